@@ -552,19 +552,19 @@ def on_torch(dtype="float64", **settings):
 
 @pytest.mark.needs("torch")
 @pytest.mark.parametrize("shape", [(4,), (3, 4), (3, 1, 2, 2)], ids=str)
-@pytest.mark.parametrize("given", ["float32", "float64"])
-def test_forward_is_part_of_pytorchs_graph(given, dtype, shape):
+@pytest.mark.parametrize("input_dtype", ["float32", "float64"])
+def test_forward_is_part_of_pytorchs_graph(input_dtype, dtype, shape):
     """So what comes before and after it is differentiated through it, as through the module of the same network."""
     torch = pytest.importorskip("torch")
     net, module = on_torch(dtype)
-    start = torch.tensor(np.random.default_rng(1).normal(1e4, 2.0, shape), dtype=getattr(torch, given))
+    start = torch.tensor(np.random.default_rng(1).normal(1e4, 2.0, shape), dtype=getattr(torch, input_dtype))
     slopes = []
     for f in (net.forward, lambda x: module(x.double().reshape(-1, 4))):
         x = start.clone().requires_grad_()
         ((f(x) ** 2).sum() + ((x - 1e4) ** 2).sum()).backward()
         slopes.append(x.grad)
     assert slopes[0].dtype == start.dtype
-    rtol = 1e-12 if given == dtype == "float64" else 2e-3 if given == "float32" else 1e-4
+    rtol = 1e-12 if input_dtype == dtype == "float64" else 2e-3 if input_dtype == "float32" else 1e-4
     torch.testing.assert_close(*slopes, rtol=rtol, atol=rtol)
 
 

@@ -958,10 +958,10 @@ IN_OTHER_ORDERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 @pytest.mark.parametrize("order", IN_OTHER_ORDERS)
 @pytest.mark.parametrize("standardize", [False, True])
-@pytest.mark.parametrize("given", ["float32", "float64"])
-def test_the_order_of_memory_changes_no_bit(place: Place, given: str, standardize: bool, order: str) -> None:
+@pytest.mark.parametrize("input_dtype", ["float32", "float64"])
+def test_the_order_of_memory_changes_no_bit(place: Place, input_dtype: str, standardize: bool, order: str) -> None:
     rng, results = np.random.default_rng(0), []
-    data = [rng.normal(3, 2, (300, 30)).astype(given), rng.normal(5, 3, (300, 2)).astype(given)]
+    data = [rng.normal(3, 2, (300, 30)).astype(input_dtype), rng.normal(5, 3, (300, 2)).astype(input_dtype)]
     settings = {"activation": "tanh", "task": "regression", "standardize": standardize, "dtype": "float32", "seed": 0}
     for arrange in (np.ascontiguousarray, IN_OTHER_ORDERS[order]):
         x, y = map(arrange, data)

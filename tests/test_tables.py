@@ -417,11 +417,11 @@ def test_groups_that_cannot_be_held_out_are_refused(capsys, folder):
         ),
         (
             "aaaa",
-            "--test-split 0.2 holds out whole groups, but the column 'g' of t.csv leaves one alone to choose from; g",
+            "--test-split 0.2 holds out whole groups, but the column 'g' of t.csv leaves only one to choose from; g",
         ),
         (
             "aabb",
-            "--validation-split 0.5 holds out whole groups, but the column 'g' of t.csv leaves one alone to choose",
+            "--validation-split 0.5 holds out whole groups, but the column 'g' of t.csv leaves only one to choose",
         ),
     ):
         write("g,a,y\n" + "".join(f"{cell.strip()},{k},{k / 7}\n" for k, cell in enumerate(cells)), "t.csv")

@@ -1048,6 +1048,7 @@ def test_an_ensemble_with_a_member_twice_has_no_calibration():
             lambda net, few: Ensemble.of([quantiles()]).predict_jacobian(X, return_std=True),
             "return_std=True needs standard deviations, and these networks predict quantiles; predict_jacobian",
         ),
+        (lambda net, few: net.predict_jacobian(X, "no"), "return_std='no' must be True or False"),
         (lambda net, few: Network([3, 1]).predict_jacobian(X), "predict_jacobian needs a regression, and the task is"),
         (lambda net, few: Network([3, 1]).calibrate(few), "calibrate needs a regression, and the task is 'binary'"),
         (

@@ -621,31 +621,15 @@ class Ensemble:
 
     @explain_arguments
     def predict_jacobian(self, x: Any, return_std: bool = False) -> Any:
-        """Compute the derivatives of what `predict` returns with respect to the inputs, for a regression.
+        """Compute the derivatives of the predictions of a regression, as `Network.predict_jacobian` does.
 
-        Parameters
-        ----------
-        x
-            One example (n_in,), or rows (m, n_in).
-        return_std
-            Whether to return the derivatives of the standard deviations as well, those of
-            ``predict(x, return_std=True)``.
-
-        Returns
-        -------
-        array, or a pair of arrays
-            Derivatives in the shape of the predictions, with an axis (n_in,) at the end, on the device.
-
-        Raises
-        ------
-        ValueError
-            If the task is not a regression, or if there are quantiles in place of standard deviations.
+        With `return_std`, also those of the standard deviations, ``predict(x, return_std=True)``.
         """
         from xpnet.inspection.intervals import differentiate
 
         bars = self._bars
         bars.require_regression("predict_jacobian")
-        if return_std and bars.levels:
+        if yes_or_no("return_std", return_std) and bars.levels:
             raise ValueError(
                 "return_std=True needs standard deviations, and these networks predict quantiles; "
                 "predict_jacobian(x) has the derivatives of all quantiles"
@@ -706,23 +690,7 @@ class Ensemble:
 
     @explain_arguments
     def evaluate(self, test_data: Any) -> int:
-        """Count the examples that the ensemble classifies correctly, by its mean outputs. Synchronizes.
-
-        Parameters
-        ----------
-        test_data
-            Any finite source that can be iterated over again.
-
-        Returns
-        -------
-        int
-            The number of examples that are classified correctly, as `Network.evaluate` counts them.
-
-        Raises
-        ------
-        ValueError
-            For a regression, which `measure` judges.
-        """
+        """Count the examples that the ensemble classifies correctly, by its mean outputs. Synchronizes."""
         from xpnet.training.evaluate import require_classes
         from xpnet.training.metrics import correct
 

@@ -280,10 +280,7 @@ class Network:
 
     @property
     def provenance(self) -> Provenance:
-        """How the network was made and trained: seed, initial weights, and the arguments and versions of each `train`.
-
-        Files keep it. Of weights that you assign and of `minibatch_update`, it says only that there were such changes.
-        """
+        """Seed, initial weights, and the arguments, place and versions of each call to `train`; files keep it."""
         return self._provenance
 
     @property
@@ -544,7 +541,7 @@ class Network:
         epochs
             Number of passes over the training data.
         batch_size
-            Examples in a minibatch, 30 unless given; the last one of an epoch holds the remainder.
+            Examples in a minibatch, 30 by default; the last one of an epoch holds the remainder.
         lr
             Learning rate η, or a schedule: a function of (step, total steps of this call). The default depends on the
             optimizer: 0.01 for `SGD`, 0.001 for `Adam`, `AdamW` and `RMSProp`. Sigmoid neurons with the quadratic cost
@@ -588,7 +585,7 @@ class Network:
             It is written at the beginning, as `every` says, and at the end, also when Ctrl-C, SIGTERM or an exception
             ends the training. It must not exist yet, unless `resume` is given. `Network.load` reads it too.
         every
-            When to write the checkpoint: after each "epoch", unless given, after a number of minibatches, or after a
+            When to write the checkpoint: after each "epoch" (the default), a number of minibatches, or a
             `datetime.timedelta`; at the next moment between two chunks of steps, about a tenth of a second each.
         resume
             Resume the training in the checkpoint: bit for bit, on the same backend with the same number of threads.
@@ -862,12 +859,10 @@ class Network:
 
         Synchronizes.
 
-        From then on, `interval` has the coverage of its level on new data like these, whatever their noise is like;
-        `predict_std` is multiplied by a factor, so that 68.3 % of the targets lie within one standard deviation; and
-        `predict` shifts each quantile, and `measure` the median. This is split conformal prediction: with n examples,
-        between a fraction of `level` and 1 / (n + 1) more of the new targets lie within the interval (2 / (n + 1)
-        between two quantiles), on average over draws of the validation data. A regression without error bars gets
-        constant ones. `save` keeps the correction; training ends it.
+        From then on, `interval` has the coverage of its level on new data like these, whatever their noise is like, by
+        split conformal prediction; `predict_std` is multiplied by a factor, so that 68.3 % of the targets lie within
+        one standard deviation; and `predict` shifts each quantile, and `measure` the median. A regression without error
+        bars gets constant ones. `save` keeps the correction; training ends it.
 
         Parameters
         ----------
@@ -1007,25 +1002,10 @@ class Network:
 
     @explain_arguments
     def evaluate(self, test_data: Any) -> int:
-        """Count the examples that are classified correctly. Synchronizes.
+        """Count the examples that are classified correctly; `measure` judges regressions. Synchronizes.
 
         An example is classified correctly if its largest output is the output of its class; with one output, or several
-        labels, if each output is on the same side of ½ as its target.
-
-        Parameters
-        ----------
-        test_data
-            Any finite source, such as (X, y).
-
-        Returns
-        -------
-        int
-            The number of examples that are classified correctly.
-
-        Raises
-        ------
-        ValueError
-            For a regression, which `measure` judges.
+        labels, if each output is on the same side of ½ as its target. The data are any finite source, such as (X, y).
 
         Examples
         --------
@@ -1055,11 +1035,6 @@ class Network:
         -------
         dict
             "cost", as `cost` computes it, "size", the number of examples, and the metrics by their names.
-
-        Raises
-        ------
-        ValueError
-            If a metric is not for the task.
 
         Examples
         --------
@@ -1259,27 +1234,10 @@ class Network:
         return value_and_jacobian(self.view, x)
 
     def predict_jacobian(self, x: Any, return_std: bool = False) -> Any:
-        """Compute the derivatives of what `predict` returns with respect to the inputs, for a regression.
+        """Compute the derivatives of `predict` for a regression: in its shape, with an axis (n_in,) at the end.
 
-        They are those of `jacobian` up to a calibration, which corrects standard deviations and quantiles, and to the
-        order of quantiles, which `predict` sorts.
-
-        Parameters
-        ----------
-        x
-            One example (n_in,), or rows (m, n_in).
-        return_std
-            Whether to return the derivatives of the standard deviations as well, those of `predict_std`.
-
-        Returns
-        -------
-        array, or a pair of arrays
-            Derivatives in the shape of the predictions, with an axis (n_in,) at the end, on the device.
-
-        Raises
-        ------
-        ValueError
-            If the task is not a regression, or if there are no standard deviations.
+        With `return_std`, those of `predict_std` as well. Unlike `jacobian`, they include the correction by `calibrate`
+        and the order of quantiles.
 
         Examples
         --------
@@ -1291,7 +1249,7 @@ class Network:
         """
         from xpnet.inspection.intervals import differentiate
 
-        if return_std:
+        if yes_or_no("return_std", return_std):
             self._require_std("predict_jacobian(return_std=True)")
         self._bars.require_regression("predict_jacobian")
         return differentiate(self._bars, x, return_std)
@@ -1380,8 +1338,7 @@ class Network:
 
         These are settings and weights, the optimizer and its state, the state of the generator and of dropout, the
         scaling that `standardize` learnt, the errors of `calibrate`, the names of the inputs, the history, `provenance`
-        and `notes`. No examples, nor digests of them: the loaded network does not recognize those of its training.
-        Call `reset_optimizer` beforehand for a smaller file.
+        and `notes`; no examples, and no digests of them. Call `reset_optimizer` beforehand for a smaller file.
         """
         from xpnet.checkpoint.files import write_file
         from xpnet.wording.checks import check_folder

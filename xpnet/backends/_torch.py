@@ -149,8 +149,8 @@ _LIMIT, _LIMIT_LOCK = local(), Lock()  # the limit of the innermost context, by 
 _THREADS_BEFORE: list[int] = []  # for each open context, the number of threads before the first of them
 
 
-class _Joined(torch.autograd.Function):
-    """A function in PyTorch's graph, whose gradient we compute."""
+class _GraphFunction(torch.autograd.Function):
+    """A function in PyTorch's graph whose gradient is computed by a pullback."""
 
     @staticmethod
     def forward(x: Array, function: Function, pullback: Function) -> Array:
@@ -168,7 +168,7 @@ class _Joined(torch.autograd.Function):
 
 
 class _Gradient(torch.autograd.Function):
-    """The gradient of `_Joined`, which cannot be differentiated again."""
+    """The gradient of `_GraphFunction`, which cannot be differentiated again."""
 
     @staticmethod
     def forward(x: Array, g: Array, pullback: Function) -> Array:
@@ -256,7 +256,7 @@ class TorchBackend(Eager):
         return isinstance(x, torch.Tensor) and x.requires_grad and torch.is_grad_enabled()
 
     def join(self, function: Function, pullback: Function, x: Array) -> Array:
-        return _Joined.apply(x, function, pullback)
+        return _GraphFunction.apply(x, function, pullback)
 
     def loop(self, step: Function, make_minibatch: Function) -> ReplayLoop:
         return ReplayLoop(self, step, make_minibatch)

@@ -83,7 +83,7 @@ class Backend:
 
     @property
     def thread_variables(self) -> Iterable[str]:
-        """Names of the variables of the environment by which users set the threads that multiply matrices."""
+        """Environment variables in which the library reads the number of threads that multiply matrices."""
         pools = _find_thread_pools(self.name).info()
         return [name for pool in pools for name in THREAD_VARIABLES.get(pool["internal_api"], ())]
 
@@ -142,9 +142,9 @@ class Backend:
         return self.xp.asarray(x, copy=True)
 
     def make_contiguous(self, x: Array) -> Array:
-        """Return an array with its rows one after the other in memory; a copy only where they are not.
+        """Return an array whose rows lie one after the other in memory; a copy only if they do not.
 
-        Sums and products of the same numbers can differ in the last bit where these lie otherwise.
+        The order in memory can change the last bit of sums and products.
         """
         return x
 
@@ -206,7 +206,7 @@ class Backend:
         return function(*args, self.xp)
 
     def records(self, x: Any) -> bool:
-        """Whether the library records what is computed with these inputs, to differentiate it by itself."""
+        """Whether the library records what is computed with an array, to differentiate it by itself."""
         return False
 
     def join(self, function: Function, pullback: Function, x: Array) -> Array:
@@ -486,7 +486,7 @@ def limit_thread_pools(name: str, number: int) -> Iterator[None]:
 
 
 _LIMIT_LOCK = Lock()
-# BLAS, as threadpoolctl names it -> the variables of the environment that it reads
+# BLAS, as threadpoolctl names it -> the environment variables that it reads
 THREAD_VARIABLES = {
     "openblas": ("OPENBLAS_NUM_THREADS", "OPENBLAS_DEFAULT_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS"),
     "mkl": ("MKL_NUM_THREADS", "OMP_NUM_THREADS"),

@@ -1,12 +1,14 @@
 """Provenance: how a network was made and trained, as the numbers and texts that a report needs."""
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
-from xpnet.wording.checks import list_names, printable
+from xpnet.checkpoint.values import require, require_keys
+from xpnet.wording.checks import printable
 
 MOST_RUNS = 100  # that a network keeps: a loop may call `train` with another learning rate each time
+# Of a run in a file: the type of a value, as `Run` names it -> what it must be
+EXPECTED = {str: "a text", bool: "true or false", int: "a whole number of at least 0", float: "a number of at least 0"}
 
 
 class Run(NamedTuple):
@@ -50,6 +52,11 @@ class Run(NamedTuple):
     versions: str
     calls: int = 1
     resumed: bool = False
+
+    @property
+    def setting(self) -> tuple[Any, ...]:
+        """Where and with which versions it ran."""
+        return self.backend, self.device, self.processes, self.versions
 
     def describe(self) -> list[str]:
         """Describe it in two lines."""
@@ -127,14 +134,12 @@ class Provenance(NamedTuple):
         [False, True]
         """
         runs = list(self.runs)
-        if resumed and runs:
-            place = (runs[-1].backend, runs[-1].device, runs[-1].processes, runs[-1].versions)
-            if place == (run.backend, run.device, run.processes, run.versions):
-                last = runs.pop()
-                run = run._replace(resumed=last.resumed)
-                runs += [last._replace(calls=last.calls - 1)] if last.calls > 1 else []
-            else:
-                run = run._replace(resumed=True)
+        if resumed and runs and runs[-1].setting != run.setting:
+            run = run._replace(resumed=True)
+        elif resumed and runs:  # it takes the place of the last call
+            last = runs.pop()
+            run = run._replace(resumed=last.resumed)
+            runs += [last._replace(calls=last.calls - 1)] if last.calls > 1 else []
         if runs and not run.resumed and runs[-1]._replace(calls=1) == run:
             run = run._replace(calls=runs.pop().calls + 1)
         left_out = runs[: max(0, len(runs) + 1 - MOST_RUNS)]
@@ -163,23 +168,25 @@ def from_plain(plain: Any) -> Provenance:
     >>> from_plain({"seed": 7, "init": "zeros", "runs": [], "edited": False, "earlier": 0})
     Provenance(seed=7, init='zeros', runs=(), edited=False, earlier=0)
     """
-    if not isinstance(plain, dict) or set(plain) != set(Provenance._fields):
-        raise ValueError(f"its provenance must have {list_names(Provenance._fields)}")
+    require_keys("provenance", plain, Provenance._fields)
     seed, init, runs, edited, earlier = (plain[name] for name in Provenance._fields)
-    if not (_is_seed(seed) and isinstance(init, str | None) and isinstance(runs, list) and isinstance(edited, bool)):
-        raise ValueError(f"its provenance has seed={seed!r} and init={init!r}, which cannot be")
-    if type(earlier) is not int or earlier < 0 or len(runs) > MOST_RUNS:
-        raise ValueError(f"its provenance has {len(runs)} runs and earlier={earlier!r}, which cannot be")
+    require(_is_seed(seed), "provenance.seed", seed, "null, a whole number of at least 0, or a list of them")
+    require(isinstance(init, str | None), "provenance.init", init, "null or a text")
+    is_list = isinstance(runs, list) and len(runs) <= MOST_RUNS
+    require(is_list, "provenance.runs", runs, f"a list of at most {MOST_RUNS}")
+    require(isinstance(edited, bool), "provenance.edited", edited, "true or false")
+    require(type(earlier) is int and earlier >= 0, "provenance.earlier", earlier, EXPECTED[int])
     seed = tuple(seed) if isinstance(seed, list) else seed
-    return Provenance(seed, init, tuple(map(_run_from_plain, runs)), edited, earlier)
+    runs = tuple(_run_from_plain(f"provenance.runs[{i}]", run) for i, run in enumerate(runs))
+    return Provenance(seed, init, runs, edited, earlier)
 
 
-def _run_from_plain(plain: Any) -> Run:
-    if not isinstance(plain, Mapping) or set(plain) != set(Run._fields):
-        raise ValueError(f"{plain!r} in its provenance is not a run")
-    for name, value in plain.items():
-        if type(value) is not Run.__annotations__[name] or (isinstance(value, (int, float)) and not value >= 0):
-            raise ValueError(f"{name}={value!r} of a run in its provenance is not valid")
+def _run_from_plain(place: str, plain: Any) -> Run:
+    require_keys(place, plain, Run._fields)
+    for name, kind in Run.__annotations__.items():
+        value = plain[name]
+        fits = type(value) is kind and (kind in (str, bool) or value >= 0)  # NaN is not
+        require(fits, f"{place}.{name}", value, EXPECTED[kind])
     return Run(**plain)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.checkpoint.provenance import Provenance
+from xpnet.checkpoint.values import check_dict, check_number, check_whole
 from xpnet.core.arrays import Array, leaves
 from xpnet.core.calibration import Calibration, check_errors
 from xpnet.core.members import MemberState, whole
@@ -33,7 +33,6 @@ POSITION = {  # the fields of Position
 }
 MAX_WRAPPERS = 20  # optimizers around each other
 MAX_DEPTH = 100  # of nested values: so that whatever copies or shows them does not overflow the stack
-NUMBER_LIMIT = 2**63  # whole numbers are smaller
 # Tensors besides those of layers. Callbacks store states of the network, under names of their own
 OTHER_TENSORS = re.compile(
     rf"optimizer\.\d+|dropout\.step|scaling\.({'|'.join(Scaling._fields)})|calibration\.(0|[1-9]\d{{0,8}})"
@@ -183,7 +182,7 @@ def dropout_step_of(tensors: dict[str, np.ndarray]) -> np.ndarray:
 
 def seeds_of(record: Record) -> dict[str, int]:
     """Return the seeds."""
-    for seed in _check_dict("seeds", record.seeds).values():
+    for seed in check_dict("seeds", record.seeds).values():
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
             raise ValueError(f"seed {seed!r} must be a whole number of 32 bits")
     return record.seeds
@@ -191,7 +190,7 @@ def seeds_of(record: Record) -> dict[str, int]:
 
 def notes_of(record: Record) -> dict[str, Any]:
     """Return the notes."""
-    return _check_dict("notes", record.notes)
+    return check_dict("notes", record.notes)
 
 
 def feature_names_of(record: Record) -> list[str] | None:
@@ -208,7 +207,7 @@ def history_of(record: Record) -> list[dict[str, Any]]:
     if not isinstance(record.history, list):
         raise TypeError("history must be a list of rows")
     for row in record.history:
-        check_number("cost", _check_dict("a row of the history", row)["cost"])
+        check_number("cost", check_dict("a row of the history", row)["cost"])
     return record.history
 
 
@@ -249,7 +248,7 @@ def calibrations_of(record: Record, model: Model) -> dict[int, Calibration]:
 
 def validation_examples_of(record: Record) -> dict[str, int]:
     """Return the number of validation examples of each calibration, by its name; early files have none."""
-    examples = _check_dict("validation_examples", record.validation_examples or {})
+    examples = check_dict("validation_examples", record.validation_examples or {})
     refuse_unknown("calibration", examples.keys() - record.arrays.keys())
     for name, n in examples.items():
         check_whole(f"validation_examples of {name}", n, len(record.arrays[name]))
@@ -269,7 +268,7 @@ def training_of(record: Record) -> TrainingRecord | None:
         check_whole(f"position.{name}", position[name], least)
     for name, least in {"cost": None, "weight": 0.0, "lr": 0.0, "seconds": 0.0}.items():
         check_number(f"position.{name}", position[name], least)
-    # Or a forged epoch, of which past ones are drawn again, would take for ever
+    # Or a forged epoch, of which past ones are drawn again, would take forever
     if position["epoch"] - 1 != len(history_of(record)):
         raise ValueError(f"position.epoch={position['epoch']} contradicts a history of {len(record.history)} epochs")
     check_number("lr_scale", training.lr_scale, 0.0)
@@ -278,9 +277,9 @@ def training_of(record: Record) -> TrainingRecord | None:
     if not isinstance(training.stopped, bool) or not isinstance(training.call, dict):
         raise TypeError("training must hold stopped and call")
     for callback in training.callbacks:
-        if set(_check_dict("a callback", callback)) != {"name", "values"}:
+        if set(check_dict("a callback", callback)) != {"name", "values"}:
             raise ValueError("a callback must have a name and values")
-        _check_dict("values of a callback", callback["values"])
+        check_dict("values of a callback", callback["values"])
     states = callback_tensors_of(record)
     for i, _ in states:
         if i >= len(training.callbacks):
@@ -344,9 +343,9 @@ def check_depth(value: Any, depth: int = 0) -> None:
 def _check_generator(generator: Any) -> dict[str, Any]:
     """Check the state of PCG64: NumPy accepts incomplete ones, and truncates fractions."""
     keys, numbers = {"bit_generator", "state", "has_uint32", "uinteger"}, {"state", "inc"}
-    if set(_check_dict("generator", generator)) != keys or generator["bit_generator"] != "PCG64":
+    if set(check_dict("generator", generator)) != keys or generator["bit_generator"] != "PCG64":
         raise ValueError(f"the generator must be a PCG64 with {sorted(keys)}")
-    if set(_check_dict("the state of the generator", generator["state"])) != numbers:
+    if set(check_dict("the state of the generator", generator["state"])) != numbers:
         raise ValueError(f"the state of the generator must have {sorted(numbers)}")
     for name in sorted(numbers):
         check_whole(name, generator["state"][name], 0, 2**128)
@@ -358,46 +357,10 @@ def _check_generator(generator: Any) -> dict[str, Any]:
     return generator
 
 
-def _check_dict(name: str, value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise TypeError(f"{name}={value!r} must be a dict")
-    return value
-
-
 def _check_names(names: Any) -> list[str]:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise TypeError(f"feature_names={names!r} must be a list of strings")
     return names
-
-
-def check_whole(name: str, value: Any, low: int, high: int = NUMBER_LIMIT) -> int:
-    """Check that a value in a file is a whole number from `low` and below `high`.
-
-    Examples
-    --------
-    >>> check_whole("epoch", 3, 1)
-    3
-    """
-    if type(value) is not int or not low <= value < high:
-        raise ValueError(f"{name}={value!r} must be a whole number of at least {low}, below {high}")
-    return value
-
-
-def check_number(name: str, value: Any, least: float | None = None) -> float:
-    """Check that a value in a file is a number that a float can hold; with `least`, a finite one of at least that.
-
-    Examples
-    --------
-    >>> check_number("cost", 1)
-    1.0
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name}={value!r} must be a number")
-    if isinstance(value, int) and abs(value) >= NUMBER_LIMIT:
-        raise ValueError(f"{name}={value!r} is too large")
-    if least is not None and not least <= value < math.inf:
-        raise ValueError(f"{name}={value!r} must be a finite number of at least {least:g}")
-    return float(value)
 
 
 def encode_optimizer(optimizer: Any, depth: int = 0) -> dict[str, Any] | None:
@@ -418,7 +381,7 @@ def encode_optimizer(optimizer: Any, depth: int = 0) -> dict[str, Any] | None:
 def _decode_optimizer(description: dict[str, Any], depth: int = 0) -> Optimizer:
     if depth > MAX_WRAPPERS:
         raise ValueError(f"its optimizer is wrapped more than {MAX_WRAPPERS} times")
-    options = dict(_check_dict("optimizer", description))
+    options = dict(check_dict("optimizer", description))
     kind = OPTIMIZERS[options.pop("name")]
     if "optimizer" in options:
         options["optimizer"] = _decode_optimizer(options["optimizer"], depth + 1)

@@ -19,13 +19,13 @@ from xpnet.checkpoint.kinds import is_ensemble
 from xpnet.cli.bench import compare_backends, list_libraries
 from xpnet.cli.data import FILES, SETS, Data, holds_one_set, read_examples, read_test_data, read_training_data
 from xpnet.cli.scores import (
+    Scores,
     describe_replaced,
     find_held_out,
     load_columns,
     load_hold_out,
     note_hold_out,
     score,
-    without_heading,
 )
 from xpnet.cli.tables import STDIN, Columns
 from xpnet.core.arguments import parse_cost
@@ -121,12 +121,12 @@ def prepare_training(options: argparse.Namespace) -> ReadyTraining:
 def report_training(options: argparse.Namespace, training: ReadyTraining, history: History, seconds: float) -> None:
     """Score and save the trained network, draw its learning curve, and say how the training went."""
     data, net, metrics, stopping, _ = training
-    heading = "Test {}" if data.test else "Training {}"
-    result, cost = score(net, data.test or data.train, heading, metrics)
+    scores = score(net, data.test or data.train, metrics)
+    result = scores.describe("Test {}" if data.test else "Training {}")
     if options.save:
         net.notes["score"] = result
-        note_hold_out(net, data, cost)
-        text = save_network(options, training, heading, result)
+        note_hold_out(net, data, scores.cost)
+        text = save_network(options, training, scores)
         if not options.quiet:
             print(text)
     if options.plot:
@@ -138,15 +138,15 @@ def report_training(options: argparse.Namespace, training: ReadyTraining, histor
     print(f"{result} {describe_speed(history, seconds)}")
 
 
-def save_network(options: argparse.Namespace, training: ReadyTraining, heading: str, result: str) -> str:
+def save_network(options: argparse.Namespace, training: ReadyTraining, scores: Scores) -> str:
     """Save the network; say so, and compare it with the one that it replaces, if there is one."""
     holds_something = is_in_use(options.save)
     old = load_replaced(options.save) if holds_something else None
     training.net.save(options.save)
     text = f"Saved to {options.save}"
     if old is not None:
-        replaced = describe_replaced(options.save, old, options, training.data, heading, training.metrics)
-        return f"{text}, in place of {replaced}; now it is {without_heading(result)}"
+        replaced = describe_replaced(options.save, old, options, training.data, training.metrics)
+        return f"{text}, in place of {replaced}; now it is {scores}"
     return f"{text}, in place of something other than a network" if holds_something else text
 
 
@@ -160,16 +160,17 @@ def run_evaluate(options: argparse.Namespace) -> None:
             columns,
             in_bytes=net.scale is not None,
             target=options.target,
-            group=note[0].group if note else None,
+            group=note.hold_out.group if note else None,
         )
     print_remarks(new.remarks)
     metrics = parse_metrics("metrics", options.metrics, net.view.model)
     if not (options.data and holds_one_set(options.data)):
-        print(score(net, new.examples, "Test {}", metrics)[0])
+        print(score(net, new.examples, metrics).describe("Test {}"))
         return
-    print(score(net, new.examples, f"{{}} on all {len(new.examples[1]):,} rows", metrics)[0])
+    print(score(net, new.examples, metrics).describe(f"{{}} on all {len(new.examples[1]):,} rows"))
     if held_out := find_held_out(net, note, new, options.data):
-        print(score(net, held_out, f"{{}} on the {len(held_out[1]):,} rows that training held out", metrics)[0])
+        heading = f"{{}} on the {len(held_out[1]):,} rows that training held out"
+        print(score(net, held_out, metrics).describe(heading))
 
 
 def run_predict(options: argparse.Namespace) -> None:
@@ -185,9 +186,9 @@ def run_predict(options: argparse.Namespace) -> None:
     if formulas := find_formulas(columns):
         print_remarks([f"a spreadsheet takes these classes for formulas: {list_names(formulas)}"])
     header, rows = predict_rows(net, x, columns)
-    if twice := [name for name in copies if name in header]:
+    if clashes := [name for name in copies if name in header]:
         raise ValueError(
-            f"--keep names {twice[0]!r}, and a column of the predictions has this name; rename it in {options.file}"
+            f"--keep names {clashes[0]!r}, and a column of the predictions has this name; rename it in {options.file}"
         )
     header, rows = [*copies, *header], ([*cells, *row] for *cells, row in zip(*copies.values(), rows))
     if not options.out and sys.stdout.isatty():
@@ -270,8 +271,8 @@ def describe_network(net: Network, path: Path) -> Iterator[str]:
     if isinstance(net.notes.get("score"), str):
         yield net.notes["score"]
     if note := load_hold_out(net, path):
-        hold_out, n, _ = note
-        yield f"Held out for testing: {hold_out.test_split:g} of {n:,} rows: {hold_out.describe()}"
+        fraction, which = note.hold_out.test_split, note.hold_out.describe()
+        yield f"Held out for testing: {fraction:g} of {note.rows:,} rows: {which}"
     if columns is None:
         yield f"Inputs: {net.sizes[0]:,}" + (f", {list_names(net.feature_names)}" if net.feature_names else "")
         return

@@ -11,8 +11,8 @@ import numpy as np
 from xpnet.wording.checks import count, in_range
 
 TEST_SPLIT = 0.2
-NAME = "held_out"  # of the note in a file, and its values
-KINDS = {"test_split": float, "seed": int, "group": (str, type(None)), "last": bool, "rows": int, "cost": float}
+NAME = "held_out"  # of the note in a file
+TYPES = {"test_split": float, "seed": int, "group": (str, type(None)), "last": bool, "rows": int, "cost": float}
 
 
 class HoldOut(NamedTuple):
@@ -63,7 +63,7 @@ class HoldOut(NamedTuple):
         return Division(self, test, validation, groups)
 
     def choose(
-        self, option: str, fraction: float, y: np.ndarray, name: str, groups: np.ndarray | None = None
+        self, argument: str, fraction: float, y: np.ndarray, name: str, groups: np.ndarray | None = None
     ) -> np.ndarray:
         """Choose a fraction of examples to hold out; return which they are, (n,) of bool.
 
@@ -74,29 +74,25 @@ class HoldOut(NamedTuple):
         >>> HoldOut(last=True).choose("test_split", 0.25, np.zeros(8), "x.csv").nonzero()[0].tolist()
         [6, 7]
         """
-        in_range(option, fraction, 0, 1, "0 holds nothing out")
+        in_range(argument, fraction, 0, 1, "0 holds nothing out")
         n = len(y)
         if fraction == 0:
             return np.zeros(n, bool)
-        held = max(1, round(fraction * n))
-        given = f"--{option.replace('_', '-')} {fraction:g}"
-        if held == n:
-            raise ValueError(f"{given} leaves none of the {n} rows of {name} to train on")
+        n_held_out = max(1, round(fraction * n))
+        option = f"--{argument.replace('_', '-')} {fraction:g}"
+        if n_held_out == n:
+            raise ValueError(f"{option} leaves none of the {n} rows of {name} to train on")
         if self.last:
-            return np.arange(n) >= n - held
+            return np.arange(n) >= n - n_held_out
         rng = np.random.default_rng(count("seed", self.seed, least=0))
         if groups is None:
-            return choose_rows(y, held, rng)
+            return choose_rows(y, n_held_out, rng)
         if len(np.unique(groups)) == 1:
             raise ValueError(
-                f"{given} holds out whole groups, but the column {self.group!r} of {name} leaves one alone to choose "
+                f"{option} holds out whole groups, but the column {self.group!r} of {name} leaves only one to choose "
                 "from; give a smaller fraction, or another column as --test-group"
             )
-        return choose_groups(groups, held, rng)
-
-    def note(self, n: int, cost: float) -> dict[str, Any]:
-        """Return plain values for a network's notes, with the number of examples and the cost of those held out."""
-        return {**self._asdict(), "rows": n, "cost": cost}
+        return choose_groups(groups, n_held_out, rng)
 
     def describe(self) -> str:
         """Describe which rows are held out."""
@@ -121,31 +117,31 @@ class Division(NamedTuple):
     def __str__(self) -> str:
         """Say how many examples are held out, and which."""
         parts = {"testing": self.test, "validation": self.validation}
-        held = {use: rows for use, rows in parts.items() if rows.any()}
+        parts = {use: rows for use, rows in parts.items() if rows.any()}
         if self.hold_out.last:
             words = ["the last {:,} of them for {}", "the {:,} before them for {}"]
         else:
             words = ["{:,} of them for {}", "{:,} for {}"]
-        text = " and ".join(word.format(int(rows.sum()), use) for word, (use, rows) in zip(words, held.items()))
+        text = " and ".join(word.format(int(rows.sum()), use) for word, (use, rows) in zip(words, parts.items()))
         if self.groups is not None:
-            numbers = " and ".join(f"{len(np.unique(self.groups[rows])):,}" for rows in held.values())
+            numbers = " and ".join(f"{len(np.unique(self.groups[rows])):,}" for rows in parts.values())
             text += f": {numbers} of {len(np.unique(self.groups)):,} groups of {self.hold_out.group!r}"
         return text
 
 
-def choose_rows(y: np.ndarray, held: int, rng: np.random.Generator) -> np.ndarray:
+def choose_rows(y: np.ndarray, n_held_out: int, rng: np.random.Generator) -> np.ndarray:
     """Choose rows at random, the same fraction of each class."""
     n = len(y)
     order = rng.permutation(n)
-    if y.dtype.kind in "biu":  # every n/held-th row, class by class; rows of 0 and 1 are sorted as whole rows
+    if y.dtype.kind in "biu":  # every n/n_held_out-th row, class by class; rows of 0 and 1 are sorted as whole rows
         order = order[np.lexsort(y[order].reshape(n, -1).T)]
     chosen = np.zeros(n, bool)
-    chosen[order[((np.arange(held) + 0.5) * n / held).astype(int)]] = True
+    chosen[order[((np.arange(n_held_out) + 0.5) * n / n_held_out).astype(int)]] = True
     return chosen
 
 
-def choose_groups(groups: np.ndarray, held: int, rng: np.random.Generator) -> np.ndarray:
-    """Choose whole groups, of two or more, at random: those that fit into `held` rows, or the smallest.
+def choose_groups(groups: np.ndarray, n_held_out: int, rng: np.random.Generator) -> np.ndarray:
+    """Choose whole groups, of two or more, at random: those that fit into `n_held_out` rows, or the smallest.
 
     Examples
     --------
@@ -153,19 +149,31 @@ def choose_groups(groups: np.ndarray, held: int, rng: np.random.Generator) -> np
     [False, False, False, True, True, True]
     """
     _, codes, counts = np.unique(groups, return_inverse=True, return_counts=True)
-    order = rng.permutation(len(counts))
+    order, room = rng.permutation(len(counts)), n_held_out
     chosen = np.zeros(len(counts), bool)
     for group in order:
-        if counts[group] <= held:
+        if counts[group] <= room:
             chosen[group] = True
-            held -= int(counts[group])
+            room -= int(counts[group])
     if not chosen.any():
         chosen[min(order, key=lambda group: counts[group])] = True
     return chosen[codes]
 
 
-def read_note(notes: Mapping[str, Any]) -> tuple[HoldOut, int, float] | None:
-    """Read from a network's notes how rows were held out, the number of examples, and the cost of those held out.
+class Note(NamedTuple):
+    """What the notes of a network say of rows held out: how they were chosen, from how many, and the cost on them."""
+
+    hold_out: HoldOut
+    rows: int
+    cost: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {**self.hold_out._asdict(), "rows": self.rows, "cost": self.cost}
+
+
+def read_note(notes: Mapping[str, Any]) -> Note | None:
+    """Read from a network's notes how rows were held out; None if they do not say.
 
     Raises
     ------
@@ -174,14 +182,14 @@ def read_note(notes: Mapping[str, Any]) -> tuple[HoldOut, int, float] | None:
 
     Examples
     --------
-    >>> read_note({"held_out": HoldOut(0.5).note(8, 1.5)})
-    (HoldOut(test_split=0.5, seed=0, group=None, last=False), 8, 1.5)
+    >>> read_note({"held_out": Note(HoldOut(0.5), 8, 1.5).to_dict()})
+    Note(hold_out=HoldOut(test_split=0.5, seed=0, group=None, last=False), rows=8, cost=1.5)
     """
     if NAME not in notes:
         return None
     note = notes[NAME]
-    valid = isinstance(note, Mapping) and set(note) == set(KINDS)
-    valid = valid and all(isinstance(note[name], kind) for name, kind in KINDS.items())
+    valid = isinstance(note, Mapping) and set(note) == set(TYPES)
+    valid = valid and all(isinstance(note[name], kind) for name, kind in TYPES.items())
     if not (valid and 0 <= note["test_split"] < 1 and note["seed"] >= 0 and math.isfinite(note["cost"])):
         raise ValueError(f"held_out={note!r} in its notes is not valid")
-    return HoldOut(*(note[name] for name in HoldOut._fields)), note["rows"], note["cost"]
+    return Note(HoldOut(*(note[name] for name in HoldOut._fields)), note["rows"], note["cost"])

@@ -4,11 +4,11 @@ import argparse
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from xpnet.checkpoint.file import explain_errors
 from xpnet.cli.data import Data, NewData, Split, choose_examples, read_test_data
-from xpnet.cli.holdout import NAME, HoldOut, read_note
+from xpnet.cli.holdout import NAME, Note, read_note
 from xpnet.cli.tables import Columns
 from xpnet.data.sources import make_source
 from xpnet.network import Network
@@ -20,20 +20,33 @@ SAME = 1e-4  # relative difference of costs that two backends may have on the sa
 RECORDED = ("test_r2", "test_accuracy", "test_cost")  # in a history
 
 
-def score(net: Network, data: Any, heading: str, extra: Sequence[Metric] = ()) -> tuple[str, float]:
-    """Format a network's scores on data: its accuracy, or R2 and mean absolute error, and extra metrics.
+class Scores(NamedTuple):
+    """How good a network is on data."""
 
-    `heading` names the data, with {} in place of "accuracy" or "R2". Also return the cost.
-    """
+    name: str  # of the first score: accuracy, or R2
+    values: str  # that score, and further ones with their names
+    cost: float
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.values}"
+
+    def describe(self, heading: str) -> str:
+        """Format them as a sentence; `heading` names the data, with {} in place of the first score."""
+        text = f"{heading.format(self.name)}: {self.values}"
+        return text[0].upper() + text[1:]
+
+
+def score(net: Network, data: Any, extra: Sequence[Metric] = ()) -> Scores:
+    """Compute a network's scores on data: its accuracy, or R2 and mean absolute error, and extra metrics."""
     basic = (r2, mean_absolute_error) if net.task == "regression" else (accuracy, correct)
     extra = [metric for metric in extra if metric not in basic]
     scores = measure(net.view, make_source(data, "data", net.view.reader), [*basic, *extra])
     if net.task == "regression":
-        text = f"{heading.format('R2')}: {scores['r2']:.4f}, mean absolute error: {scores['mean_absolute_error']:.6g}"
+        name, values = "R2", f"{scores['r2']:.4f}, mean absolute error: {scores['mean_absolute_error']:.6g}"
     else:
-        text = f"{heading.format('accuracy')}: {scores['accuracy']:.2%} ({scores['correct']}/{scores['size']})"
-    text += "".join(f", {metric.name}: {scores[metric.name]:.6g}" for metric in extra)
-    return text[0].upper() + text[1:], scores["cost"]
+        name, values = "accuracy", f"{scores['accuracy']:.2%} ({scores['correct']}/{scores['size']})"
+    values += "".join(f", {metric.name}: {scores[metric.name]:.6g}" for metric in extra)
+    return Scores(name, values, scores["cost"])
 
 
 def load_columns(net: Network, path: Path) -> Columns | None:
@@ -43,7 +56,7 @@ def load_columns(net: Network, path: Path) -> Columns | None:
         return Columns.of(net.feature_names, net.notes, n_classes)
 
 
-def load_hold_out(net: Network, path: Path) -> tuple[HoldOut, int, float] | None:
+def load_hold_out(net: Network, path: Path) -> Note | None:
     """Read how the command held rows out when it trained the network in a file; see `read_note`."""
     with explain_errors(path):
         return read_note(net.notes)
@@ -52,28 +65,28 @@ def load_hold_out(net: Network, path: Path) -> tuple[HoldOut, int, float] | None
 def note_hold_out(net: Network, data: Data, cost: float) -> None:
     """Write into a network's notes how rows were held out, and the cost on those to test on."""
     if data.division is not None and data.test is not None and math.isfinite(cost):
-        net.notes[NAME] = data.division.hold_out.note(len(data.division.test), cost)
+        net.notes[NAME] = Note(data.division.hold_out, len(data.division.test), cost).to_dict()
 
 
-def find_held_out(net: Network, note: tuple[HoldOut, int, float] | None, new: NewData, name: str) -> Split | None:
+def find_held_out(net: Network, note: Note | None, new: NewData, name: str) -> Split | None:
     """Return the examples that training held out to test on; None if the data are not what training had.
 
     They are if the cost on the rows that would be held out is the one that was measured then.
     """
-    (x, y), (hold_out, n, cost) = new.examples, note or (HoldOut(), -1, math.nan)
-    if len(y) != n or (hold_out.group is not None and new.groups is None):
+    x, y = new.examples
+    if note is None or len(y) != note.rows or (note.hold_out.group is not None and new.groups is None):
         return None
     try:
-        rows = hold_out.choose("test_split", hold_out.test_split, y, name, new.groups)
+        rows = note.hold_out.choose("test_split", note.hold_out.test_split, y, name, new.groups)
     except ValueError:  # the groups are others
         return None
     examples = choose_examples(x, y, rows)
     now = measure(net.view, make_source(examples, "data", net.view.reader))["cost"]
-    return examples if math.isclose(now, cost, rel_tol=SAME) else None
+    return examples if math.isclose(now, note.cost, rel_tol=SAME) else None
 
 
 def describe_replaced(
-    path: Path, old: Network, options: argparse.Namespace, data: Data, heading: str, metrics: Sequence[Metric]
+    path: Path, old: Network, options: argparse.Namespace, data: Data, metrics: Sequence[Metric]
 ) -> str:
     """Describe the network that another replaces in a file: its scores, on the same rows if it can be evaluated there.
 
@@ -85,24 +98,25 @@ def describe_replaced(
         The network that was in it.
     options, data
         The options and the data of the training of the new one.
-    heading, metrics
-        What the new one was scored on, and by, as in `score`.
+    metrics
+        Further metrics that the new one was scored by.
     """
     rows = f"these {'test' if data.test else 'training'} rows"
     try:
-        scores = _score_on_same_rows(path, old, options, data, heading, metrics)
+        scores = _score_on_same_rows(path, old, options, data, metrics)
         note = load_hold_out(old, path)
     except unless_stopped(ValueError, TypeError, OSError, RuntimeError, ArithmeticError):  # it has other inputs
         last = old.history.rows[-1] if old.history.rows else {}
         recorded = [f"{name.replace('_', ' ')}: {last[name]:.6g}" for name in RECORDED if type(last.get(name)) is float]
         return f"a network that cannot be evaluated on {rows}; " + (recorded[0] if recorded else "it recorded no score")
-    same = data.division is None or (note and note[:2] == (data.division.hold_out, len(data.division.test)))
+    division = data.division
+    same = division is None or (note and (note.hold_out, note.rows) == (division.hold_out, len(division.test)))
     return f"a network with {scores} on {rows}" + ("" if same else ", some of which it may have been trained on")
 
 
 def _score_on_same_rows(
-    path: Path, old: Network, options: argparse.Namespace, data: Data, heading: str, metrics: Sequence[Metric]
-) -> str:
+    path: Path, old: Network, options: argparse.Namespace, data: Data, metrics: Sequence[Metric]
+) -> Scores:
     """Score a network on the rows that another one was scored on; the file of a table is read again for it."""
     columns, target = load_columns(old, path), options.target if Path(options.data).suffix == ".npy" else None
     examples = read_test_data(options.data, columns, in_bytes=old.scale is not None, target=target).examples
@@ -111,9 +125,4 @@ def _score_on_same_rows(
         if len(rows) != len(examples[1]):
             raise ValueError("its targets are in other rows")
         examples = choose_examples(*examples, rows)
-    return without_heading(score(old, examples, heading, metrics)[0])
-
-
-def without_heading(scores: str) -> str:
-    """Leave out the first word, "Test" or "Training"."""
-    return scores.partition(" ")[2]
+    return score(old, examples, metrics)

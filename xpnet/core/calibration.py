@@ -152,13 +152,13 @@ def correct_quantiles(quantiles: Array, shifts: Array, levels: Sequence[float], 
     return xp.stack(ordered, axis=-1)
 
 
-def corrected_points(quantiles: Array, shifts: Array, cost: Cost, xp: Namespace) -> Array:
+def correct_points(quantiles: Array, shifts: Array, cost: Cost, xp: Namespace) -> Array:
     """Correct quantiles, (..., n_targets, n_levels), and choose the one for each target: the median, or the only one.
 
     Examples
     --------
     >>> from xpnet.core.costs import make_quantile
-    >>> corrected_points(np.array([[1.0], [2.0]]), np.array([[0.5]]), make_quantile(0.3), np)
+    >>> correct_points(np.array([[1.0], [2.0]]), np.array([[0.5]]), make_quantile(0.3), np)
     array([1.5, 2.5])
     """
     corrected = correct_quantiles(quantiles, shifts, cost.levels, xp)

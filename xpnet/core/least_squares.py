@@ -30,7 +30,7 @@ from xpnet.core.optimizers.base import OptimizerState, penalty
 SQUARED: dict[str, Callable[[int], float]] = {"quadratic": lambda n_out: 1.0, "mse": lambda n_out: 2.0 / n_out}
 # As multiples of the largest diagonal element of JᵀJ; rounding hides what is beyond them
 LEAST_DAMPING, MOST_DAMPING = 1e-14, 1e14
-LEAST = float(np.finfo(np.float64).tiny)  # where no weight has an effect, JᵀJ is 0; it is lost in any other number
+LEAST = float(np.finfo(np.float64).tiny)  # keeps JᵀJ = 0 from being singular; rounding drops it from any other sum
 LARGEST_GROWTH, LARGEST_FALL = 2.0**20, 1.0 / 3.0  # the damping changes by these factors at most
 
 

@@ -18,7 +18,7 @@ from xpnet.core.arrays import Array, blocks, map_arrays
 from xpnet.core.minibatch import Encoding, Examples
 from xpnet.core.model import Model
 from xpnet.core.scaling import Moments, Scaler, Scaling, moments
-from xpnet.wording.checks import check_lengths, check_number, list_names, warn
+from xpnet.wording.checks import check_count, check_lengths, list_names, warn
 from xpnet.wording.errors import unless_stopped
 
 UINT8 = np.dtype(np.uint8)  # dtypes compare faster with a dtype than with a type
@@ -152,7 +152,7 @@ class Reader(NamedTuple):
         if x.ndim < 2 or math.prod(x.shape[1:]) != n_in:
             hint = _shape_hint(x, n_in)
             raise ValueError(f"{name} has shape {tuple(x.shape)}, but must have (n, {n_in}): {hint}")
-        check_number(name, x.shape[0])
+        check_count(name, x.shape[0])
 
     def check_inputs(self, x: Array, name: str, rows: RowNumbers = None) -> Array:
         """Check that inputs on the device are finite, and standardize them. Synchronizes.
@@ -438,10 +438,10 @@ def refuse_masks_and_units(x: Any, name: str) -> None:
     Traceback (most recent call last):
     TypeError: x is a masked array, or holds one; give its filled() values
     """
-    refused = _find_mask_or_unit(x)
-    if isinstance(refused, np.ma.MaskedArray):
+    part = _find_mask_or_unit(x)
+    if isinstance(part, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array, or holds one; give its filled() values")
-    if refused is not None:
+    if part is not None:
         raise TypeError(
             f"{name} is a quantity with a unit, or holds one; give its numbers in a unit of your choice, such as "
             'to_value("m") of astropy or to("m").magnitude of pint'
@@ -597,14 +597,13 @@ def _find_mask_or_unit(x: Any, depth: int = 0) -> Any:
     """Find an array with a mask or a unit, in nested sequences too; None if there is none."""
     if not isinstance(x, SEQUENCES):
         return x if isinstance(x, np.ma.MaskedArray) or _has_unit(x) else None
-    kinds = set(map(type, x))  # there are few, so long lists of numbers take little time
-    if kinds <= NUMBERS or depth == MAX_AXES:
+    if depth == MAX_AXES:
         return None
-    if any(issubclass(kind, SEQUENCES) for kind in kinds):
-        items = iter(x)
-    else:
-        items = (next(item for item in x if type(item) is kind) for kind in kinds)
-    return next((found for item in items if (found := _find_mask_or_unit(item, depth + 1)) is not None), None)
+    kinds = set(map(type, x)) - NUMBERS  # there are few, so long lists of numbers take little time
+    is_nested = any(issubclass(kind, SEQUENCES) for kind in kinds)
+    items = x if is_nested else (next(item for item in x if type(item) is kind) for kind in kinds)
+    parts = (_find_mask_or_unit(item, depth + 1) for item in items)
+    return next((part for part in parts if part is not None), None)
 
 
 def _has_unit(x: Any) -> bool:

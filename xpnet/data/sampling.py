@@ -56,7 +56,7 @@ SAMPLING = {
 
 
 def leave_out_weightless(sampling: Sampling, weight: np.ndarray) -> Sampling:
-    """Let a sampling with replacement draw only examples that have weight; an epoch may else draw none of them."""
+    """Let a sampling with replacement draw only examples with weight: an epoch of the others would have no cost."""
     if sampling.draw is not draw_with_replacement or weight.all():
         return sampling
     return sampling._replace(draw=partial(draw_with_replacement, among=np.flatnonzero(weight).astype(np.int32)))

@@ -12,7 +12,7 @@ from xpnet.data.resident import Resident
 from xpnet.data.source import Source, make_bar
 from xpnet.data.streams import Dataset, make_batches, read_item
 from xpnet.data.vision import pixels_and_labels
-from xpnet.wording.checks import check_number
+from xpnet.wording.checks import check_count
 
 CHOICES = (
     "give a tuple (X, y) of arrays, a sequence of (x, y) pairs, a data set with __len__ and __getitem__, "
@@ -76,7 +76,7 @@ def make_source(
     n_items = _count_items(data, name)
     if n_items == 0:
         raise ValueError(f"{name} is empty")
-    check_number(name, n_items)
+    check_count(name, n_items)
     if isinstance(data, (tuple, list)):
         return _read_pairs(data, name, reader)
     pixels = pixels_and_labels(data, raw=reader.model.scale is not None)

@@ -8,7 +8,7 @@ from typing import Any
 
 from sklearn.exceptions import ConvergenceWarning
 
-from xpnet.checkpoint.record import check_number, check_whole
+from xpnet.checkpoint.values import check_number, check_whole
 from xpnet.core.arrays import Layers
 from xpnet.estimators.settings import Settings
 from xpnet.training.callback import Callback, Training
@@ -252,18 +252,18 @@ class Convergence(Callback):
             print(line)
 
 
-def _check_entry(name: str, value: Any, begun: Any) -> Any:
-    """Check a value of a tally that was read from a file; `begun` is its value when a fit begins."""
+def _check_entry(name: str, value: Any, initial: Any) -> Any:
+    """Check a value of a tally that was read from a file; `initial` is its value when a fit begins."""
     place = f"tally.{name}"
-    if isinstance(begun, list):
+    if isinstance(initial, list):
         if not isinstance(value, list):
             raise TypeError(f"{place}={value!r} must be a list")
         return [check_number(place, number) for number in value]
-    if isinstance(begun, bool) or (name == "best_loss" and begun is None):  # as the arguments of the fit have it
-        if value is not begun:
-            raise ValueError(f"{place}={value!r} must be {begun!r} in this fit")
+    if isinstance(initial, bool) or (name == "best_loss" and initial is None):  # as the arguments of the fit have it
+        if value is not initial:
+            raise ValueError(f"{place}={value!r} must be {initial!r} in this fit")
         return value
-    if isinstance(begun, int):
+    if isinstance(initial, int):
         return check_whole(place, value, 0)
     if name == "loss" and value is None:
         return None

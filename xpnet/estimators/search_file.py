@@ -16,6 +16,7 @@ import numpy as np
 
 from xpnet.checkpoint.file import INVALID_VALUE_ERRORS
 from xpnet.checkpoint.files import read_file, write_file
+from xpnet.checkpoint.values import require, require_keys
 from xpnet.training.callback import warn_of_write
 from xpnet.training.checkpointing import parse_checkpoint
 from xpnet.training.description import describe, describe_parameters
@@ -96,20 +97,20 @@ def decode_fit(place: str, values: Any, n_scores: int) -> ScoredFit:
     ValueError
         If they are not those of a fit with `n_scores` scores.
     """
-    _require_keys(place, values, {"error", "scores", "seconds", "scoring_seconds"})
+    require_keys(place, values, {"error", "scores", "seconds", "scoring_seconds"})
     error, scores, times = values["error"], values["scores"], (values["seconds"], values["scoring_seconds"])
     for name, seconds in zip(("seconds", "scoring_seconds"), times):
         is_time = type(seconds) is float and isfinite(seconds) and seconds >= 0
-        _require(is_time, f"{place}.{name}", seconds, "a finite number of at least 0")
-    _require(error is None or type(error) is str, f"{place}.error", error, "null or a text")
+        require(is_time, f"{place}.{name}", seconds, "a finite number of at least 0")
+    require(error is None or type(error) is str, f"{place}.error", error, "null or a text")
     expected = n_scores if error is None else 0
     is_list = type(scores) is list and len(scores) == expected
-    _require(is_list, f"{place}.scores", scores, f"a list of {expected} values")
+    require(is_list, f"{place}.scores", scores, f"a list of {expected} values")
     for i, score in enumerate(scores):
         parts = {f"[{i}].{name}": part for name, part in score.items()} if type(score) is dict else {f"[{i}]": score}
         for name, part in parts.items():
             is_number = type(part) is float or (isinstance(part, int) and abs(part) < LARGEST)
-            _require(is_number or type(part) is str, f"{place}.scores{name}", part, "a number or the text of an error")
+            require(is_number or type(part) is str, f"{place}.scores{name}", part, "a number or the text of an error")
     failure = None if error is None else RecalledError(_printable_lines(error))
     scores = [RecalledError(_printable_lines(score)) if isinstance(score, str) else score for score in scores]
     return ScoredFit(failure, scores, *times, is_scored=True)
@@ -121,26 +122,15 @@ def _printable_lines(text: str) -> str:
 
 def check_description(search: Any) -> None:
     """Check the description of a search that was read from a file."""
-    _require_keys("search", search, {*TEXTS, "parameters", "settings"})
-    _require(type(search["settings"]) is list, "search.settings", search["settings"], "a list")
+    require_keys("search", search, {*TEXTS, "parameters", "settings"})
+    require(type(search["settings"]) is list, "search.settings", search["settings"], "a list")
     texts: dict[str, Any] = {"search": {name: search[name] for name in TEXTS}}
     texts["search.parameters"] = search["parameters"]
     texts |= {f"search.settings[{i}]": setting for i, setting in enumerate(search["settings"])}
     for place, values in texts.items():
-        _require(type(values) is dict, place, values, "an object")
+        require(type(values) is dict, place, values, "an object")
         for name, value in values.items():
-            _require(type(value) is str, f"{place}.{name}", value, "a text")
-
-
-def _require_keys(place: str, values: Any, keys: set[str]) -> None:
-    fits = type(values) is dict and values.keys() == keys
-    _require(fits, place, list(values) if type(values) is dict else values, f"an object with the keys {sorted(keys)}")
-
-
-def _require(condition: bool, place: str, value: Any, expected: str) -> None:
-    """Refuse a value at a place in the file unless it is what is expected there."""
-    if not condition:
-        raise ValueError(f"{place}={truncate(repr(value), 100)} must be {expected}")
+            require(type(value) is str, f"{place}.{name}", value, "a text")
 
 
 class SearchFile:
@@ -195,9 +185,9 @@ class SearchFile:
         content = read_file(self.path)
         try:
             record = json.loads(str(content, "utf-8"), object_pairs_hook=refuse_duplicates)
-            _require_keys("the file", record, {"format", "search", "fits", "checksum"})
+            require_keys("the file", record, {"format", "search", "fits", "checksum"})
             is_known = type(record["format"]) is int and record["format"] == FORMAT
-            _require(is_known, "format", record["format"], f"{FORMAT}, which this version of xpnet reads")
+            require(is_known, "format", record["format"], f"{FORMAT}, which this version of xpnet reads")
             del record["checksum"]
             if encode(record) != content:
                 raise ValueError("it is damaged: its checksum does not fit its contents")
@@ -216,11 +206,11 @@ class SearchFile:
         """Make the fits of the settings that are done."""
         most = len(self.description["settings"])
         is_list = type(settings) is list and len(settings) <= most
-        _require(is_list, "fits", settings, f"a list of at most {most} settings")
+        require(is_list, "fits", settings, f"a list of at most {most} settings")
         candidates, names = [], None if self.names is None else tuple(self.names)
         for k, fits in enumerate(settings):
             is_list = type(fits) is list and len(fits) == self.n_folds
-            _require(is_list, f"fits[{k}]", fits, f"a list of {self.n_folds} folds")
+            require(is_list, f"fits[{k}]", fits, f"a list of {self.n_folds} folds")
             candidates.append([decode_fit(f"fits[{k}][{i}]", fit, self.n_scores) for i, fit in enumerate(fits)])
         scores = [score for fits in candidates for fit in fits for score in fit.scores]
         numbers = [score for score in scores if names is not None or not isinstance(score, Exception)]

@@ -18,8 +18,8 @@ from xpnet.core.calibration import (
     Calibration,
     check_errors,
     compute_errors,
+    correct_points,
     correct_quantiles,
-    corrected_points,
     coverage_error,
     find_error,
     find_shifts,
@@ -222,12 +222,10 @@ def _explain_infinite(bars: Bars, predicted: np.ndarray) -> str:
             f"calibrate needs finite predictions, and that for row {rows[0, 0]} of validation_data, counted from 0, is "
             "infinite or NaN; scale the inputs as in training, or leave such examples out"
         )
-    are_of_members = len(bars.trained_on) > 1 or bars.view.model.cost.distribution is None
-    reason = (
-        'as where all members of an ensemble agree; give cost="gaussian", or more members'
-        if are_of_members
-        else "or nearly so; give standardize=True, or other initial weights"
-    )
+    if bars.view.model.cost.has_std:
+        reason = "or nearly so; give standardize=True, or other initial weights"
+    else:
+        reason = 'as where all members of an ensemble agree; give cost="gaussian", or more members'
     return f"calibrate divides errors by predicted standard deviations, and some for validation_data are 0, {reason}"
 
 
@@ -346,7 +344,7 @@ def predict_points(bars: Bars, x: Any) -> Array:
     """Predict one number for each target, (m, n_targets), with a cost of quantiles."""
     predicted = bars.predict(x)
     with bars.view.backend.scope(precision(predicted)):
-        return corrected_points(predicted, bars.move(bars.shifts), bars.view.model.cost, bars.view.xp)
+        return correct_points(predicted, bars.move(bars.shifts), bars.view.model.cost, bars.view.xp)
 
 
 def _predict_corrected(bars: Bars, x: Any) -> Array:

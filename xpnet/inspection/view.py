@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from xpnet.backends import Backend
 from xpnet.core.arrays import Array, Layers, Namespace
-from xpnet.core.calibration import Calibration, corrected_points, find_shifts
+from xpnet.core.calibration import Calibration, correct_points, find_shifts
 from xpnet.core.model import Model
 from xpnet.data.reader import Reader
 from xpnet.inspection.single_rows import SingleRows
@@ -94,7 +94,7 @@ class View(NamedTuple):
         if self.calibration is None or not cost.levels:
             return cost.point(a, xp)
         shifts = self.backend.asarray(find_shifts(self.calibration.errors, cost.levels), self.output_dtype)
-        return corrected_points(xp.stack(cost.blocks(a, xp), axis=-1), shifts, cost, xp)
+        return correct_points(xp.stack(cost.blocks(a, xp), axis=-1), shifts, cost, xp)
 
     def scale_targets_back(self, y: Array) -> Array:
         """Bring standardized targets back to their units."""

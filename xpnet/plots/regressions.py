@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from xpnet.backends.base import is_array
-from xpnet.core.calibration import corrected_points
+from xpnet.core.calibration import correct_points
 from xpnet.ensemble import Ensemble
 from xpnet.inspection.intervals import predict_targets
 from xpnet.network import Network
@@ -125,7 +125,7 @@ def _predict_points(net: Any, data: Any, function: str) -> tuple[np.ndarray, np.
     y, predicted, _ = predict_targets(model._bars, data, "data")
     if not cost.levels:
         return y, predicted[..., 0]
-    return y, corrected_points(predicted, model._bars.shifts, cost, np)
+    return y, correct_points(predicted, model._bars.shifts, cost, np)
 
 
 def _make_row(ax: Axes | None, n: int) -> tuple[Any, list[Axes]]:

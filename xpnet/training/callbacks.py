@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.checkpoint.record import check_number, check_whole
+from xpnet.checkpoint.values import check_number, check_whole
 from xpnet.training.callback import EVALUATED, Callback, Training, warn_of_write
 from xpnet.wording.checks import check_folder, choices, count, decode_path, in_range, install_command, yes_or_no
 from xpnet.wording.errors import unless_stopped

@@ -52,29 +52,29 @@ def _describe(value: Any, within: tuple[Any, ...], is_parameter: bool) -> str:
     if any(value is other for other in within):
         return f"<the {type(value).__name__} around it>"
 
-    def inner(part: Any) -> str:
+    def describe_item(part: Any) -> str:
         return _describe(part, (*within, value), is_parameter)
 
-    def inside(part: Any) -> str:
+    def describe_part(part: Any) -> str:
         return _describe(part, (*within, value), False)
 
     if type(value) in (list, tuple, set, frozenset, dict):
-        return _describe_container(value, inner)
+        return _describe_container(value, describe_item)
     if has_methods(value, "_make"):  # a NamedTuple, such as an activation
-        return _call(_name(type(value)), (f"{name}={inner(part)}" for name, part in value._asdict().items()))
+        return _call(_name(type(value)), (f"{name}={describe_item(part)}" for name, part in value._asdict().items()))
     if is_parameter and _is_cloned_by_parameters(value):
-        parameters = describe_parameters(value.get_params(deep=False), inner)
+        parameters = describe_parameters(value.get_params(deep=False), describe_item)
         return _call(_name(type(value)), (f"{name}={text}" for name, text in parameters.items()))
     if isinstance(value, FunctionType):
-        return _describe_function(value, inside)
+        return _describe_function(value, describe_part)
     if isinstance(value, MethodType):
-        return _call(inside(value.__func__), [inside(value.__self__)])
+        return _call(describe_part(value.__func__), [describe_part(value.__self__)])
     if isinstance(value, functools.partial):
-        keywords = (f"{name}={inside(part)}" for name, part in sorted(value.keywords.items()))
-        return _call("partial", [*map(inside, (value.func, *value.args)), *keywords])
+        keywords = (f"{name}={describe_part(part)}" for name, part in sorted(value.keywords.items()))
+        return _call("partial", [*map(describe_part, (value.func, *value.args)), *keywords])
     if isinstance(value, (type, ModuleType)):
         return _name(value)
-    return _describe_numbers(value, inside) or _describe_object(value, inside)
+    return _describe_numbers(value, describe_part) or _describe_object(value, describe_part)
 
 
 def _is_cloned_by_parameters(value: Any) -> bool:
@@ -88,13 +88,13 @@ def describe_parameters(parameters: Mapping[str, Any], describe: Describe = desc
     return {name: describe(value) for name, value in parameters.items() if not name.endswith("verbose")}
 
 
-def _describe_container(value: Any, inner: Describe) -> str:
+def _describe_container(value: Any, describe_item: Describe) -> str:
     """Describe a list, tuple, set or dict; sets in an order that is the same in all processes, and dicts in any."""
     kind = type(value).__name__
     if kind == "dict":
-        parts = sorted(f"{inner(key)}: {inner(item)}" for key, item in value.items())
+        parts = sorted(f"{describe_item(key)}: {describe_item(item)}" for key, item in value.items())
         return _shorten(f"{{{', '.join(parts)}}}", kind)
-    parts = [inner(item) for item in value]
+    parts = [describe_item(item) for item in value]
     if kind == "list":
         return _shorten(f"[{', '.join(parts)}]", kind)
     if kind == "tuple":
@@ -102,26 +102,26 @@ def _describe_container(value: Any, inner: Describe) -> str:
     return _shorten(f"{{{', '.join(sorted(parts))}}}", kind)
 
 
-def _describe_numbers(value: Any, inside: Describe) -> str | None:
+def _describe_numbers(value: Any, describe_part: Describe) -> str | None:
     """Describe generators by their states; arrays, sparse matrices and tables by their numbers; None for anything else.
 
     Pickles of these may differ though they are equal: tables and sparse matrices are arranged anew while they are used.
     """
     name = type(value).__name__
     if isinstance(value, np.random.RandomState):
-        return _call(name, [inside(value.get_state(legacy=False))])
+        return _call(name, [describe_part(value.get_state(legacy=False))])
     if isinstance(value, np.random.Generator):
-        return _call(name, [inside(value.bit_generator.state)])
+        return _call(name, [describe_part(value.bit_generator.state)])
     if hasattr(value, "iloc") and hasattr(value, "index"):  # of pandas
         columns = value.items() if value.ndim == 2 else [(value.name, value)]
         parts = [(key, str(column.dtype), column.to_numpy()) for key, column in columns]
-        return _shorten(_call(name, map(inside, [value.index.to_numpy(), *parts])), name)
+        return _shorten(_call(name, map(describe_part, [value.index.to_numpy(), *parts])), name)
     if has_methods(value, "tocoo"):
         entries = value.tocoo()
-        return _call(name, map(inside, (value.shape, entries.row, entries.col, entries.data)))
+        return _call(name, map(describe_part, (value.shape, entries.row, entries.col, entries.data)))
     try:
         value = to_host(value)
-        return _describe_array(value, inside) if _is_array(value) else None
+        return _describe_array(value, describe_part) if _is_array(value) else None
     except unless_stopped(*CONVERSION_ERRORS):  # it has a dtype that NumPy lacks
         return None
 
@@ -133,17 +133,17 @@ def _is_array(value: Any) -> bool:
     return not isinstance(value, type) and all(hasattr(value, name) for name in ("__array__", "shape", "dtype"))
 
 
-def _describe_array(value: Any, inside: Describe) -> str:
+def _describe_array(value: Any, describe_part: Describe) -> str:
     """Describe an array by a digest of its numbers, in the order of its rows, wherever they lie."""
     if np.dtype(value.dtype).hasobject:
-        return _call("ndarray", map(inside, (value.shape, np.asarray(value).ravel().tolist())))
+        return _call("ndarray", map(describe_part, (value.shape, np.asarray(value).ravel().tolist())))
     result = hashlib.sha256()
     for block in blocks(value) if value.shape else [value]:
         result.update(np.ascontiguousarray(block).data)
     return f"<array {value.dtype} {tuple(value.shape)} {result.hexdigest()[:16]}>"
 
 
-def _describe_function(function: FunctionType, inside: Describe) -> str:
+def _describe_function(function: FunctionType, describe_part: Describe) -> str:
     """Describe a function by its name, and by a digest of what it does, as far as that stands in its own module.
 
     That is its code, its defaults, the values that it encloses, and the functions, numbers and texts of its module that
@@ -159,7 +159,7 @@ def _describe_function(function: FunctionType, inside: Describe) -> str:
         values = [item for item in named.items() if not isinstance(item[1], FunctionType)]
         enclosed = [_open_cell(cell) for cell in part.__closure__ or ()]
         code = _list_code(part.__code__, part.__doc__)
-        parts.append(inside((_name(part), code, part.__defaults__, part.__kwdefaults__, enclosed, values)))
+        parts.append(describe_part((_name(part), code, part.__defaults__, part.__kwdefaults__, enclosed, values)))
     return f"<function {_name(function)} {_digest(''.join(sorted(parts)))}>"
 
 
@@ -207,14 +207,14 @@ def _open_cell(cell: Any) -> Any:
         return ()
 
 
-def _describe_object(value: Any, inside: Describe) -> str:
+def _describe_object(value: Any, describe_part: Describe) -> str:
     """Describe an object by its class, by what a pickle of it would hold, and by the code that calling it runs.
 
     An object that cannot be pickled is described by its repr.
     """
     kind = type(value)
     functions = [getattr(value, "__wrapped__", None), getattr(kind, "__call__", None)]  # noqa: B004
-    code = [inside(function) for function in functions if isinstance(function, FunctionType)]
+    code = [describe_part(function) for function in functions if isinstance(function, FunctionType)]
     try:
         pickled: Any = copyreg.dispatch_table.get(kind, lambda value: value.__reduce_ex__(4))(value)
     except unless_stopped(Exception):  # whatever a user's own method raises
@@ -226,12 +226,12 @@ def _describe_object(value: Any, inside: Describe) -> str:
     make, arguments, state, items, entries = parts[:5]
     if make is copyreg.__newobj__:  # type: ignore[attr-defined]
         make, *arguments = arguments
-    parts = [*map(inside, arguments)]
+    parts = [*map(describe_part, arguments)]
     if isinstance(state, dict):
-        parts += sorted(f"{name}={inside(part)}" for name, part in state.items())
+        parts += sorted(f"{name}={describe_part(part)}" for name, part in state.items())
     elif state is not None:
-        parts.append(inside(state))
-    parts += [inside(list(part)) for part in (items, entries) if part is not None]
+        parts.append(describe_part(state))
+    parts += [describe_part(list(part)) for part in (items, entries) if part is not None]
     return _shorten(_call(_name(make), [*parts, *code]), _name(kind))
 
 

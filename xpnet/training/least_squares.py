@@ -13,7 +13,7 @@ from xpnet.wording.checks import warn
 
 MATRICES = 5  # of P × P numbers in memory during a step, about: measured with NumPy for P = 3,151, it is 4.5
 BYTES = 8  # of a number in float64
-# Of ½ λ ‖w‖², the least λ that has much effect: of 661 weights trained on 256 noisy targets, the test cost was 0.05 to
+# The least λ in ½ λ ‖w‖² that has much effect. With 661 weights trained on 256 noisy targets, the test cost was 0.05 to
 # 0.2 without decay, 0.04 to 0.07 with λ = 1e-6, 0.02 to 0.03 with 1e-5, and 0.002 with 1e-4, in three draws
 LEAST_DECAY = 1e-5
 

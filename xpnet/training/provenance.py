@@ -1,4 +1,4 @@
-"""What the provenance of a network says of a training."""
+"""Runs: how a training is described in the provenance of its network."""
 
 from typing import Any
 
@@ -18,8 +18,8 @@ def describe_run(job: Job) -> Run:
         epochs=plan.epochs,
         batch_size=job.source.batch_size(plan.batch_size),
         sampling=plan.sampling.name if isinstance(job.source, Countable) else "as they come",
-        optimizer=describe_optimizer(plan.optimizer),
-        lr="" if needs_all_examples(plan.optimizer) else describe_rate(plan.schedule),
+        optimizer=write_optimizer(plan.optimizer),
+        lr="" if needs_all_examples(plan.optimizer) else write_rate(plan.schedule),
         alpha=float(plan.alpha),
         backend=backend.name,
         device=backend.device_name,
@@ -28,26 +28,26 @@ def describe_run(job: Job) -> Run:
     )
 
 
-def describe_optimizer(optimizer: Optimizer) -> str:
+def write_optimizer(optimizer: Optimizer) -> str:
     """Write an optimizer as the call that makes it, and one of the user's own as the name of its class.
 
     Examples
     --------
     >>> from xpnet import Adam, Clip
-    >>> describe_optimizer(Clip(Adam(), 1.0))
+    >>> write_optimizer(Clip(Adam(), 1.0))
     'Clip(optimizer=Adam(beta1=0.9, beta2=0.999, epsilon=1e-08, weight_decay=0.0), norm=1.0)'
     """
     is_own = OPTIMIZERS.get(type(optimizer).__name__) is not type(optimizer)
     return name_of(optimizer) if is_own else repr(optimizer)
 
 
-def describe_rate(schedule: Any) -> str:
+def write_rate(schedule: Any) -> str:
     """Write a learning rate as a number, or as the call that makes a schedule; a function of the user's by its name.
 
     Examples
     --------
     >>> from xpnet import OneCycle
-    >>> describe_rate(Constant(0.1)), describe_rate(OneCycle(0.1)), describe_rate(lambda step, total: 0.1)
+    >>> write_rate(Constant(0.1)), write_rate(OneCycle(0.1)), write_rate(lambda step, total: 0.1)
     ('0.1', 'OneCycle(peak=0.1, warmup=0.2)', '<lambda>')
     """
     if isinstance(schedule, Constant):

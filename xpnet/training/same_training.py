@@ -152,11 +152,13 @@ def describe_schedule(schedule: Schedule, total: int, total_now: int) -> dict[st
 
 def describe_functions(model: Model, metrics: Iterable[Any]) -> dict[str, str]:
     """Describe the user's own activations, cost and metrics by what they compute; the names of xpnet's say enough."""
-    functions: list[tuple[str, tuple[Any, ...]]]
-    functions = [(sigma.name, (sigma.value, sigma.pullback)) for sigma in model.sigmas]
-    functions += [(model.cost.name, (model.cost.value, model.cost.gradient))]
-    functions += [(f"metric {i}", (metric,)) for i, metric in enumerate(metrics) if not isinstance(metric, str)]
-    own = {name: [part for part in parts if part is not None and not _is_of_xpnet(part)] for name, parts in functions}
+    functions: dict[str, list[Any]] = {sigma.name: [sigma.value, sigma.pullback] for sigma in model.sigmas}
+    functions[model.cost.name] = [model.cost.value, model.cost.gradient]
+    functions |= {f"metric {i}": [metric] for i, metric in enumerate(metrics) if not isinstance(metric, str)}
+    own = {
+        name: [part for part in parts if part is not None and not _is_of_xpnet(part)]
+        for name, parts in functions.items()
+    }
     return {name: describe(parts) for name, parts in own.items() if parts}
 
 

@@ -85,12 +85,12 @@ def count(argument: str, value: object, least: int) -> int:
     return number
 
 
-def check_number(name: str, n: int) -> None:
+def check_count(name: str, n: int) -> None:
     """Refuse more examples than can be numbered: every library indexes with int32.
 
     Examples
     --------
-    >>> check_number("X", 2**31)
+    >>> check_count("X", 2**31)
     Traceback (most recent call last):
     ValueError: X has 2,147,483,648 examples, and at most 2,147,483,647 can be numbered; give them in batches
     """
@@ -185,9 +185,9 @@ def truncate(text: object, most: int = 1000) -> str:
 
 
 def printable(text: object) -> str:
-    r"""Escape line breaks and all that a terminal would act on, or not show, in a text that may come from a file.
+    r"""Escape line breaks, and whatever a terminal would act on or not show: the text may come from a stranger's file.
 
-    It may be a stranger's. Quoted texts, as `repr` writes them, need no more.
+    Texts that `repr` has quoted need no more.
 
     Examples
     --------

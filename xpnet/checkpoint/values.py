@@ -1,0 +1,66 @@
+"""Checks of values that were read from a file. The error names the place of a value, and what is expected there."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from xpnet.wording.checks import truncate
+
+NUMBER_LIMIT = 2**63  # whole numbers are smaller
+
+
+def require(condition: bool, place: str, value: Any, expected: str) -> None:
+    """Refuse a value unless it is what is expected.
+
+    Examples
+    --------
+    >>> require(False, "history", 1, "a list of rows")
+    Traceback (most recent call last):
+    ValueError: history=1 must be a list of rows
+    """
+    if not condition:
+        raise ValueError(f"{place}={truncate(repr(value), 100)} must be {expected}")
+
+
+def require_keys(place: str, value: Any, keys: Iterable[str]) -> None:
+    """Refuse a value unless it is a dict, in JSON an object, with these keys and no others."""
+    is_dict = isinstance(value, dict)
+    fits = is_dict and value.keys() == set(keys)
+    require(fits, place, list(value) if is_dict else value, f"an object with the keys {sorted(keys)}")
+
+
+def check_dict(name: str, value: Any) -> dict[str, Any]:
+    """Check that a value is a dict."""
+    if not isinstance(value, dict):
+        raise TypeError(f"{name}={value!r} must be a dict")
+    return value
+
+
+def check_whole(name: str, value: Any, low: int, high: int = NUMBER_LIMIT) -> int:
+    """Check that a value is a whole number from `low` and below `high`.
+
+    Examples
+    --------
+    >>> check_whole("epoch", 3, 1)
+    3
+    """
+    if type(value) is not int or not low <= value < high:
+        raise ValueError(f"{name}={value!r} must be a whole number of at least {low}, below {high}")
+    return value
+
+
+def check_number(name: str, value: Any, least: float | None = None) -> float:
+    """Check that a value is a number that a float can hold; with `least`, a finite one of at least that.
+
+    Examples
+    --------
+    >>> check_number("cost", 1)
+    1.0
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name}={value!r} must be a number")
+    if isinstance(value, int) and abs(value) >= NUMBER_LIMIT:
+        raise ValueError(f"{name}={value!r} is too large")
+    if least is not None and not least <= value < math.inf:
+        raise ValueError(f"{name}={value!r} must be a finite number of at least {least:g}")
+    return float(value)
