@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from inspect import isroutine
 from numbers import Real
 from typing import Any, NamedTuple, TypeAlias
 
@@ -439,7 +440,7 @@ def refuse_masks_and_units(x: Any, name: str) -> None:
     TypeError: x is a masked array, or holds one; give its filled() values
     """
     refused = _find_mask_or_unit(x)
-    if isinstance(refused, np.ma.MaskedArray):
+    if _has_mask(refused):
         raise TypeError(f"{name} is a masked array, or holds one; give its filled() values")
     if refused is not None:
         raise TypeError(
@@ -463,8 +464,12 @@ def _convert(x: Any, name: str) -> Array:
     for method in ("toarray", "todense"):
         if hasattr(x, method):
             raise TypeError(f"{name} is sparse; give its {method}()")
-    refuse_masks_and_units(x, name)
+    is_table = hasattr(x, "iloc")
+    if not is_table:
+        refuse_masks_and_units(x, name)
     x = as_array(x, name, np.float64 if _is_mixed_table(x) else None)
+    if is_table and x.dtype == object:  # looking at all columns of each row would take longer
+        refuse_masks_and_units(x, name)
     return host_array(x) if isinstance(x, np.ndarray) else x
 
 
@@ -594,9 +599,12 @@ def _is_real(x: Array) -> bool:
 
 
 def _find_mask_or_unit(x: Any, depth: int = 0) -> Any:
-    """Find an array with a mask or a unit, in nested sequences too; None if there is none."""
+    """Find an array with a mask or a unit, in nested sequences and objects too; None if there is none."""
     if not isinstance(x, SEQUENCES):
-        return x if isinstance(x, np.ma.MaskedArray) or _has_unit(x) else None
+        for array in _unwrap(x):
+            if _has_mask(array) or _has_unit(array):
+                return array
+        x = _list_objects(x)
     kinds = set(map(type, x))  # there are few, so long lists of numbers take little time
     if kinds <= NUMBERS or depth == MAX_AXES:
         return None
@@ -607,18 +615,40 @@ def _find_mask_or_unit(x: Any, depth: int = 0) -> Any:
     return next((found for item in items if (found := _find_mask_or_unit(item, depth + 1)) is not None), None)
 
 
+def _unwrap(x: Any) -> Iterator[Any]:
+    """Iterate over an array and those within it: the data of xarray's, and what Dask's blocks will be like."""
+    yield x
+    if hasattr(type(x), "data") and not hasattr(x, "__dlpack__"):
+        yield from _unwrap(x.data)
+    elif hasattr(type(x), "__dask_graph__") and hasattr(x, "_meta"):
+        yield x._meta
+
+
+def _list_objects(x: Any) -> Sequence[Any]:
+    """List the values of an array of objects, or of the columns of objects of pandas, of which others have one type."""
+    if isinstance(x, np.ndarray):
+        return x.ravel().tolist() if x.dtype == object else ()
+    if not hasattr(x, "iloc") or getattr(x, "ndim", 0) not in (1, 2):
+        return ()
+    dtypes = [x.dtype] if x.ndim == 1 else x.dtypes
+    places = [k for k, dtype in enumerate(dtypes) if getattr(dtype, "kind", "") == "O"]
+    columns = (x if x.ndim == 1 else x.iloc[:, k] for k in places)
+    return [value for column in columns for value in (column if column.dtype == object else column.iloc[:1])]
+
+
+def _has_mask(x: Any) -> bool:
+    """Tell whether a NumPy array has a mask, as those of numpy.ma and astropy."""
+    return isinstance(x, np.ndarray) and hasattr(x, "mask")
+
+
 def _has_unit(x: Any) -> bool:
     """Tell whether an array or number has a unit that it computes with, as those of astropy, pint and unyt.
 
-    A text only labels, and a table may have columns that are named so.
+    A text only labels, a method is no unit, and a table may have columns that are named so.
     """
-    has_data = hasattr(type(x), "data") and not hasattr(x, "__dlpack__")
-    wrapped = [x.data] if has_data else []  # of xarray
-    for array in (x, *wrapped):
-        owner = array if isinstance(array, np.ndarray) else type(array)
-        if any(hasattr(owner, name) and not isinstance(getattr(array, name), (str, type(None))) for name in UNITS):
-            return True
-    return False
+    owner = x if isinstance(x, np.ndarray) else type(x)
+    units = [getattr(x, name, None) for name in UNITS if hasattr(owner, name)]
+    return any(not (unit is None or isinstance(unit, str) or isroutine(unit)) for unit in units)
 
 
 def _is_mixed_table(x: Any) -> bool:
