@@ -142,7 +142,7 @@ class Backend:
         return self.xp.asarray(x, copy=True)
 
     def make_contiguous(self, x: Array) -> Array:
-        """Return an array with its rows one after the other in memory; a copy only where they are not.
+        """Return an aligned array with its rows one after the other in memory; a copy only where it is not one.
 
         Sums and products of the same numbers can differ in the last bit where these lie otherwise.
         """

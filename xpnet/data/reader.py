@@ -164,7 +164,7 @@ class Reader(NamedTuple):
             x = self.scale_inputs(x)  # this rounds, so the check comes afterwards
             self._check_finite(x, name, rows)
             return x
-        if type(x) is not np.ndarray or not x.flags.c_contiguous:  # fast path, as in `as_rows`
+        if type(x) is not np.ndarray or not (x.flags.c_contiguous and x.flags.aligned):  # fast path, as in `as_rows`
             x = self._arrange(x)
         if self.model.scale is None or not _is_bytes(x):
             self._check_finite(x, name, rows)
