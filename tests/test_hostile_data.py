@@ -895,6 +895,19 @@ def test_predictions_of_estimators_leave_no_graph_in_silence() -> None:
 
 
 @pytest.mark.needs("torch")
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+def test_the_byte_order_changes_no_bit_in_estimators() -> None:
+    estimators = pytest.importorskip("xpnet.estimators")
+    results = []
+    for x in (X.astype("f4"), X.astype(np.dtype("f4").newbyteorder())):
+        y = x[:, 0]
+        est = estimators.MLPRegressor(hidden_layer_sizes=(4,), max_iter=2, random_state=0).fit(x, y)
+        results.append([est.predict(x), *est.coefs_])
+    for ours, theirs in zip(*results):
+        assert ours.dtype == np.float32
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_estimators_take_long_doubles_to_any_library() -> None:
     from xpnet.estimators import MLPRegressor
 
