@@ -18,7 +18,7 @@ from xpnet.backends.choose import get_backend
 from xpnet.core.arrays import Array, blocks, map_arrays
 from xpnet.core.minibatch import Encoding, Examples
 from xpnet.core.model import Model
-from xpnet.core.scaling import Moments, Scaler, Scaling, moments
+from xpnet.core.scaling import Moments, Scaler, Scaling, ScalingInParts, moments
 from xpnet.wording.checks import check_lengths, check_number, list_names, warn
 from xpnet.wording.errors import unless_stopped
 
@@ -245,7 +245,7 @@ class Reader(NamedTuple):
         if self.is_wide(x):
             return self._scale_exactly(x, self.scaling.exact.x_mean, self.scaling.exact.x_std)
         with self.scope():
-            return self.scaling.inputs(x)
+            return self.scaling.in_dtype.inputs(x)
 
     def scale_targets(self, y: Array) -> Array:
         """Standardize targets that were read, if there is a scaling of them."""
@@ -254,7 +254,7 @@ class Reader(NamedTuple):
         if self.is_wide(y):
             return self._scale_exactly(y, self.scaling.exact.y_mean, self.scaling.exact.y_std)
         with self.scope():
-            return self.scaling.targets(y)
+            return self.scaling.in_dtype.targets(y)
 
     def moments(self, x: Array) -> Moments:
         """Compute the moments of columns that were read, as NumPy arrays. Synchronizes."""
@@ -284,10 +284,11 @@ class Reader(NamedTuple):
                 array.flags.writeable = False  # the copies on the device would not follow
         with self.scope():
             rounded = self.backend.copy_nest(exact, self.dtype)
-            remainder = None
+            in_dtype = rounded
             if self.dtype == "float32" and (exact.has_far_inputs or exact.has_far_targets):
-                remainder = self.backend.copy_nest(map_arrays(lambda x: x - x.astype(self.dtype), exact), self.dtype)
-        return Scaler(exact, rounded, self.dtype == "float32" and exact.has_far_targets, remainder)
+                remainder = map_arrays(lambda x: x - x.astype(self.dtype), exact)
+                in_dtype = ScalingInParts(rounded, self.backend.copy_nest(remainder, self.dtype))
+        return Scaler(exact, rounded, self.dtype == "float32" and exact.has_far_targets, in_dtype)
 
     @property
     def _scales_targets(self) -> bool:

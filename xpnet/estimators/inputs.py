@@ -84,7 +84,8 @@ def validate_inputs(estimator: BaseEstimator, x: Any) -> Any:
         if is_foreign(x) or stays_outside(x):
             return _validate_by_shape(estimator, x, "no_validation", reset=False)
         check_kind(x, "X")
-        x = validate_data(estimator, _to_native_order(x), reset=False, **{**ACCEPTED, "dtype": "numeric"})  # refuses numbers in strings
+        options = {**ACCEPTED, "dtype": "numeric"}  # refuses numbers in strings
+        x = validate_data(estimator, _to_native_order(x), reset=False, **options)
         return x if x.dtype in FLOATS else x.astype(np.float64)
 
 
