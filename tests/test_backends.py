@@ -580,6 +580,19 @@ def test_every_member_is_part_of_pytorchs_graph():
 
 
 @pytest.mark.needs("torch")
+@pytest.mark.parametrize("members", [0, 2])
+def test_the_gradient_is_that_of_the_weights_of_forward(members):
+    torch = pytest.importorskip("torch")
+    net, _ = on_torch()
+    model = Ensemble.of([net, net.copy()]) if members else net
+    x = (1e4 + torch.ones(3, 4, dtype=torch.float64)).requires_grad_()
+    expected, outputs = torch.autograd.grad(model.forward(x).sum(), x), model.forward(x)
+    member = model[0] if members else model
+    member.w = [0.5 * w for w in member.w]
+    assert torch.equal(*torch.autograd.grad(outputs.sum(), x), *expected)
+
+
+@pytest.mark.needs("torch")
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")  # which PyTorch itself calls
 def test_nothing_else_leaves_pytorchs_graph_in_silence():
     torch = pytest.importorskip("torch")

@@ -953,6 +953,7 @@ def test_read_only_arrays_train() -> None:
 IN_OTHER_ORDERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "columns": np.asfortranarray,
     "backwards": lambda x: x[::-1, ::-1].copy()[::-1, ::-1],
+    "unaligned": lambda x: np.frombuffer(b"0" + x.tobytes(), x.dtype, offset=1).reshape(x.shape),
 }
 
 

@@ -451,6 +451,44 @@ class XarrayArray(Wrapped):
     data: Any = None
 
 
+class MaskedQuantity(Quantity):
+    """A masked array of astropy, which is not one of numpy.ma."""
+
+    mask: Any = True
+
+
+class Length(float):
+    """A number with a unit that float() drops, like those of unyt."""
+
+    units: Any = object()
+
+
+def objects(x: Any) -> np.ndarray:
+    """Return an array of objects, one of which has a unit."""
+    x = x.astype(object)
+    x[2, 1] = Length(x[2, 1])
+    return x
+
+
+@pytest.mark.needs("pandas", "dask")
+def test_masks_and_units_are_found_within_other_arrays_and_objects(net: Network) -> None:
+    import dask.array
+    import pandas
+
+    from xpnet.estimators import MLPRegressor
+
+    table, masked = pandas.DataFrame(objects(X)), np.ma.masked_less(X, 0.5)
+    for x in (objects(X), table, dask.array.from_array(X.view(Quantity), asarray=False)):
+        for act in (net.forward, lambda x: MLPRegressor(max_iter=1).fit(x, X[:, 0])):
+            with pytest.raises(TypeError, match=f"^[xX]{UNIT_MESSAGE}"):
+                act(x)
+    with pytest.raises(TypeError, match=f"^y{UNIT_MESSAGE}"):
+        MLPRegressor(max_iter=1).fit(X, table[1])
+    for x in (X.view(MaskedQuantity), [*X.view(MaskedQuantity)], dask.array.from_array(masked)):
+        with pytest.raises(TypeError, match=r"^x is a masked array, or holds one; give its filled"):
+            net.forward(x)
+
+
 @pytest.mark.parametrize(
     "x",
     [
@@ -476,13 +514,13 @@ def test_numbers_with_a_unit_are_refused(net: Network, x: Any) -> None:
 
 
 @pytest.mark.needs("pandas")
-def test_a_unit_that_is_only_a_text_or_a_column_is_data_like_any_other(net: Network) -> None:
+def test_a_unit_that_is_only_a_text_a_method_or_a_column_is_data_like_any_other(net: Network) -> None:
     import pandas
 
-    labelled = X.view(Quantity)
-    labelled.unit = "m"  # as attributes of a file
+    labelled, with_method = X.view(Quantity), X.view(Quantity)
+    labelled.unit, with_method.unit = "m", with_method.sum  # the first as attributes of a file
     table = pandas.DataFrame(X, columns=["unit", "units", "data"])
-    for x in (labelled, table):
+    for x in (labelled, with_method, table):
         np.testing.assert_array_equal(to_host(net, net.forward(x)), to_host(net, net.forward(X)))
 
 
@@ -857,6 +895,19 @@ def test_predictions_of_estimators_leave_no_graph_in_silence() -> None:
 
 
 @pytest.mark.needs("torch")
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+def test_the_byte_order_changes_no_bit_in_estimators() -> None:
+    estimators = pytest.importorskip("xpnet.estimators")
+    results = []
+    for x in (X.astype("f4"), X.astype(np.dtype("f4").newbyteorder())):
+        y = x[:, 0]
+        est = estimators.MLPRegressor(hidden_layer_sizes=(4,), max_iter=2, random_state=0).fit(x, y)
+        results.append([est.predict(x), *est.coefs_])
+    for ours, theirs in zip(*results):
+        assert ours.dtype == np.float32
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_estimators_take_long_doubles_to_any_library() -> None:
     from xpnet.estimators import MLPRegressor
 

@@ -147,6 +147,21 @@ def test_float32_numbers_far_from_0_are_scaled_by_the_whole_mean(place):
         assert net.cost((inputs, targets)) == pytest.approx((error**2).mean() / 2, rel=1e-5)
 
 
+@pytest.mark.parametrize("source", ["arrays", "batches"])
+def test_members_train_on_what_they_predict_from(place, source):
+    """Also where each has a scaling of its own, which its steps apply to the examples that all share."""
+    rng = np.random.default_rng(5)
+    x, y = ((1e6 + rng.normal(size=(100, 1))).astype("float32") for _ in range(2))
+    ensemble = Ensemble.of([make(place), make(place)])
+    for shift, net in zip((0.02, 0.03), ensemble):
+        net.fit_scaling((x + np.float64(shift), y + np.float64(shift)))
+    costs = [net.cost((x, y)) for net in ensemble]
+    data = (x, y) if source == "arrays" else Batches(x, y, 20)
+    ensemble.train(data, epochs=1, lr=1e-9, validation_data=(x, y), progress=False)
+    for net, cost in zip(ensemble, costs):
+        assert [*net.history["cost"], *net.history["validation_cost"]] == pytest.approx([cost, cost], rel=1e-5)
+
+
 SOURCES: dict[str, Any] = {
     "arrays": lambda x, y: ((x, y), {"validation_split": 0.2}),
     "pairs": lambda x, y: (list(zip(x, y)), {"sample_weight": np.arange(len(x))}),

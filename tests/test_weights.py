@@ -9,7 +9,19 @@ from helpers import Batches, Items, assert_same, flat, snapshot
 from test_backprop import layers_of
 from test_bad_input import refused
 
-from xpnet import SGD, Adam, AdamW, Callback, Clip, Ensemble, Network, OneCycle, ReduceLROnPlateau, RMSProp
+from xpnet import (
+    SGD,
+    Adam,
+    AdamW,
+    Callback,
+    Clip,
+    EarlyStopping,
+    Ensemble,
+    Network,
+    OneCycle,
+    ReduceLROnPlateau,
+    RMSProp,
+)
 from xpnet.data.sampling import SAMPLING, Sampling, split_rows
 
 # Trainings with weights are compared there in test_trainings.py
@@ -309,6 +321,22 @@ def test_a_batch_without_weight_is_a_step_that_was_not_made(place):
         for i in (3, 10):
             one.minibatch_update((X[i, None], LABELS[i, None]), 0.5)
     assert_close(net, one)
+
+
+def test_an_epoch_without_weight_is_none_that_callbacks_wait_for(place):
+    epochs = iter([1, 0, 0, 0, 1, 1])  # the classes of all examples of each
+
+    class Epochs:
+        def __iter__(self):
+            label = next(epochs, 1)
+            yield np.full((4, 3), 0.5, np.float32), np.full(4, label)
+
+    net = Network([3, 2], task="classification", seed=0, **place._asdict())
+    stop, reduce = (kind(monitor="cost", patience=2, min_delta=9) for kind in (EarlyStopping, ReduceLROnPlateau))
+    options = {"class_weight": {0: 0.0, 1: 1.0}, "callbacks": [reduce, stop], "progress": False}
+    history = net.train(Epochs(), epochs=8, lr=0.1, **options)
+    assert np.isnan(history["cost"]).tolist() == [False, True, True, True, False, False]
+    assert (stop.stopped_epoch, history["lr"][:6]) == (6, [0.1] * 6)
 
 
 def test_a_data_set_that_is_read_again_has_weights_of_classes(place):

@@ -413,17 +413,20 @@ class Ensemble:
         >>> Ensemble([3, 2], members=5, seed=0).forward([[1, 2, 3], [4, 5, 6]]).shape
         (5, 2, 2)
         """
-        if self.backend.records(x):
-            return self.backend.join(self._compute_outputs, self._pull_back, x)
-        return self._compute_outputs(x)
+        if not self.backend.records(x):
+            return self._compute_outputs(x)
+        from xpnet.inspection.derivatives import vjp
+
+        views = [network.view for network in self]  # of these weights, also if training goes on before the gradient
+
+        def pull_back(x: Array, g: Array) -> Array:
+            with self.backend.scope(self[0].dtype):
+                return self.backend.xp.sum(self._stack([vjp(view, x, g[k]) for k, view in enumerate(views)]), axis=0)
+
+        return self.backend.join(lambda x: self._stack([predict(view, x) for view in views]), pull_back, x)
 
     def _compute_outputs(self, x: Any) -> Array:
         return self._stack([predict(network.view, x) for network in self])
-
-    def _pull_back(self, x: Any, g: Array) -> Array:
-        """Compute the sum of the gradients of all members, where g (members, m, n_out) is that by their outputs."""
-        with self.backend.scope(self[0].dtype):
-            return self.backend.xp.sum(self._stack([network.vjp(x, g[k]) for k, network in enumerate(self)]), axis=0)
 
     def sample(self, x: Any, n: int = 100) -> Array:
         """Compute the outputs of every member n times with dropout left on; see `Network.sample`.

@@ -100,7 +100,7 @@ class NumPyBackend(Eager):
         return np.array(x.mT, order="C").mT if x.ndim > 1 else x.copy()  # a wᵀ is faster where wᵀ is contiguous
 
     def make_contiguous(self, x: Array) -> Array:
-        return x if x.flags.c_contiguous else x.copy()
+        return x if x.flags.c_contiguous and x.flags.aligned else x.copy()
 
     def stack(self, arrays: Sequence[Array]) -> Array:
         return np.stack([x.mT for x in arrays]).mT if arrays[0].ndim > 1 else np.stack(arrays)  # in the order of `copy`

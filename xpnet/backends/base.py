@@ -142,7 +142,7 @@ class Backend:
         return self.xp.asarray(x, copy=True)
 
     def make_contiguous(self, x: Array) -> Array:
-        """Return an array whose rows lie one after the other in memory; a copy only if they do not.
+        """Return an aligned array with its rows one after the other in memory; a copy only where it is not one.
 
         The order in memory can change the last bit of sums and products.
         """

@@ -7,7 +7,7 @@ a minibatch is made.
 from typing import Any, NamedTuple
 
 from xpnet.core.arrays import Array, Namespace
-from xpnet.core.scaling import Scaling
+from xpnet.core.scaling import AnyScaling
 
 
 class Minibatch(NamedTuple):
@@ -39,7 +39,7 @@ class Encoding(NamedTuple):
 
     classes: Array  # (n_targets,) int32: 0, 1, 2, ...
     scale: Array | None = None  # (), multiplies the inputs
-    scaling: Scaling | None = None  # standardizes minibatches; arrays (networks, 1, n) if each network has its own
+    scaling: AnyScaling | None = None  # standardizes minibatches; arrays (networks, 1, n) if each network has its own
 
 
 class Batch(NamedTuple):

@@ -9,7 +9,7 @@ come in float32 lose nothing more: the rounded mean is subtracted first, then th
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -88,6 +88,34 @@ class Scaling(NamedTuple):
         return bool((np.abs(self.y_mean) > FAR_FROM_ZERO * self.y_std).any())
 
 
+class ScalingInParts(NamedTuple):
+    """A scaling whose means, which the dtype cannot hold, are subtracted in two parts.
+
+    Parameters
+    ----------
+    rounded
+        The scaling in the dtype.
+    remainder
+        What rounding took from its means. (Its standard deviations are not used.)
+    """
+
+    rounded: Scaling
+    remainder: Scaling
+
+    def inputs(self, x: Array) -> Array:
+        """Standardize inputs."""
+        return (x - self.rounded.x_mean - self.remainder.x_mean) / self.rounded.x_std
+
+    def targets(self, y: Array) -> Array:
+        """Standardize targets."""
+        if self.rounded.y_mean is None:
+            return y
+        return (y - self.rounded.y_mean - self.remainder.y_mean) / self.rounded.y_std
+
+
+AnyScaling: TypeAlias = Scaling | ScalingInParts
+
+
 class Scaler(NamedTuple):
     """A scaling as a network applies it.
 
@@ -99,26 +127,14 @@ class Scaler(NamedTuple):
         The same on the device, in the network's dtype.
     widens
         Whether outputs are scaled back in float64, because the network's dtype cannot hold them.
-    remainder
-        What rounding took from the means, if some are far from 0: the means of `exact` minus those of `rounded`.
+    in_dtype
+        Scales numbers that have the network's dtype: `rounded`, or, where means are far from 0, in two parts.
     """
 
     exact: Scaling
     rounded: Scaling
     widens: bool
-    remainder: Scaling | None = None
-
-    def inputs(self, x: Array) -> Array:
-        """Standardize inputs in the network's dtype; means far from 0 are subtracted in two parts, which is exact."""
-        if self.remainder is None:
-            return self.rounded.inputs(x)
-        return (x - self.rounded.x_mean - self.remainder.x_mean) / self.rounded.x_std
-
-    def targets(self, y: Array) -> Array:
-        """Standardize targets in the same way."""
-        if self.remainder is None or self.rounded.y_mean is None:
-            return self.rounded.targets(y)
-        return (y - self.rounded.y_mean - self.remainder.y_mean) / self.rounded.y_std
+    in_dtype: AnyScaling
 
 
 class Moments(NamedTuple):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from inspect import isroutine
 from numbers import Real
 from typing import Any, NamedTuple, TypeAlias
 
@@ -17,7 +18,7 @@ from xpnet.backends.choose import get_backend
 from xpnet.core.arrays import Array, blocks, map_arrays
 from xpnet.core.minibatch import Encoding, Examples
 from xpnet.core.model import Model
-from xpnet.core.scaling import Moments, Scaler, Scaling, moments
+from xpnet.core.scaling import Moments, Scaler, Scaling, ScalingInParts, moments
 from xpnet.wording.checks import check_count, check_lengths, list_names, warn
 from xpnet.wording.errors import unless_stopped
 
@@ -163,7 +164,7 @@ class Reader(NamedTuple):
             x = self.scale_inputs(x)  # this rounds, so the check comes afterwards
             self._check_finite(x, name, rows)
             return x
-        if type(x) is not np.ndarray or not x.flags.c_contiguous:  # fast path, as in `as_rows`
+        if type(x) is not np.ndarray or not (x.flags.c_contiguous and x.flags.aligned):  # fast path, as in `as_rows`
             x = self._arrange(x)
         if self.model.scale is None or not _is_bytes(x):
             self._check_finite(x, name, rows)
@@ -244,7 +245,7 @@ class Reader(NamedTuple):
         if self.is_wide(x):
             return self._scale_exactly(x, self.scaling.exact.x_mean, self.scaling.exact.x_std)
         with self.scope():
-            return self.scaling.inputs(x)
+            return self.scaling.in_dtype.inputs(x)
 
     def scale_targets(self, y: Array) -> Array:
         """Standardize targets that were read, if there is a scaling of them."""
@@ -253,7 +254,7 @@ class Reader(NamedTuple):
         if self.is_wide(y):
             return self._scale_exactly(y, self.scaling.exact.y_mean, self.scaling.exact.y_std)
         with self.scope():
-            return self.scaling.targets(y)
+            return self.scaling.in_dtype.targets(y)
 
     def moments(self, x: Array) -> Moments:
         """Compute the moments of columns that were read, as NumPy arrays. Synchronizes."""
@@ -283,10 +284,11 @@ class Reader(NamedTuple):
                 array.flags.writeable = False  # the copies on the device would not follow
         with self.scope():
             rounded = self.backend.copy_nest(exact, self.dtype)
-            remainder = None
+            in_dtype = rounded
             if self.dtype == "float32" and (exact.has_far_inputs or exact.has_far_targets):
-                remainder = self.backend.copy_nest(map_arrays(lambda x: x - x.astype(self.dtype), exact), self.dtype)
-        return Scaler(exact, rounded, self.dtype == "float32" and exact.has_far_targets, remainder)
+                remainder = map_arrays(lambda x: x - x.astype(self.dtype), exact)
+                in_dtype = ScalingInParts(rounded, self.backend.copy_nest(remainder, self.dtype))
+        return Scaler(exact, rounded, self.dtype == "float32" and exact.has_far_targets, in_dtype)
 
     @property
     def _scales_targets(self) -> bool:
@@ -439,7 +441,7 @@ def refuse_masks_and_units(x: Any, name: str) -> None:
     TypeError: x is a masked array, or holds one; give its filled() values
     """
     part = _find_mask_or_unit(x)
-    if isinstance(part, np.ma.MaskedArray):
+    if _has_mask(part):
         raise TypeError(f"{name} is a masked array, or holds one; give its filled() values")
     if part is not None:
         raise TypeError(
@@ -463,8 +465,12 @@ def _convert(x: Any, name: str) -> Array:
     for method in ("toarray", "todense"):
         if hasattr(x, method):
             raise TypeError(f"{name} is sparse; give its {method}()")
-    refuse_masks_and_units(x, name)
+    is_table = hasattr(x, "iloc")
+    if not is_table:
+        refuse_masks_and_units(x, name)
     x = as_array(x, name, np.float64 if _is_mixed_table(x) else None)
+    if is_table and x.dtype == object:  # looking at all columns of each row would take longer
+        refuse_masks_and_units(x, name)
     return host_array(x) if isinstance(x, np.ndarray) else x
 
 
@@ -594,30 +600,55 @@ def _is_real(x: Array) -> bool:
 
 
 def _find_mask_or_unit(x: Any, depth: int = 0) -> Any:
-    """Find an array with a mask or a unit, in nested sequences too; None if there is none."""
+    """Find an array with a mask or a unit, in nested sequences and objects too; None if there is none."""
     if not isinstance(x, SEQUENCES):
-        return x if isinstance(x, np.ma.MaskedArray) or _has_unit(x) else None
-    if depth == MAX_AXES:
-        return None
+        for array in _unwrap(x):
+            if _has_mask(array) or _has_unit(array):
+                return array
+        x = _list_objects(x)
     kinds = set(map(type, x)) - NUMBERS  # there are few, so long lists of numbers take little time
+    if not kinds or depth == MAX_AXES:
+        return None
     is_nested = any(issubclass(kind, SEQUENCES) for kind in kinds)
     items = x if is_nested else (next(item for item in x if type(item) is kind) for kind in kinds)
     parts = (_find_mask_or_unit(item, depth + 1) for item in items)
     return next((part for part in parts if part is not None), None)
 
 
+def _unwrap(x: Any) -> Iterator[Any]:
+    """Iterate over an array and those within it: the data of xarray's, and what Dask's blocks will be like."""
+    yield x
+    if hasattr(type(x), "data") and not hasattr(x, "__dlpack__"):
+        yield from _unwrap(x.data)
+    elif hasattr(type(x), "__dask_graph__") and hasattr(x, "_meta"):
+        yield x._meta
+
+
+def _list_objects(x: Any) -> Sequence[Any]:
+    """List the values of an array of objects, or of the columns of objects of pandas, of which others have one type."""
+    if isinstance(x, np.ndarray):
+        return x.ravel().tolist() if x.dtype == object else ()
+    if not hasattr(x, "iloc") or getattr(x, "ndim", 0) not in (1, 2):
+        return ()
+    dtypes = [x.dtype] if x.ndim == 1 else x.dtypes
+    places = [k for k, dtype in enumerate(dtypes) if getattr(dtype, "kind", "") == "O"]
+    columns = (x if x.ndim == 1 else x.iloc[:, k] for k in places)
+    return [value for column in columns for value in (column if column.dtype == object else column.iloc[:1])]
+
+
+def _has_mask(x: Any) -> bool:
+    """Tell whether a NumPy array has a mask, as those of numpy.ma and astropy."""
+    return isinstance(x, np.ndarray) and hasattr(x, "mask")
+
+
 def _has_unit(x: Any) -> bool:
     """Tell whether an array or number has a unit that it computes with, as those of astropy, pint and unyt.
 
-    A text only labels, and a table may have columns that are named so.
+    A text only labels, a method is no unit, and a table may have columns that are named so.
     """
-    has_data = hasattr(type(x), "data") and not hasattr(x, "__dlpack__")
-    wrapped = [x.data] if has_data else []  # of xarray
-    for array in (x, *wrapped):
-        owner = array if isinstance(array, np.ndarray) else type(array)
-        if any(hasattr(owner, name) and not isinstance(getattr(array, name), (str, type(None))) for name in UNITS):
-            return True
-    return False
+    owner = x if isinstance(x, np.ndarray) else type(x)
+    units = [getattr(x, name, None) for name in UNITS if hasattr(owner, name)]
+    return any(not (unit is None or isinstance(unit, str) or isroutine(unit)) for unit in units)
 
 
 def _is_mixed_table(x: Any) -> bool:

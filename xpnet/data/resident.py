@@ -8,7 +8,7 @@ import numpy as np
 
 from xpnet.core.arrays import select
 from xpnet.core.minibatch import Examples
-from xpnet.core.scaling import Scaler, Scaling
+from xpnet.core.scaling import AnyScaling, Scaler
 from xpnet.data.known_rows import KnownRows
 from xpnet.data.reader import Reader
 from xpnet.data.sampling import Sampling, cut_rows, split_into_chunks
@@ -96,12 +96,12 @@ class Rows(Countable):
         return None if known is None else known.take(self.rows)
 
     @cached_property
-    def remaining(self) -> Scaling | None:
+    def remaining(self) -> AnyScaling | None:
         """The scaling that the examples of the source still need, on the device."""
         before = self.source.reader.scaling
         if self.scaling is None or before is None:
-            return None if self.scaling is None else self.scaling.rounded
-        return self.source.reader.place(self.scaling.exact.after(before.exact)).rounded
+            return None if self.scaling is None else self.scaling.in_dtype
+        return self.source.reader.place(self.scaling.exact.after(before.exact)).in_dtype
 
     def chunks(
         self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int, networks: int = 1

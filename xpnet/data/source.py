@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from xpnet.core.minibatch import Examples
-from xpnet.core.scaling import Scaler, Scaling
+from xpnet.core.scaling import AnyScaling, Scaler
 from xpnet.data.known_rows import KnownRows
 from xpnet.data.reader import Reader
 from xpnet.data.sampling import Sampling
@@ -24,7 +24,7 @@ class Chunk(NamedTuple):
 
     examples: Examples
     index: np.ndarray  # (steps, m) int32, on the host
-    scaling: Scaling | None = None  # still to be applied to the minibatches
+    scaling: AnyScaling | None = None  # still to be applied to the minibatches
     lr: np.ndarray = np.zeros(0)  # (steps,), the learning rates, which the training loop adds
     size: int = 0  # examples in a minibatch, likewise: `index` may have only those of one of several processes
 

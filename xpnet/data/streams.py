@@ -287,7 +287,7 @@ class SharedPass:
             self._scaled[id(scaling)] = (
                 chunk._replace(examples=examples.scaled(scaling).examples)
                 if examples.is_wide
-                else chunk._replace(scaling=scaling.rounded)
+                else chunk._replace(scaling=scaling.in_dtype)
             )
         return self._scaled[id(scaling)]
 

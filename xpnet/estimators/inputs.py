@@ -84,7 +84,8 @@ def validate_inputs(estimator: BaseEstimator, x: Any) -> Any:
         if is_foreign(x) or stays_outside(x):
             return _validate_by_shape(estimator, x, "no_validation", reset=False)
         check_kind(x, "X")
-        x = validate_data(estimator, x, reset=False, **{**ACCEPTED, "dtype": "numeric"})  # refuses numbers in strings
+        options = {**ACCEPTED, "dtype": "numeric"}  # refuses numbers in strings
+        x = validate_data(estimator, _to_native_order(x), reset=False, **options)
         return x if x.dtype in FLOATS else x.astype(np.float64)
 
 
@@ -105,11 +106,12 @@ def validate_examples(estimator: BaseEstimator, x: Any, y: Any, *, numeric: bool
         Whether number and names of the features are set, rather than compared.
     """
     check_kind(y, "y")
+    y = _to_native_order(y)
     with name_arguments("X and y", x):
         if not is_foreign(x) and not stays_outside(x):
             check_kind(x, "X")
             options: dict[str, Any] = {"multi_output": True, "y_numeric": numeric, "reset": reset}
-            x, y = validate_data(estimator, x, to_host(y), **options, **ACCEPTED)
+            x, y = validate_data(estimator, _to_native_order(x), to_host(y), **options, **ACCEPTED)
         else:
             x = _validate_by_shape(estimator, x, y, reset)
             if not (numeric and is_foreign(y)):
@@ -166,6 +168,11 @@ def check_kind(x: Any, name: str) -> None:
     refuse_masks_and_units(x, name)
     if isinstance(x, np.ndarray) and (x.dtype.kind in "mM" or x.dtype.names is not None):
         raise TypeError(f"{name} has dtype {x.dtype}; give real numbers, or labels")
+
+
+def _to_native_order(x: Any) -> Any:
+    """Return NumPy arrays in the byte order of this machine: float32 in the other one is float64 to scikit-learn."""
+    return x.astype(x.dtype.newbyteorder("=")) if isinstance(x, np.ndarray) and not x.dtype.isnative else x
 
 
 def _validate_by_shape(estimator: BaseEstimator, given: Any, y: Any, reset: bool) -> Array:

@@ -23,7 +23,7 @@ from xpnet.core.arrays import Array, count_bytes, leaves
 from xpnet.core.members import MemberState, dimensions, extract, join, join_nests, whole
 from xpnet.core.minibatch import Batch, Examples
 from xpnet.core.optimizers.base import needs_all_examples
-from xpnet.core.scaling import Scaling
+from xpnet.core.scaling import AnyScaling
 from xpnet.core.step import State
 from xpnet.data.reader import Reader
 from xpnet.data.resident import resident_examples
@@ -137,7 +137,7 @@ def largest_product(jobs: Sequence[Job]) -> int:
 def layout(chunk: Chunk) -> tuple[Any, ...]:
     """Describe how the examples of a chunk are stored; chunks that differ in it cannot be joined."""
     x, y, _ = chunk.examples
-    return x.dtype, y.dtype, tuple(y.shape[1:]), chunk.scaling is None
+    return x.dtype, y.dtype, tuple(y.shape[1:]), type(chunk.scaling)
 
 
 class Group:
@@ -165,8 +165,8 @@ class Group:
         self.states: list[Any] = []  # after the last chunk
         self.joined: State | None = None  # these as one
         self.axes: list[State] = []  # the dimensions of each
-        self.scalings: list[Scaling | None] = []
-        self.scaling: Scaling | None = None  # these as one
+        self.scalings: list[AnyScaling | None] = []
+        self.scaling: AnyScaling | None = None  # these as one
 
     @cached_property
     def runner(self) -> ChunkRunner:
@@ -254,7 +254,7 @@ class Group:
         decay = cast((alpha / sums)[..., None, None], dtype) if alpha.any() else None
         return Batch(index, cast(lr[..., None, None], dtype), decay, weight), sums
 
-    def _join_scalings(self, scalings: list[Scaling | None]) -> Scaling | None:
+    def _join_scalings(self, scalings: list[AnyScaling | None]) -> AnyScaling | None:
         if not are_same(scalings, self.scalings):
             self.scalings, self.scaling = scalings, scalings[0]
             if not are_same(scalings, scalings[:1] * len(scalings)):

@@ -12,7 +12,7 @@ from xpnet.core.members import MemberState
 from xpnet.core.minibatch import Batch, Examples, make_minibatch
 from xpnet.core.model import Model
 from xpnet.core.optimizers.base import Optimizer, needs_all_examples
-from xpnet.core.scaling import Scaling
+from xpnet.core.scaling import AnyScaling
 from xpnet.core.step import State, make_step
 from xpnet.data.reader import Reader
 from xpnet.data.source import Chunk
@@ -124,7 +124,7 @@ class ChunkRunner:
             cost = float(self.backend.to_numpy(new.cost).sum(dtype=np.float64))
             return Done(new, cost, float(weights.sum()), self.loop.engine)
 
-    def repeat(self, state: State, examples: Examples, scaling: Scaling | None, batches: Batch) -> State:
+    def repeat(self, state: State, examples: Examples, scaling: AnyScaling | None, batches: Batch) -> State:
         """Repeat the step for every batch, on a copy of the state. The new state holds the costs of these steps."""
         with self.scope():
             cost = self.backend.asarray(np.zeros(batches.index.shape[1:]), self.dtype)
