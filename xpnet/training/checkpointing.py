@@ -164,7 +164,7 @@ class Recorder(Callback):
         total = training.epochs * (training.steps or 0)
         if self.resumed is not None:
             check_same_training(self.name, self.resumed.training, self.call, self.schedule, training.steps)
-        self.call["lr"] = sample_rates(self.schedule, steps_to_compare(total), total)
+        self.call["lr"] = sample_rates(self.schedule, steps_to_compare(self.schedule, total), total)
         self.call["schedule"] = describe_schedule(self.schedule, total, total)
 
     def restore_network(self) -> None:
