@@ -1276,7 +1276,7 @@ EVIL = "\x1b[2J\x9b1m\u202e\r\nForged: 100%"
 def show(capsys, *words):
     """Run a command; nothing that it prints may act on a terminal, or begin a line of its own."""
     _, out, err = run_command(capsys, *words)
-    lines = [*out, *err.splitlines()]
+    lines = [line.replace("\t", " ") for line in (*out, *err.splitlines())]
     assert all(line.isprintable() and not line.startswith("Forged") for line in lines)
     return "\n".join(lines)
 
@@ -1297,6 +1297,18 @@ def test_nothing_from_a_file_acts_on_the_terminal(capsys, originals, folder):
     assert str(caught.value).isprintable()
     write(f'a,"{EVIL}"\n' + "1,p\n2,q\n" * 9, f"{EVIL}.csv")
     assert show(capsys, "train", f"{EVIL}.csv", "--target", "a", "--epochs", 0).count("\\u202e") == 2
+
+
+def test_names_of_files_do_not_act_on_the_terminal(capsys, folder):
+    """Those to write and those to resume; an option may be the name of a file too, as `*` of the shell finds it."""
+    words = ["train", "pets.csv", "--target", "kind", "--save", f"s{EVIL}", "--checkpoint", f"c{EVIL}"]
+    assert show(capsys, *words, "--epochs", 1, "--resume").count("\\u202e") == 2
+    assert show(capsys, *words, "--epochs", 1).count("\\u202e") == 1
+    for command, *options in (["predict", "pets.csv"], ["export"], ["show"]):
+        assert show(capsys, command, f"s{EVIL}", *options, "-o", f"o{EVIL}").count("\\u202e") == 1
+    assert show(capsys, *words, "--plot", f"{EVIL}.png", "--epochs", 1, "--resume").count("\\u202e") == 3
+    assert show(capsys, "train", f"--{EVIL}").count("\\u202e") == 1
+    assert show(capsys, "train", "--checkpoint", EVIL, "--log", EVIL).count("\\u202e") == 2
 
 
 def test_classes_that_are_formulas_are_written_as_they_are_and_named(capsys, monkeypatch, folder):
