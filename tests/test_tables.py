@@ -151,6 +151,16 @@ def test_columns_of_the_input_stand_before_the_predictions(capsys, model, monkey
     assert [line.split(",")[:2] for line in out] == [["seen", "id"], ["2024-01-05 00:00:00", "3"], ["", ""]]
 
 
+def test_a_column_without_a_name_can_be_kept(capsys, model):
+    """The row numbers of pandas and R, by the name that messages give them."""
+    pets(2).to_csv("p.csv")
+    out = run_command(capsys, "predict", model, "p.csv", "--keep", "Unnamed: 0,kind")[1]
+    assert [row.split(",")[:2] for row in out] == [
+        ["Unnamed: 0", "kind"],
+        *([str(k), name] for k, name in enumerate(pets(2)["kind"])),
+    ]
+
+
 def test_columns_that_cannot_be_kept_are_refused(capsys, model):
     np.save("x.npy", np.ones((1, 2)))
     pets(2).assign(probability=1).to_csv("p.csv", index=False)
@@ -1102,6 +1112,7 @@ def test_other_encodings_and_separators(capsys, folder):
         ("tabs.csv", "a b\té\n1\t2\n3\t4\n".encode("utf-16"), ["a b", "é"]),
         ("quotes.csv", b'"a;b","c, d"\n1,2\n3,4\n', ["a;b", "c, d"]),
         ("blank.csv", b"a, b\n\n1, 2\n3, 4\n\n", ["a", "b"]),
+        ("lines.csv", "a,\u2028b;é\n1;2\n3;4\n".encode(), ["a,\u2028b", "é"]),
     ):
         (folder / name).write_bytes(content)
         table = read_table(name)
