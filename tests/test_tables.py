@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.needs("pandas"), pytest.mark.needs("pyarrow")]
 PETS = ("cat", "dog", "eel")
 
 
-HELD_OUT = {"test_split": 0.2, "seed": 0, "group": None, "last": False, "rows": 90, "cost": 1.0}
+HELD_OUT = {"test_split": 0.2, "seed": 0, "group": None, "last": False, "rows": 90, "test_rows": 18, "cost": 1.0}
 
 
 def pets(n=90, seed=0):
@@ -360,9 +360,10 @@ def test_whole_groups_are_held_out(capsys, folder):
     # The saved file knows which rows were held out, if a table has the same rows, in whatever order
     tested = f"R2 on the {n_test} rows that training held out: {out[-1].split(': ', 1)[1].split(' after')[0]}"
     assert run_command(capsys, "evaluate", "net", "t.csv")[1][1:] == [tested]
-    assert f"0.2 of {n} rows: whole groups of 'patient' at random, seed 0" in "".join(
-        run_command(capsys, "info", "net")[1]
+    described = (
+        f"Held out for testing: {n_test} of {n} rows, whole groups of 'patient' at random (test split 0.2, seed 0)"
     )
+    assert described in run_command(capsys, "info", "net")[1]
     table.assign(effect=table["effect"] + (table.index == 3)).to_csv("t.csv", index=False)
     assert len(run_command(capsys, "evaluate", "net", "t.csv")[1]) == 1 + (
         str(table["patient"][3]) not in parts["test"]
@@ -386,6 +387,7 @@ def test_the_last_rows_are_held_out(capsys, folder):
     assert run_command(capsys, "evaluate", "net", "t.csv")[1][1].startswith(
         "Accuracy on the 10 rows that training held"
     )
+    assert "Held out for testing: the last 10 of 50 rows" in run_command(capsys, "info", "net")[1]
     table[::-1].to_csv("t.csv", index=False)  # other rows are the last ones
     assert len(run_command(capsys, "evaluate", "net", "t.csv")[1]) == 1
     for name, values in (("x", np.arange(20.0)[:, None]), ("y", np.arange(20.0))):
@@ -427,11 +429,12 @@ def test_groups_that_cannot_be_held_out_are_refused(capsys, folder):
         ),
         (
             "aaaa",
-            "--test-split 0.2 holds out whole groups, but the column 'g' of t.csv leaves one alone to choose from; g",
+            "--test-split 0.2 holds out whole groups, but t.csv has only one group of 'g'; give another column as -",
         ),
         (
             "aabb",
-            "--validation-split 0.5 holds out whole groups, but the column 'g' of t.csv leaves one alone to choose",
+            "--validation-split 0.5 holds out whole groups, but t.csv has only one group of 'g' that is not for "
+            "testing; give another column as --test-group, or leave --validation-split 0.5 out",
         ),
     ):
         write("g,a,y\n" + "".join(f"{cell.strip()},{k},{k / 7}\n" for k, cell in enumerate(cells)), "t.csv")
@@ -489,6 +492,7 @@ def test_groups_that_cannot_be_held_out_are_refused(capsys, folder):
             "--target kind --test-group weight --test-split 0",
             "--test-group weight needs rows to hold out; give --test-s",
         ),
+        ("--target kind --test-last --test-split 0", "--test-last needs rows to hold out; give --test-split above 0"),
         (
             "--target weight --test-group kind --validation-split 1",
             "--validation-split 1.0 must be above 0 and below 1",
@@ -755,7 +759,7 @@ def test_a_real_table_is_learnt_end_to_end(capsys, folder, monkeypatch):
     assert (status, out[1][:21]) == (0, "Trained for 20 epochs")
     assert out[2].startswith("Test R2: ")
     assert out[3:] == [
-        "Held out for testing: 0.2 of 118 rows: at random, seed 0",
+        "Held out for testing: 24 of 118 rows, at random (test split 0.2, seed 0)",
         "Target: 'mass', a number",
         "Inputs: 12, from 4 columns",
         "  'species'  category: 'Adelie', 'Gentoo'",

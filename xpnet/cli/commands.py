@@ -22,7 +22,7 @@ from xpnet.cli.scores import (
     describe_replaced,
     find_held_out,
     load_columns,
-    load_hold_out,
+    load_held_out,
     note_hold_out,
     score,
     without_heading,
@@ -153,14 +153,14 @@ def save_network(options: argparse.Namespace, training: ReadyTraining, heading: 
 def run_evaluate(options: argparse.Namespace) -> None:
     """Report how good a saved network is on test data, or on all rows of a table and on those that were held out."""
     net, columns = load(options)
-    note = load_hold_out(net, options.model)
+    note = load_held_out(net, options.model)
     with name_argument("--data", options.data, DATA_FILES):
         new = read_test_data(
             options.data,
             columns,
             in_bytes=net.scale is not None,
             target=options.target,
-            group=note[0].group if note else None,
+            group=note.hold_out.group if note else None,
         )
     print_remarks(new.remarks)
     metrics = parse_metrics("metrics", options.metrics, net.view.model)
@@ -268,9 +268,8 @@ def describe_network(net: Network, path: Path) -> Iterator[str]:
     yield describe_training(net)
     if isinstance(net.notes.get("score"), str):
         yield net.notes["score"]
-    if note := load_hold_out(net, path):
-        hold_out, n, _ = note
-        yield f"Held out for testing: {hold_out.test_split:g} of {n:,} rows: {hold_out.describe()}"
+    if note := load_held_out(net, path):
+        yield f"Held out for testing: {note}"
     if columns is None:
         yield f"Inputs: {net.sizes[0]:,}" + (f", {list_names(net.feature_names)}" if net.feature_names else "")
         return

@@ -12,7 +12,10 @@ from xpnet.wording.checks import count, in_range
 
 TEST_SPLIT = 0.2
 NAME = "held_out"  # of the note in a file, and its values
-KINDS = {"test_split": float, "seed": int, "group": (str, type(None)), "last": bool, "rows": int, "cost": float}
+KINDS = {
+    **{"test_split": float, "seed": int, "group": (str, type(None)), "last": bool},
+    **{"rows": int, "test_rows": int, "cost": float},
+}
 
 
 class HoldOut(NamedTuple):
@@ -88,21 +91,14 @@ class HoldOut(NamedTuple):
         if groups is None:
             return choose_rows(y, held, rng)
         if len(np.unique(groups)) == 1:
+            rest, leave_out = "", ""
+            if option != "test_split":
+                rest, leave_out = " that is not for testing", f", or leave {given} out"
             raise ValueError(
-                f"{given} holds out whole groups, but the column {self.group!r} of {name} leaves one alone to choose "
-                "from; give a smaller fraction, or another column as --test-group"
+                f"{given} holds out whole groups, but {name} has only one group of {self.group!r}{rest}; give another "
+                f"column as --test-group{leave_out}"
             )
         return choose_groups(groups, held, rng)
-
-    def note(self, n: int, cost: float) -> dict[str, Any]:
-        """Return plain values for a network's notes, with the number of examples and the cost of those held out."""
-        return {**self._asdict(), "rows": n, "cost": cost}
-
-    def describe(self) -> str:
-        """Describe which rows are held out."""
-        if self.last:
-            return "the last ones"
-        return f"{'' if self.group is None else f'whole groups of {self.group!r} '}at random, seed {self.seed}"
 
 
 class Division(NamedTuple):
@@ -164,8 +160,37 @@ def choose_groups(groups: np.ndarray, held: int, rng: np.random.Generator) -> np
     return chosen[codes]
 
 
-def read_note(notes: Mapping[str, Any]) -> tuple[HoldOut, int, float] | None:
-    """Read from a network's notes how rows were held out, the number of examples, and the cost of those held out.
+class HeldOut(NamedTuple):
+    """What a network's notes say of the rows that it was tested on.
+
+    Parameters
+    ----------
+    hold_out
+        How they were chosen.
+    rows, test_rows
+        The number of all rows, and of those held out.
+    cost
+        The cost on those held out.
+    """
+
+    hold_out: HoldOut
+    rows: int
+    test_rows: int
+    cost: float
+
+    def note(self) -> dict[str, Any]:
+        """Return plain values for a network's notes."""
+        return {**self.hold_out._asdict(), "rows": self.rows, "test_rows": self.test_rows, "cost": self.cost}
+
+    def __str__(self) -> str:
+        """Say which rows are held out."""
+        n, (split, seed, group, last) = f"{self.test_rows:,} of {self.rows:,} rows", self.hold_out
+        groups = "" if group is None else f"whole groups of {group!r} "
+        return f"the last {n}" if last else f"{n}, {groups}at random (test split {split:g}, seed {seed})"
+
+
+def read_note(notes: Mapping[str, Any]) -> HeldOut | None:
+    """Read what a network's notes say of rows that were held out.
 
     Raises
     ------
@@ -174,8 +199,9 @@ def read_note(notes: Mapping[str, Any]) -> tuple[HoldOut, int, float] | None:
 
     Examples
     --------
-    >>> read_note({"held_out": HoldOut(0.5).note(8, 1.5)})
-    (HoldOut(test_split=0.5, seed=0, group=None, last=False), 8, 1.5)
+    >>> note = HeldOut(HoldOut(0.5), rows=8, test_rows=4, cost=1.5).note()
+    >>> print(read_note({"held_out": note}))
+    4 of 8 rows, at random (test split 0.5, seed 0)
     """
     if NAME not in notes:
         return None
@@ -184,4 +210,4 @@ def read_note(notes: Mapping[str, Any]) -> tuple[HoldOut, int, float] | None:
     valid = valid and all(isinstance(note[name], kind) for name, kind in KINDS.items())
     if not (valid and 0 <= note["test_split"] < 1 and note["seed"] >= 0 and math.isfinite(note["cost"])):
         raise ValueError(f"held_out={note!r} in its notes is not valid")
-    return HoldOut(*(note[name] for name in HoldOut._fields)), note["rows"], note["cost"]
+    return HeldOut(HoldOut(*(note[name] for name in HoldOut._fields)), note["rows"], note["test_rows"], note["cost"])

@@ -8,7 +8,7 @@ from typing import Any
 
 from xpnet.checkpoint.file import explain_errors
 from xpnet.cli.data import Data, NewData, Split, choose_examples, read_test_data
-from xpnet.cli.holdout import NAME, HoldOut, read_note
+from xpnet.cli.holdout import NAME, HeldOut, read_note
 from xpnet.cli.tables import Columns
 from xpnet.data.sources import make_source
 from xpnet.network import Network
@@ -43,7 +43,7 @@ def load_columns(net: Network, path: Path) -> Columns | None:
         return Columns.of(net.feature_names, net.notes, n_classes)
 
 
-def load_hold_out(net: Network, path: Path) -> tuple[HoldOut, int, float] | None:
+def load_held_out(net: Network, path: Path) -> HeldOut | None:
     """Read how the command held rows out when it trained the network in a file; see `read_note`."""
     with explain_errors(path):
         return read_note(net.notes)
@@ -52,24 +52,26 @@ def load_hold_out(net: Network, path: Path) -> tuple[HoldOut, int, float] | None
 def note_hold_out(net: Network, data: Data, cost: float) -> None:
     """Write into a network's notes how rows were held out, and the cost on those to test on."""
     if data.division is not None and data.test is not None and math.isfinite(cost):
-        net.notes[NAME] = data.division.hold_out.note(len(data.division.test), cost)
+        test = data.division.test
+        net.notes[NAME] = HeldOut(data.division.hold_out, len(test), int(test.sum()), cost).note()
 
 
-def find_held_out(net: Network, note: tuple[HoldOut, int, float] | None, new: NewData, name: str) -> Split | None:
+def find_held_out(net: Network, note: HeldOut | None, new: NewData, name: str) -> Split | None:
     """Return the examples that training held out to test on; None if the data are not what training had.
 
     They are if the cost on the rows that would be held out is the one that was measured then.
     """
-    (x, y), (hold_out, n, cost) = new.examples, note or (HoldOut(), -1, math.nan)
-    if len(y) != n or (hold_out.group is not None and new.groups is None):
+    x, y = new.examples
+    if note is None or len(y) != note.rows or (note.hold_out.group is not None and new.groups is None):
         return None
+    hold_out = note.hold_out
     try:
         rows = hold_out.choose("test_split", hold_out.test_split, y, name, new.groups)
     except ValueError:  # the groups are others
         return None
     examples = choose_examples(x, y, rows)
     now = measure(net.view, make_source(examples, "data", net.view.reader))["cost"]
-    return examples if math.isclose(now, cost, rel_tol=SAME) else None
+    return examples if math.isclose(now, note.cost, rel_tol=SAME) else None
 
 
 def describe_replaced(
@@ -91,7 +93,7 @@ def describe_replaced(
     rows = f"these {'test' if data.test else 'training'} rows"
     try:
         scores = _score_on_same_rows(path, old, options, data, heading, metrics)
-        note = load_hold_out(old, path)
+        note = load_held_out(old, path)
     except unless_stopped(ValueError, TypeError, OSError, RuntimeError, ArithmeticError):  # it has other inputs
         last = old.history.rows[-1] if old.history.rows else {}
         recorded = [f"{name.replace('_', ' ')}: {last[name]:.6g}" for name in RECORDED if type(last.get(name)) is float]
