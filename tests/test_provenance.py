@@ -75,6 +75,18 @@ def test_functions_and_classes_of_ones_own_are_known_by_name(tmp_path):
     assert Network.load(tmp_path / "net").provenance == net.provenance
 
 
+class Batches:
+    def __iter__(self):
+        return iter([(X[:20], Y[:20]), (X[20:], Y[20:])])
+
+
+def test_of_an_iterable_of_batches_the_steps_are_known():
+    net = make(seed=0)
+    for options in ({}, {"steps": 3}):
+        net.train(Batches(), **{**QUICK, **options})
+    assert [run.sampling for run in net.provenance.runs] == ["as they come", "as they come, 3 an epoch"]
+
+
 class Assign(Callback):
     """Assigns weights after the first epoch."""
 
@@ -142,6 +154,13 @@ def test_networks_of_estimators_name_the_random_state(capsys, tmp_path):
         (2, 2, 0.5, 40),
         (1, 1, 0.5, 40),
     ]
+    for solver, rule, lr in (
+        ("sgd", "invscaling", "0.001, invscaling with power_t=0.5"),
+        ("sgd", "adaptive", "0.001, adaptive"),
+        ("adam", "adaptive", "0.001"),  # without effect, as in scikit-learn
+    ):
+        fitted = estimators.MLPRegressor(**options, solver=solver, learning_rate=rule).fit(X, Y)
+        assert fitted.network_.provenance.runs[0].lr == lr
     lbfgs = estimators.MLPRegressor(**options, solver="lbfgs").fit(X, Y).network_
     (run,) = lbfgs.provenance.runs
     assert run.optimizer == "L-BFGS(maxfun=15000, maxiter=2, gtol=0.0001)"
