@@ -1304,6 +1304,9 @@ def test_nothing_from_a_file_acts_on_the_terminal(capsys, originals, folder):
     left_out = {"kind": "left out", "name": EVIL, "reason": EVIL}
     forge(folder / "net", lambda header, arrays: header["notes"]["columns"].append(left_out))
     assert show(capsys, "info", "net").count("\\u202e") == 3
+    long = {"kind": "left out", "name": 9999 * "n", "reason": "x"}
+    forge(folder / "net", lambda header, arrays: header["notes"]["columns"].append(long))
+    assert sum(len(line) > 999 for line in show(capsys, "info", "net").splitlines()) == 1  # others are not as wide
     path = copyfile(originals / "net", folder / EVIL)
     forge(path, put("settings", EVIL, value=1))
     assert show(capsys, "info", path).count("\\x1b[2J") == 2

@@ -71,6 +71,7 @@ TABLE = Recipe((64, 32), standardize=True, epochs=50, lr=0.02, weight_decay=0.01
 CLASSES = {"sgd": "SGD", "rmsprop": "RMSProp", "adam": "Adam", "adamw": "AdamW", "lm": "LevenbergMarquardt"}
 MOMENTUM, SCHEDULE = 0.9, "one-cycle"
 DATA_FILES = f"{FILES}, or choose from {', '.join(SETS)}"
+MOST_WIDTH = 40  # characters of a name beside which others are indented
 PICTURES = (".png", ".pdf", ".svg", ".jpg")
 
 
@@ -277,7 +278,7 @@ def describe_network(net: Network, path: Path) -> Iterator[str]:
     yield f"Target: {columns.target!r}{classes}{' in %' if columns.unit else ''}"
     used = sum(bool(column.inputs) for column in columns.features)
     yield f"Inputs: {net.sizes[0]:,}, from {used:,} column{'s' if used != 1 else ''}"
-    width = max(len(repr(column.name)) for column in columns.features)
+    width = min(max(len(repr(column.name)) for column in columns.features), MOST_WIDTH)
     for column in columns.features:
         yield f"  {column.name!r:{width}}  {column.describe()}"
 
