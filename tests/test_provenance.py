@@ -216,10 +216,13 @@ def test_the_reader_of_the_page_computes_the_same(tmp_path, options):
     net = Network([3, 5, 4, 2], seed=0, **options)
     y = np.stack([Y, 100 + X[:, 0]], axis=1) if net.task == "regression" else (Y > 0).astype(int)
     net.train((X, y), optimizer=Adam(), **QUICK)
+    net.notes = {"scores": [np.nan, -np.inf], 'of "NaN': "NaN, Infinity"}
     net.save(tmp_path / "net.safetensors")
     reader = re.search(r"```js\n(.*?)console\.log", PAGE, re.DOTALL)[1]
-    program = f"const rows = {X.tolist()}.map((x) => [...compute(load('net.safetensors'), x)]);"
-    text = f"{PARTS.read_text(encoding='utf-8')}\n{reader}\n{program}\nconsole.log(JSON.stringify(rows));"
+    program = f"const net = load('net.safetensors'), rows = {X.tolist()}.map((x) => [...compute(net, x)]);"
+    text = f"{PARTS.read_text(encoding='utf-8')}\n{reader}\n{program}\nconsole.log(JSON.stringify([rows, net.notes]));"
     (tmp_path / "program.js").write_text(text, encoding="utf-8")
     done = subprocess.run(["node", "program.js"], cwd=tmp_path, capture_output=True, text=True, check=True)
-    np.testing.assert_allclose(json.loads(done.stdout), net.forward(X), rtol=1e-12 if net.dtype == "float64" else 1e-5)
+    rows, notes = json.loads(done.stdout)
+    np.testing.assert_allclose(rows, net.forward(X), rtol=1e-12 if net.dtype == "float64" else 1e-5)
+    assert notes == {**net.notes, "scores": [None, None]}
