@@ -309,6 +309,17 @@ def test_reset_optimizer_makes_the_file_smaller(tmp_path: Path) -> None:
     assert sizes[0] > sizes[1] + 0.9 * numbers > sizes[2] + 1.8 * numbers
 
 
+def test_reset_optimizer_leaves_out_gradients_that_show_an_example(tmp_path: Path) -> None:
+    net, x = Network([3, 4, 1], task="regression", seed=1), np.array([0.25, -3.0, 17.5])
+    net.train(([x], [2.0]), epochs=1, lr=0.01, optimizer=SGD(momentum=0.9), progress=False)
+    net.save(tmp_path / "net")
+    w, b = (load_file(tmp_path / "net")[f"optimizer.{k}"] for k in range(2))
+    np.testing.assert_allclose(w[0] / b[0, 0], x, rtol=1e-5)
+    net.reset_optimizer(SGD())
+    net.save(tmp_path / "net")
+    assert not any(name.startswith("optimizer") for name in load_file(tmp_path / "net"))
+
+
 # Files that hold no network
 
 

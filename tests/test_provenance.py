@@ -75,6 +75,18 @@ def test_functions_and_classes_of_ones_own_are_known_by_name(tmp_path):
     assert Network.load(tmp_path / "net").provenance == net.provenance
 
 
+class Batches:
+    def __iter__(self):
+        return iter([(X[:20], Y[:20]), (X[20:], Y[20:])])
+
+
+def test_of_an_iterable_of_batches_the_steps_are_known():
+    net = make(seed=0)
+    for options in ({}, {"steps": 3}):
+        net.train(Batches(), **{**QUICK, **options})
+    assert [run.sampling for run in net.provenance.runs] == ["as they come", "as they come, 3 an epoch"]
+
+
 class Assign(Callback):
     """Assigns weights after the first epoch."""
 
@@ -144,6 +156,13 @@ def test_networks_of_estimators_name_the_random_state(capsys, tmp_path):
         (2, 2, 0.5, 40),
         (1, 1, 0.5, 40),
     ]
+    for solver, rule, lr in (
+        ("sgd", "invscaling", "0.001, invscaling with power_t=0.5"),
+        ("sgd", "adaptive", "0.001, adaptive"),
+        ("adam", "adaptive", "0.001"),  # without effect, as in scikit-learn
+    ):
+        fitted = estimators.MLPRegressor(**options, solver=solver, learning_rate=rule).fit(X, Y)
+        assert fitted.network_.provenance.runs[0].lr == lr
     lbfgs = estimators.MLPRegressor(**options, solver="lbfgs").fit(X, Y).network_
     (run,) = lbfgs.provenance.runs
     assert run.optimizer == "L-BFGS(maxfun=15000, maxiter=2, gtol=0.0001)"
@@ -199,10 +218,13 @@ def test_the_reader_of_the_page_computes_the_same(tmp_path, options):
     net = Network([3, 5, 4, 2], seed=0, **options)
     y = np.stack([Y, 100 + X[:, 0]], axis=1) if net.task == "regression" else (Y > 0).astype(int)
     net.train((X, y), optimizer=Adam(), **QUICK)
+    net.notes = {"scores": [np.nan, -np.inf], 'of "NaN': "NaN, Infinity"}
     net.save(tmp_path / "net.safetensors")
     reader = re.search(r"```js\n(.*?)console\.log", PAGE, re.DOTALL)[1]
-    program = f"const rows = {X.tolist()}.map((x) => [...compute(load('net.safetensors'), x)]);"
-    text = f"{PARTS.read_text(encoding='utf-8')}\n{reader}\n{program}\nconsole.log(JSON.stringify(rows));"
+    program = f"const net = load('net.safetensors'), rows = {X.tolist()}.map((x) => [...compute(net, x)]);"
+    text = f"{PARTS.read_text(encoding='utf-8')}\n{reader}\n{program}\nconsole.log(JSON.stringify([rows, net.notes]));"
     (tmp_path / "program.js").write_text(text, encoding="utf-8")
     done = subprocess.run(["node", "program.js"], cwd=tmp_path, capture_output=True, text=True, check=True)
-    np.testing.assert_allclose(json.loads(done.stdout), net.forward(X), rtol=1e-12 if net.dtype == "float64" else 1e-5)
+    rows, notes = json.loads(done.stdout)
+    np.testing.assert_allclose(rows, net.forward(X), rtol=1e-12 if net.dtype == "float64" else 1e-5)
+    assert notes == {**net.notes, "scores": [None, None]}

@@ -262,6 +262,14 @@ def test_a_training_that_has_ended_returns_at_once(tmp_path):
     assert (tmp_path / "run").read_bytes() == before
 
 
+@pytest.mark.parametrize("lr", [OneCycle(0.5), lambda step, total: 0.5 / total, 0.5])
+def test_a_training_of_no_epochs_has_a_file_too(tmp_path, lr):
+    net = network()
+    for resume in (False, True):
+        assert len(train(net, tmp_path / "run", epochs=0, lr=lr, resume=resume)) == 0
+    assert_same(Network.load(tmp_path / "run"), snapshot(network()))
+
+
 # Data that are read anew
 
 

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.needs("pandas"), pytest.mark.needs("pyarrow")]
 PETS = ("cat", "dog", "eel")
 
 
-HELD_OUT = {"test_split": 0.2, "seed": 0, "group": None, "last": False, "rows": 90, "cost": 1.0}
+HELD_OUT = {"test_split": 0.2, "seed": 0, "group": None, "last": False, "rows": 90, "test_rows": 18, "cost": 1.0}
 
 
 def pets(n=90, seed=0):
@@ -149,6 +149,16 @@ def test_columns_of_the_input_stand_before_the_predictions(capsys, model, monkey
     )
     out = run_command(capsys, "predict", model, "p.parquet", "--keep", "seen,id")[1]
     assert [line.split(",")[:2] for line in out] == [["seen", "id"], ["2024-01-05 00:00:00", "3"], ["", ""]]
+
+
+def test_a_column_without_a_name_can_be_kept(capsys, model):
+    """The row numbers of pandas and R, by the name that messages give them."""
+    pets(2).to_csv("p.csv")
+    out = run_command(capsys, "predict", model, "p.csv", "--keep", "Unnamed: 0,kind")[1]
+    assert [row.split(",")[:2] for row in out] == [
+        ["Unnamed: 0", "kind"],
+        *([str(k), name] for k, name in enumerate(pets(2)["kind"])),
+    ]
 
 
 def test_columns_that_cannot_be_kept_are_refused(capsys, model):
@@ -350,9 +360,10 @@ def test_whole_groups_are_held_out(capsys, folder):
     # The saved file knows which rows were held out, if a table has the same rows, in whatever order
     tested = f"R2 on the {n_test} rows that training held out: {out[-1].split(': ', 1)[1].split(' after')[0]}"
     assert run_command(capsys, "evaluate", "net", "t.csv")[1][1:] == [tested]
-    assert f"0.2 of {n} rows: whole groups of 'patient' at random, seed 0" in "".join(
-        run_command(capsys, "info", "net")[1]
+    described = (
+        f"Held out for testing: {n_test} of {n} rows, whole groups of 'patient' at random (test split 0.2, seed 0)"
     )
+    assert described in run_command(capsys, "info", "net")[1]
     table.assign(effect=table["effect"] + (table.index == 3)).to_csv("t.csv", index=False)
     assert len(run_command(capsys, "evaluate", "net", "t.csv")[1]) == 1 + (
         str(table["patient"][3]) not in parts["test"]
@@ -376,6 +387,7 @@ def test_the_last_rows_are_held_out(capsys, folder):
     assert run_command(capsys, "evaluate", "net", "t.csv")[1][1].startswith(
         "Accuracy on the 10 rows that training held"
     )
+    assert "Held out for testing: the last 10 of 50 rows" in run_command(capsys, "info", "net")[1]
     table[::-1].to_csv("t.csv", index=False)  # other rows are the last ones
     assert len(run_command(capsys, "evaluate", "net", "t.csv")[1]) == 1
     for name, values in (("x", np.arange(20.0)[:, None]), ("y", np.arange(20.0))):
@@ -417,11 +429,12 @@ def test_groups_that_cannot_be_held_out_are_refused(capsys, folder):
         ),
         (
             "aaaa",
-            "--test-split 0.2 holds out whole groups, but the column 'g' of t.csv leaves only one to choose from; g",
+            "--test-split 0.2 holds out whole groups, but t.csv has only one group of 'g'; give another column as -",
         ),
         (
             "aabb",
-            "--validation-split 0.5 holds out whole groups, but the column 'g' of t.csv leaves only one to choose",
+            "--validation-split 0.5 holds out whole groups, but t.csv has only one group of 'g' that is not for "
+            "testing; give another column as --test-group, or leave --validation-split 0.5 out",
         ),
     ):
         write("g,a,y\n" + "".join(f"{cell.strip()},{k},{k / 7}\n" for k, cell in enumerate(cells)), "t.csv")
@@ -479,6 +492,7 @@ def test_groups_that_cannot_be_held_out_are_refused(capsys, folder):
             "--target kind --test-group weight --test-split 0",
             "--test-group weight needs rows to hold out; give --test-s",
         ),
+        ("--target kind --test-last --test-split 0", "--test-last needs rows to hold out; give --test-split above 0"),
         (
             "--target weight --test-group kind --validation-split 1",
             "--validation-split 1.0 must be above 0 and below 1",
@@ -745,7 +759,7 @@ def test_a_real_table_is_learnt_end_to_end(capsys, folder, monkeypatch):
     assert (status, out[1][:21]) == (0, "Trained for 20 epochs")
     assert out[2].startswith("Test R2: ")
     assert out[3:] == [
-        "Held out for testing: 0.2 of 118 rows: at random, seed 0",
+        "Held out for testing: 24 of 118 rows, at random (test split 0.2, seed 0)",
         "Target: 'mass', a number",
         "Inputs: 12, from 4 columns",
         "  'species'  category: 'Adelie', 'Gentoo'",
@@ -1102,6 +1116,7 @@ def test_other_encodings_and_separators(capsys, folder):
         ("tabs.csv", "a b\té\n1\t2\n3\t4\n".encode("utf-16"), ["a b", "é"]),
         ("quotes.csv", b'"a;b","c, d"\n1,2\n3,4\n', ["a;b", "c, d"]),
         ("blank.csv", b"a, b\n\n1, 2\n3, 4\n\n", ["a", "b"]),
+        ("lines.csv", "a,\u2028b;é\n1;2\n3;4\n".encode(), ["a,\u2028b", "é"]),
     ):
         (folder / name).write_bytes(content)
         table = read_table(name)
@@ -1276,7 +1291,7 @@ EVIL = "\x1b[2J\x9b1m\u202e\r\nForged: 100%"
 def show(capsys, *words):
     """Run a command; nothing that it prints may act on a terminal, or begin a line of its own."""
     _, out, err = run_command(capsys, *words)
-    lines = [*out, *err.splitlines()]
+    lines = [line.replace("\t", " ") for line in (*out, *err.splitlines())]
     assert all(line.isprintable() and not line.startswith("Forged") for line in lines)
     return "\n".join(lines)
 
@@ -1289,6 +1304,9 @@ def test_nothing_from_a_file_acts_on_the_terminal(capsys, originals, folder):
     left_out = {"kind": "left out", "name": EVIL, "reason": EVIL}
     forge(folder / "net", lambda header, arrays: header["notes"]["columns"].append(left_out))
     assert show(capsys, "info", "net").count("\\u202e") == 3
+    long = {"kind": "left out", "name": 9999 * "n", "reason": "x"}
+    forge(folder / "net", lambda header, arrays: header["notes"]["columns"].append(long))
+    assert sum(len(line) > 999 for line in show(capsys, "info", "net").splitlines()) == 1  # others are not as wide
     path = copyfile(originals / "net", folder / EVIL)
     forge(path, put("settings", EVIL, value=1))
     assert show(capsys, "info", path).count("\\x1b[2J") == 2
@@ -1297,6 +1315,18 @@ def test_nothing_from_a_file_acts_on_the_terminal(capsys, originals, folder):
     assert str(caught.value).isprintable()
     write(f'a,"{EVIL}"\n' + "1,p\n2,q\n" * 9, f"{EVIL}.csv")
     assert show(capsys, "train", f"{EVIL}.csv", "--target", "a", "--epochs", 0).count("\\u202e") == 2
+
+
+def test_names_of_files_do_not_act_on_the_terminal(capsys, folder):
+    """Those to write and those to resume; an option may be the name of a file too, as `*` of the shell finds it."""
+    words = ["train", "pets.csv", "--target", "kind", "--save", f"s{EVIL}", "--checkpoint", f"c{EVIL}"]
+    assert show(capsys, *words, "--epochs", 1, "--resume").count("\\u202e") == 2
+    assert show(capsys, *words, "--epochs", 1).count("\\u202e") == 1
+    for command, *options in (["predict", "pets.csv"], ["export"], ["show"]):
+        assert show(capsys, command, f"s{EVIL}", *options, "-o", f"o{EVIL}").count("\\u202e") == 1
+    assert show(capsys, *words, "--plot", f"{EVIL}.png", "--epochs", 1, "--resume").count("\\u202e") == 3
+    assert show(capsys, "train", f"--{EVIL}").count("\\u202e") == 1
+    assert show(capsys, "train", "--checkpoint", EVIL, "--log", EVIL).count("\\u202e") == 2
 
 
 def test_classes_that_are_formulas_are_written_as_they_are_and_named(capsys, monkeypatch, folder):

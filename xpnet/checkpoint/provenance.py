@@ -21,11 +21,12 @@ class Run(NamedTuple):
     batch_size
         Number of examples in a minibatch.
     sampling
-        How minibatches were drawn.
+        How minibatches were drawn; of an iterable of batches, how many were an epoch, if that was given.
     optimizer
         The optimizer, as the call that makes it; one of your own by the name of its class.
     lr
-        The learning rate: a number, or a schedule; a function of your own by its name. Empty if the optimizer has none.
+        The learning rate: a number, or a schedule; a function of your own by its name. Estimators add how it changes
+        between epochs, as in "0.1, adaptive". Empty if the optimizer has none.
     alpha
         The penalty of the estimators, α/2m ‖w‖²; if examples are weighted, divided by the largest weight.
     backend, device

@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()  # here, where a closed pipe is handled, and not when Python exits
     except KeyboardInterrupt as stop:
         if speaks(options):
-            print(f"xpnet: {str(stop) or 'interrupted'}", file=sys.stderr)
+            print(f"xpnet: {printable(stop) or 'interrupted'}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         _discard(sys.stdout)  # or Python complains when it flushes at exit

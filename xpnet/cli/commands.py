@@ -23,7 +23,7 @@ from xpnet.cli.scores import (
     describe_replaced,
     find_held_out,
     load_columns,
-    load_hold_out,
+    load_note,
     note_hold_out,
     score,
 )
@@ -71,6 +71,7 @@ TABLE = Recipe((64, 32), standardize=True, epochs=50, lr=0.02, weight_decay=0.01
 CLASSES = {"sgd": "SGD", "rmsprop": "RMSProp", "adam": "Adam", "adamw": "AdamW", "lm": "LevenbergMarquardt"}
 MOMENTUM, SCHEDULE = 0.9, "one-cycle"
 DATA_FILES = f"{FILES}, or choose from {', '.join(SETS)}"
+MOST_WIDTH = 40  # characters of a name beside which others are indented
 PICTURES = (".png", ".pdf", ".svg", ".jpg")
 
 
@@ -128,11 +129,11 @@ def report_training(options: argparse.Namespace, training: ReadyTraining, histor
         note_hold_out(net, data, scores.cost)
         text = save_network(options, training, scores)
         if not options.quiet:
-            print(text)
+            say(text)
     if options.plot:
         save_curve(history, options.plot)
     if options.plot and not options.quiet:
-        print(f"Drew the learning curve to {options.plot}")
+        say(f"Drew the learning curve to {options.plot}")
     if stopping and stopping[0].stopped_epoch and not options.quiet:
         print(f"Stopped after epoch {stopping[0].stopped_epoch}; the network is that of epoch {stopping[0].best_epoch}")
     print(f"{result} {describe_speed(history, seconds)}")
@@ -153,7 +154,7 @@ def save_network(options: argparse.Namespace, training: ReadyTraining, scores: S
 def run_evaluate(options: argparse.Namespace) -> None:
     """Report how good a saved network is on test data, or on all rows of a table and on those that were held out."""
     net, columns = load(options)
-    note = load_hold_out(net, options.model)
+    note = load_note(net, options.model)
     with name_argument("--data", options.data, DATA_FILES):
         new = read_test_data(
             options.data,
@@ -199,7 +200,7 @@ def run_predict(options: argparse.Namespace) -> None:
     writer.writerows(rows)
     if options.out and isinstance(file, io.StringIO):
         write_file(options.out, file.getvalue().encode())
-        print(f"Wrote {len(x):,} predictions to {options.out}")
+        say(f"Wrote {len(x):,} predictions to {options.out}")
 
 
 def run_export(options: argparse.Namespace) -> None:
@@ -209,7 +210,7 @@ def run_export(options: argparse.Namespace) -> None:
     net = net if options.dtype is None else net.to(dtype=options.dtype)
     to_onnx(net, options.out, input_dtype=options.input_dtype)
     x, y = (f"(batch, {n})" for n in (net.sizes[0], net.sizes[-1]))
-    print(f"Wrote {options.out}: x {x} of {options.input_dtype or net.dtype}, y {y} of {net.dtype}")
+    say(f"Wrote {options.out}: x {x} of {options.input_dtype or net.dtype}, y {y} of {net.dtype}")
 
 
 def run_show(options: argparse.Namespace) -> None:
@@ -221,10 +222,10 @@ def run_show(options: argparse.Namespace) -> None:
     net = load_network(options.model)
     title = options.model.name if options.title is None else options.title
     write_page(net, options.out, title=title, image=options.image, white=options.white)
-    print(f"Wrote {options.out}, {options.out.stat().st_size / 1000:,.0f} kB; open it in a browser")
+    say(f"Wrote {options.out}, {options.out.stat().st_size / 1000:,.0f} kB; open it in a browser")
     if picture := choose_picture(net, options.image, options.white):
         size, white = f"{picture.height}x{picture.width}", f"{picture.white:.6g}"
-        print(
+        say(
             f"{options.out}: inputs are images of {size} pixels from 0 (black) to {white} (white; change it by --white)"
         )
 
@@ -234,13 +235,13 @@ def _write_lesson(options: argparse.Namespace) -> None:
         if getattr(options, name) is not None:
             raise ValueError(f"--{name} is for the page of a MODEL; leave it out with --lesson")
     write_lesson(options.lesson, options.out)
-    print(f"Wrote {options.out}; open it in a browser")
+    say(f"Wrote {options.out}; open it in a browser")
 
 
 def run_info(options: argparse.Namespace) -> None:
     """Say what is in the file of a network or an ensemble."""
     for line in [*describe_file(options.model)]:  # nothing, if there is an error in it
-        print(printable(line))
+        say(line)
 
 
 def describe_file(path: Path) -> Iterator[str]:
@@ -270,9 +271,8 @@ def describe_network(net: Network, path: Path) -> Iterator[str]:
     yield describe_training(net)
     if isinstance(net.notes.get("score"), str):
         yield net.notes["score"]
-    if note := load_hold_out(net, path):
-        fraction, which = note.hold_out.test_split, note.hold_out.describe()
-        yield f"Held out for testing: {fraction:g} of {note.rows:,} rows: {which}"
+    if note := load_note(net, path):
+        yield f"Held out for testing: {note}"
     if columns is None:
         yield f"Inputs: {net.sizes[0]:,}" + (f", {list_names(net.feature_names)}" if net.feature_names else "")
         return
@@ -280,7 +280,7 @@ def describe_network(net: Network, path: Path) -> Iterator[str]:
     yield f"Target: {columns.target!r}{classes}{' in %' if columns.unit else ''}"
     used = sum(bool(column.inputs) for column in columns.features)
     yield f"Inputs: {net.sizes[0]:,}, from {used:,} column{'s' if used != 1 else ''}"
-    width = max(len(repr(column.name)) for column in columns.features)
+    width = min(max(len(repr(column.name)) for column in columns.features), MOST_WIDTH)
     for column in columns.features:
         yield f"  {column.name!r:{width}}  {column.describe()}"
 
@@ -327,7 +327,7 @@ def run_break(options: argparse.Namespace) -> None:
     print(comparison)
     if options.plot:
         comparison.plot().savefig(options.plot)
-        print(f"Drew the learning curves to {options.plot}")
+        say(f"Drew the learning curves to {options.plot}")
 
 
 def _list_mistakes() -> str:
@@ -477,7 +477,7 @@ def save_if_interrupted(net: Network, options: argparse.Namespace, epochs: int) 
             parts.append(f"--resume continues the training in {options.checkpoint}")
         message = "; ".join(parts)
         if isinstance(stop, SystemExit):
-            print(f"xpnet: {message}", file=sys.stderr)
+            print_remarks([message])
             raise
         raise KeyboardInterrupt(message) from stop
 
@@ -570,8 +570,13 @@ def name_data(options: argparse.Namespace) -> str:
     return f"{data.name} and {Path(options.target).name}" if data.suffix == ".npy" and options.target else data.name
 
 
+def say(text: str) -> None:
+    """Print a line that names files, or is from one."""
+    print(printable(text))
+
+
 def print_remarks(remarks: Sequence[str]) -> None:
-    """Print what is to be said about a table on standard error: results go to standard output."""
+    """Print what is to be said besides results, which go to standard output, on standard error."""
     for remark in remarks:
         print(f"xpnet: {printable(remark)}", file=sys.stderr)
 

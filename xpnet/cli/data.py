@@ -140,8 +140,9 @@ def read_training_data(
         Seed that chooses rows.
     """
     hold_out = HoldOut(TEST_SPLIT if test_split is None else test_split, seed, test_group, test_last)
-    if test_group is not None and hold_out.test_split == 0 and validation_split is None:
-        raise ValueError(f"--test-group {test_group} needs rows to hold out; give --test-split above 0")
+    if (test_last or test_group is not None) and hold_out.test_split == 0 and validation_split is None:
+        option = "--test-last" if test_last else f"--test-group {test_group}"
+        raise ValueError(f"{option} needs rows to hold out; give --test-split above 0")
     if is_table(name):
         table = read_table(name, [*list_possible_names(categories), *([] if test_group is None else [test_group])])
         ignore, categories = table.split_names(ignore), table.split_names(categories)

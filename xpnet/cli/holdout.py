@@ -12,7 +12,10 @@ from xpnet.wording.checks import count, in_range
 
 TEST_SPLIT = 0.2
 NAME = "held_out"  # of the note in a file
-TYPES = {"test_split": float, "seed": int, "group": (str, type(None)), "last": bool, "rows": int, "cost": float}
+TYPES = {
+    **{"test_split": float, "seed": int, "group": (str, type(None)), "last": bool},
+    **{"rows": int, "test_rows": int, "cost": float},
+}
 
 
 class HoldOut(NamedTuple):
@@ -88,17 +91,14 @@ class HoldOut(NamedTuple):
         if groups is None:
             return choose_rows(y, n_held_out, rng)
         if len(np.unique(groups)) == 1:
+            rest, leave_out = "", ""
+            if argument != "test_split":
+                rest, leave_out = " that is not for testing", f", or leave {option} out"
             raise ValueError(
-                f"{option} holds out whole groups, but the column {self.group!r} of {name} leaves only one to choose "
-                "from; give a smaller fraction, or another column as --test-group"
+                f"{option} holds out whole groups, but {name} has only one group of {self.group!r}{rest}; give another "
+                f"column as --test-group{leave_out}"
             )
         return choose_groups(groups, n_held_out, rng)
-
-    def describe(self) -> str:
-        """Describe which rows are held out."""
-        if self.last:
-            return "the last ones"
-        return f"{'' if self.group is None else f'whole groups of {self.group!r} '}at random, seed {self.seed}"
 
 
 class Division(NamedTuple):
@@ -161,15 +161,32 @@ def choose_groups(groups: np.ndarray, n_held_out: int, rng: np.random.Generator)
 
 
 class Note(NamedTuple):
-    """What the notes of a network say of rows held out: how they were chosen, from how many, and the cost on them."""
+    """What a network's notes say of the rows that it was tested on.
+
+    Parameters
+    ----------
+    hold_out
+        How they were chosen.
+    rows, test_rows
+        The number of all rows, and of those held out.
+    cost
+        The cost on those held out.
+    """
 
     hold_out: HoldOut
     rows: int
+    test_rows: int
     cost: float
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
-        return {**self.hold_out._asdict(), "rows": self.rows, "cost": self.cost}
+        return {**self.hold_out._asdict(), "rows": self.rows, "test_rows": self.test_rows, "cost": self.cost}
+
+    def __str__(self) -> str:
+        """Say which rows are held out."""
+        n, (split, seed, group, last) = f"{self.test_rows:,} of {self.rows:,} rows", self.hold_out
+        groups = "" if group is None else f"whole groups of {group!r} "
+        return f"the last {n}" if last else f"{n}, {groups}at random (test split {split:g}, seed {seed})"
 
 
 def read_note(notes: Mapping[str, Any]) -> Note | None:
@@ -182,8 +199,9 @@ def read_note(notes: Mapping[str, Any]) -> Note | None:
 
     Examples
     --------
-    >>> read_note({"held_out": Note(HoldOut(0.5), 8, 1.5).to_dict()})
-    Note(hold_out=HoldOut(test_split=0.5, seed=0, group=None, last=False), rows=8, cost=1.5)
+    >>> note = Note(HoldOut(0.5), rows=8, test_rows=4, cost=1.5).to_dict()
+    >>> print(read_note({"held_out": note}))
+    4 of 8 rows, at random (test split 0.5, seed 0)
     """
     if NAME not in notes:
         return None
@@ -192,4 +210,4 @@ def read_note(notes: Mapping[str, Any]) -> Note | None:
     valid = valid and all(isinstance(note[name], kind) for name, kind in TYPES.items())
     if not (valid and 0 <= note["test_split"] < 1 and note["seed"] >= 0 and math.isfinite(note["cost"])):
         raise ValueError(f"held_out={note!r} in its notes is not valid")
-    return Note(HoldOut(*(note[name] for name in HoldOut._fields)), note["rows"], note["cost"])
+    return Note(HoldOut(*(note[name] for name in HoldOut._fields)), note["rows"], note["test_rows"], note["cost"])

@@ -34,6 +34,7 @@ from xpnet.core.schedules import SCHEDULES
 from xpnet.export.lessons import LESSONS
 from xpnet.learn.mutations import MISTAKES
 from xpnet.training.checkpointing import parse_every
+from xpnet.wording.checks import printable
 from xpnet.wording.hints import find_nearest
 from xpnet.wording.version import __version__
 
@@ -107,7 +108,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """End the command with a message about its options."""
-        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+        self.exit(2, f"{self.prog}: error: {printable(message)} (see {self.prog} --help)\n")
 
 
 class _Format(argparse.RawDescriptionHelpFormatter):

@@ -56,7 +56,7 @@ def load_columns(net: Network, path: Path) -> Columns | None:
         return Columns.of(net.feature_names, net.notes, n_classes)
 
 
-def load_hold_out(net: Network, path: Path) -> Note | None:
+def load_note(net: Network, path: Path) -> Note | None:
     """Read how the command held rows out when it trained the network in a file; see `read_note`."""
     with explain_errors(path):
         return read_note(net.notes)
@@ -65,7 +65,8 @@ def load_hold_out(net: Network, path: Path) -> Note | None:
 def note_hold_out(net: Network, data: Data, cost: float) -> None:
     """Write into a network's notes how rows were held out, and the cost on those to test on."""
     if data.division is not None and data.test is not None and math.isfinite(cost):
-        net.notes[NAME] = Note(data.division.hold_out, len(data.division.test), cost).to_dict()
+        test = data.division.test
+        net.notes[NAME] = Note(data.division.hold_out, len(test), int(test.sum()), cost).to_dict()
 
 
 def find_held_out(net: Network, note: Note | None, new: NewData, name: str) -> Split | None:
@@ -104,7 +105,7 @@ def describe_replaced(
     rows = f"these {'test' if data.test else 'training'} rows"
     try:
         scores = _score_on_same_rows(path, old, options, data, metrics)
-        note = load_hold_out(old, path)
+        note = load_note(old, path)
     except unless_stopped(ValueError, TypeError, OSError, RuntimeError, ArithmeticError):  # it has other inputs
         last = old.history.rows[-1] if old.history.rows else {}
         recorded = [f"{name.replace('_', ' ')}: {last[name]:.6g}" for name in RECORDED if type(last.get(name)) is float]

@@ -512,7 +512,7 @@ def _read_text(path: str, name: str, texts: Sequence[str], decimal: str, keep: S
         frame = read(**options, dtype={column: str for column in header if column.strip() in texts})
         copies = None
         if keep:
-            columns = [column for column in header if column.strip() in keep]
+            columns = [k for k, column in enumerate(frame.columns) if column.strip() in keep]
             copies = read(**options, dtype=str, na_filter=False, usecols=columns).rename(columns=str.strip)
     obvious = "\t" if path.lower().endswith((".tsv", ".tsv.gz")) else ","
     written = [f"columns are separated by {SEPARATORS[separator]}"] if separator != obvious else []
@@ -536,7 +536,7 @@ def _read_head(path: str, content: bytes | None) -> tuple[str, list[str]]:
         head = content[:HEAD]
     encoding = "utf-16" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
     text = head.decode(encoding, errors="ignore")  # pandas refuses what is no text
-    lines = text.splitlines()
+    lines = re.split(r"\r\n|\r|\n", text)  # and not at the marks of lines in texts, as splitlines does
     return encoding, [line for line in (lines[:-1] if len(head) == HEAD else lines) if line.strip()]
 
 

@@ -184,9 +184,15 @@ class CategoryColumn:
         return encoded, _count(unknown.sum(), "rare or unknown value") if unknown.any() else ""
 
     def describe(self) -> str:
-        """Describe what is done with the column."""
+        """Describe what is done with the column.
+
+        Examples
+        --------
+        >>> CategoryColumn("note", (), missing=True, rare=True).describe()
+        'category: missing, rare or unknown'
+        """
         others = [word for word, has in (("missing", self.missing), ("rare or unknown", self.rare)) if has]
-        return f"category: {', '.join([list_names(self.values), *others])}"
+        return f"category: {', '.join(filter(None, [list_names(self.values), *others]))}"
 
 
 @dataclass(frozen=True)

@@ -190,6 +190,7 @@ def prepare_fit(
         schedule=settings.schedule,
         sampling=make_sampling(random_state, settings.shuffle),
         alpha=alpha,
+        rule=settings.rule,
     )
     convergence = _make_convergence(network, settings, problem, source, validation, tally)
     evaluations = [] if validation is None else [_make_evaluation(problem, validation)]

@@ -161,7 +161,7 @@ class SearchFile:
         if resume and os.path.exists(self.path):
             return self._read()
         if resume:
-            print(f"There is no checkpoint {self.path} yet: the search begins anew", file=sys.stderr)
+            print(printable(f"There is no checkpoint {self.path} yet: the search begins anew"), file=sys.stderr)
         try:
             write_file(self.path, self._encode([]), new=True)
         except FileExistsError as error:

@@ -105,6 +105,11 @@ class Settings:
         """Whether the optimizer takes whole steps, of all examples, and `tol` is a fraction of the loss."""
         return self.optimizer is not None and needs_all_examples(self.optimizer)
 
+    @property
+    def rule(self) -> str:
+        """How the learning rate changes between epochs, in words; empty if it does not."""
+        return f"invscaling with power_t={self.power_t:g}" if self.invscaling else "adaptive" * self.adaptive
+
 
 def list_fields(name: str, value: Any) -> dict[str, Any]:
     """List the settings of an optimizer or schedule in a parameter, by names such as solver__weight_decay.

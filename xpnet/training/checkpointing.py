@@ -37,7 +37,7 @@ from xpnet.training.same_training import (
     sample_rates,
     steps_to_compare,
 )
-from xpnet.wording.checks import check_folder, count, decode_path, yes_or_no
+from xpnet.wording.checks import check_folder, count, decode_path, printable, yes_or_no
 from xpnet.wording.errors import CheckpointError, unless_stopped
 
 Every: TypeAlias = str | int | timedelta  # "epoch", a number of minibatches, or a time
@@ -164,7 +164,7 @@ class Recorder(Callback):
         total = training.epochs * (training.steps or 0)
         if self.resumed is not None:
             check_same_training(self.name, self.resumed.training, self.call, self.schedule, training.steps)
-        self.call["lr"] = sample_rates(self.schedule, steps_to_compare(total), total)
+        self.call["lr"] = sample_rates(self.schedule, steps_to_compare(self.schedule, total), total)
         self.call["schedule"] = describe_schedule(self.schedule, total, total)
 
     def restore_network(self) -> None:
@@ -271,7 +271,8 @@ class Checkpoint:
         if all(recorder.resumed is None for recorder in self.recorders):
             self._write_first()
         elif self.progress:
-            print(_describe_place(self.path, [recorder.training for recorder in self.recorders]), file=sys.stderr)
+            place = _describe_place(self.path, [recorder.training for recorder in self.recorders])
+            print(printable(place), file=sys.stderr)
         self._mark_written()
 
     def begin_round(self, networks: Iterable[int], division: Sequence[Sequence[int]]) -> None:
@@ -396,7 +397,7 @@ def read_trainings(saving: Saving, networks: Sequence[Trainee], progress: bool) 
         return None
     if not os.path.exists(path):
         if progress:
-            print(f"There is no checkpoint {path} yet: training starts from the beginning", file=sys.stderr)
+            print(printable(f"There is no checkpoint {path} yet: training starts from the beginning"), file=sys.stderr)
         return None
     contents = kind.unpack(read_file(path), path)
     if len(contents) != len(networks):

@@ -22,6 +22,8 @@ class Plan(NamedTuple):
     sampling: Sampling
     alpha: float = 0.0  # adds α/2m ‖w‖² to the cost of a minibatch; m is the sum of its examples' weights
     ranks: Ranks | None = None  # the processes that share each minibatch, if there are several
+    steps: int | None = None  # minibatches of an epoch, where the data do not say it
+    rule: str = ""  # by which a callback of an estimator changes the learning rate from epoch to epoch
 
 
 class Job(NamedTuple):

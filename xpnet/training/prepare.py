@@ -64,7 +64,7 @@ def prepare(request: Request, networks: Sequence[Trainee], reader: Reader, split
     validation = _open_evaluation_data(request.validation_data, "validation_data", reader, request)
     test = _open_evaluation_data(request.test_data, "test_data", reader, request)
     plans = [
-        Plan(request.epochs, request.batch_size, optimizer, schedule, samplings[id(part)])
+        Plan(request.epochs, request.batch_size, optimizer, schedule, samplings[id(part)], steps=request.steps)
         for optimizer, schedule, (part, _) in zip(request.optimizer, request.lr, parts)
     ]
     return [

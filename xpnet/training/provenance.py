@@ -14,12 +14,13 @@ from xpnet.training.plan import Job
 def describe_run(job: Job) -> Run:
     """Describe a training for the provenance of its network."""
     plan, backend = job.plan, job.source.reader.backend
+    batches = "as they come" if plan.steps is None else f"as they come, {plan.steps} an epoch"
     return Run(
         epochs=plan.epochs,
         batch_size=job.source.batch_size(plan.batch_size),
-        sampling=plan.sampling.name if isinstance(job.source, Countable) else "as they come",
+        sampling=plan.sampling.name if isinstance(job.source, Countable) else batches,
         optimizer=write_optimizer(plan.optimizer),
-        lr="" if needs_all_examples(plan.optimizer) else write_rate(plan.schedule),
+        lr="" if needs_all_examples(plan.optimizer) else write_rate(plan.schedule, plan.rule),
         alpha=float(plan.alpha),
         backend=backend.name,
         device=backend.device_name,
@@ -41,15 +42,19 @@ def write_optimizer(optimizer: Optimizer) -> str:
     return name_of(optimizer) if is_own else repr(optimizer)
 
 
-def write_rate(schedule: Any) -> str:
+def write_rate(schedule: Any, rule: str = "") -> str:
     """Write a learning rate as a number, or as the call that makes a schedule; a function of the user's by its name.
+
+    The rule that changes it from epoch to epoch follows, if there is one.
 
     Examples
     --------
     >>> from xpnet import OneCycle
     >>> write_rate(Constant(0.1)), write_rate(OneCycle(0.1)), write_rate(lambda step, total: 0.1)
     ('0.1', 'OneCycle(peak=0.1, warmup=0.2)', '<lambda>')
+    >>> write_rate(Constant(0.1), "adaptive")
+    '0.1, adaptive'
     """
     if isinstance(schedule, Constant):
-        return repr(schedule.lr)
+        return f"{schedule.lr!r}, {rule}" if rule else repr(schedule.lr)
     return repr(schedule) if type(schedule) in SCHEDULE_CLASSES else name_of(schedule)

@@ -63,7 +63,7 @@ def check_same_training(
 
 def _check_same_schedule(path: str, then: Mapping[str, Any], schedule: Schedule, total: int, total_now: int) -> None:
     """Refuse a schedule that differs from that of the checkpoint, whose training has `total` steps."""
-    compared = steps_to_compare(total)
+    compared = steps_to_compare(schedule, total)
     now = describe_schedule(schedule, total, total_now)
     with explain_errors(path):
         lr = [(step, rate) for step, rate in then["lr"]]
@@ -145,7 +145,8 @@ def describe_schedule(schedule: Schedule, total: int, total_now: int) -> dict[st
     """
     if type(schedule) in SCHEDULE_CLASSES:
         return json.loads(json.dumps({"name": type(schedule).__name__, **asdict(schedule)}))  # type: ignore
-    steps = range(0, total, -(-total // MOST_RATES)) if total else range(LAST_COMPARED + 1)
+    first = range(LAST_COMPARED + 1 if _has_rates(schedule) else 0)
+    steps = range(0, total, -(-total // MOST_RATES)) if total else first
     rates = learning_rates(schedule, steps, total_now).astype(np.float32)
     return {"digest": hashlib.sha256(rates.tobytes()).hexdigest()}
 
@@ -231,9 +232,16 @@ def _describe_difference(argument: str, before: Any, now: Any, place: str = "now
     return f"{name} {printable(truncate(before[name]))} and {place} {now[name]}"
 
 
-def steps_to_compare(total: int) -> list[int]:
-    """Choose the steps at which the rates of two schedules are compared."""
-    return sorted({0, total // 4, total // 2, 3 * total // 4, total - 1}) if total else [0, 1, 10, 100, LAST_COMPARED]
+def steps_to_compare(schedule: Schedule, total: int) -> list[int]:
+    """Choose the steps at which the rates of two schedules are compared; `total` is 0 if it is not known."""
+    if total:
+        return sorted({0, total // 4, total // 2, 3 * total // 4, total - 1})
+    return [0, 1, 10, 100, LAST_COMPARED] if _has_rates(schedule) else []
+
+
+def _has_rates(schedule: Schedule) -> bool:
+    """Tell whether a schedule has rates in a training whose number of steps is 0 or not known."""
+    return not getattr(schedule, "needs_total", True)
 
 
 def sample_rates(schedule: Schedule, steps: Sequence[int], total: int) -> list[list[float]]:
