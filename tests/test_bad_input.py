@@ -92,6 +92,8 @@ class Stream:
         ([True, 2], r"sizes\[0\]=True must be a whole number"),
         ([[3, 2], 1], r"sizes\[0\]=\[3, 2\] must be a whole number"),
         (3, r"sizes=3 must list the number of units of each layer.*\[784, 30, 10\]"),
+        ({10, 4, 3}, r"sizes=\{10, 3, 4\} must list the number of units of each layer, as in"),
+        (bytearray(b"ab"), "sizes=bytearray.* must list the number of units of each layer, as in"),
         ("32", r"sizes='32' must list"),
         (None, r"sizes=None must list"),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import reprlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -63,7 +63,9 @@ def parse_model(
 
 def parse_sizes(sizes: Any) -> list[int]:
     """Check the number of units of each layer."""
-    if isinstance(sizes, (str, bytes)) or not isinstance(sizes, Iterable) or getattr(sizes, "shape", None) == ():
+    texts_and_sets = (str, bytes, bytearray, memoryview, Set, Mapping)  # a set has no order
+    is_list = isinstance(sizes, Iterable) and not isinstance(sizes, texts_and_sets)
+    if not is_list or getattr(sizes, "shape", None) == ():
         raise ValueError(f"sizes={sizes!r} must list the number of units of each layer, as in [784, 30, 10]")
     units = [count(f"sizes[{l}]", size, 1) for l, size in enumerate(sizes)]
     if len(units) < 2:
