@@ -944,3 +944,19 @@ def test_tables_and_sparse_arrays() -> None:
     sparse = pytest.importorskip("scipy.sparse")
     with pytest.raises(TypeError, match=r"x is sparse; give its toarray\(\)"):
         net.forward(sparse.csr_array(np.eye(2)))
+
+
+@pytest.mark.parametrize("name", ["activation", "task", "standardize", "seed", "scale", "backend"])
+def test_of_an_array_in_the_wrong_place_a_message_shows_the_beginning(name: str) -> None:
+    array = np.random.default_rng(0).standard_normal((1000, 1))
+    with pytest.raises(ValueError, match=rf"^{name}=array\(") as caught:
+        Network([3, 2], **{name: array})
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("name", ["batch_size", "optimizer", "sampling", "callbacks", "metrics", "resume", "lr"])
+def test_of_an_array_in_a_wrong_argument_of_train_a_message_shows_the_beginning(name: str) -> None:
+    array = np.random.default_rng(0).standard_normal((1000, 1))
+    with pytest.raises((ValueError, TypeError), match=rf"^{name}=array\(") as caught:
+        Network([3, 2]).train((np.eye(3), [0, 1, 1]), **{"epochs": 1, name: array})
+    assert len(str(caught.value)) < 600

@@ -14,7 +14,7 @@ from xpnet.core.costs import COSTS, Cost
 from xpnet.core.initializers import Initializer
 from xpnet.estimators.settings import Parameters, is_called
 from xpnet.network import Network
-from xpnet.wording.checks import count
+from xpnet.wording.checks import count, show
 from xpnet.wording.hints import explain_unknown
 
 # scikit-learn's names -> names in xpnet
@@ -70,7 +70,7 @@ def parse_hidden_sizes(value: Any) -> list[int]:
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
         return [count("hidden_layer_sizes", size, 1) for size in sizes]
     except TypeError as error:
-        raise ValueError(f"hidden_layer_sizes={value!r} must be a whole number, or a list of them") from error
+        raise ValueError(f"hidden_layer_sizes={show(value)} must be a whole number, or a list of them") from error
 
 
 def parse_hidden(value: Any, layers: int) -> list[Activation]:
