@@ -1374,6 +1374,13 @@ def load_class(before="", after=""):
     return variables["Scale"]
 
 
+def load_assigning(text):
+    """A function that assigns an attribute of the same name as another function."""
+    variables = {"__name__": "module"}
+    exec(f"def score(x): return {text}\ndef function(self, x): self.score = score(x)", variables)
+    return variables["function"]
+
+
 def refer(name, value):
     """A function that refers to a value, which is a global variable."""
     return FunctionType(compile(f"{name} * 2", "module", "eval"), {"__name__": "module", name: value})
@@ -1440,6 +1447,7 @@ DESCRIBED = {  # a value that is made twice, and one that differs
         lambda: refer_to_module("def double(x): return 2 * x"),
         lambda: refer_to_module("def double(x): return x + x"),
     ),
+    "name of an attribute": (lambda: load_assigning("x"), lambda: load_assigning("2 * x")),
     "class": (load_class, lambda: load_class("self.by *", "self.by +")),
     "class of a method": (lambda: load_class()().apply, lambda: load_class("factor * x", "factor + x")().apply),
     "class of an estimator": (lambda: load_class()(), lambda: load_class("2.0", "3.0")()),

@@ -213,15 +213,16 @@ def _list_attributes(kind: type, refer: Callable[[Any], Any]) -> list[tuple[str,
             attributes.append((name, [refer(function) for function in getters]))
         elif isinstance(value, FunctionType) or (not name.startswith("__") and _is_compared(value)):
             attributes.append((name, _refer_in(value, refer)))
-    return [(name, value) for name, value in attributes if name not in assigned]
+    return [(name, value) for name, value in attributes if name not in assigned or _is_named(vars(kind)[name])]
 
 
 def _list_globals(function: FunctionType, refer: Callable[[Any], Any]) -> list[tuple[str, Any]]:
     """List the global variables that a function names and does not assign, and what it names of the user's modules."""
-    assigned, variables = _find_names(function, "STORE_GLOBAL", "STORE_ATTR"), function.__globals__
-    names = {name for code in _walk_code(function.__code__) for name in code.co_names} - assigned
-    loaded = _find_names(function, "LOAD_GLOBAL", "LOAD_NAME") & names & variables.keys()
-    values = [(name, variables[name]) for name in sorted(loaded)]
+    variables = function.__globals__
+    loaded = _find_names(function, "LOAD_GLOBAL", "LOAD_NAME") - _find_names(function, "STORE_GLOBAL")
+    values = [(name, variables[name]) for name in sorted(loaded & variables.keys())]
+    names = {name for code in _walk_code(function.__code__) for name in code.co_names}
+    names -= _find_names(function, "STORE_ATTR")
     modules = [value for _, value in values if isinstance(value, ModuleType) and _is_own(value.__name__)]
     for module in modules:  # which grows
         members = [(f"{module.__name__}.{name}", vars(module)[name]) for name in sorted(names & vars(module).keys())]
