@@ -52,7 +52,7 @@ def use_all_examples(jobs: Sequence[Job]) -> Sequence[Job]:
     sizes: list[int] = [len(job.source) for job in jobs]  # type: ignore[arg-type]
     for job, size in zip(jobs, sizes):
         n_fitted = _count_fitted(job.source) * model.n_targets  # type: ignore[arg-type]
-        if n_parameters >= n_fitted and _has_no_brake(job, size):
+        if n_parameters >= n_fitted and _is_unregularized(job, size):
             warn(
                 f"LevenbergMarquardt can fit {n_fitted:,} targets exactly, noise included, with "
                 f"{n_parameters:,} weights and biases; give weight_decay=1e-4, say (alpha in the estimators), stop "
@@ -72,7 +72,7 @@ def _count_fitted(source: Resident | Rows | Gathered) -> int:
     return len(np.unique(rows))
 
 
-def _has_no_brake(job: Job, size: int) -> bool:
+def _is_unregularized(job: Job, size: int) -> bool:
     """Tell whether a training has neither weight decay nor validation data."""
     decay = getattr(job.plan.optimizer, "weight_decay", 0.0) + job.plan.alpha / size
     validates = any(name.startswith("validation_") for callback in job.callbacks for name in callback.adds)
