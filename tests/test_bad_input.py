@@ -92,6 +92,8 @@ class Stream:
         ([True, 2], r"sizes\[0\]=True must be a whole number"),
         ([[3, 2], 1], r"sizes\[0\]=\[3, 2\] must be a whole number"),
         (3, r"sizes=3 must list the number of units of each layer.*\[784, 30, 10\]"),
+        ({10, 4, 3}, r"sizes=\{10, 3, 4\} must list the number of units of each layer, as in"),
+        (bytearray(b"ab"), "sizes=bytearray.* must list the number of units of each layer, as in"),
         ("32", r"sizes='32' must list"),
         (None, r"sizes=None must list"),
     ],
@@ -947,3 +949,19 @@ def test_tables_and_sparse_arrays() -> None:
     sparse = pytest.importorskip("scipy.sparse")
     with pytest.raises(TypeError, match=r"x is sparse; give its toarray\(\)"):
         net.forward(sparse.csr_array(np.eye(2)))
+
+
+@pytest.mark.parametrize("name", ["activation", "task", "standardize", "seed", "scale", "backend"])
+def test_of_an_array_in_the_wrong_place_a_message_shows_the_beginning(name: str) -> None:
+    array = np.random.default_rng(0).standard_normal((1000, 1))
+    with pytest.raises(ValueError, match=rf"^{name}=array\(") as caught:
+        Network([3, 2], **{name: array})
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("name", ["batch_size", "optimizer", "sampling", "callbacks", "metrics", "resume", "lr"])
+def test_of_an_array_in_a_wrong_argument_of_train_a_message_shows_the_beginning(name: str) -> None:
+    array = np.random.default_rng(0).standard_normal((1000, 1))
+    with pytest.raises((ValueError, TypeError), match=rf"^{name}=array\(") as caught:
+        Network([3, 2]).train((np.eye(3), [0, 1, 1]), **{"epochs": 1, name: array})
+    assert len(str(caught.value)) < 600

@@ -124,7 +124,8 @@ def minimum():
 def test_a_right_gradient_passes_at_a_minimum_and_says_nothing():
     verdict = "passed, though all derivatives are 0 but for rounding, which says nothing: "
     zeros = Network([2, 3, 1], task="regression", dtype="float64", init="zeros", seed=0), [[0.0, 0.0]], [[0.0]]
-    for case in (minimum(), zeros):
+    net = Network([3, 3, 1], activation="tanh", task="regression", dtype="float64", seed=0)
+    for case in (minimum(), zeros, (net, X, net.predict(X))):  # in the last, all errors are exactly 0
         assert repr(check_gradients(*case)).splitlines()[-1].startswith(verdict)
 
 
@@ -132,3 +133,13 @@ def test_a_wrong_gradient_is_found_at_a_minimum(monkeypatch):
     original = Network.backward
     monkeypatch.setattr(Network, "backward", lambda self, x, y: [[part + 1e-5 for part in original(self, x, y)[0]]])
     assert not check_gradients(*minimum()).passed
+
+
+def test_the_verdict_says_which_errors_the_rounding_of_the_cost_hides(monkeypatch):
+    net, original = Network([3, 4, 1], activation="tanh", task="regression", dtype="float64", seed=0), Network.backward
+    monkeypatch.setattr(Network, "backward", lambda self, x, y: [[1.0001 * p for p in l] for l in original(self, x, y)])
+    assert not check_gradients(net, X, LABELS).passed
+    check = check_gradients(net, X, 1e9 + LABELS)
+    hidden = f"passed, though the rounding of the cost hides errors of up to {check.rounding:.1g}: "
+    assert check.passed == repr(check).splitlines()[-1].startswith(hidden)
+    assert check.passed

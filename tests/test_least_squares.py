@@ -192,6 +192,19 @@ def test_a_network_that_can_fit_the_noise_is_warned_of(door, tmp_path, capsys):
     assert [text.endswith(message) for text in texts].count(True) == 1
 
 
+def test_only_examples_that_are_seen_count_as_fitted(place):
+    """Of 40, 20 have a weight; and a bootstrap draws rows of these several times."""
+    x, y = np.concatenate([FEW[0], FEW[0] + 1]), np.concatenate([FEW[1], FEW[1]])
+    weight = np.repeat([1.0, 0.0], 20)
+    message = "can fit 20 targets exactly, noise included, with 29 weights and biases"
+    with pytest.warns(UserWarning, match=message):
+        make((2, 7, 1), **place._asdict()).train((x, y), epochs=2, sample_weight=weight, **TRAIN)
+    with pytest.warns(UserWarning, match=message.replace("20", "10")):
+        Ensemble([2, 7, 1], 2, **{**OPTIONS, **place._asdict()}).train(
+            (x, y), epochs=2, rows=[np.arange(40) % 10] * 2, **TRAIN
+        )
+
+
 def test_nothing_warns_where_noise_is_not_fitted():
     make((2, 7, 1)).train(FEW, epochs=2, progress=False, optimizer=LevenbergMarquardt(weight_decay=1e-4))
     make((2, 7, 1)).train(FEW, epochs=2, validation_data=(X, Y[:, 0]), **TRAIN)

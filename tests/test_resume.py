@@ -14,6 +14,7 @@ from datetime import timedelta
 from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import FunctionType, ModuleType
 
 import numpy as np
 import pytest
@@ -1349,6 +1350,57 @@ def load(before="", after=""):
     return variables["function"]
 
 
+CLASS = """
+from sklearn.base import BaseEstimator
+
+class Base:
+    factor = 2.0
+
+    def scale(self, x):
+        return self.factor * x
+
+class Scale(Base, BaseEstimator):
+    def __init__(self, by=1.0):
+        self.by = by
+
+    @property
+    def offset(self):
+        return 0.5
+
+    def apply(self, x):
+        Scale.calls += 1
+        return self.by * self.scale(x) + self.offset
+
+    calls = 0
+"""
+
+
+def load_class(before="", after=""):
+    assert before in CLASS
+    variables = {"__name__": "module"}
+    exec(CLASS.replace(before, after), variables)
+    return variables["Scale"]
+
+
+def load_assigning(text):
+    """A function that assigns an attribute of the same name as another function."""
+    variables = {"__name__": "module"}
+    exec(f"def score(x): return {text}\ndef function(self, x): self.score = score(x)", variables)
+    return variables["function"]
+
+
+def refer(name, value):
+    """A function that refers to a value, which is a global variable."""
+    return FunctionType(compile(f"{name} * 2", "module", "eval"), {"__name__": "module", name: value})
+
+
+def refer_to_module(text):
+    """A function that calls another of the user's modules."""
+    module = ModuleType("tools")
+    exec(text, vars(module))
+    return FunctionType(compile("tools.double(2)", "module", "eval"), {"__name__": "module", "tools": module})
+
+
 class Scale:
     def __init__(self, by):
         self.by = by
@@ -1393,6 +1445,21 @@ DESCRIBED = {  # a value that is made twice, and one that differs
     "frame": (lambda: frame(ONES), lambda: frame(OTHERS)),
     "tensor": (lambda: pytest.importorskip("torch").tensor(ONES), lambda: pytest.importorskip("torch").tensor(OTHERS)),
     "generator": (lambda: np.random.RandomState(1), lambda: np.random.RandomState(2)),
+    "global list": (lambda: refer("WEIGHTS", [1, 10]), lambda: refer("WEIGHTS", [1, 20])),
+    "global array": (lambda: refer("WEIGHTS", ONES), lambda: refer("WEIGHTS", OTHERS)),
+    "global functions": (lambda: refer("SCORES", {"a": load()}), lambda: refer("SCORES", {"a": load("sum", "max")})),
+    "global cache": (lambda: refer("score", cache(load())), lambda: refer("score", cache(load("sum", "max")))),
+    "library": (lambda: refer("average", np.mean), lambda: refer("average", np.median)),
+    "order": (lambda: refer("PAIR", [load(), load("sum", "max")]), lambda: refer("PAIR", [load("sum", "max"), load()])),
+    "module": (
+        lambda: refer_to_module("def double(x): return 2 * x"),
+        lambda: refer_to_module("def double(x): return x + x"),
+    ),
+    "name of an attribute": (lambda: load_assigning("x"), lambda: load_assigning("2 * x")),
+    "class": (load_class, lambda: load_class("self.by *", "self.by +")),
+    "class of a method": (lambda: load_class()().apply, lambda: load_class("factor * x", "factor + x")().apply),
+    "class of an estimator": (lambda: load_class()(), lambda: load_class("2.0", "3.0")()),
+    "property": (lambda: load_class()().apply, lambda: load_class("0.5", "1.5")().apply),
 }
 
 
@@ -1403,6 +1470,13 @@ def test_values_are_told_apart_by_all_that_they_hold(name):
     assert describe(value()) == describe(value()) != describe(other())
 
 
+def test_counters_of_a_class_do_not_tell_it_apart():
+    scale = load_class()()
+    before = describe(scale.apply)
+    scale.apply(1.0)
+    assert describe(scale.apply) == before
+
+
 def test_comments_do_not_tell_functions_apart():
     assert describe(load()) == describe(load("# of a list", "\n")) == describe(load("A function.", "It adds."))
 
@@ -1410,7 +1484,7 @@ def test_comments_do_not_tell_functions_apart():
 def test_values_that_hold_themselves_are_described():
     value = Scale([])
     value.by.append(value)
-    assert "Scale(by=[<the Scale around it>], <function" in describe(value)
+    assert "Scale(by=[<the Scale around it>], <class" in describe(value)
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import reprlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -15,7 +15,7 @@ from xpnet.core.costs import COSTS, PARAMETRIZED_COSTS, Cost
 from xpnet.core.dual import ValueGradient
 from xpnet.core.initializers import INITIALIZERS, Initializer
 from xpnet.core.model import Model
-from xpnet.wording.checks import choices, count, has_methods, in_range
+from xpnet.wording.checks import choices, count, has_methods, in_range, show
 from xpnet.wording.errors import unless_stopped
 from xpnet.wording.hints import look_up
 
@@ -63,8 +63,10 @@ def parse_model(
 
 def parse_sizes(sizes: Any) -> list[int]:
     """Check the number of units of each layer."""
-    if isinstance(sizes, (str, bytes)) or not isinstance(sizes, Iterable) or getattr(sizes, "shape", None) == ():
-        raise ValueError(f"sizes={sizes!r} must list the number of units of each layer, as in [784, 30, 10]")
+    texts_and_sets = (str, bytes, bytearray, memoryview, Set, Mapping)  # a set has no order
+    is_list = isinstance(sizes, Iterable) and not isinstance(sizes, texts_and_sets)
+    if not is_list or getattr(sizes, "shape", None) == ():
+        raise ValueError(f"sizes={show(sizes)} must list the number of units of each layer, as in [784, 30, 10]")
     units = [count(f"sizes[{l}]", size, 1) for l, size in enumerate(sizes)]
     if len(units) < 2:
         raise ValueError(f"sizes={units!r} must have at least two layers, inputs and outputs, as in [784, 30, 10]")
@@ -175,7 +177,7 @@ def parse_scale(value: Any, standardize: bool, dtype: str) -> float | None:
         number = 0.0
     if isinstance(value, (bool, str, bytes)) or number == 0 or not math.isfinite(number):
         raise ValueError(
-            f"scale={value!r} must be a finite number other than 0 (in {dtype}); 1/255 is usual for pixels"
+            f"scale={show(value)} must be a finite number other than 0 (in {dtype}); 1/255 is usual for pixels"
         )
     return float(value)
 
@@ -231,7 +233,7 @@ def parse_seed(value: Any) -> np.random.SeedSequence:
     try:
         return np.random.SeedSequence(value)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"seed={value!r} must be None or a whole number of at least 0") from error
+        raise ValueError(f"seed={show(value)} must be None or a whole number of at least 0") from error
 
 
 def find_seed(entropy: np.random.SeedSequence) -> Any:

@@ -14,7 +14,7 @@ from xpnet.core.costs import COSTS, Cost
 from xpnet.core.initializers import Initializer
 from xpnet.estimators.settings import Parameters, is_called
 from xpnet.network import Network
-from xpnet.wording.checks import count
+from xpnet.wording.checks import count, show
 from xpnet.wording.hints import explain_unknown
 
 # scikit-learn's names -> names in xpnet
@@ -66,11 +66,12 @@ def parse_hidden_sizes(value: Any) -> list[int]:
     is_list = (is_array or isinstance(value, Sequence)) and not is_text
     sizes: list[Any] = list(value) if is_list else [value]
     try:
-        if min(sizes, default=1) <= 0:
-            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
-        return [count("hidden_layer_sizes", size, 1) for size in sizes]
-    except TypeError as error:
-        raise ValueError(f"hidden_layer_sizes={value!r} must be a whole number, or a list of them") from error
+        are_positive = bool(min(sizes, default=1) > 0)
+    except (TypeError, ValueError) as error:  # of an array in it, the truth value is ambiguous
+        raise ValueError(f"hidden_layer_sizes={show(value)} must be a whole number, or a list of them") from error
+    if not are_positive:
+        raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+    return [count("hidden_layer_sizes", size, 1) for size in sizes]
 
 
 def parse_hidden(value: Any, layers: int) -> list[Activation]:

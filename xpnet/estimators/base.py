@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from xpnet.backends.base import Backend
@@ -39,7 +38,15 @@ from xpnet.estimators.inputs import (
     validate_examples,
     validate_inputs,
 )
-from xpnet.estimators.settings import Parameters, Settings, is_called, list_fields, parse_settings, replace_field
+from xpnet.estimators.settings import (
+    Parameters,
+    Settings,
+    is_called,
+    list_fields,
+    make_random_state,
+    parse_settings,
+    replace_field,
+)
 from xpnet.estimators.state import decode_state, encode_state
 from xpnet.estimators.targets import Labels, Problem, is_numeric
 from xpnet.inspection.predict import predict
@@ -368,7 +375,7 @@ class BasePerceptron(BaseLearner):
 
         `load` moves the examples to where the network computes, or returns those that fits share.
         """
-        random_state, previous = check_random_state(self.random_state), last.get("network_")
+        random_state, previous = make_random_state(self.random_state), last.get("network_")
         if previous is not None and settings.partial:
             network = previous.copy()
         else:

@@ -6,7 +6,6 @@ from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from xpnet.backends.choose import backend_of
@@ -17,7 +16,7 @@ from xpnet.estimators.base import NO_VALIDATION, BaseLearner, BasePerceptron, Va
 from xpnet.estimators.classifier import BaseClassifier, MLPClassifier
 from xpnet.estimators.fitting import Fit, FitData, LoadedExamples, load_examples
 from xpnet.estimators.regressor import BaseRegressor, MLPRegressor
-from xpnet.estimators.settings import Parameters, parse_settings
+from xpnet.estimators.settings import Parameters, make_random_state, parse_settings
 from xpnet.network import Network
 from xpnet.training.arguments import copies_for_each
 from xpnet.training.checkpointing import SEVERAL_NETWORKS, Saving
@@ -137,7 +136,7 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
         if continues:
             seeds = [member.random_state for member in self.estimators_]
         else:
-            seeds = check_random_state(self.random_state).randint(MAX_SEED, size=n).tolist()
+            seeds = make_random_state(self.random_state).randint(MAX_SEED, size=n).tolist()
         parameters = {field.name: getattr(self, field.name) for field in fields(self._member) if field.init}
         members = [
             self._member(**{**parameters, "random_state": seed, "callbacks": own})

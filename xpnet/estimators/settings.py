@@ -7,6 +7,7 @@ from dataclasses import KW_ONLY, dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
+from sklearn.utils import check_random_state
 
 from xpnet.core.optimizers.adam import AdamHat
 from xpnet.core.optimizers.base import Optimizer, needs_all_examples
@@ -16,7 +17,7 @@ from xpnet.core.schedules import Schedule
 from xpnet.data.sampling import Sampling, count_minibatches, cut_into_minibatches
 from xpnet.training import arguments
 from xpnet.training.callback import Callback
-from xpnet.wording.checks import choices, count, in_range, yes_or_no
+from xpnet.wording.checks import choices, count, in_range, show, yes_or_no
 from xpnet.wording.hints import explain_unknown
 
 THEIR_SOLVERS = ("adam", "sgd", "lbfgs")  # those of scikit-learn
@@ -296,6 +297,16 @@ def _check_partial(settings: Settings) -> None:
             f"learning_rate={settings.schedule!r} is a schedule over all steps, and partial_fit does not know how many "
             "there will be; call fit, or give a constant one"
         )
+
+
+def make_random_state(value: Any) -> np.random.RandomState:
+    """Make the generator of a `random_state`."""
+    try:
+        return check_random_state(value)
+    except ValueError as error:
+        raise ValueError(
+            f"random_state={show(value)} must be a whole number from 0 to 2**32 - 1, a RandomState of NumPy, or None"
+        ) from error
 
 
 def make_sampling(random_state: np.random.RandomState, shuffle: bool) -> Sampling:

@@ -20,7 +20,7 @@ from xpnet.core.schedules import Constant, Schedule
 from xpnet.data.sampling import SAMPLING
 from xpnet.training.callback import Callback, Trainee
 from xpnet.training.metrics import METRICS, Metric, of_function, top_k
-from xpnet.wording.checks import choices, count, has_methods, in_range, yes_or_no
+from xpnet.wording.checks import choices, count, has_methods, in_range, show, yes_or_no
 from xpnet.wording.hints import find_nearest, look_up
 
 BATCH_SIZE = 30  # unless given
@@ -208,7 +208,7 @@ def parse_optimizer(value: Any) -> Optimizer:
         named["lm"] = named.pop("levenbergmarquardt")
         return look_up("optimizer", value, named)()
     if not is_optimizer(value):
-        raise TypeError(f"optimizer={value!r} is not an optimizer; give {suggest_optimizer(value)}, say")
+        raise TypeError(f"optimizer={show(value)} is not an optimizer; give {suggest_optimizer(value)}, say")
     return value
 
 
@@ -241,7 +241,7 @@ def is_optimizer(value: Any) -> bool:
 def parse_callbacks(value: Any) -> list[Callback]:
     """Check a list of callbacks."""
     if not isinstance(value, (list, tuple)):
-        raise TypeError(f"callbacks={value!r} must be a list of callbacks, as in [EarlyStopping()]")
+        raise TypeError(f"callbacks={show(value)} must be a list of callbacks, as in [EarlyStopping()]")
     for callback in value:
         if not isinstance(callback, Callback):
             raise TypeError(
@@ -257,7 +257,7 @@ def parse_callbacks(value: Any) -> list[Callback]:
 def parse_metrics(argument: str, value: Any, model: Model) -> list[Metric]:
     """Parse metrics, each a name, a `Metric`, or a function (y_true, y_pred) -> number."""
     if isinstance(value, str) or not isinstance(value, (list, tuple)) or isinstance(value, Metric):
-        raise TypeError(f'{argument}={value!r} must be a list of metrics, as in ["accuracy"]')
+        raise TypeError(f'{argument}={show(value)} must be a list of metrics, as in ["accuracy"]')
     metrics = [_parse_metric(argument, item) for item in value]
     for metric in metrics:
         if metric.tasks and model.task not in metric.tasks:

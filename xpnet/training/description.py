@@ -7,7 +7,9 @@ import copyreg
 import functools
 import hashlib
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import PurePath
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -29,7 +31,8 @@ def describe(value: Any) -> str:
     """Describe a value by all that it holds.
 
     Estimators are described by their parameters; arrays and tables by digests of their numbers; functions by their code
-    and the values that it refers to; other objects by their class and by what a pickle would hold.
+    and the values that it refers to; other objects by their class and by what a pickle would hold; classes by their
+    code, if they are the user's own.
 
     Examples
     --------
@@ -61,18 +64,23 @@ def _describe(value: Any, within: tuple[Any, ...], is_parameter: bool) -> str:
     if type(value) in (list, tuple, set, frozenset, dict):
         return _describe_container(value, describe_item)
     if has_methods(value, "_make"):  # a NamedTuple, such as an activation
-        return _call(_name(type(value)), (f"{name}={describe_item(part)}" for name, part in value._asdict().items()))
+        fields = (f"{name}={describe_item(part)}" for name, part in value._asdict().items())
+        return _call(_describe_class(type(value), describe_part), fields)
     if is_parameter and _is_cloned_by_parameters(value):
         parameters = describe_parameters(value.get_params(deep=False), describe_item)
-        return _call(_name(type(value)), (f"{name}={text}" for name, text in parameters.items()))
+        return _call(
+            _describe_class(type(value), describe_part), (f"{name}={text}" for name, text in parameters.items())
+        )
     if isinstance(value, FunctionType):
-        return _describe_function(value, describe_part)
+        return _describe_code(value, describe_part)
     if isinstance(value, MethodType):
         return _call(describe_part(value.__func__), [describe_part(value.__self__)])
     if isinstance(value, functools.partial):
         keywords = (f"{name}={describe_part(part)}" for name, part in sorted(value.keywords.items()))
         return _call("partial", [*map(describe_part, (value.func, *value.args)), *keywords])
-    if isinstance(value, (type, ModuleType)):
+    if isinstance(value, type):
+        return _describe_class(value, describe_part)
+    if isinstance(value, ModuleType):
         return _name(value)
     return _describe_numbers(value, describe_part) or _describe_object(value, describe_part)
 
@@ -143,44 +151,119 @@ def _describe_array(value: Any, describe_part: Describe) -> str:
     return f"<array {value.dtype} {tuple(value.shape)} {result.hexdigest()[:16]}>"
 
 
-def _describe_function(function: FunctionType, describe_part: Describe) -> str:
-    """Describe a function by its name, and by a digest of what it does, as far as that stands in its own module.
+def _describe_code(value: Any, describe_part: Describe) -> str:
+    """Describe a function or a class by its name, and by a digest of what it does.
 
-    That is its code, its defaults, the values that it encloses, and the functions, numbers and texts of its module that
-    it names, and what these name in turn.
+    That is its code and all that this names, and what these name in turn, as far as it is the user's own; numbers say
+    which function or class is meant where, in the order in which they are found.
     """
-    parts, remaining, seen = [], [function], {id(function)}
-    while remaining:
-        part = remaining.pop()
-        named = _find_globals(part)
-        functions = [value for value in named.values() if isinstance(value, FunctionType)]
-        remaining += [value for value in functions if id(value) not in seen]
-        seen |= set(map(id, functions))
-        values = [item for item in named.items() if not isinstance(item[1], FunctionType)]
-        enclosed = [_open_cell(cell) for cell in part.__closure__ or ()]
-        code = _list_code(part.__code__, part.__doc__)
-        parts.append(describe_part((_name(part), code, part.__defaults__, part.__kwdefaults__, enclosed, values)))
-    return f"<function {_name(function)} {_digest(''.join(sorted(parts)))}>"
+    own, found, parts = _find_module(value), [value], []
+
+    def refer(part: Any) -> Any:
+        if isinstance(part, (staticmethod, classmethod)):
+            return type(part).__name__, refer(part.__func__)
+        wrapped = None if isinstance(part, (FunctionType, type)) else getattr(part, "__wrapped__", None)
+        part = wrapped if isinstance(wrapped, FunctionType) else part  # by lru_cache, say
+        if isinstance(part, FunctionType) or (isinstance(part, type) and _is_own(_find_module(part))):
+            if all(part is not other for other in found):
+                found.append(part)
+            return f"#{next(i for i, other in enumerate(found) if part is other)}"
+        return _name(part) if _is_named(part) else part
+
+    for part in found:  # which grows
+        if isinstance(part, type):
+            parts.append(
+                describe_part((_name(part), [refer(base) for base in part.__bases__], _list_attributes(part, refer)))
+            )
+            continue
+        enclosed = [refer(_open_cell(cell)) for cell in part.__closure__ or ()]
+        texts: tuple[Any, ...] = (_name(part), part.__defaults__, part.__kwdefaults__, enclosed)
+        if _find_module(part) == own or _is_own(_find_module(part)):
+            texts += (_list_code(part.__code__, part.__doc__), _list_globals(part, refer))
+        parts.append(describe_part(texts))
+    return f"<{'class' if isinstance(value, type) else 'function'} {_name(value)} {_digest(''.join(parts))}>"
 
 
-def _find_globals(function: FunctionType) -> dict[str, Any]:
-    """Find the functions of its own module, and the plain values, that a function names and does not assign."""
+def _describe_class(kind: type, describe_part: Describe) -> str:
+    """Describe a class of the user's own by its code, and any other by its name."""
+    return _describe_code(kind, describe_part) if _is_own(_find_module(kind)) else _name(kind)
+
+
+def _find_module(value: Any) -> str:
+    """Return the name of the module in which a function or a class was written; `functools.wraps` gives others."""
+    module = value.__globals__.get("__name__") if isinstance(value, FunctionType) else getattr(value, "__module__", "")
+    return str(module)
+
+
+def _is_own(module: str) -> bool:
+    """Tell whether a module is the user's own: neither Python's nor that of an installed package."""
+    package = module.partition(".")[0]
+    if package in ("xpnet", "sklearn") or package in sys.stdlib_module_names:
+        return False
+    if package == "__main__":  # whose file is that of pytest under `python -m pytest`
+        return True
+    file = str(getattr(sys.modules.get(package), "__file__", None))
+    return not {"site-packages", "dist-packages"} & set(PurePath(file).parts)
+
+
+def _list_attributes(kind: type, refer: Callable[[Any], Any]) -> list[tuple[str, Any]]:
+    """List the methods of a class, and the values that it defines and its methods do not assign, as counters are."""
+    attributes, assigned = [], set()
+    for name, value in sorted(vars(kind).items()):
+        if isinstance(value, FunctionType):
+            assigned |= _find_names(value, "STORE_ATTR")
+        if isinstance(value, (property, functools.cached_property)):
+            getters = (value.fget, value.fset) if isinstance(value, property) else (value.func,)
+            attributes.append((name, [refer(function) for function in getters]))
+        elif isinstance(value, FunctionType) or (not name.startswith("__") and _is_compared(value)):
+            attributes.append((name, _refer_in(value, refer)))
+    return [(name, value) for name, value in attributes if name not in assigned or _is_named(vars(kind)[name])]
+
+
+def _list_globals(function: FunctionType, refer: Callable[[Any], Any]) -> list[tuple[str, Any]]:
+    """List the global variables that a function names and does not assign, and what it names of the user's modules."""
+    variables = function.__globals__
+    loaded = _find_names(function, "LOAD_GLOBAL", "LOAD_NAME") - _find_names(function, "STORE_GLOBAL")
+    values = [(name, variables[name]) for name in sorted(loaded & variables.keys())]
+    names = {name for code in _walk_code(function.__code__) for name in code.co_names}
+    names -= _find_names(function, "STORE_ATTR")
+    modules = [value for _, value in values if isinstance(value, ModuleType) and _is_own(value.__name__)]
+    for module in modules:  # which grows
+        members = [(f"{module.__name__}.{name}", vars(module)[name]) for name in sorted(names & vars(module).keys())]
+        values += members
+        inner = [value for _, value in members if isinstance(value, ModuleType) and _is_own(value.__name__)]
+        modules += [value for value in inner if value not in modules]
+    return [(name, _refer_in(value, refer)) for name, value in values if _is_compared(value)]
+
+
+def _find_names(function: FunctionType, *operations: str) -> set[str]:
+    """Find the names in the instructions of a function that do one of some operations."""
     import dis  # slow to import
 
-    loaded, stored = set(), set()
-    for code in _walk_code(function.__code__):
-        for instruction in dis.get_instructions(code):
-            if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
-                loaded.add(instruction.argval)
-            elif instruction.opname == "STORE_GLOBAL":
-                stored.add(instruction.argval)
-    variables = function.__globals__
-    values = {name: variables[name] for name in sorted(loaded - stored) if name in variables}
-    return {
-        name: value
-        for name, value in values.items()
-        if type(value) in PLAIN or (isinstance(value, FunctionType) and value.__globals__ is variables)
-    }
+    instructions = (step for code in _walk_code(function.__code__) for step in dis.get_instructions(code))
+    return {step.argval for step in instructions if step.opname in operations}
+
+
+def _is_compared(value: Any) -> bool:
+    """Tell whether a global variable or an attribute of a class is compared: other objects may change as they work."""
+    kinds = (list, tuple, set, frozenset, dict, np.generic, functools.partial, ModuleType, staticmethod, classmethod)
+    is_table = hasattr(type(value), "iloc") or (hasattr(type(value), "__array__") and _is_array(value))
+    return type(value) in PLAIN or isinstance(value, (*kinds, type, MethodType)) or is_table or _is_named(value)
+
+
+def _is_named(value: Any) -> bool:
+    """Tell whether an object is a function, of any kind, that is not bound to an object."""
+    is_function = callable(value) and not isinstance(value, (type, MethodType))
+    return is_function and isinstance(getattr(value, "__name__", None), str)
+
+
+def _refer_in(value: Any, refer: Callable[[Any], Any]) -> Any:
+    """Refer to functions and classes, also to those that a list or dict holds."""
+    if type(value) in (list, tuple):
+        return [type(value).__name__, *map(refer, value)]
+    if type(value) is dict:
+        return {key: refer(item) for key, item in value.items()}
+    return refer(value)
 
 
 def _walk_code(code: CodeType) -> Iterator[CodeType]:
@@ -208,13 +291,15 @@ def _open_cell(cell: Any) -> Any:
 
 
 def _describe_object(value: Any, describe_part: Describe) -> str:
-    """Describe an object by its class, by what a pickle of it would hold, and by the code that calling it runs.
+    """Describe an object by its class, by what a pickle of it would hold, and by the code of its methods.
 
     An object that cannot be pickled is described by its repr.
     """
     kind = type(value)
     functions = [getattr(value, "__wrapped__", None), getattr(kind, "__call__", None)]  # noqa: B004
-    code = [describe_part(function) for function in functions if isinstance(function, FunctionType)]
+    if _is_own(_find_module(kind)):
+        functions[1] = kind
+    code = [describe_part(function) for function in functions if isinstance(function, (FunctionType, type))]
     try:
         pickled: Any = copyreg.dispatch_table.get(kind, lambda value: value.__reduce_ex__(4))(value)
     except unless_stopped(Exception):  # whatever a user's own method raises

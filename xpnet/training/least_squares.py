@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from xpnet.backends.memory import count_parameters, on_host_only, require_bytes
 from xpnet.core.least_squares import SQUARED
 from xpnet.core.optimizers.base import needs_all_examples
@@ -49,9 +51,10 @@ def use_all_examples(jobs: Sequence[Job]) -> Sequence[Job]:
     )
     sizes: list[int] = [len(job.source) for job in jobs]  # type: ignore[arg-type]
     for job, size in zip(jobs, sizes):
-        if _can_fit_noise(job, n_parameters, size):
+        n_fitted = _count_fitted(job.source) * model.n_targets  # type: ignore[arg-type]
+        if n_parameters >= n_fitted and _is_unregularized(job, size):
             warn(
-                f"LevenbergMarquardt can fit {size * model.n_targets:,} targets exactly, noise included, with "
+                f"LevenbergMarquardt can fit {n_fitted:,} targets exactly, noise included, with "
                 f"{n_parameters:,} weights and biases; give weight_decay=1e-4, say (alpha in the estimators), stop "
                 "early on validation data, or make the network smaller"
             )
@@ -59,11 +62,21 @@ def use_all_examples(jobs: Sequence[Job]) -> Sequence[Job]:
     return [job._replace(plan=job.plan._replace(batch_size=size)) for job, size in zip(jobs, sizes)]
 
 
-def _can_fit_noise(job: Job, n_parameters: int, size: int) -> bool:
-    """Tell whether a network has a weight for each target, and neither weight decay nor validation data."""
+def _count_fitted(source: Resident | Rows | Gathered) -> int:
+    """Count the examples that training sees: those with a weight, and each once, however often it was drawn."""
+    stored, rows = (source.source, source.rows) if isinstance(source, Rows) else (source, np.arange(len(source)))
+    if stored.examples.weight is not None:
+        with source.reader.scope():
+            weight = source.reader.backend.to_numpy(stored.examples.weight)
+        rows = rows[weight[rows] > 0]
+    return len(np.unique(rows))
+
+
+def _is_unregularized(job: Job, size: int) -> bool:
+    """Tell whether a training has neither weight decay nor validation data."""
     decay = getattr(job.plan.optimizer, "weight_decay", 0.0) + job.plan.alpha / size
     validates = any(name.startswith("validation_") for callback in job.callbacks for name in callback.adds)
-    return n_parameters >= size * job.source.reader.model.n_targets and decay < LEAST_DECAY and not validates
+    return decay < LEAST_DECAY and not validates
 
 
 def _check_network(job: Job) -> None:

@@ -3,6 +3,7 @@
 import math
 import operator
 import os
+import re
 import reprlib
 import sys
 import warnings
@@ -33,7 +34,7 @@ def in_range(argument: str, value: Any, low: float, high: float, remedy: str, *,
             interval = f"a finite number {'of at least' if includes_low else 'above'} {low:g}"
         else:
             interval = f"in [{low:g}, {high:g})" if includes_low else f"above {low:g} and below {high:g}"
-        raise ValueError(f"{argument}={value!r} must be {interval}; {remedy}")
+        raise ValueError(f"{argument}={show(value)} must be {interval}; {remedy}")
     return number
 
 
@@ -64,7 +65,7 @@ def yes_or_no(argument: str, value: Any) -> bool:
     if value is True or value is False:
         return value
     if not isinstance(value, np.bool_):
-        raise ValueError(f"{argument}={value!r} must be True or False")
+        raise ValueError(f"{argument}={show(value)} must be True or False")
     return bool(value)
 
 
@@ -81,7 +82,7 @@ def count(argument: str, value: object, least: int) -> int:
     except TypeError:
         number = least - 1
     if number < least or isinstance(value, bool):
-        raise ValueError(f"{argument}={value!r} must be a whole number of at least {least}")
+        raise ValueError(f"{argument}={show(value)} must be a whole number of at least {least}")
     return number
 
 
@@ -182,6 +183,17 @@ def truncate(text: object, most: int = 1000) -> str:
     """
     text = str(text)
     return text if len(text) <= most else text[:most] + "..."
+
+
+def show(value: object) -> str:
+    """Write a value for a message in one line; of a long one, such as an array, only the beginning.
+
+    Examples
+    --------
+    >>> show("tanh"), len(show([0] * 1000))
+    ("'tanh'", 203)
+    """
+    return truncate(re.sub(r"\s*\n\s*", " ", repr(value)), 200)
 
 
 def printable(text: object) -> str:

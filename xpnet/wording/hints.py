@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
-from xpnet.wording.checks import choices
+from xpnet.wording.checks import choices, show
 
 T = TypeVar("T")
 MAX_COMPARED = 100  # characters of a name; comparing takes memory and time
@@ -147,7 +147,7 @@ def explain_unknown(argument: str, name: object, names: Iterable[str]) -> str:
     names = list(names)
     near = find_nearest(name, names)
     hint = f" (did you mean {near!r}?)" if near else ""
-    return f"{argument}={name!r} is unknown; choose from {choices(names)}{hint}"
+    return f"{argument}={show(name)} is unknown; choose from {choices(names)}{hint}"
 
 
 def explain_attribute(kind: type, name: str) -> str:
