@@ -200,7 +200,7 @@ def test_lr_none_is_the_default_of_the_optimizer_and_nothing_to_a_minibatch_upda
         ({"steps": 2.5}, r"steps=2\.5 must be a whole number of at least 1"),
         ({"steps": 2}, r"steps=2 is for an iterable of batches; train_data has a length, so give epochs"),
         ({"sampling": "shufle"}, r"sampling='shufle' is unknown; .*'replacement' \(did you mean 'shuffle'\?\)"),
-        ({"sampling": None}, r"sampling=None is unknown; choose from 'shuffle', 'replacement'"),
+        ({"sampling": 0}, r"sampling=0 is unknown; choose from 'shuffle', 'replacement'"),
         ({"progress": "no"}, "progress='no' must be True or False"),
         ({"cache": "no"}, "cache='no' must be True or False"),
     ],

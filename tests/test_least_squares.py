@@ -261,8 +261,8 @@ def test_early_stopping_goes_back_to_the_best_weights():
         ),
         (
             {},
-            {"sampling": "replacement"},
-            r"sampling='replacement' is for other optimizers: LevenbergMarquardt uses all examples in every",
+            {"sampling": "shuffle"},  # likewise
+            r"sampling='shuffle' is for other optimizers: LevenbergMarquardt uses all examples in every",
         ),
         ({}, {"lr": 0.1}, r"lr=0\.1 is for other optimizers: LevenbergMarquardt uses all examples in every step, and"),
         (

@@ -265,7 +265,7 @@ class Ensemble:
         test_data: Any = None,
         *,
         optimizer: Optimizer | Sequence[Optimizer] | None = None,
-        sampling: str = "shuffle",
+        sampling: str | None = None,
         rows: Sequence[Any] | None = None,
         validation_data: Any = None,
         validation_split: float | None = None,

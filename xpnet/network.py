@@ -514,7 +514,7 @@ class Network:
         test_data: Any = None,
         *,
         optimizer: Optimizer | None = None,
-        sampling: str = "shuffle",
+        sampling: str | None = None,
         validation_data: Any = None,
         validation_split: float | None = None,
         sample_weight: Any = None,
@@ -555,8 +555,8 @@ class Network:
             Unless given, it is the optimizer of the last call, or plain `SGD` in the first. An equal optimizer
             continues with its state (the velocity of momentum); a different one starts with a fresh state.
         sampling
-            "shuffle": every example once an epoch; "replacement": n // batch_size minibatches, each drawn from all
-            examples that have weight.
+            "shuffle", unless given: every example once an epoch; "replacement": n // batch_size minibatches, each drawn
+            from all examples that have weight.
         validation_data
             Any finite source; its cost and metrics are computed after each epoch.
         validation_split

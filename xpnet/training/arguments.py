@@ -36,7 +36,7 @@ class Request(NamedTuple):
     lr: Sequence[Any] = (None,)  # one for each network, like optimizer and callbacks
     test_data: Any = None
     optimizer: Sequence[Any] = (None,)
-    sampling: Any = "shuffle"
+    sampling: Any = None
     rows: Any = None  # for each network, those to train it on; None for all rows
     validation_data: Any = None
     validation_split: Any = None
@@ -86,7 +86,7 @@ def parse(request: Request, networks: Sequence[Trainee]) -> Request:
         steps=steps,
         optimizer=optimizers,
         lr=schedules,
-        sampling=look_up("sampling", request.sampling, SAMPLING),
+        sampling=look_up("sampling", "shuffle" if request.sampling is None else request.sampling, SAMPLING),
         blas_threads=parse_blas_threads(backend, request.blas_threads),
         threads=parse_threads(backend, request.threads),
         callbacks=[parse_callbacks(callbacks) for callbacks in request.callbacks],
@@ -168,8 +168,7 @@ def check_one_update(optimizers: Sequence[Optimizer]) -> None:
 
 def _refuse_steps(optimizer: Optimizer, request: Request) -> None:
     """Refuse arguments about steps that the optimizer chooses itself."""
-    sampling = None if request.sampling == "shuffle" else request.sampling
-    named = ("batch_size", request.batch_size), ("sampling", sampling), *(("lr", rate) for rate in request.lr)
+    named = ("batch_size", request.batch_size), ("sampling", request.sampling), *(("lr", rate) for rate in request.lr)
     for name, value in named:
         if value is None:
             continue
