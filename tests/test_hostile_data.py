@@ -894,7 +894,6 @@ def test_predictions_of_estimators_leave_no_graph_in_silence() -> None:
             method(x)
 
 
-@pytest.mark.needs("torch")
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 def test_the_byte_order_changes_no_bit_in_estimators() -> None:
     estimators = pytest.importorskip("xpnet.estimators")
@@ -908,6 +907,7 @@ def test_the_byte_order_changes_no_bit_in_estimators() -> None:
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.needs("torch")
 def test_estimators_take_long_doubles_to_any_library() -> None:
     from xpnet.estimators import MLPRegressor
 
