@@ -90,12 +90,12 @@ class Monitor(Callback):
         return True
 
 
-def has_cost(logs: dict[str, Any]) -> bool:
+def _has_cost(logs: dict[str, Any]) -> bool:
     """Tell whether an epoch had examples with weight: without, there was nothing that could have improved.
 
     Examples
     --------
-    >>> has_cost({"epoch": 3, "cost": math.nan})
+    >>> _has_cost({"epoch": 3, "cost": math.nan})
     False
     """
     return not math.isnan(logs["cost"])
@@ -161,7 +161,7 @@ class EarlyStopping(Monitor):
         if self.improves(logs):
             self.best_epoch = logs["epoch"]
             self._best_state = self.training.net.state  # training never writes into a network's state
-        elif sum(map(has_cost, self.training.history.rows[self.best_epoch :])) >= self.patience:
+        elif sum(map(_has_cost, self.training.history.rows[self.best_epoch :])) >= self.patience:
             self.stopped_epoch, self.training.stopped = logs["epoch"], True
 
     def get_state(self) -> dict[str, Any]:
@@ -236,7 +236,7 @@ class ReduceLROnPlateau(Monitor):
 
     def on_epoch_end(self, logs: dict[str, Any]) -> None:
         """Count the epochs without improvement, and lower the rate after enough of them."""
-        if not has_cost(logs):
+        if not _has_cost(logs):
             return
         self._waited = 0 if self.improves(logs) else self._waited + 1
         if self._waited >= self.patience:
