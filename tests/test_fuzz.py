@@ -207,7 +207,7 @@ values = st.one_of(
 
 def write_json(value: Any) -> str:
     """Write JSON, with raw text where a string says so, as '@raw:1e999@' does."""
-    return re.sub(r'"@raw:(.*?)@"', lambda match: json.loads(f'"{match[1]}"'), json.dumps(value))
+    return re.sub(r'"@raw:((?:[^"\\]|\\.)*?)@"', lambda match: json.loads(f'"{match[1]}"'), json.dumps(value))
 
 
 def places(value: Any) -> Iterator[tuple[Any, Any]]:
