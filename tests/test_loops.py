@@ -402,6 +402,21 @@ def test_an_operation_that_numpy_computes_in_its_own_way_stays_a_call(activation
     assert [w.tobytes() for w in nets[0].w] == [w.tobytes() for w in nets[1].w]
 
 
+def test_powers_are_left_to_numpy_where_its_loop_may_raise_or_be_another_one():
+    """Those of whole numbers may raise; a column of exponents comes from a buffer, where NumPy sees no step of 0."""
+    whole, numbers = np.full((64, 33), 2), np.random.default_rng(0).random((64, 33))
+    for x, exponents, is_translated in (
+        (numbers, np.full((64, 33), 0.5), True),
+        (numbers, np.full((64, 1), 0.5), False),
+        (whole, whole, False),
+    ):
+        out = np.empty_like(x)
+        code, calls = translate.translate([partial(np.power, x, exponents, out)])
+        assert (not calls) is is_translated
+        code.run()
+        assert out.tobytes() == np.power(x, exponents).tobytes()
+
+
 class Powers:
     """An activation with a power of whole numbers, which raises far below 0."""
 
