@@ -1428,6 +1428,7 @@ DESCRIBED = {  # a value that is made twice, and one that differs
     "constant": (load, lambda: load("2.0", "3.0")),
     "partial": (lambda: partial(load(), by=2.0), lambda: partial(load("sum", "max"), by=2.0)),
     "argument": (lambda: partial(load(), by=2.0), lambda: partial(load(), by=3.0)),
+    "argument by position": (lambda: partial(load(), 2.0), lambda: partial(load(), 3.0)),
     "method": (lambda: Scale(2.0).apply, lambda: Scale(3.0).apply),
     "object": (lambda: Scale(2.0), lambda: Scale(3.0)),
     "cache": (lambda: cache(load()), lambda: cache(load("sum", "max"))),
