@@ -161,7 +161,7 @@ def choose_groups(groups: np.ndarray, n_held_out: int, rng: np.random.Generator)
 
 
 class Note(NamedTuple):
-    """What a network's notes say of the rows that it was tested on.
+    """The rows that a network was tested on, as its notes describe them.
 
     Parameters
     ----------
