@@ -625,6 +625,8 @@ def test_nothing_else_leaves_pytorchs_graph_in_silence():
     (gradient,) = torch.autograd.grad(net.forward(recorded).sum(), recorded, create_graph=True)
     with pytest.raises(TypeError, match=r"^PyTorch takes only first derivatives of a network's outputs; net\.hessian"):
         gradient.sum().backward()
+    with pytest.raises(TypeError, match=r"^torch\.func\.vmap and jacrev cannot go through a network; net\.jacobian"):
+        torch.func.jacrev(net.forward)(x[0])
     with torch.no_grad():
         assert not net.forward(recorded).requires_grad
 

@@ -149,8 +149,18 @@ _LIMIT, _LIMIT_LOCK = local(), Lock()  # the limit of the innermost context, by 
 _THREADS_BEFORE: list[int] = []  # for each open context, the number of threads before the first of them
 
 
+def _refuse_vmap(info: Any, in_dims: Any, *args: Any) -> Any:
+    """Refuse a transformation of `torch.func` that adds an axis to the arrays of a network."""
+    raise TypeError(
+        "torch.func.vmap and jacrev cannot go through a network; net.jacobian(x) computes the derivatives of all rows "
+        "at once, and a module made by xpnet.export.to_torch can be transformed"
+    )
+
+
 class _GraphFunction(torch.autograd.Function):
     """A function in PyTorch's graph whose gradient is computed by a pullback."""
+
+    vmap = staticmethod(_refuse_vmap)
 
     @staticmethod
     def forward(x: Array, function: Function, pullback: Function) -> Array:
@@ -169,6 +179,8 @@ class _GraphFunction(torch.autograd.Function):
 
 class _Gradient(torch.autograd.Function):
     """The gradient of `_GraphFunction`, which cannot be differentiated again."""
+
+    vmap = staticmethod(_refuse_vmap)
 
     @staticmethod
     def forward(x: Array, g: Array, pullback: Function) -> Array:
