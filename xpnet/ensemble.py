@@ -693,7 +693,13 @@ class Ensemble:
 
     @explain_arguments
     def evaluate(self, test_data: Any) -> int:
-        """Count the examples that the ensemble classifies correctly, by its mean outputs. Synchronizes."""
+        """Count the examples that the ensemble classifies correctly, by its mean outputs. Synchronizes.
+
+        Raises
+        ------
+        ValueError
+            If the task is a regression, which `measure` judges.
+        """
         from xpnet.training.evaluate import require_classes
         from xpnet.training.metrics import correct
 

@@ -1007,6 +1007,11 @@ class Network:
         An example is classified correctly if its largest output is the output of its class; with one output, or several
         labels, if each output is on the same side of ½ as its target. The data are any finite source, such as (X, y).
 
+        Raises
+        ------
+        ValueError
+            If the task is a regression.
+
         Examples
         --------
         >>> net = Network([1, 1])
@@ -1035,6 +1040,11 @@ class Network:
         -------
         dict
             "cost", as `cost` computes it, "size", the number of examples, and the metrics by their names.
+
+        Raises
+        ------
+        ValueError
+            If a metric is not for the task.
 
         Examples
         --------
@@ -1238,6 +1248,11 @@ class Network:
 
         With `return_std`, those of `predict_std` as well. Unlike `jacobian`, they include the correction by `calibrate`
         and the order of quantiles.
+
+        Raises
+        ------
+        ValueError
+            If the task is not a regression, or with `return_std`, if the network has no standard deviations.
 
         Examples
         --------
