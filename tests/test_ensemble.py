@@ -255,6 +255,26 @@ def test_members_validate_on_splits_of_their_own(place):
             np.testing.assert_allclose(histories[k][name], history[name], rtol=1e-6)
 
 
+@pytest.mark.parametrize("has_rows", [True, False])
+@pytest.mark.not_on("strict-device1", "torch")
+def test_members_validate_on_rows_of_their_own(has_rows, place):
+    x, y = make_data("classes")
+    settings, weight = {"task": "classification", "dtype": "float64", **place._asdict()}, np.linspace(0.1, 1, 64)
+    options = {"epochs": 2, "batch_size": 8, "lr": 0.5, "metrics": ["accuracy"], "progress": False}
+    folds = np.array_split(np.random.default_rng(0).permutation(64), 3)
+    training = [np.setdiff1d(np.arange(64), fold) for fold in folds]
+    rows = {"rows": [part[:30] for part in training]} if has_rows else {}
+    ensemble = Ensemble([5, 4, 3], 3, seed=SEEDS, **settings)
+    histories = ensemble.train((x, y), validation_rows=folds, sample_weight=weight, **rows, **options)
+    for k, seed in enumerate(SEEDS):
+        net, part, fold = Network([5, 4, 3], seed=seed, **settings), rows.get("rows", training)[k], folds[k]
+        before, validation = net.copy(), (x[fold], y[fold])
+        history = net.train((x[part], y[part]), validation_data=validation, sample_weight=weight[part], **options)
+        assert_close(ensemble[k], net, before, 1e-9)
+        for name in ("validation_cost", "validation_accuracy"):
+            np.testing.assert_allclose(histories[k][name], history[name], rtol=1e-9)
+
+
 @pytest.mark.parametrize("way", ["all rows", "rows", "split"])
 @pytest.mark.not_on("strict-device1", "torch")
 def test_classes_are_balanced_for_each_member(way, place):
@@ -1240,7 +1260,27 @@ REFUSED_TRAINING = {
     "row": ({"rows": [[0, 1], [0, 64]]}, "rows[1] goes from 0 to 64, but train_data has 64 rows, from 0"),
     "rows and split": (
         {"rows": [[0, 1]] * 2, "validation_split": 0.5},
-        "validation_split=0.5 contradicts rows; give validation_data",
+        "validation_split=0.5 contradicts rows; leave one of them out",
+    ),
+    "validation rows and split": (
+        {"validation_rows": [[0, 1]] * 2, "validation_split": 0.5},
+        "validation_split=0.5 contradicts validation_rows; leave one of them out",
+    ),
+    "validation rows and data": (
+        {"validation_rows": [[0, 1]] * 2, "validation_data": GOOD},
+        "validation_data contradicts validation_rows; leave one of them out",
+    ),
+    "no validation rows": (
+        {"validation_rows": [[0, 1], []]},
+        "validation_rows[1] is empty; give each member at least one row",
+    ),
+    "all validation rows": (
+        {"validation_rows": [[0, 1], np.arange(64)]},
+        "validation_rows[1] holds all 64 rows of train_data; leave some to train on",
+    ),
+    "validation rows of batches": (
+        {"train_data": iter([GOOD]), "validation_rows": [[0, 1]] * 2},
+        "validation_rows needs all examples beforehand; give train_data as arrays, as",
     ),
     "weights": (
         {"sample_weight": [0.0] * 4 + [1.0] * 60, "rows": [[0, 4], [0, 1]]},

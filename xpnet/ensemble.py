@@ -267,6 +267,7 @@ class Ensemble:
         optimizer: Optimizer | Sequence[Optimizer] | None = None,
         sampling: str | None = None,
         rows: Sequence[Any] | None = None,
+        validation_rows: Sequence[Any] | None = None,
         validation_data: Any = None,
         validation_split: float | None = None,
         sample_weight: Any = None,
@@ -302,6 +303,9 @@ class Ensemble:
         rows
             For each member an array of the rows of `train_data` to train on, for folds and bagging: whole numbers. A
             row may occur several times. Members with different numbers of rows take their steps in separate groups.
+        validation_rows
+            For each member an array of the rows of `train_data` to validate it on, for cross-validation. Unless `rows`
+            is given, the member trains on all others. Weights do not apply to them.
         validation_data, test_data
             Any finite source that can be iterated over again, the same for all members; costs and metrics go into the
             members' histories.
@@ -370,6 +374,7 @@ class Ensemble:
             optimizer=one_for_each("optimizer", optimizer, members),
             sampling=sampling,
             rows=rows,
+            validation_rows=validation_rows,
             validation_data=validation_data,
             validation_split=validation_split,
             sample_weight=sample_weight,

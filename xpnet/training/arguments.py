@@ -38,6 +38,7 @@ class Request(NamedTuple):
     optimizer: Sequence[Any] = (None,)
     sampling: Any = None
     rows: Any = None  # for each network, those to train it on; None for all rows
+    validation_rows: Any = None  # for each network, those to validate it on
     validation_data: Any = None
     validation_split: Any = None
     sample_weight: Any = None

@@ -164,6 +164,33 @@ def top_k(k: int) -> Metric:
     return Metric(f"top_{k}", measure, _mean, ("classification",), outputs=k + 1, better="max")
 
 
+# Temperatures between which the best one is found: from predictions that are far too sure to ones that are not enough
+TEMPERATURES = tuple(np.exp(np.linspace(-0.5, 2.5, 13)).tolist())
+
+
+def _log_losses(y: Array, a: Array, task: str, xp: Namespace) -> tuple[Array]:
+    """Sum the log losses of a block at each of the temperatures."""
+    if task == "binary":
+        y, a = (xp.concat([1 - array, array], axis=-1) for array in (y, a))
+    tiny = xp.finfo(a.dtype).smallest_normal
+    logs = xp.log(xp.clip(a, tiny, 1.0))
+    logs = logs - xp.max(logs, axis=-1, keepdims=True)
+    own = xp.sum(y * logs)
+    sums = (xp.sum(xp.log(xp.sum(xp.exp(logs / t), axis=-1))) - own / t for t in TEMPERATURES)
+    return (xp.stack(list(sums)),)
+
+
+def _least_log_loss(parts: Sequence[tuple[Array, ...]], sizes: Sequence[int], backend: Backend) -> float:
+    """Find the least log loss, on the parabola through the three temperatures around it."""
+    losses = sum(np.asarray(backend.to_numpy(part), np.float64) for (part,) in parts) / sum(sizes)
+    k = int(np.clip(np.argmin(losses), 1, len(losses) - 2))
+    left, middle, right = losses[k - 1 : k + 2]
+    slope, curvature = (right - left) / 2, left - 2 * middle + right
+    if curvature <= 0 or abs(slope) > curvature:  # the least one lies beyond the temperatures
+        return float(losses.min())
+    return float(middle - slope**2 / (2 * curvature))
+
+
 def of_function(function: Callable[[Any, Any], Any]) -> Metric:
     """Make a metric from any function (y_true, y_pred) -> number.
 
@@ -199,10 +226,15 @@ mean_squared_error = Metric("mean_squared_error", _squared_errors, _mean, better
 root_mean_squared_error = Metric("root_mean_squared_error", _squared_errors, _root_mean, better="min")
 r2 = Metric("r2", _deviations, _r2, ("regression",), better="max")
 
+calibrated_log_loss = Metric(
+    "calibrated_log_loss", _log_losses, _least_log_loss, ("classification", "binary"), better="min"
+)
+
 METRICS = {
     metric.name: metric
     for metric in (
         *(accuracy, correct, top_k(3), top_k(5)),
+        calibrated_log_loss,
         *(mean_absolute_error, mean_squared_error, root_mean_squared_error, r2),
         # The same under short names, which histories then show
         *(mean_absolute_error._replace(name="mae"), mean_squared_error._replace(name="mse")),

@@ -4,7 +4,7 @@ In this order. Each step is a pure function, which takes a source and returns an
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -49,8 +49,7 @@ def prepare(request: Request, networks: Sequence[Trainee], reader: Reader, split
         For each network, the seed of its validation split.
     """
     reader = reader.unscaled()
-    if request.rows is not None and request.validation_split is not None:
-        raise ValueError(f"validation_split={request.validation_split!r} contradicts rows; give validation_data")
+    _check_rows(request)
     if len(networks) > 1:
         refuse_iterator(request.validation_data, "validation_data")
         refuse_iterator(request.test_data, "test_data")
@@ -79,19 +78,41 @@ def split_for_each(train: Source, request: Request, split_seeds: Sequence[int]) 
     Several networks share the examples. A lone network gets copies of its rows if they are in memory.
     """
     networks = len(split_seeds)
+    if request.validation_rows is not None:
+        train, splits = choose_splits(train, request, networks)
+        return share_splits(train, splits, share_rows)
     if request.rows is not None:
         train = _require_stored(train, "rows")
-        return [(share_rows(train, rows), None) for rows in parse_rows(request.rows, networks, len(train))]
+        return [(share_rows(train, rows), None) for rows in parse_rows("rows", request.rows, networks, len(train))]
     if request.validation_split is not None:
-        train, take = _require_stored(train, "validation_split"), copy_rows if networks == 1 else share_rows
-        # Weights are for training
-        without_weight = replace(train, examples=train.examples._replace(weight=None), known_rows=None)
+        train = _require_stored(train, "validation_split")
         splits = [choose_rows(train, request.validation_split, seed) for seed in split_seeds]
-        return [(take(train, training), take(without_weight, validation)) for training, validation in splits]
+        return share_splits(train, splits, copy_rows if networks == 1 else share_rows)
     if isinstance(train, Batches) and networks > 1:
         shared = SharedPass(train)
         return [(SharedBatches(shared), None) for _ in split_seeds]
     return [(train, None)] * networks
+
+
+def choose_splits(train: Source, request: Request, networks: int) -> tuple[Stored, list[tuple[np.ndarray, np.ndarray]]]:
+    """Choose the rows that each network trains on, by default all others, and those of its `validation_rows`."""
+    train = _require_stored(train, "validation_rows")
+    validation = parse_rows("validation_rows", request.validation_rows, networks, len(train))
+    if request.rows is not None:
+        return train, list(zip(parse_rows("rows", request.rows, networks, len(train)), validation))
+    training = [np.setdiff1d(np.arange(len(train), dtype=np.int32), rows) for rows in validation]
+    for k, rows in enumerate(training):
+        if len(rows) == 0:
+            raise ValueError(f"validation_rows[{k}] holds all {len(train)} rows of train_data; leave some to train on")
+    return train, list(zip(training, validation))
+
+
+def share_splits(
+    train: Stored, splits: Iterable[tuple[np.ndarray, np.ndarray]], take: Callable[..., Source]
+) -> list[tuple[Source, Source | None]]:
+    """Take the rows to train on and those to validate on, which have no weights, for each network."""
+    without_weight = replace(train, examples=train.examples._replace(weight=None), known_rows=None)
+    return [(take(train, training), take(without_weight, validation)) for training, validation in splits]
 
 
 def fit_for_each(jobs: Sequence[Job], scalings: Sequence[Scaler | None], progress: bool = False) -> list[Scaler]:
@@ -145,29 +166,39 @@ def scale_for_each(jobs: Sequence[Job], scalings: Sequence[Scaler | None]) -> li
     return [scale_job(job, scaling) for job, scaling in zip(jobs, scalings)]  # type: ignore[arg-type]
 
 
-def parse_rows(rows: Any, members: int, n: int) -> list[np.ndarray]:
-    """Check the rows of n examples that each member of an ensemble trains on."""
+def parse_rows(name: str, rows: Any, members: int, n: int, data: str = "train_data") -> list[np.ndarray]:
+    """Check lists of rows of n examples, one for each member of an ensemble; `name` is that of the argument."""
     is_list = isinstance(rows, (list, tuple, np.ndarray)) and getattr(rows, "shape", None) != ()
     if not is_list or len(rows) != members:
         has = f"has {len(rows)} entries" if is_list else f"is {rows!r}"
-        raise ValueError(f"rows {has}, but must be a list of {members} arrays of row numbers, one for each member")
+        raise ValueError(f"{name} {has}, but must be a list of {members} arrays of row numbers, one for each member")
     parts = []
     for k, part in enumerate(rows):
         try:
             part = np.asarray(part)
         except unless_stopped(ValueError) as error:
-            raise ValueError(f"rows[{k}] must list row numbers, whole numbers ({error})") from error
+            raise ValueError(f"{name}[{k}] must list row numbers, whole numbers ({error})") from error
         if part.shape == (0,):
-            raise ValueError(f"rows[{k}] is empty; give each member at least one row")
+            raise ValueError(f"{name}[{k}] is empty; give each member at least one row")
         if part.ndim != 1 or part.dtype.kind not in "iu":
             raise ValueError(
-                f"rows[{k}] has shape {part.shape} and dtype {part.dtype}, but must list row numbers, whole numbers; "
+                f"{name}[{k}] has shape {part.shape} and dtype {part.dtype}, but must list row numbers, whole numbers; "
                 "for a mask, give numpy.flatnonzero(mask)"
             )
         if part.min() < 0 or part.max() >= n:
-            raise ValueError(f"rows[{k}] goes from {part.min()} to {part.max()}, but train_data has {n} rows, from 0")
+            raise ValueError(f"{name}[{k}] goes from {part.min()} to {part.max()}, but {data} has {n} rows, from 0")
         parts.append(part.astype(np.int32))
     return parts
+
+
+def _check_rows(request: Request) -> None:
+    """Refuse two arguments that both say what to train or validate on."""
+    names = [name for name in ("rows", "validation_rows") if getattr(request, name) is not None]
+    if names and request.validation_split is not None:
+        split = request.validation_split
+        raise ValueError(f"validation_split={split!r} contradicts {names[-1]}; leave one of them out")
+    if request.validation_rows is not None and request.validation_data is not None:
+        raise ValueError("validation_data contradicts validation_rows; leave one of them out")
 
 
 def open_training_data(request: Request, reader: Reader) -> Source:
