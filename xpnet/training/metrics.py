@@ -182,7 +182,8 @@ def _log_losses(y: Array, a: Array, task: str, xp: Namespace) -> tuple[Array]:
 
 def _least_log_loss(parts: Sequence[tuple[Array, ...]], sizes: Sequence[int], backend: Backend) -> float:
     """Find the least log loss, on the parabola through the three temperatures around it."""
-    losses = np.sum([backend.to_numpy(part) for (part,) in parts], axis=0, dtype=np.float64) / sum(sizes)
+    totals = np.stack([np.asarray(backend.to_numpy(part), np.float64) for (part,) in parts])
+    losses = totals.sum(axis=0) / sum(sizes)
     k = int(np.clip(np.argmin(losses), 1, len(losses) - 2))
     left, middle, right = losses[k - 1 : k + 2]
     slope, curvature = (right - left) / 2, left - 2 * middle + right
