@@ -30,6 +30,7 @@ ORDER = [
     "training",
     "network",
     "ensemble",
+    "tabular",
     "learn",
     "plots",
     "estimators",

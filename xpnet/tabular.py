@@ -1,0 +1,173 @@
+"""The recipe for tables: an ensemble that predicts well without tuning, and knows how well.
+
+Each member leaves out a fold of the rows, and keeps the epoch that predicts this fold best. So every row has a member
+that has not learnt from it: these predictions calibrate the ensemble, and no rows are given up for that.
+
+The inputs come from `TableEncoder` with bins, a piecewise-linear encoding (Y. Gorishniy, I. Rubachev and A. Babenko,
+"On Embeddings for Numerical Features in Tabular Deep Learning", NeurIPS 2022). They are centred, and not divided by
+their standard deviations, which are small for rare categories.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xpnet.core.optimizers.adam import AdamW
+from xpnet.core.scaling import Scaling
+from xpnet.core.schedules import Cosine
+from xpnet.ensemble import Ensemble
+from xpnet.training.callbacks import EarlyStopping
+from xpnet.training.history import History
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+BINS = 32
+FEWEST_FOLDS = 4  # so that a few members leave out no more than a quarter of the rows
+LONE_FOLDS = 5  # of a single member
+BATCH_SIZES = {1_500: 32, 3_000: 64, 12_000: 128}  # below these numbers of rows
+LARGEST_BATCH_SIZE = 256
+WARMUP = 0.1  # the fraction of all steps in which the learning rate rises
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the members are made and trained; `benchmarks/tables.py` measures it.
+
+    Parameters
+    ----------
+    members
+        Number of networks.
+    hidden
+        Number of units of each hidden layer.
+    dropout
+        Dropout rate of the hidden layers.
+    lr
+        The largest learning rate of AdamW.
+    weight_decay
+        Its decoupled weight decay.
+    epochs
+        The most epochs.
+    patience
+        Number of epochs without improvement after which a member stops.
+    batch_size
+        Examples in a minibatch; None: by the number of rows.
+    """
+
+    members: int = 8
+    hidden: tuple[int, ...] = (128, 128)
+    dropout: float = 0.15
+    lr: float = 5e-3
+    weight_decay: float = 0.02
+    epochs: int = 50
+    patience: int = 15
+    batch_size: int | None = None
+
+    def choose_batch_size(self, n: int) -> int:
+        """Choose the number of examples in a minibatch for n rows."""
+        if self.batch_size is not None:
+            return self.batch_size
+        return next((size for rows, size in BATCH_SIZES.items() if n < rows), LARGEST_BATCH_SIZE)
+
+
+def make_folds(
+    n: int, members: int, rng: np.random.Generator, *, classes: np.ndarray | None = None, groups: Any = None
+) -> list[np.ndarray]:
+    """Divide n rows into folds of about equal size, and return those that the members leave out.
+
+    Parameters
+    ----------
+    n
+        Number of rows.
+    members
+        Number of members.
+    rng
+        Draws the order of the rows.
+    classes
+        The class of each row; each fold then has its share of every class.
+    groups
+        The group of each row, whole numbers; the rows of a group stay together.
+
+    Examples
+    --------
+    >>> [fold.tolist() for fold in make_folds(6, 4, np.random.default_rng(0))]
+    [[0, 3], [1, 2], [5], [4]]
+    """
+    folds = max(members, FEWEST_FOLDS) if members > 1 else LONE_FOLDS
+    units, unit_of_row = (n, np.arange(n)) if groups is None else _number_groups(groups)
+    order = rng.permutation(units)
+    if classes is not None and groups is None:
+        order = order[np.argsort(classes[order], kind="stable")]
+    fold_of_unit = np.empty(units, np.intp)
+    fold_of_unit[order] = np.arange(units) % folds
+    fold = fold_of_unit[unit_of_row]
+    return [np.flatnonzero(fold == k).astype(np.int32) for k in range(members)]
+
+
+def _number_groups(groups: Any) -> tuple[int, np.ndarray]:
+    values, numbers = np.unique(groups, return_inverse=True)
+    return len(values), numbers
+
+
+def choose_rows(folds: Sequence[np.ndarray], n: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Choose the rows that each member trains on: those outside its fold, as many for each member.
+
+    Members with the same number of rows take their steps together.
+    """
+    others = [np.setdiff1d(np.arange(n, dtype=np.int32), fold) for fold in folds]
+    least = min(map(len, others))
+    return [np.sort(rng.permutation(rows)[:least]) for rows in others]
+
+
+def make_scaling(x: np.ndarray, y: np.ndarray | None) -> Scaling:
+    """Make the scaling of all members: inputs are centred, and the targets of a regression, (n, k), standardized."""
+    mean = x.mean(axis=0, dtype=np.float64)[None]
+    if y is None:
+        return Scaling(mean, np.ones_like(mean))
+    std = y.std(axis=0, dtype=np.float64)[None]
+    return Scaling(mean, np.ones_like(mean), y.mean(axis=0, dtype=np.float64)[None], np.where(std > 0, std, 1.0))
+
+
+def train_members(
+    ensemble: Ensemble, x: np.ndarray, y: np.ndarray, recipe: Recipe, folds: Sequence[np.ndarray], **options: Any
+) -> list[History]:
+    """Train the members, each on the rows outside its fold, and calibrate the ensemble by their folds.
+
+    Parameters
+    ----------
+    ensemble
+        The members, with ``standardize=True``.
+    x
+        Encoded inputs (n, n_in).
+    y
+        Classes (n,), or targets (n,) or (n, k).
+    recipe
+        How to train.
+    folds
+        The rows that each member leaves out.
+    options
+        Further arguments of `Ensemble.train`.
+    """
+    is_regression = ensemble[0].task == "regression"
+    scaling = make_scaling(x, y.reshape(len(y), -1) if is_regression else None)
+    for network in ensemble:
+        network.scaling = scaling
+    monitor = "validation_cost" if is_regression else "validation_calibrated_log_loss"
+    metrics = [] if is_regression else ["calibrated_log_loss"]
+    rng = np.random.default_rng(ensemble.seeds[0])
+    histories = ensemble.train(
+        (x, y),
+        recipe.epochs,
+        recipe.choose_batch_size(len(x)),
+        Cosine(recipe.lr, warmup=WARMUP),
+        optimizer=AdamW(weight_decay=recipe.weight_decay),
+        rows=choose_rows(folds, len(x), rng),
+        validation_rows=folds,
+        callbacks=[EarlyStopping(recipe.patience, monitor=monitor)],
+        metrics=[*metrics, *options.pop("metrics", [])],
+        **options,
+    )
+    return histories
