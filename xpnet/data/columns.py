@@ -35,7 +35,7 @@ from xpnet.wording.checks import count, list_names, show
 
 WAVES = {"year": 365.2425, "week": 7.0, "day": 1.0}  # periods in days
 FARTHEST_DAY = 2.0**63 / DAY  # from 1970; pandas counts microseconds in 64 bits
-LARGEST, SMALLEST = float(np.finfo(np.float64).max), float(np.finfo(np.float64).tiny)
+LARGEST = float(np.finfo(np.float64).max)
 
 
 class Limits(NamedTuple):
@@ -68,12 +68,12 @@ class Bins:
     in tabular deep learning, NeurIPS 2022). Here the first bin goes on below to −1, and the last one above to 2.
     """
 
-    scale: float  # the distance between the quartiles, or half of the range if they are equal
+    scale: float  # the distance between the quartiles; half of the range if that is 0; or 1
     edges: tuple[float, ...]  # of the bins, increasing; nothing where there would be a single bin
 
     @classmethod
     def learn(cls, values: np.ndarray, n: int) -> Bins | None:
-        """Learn at most n bins from numbers, NaN where they are missing, that are not all equal; None for n = 0.
+        """Learn at most n bins from numbers, NaN where they are missing; None for n = 0.
 
         Examples
         --------
@@ -84,23 +84,23 @@ class Bins:
             return None
         values = np.sort(values[~np.isnan(values)])
         low, q1, q3, high = _quantiles(values, 4)[[0, 1, 3, 4]]
-        scale = float(_subtract(q3, q1) or _subtract(high, low) / 2)
+        scale = float(_subtract(q3, q1) or _subtract(high, low) / 2) or 1.0
         edges = np.unique(_quantiles(values, n)).tolist()
-        return cls(max(scale, SMALLEST), tuple(edges) if len(edges) > 2 else ())
+        return cls(scale, tuple(edges) if len(edges) > 2 else ())
 
-    def encode(self, values: np.ndarray, median: float) -> np.ndarray:
-        """Return the inputs (n, 1 + number of bins), float32, of finite numbers (n,)."""
+    def encode(self, values: np.ndarray, median: float) -> list[np.ndarray]:
+        """Return the inputs of finite numbers (n,), float32: (n, 1), and (n, number of bins) if there are bins."""
         z = _divide(_subtract(values, median), self.scale)
         scaled = (z / np.sqrt(1 + (z / 3) ** 2)).astype(np.float32)[:, None]
         if not self.edges:
-            return scaled
+            return [scaled]
         edges = np.array(self.edges)
         widths = _subtract(edges[1:], edges[:-1])
         bins = np.searchsorted(edges[1:-1], values, side="right")
         encoded = np.tri(len(widths), k=-1, dtype=np.float32)[bins]  # 1 in all bins before
         inside = _divide(_subtract(values, edges[bins]), widths[bins])
         encoded[np.arange(len(values)), bins] = np.clip(inside, -1, 2)
-        return np.concatenate([scaled, encoded], axis=1)
+        return [scaled, encoded]
 
     def name_inputs(self, name: str, format_edges: Callable[[Sequence[float]], list[str]]) -> list[str]:
         """Return the names of the inputs of the column with this name.
@@ -148,8 +148,8 @@ class NumberColumn:
         names = [self.name] if self.bins is None else self.bins.name_inputs(self.name, _format_numbers)
         return (*names, f"{self.name} (missing)") if self.missing else tuple(names)
 
-    def encode(self, cells: Cells, marks: Marks) -> tuple[np.ndarray, str]:
-        """Return the inputs (n, k), and what is to be said about them."""
+    def encode(self, cells: Cells, marks: Marks) -> tuple[list[np.ndarray], str]:
+        """Return the inputs, in blocks (n, k), and what is to be said about them."""
         marks = Marks(self.decimal, self.grouped) if self.decimal else marks
         values = read_numbers(cells, marks, "it held numbers in training")
         if values.unit != self.unit and not np.isnan(values.values).all():
@@ -157,7 +157,7 @@ class NumberColumn:
             raise ValueError(f"{cells.table} holds numbers {has[0]} in column {self.name!r}, and training had {has[1]}")
         _check_finite(values.values, cells)
         filled, missing, note = fill(values.values, self.median, self.missing)
-        return np.column_stack([_encode_numbers(filled, self), missing]), note
+        return [*_encode_numbers(filled, self), missing], note
 
     def describe(self) -> str:
         """Describe what is done with the column.
@@ -204,17 +204,16 @@ class DateColumn:
         names = [days] if self.bins is None else self.bins.name_inputs(self.name, _format_dates)
         return (*names, *marks, *parts)
 
-    def encode(self, cells: Cells, marks: Marks) -> tuple[np.ndarray, str]:
-        """Return the inputs (n, k), and what is to be said about them."""
+    def encode(self, cells: Cells, marks: Marks) -> tuple[list[np.ndarray], str]:
+        """Return the inputs, in blocks (n, k), and what is to be said about them."""
         dates = read_dates(cells, self.format)
         if dates.zoned != self.zoned and not np.isnan(dates.values).all():
             has = ["have a time zone" if zoned else "have no time zone" for zoned in (dates.zoned, self.zoned)]
             raise ValueError(f"the dates in column {self.name!r} of {cells.table} {has[0]}, and in training {has[1]}")
         filled, missing, note = fill(dates.values, self.median, self.missing)
-        days = _encode_numbers(filled, self)
-        angles = [2 * np.pi * filled / WAVES[wave] for wave in self.waves]
-        waves = (part(angle).astype(days.dtype) for angle in angles for part in (np.sin, np.cos))
-        return np.column_stack([days, missing, *waves]), note
+        angles = [2 * np.pi * filled[:, None] / WAVES[wave] for wave in self.waves]
+        waves = [part(angle) for angle in angles for part in (np.sin, np.cos)]
+        return [*_encode_numbers(filled, self), missing, *waves], note
 
     def describe(self) -> str:
         """Describe what is done with the column."""
@@ -266,8 +265,8 @@ class CategoryColumn:
         others = [word for word, has in (("missing", self.missing), ("rare", self.rare)) if has]
         return (*(f"{self.name}={value}" for value in self.values), *(f"{self.name} ({word})" for word in others))
 
-    def encode(self, cells: Cells, marks: Marks) -> tuple[np.ndarray, str]:
-        """Return the inputs (n, k), and what is to be said about them."""
+    def encode(self, cells: Cells, marks: Marks) -> tuple[list[np.ndarray], str]:
+        """Return the inputs, in blocks (n, k), and what is to be said about them."""
         places = {value: k for k, value in enumerate(self.values)}
         rare = len(self.values) + self.missing if self.rare else -1  # the last input, or one that is left out
         columns = [places.get(value, rare) for value in cells.values]
@@ -278,7 +277,7 @@ class CategoryColumn:
         unknown = ~np.array([*known, True])[cells.codes] & (cells.codes >= 0)
         table = np.eye(len(self.values) + self.missing + self.rare + 1, dtype=np.float32)[:, :-1]
         encoded = (table @ [[-1], [1]] if self.signed else table)[columns]
-        return encoded, _count(unknown.sum(), "rare or unknown value") if unknown.any() else ""
+        return [encoded], _count(unknown.sum(), "rare or unknown value") if unknown.any() else ""
 
     def describe(self) -> str:
         """Describe what is done with the column.
@@ -408,9 +407,10 @@ def encode_columns(
     x = np.empty((n, len(name_inputs(used))), np.float32 if in_bins == {True} else np.float64)
     first, notes = 0, {}
     for column in used:
-        part, note = column.encode(columns[column.name], marks)
-        x[:, first : first + part.shape[1]] = part
-        first += part.shape[1]
+        blocks, note = column.encode(columns[column.name], marks)
+        for block in blocks:
+            x[:, first : first + block.shape[1]] = block
+            first += block.shape[1]
         if note:
             notes[column.name] = note
     return x, notes
@@ -488,7 +488,7 @@ def _bins_from_plain(plain: Any) -> Bins:
         raise ValueError(f"bins={plain!r} of a column in its notes are not valid")
     bins = Bins(**{field.name: _field_from_plain(field, plain[field.name]) for field in fields(Bins)})
     increase = all(low < high for low, high in pairwise(bins.edges))
-    if bins.scale < SMALLEST or len(bins.edges) in (1, 2) or not increase:
+    if bins.scale <= 0 or len(bins.edges) in (1, 2) or not increase:
         raise ValueError(
             f"bins={plain!r} of a column in its notes must have a scale above 0 and the edges of at least 2 bins, "
             "in increasing order"
@@ -578,8 +578,8 @@ def _divide(a: Any, b: Any) -> Any:
         return np.clip(a / b, -1e100, 1e100)
 
 
-def _encode_numbers(filled: np.ndarray, column: NumberColumn | DateColumn) -> np.ndarray:
-    return filled[:, None] if column.bins is None else column.bins.encode(filled, column.median)
+def _encode_numbers(filled: np.ndarray, column: NumberColumn | DateColumn) -> list[np.ndarray]:
+    return [filled[:, None]] if column.bins is None else column.bins.encode(filled, column.median)
 
 
 def _format_numbers(numbers: Sequence[float]) -> list[str]:
