@@ -97,7 +97,7 @@ class Bins:
         edges = np.array(self.edges)
         widths = _subtract(edges[1:], edges[:-1])
         bins = np.searchsorted(edges[1:-1], values, side="right")
-        encoded = np.tri(len(widths), dtype=np.float32)[bins]  # 1 in all bins before
+        encoded = (np.arange(len(widths)) < bins[:, None]).astype(np.float32)  # 1 in all bins before
         inside = _divide(_subtract(values, edges[bins]), widths[bins])
         encoded[np.arange(len(values)), bins] = np.clip(inside, -1, 2)
         return [scaled, encoded]
