@@ -587,6 +587,30 @@ class Ensemble:
         return predict_interval(self._bars, x, level)
 
     @explain_arguments
+    def fit_novelty(self, x: Any) -> None:
+        """Learn what the training inputs are like, as `Network.fit_novelty` does. Synchronizes.
+
+        The first member keeps it, and so do the files of `save`.
+
+        Parameters
+        ----------
+        x
+            The inputs of all training examples, (n, n_in); 20 of them or more.
+        """
+        self[0].fit_novelty(x)
+
+    @explain_arguments
+    def novelty(self, x: Any) -> Array:
+        """Compute the fraction of the training data that are nearer than each row, as `Network.novelty` does.
+
+        Parameters
+        ----------
+        x
+            As in `Network.novelty`.
+        """
+        return self[0].novelty(x)
+
+    @explain_arguments
     def predict_proba(self, x: Any, return_std: bool = False) -> Any:
         """Predict probabilities by the mean over the members; with `return_std`, their standard deviations as well.
 
