@@ -1150,6 +1150,7 @@ def test_what_is_exported_is_not_calibrated_and_says_how_to_correct_it(cost, rem
 # Out of fold: each member predicts the examples that it has not learnt from
 
 
+@pytest.mark.not_on(host_cupy.NAME)  # variances of CuPy need a driver
 @pytest.mark.parametrize("targets", [1, 2])
 @pytest.mark.parametrize("cost", ["gaussian", "mse", "quantile(0.1, 0.5, 0.9)"])
 def test_intervals_end_at_errors_out_of_fold(place, cost, targets):
@@ -1294,6 +1295,7 @@ def test_temperatures_have_bounds(place, dtype, rows, wrong, temperature):
     assert np.isfinite(net.measure((far, [1, 0]), metrics=["log_loss"])["log_loss"])
 
 
+@pytest.mark.not_on(host_cupy.NAME)  # variances of CuPy need a driver
 @pytest.mark.parametrize("task", ["classification", "binary"])
 def test_members_are_calibrated_by_the_rows_that_they_have_not_learnt_from(place, task):
     """A row that two members have not seen is predicted by the mean of both; the last rows are left out."""
@@ -1329,6 +1331,7 @@ def test_without_rows_it_is_the_mean_of_all_members_that_is_calibrated():
     assert ensemble.temperature == pytest.approx(best, rel=1e-3)
 
 
+@pytest.mark.not_on(host_cupy.NAME)  # variances of CuPy need a driver
 def test_a_temperature_is_kept_until_the_weights_change(place, tmp_path):
     w, x, y = noisy_classes("classification", 6.0)
     net = classifier(place, "classification", w)
@@ -1373,6 +1376,7 @@ def test_only_rows_keep_calibrate_from_warning_of_training_data():
         ensemble.calibrate((x, y))
 
 
+@pytest.mark.not_on(host_cupy.NAME)  # variances of CuPy need a driver
 def test_the_expected_calibration_error_worked_by_hand(place):
     """In 15 bins up to 1/15, 2/15 ...: 0.6 in the 9th, of which 2 of 3 are right; 0.95 in the 15th, of which none is.
 
