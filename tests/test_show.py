@@ -482,8 +482,8 @@ def trained(digits):
 
 # Computes outputs and Jacobians of any network with the functions of a page
 COMPUTE = """
-([members, dtype, rows]) => {
-  const read = members.map((parts) => parts.map((part) => readPart(part, dtype)));
+([network, dtype, rows]) => {
+  const read = {...network, members: network.members.map((parts) => parts.map((part) => readPart(part, dtype)))};
   return rows.map((row) => {
     const pass = run(read, row);
     const outputs = Array.from(pass.outputs);
@@ -495,7 +495,7 @@ COMPUTE = """
 
 def assert_computes(window, net, x):
     """Outputs and Jacobians are the library's, to 1e-5 of the largest in float32 and 1e-11 in float64."""
-    rows = window.page.evaluate(COMPUTE, [describe_network(net, None)["members"], net.dtype, x.tolist()])
+    rows = window.page.evaluate(COMPUTE, [describe_network(net, None), net.dtype, x.tolist()])
     outputs = net.backend.to_numpy(net.forward(x))
     order = find_order(net, outputs)
     for k, compute in enumerate((net.forward, net.jacobian)):
@@ -557,12 +557,12 @@ class TestInBrowser:
         for name in set(ACTIVATIONS) - {"softmax"}:
             net = Network([1, 1], output_activation=name, dtype="float64", init="zeros")
             net.w = [[[1.0]]]
-            rows = window.page.evaluate(COMPUTE, [describe_network(net, None)["members"], "float64", z.tolist()])
+            rows = window.page.evaluate(COMPUTE, [describe_network(net, None), "float64", z.tolist()])
             for k, expected in enumerate((net.forward(z), net.jacobian(z))):
                 computed = np.array([row[k] for row in rows], float)
                 np.testing.assert_allclose(computed, expected, rtol=1e-11, atol=1e-15, err_msg=name)
 
-    def test_of_an_ensemble_the_mean_is_shown_and_of_probabilities_the_calibrated_one(self, show):
+    def test_of_an_ensemble_the_mean_is_shown_and_of_calibrated_probabilities_the_geometric_one(self, show):
         window, rng = show(Network([2, 1], seed=0)), np.random.default_rng(0)
         x = rng.normal(50, 10, (100, 5))
         for task in TASKS:
@@ -572,8 +572,7 @@ class TestInBrowser:
             if task in ("classification", "binary"):
                 ensemble.calibrate((x, rng.integers(0, max(n_out, 2), 100)))
                 assert ensemble.temperature != 1
-            members = describe_network(ensemble, None)["members"]
-            rows = window.page.evaluate(COMPUTE, [members, "float64", x[:5].tolist()])
+            rows = window.page.evaluate(COMPUTE, [describe_network(ensemble, None), "float64", x[:5].tolist()])
             if task == "gaussian":
                 expected = np.concatenate(ensemble.predict(x[:5], return_std=True), axis=1)
                 slopes = np.concatenate(ensemble.predict_jacobian(x[:5], return_std=True), axis=1)
@@ -584,6 +583,10 @@ class TestInBrowser:
             else:
                 expected = ensemble.predict_proba(x[:5])
             np.testing.assert_allclose([row[0] for row in rows], expected, rtol=1e-10, err_msg=task)
+            if ensemble.temperature is not None:
+                for i, step in enumerate(1e-4 * np.eye(5)):
+                    slope = (ensemble.predict_proba(x[:5] + step) - ensemble.predict_proba(x[:5] - step)) / 2e-4
+                    np.testing.assert_allclose([np.array(row[1])[:, i] for row in rows], slope, rtol=1e-5, atol=1e-9)
         window = show(ensemble)
         assert window.text("#summary").startswith("3 members, each 5 inputs → 6 tanh → 6 identity · ")
         assert window.text("#inside-note") == "These are the layers of the first of 3 members."

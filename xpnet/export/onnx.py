@@ -227,11 +227,13 @@ def make_graph(net: Network | Ensemble, input_dtype: str, columns: Sequence[Colu
         if input_dtype != graph.dtype:
             x = graph.add("Cast", [x], to=graph.dtype)
     dtype = "float64" if columns else graph.dtype
-    outputs = []
+    outputs, last = [], []
     for k, member in enumerate(networks):
         parts = take_apart(member, "float64", temperature=net.temperature)
+        if net.temperature is not None:  # the members have a geometric mean: the activation is that of their mean z
+            parts, last = parts[:-1], parts[-1:]
         outputs.append(_add_parts(graph, parts, x, dtype, f"_of_{k}" if k else ""))
-    y = _add_mean(graph, outputs, first)
+    y = _add_parts(graph, last, _add_mean(graph, outputs, first), graph.dtype, "")
     graph.output(y, Value("y", graph.dtype, (y.n,)))
     return graph
 

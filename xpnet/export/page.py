@@ -177,6 +177,7 @@ def describe_network(net: Network | Ensemble, picture: Picture | None) -> dict[s
             f"net has {size:,} bytes of weights, but a page holds at most {MOST_BYTES:,}; show a smaller network, or "
             'net.to(dtype="float32") if it is float64'
         )
+    has_geometric_mean = len(members) > 1 and net.temperature is not None
     net = require_networks(net)[0]
     description: dict[str, Any] = {
         "sizes": net.sizes,
@@ -184,6 +185,7 @@ def describe_network(net: Network | Ensemble, picture: Picture | None) -> dict[s
         "dtype": net.dtype,
         "parameters": net.summary().parameters,
         "members": [[describe_part(part, net.dtype) for part in parts if part.kind != "dropout"] for parts in members],
+        "has_geometric_mean": has_geometric_mean,
         "labels": _name_outputs(net),
         "adds_to_one": net.sigmas[-1].total == 1.0,
         "levels": net.view.model.cost.levels,

@@ -176,9 +176,14 @@ function pullBack(parts, steps, g) {
 const isMeanStd = (part) => part.name === "mean_std"; // the first half of the outputs are means
 
 // Run the members of an ensemble, or a network by itself: the steps of each, and the mean of their outputs. Standard
-// deviations are joined with the variance of the means.
-function run(members, x) {
+// deviations are joined with the variance of the means. Calibrated probabilities have a geometric mean: that of the mean
+// of what goes into the last activation, z.
+function run({ members, has_geometric_mean }, x) {
   const steps = members.map((parts) => forward(parts, x));
+  if (has_geometric_mean) {
+    const z = steps[0].at(-2).map((_, k) => averageOf(steps, (own) => own.at(-2)[k]));
+    return { steps, z, outputs: PARTS.activation.value(members[0].at(-1), z) };
+  }
   const outputs = steps[0].at(-1).map((_, k) => averageOf(steps, (own) => own.at(-1)[k]));
   if (members.length > 1 && members[0].some(isMeanStd)) {
     const targets = outputs.length / 2;
@@ -193,17 +198,22 @@ function run(members, x) {
 const averageOf = (items, numberOf) => items.reduce((sum, item) => sum + numberOf(item), 0) / items.length;
 
 // Derivatives of an output with respect to all inputs: a row of the Jacobian
-function derivatives(members, { steps, outputs }, output) {
+function derivatives({ members }, { steps, z, outputs }, output) {
+  const averageRows = (rows) => rows[0].map((_, i) => averageOf(rows, (row) => row[i]));
+  const g = outputs.map((_, k) => (k === output ? 1 : 0));
+  if (z) {
+    const inner = PARTS.activation.pullBack(members[0].at(-1), g, z, outputs);
+    return averageRows(members.map((parts, m) => pullBack(parts.slice(0, -1), steps[m], inner)[0]));
+  }
   const targets = outputs.length / 2;
   const isJoined = members.length > 1 && members[0].some(isMeanStd) && output >= targets;
   const rows = members.map((parts, m) => {
     const own = steps[m].at(-1);
-    const g = own.map((_, k) => (k === output ? 1 : 0));
     if (isJoined) {
       g[output] = own[output] / outputs[output];
       g[output - targets] = (own[output - targets] - outputs[output - targets]) / outputs[output];
     }
     return pullBack(parts, steps[m], g)[0];
   });
-  return rows[0].map((_, i) => averageOf(rows, (row) => row[i]));
+  return averageRows(rows);
 }

@@ -198,14 +198,14 @@ const chosenLabel = (outputs) => (target.value === "answer" ? answerOf(valuesOf(
 
 // Derivatives of the number beside a label with respect to the inputs
 function derivativesOf(pass, label) {
-  if (network.task !== "binary") return derivatives(network.members, pass, label);
-  const row = derivatives(network.members, pass, 0);
+  if (network.task !== "binary") return derivatives(network, pass, label);
+  const row = derivatives(network, pass, 0);
   return label === 1 ? row : row.map((number) => -number);
 }
 
 // Compute the outputs for inputs, and show the layers; the page shows the rest
 function showNetwork(x) {
-  const pass = run(network.members, x);
+  const pass = run(network, x);
   for (const { place, show } of layers) show(pass.steps[0][place + 1]);
   showOutputs(pass.outputs);
   return pass;
@@ -235,7 +235,7 @@ byId("outputs-note").textContent = {
   multilabel: "Labels are independent.",
   regression: "",
 }[network.task];
-if (members > 1) byId("outputs-note").append(` The mean of ${members} members.`);
+if (members > 1) byId("outputs-note").append(` The ${network.has_geometric_mean ? "geometric mean" : "mean"} of ${members} members.`);
 if (network.labels.length > MOST_ROWS) {
   byId("outputs-note").append(` The first ${MOST_ROWS} of ${thousands(network.labels.length)} are listed.`);
 }

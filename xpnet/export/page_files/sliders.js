@@ -184,7 +184,7 @@ function showCurves(outputs) {
   const edges = [[], []];
   for (const value of at) {
     const moved = change(state, i, value);
-    const pass = run(network.members, encode(moved));
+    const pass = run(network, encode(moved));
     const shown = valuesOf(pass.outputs);
     band?.edgesOf(shown).forEach((end, k) => edges[k].push(end));
     labels.forEach((label, k) => {
