@@ -1329,6 +1329,16 @@ def test_members_are_calibrated_by_the_rows_that_they_have_not_learnt_from(place
     assert ensemble[0].temperature is None
 
 
+@pytest.mark.not_on(host_cupy.NAME)  # variances of CuPy need a driver
+def test_a_probability_that_rounds_to_1_does_not_outweigh_others(place):
+    """In float32, the output for z = 20 is 1, and counts as one for z = 17.3; the mean of 17.3 and −23 is −2.8."""
+    members = [classifier(place, "binary", np.array([[z, 0.0]])).to(dtype="float32") for z in (20.0, -23.0)]
+    ensemble, x = Ensemble.of(members), np.array([[1.0, 0.0]] * 11)
+    ensemble.calibrate((x, [1, 1] + [0] * 9))  # odds of 2 : 9, those of z = −1.5
+    assert ensemble.temperature == pytest.approx(1, rel=0.01)
+    assert 0.05 < float(ensemble.predict_proba(x)[0, 0]) < 0.5
+
+
 def test_without_rows_it_is_the_geometric_mean_of_all_members_that_is_calibrated():
     w, x, y = noisy_classes("classification", 6.0)
     ensemble = Ensemble.of([classifier(NUMPY, "classification", k * w) for k in (0.5, 2.0)])

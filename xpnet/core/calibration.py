@@ -28,8 +28,8 @@ from xpnet.core.costs import Cost
 
 MOST_ERRORS = 9_999  # that a calibration keeps
 MOST_KNOTS, ROWS_PER_KNOT = 8, 50  # of widths
-# Of the mean error, which no width is below; and of the squared error, that the mean of all members has at least
-LEAST_WIDTH, LEAST_PART = 0.01, 0.25
+LEAST_WIDTH = 0.01  # as a fraction of the mean error
+LEAST_PART = 0.25  # of the squared error out of fold, which the mean of all members is taken to have at least
 ONE_SIGMA = math.erf(math.sqrt(0.5))  # probability of a normal error of at most one standard deviation, 0.683
 
 

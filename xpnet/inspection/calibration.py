@@ -56,15 +56,11 @@ def _find_errors(bars: Bars, source: Source) -> Calibration:
 
 def _find_errors_out_of_fold(bars: Bars, source: Source, rows: Sequence[np.ndarray]) -> Calibration:
     """Find the sorted errors of predictions by members that have not learnt from an example, and their widths."""
-    unseen = np.zeros((len(bars.views), count_examples(source)), bool)
-    for k, part in enumerate(rows):
-        unseen[k, part] = True
-    examples, used = examine(bars, source, bars.predict_members), unseen.any(axis=0)
-    examples = Examined(examples.y[used], [bar[used] for bar in examples.computed], examples.digests[used])
-    members = np.asarray(examples.computed, np.float64)
-    for member in members:
+    examples = examine(bars, source, bars.predict_members)
+    for member in examples.computed:
         _refuse_infinite(member)
-    predicted, gain = combine_unseen(members, unseen[:, used], bars.view.model.cost)
+    examples, unseen = _choose_examples(examples, rows)
+    predicted, gain = combine_unseen(np.asarray(examples.computed, np.float64), unseen, bars.view.model.cost)
     widths = None
     if not bars.levels:
         predicted, widths = _measure_in_widths(examples.y, predicted, gain)
@@ -75,9 +71,9 @@ def _find_errors_out_of_fold(bars: Bars, source: Source, rows: Sequence[np.ndarr
 def _measure_in_widths(y: np.ndarray, bars: np.ndarray, gain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return bars whose standard deviations are multiplied by widths out of fold, and the widths of the ensemble."""
     mean, std = bars[..., 0], bars[..., 1]
-    errors = np.abs(y - mean) / std
-    columns = zip(mean.T, errors.T, (gain / std**2).T)
-    out_of_fold, widths = (np.stack(part) for part in zip(*(find_widths(*column) for column in columns)))
+    with np.errstate(divide="ignore", invalid="ignore"):  # standard deviations of 0 are refused later
+        columns = zip(mean.T, (np.abs(y - mean) / std).T, (gain / std**2).T)
+        out_of_fold, widths = (np.stack(part) for part in zip(*(find_widths(*column) for column in columns)))
     return np.stack([mean, std * interpolate_widths(mean, out_of_fold, np)], axis=-1), widths
 
 
@@ -106,12 +102,21 @@ def _find_temperature(bars: Bars, source: Source, rows: Sequence[np.ndarray] | N
     for z in examples.computed:
         _refuse_infinite(z)
     if rows is None:
-        rows = [np.arange(len(examples.y))] * len(bars.views)
         _warn_of_training_data(bars, examples, "probabilities of those are too sure to correct others")
-    rows = [np.unique(part) for part in rows]
-    logits = [np.asarray(z[part], np.float64) for z, part in zip(examples.computed, rows)]
-    temperature = find_temperature(logits, rows, examples.y, model.task)
+    examples, unseen = _choose_examples(examples, rows)
+    logits = np.mean(np.asarray(examples.computed, np.float64), axis=0, where=unseen[..., None])
+    temperature = find_temperature(logits, examples.y, model.task)
     return Calibration(None, len(examples.y), _describe_rows(bars, examples), temperature)
+
+
+def _choose_examples(examples: Examined, rows: Sequence[np.ndarray] | None) -> tuple[Examined, np.ndarray]:
+    """Choose the examples that are in the rows of any member, and tell in those of which ones, (n_members, n)."""
+    unseen = np.full((len(examples.computed), len(examples.y)), rows is None)
+    for k, part in enumerate(rows or ()):
+        unseen[k, part] = True
+    kept = unseen.any(axis=0)
+    computed = [array[kept] for array in examples.computed]
+    return Examined(examples.y[kept], computed, examples.digests[kept]), unseen[:, kept]
 
 
 def _without_output_activation(view: View) -> View:
