@@ -1,13 +1,18 @@
 """The command on people's own data: CSV and Parquet files."""
 
+import json
 import re
 import sys
+from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from shutil import copyfile
 
 import numpy as np
 import pytest
 from helpers import run_command
+from hypothesis import example, given
+from hypothesis import strategies as st
 from test_checkpoint import forge, put
 
 from xpnet import CheckpointError, Network
@@ -51,7 +56,7 @@ def originals(tmp_path_factory):
         patch.chdir(made)
         pets().to_csv("pets.csv", index=False)
         line().to_csv("line.csv", index=False)
-        write("a,k,y\n" + "1,p,0\n2,q,1\n" * 9, "coded.csv")
+        write("a,k,y\n" + "1,p,0\n2,q,1\n3,r,0\n" * 9, "coded.csv")
         assert main(["train", "pets.csv", "--target", "kind", "--epochs", "1", "--quiet", "--save", "net"]) == 0
         assert main(["train", "coded.csv", "--target", "y", "--epochs", "0", "--quiet", "--save", "coded"]) == 0
     return made
@@ -723,7 +728,6 @@ def penguins(n=120, seed=0):
 
 
 def test_a_real_table_is_learnt_end_to_end(capsys, folder, monkeypatch):
-    import json
     from io import BytesIO, TextIOWrapper
 
     penguins().to_csv("p.csv", index=False)
@@ -1204,9 +1208,19 @@ def test_many_categories_are_capped(folder):
         (0, "median", "3"),
         (0, "median", float("inf")),
         (0, "kind", "other"),
+        *(
+            (0, "bins", wrong)
+            for wrong in ({"scale": 1.0}, [], {"scale": 0.0, "edges": []}, {"scale": 1.0, "edges": 1})
+        ),
+        *(
+            (0, "bins", {"scale": 1.0, "edges": edges})
+            for edges in ([0.0, 1.0], [0.0, 2.0, 2.0], [0.0, 1.0, float("nan")])
+        ),
         (1, "values", [1]),
+        (1, "signed", True),
         (1, "x", 1),
     ],
+    ids=str,
 )
 def test_a_file_with_columns_that_do_not_fit_is_refused(capsys, originals, folder, column, name, value):
     forge(copyfile(originals / "coded", folder / "net"), put("notes", "columns", column, name, value=value))
@@ -1343,6 +1357,133 @@ def test_classes_that_are_formulas_are_written_as_they_are_and_named(capsys, mon
     assert show(capsys, "predict", "net", "t.csv").count("\n") == 28
 
 
+# Bins
+
+
+FLOATS = st.floats(-1e307, 1e307) | st.integers(-3, 3) | st.just(np.nan)
+
+
+@given(values=st.lists(FLOATS, min_size=2, max_size=12), n_bins=st.integers(2, 9), new=st.lists(FLOATS, max_size=3))
+@example(values=[0.0, 5e-324, 1e-323, 1e307], n_bins=2, new=[1.0, -1e307])
+def test_numbers_are_scaled_and_encoded_in_bins(values, n_bins, new):
+    import pandas
+
+    from xpnet.estimators import TableEncoder
+
+    known = sorted(value for value in values if value == value)
+    frame, new = pandas.DataFrame({"a": np.array(values, float)}), np.array([*new, *known, np.nan], float)
+    if not known or (len(set(known)) == 1 and len(known) == len(values)):
+        with pytest.raises(ValueError, match="no column to predict from"):
+            TableEncoder(bins=n_bins).fit(frame)
+        return
+    encoder = TableEncoder(bins=n_bins).fit(frame)
+    x = encoder.transform(pandas.DataFrame({"a": new}))
+    names, column = encoder.get_feature_names_out(), encoder.columns_[0]
+    assert (x.dtype, x.shape) == ("float32", (len(new), len(set(names))))
+    median, scale, edges = column["median"], *column["bins"].values()
+    assert len(edges) <= n_bins + 1
+    assert set(edges) <= set(known)
+    if edges:
+        assert (edges[0], edges[-1]) == (known[0], known[-1])
+    if column["missing"]:
+        assert names[-1] == "a (missing)"
+        np.testing.assert_array_equal(x[:, -1], np.isnan(new))
+    for row, value in zip(x, np.where(np.isnan(new), median, new)):
+        z = float(np.clip((Fraction(value) - Fraction(median)) / Fraction(scale), -(10**100), 10**100))
+        expected = [z / np.sqrt(1 + (z / 3) ** 2)]
+        for k, (low, high) in enumerate(pairwise(map(Fraction, edges))):
+            part = (Fraction(value) - low) / (high - low)
+            expected.append(float(np.clip(part, -1 if k == 0 else 0, 2 if k == len(edges) - 2 else 1)))
+        np.testing.assert_allclose(row[: len(expected)], expected, rtol=1e-6, atol=1e-6)
+    again = TableEncoder()
+    again.columns_ = json.loads(json.dumps(encoder.columns_))
+    np.testing.assert_array_equal(again.transform(pandas.DataFrame({"a": new})), x)
+
+
+@pytest.mark.needs("pandas", "sklearn")
+def test_what_has_bins():
+    """Quantiles, as many bins as there are values for, and dates; two texts are -1 and 1, and unknown ones 0."""
+    import pandas
+
+    from xpnet.estimators import TableEncoder
+
+    n = 321
+    frame = pandas.DataFrame(
+        {
+            "mass": np.arange(n)[::-1],
+            "children": np.arange(n) % 4,
+            "rain": np.where(np.arange(n) < 300, 0.0, np.arange(n)),
+            "truth": np.arange(n) % 2 == 0,
+            "day": pandas.to_datetime("2024-01-01") + pandas.to_timedelta(np.arange(n) // 80, unit="D"),
+            "sex": np.where(np.arange(n) % 3 == 0, "m", "f"),
+            "kind": np.array(["a", "b", "c"])[np.arange(n) % 3],
+        }
+    )
+    encoder = TableEncoder(bins=32).fit(frame)
+    columns = {column["name"]: column for column in encoder.columns_}
+    assert columns["mass"]["bins"] == {"scale": 160.0, "edges": list(range(0, n, 10))}
+    assert columns["children"]["bins"]["edges"] == [0, 1, 2, 3]
+    assert columns["rain"]["bins"]["scale"] == 160.0  # half of the range: the quartiles are equal
+    assert columns["truth"]["bins"]["edges"] == []
+    assert encoder.get_feature_names_out()[33:].tolist() == [
+        *("children (scaled)", "children (0 to 1)", "children (1 to 2)", "children (2 to 3)"),
+        *("rain (scaled)", "rain (0 to 300)", "rain (300 to 310)", "rain (310 to 320)", "truth (scaled)"),
+        *("day (scaled)", *(f"day (2024-01-0{k} to 2024-01-0{k + 1})" for k in range(1, 5))),
+        *(f"day ({wave}, {part})" for wave in ("year", "week") for part in ("sine", "cosine")),
+        *("sex=m", "kind=a", "kind=b", "kind=c"),
+    ]
+    new = frame.head(3).assign(day=["2023-12-31", "2024-01-02 12:00", None], sex=["m", "f", "?"])
+    x = dict(zip(encoder.get_feature_names_out(), encoder.transform(new).T))
+    assert x["sex=m"].tolist() == [1, -1, 0]
+    assert [x[f"day (2024-01-0{k} to 2024-01-0{k + 1})"].tolist() for k in (1, 2)] == [[-1, 1, 1], [0, 0.5, 1]]
+    later = frame.head(1).assign(mass=np.inf)
+    with pytest.raises(ValueError, match="X holds inf in row 1 of column 'mass'"):
+        encoder.transform(later)
+    assert TableEncoder(bins=32).fit(frame[["sex", "kind"]]).transform(frame[["sex", "kind"]]).dtype == "float64"
+
+
+@pytest.mark.needs("pandas", "sklearn")
+def test_numbers_of_any_size_stay_small():
+    import pandas
+
+    from xpnet.estimators import TableEncoder
+
+    largest = np.finfo(float).max
+    frame = pandas.DataFrame({"a": [-largest, largest, 0, 1, 5e-324, largest]})
+    encoder = TableEncoder(bins=5).fit(frame)
+    x = encoder.transform(frame)
+    assert np.isfinite(x).all()
+    assert np.abs(x).max() <= 3
+    order = np.argsort(frame["a"])
+    assert (np.diff(x[order], axis=0) >= 0).all()
+    assert encoder.columns_[0]["bins"]["edges"] == [-largest, 0, 5e-324, 1, largest]
+
+
+def test_a_network_is_trained_on_bins(capsys, folder):
+    penguins().to_csv("p.csv", index=False)
+    words = ["train", "p.csv", "--target", "mass", "--ignore", "id", "--bins", 8, "--epochs", 20, "--save", "net"]
+    status, out, err = run_command(capsys, *words)
+    assert (status, err) == (0, "")
+    assert out[0].startswith("p.csv: 118 examples, 27 inputs from 4 columns")
+    net = Network.load("net")
+    predicted = np.float32(run_command(capsys, "predict", "net", "p.csv")[1][1:])
+    from xpnet.estimators import TableEncoder
+
+    x = TableEncoder.from_network(net).transform(penguins())
+    np.testing.assert_array_equal(predicted, net.predict(x).astype(np.float32))
+    for command in (["evaluate", "net", "p.csv"], ["show", "net", "-o", "page.html"]):
+        assert run_command(capsys, *command)[0] == 0
+    out = run_command(capsys, "info", "net")[1]
+    assert "  'species'  category: -1 for 'Adelie', 1 for 'Gentoo'" in out
+    assert any(line.startswith("  'bill'     number, in 8 bins; missing values become ") for line in out)
+    assert any(
+        line.startswith("  'seen'     date as in 2024-12-31: days since 1970 (in 8 bins), place") for line in out
+    )
+    message = "--bins 1 must be a whole number of at least 2, or 0 to leave numbers as they are"
+    assert message in refused(capsys, *words[:4], "--bins", 1)
+    assert "--bins is for tables" in refused(capsys, "train", "mnist-sample", "--bins", 8)
+
+
 # For scikit-learn
 
 
@@ -1359,7 +1500,7 @@ def test_the_encoder_in_a_pipeline_and_a_search():
     options = {"hidden_layer_sizes": (10,), "max_iter": 20, "learning_rate_init": 0.05, "random_state": 0}
     model = make_pipeline(encoder, MLPRegressor(**options, standardize=True))
     x, y = frame.drop(columns=["mass", "id"]), frame["mass"].to_numpy()
-    search = GridSearchCV(model, {"tableencoder__max_categories": [None]}, cv=2).fit(x, y)
+    search = GridSearchCV(model, {"tableencoder__max_categories": [None], "tableencoder__bins": [0, 8]}, cv=2).fit(x, y)
     best = search.best_estimator_
     assert best.score(x, y) > 0.7
     assert best[-1].feature_names_in_.tolist() == best[0].get_feature_names_out().tolist()
@@ -1378,6 +1519,10 @@ def test_the_encoder_in_a_pipeline_and_a_search():
         ({"min_frequency": None}, "min_frequency=None must be a number of rows"),
         ({"max_categories": 1}, "max_categories=1 must be a whole number of at least 2, or None"),
         ({"max_categories": "all"}, "max_categories='all' must be a whole number of at least 2, or None"),
+        *(
+            ({"bins": n}, f"bins={n!r} must be a whole number of at least 2, or 0 to")
+            for n in (1, -1, True, 8.0, "all")
+        ),
         ({"categories": None}, "categories=None must be a sequence of names"),
         ({"categories": iter(["id"])}, "must be a sequence of names, as in ['year']"),
         ({"categories": ["sexes"]}, "categories names 'sexes', but X has the columns 'id', 'species'"),
@@ -1406,12 +1551,13 @@ def test_the_encoder_of_a_network_without_columns(monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_encoder_passes_the_checks_of_scikit_learn():
+@pytest.mark.parametrize("bins", [0, 4])
+def test_the_encoder_passes_the_checks_of_scikit_learn(bins):
     from sklearn.utils.estimator_checks import check_estimator
 
     from xpnet.estimators import TableEncoder
 
-    check_estimator(TableEncoder())
+    check_estimator(TableEncoder(bins=bins))
 
 
 def test_the_page_shows_what_the_command_prints(capsys, folder):

@@ -104,7 +104,8 @@ def prepare_training(options: argparse.Namespace) -> ReadyTraining:
     """Check the options, read the data, and make the network."""
     if speaks(options):
         _check_files(options)
-    arguments = ("task", "target", "ignore", "categories", "test_split", "test_group", "test_last", "validation_split")
+    arguments = ("task", "target", "ignore", "categories", "bins")
+    arguments += ("test_split", "test_group", "test_last", "validation_split")
     with name_argument("--data", options.data, DATA_FILES):
         data = read_training_data(options.data, **{name: getattr(options, name) for name in (*arguments, "seed")})
     recipe = choose_recipe(options, RECIPES.get(data.name, Recipe()) if data.columns is None else TABLE)

@@ -21,7 +21,7 @@ from xpnet.cli.tables import (
 )
 from xpnet.data import datasets
 from xpnet.data.cells import find_marks
-from xpnet.data.columns import DroppedColumn, encode_columns, learn_columns
+from xpnet.data.columns import DroppedColumn, check_bins, encode_columns, learn_columns
 from xpnet.data.host_rows import HostRows, stays_outside
 from xpnet.wording.checks import install_command, list_names, printable, warn
 
@@ -115,6 +115,7 @@ def read_training_data(
     target: str | None = None,
     ignore: Sequence[str] = (),
     categories: Sequence[str] = (),
+    bins: int | None = None,
     test_split: float | None = None,
     test_group: str | None = None,
     test_last: bool = False,
@@ -132,6 +133,8 @@ def read_training_data(
     target, ignore, categories, test_group
         For a table: the column to predict, columns to leave out, columns whose values are categories though they are
         numbers or dates, and the column whose groups are held out as a whole. For a .npy file: the file of its targets.
+    bins
+        For a table: the largest number of bins of a column of numbers; by default, they stay as they are.
     test_split, test_last
         For a table or a .npy file: the fraction of its rows to test on, and whether these are the last ones.
     validation_split
@@ -147,10 +150,16 @@ def read_training_data(
         table = read_table(name, [*list_possible_names(categories), *([] if test_group is None else [test_group])])
         ignore, categories = table.split_names(ignore), table.split_names(categories)
         features = table.choose_features(target, ignore, categories, test_group)
-        return prepare_table(table, features, str(target), categories, task, hold_out, validation_split)
+        bins = check_bins(bins or 0)
+        return prepare_table(table, features, str(target), categories, task, hold_out, validation_split, bins)
     is_npy = Path(name).suffix == ".npy"
     for_npy = {"--target": target, "--test-split": test_split, "--test-last": test_last or None}
-    for_tables = {"--ignore": ignore or None, "--categories": categories or None, "--test-group": test_group}
+    for_tables = {
+        "--ignore": ignore or None,
+        "--categories": categories or None,
+        "--test-group": test_group,
+        "--bins": bins or None,
+    }
     for option, value in {**for_tables, **({} if is_npy else for_npy)}.items():
         if value is not None:
             kinds = f"{KINDS}; or .npy files" if option in for_npy else KINDS
@@ -170,6 +179,7 @@ def prepare_table(
     task: str | None,
     hold_out: HoldOut,
     validation_split: float | None,
+    bins: int = 0,
 ) -> Data:
     """Make examples of a table: hold rows out, learn from the others how columns become inputs, and make these."""
     cells, target_cells = table.open(features, categories), table.open_target(target)
@@ -186,7 +196,7 @@ def prepare_table(
     division = hold_out.divide(targets.y, table.name, groups, validation_split)
     known = targets.rows.copy()
     known[targets.rows] = ~division.test
-    learnt = learn_columns(table.name, cells, known, marks, categories)
+    learnt = learn_columns(table.name, cells, known, marks, categories, bins=bins)
     if hold_out.group is not None:
         learnt = (*learnt, DroppedColumn(hold_out.group, "its groups are held out as a whole"))
     columns = Columns(learnt, target, targets.labels, targets.unit, marks)

@@ -182,6 +182,12 @@ def _add_data(data: Any) -> None:
         metavar="COLUMNS",
         help="columns whose values are categories, though they are numbers or dates",
     )
+    data.add_argument(
+        "--bins",
+        type=int,
+        metavar="N",
+        help="scale each number, and encode it in N bins, as in 32, so that sharp steps are learnt (0: neither)",
+    )
     _add_held_out(data)
     data.add_argument(
         "--class-weight",

@@ -83,6 +83,11 @@ class Cells(NamedTuple):
     numbers: Any = None
 
     @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return len(self.codes if self.numbers is None else self.numbers)
+
+    @property
     def is_text(self) -> bool:
         """Whether the cells are texts."""
         return self.numbers is None and not hasattr(self.values, "tz")

@@ -1,20 +1,23 @@
 """Columns: how each column of a table becomes inputs of a network. Learnt from training rows, kept as plain values.
 
-Numbers and dates keep their scale, with the median in place of missing values and an input that marks those. Texts
-become one-hot: an input for each value, and one for all rare and unknown ones. The categories are chosen as by
-scikit-learn's `OneHotEncoder` and the medians as by its `SimpleImputer`, so tables need pandas alone.
+Numbers and dates keep their scale, or are scaled and encoded in bins, with the median in place of missing values and an
+input that marks those. Texts become one-hot: an input for each value, and one for all rare and unknown ones. The
+categories are chosen as by scikit-learn's `OneHotEncoder` and the medians as by its `SimpleImputer`, so tables need
+pandas alone.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import Field, asdict, dataclass, fields, replace
+from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from xpnet.data.cells import (
+    DAY,
     PATTERNS,
     Cells,
     Dates,
@@ -28,9 +31,11 @@ from xpnet.data.cells import (
     read_dates,
     read_numbers,
 )
-from xpnet.wording.checks import list_names
+from xpnet.wording.checks import count, list_names, show
 
 WAVES = {"year": 365.2425, "week": 7.0, "day": 1.0}  # periods in days
+FARTHEST_DAY = 2.0**63 / DAY  # from 1970; pandas counts microseconds in 64 bits
+LARGEST = float(np.finfo(np.float64).max)
 
 
 class Limits(NamedTuple):
@@ -54,6 +59,66 @@ LIMITS = Limits()
 
 
 @dataclass(frozen=True)
+class Bins:
+    """Scale numbers robustly, and encode in which quantile bin they lie.
+
+    The first input is z/√(1 + (z/3)²), a smooth clip at ±3 of z = (v − median)/scale, as in RealMLP (Holzmüller,
+    Grinsztajn, Steinwart, NeurIPS 2024). Then each bin has an input, which is 0 below the bin, 1 above it, and grows
+    linearly inside: the piecewise-linear encoding of Gorishniy, Rubachev, Babenko (On embeddings for numerical features
+    in tabular deep learning, NeurIPS 2022). Here the first bin goes on below to −1, and the last one above to 2.
+    """
+
+    scale: float  # the distance between the quartiles; half of the range if that is 0; or 1
+    edges: tuple[float, ...]  # of the bins, increasing; nothing where there would be a single bin
+
+    @classmethod
+    def learn(cls, values: np.ndarray, n: int) -> Bins | None:
+        """Learn at most n bins from numbers, NaN where they are missing; None for n = 0.
+
+        Examples
+        --------
+        >>> Bins.learn(np.array([0.0, 0.0, 0.0, 1.0, 2.0, np.nan]), 32)
+        Bins(scale=1.0, edges=(0.0, 1.0, 2.0))
+        """
+        if n == 0:
+            return None
+        values = np.sort(values[~np.isnan(values)])
+        low, q1, q3, high = _quantiles(values, 4)[[0, 1, 3, 4]]
+        scale = float(_subtract(q3, q1) or _subtract(high, low) / 2) or 1.0
+        edges = np.unique(_quantiles(values, n)).tolist()
+        return cls(scale, tuple(edges) if len(edges) > 2 else ())
+
+    def encode(self, values: np.ndarray, median: float) -> list[np.ndarray]:
+        """Return the inputs of finite numbers (n,), float32: (n, 1), and (n, number of bins) if there are bins."""
+        z = _divide(_subtract(values, median), self.scale)
+        scaled = (z / np.sqrt(1 + (z / 3) ** 2)).astype(np.float32)[:, None]
+        if not self.edges:
+            return [scaled]
+        edges = np.array(self.edges)
+        widths = _subtract(edges[1:], edges[:-1])
+        bins = np.searchsorted(edges[1:-1], values, side="right")
+        encoded = np.tri(len(widths), k=-1, dtype=np.float32)[bins]  # 1 in all bins before
+        inside = _divide(_subtract(values, edges[bins]), widths[bins])
+        encoded[np.arange(len(values)), bins] = np.clip(inside, -1, 2)
+        return [scaled, encoded]
+
+    def name_inputs(self, name: str, format_edges: Callable[[Sequence[float]], list[str]]) -> list[str]:
+        """Return the names of the inputs of the column with this name.
+
+        Examples
+        --------
+        >>> Bins(1.0, (0.0, 1.5, 7.0)).name_inputs("children", _format_numbers)
+        ['children (scaled)', 'children (0 to 1.5)', 'children (1.5 to 7)']
+        """
+        edges = format_edges(self.edges)
+        return [f"{name} (scaled)", *(f"{name} ({low} to {high})" for low, high in pairwise(edges))]
+
+    def describe(self) -> str:
+        """Describe what is done with numbers."""
+        return f"in {len(self.edges) - 1} bins" if self.edges else "scaled"
+
+
+@dataclass(frozen=True)
 class NumberColumn:
     """A column of numbers."""
 
@@ -64,32 +129,46 @@ class NumberColumn:
     unit: str = ""  # "%" if that was written
     decimal: str = ""  # the decimal mark of the table; nothing if no text showed it
     grouped: bool = False  # whether the other mark, "." or ",", separates thousands
+    bins: Bins | None = None  # None: the numbers stay as they are
 
     @classmethod
-    def learn(cls, name: str, values: Numbers, rows: np.ndarray, marks: Marks) -> NumberColumn | DroppedColumn:
+    def learn(
+        cls, name: str, values: Numbers, rows: np.ndarray, marks: Marks, n_bins: int
+    ) -> NumberColumn | DroppedColumn:
         """Learn from some rows."""
         numbers = values.values[rows]
         if reason := _find_reason_to_drop(numbers, "{:g}".format):
             return DroppedColumn(name, reason)
-        return cls(name, float(np.nanmedian(numbers)), bool(np.isnan(numbers).any()), values.unit, *marks)
+        bins = Bins.learn(numbers, n_bins)
+        return cls(name, _median(numbers), bool(np.isnan(numbers).any()), values.unit, *marks, bins)
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """Names of the inputs."""
-        return (self.name, f"{self.name} (missing)") if self.missing else (self.name,)
+        names = [self.name] if self.bins is None else self.bins.name_inputs(self.name, _format_numbers)
+        return (*names, f"{self.name} (missing)") if self.missing else tuple(names)
 
-    def encode(self, cells: Cells, marks: Marks) -> tuple[np.ndarray, str]:
-        """Return the inputs (n, k), and what is to be said about them."""
+    def encode(self, cells: Cells, marks: Marks) -> tuple[list[np.ndarray], str]:
+        """Return the inputs, in blocks (n, k), and what is to be said about them."""
         marks = Marks(self.decimal, self.grouped) if self.decimal else marks
         values = read_numbers(cells, marks, "it held numbers in training")
         if values.unit != self.unit and not np.isnan(values.values).all():
             has = ["with %" if unit else "without %" for unit in (values.unit, self.unit)]
             raise ValueError(f"{cells.table} holds numbers {has[0]} in column {self.name!r}, and training had {has[1]}")
-        return fill(values.values, self.median, self.missing)
+        _check_finite(values.values, cells)
+        filled, missing, note = fill(values.values, self.median, self.missing)
+        return [*_encode_numbers(filled, self), missing], note
 
     def describe(self) -> str:
-        """Describe what is done with the column."""
-        return f"number{', in %' if self.unit else ''}" + _describe_missing(self.missing, f"{self.median:g}")
+        """Describe what is done with the column.
+
+        Examples
+        --------
+        >>> NumberColumn("mass", 3.5, False, bins=Bins(1.0, (0.0, 2.0, 5.0))).describe()
+        'number, in 2 bins; missing values become 3.5'
+        """
+        words = ["number", *(["in %"] if self.unit else []), *([self.bins.describe()] if self.bins else [])]
+        return ", ".join(words) + _describe_missing(self.missing, f"{self.median:g}")
 
 
 @dataclass(frozen=True)
@@ -103,54 +182,63 @@ class DateColumn:
     format: str  # of texts, as in "%d.%m.%Y"; "ISO8601"
     zoned: bool  # whether they have time zones; then they count in UTC
     waves: tuple[str, ...]
+    bins: Bins | None = None  # of the days; None: they stay as they are
 
     @classmethod
-    def learn(cls, name: str, values: Dates, rows: np.ndarray) -> DateColumn | DroppedColumn:
+    def learn(cls, name: str, values: Dates, rows: np.ndarray, n_bins: int) -> DateColumn | DroppedColumn:
         """Learn from some rows."""
         days = values.values[rows]
         if reason := _find_reason_to_drop(days, _format_date):
             return DroppedColumn(name, reason)
         missing = np.isnan(days)
         waves = tuple(wave for wave, period in WAVES.items() if np.ptp(days[~missing] / period % 1) > 0)
-        return cls(name, float(np.nanmedian(days)), bool(missing.any()), values.format, values.zoned, waves)
+        bins = Bins.learn(days, n_bins)
+        return cls(name, _median(days), bool(missing.any()), values.format, values.zoned, waves, bins)
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """Names of the inputs."""
         parts = (f"{self.name} ({wave}, {part})" for wave in self.waves for part in ("sine", "cosine"))
         marks = (f"{self.name} (missing)",) if self.missing else ()
-        return (f"{self.name} (days since 1970)", *marks, *parts)
+        days = f"{self.name} (days since 1970)"
+        names = [days] if self.bins is None else self.bins.name_inputs(self.name, _format_dates)
+        return (*names, *marks, *parts)
 
-    def encode(self, cells: Cells, marks: Marks) -> tuple[np.ndarray, str]:
-        """Return the inputs (n, k), and what is to be said about them."""
+    def encode(self, cells: Cells, marks: Marks) -> tuple[list[np.ndarray], str]:
+        """Return the inputs, in blocks (n, k), and what is to be said about them."""
         dates = read_dates(cells, self.format)
         if dates.zoned != self.zoned and not np.isnan(dates.values).all():
             has = ["have a time zone" if zoned else "have no time zone" for zoned in (dates.zoned, self.zoned)]
             raise ValueError(f"the dates in column {self.name!r} of {cells.table} {has[0]}, and in training {has[1]}")
-        filled, note = fill(dates.values, self.median, self.missing)
-        angles = [2 * np.pi * filled[:, 0] / WAVES[wave] for wave in self.waves]
-        return np.column_stack([filled, *(part(angle) for angle in angles for part in (np.sin, np.cos))]), note
+        filled, missing, note = fill(dates.values, self.median, self.missing)
+        angles = [2 * np.pi * filled[:, None] / WAVES[wave] for wave in self.waves]
+        waves = [part(angle) for angle in angles for part in (np.sin, np.cos)]
+        return [*_encode_numbers(filled, self), missing, *waves], note
 
     def describe(self) -> str:
         """Describe what is done with the column."""
         written = f" as in {example_of(self.format)}" if self.format else ""
-        parts = ["days since 1970", *(f"place in the {wave}" for wave in self.waves)]
+        days = f"days since 1970{f' ({self.bins.describe()})' if self.bins else ''}"
+        parts = [days, *(f"place in the {wave}" for wave in self.waves)]
         return f"date{written}: {', '.join(parts)}" + _describe_missing(self.missing, _format_date(self.median))
 
 
 @dataclass(frozen=True)
 class CategoryColumn:
-    """A column of texts, one-hot."""
+    """A column of texts, one-hot, or with two values as one input of −1 and 1."""
 
     kind: ClassVar[str] = "category"
     name: str
     values: tuple[str, ...]  # those with an input of their own
     missing: bool  # whether missing values have one
     rare: bool  # whether rare and unknown values share one
+    signed: bool = False  # whether the second of two values is 1 and the first −1; unknown ones are 0
 
     @classmethod
-    def learn(cls, name: str, texts: Texts, rows: np.ndarray, limits: Limits) -> CategoryColumn | DroppedColumn:
-        """Learn from some rows."""
+    def learn(
+        cls, name: str, texts: Texts, rows: np.ndarray, limits: Limits, signed: bool
+    ) -> CategoryColumn | DroppedColumn:
+        """Learn from some rows; two values that are all become one input if `signed`."""
         codes = texts.codes[rows]
         counts = np.bincount(codes + 1, minlength=len(texts.values) + 1)  # of missing values first
         usual = [k for k in np.flatnonzero(counts) if counts[k] >= limits.least(len(codes))]
@@ -159,19 +247,26 @@ class CategoryColumn:
         values = tuple(sorted(texts.values[k - 1] for k in usual if k > 0))
         column = cls(name, values, 0 in usual, len(usual) < len(np.flatnonzero(counts)))
         if len(column.inputs) > 1:
-            return column
+            return replace(column, signed=signed and column.has_two)
         n = int(np.count_nonzero(counts[1:]))
         rare = "another value in every row" if n == len(codes) else f"{n:,} rare values"
         return DroppedColumn(name, f"always {values[0]!r}" if values else rare if n else "no values")
 
     @property
+    def has_two(self) -> bool:
+        """Whether there are two values, and none that are rare or missing."""
+        return len(self.values) == 2 and not (self.missing or self.rare)
+
+    @property
     def inputs(self) -> tuple[str, ...]:
         """Names of the inputs."""
+        if self.signed:
+            return (f"{self.name}={self.values[1]}",)
         others = [word for word, has in (("missing", self.missing), ("rare", self.rare)) if has]
         return (*(f"{self.name}={value}" for value in self.values), *(f"{self.name} ({word})" for word in others))
 
-    def encode(self, cells: Cells, marks: Marks) -> tuple[np.ndarray, str]:
-        """Return the inputs (n, k), and what is to be said about them."""
+    def encode(self, cells: Cells, marks: Marks) -> tuple[list[np.ndarray], str]:
+        """Return the inputs, in blocks (n, k), and what is to be said about them."""
         places = {value: k for k, value in enumerate(self.values)}
         rare = len(self.values) + self.missing if self.rare else -1  # the last input, or one that is left out
         columns = [places.get(value, rare) for value in cells.values]
@@ -180,8 +275,9 @@ class CategoryColumn:
             raise ValueError(f"{cells.table} holds numbers in column {self.name!r}, which held texts in training")
         columns = np.array([*columns, len(self.values) if self.missing else rare])[cells.codes]
         unknown = ~np.array([*known, True])[cells.codes] & (cells.codes >= 0)
-        encoded = np.eye(len(self.inputs) + 1)[columns, :-1]
-        return encoded, _count(unknown.sum(), "rare or unknown value") if unknown.any() else ""
+        table = np.eye(len(self.values) + self.missing + self.rare + 1, dtype=np.float32)[:, :-1]
+        encoded = (table @ [[-1], [1]] if self.signed else table)[columns]
+        return [encoded], _count(unknown.sum(), "rare or unknown value") if unknown.any() else ""
 
     def describe(self) -> str:
         """Describe what is done with the column.
@@ -190,7 +286,11 @@ class CategoryColumn:
         --------
         >>> CategoryColumn("note", (), missing=True, rare=True).describe()
         'category: missing, rare or unknown'
+        >>> CategoryColumn("sex", ("f", "m"), missing=False, rare=False, signed=True).describe()
+        "category: -1 for 'f', 1 for 'm'"
         """
+        if self.signed:
+            return "category: -1 for {!r}, 1 for {!r}".format(*self.values)
         others = [word for word, has in (("missing", self.missing), ("rare or unknown", self.rare)) if has]
         return f"category: {', '.join(filter(None, [list_names(self.values), *others]))}"
 
@@ -211,24 +311,23 @@ class DroppedColumn:
 
 Column = NumberColumn | DateColumn | CategoryColumn | DroppedColumn
 KINDS: dict[str, Any] = {kind.kind: kind for kind in (NumberColumn, DateColumn, CategoryColumn, DroppedColumn)}
-TYPES = {"str": str, "bool": bool, "float": float, "tuple[str, ...]": tuple}
+TYPES = {"str": str, "bool": bool, "float": float}
 
 
-def fill(values: np.ndarray, median: float, marks: bool) -> tuple[np.ndarray, str]:
-    """Put the median in place of missing values, and mark them in a second column if `marks`.
+def fill(values: np.ndarray, median: float, marks: bool) -> tuple[np.ndarray, np.ndarray, str]:
+    """Put the median in place of missing values; return them (n,), which were missing (n, 1) if `marks`, and a note.
 
     Examples
     --------
-    >>> fill(np.array([1.0, np.nan]), 5.0, True)[0]
-    array([[1., 0.],
-           [5., 1.]])
+    >>> fill(np.array([1.0, np.nan]), 5.0, False)
+    (array([1., 5.]), array([], shape=(2, 0), dtype=bool), '1 missing value, taken as the median 5')
     """
     missing = np.isnan(values)
     filled = np.where(missing, median, values)
     if marks:
-        return np.stack([filled, missing], axis=1), ""
+        return filled, missing[:, None], ""
     note = f"{_count(missing.sum(), 'missing value')}, taken as the median {median:g}" if missing.any() else ""
-    return filled[:, None], note
+    return filled, missing[:, None][:, :0], note
 
 
 def open_columns(frame: Any, table: str, categories: Iterable[str] = ()) -> dict[str, Cells]:
@@ -243,6 +342,7 @@ def learn_columns(
     marks: Marks,
     categories: Sequence[str] = (),
     limits: Limits = LIMITS,
+    bins: int = 0,
 ) -> tuple[Column, ...]:
     """Learn from some rows of a table how its columns become inputs.
 
@@ -260,6 +360,8 @@ def learn_columns(
         Names of columns whose values are categories, also if they are numbers or dates.
     limits
         When values of texts are rare.
+    bins
+        The largest number of bins of a column of numbers or dates; 0: they stay as they are.
 
     Raises
     ------
@@ -271,11 +373,11 @@ def learn_columns(
         values = Texts(cells.codes, cells.values) if name in categories else read_cells(cells, marks)
         if isinstance(values, Numbers):
             _check_finite(values.values, cells)
-            learnt.append(NumberColumn.learn(name, values, rows, marks))
+            learnt.append(NumberColumn.learn(name, values, rows, marks, bins))
         elif isinstance(values, Dates):
-            learnt.append(DateColumn.learn(name, values, rows))
+            learnt.append(DateColumn.learn(name, values, rows, bins))
         else:
-            learnt.append(CategoryColumn.learn(name, values, rows, limits))
+            learnt.append(CategoryColumn.learn(name, values, rows, limits, bins > 0))
     names = name_inputs(learnt)
     if not names:
         reasons = "; ".join(f"{column.name!r}: {column.describe()}" for column in learnt[:12])
@@ -289,27 +391,29 @@ def learn_columns(
 def encode_columns(
     learnt: Iterable[Column], table: str, columns: Mapping[str, Cells], marks: Marks
 ) -> tuple[np.ndarray, dict[str, str]]:
-    """Return the inputs (n, n_in), float64, and what is to be said about columns, by name.
+    """Return the inputs (n, n_in), and what is to be said about columns, by name.
 
-    The numbers are written as in training, or with `marks` if training did not show how.
+    They are float32 if all numbers and dates are in bins, which makes them small; otherwise float64. The numbers are
+    written as in training, or with `marks` if training did not show how.
 
     Raises
     ------
     ValueError
         If a column does not hold what it held in training.
     """
-    parts, notes = [], {}
-    for column in learnt:
-        if isinstance(column, DroppedColumn):
-            continue
-        cells = columns[column.name]
-        part, note = column.encode(cells, marks)
-        if isinstance(column, NumberColumn):
-            _check_finite(part[:, 0], cells)
-        parts.append(part)
+    used = [column for column in learnt if not isinstance(column, DroppedColumn)]
+    in_bins = {column.bins is not None for column in used if not isinstance(column, CategoryColumn)}
+    n = columns[used[0].name].n_rows
+    x = np.empty((n, len(name_inputs(used))), np.float32 if in_bins == {True} else np.float64)
+    first, notes = 0, {}
+    for column in used:
+        blocks, note = column.encode(columns[column.name], marks)
+        for block in blocks:
+            x[:, first : first + block.shape[1]] = block
+            first += block.shape[1]
         if note:
             notes[column.name] = note
-    return np.concatenate(parts, axis=1), notes
+    return x, notes
 
 
 def choose_columns(learnt: Iterable[Column], frame: Any, table: str) -> dict[str, Cells]:
@@ -334,10 +438,9 @@ def to_plain(columns: Iterable[Column]) -> list[dict[str, Any]]:
     --------
     >>> to_plain([NumberColumn("mass", 3.5, False)])
     [{'kind': 'number', 'name': 'mass', 'median': 3.5, 'missing': False, 'unit': '', 'decimal': '',
-      'grouped': False}]
+      'grouped': False, 'bins': None}]
     """
-    plain = [{"kind": column.kind, **asdict(column)} for column in columns]
-    return [{k: list(v) if isinstance(v, tuple) else v for k, v in column.items()} for column in plain]
+    return [{"kind": column.kind, **_to_plain(asdict(column))} for column in columns]
 
 
 def from_plain(plain: Any) -> tuple[Column, ...]:
@@ -356,19 +459,49 @@ def from_plain(plain: Any) -> tuple[Column, ...]:
 def _column_from_plain(plain: Any) -> Column:
     name: Any = plain.get("kind") if isinstance(plain, Mapping) else None
     kind = KINDS.get(name) if isinstance(name, str) else None
-    types = {} if kind is None else {field.name: TYPES[str(field.type)] for field in fields(kind)}
-    if kind is None or set(plain) != {"kind", *types}:
+    if kind is None or set(plain) != {"kind", *(field.name for field in fields(kind))}:
         raise ValueError(f"{plain!r} in the columns of its notes is not a column")
-    values = {name: _tuple(plain[name]) for name in types}
-    for name, value in values.items():
-        if type(value) is not types[name] or (isinstance(value, float) and not math.isfinite(value)):
-            raise ValueError(f"{name}={value!r} of a column in its notes is not valid")
-    column = kind(**values)
+    column = kind(**{field.name: _field_from_plain(field, plain[field.name]) for field in fields(kind)})
     if isinstance(column, NumberColumn):
         check_decimal(column.decimal)
-    if isinstance(column, DateColumn) and not set(column.waves) <= set(WAVES):
-        raise ValueError(f"waves={column.waves!r} of a column in its notes must be among {list_names(list(WAVES))}")
+    if isinstance(column, DateColumn):
+        _check_date(column)
+    if isinstance(column, CategoryColumn) and column.signed and not column.has_two:
+        raise ValueError(f"{plain!r} in the columns of its notes is signed, but has not just two values")
     return column
+
+
+def _field_from_plain(field: Field[Any], plain: Any) -> Any:
+    if field.type == "Bins | None":
+        return None if plain is None else _bins_from_plain(plain)
+    item = str(field.type).removeprefix("tuple[").removesuffix(", ...]")
+    is_list = item != field.type
+    items = plain if is_list and isinstance(plain, list) else [plain]
+    finite = all(math.isfinite(value) for value in items if isinstance(value, float))
+    if not finite or not all(type(value) is TYPES[item] for value in items) or is_list != isinstance(plain, list):
+        raise ValueError(f"{field.name}={plain!r} of a column in its notes is not valid")
+    return tuple(plain) if is_list else plain
+
+
+def _bins_from_plain(plain: Any) -> Bins:
+    if not isinstance(plain, Mapping) or set(plain) != {field.name for field in fields(Bins)}:
+        raise ValueError(f"bins={plain!r} of a column in its notes are not valid")
+    bins = Bins(**{field.name: _field_from_plain(field, plain[field.name]) for field in fields(Bins)})
+    increase = all(low < high for low, high in pairwise(bins.edges))
+    if bins.scale <= 0 or len(bins.edges) in (1, 2) or not increase:
+        raise ValueError(
+            f"bins={plain!r} of a column in its notes must have a scale above 0 and the edges of at least 2 bins, "
+            "in increasing order"
+        )
+    return bins
+
+
+def _check_date(column: DateColumn) -> None:
+    if not set(column.waves) <= set(WAVES):
+        raise ValueError(f"waves={column.waves!r} of a column in its notes must be among {list_names(list(WAVES))}")
+    days = [column.median, *(column.bins.edges if column.bins else ())]
+    if max(map(abs, days)) > FARTHEST_DAY:
+        raise ValueError(f"median={column.median!r} or an edge of a column in its notes is too far for a date")
 
 
 def check_decimal(decimal: str) -> None:
@@ -377,9 +510,26 @@ def check_decimal(decimal: str) -> None:
         raise ValueError(f"the decimal mark in its notes is {decimal!r}, but must be '.', ',' or nothing")
 
 
-def _tuple(value: Any) -> Any:
-    are_texts = isinstance(value, list) and all(isinstance(item, str) for item in value)
-    return tuple(value) if are_texts else value
+def check_bins(bins: Any) -> int:
+    """Check a number of bins, and return it.
+
+    Examples
+    --------
+    >>> check_bins(32)
+    32
+    """
+    try:
+        if (n := count("bins", bins, least=0)) != 1:
+            return n
+    except ValueError:
+        pass
+    raise ValueError(f"bins={show(bins)} must be a whole number of at least 2, or 0 to leave numbers as they are")
+
+
+def _to_plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _to_plain(item) for name, item in value.items()}
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _count(n: int, noun: str) -> str:
@@ -405,6 +555,49 @@ def _find_reason_to_drop(values: np.ndarray, format_value: Callable[[float], str
     if np.isnan(values).all():
         return "no values"
     return f"always {format_value(values[0])}" if (values == values[0]).all() else ""
+
+
+def _quantiles(values: np.ndarray, n: int) -> np.ndarray:
+    """Return the n + 1 values of sorted ones (m,) that cut them into n equal parts."""
+    return values[np.rint(np.linspace(0, len(values) - 1, n + 1)).astype(int)]
+
+
+def _median(values: np.ndarray) -> float:
+    return 2 * float(np.nanmedian(values / 2))  # the sum of two numbers could overflow
+
+
+def _subtract(a: Any, b: Any) -> Any:
+    """Subtract numbers; what is too large for a float becomes the largest one."""
+    with np.errstate(over="ignore"):
+        return np.clip(a - b, -LARGEST, LARGEST)
+
+
+def _divide(a: Any, b: Any) -> Any:
+    """Divide numbers; what is too large to be squared becomes 1e100."""
+    with np.errstate(over="ignore"):
+        return np.clip(a / b, -1e100, 1e100)
+
+
+def _encode_numbers(filled: np.ndarray, column: NumberColumn | DateColumn) -> list[np.ndarray]:
+    return [filled[:, None]] if column.bins is None else column.bins.encode(filled, column.median)
+
+
+def _format_numbers(numbers: Sequence[float]) -> list[str]:
+    """Format different numbers, with as many digits as tell them apart.
+
+    Examples
+    --------
+    >>> _format_numbers([20241229.0, 20241230.0, 20241231.5])
+    ['20241229', '20241230', '20241232']
+    """
+    texts: Iterable[list[str]] = ([f"{number:.{digits}g}" for number in numbers] for digits in range(6, 18))
+    return next(words for words in texts if len(set(words)) == len(numbers))
+
+
+def _format_dates(days: Sequence[float]) -> list[str]:
+    """Format different dates; with their days since 1970 if they are less than a second apart."""
+    texts = [_format_date(day) for day in days]
+    return texts if len(set(texts)) == len(days) else _format_numbers(days)
 
 
 def _format_date(days: float) -> str:

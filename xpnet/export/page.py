@@ -308,8 +308,9 @@ def describe_columns(plain: Any, names: Sequence[str] | None) -> dict[str, list[
 
     Examples
     --------
-    >>> columns = [{"kind": "category", "name": "sex", "values": ["f", "m"], "missing": False, "rare": False}]
-    >>> describe_columns(columns, ("sex=f", "sex=m"))["choices"]
+    >>> from xpnet.data.columns import to_plain
+    >>> sex = CategoryColumn("sex", ("f", "m"), missing=False, rare=False)
+    >>> describe_columns(to_plain([sex]), sex.inputs)["choices"]
     [{'name': 'sex', 'inputs': [0, 1], 'options': ['f', 'm', 'another'], 'median': None}]
     """
     choices: list[dict[str, Any]] = []
@@ -324,6 +325,8 @@ def describe_columns(plain: Any, names: Sequence[str] | None) -> dict[str, list[
     for column in columns:
         inputs = list(range(first, first + len(column.inputs)))
         first += len(inputs)
+        if getattr(column, "bins", None) or getattr(column, "signed", False):
+            continue  # each input has a slider of its own
         if isinstance(column, CategoryColumn):
             others = [*(["missing"] if column.missing else []), *(["rare or unknown"] if column.rare else ["another"])]
             choice = {"name": column.name, "inputs": inputs, "options": [*column.values, *others], "median": None}
