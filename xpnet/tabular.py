@@ -30,6 +30,8 @@ FEWEST_FOLDS = 4  # so that a few members leave out no more than a quarter of th
 LONE_FOLDS = 5  # of a single member
 BATCH_SIZES = {1_500: 32, 3_000: 64, 12_000: 128}  # below these numbers of rows
 LARGEST_BATCH_SIZE = 256
+HIDDEN = {10_000: (128, 128)}  # units of the hidden layers, below these numbers of rows
+WIDEST_HIDDEN = (256, 256)
 WARMUP = 0.1  # the fraction of all steps in which the learning rate rises
 
 
@@ -42,7 +44,7 @@ class Recipe:
     members
         Number of networks.
     hidden
-        Number of units of each hidden layer.
+        Number of units of each hidden layer; None: by the number of rows.
     dropout
         Dropout rate of the hidden layers.
     lr
@@ -58,13 +60,19 @@ class Recipe:
     """
 
     members: int = 8
-    hidden: tuple[int, ...] = (128, 128)
+    hidden: tuple[int, ...] | None = None
     dropout: float = 0.15
     lr: float = 5e-3
     weight_decay: float = 0.02
     epochs: int = 50
     patience: int = 15
     batch_size: int | None = None
+
+    def choose_hidden(self, n: int) -> tuple[int, ...]:
+        """Choose the number of units of each hidden layer for n rows."""
+        if self.hidden is not None:
+            return self.hidden
+        return next((sizes for rows, sizes in HIDDEN.items() if n < rows), WIDEST_HIDDEN)
 
     def choose_batch_size(self, n: int) -> int:
         """Choose the number of examples in a minibatch for n rows."""
@@ -78,10 +86,12 @@ def make_folds(
 ) -> list[np.ndarray]:
     """Divide n rows into folds of about equal size, and return those that the members leave out.
 
+    With fewer rows than members, several members leave out the same row.
+
     Parameters
     ----------
     n
-        Number of rows.
+        Number of rows, at least 2.
     members
         Number of members.
     rng
@@ -96,15 +106,15 @@ def make_folds(
     >>> [fold.tolist() for fold in make_folds(6, 4, np.random.default_rng(0))]
     [[0, 3], [1, 2], [5], [4]]
     """
-    folds = max(members, FEWEST_FOLDS) if members > 1 else LONE_FOLDS
     units, unit_of_row = (n, np.arange(n)) if groups is None else _number_groups(groups)
+    folds = min(max(members, FEWEST_FOLDS) if members > 1 else LONE_FOLDS, units)
     order = rng.permutation(units)
     if classes is not None and groups is None:
         order = order[np.argsort(classes[order], kind="stable")]
     fold_of_unit = np.empty(units, np.intp)
     fold_of_unit[order] = np.arange(units) % folds
     fold = fold_of_unit[unit_of_row]
-    return [np.flatnonzero(fold == k).astype(np.int32) for k in range(members)]
+    return [np.flatnonzero(fold == k % folds).astype(np.int32) for k in range(members)]
 
 
 def _number_groups(groups: Any) -> tuple[int, np.ndarray]:
@@ -131,6 +141,34 @@ def make_scaling(x: np.ndarray, y: np.ndarray | None) -> Scaling:
     return Scaling(mean, np.ones_like(mean), y.mean(axis=0, dtype=np.float64)[None], np.where(std > 0, std, 1.0))
 
 
+def make_members(x: np.ndarray, y: np.ndarray, recipe: Recipe, classes: int | None = None, **settings: Any) -> Ensemble:
+    """Make the members, with initial weights.
+
+    Parameters
+    ----------
+    x
+        Encoded inputs (n, n_in).
+    y
+        Classes (n,), or targets (n,) or (n, k).
+    recipe
+        It says how many members there are, and what they look like.
+    classes
+        Number of classes; None for a regression.
+    settings
+        Further arguments of `Ensemble`: `seed`, `backend`, `device`.
+    """
+    n_out = y.reshape(len(y), -1).shape[1] if classes is None else classes
+    return Ensemble(
+        [x.shape[1], *recipe.choose_hidden(len(x)), n_out],
+        recipe.members,
+        activation="relu",
+        task="regression" if classes is None else "classification",
+        dropout=recipe.dropout,
+        standardize=True,
+        **settings,
+    )
+
+
 def train_members(
     ensemble: Ensemble, x: np.ndarray, y: np.ndarray, recipe: Recipe, folds: Sequence[np.ndarray], **options: Any
 ) -> list[History]:
@@ -139,7 +177,7 @@ def train_members(
     Parameters
     ----------
     ensemble
-        The members, with ``standardize=True``.
+        The members, from `make_members`.
     x
         Encoded inputs (n, n_in).
     y
