@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xpnet.core.optimizers.adam import AdamW
+from xpnet.core.optimizers.sgd import SGD
 from xpnet.core.scaling import Scaling
 from xpnet.core.schedules import Cosine
 from xpnet.ensemble import Ensemble
+from xpnet.inspection.predict import predict
 from xpnet.training.callbacks import EarlyStopping
 from xpnet.training.history import History
 
@@ -196,7 +198,7 @@ def train_members(
     monitor = "validation_cost" if is_regression else "validation_calibrated_log_loss"
     metrics = [] if is_regression else ["calibrated_log_loss"]
     rng = np.random.default_rng(ensemble.seeds[0])
-    histories = ensemble.train(
+    ensemble.train(
         (x, y),
         recipe.epochs,
         recipe.choose_batch_size(len(x)),
@@ -208,4 +210,30 @@ def train_members(
         metrics=[*metrics, *options.pop("metrics", [])],
         **options,
     )
-    return histories
+    for network in ensemble:
+        network.reset_optimizer(SGD())  # AdamW's averages would make files three times as large
+    if not is_regression:
+        ensemble.calibrate((x, y), rows=folds)
+    return ensemble.histories
+
+
+def predict_out_of_fold(ensemble: Ensemble, x: np.ndarray, folds: Sequence[np.ndarray]) -> np.ndarray:
+    """Predict each row by the members that have not learnt from it, (n, n_targets), on the host. Synchronizes.
+
+    Rows that no member has left out are NaN.
+
+    Parameters
+    ----------
+    ensemble
+        The trained members, whose probabilities are calibrated.
+    x
+        The encoded inputs that they were trained on, (n, n_in).
+    folds
+        The rows that each member left out.
+    """
+    views = ensemble._views
+    total, members = np.zeros((len(x), views[0].model.n_targets)), np.zeros((len(x), 1))
+    for view, fold in zip(views, folds):
+        total[fold] += view.backend.to_numpy(predict(view.calibrated, x[fold]))
+        members[fold] += 1
+    return np.divide(total, members, out=np.full_like(total, np.nan), where=members > 0)

@@ -1,4 +1,4 @@
-"""`TableClassifier` and `TableRegressor`: the recipe of `xpnet.tabular` on tables, as estimators."""
+"""`TableClassifier` and `TableRegressor`: the recipe of `xpnet.tabular`, from a table to predictions of its targets."""
 
 import copy
 from collections.abc import Sequence
@@ -11,18 +11,27 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.validation import check_is_fitted
 
-from xpnet.backends.base import Backend
 from xpnet.backends.choose import backend_of, to_host
 from xpnet.core.arrays import Array
+from xpnet.data.weights import check_some_weight
 from xpnet.ensemble import Ensemble
 from xpnet.estimators.architecture import choose_backend, parse_hidden_sizes
 from xpnet.estimators.base import BaseModel
 from xpnet.estimators.checkpoints import require_seed
 from xpnet.estimators.inputs import move_to, parse_sample_weight, same_place, validate_targets
+from xpnet.estimators.regressor import drop_single_output
 from xpnet.estimators.settings import make_random_state
 from xpnet.estimators.tables import TableEncoder, check_table
-from xpnet.estimators.targets import MULTICLASS, MULTILABEL, Classification, Labels, Regression, learn_labels
-from xpnet.tabular import Recipe, make_folds, make_members, train_members
+from xpnet.estimators.targets import (
+    MULTICLASS,
+    MULTILABEL,
+    Classification,
+    Labels,
+    Regression,
+    is_numeric,
+    learn_labels,
+)
+from xpnet.tabular import BINS, Recipe, make_folds, make_members, predict_out_of_fold, train_members
 from xpnet.training.checkpointing import Every
 from xpnet.wording.checks import check_lengths, count, yes_or_no
 from xpnet.wording.hints import explain_arguments
@@ -34,22 +43,23 @@ MAX_SEED = np.iinfo(np.int32).max
 class TableData(NamedTuple):
     """The checked arguments of a fit, on the host, without rows of weight 0."""
 
-    table: Any  # (n, n_features), a DataFrame of pandas or an array
+    table: Any  # (n, n_features): a DataFrame of pandas, or an array
     problem: Classification | Regression
-    y: np.ndarray  # classes (n,), or numbers (n,) or (n, k)
-    weight: np.ndarray | None  # (n,)
-    target: str  # its name
+    y: np.ndarray  # class numbers (n,), or targets (n,) or (n, n_outputs)
+    weight: np.ndarray | None  # (n,), those of the classes included
+    rows: np.ndarray  # (n,): which rows of X they are
+    rows_of_x: int
 
 
 @dataclass(eq=False, repr=False)
 class TableParameters:
     """The parameters of both, exactly as the user gave them."""
 
-    members: int = 8
+    members: int = Recipe.members
     _: KW_ONLY
     hidden_layer_sizes: Any = None
     max_epochs: int = Recipe.epochs
-    bins: int = 32
+    bins: int = BINS
     categories: Sequence[str] = ()
     n_jobs: int | None = None
     random_state: Any = None
@@ -62,6 +72,7 @@ class BaseTableModel(TableParameters, BaseModel):
     """Base class of `TableClassifier` and `TableRegressor`."""
 
     _fitted_model: ClassVar[tuple[str, type]] = "ensemble_", Ensemble
+    _numeric: ClassVar[bool]  # whether targets are numbers, rather than labels
 
     # Set by `fit`
     encoder_: TableEncoder
@@ -79,18 +90,17 @@ class BaseTableModel(TableParameters, BaseModel):
         every: Every | None = None,
         resume: bool = False,
     ) -> Self:
-        """Fit the encoder and the networks to a table and targets.
+        """Fit the encoder to a table, and the networks to its targets.
 
         Parameters
         ----------
         X : DataFrame or array of shape (n_samples, n_features)
-            The table: of pandas, of another library with ``to_pandas()``, or an array of any library. Arrays on a
-            device come to the host to be encoded.
+            The table, as `TableEncoder` takes it; or an array of any library, which comes to the host to be encoded.
         y : array of shape (n_samples,) or (n_samples, n_outputs)
             Targets: labels or numbers.
         sample_weight : array of shape (n_samples,), optional
-            Weights of the rows, at least 0. Rows of weight 0 are left out. The fold that a member leaves out counts
-            without weights.
+            Weights of the rows, at least 0; rows of weight 0 are left out. They count in training, and not where
+            members are judged by their folds.
         checkpoint, every, resume
             A file for the whole training, when to write it, and whether to resume the training in it, as in
             `xpnet.Ensemble.train`: bit for bit, with the same number of threads. `random_state` must be a whole number.
@@ -107,38 +117,25 @@ class BaseTableModel(TableParameters, BaseModel):
         FileExistsError, CheckpointError
             If there is a checkpoint and `resume` is not given; if it is damaged, or holds another training.
         """
-        recipe, threads = self._parse_recipe(), choose_threads(self.n_jobs)
-        progress = yes_or_no("progress", self.progress)
+        recipe, options = self._parse_recipe(), self._parse_options()
         if checkpoint is not None:
             require_seed(checkpoint, self.random_state)
+        options |= {"checkpoint": checkpoint, "every": every, "resume": resume}
+        seed = int(make_random_state(self.random_state).randint(MAX_SEED))
         stand_in = copy.copy(self)  # scikit-learn's checks set `n_features_in_` and `feature_names_in_` on it
         data = self._check(stand_in, X, y, sample_weight)
-        encoder = TableEncoder(self.categories, bins=self.bins).fit(data.table)
+        encoder, labels = TableEncoder(self.categories, bins=self.bins).fit(data.table), data.problem.labels
         x = encoder.transform(data.table)
-        seed = int(make_random_state(self.random_state).randint(MAX_SEED))
-        labels = data.problem.labels
-        classes = None if labels is None else data.y
+        classes, n_classes = (None, None) if labels is None else (data.y, len(labels.classes))
         folds = make_folds(len(x), recipe.members, np.random.default_rng(seed), classes=classes)
-        backend = choose_backend(self, backend_of(X))  # type: ignore[arg-type]
-        n_classes = None if labels is None else len(labels.classes)
+        backend = choose_backend(self, backend_of(X))
         ensemble = make_members(x, data.y, recipe, n_classes, seed=seed, backend=backend)
-        describe_table(ensemble, encoder, labels, data.target)
-        train_members(
-            ensemble,
-            x,
-            data.y,
-            recipe,
-            folds,
-            sample_weight=data.weight,
-            checkpoint=checkpoint,
-            every=every,
-            resume=resume,
-            threads=threads,
-            progress=progress,
-        )
-        fitted = {"encoder_": encoder, "ensemble_": ensemble}
-        if labels is not None:
-            fitted |= {"_labels": labels, "classes_": labels.classes}
+        name_columns(ensemble, encoder, labels, y)
+        train_members(ensemble, x, data.y, recipe, folds, sample_weight=data.weight, **options)
+        found = predict_out_of_fold(ensemble, x, folds)
+        out_of_fold = np.full((data.rows_of_x, found.shape[1]), np.nan, found.dtype)
+        out_of_fold[data.rows] = found
+        fitted = {"encoder_": encoder, "ensemble_": ensemble, **self._name_results(data.problem, out_of_fold)}
         self.__dict__ = {**vars(stand_in), **fitted}  # at once: an interrupt comes before it or after it
         return self
 
@@ -148,38 +145,67 @@ class BaseTableModel(TableParameters, BaseModel):
         check_is_fitted(self)
         return max(map(len, self.ensemble_.histories))
 
+    # What differs between labels and numbers
+
+    def _learn(self, y: np.ndarray) -> Classification | Regression:
+        """Learn which labels y holds, or check its numbers."""
+        raise NotImplementedError
+
+    def _name_results(self, problem: Any, out_of_fold: np.ndarray) -> dict[str, Any]:
+        """List further fitted attributes."""
+        raise NotImplementedError
+
+    # Checks
+
     def _parse_recipe(self) -> Recipe:
         hidden = None if self.hidden_layer_sizes is None else tuple(parse_hidden_sizes(self.hidden_layer_sizes))
         members, epochs = count("members", self.members, 1), count("max_epochs", self.max_epochs, 1)
         return Recipe(members=members, epochs=epochs, hidden=hidden)
 
+    def _parse_options(self) -> dict[str, Any]:
+        """Check the parameters that are arguments of `Ensemble.train`."""
+        n_jobs, threads = self.n_jobs, "auto"
+        if n_jobs is not None:
+            if not isinstance(n_jobs, (int, np.integer)) or isinstance(n_jobs, bool) or n_jobs == 0:
+                raise ValueError(f"n_jobs={n_jobs!r} must be a number of threads, -1 for one on each core, or None")
+            threads = int(joblib.effective_n_jobs(n_jobs))
+        return {"threads": threads, "progress": yes_or_no("progress", self.progress)}
+
     def _check(self, stand_in: Any, X: Any, y: Any, sample_weight: Any) -> TableData:
-        """Check the arguments of `fit`."""
-        if y is None:
-            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
+        """Check the arguments of `fit`, and leave out rows of weight 0."""
+        if y is None:  # in the words of scikit-learn
+            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
         table = check_table(stand_in, to_host(X), reset=True)
-        target = getattr(y, "name", None)
-        y = validate_targets(y, numeric=not isinstance(self, ClassifierMixin))
-        check_lengths("X", len(table), "y", len(y))
-        sample_weight = parse_sample_weight(sample_weight, len(table))
-        if sample_weight is not None and not sample_weight.all():
-            rows = np.flatnonzero(sample_weight)
+        y = validate_targets(y, numeric=self._numeric)
+        n = len(table)
+        check_lengths("X", n, "y", len(y))
+        weight, rows = parse_sample_weight(sample_weight, n), np.arange(n)
+        if weight is not None and not weight.all():
+            check_some_weight(float(weight.max()), "X")
+            rows = np.flatnonzero(weight)
             table = table.iloc[rows] if hasattr(table, "iloc") else table[rows]
-            y, sample_weight = y[rows], sample_weight[rows]
+            y, weight = y[rows], weight[rows]
         problem = self._learn(y)
         class_weight = problem.weigh_classes(y, partial=False)
-        weights = [weight for weight in (sample_weight, class_weight) if weight is not None]
-        weight = np.prod(weights, axis=0) if weights else None
-        return TableData(table, problem, problem.encode(y), weight, target if isinstance(target, str) else "target")
+        if class_weight is not None:
+            weight = class_weight if weight is None else weight * class_weight
+        return TableData(table, problem, problem.encode(y), weight, rows, n)
 
-    def _learn(self, y: np.ndarray) -> Classification | Regression:
-        """Learn what kind of targets y holds."""
-        raise NotImplementedError
+    # Predicting
 
     def _encode(self, X: Any) -> np.ndarray:
-        """Turn a table into the inputs of the networks."""
+        """Turn a table into inputs of the networks."""
         check_is_fitted(self)
         return self.encoder_.transform(check_table(self, to_host(X), reset=False))
+
+    def _move_to(self, X: Any, result: Any) -> Any:
+        """Move a result to where X lies; texts stay on the host."""
+        home, backend = backend_of(X), self.ensemble_.backend
+        if same_place(home, backend) or (isinstance(result, np.ndarray) and not is_numeric(result)):
+            return result
+        return move_to(result, home)
+
+    # scikit-learn's protocols
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "ensemble_")
@@ -193,16 +219,74 @@ class BaseTableModel(TableParameters, BaseModel):
 @explain_arguments
 @dataclass(eq=False, repr=False)
 class TableClassifier(ClassifierMixin, BaseTableModel):
-    """Predicts classes from a table, without tuning.
+    """Predict classes from a table of numbers, texts, dates and missing values, without tuning.
+
+    A `TableEncoder` with bins turns the table into numbers, and an ensemble of small networks learns from them. Each
+    member leaves out a part of the rows, its fold, and keeps the epoch that is best on it. The folds calibrate the
+    probabilities, so no rows are given up for that.
+
+    It needs pandas, the extra ``tables``.
 
     Parameters
     ----------
     members
-        Number of networks.
+        Number of networks. Fewer are faster and a little less accurate.
+    hidden_layer_sizes
+        Number of units of each hidden layer: one number, or a list. None chooses by the number of rows.
+    max_epochs
+        Maximum number of epochs; the learning rate falls until then. A member stops earlier if its fold shows no
+        improvement.
+    bins
+        As in `TableEncoder`; 0 leaves numbers in one column.
+    categories
+        Columns whose values are categories, though they are numbers or dates, as in `TableEncoder`.
+    n_jobs
+        Number of threads for the members on a CPU; -1 for one on each core. None chooses by the cores that the process
+        may use and the size of the networks. The same number gives the same results bit for bit.
+    random_state
+        Draws folds, initial weights and minibatches: a number, a `numpy.random.RandomState`, or None for NumPy's global
+        one.
+    progress
+        Whether to show a bar on standard error, and a line per epoch on standard output.
+    backend, device
+        Where the networks compute, as in `xpnet.Network`. Unless given, it is where X lies, and NumPy for tables.
+    class_weight
+        Weights of the classes in training, {label: number}; or "balanced", so that all classes have the same total
+        weight.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The labels.
+    encoder_ : TableEncoder
+        The encoder, which knows what is done with each column.
+    ensemble_ : Ensemble
+        The networks, which can do more: `save` writes a file that the ``xpnet`` command reads.
+    oof_proba_ : ndarray of shape (n_samples, n_classes)
+        Out-of-fold probabilities: each row of the X of `fit`, predicted by the members that left it out. NaN for rows
+        of weight 0, and with ``members=1`` for those that it learnt from.
+    n_features_in_ : int
+        Number of columns of the table.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Their names, if they have some.
+    n_iter_ : int
+        Number of epochs of the member that was trained longest.
+
+    Examples
+    --------
+    >>> import pandas
+    >>> from sklearn.datasets import load_wine
+    >>> wine = load_wine(as_frame=True)
+    >>> table = wine.data.assign(hue=pandas.cut(wine.data.hue, 3, labels=["low", "mid", "high"]))
+    >>> classifier = TableClassifier(random_state=0).fit(table[::2], wine.target[::2])
+    >>> classifier.score(table[1::2], wine.target[1::2]) > 0.95
+    True
     """
 
     _: KW_ONLY
     class_weight: Any = None
+
+    _numeric = False
 
     def predict(self, X: Any) -> Any:
         """Predict the class of each row.
@@ -215,14 +299,13 @@ class TableClassifier(ClassifierMixin, BaseTableModel):
         Returns
         -------
         array of shape (n_samples,)
-            The most probable classes: a NumPy array, or numbers in the library of X.
+            The most probable classes: numbers in the library of X, on its device; NumPy arrays for tables and texts.
         """
         x = self._encode(X)
-        view = self.ensemble_[0].view
-        return move_result(self._labels.decode(self.ensemble_.predict_proba(x), view), X, view.backend)
+        return self._move_to(X, self._labels.decode(self.ensemble_.predict_proba(x), self.ensemble_[0].view))
 
     def predict_proba(self, X: Any) -> Array:
-        """Predict the probability of each class.
+        """Predict the probability of each class: the mean over the members, calibrated.
 
         Parameters
         ----------
@@ -235,10 +318,10 @@ class TableClassifier(ClassifierMixin, BaseTableModel):
             In the order of `classes_`.
         """
         x = self._encode(X)
-        return move_result(self.ensemble_.predict_proba(x), X, self.ensemble_.backend)
+        return self._move_to(X, self.ensemble_.predict_proba(x))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Compute the accuracy of predictions.
+        """Compute the accuracy of predictions, by `sklearn.metrics.accuracy_score`, on the host.
 
         Parameters
         ----------
@@ -256,26 +339,49 @@ class TableClassifier(ClassifierMixin, BaseTableModel):
         if labels.kind == MULTILABEL:
             raise ValueError(f"y has shape {y.shape}, several labels for each row; give one class for each row")
         if len(labels.classes) < 2:
-            raise ValueError(f"y holds one class, {labels.classes[0]!r}; give at least two classes")
+            raise ValueError(f"y has one class, {labels.classes.tolist()[0]!r}; give rows of at least two classes")
         labels = replace(labels, kind=MULTICLASS)  # an output for each class, also if there are two
         return Classification(labels, "log_loss", self.class_weight)
+
+    def _name_results(self, problem: Classification, out_of_fold: np.ndarray) -> dict[str, Any]:
+        labels = problem.labels
+        return {"_labels": labels, "classes_": labels.classes, "oof_proba_": out_of_fold}
 
 
 @explain_arguments
 @dataclass(eq=False, repr=False)
 class TableRegressor(RegressorMixin, BaseTableModel):
-    """Predicts numbers from a table, without tuning, with error bars.
+    """Predict numbers from a table of numbers, texts, dates and missing values, without tuning.
 
-    Parameters, attributes and methods are those of `TableClassifier`, except as follows.
+    It works as `TableClassifier` does, and has the same parameters except `class_weight`, the same attributes except
+    `classes_`, and the same methods except `predict_proba`. Several targets are predicted together.
 
     Parameters
     ----------
-    members
-        Number of networks.
+    members, hidden_layer_sizes, max_epochs, bins, categories, n_jobs, random_state, progress, backend, device
+        As in `TableClassifier`.
+
+    Attributes
+    ----------
+    oof_prediction_ : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        Out-of-fold predictions: each row of the X of `fit`, predicted by the members that left it out. NaN for rows of
+        weight 0, and with ``members=1`` for those that it learnt from.
+    encoder_, ensemble_, n_features_in_, feature_names_in_, n_iter_
+        As in `TableClassifier`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> X, y = load_diabetes(return_X_y=True, as_frame=True, scaled=False)
+    >>> regressor = TableRegressor(random_state=0).fit(X[::2], y[::2])
+    >>> regressor.score(X[1::2], y[1::2]) > 0.4
+    True
     """
 
+    _numeric = True
+
     def predict(self, X: Any) -> Any:
-        """Predict numbers.
+        """Predict numbers: the mean over the members.
 
         Parameters
         ----------
@@ -285,13 +391,13 @@ class TableRegressor(RegressorMixin, BaseTableModel):
         Returns
         -------
         array of shape (n_samples,) or (n_samples, n_outputs)
-            A NumPy array, or one in the library of X.
+            In the library of X, on its device; NumPy arrays for tables.
         """
         x = self._encode(X)
-        return move_result(self.ensemble_.predict(x), X, self.ensemble_.backend)
+        return self._move_to(X, self.ensemble_.predict(x))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Compute R² of predictions.
+        """Compute R² of predictions, by `sklearn.metrics.r2_score`, on the host.
 
         Parameters
         ----------
@@ -309,27 +415,15 @@ class TableRegressor(RegressorMixin, BaseTableModel):
         problem.check(y)
         return problem
 
-
-def choose_threads(n_jobs: Any) -> int | str:
-    """Choose the number of threads; see `Ensemble.train`."""
-    if n_jobs is None:
-        return "auto"
-    if not isinstance(n_jobs, (int, np.integer)) or isinstance(n_jobs, bool) or n_jobs == 0:
-        raise ValueError(f"n_jobs={n_jobs!r} must be a number of threads, -1 for a thread on each core, or None")
-    return int(joblib.effective_n_jobs(n_jobs))
+    def _name_results(self, problem: Regression, out_of_fold: np.ndarray) -> dict[str, Any]:
+        return {"oof_prediction_": drop_single_output(out_of_fold)}
 
 
-def describe_table(ensemble: Ensemble, encoder: TableEncoder, labels: Labels | None, target: str) -> None:
-    """Tell the networks about the table, as `xpnet train` does; so the command reads the file of `Ensemble.save`."""
-    notes: dict[str, Any] = {"columns": encoder.columns_, "target": target}
+def name_columns(ensemble: Ensemble, encoder: TableEncoder, labels: Labels | None, y: Any) -> None:
+    """Note the columns and the target in the networks, as ``xpnet train`` does, which then reads their file."""
+    name = getattr(y, "name", None)
+    notes: dict[str, Any] = {"target": name if isinstance(name, str) else "y", "columns": encoder.columns_}
     notes["labels"] = [] if labels is None else [str(label) for label in labels.classes]
     ensemble.feature_names = encoder.get_feature_names_out()
     for network in ensemble:
         network.notes = dict(notes)
-
-
-def move_result(result: Any, X: Any, backend: Backend) -> Any:
-    """Move a result to where X lies, from the place of a backend; texts stay on the host."""
-    home = backend_of(X)
-    is_text = isinstance(result, np.ndarray) and result.dtype.kind not in "biuf"
-    return result if is_text or same_place(home, backend) else move_to(result, home)

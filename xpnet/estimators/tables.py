@@ -120,7 +120,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : DataFrame or array of shape (n_samples, n_features)
-            The table: of pandas, of another library with ``to_pandas()``, or a NumPy array.
+            The table: of pandas; of another library with ``to_pandas()`` or Arrow's ``__arrow_c_stream__``; or a NumPy
+            array.
         y : None
             Not used.
 
@@ -270,8 +271,13 @@ def check_table(estimator: Any, X: Any, *, reset: bool) -> Any:
         remedy = f"install it with: {install_command('tables')}"
         raise ImportError(f"{type(estimator).__name__} needs pandas ({error}); {remedy}") from error
     refuse_masks_and_units(X, "X")
-    if not isinstance(X, pandas.DataFrame) and hasattr(X, "to_pandas"):
-        X = X.to_pandas()
+    if not isinstance(X, pandas.DataFrame):
+        if hasattr(X, "to_pandas"):
+            X = X.to_pandas()
+        elif hasattr(X, "__arrow_c_stream__"):
+            import pyarrow
+
+            X = pyarrow.table(X).to_pandas()
     if reset or hasattr(estimator, "n_features_in_"):
         is_frame = isinstance(X, pandas.DataFrame)
         options: dict[str, Any] = {"dtype": None, "ensure_all_finite": "allow-nan"}
