@@ -134,13 +134,29 @@ def choose_rows(folds: Sequence[np.ndarray], n: int, rng: np.random.Generator) -
     return [np.sort(rng.permutation(rows)[:least]) for rows in others]
 
 
+def weigh_rows(rows: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Choose as many of some rows, each about as often as its weight demands: metrics of these are weighted.
+
+    Examples
+    --------
+    >>> weigh_rows(np.array([4, 5, 6]), np.array([0.0, 0.0, 0.0, 0.0, 1.0, 2.0, 0.0]))
+    array([4, 5, 5])
+    """
+    edges = np.cumsum(weight[rows])
+    if edges[-1] == 0:
+        return rows
+    return rows[np.searchsorted(edges, (np.arange(len(rows)) + 0.5) / len(rows) * edges[-1])]
+
+
 def make_scaling(x: np.ndarray, y: np.ndarray | None) -> Scaling:
     """Make the scaling of all members: inputs are centred, and the targets of a regression, (n, k), standardized."""
     mean = x.mean(axis=0, dtype=np.float64)[None]
     if y is None:
         return Scaling(mean, np.ones_like(mean))
-    std = y.std(axis=0, dtype=np.float64)[None]
-    return Scaling(mean, np.ones_like(mean), y.mean(axis=0, dtype=np.float64)[None], np.where(std > 0, std, 1.0))
+    y_mean, y_std = (moment[None] for moment in (y.mean(axis=0, dtype=np.float64), y.std(axis=0, dtype=np.float64)))
+    rounding = np.finfo(np.float32).eps * np.abs(y_mean)  # so that a constant is predicted where all targets are one
+    smallest = np.where(rounding > 0, rounding, 1.0)
+    return Scaling(mean, np.ones_like(mean), y_mean, np.where(np.ptp(y, axis=0) > 0, y_std, smallest))
 
 
 def make_members(x: np.ndarray, y: np.ndarray, recipe: Recipe, classes: int | None = None, **settings: Any) -> Ensemble:
@@ -172,7 +188,13 @@ def make_members(x: np.ndarray, y: np.ndarray, recipe: Recipe, classes: int | No
 
 
 def train_members(
-    ensemble: Ensemble, x: np.ndarray, y: np.ndarray, recipe: Recipe, folds: Sequence[np.ndarray], **options: Any
+    ensemble: Ensemble,
+    x: np.ndarray,
+    y: np.ndarray,
+    recipe: Recipe,
+    folds: Sequence[np.ndarray],
+    sample_weight: np.ndarray | None = None,
+    **options: Any,
 ) -> list[History]:
     """Train the members, each on the rows outside its fold, and calibrate the ensemble by their folds.
 
@@ -188,6 +210,8 @@ def train_members(
         How to train.
     folds
         The rows that each member leaves out.
+    sample_weight
+        The weight of each row, (n,). The calibration is of the rows as they are.
     options
         Further arguments of `Ensemble.train`.
     """
@@ -205,7 +229,8 @@ def train_members(
         Cosine(recipe.lr, warmup=WARMUP),
         optimizer=AdamW(weight_decay=recipe.weight_decay),
         rows=choose_rows(folds, len(x), rng),
-        validation_rows=folds,
+        validation_rows=folds if sample_weight is None else [weigh_rows(fold, sample_weight) for fold in folds],
+        sample_weight=sample_weight,
         callbacks=[EarlyStopping(recipe.patience, monitor=monitor)],
         metrics=[*metrics, *options.pop("metrics", [])],
         **options,

@@ -99,8 +99,8 @@ class BaseTableModel(TableParameters, BaseModel):
         y : array of shape (n_samples,) or (n_samples, n_outputs)
             Targets: labels or numbers.
         sample_weight : array of shape (n_samples,), optional
-            Weights of the rows, at least 0; rows of weight 0 are left out. They count in training, and not where
-            members are judged by their folds.
+            Weights of the rows, at least 0; rows of weight 0 are left out. They count in training, and where members
+            are judged by their folds, but not in the calibration.
         checkpoint, every, resume
             A file for the whole training, when to write it, and whether to resume the training in it, as in
             `xpnet.Ensemble.train`: bit for bit, with the same number of threads. `random_state` must be a whole number.
@@ -251,8 +251,7 @@ class TableClassifier(ClassifierMixin, BaseTableModel):
     backend, device
         Where the networks compute, as in `xpnet.Network`. Unless given, it is where X lies, and NumPy for tables.
     class_weight
-        Weights of the classes in training, {label: number}; or "balanced", so that all classes have the same total
-        weight.
+        Weights of the classes, {label: number}; or "balanced", so that all classes have the same total weight.
 
     Attributes
     ----------
