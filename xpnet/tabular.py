@@ -153,10 +153,10 @@ def make_scaling(x: np.ndarray, y: np.ndarray | None) -> Scaling:
     mean = x.mean(axis=0, dtype=np.float64)[None]
     if y is None:
         return Scaling(mean, np.ones_like(mean))
-    y_mean, y_std = (moment[None] for moment in (y.mean(axis=0, dtype=np.float64), y.std(axis=0, dtype=np.float64)))
-    rounding = np.finfo(np.float32).eps * np.abs(y_mean)  # so that a constant is predicted where all targets are one
-    smallest = np.where(rounding > 0, rounding, 1.0)
-    return Scaling(mean, np.ones_like(mean), y_mean, np.where(np.ptp(y, axis=0) > 0, y_std, smallest))
+    y_mean, y_std = y.mean(axis=0, dtype=np.float64)[None], y.std(axis=0, dtype=np.float64)[None]
+    rounding = np.finfo(np.float32).eps * np.where(y_mean == 0, 1.0, np.abs(y_mean))
+    # Where all targets are equal, they are predicted: the members' outputs are then multiplied by this
+    return Scaling(mean, np.ones_like(mean), y_mean, np.where(np.ptp(y, axis=0) > 0, y_std, rounding))
 
 
 def make_members(x: np.ndarray, y: np.ndarray, recipe: Recipe, classes: int | None = None, **settings: Any) -> Ensemble:
