@@ -228,3 +228,28 @@ def test_the_reader_of_the_page_computes_the_same(tmp_path, options):
     rows, notes = json.loads(done.stdout)
     np.testing.assert_allclose(rows, net.forward(X), rtol=1e-12 if net.dtype == "float64" else 1e-5)
     assert notes == {**net.notes, "scores": [None, None]}
+
+
+@pytest.mark.needs("pandas", "sklearn")
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
+def test_the_reader_of_the_page_encodes_rows_of_a_table():
+    import pandas
+
+    from xpnet.estimators import TableEncoder
+
+    frame = pandas.DataFrame({"mass": [1.5, np.nan, 4, 2, 8, 3], "children": [0, 1, 2, 0, 1, 9], "planet": "Earth"})
+    frame["seen"] = pandas.to_datetime(["2024-01-01", None, "2024-02-01", "2024-03-02", "2024-03-09", "2024-05-01"])
+    frame["sex"], frame["kind"] = [*"fmfmfm"], ["a", "a", None, None, "b", "c"]
+    encoders = [TableEncoder(bins=bins).fit(frame) for bins in (0, 3)]
+    new = frame.assign(
+        mass=[0, 20, 1.75, np.nan, 5, 8], sex=["m", "f", "?", None, "f", "m"], kind=[*"abcd", None, None]
+    )
+    days = (new["seen"] - pandas.Timestamp(0)) / pandas.Timedelta(days=1)
+    rows = json.loads(new.assign(seen=days).to_json(orient="records", double_precision=15))
+    functions = re.search(r"(?s)(function encode.*?)\nconsole\.log", PAGE)[1]
+    columns = json.dumps([encoder.columns_ for encoder in encoders])
+    program = f"const tables = {columns}.map((table) => {json.dumps(rows)}.map((row) => encode(table, row)));"
+    text = f"{functions}\n{program}\nconsole.log(JSON.stringify(tables));"
+    done = subprocess.run(["node", "-"], input=text, capture_output=True, text=True, check=True)
+    for encoder, x in zip(encoders, json.loads(done.stdout)):
+        np.testing.assert_allclose(x, encoder.transform(new), rtol=1e-6, atol=1e-6)

@@ -20,7 +20,7 @@ from xpnet.cli import main
 from xpnet.cli.data import read_training_data
 from xpnet.cli.holdout import HoldOut
 from xpnet.cli.tables import Columns, read_table
-from xpnet.data.columns import NumberColumn
+from xpnet.data.columns import Bins, CategoryColumn, DateColumn, NumberColumn, from_plain, to_plain
 
 pytestmark = [pytest.mark.needs("pandas"), pytest.mark.needs("pyarrow")]
 
@@ -1449,14 +1449,40 @@ def test_numbers_of_any_size_stay_small():
     from xpnet.estimators import TableEncoder
 
     largest = np.finfo(float).max
-    frame = pandas.DataFrame({"a": [-largest, largest, 0, 1, 5e-324, largest]})
-    encoder = TableEncoder(bins=5).fit(frame)
-    x = encoder.transform(frame)
-    assert np.isfinite(x).all()
-    assert np.abs(x).max() <= 3
-    order = np.argsort(frame["a"])
-    assert (np.diff(x[order], axis=0) >= 0).all()
-    assert encoder.columns_[0]["bins"]["edges"] == [-largest, 0, 5e-324, 1, largest]
+    for values in ([-largest, 0, 5e-324, 1, largest, largest], [-largest, 0.75 * largest, largest, largest]):
+        frame = pandas.DataFrame({"a": values})
+        encoder = TableEncoder(bins=5).fit(frame)
+        x = encoder.transform(frame)
+        assert np.isfinite(x).all()
+        assert np.abs(x).max() <= 3
+        assert (np.diff(x, axis=0) >= 0).all()
+        assert encoder.columns_[0]["bins"]["edges"] == values[:-1]
+        assert encoder.columns_[0]["median"] in (0.5, 0.875 * largest)
+
+
+@pytest.mark.needs("pandas", "sklearn")
+def test_bins_of_times_within_a_second_have_names_of_their_own():
+    import pandas
+
+    from xpnet.estimators import TableEncoder
+
+    times = pandas.to_datetime("2024-01-01") + pandas.to_timedelta(np.arange(9), unit="ms")
+    names = TableEncoder(bins=8).fit(pandas.DataFrame({"at": times})).get_feature_names_out()
+    assert len(set(names)) == 1 + 8 + 2 * 3
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (DateColumn("a", 0.0, False, "", False, (), Bins(1.0, (0.0, 1.0, 1e9))), "is too far for a date"),
+        (DateColumn("a", -1e300, False, "", False, ()), "is too far for a date"),
+        (CategoryColumn("a", ("b",), False, True, True), "is signed, but does not have two values alone"),
+        (CategoryColumn("a", ("b", "c"), True, False, True), "is signed, but does not have two values alone"),
+    ],
+)
+def test_columns_of_a_file_that_no_table_gives_are_refused(column, message):
+    with pytest.raises(ValueError, match=message):
+        from_plain(to_plain([column]))
 
 
 def test_a_network_is_trained_on_bins(capsys, folder):

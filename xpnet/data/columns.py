@@ -97,7 +97,7 @@ class Bins:
         edges = np.array(self.edges)
         widths = _subtract(edges[1:], edges[:-1])
         bins = np.searchsorted(edges[1:-1], values, side="right")
-        encoded = np.tri(len(widths), k=-1, dtype=np.float32)[bins]  # 1 in all bins before
+        encoded = (np.arange(len(widths)) < bins[:, None]).astype(np.float32)  # 1 in all bins before
         inside = _divide(_subtract(values, edges[bins]), widths[bins])
         encoded[np.arange(len(values)), bins] = np.clip(inside, -1, 2)
         return [scaled, encoded]
@@ -467,7 +467,7 @@ def _column_from_plain(plain: Any) -> Column:
     if isinstance(column, DateColumn):
         _check_date(column)
     if isinstance(column, CategoryColumn) and column.signed and not column.has_two:
-        raise ValueError(f"{plain!r} in the columns of its notes is signed, but has not just two values")
+        raise ValueError(f"{plain!r} in the columns of its notes is signed, but does not have two values alone")
     return column
 
 

@@ -31,8 +31,8 @@ from xpnet.wording.checks import install_command, list_names
 class TableEncoder(TransformerMixin, BaseEstimator):
     """Turn a table into numbers for a network: the columns of texts one-hot, dates as numbers, missing values filled.
 
-    This is what ``xpnet train`` does with a table. Without `bins`, numbers and dates stay as they are, so give the
-    network ``standardize=True``.
+    This is what ``xpnet train`` does with a table. Numbers and dates stay as they are, so give the network
+    ``standardize=True``. With `bins`, all columns are small, and the network learns better if it does not scale them.
 
     - **Numbers** have their median in place of missing values, and a second column that marks these, if there are any
       in training. Texts such as "1.234,5" or "12 %" are numbers if all in the column are.
@@ -216,10 +216,11 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         """
         if not isinstance(net, Network):
             raise TypeError(f"net is of type {type(net).__name__}; give a Network, from Network.load")
-        if "columns" not in net.notes:
+        columns = from_plain(net.notes.get("columns", []))
+        if not name_inputs(columns):
             raise ValueError("net has no columns in its notes; xpnet train writes them when it is trained on a table")
         encoder = cls()
-        encoder.columns_ = to_plain(from_plain(net.notes["columns"]))
+        encoder.columns_ = to_plain(columns)
         return encoder
 
     def _limits(self) -> Limits:
