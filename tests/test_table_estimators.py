@@ -20,13 +20,13 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import parametrize_with_checks
-from test_estimators_among_others import names_in
+from test_estimators_among_others import read_strings
 
 from xpnet import CheckpointError, Ensemble
 from xpnet.estimators import TableClassifier, TableEncoder, TableRegressor
 from xpnet.wording.errors import BackendError
 
-SMALL: dict[str, Any] = {"members": 4, "hidden_layer_sizes": 8, "max_epochs": 20, "random_state": 0, "n_jobs": 1}
+SMALL: dict[str, Any] = {"members": 4, "hidden_layer_sizes": 16, "max_epochs": 60, "random_state": 0, "n_jobs": 1}
 FEW = {**SMALL, "max_epochs": 2}
 RNG = np.random.default_rng(0)
 NUMBERS = RNG.normal(size=(60, 3))
@@ -63,7 +63,7 @@ def test_classes_of_any_kind_from_a_table_with_holes(classes, dtype):
     assert model.score(pets(), y) == accuracy_score(y, predicted) > 0.7
     assert model.feature_names_in_.tolist() == list(pets().columns)
     assert model.n_features_in_ == 5
-    assert 1 <= model.n_iter_ <= 20
+    assert 1 <= model.n_iter_ <= 60
 
 
 def test_numbers_from_a_table_with_holes():
@@ -95,9 +95,7 @@ def test_results_lie_where_x_lies(kind, place, backend):
     for method in methods:
         result = getattr(model, method)(x)
         assert type(result) is type(x)
-        np.testing.assert_allclose(
-            backend.to_numpy(result), getattr(expected, method)(NUMBERS), rtol=2e-2, atol=2e-2
-        )
+        np.testing.assert_allclose(backend.to_numpy(result), getattr(expected, method)(NUMBERS), rtol=2e-2, atol=2e-2)
     assert model.score(x, backend.asarray(y)) == pytest.approx(expected.score(NUMBERS, y), abs=0.05)
     there = kind(**SMALL, **place._asdict()).fit(pets(), y)
     assert there.ensemble_.backend.name == backend.name
@@ -135,13 +133,40 @@ def test_tables_of_other_libraries(wrap):
 
 def test_predictions_out_of_fold():
     """They are those of the members that left the rows out, so they are worse than those of rows known to all."""
-    model = TableRegressor(**{**SMALL, "max_epochs": 60}).fit(pets(), HEIGHT)
+    model = TableRegressor(**SMALL).fit(pets(), HEIGHT)
     assert 0.5 < r2_score(HEIGHT, model.oof_prediction_) < model.score(pets(), HEIGHT)
-    classifier = TableClassifier(**SMALL).fit(pets(), KINDS)
+    classifier = TableClassifier(**SMALL).fit(pets()[["length", "kind"]], KINDS)
     np.testing.assert_allclose(classifier.oof_proba_.sum(axis=1), 1, rtol=1e-5)
     assert accuracy_score(KINDS, classifier.classes_[classifier.oof_proba_.argmax(axis=1)]) > 0.8
     lone = TableRegressor(**{**FEW, "members": 1}).fit(pets(), HEIGHT)
     assert np.isfinite(lone.oof_prediction_).sum() == 12
+
+
+def test_error_bars_grow_with_the_noise():
+    x = np.random.default_rng(0).uniform(0, 3, size=(1200, 1))
+    y = 10 * x[:, 0] + x[:, 0] * np.random.default_rng(1).normal(size=1200)
+    model = TableRegressor(**{**SMALL, "max_epochs": 15}).fit(x[:600], y[:600])
+    mean, std = model.predict(x[600:], return_std=True)
+    np.testing.assert_array_equal(mean, model.predict(x[600:]))
+    small, large = (std[part].mean() for part in (x[600:, 0] < 1, x[600:, 0] > 2))
+    assert large > 2 * small
+    for level, tolerance in ((0.5, 0.08), (0.9, 0.05)):
+        low, high = model.interval(x[600:], level)
+        assert abs(np.mean((low <= y[600:]) & (y[600:] <= high)) - level) < tolerance
+    with pytest.raises(ValueError, match="level=1.5"):
+        model.interval(x, 1.5)
+    with pytest.raises(ValueError, match="return_std=2 must be True or False"):
+        model.predict(x, return_std=2)
+
+
+def test_error_bars_of_several_targets_and_of_one_member():
+    both = np.stack([HEIGHT, 1000 - 5 * HEIGHT], axis=1)
+    model = TableRegressor(**FEW).fit(pets(), both)
+    mean, std = model.predict(pets(), return_std=True)
+    low, high = model.interval(pets())
+    assert mean.shape == std.shape == low.shape == high.shape == (60, 2)
+    lone = TableRegressor(**{**FEW, "members": 1}).fit(pets(), HEIGHT)
+    assert (lone.predict(pets(), return_std=True)[1] > 0).all()
 
 
 def test_rows_of_weight_zero_are_left_out():
@@ -173,11 +198,17 @@ def test_weights_of_classes_find_more_of_the_rare_class():
 @pytest.mark.parametrize("n", [2, 3, 9])
 def test_few_rows(n):
     table = pets(10)[-n:]
-    labels = np.array(["a", "b", "c"])[[*[0] * (n - 2), 1, 1 if n == 2 else 2]] if n > 2 else np.array(["a", "b"])
+    labels = np.array(["a", "b", "c"])[np.minimum(np.arange(n), 2)]
     classifier = TableClassifier(**{**FEW, "members": 8}).fit(table, labels)
     assert classifier.predict_proba(pets()).shape == (60, len(np.unique(labels)))
     assert np.isfinite(classifier.oof_proba_).all()
-    assert np.isfinite(TableRegressor(**{**FEW, "members": 8}).fit(table, np.arange(n)).predict(pets())).all()
+    regressor = TableRegressor(**{**FEW, "members": 8})
+    if n == 2:
+        with pytest.raises(ValueError, match=r"2 sample\(s\) while a minimum of 3 is required by TableRegressor"):
+            regressor.fit(table, np.arange(n))
+    else:
+        _, std = regressor.fit(table, np.arange(n)).predict(pets(), return_std=True)
+        assert (std > 0).all()
 
 
 def test_a_class_in_a_single_row():
@@ -199,7 +230,7 @@ def test_numbers_as_categories_and_bins():
     table = pets()[["length"]].assign(code=np.arange(60) % 4)
     model = TableRegressor(**FEW, categories=["code"], bins=0).fit(table, HEIGHT)
     assert model.encoder_.get_feature_names_out().tolist()[:3] == ["length", "length (missing)", "code=0"]
-    assert len(TableRegressor(**FEW, bins=4).fit(table, HEIGHT).encoder_.get_feature_names_out()) == 1 + 4 + 1 + 1 + 4
+    assert len(TableRegressor(**FEW, bins=4).fit(table, HEIGHT).encoder_.get_feature_names_out()) == 1 + 4 + 1 + 1 + 3
 
 
 def test_the_same_random_state_gives_the_same_networks():
@@ -217,7 +248,7 @@ def test_progress_and_threads(capsys):
     quiet = TableRegressor(**FEW).fit(pets(), HEIGHT)
     assert capsys.readouterr() == ("", "")
     loud = TableRegressor(**{**FEW, "n_jobs": -1}, progress=True).fit(pets(), HEIGHT)
-    assert "Epoch 2" in capsys.readouterr().out
+    assert "Epoch: 2 / 2" in capsys.readouterr().out
     np.testing.assert_allclose(loud.predict(pets()), quiet.predict(pets()), rtol=1e-5, atol=1e-6)
 
 
@@ -232,7 +263,7 @@ def test_in_pipelines_and_searches():
     vote = VotingClassifier([("one", TableClassifier(**FEW)), ("two", TableClassifier(**FEW))], voting="soft")
     assert vote.fit(NUMBERS, KINDS).predict(NUMBERS).shape == (60,)
     with sklearn.config_context(enable_metadata_routing=True):
-        model = TableRegressor(**FEW).set_fit_request(sample_weight=True)
+        model = TableRegressor(**FEW).set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
         assert cross_val_score(model, pets(), HEIGHT, params={"sample_weight": np.ones(60)}, cv=2).shape == (2,)
 
 
@@ -249,7 +280,7 @@ def test_clones_and_copies():
 def test_pickles_hold_arrays_and_plain_values(kind, y):
     model = kind(**FEW).fit(pets(), y)
     content = pickle.dumps(model)
-    ours = {name for name in names_in(content) if name.startswith("xpnet")}
+    ours = {name for name in read_strings(content) if name.startswith("xpnet")}
     assert ours == {"xpnet.estimators.table_models", "xpnet.estimators.tables"}
     loaded = pickle.loads(content)
     np.testing.assert_array_equal(loaded.predict(pets()), model.predict(pets()))
@@ -313,7 +344,11 @@ def test_a_fit_is_resumed(tmp_path):
         ({"random_state": "x"}, ValueError, "random_state='x' must be a whole number"),
         ({"progress": 2}, ValueError, "progress=2 must be True or False"),
         ({"backend": "tpu"}, BackendError, "backend='tpu' is unknown"),
-        ({"class_weight": {"bat": 2}}, ValueError, "class_weight names the class 'bat'; choose from 'cat', 'dog', 'eel'"),
+        (
+            {"class_weight": {"bat": 2}},
+            ValueError,
+            "class_weight names the class 'bat'; choose from 'cat', 'dog', 'eel'",
+        ),
     ],
 )
 def test_a_wrong_parameter_changes_nothing(options, error, message):
@@ -334,7 +369,8 @@ def test_a_wrong_parameter_changes_nothing(options, error, message):
         (TableClassifier, KINDS[:9], "X has 60 examples and y has 9; they must match"),
         (TableClassifier, None, "requires y to be passed, but the target y is None"),
         (TableRegressor, np.where(np.arange(60) == 3, np.nan, HEIGHT), "Input y contains NaN"),
-        (TableRegressor, KINDS, "could not convert string to float: 'dog'"),
+        (TableRegressor, KINDS, "y holds <U3, such as 'cat'; give numbers, or use a classifier for labels"),
+        (TableRegressor, KINDS.astype(object), "could not convert string to float: 'cat'"),
     ],
 )
 def test_wrong_targets_are_refused(kind, y, message):

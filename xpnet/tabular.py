@@ -237,8 +237,7 @@ def train_members(
     )
     for network in ensemble:
         network.reset_optimizer(SGD())  # AdamW's averages would make files three times as large
-    if not is_regression:
-        ensemble.calibrate((x, y), rows=folds)
+    ensemble.calibrate((x, y), rows=folds)
     return ensemble.histories
 
 

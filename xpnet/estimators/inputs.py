@@ -128,8 +128,8 @@ def validate_targets(y: Any, *, numeric: bool) -> np.ndarray:
 
 
 def _check_targets(y: Any, numeric: bool) -> np.ndarray:
-    options: dict[str, Any] = {"dtype": "numeric" if numeric else None, "input_name": "y"}
-    return check_array(to_host(y), ensure_2d=False, **options)
+    y = check_array(to_host(y), ensure_2d=False, dtype=None, input_name="y")
+    return y.astype(np.float64) if numeric and y.dtype.kind == "O" else y
 
 
 def _simplify_targets(y: Any, numeric: bool) -> Any:

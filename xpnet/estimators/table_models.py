@@ -37,6 +37,7 @@ from xpnet.wording.checks import check_lengths, count, yes_or_no
 from xpnet.wording.hints import explain_arguments
 
 Self = TypeVar("Self", bound="BaseTableModel")
+FEWEST_NUMBERS = 3  # rows of a regression, so that errors out of fold calibrate it
 MAX_SEED = np.iinfo(np.int32).max
 
 
@@ -189,6 +190,8 @@ class BaseTableModel(TableParameters, BaseModel):
         class_weight = problem.weigh_classes(y, partial=False)
         if class_weight is not None:
             weight = class_weight if weight is None else weight * class_weight
+        if weight is not None and np.ptp(weight) == 0:
+            weight = None
         return TableData(table, problem, problem.encode(y), weight, rows, n)
 
     # Predicting
@@ -375,25 +378,55 @@ class TableRegressor(RegressorMixin, BaseTableModel):
     >>> regressor = TableRegressor(random_state=0).fit(X[::2], y[::2])
     >>> regressor.score(X[1::2], y[1::2]) > 0.4
     True
+    >>> low, high = regressor.interval(X[1::2], level=0.9)
+    >>> bool(0.8 < ((low <= y[1::2]) & (y[1::2] <= high)).mean() < 1)
+    True
     """
 
     _numeric = True
 
-    def predict(self, X: Any) -> Any:
+    def predict(self, X: Any, return_std: bool = False) -> Any:
         """Predict numbers: the mean over the members.
 
         Parameters
         ----------
         X : DataFrame or array of shape (n_samples, n_features)
             A table with the columns of that in `fit`.
+        return_std
+            Whether to return the standard deviation of the targets around the predictions as well.
 
         Returns
         -------
-        array of shape (n_samples,) or (n_samples, n_outputs)
-            In the library of X, on its device; NumPy arrays for tables.
+        array, or a pair of arrays
+            Shape (n_samples,), or (n_samples, n_outputs) for several targets; in the library of X, on its device; NumPy
+            arrays for tables.
         """
         x = self._encode(X)
-        return self._move_to(X, self.ensemble_.predict(x))
+        if not yes_or_no("return_std", return_std):
+            return self._move_to(X, self.ensemble_.predict(x))
+        mean, std = self.ensemble_.predict(x, return_std=True)
+        return self._move_to(X, mean), self._move_to(X, std)
+
+    def interval(self, X: Any, level: float = 0.9) -> tuple[Array, Array]:
+        """Predict the interval that holds the target with a probability of `level`.
+
+        It is as wide as the errors out of fold demand, of rows with predictions like this one.
+
+        Parameters
+        ----------
+        X : DataFrame or array of shape (n_samples, n_features)
+            As in `predict`.
+        level
+            The probability, above 0 and below 1.
+
+        Returns
+        -------
+        low, high
+            Two arrays of the shape that `predict` returns.
+        """
+        x = self._encode(X)
+        low, high = self.ensemble_.interval(x, level)
+        return self._move_to(X, low), self._move_to(X, high)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Compute R² of predictions, by `sklearn.metrics.r2_score`, on the host.
@@ -410,6 +443,10 @@ class TableRegressor(RegressorMixin, BaseTableModel):
         return self._score(r2_score, X, y, sample_weight)
 
     def _learn(self, y: np.ndarray) -> Regression:
+        if len(y) < FEWEST_NUMBERS:  # in the words of scikit-learn
+            raise ValueError(
+                f"Found array with {len(y)} sample(s) while a minimum of {FEWEST_NUMBERS} is required by TableRegressor."
+            )
         problem = Regression(1 if y.ndim == 1 else y.shape[1], "squared_error")
         problem.check(y)
         return problem
