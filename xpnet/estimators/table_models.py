@@ -443,10 +443,9 @@ class TableRegressor(RegressorMixin, BaseTableModel):
         return self._score(r2_score, X, y, sample_weight)
 
     def _learn(self, y: np.ndarray) -> Regression:
-        if len(y) < FEWEST_NUMBERS:  # in the words of scikit-learn
-            raise ValueError(
-                f"Found array with {len(y)} sample(s) while a minimum of {FEWEST_NUMBERS} is required by TableRegressor."
-            )
+        if (n := len(y)) < FEWEST_NUMBERS:  # in the words of scikit-learn
+            least = f"a minimum of {FEWEST_NUMBERS} is required by TableRegressor"
+            raise ValueError(f"Found array with {n} sample(s) while {least}.")
         problem = Regression(1 if y.ndim == 1 else y.shape[1], "squared_error")
         problem.check(y)
         return problem
