@@ -9,6 +9,9 @@ import joblib
 import numpy as np
 import pytest
 from helpers import Batches, Items, Place, assert_same, holds_digests, snapshot
+from scipy.optimize import minimize_scalar
+from scipy.special import softmax
+from sklearn.metrics import log_loss
 from test_activations import on
 from test_backprop import layers_of
 from test_dropout import expected as expected_mask
@@ -1050,7 +1053,6 @@ def test_an_ensemble_with_a_member_twice_has_no_calibration():
         ),
         (lambda net, few: net.predict_jacobian(X, "no"), "return_std='no' must be True or False"),
         (lambda net, few: Network([3, 1]).predict_jacobian(X), "predict_jacobian needs a regression, and the task is"),
-        (lambda net, few: Network([3, 1]).calibrate(few), "calibrate needs a regression, and the task is 'binary'"),
         (
             lambda net, few: Network([3, 1], task="regression").interval(X),
             "interval needs error bars, and this network ha",
@@ -1132,3 +1134,193 @@ def test_what_is_exported_is_not_calibrated_and_says_how_to_correct_it(cost, rem
     rows = corrections.T if cost == "mse" else corrections
     np.testing.assert_allclose(rows, np.broadcast_to(rows[0], rows.shape), atol=1e-9)
     assert np.abs(rows[0]).max() > 0.1
+
+
+# Probabilities, and their calibration
+
+
+def noisy_classes(task, factor, n=300):
+    """Weights that are `factor` times those that drew the classes: this is about the best temperature; and examples."""
+    rng, units = np.random.default_rng(3), {"binary": 1, "multilabel": 2}.get(task, 3)
+    w, x = rng.standard_normal((units, 2)), 2 * rng.standard_normal((n, 2))
+    if task == "classification":
+        y = (x @ w.T + rng.gumbel(size=(n, units))).argmax(axis=1)
+    else:
+        y = (x @ w.T + rng.logistic(size=(n, units)) > 0).astype(int)
+    return factor * w, x, y[:, 0] if task == "binary" else y
+
+
+def classifier(place, task, w, **options):
+    net = Network([2, len(w)], task=task, dtype="float64", seed=0, **{**place._asdict(), **options})
+    net.layers = [(w, np.zeros(len(w)))]
+    return net
+
+
+def probabilities(z, task, temperature=1.0):
+    return softmax(z / temperature, axis=-1) if task == "classification" else 1 / (1 + np.exp(-z / temperature))
+
+
+def mean_log_loss(y, p, task):
+    """By scikit-learn; the sum over the labels."""
+    if task != "multilabel":
+        return log_loss(y, p)
+    return sum(log_loss(y[:, k], p[:, k]) for k in range(y.shape[1]))
+
+
+def best_temperature(y, task, predict):
+    """By SciPy; `predict` maps a temperature to probabilities."""
+    found = minimize_scalar(lambda s: mean_log_loss(y, predict(np.exp(s)), task), bounds=(-1.6, 4.6), method="bounded")
+    return np.exp(found.x)
+
+
+@pytest.mark.on("jax")
+@pytest.mark.parametrize("task", ["classification", "binary", "multilabel"])
+@pytest.mark.parametrize("factor", [0.5, 6.0])
+def test_the_temperature_makes_the_log_loss_least(place, task, factor):
+    w, x, y = noisy_classes(task, factor)
+    net, z = classifier(place, task, w), x @ w.T
+    outputs, classes, cost = array(net, net.forward(x)), array(net, net.predict(x)), net.cost((x, y))
+    net.calibrate((x, y))
+    assert net.temperature == pytest.approx(best_temperature(y, task, lambda t: probabilities(z, task, t)), rel=1e-3)
+    assert net.temperature == pytest.approx(factor, rel=0.2)
+    p = array(net, net.predict_proba(x))
+    np.testing.assert_allclose(p, probabilities(z, task, net.temperature), rtol=1e-9)
+    np.testing.assert_allclose(array(net, net.predict_proba(x[0])), p[0], rtol=1e-9)
+    np.testing.assert_array_equal(array(net, net.predict(x)), classes)
+    np.testing.assert_array_equal(array(net, net.forward(x)), outputs)
+    assert net.cost((x, y)) == cost
+    if task != "multilabel":
+        scores = net.measure((x, y), metrics=["log_loss", "accuracy"])
+        assert (scores["cost"], scores["log_loss"]) == pytest.approx((cost, log_loss(y, p)), rel=1e-9)
+        assert scores["accuracy"] == net.accuracy((x, y)) == np.mean(classes == y)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("rows", "wrong", "temperature"), [(60, False, 0.2), (1, False, 0.2), (60, True, 100.0), (1, True, 100.0)]
+)
+def test_temperatures_have_bounds(place, dtype, rows, wrong, temperature):
+    """Where all examples are right, or all wrong; one class has none. Probabilities of 0 do no harm."""
+    w = np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 0.0]])
+    net, x = classifier(place, "classification", w).to(dtype=dtype), np.ones((rows, 2))
+    x[::2, 0] = -1.0
+    net.calibrate((x, ((x[:, 0] < 0) ^ wrong).astype(int)))
+    assert net.temperature == pytest.approx(temperature, rel=1e-5)
+    far = np.array([[1000.0, 0.0], [-1000.0, 0.0]])
+    np.testing.assert_array_equal(array(net, net.predict_proba(far)).argmax(axis=1), [0, 1])
+    assert np.isfinite(net.measure((far, [1, 0]), metrics=["log_loss"])["log_loss"])
+
+
+@pytest.mark.parametrize("task", ["classification", "binary"])
+def test_members_are_calibrated_by_the_rows_that_they_have_not_learnt_from(place, task):
+    """A row that two members have not seen is predicted by the mean of both; the last rows are left out."""
+    w, x, y = noisy_classes(task, 6.0)
+    ensemble = Ensemble.of([classifier(place, task, k * w) for k in (0.5, 1.0, 2.0)])
+    rows = [[*range(100), 100, 100], range(50, 180), np.arange(180, 280)]
+    ensemble.calibrate((x, y), rows=rows)
+
+    def predict(temperature):
+        p = [probabilities(k * (x @ w.T), task, temperature) for k in (0.5, 1.0, 2.0)]
+        return np.concatenate([p[0][:50], (p[0][50:101] + p[1][50:101]) / 2, p[1][101:180], p[2][180:280]])
+
+    assert ensemble.temperature == pytest.approx(best_temperature(y[:280], task, predict), rel=1e-3)
+    p = np.mean([probabilities(k * (x @ w.T), task, ensemble.temperature) for k in (0.5, 1.0, 2.0)], axis=0)
+    host = ensemble.backend.to_numpy
+    np.testing.assert_allclose(host(ensemble.predict_proba(x)), p, rtol=1e-9)
+    chosen = p.argmax(axis=1) if task == "classification" else (p > 0.5)[:, 0]
+    np.testing.assert_array_equal(host(ensemble.predict(x)), chosen)
+    scores = ensemble.measure((x, y), metrics=["log_loss", "accuracy"])
+    assert (scores["log_loss"], scores["accuracy"]) == pytest.approx((log_loss(y, p), np.mean(chosen == y)))
+    assert ensemble.accuracy((x, y)) == scores["accuracy"]
+    assert ensemble[0].temperature is None
+
+
+def test_without_rows_it_is_the_mean_of_all_members_that_is_calibrated():
+    w, x, y = noisy_classes("classification", 6.0)
+    ensemble = Ensemble.of([classifier(NUMPY, "classification", k * w) for k in (0.5, 2.0)])
+    ensemble[0].calibrate((x, y))  # which does not count
+    ensemble.calibrate((x, y))
+    best = best_temperature(
+        y, "classification", lambda t: np.mean([softmax(k * (x @ w.T) / t, axis=1) for k in (0.5, 2.0)], axis=0)
+    )
+    assert ensemble.temperature == pytest.approx(best, rel=1e-3)
+
+
+def test_a_temperature_is_kept_until_the_weights_change(place, tmp_path):
+    w, x, y = noisy_classes("classification", 6.0)
+    net = classifier(place, "classification", w)
+    ensemble = Ensemble.of([net, classifier(place, "classification", 2 * w)])
+    net.calibrate((x, y))
+    ensemble.calibrate((x, y))
+    for model in (net, ensemble):
+        model.save(tmp_path / "model")
+        twins = [model.copy(), model.to(dtype="float32"), pickle.loads(pickle.dumps(model)), copy.deepcopy(model)]
+        for twin in [*twins, type(model).load(tmp_path / "model", **place._asdict())]:
+            assert twin.temperature == model.temperature
+            p = [array(net, part.predict_proba(x)) for part in (twin, model)]
+            np.testing.assert_allclose(*p, rtol=1e-4, atol=1e-6)
+    assert Ensemble.of([*ensemble]).temperature == ensemble.temperature
+    net.train((x, y), epochs=1, lr=0.0, progress=False)
+    ensemble[1].w = ensemble[1].w
+    assert net.temperature is None
+    assert ensemble.temperature is None
+
+
+def test_only_rows_keep_calibrate_from_warning_of_training_data():
+    """Which all members have learnt from, or each from half of it."""
+    w, x, y = noisy_classes("classification", 1.0)
+    ensemble = Ensemble.of([classifier(NUMPY, "classification", w)] * 2)
+    folds = [np.arange(0, 300, 2), np.arange(1, 300, 2)]
+    ensemble.train((x, y), epochs=1, lr=0.01, validation_rows=folds, progress=False)
+    ensemble.calibrate((x, y), rows=folds)
+    consequence = "probabilities of those are too sure to correct others"
+    with pytest.warns(UserWarning, match=ON_TRAINED.format(50, "validation_data") + consequence + REMEDY):
+        ensemble.calibrate((x, y))
+
+
+def test_the_expected_calibration_error_worked_by_hand(place):
+    """In 15 bins up to 1/15, 2/15 ...: 0.6 in the 9th, of which 2 of 3 are right; 0.95 in the 15th, of which none is.
+
+    A confidence of 0.6 has class 1 with the probability 0.4, too. (3 |2/3 − 0.6| + 1 · 0.95) / 4 = 0.2875.
+    """
+    p, y = np.array([0.6, 0.6, 0.4, 0.95]), [1, 0, 0, 0]
+    binary = Network([1, 1], task="binary", dtype="float64", seed=0, **place._asdict())
+    binary.layers = [([[1.0]], [0.0])]
+    two = Network([1, 2], task="classification", dtype="float64", seed=0, **place._asdict())
+    two.layers = [([[0.0], [1.0]], [0.0, 0.0])]
+    for model in (binary, two, Ensemble.of([two, two])):
+        scores = model.measure((np.log(p / (1 - p))[:, None], y), metrics=["expected_calibration_error", "log_loss"])
+        assert scores["expected_calibration_error"] == pytest.approx(0.2875)
+        assert scores["log_loss"] == pytest.approx(log_loss(y, p))
+
+
+@pytest.mark.parametrize(
+    ("act", "message"),
+    [
+        (
+            lambda net, x, y: Network([2, 3], output_activation="tanh", seed=0).calibrate((x, y)),
+            "calibrate needs probabilities that add up to 1, and the output activation is 'tanh'; make a network",
+        ),
+        (
+            lambda net, x, y: classifier(NUMPY, "classification", 1e308 * np.ones((3, 2))).calibrate((x * 2, y)),
+            "calibrate needs finite predictions, and that for row . of validation_data",
+        ),
+        (
+            lambda net, x, y: Ensemble.of([net]).calibrate((x, y), rows=[[]]),
+            r"rows\[0\] is empty; give each member at least one row",
+        ),
+        (
+            lambda net, x, y: Ensemble.of([net]).calibrate((x, y), rows=[[300]]),
+            r"rows\[0\] goes from 300 to 300, but validation_data has 300 rows",
+        ),
+        (
+            lambda net, x, y: Ensemble.of([net]).calibrate(Batches(x, y, 50), rows=[[0]]),
+            "rows needs the number of examples beforehand; give validation_data as arrays",
+        ),
+        (lambda net, x, y: net.interval(x), "interval needs a regression, and the task is 'classification'"),
+    ],
+)
+def test_what_has_no_temperature_is_refused(act, message):
+    w, x, y = noisy_classes("classification", 1.0)
+    with pytest.raises(ValueError, match=f"^{message}"):
+        act(classifier(NUMPY, "classification", w), x, y)

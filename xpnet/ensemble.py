@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from xpnet.core.optimizers.base import Optimizer
     from xpnet.core.schedules import Schedule
     from xpnet.inspection.intervals import Bars, Coverage
+    from xpnet.inspection.view import View
     from xpnet.training.callback import Callback
     from xpnet.training.metrics import Metric
 
@@ -459,8 +460,8 @@ class Ensemble:
     def predict(self, x: Any, return_std: bool = False) -> Any:
         """Predict values by the mean over the members, or classes by the mean of their outputs.
 
-        For classes, the outputs of the members are averaged, and the class with the largest mean is predicted; so
-        confident members weigh more.
+        For classes, the probabilities of the members are averaged, and the class with the largest mean is predicted;
+        so confident members weigh more.
 
         Parameters
         ----------
@@ -482,16 +483,15 @@ class Ensemble:
         ValueError
             If `return_std` is given and the task is not a regression.
         """
-        first, xp, return_std = self[0], self.backend.xp, yes_or_no("return_std", return_std)
+        first, return_std = self[0], yes_or_no("return_std", return_std)
         if first.task != "regression":
             if return_std:
                 raise ValueError(
                     f"return_std=True needs a regression, and the task is {first.task!r}; "
                     "predict_proba(x, return_std=True) gives the spread of the probabilities"
                 )
-            outputs = self._compute_outputs(x)
+            mean, xp = self.predict_proba(x), self.backend.xp
             with self.backend.scope(first.dtype):
-                mean, _ = mean_and_std(outputs, xp)
                 return (
                     predictions(mean[None, :], first.task, xp)[0, ...]
                     if mean.ndim == 1
@@ -513,14 +513,20 @@ class Ensemble:
             return quantiles
         members = self._stack([shape_quantiles(bars_of_network(network.view).predict(x)) for network in self])
         with self.backend.scope(precision(members)):
-            return quantiles, xp.std(members, axis=0)
+            return quantiles, self.backend.xp.std(members, axis=0)
 
     @property
     def _bars(self) -> Bars:
         from xpnet.inspection.intervals import bars_of_ensemble
 
-        views, trained_on = [network.view for network in self], [network._trained_on for network in self]
-        return bars_of_ensemble(views, self.feature_names, self._calibration, trained_on)
+        trained_on = [network._trained_on for network in self]
+        return bars_of_ensemble(self._views, self.feature_names, self._calibration, trained_on)
+
+    @property
+    def _views(self) -> list[View]:
+        """The members, each with the calibration of the ensemble in place of its own."""
+        calibration = self._calibration
+        return [network.view._replace(calibration=calibration) for network in self]
 
     @property
     def calibration(self) -> np.ndarray | None:
@@ -532,27 +538,61 @@ class Ensemble:
         return None if calibration is None else calibration.errors
 
     @property
+    def temperature(self) -> float | None:
+        """The temperature for classes that `calibrate` found; None before, and after further training of a member."""
+        calibration = self._calibration
+        return None if calibration is None else calibration.temperature
+
+    @property
     def _calibration(self) -> Calibration | None:
         first, *others = (network._calibrations.get(len(self)) for network in self)
-        if first is None:
-            return None
-        same = (other is not None and np.array_equal(other.errors, first.errors) for other in others)
-        return first if all(same) else None
+        return first if first is not None and all(map(first.is_same, others)) else None
 
     @explain_arguments
-    def calibrate(self, validation_data: Any) -> None:
-        """Correct error bars or quantiles by the errors of the ensemble, as `Network.calibrate` does. Synchronizes.
+    def calibrate(self, validation_data: Any, rows: Sequence[Any] | None = None) -> None:
+        """Correct error bars, quantiles or probabilities of the ensemble, as `Network.calibrate` does. Synchronizes.
 
-        `predict` with `return_std` and `interval` are corrected; the members by themselves are not.
+        `predict` with `return_std` and `interval` are corrected; the members by themselves are not. For classes, all
+        members get one `temperature`, at which the log loss of the mean of their probabilities is least; this mean is
+        what `predict_proba` returns, and `predict` and `measure` go by.
 
         Parameters
         ----------
         validation_data
-            Any finite source of examples that no member has learnt from, such as (X, y).
-        """
-        from xpnet.inspection.intervals import calibrate
+            Any finite source of examples that no member has learnt from, such as (X, y); or, with `rows`, the training
+            data.
+        rows
+            For each member an array of the rows of `validation_data` that it has not learnt from, such as the
+            `validation_rows` of `train`: so all examples are used for training and for the calibration, too. Each is
+            predicted by the members in whose rows it is, and the mean of these predictions is compared with its target;
+            examples that are in no rows are left out.
 
-        calibration = calibrate(self._bars, validation_data)
+        Raises
+        ------
+        ValueError
+            As for `Network.calibrate`; or if `rows` is wrong.
+
+        Examples
+        --------
+        Four folds, of which each member leaves out one:
+
+        >>> x, noise = np.random.default_rng(0).normal(size=(2, 400, 3))
+        >>> y = (x[:, 0] + noise[:, 0] > 0).astype(int)
+        >>> folds = np.arange(400).reshape(4, 100)
+        >>> ensemble = Ensemble([3, 30, 2], members=4, activation="tanh", task="classification", seed=0)
+        >>> histories = ensemble.train((x, y), 100, 10, lr=0.3, validation_rows=folds, progress=False)
+        >>> ensemble.calibrate((x, y), rows=folds)
+        >>> round(ensemble.temperature)
+        2
+        """
+        from xpnet.inspection.calibration import calibrate, count_examples
+        from xpnet.training.prepare import parse_rows
+
+        bars = self._bars
+        source = bars.open(validation_data, "validation_data")
+        if rows is not None:
+            rows = parse_rows("rows", rows, len(self), count_examples(source), "validation_data")
+        calibration = calibrate(bars, source, rows)
         for network in self:
             network._calibrations = {**network._calibrations, len(self): calibration}
 
@@ -607,7 +647,10 @@ class Ensemble:
         ValueError
             For a regression, which has no probabilities.
         """
-        return self._spread([network.predict_proba(x) for network in self], return_std)
+        from xpnet.training.evaluate import require_classes
+
+        require_classes(self[0].view, "predict_proba")
+        return self._spread([predict(view.calibrated, x) for view in self._views], return_std)
 
     @explain_arguments
     def jacobian(self, x: Any, return_std: bool = False) -> Any:
@@ -802,6 +845,8 @@ class Ensemble:
         from xpnet.inspection.intervals import predict_points
 
         cost, xp = self[0].view.model.cost, self.backend.xp
+        if self[0].task != "regression":
+            return self.predict_proba(x)
         if cost.levels:
             return predict_points(self._bars, x)
         outputs = self._compute_outputs(x)

@@ -785,7 +785,7 @@ class Network:
         if yes_or_no("return_std", return_std):
             return self._predict_mean_and_std(x)
         if not self._model.cost.levels or self.calibration is None:
-            return predict(self.view, x, partial(_predict_from_outputs, self._model))
+            return predict(self.view.calibrated, x, partial(_predict_from_outputs, self._model))
         from xpnet.inspection.intervals import predict_quantiles
 
         return predict_quantiles(self._bars, x)
@@ -845,17 +845,23 @@ class Network:
 
     @property
     def calibration(self) -> np.ndarray | None:
-        """The sorted errors on the data of `calibrate`; None before, and after further training.
+        """The sorted errors of a regression on the data of `calibrate`; None before, and after further training.
 
         They are distances from the prediction in standard deviations, (n, n_targets, 1); or, for a cost of quantiles,
-        differences from each of them, (n, n_targets, n_levels).
+        differences from each of them, (n, n_targets, n_levels). Classes have a `temperature` instead.
         """
         calibration = self._calibrations.get(0)
         return None if calibration is None else calibration.errors
 
+    @property
+    def temperature(self) -> float | None:
+        """The temperature of a classification that `calibrate` found; None before, and after further training."""
+        calibration = self._calibrations.get(0)
+        return None if calibration is None else calibration.temperature
+
     @explain_arguments
     def calibrate(self, validation_data: Any) -> None:
-        """Correct error bars or quantiles by the errors on validation data, so that they cover what they state.
+        """Correct error bars, quantiles or probabilities by validation data, so that they say how often they are right.
 
         Synchronizes.
 
@@ -863,6 +869,12 @@ class Network:
         split conformal prediction; `predict_std` is multiplied by a factor, so that 68.3 % of the targets lie within
         one standard deviation; and `predict` shifts each quantile, and `measure` the median. A regression without error
         bars gets constant ones. `save` keeps the correction; training ends it.
+
+        For classes, it finds the `temperature` T between 0.2 and 100 that makes the log loss least if the weighted
+        inputs of the output layer are divided by it: above 1 for a network that is too sure (C. Guo et al., "On
+        Calibration of Modern Neural Networks", ICML 2017). `predict_proba` and the metrics of `measure` have these
+        probabilities then; the classes that `predict` returns stay the same, as do `forward` and the cost. Several
+        labels have one temperature.
 
         Parameters
         ----------
@@ -874,7 +886,8 @@ class Network:
         Raises
         ------
         ValueError
-            If the task is not a regression, or if there are too few examples for the levels of the quantiles.
+            If there are too few examples for the levels of the quantiles, or if the outputs of a classification are
+            not softmax.
 
         Examples
         --------
@@ -887,10 +900,20 @@ class Network:
           0.680   0.650           0.046
           0.900   0.880           0.030
           0.950   0.955           0.022
-        """
-        from xpnet.inspection.intervals import calibrate
 
-        self._calibrations = {**self._calibrations, 0: calibrate(self._bars, validation_data)}
+        A probability of 0.9 that is right for 3 of 4 examples:
+
+        >>> net = Network([1, 1], task="binary", seed=0)
+        >>> net.layers = [([[0]], [np.log(9)])]
+        >>> net.calibrate(([[0]] * 4, [1, 1, 1, 0]))
+        >>> round(net.temperature, 2), net.predict_proba([0]).round(2)
+        (2.0, array([0.75], dtype=float32))
+        """
+        from xpnet.inspection.calibration import calibrate
+
+        bars = self._bars
+        calibration = calibrate(bars, bars.open(validation_data, "validation_data"))
+        self._calibrations = {**self._calibrations, 0: calibration}
 
     @explain_arguments
     def coverage(self, data: Any, levels: Sequence[float] | None = None) -> Coverage:
@@ -990,6 +1013,8 @@ class Network:
     def predict_proba(self, x: Any) -> Array:
         """Predict probabilities, (n_out,) or (m, n_out): of each class, or of 1 for each sigmoid output.
 
+        They are the outputs; after `calibrate`, those at its `temperature`.
+
         Raises
         ------
         ValueError
@@ -998,7 +1023,7 @@ class Network:
         from xpnet.training.evaluate import require_classes
 
         require_classes(self.view, "predict_proba")
-        return predict(self.view, x)
+        return predict(self.view.calibrated, x)
 
     @explain_arguments
     def evaluate(self, test_data: Any) -> int:

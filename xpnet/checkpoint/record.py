@@ -100,7 +100,7 @@ def make_record(snapshot: Snapshot, to_numpy: Callable[[Array], np.ndarray]) -> 
     if snapshot.scaling is not None:
         arrays |= {f"scaling.{name}": array for name, array in snapshot.scaling._asdict().items() if array is not None}
     calibrations = {f"calibration.{members}": calibration for members, calibration in snapshot.calibrations.items()}
-    arrays |= {name: calibration.errors for name, calibration in calibrations.items()}
+    arrays |= {name: _array_of(calibration) for name, calibration in calibrations.items()}
     biases = {name: array[0] for name, array in arrays.items() if name.endswith(".b")}  # (n_out,), as users see them
     return Record(
         settings=snapshot.settings,
@@ -115,6 +115,11 @@ def make_record(snapshot: Snapshot, to_numpy: Callable[[Array], np.ndarray]) -> 
         validation_examples={name: calibration.examples for name, calibration in calibrations.items()} or None,
         provenance=snapshot.provenance.to_dict(),
     )
+
+
+def _array_of(calibration: Calibration) -> np.ndarray:
+    """Return the errors of a calibration, or its temperature, (1,)."""
+    return np.array([calibration.temperature]) if calibration.errors is None else calibration.errors
 
 
 def _name_arrays(prefix: str, state: State, with_optimizer: bool) -> Iterator[tuple[str, Array]]:
@@ -232,18 +237,35 @@ def scaling_of(record: Record) -> Scaling | None:
 def calibrations_of(record: Record, model: Model) -> dict[int, Calibration]:
     """Return the calibrations of a network, for ensembles by their number of members, or 0 for the network alone."""
     calibrations, examples = {}, validation_examples_of(record)
-    for name, errors in record.arrays.items():
+    for name, array in record.arrays.items():
         if not name.startswith("calibration."):
             continue
-        shape = (model.n_targets, max(1, len(model.cost.levels)))
-        if errors.shape[1:] != shape or not len(errors) or errors.dtype != np.float64 or model.task != "regression":
-            raise ValueError(f"{name} of shape {errors.shape} must be float64 errors of a regression, (n, *{shape})")
-        least = -np.inf if model.cost.levels else 0.0  # differences, or distances
-        if not (np.isfinite(errors).all() and errors.min() >= least and (errors[1:] >= errors[:-1]).all()):
-            raise ValueError(f"{name} must be finite numbers in increasing order, and distances at least 0")
-        check_errors(errors, model.cost.levels)
-        calibrations[int(name.removeprefix("calibration."))] = Calibration(errors, examples.get(name, len(errors)))
+        n = examples.get(name, len(array))
+        if model.task == "regression":
+            calibration = Calibration(_check_sorted(name, array, model), n)
+        else:
+            calibration = Calibration(None, n, temperature=_check_temperature(name, array))
+        calibrations[int(name.removeprefix("calibration."))] = calibration
     return calibrations
+
+
+def _check_sorted(name: str, errors: np.ndarray, model: Model) -> np.ndarray:
+    """Refuse what cannot be the errors of a calibration."""
+    shape = (model.n_targets, max(1, len(model.cost.levels)))
+    if errors.shape[1:] != shape or not len(errors) or errors.dtype != np.float64:
+        raise ValueError(f"{name} of shape {errors.shape} must be float64 errors of a regression, (n, *{shape})")
+    least = -np.inf if model.cost.levels else 0.0  # differences, or distances
+    if not (np.isfinite(errors).all() and errors.min() >= least and (errors[1:] >= errors[:-1]).all()):
+        raise ValueError(f"{name} must be finite numbers in increasing order, and distances at least 0")
+    check_errors(errors, model.cost.levels)
+    return errors
+
+
+def _check_temperature(name: str, array: np.ndarray) -> float:
+    """Refuse what cannot be the temperature of a calibration."""
+    if array.shape != (1,) or array.dtype != np.float64 or not 0 < array[0] < np.inf:
+        raise ValueError(f"{name} of shape {array.shape} must be the temperature of a classification, above 0, (1,)")
+    return float(array[0])
 
 
 def validation_examples_of(record: Record) -> dict[str, int]:

@@ -25,11 +25,18 @@ ONE_SIGMA = math.erf(math.sqrt(0.5))  # probability of a normal error of at most
 
 
 class Calibration(NamedTuple):
-    """The errors of predictions on validation data."""
+    """What corrects predictions, found on validation data: errors for a regression, a temperature for classes."""
 
-    errors: np.ndarray  # sorted
+    errors: np.ndarray | None  # sorted
     examples: int  # of the validation data; large ones have more than the errors that are kept
     known_rows: Mapping[str, Any] | None = None  # describes some of the validation data; stays in memory
+    temperature: float | None = None  # see `xpnet.core.temperature`
+
+    def is_same(self, other: "Calibration | None") -> bool:
+        """Tell whether another calibration corrects predictions in the same way."""
+        if other is None or self.temperature != other.temperature:
+            return False
+        return self.errors is other.errors or np.array_equal(self.errors, other.errors)  # type: ignore[arg-type]
 
 
 def compute_errors(y: np.ndarray, bars: np.ndarray, levels: Sequence[float]) -> np.ndarray:

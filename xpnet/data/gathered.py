@@ -4,6 +4,7 @@ While a network trains on one chunk, a thread gathers the next one. Targets and 
 device.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, TypeVar
@@ -163,16 +164,11 @@ def with_weight(source: Stored, weight: Any) -> Stored:
 
 
 def remember_rows(source: Stored) -> Stored:
-    """Let the network that trains on these examples, not scaled yet, know some of their rows, if it is a regression.
-
-    Synchronizes.
-    """
+    """Let the network that trains on these examples, not scaled yet, know some of their rows. Synchronizes."""
     (x, y, _), reader = source.examples, source.reader
-    if reader.model.task != "regression":
-        return source
     if isinstance(source, Resident):
         return replace(source, known_rows=read_known_rows(x, y, len(source), reader.backend))
-    index = choose_known_rows(len(source), reader.model.n_in + reader.model.n_targets)
+    index = choose_known_rows(len(source), reader.model.n_in + math.prod(y.shape[1:]))
     digests = digest_rows(source.inputs.read(index), take_on_host(y, index, reader.backend))
     return replace(source, known_rows=KnownRows(index, digests, len(source)))
 

@@ -65,11 +65,11 @@ def choose_known_rows(n: int, width: int) -> np.ndarray:
 
 
 def read_known_rows(x: Array, y: Array, examples: int | None, backend: Backend) -> KnownRows:
-    """Compute the digests of some rows of inputs (n, n_in) and targets (n, n_targets). Synchronizes.
+    """Compute the digests of some rows of inputs (n, n_in) and targets, (n, n_targets) or classes (n,). Synchronizes.
 
     They are on the host, or where `backend` computes. `examples` is the number of all examples.
     """
-    index = choose_known_rows(x.shape[0], x.shape[1] + y.shape[1])
+    index = choose_known_rows(x.shape[0], x.shape[1] + math.prod(y.shape[1:]))
     return KnownRows(index, digest_rows(*(take_on_host(part, index, backend) for part in (x, y))), examples)
 
 

@@ -238,8 +238,6 @@ def make_batches(batches: Iterable[Any], name: str, reader: Reader, per_epoch: i
         reader = reader.learn_names(batch[0][0], f"X of batch 0 of {name}")
     first = next(_read_batches(batch, name, reader))
     source = Batches(passes, reader._replace(warns=False), first.x.shape[0])
-    if reader.model.task != "regression":
-        return source
     in_epoch = passes.length() if per_epoch is None else per_epoch
     examples = None if in_epoch is None else in_epoch * source.first_size
     return replace(source, known_rows=read_known_rows(first.x, first.y, examples, reader.backend))

@@ -75,14 +75,14 @@ def take_apart(net: Network, scaling_dtype: str | None = None) -> list[Part]:
     ['scale', 'dense', 'activation', 'dropout', 'dense', 'activation']
     """
     view, parts = net.view, []
-    if net.calibration is not None:
+    if net.calibration is not None:  # probabilities are calibrated by other weights
         _warn_of_calibration(view.model.cost)
     dtype = scaling_dtype or view.dtype
     if dtype == "float32" and view.scaling is not None:
         _warn_of_rounding(view.scaling.exact)
     scaling = None if view.scaling is None else map_arrays(lambda array: cast(array, dtype), view.scaling.exact)
     with view.scope():
-        layers = map_arrays(lambda array: np.array(view.backend.to_numpy(array)), view.layers)
+        layers = map_arrays(lambda array: np.array(view.backend.to_numpy(array)), view.calibrated.layers)
     if view.model.scale is not None:
         parts.append(Part("scale", (np.asarray(view.model.scale, view.dtype),)))
     if scaling is not None:

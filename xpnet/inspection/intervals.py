@@ -1,8 +1,8 @@
-"""Intervals: how well error bars and quantiles cover the targets, and their calibration, of networks and ensembles."""
+"""Intervals: error bars and quantiles of networks and ensembles, and how well they cover the targets."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import NormalDist
@@ -16,7 +16,6 @@ from xpnet.core.arrays import Array, Namespace
 from xpnet.core.calibration import (
     ONE_SIGMA,
     Calibration,
-    check_errors,
     compute_errors,
     correct_points,
     correct_quantiles,
@@ -24,13 +23,13 @@ from xpnet.core.calibration import (
     find_error,
     find_shifts,
     rank_errors,
-    sort_errors,
 )
 from xpnet.core.costs import Cost
 from xpnet.core.dual import jvp
 from xpnet.core.minibatch import decode
-from xpnet.data.known_rows import LEAST_SHARE, KnownRows, choose_known_rows, digest_rows, estimate_known_share
+from xpnet.data.known_rows import LEAST_SHARE, digest_rows, estimate_known_share
 from xpnet.data.reader import Reader
+from xpnet.data.source import Source
 from xpnet.data.sources import make_source
 from xpnet.inspection.derivatives import value_and_jacobian
 from xpnet.inspection.predict import predict
@@ -71,6 +70,19 @@ class Coverage:
         skip = 0 if any(row["target"] for row in self.rows) else 1  # a single target needs no number
         lines = [[str(row["target"]), *(f"{row[name]:.3f}" for name in [*row][1:])] for row in self.rows]
         return [line[skip:] for line in (["target", "nominal", self.kind, "standard error"], *lines)]
+
+
+class Examined(NamedTuple):
+    """Some examples, and what was computed of their inputs, on the host."""
+
+    y: np.ndarray  # targets (n, n_targets), in float64
+    computed: list[np.ndarray]  # arrays (n, ...)
+    digests: np.ndarray  # (n,), by which the examples are recognized
+
+    @property
+    def bars(self) -> np.ndarray:
+        """The only array, (n, n_targets, k), in float64."""
+        return np.asarray(self.computed[0], np.float64)
 
 
 class Bars(NamedTuple):
@@ -139,6 +151,10 @@ class Bars(NamedTuple):
         """The correction factor of standard deviations, in a shape that broadcasts with theirs."""
         return 1.0 if self.errors is None else self.move(_drop_single(find_error(self.errors, ONE_SIGMA)))
 
+    def open(self, data: Any, name: str) -> Source:
+        """Open a source of examples, which each network scales by itself."""
+        return make_source(data, name, self.reader.unscaled())
+
     def require_regression(self, what: str) -> None:
         """Refuse a classification; `what` needs a regression."""
         if self.view.model.task != "regression":
@@ -200,35 +216,6 @@ def bars_of_ensemble(
     return Bars(views, views[0].reader._replace(feature_names=feature_names), True, calibration, trained_on)
 
 
-def calibrate(bars: Bars, validation_data: Any) -> Calibration:
-    """Compute the errors on validation data; see `Network.calibrate`. Synchronizes."""
-    bars.require_regression("calibrate")
-    y, predicted, digests = predict_targets(bars, validation_data, "validation_data")
-    errors = compute_errors(y, predicted, bars.levels)
-    if not np.isfinite(errors).all():
-        raise ValueError(_explain_infinite(bars, predicted))
-    errors = sort_errors(errors, bars.levels)
-    check_errors(errors, bars.levels)
-    warn_of_training_data(bars, digests, "validation_data", "errors on those are too small for intervals that hold")
-    errors.flags.writeable = False
-    index = choose_known_rows(len(y), bars.view.model.n_in + bars.view.model.n_targets)
-    return Calibration(errors, len(y), KnownRows(index, digests[index], len(y)).describe())
-
-
-def _explain_infinite(bars: Bars, predicted: np.ndarray) -> str:
-    """Say why errors in units of predicted standard deviations are infinite or NaN."""
-    if len(rows := np.argwhere(~np.isfinite(predicted))):
-        return (
-            f"calibrate needs finite predictions, and that for row {rows[0, 0]} of validation_data, counted from 0, is "
-            "infinite or NaN; scale the inputs as in training, or leave such examples out"
-        )
-    if bars.view.model.cost.has_std:
-        reason = "or nearly so; give standardize=True, or other initial weights"
-    else:
-        reason = 'as where all members of an ensemble agree; give cost="gaussian", or more members'
-    return f"calibrate divides errors by predicted standard deviations, and some for validation_data are 0, {reason}"
-
-
 def warn_of_training_data(bars: Bars, digests: np.ndarray, name: str, consequence: str) -> None:
     """Warn if many of the examples with these digests are those that the networks were trained on."""
     share = float(np.mean([estimate_known_share(known, digests) for known in bars.trained_on]))
@@ -239,27 +226,29 @@ def warn_of_training_data(bars: Bars, digests: np.ndarray, name: str, consequenc
         )
 
 
-def predict_targets(bars: Bars, data: Any, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the targets of any finite source, (n, n_targets), and predictions as bars, on the host in float64.
+def predict_targets(bars: Bars, source: Source) -> Examined:
+    """Read the examples of a source, and predict them as bars."""
+    return examine(bars, source, lambda x: [bars.predict(x)])
 
-    The third array has the digests of the examples, (n,).
-    """
-    view, reader = bars.view, bars.reader.unscaled()  # each network applies its own scaling
-    source, parts, digests = make_source(data, name, reader), [], []
-    with view.scope():
-        for block in source.blocks(2 * sum(view.model.sizes)):
-            _, y = decode(block.x, block.y, reader.encoding(), view.xp)
-            parts.append([reader.home(array).to_numpy(array) for array in (y, bars.predict(block.x))])
+
+def examine(bars: Bars, source: Source, compute: Callable[[Array], Sequence[Array]]) -> Examined:
+    """Read the examples of a source, and compute some arrays of the inputs, block by block. Synchronizes."""
+    reader, parts, digests = source.reader, [], []
+    with bars.view.scope():
+        for block in source.blocks(2 * sum(bars.view.model.sizes)):
+            _, y = decode(block.x, block.y, reader.encoding(), bars.view.xp)
+            parts.append([reader.home(array).to_numpy(array) for array in (y, *compute(block.x))])
             digests.append(digest_rows(*(reader.home(array).to_numpy(array) for array in (block.x, block.y))))
-    y, predicted = (np.concatenate([np.asarray(part, np.float64) for part in column]) for column in zip(*parts))
-    return y, predicted, np.concatenate(digests)
+    y, *computed = (np.concatenate(column) for column in zip(*parts))
+    return Examined(np.asarray(y, np.float64), computed, np.concatenate(digests))
 
 
 def measure_coverage(bars: Bars, data: Any, levels: Sequence[float] | None) -> Coverage:
     """Count the targets within intervals, or below quantiles; see `Network.coverage`. Synchronizes."""
     bars.require("coverage")
     levels = parse_levels(levels, bars.levels)
-    y, predicted, digests = predict_targets(bars, data, "data")
+    examples = predict_targets(bars, bars.open(data, "data"))
+    y, predicted, digests = examples.y, examples.bars, examples.digests
     warn_of_training_data(bars, digests, "data", "their coverage is not that of new examples")
     if bars.calibration is not None and estimate_known_share(bars.calibration.known_rows, digests) >= LEAST_SHARE:
         warn(
@@ -272,13 +261,13 @@ def measure_coverage(bars: Bars, data: Any, levels: Sequence[float] | None) -> C
     else:
         bounds = np.stack([_bound_errors(bars, level) for level in levels], axis=-1)
         are_covered = compute_errors(y, predicted, ()) <= bounds
-    examples = None if bars.calibration is None else bars.calibration.examples
+    calibrated_on = None if bars.calibration is None else bars.calibration.examples
     rows = [
         {
             "target": target,
             "nominal": level,
             "measured": float(measured),
-            "standard_error": coverage_error(level, len(y), examples),
+            "standard_error": coverage_error(level, len(y), calibrated_on),
         }
         for target, fractions in enumerate(are_covered.mean(axis=0))
         for level, measured in zip(levels, fractions)
@@ -317,7 +306,8 @@ def transform_targets(bars: Bars, data: Any) -> np.ndarray:
     their middle here. Synchronizes.
     """
     bars.require("calibration")
-    y, predicted, _ = predict_targets(bars, data, "data")
+    examples = predict_targets(bars, bars.open(data, "data"))
+    y, predicted = examples.y, examples.bars
     if bars.levels:
         edges = np.array([0.0, *bars.levels, 1.0])
         below = (y[..., None] > correct_quantiles(predicted, bars.shifts, bars.levels, np)).sum(axis=-1)

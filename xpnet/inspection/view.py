@@ -9,6 +9,7 @@ from xpnet.backends import Backend
 from xpnet.core.arrays import Array, Layers, Namespace
 from xpnet.core.calibration import Calibration, correct_points, find_shifts
 from xpnet.core.model import Model
+from xpnet.core.temperature import temper
 from xpnet.data.reader import Reader
 from xpnet.inspection.single_rows import SingleRows
 
@@ -37,7 +38,7 @@ class View(NamedTuple):
     single_rows
         Computes the outputs for single rows.
     calibration
-        The errors that correct its error bars or quantiles, if any.
+        What corrects its error bars, quantiles or probabilities, if anything.
     """
 
     model: Model
@@ -91,10 +92,19 @@ class View(NamedTuple):
     def choose_points(self, a: Array) -> Array:
         """Turn outputs in the units of the targets into one number for each target."""
         cost, xp = self.model.cost, self.xp
-        if self.calibration is None or not cost.levels:
+        if self.calibration is None or self.calibration.errors is None or not cost.levels:
             return cost.point(a, xp)
         shifts = self.backend.asarray(find_shifts(self.calibration.errors, cost.levels), self.output_dtype)
         return correct_points(xp.stack(cost.blocks(a, xp), axis=-1), shifts, cost, xp)
+
+    @property
+    def calibrated(self) -> View:
+        """The network whose outputs are the calibrated probabilities of a classification; itself without these."""
+        if self.calibration is None or self.calibration.temperature is None:
+            return self
+        with self.scope():
+            layers = temper(self.layers, self.calibration.temperature)
+        return self._replace(layers=layers, single_rows=SingleRows(), calibration=None)
 
     def scale_targets_back(self, y: Array) -> Array:
         """Bring standardized targets back to their units."""

@@ -122,10 +122,10 @@ def _predict_points(net: Any, data: Any, function: str) -> tuple[np.ndarray, np.
     if task != "regression":
         raise ValueError(f"{function} needs a regression, and the task of this network is {task!r}")
     cost.require_point("pictures")
-    y, predicted, _ = predict_targets(model._bars, data, "data")
+    examples = predict_targets(model._bars, model._bars.open(data, "data"))
     if not cost.levels:
-        return y, predicted[..., 0]
-    return y, correct_points(predicted, model._bars.shifts, cost, np)
+        return examples.y, examples.bars[..., 0]
+    return examples.y, correct_points(examples.bars, model._bars.shifts, cost, np)
 
 
 def _make_row(ax: Axes | None, n: int) -> tuple[Any, list[Axes]]:

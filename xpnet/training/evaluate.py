@@ -21,12 +21,13 @@ def measure(view: View, source: Source, metrics: Sequence[Metric] = (), bar: str
     """Compute the mean cost over the examples of a source, and metrics, by name. Synchronizes.
 
     The cost is the cost of the data alone, without penalties, on standardized targets, weighted by the examples'
-    weights if they have any. Metrics are computed on the original scale, not on the standardized one. `bar` labels a
-    progress bar, shown if it takes a noticeable time.
+    weights if they have any. Metrics are computed on the original scale, not on the standardized one, and of calibrated
+    probabilities if there are any. `bar` labels a progress bar, shown if it takes a noticeable time.
     """
     model, backend = view.model, view.backend
     evaluate_block = partial(_evaluate_block, model)
     measure_block = partial(_measure_block, model.task, tuple(metric.measure for metric in metrics))
+    calibrated = view.calibrated.layers
     sizes, weights, costs, parts = [], [], [], []
     with view.scope():
         encoding = source.reader.encoding()
@@ -37,6 +38,8 @@ def measure(view: View, source: Source, metrics: Sequence[Metric] = (), bar: str
             sizes.append(a.shape[0])
             weights.append(a.shape[0] if block.weight is None else view.xp.sum(block.weight))
             if metrics:
+                if calibrated is not view.layers:
+                    _, a, y = backend.call(evaluate_block, calibrated, encoding, block)
                 with view.output_scope():
                     a, y = view.choose_points(view.scale_back(a)), view.scale_targets_back(y)
                     parts.append(backend.call(measure_block, a, y))

@@ -19,8 +19,11 @@ import numpy as np
 from xpnet.backends import Backend
 from xpnet.core.arrays import Array, Namespace, positions
 from xpnet.core.scaling import Moments, column_sums, merge_moments, moments
+from xpnet.core.temperature import compute_log_loss
 from xpnet.wording.checks import count
 from xpnet.wording.errors import unless_stopped
+
+CONFIDENCE_BINS = 15  # of the expected calibration error
 
 
 class Metric(NamedTuple):
@@ -164,6 +167,27 @@ def top_k(k: int) -> Metric:
     return Metric(f"top_{k}", measure, _mean, ("classification",), outputs=k + 1, better="max")
 
 
+def _log_loss(y: Array, a: Array, task: str, xp: Namespace) -> tuple[Array]:
+    # Sigmoid outputs of several classes need not add up to 1
+    p = a / xp.sum(a, axis=-1, keepdims=True) if task == "classification" else a
+    return (compute_log_loss(y, p, task, xp),)
+
+
+def _calibration_errors(y: Array, a: Array, task: str, xp: Namespace) -> tuple[Array]:
+    """Sum, in each bin of the confidence, by how much it is below the number of examples that are right."""
+    confidence = xp.max(a, axis=-1) if task == "classification" else xp.maximum(a, 1 - a)[:, 0]
+    is_right = predictions(a, task, xp) == predictions(y, task, xp)
+    number = xp.clip(xp.ceil(confidence * CONFIDENCE_BINS), 1, CONFIDENCE_BINS)
+    errors = xp.astype(is_right, a.dtype) - confidence
+    bins = (xp.where(number == k, errors, xp.zeros_like(errors)) for k in range(1, CONFIDENCE_BINS + 1))
+    return (xp.stack([xp.sum(part) for part in bins]),)
+
+
+def _mean_calibration_error(parts: Sequence[tuple[Array, ...]], sizes: Sequence[int], backend: Backend) -> float:
+    total = np.sum([np.asarray(backend.to_numpy(part), np.float64) for (part,) in parts], axis=0)
+    return float(np.abs(total).sum()) / sum(sizes)
+
+
 # Temperatures between which the best one is found: from predictions that are far too sure to ones that are not enough
 TEMPERATURES = tuple(np.exp(np.linspace(-0.5, 2.5, 13)).tolist())
 
@@ -227,6 +251,15 @@ mean_squared_error = Metric("mean_squared_error", _squared_errors, _mean, better
 root_mean_squared_error = Metric("root_mean_squared_error", _squared_errors, _root_mean, better="min")
 r2 = Metric("r2", _deviations, _r2, ("regression",), better="max")
 
+log_loss = Metric("log_loss", _log_loss, _mean, ("classification", "binary"), better="min")
+# M. P. Naeini, G. Cooper and M. Hauskrecht, "Obtaining Well Calibrated Probabilities Using Bayesian Binning", AAAI 2015
+expected_calibration_error = Metric(
+    "expected_calibration_error",
+    _calibration_errors,
+    _mean_calibration_error,
+    ("classification", "binary"),
+    better="min",
+)
 calibrated_log_loss = Metric(
     "calibrated_log_loss", _log_losses, _least_log_loss, ("classification", "binary"), better="min"
 )
@@ -235,7 +268,7 @@ METRICS = {
     metric.name: metric
     for metric in (
         *(accuracy, correct, top_k(3), top_k(5)),
-        calibrated_log_loss,
+        *(log_loss, calibrated_log_loss, expected_calibration_error),
         *(mean_absolute_error, mean_squared_error, root_mean_squared_error, r2),
         # The same under short names, which histories then show
         *(mean_absolute_error._replace(name="mae"), mean_squared_error._replace(name="mse")),
