@@ -968,14 +968,35 @@ def test_a_deviation_that_is_not_above_0_is_refused(tmp_path: Path, name: str, v
         ("calibration.0", np.full((5, 1, 1), np.nan), "must be finite numbers"),
         ("calibration.1", np.ones((2, 1, 1)), "calibrate needs at least 3 examples, and there were 2"),
         ("calibration.01", np.ones((5, 1, 1)), "the tensor 'calibration.01' is not one of xpnet's"),
+        ("calibration.2.widths", np.ones((1, 2, 3)), "the tensor 'calibration.2.widths' is not one of xpnet's"),
+        (
+            "calibration.1.widths",
+            np.ones((2, 2, 3)),
+            r"calibration\.1\.widths of shape \(2, 2, 3\) must be float64 width",
+        ),
+        ("calibration.1.widths", np.ones((1, 2, 0)), "must be float64 widths"),
+        (
+            "calibration.1.widths",
+            np.zeros((1, 2, 3)),
+            "must be finite numbers, predictions in increasing order and wid",
+        ),
+        ("calibration.1.widths", np.array([[[2.0, 1.0], [1.0, 1.0]]]), "must be finite numbers, predictions in incre"),
     ],
 )
 def test_errors_of_a_calibration_that_cannot_be_are_refused(
     tmp_path: Path, name: str, errors: Any, message: str
 ) -> None:
     Network([3, 2], cost="gaussian").save(path := tmp_path / "net")
-    forge(path, lambda header, arrays: arrays.update({name: errors}))
+    has_errors = {"calibration.1": np.ones((5, 1, 1))} if name == "calibration.1.widths" else {}
+    forge(path, lambda header, arrays: arrays.update({**has_errors, name: errors}))
     refuse(path, message)
+
+
+@pytest.mark.parametrize("temperature", [[0.0], [np.inf], [np.nan], [2.0, 2.0], [[2.0]]], ids=str)
+def test_temperatures_that_cannot_be_are_refused(tmp_path: Path, temperature: Any) -> None:
+    Network([3, 2], task="classification").save(path := tmp_path / "net")
+    forge(path, lambda header, arrays: arrays.update({"calibration.0": np.array(temperature)}))
+    refuse(path, r"calibration\.0 of shape .* must be the temperature of a classification, above 0")
 
 
 @pytest.mark.parametrize(

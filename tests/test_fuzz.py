@@ -184,6 +184,7 @@ TENSORS = (
     *("evil", "optimizer.0", "optimizer.9", "optimizer.٣", "layers.9.w", "layers.0.w.x", "dropout.step", "\ud800"),
     *("scaling.y_std", "scaling.y_mean", "callbacks.0.best_state.layers.0.w", "callbacks.9.x.layers.0.w"),
     *(f"callbacks.{'9' * 5000}.x.layers.0.w", "callbacks.0.best.dropout.step", "calibration.1", "calibration.0"),
+    "calibration.1.widths",
 )
 KEYS = ("evil", "", "name", "norm", "optimizer", "momentum", "best_state")
 TYPES = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8"), "I32": np.dtype("<i4")}

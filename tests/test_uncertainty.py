@@ -928,15 +928,19 @@ def test_a_calibration_is_kept_until_the_weights_change(place, tmp_path):
         net.calibration[0] = 0.0
 
 
-def test_an_ensemble_keeps_its_calibration_in_its_members(tmp_path):
-    ensemble, (x, y) = bars(NUMPY, "gaussian", 2, 3), examples(20, 2)
-    ensemble.calibrate((x, y))
+@pytest.mark.parametrize("rows", [None, np.arange(120).reshape(3, 40)])
+def test_an_ensemble_keeps_its_calibration_in_its_members(tmp_path, rows):
+    """That out of fold has widths."""
+    ensemble, (x, y) = bars(NUMPY, "gaussian", 2, 3), examples(120, 2)
+    ensemble.calibrate((x, y), rows=rows)
     before = ensemble.predict(X, return_std=True)
     ensemble[1].calibrate((x, y))
     assert ensemble[0].calibration is None
     np.testing.assert_array_equal(ensemble.predict(X, return_std=True), before)
     ensemble.save(tmp_path / "ensemble")
-    for twin in (ensemble.copy(), Ensemble.of(ensemble), Ensemble.load(tmp_path / "ensemble")):
+    twins = ensemble.copy(), Ensemble.of(ensemble), pickle.loads(pickle.dumps(ensemble)), ensemble.to(dtype="float32")
+    np.testing.assert_allclose(twins[-1].interval(X), ensemble.interval(X), rtol=1e-4)
+    for twin in (*twins[:-1], Ensemble.load(tmp_path / "ensemble")):
         np.testing.assert_array_equal(twin.predict(X, return_std=True), ensemble.predict(X, return_std=True))
         np.testing.assert_array_equal(twin[1].predict_std(X), ensemble[1].predict_std(X))
         assert not np.array_equal(twin[1].calibration, twin.calibration)
@@ -964,7 +968,10 @@ def test_calibration_of_numbers_far_from_0():
 @pytest.mark.parametrize("members", [None, 3])
 @pytest.mark.parametrize(("cost", "targets"), [("gaussian", 2), ("mse", 1), ("quantile(0.1, 0.5, 0.9)", 1)])
 def test_derivatives_of_what_is_predicted_by_central_differences(place, cost, targets, members):
-    """Before and after a calibration: of the corrected standard deviations, and of quantiles that cross."""
+    """Before and after a calibration: of the corrected standard deviations, and of quantiles that cross.
+
+    Out of fold, standard deviations also depend on the predictions.
+    """
     model, h = bars(place, cost, targets, members), 1e-5 * np.eye(3)
     net = model if members is None else model[0]
     has_std = "quantile" not in cost
@@ -984,6 +991,10 @@ def test_derivatives_of_what_is_predicted_by_central_differences(place, cost, ta
     x, y = examples(20, targets)
     model.calibrate((x, y if has_std else 0.0 * y))  # equal targets make quantiles cross
     check(has_std)
+    if has_std and members is not None:
+        model.calibrate(examples(300, targets), rows=np.arange(300).reshape(3, 100))
+        assert len(np.unique(array(net, model.predict(X, True)[1]).round(9))) > targets
+        check(True)
     if not has_std:
         outputs, quantiles = array(net, net.forward(X)), array(net, model.predict(X))
         assert (np.diff(outputs) < 0).any()
@@ -1134,6 +1145,78 @@ def test_what_is_exported_is_not_calibrated_and_says_how_to_correct_it(cost, rem
     rows = corrections.T if cost == "mse" else corrections
     np.testing.assert_allclose(rows, np.broadcast_to(rows[0], rows.shape), atol=1e-9)
     assert np.abs(rows[0]).max() > 0.1
+
+
+# Out of fold: each member predicts the examples that it has not learnt from
+
+
+@pytest.mark.parametrize("targets", [1, 2])
+@pytest.mark.parametrize("cost", ["gaussian", "mse", "quantile(0.1, 0.5, 0.9)"])
+def test_intervals_end_at_errors_out_of_fold(place, cost, targets):
+    """Those of the members that have not seen an example, less what the mean of all three is better; see below.
+
+    49 examples have one width. The last of 50 is in no rows.
+    """
+    model, (x, y), (new, _) = bars(place, cost, targets, 3), examples(50, targets), examples(5, targets, 1)
+    rows = [range(20), np.arange(15, 35), [*range(35, 49), 40]]
+    unseen = np.array([np.isin(np.arange(49), part) for part in rows])
+
+    def predict(net, x):
+        mean = array(net, net.predict(x)).reshape(len(x), targets, -1)
+        return mean, array(net, net.predict_std(x)).reshape(len(x), targets) if cost == "gaussian" else mean[..., 0]
+
+    means, stds = (np.array(part) for part in zip(*(predict(net, x[:49]) for net in model)))
+    before = array(model, model.predict(new)).reshape(5, targets, -1)
+    spread = array(model, model.predict(new, True)[1]).reshape(5, targets, -1)
+    model.calibrate((x, y), rows=rows)
+    n, found = unseen.sum(axis=0)[:, None], np.array([array(model, end) for end in model.interval(new, 0.8)])
+    predicted = np.where(unseen[..., None, None], means, 0).sum(axis=0) / n[..., None]
+    if cost.startswith("quantile"):
+        errors = np.sort(y[:49, :, None] - predicted, axis=0)
+        edges = before[..., 0] + errors[4, :, 0], before[..., -1] + errors[44, :, -1]
+        np.testing.assert_allclose(found, np.reshape(edges, found.shape), rtol=1e-9)
+        return
+    seen = np.ma.masked_array(means[..., 0], np.broadcast_to(unseen[..., None], means[..., 0].shape))
+    variance = np.where(n == 1, seen.var(axis=0, ddof=1).filled(0.0), 0.0)
+    noise = np.where(unseen[..., None], stds**2, 0).sum(axis=0) / n if cost == "gaussian" else 1.0
+    std = np.sqrt(noise + variance) if cost == "gaussian" else np.ones((49, targets))
+    errors = np.abs(y[:49] - predicted[..., 0]) / std
+    part = ((1 / n - 1 / 3) * variance / std**2).mean(axis=0) / (errors**2).mean(axis=0)
+    units = np.sort(errors, axis=0) * np.sqrt(1 - part)
+    unit = spread[..., 0] if cost == "gaussian" else 1.0
+    edges = before[..., 0] - units[39] * unit, before[..., 0] + units[39] * unit
+    np.testing.assert_allclose(found, np.reshape(edges, found.shape), rtol=1e-9)
+    after = array(model, model.predict(new, return_std=True)[1]).reshape(5, targets)
+    np.testing.assert_allclose(after, np.broadcast_to(units[34] * unit, (5, targets)), rtol=1e-9)
+
+
+def noisy_numbers(n, seed):
+    """Numbers whose noise grows with them."""
+    rng = np.random.default_rng(seed)
+    x = rng.uniform(size=(n, 1))
+    return x, 5 * x[:, 0] + (0.2 + x[:, 0]) * rng.standard_normal(n)
+
+
+@pytest.mark.parametrize("cost", ["mse", "gaussian"])
+def test_intervals_out_of_fold_hold_on_new_data_and_follow_the_noise(cost):
+    """Of members that have learnt the noise of their examples by heart; without rows, they would be far too short."""
+    x, y = noisy_numbers(400, 0)
+    features = np.random.default_rng(1).standard_normal((1, 30))
+    x, (new, truth) = np.tanh(x * features), noisy_numbers(10_000, 2)
+    low, new = new[:, 0] < 0.3, np.tanh(new * features)
+    folds = np.arange(400).reshape(8, 50)
+    sizes = [30, 30, 1 + (cost == "gaussian")]
+    model = Ensemble(sizes, 8, cost=cost, task="regression", activation="tanh", standardize=True, seed=0)
+    model.train((x, y), 60, 20, 0.01, optimizer=Adam(), validation_rows=folds, progress=False)
+    model.calibrate((x, y), rows=folds)
+    for row in model.coverage((new, truth)).rows:
+        assert abs(row["measured"] - row["nominal"]) < 3 * row["standard_error"]
+    for part in (low, ~low):
+        (row,) = model.coverage((new[part], truth[part]), [0.9]).rows
+        assert 0.84 < row["measured"] < 0.95
+    lengths = np.subtract(*model.interval(new, 0.9)[::-1])
+    assert lengths[~low].mean() > 1.8 * lengths[low].mean()
+    assert model.measure((new, truth), metrics=["rmse"])["rmse"] > 0
 
 
 # Probabilities, and their calibration

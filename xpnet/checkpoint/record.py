@@ -34,8 +34,9 @@ POSITION = {  # the fields of Position
 MAX_WRAPPERS = 20  # optimizers around each other
 MAX_DEPTH = 100  # of nested values: so that whatever copies or shows them does not overflow the stack
 # Tensors besides those of layers. Callbacks store states of the network, under names of their own
+CALIBRATION = re.compile(r"calibration\.(0|[1-9]\d{0,8})")  # with the number of members, or 0 for the network alone
 OTHER_TENSORS = re.compile(
-    rf"optimizer\.\d+|dropout\.step|scaling\.({'|'.join(Scaling._fields)})|calibration\.(0|[1-9]\d{{0,8}})"
+    rf"optimizer\.\d+|dropout\.step|scaling\.({'|'.join(Scaling._fields)})|{CALIBRATION.pattern}(\.widths)?"
 )
 CALLBACK_TENSORS = re.compile(r"(callbacks\.(\d+)\.([^.]+)\.)(layers\.\d+\.[wb]|optimizer\.\d+|dropout\.step)")
 
@@ -100,7 +101,8 @@ def make_record(snapshot: Snapshot, to_numpy: Callable[[Array], np.ndarray]) -> 
     if snapshot.scaling is not None:
         arrays |= {f"scaling.{name}": array for name, array in snapshot.scaling._asdict().items() if array is not None}
     calibrations = {f"calibration.{members}": calibration for members, calibration in snapshot.calibrations.items()}
-    arrays |= {name: _array_of(calibration) for name, calibration in calibrations.items()}
+    for name, calibration in calibrations.items():
+        arrays |= _name_arrays_of(name, calibration)
     biases = {name: array[0] for name, array in arrays.items() if name.endswith(".b")}  # (n_out,), as users see them
     return Record(
         settings=snapshot.settings,
@@ -117,9 +119,12 @@ def make_record(snapshot: Snapshot, to_numpy: Callable[[Array], np.ndarray]) -> 
     )
 
 
-def _array_of(calibration: Calibration) -> np.ndarray:
-    """Return the errors of a calibration, or its temperature, (1,)."""
-    return np.array([calibration.temperature]) if calibration.errors is None else calibration.errors
+def _name_arrays_of(name: str, calibration: Calibration) -> dict[str, np.ndarray]:
+    """Name the arrays of a calibration: its errors, and widths if it has any; or its temperature, (1,)."""
+    if calibration.errors is None:
+        return {name: np.array([calibration.temperature])}
+    widths = {} if calibration.widths is None else {f"{name}.widths": calibration.widths}
+    return {name: calibration.errors, **widths}
 
 
 def _name_arrays(prefix: str, state: State, with_optimizer: bool) -> Iterator[tuple[str, Array]]:
@@ -238,14 +243,18 @@ def calibrations_of(record: Record, model: Model) -> dict[int, Calibration]:
     """Return the calibrations of a network, for ensembles by their number of members, or 0 for the network alone."""
     calibrations, examples = {}, validation_examples_of(record)
     for name, array in record.arrays.items():
-        if not name.startswith("calibration."):
+        if not CALIBRATION.fullmatch(name):
             continue
-        n = examples.get(name, len(array))
+        n, widths = examples.get(name, len(array)), record.arrays.get(f"{name}.widths")
+        if widths is not None:
+            _check_widths(f"{name}.widths", widths, model)
         if model.task == "regression":
-            calibration = Calibration(_check_sorted(name, array, model), n)
+            calibration = Calibration(_check_sorted(name, array, model), n, widths=widths)
         else:
             calibration = Calibration(None, n, temperature=_check_temperature(name, array))
         calibrations[int(name.removeprefix("calibration."))] = calibration
+    widths = {name for name in record.arrays if name.startswith("calibration.") and name.endswith(".widths")}
+    refuse_unknown("tensor", {name for name in widths if name.removesuffix(".widths") not in record.arrays})
     return calibrations
 
 
@@ -261,6 +270,15 @@ def _check_sorted(name: str, errors: np.ndarray, model: Model) -> np.ndarray:
     return errors
 
 
+def _check_widths(name: str, widths: np.ndarray, model: Model) -> None:
+    """Refuse what cannot be the widths of a calibration."""
+    fits = widths.ndim == 3 and widths.shape[:2] == (model.n_targets, 2) and widths.shape[2] >= 1
+    if not fits or widths.dtype != np.float64 or model.cost.levels or model.task != "regression":
+        raise ValueError(f"{name} of shape {widths.shape} must be float64 widths of error bars, (n_targets, 2, n)")
+    if not (np.isfinite(widths).all() and (np.diff(widths[:, 0]) >= 0).all() and (widths[:, 1] > 0).all()):
+        raise ValueError(f"{name} must be finite numbers, predictions in increasing order and widths above 0")
+
+
 def _check_temperature(name: str, array: np.ndarray) -> float:
     """Refuse what cannot be the temperature of a calibration."""
     if array.shape != (1,) or array.dtype != np.float64 or not 0 < array[0] < np.inf:
@@ -271,7 +289,7 @@ def _check_temperature(name: str, array: np.ndarray) -> float:
 def validation_examples_of(record: Record) -> dict[str, int]:
     """Return the number of validation examples of each calibration, by its name; early files have none."""
     examples = check_dict("validation_examples", record.validation_examples or {})
-    refuse_unknown("calibration", examples.keys() - record.arrays.keys())
+    refuse_unknown("calibration", examples.keys() - set(filter(CALIBRATION.fullmatch, record.arrays)))
     for name, n in examples.items():
         check_whole(f"validation_examples of {name}", n, len(record.arrays[name]))
     return examples

@@ -6,13 +6,19 @@ like, and however good the network (J. Lei et al., "Distribution-Free Predictive
 the American Statistical Association 113, 2018; for quantiles Y. Romano, E. Patterson and E. Candès, "Conformalized
 Quantile Regression", NeurIPS 2019).
 
+Members of an ensemble that have each left out some of the examples predict these out of fold, and the errors correct
+the mean of all members (CV+ and the jackknife+ after bootstrap are intervals of this kind: R. Barber, E. Candès, A.
+Ramdas and R. Tibshirani, "Predictive Inference with the Jackknife+", Annals of Statistics 49, 2021; B. Kim, C. Xu and
+R. Barber, "Predictive Inference Is Free with the Jackknife+-after-Bootstrap", NeurIPS 2020). The errors are then
+measured in widths that follow the noise: the mean error is a function of the prediction (J. Lei et al., section 5.2).
+
 Predictions are bars (..., n_targets, k): the mean and the standard deviation of each target, k = 2; or its quantiles,
 if there are levels. Errors are (n, n_targets, 1), in standard deviations, or (n, n_targets, n_levels). All are NumPy
 arrays in float64.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +27,9 @@ from xpnet.core.arrays import Array, Namespace
 from xpnet.core.costs import Cost
 
 MOST_ERRORS = 9_999  # that a calibration keeps
+MOST_KNOTS, ROWS_PER_KNOT = 8, 50  # of widths
+# Of the mean error, which no width is below; and of the squared error, that the mean of all members has at least
+LEAST_WIDTH, LEAST_PART = 0.01, 0.25
 ONE_SIGMA = math.erf(math.sqrt(0.5))  # probability of a normal error of at most one standard deviation, 0.683
 
 
@@ -31,12 +40,14 @@ class Calibration(NamedTuple):
     examples: int  # of the validation data; large ones have more than the errors that are kept
     known_rows: Mapping[str, Any] | None = None  # describes some of the validation data; stays in memory
     temperature: float | None = None  # see `xpnet.core.temperature`
+    widths: np.ndarray | None = None  # (n_targets, 2, n_knots), predictions and widths, between which is interpolated
 
     def is_same(self, other: "Calibration | None") -> bool:
         """Tell whether another calibration corrects predictions in the same way."""
         if other is None or self.temperature != other.temperature:
             return False
-        return self.errors is other.errors or np.array_equal(self.errors, other.errors)  # type: ignore[arg-type]
+        pairs = (self.errors, other.errors), (self.widths, other.widths)
+        return all(a is b or np.array_equal(a, b) for a, b in pairs)  # type: ignore[arg-type]
 
 
 def compute_errors(y: np.ndarray, bars: np.ndarray, levels: Sequence[float]) -> np.ndarray:
@@ -45,6 +56,111 @@ def compute_errors(y: np.ndarray, bars: np.ndarray, levels: Sequence[float]) -> 
         return y[..., None] - bars
     with np.errstate(divide="ignore", invalid="ignore"):
         return (np.abs(y - bars[..., 0]) / bars[..., 1])[..., None]
+
+
+class OutOfFold(NamedTuple):
+    """Predictions of examples by the members of an ensemble that have not learnt from them."""
+
+    bars: np.ndarray  # (n, n_targets, k)
+    gain: np.ndarray  # (n, n_targets), by which the squared errors of the mean of all members are smaller
+
+
+def combine_unseen(members: np.ndarray, unseen: np.ndarray, cost: Cost) -> OutOfFold:
+    """Predict each example by the mean of the members that have not learnt from it.
+
+    These are fewer than all members, so the error of their mean has a larger part that differs from member to member.
+    Its variance is known from the members that have learnt from the example, which agree a little better than they
+    would on a new one.
+
+    Parameters
+    ----------
+    members
+        Bars of all members, (n_members, n, n_targets, k).
+    unseen
+        Whether a member has not learnt from an example, (n_members, n); at least one for each example.
+    cost
+        The cost, which says whether there are standard deviations among the bars.
+
+    Examples
+    --------
+    Of three members, the first has not learnt from the only example; the others differ by a variance of 2:
+
+    >>> from xpnet.core.costs import quadratic
+    >>> members = np.array([7.0, 4.0, 6.0]).reshape(3, 1, 1, 1)
+    >>> combine_unseen(members, np.array([[True], [False], [False]]), quadratic).gain  # (1/1 − 1/3) · 2
+    array([[1.33333333]])
+    """
+    weights, seen = (part[..., None, None].astype(np.float64) for part in (unseen, ~unseen))
+    number, others = weights.sum(axis=0), seen.sum(axis=0)
+    mean = (weights * members).sum(axis=0) / number
+    center = (seen * members).sum(axis=0) / np.maximum(others, 1)
+    variance = ((seen * (members - center) ** 2).sum(axis=0) / np.maximum(others - 1, 1))[..., 0]
+    gain = (1 / number - 1 / len(members))[..., 0] * variance
+    if not cost.has_std:
+        return OutOfFold(mean, gain)
+    noise = ((weights * members**2).sum(axis=0) / number)[..., 1]
+    return OutOfFold(np.stack([mean[..., 0], np.sqrt(noise + variance)], axis=-1), gain)
+
+
+def find_widths(predicted: np.ndarray, errors: np.ndarray, gain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Find the mean error as a function of the prediction: that out of fold, and that of the mean of all members.
+
+    It is interpolated between up to 8 knots at equal distances in rank, one for every 50 examples. The mean at a knot
+    is weighted by a triangle that reaches to the next ones.
+
+    Parameters
+    ----------
+    predicted, errors, gain
+        For each example, the prediction out of fold, its error, and by how much the square of that is larger than for
+        the mean of all members, (n,).
+
+    Returns
+    -------
+    pair of arrays
+        Knots out of fold, and of the mean of all members, (2, n_knots): predictions and widths.
+
+    Examples
+    --------
+    >>> predicted = np.linspace(0, 1, 1001)
+    >>> out_of_fold, _ = find_widths(predicted, 1 + predicted, 0 * predicted)
+    >>> out_of_fold.round(2)
+    array([[0.05, 0.14, 0.29, 0.43, 0.57, 0.71, 0.86, 0.95],
+           [1.05, 1.14, 1.29, 1.43, 1.57, 1.71, 1.86, 1.95]])
+    """
+    order, n = np.argsort(predicted, kind="stable"), len(predicted)
+    rank = (np.arange(n) + 0.5) / n
+    centers = np.linspace(0, 1, np.clip(n // ROWS_PER_KNOT, 1, MOST_KNOTS))
+    weights = np.maximum(1 - np.abs(rank - centers[:, None]) * (len(centers) - 1), 0)
+    weights /= weights.sum(axis=1, keepdims=True)
+    knots, width, square, less = (weights @ part[order] for part in (predicted, errors, errors**2, gain))
+    width = np.maximum(width, LEAST_WIDTH * errors.mean()) if errors.any() else np.ones_like(width)
+    part = np.divide(less, square, out=np.zeros_like(less), where=square > 0)
+    both = width, width * np.sqrt(np.maximum(1 - part, LEAST_PART))
+    _, tied = np.unique(knots, return_inverse=True)  # knots at the same prediction have the same width
+    out_of_fold, of_mean = (np.stack([knots, (np.bincount(tied, w) / np.bincount(tied))[tied]]) for w in both)
+    return out_of_fold, of_mean
+
+
+def interpolate_widths(
+    predicted: Array, widths: np.ndarray, xp: Namespace, move: Callable[[np.ndarray], Any] = np.asarray
+) -> Array:
+    """Interpolate widths (n_targets, 2, n_knots) at predictions (..., n_targets); they are constant beyond the ends.
+
+    `move` brings arrays (n_targets,) to the device.
+
+    Examples
+    --------
+    >>> widths = np.array([[[0.0, 2.0], [1.0, 5.0]]])
+    >>> interpolate_widths(np.array([[-1.0], [0.5], [3.0]]), widths, np)[:, 0]
+    array([1., 2., 5.])
+    """
+    knots, width = widths[:, 0], widths[:, 1]
+    gaps = np.diff(knots)
+    slopes = np.divide(np.diff(width), gaps, out=np.zeros_like(gaps), where=gaps > 0)
+    result = move(width[:, 0]) * xp.ones_like(predicted)
+    for knot, gap, slope in zip(knots.T, gaps.T, slopes.T):
+        result = result + move(slope) * xp.minimum(xp.maximum(predicted - move(knot), 0.0), move(gap))
+    return result
 
 
 def sort_errors(errors: np.ndarray, levels: Sequence[float] = ()) -> np.ndarray:

@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 
 from xpnet.core.activations import identity
-from xpnet.core.calibration import Calibration, check_errors, compute_errors, sort_errors
+from xpnet.core.calibration import (
+    Calibration,
+    check_errors,
+    combine_unseen,
+    compute_errors,
+    find_widths,
+    interpolate_widths,
+    sort_errors,
+)
 from xpnet.core.temperature import can_temper, find_temperature
 from xpnet.data.known_rows import KnownRows, choose_known_rows
 from xpnet.data.source import Source
@@ -32,22 +40,57 @@ def calibrate(bars: Bars, source: Source, rows: Sequence[np.ndarray] | None = No
 
     `rows` are the numbers of the examples that each member predicts; all examples unless given.
     """
-    find = _find_errors if bars.view.model.task == "regression" else _find_temperature
-    return find(bars, source, rows)
+    bars = bars._replace(calibration=None)
+    if bars.view.model.task != "regression":
+        return _find_temperature(bars, source, rows)
+    return _find_errors(bars, source) if rows is None else _find_errors_out_of_fold(bars, source, rows)
 
 
-def _find_errors(bars: Bars, source: Source, rows: Sequence[np.ndarray] | None) -> Calibration:
+def _find_errors(bars: Bars, source: Source) -> Calibration:
     """Find the sorted errors of a regression."""
-    model, examples = bars.view.model, predict_targets(bars, source)
-    errors = compute_errors(examples.y, examples.bars, bars.levels)
+    examples = predict_targets(bars, source)
+    errors = _sort_errors(bars, examples.y, examples.bars)
+    _warn_of_training_data(bars, examples, "errors on those are too small for intervals that hold")
+    return Calibration(errors, len(examples.y), _describe_rows(bars, examples))
+
+
+def _find_errors_out_of_fold(bars: Bars, source: Source, rows: Sequence[np.ndarray]) -> Calibration:
+    """Find the sorted errors of predictions by members that have not learnt from an example, and their widths."""
+    unseen = np.zeros((len(bars.views), count_examples(source)), bool)
+    for k, part in enumerate(rows):
+        unseen[k, part] = True
+    examples, used = examine(bars, source, bars.predict_members), unseen.any(axis=0)
+    examples = Examined(examples.y[used], [bar[used] for bar in examples.computed], examples.digests[used])
+    members = np.asarray(examples.computed, np.float64)
+    for member in members:
+        _refuse_infinite(member)
+    predicted, gain = combine_unseen(members, unseen[:, used], bars.view.model.cost)
+    widths = None
+    if not bars.levels:
+        predicted, widths = _measure_in_widths(examples.y, predicted, gain)
+    errors = _sort_errors(bars, examples.y, predicted)
+    return Calibration(errors, len(examples.y), _describe_rows(bars, examples), widths=widths)
+
+
+def _measure_in_widths(y: np.ndarray, bars: np.ndarray, gain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return bars whose standard deviations are multiplied by widths out of fold, and the widths of the ensemble."""
+    mean, std = bars[..., 0], bars[..., 1]
+    errors = np.abs(y - mean) / std
+    columns = zip(mean.T, errors.T, (gain / std**2).T)
+    out_of_fold, widths = (np.stack(part) for part in zip(*(find_widths(*column) for column in columns)))
+    return np.stack([mean, std * interpolate_widths(mean, out_of_fold, np)], axis=-1), widths
+
+
+def _sort_errors(bars: Bars, y: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Compute and sort the errors of bars, read-only; refuse those that are infinite, or too few."""
+    errors = compute_errors(y, predicted, bars.levels)
     if not np.isfinite(errors).all():
-        _refuse_infinite(examples.bars)
+        _refuse_infinite(predicted)
         raise ValueError(_explain_infinite(bars))
     errors = sort_errors(errors, bars.levels)
     check_errors(errors, bars.levels)
-    _warn_of_training_data(bars, examples, "errors on those are too small for intervals that hold")
     errors.flags.writeable = False
-    return Calibration(errors, len(examples.y), _describe_rows(examples, model.n_in + model.n_targets))
+    return errors
 
 
 def _find_temperature(bars: Bars, source: Source, rows: Sequence[np.ndarray] | None) -> Calibration:
@@ -68,7 +111,7 @@ def _find_temperature(bars: Bars, source: Source, rows: Sequence[np.ndarray] | N
     rows = [np.unique(part) for part in rows]
     logits = [np.asarray(z[part], np.float64) for z, part in zip(examples.computed, rows)]
     temperature = find_temperature(logits, rows, examples.y, model.task)
-    return Calibration(None, len(examples.y), _describe_rows(examples, model.n_in + model.n_targets), temperature)
+    return Calibration(None, len(examples.y), _describe_rows(bars, examples), temperature)
 
 
 def _without_output_activation(view: View) -> View:
@@ -99,7 +142,7 @@ def _warn_of_training_data(bars: Bars, examples: Examined, consequence: str) -> 
     warn_of_training_data(bars, examples.digests, "validation_data", consequence)
 
 
-def _describe_rows(examples: Examined, width: int) -> dict[str, Any] | None:
+def _describe_rows(bars: Bars, examples: Examined) -> dict[str, Any] | None:
     """Describe some of the rows, by which the examples are recognized later."""
-    index = choose_known_rows(len(examples.y), width)
+    index = choose_known_rows(len(examples.y), bars.view.model.n_in + bars.view.model.n_targets)
     return KnownRows(index, examples.digests[index], len(examples.y)).describe()

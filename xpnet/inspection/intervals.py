@@ -22,6 +22,7 @@ from xpnet.core.calibration import (
     coverage_error,
     find_error,
     find_shifts,
+    interpolate_widths,
     rank_errors,
 )
 from xpnet.core.costs import Cost
@@ -105,18 +106,35 @@ class Bars(NamedTuple):
     @property
     def has_std(self) -> bool:
         """Whether standard deviations mean something before they are corrected."""
-        return self.is_ensemble or self.view.model.cost.has_std
+        return self.is_ensemble or self.has_noise
+
+    @property
+    def has_noise(self) -> bool:
+        """Whether networks predict standard deviations."""
+        return self.view.model.cost.has_std
 
     def predict(self, x: Any) -> Array:
-        """Predict bars that are not corrected."""
-        transform = partial(make_bars, self.view.model.cost)
-        members = [predict(view, x, transform) for view in self.views]
+        """Predict bars that are not corrected: their standard deviations are the unit of the errors."""
+        members = self.predict_members(x)
         if not self.is_ensemble:
             return members[0]
         backend, dtype = self.view.backend, precision(tuple(members))  # some may need float64, and others not
         with backend.scope(dtype):
             members = [backend.asarray(member, dtype) for member in members]
-            return combine_bars(self.view.model.cost, members, self.view.xp)
+            return self.combine(members, self.view.xp)
+
+    def predict_members(self, x: Any) -> list[Array]:
+        """Predict the bars of the network, or of each member."""
+        transform = partial(make_bars, self.view.model.cost)
+        return [predict(view, x, transform) for view in self.views]
+
+    def combine(self, members: Sequence[Array], xp: Namespace) -> Array:
+        """Combine the bars of the members, and measure them in the widths of the calibration, if it has any."""
+        bars = combine_bars(self.view.model.cost, members, xp) if self.is_ensemble else members[0]
+        if self.calibration is None or self.calibration.widths is None:
+            return bars
+        widths = interpolate_widths(bars[..., 0], self.calibration.widths, xp, self.move)
+        return xp.stack([bars[..., 0], widths * bars[..., 1] if self.has_noise else widths], axis=-1)
 
     def correct(self, bars: Array, xp: Namespace) -> Array:
         """Correct bars by the errors of the calibration, if there is one."""
@@ -353,8 +371,7 @@ def differentiate(bars: Bars, x: Any, return_std: bool = False) -> Any:
         values = tuple(xp.broadcast_to(backend.asarray(a, dtype), t.shape) for a, t in zip(outputs, tangents))
 
         def predict_from_outputs(outputs: Sequence[Array], xp: Namespace) -> Array:
-            members = [make_bars(bars.view.model.cost, a, xp) for a in outputs]
-            combined = combine_bars(bars.view.model.cost, members, xp) if bars.is_ensemble else members[0]
+            combined = bars.combine([make_bars(bars.view.model.cost, a, xp) for a in outputs], xp)
             return bars.correct(combined, xp)
 
         _, slopes = jvp(predict_from_outputs, [values], [tangents], xp)
@@ -393,8 +410,9 @@ def predict_interval(bars: Bars, x: Any, level: float) -> tuple[Array, Array]:
         quantiles = predict_quantiles(bars, x)
         return quantiles[..., low], quantiles[..., high]
     width = bars.move(_drop_single(_bound_errors(bars, level)))
-    mean, std = predict_mean_and_std(bars._replace(calibration=None), x)
+    predicted = bars.predict(x)
     with bars.view.scope(), bars.view.output_scope():
+        mean, std = (_drop_single(predicted[..., k]) for k in range(2))
         return mean - width * std, mean + width * std
 
 
