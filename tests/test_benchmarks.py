@@ -270,3 +270,136 @@ def test_the_model_of_an_all_reduce_chooses_by_size(ranks):
     """Three rounds for 8 machines: of all numbers if there are few, else of ever fewer numbers."""
     assert ranks.model_all_reduce(0, 8, 1e-3, 1e9) == pytest.approx(3e-3)
     assert ranks.model_all_reduce(10**9, 8, 0.0, 1e9) == pytest.approx(2 * 7 / 8)
+
+
+# Accuracy on tables
+
+
+@pytest.fixture(scope="module")
+def tables():
+    """The program tables.py, by its path, as PyTables has a module of this name."""
+    pytest.importorskip("pandas")
+    spec = importlib.util.spec_from_file_location("benchmark_of_tables", BENCHMARKS / "tables.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_table_has_categories_and_floats_and_its_classes_have_the_same_shares_in_both_parts(tables):
+    import pandas
+    from table_sets import CLASSIFICATION, Table, classes, divide, prepare
+
+    n = 6_004
+    frame = pandas.DataFrame(
+        {
+            "number": np.arange(n) + 1.0,
+            "hole": np.where(np.arange(n) % 2, np.nan, 1.0),
+            "text": np.where(np.arange(n) % 3, "a", None),
+            "truth": np.arange(n) % 2 == 0,
+            "class": np.where(np.arange(n) % 10, 1.0, 0.0),
+        }
+    )
+    frame.loc[:3, "class"] = np.nan
+    x, y = prepare(frame, classes("a package", "a table"))
+    assert [str(dtype) for dtype in x.dtypes] == ["float64", "float64", "category", "category"]
+    assert [x["text"].isna().sum(), x["hole"].isna().sum()] == [2_000, 3_000]
+    assert list(x["truth"].cat.categories) == ["False", "True"]
+    assert (len(x), sorted(set(y))) == (6_000, ["0.0", "1.0"])
+    split = divide(x, y, CLASSIFICATION, 0)
+    assert (len(split.x_train), len(split.x_test)) == (3_000, 3_000)
+    assert np.mean(split.y_train == "0.0") == np.mean(split.y_test == "0.0") == 0.1
+    assert not {*split.x_train["number"]} & {*split.x_test["number"]}
+    more = divide(x, y, CLASSIFICATION, 0, rows=20_000)
+    assert (len(more.x_train), len(more.x_test)) == (4_500, 1_500)
+    fewer = divide(x, y, CLASSIFICATION, 1, rows=100)
+    assert (len(fewer.x_train), len(fewer.x_test)) == (100, 3_000)
+    x, y = prepare(frame, Table("a package", "a table", "number", without=("text", "class"), log=True))
+    assert list(x) == ["hole", "truth"]
+    assert y[99] == 2.0
+
+
+def test_predictions_are_scored_and_a_failure_is_a_result(tables):
+    from table_contenders import Prediction
+    from table_sets import CLASSIFICATION, REGRESSION, Split
+
+    truth = np.array([-1.0, 1.0, -1.0, 1.0])
+    split = Split(None, truth, None, truth, REGRESSION)
+    ends = truth - np.array([1, 1, 1, -1]), truth + 2
+    scores = tables.measure(lambda *_: Prediction(truth + 0.5, interval=ends), split, 0, 60)
+    assert {name: value for name, value in scores.items() if name != "cpu_seconds"} == {
+        "error": 0.5,
+        "coverage": 0.75,
+        "width": 2.5,
+    }
+    diverged = tables.measure(lambda *_: Prediction(truth * np.nan), split, 0, 60)
+    assert diverged["failure"] == "a prediction is not finite"
+    labels = np.array(["a", "b"])
+    split = Split(None, labels, None, labels, CLASSIFICATION)
+    predicted = Prediction(np.array(["a", "a"]), np.array([[3.0, 1.0], [1.0, 1.0]]) / [[4.0], [2.0]])
+    scores = tables.score(predicted, split)
+    assert scores["error"] == 0.5
+    assert scores["log_loss"] == pytest.approx(-(np.log(0.75) + np.log(0.5)) / 2)
+    failed = tables.measure(lambda *_: 1 / 0, split, 0, 60)
+    assert failed["failure"] == "ZeroDivisionError: division by zero"
+
+
+RESULTS = """rows,table,split,contender,error,log_loss,coverage,width,cpu_seconds,failure
+5000,wage,0,xpnet,0.1,,0.89,2,1,
+5000,wage,1,xpnet,0.3,,0.93,2,3,
+5000,wage,0,CatBoost,0.2,,,,8,
+5000,wage,1,CatBoost,0.2,,,,8,
+5000,wage,0,TabM_D,0.05,,,,100,
+5000,wage,1,TabM_D,,,,,600,TimeoutError: too long
+5000,german,0,xpnet,0.2,0.5,,,1,
+5000,german,0,CatBoost,0.1,0.25,,,8,
+20000,diamonds,0,CatBoost,0.14,,,,7.2,
+"""
+
+
+PAGE = """Before
+<!-- measured: standings: held out --> old <!-- end -->
+<!-- measured: failures --><!-- end -->"""
+
+
+def test_contenders_are_ranked_over_tables_and_one_without_all_results_is_compared_where_it_has_some(
+    tables, tmp_path, monkeypatch, capsys
+):
+    from table_summary import rank, read_results
+
+    path, page = tmp_path / "results.csv", tmp_path / "page.md"
+    path.write_text(RESULTS)
+    results = read_results(path)
+    catboost, ours, tabm = rank(results[results["rows"] == 5_000])
+    assert [one.contender for one in (catboost, ours, tabm)] == ["CatBoost", "xpnet", "TabM_D"]
+    assert [one.rank for one in (catboost, ours, tabm)] == [1.25, 1.75, None]
+    assert ours.to_best.mean == pytest.approx(2**0.5)
+    assert ours.to_best.error == pytest.approx(2**0.5 * np.log(2) / 2)
+    assert catboost.to_reference.mean == pytest.approx(0.5**0.5)
+    assert catboost.log_loss_to_reference.mean == 0.5
+    assert (tabm.fits, tabm.to_best, tabm.to_reference.mean) == (1, None, 0.5)
+    assert ours.cpu_seconds == pytest.approx(5 / 3)
+    page.write_text(
+        "Before\n<!-- measured: standings: held out --> old <!-- end -->\n<!-- measured: failures --><!-- end -->"
+    )
+    monkeypatch.setattr(sys, "argv", ["tables.py", "--file", str(path), "report", "--page", str(page)])
+    for _ in range(2):  # a page can be filled again
+        assert tables.main() == 0
+        text = page.read_text()
+        assert text.startswith("Before\n<!-- measured: standings: held out -->\n\n| ")
+        assert "| TabM_D (1 of 2 fits) | – | – | 0.500 | – | – | 100.0 |" in text
+        assert "<!-- end -->\n<!-- measured: failures -->\n\n- TabM_D, wage, 5,000 rows: TimeoutError: too long" in text
+        assert "old" not in text
+    lines = capsys.readouterr().out.splitlines()
+    assert "| wage (held out) | 91.0% | 89.0% to 93.0% | 2.00 |" in lines
+    assert "| diamonds, 20,000 | 0.1400, 7 s |" in lines
+    assert "| wage | **0.200** | **0.200** | 0.050* |" in lines
+
+
+def test_what_a_file_has_is_not_measured_again(tables, tmp_path, monkeypatch, capsys):
+    path = tmp_path / "results.csv"
+    path.write_text(RESULTS)
+    arguments = ["run", "--contenders", "TabM_D", "--tables", "wage", "--splits", "0", "1"]
+    monkeypatch.setattr(sys, "argv", ["tables.py", "--file", str(path), *arguments])
+    assert tables.main() == 0
+    assert path.read_text() == RESULTS
+    assert len(capsys.readouterr().out.splitlines()) == 1  # the machine

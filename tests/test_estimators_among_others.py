@@ -18,7 +18,9 @@ import sklearn
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_iris
+from sklearn.frozen import FrozenEstimator
 from sklearn.inspection import permutation_importance
+from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.multioutput import MultiOutputClassifier
 from sklearn.neural_network import MLPClassifier as Theirs
@@ -152,6 +154,37 @@ def test_arrays_of_dask_become_numpy_arrays():
 def test_calibrated():
     calibrated = CalibratedClassifierCV(MLPClassifier(**SMALL), cv=3).fit(X, Y)
     np.testing.assert_allclose(calibrated.predict_proba(X).sum(axis=1), 1.0)
+
+
+@quiet
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_temperature_of_the_network_is_that_of_scikit_learn(classes):
+    """Whose calibration of a fitted estimator leaves this one as it is."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((400, 3))
+    labels = np.array(["a", "b", "c"])[(x[:, :classes] + rng.gumbel(size=(400, classes))).argmax(axis=1)]
+    classifier = MLPClassifier((50,), max_iter=150, learning_rate_init=0.01, random_state=0).fit(x[:200], labels[:200])
+    before, new = classifier.predict_proba(x[200:]), (x[200:], labels[200:])
+    theirs = CalibratedClassifierCV(FrozenEstimator(classifier), method="temperature").fit(*new)
+    expected = theirs.predict_proba(x[200:])
+    np.testing.assert_array_equal(classifier.predict_proba(x[200:]), before)
+    classifier.network_.calibrate((x[200:], np.searchsorted(classifier.classes_, labels[200:])))
+    ours = classifier.predict_proba(x[200:])
+    np.testing.assert_allclose(ours, expected, rtol=1e-5)
+    assert log_loss(labels[200:], ours) < 0.95 * log_loss(labels[200:], before)
+    np.testing.assert_array_equal(
+        classifier.predict(x), classifier.classes_[classifier.predict_proba(x).argmax(axis=1)]
+    )
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(classifier)).predict_proba(x[200:]), ours)
+
+
+@quiet
+def test_an_ensemble_of_classifiers_is_calibrated_through_its_networks():
+    ensemble = MLPEnsembleClassifier(n_estimators=2, **SMALL).fit(X, Y)
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # on examples of the training
+        ensemble.ensemble_.calibrate((X, np.searchsorted(ensemble.classes_, Y)))
+    assert ensemble.ensemble_.temperature is not None
+    np.testing.assert_array_equal(ensemble.predict_proba(X), ensemble.ensemble_.predict_proba(X))
 
 
 def test_a_clone_has_the_parameters_and_nothing_else():

@@ -557,6 +557,7 @@ def test_calibration_of_classes_is_a_reliability_diagram():
     x = np.log([[1 / 9], [1 / 9], [1 / 9], [1 / 9], [4.0], [4.0]])  # probabilities of 0.1 and 0.8
     ax = plots.calibration(net, (x, [0, 1, 0, 0, 1, 1])).axes[0]
     np.testing.assert_allclose(ax.containers[0].lines[0].get_xydata(), [[0.1, 0.25], [0.8, 1.0]])
+    assert ax.texts[0].get_text() == "expected calibration error 0.167"  # (4 (0.9 − 0.75) + 2 (1 − 0.8)) / 6
     net, X, y = images()
     ax = plots.calibration(net, (X, y)).axes[0]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("probability of the predicted class", "fraction that is right")

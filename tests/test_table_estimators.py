@@ -26,7 +26,7 @@ from xpnet.wording.errors import BackendError
 
 pytestmark = pytest.mark.needs("pandas")
 
-SMALL: dict[str, Any] = {"members": 4, "hidden_layer_sizes": 16, "max_epochs": 60, "random_state": 0, "n_jobs": 1}
+SMALL: dict[str, Any] = {"members": 4, "hidden_layer_sizes": 16, "max_epochs": 60, "random_state": 0}
 FEW = {**SMALL, "max_epochs": 2}
 RNG = np.random.default_rng(0)
 NUMBERS = RNG.normal(size=(60, 3))
@@ -247,7 +247,7 @@ def test_the_same_random_state_gives_the_same_networks():
 def test_progress_and_threads(capsys):
     quiet = TableRegressor(**FEW).fit(pets(), HEIGHT)
     assert capsys.readouterr() == ("", "")
-    loud = TableRegressor(**{**FEW, "n_jobs": -1}, progress=True).fit(pets(), HEIGHT)
+    loud = TableRegressor(**FEW, n_jobs=-1, progress=True).fit(pets(), HEIGHT)
     assert "Epoch: 2 / 2" in capsys.readouterr().out
     np.testing.assert_allclose(loud.predict(pets()), quiet.predict(pets()), rtol=1e-5, atol=1e-6)
 

@@ -1349,6 +1349,18 @@ def test_a_temperature_is_kept_until_the_weights_change(place, tmp_path):
     assert ensemble.temperature is None
 
 
+@pytest.mark.needs("torch")
+@pytest.mark.parametrize("task", ["classification", "binary"])
+def test_calibrated_probabilities_are_exported(task):
+    torch = pytest.importorskip("torch")
+    from xpnet.export import to_torch
+
+    w, x, y = noisy_classes(task, 6.0)
+    net = classifier(NUMPY, task, w)
+    net.calibrate((x, y))
+    np.testing.assert_allclose(to_torch(net)(torch.tensor(x)).detach().numpy(), net.predict_proba(x), rtol=1e-9)
+
+
 def test_only_rows_keep_calibrate_from_warning_of_training_data():
     """Which all members have learnt from, or each from half of it."""
     w, x, y = noisy_classes("classification", 1.0)

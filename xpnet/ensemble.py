@@ -470,7 +470,8 @@ class Ensemble:
         return_std
             Whether to return the standard deviation as well, for a regression: of the members' predictions around their
             mean. With ``cost="gaussian"`` the scatter of the data is included: it is the root of the mean variance that
-            the members predict plus the variance of their means (Lakshminarayanan et al., arXiv:1612.01474).
+            the members predict plus the variance of their means (Lakshminarayanan et al., arXiv:1612.01474). After
+            `calibrate`, 68.3 % of the targets lie within it.
 
         Returns
         -------
@@ -758,7 +759,7 @@ class Ensemble:
 
     @explain_arguments
     def measure(self, data: Any, *, metrics: Sequence[Any] | None = None) -> dict[str, Any]:
-        """Compute metrics of the mean outputs, and the mean cost of the members. Synchronizes.
+        """Compute metrics of the ensemble's predictions, and the mean cost of the members. Synchronizes.
 
         Parameters
         ----------

@@ -1064,7 +1064,8 @@ class Network:
         Returns
         -------
         dict
-            "cost", as `cost` computes it, "size", the number of examples, and the metrics by their names.
+            "cost", as `cost` computes it, "size", the number of examples, and the metrics by their names. After
+            `calibrate`, metrics are those of `predict_proba` and of the corrected median, and the cost is as before.
 
         Raises
         ------

@@ -18,6 +18,7 @@ from xpnet.core.model import Model
 # Where all validation examples are right, the log loss is less the lower the temperature: 0.2 makes 0.9 of 0.61
 LOWEST, HIGHEST = 0.2, 100.0
 GOLDEN = (math.sqrt(5) - 1) / 2
+CONFIDENCE_BINS = 15  # of the expected calibration error, as in Guo et al.
 
 
 def can_temper(model: Model) -> bool:
@@ -85,6 +86,24 @@ def compute_log_loss(y: Array, p: Array, task: str, xp: Namespace) -> Array:
     least = float(xp.finfo(p.dtype).smallest_normal)
     loss = -xp.sum(y * xp.log(xp.clip(p, least, 1.0)))
     return loss if task == "classification" else loss - xp.sum((1.0 - y) * xp.log(xp.clip(1.0 - p, least, 1.0)))
+
+
+def sum_confidence_errors(confidence: Array, is_right: Array, xp: Namespace) -> Array:
+    """Sum in 15 equal bins of the confidence, (n,), by how much more examples are right, (n,), than it says: (15,).
+
+    The expected calibration error is the sum of their absolute values, divided by n (M. P. Naeini, G. Cooper and M.
+    Hauskrecht, "Obtaining Well Calibrated Probabilities Using Bayesian Binning", AAAI 2015).
+
+    Examples
+    --------
+    >>> errors = sum_confidence_errors(np.array([0.75, 0.75, 1.0]), np.array([True, False, True]), np)
+    >>> [(k, float(error)) for k, error in enumerate(errors) if error]
+    [(11, -0.5)]
+    """
+    number = xp.clip(xp.ceil(confidence * CONFIDENCE_BINS), 1, CONFIDENCE_BINS)
+    errors = xp.astype(is_right, confidence.dtype) - confidence
+    bins = (xp.where(number == k, errors, xp.zeros_like(errors)) for k in range(1, CONFIDENCE_BINS + 1))
+    return xp.stack([xp.sum(part) for part in bins])
 
 
 def find_minimum(function: Callable[[float], float], low: float, high: float, tolerance: float = 1e-6) -> float:

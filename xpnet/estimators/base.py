@@ -50,6 +50,7 @@ from xpnet.estimators.settings import (
 from xpnet.estimators.state import decode_state, encode_state
 from xpnet.estimators.targets import Labels, Problem, is_numeric
 from xpnet.inspection.predict import predict
+from xpnet.inspection.view import View
 from xpnet.network import Network
 from xpnet.training.checkpointing import ONE_NETWORK, Every, FileKind, Saving
 from xpnet.wording.errors import unless_stopped
@@ -145,6 +146,11 @@ class BaseLearner(Parameters, BaseModel):
     @property
     def _networks(self) -> Sequence[Network]:
         """The networks of the fitted estimator."""
+        raise NotImplementedError
+
+    @property
+    def _views(self) -> Sequence[View]:
+        """The same, each with the calibration that corrects the estimator's probabilities, if there is one."""
         raise NotImplementedError
 
     # Parameters
@@ -297,7 +303,7 @@ class BaseLearner(Parameters, BaseModel):
     def _predict(self, X: Any, method: str, transform: Callable[[Sequence[Array]], Any]) -> Any:
         """Compute the outputs of each network for X, transform them on its device, and move the result to that of X."""
         check_is_fitted(self)
-        home, views = self._check_place(X, method), [network.view for network in self._networks]
+        home, views = self._check_place(X, method), [view.calibrated for view in self._views]
         X, backend = validate_inputs(self, X), views[0].backend
         with views[0].scope():
             blocks = dense_blocks(X) if sparse.issparse(X) else [X if stays_outside(X) else move_to(X, backend)]
@@ -347,6 +353,10 @@ class BasePerceptron(BaseLearner):
     @property
     def _networks(self) -> Sequence[Network]:
         return [self.network_]
+
+    @property
+    def _views(self) -> Sequence[View]:
+        return [self.network_.view]
 
     def _fit(
         self: AnyPerceptron,

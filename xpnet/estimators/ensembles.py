@@ -17,6 +17,7 @@ from xpnet.estimators.classifier import BaseClassifier, MLPClassifier
 from xpnet.estimators.fitting import Fit, FitData, LoadedExamples, load_examples
 from xpnet.estimators.regressor import BaseRegressor, MLPRegressor
 from xpnet.estimators.settings import Parameters, make_random_state, parse_settings
+from xpnet.inspection.view import View
 from xpnet.network import Network
 from xpnet.training.arguments import copies_for_each
 from xpnet.training.checkpointing import SEVERAL_NETWORKS, Saving
@@ -52,6 +53,10 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
     @property
     def _networks(self) -> Sequence[Network]:
         return [member.network_ for member in self.estimators_]
+
+    @property
+    def _views(self) -> Sequence[View]:
+        return self.ensemble_._views
 
     @property
     def ensemble_(self) -> Ensemble:

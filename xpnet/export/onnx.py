@@ -26,8 +26,9 @@ MOST_BYTES = 2**31 - 1  # in a file: a limit of protobuf
 def to_onnx(net: Network, path: str | os.PathLike[str], *, input_dtype: str | None = None) -> None:
     """Write a network as an ONNX file, which computes `Network.forward`: its output "y" for its input "x".
 
-    Quantiles are sorted, as `Network.predict` sorts them. The file includes scaling of inputs and outputs, but not
-    dropout. The rows of "x" and "y" are examples, in any number. The settings of the network are in the metadata.
+    Quantiles are sorted, as `Network.predict` sorts them, and probabilities are calibrated, as `Network.predict_proba`
+    calibrates them. The file includes scaling of inputs and outputs, but not dropout. The rows of "x" and "y" are
+    examples, in any number. The settings of the network are in the metadata.
 
     Parameters
     ----------

@@ -13,7 +13,8 @@ from xpnet.wording.checks import install_command
 def to_torch(net: Network) -> Any:
     """Make an nn.Sequential whose outputs are those of `Network.forward`, in the dtype of the network, on the CPU.
 
-    Quantiles are sorted, as `Network.predict` sorts them. The module includes scaling of inputs and outputs, in xpnet's
+    Quantiles are sorted, as `Network.predict` sorts them, and probabilities are calibrated, as `Network.predict_proba`
+    calibrates them. The module includes scaling of inputs and outputs, in xpnet's
     own modules, and nn.Dropout where the network has dropout. It is in evaluation mode; call ``module.train()`` to
     train it. It shares no memory with the network.
 

@@ -9,6 +9,7 @@ from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from xpnet.core.temperature import sum_confidence_errors
 from xpnet.ensemble import Ensemble
 from xpnet.inspection.intervals import transform_targets
 from xpnet.network import Network
@@ -24,7 +25,8 @@ def calibration(net: Any, data: Any, *, bins: int = 10, ax: Axes | None = None) 
     probability integral transform), which is flat where error bars are right: a valley says that they are too short, a
     hill that they are too long, a slope that predictions are too large or too small. For classes, it is a reliability
     diagram: the fraction of the examples predicted with a certain probability that are right; below the diagonal, the
-    network is too sure.
+    network is too sure. The expected calibration error stands in it, from 15 equal bins of the probability of the
+    predicted class, whatever `bins` is (C. Guo et al., "On Calibration of Modern Neural Networks", ICML 2017).
 
     Parameters
     ----------
@@ -89,11 +91,11 @@ def _draw_reliability(ax: Axes, model: Network | Ensemble, data: Any, bins: int)
     """Draw the fraction of right predictions for each bin of their probabilities; of class 1 for two classes."""
     n_classes, parts = count_classes(model, "calibration"), []
     for block in predict_blocks(model, data, "data"):
-        if n_classes == 2:
-            parts.append([np.where(block.predicted == 1, block.probability, 1 - block.probability), block.classes])
-        else:
-            parts.append([block.probability, block.classes == block.predicted])
-    p, is_right = (np.concatenate(column) for column in zip(*parts))
+        parts.append([block.probability, block.classes == block.predicted, block.classes])
+    p, is_right, classes = (np.concatenate(column) for column in zip(*parts))
+    error = np.abs(sum_confidence_errors(p, is_right, np)).sum() / len(p)
+    if n_classes == 2:
+        p, is_right = np.where(is_right == classes, p, 1 - p), classes  # of class 1
     numbers = np.minimum((p * bins).astype(int), bins - 1)
     sizes = np.bincount(numbers, minlength=bins)
     kept = sizes > 0
@@ -102,9 +104,10 @@ def _draw_reliability(ax: Axes, model: Network | Ensemble, data: Any, bins: int)
     n, z = sizes[kept], 1.96
     middle = (fraction + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z * np.sqrt(fraction * (1 - fraction) / n + (z / (2 * n)) ** 2) / (1 + z**2 / n)
-    error = np.maximum([fraction - middle + half, middle + half - fraction], 0)
+    ends = np.maximum([fraction - middle + half, middle + half - fraction], 0)
     ax.plot([0, 1], [0, 1], color=rcParams["text.color"], linewidth=1)
-    ax.errorbar(mean, fraction, error, color=DARK, marker="o", markersize=4, capsize=2, linewidth=1.2)
+    ax.text(0.96, 0.04, f"expected calibration error {error:.3f}", ha="right", fontsize="small")
+    ax.errorbar(mean, fraction, ends, color=DARK, marker="o", markersize=4, capsize=2, linewidth=1.2)
     if n_classes == 2:
         ax.set(xlabel="predicted probability of class 1", ylabel="fraction of class 1")
     else:

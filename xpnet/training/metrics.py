@@ -19,11 +19,9 @@ import numpy as np
 from xpnet.backends import Backend
 from xpnet.core.arrays import Array, Namespace, positions
 from xpnet.core.scaling import Moments, column_sums, merge_moments, moments
-from xpnet.core.temperature import compute_log_loss
+from xpnet.core.temperature import compute_log_loss, sum_confidence_errors
 from xpnet.wording.checks import count
 from xpnet.wording.errors import unless_stopped
-
-CONFIDENCE_BINS = 15  # of the expected calibration error
 
 
 class Metric(NamedTuple):
@@ -174,13 +172,9 @@ def _log_loss(y: Array, a: Array, task: str, xp: Namespace) -> tuple[Array]:
 
 
 def _calibration_errors(y: Array, a: Array, task: str, xp: Namespace) -> tuple[Array]:
-    """Sum, in each bin of the confidence, by how much it is below the number of examples that are right."""
     confidence = xp.max(a, axis=-1) if task == "classification" else xp.maximum(a, 1 - a)[:, 0]
     is_right = predictions(a, task, xp) == predictions(y, task, xp)
-    number = xp.clip(xp.ceil(confidence * CONFIDENCE_BINS), 1, CONFIDENCE_BINS)
-    errors = xp.astype(is_right, a.dtype) - confidence
-    bins = (xp.where(number == k, errors, xp.zeros_like(errors)) for k in range(1, CONFIDENCE_BINS + 1))
-    return (xp.stack([xp.sum(part) for part in bins]),)
+    return (sum_confidence_errors(confidence, is_right, xp),)
 
 
 def _mean_calibration_error(parts: Sequence[tuple[Array, ...]], sizes: Sequence[int], backend: Backend) -> float:
@@ -252,7 +246,6 @@ root_mean_squared_error = Metric("root_mean_squared_error", _squared_errors, _ro
 r2 = Metric("r2", _deviations, _r2, ("regression",), better="max")
 
 log_loss = Metric("log_loss", _log_loss, _mean, ("classification", "binary"), better="min")
-# M. P. Naeini, G. Cooper and M. Hauskrecht, "Obtaining Well Calibrated Probabilities Using Bayesian Binning", AAAI 2015
 expected_calibration_error = Metric(
     "expected_calibration_error",
     _calibration_errors,
