@@ -21,6 +21,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from test_estimators_among_others import read_strings
 
 from xpnet import CheckpointError, Ensemble
+from xpnet.backends.base import on_host
 from xpnet.estimators import TableClassifier, TableEncoder, TableRegressor
 from xpnet.wording.errors import BackendError
 
@@ -97,9 +98,12 @@ def test_results_lie_where_x_lies(kind, place, backend):
         assert type(result) is type(x)
         np.testing.assert_allclose(backend.to_numpy(result), getattr(expected, method)(NUMBERS), rtol=2e-2, atol=2e-2)
     assert model.score(x, backend.asarray(y)) == pytest.approx(expected.score(NUMBERS, y), abs=0.05)
-    there = kind(**SMALL, **place._asdict()).fit(pets(), y)
+    there = kind(**FEW, **place._asdict()).fit(pets(), y)
     assert there.ensemble_.backend.name == backend.name
     assert type(there.predict(pets())) is np.ndarray
+    if not on_host(backend):
+        with pytest.raises(ValueError, match=r"n_jobs=1 has no effect on .*, where all networks compute together"):
+            kind(**FEW, n_jobs=1).fit(x, y)
 
 
 class InPandas:

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
-import joblib
 import numpy as np
+from joblib import effective_n_jobs
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.validation import check_is_fitted
 
+from xpnet.backends.base import Backend, on_host
 from xpnet.backends.choose import backend_of, to_host
 from xpnet.core.arrays import Array
 from xpnet.data.weights import check_some_weight
@@ -118,7 +119,8 @@ class BaseTableModel(TableParameters, BaseModel):
         FileExistsError, CheckpointError
             If there is a checkpoint and `resume` is not given; if it is damaged, or holds another training.
         """
-        recipe, options = self._parse_recipe(), self._parse_options()
+        recipe, backend = self._parse_recipe(), choose_backend(self, backend_of(X))
+        options = {"threads": self._choose_threads(backend), "progress": yes_or_no("progress", self.progress)}
         if checkpoint is not None:
             require_seed(checkpoint, self.random_state)
         options |= {"checkpoint": checkpoint, "every": every, "resume": resume}
@@ -129,7 +131,6 @@ class BaseTableModel(TableParameters, BaseModel):
         x = encoder.transform(data.table)
         classes, n_classes = (None, None) if labels is None else (data.y, len(labels.classes))
         folds = make_folds(len(x), recipe.members, np.random.default_rng(seed), classes=classes)
-        backend = choose_backend(self, backend_of(X))
         ensemble = make_members(x, data.y, recipe, n_classes, seed=seed, backend=backend)
         name_columns(ensemble, encoder, labels, y)
         train_members(ensemble, x, data.y, recipe, folds, sample_weight=data.weight, **options)
@@ -163,14 +164,17 @@ class BaseTableModel(TableParameters, BaseModel):
         members, epochs = count("members", self.members, 1), count("max_epochs", self.max_epochs, 1)
         return Recipe(members=members, epochs=epochs, hidden=hidden)
 
-    def _parse_options(self) -> dict[str, Any]:
-        """Check the parameters that are arguments of `Ensemble.train`."""
-        n_jobs, threads = self.n_jobs, "auto"
-        if n_jobs is not None:
-            if not isinstance(n_jobs, (int, np.integer)) or isinstance(n_jobs, bool) or n_jobs == 0:
-                raise ValueError(f"n_jobs={n_jobs!r} must be a number of threads, -1 for one on each core, or None")
-            threads = int(joblib.effective_n_jobs(n_jobs))
-        return {"threads": threads, "progress": yes_or_no("progress", self.progress)}
+    def _choose_threads(self, backend: Backend) -> int | str:
+        """Choose the number of threads on a backend, as `Ensemble.train` takes it."""
+        n_jobs = self.n_jobs
+        if n_jobs is None:
+            return "auto"
+        if not isinstance(n_jobs, (int, np.integer)) or isinstance(n_jobs, bool) or n_jobs == 0:
+            raise ValueError(f"n_jobs={n_jobs!r} must be a number of threads, -1 for one on each core, or None")
+        if not on_host(backend):
+            place = f"{backend.device_name}, where all networks compute together"
+            raise ValueError(f"n_jobs={n_jobs!r} has no effect on {place}; leave it out")
+        return int(effective_n_jobs(n_jobs))
 
     def _check(self, stand_in: Any, X: Any, y: Any, sample_weight: Any) -> TableData:
         """Check the arguments of `fit`, and leave out rows of weight 0."""
