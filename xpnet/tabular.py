@@ -108,29 +108,45 @@ def make_folds(
     >>> [fold.tolist() for fold in make_folds(6, 4, np.random.default_rng(0))]
     [[0, 3], [1, 2], [5], [4]]
     """
-    units, unit_of_row = (n, np.arange(n)) if groups is None else _number_groups(groups)
-    folds = min(max(members, FEWEST_FOLDS) if members > 1 else LONE_FOLDS, units)
-    order = rng.permutation(units)
-    if classes is not None and groups is None:
-        order = order[np.argsort(classes[order], kind="stable")]
-    fold_of_unit = np.empty(units, np.intp)
-    fold_of_unit[order] = np.arange(units) % folds
-    fold = fold_of_unit[unit_of_row]
+    most = max(members, FEWEST_FOLDS) if members > 1 else LONE_FOLDS
+    if groups is not None:
+        fold = _spread_groups(groups, most, rng)
+    else:
+        order, fold = rng.permutation(n), np.empty(n, np.intp)
+        if classes is not None:
+            order = order[np.argsort(classes[order], kind="stable")]
+        fold[order] = np.arange(n) % min(most, n)
+    folds = int(fold.max()) + 1
     return [np.flatnonzero(fold == k % folds).astype(np.int32) for k in range(members)]
 
 
-def _number_groups(groups: Any) -> tuple[int, np.ndarray]:
-    values, numbers = np.unique(groups, return_inverse=True)
-    return len(values), numbers
+def _spread_groups(groups: Any, folds: int, rng: np.random.Generator) -> np.ndarray:
+    """Return the fold of each row: the largest groups first, each into the fold with the fewest rows so far.
+
+    Examples
+    --------
+    >>> _spread_groups(np.array([7, 7, 7, 5, 5, 6]), 2, np.random.default_rng(0)).tolist()
+    [0, 0, 0, 1, 1, 1]
+    """
+    values, numbers, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    rows, fold_of_group = np.zeros(min(folds, len(values)), np.intp), np.empty(len(values), np.intp)
+    order = rng.permutation(len(values))
+    for group in order[np.argsort(-sizes[order], kind="stable")]:
+        fold_of_group[group] = np.argmin(rows)
+        rows[fold_of_group[group]] += sizes[group]
+    return fold_of_group[numbers]
 
 
 def choose_rows(folds: Sequence[np.ndarray], n: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """Choose the rows that each member trains on: those outside its fold, as many for each member.
+    """Choose the rows that each member trains on: those outside its fold, and as many for each member.
 
-    Members with the same number of rows take their steps together.
+    Members with the same number of rows take their steps together. Where folds of groups differ so much that this would
+    leave out more than a tenth of them, each member has all of them.
     """
     others = [np.setdiff1d(np.arange(n, dtype=np.int32), fold) for fold in folds]
     least = min(map(len, others))
+    if least < 0.9 * max(map(len, others)):
+        return others
     return [np.sort(rng.permutation(rows)[:least]) for rows in others]
 
 
