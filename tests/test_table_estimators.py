@@ -173,6 +173,25 @@ def test_error_bars_of_several_targets_and_of_one_member():
     assert (lone.predict(pets(), return_std=True)[1] > 0).all()
 
 
+def test_groups_are_left_out_together():
+    """The rows of a group are alike, and groups differ: who knows one row of a group knows the others."""
+    group = np.repeat(np.arange(40), 15)
+    x = np.random.default_rng(0).normal(size=(40, 3))[group]
+    y = np.random.default_rng(1).normal(size=40)[group] + 0.1 * np.random.default_rng(2).normal(size=600)
+    model, naive = TableRegressor(**SMALL).fit(x, y, groups=group), TableRegressor(**SMALL).fit(x, y)
+    assert r2_score(y, model.oof_prediction_) < 0.3
+    assert r2_score(y, naive.oof_prediction_) > 0.8
+    names, weight = np.array([f"group {k:02}" for k in group]), np.where(group < 3, 0.0, 1.0)
+    numbered, named = (TableRegressor(**FEW).fit(x, y, weight, groups=groups) for groups in (group, names))
+    rest = TableRegressor(**FEW).fit(x[45:], y[45:], groups=names[45:])
+    np.testing.assert_array_equal(named.oof_prediction_[45:], rest.oof_prediction_)
+    assert np.isfinite(numbered.oof_prediction_).sum() == 600 - 45
+    with pytest.raises(ValueError, match="X has 600 examples and groups has 9; they must match"):
+        model.fit(x, y, groups=group[:9])
+    with pytest.raises(ValueError, match=r"groups has shape \(600, 3\); give one for each row, \(600,\)"):
+        model.fit(x, y, groups=x)
+
+
 def test_rows_of_weight_zero_are_left_out():
     weight = np.where(np.arange(60) < 20, 0.0, 1.0)
     strange = pets()

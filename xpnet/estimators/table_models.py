@@ -49,6 +49,7 @@ class TableData(NamedTuple):
     problem: Classification | Regression
     y: np.ndarray  # class numbers (n,), or targets (n,) or (n, n_outputs)
     weight: np.ndarray | None  # (n,), those of the classes included
+    groups: np.ndarray | None  # (n,)
     rows: np.ndarray  # (n,): which rows of X they are
     rows_of_x: int
 
@@ -88,6 +89,7 @@ class BaseTableModel(TableParameters, BaseModel):
         y: Any,
         sample_weight: Any = None,
         *,
+        groups: Any = None,
         checkpoint: Any = None,
         every: Every | None = None,
         resume: bool = False,
@@ -103,6 +105,9 @@ class BaseTableModel(TableParameters, BaseModel):
         sample_weight : array of shape (n_samples,), optional
             Weights of the rows, at least 0; rows of weight 0 are left out. They count in training, and where members
             are judged by their folds, but not in the calibration.
+        groups : array of shape (n_samples,), optional
+            The group of each row: a patient, a day. Members leave out whole groups, so they are judged and calibrated
+            for rows of groups that they do not know.
         checkpoint, every, resume
             A file for the whole training, when to write it, and whether to resume the training in it, as in
             `xpnet.Ensemble.train`: bit for bit, with the same number of threads. `random_state` must be a whole number.
@@ -126,11 +131,12 @@ class BaseTableModel(TableParameters, BaseModel):
         options |= {"checkpoint": checkpoint, "every": every, "resume": resume}
         seed = int(make_random_state(self.random_state).randint(MAX_SEED))
         stand_in = copy.copy(self)  # scikit-learn's checks set `n_features_in_` and `feature_names_in_` on it
-        data = self._check(stand_in, X, y, sample_weight)
+        data = self._check(stand_in, X, y, sample_weight, groups)
         encoder, labels = TableEncoder(self.categories, bins=self.bins).fit(data.table), data.problem.labels
         x = encoder.transform(data.table)
         classes, n_classes = (None, None) if labels is None else (data.y, len(labels.classes))
-        folds = make_folds(len(x), recipe.members, np.random.default_rng(seed), classes=classes)
+        rng = np.random.default_rng(seed)
+        folds = make_folds(len(x), recipe.members, rng, classes=classes, groups=data.groups)
         ensemble = make_members(x, data.y, recipe, n_classes, seed=seed, backend=backend)
         name_columns(ensemble, encoder, labels, y)
         train_members(ensemble, x, data.y, recipe, folds, sample_weight=data.weight, **options)
@@ -176,7 +182,7 @@ class BaseTableModel(TableParameters, BaseModel):
             raise ValueError(f"n_jobs={n_jobs!r} has no effect on {place}; leave it out")
         return int(effective_n_jobs(n_jobs))
 
-    def _check(self, stand_in: Any, X: Any, y: Any, sample_weight: Any) -> TableData:
+    def _check(self, stand_in: Any, X: Any, y: Any, sample_weight: Any, groups: Any) -> TableData:
         """Check the arguments of `fit`, and leave out rows of weight 0."""
         if y is None:  # in the words of scikit-learn
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
@@ -184,19 +190,19 @@ class BaseTableModel(TableParameters, BaseModel):
         y = validate_targets(y, numeric=self._numeric)
         n = len(table)
         check_lengths("X", n, "y", len(y))
-        weight, rows = parse_sample_weight(sample_weight, n), np.arange(n)
+        weight, groups, rows = parse_sample_weight(sample_weight, n), number_groups(groups, n), np.arange(n)
         if weight is not None and not weight.all():
             check_some_weight(float(weight.max()), "X")
             rows = np.flatnonzero(weight)
             table = table.iloc[rows] if hasattr(table, "iloc") else table[rows]
-            y, weight = y[rows], weight[rows]
+            y, weight, groups = y[rows], weight[rows], None if groups is None else groups[rows]
         problem = self._learn(y)
         class_weight = problem.weigh_classes(y, partial=False)
         if class_weight is not None:
             weight = class_weight if weight is None else weight * class_weight
         if weight is not None and np.ptp(weight) == 0:
             weight = None
-        return TableData(table, problem, problem.encode(y), weight, rows, n)
+        return TableData(table, problem, problem.encode(y), weight, groups, rows, n)
 
     # Predicting
 
@@ -456,6 +462,17 @@ class TableRegressor(RegressorMixin, BaseTableModel):
 
     def _name_results(self, problem: Regression, out_of_fold: np.ndarray) -> dict[str, Any]:
         return {"oof_prediction_": drop_single_output(out_of_fold)}
+
+
+def number_groups(groups: Any, n: int) -> np.ndarray | None:
+    """Check the groups of n rows, numbers or texts, and number them from 0."""
+    if groups is None:
+        return None
+    groups = np.asarray(to_host(groups))
+    if groups.ndim != 1:
+        raise ValueError(f"groups has shape {groups.shape}; give one for each row, ({n},)")
+    check_lengths("X", n, "groups", len(groups))
+    return np.unique([str(group) for group in groups], return_inverse=True)[1]
 
 
 def name_columns(ensemble: Ensemble, encoder: TableEncoder, labels: Labels | None, y: Any) -> None:
