@@ -45,6 +45,7 @@ ONCE = ("strict-device1", "torch", "jax", host_cupy.NAME)
 # second. Many of them have the mark not_on("jax"), with on("jax") for tests of what JAX could get wrong alone: traced,
 # compiled, immutable, x64
 ABOUT = {f"test_{name}" for name in ("activations", "backends", "backprop", "costs", "devices", "training", "waits")}
+ABOUT |= {"test_novelty"}
 RECORDED = {"test_data", "test_distributed", "test_dropout", "test_replay", "test_trainings"}
 ABOUT_LIBRARIES = {"jax": ABOUT, "torch": ABOUT | RECORDED, "strict-device1": ABOUT | RECORDED}
 # On CuPy, others are left out; these hold its graphs, and what is computed outside of a step: scales, scores, members

@@ -1015,6 +1015,33 @@ def test_numbers_of_validation_examples_that_cannot_be_are_refused(tmp_path: Pat
     refuse(path, message)
 
 
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("mean", None, "novelty.mean is absent; it must be float64 numbers for 3 inputs"),
+        ("mean", np.zeros((1, 2)), r"novelty.mean is of shape \(1, 2\) and dtype float64; it must be float64 numbers"),
+        ("whitening", np.eye(3, dtype=np.float32), "novelty.whitening is of shape .* and dtype float32; it must be"),
+        ("whitening", np.full((3, 3), np.inf), "novelty.whitening must be finite numbers"),
+        ("distances", np.ones((2, 2)), "novelty.distances is of shape"),
+        ("distances", np.ones(0), "novelty.distances must be numbers of at least 0 in increasing order"),
+        ("distances", np.array([-1.0, 1.0]), "novelty.distances must be numbers of at least 0 in increasing order"),
+        ("distances", np.array([2.0, 1.0]), "novelty.distances must be numbers of at least 0 in increasing order"),
+        ("other", np.ones(1), "the tensor 'novelty.other' is not one of xpnet's"),
+    ],
+)
+def test_a_novelty_that_cannot_be_is_refused(tmp_path: Path, name: str, change: Any, message: str) -> None:
+    net = Network([3, 1], seed=0)
+    net.fit_novelty(np.random.default_rng(0).normal(size=(20, 3)))
+    net.save(path := tmp_path / "net")
+
+    def put_tensor(header: Any, arrays: dict[str, Any]) -> None:
+        arrays.pop(f"novelty.{name}", None)
+        arrays |= {} if change is None else {f"novelty.{name}": change}
+
+    forge(path, put_tensor)
+    refuse(path, message)
+
+
 def test_digests_of_training_rows_in_early_files_are_not_carried_on(tmp_path: Path) -> None:
     Network([3, 2], cost="gaussian", seed=0).save(path := tmp_path / "net")
     before = path.read_bytes()

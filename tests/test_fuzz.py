@@ -181,6 +181,7 @@ FLOATS = (
     *(1e19, -1e19, 1e30, -1e30, 3.4e38, -3.4e38, 1e154, 1e300, -1.7e308),
 )
 TENSORS = (
+    *("novelty.mean", "novelty.whitening", "novelty.distances"),
     *("evil", "optimizer.0", "optimizer.9", "optimizer.٣", "layers.9.w", "layers.0.w.x", "dropout.step", "\ud800"),
     *("scaling.y_std", "scaling.y_mean", "callbacks.0.best_state.layers.0.w", "callbacks.9.x.layers.0.w"),
     *(f"callbacks.{'9' * 5000}.x.layers.0.w", "callbacks.0.best.dropout.step", "calibration.1", "calibration.0"),

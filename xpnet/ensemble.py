@@ -15,6 +15,7 @@ from xpnet.backends.base import precision
 from xpnet.backends.memory import BYTES_OF_NETWORK, count_parameters, on_host_only, require_bytes
 from xpnet.core import arguments
 from xpnet.core.arrays import Array, map_arrays
+from xpnet.core.temperature import combine
 from xpnet.inspection.predict import predict
 from xpnet.network import Network
 from xpnet.training.history import History
@@ -460,8 +461,8 @@ class Ensemble:
     def predict(self, x: Any, return_std: bool = False) -> Any:
         """Predict values by the mean over the members, or classes by the mean of their outputs.
 
-        For classes, the probabilities of the members are averaged, and the class with the largest mean is predicted;
-        so confident members weigh more.
+        For classes, the class with the largest probability by `predict_proba` is predicted; so confident members weigh
+        more.
 
         Parameters
         ----------
@@ -554,8 +555,8 @@ class Ensemble:
         """Correct error bars, quantiles or probabilities of the ensemble, as `Network.calibrate` does. Synchronizes.
 
         `predict` with `return_std` and `interval` are corrected; the members by themselves are not. For classes, all
-        members get one `temperature`, at which the log loss of the mean of their probabilities is least; this mean is
-        what `predict_proba` returns, and `predict` and `measure` go by.
+        members get one `temperature`, at which the log loss of their geometric mean is least. This mean is what
+        `predict_proba` then returns, and `predict` and `measure` go by.
 
         Parameters
         ----------
@@ -630,8 +631,34 @@ class Ensemble:
         return predict_interval(self._bars, x, level)
 
     @explain_arguments
+    def fit_novelty(self, x: Any) -> None:
+        """Learn what the training inputs are like, as `Network.fit_novelty` does. Synchronizes.
+
+        The first member keeps it, and so do the files of `save`.
+
+        Parameters
+        ----------
+        x
+            The inputs of all training examples, (n, n_in); 20 of them or more.
+        """
+        self[0].fit_novelty(x)
+
+    @explain_arguments
+    def novelty(self, x: Any) -> Array:
+        """Compute the fraction of the training data that are nearer than each row, as `Network.novelty` does.
+
+        Parameters
+        ----------
+        x
+            As in `Network.novelty`.
+        """
+        return self[0].novelty(x)
+
+    @explain_arguments
     def predict_proba(self, x: Any, return_std: bool = False) -> Any:
         """Predict probabilities by the mean over the members; with `return_std`, their standard deviations as well.
+
+        After `calibrate`, it is the normalized geometric mean of the calibrated probabilities.
 
         Parameters
         ----------
@@ -653,7 +680,12 @@ class Ensemble:
         from xpnet.training.evaluate import require_classes
 
         require_classes(self[0].view, "predict_proba")
-        return self._spread([predict(view.calibrated, x) for view in self._views], return_std)
+        stack = self._stack([predict(view.calibrated, x) for view in self._views])
+        with self.backend.scope(self[0].dtype):
+            mean, std = mean_and_std(stack, self.backend.xp)
+            if self.temperature is not None:
+                mean = combine(stack, self[0].task, self.backend.xp)
+        return (mean, std) if yes_or_no("return_std", return_std) else mean
 
     @explain_arguments
     def jacobian(self, x: Any, return_std: bool = False) -> Any:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from xpnet.core.costs import Cost, Output
     from xpnet.core.initializers import Initializer
     from xpnet.core.model import Model
+    from xpnet.core.novelty import Novelty
     from xpnet.core.optimizers.base import Optimizer
     from xpnet.core.scaling import Scaler, Scaling
     from xpnet.core.schedules import Schedule
@@ -189,6 +190,7 @@ class Network:
         self._feature_names: tuple[str, ...] | None = None
         # Number of members of an ensemble, or 0 for this network by itself -> calibration; see `calibrate`
         self._calibrations: Mapping[int, Calibration] = {}
+        self._novelty: Novelty | None = None  # ends with the scaling, as it is that of scaled inputs
         self._trained_on: Mapping[str, Any] | None = None  # describes some rows; see `xpnet.data.known_rows`
         self.history = History()
         self.notes = {}
@@ -304,7 +306,8 @@ class Network:
         single_rows = now.get("_single_rows") or vars(self).setdefault("_single_rows", SingleRows())
         layers, scaling, names = now["_state"].layers, now["_scaling"], now["_feature_names"]
         place = self._backend, self._dtype
-        return View(self._model, layers, scaling, names, *place, single_rows, now["_calibrations"].get(0))
+        novelty, calibration = now["_novelty"], now["_calibrations"].get(0)
+        return View(self._model, layers, scaling, names, *place, novelty, single_rows, calibration)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuse to assign settings, and unknown names: a misspelt one would do nothing. Subclasses may have more."""
@@ -443,7 +446,7 @@ class Network:
     @scaling.setter
     def scaling(self, scaling: Scaling | None) -> None:
         placed = None if scaling is None else self._place_scaling(scaling)
-        self._take_over(_scaling=placed, _calibrations={})
+        self._take_over(_scaling=placed, _calibrations={}, _novelty=None)
 
     def _place_scaling(self, scaling: Scaling) -> Scaler:
         from xpnet.core.scaling import Scaling
@@ -485,7 +488,8 @@ class Network:
         reader = self.view.reader.unscaled()._replace(keeps_digits=True)
         source = make_source(data, "data", reader)
         scaling = fit_scaling(source)
-        self._take_over(_scaling=scaling, _feature_names=source.reader.feature_names, _calibrations={})
+        names = source.reader.feature_names
+        self._take_over(_scaling=scaling, _feature_names=names, _calibrations={}, _novelty=None)
         return scaling.exact
 
     def _parse_weights(self, weights: Any) -> list[Array]:
@@ -706,7 +710,7 @@ class Network:
                 "is as it was before. Give a smaller lr, or scale the inputs"
             )
         state = self.state._replace(layers=done.state.layers)
-        changed = {"_state": state, "_feature_names": source.reader.feature_names}
+        changed = {"_state": state, "_feature_names": source.reader.feature_names, "_novelty": None}
         self._take_over(**changed, _calibrations={}, _provenance=self._provenance.edit())
 
     def reset_optimizer(self, optimizer: Optimizer | None = None) -> None:
@@ -970,6 +974,64 @@ class Network:
         from xpnet.inspection.intervals import predict_interval
 
         return predict_interval(self._bars, x, level)
+
+    @explain_arguments
+    def fit_novelty(self, x: Any) -> None:
+        """Learn what the training inputs are like, so that `novelty` can say how far other rows are. Synchronizes.
+
+        `save` keeps it; training and another scaling end it.
+
+        Parameters
+        ----------
+        x
+            The inputs of all training examples, (n, n_in); 20 of them or more.
+
+        Raises
+        ------
+        ValueError
+            If there are too few rows, or numbers so large that their squares are infinite.
+        """
+        from xpnet.inspection.novelty import fit_novelty
+
+        self._novelty = fit_novelty(self.view, x)
+
+    @explain_arguments
+    def novelty(self, x: Any) -> Array:
+        """Compute how far rows are from the training data: the fraction of these that are nearer. Synchronizes.
+
+        0.5 is usual. At 0.99, the row is farther from the training data than 99 % of them are from each other; of new
+        rows like them, about 1 in 100 is. The distance is that of Mahalanobis, between inputs: unusual are values far
+        from the mean, and usual ones that do not occur together. It says nothing about targets, so a row with a small
+        novelty can be predicted badly. One minus the novelty is a p-value, as in conformal anomaly detection.
+
+        Parameters
+        ----------
+        x
+            One example (n_in,), rows (m, n_in), or an iterable of batches.
+
+        Returns
+        -------
+        array
+            Numbers from 0 up to n / (n + 1) for n training rows, (m,) or (), on the device.
+
+        Raises
+        ------
+        ValueError
+            If `fit_novelty` has not been called since the last training.
+
+        Examples
+        --------
+        Two columns that rise together: the second row is unusual, though neither of its numbers is.
+
+        >>> x = np.random.default_rng(0).normal(size=(500, 1)) + [0.0, 0.0]
+        >>> net = Network([2, 1], task="regression", seed=0)
+        >>> net.fit_novelty(x)
+        >>> net.novelty([[1.0, 1.0], [1.0, -1.0]]).round(2)
+        array([0.68, 1.  ], dtype=float32)
+        """
+        from xpnet.inspection.novelty import predict_novelty
+
+        return predict_novelty(self.view, x)
 
     @explain_arguments
     def sample(self, x: Any, n: int = 100) -> Array:
@@ -1371,7 +1433,8 @@ class Network:
             if dtype != self._dtype:  # hyperparameters are rounded from their exact values
                 hyperparameters = new._optimizer.init(new.state.layers, new._to_array).hyperparameters
                 new.state = new.state._replace(optimizer=new.state.optimizer._replace(hyperparameters=hyperparameters))
-        new._calibrations = self._calibrations  # which an assigned state or scaling ends
+        # Which an assigned state or scaling ends
+        new._take_over(_calibrations=self._calibrations, _novelty=self._novelty)
         return new
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -1468,6 +1531,7 @@ class Network:
             state=now["_state"],
             scaling=now["_scaling"] and now["_scaling"].exact,
             calibrations=now["_calibrations"],
+            novelty=now["_novelty"],
             feature_names=now["_feature_names"],
             optimizer=now["_optimizer"],
             generator=dict(self.rng.bit_generator.state),
@@ -1507,7 +1571,7 @@ class Network:
         self.scaling = attributes["_scaling"]
         with self._backend.scope(self._dtype):
             self.state = self._copy_to_device(self.state)
-        self._calibrations = attributes["_calibrations"]
+        self._take_over(_calibrations=attributes["_calibrations"], _novelty=attributes["_novelty"])
 
     def _copy_to_device(self, nest: Any) -> Any:
         return self._backend.copy_nest(nest, self._dtype)

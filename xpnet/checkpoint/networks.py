@@ -51,6 +51,7 @@ def restore(record: Record, view: View) -> dict[str, Any]:
         "_scaling": None if scaling is None else view.reader.place(scaling),
         "_provenance": Provenance() if record.provenance is None else from_plain(record.provenance),
         "_calibrations": records.calibrations_of(record, model),
+        "_novelty": records.novelty_of(record, model),
     }
 
 

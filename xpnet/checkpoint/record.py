@@ -17,6 +17,7 @@ from xpnet.core.arrays import Array, leaves
 from xpnet.core.calibration import Calibration, check_errors
 from xpnet.core.members import MemberState, whole
 from xpnet.core.model import Model
+from xpnet.core.novelty import MOST_DIRECTIONS, Novelty
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.optimizers.sgd import SGD
 from xpnet.core.optimizers.table import OPTIMIZERS
@@ -37,6 +38,7 @@ MAX_DEPTH = 100  # of nested values: so that whatever copies or shows them does 
 CALIBRATION = re.compile(r"calibration\.(0|[1-9]\d{0,8})")  # with the number of members, or 0 for the network alone
 OTHER_TENSORS = re.compile(
     rf"optimizer\.\d+|dropout\.step|scaling\.({'|'.join(Scaling._fields)})|{CALIBRATION.pattern}(\.widths)?"
+    rf"|novelty\.({'|'.join(Novelty._fields)})"
 )
 CALLBACK_TENSORS = re.compile(r"(callbacks\.(\d+)\.([^.]+)\.)(layers\.\d+\.[wb]|optimizer\.\d+|dropout\.step)")
 
@@ -68,6 +70,7 @@ class Snapshot(NamedTuple):
     callback_states: Mapping[tuple[int, str], State] = MappingProxyType({})  # (number of the callback, name) -> state
     provenance: Provenance = Provenance()
     calibrations: Mapping[int, Calibration] = MappingProxyType({})  # for members of an ensemble, or 0 for the network
+    novelty: Novelty | None = None
 
 
 class Record(NamedTuple):
@@ -98,6 +101,8 @@ def make_record(snapshot: Snapshot, to_numpy: Callable[[Array], np.ndarray]) -> 
     for (i, name), state in snapshot.callback_states.items():
         arrays |= _name_arrays(f"callbacks.{i}.{name}.", state, description is not None)
     arrays = {name: to_numpy(array) for name, array in arrays.items()}
+    if snapshot.novelty is not None:
+        arrays |= {f"novelty.{name}": array for name, array in snapshot.novelty._asdict().items()}
     if snapshot.scaling is not None:
         arrays |= {f"scaling.{name}": array for name, array in snapshot.scaling._asdict().items() if array is not None}
     calibrations = {f"calibration.{members}": calibration for members, calibration in snapshot.calibrations.items()}
@@ -155,7 +160,7 @@ def settings_of(record: Record, custom: Iterable[Any]) -> dict[str, Any]:
 
 def tensors_of(record: Record) -> dict[str, np.ndarray]:
     """Return the arrays of the network's state, by name."""
-    others = ("callbacks.", "scaling.", "calibration.")
+    others = ("callbacks.", "scaling.", "calibration.", "novelty.")
     return {name: array for name, array in record.arrays.items() if not name.startswith(others)}
 
 
@@ -229,6 +234,24 @@ def generator_of(record: Record) -> dict[str, Any]:
 def optimizer_of(record: Record) -> Optimizer:
     """Return the optimizer; plain SGD if the record does not hold it."""
     return SGD() if record.optimizer is None else _decode_optimizer(record.optimizer)
+
+
+def novelty_of(record: Record, model: Model) -> Novelty | None:
+    """Return what the novelty of rows is computed from, if the network was fitted to its training data."""
+    arrays = {name: record.arrays.get(f"novelty.{name}") for name in Novelty._fields}
+    if all(array is None for array in arrays.values()):
+        return None
+    shapes = {"mean": (1, model.n_in), "whitening": (model.n_in, min(model.n_in, MOST_DIRECTIONS))}
+    for name, array in arrays.items():
+        if array is None or array.dtype != np.float64 or array.shape != shapes.get(name, (array.size,)):
+            what = "absent" if array is None else f"of shape {array.shape} and dtype {array.dtype}"
+            raise ValueError(f"novelty.{name} is {what}; it must be float64 numbers for {model.n_in} inputs")
+        if not np.isfinite(array).all():
+            raise ValueError(f"novelty.{name} must be finite numbers")
+    novelty = Novelty(**arrays)  # type: ignore[arg-type]
+    if not len(novelty.distances) or novelty.distances[0] < 0 or (np.diff(novelty.distances) < 0).any():
+        raise ValueError("novelty.distances must be numbers of at least 0 in increasing order")
+    return novelty
 
 
 def scaling_of(record: Record) -> Scaling | None:
@@ -352,7 +375,7 @@ def check_tensors(record: Record) -> None:
 
 def _has_own_dtype(name: str, array: np.ndarray) -> bool:
     """Tell whether a tensor may have a dtype of its own, as scalings and calibrations in float64 do."""
-    own = name.startswith(("scaling.", "calibration."))
+    own = name.startswith(("scaling.", "calibration.", "novelty."))
     return name.endswith("dropout.step") or (own and array.dtype == np.float64)
 
 

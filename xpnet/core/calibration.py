@@ -157,9 +157,9 @@ def interpolate_widths(
     knots, width = widths[:, 0], widths[:, 1]
     gaps = np.diff(knots)
     slopes = np.divide(np.diff(width), gaps, out=np.zeros_like(gaps), where=gaps > 0)
-    result = move(width[:, 0]) * xp.ones_like(predicted)
+    result = xp.ones_like(predicted) * move(width[:, 0])
     for knot, gap, slope in zip(knots.T, gaps.T, slopes.T):
-        result = result + move(slope) * xp.minimum(xp.maximum(predicted - move(knot), 0.0), move(gap))
+        result = result + xp.minimum(xp.maximum(predicted - move(knot), 0.0), move(gap)) * move(slope)
     return result
 
 

@@ -194,11 +194,12 @@ def compute_scaling(
         for parts, columns in zip(moments_of, block[: 1 + scale_targets]):
             parts.append(moments(columns))
     with np.errstate(over="ignore", invalid="ignore"):  # numbers that are not finite are refused later, by name
-        pairs = [_mean_and_deviation(merge_moments(parts)) for parts in moments_of if parts]
+        pairs = [mean_and_deviation(merge_moments(parts)) for parts in moments_of if parts]
     return Scaling(*(array for pair in pairs for array in pair))
 
 
-def _mean_and_deviation(whole: Moments) -> tuple[np.ndarray, np.ndarray]:
+def mean_and_deviation(whole: Moments) -> tuple[np.ndarray, np.ndarray]:
+    """Compute mean and standard deviation of each column, (1, n); the deviation is 1 where all values are the same."""
     varies = whole.high > whole.low
     mean = np.where(varies, whole.mean, whole.low)
     return mean[None, :], np.where(varies, np.sqrt(whole.squares / whole.n), 1.0)[None, :]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from xpnet.core.activations import sigmoid, softmax
+from xpnet.core.activations import Activation, sigmoid, softmax
 from xpnet.core.arrays import Array, Layers, Namespace
 from xpnet.core.model import Model
 
@@ -39,7 +39,7 @@ def temper(layers: Layers, temperature: float) -> Layers:
 
 
 def find_temperature(logits: Sequence[np.ndarray], rows: Sequence[np.ndarray], y: np.ndarray, task: str) -> float:
-    """Find the temperature of the least log loss of the mean probability of some networks, between 0.2 and 100.
+    """Find the temperature of the least log loss of the joint probability of some networks, between 0.2 and 100.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def find_temperature(logits: Sequence[np.ndarray], rows: Sequence[np.ndarray], y
         For each network, the weighted inputs of its output layer for some examples, (n_k, n_out) in float64.
     rows
         For each network, the numbers of these examples, (n_k,), each at most once. Examples that no network has are
-        left out; each of the others is predicted by the mean of those that have it.
+        left out; each of the others is predicted by those that have it, as `combine` does.
     y
         The targets of all examples, (n, n_out): one-hot rows for a classification, or 0 and 1.
     task
@@ -61,17 +61,41 @@ def find_temperature(logits: Sequence[np.ndarray], rows: Sequence[np.ndarray], y
     >>> round(find_temperature([logits], [np.arange(4)], y, "binary"), 4)
     2.0
     """
-    output = softmax if task == "classification" else sigmoid
-    counts = np.bincount(np.concatenate(rows), minlength=len(y))
-    kept = counts > 0
+    counts, total = np.bincount(np.concatenate(rows), minlength=len(y)), np.zeros(y.shape)
+    for part, numbers in zip(logits, rows):
+        total[numbers] += part
+    kept, output = counts > 0, _output_of(task)
+    mean = total[kept] / counts[kept, None]
 
     def log_loss(log_temperature: float) -> float:
-        total = np.zeros(y.shape)
-        for part, numbers in zip(logits, rows):
-            total[numbers] += output.value(part / math.exp(log_temperature), np)
-        return compute_log_loss(y[kept], total[kept] / counts[kept, None], task, np) / kept.sum()
+        p = output.value(mean / math.exp(log_temperature), np)
+        return compute_log_loss(y[kept], p, task, np) / kept.sum()
 
     return math.exp(find_minimum(log_loss, math.log(LOWEST), math.log(HIGHEST)))
+
+
+def combine(p: Array, task: str, xp: Namespace) -> Array:
+    """Combine calibrated probabilities of several networks, (members, ..., n): their normalized geometric mean.
+
+    It is the probability of the mean of the weighted inputs. The arithmetic mean is less sure than each of the members,
+    and would need another temperature than they do (R. Rahaman and A. Thiery, "Uncertainty Quantification and Deep
+    Ensembles", NeurIPS 2021), which cannot be found where each example has only one member that has not learnt from it.
+
+    Examples
+    --------
+    >>> combine(np.array([[0.5], [0.9]]), "binary", np)  # odds of 1 and 9
+    array([0.75])
+    """
+
+    def mean_logarithm(p: Array) -> Array:
+        return xp.mean(xp.log(xp.clip(p, float(xp.finfo(p.dtype).smallest_normal), 1.0)), axis=0)
+
+    z = mean_logarithm(p)
+    return _output_of(task).value(z if task == "classification" else z - mean_logarithm(1.0 - p), xp)
+
+
+def _output_of(task: str) -> Activation:
+    return softmax if task == "classification" else sigmoid
 
 
 def compute_log_loss(y: Array, p: Array, task: str, xp: Namespace) -> Array:

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from xpnet.backends.choose import to_host
 from xpnet.core.arrays import Array
+from xpnet.core.temperature import combine
 from xpnet.estimators import exchange
 from xpnet.estimators.base import BaseLearner, BasePerceptron, has_epochs, mean_outputs
 from xpnet.estimators.targets import BINARY, MULTICLASS, MULTILABEL, Classification, Labels, is_multilabel
@@ -128,13 +129,19 @@ class BaseClassifier(ClassifierMixin, BaseLearner):
 
     def _decode(self, outputs: Sequence[Array]) -> Any:
         """Turn the outputs of the networks into labels."""
-        view = self._networks[0].view
-        return self._labels.decode(mean_outputs(outputs, view.xp), view)
+        return self._labels.decode(self._combine(outputs), self._networks[0].view)
+
+    def _combine(self, outputs: Sequence[Array]) -> Array:
+        """Combine the outputs of the networks, as `Ensemble.predict_proba` does."""
+        view = self._views[0]
+        if view.calibration is None or len(outputs) == 1:
+            return mean_outputs(outputs, view.xp)
+        return combine(view.xp.stack(list(outputs)), view.model.task, view.xp)
 
     def _probabilities(self, outputs: Sequence[Array]) -> Array:
         """Turn the outputs of the networks into probabilities of all classes or labels."""
         xp = self._networks[0].backend.xp
-        a = mean_outputs(outputs, xp)
+        a = self._combine(outputs)
         return xp.concat([1.0 - a, a], axis=-1) if self._labels.kind == BINARY else a
 
 

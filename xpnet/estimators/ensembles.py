@@ -234,7 +234,8 @@ class MLPEnsembleClassifier(BaseClassifier, BaseEnsemble):
 
         def summarize(outputs: Sequence[Array]) -> Array:
             xp = self._networks[0].backend.xp
-            return xp.stack(mean_and_std(xp.stack([self._probabilities([a]) for a in outputs]), xp))
+            _, std = mean_and_std(xp.stack([self._probabilities([a]) for a in outputs]), xp)
+            return xp.stack([self._probabilities(outputs), std])
 
         both = self._predict(X, "predict_proba", summarize)
         return both[0, ...], both[1, ...]

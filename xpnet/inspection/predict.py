@@ -1,6 +1,6 @@
 """Predictions: outputs for any number of rows, computed block by block, so that memory is bounded."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from functools import partial
 from typing import Any
 
@@ -45,36 +45,51 @@ def predict(view: View, x: Any, transform: Transform | None = None) -> Array:
     transform
         Pure function (outputs, xp) applied to each block of outputs (m, n_out), such as one that returns their classes.
     """
+    return compute_for_rows(view, x, partial(_transform_outputs, view, transform))
+
+
+def compute_for_rows(view: View, x: Any, function: Callable[[Array], Array]) -> Array:
+    """Apply a function to the inputs for one example, for rows, or for batches of them, and join what it returns.
+
+    Parameters
+    ----------
+    view, x
+        As in `predict`.
+    function
+        Function of a block of inputs (m, n_in), as the first layer gets them; it returns an array with m rows.
+    """
     if not hasattr(type(x), "shape") and _is_stream(x):
-        return _predict_batches(view, x, transform)
+        return _compute_for_batches(view, x, function)
     reader = view.reader
     if stays_outside(x):
-        return _predict_rows(view, reader, x, "x", transform)
+        return _compute_in_blocks(view, reader, x, "x", function)
     rows, single = reader.as_rows(x)
-    result = _predict_rows(view, reader, rows, "x", transform)
+    result = _compute_in_blocks(view, reader, rows, "x", function)
     return result[0, ...] if single else result
 
 
-def _predict_rows(view: View, reader: Reader, x: Array, name: str, transform: Transform | None) -> Array:
-    xp, results = view.xp, []
+def read_rows(view: View, reader: Reader, x: Array, name: str) -> Iterator[Array]:
+    """Read rows of inputs, within the view's scope, in blocks (m, n_in), as the first layer gets them."""
+    scale = reader.scale
+    for inputs in read_in_blocks(x, name, sum(view.model.sizes), reader):
+        yield apply_scale(inputs, scale, view.xp)
+
+
+def _compute_in_blocks(view: View, reader: Reader, x: Array, name: str, function: Callable[[Array], Array]) -> Array:
     with view.scope():
-        scale = reader.scale
-        for inputs in read_in_blocks(x, name, sum(view.model.sizes), reader):
-            outputs = _outputs(view, apply_scale(inputs, scale, xp))
-            with view.output_scope():
-                results.append(outputs if transform is None else view.backend.call(transform, outputs))
+        results = [function(inputs) for inputs in read_rows(view, reader, x, name)]
         with view.output_scope():
-            return results[0] if len(results) == 1 else xp.concat(results, axis=0)
+            return results[0] if len(results) == 1 else view.xp.concat(results, axis=0)
 
 
-def _predict_batches(view: View, batches: Iterable[Any], transform: Transform | None) -> Array:
-    """Compute the outputs for an iterable of batches X or (X, y), one after the other."""
+def _compute_for_batches(view: View, batches: Iterable[Any], function: Callable[[Array], Array]) -> Array:
+    """Apply a function to an iterable of batches X or (X, y), one after the other."""
     reader, results = view.reader, []
     for i, batch in enumerate(batches):
         has_targets = isinstance(batch, (tuple, list)) and len(batch) in (1, 2) and getattr(batch[0], "ndim", 0) > 1
         x = batch[0] if has_targets else batch
         rows, _ = reader.as_rows(x, f"batch {i} of x")
-        results.append(_predict_rows(view, reader, rows, f"batch {i} of x", transform))
+        results.append(_compute_in_blocks(view, reader, rows, f"batch {i} of x", function))
     if not results:
         raise ValueError("x has no batches; an iterator can be iterated over only once, so give the batches again")
     with view.scope(), view.output_scope():
@@ -105,6 +120,14 @@ def sample(view: View, dropout: Dropout, x: Any, n: int) -> Array:
         with view.output_scope():
             outputs = xp.reshape(xp.concat(results, axis=0), (n, m, view.model.n_out))
             return outputs[:, 0, :] if single else outputs
+
+
+def _transform_outputs(view: View, transform: Transform | None, x: Array) -> Array:
+    outputs = _outputs(view, x)
+    if transform is None:
+        return outputs
+    with view.output_scope():
+        return view.backend.call(transform, outputs)
 
 
 def _outputs(view: View, x: Array) -> Array:

@@ -14,6 +14,7 @@ from xpnet.data.reader import Reader
 from xpnet.inspection.single_rows import SingleRows
 
 if TYPE_CHECKING:
+    from xpnet.core.novelty import Novelty
     from xpnet.core.scaling import Scaler
 
 
@@ -35,6 +36,8 @@ class View(NamedTuple):
         The names of its inputs, if they are known.
     backend, dtype
         Where it computes, and in which dtype.
+    novelty
+        What its training inputs are like, if it has been fitted to them.
     single_rows
         Computes the outputs for single rows.
     calibration
@@ -47,6 +50,7 @@ class View(NamedTuple):
     feature_names: tuple[str, ...] | None
     backend: Backend
     dtype: str
+    novelty: Novelty | None
     single_rows: SingleRows
     calibration: Calibration | None = None
 

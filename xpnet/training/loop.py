@@ -126,7 +126,7 @@ def run_all_chunks(
                 net, reader = jobs[k].net, jobs[k].source.reader
                 changed = {"_state": result.state, "_scaling": reader.scaling, "_feature_names": reader.feature_names}
                 changed |= {"_trained_on": trained_on[k], "_provenance": provenances.pop(k, net.provenance)}
-                net._take_over(**changed, _calibrations={})  # they belonged to the old weights
+                net._take_over(**changed, _calibrations={}, _novelty=None)  # they belonged to the old weights
         if checkpoint is not None:
             advanced = (k for k, result in results.items() if result is not None)
             checkpoint.begin_round(advanced, groups.division)
