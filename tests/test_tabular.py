@@ -110,6 +110,13 @@ def test_rows_left_out_by_several_members_or_by_none():
     assert np.isnan(found[3:]).all()
 
 
+def test_rows_left_out_by_all_members():
+    """They are predicted as new rows are."""
+    ensemble, _ = train(X, CLASSES, classes=3)
+    expected = ensemble.predict_proba(X)
+    np.testing.assert_allclose(predict_out_of_fold(ensemble, X, [np.arange(60)] * 4), expected, rtol=1e-5)
+
+
 def test_what_members_have_not_learnt_is_not_known_to_them():
     """They know by heart what they train on, and guess what is left out."""
     x, y = np.eye(40, dtype="float32"), np.arange(40) % 2

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xpnet.core.activations import softmax
 from xpnet.core.optimizers.adam import AdamW
 from xpnet.core.optimizers.sgd import SGD
 from xpnet.core.scaling import Scaling
@@ -273,7 +274,10 @@ def predict_out_of_fold(ensemble: Ensemble, x: np.ndarray, folds: Sequence[np.nd
     """
     views = ensemble._views
     total, members = np.zeros((len(x), views[0].model.n_targets)), np.zeros((len(x), 1))
+    has_classes = views[0].model.task != "regression"
     for view, fold in zip(views, folds):
-        total[fold] += view.backend.to_numpy(predict(view.calibrated, x[fold]))
+        outputs = view.backend.to_numpy(predict(view.calibrated, x[fold]))
+        total[fold] += np.log(np.maximum(outputs, np.finfo(outputs.dtype).tiny)) if has_classes else outputs
         members[fold] += 1
-    return np.divide(total, members, out=np.full_like(total, np.nan), where=members > 0)
+    mean = np.divide(total, members, out=np.full_like(total, np.nan), where=members > 0)
+    return softmax.value(mean, np) if has_classes else mean  # the geometric mean, as the ensemble predicts it

@@ -317,7 +317,7 @@ class TableClassifier(ClassifierMixin, BaseTableModel):
         return self._move_to(X, self._labels.decode(self.ensemble_.predict_proba(x), self.ensemble_[0].view))
 
     def predict_proba(self, X: Any) -> Array:
-        """Predict the probability of each class: the mean over the members, calibrated.
+        """Predict the probability of each class: the geometric mean of the members, calibrated.
 
         Parameters
         ----------
