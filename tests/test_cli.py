@@ -475,7 +475,7 @@ def test_broken_files_end_with_one_clear_line(capsys, model, tmp_path):
 def test_a_file_of_an_ensemble_is_refused_by_name(capsys, tmp_path):
     path = tmp_path / "many"
     Ensemble([2, 1], 2, seed=0).save(path)
-    for command, *files in (["evaluate"], ["predict", "x.npy"], ["export", "-o", "x.onnx"], ["show", "-o", "x.html"]):
+    for command, *files in (["evaluate"], ["predict", "x.npy"]):
         status, out, err = run_command(capsys, command, path, *files)
         assert (status, out) == (1, [])
         assert err.startswith(f"xpnet: error: {path} is a file of an Ensemble, not of one network; ")

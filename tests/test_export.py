@@ -184,6 +184,49 @@ def test_networks_of_every_backend_are_written(place: Place, tmp_path):
     assert_agrees(run_onnx(net, x, tmp_path), net, x)
 
 
+@pytest.mark.needs("onnx", "onnxruntime")
+@pytest.mark.parametrize(("task", "standardize"), CASES)
+def test_onnxruntime_computes_the_mean_of_an_ensemble(task, standardize, dtype, tmp_path):
+    """For members that are trained on different rows: their weights differ, and their scalings."""
+    n_out, arguments = TASKS[task]
+    x = RNG.normal(50, 10, (40, 5)).astype(dtype)
+    members = [
+        train(Network([5, 6, n_out], activation="tanh", standardize=standardize, dtype=dtype, seed=k, **arguments), own)
+        for k, own in enumerate((x[:30], x[10:], x[::2]))
+    ]
+    ensemble, n_targets = Ensemble.of(members), members[0].view.model.n_targets
+    if ensemble[0].task != "regression":
+        expected = ensemble.predict_proba(x)
+    elif task == "gaussian":
+        expected = np.concatenate(ensemble.predict(x, return_std=True), axis=1)
+    else:
+        expected = ensemble.predict(x)
+    if task == "quantiles":
+        assert n_targets == 2
+        expected = expected.transpose(0, 2, 1).reshape(len(x), n_out)
+    outputs = run_onnx(ensemble, x, tmp_path)
+    tolerance = 1e-5 if dtype == "float32" else 1e-12
+    assert (outputs.dtype, outputs.shape) == (dtype, expected.shape)
+    assert np.abs(outputs - expected).max() <= tolerance * np.abs(expected).max()
+
+
+@pytest.mark.needs("onnx", "onnxruntime", "torch")
+@pytest.mark.parametrize("task", ["classification", "binary"])
+def test_exported_probabilities_are_calibrated(task, dtype, tmp_path):
+    """By the temperature of a network, and by that of an ensemble, which its members do not have by themselves."""
+    n_out, arguments = TASKS[task]
+    x, y = RNG.normal(size=(200, 5)).astype(dtype), RNG.integers(0, max(n_out, 2), 200)
+    ensemble = Ensemble([5, 6, n_out], 2, dtype=dtype, init="normal", seed=0, **arguments)
+    ensemble.train((x[:100], y[:100]), epochs=1, progress=False)
+    tolerance = 1e-6 if dtype == "float32" else 1e-12
+    for net in (ensemble, ensemble[0]):
+        before = net.predict_proba(x)
+        net.calibrate((x[100:], y[100:]))
+        assert abs(net.predict_proba(x) - before).max() > 0.01
+        np.testing.assert_allclose(run_onnx(net, x, tmp_path), net.predict_proba(x), atol=tolerance)
+    np.testing.assert_allclose(run_torch(net, x), net.predict_proba(x), atol=tolerance)
+
+
 @pytest.mark.needs("onnx")
 def test_the_metadata_say_what_the_network_is(tmp_path):
     import onnx
@@ -217,7 +260,7 @@ def test_the_metadata_say_what_the_network_is(tmp_path):
         for value in (model.graph.input[0], model.graph.output[0])
     ]
     assert shapes == [["batch", 4], ["batch", 3]]
-    assert [node.op_type for node in model.graph.node] == ["Mul", "Gemm", "Relu", "Gemm", "Softmax"]
+    assert [node.op_type for node in model.graph.node] == ["Mul", "Gemm", "Relu", "Gemm", "Softmax", "ArgMax", "Gather"]
 
 
 # Activations of the user's own
@@ -287,6 +330,154 @@ def test_an_activation_that_cannot_be_recorded_is_refused_and_the_file_stays(rea
     assert os.listdir(tmp_path) == ["net.onnx"]
 
 
+# Tables
+
+
+def make_table(n, seed=0):
+    """A table with columns of all kinds, some with the names of the file's own outputs, constants and nodes."""
+    import pandas
+
+    rng = np.random.default_rng(seed)
+    table = pandas.DataFrame(
+        {
+            "y": rng.normal(5, 20, n),  # marked where it is missing
+            "label": rng.choice(["no", "yes"], n),
+            "Concat_1": rng.choice(["a", "b", "c", "d", None], n, p=[0.4, 0.3, 0.1, 0.1, 0.1]),
+            "medians": rng.lognormal(3, 2, n),
+            "share": [f"{share:.1f} %" for share in rng.uniform(0, 100, n)],
+            "seen": pandas.Timestamp(2020, 1, 1) + pandas.to_timedelta(rng.integers(0, 24 * 999, n), "h"),
+            "id": "always the same",
+            "time": 1.7e9 + rng.uniform(0, 3600, n),
+            "rooms": rng.integers(1, 6, n),
+            "w_1": rng.choice(["north", "south", "east", *"rstuvwxyz"], n, p=[0.4, 0.3, 0.21, *[0.01] * 9]),
+        }
+    )
+    table.loc[table.index % 7 == 3, "y"] = np.nan
+    return table
+
+
+def feed(table):
+    """A table as inputs of a file, by the rules that the page on exports gives."""
+    import pandas
+
+    feeds = {}
+    for name, column in table.drop(columns="id").items():
+        if name == "share":
+            column = column.str.removesuffix(" %").astype(float)
+        elif name == "seen":
+            column = (column - pandas.Timestamp(1970, 1, 1)) / pandas.Timedelta(days=1)
+        is_number = pandas.api.types.is_numeric_dtype(column)
+        feeds[name] = (column.astype(float) if is_number else column.fillna("").astype(object)).to_numpy()[:, None]
+    return feeds
+
+
+def open_onnx(path):
+    import onnxruntime
+
+    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+
+TABLE_TASKS = {
+    "classes": (3, {"task": "classification"}, lambda y: (y * 3).astype(int)),
+    "two classes": (1, {"task": "binary"}, lambda y: (y > 0.5).astype(int)),
+    "regression": (1, {"task": "regression"}, lambda y: 20 * y),
+    "gaussian": (2, {"cost": "gaussian"}, lambda y: 20 * y),
+}
+
+
+@pytest.mark.needs("onnx", "onnxruntime", "pandas")
+@pytest.mark.filterwarnings("ignore:several columns")
+@pytest.mark.parametrize("bins", [0, 16])
+@pytest.mark.parametrize("task", TABLE_TASKS)
+def test_the_encoder_of_a_table_is_in_the_file(task, bins, dtype, tmp_path):
+    """Also for values that training has not seen: missing and unknown ones, and those beyond the edges of all bins."""
+    from xpnet.estimators import TableEncoder
+
+    n_out, arguments, make_y = TABLE_TASKS[task]
+    encoder = TableEncoder(bins=bins).fit(make_table(300))
+    x, y = encoder.transform(make_table(300)), make_y(RNG.uniform(size=300))
+    ensemble = Ensemble(
+        [x.shape[1], 8, n_out], 2, activation="tanh", standardize=True, dtype=dtype, seed=0, **arguments
+    )
+    ensemble.train((x, y), epochs=2, lr=0.05, progress=False)
+    names = ["first", "second", "thírd"][: max(n_out, 2)]
+    for net in ensemble:
+        net.notes = {"labels": names}
+    to_onnx(ensemble, tmp_path / "net.onnx", encoder=encoder)
+    session = open_onnx(tmp_path / "net.onnx")
+    table = make_table(100, seed=1)
+    for k, name in enumerate(table.columns.drop(["id", "Concat_1"])):
+        table.loc[10 * k : 10 * k + 1, name] = None
+    table.loc[95:97, ["Concat_1", "label", "w_1"]] = "unknown"
+    table.loc[97:99, ["y", "medians", "time"]] = [[-1e3, 0.0, 1.6e9], [1e3, 1e9, 1.8e9], [1e6, -1e9, 0.0]]
+    outputs = session.run(None, feed(table))
+    x = encoder.transform(table)
+    is_classes = ensemble[0].task != "regression"
+    assert [value.name for value in session.get_outputs()] == (["y_", "label_"] if is_classes else ["y_"])
+    if is_classes:
+        expected = ensemble.predict_proba(x)
+        assert outputs[1].tolist() == [names[k] for k in ensemble.predict(x)]
+    else:
+        expected = np.stack(ensemble.predict(x, return_std=True), axis=1)[:, :n_out]
+    assert outputs[0].dtype == dtype
+    tolerance = 1e-5 if dtype == "float32" else 1e-10
+    np.testing.assert_allclose(outputs[0], expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.needs("onnx", "onnxruntime", "pandas", "pyarrow")
+def test_the_command_writes_the_columns_of_a_table(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table = make_table(200)[["y", "Concat_1", "seen", "rooms"]]
+    table.to_csv("table.csv", index=False)
+    words = "train table.csv --target rooms --task regression --epochs 1 --test-split 0 --quiet --save net"
+    assert main(words.split()) == 0
+    capsys.readouterr()
+    assert main(["export", "net", "-o", "net.onnx"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "Wrote net.onnx: y_ (batch, 1) of float32, from the columns of a table; NaN, or an empty string, is a missing "
+        "value:",
+        f"  y (batch, 1) of float64: number; missing values become {table['y'].median():g}, and are marked",
+        "  Concat_1 (batch, 1) of string: category: 'a', 'b', 'c', 'd', missing",
+        "  seen (batch, 1) of float64: date: days since 1970, place in the year, place in the week, place in the day; "
+        "missing values become 2021-07-10T04:00:00",
+    ]
+    net = Network.load("net")
+    feeds = feed(table.assign(id=0))
+    del feeds["rooms"]
+    assert main(["predict", "net", "table.csv", "--out", "predictions.csv"]) == 0
+    expected = np.loadtxt("predictions.csv", skiprows=1)
+    np.testing.assert_allclose(open_onnx("net.onnx").run(None, feeds)[0][:, 0], expected, atol=1e-5)
+    assert capsys.readouterr()
+    assert main(["export", "net", "-o", "net.onnx", "--encoded"]) == 0
+    n = net.sizes[0]
+    assert capsys.readouterr().out == f"Wrote net.onnx: x (batch, {n}) of float32, y (batch, 1) of float32\n"
+    assert main(["export", "net", "-o", "net.onnx", "--input-dtype", "uint8"]) == 1
+    assert "--input-dtype uint8 is for encoded inputs, and this file takes the columns of a " in capsys.readouterr().err
+
+
+@pytest.mark.needs("pandas")
+def test_an_encoder_that_does_not_fit_is_refused(tmp_path):
+    import pandas
+
+    from xpnet.estimators import TableEncoder
+
+    encoder, path = TableEncoder(), tmp_path / "net.onnx"
+    net = Network([3, 2])
+    with pytest.raises(TypeError, match=r"encoder=TableEncoder\(\) must be a fitted TableEncoder, or False if the in"):
+        to_onnx(net, path, encoder=encoder)
+    encoder.fit(pandas.DataFrame({"a": [1, 2], "b": [3, 4]}))
+    with pytest.raises(ValueError, match="encoder makes 2 inputs, and the network was trained on 3; give the encoder"):
+        to_onnx(net, path, encoder=encoder)
+    net = Network([2, 2])
+    net.feature_names = ["b", "a"]
+    with pytest.raises(ValueError, match="encoder makes 2 inputs, and the network was trained on others; give the enc"):
+        to_onnx(net, path, encoder=encoder)
+    encoder.fit(pandas.DataFrame({"": [1, 2], "b": [3, 4]}))
+    with pytest.raises(ValueError, match="the table has a column without a name, and inputs need names; give it one"):
+        to_onnx(Network([2, 2]), path, encoder=encoder)
+    assert not path.exists()
+
+
 # What to_onnx refuses
 
 
@@ -301,16 +492,23 @@ def test_an_input_dtype_that_does_not_fit_is_refused(tmp_path):
 
 def test_other_objects_than_networks_are_refused_with_a_remedy(tmp_path):
     fitted = SimpleNamespace(network_=Network([2, 1]))
-    many = SimpleNamespace(estimators_=[fitted])
-    for value, remedy in (
-        (Ensemble([2, 1], 2), r"not of type Ensemble; give its members one by one, as in net\[0\]"),
-        (fitted, r"not of type SimpleNamespace; give its network, net.network_"),
-        (many, r"not of type SimpleNamespace; give the networks of its members one by one, as in net.estimators_\[0\]"),
-        (3, "not of type int; give a Network"),
+    many = SimpleNamespace(ensemble_=Ensemble([2, 1], 2))
+    one, several = "net must be a Network, not of type", "net must be a Network or an Ensemble, not of type"
+    for export, value, message in (
+        (to_torch, Ensemble([2, 1], 2), rf"{one} Ensemble; give its members one by one, as in net\[0\]"),
+        (to_torch, fitted, f"{one} SimpleNamespace; give its network, net.network_"),
+        (
+            to_torch,
+            many,
+            rf"{one} SimpleNamespace; give the networks of its members one by one, as in net.ensemble_\[0\]",
+        ),
+        (to_torch, 3, f"{one} int; give a Network"),
+        (to_onnx, fitted, f"{several} SimpleNamespace; give its network, net.network_"),
+        (to_onnx, many, f"{several} SimpleNamespace; give its ensemble, net.ensemble_"),
+        (to_onnx, 3, f"{several} int; give a Network or an Ensemble"),
     ):
-        for export in (lambda net: to_onnx(net, tmp_path / "net.onnx"), to_torch):
-            with pytest.raises(TypeError, match=f"net must be a Network, {remedy}"):
-                export(value)
+        with pytest.raises(TypeError, match=message):
+            export(value) if export is to_torch else export(value, tmp_path / "net.onnx")
 
 
 @pytest.mark.needs("onnx")
@@ -759,6 +957,13 @@ def test_the_command_writes_a_saved_network(tmp_path, capsys):
     x = RNG.integers(0, 9, (6, 4), dtype=np.uint8)
     session = onnxruntime.InferenceSession(tmp_path / "net.onnx", providers=["CPUExecutionProvider"])
     assert_agrees(session.run(None, {"x": x})[0], net, x)
+    Ensemble.of([net, Network([4, 5, 3], scale=0.5, seed=1)]).save(tmp_path / "net.safetensors")
+    assert main(command) == 0
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx", providers=["CPUExecutionProvider"])
+    both = net.forward(x) + Network([4, 5, 3], scale=0.5, seed=1).forward(x)
+    np.testing.assert_allclose(session.run(None, {"x": x.astype("float32")})[0], both / 2, rtol=1e-5)
+    assert session.get_modelmeta().custom_metadata_map["members"] == "2"
+    capsys.readouterr()
     assert main([*command, "--input-dtype", "float64"]) == 1
     assert capsys.readouterr().err.startswith("xpnet: error: --input-dtype float64 is not available here; choose from ")
 
@@ -796,6 +1001,12 @@ def test_pipelines_by_skl2onnx(case):
     X, y = load_iris(return_X_y=True)
     pipeline = make_pipeline(MinMaxScaler(), getattr(estimators, kind)(**SMALL, **options)).fit(X, make_targets(y))
     register_skl2onnx()
+    if case in ("names", "two classes"):  # the network of the one, and the ensemble of the other, are calibrated
+        model = pipeline[-1].network_ if case == "two classes" else pipeline[-1].ensemble_
+        before = pipeline.predict_proba(X)
+        noisy = pipeline[0].transform(X) + RNG.normal(0, 0.1, X.shape)
+        model.calibrate((noisy, y == 1 if case == "two classes" else y))
+        assert abs(pipeline.predict_proba(X) - before).max() > 0.01
     options = {"zipmap": False} if hasattr(pipeline, "predict_proba") else None
     for dtype, opset in (("float32", 18), ("float64", 17)):
         x = X.astype(dtype)

@@ -93,8 +93,8 @@ def test_a_page_holds_the_weights_bit_for_bit(place: Place, dtype):
     net.train(([[1, 2, 3, 4], [5, 7, 6, 9]], [[1, 2], [3, 5]]), epochs=1, progress=False)
     network = read_network(make_page(net))
     kinds = ["standardize", "dense", "activation", "dense", "activation", "rescale"]
-    assert [part["kind"] for part in network["parts"]] == kinds
-    dense = [part["arrays"] for part in network["parts"] if part["kind"] == "dense"]
+    assert [part["kind"] for part in network["members"][0]] == kinds
+    dense = [part["arrays"] for part in network["members"][0] if part["kind"] == "dense"]
     for arrays, w, b in zip(dense, net.w, net.b, strict=True):
         for name, values in (("w", w), ("b", b)):
             expected = net.backend.to_numpy(values)
@@ -226,7 +226,7 @@ def test_outputs_have_names(n_out, arguments, notes, labels):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_activation_can_be_shown(name):
-    part = describe_network(make_chain(name, "float32"), None)["parts"][-1]
+    part = describe_network(make_chain(name, "float32"), None)["members"][0][-1]
     script = make_page(Network([2, 1]))
     assert re.search(rf"^  {part['name']}: {{", script, re.MULTILINE)
     assert part["label"] == name
@@ -274,8 +274,8 @@ def test_a_network_that_is_too_large_is_refused(monkeypatch):
 
 
 def test_other_objects_than_networks_are_refused():
-    with pytest.raises(TypeError, match=r"net must be a Network, not of type Ensemble; give its members one by one"):
-        make_page(Ensemble([2, 1], 2))
+    with pytest.raises(TypeError, match="net must be a Network or an Ensemble, not of type int; give a Network or an"):
+        make_page(3)
     with pytest.raises(TypeError, match="title=3 must be a text"):
         make_page(Network([2, 1]), title=3)
 
@@ -315,6 +315,9 @@ def test_the_command_writes_a_page(capsys, tmp_path):
     assert (status, len(out)) == (0, 1)
     assert "<h1>Mine</h1>" in page.read_text(encoding="utf-8")
     assert "image" not in read_network(page.read_text(encoding="utf-8"))
+    Ensemble([784, 5, 10], 3, seed=0).save(model)
+    assert run_command(capsys, "show", model, "-o", page)[0] == 0
+    assert len(read_network(page.read_text(encoding="utf-8"))["members"]) == 3
     status, out, _ = run_command(capsys, "show", model, "--out", page, "--image", "56x14", "--white", "16")
     assert (status, "images of 56x14 pixels from 0 (black) to 16 (white;" in out[-1]) == (0, True)
     assert read_network(page.read_text(encoding="utf-8"))["image"] == {"height": 56, "width": 14, "white": 16.0}
@@ -479,12 +482,12 @@ def trained(digits):
 
 # Computes outputs and Jacobians of any network with the functions of a page
 COMPUTE = """
-([parts, dtype, rows]) => {
-  const read = parts.map((part) => readPart(part, dtype));
+([members, dtype, rows]) => {
+  const read = members.map((parts) => parts.map((part) => readPart(part, dtype)));
   return rows.map((row) => {
-    const steps = forward(read, row);
-    const outputs = Array.from(steps.at(-1));
-    return [outputs, outputs.map((_, k) => Array.from(derivatives(read, steps, k)))];
+    const pass = run(read, row);
+    const outputs = Array.from(pass.outputs);
+    return [outputs, outputs.map((_, k) => Array.from(derivatives(read, pass, k)))];
   });
 }
 """
@@ -492,7 +495,7 @@ COMPUTE = """
 
 def assert_computes(window, net, x):
     """Outputs and Jacobians are the library's, to 1e-5 of the largest in float32 and 1e-11 in float64."""
-    rows = window.page.evaluate(COMPUTE, [describe_network(net, None)["parts"], net.dtype, x.tolist()])
+    rows = window.page.evaluate(COMPUTE, [describe_network(net, None)["members"], net.dtype, x.tolist()])
     outputs = net.backend.to_numpy(net.forward(x))
     order = find_order(net, outputs)
     for k, compute in enumerate((net.forward, net.jacobian)):
@@ -528,7 +531,7 @@ class TestInBrowser:
             """(text) => {
               const { images } = readPart({ arrays: { images: text } }, "float32");
               const row = (k) => images.subarray(784 * k, 784 * (k + 1));
-              return Array.from({ length: 100 }, (_, k) => Array.from(forward(network.parts, row(k)).at(-1)));
+              return Array.from({ length: 100 }, (_, k) => Array.from(forward(inside, row(k)).at(-1)));
             }""",
             base64.b64encode(images.astype("<f4").tobytes()).decode(),
         )
@@ -554,10 +557,38 @@ class TestInBrowser:
         for name in set(ACTIVATIONS) - {"softmax"}:
             net = Network([1, 1], output_activation=name, dtype="float64", init="zeros")
             net.w = [[[1.0]]]
-            rows = window.page.evaluate(COMPUTE, [describe_network(net, None)["parts"], "float64", z.tolist()])
+            rows = window.page.evaluate(COMPUTE, [describe_network(net, None)["members"], "float64", z.tolist()])
             for k, expected in enumerate((net.forward(z), net.jacobian(z))):
                 computed = np.array([row[k] for row in rows], float)
                 np.testing.assert_allclose(computed, expected, rtol=1e-11, atol=1e-15, err_msg=name)
+
+    def test_of_an_ensemble_the_mean_is_shown_and_of_probabilities_the_calibrated_one(self, show):
+        window, rng = show(Network([2, 1], seed=0)), np.random.default_rng(0)
+        x = rng.normal(50, 10, (100, 5))
+        for task in TASKS:
+            n_out, arguments = TASKS[task]
+            options = {"activation": "tanh", "standardize": task != "poisson", "dtype": "float64", **arguments}
+            ensemble = Ensemble.of([train(Network([5, 6, n_out], seed=k, **options), x[k::3]) for k in range(3)])
+            if task in ("classification", "binary"):
+                ensemble.calibrate((x, rng.integers(0, max(n_out, 2), 100)))
+                assert ensemble.temperature != 1
+            members = describe_network(ensemble, None)["members"]
+            rows = window.page.evaluate(COMPUTE, [members, "float64", x[:5].tolist()])
+            if task == "gaussian":
+                expected = np.concatenate(ensemble.predict(x[:5], return_std=True), axis=1)
+                slopes = np.concatenate(ensemble.predict_jacobian(x[:5], return_std=True), axis=1)
+                np.testing.assert_allclose([row[1] for row in rows], slopes, rtol=1e-8, atol=1e-12)
+            elif ensemble[0].task == "regression":
+                expected = ensemble.predict(x[:5])
+                expected = expected.transpose(0, 2, 1).reshape(5, -1) if expected.ndim == 3 else expected
+            else:
+                expected = ensemble.predict_proba(x[:5])
+            np.testing.assert_allclose([row[0] for row in rows], expected, rtol=1e-10, err_msg=task)
+        window = show(ensemble)
+        assert window.text("#summary").startswith("3 members, each 5 inputs → 6 tanh → 6 identity · ")
+        assert window.text("#inside-note") == "These are the layers of the first of 3 members."
+        activations = ensemble[0].activations(np.array([window.page.evaluate("() => Array.from(encode(state))")]))
+        assert window.text("#layers .readout").endswith(f", {activations[1].max():.3g}")
 
     # Drawing
 
@@ -746,12 +777,12 @@ class TestInBrowser:
         window.page.keyboard.press("ArrowRight")
         window.wait()
         step = 6 * float(net.scaling.x_std[0, 0]) / 200
-        assert window.page.evaluate("() => x[0]") == pytest.approx(12.5 + step)
+        assert window.page.evaluate("() => encode(state)[0]") == pytest.approx(12.5 + step)
         numbers.nth(0).fill("")
         assert numbers.nth(0).get_attribute("aria-invalid") == "true"
         window.page.click("#reset")
         window.wait()
-        np.testing.assert_allclose(window.page.evaluate("() => Array.from(x)"), net.scaling.x_mean[0])
+        np.testing.assert_allclose(window.page.evaluate("() => Array.from(encode(state))"), net.scaling.x_mean[0])
 
     def test_the_columns_of_a_table_have_lists_and_dates_their_waves(self, show):
         from xpnet.data.columns import CategoryColumn, DateColumn, NumberColumn, name_inputs, to_plain
@@ -765,14 +796,14 @@ class TestInBrowser:
         net = Network([len(names), 8, 1], activation="tanh", task="regression", dtype="float64", seed=0)
         net.feature_names, net.notes = names, {"columns": to_plain(columns)}
         window = show(net)
-        assert window.texts("#inputs .label") == ["bill", "seen (days since 1970)", "sex", "bill is missing"]
+        assert window.texts("#inputs .label") == ["sex", "bill", "bill is missing", "seen (days since 1970)"]
         selects, numbers = window.page.locator("#inputs select"), window.page.locator("#inputs input[type=number]")
         selects.nth(0).select_option("m")
         numbers.nth(1).fill("100.25")
         window.wait()
         x = [0, 1, 0, 0, 0, 100.25]
         x += [wave(2 * np.pi * 100.25 / period) for period in (365.2425, 1) for wave in (np.sin, np.cos)]
-        np.testing.assert_allclose(window.page.evaluate("() => Array.from(x)"), x, atol=1e-12)
+        np.testing.assert_allclose(window.page.evaluate("() => Array.from(encode(state))"), x, atol=1e-12)
 
         def output(t):
             waves = [wave(2 * np.pi * t / period) for period in (365.2425, 1) for wave in (np.sin, np.cos)]
@@ -783,7 +814,70 @@ class TestInBrowser:
         selects.nth(1).select_option("yes")
         selects.nth(0).select_option("another")
         window.wait()
-        assert window.page.evaluate("() => Array.from(x).slice(0, 5)") == [0, 0, 0, 40, 1]
+        assert window.page.evaluate("() => Array.from(encode(state)).slice(0, 5)") == [0, 0, 0, 40, 1]
+
+    @pytest.mark.needs("pandas")
+    def test_the_columns_of_a_table_are_encoded_in_bins(self, show):
+        """Also beyond the first and last edge; what is missing, rare or unknown is set too."""
+        import pandas
+
+        from xpnet.estimators import TableEncoder
+
+        rng = np.random.default_rng(0)
+        table = pandas.DataFrame(
+            {
+                "area": rng.lognormal(3, 1, 200),
+                "sold": pandas.Timestamp(2020, 1, 1) + pandas.to_timedelta(rng.integers(0, 24 * 999, 200), "h"),
+                "side": rng.choice(["north", "south", "west", None], 200, p=[0.5, 0.4, 0.02, 0.08]),
+                "garden": rng.choice(["no", "yes"], 200, p=[0.3, 0.7]),
+            }
+        )
+        table.loc[:20, "area"] = np.nan
+        encoder = TableEncoder(bins=8).fit(table)
+        x = encoder.transform(table)
+        net = Network(
+            [x.shape[1], 8, 1], activation="tanh", task="regression", standardize=True, dtype="float64", seed=0
+        )
+        net.train((x, rng.normal(size=200)), epochs=3, progress=False)
+        net.feature_names, net.notes = encoder.get_feature_names_out(), {"columns": encoder.columns_}
+        window = show(net)
+        assert window.texts("#inputs .label") == ["area", "area is missing", "sold (days since 1970)", "side", "garden"]
+        selects, numbers = window.page.locator("#inputs select"), window.page.locator("#inputs input[type=number]")
+        assert [selects.nth(k).locator("option").all_inner_texts() for k in (1, 2)] == [
+            ["north", "south", "missing", "rare or unknown"],
+            ["no", "yes", "another"],
+        ]
+        most = [["north", "south"].index(table["side"].mode()[0]), ["no", "yes"].index(table["garden"].mode()[0])]
+        assert window.page.evaluate("() => state.slice(2).map(({ value }) => value)") == most
+        assert "at their edges the derivative jumps" in window.text("#slopes-note")
+
+        def predict(area, day, side, garden):
+            seen = pandas.Timestamp(1970, 1, 1) + pandas.Timedelta(days=day)
+            row = pandas.DataFrame({"area": [area], "sold": [seen], "side": [side], "garden": [garden]})
+            return encoder.transform(row)[0], float(net.predict(encoder.transform(row))[0])
+
+        for area, day, side, garden in (
+            (20.5, 18500.25, "south", "no"),
+            (-40, 17000, "west", "so"),
+            (1e4, 2e4, None, "yes"),
+        ):
+            numbers.nth(0).fill(str(area))
+            numbers.nth(1).fill(str(day))
+            selects.nth(1).select_option({"west": "rare or unknown", None: "missing"}.get(side, side))
+            selects.nth(2).select_option("another" if garden == "so" else garden)
+            window.wait()
+            x, output = predict(area, day, side, garden)
+            np.testing.assert_allclose(window.page.evaluate("() => Array.from(encode(state))"), x, atol=1e-6)
+            assert float(window.text("#verdict strong")) == pytest.approx(output, abs=1e-3)
+            slope = (predict(area + 0.01, day, side, garden)[1] - predict(area - 0.01, day, side, garden)[1]) / 0.02
+            assert float(window.texts("#inputs .value")[0]) == pytest.approx(slope, rel=0.1, abs=1e-3)
+        selects.nth(0).select_option("yes")
+        window.wait()
+        x, _ = predict(np.nan, day, side, garden)
+        np.testing.assert_allclose(window.page.evaluate("() => Array.from(encode(state))"), x, atol=1e-6)
+        assert window.texts("#inputs .value")[0] == "0"
+        numbers.nth(0).fill("3")  # so it is not missing
+        assert selects.nth(0).input_value() == "0"
 
     def test_curves_are_the_outputs_and_their_derivatives(self, show):
         net = Network([2, 8, 1], activation="tanh", task="regression", dtype="float64", seed=0)

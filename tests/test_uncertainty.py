@@ -3,6 +3,7 @@
 import copy
 import pickle
 import warnings
+from contextlib import nullcontext
 
 import host_cupy
 import joblib
@@ -24,7 +25,7 @@ from xpnet.core.activations import identity, mean_std
 from xpnet.core.calibration import MOST_ERRORS, correct_quantiles, find_error, find_shifts, sort_errors
 from xpnet.core.costs import absolute, gaussian, make_quantile
 from xpnet.core.scaling import Scaling
-from xpnet.export import write_page
+from xpnet.export import make_page, write_page
 from xpnet.training.callback import Training
 from xpnet.training.evaluate import Evaluate
 from xpnet.training.history import History
@@ -857,7 +858,7 @@ def test_nothing_that_is_written_holds_digests_of_examples(place, members, tmp_p
     joblib.dump(model, tmp_path / "joblib")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # exports are not calibrated
-        write_page(model if members is None else model[0], tmp_path / "page")
+        write_page(model, tmp_path / "page")
     contents = [path.read_bytes() for path in tmp_path.iterdir()] + [pickle.dumps(model)]
     assert [holds_digests(content, *data) for content in contents for data in ((x, y), other)] == [False] * 10
     for twin in (pickle.loads(contents[-1]), type(model).load(tmp_path / "file")):
@@ -1133,18 +1134,25 @@ def quantiles():
 )
 def test_what_is_exported_is_not_calibrated_and_says_how_to_correct_it(cost, remedy, correct):
     """The correction does not depend on x; `forward` is what is exported, except that quantiles are sorted there."""
-    from xpnet.export.parts import take_apart
-
     net = bars(NUMPY, cost, 1, None)
     net.calibrate(examples(49, 1))
     message = "the network is calibrated, and what is exported is not: it predicts as before calibrate"
     with pytest.warns(UserWarning, match=f"^{message}; {remedy}, which is the same for every x$"):
-        take_apart(net)
+        make_page(net)
     x, _ = examples(9, 1, seed=1)
     corrections = np.asarray(correct(net, x, net.forward(x)))
     rows = corrections.T if cost == "mse" else corrections
     np.testing.assert_allclose(rows, np.broadcast_to(rows[0], rows.shape), atol=1e-9)
     assert np.abs(rows[0]).max() > 0.1
+
+
+def test_exported_standard_deviations_of_an_ensemble_are_not_calibrated_and_its_mean_needs_no_warning():
+    message = r"; the calibrated standard deviations are those of net.predict\(x, return_std=True\)$"
+    for cost in ("gaussian", "mse"):
+        ensemble = bars(NUMPY, cost, 1, 2)
+        ensemble.calibrate(examples(49, 1))
+        with pytest.warns(UserWarning, match=message) if cost == "gaussian" else nullcontext():
+            make_page(ensemble)
 
 
 # Out of fold: each member predicts the examples that it has not learnt from
@@ -1349,18 +1357,6 @@ def test_a_temperature_is_kept_until_the_weights_change(place, tmp_path):
     ensemble[1].w = ensemble[1].w
     assert net.temperature is None
     assert ensemble.temperature is None
-
-
-@pytest.mark.needs("torch")
-@pytest.mark.parametrize("task", ["classification", "binary"])
-def test_calibrated_probabilities_are_exported(task):
-    torch = pytest.importorskip("torch")
-    from xpnet.export import to_torch
-
-    w, x, y = noisy_classes(task, 6.0)
-    net = classifier(NUMPY, task, w)
-    net.calibrate((x, y))
-    np.testing.assert_allclose(to_torch(net)(torch.tensor(x)).detach().numpy(), net.predict_proba(x), rtol=1e-9)
 
 
 def test_only_rows_keep_calibrate_from_warning_of_training_data():

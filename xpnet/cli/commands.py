@@ -37,6 +37,7 @@ from xpnet.distributed.ranks import Ranks
 from xpnet.distributed.setting import Distributed, check_launcher
 from xpnet.ensemble import Ensemble
 from xpnet.export import to_onnx, write_lesson, write_page
+from xpnet.export.onnx import describe_onnx
 from xpnet.export.page import choose_picture
 from xpnet.learn.mutations import MISTAKES, break_equation, make_figure
 from xpnet.network import Network
@@ -207,11 +208,12 @@ def run_predict(options: argparse.Namespace) -> None:
 def run_export(options: argparse.Namespace) -> None:
     """Write a saved network as an ONNX file."""
     _check_replaceable("--out", options.out)
-    net = load_network(options.model)
+    net = load_model(options.model)
     net = net if options.dtype is None else net.to(dtype=options.dtype)
-    to_onnx(net, options.out, input_dtype=options.input_dtype)
-    x, y = (f"(batch, {n})" for n in (net.sizes[0], net.sizes[-1]))
-    say(f"Wrote {options.out}: x {x} of {options.input_dtype or net.dtype}, y {y} of {net.dtype}")
+    to_onnx(net, options.out, encoder=False if options.encoded else None, input_dtype=options.input_dtype)
+    first, *others = describe_onnx(options.out)
+    for line in (f"Wrote {options.out}: {first}", *others):
+        say(line)
 
 
 def run_show(options: argparse.Namespace) -> None:
@@ -220,7 +222,7 @@ def run_show(options: argparse.Namespace) -> None:
     if options.lesson:
         _write_lesson(options)
         return
-    net = load_network(options.model)
+    net = load_model(options.model)
     title = options.model.name if options.title is None else options.title
     write_page(net, options.out, title=title, image=options.image, white=options.white)
     say(f"Wrote {options.out}, {options.out.stat().st_size / 1000:,.0f} kB; open it in a browser")
@@ -544,6 +546,12 @@ def load_network(path: Path, **place: Any) -> Network:
     """Load the network in the file MODEL."""
     with name_argument("MODEL", path, "a file written by xpnet train --save"):
         return Network.load(path, **place)
+
+
+def load_model(path: Path, **place: Any) -> Network | Ensemble:
+    """Load the network or the ensemble in the file MODEL."""
+    with name_argument("MODEL", path, "a file written by xpnet train --save"):
+        return Ensemble.load(path, **place) if is_ensemble(read_file(path)) else Network.load(path, **place)
 
 
 def is_in_use(path: Path) -> bool:

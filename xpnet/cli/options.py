@@ -373,6 +373,11 @@ def _add_export(commands: Any) -> None:
         "--dtype", choices=DTYPES, metavar="DTYPE", help=f"dtype of the file: {', '.join(DTYPES)} (the network's own)"
     )
     export.add_argument(
+        "--encoded",
+        action="store_true",
+        help="take a table as the encoded numbers that the network gets, in place of its columns",
+    )
+    export.add_argument(
         "--input-dtype", metavar="DTYPE", help="dtype of the inputs; uint8 for bytes (the network's own)"
     )
 

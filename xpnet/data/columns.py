@@ -223,6 +223,14 @@ class DateColumn:
         return f"date{written}: {', '.join(parts)}" + _describe_missing(self.missing, _format_date(self.median))
 
 
+class Lookup(NamedTuple):
+    """The inputs of a column of texts: a row of numbers for each of its values, then those for other texts."""
+
+    rows: np.ndarray  # (n, n_inputs), float32
+    missing: int  # the row of missing values
+    unknown: int  # the row of rare and unknown values
+
+
 @dataclass(frozen=True)
 class CategoryColumn:
     """A column of texts, one-hot, or with two values as one input of −1 and 1."""
@@ -265,19 +273,33 @@ class CategoryColumn:
         others = [word for word, has in (("missing", self.missing), ("rare", self.rare)) if has]
         return (*(f"{self.name}={value}" for value in self.values), *(f"{self.name} ({word})" for word in others))
 
+    @property
+    def lookup(self) -> Lookup:
+        """The inputs of each text.
+
+        Examples
+        --------
+        >>> CategoryColumn("sex", ("f", "m"), missing=True, rare=False).lookup
+        Lookup(rows=array([[1., 0., 0.],
+               [0., 1., 0.],
+               [0., 0., 1.],
+               [0., 0., 0.]], dtype=float32), missing=2, unknown=3)
+        """
+        n = len(self.values)
+        rows = np.eye(n + self.missing + self.rare + 1, dtype=np.float32)[:, :-1]  # the last row has no 1
+        return Lookup(rows[:, 1:] - rows[:, :1] if self.signed else rows, n, n + self.missing)
+
     def encode(self, cells: Cells, marks: Marks) -> tuple[list[np.ndarray], str]:
         """Return the inputs, in blocks (n, k), and what is to be said about them."""
         places = {value: k for k, value in enumerate(self.values)}
-        rare = len(self.values) + self.missing if self.rare else -1  # the last input, or one that is left out
-        columns = [places.get(value, rare) for value in cells.values]
+        lookup = self.lookup
+        rows = [places.get(value, lookup.unknown) for value in cells.values]
         known = [value in places for value in cells.values]
         if len(known) and not any(known) and all(map(is_number, cells.values)) and not any(map(is_number, places)):
             raise ValueError(f"{cells.table} holds numbers in column {self.name!r}, which held texts in training")
-        columns = np.array([*columns, len(self.values) if self.missing else rare])[cells.codes]
+        rows = np.array([*rows, lookup.missing])[cells.codes]
         unknown = ~np.array([*known, True])[cells.codes] & (cells.codes >= 0)
-        table = np.eye(len(self.values) + self.missing + self.rare + 1, dtype=np.float32)[:, :-1]
-        encoded = (table @ [[-1], [1]] if self.signed else table)[columns]
-        return [encoded], _count(unknown.sum(), "rare or unknown value") if unknown.any() else ""
+        return [lookup.rows[rows]], _count(unknown.sum(), "rare or unknown value") if unknown.any() else ""
 
     def describe(self) -> str:
         """Describe what is done with the column.
@@ -393,8 +415,8 @@ def encode_columns(
 ) -> tuple[np.ndarray, dict[str, str]]:
     """Return the inputs (n, n_in), and what is to be said about columns, by name.
 
-    They are float32 if all numbers and dates are in bins, which makes them small; otherwise float64. The numbers are
-    written as in training, or with `marks` if training did not show how.
+    Their dtype is that of `choose_dtype`. The numbers are written as in training, or with `marks` if training did not
+    show how.
 
     Raises
     ------
@@ -402,9 +424,8 @@ def encode_columns(
         If a column does not hold what it held in training.
     """
     used = [column for column in learnt if not isinstance(column, DroppedColumn)]
-    in_bins = {column.bins is not None for column in used if not isinstance(column, CategoryColumn)}
     n = columns[used[0].name].n_rows
-    x = np.empty((n, len(name_inputs(used))), np.float32 if in_bins == {True} else np.float64)
+    x = np.empty((n, len(name_inputs(used))), choose_dtype(used))
     first, notes = 0, {}
     for column in used:
         blocks, note = column.encode(columns[column.name], marks)
@@ -414,6 +435,12 @@ def encode_columns(
         if note:
             notes[column.name] = note
     return x, notes
+
+
+def choose_dtype(columns: Iterable[Column]) -> str:
+    """Choose the dtype of the inputs: float32 if all numbers and dates are in bins, which makes them small."""
+    in_bins = {column.bins is not None for column in columns if isinstance(column, NumberColumn | DateColumn)}
+    return "float32" if in_bins == {True} else "float64"
 
 
 def choose_columns(learnt: Iterable[Column], frame: Any, table: str) -> dict[str, Cells]:

@@ -31,27 +31,52 @@ class Symbol(NamedTuple):
     n: int
 
 
+class Value(NamedTuple):
+    """An input or output of a graph."""
+
+    name: str
+    dtype: str  # of NumPy, or "string"
+    shape: tuple[int, ...]  # of one example
+    description: str = ""
+
+
 class Graph:
     """The nodes and constants of a model, as plain values; `xpnet.export.onnx` writes them.
+
+    Equal nodes become one, and so do equal constants of one name: members of an ensemble share what they have in
+    common. Inputs come first, because all other names give way to theirs.
 
     Examples
     --------
     >>> graph = Graph("float32")
-    >>> graph.add("Relu", [Symbol("x", 3)])
-    Symbol(name='Relu_1', n=3)
+    >>> x = graph.input(Value("x", "float32", (3,)))
+    >>> graph.add("Relu", [x]), graph.add("Relu", [x])
+    (Symbol(name='Relu_1', n=3), Symbol(name='Relu_1', n=3))
     >>> graph.nodes
     [('Relu', ['x'], 'Relu_1', {})]
     """
 
     def __init__(self, dtype: str) -> None:
         self.dtype = dtype
+        self.inputs: list[Value] = []
+        self.outputs: list[Value] = []
         self.nodes: list[tuple[str, list[str], str, dict[str, Any]]] = []  # operator, inputs, output, attributes
         self.constants: dict[str, np.ndarray] = {}
         self.numbers: dict[float, Symbol] = {}
+        self._names: set[str] = set()  # that are in use
         self._count: Counter[str] = Counter()
+
+    def input(self, value: Value) -> Symbol:
+        """Add an input, and return its symbol."""
+        self.inputs.append(value)
+        self._names.add(value.name)
+        return Symbol(value.name, value.shape[-1])
 
     def constant(self, name: str, value: np.ndarray) -> Symbol:
         """Add an array, and return its symbol."""
+        while name in self._names and not _are_same(self.constants.get(name), value):
+            name += "_"
+        self._names.add(name)
         self.constants[name] = value
         return Symbol(name, value.shape[-1] if value.ndim else 1)
 
@@ -64,13 +89,28 @@ class Graph:
     def add(self, operator: str, inputs: Sequence[Symbol | float], n: int | None = None, **attributes: Any) -> Symbol:
         """Add a node, and return the symbol of its output; it is as wide as the widest input unless `n` is given."""
         symbols = [x if isinstance(x, Symbol) else self.number(x) for x in inputs]
+        n = max(symbol.n for symbol in symbols) if n is None else n
+        names = [symbol.name for symbol in symbols]
+        for other, sources, output, settings in self.nodes:
+            if (other, sources, settings) == (operator, names, attributes):
+                return Symbol(output, n)
         self._count[operator] += 1
-        name = f"{operator}_{self._count[operator]}"
-        self.nodes.append((operator, [symbol.name for symbol in symbols], name, attributes))
-        return Symbol(name, max(symbol.n for symbol in symbols) if n is None else n)
+        name = self._choose_name(f"{operator}_{self._count[operator]}")
+        self.nodes.append((operator, names, name, attributes))
+        return Symbol(name, n)
 
-    def finish(self, symbol: Symbol, name: str) -> None:
-        """Give the output of the graph its name."""
+    def take_columns(self, x: Symbol, start: int, stop: int) -> Symbol:
+        """Add a node that takes the columns from `start` to before `stop`."""
+        bounds = [
+            self.constant(f"{name}_{bound}", np.array([bound], np.int64))
+            for name, bound in (("start", start), ("stop", stop), ("axis", 1))
+        ]
+        return self.add("Slice", [x, *bounds], stop - start)
+
+    def output(self, symbol: Symbol, value: Value) -> None:
+        """Make the result of a node an output."""
+        name = self._choose_name(value.name)
+        self.outputs.append(value._replace(name=name))
         self.nodes = [
             (
                 operator,
@@ -80,6 +120,17 @@ class Graph:
             )
             for operator, inputs, output, attributes in self.nodes
         ]
+
+    def _choose_name(self, name: str) -> str:
+        """Choose a name that is not in use: this one, or with underscores behind it."""
+        while name in self._names:
+            name += "_"
+        self._names.add(name)
+        return name
+
+
+def _are_same(a: np.ndarray | None, b: np.ndarray) -> bool:
+    return a is not None and a.dtype == b.dtype and np.array_equal(a, b)
 
 
 def add_recorded(graph: Graph, sigma: Activation, z: Symbol) -> Symbol:
@@ -167,7 +218,9 @@ class _Recording:
         if id(x) not in self.symbols:
             return self._find_number(x)
         symbol = self.symbols[id(x)]
-        return self.graph.add("Cast", [symbol]) if str(x.dtype) == "bool" and not is_mask else symbol
+        if str(x.dtype) == "bool" and not is_mask:
+            return self.graph.add("Cast", [symbol], to=self.graph.dtype)
+        return symbol
 
     def _add_slice(self, view: RecordedView) -> Symbol:
         """Add a view of an array: some of its columns."""
@@ -177,11 +230,7 @@ class _Recording:
         start, stop = taken.flat[0], taken.flat[0] + taken.shape[-1]
         if not np.array_equal(taken, numbers[:, start:stop]):
             raise TypeError("it takes other elements than columns; columns are taken as in z[..., a:b]")
-        bounds = [
-            self.graph.constant(f"{name}_{bound}", np.array([bound], np.int64))
-            for name, bound in (("start", start), ("stop", stop), ("axis", 1))
-        ]
-        return self.graph.add("Slice", [self._find(source, is_mask=True), *bounds], stop - start)
+        return self.graph.take_columns(self._find(source, is_mask=True), int(start), int(stop))
 
     def _find_number(self, x: Any) -> Symbol:
         values = np.unique(x)

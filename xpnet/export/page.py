@@ -10,16 +10,18 @@ import re
 from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
-from math import ceil, inf
+from math import ceil, inf, isinf
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from xpnet.checkpoint.files import write_file
 from xpnet.core.activations import ACTIVATIONS, Activation, find_kind
-from xpnet.data.columns import WAVES, CategoryColumn, DateColumn, from_plain, name_inputs
+from xpnet.data.columns import CategoryColumn, Column, DateColumn, DroppedColumn, NumberColumn, choose_dtype
 from xpnet.data.datasets import mnist_sample
-from xpnet.export.parts import Part, require_network, take_apart
+from xpnet.ensemble import Ensemble
+from xpnet.export.encoding import find_columns, find_labels, list_terms
+from xpnet.export.parts import Part, require_networks, take_apart, warn_of_calibration
 from xpnet.network import Network
 from xpnet.wording.checks import check_folder, choices, count, in_range
 
@@ -49,7 +51,7 @@ class Picture(NamedTuple):
 
 
 def write_page(
-    net: Network,
+    net: Network | Ensemble,
     path: str | os.PathLike[str],
     *,
     title: str | None = None,
@@ -58,9 +60,11 @@ def write_page(
 ) -> None:
     """Write a page that shows a network at work in a browser: one HTML file that loads nothing and sends nothing.
 
-    If the inputs are an image, you draw it; otherwise there is a slider for each input. The page shows the activations
-    of every layer, the outputs, as from `Network.forward`, and their derivatives with respect to the inputs, as from
-    `Network.jacobian`. It computes in float64, with float32 or float64 weights as they are.
+    If the inputs are an image, you draw it; otherwise there is a slider for each input, or each column of a table that
+    the network was trained on. The page shows the activations of every layer, the outputs, as from `Network.forward`,
+    with calibrated probabilities, and their derivatives with respect to what you set. It computes in float64, with
+    float32 or float64 weights as they are. Of an ensemble, it shows the mean over the members, and the layers of the
+    first one.
 
     Inputs have the names in `net.feature_names`; classes and targets those in `net.notes`, if it has "labels" and
     "target" as ``xpnet train`` writes them. Otherwise they are numbered.
@@ -68,7 +72,7 @@ def write_page(
     Parameters
     ----------
     net
-        The network, on any backend.
+        The network or the ensemble, on any backend.
     path
         The file. An existing file is replaced whole, or not at all.
     title
@@ -85,7 +89,7 @@ def write_page(
     Raises
     ------
     TypeError
-        If `net` is not a `Network`, or `title` not a text.
+        If `net` is neither a `Network` nor an `Ensemble`, or `title` not a text.
     ValueError
         If `image` or `white` does not fit the network, if it has an activation of your own, or if it is too large.
     OSError
@@ -104,7 +108,7 @@ def write_page(
 
 
 def make_page(
-    net: Network,
+    net: Network | Ensemble,
     *,
     title: str | None = None,
     image: tuple[int, int] | bool | None = None,
@@ -117,12 +121,13 @@ def make_page(
     >>> make_page(Network([3, 4, 2])).splitlines()[0]
     '<!doctype html>'
     """
-    net = require_network(net)
+    require_networks(net)
     if title is not None and not isinstance(title, str):
         raise TypeError(f"title={title!r} must be a text")
     picture = choose_picture(net, image, white)
     kind = "sliders" if picture is None else "drawing"
     scripts = ("page.js", "drawing.js") if picture else ("charts.js", "page.js", "sliders.js")
+    warn_of_calibration(net)
     return fill_page(TITLE if title is None else title, kind, describe_network(net, picture), scripts)
 
 
@@ -156,35 +161,38 @@ def fill_page(
     return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], _read("page.html"))
 
 
-def describe_network(net: Network, picture: Picture | None) -> dict[str, Any]:
-    """Describe a network as plain values, with its arrays as texts in base64. Synchronizes.
+def describe_network(net: Network | Ensemble, picture: Picture | None) -> dict[str, Any]:
+    """Describe a network, or the members of an ensemble, as plain values, with arrays as texts in base64. Synchronizes.
 
     Examples
     --------
     >>> net = Network([3, 4, 2], task="classification", seed=0)
-    >>> [part["kind"] for part in describe_network(net, None)["parts"]]
+    >>> [part["kind"] for part in describe_network(net, None)["members"][0]]
     ['dense', 'activation', 'dense', 'activation']
     """
-    parts = take_apart(net, "float64")
-    size = sum(array.nbytes for part in parts if part.kind in ARRAYS for array in part.values)
+    members = [take_apart(member, "float64", temperature=net.temperature) for member in require_networks(net)]
+    size = sum(array.nbytes for parts in members for part in parts if part.kind in ARRAYS for array in part.values)
     if size > MOST_BYTES:
         raise ValueError(
             f"net has {size:,} bytes of weights, but a page holds at most {MOST_BYTES:,}; show a smaller network, or "
             'net.to(dtype="float32") if it is float64'
         )
+    net = require_networks(net)[0]
     description: dict[str, Any] = {
         "sizes": net.sizes,
         "task": net.task,
         "dtype": net.dtype,
         "parameters": net.summary().parameters,
-        "parts": [describe_part(part, net.dtype) for part in parts if part.kind != "dropout"],
+        "members": [[describe_part(part, net.dtype) for part in parts if part.kind != "dropout"] for parts in members],
         "labels": _name_outputs(net),
         "adds_to_one": net.sigmas[-1].total == 1.0,
         "levels": net.view.model.cost.levels,
     }
     if picture is None:
-        ranges, table = _find_ranges(net, parts), describe_columns(net.notes.get("columns"), net.feature_names)
-        return {**description, "features": net.feature_names, "ranges": ranges, "table": table}
+        ranges = _find_ranges(net, members[0])
+        columns = find_columns(net)
+        table = {"fields": describe_columns(columns, ranges) or None, "rounds": choose_dtype(columns) == "float32"}
+        return {**description, "features": net.feature_names, "ranges": ranges, **table}
     examples = _choose_examples() if picture[:2] == MNIST else []
     return {**description, "image": picture._asdict(), "examples": examples}
 
@@ -219,7 +227,7 @@ def _describe_activation(sigma: Activation) -> dict[str, Any]:
 
 
 def choose_picture(
-    net: Network, image: tuple[int, int] | bool | None = None, white: float | None = None
+    net: Network | Ensemble, image: tuple[int, int] | bool | None = None, white: float | None = None
 ) -> Picture | None:
     """Choose how inputs are shown as an image, as `write_page` does; None if they are not an image. Synchronizes.
 
@@ -228,6 +236,7 @@ def choose_picture(
     >>> choose_picture(Network([784, 10], scale=1 / 255))
     Picture(height=28, width=28, white=255.0)
     """
+    net = require_networks(net)[0]
     n_in = net.sizes[0]
     if image is None:
         image = MNIST if n_in == MNIST[0] * MNIST[1] else False
@@ -301,45 +310,56 @@ def _choose_examples() -> list[dict[str, str]]:
     return [{"name": str(digit), "pixels": _encode(images[row] * 255, "uint8")} for digit, row in zip(range(10), rows)]
 
 
-def describe_columns(plain: Any, names: Sequence[str] | None) -> dict[str, list[dict[str, Any]]]:
-    """Describe which inputs of a network of a table depend on each other, from the columns in its notes.
+def describe_columns(columns: Sequence[Column], ranges: Sequence[Sequence[float]]) -> list[dict[str, Any]]:
+    """Describe the columns of a table as fields to set: numbers with the terms that they become, and choices with rows.
 
-    A choice sets inputs to 0, except one to 1, and may set another to a value; waves follow a date.
+    Parameters
+    ----------
+    columns
+        The columns that a network was trained on.
+    ranges
+        For each input of the network, the ends of a slider; their middle is the mean.
 
     Examples
     --------
-    >>> from xpnet.data.columns import to_plain
-    >>> sex = CategoryColumn("sex", ("f", "m"), missing=False, rare=False)
-    >>> describe_columns(to_plain([sex]), sex.inputs)["choices"]
-    [{'name': 'sex', 'inputs': [0, 1], 'options': ['f', 'm', 'another'], 'median': None}]
+    >>> describe_columns([CategoryColumn("sex", ("f", "m"), missing=False, rare=False, signed=True)], [[-2.8, 3.2]])
+    [{'name': 'sex', 'start': 1, 'options': ['f', 'm', 'another'], 'rows': [[-1.0], [1.0], [0.0]]}]
     """
-    choices: list[dict[str, Any]] = []
-    waves: list[dict[str, Any]] = []
-    try:
-        columns = from_plain(plain)
-    except ValueError:  # notes may hold anything
-        columns = ()
-    if name_inputs(columns) != names:
-        return {"choices": [], "waves": []}
+    fields: list[dict[str, Any]] = []
     first = 0
     for column in columns:
-        inputs = list(range(first, first + len(column.inputs)))
-        first += len(inputs)
-        if getattr(column, "bins", None) or getattr(column, "signed", False):
-            continue  # each input has a slider of its own
+        own = np.array(ranges[first : first + len(column.inputs)])
+        first += len(own)
         if isinstance(column, CategoryColumn):
-            others = [*(["missing"] if column.missing else []), *(["rare or unknown"] if column.rare else ["another"])]
-            choice = {"name": column.name, "inputs": inputs, "options": [*column.values, *others], "median": None}
-            choices.append(choice)
-        elif inputs and column.missing:  # type: ignore[union-attr]  # a column with inputs
-            name, median = f"{column.name} is missing", column.median  # type: ignore[union-attr]
-            options = {"options": ["yes", "no"], "median": [inputs[0], median]}
-            choices.append({"name": name, "inputs": inputs[1:2], **options})
-        if isinstance(column, DateColumn):
-            periods = [WAVES[wave] for wave in column.waves for _ in range(2)]
-            for k, (i, period) in enumerate(zip(inputs[len(inputs) - len(periods) :], periods)):
-                waves.append({"input": i, "of": inputs[0], "period": period, "shift": 0.25 * (k % 2)})
-    return {"choices": choices, "waves": waves}
+            fields.append({"name": column.name, **_describe_choice(column, own.mean(axis=1))})
+        elif not isinstance(column, DroppedColumn):
+            fields.append(_describe_number(column, own[0]))
+    return fields
+
+
+def _describe_choice(column: CategoryColumn, means: np.ndarray) -> dict[str, Any]:
+    """Describe a choice, which begins with the option that is most frequent by the means of its inputs."""
+    options = [*column.values, *(["missing"] if column.missing else [])]
+    options.append("rare or unknown" if column.rare else "another")
+    rows = column.lookup.rows[: len(options)]
+    return {"start": int(np.argmax(rows @ means)), "options": options, "rows": rows.tolist()}
+
+
+def _describe_number(column: NumberColumn | DateColumn, ends: np.ndarray) -> dict[str, Any]:
+    """Describe a number. With bins, its slider spans the values of training, or six of their scales."""
+    name = f"{column.name} (days since 1970)" if isinstance(column, DateColumn) else column.name
+    start = float(ends.mean())
+    if column.bins is not None:
+        start, reach = column.median, 3 * column.bins.scale
+        ends = np.array([start - reach, start + reach])
+        if column.bins.edges:
+            ends = np.array([column.bins.edges[0], column.bins.edges[-1]])
+    terms = [
+        {key: None if isinstance(value, float) and isinf(value) else value for key, value in term._asdict().items()}
+        for term in list_terms(column)
+    ]
+    range_ = np.clip(ends, -FARTHEST, FARTHEST).tolist()
+    return {"name": name, "start": start, "range": range_, "median": column.median, "terms": terms}
 
 
 def _find_ranges(net: Network, parts: list[Part]) -> list[list[float]]:
@@ -359,7 +379,7 @@ def _name_outputs(net: Network) -> list[str]:
     """Name the outputs: classes, labels, or targets with their statistics. A binary task has two classes."""
     n = 2 if net.task == "binary" else net.sizes[-1]
     if net.task != "regression":
-        return _texts(net.notes.get("labels"), n) or [str(k) for k in range(n)]
+        return find_labels(net) or [str(k) for k in range(n)]
     n_targets, cost = net.view.model.n_targets, net.view.model.cost
     target = net.notes.get("target")
     targets = [target] if isinstance(target, str) and n_targets == 1 else _number("output", n_targets)
@@ -376,12 +396,6 @@ def _name_outputs(net: Network) -> list[str]:
 
 def _number(name: str, n: int) -> list[str]:
     return [name] if n == 1 else [f"{name} {k}" for k in range(n)]
-
-
-def _texts(value: Any, n: int) -> list[str] | None:
-    """Return a value from a network's notes, which may hold anything, if it is `n` texts; otherwise None."""
-    is_fit = isinstance(value, (list, tuple)) and len(value) == n and all(isinstance(text, str) for text in value)
-    return list(value) if is_fit else None
 
 
 # Texts

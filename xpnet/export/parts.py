@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,8 +10,9 @@ import numpy as np
 from xpnet.backends.base import cast
 from xpnet.core.activations import Activation, identity
 from xpnet.core.arrays import map_arrays
-from xpnet.core.costs import Cost, make_quantile
+from xpnet.core.costs import make_quantile
 from xpnet.core.scaling import Scaling
+from xpnet.core.temperature import temper
 from xpnet.ensemble import Ensemble
 from xpnet.network import Network
 from xpnet.wording.checks import warn
@@ -50,39 +51,43 @@ class Part(NamedTuple):
     place: str = ""
 
 
-def require_network(net: Any) -> Network:
+def require_network(net: Any, kinds: str = "Network") -> Network:
     """Check that `net` is a network; for an ensemble or an estimator, the message says where its networks are."""
     if isinstance(net, Network):
         return net
-    kind, remedy = type(net).__name__, "give a Network"
+    kind, remedy = type(net).__name__, f"give a {kinds}"
     if isinstance(net, Ensemble):
         remedy = "give its members one by one, as in net[0]"
-    elif hasattr(net, "estimators_"):
-        remedy = "give the networks of its members one by one, as in net.estimators_[0].network_"
+    elif hasattr(net, "ensemble_"):
+        remedy = "give its ensemble, net.ensemble_"
+        if "Ensemble" not in kinds:
+            remedy = "give the networks of its members one by one, as in net.ensemble_[0]"
     elif hasattr(net, "network_"):
         remedy = "give its network, net.network_"
-    raise TypeError(f"net must be a Network, not of type {kind}; {remedy}")
+    raise TypeError(f"net must be a {kinds}, not of type {kind}; {remedy}")
 
 
-def take_apart(net: Network, scaling_dtype: str | None = None) -> list[Part]:
+def require_networks(net: Any) -> list[Network]:
+    """Check that `net` is a network or an ensemble, and list its networks."""
+    return [*net] if isinstance(net, Ensemble) else [require_network(net, "Network or an Ensemble")]
+
+
+def take_apart(net: Network, scaling_dtype: str | None = None, *, temperature: float | None = None) -> list[Part]:
     """List the parts of a network, with copies of its arrays on the host. Synchronizes.
 
     Means and standard deviations have the dtype of the network, or `scaling_dtype`; "float64" keeps all their digits.
+    With the `temperature` of a calibration, the probabilities are the calibrated ones.
 
     Examples
     --------
     >>> [part.kind for part in take_apart(Network([784, 30, 10], scale=1 / 255, dropout=0.5))]
     ['scale', 'dense', 'activation', 'dropout', 'dense', 'activation']
     """
-    view, parts = net.view, []
-    if net.calibration is not None:  # probabilities are calibrated by other weights
-        _warn_of_calibration(view.model.cost)
-    dtype = scaling_dtype or view.dtype
-    if dtype == "float32" and view.scaling is not None:
-        _warn_of_rounding(view.scaling.exact)
+    view, parts, dtype = net.view, [], scaling_dtype or net.dtype
     scaling = None if view.scaling is None else map_arrays(lambda array: cast(array, dtype), view.scaling.exact)
     with view.scope():
-        layers = map_arrays(lambda array: np.array(view.backend.to_numpy(array)), view.calibrated.layers)
+        layers = view.layers if temperature is None else temper(view.layers, temperature)
+        layers = map_arrays(lambda array: np.array(view.backend.to_numpy(array)), layers)
     if view.model.scale is not None:
         parts.append(Part("scale", (np.asarray(view.model.scale, view.dtype),)))
     if scaling is not None:
@@ -99,22 +104,42 @@ def take_apart(net: Network, scaling_dtype: str | None = None) -> list[Part]:
     return parts
 
 
-def _warn_of_calibration(cost: Cost) -> None:
+def warn_of_losses(net: Network | Ensemble, *, takes_table: bool = False) -> None:
+    """Warn of what a network loses when it is exported: the corrections of a calibration, and digits.
+
+    What takes the columns of a table gets them in float64, and loses none of their digits.
+    """
+    warn_of_calibration(net)
+    _warn_of_rounding(require_networks(net), of_inputs=not takes_table)
+
+
+def warn_of_calibration(net: Network | Ensemble) -> None:
+    """Warn that error bars or quantiles are not calibrated in what is exported."""
+    cost = require_networks(net)[0].view.model.cost
+    if net.calibration is None or (isinstance(net, Ensemble) and cost.distribution is None):
+        return  # of such an ensemble only the mean is exported
+    constant = ", which is the same for every x"
     if cost.levels:
-        remedy = "to each of its quantiles, add the amount by which net.predict(x) exceeds it"
-    elif cost.distribution is not None and cost.distribution.std is not None:
-        remedy = "multiply its standard deviations by net.predict_std(x) divided by them"
+        remedy = f"to each of its quantiles, add the amount by which net.predict(x) exceeds it{constant}"
+    elif isinstance(net, Ensemble):
+        remedy = "the calibrated standard deviations are those of net.predict(x, return_std=True)"
+    elif cost.has_std:
+        remedy = f"multiply its standard deviations by net.predict_std(x) divided by them{constant}"
     else:
-        remedy = "add and subtract half of the length of net.interval(x)"
-    warn(
-        f"the network is calibrated, and what is exported is not: it predicts as before calibrate; {remedy}, which is "
-        "the same for every x"
-    )
+        remedy = f"add and subtract half of the length of net.interval(x){constant}"
+    warn(f"the network is calibrated, and what is exported is not: it predicts as before calibrate; {remedy}")
 
 
-def _warn_of_rounding(scaling: Scaling) -> None:
+def _warn_of_rounding(networks: Sequence[Network], *, of_inputs: bool = True) -> None:
+    """Warn of inputs and targets that are so far from 0 that one dtype cannot hold their differences."""
+    scalings = [net.view.scaling.exact for net in networks if net.view.scaling is not None and net.dtype == "float32"]
     far = [
-        name for name, is_far in (("inputs", scaling.has_far_inputs), ("targets", scaling.has_far_targets)) if is_far
+        name
+        for name, are_far in (
+            ("inputs", of_inputs and any(scaling.has_far_inputs for scaling in scalings)),
+            ("targets", any(scaling.has_far_targets for scaling in scalings)),
+        )
+        if are_far
     ]
     if far:
         warn(

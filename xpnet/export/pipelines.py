@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xpnet.ensemble import Ensemble
 from xpnet.export.onnx import list_nodes, make_graph
+from xpnet.export.parts import require_networks, warn_of_losses
 from xpnet.network import Network
 
 if TYPE_CHECKING:
@@ -74,7 +76,7 @@ def _convert_classifier(scope: Any, operator: Any, container: Any) -> None:
     """Add the nodes of a classifier, which compute labels and probabilities."""
     nodes, estimator = _Nodes(scope, operator, container), operator.raw_operator
     labels, probabilities = (variable.full_name for variable in operator.outputs)
-    a, classes = nodes.add_networks(estimator._networks), _read_classes(estimator)
+    a, classes = nodes.add_model(_find_model(estimator)), _read_classes(estimator)
     if _is_multilabel(estimator):
         nodes.add("Identity", [a], probabilities)
         is_one = nodes.add("Greater", [a, nodes.constant(np.asarray(0.5, nodes.dtype))])
@@ -91,10 +93,14 @@ def _convert_classifier(scope: Any, operator: Any, container: Any) -> None:
 
 def _convert_regressor(scope: Any, operator: Any, container: Any) -> None:
     """Add the nodes of a regressor, which compute predictions (n, n_outputs)."""
-    nodes, networks = _Nodes(scope, operator, container), operator.raw_operator._networks
-    model = networks[0].view.model
-    columns = nodes.constant(_find_columns(model.cost, model.n_out))
-    nodes.add("Gather", [nodes.add_networks(networks), columns], operator.outputs[0].full_name, axis=1)
+    nodes, model = _Nodes(scope, operator, container), _find_model(operator.raw_operator)
+    first = require_networks(model)[0].view.model
+    columns = nodes.constant(_find_columns(first.cost, first.n_out))
+    nodes.add("Gather", [nodes.add_model(model), columns], operator.outputs[0].full_name, axis=1)
+
+
+def _find_model(estimator: Any) -> Network | Ensemble:
+    return estimator.ensemble_ if hasattr(estimator, "ensemble_") else estimator.network_
 
 
 def _read_classes(estimator: Any) -> np.ndarray:
@@ -140,14 +146,11 @@ class _Nodes:
         self.dtype = "float64" if "Double" in _find_type(operator).__name__ else "float32"
         self.x = self.add("Cast", [operator.inputs[0].full_name], to=self.type_number(self.dtype))
 
-    def add_networks(self, networks: Sequence[Network]) -> str:
-        """Add the mean of the outputs of some networks, and return its name."""
-        outputs = [self._add_network(net) for net in networks]
-        number = self.constant(np.asarray(len(outputs), self.dtype))
-        return self.add("Div", [self.add("Sum", outputs), number])  # onnxruntime has no Mean of float64
-
-    def _add_network(self, net: Network) -> str:
-        graph = make_graph(net.to("numpy", dtype=self.dtype), self.dtype)
+    def add_model(self, model: Network | Ensemble) -> str:
+        """Add a network or an ensemble, and return the name of its outputs."""
+        model = model.to("numpy", dtype=self.dtype)
+        warn_of_losses(model)
+        graph = make_graph(model, self.dtype)
         names = {"x": self.x} | {name: self.constant(array) for name, array in graph.constants.items()}
         for operator, inputs, outputs, attributes in list_nodes(graph):
             if operator == "ReduceMax" and self.container.target_opset >= NEW_REDUCE_MAX:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-from xpnet.export.parts import put_together, require_network, take_apart
+from xpnet.export.parts import put_together, require_network, take_apart, warn_of_losses
 from xpnet.network import Network
 from xpnet.wording.checks import install_command
 
@@ -13,10 +13,9 @@ from xpnet.wording.checks import install_command
 def to_torch(net: Network) -> Any:
     """Make an nn.Sequential whose outputs are those of `Network.forward`, in the dtype of the network, on the CPU.
 
-    Quantiles are sorted, as `Network.predict` sorts them, and probabilities are calibrated, as `Network.predict_proba`
-    calibrates them. The module includes scaling of inputs and outputs, in xpnet's
-    own modules, and nn.Dropout where the network has dropout. It is in evaluation mode; call ``module.train()`` to
-    train it. It shares no memory with the network.
+    Quantiles are sorted, as by `Network.predict`, and probabilities calibrated, as by `Network.predict_proba`. The
+    module includes scaling of inputs and outputs, in xpnet's own modules, and nn.Dropout where the network has dropout.
+    It is in evaluation mode; call ``module.train()`` to train it. It shares no memory with the network.
 
     Parameters
     ----------
@@ -48,7 +47,8 @@ def to_torch(net: Network) -> Any:
       (3): Softmax(dim=-1)
     )
     """
-    parts = take_apart(require_network(net))
+    parts = take_apart(require_network(net), temperature=net.temperature)
+    warn_of_losses(net)
     return _import_modules("to_torch").make_sequential(parts)
 
 

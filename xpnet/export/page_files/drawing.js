@@ -250,10 +250,10 @@ function describeInput() {
   return `Your drawing, ${howPrepared}.`;
 }
 
-function showEffect(x, steps) {
-  const label = chosenLabel(steps.at(-1));
+function showEffect(x, pass) {
+  const label = chosenLabel(pass.outputs);
   const isProduct = byId("effect-kind").value === "product";
-  const values = derivativesOf(steps, label).map((number, i) => (isProduct ? number * x[i] : number));
+  const values = derivativesOf(pass, label).map((number, i) => (isProduct ? number * x[i] : number));
   const most = values.reduce((largest, number) => Math.max(largest, Math.abs(number)), 0);
   paint(byId("effect"), values, height, width, -(most || 1), most || 1);
   byId("effect-low").textContent = format(-most, 2);
@@ -271,7 +271,7 @@ function showEffect(x, steps) {
 // The weights of the first layer, an image for each hidden unit. The frames show the activations.
 
 const FEW = 60;
-const firstLayer = network.parts.find((part) => part.kind === "dense");
+const firstLayer = inside.find((part) => part.kind === "dense");
 const units = network.sizes[1];
 const tiles = [];
 
@@ -306,7 +306,7 @@ byId("weights-note").textContent =
   "The brighter the frame, the stronger the activation. " +
   `Weights beyond ±${format(range, 2)}, 0.5\u00a0% of them, have the colours of the ends.`;
 
-function showFrames(steps) {
+function showFrames({ steps: [steps] }) {
   const activations = steps[activationParts[0] + 1];
   const most = activations.reduce((largest, number) => Math.max(largest, Math.abs(number)), 0) || 1;
   tiles.forEach((tile, unit) => {
@@ -324,15 +324,15 @@ function updateNow() {
   paint(byId("input"), x, height, width, 0, white, GREYS);
   byId("input-note").textContent = describeInput();
   byId("input").setAttribute("aria-label", `The image that the network sees. ${describeInput()}`);
-  const steps = showNetwork(x);
-  showEffect(x, steps);
-  showFrames(steps);
+  const pass = showNetwork(x);
+  showEffect(x, pass);
+  showFrames(pass);
 }
 const update = onceAFrame(updateNow);
 
 byId("input-size").textContent = `${height} × ${width} pixels, from 0 (black) to ${Number(white.toPrecision(6))} (white)`;
 for (const id of ["target", "effect-kind"]) byId(id).addEventListener("change", update);
-const stepsOfExamples = examples.map((pixels) => forward(network.parts, pixels.map((pixel) => white * pixel)));
+const stepsOfExamples = examples.map((pixels) => forward(inside, pixels.map((pixel) => white * pixel)));
 for (const { place, setUsual } of layers) setUsual(stepsOfExamples.map((steps) => steps[place + 1]));
 if (examples.length) showExample(examples[3]);
 else update();

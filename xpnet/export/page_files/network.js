@@ -90,19 +90,21 @@ const PARTS = {
     pullBack: (part, g) => g.map((number, i) => number / part.std[i]),
   },
   dense: {
-    value(part, x) {
-      const z = Float64Array.from(part.b);
+    value({ w, b }, x) {
+      const [z, n] = [Float64Array.from(b), x.length];
       for (let j = 0, k = 0; j < z.length; j++) {
         let sum = 0;
-        for (let i = 0; i < x.length; i++, k++) sum += part.w[k] * x[i];
+        for (let i = 0; i < n; i++, k++) sum += w[k] * x[i];
         z[j] += sum;
       }
       return z;
     },
-    pullBack(part, g, x) {
-      const back = new Float64Array(x.length);
-      for (let j = 0, k = 0; j < g.length; j++) {
-        for (let i = 0; i < back.length; i++, k++) back[i] += g[j] * part.w[k];
+    pullBack({ w }, g, x) {
+      const [back, n] = [new Float64Array(x.length), x.length];
+      for (let j = 0; j < g.length; j++) {
+        const own = g[j];
+        if (own === 0) continue; // as of half of the units with ReLU
+        for (let i = 0, k = j * n; i < n; i++, k++) back[i] += own * w[k];
       }
       return back;
     },
@@ -171,7 +173,37 @@ function pullBack(parts, steps, g) {
   return gradients;
 }
 
-// Derivatives of an output by all inputs: a row of the Jacobian
-function derivatives(parts, steps, output) {
-  return pullBack(parts, steps, steps.at(-1).map((_, k) => (k === output ? 1 : 0)))[0];
+const isMeanStd = (part) => part.name === "mean_std"; // the first half of the outputs are means
+
+// Run the members of an ensemble, or a network by itself: the steps of each, and the mean of their outputs. Standard
+// deviations are joined with the variance of the means.
+function run(members, x) {
+  const steps = members.map((parts) => forward(parts, x));
+  const outputs = steps[0].at(-1).map((_, k) => averageOf(steps, (own) => own.at(-1)[k]));
+  if (members.length > 1 && members[0].some(isMeanStd)) {
+    const targets = outputs.length / 2;
+    for (let k = targets; k < outputs.length; k++) {
+      const mean = outputs[k - targets];
+      outputs[k] = Math.sqrt(averageOf(steps, (own) => own.at(-1)[k] ** 2 + (own.at(-1)[k - targets] - mean) ** 2));
+    }
+  }
+  return { steps, outputs };
+}
+
+const averageOf = (items, numberOf) => items.reduce((sum, item) => sum + numberOf(item), 0) / items.length;
+
+// Derivatives of an output with respect to all inputs: a row of the Jacobian
+function derivatives(members, { steps, outputs }, output) {
+  const targets = outputs.length / 2;
+  const isJoined = members.length > 1 && members[0].some(isMeanStd) && output >= targets;
+  const rows = members.map((parts, m) => {
+    const own = steps[m].at(-1);
+    const g = own.map((_, k) => (k === output ? 1 : 0));
+    if (isJoined) {
+      g[output] = own[output] / outputs[output];
+      g[output - targets] = (own[output - targets] - outputs[output - targets]) / outputs[output];
+    }
+    return pullBack(parts, steps[m], g)[0];
+  });
+  return rows[0].map((_, i) => averageOf(rows, (row) => row[i]));
 }

@@ -1,7 +1,8 @@
 // For both kinds of page that show a network: its layers as cells, and its outputs.
 
 const network = JSON.parse(byId("network").textContent);
-network.parts = network.parts.map((part) => readPart(part, network.dtype));
+network.members = network.members.map((parts) => parts.map((part) => readPart(part, network.dtype)));
+const [inside] = network.members; // the member whose layers are shown
 
 // Colours: cividis, which becomes lighter from end to end, in grey and for all kinds of colour vision too
 
@@ -25,7 +26,7 @@ function paint(canvas, values, height, width, low, high, colors = COLORS) {
 
 // The layers
 
-const activationParts = network.parts.flatMap((part, k) => (part.kind === "activation" ? [k] : []));
+const activationParts = inside.flatMap((part, k) => (part.kind === "activation" ? [k] : []));
 
 const sizeOf = (numbers) => numbers.reduce((size, value) => Math.max(size, Math.abs(value) || 0), 0);
 
@@ -127,7 +128,7 @@ function makeLayer(number, part, units) {
 
 const layers = activationParts
   .slice(0, -1)
-  .map((place, l) => ({ place, ...makeLayer(l + 1, network.parts[place], network.sizes[l + 1]) }));
+  .map((place, l) => ({ place, ...makeLayer(l + 1, inside[place], network.sizes[l + 1]) }));
 
 function restartColors() {
   for (const { restart } of layers) restart();
@@ -135,7 +136,6 @@ function restartColors() {
 
 // The outputs
 
-const isMeanStd = (part) => part.name === "mean_std"; // the first half of the outputs are means
 const isRegression = network.task === "regression";
 const MOST_ROWS = 100;
 
@@ -197,18 +197,18 @@ network.labels.forEach((label, k) => target.add(new Option(label, k)));
 const chosenLabel = (outputs) => (target.value === "answer" ? answerOf(valuesOf(outputs)) : Number(target.value));
 
 // Derivatives of the number beside a label with respect to the inputs
-function derivativesOf(steps, label) {
-  if (network.task !== "binary") return derivatives(network.parts, steps, label);
-  const row = derivatives(network.parts, steps, 0);
+function derivativesOf(pass, label) {
+  if (network.task !== "binary") return derivatives(network.members, pass, label);
+  const row = derivatives(network.members, pass, 0);
   return label === 1 ? row : row.map((number) => -number);
 }
 
 // Compute the outputs for inputs, and show the layers; the page shows the rest
 function showNetwork(x) {
-  const steps = forward(network.parts, x);
-  for (const { place, show } of layers) show(steps[place + 1]);
-  showOutputs(steps.at(-1));
-  return steps;
+  const pass = run(network.members, x);
+  for (const { place, show } of layers) show(pass.steps[0][place + 1]);
+  showOutputs(pass.outputs);
+  return pass;
 }
 
 // A layer in a few words, such as "30 relu"
@@ -218,11 +218,15 @@ function describeLayer(part, units) {
   return `${plural(units / 2, "mean")} and ${plural(units / 2, "standard deviation")}`;
 }
 
-const shape = activationParts.map((place, l) => describeLayer(network.parts[place], network.sizes[l + 1]));
+const shape = activationParts.map((place, l) => describeLayer(inside[place], network.sizes[l + 1]));
 shape.unshift(plural(network.sizes[0], "input"));
-byId("summary").textContent = `${shape.join(" → ")} · ${thousands(network.parameters)} weights and biases`;
+const members = network.members.length;
+const [each, subject] = members > 1 ? [`${members} members, each `, "all members"] : ["", "the network"];
+byId("summary").textContent = `${each}${shape.join(" → ")} · ${thousands(network.parameters)} weights and biases`;
+byId("inside-note").textContent = `These are the layers of the first of ${members} members.`;
+byId("inside-note").hidden = members === 1;
 byId("exactness").textContent =
-  `Everything is computed in this page, with the weights of the network (${network.dtype}) and in double precision. ` +
+  `Everything is computed in this page, with the weights of ${subject} (${network.dtype}) and in double precision. ` +
   "Nothing is loaded or sent." +
   (network.examples?.length ? " The examples are from MNIST, by LeCun, Cortes and Burges (CC BY-SA 3.0)." : "");
 byId("outputs-note").textContent = {
@@ -231,6 +235,7 @@ byId("outputs-note").textContent = {
   multilabel: "Labels are independent.",
   regression: "",
 }[network.task];
+if (members > 1) byId("outputs-note").append(` The mean of ${members} members.`);
 if (network.labels.length > MOST_ROWS) {
   byId("outputs-note").append(` The first ${MOST_ROWS} of ${thousands(network.labels.length)} are listed.`);
 }

@@ -1,124 +1,147 @@
 // A page for a network whose inputs are numbers: sliders, and curves of the outputs and their derivatives.
 
+// Each input that the user sets is a field: a number, which becomes the inputs of its terms, or a choice of texts,
+// which becomes those of a row. For a table, fields are its columns; otherwise each input of the network is one.
 const n = network.sizes[0];
-const names = network.features ?? Array.from({ length: n }, (_, i) => `input ${i}`);
-const middles = network.ranges.map(([low, high]) => (low + high) / 2);
-
-// The inputs of a table depend on each other: those of a choice are 0, except one, and waves follow a date
-const { choices, waves } = network.table;
-const follows = new Set([...choices.flatMap(({ inputs }) => inputs), ...waves.map(({ input }) => input)]);
-const free = names.flatMap((_, i) => (follows.has(i) ? [] : [i]));
-
-const angleOf = (value, { period, shift }) => 2 * Math.PI * (value / period + shift);
-
-// Set an input, and the waves that follow it
-function place(inputs, i, value) {
-  inputs[i] = value;
-  for (const wave of waves) if (wave.of === i) inputs[wave.input] = Math.sin(angleOf(value, wave));
-}
-
-// The derivative with respect to an input and the waves that follow it
-function slopeOf(row, inputs, i) {
-  const parts = waves.filter((wave) => wave.of === i).map((wave) => {
-    return (row[wave.input] * 2 * Math.PI * Math.cos(angleOf(inputs[i], wave))) / wave.period;
+const LINEAR = { kind: "linear", offset: 0, divisor: 1, low: null, high: null };
+const fields =
+  network.fields ??
+  network.ranges.map((range, i) => {
+    const name = network.features?.[i] ?? `input ${i}`;
+    return { name, range, start: (range[0] + range[1]) / 2, terms: [LINEAR] };
   });
-  return parts.reduce((sum, part) => sum + part, row[i]);
-}
+const firsts = []; // the first input of each field
+fields.reduce((first, { terms, rows }) => (firsts.push(first), first + (terms ?? rows[0]).length), 0);
+const isNumber = (k) => "terms" in fields[k];
+const canBeMissing = (k) => isNumber(k) && fields[k].terms.some(({ kind }) => kind === "missing");
 
-function choose(inputs, { inputs: places, median }, option) {
-  places.forEach((i, k) => (inputs[i] = k === option ? 1 : 0));
-  if (median && option === 0) place(inputs, ...median);
-}
-
-const chosenOption = (inputs, { inputs: places }) => {
-  const k = places.findIndex((i) => inputs[i] === 1);
-  return k < 0 ? places.length : k;
+// Functions of z, and their derivatives; xpnet/export/encoding.py says what the kinds are
+const TERMS = {
+  linear: {
+    value: (z, low, high) => Math.min(Math.max(z, low), high),
+    slope: (z, low, high) => (low <= z && z < high ? 1 : 0),
+  },
+  squash: { value: (z) => z / Math.sqrt(1 + (z / 3) ** 2), slope: (z) => (1 + (z / 3) ** 2) ** -1.5 },
+  wave: { value: (z) => Math.sin(2 * Math.PI * z), slope: (z) => 2 * Math.PI * Math.cos(2 * Math.PI * z) },
 };
 
-// Begin with the means, and with what was most frequent
-function findStart() {
-  const start = Float64Array.from(middles);
-  for (const i of free) place(start, i, start[i]);
-  for (const choice of choices) {
-    const shares = choice.inputs.map((i) => middles[i]);
-    const most = Math.max(...shares);
-    choose(start, choice, choice.median && most < 0.5 ? 1 : shares.indexOf(most));
-  }
-  return start;
+// What is set: for each field a number, or the number of an option, and whether it is missing
+const findStart = () => fields.map(({ start }) => ({ value: start, missing: false }));
+let state = findStart();
+
+function encode(state) {
+  const x = new Float64Array(n);
+  fields.forEach(({ terms, rows }, k) => {
+    const { value, missing } = state[k];
+    if (rows) x.set(rows[value], firsts[k]);
+    terms?.forEach(({ kind, offset, divisor, low, high }, j) => {
+      const z = (value - offset) / divisor;
+      x[firsts[k] + j] = kind === "missing" ? Number(missing) : TERMS[kind].value(z, low ?? -Infinity, high ?? Infinity);
+    });
+  });
+  return network.rounds ? x.map(Math.fround) : x;
 }
 
-let x = findStart();
+// The derivative with respect to a number, from a row of derivatives with respect to the inputs
+function slopeOf(row, state, k) {
+  const { value, missing } = state[k];
+  if (missing) return 0;
+  const parts = fields[k].terms.map(({ kind, offset, divisor, low, high }, j) => {
+    if (kind === "missing") return 0;
+    const slope = TERMS[kind].slope((value - offset) / divisor, low ?? -Infinity, high ?? Infinity);
+    return (row[firsts[k] + j] * slope) / divisor;
+  });
+  return parts.reduce((sum, part) => sum + part, 0);
+}
 
-// A row for each input: its name, a slider, a number that may lie beyond the slider's ends, and a derivative
+// The state with another value in field k
+function change(state, k, value, missing = false) {
+  return state.map((entry, j) => (j === k ? { value, missing } : entry));
+}
 
-const MOST_INPUTS = 200; // listed at once
-const MANY = 12; // with at least this many inputs, there is a field to search them
-let list = []; // the rows that are shown
+// A row for each number: its name, a slider, a number that may lie beyond the slider's ends, and a derivative. A row
+// for each choice, and for whether a number is missing.
 
-function makeInput(i) {
-  const [min, max] = network.ranges[i];
-  const slider = makeSlider({ min, max, value: x[i], "aria-label": names[i] });
-  const number = makeField(`${names[i]}, as a number`, x[i], (value) => {
-    place(x, i, value);
-    slider.valueAsNumber = x[i];
+const MOST_FIELDS = 200; // listed at once
+const MANY = 12; // with at least this many, there is a field to search them
+let list = []; // the rows of numbers that are shown
+
+function makeNumber(k) {
+  const { name, range, start } = fields[k];
+  const [min, max] = range;
+  const slider = makeSlider({ min, max, value: state[k].value, "aria-label": name });
+  const number = makeField(`${name}, as a number`, state[k].value, (value) => {
+    set(value);
+    slider.valueAsNumber = value;
+  });
+  const missing = make("select", { "aria-label": `${name} is missing` }, new Option("no", 0), new Option("yes", 1));
+  missing.value = String(Number(state[k].missing));
+  const set = (value) => {
+    state = change(state, k, value);
+    missing.value = "0";
+    update();
+  };
+  slider.addEventListener("input", () => {
+    set(slider.valueAsNumber);
+    number.show(slider.valueAsNumber);
+  });
+  missing.addEventListener("change", () => {
+    const isMissing = missing.value === "1";
+    state = change(state, k, isMissing ? fields[k].median : state[k].value, isMissing);
+    slider.valueAsNumber = state[k].value;
+    number.show(state[k].value);
     update();
   });
   const slope = make("span", { className: "value" });
-  slider.addEventListener("input", () => {
-    place(x, i, slider.valueAsNumber);
-    number.show(x[i]);
-    update();
-  });
-  const label = make("span", { className: "label" }, names[i]);
-  const row = make("div", { className: "slider" }, label, slider, number, slope);
-  return { i, row, slope };
+  const row = make("div", { className: "slider" }, make("span", { className: "label" }, name), slider, number, slope);
+  if (!canBeMissing(k)) return { k, rows: [row], slope };
+  const label = make("span", { className: "label" }, `${name} is missing`);
+  return { k, rows: [row, make("div", { className: "slider" }, label, missing)], slope };
 }
 
-function makeChoice(choice) {
-  const select = make("select", { "aria-label": choice.name }, ...choice.options.map((text, k) => new Option(text, k)));
-  select.value = String(chosenOption(x, choice));
+function makeChoice(k) {
+  const { name, options } = fields[k];
+  const select = make("select", { "aria-label": name }, ...options.map((text, option) => new Option(text, option)));
+  select.value = String(state[k].value);
   select.addEventListener("change", () => {
-    choose(x, choice, Number(select.value));
-    if (choice.median) listInputs();
+    state = change(state, k, Number(select.value));
     update();
   });
-  return make("div", { className: "slider" }, make("span", { className: "label" }, choice.name), select);
+  return { k, rows: [make("div", { className: "slider" }, make("span", { className: "label" }, name), select)] };
 }
 
-function listInputs() {
+function listFields() {
   const wanted = byId("search").value.trim().toLowerCase();
-  const isWanted = (name) => name.toLowerCase().includes(wanted);
-  const found = [...free.filter((i) => isWanted(names[i])), ...choices.filter(({ name }) => isWanted(name))];
-  const rows = found.slice(0, MOST_INPUTS);
-  list = rows.filter((entry) => typeof entry === "number").map(makeInput);
-  const selects = rows.filter((entry) => typeof entry === "object").map(makeChoice);
-  byId("inputs").replaceChildren(...list.map(({ row }) => row), ...selects);
+  const found = fields.flatMap(({ name }, k) => (name.toLowerCase().includes(wanted) ? [k] : []));
+  const entries = found.slice(0, MOST_FIELDS).map((k) => (isNumber(k) ? makeNumber(k) : makeChoice(k)));
+  list = entries.filter(({ slope }) => slope);
+  byId("inputs").replaceChildren(...entries.flatMap(({ rows }) => rows));
   let note = found.length ? "" : "No input has this in its name.";
-  if (found.length > MOST_INPUTS) {
-    note = `The first ${MOST_INPUTS} of ${thousands(found.length)} inputs are listed; type to find others.`;
+  if (found.length > MOST_FIELDS) {
+    note = `The first ${MOST_FIELDS} of ${thousands(found.length)} inputs are listed; type to find others.`;
   }
   byId("inputs-note").textContent = note;
   update();
 }
 
-byId("search-row").hidden = free.length + choices.length < MANY;
-byId("search").addEventListener("input", listInputs);
+byId("search-row").hidden = fields.length < MANY;
+byId("search").addEventListener("input", listFields);
 byId("reset").addEventListener("click", () => {
-  x = findStart();
+  state = findStart();
   restartColors();
-  listInputs();
+  listFields();
 });
 
 // Curves
 
 const MOST_CURVES = 6;
-const WORK = 3e7; // multiplications that a drawing may take
+const WORK = 6e7; // multiplications that a drawing may take
 
 // The band around the curve of an output: two standard deviations to both sides of a mean, or the outermost quantiles
 // around the middle one. `edgesOf` computes its lower and upper end from the values of all outputs.
 function findBand(label) {
   const { levels, labels } = network;
-  const hasMeans = network.parts.some(isMeanStd);
+  const hasMeans = inside.some(isMeanStd);
   const targets = labels.length / (hasMeans ? 2 : levels.length || 1);
   if (hasMeans && label < targets) {
     const edgesOf = (values) => [-2, 2].map((factor) => values[label] + factor * values[label + targets]);
@@ -133,8 +156,9 @@ function findBand(label) {
 }
 
 const over = byId("over");
-for (const i of free) over.add(new Option(names[i], i));
-byId("curves").hidden = free.length === 0;
+const numbers = fields.flatMap((_, k) => (isNumber(k) ? [k] : []));
+for (const k of numbers) over.add(new Option(fields[k].name, k));
+byId("curves").hidden = numbers.length === 0;
 if (network.labels.length > 1 && network.labels.length <= MOST_CURVES) {
   target.prepend(new Option("all outputs", "all"));
 }
@@ -147,47 +171,48 @@ const drawnLabels = (outputs) => (target.value === "all" ? network.labels.map((_
 
 // Compute outputs and derivatives along one input, and draw them
 function showCurves(outputs) {
-  if (free.length === 0) return; // all inputs are choices
+  if (numbers.length === 0) return; // all inputs are choices
   const i = Number(over.value);
+  const { name, range } = fields[i];
+  const now = state[i].value;
   const labels = drawnLabels(outputs);
-  const [low, high] = [Math.min(network.ranges[i][0], x[i]), Math.max(network.ranges[i][1], x[i])];
-  const count = Math.min(121, Math.max(25, Math.floor(WORK / (network.parameters * (1 + labels.length)))));
+  const [low, high] = [Math.min(range[0], now), Math.max(range[1], now)];
+  const count = Math.min(121, Math.max(25, Math.floor(WORK / (network.parameters * members * (1 + labels.length)))));
   const at = Array.from({ length: count }, (_, k) => low + ((high - low) * k) / (count - 1));
   const [values, slopes] = [labels.map(() => []), labels.map(() => [])];
   const band = labels.length === 1 ? findBand(labels[0]) : null;
   const edges = [[], []];
   for (const value of at) {
-    const inputs = x.slice();
-    place(inputs, i, value);
-    const steps = forward(network.parts, inputs);
-    const shown = valuesOf(steps.at(-1));
+    const moved = change(state, i, value);
+    const pass = run(network.members, encode(moved));
+    const shown = valuesOf(pass.outputs);
     band?.edgesOf(shown).forEach((end, k) => edges[k].push(end));
     labels.forEach((label, k) => {
       values[k].push(shown[label]);
-      slopes[k].push(slopeOf(derivativesOf(steps, label), inputs, i));
+      slopes[k].push(slopeOf(derivativesOf(pass, label), moved, i));
     });
   }
   const texts = labels.map((label) => network.labels[label]);
   const subject = texts.length === 1 ? texts[0] : isShare ? "probabilities" : "outputs";
   const prefix = isShare && texts.length === 1 ? "probability of " : "";
-  byId("curve-title").replaceChildren(`${prefix}${subject} `, make("span", {}, `over ${names[i]}`));
-  byId("slope-title").replaceChildren("derivative ", make("span", {}, `with respect to ${names[i]}`));
+  byId("curve-title").replaceChildren(`${prefix}${subject} `, make("span", {}, `over ${name}`));
+  byId("slope-title").replaceChildren("derivative ", make("span", {}, `with respect to ${name}`));
   const between = (numbers) => `from ${format(numbers[0])} to ${format(numbers.at(-1))}`;
   const bandText = band ? `; with a band, ${band.text}` : "";
-  const curveText = `Curve of ${subject} over ${names[i]}: ${between(values[0])}${bandText}`;
-  drawChart(byId("curve"), at, values, texts, x[i], curveText, { band: band && { text: band.text, edges } });
-  const slopeText = `Curve of the derivative with respect to ${names[i]}: ${between(slopes[0])}`;
-  drawChart(byId("slope"), at, slopes, texts, x[i], slopeText);
+  const curveText = `Curve of ${subject} over ${name}: ${between(values[0])}${bandText}`;
+  drawChart(byId("curve"), at, values, texts, now, curveText, { band: band && { text: band.text, edges } });
+  const slopeText = `Curve of the derivative with respect to ${name}: ${between(slopes[0])}`;
+  drawChart(byId("slope"), at, slopes, texts, now, slopeText);
 }
 
 // All together
 
 function updateNow() {
-  const steps = showNetwork(x);
-  const outputs = steps.at(-1);
+  const pass = showNetwork(encode(state));
+  const { outputs } = pass;
   const label = target.value === "all" ? (answerOf(valuesOf(outputs)) ?? 0) : chosenLabel(outputs);
-  const row = derivativesOf(steps, label);
-  for (const { i, slope } of list) slope.textContent = format(slopeOf(row, x, i), 2);
+  const row = derivativesOf(pass, label);
+  for (const { k, slope } of list) slope.textContent = format(slopeOf(row, state, k), 2);
   byId("slope-head").textContent = `derivative of ${network.labels[label]}`;
   showCurves(outputs);
 }
@@ -195,4 +220,6 @@ const update = onceAFrame(updateNow);
 
 for (const id of ["target", "over"]) byId(id).addEventListener("change", update);
 new ResizeObserver(update).observe(byId("curve"));
-listInputs();
+const hasBins = fields.some(({ terms }) => terms?.some(({ low }) => low !== null));
+if (hasBins) byId("slopes-note").append(" Numbers are encoded in bins, and at their edges the derivative jumps.");
+listFields();

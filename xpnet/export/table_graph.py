@@ -1,0 +1,119 @@
+"""The encoding of a table as ONNX operators: an input for each column, and from them the inputs of a network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from xpnet.data.columns import CategoryColumn, Column, DateColumn, NumberColumn, choose_dtype
+from xpnet.export.encoding import Term, list_terms
+from xpnet.export.graph import Graph, Symbol, Value
+
+
+class _Place(NamedTuple):
+    """Which input of the network a term is, and which of the columns of numbers it is a function of."""
+
+    place: int
+    source: int
+    term: Term
+
+
+def add_columns(graph: Graph, columns: Sequence[Column]) -> Symbol:
+    """Add an input for each column, (batch, 1), and nodes that compute the inputs of a network, (batch, n_in).
+
+    Numbers and dates are float64, NaN where they are missing, and dates are days since 1970; texts are strings, empty
+    where they are missing. All columns of numbers are computed together. The result is float64, and rounded where the
+    encoder rounds it.
+    """
+    symbols = [graph.input(_describe_input(column)) for column in columns]
+    numbers: list[Symbol] = []
+    medians, terms, lookups, n = [], [], {}, 0
+    for column, symbol in zip(columns, symbols):
+        if isinstance(column, CategoryColumn):
+            lookups[n] = _add_lookup(graph, column, symbol)
+        elif isinstance(column, NumberColumn | DateColumn):
+            terms += [_Place(n + k, len(numbers), term) for k, term in enumerate(list_terms(column))]
+            numbers.append(symbol)
+            medians.append(column.median)
+        n += len(column.inputs)
+    blocks, places = _add_numbers(graph, numbers, np.array(medians), terms) if numbers else ([], [])
+    for first, block in lookups.items():
+        blocks.append(block)
+        places += range(first, first + block.n)
+    x = _take(graph, graph.add("Concat", blocks, n, axis=1), np.argsort(places))
+    if choose_dtype(columns) == "float32":
+        x = graph.add("Cast", [graph.add("Cast", [x], to="float32")], to="float64")
+    return x
+
+
+def _describe_input(column: Column) -> Value:
+    dtype, description = "float64", column.describe()
+    if isinstance(column, CategoryColumn):
+        dtype = "string"
+    elif isinstance(column, DateColumn):
+        description = replace(column, format="").describe() + ("; in UTC" if column.zoned else "")
+    return Value(column.name, dtype, (1,), description)
+
+
+def _add_lookup(graph: Graph, column: CategoryColumn, texts: Symbol) -> Symbol:
+    lookup = column.lookup
+    numbers = graph.add(
+        "LabelEncoder",
+        [texts],
+        keys_strings=[*column.values, ""],
+        values_int64s=[*range(len(column.values)), lookup.missing],
+        default_int64=lookup.unknown,
+    )
+    numbers = graph.add("Squeeze", [numbers, graph.constant("axis_1", np.array([1], np.int64))])
+    rows = graph.constant(f"{column.name}_rows", lookup.rows.astype(np.float64))
+    return graph.add("Gather", [rows, numbers], rows.n, axis=0)
+
+
+def _add_numbers(
+    graph: Graph, numbers: Sequence[Symbol], medians: np.ndarray, terms: Sequence[_Place]
+) -> tuple[list[Symbol], list[int]]:
+    """Add the inputs that are functions of numbers, in a block for each kind; return these, and their places."""
+    values = graph.add("Concat", numbers, len(numbers), axis=1)
+    missing = graph.add("IsNaN", [values])
+    values = graph.add("Where", [missing, graph.constant("medians", medians), values])
+    blocks, places = [], []
+    for kind in ("linear", "squash", "wave", "missing"):
+        own = [term for term in terms if term.term.kind == kind]
+        if own:
+            x = graph.add("Cast", [missing], to="float64") if kind == "missing" else values
+            x = _take(graph, x, np.array([term.source for term in own]))
+            blocks.append(_add_terms(graph, kind, x, [term.term for term in own]))
+            places += [term.place for term in own]
+    return blocks, places
+
+
+def _add_terms(graph: Graph, kind: str, x: Symbol, terms: Sequence[Term]) -> Symbol:
+    """Add inputs of one kind, of x (batch, n) with a column for each of them."""
+    offset, divisor, low, high = (
+        np.array([getattr(term, name) for term in terms]) for name in ("offset", "divisor", "low", "high")
+    )
+    if offset.any():
+        x = graph.add("Sub", [x, graph.constant(f"{kind}_offset", offset)])
+    if (divisor != 1).any():
+        x = graph.add("Div", [x, graph.constant(f"{kind}_divisor", divisor)])
+    if np.isfinite(low).any():
+        x = graph.add("Max", [x, graph.constant(f"{kind}_low", low)])
+        x = graph.add("Min", [x, graph.constant(f"{kind}_high", high)])
+    if kind == "wave":
+        return graph.add("Sin", [graph.add("Mul", [x, graph.constant("circle", np.array(2 * math.pi))])])
+    if kind == "squash":
+        one, three = (graph.constant(name, np.array(value)) for name, value in (("one", 1.0), ("three", 3.0)))
+        third = graph.add("Div", [x, three])
+        return graph.add("Div", [x, graph.add("Sqrt", [graph.add("Add", [graph.add("Mul", [third, third]), one])])])
+    return x
+
+
+def _take(graph: Graph, x: Symbol, columns: np.ndarray) -> Symbol:
+    """Take columns of x in this order."""
+    if np.array_equal(columns, np.arange(x.n)):
+        return x
+    return graph.add("Gather", [x, graph.constant("order", columns.astype(np.int64))], len(columns), axis=1)
