@@ -1251,7 +1251,7 @@ def test_texts_are_no_numbers():
     mine = ours.MLPClassifier(**SMALL).fit(X, DIGIT)
     with pytest.raises(ValueError, match="not compatible with arrays of bytes/strings"):
         mine.predict(X.astype(str))
-    with pytest.raises(ValueError, match=r"y holds <U\d+, such as .*; give numbers, or use MLPClassifier for labels"):
+    with pytest.raises(ValueError, match=r"y holds <U\d+, such as .*; give numbers, or use a classifier for labels"):
         ours.MLPRegressor(**SMALL).fit(X, DIGIT.astype(str))
     several = np.stack([DIGIT > 3, DIGIT > 6], axis=1).astype(int)
     with pytest.raises(ValueError, match=r"class_weight=\{0: 1\} must be .* a list with a \{label: number\} for each"):

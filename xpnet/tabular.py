@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xpnet.core.activations import softmax
 from xpnet.core.optimizers.adam import AdamW
+from xpnet.core.optimizers.sgd import SGD
 from xpnet.core.scaling import Scaling
 from xpnet.core.schedules import Cosine
 from xpnet.ensemble import Ensemble
+from xpnet.inspection.predict import predict
 from xpnet.training.callbacks import EarlyStopping
 from xpnet.training.history import History
 
@@ -30,6 +33,8 @@ FEWEST_FOLDS = 4  # so that a few members leave out no more than a quarter of th
 LONE_FOLDS = 5  # of a single member
 BATCH_SIZES = {1_500: 32, 3_000: 64, 12_000: 128}  # below these numbers of rows
 LARGEST_BATCH_SIZE = 256
+HIDDEN = {10_000: (128, 128)}  # units of the hidden layers, below these numbers of rows
+WIDEST_HIDDEN = (256, 256)
 WARMUP = 0.1  # the fraction of all steps in which the learning rate rises
 
 
@@ -42,7 +47,7 @@ class Recipe:
     members
         Number of networks.
     hidden
-        Number of units of each hidden layer.
+        Number of units of each hidden layer; None: by the number of rows.
     dropout
         Dropout rate of the hidden layers.
     lr
@@ -58,13 +63,19 @@ class Recipe:
     """
 
     members: int = 8
-    hidden: tuple[int, ...] = (128, 128)
+    hidden: tuple[int, ...] | None = None
     dropout: float = 0.15
     lr: float = 5e-3
     weight_decay: float = 0.02
     epochs: int = 50
     patience: int = 15
     batch_size: int | None = None
+
+    def choose_hidden(self, n: int) -> tuple[int, ...]:
+        """Choose the number of units of each hidden layer for n rows."""
+        if self.hidden is not None:
+            return self.hidden
+        return next((sizes for rows, sizes in HIDDEN.items() if n < rows), WIDEST_HIDDEN)
 
     def choose_batch_size(self, n: int) -> int:
         """Choose the number of examples in a minibatch for n rows."""
@@ -78,10 +89,12 @@ def make_folds(
 ) -> list[np.ndarray]:
     """Divide n rows into folds of about equal size, and return those that the members leave out.
 
+    With fewer rows than members, several members leave out the same row.
+
     Parameters
     ----------
     n
-        Number of rows.
+        Number of rows, at least 2.
     members
         Number of members.
     rng
@@ -96,30 +109,60 @@ def make_folds(
     >>> [fold.tolist() for fold in make_folds(6, 4, np.random.default_rng(0))]
     [[0, 3], [1, 2], [5], [4]]
     """
-    folds = max(members, FEWEST_FOLDS) if members > 1 else LONE_FOLDS
-    units, unit_of_row = (n, np.arange(n)) if groups is None else _number_groups(groups)
-    order = rng.permutation(units)
-    if classes is not None and groups is None:
-        order = order[np.argsort(classes[order], kind="stable")]
-    fold_of_unit = np.empty(units, np.intp)
-    fold_of_unit[order] = np.arange(units) % folds
-    fold = fold_of_unit[unit_of_row]
-    return [np.flatnonzero(fold == k).astype(np.int32) for k in range(members)]
+    most = max(members, FEWEST_FOLDS) if members > 1 else LONE_FOLDS
+    if groups is not None:
+        fold = _spread_groups(groups, most, rng)
+    else:
+        order, fold = rng.permutation(n), np.empty(n, np.intp)
+        if classes is not None:
+            order = order[np.argsort(classes[order], kind="stable")]
+        fold[order] = np.arange(n) % min(most, n)
+    folds = int(fold.max()) + 1
+    return [np.flatnonzero(fold == k % folds).astype(np.int32) for k in range(members)]
 
 
-def _number_groups(groups: Any) -> tuple[int, np.ndarray]:
-    values, numbers = np.unique(groups, return_inverse=True)
-    return len(values), numbers
+def _spread_groups(groups: Any, folds: int, rng: np.random.Generator) -> np.ndarray:
+    """Return the fold of each row: the largest groups first, each into the fold with the fewest rows so far.
+
+    Examples
+    --------
+    >>> _spread_groups(np.array([7, 7, 7, 5, 5, 6]), 2, np.random.default_rng(0)).tolist()
+    [0, 0, 0, 1, 1, 1]
+    """
+    values, numbers, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    rows, fold_of_group = np.zeros(min(folds, len(values)), np.intp), np.empty(len(values), np.intp)
+    order = rng.permutation(len(values))
+    for group in order[np.argsort(-sizes[order], kind="stable")]:
+        fold_of_group[group] = np.argmin(rows)
+        rows[fold_of_group[group]] += sizes[group]
+    return fold_of_group[numbers]
 
 
 def choose_rows(folds: Sequence[np.ndarray], n: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """Choose the rows that each member trains on: those outside its fold, as many for each member.
+    """Choose the rows that each member trains on: those outside its fold, and as many for each member.
 
-    Members with the same number of rows take their steps together.
+    Members with the same number of rows take their steps together. Where folds of groups differ so much that this would
+    leave out more than a tenth of them, each member has all of them.
     """
     others = [np.setdiff1d(np.arange(n, dtype=np.int32), fold) for fold in folds]
     least = min(map(len, others))
+    if least < 0.9 * max(map(len, others)):
+        return others
     return [np.sort(rng.permutation(rows)[:least]) for rows in others]
+
+
+def weigh_rows(rows: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Choose as many of some rows, each about as often as its weight demands: metrics of these are weighted.
+
+    Examples
+    --------
+    >>> weigh_rows(np.array([4, 5, 6]), np.array([0.0, 0.0, 0.0, 0.0, 1.0, 2.0, 0.0]))
+    array([4, 5, 5])
+    """
+    edges = np.cumsum(weight[rows])
+    if edges[-1] == 0:
+        return rows
+    return rows[np.searchsorted(edges, (np.arange(len(rows)) + 0.5) / len(rows) * edges[-1])]
 
 
 def make_scaling(x: np.ndarray, y: np.ndarray | None) -> Scaling:
@@ -127,19 +170,55 @@ def make_scaling(x: np.ndarray, y: np.ndarray | None) -> Scaling:
     mean = x.mean(axis=0, dtype=np.float64)[None]
     if y is None:
         return Scaling(mean, np.ones_like(mean))
-    std = y.std(axis=0, dtype=np.float64)[None]
-    return Scaling(mean, np.ones_like(mean), y.mean(axis=0, dtype=np.float64)[None], np.where(std > 0, std, 1.0))
+    y_mean, y_std = y.mean(axis=0, dtype=np.float64)[None], y.std(axis=0, dtype=np.float64)[None]
+    rounding = np.finfo(np.float32).eps * np.where(y_mean == 0, 1.0, np.abs(y_mean))
+    # Where all targets are equal, they are predicted: the members' outputs are then multiplied by this
+    return Scaling(mean, np.ones_like(mean), y_mean, np.where(np.ptp(y, axis=0) > 0, y_std, rounding))
+
+
+def make_members(x: np.ndarray, y: np.ndarray, recipe: Recipe, classes: int | None = None, **settings: Any) -> Ensemble:
+    """Make the members, with initial weights.
+
+    Parameters
+    ----------
+    x
+        Encoded inputs (n, n_in).
+    y
+        Classes (n,), or targets (n,) or (n, k).
+    recipe
+        It says how many members there are, and what they look like.
+    classes
+        Number of classes; None for a regression.
+    settings
+        Further arguments of `Ensemble`: `seed`, `backend`, `device`.
+    """
+    n_out = y.reshape(len(y), -1).shape[1] if classes is None else classes
+    return Ensemble(
+        [x.shape[1], *recipe.choose_hidden(len(x)), n_out],
+        recipe.members,
+        activation="relu",
+        task="regression" if classes is None else "classification",
+        dropout=recipe.dropout,
+        standardize=True,
+        **settings,
+    )
 
 
 def train_members(
-    ensemble: Ensemble, x: np.ndarray, y: np.ndarray, recipe: Recipe, folds: Sequence[np.ndarray], **options: Any
+    ensemble: Ensemble,
+    x: np.ndarray,
+    y: np.ndarray,
+    recipe: Recipe,
+    folds: Sequence[np.ndarray],
+    sample_weight: np.ndarray | None = None,
+    **options: Any,
 ) -> list[History]:
     """Train the members, each on the rows outside its fold, and calibrate the ensemble by their folds.
 
     Parameters
     ----------
     ensemble
-        The members, with ``standardize=True``.
+        The members, from `make_members`.
     x
         Encoded inputs (n, n_in).
     y
@@ -148,6 +227,8 @@ def train_members(
         How to train.
     folds
         The rows that each member leaves out.
+    sample_weight
+        The weight of each row, (n,). The calibration is of the rows as they are.
     options
         Further arguments of `Ensemble.train`.
     """
@@ -158,16 +239,45 @@ def train_members(
     monitor = "validation_cost" if is_regression else "validation_calibrated_log_loss"
     metrics = [] if is_regression else ["calibrated_log_loss"]
     rng = np.random.default_rng(ensemble.seeds[0])
-    histories = ensemble.train(
+    ensemble.train(
         (x, y),
         recipe.epochs,
         recipe.choose_batch_size(len(x)),
         Cosine(recipe.lr, warmup=WARMUP),
         optimizer=AdamW(weight_decay=recipe.weight_decay),
         rows=choose_rows(folds, len(x), rng),
-        validation_rows=folds,
+        validation_rows=folds if sample_weight is None else [weigh_rows(fold, sample_weight) for fold in folds],
+        sample_weight=sample_weight,
         callbacks=[EarlyStopping(recipe.patience, monitor=monitor)],
         metrics=[*metrics, *options.pop("metrics", [])],
         **options,
     )
-    return histories
+    for network in ensemble:
+        network.reset_optimizer(SGD())  # AdamW's averages would make files three times as large
+    ensemble.calibrate((x, y), rows=folds)
+    return ensemble.histories
+
+
+def predict_out_of_fold(ensemble: Ensemble, x: np.ndarray, folds: Sequence[np.ndarray]) -> np.ndarray:
+    """Predict each row by the members that have not learnt from it, (n, n_targets), on the host. Synchronizes.
+
+    Rows that no member has left out are NaN.
+
+    Parameters
+    ----------
+    ensemble
+        The trained members, whose probabilities are calibrated.
+    x
+        The encoded inputs that they were trained on, (n, n_in).
+    folds
+        The rows that each member left out.
+    """
+    views = ensemble._views
+    total, members = np.zeros((len(x), views[0].model.n_targets)), np.zeros((len(x), 1))
+    has_classes = views[0].model.task != "regression"
+    for view, fold in zip(views, folds):
+        outputs = view.backend.to_numpy(predict(view.calibrated, x[fold]))
+        total[fold] += np.log(np.maximum(outputs, np.finfo(outputs.dtype).tiny)) if has_classes else outputs
+        members[fold] += 1
+    mean = np.divide(total, members, out=np.full_like(total, np.nan), where=members > 0)
+    return softmax.value(mean, np) if has_classes else mean  # the geometric mean, as the ensemble predicts it

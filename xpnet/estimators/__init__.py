@@ -17,6 +17,7 @@ from xpnet.estimators.classifier import MLPClassifier
 from xpnet.estimators.ensembles import MLPEnsembleClassifier, MLPEnsembleRegressor
 from xpnet.estimators.regressor import MLPRegressor
 from xpnet.estimators.search import MLPRandomSearchCV, MLPSearchCV
+from xpnet.estimators.table_models import TableClassifier, TableRegressor
 from xpnet.estimators.tables import TableEncoder
 
 __all__ = [
@@ -26,5 +27,7 @@ __all__ = [
     "MLPRandomSearchCV",
     "MLPRegressor",
     "MLPSearchCV",
+    "TableClassifier",
     "TableEncoder",
+    "TableRegressor",
 ]

@@ -112,12 +112,12 @@ def choose_dtype(parameters: Parameters, own: str) -> str:
     return own if parameters.dtype is None else arguments.parse_dtype(parameters.dtype)
 
 
-def follows_inputs(parameters: Parameters) -> bool:
+def follows_inputs(parameters: Any) -> bool:
     """Tell whether the network computes where X lies, rather than where `backend` or `device` say."""
     return parameters.backend is None and parameters.device is None
 
 
-def choose_backend(parameters: Parameters, home: Backend) -> Backend:
+def choose_backend(parameters: Any, home: Backend) -> Backend:
     """Choose where to compute: where `backend` and `device` say, or else at home, where X lies."""
     if follows_inputs(parameters):
         return home

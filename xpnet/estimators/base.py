@@ -55,6 +55,7 @@ from xpnet.network import Network
 from xpnet.training.checkpointing import ONE_NETWORK, Every, FileKind, Saving
 from xpnet.wording.errors import unless_stopped
 
+AnyModel = TypeVar("AnyModel", bound="BaseModel")
 AnyLearner = TypeVar("AnyLearner", bound="BaseLearner")
 AnyPerceptron = TypeVar("AnyPerceptron", bound="BasePerceptron")
 Validation = tuple[Any, Any, Any]  # X_val, y_val and sample_weight_val, as the user gave them
@@ -86,12 +87,57 @@ def _has_validation(validation: Validation, settings: Settings) -> bool:
     return X_val is not None
 
 
-class BaseLearner(Parameters, BaseEstimator):
-    """Base class of all estimators, of one network or several."""
+class BaseModel(BaseEstimator):
+    """Base class of all estimators that hold networks: their scores, copies and pickles."""
+
+    _fitted_model: ClassVar[tuple[str, type]] = "network_", Network  # the attribute that can do more, and its class
+
+    if not TYPE_CHECKING:  # a type checker knows all attributes
+
+        def __getattr__(self, name: str) -> Any:
+            """Say that the network has a method or an attribute that the estimator does not have."""
+            model, kind = self._fitted_model
+            if name.startswith("_") or hasattr(type(self), name) or not hasattr(kind, name):
+                return object.__getattribute__(self, name)  # raises the error of Python, or of the property
+            message = f"{type(self).__name__!r} object has no attribute {name!r}; its {model} has it, after fit"
+            raise AttributeError(message, name=name, obj=self)
+
+    def _score(self, metric: Callable[..., float], X: Any, y: Any, sample_weight: Any) -> float:
+        """Score predictions on the host."""
+        predicted = to_host(self.predict(X))  # type: ignore
+        check_kind(y, "y")
+        check_kind(sample_weight, "sample_weight")
+        with name_arguments("y and sample_weight"):
+            return float(metric(to_host(y), predicted, sample_weight=to_host(sample_weight)))
+
+    # Copies and pickles
+
+    def __copy__(self: AnyModel) -> AnyModel:
+        new = object.__new__(type(self))
+        new.__dict__ = vars(self).copy()
+        return new
+
+    def __deepcopy__(self: AnyModel, memo: dict[int, Any]) -> AnyModel:
+        """Return a copy that keeps what a pickle leaves out."""
+        new = object.__new__(type(self))
+        memo[id(self)] = new
+        new.__dict__ = copy.deepcopy(vars(self).copy(), memo)
+        return new
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a pickle holds: arrays and plain values."""
+        return encode_state(vars(self))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over the content of a pickle, and move the arrays to the device."""
+        self.__dict__ = decode_state(state)
+
+
+class BaseLearner(Parameters, BaseModel):
+    """Base class of the estimators with scikit-learn's parameters, of one network or several."""
 
     _problem: ClassVar[type[Problem]]  # whether it learns labels or numbers
     _file_kind: ClassVar[FileKind] = ONE_NETWORK  # of a checkpoint
-    _fitted_model: ClassVar[tuple[str, type]] = "network_", Network  # the attribute that can do more, and its class
 
     # Set by `fit`
     _home: Backend
@@ -106,16 +152,6 @@ class BaseLearner(Parameters, BaseEstimator):
     def _views(self) -> Sequence[View]:
         """The same, each with the calibration that corrects the estimator's probabilities, if there is one."""
         raise NotImplementedError
-
-    if not TYPE_CHECKING:  # a type checker knows all attributes
-
-        def __getattr__(self, name: str) -> Any:
-            """Say that the network has a method or an attribute that the estimator does not have."""
-            model, kind = self._fitted_model
-            if name.startswith("_") or hasattr(type(self), name) or not hasattr(kind, name):
-                return object.__getattribute__(self, name)  # raises the error of Python, or of the property
-            message = f"{type(self).__name__!r} object has no attribute {name!r}; its {model} has it, after fit"
-            raise AttributeError(message, name=name, obj=self)
 
     # Parameters
 
@@ -280,14 +316,6 @@ class BaseLearner(Parameters, BaseEstimator):
             return result  # other libraries have neither of the two
         return result if same_place(home, backend) else move_to(result, home)
 
-    def _score(self, metric: Callable[..., float], X: Any, y: Any, sample_weight: Any) -> float:
-        """Score predictions on the host."""
-        predicted = to_host(self.predict(X))  # type: ignore
-        check_kind(y, "y")
-        check_kind(sample_weight, "sample_weight")
-        with name_arguments("y and sample_weight"):
-            return float(metric(to_host(y), predicted, sample_weight=to_host(sample_weight)))
-
     # Library and device
 
     def _is_elsewhere(self, home: Backend, backend: Backend) -> bool:
@@ -304,28 +332,6 @@ class BaseLearner(Parameters, BaseEstimator):
                 "move it to X with est = est.to(X)"
             )
         return home
-
-    # Copies and pickles
-
-    def __copy__(self: AnyLearner) -> AnyLearner:
-        new = object.__new__(type(self))
-        new.__dict__ = vars(self).copy()
-        return new
-
-    def __deepcopy__(self: AnyLearner, memo: dict[int, Any]) -> AnyLearner:
-        """Return a copy that keeps what a pickle leaves out."""
-        new = object.__new__(type(self))
-        memo[id(self)] = new
-        new.__dict__ = copy.deepcopy(vars(self).copy(), memo)
-        return new
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what a pickle holds: arrays and plain values."""
-        return encode_state(vars(self))
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take over the content of a pickle, and move the arrays to the device."""
-        self.__dict__ = decode_state(state)
 
     # scikit-learn's protocols
 

@@ -33,12 +33,17 @@ def parse_saving_of_fit(estimator: Any, kind: FileKind, checkpoint: Any, every: 
             f"checkpoint={saving.path!r} is for solvers that train epoch by epoch, which lbfgs does not; leave it out, "
             "or give solver='adam'"
         )
-    if not isinstance(estimator.random_state, (int, np.integer)):
-        raise ValueError(
-            f"checkpoint={saving.path!r} needs random_state to be a whole number, not {estimator.random_state!r}: the "
-            "fit that resumes it must draw the same initial weights, validation data and minibatches"
-        )
+    require_seed(saving.path, estimator.random_state)
     return saving
+
+
+def require_seed(checkpoint: Any, random_state: Any) -> None:
+    """Check that a fit with a checkpoint draws the same numbers each time."""
+    if not isinstance(random_state, (int, np.integer)):
+        raise ValueError(
+            f"checkpoint={checkpoint!r} needs random_state to be a whole number, not {random_state!r}: the fit that "
+            "resumes it must draw the same initial weights, validation data and minibatches"
+        )
 
 
 def describe_estimator(estimator: Any) -> dict[str, Any]:

@@ -115,14 +115,30 @@ def validate_examples(estimator: BaseEstimator, x: Any, y: Any, *, numeric: bool
         else:
             x = _validate_by_shape(estimator, x, y, reset)
             if not (numeric and is_foreign(y)):
-                options = {"dtype": "numeric" if numeric else None, "input_name": "y"}
-                y = check_array(to_host(y), ensure_2d=False, **options)
+                y = _check_targets(y, numeric)
             check_lengths("X", x.shape[0], "y", y.shape[0])
+    return x, _simplify_targets(y, numeric)
+
+
+def validate_targets(y: Any, *, numeric: bool) -> np.ndarray:
+    """Check y, labels or numbers, and move it to the host."""
+    check_kind(y, "y")
+    with name_arguments("y"):
+        return _simplify_targets(_check_targets(_to_native_order(y), numeric), numeric)
+
+
+def _check_targets(y: Any, numeric: bool) -> np.ndarray:
+    y = check_array(to_host(y), ensure_2d=False, dtype=None, input_name="y")
+    return y.astype(np.float64) if numeric and y.dtype.kind == "O" else y
+
+
+def _simplify_targets(y: Any, numeric: bool) -> Any:
+    """Turn targets (n, 1) into (n,), and long doubles into doubles, which other libraries have."""
     if y.ndim == 2 and y.shape[1] == 1 and not is_foreign(y):
         y = column_or_1d(y, warn=True)
     if numeric and isinstance(y, np.ndarray) and y.dtype.kind == "f" and y.dtype not in FLOATS:
-        y = y.astype(np.float64)  # no other library has long doubles
-    return x, y
+        y = y.astype(np.float64)
+    return y
 
 
 def parse_sample_weight(sample_weight: Any, n: int) -> np.ndarray | None:

@@ -12,6 +12,7 @@ from xpnet.checkpoint.record import Record, encode_optimizer, make_record
 from xpnet.core.activations import ACTIVATIONS, Activation, find_kind, mean_std
 from xpnet.core.arguments import parse_cost
 from xpnet.core.costs import Cost
+from xpnet.ensemble import Ensemble
 from xpnet.estimators.targets import KINDS, Labels
 from xpnet.network import Network
 
@@ -19,13 +20,16 @@ TIMES = ("seconds", "examples_per_second")  # in the history of a network
 
 
 def encode_state(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Replace the network, the backend and the labels among the attributes of an estimator. Synchronizes.
+    """Replace networks, the backend and the labels among the attributes of an estimator. Synchronizes.
 
     A network with an optimizer of the user's own class stays as it is.
     """
     state = dict(attributes)
     if "network_" in state:
         state["network_"] = _encode_network(state["network_"])
+    if "ensemble_" in state:
+        ensemble = state["ensemble_"]
+        state["ensemble_"] = {"networks": [_encode_network(net) for net in ensemble], "seeds": ensemble.seeds}
     if "_home" in state:
         state["_home"] = _encode_backend(state["_home"])
     if "_labels" in state:
@@ -38,6 +42,10 @@ def decode_state(state: Mapping[str, Any]) -> dict[str, Any]:
     attributes = dict(state)
     if isinstance(attributes.get("network_"), dict):
         attributes["network_"] = _decode_network(attributes["network_"])
+    if "ensemble_" in attributes:
+        ensemble = attributes["ensemble_"]
+        networks = [_decode_network(net) for net in ensemble["networks"]]
+        attributes["ensemble_"] = Ensemble._made_of(networks, ensemble["seeds"])
     if "_home" in attributes:
         attributes["_home"] = _decode_backend(attributes["_home"])
     if isinstance(attributes.get("_labels"), dict):

@@ -120,7 +120,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : DataFrame or array of shape (n_samples, n_features)
-            The table: of pandas, of another library with ``to_pandas()``, or a NumPy array.
+            The table: of pandas; of another library with ``to_pandas()`` or Arrow's ``__arrow_c_stream__``; or a NumPy
+            array.
         y : None
             Not used.
 
@@ -253,26 +254,50 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
-def _to_frame(encoder: TableEncoder, X: Any, reset: bool) -> Any:
-    """Check a table as scikit-learn does, and return a DataFrame of pandas with texts as names."""
+def check_table(estimator: Any, X: Any, *, reset: bool) -> Any:
+    """Check a table as scikit-learn does, and return it as a DataFrame of pandas or an array.
+
+    Parameters
+    ----------
+    estimator
+        The estimator: scikit-learn compares `n_features_in_` and `feature_names_in_` with X, or sets them on it.
+    X
+        The table.
+    reset
+        Whether number and names of the features are set, rather than compared.
+    """
     try:
         import pandas
     except ImportError as error:
         remedy = f"install it with: {install_command('tables')}"
-        raise ImportError(f"TableEncoder needs pandas ({error}); {remedy}") from error
+        raise ImportError(f"{type(estimator).__name__} needs pandas ({error}); {remedy}") from error
     refuse_masks_and_units(X, "X")
-    if not isinstance(X, pandas.DataFrame) and hasattr(X, "to_pandas"):
-        X = X.to_pandas()
-    if reset or hasattr(encoder, "n_features_in_"):
+    if not isinstance(X, pandas.DataFrame):
+        if hasattr(X, "to_pandas"):
+            X = X.to_pandas()
+        elif hasattr(X, "__arrow_c_stream__"):
+            import pyarrow
+
+            X = pyarrow.table(X).to_pandas()
+    if reset or hasattr(estimator, "n_features_in_"):
         is_frame = isinstance(X, pandas.DataFrame)
         options: dict[str, Any] = {"dtype": None, "ensure_all_finite": "allow-nan"}
         if is_frame:
             options = {"skip_check_array": True}
-        checked: Any = validate_data(encoder, X=X, reset=reset, **options)  # type: ignore[arg-type]
+        checked: Any = validate_data(estimator, X=X, reset=reset, **options)  # type: ignore[arg-type]
         X = X if is_frame else checked
+    rows = len(X)
+    if rows < (least := 2 if reset else 1):  # in the words of scikit-learn
+        raise ValueError(f"Found array with {rows} sample(s) while a minimum of {least} is required.")
+    return X
+
+
+def _to_frame(encoder: TableEncoder, X: Any, reset: bool) -> Any:
+    """Check a table, and return a DataFrame of pandas with texts as names."""
+    X = check_table(encoder, X, reset=reset)
+    import pandas
+
     frame = X if isinstance(X, pandas.DataFrame) else pandas.DataFrame(X)
-    if len(frame) < (least := 2 if reset else 1):  # in the words of scikit-learn
-        raise ValueError(f"Found array with {len(frame)} sample(s) while a minimum of {least} is required.")
     names = [f"x{name}" if isinstance(name, int) else str(name) for name in frame.columns]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)

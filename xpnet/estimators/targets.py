@@ -329,7 +329,7 @@ class Regression:
     def check(self, y: Any) -> None:
         """Check that y holds numbers for which the loss is defined."""
         if isinstance(y, np.ndarray) and y.dtype.kind in "OUS":
-            raise ValueError(f"y holds {y.dtype}, such as {y.flat[0]!r}; give numbers, or use MLPClassifier for labels")
+            raise ValueError(f"y holds {y.dtype}, such as {y.item(0)!r}; give numbers, or use a classifier for labels")
         if parse_loss(self.loss) == poisson and (least := to_host(y).min()) < 0:
             raise ValueError(f"loss={self.loss!r} is for y of at least 0, and y goes down to {least:.6g}")
 

@@ -53,7 +53,7 @@ NAMES_ELSEWHERE = {
     "evaluation_data": ("validation_data",),
     "learning_rate": ("lr", "peak"),
     "learning_rate_init": ("lr",),
-    "max_iter": ("epochs",),
+    "max_iter": ("epochs", "max_epochs"),
     "mini_batch_size": ("batch_size",),
     "n_epochs": ("epochs",),
     "n_jobs": ("blas_threads",),
@@ -85,7 +85,7 @@ NAMES_ELSEWHERE = {
     "restore_best_weights": ("restore_best",),
     # arguments of the estimators
     "cost": ("loss",),
-    "epochs": ("max_iter",),
+    "epochs": ("max_iter", "max_epochs"),
     "hidden": ("hidden_layer_sizes",),
     "members": ("n_estimators",),
     "optimizer": ("solver",),

@@ -1,0 +1,456 @@
+"""TableClassifier and TableRegressor: from any table to predictions, in scikit-learn."""
+
+import copy
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
+
+import sklearn
+from sklearn.base import clone
+from sklearn.ensemble import VotingClassifier
+from sklearn.exceptions import NotFittedError
+from sklearn.metrics import accuracy_score, r2_score, recall_score
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils.estimator_checks import parametrize_with_checks
+from test_estimators_among_others import read_strings
+
+from xpnet import CheckpointError, Ensemble
+from xpnet.backends.base import on_host
+from xpnet.estimators import TableClassifier, TableEncoder, TableRegressor
+from xpnet.wording.errors import BackendError
+
+pytestmark = pytest.mark.needs("pandas")
+
+SMALL: dict[str, Any] = {"members": 4, "hidden_layer_sizes": 16, "max_epochs": 60, "random_state": 0}
+FEW = {**SMALL, "max_epochs": 2}
+RNG = np.random.default_rng(0)
+NUMBERS = RNG.normal(size=(60, 3))
+KINDS = np.array(["cat", "dog", "eel"])[np.arange(60) % 3]
+HEIGHT = NUMBERS[:, 0] + 2 * (KINDS == "eel")
+
+
+def pets(n=60):
+    """A table of numbers, texts, truth values, dates and categories, with holes."""
+    import pandas
+
+    table = pandas.DataFrame({"length": NUMBERS[:n, 0], "kind": KINDS[:n], "tame": NUMBERS[:n, 1] > 0})
+    table["born"] = pandas.Timestamp("2024-01-01") + pandas.to_timedelta(np.arange(n), "D")
+    table["home"] = pandas.Categorical(np.array(["sea", "land"])[np.arange(n) % 2])
+    table.loc[[1, 5, 9], "length"], table.loc[[2, 4], "kind"] = np.nan, None
+    return table
+
+
+@pytest.mark.parametrize(
+    ("classes", "dtype"),
+    [(["no", "yes"], object), ([False, True], bool), ([3, 7, -1], int), (["a", "b", "c"], "category")],
+)
+def test_classes_of_any_kind_from_a_table_with_holes(classes, dtype):
+    import pandas
+
+    number = (HEIGHT > 0.5).astype(int) + (HEIGHT > 1.5 if len(classes) == 3 else 0)
+    y = pandas.Series(np.array(classes)[number], name="answer").astype(dtype)
+    model = TableClassifier(**SMALL).fit(pets(), y)
+    probabilities, predicted = model.predict_proba(pets()), model.predict(pets())
+    assert model.classes_.tolist() == sorted(classes)
+    assert probabilities.shape == (60, len(classes))
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_array_equal(predicted, model.classes_[probabilities.argmax(axis=1)])
+    assert model.score(pets(), y) == accuracy_score(y, predicted) > 0.7
+    assert model.feature_names_in_.tolist() == list(pets().columns)
+    assert model.n_features_in_ == 5
+    assert 1 <= model.n_iter_ <= 60
+
+
+def test_numbers_from_a_table_with_holes():
+    model = TableRegressor(**SMALL).fit(pets(), HEIGHT)
+    predicted = model.predict(pets())
+    assert predicted.shape == (60,)
+    assert model.score(pets(), HEIGHT) == r2_score(HEIGHT, predicted) > 0.7
+    weight = np.arange(60.0)
+    assert model.score(pets(), HEIGHT, weight) == r2_score(HEIGHT, predicted, sample_weight=weight)
+
+
+def test_several_targets_are_predicted_together():
+    both = np.stack([HEIGHT, 1000 - 5 * HEIGHT], axis=1)
+    model = TableRegressor(**SMALL).fit(pets(), both)
+    assert model.predict(pets()).shape == model.oof_prediction_.shape == (60, 2)
+    assert (r2_score(both, model.predict(pets()), multioutput="raw_values") > 0.7).all()
+    assert np.shape(TableRegressor(**FEW).fit(pets(), both[:, :1].ravel()).predict(pets())) == (60,)
+
+
+@pytest.mark.parametrize("kind", [TableClassifier, TableRegressor])
+def test_results_lie_where_x_lies(kind, place, backend):
+    """Arrays of every library, and a table, whose results are NumPy's."""
+    y = (HEIGHT > 0.5).astype(int)
+    expected = kind(**SMALL).fit(NUMBERS, y)
+    model = kind(**SMALL).fit(backend.asarray(NUMBERS, "float32"), backend.asarray(y))
+    x = backend.asarray(NUMBERS, "float32")
+    assert model.ensemble_.backend.name == backend.name
+    methods = ["predict", "predict_proba"] if kind is TableClassifier else ["predict"]
+    for method in methods:
+        result = getattr(model, method)(x)
+        assert type(result) is type(x)
+        np.testing.assert_allclose(backend.to_numpy(result), getattr(expected, method)(NUMBERS), rtol=2e-2, atol=2e-2)
+    assert model.score(x, backend.asarray(y)) == pytest.approx(expected.score(NUMBERS, y), abs=0.05)
+    there = kind(**FEW, **place._asdict()).fit(pets(), y)
+    assert there.ensemble_.backend.name == backend.name
+    assert type(there.predict(pets())) is np.ndarray
+    if not on_host(backend):
+        with pytest.raises(ValueError, match=r"n_jobs=1 has no effect on .*, where all networks compute together"):
+            kind(**FEW, n_jobs=1).fit(x, y)
+
+
+class InPandas:
+    """A table of another library, which pandas takes over by its method."""
+
+    def __init__(self, frame):
+        self.frame = frame
+
+    def to_pandas(self):
+        return self.frame
+
+
+class InArrow:
+    """A table of another library, which Arrow takes over."""
+
+    def __init__(self, frame):
+        self.frame = frame
+
+    def __arrow_c_stream__(self, requested_schema=None):
+        import pyarrow
+
+        return pyarrow.Table.from_pandas(self.frame).__arrow_c_stream__(requested_schema)
+
+
+@pytest.mark.parametrize("wrap", [InPandas, pytest.param(InArrow, marks=pytest.mark.needs("pyarrow"))])
+def test_tables_of_other_libraries(wrap):
+    expected = TableRegressor(**FEW).fit(pets(), HEIGHT)
+    model = TableRegressor(**FEW).fit(wrap(pets()), HEIGHT)
+    np.testing.assert_array_equal(model.predict(wrap(pets())), expected.predict(pets()))
+
+
+def test_predictions_out_of_fold():
+    """They are those of the members that left the rows out, so they are worse than those of rows known to all."""
+    model = TableRegressor(**SMALL).fit(pets(), HEIGHT)
+    assert 0.5 < r2_score(HEIGHT, model.oof_prediction_) < model.score(pets(), HEIGHT)
+    classifier = TableClassifier(**SMALL).fit(pets()[["length", "kind"]], KINDS)
+    np.testing.assert_allclose(classifier.oof_proba_.sum(axis=1), 1, rtol=1e-5)
+    assert accuracy_score(KINDS, classifier.classes_[classifier.oof_proba_.argmax(axis=1)]) > 0.8
+    lone = TableRegressor(**{**FEW, "members": 1}).fit(pets(), HEIGHT)
+    assert np.isfinite(lone.oof_prediction_).sum() == 12
+
+
+def test_error_bars_grow_with_the_noise():
+    x = np.random.default_rng(0).uniform(0, 3, size=(1200, 1))
+    y = 10 * x[:, 0] + x[:, 0] * np.random.default_rng(1).normal(size=1200)
+    model = TableRegressor(**{**SMALL, "max_epochs": 15}).fit(x[:600], y[:600])
+    mean, std = model.predict(x[600:], return_std=True)
+    np.testing.assert_array_equal(mean, model.predict(x[600:]))
+    small, large = (std[part].mean() for part in (x[600:, 0] < 1, x[600:, 0] > 2))
+    assert large > 2 * small
+    for level, tolerance in ((0.5, 0.08), (0.9, 0.05)):
+        low, high = model.interval(x[600:], level)
+        assert abs(np.mean((low <= y[600:]) & (y[600:] <= high)) - level) < tolerance
+    with pytest.raises(ValueError, match=r"level=1\.5"):
+        model.interval(x, 1.5)
+    with pytest.raises(ValueError, match="return_std=2 must be True or False"):
+        model.predict(x, return_std=2)
+
+
+def test_error_bars_of_several_targets_and_of_one_member():
+    both = np.stack([HEIGHT, 1000 - 5 * HEIGHT], axis=1)
+    model = TableRegressor(**FEW).fit(pets(), both)
+    mean, std = model.predict(pets(), return_std=True)
+    low, high = model.interval(pets())
+    assert mean.shape == std.shape == low.shape == high.shape == (60, 2)
+    lone = TableRegressor(**{**FEW, "members": 1}).fit(pets(), HEIGHT)
+    assert (lone.predict(pets(), return_std=True)[1] > 0).all()
+
+
+def test_groups_are_left_out_together():
+    """The rows of a group are alike, and groups differ: who knows one row of a group knows the others."""
+    group = np.repeat(np.arange(40), 15)
+    x = np.random.default_rng(0).normal(size=(40, 3))[group]
+    y = np.random.default_rng(1).normal(size=40)[group] + 0.1 * np.random.default_rng(2).normal(size=600)
+    model, naive = TableRegressor(**SMALL).fit(x, y, groups=group), TableRegressor(**SMALL).fit(x, y)
+    assert r2_score(y, model.oof_prediction_) < 0.3
+    assert r2_score(y, naive.oof_prediction_) > 0.8
+    names, weight = np.array([f"group {k:02}" for k in group]), np.where(group < 3, 0.0, 1.0)
+    numbered, named = (TableRegressor(**FEW).fit(x, y, weight, groups=groups) for groups in (group, names))
+    rest = TableRegressor(**FEW).fit(x[45:], y[45:], groups=names[45:])
+    np.testing.assert_array_equal(named.oof_prediction_[45:], rest.oof_prediction_)
+    assert np.isfinite(numbered.oof_prediction_).sum() == 600 - 45
+    with pytest.raises(ValueError, match="X has 600 examples and groups has 9; they must match"):
+        model.fit(x, y, groups=group[:9])
+    with pytest.raises(ValueError, match=r"groups has shape \(600, 3\); give one for each row, \(600,\)"):
+        model.fit(x, y, groups=x)
+
+
+def test_rows_of_weight_zero_are_left_out():
+    weight = np.where(np.arange(60) < 20, 0.0, 1.0)
+    strange = pets()
+    strange.loc[:19, "kind"] = "yeti"
+    for kind, y in ((TableRegressor, HEIGHT), (TableClassifier, np.where(weight, KINDS, "yeti"))):
+        weighted, plain = kind(**FEW).fit(strange, y, weight), kind(**FEW).fit(pets()[20:], y[20:])
+        np.testing.assert_array_equal(weighted.predict(pets()), plain.predict(pets()))
+    assert weighted.classes_.tolist() == ["cat", "dog", "eel"]
+    assert np.isnan(weighted.oof_proba_[:20]).all()
+    np.testing.assert_array_equal(weighted.oof_proba_[20:], plain.oof_proba_)
+
+
+def test_weights_of_classes_find_more_of_the_rare_class():
+    x = np.random.default_rng(0).normal(size=(600, 2))
+    y = np.where(x[:, 0] + np.random.default_rng(1).normal(size=600) > 2.0, "rare", "usual")
+    plain, balanced = (TableClassifier(**SMALL, class_weight=weight).fit(x, y) for weight in (None, "balanced"))
+    rare = [recall_score(y, model.predict(x), pos_label="rare") for model in (plain, balanced)]
+    assert rare[0] < 0.6
+    assert rare[1] > 0.8
+    ratio = {"rare": 0.5 / np.mean(y == "rare"), "usual": 0.5 / np.mean(y == "usual")}
+    by_class = TableClassifier(**SMALL, class_weight=ratio).fit(x, y)
+    by_row = TableClassifier(**SMALL).fit(x, y, np.where(y == "rare", ratio["rare"], ratio["usual"]))
+    for model in (by_class, by_row):
+        np.testing.assert_allclose(model.predict_proba(x), balanced.predict_proba(x), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("n", [2, 3, 9])
+def test_few_rows(n):
+    table = pets(10)[-n:]
+    labels = np.array(["a", "b", "c"])[np.minimum(np.arange(n), 2)]
+    classifier = TableClassifier(**{**FEW, "members": 8}).fit(table, labels)
+    assert classifier.predict_proba(pets()).shape == (60, len(np.unique(labels)))
+    assert np.isfinite(classifier.oof_proba_).all()
+    regressor = TableRegressor(**{**FEW, "members": 8})
+    if n == 2:
+        with pytest.raises(ValueError, match=r"2 sample\(s\) while a minimum of 3 is required by TableRegressor"):
+            regressor.fit(table, np.arange(n))
+    else:
+        _, std = regressor.fit(table, np.arange(n)).predict(pets(), return_std=True)
+        assert (std > 0).all()
+
+
+def test_a_class_in_a_single_row():
+    labels = np.where(np.arange(60) == 7, "once", KINDS)
+    model = TableClassifier(**FEW, class_weight="balanced").fit(pets(), labels)
+    assert model.classes_.tolist() == ["cat", "dog", "eel", "once"]
+    assert model.predict_proba(pets()).shape == (60, 4)
+
+
+def test_columns_and_targets_that_say_nothing():
+    table = pets()[["length"]].assign(empty=np.nan, same="x")
+    model = TableRegressor(**FEW).fit(table, np.full(60, 7.0))
+    np.testing.assert_allclose(model.predict(table), 7.0, rtol=1e-6)
+    assert model.ensemble_.feature_names[0] == "length (scaled)"
+    assert not any("empty" in name or "same" in name for name in model.ensemble_.feature_names)
+
+
+def test_numbers_as_categories_and_bins():
+    table = pets()[["length"]].assign(code=np.arange(60) % 4)
+    model = TableRegressor(**FEW, categories=["code"], bins=0).fit(table, HEIGHT)
+    assert model.encoder_.get_feature_names_out().tolist()[:3] == ["length", "length (missing)", "code=0"]
+    assert len(TableRegressor(**FEW, bins=4).fit(table, HEIGHT).encoder_.get_feature_names_out()) == 1 + 4 + 1 + 1 + 3
+
+
+def test_the_same_random_state_gives_the_same_networks():
+    models = [TableRegressor(**{**FEW, "random_state": state}).fit(pets(), HEIGHT) for state in (0, 0, 1)]
+    one, same, other = (model.predict(pets()) for model in models)
+    np.testing.assert_array_equal(one, same)
+    assert (one != other).any()
+    generator = np.random.RandomState(0)
+    drawn = [TableRegressor(**{**FEW, "random_state": generator}).fit(pets(), HEIGHT) for _ in range(2)]
+    np.testing.assert_array_equal(drawn[0].predict(pets()), one)
+    assert (drawn[1].predict(pets()) != one).any()
+
+
+def test_progress_and_threads(capsys):
+    quiet = TableRegressor(**FEW).fit(pets(), HEIGHT)
+    assert capsys.readouterr() == ("", "")
+    loud = TableRegressor(**FEW, n_jobs=-1, progress=True).fit(pets(), HEIGHT)
+    assert "Epoch: 2 / 2" in capsys.readouterr().out
+    np.testing.assert_allclose(loud.predict(pets()), quiet.predict(pets()), rtol=1e-5, atol=1e-6)
+
+
+# In scikit-learn
+
+
+def test_in_pipelines_and_searches():
+    pipeline = make_pipeline(FunctionTransformer(lambda table: table.drop(columns="born")), TableClassifier(**FEW))
+    search = GridSearchCV(pipeline, {"tableclassifier__members": [1, 2]}, cv=2).fit(pets(), KINDS)
+    assert search.best_estimator_[-1].feature_names_in_.tolist() == ["length", "kind", "tame", "home"]
+    assert len(search.best_estimator_[-1].ensemble_) in (1, 2)
+    vote = VotingClassifier([("one", TableClassifier(**FEW)), ("two", TableClassifier(**FEW))], voting="soft")
+    assert vote.fit(NUMBERS, KINDS).predict(NUMBERS).shape == (60,)
+    with sklearn.config_context(enable_metadata_routing=True):
+        model = TableRegressor(**FEW).set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
+        assert cross_val_score(model, pets(), HEIGHT, params={"sample_weight": np.ones(60)}, cv=2).shape == (2,)
+
+
+def test_clones_and_copies():
+    model = TableClassifier(**FEW, class_weight="balanced", categories=["kind"]).fit(pets(), KINDS)
+    assert clone(model).get_params() == model.get_params()
+    assert not hasattr(clone(model), "ensemble_")
+    for copied in (copy.copy(model), copy.deepcopy(model)):
+        np.testing.assert_array_equal(copied.predict_proba(pets()), model.predict_proba(pets()))
+    assert repr(TableRegressor(2, bins=8)) == "TableRegressor(bins=8, members=2)"
+
+
+@pytest.mark.parametrize(("kind", "y"), [(TableClassifier, KINDS), (TableRegressor, HEIGHT)])
+def test_pickles_hold_arrays_and_plain_values(kind, y):
+    model = kind(**FEW).fit(pets(), y)
+    content = pickle.dumps(model)
+    ours = {name for name in read_strings(content) if name.startswith("xpnet")}
+    assert ours == {"xpnet.estimators.table_models", "xpnet.estimators.tables"}
+    loaded = pickle.loads(content)
+    np.testing.assert_array_equal(loaded.predict(pets()), model.predict(pets()))
+    assert loaded.ensemble_.seeds == model.ensemble_.seeds
+    assert loaded.ensemble_.temperature == model.ensemble_.temperature
+    weights = sum(w.nbytes for network in model.ensemble_ for w in network.w)
+    assert len(content) < 60_000 + 1.5 * weights
+
+
+@pytest.mark.needs("skops")
+def test_skops_trusts_all_but_the_estimators():
+    import skops.io
+
+    model = TableClassifier(**FEW).fit(pets(), KINDS)
+    content = skops.io.dumps(model)
+    types = skops.io.get_untrusted_types(data=content)
+    assert types == ["xpnet.estimators.table_models.TableClassifier", "xpnet.estimators.tables.TableEncoder"]
+    np.testing.assert_array_equal(skops.io.loads(content, trusted=types).predict(pets()), model.predict(pets()))
+
+
+def test_the_file_of_the_ensemble_knows_the_table(tmp_path):
+    """As those of the command do."""
+    import pandas
+
+    model = TableClassifier(**FEW).fit(pets(), pandas.Series(KINDS, name="species"))
+    model.ensemble_.save(tmp_path / "pets.npz")
+    ensemble = Ensemble.load(tmp_path / "pets.npz")
+    assert ensemble[0].notes["target"] == "species"
+    assert ensemble[0].notes["labels"] == ["cat", "dog", "eel"]
+    x = TableEncoder.from_network(ensemble[0]).transform(pets()[::-1])
+    np.testing.assert_array_equal(ensemble.predict_proba(x), model.predict_proba(pets())[::-1])
+
+
+def test_a_fit_is_resumed(tmp_path):
+    path = tmp_path / "fit"
+    plain = TableRegressor(**SMALL).fit(pets(), HEIGHT)
+    saved = TableRegressor(**SMALL).fit(pets(), HEIGHT, checkpoint=path, every="epoch")
+    resumed = TableRegressor(**SMALL).fit(pets(), HEIGHT, checkpoint=path, resume=True)
+    for model in (saved, resumed):
+        np.testing.assert_array_equal(model.predict(pets()), plain.predict(pets()))
+    with pytest.raises(FileExistsError, match="give resume=True"):
+        TableRegressor(**SMALL).fit(pets(), HEIGHT, checkpoint=path)
+    with pytest.raises(ValueError, match=r"train_data differs from that of the training in member 0 of .*fit"):
+        TableRegressor(**SMALL).fit(pets(), HEIGHT + 1, checkpoint=path, resume=True)
+    with pytest.raises(ValueError, match=r"checkpoint=.*fit.* needs random_state to be a whole number, not None"):
+        TableRegressor(**{**SMALL, "random_state": None}).fit(pets(), HEIGHT, checkpoint=path, resume=True)
+    path.write_bytes(b"damaged")
+    with pytest.raises(CheckpointError, match="fit"):
+        TableRegressor(**SMALL).fit(pets(), HEIGHT, checkpoint=path, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"members": 0}, ValueError, "members=0 must be a whole number of at least 1"),
+        ({"max_epochs": 1.5}, ValueError, "max_epochs=1.5 must be a whole number of at least 1"),
+        ({"hidden_layer_sizes": [8, 0]}, ValueError, r"hidden_layer_sizes must be > 0, got \[8, 0\]"),
+        ({"bins": 1}, ValueError, "bins=1 must be a whole number of at least 2, or 0"),
+        ({"categories": ["age"]}, ValueError, "categories names 'age', but X has the columns"),
+        ({"n_jobs": 0}, ValueError, "n_jobs=0 must be a number of threads, -1 for one on each core, or None"),
+        ({"random_state": "x"}, ValueError, "random_state='x' must be a whole number"),
+        ({"progress": 2}, ValueError, "progress=2 must be True or False"),
+        ({"backend": "tpu"}, BackendError, "backend='tpu' is unknown"),
+        (
+            {"class_weight": {"bat": 2}},
+            ValueError,
+            "class_weight names the class 'bat'; choose from 'cat', 'dog', 'eel'",
+        ),
+    ],
+)
+def test_a_wrong_parameter_changes_nothing(options, error, message):
+    model = TableClassifier(**FEW).fit(pets(), KINDS)
+    before = model.predict_proba(pets())
+    model.set_params(**options)
+    with pytest.raises(error, match=message):
+        model.fit(pets()[:50], KINDS[:50])
+    np.testing.assert_array_equal(model.predict_proba(pets()), before)
+
+
+@pytest.mark.parametrize(
+    ("kind", "y", "message"),
+    [
+        (TableClassifier, ["cat"] * 60, "y has one class, 'cat'; give rows of at least two classes"),
+        (TableClassifier, np.eye(3)[np.arange(60) % 3], r"y has shape \(60, 3\), several labels for each row"),
+        (TableClassifier, HEIGHT, "Unknown label type: continuous"),
+        (TableClassifier, KINDS[:9], "X has 60 examples and y has 9; they must match"),
+        (TableClassifier, None, "requires y to be passed, but the target y is None"),
+        (TableRegressor, np.where(np.arange(60) == 3, np.nan, HEIGHT), "Input y contains NaN"),
+        (TableRegressor, KINDS, "y holds <U3, such as 'cat'; give numbers, or use a classifier for labels"),
+        (TableRegressor, KINDS.astype(object), "could not convert string to float: 'cat'"),
+    ],
+)
+def test_wrong_targets_are_refused(kind, y, message):
+    with pytest.raises(ValueError, match=message):
+        kind(**FEW).fit(pets(), y)
+
+
+def test_tables_that_do_not_fit():
+    model = TableRegressor(**FEW)
+    with pytest.raises(NotFittedError, match="This TableRegressor instance is not fitted yet"):
+        model.predict(pets())
+    model.fit(pets(), HEIGHT)
+    with pytest.raises(ValueError, match="The feature names should match those that were passed during fit"):
+        model.predict(pets().drop(columns="kind"))
+    with (
+        pytest.warns(UserWarning, match="X does not have valid feature names"),
+        pytest.raises(ValueError, match="X has 3 features, but TableRegressor is expecting 5 features as input"),
+    ):
+        model.predict(NUMBERS)
+    with pytest.raises(ValueError, match="leave every example of X with weight zero"):
+        model.fit(pets(), HEIGHT, np.zeros(60))
+    with pytest.raises(ValueError, match="Found array with 1 sample"):
+        model.fit(pets()[:1], HEIGHT[:1])
+
+
+def test_names_from_elsewhere():
+    with pytest.raises(TypeError, match=r"n_estimators=3 is not an argument .*did you mean 'members'"):
+        TableClassifier(n_estimators=3)
+    with pytest.raises(TypeError, match=r"max_iter=3 is not an argument .*did you mean 'max_epochs'"):
+        TableRegressor(max_iter=3)
+    with pytest.raises(AttributeError, match="no attribute 'jacobian'; its ensemble_ has it, after fit"):
+        TableRegressor().jacobian  # noqa: B018
+
+
+# A row that occurs twice may stand in two folds, so it is not the same as one row of weight 2
+REPEATED_ROWS = "check_sample_weight_equivalence_on_dense_data"
+CHECKED: dict[str, Any] = {"members": 2, "hidden_layer_sizes": 16, "max_epochs": 15}
+every_check = parametrize_with_checks([TableClassifier(**CHECKED), TableRegressor(**CHECKED)]).mark
+ABOUT_REGRESSORS = ("regressor", "param", "mixin", "supervised")
+
+
+def repeats(estimator: Any, check: Any) -> bool:
+    """Whether a check is about code that other checks reach."""
+    return isinstance(estimator, TableRegressor) and not any(word in str(check) for word in ABOUT_REGRESSORS)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the checks provoke them
+@pytest.mark.parametrize(
+    every_check.args[0],
+    [
+        (estimator, check)
+        for estimator, check in every_check.args[1]
+        if not repeats(estimator, check) and REPEATED_ROWS not in str(check) and "array_api" not in str(check)
+    ],
+    ids=every_check.kwargs["ids"],
+)
+def test_the_checks_of_scikit_learn(estimator, check):
+    """Arrays of other libraries are the subject of `test_results_lie_where_x_lies`."""
+    check(estimator)

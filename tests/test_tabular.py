@@ -1,0 +1,160 @@
+"""The recipe for tables: folds, members, weights, and what is predicted out of fold."""
+
+import numpy as np
+import pytest
+
+from xpnet.tabular import (
+    Recipe,
+    choose_rows,
+    make_folds,
+    make_members,
+    make_scaling,
+    predict_out_of_fold,
+    train_members,
+    weigh_rows,
+)
+
+SMALL = Recipe(members=4, hidden=(16,), epochs=15, batch_size=5, lr=0.02)
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(60, 3)).astype("float32")
+REAL = np.stack([X[:, 0] + X[:, 1], 1000 - X[:, 2]], axis=1).astype(float)
+CLASSES = (X[:, 0] > 0.5).astype(int) + (X[:, 0] > 1)
+
+
+def train(x, y, recipe=SMALL, classes=None, place=None, **options):
+    """Train members by the recipe, and return them with their folds."""
+    folds = make_folds(len(x), recipe.members, np.random.default_rng(1), classes=None if classes is None else y)
+    ensemble = make_members(x, y, recipe, classes, seed=1, **({} if place is None else place._asdict()))
+    train_members(ensemble, x, y, recipe, folds, progress=False, **options)
+    return ensemble, folds
+
+
+@pytest.mark.parametrize("members", [4, 8])
+def test_folds_divide_the_rows_and_each_class(members):
+    classes = np.repeat([0, 1, 2], [50, 20, 1])
+    folds = make_folds(71, members, np.random.default_rng(0), classes=classes)
+    np.testing.assert_array_equal(np.sort(np.concatenate(folds)), np.arange(71))
+    for rows in (np.arange(71), np.arange(50)):
+        sizes = [np.isin(rows, fold).sum() for fold in folds]
+        assert max(sizes) - min(sizes) <= 1
+
+
+@pytest.mark.parametrize(("members", "fraction"), [(1, 1 / 5), (2, 1 / 4), (3, 1 / 4)])
+def test_few_members_leave_out_a_small_part(members, fraction):
+    folds = make_folds(100, members, np.random.default_rng(0))
+    assert [len(fold) for fold in folds] == [100 * fraction] * members
+    assert len(np.unique(np.concatenate(folds))) == members * 100 * fraction
+
+
+def test_more_members_than_rows():
+    folds = make_folds(3, 8, np.random.default_rng(0))
+    assert [len(fold) for fold in folds] == [1] * 8
+    assert {int(row) for fold in folds for row in fold} == {0, 1, 2}
+    assert [len(rows) for rows in choose_rows(folds, 3, np.random.default_rng(0))] == [2] * 8
+
+
+def test_groups_stay_together():
+    groups = np.array(["a", "b", "c", "d", "e"])[np.arange(40) % 5]
+    folds = make_folds(40, 4, np.random.default_rng(0), groups=groups)
+    assert sorted(len(fold) for fold in folds) == [8, 8, 8, 16]
+    assert all(set(groups[fold]).isdisjoint(np.delete(groups, fold)) for fold in folds)
+
+
+def test_members_train_on_as_many_rows_outside_their_folds():
+    folds = make_folds(43, 4, np.random.default_rng(0))
+    rows = choose_rows(folds, 43, np.random.default_rng(0))
+    assert [len(part) for part in rows] == [32] * 4
+    assert not any(np.isin(part, fold).any() for part, fold in zip(rows, folds))
+
+
+def test_networks_and_minibatches_grow_with_the_table():
+    few, many = np.zeros((50, 2), "float32"), np.zeros((20_000, 2), "float32")
+    sizes = [make_members(x, np.zeros(len(x)), Recipe(members=1))[0].sizes for x in (few, many)]
+    assert sizes == [[2, 128, 128, 1], [2, 256, 256, 1]]
+    assert [Recipe().choose_batch_size(n) for n in (50, 2000, 5000, 20_000)] == [32, 64, 128, 256]
+    ours = Recipe(members=1, hidden=(5,), batch_size=7)
+    assert make_members(many, np.zeros(20_000), ours, 3)[0].sizes == [2, 5, 3]
+    assert ours.choose_batch_size(20_000) == 7
+
+
+def test_a_regression_on_every_backend(place, backend):
+    """Two targets of different size, each predicted in its unit."""
+    ensemble, folds = train(X, REAL, place=place)
+    predicted = backend.to_numpy(ensemble.predict(X))
+    assert predicted.shape == (60, 2)
+    assert (((predicted - REAL) ** 2).mean(axis=0) < 0.5 * REAL.var(axis=0)).all()
+    found = predict_out_of_fold(ensemble, X, folds)
+    for network, fold in zip(ensemble, folds):
+        np.testing.assert_allclose(found[fold], backend.to_numpy(network.predict(X[fold])), rtol=1e-5)
+    expected, _ = train(X, REAL)
+    np.testing.assert_allclose(predicted, expected.predict(X), rtol=1e-3, atol=1e-3)
+
+
+def test_classes_on_every_backend(place, backend):
+    ensemble, folds = train(X, CLASSES, classes=3, place=place)
+    assert ensemble.temperature > 0
+    found = predict_out_of_fold(ensemble, X, folds)
+    np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-5)
+    for k, fold in enumerate(folds):  # at the temperature of the ensemble
+        power = backend.to_numpy(ensemble.forward(X[fold]))[k] ** (1 / ensemble.temperature)
+        np.testing.assert_allclose(found[fold], power / power.sum(axis=1, keepdims=True), rtol=1e-4)
+    assert (found.argmax(axis=1) == CLASSES).mean() > 0.7
+
+
+def test_rows_left_out_by_several_members_or_by_none():
+    recipe = Recipe(members=2, hidden=(4,), epochs=1)
+    ensemble = make_members(X, REAL[:, 0], recipe, seed=0)
+    found = predict_out_of_fold(ensemble, X, [np.array([0, 1]), np.array([1, 2])])
+    one, other = (network.forward(X[:3]) for network in ensemble)
+    np.testing.assert_allclose(found[:3], [one[0], (one[1] + other[1]) / 2, other[2]], rtol=1e-6)
+    assert np.isnan(found[3:]).all()
+
+
+def test_rows_left_out_by_all_members():
+    """They are predicted as new rows are."""
+    ensemble, _ = train(X, CLASSES, classes=3)
+    expected = ensemble.predict_proba(X)
+    np.testing.assert_allclose(predict_out_of_fold(ensemble, X, [np.arange(60)] * 4), expected, rtol=1e-5)
+
+
+def test_what_members_have_not_learnt_is_not_known_to_them():
+    """They know by heart what they train on, and guess what is left out."""
+    x, y = np.eye(40, dtype="float32"), np.arange(40) % 2
+    recipe = Recipe(members=4, hidden=(32,), epochs=60, patience=60, dropout=0.0, batch_size=8)
+    ensemble, folds = train(x, y, recipe, classes=2)
+    found = predict_out_of_fold(ensemble, x, folds)
+    assert (np.asarray(ensemble.predict(x)) == y).mean() > 0.9
+    assert (found.argmax(axis=1) == y).mean() < 0.7
+
+
+def test_weights_decide_which_epoch_a_member_keeps():
+    """As if the fold had each row as often as it weighs."""
+    weight = np.where(np.arange(60) % 3 == 0, 2.0, 1.0)
+    ensemble, folds = train(X, CLASSES, classes=3, sample_weight=weight)
+    rows = weigh_rows(folds[0], weight)
+    assert len(rows) == len(folds[0])
+    history = ensemble.histories[0]
+    best = int(np.argmin(history["validation_calibrated_log_loss"]))
+    cost = ensemble[0].cost((X[rows], CLASSES[rows]))
+    np.testing.assert_allclose(history["validation_cost"][best], cost, rtol=1e-4)
+
+
+def test_rows_by_their_weights():
+    rows, weight = np.arange(10, 20), np.r_[np.zeros(10), [5.0] * 2, [0.0] * 4, [2.5] * 4]
+    counts = np.bincount(weigh_rows(rows, weight), minlength=20)
+    assert counts[10:12].tolist() in ([3, 2], [2, 3])
+    assert not counts[12:16].any()
+    assert counts[16:].sum() == 5
+    np.testing.assert_array_equal(weigh_rows(rows, np.zeros(20)), rows)
+
+
+@pytest.mark.parametrize("constant", [0.0, 0.1, -3e8])
+def test_a_constant_is_predicted_where_all_targets_are_one(constant):
+    y = np.stack([np.full(60, constant), REAL[:, 0]], axis=1)
+    ensemble, _ = train(X, y)
+    np.testing.assert_allclose(np.asarray(ensemble.predict(X))[:, 0], constant, rtol=1e-5, atol=1e-5)
+
+
+def test_targets_far_from_zero_keep_their_spread():
+    scaling = make_scaling(X, 1e9 + REAL)
+    np.testing.assert_allclose(scaling.y_std, REAL.std(axis=0)[None], rtol=1e-5)

@@ -1,0 +1,485 @@
+"""`TableClassifier` and `TableRegressor`: the recipe of `xpnet.tabular`, from a table to predictions of its targets."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import Any, ClassVar, NamedTuple, TypeVar
+
+import numpy as np
+from joblib import effective_n_jobs
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.metrics import accuracy_score, r2_score
+from sklearn.utils.validation import check_is_fitted
+
+from xpnet.backends.base import Backend, on_host
+from xpnet.backends.choose import backend_of, to_host
+from xpnet.core.arrays import Array
+from xpnet.data.weights import check_some_weight
+from xpnet.ensemble import Ensemble
+from xpnet.estimators.architecture import choose_backend, parse_hidden_sizes
+from xpnet.estimators.base import BaseModel
+from xpnet.estimators.checkpoints import require_seed
+from xpnet.estimators.inputs import move_to, parse_sample_weight, same_place, validate_targets
+from xpnet.estimators.regressor import drop_single_output
+from xpnet.estimators.settings import make_random_state
+from xpnet.estimators.tables import TableEncoder, check_table
+from xpnet.estimators.targets import (
+    MULTICLASS,
+    MULTILABEL,
+    Classification,
+    Labels,
+    Regression,
+    is_numeric,
+    learn_labels,
+)
+from xpnet.tabular import BINS, Recipe, make_folds, make_members, predict_out_of_fold, train_members
+from xpnet.training.checkpointing import Every
+from xpnet.wording.checks import check_lengths, count, yes_or_no
+from xpnet.wording.hints import explain_arguments
+
+Self = TypeVar("Self", bound="BaseTableModel")
+FEWEST_NUMBERS = 3  # rows of a regression, so that errors out of fold calibrate it
+MAX_SEED = np.iinfo(np.int32).max
+
+
+class TableData(NamedTuple):
+    """The checked arguments of a fit, on the host, without rows of weight 0."""
+
+    table: Any  # (n, n_features): a DataFrame of pandas, or an array
+    problem: Classification | Regression
+    y: np.ndarray  # class numbers (n,), or targets (n,) or (n, n_outputs)
+    weight: np.ndarray | None  # (n,), those of the classes included
+    groups: np.ndarray | None  # (n,)
+    rows: np.ndarray  # (n,): which rows of X they are
+    rows_of_x: int
+
+
+@dataclass(eq=False, repr=False)
+class TableParameters:
+    """The parameters of both, exactly as the user gave them."""
+
+    members: int = Recipe.members
+    _: KW_ONLY
+    hidden_layer_sizes: Any = None
+    max_epochs: int = Recipe.epochs
+    bins: int = BINS
+    categories: Sequence[str] = ()
+    n_jobs: int | None = None
+    random_state: Any = None
+    progress: bool = False
+    backend: Any = None
+    device: Any = None
+
+
+class BaseTableModel(TableParameters, BaseModel):
+    """Base class of `TableClassifier` and `TableRegressor`."""
+
+    _fitted_model: ClassVar[tuple[str, type]] = "ensemble_", Ensemble
+    _numeric: ClassVar[bool]  # whether targets are numbers, rather than labels
+
+    # Set by `fit`
+    encoder_: TableEncoder
+    ensemble_: Ensemble
+    classes_: np.ndarray
+    _labels: Labels
+
+    def fit(
+        self: Self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        groups: Any = None,
+        checkpoint: Any = None,
+        every: Every | None = None,
+        resume: bool = False,
+    ) -> Self:
+        """Fit the encoder to a table, and the networks to its targets.
+
+        Parameters
+        ----------
+        X : DataFrame or array of shape (n_samples, n_features)
+            The table, as `TableEncoder` takes it; or an array of any library, which comes to the host to be encoded.
+        y : array of shape (n_samples,) or (n_samples, n_outputs)
+            Targets: labels or numbers.
+        sample_weight : array of shape (n_samples,), optional
+            Weights of the rows, at least 0; rows of weight 0 are left out. They count in training, and where members
+            are judged by their folds, but not in the calibration.
+        groups : array of shape (n_samples,), optional
+            The group of each row: a patient, a day. Members leave out whole groups, so they are judged and calibrated
+            for rows of groups that they do not know.
+        checkpoint, every, resume
+            A file for the whole training, when to write it, and whether to resume the training in it, as in
+            `xpnet.Ensemble.train`: bit for bit, with the same number of threads. `random_state` must be a whole number.
+
+        Returns
+        -------
+        self
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter, X or y is wrong; the estimator is then unchanged.
+        FileExistsError, CheckpointError
+            If there is a checkpoint and `resume` is not given; if it is damaged, or holds another training.
+        """
+        recipe, backend = self._parse_recipe(), choose_backend(self, backend_of(X))
+        options = {"threads": self._choose_threads(backend), "progress": yes_or_no("progress", self.progress)}
+        if checkpoint is not None:
+            require_seed(checkpoint, self.random_state)
+        options |= {"checkpoint": checkpoint, "every": every, "resume": resume}
+        seed = int(make_random_state(self.random_state).randint(MAX_SEED))
+        stand_in = copy.copy(self)  # scikit-learn's checks set `n_features_in_` and `feature_names_in_` on it
+        data = self._check(stand_in, X, y, sample_weight, groups)
+        encoder, labels = TableEncoder(self.categories, bins=self.bins).fit(data.table), data.problem.labels
+        x = encoder.transform(data.table)
+        classes, n_classes = (None, None) if labels is None else (data.y, len(labels.classes))
+        rng = np.random.default_rng(seed)
+        folds = make_folds(len(x), recipe.members, rng, classes=classes, groups=data.groups)
+        ensemble = make_members(x, data.y, recipe, n_classes, seed=seed, backend=backend)
+        name_columns(ensemble, encoder, labels, y)
+        train_members(ensemble, x, data.y, recipe, folds, sample_weight=data.weight, **options)
+        found = predict_out_of_fold(ensemble, x, folds)
+        out_of_fold = np.full((data.rows_of_x, found.shape[1]), np.nan, found.dtype)
+        out_of_fold[data.rows] = found
+        fitted = {"encoder_": encoder, "ensemble_": ensemble, **self._name_results(data.problem, out_of_fold)}
+        self.__dict__ = {**vars(stand_in), **fitted}  # at once: an interrupt comes before it or after it
+        return self
+
+    @property
+    def n_iter_(self) -> int:
+        """Number of epochs of the member that was trained longest."""
+        check_is_fitted(self)
+        return max(map(len, self.ensemble_.histories))
+
+    # What differs between labels and numbers
+
+    def _learn(self, y: np.ndarray) -> Classification | Regression:
+        """Learn which labels y holds, or check its numbers."""
+        raise NotImplementedError
+
+    def _name_results(self, problem: Any, out_of_fold: np.ndarray) -> dict[str, Any]:
+        """List further fitted attributes."""
+        raise NotImplementedError
+
+    # Checks
+
+    def _parse_recipe(self) -> Recipe:
+        hidden = None if self.hidden_layer_sizes is None else tuple(parse_hidden_sizes(self.hidden_layer_sizes))
+        members, epochs = count("members", self.members, 1), count("max_epochs", self.max_epochs, 1)
+        return Recipe(members=members, epochs=epochs, hidden=hidden)
+
+    def _choose_threads(self, backend: Backend) -> int | str:
+        """Choose the number of threads on a backend, as `Ensemble.train` takes it."""
+        n_jobs = self.n_jobs
+        if n_jobs is None:
+            return "auto"
+        if not isinstance(n_jobs, (int, np.integer)) or isinstance(n_jobs, bool) or n_jobs == 0:
+            raise ValueError(f"n_jobs={n_jobs!r} must be a number of threads, -1 for one on each core, or None")
+        if not on_host(backend):
+            place = f"{backend.device_name}, where all networks compute together"
+            raise ValueError(f"n_jobs={n_jobs!r} has no effect on {place}; leave it out")
+        return int(effective_n_jobs(n_jobs))
+
+    def _check(self, stand_in: Any, X: Any, y: Any, sample_weight: Any, groups: Any) -> TableData:
+        """Check the arguments of `fit`, and leave out rows of weight 0."""
+        if y is None:  # in the words of scikit-learn
+            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
+        table = check_table(stand_in, to_host(X), reset=True)
+        y = validate_targets(y, numeric=self._numeric)
+        n = len(table)
+        check_lengths("X", n, "y", len(y))
+        weight, groups, rows = parse_sample_weight(sample_weight, n), number_groups(groups, n), np.arange(n)
+        if weight is not None and not weight.all():
+            check_some_weight(float(weight.max()), "X")
+            rows = np.flatnonzero(weight)
+            table = table.iloc[rows] if hasattr(table, "iloc") else table[rows]
+            y, weight, groups = y[rows], weight[rows], None if groups is None else groups[rows]
+        problem = self._learn(y)
+        class_weight = problem.weigh_classes(y, partial=False)
+        if class_weight is not None:
+            weight = class_weight if weight is None else weight * class_weight
+        if weight is not None and np.ptp(weight) == 0:
+            weight = None
+        return TableData(table, problem, problem.encode(y), weight, groups, rows, n)
+
+    # Predicting
+
+    def _encode(self, X: Any) -> np.ndarray:
+        """Turn a table into inputs of the networks."""
+        check_is_fitted(self)
+        return self.encoder_.transform(check_table(self, to_host(X), reset=False))
+
+    def _move_to(self, X: Any, result: Any) -> Any:
+        """Move a result to where X lies; texts stay on the host."""
+        home, backend = backend_of(X), self.ensemble_.backend
+        if same_place(home, backend) or (isinstance(result, np.ndarray) and not is_numeric(result)):
+            return result
+        return move_to(result, home)
+
+    # scikit-learn's protocols
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "ensemble_")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = tags.input_tags.categorical = tags.input_tags.string = True
+        return tags
+
+
+@explain_arguments
+@dataclass(eq=False, repr=False)
+class TableClassifier(ClassifierMixin, BaseTableModel):
+    """Predict classes from a table of numbers, texts, dates and missing values, without tuning.
+
+    A `TableEncoder` with bins turns the table into numbers, and an ensemble of small networks learns from them. Each
+    member leaves out a part of the rows, its fold, and keeps the epoch that is best on it. The folds calibrate the
+    probabilities, so no rows are given up for that.
+
+    It needs pandas, the extra ``tables``.
+
+    Parameters
+    ----------
+    members
+        Number of networks. Fewer are faster and a little less accurate.
+    hidden_layer_sizes
+        Number of units of each hidden layer: one number, or a list. None chooses by the number of rows.
+    max_epochs
+        Maximum number of epochs; the learning rate falls until then. A member stops earlier if its fold shows no
+        improvement.
+    bins
+        As in `TableEncoder`; 0 leaves numbers in one column.
+    categories
+        Columns whose values are categories, though they are numbers or dates, as in `TableEncoder`.
+    n_jobs
+        Number of threads for the members on a CPU; -1 for one on each core. None chooses by the cores that the process
+        may use and the size of the networks. The same number gives the same results bit for bit.
+    random_state
+        Draws folds, initial weights and minibatches: a number, a `numpy.random.RandomState`, or None for NumPy's global
+        one.
+    progress
+        Whether to show a bar on standard error, and a line per epoch on standard output.
+    backend, device
+        Where the networks compute, as in `xpnet.Network`. Unless given, it is where X lies, and NumPy for tables.
+    class_weight
+        Weights of the classes, {label: number}; or "balanced", so that all classes have the same total weight.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The labels.
+    encoder_ : TableEncoder
+        The encoder, which knows what is done with each column.
+    ensemble_ : Ensemble
+        The networks, which can do more: `save` writes a file that the ``xpnet`` command reads.
+    oof_proba_ : ndarray of shape (n_samples, n_classes)
+        Out-of-fold probabilities: each row of the X of `fit`, predicted by the members that left it out. NaN for rows
+        of weight 0, and with ``members=1`` for those that it learnt from.
+    n_features_in_ : int
+        Number of columns of the table.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Their names, if they have some.
+    n_iter_ : int
+        Number of epochs of the member that was trained longest.
+
+    Examples
+    --------
+    >>> import pandas
+    >>> from sklearn.datasets import load_wine
+    >>> wine = load_wine(as_frame=True)
+    >>> table = wine.data.assign(hue=pandas.cut(wine.data.hue, 3, labels=["low", "mid", "high"]))
+    >>> classifier = TableClassifier(random_state=0).fit(table[::2], wine.target[::2])
+    >>> classifier.score(table[1::2], wine.target[1::2]) > 0.95
+    True
+    """
+
+    _: KW_ONLY
+    class_weight: Any = None
+
+    _numeric = False
+
+    def predict(self, X: Any) -> Any:
+        """Predict the class of each row.
+
+        Parameters
+        ----------
+        X : DataFrame or array of shape (n_samples, n_features)
+            A table with the columns of that in `fit`.
+
+        Returns
+        -------
+        array of shape (n_samples,)
+            The most probable classes: numbers in the library of X, on its device; NumPy arrays for tables and texts.
+        """
+        x = self._encode(X)
+        return self._move_to(X, self._labels.decode(self.ensemble_.predict_proba(x), self.ensemble_[0].view))
+
+    def predict_proba(self, X: Any) -> Array:
+        """Predict the probability of each class: the geometric mean of the members, calibrated.
+
+        Parameters
+        ----------
+        X : DataFrame or array of shape (n_samples, n_features)
+            As in `predict`.
+
+        Returns
+        -------
+        array of shape (n_samples, n_classes)
+            In the order of `classes_`.
+        """
+        x = self._encode(X)
+        return self._move_to(X, self.ensemble_.predict_proba(x))
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Compute the accuracy of predictions, by `sklearn.metrics.accuracy_score`, on the host.
+
+        Parameters
+        ----------
+        X : DataFrame or array of shape (n_samples, n_features)
+            As in `predict`.
+        y : array of shape (n_samples,)
+            True classes.
+        sample_weight : array of shape (n_samples,), optional
+            Weights of the rows.
+        """
+        return self._score(accuracy_score, X, y, sample_weight)
+
+    def _learn(self, y: np.ndarray) -> Classification:
+        labels = learn_labels(y)
+        if labels.kind == MULTILABEL:
+            raise ValueError(f"y has shape {y.shape}, several labels for each row; give one class for each row")
+        if len(labels.classes) < 2:
+            raise ValueError(f"y has one class, {labels.classes.tolist()[0]!r}; give rows of at least two classes")
+        labels = replace(labels, kind=MULTICLASS)  # an output for each class, also if there are two
+        return Classification(labels, "log_loss", self.class_weight)
+
+    def _name_results(self, problem: Classification, out_of_fold: np.ndarray) -> dict[str, Any]:
+        labels = problem.labels
+        return {"_labels": labels, "classes_": labels.classes, "oof_proba_": out_of_fold}
+
+
+@explain_arguments
+@dataclass(eq=False, repr=False)
+class TableRegressor(RegressorMixin, BaseTableModel):
+    """Predict numbers from a table of numbers, texts, dates and missing values, without tuning.
+
+    It works as `TableClassifier` does, and has the same parameters except `class_weight`, the same attributes except
+    `classes_`, and the same methods except `predict_proba`. Several targets are predicted together.
+
+    Parameters
+    ----------
+    members, hidden_layer_sizes, max_epochs, bins, categories, n_jobs, random_state, progress, backend, device
+        As in `TableClassifier`.
+
+    Attributes
+    ----------
+    oof_prediction_ : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        Out-of-fold predictions: each row of the X of `fit`, predicted by the members that left it out. NaN for rows of
+        weight 0, and with ``members=1`` for those that it learnt from.
+    encoder_, ensemble_, n_features_in_, feature_names_in_, n_iter_
+        As in `TableClassifier`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> X, y = load_diabetes(return_X_y=True, as_frame=True, scaled=False)
+    >>> regressor = TableRegressor(random_state=0).fit(X[::2], y[::2])
+    >>> regressor.score(X[1::2], y[1::2]) > 0.4
+    True
+    >>> low, high = regressor.interval(X[1::2], level=0.9)
+    >>> bool(0.8 < ((low <= y[1::2]) & (y[1::2] <= high)).mean() < 1)
+    True
+    """
+
+    _numeric = True
+
+    def predict(self, X: Any, return_std: bool = False) -> Any:
+        """Predict numbers: the mean over the members.
+
+        Parameters
+        ----------
+        X : DataFrame or array of shape (n_samples, n_features)
+            A table with the columns of that in `fit`.
+        return_std
+            Whether to return the standard deviation of the targets around the predictions as well.
+
+        Returns
+        -------
+        array, or a pair of arrays
+            Shape (n_samples,), or (n_samples, n_outputs) for several targets; in the library of X, on its device; NumPy
+            arrays for tables.
+        """
+        x = self._encode(X)
+        if not yes_or_no("return_std", return_std):
+            return self._move_to(X, self.ensemble_.predict(x))
+        mean, std = self.ensemble_.predict(x, return_std=True)
+        return self._move_to(X, mean), self._move_to(X, std)
+
+    def interval(self, X: Any, level: float = 0.9) -> tuple[Array, Array]:
+        """Predict the interval that holds the target with a probability of `level`.
+
+        It is as wide as the errors out of fold demand, of rows with predictions like this one.
+
+        Parameters
+        ----------
+        X : DataFrame or array of shape (n_samples, n_features)
+            As in `predict`.
+        level
+            The probability, above 0 and below 1.
+
+        Returns
+        -------
+        low, high
+            Two arrays of the shape that `predict` returns.
+        """
+        x = self._encode(X)
+        low, high = self.ensemble_.interval(x, level)
+        return self._move_to(X, low), self._move_to(X, high)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Compute R² of predictions, by `sklearn.metrics.r2_score`, on the host.
+
+        Parameters
+        ----------
+        X : DataFrame or array of shape (n_samples, n_features)
+            As in `predict`.
+        y : array of shape (n_samples,) or (n_samples, n_outputs)
+            True values.
+        sample_weight : array of shape (n_samples,), optional
+            Weights of the rows.
+        """
+        return self._score(r2_score, X, y, sample_weight)
+
+    def _learn(self, y: np.ndarray) -> Regression:
+        if (n := len(y)) < FEWEST_NUMBERS:  # in the words of scikit-learn
+            least = f"a minimum of {FEWEST_NUMBERS} is required by TableRegressor"
+            raise ValueError(f"Found array with {n} sample(s) while {least}.")
+        problem = Regression(1 if y.ndim == 1 else y.shape[1], "squared_error")
+        problem.check(y)
+        return problem
+
+    def _name_results(self, problem: Regression, out_of_fold: np.ndarray) -> dict[str, Any]:
+        return {"oof_prediction_": drop_single_output(out_of_fold)}
+
+
+def number_groups(groups: Any, n: int) -> np.ndarray | None:
+    """Check the groups of n rows, numbers or texts, and number them from 0."""
+    if groups is None:
+        return None
+    groups = np.asarray(to_host(groups))
+    if groups.ndim != 1:
+        raise ValueError(f"groups has shape {groups.shape}; give one for each row, ({n},)")
+    check_lengths("X", n, "groups", len(groups))
+    return np.unique([str(group) for group in groups], return_inverse=True)[1]
+
+
+def name_columns(ensemble: Ensemble, encoder: TableEncoder, labels: Labels | None, y: Any) -> None:
+    """Note the columns and the target in the networks, as ``xpnet train`` does, which then reads their file."""
+    name = getattr(y, "name", None)
+    notes: dict[str, Any] = {"target": name if isinstance(name, str) else "y", "columns": encoder.columns_}
+    notes["labels"] = [] if labels is None else [str(label) for label in labels.classes]
+    ensemble.feature_names = encoder.get_feature_names_out()
+    for network in ensemble:
+        network.notes = dict(notes)
