@@ -128,7 +128,7 @@ def validate_targets(y: Any, *, numeric: bool) -> np.ndarray:
 
 
 def _check_targets(y: Any, numeric: bool) -> np.ndarray:
-    y = check_array(to_host(y), ensure_2d=False, dtype=None, input_name="y")
+    y = check_array(to_host(y), ensure_2d=False, dtype=None, input_name="y")  # type: ignore[arg-type]
     return y.astype(np.float64) if numeric and y.dtype.kind == "O" else y
 
 
