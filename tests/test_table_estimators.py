@@ -207,13 +207,14 @@ def test_rows_of_weight_zero_are_left_out():
 def test_weights_of_classes_find_more_of_the_rare_class():
     x = np.random.default_rng(0).normal(size=(600, 2))
     y = np.where(x[:, 0] + np.random.default_rng(1).normal(size=600) > 2.0, "rare", "usual")
-    plain, balanced = (TableClassifier(**SMALL, class_weight=weight).fit(x, y) for weight in (None, "balanced"))
+    settings = {**SMALL, "max_epochs": 15}
+    plain, balanced = (TableClassifier(**settings, class_weight=weight).fit(x, y) for weight in (None, "balanced"))
     rare = [recall_score(y, model.predict(x), pos_label="rare") for model in (plain, balanced)]
     assert rare[0] < 0.6
     assert rare[1] > 0.8
     ratio = {"rare": 0.5 / np.mean(y == "rare"), "usual": 0.5 / np.mean(y == "usual")}
-    by_class = TableClassifier(**SMALL, class_weight=ratio).fit(x, y)
-    by_row = TableClassifier(**SMALL).fit(x, y, np.where(y == "rare", ratio["rare"], ratio["usual"]))
+    by_class = TableClassifier(**settings, class_weight=ratio).fit(x, y)
+    by_row = TableClassifier(**settings).fit(x, y, np.where(y == "rare", ratio["rare"], ratio["usual"]))
     for model in (by_class, by_row):
         np.testing.assert_allclose(model.predict_proba(x), balanced.predict_proba(x), rtol=1e-4, atol=1e-6)
 
@@ -339,20 +340,20 @@ def test_the_file_of_the_ensemble_knows_the_table(tmp_path):
 
 def test_a_fit_is_resumed(tmp_path):
     path = tmp_path / "fit"
-    plain = TableRegressor(**SMALL).fit(pets(), HEIGHT)
-    saved = TableRegressor(**SMALL).fit(pets(), HEIGHT, checkpoint=path, every="epoch")
-    resumed = TableRegressor(**SMALL).fit(pets(), HEIGHT, checkpoint=path, resume=True)
+    plain = TableRegressor(**FEW).fit(pets(), HEIGHT)
+    saved = TableRegressor(**FEW).fit(pets(), HEIGHT, checkpoint=path, every="epoch")
+    resumed = TableRegressor(**FEW).fit(pets(), HEIGHT, checkpoint=path, resume=True)
     for model in (saved, resumed):
         np.testing.assert_array_equal(model.predict(pets()), plain.predict(pets()))
     with pytest.raises(FileExistsError, match="give resume=True"):
-        TableRegressor(**SMALL).fit(pets(), HEIGHT, checkpoint=path)
+        TableRegressor(**FEW).fit(pets(), HEIGHT, checkpoint=path)
     with pytest.raises(ValueError, match=r"train_data differs from that of the training in member 0 of .*fit"):
-        TableRegressor(**SMALL).fit(pets(), HEIGHT + 1, checkpoint=path, resume=True)
+        TableRegressor(**FEW).fit(pets(), HEIGHT + 1, checkpoint=path, resume=True)
     with pytest.raises(ValueError, match=r"checkpoint=.*fit.* needs random_state to be a whole number, not None"):
-        TableRegressor(**{**SMALL, "random_state": None}).fit(pets(), HEIGHT, checkpoint=path, resume=True)
+        TableRegressor(**{**FEW, "random_state": None}).fit(pets(), HEIGHT, checkpoint=path, resume=True)
     path.write_bytes(b"damaged")
     with pytest.raises(CheckpointError, match="fit"):
-        TableRegressor(**SMALL).fit(pets(), HEIGHT, checkpoint=path, resume=True)
+        TableRegressor(**FEW).fit(pets(), HEIGHT, checkpoint=path, resume=True)
 
 
 @pytest.mark.parametrize(
