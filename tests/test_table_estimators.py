@@ -455,3 +455,15 @@ def repeats(estimator: Any, check: Any) -> bool:
 def test_the_checks_of_scikit_learn(estimator, check):
     """Arrays of other libraries are the subject of `test_results_lie_where_x_lies`."""
     check(estimator)
+
+
+def test_rows_unlike_those_of_fit_are_novel():
+    model = TableRegressor(**FEW).fit(pets(), HEIGHT)
+    far = pets().assign(length=30.0)
+    assert model.novelty(far).min() > model.novelty(pets()).max() - 0.02
+    assert model.novelty(pets()).shape == (60,)
+    np.testing.assert_allclose(
+        pickle.loads(pickle.dumps(model)).novelty(far), model.ensemble_.novelty(model.encoder_.transform(far))
+    )
+    with pytest.raises(ValueError, match=r"^novelty needs 20 rows or more in fit, and there were fewer$"):
+        TableRegressor(**FEW).fit(pets(19), HEIGHT[:19]).novelty(pets())

@@ -21,6 +21,7 @@ from xpnet.core.optimizers.sgd import SGD
 from xpnet.core.scaling import Scaling
 from xpnet.core.schedules import Cosine
 from xpnet.ensemble import Ensemble
+from xpnet.inspection.novelty import LEAST_ROWS
 from xpnet.inspection.predict import predict
 from xpnet.training.callbacks import EarlyStopping
 from xpnet.training.history import History
@@ -215,6 +216,8 @@ def train_members(
 ) -> list[History]:
     """Train the members, each on the rows outside its fold, and calibrate the ensemble by their folds.
 
+    It also learns what the rows are like, for `Ensemble.novelty`, if there are enough of them.
+
     Parameters
     ----------
     ensemble
@@ -255,6 +258,8 @@ def train_members(
     for network in ensemble:
         network.reset_optimizer(SGD())  # AdamW's averages would make files three times as large
     ensemble.calibrate((x, y), rows=folds)
+    if len(x) >= LEAST_ROWS:
+        ensemble.fit_novelty(x)
     return ensemble.histories
 
 

@@ -32,6 +32,7 @@ from xpnet.estimators.targets import (
     is_numeric,
     learn_labels,
 )
+from xpnet.inspection.novelty import LEAST_ROWS
 from xpnet.tabular import BINS, Recipe, make_folds, make_members, predict_out_of_fold, train_members
 from xpnet.training.checkpointing import Every
 from xpnet.wording.checks import check_lengths, count, yes_or_no
@@ -152,6 +153,30 @@ class BaseTableModel(TableParameters, BaseModel):
         """Number of epochs of the member that was trained longest."""
         check_is_fitted(self)
         return max(map(len, self.ensemble_.histories))
+
+    def novelty(self, X: Any) -> Array:
+        """Compute how unlike the rows of `fit` each row is, from 0 to 1: see `xpnet.Ensemble.novelty`.
+
+        Parameters
+        ----------
+        X : DataFrame or array of shape (n_samples, n_features)
+            A table with the columns of that in `fit`.
+
+        Returns
+        -------
+        array of shape (n_samples,)
+            The fraction of the rows of `fit` that are nearer to the others: 0.5 is usual, and of rows like those, 1 %
+            exceed 0.99.
+
+        Raises
+        ------
+        ValueError
+            If `fit` had fewer than 20 rows.
+        """
+        x = self._encode(X)
+        if self.ensemble_[0].view.novelty is None:
+            raise ValueError(f"novelty needs {LEAST_ROWS} rows or more in fit, and there were fewer")
+        return self._move_to(X, self.ensemble_.novelty(x))
 
     # What differs between labels and numbers
 
