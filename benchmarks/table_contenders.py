@@ -155,7 +155,9 @@ def pytabkit(name):
 def xpnet():
     from xpnet.estimators import TableClassifier, TableRegressor
 
-    return estimator(lambda task, x, seed: (TableRegressor, TableClassifier)[task == CLASSIFICATION](random_state=seed))
+    return estimator(
+        lambda task, x, seed: (TableRegressor, TableClassifier)[task == CLASSIFICATION](n_jobs=1, random_state=seed)
+    )
 
 
 def xpnet_mlp():

@@ -65,9 +65,9 @@ class Recipe:
 
     members: int = 8
     hidden: tuple[int, ...] | None = None
-    dropout: float = 0.15
+    dropout: float = 0.0
     lr: float = 5e-3
-    weight_decay: float = 0.02
+    weight_decay: float = 0.1
     epochs: int = 50
     patience: int = 15
     batch_size: int | None = None
