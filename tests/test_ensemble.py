@@ -34,6 +34,7 @@ from xpnet import (
     Step,
 )
 from xpnet.backends import Backend
+from xpnet.backends.base import GroupLimits
 from xpnet.backends.memory import read_limits
 from xpnet.checkpoint import archive
 from xpnet.core.arrays import leaves
@@ -202,6 +203,16 @@ def test_threads_change_nothing():
             assert_same(member, snapshot(same))
 
 
+def test_members_that_train_one_after_the_other_do_not_mix():
+    """Those of one thread share the memory of their steps."""
+    x, y = np.random.default_rng(0).random((160, 600), np.float32), np.arange(160) % 3
+    ensembles = [Ensemble([600, 120, 3], 3, dropout=0.2, seed=0) for _ in range(2)]
+    for ensemble, threads in zip(ensembles, (1, 3)):
+        ensemble.train((x, y), 3, 4, lr=0.1, optimizer=AdamW(), threads=threads, progress=False)
+    for member, same in zip(*ensembles, strict=True):
+        assert_same(member, snapshot(same))
+
+
 def test_no_epochs_are_no_training():
     ensemble = Ensemble([5, 4, 3], 2, seed=0)
     before = [snapshot(member) for member in ensemble]
@@ -210,17 +221,21 @@ def test_no_epochs_are_no_training():
         assert_same(member, state)
 
 
+GROUP_LIMITS = GroupLimits(numbers=1 << 19, fewest=4)
+
+
 def test_large_networks_are_not_all_joined():
     one_kind = dict.fromkeys(range(10))
-    assert divide_networks(one_kind, step_size=1 << 17, threads=1) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
-    assert divide_networks({3: None, 5: None}, step_size=1 << 18, threads=4) == [[3], [5]]
+    assert divide_networks(one_kind, 1 << 17, 1, GROUP_LIMITS) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    assert divide_networks({3: None, 5: None}, 1 << 18, 4, GROUP_LIMITS) == [[3], [5]]
+    assert divide_networks({3: None, 5: None}, 1 << 18, 1, GROUP_LIMITS._replace(fewest=2)) == [[3, 5]]
 
 
 def test_networks_of_other_kinds_are_not_joined():
     kinds = {k: k % 2 for k in range(6)}
-    assert divide_networks(kinds, step_size=100, threads=None) == [[0, 2, 4], [1, 3, 5]]
-    assert divide_networks(kinds, step_size=100, threads=2) == [[0, 2, 4], [1, 3, 5]]  # both threads have a group
-    assert divide_networks({k: k % 2 for k in range(20)}, step_size=100, threads=2) == [
+    assert divide_networks(kinds, 100, None, GROUP_LIMITS) == [[0, 2, 4], [1, 3, 5]]
+    assert divide_networks(kinds, 100, 2, GROUP_LIMITS) == [[0, 2, 4], [1, 3, 5]]  # both threads have a group
+    assert divide_networks({k: k % 2 for k in range(20)}, 100, 2, GROUP_LIMITS) == [
         [0, 2, 4, 6, 8],
         [10, 12, 14, 16, 18],
         [1, 3, 5, 7, 9],

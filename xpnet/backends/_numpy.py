@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import array_api_compat.numpy
 import numpy as np
 
-from xpnet.backends.base import cast
+from xpnet.backends.base import Backend, GroupLimits, cast
 from xpnet.backends.replay.eager import BindShortcut, Eager, PatchedNamespace
 from xpnet.backends.replay.program import ReplayLoop
 from xpnet.core.arrays import Array, Function, blocks
@@ -83,6 +83,8 @@ class NumPyBackend(Eager):
     slow_with_numbers: ClassVar[set[Callable[..., Array]]] = {np.maximum, np.minimum}  # by 5 times, in NumPy 2.4
     by_columns = True
     shares_steps = NativeLoop is not None
+    # The loop in C spends little on a call, so it gains more if what a step works through stays in a cache of 1 MiB
+    group_limits = GroupLimits(numbers=1 << 17, fewest=2) if shares_steps else Backend.group_limits
     remark = (
         ", with the loop in C" if shares_steps else ", without the loop in C; to have it, install with a C compiler"
     )

@@ -33,6 +33,13 @@ ON_CPU = Speed(20e-6, 0.7e-9, 0.03e-9, 250e-9)  # measured with NumPy on one cor
 ON_GPU = Speed(15e-6, 0.03e-9, 0.5e-12, 3e-9)  # not measured: from the data sheets of smaller GPUs
 
 
+class GroupLimits(NamedTuple):
+    """How many networks of one shape take their steps together on a CPU."""
+
+    numbers: int  # weights and activations of all of them, at most
+    fewest: int  # networks; where fewer would fit into a group, they train one after the other
+
+
 class Backend:
     """An array library on a device; this class serves any Array API namespace.
 
@@ -60,6 +67,9 @@ class Backend:
     kept_bytes: ClassVar[int] = 1 << 26  # most bytes that the loops of a network keep between two trainings
     remark: ClassVar[str] = ""  # how it repeats steps, if that depends on the installation
     compiles: ClassVar[bool] = False  # whether a step with arrays of other shapes must be compiled, which takes seconds
+    # Measured with JAX on one core of an AMD EPYC (Zen 5): larger groups gain nothing more, and larger networks spend
+    # most of their time in matrix products
+    group_limits: ClassVar[GroupLimits] = GroupLimits(numbers=1 << 19, fewest=4)
 
     def __init__(self, name: str, xp: Namespace, device: Any = None) -> None:
         self.name = name
@@ -442,7 +452,11 @@ def precision(nest: Any) -> str:
     >>> precision((np.ones(2), np.arange(2)))
     'float64'
     """
-    return "float64" if any(str(x.dtype).endswith("float64") for x in leaves(nest)) else "float32"
+    return "float64" if any(_is_float64(x.dtype) for x in leaves(nest)) else "float32"
+
+
+def _is_float64(dtype: Any) -> bool:
+    return dtype.char == "d" if isinstance(dtype, np.dtype) else str(dtype).endswith("float64")  # NumPy's str is slow
 
 
 def library(x: Array) -> str:

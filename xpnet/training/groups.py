@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from xpnet.backends import Backend
-from xpnet.backends.base import cast, on_host
+from xpnet.backends.base import GroupLimits, cast, on_host
 from xpnet.backends.memory import COPIES_OF_STATE, count_parameters, on_host_only, require_bytes
 from xpnet.backends.threads import AUTO
 from xpnet.backends.workers import Workers
@@ -33,10 +33,6 @@ from xpnet.training.plan import Job
 from xpnet.training.shared_steps import SharedRunner
 from xpnet.training.steps import ChunkRunner, Done
 
-# Measured with NumPy and JAX on one core of an AMD EPYC (Zen 5): larger groups gain nothing more, and larger networks
-# spend most of their time in matrix products
-MOST_NUMBERS = 1 << 19  # weights and activations of the networks in a group, at most
-SMALLEST_GROUP = 4  # networks; where fewer would fit into a group, they train one after the other
 # Networks are divided anew once at most this fraction of them is left. Until then, copies of another network fill the
 # places of those that have stopped: new groups mean new programs
 REGROUP_AT, REGROUP_AT_COMPILED = 7 / 8, 1 / 2
@@ -105,13 +101,14 @@ class Groups:
         """Divide the networks that still have steps to take."""
         kinds = {k: (describe_minibatches(self.jobs[k]), layout(chunk)) for k, chunk in chunks.items()}
         rows = max(chunk.index.shape[-1] for chunk in chunks.values())
-        self._make_groups(divide_networks(kinds, self.reader.model.step_size(rows), self.threads))
+        limits = self.reader.backend.group_limits
+        self._make_groups(divide_networks(kinds, self.reader.model.step_size(rows), self.threads, limits))
 
     def _make_groups(self, division: Sequence[Sequence[int]]) -> None:
         self.members = {k for numbers in division for k in numbers}
         self.groups = [Group(numbers, self.jobs, self.loops) for numbers in division]
         self.is_new = True
-        self.loops = Loops()  # those of later divisions would take memory from one training to the next
+        self.loops.trim(self.reader.backend)  # of an earlier division, whose programs may be of other sizes
 
 
 def describe_minibatches(job: Job) -> tuple[Hashable, ...]:
@@ -171,7 +168,7 @@ class Group:
     @cached_property
     def runner(self) -> ChunkRunner:
         """Runs the steps of the joined networks."""
-        return ChunkRunner(self.reader, self.optimizer, loops=self.loops, networks=tuple(self.numbers))
+        return ChunkRunner(self.reader, self.optimizer, loops=self.loops)
 
     def run(self, states: Mapping[int, State | MemberState], chunks: Mapping[int, Chunk]) -> Results:
         """Take the steps of its networks. Synchronizes."""
@@ -205,7 +202,7 @@ class Group:
         plan = self.plans[k]
         if plan.ranks is not None:
             return SharedRunner(self.reader, plan, plan.ranks)
-        return ChunkRunner(self.reader, self.optimizer, plan.alpha, self.loops, (k,))
+        return ChunkRunner(self.reader, self.optimizer, plan.alpha, self.loops)
 
     def _run_together(
         self,
@@ -219,11 +216,13 @@ class Group:
         backend = self.reader.backend
         batches, weights = self._join_batches(places, chunks, together)
         scaling = self._join_scalings([chunks[k].scaling for k in places])
-        new = self.runner.repeat(self._join_states([states[k] for k in places]), self.pool.examples, scaling, batches)
+        with self.runner.lend() as loop:
+            state = self._join_states([states[k] for k in places])
+            new, engine = self.runner.repeat(loop, state, self.pool.examples, scaling, batches), loop.engine
         copy, arrays = partial(copy_member, self.reader), leaves((new.cost, new.layers))
         parts = [MemberState(new, i, self.axes[i], copy) for i in range(len(numbers))]
         self.joined, self.states = new, parts + parts[:1] * (len(places) - len(numbers))
-        all_finite, results, engine = backend.all_finite(arrays), {}, self.runner.loop.engine
+        all_finite, results = backend.all_finite(arrays), {}
         for i, (k, cost, weight) in enumerate(zip(numbers, backend.to_numpy(new.cost), weights.T)):
             if all_finite or backend.all_finite([x[i, ...] for x in arrays]):
                 results[k] = Done(parts[i], float(cost.sum(dtype=np.float64)), float(weight.sum()), engine)
@@ -316,7 +315,7 @@ def distinct_columns(parts: Sequence[Examples]) -> dict[tuple[int, int], tuple[A
 def bytes_to_join(jobs: Sequence[Job], step_size: int, threads: int | None) -> int:
     """Count the bytes of the examples that stay on the device and are joined."""
     total, kinds = 0, {k: describe_minibatches(job) for k, job in enumerate(jobs)}
-    for numbers in divide_networks(kinds, step_size, threads):
+    for numbers in divide_networks(kinds, step_size, threads, jobs[0].source.reader.backend.group_limits):
         resident = [examples for k in numbers if (examples := resident_examples(jobs[k].source)) is not None]
         columns = distinct_columns(resident)
         if len(columns) > 1:
@@ -362,7 +361,9 @@ def choose_group_threads(backend: Backend, threads: int | str, multiplications: 
     return 1 if large else cores
 
 
-def divide_networks(kinds: Mapping[int, Hashable], step_size: int, threads: int | None) -> list[list[int]]:
+def divide_networks(
+    kinds: Mapping[int, Hashable], step_size: int, threads: int | None, limits: GroupLimits
+) -> list[list[int]]:
     """Divide networks into groups of one kind: at least one for each thread, and none that is too large.
 
     If there are several kinds, groups that are small already are not divided further among the threads.
@@ -375,16 +376,19 @@ def divide_networks(kinds: Mapping[int, Hashable], step_size: int, threads: int 
         `Model.step_size` for the minibatches.
     threads
         The number of threads; None for groups of any size.
+    limits
+        Those of the backend.
 
     Examples
     --------
-    >>> divide_networks(dict.fromkeys(range(10), "a"), step_size=1000, threads=2)
+    >>> limits = GroupLimits(numbers=2**19, fewest=4)
+    >>> divide_networks(dict.fromkeys(range(10), "a"), 1000, 2, limits)
     [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
-    >>> divide_networks({0: "a", 1: "b", 2: "a", 3: "b"}, step_size=1000, threads=2)
+    >>> divide_networks({0: "a", 1: "b", 2: "a", 3: "b"}, 1000, 2, limits)
     [[0, 2], [1, 3]]
-    >>> divide_networks({0: "a", 1: "a"}, step_size=10**7, threads=1)
+    >>> divide_networks({0: "a", 1: "a"}, 10**7, 1, limits)
     [[0], [1]]
-    >>> divide_networks({0: "a", 1: "a"}, step_size=10**7, threads=None)
+    >>> divide_networks({0: "a", 1: "a"}, 10**7, None, limits)
     [[0, 1]]
     """
     numbers_of: dict[Hashable, list[int]] = {}
@@ -392,14 +396,12 @@ def divide_networks(kinds: Mapping[int, Hashable], step_size: int, threads: int 
         numbers_of.setdefault(kind, []).append(k)
     if threads is None:
         return list(numbers_of.values())
-    fitting, for_each_thread = MOST_NUMBERS // step_size, ceil(len(kinds) / threads)
+    fitting, for_each_thread = limits.numbers // step_size, ceil(len(kinds) / threads)
     groups = []
     for numbers in numbers_of.values():
         n = len(numbers)
         largest = (
-            min(max(ceil(n / threads), min(for_each_thread, SMALLEST_GROUP)), fitting)
-            if fitting >= SMALLEST_GROUP
-            else 1
+            min(max(ceil(n / threads), min(for_each_thread, limits.fewest)), fitting) if fitting >= limits.fewest else 1
         )
         size = ceil(n / ceil(n / largest))
         groups += [numbers[start : start + size] for start in range(0, n, size)]

@@ -1,45 +1,60 @@
 """Recorded and compiled loops, kept from one training to the next of the same networks."""
 
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from xpnet.backends.base import Backend, Loop
 
 
 class Loops:
-    """Loops of the last training and of this one.
+    """Loops of the last training and of this one, which are lent to one thread at a time.
 
     Copies and pickles are empty.
 
     Examples
     --------
     >>> loops = Loops()
-    >>> first, second = (loops.find("a", lambda: object()) for _ in range(2))
-    >>> first is second
+    >>> with loops.lend("a", object) as first, loops.lend("a", object) as second:
+    ...     first is second
+    False
+    >>> with loops.lend("a", object) as again:
+    ...     again is first
     True
     """
 
     def __init__(self) -> None:
-        self._before: dict[Any, Loop] = {}  # of the last training
-        self._now: dict[Any, Loop] = {}
+        self._before: dict[Any, list[Loop]] = {}  # of the last training
+        self._now: dict[Any, list[Loop]] = defaultdict(list)  # those that nobody has borrowed
 
     def __reduce__(self) -> Any:
         """Copy and pickle nothing."""
         return Loops, ()
 
-    def find(self, key: Hashable, make: Callable[[], Loop]) -> Loop:
-        """Find the loop with a key, or make one. Equal keys must mean equal steps."""
-        if key not in self._now:
-            self._now[key] = self._before.get(key) or make()
-        return self._now[key]
+    @contextmanager
+    def lend(self, key: Hashable, make: Callable[[], Loop]) -> Iterator[Loop]:
+        """Lend a loop with a key, or a new one. Equal keys must mean equal steps."""
+        for free in (self._now[key], self._before.get(key, [])):
+            with suppress(IndexError):  # two threads may ask for the last one
+                loop = free.pop()
+                break
+        else:
+            loop = make()
+        yield loop
+        self._now[key].append(loop)
 
     def end_training(self, backend: Backend) -> None:
         """Keep the loops of this training for the next one, within the memory that the backend allows."""
-        self._before, self._now = self._now, {}
+        self.trim(backend)
+        self._before, self._now = dict(self._now), defaultdict(list)
+
+    def trim(self, backend: Backend) -> None:
+        """Release memory of the loops of this training, but for what the backend allows. None may be borrowed."""
         most = backend.kept_bytes
-        for loop in reversed(self._before.values()):
-            most -= loop.end_training(most)
+        for loops in reversed(self._now.values()):
+            for loop in reversed(loops):
+                most -= loop.end_training(most)
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """Running the steps of a chunk of minibatches on a network's state."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import NamedTuple
 
@@ -65,19 +67,10 @@ class ChunkRunner:
     alpha
         Adds α/2m ‖w‖² to the cost of a minibatch; m is the sum of its examples' weights.
     loops
-        Loops of earlier trainings of the same networks, if any.
-    networks
-        The numbers of the networks that are trained together.
+        Loops of other runners for networks of the same model, if any.
     """
 
-    def __init__(
-        self,
-        reader: Reader,
-        optimizer: Optimizer,
-        alpha: float = 0.0,
-        loops: Loops | None = None,
-        networks: tuple[int, ...] = (),
-    ) -> None:
+    def __init__(self, reader: Reader, optimizer: Optimizer, alpha: float = 0.0, loops: Loops | None = None) -> None:
         self.backend, self.dtype, self.alpha = reader.backend, reader.dtype, alpha
         self.scope, self.encoding = reader.scope, reader.encoding()
         step = make_step(reader.model.sigmas, reader.model.output, optimizer.update)
@@ -86,9 +79,9 @@ class ChunkRunner:
         else:
             make = partial(self.backend.loop, step, make_minibatch)
         if loops is not None and is_fixed(step):
-            self.loop = loops.find((optimizer.update, networks), make)
+            self.lend = partial(loops.lend, optimizer.update, make)
         else:
-            self.loop = make()
+            self.lend: Callable[[], AbstractContextManager[Loop]] = partial(nullcontext, make())
         self.weights = WeightsOnHost(self.backend)
 
     def run(self, state: State, chunk: Chunk) -> Done | None:
@@ -108,27 +101,27 @@ class ChunkRunner:
         Done or None
             The new state and the sums; None if the state is no longer finite.
         """
-        with self.scope():
+        with self.scope(), self.lend() as loop:
             weights = minibatch_weights(chunk.index, self.weights.find(chunk.examples))
             used = weights > 0
             if not used.any():
-                return Done(state, 0.0, 0.0, self.loop.engine)
+                return Done(state, 0.0, 0.0, loop.engine)
             batches = Batch(
                 index=chunk.index[used],
                 lr=cast(chunk.lr[used], self.dtype),
                 decay=cast(self.alpha / weights[used], self.dtype) if self.alpha else None,
             )
-            new = self.repeat(state, chunk.examples, chunk.scaling, batches)
+            new = self.repeat(loop, state, chunk.examples, chunk.scaling, batches)
             if not self.backend.all_finite(leaves((new.cost, new.layers))):
                 return None
             cost = float(self.backend.to_numpy(new.cost).sum(dtype=np.float64))
-            return Done(new, cost, float(weights.sum()), self.loop.engine)
+            return Done(new, cost, float(weights.sum()), loop.engine)
 
-    def repeat(self, state: State, examples: Examples, scaling: AnyScaling | None, batches: Batch) -> State:
+    def repeat(self, loop: Loop, state: State, examples: Examples, scaling: AnyScaling | None, batches: Batch) -> State:
         """Repeat the step for every batch, on a copy of the state. The new state holds the costs of these steps."""
         with self.scope():
             cost = self.backend.asarray(np.zeros(batches.index.shape[1:]), self.dtype)
-            return self.loop(state._replace(cost=cost), batches, (examples, self.encoding._replace(scaling=scaling)))
+            return loop(state._replace(cost=cost), batches, (examples, self.encoding._replace(scaling=scaling)))
 
 
 def minibatch_weights(index: np.ndarray, example_weights: np.ndarray | None) -> np.ndarray:

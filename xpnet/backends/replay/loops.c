@@ -30,11 +30,11 @@
 #define MAX_CORE 4
 /* elements: a run of elementwise loops goes over its arrays in pieces that stay in the cache. A multiple of those that
    any vector loop takes at once, so that each is computed as in the whole array */
-#define TILE 4096
-#define PARTS 2         /* of shared work, for each thread */
-#define AHEAD 2         /* rows: before one is taken, the memory is asked for the beginning of a later one, ... */
-#define AHEAD_BYTES 256 /* ... which is this long */
-#define LISTEN 0.01     /* seconds from one look for signals to the next */
+#define TILE 2048
+#define PARTS 2          /* of shared work, for each thread */
+#define AHEAD 2          /* rows: before one is taken, the memory is asked for the beginning of a later one, ... */
+#define AHEAD_BYTES 1024 /* ... which is this long */
+#define LISTEN 0.01      /* seconds from one look for signals to the next */
 #define SHARED_ELEMENTS 30000 /* of all loops of a run: shorter ones are not shared */
 
 typedef struct {

@@ -128,8 +128,13 @@ def _adamw(
 ) -> tuple[Layers, OptimizerState]:
     if state.hyperparameters.weight_decay is not None:
         remaining = 1.0 - lr * state.hyperparameters.weight_decay
-        layers = tuple((remaining * w, b) for w, b in layers)
+        layers = tuple((_shrink(w, remaining), b) for w, b in layers)
     return _move(layers, grads, state, lr, _corrected_epsilon(state, xp), xp)
+
+
+def _shrink(w: Array, factor: Array) -> Array:
+    w *= factor  # in place, unlike a product: another array would not stay in the cache
+    return w
 
 
 def _adam_hat(
@@ -165,7 +170,9 @@ def _move(
         s += g
         root = xp.sqrt(s)
         root += epsilon
-        w -= step_size * m / root
+        change = step_size * m
+        change /= root
+        w -= change
         return w, m, s
 
     layers, first, second = map_layers(rule, layers, grads, memory.first, memory.second)
