@@ -134,7 +134,7 @@ def read_training_data(
         For a table: the column to predict, columns to leave out, columns whose values are categories though they are
         numbers or dates, and the column whose groups are held out as a whole. For a .npy file: the file of its targets.
     bins
-        For a table: the largest number of bins of a column of numbers; by default, they stay as they are.
+        For a table: the largest number of bins of a column of numbers; 0: they stay as they are.
     test_split, test_last
         For a table or a .npy file: the fraction of its rows to test on, and whether these are the last ones.
     validation_split
