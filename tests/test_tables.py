@@ -400,6 +400,24 @@ def test_info_describes_the_ensemble(capsys, folder):
     assert out[9].startswith("Member 0: Trained for 1 epoch on pets.csv, training cost ")
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        "--hidden= --members 2",
+        "--sizes 66,1 --members 2",
+        "--optimizer lm --hidden 2 --dtype float64 --bins 0",
+        "--optimizer sgd --members 2",
+        "--standardize --members 2",
+        "--cost huber --members 2",
+    ],
+)
+def test_other_settings_leave_the_rest_of_the_recipe(capsys, folder, options):
+    words = ["train", "line.csv", "--target", "y", "--epochs", 20, "--quiet", *options.split()]
+    status, (said,), err = run_command(capsys, *words)
+    assert (status, err) == (0, "")
+    assert re.match(r"Test R2: [01]\.\d{4}, .* within 90% intervals: ", said)
+
+
 # Reading
 
 
