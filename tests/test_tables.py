@@ -365,6 +365,27 @@ def test_without_rows_for_testing_the_score_is_that_of_the_rows_left_out(capsys,
     assert said.startswith("Validation R2: ")
 
 
+@pytest.mark.parametrize("kinds", [3, 2])
+def test_the_log_loss_of_the_rows_left_out_is_that_of_calibrated_probabilities(capsys, folder, kinds):
+    table = pets().assign(weight=np.random.default_rng(0).normal(size=90))[
+        lambda table: table["kind"] < PETS[kinds - 1] + "z"
+    ]
+    table.drop(columns="length").to_csv("t.csv", index=False)
+    words = ["train", "t.csv", "--target", "kind", "--test-split", 0, "--members", 4, "--epochs", 9, "--quiet"]
+    words += ["--task", "binary"] if kinds == 2 else []
+    (said,) = run_command(capsys, *words, "--save", "net")[1]
+    data, ensemble = read_training_data("t.csv", None, "kind", bins=32, test_split=0), Ensemble.load("net")
+    x, y = data.train
+    losses = []
+    for net, rows in zip(ensemble, choose_folds(data, 4, 0)):
+        outputs = net.forward(x[rows]).astype(float)
+        p = (np.concatenate([1 - outputs, outputs], axis=1) if kinds == 2 else outputs) ** (1 / ensemble.temperature)
+        losses.extend(-np.log(p / p.sum(axis=1, keepdims=True))[np.arange(len(rows)), y[rows]])
+    assert len(losses) == 30 * kinds
+    assert abs(ensemble.temperature - 1) > 0.05
+    assert f", log loss: {np.mean(losses):.4f} after" in said
+
+
 def test_interrupted_members_are_saved_and_resumed(capsys, monkeypatch, folder):
     words = ["train", "line.csv", "--target", "y", "--members", 2, "--epochs", 4, "--hidden", 5]
     assert run_command(capsys, *words, "--save", "whole")[0] == 0

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xpnet.core.activations import softmax
 from xpnet.core.optimizers.adam import AdamW
 from xpnet.core.optimizers.sgd import SGD
 from xpnet.core.scaling import Scaling
 from xpnet.core.schedules import Cosine
+from xpnet.core.temperature import find_logits, output_of
 from xpnet.ensemble import Ensemble
 from xpnet.inspection.novelty import LEAST_ROWS
 from xpnet.inspection.predict import predict
@@ -279,10 +279,10 @@ def predict_out_of_fold(ensemble: Ensemble, x: np.ndarray, folds: Sequence[np.nd
     """
     views = ensemble._views
     total, members = np.zeros((len(x), views[0].model.n_targets)), np.zeros((len(x), 1))
-    has_classes = views[0].model.task != "regression"
+    task = views[0].model.task
     for view, fold in zip(views, folds):
         outputs = view.backend.to_numpy(predict(view.calibrated, x[fold]))
-        total[fold] += np.log(np.maximum(outputs, np.finfo(outputs.dtype).tiny)) if has_classes else outputs
+        total[fold] += outputs if task == "regression" else find_logits(outputs, task, np)
         members[fold] += 1
     mean = np.divide(total, members, out=np.full_like(total, np.nan), where=members > 0)
-    return softmax.value(mean, np) if has_classes else mean  # the geometric mean, as the ensemble predicts it
+    return mean if task == "regression" else output_of(task).value(mean, np)  # combined as by the ensemble

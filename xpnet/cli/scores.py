@@ -15,6 +15,7 @@ from xpnet.cli.holdout import NAME, Note, read_note
 from xpnet.cli.tables import Columns
 from xpnet.ensemble import Ensemble
 from xpnet.network import Network
+from xpnet.tabular import predict_out_of_fold
 from xpnet.training.metrics import Metric, accuracy, correct, log_loss, mean_absolute_error, r2
 from xpnet.wording.errors import unless_stopped
 
@@ -54,8 +55,7 @@ def score(model: Model, data: Split, extra: Sequence[Metric] = (), *, intervals:
 
 def score_folds(ensemble: Ensemble, data: Split, folds: Sequence[np.ndarray], extra: Sequence[Metric] = ()) -> Scores:
     """Compute the mean scores of the members, each on the rows that it has not learnt from, as in `score`."""
-    metrics = [metric for metric in choose_metrics(ensemble, extra) if metric is not log_loss]
-    parts = []
+    metrics, parts = choose_metrics(ensemble, extra), []
     for network, fold in zip(ensemble, folds):
         rows = np.zeros(len(data[1]), bool)
         rows[fold] = True
@@ -63,7 +63,20 @@ def score_folds(ensemble: Ensemble, data: Split, folds: Sequence[np.ndarray], ex
     sizes = [part["size"] for part in parts]
     scores = {name: np.average([part[name] for part in parts], weights=sizes) for name in parts[0]}
     scores |= {name: sum(part[name] for part in parts) for name in ("size", "correct") if name in parts[0]}
+    if log_loss in metrics:  # the calibration is that of the ensemble
+        scores["log_loss"] = measure_log_loss(ensemble, data, folds)
     return format_scores(scores, metrics)
+
+
+def measure_log_loss(ensemble: Ensemble, data: Split, folds: Sequence[np.ndarray]) -> float:
+    """Compute the log loss of the calibrated probabilities that members predict for rows they have not learnt from."""
+    x, y = data
+    rows = np.unique(np.concatenate(folds))
+    probabilities = predict_out_of_fold(ensemble, x, folds)[rows]
+    n = probabilities.shape[1]
+    targets = np.eye(n)[y[rows]] if y.ndim == 1 and n > 1 else y[rows].reshape(-1, n)
+    part = log_loss.measure(targets, probabilities, ensemble[0].task, np)
+    return log_loss.combine([part], [len(rows)], ensemble.backend)
 
 
 def choose_metrics(model: Model, extra: Sequence[Metric]) -> list[Metric]:
