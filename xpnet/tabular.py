@@ -34,6 +34,7 @@ FEWEST_FOLDS = 4  # so that a few members leave out no more than a quarter of th
 LONE_FOLDS = 5  # of a single member
 BATCH_SIZES = {1_500: 32, 3_000: 64, 12_000: 128}  # below these numbers of rows
 LARGEST_BATCH_SIZE = 256
+MOST_EXAMPLES, FEWEST_EPOCHS = 5_000_000, 10  # a member trains on no more, with this number of epochs at least
 HIDDEN = {10_000: (128, 128)}  # units of the hidden layers, below these numbers of rows
 WIDEST_HIDDEN = (256, 256)
 WARMUP = 0.1  # the fraction of all steps in which the learning rate rises
@@ -77,6 +78,16 @@ class Recipe:
         if self.hidden is not None:
             return self.hidden
         return next((sizes for rows, sizes in HIDDEN.items() if n < rows), WIDEST_HIDDEN)
+
+    def choose_epochs(self, n: int) -> int:
+        """Choose the most epochs for n rows: fewer for many, so that the training ends in minutes.
+
+        Examples
+        --------
+        >>> [Recipe().choose_epochs(n) for n in (1_000, 100_000, 250_000, 1_000_000)]
+        [50, 50, 20, 10]
+        """
+        return min(self.epochs, max(MOST_EXAMPLES // n, FEWEST_EPOCHS))
 
     def choose_batch_size(self, n: int) -> int:
         """Choose the number of examples in a minibatch for n rows."""

@@ -63,7 +63,7 @@ def make_table_recipe(n: int) -> Recipe:
         hidden=TABLES.choose_hidden(n),
         dropout=(TABLES.dropout,),
         standardize=True,
-        epochs=TABLES.epochs,
+        epochs=TABLES.choose_epochs(n),
         batch_size=TABLES.choose_batch_size(n),
         optimizer="adamw",
         lr=TABLES.lr,
