@@ -250,8 +250,7 @@ def _add_network(network: Any) -> None:
         "--dropout",
         type=_parse_rates,
         metavar="RATES",
-        help="dropout rate of all hidden layers, or rates of the inputs and of each hidden layer, as in 0.2,0.5 "
-        f"({TABLES.dropout} for a table, or 0)",
+        help="dropout rate of all hidden layers, or rates of the inputs and of each hidden layer, as in 0.2,0.5 (0)",
     )
     network.add_argument(
         "--standardize",

@@ -49,11 +49,7 @@ def choose_recipe(options: argparse.Namespace, data: Data) -> Recipe:
         settings = {"lr": kind.default_lr, "weight_decay": kind().weight_decay}
         recipe = recipe._replace(**(SGD_FOR_TABLES if options.optimizer == "sgd" else settings))
     settings = {name: getattr(options, name) for name in Recipe._fields}
-    recipe = recipe._replace(**{name: value for name, value in settings.items() if value is not None})
-    has_hidden = bool(recipe.hidden) if options.sizes is None else len(options.sizes) > 2
-    if options.dropout is None and (options.optimizer == "lm" or not has_hidden):  # neither goes with dropout
-        return recipe._replace(dropout=(0.0,))
-    return recipe
+    return recipe._replace(**{name: value for name, value in settings.items() if value is not None})
 
 
 def make_table_recipe(n: int) -> Recipe:
