@@ -13,8 +13,8 @@ from helpers import holds_digests, run_command
 
 from xpnet import Ensemble, Network
 from xpnet.cli import main
-from xpnet.cli.commands import FULL_MNIST
 from xpnet.cli.options import make_parser
+from xpnet.cli.recipes import FULL_MNIST
 from xpnet.core.schedules import SCHEDULES
 from xpnet.learn.mutations import MISTAKES
 from xpnet.training.progress import Progress
@@ -472,13 +472,23 @@ def test_broken_files_end_with_one_clear_line(capsys, model, tmp_path):
         assert message in err
 
 
-def test_a_file_of_an_ensemble_is_refused_by_name(capsys, tmp_path):
-    path = tmp_path / "many"
-    Ensemble([2, 1], 2, seed=0).save(path)
-    for command, *files in (["evaluate"], ["predict", "x.npy"]):
-        status, out, err = run_command(capsys, command, path, *files)
-        assert (status, out) == (1, [])
-        assert err.startswith(f"xpnet: error: {path} is a file of an Ensemble, not of one network; ")
+def test_members_are_trained_on_any_data(capsys, tmp_path, digits):
+    path, (_, test_data) = tmp_path / "many", digits
+    status, out, err = run_command(capsys, "train", "--members", 2, "--hidden", 5, "--epochs", 2, "--save", path)
+    assert (status, err) == (0, "")
+    assert out[1].startswith("Ensemble([784, 5, 10], members=2, activation='relu'")
+    for line in out[2:4]:
+        assert re.fullmatch(r"Epoch: \d / 2,\t validation: accuracy 0\.\d+, calibrated log loss \S+", line)
+        assert len(line.expandtabs()) <= 80
+    ensemble = Ensemble.load(path)
+    score = f"Test accuracy: {ensemble.accuracy(test_data):.2%} ({ensemble.evaluate(test_data)}/1000), log loss: "
+    assert out[-1].startswith(score)
+    assert out[-1].split(" after")[0] == run_command(capsys, "evaluate", path)[1][0]
+    np.save(tmp_path / "x.npy", test_data[0][:3])
+    rows = [line.split(",") for line in run_command(capsys, "predict", path, tmp_path / "x.npy")[1][1:]]
+    probabilities = ensemble.predict_proba(test_data[0][:3])
+    assert [int(row[0]) for row in rows] == probabilities.argmax(axis=1).tolist()
+    np.testing.assert_array_equal(np.float32([row[1] for row in rows]), probabilities.max(axis=1))
 
 
 @pytest.mark.parametrize(

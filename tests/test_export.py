@@ -425,21 +425,22 @@ def test_the_encoder_of_a_table_is_in_the_file(task, bins, dtype, tmp_path):
 
 
 @pytest.mark.needs("onnx", "onnxruntime", "pandas", "pyarrow")
+@pytest.mark.filterwarnings("ignore:the network is calibrated, and what is exported is not")
 def test_the_command_writes_the_columns_of_a_table(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     table = make_table(200)[["y", "Concat_1", "seen", "rooms"]]
     table.to_csv("table.csv", index=False)
-    words = "train table.csv --target rooms --task regression --epochs 1 --test-split 0 --quiet --save net"
+    words = "train table.csv --target rooms --task regression --epochs 1 --test-split 0 --quiet --save net --members 1"
     assert main(words.split()) == 0
     capsys.readouterr()
     assert main(["export", "net", "-o", "net.onnx"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "Wrote net.onnx: y_ (batch, 1) of float32, from the columns of a table; NaN, or an empty string, is a missing "
         "value:",
-        f"  y (batch, 1) of float64: number; missing values become {table['y'].median():g}, and are marked",
+        f"  y (batch, 1) of float64: number, in 32 bins; missing values become {table['y'].median():g}, and are marked",
         "  Concat_1 (batch, 1) of string: category: 'a', 'b', 'c', 'd', missing",
-        "  seen (batch, 1) of float64: date: days since 1970, place in the year, place in the week, place in the day; "
-        "missing values become 2021-07-10T04:00:00",
+        "  seen (batch, 1) of float64: date: days since 1970 (in 32 bins), place in the year, place in the week, place "
+        "in the day; missing values become 2021-07-10T04:00:00",
     ]
     net = Network.load("net")
     feeds = feed(table.assign(id=0))

@@ -1,6 +1,7 @@
 """The command on people's own data: CSV and Parquet files."""
 
 import json
+import os
 import re
 import sys
 from fractions import Fraction
@@ -14,13 +15,16 @@ from helpers import run_command
 from hypothesis import example, given
 from hypothesis import strategies as st
 from test_checkpoint import forge, put
+from test_cli import interrupt
 
-from xpnet import CheckpointError, Network
+from xpnet import Adam, CheckpointError, EarlyStopping, Ensemble, Network
 from xpnet.cli import main
 from xpnet.cli.data import read_training_data
 from xpnet.cli.holdout import HoldOut
 from xpnet.cli.tables import Columns, read_table
+from xpnet.cli.training import choose_folds
 from xpnet.data.columns import Bins, CategoryColumn, DateColumn, NumberColumn, from_plain, to_plain
+from xpnet.tabular import choose_rows, make_scaling
 
 pytestmark = [pytest.mark.needs("pandas"), pytest.mark.needs("pyarrow")]
 
@@ -57,8 +61,9 @@ def originals(tmp_path_factory):
         pets().to_csv("pets.csv", index=False)
         line().to_csv("line.csv", index=False)
         write("a,k,y\n" + "1,p,0\n2,q,1\n3,r,0\n" * 9, "coded.csv")
-        assert main(["train", "pets.csv", "--target", "kind", "--epochs", "1", "--quiet", "--save", "net"]) == 0
-        assert main(["train", "coded.csv", "--target", "y", "--epochs", "0", "--quiet", "--save", "coded"]) == 0
+        plain = ["--members", "1", "--bins", "0", "--quiet"]
+        assert main(["train", "pets.csv", "--target", "kind", "--epochs", "1", *plain, "--save", "net"]) == 0
+        assert main(["train", "coded.csv", "--target", "y", "--epochs", "0", *plain, "--save", "coded"]) == 0
     return made
 
 
@@ -91,15 +96,16 @@ def refused(capsys, *words):
 # From a table to predictions
 
 
-def test_columns_far_from_0_keep_their_digits(capsys, folder):
+@pytest.mark.parametrize("bins", [0, 32])
+def test_columns_far_from_0_keep_their_digits(capsys, folder, bins):
     """A time in seconds since 1970, and a target of ten million: rounded to float32, they have a few values."""
     import pandas
 
     t = 1.7e9 + np.random.default_rng(0).uniform(0, 3600, 300)
     table = pandas.DataFrame({"t": t, "y": 1e7 + np.sin(t / 700)})
     table.to_csv("far.csv", index=False)
-    words = ("train", "--data", "far.csv", "--target", "y", "--task", "regression", "--epochs", "30", "--optimizer")
-    status, _, err = run_command(capsys, *words, "adam", "--lr", "0.01", "--save", "far.safetensors")
+    words = ("train", "--data", "far.csv", "--target", "y", "--members", 2, "--epochs", 30, "--bins")
+    status, _, err = run_command(capsys, *words, bins, "--save", "far.safetensors")
     assert status == 0, err
     status, _, err = run_command(capsys, "predict", "far.safetensors", "far.csv", "-o", "predicted.csv")
     assert status == 0, err
@@ -108,33 +114,39 @@ def test_columns_far_from_0_keep_their_digits(capsys, folder):
     assert ((predicted - table["y"]) ** 2).mean() < 0.05 * table["y"].var()
 
 
-def test_a_table_of_classes_is_learnt_and_predictions_are_its_texts(capsys, folder):
-    status, out, err = run_command(
-        capsys, "train", "--data", "pets.csv", "--target", "kind", "--save", "net", "--epochs", 20
-    )
+def test_an_ensemble_learns_the_classes_of_a_table_and_predicts_its_texts(capsys, folder):
+    words = ["train", "--data", "pets.csv", "--target", "kind", "--members", 3, "--epochs", 10, "--save", "net"]
+    status, out, err = run_command(capsys, *words)
     assert (status, err) == (0, "")
-    assert out[0] == "pets.csv: 90 examples, 2 features, 3 classes; 18 of them for testing"
-    assert out[1].startswith("Network([2, 64, 32, 3], activation='relu', output_activation='softmax'")
-    assert "standardize=True" in out[1]
-    assert out[-1].startswith("Test accuracy: 100.00% (18/18) after ")
-    net = Network.load("net")
-    assert net.feature_names == ("weight", "length")
-    assert net.notes["labels"] == list(PETS)
+    assert out[0] == "pets.csv: 90 examples, 66 inputs from 2 columns, 3 classes; 18 of them for testing"
+    assert out[1].startswith(
+        "Ensemble([66, 128, 128, 3], members=3, activation='relu', output_activation='softmax', cost='cross_entropy', "
+        "standardize=True"
+    )
+    for epoch, line in enumerate(out[2:12], 1):
+        assert re.fullmatch(rf"Epoch: {epoch} / 10,\t validation: accuracy \S+, calibrated log loss \S+", line)
+    assert re.match(r"Test accuracy: 100\.00% \(18/18\), log loss: 0\.\d{4} after ", out[-1])
+    ensemble = Ensemble.load("net")
+    assert (len(ensemble), ensemble.feature_names[0]) == (3, "weight (scaled)")
+    assert ensemble.temperature != 1
+    assert {network.notes["score"] for network in ensemble} == {out[-1].split(" after")[0]}
+    assert os.path.getsize("net") < 3 * 4.2 * (66 * 128 + 128**2 + 3 * 128) + 30_000  # without AdamW's averages
 
     other = pets(30, seed=1)
     other[["length", "kind", "weight"]].assign(name="x").to_parquet("other.parquet")  # in another order, with one more
-    assert run_command(capsys, "evaluate", "net", "--data", "other.parquet")[1] == [
-        "Accuracy on all 30 rows: 100.00% (30/30)"
-    ]
+    (said,) = run_command(capsys, "evaluate", "net", "--data", "other.parquet")[1]
+    assert said.startswith("Accuracy on all 30 rows: 100.00% (30/30), log loss: 0.")
     other.drop(columns="kind").to_csv("unknown.csv", index=False)
     status, out, err = run_command(capsys, "predict", "net", "unknown.csv")
     assert (status, out[0], err) == (0, "prediction,probability", "")
     rows = [row.split(",") for row in out[1:]]
     assert [row[0] for row in rows] == other["kind"].tolist()
-    outputs = net.forward(other[["weight", "length"]].to_numpy())
-    np.testing.assert_array_equal(np.float32([row[1] for row in rows]), outputs.max(axis=1))
-    np.save("x.npy", other[["weight", "length"]].to_numpy())
-    assert run_command(capsys, "predict", "net", "x.npy")[1] == out  # arrays are in the order of the columns
+    from xpnet.estimators import TableEncoder
+
+    x = TableEncoder.from_network(ensemble).transform(other)
+    np.testing.assert_array_equal(np.float32([row[1] for row in rows]), ensemble.predict_proba(x).max(axis=1))
+    np.save("x.npy", x)
+    assert run_command(capsys, "predict", "net", "x.npy")[1] == out  # arrays are in the order of the inputs
 
 
 def test_columns_of_the_input_stand_before_the_predictions(capsys, model, monkeypatch):
@@ -182,54 +194,81 @@ def test_columns_that_cannot_be_kept_are_refused(capsys, model):
         assert not Path("out.csv").exists()
 
 
-def test_a_table_with_a_real_target_is_a_regression(capsys, folder):
-    words = ["--data", "line.csv", "--target", "y", "--save", "net", "--metrics", "mean_squared_error,r2"]
-    status, out, err = run_command(capsys, "train", *words)
+def test_a_real_target_is_predicted_with_intervals(capsys, folder):
+    words = ["--data", "line.csv", "--target", "y", "--members", 3, "--epochs", 20, "--save", "net"]
+    status, out, err = run_command(capsys, "train", *words, "--metrics", "mean_squared_error,r2")
     assert (status, err) == (0, "")
     y = line()["y"].to_numpy()
     target = f"a target from {y.min():.6g} to {y.max():.6g}"
-    assert out[0] == f"line.csv: 60 examples, 2 features, {target}; 12 of them for testing"
+    assert out[0] == f"line.csv: 60 examples, 66 inputs from 2 columns, {target}; 12 of them for testing"
     assert out[1].startswith(
-        "Network([2, 64, 32, 1], activation='relu', output_activation='identity', cost='quadratic'"
+        "Ensemble([66, 128, 128, 1], members=3, activation='relu', output_activation='identity', cost='quadratic'"
     )
-    net, x = Network.load("net"), line()[["a", "b"]].to_numpy()
-    assert net.notes["labels"] == []
+    assert all(len(text.expandtabs()) <= 120 for text in out[2:22])
+    assert re.fullmatch(r"Epoch: 1 / 20,\t validation: r2 \S+, mean absolute error \S+, mean squared error \S+", out[2])
+    from xpnet.estimators import TableEncoder
+
+    ensemble = Ensemble.load("net")
+    x = TableEncoder.from_network(ensemble).transform(line())
+    assert ensemble[0].notes["labels"] == []
     status, out, _ = run_command(capsys, "evaluate", "net", "--data", "line.csv", "--metrics", "mean_squared_error")
-    errors = y - net.forward(x)[:, 0]
+    errors = y - ensemble.predict(x)
     r2 = 1 - (errors**2).sum() / ((y - y.mean()) ** 2).sum()
-    assert r2 > 0.9
+    assert r2 > 0.8
     scores, squared = out[0].rsplit(": ", 1)
     assert scores == f"R2 on all 60 rows: {r2:.4f}, mean absolute error: {abs(errors).mean():.6g}, mean_squared_error"
     assert float(squared) == pytest.approx((errors**2).mean(), rel=1e-5)  # the command's is computed in float32
-    status, out, _ = run_command(capsys, "predict", "net", "line.csv", "--out", "p.csv")
+    assert re.match(
+        r"R2 on the 12 rows that training held out: \S+, mean absolute error: \S+, within 90% inter", out[1]
+    )
+    status, out, _ = run_command(capsys, "predict", "net", "line.csv", "--interval", 0.8, "--out", "p.csv")
     assert out == ["Wrote 60 predictions to p.csv"]
     lines = (folder / "p.csv").read_text().splitlines()
-    assert lines[0] == "prediction"
-    np.testing.assert_array_equal(np.float32(lines[1:]), net.forward(x)[:, 0])
+    assert lines[0] == "prediction,lower,upper"
+    table = np.array([text.split(",") for text in lines[1:]], np.float32)
+    np.testing.assert_array_equal(table, np.stack([ensemble.predict(x), *ensemble.interval(x, 0.8)], axis=1))
+    assert run_command(capsys, "predict", "net", "line.csv")[1][0] == "prediction"
 
 
 def test_a_cost_with_several_outputs_for_the_target_has_them(capsys, folder):
-    words = ["--data", "line.csv", "--target", "y", "--epochs", "2"]
+    words = ["--data", "line.csv", "--target", "y", "--members", 2, "--epochs", "1"]
     status, out, _ = run_command(capsys, "train", *words, "--cost", "gaussian", "--save", "net")
     assert status == 0
-    assert out[1].startswith("Network([2, 64, 32, 2]")
-    net, x = Network.load("net"), line()[["a", "b"]].to_numpy()
-    status, out, _ = run_command(capsys, "predict", "net", "line.csv")
-    assert out[0] == "prediction,std"
+    assert out[1].startswith("Ensemble([66, 128, 128, 2], members=2")
+    from xpnet.estimators import TableEncoder
+
+    ensemble = Ensemble.load("net")
+    x = TableEncoder.from_network(ensemble).transform(line())
+    status, out, _ = run_command(capsys, "predict", "net", "line.csv", "--interval", 0.9)
+    assert out[0] == "prediction,std,lower,upper"
     table = np.array([text.split(",") for text in out[1:]], np.float32)
-    np.testing.assert_array_equal(table, np.stack([net.predict(x), net.predict_std(x)], axis=1))
-    status, out, _ = run_command(capsys, "train", *words, "--cost", "quantile(0.1, 0.5, 0.9)", "--sizes", "2,5,3")
-    assert status == 0
-    status, _, err = run_command(capsys, "train", *words, "--cost", "quantile(0.1, 0.9)")
+    expected = np.stack([*ensemble.predict(x, return_std=True), *ensemble.interval(x)], axis=1)
+    np.testing.assert_array_equal(table, expected)
+    for members in ([], ["--members", 1]):
+        words = [*words[:4], *members, *words[6:], "--cost", "quantile(0.1, 0.5, 0.9)"]
+        assert run_command(capsys, "train", *words, "--sizes", "66,5,3", "--quiet")[0] == 0
+    status, _, err = run_command(capsys, "train", *words[:-1], "quantile(0.1, 0.9)")
     assert status == 1
     assert "the scores compare one number with each target, and --cost 'quantile(0.1, 0.9)' has none; add 0.5" in err
+
+
+def test_intervals_that_a_model_cannot_give_are_refused(capsys, model):
+    message = "--interval 0.9 is for regressions, and net predicts classes; leave it out"
+    assert message in refused(capsys, "predict", model, "pets.csv", "--interval", 0.9)
+    Network([2, 1], task="regression", seed=0).save("plain")
+    np.save("x.npy", np.ones((1, 2)))
+    message = (
+        "--interval 0.9 needs error bars, and plain has none: `xpnet train` calibrates them for tables, and --cost"
+    )
+    assert message in refused(capsys, "predict", "plain", "x.npy", "--interval", 0.9)
 
 
 def test_options_of_tables_reach_the_training(capsys, folder):
     pets().assign(id=np.arange(90), name="x").to_csv("more.csv")
     words = "--target kind --ignore id --ignore name --test-split 0 --hidden 5 --no-standardize --epochs 1 --save net"
     words += " --class-weight cat=2,dog=0.5 --metrics top_1,top_2 --log run.csv"
-    words += " --schedule constant --lr 0.01 --momentum 0 --weight-decay 0 --batch-size 30"
+    words += " --schedule constant --lr 0.01 --momentum 0 --weight-decay 0 --batch-size 30 --optimizer sgd --dropout 0"
+    words += " --members 1 --validation-split 0 --bins 0"
     status, out, _ = run_command(capsys, "train", "--data", "more.csv", *words.split(), "--ignore", "Unnamed: 0")
     assert (status, out[0]) == (0, "more.csv: 90 examples, 2 features, 3 classes")
     assert out[-1].startswith("Training accuracy: ")
@@ -243,17 +282,161 @@ def test_options_of_tables_reach_the_training(capsys, folder):
 def test_two_classes_may_have_one_output(capsys, folder):
     two = pets()[pets()["kind"] != "eel"]
     two.to_csv("two.csv", index=False)
-    words = ["--data", "two.csv", "--target", "kind", "--task", "binary", "--save", "net", "--epochs", 20]
-    out = run_command(capsys, "train", *words)[1]
-    assert out[0] == "two.csv: 60 examples, 2 features, 2 classes; 12 of them for testing"
-    assert out[1].startswith("Network([2, 64, 32, 1]")
-    assert run_command(capsys, "evaluate", "net", "--data", "two.csv")[1] == [
+    words = ["--data", "two.csv", "--target", "kind", "--task", "binary", "--save", "net", "--epochs", 10]
+    out = run_command(capsys, "train", *words, "--members", 2)[1]
+    assert out[0] == "two.csv: 60 examples, 66 inputs from 2 columns, 2 classes; 12 of them for testing"
+    assert out[1].startswith("Ensemble([66, 128, 128, 1]")
+    assert [line.split(", log")[0] for line in run_command(capsys, "evaluate", "net", "--data", "two.csv")[1]] == [
         "Accuracy on all 60 rows: 100.00% (60/60)",
         "Accuracy on the 12 rows that training held out: 100.00% (12/12)",
     ]
     out = run_command(capsys, "predict", "net", "two.csv")[1][1:]
     assert [row.split(",")[0] for row in out] == two["kind"].tolist()
     assert min(float(row.split(",")[1]) for row in out) > 0.5
+
+
+# Members
+
+
+def test_members_leave_out_groups_and_consecutive_rows_as_testing_does(folder):
+    table = visits()
+    table.to_csv("t.csv", index=False)
+    data = read_training_data("t.csv", None, "effect", test_group="patient")
+    patients = table.set_index("dose")["patient"]
+    folds = [set(patients[data.train[0][fold, 0]]) for fold in choose_folds(data, 4, 0)]
+    assert sum(map(len, folds)) == len(set.union(*folds)) == len(set(patients[data.train[0][:, 0]]))
+    data = read_training_data("t.csv", None, "effect", test_last=True, ignore=["patient"])
+    n = len(data.train[1])
+    for members, kept in ((2, 1 / 2), (4, 0)):
+        folds = choose_folds(data, members, 0)
+        assert [np.ptp(fold) + 1 - len(fold) for fold in folds] == [0] * members
+        assert n - len(np.unique(np.concatenate(folds))) == pytest.approx(kept * n, abs=2)
+
+
+def test_members_without_rows_to_leave_out_are_refused(capsys, folder):
+    write("g,a,y\n" + "".join(f"{'ppq'[k % 3]},{k},{k / 7}\n" for k in range(9)), "t.csv")
+    message = "each member leaves out a part of the rows, and t.csv has one group to train on; give --members 1 --val"
+    words = ["train", "t.csv", "--target", "y", "--test-group", "g"]
+    assert message in refused(capsys, *words)
+    assert run_command(capsys, *words, "--members", 1, "--validation-split", 0, "--epochs", 1, "--quiet")[0] == 0
+
+
+def test_options_reach_all_members(capsys, folder):
+    words = "--members 2 --hidden 5 --epochs 3 --lr 0.01 --schedule constant --optimizer adam --weight-decay 0.1"
+    words += " --batch-size 16 --class-weight cat=2 --dropout 0.2 --early-stopping 1 --seed 3 --dtype float64 --bins 4"
+    words += " --metrics top_2 --save net --log run.csv"
+    status, out, err = run_command(capsys, "train", "pets.csv", "--target", "kind", *words.split())
+    assert (status, err) == (0, "")
+    data = read_training_data("pets.csv", None, "kind", bins=4, seed=3)
+    settings = {"activation": "relu", "task": "classification", "dropout": 0.2, "standardize": True, "dtype": "float64"}
+    ensemble = Ensemble([data.n_in, 5, 3], 2, seed=3, **settings)
+    for network in ensemble:
+        network.scaling = make_scaling(data.train[0], None)
+    folds = choose_folds(data, 2, 3)
+    histories = ensemble.train(
+        data.train,
+        *(3, 16, 0.01),
+        optimizer=Adam(weight_decay=0.1),
+        rows=choose_rows(folds, 72, np.random.default_rng(3)),
+        validation_rows=folds,
+        class_weight={0: 2},
+        callbacks=[EarlyStopping(1, monitor="validation_calibrated_log_loss")],
+        metrics=["calibrated_log_loss"],
+        progress=False,
+    )
+    for mine, saved in zip(ensemble, Ensemble.load("net")):
+        np.testing.assert_array_equal(saved.w[0], mine.w[0])
+    names, *rows = (line.split(",") for line in Path("run.csv").read_text().splitlines())
+    assert {"member", "epoch", "cost", "validation_accuracy", "validation_top_2"} <= set(names)
+    assert [row[:2] for row in rows] == [[str(k), str(row["epoch"])] for k in (0, 1) for row in histories[k]]
+    assert "top_2: " in out[-1]
+
+
+def test_without_rows_for_testing_the_score_is_that_of_the_rows_left_out(capsys, folder):
+    words = ["train", "line.csv", "--target", "y", "--test-split", 0, "--members", 4, "--epochs", 2, "--quiet"]
+    (said,) = run_command(capsys, *words, "--save", "net")[1]
+    data, ensemble = read_training_data("line.csv", None, "y", bins=32, test_split=0), Ensemble.load("net")
+    x, y = data.train
+    scores = [net.measure((x[rows], y[rows])) for net, rows in zip(ensemble, choose_folds(data, 4, 0))]
+    assert sum(score["size"] for score in scores) == 60
+    r2, error = (np.mean([score[name] for score in scores]) for name in ("r2", "mean_absolute_error"))
+    assert said.startswith(f"Out-of-fold R2: {r2:.4f}, mean absolute error: {error:.6g} after ")
+    (said,) = run_command(capsys, *words[:6], "--members", 1, "--epochs", 2, "--quiet")[1]
+    assert said.startswith("Validation R2: ")
+
+
+@pytest.mark.parametrize("kinds", [3, 2])
+def test_the_log_loss_of_the_rows_left_out_is_that_of_calibrated_probabilities(capsys, folder, kinds):
+    table = pets().assign(weight=np.random.default_rng(0).normal(size=90))[
+        lambda table: table["kind"] < PETS[kinds - 1] + "z"
+    ]
+    table.drop(columns="length").to_csv("t.csv", index=False)
+    words = ["train", "t.csv", "--target", "kind", "--test-split", 0, "--members", 4, "--epochs", 9, "--quiet"]
+    words += ["--task", "binary"] if kinds == 2 else []
+    (said,) = run_command(capsys, *words, "--save", "net")[1]
+    data, ensemble = read_training_data("t.csv", None, "kind", bins=32, test_split=0), Ensemble.load("net")
+    x, y = data.train
+    losses = []
+    for net, rows in zip(ensemble, choose_folds(data, 4, 0)):
+        outputs = net.forward(x[rows]).astype(float)
+        p = (np.concatenate([1 - outputs, outputs], axis=1) if kinds == 2 else outputs) ** (1 / ensemble.temperature)
+        losses.extend(-np.log(p / p.sum(axis=1, keepdims=True))[np.arange(len(rows)), y[rows]])
+    assert len(losses) == 30 * kinds
+    assert abs(ensemble.temperature - 1) > 0.05
+    assert f", log loss: {np.mean(losses):.4f} after" in said
+
+
+def test_interrupted_members_are_saved_and_resumed(capsys, monkeypatch, folder):
+    words = ["train", "line.csv", "--target", "y", "--members", 2, "--epochs", 4, "--hidden", 5]
+    assert run_command(capsys, *words, "--save", "whole")[0] == 0
+    words += ["--save", "net", "--checkpoint", "run", "--log", "run.csv"]
+    with monkeypatch.context() as patch:
+        interrupt(patch, 3)
+        status, _, err = run_command(capsys, *words)
+    said = "interrupted in epoch 3 of 4; the networks so far are saved to net, without calibration; --resume continues"
+    assert (status, err) == (130, f"xpnet: {said} the training in run\n")
+    assert Ensemble.load("net").calibration is None
+    assert Path("run.csv").read_text().startswith("member,epoch,cost,")
+    assert run_command(capsys, *words, "--resume")[0] == 0
+    whole, resumed = map(Ensemble.load, ("whole", "net"))
+    np.testing.assert_array_equal(resumed[1].w[0], whole[1].w[0])
+    np.testing.assert_array_equal(resumed.calibration, whole.calibration)
+    assert len(Path("run.csv").read_text().splitlines()) == 1 + 2 * 4
+
+
+def test_info_describes_the_ensemble(capsys, folder):
+    words = ["train", "pets.csv", "--target", "kind", "--members", 2, "--epochs", 1, "--save", "net", "--quiet"]
+    (score,) = run_command(capsys, *words)[1]
+    ensemble, out = Ensemble.load("net"), run_command(capsys, "info", "net")[1]
+    assert out[0] == f"net: {ensemble}"
+    assert out[1:7] == [
+        score.split(" after")[0],
+        "Held out for testing: 18 of 90 rows, at random (test split 0.2, seed 0)",
+        "Members: 2, each of which left out one of 4 folds",
+        f"Calibrated: probabilities at the temperature {ensemble.temperature:.3g}",
+        "Target: 'kind', classes 'cat', 'dog', 'eel'",
+        "Inputs: 66, from 2 columns",
+    ]
+    assert out[7].startswith("  'weight'  number, in 32 bins; missing values become ")
+    assert out[9].startswith("Member 0: Trained for 1 epoch on pets.csv, training cost ")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "--hidden= --members 2",
+        "--sizes 66,1 --members 2",
+        "--optimizer lm --hidden 2 --dtype float64 --bins 0",
+        "--optimizer sgd --members 2",
+        "--standardize --members 2",
+        "--cost huber --members 2",
+    ],
+)
+def test_other_settings_leave_the_rest_of_the_recipe(capsys, folder, options):
+    words = ["train", "line.csv", "--target", "y", "--epochs", 20, "--quiet", *options.split()]
+    status, (said,), err = run_command(capsys, *words)
+    assert (status, err) == (0, "")
+    assert re.match(r"Test R2: [01]\.\d{4}, .* within 90% intervals: ", said)
 
 
 # Reading
@@ -343,6 +526,7 @@ def test_whole_groups_are_held_out(capsys, folder):
     words = ["train", "t.csv", "--target", "effect", "--test-group", "patient", "--epochs", 1, "--save", "net"]
     status, out, err = run_command(capsys, *words, "--validation-split", 0.3)
     assert (status, err) == (0, "")
+    assert out.pop(2) == "One network instead of an ensemble, because --validation-split is for one"
     parts = {}
     for shuffled in (table, table.sample(frac=1, random_state=0)):
         shuffled.to_csv("t.csv", index=False)
@@ -360,7 +544,7 @@ def test_whole_groups_are_held_out(capsys, folder):
     assert out[1] == "Columns: 1 number; left out 'patient' (its groups are held out as a whole)"
     net = Network.load("net")
     assert len(net.history["validation_cost"]) == 1
-    assert net.feature_names == ("dose",)
+    assert "patient" not in "".join(net.feature_names)
 
     # The saved file knows which rows were held out, if a table has the same rows, in whatever order
     tested = f"R2 on the {n_test} rows that training held out: {out[-1].split(': ', 1)[1].split(' after')[0]}"
@@ -439,7 +623,7 @@ def test_groups_that_cannot_be_held_out_are_refused(capsys, folder):
         (
             "aabb",
             "--validation-split 0.5 holds out whole groups, but t.csv has only one group of 'g' that is not for "
-            "testing; give another column as --test-group, or leave --validation-split 0.5 out",
+            "testing; give another column as --test-group, or --validation-split 0",
         ),
     ):
         write("g,a,y\n" + "".join(f"{cell.strip()},{k},{k / 7}\n" for k, cell in enumerate(cells)), "t.csv")
@@ -477,11 +661,11 @@ def test_groups_that_cannot_be_held_out_are_refused(capsys, folder):
         ("--target weight --ignore kind --task classification", "holds 90 different values in 90 rows, such as '-"),
         (
             "--target kind --sizes 2,9,4",
-            "--sizes 2,9,4 does not fit pets.csv, which has 2 features and 3 classes; give --sizes 2,9,3, "
-            "or leave it out",
+            "--sizes 2,9,4 does not fit pets.csv, which has 66 inputs from 2 columns and 3 classes; give --sizes "
+            "66,9,3, or leave it out",
         ),
         (
-            "--target kind --sizes 784,3",
+            "--target kind --sizes 784,3 --bins 0",
             "--sizes 784,3 does not fit pets.csv, which has 2 features and 3 classes; give --sizes 2,3",
         ),
         (
@@ -500,11 +684,21 @@ def test_groups_that_cannot_be_held_out_are_refused(capsys, folder):
         ("--target kind --test-last --test-split 0", "--test-last needs rows to hold out; give --test-split above 0"),
         (
             "--target weight --test-group kind --validation-split 1",
-            "--validation-split 1.0 must be above 0 and below 1",
+            "--validation-split 1.0 must be in [0, 1); 0 holds nothing out",
         ),
         (
             "--target kind --test-last --validation-split 0.999",
             "--validation-split 0.999 leaves none of the 72 rows of",
+        ),
+        ("--target kind --members 0", "--members 0 must be a whole number of at least 1"),
+        (
+            "--target kind --members 3 --validation-split 0.2",
+            "--validation-split is for one network, and --members 3 makes several; leave one of them out",
+        ),
+        ("--target kind --members 2 --optimizer lm", "--optimizer lm is for one network, and --members 2 makes"),
+        (
+            "--target kind --members 1 --validation-split 0 --early-stopping 3",
+            "--early-stopping 3 needs --validation-split, as in 0.1",
         ),
         ("--target kind --test-split 0.999", "--test-split 0.999 leaves none of the 90 rows of pets.csv to train on"),
     ],
@@ -727,15 +921,17 @@ def penguins(n=120, seed=0):
     return frame
 
 
+@pytest.mark.filterwarnings("ignore:the network is calibrated, and what is exported is not")
 def test_a_real_table_is_learnt_end_to_end(capsys, folder, monkeypatch):
     from io import BytesIO, TextIOWrapper
 
     penguins().to_csv("p.csv", index=False)
-    words = ["train", "p.csv", "--target", "mass", "--ignore", "id", "--epochs", 20, "--save", "net"]
-    status, out, err = run_command(capsys, *words)
+    words = ["train", "p.csv", "--target", "mass", "--ignore", "id", "--bins", 0, "--epochs", 30, "--save", "net"]
+    status, out, err = run_command(capsys, *words, "--members", 1)
     assert (status, err) == (0, "")
     assert out[:4] == [
-        "p.csv: 118 examples, 12 inputs from 4 columns, a target from 3260 to 5782; 24 of them for testing",
+        "p.csv: 118 examples, 12 inputs from 4 columns, a target from 3260 to 5782; 24 of them for testing "
+        "and 19 for validation",
         "Rows: 2 of 120 rows have no 'mass' and are left out",
         "Columns: 1 number; categories 'species' (2), 'sex' (3); dates 'seen'; left out 'planet' (always 'Earth')",
         "Missing values become the median, marked, in 'bill' (16); a value of their own in 'sex' (7)",
@@ -760,10 +956,11 @@ def test_a_real_table_is_learnt_end_to_end(capsys, folder, monkeypatch):
     x = TableEncoder.from_network(net).transform(penguins())
     np.testing.assert_array_equal(np.float32(predictions[1][1:]), net.predict(x).astype(np.float32))
     status, out, _ = run_command(capsys, "info", "net")
-    assert (status, out[1][:21]) == (0, "Trained for 20 epochs")
+    assert (status, out[1][:12]) == (0, "Trained for ")
     assert out[2].startswith("Test R2: ")
     assert out[3:] == [
         "Held out for testing: 24 of 118 rows, at random (test split 0.2, seed 0)",
+        "Calibrated: error bars, by the errors of 19 predictions",
         "Target: 'mass', a number",
         "Inputs: 12, from 4 columns",
         "  'species'  category: 'Adelie', 'Gentoo'",
@@ -787,7 +984,7 @@ def test_a_column_that_numbers_the_rows_is_named_with_its_remedy(capsys, folder)
     others |= {"twice": np.minimum(np.arange(n), n - 2), "gap": np.where(np.arange(n) == 3, np.nan, np.arange(n))}
     table = penguins(n).drop(columns="id").assign(**ids, **others, name=[f"bird {k}" for k in range(n)])
     table.to_csv("p.csv", index=False)
-    words = ["train", "p.csv", "--target", "species", "--epochs", 0]
+    words = ["train", "p.csv", "--target", "species", "--epochs", 0, "--bins", 0]
     status, out, err = run_command(capsys, *words)
     assert (status, err) == (0, "")
     assert "'name' (another value in every row)" in out[1]
@@ -796,7 +993,7 @@ def test_a_column_that_numbers_the_rows_is_named_with_its_remedy(capsys, folder)
         "about new rows, add --ignore order --ignore 'some left' --ignore patientId"
     )
     out = run_command(capsys, *words, "--ignore", "order,some left,patientId")[1]
-    assert out[3].startswith("Network(")
+    assert out[3].startswith("Ensemble(")
 
 
 @pytest.mark.parametrize(
@@ -807,9 +1004,11 @@ def test_a_column_that_numbers_the_rows_is_named_with_its_remedy(capsys, folder)
         ("--target mass --cost gaussian", "prediction,std"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:the network is calibrated, and what is exported is not")
 def test_every_task_takes_such_a_table(capsys, folder, options, header):
     penguins().to_csv("p.csv", index=False)
-    status, _, err = run_command(capsys, "train", "p.csv", *options.split(), "--epochs", 2, "--save", "net")
+    words = [*options.split(), "--members", 2, "--epochs", 1]
+    status, _, err = run_command(capsys, "train", "p.csv", *words, "--save", "net")
     assert (status, err) == (0, "")
     for command in (["evaluate", "net", "p.csv"], ["show", "net", "-o", "page.html"]):
         assert run_command(capsys, *command)[0] == 0
@@ -927,7 +1126,7 @@ def test_words_for_the_time_are_no_dates():
 )
 def test_a_table_that_can_be_read_in_two_ways_is_refused(capsys, folder, text, message):
     write(text)
-    words = ["train", "table.csv", "--target", "y", "--test-split", 0, "--task", "classification"]
+    words = ["train", "table.csv", "--target", "y", "--test-split", 0, "--task", "classification", "--bins", 0]
     assert message in refused(capsys, *words)
 
 
@@ -1061,9 +1260,9 @@ def test_files_are_read_with_the_decimal_mark_of_training(capsys, folder, monkey
     assert len(whole) > 20
     write("\n".join(["price;y", *rows]), "t.csv")
     write("\n".join(["price;y", *(rows[k] for k in whole)]), "new.csv")
-    words = ["train", "t.csv", "--target", "y", "--task", "regression", "--save", "net", "--epochs", 30]
+    words = ["train", "t.csv", "--target", "y", "--task", "regression", "--save", "net", "--members", 2, "--epochs", 20]
     assert run_command(capsys, *words)[0] == 0
-    assert Network.load("net").notes["decimal"] == ","
+    assert Ensemble.load("net")[1].notes["decimal"] == ","
     predictions = run_command(capsys, "predict", "net", "t.csv")[1][1:]
     status, out, err = run_command(capsys, "predict", "net", "new.csv")
     assert (status, err) == (0, "")
@@ -1085,7 +1284,9 @@ def test_the_target_alone_may_show_the_decimal_mark(capsys, folder):
     write(
         "\n".join(["k;y", *(f"{'uv'[k % 2]};{k % 2 + 1}.{k % 7}00{',5' * (k % 3 == 0)}" for k in range(60))]), "t.csv"
     )
-    assert run_command(capsys, "train", "t.csv", "--target", "y", "--epochs", 0, "--save", "net")[0] == 0
+    assert (
+        run_command(capsys, "train", "t.csv", "--target", "y", "--epochs", 0, "--members", 1, "--save", "net")[0] == 0
+    )
     write("k;y\nu;1.500\nv;2.250\n", "new.csv")
     net = Network.load("net")
     columns = Columns.of(net.feature_names, net.notes, 0)
@@ -1137,6 +1338,7 @@ def test_values_that_training_did_not_know(capsys, folder):
     frame = penguins().assign(code=[f"{k:02}" for k in np.arange(120) % 6], rare=["a", "b", "c", *["d"] * 117])
     frame.to_csv("p.csv", index=False)
     words = ["train", "p.csv", "--target", "mass", "--ignore", "id,seen", "--ignore", "planet", "--save", "net"]
+    words += ["--members", 1, "--bins", 0]
     _, out, _ = run_command(capsys, *words, "--categories", "code", "--epochs", 1)
     assert "categories 'species' (2), 'sex' (3), 'code' (6), 'rare' (2)" in "".join(out)
     net = Network.load("net")
@@ -1231,12 +1433,13 @@ def test_a_file_with_columns_that_do_not_fit_is_refused(capsys, originals, folde
 def test_save_replaces_networks_of_the_same_data_and_target(capsys, folder):
     words = ["train", "--epochs", 1, "--quiet", "--save", "net"]
     assert run_command(capsys, *words, "pets.csv", "--target", "kind")[0] == 0
-    assert run_command(capsys, *words, "./pets.csv", "--target", "kind", "--hidden", 5)[0] == 0
-    assert Network.load("net").sizes == [2, 5, 3]
+    assert len(Ensemble.load("net")) == 8
+    assert run_command(capsys, *words, "./pets.csv", "--target", "kind", "--hidden", 5, "--members", 1)[0] == 0
+    assert Network.load("net").sizes == [66, 5, 3]
     message = "--save net holds another network, trained on pets.csv to predict 'kind'; give --force to replace it"
     assert message in refused(capsys, *words, "line.csv", "--target", "y")
     assert message in refused(capsys, *words, "pets.csv", "--target", "weight")
-    assert Network.load("net").sizes == [2, 5, 3]
+    assert Network.load("net").sizes == [66, 5, 3]
     assert run_command(capsys, *words, "line.csv", "--target", "y", "--force")[0] == 0
     for name, y in (("x", np.eye(20, 3)), ("y", np.arange(20) % 2), ("z", np.arange(20) % 4)):
         np.save(name, y)
@@ -1262,24 +1465,30 @@ def test_save_compares_the_network_with_the_one_that_it_replaces(capsys, folder)
     """On the rows that the new one is tested on, and for as long as the data have what the earlier one needs."""
 
     def train(*options):
-        status, out, err = run_command(capsys, "train", "pets.csv", "--target", "kind", "--save", "net", *options)
+        words = ["train", "pets.csv", "--target", "kind", "--save", "net", "--epochs", 1, "--bins", 0]
+        status, out, err = run_command(capsys, *words, *options)
         assert (status, err) == (0, "")
-        return out[-2], out[-1].removeprefix("Test ").split(" after")[0]
+        return next(line for line in out if line.startswith("Saved")), out[-1].split(" after")[0]
 
-    saved, first = train("--epochs", 1)
+    def without_heading(score):
+        return score.removeprefix("Test ")
+
+    saved, first = train("--members", 1)
     assert saved == "Saved to net"
-    saved, second = train("--epochs", 1, "--hidden", 5, "--ignore", "weight")
-    assert saved == f"Saved to net, in place of a network with {first} on these test rows; now it is {second}"
-    saved, third = train("--epochs", 30, "--seed", 1)
-    pattern = "a network with accuracy: .* on these test rows, some of which it may have been trained on; now it is "
-    assert re.fullmatch(f"Saved to net, in place of {pattern}{re.escape(third)}", saved)
+    saved, second = train("--members", 2, "--hidden", 5, "--ignore", "weight")
+    expected = f"a network with {without_heading(first)} on these test rows; now it is {without_heading(second)}"
+    assert saved == f"Saved to net, in place of {expected}"
+    saved, third = train("--members", 2, "--seed", 1)
+    pattern = "an ensemble with accuracy: .* on these test rows, some of which it may have been trained on; now it is "
+    assert re.fullmatch(f"Saved to net, in place of {pattern}{re.escape(without_heading(third))}", saved)
+    saved, fourth = train("--members", 2, "--test-split", 0)
+    assert saved.startswith(f'Saved to net, in place of an ensemble: "{third}"; now it is accuracy: ')
     pets().drop(columns="weight").to_csv("pets.csv", index=False)
-    saved, last = train("--epochs", 1)
-    expected = f"a network that cannot be evaluated on these test rows; test accuracy: 1; now it is {last}"
-    assert (third, saved) == ("accuracy: 100.00% (18/18)", f"Saved to net, in place of {expected}")
+    saved, last = train("--members", 1)
+    expected = f'an ensemble that cannot be evaluated on these test rows: "{fourth}"; now it is {without_heading(last)}'
+    assert saved == f"Saved to net, in place of {expected}"
     write("mine", "net")
-    saved, _ = train("--epochs", 1, "--force")
-    assert saved == "Saved to net, in place of something other than a network"
+    assert train("--force")[0] == "Saved to net, in place of something other than a network"
     digits = ["train", "--hidden", 5, "--epochs", 1, "--save", "digits"]
     score = run_command(capsys, *digits)[1][-1].removeprefix("Test ").split(" after")[0]
     saved = run_command(capsys, *digits, "--seed", 1)[1][-2]
@@ -1487,11 +1696,11 @@ def test_columns_of_a_file_that_no_table_gives_are_refused(column, message):
 
 def test_a_network_is_trained_on_bins(capsys, folder):
     penguins().to_csv("p.csv", index=False)
-    words = ["train", "p.csv", "--target", "mass", "--ignore", "id", "--bins", 8, "--epochs", 20, "--save", "net"]
-    status, out, err = run_command(capsys, *words)
+    words = ["train", "p.csv", "--target", "mass", "--ignore", "id", "--bins", 8, "--epochs", 2, "--save", "net"]
+    status, out, err = run_command(capsys, *words, "--members", 2)
     assert (status, err) == (0, "")
     assert out[0].startswith("p.csv: 118 examples, 27 inputs from 4 columns")
-    net = Network.load("net")
+    net = Ensemble.load("net")
     predicted = np.float32(run_command(capsys, "predict", "net", "p.csv")[1][1:])
     from xpnet.estimators import TableEncoder
 
@@ -1569,7 +1778,7 @@ def test_the_encoder_of_a_network_without_columns(monkeypatch):
 
     with pytest.raises(ValueError, match="net has no columns in its notes; xpnet train writes them"):
         TableEncoder.from_network(Network([2, 1]))
-    with pytest.raises(TypeError, match="net is of type int; give a Network"):
+    with pytest.raises(TypeError, match="net is of type int; give a Network or an Ensemble"):
         TableEncoder.from_network(1)
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ImportError, match=r"TableEncoder needs pandas .* pip install -e '\.\[tables\]'"):
@@ -1589,5 +1798,11 @@ def test_the_encoder_passes_the_checks_of_scikit_learn(bins):
 def test_the_page_shows_what_the_command_prints(capsys, folder):
     page = (Path(__file__).parents[1] / "docs" / "use" / "tables.md").read_text(encoding="utf-8")
     exec(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1], {})
-    _, out, _ = run_command(capsys, "train", "penguins.csv", "--target", "body_mass_g", "--epochs", 0)
-    assert re.search(r"```text\n(.*?)\n```", page, re.DOTALL)[1].splitlines() == out[:4]
+    words = ["train", "penguins.csv", "--target", "body_mass_g", "--save", "penguins.xpnet"]
+    _, out, _ = run_command(capsys, *words, "--epochs", 1)
+    training, reading = (block.splitlines() for block in re.findall(r"```text\n(.*?)\n```", page, re.DOTALL))
+    assert reading == out[:4]
+    without_numbers = [re.sub(r"-?\d+\.?\d*", "0", " ".join(line.split())) for line in (training[0], *training[-3:])]
+    assert [re.sub(r"-?\d+\.?\d*", "0", " ".join(line.split())) for line in out[5:]] == [
+        line for line in without_numbers if not line.startswith("Each")
+    ]

@@ -333,7 +333,7 @@ class Ensemble:
             process may use, or one if the products of a single network are large enough for several threads.
         progress
             Whether to show a bar on standard error, and a line per epoch on standard output if anything is evaluated:
-            for each quantity the mean over the members, and its range in brackets.
+            the means over the members that are still training, of metrics, or of the costs if there are none.
 
         Returns
         -------

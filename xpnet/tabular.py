@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xpnet.core.activations import softmax
 from xpnet.core.optimizers.adam import AdamW
 from xpnet.core.optimizers.sgd import SGD
 from xpnet.core.scaling import Scaling
 from xpnet.core.schedules import Cosine
+from xpnet.core.temperature import find_logits, output_of
 from xpnet.ensemble import Ensemble
 from xpnet.inspection.novelty import LEAST_ROWS
 from xpnet.inspection.predict import predict
@@ -34,6 +34,7 @@ FEWEST_FOLDS = 4  # so that a few members leave out no more than a quarter of th
 LONE_FOLDS = 5  # of a single member
 BATCH_SIZES = {1_500: 32, 3_000: 64, 12_000: 128}  # below these numbers of rows
 LARGEST_BATCH_SIZE = 256
+MOST_EXAMPLES, FEWEST_EPOCHS = 5_000_000, 10  # a member trains on no more, with this number of epochs at least
 HIDDEN = {10_000: (128, 128)}  # units of the hidden layers, below these numbers of rows
 WIDEST_HIDDEN = (256, 256)
 WARMUP = 0.1  # the fraction of all steps in which the learning rate rises
@@ -77,6 +78,16 @@ class Recipe:
         if self.hidden is not None:
             return self.hidden
         return next((sizes for rows, sizes in HIDDEN.items() if n < rows), WIDEST_HIDDEN)
+
+    def choose_epochs(self, n: int) -> int:
+        """Choose the most epochs for n rows: fewer for many, so that the training ends in minutes.
+
+        Examples
+        --------
+        >>> [Recipe().choose_epochs(n) for n in (1_000, 100_000, 250_000, 1_000_000)]
+        [50, 50, 20, 10]
+        """
+        return min(self.epochs, max(MOST_EXAMPLES // n, FEWEST_EPOCHS))
 
     def choose_batch_size(self, n: int) -> int:
         """Choose the number of examples in a minibatch for n rows."""
@@ -279,10 +290,10 @@ def predict_out_of_fold(ensemble: Ensemble, x: np.ndarray, folds: Sequence[np.nd
     """
     views = ensemble._views
     total, members = np.zeros((len(x), views[0].model.n_targets)), np.zeros((len(x), 1))
-    has_classes = views[0].model.task != "regression"
+    task = views[0].model.task
     for view, fold in zip(views, folds):
         outputs = view.backend.to_numpy(predict(view.calibrated, x[fold]))
-        total[fold] += np.log(np.maximum(outputs, np.finfo(outputs.dtype).tiny)) if has_classes else outputs
+        total[fold] += outputs if task == "regression" else find_logits(outputs, task, np)
         members[fold] += 1
     mean = np.divide(total, members, out=np.full_like(total, np.nan), where=members > 0)
-    return softmax.value(mean, np) if has_classes else mean  # the geometric mean, as the ensemble predicts it
+    return mean if task == "regression" else output_of(task).value(mean, np)  # combined as by the ensemble

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import Any
 
-from xpnet.cli.commands import speaks
 from xpnet.cli.options import Parser, check_paths, make_parser, writes_files
+from xpnet.cli.printing import speaks
 from xpnet.wording.checks import printable
 
 

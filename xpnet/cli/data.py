@@ -134,7 +134,7 @@ def read_training_data(
         For a table: the column to predict, columns to leave out, columns whose values are categories though they are
         numbers or dates, and the column whose groups are held out as a whole. For a .npy file: the file of its targets.
     bins
-        For a table: the largest number of bins of a column of numbers; by default, they stay as they are.
+        For a table: the largest number of bins of a column of numbers; 0: they stay as they are.
     test_split, test_last
         For a table or a .npy file: the fraction of its rows to test on, and whether these are the last ones.
     validation_split
@@ -209,7 +209,7 @@ def prepare_table(
     ]
     _warn_of_missing_classes(targets, division, table.name)
     n_out = len(targets.labels) if task == "classification" else 1
-    train, validation, test = divide_examples(x[targets.rows], targets.y, division)
+    train, validation, test = divide_examples(x, targets.y, division, np.flatnonzero(targets.rows))
     return Data(table.name, train, test, task, n_out, columns, tuple(preparation), validation, division)
 
 
@@ -226,19 +226,35 @@ def prepare_npy(
     return Data(name, train, test, task, n_out, validation=validation, division=division)
 
 
-def divide_examples(x: Any, y: np.ndarray, division: Division) -> tuple[Split, Split | None, Split | None]:
-    """Return the examples to train on, to validate on and to test on; None where there are none."""
-    if division.train.all():
-        return (x, y), None, None
+def divide_examples(
+    x: Any, y: np.ndarray, division: Division, index: np.ndarray | None = None
+) -> tuple[Split, Split | None, Split | None]:
+    """Return the examples to train on, to validate on and to test on; None where there are none.
+
+    `index` are the rows of x that have targets, where others have none.
+    """
     validation, test = (
-        choose_examples(x, y, rows) if rows.any() else None for rows in (division.validation, division.test)
+        choose_examples(x, y, rows, index) if rows.any() else None for rows in (division.validation, division.test)
     )
-    return choose_examples(x, y, division.train), validation, test
+    return choose_examples(x, y, division.train, index), validation, test
 
 
-def choose_examples(x: Any, y: np.ndarray, rows: np.ndarray) -> Split:
-    """Return some of the examples; large inputs stay where they are."""
-    return (HostRows(x).take(np.flatnonzero(rows)) if stays_outside(x) else x[rows]), y[rows]
+def choose_examples(x: Any, y: np.ndarray, rows: np.ndarray, index: np.ndarray | None = None) -> Split:
+    """Return some of the examples; large inputs stay where they are.
+
+    Parameters
+    ----------
+    x, y
+        Inputs and targets.
+    rows
+        Which examples, (n,) of bool.
+    index
+        The row of x of each target; unless given, those of the targets.
+    """
+    if len(x) == len(y) and rows.all():
+        return x, y
+    index = np.flatnonzero(rows) if index is None else index[rows]
+    return (HostRows(x).take(index) if stays_outside(x) else x[index]), y[rows]
 
 
 def _warn_of_missing_classes(targets: Targets, division: Division, name: str) -> None:

@@ -43,8 +43,6 @@ class HoldOut(NamedTuple):
     ) -> Division:
         """Divide examples into those to train on, to test on, and to validate on.
 
-        Rows to validate on are chosen only as whole groups, or from the end; `train` chooses them at random.
-
         Parameters
         ----------
         y
@@ -58,8 +56,7 @@ class HoldOut(NamedTuple):
         """
         test = self.choose("test_split", self.test_split, y, name, groups)
         validation = np.zeros(len(y), bool)
-        if validation_split is not None and (self.last or groups is not None):
-            in_range("validation_split", validation_split, 0, 1, "leave it out to hold nothing out", includes_low=False)
+        if validation_split is not None:
             rest = ~test
             rest_of_groups = None if groups is None else groups[rest]
             validation[rest] = self.choose("validation_split", validation_split, y[rest], name, rest_of_groups)
@@ -93,7 +90,7 @@ class HoldOut(NamedTuple):
         if len(np.unique(groups)) == 1:
             rest, leave_out = "", ""
             if argument != "test_split":
-                rest, leave_out = " that is not for testing", f", or leave {option} out"
+                rest, leave_out = " that is not for testing", ", or --validation-split 0"
             raise ValueError(
                 f"{option} holds out whole groups, but {name} has only one group of {self.group!r}{rest}; give another "
                 f"column as --test-group{leave_out}"

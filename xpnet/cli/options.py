@@ -13,9 +13,6 @@ from typing import Any, NoReturn
 from xpnet.backends.choose import BACKENDS
 from xpnet.checkpoint.files import is_same_file
 from xpnet.cli.commands import (
-    CLASSES,
-    MOMENTUM,
-    SCHEDULE,
     run_backends,
     run_bench,
     run_break,
@@ -24,15 +21,17 @@ from xpnet.cli.commands import (
     run_info,
     run_predict,
     run_show,
-    run_train,
 )
 from xpnet.cli.data import FILES, SETS
 from xpnet.cli.holdout import TEST_SPLIT
+from xpnet.cli.recipes import CLASSES, MOMENTUM, TABLES
+from xpnet.cli.training import run_train
 from xpnet.core.arguments import DTYPES, TASKS
 from xpnet.core.initializers import INITIALIZERS
 from xpnet.core.schedules import SCHEDULES
 from xpnet.export.lessons import LESSONS
 from xpnet.learn.mutations import MISTAKES
+from xpnet.tabular import BINS
 from xpnet.training.checkpointing import parse_every
 from xpnet.wording.checks import printable
 from xpnet.wording.hints import find_nearest
@@ -186,7 +185,8 @@ def _add_data(data: Any) -> None:
         "--bins",
         type=int,
         metavar="N",
-        help="scale each number, and encode it in N bins, as in 32, so that sharp steps are learnt (0: neither)",
+        help=f"scale each number of a table, and encode it in N bins, so that sharp steps are learnt; 0: neither "
+        f"({BINS})",
     )
     _add_held_out(data)
     data.add_argument(
@@ -214,11 +214,22 @@ def _add_held_out(data: Any) -> None:
         "--test-last", action="store_true", help="test on the last rows of a table or .npy file, and not on random ones"
     )
     data.add_argument(
-        "--validation-split", type=float, metavar="FRACTION", help="fraction of the training data to validate on (0)"
+        "--validation-split",
+        type=float,
+        metavar="FRACTION",
+        help="fraction of the training data that one network is validated on (0; 0.2 for a table)",
     )
 
 
 def _add_network(network: Any) -> None:
+    network.add_argument(
+        "--members",
+        type=int,
+        metavar="N",
+        help="networks to train, whose mean predicts; each leaves out another part of the rows and validates on it "
+        f"({TABLES.members} for a table; 1 for other data, and with --validation-split, --distributed, --blas-threads "
+        "or --optimizer lm, which are for one network)",
+    )
     layers = network.add_mutually_exclusive_group()
     layers.add_argument("--sizes", type=_parse_sizes, help="units of each layer, as in 784,30,10 (depends on data)")
     layers.add_argument(
@@ -244,7 +255,8 @@ def _add_network(network: Any) -> None:
     network.add_argument(
         "--standardize",
         action=argparse.BooleanOptionalAction,
-        help="scale each input to mean 0 and standard deviation 1 (on for tables)",
+        help="scale each input to mean 0 and standard deviation 1 (on for tables, whose inputs in bins are only "
+        "centred)",
     )
 
 
@@ -253,7 +265,10 @@ def _add_training(training: Any) -> None:
     training.add_argument("--batch-size", type=int, metavar="N", help="examples in a minibatch (depends on data)")
     _add_optimizer(training)
     training.add_argument(
-        "--early-stopping", type=int, metavar="N", help="stop after N epochs without a lower validation cost (never)"
+        "--early-stopping",
+        type=int,
+        metavar="N",
+        help=f"stop after N epochs that are not better on the rows left out ({TABLES.patience} for a table, or never)",
     )
     training.add_argument("--seed", type=int, metavar="N", default=0, help="seed of all random numbers (%(default)s)")
     training.add_argument(
@@ -278,7 +293,7 @@ def _add_training(training: Any) -> None:
 
 def _add_optimizer(training: Any) -> None:
     training.add_argument(
-        "--optimizer", choices=CLASSES, metavar="NAME", default="sgd", help=f"{', '.join(CLASSES)} (%(default)s)"
+        "--optimizer", choices=CLASSES, metavar="NAME", help=f"{', '.join(CLASSES)} (adamw for a table, or sgd)"
     )
     training.add_argument(
         "--lr", type=float, metavar="RATE", help="largest learning rate (depends on data and optimizer)"
@@ -287,7 +302,7 @@ def _add_optimizer(training: Any) -> None:
         "--schedule",
         choices=SCHEDULES,
         metavar="NAME",
-        help=f"schedule of the learning rate: {', '.join(SCHEDULES)} ({SCHEDULE})",
+        help=f"schedule of the learning rate: {', '.join(SCHEDULES)} (cosine for a table, or one-cycle)",
     )
     training.add_argument(
         "--momentum", type=float, metavar="NUMBER", help=f"momentum of SGD; 0 turns it off ({MOMENTUM})"
@@ -347,6 +362,12 @@ def _add_predict(commands: Any) -> None:
         default=[],
         metavar="COLUMNS",
         help="columns of the table to write before the predictions, as in id,name; can be repeated",
+    )
+    predict.add_argument(
+        "--interval",
+        type=float,
+        metavar="LEVEL",
+        help="write the bounds of the interval that holds the target with this probability too, as in 0.9",
     )
     predict.add_argument("-o", "--out", type=Path, metavar="FILE", help="where to write (standard output)")
     _add_place(predict)

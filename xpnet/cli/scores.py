@@ -2,22 +2,25 @@
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+import numpy as np
 
 from xpnet.checkpoint.file import explain_errors
 from xpnet.cli.data import Data, NewData, Split, choose_examples, read_test_data
+from xpnet.cli.files import Model, networks_of
 from xpnet.cli.holdout import NAME, Note, read_note
 from xpnet.cli.tables import Columns
-from xpnet.data.sources import make_source
+from xpnet.ensemble import Ensemble
 from xpnet.network import Network
-from xpnet.training.evaluate import measure
-from xpnet.training.metrics import Metric, accuracy, correct, mean_absolute_error, r2
+from xpnet.tabular import predict_out_of_fold
+from xpnet.training.metrics import Metric, accuracy, correct, log_loss, mean_absolute_error, r2
 from xpnet.wording.errors import unless_stopped
 
 SAME = 1e-4  # relative difference of costs that two backends may have on the same examples
-RECORDED = ("test_r2", "test_accuracy", "test_cost")  # in a history
+LEVEL = 0.9  # of intervals that are judged
 
 
 class Scores(NamedTuple):
@@ -36,30 +39,81 @@ class Scores(NamedTuple):
         return text[0].upper() + text[1:]
 
 
-def score(net: Network, data: Any, extra: Sequence[Metric] = ()) -> Scores:
-    """Compute a network's scores on data: its accuracy, or R2 and mean absolute error, and extra metrics."""
-    basic = (r2, mean_absolute_error) if net.task == "regression" else (accuracy, correct)
-    extra = [metric for metric in extra if metric not in basic]
-    scores = measure(net.view, make_source(data, "data", net.view.reader), [*basic, *extra])
-    if net.task == "regression":
+def score(model: Model, data: Split, extra: Sequence[Metric] = (), *, intervals: bool = True) -> Scores:
+    """Compute scores of a network or an ensemble on data.
+
+    They are its accuracy, or R2 and mean absolute error; of calibrated ones also the log loss, or how many targets
+    their intervals hold, if `intervals` are to be judged; and extra metrics.
+    """
+    metrics = choose_metrics(model, extra)
+    scores = model.measure(data, metrics=metrics)
+    if intervals and model.calibration is not None and not networks_of(model)[0].view.model.cost.levels:
+        rows = model.coverage(data, [LEVEL]).rows
+        scores["coverage"] = sum(row["measured"] for row in rows) / len(rows)
+    return format_scores(scores, metrics)
+
+
+def score_folds(ensemble: Ensemble, data: Split, folds: Sequence[np.ndarray], extra: Sequence[Metric] = ()) -> Scores:
+    """Compute the mean scores of the members, each on the rows that it has not learnt from, as in `score`."""
+    metrics, parts = choose_metrics(ensemble, extra), []
+    for network, fold in zip(ensemble, folds):
+        rows = np.zeros(len(data[1]), bool)
+        rows[fold] = True
+        parts.append(network.measure(choose_examples(*data, rows), metrics=metrics))
+    sizes = [part["size"] for part in parts]
+    scores = {name: np.average([part[name] for part in parts], weights=sizes) for name in parts[0]}
+    scores |= {name: sum(part[name] for part in parts) for name in ("size", "correct") if name in parts[0]}
+    if log_loss in metrics:  # the calibration is that of the ensemble
+        scores["log_loss"] = measure_log_loss(ensemble, data, folds)
+    return format_scores(scores, metrics)
+
+
+def measure_log_loss(ensemble: Ensemble, data: Split, folds: Sequence[np.ndarray]) -> float:
+    """Compute the log loss of the calibrated probabilities that members predict for rows they have not learnt from."""
+    x, y = data
+    rows = np.unique(np.concatenate(folds))
+    probabilities = predict_out_of_fold(ensemble, x, folds)[rows]
+    n = probabilities.shape[1]
+    targets = np.eye(n)[y[rows]] if y.ndim == 1 and n > 1 else y[rows].reshape(-1, n)
+    part = log_loss.measure(targets, probabilities, ensemble[0].task, np)
+    return log_loss.combine([part], [len(rows)], ensemble.backend)
+
+
+def choose_metrics(model: Model, extra: Sequence[Metric]) -> list[Metric]:
+    """Choose the metrics of a model's scores, the usual ones first."""
+    first = networks_of(model)[0]
+    usual = [r2, mean_absolute_error] if first.task == "regression" else [accuracy, correct]
+    usual += [log_loss] if model.temperature is not None and first.task in log_loss.tasks else []
+    return list(dict.fromkeys([*usual, *extra]))
+
+
+def format_scores(scores: Mapping[str, float], metrics: Sequence[Metric]) -> Scores:
+    """Format scores, by the names of the metrics; and the coverage of intervals, if it is among them."""
+    if r2 in metrics:
         name, values = "R2", f"{scores['r2']:.4f}, mean absolute error: {scores['mean_absolute_error']:.6g}"
     else:
         name, values = "accuracy", f"{scores['accuracy']:.2%} ({scores['correct']}/{scores['size']})"
-    values += "".join(f", {metric.name}: {scores[metric.name]:.6g}" for metric in extra)
-    return Scores(name, values, scores["cost"])
+    if "coverage" in scores:
+        values += f", within {LEVEL:.0%} intervals: {scores['coverage']:.1%}"
+    if log_loss in metrics:
+        values += f", log loss: {scores['log_loss']:.4f}"
+    others = [metric for metric in metrics if metric not in (r2, mean_absolute_error, accuracy, correct, log_loss)]
+    values += "".join(f", {metric.name}: {scores[metric.name]:.6g}" for metric in others)
+    return Scores(name, values, float(scores["cost"]))
 
 
-def load_columns(net: Network, path: Path) -> Columns | None:
-    """Return the columns of the table that the network in a file was trained on, if any."""
+def load_columns(model: Model, path: Path) -> Columns | None:
+    """Return the columns of the table that the network or the ensemble in a file was trained on, if any."""
+    net = networks_of(model)[0]
     n_classes = {"regression": 0, "binary": 2}.get(net.task, net.sizes[-1])
     with explain_errors(path):
         return Columns.of(net.feature_names, net.notes, n_classes)
 
 
-def load_note(net: Network, path: Path) -> Note | None:
-    """Read how the command held rows out when it trained the network in a file; see `read_note`."""
+def load_note(model: Model, path: Path) -> Note | None:
+    """Read how the command held rows out when it trained what is in a file; see `read_note`."""
     with explain_errors(path):
-        return read_note(net.notes)
+        return read_note(networks_of(model)[0].notes)
 
 
 def note_hold_out(net: Network, data: Data, cost: float) -> None:
@@ -69,7 +123,7 @@ def note_hold_out(net: Network, data: Data, cost: float) -> None:
         net.notes[NAME] = Note(data.division.hold_out, len(test), int(test.sum()), cost).to_dict()
 
 
-def find_held_out(net: Network, note: Note | None, new: NewData, name: str) -> Split | None:
+def find_held_out(model: Model, note: Note | None, new: NewData, name: str) -> Split | None:
     """Return the examples that training held out to test on; None if the data are not what training had.
 
     They are if the cost on the rows that would be held out is the one that was measured then.
@@ -82,47 +136,49 @@ def find_held_out(net: Network, note: Note | None, new: NewData, name: str) -> S
     except ValueError:  # the groups are others
         return None
     examples = choose_examples(x, y, rows)
-    now = measure(net.view, make_source(examples, "data", net.view.reader))["cost"]
+    now = model.measure(examples, metrics=[])["cost"]
     return examples if math.isclose(now, note.cost, rel_tol=SAME) else None
 
 
 def describe_replaced(
-    path: Path, old: Network, options: argparse.Namespace, data: Data, metrics: Sequence[Metric]
+    path: Path, old: Model, options: argparse.Namespace, data: Data, metrics: Sequence[Metric]
 ) -> str:
-    """Describe the network that another replaces in a file: its scores, on the same rows if it can be evaluated there.
+    """Describe what is replaced in a file: its scores on the same rows, or those that it has noted.
 
     Parameters
     ----------
     path
         The file.
     old
-        The network that was in it.
+        The network or the ensemble that was in it.
     options, data
         The options and the data of the training of the new one.
     metrics
         Further metrics that the new one was scored by.
     """
-    rows = f"these {'test' if data.test else 'training'} rows"
+    kind, noted = ("an ensemble" if isinstance(old, Ensemble) else "a network"), networks_of(old)[0].notes.get("score")
+    recorded = f'"{noted}"' if isinstance(noted, str) else "it recorded no score"
+    if data.test is None:  # rows that it may have been trained on
+        return f"{kind}: {recorded}"
     try:
         scores = _score_on_same_rows(path, old, options, data, metrics)
         note = load_note(old, path)
     except unless_stopped(ValueError, TypeError, OSError, RuntimeError, ArithmeticError):  # it has other inputs
-        last = old.history.rows[-1] if old.history.rows else {}
-        recorded = [f"{name.replace('_', ' ')}: {last[name]:.6g}" for name in RECORDED if type(last.get(name)) is float]
-        return f"a network that cannot be evaluated on {rows}; " + (recorded[0] if recorded else "it recorded no score")
+        return f"{kind} that cannot be evaluated on these test rows: {recorded}"
     division = data.division
     same = division is None or (note and (note.hold_out, note.rows) == (division.hold_out, len(division.test)))
-    return f"a network with {scores} on {rows}" + ("" if same else ", some of which it may have been trained on")
+    return f"{kind} with {scores} on these test rows" + ("" if same else ", some of which it may have been trained on")
 
 
 def _score_on_same_rows(
-    path: Path, old: Network, options: argparse.Namespace, data: Data, metrics: Sequence[Metric]
+    path: Path, old: Model, options: argparse.Namespace, data: Data, metrics: Sequence[Metric]
 ) -> Scores:
-    """Score a network on the rows that another one was scored on; the file of a table is read again for it."""
+    """Score a model on the rows that another one is tested on; the file of a table is read again for it."""
     columns, target = load_columns(old, path), options.target if Path(options.data).suffix == ".npy" else None
-    examples = read_test_data(options.data, columns, in_bytes=old.scale is not None, target=target).examples
+    in_bytes = networks_of(old)[0].scale is not None
+    examples = read_test_data(options.data, columns, in_bytes=in_bytes, target=target).examples
     if data.division is not None:
-        rows = data.division.test if data.test else data.division.train
+        rows = data.division.test
         if len(rows) != len(examples[1]):
             raise ValueError("its targets are in other rows")
         examples = choose_examples(*examples, rows)

@@ -59,7 +59,7 @@ def find_temperature(logits: np.ndarray, y: np.ndarray, task: str) -> float:
     """
 
     def log_loss(log_temperature: float) -> float:
-        p = _output_of(task).value(logits / math.exp(log_temperature), np)
+        p = output_of(task).value(logits / math.exp(log_temperature), np)
         return compute_log_loss(y, p, task, np) / len(y)
 
     return math.exp(find_minimum(log_loss, math.log(LOWEST), math.log(HIGHEST)))
@@ -77,18 +77,26 @@ def combine(p: Array, task: str, xp: Namespace) -> Array:
     >>> combine(np.array([[0.5], [0.9]]), "binary", np)  # odds of 1 and 9
     array([0.75])
     """
+    return output_of(task).value(xp.mean(find_logits(p, task, xp), axis=0), xp)
 
-    def mean_logarithm(p: Array, least: float) -> Array:
-        return xp.mean(xp.log(xp.clip(p, least, 1.0)), axis=0)
 
+def find_logits(p: Array, task: str, xp: Namespace) -> Array:
+    """Find the weighted inputs, up to a constant, for which `output_of` gives these probabilities (..., n).
+
+    Examples
+    --------
+    >>> find_logits(np.array([0.5, 0.75]), "binary", np).round(2)
+    array([0. , 1.1])
+    """
     limits = xp.finfo(p.dtype)
-    z = mean_logarithm(p, float(limits.smallest_normal))
-    if task != "classification":
-        z = z - mean_logarithm(1.0 - p, float(limits.eps) / 4)  # half of what 1 − p is, if it is not 0
-    return _output_of(task).value(z, xp)
+    z = xp.log(xp.clip(p, float(limits.smallest_normal), 1.0))
+    if task == "classification":
+        return z
+    return z - xp.log(xp.clip(1.0 - p, float(limits.eps) / 4, 1.0))  # half of what 1 − p is, if it is not 0
 
 
-def _output_of(task: str) -> Activation:
+def output_of(task: str) -> Activation:
+    """Return the activation whose outputs are the probabilities of a task."""
     return softmax if task == "classification" else sigmoid
 
 

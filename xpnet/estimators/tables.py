@@ -24,6 +24,7 @@ from xpnet.data.columns import (
     to_plain,
 )
 from xpnet.data.reader import refuse_masks_and_units
+from xpnet.ensemble import Ensemble
 from xpnet.network import Network
 from xpnet.wording.checks import install_command, list_names
 
@@ -194,13 +195,13 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return np.asarray(name_inputs(from_plain(self.columns_)), object)
 
     @classmethod
-    def from_network(cls, net: Network) -> TableEncoder:
-        """Return the encoder of a network that ``xpnet train`` has trained on a table.
+    def from_network(cls, net: Network | Ensemble) -> TableEncoder:
+        """Return the encoder of a network or an ensemble that ``xpnet train`` has trained on a table.
 
         Parameters
         ----------
-        net : Network
-            The network, from `Network.load`.
+        net : Network or Ensemble
+            From `Network.load` or `Ensemble.load`.
 
         Returns
         -------
@@ -210,12 +211,13 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         Raises
         ------
         TypeError
-            If it is not a `Network`.
+            If it is neither.
         ValueError
-            If the network does not know such columns.
+            If it does not know such columns.
         """
+        net = net[0] if isinstance(net, Ensemble) else net
         if not isinstance(net, Network):
-            raise TypeError(f"net is of type {type(net).__name__}; give a Network, from Network.load")
+            raise TypeError(f"net is of type {type(net).__name__}; give a Network or an Ensemble, from its load")
         columns = from_plain(net.notes.get("columns", []))
         if not name_inputs(columns):
             raise ValueError("net has no columns in its notes; xpnet train writes them when it is trained on a table")

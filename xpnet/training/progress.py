@@ -16,7 +16,7 @@ class Progress(Callback):
 
     The bar is shown in terminals and notebooks, and not in files and pipes. Networks that are trained together share
     one object. Its bar then shows the network that is furthest ahead, and its lines have the mean of each quantity over
-    the networks, and its range.
+    the networks.
     """
 
     def __init__(self) -> None:
@@ -84,7 +84,8 @@ class Progress(Callback):
             self.lines += 1
             mean = sum(row["cost"] for row in rows) / len(rows)
             self.bar.set_postfix(cost=f"{mean:.4g}", refresh=False)
-            line = describe_epoch(rows[0]) if len(self.trainings) == 1 else describe_epochs(rows)
+            networks = len(self.trainings)
+            line = describe_epoch(rows[0]) if networks == 1 else describe_epochs(rows, networks)
             if line:
                 write_line(self.bar, f"Epoch: {self.lines} / {self.trainings[0].epochs},\t {line}")
 
@@ -110,21 +111,39 @@ def describe_epoch(row: Mapping[str, Any]) -> str:
     return "\t ".join(parts)
 
 
-def describe_epochs(rows: Sequence[Mapping[str, Any]]) -> str:
-    r"""Describe an epoch of several networks: the mean of each evaluated quantity, and its range in brackets.
+def describe_epochs(rows: Sequence[Mapping[str, Any]], networks: int) -> str:
+    """Describe an epoch of several networks by the means of what was evaluated, in a line that is not too wide.
+
+    Costs are left out where metrics say more. If networks have stopped before, the line counts the others.
 
     Examples
     --------
-    >>> describe_epochs([{"cost": 0.3, "test_cost": 0.25}, {"cost": 0.4, "test_cost": 0.75}])
-    '2 networks,\t test cost: 0.5 (0.25 to 0.75)'
+    >>> describe_epochs([{"cost": 0.3, "test_cost": 0.25}, {"cost": 0.4, "test_cost": 0.75}], 2)
+    'test: cost 0.5'
+    >>> describe_epochs([{"cost": 0.3, "test_cost": 0.25, "test_r2": 0.75}], 2)
+    'test: r2 0.75 (1 of 2)'
     """
-    names = [name for name in rows[0] if name.startswith(EVALUATIONS) and all(name in row for row in rows)]
-    columns = {name: [row[name] for row in rows] for name in names if name not in ("test_size", "test_correct")}
-    parts = [
-        f"{name.replace('_', ' ')}: {sum(column) / len(column):.6g} ({min(column):.6g} to {max(column):.6g})"
-        for name, column in columns.items()
-    ]
-    return "\t ".join([f"{len(rows)} networks,", *parts]) if parts else ""
+    parts = []
+    for kind in EVALUATIONS:
+        names = [name for name in rows[0] if name.startswith(kind) and all(name in row for row in rows)]
+        metrics = [name for name in names if name.removeprefix(kind) not in ("cost", "size", "correct")]
+        means = {name: sum(row[name] for row in rows) / len(rows) for name in metrics or names}
+        if means:
+            texts = (f"{name.removeprefix(kind).replace('_', ' ')} {round_mean(mean)}" for name, mean in means.items())
+            parts.append(f"{kind[:-1]}: {', '.join(texts)}")
+    some = f" ({len(rows)} of {networks})" if len(rows) < networks else ""
+    return f"{'; '.join(parts)}{some}" if parts else ""
+
+
+def round_mean(value: float) -> str:
+    """Write a number with four digits.
+
+    Examples
+    --------
+    >>> round_mean(0.123456), round_mean(12345.6), round_mean(1e-9)
+    ('0.1235', '12350', '1e-09')
+    """
+    return f"{float(f'{value:.4g}'):.6g}"
 
 
 def write_line(bar: Any, line: str) -> None:
