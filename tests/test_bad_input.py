@@ -788,11 +788,12 @@ def test_a_type_error_from_inside_a_call_stays_as_it_is(net: Network) -> None:
 
 def test_hints_name_what_there_is() -> None:
     pytest.importorskip("sklearn")
-    from xpnet.estimators import MLPClassifier, MLPEnsembleClassifier
+    from xpnet.estimators import MLPClassifier, MLPEnsembleClassifier, TableClassifier
 
     tables = (ACTIVATIONS, COSTS, INITIALIZERS, METRICS, EVALUATED, SCHEDULES, OPTIMIZERS)
     explained = (Network, Network.train, Ensemble, *SCHEDULES.values(), *OPTIMIZERS.values())
     explained += (EarlyStopping, ReduceLROnPlateau, CSVLog, TensorBoard, MLPClassifier, MLPEnsembleClassifier)
+    explained += (TableClassifier,)
     names = {*dir(Network)}.union(*tables, *(inspect.signature(each).parameters for each in explained))
     assert {text.partition("=")[0] for meant in NAMES_ELSEWHERE.values() for text in meant} <= names
 

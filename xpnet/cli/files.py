@@ -20,7 +20,7 @@ Model = Network | Ensemble
 def load_model(path: Path, **place: Any) -> Model:
     """Load the network or the ensemble in the file MODEL."""
     with name_argument("MODEL", path, "a file written by xpnet train --save"):
-        return (Ensemble if is_ensemble(read_file(path)) else Network).load(path, **place)
+        return Ensemble.load(path, **place) if is_ensemble(read_file(path)) else Network.load(path, **place)
 
 
 def networks_of(model: Model) -> list[Network]:

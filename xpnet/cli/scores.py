@@ -21,6 +21,7 @@ from xpnet.wording.errors import unless_stopped
 
 SAME = 1e-4  # relative difference of costs that two backends may have on the same examples
 LEVEL = 0.9  # of intervals that are judged
+FEWEST_ERRORS = 9  # by which intervals of this level are calibrated
 
 
 class Scores(NamedTuple):
@@ -43,11 +44,12 @@ def score(model: Model, data: Split, extra: Sequence[Metric] = (), *, intervals:
     """Compute scores of a network or an ensemble on data.
 
     They are its accuracy, or R2 and mean absolute error; of calibrated ones also the log loss, or how many targets
-    their intervals hold, if `intervals` are to be judged; and extra metrics.
+    their intervals hold, if `intervals` are to be judged and there were enough errors for them; and extra metrics.
     """
     metrics = choose_metrics(model, extra)
     scores = model.measure(data, metrics=metrics)
-    if intervals and model.calibration is not None and not networks_of(model)[0].view.model.cost.levels:
+    errors = () if model.calibration is None else model.calibration
+    if intervals and len(errors) >= FEWEST_ERRORS and not networks_of(model)[0].view.model.cost.levels:
         rows = model.coverage(data, [LEVEL]).rows
         scores["coverage"] = sum(row["measured"] for row in rows) / len(rows)
     return format_scores(scores, metrics)

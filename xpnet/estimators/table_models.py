@@ -411,7 +411,7 @@ class TableRegressor(RegressorMixin, BaseTableModel):
     >>> from sklearn.datasets import load_diabetes
     >>> X, y = load_diabetes(return_X_y=True, as_frame=True, scaled=False)
     >>> regressor = TableRegressor(random_state=0).fit(X[::2], y[::2])
-    >>> regressor.score(X[1::2], y[1::2]) > 0.4
+    >>> regressor.score(X[1::2], y[1::2]) > 0.3
     True
     >>> low, high = regressor.interval(X[1::2], level=0.9)
     >>> bool(0.8 < ((low <= y[1::2]) & (y[1::2] <= high)).mean() < 1)
