@@ -186,7 +186,7 @@ def _add_data(data: Any) -> None:
         type=int,
         metavar="N",
         help=f"scale each number of a table, and encode it in N bins, so that sharp steps are learnt; 0: neither "
-        f"({BINS})",
+        f"({BINS}; 0 with --optimizer lm)",
     )
     _add_held_out(data)
     data.add_argument(

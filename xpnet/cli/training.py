@@ -118,7 +118,8 @@ def prepare_training(options: argparse.Namespace) -> tuple[ReadyTraining, dict[s
     """Check the options, read the data, and make the network or the ensemble; return the arguments of `train` too."""
     members = choose_members(options)
     if is_table(options.data):
-        options.bins = BINS if options.bins is None else options.bins
+        if options.bins is None:  # lm is for few weights, and bins make many
+            options.bins = 0 if options.optimizer == "lm" else BINS
         if members == 1 and options.validation_split is None:
             options.validation_split = 1 / LONE_FOLDS
     if speaks(options):
