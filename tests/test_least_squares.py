@@ -378,7 +378,7 @@ def test_an_estimator_refuses_what_it_cannot_do(estimator, y, message):
 
 @pytest.mark.needs("pandas")
 def test_it_is_an_optimizer_of_the_command(capsys, tmp_path):
-    path, words = tmp_path / "table.csv", ["--hidden", 6, "--activation", "tanh", "--epochs", 9, "--quiet"]
+    path, words = tmp_path / "table.csv", ["--hidden", 6, "--activation", "tanh", "--epochs", 30, "--quiet"]
     np.savetxt(path, np.column_stack([X, Y[:, 0]]), delimiter=",", header="a,b,y", comments="")
     words = ["train", "--data", path, "--target", "y", "--optimizer", "lm", *words]
     status, out, err = run_command(capsys, *words, "--dtype", "float64", "--save", tmp_path / "net")
