@@ -130,7 +130,7 @@ def test_an_ensemble_learns_the_classes_of_a_table_and_predicts_its_texts(capsys
     assert (len(ensemble), ensemble.feature_names[0]) == (3, "weight (scaled)")
     assert ensemble.temperature != 1
     assert {network.notes["score"] for network in ensemble} == {out[-1].split(" after")[0]}
-    assert os.path.getsize("net") < 3 * 4.2 * (66 * 128 + 128**2 + 3 * 128) + 30_000  # without AdamW's averages
+    assert os.path.getsize("net") < 3 * 4.2 * (66 * 128 + 128**2 + 3 * 128) + 70_000  # without AdamW's averages
 
     other = pets(30, seed=1)
     other[["length", "kind", "weight"]].assign(name="x").to_parquet("other.parquet")  # in another order, with one more
@@ -261,6 +261,21 @@ def test_intervals_that_a_model_cannot_give_are_refused(capsys, model):
         "--interval 0.9 needs error bars, and plain has none: `xpnet train` calibrates them for tables, and --cost"
     )
     assert message in refused(capsys, "predict", "plain", "x.npy", "--interval", 0.9)
+
+
+def test_rows_unlike_those_of_the_training_are_novel(capsys, folder):
+    words = ["--target", "y", "--members", 2, "--epochs", 1, "--hidden", 4, "--save", "net"]
+    assert run_command(capsys, "train", "line.csv", *words)[0] == 0
+    line().head(9).to_csv("few.csv", index=False)
+    line().assign(a=1e6).to_csv("far.csv", index=False)
+    usual, far = (run_command(capsys, "predict", "net", f"{name}.csv", "--novelty")[1] for name in ("few", "far"))
+    assert usual[0].split(",")[-1] == "novelty"
+    shares = [np.array([float(row.split(",")[-1]) for row in rows[1:]]) for rows in (usual, far)]
+    assert shares[0].mean() < 0.5 < 0.8 < shares[1].min()
+    Network([2, 1], task="regression", seed=0).save("plain")
+    np.save("x.npy", np.ones((1, 2)))
+    message = "--novelty needs to know the rows of the training, and plain does not: `xpnet train` learns them from a"
+    assert message in refused(capsys, "predict", "plain", "x.npy", "--novelty")
 
 
 def test_options_of_tables_reach_the_training(capsys, folder):

@@ -23,6 +23,7 @@ from xpnet.data.columns import is_number
 from xpnet.export import to_onnx, write_lesson, write_page
 from xpnet.export.onnx import describe_onnx
 from xpnet.export.page import choose_picture
+from xpnet.inspection.novelty import LEAST_ROWS
 from xpnet.learn.mutations import MISTAKES, break_equation, make_figure
 from xpnet.network import Network
 from xpnet.training.arguments import parse_metrics
@@ -64,6 +65,11 @@ def run_predict(options: argparse.Namespace) -> None:
     first = networks_of(model)[0]
     if options.interval is not None:
         check_has_intervals(model, options)
+    if options.novelty and first.view.novelty is None:
+        raise ValueError(
+            f"--novelty needs to know the rows of the training, and {options.model} does not: `xpnet train` learns "
+            f"them from a table of {LEAST_ROWS} rows or more"
+        )
     with name_argument("FILE", options.file, "a table, a .npy array or an image"):
         x, remarks, copies = read_examples(
             options.file, first.sizes[0], columns, in_bytes=first.scale is not None, keep=options.keep
@@ -72,6 +78,9 @@ def run_predict(options: argparse.Namespace) -> None:
     if formulas := find_formulas(columns):
         print_remarks([f"a spreadsheet takes these classes for formulas: {list_names(formulas)}"])
     header, rows = predict_rows(model, x, columns, options.interval)
+    if options.novelty:
+        novelty = model.backend.to_numpy(model.novelty(x))
+        header, rows = [*header, "novelty"], ([*row, value] for row, value in zip(rows, novelty))
     if clashes := [name for name in copies if name in header]:
         raise ValueError(
             f"--keep names {clashes[0]!r}, and a column of the predictions has this name; rename it in {options.file}"

@@ -369,6 +369,11 @@ def _add_predict(commands: Any) -> None:
         metavar="LEVEL",
         help="write the bounds of the interval that holds the target with this probability too, as in 0.9",
     )
+    predict.add_argument(
+        "--novelty",
+        action="store_true",
+        help="write how unlike the rows of the training each row is too, from 0 to 1: 1 in 100 usual rows exceeds 0.99",
+    )
     predict.add_argument("-o", "--out", type=Path, metavar="FILE", help="where to write (standard output)")
     _add_place(predict)
 

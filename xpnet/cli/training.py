@@ -40,6 +40,7 @@ from xpnet.core.temperature import can_temper
 from xpnet.distributed.ranks import Ranks
 from xpnet.distributed.setting import Distributed, check_launcher
 from xpnet.ensemble import Ensemble
+from xpnet.inspection.novelty import LEAST_ROWS
 from xpnet.network import Network
 from xpnet.tabular import BINS, FEWEST_FOLDS, LONE_FOLDS, choose_rows, make_folds, make_scaling
 from xpnet.training.arguments import parse_metrics
@@ -312,12 +313,14 @@ def parse_class_weight(weights: str | Mapping[str, float] | None, columns: Colum
 
 
 def complete(training: ReadyTraining) -> None:
-    """Calibrate probabilities or error bars by the rows that were left out; a failure leaves them as they are."""
+    """Learn what the rows of a table are like, and calibrate the model by those that were left out."""
     data, model = training.data, training.model
     first = networks_of(model)[0].view.model
     if isinstance(model, Ensemble):
         for network in model:
             network.reset_optimizer(SGD())  # the averages of AdamW would make files three times as large
+    if data.columns is not None and len(data.train[1]) >= LEAST_ROWS:
+        model.fit_novelty(data.train[0])
     is_trained = len(training.histories[0]) > 0
     if not (training.leaves_out_rows and is_trained and (first.task == "regression" or can_temper(first))):
         return
@@ -327,7 +330,7 @@ def complete(training: ReadyTraining) -> None:
         else:
             model.calibrate(data.validation)
     except ValueError as error:
-        warn(f"the model is not calibrated: {error}")
+        warn(f"the model is not calibrated: {error}")  # its probabilities or error bars stay as they are
 
 
 def report_training(options: argparse.Namespace, training: ReadyTraining, seconds: float) -> None:
