@@ -34,7 +34,7 @@ FEWEST_FOLDS = 4  # so that a few members leave out no more than a quarter of th
 LONE_FOLDS = 5  # of a single member
 BATCH_SIZES = {1_500: 32, 3_000: 64, 12_000: 128}  # below these numbers of rows
 LARGEST_BATCH_SIZE = 256
-MOST_EXAMPLES, FEWEST_EPOCHS = 5_000_000, 10  # a member trains on no more, with this number of epochs at least
+MOST_EXAMPLES, FEWEST_EPOCHS = 2_500_000, 10  # a member trains on no more, with this number of epochs at least
 HIDDEN = {10_000: (128, 128)}  # units of the hidden layers, below these numbers of rows
 WIDEST_HIDDEN = (256, 256)
 WARMUP = 0.1  # the fraction of all steps in which the learning rate rises
@@ -84,8 +84,8 @@ class Recipe:
 
         Examples
         --------
-        >>> [Recipe().choose_epochs(n) for n in (1_000, 100_000, 250_000, 1_000_000)]
-        [50, 50, 20, 10]
+        >>> [Recipe().choose_epochs(n) for n in (1_000, 50_000, 100_000, 1_000_000)]
+        [50, 50, 25, 10]
         """
         return min(self.epochs, max(MOST_EXAMPLES // n, FEWEST_EPOCHS))
 
