@@ -20,6 +20,7 @@ from xpnet.core.optimizers.sgd import SGD
 from xpnet.core.scaling import Scaling
 from xpnet.core.schedules import Cosine
 from xpnet.core.temperature import find_logits, output_of
+from xpnet.data.host_rows import HostRows, stays_outside
 from xpnet.ensemble import Ensemble
 from xpnet.inspection.novelty import LEAST_ROWS
 from xpnet.inspection.predict import predict
@@ -34,7 +35,8 @@ FEWEST_FOLDS = 4  # so that a few members leave out no more than a quarter of th
 LONE_FOLDS = 5  # of a single member
 BATCH_SIZES = {1_500: 32, 3_000: 64, 12_000: 128}  # below these numbers of rows
 LARGEST_BATCH_SIZE = 256
-MOST_EXAMPLES, FEWEST_EPOCHS = 5_000_000, 10  # a member trains on no more, with this number of epochs at least
+EPOCHS, FEWEST_EPOCHS = 50, 10
+MOST_EXAMPLES = 5_000_000  # in all epochs of a member; more only if there would be fewer than the fewest epochs
 HIDDEN = {10_000: (128, 128)}  # units of the hidden layers, below these numbers of rows
 WIDEST_HIDDEN = (256, 256)
 WARMUP = 0.1  # the fraction of all steps in which the learning rate rises
@@ -50,14 +52,12 @@ class Recipe:
         Number of networks.
     hidden
         Number of units of each hidden layer; None: by the number of rows.
-    dropout
-        Dropout rate of the hidden layers.
     lr
         The largest learning rate of AdamW.
     weight_decay
         Its decoupled weight decay.
     epochs
-        The most epochs.
+        The most epochs; None: by the number of rows.
     patience
         Number of epochs without improvement after which a member stops.
     batch_size
@@ -66,10 +66,9 @@ class Recipe:
 
     members: int = 8
     hidden: tuple[int, ...] | None = None
-    dropout: float = 0.0
     lr: float = 5e-3
     weight_decay: float = 0.1
-    epochs: int = 50
+    epochs: int | None = None
     patience: int = 15
     batch_size: int | None = None
 
@@ -80,14 +79,16 @@ class Recipe:
         return next((sizes for rows, sizes in HIDDEN.items() if n < rows), WIDEST_HIDDEN)
 
     def choose_epochs(self, n: int) -> int:
-        """Choose the most epochs for n rows: fewer for many, so that the training ends in minutes.
+        """Choose the largest number of epochs for n rows: fewer for many, so that training ends in minutes.
 
         Examples
         --------
         >>> [Recipe().choose_epochs(n) for n in (1_000, 100_000, 250_000, 1_000_000)]
         [50, 50, 20, 10]
         """
-        return min(self.epochs, max(MOST_EXAMPLES // n, FEWEST_EPOCHS))
+        if self.epochs is not None:
+            return self.epochs
+        return min(EPOCHS, max(MOST_EXAMPLES // n, FEWEST_EPOCHS))
 
     def choose_batch_size(self, n: int) -> int:
         """Choose the number of examples in a minibatch for n rows."""
@@ -188,7 +189,9 @@ def make_scaling(x: np.ndarray, y: np.ndarray | None) -> Scaling:
     return Scaling(mean, np.ones_like(mean), y_mean, np.where(np.ptp(y, axis=0) > 0, y_std, rounding))
 
 
-def make_members(x: np.ndarray, y: np.ndarray, recipe: Recipe, classes: int | None = None, **settings: Any) -> Ensemble:
+def make_members(
+    x: np.ndarray, y: np.ndarray, recipe: Recipe, classes: int | None = None, *, in_bins: bool = True, **settings: Any
+) -> Ensemble:
     """Make the members, with initial weights.
 
     Parameters
@@ -201,19 +204,25 @@ def make_members(x: np.ndarray, y: np.ndarray, recipe: Recipe, classes: int | No
         It says how many members there are, and what they look like.
     classes
         Number of classes; None for a regression.
+    in_bins
+        Whether the numbers among the inputs are in bins. Others are not small, and `standardize` scales them.
     settings
         Further arguments of `Ensemble`: `seed`, `backend`, `device`.
     """
-    n_out = y.reshape(len(y), -1).shape[1] if classes is None else classes
-    return Ensemble(
-        [x.shape[1], *recipe.choose_hidden(len(x)), n_out],
+    columns = y.reshape(len(y), -1)
+    ensemble = Ensemble(
+        [x.shape[1], *recipe.choose_hidden(len(x)), classes or columns.shape[1]],
         recipe.members,
         activation="relu",
         task="regression" if classes is None else "classification",
-        dropout=recipe.dropout,
         standardize=True,
         **settings,
     )
+    if in_bins:
+        scaling = make_scaling(x, columns if classes is None else None)
+        for network in ensemble:
+            network.scaling = scaling
+    return ensemble
 
 
 def train_members(
@@ -247,15 +256,12 @@ def train_members(
         Further arguments of `Ensemble.train`.
     """
     is_regression = ensemble[0].task == "regression"
-    scaling = make_scaling(x, y.reshape(len(y), -1) if is_regression else None)
-    for network in ensemble:
-        network.scaling = scaling
     monitor = "validation_cost" if is_regression else "validation_calibrated_log_loss"
     metrics = [] if is_regression else ["calibrated_log_loss"]
     rng = np.random.default_rng(ensemble.seeds[0])
     ensemble.train(
         (x, y),
-        recipe.epochs,
+        recipe.choose_epochs(len(x)),
         recipe.choose_batch_size(len(x)),
         Cosine(recipe.lr, warmup=WARMUP),
         optimizer=AdamW(weight_decay=recipe.weight_decay),
@@ -277,6 +283,8 @@ def train_members(
 def predict_out_of_fold(ensemble: Ensemble, x: np.ndarray, folds: Sequence[np.ndarray]) -> np.ndarray:
     """Predict each row by the members that have not learnt from it, (n, n_targets), on the host. Synchronizes.
 
+    These are probabilities, or means or medians of a regression.
+
     Rows that no member has left out are NaN.
 
     Parameters
@@ -292,7 +300,8 @@ def predict_out_of_fold(ensemble: Ensemble, x: np.ndarray, folds: Sequence[np.nd
     total, members = np.zeros((len(x), views[0].model.n_targets)), np.zeros((len(x), 1))
     task = views[0].model.task
     for view, fold in zip(views, folds):
-        outputs = view.backend.to_numpy(predict(view.calibrated, x[fold]))
+        rows = HostRows(x).take(fold) if stays_outside(x) else x[fold]
+        outputs = view.backend.to_numpy(predict(view.calibrated, rows, view.model.cost.point))
         total[fold] += outputs if task == "regression" else find_logits(outputs, task, np)
         members[fold] += 1
     mean = np.divide(total, members, out=np.full_like(total, np.nan), where=members > 0)
