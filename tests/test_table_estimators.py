@@ -426,6 +426,8 @@ def test_tables_that_do_not_fit():
         model.fit(pets()[:1], HEIGHT[:1])
     with pytest.raises(ValueError, match="groups has one group, and members leave out whole groups; give two or"):
         model.fit(pets(), HEIGHT, groups=["a"] * 60)
+    with pytest.raises(ValueError, match="groups has no value for row 3, counted from 0; give each row a group"):
+        model.fit(pets(), HEIGHT, groups=["a", "b", "c", None, "d"] * 12)
     with pytest.raises(ValueError, match="members=1 leaves out 2 of 10 rows, and error bars need the errors of at lea"):
         TableRegressor(**{**FEW, "members": 1}).fit(pets()[:10], HEIGHT[:10])
 

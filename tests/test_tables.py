@@ -313,13 +313,18 @@ def test_two_classes_may_have_one_output(capsys, folder):
 # Members
 
 
-def test_members_leave_out_groups_and_consecutive_rows_as_testing_does(folder):
+def test_members_leave_out_groups_and_consecutive_rows_as_testing_does(capsys, folder):
     table = visits()
     table.to_csv("t.csv", index=False)
     data = read_training_data("t.csv", None, "effect", test_group="patient")
     patients = table.set_index("dose")["patient"]
     folds = [set(patients[data.train[0][fold, 0]]) for fold in choose_folds(data, 4, 0)]
-    assert sum(map(len, folds)) == len(set.union(*folds)) == len(set(patients[data.train[0][:, 0]]))
+    n = len(set(patients[data.train[0][:, 0]]))
+    assert sum(map(len, folds)) == len(set.union(*folds)) == n
+    words = ["train", "t.csv", "--target", "effect", "--test-group", "patient", "--epochs", 1, "--quiet"]
+    assert run_command(capsys, *words, "--members", 2 * n, "--save", "net")[0] == 0
+    said = f"Members: {2 * n}, each of which left out one of {n} folds"
+    assert said in run_command(capsys, "info", "net")[1]
     data = read_training_data("t.csv", None, "effect", test_last=True, ignore=["patient"])
     n = len(data.train[1])
     for members, kept in ((2, 1 / 2), (4, 0)):

@@ -91,6 +91,12 @@ def test_a_regression_on_every_backend(place, backend):
     np.testing.assert_allclose(predicted, expected.predict(X), rtol=1e-3, atol=1e-3)
 
 
+def test_targets_in_small_integers():
+    targets = np.array([-128, 127, 5], np.int8)[np.arange(60) % 3]
+    scaling = make_scaling(X, targets[:, None])
+    np.testing.assert_allclose(scaling.y_std, [[np.std(targets.astype(float))]])
+
+
 def test_classes_on_every_backend(place, backend):
     ensemble, folds = train(X, CLASSES, classes=3, place=place)
     assert ensemble.temperature > 0

@@ -97,6 +97,17 @@ class Recipe:
         return next((size for rows, size in BATCH_SIZES.items() if n < rows), LARGEST_BATCH_SIZE)
 
 
+def count_folds(members: int, n: int) -> int:
+    """Count the folds into which n rows, or groups of rows, are divided for some members.
+
+    Examples
+    --------
+    >>> [count_folds(members, 100) for members in (1, 2, 8)], count_folds(8, 5)
+    ([5, 4, 8], 5)
+    """
+    return min(max(members, FEWEST_FOLDS) if members > 1 else LONE_FOLDS, n)
+
+
 def make_folds(
     n: int, members: int, rng: np.random.Generator, *, classes: np.ndarray | None = None, groups: Any = None
 ) -> list[np.ndarray]:
@@ -122,15 +133,14 @@ def make_folds(
     >>> [fold.tolist() for fold in make_folds(6, 4, np.random.default_rng(0))]
     [[0, 3], [1, 2], [5], [4]]
     """
-    most = max(members, FEWEST_FOLDS) if members > 1 else LONE_FOLDS
+    folds = count_folds(members, n if groups is None else len(np.unique(groups)))
     if groups is not None:
-        fold = _spread_groups(groups, most, rng)
+        fold = _spread_groups(groups, folds, rng)
     else:
         order, fold = rng.permutation(n), np.empty(n, np.intp)
         if classes is not None:
             order = order[np.argsort(classes[order], kind="stable")]
-        fold[order] = np.arange(n) % min(most, n)
-    folds = int(fold.max()) + 1
+        fold[order] = np.arange(n) % folds
     return [np.flatnonzero(fold == k % folds).astype(np.int32) for k in range(members)]
 
 
@@ -143,7 +153,7 @@ def _spread_groups(groups: Any, folds: int, rng: np.random.Generator) -> np.ndar
     [0, 0, 0, 1, 1, 1]
     """
     values, numbers, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    rows, fold_of_group = np.zeros(min(folds, len(values)), np.intp), np.empty(len(values), np.intp)
+    rows, fold_of_group = np.zeros(folds, np.intp), np.empty(len(values), np.intp)
     order = rng.permutation(len(values))
     for group in order[np.argsort(-sizes[order], kind="stable")]:
         fold_of_group[group] = np.argmin(rows)
@@ -186,7 +196,8 @@ def make_scaling(x: np.ndarray, y: np.ndarray | None) -> Scaling:
     y_mean, y_std = y.mean(axis=0, dtype=np.float64)[None], y.std(axis=0, dtype=np.float64)[None]
     rounding = np.finfo(np.float32).eps * np.where(y_mean == 0, 1.0, np.abs(y_mean))
     # Where all targets are equal, they are predicted: the members' outputs are then multiplied by this
-    return Scaling(mean, np.ones_like(mean), y_mean, np.where(np.ptp(y, axis=0) > 0, y_std, rounding))
+    varies = y.max(axis=0) > y.min(axis=0)  # their difference could overflow
+    return Scaling(mean, np.ones_like(mean), y_mean, np.where(varies, y_std, rounding))
 
 
 def make_members(

@@ -497,10 +497,14 @@ def number_groups(groups: Any, n: int) -> np.ndarray | None:
     """Check the groups of n rows, numbers or texts, and number them from 0."""
     if groups is None:
         return None
+    from pandas import isna
+
     groups = np.asarray(to_host(groups))
     if groups.ndim != 1:
         raise ValueError(f"groups has shape {groups.shape}; give one for each row, ({n},)")
     check_lengths("X", n, "groups", len(groups))
+    if len(missing := np.flatnonzero(isna(groups))):
+        raise ValueError(f"groups has no value for row {missing[0]}, counted from 0; give each row a group")
     return np.unique([str(group) for group in groups], return_inverse=True)[1]
 
 
