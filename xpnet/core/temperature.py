@@ -59,8 +59,10 @@ def find_temperature(logits: np.ndarray, y: np.ndarray, task: str) -> float:
     """
 
     def log_loss(log_temperature: float) -> float:
-        p = output_of(task).value(logits / math.exp(log_temperature), np)
-        return compute_log_loss(y, p, task, np) / len(y)
+        z = logits / math.exp(log_temperature)
+        if task == "classification":
+            return compute_log_loss(y, softmax.value(z, np), task, np) / len(y)
+        return float(np.sum(np.logaddexp(0.0, z) - y * z)) / len(y)  # exact, also where 1 − p rounds to 0
 
     return math.exp(find_minimum(log_loss, math.log(LOWEST), math.log(HIGHEST)))
 
@@ -88,11 +90,17 @@ def find_logits(p: Array, task: str, xp: Namespace) -> Array:
     >>> find_logits(np.array([0.5, 0.75]), "binary", np).round(2)
     array([0. , 1.1])
     """
+    z = _log(p, xp)
+    return z if task == "classification" else z - _log_of_rest(p, xp)
+
+
+def _log(p: Array, xp: Namespace) -> Array:
+    return xp.log(xp.clip(p, float(xp.finfo(p.dtype).smallest_normal), 1.0))
+
+
+def _log_of_rest(p: Array, xp: Namespace) -> Array:
     limits = xp.finfo(p.dtype)
-    z = xp.log(xp.clip(p, float(limits.smallest_normal), 1.0))
-    if task == "classification":
-        return z
-    return z - xp.log(xp.clip(1.0 - p, float(limits.eps) / 4, 1.0))  # half of what 1 − p is, if it is not 0
+    return xp.log(xp.clip(1.0 - p, float(limits.eps) / 4, 1.0))  # half of what 1 − p is, if it is not 0
 
 
 def output_of(task: str) -> Activation:
@@ -109,9 +117,8 @@ def compute_log_loss(y: Array, p: Array, task: str, xp: Namespace) -> Array:
     >>> round(float(compute_log_loss(y, p, "binary", np) / np.log(2)), 4)
     3.0
     """
-    least = float(xp.finfo(p.dtype).smallest_normal)
-    loss = -xp.sum(y * xp.log(xp.clip(p, least, 1.0)))
-    return loss if task == "classification" else loss - xp.sum((1.0 - y) * xp.log(xp.clip(1.0 - p, least, 1.0)))
+    loss = -xp.sum(y * _log(p, xp))
+    return loss if task == "classification" else loss - xp.sum((1.0 - y) * _log_of_rest(p, xp))
 
 
 def sum_confidence_errors(confidence: Array, is_right: Array, xp: Namespace) -> Array:
