@@ -1288,6 +1288,7 @@ def test_the_temperature_makes_the_log_loss_least(place, task, factor):
 
 
 @pytest.mark.parametrize("far", [18.0, 60.0])
+@pytest.mark.not_on("jax")
 def test_a_label_that_is_very_sure_and_wrong(place, far):
     """Its probability rounds to 1, and the log loss is that of its weighted input, not infinite."""
     rng = np.random.default_rng(0)

@@ -1442,8 +1442,7 @@ class Network:
 
         These are settings and weights, the optimizer and its state, the state of the generator and of dropout, the
         scaling that `standardize` learnt, the errors of `calibrate`, the names of the inputs, the history, `provenance`
-        and `notes`; no examples, and no digests of them. Call ``reset_optimizer(SGD())`` beforehand for a
-        smaller file.
+        and `notes`; no examples, and no digests of them. Call ``reset_optimizer(SGD())`` beforehand for a smaller file.
         """
         from xpnet.checkpoint.files import write_file
         from xpnet.wording.checks import check_folder

@@ -25,7 +25,6 @@ from xpnet.ensemble import Ensemble
 from xpnet.inspection.novelty import LEAST_ROWS
 from xpnet.inspection.predict import predict
 from xpnet.training.callbacks import EarlyStopping
-from xpnet.training.history import History
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -162,7 +161,7 @@ def _spread_groups(groups: Any, folds: int, rng: np.random.Generator) -> np.ndar
 
 
 def choose_rows(folds: Sequence[np.ndarray], n: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """Choose the rows that each member trains on: those outside its fold, and as many for each member.
+    """Choose the rows that each member trains on: those outside its fold, the same number for each member.
 
     Members with the same number of rows take their steps together. Where folds of groups differ so much that this would
     leave out more than a tenth of them, each member has all of them.
@@ -175,7 +174,7 @@ def choose_rows(folds: Sequence[np.ndarray], n: int, rng: np.random.Generator) -
 
 
 def weigh_rows(rows: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Choose as many of some rows, each about as often as its weight demands: metrics of these are weighted.
+    """Resample rows, each about as often as its weight demands, so that metrics of the new ones are weighted.
 
     Examples
     --------
@@ -244,10 +243,10 @@ def train_members(
     folds: Sequence[np.ndarray],
     sample_weight: np.ndarray | None = None,
     **options: Any,
-) -> list[History]:
+) -> None:
     """Train the members, each on the rows outside its fold, and calibrate the ensemble by their folds.
 
-    It also learns what the rows are like, for `Ensemble.novelty`, if there are enough of them.
+    If there are enough rows, it also fits `Ensemble.novelty` to them.
 
     Parameters
     ----------
@@ -288,7 +287,6 @@ def train_members(
     ensemble.calibrate((x, y), rows=folds)
     if len(x) >= LEAST_ROWS:
         ensemble.fit_novelty(x)
-    return ensemble.histories
 
 
 def predict_out_of_fold(ensemble: Ensemble, x: np.ndarray, folds: Sequence[np.ndarray]) -> np.ndarray:

@@ -44,8 +44,8 @@ class Scores(NamedTuple):
 def score(model: Model, data: Split, extra: Sequence[Metric] = (), *, intervals: bool = True) -> Scores:
     """Compute scores of a network or an ensemble on data.
 
-    They are its accuracy, or R2 and mean absolute error; of calibrated ones also the log loss, or how many targets
-    their intervals hold, if `intervals` are to be judged and there were enough errors for them; and extra metrics.
+    They are accuracy, or R2 and mean absolute error; after a calibration also the log loss, or the fraction of targets
+    within intervals, if `intervals` are to be judged and there were enough errors for them; and extra metrics.
     """
     metrics = choose_metrics(model, extra)
     scores = model.measure(data, metrics=metrics)

@@ -2,8 +2,8 @@
 
 A network that is too sure ranks the classes well, and its probabilities are too near to 0 and 1. Its weighted inputs z
 of the output layer, divided by a temperature T > 1, give probabilities softmax(z / T) that are as often right as they
-say; T has the least log loss on validation data (C. Guo, G. Pleiss, Y. Sun and K. Weinberger, "On Calibration of Modern
-Neural Networks", ICML 2017).
+say; T is the one with the least log loss on validation data (C. Guo, G. Pleiss, Y. Sun and K. Weinberger, "On
+Calibration of Modern Neural Networks", ICML 2017).
 """
 
 import math
@@ -15,7 +15,7 @@ from xpnet.core.activations import Activation, sigmoid, softmax
 from xpnet.core.arrays import Array, Layers, Namespace
 from xpnet.core.model import Model
 
-# Where all examples are right, the log loss falls with the temperature without end; 0.2 makes 0.9 of 0.61
+# Where all examples are right, the log loss falls with the temperature without end; 0.2 turns 0.61 into 0.9
 LOWEST, HIGHEST = 0.2, 100.0
 GOLDEN = (math.sqrt(5) - 1) / 2
 CONFIDENCE_BINS = 15  # of the expected calibration error, as in Guo et al.

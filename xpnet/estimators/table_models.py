@@ -449,7 +449,7 @@ class TableRegressor(RegressorMixin, BaseTableModel):
     def interval(self, X: Any, level: float = 0.9) -> tuple[Array, Array]:
         """Predict the interval that holds the target with a probability of `level`.
 
-        It is as wide as the errors out of fold demand, of rows with predictions like this one.
+        Its width follows the out-of-fold errors of rows with similar predictions.
 
         Parameters
         ----------
