@@ -250,6 +250,12 @@ def test_columns_and_targets_that_say_nothing():
     assert not any("empty" in name or "same" in name for name in model.ensemble_.feature_names)
 
 
+def test_numbers_outside_of_bins_may_be_large():
+    table = pets().assign(length=1e6 * NUMBERS[:, 1])
+    model = TableRegressor(**SMALL, bins=0).fit(table, NUMBERS[:, 1])
+    assert model.score(table, NUMBERS[:, 1]) > 0.7
+
+
 def test_numbers_as_categories_and_bins():
     table = pets()[["length"]].assign(code=np.arange(60) % 4)
     model = TableRegressor(**FEW, categories=["code"], bins=0).fit(table, HEIGHT)
@@ -418,6 +424,12 @@ def test_tables_that_do_not_fit():
         model.fit(pets(), HEIGHT, np.zeros(60))
     with pytest.raises(ValueError, match="Found array with 1 sample"):
         model.fit(pets()[:1], HEIGHT[:1])
+    with pytest.raises(ValueError, match="groups has one group, and members leave out whole groups; give two or"):
+        model.fit(pets(), HEIGHT, groups=["a"] * 60)
+    with pytest.raises(ValueError, match="groups has no value for row 3, counted from 0; give each row a group"):
+        model.fit(pets(), HEIGHT, groups=["a", "b", "c", None, "d"] * 12)
+    with pytest.raises(ValueError, match="members=1 leaves out 2 of 10 rows, and error bars need the errors of at lea"):
+        TableRegressor(**{**FEW, "members": 1}).fit(pets()[:10], HEIGHT[:10])
 
 
 def test_names_from_elsewhere():

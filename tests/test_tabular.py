@@ -75,6 +75,7 @@ def test_networks_and_minibatches_grow_with_the_table():
     ours = Recipe(members=1, hidden=(5,), batch_size=7)
     assert make_members(many, np.zeros(20_000), ours, 3)[0].sizes == [2, 5, 3]
     assert ours.choose_batch_size(20_000) == 7
+    assert Recipe(epochs=70).choose_epochs(10**6) == 70
 
 
 def test_a_regression_on_every_backend(place, backend):
@@ -88,6 +89,12 @@ def test_a_regression_on_every_backend(place, backend):
         np.testing.assert_allclose(found[fold], backend.to_numpy(network.predict(X[fold])), rtol=1e-5)
     expected, _ = train(X, REAL)
     np.testing.assert_allclose(predicted, expected.predict(X), rtol=1e-3, atol=1e-3)
+
+
+def test_targets_in_small_integers():
+    targets = np.array([-128, 127, 5], np.int8)[np.arange(60) % 3]
+    scaling = make_scaling(X, targets[:, None])
+    np.testing.assert_allclose(scaling.y_std, [[np.std(targets.astype(float))]])
 
 
 def test_classes_on_every_backend(place, backend):
@@ -120,7 +127,7 @@ def test_rows_left_out_by_all_members():
 def test_what_members_have_not_learnt_is_not_known_to_them():
     """They know by heart what they train on, and guess what is left out."""
     x, y = np.eye(40, dtype="float32"), np.arange(40) % 2
-    recipe = Recipe(members=4, hidden=(32,), epochs=60, patience=60, dropout=0.0, batch_size=8)
+    recipe = Recipe(members=4, hidden=(32,), epochs=60, patience=60, batch_size=8)
     ensemble, folds = train(x, y, recipe, classes=2)
     found = predict_out_of_fold(ensemble, x, folds)
     assert (np.asarray(ensemble.predict(x)) == y).mean() > 0.9

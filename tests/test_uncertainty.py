@@ -1287,12 +1287,34 @@ def test_the_temperature_makes_the_log_loss_least(place, task, factor):
         assert scores["accuracy"] == net.accuracy((x, y)) == np.mean(classes == y)
 
 
+@pytest.mark.parametrize("far", [18.0, 60.0])
+@pytest.mark.not_on("jax")
+def test_a_label_that_is_very_sure_and_wrong(place, far):
+    """Its probability rounds to 1, and the log loss is that of its weighted input, not infinite."""
+    rng = np.random.default_rng(0)
+    z = np.append(rng.normal(0, 3, 999), far)
+    x = np.stack([z, 0 * z], axis=1)
+    y = (rng.random(1000) < 1 / (1 + np.exp(-z))) & (z < far)
+
+    def mean_loss(t):
+        return np.mean(np.logaddexp(0, z / t) - y * z / t)
+
+    net = classifier(place, "binary", np.array([[1.0, 0.0]])).to(dtype="float32")
+    if far < 20:
+        scores = net.measure((x, y), metrics=["log_loss", "calibrated_log_loss"])
+        least = min(map(mean_loss, np.linspace(0.5, 2, 500)))
+        assert (scores["log_loss"], scores["calibrated_log_loss"]) == pytest.approx((mean_loss(1), least), rel=5e-3)
+    net.calibrate((x, y))
+    found = minimize_scalar(lambda s: mean_loss(np.exp(s)), bounds=(-1.6, 4.6), method="bounded")
+    assert net.temperature == pytest.approx(np.exp(found.x), rel=1e-3)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
-    ("rows", "wrong", "temperature"), [(60, False, 0.2), (1, False, 0.2), (60, True, 100.0), (1, True, 100.0)]
+    ("rows", "wrong", "temperature"), [(60, False, 1.0), (1, False, 1.0), (60, True, 100.0), (1, True, 100.0)]
 )
 def test_temperatures_have_bounds(place, dtype, rows, wrong, temperature):
-    """Where all examples are right, or all wrong; one class has none. Probabilities of 0 do no harm."""
+    """Where all are right, which tells nothing, or all wrong; one class has none. Probabilities of 0 do no harm."""
     w = np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 0.0]])
     net, x = classifier(place, "classification", w).to(dtype=dtype), np.ones((rows, 2))
     x[::2, 0] = -1.0

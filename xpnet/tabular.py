@@ -20,11 +20,11 @@ from xpnet.core.optimizers.sgd import SGD
 from xpnet.core.scaling import Scaling
 from xpnet.core.schedules import Cosine
 from xpnet.core.temperature import find_logits, output_of
+from xpnet.data.host_rows import HostRows, stays_outside
 from xpnet.ensemble import Ensemble
 from xpnet.inspection.novelty import LEAST_ROWS
 from xpnet.inspection.predict import predict
 from xpnet.training.callbacks import EarlyStopping
-from xpnet.training.history import History
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,8 @@ FEWEST_FOLDS = 4  # so that a few members leave out no more than a quarter of th
 LONE_FOLDS = 5  # of a single member
 BATCH_SIZES = {1_500: 32, 3_000: 64, 12_000: 128}  # below these numbers of rows
 LARGEST_BATCH_SIZE = 256
-MOST_EXAMPLES, FEWEST_EPOCHS = 2_500_000, 10  # a member trains on no more, with this number of epochs at least
+EPOCHS, FEWEST_EPOCHS = 50, 10
+MOST_EXAMPLES = 2_500_000  # in all epochs of a member; more only if there would be fewer than the fewest epochs
 HIDDEN = {10_000: (128, 128)}  # units of the hidden layers, below these numbers of rows
 WIDEST_HIDDEN = (256, 256)
 WARMUP = 0.1  # the fraction of all steps in which the learning rate rises
@@ -50,14 +51,12 @@ class Recipe:
         Number of networks.
     hidden
         Number of units of each hidden layer; None: by the number of rows.
-    dropout
-        Dropout rate of the hidden layers.
     lr
         The largest learning rate of AdamW.
     weight_decay
         Its decoupled weight decay.
     epochs
-        The most epochs.
+        The most epochs; None: by the number of rows.
     patience
         Number of epochs without improvement after which a member stops.
     batch_size
@@ -66,10 +65,9 @@ class Recipe:
 
     members: int = 8
     hidden: tuple[int, ...] | None = None
-    dropout: float = 0.0
     lr: float = 5e-3
     weight_decay: float = 0.1
-    epochs: int = 50
+    epochs: int | None = None
     patience: int = 15
     batch_size: int | None = None
 
@@ -80,20 +78,33 @@ class Recipe:
         return next((sizes for rows, sizes in HIDDEN.items() if n < rows), WIDEST_HIDDEN)
 
     def choose_epochs(self, n: int) -> int:
-        """Choose the most epochs for n rows: fewer for many, so that the training ends in minutes.
+        """Choose the largest number of epochs for n rows: fewer for many, so that training ends in minutes.
 
         Examples
         --------
         >>> [Recipe().choose_epochs(n) for n in (1_000, 50_000, 100_000, 1_000_000)]
         [50, 50, 25, 10]
         """
-        return min(self.epochs, max(MOST_EXAMPLES // n, FEWEST_EPOCHS))
+        if self.epochs is not None:
+            return self.epochs
+        return min(EPOCHS, max(MOST_EXAMPLES // n, FEWEST_EPOCHS))
 
     def choose_batch_size(self, n: int) -> int:
         """Choose the number of examples in a minibatch for n rows."""
         if self.batch_size is not None:
             return self.batch_size
         return next((size for rows, size in BATCH_SIZES.items() if n < rows), LARGEST_BATCH_SIZE)
+
+
+def count_folds(members: int, n: int) -> int:
+    """Count the folds into which n rows, or groups of rows, are divided for some members.
+
+    Examples
+    --------
+    >>> [count_folds(members, 100) for members in (1, 2, 8)], count_folds(8, 5)
+    ([5, 4, 8], 5)
+    """
+    return min(max(members, FEWEST_FOLDS) if members > 1 else LONE_FOLDS, n)
 
 
 def make_folds(
@@ -121,15 +132,14 @@ def make_folds(
     >>> [fold.tolist() for fold in make_folds(6, 4, np.random.default_rng(0))]
     [[0, 3], [1, 2], [5], [4]]
     """
-    most = max(members, FEWEST_FOLDS) if members > 1 else LONE_FOLDS
+    folds = count_folds(members, n if groups is None else len(np.unique(groups)))
     if groups is not None:
-        fold = _spread_groups(groups, most, rng)
+        fold = _spread_groups(groups, folds, rng)
     else:
         order, fold = rng.permutation(n), np.empty(n, np.intp)
         if classes is not None:
             order = order[np.argsort(classes[order], kind="stable")]
-        fold[order] = np.arange(n) % min(most, n)
-    folds = int(fold.max()) + 1
+        fold[order] = np.arange(n) % folds
     return [np.flatnonzero(fold == k % folds).astype(np.int32) for k in range(members)]
 
 
@@ -142,7 +152,7 @@ def _spread_groups(groups: Any, folds: int, rng: np.random.Generator) -> np.ndar
     [0, 0, 0, 1, 1, 1]
     """
     values, numbers, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    rows, fold_of_group = np.zeros(min(folds, len(values)), np.intp), np.empty(len(values), np.intp)
+    rows, fold_of_group = np.zeros(folds, np.intp), np.empty(len(values), np.intp)
     order = rng.permutation(len(values))
     for group in order[np.argsort(-sizes[order], kind="stable")]:
         fold_of_group[group] = np.argmin(rows)
@@ -151,7 +161,7 @@ def _spread_groups(groups: Any, folds: int, rng: np.random.Generator) -> np.ndar
 
 
 def choose_rows(folds: Sequence[np.ndarray], n: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """Choose the rows that each member trains on: those outside its fold, and as many for each member.
+    """Choose the rows that each member trains on: those outside its fold, the same number for each member.
 
     Members with the same number of rows take their steps together. Where folds of groups differ so much that this would
     leave out more than a tenth of them, each member has all of them.
@@ -164,7 +174,7 @@ def choose_rows(folds: Sequence[np.ndarray], n: int, rng: np.random.Generator) -
 
 
 def weigh_rows(rows: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Choose as many of some rows, each about as often as its weight demands: metrics of these are weighted.
+    """Resample rows, each about as often as its weight demands, so that metrics of the new ones are weighted.
 
     Examples
     --------
@@ -185,10 +195,13 @@ def make_scaling(x: np.ndarray, y: np.ndarray | None) -> Scaling:
     y_mean, y_std = y.mean(axis=0, dtype=np.float64)[None], y.std(axis=0, dtype=np.float64)[None]
     rounding = np.finfo(np.float32).eps * np.where(y_mean == 0, 1.0, np.abs(y_mean))
     # Where all targets are equal, they are predicted: the members' outputs are then multiplied by this
-    return Scaling(mean, np.ones_like(mean), y_mean, np.where(np.ptp(y, axis=0) > 0, y_std, rounding))
+    varies = y.max(axis=0) > y.min(axis=0)  # their difference could overflow
+    return Scaling(mean, np.ones_like(mean), y_mean, np.where(varies, y_std, rounding))
 
 
-def make_members(x: np.ndarray, y: np.ndarray, recipe: Recipe, classes: int | None = None, **settings: Any) -> Ensemble:
+def make_members(
+    x: np.ndarray, y: np.ndarray, recipe: Recipe, classes: int | None = None, *, in_bins: bool = True, **settings: Any
+) -> Ensemble:
     """Make the members, with initial weights.
 
     Parameters
@@ -201,19 +214,25 @@ def make_members(x: np.ndarray, y: np.ndarray, recipe: Recipe, classes: int | No
         It says how many members there are, and what they look like.
     classes
         Number of classes; None for a regression.
+    in_bins
+        Whether the numbers among the inputs are in bins. Others are not small, and `standardize` scales them.
     settings
         Further arguments of `Ensemble`: `seed`, `backend`, `device`.
     """
-    n_out = y.reshape(len(y), -1).shape[1] if classes is None else classes
-    return Ensemble(
-        [x.shape[1], *recipe.choose_hidden(len(x)), n_out],
+    columns = y.reshape(len(y), -1)
+    ensemble = Ensemble(
+        [x.shape[1], *recipe.choose_hidden(len(x)), classes or columns.shape[1]],
         recipe.members,
         activation="relu",
         task="regression" if classes is None else "classification",
-        dropout=recipe.dropout,
         standardize=True,
         **settings,
     )
+    if in_bins:
+        scaling = make_scaling(x, columns if classes is None else None)
+        for network in ensemble:
+            network.scaling = scaling
+    return ensemble
 
 
 def train_members(
@@ -224,10 +243,10 @@ def train_members(
     folds: Sequence[np.ndarray],
     sample_weight: np.ndarray | None = None,
     **options: Any,
-) -> list[History]:
+) -> None:
     """Train the members, each on the rows outside its fold, and calibrate the ensemble by their folds.
 
-    It also learns what the rows are like, for `Ensemble.novelty`, if there are enough of them.
+    If there are enough rows, it also fits `Ensemble.novelty` to them.
 
     Parameters
     ----------
@@ -247,15 +266,12 @@ def train_members(
         Further arguments of `Ensemble.train`.
     """
     is_regression = ensemble[0].task == "regression"
-    scaling = make_scaling(x, y.reshape(len(y), -1) if is_regression else None)
-    for network in ensemble:
-        network.scaling = scaling
     monitor = "validation_cost" if is_regression else "validation_calibrated_log_loss"
     metrics = [] if is_regression else ["calibrated_log_loss"]
     rng = np.random.default_rng(ensemble.seeds[0])
     ensemble.train(
         (x, y),
-        recipe.epochs,
+        recipe.choose_epochs(len(x)),
         recipe.choose_batch_size(len(x)),
         Cosine(recipe.lr, warmup=WARMUP),
         optimizer=AdamW(weight_decay=recipe.weight_decay),
@@ -271,11 +287,12 @@ def train_members(
     ensemble.calibrate((x, y), rows=folds)
     if len(x) >= LEAST_ROWS:
         ensemble.fit_novelty(x)
-    return ensemble.histories
 
 
 def predict_out_of_fold(ensemble: Ensemble, x: np.ndarray, folds: Sequence[np.ndarray]) -> np.ndarray:
     """Predict each row by the members that have not learnt from it, (n, n_targets), on the host. Synchronizes.
+
+    These are probabilities, or means or medians of a regression.
 
     Rows that no member has left out are NaN.
 
@@ -292,7 +309,8 @@ def predict_out_of_fold(ensemble: Ensemble, x: np.ndarray, folds: Sequence[np.nd
     total, members = np.zeros((len(x), views[0].model.n_targets)), np.zeros((len(x), 1))
     task = views[0].model.task
     for view, fold in zip(views, folds):
-        outputs = view.backend.to_numpy(predict(view.calibrated, x[fold]))
+        rows = HostRows(x).take(fold) if stays_outside(x) else x[fold]
+        outputs = view.backend.to_numpy(predict(view.calibrated, rows, view.model.cost.point))
         total[fold] += outputs if task == "regression" else find_logits(outputs, task, np)
         members[fold] += 1
     mean = np.divide(total, members, out=np.full_like(total, np.nan), where=members > 0)

@@ -226,7 +226,7 @@ def _add_network(network: Any) -> None:
         "--members",
         type=int,
         metavar="N",
-        help="networks to train, whose mean predicts; each leaves out another part of the rows and validates on it "
+        help="number of networks, whose predictions are averaged; each validates on another part of the rows "
         f"({TABLES.members} for a table; 1 for other data, and with --validation-split, --distributed, --blas-threads "
         "or --optimizer lm, which are for one network)",
     )
@@ -268,7 +268,7 @@ def _add_training(training: Any) -> None:
         "--early-stopping",
         type=int,
         metavar="N",
-        help=f"stop after N epochs that are not better on the rows left out ({TABLES.patience} for a table, or never)",
+        help=f"stop after N epochs without improvement on the rows left out ({TABLES.patience} for a table, or never)",
     )
     training.add_argument("--seed", type=int, metavar="N", default=0, help="seed of all random numbers (%(default)s)")
     training.add_argument(
@@ -367,12 +367,12 @@ def _add_predict(commands: Any) -> None:
         "--interval",
         type=float,
         metavar="LEVEL",
-        help="write the bounds of the interval that holds the target with this probability too, as in 0.9",
+        help="also write the bounds of the interval that holds the target with this probability, as in 0.9",
     )
     predict.add_argument(
         "--novelty",
         action="store_true",
-        help="write how unlike the rows of the training each row is too, from 0 to 1: 1 in 100 usual rows exceeds 0.99",
+        help="also write how unlike the training rows each row is, from 0 to 1: of usual rows, 1 in 100 exceeds 0.99",
     )
     predict.add_argument("-o", "--out", type=Path, metavar="FILE", help="where to write (standard output)")
     _add_place(predict)

@@ -57,7 +57,6 @@ def make_table_recipe(n: int) -> Recipe:
     return Recipe(
         members=TABLES.members,
         hidden=TABLES.choose_hidden(n),
-        dropout=(TABLES.dropout,),
         standardize=True,
         epochs=TABLES.choose_epochs(n),
         batch_size=TABLES.choose_batch_size(n),

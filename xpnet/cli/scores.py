@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from xpnet.backends import get_backend
 from xpnet.checkpoint.file import explain_errors
 from xpnet.cli.data import Data, NewData, Split, choose_examples, read_test_data
 from xpnet.cli.files import Model, networks_of
@@ -29,7 +30,7 @@ class Scores(NamedTuple):
 
     name: str  # of the first score: accuracy, or R2
     values: str  # that score, and further ones with their names
-    cost: float
+    cost: float  # NaN where it is not measured
 
     def __str__(self) -> str:
         return f"{self.name}: {self.values}"
@@ -43,8 +44,8 @@ class Scores(NamedTuple):
 def score(model: Model, data: Split, extra: Sequence[Metric] = (), *, intervals: bool = True) -> Scores:
     """Compute scores of a network or an ensemble on data.
 
-    They are its accuracy, or R2 and mean absolute error; of calibrated ones also the log loss, or how many targets
-    their intervals hold, if `intervals` are to be judged and there were enough errors for them; and extra metrics.
+    They are accuracy, or R2 and mean absolute error; after a calibration also the log loss, or the fraction of targets
+    within intervals, if `intervals` are to be judged and there were enough errors for them; and extra metrics.
     """
     metrics = choose_metrics(model, extra)
     scores = model.measure(data, metrics=metrics)
@@ -56,29 +57,15 @@ def score(model: Model, data: Split, extra: Sequence[Metric] = (), *, intervals:
 
 
 def score_folds(ensemble: Ensemble, data: Split, folds: Sequence[np.ndarray], extra: Sequence[Metric] = ()) -> Scores:
-    """Compute the mean scores of the members, each on the rows that it has not learnt from, as in `score`."""
-    metrics, parts = choose_metrics(ensemble, extra), []
-    for network, fold in zip(ensemble, folds):
-        rows = np.zeros(len(data[1]), bool)
-        rows[fold] = True
-        parts.append(network.measure(choose_examples(*data, rows), metrics=metrics))
-    sizes = [part["size"] for part in parts]
-    scores = {name: np.average([part[name] for part in parts], weights=sizes) for name in parts[0]}
-    scores |= {name: sum(part[name] for part in parts) for name in ("size", "correct") if name in parts[0]}
-    if log_loss in metrics:  # the calibration is that of the ensemble
-        scores["log_loss"] = measure_log_loss(ensemble, data, folds)
-    return format_scores(scores, metrics)
-
-
-def measure_log_loss(ensemble: Ensemble, data: Split, folds: Sequence[np.ndarray]) -> float:
-    """Compute the log loss of the calibrated probabilities that members predict for rows they have not learnt from."""
-    x, y = data
+    """Compute scores of the predictions of rows by the members that have not learnt from them, as in `score`."""
+    metrics, host, (x, y) = choose_metrics(ensemble, extra), get_backend(), data
     rows = np.unique(np.concatenate(folds))
-    probabilities = predict_out_of_fold(ensemble, x, folds)[rows]
-    n = probabilities.shape[1]
-    targets = np.eye(n)[y[rows]] if y.ndim == 1 and n > 1 else y[rows].reshape(-1, n)
-    part = log_loss.measure(targets, probabilities, ensemble[0].task, np)
-    return log_loss.combine([part], [len(rows)], ensemble.backend)
+    predicted = predict_out_of_fold(ensemble, x, folds)[rows]
+    n = predicted.shape[1]
+    targets = np.eye(n)[y[rows]] if y.ndim == 1 and n > 1 else y[rows].reshape(-1, n).astype(np.float64)
+    parts = [metric.measure(targets, predicted, ensemble[0].task, host.xp) for metric in metrics]
+    scores = {metric.name: metric.combine([part], [len(rows)], host) for metric, part in zip(metrics, parts)}
+    return format_scores({**scores, "size": len(rows), "cost": math.nan}, metrics)
 
 
 def choose_metrics(model: Model, extra: Sequence[Metric]) -> list[Metric]:

@@ -42,7 +42,7 @@ from xpnet.distributed.setting import Distributed, check_launcher
 from xpnet.ensemble import Ensemble
 from xpnet.inspection.novelty import LEAST_ROWS
 from xpnet.network import Network
-from xpnet.tabular import BINS, FEWEST_FOLDS, LONE_FOLDS, choose_rows, make_folds, make_scaling
+from xpnet.tabular import BINS, LONE_FOLDS, choose_rows, count_folds, make_folds, make_scaling
 from xpnet.training.arguments import parse_metrics
 from xpnet.training.callback import Callback
 from xpnet.training.callbacks import CSVLog, EarlyStopping
@@ -133,8 +133,11 @@ def prepare_training(options: argparse.Namespace) -> tuple[ReadyTraining, dict[s
     model = make_model(options, recipe, data)
     metrics = parse_metrics("metrics", options.metrics, networks_of(model)[0].view.model)
     folds = choose_folds(data, members, options.seed) if members > 1 else []
-    for network in networks_of(model)[: len(folds)]:
-        network.notes["folds"] = max(members, FEWEST_FOLDS)
+    if folds:
+        groups = choose_groups(data, members)
+        n = len(data.train[1] if groups is None else np.unique(groups))
+        for network in networks_of(model):
+            network.notes["folds"] = count_folds(members, n)
     training = ReadyTraining(data, recipe, model, metrics, folds, [])
     training = training._replace(stopping=make_stopping(options, training))
     settings = training_settings(options, training)
@@ -145,11 +148,7 @@ def prepare_training(options: argparse.Namespace) -> tuple[ReadyTraining, dict[s
 
 def choose_folds(data: Data, members: int, seed: int) -> list[np.ndarray]:
     """Choose the rows that each member leaves out: at random, whole groups, or consecutive ones, as for testing."""
-    y, groups, division = data.train[1], None, data.division
-    if division is not None and division.groups is not None:
-        groups = division.groups[division.train]
-    elif division is not None and division.hold_out.last:
-        groups = np.arange(len(y)) * max(members, FEWEST_FOLDS) // len(y)
+    y, groups = data.train[1], choose_groups(data, members)
     if len(y) < 2 or (groups is not None and len(np.unique(groups)) < 2):
         one = "row" if len(y) < 2 else "group"
         raise ValueError(
@@ -158,6 +157,19 @@ def choose_folds(data: Data, members: int, seed: int) -> list[np.ndarray]:
         )
     has_classes = data.task in ("classification", "binary") and y.ndim == 1
     return make_folds(len(y), members, np.random.default_rng(seed), classes=y if has_classes else None, groups=groups)
+
+
+def choose_groups(data: Data, members: int) -> np.ndarray | None:
+    """Choose the group of each row of the training data, whose rows members leave out together; None for single rows.
+
+    They are the groups that are held out for testing, or parts that follow one another if the last rows are.
+    """
+    division, n = data.division, len(data.train[1])
+    if division is not None and division.groups is not None:
+        return division.groups[division.train]
+    if division is not None and division.hold_out.last:
+        return np.arange(n) * count_folds(members, n) // n
+    return None
 
 
 def make_model(options: argparse.Namespace, recipe: Recipe, data: Data) -> Model:

@@ -29,7 +29,7 @@ from xpnet.core.costs import Cost
 MOST_ERRORS = 9_999  # that a calibration keeps
 MOST_KNOTS, ROWS_PER_KNOT = 8, 50  # of widths
 LEAST_WIDTH = 0.01  # as a fraction of the mean error
-LEAST_PART = 0.25  # of the squared error out of fold, which the mean of all members is taken to have at least
+LEAST_PART = 0.25  # least squared error assumed of the mean of all members, as a fraction of that out of fold
 ONE_SIGMA = math.erf(math.sqrt(0.5))  # probability of a normal error of at most one standard deviation, 0.683
 
 

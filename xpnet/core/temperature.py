@@ -2,8 +2,8 @@
 
 A network that is too sure ranks the classes well, and its probabilities are too near to 0 and 1. Its weighted inputs z
 of the output layer, divided by a temperature T > 1, give probabilities softmax(z / T) that are as often right as they
-say; T has the least log loss on validation data (C. Guo, G. Pleiss, Y. Sun and K. Weinberger, "On Calibration of Modern
-Neural Networks", ICML 2017).
+say; T is the one with the least log loss on validation data (C. Guo, G. Pleiss, Y. Sun and K. Weinberger, "On
+Calibration of Modern Neural Networks", ICML 2017).
 """
 
 import math
@@ -15,7 +15,7 @@ from xpnet.core.activations import Activation, sigmoid, softmax
 from xpnet.core.arrays import Array, Layers, Namespace
 from xpnet.core.model import Model
 
-# Where all examples are right, the log loss falls with the temperature without end; 0.2 makes 0.9 of 0.61
+# Between these; the lowest turns 0.61 into 0.9
 LOWEST, HIGHEST = 0.2, 100.0
 GOLDEN = (math.sqrt(5) - 1) / 2
 CONFIDENCE_BINS = 15  # of the expected calibration error, as in Guo et al.
@@ -39,7 +39,9 @@ def temper(layers: Layers, temperature: float) -> Layers:
 
 
 def find_temperature(logits: np.ndarray, y: np.ndarray, task: str) -> float:
-    """Find the temperature, between 0.2 and 100, at which the log loss is least.
+    """Find the temperature, between 0.2 and 100, at which the log loss is least; 1 where all examples are right.
+
+    There it falls with the temperature without end, so they do not tell how sure to be of others.
 
     Parameters
     ----------
@@ -57,12 +59,22 @@ def find_temperature(logits: np.ndarray, y: np.ndarray, task: str) -> float:
     >>> round(find_temperature(np.full((4, 1), np.log(9.0)), np.array([[1.0], [1.0], [1.0], [0.0]]), "binary"), 4)
     2.0
     """
+    if _are_right(logits, y, task).all():
+        return 1.0
 
     def log_loss(log_temperature: float) -> float:
-        p = output_of(task).value(logits / math.exp(log_temperature), np)
-        return compute_log_loss(y, p, task, np) / len(y)
+        z = logits / math.exp(log_temperature)
+        if task == "classification":
+            return compute_log_loss(y, softmax.value(z, np), task, np) / len(y)
+        return float(np.sum(np.logaddexp(0.0, z) - y * z)) / len(y)  # exact, also where 1 − p rounds to 0
 
     return math.exp(find_minimum(log_loss, math.log(LOWEST), math.log(HIGHEST)))
+
+
+def _are_right(logits: np.ndarray, y: np.ndarray, task: str) -> np.ndarray:
+    if task == "classification":
+        return y[np.arange(len(y)), logits.argmax(axis=-1)] == 1
+    return (logits > 0) == y
 
 
 def combine(p: Array, task: str, xp: Namespace) -> Array:
@@ -88,11 +100,17 @@ def find_logits(p: Array, task: str, xp: Namespace) -> Array:
     >>> find_logits(np.array([0.5, 0.75]), "binary", np).round(2)
     array([0. , 1.1])
     """
+    z = _log(p, xp)
+    return z if task == "classification" else z - _log_of_rest(p, xp)
+
+
+def _log(p: Array, xp: Namespace) -> Array:
+    return xp.log(xp.clip(p, float(xp.finfo(p.dtype).smallest_normal), 1.0))
+
+
+def _log_of_rest(p: Array, xp: Namespace) -> Array:
     limits = xp.finfo(p.dtype)
-    z = xp.log(xp.clip(p, float(limits.smallest_normal), 1.0))
-    if task == "classification":
-        return z
-    return z - xp.log(xp.clip(1.0 - p, float(limits.eps) / 4, 1.0))  # half of what 1 − p is, if it is not 0
+    return xp.log(xp.clip(1.0 - p, float(limits.eps) / 4, 1.0))  # half of what 1 − p is, if it is not 0
 
 
 def output_of(task: str) -> Activation:
@@ -109,9 +127,8 @@ def compute_log_loss(y: Array, p: Array, task: str, xp: Namespace) -> Array:
     >>> round(float(compute_log_loss(y, p, "binary", np) / np.log(2)), 4)
     3.0
     """
-    least = float(xp.finfo(p.dtype).smallest_normal)
-    loss = -xp.sum(y * xp.log(xp.clip(p, least, 1.0)))
-    return loss if task == "classification" else loss - xp.sum((1.0 - y) * xp.log(xp.clip(1.0 - p, least, 1.0)))
+    loss = -xp.sum(y * _log(p, xp))
+    return loss if task == "classification" else loss - xp.sum((1.0 - y) * _log_of_rest(p, xp))
 
 
 def sum_confidence_errors(confidence: Array, is_right: Array, xp: Namespace) -> Array:

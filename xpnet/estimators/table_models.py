@@ -62,7 +62,7 @@ class TableParameters:
     members: int = Recipe.members
     _: KW_ONLY
     hidden_layer_sizes: Any = None
-    max_epochs: int = Recipe.epochs
+    max_epochs: int | None = None
     bins: int = BINS
     categories: Sequence[str] = ()
     n_jobs: int | None = None
@@ -138,7 +138,9 @@ class BaseTableModel(TableParameters, BaseModel):
         classes, n_classes = (None, None) if labels is None else (data.y, len(labels.classes))
         rng = np.random.default_rng(seed)
         folds = make_folds(len(x), recipe.members, rng, classes=classes, groups=data.groups)
-        ensemble = make_members(x, data.y, recipe, n_classes, seed=seed, backend=backend)
+        if labels is None:
+            check_left_out(folds, len(x))
+        ensemble = make_members(x, data.y, recipe, n_classes, in_bins=self.bins > 0, seed=seed, backend=backend)
         name_columns(ensemble, encoder, labels, y)
         train_members(ensemble, x, data.y, recipe, folds, sample_weight=data.weight, **options)
         found = predict_out_of_fold(ensemble, x, folds)
@@ -192,8 +194,8 @@ class BaseTableModel(TableParameters, BaseModel):
 
     def _parse_recipe(self) -> Recipe:
         hidden = None if self.hidden_layer_sizes is None else tuple(parse_hidden_sizes(self.hidden_layer_sizes))
-        members, epochs = count("members", self.members, 1), count("max_epochs", self.max_epochs, 1)
-        return Recipe(members=members, epochs=epochs, hidden=hidden)
+        epochs = None if self.max_epochs is None else count("max_epochs", self.max_epochs, 1)
+        return Recipe(members=count("members", self.members, 1), epochs=epochs, hidden=hidden)
 
     def _choose_threads(self, backend: Backend) -> int | str:
         """Choose the number of threads on a backend, as `Ensemble.train` takes it."""
@@ -221,6 +223,8 @@ class BaseTableModel(TableParameters, BaseModel):
             rows = np.flatnonzero(weight)
             table = table.iloc[rows] if hasattr(table, "iloc") else table[rows]
             y, weight, groups = y[rows], weight[rows], None if groups is None else groups[rows]
+        if groups is not None and len(np.unique(groups)) == 1:
+            raise ValueError("groups has one group, and members leave out whole groups; give two or more, or none")
         problem = self._learn(y)
         class_weight = problem.weigh_classes(y, partial=False)
         if class_weight is not None:
@@ -273,7 +277,7 @@ class TableClassifier(ClassifierMixin, BaseTableModel):
         Number of units of each hidden layer: one number, or a list. None chooses by the number of rows.
     max_epochs
         Maximum number of epochs; the learning rate falls until then. A member stops earlier if its fold shows no
-        improvement.
+        improvement. None chooses by the number of rows: 50, or 10 to 49 for more than 100,000.
     bins
         As in `TableEncoder`; 0 leaves numbers in one column.
     categories
@@ -301,7 +305,7 @@ class TableClassifier(ClassifierMixin, BaseTableModel):
         The networks, which can do more: `save` writes a file that the ``xpnet`` command reads.
     oof_proba_ : ndarray of shape (n_samples, n_classes)
         Out-of-fold probabilities: each row of the X of `fit`, predicted by the members that left it out. NaN for rows
-        of weight 0, and with ``members=1`` for those that it learnt from.
+        of weight 0, and with fewer than 4 members for those that all of them learnt from.
     n_features_in_ : int
         Number of columns of the table.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -402,7 +406,7 @@ class TableRegressor(RegressorMixin, BaseTableModel):
     ----------
     oof_prediction_ : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         Out-of-fold predictions: each row of the X of `fit`, predicted by the members that left it out. NaN for rows of
-        weight 0, and with ``members=1`` for those that it learnt from.
+        weight 0, and with fewer than 4 members for those that all of them learnt from.
     encoder_, ensemble_, n_features_in_, feature_names_in_, n_iter_
         As in `TableClassifier`.
 
@@ -445,7 +449,7 @@ class TableRegressor(RegressorMixin, BaseTableModel):
     def interval(self, X: Any, level: float = 0.9) -> tuple[Array, Array]:
         """Predict the interval that holds the target with a probability of `level`.
 
-        It is as wide as the errors out of fold demand, of rows with predictions like this one.
+        Its width follows the out-of-fold errors of rows with similar predictions.
 
         Parameters
         ----------
@@ -493,11 +497,24 @@ def number_groups(groups: Any, n: int) -> np.ndarray | None:
     """Check the groups of n rows, numbers or texts, and number them from 0."""
     if groups is None:
         return None
+    from pandas import isna
+
     groups = np.asarray(to_host(groups))
     if groups.ndim != 1:
         raise ValueError(f"groups has shape {groups.shape}; give one for each row, ({n},)")
     check_lengths("X", n, "groups", len(groups))
+    if len(missing := np.flatnonzero(isna(groups))):
+        raise ValueError(f"groups has no value for row {missing[0]}, counted from 0; give each row a group")
     return np.unique([str(group) for group in groups], return_inverse=True)[1]
+
+
+def check_left_out(folds: Sequence[np.ndarray], n: int) -> None:
+    """Refuse a regression on n rows whose members leave out too few of them for errors that calibrate it."""
+    if (left_out := len(np.unique(np.concatenate(folds)))) < FEWEST_NUMBERS:
+        raise ValueError(
+            f"members={len(folds)} leaves out {left_out} of {n} rows, and error bars need the errors of at least "
+            f"{FEWEST_NUMBERS}; give more members, or more rows"
+        )
 
 
 def name_columns(ensemble: Ensemble, encoder: TableEncoder, labels: Labels | None, y: Any) -> None:

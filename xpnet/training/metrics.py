@@ -19,7 +19,7 @@ import numpy as np
 from xpnet.backends import Backend
 from xpnet.core.arrays import Array, Namespace, positions
 from xpnet.core.scaling import Moments, column_sums, merge_moments, moments
-from xpnet.core.temperature import compute_log_loss, sum_confidence_errors
+from xpnet.core.temperature import compute_log_loss, find_logits, sum_confidence_errors
 from xpnet.wording.checks import count
 from xpnet.wording.errors import unless_stopped
 
@@ -188,13 +188,12 @@ TEMPERATURES = tuple(np.exp(np.linspace(-0.5, 2.5, 13)).tolist())
 
 def _log_losses(y: Array, a: Array, task: str, xp: Namespace) -> tuple[Array]:
     """Sum the log losses of a block at each of the temperatures."""
-    if task == "binary":
-        y, a = (xp.concat([1 - array, array], axis=-1) for array in (y, a))
-    tiny = xp.finfo(a.dtype).smallest_normal
-    logs = xp.log(xp.clip(a, tiny, 1.0))
-    logs = logs - xp.max(logs, axis=-1, keepdims=True)
-    own = xp.sum(y * logs)
-    sums = (xp.sum(xp.log(xp.sum(xp.exp(logs / t), axis=-1))) - own / t for t in TEMPERATURES)
+    z = find_logits(a, task, xp)
+    if task == "binary":  # of both classes
+        y, z = xp.concat([1 - y, y], axis=-1), xp.concat([xp.zeros_like(z), z], axis=-1)
+    z = z - xp.max(z, axis=-1, keepdims=True)
+    own = xp.sum(y * z)
+    sums = (xp.sum(xp.log(xp.sum(xp.exp(z / t), axis=-1))) - own / t for t in TEMPERATURES)
     return (xp.stack(list(sums)),)
 
 
