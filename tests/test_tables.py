@@ -261,6 +261,8 @@ def test_intervals_that_a_model_cannot_give_are_refused(capsys, model):
         "--interval 0.9 needs error bars, and plain has none: `xpnet train` calibrates them for tables, and --cost"
     )
     assert message in refused(capsys, "predict", "plain", "x.npy", "--interval", 0.9)
+    message = "--interval 90.0 must be above 0 and below 1; 0.9 is usual"
+    assert message in refused(capsys, "predict", "plain", "x.npy", "--interval", 90)
 
 
 def test_rows_unlike_those_of_the_training_are_novel(capsys, folder):

@@ -42,7 +42,7 @@ from xpnet.distributed.setting import Distributed, check_launcher
 from xpnet.ensemble import Ensemble
 from xpnet.inspection.novelty import LEAST_ROWS
 from xpnet.network import Network
-from xpnet.tabular import BINS, FEWEST_FOLDS, LONE_FOLDS, choose_rows, make_folds, make_scaling
+from xpnet.tabular import BINS, LONE_FOLDS, choose_rows, count_folds, make_folds, make_scaling
 from xpnet.training.arguments import parse_metrics
 from xpnet.training.callback import Callback
 from xpnet.training.callbacks import CSVLog, EarlyStopping
@@ -134,7 +134,7 @@ def prepare_training(options: argparse.Namespace) -> tuple[ReadyTraining, dict[s
     metrics = parse_metrics("metrics", options.metrics, networks_of(model)[0].view.model)
     folds = choose_folds(data, members, options.seed) if members > 1 else []
     for network in networks_of(model)[: len(folds)]:
-        network.notes["folds"] = max(members, FEWEST_FOLDS)
+        network.notes["folds"] = count_folds(len(data.train[1]), members)
     training = ReadyTraining(data, recipe, model, metrics, folds, [])
     training = training._replace(stopping=make_stopping(options, training))
     settings = training_settings(options, training)
@@ -149,7 +149,7 @@ def choose_folds(data: Data, members: int, seed: int) -> list[np.ndarray]:
     if division is not None and division.groups is not None:
         groups = division.groups[division.train]
     elif division is not None and division.hold_out.last:
-        groups = np.arange(len(y)) * max(members, FEWEST_FOLDS) // len(y)
+        groups = np.arange(len(y)) * count_folds(len(y), members) // len(y)
     if len(y) < 2 or (groups is not None and len(np.unique(groups)) < 2):
         one = "row" if len(y) < 2 else "group"
         raise ValueError(
