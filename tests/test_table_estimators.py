@@ -400,12 +400,18 @@ def test_a_wrong_parameter_changes_nothing(options, error, message):
         (TableClassifier, None, "requires y to be passed, but the target y is None"),
         (TableRegressor, np.where(np.arange(60) == 3, np.nan, HEIGHT), "Input y contains NaN"),
         (TableRegressor, KINDS, "y holds <U3, such as 'cat'; give numbers, or use a classifier for labels"),
-        (TableRegressor, KINDS.astype(object), "could not convert string to float: 'cat'"),
+        (TableRegressor, KINDS.astype(object), "float: 'cat'; give numbers, or use a classifier for labels"),
     ],
 )
 def test_wrong_targets_are_refused(kind, y, message):
     with pytest.raises(ValueError, match=message):
         kind(**FEW).fit(pets(), y)
+
+
+def test_truth_values_are_numbers():
+    is_cat = KINDS == "cat"
+    truth, numbers = (TableRegressor(**FEW).fit(pets(), y) for y in (is_cat, is_cat.astype(float)))
+    np.testing.assert_array_equal(truth.predict(pets()), numbers.predict(pets()))
 
 
 def test_tables_that_do_not_fit():

@@ -53,6 +53,14 @@ def test_more_members_than_rows():
     assert [len(rows) for rows in choose_rows(folds, 3, np.random.default_rng(0))] == [2] * 8
 
 
+@pytest.mark.parametrize(("rows", "members", "smallest"), [(100, 64, 12), (1000, 64, 20), (1000, 40, 25)])
+def test_no_fold_is_too_small_to_choose_an_epoch_by(rows, members, smallest):
+    folds = make_folds(rows, members, np.random.default_rng(0))
+    assert len(folds) == members
+    assert min(map(len, folds)) == smallest
+    assert set(np.concatenate(folds)) == set(range(rows))
+
+
 def test_groups_stay_together():
     groups = np.array(["a", "b", "c", "d", "e"])[np.arange(40) % 5]
     folds = make_folds(40, 4, np.random.default_rng(0), groups=groups)

@@ -27,7 +27,7 @@ from xpnet.inspection.novelty import LEAST_ROWS
 from xpnet.learn.mutations import MISTAKES, break_equation, make_figure
 from xpnet.network import Network
 from xpnet.training.arguments import parse_metrics
-from xpnet.wording.checks import choices, list_names, printable
+from xpnet.wording.checks import choices, in_range, list_names, printable
 
 MOST_WIDTH = 40  # characters of a name beside which others are indented
 
@@ -256,7 +256,8 @@ def load(options: argparse.Namespace) -> tuple[Model, Columns | None]:
 
 
 def check_has_intervals(model: Model, options: argparse.Namespace) -> None:
-    """Refuse intervals of a model that predicts classes, or has no error bars."""
+    """Refuse an impossible level, and intervals of a model that predicts classes, or has no error bars."""
+    in_range("interval", options.interval, 0, 1, "0.9 is usual", includes_low=False)
     first, option = networks_of(model)[0], f"--interval {options.interval:g}"
     if first.task != "regression":
         raise ValueError(f"{option} is for regressions, and {options.model} predicts classes; leave it out")

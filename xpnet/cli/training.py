@@ -133,11 +133,8 @@ def prepare_training(options: argparse.Namespace) -> tuple[ReadyTraining, dict[s
     model = make_model(options, recipe, data)
     metrics = parse_metrics("metrics", options.metrics, networks_of(model)[0].view.model)
     folds = choose_folds(data, members, options.seed) if members > 1 else []
-    if folds:
-        groups = choose_groups(data, members)
-        n = len(data.train[1] if groups is None else np.unique(groups))
-        for network in networks_of(model):
-            network.notes["folds"] = count_folds(members, n)
+    for network in networks_of(model)[: len(folds)]:
+        network.notes["folds"] = len({fold.tobytes() for fold in folds})  # members may share one
     training = ReadyTraining(data, recipe, model, metrics, folds, [])
     training = training._replace(stopping=make_stopping(options, training))
     settings = training_settings(options, training)
@@ -168,7 +165,7 @@ def choose_groups(data: Data, members: int) -> np.ndarray | None:
     if division is not None and division.groups is not None:
         return division.groups[division.train]
     if division is not None and division.hold_out.last:
-        return np.arange(n) * count_folds(members, n) // n
+        return np.arange(n) * count_folds(n, members) // n
     return None
 
 

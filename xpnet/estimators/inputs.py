@@ -129,7 +129,12 @@ def validate_targets(y: Any, *, numeric: bool) -> np.ndarray:
 
 def _check_targets(y: Any, numeric: bool) -> np.ndarray:
     y = check_array(to_host(y), ensure_2d=False, dtype=None, input_name="y")  # type: ignore[arg-type]
-    return y.astype(np.float64) if numeric and y.dtype.kind == "O" else y
+    if not numeric or y.dtype.kind not in "bO":
+        return y
+    try:
+        return y.astype(np.float64)
+    except ValueError as error:
+        raise ValueError(f"{error}; give numbers, or use a classifier for labels") from None
 
 
 def _simplify_targets(y: Any, numeric: bool) -> Any:
