@@ -1311,10 +1311,10 @@ def test_a_label_that_is_very_sure_and_wrong(place, far):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
-    ("rows", "wrong", "temperature"), [(60, False, 0.2), (1, False, 0.2), (60, True, 100.0), (1, True, 100.0)]
+    ("rows", "wrong", "temperature"), [(60, False, 1.0), (1, False, 1.0), (60, True, 100.0), (1, True, 100.0)]
 )
 def test_temperatures_have_bounds(place, dtype, rows, wrong, temperature):
-    """Where all examples are right, or all wrong; one class has none. Probabilities of 0 do no harm."""
+    """Where all are right, which tells nothing, or all wrong; one class has none. Probabilities of 0 do no harm."""
     w = np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 0.0]])
     net, x = classifier(place, "classification", w).to(dtype=dtype), np.ones((rows, 2))
     x[::2, 0] = -1.0

@@ -878,7 +878,7 @@ class Network:
         inputs of the output layer are divided by it: above 1 for a network that is too sure (C. Guo et al., "On
         Calibration of Modern Neural Networks", ICML 2017). `predict_proba` and the metrics of `measure` have these
         probabilities then; the classes that `predict` returns stay the same, as do `forward` and the cost. Several
-        labels have one temperature.
+        labels have one temperature. Where all examples are right, it is 1.
 
         Parameters
         ----------
