@@ -30,6 +30,7 @@ MOST_ERRORS = 9_999  # that a calibration keeps
 MOST_KNOTS, ROWS_PER_KNOT = 8, 50  # of widths
 LEAST_WIDTH = 0.01  # as a fraction of the mean error
 LEAST_PART = 0.25  # least squared error assumed of the mean of all members, as a fraction of that out of fold
+HALF_GAIN = 1_000  # examples with which half of the gain counts
 ONE_SIGMA = math.erf(math.sqrt(0.5))  # probability of a normal error of at most one standard deviation, 0.683
 
 
@@ -108,6 +109,9 @@ def find_widths(predicted: np.ndarray, errors: np.ndarray, gain: np.ndarray) -> 
     It is interpolated between up to 8 knots at equal distances in rank, one for every 50 examples. The mean at a knot
     is weighted by a triangle that reaches to the next ones.
 
+    Of few examples, only a part of the gain counts: members that have chosen their best epoch on them predict them
+    better than new ones, by about as much as the mean of all members gains.
+
     Parameters
     ----------
     predicted, errors, gain
@@ -133,6 +137,7 @@ def find_widths(predicted: np.ndarray, errors: np.ndarray, gain: np.ndarray) -> 
     weights = np.maximum(1 - np.abs(rank - centers[:, None]) * (len(centers) - 1), 0)
     weights /= weights.sum(axis=1, keepdims=True)
     knots, width, square, less = (weights @ part[order] for part in (predicted, errors, errors**2, gain))
+    less *= n / (n + HALF_GAIN)
     width = np.maximum(width, LEAST_WIDTH * errors.mean()) if errors.any() else np.ones_like(width)
     part = np.divide(less, square, out=np.zeros_like(less), where=square > 0)
     both = width, width * np.sqrt(np.maximum(1 - part, LEAST_PART))
