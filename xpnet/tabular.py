@@ -97,18 +97,19 @@ class Recipe:
         return next((size for rows, size in BATCH_SIZES.items() if n < rows), LARGEST_BATCH_SIZE)
 
 
-def count_folds(n: int, members: int) -> int:
-    """Choose the number of folds of n rows: one for each member, if that leaves enough rows in each.
+def count_folds(n: int, members: int, groups: Any = None) -> int:
+    """Choose the number of folds of n rows: one for each member, if that leaves enough rows, and a group, in each.
 
     Examples
     --------
     >>> [count_folds(200, members) for members in (1, 2, 8, 16)], count_folds(1_000, 16), count_folds(3, 8)
     ([5, 4, 8, 10], 16, 3)
     """
+    units = n if groups is None else len(np.unique(groups))
     if members == 1:
-        return min(LONE_FOLDS, n)
+        return min(LONE_FOLDS, units)
     most = max(Recipe.members, n // FOLD_ROWS)
-    return min(max(members, FEWEST_FOLDS), most, n)
+    return min(max(members, FEWEST_FOLDS), most, units)
 
 
 def make_folds(
@@ -136,7 +137,7 @@ def make_folds(
     >>> [fold.tolist() for fold in make_folds(6, 4, np.random.default_rng(0))]
     [[0, 3], [1, 2], [5], [4]]
     """
-    folds = min(count_folds(n, members), n if groups is None else len(np.unique(groups)))
+    folds = count_folds(n, members, groups)
     if groups is not None:
         fold = _spread_groups(groups, folds, rng)
     else:

@@ -134,7 +134,7 @@ def prepare_training(options: argparse.Namespace) -> tuple[ReadyTraining, dict[s
     metrics = parse_metrics("metrics", options.metrics, networks_of(model)[0].view.model)
     folds = choose_folds(data, members, options.seed) if members > 1 else []
     for network in networks_of(model)[: len(folds)]:
-        network.notes["folds"] = len({fold.tobytes() for fold in folds})  # members may share one
+        network.notes["folds"] = count_folds(len(data.train[1]), members, choose_groups(data, members))
     training = ReadyTraining(data, recipe, model, metrics, folds, [])
     training = training._replace(stopping=make_stopping(options, training))
     settings = training_settings(options, training)
