@@ -1,4 +1,4 @@
-"""What the commands print besides their results, and which process prints."""
+"""Printing: messages and remarks of the commands, from the one process that speaks."""
 
 import argparse
 import sys
@@ -13,11 +13,11 @@ def speaks(options: argparse.Namespace) -> bool:
 
 
 def say(text: str) -> None:
-    """Print a line that names files, or is from one."""
+    """Print a line that may contain names or texts from files, with control characters escaped."""
     print(printable(text))
 
 
 def print_remarks(remarks: Sequence[str]) -> None:
-    """Print what is to be said besides results, which go to standard output, on standard error."""
+    """Print remarks on standard error; results go to standard output."""
     for remark in remarks:
         print(f"xpnet: {printable(remark)}", file=sys.stderr)

@@ -265,12 +265,12 @@ def step_settings(options: argparse.Namespace, recipe: Recipe, data: Data) -> di
         return {"batch_size": recipe.batch_size, "lr": lr}
     if options.schedule is not None:  # it takes whole steps, and refuses the others if the user gives them
         raise ValueError(f"--schedule {options.schedule} is for other optimizers: lm has no learning rate")
-    given = {name: getattr(options, name) for name in ("batch_size", "lr")}
-    return {name: value for name, value in given.items() if value is not None}
+    settings = {name: getattr(options, name) for name in ("batch_size", "lr")}
+    return {name: value for name, value in settings.items() if value is not None}
 
 
 def settings_of_one(options: argparse.Namespace, training: ReadyTraining) -> dict[str, Any]:
-    """Collect the arguments of `Network.train` that `Ensemble.train` has not, or in another form."""
+    """Collect the arguments that differ for a single network from those of `Ensemble.train`."""
     data = training.data
     callbacks: list[Callback] = [*training.stopping, *([CSVLog(options.log)] if options.log else [])]
     settings: dict[str, Any] = {"callbacks": callbacks, "blas_threads": options.blas_threads}

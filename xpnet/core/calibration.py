@@ -35,7 +35,7 @@ ONE_SIGMA = math.erf(math.sqrt(0.5))  # probability of a normal error of at most
 
 
 class Calibration(NamedTuple):
-    """What corrects predictions, found on validation data: errors for a regression, a temperature for classes."""
+    """Corrections of predictions, found on validation data: errors for a regression, a temperature for classes."""
 
     errors: np.ndarray | None  # sorted
     examples: int  # of the validation data; large ones have more than the errors that are kept

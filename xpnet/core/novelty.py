@@ -22,7 +22,7 @@ RIDGE = 0.01  # added to variances of 1, for columns that determine one another,
 
 
 class Novelty(NamedTuple):
-    """What the novelty of a row is computed from: NumPy arrays in float64."""
+    """A summary of the training inputs, to compute how novel a row is: NumPy arrays in float64."""
 
     mean: np.ndarray  # (1, n_in)
     whitening: np.ndarray  # (n_in, n_directions); makes the covariance of the training rows the identity
