@@ -284,7 +284,7 @@ def train_members(
         validation_rows=folds if sample_weight is None else [weigh_rows(fold, sample_weight) for fold in folds],
         sample_weight=sample_weight,
         callbacks=[EarlyStopping(recipe.patience, monitor=monitor)],
-        metrics=[*metrics, *options.pop("metrics", [])],
+        metrics=metrics,
         **options,
     )
     for network in ensemble:
