@@ -33,18 +33,12 @@ from xpnet import (
     RMSProp,
     Step,
 )
-from xpnet.backends import Backend
-from xpnet.backends.base import GroupLimits
 from xpnet.backends.memory import read_limits
 from xpnet.checkpoint import archive
 from xpnet.core.arrays import leaves
-from xpnet.core.members import MemberState
-from xpnet.core.step import State
 from xpnet.data.gathered import with_weight
-from xpnet.data.resident import Rows
 from xpnet.data.sampling import SAMPLING
 from xpnet.data.sources import make_source
-from xpnet.training.groups import Group, Pool, divide_networks
 from xpnet.training.loop import train_networks
 from xpnet.training.plan import Job, Plan
 
@@ -221,28 +215,6 @@ def test_no_epochs_are_no_training():
         assert_same(member, state)
 
 
-GROUP_LIMITS = GroupLimits(numbers=1 << 19, fewest=4)
-
-
-def test_large_networks_are_not_all_joined():
-    one_kind = dict.fromkeys(range(10))
-    assert divide_networks(one_kind, 1 << 17, 1, GROUP_LIMITS) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
-    assert divide_networks({3: None, 5: None}, 1 << 18, 4, GROUP_LIMITS) == [[3], [5]]
-    assert divide_networks({3: None, 5: None}, 1 << 18, 1, GROUP_LIMITS._replace(fewest=2)) == [[3, 5]]
-
-
-def test_networks_of_other_kinds_are_not_joined():
-    kinds = {k: k % 2 for k in range(6)}
-    assert divide_networks(kinds, 100, None, GROUP_LIMITS) == [[0, 2, 4], [1, 3, 5]]
-    assert divide_networks(kinds, 100, 2, GROUP_LIMITS) == [[0, 2, 4], [1, 3, 5]]  # both threads have a group
-    assert divide_networks({k: k % 2 for k in range(20)}, 100, 2, GROUP_LIMITS) == [
-        [0, 2, 4, 6, 8],
-        [10, 12, 14, 16, 18],
-        [1, 3, 5, 7, 9],
-        [11, 13, 15, 17, 19],
-    ]
-
-
 # Rows, validation, early stopping
 
 
@@ -307,20 +279,6 @@ def test_classes_are_balanced_for_each_member(way, place):
         net.train((x[part], y[part]), sample_weight=weight[part], **({} if way == "rows" else own), **options)
         assert_close(ensemble[k], net, before, 1e-9)
         np.testing.assert_allclose(ensemble.histories[k]["cost"], net.history["cost"], rtol=1e-9)
-
-
-def test_members_with_other_weights_share_inputs_and_targets(monkeypatch):
-    pools, make = [], Pool.__init__
-    monkeypatch.setattr(Pool, "__init__", lambda pool, *rest: (pools.append(pool), make(pool, *rest))[1])
-    ensemble = Ensemble([5, 4, 3], 3, seed=0, standardize=True)
-    for _ in range(2):  # by the scaling of the first training, and then with it
-        rows = [np.arange(30)] * 3
-        ensemble.train(GOOD, 1, 8, rows=rows, class_weight="balanced", threads=1, progress=False)
-        assert [len(pool.columns) for pool in pools if pool.parts] == [1]
-        assert len(pools[-1].parts) == 3
-        pools.clear()
-        for member in ensemble:
-            member.scaling = ensemble[0].scaling
 
 
 @pytest.mark.not_on("torch")
@@ -541,17 +499,6 @@ def test_a_data_set_is_read_again_in_the_order_of_each_member(standardize, place
     assert data_set.given == 1 + 2 * 3 * 44 + 44 * standardize  # one to check it first
 
 
-def test_many_members_read_few_examples_at_once():
-    def chunks(networks):
-        data = np.zeros((1000, 600), np.float32), np.zeros(1000)
-        source = make_source(Transformed(data), "data", Network([600, 1]).view.reader, cache=False)
-        drawn = source.chunks(SAMPLING["shuffle"], np.random.default_rng(0), 100, 1000, networks)
-        return [chunk.index.shape for chunk in drawn]
-
-    assert chunks(1) == chunks(16) == [(10, 100)]
-    assert chunks(16 * 20) == [(3, 100), (3, 100), (3, 100), (1, 100)]  # 2²² numbers for 16 members
-
-
 # Members that differ in more than `train` can say
 
 
@@ -651,16 +598,6 @@ def test_a_minibatch_of_a_member_whose_weights_are_zero_is_left_out(place):
     run_both(ensemble, [plan_for(batch_size=3, alpha=0.01) for _ in range(3)], sources)
 
 
-def test_examples_that_stay_are_joined_once(monkeypatch):
-    ensemble = Ensemble([5, 4, 3], 4, seed=0)
-    pools, make = [], Pool.__init__
-    monkeypatch.setattr(Pool, "__init__", lambda pool, parts, *rest: (pools.append(parts), make(pool, parts, *rest))[1])
-    sources = sources_for(ensemble[0], "classes", [30, 30], [None, None])
-    rows = [Rows(sources[0], np.arange(30, dtype=np.int32)) for _ in range(2)]
-    run(ensemble, [plan_for(epochs=5) for _ in range(4)], [*sources, *rows], threads=1)
-    assert [len(parts) for parts in pools if parts] == [4]
-
-
 def test_callbacks_of_a_member_that_diverges_are_told_of_the_end():
     told = []
 
@@ -679,25 +616,6 @@ def test_callbacks_of_a_member_that_diverges_are_told_of_the_end():
     assert sorted(told) == [(0, True), (1, False)]
 
 
-def test_remaining_members_are_divided_anew(monkeypatch):
-    groups, make = [], Group.__init__
-    monkeypatch.setattr(
-        Group, "__init__", lambda group, numbers, *rest: (groups.append(numbers), make(group, numbers, *rest))[1]
-    )
-    ensemble = Ensemble([5, 4, 3], 8, seed=0)
-    source = make_source(make_data("classes"), "data", ensemble[0].view.reader)
-    plans = [plan_for(epochs=epochs) for epochs in (1, 1, 1, 1, 2, 2, 3, 4)]
-    run(ensemble, plans, [source] * 8, threads=2)
-    assert groups == [[0, 1, 2, 3], [4, 5, 6, 7], [4, 5], [6, 7], [6], [7], [7]]
-
-
-def test_too_many_examples_are_not_joined(monkeypatch):
-    monkeypatch.setattr("xpnet.training.groups.MOST_ROWS", 60)
-    monkeypatch.setattr(Group, "_run_together", None)
-    ensemble = Ensemble([5, 4, 3], 2, seed=0, dtype="float64")
-    run_both(ensemble, [plan_for()] * 2, sources_for(ensemble[0], "classes", [30, 30], [None, None]))
-
-
 # The states of members while they train
 
 
@@ -712,18 +630,6 @@ class OnEpochEnd(Callback):
 
     def on_epoch_end(self, logs):
         self.function(self.training.net, logs["epoch"])
-
-
-@pytest.mark.parametrize("looks", [False, True])
-def test_states_are_copied_when_somebody_looks_at_them(looks, monkeypatch):
-    taken, take = [], Backend.take_part
-    monkeypatch.setattr(Backend, "take_part", lambda backend, x, k: (taken.append(k), take(backend, x, k))[1])
-    ensemble = Ensemble([5, 4, 3], 4, seed=0)
-    callbacks = [OnEpochEnd(lambda net, epoch: (net.view, net.view))] if looks else []
-    options = {"optimizer": SGD(momentum=0.9), "threads": 1, "progress": False}
-    ensemble.train(GOOD, 5, 8, callbacks=callbacks, **options)
-    weights, others = 4, 4 + 1 + 1  # velocity, momentum and cost
-    assert len(taken) == 4 * (weights + others + 4 * weights * looks)
 
 
 @pytest.mark.not_on("strict-device1")
@@ -757,21 +663,6 @@ def test_members_can_be_copied_and_saved_while_they_train(place, tmp_path):
     for output, other in copies:
         np.testing.assert_array_equal(output, other.backend.to_numpy(other.forward(x)))
         other.train(make_data("classes"), 1, 8, progress=False)
-
-
-def test_members_that_have_stopped_do_not_keep_the_states_of_the_others():
-    ensemble, kinds = Ensemble([5, 4, 1], 4, seed=0, activation="relu", task="regression"), []
-
-    def look(net, epoch):
-        kinds.append([type(vars(member)["_state"]) for member in ensemble])
-
-    source = make_source(make_data("real"), "data", ensemble[0].view.reader)
-    plans = [plan_for(epochs=4, lr=0.001), plan_for(epochs=1, lr=0.001), plan_for(lr=1e30), plan_for(4, lr=0.001)]
-    errors = run(ensemble, plans, [source] * 4, [[OnEpochEnd(look)], [], [], []], threads=1)
-    assert list(errors) == [2]
-    assert kinds[0] == [MemberState, MemberState, State, MemberState]  # in the first chunk, member 2 stayed as it was
-    assert kinds[-1] == [MemberState, State, State, MemberState]
-    assert {type(vars(member)["_state"]) for member in ensemble} == {State}
 
 
 def test_what_an_interrupted_training_recorded_is_not_used_again():
