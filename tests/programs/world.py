@@ -656,6 +656,10 @@ class World:
         self.exact, self.log = self.net.dtype == "float64", []
         self.oracle: known.Oracle | None = make_oracle(self.net)
 
+    def tolerance(self, exact: float = 1e-9, rough: float = 2e-3) -> float:
+        """A tolerance for float64, or for float32."""
+        return exact if self.exact else rough
+
     def follow(self) -> None:
         """Follow the network again from where it is, with a fresh optimizer."""
         self.net.reset_optimizer(xpnet.SGD())
