@@ -302,6 +302,26 @@ def resume(world: World, r: random.Random) -> None:
     follow_training(world, oracle, training, None)
 
 
+@operation(weight=1)
+def interrupt(world: World, r: random.Random) -> None:
+    """An exception at any place leaves a whole network, which goes on from there."""
+    training, where, after = draw_training(world, r), r.choice(["begin", "epoch", "chunk", "end"]), r.randrange(8)
+    before = world.net.fingerprint()
+    world.log.append(f"{where} {after} n={training.examples.n} {training.expected}")
+
+    def act(net: Network, containers: Containers) -> None:
+        callbacks = [*training.make_callbacks(), Interrupt(where, after)]
+        try:
+            net.train(containers.examples(*training.examples.data), **training.options, callbacks=callbacks)
+        except Interrupted:
+            world.log.append("interrupted")
+
+    world.act(r, act)
+    if where == "begin" and after == 0 and world.net.fingerprint() != before:
+        raise Failure("an exception before training has changed the network")
+    world.follow()
+
+
 def draw_logs(r: random.Random) -> list[str]:
     """Which files callbacks write."""
     return r.sample(["rows", "best"], r.choice([0, 0, 1, 2]))
