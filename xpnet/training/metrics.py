@@ -21,7 +21,7 @@ from xpnet.core.arrays import Array, Namespace, positions
 from xpnet.core.scaling import Moments, column_sums, merge_moments, moments
 from xpnet.core.temperature import compute_log_loss, find_logits, sum_confidence_errors
 from xpnet.wording.checks import count
-from xpnet.wording.errors import unless_stopped
+from xpnet.wording.errors import ArgumentError, unless_stopped
 
 
 class Metric(NamedTuple):
@@ -204,7 +204,7 @@ def _least_log_loss(parts: Sequence[tuple[Array, ...]], sizes: Sequence[int], ba
     k = int(np.clip(np.argmin(losses), 1, len(losses) - 2))
     left, middle, right = losses[k - 1 : k + 2]
     slope, curvature = (right - left) / 2, left - 2 * middle + right
-    if abs(slope) >= curvature / 2:  # the least one lies beyond the temperatures
+    if abs(slope) >= curvature:  # the least one lies beyond the temperatures
         return float(losses.min())
     return float(middle - slope**2 / (2 * curvature))
 
@@ -230,7 +230,7 @@ def of_function(function: Callable[[Any, Any], Any]) -> Metric:
         try:
             return float(value)
         except unless_stopped(TypeError, ValueError) as error:
-            raise ValueError(f"the metric {name} must return a number, but returned {value!r}") from error
+            raise ArgumentError(f"the metric {name} must return a number, but returned {value!r}") from error
 
     return Metric(name, _predictions, combine)
 

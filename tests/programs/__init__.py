@@ -1,0 +1,1 @@
+"""A referee: random programs over the public interface, beside an oracle that shares nothing with `xpnet.core`."""

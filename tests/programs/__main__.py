@@ -1,0 +1,81 @@
+"""Run random programs, such as ``python -m tests.programs --programs 100``; each failure has a line that repeats it."""
+
+import argparse
+import os
+import sys
+import time
+from collections import Counter
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # small products gain nothing from threads
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from .generate import KINDS, Program, choose, repeat_line, run, shrink, write
+
+BACKENDS = ("numpy", "torch", "strict", "jax", "cupy-on-host")
+
+
+def main(words: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.programs", description=__doc__)
+    parser.add_argument("--programs", type=int, default=100, help="how many of each kind")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no other one after this time")
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=["networks"])
+    parser.add_argument("--backend", choices=BACKENDS, default="numpy")
+    parser.add_argument("--repeat", nargs=2, metavar=("KIND", "SEED"), help="run one program")
+    parser.add_argument("--only", nargs="+", type=int, help="its operations at these places")
+    arguments = parser.parse_args(words)
+    with device_on_host() if arguments.backend == "cupy-on-host" else nullcontext():
+        if arguments.repeat:
+            kind, seed = arguments.repeat
+            return repeat(choose(write(kind, int(seed)), arguments.only), arguments.backend)
+        return run_many(arguments)
+
+
+def device_on_host() -> AbstractContextManager[None]:
+    """Let CuPy find a device on host memory."""
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    import host_cupy
+
+    return host_cupy.install().devices(1)
+
+
+def repeat(program: Program, backend: str) -> int:
+    failure = run(program, backend)
+    if failure is None:
+        print("no failure")
+        return 0
+    report(program, failure, backend)
+    return 1
+
+
+def run_many(arguments: argparse.Namespace) -> int:
+    start, programs, operations, counts, lines = time.monotonic(), 0, 0, Counter(), {}
+    for seed in range(arguments.first, arguments.first + arguments.programs):
+        for kind in arguments.kinds:
+            if time.monotonic() - start > arguments.seconds:
+                break
+            program = write(kind, seed)
+            failure = run(program, arguments.backend)
+            programs += 1
+            operations += len(program.operations) if failure is None else failure.place + 1
+            if failure is not None:
+                counts[failure.kind] += 1
+                if counts[failure.kind] == 1:
+                    program, failure = shrink(program, failure, arguments.backend)
+                    lines[failure.kind] = report(program, failure, arguments.backend)
+    print(f"{programs} programs, {operations} operations, {time.monotonic() - start:.0f} s, {counts.total()} failures")
+    for kind, number in counts.most_common():
+        print(f"{number:5} {kind}\n      {lines.get(kind, '')}")
+    return 1 if counts else 0
+
+
+def report(program: Program, failure: Exception, backend: str) -> str:
+    line = repeat_line(program, backend)
+    print("=" * 100, line, failure.settings, failure.log, failure.trace, sep="\n", flush=True)
+    return line
+
+
+if __name__ == "__main__":
+    sys.exit(main())
