@@ -17,12 +17,10 @@ from xpnet import (
     Ensemble,
     ModelCheckpoint,
     Network,
-    OneCycle,
     ReduceLROnPlateau,
     TensorBoard,
 )
-from xpnet.training.callback import EVALUATED, LOGS, Quantity
-from xpnet.training.steps import ChunkRunner
+from xpnet.training.callback import Quantity
 
 # test_resume.py sees states that callbacks keep on other libraries
 pytestmark = pytest.mark.not_on("strict-device1", "torch", "jax")
@@ -231,42 +229,6 @@ def test_an_interrupt_keeps_the_last_weights_and_early_stopping_says_so():
     assert stop.kept_epoch == 1
 
 
-def test_the_best_state_comes_back_bit_for_bit_on_every_backend(place):
-    """Weights, velocity and the step of dropout; then training goes on from there."""
-    nets = [network(place, dropout=0.5) for _ in range(2)]
-    train(nets[0], 6, Scripted([3, 1, 2, 2, 2, 2]), EarlyStopping(2), optimizer=OPTIMIZER)
-    train(nets[1], 2, optimizer=OPTIMIZER)
-    assert_same(nets[0], snapshot(nets[1]))
-    assert snapshot(nets[0]).dropout.step.tolist() == [6]
-    nets[1].rng.bit_generator.state = nets[0].rng.bit_generator.state
-    for net in nets:
-        train(net, 2, optimizer=OPTIMIZER)
-    assert_same(nets[0], snapshot(nets[1]))
-
-
-def test_early_stopping_watches_what_is_measured(place):
-    """On data that it learns by heart, with others to be judged by: the least validation cost is given back."""
-    net, stop = network(place), EarlyStopping(3)
-    x = np.random.default_rng(5).standard_normal((7, 3))
-    data = x, np.random.default_rng(6).uniform(size=(7, 2))
-    history = train(net, 60, stop, validation_data=data, lr=3.0)
-    costs = history["validation_cost"]
-    assert stop.best_epoch == 1 + int(np.argmin(costs))
-    assert stop.stopped_epoch == len(history) == stop.best_epoch + 3
-    assert net.cost(data) == min(costs)
-
-
-@pytest.mark.parametrize(
-    ("monitor", "mode"),
-    [
-        *[(name, "min") for name in ("cost", "validation_cost", "test_cost", "validation_mean_absolute_error")],
-        *[(name, "max") for name in ("validation_accuracy", "training_top_3", "validation_r2", "test_correct")],
-    ],
-)
-def test_costs_and_metrics_know_whether_smaller_is_better(monitor, mode):
-    assert (LOGS | EVALUATED)[monitor].better == mode
-
-
 def test_accuracy_is_to_become_larger():
     stop = EarlyStopping(1, monitor="validation_accuracy")
     train(network(), 9, Scripted([0.5, 0.7, 0.7, 0.9], "validation_accuracy"), stop)
@@ -315,15 +277,6 @@ def test_the_rate_is_lowered_as_written_out(costs, options, factors):
     history = train(net, len(costs), Scripted(costs), reduce)
     assert history["lr"] == pytest.approx([0.5 * factor for factor in factors], rel=1e-12)
     assert train(net, 1, Scripted(costs), reduce)["lr"] == [0.5]  # another training, another plateau
-
-
-def test_a_lowered_rate_is_what_the_steps_take_and_multiplies_a_schedule(place):
-    net, twin = network(place), network(place)
-    history = train(net, 3, Scripted([1, 1, 1]), ReduceLROnPlateau(0.5, 1), lr=OneCycle(1.0))
-    rates = [OneCycle(1.0)(step, 9) * 0.5 ** max(0, step // 3 - 1) for step in range(9)]
-    train(twin, 3, lr=lambda step, total: rates[step])
-    assert_same(net, snapshot(twin))
-    assert history["lr"] == [rates[2], rates[5], rates[8]]
 
 
 # ModelCheckpoint
@@ -535,27 +488,6 @@ def test_a_callback_that_fails_at_the_end_leaves_all_that_was_trained(error):
     assert len(net.history) == 3
 
 
-def test_ctrl_c_in_a_step_tells_the_callbacks_and_keeps_the_history(place, monkeypatch, tmp_path):
-    """The third chunk is the first of the second epoch."""
-    net, calls, run, chunks = network(place), [], ChunkRunner.run, []
-
-    def interrupted(*args):
-        chunks.append(1)
-        if len(chunks) == 3:
-            raise KeyboardInterrupt
-        return run(*args)
-
-    monkeypatch.setattr(ChunkRunner, "run", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        train(net, 3, Recorder("a", calls), CSVLog(tmp_path / "log.csv"), optimizer=OPTIMIZER)
-    monkeypatch.undo()
-    assert calls[-2:] == [("a", "epoch", 2), ("a", "end")]
-    assert net.history["epoch"] == [1]
-    assert len((tmp_path / "log.csv").read_text().splitlines()) == 2
-    assert_same(net, snapshot(after(1, place, optimizer=OPTIMIZER)))
-    train(net, 1, optimizer=OPTIMIZER)
-
-
 @pytest.fixture
 def bars(monkeypatch):
     """The bars that are made: what they say, how much they expect, and by how much they move."""
@@ -579,30 +511,12 @@ def bars(monkeypatch):
 
 def test_the_bar_moves_with_every_chunk(bars, monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    monkeypatch.setattr("xpnet.training.loop.steps_per_chunk", lambda *_: 2)
-    network().train((X, Y), 2, 2, lr=0.5)
+    network().train((X, Y), 2, 2, lr=0.5, chunk_steps=2)
     (bar,) = bars
     assert bar.total == 12
     assert bar.moves == [(f"Epoch {epoch}/2", steps) for epoch in (1, 2) for steps in (2, 2, 1, 1)]
     out, err = capsys.readouterr()
     assert (out, "Epoch 1/2" in err) == ("", True)
-
-
-def test_evaluation_and_standardizing_have_bars(bars, monkeypatch, capsys):
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    monkeypatch.setattr("xpnet.data.source.BAR_DELAY_SECONDS", 0)
-    monkeypatch.setattr("xpnet.core.arrays.BLOCK_ELEMENTS", 64)  # a few examples in a block
-    network(standardize=True).train((X, Y), 1, 4, lr=0.5, validation_data=(X, Y), test_data=(X, Y))
-    moved = [(bar.moves[0][0], bar.total, len(bar.moves) > 1, sum(n for _, n in bar.moves)) for bar in bars]
-    assert moved == [
-        ("Standardizing train_data", len(X), True, len(X)),
-        ("Epoch 1/1", -(-len(X) // 4), True, -(-len(X) // 4)),
-        ("Evaluating validation data", len(X), True, len(X)),
-        ("Evaluating test data", len(X), True, len(X)),
-    ]
-    out, err = capsys.readouterr()
-    assert "Evaluating" not in out
-    assert "Evaluating test data" in err
 
 
 def test_nothing_has_a_bar_without_progress(bars):

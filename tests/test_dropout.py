@@ -1,19 +1,13 @@
 """Masks of dropout: the same bits on every backend and however a batch is cut, fair coins, and only in training."""
 
-import copy
 import itertools
 
 import numpy as np
 import pytest
 from helpers import assert_same, snapshot
-from hypothesis import given
-from hypothesis import strategies as st
-from test_backprop import layers_of
 
-from xpnet import SGD, Adam, Network, get_backend
-from xpnet.core.activations import sigmoid, softmax
-from xpnet.core.dropout import drop, init_dropout, keep_mask
-from xpnet.training.steps import ChunkRunner
+from xpnet import Network, get_backend
+from xpnet.core.dropout import keep_mask
 
 # Trainings with dropout are compared there in test_trainings.py
 pytestmark = pytest.mark.not_on("torch", "jax")
@@ -79,16 +73,6 @@ def test_masks_are_the_same_bits_on_every_backend(backend, rate):
         np.testing.assert_array_equal(found, expected(seed, step, layer, 5, 7, rate))
 
 
-@given(
-    rows=st.lists(st.integers(0, 40), min_size=1, max_size=9),
-    units=st.lists(st.integers(0, 40), min_size=1, max_size=9),
-    rate=st.floats(0.05, 0.95),
-)
-def test_any_rows_and_units_in_any_order_are_those_of_the_whole(rows, units, rate):
-    whole = mask(7, 9, 1, range(41), range(41), rate)
-    np.testing.assert_array_equal(mask(7, 9, 1, rows, units, rate), whole[rows][:, units])
-
-
 # The statistics: of bits that are always the same, so these pass or fail for good. There are 5 bounds of 4 standard
 # deviations on rates, 33 on correlations and 6 on counts; chance alone would miss one of them in 360 such files.
 
@@ -135,134 +119,7 @@ def test_rows_and_units_keep_as_many_as_coins_would(rate):
         assert abs(ratio - 1) < 4 * np.sqrt(2 / 1000)
 
 
-# A step
-
-
-def written_out(layers, activations, masks, x, y):
-    """One step of gradient descent at η = 1 on the quadratic cost with sigmoid outputs; masks times 1 / (1 − rate)."""
-    value = {
-        "sigmoid": lambda z: 1 / (1 + np.exp(-z)),
-        "softmax": lambda z: np.exp(z) / np.exp(z).sum(axis=1, keepdims=True),
-    }
-    pull = {"sigmoid": lambda g, a: g * a * (1 - a), "softmax": lambda g, a: a * (g - (g * a).sum(1, keepdims=True))}
-    seen, whole = [x * masks[0]], []  # activations with and without their masks
-    for (w, b), name, kept_ in zip(layers, [*activations, "sigmoid"], [*masks[1:], 1.0], strict=True):
-        whole.append(value[name](seen[-1] @ w.T + b))
-        seen.append(whole[-1] * kept_)
-    delta = pull["sigmoid"]((seen[-1] - y) / len(x), whole[-1])
-    moved = []
-    for l in reversed(range(len(layers))):
-        w, b = layers[l]
-        moved.insert(0, (w - delta.T @ seen[l], b - delta.sum(axis=0)))
-        if l:
-            delta = pull[activations[l - 1]]((delta @ w) * masks[l], whole[l - 1])
-    return moved
-
-
-@pytest.mark.parametrize(
-    ("activations", "rates"),
-    [
-        (["sigmoid", "sigmoid"], [0.0, 0.5, 0.0]),
-        (["softmax", "sigmoid"], [0.3, 0.0, 0.0]),
-        (["sigmoid", "softmax"], [0.0, 0.0, 0.6]),
-        (["softmax", "sigmoid"], [0.2, 0.5, 0.4]),
-    ],
-)
-def test_steps_are_those_of_the_masks_and_each_has_its_own(place, activations, rates):
-    """Two full-batch steps, in calls of their own: row i of a mask is that of the i-th example in the drawn order."""
-    sizes, n = [5, 6, 4, 3], 8
-    net = network(place, rates, sizes=sizes, activation=activations)
-    rng, x, y = copy.deepcopy(net.rng), *(part[:n] for part in problem())
-    layers = layers_of(net)
-    for step in range(2):
-        order = rng.permutation(n)
-        masks = [
-            expected(net.seeds.dropout, step, layer, n, size, rate) / (1 - rate)
-            for layer, (size, rate) in enumerate(zip(sizes, rates))
-        ]
-        assert any(0 < (m == 0).mean() < 1 for m in masks)
-        layers = written_out(layers, activations, masks, x[order], y[order])
-        net.train((x, y), epochs=1, batch_size=n, lr=1.0, progress=False)
-        for (w, b), (ew, eb) in zip(layers_of(net), layers, strict=True):
-            np.testing.assert_allclose(w, ew, rtol=1e-10, atol=1e-12)
-            np.testing.assert_allclose(b, eb, rtol=1e-10, atol=1e-12)
-
-
-def test_dropping_preserves_the_mean(backend):
-    """Over m rows an activation a has standard error a √(rate / (1 − rate) / m): 4 of them, for 3 + 4 units."""
-    m, rates = 40_000, [0.2, 0.6]
-    x = np.tile([0.5, -2.0, 3.0], (m, 1))
-    z = np.tile([-1.0, 0.0, 0.5, 2.0], (m, 1))
-    w, b = np.zeros((4, 3)), np.zeros((1, 4))
-    with backend.scope("float64"):
-        state = init_dropout(11, rates)
-        state = state._replace(
-            **{name: backend.asarray(getattr(state, name)) for name in ("seed", "step")},
-            thresholds=tuple(backend.asarray(each) for each in state.thresholds),
-            scales=tuple(backend.asarray(each) for each in state.scales),
-        )
-        put = [backend.asarray(each) for each in (x, z, w, b)]
-        seen, (dropped, *_), after = drop(state, [sigmoid, softmax], put[0], (tuple(put[2:]),), backend.xp)
-        a = backend.to_numpy(dropped.value(put[1], backend.xp))
-        seen, step = backend.to_numpy(seen), backend.to_numpy(after.step)
-    for got, whole, rate in ((seen, x, rates[0]), (a, 1 / (1 + np.exp(-z)), rates[1])):
-        error = np.abs(whole[0]) * np.sqrt(rate / (1 - rate) / m)
-        assert (np.abs(got.mean(axis=0) - whole[0]) < 4 * error).all()
-        np.testing.assert_allclose(got[got != 0], (whole / (1 - rate))[got != 0], rtol=1e-12)
-    assert step.tolist() == [1]
-
-
 # In training and nowhere else
-
-
-def test_outside_training_nothing_is_dropped(place, dtype):
-    x, y = problem()
-    net, plain = network(place, [0.3, 0.8], dtype), network(place, 0.0, dtype)
-    net.train((x, y), epochs=1, **OPTIONS)
-    plain.layers = net.layers
-    state = snapshot(net)
-
-    def looks(net):
-        gradient = [part for layer in net.backward(x, y) for part in layer]
-        arrays = [net.forward(x), net.predict(x), net.forward(x[0]), *net.activations(x), *net.deltas(x, y), *gradient]
-        return [net.backend.to_numpy(array) for array in arrays] + [net.cost((x, y)), net.evaluate((x, y))]
-
-    for got, again, without in zip(looks(net), looks(net), looks(plain), strict=True):
-        np.testing.assert_array_equal(got, again)
-        np.testing.assert_array_equal(got, without)
-    assert_same(net, state)
-    for each in (net, plain):
-        each.minibatch_update((x, y), 0.5)
-    for (w, b), (ew, eb) in zip(layers_of(net), layers_of(plain), strict=True):
-        np.testing.assert_array_equal(w, ew)
-        np.testing.assert_array_equal(b, eb)
-    np.testing.assert_array_equal(snapshot(net).dropout.step, state.dropout.step)
-
-
-def test_validation_is_without_dropout(place):
-    net = network(place)
-    history = net.train(problem(), epochs=2, validation_data=problem(), **OPTIONS)
-    assert history["validation_cost"][-1] == net.cost(problem())
-
-
-def test_initial_weights_and_minibatches_do_not_depend_on_dropout(place):
-    net, plain = network(place), network(place, 0.0)
-    for (w, b), (ew, eb) in zip(layers_of(net), layers_of(plain), strict=True):
-        np.testing.assert_array_equal(w, ew)
-        np.testing.assert_array_equal(b, eb)
-    for each in (net, plain):
-        each.train(problem(), epochs=1, **OPTIONS)
-    assert net.rng.bit_generator.state == plain.rng.bit_generator.state
-    assert not np.array_equal(layers_of(net)[0][0], layers_of(plain)[0][0])
-
-
-@pytest.mark.parametrize("rate", [0.0, 0, [0.0, 0.0], (0, 0)], ids=str)
-def test_rate_zero_is_the_identity(place, dtype, rate):
-    plain = Network(SIZES, dtype=dtype, seed=3, **place._asdict())
-    net = network(place, rate, dtype)
-    for each in (net, plain):
-        each.train(problem(), epochs=2, **OPTIONS)
-    assert_same(net, snapshot(plain))
 
 
 def test_a_number_is_the_rate_of_every_hidden_layer_and_of_no_input(place):
@@ -273,53 +130,7 @@ def test_a_number_is_the_rate_of_every_hidden_layer_and_of_no_input(place):
     assert_same(one, snapshot(several))
 
 
-def test_inputs_drop_where_there_are_no_hidden_layers(place):
-    net, plain = (network(place, rates, sizes=[5, 3]) for rates in ([0.5], 0.0))
-    for each in (net, plain):
-        each.train(problem(), epochs=1, **OPTIONS)
-    assert not np.array_equal(layers_of(net)[0][0], layers_of(plain)[0][0])
-
-
 # Going on
-
-
-@pytest.mark.not_on("strict-device1", "torch")
-@pytest.mark.parametrize("optimizer", [SGD(), Adam()], ids=lambda each: type(each).__name__)
-def test_two_trainings_are_one(place, dtype, optimizer):
-    whole, parts, again = (network(place, [0.2, 0.5], dtype) for _ in range(3))
-    whole.train(problem(), epochs=5, optimizer=optimizer, **OPTIONS)
-    for epochs in (2, 3):
-        parts.train(problem(), epochs=epochs, optimizer=optimizer, **OPTIONS)
-    assert_same(parts, snapshot(whole))
-    assert snapshot(whole).dropout.step.tolist() == [5 * 6]
-    # masks do not begin anew with each call
-    again.train(problem(), epochs=2, optimizer=optimizer, **OPTIONS)
-    with again.backend.scope(dtype):
-        dropout = init_dropout(again.seeds.dropout, again.dropout)
-        again.state = again.state._replace(dropout=again.backend.copy_nest(dropout, dtype))
-    again.train(problem(), epochs=3, optimizer=optimizer, **OPTIONS)
-    assert not np.array_equal(layers_of(again)[0][0], layers_of(whole)[0][0])
-
-
-def test_an_interruption_gives_back_the_step(place, monkeypatch):
-    """The interruption comes when the steps are done."""
-    net = network(place)
-    net.train(problem(), epochs=1, **OPTIONS)
-    twin, before, run = net.copy(), snapshot(net), ChunkRunner.run
-
-    def interrupted(*args):
-        run(*args)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(ChunkRunner, "run", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        net.train(problem(), epochs=1, **OPTIONS)
-    monkeypatch.undo()
-    assert_same(net, before)
-    net.rng = copy.deepcopy(twin.rng)
-    for each in (net, twin):
-        each.train(problem(), epochs=2, **OPTIONS)
-    assert_same(net, snapshot(twin))
 
 
 def test_the_step_counter_wraps_without_a_warning(place, dtype):

@@ -8,10 +8,7 @@ import pytest
 from helpers import assert_same, run_command, snapshot
 from sklearn.exceptions import ConvergenceWarning
 
-import xpnet.core.arrays
-from xpnet import SGD, Clip, EarlyStopping, Ensemble, LevenbergMarquardt, Network, ReduceLROnPlateau
-from xpnet.core.backprop import backward, forward
-from xpnet.core.least_squares import normal_equations
+from xpnet import SGD, Clip, Ensemble, LevenbergMarquardt, Network, ReduceLROnPlateau
 from xpnet.estimators import MLPClassifier, MLPRegressor, MLPSearchCV
 
 pytestmark = pytest.mark.not_on(host_cupy.NAME)  # its linear algebra needs a driver
@@ -46,36 +43,6 @@ def flatten(net):
     return np.concatenate([np.asarray(part).ravel() for layer in net.layers for part in layer])
 
 
-@pytest.mark.parametrize("elements", [1 << 22, 100], ids=["whole", "blocks"])
-@pytest.mark.not_on("jax")  # whose steps are compared below
-def test_the_normal_equations_by_central_differences(backend, monkeypatch, elements):
-    """Also in blocks of a few examples; Jᵀr is the gradient of the weighted mean cost."""
-    net, h = make(), 1e-6
-    parameters, share = flatten(net), np.linspace(1, 2, len(X)) / np.linspace(1, 2, len(X)).sum()
-    columns = [
-        (flat_outputs(net, parameters + d) - flat_outputs(net, parameters - d)) / (2 * h)
-        for d in h * np.eye(len(parameters))
-    ]
-    jacobian = (np.sqrt(share)[:, None, None] * np.stack(columns, axis=-1)).reshape(-1, len(parameters))
-    monkeypatch.setattr(xpnet.core.arrays, "BLOCK_ELEMENTS", elements)
-    layers = [(np.array(w), np.array(b)[None, :]) for w, b in net.layers]
-
-    def compute(x, y, share, *arrays, xp):
-        pairs = tuple(zip(arrays[::2], arrays[1::2]))
-        matrix, gradient = normal_equations(pairs, net.sigmas, x, y, share, xp)
-        zs, activations = forward(pairs, net.sigmas, x, xp)
-        return matrix, gradient, backward(pairs, net.sigmas, net.output, zs, activations, y, xp, share)
-
-    arrays = [part for layer in layers for part in layer]
-    with backend.scope("float64"):
-        inputs = [backend.asarray(x, "float64") for x in (X, Y, share, *arrays)]
-        matrix, gradient, expected = compute(*inputs, xp=backend.xp)
-        matrix, gradient = backend.to_numpy(matrix), backend.to_numpy(gradient)[:, 0]
-        expected = np.concatenate([backend.to_numpy(part).ravel() for layer in expected for part in layer])
-    np.testing.assert_allclose(matrix, jacobian.T @ jacobian, rtol=1e-6, atol=1e-8)
-    np.testing.assert_allclose(gradient, expected, rtol=1e-10, atol=1e-13)
-
-
 def test_it_finds_the_minimum_that_scipy_finds():
     """The same least squares, by MINPACK's Levenberg-Marquardt, from the same weights."""
     from scipy.optimize import least_squares
@@ -88,30 +55,6 @@ def test_it_finds_the_minimum_that_scipy_finds():
     net.train((X, y), epochs=40, **TRAIN)
     np.testing.assert_allclose(flatten(net), theirs.x, rtol=1e-5)
     assert net.cost((X, y)) == pytest.approx(theirs.cost / len(X), rel=1e-10)
-
-
-def test_every_backend_takes_the_same_steps(place):
-    data, expected = (X, Y), make(standardize=True)
-    net = make(standardize=True, **place._asdict())
-    for each in (net, expected):
-        history = each.train(data, epochs=8, **TRAIN)
-    assert net.engine == ("compiled loop" if net.backend.name == "jax" else "plain loop")
-    for mine, other in zip(host(net, net.layers), host(expected, expected.layers), strict=True):
-        np.testing.assert_allclose(mine, other, rtol=1e-6, atol=1e-9)
-    assert (np.diff(history["cost"]) <= 1e-12).all()  # the order of the examples changes the rounding
-    assert history["cost"][-1] < 0.05 * history["cost"][0]
-
-
-@pytest.mark.not_on("jax", "strict-device1")
-def test_members_of_an_ensemble_are_lone_networks(place):
-    ensemble = Ensemble([2, 4, 2], 3, seed=0, **OPTIONS, **place._asdict())
-    alone = [net.copy() for net in ensemble]
-    optimizers = [LevenbergMarquardt(weight_decay=decay) for decay in (1e-4, 1e-3, 0.0)]
-    ensemble.train((X, Y), epochs=5, optimizer=optimizers, progress=False)
-    for net, member, optimizer in zip(alone, ensemble, optimizers, strict=True):
-        net.train((X, Y), epochs=5, optimizer=optimizer, progress=False)
-        for mine, other in zip(host(net, net.layers), host(member, member.layers), strict=True):
-            np.testing.assert_allclose(mine, other, rtol=1e-6, atol=1e-9)
 
 
 def test_weights_of_examples_and_of_decay():
@@ -211,33 +154,6 @@ def test_nothing_warns_where_noise_is_not_fitted():
     make((2, 7, 2)).train((X[:20], Y[:20]), epochs=2, **TRAIN)  # 37 weights and biases for 40 targets
     MLPRegressor(**FIT, alpha=0.01).fit(*FEW)
     MLPRegressor(**FIT, early_stopping=True).fit(*FEW)
-
-
-def test_training_continues_after_saving_and_resuming(tmp_path):
-    whole, halves, path = make(), make(), tmp_path / "net"
-    whole.train((X, Y), epochs=6, **TRAIN)
-    halves.train((X, Y), epochs=3, **TRAIN)
-    halves.save(path)
-    again = Network.load(path)
-    again.train((X, Y), epochs=3, **TRAIN)
-    np.testing.assert_array_equal(flatten(again), flatten(whole))
-    resumed = make()
-    for epochs in (3, 6):
-        resumed.train((X, Y), epochs=epochs, checkpoint=tmp_path / "checkpoint", resume=epochs == 6, **TRAIN)
-    np.testing.assert_array_equal(flatten(resumed), flatten(whole))
-
-
-def test_early_stopping_goes_back_to_the_best_weights():
-    net = make((2, 20, 2))
-    validation = RNG.uniform(-2, 2, (40, 2))
-    validation = (
-        validation,
-        np.stack([np.sin(validation[:, 0]) * validation[:, 1], validation.sum(axis=1) ** 2], axis=1),
-    )
-    stop = EarlyStopping(patience=5, restore_best=True)
-    history = net.train((X, Y), epochs=100, validation_data=validation, callbacks=[stop], **TRAIN)
-    assert len(history["cost"]) < 100
-    assert net.cost(validation) == pytest.approx(min(history["validation_cost"]), rel=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_backprop import host, layers_of, make
 
-import xpnet.training.evaluate
 from xpnet import SGD, Adam, ArgumentError, Callback, Ensemble, Network
 
 # test_trainings.py and test_backends.py see what JAX may do otherwise
@@ -64,16 +63,6 @@ def test_the_task_that_an_output_stands_for(activation, n_out, task):
 # Weights in and out
 
 
-def test_weights_that_were_taken_are_copies(place):
-    net = make(place, [3, 4, 2], "sigmoid", "sigmoid", "quadratic", seed=0)
-    taken, as_they_were = net.w + net.b, [x.copy() for x in host(net, net.w + net.b)]
-    before = snapshot(net)
-    net.train((np.ones((5, 3)), np.ones((5, 2))), epochs=2, batch_size=2, lr=1.0, progress=False)
-    for now, then in zip(host(net, taken), as_they_were, strict=True):
-        np.testing.assert_array_equal(now, then)
-    assert not np.array_equal(host(net, net.w)[0], before.layers[0][0])
-
-
 def test_writing_into_the_weights_raises_and_changes_nothing(place):
     """What readers of the book write first. The arrays of some libraries can be written, but no tuple can."""
     net = make(place, [3, 4, 2], "sigmoid", "sigmoid", "quadratic", seed=0)
@@ -95,18 +84,6 @@ def test_the_arrays_of_the_weights_are_read_only():
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 1.0
     net.w = [w + 1.0 for w in net.w]  # what is computed from them is not
-
-
-def test_a_step_by_hand_is_a_minibatch_update(place):
-    x, y = np.arange(12.0).reshape(4, 3) / 12, np.eye(2)[[0, 1, 1, 0]]
-    net = make(place, [3, 4, 2], "sigmoid", "sigmoid", "quadratic", seed=0)
-    twin = net.copy()
-    twin.minibatch_update((x, y), 0.5)
-    gradients = net.backward(x, y)
-    with net.backend.scope("float64"):
-        net.layers = [(w - 0.5 * gw, b - 0.5 * gb) for (w, b), (gw, gb) in zip(net.layers, gradients, strict=True)]
-    for one, other in zip(host(net, net.w + net.b), host(twin, twin.w + twin.b), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-12)
 
 
 def test_weights_are_assigned_from_any_library_and_copied(place, dtype):
@@ -156,20 +133,6 @@ def test_classification_counts_and_predicts_the_largest_output(place):
     assert f"{net.cost((x, labels)):.3f}"
 
 
-def test_one_output_is_thresholded_at_one_half(place):
-    net, x = probe(place, "binary", [[0.9], [0.2], [0.6], [0.4]])
-    assert host(net, [net.predict(x)])[0].tolist() == [1, 0, 1, 0]
-    assert int(net.predict(x[0])) == 1
-    for y in ([0, 0, 1, 1], [[0], [0], [1], [1]], [False, False, True, True]):
-        assert net.evaluate((x, y)) == 2
-
-
-def test_several_labels_count_when_all_are_right(place):
-    net, x = probe(place, "multilabel", [[0.9, 0.8], [0.2, 0.7], [0.6, 0.1]])
-    assert host(net, [net.predict(x)])[0].tolist() == [[1, 1], [0, 1], [1, 0]]
-    assert net.evaluate((x, [[1, 1], [1, 1], [1, 0]])) == 2
-
-
 def test_regression_predicts_values(place):
     net, x = probe(place, "regression", [[3.5, -1.0], [2.0, 7.0]])
     np.testing.assert_allclose(host(net, [net.predict(x)])[0], [[3.5, -1], [2, 7]])
@@ -185,24 +148,6 @@ def test_a_regression_with_one_output_predicts_as_many_numbers_as_targets(place)
     assert host(net, [predicted])[0].tolist() == [3.5, 2.0, -1.0]
     assert host(net, [net.predict(x[0])])[0].tolist() == 3.5
     assert tuple(net.forward(x).shape) == (3, 1)
-
-
-def test_evaluation_looks_at_bounded_blocks(monkeypatch):
-    """As many rows together as make 2²² numbers in all layers, and not only in the inputs."""
-    seen, forward = [], xpnet.training.evaluate.forward
-    monkeypatch.setattr(xpnet.training.evaluate, "forward", lambda *args: seen.append(len(args[2])) or forward(*args))
-    net = Network([1, 500, 1], seed=0)
-    net.cost((np.zeros((10_000, 1)), np.zeros(10_000)))
-    assert sum(seen) == 10_000
-    assert max(seen) == 2**22 // 1004
-
-
-def test_a_copy_shares_nothing():
-    net = Network([3, 4, 2], seed=0)
-    twin = net.copy()
-    twin.sizes.append(5)
-    twin.activation.append("relu")
-    assert (net.sizes, net.activation) == ([3, 4, 2], ["sigmoid"])
 
 
 def test_looking_changes_nothing(place):

@@ -114,24 +114,6 @@ def test_rows_that_are_larger_than_a_block_go_one_by_one(place, blocks, monkeypa
 
 
 @pytest.mark.not_on("jax")  # which compiles a program for each shape
-@pytest.mark.parametrize("form", ["columns in order", "every second row", "backwards", "images", "list", "read-only"])
-def test_rows_may_lie_anyhow(place, together, form):
-    net, x = network(place), X.copy()
-    together(net, 4)
-    expected = net.backend.to_numpy(net.forward(x))
-    x.flags.writeable = False
-    given = {
-        "columns in order": np.asfortranarray(x),
-        "every second row": np.repeat(x, 2, axis=0)[::2],
-        "backwards": x[::-1].copy()[::-1],
-        "images": x.reshape(N, 2, 2),
-        "list": x.tolist(),
-        "read-only": x,
-    }[form]
-    np.testing.assert_array_equal(net.backend.to_numpy(net.forward(given)), expected)
-
-
-@pytest.mark.not_on("jax")  # which compiles a program for each shape
 @pytest.mark.parametrize(("wrong", "row"), [(np.nan, 0), (np.inf, N - 1)])
 def test_a_wrong_number_in_any_block_is_refused(place, dtype, together, wrong, row):
     net, x = network(place, dtype), X.copy()
@@ -144,17 +126,6 @@ def test_a_wrong_number_in_any_block_is_refused(place, dtype, together, wrong, r
     together(net, 1)  # data are checked as a whole, in blocks of their own
     with pytest.raises(ValueError, match=message.replace("^x", "^X of data")):
         net.cost((x, LABELS))
-
-
-def test_what_was_predicted_is_no_ones_but_the_callers(place, together):
-    net, x = Network([4, 4], output_activation="identity", **place._asdict()), X.astype(np.float32)
-    for rows in (4, N):
-        together(net, rows)
-        found = net.forward(x)
-        before = np.array(net.backend.to_numpy(found))
-        net.forward(2 * x)
-        x += 1
-        np.testing.assert_array_equal(net.backend.to_numpy(found), before)
 
 
 @pytest.mark.not_on("jax")  # which compiles a program for each shape
@@ -246,15 +217,6 @@ def test_memory_of_predictions_is_bounded_however_many_there_are(monkeypatch, op
     assert abs(besides[1] - besides[0]) < 0.1 * found.nbytes
 
 
-@pytest.mark.slow
-def test_memory_of_outputs_is_twice_their_own_and_bounded(monkeypatch):
-    monkeypatch.setattr(arrays, "BLOCK_ELEMENTS", 1 << 20)
-    net, x = Network([50, 64, 10], seed=0), np.random.default_rng(0).random((200_000, 50), dtype=np.float32)
-    net.forward(x[:10])
-    found, most = peak(lambda: net.forward(x))
-    assert most < 2 * found.nbytes + 3 * 4 * arrays.BLOCK_ELEMENTS
-
-
 @pytest.mark.parametrize(
     ("kind", "options"),
     [
@@ -276,24 +238,6 @@ def test_training_takes_little_memory_besides_the_data(kind, options):
     net.train((x[:200], y[:200]), epochs=1, progress=False)
     most = peak(lambda: net.train((x, y), epochs=1, batch_size=100, lr=0.1, progress=False, **options))[1]
     assert most < (25e6 if "training_metrics" in options and kind == "uint8" else 0.3 * x.nbytes)
-
-
-@pytest.mark.slow
-def test_training_takes_no_more_memory_for_more_epochs():
-    """A network of 0.4 MB, without Python's garbage collector: what an epoch needs goes with it."""
-    rng = np.random.default_rng(0)
-    x, y = rng.random((1_000, 200), dtype=np.float32), rng.integers(10, size=1_000)
-    net = Network([200, 500, 10], task="classification", seed=0)
-    net.train((x, y), epochs=1, batch_size=50, lr=0.1, progress=False)
-    gc.disable()
-    try:
-        few, many = (
-            peak(lambda epochs=epochs: net.train((x, y), epochs, batch_size=50, lr=0.1, progress=False))[1]
-            for epochs in (2, 6)
-        )
-    finally:
-        gc.enable()
-    assert many < 1.1 * few
 
 
 # Batches

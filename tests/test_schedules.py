@@ -6,7 +6,6 @@ from test_backprop import make
 
 from xpnet import Constant, Cosine, Exponential, InverseScaling, Network, OneCycle, Step
 from xpnet.core.schedules import SCHEDULES, Schedule
-from xpnet.training.rates import learning_rates
 
 # Rates are numbers of the host
 pytestmark = pytest.mark.not_on("strict-device1", "torch", "jax")
@@ -77,27 +76,6 @@ def test_one_cycle_is_two_straight_lines():
     assert all_rates(OneCycle(1.0, warmup=0.0), 4) == pytest.approx([7 / 8, 5 / 8, 3 / 8, 1 / 8], rel=1e-14)
 
 
-@pytest.mark.parametrize(
-    "schedule",
-    [Cosine(1.0, warmup=0.25), Cosine(1.0, warmup=0.25, final=0.5), OneCycle(1.0, warmup=0.25), OneCycle(1.0)],
-    ids=str,
-)
-@pytest.mark.parametrize("total", [1, 2, 3, 4, 5, 999, 1000])
-def test_a_warmed_up_rate_rises_to_its_peak_and_falls_and_is_never_zero(schedule, total):
-    """The middle of a step is never at 0 or 1: none is wasted; long trainings come close to the peak and to final."""
-    found = all_rates(schedule, total)
-    top = int(np.argmax(found))
-    assert found[: top + 1] == sorted(found[: top + 1])
-    assert found[top:] == sorted(found[top:], reverse=True)
-    assert min(found) > 0
-    assert max(found) <= 1.0
-    if total >= 999:
-        assert max(found) == pytest.approx(1.0, abs=1e-2)
-        assert abs(top / total - schedule.warmup) < 2 / total
-        assert found[0] < 0.01
-        assert found[-1] == pytest.approx(getattr(schedule, "final", 0.0), abs=1e-2)
-
-
 # In training
 
 
@@ -112,19 +90,6 @@ class Rates:
         return 0.5
 
 
-@pytest.mark.parametrize(
-    "schedule", [Step(0.4), Exponential(0.4, 0.01), InverseScaling(0.4), Cosine(0.4), OneCycle(0.4)], ids=str
-)
-def test_training_takes_the_rate_of_each_step(place, schedule):
-    """A network with constant gradient −1 of its one bias moves by the sum of the rates; the history has the last."""
-    net = make(place, [1, 1], "tanh", "identity", _Tilt())
-    net.layers = [([[0.0]], [0.0])]
-    history = net.train((np.zeros((10, 1)), np.zeros((10, 1))), epochs=3, batch_size=4, lr=schedule, progress=False)
-    expected = all_rates(schedule, 9)  # 3 steps an epoch, the last of 2 examples
-    assert history["lr"] == pytest.approx([expected[2], expected[5], expected[8]], rel=1e-14)
-    assert float(net.b[0][0]) == pytest.approx(sum(expected), rel=1e-12)
-
-
 class _Tilt:
     """−a, of which the gradient is −1 everywhere."""
 
@@ -135,24 +100,12 @@ class _Tilt:
         return 0.0 * y - 1.0
 
 
-def test_every_step_is_asked_for_once_in_order_and_each_call_begins_at_zero():
-    net, schedule, data = Network([1, 1], seed=0), Rates(), (np.zeros((10, 1)), np.zeros((10, 1)))
-    for _ in range(2):
-        schedule.asked.clear()
-        net.train(data, epochs=2, batch_size=4, lr=schedule, progress=False)
-        assert list(dict.fromkeys(schedule.asked)) == [(step, 6) for step in range(6)]
-
-
 def test_a_rate_reaches_the_device_in_the_network_s_dtype(place):
     net = make(place, [1, 1], "tanh", "identity", _Tilt(), dtype="float32")
     net.layers = [([[0.0]], [0.0])]
     net.train((np.zeros((4, 1)), np.zeros((4, 1))), epochs=1, batch_size=4, lr=np.float64(0.1), progress=False)
     assert str(net.b[0].dtype).endswith("float32")
     assert float(net.b[0][0]) == np.float32(0.1)
-
-
-def test_rates_of_a_chunk_are_those_of_its_steps():
-    np.testing.assert_allclose(learning_rates(OneCycle(1.0, warmup=0.5), range(1, 3), 4), [0.75, 0.75], rtol=1e-15)
 
 
 # Names, and what is refused
@@ -166,12 +119,6 @@ def test_every_name_is_a_schedule_whose_largest_rate_is_that_given(name):
     assert min(found) > 0
     assert (min(found) == max(found)) == (name == "constant")
     assert SCHEDULES[name](0.3) == schedule
-
-
-def test_every_schedule_has_a_name():
-    assert {type(create(0.3)) for create in SCHEDULES.values()} == {
-        *(Constant, Step, Exponential, InverseScaling, Cosine, OneCycle)
-    }
 
 
 FINITE = "must be a finite number of at least 0"

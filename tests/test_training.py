@@ -2,13 +2,10 @@ import sys
 
 import numpy as np
 import pytest
-import reference
 from helpers import assert_same, snapshot
 from test_backprop import layers_of, make
 
-from xpnet import L1, SGD, Adam, AdamW, Clip, DivergenceError, MaxNorm, Network, OneCycle
-from xpnet.backends.base import ON_CPU, ON_GPU
-from xpnet.training.steps import ChunkRunner, steps_per_chunk
+from xpnet import L1, SGD, Adam, AdamW, Clip, DivergenceError, MaxNorm, Network
 
 # Where test_trainings.py, or another test here, sees what a library may do otherwise
 ON_NUMPY = pytest.mark.not_on("strict-device1", "torch", "jax")
@@ -19,52 +16,6 @@ SIZES, N, M = [5, 4, 3], 23, 4  # 23 examples in minibatches of 4: the last hold
 def problem(seed=0):
     rng = np.random.default_rng(seed)
     return rng.standard_normal((N, SIZES[0])), rng.uniform(size=(N, SIZES[-1]))
-
-
-def order(seed, net_sizes, epochs):
-    """The minibatches that a seed stands for: drawn after the initial weights, a permutation an epoch."""
-    rng = Network(net_sizes, seed=seed).rng
-    batches = []
-    for _ in range(epochs):
-        permutation = rng.permutation(N)
-        batches += [permutation[start : start + M] for start in range(0, N, M)]
-    return batches
-
-
-@ON_NUMPY
-@pytest.mark.parametrize(
-    "optimizer",
-    [SGD(), SGD(momentum=0.9, weight_decay=0.1), SGD(momentum=0.8, nesterov=True, weight_decay=0.1)],
-    ids=str,
-)
-def test_trajectory_against_the_reference(place, optimizer):
-    """Three epochs with a schedule and a short last batch: every weight, and the costs, within 1e-10 in float64."""
-    x, y = problem()
-    net = make(place, SIZES, "tanh", "sigmoid", "quadratic", seed=3)
-    start, schedule, total = layers_of(net), OneCycle(0.5), 3 * 6
-    batches, lrs = order(3, SIZES, 3), [schedule(step, total) for step in range(total)]
-    history = net.train((x, y), epochs=3, batch_size=M, lr=schedule, optimizer=optimizer, progress=False)
-    numbers = {"momentum": optimizer.momentum, "nesterov": optimizer.nesterov, "weight_decay": optimizer.weight_decay}
-    expected = reference.train(start, ["tanh", "sigmoid"], "quadratic", x, y, batches, lrs, **numbers)
-    for (w, b), (ew, eb) in zip(layers_of(net), expected, strict=True):
-        np.testing.assert_allclose(w, ew, rtol=1e-10, atol=1e-12)
-        np.testing.assert_allclose(b, eb, rtol=1e-10, atol=1e-12)
-    assert history["lr"] == [lrs[5], lrs[11], lrs[17]]
-    first = 0.0
-    for i, batch in enumerate(batches[:6]):
-        layers = reference.train(start, ["tanh", "sigmoid"], "quadratic", x, y, batches[:i], lrs[:i], **numbers)
-        first += len(batch) * reference.mean_gradient(layers, ["tanh", "sigmoid"], "quadratic", x[batch], y[batch])[1]
-    assert history["cost"][0] == pytest.approx(first / N, rel=1e-12)
-
-
-@pytest.mark.not_on("jax")
-def test_same_seed_same_network_bit_for_bit(place, dtype):
-    nets = [make(place, SIZES, "sigmoid", "sigmoid", "quadratic", seed=1, dtype=dtype) for _ in range(2)]
-    for net in nets:
-        net.train(problem(), epochs=2, batch_size=M, lr=1.0, progress=False)
-    assert_same(nets[0], snapshot(nets[1]))
-    other = make(place, SIZES, "sigmoid", "sigmoid", "quadratic", seed=2, dtype=dtype)
-    assert not np.array_equal(layers_of(other)[0][0], layers_of(nets[0])[0][0])
 
 
 @pytest.mark.not_on("jax")  # see test_float64_needs_no_global_setting_and_leaves_none
@@ -131,61 +82,6 @@ def test_regression_reports_the_cost_on_test_data(capsys):
     assert f"cost on the test data: {history['test_cost'][0]:.6g}" in capsys.readouterr().out
     with pytest.raises(ValueError, match=r"predict_proba needs classes"):
         net.predict_proba(x)
-
-
-@ON_NUMPY
-def test_zero_epochs_change_nothing(place):
-    net = make(place, SIZES, "sigmoid", "sigmoid", "quadratic")
-    before = snapshot(net)
-    assert len(net.train(problem(), epochs=0, lr=OneCycle(0.1), progress=False)) == 0
-    assert_same(net, before)
-
-
-# Going on
-
-
-@ON_NUMPY
-def test_training_without_an_optimizer_goes_on_with_the_one_there_is(place, tmp_path):
-    whole, parts = (make(place, SIZES, "sigmoid", "sigmoid", "quadratic", seed=0) for _ in range(2))
-    options = {"batch_size": M, "progress": False}
-    whole.train(problem(), epochs=3, optimizer=Adam(beta1=0.8), **options)
-    parts.reset_optimizer(Adam(beta1=0.8))
-    parts.train(problem(), epochs=1, **options)
-    parts.save(tmp_path / "net")
-    loaded = Network.load(tmp_path / "net", **place._asdict())
-    for net in (parts, loaded):
-        assert net.train(problem(), epochs=2, **options)["lr"] == [0.001, 0.001]
-        assert_same(net, snapshot(whole))
-
-
-@pytest.mark.not_on("jax")  # see test_a_network_moves_from_place_to_place
-def test_copy_and_to_go_on_as_the_original_does(place):
-    net = make(place, SIZES, "sigmoid", "sigmoid", "quadratic", seed=4)
-    options = {"epochs": 1, "batch_size": M, "lr": 0.5, "optimizer": SGD(momentum=0.9), "progress": False}
-    net.train(problem(), **options)
-    twin, before = net.copy(), snapshot(net)
-    assert twin.history.rows == net.history.rows
-    twin.train(problem(), **options)
-    assert_same(net, before)
-    net.train(problem(), **options)
-    assert_same(net, snapshot(twin))
-    host = net.to("numpy")
-    assert host.backend.name == "numpy"
-    assert_same(host, snapshot(net))
-    back = host.to(*place)
-    back.train(problem(), **options)
-    net.train(problem(), **options)
-    assert_same(back, snapshot(net))
-
-
-@ON_NUMPY
-def test_minibatch_update_leaves_the_velocity_alone(place):
-    net = make(place, SIZES, "sigmoid", "sigmoid", "quadratic")
-    net.train(problem(), epochs=1, optimizer=SGD(momentum=0.9), progress=False)
-    velocity = snapshot(net).optimizer.memory
-    net.minibatch_update(problem(), 0.1)
-    for then, now in zip(velocity, snapshot(net).optimizer.memory, strict=True):
-        np.testing.assert_array_equal(then[0], now[0])
 
 
 # Going wrong
@@ -315,69 +211,7 @@ class InterruptAt:
         return self.trace
 
 
-@ON_NUMPY
-def test_ctrl_c_between_chunks_keeps_what_was_trained(place, monkeypatch):
-    import xpnet.training.loop
-
-    monkeypatch.setattr(xpnet.training.loop, "steps_per_chunk", lambda *_: 2)
-    net, twin = (make(place, SIZES, "sigmoid", "sigmoid", "quadratic", seed=0) for _ in range(2))
-    run = ChunkRunner.run
-
-    def interrupt_after(chunks):
-        calls = []
-
-        def interrupted(*args):
-            calls.append(1)
-            if len(calls) > chunks:
-                raise KeyboardInterrupt
-            return run(*args)
-
-        return interrupted
-
-    for network in (net, twin):  # the second chunk of the second epoch: 3 of 2, 2, 1 steps and the short batch are one
-        monkeypatch.setattr(ChunkRunner, "run", interrupt_after(5))
-        with pytest.raises(KeyboardInterrupt):
-            network.train(problem(), epochs=3, batch_size=M, lr=0.5, progress=False)
-        assert len(network.history) == 1
-    monkeypatch.setattr(ChunkRunner, "run", run)
-    assert_same(net, snapshot(twin))
-    plain = make(place, SIZES, "sigmoid", "sigmoid", "quadratic", seed=0)
-    plain.train(problem(), epochs=1, batch_size=M, lr=0.5, progress=False)
-    assert any((w1 != w2).any() for (w1, _), (w2, _) in zip(layers_of(net), layers_of(plain), strict=True))
-    net.train(problem(), epochs=1, batch_size=M, lr=0.5, progress=False)
-
-
 # Chunks
-
-
-@pytest.mark.not_on("jax")
-def test_chunks_do_not_change_the_result(place, monkeypatch):
-    import xpnet.training.loop
-
-    nets = [make(place, SIZES, "sigmoid", "sigmoid", "quadratic", seed=0) for _ in range(2)]
-    options = {"epochs": 2, "batch_size": M, "lr": 0.5, "optimizer": SGD(momentum=0.9), "progress": False}
-    nets[0].train(problem(), **options)
-    monkeypatch.setattr(xpnet.training.loop, "steps_per_chunk", lambda *_: 2)
-    nets[1].train(problem(), **options)
-    for (w1, b1), (w2, b2) in zip(layers_of(nets[0]), layers_of(nets[1]), strict=True):
-        np.testing.assert_allclose(w1, w2, rtol=1e-13)
-        np.testing.assert_allclose(b1, b2, rtol=1e-13)
-
-
-def test_a_chunk_has_fewer_steps_the_longer_they_take():
-    def chunk(*sizes, batch_size=10, speed=ON_CPU):
-        return steps_per_chunk(Network([2, 1]).view.model._replace(sizes=sizes), batch_size, speed)
-
-    assert chunk(2, 1) == 4999  # the calls alone
-    assert chunk(2, 2, 2, 2, 1) == 1249  # four layers
-    assert chunk(2, 1, speed=ON_CPU._replace(layer=2e-6)) > 40_000
-    assert 1500 < chunk(784, 30, 10) < 1600
-    assert 30 < chunk(784, 512, 512, 10, batch_size=128) < 60
-    assert chunk(784, 512, 512, 10, batch_size=1) > 100  # a step costs little more than the copies of a chunk
-    assert chunk(784, 2048, 2048, 10, batch_size=512) == 20
-    # On a GPU, enough for graphs of 16 steps
-    assert chunk(784, 512, 512, 10, batch_size=128, speed=ON_GPU) > 900
-    assert chunk(784, 2048, 2048, 10, batch_size=512, speed=ON_GPU) > 50
 
 
 @pytest.mark.not_on("strict-device1", "jax")

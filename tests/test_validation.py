@@ -15,7 +15,7 @@ import xpnet.core.arrays
 from xpnet import Callback, History, Network, OneCycle
 from xpnet.data.sampling import split_rows
 from xpnet.training import evaluate
-from xpnet.training.metrics import METRICS, Metric, accuracy, top_k
+from xpnet.training.metrics import Metric, accuracy, top_k
 
 # JAX compiles programs for each of these tests, so that only what it could get wrong alone runs there
 pytestmark = pytest.mark.not_on("jax")
@@ -89,93 +89,6 @@ def test_validation_data_that_does_not_fit_is_refused_before_the_first_step(plac
 
 
 # A split
-
-
-def numbered(n, features=4):
-    """Inputs that say which example they are of."""
-    return np.tile(np.arange(n, dtype=float)[:, None], features)
-
-
-def halves(net, prepared):
-    """The numbers of the examples that the last call trained and validated on."""
-    return [net.backend.to_numpy(half.examples.x)[:, 0].astype(int).tolist() for half in prepared[-1][2:4]]
-
-
-@pytest.mark.parametrize(("n", "part", "size"), [(50, 0.5, 25), (51, 0.1, 6)])
-@pytest.mark.parametrize("task", ["classification", "regression", "multilabel"])
-def test_a_split_takes_its_part_and_leaves_the_rest(place, prepared, task, n, part, size):
-    """Rounded up; every example is in one of the two, in its order, with its target."""
-    net = network(place, task=task)
-    y = np.random.default_rng(0).integers(2, size=(n, 3)) if task == "multilabel" else np.arange(n * 3).reshape(n, 3)
-    y = np.arange(n) % 3 if task == "classification" else y
-    history = net.train((numbered(n), y), **{**OPTIONS, "lr": 0.0}, validation_split=part)
-    train, validation = halves(net, prepared)
-    assert len(validation) == size
-    assert sorted(train + validation) == list(range(n))
-    assert (train, validation) == (sorted(train), sorted(validation))
-    assert validation != list(range(n - size, n))  # drawn, not cut off
-    for half, index in zip(prepared[-1][2:4], (train, validation)):
-        np.testing.assert_array_equal(net.backend.to_numpy(half.examples.y), y[index])
-    assert len(history["validation_cost"]) == 3
-
-
-def test_a_split_trains_on_the_rest_and_validates_on_its_part(place, prepared):
-    net, twin = network(place), network(place)
-    net.train((X, LABELS), **OPTIONS, validation_split=0.3, metrics=["accuracy"], training_metrics=["accuracy"])
-    train, validation = (tuple(net.backend.to_numpy(each) for each in half.examples[:2]) for half in prepared[-1][2:4])
-    history = twin.train(train, **OPTIONS, validation_data=validation, metrics=["accuracy"])
-    assert_same(net, snapshot(twin))
-    for name in ("cost", "validation_cost", "validation_accuracy"):
-        assert net.history[name] == history[name]
-    assert net.history["training_accuracy"][-1] == net.accuracy(train)
-
-
-@pytest.mark.parametrize("task", ["classification", "binary"])
-def test_a_split_holds_each_class_by_its_share(place, prepared, task):
-    labels = np.repeat([0, 1, 2] if task == "classification" else [0, 1, 1], [30, 8, 5])
-    net = network(place, (4, 3 if task == "classification" else 1), task=task)
-    net.train((numbered(43), labels), **{**OPTIONS, "lr": 0.0}, validation_split=0.3)
-    _, validation = halves(net, prepared)
-    for label in set(labels.tolist()):
-        share = 13 * (labels == label).mean()
-        assert abs((labels[validation] == label).sum() - share) < 1
-
-
-def test_the_split_is_the_networks_own(tmp_path, place, prepared):
-    """The same in each call, in a copy, elsewhere, and after a file; and another one for another seed."""
-
-    def split(net):
-        net.train((numbered(N), LABELS), **{**OPTIONS, "epochs": 1}, validation_split=0.3)
-        return halves(net, prepared)
-
-    net = network(place)
-    first = split(net)
-    net.save(tmp_path / "net")
-    again = [net, net.copy(), net.to("numpy"), Network.load(tmp_path / "net", **place._asdict()), network(place)]
-    assert [split(each) for each in again] == [first] * 5
-    assert split(network(place, seed=8)) != first
-
-
-def test_a_split_draws_nothing_from_the_generator(place):
-    net, plain = network(place), network(place)
-    net.train((X, LABELS), **{**OPTIONS, "epochs": 0}, validation_split=0.3)
-    assert net.rng.bit_generator.state == plain.rng.bit_generator.state
-
-
-def test_what_is_split_off_is_standardized_too(place):
-    """Its cost is that of the network on the same examples; a network of the same seed tells which they are."""
-    net, plain = (network(place, (4, 5, 1), task="regression", standardize=each) for each in (True, False))
-    rows = []
-
-    def look(y_true, y_pred):
-        rows[:] = plain.backend.to_numpy(y_true).astype(int)
-        return 0.0
-
-    plain.train((X, np.arange(N)), **{**OPTIONS, "lr": 0.0}, validation_split=0.3, metrics=[look])
-    x, y = 5 + 3 * X, 100 + 7 * X[:, 0]
-    history = net.train((x, y), **OPTIONS, validation_split=0.3)
-    assert len(rows) == 8
-    assert history["validation_cost"][-1] == pytest.approx(net.cost((x[rows], y[rows])), rel=1e-12)
 
 
 @pytest.mark.parametrize("part", [0.0, 1.0, 1.5, -0.1, float("nan"), "x", True, [0.5, 0.6]], ids=str)
@@ -567,7 +480,3 @@ def test_a_metric_that_gives_no_number_is_named(place, wrong):
 def test_top_k_counts_at_least_one(k):
     with pytest.raises(ValueError, match=r"k=.* must be a whole number of at least 1"):
         top_k(k)
-
-
-def test_every_metric_is_called_what_its_table_says():
-    assert {name: metric.name for name, metric in METRICS.items()} == {name: name for name in METRICS}

@@ -5,15 +5,13 @@ import copy
 import numpy as np
 import pytest
 import reference
-from helpers import Batches, Items, assert_same, flat, snapshot
+from helpers import Batches, Items, assert_same, snapshot
 from test_backprop import layers_of
 from test_bad_input import refused
 
 from xpnet import (
     SGD,
-    Adam,
     AdamW,
-    Callback,
     Clip,
     EarlyStopping,
     Ensemble,
@@ -22,7 +20,7 @@ from xpnet import (
     ReduceLROnPlateau,
     RMSProp,
 )
-from xpnet.data.sampling import SAMPLING, Sampling, split_rows
+from xpnet.data.sampling import SAMPLING, Sampling
 
 # Trainings with weights are compared there in test_trainings.py
 pytestmark = pytest.mark.not_on("torch", "jax")
@@ -101,68 +99,12 @@ def test_steps_and_costs_of_epochs_are_weighted_means(place, output, cost, silen
     assert history["lr"] == [lrs[2], lrs[5]]
 
 
-@pytest.mark.needs("torch")
-def test_a_weighted_gradient_is_that_of_torch(place):
-    torch = pytest.importorskip("torch")
-    net = classifier(place)
-    parameters = [torch.tensor(p, requires_grad=True) for layer in layers_of(net) for p in layer]
-    w1, b1, w2, b2 = parameters
-    z = torch.tanh(torch.tensor(X) @ w1.T + b1) @ w2.T + b2
-    each = torch.nn.functional.cross_entropy(z, torch.tensor(LABELS), reduction="none")
-    loss = (each * torch.tensor(WEIGHTS)).sum() / WEIGHTS.sum()
-    loss.backward()
-    history = net.train((X, LABELS), 1, N, 1.0, sample_weight=WEIGHTS, progress=False)
-    for ours, theirs in zip([p for layer in layers_of(net) for p in layer], parameters, strict=True):
-        np.testing.assert_allclose(ours, (theirs - theirs.grad).detach().numpy(), rtol=1e-10, atol=1e-12)
-    assert history["cost"] == [pytest.approx(loss.item(), rel=1e-12)]
-
-
-def test_a_zero_weight_leaves_an_example_out(place):
-    weight = WEIGHTS.copy()
-    weight[[0, 4, 11]] = 0.0
-    left = weight > 0
-    net = trained(network(place), (X, Y), sample_weight=weight)
-    assert_close(net, trained(network(place), (X[left], Y[left]), sample_weight=weight[left]))
-
-
-@pytest.mark.parametrize("factor", [1.0, 7.5, 1e-3])
-def test_equal_weights_are_no_weights(place, factor):
-    net = trained(network(place), (X, Y), batch_size=5, sample_weight=np.full(N, factor))
-    plain = trained(network(place), (X, Y), batch_size=5)
-    assert_close(net, plain)
-    np.testing.assert_allclose(net.history["cost"], plain.history["cost"], rtol=1e-12)
-
-
 def test_whole_weights_repeat_examples(place):
     times = np.arange(N) % 4
     net = trained(network(place), (X, Y), sample_weight=times)
     again = trained(network(place), (X.repeat(times, axis=0), Y.repeat(times, axis=0)), batch_size=times.sum())
     assert_close(net, again)
     np.testing.assert_allclose(net.history["cost"], again.history["cost"], rtol=1e-12)
-
-
-def test_weights_change_nothing_but_training(place):
-    """Cost and accuracy of training data, and the validation cost, are without them."""
-    net = network(place)
-    history = net.train((X, Y), **FULL, sample_weight=WEIGHTS, validation_data=(X, Y))
-    assert history["validation_cost"][-1] == net.cost((X, Y))
-
-
-@pytest.mark.parametrize("form", ["list", "int64", "float32", "pairs", "data set"])
-def test_weights_come_in_any_form_and_with_any_source_that_is_kept(place, form):
-    times = np.arange(N) % 4
-    weight = {"list": times.tolist(), "int64": times, "float32": times.astype("float32")}.get(form, times)
-
-    source = {"pairs": list(zip(X, Y)), "data set": Items(X, Y)}.get(form, (X, Y))
-    net = trained(network(place), source, sample_weight=weight)
-    assert_same(net, snapshot(trained(network(place), (X, Y), sample_weight=times.astype(float))))
-
-
-def test_the_callers_weights_are_not_written(place, backend, dtype):
-    with backend.scope(dtype):
-        weight = backend.asarray(WEIGHTS, dtype)
-    trained(classifier(place, dtype=dtype), (X, LABELS), sample_weight=weight, class_weight={0: 5.0})
-    np.testing.assert_array_equal(backend.to_numpy(weight), WEIGHTS.astype(dtype))
 
 
 # Minibatches that count for nothing
@@ -191,33 +133,6 @@ def test_a_minibatch_without_weight_is_a_step_that_was_not_made(place, monkeypat
         np.testing.assert_allclose(nets[0].history["cost"], nets[1].history["cost"], rtol=1e-12)
 
 
-@pytest.mark.parametrize("optimizer", [SGD(momentum=0.9), Adam()], ids=lambda each: type(each).__name__)
-def test_a_chunk_without_weight_changes_nothing(place, monkeypatch, optimizer):
-    seen = []
-
-    class Look(Callback):
-        def on_train_begin(self, training):
-            self.net = training.net
-
-        def on_chunk_end(self, steps):
-            seen.append(snapshot(self.net))
-
-    net = network(place, dropout=0.5)
-    options = {"lr": 0.1, "optimizer": optimizer, "progress": False, "callbacks": [Look()]}
-    net.train((X, Y), 2, 5, **options)
-    order = copy.deepcopy(net.rng).permutation(N)
-    weight = WEIGHTS.copy()
-    weight[order[:10]] = 0.0  # the first chunk of the epoch: two minibatches of 5
-    seen.clear()
-    before = snapshot(net)
-    history = net.train((X, Y), 1, 5, sample_weight=weight, **options)
-    first, second = seen
-    for now, then in zip(flat(first), flat(before), strict=True):
-        np.testing.assert_array_equal(now, then)
-    assert not np.array_equal(second.layers[0][0], before.layers[0][0])
-    assert history["cost"][0] > 0
-
-
 def test_replacement_draws_only_examples_that_have_weight(place, tmp_path):
     """One of 12: most epochs of one minibatch would draw none of them, and have no cost."""
     weight, inputs = np.where(np.arange(N) == 3, 2.0, 0.0), np.where(np.arange(N)[:, None] == 3, X, 1e9)
@@ -242,23 +157,6 @@ def test_replacement_draws_only_examples_that_have_weight(place, tmp_path):
 # Weights of classes
 
 
-def by_class(weights):
-    return np.array([weights[label] for label in LABELS], dtype=float)
-
-
-@pytest.mark.parametrize("weights", [{0: 2.0, 1: 0.5, 2: 3.0}, {0: 2, 1: 1, 2: 0}, {np.int64(1): np.float32(0.25)}])
-def test_weights_of_classes_are_those_of_their_examples(place, weights):
-    net = trained(classifier(place), (X, LABELS), batch_size=5, class_weight=weights)
-    full = {0: 1.0, 1: 1.0, 2: 1.0, **weights}
-    assert_close(net, trained(classifier(place), (X, LABELS), batch_size=5, sample_weight=by_class(full)))
-
-
-def test_one_hot_rows_have_classes_too(place):
-    weights = {0: 2.0, 1: 0.5, 2: 3.0}
-    net = trained(classifier(place), (X, np.eye(3)[LABELS]), class_weight=weights)
-    assert_same(net, snapshot(trained(classifier(place), (X, LABELS), class_weight=weights)))
-
-
 @pytest.mark.parametrize("labels", [LABELS, LABELS % 2], ids=["all classes", "a class is missing"])
 def test_balanced_is_that_of_scikit_learn(place, labels):
     """n / (K · number of the class), K the classes that are there."""
@@ -266,21 +164,6 @@ def test_balanced_is_that_of_scikit_learn(place, labels):
     net = trained(classifier(place), (X, labels), batch_size=5, class_weight="balanced")
     assert_close(net, trained(classifier(place), (X, labels), batch_size=5, sample_weight=theirs))
     assert not np.allclose(theirs, 1.0)
-
-
-@pytest.mark.parametrize("task", ["binary", None])
-def test_one_output_has_two_classes(place, task):
-    pytest.importorskip("sklearn")
-    from sklearn.utils.class_weight import compute_sample_weight
-
-    labels = (LABELS > 0).astype(int)
-
-    def net(**options):
-        return trained(network(place, (3, 4, 1), task=task), (X, labels), batch_size=5, **options)
-
-    for weights in ({0: 3.0, 1: 0.5}, {1: 4.0}, "balanced"):
-        theirs = compute_sample_weight(weights if weights == "balanced" else {0: 1.0, **weights}, labels)
-        assert_close(net(class_weight=weights), net(sample_weight=theirs))
 
 
 @pytest.mark.parametrize("kind", [float, bool, np.bool_, np.int64, np.float32])
@@ -293,34 +176,6 @@ def test_classes_are_named_by_numbers_of_any_kind(kind):
         return trained(net, (X, labels.astype(kind)), class_weight=weights)
 
     assert_same(net({kind(0): 3.0, kind(1): 0.5}), snapshot(net({0: 3.0, 1: 0.5})))
-
-
-@pytest.mark.parametrize("classes", ["balanced", {0: 2.0, 1: 0.5, 2: 3.0}], ids=str)
-def test_weights_of_examples_and_of_classes_multiply(place, classes):
-    sklearn = pytest.importorskip("sklearn.utils.class_weight")
-    both = WEIGHTS * sklearn.compute_sample_weight(classes, LABELS)
-    net = trained(classifier(place), (X, LABELS), batch_size=5, sample_weight=WEIGHTS, class_weight=classes)
-    assert_close(net, trained(classifier(place), (X, LABELS), batch_size=5, sample_weight=both))
-
-
-def test_batches_have_weights_of_classes(place, monkeypatch):
-    weights = {0: 2.0, 1: 0.5, 2: 3.0}
-    net = trained(classifier(place), Batches(X, LABELS, 5), class_weight=weights)
-    parts = [np.arange(10, dtype=np.int32).reshape(2, 5), np.array([[10, 11]], np.int32)]
-    monkeypatch.setitem(SAMPLING, "shuffle", Sampling("mine", lambda n, b: 3, lambda n, b, rng: iter(parts)))
-    arrays = trained(classifier(place), (X, LABELS), sample_weight=by_class(weights))
-    assert_close(net, arrays)
-    np.testing.assert_allclose(net.history["cost"], arrays.history["cost"], rtol=1e-12)
-
-
-def test_a_batch_without_weight_is_a_step_that_was_not_made(place):
-    """Examples 3 and 10 alone are of class 2, and alone count: the first batch holds one, the second none."""
-    net = trained(classifier(place), Batches(X, LABELS, 5), class_weight={0: 0.0, 1: 0.0})
-    one = classifier(place)
-    for _ in range(3):
-        for i in (3, 10):
-            one.minibatch_update((X[i, None], LABELS[i, None]), 0.5)
-    assert_close(net, one)
 
 
 def test_an_epoch_without_weight_is_none_that_callbacks_wait_for(place):
@@ -337,33 +192,6 @@ def test_an_epoch_without_weight_is_none_that_callbacks_wait_for(place):
     history = net.train(Epochs(), epochs=8, lr=0.1, **options)
     assert np.isnan(history["cost"]).tolist() == [False, True, True, True, False, False]
     assert (stop.stopped_epoch, history["lr"][:6]) == (6, [0.1] * 6)
-
-
-def test_a_data_set_that_is_read_again_has_weights_of_classes(place):
-    weights = {0: 2.0, 1: 0.5, 2: 3.0}
-    net = trained(classifier(place), Items(X, LABELS), batch_size=5, class_weight=weights, cache=False)
-    assert_same(net, snapshot(trained(classifier(place), Items(X, LABELS), batch_size=5, class_weight=weights)))
-
-
-# With a split
-
-
-def test_weights_stay_with_their_examples_in_a_split(place, prepared):
-    x = np.tile(np.arange(N, dtype=float)[:, None], 3)  # an example says which it is
-    net = classifier(place)
-    trained(net, (x, LABELS), lr=0.01, sample_weight=WEIGHTS, validation_split=0.25)
-    rows, weight = (net.backend.to_numpy(part) for part in prepared[0].source.examples[:3:2])
-    assert len(rows) == 9
-    np.testing.assert_allclose(weight, WEIGHTS[rows[:, 0].astype(int)] / WEIGHTS.max(), rtol=1e-15)
-
-
-def test_balanced_counts_the_examples_that_are_trained_on(place, prepared):
-    sklearn = pytest.importorskip("sklearn.utils.class_weight")
-    net = classifier(place)
-    trained(net, (X, LABELS), class_weight="balanced", validation_split=0.25)
-    labels, weight = (net.backend.to_numpy(part) for part in prepared[0].source.examples[1:3])
-    theirs = sklearn.compute_sample_weight("balanced", labels)
-    np.testing.assert_allclose(weight, theirs, rtol=1e-12)
 
 
 # Wrong weights
@@ -455,12 +283,3 @@ def test_weights_that_leave_nothing_to_train_on_are_refused():
         net.train((X, np.zeros(N, int)), **FULL, class_weight={0: 0.0})
     with refused(net, ValueError, message):
         net.train((X, LABELS), **FULL, sample_weight=LABELS == 2, class_weight={2: 0.0})
-
-
-def test_what_is_split_off_counts_evenly(place):
-    """Weights are for training: those of the validation data do not matter, and may all be zero."""
-    net = classifier(place)
-    _, held = split_rows(N, 0.25, np.random.default_rng(net.seeds.split), LABELS)
-    weight = np.where(np.isin(np.arange(N), held), 0.0, 1.0)
-    history = net.train((X, LABELS), epochs=1, lr=0.0, sample_weight=weight, validation_split=0.25, progress=False)
-    assert history["validation_cost"][0] == pytest.approx(net.cost((X[held], LABELS[held])), rel=1e-6)
