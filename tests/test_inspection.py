@@ -54,15 +54,6 @@ def test_activations_are_those_of_every_layer_from_the_input_on(place):
         np.testing.assert_allclose(host(net, one), host(net, rows)[0], rtol=1e-14)
 
 
-def test_the_input_among_the_activations_is_a_copy(place):
-    net = make(place, [3, 2], "tanh", "sigmoid", "quadratic")
-    x = X.copy()
-    found = net.activations(x)[0]
-    before = host(net, found)
-    x += 1
-    np.testing.assert_array_equal(host(net, found), before)
-
-
 def test_deltas_are_those_of_each_example(place):
     """δ of an example alone is ∂C/∂b of that example; their mean is what `backward` gives for the biases."""
     net = make(place, [3, 4, 2], "tanh", "softmax", "cross_entropy", seed=1)
@@ -79,45 +70,6 @@ def test_deltas_are_those_of_each_example(place):
         np.testing.assert_allclose(delta.mean(axis=0), host(net, layer.b), rtol=1e-12)
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_jacobian_and_vjp_by_central_differences(place, activation):
-    """Through two hidden layers, m = 2, n_in = 3, n_out = 2; a softmax output mixes its units."""
-    net = make(place, [3, 4, 5, 2], activation, "softmax", "cross_entropy", seed=5)
-    expected = np.stack([differences(net, x) for x in X])
-    found = net.jacobian(X)
-    assert tuple(found.shape) == (2, 2, 3)
-    assert found.device == net.w[0].device
-    np.testing.assert_allclose(host(net, found), expected, rtol=1e-5, atol=1e-9)
-    g = np.array([[2.0, -1.0], [0.5, 3.0]])
-    np.testing.assert_allclose(host(net, net.vjp(X, g)), np.einsum("mk,mki->mi", g, expected), rtol=1e-5, atol=1e-9)
-    for i in range(2):
-        np.testing.assert_allclose(host(net, net.jacobian(X[i])), host(net, found)[i], rtol=1e-11, atol=1e-14)
-        np.testing.assert_allclose(host(net, net.vjp(X[i], g[i])), host(net, net.vjp(X, g))[i], rtol=1e-11, atol=1e-14)
-
-
-def test_derivatives_include_the_scaling(place):
-    net, x = scaled(place, activation="tanh"), np.array([[5.0, 1.0, 5.05], [4.0, 20.0, 4.9]])
-    expected = np.stack([differences(net, each, h=1e-5) for each in x])
-    assert np.abs(expected).max() > 1  # far from those of the standardized network
-    np.testing.assert_allclose(host(net, net.jacobian(x)), expected, rtol=1e-6, atol=1e-8)
-    g = np.array([[1.0, 2.0], [3.0, -4.0]])
-    np.testing.assert_allclose(host(net, net.vjp(x, g)), np.einsum("mk,mki->mi", g, expected), rtol=1e-6, atol=1e-7)
-
-
-def test_a_large_jacobian_is_made_in_blocks(place, monkeypatch):
-    import xpnet.core.arrays
-    from xpnet.inspection import derivatives
-
-    rows, forward = [], derivatives.forward
-    monkeypatch.setattr(derivatives, "forward", lambda *args: rows.append(args[2].shape[0]) or forward(*args))
-    net = make(place, [3, 4, 2], "tanh", "identity", "quadratic", seed=1)
-    x = np.random.default_rng(0).standard_normal((7, 3))
-    whole = host(net, net.jacobian(x))
-    monkeypatch.setattr(xpnet.core.arrays, "BLOCK_ELEMENTS", 32)  # two rows at a time
-    np.testing.assert_allclose(host(net, net.jacobian(x)), whole, rtol=1e-12, atol=1e-15)
-    assert rows == [7, 2, 2, 2, 1]
-
-
 def test_vjp_keeps_dtype_and_refuses_other_shapes(place, dtype):
     net = make(place, [3, 4, 2], "tanh", "identity", "quadratic", dtype=dtype)
     assert str(net.vjp(X, np.ones((2, 2))).dtype).endswith(dtype)
@@ -128,21 +80,6 @@ def test_vjp_keeps_dtype_and_refuses_other_shapes(place, dtype):
         net.vjp(X, np.full((2, 2), np.nan))
     with pytest.raises(ValueError, match=r"g has shape \(1, 2\), but must have \(2,\)"):
         net.vjp(X[0], [[1.0, 1.0]])
-
-
-def test_values_and_jacobian_come_from_one_forward_pass(place, monkeypatch):
-    from xpnet.inspection import derivatives
-
-    passes, forward = [], derivatives.forward
-    monkeypatch.setattr(derivatives, "forward", lambda *args: passes.append(1) or forward(*args))
-    net = scaled(place, activation="tanh")
-    x = np.array([[5.0, 1.0, 5.05], [4.0, 20.0, 4.9]])
-    values, matrices = net.value_and_jacobian(x)
-    assert len(passes) == 1
-    np.testing.assert_allclose(host(net, values), host(net, net.forward(x)), rtol=1e-12)
-    np.testing.assert_array_equal(host(net, matrices), host(net, net.jacobian(x)))
-    for one, rows in zip(net.value_and_jacobian(x[0]), (values, matrices), strict=True):
-        np.testing.assert_allclose(host(net, one), host(net, rows)[0], rtol=1e-12)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -167,21 +104,6 @@ def test_second_derivatives_by_differences_of_the_first(place, activation):
         np.testing.assert_allclose(host(net, part), (plus - minus) / (2 * h), rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.on("jax")
-@pytest.mark.not_on("numpy", "strict-device1", "torch")
-def test_what_jax_finds_is_what_numpy_finds(place):
-    net = make(place, [3, 2], "tanh", "softmax", "quadratic", seed=5)
-    for look in (
-        lambda net: net.activations(X),
-        lambda net: [net.jacobian(X)],
-        lambda net: [net.vjp(X, [[0.9, 0.1], [0.3, 0.7]])],
-        lambda net: [net.hessian(X)],
-    ):
-        for found, expected in zip(look(net), look(net.to("numpy")), strict=True):
-            assert found.device == net.w[0].device
-            np.testing.assert_allclose(host(net, found), expected, rtol=1e-10, atol=1e-14)
-
-
 @pytest.mark.parametrize(
     ("activation", "curvature"),
     [("gelu", 0.7978845608), ("gelu_tanh", 0.7978845608), ("silu", 0.5), ("softplus", 0.25), ("tanh", 0.0)],
@@ -191,32 +113,6 @@ def test_the_curvature_of_a_smooth_activation_at_0(activation, curvature):
     net = Network([1, 1, 1], activation=activation, task="regression", dtype="float64")
     net.layers = [([[1]], [0]), ([[1]], [0])]
     np.testing.assert_allclose(net.hessian([0.0]), [[[curvature]]], rtol=1e-9, atol=1e-12)
-
-
-@pytest.mark.needs("torch")
-def test_second_derivatives_are_those_of_autograd():
-    torch = pytest.importorskip("torch")
-    rng = np.random.default_rng(0)
-    net = Network([3, 4, 2], activation="gelu", task="regression", dtype="float64", seed=0)
-    layers = [torch.tensor(part) for layer in net.layers for part in layer]
-
-    def forward(x, w1, b1, w2, b2):
-        return torch.nn.functional.gelu(x @ w1.T + b1) @ w2.T + b2
-
-    for k, expected in enumerate(net.hessian(X)[0]):
-        theirs = torch.autograd.functional.hessian(lambda x, k=k: forward(x, *layers)[k], torch.tensor(X[0]))
-        np.testing.assert_allclose(expected, theirs, rtol=1e-9, atol=1e-12)
-
-    direction = [torch.tensor(rng.standard_normal(part.shape)) for part in layers]
-    y = rng.standard_normal((2, 2))
-
-    def cost(*parts):
-        return 0.5 * ((forward(torch.tensor(X), *parts) - torch.tensor(y)) ** 2).sum(dim=1).mean()
-
-    _, theirs = torch.autograd.functional.hvp(cost, tuple(layers), tuple(direction))
-    ours = net.hvp(X, y, [(direction[0], direction[1]), (direction[2], direction[3])])
-    for mine, other in zip([part for layer in ours for part in layer], theirs, strict=True):
-        np.testing.assert_allclose(mine, other, rtol=1e-9, atol=1e-12)
 
 
 def test_second_derivatives_include_the_scaling_and_are_made_in_blocks(place, monkeypatch):

@@ -62,7 +62,6 @@ NESTED = [
 ]
 EVERY = [*PLAIN, *MODIFIED, *NESTED]
 ONE_OF_EACH = [PLAIN[0], PLAIN[3], PLAIN[5], PLAIN[7], PLAIN[9], PLAIN[11], PLAIN[12], *MODIFIED[::2], NESTED[2]]
-FEW = [PLAIN[5], PLAIN[9], NESTED[2]]
 
 SIZES, N, M, LR, EPOCHS = [5, 4, 3], 24, 4, 0.05, 4  # 6 steps an epoch
 options = {"batch_size": M, "lr": LR, "progress": False}
@@ -170,11 +169,6 @@ def test_clip_scales_all_gradients_by_one_number(place):
     np.testing.assert_allclose(new_b, b - 0.5 * gb, rtol=1e-14)
 
 
-def test_clip_leaves_weight_decay_to_what_is_inside(place):
-    (w, _), (new_w, _), (gw, _) = one_step(place, Clip(SGD(weight_decay=0.1), math.sqrt(4.25 * 7) / 4))
-    np.testing.assert_allclose(new_w, w - 0.5 * (gw / 4 + 0.1 * w), rtol=1e-14)
-
-
 def test_clip_of_a_gradient_of_zero_changes_nothing(place):
     net = make(place, [3, 2], "identity", "identity", "quadratic")
     net.layers = [(np.ones((2, 3)), np.ones(2))]
@@ -208,51 +202,7 @@ def test_the_first_step_of_rmsprop_worked_by_hand(place):
     np.testing.assert_allclose(new_b, b - 0.5 * gb / (0.5 * np.abs(gb) + 0.5), rtol=1e-14)
 
 
-# Decay
-
-
-@pytest.mark.parametrize(
-    ("optimizer", "moved"),
-    [
-        (SGD(weight_decay=0.25), lambda w, steps: 0.25 * w),
-        # Momentum rolls on without a rate: 1 + μ + μ² + ... with a term a step, and one more in Nesterov's form
-        (SGD(momentum=0.5, weight_decay=0.25), lambda w, steps: 0.25 * w * (2 - 0.5 ** (steps - 1))),
-        (SGD(momentum=0.5, nesterov=True, weight_decay=0.25), lambda w, steps: 0.25 * w * (2 - 0.5**steps)),
-        (
-            RMSProp(rho=0.75, epsilon=1.0, weight_decay=0.25),
-            lambda w, steps: 0.25 * w / (math.sqrt(1 - 0.75) * 0.25 * np.abs(w) + 1),
-        ),
-        (Adam(epsilon=1.0, weight_decay=0.25), lambda w, steps: 0.25 * w / (0.25 * np.abs(w) + 1)),
-        (AdamW(weight_decay=0.25), lambda w, steps: 0.25 * w),
-        (L1(SGD(), 0.25), lambda w, steps: 0.25 * np.sign(w)),
-        (Clip(AdamW(weight_decay=0.25), 1e-3), lambda w, steps: 0.25 * w),
-    ],
-    ids=lambda each: "" if callable(each) else str(each),
-)
-@pytest.mark.parametrize(("n", "m"), [(1, 1), (24, 4)])
-def test_decay_depends_on_neither_batch_nor_data_size(place, optimizer, moved, n, m):
-    """The data have no gradient: targets are the outputs, exact in whole numbers. Only the first step has a rate, ½."""
-    net = make(place, [3, 2], "identity", "identity", "quadratic")
-    w, b, x = np.array([[1.0, -2.0, 0.0], [4.0, 0.5, -1.0]]), np.array([1.0, -3.0]), np.arange(3.0 * n).reshape(n, 3)
-    net.layers, y = [(w, b)], x @ w.T + b
-    once = {"lr": lambda step, total: 0.5 if step == 0 else 0.0, "epochs": 1, "batch_size": m, "progress": False}
-    net.train((x, y), optimizer=optimizer, **once)
-    ((new_w, new_b),) = layers_of(net)
-    np.testing.assert_allclose(new_w, w - 0.5 * moved(w, n // m), rtol=1e-13)
-    np.testing.assert_array_equal(new_b, b)
-
-
 # State
-
-
-@pytest.mark.parametrize("optimizer", ONE_OF_EACH, ids=str)
-def test_it_trains_in_float32_and_every_array_keeps_that_dtype(place, optimizer):
-    net = network(place, dtype="float32")
-    history = net.train(problem(), epochs=10, optimizer=optimizer, **options)
-    assert history["cost"][-1] < history["cost"][0]
-    arrays = flat((net.state.layers, net.state.optimizer))
-    assert {str(array.dtype).split(".")[-1] for array in arrays} == {"float32"}
-    assert len({str(array.device) for array in arrays}) == 1
 
 
 def test_clipping_does_not_overflow(place):
@@ -261,53 +211,6 @@ def test_clipping_does_not_overflow(place):
     net.layers = [([[0.0, 0.0]], [0.0])]
     net.train(([[1e17, 0.0]], [[-1e5]]), epochs=1, lr=1.0, optimizer=Clip(SGD(), 2.0), progress=False)
     np.testing.assert_allclose(net.backend.to_numpy(net.w[0]), [[-2.0, 0.0]], rtol=1e-6)
-
-
-@pytest.mark.parametrize("optimizer", FEW, ids=str)
-def test_equal_settings_go_on_and_other_settings_start_anew(place, optimizer):
-    whole, parts = network(place), network(place)
-    whole.train(problem(), epochs=3, optimizer=optimizer, **options)
-    parts.train(problem(), epochs=1, optimizer=optimizer, **options)
-    parts.train(problem(), epochs=2, optimizer=replace(optimizer), **options)  # equal, and not the same
-    assert_same(parts, snapshot(whole))
-
-    fresh, other = network(place), Adam(beta1=0.5) if optimizer != Adam(beta1=0.5) else SGD()
-    fresh.layers, fresh.rng.bit_generator.state = whole.layers, whole.rng.bit_generator.state
-    whole.train(problem(), epochs=1, optimizer=other, **options)
-    fresh.train(problem(), epochs=1, optimizer=other, **options)
-    assert_same(whole, snapshot(fresh))
-    whole.train(problem(), epochs=0, optimizer=optimizer, **options)
-    assert_same(whole, snapshot(fresh)._replace(optimizer=_at_the_start(place, optimizer)))
-
-
-def _at_the_start(place, optimizer):
-    net = network(place)
-    net.train(problem(), epochs=0, optimizer=optimizer, **options)
-    return snapshot(net).optimizer
-
-
-@pytest.mark.parametrize("optimizer", FEW, ids=str)
-def test_reset_optimizer_forgets_the_past(place, optimizer):
-    net, fresh = network(place), network(place)
-    net.train(problem(), epochs=1, optimizer=optimizer, **options)
-    fresh.layers, fresh.rng.bit_generator.state = net.layers, net.rng.bit_generator.state
-    net.reset_optimizer()
-    assert net.optimizer == optimizer
-    for each in (net, fresh):
-        each.train(problem(), epochs=1, optimizer=optimizer, **options)
-    assert_same(net, snapshot(fresh))
-    net.reset_optimizer(SGD(momentum=0.25))
-    assert net.optimizer == SGD(momentum=0.25)
-    assert not any(v.any() for v in flat(snapshot(net).optimizer.memory))
-
-
-def test_a_modifier_s_number_is_a_setting_too(place):
-    net, twin = network(place), network(place)
-    net.train(problem(), epochs=1, optimizer=Clip(SGD(momentum=0.9), 1.0), **options)
-    twin.layers, twin.rng.bit_generator.state = net.layers, net.rng.bit_generator.state
-    for each in (net, twin):
-        each.train(problem(), epochs=1, optimizer=Clip(SGD(momentum=0.9), 2.0), **options)
-    assert_same(net, snapshot(twin))
 
 
 def test_adam_and_adamw_of_equal_numbers_are_not_equal():
