@@ -27,7 +27,6 @@ from test_estimators_everywhere import lies
 
 from xpnet import L1, SGD, AdamW, Callback, Clip, Cosine, CSVLog, EarlyStopping, Ensemble
 from xpnet.estimators import MLPClassifier, MLPEnsembleClassifier, MLPEnsembleRegressor, MLPRegressor, base
-from xpnet.training.groups import Group
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
@@ -125,19 +124,6 @@ def no_copies(monkeypatch):
     monkeypatch.setattr(Explode, "copies", 0)
 
 
-@pytest.fixture
-def joined(monkeypatch):
-    """Numbers of networks whose chunks of steps ran as one."""
-    sizes, run = [], Group._run_together
-
-    def count(self, together, *arguments):
-        sizes.append(len(together))
-        return run(self, together, *arguments)
-
-    monkeypatch.setattr(Group, "_run_together", count)
-    return sizes
-
-
 def kinds(y: Any) -> tuple[Any, Any]:
     """The estimators for targets: of one network, and of several."""
     is_number = np.asarray(y).dtype.kind == "f"
@@ -187,7 +173,7 @@ FROM_SPARSE = [f"sparse {case}" for case in ("gaussian", "zeros", "lbfgs")]
 @pytest.mark.parametrize(
     "case", [pytest.param(case, marks=[] if case in QUICK else pytest.mark.slow) for case in (*CASES, *FROM_SPARSE)]
 )
-def test_members_are_the_estimators_that_each_would_be_alone(case, joined):
+def test_members_are_the_estimators_that_each_would_be_alone(case):
     x, case = SPARSE if case.startswith("sparse ") else X, case.removeprefix("sparse ")
     parameters, y, given = CASES[case]
     y, begins = TARGETS[y], parameters.get("solver") != "lbfgs"
@@ -196,8 +182,6 @@ def test_members_are_the_estimators_that_each_would_be_alone(case, joined):
     singles = [single.fit(x, y, **given) for single in alone(ensemble)]
     assert_members(ensemble, singles, 1e-3 if parameters.get("dtype") == "float32" else 1e-9)
     assert ensemble.n_iter_ == max(single.n_iter_ for single in singles)
-    if case != "zeros one by one":  # which has minibatches that are left out
-        assert (max(joined, default=0) > 1) == begins
     for member, single in zip(ensemble.estimators_, singles):
         for mine, other in zip(member.callbacks, single.callbacks, strict=True):
             assert [w.dtype for w in mine.layers] == [w.dtype for w in other.layers]
@@ -276,12 +260,6 @@ def test_warm_start_goes_on_as_each_member_would(case):
         np.testing.assert_array_equal(old.coefs_[0], weights)
 
 
-def test_without_warm_start_a_fit_begins_anew():
-    ensemble = make().fit(X, THREE)
-    before = ensemble.predict_proba(X)
-    np.testing.assert_array_equal(ensemble.fit(X, THREE).predict_proba(X), before)
-
-
 def test_a_random_state_gives_other_members_each_time():
     ensemble = make(random_state=np.random.RandomState(0)).fit(X, THREE)
     seeds = [member.random_state for member in ensemble.estimators_]
@@ -318,13 +296,6 @@ def test_classes_are_predicted_by_the_mean_of_the_probabilities(y):
     assert ensemble.score(X, y, WEIGHT) == pytest.approx(np.average(ensemble.predict(X) == y, weights=WEIGHT))
 
 
-def test_the_mean_decides_and_not_a_vote():
-    ensemble = make(n_estimators=5, max_iter=2).fit(X, THREE)
-    votes = np.array([member.predict(X) for member in ensemble.estimators_])
-    winners = np.array([np.bincount(column, minlength=3).argmax() for column in votes.T])
-    assert (winners != ensemble.predict(X)).any()
-
-
 def test_several_labels():
     y = TARGETS["labels"]
     ensemble = make().fit(X, y)
@@ -354,12 +325,6 @@ def test_learnt_and_found_deviations_add_up():
     mean, std = ensemble.predict(X, return_std=True)
     np.testing.assert_allclose(mean, means.mean(axis=0), rtol=1e-12)
     np.testing.assert_allclose(std, np.sqrt((deviations**2).mean(axis=0) + means.var(axis=0)), rtol=1e-12)
-
-
-def test_sparse_inputs_are_predicted_like_dense_ones():
-    ensemble = make(NUMBER).fit(SPARSE, NUMBER)
-    for mine, other in zip(*(ensemble.predict(x, return_std=True) for x in (SPARSE, SPARSE.toarray()))):
-        np.testing.assert_allclose(mine, other, rtol=1e-12)
 
 
 def test_the_networks_as_an_ensemble():
@@ -396,16 +361,6 @@ def draw(monkeypatch: Any, y: Any = THREE, **parameters: Any) -> list[tuple[np.n
     make(y, bootstrap=True, **parameters).fit(X, y)
     monkeypatch.setattr(base, "train_until_interrupted", train)
     return drawn
-
-
-@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
-def test_bootstrap_draws_other_rows_for_each_member(monkeypatch, solver):
-    drawn = [np.sort(rows) for rows, _ in draw(monkeypatch, solver=solver)]
-    assert [len(rows) for rows in drawn] == [60, 60, 60]
-    assert all(25 < len(np.unique(rows)) < 50 for rows in drawn)  # 63 % of them, about
-    assert not any(np.array_equal(drawn[0], rows) for rows in drawn[1:])
-    again = [np.sort(rows) for rows, _ in draw(monkeypatch, solver=solver)]
-    assert all(np.array_equal(a, b) for a, b in zip(drawn, again))
 
 
 @pytest.mark.parametrize("y", ["three", "two", "number"])
@@ -546,11 +501,6 @@ def test_names_of_the_features():
     assert not hasattr(ensemble, "feature_names_in_")
     assert ensemble.ensemble_.feature_names is None
     np.testing.assert_array_equal(ensemble.classes_, [0, 1, 2])
-
-
-def test_lists():
-    ensemble = make(NUMBER).fit(X.tolist(), NUMBER.tolist())
-    np.testing.assert_array_equal(ensemble.predict(X.tolist()), make(NUMBER).fit(X, NUMBER).predict(X))
 
 
 def test_in_a_pipeline_and_cross_validated():
