@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 from helpers import Place, assert_same, installed, run_command, snapshot
 
-import xpnet.data.host_rows
 from xpnet import Callback, DivergenceError, EarlyStopping, Ensemble, Network
 from xpnet.cli import main
-from xpnet.data.host_rows import LEAST_BYTES, HostRows, exceeds_memory, reading_at_random
+from xpnet.data.host_rows import LEAST_BYTES, HostRows, exceeds_memory
 
 N = 150
 HOST, JAX = Place("numpy", None), Place("jax", "cpu")
@@ -112,32 +111,6 @@ def test_jax_trains_on_a_memory_map_too(tmp_path: Path) -> None:
     expected, net = (train(inputs, y, JAX, network, epochs=2) for inputs in (x, mapped(tmp_path, x)))
     assert_alike(net, expected)
     np.testing.assert_allclose(net.predict_proba(mapped(tmp_path, x)), net.predict_proba(x), rtol=1e-6)
-
-
-def test_files_larger_than_the_free_memory_are_read_with_hints(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    x = mapped(tmp_path, FLOATS)[5:]
-    expected = train(FLOATS[5:], LABELS[5:], network={"task": "classification"}, validation_split=0.2)
-    monkeypatch.setattr("xpnet.data.host_rows.find_free_memory", lambda: 0)
-    assert_alike(train(x, LABELS[5:], network={"task": "classification"}, validation_split=0.2), expected)
-    asked = []
-
-    class Map(bytearray):
-        def madvise(self, option: int, *place: int) -> None:
-            asked.append((option, *place))
-
-    file = Map(1 << 16)
-    rows = np.frombuffer(file, np.float32).reshape(-1, 4)[1000:]  # of 16 bytes
-    monkeypatch.setattr("xpnet.data.host_rows.find_map", lambda _: file)
-    with reading_at_random(rows) as ask_for:
-        assert ask_for is not None
-        ask_for(np.array([280, 0]))
-    mmap = xpnet.data.host_rows.mmap
-    assert asked == [
-        (mmap.MADV_RANDOM,),
-        (mmap.MADV_WILLNEED, 12288, 16000 + 16 - 12288),
-        (mmap.MADV_WILLNEED, 20480, 16),
-        (mmap.MADV_NORMAL,),
-    ]
 
 
 def test_hints_are_given_for_files_of_more_than_half_of_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,13 +4,11 @@ import csv
 import itertools
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
 import textwrap
 from contextlib import nullcontext
-from datetime import timedelta
 from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,7 +21,7 @@ from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression
-from test_checkpoint import forge, full_disk, put
+from test_checkpoint import full_disk
 from test_training import InterruptAt
 
 from xpnet import (
@@ -38,13 +36,11 @@ from xpnet import (
     DivergenceError,
     EarlyStopping,
     Ensemble,
-    InverseScaling,
     MaxNorm,
     ModelCheckpoint,
     Network,
     OneCycle,
     ReduceLROnPlateau,
-    RMSProp,
     TensorBoard,
     estimators,
 )
@@ -155,78 +151,6 @@ def test_a_resumed_training_is_the_uninterrupted_one(tmp_path, place, optimizer)
     """In the middle of an epoch, with velocities or the memory of Adam, and with dropout."""
     options = {"data": (X[EVEN], Y[EVEN]), "optimizer": optimizer, "lr": 0.05}
     check_exact(tmp_path / "run", lambda: network(place, dropout=[0.1, 0.5]), chunks=3, **options)
-
-
-@pytest.mark.parametrize("epoch", [1, EPOCHS])
-def test_it_may_be_interrupted_at_the_end_of_an_epoch(tmp_path, epoch):
-    check_exact(tmp_path / "run", network, epoch=epoch)
-
-
-OPTIONS = [
-    {"lr": Cosine(0.5, 0.2), "sampling": "replacement"},
-    {"lr": lambda step, total: 0.5 * (1 - step / total), "data": list(zip(X, LABELS))},
-    {"data": (X, LABELS), "validation_split": 0.3, "metrics": ["accuracy"], "training_metrics": ["accuracy"]},
-    {"data": (X, LABELS), "class_weight": "balanced", "optimizer": Adam(), "lr": None},
-    {"data": (X, LABELS), "class_weight": {0: 2}, "sample_weight": np.arange(N)},
-    {"validation_data": (X[:5], Y[:5]), "test_data": (X[:5], LABELS[:5])},
-]
-
-
-@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: ", ".join(options))
-def test_it_may_have_any_option(tmp_path, options):
-    check_exact(tmp_path / "run", network, chunks=5, **options)
-
-
-@pytest.mark.parametrize("chunks", [0, CHUNKS + 1])
-def test_it_may_standardize(tmp_path, chunks):
-    data = (5 + 3 * X, 100 + 7 * Y)
-    make = lambda: network(task="regression", standardize=True)  # noqa: E731
-    _, resumed = check_exact(
-        tmp_path / "run", make, chunks=chunks, data=data, lr=0.05, validation_data=(data[0][:5], data[1][:5])
-    )
-    np.testing.assert_allclose(resumed.scaling.x_mean[0], data[0].mean(axis=0), rtol=1e-6)
-
-
-def test_it_may_scale_pixels(tmp_path):
-    pixels = (255 * np.random.default_rng(2).random((N, 3))).astype(np.uint8)
-    check_exact(tmp_path / "run", lambda: network(scale=1 / 255), chunks=5, data=(pixels, LABELS))
-
-
-def test_a_network_that_was_trained_before_may_be_trained_with_a_checkpoint(tmp_path):
-    def make():
-        net = network()
-        train(net, epochs=1, optimizer=SGD(momentum=0.9))
-        return net
-
-    check_exact(tmp_path / "run", make, chunks=5, optimizer=SGD(momentum=0.9))
-    os.remove(tmp_path / "run")
-    _, resumed = check_exact(tmp_path / "run", make, chunks=5)  # the optimizer is that of the call before
-    assert resumed.optimizer == SGD(momentum=0.9)
-    assert len(resumed.history) == EPOCHS
-
-
-def test_the_seed_of_the_network_that_resumes_does_not_matter(tmp_path):
-    options = {"data": (X, LABELS), "validation_split": 0.3}
-    whole, resumed = network(dropout=0.5), network(dropout=0.5, seed=None)
-    train(whole, callbacks=[Interrupt()], **options)
-    interrupted(tmp_path / "run", lambda: network(dropout=0.5), chunks=5, **options)
-    train(resumed, tmp_path / "run", [Interrupt()], resume=True, **options)
-    assert_same(resumed, snapshot(whole))
-    assert rows(resumed.history) == rows(whole.history)
-    assert (resumed.seeds, resumed.provenance) == (whole.seeds, whole.provenance)
-
-
-def test_it_may_be_interrupted_after_every_chunk(tmp_path):
-    whole, path, options = network(), tmp_path / "run", {"optimizer": SGD(momentum=0.9)}
-    train(whole, callbacks=[Interrupt()], **options)
-    interrupted(path, network, chunks=0, **options)
-    for _ in range(EPOCHS * CHUNKS - 2):
-        interrupted(path, network, chunks=0, resume=True, **options)
-    resumed = network()
-    train(resumed, path, [Interrupt()], resume=True, **options)
-    assert_same(resumed, snapshot(whole))
-    assert rows(resumed.history) == rows(whole.history)
-    assert resumed.rng.bit_generator.state == whole.rng.bit_generator.state
 
 
 @pytest.mark.not_on("numpy", "jax")
@@ -346,17 +270,6 @@ def test_callbacks_go_on_where_they_were(tmp_path):
         assert len(whole.history) == 7  # it was stopped
 
 
-def test_the_best_state_is_restored_also_if_it_was_before_the_interruption(tmp_path):
-    stop = lambda: [EarlyStopping(2, monitor="lr", mode="max")]  # noqa: E731
-    options = {"lr": lambda step, total: (1.0, 2.0, 0.5, 0.25)[step // 6], "optimizer": Adam()}
-    whole, resumed = check_exact(tmp_path / "run", network, chunks=3 * CHUNKS + 1, callbacks=stop, **options)
-    best = network()
-    train(best, epochs=2, **{**options, "lr": lambda step, total: (1.0, 2.0)[step // 6]})
-    assert_same(resumed, snapshot(best))
-    again = train(network(), tmp_path / "run", [*stop(), Interrupt()], resume=True, **options)
-    assert len(again) == len(whole.history)
-
-
 class Average(Callback):
     """Remember a state of the network, and plain values."""
 
@@ -455,39 +368,6 @@ def count_writes(monkeypatch):
     writes, write = [], checkpointing.write_file
     monkeypatch.setattr(checkpointing, "write_file", lambda *args, **new: (writes.append(1), write(*args, **new)))
     return writes
-
-
-@pytest.mark.parametrize(
-    ("every", "n"),
-    [
-        ("epoch", 1 + EPOCHS),
-        (1, 1 + EPOCHS * CHUNKS + 1),  # the end of the last epoch is another moment
-        (3, 1 + (1 + 2 + 2 + 2) + 1),  # the second chunk of an epoch, then the first and the third
-        (timedelta(days=1), 2),
-        (10**6, 2),
-    ],
-    ids=str,
-)
-def test_it_is_written_at_the_beginning_as_often_as_asked_for_and_at_the_end(tmp_path, monkeypatch, every, n):
-    writes = count_writes(monkeypatch)
-    train(network(), tmp_path / "run", every=every)
-    assert len(writes) == n
-
-
-def test_a_time_counts_from_the_last_write(tmp_path, monkeypatch):
-    clock = iter(range(0, 10**6, 10))
-    monkeypatch.setattr("xpnet.training.checkpointing.time.monotonic", lambda: next(clock))
-    writes = count_writes(monkeypatch)
-    train(network(), tmp_path / "run", every=timedelta(seconds=25))
-    # Of 16 chunks, the clock is read once at each, and once more at each write: 10 s pass at a reading
-    assert len(writes) == 1 + 16 // 3 + 1
-
-
-@pytest.mark.parametrize("every", [0, 1.5, True, "minute", timedelta(0)], ids=repr)
-def test_another_interval_is_refused(tmp_path, every):
-    with pytest.raises(ValueError, match=r'every=.* must be "epoch", a number of minibatches such as 1000, or a time'):
-        train(network(), tmp_path / "run", every=every)
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_that_exists_is_not_replaced(halfway):
@@ -589,39 +469,6 @@ def test_objects_in_the_history_are_left_out_with_a_warning(tmp_path):
     with pytest.warns(UserWarning, match=r"history\['object'\] holds an object of type Objects, which is not saved"):
         net.save(tmp_path / "net")
     assert Network.load(tmp_path / "net").history["object"] == [None]
-
-
-@pytest.mark.parametrize("depth", [97, 98])
-def test_values_that_are_too_deep_to_be_read_are_not_written(tmp_path, depth):
-    from test_checkpoint import nest
-
-    net = network()
-    train(net, epochs=1)
-    net.history.rows[0]["deep"] = nest(depth)
-    if depth > 97:
-        with pytest.warns(UserWarning, match=r"history\['deep'\] holds an object of type list, which is not saved"):
-            net.save(tmp_path / "net")
-    else:
-        net.save(tmp_path / "net")
-    assert Network.load(tmp_path / "net").history["deep"] == [nest(depth) if depth <= 97 else None]
-
-
-@pytest.mark.parametrize("depth", [95, 96])
-def test_states_of_callbacks_that_are_too_deep_to_be_read_are_refused(tmp_path, depth):
-    from test_checkpoint import nest
-
-    def callbacks():
-        callback = Average()
-        callback.get_state = lambda: {"seen": nest(depth)}
-        return [callback]
-
-    if depth <= 95:
-        interrupted(tmp_path / "run", network, chunks=5, callbacks=callbacks)
-        train(network(), tmp_path / "run", [*callbacks(), Interrupt()], resume=True)
-    else:
-        with pytest.raises(ValueError, match=r"Average\.get_state must .* \(its values are nested more than 100"):
-            train(network(), tmp_path / "run", callbacks())
-        assert not (tmp_path / "run").exists()
 
 
 # Writing that fails
@@ -904,19 +751,6 @@ def test_sample_weights_are_compared_on_every_backend(tmp_path, place):
 
 
 @pytest.mark.parametrize(
-    "lr", [InverseScaling(0.5), pytest.param(lambda step, total: 0.5 / (step + 1), id="own")], ids=repr
-)
-def test_a_training_may_be_made_longer_again_and_again(tmp_path, lr):
-    if callable(lr) and not isinstance(lr, InverseScaling):
-        lr.needs_total = False
-    whole, resumed, path = network(), network(), tmp_path / "run"
-    train(whole, epochs=6, lr=lr)
-    for epochs in (2, 4, 4, 6):
-        train(resumed, path, epochs=epochs, lr=lr, resume=True)
-    assert_same(resumed, snapshot(whole))
-
-
-@pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"sizes": (3, 5, 2)}, r"with sizes=\[3, 4, 2\], but this one has sizes=\[3, 5, 2\]"),
@@ -993,112 +827,6 @@ def test_an_optimizer_of_ones_own_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"checkpoint= cannot hold the state of optimizer=Own\(\), which is of your"):
         train(network(), tmp_path / "run", optimizer=Own())
     assert list(tmp_path.iterdir()) == []
-
-
-FORGERIES = [
-    (("position", "epoch"), 0),
-    (("position", "steps"), -1),
-    (("position", "total_steps"), 1.5),
-    (("position", "cost"), "much"),
-    (("position", "generator"), {"bit_generator": "PCG64"}),
-    (("position", "generator", "state", "inc"), 2.5),  # of which NumPy takes the 2, and draws without end
-    (("position", "generator", "uinteger"), 2**70),
-    (("position", "evil"), 1),
-    (("position",), []),
-    (("position", "epoch"), 3),  # contradicts the number of steps
-    (("position", "steps"), 3),
-    (("position", "total_steps"), 10),
-    (("position", "total_steps"), 10**400),
-    (("position", "weight"), True),
-    (("lr_scale",), -1),
-    (("lr_scale",), float("nan")),
-    (("lr_scale",), 10**400),
-    (("stopped",), 1),
-    (("call",), []),
-    (("call", "evil"), 1),
-    (("call", "lr"), 5),
-    (("call", "epochs"), "many"),
-    (("call", "schedule"), None),
-    (("call", "arguments"), [{}, {}, {}]),
-    (("call", "arguments", 0), {"patience": 5}),
-    (("call", "arguments", 0), {"evil": 5}),
-    (("callbacks",), None),
-    (("callbacks", 0), ["name", "values"]),
-    (("callbacks", 0), {"name": "EarlyStopping"}),
-    (("callbacks", 0, "values", "best"), "good"),
-    (("callbacks", 0, "values", "best_epoch"), -1),
-    (("callbacks", 0, "values", "stopped_epoch"), 0.5),
-]
-
-
-@pytest.mark.parametrize(("where", "value"), FORGERIES, ids=lambda x: str(x)[:60])
-def test_a_forged_training_is_refused_and_nothing_changes(tmp_path, where, value):
-    path, net = write_halfway(tmp_path, stop), network()
-    forge(path, put("training", *where, value=value))
-    before = snapshot(net)
-    with pytest.raises(CheckpointError, match="run holds a network that is not valid"):
-        train(net, path, [*stop(), Interrupt()], resume=True)
-    assert_same(net, before)
-
-
-@pytest.mark.parametrize(
-    ("forgery", "reason"),
-    [
-        (put("training", "evil", value=1), "evil"),
-        (put("training", "position", "evil", value=1), "the key 'evil' is not one of xpnet's"),
-        (put("training", "callbacks", 0, "evil", value=1), "a callback must have a name and values"),
-        (
-            lambda header, arrays: arrays.update({"callbacks.7.best_state.layers.0.w": arrays["layers.0.w"]}),
-            "there is no callback 7",
-        ),
-    ],
-)
-def test_a_training_is_not_ignored_where_its_network_is_loaded(halfway, forgery, reason):
-    Network.load(halfway)
-    forge(halfway, forgery)
-    with pytest.raises(CheckpointError, match=rf"run holds a network that is not valid: .*{reason}"):
-        Network.load(halfway)
-
-
-@pytest.mark.parametrize("lr", [[], [[-1, 2.0]], [[10**400, 2.0]], [[0, 0.5]] * 10**4], ids=lambda lr: str(lr)[:20])
-def test_rates_of_other_steps_are_those_of_another_training(halfway, lr):
-    forge(halfway, put("training", "call", "lr", value=lr))
-    message = r"run holds a training with lr at the steps \[.*, but this one has lr at the steps \[0, 6, 12, 18, 23\]"
-    with pytest.raises(ValueError, match=message) as caught:
-        train(network(), halfway, [Interrupt()], resume=True)
-    assert len(str(caught.value)) < 2000
-
-
-def test_an_optimizer_that_is_not_that_of_the_training_is_refused(tmp_path):
-    """It would belong to the best state, and the other one to the network that gets it at the end."""
-    path, net = tmp_path / "run", network()
-    interrupted(path, network, chunks=5, optimizer=RMSProp(), callbacks=stop)
-    forge(path, put("optimizer", "weight_decay", value=0.5))
-    before = snapshot(net)
-    with pytest.raises(CheckpointError, match=r"run holds .* not valid: optimizer=.* contradicts that of its training"):
-        train(net, path, [*stop(), Interrupt()], optimizer=RMSProp(), resume=True)
-    assert_same(net, before)
-
-
-@pytest.mark.parametrize("tensor", ["layers.1.b", "optimizer.0"])
-def test_a_forged_state_of_a_callback_is_refused(tmp_path, tensor):
-    path = tmp_path / "run"
-    options = {"optimizer": SGD(momentum=0.9)}
-    interrupted(path, network, chunks=5, callbacks=stop, **options)
-    forge(path, lambda header, arrays: arrays[f"callbacks.0.best_state.{tensor}"].fill(np.nan))
-    with pytest.raises(CheckpointError, match="run holds a network that is not valid"):
-        train(network(), path, [*stop(), Interrupt()], resume=True, **options)
-    forge(path, lambda header, arrays: arrays.update({f"callbacks.7.best_state.{tensor}": np.zeros(3, "f")}))
-    with pytest.raises(CheckpointError, match="run holds a network that is not valid"):
-        train(network(), path, [*stop(), Interrupt()], resume=True, **options)
-
-
-def test_a_state_that_a_callback_does_not_know_is_refused(tmp_path):
-    path = write_halfway(tmp_path, stop)
-    names = [f"layers.{l}.{part}" for l in range(2) for part in "wb"]
-    forge(path, lambda header, arrays: arrays.update({f"callbacks.0.evil.{name}": arrays[name] for name in names}))
-    with pytest.raises(CheckpointError, match="not valid: the value of EarlyStopping 'evil' is not one of xpnet's"):
-        train(network(), path, [*stop(), Interrupt()], resume=True)
 
 
 # Several networks in one file
@@ -1471,13 +1199,6 @@ def test_values_are_told_apart_by_all_that_they_hold(name):
     assert describe(value()) == describe(value()) != describe(other())
 
 
-def test_counters_of_a_class_do_not_tell_it_apart():
-    scale = load_class()()
-    before = describe(scale.apply)
-    scale.apply(1.0)
-    assert describe(scale.apply) == before
-
-
 def test_comments_do_not_tell_functions_apart():
     assert describe(load()) == describe(load("# of a list", "\n")) == describe(load("A function.", "It adds."))
 
@@ -1494,44 +1215,6 @@ def test_class_weights_of_numpy_may_be_parameters(tmp_path):
     model = estimator("MLPClassifier", class_weight=weights).fit(X, LABELS, checkpoint=tmp_path / "run")
     again = estimator("MLPClassifier", class_weight=weights).fit(X, LABELS, checkpoint=tmp_path / "run", resume=True)
     assert again.loss_curve_ == model.loss_curve_
-
-
-FORGED_FITS = [  # where in the training, the value, and what the error says
-    (("position", "epoch"), 2**31, "position.epoch=2147483648 contradicts a history of 7 epochs"),  # no end of drawing
-    (("position", "weight"), -1.0, "position.weight=-1.0 must be a finite number of at least 0"),
-    (("callbacks", 0, "values", "rate"), float("nan"), "rate=nan must be a finite number of at least 0"),
-    (("callbacks", 0, "values", "tally"), 1, "the tally must have ['n_iter', "),
-    *(
-        (("callbacks", 0, "values", "tally", name), value, f"tally.{name}={value} must be {expected}")
-        for name, value, expected in (
-            ("lr_scale", 0, "a finite number of at least 2.2"),
-            ("lr_scale", None, "a number"),
-            ("n_seen", 10**400, "a whole number of at least 0"),
-            ("validates", False, "True in this fit"),
-            ("best_loss", 0.5, "None in this fit"),
-            ("best_score", None, "a number"),
-            ("loss_curve", 1.0, "a list"),
-        )
-    ),
-]
-
-
-@pytest.fixture(scope="module")
-def interrupted_fit(tmp_path_factory):
-    """The checkpoint of a fit with early stopping in its second epoch."""
-    path = tmp_path_factory.mktemp("fit") / "run"
-    with pytest.warns(UserWarning, match="Training interrupted by user"):
-        estimator("MLPClassifier", 7, early_stopping=True).fit(X, LABELS, checkpoint=path)
-    return path.read_bytes()
-
-
-@pytest.mark.parametrize(("where", "value", "message"), FORGED_FITS, ids=lambda x: str(x)[:60])
-def test_a_forged_fit_is_refused_with_the_name_of_the_field(tmp_path, interrupted_fit, where, value, message):
-    path = tmp_path / "run"
-    path.write_bytes(interrupted_fit)
-    forge(path, put("training", *where, value=value))
-    with pytest.raises(CheckpointError, match=rf"run holds a network that is not valid: {re.escape(message)}"):
-        estimator("MLPClassifier", early_stopping=True).fit(X, LABELS, checkpoint=path, resume=True)
 
 
 def test_rates_that_fall_to_nothing_do_not_end_a_fit():
@@ -1666,23 +1349,6 @@ def test_a_process_that_is_ended_goes_on_in_another(ended, case):
         assert_same(net, snapshot(other))
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-def test_the_last_write_may_be_interrupted(tmp_path, monkeypatch, error):
-    """By a second Ctrl-C or SIGTERM in the middle of writing the file: there is the one before."""
-    net, path, calls = network(), tmp_path / "run", []
-
-    def interrupt_the_last(number):
-        calls.append(1)
-        if len(calls) == 5:  # the file and its folder twice, at the beginning and in the first epoch
-            raise error
-
-    monkeypatch.setattr(os, "fsync", interrupt_the_last)
-    with pytest.raises(error):
-        train(net, path, [Interrupt(CHUNKS + 1)])
-    assert len(Network.load(path).history) == 1
-    assert [each.name for each in tmp_path.iterdir()] == ["run"]
-
-
 def read_position(path):
     """Where the training in a file is."""
     content = Path(path).read_bytes()
@@ -1704,24 +1370,6 @@ def test_a_handler_of_the_users_is_kept(tmp_path):
         assert calls == [signal.SIGTERM] * EPOCHS
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def test_a_second_interrupt_while_it_is_written_ends_at_once(tmp_path, monkeypatch):
-    """The file of the last epoch is whole."""
-    net, path, write = network(), tmp_path / "run", checkpointing.write_file
-    calls = []
-
-    def interrupt_the_last(*args, **new):
-        calls.append(1)
-        if len(calls) == 3:  # the beginning, the first epoch, the interrupt
-            raise KeyboardInterrupt("second")
-        write(*args, **new)
-
-    monkeypatch.setattr(checkpointing, "write_file", interrupt_the_last)
-    with pytest.raises(KeyboardInterrupt, match="second"):
-        train(net, path, [Interrupt(CHUNKS + 1)])
-    assert len(Network.load(path).history) == 1
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 @pytest.mark.slow

@@ -116,51 +116,6 @@ class HandlerOfFunction(Handler):
     func = print
 
 
-@every_error
-def test_an_error_while_a_stop_ends_the_program_is_an_error_like_any_other(stop, error):
-    """Also where a context manager catches it, and where something is tidied up in the same function."""
-    seen = []
-
-    def write():
-        try:
-            with files._ignoring_os_errors():
-                raise OSError("ignored")
-            raise OSError("full")
-        except unless_stopped(OSError) as full:
-            seen.append(full.args)
-
-    def end():
-        try:
-            stop(error)
-        finally:
-            write()
-
-    with pytest.raises(error, match="limit"):
-        end()
-    assert seen == [("full",)]
-
-
-def test_an_error_that_hides_a_stop_is_one(stop):
-    """Whether it is caught where it is raised, or by a context manager."""
-
-    def read():
-        try:
-            stop(OwnValueError)
-        finally:
-            raise OSError("lost")
-
-    def ignore():
-        try:
-            read()
-        except unless_stopped(OSError):
-            pass
-
-    with pytest.raises(OSError, match="lost"), files._ignoring_os_errors():
-        read()
-    with pytest.raises(OSError, match="lost"):
-        ignore()
-
-
 HANDLERS = {
     "function": expire,
     "object": Handler(),

@@ -22,14 +22,10 @@ from xpnet import SGD, Adam, EarlyStopping, Ensemble, Network, OneCycle, check_g
 from xpnet.cli.bench import random_examples
 from xpnet.core import arrays, calibration
 from xpnet.core.activations import identity, mean_std
-from xpnet.core.calibration import MOST_ERRORS, correct_quantiles, find_error, find_shifts, sort_errors
+from xpnet.core.calibration import correct_quantiles, find_shifts
 from xpnet.core.costs import absolute, gaussian, make_quantile
 from xpnet.core.scaling import Scaling
 from xpnet.export import make_page, write_page
-from xpnet.training.callback import Training
-from xpnet.training.evaluate import Evaluate
-from xpnet.training.history import History
-from xpnet.training.position import Position
 
 # JAX compiles programs for each of these tests, so that only what it could get wrong alone runs there
 pytestmark = pytest.mark.not_on("jax")
@@ -258,22 +254,6 @@ def test_metrics_are_of_the_corrected_median_or_only_quantile(place, cost, membe
         predicted = model.backend.to_numpy(model.predict(data[0])).reshape(49, -1)[:, -1]
         error = pytest.approx(np.abs(predicted - data[1][:, 0]).mean(), rel=1e-5)
         assert model.measure(data, metrics=["mae"])["mae"] == error
-
-
-def test_metrics_need_the_median():
-    net, message = Network([3, 2], cost="quantile(0.1, 0.9)"), r" compare one number with each target, and cost='quanti"
-    data = X, Y[:, 0]
-    for argument in ("metrics", "training_metrics"):
-        with pytest.raises(ValueError, match=f"^{argument}{message}.* has none; add 0.5, the median, to its levels"):
-            net.train(data, validation_data=data, progress=False, **{argument: ["mae"]})
-    net.train(data, epochs=1, validation_data=data, progress=False)  # the cost needs none
-    from xpnet.data.sources import make_source
-    from xpnet.metrics import r2
-
-    evaluate = Evaluate("own", make_source(data, "data", net.view.reader), [r2])
-    evaluate.on_train_begin(Training(net, 1, 1, {}, History(), Position()))
-    with pytest.raises(ValueError, match=f"^metrics{message}"):
-        evaluate.on_epoch_end({})
 
 
 def test_targets_are_as_many_as_their_shape_says():
@@ -559,16 +539,6 @@ def test_samples_have_the_masks_of_training_on_every_backend(place, dtype):
     np.testing.assert_allclose(found, exact * x, rtol=1e-6)
     assert_same(net, state)
     assert net.rng.bit_generator.state == rng
-
-
-def test_samples_are_the_same_however_many_are_looked_at_together(place, dtype, monkeypatch):
-    net, x = diagonal(place, dtype), np.random.default_rng(0).uniform(1, 2, (7, 6)).astype(dtype)
-    found = array(net, net.sample(x, 5))
-    monkeypatch.setattr(arrays, "BLOCK_ELEMENTS", 5 * 4 * sum(net.sizes))  # five of the 35 rows: parts of samples
-    np.testing.assert_array_equal(array(net, net.sample(x, 5)), found)
-    monkeypatch.undo()
-    np.testing.assert_array_equal(array(net, net.sample(x, 3)), found[:3])
-    np.testing.assert_array_equal(array(net, net.sample(x[0], 5)), found[:, 0])
 
 
 def test_samples_are_the_same_before_and_after_training_goes_on():
@@ -1000,20 +970,6 @@ def test_derivatives_of_what_is_predicted_by_central_differences(place, cost, ta
         outputs, quantiles = array(net, net.forward(X)), array(net, model.predict(X))
         assert (np.diff(outputs) < 0).any()
         assert (np.diff(quantiles) == 0).any()
-
-
-def test_many_errors_are_thinned_to_some_that_are_not_smaller():
-    """Nor larger, for quantiles below the median."""
-    errors = np.random.default_rng(0).exponential(size=(25_001, 1, 1))
-    thin = sort_errors(errors)
-    assert len(thin) == MOST_ERRORS
-    for level in (0.1, 0.68, 0.9, 0.99):
-        exact = find_error(np.sort(errors, axis=0), level)
-        assert exact <= find_error(thin, level) < 1.01 * exact
-    thin = sort_errors(np.repeat(errors, 2, axis=2), (0.1, 0.9))
-    low, high = (find_error(np.sort(errors, axis=0), level, lower=level < 0.5) for level in (0.1, 0.9))
-    assert 0.99 * low < find_error(thin, 0.1, 0, lower=True) <= low
-    assert high <= find_error(thin, 0.9, 1) < 1.01 * high
 
 
 def test_an_ensemble_with_a_member_twice_has_no_calibration():
