@@ -5,7 +5,6 @@ import pickle
 import sys
 from functools import partial
 from importlib import metadata
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -28,8 +27,6 @@ from xpnet import (
 from xpnet.activations import Activation
 from xpnet.backends.base import on_host
 from xpnet.core.activations import make_leaky_relu
-from xpnet.core.arrays import map_arrays
-from xpnet.core.minibatch import Batch
 
 
 def test_the_table():
@@ -283,48 +280,6 @@ def test_copies_do_not_change_with_the_original(backend):
             np.testing.assert_array_equal(backend.to_numpy(y), np.ones(shape))
 
 
-@pytest.mark.parametrize("rows", [1, 3])
-@pytest.mark.parametrize("name", installed(["numpy", "torch"]))
-def test_gradients_lie_in_memory_as_weights_do(name, rows):
-    """Otherwise every update would go through one of them against its order."""
-    backend = get_backend(name)
-    with backend.scope("float32"):
-        xp, w = backend.xp, backend.copy(backend.asarray(np.ones((4, 5)), "float32"))
-        error = xp.ones((rows, 4), dtype=xp.float32)
-        a = xp.matmul(error, w)
-        gradient = xp.matmul(a.mT, error).mT
-    strides = [each.strides if name == "numpy" else each.stride() for each in (w, gradient)]
-    assert gradient.shape == w.shape
-    assert strides[0] == strides[1]
-
-
-@pytest.mark.parametrize("steps", [1, 31, 32, 70])
-def test_a_loop_repeats_the_step(backend, steps):
-    """Steps of x ← (1 + lr) x + data[index], as a loop over Python floats; called twice, from the same state."""
-    index, lr = np.arange(steps, dtype=np.int32)[:, None] % 3, np.linspace(0, 1, steps)
-    data, state = np.array([1.0, -2.0, 4.0]), 0.5
-
-    def step(state, minibatch, xp):
-        (x,), (values, lr) = state, minibatch
-        return (x * (1.0 + lr) + values,)
-
-    begin, examples = (backend.asarray([state]),), backend.asarray(data)
-    run = backend.loop(step, lambda rows, encoding, batch, xp: (rows, batch.lr))
-    for i in range(steps):
-        state = state * (1 + lr[i]) + data[i % 3]
-    ends = [run(begin, Batch(index, lr), (examples, None)) for _ in range(2)]
-    assert backend.to_numpy(begin[0]) == [0.5]
-    for (end,) in ends:  # the second call has not written into the result of the first
-        assert str(end.dtype).endswith("float64")
-        np.testing.assert_allclose(backend.to_numpy(end), [state], rtol=1e-14)
-    backend.synchronize()
-
-
-def test_map_arrays_keeps_structure():
-    nest = (SimpleNamespace(), None, ((), (1,)))
-    assert map_arrays(lambda x: x, nest) == nest
-
-
 # JAX
 
 
@@ -438,23 +393,6 @@ def multiply(factor, x, *others):
 
 
 @pytest.mark.needs("jax")
-def test_compiled_programs_go_with_their_functions_and_the_oldest_first():
-    from xpnet.backends._jax import Programs
-
-    programs, x = Programs(most=2), np.ones(2, np.float32)
-    for i in range(5):  # a function may come to lie where one was that is gone
-        np.testing.assert_array_equal(programs.run(None, lambda x, i=i: x + i, x), x + i)
-        assert len(programs.programs) == 0
-
-    def run(n):
-        programs.run(None, double, np.ones(n, np.float32))
-        return [shape for *_, (shape, dtype), _, _, _ in programs.programs]
-
-    double = partial(multiply, 2.0)
-    assert [run(n) for n in (1, 2, 1, 3)][-1] == [(1,), (3,)]
-
-
-@pytest.mark.needs("jax")
 def test_minibatches_without_weight_compile_nothing_again(compilations):
     """How many there are differs from epoch to epoch: the shapes do not, and there are two programs at most."""
     x, y = np.random.default_rng(0).standard_normal((64, 5)), np.random.default_rng(1).uniform(size=(64, 3))
@@ -465,55 +403,6 @@ def test_minibatches_without_weight_compile_nothing_again(compilations):
     assert compilations() > 0
     net.train((x, y), epochs=8, **options)
     assert compilations() == 0
-
-
-def test_other_numbers_of_steps_compile_nothing_again(compilations):
-    """Weights and examples that a step does not use are there too."""
-    backend = get_backend("jax", "cpu")
-
-    def step(state, minibatch, xp):
-        return (0.5 * state[0] + minibatch,)
-
-    def repeat(steps):
-        index = np.arange(steps, dtype=np.int32) % 3
-        x, expected = np.float32(1.0), np.array([1.0, 2.0, 4.0], np.float32)[index]
-        for number in expected:
-            x = np.float32(0.5) * x + number
-        begin = (backend.asarray(np.array([1.0], np.float32)),)
-        (end,) = run(begin, Batch(index[:, None], np.ones(steps, np.float32)), (examples, backend.asarray([5.0])))
-        assert backend.to_numpy(end) == [x]
-
-    examples = backend.asarray(np.array([1.0, 2.0, 4.0], np.float32))
-    run = backend.loop(step, lambda rows, encoding, batch, xp: rows)
-    repeat(5)
-    assert compilations() > 0
-    for steps in (1, 2, 37, 63, 64):
-        repeat(steps)
-    assert compilations() == 0
-    repeat(65)
-    compilations()
-    for steps in (66, 100, 128):
-        repeat(steps)
-    assert compilations() == 0
-
-
-def test_methods_of_a_backend_need_no_scope(backend):
-    """JAX would make float32 of a float64, where 10³⁰⁰ is infinite; PyTorch would compute with gradients."""
-    x = backend.asarray(np.array([1e300, -1.0]))
-    assert backend.all_finite([x])
-    assert not backend.all_finite([x, backend.asarray(np.array([np.nan]))])
-    copied = backend.copy(x)
-    assert str(copied.dtype).endswith("float64")
-    assert backend.to_numpy(copied).tolist() == [1e300, -1.0]
-    with backend.scope("float64"), backend.scope("float64"):
-        assert backend.all_finite([backend.copy(x)])
-    run = backend.loop(
-        lambda state, minibatch, xp: state * minibatch, lambda rows, encoding, batch, xp: rows * batch.lr
-    )
-    end = run(x, Batch(np.array([[0, 1], [0, 1]], np.int32), np.array([0.5, 0.25])), (x, None))
-    assert str(end.dtype).endswith("float64")
-    assert not getattr(end, "requires_grad", False)
-    assert backend.to_numpy(end).tolist() == [np.inf, -0.125]
 
 
 def test_float64_needs_no_global_setting_and_leaves_none():

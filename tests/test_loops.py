@@ -15,7 +15,7 @@ import pytest
 import threadpoolctl
 from trainings import TRAININGS
 
-from xpnet import Adam, Ensemble, Network
+from xpnet import Adam, Network
 from xpnet.backends._numpy import NumPyBackend
 from xpnet.inspection import single_rows
 
@@ -186,70 +186,6 @@ def test_runs_of_operations_that_go_tile_by_tile_keep_their_order(pytestconfig):
 
 
 X = np.ones((4, 3), "f")
-READ_ONLY = np.broadcast_to(np.float32(1), (4, 3))
-UNALIGNED = np.frombuffer(bytearray(49), "f", 12, 1).reshape(4, 3)
-
-
-@pytest.mark.parametrize(
-    ("method", "args"),
-    [
-        ("elementwise", (np.add, (X, X), READ_ONLY, True)),
-        ("elementwise", (np.add, (X, X), np.ones((3, 4), "f"), True)),
-        ("elementwise", (np.add, (X, X), np.ones((4, 3), "d"), True)),
-        ("elementwise", (np.add, (X, 1.0), X, True)),
-        ("elementwise", (np.add, (X,), X, True)),
-        ("elementwise", (np.add, (UNALIGNED, X), X, True)),
-        ("elementwise", (np.add, (X.astype(">f4"), X), X, True)),
-        ("elementwise", (np.add, (X.astype(object), X), X, True)),
-        ("elementwise", (np.add, (X[::-1], X), X, True)),  # it would read what it has written
-        ("elementwise", (np.matmul, (X, X), X, True)),
-        ("elementwise", (np.divmod, (X, X), X, True)),
-        ("elementwise", (np.add, (np.ones((1,) * 9, "f"), X), X, True)),
-        ("elementwise", (np.add, (X, X[::-1]), np.ones((4, 3), "f"), True)),  # NumPy may go the other way
-        ("elementwise", (np.log1p, (X[:1, 0][::-1],), np.ones(1, "f"), False)),
-        ("elementwise", (np.log1p, (X[:, :2],), np.ones((4, 4), "f")[:, ::2], False)),  # NumPy may copy it to a buffer
-        ("elementwise", (np.power, (X, X[:, :1]), np.ones((4, 3), "f"), False)),
-        ("product", (np.matmul, (X, X), np.ones((4, 3), "f"), 0)),
-        ("product", (np.matmul, (np.ones((3, 3), "f"), X[:3]), X[:3], 0)),
-        ("product", (np.matmul, (X, np.ones(3, "f")), np.ones(4, "f"), 0)),
-        ("product", (np.add, (X, X), X, 0)),
-        ("copy", (X, np.ones((4, 3), "D"))),
-        ("copy", (X, X[::-1])),
-        ("copy", (X, np.ones((5, 3), "f"))),
-        ("choose", ((X, X, X), X)),
-        ("choose", ((X > 0, X, X), np.ones((4, 3), "d"))),
-        ("accumulate", (np.add, X, np.ones((4, 2), "f"))),
-        ("accumulate", (np.exp, X, np.ones((4, 1), "f"))),
-        ("accumulate", (np.add, X[:, ::-1], np.ones((4, 1), "f"))),
-    ],
-)
-def test_what_has_no_instruction_is_refused_and_adds_nothing(method, args):
-    code = loops.Operations()
-    assert getattr(code, method)(*args) is False
-    assert len(code) == 0
-
-
-def test_wrong_arguments_raise():
-    code = loops.Operations()
-    for call in (lambda: code.elementwise(1, (X, X), X, True), lambda: code.call(1), lambda: loops.Operations(1)):
-        with pytest.raises(TypeError):
-            call()
-    with pytest.raises(ValueError, match="number must be at least 1"):
-        loops.set_threads(0)
-    code.call(code.run)
-    with pytest.raises(RuntimeError, match="these operations are running already"):
-        code.run()
-    assert code.run  # and can be used again
-
-
-def test_an_error_in_a_call_ends_the_run():
-    code, done = loops.Operations(), []
-    for call in (lambda: done.append(1), lambda: 1 / 0, lambda: done.append(2)):
-        code.call(call)
-    for _ in range(2):
-        with pytest.raises(ZeroDivisionError):
-            code.run()
-    assert done == [1, 1]
 
 
 def test_an_error_in_an_inner_loop_ends_the_run():
@@ -260,68 +196,6 @@ def test_an_error_in_an_inner_loop_ends_the_run():
     with pytest.raises(ValueError, match="Integers to negative integer powers are not allowed"):
         code.run()
     assert not done
-
-
-ROWS = np.random.default_rng(0).integers(0, 256, (9, 6))
-
-
-@pytest.mark.parametrize(
-    "rows",
-    [
-        *(ROWS.astype("f"), np.asfortranarray(ROWS.astype("f")), ROWS.astype("f")[::-1, ::-2], ROWS.astype("B")),
-        *(ROWS.astype("B").T, ROWS.astype("i")[:, 0], ROWS.astype("d")[:, :0], ROWS.astype("f").reshape(9, 2, 3)),
-    ],
-    ids=lambda rows: f"{rows.dtype.char}{rows.shape}{rows.strides}",
-)
-@pytest.mark.parametrize("dtype", "fd")
-def test_each_round_takes_the_next_rows_and_those_with_its_numbers(rows, dtype):
-    """In any memory layout; they are converted on the way."""
-    numbers = np.random.default_rng(1).integers(len(rows), size=(3, 2), dtype=np.int32)
-    code, targets, taken = loops.Operations(), [np.empty((2, *rows.shape[1:]), dtype) for _ in range(2)], []
-    for target, is_numbered in zip(targets, (False, True)):
-        assert code.take(target, is_numbered)
-    code.call(lambda: taken.append([target.copy() for target in targets]))
-    code.run(numbers, rows, rows)
-    for i, (following, numbered) in enumerate(taken):
-        np.testing.assert_array_equal(following, rows[2 * i : 2 * i + 2])
-        np.testing.assert_array_equal(numbered, rows[numbers[i]])
-    assert len(taken) == 3
-
-
-NUMBERS = np.zeros((2, 3), np.int32)
-
-
-@pytest.mark.parametrize(
-    ("args", "error", "message"),
-    [
-        ((NUMBERS, X), TypeError, "an array is missing from which rows are taken"),
-        ((NUMBERS.astype("q"), X, X), TypeError, "numbers must be a contiguous array of int32, with an axis of rounds"),
-        ((NUMBERS.T, X, X), TypeError, "numbers must be a contiguous array of int32"),
-        ((NUMBERS[0, 0], X, X), TypeError, "numbers must be a contiguous array of int32"),
-        ((NUMBERS, X[:, :2], X), TypeError, "the rows of an array do not fit where they are taken to"),
-        ((NUMBERS, X[:, 0], X), TypeError, "the rows of an array do not fit"),
-        ((NUMBERS, X.astype(">f4"), X), TypeError, "the rows of an array do not fit"),
-        ((NUMBERS, UNALIGNED, X), TypeError, "the rows of an array do not fit"),
-        ((NUMBERS, X.astype("D"), X), TypeError, "the rows of an array do not fit"),
-        ((NUMBERS, X.tolist(), X), TypeError, "the rows of an array do not fit"),
-        ((NUMBERS + np.int32(4), X, X), IndexError, "an array does not have the rows that are taken"),
-        ((NUMBERS - np.int32(1), X, X), IndexError, "an array does not have the rows that are taken"),
-        ((NUMBERS[:, :2].copy(), X, X), IndexError, "an array does not have the rows that are taken"),
-        ((NUMBERS, X, X[:1]), IndexError, "an array does not have the rows that are taken"),
-    ],
-)
-def test_rows_that_cannot_be_taken_are_refused_before_anything_runs(args, error, message):
-    code, target = loops.Operations(), np.full((3, 3), 7, "f")
-    code.take(target, True)
-    code.take(target[:1], False)
-    with pytest.raises(error, match=message):
-        code.run(*args)
-    assert (target == 7).all()
-
-
-def test_only_an_array_in_order_can_be_the_target_of_rows():
-    for target in (np.ones((), "f"), X.T, READ_ONLY, UNALIGNED, X.astype(object)):
-        assert loops.Operations().take(target, True) is False
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no alarm clock")
@@ -337,36 +211,6 @@ def test_signals_are_handled_between_rounds():
     finally:
         signal.signal(signal.SIGALRM, before)
     code.run()  # and can be used again
-
-
-@pytest.fixture
-def translations(monkeypatch):
-    """The operations that stay in Python, of each program."""
-    calls: list[list[str]] = []
-
-    def spy(*args):
-        code, left = translate.translate(*args)
-        calls.append(left)
-        return code, left
-
-    monkeypatch.setattr(native, "translate", spy)
-    return calls
-
-
-def train_briefly(net, training, n: int = 260, **options: Any) -> None:
-    x, y, weights = training.draw(n)
-    options = {"epochs": 1, "batch_size": 8, "lr": 0.01, "progress": False} | options
-    net.train((x, y), optimizer=training.optimizer, sample_weight=weights, **options)
-
-
-@pytest.mark.parametrize("training", TRAININGS, ids=str)
-def test_every_operation_of_a_step_is_translated(training, translations):
-    net = Network(training.sizes, seed=1, **training.options)
-    train_briefly(net, training)
-    assert net.engine == "replay of recorded steps in C"
-    train_briefly(Ensemble(training.sizes, 2, seed=1, dtype="float64", **training.options), training)
-    assert len(translations) >= 2
-    assert not any(translations)
 
 
 class Sums:
@@ -400,21 +244,6 @@ def test_an_operation_that_numpy_computes_in_its_own_way_stays_a_call(activation
     assert nets[0].engine.startswith("replay of recorded steps in C, ")
     assert nets[0].engine.endswith(" operations in Python")
     assert [w.tobytes() for w in nets[0].w] == [w.tobytes() for w in nets[1].w]
-
-
-def test_powers_are_left_to_numpy_where_its_loop_may_raise_or_be_another_one():
-    """Those of whole numbers may raise; a column of exponents comes from a buffer, where NumPy sees no step of 0."""
-    whole, numbers = np.full((64, 33), 2), np.random.default_rng(0).random((64, 33))
-    for x, exponents, is_translated in (
-        (numbers, np.full((64, 33), 0.5), True),
-        (numbers, np.full((64, 1), 0.5), False),
-        (whole, whole, False),
-    ):
-        out = np.empty_like(x)
-        code, calls = translate.translate([partial(np.power, x, exponents, out)])
-        assert (not calls) is is_translated
-        code.run()
-        assert out.tobytes() == np.power(x, exponents).tobytes()
 
 
 class Powers:
@@ -494,9 +323,6 @@ def test_a_row_in_c_with_other_bits_is_not_used(few_rows_pay, monkeypatch):
     monkeypatch.setattr(native, "translate", lambda operations: translate.translate(operations[:-1]))
     net, rows = Network([5, 4, 3], seed=0), np.random.default_rng(0).random((4, 5))
     assert [net.forward(row).tobytes() for row in rows] == [net.copy().forward(row).tobytes() for row in rows]
-
-
-LARGE = np.random.default_rng(0).random((512, 784), np.float32), np.arange(512) % 10
 
 
 def train_large(threads: int | str, engine: str = "replay of recorded steps in C") -> list[bytes]:

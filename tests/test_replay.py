@@ -1,18 +1,15 @@
 """Steps that are replayed give, bit for bit, what a plain loop gives; what cannot be recorded goes by that loop."""
 
 import copy
-import math
 import operator
-import pickle
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from itertools import cycle, product
 from threading import Barrier
 from typing import Any
 
-import array_api_compat
 import host_cupy
 import numpy as np
 import pytest
@@ -23,13 +20,10 @@ from test_costs import targets
 from trainings import TRAININGS, Training, draw_trainings
 
 from xpnet import L1, SGD, Adam, Callback, Clip, MaxNorm, Network, OneCycle, get_backend
-from xpnet.backends import _numpy
-from xpnet.backends.replay import program, tape
+from xpnet.backends.replay import program
 from xpnet.backends.replay.program import ReplayLoop
-from xpnet.backends.replay.tape import NotRecordableError, Recorder
 from xpnet.core.arrays import leaves
-from xpnet.core.minibatch import Batch, Examples, make_minibatch
-from xpnet.core.step import make_step
+from xpnet.core.minibatch import Batch
 
 # On CuPy, where a plain loop is slow, a step that is not recorded brings a warning, which test_gpu.py looks at
 pytestmark = pytest.mark.filterwarnings("ignore:the steps cannot run as a CUDA graph")
@@ -46,12 +40,6 @@ def thresholds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Numbers that stay what they are here, whatever is fastest."""
     for name, number in {"MIN_RECORDED_STEPS": 8, "LARGE_MINIBATCH": 10**9, "MAX_UNROLLED": 8}.items():
         monkeypatch.setattr(program, name, number)
-
-
-@pytest.fixture
-def python_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let NumPy repeat steps in Python, several in each program; in C, a program has one step."""
-    monkeypatch.setattr(_numpy.NumPyBackend, "shares_steps", False)
 
 
 ON_CUPY_TOO = pytest.mark.parametrize(
@@ -187,9 +175,8 @@ def test_minibatches_of_one(eager):
 
 
 @ON_CUPY_TOO
-def test_chunks_and_calls_to_train_go_on_with_the_state(eager, monkeypatch):
-    monkeypatch.setattr("xpnet.training.loop.steps_per_chunk", lambda *_: 14)
-    net, options = network(eager, dropout=0.5), {"optimizer": Adam(), "sampling": "replacement"}
+def test_chunks_and_calls_to_train_go_on_with_the_state(eager):
+    net, options = network(eager, dropout=0.5), {"optimizer": Adam(), "sampling": "replacement", "chunk_steps": 14}
     for _ in range(2):
         assert_alike(net, (np.tile(X, (2, 1)), np.tile(Y, (2, 1))), **options)
 
@@ -515,69 +502,6 @@ def test_an_exception_that_numbers_bring_about_comes_out_at_its_step(eager):
     assert_same(net, before)
 
 
-class ExpiredError(Exception):
-    """A time limit of the user's."""
-
-
-def small_loop(eager: Place) -> tuple[Callable[[], list[np.ndarray]], list[np.ndarray]]:
-    """A loop of a network's steps, to be called again and again from the same state, and what it begins with."""
-    net = network(eager, activation="gelu_tanh", dropout=0.25)
-    net.reset_optimizer(Adam())
-    backend, indices = net.backend, np.arange(4 * 45, dtype=np.int32).reshape(45, 4) % N
-    state = net.state._replace(cost=backend.asarray(np.zeros(4, np.float32)))
-    data = Examples(backend.asarray(X), backend.asarray(Y)), net.view.reader.encoding()
-    run = backend.loop(make_step(net.sigmas, net.output, net.optimizer.update), make_minibatch)
-
-    def once() -> list[np.ndarray]:
-        end = run(state, Batch(indices, np.full(45, 0.1, np.float32)), data)
-        return [np.array(backend.to_numpy(x)) for x in leaves(end)]
-
-    once.state = lambda: [np.array(backend.to_numpy(x)) for x in leaves(state)]  # type: ignore
-    return once, once.state()  # type: ignore
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("error", [ExpiredError, TypeError])
-def test_an_exception_at_any_line_of_the_recorder_surfaces_and_harms_nothing(eager, error):
-    """As a tool that traces might raise it: at random lines of recording and of replaying."""
-    once, begin = small_loop(eager)
-    with plain_loop():
-        expected = once()
-    rng, left, files = np.random.default_rng(0), [0], (tape.__file__, program.__file__)
-
-    def trace(frame: Any, event: str, arg: Any) -> Any:
-        if frame.f_code.co_filename not in files:
-            return None
-        if event == "line":
-            left[0] -= 1
-            if left[0] == 0:
-                raise error("from elsewhere")
-        return trace
-
-    def traced(lines: int) -> list[np.ndarray]:
-        left[0], before = lines, sys.gettrace()
-        sys.settrace(trace)
-        try:
-            return once()
-        finally:
-            sys.settrace(before)
-
-    for most in (200, 20_000):
-        for _ in range(2):
-            once, _ = small_loop(eager)
-            for lines in rng.integers(1, most, 2):  # the second call may find a program
-                with suppress(error):
-                    assert_arrays(traced(int(lines)), expected)
-                    assert left[0] > 0  # or it was swallowed
-                assert_arrays(once.state(), begin)  # type: ignore
-            assert_arrays(once(), expected)
-
-
-def assert_arrays(arrays: list[np.ndarray], expected: list[np.ndarray]) -> None:
-    for x, y in zip(arrays, expected, strict=True):
-        np.testing.assert_array_equal(x, y)
-
-
 @pytest.mark.parametrize(
     "wrong",
     [lambda z, xp: z + xp.ones_like(z)[:, :3], lambda z, xp: xp.reshape(z, (7, -1)), lambda z, xp: z[9, 9]],
@@ -807,137 +731,6 @@ def test_wrappers_of_optimizers_are_not_taken_for_one_another(eager, first, seco
         assert_alike(net, epochs=1, optimizer=optimizer)
 
 
-# Operators
-
-
-BINARY: dict[str, Callable[[Any, Any], Any]] = {
-    **{"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "**": operator.pow},
-    **{"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq, "!=": operator.ne},
-    **{"&": operator.and_, "|": operator.or_, "^": operator.xor, "<<": operator.lshift, ">>": operator.rshift},
-    **{"@": operator.matmul, "%": operator.mod, "//": operator.floordiv},
-}
-UNARY = {"-": operator.neg, "abs": operator.abs, "~": operator.invert, "+": operator.pos}
-AUGMENTED: dict[str, Callable[[Any, Any], Any]] = {
-    **{"+=": operator.iadd, "-=": operator.isub, "*=": operator.imul, "/=": operator.itruediv, "**=": operator.ipow},
-    **{"&=": operator.iand, "|=": operator.ior, "^=": operator.ixor, "<<=": operator.ilshift, ">>=": operator.irshift},
-    **{"@=": operator.imatmul, "%=": operator.imod, "//=": operator.ifloordiv},
-}
-HAS = {"+", "-", "*", "/"}  # with a number before it, and in place; others may be refused there
-HAS_BINARY = BINARY.keys() - {"%", "//"}
-HAS_UNARY = UNARY.keys() - {"+"}
-KINDS = ["float32", "float64", "int32", "bool"]
-NUMBERS = [2, 2.0, 3, 0.5, -1, 0, -0.5, 1.0, True]  # some powers are functions of their own
-FEW_NUMBERS = [2, 0.5, -1, 0, True]
-
-
-def drawn(seed: int, shape: tuple[int, ...], dtype: str) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    numbers = rng.integers(1, 5, shape) if dtype in ("int32", "bool") else rng.uniform(0.2, 3, shape)
-    return np.asarray(numbers > 2 if dtype == "bool" else numbers, dtype)
-
-
-def by_library(place: Place, function: Callable[..., Any], *values: Any) -> Any:
-    """What a function gives for arrays, as a NumPy array; the exception where there is one."""
-    backend = get_backend(*place)
-    given = [backend.asarray(each.copy()) if isinstance(each, np.ndarray) else each for each in values]
-    with backend.scope("float32"), np.errstate(all="ignore"):
-        try:
-            return np.array(backend.to_numpy(backend.asarray(function(*given))))
-        except Exception as error:
-            return error
-
-
-def by_recorder(place: Place, function: Callable[..., Any], *values: Any) -> Any:
-    """The same, recorded at other values, and then run at these."""
-    backend = get_backend(*place)
-    recorder = Recorder(backend)
-    given = [
-        recorder.wrap(backend.asarray(drawn(9, each.shape, each.dtype.name))) if isinstance(each, np.ndarray) else each
-        for each in values
-    ]
-    with backend.scope("float32"), np.errstate(all="ignore"):
-        try:
-            found = function(*given)
-            for each, value in zip(given, values):
-                if isinstance(value, np.ndarray):
-                    backend.assign(each.array, backend.asarray(value.copy()))
-            for call in recorder.calls:
-                call.operation()
-        except Exception as error:
-            return error
-        return np.array(backend.to_numpy(found.array))
-
-
-def differing(place: Place, function: Callable[..., Any], others: list[Any], refusable: bool) -> list[Any]:
-    """Operands for which written-down operations are not those of the library."""
-    wrong = []
-    for values in others:
-        expected, found = by_library(place, function, *values), by_recorder(place, function, *values)
-        if isinstance(expected, Exception) or (refusable and isinstance(found, NotRecordableError)):
-            same = isinstance(found, Exception)
-        else:
-            same = (
-                isinstance(found, np.ndarray)
-                and found.dtype == expected.dtype
-                and found.shape == expected.shape
-                and found.tobytes() == expected.tobytes()
-            )
-        if not same:
-            wrong.append((values[1:] if isinstance(values[0], np.ndarray) else values[0], expected, found))
-    return wrong
-
-
-@pytest.mark.everywhere
-@ON_CUPY_TOO
-@pytest.mark.parametrize("symbol", BINARY)
-def test_operators_on_two_operands(eager, symbol):
-    """Arrays of all pairs of dtypes, of equal and of broadcast shapes in turn; and an array and a number."""
-    shapes = [(3, 3), (3,)] if symbol == "@" else [(2, 3), (3,), (2, 1), ()]
-    pairs = []
-    for (i, kind), (j, other) in product(enumerate(KINDS), enumerate(KINDS)):
-        x, y = drawn(0, shapes[0], kind), drawn(1, shapes[(i + j) % len(shapes)], other)
-        pairs += [(x, y), (y, x)]
-    pairs += [(drawn(0, (2, 3), dtype), number) for dtype in KINDS for number in NUMBERS]
-    assert differing(eager, BINARY[symbol], pairs, symbol not in HAS_BINARY) == []
-    pairs = [(number, drawn(0, (2, 3), dtype)) for dtype in KINDS for number in FEW_NUMBERS]
-    assert differing(eager, BINARY[symbol], pairs, symbol not in HAS | {"<", "<=", ">", ">=", "==", "!="}) == []
-
-
-@pytest.mark.everywhere
-@ON_CUPY_TOO
-@pytest.mark.parametrize("symbol", UNARY)
-def test_operators_on_one_array(eager, symbol):
-    operands = [(drawn(0, shape, dtype),) for dtype in KINDS for shape in ((2, 3), ())]
-    assert differing(eager, UNARY[symbol], operands, symbol not in HAS_UNARY) == []
-
-
-@pytest.mark.everywhere
-@ON_CUPY_TOO
-@pytest.mark.parametrize("symbol", AUGMENTED)
-def test_augmented_operators_change_what_has_another_name_too(eager, symbol):
-    """What would become wider, or of another dtype, is refused as the library refuses it."""
-
-    def function(x: Any, other: Any) -> Any:
-        same = x
-        same = AUGMENTED[symbol](same, other)
-        return x + same
-
-    x = [drawn(0, (3, 3), dtype) for dtype in KINDS]
-    y = [*FEW_NUMBERS, *(drawn(1, shape, dtype) for shape in ((3, 3), (3,)) for dtype in KINDS)]
-    pairs = [(each, other) for each in x for other in y] + [(drawn(0, (3,), dtype), x[0]) for dtype in KINDS]
-    assert differing(eager, function, pairs, symbol[:-1] not in HAS) == []
-
-
-@ON_CUPY_TOO
-@pytest.mark.parametrize(
-    "function",
-    [lambda x: (x * 1 + x) * 1.0, lambda x: (x * 1.0 + x) * 1, lambda x: x * 0.0 + x / -0.0, lambda x: x / 0 + x * 0.0],
-)
-def test_numbers_that_are_equal_and_not_the_same_are_told_apart(eager, function):
-    """0.0 is no -0.0, and 1.0 makes a real number of a whole one."""
-    assert differing(eager, function, [(drawn(0, (2, 3), dtype),) for dtype in KINDS[:3]], False) == []
-
-
 # Any steps
 
 
@@ -991,94 +784,3 @@ def test_any_steps_on_arrays_that_share_memory_are_those_of_the_plain_loop(eager
             expected = folded()
     for each, wanted in zip(found, expected, strict=True):
         np.testing.assert_array_equal(each, wanted)
-
-
-# What a recorded array refuses
-
-
-TOLD: dict[str, Callable[[Any], Any]] = {  # asks for values, or for what only some libraries have
-    **{each.__name__: each for each in (bool, float, int, complex, len, iter, list, hash, repr, str, bytes, reversed)},
-    **{"index": operator.index, "round": round, "floor": math.floor, "trunc": math.trunc, "exp": math.exp},
-    **{
-        "format": lambda x: f"{x:.2f}",
-        "%": lambda x: operator.mod("%f", x),
-        "a set": lambda x: {x},
-        "a mask": lambda x: x[x > 0.0],
-    },
-    **{"in": lambda x: 1.0 in x, "in a list": lambda x: 1.0 in [x], "a chain": lambda x: 0.0 < x < 1.0, "max": max},
-    **{"a slice": lambda x: np.ones(9)[x:], "an element": lambda x: [1, 2][x], "range": range, "repeat": "ab".__mul__},
-    **{"item": lambda x: x.item(), "mean": lambda x: x.mean(), "T": lambda x: x.T, "size": lambda x: x.size},
-    **{"hasattr": lambda x: hasattr(x, "clip"), "getattr": lambda x: getattr(x, "clip", None)},
-    **{"set": lambda x: operator.setitem(x, 0, 1.0), "del": lambda x: operator.delitem(x, 0)},
-    **{"an attribute": lambda x: setattr(x, "name", 1), "copy": copy.copy, "deepcopy": copy.deepcopy},
-    **{"pickle": pickle.dumps, "array_namespace": array_api_compat.array_namespace, "np.float32": np.float32},
-    **{"np.asarray": np.asarray, "np.array": lambda x: np.array([x, x]), "np.exp": np.exp, "np.mean": np.mean},
-    **{"np.where": lambda x: np.where(x > 0, x, 0.0), "np.linalg.norm": np.linalg.norm, "np.shape": np.shape},
-    **{
-        "np.zeros": np.zeros,
-        "np.isnan": np.isnan,
-        "np.from_dlpack": np.from_dlpack,
-        "np.stack": lambda x: np.stack([x]),
-    },
-    **{"array + x": lambda x: np.ones(3) + x, "array @ x": lambda x: np.ones((3, 3)) @ x, "iadd": np.ones(3).__iadd__},
-    **{
-        "x * array": lambda x: x * np.ones(3),
-        "x * number": lambda x: x * np.float32(2),
-        "x * list": lambda x: x * [2.0],
-    },
-    **{"number * x": lambda x: np.float64(2) * x, "number < x": lambda x: np.float64(2) < x},
-    **{
-        "x[array]": lambda x: x[np.array([0])],
-        "array[x]": lambda x: np.ones(3)[x],
-        "x == None": lambda x: operator.eq(x, None),
-    },
-    **{"x in place": lambda x: operator.imod(x, 2)},
-}
-ON_TORCH: dict[str, Callable[[Any], Any]] = {
-    **{name: lambda x, name=name: getattr(torch_module(), name)(x) for name in ("tanh", "as_tensor", "tensor", "sum")},
-    **{"stack": lambda x: torch_module().stack([x, x]), "gelu": lambda x: torch_module().nn.functional.gelu(x)},
-    **{"tensor + x": lambda x: torch_module().ones(3) + x, "x + tensor": lambda x: x + torch_module().ones(3)},
-    **{"tensor @ x": lambda x: torch_module().ones(3, 3) @ x, "tensor[x]": lambda x: torch_module().ones(3)[x]},
-    **{"copy_": lambda x: torch_module().ones(3).copy_(x), "from_dlpack": lambda x: torch_module().from_dlpack(x)},
-    **{"numpy": lambda x: x.numpy(), "requires_grad": lambda x: x.requires_grad, "in place": lambda x: x.add_(1.0)},
-}
-
-
-@pytest.mark.everywhere
-@pytest.mark.parametrize("shape", [(3,), ()])
-def test_a_recorded_array_reveals_nothing(eager, shape):
-    """The refusal is no TypeError or AttributeError, which much code catches; and it is remembered in any case."""
-    backend = get_backend(*eager)
-    for name, ask in TOLD.items():
-        recorder = Recorder(backend)
-        with pytest.raises(NotRecordableError) as caught:
-            ask(recorder.wrap(backend.asarray(drawn(0, shape, "float32"))))
-        assert recorder.refusal == str(caught.value), name
-        assert not isinstance(caught.value, (TypeError, AttributeError, ValueError, RuntimeError)), name
-
-
-def test_functions_of_torch_get_no_recorded_array():
-    torch_module()
-    backend = get_backend("torch")
-    for name, ask in ON_TORCH.items():
-        recorder = Recorder(backend)
-        with pytest.raises(NotRecordableError):
-            ask(recorder.wrap(backend.asarray(drawn(0, (3,), "float32"))))
-        assert recorder.refusal, name
-
-
-@pytest.mark.parametrize(
-    ("ask", "message"),
-    [
-        (float, r"^__float__ cannot be recorded$"),
-        (lambda x: x.mean(), r"^\.mean is not an attribute that can be recorded$"),
-        (lambda x: np.ones(3) + x, r"^__array_ufunc__ cannot be recorded$"),
-        (lambda x: x + np.ones(3), r"^an operand of type ndarray comes from elsewhere$"),
-        (lambda x: x[np.array([0])], r"^an array of type ndarray comes from elsewhere$"),
-        (lambda x: x[x > 0.0], r"^the shape of a selection by a mask depends on values$"),
-    ],
-)
-def test_a_refusal_says_why(eager, ask, message):
-    backend = get_backend(*eager)
-    with pytest.raises(NotRecordableError, match=message):
-        ask(Recorder(backend).wrap(backend.asarray(drawn(0, (3,), "float32"))))
