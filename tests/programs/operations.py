@@ -15,6 +15,7 @@ from . import oracle as known
 from .generate import Operation, register
 from .world import (
     FEW_BATCHES,
+    LOG_LOSSES,
     Containers,
     Examples,
     Failure,
@@ -514,6 +515,8 @@ def measure(world: World, r: random.Random) -> None:
     """The cost and all metrics, of data in other containers and of batches."""
     net, examples, oracle = world.net, Examples(world.net, r), world.oracle
     names = draw_metrics(net, r) if r.random() < 0.8 else None
+    if net.task == "binary" and oracle is not None and (oracle.probabilities(examples.x) < 1 - 1e-6).all():
+        names = [*(names or ()), *LOG_LOSSES]
     data = Containers(world, r).examples(*examples.data)
     if r.random() < 0.3:
         data = iter([tuple(a[start : start + 3] for a in examples.data) for start in range(0, examples.n, 3)])
