@@ -524,6 +524,8 @@ def measure(world: World, r: random.Random) -> None:
     scores = net.measure(data, metrics=names)
     if scores["size"] != examples.n:
         raise Failure(f"size {scores['size']} of {examples.n}")
+    if "correct" in scores and scores["correct"] != net.evaluate(examples.data):
+        raise Failure(f"evaluate counts {net.evaluate(examples.data)}, measure {scores['correct']}")
     if oracle is None:
         return
     cost, rough = oracle.cost(*examples.data), world.tolerance(1e-8, 5e-3)
@@ -549,6 +551,10 @@ def differentiate(world: World, r: random.Random) -> None:
     g = np.random.default_rng(r.randrange(2**32)).integers(-8, 9, value.shape) / 4
     assert_close(net.vjp(x, g), np.einsum("mk,mki->mi", g, jacobian), 1e-9, "vjp")
     largest = max(1e-2, np.abs(jacobian).max())
+    if net.task == "regression" and not known.quantile_levels(net.cost_name):
+        expected = jacobian[:, : known.count_targets(net.cost_name, net.sizes[-1])]
+        predicted = to_host(net.predict_jacobian(x)).reshape(expected.shape)
+        assert_close(predicted, expected, 1e-12, "predict_jacobian", largest)
     assert_close(np.stack([to_host(net.jacobian(row)) for row in x]), jacobian, 1e-11, "jacobian row by row", largest)
     if any(known.parse(name)[0] in WITH_KINKS for name in (*net.activation, net.output_activation)):
         return
