@@ -765,8 +765,8 @@ class Watch:
 
     def improves(self, key, monitor, min_delta, row):
         value = -row[monitor] if any(name in monitor for name in LARGER_IS_BETTER) else row[monitor]
-        best = self.best.get(key, (math.inf, 0))[0]
-        if math.isnan(value) or not best - value > min_delta:
+        gain = self.best[key][0] - value if key in self.best else math.inf
+        if math.isnan(value) or not gain > min_delta:
             return False
         self.best[key] = value, row["epoch"]
         return True
