@@ -469,12 +469,14 @@ def outputs(world: World, r: random.Random) -> None:
         cost = oracle.cost(x, y)
         assert_close(net.cost((x, y)), cost, close, "cost", max(1.0, cost))
         deltas = oracle.deltas(x, y)
-        rounding = 1e-7 * max(np.abs(delta).max() for delta in deltas)  # times the slopes of saturated units
+        largest = max(np.abs(part).max() for part in (*deltas, *(w for w, _ in oracle.layers)))
+        rounding = 1e-7 * largest  # times the slopes of saturated units
         for part, expected in zip(net.deltas(x, y), deltas, strict=True):
             assert_close(part, expected, close, "deltas", max(1e-2, np.abs(expected).max(), rounding))
         for pair, others in zip(net.backward(x, y), oracle.gradient(x, y)[0], strict=True):
             for part, expected in zip(pair, others):
-                assert_close(part, expected, close, "backward", max(1e-2, np.abs(expected).max(), cost / 100))
+                scale = max(1e-2, np.abs(expected).max(), cost / 100, rounding)
+                assert_close(part, expected, close, "backward", scale)
     other = Containers(world, r).array(x)
     assert_close(net.forward(other), a, world.tolerance(1e-12, 1e-5), "forward of another container")
     rows = np.stack([to_host(net.forward(row)) for row in x])
