@@ -62,7 +62,7 @@ def run_many(arguments: argparse.Namespace) -> int:
             failure = run(program, arguments.backend, digests)
             programs += 1
             if arguments.digests:
-                print(kind, seed, sha256("".join(digests).encode()).hexdigest()[:16], flush=True)
+                print(kind, seed, sha256(repr(digests).encode()).hexdigest()[:16], flush=True)
             operations += len(program.operations) if failure is None else failure.place + 1
             if failure is not None:
                 counts[failure.kind] += 1

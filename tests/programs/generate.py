@@ -68,7 +68,7 @@ def write(kind: str, seed: int) -> Program:
     return Program(kind, seed, tuple((name, r.randrange(2**40)) for name in names))
 
 
-def run(program: Program, backend: str, digests: list[str] | None = None) -> Failure | None:
+def run(program: Program, backend: str, digests: list[Any] | None = None) -> Failure | None:
     """Run a program; return what failed, with the number of the operation and what it had drawn.
 
     The fingerprint of the world after each operation is appended to `digests`, if there are any.
