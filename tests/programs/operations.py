@@ -99,8 +99,7 @@ def follow_training(
     if error is None:
         world.oracle = oracle
         if world.exact:
-            tolerance = 1e-4 if oracle.amplifies_rounding else 1e-7
-            compare_histories(strip_times(world.net.history.rows), rows, tolerance)
+            compare_histories(strip_times(world.net.history.rows), rows, 1e-7 * oracle.rounding)
         world.check("after train")
     elif world.exact and np.isfinite([row["cost"] for row in rows]).all() and oracle.is_finite:
         raise Failure(f"it diverges, and the oracle does not: {error}")
