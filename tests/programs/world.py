@@ -69,7 +69,13 @@ RANGES = {"sigmoid": (0, 1), "tanh": (-1, 1), "softplus": (0.0625, 3), "relu": (
 
 
 class Failure(AssertionError):  # noqa: N818
-    """What was promised does not hold."""
+    """What was promised does not hold; `generate.run` adds where that was, and what had been drawn."""
+
+    kind: str  # by which failures are counted
+    place: int  # of the operation in its program
+    trace: str
+    log: list[str] | None
+    settings: dict[str, Any] | None
 
 
 class Interrupted(Exception):  # noqa: N818
