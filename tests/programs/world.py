@@ -656,6 +656,9 @@ class World:
         self.exact, self.log = self.net.dtype == "float64", []
         self.oracle: known.Oracle | None = make_oracle(self.net)
 
+    def fingerprint(self) -> Any:
+        return fingerprint(self.net)
+
     def follow(self) -> None:
         """Follow the network again from where it is, with a fresh optimizer."""
         self.net.reset_optimizer(xpnet.SGD())
