@@ -656,8 +656,9 @@ class World:
         self.exact, self.log = self.net.dtype == "float64", []
         self.oracle: known.Oracle | None = make_oracle(self.net)
 
-    def fingerprint(self) -> Any:
-        return fingerprint(self.net)
+    def tolerance(self, exact: float = 1e-9, rough: float = 2e-3) -> float:
+        """A tolerance for float64, or for float32."""
+        return exact if self.exact else rough
 
     def follow(self) -> None:
         """Follow the network again from where it is, with a fresh optimizer."""
@@ -679,6 +680,9 @@ class World:
                 for name, a, b in zip(("weights", "biases"), pair, expected):
                     assert_close(a, b, 1e-7, f"{what}: {name} of layer {l}", max(scale, 1e-2))
         self.oracle.layers, self.oracle.scaling = weights, scaling_of(self.net)
+
+    def fingerprint(self) -> Any:
+        return fingerprint(self.net)
 
     def act(self, r: random.Random, act: Any) -> DivergenceError | None:
         """Do something to the network and to a clone by a random door, with data in other containers.
