@@ -21,7 +21,7 @@ from sklearn.preprocessing import StandardScaler
 
 import xpnet
 import xpnet.estimators as ours
-from xpnet import SGD, AdamW, Clip, Cosine, Network, OneCycle, RMSProp, Step
+from xpnet import SGD, AdamW, Clip, Cosine, Network, OneCycle, RMSProp, Step, get_backend
 
 from .generate import Operation, register
 from .world import Failure, Interrupt, Interrupted, assert_close, new_path, place_arguments
@@ -41,7 +41,9 @@ class World:
     """An estimator of xpnet and one of scikit-learn with the same parameters, for the same calls."""
 
     def __init__(self, seed: int, place: str = "numpy") -> None:
-        r, self.where = random.Random(seed), {} if place == "numpy" else place_arguments(place)
+        r = random.Random(seed)
+        # A backend can be cloned with its estimator, and a module or a device cannot
+        self.where = {} if place == "numpy" else {"backend": get_backend(**place_arguments(place))}
         self.problem = r.choice(PROBLEMS)
         self.is_classifier = "numbers" not in self.problem
         self.n_in, self.n_classes = r.randint(1, 5), 2 if self.problem == "two classes" else r.randint(3, 4)
@@ -562,7 +564,7 @@ def draw_examples(model: Model, r: random.Random, n: int | None = None) -> tuple
     g = np.random.default_rng(r.randrange(2**32))
     n = n or r.choice([12, 20, 37])
     X = g.integers(-32, 33, (n, 3)) / 16
-    return X, g.integers(1, 40, n) / 8 if model.is_regressor else np.array(list("uvw"))[g.permutation(n) % 3]
+    return X, g.integers(1, 40, n) / 32 if model.is_regressor else np.array(list("uvw"))[g.permutation(n) % 3]
 
 
 @np.errstate(all="ignore")
@@ -608,7 +610,7 @@ def resume(world: World, r: random.Random) -> None:
         fit_quietly(again, X, y, **options, checkpoint=path, every=every, resume=True)
     pairs = [(again, whole)] if kind == "MLP" else zip(again.estimators_, whole.estimators_, strict=True)
     for pair in pairs:
-        assert_equal_fits(*pair, f"cut at {cut.where} {cut.after}, {model}, {changes}")
+        assert_equal_fits(*pair, f"resumed: cut at {cut.where} {cut.after}, {model}, {changes}")
 
 
 @operation(reads=True)
@@ -623,7 +625,7 @@ def copies(world: World, r: random.Random) -> None:
     outcomes = [observe(lambda each: getattr(each, method)(*more), each) for each in (estimator, twin)]
     if str(outcomes[0].error) != str(outcomes[1].error):
         raise Failure(f"{method}: {outcomes[0].error!r}, and of a copy {outcomes[1].error!r}")
-    assert_equal_fits(twin, estimator, f"{method} of a copy of {model}")
+    assert_equal_fits(twin, estimator, f"{method} of a copy: {model}")
     if model.is_regressor:
         rows = np.array([estimator.predict(X[k : k + 1])[0] for k in range(len(X))])
         assert_close(rows, estimator.predict(X), 1e-10, "predict row by row")
@@ -644,9 +646,9 @@ def standardize(world: World, r: random.Random) -> None:
         model.make(standardize=False), scaler.transform(X), (y - mean) / std if model.is_regressor else y
     )
     for l, w in enumerate(other.coefs_):
-        assert_close(mine.coefs_[l], w, 1e-6, f"coefs_[{l}] of {model}")
+        assert_close(mine.coefs_[l], w, 1e-6, f"coefs_[{l}]: {model}")
     if model.is_regressor:
-        assert_close(mine.predict(X), other.predict(scaler.transform(X)) * std + mean, 1e-6, f"predict of {model}")
+        assert_close(mine.predict(X), other.predict(scaler.transform(X)) * std + mean, 1e-6, f"predict: {model}")
     if model.parameters.get("loss") == "gaussian":
         found, expected = (each.predict(x, return_std=True)[1] for each, x in ((mine, X), (other, scaler.transform(X))))
         assert_close(found, expected * std, 1e-6, "standard deviations")
@@ -664,16 +666,16 @@ def network(world: World, r: random.Random) -> None:
     estimator = fit_quietly(model.make(), X, y)
     estimator.network_.save(path)
     loaded = Network.load(path)
-    assert_close(loaded.activations(X)[-1], estimator.activations(X)[-1], 1e-12, f"activations of {model}")
+    assert_close(loaded.activations(X)[-1], estimator.activations(X)[-1], 1e-12, f"activations: {model}")
     if model.levels:
-        assert_close(loaded.predict(X), estimator.predict_quantiles(X), 1e-12, f"quantiles of {model}")
+        assert_close(loaded.predict(X).squeeze(), estimator.predict_quantiles(X).squeeze(), 1e-12, f"quantiles: {model}")
     elif model.is_regressor:
-        assert_close(loaded.predict(X), estimator.predict(X), 1e-12, f"predict of {model}")
+        assert_close(loaded.predict(X), estimator.predict(X), 1e-12, f"predict: {model}")
         assert_close(
-            loaded.measure((X, y), metrics=["r2"])["r2"], estimator.score(X, y), 1e-9, f"score of {model}", 1.0
+            loaded.measure((X, y), metrics=["r2"])["r2"], estimator.score(X, y), 1e-9, f"score: {model}", 1.0
         )
     elif not np.array_equal(estimator.classes_[np.asarray(loaded.predict(X)).astype(int)], estimator.predict(X)):
-        raise Failure(f"predict of {model}")
+        raise Failure(f"predict: {model}")
     else:
         assert_close(
             loaded.accuracy((X, np.searchsorted(estimator.classes_, y))), estimator.score(X, y), 1e-12, "score"
@@ -692,21 +694,21 @@ def ensemble(world: World, r: random.Random) -> None:
         raise Failure(f"{len(outputs)} members, not {k}")
     if model.levels:
         levels = np.sort(np.stack(np.split(outputs, outputs.shape[-1], axis=-1), -1)[:, :, 0], -1)
-        assert_close(whole.predict_quantiles(X), levels.mean(axis=0), 1e-9, f"quantiles of {model}")
+        assert_close(whole.predict_quantiles(X), levels.mean(axis=0), 1e-9, f"quantiles: {model}")
     elif model.is_regressor:
         mean, std = whole.predict(X, return_std=True)
         variance = outputs[..., 0].var(axis=0)
         if model.parameters["loss"] == "gaussian":
             variance = variance + (outputs[..., 1] ** 2).mean(axis=0)
-        assert_close(mean, outputs[..., 0].mean(axis=0), 1e-9, f"mean of {model}")
-        assert_close(std, np.sqrt(variance), 1e-7, f"std of {model}", max(1.0, np.abs(mean).max()))
+        assert_close(mean, outputs[..., 0].mean(axis=0), 1e-9, f"mean: {model}")
+        assert_close(std, np.sqrt(variance), 1e-7, f"std: {model}", max(1.0, np.abs(mean).max()))
     else:
-        assert_close(whole.predict_proba(X), outputs.mean(axis=0), 1e-9, f"probabilities of {model}")
+        assert_close(whole.predict_proba(X), outputs.mean(axis=0), 1e-9, f"probabilities: {model}")
     if not bootstrap and model.parameters["solver"] != "lbfgs":
         for member in whole.estimators_:
             alone = fit_quietly(clone(member), X, y)
             assert_close(
-                member.coefs_[0], alone.coefs_[0], 1e-6, f"a member of {model}", max(0.1, np.abs(alone.coefs_[0]).max())
+                member.coefs_[0], alone.coefs_[0], 1e-6, f"a member: {model}", max(0.1, np.abs(alone.coefs_[0]).max())
             )
     if not np.array_equal(copy_by_pickle(whole).predict(X), whole.predict(X)):
         raise Failure(f"a pickle of an ensemble predicts otherwise: {model}")
@@ -750,6 +752,6 @@ def search(world: World, r: random.Random) -> None:
     for name, expected in other.cv_results_.items():
         if "_score" in name and not name.startswith(("rank", "mean_score_time", "std_score_time")):
             found, expected = (np.nan_to_num(each, nan=-9.0) for each in (mine.cv_results_[name], expected))
-            assert_close(found, expected, 1e-6, f"{name} of {model} over {grid}", max(1.0, np.abs(expected).max()))
+            assert_close(found, expected, 1e-6, f"{name}: {model} over {grid}", max(1.0, np.abs(expected).max()))
     if mine.best_params_ == other.best_params_ and model.is_regressor:
-        assert_close(mine.predict(X), other.predict(X), 1e-5, f"predict of the best of {model} over {grid}")
+        assert_close(mine.predict(X), other.predict(X), 1e-5, f"predict of the best: {model} over {grid}")
