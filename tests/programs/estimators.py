@@ -24,7 +24,7 @@ import xpnet.estimators as ours
 from xpnet import SGD, AdamW, Clip, Cosine, Network, OneCycle, RMSProp, Step, get_backend
 
 from .generate import Operation, register
-from .world import Failure, Interrupt, Interrupted, assert_close, new_path, place_arguments
+from .world import Failure, Interrupt, Interrupted, assert_close, new_path, place_arguments, to_host
 
 OPERATIONS: dict[str, Operation] = {}
 operation = partial(register, OPERATIONS)
@@ -225,7 +225,7 @@ def is_chaotic(before: Any, after: Any, method: str, data: Any, options: Any) ->
 
 def measure(a: Any, b: np.ndarray) -> float:
     """The largest difference of weights, in units of the largest weight."""
-    return float(np.abs(np.asarray(a) - b).max() / max(1e-2, np.abs(b).max()))
+    return float(np.abs(to_host(a) - b).max() / max(1e-2, np.abs(b).max()))
 
 
 def compare_fits(world: World, what: str) -> None:
@@ -668,13 +668,13 @@ def network(world: World, r: random.Random) -> None:
     loaded = Network.load(path)
     assert_close(loaded.activations(X)[-1], estimator.activations(X)[-1], 1e-12, f"activations: {model}")
     if model.levels:
-        assert_close(loaded.predict(X).squeeze(), estimator.predict_quantiles(X).squeeze(), 1e-12, f"quantiles: {model}")
+        assert_close(
+            to_host(loaded.predict(X)).squeeze(), estimator.predict_quantiles(X).squeeze(), 1e-12, f"quantiles: {model}"
+        )
     elif model.is_regressor:
         assert_close(loaded.predict(X), estimator.predict(X), 1e-12, f"predict: {model}")
-        assert_close(
-            loaded.measure((X, y), metrics=["r2"])["r2"], estimator.score(X, y), 1e-9, f"score: {model}", 1.0
-        )
-    elif not np.array_equal(estimator.classes_[np.asarray(loaded.predict(X)).astype(int)], estimator.predict(X)):
+        assert_close(loaded.measure((X, y), metrics=["r2"])["r2"], estimator.score(X, y), 1e-9, f"score: {model}", 1.0)
+    elif not np.array_equal(estimator.classes_[to_host(loaded.predict(X)).astype(int)], estimator.predict(X)):
         raise Failure(f"predict: {model}")
     else:
         assert_close(
@@ -689,7 +689,7 @@ def ensemble(world: World, r: random.Random) -> None:
     X, y = draw_examples(model, r)
     bootstrap = r.random() < 0.4
     whole = fit_quietly(model.make("MLPEnsemble", n_estimators=k, bootstrap=bootstrap), X, y)
-    outputs = np.stack([np.asarray(member.forward(X)) for member in whole.ensemble_])
+    outputs = np.stack([to_host(member.forward(X)) for member in whole.ensemble_])
     if len(outputs) != k:
         raise Failure(f"{len(outputs)} members, not {k}")
     if model.levels:

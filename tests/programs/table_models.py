@@ -16,7 +16,7 @@ from xpnet.estimators import TableClassifier, TableEncoder, TableRegressor
 
 from .estimators import World, copy_by_pickle, observe
 from .generate import Operation, register
-from .world import Failure, Interrupted, assert_close, new_path
+from .world import Failure, Interrupted, assert_close, new_path, to_host
 
 OPERATIONS: dict[str, Operation] = {}
 operation = partial(register, OPERATIONS)
@@ -352,7 +352,7 @@ def table_resume(world: World, r: random.Random) -> None:
 def find_folds(model: Any, case: Case) -> list[np.ndarray]:
     """Find the rows that each member left out: those that it alone predicts as the out-of-fold predictions say."""
     x, out_of_fold = model.encoder_.transform(case.table), get_out_of_fold(model)
-    outputs = np.stack([np.asarray(member.forward(x), float) for member in model.ensemble_])
+    outputs = np.stack([to_host(member.forward(x)).astype(float) for member in model.ensemble_])
     if case.is_classifier:
         power = outputs ** (1 / model.ensemble_.temperature)
         outputs = power / power.sum(axis=-1, keepdims=True)
@@ -424,7 +424,7 @@ def check_leakage(model: Any, case: Case, folds: list[np.ndarray], r: random.Ran
     y[[i, j]] = y[[j, i]]
     plain, swapped = case.fit(), case.fit(y=y)
     for member, (a, b) in enumerate(zip(plain.ensemble_, swapped.ensemble_, strict=True)):
-        weights = [np.concatenate([np.ravel(part) for part in (*net.w, *net.b)]) for net in (a, b)]
+        weights = [np.concatenate([to_host(part).ravel() for part in (*net.w, *net.b)]) for net in (a, b)]
         if member == k:
             assert_close(weights[1], weights[0], ROUNDING, "weights that do not depend on the rows left out")
         elif np.array_equal(*weights):
@@ -483,7 +483,7 @@ def table_outputs(world: World, r: random.Random) -> None:
         ):
             raise Failure("the predicted class is not the most probable one")
         return
-    members = np.stack([np.asarray(member.predict(model.encoder_.transform(table))) for member in model.ensemble_])
+    members = np.stack([to_host(member.predict(model.encoder_.transform(table))) for member in model.ensemble_])
     assert_close(mean, members.mean(axis=0).reshape(mean.shape), ROUNDING, "the mean over the members")
     std, halves = model.predict(table, return_std=True)[1], []
     for level in (0.3, 0.6827, 0.9):

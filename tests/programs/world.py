@@ -678,9 +678,6 @@ class World:
                     assert_close(a, b, tolerance, f"{what}: {name} of layer {l}", max(scale, 1e-2))
         self.oracle.layers, self.oracle.scaling = weights, scaling_of(self.net)
 
-    def fingerprint(self) -> Any:
-        return fingerprint(self.net)
-
     def act(self, r: random.Random, act: Any) -> DivergenceError | None:
         """Do something to the network and to a clone by a random door, with data in other containers.
 
@@ -696,7 +693,7 @@ class World:
         Returns
         -------
         DivergenceError or None
-            What both raised; the network is no longer followed then.
+            What both raised.
         """
         door, twin = clone(self.net, r)
         self.log.append(f"clone by {door}")
@@ -706,7 +703,7 @@ class World:
             raise Failure(f"{errors[0] or errors[1]}, but not both of the network and its clone by {door}")
         assert_same(twin, self.net, ", ".join(self.log[-4:]))
         if errors[0] is not None:
-            self.oracle = None  # the network is as it was before a chunk
+            self.follow()  # from before the chunk in which it diverged
         return errors[0]
 
 
