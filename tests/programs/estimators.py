@@ -5,7 +5,9 @@ import pickle
 import random
 import warnings
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from functools import partial
+from io import StringIO
 from operator import methodcaller
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,8 +17,8 @@ import sklearn
 import sklearn.neural_network as theirs
 from scipy import sparse
 from sklearn.base import clone
-from sklearn.model_selection import GridSearchCV, KFold
-from sklearn.pipeline import make_pipeline
+from sklearn.model_selection import GridSearchCV, KFold, RandomizedSearchCV
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import xpnet
@@ -728,30 +730,71 @@ GRID: dict[str, list[Any]] = {
 }
 
 
+class CutOutput(StringIO):
+    """Standard output that raises after a number of lines."""
+
+    def __init__(self, lines: int, error: type[BaseException] = Interrupted) -> None:
+        super().__init__()
+        self.lines, self.error = lines, error
+
+    def write(self, text: str) -> int:
+        self.lines -= text.count("\n")
+        if self.lines < 0:
+            raise self.error
+        return len(text)
+
+
+def draw_search(world: World, r: random.Random, **changes: Any) -> tuple[Model, Any, dict[str, list[Any]]]:
+    """Draw a model, its estimator, which may be in a pipeline, and a grid of parameters."""
+    model = draw_model(world, r)
+    is_lbfgs = model.parameters["solver"] == "lbfgs"
+    if is_lbfgs:
+        model.parameters["max_iter"] = 3  # which keep rounding small
+    names = r.sample(["alpha", "tol"] if is_lbfgs else [*GRID], r.randint(1, 2))
+    if r.random() < 0.3:
+        pipeline = make_pipeline(StandardScaler(), model.make(**changes))
+        return model, pipeline, {f"{pipeline.steps[-1][0]}__{name}": GRID[name] for name in names}
+    return model, model.make(**changes), {name: GRID[name] for name in names}
+
+
 @operation(reads=True)
 def search(world: World, r: random.Random) -> None:
     """A search has the scores of scikit-learn's, which fits one by one."""
-    model = draw_model(world, r)
-    if model.parameters["solver"] == "lbfgs":
-        model.parameters["max_iter"] = 3  # which keep rounding small
+    model, estimator, grid = draw_search(world, r)
     X, y = draw_examples(model, r, 24)
-    names = r.sample(
-        [name for name in GRID if model.parameters["solver"] != "lbfgs" or name in ("alpha", "tol")], r.randint(1, 2)
-    )
-    estimator, prefix = model.make(), ""
-    if r.random() < 0.3:
-        estimator = make_pipeline(StandardScaler(), estimator)
-        prefix = f"{estimator.steps[-1][0]}__"
-    grid = {prefix + name: GRID[name] for name in names}
     options = {"cv": r.choice([2, 3, KFold(3, shuffle=True, random_state=0)]), "return_train_score": r.random() < 0.5}
-    weights = {"sample_weight": draw_weights(r, len(X))} if r.random() < 0.2 and not prefix else {}
-    mine = fit_quietly(ours.MLPSearchCV(estimator, grid, **options), X, y, **weights)
-    other = fit_quietly(GridSearchCV(estimator, grid, **options), X, y, **weights)
-    if {*mine.cv_results_} != {*other.cv_results_}:
-        raise Failure(f"cv_results_ differ in { ({*mine.cv_results_} ^ {*other.cv_results_}) }")
+    is_alone = not isinstance(estimator, Pipeline)
+    weights = {"sample_weight": draw_weights(r, len(X))} if r.random() < 0.2 and is_alone else {}
+    kinds = ours.MLPSearchCV, GridSearchCV
+    if r.random() < 0.3:
+        kinds, options = (ours.MLPRandomSearchCV, RandomizedSearchCV), {**options, "n_iter": 2, "random_state": 0}
+    mine, other = (fit_quietly(kind(estimator, grid, **options), X, y, **weights) for kind in kinds)
+    if {*mine.cv_results_} != {*other.cv_results_} or mine.cv_results_["params"] != other.cv_results_["params"]:
+        raise Failure(f"cv_results_: {mine.cv_results_} and {other.cv_results_}")
     for name, expected in other.cv_results_.items():
-        if "_score" in name and not name.startswith(("rank", "mean_score_time", "std_score_time")):
+        if name.endswith("_score") and not name.startswith("rank"):
             found, expected = (np.nan_to_num(each, nan=-9.0) for each in (mine.cv_results_[name], expected))
             assert_close(found, expected, 1e-6, f"{name}: {model} over {grid}", max(1.0, np.abs(expected).max()))
     if mine.best_params_ == other.best_params_ and model.is_regressor:
         assert_close(mine.predict(X), other.predict(X), 1e-5, f"predict of the best: {model} over {grid}")
+
+
+@operation(reads=True)
+def search_resume(world: World, r: random.Random) -> None:
+    """A search that was cut, and goes on from its file, is the uninterrupted one."""
+    model, estimator, grid = draw_search(world, r, verbose=True)
+    X, y = draw_examples(model, r, 24)
+    path, every, lines = new_path(), r.choice([1, 3]), r.randrange(40)
+    whole, cut, resumed = (ours.MLPSearchCV(estimator, grid, cv=2) for _ in range(3))
+    fit_quietly(whole, X, y, checkpoint=new_path(), every=every)
+    try:
+        with redirect_stdout(CutOutput(lines, KeyboardInterrupt)):
+            fit_quietly(cut, X, y, checkpoint=path, every=every)
+    except KeyboardInterrupt:
+        pass
+    fit_quietly(resumed, X, y, checkpoint=path, every=every, resume=True)
+    for name, expected in whole.cv_results_.items():
+        if name.endswith("_score") and not np.array_equal(resumed.cv_results_[name], expected, equal_nan=True):
+            raise Failure(f"resumed search: {name} after {lines} lines, every={every}: {model} over {grid}")
+    if not np.array_equal(resumed.predict(X), whole.predict(X)):
+        raise Failure(f"resumed search: predict after {lines} lines, every={every}: {model} over {grid}")

@@ -6,7 +6,6 @@ import random
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from functools import partial
-from io import StringIO
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +13,7 @@ import numpy as np
 from xpnet import Ensemble
 from xpnet.estimators import TableClassifier, TableEncoder, TableRegressor
 
-from .estimators import World, copy_by_pickle, observe
+from .estimators import CutOutput, World, copy_by_pickle, observe
 from .generate import Operation, register
 from .world import Failure, Interrupted, assert_close, new_path, to_host
 
@@ -317,20 +316,6 @@ def table_copies(world: World, r: random.Random) -> None:
     refused = observe(lambda model: model.predict(turned), model).error
     if len(case.table.columns) > 1 and "feature names" not in str(refused):
         raise Failure(f"columns in another order: {refused!r}")
-
-
-class CutOutput(StringIO):
-    """Standard output that raises after a number of lines."""
-
-    def __init__(self, lines: int) -> None:
-        super().__init__()
-        self.lines = lines
-
-    def write(self, text: str) -> int:
-        self.lines -= text.count("\n")
-        if self.lines < 0:
-            raise Interrupted("write")
-        return len(text)
 
 
 @operation(reads=True)
