@@ -1,13 +1,11 @@
-"""Estimators beside scikit-learn's, where it has one, and beside the networks that they hold."""
+"""Estimators beside those of scikit-learn, in everything that these can do."""
 
 import copy
 import pickle
 import random
 import warnings
 from collections.abc import Callable
-from contextlib import redirect_stdout
 from functools import partial
-from io import StringIO
 from operator import methodcaller
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,16 +15,13 @@ import sklearn
 import sklearn.neural_network as theirs
 from scipy import sparse
 from sklearn.base import clone
-from sklearn.model_selection import GridSearchCV, KFold, RandomizedSearchCV
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 import xpnet
 import xpnet.estimators as ours
-from xpnet import SGD, AdamW, Clip, Cosine, Network, OneCycle, RMSProp, Step, get_backend
+from xpnet import get_backend
 
 from .generate import Operation, register
-from .world import Failure, Interrupt, Interrupted, assert_close, new_path, place_arguments, to_host
+from .world import Failure, assert_close, place_arguments, to_host
 
 OPERATIONS: dict[str, Operation] = {}
 operation = partial(register, OPERATIONS)
@@ -173,7 +168,9 @@ def train_both(world: World, method: str, data: Any, options: Any, others: Any =
     """Train both, and compare them; an error leaves xpnet's estimator as it was."""
     others = options if others is None else others
     before, untouched = pickle.dumps(world.mine), copy.deepcopy(world.theirs)
-    mine, other = call_both(world, method, make_call(method, data, options), make_call(method, data, others))
+    mine, other = call_both(
+        world, method, methodcaller(method, *data, **options), methodcaller(method, *data, **others)
+    )
     if mine.error is not None:
         if pickle.dumps(world.mine) != before:
             raise Failure(f"{method}: an error changed the estimator: {mine.error!r}")
@@ -190,11 +187,6 @@ def train_both(world: World, method: str, data: Any, options: Any, others: Any =
         if not is_chaotic(untouched, world.theirs, method, data, others):
             raise
         world.begin_anew()
-
-
-def make_call(method: str, data: Any, options: Any) -> Callable[[Any], Any]:
-    """Make a function of an estimator that calls a method of it."""
-    return methodcaller(method, *data, **options)
 
 
 def has_left_bounds(estimator: Any, X: np.ndarray) -> bool:
@@ -217,7 +209,7 @@ def is_chaotic(before: Any, after: Any, method: str, data: Any, options: Any) ->
     (X, *rest), states = data, []
     for factor in (1 - 2**-51, 1 + 2**-51, 1 + 2**-50):
         other = copy.deepcopy(before)
-        observe(make_call(method, (X * factor, *rest), options), other)
+        observe(methodcaller(method, X * factor, *rest, **options), other)
         states.append(other)
     return any(
         other.n_iter_ != after.n_iter_ or any(measure(v, w) > CHAOS for v, w in zip(other.coefs_, after.coefs_))
@@ -332,7 +324,7 @@ def set_params(world: World, r: random.Random) -> None:
         name: new[name] for name in r.sample([name for name in names if name in new and name in world.settings], 2)
     }
     world.settings.update(change)
-    call_both(world, "set_params", lambda estimator: estimator.set_params(**change) and None)
+    call_both(world, "set_params", methodcaller("set_params", **change))
     # The solver's take effect at once in xpnet, and never in what scikit-learn goes on with
     if {"learning_rate_init", "momentum", "warm_start"} & set(change):
         world.begin_anew()
@@ -420,10 +412,10 @@ def forms(world: World, r: random.Random) -> None:
     """The same data in another form give the same estimator: bit for bit, but in another library."""
     X, y = world.draw(r)
     expected, estimator = clone(world.mine), clone(world.mine)
-    if observe(lambda estimator: estimator.fit(X, y), expected).error is not None:
+    if observe(methodcaller("fit", X, y), expected).error is not None:
         return
     form, x, targets = draw_form(r, X, y)
-    found = observe(lambda estimator: estimator.fit(x, targets), estimator)
+    found = observe(methodcaller("fit", x, targets), estimator)
     if found.error is not None:
         raise Failure(f"fit on {form}: {found.error!r}")
     difference = max(measure(v, w) for v, w in zip(estimator.coefs_, expected.coefs_, strict=True))
@@ -464,337 +456,31 @@ def mistakes(world: World, r: random.Random) -> None:
     if r.random() < 0.4:
         name = r.choice([*MISTAKES])
         wrong = {name: r.choice(MISTAKES[name])}
-        call_both(pair, f"{wrong}", lambda estimator: estimator.set_params(**wrong) and None)
+        call_both(pair, f"{wrong}", methodcaller("set_params", **wrong))
         before = pickle.dumps(pair.mine)
-        mine, _ = call_both(pair, f"{wrong}", lambda estimator: estimator.fit(X, y) and None)
+        mine, _ = call_both(pair, f"{wrong}", methodcaller("fit", X, y))
         if name not in str(mine.error):
             raise Failure(f"{wrong} was refused with {mine.error!r}")
     else:
-        before = pickle.dumps(pair.mine)
-        wrong = r.choice(WRONG_CALLS)
-        call_both(pair, wrong.__name__, lambda estimator: wrong(estimator, X, y) and None)
+        before, (method, choose) = pickle.dumps(pair.mine), r.choice(WRONG_CALLS)
+        call_both(pair, f"wrong {method}", methodcaller(method, *(wrong := choose(X, y))))
     if pickle.dumps(pair.mine) != before:
         raise Failure(f"{wrong} changed the estimator")
 
 
-WRONG_CALLS = [
-    lambda estimator, X, y: estimator.fit(X[:, :0], y),
-    lambda estimator, X, y: estimator.fit(X[:-1], y),
-    lambda estimator, X, y: estimator.fit(X * np.nan, y),
-    lambda estimator, X, y: estimator.fit(X[:0], y[:0]),
-    lambda estimator, X, y: estimator.fit(X, None),
-    lambda estimator, X, y: estimator.fit(X, y, np.ones(3)),
-    lambda estimator, X, y: estimator.fit(X.astype(str), y[:, None, None]),
-    lambda estimator, X, y: estimator.fit(X[:, 0], y),
-    lambda estimator, X, y: estimator.fit({}, y),
-    lambda estimator, X, y: estimator.fit(np.ones((3, 99)), y[:2]),
-    lambda estimator, X, y: estimator.predict(np.ones((2, 99))),
-    lambda estimator, X, y: estimator.predict("a"),
-    lambda estimator, X, y: estimator.predict(X[0]),
-    lambda estimator, X, y: estimator.predict(X * np.inf),
-    lambda estimator, X, y: estimator.score(X, y[:-1]),
+WRONG_CALLS: list[tuple[str, Callable[[np.ndarray, np.ndarray], tuple[Any, ...]]]] = [
+    ("fit", lambda X, y: (X[:, :0], y)),
+    ("fit", lambda X, y: (X[:-1], y)),
+    ("fit", lambda X, y: (X * np.nan, y)),
+    ("fit", lambda X, y: (X[:0], y[:0])),
+    ("fit", lambda X, y: (X, None)),
+    ("fit", lambda X, y: (X, y, np.ones(3))),
+    ("fit", lambda X, y: (X.astype(str), y[:, None, None])),
+    ("fit", lambda X, y: (X[:, 0], y)),
+    ("fit", lambda X, y: ({}, y)),
+    ("predict", lambda X, y: (np.ones((2, 99)),)),
+    ("predict", lambda X, y: ("a",)),
+    ("predict", lambda X, y: (X[0],)),
+    ("predict", lambda X, y: (X * np.inf,)),
+    ("score", lambda X, y: (X, y[:-1])),
 ]
-
-
-# Beyond scikit-learn: each beside something equal
-
-
-SOLVERS = [
-    SGD(momentum=0.9),
-    SGD(momentum=0.5, nesterov=True),
-    AdamW(weight_decay=0.1),
-    RMSProp(),
-    Clip(SGD(momentum=0.9), 0.5),
-]
-SCHEDULES = [Cosine(0.05), OneCycle(0.05), Step(0.05, 0.5, (0.5,))]
-LOSSES = ["squared_error", "squared_error", "huber", "gaussian", "quantile(0.1, 0.5, 0.9)", "quantile(0.3)", "absolute"]
-CAN_RESUME = ("adam", "sgd", "own")
-
-
-class Model(NamedTuple):
-    """A class of estimators, and its parameters."""
-
-    name: str
-    parameters: dict[str, Any]
-
-    def make(self, kind: str = "MLP", **changes: Any) -> Any:
-        return getattr(ours, kind + self.name)(**{**self.parameters, **changes})
-
-    @property
-    def is_regressor(self) -> bool:
-        return self.name == "Regressor"
-
-    @property
-    def levels(self) -> bool:
-        """Whether it predicts quantiles."""
-        return str(self.parameters.get("loss")).startswith("quantile")
-
-
-def draw_model(world: World, r: random.Random, solvers: tuple[str, ...] = (*CAN_RESUME, "lbfgs")) -> Model:
-    """Draw parameters that scikit-learn does not have, among others."""
-    solver = r.choice(solvers)
-    p: dict[str, Any] = {
-        "hidden_layer_sizes": r.choice([(3,), (4, 2), ()]),
-        "activation": r.choice(["relu", "tanh", "gelu", "silu"]),
-        "solver": r.choice(SOLVERS) if solver == "own" else solver,
-        "alpha": r.choice([0.0, 1e-3]),
-        "batch_size": r.choice(["auto", 1, 4, 9]),
-        "learning_rate_init": r.choice([0.01, 0.05]),
-        "max_iter": r.choice([1, 4, 12]),
-        "random_state": r.randrange(1000),
-        "tol": r.choice([1e-4, 0.01]),
-        "n_iter_no_change": r.choice([2, 10]),
-        "standardize": r.random() < 0.4,
-        **world.where,
-    }
-    if solver == "own" and r.random() < 0.5:
-        p["learning_rate"] = r.choice(SCHEDULES)
-    if solver == "sgd":
-        p["learning_rate"] = r.choice(["constant", "adaptive", "invscaling"])
-    if solver != "lbfgs":
-        if r.random() < 0.4:
-            p |= {"early_stopping": r.choice([True, "loss"]), "validation_fraction": 0.3}
-        if r.random() < 0.3:
-            p["dropout"] = 0.2 if p["hidden_layer_sizes"] else 0.0
-    if r.random() < 0.5:
-        return Model("Regressor", p | {"loss": r.choice(LOSSES)})
-    return Model("Classifier", p | {"class_weight": r.choice(["balanced", None])})
-
-
-def draw_examples(model: Model, r: random.Random, n: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Draw inputs and targets; of classes, all three occur."""
-    g = np.random.default_rng(r.randrange(2**32))
-    n = n or r.choice([12, 20, 37])
-    X = g.integers(-32, 33, (n, 3)) / 16
-    return X, g.integers(1, 40, n) / 32 if model.is_regressor else np.array(list("uvw"))[g.permutation(n) % 3]
-
-
-@np.errstate(all="ignore")
-def fit_quietly(estimator: Any, *data: Any, **options: Any) -> Any:
-    """Fit an estimator, which may warn that it has not converged."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return estimator.fit(*data, **options)
-
-
-CURVES = ("n_iter_", "t_", "loss_", "loss_curve_", "best_loss_", "validation_scores_", "validation_loss_curve_")
-CURVES = (*CURVES, "best_validation_score_", "best_validation_loss_")
-
-
-def assert_equal_fits(a: Any, b: Any, what: str) -> None:
-    """Check that two fitted estimators are the same, bit for bit."""
-    for l, (w, v) in enumerate(zip([*a.coefs_, *a.intercepts_], [*b.coefs_, *b.intercepts_], strict=True)):
-        if not np.array_equal(w, v):
-            raise Failure(f"{what}: array {l} of the weights is off by {np.abs(w - v).max()}")
-    for name in CURVES:
-        x, y = (np.asarray(getattr(each, name, None), float) for each in (a, b))
-        if not np.array_equal(x, y, equal_nan=True):
-            raise Failure(f"{what}: {name} {x} and {y}")
-
-
-@operation(weight=2, reads=True)
-def resume(world: World, r: random.Random) -> None:
-    """A fit that was cut anywhere, and goes on from its file, is the uninterrupted one."""
-    model = draw_model(world, r, CAN_RESUME)
-    X, y = draw_examples(model, r)
-    options = {"sample_weight": draw_weights(r, len(X))} if r.random() < 0.3 else {}
-    if r.random() < 0.3:
-        options["X_val"], options["y_val"] = draw_examples(model, r)
-    kind = r.choice(["MLP", "MLP", "MLPEnsemble"])
-    changes = {"n_estimators": r.choice([1, 2, 3]), "bootstrap": r.random() < 0.4} if kind == "MLPEnsemble" else {}
-    whole = fit_quietly(model.make(kind, **changes), X, y, **options)
-    cut, path = Interrupt(r.choice(["begin", "epoch", "chunk", "end"]), r.randrange(6)), new_path(".safetensors")
-    every = r.choice(["epoch", 1, 3])
-    try:
-        again = fit_quietly(model.make(kind, **changes, callbacks=[cut]), X, y, **options, checkpoint=path, every=every)
-    except Interrupted:
-        again = model.make(kind, **changes, callbacks=[Interrupt(cut.where, cut.after, armed=False)])
-        fit_quietly(again, X, y, **options, checkpoint=path, every=every, resume=True)
-    pairs = [(again, whole)] if kind == "MLP" else zip(again.estimators_, whole.estimators_, strict=True)
-    for pair in pairs:
-        assert_equal_fits(*pair, f"resumed: cut at {cut.where} {cut.after}, {model}, {changes}")
-
-
-@operation(reads=True)
-def copies(world: World, r: random.Random) -> None:
-    """Copies predict the same, and go on as the original does."""
-    model = draw_model(world, r)
-    X, y = draw_examples(model, r)
-    estimator = fit_quietly(model.make(warm_start=r.random() < 0.5), X, y)
-    twin = r.choice([copy_by_pickle, copy.deepcopy])(estimator)
-    more = draw_examples(model, r)
-    method = "fit" if r.random() < 0.5 or model.parameters["solver"] == "lbfgs" else "partial_fit"
-    outcomes = [observe(lambda each: getattr(each, method)(*more), each) for each in (estimator, twin)]
-    if str(outcomes[0].error) != str(outcomes[1].error):
-        raise Failure(f"{method}: {outcomes[0].error!r}, and of a copy {outcomes[1].error!r}")
-    assert_equal_fits(twin, estimator, f"{method} of a copy: {model}")
-    if model.is_regressor:
-        rows = np.array([estimator.predict(X[k : k + 1])[0] for k in range(len(X))])
-        assert_close(rows, estimator.predict(X), 1e-10, "predict row by row")
-
-
-@operation(reads=True)
-def standardize(world: World, r: random.Random) -> None:
-    """It is a scaler before, and one of the targets."""
-    model = draw_model(world, r, ("adam", "sgd", "lbfgs"))
-    # Scalers would see rows that early stopping holds out; few iterations keep rounding small
-    model.parameters.update(early_stopping=False, max_iter=min(4, model.parameters["max_iter"]))
-    X, y = draw_examples(model, r)
-    X = X * [1, 10, 0.1] + [0, 100, 3]
-    mean, std = (y.mean(), y.std()) if model.is_regressor else (0.0, 1.0)
-    scaler = StandardScaler().fit(X)
-    mine = fit_quietly(model.make(standardize=True), X, y)
-    other = fit_quietly(
-        model.make(standardize=False), scaler.transform(X), (y - mean) / std if model.is_regressor else y
-    )
-    for l, w in enumerate(other.coefs_):
-        assert_close(mine.coefs_[l], w, 1e-6, f"coefs_[{l}]: {model}")
-    if model.is_regressor:
-        assert_close(mine.predict(X), other.predict(scaler.transform(X)) * std + mean, 1e-6, f"predict: {model}")
-    if model.parameters.get("loss") == "gaussian":
-        found, expected = (each.predict(x, return_std=True)[1] for each, x in ((mine, X), (other, scaler.transform(X))))
-        assert_close(found, expected * std, 1e-6, "standard deviations")
-    if model.levels:
-        assert_close(
-            mine.predict_quantiles(X), other.predict_quantiles(scaler.transform(X)) * std + mean, 1e-6, "quantiles"
-        )
-
-
-@operation(reads=True)
-def network(world: World, r: random.Random) -> None:
-    """The network, from a file, computes what the estimator does."""
-    model, path = draw_model(world, r), new_path(".safetensors")
-    X, y = draw_examples(model, r)
-    estimator = fit_quietly(model.make(), X, y)
-    estimator.network_.save(path)
-    loaded = Network.load(path)
-    assert_close(loaded.activations(X)[-1], estimator.activations(X)[-1], 1e-12, f"activations: {model}")
-    if model.levels:
-        assert_close(
-            to_host(loaded.predict(X)).squeeze(), estimator.predict_quantiles(X).squeeze(), 1e-12, f"quantiles: {model}"
-        )
-    elif model.is_regressor:
-        assert_close(loaded.predict(X), estimator.predict(X), 1e-12, f"predict: {model}")
-        assert_close(loaded.measure((X, y), metrics=["r2"])["r2"], estimator.score(X, y), 1e-9, f"score: {model}", 1.0)
-    elif not np.array_equal(estimator.classes_[to_host(loaded.predict(X)).astype(int)], estimator.predict(X)):
-        raise Failure(f"predict: {model}")
-    else:
-        assert_close(
-            loaded.accuracy((X, np.searchsorted(estimator.classes_, y))), estimator.score(X, y), 1e-12, "score"
-        )
-
-
-@operation(reads=True)
-def ensemble(world: World, r: random.Random) -> None:
-    """Members are the estimators that they would be alone, and predict together by their mean."""
-    model, k = draw_model(world, r), r.choice([1, 2, 3])
-    X, y = draw_examples(model, r)
-    bootstrap = r.random() < 0.4
-    whole = fit_quietly(model.make("MLPEnsemble", n_estimators=k, bootstrap=bootstrap), X, y)
-    outputs = np.stack([to_host(member.forward(X)) for member in whole.ensemble_])
-    if len(outputs) != k:
-        raise Failure(f"{len(outputs)} members, not {k}")
-    if model.levels:
-        levels = np.sort(np.stack(np.split(outputs, outputs.shape[-1], axis=-1), -1)[:, :, 0], -1)
-        assert_close(whole.predict_quantiles(X), levels.mean(axis=0), 1e-9, f"quantiles: {model}")
-    elif model.is_regressor:
-        mean, std = whole.predict(X, return_std=True)
-        variance = outputs[..., 0].var(axis=0)
-        if model.parameters["loss"] == "gaussian":
-            variance = variance + (outputs[..., 1] ** 2).mean(axis=0)
-        assert_close(mean, outputs[..., 0].mean(axis=0), 1e-9, f"mean: {model}")
-        assert_close(std, np.sqrt(variance), 1e-7, f"std: {model}", max(1.0, np.abs(mean).max()))
-    else:
-        assert_close(whole.predict_proba(X), outputs.mean(axis=0), 1e-9, f"probabilities: {model}")
-    if not bootstrap and model.parameters["solver"] != "lbfgs":
-        for member in whole.estimators_:
-            alone = fit_quietly(clone(member), X, y)
-            assert_close(
-                member.coefs_[0], alone.coefs_[0], 1e-6, f"a member: {model}", max(0.1, np.abs(alone.coefs_[0]).max())
-            )
-    if not np.array_equal(copy_by_pickle(whole).predict(X), whole.predict(X)):
-        raise Failure(f"a pickle of an ensemble predicts otherwise: {model}")
-
-
-GRID: dict[str, list[Any]] = {
-    "alpha": [0.0, 0.1],
-    "learning_rate_init": [0.01, 0.1],
-    "hidden_layer_sizes": [(2,), (3,)],
-    "max_iter": [2, 3],
-    "batch_size": [3, 6],
-    "early_stopping": [False, True],
-    "n_iter_no_change": [2, 3],
-    "tol": [0.0, 0.1],
-    "random_state": [1, 2],
-    "activation": ["relu", "tanh"],
-}
-
-
-class CutOutput(StringIO):
-    """Standard output that raises after a number of lines."""
-
-    def __init__(self, lines: int, error: type[BaseException] = Interrupted) -> None:
-        super().__init__()
-        self.lines, self.error = lines, error
-
-    def write(self, text: str) -> int:
-        self.lines -= text.count("\n")
-        if self.lines < 0:
-            raise self.error
-        return len(text)
-
-
-def draw_search(world: World, r: random.Random, **changes: Any) -> tuple[Model, Any, dict[str, list[Any]]]:
-    """Draw a model, its estimator, which may be in a pipeline, and a grid of parameters."""
-    model = draw_model(world, r)
-    is_lbfgs = model.parameters["solver"] == "lbfgs"
-    if is_lbfgs:
-        model.parameters["max_iter"] = 3  # which keep rounding small
-    names = r.sample(["alpha", "tol"] if is_lbfgs else [*GRID], r.randint(1, 2))
-    if r.random() < 0.3:
-        pipeline = make_pipeline(StandardScaler(), model.make(**changes))
-        return model, pipeline, {f"{pipeline.steps[-1][0]}__{name}": GRID[name] for name in names}
-    return model, model.make(**changes), {name: GRID[name] for name in names}
-
-
-@operation(reads=True)
-def search(world: World, r: random.Random) -> None:
-    """A search has the scores of scikit-learn's, which fits one by one."""
-    model, estimator, grid = draw_search(world, r)
-    X, y = draw_examples(model, r, 24)
-    options = {"cv": r.choice([2, 3, KFold(3, shuffle=True, random_state=0)]), "return_train_score": r.random() < 0.5}
-    is_alone = not isinstance(estimator, Pipeline)
-    weights = {"sample_weight": draw_weights(r, len(X))} if r.random() < 0.2 and is_alone else {}
-    kinds = ours.MLPSearchCV, GridSearchCV
-    if r.random() < 0.3:
-        kinds, options = (ours.MLPRandomSearchCV, RandomizedSearchCV), {**options, "n_iter": 2, "random_state": 0}
-    mine, other = (fit_quietly(kind(estimator, grid, **options), X, y, **weights) for kind in kinds)
-    if {*mine.cv_results_} != {*other.cv_results_} or mine.cv_results_["params"] != other.cv_results_["params"]:
-        raise Failure(f"cv_results_: {mine.cv_results_} and {other.cv_results_}")
-    for name, expected in other.cv_results_.items():
-        if name.endswith("_score") and not name.startswith("rank"):
-            found, expected = (np.nan_to_num(each, nan=-9.0) for each in (mine.cv_results_[name], expected))
-            assert_close(found, expected, 1e-6, f"{name}: {model} over {grid}", max(1.0, np.abs(expected).max()))
-    if mine.best_params_ == other.best_params_ and model.is_regressor:
-        assert_close(mine.predict(X), other.predict(X), 1e-5, f"predict of the best: {model} over {grid}")
-
-
-@operation(reads=True)
-def search_resume(world: World, r: random.Random) -> None:
-    """A search that was cut, and goes on from its file, is the uninterrupted one."""
-    model, estimator, grid = draw_search(world, r, verbose=True)
-    X, y = draw_examples(model, r, 24)
-    path, every, lines = new_path(), r.choice([1, 3]), r.randrange(40)
-    whole, cut, resumed = (ours.MLPSearchCV(estimator, grid, cv=2) for _ in range(3))
-    fit_quietly(whole, X, y, checkpoint=new_path(), every=every)
-    try:
-        with redirect_stdout(CutOutput(lines, KeyboardInterrupt)):
-            fit_quietly(cut, X, y, checkpoint=path, every=every)
-    except KeyboardInterrupt:
-        pass
-    fit_quietly(resumed, X, y, checkpoint=path, every=every, resume=True)
-    for name, expected in whole.cv_results_.items():
-        if name.endswith("_score") and not np.array_equal(resumed.cv_results_[name], expected, equal_nan=True):
-            raise Failure(f"resumed search: {name} after {lines} lines, every={every}: {model} over {grid}")
-    if not np.array_equal(resumed.predict(X), whole.predict(X)):
-        raise Failure(f"resumed search: predict after {lines} lines, every={every}: {model} over {grid}")

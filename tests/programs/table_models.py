@@ -13,8 +13,9 @@ import numpy as np
 from xpnet import Ensemble
 from xpnet.estimators import TableClassifier, TableEncoder, TableRegressor
 
-from .estimators import CutOutput, World, copy_by_pickle, observe
+from .estimators import World, copy_by_pickle, observe
 from .generate import Operation, register
+from .own_estimators import CutOutput
 from .world import Failure, Interrupted, assert_close, new_path, to_host
 
 OPERATIONS: dict[str, Operation] = {}
