@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Callable
 from functools import partial
 from operator import methodcaller
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,9 +26,10 @@ OPERATIONS: dict[str, Operation] = {}
 operation = partial(register, OPERATIONS)
 PROBLEMS = ("classes", "classes", "two classes", "labels", "numbers", "numbers", "several numbers")
 LABELS = [np.arange(4), np.array(list("dacb")), 10 * np.arange(4) - 5, np.arange(4.0)]
-SOURCES = [str(Path(package.__file__).parent) for package in (xpnet, sklearn)]
+SOURCES = [*xpnet.__path__, *sklearn.__path__]
 UNTOLD = {"RuntimeWarning", "UndefinedMetricWarning"}  # of overflows on the way, and of a score of one example
 VALUE_OR_TYPE = (ValueError, TypeError)
+FEW_ITERATIONS = 3
 CHAOS = 1e-9  # how much rounding of the inputs may change weights, if programs are to agree to 1e-6
 SMALL = 1e-13  # a probability: in losses, scikit-learn takes 2e-16 for anything below
 
@@ -196,9 +196,10 @@ def has_left_bounds(estimator: Any, X: np.ndarray) -> bool:
         return True
     if not hasattr(estimator, "classes_"):
         return False
+    if estimator.solver == "lbfgs" and estimator.n_iter_ > FEW_ITERATIONS:
+        return True  # its line searches may have tried such probabilities
     p = estimator.predict_proba(X)
-    least = 1e-6 if estimator.solver == "lbfgs" else SMALL  # whose line searches go beyond its result
-    return min(p.min(), 1.0 if estimator.out_activation_ == "softmax" else (1 - p).min()) < least
+    return min(p.min(), 1.0 if estimator.out_activation_ == "softmax" else (1 - p).min()) < SMALL
 
 
 def is_chaotic(before: Any, after: Any, method: str, data: Any, options: Any) -> bool:

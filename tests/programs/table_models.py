@@ -308,7 +308,7 @@ def table_copies(world: World, r: random.Random) -> None:
             assert_close(x, y[order], ROUNDING, f"prediction {k} in another order", max(1e-2, np.abs(y).max()))
     path = new_path(".npz")
     model.ensemble_.save(path)
-    loaded = Ensemble.load(path, **world.where)
+    loaded = Ensemble.load(path, backend=world.where.get("backend"))
     x = TableEncoder.from_network(loaded).transform(new[r.sample([*new], len(new.columns))])
     method = "predict_proba" if case.is_classifier else "predict"
     found, expected = getattr(loaded, method)(x), getattr(model, method)(new)
