@@ -64,6 +64,7 @@ FEW_STRUCTURES = [
     {"sizes": [2, 5, 4], "activation": "gelu", "cost": "gaussian", "dropout": [0.0, 0.3]},
 ]
 FEW_EXAMPLES, FEW_BATCHES = [8], [3]
+LOG_LOSSES = ("log_loss", "calibrated_log_loss")
 RANGES = {"sigmoid": (0, 1), "tanh": (-1, 1), "softplus": (0.0625, 3), "relu": (0, 3), "exp": (0.0625, 3)}
 
 
@@ -531,9 +532,10 @@ def metrics_of(net: Any) -> list[str]:
         return [*names, "r2"]
     names += ["accuracy", "correct"]
     names += [f"top_{k}" for k in range(1, n_out)] if net.task == "classification" and n_out > 2 else []
-    is_probability = net.output_activation in ("softmax", "sigmoid") and net.task != "multilabel"
-    own = ["log_loss", "calibrated_log_loss", "expected_calibration_error"]
-    return names + (own if is_probability else [])
+    if net.output_activation not in ("softmax", "sigmoid") or net.task == "multilabel":
+        return names
+    # Of one sigmoid, 1 − p may be nothing but rounding, and so its logarithm
+    return [*names, "expected_calibration_error", *(LOG_LOSSES if net.task == "classification" else ())]
 
 
 def draw_metrics(net: Any, r: random.Random) -> list[str]:
@@ -671,7 +673,7 @@ class World:
         weights, theirs = layers_of(self.net), self.oracle.layers
         largest = max(np.abs(part).max(initial=0) for pair in theirs for part in pair)
         if self.exact and largest < 1e4:
-            tolerance = 1e-4 if self.oracle.amplifies_rounding else 1e-7
+            tolerance = 1e-7 * self.oracle.rounding
             for l, (pair, expected) in enumerate(zip(weights, theirs), 1):
                 scale = max(np.abs(part).max() for part in (*pair, *expected))
                 for name, a, b in zip(("weights", "biases"), pair, expected):
