@@ -13,7 +13,7 @@ import numpy as np
 from xpnet import Ensemble
 from xpnet.estimators import TableClassifier, TableEncoder, TableRegressor
 
-from .estimators import World, copy_by_pickle, observe
+from .estimators import World, copy_by_pickle, draw_weights, observe
 from .generate import Operation, register
 from .own_estimators import CutOutput
 from .world import Failure, Interrupted, assert_close, new_path, to_host
@@ -427,7 +427,7 @@ def check_leakage(model: Any, case: Case, folds: list[np.ndarray], r: random.Ran
 
 @operation(weight=2, reads=True)
 def table_weights(world: World, r: random.Random) -> None:
-    """Rows of weight 0 are as if left out, and weights of classes are weights of rows."""
+    """Rows of weight 0 are as if left out."""
     case, rng = draw_case(world, r), np.random.default_rng(r.randrange(2**32))
     weight = rng.choice([1.0, 2.0], len(case.y))
     weight[4 : 4 + len(case.y) // 5] = 0.0
@@ -448,14 +448,20 @@ def table_weights(world: World, r: random.Random) -> None:
             raise Failure("with weights of 0, out-of-fold predictions differ")
         if not np.isnan(np.delete(get_out_of_fold(whole), rows, axis=0)).all():
             raise Failure("rows of weight 0 have out-of-fold predictions")
-    if case.is_classifier:
-        labels, counts = np.unique(case.y, return_counts=True)
-        balanced = (len(case.y) / (len(labels) * counts))[np.searchsorted(labels, case.y)]
-        case.settings.update(class_weight="balanced")
-        by_class = case.fit()
-        case.settings.update(class_weight=None)
-        by_row = case.fit(sample_weight=balanced)
-        assert_close(by_row.predict_proba(case.table), by_class.predict_proba(case.table), 1e-4, "balanced classes")
+
+
+@operation(reads=True)
+def table_class_weights(world: World, r: random.Random) -> None:
+    """Weights of classes are weights of rows, and multiply those."""
+    case = draw_case(world, r, model=TableClassifier)
+    weight = draw_weights(r, len(case.y)) if r.random() < 0.5 else np.ones(len(case.y))
+    labels, counts = np.unique(case.y, return_counts=True)
+    balanced = (len(case.y) / (len(labels) * counts))[np.searchsorted(labels, case.y)]
+    case.settings.update(class_weight="balanced")
+    by_class = case.fit(sample_weight=weight)
+    case.settings.update(class_weight=None)
+    by_row = case.fit(sample_weight=weight * balanced)
+    assert_close(by_row.predict_proba(case.table), by_class.predict_proba(case.table), 1e-4, "balanced classes")
 
 
 @operation(reads=True)
@@ -516,7 +522,7 @@ def table_mistakes(world: World, r: random.Random) -> None:
         ("zero", lambda model: model.fit(case.table, case.y, np.zeros(n))),
         ("groups", lambda model: model.fit(case.table, case.y, groups=np.zeros(n))),
         ("sample", lambda model: model.fit(case.table[:1], case.y[:1])),
-        ("y", lambda model: model.fit(case.table, None)),
+        ("requires y", lambda model: model.fit(case.table, None)),
         ("feature names", lambda model: model.predict(case.table.rename(columns={"number 0": "z"}))),
     ]
     word, call = r.choice(calls)
