@@ -2,6 +2,7 @@
 
 import copy
 import csv
+import math
 import os
 import random
 from functools import partial
@@ -106,6 +107,8 @@ def follow_training(
 
 
 def compare_histories(rows: list[dict[str, Any]], expected: list[dict[str, Any]], tolerance: float) -> None:
+    if tolerance == math.inf:
+        return
     if len(rows) != len(expected):
         raise Failure(f"history: {len(rows)} epochs, expected {len(expected)}")
     for row, other in zip(rows, expected):
