@@ -303,7 +303,10 @@ def table_copies(world: World, r: random.Random) -> None:
     model, new = case.fit(), draw_table(r, kinds=kinds_of(case.table))
     expected = predict_all(model, new)
     way = r.choice([copy_by_pickle, copy.copy, copy.deepcopy])
-    assert_equal_predictions(predict_all(way(model), new), expected, way.__name__)
+    twin = way(model)
+    assert_equal_predictions(predict_all(twin, new), expected, way.__name__)
+    if twin.ensemble_.fingerprint() != model.ensemble_.fingerprint():
+        raise Failure(f"{way.__name__}: another ensemble")
     container, other = r.choice(CONTAINERS), r.choice(CONTAINERS)
     if r.random() < 0.3:
         container = other = to_array
