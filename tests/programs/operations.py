@@ -2,6 +2,7 @@
 
 import copy
 import csv
+import math
 import os
 import random
 from functools import partial
@@ -15,6 +16,7 @@ from . import oracle as known
 from .generate import Operation, register
 from .world import (
     FEW_BATCHES,
+    LOG_LOSSES,
     Containers,
     Examples,
     Failure,
@@ -98,14 +100,15 @@ def follow_training(
     if error is None:
         world.oracle = oracle
         if world.exact:
-            tolerance = 1e-4 if oracle.amplifies_rounding else 1e-7
-            compare_histories(strip_times(world.net.history.rows), rows, tolerance)
+            compare_histories(strip_times(world.net.history.rows), rows, 1e-7 * oracle.rounding)
         world.check("after train")
     elif world.exact and np.isfinite([row["cost"] for row in rows]).all() and oracle.is_finite:
         raise Failure(f"it diverges, and the oracle does not: {error}")
 
 
 def compare_histories(rows: list[dict[str, Any]], expected: list[dict[str, Any]], tolerance: float) -> None:
+    if tolerance == math.inf:
+        return
     if len(rows) != len(expected):
         raise Failure(f"history: {len(rows)} epochs, expected {len(expected)}")
     for row, other in zip(rows, expected):
@@ -467,11 +470,15 @@ def outputs(world: World, r: random.Random) -> None:
             assert_close(part, expected, close, "activations", max(1.0, np.abs(expected).max()))
         cost = oracle.cost(x, y)
         assert_close(net.cost((x, y)), cost, close, "cost", max(1.0, cost))
-        for part, expected in zip(net.deltas(x, y), oracle.deltas(x, y), strict=True):
-            assert_close(part, expected, close, "deltas", max(1e-2, np.abs(expected).max()))
+        deltas = oracle.deltas(x, y)
+        largest = max(np.abs(part).max() for part in (*deltas, *(w for w, _ in oracle.layers)))
+        rounding = 1e-7 * largest  # times the slopes of saturated units
+        for part, expected in zip(net.deltas(x, y), deltas, strict=True):
+            assert_close(part, expected, close, "deltas", max(1e-2, np.abs(expected).max(), rounding))
         for pair, others in zip(net.backward(x, y), oracle.gradient(x, y)[0], strict=True):
             for part, expected in zip(pair, others):
-                assert_close(part, expected, close, "backward", max(1e-2, np.abs(expected).max(), cost / 100))
+                scale = max(1e-2, np.abs(expected).max(), cost / 100, rounding)
+                assert_close(part, expected, close, "backward", scale)
     other = Containers(world, r).array(x)
     assert_close(net.forward(other), a, world.tolerance(1e-12, 1e-5), "forward of another container")
     rows = np.stack([to_host(net.forward(row)) for row in x])
@@ -514,6 +521,8 @@ def measure(world: World, r: random.Random) -> None:
     """The cost and all metrics, of data in other containers and of batches."""
     net, examples, oracle = world.net, Examples(world.net, r), world.oracle
     names = draw_metrics(net, r) if r.random() < 0.8 else None
+    if net.task == "binary" and oracle is not None and (oracle.probabilities(examples.x) < 1 - 1e-6).all():
+        names = [*(names or ()), *LOG_LOSSES]
     data = Containers(world, r).examples(*examples.data)
     if r.random() < 0.3:
         data = iter([tuple(a[start : start + 3] for a in examples.data) for start in range(0, examples.n, 3)])
@@ -521,6 +530,8 @@ def measure(world: World, r: random.Random) -> None:
     scores = net.measure(data, metrics=names)
     if scores["size"] != examples.n:
         raise Failure(f"size {scores['size']} of {examples.n}")
+    if "correct" in scores and scores["correct"] != net.evaluate(examples.data):
+        raise Failure(f"evaluate counts {net.evaluate(examples.data)}, measure {scores['correct']}")
     if oracle is None:
         return
     cost, rough = oracle.cost(*examples.data), world.tolerance(1e-8, 5e-3)
@@ -546,6 +557,10 @@ def differentiate(world: World, r: random.Random) -> None:
     g = np.random.default_rng(r.randrange(2**32)).integers(-8, 9, value.shape) / 4
     assert_close(net.vjp(x, g), np.einsum("mk,mki->mi", g, jacobian), 1e-9, "vjp")
     largest = max(1e-2, np.abs(jacobian).max())
+    if net.task == "regression" and not known.quantile_levels(net.cost_name):
+        expected = jacobian[:, : known.count_targets(net.cost_name, net.sizes[-1])]
+        predicted = to_host(net.predict_jacobian(x)).reshape(expected.shape)
+        assert_close(predicted, expected, 1e-12, "predict_jacobian", largest)
     assert_close(np.stack([to_host(net.jacobian(row)) for row in x]), jacobian, 1e-11, "jacobian row by row", largest)
     if any(known.parse(name)[0] in WITH_KINKS for name in (*net.activation, net.output_activation)):
         return
@@ -582,7 +597,8 @@ def differentiate_cost(world: World, r: random.Random) -> None:
         for part, a, b in zip(pair, up, down):
             expected = (a - b) / (2 * step)
             assert_close(part, expected, 1e-4, "hvp", max(0.1, np.abs(expected).max(), 1e-5 * np.abs(a).max() / step))
-    if world.place != "jax" and not check_gradients(net, x, y, most=20).passed:
+    # Its estimate of rounding leaves out that of the outputs, which 1e-5 does not forgive where the cost is almost 0
+    if world.place != "jax" and not check_gradients(net, x, y, most=20, tolerance=1e-3).passed:
         raise Failure("check_gradients refuses a right gradient")
 
 

@@ -64,11 +64,18 @@ FEW_STRUCTURES = [
     {"sizes": [2, 5, 4], "activation": "gelu", "cost": "gaussian", "dropout": [0.0, 0.3]},
 ]
 FEW_EXAMPLES, FEW_BATCHES = [8], [3]
+LOG_LOSSES = ("log_loss", "calibrated_log_loss")
 RANGES = {"sigmoid": (0, 1), "tanh": (-1, 1), "softplus": (0.0625, 3), "relu": (0, 3), "exp": (0.0625, 3)}
 
 
 class Failure(AssertionError):  # noqa: N818
-    """What was promised does not hold."""
+    """What was promised does not hold; `generate.run` adds where that was, and what had been drawn."""
+
+    kind: str  # by which failures are counted
+    place: int  # of the operation in its program
+    trace: str
+    log: list[str] | None
+    settings: dict[str, Any] | None
 
 
 class Interrupted(Exception):  # noqa: N818
@@ -432,10 +439,10 @@ CONTAINERS = {
 def vary_array(a: Any, r: random.Random, float32: bool = True) -> tuple[str, Any]:
     """The same numbers in another container, dtype or memory order, and its name."""
     a, names = np.asarray(a), [*CONTAINERS]
-    narrow = ("float32", "float16", "int32", "int64")
+    narrow = [*(("float32", "float16") if a.dtype.kind == "f" else ()), "int64", "int32", "uint8"]
     if float32:  # not where the dtype decides in which one means are computed
         with np.errstate(all="ignore"):
-            names += [name for name in narrow if a.dtype.kind == "f" and np.array_equal(a, a.astype(name))]
+            names += [name for name in narrow if np.array_equal(a, a.astype(name))]
     name = r.choice(names)
     return name, a.astype(name) if name in narrow else CONTAINERS[name](a)
 
@@ -505,6 +512,9 @@ def draw_optimizer(r: random.Random) -> tuple[Any, ...]:
 
 
 def make_schedule(spec: tuple[Any, ...]) -> Any:
+    """The schedule that a tuple of the oracle stands for; "falling" is a user's own function."""
+    if spec[0] == "falling":
+        return lambda step, total: spec[1] * (1 - step / total)
     return getattr(xpnet, spec[0])(*spec[1:])
 
 
@@ -517,6 +527,7 @@ def draw_schedule(r: random.Random) -> tuple[Any, ...]:
             ("InverseScaling", 0.1, 0.5),
             ("Cosine", 0.1, r.choice([0.0, 0.3]), r.choice([0.0, 0.01])),
             ("OneCycle", 0.1, r.choice([0.2, 0.5])),
+            ("falling", 0.1),
         ]
     )
 
@@ -531,9 +542,10 @@ def metrics_of(net: Any) -> list[str]:
         return [*names, "r2"]
     names += ["accuracy", "correct"]
     names += [f"top_{k}" for k in range(1, n_out)] if net.task == "classification" and n_out > 2 else []
-    is_probability = net.output_activation in ("softmax", "sigmoid") and net.task != "multilabel"
-    own = ["log_loss", "calibrated_log_loss", "expected_calibration_error"]
-    return names + (own if is_probability else [])
+    if net.output_activation not in ("softmax", "sigmoid") or net.task == "multilabel":
+        return names
+    # Of one sigmoid, 1 − p may be nothing but rounding, and so its logarithm
+    return [*names, "expected_calibration_error", *(LOG_LOSSES if net.task == "classification" else ())]
 
 
 def draw_metrics(net: Any, r: random.Random) -> list[str]:
@@ -671,11 +683,15 @@ class World:
         weights, theirs = layers_of(self.net), self.oracle.layers
         largest = max(np.abs(part).max(initial=0) for pair in theirs for part in pair)
         if self.exact and largest < 1e4:
-            tolerance = 1e-4 if self.oracle.amplifies_rounding else 1e-7
+            tolerance = 1e-7 * self.oracle.rounding
             for l, (pair, expected) in enumerate(zip(weights, theirs), 1):
                 scale = max(np.abs(part).max() for part in (*pair, *expected))
                 for name, a, b in zip(("weights", "biases"), pair, expected):
                     assert_close(a, b, tolerance, f"{what}: {name} of layer {l}", max(scale, 1e-2))
+        states = [rng.bit_generator.state for rng in (self.oracle.rng, self.net.rng)]
+        if self.exact and self.oracle.rounding < math.inf and states[0] != states[1]:
+            raise Failure(f"{what}: the generator is in another state")
+        self.oracle.rng = copy.deepcopy(self.net.rng)  # float32 may have stopped a training at another epoch
         self.oracle.layers, self.oracle.scaling = weights, scaling_of(self.net)
 
     def act(self, r: random.Random, act: Any) -> DivergenceError | None:
