@@ -152,13 +152,6 @@ def test_validation_and_test_data_are_standardized_as_training_data_are(shared):
             np.testing.assert_allclose(member.history[name][-1], expected, rtol=1e-5)
 
 
-@pytest.mark.on("jax")
-def test_initial_weights_are_equal_bit_for_bit(place):
-    ensemble = Ensemble([5, 4, 3], 2, seed=[8, 9], **place._asdict())
-    for member, seed in zip(ensemble, (8, 9)):
-        assert_same(member, snapshot(Network([5, 4, 3], seed=seed, **place._asdict())))
-
-
 def test_threads_change_nothing():
     first, *others = (Ensemble([5, 4, 3], 5, seed=0) for _ in range(4))
     for ensemble, threads in zip((first, *others), ("auto", 1, 2, 5), strict=True):
@@ -187,85 +180,6 @@ def test_no_epochs_are_no_training():
 
 
 # Rows, validation, early stopping
-
-
-@pytest.mark.not_on("strict-device1")
-def test_members_train_on_rows_of_their_own(place):
-    data, rng = make_data("classes"), np.random.default_rng(0)
-    rows = [rng.integers(64, size=size) for size in (40, 33, 40)]
-    ensemble = Ensemble([5, 4, 3], 3, seed=SEEDS, dtype="float64", **place._asdict())
-    ensemble.train(data, 3, 8, lr=1.0, rows=rows, training_metrics=["accuracy"], progress=False)
-    for k, seed in enumerate(SEEDS):
-        net = Network([5, 4, 3], seed=seed, dtype="float64", **place._asdict())
-        before, part = net.copy(), (data[0][rows[k]], data[1][rows[k]])
-        history = net.train(part, 3, 8, lr=1.0, training_metrics=["accuracy"], progress=False)
-        assert_close(ensemble[k], net, before, 1e-9)
-        np.testing.assert_allclose(ensemble.histories[k]["training_accuracy"], history["training_accuracy"])
-
-
-@pytest.mark.parametrize("has_rows", [True, False])
-@pytest.mark.not_on("strict-device1", "torch")
-def test_members_validate_on_rows_of_their_own(has_rows, place):
-    x, y = make_data("classes")
-    settings, weight = {"task": "classification", "dtype": "float64", **place._asdict()}, np.linspace(0.1, 1, 64)
-    options = {"epochs": 2, "batch_size": 8, "lr": 0.5, "metrics": ["accuracy"], "progress": False}
-    folds = np.array_split(np.random.default_rng(0).permutation(64), 3)
-    training = [np.setdiff1d(np.arange(64), fold) for fold in folds]
-    rows = {"rows": [part[:30] for part in training]} if has_rows else {}
-    ensemble = Ensemble([5, 4, 3], 3, seed=SEEDS, **settings)
-    histories = ensemble.train((x, y), validation_rows=folds, sample_weight=weight, **rows, **options)
-    for k, seed in enumerate(SEEDS):
-        net, part, fold = Network([5, 4, 3], seed=seed, **settings), rows.get("rows", training)[k], folds[k]
-        before, validation = net.copy(), (x[fold], y[fold])
-        history = net.train((x[part], y[part]), validation_data=validation, sample_weight=weight[part], **options)
-        assert_close(ensemble[k], net, before, 1e-9)
-        for name in ("validation_cost", "validation_accuracy"):
-            np.testing.assert_allclose(histories[k][name], history[name], rtol=1e-9)
-
-
-@pytest.mark.parametrize("way", ["all rows", "rows", "split"])
-@pytest.mark.not_on("strict-device1", "torch")
-def test_classes_are_balanced_for_each_member(way, place):
-    x, y = make_data("classes")
-    settings = {"task": "classification", "dtype": "float64", **place._asdict()}
-    weight = np.random.default_rng(3).choice([0.0, 0.5, 1.0], 64)
-    options = {"epochs": 1, "batch_size": 2, "lr": 0.5, "class_weight": "balanced", "progress": False}
-    rows = [np.random.default_rng(k).integers(64, size=size) for k, size in enumerate((40, 30, 40))]
-    own = {"all rows": {}, "rows": {"rows": rows}, "split": {"validation_split": 0.25}}[way]
-    ensemble = Ensemble([5, 4, 3], 3, seed=SEEDS, **settings)
-    ensemble.train((x, y), sample_weight=weight, **own, **options)
-    for k, seed in enumerate(SEEDS):
-        net = Network([5, 4, 3], seed=seed, **settings)
-        before, part = net.copy(), rows[k] if way == "rows" else slice(None)
-        net.train((x[part], y[part]), sample_weight=weight[part], **({} if way == "rows" else own), **options)
-        assert_close(ensemble[k], net, before, 1e-9)
-        np.testing.assert_allclose(ensemble.histories[k]["cost"], net.history["cost"], rtol=1e-9)
-
-
-@pytest.mark.not_on("torch")
-@pytest.mark.parametrize("way", ["rows", "split"])
-def test_members_have_scalings_of_their_own(way, place):
-    x, y = make_data("real")
-    settings = {"activation": "tanh", "task": "regression", "standardize": True, "dtype": "float64", **place._asdict()}
-    options = {"epochs": 4, "batch_size": 8, "lr": 0.1, "progress": False}
-    rows = [np.random.default_rng(k).integers(64, size=40) for k in range(3)]
-    own = {"rows": rows, "validation_data": (x, y)} if way == "rows" else {"validation_split": 0.25}
-    ensemble = Ensemble([5, 4, 1], 3, seed=SEEDS, **settings)
-    for again in (False, True):
-        histories = ensemble.train((x, y), callbacks=[EarlyStopping(1, min_delta=0.02)], **own, **options)
-        if again:  # with the scalings that they have
-            break
-        for k, seed in enumerate(SEEDS):
-            net = Network([5, 4, 1], seed=seed, **settings)
-            before, stop = net.copy(), [EarlyStopping(1, min_delta=0.02)]
-            if way == "rows":
-                history = net.train((x[rows[k]], y[rows[k]]), validation_data=(x, y), callbacks=stop, **options)
-            else:
-                history = net.train((x, y), validation_split=0.25, callbacks=stop, **options)
-            assert_close(ensemble[k], net, before, 1e-9)
-            np.testing.assert_allclose(histories[k]["validation_cost"], history["validation_cost"], rtol=1e-9)
-            for one, other in zip(net.scaling, ensemble[k].scaling):
-                np.testing.assert_allclose(one, other)
 
 
 FIRST, LAST = np.arange(120), np.arange(120, 240)
@@ -420,41 +334,6 @@ def test_a_data_set_is_read_again_in_the_order_of_each_member(standardize, place
     assert data_set.given == 1 + 2 * 3 * 44 + 44 * standardize  # one to check it first
 
 
-# Members that differ in more than `train` can say
-
-
-# The states of members while they train
-
-
-class OnEpochEnd(Callback):
-    """Calls a function with the network after each epoch."""
-
-    def __init__(self, function):
-        self.function = function
-
-    def on_train_begin(self, training):
-        self.training = training
-
-    def on_epoch_end(self, logs):
-        self.function(self.training.net, logs["epoch"])
-
-
-@pytest.mark.not_on("strict-device1")
-@pytest.mark.usefixtures("recorded")
-def test_callbacks_may_change_a_member(place):
-    def halve(net, epoch):
-        if epoch == 1:
-            net.w = [0.5 * w for w in net.w]
-
-    data, options = make_data("classes"), {"epochs": 2, "batch_size": 8, "lr": 0.5, "progress": False}
-    ensemble = Ensemble([5, 4, 3], 3, seed=SEEDS, dtype="float64", **place._asdict())
-    pairs = [(net.copy(), net.copy()) for net in ensemble]
-    ensemble.train(data, callbacks=lambda k: [OnEpochEnd(halve)] if k else [], **options)
-    for k, (member, (net, before)) in enumerate(zip(ensemble, pairs)):
-        net.train(data, callbacks=[OnEpochEnd(halve)] if k else [], **options)
-        assert_close(member, net, before, 1e-9)
-
-
 # Lines of epochs
 
 
@@ -510,72 +389,11 @@ def test_a_member_that_diverges_does_not_end_the_others(place):
         assert_close(ensemble[k], net, before, 1e-9)
 
 
-def test_an_exception_of_a_callback_leaves_whole_networks():
-    class Breaking(EarlyStopping):
-        def on_epoch_end(self, logs):
-            if logs["epoch"] == 3:
-                raise KeyboardInterrupt
-
-    ensemble, twin = (Ensemble([5, 4, 3], 2, seed=0) for _ in range(2))
-    data = make_data("classes")
-    with pytest.raises(KeyboardInterrupt):
-        ensemble.train(data, 9, 8, validation_data=data, callbacks=[Breaking()], progress=False)
-    twin.train(data, 3, 8, progress=False)
-    for member, other in zip(ensemble, twin):
-        assert_same(member, snapshot(other))
-    assert [len(history) for history in ensemble.histories] == [3, 2]
-
-
 # Predictions
-
-
-@pytest.fixture
-def regression(place):
-    return Ensemble([5, 4, 2], 4, seed=0, task="regression", dtype="float64", **place._asdict())
-
-
-@pytest.fixture
-def classes(place):
-    return Ensemble([5, 4, 3], 4, seed=0, task="classification", dtype="float64", **place._asdict())
 
 
 def on_host(ensemble, *arrays):
     return [ensemble.backend.to_numpy(array) for array in arrays]
-
-
-@pytest.mark.not_on(host_cupy.NAME)  # mean and std of CuPy need a driver
-def test_values_are_means_over_the_members(regression):
-    x = make_data("real")[0]
-    outputs = np.stack(on_host(regression, *(member.predict(x) for member in regression)))
-    jacobians = np.stack(on_host(regression, *(member.jacobian(x) for member in regression)))
-    hessians = np.stack(on_host(regression, *(member.hessian(x) for member in regression)))
-    values = regression.value_and_jacobian(x), regression.value_and_jacobian(x, return_std=True)
-    np.testing.assert_allclose(*on_host(regression, regression.forward(x)), outputs)
-    for results, each in (
-        (on_host(regression, *regression.hessian(x, return_std=True), regression.hessian(x)), hessians),
-        *[(on_host(regression, *values[1][i], values[0][i]), each) for i, each in enumerate((outputs, jacobians))],
-        (on_host(regression, *regression.predict(x, return_std=True), regression.predict(x)), outputs),
-        (on_host(regression, *regression.jacobian(x, return_std=True), regression.jacobian(x)), jacobians),
-    ):
-        np.testing.assert_allclose(results[0], each.mean(axis=0))
-        np.testing.assert_allclose(results[1], each.std(axis=0))
-        np.testing.assert_array_equal(results[2], results[0])
-    assert regression.predict(x[0]).shape == (2,)
-    assert regression.jacobian(x[0]).shape == (2, 5)
-
-
-def test_the_cost_is_the_mean_of_the_members():
-    data = make_data("real")
-    ensemble = Ensemble([5, 4, 1], 3, seed=0, task="regression")
-    costs = [member.cost(data) for member in ensemble]
-    assert ensemble.cost(data) == pytest.approx(np.mean(costs))
-    assert ensemble.cost(data, return_std=True) == pytest.approx((np.mean(costs), np.std(costs)))
-    assert ensemble.cost(Loader(data)) == pytest.approx(np.mean([member.cost(Loader(data)) for member in ensemble]))
-    for evaluate in (ensemble.cost, ensemble.best):
-        with pytest.raises(
-            ValueError, match="data is an iterator, which can be iterated over only once, and every memb"
-        ):
-            evaluate(iter([data]))
 
 
 def stopping_second(epochs):
@@ -656,16 +474,6 @@ def worst(y_true, y_pred):
 
 
 # Members, copies and files
-
-
-@pytest.mark.not_on("strict-device1")
-def test_an_ensemble_of_networks_has_copies(place):
-    nets = [Network([5, 4, 3], seed=seed, **place._asdict()) for seed in (1, 2)]
-    ensemble = Ensemble.of(nets)
-    nets[0].layers = nets[1].layers
-    assert_same(ensemble[0], snapshot(Network([5, 4, 3], seed=1, **place._asdict())))
-    assert len(ensemble) == len(list(ensemble)) == 2
-    assert ensemble[-1] is ensemble[1]
 
 
 def test_a_file_holds_all_members(place, tmp_path):

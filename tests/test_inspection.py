@@ -31,15 +31,6 @@ def scaled(place: Place, **options) -> Network:
     return net
 
 
-def differences(net: Network, x: np.ndarray, h: float = 1e-6) -> np.ndarray:
-    """The Jacobian of `forward` at one example, by central differences."""
-    columns = []
-    for i in range(len(x)):
-        shift = h * np.eye(len(x))[i]
-        columns.append((host(net, net.forward(x + shift)) - host(net, net.forward(x - shift))) / (2 * h))
-    return np.stack(columns, axis=1)
-
-
 def test_activations_are_those_of_every_layer_from_the_input_on(place):
     net = make(place, [3, 4, 2], "tanh", "softmax", "cross_entropy", seed=1)
     (w1, b1), (w2, b2) = layers_of(net)

@@ -57,36 +57,6 @@ def test_it_finds_the_minimum_that_scipy_finds():
     assert net.cost((X, y)) == pytest.approx(theirs.cost / len(X), rel=1e-10)
 
 
-def test_weights_of_examples_and_of_decay():
-    """A weight of 2 counts an example twice; the minimum has λ w = −∂C/∂w; "mse" divides by the outputs."""
-    twice, weighted = make(), make()
-    twice.train((np.concatenate([X, X[:9]]), np.concatenate([Y, Y[:9]])), epochs=5, **TRAIN)
-    weighted.train((X, Y), epochs=5, sample_weight=1.0 + (np.arange(40) < 9), **TRAIN)
-    np.testing.assert_allclose(flatten(weighted), flatten(twice), rtol=1e-6)
-    decayed, decay = make(cost="mse", seed=1), 0.01
-    decayed.train((X, Y), epochs=100, optimizer=LevenbergMarquardt(weight_decay=decay), progress=False)
-    for (w, _), (gw, gb) in zip(decayed.layers, decayed.backward(X, Y), strict=True):
-        np.testing.assert_allclose(gw, -decay * w, atol=1e-6)
-        np.testing.assert_allclose(gb, 0.0, atol=1e-6)
-
-
-def test_a_step_that_fails_leaves_the_weights_and_raises_the_damping():
-    """Without damping, the step from these weights is far too long."""
-    net = make(seed=3)
-    net.train((X, Y), epochs=0, optimizer=LevenbergMarquardt(damping=1e-13), progress=False)
-    history, failed = [net.cost((X, Y))], 0
-    for _ in range(6):
-        before, state = snapshot(net), net.state.optimizer.memory
-        net.train((X, Y), epochs=1, optimizer=LevenbergMarquardt(damping=1e-13), progress=False)
-        history.append(net.cost((X, Y)))
-        if history[-1] == history[-2]:
-            failed += 1
-            assert_same(net, before._replace(optimizer=snapshot(net).optimizer))
-            assert float(net.state.optimizer.memory.mu) > float(state.mu)
-    assert failed > 0
-    assert sorted(history, reverse=True) == history
-
-
 def test_where_no_weight_has_an_effect_steps_fail_and_other_members_go_on(place):
     """JᵀJ is 0 where no ReLU is active."""
     options = {**OPTIONS, "activation": "relu", "output_activation": "relu"}

@@ -2,12 +2,8 @@
 
 import numpy as np
 import pytest
-from helpers import Batches, Items, assert_same, snapshot
-from test_backprop import make
 
 from xpnet import SGD, Adam, Cosine, Network, OneCycle
-from xpnet.core.scaling import Moments, merge_moments, moments
-from xpnet.data.sampling import split_rows
 
 # JAX compiles programs for each of these tests, so that only what a library could get wrong alone runs there
 pytestmark = pytest.mark.not_on("torch", "jax")
@@ -106,46 +102,6 @@ def features(seed=0, n=40):
     return x, rng.normal([300, -2], [40, 0.1], (n, 2))
 
 
-def test_scaling_is_that_of_the_training_data(place):
-    x, y = features()
-    net = Network([3, 4, 2], task="regression", standardize=True, dtype="float64", **place._asdict())
-    assert net.scaling is None
-    net.train((x, y), epochs=1, progress=False)
-    for found, expected in zip(net.scaling, (x.mean(0), x.std(0), y.mean(0), y.std(0)), strict=True):
-        assert (type(found), found.dtype, found.flags.writeable) == (np.ndarray, np.float64, False)
-        np.testing.assert_allclose(found[0], expected, rtol=1e-12)
-
-
-def test_a_standardized_network_equals_one_trained_on_standardized_data(place):
-    """Same seed, same minibatches: the same weights, and outputs that differ by the scaling only."""
-    x, y = features()
-    inside = Network([3, 4, 2], task="regression", standardize=True, dtype="float64", seed=0, **place._asdict())
-    by_hand = Network([3, 4, 2], task="regression", dtype="float64", seed=0, **place._asdict())
-    scaled = (x - x.mean(0)) / x.std(0), (y - y.mean(0)) / y.std(0)
-    for net, data in ((inside, (x, y)), (by_hand, scaled)):
-        net.train(data, epochs=3, batch_size=8, lr=0.1, progress=False)
-    for ours, theirs in zip(inside.w, by_hand.w, strict=True):
-        np.testing.assert_allclose(host(inside, ours), host(by_hand, theirs), rtol=1e-9, atol=1e-12)
-    np.testing.assert_allclose(
-        host(inside, inside.predict(x)), host(by_hand, by_hand.predict(scaled[0])) * y.std(0) + y.mean(0), rtol=1e-9
-    )
-    assert inside.cost((x, y)) == pytest.approx(by_hand.cost(scaled), rel=1e-9)
-    assert inside.history["cost"] == pytest.approx(by_hand.history["cost"], rel=1e-9)
-
-
-def test_scaling_is_learnt_once_and_from_the_part_that_is_trained_on(place):
-    x, y = features(n=50)
-    net = Network([3, 4, 2], task="regression", standardize=True, dtype="float64", seed=0, **place._asdict())
-    net.train((x, y), epochs=1, validation_split=0.2, progress=False)
-    learnt = net.scaling
-    assert not np.allclose(learnt[0][0], x.mean(0), rtol=1e-6)
-    index, _ = split_rows(50, 0.2, np.random.default_rng(net.seeds.split))
-    np.testing.assert_allclose(learnt[0][0], x[index].mean(0), rtol=1e-12)
-    net.train((2 * x, y), epochs=1, progress=False)
-    for now, then in zip(net.scaling, learnt, strict=True):
-        np.testing.assert_array_equal(now, then)
-
-
 def test_a_column_that_is_the_same_everywhere_is_only_shifted(place, dtype):
     x, y = features()
     x[:, 1] = 0.1
@@ -174,30 +130,6 @@ def test_targets_are_scaled_where_the_output_can_be_any_number(place, options, s
     assert (net.scaling.y_mean is not None) == scaled
 
 
-def test_scaling_from_any_source_that_can_be_gone_through_again(place):
-    x, y = features()
-    expected = None
-    for source, options in (
-        ((x, y), {}),
-        (list(zip(x, y, strict=True)), {}),
-        (Items(x, y), {"cache": False}),
-        (Batches(x, y, 16), {}),
-    ):
-        net = Network([3, 2], task="regression", standardize=True, dtype="float64", seed=0, **place._asdict())
-        net.train(source, epochs=2, progress=False, **options)
-        found = net.scaling
-        expected = expected or found
-        for ours, theirs in zip(found, expected, strict=True):
-            np.testing.assert_allclose(ours, theirs, rtol=1e-12)
-    net = Network([3, 2], task="regression", standardize=True, **place._asdict())
-    before = snapshot(net)
-    for once, options in ((iter([(x, y)]), {"epochs": 1}), (Batches(x, y, 16), {"epochs": 1, "steps": 2})):
-        with pytest.raises(ValueError, match=r"standardize=True iterates over the training data besides.*only once"):
-            net.train(once, progress=False, **options)
-    assert net.scaling is None
-    assert_same(net, before)
-
-
 def test_nothing_is_learnt_where_training_is_refused(place):
     x, y = features()
     net = Network([3, 2], task="regression", standardize=True, **place._asdict())
@@ -206,39 +138,6 @@ def test_nothing_is_learnt_where_training_is_refused(place):
     assert net.scaling is None
 
 
-def test_scaling_goes_along_in_copies_and_in_the_file(place, tmp_path):
-    x, y = features()
-    net = Network([3, 4, 2], task="regression", standardize=True, seed=0, **place._asdict())
-    net.train((x, y), epochs=1, progress=False)
-    expected = host(net, net.predict(x))
-    net.save(tmp_path / "net")
-    for other in (net.copy(), net.to("numpy"), Network.load(tmp_path / "net"), net.to(dtype="float64")):
-        np.testing.assert_allclose(host(other, other.predict(x)), expected, rtol=1e-5)
-        assert other.standardize
-    assert "standardize=True" in repr(net)
-
-
 def test_standardize_is_a_truth_value():
     with pytest.raises(ValueError, match="standardize='yes' must be True or False"):
         Network([3, 2], standardize="yes")
-
-
-def test_moments_of_blocks_are_those_of_the_whole():
-    """Merged in float64, they keep their digits where the mean is far larger than the deviation."""
-    x = np.random.default_rng(0).normal([1e4, 0], [1e-2, 1], (1000, 2))
-    whole = merge_moments([moments(part, np) for part in np.array_split(x, 7)])
-    np.testing.assert_allclose(whole.mean, x.mean(0), rtol=1e-13)
-    np.testing.assert_allclose(whole.squares / len(x), x.var(0), rtol=1e-9)
-    assert isinstance(whole, Moments)
-    assert (whole.low == x.min(0)).all()
-    assert (whole.high == x.max(0)).all()
-
-
-@pytest.mark.on("torch", "jax")
-def test_dtype_of_a_copy(place):
-    net = make(place, [3, 4, 2], "tanh", "softmax", "cross_entropy", dtype="float32", seed=1)
-    twin = net.to(dtype="float64")
-    assert (twin.dtype, net.dtype) == ("float64", "float32")
-    assert str(twin.w[0].dtype).endswith("float64")
-    assert twin.backend.name == net.backend.name
-    np.testing.assert_array_equal(host(twin, twin.w[0]), host(net, net.w[0]).astype(float))

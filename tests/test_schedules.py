@@ -79,17 +79,6 @@ def test_one_cycle_is_two_straight_lines():
 # In training
 
 
-class Rates:
-    """A schedule that remembers what it was asked."""
-
-    def __init__(self):
-        self.asked = []
-
-    def __call__(self, step, total):
-        self.asked.append((step, total))
-        return 0.5
-
-
 class _Tilt:
     """−a, of which the gradient is −1 everywhere."""
 

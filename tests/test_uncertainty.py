@@ -1,6 +1,5 @@
 """Costs with several outputs for each target, what is predicted of them, and samples with dropout."""
 
-import copy
 import pickle
 import warnings
 from contextlib import nullcontext
@@ -14,16 +13,11 @@ from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 from sklearn.metrics import log_loss
 from test_activations import on
-from test_backprop import layers_of
 from test_dropout import expected as expected_mask
-from test_prediction import peak
 
-from xpnet import SGD, Adam, EarlyStopping, Ensemble, Network, OneCycle, check_gradients
-from xpnet.cli.bench import random_examples
-from xpnet.core import arrays, calibration
+from xpnet import SGD, Adam, EarlyStopping, Ensemble, Network, OneCycle
 from xpnet.core.activations import identity, mean_std
-from xpnet.core.calibration import correct_quantiles, find_shifts
-from xpnet.core.costs import absolute, gaussian, make_quantile
+from xpnet.core.costs import gaussian, make_quantile
 from xpnet.core.scaling import Scaling
 from xpnet.export import make_page, write_page
 
@@ -40,12 +34,6 @@ Y = 100 + 20 * NEAR
 def network(place, cost="gaussian", targets=2, **options):
     options = {"dtype": "float64", "activation": "tanh", "seed": 0, **options}
     return Network([3, 4, COSTS[cost] * targets], cost=cost, **options, **place._asdict())
-
-
-def trained(place, cost="gaussian", targets=2, **options):
-    net = network(place, cost, targets, **options)
-    net.train((X, Y[:, :targets]), epochs=3, batch_size=5, lr=0.01, progress=False)
-    return net
 
 
 def array(net, x):
@@ -77,14 +65,6 @@ def test_quantiles_worked_by_hand(backend, dtype):
     np.testing.assert_array_equal(on(backend, cost.gradient, a, y, dtype=dtype), [[-0.25, 0.75, -0.25, -0.75]])
 
 
-def test_the_median_alone_is_half_the_absolute_cost(backend):
-    a, y = np.random.default_rng(2).standard_normal((2, 5, 3))
-    y[0] = a[0]
-    median = make_quantile(0.5)
-    np.testing.assert_array_equal(on(backend, median.value, a, y), 0.5 * on(backend, absolute.value, a, y))
-    np.testing.assert_array_equal(on(backend, median.gradient, a, y), 0.5 * on(backend, absolute.gradient, a, y))
-
-
 @pytest.mark.on("jax")
 def test_standard_deviations_are_above_0_and_all_is_finite(backend, dtype):
     """At least a thousandth, however negative the weighted input; with a large one, its square root."""
@@ -100,38 +80,6 @@ def test_standard_deviations_are_above_0_and_all_is_finite(backend, dtype):
     part = np.minimum(1, 25 / distance**2)  # of the slope of a normal distribution, more than 5 standard deviations off
     exact = [-part * 1.5 / variance, 0.5 * (1 - part * distance**2) / variance * slope]
     np.testing.assert_allclose(delta, np.stack(exact, axis=1), rtol=1e-4, atol=1e-30)
-
-
-def theirs(torch, cost, z, y):
-    """The cost of a minibatch by PyTorch."""
-    if cost == "gaussian":
-        mean, rest = z.tensor_split(2, dim=1)
-        std = torch.sqrt(torch.nn.functional.softplus(rest, threshold=1000) + 1e-6)
-        distance = (mean - y).abs() / std
-        tail = torch.where(distance > 5, 12.5 + 25 * (distance.clamp(min=5) / 5).log(), 0.5 * distance**2)
-        return (tail + std.log() + 0.5 * np.log(2 * np.pi)).sum() / len(y)
-    errors = [y - part for part in z.tensor_split(3, dim=1)]
-    return sum(torch.maximum(p * e, (p - 1) * e).sum() for p, e in zip((0.1, 0.5, 0.9), errors)) / len(y)
-
-
-@pytest.mark.needs("torch")
-@pytest.mark.parametrize("cost", COSTS)
-def test_a_training_against_autograd(place, cost):
-    """Five steps of gradient descent by PyTorch's derivatives, from the same weights."""
-    torch = pytest.importorskip("torch")
-    net, y = network(place, cost), NEAR
-    parameters = [torch.tensor(part, requires_grad=True) for layer in layers_of(net) for part in layer]
-    w1, b1, w2, b2 = parameters
-    costs = []
-    for _ in range(5):
-        z = torch.tanh(torch.tensor(X) @ w1.T + b1) @ w2.T + b2
-        costs.append(theirs(torch, cost, z, torch.tensor(y)))
-        for part, g in zip(parameters, torch.autograd.grad(costs[-1], parameters), strict=True):
-            part.data -= 0.1 * g
-    history = net.train((X, y), epochs=5, batch_size=N, lr=0.1, progress=False)
-    np.testing.assert_allclose(history["cost"], [cost.item() for cost in costs], rtol=1e-10)
-    for ours, exact in zip([part for layer in layers_of(net) for part in layer], parameters, strict=True):
-        np.testing.assert_allclose(ours, exact.detach().numpy(), rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("levels", [(), (0.5, 0.5), (0.9, 0.1)])
@@ -160,24 +108,6 @@ def test_a_cost_alone_makes_a_regression(place):
         assert (net.task, net.sigmas[-1], net.cost_name) == ("regression", output, cost)
 
 
-@pytest.mark.parametrize("cost", COSTS)
-@pytest.mark.parametrize("targets", [1, 2])
-def test_predictions_are_read_from_the_outputs(place, cost, targets):
-    """Blocks of columns: all means, then all standard deviations; or the quantiles of each level."""
-    net = trained(place, cost, targets, standardize=True)
-    forward, predicted = (array(net, f(X)) for f in (net.forward, net.predict))
-    blocks = np.split(forward, COSTS[cost], axis=1)
-    if cost == "gaussian":
-        shape = (N,) if targets == 1 else (N, 2)
-        np.testing.assert_array_equal(predicted, blocks[0].reshape(shape))
-        np.testing.assert_array_equal(array(net, net.predict_std(X)), blocks[1].reshape(shape))
-        np.testing.assert_allclose(array(net, net.predict_std(X[0])), blocks[1].reshape(shape)[0], rtol=1e-12)
-    else:
-        exact = np.sort(np.stack(blocks, axis=-1), axis=-1)
-        np.testing.assert_array_equal(predicted, exact[:, 0, :] if targets == 1 else exact)
-    np.testing.assert_allclose(array(net, net.predict(X[0])), predicted[0], rtol=1e-12)
-
-
 @pytest.mark.on("jax")
 def test_quantiles_are_predicted_in_order(place):
     net = Network([1, 3], cost="quantile(0.1, 0.5, 0.9)", **place._asdict())
@@ -191,69 +121,6 @@ def test_one_level_predicts_a_number_for_each_target(place):
     for n in (1, 2):
         net = Network([3, n], cost="quantile(0.9)", **place._asdict())
         assert tuple(net.predict(X).shape) == ((N,) if n == 1 else (N, n))
-
-
-@pytest.mark.parametrize("cost", COSTS)
-def test_a_standardized_network_equals_one_trained_on_standardized_data(place, cost):
-    """Means and quantiles are scaled and shifted back, standard deviations are only scaled; so are derivatives."""
-    inside, by_hand = network(place, cost, standardize=True), network(place, cost)
-    mean, std = Y.mean(axis=0), Y.std(axis=0)
-    inside.train((X, Y), epochs=3, batch_size=5, lr=0.01, progress=False)
-    x = (X - X.mean(axis=0)) / X.std(axis=0)
-    by_hand.train((x, (Y - mean) / std), epochs=3, batch_size=5, lr=0.01, progress=False)
-    ours, theirs = array(inside, inside.predict(X)), array(by_hand, by_hand.predict(x))
-    if cost == "gaussian":
-        np.testing.assert_allclose(ours, theirs * std + mean, rtol=1e-9)
-        spreads = array(inside, inside.predict_std(X)), array(by_hand, by_hand.predict_std(x))
-        np.testing.assert_allclose(spreads[0], spreads[1] * std, rtol=1e-9)
-    else:
-        np.testing.assert_allclose(ours, theirs * std[:, None] + mean[:, None], rtol=1e-9)
-    assert inside.cost((X, Y)) == pytest.approx(by_hand.cost((x, (Y - mean) / std)), rel=1e-9)
-    h = 1e-5 * np.eye(3)
-    slopes = np.stack([array(inside, inside.forward(X + e) - inside.forward(X - e)) / 2e-5 for e in h], axis=-1)
-    np.testing.assert_allclose(array(inside, inside.jacobian(X)), slopes, rtol=1e-5, atol=1e-6)
-    g = np.random.default_rng(5).standard_normal((N, inside.sizes[-1]))
-    np.testing.assert_allclose(
-        array(inside, inside.vjp(X, g)), np.einsum("mo,moi->mi", g, slopes), rtol=1e-5, atol=1e-5
-    )
-
-
-@pytest.mark.parametrize("cost", COSTS)
-def test_metrics_compare_means_and_medians(place, cost):
-    net = network(place, cost, standardize=True)
-    seen = []
-
-    def look(y_true, y_pred):
-        seen.append((y_true, y_pred))
-        return 0.0
-
-    names = ["mae", "mean_absolute_error", "mse", "rmse", "root_mean_squared_error", "r2"]
-    options = {"validation_data": (X, Y), "metrics": [*names, look], "progress": False}
-    history = net.train((X, Y), epochs=1, lr=0.01, **options)
-    mae, _, mse, rmse, _, r2 = scores = [history[f"validation_{name}"][0] for name in names]
-    assert (scores[1], scores[4]) == (mae, rmse)
-    predicted = array(net, net.predict(X))
-    point = predicted if cost == "gaussian" else predicted[..., 1]
-    np.testing.assert_allclose(array(net, seen[0][1]), point, rtol=1e-12)
-    np.testing.assert_allclose(array(net, seen[0][0]), Y, rtol=1e-12)
-    assert mae == pytest.approx(np.abs(point - Y).mean(), rel=1e-9)
-    assert mse == pytest.approx(((point - Y) ** 2).mean(), rel=1e-9)
-    assert rmse == pytest.approx(mse**0.5, rel=1e-12)
-    assert r2 == pytest.approx(np.mean(1 - ((point - Y) ** 2).sum(axis=0) / (Y.var(axis=0) * N)), rel=1e-9)
-
-
-@pytest.mark.parametrize("members", [None, 2])
-@pytest.mark.parametrize("cost", ["quantile(0.3)", "quantile(0.5)", "quantile(0.3, 0.5)"])
-def test_metrics_are_of_the_corrected_median_or_only_quantile(place, cost, members):
-    """Before a calibration, and afterwards."""
-    sizes, data = [3, 4, cost.count(",") + 1], examples(49, 1)
-    options = {"cost": cost, "seed": 0, **place._asdict()}
-    model = Network(sizes, **options) if members is None else Ensemble(sizes, members, **options)
-    for calibrate in (lambda data: None, model.calibrate):
-        calibrate(data)
-        predicted = model.backend.to_numpy(model.predict(data[0])).reshape(49, -1)[:, -1]
-        error = pytest.approx(np.abs(predicted - data[1][:, 0]).mean(), rel=1e-5)
-        assert model.measure(data, metrics=["mae"])["mae"] == error
 
 
 def test_targets_are_as_many_as_their_shape_says():
@@ -460,25 +327,6 @@ def test_targets_near_their_scale_and_other_costs_warn_of_nothing(place):
     network(place, "quantile(0.1, 0.5, 0.9)").train((X, Y), epochs=1, progress=False)  # which has no such cliff
 
 
-@pytest.mark.parametrize("cost", COSTS)
-def test_files_copies_and_pickles(cost, tmp_path):
-    net = trained(NUMPY, cost, standardize=True)
-    net.save(tmp_path / "net")
-    for twin in (net.copy(), pickle.loads(pickle.dumps(net)), Network.load(tmp_path / "net")):
-        assert (twin.cost_name, twin.output, twin.output_activation) == (cost, net.output, net.output_activation)
-        np.testing.assert_array_equal(twin.predict(X), net.predict(X))
-
-
-@pytest.mark.parametrize("cost", COSTS)
-def test_other_uses_know_the_number_of_targets(cost):
-    net = network(NUMPY, cost, targets=3)
-    x, y = random_examples(net, 5)
-    assert y.shape == (5, 3)
-    assert check_gradients(net, x, y, most=5).passed
-    assert check_gradients(net, x[0], y[0], most=5).passed
-    assert "mean_std" in repr(net.summary()) or cost != "gaussian"
-
-
 def test_the_spread_of_the_data_is_found():
     """y = 1 + 2 x + 0.5 times standard normal numbers: within 3 standard errors of 2,000 examples, about 0.03."""
     rng = np.random.default_rng(0)
@@ -541,37 +389,6 @@ def test_samples_have_the_masks_of_training_on_every_backend(place, dtype):
     assert net.rng.bit_generator.state == rng
 
 
-def test_samples_are_the_same_before_and_after_training_goes_on():
-    """They depend on the seed and the weights, and not on the step that training has reached."""
-    net = trained(NUMPY, dropout=[0.2, 0.5], standardize=True)
-    before = net.sample(X, 4)
-    net.train((X, Y), epochs=1, lr=0.0, progress=False)
-    np.testing.assert_array_equal(net.sample(X, 4), before)
-
-
-def test_samples_of_scaled_inputs_and_outputs(place):
-    """In the units of the targets, with the scaling of the inputs first; bytes are scaled in each block."""
-    plain, bytes_ = diagonal(place), diagonal(place, scale=0.5)
-    x = np.random.default_rng(0).integers(1, 256, (7, 6), dtype=np.uint8)
-    np.testing.assert_array_equal(array(bytes_, bytes_.sample(x, 3)), array(plain, plain.sample(x * 0.5, 3)))
-    net = trained(place, "gaussian", dropout=0.5, standardize=True)
-    off = net.copy()
-    off.state = off.state._replace(
-        dropout=off.state.dropout._replace(thresholds=(None, None))  # no unit is dropped: samples are forward
-    )
-    np.testing.assert_allclose(array(off, off.sample(X, 2)), np.stack([array(net, net.forward(X))] * 2), rtol=1e-12)
-
-
-def test_the_mean_of_many_samples_is_that_of_the_network(place):
-    """Of a linear network: masks are divided by the rate that they keep."""
-    net = diagonal(place)
-    x = np.linspace(1, 2, 6)[None, :]
-    found = array(net, net.sample(np.tile(x, (1000, 1)), 20)).reshape(-1, 6)
-    spread = np.sqrt(1 / (0.75 * 0.5) - 1)
-    assert (np.abs(found.mean(axis=0) / x - 1) < 4 * spread / np.sqrt(len(found))).all()
-    np.testing.assert_allclose(found.std(axis=0) / x[0], spread, rtol=0.05)
-
-
 def test_samples_need_dropout_and_a_number():
     with pytest.raises(
         ValueError, match=r"^sample needs dropout, and this network has none; make one with dropout=0\.1"
@@ -584,18 +401,6 @@ def test_samples_need_dropout_and_a_number():
         net.sample(X, samples=9)
     with pytest.raises(ValueError, match=r"x has shape \(12, 3\), but must have \(n, 6\)"):
         net.sample(X)
-
-
-@pytest.mark.slow
-def test_memory_of_samples_is_bounded(monkeypatch):
-    """Besides the outputs: 20 samples of 1,000 rows at once would take more than 10 MB."""
-    monkeypatch.setattr(arrays, "BLOCK_ELEMENTS", 1 << 16)
-    net = Network([20, 128, 1], task="regression", dropout=0.5, seed=0)
-    x = np.random.default_rng(0).random((1000, 20), dtype=np.float32)
-    net.sample(x[:10], 2)
-    found, most = peak(lambda: net.sample(x, 20))
-    assert found.shape == (20, 1000, 1)
-    assert most < 3 * found.nbytes + 3 * 4 * arrays.BLOCK_ELEMENTS
 
 
 # How well error bars cover, and their calibration
@@ -619,63 +424,6 @@ def examples(n, targets, seed=0):
     return rng.standard_normal((n, 3)), 100 + 30 * rng.standard_t(3, (n, targets))
 
 
-ON_CALIBRATED = (
-    "^many of the examples in data were used by calibrate, so their coverage is right by construction; give examples "
-    "that neither train nor calibrate has had$"
-)
-DOORS = [("gaussian", None), ("gaussian", 3), ("mse", None), ("mse", 3), ("quantile(0.1, 0.5, 0.9)", None)]
-DOORS += [("quantile(0.1, 0.5, 0.9)", 3)]
-
-
-@pytest.mark.parametrize("targets", [1, 2])
-@pytest.mark.parametrize(("cost", "members"), DOORS)
-def test_intervals_end_at_errors_on_validation_data(place, cost, members, targets):
-    """With 49 examples, at the 45th smallest error for 0.9, as 0.9 · 50 = 45, and at the 35th for one sigma."""
-    model, (x, y), (new, _) = bars(place, cost, targets, members), examples(49, targets), examples(5, targets, 1)
-    host = model.backend.to_numpy
-    predict = model.predict if members is None else lambda x: model.predict(x)
-    before = host(predict(x)), host(predict(new))
-    shape = (5,) if targets == 1 else (5, 2)
-    if cost.startswith("quantile"):
-        model.calibrate((x, y))
-        errors = np.sort(
-            y.reshape(y.shape if targets > 1 else (49, 1))[..., None] - before[0].reshape(49, targets, 3), axis=0
-        )
-        shift = np.stack([errors[4, :, 0], errors[24, :, 1], errors[44, :, 2]], axis=-1)
-        np.testing.assert_allclose(host(predict(new)), before[1] + (shift[0] if targets == 1 else shift), rtol=1e-12)
-        np.testing.assert_allclose(host(predict(new[0])), host(predict(new))[0], rtol=1e-12)
-        low, high = model.interval(new, 0.8)
-        np.testing.assert_array_equal(host(low), host(predict(new))[..., 0])
-        with pytest.warns(UserWarning, match=ON_CALIBRATED):
-            rows = model.coverage((x, y)).rows
-        assert [row["measured"] for row in rows] == targets * [5 / 49, 25 / 49, 45 / 49]
-        return
-    if cost == "mse" and members is None:
-        std = np.ones((49, targets)), np.ones((5, targets))
-    else:
-        std = [
-            host(model.predict_std(part) if members is None else model.predict(part, True)[1]).reshape(-1, targets)
-            for part in (x, new)
-        ]
-        half = 1.6448536269514722 * std[1].reshape(shape)
-        if cost == "gaussian":
-            np.testing.assert_allclose(host(model.interval(new)[1]), before[1] + half, rtol=1e-12)
-    model.calibrate((x, y))
-    errors = np.sort(np.abs(y - before[0].reshape(49, targets)) / std[0], axis=0)
-    low, high = model.interval(new, 0.9)
-    assert low.shape == high.shape == shape
-    np.testing.assert_allclose(host(high), before[1] + (errors[44] * std[1]).reshape(shape), rtol=1e-12)
-    np.testing.assert_allclose(host(low), before[1] - (errors[44] * std[1]).reshape(shape), rtol=1e-12)
-    np.testing.assert_allclose(host(model.interval(new[0])[0]), host(low)[0], rtol=1e-12)
-    after = host(model.predict_std(new) if members is None else model.predict(new, return_std=True)[1])
-    np.testing.assert_allclose(after, (errors[34] * std[1]).reshape(shape), rtol=1e-12)
-    np.testing.assert_array_equal(host(model.predict(new)), before[1])
-    with pytest.warns(UserWarning, match=ON_CALIBRATED):
-        rows = model.coverage((x, y), levels=[0.68, 0.9]).rows
-    assert [row["measured"] for row in rows] == targets * [34 / 49, 45 / 49]
-    assert [row["target"] for row in rows] == [0, 0, 1, 1][: 2 * targets]
-
-
 @pytest.mark.parametrize("members", [None, 2])
 @pytest.mark.parametrize("cost", ["gaussian", "quantile(0.05, 0.5, 0.95)"])
 def test_calibrated_intervals_hold_on_new_data(cost, members):
@@ -691,86 +439,6 @@ def test_calibrated_intervals_hold_on_new_data(cost, members):
     rows = "below  standard error\n  0.050" if cost.startswith("quantile") else "within  standard error\n  0.680"
     assert repr(model.coverage(test)).startswith(f"nominal  {rows}")
     assert "<td" in model.coverage(test)._repr_html_()
-
-
-@pytest.mark.parametrize(("cost", "level"), [("mse", 0.9), ("quantile(0.1, 0.5, 0.9)", 0.1)])
-def test_the_standard_error_of_coverage_is_its_spread_over_draws(cost, level):
-    """Of the validation data, which are fewer here and matter more, and of the data on which it is counted."""
-    model, measured = bars(NUMPY, cost, 1, None), []
-    for seed in range(150):
-        (x, y), (new, truth) = examples(40, 1, 2 * seed), examples(200, 1, 2 * seed + 1)
-        model.calibrate((x, y))
-        (row,) = model.coverage((new, truth), [level]).rows
-        measured.append(row["measured"])
-    assert row["standard_error"] == pytest.approx((level * (1 - level) * (1 / 200 + 1 / 41) * 41 / 42) ** 0.5)
-    assert np.std(measured) == pytest.approx(row["standard_error"], rel=0.15)
-
-
-def test_the_standard_error_of_coverage_counts_all_validation_examples(monkeypatch):
-    """Also those whose errors were thinned out."""
-    monkeypatch.setattr(calibration, "MOST_ERRORS", 20)
-    model = bars(NUMPY, "mse", 1, None)
-    model.calibrate(examples(100, 1, 0))
-    assert model.calibration.shape[0] == 20
-    (row,) = model.coverage(examples(200, 1, 1), [0.9]).rows
-    assert row["standard_error"] == pytest.approx((0.9 * 0.1 / 200 * 301 / 102) ** 0.5)
-
-
-def crossing(place):
-    """A network whose quantiles cross when each is shifted: they are close together, and far from the targets' ones."""
-    net = Network([1, 3], cost="quantile(0.25, 0.5, 0.75)", dtype="float64", seed=0, **place._asdict())
-    x, y = np.linspace(0, 1, 400)[:, None], np.exp(3 * np.random.default_rng(0).standard_normal(400))
-    net.layers = [(np.array([[0.0], [3.0], [9.0]]), np.zeros(3))]
-    net.calibrate((x, y))
-    return net, x
-
-
-def test_corrected_quantiles_are_in_increasing_order(place):
-    net, x = crossing(place)
-    shifted = net.view.backend.to_numpy(net.forward(x)) + find_shifts(net.calibration, (0.25, 0.5, 0.75))[0]
-    assert (np.diff(shifted, axis=1) < 0).any()
-    predicted = net.view.backend.to_numpy(net.predict(x))
-    median = shifted[:, 1]
-    np.testing.assert_array_equal(predicted[:, 0], np.minimum(shifted[:, 0], median))
-    np.testing.assert_array_equal(predicted[:, 1], median)
-    np.testing.assert_array_equal(predicted[:, 2], np.maximum(shifted[:, 2], median))
-    low, high = map(net.view.backend.to_numpy, net.interval(x, 0.5))
-    np.testing.assert_array_equal(np.stack([low, high], axis=1), predicted[:, [0, 2]])
-    y = predicted[:, 1] + 0.1
-    below = [row["measured"] for row in net.coverage((x + 1e-3, y)).rows]
-    quantiles = net.view.backend.to_numpy(net.predict(x + 1e-3))
-    np.testing.assert_allclose(below, (y[:, None] <= quantiles).mean(axis=0))
-
-
-@pytest.mark.parametrize("levels", [(0.1, 0.2, 0.5, 0.8, 0.9), (0.05, 0.25, 0.75, 0.95), (0.6, 0.7, 0.9), (0.1, 0.2)])
-def test_quantiles_that_cross_move_away_from_the_median(levels):
-    shifted = np.random.default_rng(0).standard_normal((200, 2, len(levels)))
-    ordered = correct_quantiles(shifted, np.zeros(len(levels)), levels, np)
-    assert (np.diff(ordered, axis=-1) >= 0).all()
-    for k, level in enumerate(levels):
-        outwards = np.sign(level - 0.5) * (ordered[..., k] - shifted[..., k])
-        assert (outwards >= 0).all()
-        assert (ordered[..., k, None] == shifted).any(axis=-1).all()
-
-
-@pytest.mark.filterwarnings("ignore:.* examples in data")
-def test_metrics_and_pictures_judge_the_corrected_median(place):
-    net, x = crossing(place)
-    y = np.random.default_rng(1).standard_normal(400)
-    for model in (net, Ensemble.of([net, net])):
-        if model is not net:
-            model.calibrate((x, y + 3))
-        median = net.view.backend.to_numpy(model.predict(x))[:, 1]
-        scores = model.measure((x, y), metrics=["mae", "r2"])
-        assert scores["mae"] == pytest.approx(np.abs(median - y).mean())
-        assert scores["r2"] == pytest.approx(1 - ((median - y) ** 2).sum() / ((y - y.mean()) ** 2).sum())
-    assert net.measure((x, y), metrics=[first])["first"] == pytest.approx(
-        net.view.backend.to_numpy(net.predict(x))[0, 1]
-    )
-
-
-def first(y_true, y_pred):
-    return float(y_pred[0])
 
 
 # Examples that were trained on
@@ -807,18 +475,6 @@ def test_examples_of_the_training_are_recognized(place, members):
 
 
 @pytest.mark.parametrize("members", [2, None])
-def test_copies_in_memory_recognize_examples_too(place, members):
-    model, x, y = train_on_examples(place, members)
-    other = examples(50, 1, 1)
-    model.calibrate(other)
-    for twin in (model.copy(), model.to("numpy", dtype="float32"), copy.deepcopy(model)):
-        with pytest.warns(UserWarning, match=ON_CALIBRATED):
-            twin.coverage(other)
-        with pytest.warns(UserWarning, match=ON_TRAINED.format(100, "validation_data")):
-            twin.calibrate((x, y))
-
-
-@pytest.mark.parametrize("members", [2, None])
 def test_nothing_that_is_written_holds_digests_of_examples(place, members, tmp_path):
     """So nobody who has a file can ask whether an example was among those of the training, or of `calibrate`."""
     model, x, y = train_on_examples(place, members, checkpoint=tmp_path / "checkpoint")
@@ -844,28 +500,6 @@ def test_a_training_that_is_resumed_after_its_end_recognizes_its_examples(tmp_pa
         model.calibrate((x, y))
 
 
-def test_examples_that_are_held_out_are_not_those_of_the_training():
-    x, y = examples(200, 1)
-    for members in (None, 2):
-        model, *_ = train_on_examples(NUMPY, members, validation_split=0.8)
-        model.coverage((x, y))  # it has learnt from a fifth of them
-    ensemble, *_ = train_on_examples(NUMPY, 2, rows=[np.arange(100), np.arange(50)], validation_data=(x, y))
-    ensemble.calibrate((x[100:], y[100:]))
-    with pytest.warns(UserWarning, match=ON_TRAINED.format(75, "validation_data")):
-        ensemble.calibrate((x[:100], y[:100]))
-
-
-@pytest.mark.parametrize("source", [Batches, Items], ids=["batches", "items"])
-def test_examples_of_streams_are_recognized(source):
-    x, y = examples(200, 1)
-    data = Batches(x, y, 50) if source is Batches else Items(x, y[:, 0])
-    model = bars(NUMPY, "gaussian", 1, None)
-    model.train(data, epochs=1, lr=0.01, progress=False)
-    with pytest.warns(UserWarning, match=ON_TRAINED.format(100, "validation_data")):
-        model.calibrate(Batches(x, y, 30))
-    model.calibrate(examples(50, 1, 1))
-
-
 def test_few_rows_or_rows_that_repeat_tell_nothing():
     x, y = np.arange(7.0)[:, None] * np.ones(3), np.arange(7.0)[:, None]
     for repeats in (1, 100):
@@ -873,55 +507,6 @@ def test_few_rows_or_rows_that_repeat_tell_nothing():
         data = np.repeat(x, repeats, axis=0), np.repeat(y, repeats, axis=0)
         model.train(data, epochs=1, lr=0.01, progress=False)
         model.calibrate(data)
-
-
-def test_a_calibration_is_kept_until_the_weights_change(place, tmp_path):
-    net, (x, y) = bars(place, "gaussian", 1, None), examples(20, 1)
-    net.calibrate((x, y))
-    net.save(tmp_path / "net")
-    twins = [net.copy(), net.to(dtype="float32"), pickle.loads(pickle.dumps(net))]
-    for twin in [*twins, Network.load(tmp_path / "net", **place._asdict())]:
-        np.testing.assert_array_equal(twin.calibration, net.calibration)
-        np.testing.assert_allclose(array(twin, twin.predict_std(X)), array(net, net.predict_std(X)), rtol=1e-6)
-    net.reset_optimizer(Adam())
-    assert net.calibration is not None
-    changes = [
-        lambda net: net.train((x, y), epochs=1, lr=0.0, progress=False),
-        lambda net: net.minibatch_update((x, y), 0.1),
-        lambda net: setattr(net, "w", net.w),
-        lambda net: setattr(net, "scaling", net.scaling),
-    ]
-    for change in changes:
-        twin = net.copy()
-        change(twin)
-        assert twin.calibration is None
-    with pytest.raises(ValueError, match="read-only"):
-        net.calibration[0] = 0.0
-
-
-@pytest.mark.parametrize("rows", [None, np.arange(120).reshape(3, 40)])
-def test_an_ensemble_keeps_its_calibration_in_its_members(tmp_path, rows):
-    """That out of fold has widths."""
-    ensemble, (x, y) = bars(NUMPY, "gaussian", 2, 3), examples(120, 2)
-    ensemble.calibrate((x, y), rows=rows)
-    before = ensemble.predict(X, return_std=True)
-    ensemble[1].calibrate((x, y))
-    assert ensemble[0].calibration is None
-    np.testing.assert_array_equal(ensemble.predict(X, return_std=True), before)
-    ensemble.save(tmp_path / "ensemble")
-    twins = ensemble.copy(), Ensemble.of(ensemble), pickle.loads(pickle.dumps(ensemble)), ensemble.to(dtype="float32")
-    np.testing.assert_allclose(twins[-1].interval(X), ensemble.interval(X), rtol=1e-4)
-    for twin in (*twins[:-1], Ensemble.load(tmp_path / "ensemble")):
-        np.testing.assert_array_equal(twin.predict(X, return_std=True), ensemble.predict(X, return_std=True))
-        np.testing.assert_array_equal(twin[1].predict_std(X), ensemble[1].predict_std(X))
-        assert not np.array_equal(twin[1].calibration, twin.calibration)
-    assert Ensemble.of([*ensemble][:2]).calibration is None
-    alone = bars(NUMPY, "mse", 2, 1)
-    alone[0].calibrate((x, y))
-    assert not alone.predict(X, return_std=True)[1].any()  # there is no disagreement
-    ensemble[2].train((x, y), epochs=1, progress=False)
-    assert ensemble.calibration is None
-    assert ensemble[1].calibration is not None
 
 
 def test_calibration_of_numbers_far_from_0():
@@ -933,53 +518,6 @@ def test_calibration_of_numbers_far_from_0():
     np.testing.assert_allclose(far.calibration, net.calibration, rtol=1e-4)
     np.testing.assert_allclose(far.interval(x)[0] - 1e9, net.interval(x)[0], rtol=1e-4)
     assert far.interval(x)[0].dtype == np.float64
-
-
-@pytest.mark.not_on(host_cupy.NAME)  # variances and sorting of CuPy need a driver
-@pytest.mark.parametrize("members", [None, 3])
-@pytest.mark.parametrize(("cost", "targets"), [("gaussian", 2), ("mse", 1), ("quantile(0.1, 0.5, 0.9)", 1)])
-def test_derivatives_of_what_is_predicted_by_central_differences(place, cost, targets, members):
-    """Before and after a calibration: of the corrected standard deviations, and of quantiles that cross.
-
-    Out of fold, standard deviations also depend on the predictions.
-    """
-    model, h = bars(place, cost, targets, members), 1e-5 * np.eye(3)
-    net = model if members is None else model[0]
-    has_std = "quantile" not in cost
-
-    def check(return_std):
-        def predict(x):
-            parts = model.predict(x, return_std=True) if return_std else (model.predict(x),)
-            return [array(net, part) for part in parts]
-
-        for x in (X, X[0]):
-            found = model.predict_jacobian(x, return_std)
-            slopes = zip(*[[(b - a) / 2e-5 for a, b in zip(predict(x - e), predict(x + e))] for e in h])
-            for part, columns in zip(found if return_std else (found,), slopes, strict=True):
-                np.testing.assert_allclose(array(net, part), np.stack(columns, axis=-1), rtol=1e-5, atol=1e-6)
-
-    check(has_std and (members is not None or cost == "gaussian"))
-    x, y = examples(20, targets)
-    model.calibrate((x, y if has_std else 0.0 * y))  # equal targets make quantiles cross
-    check(has_std)
-    if has_std and members is not None:
-        model.calibrate(examples(300, targets), rows=np.arange(300).reshape(3, 100))
-        assert len(np.unique(array(net, model.predict(X, True)[1]).round(9))) > targets
-        check(True)
-    if not has_std:
-        outputs, quantiles = array(net, net.forward(X)), array(net, model.predict(X))
-        assert (np.diff(outputs) < 0).any()
-        assert (np.diff(quantiles) == 0).any()
-
-
-def test_an_ensemble_with_a_member_twice_has_no_calibration():
-    """Its errors are other ones."""
-    ensemble = bars(NUMPY, "gaussian", 1, 3)
-    ensemble.calibrate(examples(40, 1))
-    assert Ensemble.of([*ensemble]).calibration is not None
-    assert Ensemble.of([ensemble[1], ensemble[2], ensemble[0]]).calibration is not None
-    assert Ensemble.of([ensemble[0], ensemble[0].copy(), ensemble[1]]).calibration is None
-    assert ensemble.calibration is not None
 
 
 @pytest.mark.parametrize(
@@ -1114,48 +652,6 @@ def test_exported_standard_deviations_of_an_ensemble_are_not_calibrated_and_its_
 # Out of fold: each member predicts the examples that it has not learnt from
 
 
-@pytest.mark.not_on(host_cupy.NAME)  # variances of CuPy need a driver
-@pytest.mark.parametrize("targets", [1, 2])
-@pytest.mark.parametrize("cost", ["gaussian", "mse", "quantile(0.1, 0.5, 0.9)"])
-def test_intervals_end_at_errors_out_of_fold(place, cost, targets):
-    """Those of the members that have not seen an example, less what the mean of all three is better; see below.
-
-    49 examples have one width. The last of 50 is in no rows.
-    """
-    model, (x, y), (new, _) = bars(place, cost, targets, 3), examples(50, targets), examples(5, targets, 1)
-    rows = [range(20), np.arange(15, 35), [*range(35, 49), 40]]
-    unseen = np.array([np.isin(np.arange(49), part) for part in rows])
-
-    def predict(net, x):
-        mean = array(net, net.predict(x)).reshape(len(x), targets, -1)
-        return mean, array(net, net.predict_std(x)).reshape(len(x), targets) if cost == "gaussian" else mean[..., 0]
-
-    means, stds = (np.array(part) for part in zip(*(predict(net, x[:49]) for net in model)))
-    before = array(model, model.predict(new)).reshape(5, targets, -1)
-    spread = array(model, model.predict(new, True)[1]).reshape(5, targets, -1)
-    model.calibrate((x, y), rows=rows)
-    n, found = unseen.sum(axis=0)[:, None], np.array([array(model, end) for end in model.interval(new, 0.8)])
-    predicted = np.where(unseen[..., None, None], means, 0).sum(axis=0) / n[..., None]
-    if cost.startswith("quantile"):
-        errors = np.sort(y[:49, :, None] - predicted, axis=0)
-        edges = before[..., 0] + errors[4, :, 0], before[..., -1] + errors[44, :, -1]
-        np.testing.assert_allclose(found, np.reshape(edges, found.shape), rtol=1e-9)
-        return
-    seen = np.ma.masked_array(means[..., 0], np.broadcast_to(unseen[..., None], means[..., 0].shape))
-    variance = np.where(n == 1, seen.var(axis=0, ddof=1).filled(0.0), 0.0)
-    noise = np.where(unseen[..., None], stds**2, 0).sum(axis=0) / n if cost == "gaussian" else 1.0
-    std = np.sqrt(noise + variance) if cost == "gaussian" else np.ones((49, targets))
-    errors = np.abs(y[:49] - predicted[..., 0]) / std
-    gain = (1 / n - 1 / 3) * variance * 49 / (49 + 1000)  # of few examples, a small part counts
-    part = (gain / std**2).mean(axis=0) / (errors**2).mean(axis=0)
-    units = np.sort(errors, axis=0) * np.sqrt(1 - part)
-    unit = spread[..., 0] if cost == "gaussian" else 1.0
-    edges = before[..., 0] - units[39] * unit, before[..., 0] + units[39] * unit
-    np.testing.assert_allclose(found, np.reshape(edges, found.shape), rtol=1e-9)
-    after = array(model, model.predict(new, return_std=True)[1]).reshape(5, targets)
-    np.testing.assert_allclose(after, np.broadcast_to(units[34] * unit, (5, targets)), rtol=1e-9)
-
-
 def noisy_numbers(n, seed):
     """Numbers whose noise grows with them."""
     rng = np.random.default_rng(seed)
@@ -1222,28 +718,6 @@ def best_temperature(y, task, predict):
     return np.exp(found.x)
 
 
-@pytest.mark.on("jax")
-@pytest.mark.parametrize("task", ["classification", "binary", "multilabel"])
-@pytest.mark.parametrize("factor", [0.5, 6.0])
-def test_the_temperature_makes_the_log_loss_least(place, task, factor):
-    w, x, y = noisy_classes(task, factor)
-    net, z = classifier(place, task, w), x @ w.T
-    outputs, classes, cost = array(net, net.forward(x)), array(net, net.predict(x)), net.cost((x, y))
-    net.calibrate((x, y))
-    assert net.temperature == pytest.approx(best_temperature(y, task, lambda t: probabilities(z, task, t)), rel=1e-3)
-    assert net.temperature == pytest.approx(factor, rel=0.2)
-    p = array(net, net.predict_proba(x))
-    np.testing.assert_allclose(p, probabilities(z, task, net.temperature), rtol=1e-9)
-    np.testing.assert_allclose(array(net, net.predict_proba(x[0])), p[0], rtol=1e-9)
-    np.testing.assert_array_equal(array(net, net.predict(x)), classes)
-    np.testing.assert_array_equal(array(net, net.forward(x)), outputs)
-    assert net.cost((x, y)) == cost
-    if task != "multilabel":
-        scores = net.measure((x, y), metrics=["log_loss", "accuracy"])
-        assert (scores["cost"], scores["log_loss"]) == pytest.approx((cost, log_loss(y, p)), rel=1e-9)
-        assert scores["accuracy"] == net.accuracy((x, y)) == np.mean(classes == y)
-
-
 def test_examples_are_calibrated_before_they_are_scaled(place):
     """A network that standardizes keeps them in float64, on the host."""
     _, x, y = noisy_classes("classification", 1.0)
@@ -1295,32 +769,6 @@ def test_temperatures_have_bounds(place, dtype, rows, wrong, temperature):
 
 
 @pytest.mark.not_on(host_cupy.NAME)  # variances of CuPy need a driver
-@pytest.mark.parametrize("task", ["classification", "binary"])
-def test_members_are_calibrated_by_the_rows_that_they_have_not_learnt_from(place, task):
-    """A row that two members have not seen is predicted by the geometric mean of both; the last rows are left out."""
-    w, x, y = noisy_classes(task, 6.0)
-    ensemble = Ensemble.of([classifier(place, task, k * w) for k in (0.5, 1.0, 2.0)])
-    rows = [[*range(100), 100, 100], range(50, 180), np.arange(180, 280)]
-    ensemble.calibrate((x, y), rows=rows)
-
-    def predict(temperature):
-        z = [k * (x @ w.T) for k in (0.5, 1.0, 2.0)]
-        z = np.concatenate([z[0][:50], (z[0][50:101] + z[1][50:101]) / 2, z[1][101:180], z[2][180:280]])
-        return probabilities(z, task, temperature)
-
-    assert ensemble.temperature == pytest.approx(best_temperature(y[:280], task, predict), rel=1e-3)
-    p = probabilities(np.mean([0.5, 1.0, 2.0]) * (x @ w.T), task, ensemble.temperature)
-    host = ensemble.backend.to_numpy
-    np.testing.assert_allclose(host(ensemble.predict_proba(x)), p, rtol=1e-9)
-    chosen = p.argmax(axis=1) if task == "classification" else (p > 0.5)[:, 0]
-    np.testing.assert_array_equal(host(ensemble.predict(x)), chosen)
-    scores = ensemble.measure((x, y), metrics=["log_loss", "accuracy"])
-    assert (scores["log_loss"], scores["accuracy"]) == pytest.approx((log_loss(y, p), np.mean(chosen == y)))
-    assert ensemble.accuracy((x, y)) == scores["accuracy"]
-    assert ensemble[0].temperature is None
-
-
-@pytest.mark.not_on(host_cupy.NAME)  # variances of CuPy need a driver
 def test_a_probability_that_rounds_to_1_does_not_outweigh_others(place):
     """In float32, the output for z = 20 is 1, and counts as one for z = 17.3; the mean of 17.3 and −23 is −2.8."""
     members = [classifier(place, "binary", np.array([[z, 0.0]])).to(dtype="float32") for z in (20.0, -23.0)]
@@ -1328,36 +776,6 @@ def test_a_probability_that_rounds_to_1_does_not_outweigh_others(place):
     ensemble.calibrate((x, [1, 1] + [0] * 9))  # odds of 2 : 9, those of z = −1.5
     assert ensemble.temperature == pytest.approx(1, rel=0.01)
     assert 0.05 < float(ensemble.predict_proba(x)[0, 0]) < 0.5
-
-
-def test_without_rows_it_is_the_geometric_mean_of_all_members_that_is_calibrated():
-    w, x, y = noisy_classes("classification", 6.0)
-    ensemble = Ensemble.of([classifier(NUMPY, "classification", k * w) for k in (0.5, 2.0)])
-    ensemble[0].calibrate((x, y))  # which does not count
-    ensemble.calibrate((x, y))
-    best = best_temperature(y, "classification", lambda t: softmax(np.mean([0.5, 2.0]) * (x @ w.T) / t, axis=1))
-    assert ensemble.temperature == pytest.approx(best, rel=1e-3)
-
-
-@pytest.mark.not_on(host_cupy.NAME)  # variances of CuPy need a driver
-def test_a_temperature_is_kept_until_the_weights_change(place, tmp_path):
-    w, x, y = noisy_classes("classification", 6.0)
-    net = classifier(place, "classification", w)
-    ensemble = Ensemble.of([net, classifier(place, "classification", 2 * w)])
-    net.calibrate((x, y))
-    ensemble.calibrate((x, y))
-    for model in (net, ensemble):
-        model.save(tmp_path / "model")
-        twins = [model.copy(), model.to(dtype="float32"), pickle.loads(pickle.dumps(model)), copy.deepcopy(model)]
-        for twin in [*twins, type(model).load(tmp_path / "model", **place._asdict())]:
-            assert twin.temperature == model.temperature
-            p = [array(net, part.predict_proba(x)) for part in (twin, model)]
-            np.testing.assert_allclose(*p, rtol=1e-4, atol=1e-6)
-    assert Ensemble.of([*ensemble]).temperature == ensemble.temperature
-    net.train((x, y), epochs=1, lr=0.0, progress=False)
-    ensemble[1].w = ensemble[1].w
-    assert net.temperature is None
-    assert ensemble.temperature is None
 
 
 def test_only_rows_keep_calibrate_from_warning_of_training_data():

@@ -32,40 +32,7 @@ def network(place, sizes=(4, 5, 3), **options):
     return Network(sizes, **{"task": "classification", "dtype": "float64", "seed": 7, **options}, **place._asdict())
 
 
-SOURCES = {
-    "arrays": (XV, LV),
-    "one-hot": (XV, np.eye(3)[LV]),
-    "pairs": list(zip(XV, LV)),
-    "data set": Items(XV, LV),
-    "batches": Batches(XV, LV, 4),
-}
-
-
 # Validation data
-
-
-@pytest.mark.parametrize("kind", SOURCES)
-@pytest.mark.on("jax")
-def test_validation_cost_is_that_of_the_network_after_each_epoch(place, kind):
-    """Against -log of the probability of the label, written out, and against `cost`; training is as without."""
-    written_out = []
-
-    class Look(Callback):
-        def on_train_begin(self, training):
-            self.net = training.net
-
-        def on_epoch_end(self, logs):
-            a = self.net.to("numpy").forward(XV)
-            written_out.append(-np.log(a[np.arange(V), LV]).mean())
-            assert logs["validation_cost"] == self.net.cost(SOURCES[kind])
-
-    net, plain = network(place), network(place)
-    history = net.train((X, LABELS), **OPTIONS, validation_data=SOURCES[kind], callbacks=[Look()])
-    plain.train((X, LABELS), **OPTIONS)
-    np.testing.assert_allclose(history["validation_cost"], written_out, rtol=1e-12)
-    assert len(set(written_out)) == 3
-    assert_same(net, snapshot(plain))
-    assert history["cost"] == plain.history["cost"]
 
 
 def test_an_iterator_validates_one_epoch_only(place):
