@@ -11,7 +11,7 @@ from pathlib import Path
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # small products gain nothing from threads
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from .generate import KINDS, Program, choose, repeat_line, run, shrink, write  # noqa: E402
+from .generate import KINDS, Program, choose, keep, repeat_line, run, shrink, write  # noqa: E402
 
 BACKENDS = ("numpy", "torch", "strict", "jax", "cupy-on-host")
 
@@ -22,6 +22,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no other one after this time")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=["networks"])
+    parser.add_argument("--operations", nargs="+", help="do no others than these")
     parser.add_argument("--backend", choices=BACKENDS, default="numpy")
     parser.add_argument("--repeat", nargs=2, metavar=("KIND", "SEED"), help="run one program")
     parser.add_argument("--only", nargs="+", type=int, help="its operations at these places")
@@ -56,7 +57,7 @@ def run_many(arguments: argparse.Namespace) -> int:
         for kind in arguments.kinds:
             if time.monotonic() - start > arguments.seconds:
                 break
-            program = write(kind, seed)
+            program = keep(write(kind, seed), arguments.operations)
             failure = run(program, arguments.backend)
             programs += 1
             operations += len(program.operations) if failure is None else failure.place + 1

@@ -19,7 +19,7 @@ from .world import Failure, fingerprint, remove_paths
 KINDS = {
     "networks": ("operations", "calibrations", "ensembles", "mistakes"),
     "estimators": ("estimators",),
-    "doors": ("doors",),
+    "doors": ("operations", "doors", "shell"),
 }
 LEAST, MOST = 3, 12  # operations of a program
 
@@ -123,6 +123,13 @@ def repeat_line(program: Program, backend: str) -> str:
     whole = write(program.kind, program.seed).operations
     only = " ".join(str(whole.index(operation)) for operation in program.operations)
     return f"python -m tests.programs --repeat {program.kind} {program.seed} --only {only} --backend {backend}"
+
+
+def keep(program: Program, names: list[str] | None) -> Program:
+    """Keep only the operations of these names."""
+    if names is None:
+        return program
+    return program._replace(operations=tuple(each for each in program.operations if each[0] in names))
 
 
 def choose(program: Program, places: list[int] | None) -> Program:

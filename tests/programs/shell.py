@@ -1,0 +1,189 @@
+"""The commands of the shell on random tables, beside the Python interface."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import random
+import re
+import shutil
+import subprocess
+import warnings
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xpnet import Ensemble, Network
+from xpnet.cli import main
+from xpnet.export import to_onnx, write_page
+
+from .world import Failure, assert_close, assert_same, new_path
+
+NODE = shutil.which("node")
+NAMES = ["size", "größe", "a b", 'say "so"', "x,y", "日付", "y", "label", "x", "prediction"]
+TEXTS = ["red", "Öl", 'a "b"', "c, d", "日本", "it's", "e;f", "-g"]
+COSTS = ["huber", "absolute", "gaussian", "quantile(0.1, 0.5, 0.9)"]
+
+
+class Table(NamedTuple):
+    """A table, which column is its target, and how it is written as CSV."""
+
+    frame: Any
+    target: str
+    is_regression: bool
+    style: dict[str, Any]
+
+    def write(self, frame: Any = None) -> str:
+        """Write the table, or another one of its kind, and return the path."""
+        path = new_path(".csv")
+        (self.frame if frame is None else frame).to_csv(path, index=False, **self.style)
+        return str(path)
+
+
+def draw_table(r: random.Random) -> Table:
+    """Draw a table with columns of many kinds, some of them with holes."""
+    import pandas
+
+    g, n = np.random.default_rng(r.randrange(2**32)), r.choice([40, 90, 150])
+    days = pandas.Timestamp(2020, 1, 1) + pandas.to_timedelta(g.integers(0, 900, n), "D")
+    kinds: dict[str, Callable[[], Any]] = {
+        "numbers": lambda: g.normal(r.choice([0, 1e6]), r.choice([0.01, 1, 1e3]), n),
+        "skewed": lambda: np.exp(2 * g.normal(size=n)),
+        "counts": lambda: g.integers(-2, 9, n),
+        "texts": lambda: g.choice(TEXTS[: r.randint(3, len(TEXTS))], n),
+        "two texts": lambda: g.choice(["no", "yes"], n),
+        "truths": lambda: g.choice([True, False], n),
+        "days": lambda: days.strftime("%Y-%m-%d"),
+        "times": lambda: (days + pandas.to_timedelta(g.integers(0, 1440, n), "min")).strftime("%Y-%m-%d %H:%M"),
+        "names": lambda: [f"name {i}" for i in range(n)],
+    }
+    columns = {name: pandas.Series(kinds[r.choice([*kinds])]()) for name in r.sample(NAMES, r.randint(2, 6))}
+    columns["sure"] = pandas.Series(kinds["numbers"]())
+    frame = pandas.DataFrame(columns)
+    target = r.choice(["price", "größer", 'the "class"'])
+    is_regression = r.random() < 0.5
+    frame[target] = g.normal(50, 10, n) if is_regression else g.choice(TEXTS[: r.randint(2, 4)], n)
+    for name in r.sample([*frame.columns], r.randint(0, 3)):
+        frame[name] = frame[name].where(g.random(n) > 0.1)
+    style = r.choice([{}, {"sep": "\t"}, {"sep": ";", "decimal": ",", "quoting": csv.QUOTE_ALL}])
+    return Table(frame[r.sample([*frame.columns], len(frame.columns))], target, is_regression, style)
+
+
+def draw_new_rows(table: Table, r: random.Random) -> Any:
+    """Draw rows for predictions: some of the table, with further holes and unknown texts, without the target."""
+    g = np.random.default_rng(r.randrange(2**32))
+    frame = table.frame.drop(columns=table.target).sample(r.choice([1, 7, 20]), random_state=r.randrange(99))
+    for name in r.sample([*frame.columns], r.randint(0, 2)):
+        frame[name] = frame[name].where(g.random(len(frame)) > 0.3)
+    texts = [name for name in frame.columns if table.frame[name].isin(TEXTS).any()]
+    for name in r.sample(texts, min(len(texts), 1)):
+        frame.iloc[0, frame.columns.get_loc(name)] = "unknown"
+    return frame[r.sample([*frame.columns], len(frame.columns))]
+
+
+def draw_words(r: random.Random, is_regression: bool) -> list[Any]:
+    """Draw options of `xpnet train`."""
+    words: list[Any] = ["--members", r.choice([1, 2, 3]), "--bins", r.choice([0, 4, 32]), "--seed", r.randrange(99)]
+    words += ["--epochs", r.choice([0, 1, 3]), "--hidden", r.choice(["4", "5,3"]), "--batch-size", r.choice([8, 32])]
+    others: list[list[Any]] = [
+        r.choice([["--test-split", 0], ["--test-split", 0.3], ["--test-last"]]),
+        ["--dropout", 0.2],
+        ["--early-stopping", 1],
+        ["--optimizer", r.choice(["sgd", "adam"])],
+        ["--schedule", r.choice(["constant", "one-cycle"])],
+        ["--dtype", "float64"],
+        ["--cost", r.choice(COSTS)] if is_regression else ["--class-weight", "balanced"],
+        ["--activation", "tanh"],
+    ]
+    for other in r.sample(others, r.randint(0, 4)):
+        words += other
+    return words
+
+
+def run(*words: Any) -> tuple[int, str, str]:
+    """Run a command in this process; return its status, its output and its errors."""
+    out, err = io.StringIO(), io.StringIO()
+    with warnings.catch_warnings(), redirect_stdout(out), redirect_stderr(err):
+        warnings.simplefilter("default")
+        try:
+            status = main([str(word) for word in words])
+        except SystemExit as stop:
+            status = int(stop.code or 0)
+    return status, out.getvalue(), err.getvalue()
+
+
+def run_well(*words: Any) -> str:
+    """Run a command that must succeed, and return its output."""
+    status, out, err = run(*words)
+    if status:
+        raise Failure(f"xpnet {' '.join(map(str, words))}: status {status}, {err}")
+    return out
+
+
+def load(path: str) -> Network | Ensemble:
+    """Load the file of a network or an ensemble."""
+    try:
+        return Ensemble.load(path)
+    except ValueError:
+        return Network.load(path)
+
+
+def read(path: str, style: dict[str, Any]) -> Any:
+    """Read a table as a user of Python would."""
+    import pandas
+
+    return pandas.read_csv(path, sep=style.get("sep", ","), decimal=style.get("decimal", "."))
+
+
+# What the commands must say
+
+
+def predict(model: Network | Ensemble, x: np.ndarray, level: float | None, novelty: bool) -> dict[str, list[Any]]:
+    """Compute in Python what the file of `xpnet predict` holds."""
+    first = model[0] if isinstance(model, Ensemble) else model
+    columns: dict[str, Any] = {}
+    if labels := first.notes.get("labels"):
+        p = np.asarray(model.predict_proba(x)).reshape(len(x), -1)
+        p = np.concatenate([1 - p, p], axis=1) if first.task == "binary" else p
+        columns |= {"prediction": [labels[k] for k in model.predict(x)], "probability": p.max(axis=1)}
+    else:
+        parts = {"prediction": model.predict(x)}
+        if first.cost_name == "gaussian":
+            parts["std"] = model.predict(x, return_std=True)[1]
+        if level is not None:
+            parts["lower"], parts["upper"] = model.interval(x, level)
+        for name, part in parts.items():
+            part = np.asarray(part).reshape(len(x), -1)
+            names = [name] if part.shape[1] == 1 else [f"{name}_{k}" for k in range(part.shape[1])]
+            columns |= dict(zip(names, part.T))
+    if novelty:
+        columns["novelty"] = model.novelty(x)
+    return {name: [*values] for name, values in columns.items()}
+
+
+def check_predictions(path: str, model: Network | Ensemble, table: Table, r: random.Random) -> None:
+    """Compare the file of predictions of new rows with those of Python."""
+    from xpnet.estimators import TableEncoder
+
+    first = model[0] if isinstance(model, Ensemble) else model
+    new, words, out = table.write(draw_new_rows(table, r)), [], new_path(".csv")
+    has_intervals = table.is_regression and (model.calibration is not None or first.cost_name == "gaussian")
+    is_small = model.calibration is not None and len(model.calibration) < 9  # which holds no interval of 90 %
+    level = r.choice([0.5, 0.5 if is_small else 0.9]) if has_intervals and r.random() < 0.7 else None
+    novelty = len(table.frame) >= 60 and r.random() < 0.5
+    words += [] if level is None else ["--interval", level]
+    words += ["--novelty"] if novelty else []
+    run_well("predict", path, new, *words, "-o", out)
+    with open(out, newline="", encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    expected = predict(model, TableEncoder.from_network(model).transform(read(new, table.style)), level, novelty)
+    if header != [*expected]:
+        raise Failure(f"the predictions have the columns {header}, not {[*expected]}")
+    for name, texts, values in zip(header, zip(*rows), expected.values()):
+        own = [text if isinstance(value, str) else type(value)(text) for text, value in zip(texts, values)]
+        if own != values:
+            raise Failure(f"column {name!r} of the predictions is {own[:3]}, and in Python {values[:3]}")
