@@ -9,9 +9,7 @@ import multiprocessing
 import os
 import pickle
 import random
-import shutil
 import signal
-import subprocess
 import sys
 import time
 import traceback
@@ -409,3 +407,19 @@ def assert_same_to_rounding(net: Any, expected: Any, exact: bool) -> None:
     rows, others = strip_times(net.history.rows), strip_times(expected.history.rows)
     if not same_rows(rows, others, 1e-6 if exact else 2e-2):
         raise Failure(f"two ranks have another history: {rows} and {others}")
+
+
+# Processes of a search
+
+
+@operation(weight=0.5, reads=True)
+def search_in_processes(world: World, r: random.Random) -> None:
+    """A search with two processes finds what one process does, to rounding, with a checkpoint or without."""
+    if world.place not in ("numpy", "torch"):
+        return
+    search, data, options = draw_fit(world, r, is_search=True)
+    saving = {**options, "checkpoint": new_path("-search")} if r.random() < 0.5 else {}
+    alone = pickle.loads(pickle.dumps(search)).fit(*data)
+    with redirect_stderr(io.StringIO()):
+        divided = search.set_params(n_jobs=2).fit(*data, **saving)
+    assert_same_search(divided, alone, "with two processes", 1e-6 if world.place == "numpy" else 1e-4)

@@ -19,7 +19,7 @@ from .world import Failure, fingerprint, remove_paths
 KINDS = {
     "networks": ("operations", "calibrations", "ensembles", "mistakes"),
     "estimators": ("estimators",),
-    "doors": ("operations", "doors", "shell"),
+    "doors": ("operations", "doors", "exports", "shell"),
 }
 LEAST, MOST = 3, 12  # operations of a program
 

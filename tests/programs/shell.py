@@ -7,11 +7,11 @@ import io
 import json
 import random
 import re
-import shutil
-import subprocess
 import warnings
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,11 +19,14 @@ import numpy as np
 
 from xpnet import Ensemble, Network
 from xpnet.cli import main
-from xpnet.export import to_onnx, write_page
 
-from .world import Failure, assert_close, assert_same, new_path
+from .exports import NODE, are_usual, members_of, outputs_of, run_onnx, run_page
+from .generate import Operation, register
+from .world import Failure, World, assert_close, new_path
 
-NODE = shutil.which("node")
+OPERATIONS: dict[str, Operation] = {}
+operation = partial(register, OPERATIONS)
+
 NAMES = ["size", "größe", "a b", 'say "so"', "x,y", "日付", "y", "label", "x", "prediction"]
 TEXTS = ["red", "Öl", 'a "b"', "c, d", "日本", "it's", "e;f", "-g"]
 COSTS = ["huber", "absolute", "gaussian", "quantile(0.1, 0.5, 0.9)"]
@@ -120,7 +123,7 @@ def run_well(*words: Any) -> str:
     """Run a command that must succeed, and return its output."""
     status, out, err = run(*words)
     if status:
-        raise Failure(f"xpnet {' '.join(map(str, words))}: status {status}, {err}")
+        raise Failure(f"a right command: xpnet {' '.join(map(str, words))}: status {status}, {err}")
     return out
 
 
@@ -187,3 +190,147 @@ def check_predictions(path: str, model: Network | Ensemble, table: Table, r: ran
         own = [text if isinstance(value, str) else type(value)(text) for text, value in zip(texts, values)]
         if own != values:
             raise Failure(f"column {name!r} of the predictions is {own[:3]}, and in Python {values[:3]}")
+
+
+def check_exports(path: str, model: Network | Ensemble, table: Table, r: random.Random) -> None:
+    """Run the file of ONNX and the page of a model of a table on new rows."""
+    from xpnet.estimators import TableEncoder
+
+    csv_path, out = table.write(draw_new_rows(table, r)), new_path(".onnx")
+    frame = read(csv_path, table.style)
+    x, first = TableEncoder.from_network(model).transform(frame), members_of(model)[0]
+    expected = outputs_of(model, x)
+    if not are_usual(expected):
+        return
+    tolerance = 1e-9 if first.dtype == "float64" else 1e-4
+    run_well("export", path, "-o", out, *(is_encoded := r.random() < 0.3) * ["--encoded"])
+    if is_encoded:
+        (y,) = run_onnx(out, {"x": x.astype(first.dtype)}, ["y"])
+    else:
+        y, *labels = run_onnx(out, fill_inputs(out, frame))
+        if labels and labels[0].tolist() != [first.notes["labels"][k] for k in model.predict(x)]:
+            raise Failure(f"labels of ONNX: {labels[0]}")
+    assert_close(y, expected, tolerance, "ONNX of a table")
+    if NODE is None:
+        return
+    run_well("show", path, "-o", out)
+    fields = json.loads(re.search(r'id="network">(.*?)</script>', Path(out).read_text("utf-8"), re.DOTALL)[1])["fields"]
+    inputs, outputs, _ = zip(
+        *run_page(out, [[set_field(field, row) for field in fields] for _, row in frame.iterrows()])
+    )
+    assert_close(np.array(inputs), x, 1e-6, "inputs of a page", max(1.0, np.abs(x).max()))
+    assert_close(np.array(outputs, float), expected, max(tolerance, 1e-6), "the page of a table")
+
+
+def fill_inputs(path: str, frame: Any) -> dict[str, Any]:
+    """The columns of a table as a file of ONNX takes them."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    inputs = {}
+    for value in session.get_inputs():
+        column = frame[value.name]
+        if value.type == "tensor(string)":
+            inputs[value.name] = column.map(show_text).to_numpy(str)[:, None]
+        else:
+            inputs[value.name] = column.map(to_number).to_numpy(float)[:, None]
+    return inputs
+
+
+def show_text(cell: Any) -> str:
+    """A cell as a text of a category; empty where it is missing."""
+    return "" if cell != cell or cell is None else str(cell).strip()
+
+
+def to_number(cell: Any) -> float:
+    """A cell as a number; days since 1970 of a date, NaN where it is missing."""
+    import pandas
+
+    if isinstance(cell, str):
+        return (pandas.Timestamp(cell) - pandas.Timestamp(1970, 1, 1)) / pandas.Timedelta(days=1)
+    return float("nan") if cell is None else float(cell)
+
+
+def set_field(field: dict[str, Any], row: Any) -> dict[str, Any]:
+    """What a user sets on a page for a cell of a row."""
+    cell = row[field["name"].removesuffix(" (days since 1970)")]
+    if "rows" in field:
+        options, text = field["options"], show_text(cell)
+        others = ["missing"] if text == "" else []
+        found = [options.index(name) for name in (text, *others, "rare or unknown", "another") if name in options]
+        return {"value": found[0], "missing": False}
+    is_missing = cell != cell or cell is None
+    return {"value": field["median"] if is_missing else to_number(cell), "missing": bool(is_missing)}
+
+
+MISTAKES = [
+    ["predict", "MODEL", "nothing.csv"],
+    ["predict", "MODEL", "TABLE", "--interval", "2"],
+    ["predict", "MODEL", "TABLE", "--keep", "nothing", "-o", "OUT"],
+    ["evaluate", "OUT", "TABLE"],
+    ["evaluate", "MODEL", "TABLE", "--metrics", "nothing"],
+    ["export", "MODEL", "-o", "MODEL"],
+    ["export", "TABLE", "-o", "OUT"],
+    ["show", "MODEL", "-o", "nowhere/page.html"],
+    ["info", "TABLE"],
+    ["train", "TABLE", "--target", "nothing", "--save", "OUT"],
+    ["train", "TABLE", "--target", "TARGET", "--hidden", "0", "--save", "OUT"],
+    ["train", "TABLE", "--target", "TARGET", "--epochs", "-1", "--save", "OUT"],
+    ["train", "TABLE", "--target", "TARGET", "--lr", "nan", "--save", "OUT"],
+    ["train", "TABLE", "--target", "TARGET", "--cost", "nothing", "--save", "OUT"],
+    ["train", "TABLE", "--target", "TARGET", "--save", "TABLE"],
+    ["train", "TABLE", "--target", "TARGET", "--epoch", "1"],
+    ["train", "TABLE"],
+    ["nothing"],
+]
+
+
+def check_mistake(path: str, table_path: str, table: Table, r: random.Random) -> None:
+    """A wrong command prints one line, and writes nothing."""
+    names = {"MODEL": path, "TABLE": table_path, "OUT": new_path(".out"), "TARGET": table.target}
+    words = [names.get(word, word) for word in r.choice(MISTAKES)]
+    before = [Path(file).read_bytes() for file in (path, table_path)]
+    status, out, err = run(*words)
+    *remarks, last = err.splitlines() or [""]
+    if status not in (1, 2) or ": error: " not in last or any(not line.startswith("xpnet: ") for line in remarks):
+        raise Failure(f"a wrong command: xpnet {' '.join(words)}: status {status}, output {out!r}, {err}")
+    if [Path(file).read_bytes() for file in (path, table_path)] != before or Path(names["OUT"]).exists():
+        raise Failure(f"a wrong command changes a file: xpnet {' '.join(words)}")
+
+
+@operation(weight=3, reads=True)
+def shell(world: World, r: random.Random) -> None:
+    """Train on a random table, and use the file by all commands."""
+    if not find_spec("pandas"):
+        return
+    table = draw_table(r)
+    path, saved = table.write(), new_path(".net")
+    words = draw_words(r, table.is_regression)
+    world.log += [path, table.style, words]
+    run_well("train", path, "--target", table.target, *words, "--save", saved)
+    model = load(saved)
+    if not run_well("info", saved).startswith(f"{saved}: {model}"):
+        raise Failure("xpnet info does not begin with the model")
+    check_predictions(saved, model, table, r)
+    check_scores(saved, path, model, table)
+    check_mistake(saved, path, table, r)
+    check_exports(saved, model, table, r)
+
+
+def check_scores(path: str, table_path: str, model: Network | Ensemble, table: Table) -> None:
+    """The score on all rows is that of Python."""
+    from xpnet.estimators import TableEncoder
+
+    frame = read(table_path, table.style)
+    frame = frame[frame[table.target].notna()]
+    x, y = TableEncoder.from_network(model).transform(frame), frame[table.target]
+    first = run_well("evaluate", path, table_path).splitlines()[0]
+    if table.is_regression:
+        r2 = model.measure((x, y.to_numpy()), metrics=["r2"])["r2"]
+        expected = f"R2 on all {len(x):,} rows: {r2:.4f}"
+    else:
+        labels = members_of(model)[0].notes["labels"]
+        correct = model.evaluate((x, np.array([labels.index(show_text(label)) for label in y])))
+        expected = f"Accuracy on all {len(x):,} rows: {correct / len(x):.2%} ({correct:,}/{len(x):,})"
+    if not first.startswith(expected):
+        raise Failure(f"xpnet evaluate says {first!r}, and Python {expected!r}")
