@@ -1,4 +1,4 @@
-"""Run random programs: ``python -m tests.programs --programs 100``; what fails is printed with a line that repeats it."""
+"""Run random programs, such as ``python -m tests.programs --programs 100``; each failure has a line that repeats it."""
 
 import argparse
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # small products gain nothing from threads
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from .generate import KINDS, Program, choose, keep, repeat_line, run, shrink, write  # noqa: E402
+from .generate import KINDS, Program, choose, keep, repeat_line, run, shrink, write
 
 BACKENDS = ("numpy", "torch", "strict", "jax", "cupy-on-host")
 

@@ -98,21 +98,21 @@ def follow_training(
     if error is None:
         world.oracle = oracle
         if world.exact:
-            compare_histories(strip_times(world.net.history.rows), rows)
+            tolerance = 1e-4 if oracle.amplifies_rounding else 1e-7
+            compare_histories(strip_times(world.net.history.rows), rows, tolerance)
         world.check("after train")
-    elif world.exact and all(np.isfinite(part).all() for pair in oracle.layers for part in pair):
-        if all(np.isfinite(row["cost"]) for row in rows):
-            raise Failure(f"it diverges, and the oracle does not: {error}")
+    elif world.exact and np.isfinite([row["cost"] for row in rows]).all() and oracle.is_finite:
+        raise Failure(f"it diverges, and the oracle does not: {error}")
 
 
-def compare_histories(rows: list[dict[str, Any]], expected: list[dict[str, Any]]) -> None:
+def compare_histories(rows: list[dict[str, Any]], expected: list[dict[str, Any]], tolerance: float) -> None:
     if len(rows) != len(expected):
         raise Failure(f"history: {len(rows)} epochs, expected {len(expected)}")
     for row, other in zip(rows, expected):
         if row.keys() != other.keys():
             raise Failure(f"history has {[*row]}, expected {[*other]}")
         for name, value in other.items():
-            if not near(row[name], value, 1e-7) and not abs(value) > 1e6:
+            if not near(row[name], value, tolerance) and not abs(value) > 1e6:
                 raise Failure(f"history of {name}: {row[name]!r}, expected {value!r} in epoch {row['epoch']}")
 
 
@@ -213,7 +213,7 @@ class Batches:
 
 @operation(weight=2)
 def read_again(world: World, r: random.Random) -> None:
-    """A data set that is read again each epoch trains as one that is kept; test data are reported as they are measured."""
+    """A data set that is read again each epoch trains as one that is kept; test data are reported as measured."""
     training, test = draw_training(world, r), Examples(world.net, r)
     options = {name: value for name, value in training.options.items() if name not in STORED}
     if "validation_data" not in options:
@@ -242,6 +242,8 @@ def fit_least_squares(world: World, r: random.Random) -> None:
     """Levenberg-Marquardt, cost by cost."""
     net, examples, oracle = world.net, Examples(world.net, r), world.oracle
     if net.cost_name not in ("quadratic", "mse") or not world.exact or any(net.dropout) or oracle is None:
+        return
+    if world.place == "cupy-on-host":  # where cuSOLVER is not
         return
     fit_scaling_once(world, examples)
     numbers = {"damping": r.choice([1e-3, 1.0]), "weight_decay": r.choice([0.0, 1e-3])}

@@ -645,6 +645,16 @@ class Oracle:
         if optimizer is not None and optimizer != self.optimizer:
             self.optimizer, self.memory = optimizer, {}
 
+    @property
+    def is_finite(self):
+        return all(np.isfinite(part).all() for pair in self.layers for part in pair)
+
+    @property
+    def amplifies_rounding(self):
+        """Whether the optimizer has divided by gradients that are so small that they are mostly rounding."""
+        squares = [np.asarray(pair[1]) for key, pair in self.memory.items() if key != "t"]
+        return any(((s > 0) & (s < 1e-16)).any() for s in squares)
+
     def take_step(self, x, y, lr, weight=None):
         """Take a step with a minibatch of scaled examples; returns their costs, or None if they have no weight."""
         if weight is not None and not weight.any():
