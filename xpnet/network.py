@@ -28,7 +28,7 @@ from xpnet.inspection.view import View
 from xpnet.training.history import History
 from xpnet.training.metrics import predictions
 from xpnet.wording.checks import choices, count, decode_path, yes_or_no
-from xpnet.wording.errors import DivergenceError
+from xpnet.wording.errors import ArgumentError, DivergenceError
 from xpnet.wording.hints import explain_arguments, explain_attribute, suggest_argument
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class Network:
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If an argument is wrong, or two contradict each other; the message names it, and the choices.
     BackendError
         If the backend or device is not available; it says why, and what to do.
@@ -452,7 +452,7 @@ class Network:
         from xpnet.core.scaling import Scaling
 
         if not isinstance(scaling, Scaling):
-            raise TypeError(f"scaling={scaling!r} must be a Scaling, such as that of another network, or None")
+            raise ArgumentError(f"scaling={scaling!r} must be a Scaling, such as that of another network, or None")
         return self.view.reader.place(Scaling(*(x if x is None else as_real_array(x, "scaling") for x in scaling)))
 
     def fit_scaling(self, data: Any) -> Scaling:
@@ -470,7 +470,7 @@ class Network:
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If the network does not standardize.
 
         Examples
@@ -484,7 +484,7 @@ class Network:
         from xpnet.training.prepare import fit_scaling
 
         if not self._standardize:
-            raise ValueError("fit_scaling is for networks with standardize=True; make one with it")
+            raise ArgumentError("fit_scaling is for networks with standardize=True; make one with it")
         reader = self.view.reader.unscaled()._replace(keeps_digits=True)
         source = make_source(data, "data", reader)
         scaling = fit_scaling(source)
@@ -528,6 +528,7 @@ class Network:
         training_metrics: Sequence[Any] = (),
         steps: int | None = None,
         cache: bool = True,
+        chunk_steps: int | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         every: str | int | timedelta | None = None,
         resume: bool = False,
@@ -584,13 +585,17 @@ class Network:
             Minibatches per epoch, for an iterable of batches; required if it is endless.
         cache
             False reads a data set again each epoch, for random transforms.
+        chunk_steps
+            Minibatches between two moments at which Ctrl-C and callbacks can act and a checkpoint can be written;
+            as many as take about a tenth of a second, and at least 20, unless given. It changes weights by
+            rounding at most.
         checkpoint
             A file for the whole training: the network, the history, how far it has come, and what callbacks remember.
             It is written at the beginning, as `every` says, and at the end, also when Ctrl-C, SIGTERM or an exception
             ends the training. It must not exist yet, unless `resume` is given. `Network.load` reads it too.
         every
             When to write the checkpoint: after each "epoch" (the default), a number of minibatches, or a
-            `datetime.timedelta`; at the next moment between two chunks of steps, about a tenth of a second each.
+            `datetime.timedelta`; at the next moment between two chunks of steps (`chunk_steps`).
         resume
             Resume the training in the checkpoint: bit for bit, on the same backend with the same number of threads.
             `epochs` is the number of all epochs, those before included. If there is no such file, training starts from
@@ -616,7 +621,7 @@ class Network:
 
         Raises
         ------
-        ValueError, TypeError
+        ArgumentError
             If an argument is wrong; nothing has changed then.
         DivergenceError
             If cost or weights become infinite or NaN. The network is then as it was some steps before, as it is
@@ -655,6 +660,7 @@ class Network:
             training_metrics=training_metrics,
             steps=steps,
             cache=cache,
+            chunk_steps=chunk_steps,
             checkpoint=checkpoint,
             every=every,
             resume=resume,
@@ -665,6 +671,37 @@ class Network:
         for error in train([self], request, keep_in=vars(self)).values():
             raise error
         return self.history
+
+    @explain_arguments
+    def split_rows(self, data: Any, fraction: float) -> tuple[np.ndarray, np.ndarray]:
+        """Split the rows of data as ``train(data, validation_split=fraction)`` does.
+
+        Parameters
+        ----------
+        data
+            The training data: arrays, pairs or a data set.
+        fraction
+            Fraction of the rows to validate on, in (0, 1).
+
+        Returns
+        -------
+        tuple of numpy.ndarray
+            The numbers of the rows to train on and of those to validate on, int32, each in increasing order.
+
+        Raises
+        ------
+        ArgumentError
+            If the data are an iterable of batches, or `fraction` leaves no rows to train on.
+
+        Examples
+        --------
+        >>> net = Network([1, 1], task="regression", seed=0)
+        >>> net.split_rows(([[1.0], [2.0], [3.0], [4.0]], [1.0, 2.0, 3.0, 4.0]), 0.25)
+        (array([0, 2, 3], dtype=int32), array([1], dtype=int32))
+        """
+        from xpnet.training.prepare import split_data
+
+        return split_data(data, fraction, self.seeds.split, self.view.reader)
 
     @explain_arguments
     def minibatch_update(self, batch: Any, lr: float) -> None:
@@ -692,14 +729,14 @@ class Network:
 
         lr = parse_rate("lr", lr)
         if self._standardize and self._scaling is None:
-            raise ValueError(
+            raise ArgumentError(
                 "minibatch_update needs the scaling of standardize=True, and the network has none yet; call "
                 "fit_scaling(train_data) once before the loop"
             )
         source = make_source(batch, "batch", self.view.reader)
         source = source.read_all() if isinstance(source, Gathered) else source
         if not isinstance(source, Resident):
-            raise TypeError("batch is an iterable of batches; give one of them, a list of (x, y) pairs or (X, y)")
+            raise ArgumentError("batch is an iterable of batches; give one of them, a list of (x, y) pairs or (X, y)")
         plain = SGD()
         state = State(self.state.layers, plain.init(self.state.layers, self._to_array), self.state.cost)
         chunk = Chunk(source.examples, in_order((1, len(source))), lr=np.array([lr]))
@@ -812,7 +849,7 @@ class Network:
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If the cost has no standard deviation among its outputs, and the network is not calibrated.
 
         Examples
@@ -836,7 +873,7 @@ class Network:
         if bars.levels or not (bars.has_std or bars.errors is not None):
             calibrate = "" if bars.levels else "call calibrate(validation_data), which gives constant ones, or "
             remedy = ", or take sample(x, 100).std(axis=0), the spread by dropout" if any(self.dropout) else ""
-            raise ValueError(
+            raise ArgumentError(
                 f'{what} needs cost="gaussian", and this network has cost={self.cost_name!r}; {calibrate}make one with '
                 f'cost="gaussian" and 2 outputs for each target{remedy}'
             )
@@ -889,7 +926,7 @@ class Network:
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If there are too few examples for the levels of the quantiles, or if the outputs of a classification are
             not softmax.
 
@@ -939,7 +976,7 @@ class Network:
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If the network has no error bars, or no quantiles at these levels.
         """
         from xpnet.inspection.intervals import measure_coverage
@@ -967,7 +1004,7 @@ class Network:
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If the network has no error bars, or not the quantiles that this level needs; or if there were too few
             examples for `calibrate`.
         """
@@ -988,7 +1025,7 @@ class Network:
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If there are too few rows, or numbers so large that their squares are infinite.
         """
         from xpnet.inspection.novelty import fit_novelty
@@ -1016,7 +1053,7 @@ class Network:
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If `fit_novelty` has not been called since the last training.
 
         Examples
@@ -1032,6 +1069,47 @@ class Network:
         from xpnet.inspection.novelty import predict_novelty
 
         return predict_novelty(self.view, x)
+
+    @explain_arguments
+    def dropout_masks(self, step: int, m: int) -> list[Array | None]:
+        """Compute the masks by which dropout multiplies the activations in a step of training.
+
+        They depend on the network's seed, the step and the row of the minibatch alone, so they are the same on every
+        backend.
+
+        Parameters
+        ----------
+        step
+            Number of the step, from 0, counted from the network's first one.
+        m
+            Number of examples in the minibatch.
+
+        Returns
+        -------
+        list
+            For the inputs and each hidden layer an array (m, n), of 0 for units that are dropped and 1 / (1 − rate) for
+            the others, on the device; or None if nothing is dropped there.
+
+        Raises
+        ------
+        ArgumentError
+            If the network has no dropout.
+
+        Examples
+        --------
+        >>> net = Network([3, 4, 1], dropout=0.5, seed=0)
+        >>> net.dropout_masks(0, 2)
+        [None, array([[2., 2., 0., 0.],
+               [0., 0., 2., 2.]], dtype=float32)]
+        """
+        from xpnet.inspection.predict import dropout_masks
+
+        step, m = count("step", step, 0), count("m", m, 1)
+        if self.state.dropout is None:
+            raise ArgumentError(
+                "dropout_masks needs dropout, and this network has none; make one with dropout=0.1, say"
+            )
+        return dropout_masks(self.view, self.state.dropout, step, m)
 
     @explain_arguments
     def sample(self, x: Any, n: int = 100) -> Array:
@@ -1055,7 +1133,7 @@ class Network:
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If the network has no dropout.
 
         Examples
@@ -1069,7 +1147,7 @@ class Network:
 
         n = count("n", n, 1)
         if self.state.dropout is None:
-            raise ValueError("sample needs dropout, and this network has none; make one with dropout=0.1, say")
+            raise ArgumentError("sample needs dropout, and this network has none; make one with dropout=0.1, say")
         return sample(self.view, self.state.dropout, x, n)
 
     def predict_proba(self, x: Any) -> Array:
@@ -1079,7 +1157,7 @@ class Network:
 
         Raises
         ------
-        ValueError
+        ArgumentError
             For a regression, which has no probabilities.
         """
         from xpnet.training.evaluate import require_classes
@@ -1096,7 +1174,7 @@ class Network:
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If the task is a regression.
 
         Examples
@@ -1131,7 +1209,7 @@ class Network:
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If a metric is not for the task.
 
         Examples
@@ -1224,7 +1302,7 @@ class Network:
 
         Raises
         ------
-        ValueError, TypeError
+        ArgumentError
             If an argument is wrong, or if an activation or a cost of your own uses functions that are not those of its
             argument `xp`.
 
@@ -1339,7 +1417,7 @@ class Network:
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If the task is not a regression, or with `return_std`, if the network has no standard deviations.
 
         Examples
@@ -1372,7 +1450,7 @@ class Network:
 
         Raises
         ------
-        TypeError
+        ArgumentError
             If an activation of your own uses functions that are not those of its argument `xp`.
 
         Examples
@@ -1436,6 +1514,26 @@ class Network:
         # Which an assigned state or scaling ends
         new._take_over(_calibrations=self._calibrations, _novelty=self._novelty)
         return new
+
+    def fingerprint(self) -> str:
+        """Compute a digest of the network, to compare networks by: 64 hexadecimal digits, from SHA-256. Synchronizes.
+
+        Two networks with equal fingerprints have, bit for bit, equal settings, weights, optimizers with their states,
+        states of dropout and of the generator, seeds, scalings, names of inputs and calibrations. So on one backend
+        they predict the same and train on alike. The backend and its version, the history, `provenance`, `notes` and
+        digests of examples are not in it.
+
+        Examples
+        --------
+        >>> net = Network([3, 2], seed=0)
+        >>> net.copy().fingerprint() == net.fingerprint()
+        True
+        >>> Network([3, 2], seed=1).fingerprint() == net.fingerprint()
+        False
+        """
+        from xpnet.checkpoint.networks import fingerprint
+
+        return fingerprint(self._snapshot(), self.view)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything that `load` and further training need to a safetensors file, for any backend.

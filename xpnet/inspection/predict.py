@@ -6,14 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.core.arrays import Array, Namespace, rows_per_block
+from xpnet.core.arrays import Array, Namespace, positions, rows_per_block
 from xpnet.core.backprop import forward
-from xpnet.core.dropout import Dropout, drop
+from xpnet.core.dropout import Dropout, drop, make_masks
 from xpnet.core.minibatch import apply_scale
 from xpnet.data.host_rows import read_in_blocks, stays_outside
 from xpnet.data.reader import Reader
 from xpnet.inspection.single_rows import compute_outputs
 from xpnet.inspection.view import View
+from xpnet.wording.errors import ArgumentError
 
 Transform = Callable[[Array, Namespace], Array]
 
@@ -91,7 +92,7 @@ def _compute_for_batches(view: View, batches: Iterable[Any], function: Callable[
         rows, _ = reader.as_rows(x, f"batch {i} of x")
         results.append(_compute_in_blocks(view, reader, rows, f"batch {i} of x", function))
     if not results:
-        raise ValueError("x has no batches; an iterator can be iterated over only once, so give the batches again")
+        raise ArgumentError("x has no batches; an iterator can be iterated over only once, so give the batches again")
     with view.scope(), view.output_scope():
         return view.xp.concat(results, axis=0)
 
@@ -99,6 +100,15 @@ def _compute_for_batches(view: View, batches: Iterable[Any], function: Callable[
 def _is_stream(x: Any) -> bool:
     """Tell whether something is iterated over, and is not an array, or a sequence that becomes one."""
     return isinstance(x, Iterable) and not isinstance(x, (Sequence, Mapping, Set)) and not hasattr(x, "__array__")
+
+
+def dropout_masks(view: View, dropout: Dropout, step: int, m: int) -> list[Array | None]:
+    """Compute the masks of a step; see `Network.dropout_masks`."""
+    backend, xp = view.backend, view.xp
+    with view.scope():
+        x = backend.asarray(np.zeros((m, view.model.n_in)), view.dtype)
+        state = dropout._replace(step=backend.asarray(np.array([step], np.int32)))
+        return [*make_masks(state, x, view.layers, xp, positions(x[:, 0], xp))]
 
 
 def sample(view: View, dropout: Dropout, x: Any, n: int) -> Array:
