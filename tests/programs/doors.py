@@ -99,7 +99,7 @@ def train_in_child(folder: Path, ready: Any) -> None:
 def make_context(place: str) -> Any:
     """A server that has imported what this process has of xpnet, and forks a process in some milliseconds."""
     context = multiprocessing.get_context("forkserver")
-    used = [name for name in sys.modules if name.partition(".")[0] in ("xpnet", "sklearn", place)]
+    used = [name for name in sys.modules if name.partition(".")[0] in ("xpnet", "sklearn", "threadpoolctl", place)]
     context.set_forkserver_preload([*used, __name__])
     return context
 
@@ -164,7 +164,8 @@ def draw_job(world: World, r: random.Random) -> Job:
         return draw_fit(world, r, kind == "search")
     training = draw_training(world, r)
     every = r.choice(["epoch", 1, 3, timedelta(milliseconds=r.choice([1, 10]))])
-    options = {**training.options, "epochs": r.choice([3, 20, 60]), "every": every}
+    chunk = r.choice([None, None, 1, 3])  # or a chunk would hold all steps of an epoch
+    options = {**training.options, "epochs": r.choice([2, 8, 25]), "every": every, "chunk_steps": chunk}
     callbacks = training.make_callbacks()
     callbacks += [ReduceLROnPlateau(0.7, 3, monitor="cost"), EarlyStopping(30, monitor="cost")][: r.randint(0, 2)]
     model: Any = world.net.copy()
@@ -181,7 +182,7 @@ def draw_fit(world: World, r: random.Random, is_search: bool) -> Job:
     g, kind = np.random.default_rng(r.randrange(2**32)), r.choice(["MLPClassifier", "MLPRegressor"])
     x = g.normal(size=(r.choice([30, 60]), 3))
     y = g.integers(0, 3, len(x)) if kind == "MLPClassifier" else x @ g.normal(size=3)
-    settings = {"max_iter": r.choice([5, 30]), "batch_size": r.choice([5, 16]), "random_state": r.randrange(99)}
+    settings = {"max_iter": r.choice([3, 12]), "batch_size": r.choice([5, 16]), "random_state": r.randrange(99)}
     settings |= {"early_stopping": r.random() < 0.3, "solver": r.choice(["adam", "sgd"]), "n_iter_no_change": 3}
     backend = {"torch": "torch"}.get(world.place)
     estimator = getattr(estimators, kind)(hidden_layer_sizes=(r.randint(2, 6),), backend=backend, **settings)
