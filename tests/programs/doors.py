@@ -63,9 +63,10 @@ class Job(NamedTuple):
 
     def run(self) -> Any:
         """Train or fit the model, and return it."""
-        do = self.model.train if isinstance(self.model, (Network, Ensemble)) else self.model.fit
-        data = (self.data,) if do.__name__ == "train" else self.data
-        do(*data, **self.options)
+        if isinstance(self.model, (Network, Ensemble)):
+            self.model.train(self.data, **self.options)
+        else:
+            self.model.fit(*self.data, **self.options)
         return self.model
 
 
