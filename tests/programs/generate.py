@@ -19,7 +19,7 @@ from .world import Failure, remove_paths
 KINDS = {
     "networks": ("operations", "calibrations", "ensembles", "mistakes"),
     "estimators": ("estimators", "table_models"),
-    "doors": ("operations", "doors", "exports", "shell"),
+    "doors": ("operations", "kills", "doors", "exports", "shell"),
 }
 LEAST, MOST = 3, 12  # operations of a program
 

@@ -22,7 +22,8 @@ from xpnet.cli import main
 
 from .exports import NODE, are_usual, members_of, outputs_of, run_onnx, run_page
 from .generate import Operation, register
-from .world import Failure, World, assert_close, new_path
+from .kills import PLACES, Job, train_twice
+from .world import Failure, World, assert_close, fingerprint, new_path
 
 OPERATIONS: dict[str, Operation] = {}
 operation = partial(register, OPERATIONS)
@@ -317,6 +318,42 @@ def shell(world: World, r: random.Random) -> None:
     check_scores(saved, path, model, table)
     check_mistake(saved, path, table, r)
     check_exports(saved, model, table, r)
+
+
+class Command:
+    """`xpnet train`, as a model whose fit may be killed."""
+
+    def __init__(self, words: list[str]) -> None:
+        self.words = words
+
+    def fit(self) -> None:
+        """Run the command in this process."""
+        status = main(self.words)
+        if status == 130:
+            raise KeyboardInterrupt
+        if status:
+            raise Failure(f"xpnet {' '.join(self.words)}: status {status}")
+
+
+@operation(weight=1, reads=True)
+def killed_command(world: World, r: random.Random) -> None:
+    """A command that is killed and run again saves what one saves that is not."""
+    if not find_spec("pandas") or world.place not in PLACES:
+        return
+    table = draw_table(r)
+    words = ["train", table.write(), "--target", table.target, *draw_words(r, table.is_regression)]
+    words += ["--every", r.choice(["epoch", "1", "10s"])]
+    world.log += [table.style, words]
+
+    def make_job(folder: Path) -> Job:
+        own = ["--checkpoint", folder / "run", "--resume", "--save", folder / "net"]
+        return Job(Command([str(word) for word in [*words, *own]]), (), {})
+
+    folders = train_twice(make_job, r, world.place)
+    if folders is not None:
+        model, expected = (load(str(folder / "net")) for folder in folders)
+        if fingerprint(model) != fingerprint(expected):
+            raise Failure("a command that is killed and run again saves another model")
 
 
 def check_scores(path: str, table_path: str, model: Network | Ensemble, table: Table) -> None:
