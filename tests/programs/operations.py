@@ -2,6 +2,7 @@
 
 import copy
 import csv
+import math
 import os
 import random
 from functools import partial
@@ -99,14 +100,15 @@ def follow_training(
     if error is None:
         world.oracle = oracle
         if world.exact:
-            tolerance = 1e-4 if oracle.amplifies_rounding else 1e-7
-            compare_histories(strip_times(world.net.history.rows), rows, tolerance)
+            compare_histories(strip_times(world.net.history.rows), rows, 1e-7 * oracle.rounding)
         world.check("after train")
     elif world.exact and np.isfinite([row["cost"] for row in rows]).all() and oracle.is_finite:
         raise Failure(f"it diverges, and the oracle does not: {error}")
 
 
 def compare_histories(rows: list[dict[str, Any]], expected: list[dict[str, Any]], tolerance: float) -> None:
+    if tolerance == math.inf:
+        return
     if len(rows) != len(expected):
         raise Failure(f"history: {len(rows)} epochs, expected {len(expected)}")
     for row, other in zip(rows, expected):
