@@ -90,7 +90,7 @@ def run_page(path: str, states: Any) -> list[tuple[list[float], list[float], lis
     return json.loads(done.stdout)
 
 
-@operation(weight=2, reads=True)
+@operation(weight=4, reads=True)
 def onnx(world: World, r: random.Random) -> None:
     """A file of ONNX computes the same, for bytes too."""
     if not find_spec("onnx") or not find_spec("onnxruntime"):
@@ -104,7 +104,7 @@ def onnx(world: World, r: random.Random) -> None:
         assert_close(y, expected, 1e-10 if world.exact else 1e-4, "onnxruntime")
 
 
-@operation(weight=2, reads=True)
+@operation(weight=4, reads=True)
 def torch(world: World, r: random.Random) -> None:
     """A module of PyTorch computes the same, and so does the network that is made of it."""
     if not find_spec("torch"):
@@ -121,7 +121,7 @@ def torch(world: World, r: random.Random) -> None:
     assert_close(outputs_of(back, x), expected, tolerance, "from PyTorch")
 
 
-@operation(weight=2, reads=True)
+@operation(weight=3, reads=True)
 def page(world: World, r: random.Random) -> None:
     """The page computes the same in JavaScript, with its derivatives."""
     if NODE is None:

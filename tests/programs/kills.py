@@ -39,7 +39,7 @@ class Job(NamedTuple):
     """A training in a process of its own: of a network, an ensemble, an estimator or a search."""
 
     model: Any
-    data: tuple[Any, Any]
+    data: tuple[Any, ...]
     options: dict[str, Any]
 
     def run(self) -> Any:
