@@ -298,8 +298,7 @@ def _check_fits_task(argument: str, value: Any, task: str, names: Sequence[str])
     kind = name.partition("(")[0]
     if kind in _strip_parameters((*ACTIVATIONS, *COSTS)) and kind not in _strip_parameters(names):
         raise ArgumentError(
-            f"{argument}={name!r} contradicts task={task!r}, which goes with {choices(names)}; "
-            "leave one of the two out"
+            f"{argument}={name!r} contradicts task={task!r}, which goes with {choices(names)}; leave one of the two out"
         )
 
 
