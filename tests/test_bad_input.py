@@ -152,6 +152,10 @@ def test_an_unknown_name_lists_the_choices_and_the_nearest(options: dict[str, An
             r"output_activation='softmax' contradicts task='regression', which goes with 'identity', .*leave one",
         ),
         (
+            {"task": "classification", "output_activation": ACTIVATIONS["sigmoid"]},
+            r"output_activation='sigmoid' contradicts task='classification', which goes with 'softmax'; leave",
+        ),
+        (
             {"task": "classification", "cost": "quadratic"},
             r"cost='quadratic' contradicts task='classification', which goes with 'cross_entropy', 'log_like.*; leave",
         ),

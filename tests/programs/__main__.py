@@ -16,7 +16,7 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[2]
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
-from .generate import KINDS, Program, choose, repeat_line, run, shrink, write
+from .generate import KINDS, Program, choose, keep, repeat_line, run, shrink, write
 
 BACKENDS = ("numpy", "torch", "strict", "jax", "cupy-on-host")
 
@@ -27,6 +27,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no other one after this time")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=["networks"])
+    parser.add_argument("--operations", nargs="+", help="do no others than these")
     parser.add_argument("--backend", choices=BACKENDS, default="numpy")
     parser.add_argument("--repeat", nargs=2, metavar=("KIND", "SEED"), help="run one program")
     parser.add_argument("--only", nargs="+", type=int, help="its operations at these places")
@@ -62,7 +63,7 @@ def run_many(arguments: argparse.Namespace) -> int:
         for kind in arguments.kinds:
             if time.monotonic() - start > arguments.seconds:
                 break
-            program, digests = write(kind, seed), []
+            program, digests = keep(write(kind, seed), arguments.operations), []
             failure = run(program, arguments.backend, digests)
             programs += 1
             if arguments.digests:

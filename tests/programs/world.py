@@ -511,10 +511,14 @@ def draw_optimizer(r: random.Random) -> tuple[Any, ...]:
     return spec
 
 
+def falling(rate: float, step: int, total: int) -> float:
+    return rate * (1 - step / total)
+
+
 def make_schedule(spec: tuple[Any, ...]) -> Any:
     """The schedule that a tuple of the oracle stands for; "falling" is a user's own function."""
     if spec[0] == "falling":
-        return lambda step, total: spec[1] * (1 - step / total)
+        return functools.partial(falling, spec[1])  # and no lambda, which other processes would not get
     return getattr(xpnet, spec[0])(*spec[1:])
 
 

@@ -295,11 +295,10 @@ def round_number(value: float, dtype: str) -> np.ndarray:
 
 def _check_fits_task(argument: str, value: Any, task: str, names: Sequence[str]) -> None:
     name = value.name if isinstance(value, (Activation, Cost)) else value if isinstance(value, str) else ""
-    name = name.partition("(")[0]
-    if name in _strip_parameters((*ACTIVATIONS, *COSTS)) and name not in _strip_parameters(names):
+    kind = name.partition("(")[0]
+    if kind in _strip_parameters((*ACTIVATIONS, *COSTS)) and kind not in _strip_parameters(names):
         raise ArgumentError(
-            f"{argument}={value!r} contradicts task={task!r}, which goes with {choices(names)}; "
-            "leave one of the two out"
+            f"{argument}={name!r} contradicts task={task!r}, which goes with {choices(names)}; leave one of the two out"
         )
 
 
