@@ -1,0 +1,439 @@
+"""Mistakes: every public door refuses a wrong argument with an error of xpnet's that says where, and changes nothing.
+
+Two tables are crossed: the doors with the kind of each of their arguments, and for each kind the values that are wrong.
+"""
+
+import inspect
+import math
+import os
+import reprlib
+import tempfile
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
+from functools import partial
+from random import Random
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import xpnet
+from xpnet import SGD, Adam, BackendError, CheckpointError, EarlyStopping, Ensemble, LevenbergMarquardt, Network
+
+from .generate import Operation, register
+from .world import Examples, Failure, World, assert_same, make_network, new_path, place_of
+
+OPERATIONS: dict[str, Operation] = {}
+operation = partial(register, OPERATIONS)
+
+
+class Case(NamedTuple):
+    """What is called: a network, or an ensemble; and right examples for it."""
+
+    target: Any
+    net: Network  # the target itself, or its first member
+    examples: Examples
+
+    @property
+    def members(self) -> int:
+        """The number of networks."""
+        return 1 if self.target is self.net else len(self.target)
+
+
+# Wrong values, by the kind of an argument. None is added wherever it is not the default
+
+NOT_NUMBERS = "3", "nope", "", [], [1.0], {}, object(), np.ones(2), 1j
+NOT_ARRAYS = 5, "nope", [["a"]], {1: 2}, object(), [[1, 2], [3]], len
+FOLDER = tempfile.gettempdir()
+
+
+def at_least(least: int) -> Callable[[Case], list[Any]]:
+    """Whole numbers."""
+
+    def wrong_counts(_: Case) -> list[Any]:
+        return [*NOT_NUMBERS, len, True, 1.5, math.nan, math.inf, least - 1, -7]
+
+    return wrong_counts
+
+
+def rates(case: Case) -> list[Any]:
+    """Finite numbers of at least 0, or functions; an ensemble takes a list with one for each member."""
+    wrong = ["3", "nope", "", [], {}, object(), np.ones(case.members + 1), 1j, SGD, True, -0.1, [-0.1] * case.members]
+    return [*wrong, math.nan, math.inf, -math.inf, [0.1] * (case.members + 1), np.ones((2, 2))]
+
+
+def fractions(_: Case) -> list[Any]:
+    """Numbers above 0 and below 1."""
+    return [*NOT_NUMBERS, len, True, math.nan, 0, 1, 1.5, -0.5]
+
+
+def flags(_: Case) -> list[Any]:
+    """True or False."""
+    return [*NOT_NUMBERS, 0, 1, math.nan]
+
+
+def names(_: Case) -> list[Any]:
+    """One of a few names."""
+    return [*NOT_NUMBERS, 3, 2.5, True]
+
+
+def threads(_: Case) -> list[Any]:
+    """Numbers of threads, or "auto"."""
+    return [*NOT_NUMBERS, 0, -1, 1.5, 10**6, "AUTO"]
+
+
+def inputs(case: Case) -> list[Any]:
+    """Inputs, one row or several."""
+    x, n_in = case.examples.x, case.net.sizes[0]
+    wide = np.ones((3, n_in + 1))
+    wrong = [*NOT_ARRAYS[n_in == 1 :], wide, wide[0], wide[:, :0], x.astype(str), x.astype(complex), x[:, None, None, 1:]]
+    return wrong
+
+
+def targets(case: Case) -> list[Any]:
+    """Targets of the examples, and of nothing else."""
+    y = np.asarray(case.examples.y)
+    wide = np.ones((len(y), case.net.sizes[-1] + 7))
+    return [*NOT_ARRAYS, y[:-1], y[:0], wide, y.astype(str), y.astype(complex), np.full(y.shape, np.nan)]
+
+
+def examples(case: Case) -> list[Any]:
+    """Pairs of inputs and targets."""
+    x, y = case.examples.x, case.examples.y
+    nan = np.full(x.shape, np.nan)
+    return [
+        *(5, "nope", object(), {}, [], len, x, (x,), (x, y, y), (x[:0], y[:0]), iter([]), [(x[0],)], [3]),
+        *((wrong, y) for wrong in (*NOT_ARRAYS, x[:-1], x[:, :0], np.ones((len(x), x.shape[1] + 1)), nan, None)),
+        *((x, wrong) for wrong in (*targets(case), None)),
+    ]
+
+
+def example_weights(case: Case) -> list[Any]:
+    """Weights of the examples: numbers of at least 0, not all of them 0."""
+    one = np.ones(case.examples.n)
+    return [*NOT_ARRAYS, one[:-1], -one, 0 * one, one[:, None] * [1, 1], np.nan * one, np.inf * one, "balanced", 2.0]
+
+
+def class_weights(case: Case) -> list[Any]:
+    """Weights of classes, for tasks that have classes."""
+    wrong = [{99: 1}, {-1: 1}, {"a": 1}, {0: -1}, {0: "a"}, {0: math.nan}, {0: math.inf}, {0: 0, 1: 0, 2: 0}, {0: [1]}]
+    has_classes = case.net.task in ("classification", "binary")
+    return [*wrong[: 9 if case.net.sizes[-1] < 4 else 7], "balancedd", 3, [1.0, 2.0], *([] if has_classes else ["balanced"])]
+
+
+def metric_lists(case: Case) -> list[Any]:
+    """Lists of metrics for the task."""
+    other = "accuracy" if case.net.task == "regression" else "r2"
+    return ["mae", 3, {}, object(), ["nope"], [3], [None], ["top_99"], ["top_0"], [other], ["mae", "mae"], [int]]
+
+
+def callback_lists(case: Case) -> list[Any]:
+    """Lists of callbacks; for an ensemble also functions that make them."""
+    one = EarlyStopping(monitor="cost")
+    wrong = [3, "nope", [3], EarlyStopping, [EarlyStopping], one, [one, one], [EarlyStopping(monitor="nope")], object()]
+    return [*wrong, *([len] if case.target is case.net else [lambda: [], lambda k: one, lambda k: [one]][: case.members + 1])]
+
+
+def optimizers(case: Case) -> list[Any]:
+    """Optimizers; an ensemble takes a list with one of the same kind for each member."""
+    wrong = [3, "sgdd", "", SGD, object(), len, {}, [], [SGD()] * (case.members + 1), [3] * case.members]
+    return [*wrong, *([[SGD(), Adam()]] if case.members == 2 else [])]
+
+
+def checkpoints(_: Case) -> list[Any]:
+    """Files to write."""
+    return [5, 2.5, [], {}, object(), np.ones(2), os.path.join(FOLDER, "nowhere", "x"), FOLDER]
+
+
+def moments(_: Case) -> list[Any]:
+    """When to write checkpoints."""
+    return [0, -1, 1.5, "nope", "", [], {}, object(), np.ones(3), timedelta(0), timedelta(-1), math.nan]
+
+
+def resumptions(case: Case) -> list[Any]:
+    """Whether to resume, which needs a checkpoint."""
+    return [*flags(case), True]
+
+
+def rows_of_members(case: Case) -> list[Any]:
+    """For each member, rows of the examples."""
+    n, k = case.examples.n, case.members
+    parts = [[n], [-1], [0.5], [], [True] * n, [[0]], 0, "0", None, ["a"], [[0], [0, 1]], [0, np.nan], [2**40]]
+    return [3, "nope", {}, object(), np.arange(n), [[0]] * (k + 1), [], *([part] * k for part in parts)]
+
+
+def weight_lists(case: Case) -> list[Any]:
+    """A matrix for each layer."""
+    return _parameters([np.asarray(case.net.backend.to_numpy(w)) for w in case.net.w])
+
+
+def bias_lists(case: Case) -> list[Any]:
+    """A vector for each layer."""
+    return _parameters([np.asarray(case.net.backend.to_numpy(b)) for b in case.net.b])
+
+
+def _parameters(arrays: list[np.ndarray]) -> list[Any]:
+    last = [[np.ones(array.shape + (2,)), array * np.nan, array * np.inf, array + 1j, "a", None] for array in arrays[-1:]]
+    return [3, "nope", {}, object(), [], arrays[:-1], [*arrays, arrays[0]], *([*arrays[:-1], each] for each in last[0])]
+
+
+def layer_lists(case: Case) -> list[Any]:
+    """A pair of weights and biases for each layer."""
+    layers = [(w, b) for w, b in case.net.layers]
+    wrong = [(w, w) for w, _ in layers], [(b, b) for _, b in layers], [(w, b, b) for w, b in layers]
+    return [3, "nope", {}, object(), [], layers[:-1], [*layers, layers[0]], [3] * len(layers), wrong[1], wrong[2], case.net.w]
+
+
+def scalings(_: Case) -> list[Any]:
+    """Scalings of other networks; None forgets the own one."""
+    return [3, "nope", (1, 2), [None], {}, object(), np.ones(2)]
+
+
+def column_names(case: Case) -> list[Any]:
+    """A different text for each input."""
+    n = case.net.sizes[0]
+    return [3, "a" * n, [1] * n, ["a"] * (n + 1), [], object(), [None] * n, *([["a"] * n] if n > 1 else [])]
+
+
+def cotangents(case: Case) -> list[Any]:
+    """Gradients with respect to the outputs."""
+    good = np.ones((case.examples.n, case.net.sizes[-1]))
+    return [*NOT_ARRAYS, good[:-1], good[:, 1:], good[:, :, None], good + 1j, np.ones((case.examples.n, 99))]
+
+
+def level_lists(_: Case) -> list[Any]:
+    """Lists of levels."""
+    return [0.9, "nope", [], {}, object(), [0], [1], [2.0], [math.nan], ["a"], [None], [0.9, -1], np.ones((2, 2)) / 2]
+
+
+def levels(case: Case) -> list[Any]:
+    """Levels of intervals; with quantiles, there are few."""
+    return [*fractions(case), *([0.123456] if case.net.cost_name.startswith("quantile") else [])]
+
+
+def paths(_: Case) -> list[Any]:
+    """Files to write or to read."""
+    return [3, 2.5, [], {}, object(), os.path.join(FOLDER, "nowhere", "x"), FOLDER]
+
+
+def backends(_: Case) -> list[Any]:
+    """Backends."""
+    return ["numppy", "", 3, [], {}, object(), math]
+
+
+def devices(_: Case) -> list[Any]:
+    """Devices of NumPy."""
+    return ["tpu:3", "nope", "", 5.5, [], {}, object()]
+
+
+def dtypes(_: Case) -> list[Any]:
+    """Dtypes."""
+    return ["float16", "double", "", 3, int, np.int32, "int32", [], {}, object()]
+
+
+def networks(case: Case) -> list[Any]:
+    """Networks with the same settings."""
+    net = case.net
+    other = Network([net.sizes[0] + 1, 1], **place_of(net))
+    return [3, "nope", net, [], [3], [net, 5], [net, other], {}, object()]
+
+
+# The arguments of each door, and the kind of each. Those without a default are given a right value, unless it is
+# their turn to be wrong
+
+OF_TRAIN = {
+    "train_data": examples,
+    "epochs": at_least(0),
+    "batch_size": at_least(1),
+    "lr": rates,
+    "test_data": examples,
+    "optimizer": optimizers,
+    "sampling": names,
+    "validation_data": examples,
+    "validation_split": fractions,
+    "sample_weight": example_weights,
+    "class_weight": class_weights,
+    "callbacks": callback_lists,
+    "metrics": metric_lists,
+    "training_metrics": metric_lists,
+    "steps": at_least(1),
+    "cache": flags,
+    "checkpoint": checkpoints,
+    "every": moments,
+    "resume": resumptions,
+    "progress": flags,
+}
+OF_BOTH: dict[str, dict[str, Callable[[Case], list[Any]]]] = {
+    "forward": {"x": inputs},
+    "sample": {"x": inputs, "n": at_least(1)},
+    "predict": {"x": inputs, "return_std": flags},
+    "predict_proba": {"x": inputs},
+    "predict_jacobian": {"x": inputs, "return_std": flags},
+    "jacobian": {"x": inputs},
+    "value_and_jacobian": {"x": inputs},
+    "hessian": {"x": inputs},
+    "vjp": {"x": inputs, "g": cotangents},
+    "measure": {"data": examples, "metrics": metric_lists},
+    "evaluate": {"test_data": examples},
+    "accuracy": {"data": examples},
+    "cost": {"data": examples},
+    "calibrate": {"validation_data": examples},
+    "coverage": {"data": examples, "levels": level_lists},
+    "interval": {"x": inputs, "level": levels},
+    "fit_novelty": {"x": inputs},
+    "novelty": {"x": inputs},
+    "save": {"path": paths},
+    "to": {"backend": backends, "device": devices, "dtype": dtypes},
+    "of": {"networks": networks},
+    "load": {"path": paths, "backend": backends},
+    "feature_names =": {"feature_names": column_names},
+}
+OF_NETWORK = {
+    **OF_BOTH,
+    "train": {**OF_TRAIN, "blas_threads": threads, "distributed": backends},
+    "minibatch_update": {"batch": examples, "lr": rates},
+    "reset_optimizer": {"optimizer": optimizers},
+    "fit_scaling": {"data": examples},
+    "predict_std": {"x": inputs},
+    "activations": {"x": inputs},
+    "backward": {"x": inputs, "y": targets},
+    "deltas": {"x": inputs, "y": targets},
+    "hvp": {"x": inputs, "y": targets, "direction": layer_lists},
+    "w =": {"w": weight_lists},
+    "b =": {"b": bias_lists},
+    "layers =": {"layers": layer_lists},
+    "scaling =": {"scaling": scalings},
+}
+OF_ENSEMBLE = {
+    **OF_BOTH,
+    "train": {**OF_TRAIN, "rows": rows_of_members, "validation_rows": rows_of_members, "threads": threads},
+    "predict_proba": {"x": inputs, "return_std": flags},
+    "jacobian": {"x": inputs, "return_std": flags},
+    "value_and_jacobian": {"x": inputs, "return_std": flags},
+    "hessian": {"x": inputs, "return_std": flags},
+    "vjp": {"x": inputs, "g": cotangents, "return_std": flags},
+    "cost": {"data": examples, "return_std": flags},
+    "calibrate": {"validation_data": examples, "rows": rows_of_members},
+    "best": {"data": examples, "metric": names},
+}
+
+
+OTHER_NAMES = {"levels": ["level"], "networks": ["network"], "layers": ["w[", "b["]}  # that messages use for an argument
+
+
+def right_value(name: str, case: Case) -> Any:
+    """Return a right value of an argument that has no default."""
+    given = case.examples
+    if name in ("train_data", "validation_data", "test_data", "data", "batch"):
+        return given.x, given.y
+    if name == "path":
+        path = new_path(".safetensors")
+        case.target.save(path)
+        return path
+    g = np.ones((given.n, case.net.sizes[-1]))
+    return {"x": given.x, "y": given.y, "g": g, "direction": case.net.layers, "lr": 0.1}[name]
+
+
+def accompany(door: str, argument: str, case: Case) -> dict[str, Any]:
+    """Return other arguments, without which this one would be refused or not be read."""
+    return {
+        "metrics": {"validation_data": right_value("data", case)},
+        "every": {"checkpoint": new_path(".safetensors")},
+        "x": {"level": 0.8} if door == "interval" else {},  # which the quantiles of some networks have
+    }.get(argument, {})
+
+
+def call(case: Case, door: str, arguments: Mapping[str, Any]) -> None:
+    """Call a method, or assign."""
+    name, is_assignment, _ = door.partition(" =")
+    if is_assignment:
+        setattr(case.target, name, *arguments.values())
+    elif door == "of":
+        Ensemble.of(**arguments)
+    else:
+        getattr(case.target, name)(**arguments)
+
+
+def draw_mistake(case: Case, r: Random) -> tuple[str, str, dict[str, Any]]:
+    """Draw a door, one of its arguments, and a call in which this one is wrong."""
+    doors = OF_NETWORK if case.target is case.net else OF_ENSEMBLE
+    door = r.choice([*doors, *["train"] * 12])  # which has by far the most arguments
+    argument = r.choice([*doors[door]])
+    parameters: dict[str, Any] = {}
+    if "=" not in door:
+        parameters = dict(inspect.signature(getattr(Ensemble if door == "of" else type(case.target), door)).parameters)
+        parameters.pop("self", None)
+    wrong = doors[door][argument](case)
+    if "=" not in door and parameters[argument].default is not None:
+        wrong = [*wrong, None]
+    arguments = accompany(door, argument, case) if door in ("train", "interval") else {}
+    for name, parameter in parameters.items():
+        if name != argument and parameter.default is inspect.Parameter.empty:
+            arguments[name] = right_value(name, case)
+    if door == "train":
+        arguments["progress"] = False
+    return door, argument, {**arguments, argument: r.choice(wrong)}
+
+
+def describe(door: str, argument: str, arguments: Mapping[str, Any]) -> str:
+    """What is wrong about a call, in one line."""
+    return f"{door}({argument}): {reprlib.repr(arguments[argument])}"
+
+
+def require_refusal(
+    what: str, door: str, argument: str, function: Callable[..., Any], *arguments: Any, **named: Any
+) -> None:
+    """Require that a call is refused by xpnet, with an error about an argument that names it."""
+    kinds = getattr(xpnet, "ArgumentError", (ValueError, TypeError))
+    try:
+        function(*arguments, **named)
+    except OSError as error:
+        if argument not in ("path", "checkpoint"):
+            raise Failure(f"{what}: {error!r}") from error
+    except kinds as error:
+        require_message(what, door, argument, error)
+    except (BackendError, CheckpointError, AttributeError) as error:
+        if isinstance(error, AttributeError) and "cannot be assigned" not in str(error):
+            raise Failure(f"{what}: {error!r}") from error
+    except Exception as error:
+        raise Failure(f"{what}: {error!r}") from error
+    else:
+        raise Failure(f"{what} is accepted")
+
+
+def require_message(what: str, door: str, argument: str, error: Exception) -> None:
+    """Require that an error comes from a line of xpnet, in one short line that names the argument, or the method."""
+    where = traceback.extract_tb(error.__traceback__)[-1].filename
+    if f"{os.sep}xpnet{os.sep}" not in where:
+        raise Failure(f"{what}: raised by {where}: {error!r}") from error
+    text = str(error)
+    if len(text) > 800 or "\n" in text or not text:
+        raise Failure(f"{what}: the message has {len(text)} characters: {text}") from error
+    if not any(name in text for name in (argument, door, *OTHER_NAMES.get(argument, ()))):
+        raise Failure(f"{what}: the message does not name {argument}: {text}") from error
+
+
+@operation(6, reads=True)
+def mistake(world: World, r: Random) -> None:
+    """A network refuses a wrong argument, and is as before."""
+    case = Case(world.net, world.net, Examples(world.net, r, 24))
+    door, argument, arguments = draw_mistake(case, r)
+    what = describe(door, argument, arguments)
+    world.log.append(what)
+    before = world.net.copy()
+    require_refusal(what, door, argument, call, case, door, arguments)
+    assert_same(world.net, before, f"after the refused {what}")
+
+
+@operation(3, reads=True)
+def mistake_with_ensemble(world: World, r: Random) -> None:
+    """An ensemble refuses a wrong argument, and all its members are as before."""
+    members = [make_network(world.settings, seed=r.randrange(100)) for _ in range(r.choice([1, 2, 3]))]
+    ensemble = Ensemble.of(members)
+    case = Case(ensemble, ensemble[0], Examples(ensemble[0], r, 24))
+    door, argument, arguments = draw_mistake(case, r)
+    what = describe(f"{len(members)} members, {door}", argument, arguments)
+    world.log.append(what)
+    require_refusal(what, door, argument, call, case, door, arguments)
+    for k, (member, before) in enumerate(zip(ensemble, members)):
+        assert_same(member, before, f"member {k} after the refused {what}")
