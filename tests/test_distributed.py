@@ -168,7 +168,7 @@ def check_refusals(errors):
         assert text in first, name
     first, second = errors.pop("one fails")
     assert first == f"RuntimeError: rank 1 has failed with {second}"
-    assert second.startswith("ValueError: X of train_data has shape (75, 5)")
+    assert second.startswith("ArgumentError: X of train_data has shape (75, 5)")
     assert not errors
 
 

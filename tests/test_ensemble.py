@@ -1124,11 +1124,11 @@ BAD_FILES = {
         lambda: written(("member-0.safetensors", member()), compression=zipfile.ZIP_DEFLATED),
         "its files are compressed or encrypted",
     ),
-    "another time": (lambda: written(("member-0.safetensors", member())), "(ValueError: it is damaged: it holds more"),
+    "another time": (lambda: written(("member-0.safetensors", member())), "(it is damaged: it holds more"),
     "no network": (lambda: archive.encode([b"x" * 99]), "member 0, does not hold an xpnet network"),
     "damaged": (
         lambda: archive.encode([member()[:-1] + b"x"]),
-        "member 0, does not hold an xpnet network (ValueError: it is damaged: its checksum does not fit",
+        "member 0, does not hold an xpnet network (it is damaged: its checksum does not fit",
     ),
     "not alike": (
         lambda: archive.encode([member(), member(activation="tanh", dtype="float64")]),

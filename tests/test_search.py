@@ -33,7 +33,7 @@ from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardSca
 from sklearn.random_projection import GaussianRandomProjection
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from xpnet import L1, SGD, AdamW, Callback, CheckpointError, Clip, Constant, Cosine, MaxNorm, Network
+from xpnet import L1, SGD, AdamW, ArgumentError, Callback, CheckpointError, Clip, Constant, Cosine, MaxNorm, Network
 from xpnet.core.activations import relu
 from xpnet.estimators import (
     MLPClassifier,
@@ -1098,7 +1098,7 @@ def test_another_search_is_refused_by_name(tmp_path, written, fits, name):
     message = re.escape(message).replace(r"\.\*", ".*")
     with pytest.raises(ValueError, match=message) as caught:
         mine.fit(**{"X": X, "y": THREE, "checkpoint": path, "resume": True, **given})
-    assert type(caught.value) is ValueError
+    assert type(caught.value) is ArgumentError
     assert (path.read_bytes(), fits.numbers) == (written, [])
     assert not [attribute for attribute in vars(mine) if attribute.endswith("_")]
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from xpnet.training.callback import Callback
     from xpnet.training.callbacks import CSVLog, EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TensorBoard
     from xpnet.training.history import History
-    from xpnet.wording.errors import BackendError, CheckpointError, DivergenceError
+    from xpnet.wording.errors import ArgumentError, BackendError, CheckpointError, DivergenceError
 
 # module -> the public names that it defines
 _NAMES_IN = {
@@ -36,7 +36,7 @@ _NAMES_IN = {
     "training.history": ("History",),
     "learn.gradcheck": ("check_gradients",),
     "backends": ("get_backend",),
-    "wording.errors": ("BackendError", "CheckpointError", "DivergenceError"),
+    "wording.errors": ("ArgumentError", "BackendError", "CheckpointError", "DivergenceError"),
 }
 _MODULE_OF = {name: module for module, names in _NAMES_IN.items() for name in names}
 _MODULES = ("activations", "backends", "costs", "datasets", "estimators", "export", "learn", "metrics", "plots")
@@ -46,6 +46,7 @@ __all__ = [
     "SGD",
     "Adam",
     "AdamW",
+    "ArgumentError",
     "BackendError",
     "CSVLog",
     "Callback",

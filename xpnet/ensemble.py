@@ -21,7 +21,7 @@ from xpnet.network import Network
 from xpnet.training.history import History
 from xpnet.training.metrics import predictions
 from xpnet.wording.checks import count, decode_path, warn, yes_or_no
-from xpnet.wording.errors import DivergenceError
+from xpnet.wording.errors import ArgumentError, DivergenceError
 from xpnet.wording.hints import explain_arguments
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Ensemble:
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If an argument is wrong; the message names it, and the choices.
     MemoryError
         If the machine has less memory than the networks need.
@@ -145,7 +145,7 @@ class Ensemble:
 
         Raises
         ------
-        ValueError, TypeError
+        ArgumentError
             If there are none, or they differ in a setting; it names the setting.
 
         Examples
@@ -155,7 +155,7 @@ class Ensemble:
         2
         """
         if not isinstance(networks, Iterable):
-            raise TypeError(f"networks={networks!r} must be a list of networks, as in [net, net.copy()]")
+            raise ArgumentError(f"networks={networks!r} must be a list of networks, as in [net, net.copy()]")
         networks = list(networks)
         check_alike(networks)
         ensemble = cls._made_of(network.copy() for network in networks)
@@ -187,7 +187,7 @@ class Ensemble:
         try:
             return self._networks[operator.index(k)]
         except TypeError as error:
-            raise TypeError(
+            raise ArgumentError(
                 f"an ensemble is indexed by the number of a member, not by {k!r}; make one of some of them with "
                 "Ensemble.of([...])"
             ) from error
@@ -245,14 +245,14 @@ class Ensemble:
 
         metrics = [] if metric is None else parse_metrics("metric", [metric], self[0].view.model)
         if metrics and metrics[0].better is None:
-            raise ValueError(
+            raise ArgumentError(
                 f"metric={metrics[0].name!r} does not tell whether smaller or larger is better; give an "
                 "xpnet.metrics.Metric with better='min' or 'max'"
             )
         name, sign = ("cost", 1.0) if not metrics else (metrics[0].name, 1.0 if metrics[0].better == "min" else -1.0)
         scores = [sign * score[name] for score in self._measure_members(data, metrics)]
         if np.isnan(scores).all():
-            raise ValueError(f"the {name} of every member is NaN")
+            raise ArgumentError(f"the {name} of every member is NaN")
         return self[int(np.nanargmin(scores))]
 
     # Training
@@ -342,7 +342,7 @@ class Ensemble:
 
         Raises
         ------
-        ValueError, TypeError
+        ArgumentError
             If an argument is wrong; nothing has changed then.
         DivergenceError
             At the end, if cost or weights of some members have become infinite or NaN; it names them. These members are
@@ -452,7 +452,7 @@ class Ensemble:
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If the networks have no dropout.
         """
         return self._stack([network.sample(x, n) for network in self])
@@ -482,13 +482,13 @@ class Ensemble:
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If `return_std` is given and the task is not a regression.
         """
         first, return_std = self[0], yes_or_no("return_std", return_std)
         if first.task != "regression":
             if return_std:
-                raise ValueError(
+                raise ArgumentError(
                     f"return_std=True needs a regression, and the task is {first.task!r}; "
                     "predict_proba(x, return_std=True) gives the spread of the probabilities"
                 )
@@ -573,7 +573,7 @@ class Ensemble:
 
         Raises
         ------
-        ValueError
+        ArgumentError
             As for `Network.calibrate`; or if `rows` is wrong.
 
         Examples
@@ -674,7 +674,7 @@ class Ensemble:
 
         Raises
         ------
-        ValueError
+        ArgumentError
             For a regression, which has no probabilities.
         """
         from xpnet.training.evaluate import require_classes
@@ -716,7 +716,7 @@ class Ensemble:
         bars = self._bars
         bars.require_regression("predict_jacobian")
         if yes_or_no("return_std", return_std) and bars.levels:
-            raise ValueError(
+            raise ArgumentError(
                 "return_std=True needs standard deviations, and these networks predict quantiles; "
                 "predict_jacobian(x) has the derivatives of all quantiles"
             )
@@ -780,7 +780,7 @@ class Ensemble:
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If the task is a regression, which `measure` judges.
         """
         from xpnet.training.evaluate import require_classes
@@ -968,7 +968,7 @@ def parse_seeds(seed: Any, members: int) -> list[int]:
     """
     if isinstance(seed, (list, tuple, range, np.ndarray)) and np.shape(seed) != ():
         if len(seed) != members:
-            raise ValueError(f"seed has {len(seed)} entries, and the ensemble {members} members; give one for each")
+            raise ArgumentError(f"seed has {len(seed)} entries, and the ensemble {members} members; give one for each")
         return [count(f"seed[{k}]", value, 0) for k, value in enumerate(seed)]
     return [int(number) for number in arguments.parse_seed(seed).generate_state(members, np.uint64)]
 
@@ -1027,10 +1027,10 @@ def check_alike(networks: Sequence[Any]) -> None:
     from xpnet.training.train import find_names
 
     if not networks:
-        raise ValueError("an ensemble needs at least one network, and the list is empty")
+        raise ArgumentError("an ensemble needs at least one network, and the list is empty")
     for k, network in enumerate(networks):
         if not isinstance(network, Network):
-            raise TypeError(f"item {k} is of type {type(network).__name__}; give networks, as in [net, net.copy()]")
+            raise ArgumentError(f"item {k} is of type {type(network).__name__}; give networks, as in [net, net.copy()]")
         settings, others = (
             {**one._settings(), "backend": one.backend.name, "device": one.backend.device_name}
             for one in (network, networks[0])
@@ -1040,13 +1040,13 @@ def check_alike(networks: Sequence[Any]) -> None:
             if name == "dropout":  # rates are numbers in the state, which may differ
                 differs, same = [*map(bool, value)] != [*map(bool, others[name])], "dropout in the same layers"
             if differs:
-                raise ValueError(
+                raise ArgumentError(
                     f"network {k} has {name}={value!r} and network 0 has {name}={others[name]!r}; the members of an "
                     f"ensemble must have {same}"
                 )
         models = [one.view.model._replace(dropout=()) for one in (network, networks[0])]
         if models[0] != models[1]:
-            raise ValueError(
+            raise ArgumentError(
                 f"networks {k} and 0 have activations or costs of the same names that differ; give the same"
             )
     find_names(networks)

@@ -28,7 +28,7 @@ from xpnet.inspection.view import View
 from xpnet.training.history import History
 from xpnet.training.metrics import predictions
 from xpnet.wording.checks import choices, count, decode_path, yes_or_no
-from xpnet.wording.errors import DivergenceError
+from xpnet.wording.errors import ArgumentError, DivergenceError
 from xpnet.wording.hints import explain_arguments, explain_attribute, suggest_argument
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class Network:
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If an argument is wrong, or two contradict each other; the message names it, and the choices.
     BackendError
         If the backend or device is not available; it says why, and what to do.
@@ -452,7 +452,7 @@ class Network:
         from xpnet.core.scaling import Scaling
 
         if not isinstance(scaling, Scaling):
-            raise TypeError(f"scaling={scaling!r} must be a Scaling, such as that of another network, or None")
+            raise ArgumentError(f"scaling={scaling!r} must be a Scaling, such as that of another network, or None")
         return self.view.reader.place(Scaling(*(x if x is None else as_real_array(x, "scaling") for x in scaling)))
 
     def fit_scaling(self, data: Any) -> Scaling:
@@ -470,7 +470,7 @@ class Network:
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If the network does not standardize.
 
         Examples
@@ -484,7 +484,7 @@ class Network:
         from xpnet.training.prepare import fit_scaling
 
         if not self._standardize:
-            raise ValueError("fit_scaling is for networks with standardize=True; make one with it")
+            raise ArgumentError("fit_scaling is for networks with standardize=True; make one with it")
         reader = self.view.reader.unscaled()._replace(keeps_digits=True)
         source = make_source(data, "data", reader)
         scaling = fit_scaling(source)
@@ -616,7 +616,7 @@ class Network:
 
         Raises
         ------
-        ValueError, TypeError
+        ArgumentError
             If an argument is wrong; nothing has changed then.
         DivergenceError
             If cost or weights become infinite or NaN. The network is then as it was some steps before, as it is
@@ -692,14 +692,14 @@ class Network:
 
         lr = parse_rate("lr", lr)
         if self._standardize and self._scaling is None:
-            raise ValueError(
+            raise ArgumentError(
                 "minibatch_update needs the scaling of standardize=True, and the network has none yet; call "
                 "fit_scaling(train_data) once before the loop"
             )
         source = make_source(batch, "batch", self.view.reader)
         source = source.read_all() if isinstance(source, Gathered) else source
         if not isinstance(source, Resident):
-            raise TypeError("batch is an iterable of batches; give one of them, a list of (x, y) pairs or (X, y)")
+            raise ArgumentError("batch is an iterable of batches; give one of them, a list of (x, y) pairs or (X, y)")
         plain = SGD()
         state = State(self.state.layers, plain.init(self.state.layers, self._to_array), self.state.cost)
         chunk = Chunk(source.examples, in_order((1, len(source))), lr=np.array([lr]))
@@ -812,7 +812,7 @@ class Network:
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If the cost has no standard deviation among its outputs, and the network is not calibrated.
 
         Examples
@@ -836,7 +836,7 @@ class Network:
         if bars.levels or not (bars.has_std or bars.errors is not None):
             calibrate = "" if bars.levels else "call calibrate(validation_data), which gives constant ones, or "
             remedy = ", or take sample(x, 100).std(axis=0), the spread by dropout" if any(self.dropout) else ""
-            raise ValueError(
+            raise ArgumentError(
                 f'{what} needs cost="gaussian", and this network has cost={self.cost_name!r}; {calibrate}make one with '
                 f'cost="gaussian" and 2 outputs for each target{remedy}'
             )
@@ -889,7 +889,7 @@ class Network:
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If there are too few examples for the levels of the quantiles, or if the outputs of a classification are
             not softmax.
 
@@ -939,7 +939,7 @@ class Network:
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If the network has no error bars, or no quantiles at these levels.
         """
         from xpnet.inspection.intervals import measure_coverage
@@ -967,7 +967,7 @@ class Network:
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If the network has no error bars, or not the quantiles that this level needs; or if there were too few
             examples for `calibrate`.
         """
@@ -988,7 +988,7 @@ class Network:
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If there are too few rows, or numbers so large that their squares are infinite.
         """
         from xpnet.inspection.novelty import fit_novelty
@@ -1016,7 +1016,7 @@ class Network:
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If `fit_novelty` has not been called since the last training.
 
         Examples
@@ -1055,7 +1055,7 @@ class Network:
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If the network has no dropout.
 
         Examples
@@ -1069,7 +1069,7 @@ class Network:
 
         n = count("n", n, 1)
         if self.state.dropout is None:
-            raise ValueError("sample needs dropout, and this network has none; make one with dropout=0.1, say")
+            raise ArgumentError("sample needs dropout, and this network has none; make one with dropout=0.1, say")
         return sample(self.view, self.state.dropout, x, n)
 
     def predict_proba(self, x: Any) -> Array:
@@ -1079,7 +1079,7 @@ class Network:
 
         Raises
         ------
-        ValueError
+        ArgumentError
             For a regression, which has no probabilities.
         """
         from xpnet.training.evaluate import require_classes
@@ -1096,7 +1096,7 @@ class Network:
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If the task is a regression.
 
         Examples
@@ -1131,7 +1131,7 @@ class Network:
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If a metric is not for the task.
 
         Examples
@@ -1224,7 +1224,7 @@ class Network:
 
         Raises
         ------
-        ValueError, TypeError
+        ArgumentError
             If an argument is wrong, or if an activation or a cost of your own uses functions that are not those of its
             argument `xp`.
 
@@ -1339,7 +1339,7 @@ class Network:
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If the task is not a regression, or with `return_std`, if the network has no standard deviations.
 
         Examples
@@ -1372,7 +1372,7 @@ class Network:
 
         Raises
         ------
-        TypeError
+        ArgumentError
             If an activation of your own uses functions that are not those of its argument `xp`.
 
         Examples

@@ -17,7 +17,7 @@ from xpnet.backends._numpy import NumPyBackend
 from xpnet.backends.base import ON_CPU, ON_GPU, Backend, Loop, cast, host_array, precision
 from xpnet.core.arrays import Array, Function, map_arrays, take_examples
 from xpnet.core.fixed import is_fixed
-from xpnet.wording.errors import BackendError, unless_stopped
+from xpnet.wording.errors import ArgumentError, BackendError, unless_stopped
 
 MIN_COMPILED_STEPS = 64  # of a compiled loop; fewer batches are padded
 MAX_LOOPS = 128  # compiled loops that are kept, a few megabytes each
@@ -221,7 +221,7 @@ def _find_device(device: Any) -> Any:
     platform, _, index = str(device).partition(":")
     try:
         if not (index or "0").isdecimal():
-            raise ValueError(f"{index!r} is not a number")
+            raise ArgumentError(f"{index!r} is not a number")
         return jax.devices(platform)[int(index or 0)]
     except unless_stopped(RuntimeError, IndexError, ValueError) as error:
         raise BackendError(

@@ -14,7 +14,7 @@ from xpnet.backends.base import ON_CPU, ON_GPU, cast, host_array, on_host
 from xpnet.backends.replay.eager import BindShortcut, Eager, PatchedNamespace
 from xpnet.backends.replay.program import ReplayLoop
 from xpnet.core.arrays import Array, Function
-from xpnet.wording.errors import BackendError, unless_stopped
+from xpnet.wording.errors import ArgumentError, BackendError, unless_stopped
 
 # Functions with `out`. They do the same as those of array_api_compat, with less overhead for what a step needs.
 
@@ -151,7 +151,7 @@ _THREADS_BEFORE: list[int] = []  # for each open context, the number of threads 
 
 def _refuse_vmap(info: Any, in_dims: Any, *args: Any) -> Any:
     """Refuse a transformation of `torch.func` that adds an axis to the arrays of a network."""
-    raise TypeError(
+    raise ArgumentError(
         "torch.func.vmap and jacrev cannot go through a network; net.jacobian(x) computes the derivatives of all rows "
         "at once, and a module made by xpnet.export.to_torch can be transformed"
     )
@@ -191,7 +191,7 @@ class _Gradient(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, g: Array) -> Any:
-        raise TypeError(
+        raise ArgumentError(
             "PyTorch takes only first derivatives of a network's outputs; net.hessian(x) computes second derivatives, "
             "and a module made by xpnet.export.to_torch has those of any order"
         )

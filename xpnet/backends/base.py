@@ -14,7 +14,7 @@ import numpy as np
 
 from xpnet.core.arrays import Array, Function, Namespace, blocks, leaves, map_arrays, select, take_examples
 from xpnet.wording.checks import name_backend
-from xpnet.wording.errors import BackendError, unless_stopped
+from xpnet.wording.errors import ArgumentError, BackendError, unless_stopped
 
 # Errors that the conversion of an object to an array may raise, including those of a user's own __array__
 CONVERSION_ERRORS = (TypeError, ValueError, RuntimeError, ArithmeticError, LookupError, StopIteration)
@@ -125,19 +125,19 @@ class Backend:
 
         Raises
         ------
-        TypeError
+        ArgumentError
             If `x` is on a device and this backend computes on the host: data never moves to the host silently.
         """
         x = as_array(x, name)
         if array_api_compat.device(x) is None:
-            raise TypeError(
+            raise ArgumentError(
                 f"{name} has no values, as JAX only traces what is computed with it; call the network outside of jit, "
                 "vmap and grad, and take derivatives by jacobian or vjp"
             )
         if isinstance(x, np.ndarray) or (on_host(x) and not isinstance(x, self.array_type)):
             return self._from_host(host_array(x), dtype)
         if on_host(self) and not on_host(x):
-            raise TypeError(
+            raise ArgumentError(
                 f"{name} is on {array_api_compat.device(x)} ({library(x)}), but the network computes on the host "
                 f"({self.name}); move the network to the data with {_suggest_move(x)}"
             )
@@ -356,7 +356,7 @@ def as_array(x: Any, name: str = "the array", dtype: Any = None) -> Array:
 
     Raises
     ------
-    TypeError, ValueError
+    ArgumentError
         If it cannot be converted.
 
     Examples
@@ -371,7 +371,7 @@ def as_array(x: Any, name: str = "the array", dtype: Any = None) -> Array:
     try:
         return np.asarray(x, dtype)
     except unless_stopped(*CONVERSION_ERRORS) as error:
-        raise ValueError(
+        raise ArgumentError(
             f"{name} cannot be converted to an array ({error}); give an array, or rows of equal length"
         ) from error
 
@@ -381,22 +381,22 @@ def as_plain_tensor(x: Any, name: str) -> Any:
 
     Raises
     ------
-    TypeError
+    ArgumentError
         If it is not dense, or has no values.
     """
     if x.is_nested:
-        raise TypeError(f"{name} is a nested tensor; give its to_padded_tensor(0.0)")
+        raise ArgumentError(f"{name} is a nested tensor; give its to_padded_tensor(0.0)")
     if str(x.layout) != "torch.strided":
-        raise TypeError(f"{name} is a tensor of layout {x.layout}; give its to_dense()")
+        raise ArgumentError(f"{name} is a tensor of layout {x.layout}; give its to_dense()")
     if x.is_quantized:
-        raise TypeError(f"{name} is a quantized tensor; give its dequantize()")
+        raise ArgumentError(f"{name} is a quantized tensor; give its dequantize()")
     if x.is_meta:
-        raise TypeError(f"{name} is a tensor on the device meta, which holds no values; give one that has values")
+        raise ArgumentError(f"{name} is a tensor on the device meta, which holds no values; give one that has values")
     x = x.detach().resolve_conj().resolve_neg()
     try:
         return x.float() if x.is_floating_point() and x.element_size() < 4 else x  # float32 holds them exactly
     except unless_stopped(RuntimeError) as error:
-        raise TypeError(f"{name} has dtype {x.dtype}, which PyTorch cannot convert; give float32") from error
+        raise ArgumentError(f"{name} has dtype {x.dtype}, which PyTorch cannot convert; give float32") from error
 
 
 def refuse_graph(x: Any, name: str) -> None:
@@ -404,7 +404,7 @@ def refuse_graph(x: Any, name: str) -> None:
 
     Raises
     ------
-    TypeError
+    ArgumentError
         If it requires gradients, or has a tangent.
     """
     if not array_api_compat.is_torch_array(x):
@@ -413,7 +413,7 @@ def refuse_graph(x: Any, name: str) -> None:
     from torch.autograd import forward_ad
 
     if (x.requires_grad and is_grad_enabled()) or forward_ad.unpack_dual(x).tangent is not None:
-        raise TypeError(
+        raise ArgumentError(
             f"{name} requires gradients, and of a network only forward with backend='torch' is part of PyTorch's "
             f"graph; give {name}.detach(), and take derivatives by jacobian, vjp or hessian"
         )

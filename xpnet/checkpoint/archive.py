@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from xpnet.checkpoint.files import read_file, write_file
 from xpnet.checkpoint.kinds import is_network
-from xpnet.wording.checks import check_folder, printable, truncate
-from xpnet.wording.errors import CheckpointError, unless_stopped, walk_causes
+from xpnet.wording.checks import check_folder, describe_error, printable
+from xpnet.wording.errors import ArgumentError, CheckpointError, unless_stopped, walk_causes
 
 UNIX, WINDOWS = 3, 0  # numbers of systems in the entries of archives; earlier versions on Windows wrote the second
 
@@ -64,14 +64,14 @@ def decode(content: bytes, path: str) -> list[bytes]:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             entries = archive.infolist()
             if not entries or [entry.filename for entry in entries] != [_name(k) for k in range(len(entries))]:
-                raise ValueError("its files are not member-0.safetensors, member-1.safetensors, ...")
+                raise ArgumentError("its files are not member-0.safetensors, member-1.safetensors, ...")
             if any(entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1 for entry in entries):
-                raise ValueError("its files are compressed or encrypted")
+                raise ArgumentError("its files are compressed or encrypted")
             if sum(entry.file_size for entry in entries) > len(content):
-                raise ValueError("its files are larger than the archive")
+                raise ArgumentError("its files are larger than the archive")
             files = [archive.read(entry) for entry in entries]
         if entries[0].create_system not in (UNIX, WINDOWS) or encode(files, entries[0].create_system) != content:
-            raise ValueError("it is damaged: it holds more than its files, or less than was written")
+            raise ArgumentError("it is damaged: it holds more than its files, or less than was written")
         return files
     except unless_stopped(
         zipfile.BadZipFile,
@@ -83,8 +83,7 @@ def decode(content: bytes, path: str) -> list[bytes]:
         OverflowError,
     ) as error:
         raise CheckpointError(
-            f"{path} does not hold an xpnet ensemble ({type(error).__name__}: {printable(truncate(error))}); give a "
-            "file written by Ensemble.save"
+            f"{path} does not hold an xpnet ensemble ({describe_error(error)}); give a file written by Ensemble.save"
         ) from error
 
 

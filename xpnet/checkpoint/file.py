@@ -18,8 +18,8 @@ from xpnet.checkpoint import tensors
 from xpnet.checkpoint.files import read_file, write_file
 from xpnet.checkpoint.kinds import is_ensemble
 from xpnet.checkpoint.record import Record, check_depth, check_tensors, refuse_unknown
-from xpnet.wording.checks import check_folder, printable, refuse_duplicates, truncate
-from xpnet.wording.errors import CheckpointError, unless_stopped
+from xpnet.wording.checks import check_folder, describe_error, printable, refuse_duplicates, truncate
+from xpnet.wording.errors import ArgumentError, CheckpointError, unless_stopped
 
 FORMAT = 5  # of files that are written
 READABLE_FORMATS = (5,)  # all since the first that a release wrote
@@ -61,7 +61,7 @@ def encode(record: Record, version: str) -> bytes:
         check_depth(record.notes, 1)
         _check_keys(record.notes)
     except unless_stopped(TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"notes of the network must be a dict of plain values, as in JSON ({error})") from error
+        raise ArgumentError(f"notes of the network must be a dict of plain values, as in JSON ({error})") from error
     check_depth(header)
     text = json.dumps({**header, "notes": dict(record.notes)}, default=np.generic.item)
     head, buffers = tensors.lay_out(record.arrays, {"xpnet": text})
@@ -77,7 +77,7 @@ def _check_keys(value: Any) -> None:
     """Refuse keys that are not strings: JSON would convert them, and two might become equal."""
     for key in value if isinstance(value, Mapping) else ():
         if not isinstance(key, str):
-            raise TypeError(f"the key {key!r} is not a string")
+            raise ArgumentError(f"the key {key!r} is not a string")
     for item in value.values() if isinstance(value, Mapping) else value:
         if isinstance(item, (Mapping, list, tuple)):
             _check_keys(item)
@@ -119,7 +119,7 @@ def decode(content: bytes, path: str) -> Record:
         refuse_unknown("metadata entry", metadata)
         refuse_unknown("key", set(header) - {"checksum", "format", "version", *FORMER_KEYS, *Record._fields})
         if not isinstance(header["version"], str):
-            raise TypeError("its version must be a string")
+            raise ArgumentError("its version must be a string")
         arrays = tensors.read_arrays(content, entries)
         names = [name for name in Record._fields if name not in ("arrays", *Record._field_defaults)]
         options = {name: header[name] for name in Record._field_defaults if name in header}
@@ -130,8 +130,7 @@ def decode(content: bytes, path: str) -> Record:
         raise
     except unless_stopped(*INVALID_VALUE_ERRORS) as error:
         raise CheckpointError(
-            f"{path} does not hold an xpnet network ({type(error).__name__}: {printable(truncate(error))}); give a "
-            "file written by Network.save"
+            f"{path} does not hold an xpnet network ({describe_error(error)}); give a file written by Network.save"
         ) from error
 
 
@@ -155,12 +154,12 @@ def _check_checksum(content: bytes, checksum: Any) -> None:
     digest.update(BLANK_CHECKSUM.encode())
     digest.update(memoryview(content)[start + len(BLANK_CHECKSUM) :])
     if digest.hexdigest() != checksum:
-        raise ValueError("it is damaged: its checksum does not fit its contents")
+        raise ArgumentError("it is damaged: its checksum does not fit its contents")
 
 
 def _find_checksum(content: bytes) -> int:
     """Find where the digest begins: it is the first value of the record."""
     match = CHECKSUM.search(content, 8, tensors.find_header_end(content))
     if match is None:
-        raise ValueError("it has no checksum")
+        raise ArgumentError("it has no checksum")
     return match.start(1)

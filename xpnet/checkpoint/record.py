@@ -24,6 +24,7 @@ from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.scaling import Scaling
 from xpnet.core.step import State
 from xpnet.wording.checks import warn
+from xpnet.wording.errors import ArgumentError
 
 SETTINGS = {  # the arguments of Network that a record holds
     *("sizes", "activation", "output_activation", "cost", "task"),
@@ -191,7 +192,7 @@ def dropout_step_of(tensors: dict[str, np.ndarray]) -> np.ndarray:
     """Return the step of dropout, (1,)."""
     step = tensors["dropout.step"]
     if (step.shape, step.dtype) != ((1,), np.int32):
-        raise ValueError(f"dropout.step of shape {step.shape} and dtype {step.dtype} must be one int32 number")
+        raise ArgumentError(f"dropout.step of shape {step.shape} and dtype {step.dtype} must be one int32 number")
     return step
 
 
@@ -199,7 +200,7 @@ def seeds_of(record: Record) -> dict[str, int]:
     """Return the seeds."""
     for seed in check_dict("seeds", record.seeds).values():
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
-            raise ValueError(f"seed {seed!r} must be a whole number of 32 bits")
+            raise ArgumentError(f"seed {seed!r} must be a whole number of 32 bits")
     return record.seeds
 
 
@@ -220,7 +221,7 @@ def feature_names_of(record: Record) -> list[str] | None:
 def history_of(record: Record) -> list[dict[str, Any]]:
     """Return the rows of the history."""
     if not isinstance(record.history, list):
-        raise TypeError("history must be a list of rows")
+        raise ArgumentError("history must be a list of rows")
     for row in record.history:
         check_number("cost", check_dict("a row of the history", row)["cost"])
     return record.history
@@ -245,12 +246,12 @@ def novelty_of(record: Record, model: Model) -> Novelty | None:
     for name, array in arrays.items():
         if array is None or array.dtype != np.float64 or array.shape != shapes.get(name, (array.size,)):
             what = "absent" if array is None else f"of shape {array.shape} and dtype {array.dtype}"
-            raise ValueError(f"novelty.{name} is {what}; it must be float64 numbers for {model.n_in} inputs")
+            raise ArgumentError(f"novelty.{name} is {what}; it must be float64 numbers for {model.n_in} inputs")
         if not np.isfinite(array).all():
-            raise ValueError(f"novelty.{name} must be finite numbers")
+            raise ArgumentError(f"novelty.{name} must be finite numbers")
     novelty = Novelty(**arrays)  # type: ignore[arg-type]
     if not len(novelty.distances) or novelty.distances[0] < 0 or (np.diff(novelty.distances) < 0).any():
-        raise ValueError("novelty.distances must be numbers of at least 0 in increasing order")
+        raise ArgumentError("novelty.distances must be numbers of at least 0 in increasing order")
     return novelty
 
 
@@ -285,10 +286,10 @@ def _check_sorted(name: str, errors: np.ndarray, model: Model) -> np.ndarray:
     """Refuse what cannot be the errors of a calibration."""
     shape = (model.n_targets, max(1, len(model.cost.levels)))
     if errors.shape[1:] != shape or not len(errors) or errors.dtype != np.float64:
-        raise ValueError(f"{name} of shape {errors.shape} must be float64 errors of a regression, (n, *{shape})")
+        raise ArgumentError(f"{name} of shape {errors.shape} must be float64 errors of a regression, (n, *{shape})")
     least = -np.inf if model.cost.levels else 0.0  # differences, or distances
     if not (np.isfinite(errors).all() and errors.min() >= least and (errors[1:] >= errors[:-1]).all()):
-        raise ValueError(f"{name} must be finite numbers in increasing order, and distances at least 0")
+        raise ArgumentError(f"{name} must be finite numbers in increasing order, and distances at least 0")
     check_errors(errors, model.cost.levels)
     return errors
 
@@ -297,15 +298,15 @@ def _check_widths(name: str, widths: np.ndarray, model: Model) -> None:
     """Refuse what cannot be the widths of a calibration."""
     fits = widths.ndim == 3 and widths.shape[:2] == (model.n_targets, 2) and widths.shape[2] >= 1
     if not fits or widths.dtype != np.float64 or model.cost.levels or model.task != "regression":
-        raise ValueError(f"{name} of shape {widths.shape} must be float64 widths of error bars, (n_targets, 2, n)")
+        raise ArgumentError(f"{name} of shape {widths.shape} must be float64 widths of error bars, (n_targets, 2, n)")
     if not (np.isfinite(widths).all() and (np.diff(widths[:, 0]) >= 0).all() and (widths[:, 1] > 0).all()):
-        raise ValueError(f"{name} must be finite numbers, predictions in increasing order and widths above 0")
+        raise ArgumentError(f"{name} must be finite numbers, predictions in increasing order and widths above 0")
 
 
 def _check_temperature(name: str, array: np.ndarray) -> float:
     """Refuse what cannot be the temperature of a calibration."""
     if array.shape != (1,) or array.dtype != np.float64 or not 0 < array[0] < np.inf:
-        raise ValueError(f"{name} of shape {array.shape} must be the temperature of a classification, above 0, (1,)")
+        raise ArgumentError(f"{name} of shape {array.shape} must be the temperature of a classification, above 0, (1,)")
     return float(array[0])
 
 
@@ -333,23 +334,23 @@ def training_of(record: Record) -> TrainingRecord | None:
         check_number(f"position.{name}", position[name], least)
     # Or a forged epoch, of which past ones are drawn again, would take forever
     if position["epoch"] - 1 != len(history_of(record)):
-        raise ValueError(f"position.epoch={position['epoch']} contradicts a history of {len(record.history)} epochs")
+        raise ArgumentError(f"position.epoch={position['epoch']} contradicts a history of {len(record.history)} epochs")
     check_number("lr_scale", training.lr_scale, 0.0)
     if training.group is not None:
         check_whole("group", training.group, 0)
     if not isinstance(training.stopped, bool) or not isinstance(training.call, dict):
-        raise TypeError("training must hold stopped and call")
+        raise ArgumentError("training must hold stopped and call")
     for callback in training.callbacks:
         if set(check_dict("a callback", callback)) != {"name", "values"}:
-            raise ValueError("a callback must have a name and values")
+            raise ArgumentError("a callback must have a name and values")
         check_dict("values of a callback", callback["values"])
     states = callback_tensors_of(record)
     for i, _ in states:
         if i >= len(training.callbacks):
-            raise ValueError(f"there is no callback {i}")
+            raise ArgumentError(f"there is no callback {i}")
     # Before the first step, the network still has the optimizer of its previous training
     if training.call["optimizer"] != record.optimizer and (position["total_steps"] or states):
-        raise ValueError(f"optimizer={record.optimizer!r} contradicts that of its training")
+        raise ArgumentError(f"optimizer={record.optimizer!r} contradicts that of its training")
     return training
 
 
@@ -360,14 +361,14 @@ def check_tensors(record: Record) -> None:
     layers = len(settings["sizes"]) - 1
     shapes = [arrays[f"layers.{l}.w"].shape for l in range(layers)]
     if not shapes or shapes != list(zip(settings["sizes"][1:], settings["sizes"])):
-        raise ValueError(f"sizes={settings['sizes']} contradicts weights of the shapes {shapes}")
+        raise ArgumentError(f"sizes={settings['sizes']} contradicts weights of the shapes {shapes}")
     dtypes = {str(array.dtype) for name, array in arrays.items() if not _has_own_dtype(name, array)}
     if dtypes != {settings["dtype"]}:
-        raise ValueError(f"dtype={settings['dtype']!r} contradicts tensors of {sorted(dtypes)}")
+        raise ArgumentError(f"dtype={settings['dtype']!r} contradicts tensors of {sorted(dtypes)}")
     tensors = {f"layers.{l}.{part}" for l in range(layers) for part in "wb"}
     unexpected = {name for name in arrays if name not in tensors and not OTHER_TENSORS.fullmatch(name)}
     for name in sorted(name for name in unexpected if name.startswith("layers.")):
-        raise ValueError(f"sizes={settings['sizes']} contradicts the tensor {name!r}")
+        raise ArgumentError(f"sizes={settings['sizes']} contradicts the tensor {name!r}")
     has_callbacks = record.training is not None
     unknown = {name for name in unexpected if not (has_callbacks and CALLBACK_TENSORS.fullmatch(name))}
     refuse_unknown("tensor", unknown)
@@ -382,7 +383,7 @@ def _has_own_dtype(name: str, array: np.ndarray) -> bool:
 def refuse_unknown(kind: str, names: Iterable[str]) -> None:
     """Refuse names that no version of xpnet writes: nothing in a file is ignored."""
     for name in sorted(names):
-        raise ValueError(f"the {kind} {name!r} is not one of xpnet's")
+        raise ArgumentError(f"the {kind} {name!r} is not one of xpnet's")
 
 
 def _refuse_others(tensors: dict[str, np.ndarray], prefix: str, names: Iterable[str]) -> None:
@@ -397,7 +398,7 @@ def check_depth(value: Any, depth: int = 0) -> None:
     >>> check_depth({"a": [1, 2]})
     """
     if depth > MAX_DEPTH:
-        raise ValueError(f"its values are nested more than {MAX_DEPTH} deep")
+        raise ArgumentError(f"its values are nested more than {MAX_DEPTH} deep")
     for item in value.values() if isinstance(value, dict) else value:
         if isinstance(item, (dict, list, tuple)):
             check_depth(item, depth + 1)
@@ -407,29 +408,29 @@ def _check_generator(generator: Any) -> dict[str, Any]:
     """Check the state of PCG64: NumPy accepts incomplete ones, and truncates fractions."""
     keys, numbers = {"bit_generator", "state", "has_uint32", "uinteger"}, {"state", "inc"}
     if set(check_dict("generator", generator)) != keys or generator["bit_generator"] != "PCG64":
-        raise ValueError(f"the generator must be a PCG64 with {sorted(keys)}")
+        raise ArgumentError(f"the generator must be a PCG64 with {sorted(keys)}")
     if set(check_dict("the state of the generator", generator["state"])) != numbers:
-        raise ValueError(f"the state of the generator must have {sorted(numbers)}")
+        raise ArgumentError(f"the state of the generator must have {sorted(numbers)}")
     for name in sorted(numbers):
         check_whole(name, generator["state"][name], 0, 2**128)
     check_whole("has_uint32", generator["has_uint32"], 0, 2)
     check_whole("uinteger", generator["uinteger"], 0, 2**32)
     # PCG64 would give few different numbers, and drawing a permutation would never end
     if generator["state"]["inc"] % 2 == 0:
-        raise ValueError("the state of its generator has an even increment")
+        raise ArgumentError("the state of its generator has an even increment")
     return generator
 
 
 def _check_names(names: Any) -> list[str]:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise TypeError(f"feature_names={names!r} must be a list of strings")
+        raise ArgumentError(f"feature_names={names!r} must be a list of strings")
     return names
 
 
 def encode_optimizer(optimizer: Any, depth: int = 0) -> dict[str, Any] | None:
     """Encode an optimizer as its name and numbers; None for an optimizer of the user's own class."""
     if depth > MAX_WRAPPERS:
-        raise ValueError(f"optimizer={optimizer!r} is wrapped more than {MAX_WRAPPERS} times; files hold no more")
+        raise ArgumentError(f"optimizer={optimizer!r} is wrapped more than {MAX_WRAPPERS} times; files hold no more")
     if OPTIMIZERS.get(type(optimizer).__name__) is not type(optimizer):
         return None
     description: dict[str, Any] = {"name": type(optimizer).__name__}
@@ -443,7 +444,7 @@ def encode_optimizer(optimizer: Any, depth: int = 0) -> dict[str, Any] | None:
 
 def _decode_optimizer(description: dict[str, Any], depth: int = 0) -> Optimizer:
     if depth > MAX_WRAPPERS:
-        raise ValueError(f"its optimizer is wrapped more than {MAX_WRAPPERS} times")
+        raise ArgumentError(f"its optimizer is wrapped more than {MAX_WRAPPERS} times")
     options = dict(check_dict("optimizer", description))
     kind = OPTIMIZERS[options.pop("name")]
     if "optimizer" in options:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.wording.checks import refuse_duplicates
+from xpnet.wording.errors import ArgumentError
 
 DTYPE_CODES = {name: np.dtype(dtype) for name, dtype in (("F64", "<f8"), ("F32", "<f4"), ("I32", "<i4"))}  # file order
 METADATA_KEY = "__metadata__"
@@ -55,11 +56,11 @@ def read_header(content: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
         If it has no such header.
     """
     if content[8:9] != b"{":
-        raise ValueError("its header is not a JSON object")
+        raise ArgumentError("its header is not a JSON object")
     header = json.loads(str(content[8 : find_header_end(content)], "utf-8"), object_pairs_hook=refuse_duplicates)
     metadata = header.pop(METADATA_KEY)
     if not isinstance(metadata, dict):
-        raise TypeError("its metadata is not a JSON object")
+        raise ArgumentError("its metadata is not a JSON object")
     return metadata, header
 
 
@@ -67,7 +68,7 @@ def find_header_end(content: bytes) -> int:
     """Compute where the header ends."""
     end = 8 + int.from_bytes(content[:8], "little")
     if end > len(content):
-        raise ValueError("it ends within its header")
+        raise ArgumentError("it ends within its header")
     return end
 
 
@@ -86,20 +87,20 @@ def read_arrays(content: bytes, entries: dict[str, Any]) -> dict[str, np.ndarray
         dtype, shape, offsets = _parse_entry(name, entry, len(content))
         start, end = end, end + dtype.itemsize * math.prod(shape)
         if offsets != [start - begin, end - begin] or end > len(content):
-            raise ValueError(f"its header places {name!r} at {offsets}, which is not where it must be")
+            raise ArgumentError(f"its header places {name!r} at {offsets}, which is not where it must be")
         array = np.frombuffer(content, dtype, math.prod(shape), start).reshape(shape)
         arrays[name] = array.astype(dtype.newbyteorder("="))
     if end != len(content):
-        raise ValueError(f"its arrays end at byte {end}, and it has {len(content)}")
+        raise ArgumentError(f"its arrays end at byte {end}, and it has {len(content)}")
     return arrays
 
 
 def _parse_entry(name: str, entry: Any, size: int) -> tuple[np.dtype, list[int], list[int]]:
     """Return dtype, shape and offsets of an array in a file of `size` bytes."""
     if set(entry) != ENTRY_KEYS or entry["dtype"] not in DTYPE_CODES:
-        raise ValueError(f"its header has no dtype of {', '.join(DTYPE_CODES)}, shape and data_offsets for {name!r}")
+        raise ArgumentError(f"its header has no dtype of {', '.join(DTYPE_CODES)}, shape and data_offsets for {name!r}")
     shape, offsets = entry["shape"], entry["data_offsets"]
     whole = all(type(number) is int and 0 <= number <= size for number in [*shape, *offsets])
     if not whole or len(shape) > MAX_AXES:
-        raise ValueError(f"its header has the shape {shape} and data_offsets {offsets} for {name!r}")
+        raise ArgumentError(f"its header has the shape {shape} and data_offsets {offsets} for {name!r}")
     return DTYPE_CODES[entry["dtype"]], shape, offsets

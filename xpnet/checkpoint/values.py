@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from xpnet.wording.checks import truncate
+from xpnet.wording.errors import ArgumentError
 
 NUMBER_LIMIT = 2**63  # whole numbers are smaller
 
@@ -16,10 +17,10 @@ def require(condition: bool, place: str, value: Any, expected: str) -> None:
     --------
     >>> require(False, "history", 1, "a list of rows")
     Traceback (most recent call last):
-    ValueError: history=1 must be a list of rows
+    xpnet.ArgumentError: history=1 must be a list of rows
     """
     if not condition:
-        raise ValueError(f"{place}={truncate(repr(value), 100)} must be {expected}")
+        raise ArgumentError(f"{place}={truncate(repr(value), 100)} must be {expected}")
 
 
 def require_keys(place: str, value: Any, keys: Iterable[str]) -> None:
@@ -32,7 +33,7 @@ def require_keys(place: str, value: Any, keys: Iterable[str]) -> None:
 def check_dict(name: str, value: Any) -> dict[str, Any]:
     """Check that a value is a dict."""
     if not isinstance(value, dict):
-        raise TypeError(f"{name}={value!r} must be a dict")
+        raise ArgumentError(f"{name}={value!r} must be a dict")
     return value
 
 
@@ -45,7 +46,7 @@ def check_whole(name: str, value: Any, low: int, high: int = NUMBER_LIMIT) -> in
     3
     """
     if type(value) is not int or not low <= value < high:
-        raise ValueError(f"{name}={value!r} must be a whole number of at least {low}, below {high}")
+        raise ArgumentError(f"{name}={value!r} must be a whole number of at least {low}, below {high}")
     return value
 
 
@@ -58,9 +59,9 @@ def check_number(name: str, value: Any, least: float | None = None) -> float:
     1.0
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name}={value!r} must be a number")
+        raise ArgumentError(f"{name}={value!r} must be a number")
     if isinstance(value, int) and abs(value) >= NUMBER_LIMIT:
-        raise ValueError(f"{name}={value!r} is too large")
+        raise ArgumentError(f"{name}={value!r} is too large")
     if least is not None and not least <= value < math.inf:
-        raise ValueError(f"{name}={value!r} must be a finite number of at least {least:g}")
+        raise ArgumentError(f"{name}={value!r} must be a finite number of at least {least:g}")
     return float(value)

@@ -11,7 +11,7 @@ from xpnet.backends.choose import BACKENDS, get_backend, load_backend
 from xpnet.inspection.summary import table
 from xpnet.network import Network
 from xpnet.wording.checks import count, in_range
-from xpnet.wording.errors import BackendError, unless_stopped
+from xpnet.wording.errors import ArgumentError, BackendError, unless_stopped
 from xpnet.wording.hints import explain_unknown
 
 PAUSE = 0.06  # seconds in which a library's threads stop spinning; they would slow down the next library
@@ -113,7 +113,7 @@ def compare_backends(
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If an argument is wrong.
     BackendError
         If no backend can be used.
@@ -264,7 +264,7 @@ def _parse_backends(backends: Sequence[str] | None) -> list[str]:
         return list(BACKENDS)
     names = list(dict.fromkeys([backends] if isinstance(backends, str) else backends))
     if not names:
-        raise ValueError(f"backends={backends!r} is empty; leave it out to time all")
+        raise ArgumentError(f"backends={backends!r} is empty; leave it out to time all")
     for name in names:
         if name not in BACKENDS:
             raise BackendError(explain_unknown("backend", name, BACKENDS))

@@ -28,6 +28,7 @@ from xpnet.learn.mutations import MISTAKES, break_equation, make_figure
 from xpnet.network import Network
 from xpnet.training.arguments import parse_metrics
 from xpnet.wording.checks import choices, in_range, list_names, printable
+from xpnet.wording.errors import ArgumentError
 
 MOST_WIDTH = 40  # characters of a name beside which others are indented
 
@@ -66,7 +67,7 @@ def run_predict(options: argparse.Namespace) -> None:
     if options.interval is not None:
         check_has_intervals(model, options)
     if options.novelty and first.view.novelty is None:
-        raise ValueError(
+        raise ArgumentError(
             f"--novelty needs to know the rows of the training, and {options.model} does not: `xpnet train` learns "
             f"them from a table of {LEAST_ROWS} rows or more"
         )
@@ -82,7 +83,7 @@ def run_predict(options: argparse.Namespace) -> None:
         novelty = model.backend.to_numpy(model.novelty(x))
         header, rows = [*header, "novelty"], ([*row, value] for row, value in zip(rows, novelty))
     if clashes := [name for name in copies if name in header]:
-        raise ValueError(
+        raise ArgumentError(
             f"--keep names {clashes[0]!r}, and a column of the predictions has this name; rename it in {options.file}"
         )
     header, rows = [*copies, *header], ([*cells, *row] for *cells, row in zip(*copies.values(), rows))
@@ -128,7 +129,7 @@ def run_show(options: argparse.Namespace) -> None:
 def _write_lesson(options: argparse.Namespace) -> None:
     for name in ("image", "white", "title"):
         if getattr(options, name) is not None:
-            raise ValueError(f"--{name} is for the page of a MODEL; leave it out with --lesson")
+            raise ArgumentError(f"--{name} is for the page of a MODEL; leave it out with --lesson")
     write_lesson(options.lesson, options.out)
     say(f"Wrote {options.out}; open it in a browser")
 
@@ -222,7 +223,7 @@ def run_break(options: argparse.Namespace) -> None:
     """Make a mistake in an equation, and report which check finds it; without an equation, list the mistakes."""
     if options.plot:
         if options.equation is None:
-            raise ValueError(f"--plot {options.plot} needs an equation: {choices(MISTAKES)}")
+            raise ArgumentError(f"--plot {options.plot} needs an equation: {choices(MISTAKES)}")
         check_file("--plot", options.plot)
         _check_figure(options.plot)
     if options.equation is None:
@@ -260,9 +261,9 @@ def check_has_intervals(model: Model, options: argparse.Namespace) -> None:
     in_range("interval", options.interval, 0, 1, "0.9 is usual", includes_low=False)
     first, option = networks_of(model)[0], f"--interval {options.interval:g}"
     if first.task != "regression":
-        raise ValueError(f"{option} is for regressions, and {options.model} predicts classes; leave it out")
+        raise ArgumentError(f"{option} is for regressions, and {options.model} predicts classes; leave it out")
     if model.calibration is None and not (first.view.model.cost.has_std or first.view.model.cost.levels):
-        raise ValueError(
+        raise ArgumentError(
             f"{option} needs error bars, and {options.model} has none: `xpnet train` calibrates them for tables, and "
             "--cost gaussian predicts them"
         )
@@ -306,4 +307,4 @@ def _check_figure(path: Path) -> None:
     """Check, before training, that matplotlib is installed and supports the format of the file."""
     kinds = make_figure().canvas.get_supported_filetypes()
     if path.suffix[1:].lower() not in kinds:
-        raise ValueError(f"--plot {path} must end in one of {choices(f'.{kind}' for kind in kinds)}")
+        raise ArgumentError(f"--plot {path} must end in one of {choices(f'.{kind}' for kind in kinds)}")

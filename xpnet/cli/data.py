@@ -24,6 +24,7 @@ from xpnet.data.cells import find_marks
 from xpnet.data.columns import DroppedColumn, check_bins, encode_columns, learn_columns
 from xpnet.data.host_rows import HostRows, stays_outside
 from xpnet.wording.checks import install_command, list_names, printable, warn
+from xpnet.wording.errors import ArgumentError
 
 Split = tuple[Any, np.ndarray]  # (X, y)
 
@@ -145,7 +146,7 @@ def read_training_data(
     hold_out = HoldOut(TEST_SPLIT if test_split is None else test_split, seed, test_group, test_last)
     if (test_last or test_group is not None) and hold_out.test_split == 0 and validation_split is None:
         option = "--test-last" if test_last else f"--test-group {test_group}"
-        raise ValueError(f"{option} needs rows to hold out; give --test-split above 0")
+        raise ArgumentError(f"{option} needs rows to hold out; give --test-split above 0")
     if is_table(name):
         table = read_table(name, [*list_possible_names(categories), *([] if test_group is None else [test_group])])
         ignore, categories = table.split_names(ignore), table.split_names(categories)
@@ -163,7 +164,7 @@ def read_training_data(
     for option, value in {**for_tables, **({} if is_npy else for_npy)}.items():
         if value is not None:
             kinds = f"{KINDS}; or .npy files" if option in for_npy else KINDS
-            raise ValueError(f"{option} is for tables ({kinds}), and --data {name} is not one")
+            raise ArgumentError(f"{option} is for tables ({kinds}), and --data {name} is not one")
     if is_npy:
         return prepare_npy(name, task, target, hold_out, validation_split)
     train, test = read_arrays(name)
@@ -187,7 +188,7 @@ def prepare_table(
     marks = find_marks(numbers, table.decimal, table.points)
     targets = table.read_targets(target_cells, task, marks)
     if copies := [name for name in features if cells[name].equals(target_cells, targets.rows)]:
-        raise ValueError(
+        raise ArgumentError(
             f"column {copies[0]!r} of {table.name} equals the target in every row, which would give the network the "
             f"answer; leave it out with --ignore {copies[0]!r}"
         )
@@ -274,17 +275,19 @@ def read_arrays(name: str, in_bytes: bool = False) -> tuple[Split, Split]:
         data = SETS[name]()
         return tuple((np.round(255 * x).astype(np.uint8), y) for x, y in data) if in_bytes else data  # type: ignore
     if Path(name).suffix != ".npz":
-        raise ValueError(f"--data {name} is unknown; choose from {', '.join(SETS)}, or give {FILES}")
+        raise ArgumentError(f"--data {name} is unknown; choose from {', '.join(SETS)}, or give {FILES}")
     try:
         with np.load(name, allow_pickle=False) as arrays:
             x_train, y_train, x_test, y_test = (arrays[array] for array in ARRAYS)
     except OSError:
         raise
     except Exception as error:  # zipfile and NumPy raise many kinds on a broken file
-        raise ValueError(f"--data {name} must hold the arrays {', '.join(ARRAYS)} ({error})") from error
+        raise ArgumentError(f"--data {name} must hold the arrays {', '.join(ARRAYS)} ({error})") from error
     for array, values in zip(ARRAYS, (x_train, y_train, x_test, y_test)):
         if values.ndim == 0 or values.size == 0:
-            raise ValueError(f"--data {name}: {array} has shape {values.shape}, but must hold an example in each row")
+            raise ArgumentError(
+                f"--data {name}: {array} has shape {values.shape}, but must hold an example in each row"
+            )
     return (_scale(x_train, in_bytes), y_train), (_scale(x_test, in_bytes), y_test)
 
 
@@ -319,10 +322,10 @@ class Pixels:
 def read_npy_pair(name: str, target: str | None, in_bytes: bool = False) -> Split:
     """Read inputs (n, ...) and targets from two .npy files."""
     if target is None or Path(target).suffix != ".npy":
-        raise ValueError(f"--data {name} needs its targets in another file: give --target, as in --target y.npy")
+        raise ArgumentError(f"--data {name} needs its targets in another file: give --target, as in --target y.npy")
     x, y = _open_npy(Path(name)), np.array(_open_npy(Path(target)))
     if y.ndim == 0 or x.ndim < 2 or len(x) != len(y) or not y.size:
-        raise ValueError(
+        raise ArgumentError(
             f"--data {name} has shape {x.shape}, and --target {target} {y.shape}; they must have an example in each row"
         )
     return _scale(x, in_bytes), y
@@ -351,7 +354,7 @@ def count_outputs(targets: Sequence[np.ndarray], task: str, name: str) -> int:
     if task != "classification" or n_columns > 1:
         return n_columns
     if any(y.dtype.kind not in "iu" for y in targets):
-        raise ValueError(
+        raise ArgumentError(
             f"--data {name} holds targets of dtype {targets[0].dtype}; classes are whole numbers from 0, and for real "
             "targets give --task regression"
         )
@@ -374,12 +377,12 @@ def read_test_data(
     The groups of a table are those of the column `group`, if it has this column.
     """
     if name is None and columns is not None:
-        raise ValueError(f"--data is missing: give a table with the column {columns.target!r}")
+        raise ArgumentError(f"--data is missing: give a table with the column {columns.target!r}")
     name = name or "mnist-sample"
     if Path(name).suffix == ".npy":
         return NewData(read_npy_pair(name, target, in_bytes))
     if target is not None:
-        raise ValueError(f"--target is for .npy files, and --data {name} is not one")
+        raise ArgumentError(f"--target is for .npy files, and --data {name} is not one")
     if not is_table(name):
         return NewData(read_arrays(name, in_bytes)[1])
     table = _read_new_table(name, columns, texts=[] if group is None else [group])
@@ -402,7 +405,7 @@ def read_examples(
         table = _read_new_table(str(path), columns, keep=list_possible_names(keep))
         return *table.inputs(_require(columns, str(path))), table.copy_columns(table.split_names(keep))
     if keep:
-        raise ValueError(f"--keep is for tables ({KINDS}), and FILE {path} is not one")
+        raise ArgumentError(f"--keep is for tables ({KINDS}), and FILE {path} is not one")
     x = _read_npy(path, n_in) if path.suffix == ".npy" else _read_image(path, n_in)
     return _scale(x, in_bytes), [], {}
 
@@ -429,7 +432,7 @@ def _read_new_table(
 
 def _require(columns: Columns | None, name: str) -> Columns:
     if columns is None:
-        raise ValueError(
+        raise ArgumentError(
             f"{name} is a table, and the network does not know its columns: it was not trained on one by xpnet train; "
             "give its inputs as a .npy array, with the targets in another for evaluate"
         )
@@ -446,16 +449,16 @@ def _open_npy(path: Path) -> np.ndarray:
     try:
         x = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise ValueError(f"{path} is not an array of numbers ({error})") from error
+        raise ArgumentError(f"{path} is not an array of numbers ({error})") from error
     if not isinstance(x, np.ndarray):
-        raise ValueError(f"{path} holds several arrays; give one, written by numpy.save")
+        raise ArgumentError(f"{path} holds several arrays; give one, written by numpy.save")
     return x
 
 
 def _read_image(path: Path, n_in: int) -> np.ndarray:
     side = round(n_in**0.5)
     if side * side != n_in:
-        raise ValueError(
+        raise ArgumentError(
             f"the network takes {n_in} inputs, which do not form a square image; give a table, or a .npy file of "
             f"(n, {n_in})"
         )
@@ -467,7 +470,7 @@ def _read_image(path: Path, n_in: int) -> np.ndarray:
         with open(path, "rb") as file, Image.open(file) as image:  # opened here: errors name the path as given
             grey = np.asarray(image.convert("L").resize((side, side)))
     except (UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise ValueError(
+        raise ArgumentError(
             f"{path} is not an image that Pillow can read; give an image, a table or a .npy file"
         ) from error
     return grey.reshape(1, -1)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.wording.checks import count, in_range
+from xpnet.wording.errors import ArgumentError
 
 TEST_SPLIT = 0.2
 NAME = "held_out"  # of the note in a file
@@ -81,7 +82,7 @@ class HoldOut(NamedTuple):
         n_held_out = max(1, round(fraction * n))
         option = f"--{argument.replace('_', '-')} {fraction:g}"
         if n_held_out == n:
-            raise ValueError(f"{option} leaves none of the {n} rows of {name} to train on")
+            raise ArgumentError(f"{option} leaves none of the {n} rows of {name} to train on")
         if self.last:
             return np.arange(n) >= n - n_held_out
         rng = np.random.default_rng(count("seed", self.seed, least=0))
@@ -91,7 +92,7 @@ class HoldOut(NamedTuple):
             rest, leave_out = "", ""
             if argument != "test_split":
                 rest, leave_out = " that is not for testing", ", or --validation-split 0"
-            raise ValueError(
+            raise ArgumentError(
                 f"{option} holds out whole groups, but {name} has only one group of {self.group!r}{rest}; give another "
                 f"column as --test-group{leave_out}"
             )
@@ -191,7 +192,7 @@ def read_note(notes: Mapping[str, Any]) -> Note | None:
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If the note, which may come from a file, is not valid.
 
     Examples
@@ -206,5 +207,5 @@ def read_note(notes: Mapping[str, Any]) -> Note | None:
     valid = isinstance(note, Mapping) and set(note) == set(TYPES)
     valid = valid and all(isinstance(note[name], kind) for name, kind in TYPES.items())
     if not (valid and 0 <= note["test_split"] < 1 and note["seed"] >= 0 and math.isfinite(note["cost"])):
-        raise ValueError(f"held_out={note!r} in its notes is not valid")
+        raise ArgumentError(f"held_out={note!r} in its notes is not valid")
     return Note(HoldOut(*(note[name] for name in HoldOut._fields)), note["rows"], note["test_rows"], note["cost"])

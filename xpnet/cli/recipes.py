@@ -12,6 +12,7 @@ from xpnet.tabular import WARMUP
 from xpnet.tabular import Recipe as TableRecipe
 from xpnet.training.arguments import parse_rate
 from xpnet.wording.checks import count
+from xpnet.wording.errors import ArgumentError
 
 CLASSES = {"sgd": "SGD", "rmsprop": "RMSProp", "adam": "Adam", "adamw": "AdamW", "lm": "LevenbergMarquardt"}
 MOMENTUM = 0.9
@@ -75,7 +76,7 @@ def choose_members(options: argparse.Namespace) -> int:
         return TABLES.members if is_table(options.data) and lone is None else 1
     members = count("members", options.members, 1)
     if members > 1 and lone is not None:
-        raise ValueError(f"{lone} is for one network, and --members {members} makes several; leave one of them out")
+        raise ArgumentError(f"{lone} is for one network, and --members {members} makes several; leave one of them out")
     return members
 
 
@@ -103,5 +104,5 @@ def make_optimizer(name: str, momentum: float | None, weight_decay: float) -> Op
     if name == "sgd":
         return OPTIMIZERS["SGD"](momentum=MOMENTUM if momentum is None else momentum, weight_decay=weight_decay)
     if momentum is not None:
-        raise ValueError(f"--momentum {momentum:g} is for SGD; --optimizer {name} has its own")
+        raise ArgumentError(f"--momentum {momentum:g} is for SGD; --optimizer {name} has its own")
     return OPTIMIZERS[CLASSES[name]](weight_decay=weight_decay)

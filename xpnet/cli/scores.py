@@ -18,7 +18,7 @@ from xpnet.ensemble import Ensemble
 from xpnet.network import Network
 from xpnet.tabular import predict_out_of_fold
 from xpnet.training.metrics import Metric, accuracy, correct, log_loss, mean_absolute_error, r2
-from xpnet.wording.errors import unless_stopped
+from xpnet.wording.errors import ArgumentError, unless_stopped
 
 SAME = 1e-4  # relative difference of costs that two backends may have on the same examples
 LEVEL = 0.9  # of intervals that are judged
@@ -169,6 +169,6 @@ def _score_on_same_rows(
     if data.division is not None:
         rows = data.division.test
         if len(rows) != len(examples[1]):
-            raise ValueError("its targets are in other rows")
+            raise ArgumentError("its targets are in other rows")
         examples = choose_examples(*examples, rows)
     return score(old, examples, metrics)

@@ -47,6 +47,7 @@ from xpnet.data.columns import (
     to_plain,
 )
 from xpnet.wording.checks import choices, install_command, list_names
+from xpnet.wording.errors import ArgumentError
 
 STDIN = "-"
 TEXT_SUFFIXES = (".csv", ".tsv", ".txt")
@@ -90,7 +91,7 @@ class Columns(NamedTuple):
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If the notes, which may come from a file, do not fit a network of `n_classes` classes (0 for a regression).
 
         Examples
@@ -104,19 +105,19 @@ class Columns(NamedTuple):
             return None
         target, labels, unit = notes["target"], notes.get("labels", []), notes.get("unit", "")
         if not _are_different_texts(labels, n_classes):
-            raise ValueError(f"the labels in its notes must be {n_classes} different texts")
+            raise ArgumentError(f"the labels in its notes must be {n_classes} different texts")
         if not isinstance(target, str) or not isinstance(unit, str):
-            raise ValueError(f"the target in its notes is {target!r} in {unit!r}, but both must be texts")
+            raise ArgumentError(f"the target in its notes is {target!r} in {unit!r}, but both must be texts")
         decimal, grouped = notes.get("decimal", ""), notes.get("grouped", False)
         if not isinstance(grouped, bool):
-            raise ValueError(f"grouped={grouped!r} in its notes must be true or false")
+            raise ArgumentError(f"grouped={grouped!r} in its notes must be true or false")
         check_decimal(decimal)
         if "columns" in notes:
             features = from_plain(notes["columns"])
         else:  # an early file: all are numbers without missing values
             features = tuple(NumberColumn(name, np.nan, False) for name in feature_names)
         if name_inputs(features) != feature_names:
-            raise ValueError("the columns in its notes do not make the inputs in its feature_names")
+            raise ArgumentError("the columns in its notes do not make the inputs in its feature_names")
         return cls(features, target, tuple(labels), unit, Marks(decimal, grouped))
 
     @property
@@ -193,20 +194,24 @@ class Table(NamedTuple):
     ) -> list[str]:
         """Choose the columns to train on: all except the target, those to ignore, and the one of groups."""
         if target is None:
-            raise ValueError(f"{self.name} needs --target, the column to predict; choose from {list_names(self.names)}")
+            raise ArgumentError(
+                f"{self.name} needs --target, the column to predict; choose from {list_names(self.names)}"
+            )
         self.check_has("--target", target)
         groups = [] if group is None else [group]
         for option, names in (("--ignore", ignore), ("--categories", categories), ("--test-group", groups)):
             for name in names:
                 self.check_has(option, name)
             if target in names:
-                raise ValueError(f"{option} names {target!r}, which is the target")
+                raise ArgumentError(f"{option} names {target!r}, which is the target")
         features = [name for name in self.names if name not in (target, *ignore, *groups)]
         if not features:
-            raise ValueError(f"{self.name} has no column besides {choices((target, *ignore, *groups))} to predict from")
+            raise ArgumentError(
+                f"{self.name} has no column besides {choices((target, *ignore, *groups))} to predict from"
+            )
         row_numbers = [name for name in features if name.startswith("Unnamed: ")]
         if row_numbers:
-            raise ValueError(
+            raise ArgumentError(
                 f"{self.name} has a column without a name, as pandas writes row numbers; leave it out with --ignore "
                 f"{row_numbers[0]!r}, or give it a name"
             )
@@ -250,7 +255,7 @@ class Table(NamedTuple):
         targets = self.read_reals(cells, self.find_marks(columns))
         if targets.unit != columns.unit:
             has = ["with %" if unit else "without %" for unit in (targets.unit, columns.unit)]
-            raise ValueError(f"{self.name} holds targets {has[0]}, and training had them {has[1]}")
+            raise ArgumentError(f"{self.name} holds targets {has[0]}, and training had them {has[1]}")
         return targets
 
     def read_groups(self, column: str | None, rows: np.ndarray) -> np.ndarray | None:
@@ -259,7 +264,7 @@ class Table(NamedTuple):
             return None
         cells = self.open([column], [column])[column]
         if len(missing := np.flatnonzero(rows & (cells.codes < 0))):
-            raise ValueError(
+            raise ArgumentError(
                 f"{self.name} has no value in {place(int(missing[0]), column)}, and --test-group needs one; fill it "
                 "in, or leave the row out"
             )
@@ -271,7 +276,7 @@ class Table(NamedTuple):
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If the table shows that they are written otherwise.
         """
         names = [column.name for column in columns.features if isinstance(column, NumberColumn)]
@@ -305,7 +310,7 @@ class Table(NamedTuple):
         targets = self.read_classes(cells) if self.has_classes(cells, task, marks) else self.read_reals(cells, marks)
         if task == "binary" and len(targets.labels) != 2:
             n = len(targets.labels)
-            raise ValueError(f"--task binary needs 2 classes, but {cells.column!r} of {self.name} has {n}")
+            raise ArgumentError(f"--task binary needs 2 classes, but {cells.column!r} of {self.name} has {n}")
         return targets
 
     def read_reals(self, cells: Cells, marks: Marks) -> Targets:
@@ -314,7 +319,7 @@ class Table(NamedTuple):
         rows = self._find_rows(~np.isnan(values.values), cells)
         if len(wrong := np.flatnonzero(np.isinf(values.values))):
             where = place(int(wrong[0]), cells.column)
-            raise ValueError(f"{self.name} holds {values.values[wrong[0]]} in {where}; give finite numbers")
+            raise ArgumentError(f"{self.name} holds {values.values[wrong[0]]} in {where}; give finite numbers")
         return Targets(rows, values.values[rows], (), values.unit)
 
     def read_classes(self, cells: Cells, labels: Sequence[str] | None = None) -> Targets:
@@ -334,7 +339,7 @@ class Table(NamedTuple):
         places = {text: k for k, text in enumerate(labels)}
         for row, code in zip(np.flatnonzero(rows).tolist(), codes):
             if texts[code] not in places:
-                raise ValueError(
+                raise ArgumentError(
                     f"{self.name} holds {texts[code]!r} in {place(row, cells.column)}, which is not a class of the "
                     f"network; choose from {list_names(labels)}"
                 )
@@ -343,7 +348,9 @@ class Table(NamedTuple):
     def has_classes(self, cells: Cells, task: str | None, marks: Marks) -> bool:
         """Tell whether the target holds classes rather than real numbers."""
         if task == "multilabel":
-            raise ValueError(f"--task multilabel needs several targets in an .npz file; {self.name} has one --target")
+            raise ArgumentError(
+                f"--task multilabel needs several targets in an .npz file; {self.name} has one --target"
+            )
         if task is not None:
             return task != "regression"
         if not are_numbers(cells):
@@ -359,20 +366,22 @@ class Table(NamedTuple):
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         numbers = all(name.replace(".", "", 1).isdecimal() for name in self.names)
         remedy = "; its first line must hold the names of the columns" if numbers else ""
-        raise ValueError(
+        raise ArgumentError(
             f"{self.name} has no column {name!r} for {role}; choose from {list_names(self.names)}{hint}{remedy}"
         )
 
     def _find_rows(self, rows: np.ndarray, cells: Cells) -> np.ndarray:
         if not rows.any():
-            raise ValueError(f"{self.name} has no value in column {cells.column!r}, the target")
+            raise ArgumentError(f"{self.name} has no value in column {cells.column!r}, the target")
         return rows
 
     def _check_classes(self, labels: Sequence[str], n: int, target: str) -> None:
         if len(labels) == 1:
-            raise ValueError(f"column {target!r} of {self.name} holds {labels[0]!r} in every row; classes must differ")
+            raise ArgumentError(
+                f"column {target!r} of {self.name} holds {labels[0]!r} in every row; classes must differ"
+            )
         if 2 * len(labels) > max(n, 2 * MOST_CLASSES):
-            raise ValueError(
+            raise ArgumentError(
                 f"column {target!r} of {self.name} holds {len(labels):,} different values in {n:,} rows, "
                 f"such as {labels[0]!r}, which are too many classes; for real targets give plain numbers, as in "
                 "1234.5, and --task regression"
@@ -383,7 +392,7 @@ class Table(NamedTuple):
         if (missing := np.isnan(x)).any():
             row, k = np.argwhere(missing)[0]
             others = f", one of {missing.sum():,} missing values" if missing.sum() > 1 else ""
-            raise ValueError(
+            raise ArgumentError(
                 f"{self.name} has no value in {place(int(row), columns.inputs[k])}{others}; fill it in, or leave the "
                 "row out, as fillna and dropna of pandas do"
             )
@@ -481,7 +490,7 @@ def read_table(path: str, texts: Sequence[str] = (), decimal: str = "", keep: Se
         table = _read_text(path, name, texts, decimal, keep)
     frame = table.frame
     if len(frame) == 0:
-        raise ValueError(f"{name} has no rows below the names of its columns")
+        raise ArgumentError(f"{name} has no rows below the names of its columns")
     names = [str(column).strip() for column in frame.columns]
     _check_names_differ(name, names)  # 1 and "1", in a Parquet file
     frame.columns = names
@@ -554,7 +563,9 @@ def _find_separator(lines: list[str], name: str) -> str:
     fitting = [separator for separator in possible if len(set(counts[separator])) == 1]
     if len(fitting) > 1:
         words = " or ".join(SEPARATORS[separator] for separator in fitting)
-        raise ValueError(f"its columns may be separated by {words}; put quotes around names and texts with such marks")
+        raise ArgumentError(
+            f"its columns may be separated by {words}; put quotes around names and texts with such marks"
+        )
     return (fitting or [separator for separator in possible if separator != r"\s+"] or [","])[0]
 
 
@@ -609,7 +620,7 @@ def _explain_errors(path: str) -> Iterator[None]:
     except (ValueError, OSError, EOFError, pandas.errors.ParserWarning) as error:
         is_ragged = isinstance(error, (pandas.errors.ParserError, pandas.errors.ParserWarning))
         remedy = "each row needs as many cells as the header" if is_ragged else "give a Parquet file, or CSV in UTF-8"
-        raise ValueError(f"{path} cannot be read as a table ({' '.join(str(error).split())}); {remedy}") from error
+        raise ArgumentError(f"{path} cannot be read as a table ({' '.join(str(error).split())}); {remedy}") from error
 
 
 def _read_schema(path: str) -> list[str]:
@@ -624,7 +635,7 @@ def _check_names_differ(path: str, names: Sequence[str]) -> None:
     counts = Counter(name.strip() for name in names)
     several = [name for name, number in counts.items() if name and number > 1]
     if several:
-        raise ValueError(
+        raise ArgumentError(
             f"{path} has several columns named {list_names(several)}; give each its own name, or leave out all but one"
         )
 

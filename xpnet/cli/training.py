@@ -49,6 +49,7 @@ from xpnet.training.callbacks import CSVLog, EarlyStopping
 from xpnet.training.history import History
 from xpnet.training.metrics import Metric, accuracy, calibrated_log_loss, mean_absolute_error, r2
 from xpnet.wording.checks import choices, count, install_command, warn
+from xpnet.wording.errors import ArgumentError
 
 Made = TypeVar("Made")
 
@@ -139,7 +140,7 @@ def prepare_training(options: argparse.Namespace) -> tuple[ReadyTraining, dict[s
     training = training._replace(stopping=make_stopping(options, training))
     settings = training_settings(options, training)
     if options.plot and recipe.epochs == 0:
-        raise ValueError(f"--plot {options.plot} needs epochs to draw, and --epochs is 0")
+        raise ArgumentError(f"--plot {options.plot} needs epochs to draw, and --epochs is 0")
     return training, settings
 
 
@@ -148,7 +149,7 @@ def choose_folds(data: Data, members: int, seed: int) -> list[np.ndarray]:
     y, groups = data.train[1], choose_groups(data, members)
     if len(y) < 2 or (groups is not None and len(np.unique(groups)) < 2):
         one = "row" if len(y) < 2 else "group"
-        raise ValueError(
+        raise ArgumentError(
             f"each member leaves out a part of the rows, and {data.name} has one {one} to train on; give --members 1 "
             "--validation-split 0"
         )
@@ -212,7 +213,7 @@ def choose_sizes(sizes: Sequence[int] | None, hidden: Sequence[int], data: Data,
     fits = sizes[-1] == n_out or (sizes[-1] > n_out and not exact)
     if len(sizes) > 1 and not (sizes[0] == data.n_in and fits):
         fitting = ",".join(map(str, [data.n_in, *sizes[1:-1], n_out]))
-        raise ValueError(
+        raise ArgumentError(
             f"--sizes {','.join(map(str, sizes))} does not fit {data.name}, which has {data.features} and "
             f"{data.outputs}; give --sizes {fitting}, or leave it out"
         )
@@ -264,7 +265,7 @@ def step_settings(options: argparse.Namespace, recipe: Recipe, data: Data) -> di
     if options.optimizer != "lm":
         return {"batch_size": recipe.batch_size, "lr": lr}
     if options.schedule is not None:  # it takes whole steps, and refuses the others if the user gives them
-        raise ValueError(f"--schedule {options.schedule} is for other optimizers: lm has no learning rate")
+        raise ArgumentError(f"--schedule {options.schedule} is for other optimizers: lm has no learning rate")
     settings = {name: getattr(options, name) for name in ("batch_size", "lr")}
     return {name: value for name, value in settings.items() if value is not None}
 
@@ -311,9 +312,11 @@ def parse_class_weight(weights: str | Mapping[str, float] | None, columns: Colum
     numbers = {}
     for label, weight in weights.items():
         if labels is not None and label not in labels:
-            raise ValueError(f"--class-weight names the class {label!r}; choose from {choices(labels)}")
+            raise ArgumentError(f"--class-weight names the class {label!r}; choose from {choices(labels)}")
         if labels is None and not label.isdecimal():
-            raise ValueError(f"--class-weight names the class {label!r}; classes of arrays are numbers, as in 0=1,1=5")
+            raise ArgumentError(
+                f"--class-weight names the class {label!r}; classes of arrays are numbers, as in 0=1,1=5"
+            )
         numbers[int(label) if labels is None else labels.index(label)] = weight
     return numbers
 
@@ -489,7 +492,7 @@ def save_if_interrupted(training: ReadyTraining, options: argparse.Namespace) ->
 def join_ranks(options: argparse.Namespace) -> Ranks:
     """Find the processes that mpiexec has started."""
     if options.data == STDIN:
-        raise ValueError("--distributed: every process reads the data, and only one has standard input; name a file")
+        raise ArgumentError("--distributed: every process reads the data, and only one has standard input; name a file")
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:  # the latter if there is no MPI
@@ -514,9 +517,9 @@ def make_on_all(options: argparse.Namespace, make: Callable[[argparse.Namespace]
 def _check_files(options: argparse.Namespace, members: int) -> None:
     """Refuse contradictory options and files that cannot be written, before anything is read."""
     if options.shards is not None and not options.distributed:
-        raise ValueError(f"--shards {options.shards} needs --distributed")
+        raise ArgumentError(f"--shards {options.shards} needs --distributed")
     if options.early_stopping is not None and members == 1 and not options.validation_split:
-        raise ValueError(f"--early-stopping {options.early_stopping} needs --validation-split, as in 0.1")
+        raise ArgumentError(f"--early-stopping {options.early_stopping} needs --validation-split, as in 0.1")
     for option, check in (
         ("save", check_replaceable),
         ("checkpoint", check_replaceable),
@@ -531,9 +534,9 @@ def _check_files(options: argparse.Namespace, members: int) -> None:
         _check_picture(options.plot)
     if options.checkpoint is None and (options.resume or options.every):
         name = "--resume" if options.resume else "--every"
-        raise ValueError(f"{name} needs --checkpoint, the file to write, as in run.safetensors")
+        raise ArgumentError(f"{name} needs --checkpoint, the file to write, as in run.safetensors")
     if options.checkpoint and options.checkpoint.exists() and not options.resume:
-        raise ValueError(
+        raise ArgumentError(
             f"--checkpoint {options.checkpoint} exists already; give --resume to continue the training in it, or "
             "remove it, or name another file"
         )
@@ -555,13 +558,13 @@ def _check_replaces_same(options: argparse.Namespace) -> None:
             return
         target = f" to predict {notes['target']!r}" if "target" in notes else ""
         content = f"another network, trained on {notes['data']}{target}" if "data" in notes else "another network"
-    raise ValueError(f"--save {path} holds {content}; give --force to replace it, or name another file")
+    raise ArgumentError(f"--save {path} holds {content}; give --force to replace it, or name another file")
 
 
 def _check_picture(path: Path) -> None:
     """Refuse a picture that could not be written after training, because of its format or without matplotlib."""
     if path.suffix.lower() not in PICTURES:
-        raise ValueError(f"--plot {path} must end in {', '.join(PICTURES)}, which names its format")
+        raise ArgumentError(f"--plot {path} must end in {', '.join(PICTURES)}, which names its format")
     try:
         from xpnet import plots  # noqa: F401
     except ImportError as error:

@@ -16,7 +16,7 @@ from xpnet.core.dual import ValueGradient
 from xpnet.core.initializers import INITIALIZERS, Initializer
 from xpnet.core.model import Model
 from xpnet.wording.checks import choices, count, has_methods, in_range, show
-from xpnet.wording.errors import unless_stopped
+from xpnet.wording.errors import ArgumentError, unless_stopped
 from xpnet.wording.hints import look_up
 
 DTYPES = ("float32", "float64")
@@ -53,7 +53,7 @@ def parse_model(
     cost.combine(output)  # raises if they do not go together
     n = cost.outputs_per_target
     if units[-1] % n:
-        raise ValueError(
+        raise ArgumentError(
             f"sizes ends in {units[-1]}, but cost={cost.name!r} has {n} outputs for each target; end it in {n} for one "
             f"target, in {2 * n} for two"
         )
@@ -66,10 +66,10 @@ def parse_sizes(sizes: Any) -> list[int]:
     texts_and_sets = (str, bytes, bytearray, memoryview, Set, Mapping)  # a set has no order
     is_list = isinstance(sizes, Iterable) and not isinstance(sizes, texts_and_sets)
     if not is_list or getattr(sizes, "shape", None) == ():
-        raise ValueError(f"sizes={show(sizes)} must list the number of units of each layer, as in [784, 30, 10]")
+        raise ArgumentError(f"sizes={show(sizes)} must list the number of units of each layer, as in [784, 30, 10]")
     units = [count(f"sizes[{l}]", size, 1) for l, size in enumerate(sizes)]
     if len(units) < 2:
-        raise ValueError(f"sizes={units!r} must have at least two layers, inputs and outputs, as in [784, 30, 10]")
+        raise ArgumentError(f"sizes={units!r} must have at least two layers, inputs and outputs, as in [784, 30, 10]")
     return units
 
 
@@ -110,7 +110,7 @@ def parse_hidden(value: Any, layers: int) -> list[Activation]:
     is_list = isinstance(value, (list, tuple)) and not isinstance(value, Activation)
     activations = [parse_activation("activation", item) for item in (value if is_list else [value] * max(1, layers))]
     if is_list and len(activations) != layers:
-        raise ValueError(
+        raise ArgumentError(
             f"activation={value!r} names {len(activations)} layers, but there are {layers} hidden ones; they must match"
         )
     return activations[:layers]
@@ -131,11 +131,11 @@ def parse_output(activation: Any, cost: Any, task: Any, n_out: int) -> tuple[Act
         activation = cost.activation
     output = parse_activation("output_activation", "sigmoid" if activation is None else activation)
     if output.name == "softmax" and n_out == 1:
-        raise ValueError(
+        raise ArgumentError(
             'sizes ends in 1, but a softmax over 1 output is always 1; for two classes give 2 outputs, or task="binary"'
         )
     if task == "binary" and n_out != 1:
-        raise ValueError(f'task="binary" has 1 output, but sizes ends in {n_out}; end it in 1, or task="multilabel"')
+        raise ArgumentError(f'task="binary" has 1 output, but sizes ends in {n_out}; end it in 1, or task="multilabel"')
     return output, cost, task or infer_task(output, n_out)
 
 
@@ -155,12 +155,14 @@ def parse_dropout(value: Any, layers: int) -> list[float]:
     rates = [in_range("dropout", rate, 0, 1, usual) for rate in (value if is_list else [value])]
     rates = rates if is_list else [0.0] + rates * (layers - 1)
     if len(rates) != layers:
-        raise ValueError(
+        raise ArgumentError(
             f"dropout={value!r} has {len(rates)} rates, but there are {layers} layers that can drop: the inputs and "
             f"{layers - 1} hidden ones"
         )
     if not is_list and value and layers == 1:
-        raise ValueError(f"dropout={value!r} is for hidden layers, and there are none; for the inputs give [{value!r}]")
+        raise ArgumentError(
+            f"dropout={value!r} is for hidden layers, and there are none; for the inputs give [{value!r}]"
+        )
     return rates
 
 
@@ -169,14 +171,14 @@ def parse_scale(value: Any, standardize: bool, dtype: str) -> float | None:
     if value is None:
         return None
     if standardize:
-        raise ValueError(f"scale={value!r} contradicts standardize=True, which scales inputs itself; leave one out")
+        raise ArgumentError(f"scale={value!r} contradicts standardize=True, which scales inputs itself; leave one out")
     try:
         with np.errstate(over="ignore"):
             number = float(np.asarray(float(value), dtype))
     except (TypeError, ValueError, OverflowError):
         number = 0.0
     if isinstance(value, (bool, str, bytes)) or number == 0 or not math.isfinite(number):
-        raise ValueError(
+        raise ArgumentError(
             f"scale={show(value)} must be a finite number other than 0 (in {dtype}); 1/255 is usual for pixels"
         )
     return float(value)
@@ -207,9 +209,10 @@ def parse_dtype(value: Any) -> str:
     if value is None or isinstance(value, str):
         return look_up("dtype", value, names)
     try:
-        return look_up("dtype", np.dtype(value).name, names)
+        name = np.dtype(value).name
     except TypeError:
-        return look_up("dtype", str(value).split(".")[-1], names)  # another library's, as in torch.float32
+        name = str(value).split(".")[-1]  # another library's, as in torch.float32
+    return look_up("dtype", name, names)
 
 
 def parse_feature_names(names: Any, n_in: int) -> tuple[str, ...]:
@@ -222,9 +225,9 @@ def parse_feature_names(names: Any, n_in: int) -> tuple[str, ...]:
     """
     strings = () if isinstance(names, str) or not isinstance(names, Iterable) else tuple(names)
     if len(strings) != n_in or not all(isinstance(string, str) for string in strings):
-        raise ValueError(f"feature_names={reprlib.repr(names)} must be {n_in} strings, one for each input, or None")
+        raise ArgumentError(f"feature_names={reprlib.repr(names)} must be {n_in} strings, one for each input, or None")
     if len(set(strings)) < n_in:
-        raise ValueError(f"feature_names={reprlib.repr(names)} must differ from each other")
+        raise ArgumentError(f"feature_names={reprlib.repr(names)} must differ from each other")
     return strings
 
 
@@ -233,7 +236,7 @@ def parse_seed(value: Any) -> np.random.SeedSequence:
     try:
         return np.random.SeedSequence(value)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"seed={show(value)} must be None or a whole number of at least 0") from error
+        raise ArgumentError(f"seed={show(value)} must be None or a whole number of at least 0") from error
 
 
 def find_seed(entropy: np.random.SeedSequence) -> Any:
@@ -262,9 +265,11 @@ def draw_layer(
     try:
         w, b = (np.asarray(array, dtype=np.float64) for array in initializer(rng, n_in, n_out))
     except unless_stopped(TypeError, ValueError) as error:
-        raise ValueError(f"init={initializer!r} must be a function (rng, n_in, n_out) -> (w, b) ({error})") from error
+        raise ArgumentError(
+            f"init={initializer!r} must be a function (rng, n_in, n_out) -> (w, b) ({error})"
+        ) from error
     if w.shape != (n_out, n_in) or b.shape != (n_out,) or not (np.isfinite(w).all() and np.isfinite(b).all()):
-        raise ValueError(
+        raise ArgumentError(
             f"init={initializer!r} returned w of shape {w.shape} and b of shape {b.shape}, but must return finite "
             f"numbers of shapes {(n_out, n_in)} and {(n_out,)}"
         )
@@ -282,7 +287,9 @@ def round_number(value: float, dtype: str) -> np.ndarray:
     with np.errstate(over="ignore"):
         rounded = np.asarray(value, dtype)
     if (rounded == 0) != (value == 0) or (rounded == 1) != (value == 1) or not np.isfinite(rounded):
-        raise ValueError(f'the optimizer\'s number {value!r} is {rounded} in {dtype}; give another, or dtype="float64"')
+        raise ArgumentError(
+            f'the optimizer\'s number {value!r} is {rounded} in {dtype}; give another, or dtype="float64"'
+        )
     return rounded
 
 
@@ -290,7 +297,7 @@ def _check_fits_task(argument: str, value: Any, task: str, names: Sequence[str])
     name = value.name if isinstance(value, (Activation, Cost)) else value if isinstance(value, str) else ""
     name = name.partition("(")[0]
     if name in _strip_parameters((*ACTIVATIONS, *COSTS)) and name not in _strip_parameters(names):
-        raise ValueError(
+        raise ArgumentError(
             f"{argument}={value!r} contradicts task={task!r}, which goes with {choices(names)}; "
             "leave one of the two out"
         )
@@ -305,7 +312,7 @@ def _check_result(function: str, result: Any, argument: Array, shape: tuple[int,
     if tuple(getattr(result, "shape", (None,))) != tuple(shape) or result.dtype != argument.dtype:
         has_dtype = hasattr(result, "dtype")
         actual = f"shape {tuple(result.shape)} and dtype {result.dtype}" if has_dtype else repr(result)
-        raise ValueError(
+        raise ArgumentError(
             f"{function} must return an array of shape {tuple(shape)} and dtype {argument.dtype} for one of shape "
             f"{tuple(argument.shape)}, but returned {actual}"
         )
@@ -315,7 +322,7 @@ def _refuse_incomplete(argument: str, value: Any, kind: str, methods: Mapping[st
     """Refuse an object that has some of the methods of an activation or a cost, and lacks others."""
     missing = [f"{name}({arguments})" for name, arguments in methods.items() if not has_methods(value, name)]
     if len(missing) < len(methods):
-        raise ValueError(f"{argument}={value!r} lacks the method {missing[0]}, which your own {kind} needs")
+        raise ArgumentError(f"{argument}={value!r} lacks the method {missing[0]}, which your own {kind} needs")
 
 
 def _look_up_parametrized(argument: str, value: Any, table: Mapping[str, Any], parametrized: Mapping[str, Any]) -> Any:
@@ -325,16 +332,16 @@ def _look_up_parametrized(argument: str, value: Any, table: Mapping[str, Any], p
         return look_up(argument, value, table)
     try:
         return parametrized[family](*(float(number) for number in numbers[:-1].split(",")))
-    except TypeError as error:
-        raise ValueError(f"{argument}={value!r} has invalid parameters: too many numbers") from error
     except ValueError as error:
-        raise ValueError(f"{argument}={value!r} has invalid parameters: {error}") from error
+        raise ArgumentError(f"{argument}={value!r} has invalid parameters: {error}") from error
+    except TypeError as error:
+        raise ArgumentError(f"{argument}={value!r} has invalid parameters: too many numbers") from error
 
 
 def _check_name_is_free(argument: str, value: Any, table: Mapping[str, Any]) -> Any:
     """Refuse a user's own object with the name of another: files would confuse the two."""
     if table.get(value.name, value) != value:
-        raise ValueError(
+        raise ArgumentError(
             f"{argument} is your own object named {value.name!r}, but xpnet has one of that name; rename yours"
         )
     return value

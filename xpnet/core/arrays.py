@@ -10,6 +10,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from xpnet.wording.errors import ArgumentError
+
 Array: TypeAlias = Any  # an array of whichever library the network computes with
 Function: TypeAlias = Callable[..., Any]
 Namespace: TypeAlias = Any  # that library's Array API namespace, called xp everywhere
@@ -117,7 +119,7 @@ def rebuild(nest: Any, arrays: Sequence[Array]) -> Any:
     """
     expected, actual = ([(x.shape, str(x.dtype)) for x in xs] for xs in (leaves(nest), arrays))
     if expected != actual:
-        raise ValueError(f"arrays of {actual} cannot replace those of {expected}")
+        raise ArgumentError(f"arrays of {actual} cannot replace those of {expected}")
     remaining = iter(arrays)
     return map_arrays(lambda _: next(remaining), nest)
 

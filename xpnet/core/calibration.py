@@ -25,6 +25,7 @@ import numpy as np
 
 from xpnet.core.arrays import Array, Namespace
 from xpnet.core.costs import Cost
+from xpnet.wording.errors import ArgumentError
 
 MOST_ERRORS = 9_999  # that a calibration keeps
 MOST_KNOTS, ROWS_PER_KNOT = 8, 50  # of widths
@@ -193,7 +194,7 @@ def check_errors(errors: np.ndarray, levels: Sequence[float]) -> None:
     if levels:
         find_shifts(errors, levels)
     elif len(errors) < least:
-        raise ValueError(f"calibrate needs at least {least} examples, and there were {len(errors)}; give more")
+        raise ArgumentError(f"calibrate needs at least {least} examples, and there were {len(errors)}; give more")
 
 
 def find_error(errors: np.ndarray, level: float, column: int = 0, *, lower: bool = False) -> np.ndarray:
@@ -214,7 +215,7 @@ def find_error(errors: np.ndarray, level: float, column: int = 0, *, lower: bool
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If there are too few errors for this level.
 
     Examples
@@ -227,7 +228,7 @@ def find_error(errors: np.ndarray, level: float, column: int = 0, *, lower: bool
     rank = math.floor((n + 1) * level + 1e-9) if lower else math.ceil((n + 1) * level - 1e-9)
     if not 1 <= rank <= n:
         rare = level if lower else 1 - level
-        raise ValueError(
+        raise ArgumentError(
             f"level={level:g} needs at least {math.ceil(1 / rare - 1 - 1e-9)} examples for calibrate, and there were "
             f"{n}; give more of them, or a level nearer to 0.5"
         )

@@ -23,6 +23,7 @@ from typing import NamedTuple, TypeAlias
 from xpnet.core.activations import Activation, identity, mean_std
 from xpnet.core.arrays import Array, Namespace
 from xpnet.wording.checks import choices, in_range
+from xpnet.wording.errors import ArgumentError
 
 # The costs of the book
 
@@ -132,14 +133,14 @@ class Cost(NamedTuple):
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If the two do not go together.
         """
         fused = dict(self.fused).get(sigma.name)
         if fused is not None:
             return fused
         if self.outputs is not None and sigma.name not in self.outputs:
-            raise ValueError(
+            raise ArgumentError(
                 f"cost={self.name!r} does not go with output_activation={sigma.name!r}; "
                 f"it needs one of {choices(self.outputs or [])}"
             )
@@ -182,7 +183,7 @@ class Cost(NamedTuple):
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If there is no such number.
         """
         return a if self.distribution is None else self.choose_point(self.blocks(a, xp), xp)
@@ -200,7 +201,7 @@ class Cost(NamedTuple):
     def require_point(self, purpose: str) -> None:
         """Raise an error if this cost has no single number for each target, which `purpose` needs."""
         if not self.has_point:
-            raise ValueError(
+            raise ArgumentError(
                 f"{purpose} compare one number with each target, and cost={self.name!r} has none; add 0.5, the "
                 "median, to its levels"
             )
@@ -427,7 +428,7 @@ def make_quantile(*levels: float) -> Cost:
     for level in levels:
         in_range("level", level, 0, 1, "0.5 is the median", includes_low=False)
     if not levels or list(levels) != sorted(set(levels)):
-        raise ValueError(f"levels={levels!r} must be numbers in increasing order, as in 0.1, 0.5, 0.9")
+        raise ArgumentError(f"levels={levels!r} must be numbers in increasing order, as in 0.1, 0.5, 0.9")
     levels = tuple(float(level) for level in levels)
     # The median, or the only quantile, is the one number for each target
     point = _QuantileAt(levels.index(0.5)) if 0.5 in levels else _QuantileAt(0) if len(levels) == 1 else None

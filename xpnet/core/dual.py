@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from xpnet.core.arrays import Array, Function, Namespace, map_arrays
-from xpnet.wording.errors import unless_stopped
+from xpnet.wording.errors import ArgumentError, unless_stopped
 
 
 def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], xp: Namespace) -> Any:
@@ -86,7 +86,7 @@ class ValueGradient(NamedTuple):
         try:
             columns = [jvp(self.value, (a, y), (unit, None), xp)[1][..., None] for unit in unit_vectors(a, xp)]
         except unless_stopped(TypeError, AttributeError) as error:
-            raise TypeError(
+            raise ArgumentError(
                 f"cost {self.name!r} has no gradient, and its value cannot be differentiated ({error}); compute the "
                 "value with operators and functions of xp alone, or give the cost a function gradient(a, y, xp)"
             ) from error
@@ -215,7 +215,7 @@ class Dual:
         return bool(self.value)
 
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
-        raise TypeError("a function that is not from xp was called")
+        raise ArgumentError("a function that is not from xp was called")
 
     __array__ = __array_function__ = __float__ = __int__ = __iter__ = __len__ = __setitem__ = _refuse
 
@@ -247,7 +247,7 @@ class DualNamespace:
 
         def call(*args: Any, **options: Any) -> Any:
             if name not in FLAT and _depends(args):
-                raise TypeError(f"xp.{name} has no derivative here")
+                raise ArgumentError(f"xp.{name} has no derivative here")
             result = value(*_values(args), **{key: _values(x) for key, x in options.items()})
             return _constant(result, xp) if hasattr(result, "shape") else result
 

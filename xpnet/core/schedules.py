@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
 from xpnet.wording.checks import in_range, overwrite
+from xpnet.wording.errors import ArgumentError
 from xpnet.wording.hints import explain_arguments
 
 Schedule: TypeAlias = Callable[[int, int], float]
@@ -27,7 +28,7 @@ class Constant:
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If it is not a finite number of at least 0.
 
     Examples
@@ -66,7 +67,7 @@ class Step:
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If a number is out of range.
 
     Examples
@@ -88,7 +89,7 @@ class Step:
             factor=in_range("factor", self.factor, 0, math.inf, "0.1 is usual"),
         )
         if not isinstance(self.at, (tuple, list)):
-            raise ValueError(f"at={self.at!r} must be a tuple of fractions of all steps, as in (0.5, 0.75)")
+            raise ArgumentError(f"at={self.at!r} must be a tuple of fractions of all steps, as in (0.5, 0.75)")
         overwrite(self, at=tuple(in_range("at", x, 0, 1, "each is a fraction of all steps") for x in self.at))
 
     def __call__(self, step: int, total: int) -> float:
@@ -110,7 +111,7 @@ class Exponential:
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If a number is out of range.
 
     Examples
@@ -158,7 +159,7 @@ class InverseScaling:
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If a number is out of range.
 
     Examples
@@ -203,7 +204,7 @@ class Cosine:
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If a number is out of range.
 
     Examples
@@ -250,7 +251,7 @@ class OneCycle:
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If a number is out of range.
 
     Examples

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.wording.checks import truncate
+from xpnet.wording.errors import ArgumentError
 
 TRUTH = {"false": 0.0, "true": 1.0}
 BLANKS = {"?", "-", "--", "."}  # missing values, in columns of numbers and dates
@@ -97,9 +98,9 @@ class Cells(NamedTuple):
         row = int(np.flatnonzero(self.codes == list(self.values).index(value))[0])
         return f"{truncate(value, 40)!r} in {place(row, self.column)}"
 
-    def error(self, value: Any, problem: str) -> ValueError:
+    def error(self, value: Any, problem: str) -> ArgumentError:
         """Make an error about a value."""
-        return ValueError(f"{self.table} holds {self.quote(value)}, {problem}")
+        return ArgumentError(f"{self.table} holds {self.quote(value)}, {problem}")
 
     def equals(self, other: Cells, rows: np.ndarray) -> bool:
         """Tell whether two columns hold the same in these rows."""
@@ -173,13 +174,13 @@ def open_column(series: Any, table: str, column: str, as_text: bool = False) -> 
 
     cells = Cells(table, column)
     if types.is_complex_dtype(series.dtype) or types.is_timedelta64_dtype(series.dtype):
-        raise ValueError(f"{table} holds {series.dtype} in column {column!r}; give numbers, dates or texts")
+        raise ArgumentError(f"{table} holds {series.dtype} in column {column!r}; give numbers, dates or texts")
     if types.is_numeric_dtype(series.dtype) and not as_text:
         return cells._replace(numbers=series.to_numpy(np.float64, na_value=np.nan))
     try:
         codes, values = pandas.factorize(series)
     except TypeError as error:  # of lists
-        raise ValueError(f"{table} holds {error} in column {column!r}; give numbers, dates or texts") from error
+        raise ArgumentError(f"{table} holds {error} in column {column!r}; give numbers, dates or texts") from error
     if not as_text and (kind := _find_kind(values)) == "date":
         return cells._replace(
             codes=codes, values=pandas.to_datetime(pandas.Index(values), utc=_are_zoned(values, cells))
@@ -219,7 +220,7 @@ def _are_zoned(values: Any, cells: Cells) -> bool:
     """Tell whether dates have time zones; refuse a mixture."""
     zoned = {getattr(value, "tzinfo", None) is not None for value in values}
     if len(zoned) == 2:
-        raise ValueError(
+        raise ArgumentError(
             f"some dates in column {cells.column!r} of {cells.table} have a time zone and others have none; write all "
             "alike"
         )
@@ -244,7 +245,7 @@ def find_decimal(columns: Iterable[Cells]) -> str | None:
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If some can only have points, and others only commas.
 
     Examples
@@ -263,7 +264,7 @@ def find_decimal(columns: Iterable[Cells]) -> str | None:
             cells.quote(next(text for text in cells.values if not _are_numbers([text], (other,))[0]))
             for cells, other in ((found["."], ","), (found[","], "."))
         )
-        raise ValueError(
+        raise ArgumentError(
             f"{found['.'].table} has decimal points, as in {point}, and decimal commas, as in {comma}; write all "
             "numbers alike, or leave columns out"
         )
@@ -284,7 +285,7 @@ def find_marks(columns: Iterable[Cells], decimal: str | None = None, points: boo
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If some can only have decimal points, and others only commas.
 
     Examples
@@ -338,7 +339,7 @@ def read_cells(cells: Cells, marks: Marks) -> Numbers | Dates | Texts:
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If at least half of the texts are numbers, or dates, and the others are not; or if the texts can be read in
         two ways.
 
@@ -443,7 +444,7 @@ def read_dates(cells: Cells, date_format: str) -> Dates:
     if cells.numbers is not None:
         if np.isnan(cells.numbers).all():
             return Dates(cells.numbers)
-        raise ValueError(f"{cells.table} holds numbers in column {cells.column!r}, which held dates in training")
+        raise ArgumentError(f"{cells.table} holds numbers in column {cells.column!r}, which held dates in training")
     if not cells.is_text:
         return Dates(cells.spread(_to_days(cells.values)), "", cells.values.tz is not None)
     texts = ["" if text in BLANKS else text for text in cells.values]

@@ -32,6 +32,7 @@ from xpnet.data.cells import (
     read_numbers,
 )
 from xpnet.wording.checks import count, list_names, show
+from xpnet.wording.errors import ArgumentError
 
 WAVES = {"year": 365.2425, "week": 7.0, "day": 1.0}  # periods in days
 FARTHEST_DAY = 2.0**63 / DAY  # from 1970; pandas counts microseconds in 64 bits
@@ -154,7 +155,9 @@ class NumberColumn:
         values = read_numbers(cells, marks, "it held numbers in training")
         if values.unit != self.unit and not np.isnan(values.values).all():
             has = ["with %" if unit else "without %" for unit in (values.unit, self.unit)]
-            raise ValueError(f"{cells.table} holds numbers {has[0]} in column {self.name!r}, and training had {has[1]}")
+            raise ArgumentError(
+                f"{cells.table} holds numbers {has[0]} in column {self.name!r}, and training had {has[1]}"
+            )
         _check_finite(values.values, cells)
         filled, missing, note = fill(values.values, self.median, self.missing)
         return [*_encode_numbers(filled, self), missing], note
@@ -209,7 +212,9 @@ class DateColumn:
         dates = read_dates(cells, self.format)
         if dates.zoned != self.zoned and not np.isnan(dates.values).all():
             has = ["have a time zone" if zoned else "have no time zone" for zoned in (dates.zoned, self.zoned)]
-            raise ValueError(f"the dates in column {self.name!r} of {cells.table} {has[0]}, and in training {has[1]}")
+            raise ArgumentError(
+                f"the dates in column {self.name!r} of {cells.table} {has[0]}, and in training {has[1]}"
+            )
         filled, missing, note = fill(dates.values, self.median, self.missing)
         angles = [2 * np.pi * filled[:, None] / WAVES[wave] for wave in self.waves]
         waves = [part(angle) for angle in angles for part in (np.sin, np.cos)]
@@ -296,7 +301,7 @@ class CategoryColumn:
         rows = [places.get(value, lookup.unknown) for value in cells.values]
         known = [value in places for value in cells.values]
         if len(known) and not any(known) and all(map(is_number, cells.values)) and not any(map(is_number, places)):
-            raise ValueError(f"{cells.table} holds numbers in column {self.name!r}, which held texts in training")
+            raise ArgumentError(f"{cells.table} holds numbers in column {self.name!r}, which held texts in training")
         rows = np.array([*rows, lookup.missing])[cells.codes]
         unknown = ~np.array([*known, True])[cells.codes] & (cells.codes >= 0)
         return [lookup.rows[rows]], _count(unknown.sum(), "rare or unknown value") if unknown.any() else ""
@@ -387,7 +392,7 @@ def learn_columns(
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If a column cannot be read, with the row and the remedy, or if no column tells rows apart.
     """
     learnt: list[Column] = []
@@ -403,10 +408,10 @@ def learn_columns(
     names = name_inputs(learnt)
     if not names:
         reasons = "; ".join(f"{column.name!r}: {column.describe()}" for column in learnt[:12])
-        raise ValueError(f"{table} has no column to predict from ({reasons})")
+        raise ArgumentError(f"{table} has no column to predict from ({reasons})")
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"{table} has columns whose inputs would both be named {twice!r}; rename one")
+        raise ArgumentError(f"{table} has columns whose inputs would both be named {twice!r}; rename one")
     return tuple(learnt)
 
 
@@ -420,7 +425,7 @@ def encode_columns(
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If a column does not hold what it held in training.
     """
     used = [column for column in learnt if not isinstance(column, DroppedColumn)]
@@ -448,7 +453,7 @@ def choose_columns(learnt: Iterable[Column], frame: Any, table: str) -> dict[str
     used = [column for column in learnt if not isinstance(column, DroppedColumn)]
     present = set(frame.columns)
     if lacking := [column.name for column in used if column.name not in present]:
-        raise ValueError(f"{table} lacks columns that the network was trained on: {list_names(lacking)}")
+        raise ArgumentError(f"{table} lacks columns that the network was trained on: {list_names(lacking)}")
     texts = [column.name for column in used if isinstance(column, CategoryColumn)]
     return open_columns(frame[[column.name for column in used]], table, texts)
 
@@ -479,7 +484,7 @@ def from_plain(plain: Any) -> tuple[Column, ...]:
     (DroppedColumn(name='id', reason='always 1'),)
     """
     if not isinstance(plain, list):
-        raise ValueError(f"the columns in its notes are {plain!r}, but must be a list")
+        raise ArgumentError(f"the columns in its notes are {plain!r}, but must be a list")
     return tuple(_column_from_plain(column) for column in plain)
 
 
@@ -487,14 +492,14 @@ def _column_from_plain(plain: Any) -> Column:
     name: Any = plain.get("kind") if isinstance(plain, Mapping) else None
     kind = KINDS.get(name) if isinstance(name, str) else None
     if kind is None or set(plain) != {"kind", *(field.name for field in fields(kind))}:
-        raise ValueError(f"{plain!r} in the columns of its notes is not a column")
+        raise ArgumentError(f"{plain!r} in the columns of its notes is not a column")
     column = kind(**{field.name: _field_from_plain(field, plain[field.name]) for field in fields(kind)})
     if isinstance(column, NumberColumn):
         check_decimal(column.decimal)
     if isinstance(column, DateColumn):
         _check_date(column)
     if isinstance(column, CategoryColumn) and column.signed and not column.has_two:
-        raise ValueError(f"{plain!r} in the columns of its notes is signed, but does not have two values alone")
+        raise ArgumentError(f"{plain!r} in the columns of its notes is signed, but does not have two values alone")
     return column
 
 
@@ -506,17 +511,17 @@ def _field_from_plain(field: Field[Any], plain: Any) -> Any:
     items = plain if is_list and isinstance(plain, list) else [plain]
     finite = all(math.isfinite(value) for value in items if isinstance(value, float))
     if not finite or not all(type(value) is TYPES[item] for value in items) or is_list != isinstance(plain, list):
-        raise ValueError(f"{field.name}={plain!r} of a column in its notes is not valid")
+        raise ArgumentError(f"{field.name}={plain!r} of a column in its notes is not valid")
     return tuple(plain) if is_list else plain
 
 
 def _bins_from_plain(plain: Any) -> Bins:
     if not isinstance(plain, Mapping) or set(plain) != {field.name for field in fields(Bins)}:
-        raise ValueError(f"bins={plain!r} of a column in its notes are not valid")
+        raise ArgumentError(f"bins={plain!r} of a column in its notes are not valid")
     bins = Bins(**{field.name: _field_from_plain(field, plain[field.name]) for field in fields(Bins)})
     increase = all(low < high for low, high in pairwise(bins.edges))
     if bins.scale <= 0 or len(bins.edges) in (1, 2) or not increase:
-        raise ValueError(
+        raise ArgumentError(
             f"bins={plain!r} of a column in its notes must have a scale above 0 and the edges of at least 2 bins, "
             "in increasing order"
         )
@@ -525,16 +530,16 @@ def _bins_from_plain(plain: Any) -> Bins:
 
 def _check_date(column: DateColumn) -> None:
     if not set(column.waves) <= set(WAVES):
-        raise ValueError(f"waves={column.waves!r} of a column in its notes must be among {list_names(list(WAVES))}")
+        raise ArgumentError(f"waves={column.waves!r} of a column in its notes must be among {list_names(list(WAVES))}")
     days = [column.median, *(column.bins.edges if column.bins else ())]
     if max(map(abs, days)) > FARTHEST_DAY:
-        raise ValueError(f"median={column.median!r} or an edge of a column in its notes is too far for a date")
+        raise ArgumentError(f"median={column.median!r} or an edge of a column in its notes is too far for a date")
 
 
 def check_decimal(decimal: str) -> None:
     """Refuse what is not a decimal mark; it may come from a file."""
     if decimal not in ("", *PATTERNS):
-        raise ValueError(f"the decimal mark in its notes is {decimal!r}, but must be '.', ',' or nothing")
+        raise ArgumentError(f"the decimal mark in its notes is {decimal!r}, but must be '.', ',' or nothing")
 
 
 def check_bins(bins: Any) -> int:
@@ -550,7 +555,7 @@ def check_bins(bins: Any) -> int:
             return n
     except ValueError:
         pass
-    raise ValueError(f"bins={show(bins)} must be a whole number of at least 2, or 0 to leave numbers as they are")
+    raise ArgumentError(f"bins={show(bins)} must be a whole number of at least 2, or 0 to leave numbers as they are")
 
 
 def _to_plain(value: Any) -> Any:
@@ -574,7 +579,7 @@ def is_number(text: str) -> bool:
 def _check_finite(values: np.ndarray, cells: Cells) -> None:
     if len(infinite := np.flatnonzero(np.isinf(values))):
         row = int(infinite[0])
-        raise ValueError(f"{cells.table} holds {values[row]} in {place(row, cells.column)}; give finite numbers")
+        raise ArgumentError(f"{cells.table} holds {values[row]} in {place(row, cells.column)}; give finite numbers")
 
 
 def _find_reason_to_drop(values: np.ndarray, format_value: Callable[[float], str]) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from xpnet.data.idx import REMEDY, read_idx
 from xpnet.wording.checks import count, decode_path, install_command
-from xpnet.wording.errors import unless_stopped
+from xpnet.wording.errors import ArgumentError, unless_stopped
 
 Split: TypeAlias = tuple[np.ndarray, np.ndarray]  # (X, y): float32 pixels in [0, 1], integer labels
 
@@ -69,7 +69,7 @@ def mnist(root: str | os.PathLike[str] | None = None, *, validation: int = 0) ->
         If the files are not there, and torchvision is not installed.
     RuntimeError
         If the files are not there, and cannot be downloaded; the error says what to do.
-    ValueError
+    ArgumentError
         If a file is damaged or belongs to another data set, or if `validation` leaves nothing to train on.
 
     Examples
@@ -119,9 +119,11 @@ def _load(name: str, root: str | os.PathLike[str] | None, validation: int) -> tu
     (x, y), test = _read_part(*paths[:2]), _read_part(*paths[2:])
     for other, labels in FIRST_LABELS.items():
         if other != name and y[:10].tolist() == labels:
-            raise ValueError(f"{paths[1]} holds {other}, not {name}; put the files of {name} into {folder / name}")
+            raise ArgumentError(f"{paths[1]} holds {other}, not {name}; put the files of {name} into {folder / name}")
     if n_validation >= len(y):
-        raise ValueError(f"validation={validation!r} leaves nothing to train on; {name} has {len(y):,} training images")
+        raise ArgumentError(
+            f"validation={validation!r} leaves nothing to train on; {name} has {len(y):,} training images"
+        )
     if n_validation == 0:
         return (x, y), test
     return (x[:-n_validation], y[:-n_validation]), (x[-n_validation:], y[-n_validation:]), test
@@ -170,12 +172,12 @@ def _read_part(images_path: Path, labels_path: Path) -> Split:
     images, labels = read_idx(images_path, ndim=3), read_idx(labels_path, ndim=1)
     if images.shape[1:] != (28, 28) or len(images) == 0:
         shape = " × ".join(map(str, images.shape))
-        raise ValueError(f"{images_path} holds {shape} pixels, but must hold images of 28 × 28; {REMEDY}")
+        raise ArgumentError(f"{images_path} holds {shape} pixels, but must hold images of 28 × 28; {REMEDY}")
     if len(images) != len(labels):
-        raise ValueError(
+        raise ArgumentError(
             f"{images_path} holds {len(images):,} images and {labels_path} {len(labels):,} labels, which must match; "
             "delete both, and copy or download them again"
         )
     if labels.max() > 9:
-        raise ValueError(f"{labels_path} holds the label {labels.max()}, but labels go from 0 to 9; {REMEDY}")
+        raise ArgumentError(f"{labels_path} holds the label {labels.max()}, but labels go from 0 to 9; {REMEDY}")
     return _pixels(images), labels.astype(np.int64)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from xpnet.wording.errors import unless_stopped
+from xpnet.wording.errors import ArgumentError, unless_stopped
 
 REMEDY = "delete it, and copy or download it again"
 
@@ -30,7 +30,7 @@ def read_idx(path: str | os.PathLike[str], ndim: int) -> np.ndarray:
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If the file is of another kind, or is incomplete.
     OSError
         If it cannot be read.
@@ -40,17 +40,17 @@ def read_idx(path: str | os.PathLike[str], ndim: int) -> np.ndarray:
         try:
             content = gzip.decompress(content)
         except unless_stopped(OSError, EOFError, zlib.error) as error:
-            raise ValueError(f"{path} is not a complete gzip file ({error}); {REMEDY}") from error
+            raise ArgumentError(f"{path} is not a complete gzip file ({error}); {REMEDY}") from error
     magic, start = bytes([0, 0, 8, ndim]), 4 + 4 * ndim
     if not content.startswith(magic) or len(content) < start:
-        raise ValueError(
+        raise ArgumentError(
             f"{path} begins with the bytes {content[:4].hex(' ') or '(none)'}, but an IDX file of bytes with {ndim} "
             f"axes begins with {magic.hex(' ')} and their lengths; {REMEDY}"
         )
     shape = [int.from_bytes(content[i : i + 4], "big") for i in range(4, start, 4)]
     size = len(content) - start
     if size != math.prod(shape):
-        raise ValueError(
+        raise ArgumentError(
             f"{path} has the shape {' × '.join(map(str, shape))} by its first bytes, which takes {math.prod(shape):,} "
             f"bytes of data, but it holds {size:,}; {REMEDY}"
         )

@@ -7,6 +7,7 @@ from xpnet.backends import Backend
 from xpnet.core.arrays import Array
 from xpnet.core.model import Model
 from xpnet.data.reader import as_real_array
+from xpnet.wording.errors import ArgumentError
 
 
 def parse_weights(weights: Any, model: Model, backend: Backend, dtype: str, name: str = "") -> list[Array]:
@@ -34,15 +35,15 @@ def split_layers(layers: Any, name: str = "layers") -> tuple[list[Any], list[Any
     if not isinstance(layers, (tuple, list)) or not all(
         isinstance(layer, (tuple, list)) and len(layer) == 2 for layer in layers
     ):
-        raise TypeError(f"{name} must be a list of pairs (w, b)")
+        raise ArgumentError(f"{name} must be a list of pairs (w, b)")
     return [w for w, _ in layers], [b for _, b in layers]
 
 
 def _check_arrays(name: str, arrays: Any, n: int) -> Sequence[Any]:
     if not isinstance(arrays, (tuple, list)):
-        raise TypeError(f"{name} must be a list of {n} arrays, not a {type(arrays).__name__}")
+        raise ArgumentError(f"{name} must be a list of {n} arrays, not a {type(arrays).__name__}")
     if len(arrays) != n:
-        raise ValueError(f"{name} has {len(arrays)} arrays, but the network has {n} layers of weights")
+        raise ArgumentError(f"{name} has {len(arrays)} arrays, but the network has {n} layers of weights")
     return arrays
 
 
@@ -50,10 +51,10 @@ def _parse_parameter(name: str, array: Any, shapes: Sequence[tuple[int, ...]], b
     """Check an array of weights or biases, which may have any of the shapes, and copy it to the device as a matrix."""
     x = as_real_array(array, name)
     if tuple(x.shape) not in shapes:
-        raise ValueError(f"{name} has shape {tuple(x.shape)}, but must have {shapes[0]}")
+        raise ArgumentError(f"{name} has shape {tuple(x.shape)}, but must have {shapes[0]}")
     with backend.scope(dtype):
         x = backend.asarray(x, dtype, name)
         if not backend.all_finite([x]):
-            raise ValueError(f"{name} holds NaN or infinity")
+            raise ArgumentError(f"{name} holds NaN or infinity")
         matrix = shapes[0] if len(shapes) == 1 else (1, *shapes[0])
         return backend.copy(backend.xp.reshape(x, matrix))

@@ -20,7 +20,7 @@ from xpnet.core.minibatch import Encoding, Examples
 from xpnet.core.model import Model
 from xpnet.core.scaling import Moments, Scaler, Scaling, ScalingInParts, moments
 from xpnet.wording.checks import check_count, check_lengths, list_names, warn
-from xpnet.wording.errors import unless_stopped
+from xpnet.wording.errors import ArgumentError, unless_stopped
 
 UINT8 = np.dtype(np.uint8)  # dtypes compare faster with a dtype than with a type
 WIDE_DTYPES = {
@@ -101,7 +101,7 @@ class Reader(NamedTuple):
             return
         names = column_names(x, name)
         if names is not None and names != self.feature_names:
-            raise ValueError(f"{name} {_compare_names(names, self.feature_names)}")
+            raise ArgumentError(f"{name} {_compare_names(names, self.feature_names)}")
 
     def as_rows(self, x: Any, name: str = "x") -> tuple[Array, bool]:
         """Return inputs as rows, without moving them, and whether they were a single example (n_in,)."""
@@ -129,7 +129,7 @@ class Reader(NamedTuple):
         x, n_in = as_real_array(x, name), self.model.n_in
         self.check_shape(x, name)
         if x.shape[0] == 0:
-            raise ValueError(f"{name} is empty: it has shape {tuple(x.shape)}")
+            raise ArgumentError(f"{name} is empty: it has shape {tuple(x.shape)}")
         has_bytes, scales = _is_bytes(x), self.model.scale is not None
         if has_bytes and not scales and self.warns and (largest := self._bounds(x, name)[1]) > 1:
             warn(
@@ -152,7 +152,7 @@ class Reader(NamedTuple):
         n_in = self.model.n_in
         if x.ndim < 2 or math.prod(x.shape[1:]) != n_in:
             hint = _shape_hint(x, n_in)
-            raise ValueError(f"{name} has shape {tuple(x.shape)}, but must have (n, {n_in}): {hint}")
+            raise ArgumentError(f"{name} has shape {tuple(x.shape)}, but must have (n, {n_in}): {hint}")
         check_count(name, x.shape[0])
 
     def check_inputs(self, x: Array, name: str, rows: RowNumbers = None) -> Array:
@@ -187,13 +187,13 @@ class Reader(NamedTuple):
         """
         y, n = as_real_array(y, name), self.model.n_targets
         if y.ndim > 0 and y.shape[0] == 0:
-            raise ValueError(f"{name} is empty: it has shape {tuple(y.shape)}")
+            raise ArgumentError(f"{name} is empty: it has shape {tuple(y.shape)}")
         takes_classes = n > 1 and self.model.task != "regression"
         if y.ndim == 1 and takes_classes:
             return self._read_classes(y, name)
         if y.ndim == 0 or math.prod(y.shape[1:]) != n:
             others = ", or (n,) of integer classes" if takes_classes else "" if n > 1 else " or (n,)"
-            raise ValueError(f"{name} has shape {tuple(y.shape)}, but must have (n, {n}){others}")
+            raise ArgumentError(f"{name} has shape {tuple(y.shape)}, but must have (n, {n}){others}")
         with self.scope():
             y = self._move(y, name) if self._scales_targets else self.backend.asarray(y, self.dtype, name)
             y = self._arrange(self.home(y).xp.reshape(y, (-1, n)))
@@ -213,7 +213,7 @@ class Reader(NamedTuple):
         xs, ys = [], []
         for i, pair in enumerate(pairs):
             if not is_pair(pair):
-                raise TypeError(
+                raise ArgumentError(
                     f"item {i} of {name} is not an (x, y) pair but of type {type(pair).__name__}; "
                     "give arrays together, as a tuple (X, y)"
                 )
@@ -221,7 +221,7 @@ class Reader(NamedTuple):
             xs.append(pair[0])
             ys.append(pair[1])
         if not xs:
-            raise ValueError(f"{name} is empty")
+            raise ArgumentError(f"{name} is empty")
         with self.scope():
             x, y = stack(xs, f"x of {name}"), stack(ys, f"y of {name}")
         return self.read_examples(x, y, name, rows)
@@ -340,13 +340,13 @@ class Reader(NamedTuple):
     def _read_classes(self, y: Array, name: str) -> Array:
         xp, n_out = array_api_compat.array_namespace(y), self.model.n_targets
         if not xp.isdtype(y.dtype, "integral"):
-            raise ValueError(
+            raise ArgumentError(
                 f"{name} has shape {tuple(y.shape)} and dtype {y.dtype}, but must have (n, {n_out}), "
                 "or (n,) of integer classes"
             )
         low, high = self._bounds(y, name)
         if low < 0 or high >= n_out:
-            raise ValueError(
+            raise ArgumentError(
                 f"{name} holds the label {low if low < 0 else high}; with {n_out} outputs, "
                 f"labels go from 0 to {n_out - 1}"
             )
@@ -365,7 +365,7 @@ class Reader(NamedTuple):
         if (place := self.find_not_finite(x)) is None:
             return
         row, column = place
-        raise ValueError(
+        raise ArgumentError(
             f"{name} holds NaN or infinity (as {self.dtype}), first in row {row if rows is None else rows[row]}, "
             f"column {column}, counted from 0; remove or replace such examples"
         )
@@ -389,7 +389,7 @@ class Reader(NamedTuple):
         xp, output, slack = array_api_compat.array_namespace(y), self.model.sigmas[-1], 1e-4
         least, largest = float(xp.min(y)), float(xp.max(y))
         if least < output.low - slack or largest > output.high + slack:
-            raise ValueError(
+            raise ArgumentError(
                 f"{name} goes from {least:.6g} to {largest:.6g}, but the {output.name} output reaches only "
                 f'[{output.low:g}, {output.high:g}]; for real targets make the network with task="regression" and the '
                 "identity output; two classes of one output are 0 and 1"
@@ -397,7 +397,7 @@ class Reader(NamedTuple):
         if output.total is not None:
             error = float(xp.max(xp.abs(xp.sum(y, axis=-1) - output.total)))
             if error > slack:
-                raise ValueError(
+                raise ArgumentError(
                     f"{name} has a row whose sum differs from {output.total:g} by {error:.6g}, but a row of "
                     f"{output.name} outputs adds up to it; give classes or one-hot rows, "
                     'or for several labels an example task="multilabel"'
@@ -412,11 +412,11 @@ def _check_fit(scaling: Scaling, model: Model, dtype: str) -> None:
         shape = (1, model.n_in if name.startswith("x") else model.n_targets)
         rounded = cast(array, dtype)
         if array.shape != shape or not np.isfinite(rounded).all():
-            raise ValueError(f"scaling.{name} of shape {array.shape} must be finite numbers of shape {shape}")
+            raise ArgumentError(f"scaling.{name} of shape {array.shape} must be finite numbers of shape {shape}")
         if name.endswith("std") and not (rounded > 0).all():
-            raise ValueError(f"scaling.{name} must be above 0")
+            raise ArgumentError(f"scaling.{name} must be above 0")
     if scaling.x_mean is None or scaling.x_std is None or (scaling.y_mean is None) != (scaling.y_std is None):
-        raise ValueError("scaling lacks a mean or a standard deviation")
+        raise ArgumentError("scaling lacks a mean or a standard deviation")
 
 
 def as_real_array(x: Any, name: str) -> Array:
@@ -425,7 +425,7 @@ def as_real_array(x: Any, name: str) -> Array:
         return x  # fast path: predicting one example takes microseconds
     x = _convert(x, name)
     if not _is_real(x):
-        raise TypeError(
+        raise ArgumentError(
             f"{name} has dtype {x.dtype}; give real numbers, and classes as whole numbers from 0{_locate_text(x, name)}"
         )
     return x
@@ -438,13 +438,13 @@ def refuse_masks_and_units(x: Any, name: str) -> None:
     --------
     >>> refuse_masks_and_units([np.ma.masked_equal([1, 2], 2)], "x")
     Traceback (most recent call last):
-    TypeError: x is a masked array, or holds one; give its filled() values
+    xpnet.ArgumentError: x is a masked array, or holds one; give its filled() values
     """
     part = _find_mask_or_unit(x)
     if _has_mask(part):
-        raise TypeError(f"{name} is a masked array, or holds one; give its filled() values")
+        raise ArgumentError(f"{name} is a masked array, or holds one; give its filled() values")
     if part is not None:
-        raise TypeError(
+        raise ArgumentError(
             f"{name} is a quantity with a unit, or holds one; give its numbers in a unit of your choice, such as "
             'to_value("m") of astropy or to("m").magnitude of pint'
         )
@@ -457,14 +457,14 @@ def stack(values: Sequence[Any], name: str) -> Array:
         return array_api_compat.array_namespace(arrays[0]).stack(arrays)
     except unless_stopped(ValueError, TypeError, RuntimeError) as error:
         shapes = sorted({tuple(as_real_array(value, name).shape) for value in values})[:3]
-        raise ValueError(f"{name} differ from example to example (shapes {shapes}); make them equal") from error
+        raise ArgumentError(f"{name} differ from example to example (shapes {shapes}); make them equal") from error
 
 
 def _convert(x: Any, name: str) -> Array:
     """Return an array of any library, or convert to one; refuse sparse and masked arrays, and those with a unit."""
     for method in ("toarray", "todense"):
         if hasattr(x, method):
-            raise TypeError(f"{name} is sparse; give its {method}()")
+            raise ArgumentError(f"{name} is sparse; give its {method}()")
     is_table = hasattr(x, "iloc")
     if not is_table:
         refuse_masks_and_units(x, name)
@@ -502,7 +502,7 @@ def column_names(x: Any, name: str) -> tuple[str, ...] | None:
     are_strings = [isinstance(column, str) for column in names]
     if any(are_strings) and not all(are_strings):
         other = names[are_strings.index(False)]
-        raise TypeError(
+        raise ArgumentError(
             f"{name} has column names that are not strings, such as {other!r} of type {type(other).__name__}; make all "
             "of them strings, as X.columns = X.columns.astype(str) does"
         )
@@ -510,7 +510,7 @@ def column_names(x: Any, name: str) -> tuple[str, ...] | None:
         return None
     if len(set(names)) < len(names):
         duplicate = next(column for column in names if names.count(column) > 1)
-        raise ValueError(f"{name} has several columns named {duplicate!r}; give each a name of its own")
+        raise ArgumentError(f"{name} has several columns named {duplicate!r}; give each a name of its own")
     return names
 
 
@@ -542,7 +542,7 @@ def _refuse_pair(x: tuple[Any, ...], name: str) -> None:
     except unless_stopped(ValueError, TypeError):  # not arrays, which a later check reports
         return
     if first != second:
-        raise ValueError(
+        raise ArgumentError(
             f"{name} is a tuple (X, y) with the shapes {first} and {second}; give X alone, as in net.forward(X)"
         )
 
@@ -554,7 +554,7 @@ def _refuse_pairs(x: Any, name: str, error: ValueError) -> None:
     except unless_stopped(Exception):  # not a sequence, or a data set with an error of its own
         return
     if is_pair(first) and not isinstance(first[0], Real):  # or it is a row of two numbers, and others are not
-        raise ValueError(
+        raise ArgumentError(
             f"{name} holds pairs (x, y), and predictions need the inputs alone, as in net.forward([x for x, y in data])"
         ) from error
 

@@ -13,6 +13,7 @@ from xpnet.data.source import Source, make_bar
 from xpnet.data.streams import Dataset, make_batches, read_item
 from xpnet.data.vision import pixels_and_labels
 from xpnet.wording.checks import check_count
+from xpnet.wording.errors import ArgumentError
 
 CHOICES = (
     "give a tuple (X, y) of arrays, a sequence of (x, y) pairs, a data set with __len__ and __getitem__, "
@@ -51,31 +52,31 @@ def make_source(
 
     Raises
     ------
-    TypeError, ValueError
+    ArgumentError
         If it is none of these, or holds examples that do not fit the network.
     """
     if data is None:
-        raise ValueError(f"{name} is missing: give (X, y), pairs, a data set or an iterable of batches")
+        raise ArgumentError(f"{name} is missing: give (X, y), pairs, a data set or an iterable of batches")
     if isinstance(data, (str, bytes, memoryview, Mapping)) or array_api_compat.is_array_api_obj(data):
-        raise TypeError(f"{name} is of type {type(data).__name__}; {CHOICES}")
+        raise ArgumentError(f"{name} is of type {type(data).__name__}; {CHOICES}")
     has_length = hasattr(data, "__len__") and hasattr(data, "__getitem__")
     if not has_length and isinstance(data, Iterable):
         if epochs > 1 and steps is None and isinstance(data, Iterator):
-            raise ValueError(
+            raise ArgumentError(
                 f"{name} is an iterator, which can be iterated over only once, not epochs={epochs} times; give an "
                 "object that can be iterated over again, such as a DataLoader, or steps="
             )
         return make_batches(data, name, reader, steps)
     if not has_length:
-        raise TypeError(f"{name} is of type {type(data).__name__}; {CHOICES}")
+        raise ArgumentError(f"{name} is of type {type(data).__name__}; {CHOICES}")
     if steps is not None:
-        raise ValueError(f"steps={steps!r} is for an iterable of batches; {name} has a length, so give epochs")
+        raise ArgumentError(f"steps={steps!r} is for an iterable of batches; {name} has a length, so give epochs")
     if isinstance(data, tuple) and len(data) == 2 and not all(isinstance(part, tuple) for part in data):
         reader = reader.learn_names(data[0], f"X of {name}")
         return open_examples(*data, name, reader)
     n_items = _count_items(data, name)
     if n_items == 0:
-        raise ValueError(f"{name} is empty")
+        raise ArgumentError(f"{name} is empty")
     check_count(name, n_items)
     if isinstance(data, (tuple, list)):
         return _read_pairs(data, name, reader)
@@ -107,4 +108,6 @@ def _count_items(data: Any, name: str) -> int:
     try:
         return len(data)
     except (TypeError, ValueError, OverflowError) as error:
-        raise TypeError(f"{name} is of type {type(data).__name__}, which has no length ({error}); {CHOICES}") from error
+        raise ArgumentError(
+            f"{name} is of type {type(data).__name__}, which has no length ({error}); {CHOICES}"
+        ) from error

@@ -17,7 +17,7 @@ from xpnet.data.reader import Reader, is_pair
 from xpnet.data.resident import Resident
 from xpnet.data.sampling import Sampling, cut_rows, in_order, split_into_chunks
 from xpnet.data.source import Chunk, Countable, Source
-from xpnet.wording.errors import unless_stopped
+from xpnet.wording.errors import ArgumentError, unless_stopped
 
 MAX_BLOCKS_READ = 16  # by all networks together, before training on them
 MAX_EXAMPLES_READ = 1024  # one by one or batch by batch, before training on them: so the bar moves
@@ -85,7 +85,7 @@ def read_item(dataset: Any, i: int, name: str) -> Any:
     try:
         return dataset[i]
     except unless_stopped(LookupError, StopIteration) as error:  # StopIteration would look like the end of the data
-        raise ValueError(
+        raise ArgumentError(
             f"item {i} of {name} cannot be read ({type(error).__name__}: {error}); there must be {len(dataset)} of "
             "them, counted from 0; give arrays and tables together, as a tuple (X, y)"
         ) from error
@@ -132,12 +132,12 @@ class Passes:
         except RuntimeError as error:  # to which Python converts a StopIteration in a generator
             if not isinstance(error.__cause__, StopIteration):
                 raise
-            raise ValueError(
+            raise ArgumentError(
                 f"{self.name} raised StopIteration after {count} batches, as next() does on an exhausted iterator; "
                 "catch it there, and return from the generator if it is the end of the data"
             ) from error
         if self._has_exact_length and count < (self.length() or 0):
-            raise ValueError(
+            raise ArgumentError(
                 f"{self.name} ended after {count} of its {self.length()} batches; if its data set raised "
                 "StopIteration, as next() does on an exhausted iterator, catch it there; if its length is wrong, leave "
                 "it out"
@@ -169,7 +169,7 @@ class Passes:
                 remaining -= 1
                 yield batch
             if begins and remaining == before:
-                raise ValueError(
+                raise ArgumentError(
                     f"{self.name} ended {remaining} batches before steps={self.per_epoch}, and cannot be iterated over "
                     "again"
                 )
@@ -359,11 +359,11 @@ def _read_batches(batches: Iterable[Any], name: str, reader: Reader) -> Iterator
     i = -1
     for i, batch in enumerate(batches):
         if not is_pair(batch):
-            raise TypeError(f"batch {i} of {name} is not a pair (X, y) but of type {type(batch).__name__}")
+            raise ArgumentError(f"batch {i} of {name} is not a pair (X, y) but of type {type(batch).__name__}")
         x, y = batch
         yield reader.read_examples(x, y, f"batch {i} of {name}")
     if i < 0:
-        raise ValueError(
+        raise ArgumentError(
             f"{name} yielded no batch; an iterator can be iterated over only once, so give an object that can be "
             "iterated over again, such as a DataLoader"
         )
@@ -387,7 +387,7 @@ def check_repeatable(source: Source, argument: str) -> None:
     """Refuse a source that can be iterated over only once, if an argument needs another pass besides training."""
     batches = source.shared.batches if isinstance(source, SharedBatches) else source
     if isinstance(batches, Batches) and not batches.passes.repeatable:
-        raise ValueError(
+        raise ArgumentError(
             f"{argument} iterates over the training data besides training on it, and train_data can be iterated over "
             "only once; give arrays, a data set, or an object that can be iterated over again, without steps="
         )
@@ -396,7 +396,7 @@ def check_repeatable(source: Source, argument: str) -> None:
 def refuse_iterator(data: Any, name: str) -> None:
     """Refuse an iterator as data on which every member of an ensemble is evaluated."""
     if isinstance(data, Iterator):
-        raise ValueError(
+        raise ArgumentError(
             f"{name} is an iterator, which can be iterated over only once, and every member of an Ensemble is "
             "evaluated on it; give an object that can be iterated over again, such as a DataLoader"
         )

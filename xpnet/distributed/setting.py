@@ -8,6 +8,7 @@ from typing import Any
 from xpnet.backends.base import Backend, on_host
 from xpnet.backends.replay.eager import Eager
 from xpnet.wording.checks import count, has_methods
+from xpnet.wording.errors import ArgumentError
 
 METHODS = ("Get_rank", "Get_size", "Allreduce", "Allgather", "Sendrecv", "allgather", "bcast", "Abort")
 # Variables in which launchers say how many processes they have started, the innermost launcher first
@@ -33,7 +34,7 @@ class Distributed:
 
     Raises
     ------
-    ValueError, TypeError
+    ArgumentError
         If an argument is wrong.
 
     Examples
@@ -50,7 +51,7 @@ class Distributed:
 
     def __post_init__(self) -> None:
         if not has_methods(self.comm, *METHODS):
-            raise TypeError(
+            raise ArgumentError(
                 f"distributed={self.comm!r} is not a communicator of mpi4py; give MPI.COMM_WORLD, after from mpi4py "
                 "import MPI"
             )
@@ -58,7 +59,7 @@ class Distributed:
             return
         shards, size = count("shards", self.shards, 1), self.comm.Get_size()
         if shards & (shards - 1) or shards % size:
-            raise ValueError(
+            raise ArgumentError(
                 f"shards={shards!r} must be a power of two and a multiple of the number of processes, {size}; give "
                 "fewer processes, or another number"
             )
@@ -67,12 +68,12 @@ class Distributed:
 def parse_distributed(value: Any, backend: Backend) -> Distributed:
     """Check the argument `distributed`, a communicator or a `Distributed`, and that the backend can add up arrays."""
     if backend.compiles and not isinstance(backend, Eager):
-        raise ValueError(
+        raise ArgumentError(
             f"distributed= adds up gradients over MPI, which backend={backend.name!r} cannot do in a compiled step; "
             'train with backend="numpy" or "torch", or use jax.distributed with your own loop around net.backward'
         )
     if not (isinstance(backend, Eager) and on_host(backend)):
-        raise ValueError(
+        raise ArgumentError(
             f"distributed= adds up gradients in the memory of the host, and not those of backend={backend.name!r} on "
             f'{backend.device_name}; train there with one process, or on CPUs with backend="numpy" or "torch"'
         )
@@ -86,7 +87,7 @@ def check_launcher() -> None:
 
     Raises
     ------
-    ValueError
+    ArgumentError
         With the launcher, the MPI, and the remedy.
     """
     mpi: Any = sys.modules.get("mpi4py.MPI")  # the communicator is another one's, as for tests, if it is not imported
@@ -98,7 +99,7 @@ def check_launcher() -> None:
         remedy = f"say how {vendor} is started, as by srun --mpi=pmi2 or --mpi=pmix, or use the mpiexec of {vendor}"
     else:
         remedy = f"use the mpiexec of {vendor}, or install mpi4py with the MPI of this launcher"
-    raise ValueError(
+    raise ArgumentError(
         f"distributed: {launcher} has started {os.environ[variable]} processes ({variable}), but {vendor}, which "
         f"mpi4py uses, knows of one, and each would train alone; {remedy}"
     )

@@ -15,6 +15,7 @@ from xpnet.core.initializers import Initializer
 from xpnet.estimators.settings import Parameters, is_called
 from xpnet.network import Network
 from xpnet.wording.checks import count, show
+from xpnet.wording.errors import ArgumentError
 from xpnet.wording.hints import explain_unknown
 
 # scikit-learn's names -> names in xpnet
@@ -68,9 +69,9 @@ def parse_hidden_sizes(value: Any) -> list[int]:
     try:
         are_positive = bool(min(sizes, default=1) > 0)
     except (TypeError, ValueError) as error:  # of an array in it, the truth value is ambiguous
-        raise ValueError(f"hidden_layer_sizes={show(value)} must be a whole number, or a list of them") from error
+        raise ArgumentError(f"hidden_layer_sizes={show(value)} must be a whole number, or a list of them") from error
     if not are_positive:
-        raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+        raise ArgumentError(f"hidden_layer_sizes must be > 0, got {sizes}.")
     return [count("hidden_layer_sizes", size, 1) for size in sizes]
 
 
@@ -80,7 +81,7 @@ def parse_hidden(value: Any, layers: int) -> list[Activation]:
     names = (*ACTIVATION_NAMES, *ACTIVATIONS)
     for item in value if is_list else [value]:
         if isinstance(item, str) and item.partition("(")[0] not in names:
-            raise ValueError(explain_unknown("activation", item, names))
+            raise ArgumentError(explain_unknown("activation", item, names))
 
     def translate(item: Any) -> Any:
         return ACTIVATION_NAMES.get(item, item) if isinstance(item, str) else item
@@ -91,16 +92,16 @@ def parse_hidden(value: Any, layers: int) -> list[Activation]:
 def parse_loss(loss: Any) -> Cost:
     """Take a loss by its name here or in scikit-learn, or the user's own cost."""
     if isinstance(loss, (int, list, tuple)) and not isinstance(loss, Cost):
-        raise ValueError(
+        raise ArgumentError(
             f"loss={loss!r} must be the name of a loss, or a cost; MLPRegressor takes loss first, so give sizes by "
             f"name, as in hidden_layer_sizes={loss!r}"
         )
     families = {name.partition("(")[0] for name in (*LOSS_NAMES, *COSTS)}
     if isinstance(loss, str) and loss.partition("(")[0] not in families:
-        raise ValueError(explain_unknown("loss", loss, (*LOSS_NAMES, *COSTS)) + ", or give an object with value")
+        raise ArgumentError(explain_unknown("loss", loss, (*LOSS_NAMES, *COSTS)) + ", or give an object with value")
     cost = arguments.parse_cost(LOSS_NAMES.get(loss, loss) if isinstance(loss, str) else loss, "loss")
     if cost.distribution is not None and cost.distribution.point is None:
-        raise ValueError(
+        raise ArgumentError(
             f"loss={loss!r} has no single number for each target, which predict returns; add 0.5, the median, to its "
             "levels; predict_quantiles returns all of them"
         )

@@ -53,7 +53,7 @@ from xpnet.inspection.predict import predict
 from xpnet.inspection.view import View
 from xpnet.network import Network
 from xpnet.training.checkpointing import ONE_NETWORK, Every, FileKind, Saving
-from xpnet.wording.errors import unless_stopped
+from xpnet.wording.errors import ArgumentError, unless_stopped
 
 AnyModel = TypeVar("AnyModel", bound="BaseModel")
 AnyLearner = TypeVar("AnyLearner", bound="BaseLearner")
@@ -77,11 +77,11 @@ def _has_validation(validation: Validation, settings: Settings) -> bool:
     """Tell whether there are validation data; inputs and targets go together."""
     X_val, y_val, sample_weight_val = validation
     if X_val is None and (y_val is not None or sample_weight_val is not None):
-        raise ValueError("y_val and sample_weight_val are for validation data, which need X_val; give it too")
+        raise ArgumentError("y_val and sample_weight_val are for validation data, which need X_val; give it too")
     if X_val is not None and y_val is None:
-        raise ValueError("X_val needs y_val, the targets of the validation data; give both, or neither")
+        raise ArgumentError("X_val needs y_val, the targets of the validation data; give both, or neither")
     if X_val is not None and settings.optimizer is None:
-        raise ValueError(
+        raise ArgumentError(
             "X_val is for solvers that train epoch by epoch, which lbfgs does not; leave it out, or give solver='adam'"
         )
     return X_val is not None
@@ -214,7 +214,7 @@ class BaseLearner(Parameters, BaseModel):
 
         Raises
         ------
-        ValueError, TypeError
+        ArgumentError
             If a parameter, X or y is wrong, or weights become infinite or NaN; the estimator is then unchanged. With
             `early_stopping`, such weights only end training, with a warning.
         FileExistsError, CheckpointError
@@ -285,7 +285,7 @@ class BaseLearner(Parameters, BaseModel):
         X, y, sample_weight = validation
         home, backend = backend_of(X), choose_backend(self, train.home)
         if self._is_elsewhere(home, backend):
-            raise ValueError(
+            raise ArgumentError(
                 f"X_val is of {name_place(home)}, and X of {name_place(backend)}; give both in one library and on one "
                 "device, or choose where to compute by backend= and device="
             )
@@ -295,8 +295,7 @@ class BaseLearner(Parameters, BaseModel):
             targets, sample_weight = train.problem.encode(y), parse_sample_weight(sample_weight, X.shape[0])
             return FitData(home, train.feature_names, train.problem, X, targets, sample_weight)
         except unless_stopped(TypeError, ValueError) as error:
-            kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(f"{error} (these are X_val, y_val and sample_weight_val)") from error
+            raise ArgumentError(f"{error} (these are X_val, y_val and sample_weight_val)") from error
 
     # Predicting
 
@@ -326,7 +325,7 @@ class BaseLearner(Parameters, BaseModel):
         """Return the backend of X, which must be that of the network unless `backend` or `device` is given."""
         home, backend = backend_of(X), self._networks[0].backend
         if self._is_elsewhere(home, backend):
-            raise ValueError(
+            raise ArgumentError(
                 f"Inputs passed to {type(self).__name__}.{method}() must use the same namespace and the same device as "
                 f"those passed to fit(): X is of {name_place(home)}, and the estimator lives on {name_place(backend)}; "
                 "move it to X with est = est.to(X)"
@@ -440,12 +439,12 @@ class BasePerceptron(BaseLearner):
 
         Raises
         ------
-        TypeError
+        ArgumentError
             If it is something else, such as the name of a device.
         """
         check_is_fitted(self)
         if isinstance(X, str) or not (is_foreign(X) or hasattr(X, "__len__")):
-            raise TypeError(f"to(X) takes an array that lies where the estimator is to go, not {X!r}")
+            raise ArgumentError(f"to(X) takes an array that lies where the estimator is to go, not {X!r}")
         new = copy.copy(self)
         new._home = backend_of(X)
         new.network_ = self.network_.to(new._home)

@@ -12,6 +12,7 @@ from xpnet.data.fingerprint import digest
 from xpnet.training.checkpointing import FileKind, Resumed, Saving, parse_saving
 from xpnet.training.description import describe
 from xpnet.training.plan import Job
+from xpnet.wording.errors import ArgumentError
 
 # Parameters that a resumed fit may change; the number of epochs and the callbacks are compared on their own
 FREE = {"backend", "device", "verbose", "progress", "warm_start", "max_iter", "callbacks"}
@@ -22,14 +23,14 @@ def parse_saving_of_fit(estimator: Any, kind: FileKind, checkpoint: Any, every: 
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If the fit could not be resumed: because it has no epochs, or draws other numbers each time.
     """
     saving = parse_saving(kind, checkpoint, every, resume)
     if saving is None:
         return None
     if not hasattr(estimator, "partial_fit"):
-        raise ValueError(
+        raise ArgumentError(
             f"checkpoint={saving.path!r} is for solvers that train epoch by epoch, which lbfgs does not; leave it out, "
             "or give solver='adam'"
         )
@@ -40,7 +41,7 @@ def parse_saving_of_fit(estimator: Any, kind: FileKind, checkpoint: Any, every: 
 def require_seed(checkpoint: Any, random_state: Any) -> None:
     """Check that a fit with a checkpoint draws the same numbers each time."""
     if not isinstance(random_state, (int, np.integer)):
-        raise ValueError(
+        raise ArgumentError(
             f"checkpoint={checkpoint!r} needs random_state to be a whole number, not {random_state!r}: the fit that "
             "resumes it must draw the same initial weights, validation data and minibatches"
         )

@@ -18,6 +18,7 @@ from xpnet.core.temperature import combine
 from xpnet.estimators import exchange
 from xpnet.estimators.base import BaseLearner, BasePerceptron, has_epochs, mean_outputs
 from xpnet.estimators.targets import BINARY, MULTICLASS, MULTILABEL, Classification, Labels, is_multilabel
+from xpnet.wording.errors import ArgumentError
 from xpnet.wording.hints import explain_arguments
 
 Self = TypeVar("Self", bound="BaseClassifier")
@@ -52,7 +53,7 @@ class BaseClassifier(ClassifierMixin, BaseLearner):
             The fitted estimator.
         """
         if classes is None and not self.__sklearn_is_fitted__() and not is_multilabel(to_host(y)):
-            raise ValueError("classes must be passed on the first call to partial_fit.")
+            raise ArgumentError("classes must be passed on the first call to partial_fit.")
         return self._fit(X, y, sample_weight, classes=classes, partial=True)
 
     def predict(self, X: Any) -> Any:
@@ -307,7 +308,7 @@ class MLPClassifier(BaseClassifier, BasePerceptron):
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If an activation is one that scikit-learn does not support.
         """
         check_is_fitted(self)

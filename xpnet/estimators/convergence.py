@@ -14,6 +14,7 @@ from xpnet.estimators.settings import Settings
 from xpnet.training.callback import Callback, Training
 from xpnet.training.position import Position
 from xpnet.wording.checks import warn
+from xpnet.wording.errors import ArgumentError
 
 # value of `Settings.early_stopping` -> the name of what is watched
 WATCHED = {None: "Training loss", "score": "Validation score", "loss": "Validation loss"}
@@ -176,7 +177,7 @@ class Convergence(Callback):
         """Take over the tally, the learning rate and the best epoch with its weights."""
         values, rate, best_epoch = state["tally"], check_number("rate", state["rate"], 0.0), state["best_epoch"]
         if not isinstance(values, dict) or values.keys() != vars(self.tally).keys():
-            raise ValueError(f"the tally must have {list(vars(self.tally))}")
+            raise ArgumentError(f"the tally must have {list(vars(self.tally))}")
         values = {name: _check_entry(name, value, getattr(self.tally, name)) for name, value in values.items()}
         self.best_epoch = None if best_epoch is None else check_whole("best_epoch", best_epoch, 0)
         vars(self.tally).update(values)
@@ -257,11 +258,11 @@ def _check_entry(name: str, value: Any, initial: Any) -> Any:
     place = f"tally.{name}"
     if isinstance(initial, list):
         if not isinstance(value, list):
-            raise TypeError(f"{place}={value!r} must be a list")
+            raise ArgumentError(f"{place}={value!r} must be a list")
         return [check_number(place, number) for number in value]
     if isinstance(initial, bool) or (name == "best_loss" and initial is None):  # as the arguments of the fit have it
         if value is not initial:
-            raise ValueError(f"{place}={value!r} must be {initial!r} in this fit")
+            raise ArgumentError(f"{place}={value!r} must be {initial!r} in this fit")
         return value
     if isinstance(initial, int):
         return check_whole(place, value, 0)

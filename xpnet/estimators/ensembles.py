@@ -22,6 +22,7 @@ from xpnet.network import Network
 from xpnet.training.arguments import copies_for_each
 from xpnet.training.checkpointing import SEVERAL_NETWORKS, Saving
 from xpnet.wording.checks import count, yes_or_no
+from xpnet.wording.errors import ArgumentError
 from xpnet.wording.hints import explain_arguments
 
 Self = TypeVar("Self", bound="BaseEnsemble")
@@ -100,7 +101,7 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
         data = self._check(X, y, sample_weight, settings, last, validation=validation, classes=classes)
         fits = self._prepare(members, data, partial=partial)
         for k, error in self._train(fits, saving).items():
-            raise ValueError(f"{error} (this is member {k} of {len(members)})") from error
+            raise ArgumentError(f"{error} (this is member {k} of {len(members)})") from error
         if all(fit.convergence is not None and fit.convergence.training.completed for fit in fits):  # not after Ctrl-C
             warn_of_laggards([fit.network for fit in fits], [fit.callbacks for fit in fits])
         for member, fit in zip(members, fits):
@@ -132,7 +133,7 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
         """Make the members, or copies of those of the last fit to continue them."""
         n = count("n_estimators", self.n_estimators, 1)
         if continues and n != len(self.estimators_):
-            raise ValueError(
+            raise ArgumentError(
                 f"n_estimators={n}, and the estimator was fitted with {len(self.estimators_)} members; give the same "
                 "number to continue, or warm_start=False to start anew"
             )

@@ -15,6 +15,7 @@ from xpnet.data.reader import Reader
 from xpnet.data.resident import Resident, Rows
 from xpnet.data.weights import check_some_weight, relative_weight
 from xpnet.estimators.inputs import leave_device
+from xpnet.wording.errors import ArgumentError
 
 HELD_OUT = "a part that early_stopping makes"
 
@@ -65,14 +66,16 @@ def hold_out(
 ) -> tuple[RowSource, RowSource]:
     """Split off the validation examples that scikit-learn would choose; the weights of classes do not apply to them."""
     if fraction == 0:
-        raise ValueError("validation_fraction=0 holds out nothing for early_stopping to watch; 0.1 is usual")
+        raise ArgumentError("validation_fraction=0 holds out nothing for early_stopping to watch; 0.1 is usual")
     y, weight = read_targets(source)
     classes = (y[:, 0] > 0.5).astype(str) if task == "binary" else None  # scikit-learn's errors say "True" and "False"
     rows = np.arange(len(source), dtype=np.int32)
     parts: Any = train_test_split(rows, test_size=fraction, random_state=random_state, stratify=classes)
     training_rows, validation_rows = parts
     if len(validation_rows) < 2:
-        raise ValueError("The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
+        raise ArgumentError(
+            "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
+        )
     if weight is not None:
         check_some_weight(float(weight[training_rows].max()), HELD_OUT)
     validation = _replace_weight(source, sample_weight, validation_rows)

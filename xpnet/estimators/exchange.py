@@ -17,6 +17,7 @@ from xpnet.estimators.settings import LEARNING_RATES, THEIR_SOLVERS, Parameters
 from xpnet.estimators.targets import Problem
 from xpnet.network import Network
 from xpnet.wording.checks import choices
+from xpnet.wording.errors import ArgumentError
 
 # names in xpnet -> scikit-learn's
 ACTIVATIONS = {"identity": "identity", "sigmoid": "logistic", "tanh": "tanh", "relu": "relu"}
@@ -26,11 +27,11 @@ LOSSES = ("squared_error", "poisson")
 def read_parameters(fitted: Any, kind: type[BaseEstimator], more: Mapping[str, Any]) -> dict[str, Any]:
     """Read the parameters of a fitted estimator of scikit-learn, and add those that it does not have."""
     if not isinstance(fitted, kind):
-        raise TypeError(f"fitted={fitted!r} must be a fitted sklearn.neural_network.{kind.__name__}")
+        raise ArgumentError(f"fitted={fitted!r} must be a fitted sklearn.neural_network.{kind.__name__}")
     check_is_fitted(fitted)
     parameters = fitted.get_params(deep=False)
     if repeated := sorted(parameters.keys() & more.keys()):
-        raise TypeError(
+        raise ArgumentError(
             f"{', '.join(repeated)}: parameters of scikit-learn are taken from fitted; use set_params afterwards"
         )
     return {**parameters, **more}
@@ -39,7 +40,7 @@ def read_parameters(fitted: Any, kind: type[BaseEstimator], more: Mapping[str, A
 def from_sklearn(fitted: Any, parameters: Parameters, problem: Problem) -> dict[str, Any]:
     """Convert the fitted attributes of an estimator of scikit-learn. Training continues with a fresh optimizer."""
     if parameters.standardize:
-        raise ValueError("standardize=True: scikit-learn has trained the network on X as it is; leave it out")
+        raise ArgumentError("standardize=True: scikit-learn has trained the network on X as it is; leave it out")
     home, tally = backend_of(fitted.coefs_[0]), copy.deepcopy(read_tally(vars(fitted)))
     sizes = [len(w) for w in fitted.coefs_] + [problem.n_outputs]
     init = take_layers((w.T, b) for w, b in zip(fitted.coefs_, fitted.intercepts_))
@@ -67,11 +68,11 @@ def to_sklearn(estimator: BasePerceptron, kind: Callable[..., Any], y: Any, opti
     """
     network, parameters, defaults = estimator.network_, estimator.get_params(deep=False), kind().get_params(deep=False)
     if network.scaling is not None:
-        raise ValueError(
+        raise ArgumentError(
             "standardize=True: scikit-learn's networks do not scale; fit with a StandardScaler in a pipeline instead"
         )
     if len(network.view.model.cost.levels) > 1:
-        raise ValueError(
+        raise ArgumentError(
             f"loss={parameters['loss']!r} has several outputs for each target, and scikit-learn's networks have one; "
             "fit with one level"
         )
@@ -83,7 +84,7 @@ def to_sklearn(estimator: BasePerceptron, kind: Callable[..., Any], y: Any, opti
     theirs.partial_fit(np.zeros((1, network.sizes[0])), y, **options)
     output = ACTIVATIONS.get(network.output_activation, network.output_activation)
     if output != theirs.out_activation_:
-        raise ValueError(
+        raise ArgumentError(
             f"loss={parameters['loss']!r} has the output activation {output!r}, which scikit-learn does not "
             "support for it"
         )
@@ -97,7 +98,7 @@ def _translate(parameters: Mapping[str, Any], network: Network, defaults: Mappin
     translated = {name: value for name, value in parameters.items() if name in defaults}
     names, parameter = set(network.activation), parameters["activation"]
     if len(names) > 1 or not names <= set(ACTIVATIONS):
-        raise ValueError(
+        raise ArgumentError(
             f"activation={parameter!r} is one that scikit-learn does not support; it has "
             f"{choices(ACTIVATIONS.values())}, the same for all hidden layers"
         )

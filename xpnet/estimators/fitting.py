@@ -39,7 +39,7 @@ from xpnet.training.plan import Job, Plan
 from xpnet.training.prepare import fit_scaling
 from xpnet.training.progress import Progress
 from xpnet.wording.checks import warn
-from xpnet.wording.errors import DivergenceError, unless_stopped
+from xpnet.wording.errors import ArgumentError, DivergenceError, unless_stopped
 
 Fitted: TypeAlias = Mapping[str, Any]  # the fitted attributes of an estimator; empty before the first fit
 LoadedExamples: TypeAlias = tuple[Stored, Stored | None]  # for training and for validation
@@ -114,12 +114,12 @@ def start_network(
 def _check_continuation(network: Network, sizes: list[int], parameters: Parameters) -> None:
     """Refuse to continue a network of other sizes, or with another scaling of its inputs."""
     if sizes != network.sizes:
-        raise ValueError(
+        raise ArgumentError(
             f"warm_start=True continues a network of the sizes {network.sizes}, but X, y and hidden_layer_sizes now "
             f"ask for {sizes}; give warm_start=False to start anew"
         )
     if parameters.standardize != network.standardize:
-        raise ValueError(
+        raise ArgumentError(
             f"warm_start=True continues a network with standardize={network.standardize}, and "
             f"standardize={parameters.standardize} now; give warm_start=False to start anew"
         )

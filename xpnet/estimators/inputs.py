@@ -22,7 +22,7 @@ from xpnet.data.host_rows import HostRows, as_host_rows, stays_outside
 from xpnet.data.reader import TEXT_REMEDY, as_real_array, refuse_masks_and_units
 from xpnet.data.weights import check_weights
 from xpnet.wording.checks import check_lengths
-from xpnet.wording.errors import unless_stopped
+from xpnet.wording.errors import ArgumentError, unless_stopped
 
 FLOATS = (np.float64, np.float32)
 ACCEPTED: dict[str, Any] = {"accept_sparse": ["csr", "csc"], "dtype": list(FLOATS), "order": "C"}
@@ -134,7 +134,7 @@ def _check_targets(y: Any, numeric: bool) -> np.ndarray:
     try:
         return y.astype(np.float64)
     except ValueError as error:
-        raise ValueError(f"{error}; give numbers, or use a classifier for labels") from None
+        raise ArgumentError(f"{error}; give numbers, or use a classifier for labels") from None
 
 
 def _simplify_targets(y: Any, numeric: bool) -> Any:
@@ -170,25 +170,24 @@ def name_arguments(arguments: str, x: Any = None) -> Iterator[None]:
     >>> with name_arguments("X"):
     ...     float("one")
     Traceback (most recent call last):
-    ValueError: could not convert string to float: 'one' (in X)
+    xpnet.ArgumentError: could not convert string to float: 'one' (in X)
     """
     try:
         yield
     except unless_stopped(*CONVERSION_ERRORS) as error:
         if isinstance(error, (TypeError, ValueError)) and re.search(r"\b(X|y|sample_weight)\b", str(error)):
             raise
-        kind = TypeError if isinstance(error, TypeError) else ValueError
         remedy = ""
         if "could not convert string" in str(error) and x is not None and np.asarray(x).dtype.kind in "OUS":
             remedy = f"; {TEXT_REMEDY}, as in make_pipeline(TableEncoder(), estimator)"
-        raise kind(f"{error} (in {arguments}){remedy}") from error
+        raise ArgumentError(f"{error} (in {arguments}){remedy}") from error
 
 
 def check_kind(x: Any, name: str) -> None:
     """Refuse arrays with a mask or a unit, and of times or records, which scikit-learn would read as plain numbers."""
     refuse_masks_and_units(x, name)
     if isinstance(x, np.ndarray) and (x.dtype.kind in "mM" or x.dtype.names is not None):
-        raise TypeError(f"{name} has dtype {x.dtype}; give real numbers, or labels")
+        raise ArgumentError(f"{name} has dtype {x.dtype}; give real numbers, or labels")
 
 
 def _to_native_order(x: Any) -> Any:
@@ -204,13 +203,13 @@ def _validate_by_shape(estimator: BaseEstimator, given: Any, y: Any, reset: bool
     else:
         x = as_real_array(given, "X")
     if x.ndim != 2:
-        raise ValueError(
+        raise ArgumentError(
             f"Expected 2D array, got {x.ndim}D array instead: X has shape {tuple(x.shape)}, but must have "
             "(n, n_features); a single example is X[None, :]"
         )
     for n, axis in zip(x.shape, ("sample", "feature")):
         if n == 0:
-            raise ValueError(
+            raise ArgumentError(
                 f"Found array with 0 {axis}(s) (shape={tuple(x.shape)}) while a minimum of 1 is required by "
                 f"{type(estimator).__name__}."
             )

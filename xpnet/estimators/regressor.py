@@ -16,6 +16,7 @@ from xpnet.estimators import exchange
 from xpnet.estimators.base import BaseLearner, BasePerceptron, has_epochs, mean_outputs
 from xpnet.estimators.targets import Regression
 from xpnet.wording.checks import yes_or_no
+from xpnet.wording.errors import ArgumentError
 from xpnet.wording.hints import explain_arguments
 
 Self = TypeVar("Self", bound="BaseRegressor")
@@ -67,7 +68,7 @@ class BaseRegressor(RegressorMixin, BaseLearner):
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If `return_std` is given, and there is neither an ensemble nor a ``loss="gaussian"``.
         """
         if not yes_or_no("return_std", return_std):
@@ -77,7 +78,7 @@ class BaseRegressor(RegressorMixin, BaseLearner):
         cost, xp = view.model.cost, view.xp
         std = None if cost.distribution is None else cost.distribution.std
         if std is None and not self._has_spread:
-            raise ValueError(
+            raise ArgumentError(
                 f"return_std=True needs loss='gaussian', or an ensemble, and this estimator has loss={self.loss!r} and "
                 "one network; give one of the two"
             )
@@ -108,14 +109,14 @@ class BaseRegressor(RegressorMixin, BaseLearner):
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If the loss has no quantiles.
         """
         check_is_fitted(self)
         view = self._networks[0].view
         cost, xp = view.model.cost, view.xp
         if not cost.levels:
-            raise ValueError(
+            raise ArgumentError(
                 f"predict_quantiles needs quantiles as the loss, and this estimator has loss={self.loss!r}; give "
                 "loss='quantile(0.1, 0.5, 0.9)', say"
             )

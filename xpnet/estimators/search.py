@@ -37,6 +37,7 @@ from xpnet.estimators.sliced_search import (
     unwrap_scorer,
 )
 from xpnet.training.description import describe
+from xpnet.wording.errors import ArgumentError
 from xpnet.wording.hints import explain_arguments
 
 BYTES_OF_CANDIDATE = 200  # its settings need at least this many
@@ -88,7 +89,7 @@ class TogetherMixin:
 
         Raises
         ------
-        ValueError, TypeError
+        ArgumentError
             If the estimator is none of xpnet's and contains none, there are no settings, one of them names an unknown
             parameter, or there are too few examples for the folds; if the search cannot be repeated, or is another than
             that in the file. Nothing is trained then.
@@ -293,7 +294,7 @@ def require_learner(estimator: Any) -> None:
     is_estimator = hasattr(estimator, "get_params") and not isinstance(estimator, type)
     parts = [estimator, *estimator.get_params().values()] if is_estimator else []
     if not any(isinstance(part, BaseLearner) for part in parts):
-        raise TypeError(
+        raise ArgumentError(
             f"estimator={estimator!r} must be an estimator of xpnet.estimators, or contain one, as a Pipeline may; for "
             "others there is sklearn.model_selection.GridSearchCV"
         )
@@ -302,7 +303,7 @@ def require_learner(estimator: Any) -> None:
 def refuse_checkpoint(estimator: Any, checkpoint: Any) -> None:
     """Refuse a checkpoint of a search whose fits are not trained together."""
     if checkpoint is not None:
-        raise ValueError(
+        raise ArgumentError(
             f"checkpoint= is for searches over an MLPClassifier or MLPRegressor, or a Pipeline that ends with one; for "
             f"estimator={estimator!r}, scikit-learn does the fits one by one; leave checkpoint out"
         )
@@ -311,7 +312,7 @@ def refuse_checkpoint(estimator: Any, checkpoint: Any) -> None:
 def refuse_empty(name: str, value: Any) -> None:
     """Refuse a grid without settings, or one with a setting that has no values."""
     if not value:
-        raise ValueError(
+        raise ArgumentError(
             f"{name}={value!r} has no settings to try; give lists of them, as in {{'alpha': [1e-4, 1e-2]}}"
         )
     for grid in value if isinstance(value, list) else [value]:
@@ -319,7 +320,7 @@ def refuse_empty(name: str, value: Any) -> None:
             if (isinstance(values, (list, tuple)) and not values) or (
                 isinstance(values, np.ndarray) and not values.size
             ):
-                raise ValueError(f"{name} has no values of {setting!r} to try; give a list of them")
+                raise ArgumentError(f"{name} has no values of {setting!r} to try; give a list of them")
 
 
 def list_settings(name: str, settings: ParameterGrid | ParameterSampler) -> list[dict[str, Any]]:
@@ -333,19 +334,19 @@ def require_repeatable(search: Any, candidates: Sequence[Mapping[str, Any]], oth
     """Refuse a checkpoint of a search that would draw other numbers when it is resumed."""
     if others or get_config()["enable_metadata_routing"]:
         cause = f"{', '.join(sorted(others))}=" if others else "metadata routing"
-        raise ValueError(
+        raise ArgumentError(
             f"checkpoint= is for searches with groups= and sample_weight= only; with {cause}, scikit-learn does the "
             "fits one by one; leave checkpoint out"
         )
     if isinstance(search, RandomizedSearchCV) and search.random_state is None:
-        raise ValueError(
+        raise ArgumentError(
             "checkpoint= needs the random_state of the search: with None, a search that resumes tries other settings; "
             "give a number, as in random_state=0"
         )
     for candidate in candidates:
         for name, value in set_candidate(search.estimator, candidate).get_params().items():
             if value is None and name.rpartition("__")[2] == "random_state":
-                raise ValueError(
+                raise ArgumentError(
                     f"checkpoint= needs a number as {name}: with None, a search that resumes draws other numbers; give "
                     f"one, as in {name}=0"
                 )
@@ -354,7 +355,7 @@ def require_repeatable(search: Any, candidates: Sequence[Mapping[str, Any]], oth
 def require_same_folds(cv: Any, splits: Sequence[Any], again: Sequence[Any]) -> None:
     """Refuse a checkpoint with folds that differ each time they are made."""
     if describe(list(splits)) != describe(list(again)):
-        raise ValueError(
+        raise ArgumentError(
             f"checkpoint= needs folds that can be made again, and cv={cv!r} makes others each time; give it a number "
             "as random_state"
         )

@@ -20,8 +20,8 @@ from xpnet.checkpoint.values import require, require_keys
 from xpnet.training.callback import warn_of_write
 from xpnet.training.checkpointing import parse_checkpoint
 from xpnet.training.description import describe, describe_parameters
-from xpnet.wording.checks import count, printable, refuse_duplicates, truncate, yes_or_no
-from xpnet.wording.errors import CheckpointError, unless_stopped
+from xpnet.wording.checks import count, describe_error, printable, refuse_duplicates, truncate, yes_or_no
+from xpnet.wording.errors import ArgumentError, CheckpointError, unless_stopped
 
 EVERY = 10  # settings after which the file is written, unless given
 FORMAT = 1
@@ -94,7 +94,7 @@ def decode_fit(place: str, values: Any, n_scores: int) -> ScoredFit:
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If they are not those of a fit with `n_scores` scores.
     """
     require_keys(place, values, {"error", "scores", "seconds", "scoring_seconds"})
@@ -190,15 +190,15 @@ class SearchFile:
             require(is_known, "format", record["format"], f"{FORMAT}, which this version of xpnet reads")
             del record["checksum"]
             if encode(record) != content:
-                raise ValueError("it is damaged: its checksum does not fit its contents")
+                raise ArgumentError("it is damaged: its checksum does not fit its contents")
             check_description(record["search"])
             difference = find_difference(self.path, record["search"], self.description)
             if difference is None:
                 return self._decode(record["fits"])
         except unless_stopped(*INVALID_VALUE_ERRORS) as error:
             raise CheckpointError(
-                f"{self.path} does not hold an xpnet search ({type(error).__name__}: {printable(truncate(error))}); "
-                "give a file that a search wrote with checkpoint="
+                f"{self.path} does not hold an xpnet search ({describe_error(error)}); give a file that a "
+                "search wrote with checkpoint="
             ) from error
         raise difference
 
@@ -216,10 +216,10 @@ class SearchFile:
         numbers = [score for score in scores if names is not None or not isinstance(score, Exception)]
         kinds = {tuple(score) if type(score) is dict else None for score in numbers}
         if len(kinds) > 1 or (names is not None and kinds - {names}):
-            raise ValueError("fits have scores of several kinds, or of other names than those of the scorers")
+            raise ArgumentError("fits have scores of several kinds, or of other names than those of the scorers")
         raises = self.description["error_score"] == describe("raise")
         if raises and (len(numbers) < len(scores) or any(fit.error for fits in candidates for fit in fits)):
-            raise ValueError("fits have errors, each of which would have ended a search with error_score='raise'")
+            raise ArgumentError("fits have errors, each of which would have ended a search with error_score='raise'")
         return candidates
 
 
@@ -258,7 +258,9 @@ def find_difference(path: str, before: Mapping[str, Any], now: Mapping[str, Any]
         if before[name] == value:
             continue
         if name in DATA:
-            return ValueError(f"{name} differs from that of the search in {path}; give the same, or another checkpoint")
+            return ArgumentError(
+                f"{name} differs from that of the search in {path}; give the same, or another checkpoint"
+            )
         if name == "settings" and len(before[name]) != len(value):
             return _difference(path, f"{len(before[name])} settings to try", str(len(value)))
         if name == "settings":
@@ -277,8 +279,8 @@ def _write(setting: Mapping[str, str]) -> str:
     return ", ".join(f"{name}={value}" for name, value in setting.items())
 
 
-def _difference(path: str, before: str, now: str) -> ValueError:
-    return ValueError(
+def _difference(path: str, before: str, now: str) -> ArgumentError:
+    return ArgumentError(
         f"{path} holds a search with {printable(truncate(before))}, but this one has {truncate(now)}; give the same, "
         "or another checkpoint"
     )

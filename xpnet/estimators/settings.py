@@ -18,6 +18,7 @@ from xpnet.data.sampling import Sampling, count_minibatches, cut_into_minibatche
 from xpnet.training import arguments
 from xpnet.training.callback import Callback
 from xpnet.wording.checks import choices, count, in_range, show, yes_or_no
+from xpnet.wording.errors import ArgumentError
 from xpnet.wording.hints import explain_unknown
 
 THEIR_SOLVERS = ("adam", "sgd", "lbfgs")  # those of scikit-learn
@@ -137,12 +138,12 @@ def replace_field(name: str, value: Any, path: str, new: Any) -> Any:
     field, _, rest = path.partition("__")
     known = [key.removeprefix(f"{name}__") for key in list_fields(name, value)]
     if not known:
-        raise ValueError(
+        raise ArgumentError(
             f"{name}__{path}={new!r} is a setting of an object, and {name}={value!r} is none; give one, as in "
             "solver=AdamW()"
         )
     if field not in known:
-        raise ValueError(f"{name}={value!r} has no setting {field!r}; choose from {choices(known)}")
+        raise ArgumentError(f"{name}={value!r} has no setting {field!r}; choose from {choices(known)}")
     if rest:
         new = replace_field(f"{name}__{field}", getattr(value, field), rest, new)
     return replace(value, **{field: new})
@@ -165,7 +166,7 @@ def parse_settings(parameters: Parameters, *, partial: bool) -> Settings:
 
     Raises
     ------
-    ValueError, TypeError
+    ArgumentError
         If a parameter is wrong; the message names it.
     """
     numbers = {
@@ -211,12 +212,12 @@ def parse_settings(parameters: Parameters, *, partial: bool) -> Settings:
 def _refuse_rates_and_minibatches(parameters: Parameters, settings: Settings) -> None:
     """Refuse what the solvers that take whole steps, on all examples, have no use for."""
     if settings.by_steps and settings.batch_size is not None:
-        raise ValueError(
+        raise ArgumentError(
             f"batch_size={parameters.batch_size!r} is for other solvers: {parameters.solver!r} uses all examples in "
             "every step; leave it out"
         )
     if not isinstance(parameters.learning_rate, str):
-        raise ValueError(
+        raise ArgumentError(
             f"learning_rate={parameters.learning_rate!r} is for other solvers: {parameters.solver!r} chooses the "
             "length of its steps; leave it out"
         )
@@ -227,14 +228,14 @@ def _parse_optimizer(parameters: Parameters) -> Optimizer | None:
     solver = parameters.solver
     if not isinstance(solver, str):
         if not arguments.is_optimizer(solver):
-            raise TypeError(
+            raise ArgumentError(
                 f"solver={solver!r} must be one of {choices(SOLVERS)}, or an optimizer, as in "
                 f"{arguments.suggest_optimizer(solver)}"
             )
         return solver
     if solver not in SOLVERS:
         example = arguments.suggest_optimizer(solver)
-        raise ValueError(f"{explain_unknown('solver', solver, SOLVERS)}, or give an optimizer, as in {example}")
+        raise ArgumentError(f"{explain_unknown('solver', solver, SOLVERS)}, or give an optimizer, as in {example}")
     if solver == "lbfgs":
         return None
     if solver == "lm":
@@ -249,9 +250,9 @@ def _parse_schedule(parameters: Parameters) -> Schedule:
     """Turn the learning rate into a schedule; its changes between epochs come on top."""
     learning_rate = parameters.learning_rate
     if isinstance(learning_rate, str) and learning_rate not in LEARNING_RATES:
-        raise ValueError(explain_unknown("learning_rate", learning_rate, LEARNING_RATES) + ", or give a schedule")
+        raise ArgumentError(explain_unknown("learning_rate", learning_rate, LEARNING_RATES) + ", or give a schedule")
     if not isinstance(learning_rate, str) and not callable(learning_rate):
-        raise ValueError(
+        raise ArgumentError(
             f"learning_rate={learning_rate!r} must be one of {choices(LEARNING_RATES)}, or a schedule; the number is "
             "learning_rate_init"
         )
@@ -264,7 +265,7 @@ def _parse_early_stopping(value: Any) -> str | None:
     if is_called(value, "loss"):
         return "loss"
     if not isinstance(value, (bool, np.bool_)):
-        raise ValueError(
+        raise ArgumentError(
             f"early_stopping={value!r} must be True, which watches the score on validation data, 'loss', which watches "
             "the loss on them, or False"
         )
@@ -273,7 +274,7 @@ def _parse_early_stopping(value: Any) -> str | None:
 
 def _parse_verbose(value: Any) -> bool:
     if not isinstance(value, (int, np.integer, np.bool_)) or value < 0:
-        raise ValueError(f"verbose={value!r} must be True or False, or a number of at least 0")
+        raise ArgumentError(f"verbose={value!r} must be True or False, or a number of at least 0")
     return bool(value)
 
 
@@ -281,7 +282,7 @@ def _refuse_for_lbfgs(parameters: Parameters) -> None:
     """Refuse parameters that L-BFGS cannot use."""
     for name, is_used in (("dropout", np.any(parameters.dropout)), ("callbacks", parameters.callbacks)):
         if is_used:
-            raise ValueError(
+            raise ArgumentError(
                 f"{name}={getattr(parameters, name)!r} is for solvers that train epoch by epoch, which lbfgs does "
                 "not; leave it out, or give solver='adam'"
             )
@@ -291,9 +292,9 @@ def _check_partial(settings: Settings) -> None:
     """Refuse settings that a single epoch cannot have."""
     if settings.early_stopping:
         value = True if settings.early_stopping == "score" else settings.early_stopping
-        raise ValueError(f"partial_fit does not support early_stopping={value!r}")
+        raise ArgumentError(f"partial_fit does not support early_stopping={value!r}")
     if getattr(settings.schedule, "needs_total", True):
-        raise ValueError(
+        raise ArgumentError(
             f"learning_rate={settings.schedule!r} is a schedule over all steps, and partial_fit does not know how many "
             "there will be; call fit, or give a constant one"
         )
@@ -304,7 +305,7 @@ def make_random_state(value: Any) -> np.random.RandomState:
     try:
         return check_random_state(value)
     except ValueError as error:
-        raise ValueError(
+        raise ArgumentError(
             f"random_state={show(value)} must be a whole number from 0 to 2**32 - 1, a RandomState of NumPy, or None"
         ) from error
 

@@ -36,6 +36,7 @@ from xpnet.inspection.novelty import LEAST_ROWS
 from xpnet.tabular import BINS, Recipe, make_folds, make_members, predict_out_of_fold, train_members
 from xpnet.training.checkpointing import Every
 from xpnet.wording.checks import check_lengths, count, yes_or_no
+from xpnet.wording.errors import ArgumentError
 from xpnet.wording.hints import explain_arguments
 
 Self = TypeVar("Self", bound="BaseTableModel")
@@ -120,7 +121,7 @@ class BaseTableModel(TableParameters, BaseModel):
 
         Raises
         ------
-        ValueError, TypeError
+        ArgumentError
             If a parameter, X or y is wrong; the estimator is then unchanged.
         FileExistsError, CheckpointError
             If there is a checkpoint and `resume` is not given; if it is damaged, or holds another training.
@@ -172,12 +173,12 @@ class BaseTableModel(TableParameters, BaseModel):
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If `fit` had fewer than 20 rows.
         """
         x = self._encode(X)
         if self.ensemble_[0].view.novelty is None:
-            raise ValueError(f"novelty needs {LEAST_ROWS} rows or more in fit, and there were fewer")
+            raise ArgumentError(f"novelty needs {LEAST_ROWS} rows or more in fit, and there were fewer")
         return self._move_to(X, self.ensemble_.novelty(x))
 
     # What differs between labels and numbers
@@ -203,16 +204,16 @@ class BaseTableModel(TableParameters, BaseModel):
         if n_jobs is None:
             return "auto"
         if not isinstance(n_jobs, (int, np.integer)) or isinstance(n_jobs, bool) or n_jobs == 0:
-            raise ValueError(f"n_jobs={n_jobs!r} must be a number of threads, -1 for one on each core, or None")
+            raise ArgumentError(f"n_jobs={n_jobs!r} must be a number of threads, -1 for one on each core, or None")
         if not on_host(backend):
             place = f"{backend.device_name}, where all networks compute together"
-            raise ValueError(f"n_jobs={n_jobs!r} has no effect on {place}; leave it out")
+            raise ArgumentError(f"n_jobs={n_jobs!r} has no effect on {place}; leave it out")
         return int(effective_n_jobs(n_jobs))
 
     def _check(self, stand_in: Any, X: Any, y: Any, sample_weight: Any, groups: Any) -> TableData:
         """Check the arguments of `fit`, and leave out rows of weight 0."""
         if y is None:  # in the words of scikit-learn
-            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
+            raise ArgumentError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
         table = check_table(stand_in, to_host(X), reset=True)
         y = validate_targets(y, numeric=self._numeric)
         n = len(table)
@@ -224,7 +225,7 @@ class BaseTableModel(TableParameters, BaseModel):
             table = table.iloc[rows] if hasattr(table, "iloc") else table[rows]
             y, weight, groups = y[rows], weight[rows], None if groups is None else groups[rows]
         if groups is not None and len(np.unique(groups)) == 1:
-            raise ValueError("groups has one group, and members leave out whole groups; give two or more, or none")
+            raise ArgumentError("groups has one group, and members leave out whole groups; give two or more, or none")
         problem = self._learn(y)
         class_weight = problem.weigh_classes(y, partial=False)
         if class_weight is not None:
@@ -378,9 +379,9 @@ class TableClassifier(ClassifierMixin, BaseTableModel):
     def _learn(self, y: np.ndarray) -> Classification:
         labels = learn_labels(y)
         if labels.kind == MULTILABEL:
-            raise ValueError(f"y has shape {y.shape}, several labels for each row; give one class for each row")
+            raise ArgumentError(f"y has shape {y.shape}, several labels for each row; give one class for each row")
         if len(labels.classes) < 2:
-            raise ValueError(f"y has one class, {labels.classes.tolist()[0]!r}; give rows of at least two classes")
+            raise ArgumentError(f"y has one class, {labels.classes.tolist()[0]!r}; give rows of at least two classes")
         labels = replace(labels, kind=MULTICLASS)  # an output for each class, also if there are two
         return Classification(labels, "log_loss", self.class_weight)
 
@@ -484,7 +485,7 @@ class TableRegressor(RegressorMixin, BaseTableModel):
     def _learn(self, y: np.ndarray) -> Regression:
         if (n := len(y)) < FEWEST_NUMBERS:  # in the words of scikit-learn
             least = f"a minimum of {FEWEST_NUMBERS} is required by TableRegressor"
-            raise ValueError(f"Found array with {n} sample(s) while {least}.")
+            raise ArgumentError(f"Found array with {n} sample(s) while {least}.")
         problem = Regression(1 if y.ndim == 1 else y.shape[1], "squared_error")
         problem.check(y)
         return problem
@@ -501,17 +502,17 @@ def number_groups(groups: Any, n: int) -> np.ndarray | None:
 
     groups = np.asarray(to_host(groups))
     if groups.ndim != 1:
-        raise ValueError(f"groups has shape {groups.shape}; give one for each row, ({n},)")
+        raise ArgumentError(f"groups has shape {groups.shape}; give one for each row, ({n},)")
     check_lengths("X", n, "groups", len(groups))
     if len(missing := np.flatnonzero(isna(groups))):
-        raise ValueError(f"groups has no value for row {missing[0]}, counted from 0; give each row a group")
+        raise ArgumentError(f"groups has no value for row {missing[0]}, counted from 0; give each row a group")
     return np.unique([str(group) for group in groups], return_inverse=True)[1]
 
 
 def check_left_out(folds: Sequence[np.ndarray], n: int) -> None:
     """Refuse a regression on n rows whose members leave out too few of them for errors that calibrate it."""
     if (left_out := len(np.unique(np.concatenate(folds)))) < FEWEST_NUMBERS:
-        raise ValueError(
+        raise ArgumentError(
             f"members={len(folds)} leaves out {left_out} of {n} rows, and error bars need the errors of at least "
             f"{FEWEST_NUMBERS}; give more members, or more rows"
         )

@@ -27,6 +27,7 @@ from xpnet.data.reader import refuse_masks_and_units
 from xpnet.ensemble import Ensemble
 from xpnet.network import Network
 from xpnet.wording.checks import install_command, list_names
+from xpnet.wording.errors import ArgumentError
 
 
 class TableEncoder(TransformerMixin, BaseEstimator):
@@ -133,7 +134,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If a column can be read in two ways or holds numbers or dates with other texts among them, if no column
             tells rows apart, or if a parameter is wrong.
         """
@@ -141,7 +142,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         stand_in = copy.copy(self)  # scikit-learn's check sets attributes on it
         frame = _to_frame(stand_in, X, reset=True)
         if unknown := [name for name in self.categories if name not in set(frame.columns)]:
-            raise ValueError(
+            raise ArgumentError(
                 f"categories names {list_names(unknown)}, but X has the columns {list_names(list(frame.columns))}"
             )
         cells = open_columns(frame, "X", self.categories)
@@ -167,7 +168,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
         Raises
         ------
-        ValueError
+        ArgumentError
             If a column does not hold what it held in `fit`, such as texts in place of numbers, or numbers written in
             another way.
         """
@@ -210,17 +211,17 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
         Raises
         ------
-        TypeError
-            If it is neither.
-        ValueError
-            If it does not know such columns.
+        ArgumentError
+            If it is neither, or if it does not know such columns.
         """
         net = net[0] if isinstance(net, Ensemble) else net
         if not isinstance(net, Network):
-            raise TypeError(f"net is of type {type(net).__name__}; give a Network or an Ensemble, from its load")
+            raise ArgumentError(f"net is of type {type(net).__name__}; give a Network or an Ensemble, from its load")
         columns = from_plain(net.notes.get("columns", []))
         if not name_inputs(columns):
-            raise ValueError("net has no columns in its notes; xpnet train writes them when it is trained on a table")
+            raise ArgumentError(
+                "net has no columns in its notes; xpnet train writes them when it is trained on a table"
+            )
         encoder = cls()
         encoder.columns_ = to_plain(columns)
         return encoder
@@ -233,15 +234,15 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         else:
             fits = least == "auto" if isinstance(least, str) else _is_whole(least) and least >= 1
         if not fits:
-            raise ValueError(
+            raise ArgumentError(
                 f"min_frequency={self.min_frequency!r} must be a number of rows, a fraction of them between 0 and 1, "
                 'or "auto"'
             )
         if most is not None and not (_is_whole(most) and most >= 2):
-            raise ValueError(f"max_categories={most!r} must be a whole number of at least 2, or None")
+            raise ArgumentError(f"max_categories={most!r} must be a whole number of at least 2, or None")
         if isinstance(self.categories, str) or not isinstance(self.categories, Collection):
             example = f"[{self.categories!r}]" if isinstance(self.categories, str) else "['year']"
-            raise TypeError(f"categories={self.categories!r} must be a sequence of names, as in {example}")
+            raise ArgumentError(f"categories={self.categories!r} must be a sequence of names, as in {example}")
         return Limits(least, most)
 
     def __sklearn_tags__(self) -> Any:
@@ -290,7 +291,7 @@ def check_table(estimator: Any, X: Any, *, reset: bool) -> Any:
         X = X if is_frame else checked
     rows = len(X)
     if rows < (least := 2 if reset else 1):  # in the words of scikit-learn
-        raise ValueError(f"Found array with {rows} sample(s) while a minimum of {least} is required.")
+        raise ArgumentError(f"Found array with {rows} sample(s) while a minimum of {least} is required.")
     return X
 
 
@@ -303,5 +304,5 @@ def _to_frame(encoder: TableEncoder, X: Any, reset: bool) -> Any:
     names = [f"x{name}" if isinstance(name, int) else str(name) for name in frame.columns]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"X has several columns named {twice!r}; give each its own name")
+        raise ArgumentError(f"X has several columns named {twice!r}; give each its own name")
     return frame.set_axis(names, axis=1)

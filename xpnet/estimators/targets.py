@@ -24,6 +24,7 @@ from xpnet.estimators.examples import RowSource, read_targets
 from xpnet.inspection.view import View
 from xpnet.training.metrics import mean_r2
 from xpnet.wording.checks import choices, in_range
+from xpnet.wording.errors import ArgumentError
 
 # Labels
 
@@ -100,13 +101,13 @@ class Labels:
     def check(self, y: Any, classes: Any = None) -> None:
         """Check that all labels in y are known, and that `classes`, if given, are the known ones."""
         if classes is not None and not np.array_equal(self.classes, unique_labels(classes)):
-            raise ValueError(
+            raise ArgumentError(
                 f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {self.classes!r}"
             )
         self._check_kind(y)
         labels = unique_labels(y)
         if len(np.setdiff1d(labels, self.classes)):
-            raise ValueError(
+            raise ArgumentError(
                 f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes}. 'y' has {labels}."
             )
 
@@ -115,7 +116,7 @@ class Labels:
         self._check_kind(y)
         labels = unique_labels(y)
         if not np.array_equal(labels, self.classes):
-            raise ValueError(
+            raise ArgumentError(
                 "warm_start can only be used where `y` has the same classes as in the previous call to fit. Previously "
                 f"got {self.classes}, `y` has {labels}; give warm_start=False to start anew"
             )
@@ -123,7 +124,7 @@ class Labels:
     def _check_kind(self, y: Any) -> None:
         multilabel = is_multilabel(y)
         if multilabel != (self.kind == MULTILABEL) or (multilabel and y.shape[1] != self.n_outputs):
-            raise ValueError(f"y has shape {y.shape}, but the estimator was fitted to {self.kind.name} labels")
+            raise ArgumentError(f"y has shape {y.shape}, but the estimator was fitted to {self.kind.name} labels")
 
 
 def learn_labels(y: Any, classes: Any = None) -> Labels:
@@ -131,7 +132,7 @@ def learn_labels(y: Any, classes: Any = None) -> Labels:
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If y does not hold labels, but real numbers, say.
 
     Examples
@@ -141,14 +142,14 @@ def learn_labels(y: Any, classes: Any = None) -> Labels:
     """
     check_classification_targets(y)
     if type_of_target(y, input_name="y") == "multiclass-multioutput":
-        raise ValueError(
+        raise ArgumentError(
             "y has several columns of classes; give one column, or for several labels an example rows of 0 and 1, or "
             "see sklearn.multioutput.MultiOutputClassifier"
         )
     if is_multilabel(y):
         names: Any = LabelBinarizer().fit(y).classes_
         if classes is not None and len(unique_labels(classes)) != len(names):
-            raise ValueError(f"classes={classes!r} must be the labels of the {len(names)} columns of y")
+            raise ArgumentError(f"classes={classes!r} must be the labels of the {len(names)} columns of y")
         return Labels(names, MULTILABEL, sparse.issparse(y))
     classes = unique_labels(y if classes is None else classes)
     return Labels(classes, BINARY if len(classes) <= 2 else MULTICLASS)
@@ -230,7 +231,7 @@ class Classification:
         """Choose the output layer: softmax for several classes, else sigmoid."""
         cost, kind = parse_loss(self.loss), self.labels.kind
         if cost.outputs is not None and kind.activation not in cost.outputs:
-            raise ValueError(
+            raise ArgumentError(
                 f"loss={self.loss!r} is for the output activations {choices(cost.outputs)}, and {kind.name} labels "
                 f"have {kind.activation!r}; give loss='log_loss'"
             )
@@ -254,7 +255,7 @@ class Classification:
             return None
         if isinstance(class_weight, str) and class_weight == "balanced":
             if partial:
-                raise ValueError(
+                raise ArgumentError(
                     "class_weight='balanced' needs all examples, and partial_fit has only a part of them; give "
                     "{label: number}, or sample_weight"
                 )
@@ -265,11 +266,11 @@ class Classification:
             return compute_sample_weight(class_weight, y)
         if multilabel or not isinstance(class_weight, Mapping):
             accepted = "a list with a {label: number} for each label" if multilabel else "{label: number}"
-            raise ValueError(f"class_weight={class_weight!r} must be None, 'balanced' or {accepted}")
+            raise ArgumentError(f"class_weight={class_weight!r} must be None, 'balanced' or {accepted}")
         classes = self.labels.classes.tolist()
         for label in class_weight:
             if label not in classes:
-                raise ValueError(f"class_weight names the class {label!r}; choose from {choices(classes)}")
+                raise ArgumentError(f"class_weight names the class {label!r}; choose from {choices(classes)}")
         _check_class_weights(class_weight)
         return np.array([class_weight.get(label, 1.0) for label in classes], float)[self.labels.numbers(y)]
 
@@ -285,7 +286,7 @@ class Classification:
 
 def _check_class_weights(weights: Any) -> None:
     if not isinstance(weights, Mapping):
-        raise ValueError(f"class_weight holds {weights!r}, which must be {{label: number}}")
+        raise ArgumentError(f"class_weight holds {weights!r}, which must be {{label: number}}")
     for label, weight in weights.items():
         in_range("class_weight", weight, 0, math.inf, f"that of {label!r} is not")
 
@@ -329,9 +330,11 @@ class Regression:
     def check(self, y: Any) -> None:
         """Check that y holds numbers for which the loss is defined."""
         if isinstance(y, np.ndarray) and y.dtype.kind in "OUS":
-            raise ValueError(f"y holds {y.dtype}, such as {y.item(0)!r}; give numbers, or use a classifier for labels")
+            raise ArgumentError(
+                f"y holds {y.dtype}, such as {y.item(0)!r}; give numbers, or use a classifier for labels"
+            )
         if parse_loss(self.loss) == poisson and (least := to_host(y).min()) < 0:
-            raise ValueError(f"loss={self.loss!r} is for y of at least 0, and y goes down to {least:.6g}")
+            raise ArgumentError(f"loss={self.loss!r} is for y of at least 0, and y goes down to {least:.6g}")
 
     def encode(self, y: Any) -> Any:
         """Return y itself."""

@@ -21,6 +21,7 @@ from xpnet.core.activations import (
     softplus,
 )
 from xpnet.export.parts import Part
+from xpnet.wording.errors import ArgumentError
 from xpnet.wording.hints import unsupported_layer
 
 # Modules that PyTorch lacks. Their numbers are buffers, which move with the module and are not trained.
@@ -123,7 +124,7 @@ def make_sequential(parts: Iterable[Part]) -> nn.Sequential:
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If an activation is not xpnet's own.
     """
     return nn.Sequential(*(_make_module(part) for part in parts)).train(False)
@@ -171,7 +172,7 @@ def _make_activation(sigma: Activation) -> nn.Module:
         return nn.SELU()
     if kind in _MODULES:
         return _MODULES[kind](*numbers)
-    raise ValueError(
+    raise ArgumentError(
         f"activation={sigma.name!r} is your own and has no module of PyTorch; write one, and build the nn.Sequential "
         "from net.layers, or use an activation of xpnet"
     )
@@ -185,13 +186,12 @@ def take_sequential_apart(module: Any) -> list[Part]:
 
     Raises
     ------
-    TypeError
-        If it is not an nn.Sequential, or overrides `forward`.
-    ValueError
-        If it has a layer that networks do not support; the message names it.
+    ArgumentError
+        If it is not an nn.Sequential, or overrides `forward`; or if it has a layer that networks do not support; the
+        message names it.
     """
     if not _is_plain(module):
-        raise TypeError(
+        raise ArgumentError(
             f"module must be an nn.Sequential, not of type {type(module).__name__}; put its layers, in their "
             "order, into nn.Sequential(...)"
         )
@@ -218,10 +218,10 @@ def _read_layer(place: str, layer: nn.Module) -> Part:
     reader = _READERS.get(type(layer))
     if reader is None:
         supported = [kind.__name__ for kind in _READERS if kind.__module__ != __name__]
-        raise ValueError(f"module: {unsupported_layer(place, type(layer).__name__, supported)}")
+        raise ArgumentError(f"module: {unsupported_layer(place, type(layer).__name__, supported)}")
     part = reader(layer)
     if isinstance(part, str):
-        raise ValueError(f"module: {place} {part}")
+        raise ArgumentError(f"module: {place} {part}")
     return part
 
 

@@ -17,6 +17,7 @@ from xpnet.data.columns import (
 )
 from xpnet.network import Network
 from xpnet.wording.checks import show
+from xpnet.wording.errors import ArgumentError
 
 
 class Term(NamedTuple):
@@ -91,20 +92,22 @@ def choose_columns(net: Network, encoder: Any = None) -> tuple[Column, ...]:
     columns = find_columns(net) if encoder is None else _read_encoder(net, encoder)
     columns = tuple(column for column in columns if not isinstance(column, DroppedColumn))
     if any(not column.name for column in columns):
-        raise ValueError("the table has a column without a name, and inputs need names; give it one, and train again")
+        raise ArgumentError(
+            "the table has a column without a name, and inputs need names; give it one, and train again"
+        )
     return columns
 
 
 def _read_encoder(net: Network, encoder: Any) -> tuple[Column, ...]:
     if not hasattr(encoder, "columns_"):
-        raise TypeError(
+        raise ArgumentError(
             f"encoder={show(encoder)} must be a fitted TableEncoder, or False if the inputs are to be encoded numbers"
         )
     columns = from_plain(encoder.columns_)
     n, names = len(name_inputs(columns)), net.feature_names
     if n != net.sizes[0] or (names is not None and names != name_inputs(columns)):
         others = f"{net.sizes[0]:,}" if n != net.sizes[0] else "others"
-        raise ValueError(
+        raise ArgumentError(
             f"encoder makes {n:,} inputs, and the network was trained on {others}; give the encoder that it was "
             "trained with"
         )

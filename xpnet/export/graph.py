@@ -12,7 +12,7 @@ from xpnet.backends.choose import get_backend
 from xpnet.backends.replay.eager import Eager
 from xpnet.backends.replay.tape import RecordedArray, RecordedView, Recorder
 from xpnet.core.activations import Activation
-from xpnet.wording.errors import unless_stopped
+from xpnet.wording.errors import ArgumentError, unless_stopped
 
 # The names of NumPy's functions -> ONNX operators
 OPERATORS = {
@@ -138,7 +138,7 @@ def add_recorded(graph: Graph, sigma: Activation, z: Symbol) -> Symbol:
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If the function does anything that cannot be written as operators.
     """
     try:
@@ -146,10 +146,10 @@ def add_recorded(graph: Graph, sigma: Activation, z: Symbol) -> Symbol:
         _Recording(two, z, 2).add(sigma.value)
         _Recording(three, z, 3).add(sigma.value)
         if (two.nodes, [*two.numbers]) != (three.nodes, [*three.numbers]):
-            raise TypeError("it depends on the number of examples")
+            raise ArgumentError("it depends on the number of examples")
         return _Recording(graph, z, 2).add(sigma.value)
     except unless_stopped(Exception) as error:  # of the user's own function
-        raise ValueError(
+        raise ArgumentError(
             f"activation={sigma.name!r} cannot be written as ONNX operators: {error or type(error).__name__}; write "
             "its value with +, -, *, /, ** and xp.exp, xp.log, xp.log1p, xp.expm1, xp.tanh, xp.sin, xp.abs, xp.sqrt, "
             "xp.sign, xp.maximum, xp.minimum or xp.where, or use an activation of xpnet"
@@ -177,15 +177,15 @@ class _Recording:
             function, args, options, out = call.args[-4:]
             symbol = self._add_call(function.__name__.strip("_"), args, options)
             if out.shape != (len(self.z.array), symbol.n):
-                raise TypeError("it mixes examples, or has results that are not (batch, n)")
+                raise ArgumentError("it mixes examples, or has results that are not (batch, n)")
             if out.dtype not in (self.graph.dtype, "bool"):
-                raise TypeError(f"it converts to {out.dtype}")
+                raise ArgumentError(f"it converts to {out.dtype}")
             if id(out) in self.symbols:  # overwritten
                 self.symbols = {key: value for key, value in self.symbols.items() if key not in self.views}
             self.symbols[id(out)] = symbol
         symbol = self._find(a.array) if isinstance(a, RecordedArray) else None
         if symbol is None or (a.shape, a.dtype, symbol.n) != (self.z.shape, self.z.dtype, self.z.shape[1]):
-            raise TypeError("it does not return an array of the same shape and dtype")
+            raise ArgumentError("it does not return an array of the same shape and dtype")
         return symbol
 
     def _add_call(self, name: str, args: Sequence[Any], options: dict[str, Any]) -> Symbol:
@@ -206,9 +206,9 @@ class _Recording:
                 axes = self.graph.constant("axes", np.array([-1], np.int64))
                 return add("ReduceSum", [self._find(args[0]), axes], 1, keepdims=1)
             case "where" if str(args[0].dtype) != "bool":
-                raise TypeError("it uses xp.where without a comparison")
+                raise ArgumentError("it uses xp.where without a comparison")
         if name not in OPERATORS or options:
-            raise TypeError(f"it uses {name}, which has no operator here")
+            raise ArgumentError(f"it uses {name}, which has no operator here")
         return add(OPERATORS[name], [self._find(x, is_mask=name == "where" and x is args[0]) for x in args])
 
     def _find(self, x: Any, is_mask: bool = False) -> Symbol:
@@ -229,11 +229,11 @@ class _Recording:
         taken = view.function(numbers, *view.args[1:], **view.options)
         start, stop = taken.flat[0], taken.flat[0] + taken.shape[-1]
         if not np.array_equal(taken, numbers[:, start:stop]):
-            raise TypeError("it takes other elements than columns; columns are taken as in z[..., a:b]")
+            raise ArgumentError("it takes other elements than columns; columns are taken as in z[..., a:b]")
         return self.graph.take_columns(self._find(source, is_mask=True), int(start), int(stop))
 
     def _find_number(self, x: Any) -> Symbol:
         values = np.unique(x)
         if len(values) != 1:
-            raise TypeError("it computes with an array of its own")
+            raise ArgumentError("it computes with an array of its own")
         return self.graph.number(float(values[0]))

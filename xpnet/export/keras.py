@@ -11,6 +11,7 @@ from xpnet.core import activations, arguments
 from xpnet.core.activations import Activation, make_elu, make_leaky_relu
 from xpnet.export.parts import Part, put_together
 from xpnet.network import Network
+from xpnet.wording.errors import ArgumentError
 from xpnet.wording.hints import unsupported_layer
 
 # Names of functions in Keras -> activations
@@ -68,11 +69,9 @@ def from_keras(
 
     Raises
     ------
-    TypeError
-        If neither a Sequential model nor a list of arrays is given.
-    ValueError
-        If the model has a layer or an activation that networks do not support (the message names its number and kind),
-        or if arrays are given without activations.
+    ArgumentError
+        If neither a Sequential model nor a list of arrays is given; or if the model has a layer or an activation that
+        networks do not support (the message names its number and kind), or if arrays are given without activations.
 
     Examples
     --------
@@ -87,12 +86,12 @@ def from_keras(
     elif any(kind.__name__ == "Sequential" for kind in type(model_or_weights).__mro__):  # others may have branches
         for name, value in (("activation", activation), ("output_activation", output_activation)):
             if value is not None:
-                raise ValueError(
+                raise ArgumentError(
                     f"{name}={value!r} is for weights alone; the layers of a model say it, so leave it out"
                 )
         parts = list(_read_layers(model_or_weights.layers))
     else:
-        raise TypeError(
+        raise ArgumentError(
             "model_or_weights must be a Sequential model or the list that get_weights() returns, not of type "
             f"{type(model_or_weights).__name__}; put the layers, in their order, into keras.Sequential([...])"
         )
@@ -101,14 +100,14 @@ def from_keras(
 
 def _read_weights(weights: Sequence[Any], activation: Any, output_activation: Any) -> Iterator[Part]:
     if len(weights) % 2 or not weights:
-        raise ValueError(
+        raise ArgumentError(
             f"model_or_weights has {len(weights)} arrays, but must have a kernel and a bias for each layer; give the "
             "model itself if its layers have no bias"
         )
     n = len(weights) // 2
     for name, value in (("activation", activation), ("output_activation", output_activation)):
         if value is None and (n > 1 or name == "output_activation"):
-            raise ValueError(
+            raise ArgumentError(
                 f"{name} is missing: arrays do not say which function follows them; give it, as in {name}='identity' "
                 "for Dense layers without one, or the model itself"
             )
@@ -124,7 +123,7 @@ def _read_layers(layers: Sequence[Any]) -> Iterator[Part]:
         kind = type(layer).__name__
         place = f"layer {number} ({kind})"
         if kind not in _READERS:
-            raise ValueError(f"model_or_weights: {unsupported_layer(place, kind, _READERS)}")
+            raise ArgumentError(f"model_or_weights: {unsupported_layer(place, kind, _READERS)}")
         for part in _READERS[kind](place, layer):
             yield part._replace(place=place)
 
@@ -133,7 +132,7 @@ def _make_dense(place: str, kernel: Any, bias: Any = None) -> Part:
     kernel = np.asarray(kernel)
     bias = np.zeros(kernel.shape[-1:], kernel.dtype) if bias is None else np.asarray(bias)
     if kernel.ndim != 2 or bias.shape != kernel.shape[1:]:
-        raise ValueError(
+        raise ArgumentError(
             f"model_or_weights: {place} has weights of shapes {kernel.shape} and {bias.shape}, but a Dense layer has a "
             "kernel (n_in, n_out) and a bias (n_out,)"
         )
@@ -143,7 +142,7 @@ def _make_dense(place: str, kernel: Any, bias: Any = None) -> Part:
 def _read_dense(place: str, layer: Any) -> Iterator[Part]:
     weights = layer.get_weights()
     if not weights:
-        raise ValueError(
+        raise ArgumentError(
             f"model_or_weights: {place} has no weights yet; build the model, as in model.build((None, 784))"
         )
     yield _make_dense(place, *weights)
@@ -154,7 +153,7 @@ def _read_function(place: str, layer: Any) -> Iterator[Part]:
     function = getattr(layer, "activation", None)
     name = "linear" if function is None else getattr(function, "__name__", type(function).__name__)
     if name not in ACTIVATIONS:
-        raise ValueError(
+        raise ArgumentError(
             f"model_or_weights: {place} has the activation {name!r}, which is not supported; choose from "
             f"{', '.join(map(repr, ACTIVATIONS))}"
         )
@@ -163,7 +162,7 @@ def _read_function(place: str, layer: Any) -> Iterator[Part]:
 
 def _read_relu(place: str, layer: Any) -> Iterator[Part]:
     if getattr(layer, "max_value", None) is not None or getattr(layer, "threshold", 0) != 0:
-        raise ValueError(
+        raise ArgumentError(
             f"model_or_weights: {place} has max_value={layer.max_value}, threshold={layer.threshold}; a network's "
             "activation has neither"
         )
@@ -181,12 +180,12 @@ def _make(place: str, make: Callable[[float], Activation], number: Any) -> Activ
     try:
         return make(float(number))
     except ValueError as error:
-        raise ValueError(f"model_or_weights: {place} is not supported: {error}") from error
+        raise ArgumentError(f"model_or_weights: {place} is not supported: {error}") from error
 
 
 def _read_softmax(place: str, layer: Any) -> Iterator[Part]:
     if layer.axis not in (-1, 1):
-        raise ValueError(f"model_or_weights: {place} has axis={layer.axis}; a network's softmax has axis=-1")
+        raise ArgumentError(f"model_or_weights: {place} has axis={layer.axis}; a network's softmax has axis=-1")
     yield Part("activation", (activations.softmax,))
 
 

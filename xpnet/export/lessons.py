@@ -8,6 +8,7 @@ from typing import Any
 from xpnet.checkpoint.files import write_file
 from xpnet.export.page import fill_page
 from xpnet.wording.checks import check_folder
+from xpnet.wording.errors import ArgumentError
 from xpnet.wording.hints import explain_unknown
 
 # Two inputs, two hidden units, and one output or two: with two, the sum of BP2 has two terms
@@ -43,7 +44,7 @@ def write_lesson(lesson: str, path: str | os.PathLike[str]) -> None:
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If there is no lesson of that name.
     OSError
         If the file cannot be written.
@@ -55,7 +56,7 @@ def write_lesson(lesson: str, path: str | os.PathLike[str]) -> None:
     ...     write_lesson("step", f"{folder}/step.html")
     """
     if not isinstance(lesson, str) or lesson not in LESSONS:
-        raise ValueError(explain_unknown("lesson", lesson, LESSONS))
+        raise ArgumentError(explain_unknown("lesson", lesson, LESSONS))
     title, numbers, scripts = LESSONS[lesson]
     check_folder(path)
     write_file(path, fill_page(title, lesson, numbers, scripts, ["lessons.css"]).encode())

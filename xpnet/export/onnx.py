@@ -20,6 +20,7 @@ from xpnet.export.parts import Part, require_networks, take_apart, warn_of_losse
 from xpnet.export.table_graph import add_columns
 from xpnet.network import Network
 from xpnet.wording.checks import check_folder, choices, install_command
+from xpnet.wording.errors import ArgumentError
 from xpnet.wording.version import __version__
 
 OPSET = 17  # of 2022; the first with all operators that are used here
@@ -64,11 +65,9 @@ def to_onnx(
 
     Raises
     ------
-    TypeError
-        If `net` is neither a `Network` nor an `Ensemble`, or `encoder` is not fitted.
-    ValueError
-        If `encoder` or `input_dtype` does not fit the network, if your own activation cannot be written, or if the file
-        would be too large.
+    ArgumentError
+        If `net` is neither a `Network` nor an `Ensemble`, or `encoder` is not fitted; or if `encoder` or `input_dtype`
+        does not fit the network, if your own activation cannot be written, or if the file would be too large.
     OSError
         If the file cannot be written.
     ImportError
@@ -102,7 +101,7 @@ def encode(net: Network | Ensemble, input_dtype: str, columns: Sequence[Column] 
         _add_label(graph, labels)
     size = sum(array.nbytes for array in graph.constants.values())
     if size > MOST_BYTES:
-        raise ValueError(
+        raise ArgumentError(
             f"net has {size:,} bytes of weights, but an ONNX file holds at most {MOST_BYTES:,}; use net.save(path), "
             'which has no such limit, or net.to(dtype="float32") if it is float64'
         )
@@ -208,7 +207,7 @@ def describe_settings(networks: Sequence[Network]) -> dict[str, str]:
             if value is not None
         }
     except (TypeError, ValueError) as error:
-        raise ValueError(f"net.notes cannot be written as JSON ({error}); keep plain values there") from error
+        raise ArgumentError(f"net.notes cannot be written as JSON ({error}); keep plain values there") from error
 
 
 def make_graph(net: Network | Ensemble, input_dtype: str, columns: Sequence[Column] = ()) -> Graph:
@@ -363,16 +362,16 @@ def _parse_input_dtype(net: Network, value: Any, takes_table: bool) -> str:
     if value is None:
         return net.dtype
     if takes_table:
-        raise ValueError(
+        raise ArgumentError(
             f"input_dtype={value!r} is for encoded inputs, and this file takes the columns of a table; leave it out, "
             "or give encoder=False (in the shell: --encoded)"
         )
     accepted = (net.dtype, "uint8")
     name = value if isinstance(value, str) else _name_of_dtype(value)
     if name not in accepted:
-        raise ValueError(f"input_dtype={value!r} is not available here; choose from {choices(accepted)}")
+        raise ArgumentError(f"input_dtype={value!r} is not available here; choose from {choices(accepted)}")
     if name == "uint8" and net.scale is None:
-        raise ValueError(
+        raise ArgumentError(
             f"input_dtype={value!r} is for a network with scale, as in Network(..., scale=1/255); leave it out"
         )
     return name

@@ -24,6 +24,7 @@ from xpnet.export.encoding import find_columns, find_labels, list_terms
 from xpnet.export.parts import Part, require_networks, take_apart, warn_of_calibration
 from xpnet.network import Network
 from xpnet.wording.checks import check_folder, choices, count, in_range
+from xpnet.wording.errors import ArgumentError
 
 MOST_BYTES = 2**27  # of weights; as base64 in the page, they take four thirds of this
 FARTHEST = 1e307  # the largest end of a slider: JSON has no infinity, and the slider's length must be finite too
@@ -88,10 +89,9 @@ def write_page(
 
     Raises
     ------
-    TypeError
-        If `net` is neither a `Network` nor an `Ensemble`, or `title` not a text.
-    ValueError
-        If `image` or `white` does not fit the network, if it has an activation of your own, or if it is too large.
+    ArgumentError
+        If `net` is neither a `Network` nor an `Ensemble`, or `title` not a text; or if `image` or `white` does not fit
+        the network, if it has an activation of your own, or if it is too large.
     OSError
         If the file cannot be written.
 
@@ -123,7 +123,7 @@ def make_page(
     """
     require_networks(net)
     if title is not None and not isinstance(title, str):
-        raise TypeError(f"title={title!r} must be a text")
+        raise ArgumentError(f"title={title!r} must be a text")
     picture = choose_picture(net, image, white)
     kind = "sliders" if picture is None else "drawing"
     scripts = ("page.js", "drawing.js") if picture else ("charts.js", "page.js", "sliders.js")
@@ -173,7 +173,7 @@ def describe_network(net: Network | Ensemble, picture: Picture | None) -> dict[s
     members = [take_apart(member, "float64", temperature=net.temperature) for member in require_networks(net)]
     size = sum(array.nbytes for parts in members for part in parts if part.kind in ARRAYS for array in part.values)
     if size > MOST_BYTES:
-        raise ValueError(
+        raise ArgumentError(
             f"net has {size:,} bytes of weights, but a page holds at most {MOST_BYTES:,}; show a smaller network, or "
             'net.to(dtype="float32") if it is float64'
         )
@@ -217,7 +217,7 @@ def describe_part(part: Part, dtype: str) -> dict[str, Any]:
 def _describe_activation(sigma: Activation) -> dict[str, Any]:
     kind, numbers = find_kind(sigma)
     if kind is None:
-        raise ValueError(
+        raise ArgumentError(
             f"activation={sigma.name!r} is your own, and a page cannot compute it; it has "
             f"{choices(sorted(ACTIVATIONS))}. For a network with another, use xpnet.plots.activations, or "
             "xpnet.export.to_onnx"
@@ -244,13 +244,13 @@ def choose_picture(
         image = MNIST if n_in == MNIST[0] * MNIST[1] else False
     if image is False:
         if white is not None:
-            raise ValueError(
+            raise ArgumentError(
                 f"white={white!r} is for images, but the inputs are not an image; leave it out, or give image"
             )
         return None
     height, width = _parse_size(image)
     if height * width != n_in:
-        raise ValueError(
+        raise ArgumentError(
             f"image={image!r} has {height * width:,} pixels, but the network has {n_in:,} inputs; they must match, or "
             "give image=False if the inputs are not an image"
         )
@@ -264,7 +264,7 @@ def _parse_size(image: Any) -> tuple[int, int]:
     try:
         height, width = (count("image", size, 1) for size in image)
     except (TypeError, ValueError) as error:
-        raise ValueError(
+        raise ArgumentError(
             f"image={image!r} must be the height and the width of an image in pixels, as in (28, 28), or False if the "
             "inputs are not an image"
         ) from error

@@ -16,6 +16,7 @@ from xpnet.core.temperature import temper
 from xpnet.ensemble import Ensemble
 from xpnet.network import Network
 from xpnet.wording.checks import warn
+from xpnet.wording.errors import ArgumentError
 
 
 class Part(NamedTuple):
@@ -64,7 +65,7 @@ def require_network(net: Any, kinds: str = "Network") -> Network:
             remedy = "give the networks of its members one by one, as in net.ensemble_[0]"
     elif hasattr(net, "network_"):
         remedy = "give its network, net.network_"
-    raise TypeError(f"net must be a {kinds}, not of type {kind}; {remedy}")
+    raise ArgumentError(f"net must be a {kinds}, not of type {kind}; {remedy}")
 
 
 def require_networks(net: Any) -> list[Network]:
@@ -164,7 +165,7 @@ def put_together(parts: Iterable[Part], source: str, **settings: Any) -> Network
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If a network cannot have these parts in this order; the message names the layer.
     """
     plan = _Plan(source)
@@ -244,14 +245,14 @@ class _Plan:
         self.levels = tuple(float(level) for level in levels)
 
     def _refuse(self, part: Part, reason: str) -> None:
-        raise ValueError(f"{self.source}: {part.place} {reason}")
+        raise ArgumentError(f"{self.source}: {part.place} {reason}")
 
     def make(self, settings: dict[str, Any]) -> Network:
         """Make the network."""
         if not self.layers:
-            raise ValueError(f"{self.source} has no linear layer; a network needs at least one")
+            raise ArgumentError(f"{self.source} has no linear layer; a network needs at least one")
         if self.rates[-1]:
-            raise ValueError(f"{self.source} ends in dropout; outputs are not dropped, so leave it out")
+            raise ArgumentError(f"{self.source} ends in dropout; outputs are not dropped, so leave it out")
         *hidden, output = (identity if sigma is None else sigma for sigma in self.sigmas)
         if self.levels and settings["cost"] is None:
             settings["cost"] = make_quantile(*self.levels).name
@@ -271,7 +272,7 @@ class _Plan:
             **settings,
         )
         if self.levels and len(net.view.model.cost.levels) != len(self.levels):
-            raise ValueError(
+            raise ArgumentError(
                 f"{self.source} sorts quantiles of {len(self.levels)} levels, but cost={net.cost_name!r} does not have "
                 "them; leave out cost and task"
             )
@@ -284,7 +285,7 @@ class _Plan:
         names = {str(array.dtype) for layer in self.layers for array in layer}
         if names <= {"float32", "float64"}:
             return max(names)
-        raise ValueError(
+        raise ArgumentError(
             f'{self.source} has weights of dtype {min(names - {"float32", "float64"})}; give dtype="float32" or '
             'dtype="float64" to convert them'
         )

@@ -11,6 +11,7 @@ from xpnet.ensemble import Ensemble
 from xpnet.export.onnx import list_nodes, make_graph
 from xpnet.export.parts import require_networks, warn_of_losses
 from xpnet.network import Network
+from xpnet.wording.errors import ArgumentError
 
 if TYPE_CHECKING:
     from xpnet.core.costs import Cost
@@ -107,7 +108,9 @@ def _read_classes(estimator: Any) -> np.ndarray:
     """Return the labels as ONNX can hold them: whole numbers or strings."""
     classes = estimator.classes_
     if len(classes) == 1 and not _is_multilabel(estimator):
-        raise ValueError(f"the estimator was fitted to the class {classes.tolist()[0]!r} alone; fit it to two or more")
+        raise ArgumentError(
+            f"the estimator was fitted to the class {classes.tolist()[0]!r} alone; fit it to two or more"
+        )
     if classes.dtype.kind in "OUS":
         return classes.astype(str).astype(object)
     return classes.astype(np.int64)  # scikit-learn has no labels with fractions
@@ -128,7 +131,7 @@ def _find_columns(cost: Cost, n_out: int) -> np.ndarray:
     """Find the columns of the outputs that are the predictions."""
     columns = cost.point(np.arange(float(n_out))[None, :], np)[0]
     if not np.array_equal(columns, columns.astype(np.int64)):
-        raise ValueError(f"loss={cost.name!r} predicts what is in none of its outputs, which cannot be exported")
+        raise ArgumentError(f"loss={cost.name!r} predicts what is in none of its outputs, which cannot be exported")
     return columns.astype(np.int64)
 
 

@@ -29,10 +29,8 @@ def to_torch(net: Network) -> Any:
 
     Raises
     ------
-    TypeError
-        If `net` is not a `Network`.
-    ValueError
-        If the network has an activation of your own.
+    ArgumentError
+        If `net` is not a `Network`; or if the network has an activation of your own.
     ImportError
         If PyTorch is not installed.
 
@@ -89,10 +87,9 @@ def from_torch(
 
     Raises
     ------
-    TypeError
-        If `module` is not an nn.Sequential.
-    ValueError
-        If it has a layer that networks do not support; the message names its number and kind.
+    ArgumentError
+        If `module` is not an nn.Sequential; or if it has a layer that networks do not support; the message names its
+        number and kind.
 
     Examples
     --------

@@ -24,12 +24,13 @@ from xpnet.inspection.intervals import Bars, Examined, examine, predict_targets,
 from xpnet.inspection.predict import predict
 from xpnet.inspection.single_rows import SingleRows
 from xpnet.inspection.view import View
+from xpnet.wording.errors import ArgumentError
 
 
 def count_examples(source: Source) -> int:
     """Count the examples of a source, among which rows are chosen; refuse batches, whose number is not known."""
     if not isinstance(source, Sized):
-        raise ValueError(
+        raise ArgumentError(
             "rows needs the number of examples beforehand; give validation_data as arrays, as pairs, or as a data set"
         )
     return len(source)
@@ -82,7 +83,7 @@ def _sort_errors(bars: Bars, y: np.ndarray, predicted: np.ndarray) -> np.ndarray
     errors = compute_errors(y, predicted, bars.levels)
     if not np.isfinite(errors).all():
         _refuse_infinite(predicted)
-        raise ValueError(_explain_infinite(bars))
+        raise ArgumentError(_explain_infinite(bars))
     errors = sort_errors(errors, bars.levels)
     check_errors(errors, bars.levels)
     errors.flags.writeable = False
@@ -93,7 +94,7 @@ def _find_temperature(bars: Bars, source: Source, rows: Sequence[np.ndarray] | N
     """Find the temperature of a classification."""
     model = bars.view.model
     if not can_temper(model):
-        raise ValueError(
+        raise ArgumentError(
             f"calibrate needs probabilities that add up to 1, and the output activation is {model.sigmas[-1].name!r}; "
             'make a network with task="classification", whose output is softmax'
         )
@@ -128,7 +129,7 @@ def _without_output_activation(view: View) -> View:
 def _refuse_infinite(predicted: np.ndarray) -> None:
     """Refuse predictions (n, ...) that are infinite or NaN."""
     if len(rows := np.argwhere(~np.isfinite(predicted))):
-        raise ValueError(
+        raise ArgumentError(
             f"calibrate needs finite predictions, and that for row {rows[0, 0]} of validation_data, counted from 0, is "
             "infinite or NaN; scale the inputs as in training, or leave such examples out"
         )

@@ -16,7 +16,7 @@ from xpnet.data.parameters import parse_biases, parse_weights, split_layers
 from xpnet.data.reader import as_real_array
 from xpnet.inspection.view import View
 from xpnet.wording.checks import check_lengths
-from xpnet.wording.errors import unless_stopped
+from xpnet.wording.errors import ArgumentError, unless_stopped
 
 
 def gradients(view: View, x: Any, y: Any, backpropagate: Callable[..., Layers] = backward) -> Layers:
@@ -61,11 +61,11 @@ def vjp(view: View, x: Any, g: Any) -> Array:
     refuse_graph(g, "g")
     g = as_real_array(g, "g")
     if tuple(g.shape) != shape:
-        raise ValueError(f"g has shape {tuple(g.shape)}, but must have {shape}: a number for each output")
+        raise ArgumentError(f"g has shape {tuple(g.shape)}, but must have {shape}: a number for each output")
     with view.scope():
         g = view.backend.make_contiguous(view.backend.asarray(g, view.dtype, "g"))
         if not view.backend.all_finite([g]):
-            raise ValueError(f"g holds NaN or infinity (as {view.dtype}); give finite numbers")
+            raise ArgumentError(f"g holds NaN or infinity (as {view.dtype}); give finite numbers")
         _, product = _forward_and_pull_back(view, x, g[None, :] if single else g)
         return product[0, ...] if single else product
 
@@ -132,7 +132,7 @@ def _explain_own_functions() -> Iterator[None]:
     try:
         yield
     except unless_stopped(TypeError, AttributeError) as error:
-        raise TypeError(
+        raise ArgumentError(
             f"second derivatives cannot be computed ({error}); own activations and costs must use operators and "
             "functions of xp alone"
         ) from error

@@ -37,6 +37,7 @@ from xpnet.inspection.predict import predict
 from xpnet.inspection.summary import table
 from xpnet.inspection.view import View
 from xpnet.wording.checks import choices, in_range, warn
+from xpnet.wording.errors import ArgumentError
 from xpnet.wording.markup import make_table
 
 LEVELS = (0.68, 0.9, 0.95)  # of a table of coverage
@@ -176,13 +177,13 @@ class Bars(NamedTuple):
     def require_regression(self, what: str) -> None:
         """Refuse a classification; `what` needs a regression."""
         if self.view.model.task != "regression":
-            raise ValueError(f"{what} needs a regression, and the task is {self.view.model.task!r}")
+            raise ArgumentError(f"{what} needs a regression, and the task is {self.view.model.task!r}")
 
     def require(self, what: str) -> None:
         """Refuse a network without error bars; `what` needs them."""
         self.require_regression(what)
         if not self.has_std and not self.levels and self.errors is None:
-            raise ValueError(
+            raise ArgumentError(
                 f"{what} needs error bars, and this network has cost={self.view.model.cost.name!r}; call "
                 'calibrate(validation_data) first, or make a network with cost="gaussian" or quantiles, or an Ensemble'
             )
@@ -299,14 +300,14 @@ def parse_levels(levels: Any, quantiles: Sequence[float]) -> Sequence[float]:
         return quantiles or LEVELS
     is_list = isinstance(levels, (list, tuple)) or getattr(levels, "ndim", 0) == 1
     if not is_list or len(levels) == 0:
-        raise ValueError(f"levels={levels!r} must be a list of numbers, as in [0.5, 0.9]")
+        raise ArgumentError(f"levels={levels!r} must be a list of numbers, as in [0.5, 0.9]")
     levels = [in_range("level", p, 0, 1, "0.9 is usual", includes_low=False) for p in levels]
     if not quantiles:
         return levels
     found = [_find_level(quantiles, level) for level in levels]
     if None in found:
         missing = levels[found.index(None)]
-        raise ValueError(f"level={missing:g} is not one of the levels of the quantiles, {choices(quantiles)}")
+        raise ArgumentError(f"level={missing:g} is not one of the levels of the quantiles, {choices(quantiles)}")
     return [quantiles[k] for k in found if k is not None]
 
 
@@ -400,7 +401,7 @@ def predict_interval(bars: Bars, x: Any, level: float) -> tuple[Array, Array]:
     """Predict the ends of an interval; see `Network.interval`."""
     bars.require("interval")
     if bars.is_spread_alone:
-        raise ValueError(
+        raise ArgumentError(
             "interval needs error bars, and the spread of these members alone covers far too few targets; call "
             'calibrate(validation_data) first, or make an ensemble with cost="gaussian" or quantiles'
         )
@@ -424,7 +425,7 @@ def _find_level(levels: Sequence[float], wanted: float) -> int | None:
 def _require_level(levels: Sequence[float], wanted: float, level: float) -> int:
     if (k := _find_level(levels, wanted)) is not None:
         return k
-    raise ValueError(
+    raise ArgumentError(
         f"level={level:g} needs the quantile {wanted:g}, and the network has {choices(levels)}; make one with "
         f'cost="quantile({(1 - level) / 2:g}, 0.5, {(1 + level) / 2:g})"'
     )

@@ -20,6 +20,7 @@ from xpnet.core.scaling import mean_and_deviation, merge_moments
 from xpnet.data.host_rows import stays_outside
 from xpnet.inspection.predict import compute_for_rows, read_rows
 from xpnet.inspection.view import View
+from xpnet.wording.errors import ArgumentError
 
 LEAST_ROWS = 20  # with fewer, no row is farther than 95 % of them
 
@@ -31,12 +32,12 @@ def fit_novelty(view: View, x: Any) -> Novelty:
     """
     rows = x if stays_outside(x) else view.reader.as_rows(x)[0]
     if (n := rows.shape[0]) < LEAST_ROWS:
-        raise ValueError(f"fit_novelty needs at least {LEAST_ROWS} rows, and x has {n}; give all training rows")
+        raise ArgumentError(f"fit_novelty needs at least {LEAST_ROWS} rows, and x has {n}; give all training rows")
     with view.scope():
         columns = merge_moments([view.reader.moments(block) for block in read_rows(view, view.reader, rows, "x")])
         if not np.isfinite(columns.squares).all():
             column = np.argmin(np.isfinite(columns.squares))
-            raise ValueError(
+            raise ArgumentError(
                 f"fit_novelty squares the inputs, and some in column {column} of x, counted from 0, are too large for "
                 f"{view.dtype}; scale them, or make the network with standardize=True"
             )
@@ -59,7 +60,7 @@ def _compute_blocks(view: View, rows: Any, function: Any, *values: np.ndarray) -
 def predict_novelty(view: View, x: Any) -> Array:
     """Compute the fraction of the training rows that are nearer than each row of x; see `Network.novelty`."""
     if view.novelty is None:
-        raise ValueError("novelty needs to know the training data; call fit_novelty(x) with their inputs first")
+        raise ArgumentError("novelty needs to know the training data; call fit_novelty(x) with their inputs first")
     mean, whitening, distances = view.novelty
     with view.scope():
         mean, whitening = (view.backend.asarray(value, view.dtype) for value in (mean, whitening))

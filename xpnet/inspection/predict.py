@@ -14,6 +14,7 @@ from xpnet.data.host_rows import read_in_blocks, stays_outside
 from xpnet.data.reader import Reader
 from xpnet.inspection.single_rows import compute_outputs
 from xpnet.inspection.view import View
+from xpnet.wording.errors import ArgumentError
 
 Transform = Callable[[Array, Namespace], Array]
 
@@ -91,7 +92,7 @@ def _compute_for_batches(view: View, batches: Iterable[Any], function: Callable[
         rows, _ = reader.as_rows(x, f"batch {i} of x")
         results.append(_compute_in_blocks(view, reader, rows, f"batch {i} of x", function))
     if not results:
-        raise ValueError("x has no batches; an iterator can be iterated over only once, so give the batches again")
+        raise ArgumentError("x has no batches; an iterator can be iterated over only once, so give the batches again")
     with view.scope(), view.output_scope():
         return view.xp.concat(results, axis=0)
 

@@ -41,6 +41,7 @@ from xpnet.learn.backprop_cases import (
 )
 from xpnet.learn.mutations import FORWARD_MISTAKES, MISTAKES, RIGHT, Equations, Mistake, multiply_bp1
 from xpnet.network import Network
+from xpnet.wording.errors import ArgumentError
 from xpnet.wording.hints import look_up
 
 LAYOUTS = {"rows": "examples in rows", "columns": "examples in columns"}
@@ -177,10 +178,8 @@ def check_backprop(
 
     Raises
     ------
-    TypeError
-        If `backward` is not a function.
-    ValueError
-        If another argument is wrong.
+    ArgumentError
+        If `backward` is not a function; or if another argument is wrong.
 
     Examples
     --------
@@ -204,7 +203,7 @@ def check_backprop(
     True
     """
     if not callable(backward):
-        raise TypeError(f"backward={backward!r} must be a function of (weights, biases, x, y)")
+        raise ArgumentError(f"backward={backward!r} must be a function of (weights, biases, x, y)")
     look_up("layout", layout, LAYOUTS)
     look_up("reduction", reduction, REDUCTIONS)
     settings = {"activation": activation, "output_activation": output_activation, "cost": cost}

@@ -26,7 +26,7 @@ from xpnet.learn import network2
 from xpnet.training.arguments import parse_epochs, parse_rate
 from xpnet.training.callback import Callback
 from xpnet.wording.checks import choices, count, in_range
-from xpnet.wording.errors import unless_stopped
+from xpnet.wording.errors import ArgumentError, unless_stopped
 from xpnet.wording.hints import explain_unknown
 
 __all__ = ["CrossEntropyCost", "FirstNetwork", "Network", "QuadraticCost", "load", "load_data_wrapper"]
@@ -108,7 +108,7 @@ def load_data_wrapper(data: str = "mnist", root: str | os.PathLike[str] | None =
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If `data` is unknown.
     ImportError, RuntimeError
         If the files are missing and cannot be downloaded.
@@ -123,7 +123,7 @@ def load_data_wrapper(data: str = "mnist", root: str | os.PathLike[str] | None =
     ((784, 1), (10, 1))
     """
     if data not in DATA:
-        raise ValueError(explain_unknown("data", data, DATA))
+        raise ArgumentError(explain_unknown("data", data, DATA))
     if data == "mnist-sample":
         (x, y), test = mnist_sample()
         train, validation = (x[:-1000], y[:-1000]), (x[-1000:], y[-1000:])
@@ -165,7 +165,7 @@ class Network:
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If an argument is wrong.
 
     Examples
@@ -199,7 +199,7 @@ class Network:
     ) -> None:
         if cost not in COSTS.values():
             names = choices(kind.__name__ for kind in COSTS.values())
-            raise ValueError(f"cost={cost!r} must be one of the classes {names}; xpnet.Network has other costs")
+            raise ArgumentError(f"cost={cost!r} must be one of the classes {names}; xpnet.Network has other costs")
         self.net = networks.Network(
             list(sizes),
             cost=cost.name,
@@ -322,7 +322,7 @@ class Network:
 
         Raises
         ------
-        ValueError, TypeError
+        ArgumentError
             If an argument is wrong; nothing has changed then.
         xpnet.DivergenceError
             If costs or weights become infinite or NaN.
@@ -334,7 +334,7 @@ class Network:
         of_evaluation = (monitor_evaluation_cost, monitor_evaluation_accuracy)
         if evaluation_data is None and any(of_evaluation):
             name = "monitor_evaluation_cost" if monitor_evaluation_cost else "monitor_evaluation_accuracy"
-            raise ValueError(f"{name}=True needs evaluation_data; give test_data or validation_data")
+            raise ArgumentError(f"{name}=True needs evaluation_data; give test_data or validation_data")
         train = _stack(training_data, "training_data", self.sizes)
         evaluation = None if evaluation_data is None else _stack(evaluation_data, "evaluation_data", self.sizes)
         test = None if test_data is None else _stack(test_data, "test_data", self.sizes)
@@ -370,7 +370,7 @@ class Network:
 
         Raises
         ------
-        ValueError, TypeError
+        ArgumentError
             If an argument is wrong; nothing has changed then.
         xpnet.DivergenceError
             If weights become infinite or NaN.
@@ -386,7 +386,7 @@ class Network:
         """
         _check_penalty(lmbda)
         if lmbda and n is None:
-            raise ValueError(f"lmbda={lmbda!r} needs n, the number of training examples; give n=len(training_data)")
+            raise ArgumentError(f"lmbda={lmbda!r} needs n, the number of training examples; give n=len(training_data)")
         decay = lmbda / count("n", n, 1) if lmbda else 0.0
         before = self.net.w
         self.net.minibatch_update(_stack(mini_batch, "mini_batch", self.sizes), parse_rate("eta", eta))
@@ -586,7 +586,7 @@ def _stack(pairs: Iterable[tuple[Any, Any]], name: str, sizes: list[int]) -> tup
     try:
         xs, ys = zip(*pairs, strict=True)
     except unless_stopped(TypeError, ValueError) as error:
-        raise ValueError(
+        raise ArgumentError(
             f"{name} must be a list of at least one pair (x, y), like those of load_data_wrapper ({error})"
         ) from error
     x, y = _to_rows(xs, f"x of {name}", sizes[0]), ys
@@ -600,5 +600,5 @@ def _to_rows(columns: Iterable[Any], name: str, n: int) -> np.ndarray:
     arrays = [np.asarray(column) for column in columns]
     for i, array in enumerate(arrays):
         if array.shape not in ((n, 1), (n,)):
-            raise ValueError(f"{name}[{i}] has shape {array.shape}, but must have {(n, 1)}, to match sizes")
+            raise ArgumentError(f"{name}[{i}] has shape {array.shape}, but must have {(n, 1)}, to match sizes")
     return np.stack(arrays).reshape(len(arrays), n)

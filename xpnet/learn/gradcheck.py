@@ -114,7 +114,7 @@ def check_gradients(
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If an argument is wrong.
 
     Examples

@@ -28,6 +28,7 @@ from xpnet.inspection.summary import table
 from xpnet.learn.gradcheck import GradientCheck, check_gradients
 from xpnet.network import Network
 from xpnet.wording.checks import count, install_command
+from xpnet.wording.errors import ArgumentError
 from xpnet.wording.hints import look_up
 
 __all__ = ["MISTAKES", "RIGHT", "Comparison", "Equations", "Mistake", "break_equation"]
@@ -649,11 +650,13 @@ class Comparison:
         ------
         ImportError
             If matplotlib is not installed.
-        ValueError
+        ArgumentError
             If there are no curves, because shapes do not fit with the mistake.
         """
         if self.shapes:
-            raise ValueError(f"there are no learning curves of this mistake in {self.mistake.equation}: {self.shapes}")
+            raise ArgumentError(
+                f"there are no learning curves of this mistake in {self.mistake.equation}: {self.shapes}"
+            )
         figure = make_figure() if ax is None else ax.figure
         ax = figure.add_subplot() if ax is None else ax
         right, broken = self.accuracies
@@ -697,7 +700,7 @@ def break_equation(mistake: str | Mistake, *, epochs: int = 5, seed: int = 0) ->
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If an argument is wrong.
 
     Examples

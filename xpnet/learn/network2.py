@@ -14,7 +14,7 @@ from xpnet.core.activations import sigmoid
 from xpnet.core.arguments import infer_task, parse_dtype
 from xpnet.network import Network
 from xpnet.wording.checks import check_folder, choices, refuse_duplicates
-from xpnet.wording.errors import CheckpointError, unless_stopped
+from xpnet.wording.errors import ArgumentError, CheckpointError, unless_stopped
 
 COSTS = {"QuadraticCost": "quadratic", "CrossEntropyCost": "cross_entropy"}  # names in the files -> names here
 KEYS = ("sizes", "weights", "biases", "cost")
@@ -44,7 +44,7 @@ def save(net: Network, path: str | os.PathLike[str]) -> None:
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If network2.py cannot represent the network: it has only sigmoid neurons, the quadratic cost and cross-entropy,
         and neither dropout nor scaling of inputs.
     OSError
@@ -137,7 +137,7 @@ def decode(text: str, dtype: str) -> Contents:
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If anything in it is wrong, missing or unknown.
 
     Examples
@@ -150,15 +150,15 @@ def decode(text: str, dtype: str) -> Contents:
         text, parse_int=_parse_integer, parse_constant=_refuse_constant, object_pairs_hook=refuse_duplicates
     )
     if not isinstance(record, dict):
-        raise ValueError(f"it must be an object with the keys {choices(KEYS)}, not {shorten(record)}")
+        raise ArgumentError(f"it must be an object with the keys {choices(KEYS)}, not {shorten(record)}")
     for key in sorted(record.keys() - KEYS):
-        raise ValueError(f"the key {shorten(key)} is unknown; choose from {choices(KEYS)}")
+        raise ArgumentError(f"the key {shorten(key)} is unknown; choose from {choices(KEYS)}")
     for key in KEYS:
         if key not in record:
-            raise ValueError(f"the key {key!r} is missing")
+            raise ArgumentError(f"the key {key!r} is missing")
     sizes = _parse_sizes(record["sizes"])
     if not isinstance(record["cost"], str) or record["cost"] not in COSTS:
-        raise ValueError(f"cost={shorten(record['cost'])} is unknown; choose from {choices(COSTS)}")
+        raise ArgumentError(f"cost={shorten(record['cost'])} is unknown; choose from {choices(COSTS)}")
     weights = _parse_matrices("weights", record["weights"], list(zip(sizes[1:], sizes)), dtype)
     biases = _parse_matrices("biases", record["biases"], [(n_out, 1) for n_out in sizes[1:]], dtype)
     return Contents(sizes, weights, biases, COSTS[record["cost"]])
@@ -169,7 +169,7 @@ def check_network(net: Network) -> None:
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If it cannot; the message names the first argument of `Network` that network2.py lacks.
     """
     task = infer_task(sigmoid, net.sizes[-1])
@@ -184,7 +184,7 @@ def check_network(net: Network) -> None:
     }
     for argument, is_other in others.items():
         if is_other:
-            raise ValueError(
+            raise ArgumentError(
                 f"{argument} cannot be written for network2.py; its networks have sigmoid neurons, the costs "
                 f"{choices(COSTS.values())} and, here, the task {task!r}; use Network.save, which writes every network"
             )
@@ -196,37 +196,37 @@ def _parse_integer(digits: str) -> int | float:
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"it holds {name}, which is not JSON")
+    raise ArgumentError(f"it holds {name}, which is not JSON")
 
 
 def _parse_sizes(sizes: Any) -> list[int]:
     if not isinstance(sizes, list) or len(sizes) < 2:
-        raise ValueError(f"sizes={shorten(sizes)} must be a list with the number of units of at least two layers")
+        raise ArgumentError(f"sizes={shorten(sizes)} must be a list with the number of units of at least two layers")
     for l, size in enumerate(sizes):
         if type(size) is not int or size < 1:
-            raise ValueError(f"sizes[{l}]={shorten(size)} must be a whole number of at least 1")
+            raise ArgumentError(f"sizes[{l}]={shorten(size)} must be a whole number of at least 1")
     return sizes
 
 
 def _parse_matrices(key: str, matrices: Any, shapes: Sequence[tuple[int, int]], dtype: str) -> list[np.ndarray]:
     """Parse a matrix for each layer: a list of rows, each a list of finite numbers."""
     if not isinstance(matrices, list) or len(matrices) != len(shapes):
-        raise ValueError(f"{key} must be a list of {len(shapes)} matrices, one for each layer after the inputs")
+        raise ArgumentError(f"{key} must be a list of {len(shapes)} matrices, one for each layer after the inputs")
     return [_parse_matrix(f"{key}[{l}]", rows, shape, dtype) for l, (rows, shape) in enumerate(zip(matrices, shapes))]
 
 
 def _parse_matrix(name: str, rows: Any, shape: tuple[int, int], dtype: str) -> np.ndarray:
     n_rows, n_columns = shape
     if not isinstance(rows, list) or len(rows) != n_rows:
-        raise ValueError(f"{name} must be a list of {n_rows} rows of {n_columns} numbers, to match sizes")
+        raise ArgumentError(f"{name} must be a list of {n_rows} rows of {n_columns} numbers, to match sizes")
     for i, row in enumerate(rows):
         if not isinstance(row, list) or len(row) != n_columns:
-            raise ValueError(f"{name}[{i}]={shorten(row)} must be a list of {n_columns} numbers, to match sizes")
+            raise ArgumentError(f"{name}[{i}]={shorten(row)} must be a list of {n_columns} numbers, to match sizes")
         if not set(map(type, row)) <= {int, float}:  # True and False are neither
             wrong = next(value for value in row if type(value) not in (int, float))
-            raise ValueError(f"{name}[{i}] holds {shorten(wrong)}, but must hold numbers")
+            raise ArgumentError(f"{name}[{i}] holds {shorten(wrong)}, but must hold numbers")
     with np.errstate(over="ignore"):
         matrix = np.array(rows, np.float64).astype(dtype)
     if not np.isfinite(matrix).all():
-        raise ValueError(f"{name} holds a number that is infinite in {dtype}")
+        raise ArgumentError(f"{name} holds a number that is infinite in {dtype}")
     return matrix

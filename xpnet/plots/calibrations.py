@@ -48,7 +48,7 @@ def calibration(net: Any, data: Any, *, bins: int = 10, ax: Axes | None = None) 
 
     Raises
     ------
-    ValueError, TypeError
+    ArgumentError
         If the network has no error bars, if its task is "multilabel", or if the data are empty or do not fit it.
 
     Examples

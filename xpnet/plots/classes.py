@@ -27,6 +27,7 @@ from xpnet.plots.models import (
 )
 from xpnet.plots.style import INK, MAP, MARKERS, PAPER, figure_of, hide_ticks, make_axes, make_panel
 from xpnet.wording.checks import count
+from xpnet.wording.errors import ArgumentError
 
 MOST_CELL_TEXTS = 20  # with more classes, the numbers would not fit into the cells
 MOST_LETTERS = 16  # in a line above an image
@@ -54,7 +55,7 @@ def confusion(net: Any, data: Any, *, labels: Sequence[object] | None = None, ax
 
     Raises
     ------
-    ValueError, TypeError
+    ArgumentError
         If the network has another task, or if the data are empty or do not fit it.
 
     Examples
@@ -124,7 +125,7 @@ def mistakes(
 
     Raises
     ------
-    ValueError, TypeError
+    ArgumentError
         If the network has another task, if its inputs are not such an image, if the data are empty or do not fit it, or
         if `ax` has no place in a grid.
 
@@ -200,7 +201,7 @@ def decision_boundary(
 
     Raises
     ------
-    ValueError, TypeError
+    ArgumentError
         If the network has another number of inputs or another task, or the examples do not fit it.
 
     Examples
@@ -214,7 +215,7 @@ def decision_boundary(
     n = count_classes(model, "decision_boundary")
     names, resolution = parse_labels(labels, n), count("resolution", resolution, 2)
     if (n_in := first_network(model).sizes[0]) != 2:
-        raise ValueError(f"decision_boundary needs a network with 2 inputs, and this one has {n_in}")
+        raise ArgumentError(f"decision_boundary needs a network with 2 inputs, and this one has {n_in}")
     blocks = [*predict_blocks(model, data, "the data")]
     x, classes = (np.concatenate(parts) for parts in ([b.x for b in blocks], [b.classes for b in blocks]))
     colors = colormaps[MAP](np.linspace(0.15, 1.0, n))[:, :3]

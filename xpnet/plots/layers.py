@@ -18,6 +18,7 @@ from xpnet.network import Network
 from xpnet.plots.models import parse_labels, parse_shape, require_network, to_host
 from xpnet.plots.style import DARK, LIGHT, MAP, hide_ticks, make_panel
 from xpnet.wording.checks import count
+from xpnet.wording.errors import ArgumentError
 
 MOST_BARS = 30  # larger output layers are drawn as cells
 
@@ -44,7 +45,7 @@ def weights(net: Any, n: int = 64, *, shape: tuple[int, int] | None = None, ax: 
 
     Raises
     ------
-    ValueError, TypeError
+    ArgumentError
         If the inputs are not such an image, or `ax` has no place in a grid.
 
     Examples
@@ -108,7 +109,7 @@ def activations(
 
     Raises
     ------
-    ValueError, TypeError
+    ArgumentError
         If x is not one example for this network, or `ax` has no place in a grid.
 
     Examples
@@ -124,7 +125,7 @@ def activations(
     layers = [to_host(net, a) for a in net.activations(x)]
     if layers[0].ndim == 2:
         if len(layers[0]) != 1:
-            raise ValueError(f"activations draws one example, and x has {len(layers[0])}; give one, as in x[0]")
+            raise ArgumentError(f"activations draws one example, and x has {len(layers[0])}; give one, as in x[0]")
         layers = [a[0] for a in layers]
     side = math.isqrt(net.sizes[0])
     if shape is not None or side * side == net.sizes[0]:

@@ -16,6 +16,7 @@ from xpnet.network import Network
 from xpnet.training.evaluate import require_classes
 from xpnet.training.metrics import predictions
 from xpnet.wording.checks import choices, count
+from xpnet.wording.errors import ArgumentError
 
 
 def open_model(net: Any) -> Network | Ensemble:
@@ -25,7 +26,7 @@ def open_model(net: Any) -> Network | Ensemble:
     for name in ("network_", "ensemble_"):
         if isinstance(inside := getattr(net, name, None), (Network, Ensemble)):
             return inside
-    raise TypeError(
+    raise ArgumentError(
         f"net is of type {type(net).__name__}; give a Network or an Ensemble, or a fitted estimator of xpnet.estimators"
     )
 
@@ -42,11 +43,13 @@ def open_classifier(net: Any, data: Any, labels: Any) -> tuple[Network | Ensembl
     if classes.dtype.kind in "biu" and np.array_equal(classes, np.arange(len(classes))):
         return model, data, labels
     if not isinstance(data, tuple) or len(data) != 2:
-        raise TypeError(f"data is of type {type(data).__name__}; give (X, y) for an estimator, with the classes in y")
+        raise ArgumentError(
+            f"data is of type {type(data).__name__}; give (X, y) for an estimator, with the classes in y"
+        )
     X, y = data
     y = np.asarray(choose.to_host(y)).ravel()
     for label in y[~np.isin(y, classes)].tolist():
-        raise ValueError(
+        raise ArgumentError(
             f"y has the class {label!r}, which the estimator has not learnt; it knows {choices(classes.tolist())}"
         )
     return model, (X, np.searchsorted(classes, y)), labels
@@ -62,7 +65,7 @@ def require_network(function: str, net: Any) -> Network:
     model = open_model(net)
     if isinstance(model, Ensemble):
         member = "ensemble[0]" if model is net else "net.ensemble_[0]"
-        raise TypeError(f"{function} draws one network; give a member of the ensemble, as in {member}")
+        raise ArgumentError(f"{function} draws one network; give a member of the ensemble, as in {member}")
     return model
 
 
@@ -71,7 +74,7 @@ def count_classes(net: Network | Ensemble, function: str) -> int:
     first = first_network(net)
     require_classes(first.view, function)
     if first.task == "multilabel":
-        raise ValueError(
+        raise ArgumentError(
             f'{function} needs one class for each example, and a network with task="multilabel" has several'
         )
     return max(first.sizes[-1], 2)
@@ -83,7 +86,7 @@ def parse_labels(labels: Sequence[object] | None, n: int) -> list[str]:
         return [str(k) for k in range(n)]
     is_list = isinstance(labels, Iterable) and not isinstance(labels, (str, Mapping))
     if not is_list or getattr(labels, "shape", None) == () or len(names := [str(label) for label in labels]) != n:
-        raise ValueError(f"labels={labels!r} must have {n} names, one for each class or output")
+        raise ArgumentError(f"labels={labels!r} must have {n} names, one for each class or output")
     return names
 
 
@@ -93,16 +96,16 @@ def parse_shape(function: str, net: Network, shape: tuple[int, int] | None) -> t
     if shape is None:
         side = math.isqrt(n_in)
         if side * side != n_in:
-            raise ValueError(
+            raise ArgumentError(
                 f"{function} draws inputs as a square image, and this network has {n_in} inputs; give "
                 f"shape=(rows, columns) with {n_in} pixels"
             )
         return side, side
     if not isinstance(shape, Sequence) or isinstance(shape, str) or len(shape) != 2:
-        raise ValueError(f"shape={shape!r} must be two numbers, (rows, columns)")
+        raise ArgumentError(f"shape={shape!r} must be two numbers, (rows, columns)")
     rows, columns = count("rows in shape", shape[0], 1), count("columns in shape", shape[1], 1)
     if rows * columns != n_in:
-        raise ValueError(f"shape={shape!r} has {rows * columns} pixels, and this network has {n_in} inputs")
+        raise ArgumentError(f"shape={shape!r} has {rows * columns} pixels, and this network has {n_in} inputs")
     return rows, columns
 
 

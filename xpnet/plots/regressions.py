@@ -19,6 +19,7 @@ from xpnet.plots.models import first_network, open_model, to_host
 from xpnet.plots.style import COLORS, DARK, LIGHT, figure_of, make_axes, make_panel
 from xpnet.training.metrics import mean_r2
 from xpnet.wording.checks import in_range
+from xpnet.wording.errors import ArgumentError
 
 ORANGE = COLORS[1]
 LEAST_FOR_MEDIANS = 100  # examples
@@ -46,7 +47,7 @@ def predicted_against_true(net: Any, data: Any, *, ax: Axes | None = None) -> Fi
 
     Raises
     ------
-    ValueError, TypeError
+    ArgumentError
         If the task is not a regression, if the data are empty or do not fit it, or if there are several quantiles and
         no median.
 
@@ -90,7 +91,7 @@ def residuals(net: Any, data: Any, *, ax: Axes | None = None) -> Figure:
 
     Raises
     ------
-    ValueError, TypeError
+    ArgumentError
         As in `predicted_against_true`.
 
     Examples
@@ -120,7 +121,7 @@ def _predict_points(net: Any, data: Any, function: str) -> tuple[np.ndarray, np.
     model = open_model(net)
     cost, task = first_network(model).view.model.cost, first_network(model).task
     if task != "regression":
-        raise ValueError(f"{function} needs a regression, and the task of this network is {task!r}")
+        raise ArgumentError(f"{function} needs a regression, and the task of this network is {task!r}")
     cost.require_point("pictures")
     examples = predict_targets(model._bars, model._bars.open(data, "data"))
     if not cost.levels:
@@ -171,7 +172,7 @@ def error_bars(net: Any, x: Any, y: Any, *, sigmas: float = 2, margin: float = 0
 
     Raises
     ------
-    ValueError, TypeError
+    ArgumentError
         If the network is not a regression with one input and one target, or has no error bars.
 
     Examples
@@ -212,14 +213,14 @@ def _check_error_bars(net: Network | Ensemble) -> bool:
     """Check that a regression with one input and one target has error bars; return whether it predicts noise."""
     model = first_network(net).view.model
     if model.task != "regression":
-        raise ValueError(f"error_bars needs a regression, and the task of this network is {model.task!r}")
+        raise ArgumentError(f"error_bars needs a regression, and the task of this network is {model.task!r}")
     for what, number in (("input", model.n_in), ("target", model.n_targets)):
         if number != 1:
-            raise ValueError(f"error_bars draws 1 {what}, and this network has {number}")
+            raise ArgumentError(f"error_bars draws 1 {what}, and this network has {number}")
     distribution = model.cost.distribution
     has_noise = distribution is not None and distribution.std is not None
     if (distribution is not None and not has_noise) or not (has_noise or isinstance(net, Ensemble)):
-        raise ValueError(
+        raise ArgumentError(
             f'error_bars needs an Ensemble, or a network with cost="gaussian"; this has cost={model.cost.name!r}'
         )
     return has_noise

@@ -9,6 +9,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
+from xpnet.wording.errors import ArgumentError
+
 # Colours that colour-blind readers tell apart (M. Okabe and K. Ito, 2008); dashes and markers do so without colours
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
@@ -53,14 +55,16 @@ def make_panel(ax: Axes | None, size: tuple[float, float]) -> tuple[Any, Figure 
         return figure, figure
     place, figure = ax.get_subplotspec(), figure_of(ax)
     if place is None:
-        raise ValueError("ax has no place in a grid; give axes that subplots() made, as in figure.subplots(1, 2)[0]")
+        raise ArgumentError("ax has no place in a grid; give axes that subplots() made, as in figure.subplots(1, 2)[0]")
     ax.remove()
     return figure, figure.add_subfigure(place)
 
 
 def _check_axes(ax: Any) -> None:
     if ax is not None and not isinstance(ax, Axes):
-        raise TypeError(f"ax is of type {type(ax).__name__}; give axes of one picture, as figure.subplots() makes them")
+        raise ArgumentError(
+            f"ax is of type {type(ax).__name__}; give axes of one picture, as figure.subplots() makes them"
+        )
 
 
 def figure_of(ax: Axes) -> Any:

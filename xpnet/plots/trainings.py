@@ -15,6 +15,7 @@ from xpnet.network import Network
 from xpnet.plots.style import Picture, curve_style, figure_of, make_axes
 from xpnet.training.history import History
 from xpnet.wording.checks import choices
+from xpnet.wording.errors import ArgumentError
 
 COSTS = ("cost", "validation_cost", "test_cost")
 
@@ -41,7 +42,7 @@ def history(history: History, *names: str, ax: Axes | None = None) -> Figure:
     ------
     KeyError
         If the history does not have a quantity.
-    ValueError, TypeError
+    ArgumentError
         If there are no epochs, if `history` is not a history, or if a quantity is not given by its name.
 
     Examples
@@ -53,7 +54,7 @@ def history(history: History, *names: str, ax: Axes | None = None) -> Figure:
     _check_history("history", history)
     quantities = history.to_dict()
     if not all(isinstance(name, str) for name in names):
-        raise TypeError(f"history takes names of quantities, {choices(quantities)}; axes are given as ax=")
+        raise ArgumentError(f"history takes names of quantities, {choices(quantities)}; axes are given as ax=")
     costs = names or [name for name in quantities if name in COSTS]
     accuracies = [name for name in quantities if name.endswith("accuracy")]
     if names or ax is not None or not accuracies:
@@ -92,7 +93,7 @@ def compare(
     ------
     KeyError
         If a history does not have the quantity.
-    ValueError, TypeError
+    ArgumentError
         If there are no histories, or one has no epochs, or is not a history.
 
     Examples
@@ -102,17 +103,17 @@ def compare(
     'cost'
     """
     if isinstance(histories, History) or not isinstance(histories, Iterable):
-        raise TypeError(
+        raise ArgumentError(
             f"histories is of type {type(histories).__name__}; give several, as in [h1, h2] or "
             "{'SGD': h1, 'Adam': h2}"
         )
     named = dict(histories) if isinstance(histories, Mapping) else {str(k): h for k, h in enumerate(histories, 1)}
     if not named:
-        raise ValueError("histories is empty; give at least one, as in [h1, h2]")
+        raise ArgumentError("histories is empty; give at least one, as in [h1, h2]")
     for name, one in named.items():
         _check_history(f"history {name!r}", one)
     if quantity is not None and not isinstance(quantity, str):
-        raise TypeError(f"quantity={quantity!r} must be the name of a quantity, such as 'validation_cost'")
+        raise ArgumentError(f"quantity={quantity!r} must be the name of a quantity, such as 'validation_cost'")
     if quantity is None:
         preferred = ("validation_accuracy", "test_accuracy", "validation_cost", "test_cost", "cost")
         shared = [name for name in preferred if all(name in one.to_dict() for one in named.values())]
@@ -126,13 +127,13 @@ def compare(
 def _check_history(argument: str, value: Any) -> None:
     if isinstance(value, (Network, Ensemble)):
         remedy = "net.history" if isinstance(value, Network) else "ensemble.histories, in compare"
-        raise TypeError(f"{argument} is of type {type(value).__name__}; give {remedy}")
+        raise ArgumentError(f"{argument} is of type {type(value).__name__}; give {remedy}")
     if not isinstance(value, History):
         remedies = {"network_": "its network_.history", "ensemble_": "its ensemble_.histories, in compare"}
         remedy = next((remedies[name] for name in remedies if hasattr(value, name)), "the History that train returned")
-        raise TypeError(f"{argument} is of type {type(value).__name__}; give {remedy}")
+        raise ArgumentError(f"{argument} is of type {type(value).__name__}; give {remedy}")
     if not value.rows:
-        raise ValueError(f"{argument} has no epochs; train first")
+        raise ArgumentError(f"{argument} has no epochs; train first")
 
 
 def _draw_curves(ax: Axes, curves: Mapping[str, tuple[Sequence[Any], Sequence[Any]]]) -> None:

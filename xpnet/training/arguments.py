@@ -21,6 +21,7 @@ from xpnet.data.sampling import SAMPLING
 from xpnet.training.callback import Callback, Trainee
 from xpnet.training.metrics import METRICS, Metric, of_function, top_k
 from xpnet.wording.checks import choices, count, has_methods, in_range, show, yes_or_no
+from xpnet.wording.errors import ArgumentError
 from xpnet.wording.hints import find_nearest, look_up
 
 BATCH_SIZE = 30  # unless given
@@ -111,12 +112,12 @@ def one_for_each(argument: str, value: Any, members: int) -> list[Any]:
     """
     if isinstance(value, np.ndarray):
         if value.ndim > 1:
-            raise ValueError(f"{argument} has shape {value.shape}; give a number, or a list of {members}")
+            raise ArgumentError(f"{argument} has shape {value.shape}; give a number, or a list of {members}")
         value = value.tolist()
     if not isinstance(value, (list, tuple)):
         return [value] * members
     if len(value) != members:
-        raise ValueError(
+        raise ArgumentError(
             f"{argument} has {len(value)} entries, and the ensemble {members} members; give one for all of them, or a "
             "list with one for each"
         )
@@ -133,14 +134,16 @@ def copies_for_each(callbacks: Any, members: int, remedy: str | None = None) -> 
         lists = [parse_callbacks(callbacks(k)) for k in range(members)]
         every = [callback for part in lists for callback in part]
         if len({id(callback) for callback in every}) < len(every):
-            raise ValueError("callbacks returns the same object for several members; make new ones in each call")
+            raise ArgumentError("callbacks returns the same object for several members; make new ones in each call")
         return lists
     shared = parse_callbacks(callbacks)
     for callback in shared:
         if callback.writes_files:
             function = f"callbacks=lambda k: [{type(callback).__name__}(f'member-{{k}}')]"
             remedy = remedy or f"give a function of the member's number, as in {function}"
-            raise ValueError(f"callbacks holds {callback!r}, and all members would write to the same place; {remedy}")
+            raise ArgumentError(
+                f"callbacks holds {callback!r}, and all members would write to the same place; {remedy}"
+            )
     return [copy.deepcopy(shared) for _ in range(members)]
 
 
@@ -149,7 +152,7 @@ def check_call(callbacks: Callable[..., Any]) -> None:
     try:
         inspect.signature(callbacks).bind(0)
     except TypeError as error:
-        raise TypeError(
+        raise ArgumentError(
             f"callbacks={callbacks!r} must be a list of callbacks, or a function of the member's number that returns "
             f"one ({error})"
         ) from error
@@ -161,7 +164,7 @@ def check_one_update(optimizers: Sequence[Optimizer]) -> None:
     """Refuse optimizers that differ in more than their numbers."""
     for k, optimizer in enumerate(optimizers[1:], 1):
         if optimizer.update != optimizers[0].update:
-            raise ValueError(
+            raise ArgumentError(
                 f"the optimizer of member {k} is {optimizer!r} and that of member 0 is {optimizers[0]!r}; members take "
                 "their steps together, so give all of them one kind with the same options turned on"
             )
@@ -173,7 +176,7 @@ def _refuse_steps(optimizer: Optimizer, request: Request) -> None:
     for name, value in named:
         if value is None:
             continue
-        raise ValueError(
+        raise ArgumentError(
             f"{name}={value!r} is for other optimizers: {type(optimizer).__name__} uses all examples in every step, "
             "and chooses its length; leave it out, or give another optimizer"
         )
@@ -185,7 +188,7 @@ def _refuse_steps(optimizer: Optimizer, request: Request) -> None:
 def parse_epochs(value: Any) -> int:
     """Check the number of epochs; some users give the targets in its place."""
     if isinstance(value, (list, tuple)) or getattr(value, "shape", ()) != ():  # a number of NumPy has the shape ()
-        raise TypeError("epochs is an array; X and y are given together, as in train((X, y), epochs=20)")
+        raise ArgumentError("epochs is an array; X and y are given together, as in train((X, y), epochs=20)")
     return count("epochs", value, 0)
 
 
@@ -197,7 +200,7 @@ def parse_rate(argument: str, value: Any) -> float:
 def parse_schedule(lr: Any, argument: str = "lr") -> Schedule:
     """Return a schedule as it is, and a number as a constant schedule."""
     if isinstance(lr, type):
-        raise ValueError(f"{argument}={lr.__name__} is a class; give one of its objects, such as {lr.__name__}(0.1)")
+        raise ArgumentError(f"{argument}={lr.__name__} is a class; give one of its objects, such as {lr.__name__}(0.1)")
     return cast(Schedule, lr) if callable(lr) else Constant(parse_rate(argument, lr))
 
 
@@ -208,7 +211,7 @@ def parse_optimizer(value: Any) -> Optimizer:
         named["lm"] = named.pop("levenbergmarquardt")
         return look_up("optimizer", value, named)()
     if not is_optimizer(value):
-        raise TypeError(f"optimizer={show(value)} is not an optimizer; give {suggest_optimizer(value)}, say")
+        raise ArgumentError(f"optimizer={show(value)} is not an optimizer; give {suggest_optimizer(value)}, say")
     return value
 
 
@@ -241,38 +244,40 @@ def is_optimizer(value: Any) -> bool:
 def parse_callbacks(value: Any) -> list[Callback]:
     """Check a list of callbacks."""
     if not isinstance(value, (list, tuple)):
-        raise TypeError(f"callbacks={show(value)} must be a list of callbacks, as in [EarlyStopping()]")
+        raise ArgumentError(f"callbacks={show(value)} must be a list of callbacks, as in [EarlyStopping()]")
     for callback in value:
         if not isinstance(callback, Callback):
-            raise TypeError(
+            raise ArgumentError(
                 f"callbacks holds {callback!r}, which is not an object of a subclass of xpnet.Callback; "
                 "give one, as in [EarlyStopping()]"
             )
         _check_hooks(callback)
     if len({id(callback) for callback in value}) < len(value):
-        raise ValueError("callbacks holds the same object twice; make a new one for each place")
+        raise ArgumentError("callbacks holds the same object twice; make a new one for each place")
     return list(value)
 
 
 def parse_metrics(argument: str, value: Any, model: Model) -> list[Metric]:
     """Parse metrics, each a name, a `Metric`, or a function (y_true, y_pred) -> number."""
     if isinstance(value, str) or not isinstance(value, (list, tuple)) or isinstance(value, Metric):
-        raise TypeError(f'{argument}={show(value)} must be a list of metrics, as in ["accuracy"]')
+        raise ArgumentError(f'{argument}={show(value)} must be a list of metrics, as in ["accuracy"]')
     metrics = [_parse_metric(argument, item) for item in value]
     for metric in metrics:
         if metric.tasks and model.task not in metric.tasks:
-            raise ValueError(
+            raise ArgumentError(
                 f"{argument} holds {metric.name!r}, which is for {choices(metric.tasks)}; the task is {model.task!r}"
             )
         if metric.outputs > model.n_out:
-            raise ValueError(f"{argument} holds {metric.name!r}, which needs {metric.outputs} outputs or more")
+            raise ArgumentError(f"{argument} holds {metric.name!r}, which needs {metric.outputs} outputs or more")
     if metrics:
         model.cost.require_point(argument)
     names = [metric.name for metric in metrics]
     for metric in metrics:
         taken = METRICS.get(metric.name, metric) != metric or metric.name in ("cost", "size")
         if taken or names.count(metric.name) > 1:
-            raise ValueError(f"{argument} holds a metric called {metric.name!r}, which is taken; give it another name")
+            raise ArgumentError(
+                f"{argument} holds a metric called {metric.name!r}, which is taken; give it another name"
+            )
     return metrics
 
 
@@ -292,23 +297,23 @@ def _check_hooks(callback: Callback) -> None:
     hooks = {hook: inspect.signature(getattr(Callback, hook)) for hook in vars(Callback) if hook.startswith("on_")}
     for method, function in inspect.getmembers(type(callback), inspect.isfunction):
         if method not in hooks and method.startswith("on_") and difflib.get_close_matches(method, hooks, cutoff=0.7):
-            raise TypeError(f"{name}.{method} would never be called; a callback has {', '.join(hooks)}")
+            raise ArgumentError(f"{name}.{method} would never be called; a callback has {', '.join(hooks)}")
         if method in hooks:
             try:
                 inspect.signature(function).bind(*hooks[method].parameters)
                 if list(inspect.signature(function).parameters)[1:3] == ["epoch", "logs"]:  # Keras's
-                    raise TypeError("another order")
+                    raise ArgumentError("another order")
             except TypeError as error:
-                raise TypeError(f"{name}.{method} must have the parameters {hooks[method]}") from error
+                raise ArgumentError(f"{name}.{method} must have the parameters {hooks[method]}") from error
     if not isinstance(callback.adds, (tuple, list)) or not all(isinstance(added, str) for added in callback.adds):
-        raise TypeError(f"{name}.adds={callback.adds!r} must be a tuple of names")
+        raise ArgumentError(f"{name}.adds={callback.adds!r} must be a tuple of names")
 
 
 def parse_blas_threads(backend: Backend, threads: Any) -> int | str:
     """Check the number of threads that multiply matrices; some libraries manage these themselves."""
     number = _parse_number_of_threads("blas_threads", threads)
     if number != AUTO and backend.threads_from is None:
-        raise ValueError(
+        raise ArgumentError(
             f"blas_threads={threads!r} has no effect on backend={backend.name!r}, which has its own threads; leave it "
             "out, and restrict the process to fewer cores (taskset) if it should use fewer"
         )
@@ -319,7 +324,7 @@ def parse_threads(backend: Backend, threads: Any) -> int | str:
     """Check the number of threads among which networks are divided."""
     number = _parse_number_of_threads("threads", threads)
     if number != AUTO and not on_host(backend):
-        raise ValueError(
+        raise ArgumentError(
             f"threads={threads!r} has no effect on {backend.device_name}, where all networks compute together; leave "
             "it out"
         )
@@ -332,7 +337,7 @@ def _parse_number_of_threads(argument: str, threads: Any) -> int | str:
     try:
         number = count(argument, threads, 1)
     except ValueError as error:
-        raise ValueError(f'{error}, or "auto"') from None
+        raise ArgumentError(f'{error}, or "auto"') from None
     if number > MOST_THREADS:
-        raise ValueError(f'{argument}={threads!r} must be at most {MOST_THREADS}, or "auto"')
+        raise ArgumentError(f'{argument}={threads!r} must be at most {MOST_THREADS}, or "auto"')
     return number

@@ -12,7 +12,7 @@ import numpy as np
 from xpnet.checkpoint.values import check_number, check_whole
 from xpnet.training.callback import EVALUATED, Callback, Training, warn_of_write
 from xpnet.wording.checks import check_folder, choices, count, decode_path, in_range, install_command, yes_or_no
-from xpnet.wording.errors import unless_stopped
+from xpnet.wording.errors import ArgumentError, unless_stopped
 from xpnet.wording.hints import explain_arguments, find_nearest
 
 
@@ -31,16 +31,16 @@ class Monitor(Callback):
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If an argument is wrong; or at the beginning of training, if the quantity is not computed, or if it is not known
         whether smaller or larger is better.
     """
 
     def __init__(self, monitor: str = "validation_cost", mode: str | None = None, min_delta: float = 0.0) -> None:
         if not isinstance(monitor, str):
-            raise ValueError(f"monitor={monitor!r} must be a name of the logs, such as 'validation_cost'")
+            raise ArgumentError(f"monitor={monitor!r} must be a name of the logs, such as 'validation_cost'")
         if mode is not None and not (isinstance(mode, str) and mode in ("min", "max")):
-            raise ValueError(f"mode={mode!r} is unknown; choose from 'min', 'max'")
+            raise ArgumentError(f"mode={mode!r} is unknown; choose from 'min', 'max'")
         self.monitor, self.mode = monitor, mode
         self.min_delta = in_range("min_delta", min_delta, 0, math.inf, "0 counts every improvement")
 
@@ -49,14 +49,14 @@ class Monitor(Callback):
         if self.monitor not in training.quantities:
             near = find_nearest(self.monitor, [*training.quantities, *EVALUATED])
             hint = f" (did you mean {near!r}?)" if near not in (None, self.monitor) else ""
-            raise ValueError(
+            raise ArgumentError(
                 f"{type(self).__name__} watches monitor={self.monitor!r}, which this training does not compute; it "
                 f"computes {choices(training.quantities)}{hint}; give validation_data or validation_split, and "
                 "metrics=, and put a callback that adds it before this one"
             )
         better = self.mode or training.quantities[self.monitor].better
         if better is None:
-            raise ValueError(
+            raise ArgumentError(
                 f"monitor={self.monitor!r} does not tell whether smaller or larger is better; give mode='min' or 'max'"
             )
         self.training, self.best = training, None
@@ -77,10 +77,10 @@ class Monitor(Callback):
     def improves(self, logs: dict[str, Any]) -> bool:
         """Tell whether the quantity is better than ever before, and if so, remember it; NaN is never better."""
         if self.monitor not in logs:
-            raise ValueError(f"monitor={self.monitor!r} is named in `adds` of a callback that has not added it")
+            raise ArgumentError(f"monitor={self.monitor!r} is named in `adds` of a callback that has not added it")
         value = logs[self.monitor]
         if np.ndim(value) != 0 or np.asarray(value).dtype.kind not in "biuf":
-            raise ValueError(
+            raise ArgumentError(
                 f"monitor={self.monitor!r} is {value!r} after epoch {logs['epoch']}, which is not a number"
             )
         gain = math.inf if self.best is None else self._sign * (value - self.best)
@@ -283,7 +283,7 @@ class ModelCheckpoint(Monitor):
         self.path = decode_path("path", path)
         self.every = None if every is None else count("every", every, 1)
         if every is not None and (monitor, mode, min_delta) != (None, None, None):
-            raise ValueError(
+            raise ArgumentError(
                 f"every={every!r} contradicts monitor, mode and min_delta, which say what is best; give one"
             )
 
@@ -293,7 +293,7 @@ class ModelCheckpoint(Monitor):
         try:
             path = self.path.format(**samples)
         except (KeyError, IndexError, ValueError) as error:
-            raise ValueError(
+            raise ArgumentError(
                 f"path={self.path!r} cannot be filled in ({type(error).__name__}: {error}); in braces it may name "
                 f"{choices(training.quantities)}; write other braces twice"
             ) from error
@@ -370,7 +370,7 @@ class CSVLog(Callback):
         """Take over the names; with the next row, all rows are written anew: the file may hold later ones."""
         names = state["names"]
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise TypeError("names of CSVLog must be a list of strings")
+            raise ArgumentError("names of CSVLog must be a list of strings")
         "".join(names).encode()  # raises if one cannot be written
         self._names = names
 

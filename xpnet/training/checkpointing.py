@@ -38,7 +38,7 @@ from xpnet.training.same_training import (
     steps_to_compare,
 )
 from xpnet.wording.checks import check_folder, count, decode_path, printable, yes_or_no
-from xpnet.wording.errors import CheckpointError, unless_stopped
+from xpnet.wording.errors import ArgumentError, CheckpointError, unless_stopped
 
 Every: TypeAlias = str | int | timedelta  # "epoch", a number of minibatches, or a time
 CallbackStates: TypeAlias = "dict[tuple[int, str], State]"  # (number of the callback, name) -> state of the network
@@ -401,7 +401,7 @@ def read_trainings(saving: Saving, networks: Sequence[Trainee], progress: bool) 
         return None
     contents = kind.unpack(read_file(path), path)
     if len(contents) != len(networks):
-        raise ValueError(
+        raise ArgumentError(
             f"{path} holds a training of {len(contents)} networks, but this one has {len(networks)}; they must match, "
             "or give another checkpoint"
         )
@@ -457,7 +457,7 @@ def parse_checkpoint(path: Any, every: Every | None, resume: bool) -> str | None
     if path is None:
         for name, value in (("every", every), ("resume", resume or None)):
             if value is not None:
-                raise ValueError(f"{name}={value!r} needs checkpoint=, the file to write, as in 'run.safetensors'")
+                raise ArgumentError(f"{name}={value!r} needs checkpoint=, the file to write, as in 'run.safetensors'")
         return None
     path = decode_path("checkpoint", path)
     check_folder(path)
@@ -478,7 +478,7 @@ def parse_every(every: Any) -> Every:
     try:
         return count("every", every, 1)
     except ValueError as error:
-        raise ValueError(
+        raise ArgumentError(
             f'every={every!r} must be "epoch", a number of minibatches such as 1000, or a time such as '
             "datetime.timedelta(minutes=10)"
         ) from error
@@ -500,7 +500,7 @@ def _split_state(callback: Callback) -> tuple[dict[str, Any], dict[str, State]]:
         check_depth(plain, 4)  # of a callback, in the callbacks, in the training, in the header
         return json.loads(json.dumps(plain, default=np.generic.item)), states
     except unless_stopped(TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{name}.get_state must return a dict of plain values, as in JSON ({error})") from error
+        raise ArgumentError(f"{name}.get_state must return a dict of plain values, as in JSON ({error})") from error
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from xpnet.training.arguments import parse_metrics
 from xpnet.training.callback import Callback, Quantity, Training
 from xpnet.training.metrics import Metric, accuracy, correct, mean_absolute_error, r2
 from xpnet.training.plan import Job
+from xpnet.wording.errors import ArgumentError
 
 
 def measure(view: View, source: Source, metrics: Sequence[Metric] = (), bar: str | None = None) -> dict[str, Any]:
@@ -78,7 +79,7 @@ def choose_metrics(model: Model, metrics: Sequence[Any] | None) -> Sequence[Metr
 def require_classes(view: View, what: str) -> None:
     """Refuse a regression; `what` needs classes."""
     if view.model.task == "regression":
-        raise ValueError(
+        raise ArgumentError(
             f'{what} needs classes, and a network with task="regression" (the {view.model.sigmas[-1].name} output) has '
             "none; use predict or measure"
         )
@@ -135,7 +136,7 @@ def make_evaluations(
     """Make the callbacks that evaluate training, validation and test data after each epoch."""
     task = job.source.reader.model.task
     if metrics and job.validation is None and job.test is None:
-        raise ValueError(
+        raise ArgumentError(
             f"metrics={[metric.name for metric in metrics]} need validation_data, validation_split or test_data; "
             "metrics on the training data are training_metrics"
         )

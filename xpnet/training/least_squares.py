@@ -12,6 +12,7 @@ from xpnet.data.resident import Resident, Rows
 from xpnet.training.callbacks import ReduceLROnPlateau
 from xpnet.training.plan import Job
 from xpnet.wording.checks import warn
+from xpnet.wording.errors import ArgumentError
 
 MATRICES = 5  # of P × P numbers in memory during a step, about: measured with NumPy for P = 3,151, it is 4.5
 BYTES = 8  # of a number in float64
@@ -27,7 +28,7 @@ def use_all_examples(jobs: Sequence[Job]) -> Sequence[Job]:
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If the optimizer cannot train such a network, or with such data.
     MemoryError
         If the machine has not enough memory.
@@ -38,7 +39,7 @@ def use_all_examples(jobs: Sequence[Job]) -> Sequence[Job]:
     for job in jobs:
         _check_network(job)
         if not isinstance(job.source, (Resident, Rows, Gathered)):
-            raise ValueError(
+            raise ArgumentError(
                 f"{optimizer!r} needs all examples in every step; give train_data as arrays, as pairs, or as a data "
                 "set with cache=True"
             )
@@ -82,20 +83,20 @@ def _is_unregularized(job: Job, size: int) -> bool:
 def _check_network(job: Job) -> None:
     reader, name = job.source.reader, type(job.plan.optimizer).__name__
     if any(isinstance(callback, ReduceLROnPlateau) for callback in job.callbacks):
-        raise ValueError(
+        raise ArgumentError(
             f"ReduceLROnPlateau is for other optimizers: {name} has no learning rate; leave it out, or give another "
             "optimizer, such as Adam()"
         )
     model = reader.model
     if model.cost.name not in SQUARED:
-        raise ValueError(
+        raise ArgumentError(
             f"{name} minimizes squared errors, and the cost is {model.cost.name!r}; make the network with "
             f"{' or '.join(f'cost={cost!r}' for cost in SQUARED)}, or give another optimizer, such as Adam()"
         )
     if reader.dtype != "float64":
-        raise ValueError(f'{name} needs float64, and the network has {reader.dtype}; give dtype="float64"')
+        raise ArgumentError(f'{name} needs float64, and the network has {reader.dtype}; give dtype="float64"')
     if any(model.dropout):
-        raise ValueError(
+        raise ArgumentError(
             f"{name} does not go with dropout={list(model.dropout)}; leave dropout out, and give weight_decay or "
             "validation data instead"
         )

@@ -21,7 +21,7 @@ from xpnet.core.arrays import Array, Namespace, positions
 from xpnet.core.scaling import Moments, column_sums, merge_moments, moments
 from xpnet.core.temperature import compute_log_loss, find_logits, sum_confidence_errors
 from xpnet.wording.checks import count
-from xpnet.wording.errors import unless_stopped
+from xpnet.wording.errors import ArgumentError, unless_stopped
 
 
 class Metric(NamedTuple):
@@ -230,7 +230,7 @@ def of_function(function: Callable[[Any, Any], Any]) -> Metric:
         try:
             return float(value)
         except unless_stopped(TypeError, ValueError) as error:
-            raise ValueError(f"the metric {name} must return a number, but returned {value!r}") from error
+            raise ArgumentError(f"the metric {name} must return a number, but returned {value!r}") from error
 
     return Metric(name, _predictions, combine)
 

@@ -25,7 +25,7 @@ from xpnet.training.arguments import Request
 from xpnet.training.callback import Trainee
 from xpnet.training.plan import Job, Plan
 from xpnet.wording.checks import choices, in_range, warn
-from xpnet.wording.errors import unless_stopped
+from xpnet.wording.errors import ArgumentError, unless_stopped
 
 # Limits for the mean and the standard deviation of targets, within which error bars of the Gaussian cost are about
 # right, so that one standard deviation covers about 68 %. In two problems of 1,000 examples each, it covers 70 and 63 %
@@ -103,7 +103,9 @@ def choose_splits(train: Source, request: Request, networks: int) -> tuple[Store
     training = [np.setdiff1d(np.arange(len(train), dtype=np.int32), rows) for rows in validation]
     for k, rows in enumerate(training):
         if len(rows) == 0:
-            raise ValueError(f"validation_rows[{k}] holds all {len(train)} rows of train_data; leave some to train on")
+            raise ArgumentError(
+                f"validation_rows[{k}] holds all {len(train)} rows of train_data; leave some to train on"
+            )
     return train, list(zip(training, validation))
 
 
@@ -171,22 +173,22 @@ def parse_rows(name: str, rows: Any, members: int, n: int, data: str = "train_da
     is_list = isinstance(rows, (list, tuple, np.ndarray)) and getattr(rows, "shape", None) != ()
     if not is_list or len(rows) != members:
         has = f"has {len(rows)} entries" if is_list else f"is {rows!r}"
-        raise ValueError(f"{name} {has}, but must be a list of {members} arrays of row numbers, one for each member")
+        raise ArgumentError(f"{name} {has}, but must be a list of {members} arrays of row numbers, one for each member")
     parts = []
     for k, part in enumerate(rows):
         try:
             part = np.asarray(part)
         except unless_stopped(ValueError) as error:
-            raise ValueError(f"{name}[{k}] must list row numbers, whole numbers ({error})") from error
+            raise ArgumentError(f"{name}[{k}] must list row numbers, whole numbers ({error})") from error
         if part.shape == (0,):
-            raise ValueError(f"{name}[{k}] is empty; give each member at least one row")
+            raise ArgumentError(f"{name}[{k}] is empty; give each member at least one row")
         if part.ndim != 1 or part.dtype.kind not in "iu":
-            raise ValueError(
+            raise ArgumentError(
                 f"{name}[{k}] has shape {part.shape} and dtype {part.dtype}, but must list row numbers, whole numbers; "
                 "for a mask, give numpy.flatnonzero(mask)"
             )
         if part.min() < 0 or part.max() >= n:
-            raise ValueError(f"{name}[{k}] goes from {part.min()} to {part.max()}, but {data} has {n} rows, from 0")
+            raise ArgumentError(f"{name}[{k}] goes from {part.min()} to {part.max()}, but {data} has {n} rows, from 0")
         parts.append(part.astype(np.int32))
     return parts
 
@@ -196,9 +198,9 @@ def _check_rows(request: Request) -> None:
     names = [name for name in ("rows", "validation_rows") if getattr(request, name) is not None]
     if names and request.validation_split is not None:
         split = request.validation_split
-        raise ValueError(f"validation_split={split!r} contradicts {names[-1]}; leave one of them out")
+        raise ArgumentError(f"validation_split={split!r} contradicts {names[-1]}; leave one of them out")
     if request.validation_rows is not None and request.validation_data is not None:
-        raise ValueError("validation_data contradicts validation_rows; leave one of them out")
+        raise ArgumentError("validation_data contradicts validation_rows; leave one of them out")
 
 
 def open_training_data(request: Request, reader: Reader) -> Source:
@@ -236,7 +238,7 @@ def choose_rows(train: Stored, fraction: float, seed: int) -> tuple[np.ndarray, 
         elif reader.model.task == "binary":
             labels = reader.backend.to_numpy(y[:, 0] > 0.5)
     if math.ceil(fraction * len(train)) == len(train):
-        raise ValueError(
+        raise ArgumentError(
             f"validation_split={fraction!r} leaves none of the {len(train)} examples to train on; give a smaller "
             "fraction, or validation_data"
         )
@@ -312,7 +314,7 @@ def _open_evaluation_data(data: Any, name: str, reader: Reader, request: Request
 
 def _require_stored(source: Source, argument: str) -> Stored:
     if not isinstance(source, (Resident, Gathered)):
-        raise ValueError(
+        raise ArgumentError(
             f"{argument} needs all examples beforehand; give train_data as arrays, as pairs, or as a data set with "
             "cache=True"
         )
@@ -331,7 +333,7 @@ def _check_split(request: Request) -> None:
         "validation_split", fraction, 0, 1, "it is the fraction of the examples to validate on", includes_low=False
     )
     if request.validation_data is not None:
-        raise ValueError(f"validation_split={fraction!r} contradicts validation_data; give one of the two")
+        raise ArgumentError(f"validation_split={fraction!r} contradicts validation_data; give one of the two")
 
 
 def _leave_out_weightless(sampling: Sampling, train: Source) -> Sampling:
@@ -356,7 +358,7 @@ def _check_scaling(scaling: Scaling, dtype: str) -> None:
         usable = np.isfinite(rounded) & ((rounded > 0) | (not name.endswith("std")))
         if not usable.all():
             kind = "input" if name.startswith("x") else "target"
-            raise ValueError(
+            raise ArgumentError(
                 f"standardize=True cannot scale {kind} {np.flatnonzero(~usable)[0]} of train_data: its numbers differ "
                 f"by more, or by less, than {dtype} can represent; scale it yourself, or leave it out"
             )
@@ -369,7 +371,9 @@ def _parse_sample_weight(sample_weight: Any, n: int, reader: Reader) -> Array:
         weight = backend.asarray(weight, reader.dtype, "sample_weight")
         largest = check_weights(weight, n, backend)
         if largest == 0:
-            raise ValueError("sample_weight is 0 for every example; give numbers of at least 0, and not all of them 0")
+            raise ArgumentError(
+                "sample_weight is 0 for every example; give numbers of at least 0, and not all of them 0"
+            )
         return relative_weight(weight, largest, reader.dtype, backend.xp)
 
 
@@ -379,30 +383,30 @@ def _parse_class_weight(class_weight: Any, reader: Reader) -> Array | None:
     if class_weight is None:
         return None
     if model.task not in ("classification", "binary"):
-        raise ValueError(
+        raise ArgumentError(
             f"class_weight={class_weight!r} needs one class per example, and a network with task={model.task!r} has "
             "none; use sample_weight"
         )
     if _is_balanced(class_weight):
         return None
     if not isinstance(class_weight, Mapping):
-        raise ValueError(f'class_weight={class_weight!r} must be "balanced", or a mapping from classes to numbers')
+        raise ArgumentError(f'class_weight={class_weight!r} must be "balanced", or a mapping from classes to numbers')
     n_classes = max(2, model.n_out)
     weights = np.ones((1, n_classes))
     for label, weight in class_weight.items():
         if label not in range(n_classes):
-            raise ValueError(f"class_weight names the class {label!r}; choose from {choices(range(n_classes))}")
+            raise ArgumentError(f"class_weight names the class {label!r}; choose from {choices(range(n_classes))}")
         label = int(label)  # True and 1.0 are 1
         try:
             weights[0, label] = weight
         except (TypeError, ValueError):
             weights[0, label] = np.nan
         if not 0 <= weights[0, label] < np.inf:
-            raise ValueError(
+            raise ArgumentError(
                 f"class_weight={class_weight!r}: the weight {weight!r} of {label!r} must be a finite number of at "
                 "least 0"
             )
     if not weights.any():
-        raise ValueError(f"class_weight={class_weight!r} gives every class the weight 0; leave one of them above it")
+        raise ArgumentError(f"class_weight={class_weight!r} gives every class the weight 0; leave one of them above it")
     with reader.scope():
         return reader.backend.asarray(weights, reader.dtype)

@@ -8,7 +8,7 @@ import numpy as np
 
 from xpnet.core.schedules import Schedule
 from xpnet.wording.checks import in_range
-from xpnet.wording.errors import unless_stopped
+from xpnet.wording.errors import ArgumentError, unless_stopped
 
 
 def learning_rates(schedule: Schedule, steps: range, total: int) -> np.ndarray:
@@ -16,7 +16,7 @@ def learning_rates(schedule: Schedule, steps: range, total: int) -> np.ndarray:
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If the schedule returns something that is not a rate. Exceptions that it raises are not caught.
 
     Examples
@@ -28,11 +28,11 @@ def learning_rates(schedule: Schedule, steps: range, total: int) -> np.ndarray:
     try:
         lr = np.array([float(rate) for rate in rates])
     except unless_stopped(TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"lr={schedule!r} must return a number ({error})") from error
+        raise ArgumentError(f"lr={schedule!r} must return a number ({error})") from error
     wrong = np.flatnonzero(~((lr >= 0.0) & (lr < np.inf)))
     if wrong.size:
         at = f"{lr[wrong[0]]} at step {steps[wrong[0]] + 1}"
-        raise ValueError(f"lr must be a finite number of at least 0, but the schedule gave {at}")
+        raise ArgumentError(f"lr must be a finite number of at least 0, but the schedule gave {at}")
     return lr
 
 
@@ -49,12 +49,14 @@ def check_schedule(schedule: Schedule, epochs: int, steps: int | None) -> None:
         Minibatches per epoch, if that is known.
     """
     if steps is None and getattr(schedule, "needs_total", True):
-        raise ValueError("lr is a schedule, which needs the number of steps, and train_data has no length; give steps")
+        raise ArgumentError(
+            "lr is a schedule, which needs the number of steps, and train_data has no length; give steps"
+        )
     total = epochs * (steps or 0)
     try:
         inspect.signature(schedule).bind(0, total)
     except unless_stopped(TypeError) as error:
-        raise ValueError(f"lr={schedule!r} must be a function of (step, total) ({error})") from error
+        raise ArgumentError(f"lr={schedule!r} must be a function of (step, total) ({error})") from error
     except unless_stopped(ValueError):  # it has no signature, as some functions written in C
         pass
     learning_rates(schedule, range(min(1, epochs)), total)
@@ -63,7 +65,7 @@ def check_schedule(schedule: Schedule, epochs: int, steps: int | None) -> None:
 def check_length(schedule: Schedule, steps: int | None, taken: int) -> None:
     """Refuse more minibatches in an epoch than the length of the data said, if the schedule is made for that number."""
     if steps is not None and taken > steps and getattr(schedule, "needs_total", True):
-        raise ValueError(
+        raise ArgumentError(
             f"lr is a schedule for the {steps} batches an epoch that train_data has by its length, and it yields more; "
             "give steps, the number of batches of an epoch, or mend the length"
         )

@@ -21,6 +21,7 @@ from xpnet.training.description import describe
 from xpnet.training.plan import Job
 from xpnet.training.rates import learning_rates
 from xpnet.wording.checks import choices, count, printable, truncate
+from xpnet.wording.errors import ArgumentError
 from xpnet.wording.version import __version__
 
 DATA = ("train_data", "validation_data", "test_data", "sample_weight")  # compared by fingerprints
@@ -50,7 +51,7 @@ def check_same_training(
         total = count("epochs", then["epochs"], 0) * (steps or 0)
     epochs = before.position["epoch"] - (not before.position["steps"])
     if now["epochs"] < epochs:
-        raise ValueError(f"epochs={now['epochs']} are fewer than the {epochs} that {path} has begun; give more")
+        raise ArgumentError(f"epochs={now['epochs']} are fewer than the {epochs} that {path} has begun; give more")
     for name, value in now.items():
         if name == "epochs" and not getattr(schedule, "needs_total", True):
             continue
@@ -76,7 +77,7 @@ def _check_same_schedule(path: str, then: Mapping[str, Any], schedule: Schedule,
         if rate != expected:
             raise _difference(path, f"lr={expected!r} at step {step}", f"lr={rate!r}")
     if before != now:
-        raise ValueError(
+        raise ArgumentError(
             f"lr differs from that of the training in {path}, though not at the steps {compared}; give the same, or "
             "another checkpoint"
         )
@@ -108,7 +109,7 @@ def check_same_job(descriptions: Sequence[Mapping[str, Any]]) -> None:
                 difference = _describe_difference(name, first[name], value, f"on rank {rank}")
             else:
                 difference = f"{truncate(first[name])} and {truncate(value)}"
-            raise ValueError(
+            raise ArgumentError(
                 f"rank {rank} has other {name} than rank 0: {difference}; all processes that share a training must "
                 "have the same"
             )
@@ -123,14 +124,14 @@ def check_steps(position: Mapping[str, Any], steps: int | None) -> None:
         right = right and position["steps"] <= steps
     if not right:
         numbers = ", ".join(f"{name}={position[name]}" for name in ("epoch", "steps", "total_steps"))
-        raise ValueError(f"its position {numbers} contradicts itself")
+        raise ArgumentError(f"its position {numbers} contradicts itself")
 
 
 def describe_optimizer(optimizer: Optimizer) -> dict[str, Any]:
     """Describe an optimizer by plain values; refuse a user's own class, whose state a file cannot hold."""
     description = encode_optimizer(optimizer)
     if description is None:
-        raise ValueError(
+        raise ArgumentError(
             f"checkpoint= cannot hold the state of optimizer={optimizer!r}, which is of your own class; give one of "
             f"{choices(OPTIMIZERS)}, or leave checkpoint out"
         )
@@ -167,11 +168,11 @@ def _is_of_xpnet(function: Any) -> bool:
     return str(getattr(function, "__module__", None)).startswith("xpnet.")
 
 
-def _explain_difference(path: str, name: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> ValueError:
+def _explain_difference(path: str, name: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> ArgumentError:
     """Make the error for an argument that differs."""
     before, value = then[name], now[name]
     if name in DATA:
-        return ValueError(
+        return ArgumentError(
             f"{name} differs from that of the training in {path}: {_describe_difference(name, before, value)}; give "
             "the same, or another checkpoint"
         )
@@ -202,8 +203,8 @@ def _write_call(description: Mapping[str, Any]) -> str:
     return f"{description['name']}({arguments})"
 
 
-def _difference(path: str, before: str, now: str) -> ValueError:
-    return ValueError(
+def _difference(path: str, before: str, now: str) -> ArgumentError:
+    return ArgumentError(
         f"{path} holds a training with {printable(truncate(before))}, but this one has {now}; give the same, or "
         "another checkpoint"
     )

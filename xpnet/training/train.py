@@ -24,7 +24,7 @@ from xpnet.training.prepare import fit_for_each, prepare, scale_for_each
 from xpnet.training.progress import Progress
 from xpnet.training.rates import check_schedule
 from xpnet.training.same_training import check_same_job, describe_functions, describe_job
-from xpnet.wording.errors import DivergenceError
+from xpnet.wording.errors import ArgumentError, DivergenceError
 
 # Arguments that only rank 0 needs
 ON_FIRST = ("validation_data", "test_data", "callbacks", "metrics", "training_metrics", "checkpoint", "every", "resume")
@@ -218,12 +218,12 @@ class SharedPreparation(Preparation):
 def _check_can_share(job: Job) -> None:
     """Refuse a job whose minibatches several processes cannot share."""
     if needs_all_examples(job.plan.optimizer):
-        raise ValueError(
+        raise ArgumentError(
             f"distributed= shares minibatches, and {type(job.plan.optimizer).__name__} uses all examples in every "
             "step; train in one process, or give another optimizer"
         )
     if not isinstance(job.source, Countable):
-        raise ValueError(
+        raise ArgumentError(
             "distributed= needs train_data from which every process can read any examples, and an iterable of batches "
             "has an order of its own; give arrays, a memory map, or a data set"
         )
@@ -269,7 +269,7 @@ def find_scalings(networks: Sequence[Trainee]) -> list[Scaler | None]:
             key = b"".join(x.tobytes() for x in leaves(scaling.exact))
             scalings.append(distinct.setdefault(key, scaling))
     if distinct and None in scalings and not networks[0].standardize:
-        raise ValueError(
+        raise ArgumentError(
             f"member {scalings.index(None)} has no scaling, and others have one; give all of them one, or set the "
             "scaling of each to None"
         )
@@ -282,7 +282,7 @@ def find_names(networks: Sequence[Trainee]) -> tuple[str, ...] | None:
     for k, names in named:
         if names != named[0][1]:
             i, (own, first) = next((i, pair) for i, pair in enumerate(zip(names, named[0][1])) if pair[0] != pair[1])
-            raise ValueError(
+            raise ArgumentError(
                 f"network {k} has the name {own!r} for input {i} and network {named[0][0]} has {first!r}; the members "
                 "of an ensemble must have the same feature_names, or None"
             )

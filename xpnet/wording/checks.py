@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.wording.errors import unless_stopped
+from xpnet.wording.errors import ArgumentError, unless_stopped
 
 
 def in_range(argument: str, value: Any, low: float, high: float, remedy: str, *, includes_low: bool = True) -> float:
@@ -26,7 +26,7 @@ def in_range(argument: str, value: Any, low: float, high: float, remedy: str, *,
     0.5
     >>> in_range("factor", 0, 0, 1, "0.1 is usual", includes_low=False)
     Traceback (most recent call last):
-    ValueError: factor=0 must be above 0 and below 1; 0.1 is usual
+    xpnet.ArgumentError: factor=0 must be above 0 and below 1; 0.1 is usual
     """
     number = _to_float(value)
     if not low <= number < high or (number == low and not includes_low):
@@ -34,7 +34,7 @@ def in_range(argument: str, value: Any, low: float, high: float, remedy: str, *,
             interval = f"a finite number {'of at least' if includes_low else 'above'} {low:g}"
         else:
             interval = f"in [{low:g}, {high:g})" if includes_low else f"above {low:g} and below {high:g}"
-        raise ValueError(f"{argument}={show(value)} must be {interval}; {remedy}")
+        raise ArgumentError(f"{argument}={show(value)} must be {interval}; {remedy}")
     return number
 
 
@@ -65,7 +65,7 @@ def yes_or_no(argument: str, value: Any) -> bool:
     if value is True or value is False:
         return value
     if not isinstance(value, np.bool_):
-        raise ValueError(f"{argument}={show(value)} must be True or False")
+        raise ArgumentError(f"{argument}={show(value)} must be True or False")
     return bool(value)
 
 
@@ -82,7 +82,7 @@ def count(argument: str, value: object, least: int) -> int:
     except TypeError:
         number = least - 1
     if number < least or isinstance(value, bool):
-        raise ValueError(f"{argument}={show(value)} must be a whole number of at least {least}")
+        raise ArgumentError(f"{argument}={show(value)} must be a whole number of at least {least}")
     return number
 
 
@@ -93,10 +93,12 @@ def check_count(name: str, n: int) -> None:
     --------
     >>> check_count("X", 2**31)
     Traceback (most recent call last):
-    ValueError: X has 2,147,483,648 examples, and at most 2,147,483,647 can be numbered; give them in batches
+    xpnet.ArgumentError: X has 2,147,483,648 examples, and at most 2,147,483,647 can be numbered; give them in batches
     """
     if n >= 2**31:
-        raise ValueError(f"{name} has {n:,} examples, and at most {2**31 - 1:,} can be numbered; give them in batches")
+        raise ArgumentError(
+            f"{name} has {n:,} examples, and at most {2**31 - 1:,} can be numbered; give them in batches"
+        )
 
 
 def check_lengths(x_name: str, n_x: int, y_name: str, n_y: int) -> None:
@@ -107,7 +109,7 @@ def check_lengths(x_name: str, n_x: int, y_name: str, n_y: int) -> None:
     >>> check_lengths("X", 3, "y", 3)
     """
     if n_x != n_y:
-        raise ValueError(f"{x_name} has {n_x} examples and {y_name} has {n_y}; they must match")
+        raise ArgumentError(f"{x_name} has {n_x} examples and {y_name} has {n_y}; they must match")
 
 
 def decode_path(argument: str, path: Any) -> str:
@@ -121,7 +123,7 @@ def decode_path(argument: str, path: Any) -> str:
     try:
         return os.fsdecode(path)
     except TypeError as error:
-        raise TypeError(f"{argument}={path!r} must be a path: a string or a pathlib.Path") from error
+        raise ArgumentError(f"{argument}={path!r} must be a path: a string or a pathlib.Path") from error
 
 
 def check_folder(path: str | os.PathLike[str]) -> None:
@@ -185,6 +187,18 @@ def truncate(text: object, most: int = 1000) -> str:
     return text if len(text) <= most else text[:most] + "..."
 
 
+def describe_error(error: Exception) -> str:
+    """Quote an error about a file in a message, with the name of its kind if it is Python's or a library's.
+
+    Examples
+    --------
+    >>> describe_error(ArgumentError("it is damaged")), describe_error(KeyError("layers"))
+    ('it is damaged', "KeyError: 'layers'")
+    """
+    text = printable(truncate(error))
+    return text if isinstance(error, ArgumentError) else f"{type(error).__name__}: {text}"
+
+
 def show(value: object) -> str:
     """Write a value for a message in one line; of a long one, such as an array, only the beginning.
 
@@ -219,12 +233,12 @@ def refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     --------
     >>> refuse_duplicates([("a", 1), ("a", 2)])
     Traceback (most recent call last):
-    ValueError: the key 'a' appears twice
+    xpnet.ArgumentError: the key 'a' appears twice
     """
     record = dict(pairs)
     if len(record) < len(pairs):
         keys = Counter(key for key, _ in pairs)
-        raise ValueError(f"the key {reprlib.repr(keys.most_common(1)[0][0])} appears twice")
+        raise ArgumentError(f"the key {reprlib.repr(keys.most_common(1)[0][0])} appears twice")
     return record
 
 

@@ -1,4 +1,4 @@
-"""The exceptions that xpnet raises besides ValueError and TypeError, and those that it must not catch."""
+"""The exceptions that xpnet raises, and those that it must not catch."""
 
 import signal
 import sys
@@ -12,19 +12,27 @@ E = TypeVar("E", bound=BaseException)
 GENERATOR = 0x20  # inspect.CO_GENERATOR; inspect is slow to import
 
 
-class BackendError(RuntimeError, ValueError):
-    """A backend or device is not available; the message says why and what to do.
+class ArgumentError(ValueError, TypeError):
+    """An argument is wrong, or data given as one; the message names it, and says what is accepted.
 
-    It is a ValueError too, because the value of ``backend=`` or ``device=`` is wrong.
+    Nothing has changed then. It is both a ValueError and a TypeError, so code that expects either works.
     """
+
+
+class BackendError(ArgumentError, RuntimeError):
+    """A backend or device is not available; the message says why and what to do."""
+
+
+class CheckpointError(ArgumentError):
+    """A file does not hold a network."""
 
 
 class DivergenceError(ArithmeticError):
     """Training produced numbers that are not finite; the network is as it was before them."""
 
 
-class CheckpointError(ValueError):
-    """A file does not hold a network."""
+for kind in (ArgumentError, BackendError, CheckpointError, DivergenceError):
+    kind.__module__ = "xpnet"  # where users find it, and what tracebacks call it
 
 
 def unless_stopped(*kinds: type[E]) -> tuple[type[E], ...]:

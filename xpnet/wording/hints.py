@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from xpnet.wording.checks import choices, show
+from xpnet.wording.errors import ArgumentError
 
 T = TypeVar("T")
 MAX_COMPARED = 100  # characters of a name; comparing takes memory and time
@@ -189,7 +190,7 @@ def look_up(argument: str, name: object, table: Mapping[str, Any]) -> Any:
     """
     if isinstance(name, str) and name in table:
         return table[name]
-    raise ValueError(explain_unknown(argument, name, table))
+    raise ArgumentError(explain_unknown(argument, name, table))
 
 
 # Arguments that do not fit a signature
@@ -207,7 +208,7 @@ def explain_arguments(target: T) -> T:
     >>> train([], learning_rate=0.2)
     Traceback (most recent call last):
         ...
-    TypeError: learning_rate=0.2 is not an argument of train (did you mean 'lr'?); choose from 'data', 'lr'
+    xpnet.ArgumentError: learning_rate=0.2 is not an argument of train (did you mean 'lr'?); choose from 'data', 'lr'
     """
     if isinstance(target, type):
         target.__init__ = _explain_calls(target.__init__, target.__name__)  # type: ignore[misc]
@@ -269,7 +270,7 @@ def _explain_calls(function: Callable[..., Any], name: str) -> Callable[..., Any
             message = _explain_call(function, name, args, options)
             if message is None:
                 raise
-        raise TypeError(message)
+        raise ArgumentError(message)
 
     return call
 

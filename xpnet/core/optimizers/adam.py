@@ -52,7 +52,7 @@ class RMSProp:
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If a number is out of range.
 
     Examples
@@ -198,7 +198,7 @@ class Adam:
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If a number is out of range.
 
     Examples
@@ -265,7 +265,7 @@ class AdamHat(Adam):
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If a number is out of range.
 
     Examples
@@ -296,7 +296,7 @@ class AdamW(Adam):
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If a number is out of range.
 
     Examples

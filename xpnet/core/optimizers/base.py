@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias
 
 from xpnet.core.arrays import Array, Layers, Namespace
+from xpnet.wording.errors import ArgumentError
 
 
 class OptimizerState(NamedTuple):
@@ -74,10 +75,10 @@ def over_matrices(reduce: Callable[..., Array], x: Array) -> Array:
 def require_finite(name: str, arrays: Iterable[Array]) -> None:
     """Refuse NumPy arrays that hold NaN or infinity."""
     if not all((abs(array) < math.inf).all() for array in arrays):
-        raise ValueError(f"the {name} of the optimizer must be finite")
+        raise ArgumentError(f"the {name} of the optimizer must be finite")
 
 
 def require_between(name: str, arrays: Iterable[Array], low: float, high: float) -> None:
     """Refuse NumPy arrays that hold NaN, or numbers outside of [low, high]."""
     if not all(((array >= low) & (array <= high)).all() for array in arrays):
-        raise ValueError(f"the {name} of the optimizer must be from {low:g} to {high:g}")
+        raise ArgumentError(f"the {name} of the optimizer must be from {low:g} to {high:g}")

@@ -36,7 +36,7 @@ class LevenbergMarquardt:
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If a number is out of range.
 
     Examples

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, NamedTuple
 from xpnet.core.arrays import Array, Layers, Namespace, leaves, map_arrays, map_layers
 from xpnet.core.optimizers.base import OptimizerState, Update, add_decay, require_finite
 from xpnet.wording.checks import in_range, overwrite, yes_or_no
+from xpnet.wording.errors import ArgumentError
 from xpnet.wording.hints import explain_arguments
 
 
@@ -96,7 +97,7 @@ class SGD:
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If a number is out of range, or `nesterov` is given without `momentum`.
 
     Examples
@@ -119,7 +120,7 @@ class SGD:
             weight_decay=in_range("weight_decay", self.weight_decay, 0, math.inf, "0 turns it off"),
         )
         if self.nesterov and not self.momentum:
-            raise ValueError("nesterov=True needs momentum; give momentum=0.9, say")
+            raise ArgumentError("nesterov=True needs momentum; give momentum=0.9, say")
 
     def init(self, layers: Layers, to_array: Callable[[float], Array]) -> OptimizerState:
         """Make the state for a network's first step; `to_array` converts a float."""

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 from xpnet.core.arrays import Array, Layers, Namespace, leaves
 from xpnet.core.optimizers.base import Optimizer, OptimizerState, Update, needs_all_examples, over_matrices
 from xpnet.wording.checks import in_range, overwrite
+from xpnet.wording.errors import ArgumentError
 from xpnet.wording.hints import explain_arguments
 
 
@@ -90,9 +91,9 @@ class _Wrapper:
         """Check the optimizer and the number."""
         if isinstance(self.optimizer, type) or not hasattr(self.optimizer, "init"):
             name = type(self).__name__
-            raise TypeError(f"optimizer={self.optimizer!r} is not an optimizer; give one, as in {name}(SGD(), 1.0)")
+            raise ArgumentError(f"optimizer={self.optimizer!r} is not an optimizer; give one, as in {name}(SGD(), 1.0)")
         if needs_all_examples(self.optimizer):
-            raise TypeError(
+            raise ArgumentError(
                 f"{self.optimizer!r} cannot be wrapped in {type(self).__name__}: its steps are no gradients"
             )
         name = fields(self)[1].name  # type: ignore
@@ -142,7 +143,7 @@ class L1(_Wrapper):
 
     Raises
     ------
-    TypeError, ValueError
+    ArgumentError
         If they are not an optimizer and a number above 0.
 
     Examples
@@ -174,7 +175,7 @@ class Clip(_Wrapper):
 
     Raises
     ------
-    TypeError, ValueError
+    ArgumentError
         If they are not an optimizer and a number above 0.
 
     Examples
@@ -205,7 +206,7 @@ class MaxNorm(_Wrapper):
 
     Raises
     ------
-    TypeError, ValueError
+    ArgumentError
         If they are not an optimizer and a number above 0.
 
     Examples
