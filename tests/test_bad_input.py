@@ -16,6 +16,7 @@ from helpers import Items, Place, assert_same, snapshot
 from xpnet import (
     SGD,
     Adam,
+    ArgumentError,
     Callback,
     Clip,
     CSVLog,
@@ -775,6 +776,24 @@ def test_the_error_of_a_property_stays_as_it_is() -> None:
 )
 def test_arguments_that_do_not_fit_say_what_was_meant(net: Network, call: Any, message: str) -> None:
     with refused(net, TypeError, message):
+        call(net)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda net: net.evaluate(5), r"^test_data is of type int"),
+        (lambda net: Ensemble.of([net]).evaluate((X, LABELS[:5])), r"^X of test_data has 6 examples and y"),
+        (lambda net: Ensemble.of([net]).save(3), r"^path=3 must be a path"),
+        (lambda net: net.fit_novelty(5), r"^x has shape \(\), but must have \(n, 3\)"),
+        (
+            lambda net: Network([3, 2], cost="gaussian").coverage((X, X[:, 0]), np.full((2, 2), 0.5)),
+            r"^levels=array\(.*\) must be a list of numbers",
+        ),
+    ],
+)
+def test_the_message_names_the_argument_of_the_method_that_was_called(net: Network, call: Any, message: str) -> None:
+    with refused(net, ArgumentError, message):
         call(net)
 
 
