@@ -146,7 +146,12 @@ def compare_quantiles(world: World, examples: Examples) -> None:
     net, oracle, (x, _) = world.net, world.oracle, examples.data
     quantiles = oracle.quantiles(x)
     shaped = drop_single(quantiles[..., 0]) if quantiles.shape[-1] == 1 else quantiles
-    assert_close(net.predict(x), shaped[:, 0] if shaped.ndim == 3 and shaped.shape[1] == 1 else shaped, tolerance(world), "quantiles")
+    assert_close(
+        net.predict(x),
+        shaped[:, 0] if shaped.ndim == 3 and shaped.shape[1] == 1 else shaped,
+        tolerance(world),
+        "quantiles",
+    )
     for level in (oracle.levels[-1] - oracle.levels[0], 0.123):
         ends = oracle.interval(x, level)
         if not ends:
@@ -189,8 +194,12 @@ def probabilities(world: World, r: random.Random) -> None:
     scores = net.measure((x, y), metrics=names)
     for name in names:
         expected = known.measure(name, p, oracle.target_rows(y), net.task)
-        assert_close(scores[name], expected, tolerance(world), f"metric {name} of probabilities", max(1.0, abs(expected)))
-    assert_close(scores["cost"], oracle.cost(x, y), tolerance(world), "cost beside probabilities", max(1.0, scores["cost"]))
+        assert_close(
+            scores[name], expected, tolerance(world), f"metric {name} of probabilities", max(1.0, abs(expected))
+        )
+    assert_close(
+        scores["cost"], oracle.cost(x, y), tolerance(world), "cost beside probabilities", max(1.0, scores["cost"])
+    )
 
 
 @operation(weight=1, reads=True)
@@ -204,13 +213,25 @@ def medians(world: World, r: random.Random) -> None:
     for name in names:
         expected = oracle.metric(name, *examples.data)
         assert_close(scores[name], expected, tolerance(world), f"metric {name} of a median", max(1.0, abs(expected)))
-    assert_close(scores["cost"], oracle.cost(*examples.data), tolerance(world), "cost of quantiles", max(1.0, scores["cost"]))
+    assert_close(
+        scores["cost"], oracle.cost(*examples.data), tolerance(world), "cost of quantiles", max(1.0, scores["cost"])
+    )
 
 
 @operation(weight=2, reads=True)
 def crossing_quantiles(world: World, r: random.Random) -> None:
     """Quantiles that cross after a calibration with few examples; of several levels, with and without a median."""
-    levels = r.choice(["0.1, 0.5, 0.9", "0.25, 0.4, 0.5, 0.6, 0.75", "0.2, 0.4, 0.6, 0.8", "0.2, 0.3", "0.6, 0.7, 0.8", "0.3, 0.5", "0.5, 0.6"])
+    levels = r.choice(
+        [
+            "0.1, 0.5, 0.9",
+            "0.25, 0.4, 0.5, 0.6, 0.75",
+            "0.2, 0.4, 0.6, 0.8",
+            "0.2, 0.3",
+            "0.6, 0.7, 0.8",
+            "0.3, 0.5",
+            "0.5, 0.6",
+        ]
+    )
     each, targets = len(levels.split(",")), r.choice([1, 2])
     settings = {**world.settings, "sizes": [2, 4, each * targets], "cost": f"quantile({levels})", "dropout": 0.0}
     for name in ("task", "output_activation", "activation"):
@@ -222,7 +243,9 @@ def crossing_quantiles(world: World, r: random.Random) -> None:
         x, y = Examples(small.net, r, 20).data
         small.net.fit_scaling((x, y))
         small.oracle.fit_scaling(x, y)
-    small.net.b = [3 * to_host(b) for b in small.net.b]  # quantiles far from each other, which the shifts bring together
+    small.net.b = [
+        3 * to_host(b) for b in small.net.b
+    ]  # quantiles far from each other, which the shifts bring together
     small.oracle = make_oracle(small.net)
     x, y = Examples(small.net, r, r.choice([9, 12, 30])).data
     small.net.calibrate((x, y))

@@ -17,8 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-import xpnet
-from xpnet import SGD, Adam, BackendError, CheckpointError, EarlyStopping, Ensemble, LevenbergMarquardt, Network
+from xpnet import SGD, Adam, ArgumentError, EarlyStopping, Ensemble, LevenbergMarquardt, Network
 
 from .generate import Operation, register
 from .world import Examples, Failure, World, assert_same, make_network, new_path, place_of
@@ -86,7 +85,15 @@ def inputs(case: Case) -> list[Any]:
     """Inputs, one row or several."""
     x, n_in = case.examples.x, case.net.sizes[0]
     wide = np.ones((3, n_in + 1))
-    wrong = [*NOT_ARRAYS[n_in == 1 :], wide, wide[0], wide[:, :0], x.astype(str), x.astype(complex), x[:, None, None, 1:]]
+    wrong = [
+        *NOT_ARRAYS[n_in == 1 :],
+        wide,
+        wide[0],
+        wide[:, :0],
+        x.astype(str),
+        x.astype(complex),
+        x[:, None, None, 1:],
+    ]
     return wrong
 
 
@@ -118,7 +125,13 @@ def class_weights(case: Case) -> list[Any]:
     """Weights of classes, for tasks that have classes."""
     wrong = [{99: 1}, {-1: 1}, {"a": 1}, {0: -1}, {0: "a"}, {0: math.nan}, {0: math.inf}, {0: 0, 1: 0, 2: 0}, {0: [1]}]
     has_classes = case.net.task in ("classification", "binary")
-    return [*wrong[: 9 if case.net.sizes[-1] < 4 else 7], "balancedd", 3, [1.0, 2.0], *([] if has_classes else ["balanced"])]
+    return [
+        *wrong[: 9 if case.net.sizes[-1] < 4 else 7],
+        "balancedd",
+        3,
+        [1.0, 2.0],
+        *([] if has_classes else ["balanced"]),
+    ]
 
 
 def metric_lists(case: Case) -> list[Any]:
@@ -131,7 +144,10 @@ def callback_lists(case: Case) -> list[Any]:
     """Lists of callbacks; for an ensemble also functions that make them."""
     one = EarlyStopping(monitor="cost")
     wrong = [3, "nope", [3], EarlyStopping, [EarlyStopping], one, [one, one], [EarlyStopping(monitor="nope")], object()]
-    return [*wrong, *([len] if case.target is case.net else [lambda: [], lambda k: one, lambda k: [one]][: case.members + 1])]
+    return [
+        *wrong,
+        *([len] if case.target is case.net else [lambda: [], lambda k: one, lambda k: [one]][: case.members + 1]),
+    ]
 
 
 def optimizers(case: Case) -> list[Any]:
@@ -173,7 +189,9 @@ def bias_lists(case: Case) -> list[Any]:
 
 
 def _parameters(arrays: list[np.ndarray]) -> list[Any]:
-    last = [[np.ones(array.shape + (2,)), array * np.nan, array * np.inf, array + 1j, "a", None] for array in arrays[-1:]]
+    last = [
+        [np.ones(array.shape + (2,)), array * np.nan, array * np.inf, array + 1j, "a", None] for array in arrays[-1:]
+    ]
     return [3, "nope", {}, object(), [], arrays[:-1], [*arrays, arrays[0]], *([*arrays[:-1], each] for each in last[0])]
 
 
@@ -181,7 +199,19 @@ def layer_lists(case: Case) -> list[Any]:
     """A pair of weights and biases for each layer."""
     layers = [(w, b) for w, b in case.net.layers]
     wrong = [(w, w) for w, _ in layers], [(b, b) for _, b in layers], [(w, b, b) for w, b in layers]
-    return [3, "nope", {}, object(), [], layers[:-1], [*layers, layers[0]], [3] * len(layers), wrong[1], wrong[2], case.net.w]
+    return [
+        3,
+        "nope",
+        {},
+        object(),
+        [],
+        layers[:-1],
+        [*layers, layers[0]],
+        [3] * len(layers),
+        wrong[1],
+        wrong[2],
+        case.net.w,
+    ]
 
 
 def scalings(_: Case) -> list[Any]:
@@ -288,8 +318,10 @@ OF_BOTH: dict[str, dict[str, Callable[[Case], list[Any]]]] = {
     "load": {"path": paths, "backend": backends},
     "feature_names =": {"feature_names": column_names},
 }
+FIXED = {f"{name} =": {name: names} for name in ("sizes", "dropout", "cost", "optimizer", "seed", "lr", "dropot")}
 OF_NETWORK = {
     **OF_BOTH,
+    **FIXED,
     "train": {**OF_TRAIN, "blas_threads": threads, "distributed": backends},
     "minibatch_update": {"batch": examples, "lr": rates},
     "reset_optimizer": {"optimizer": optimizers},
@@ -318,7 +350,8 @@ OF_ENSEMBLE = {
 }
 
 
-OTHER_NAMES = {"levels": ["level"], "networks": ["network"], "layers": ["w[", "b["]}  # that messages use for an argument
+# That messages use for an argument; not every network has the quantiles of a level
+OTHER_NAMES = {"levels": ["level"], "networks": ["network"], "layers": ["w[", "b["], "x": ["level="]}
 
 
 def right_value(name: str, case: Case) -> Any:
@@ -334,12 +367,11 @@ def right_value(name: str, case: Case) -> Any:
     return {"x": given.x, "y": given.y, "g": g, "direction": case.net.layers, "lr": 0.1}[name]
 
 
-def accompany(door: str, argument: str, case: Case) -> dict[str, Any]:
+def accompany(argument: str, case: Case) -> dict[str, Any]:
     """Return other arguments, without which this one would be refused or not be read."""
     return {
         "metrics": {"validation_data": right_value("data", case)},
         "every": {"checkpoint": new_path(".safetensors")},
-        "x": {"level": 0.8} if door == "interval" else {},  # which the quantiles of some networks have
     }.get(argument, {})
 
 
@@ -366,7 +398,7 @@ def draw_mistake(case: Case, r: Random) -> tuple[str, str, dict[str, Any]]:
     wrong = doors[door][argument](case)
     if "=" not in door and parameters[argument].default is not None:
         wrong = [*wrong, None]
-    arguments = accompany(door, argument, case) if door in ("train", "interval") else {}
+    arguments = accompany(argument, case) if door == "train" else {}
     for name, parameter in parameters.items():
         if name != argument and parameter.default is inspect.Parameter.empty:
             arguments[name] = right_value(name, case)
@@ -384,17 +416,17 @@ def require_refusal(
     what: str, door: str, argument: str, function: Callable[..., Any], *arguments: Any, **named: Any
 ) -> None:
     """Require that a call is refused by xpnet, with an error about an argument that names it."""
-    kinds = getattr(xpnet, "ArgumentError", (ValueError, TypeError))
     try:
         function(*arguments, **named)
     except OSError as error:
         if argument not in ("path", "checkpoint"):
             raise Failure(f"{what}: {error!r}") from error
-    except kinds as error:
+    except ArgumentError as error:
         require_message(what, door, argument, error)
-    except (BackendError, CheckpointError, AttributeError) as error:
-        if isinstance(error, AttributeError) and "cannot be assigned" not in str(error):
+    except AttributeError as error:
+        if door not in FIXED:
             raise Failure(f"{what}: {error!r}") from error
+        require_message(what, door, argument, error)
     except Exception as error:
         raise Failure(f"{what}: {error!r}") from error
     else:
