@@ -50,7 +50,7 @@ RECORDED = {"test_data", "test_distributed", "test_dropout", "test_replay", "tes
 ABOUT_LIBRARIES = {"jax": ABOUT, "torch": ABOUT | RECORDED, "strict-device1": ABOUT | RECORDED}
 # On CuPy, others are left out; these hold its graphs, and what is computed outside of a step: scales, scores, members
 ON_CUPY = {f"test_{name}" for name in ("ensemble", "estimators_everywhere", "fusion", "gpu", "host_cupy", "inspection")}
-ON_CUPY |= {f"test_{name}" for name in ("network", "scale", "scaling", "uncertainty", "validation")}
+ON_CUPY |= {f"test_{name}" for name in ("network", "programs", "scale", "scaling", "uncertainty", "validation")}
 ABOUT_LIBRARIES[host_cupy.NAME] = ABOUT | RECORDED | ON_CUPY
 
 

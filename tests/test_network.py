@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from test_backprop import host, layers_of, make
 
 import xpnet.training.evaluate
-from xpnet import Network
+from xpnet import SGD, Adam, ArgumentError, Callback, Ensemble, Network
 
 # test_trainings.py and test_backends.py see what JAX may do otherwise
 pytestmark = pytest.mark.not_on("jax")
@@ -235,3 +235,104 @@ def test_shapes_and_dtypes(sizes, activation, dtype, m, given_dtype):
     assert {p.dtype for g in grads for p in g} == {np.dtype(dtype)}
     for l, (w, _) in enumerate(layers_of(net)):
         assert w.shape == (sizes[l + 1], sizes[l])
+
+
+# Fingerprints, and what else the seed determines
+
+DATA = np.arange(40.0).reshape(20, 2) ** 0.5, np.arange(20.0)
+
+
+def trained(**options):
+    net = Network([2, 3, 1], **{"task": "regression", "dropout": 0.5, "standardize": True, "seed": 0, **options})
+    net.train(DATA, epochs=1, lr=0.1, optimizer=SGD(momentum=0.9), progress=False)
+    return net
+
+
+CHANGES = {
+    "weights": lambda net: setattr(net, "w", [2 * w for w in net.w]),
+    "the optimizer": lambda net: net.reset_optimizer(Adam()),
+    "the optimizer's memory": lambda net: net.reset_optimizer(SGD(momentum=0.9)),
+    "the generator": lambda net: net.rng.random(),
+    "a minibatch": lambda net: net.minibatch_update(DATA, 0.1),
+    "the scaling": lambda net: setattr(net, "scaling", net.scaling._replace(x_mean=net.scaling.x_mean + 1)),
+    "names": lambda net: setattr(net, "feature_names", ("a", "b")),
+    "the calibration": lambda net: net.calibrate((DATA[0] + 0.5, DATA[1])),
+    "novelty": lambda net: net.fit_novelty(DATA[0]),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_fingerprint_changes_with(change):
+    net = trained()
+    before = net.fingerprint()
+    assert trained().fingerprint() == before
+    CHANGES[change](net)
+    assert net.fingerprint() != before
+
+
+@pytest.mark.parametrize("options", [{"seed": 1}, {"dropout": 0.25}, {"dtype": "float64"}, {"standardize": False}])
+def test_other_settings_have_another_fingerprint(options):
+    assert trained(**options).fingerprint() != trained().fingerprint()
+
+
+def test_a_fingerprint_holds_neither_the_place_nor_the_past(place, tmp_path):
+    net = trained()
+    twin = net.to(**place._asdict())
+    net.notes, net.history = {"a": 1}, Network([1, 1]).history
+    net.save(tmp_path / "net")
+    assert twin.fingerprint() == net.fingerprint() == Network.load(tmp_path / "net").fingerprint()
+    ensembles = Ensemble.of([net, trained(seed=1)]), Ensemble.of([twin, trained(seed=1).to(**place._asdict())])
+    assert ensembles[0].fingerprint() == ensembles[1].fingerprint() != Ensemble.of([net]).fingerprint()
+
+
+def test_split_rows_are_those_that_train_splits_off():
+    net = Network([2, 3], task="classification", seed=0, dtype="float64")
+    x, y = DATA[0], np.arange(20) % 3
+    rows, held_out = net.split_rows((x, y), 0.25)
+    twin = net.copy()
+    options = {"epochs": 1, "batch_size": 100, "lr": 0.1, "progress": False}
+    costs = net.train((x, y), validation_split=0.25, **options)
+    others = twin.train((x[rows], y[rows]), validation_data=(x[held_out], y[held_out]), **options)
+    assert net.fingerprint() == twin.fingerprint()
+    assert costs["validation_cost"] == others["validation_cost"]
+    assert sorted([*rows, *held_out]) == [*range(20)]
+
+
+def test_what_split_rows_and_dropout_masks_refuse():
+    net = Network([2, 1], task="regression", seed=0)
+    with pytest.raises(ArgumentError, match="split_rows needs all examples beforehand; give data as arrays"):
+        net.split_rows(iter([DATA]), 0.5)
+    with pytest.raises(ArgumentError, match=r"fraction=1\.5 must be above 0 and below 1"):
+        net.split_rows(DATA, 1.5)
+    with pytest.raises(ArgumentError, match=r"fraction=0\.99 leaves none of the 20 examples"):
+        net.split_rows(DATA, 0.99)
+    with pytest.raises(ArgumentError, match="dropout_masks needs dropout, and this network has none"):
+        net.dropout_masks(0, 3)
+
+
+def test_samples_are_made_with_the_masks_of_their_steps(place):
+    net = Network([2, 5, 1], activation="tanh", task="regression", dropout=[0.2, 0.5], seed=0, **place._asdict())
+    (w1, b1), (w2, b2) = layers_of(net)
+    for step, outputs in enumerate(net.backend.to_numpy(net.sample(DATA[0][:3], 3))):
+        inputs, hidden = host(net, net.dropout_masks(step, 3))
+        a = np.tanh((DATA[0][:3] * inputs) @ w1.T + b1) * hidden
+        np.testing.assert_allclose(outputs, a @ w2.T + b2, rtol=1e-5)
+
+
+def test_chunks_have_as_many_steps_as_asked_for(place):
+    class Count(Callback):
+        def on_train_begin(self, training):
+            self.steps = []
+
+        def on_chunk_end(self, steps):
+            self.steps.append(steps)
+
+    counts, options = [Count(), Count(), Count()], {"epochs": 1, "batch_size": 3, "lr": 0.1, "progress": False}
+    nets = [Network([2, 1], task="regression", seed=0, **place._asdict()) for _ in range(2)]
+    for net, count, chunk_steps in zip(nets, counts, (2, None)):
+        net.train(DATA, chunk_steps=chunk_steps, callbacks=[count], **options)
+    Ensemble.of([net.copy() for net in nets[:1]]).train(DATA, chunk_steps=3, callbacks=lambda _: counts[2:], **options)
+    assert [count.steps for count in counts] == [[2, 2, 2, 1], [6, 1], [3, 3, 1]]
+    np.testing.assert_allclose(*(layers_of(net)[0][0] for net in nets), rtol=1e-6)
+    with pytest.raises(ArgumentError, match="chunk_steps=0 must be a whole number of at least 1"):
+        nets[0].train(DATA, chunk_steps=0)

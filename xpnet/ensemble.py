@@ -279,6 +279,7 @@ class Ensemble:
         training_metrics: Sequence[Any] = (),
         steps: int | None = None,
         cache: bool = True,
+        chunk_steps: int | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         every: str | int | timedelta | None = None,
         resume: bool = False,
@@ -325,6 +326,8 @@ class Ensemble:
             Minibatches per epoch, for an iterable of batches; required if it is endless.
         cache
             False reads a data set again each epoch, for random transforms: every member by itself, in its own order.
+        chunk_steps
+            As in `Network.train`.
         checkpoint, every, resume
             As in `Network.train`, for the training of all members in one file, which `Ensemble.load` reads too. Members
             resume bit for bit with the same number of threads. "epoch" writes when any member has ended an epoch.
@@ -386,6 +389,7 @@ class Ensemble:
             training_metrics=training_metrics,
             steps=steps,
             cache=cache,
+            chunk_steps=chunk_steps,
             checkpoint=checkpoint,
             every=every,
             resume=resume,
@@ -911,6 +915,12 @@ class Ensemble:
     def to(self, backend: Any = None, device: Any = None, dtype: Any = None) -> Ensemble:
         """Return a copy of all members on another backend or device, or in another dtype; see `Network.to`."""
         return self._made_of([network.to(backend, device, dtype) for network in self], self.seeds)
+
+    def fingerprint(self) -> str:
+        """Compute a digest of all members; see `Network.fingerprint`. Synchronizes."""
+        from xpnet.checkpoint.networks import join_fingerprints
+
+        return join_fingerprints([network.fingerprint() for network in self])
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all members to one file, for any backend.

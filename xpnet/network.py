@@ -528,6 +528,7 @@ class Network:
         training_metrics: Sequence[Any] = (),
         steps: int | None = None,
         cache: bool = True,
+        chunk_steps: int | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         every: str | int | timedelta | None = None,
         resume: bool = False,
@@ -584,13 +585,17 @@ class Network:
             Minibatches per epoch, for an iterable of batches; required if it is endless.
         cache
             False reads a data set again each epoch, for random transforms.
+        chunk_steps
+            Minibatches between two moments at which Ctrl-C and callbacks can act and a checkpoint can be written;
+            as many as take about a tenth of a second, and at least 20, unless given. It changes weights by
+            rounding at most.
         checkpoint
             A file for the whole training: the network, the history, how far it has come, and what callbacks remember.
             It is written at the beginning, as `every` says, and at the end, also when Ctrl-C, SIGTERM or an exception
             ends the training. It must not exist yet, unless `resume` is given. `Network.load` reads it too.
         every
             When to write the checkpoint: after each "epoch" (the default), a number of minibatches, or a
-            `datetime.timedelta`; at the next moment between two chunks of steps, about a tenth of a second each.
+            `datetime.timedelta`; at the next moment between two chunks of steps (`chunk_steps`).
         resume
             Resume the training in the checkpoint: bit for bit, on the same backend with the same number of threads.
             `epochs` is the number of all epochs, those before included. If there is no such file, training starts from
@@ -655,6 +660,7 @@ class Network:
             training_metrics=training_metrics,
             steps=steps,
             cache=cache,
+            chunk_steps=chunk_steps,
             checkpoint=checkpoint,
             every=every,
             resume=resume,
@@ -665,6 +671,37 @@ class Network:
         for error in train([self], request, keep_in=vars(self)).values():
             raise error
         return self.history
+
+    @explain_arguments
+    def split_rows(self, data: Any, fraction: float) -> tuple[np.ndarray, np.ndarray]:
+        """Split the rows of data as ``train(data, validation_split=fraction)`` does.
+
+        Parameters
+        ----------
+        data
+            The training data: arrays, pairs or a data set.
+        fraction
+            Fraction of the rows to validate on, in (0, 1).
+
+        Returns
+        -------
+        tuple of numpy.ndarray
+            The numbers of the rows to train on and of those to validate on, int32, each in increasing order.
+
+        Raises
+        ------
+        ArgumentError
+            If the data are an iterable of batches, or `fraction` leaves no rows to train on.
+
+        Examples
+        --------
+        >>> net = Network([1, 1], task="regression", seed=0)
+        >>> net.split_rows(([[1.0], [2.0], [3.0], [4.0]], [1.0, 2.0, 3.0, 4.0]), 0.25)
+        (array([0, 2, 3], dtype=int32), array([1], dtype=int32))
+        """
+        from xpnet.training.prepare import split_data
+
+        return split_data(data, fraction, self.seeds.split, self.view.reader)
 
     @explain_arguments
     def minibatch_update(self, batch: Any, lr: float) -> None:
@@ -1032,6 +1069,47 @@ class Network:
         from xpnet.inspection.novelty import predict_novelty
 
         return predict_novelty(self.view, x)
+
+    @explain_arguments
+    def dropout_masks(self, step: int, m: int) -> list[Array | None]:
+        """Compute the masks by which dropout multiplies the activations in a step of training.
+
+        They depend on the network's seed, the step and the row of the minibatch alone, so they are the same on every
+        backend.
+
+        Parameters
+        ----------
+        step
+            Number of the step, from 0, counted from the network's first one.
+        m
+            Number of examples in the minibatch.
+
+        Returns
+        -------
+        list
+            For the inputs and each hidden layer an array (m, n), of 0 for units that are dropped and 1 / (1 − rate) for
+            the others, on the device; or None if nothing is dropped there.
+
+        Raises
+        ------
+        ArgumentError
+            If the network has no dropout.
+
+        Examples
+        --------
+        >>> net = Network([3, 4, 1], dropout=0.5, seed=0)
+        >>> net.dropout_masks(0, 2)
+        [None, array([[2., 2., 0., 0.],
+               [0., 0., 2., 2.]], dtype=float32)]
+        """
+        from xpnet.inspection.predict import dropout_masks
+
+        step, m = count("step", step, 0), count("m", m, 1)
+        if self.state.dropout is None:
+            raise ArgumentError(
+                "dropout_masks needs dropout, and this network has none; make one with dropout=0.1, say"
+            )
+        return dropout_masks(self.view, self.state.dropout, step, m)
 
     @explain_arguments
     def sample(self, x: Any, n: int = 100) -> Array:
@@ -1440,6 +1518,26 @@ class Network:
         # Which an assigned state or scaling ends
         new._take_over(_calibrations=self._calibrations, _novelty=self._novelty)
         return new
+
+    def fingerprint(self) -> str:
+        """Compute a digest of the network, to compare networks by: 64 hexadecimal digits, from SHA-256. Synchronizes.
+
+        Two networks with equal fingerprints have, bit for bit, equal settings, weights, optimizers with their states,
+        states of dropout and of the generator, seeds, scalings, names of inputs and calibrations. So on one backend
+        they predict the same and train on alike. The backend and its version, the history, `provenance`, `notes` and
+        digests of examples are not in it.
+
+        Examples
+        --------
+        >>> net = Network([3, 2], seed=0)
+        >>> net.copy().fingerprint() == net.fingerprint()
+        True
+        >>> Network([3, 2], seed=1).fingerprint() == net.fingerprint()
+        False
+        """
+        from xpnet.checkpoint.networks import fingerprint
+
+        return fingerprint(self._snapshot(), self.view)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything that `load` and further training need to a safetensors file, for any backend.

@@ -1,16 +1,17 @@
-"""Run random programs: ``python -m tests.programs --programs 100``; what fails is printed with a line that repeats it."""
+"""Run random programs, such as ``python -m tests.programs --programs 100``; each failure has a line that repeats it."""
 
 import argparse
 import os
 import sys
 import time
 from collections import Counter
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # small products gain nothing from threads
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from .generate import KINDS, Program, choose, repeat_line, run, shrink, write  # noqa: E402
+from .generate import KINDS, Program, choose, repeat_line, run, shrink, write
 
 BACKENDS = ("numpy", "torch", "strict", "jax", "cupy-on-host")
 
@@ -25,20 +26,19 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--repeat", nargs=2, metavar=("KIND", "SEED"), help="run one program")
     parser.add_argument("--only", nargs="+", type=int, help="its operations at these places")
     arguments = parser.parse_args(words)
-    if arguments.backend == "cupy-on-host":
-        pretend_device()
-    if arguments.repeat:
-        kind, seed = arguments.repeat
-        return repeat(choose(write(kind, int(seed)), arguments.only), arguments.backend)
-    return run_many(arguments)
+    with device_on_host() if arguments.backend == "cupy-on-host" else nullcontext():
+        if arguments.repeat:
+            kind, seed = arguments.repeat
+            return repeat(choose(write(kind, int(seed)), arguments.only), arguments.backend)
+        return run_many(arguments)
 
 
-def pretend_device() -> None:
+def device_on_host() -> AbstractContextManager[None]:
     """Let CuPy find a device on host memory."""
     sys.path.insert(0, str(Path(__file__).parents[1]))
     import host_cupy
 
-    host_cupy.install().devices(1).__enter__()
+    return host_cupy.install().devices(1)
 
 
 def repeat(program: Program, backend: str) -> int:

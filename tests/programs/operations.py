@@ -1,22 +1,41 @@
 """What programs do with a network: each operation checks what must be true after it."""
 
 import copy
+import csv
+import os
 import random
 from functools import partial
+from typing import Any
 
 import numpy as np
 
+from xpnet import CSVLog, DivergenceError, LevenbergMarquardt, ModelCheckpoint, Network, check_gradients
+
+from . import oracle as known
 from .generate import Operation, register
 from .world import (
+    FEW_BATCHES,
     Containers,
     Examples,
     Failure,
+    Interrupt,
+    Interrupted,
+    Items,
+    Training,
     World,
     assert_close,
     assert_same,
     clone,
+    draw_metrics,
+    draw_optimizer,
     draw_training,
+    layers_of,
+    make_optimizer,
+    make_tensor,
     near,
+    new_path,
+    place_of,
+    scaling_of,
     strip_times,
     to_host,
 )
@@ -24,61 +43,547 @@ from .world import (
 OPERATIONS: dict[str, Operation] = {}
 operation = partial(register, OPERATIONS)
 
+SMOOTH_COSTS = ("quadratic", "cross_entropy", "log_likelihood", "mse", "poisson")
+WITH_KINKS = ("relu", "leaky_relu", "elu", "selu")
+
+
+# Training
+
 
 @operation(weight=8)
 def train(world: World, r: random.Random) -> None:
-    """Every option of a training, beside the oracle."""
+    """Every option of a training, beside the oracle; options that must not matter differ for the clone."""
     training = draw_training(world, r)
     x, y = training.examples.data
     world.log.append(f"n={training.examples.n} {training.expected}")
-    oracle = copy.deepcopy(world.oracle)
+    oracle, copies, weights = copy.deepcopy(world.oracle), (x.copy(), y.copy()), world.net.w
+    before = [to_host(w).copy() for w in weights]
 
-    def act(net, containers: Containers) -> None:
-        options = dict(training.options)
-        if "sample_weight" in options:
-            options["sample_weight"] = containers.array(options["sample_weight"])
-        if "validation_data" in options:
-            options["validation_data"] = containers.examples(*options["validation_data"])
+    def act(net: Network, containers: Containers) -> None:
+        options = vary_options(world, training.options, containers)
         net.train(containers.examples(x, y), **options, callbacks=training.make_callbacks())
 
     error = world.act(r, act)
+    if not all(np.array_equal(a, b) for a, b in zip((x, y), copies)):
+        raise Failure("training wrote into its data")
+    if not all(np.array_equal(to_host(a), b) for a, b in zip(weights, before)):
+        raise Failure("training wrote into weights that were read before")
+    follow_training(world, oracle, training, error)
+
+
+def vary_options(world: World, options: dict[str, Any], containers: Containers) -> dict[str, Any]:
+    """The same options, with their data in other containers, and with others that change no weight."""
+    options, r = dict(options), containers.r
+    if "sample_weight" in options:
+        options["sample_weight"] = containers.array(options["sample_weight"])
+    if "validation_data" in options:
+        options["validation_data"] = containers.examples(*options["validation_data"])
+    if r is None:
+        return options
+    if world.place == "numpy" and r.random() < 0.3:
+        options["blas_threads"] = r.choice([1, 2, 3])
+    if r.random() < 0.2:
+        options |= {"checkpoint": new_path(), "every": r.choice(["epoch", 1, 2, 5])}
+    world.log.append(f"{[*options]}")
+    return options
+
+
+def follow_training(
+    world: World, oracle: known.Oracle | None, training: Training, error: DivergenceError | None
+) -> None:
+    """Train the oracle of before in the same way, and compare."""
     if oracle is None:
         return
-    rows = oracle.train(x, y, **training.expected)
+    rows = oracle.train(*training.examples.data, **training.expected)
     if error is None:
         world.oracle = oracle
         if world.exact:
-            compare_histories(strip_times(world.net.history.rows), rows)
+            tolerance = 1e-4 if oracle.amplifies_rounding else 1e-7
+            compare_histories(strip_times(world.net.history.rows), rows, tolerance)
         world.check("after train")
-    elif world.exact and all(np.isfinite(part).all() for pair in oracle.layers for part in pair):
+    elif world.exact and np.isfinite([row["cost"] for row in rows]).all() and oracle.is_finite:
         raise Failure(f"it diverges, and the oracle does not: {error}")
 
 
-def compare_histories(rows: list[dict], expected: list[dict]) -> None:
+def compare_histories(rows: list[dict[str, Any]], expected: list[dict[str, Any]], tolerance: float) -> None:
     if len(rows) != len(expected):
         raise Failure(f"history: {len(rows)} epochs, expected {len(expected)}")
     for row, other in zip(rows, expected):
         if row.keys() != other.keys():
             raise Failure(f"history has {[*row]}, expected {[*other]}")
         for name, value in other.items():
-            if not near(row[name], value, 1e-7) and not abs(value) > 1e6:
-                raise Failure(f"history {name}: {row[name]!r}, expected {value!r} in epoch {row['epoch']}")
+            if not near(row[name], value, tolerance) and not abs(value) > 1e6:
+                raise Failure(f"history of {name}: {row[name]!r}, expected {value!r} in epoch {row['epoch']}")
+
+
+@operation(weight=1)
+def repeat_rows(world: World, r: random.Random) -> None:
+    """Weights that are whole numbers are repeated rows, in minibatches of all examples."""
+    net, examples = world.net, Examples(world.net, r, r.choice([3, 6]))
+    if any(net.dropout) or (net.standardize and net.scaling is None) or not world.exact or world.place == "jax":
+        return
+    numbers = np.array([1 + r.randint(0, 2), *(r.randint(0, 3) for _ in range(examples.n - 1))])
+    optimizer, options = make_optimizer(draw_optimizer(r)), {"epochs": 3, "batch_size": 99, "lr": 0.05}
+    pair = net.copy(), net.copy()
+    for each in pair:
+        each.reset_optimizer(optimizer)
+    try:
+        pair[0].train(examples.data, **options, sample_weight=numbers, progress=False)
+        pair[1].train(tuple(np.repeat(a, numbers, axis=0) for a in examples.data), **options, progress=False)
+    except DivergenceError:
+        return
+    for a, b in zip(pair[0].w, pair[1].w):
+        assert_close(a, b, 1e-7, "weights against repeated rows")
+    assert_close(pair[0].history["cost"], pair[1].history["cost"], 1e-8, "costs against repeated rows")
+
+
+@operation(weight=2)
+def minibatch_update(world: World, r: random.Random) -> None:
+    """A step of plain gradient descent."""
+    examples, lr = Examples(world.net, r), r.choice([0.01, 0.1])
+    fit_scaling_once(world, examples)
+
+    def act(net: Network, containers: Containers) -> None:
+        net.minibatch_update(examples.data if containers.r is None else list(zip(*examples.data)), lr)
+
+    oracle = world.oracle
+    if world.act(r, act) is None and oracle is not None:
+        grads, _ = oracle.gradient(*examples.data)
+        oracle.forget_calibration()
+        oracle.layers = [(w - lr * gw, b - lr * gb) for (w, b), (gw, gb) in zip(oracle.layers, grads)]
+        world.check("after minibatch_update")
+
+
+def fit_scaling_once(world: World, examples: Examples) -> None:
+    """Fit the scaling of a network that has none yet, where an operation needs one."""
+    if world.net.standardize and world.net.scaling is None:
+        world.net.fit_scaling(examples.data)
+        if world.oracle is not None:
+            world.oracle.fit_scaling(*examples.data)
+
+
+@operation(weight=2)
+def stream(world: World, r: random.Random) -> None:
+    """The batches of a loader are the minibatches; with `steps`, an epoch goes on where the last one ended."""
+    net, examples, optimizer = world.net, Examples(world.net, r), draw_optimizer(r)
+    if world.place == "jax":
+        optimizer = ("Adam", {})
+    fit_scaling_once(world, examples)
+    size = r.choice(FEW_BATCHES if world.place == "jax" else [2, 3, 7])
+    batches = [tuple(a[start : start + size] for a in examples.data) for start in range(0, examples.n, size)]
+    kind, steps = r.choice(["iterable", "generator", "loader of torch", "steps"]), r.randint(1, 3)
+    epochs = 1 if kind == "generator" else 2
+    world.log.append(f"{kind} {size} n={examples.n} {optimizer}")
+
+    def act(net: Network, containers: Containers) -> None:
+        data: Any = Batches(batches)
+        if kind == "generator":
+            data = iter(batches)
+        elif kind == "loader of torch":
+            from torch.utils.data import DataLoader, TensorDataset
+
+            data = DataLoader(TensorDataset(*map(make_tensor, examples.data)), batch_size=size)
+        options = {"steps": steps} if kind == "steps" else {}
+        net.reset_optimizer(make_optimizer(optimizer))
+        net.train(data, epochs=epochs, lr=0.05, progress=False, **options)
+
+    oracle = world.oracle
+    if world.act(r, act) is not None or oracle is None:
+        return
+    oracle.optimizer, oracle.memory = optimizer, {}
+    oracle.forget_calibration()
+    per_epoch, costs = steps if kind == "steps" else len(batches), []
+    for x, y in (batches * 6)[: epochs * per_epoch]:
+        costs.append(oracle.take_step(oracle.scale_inputs(x), oracle.scale_targets(y), 0.05))
+    if world.exact:
+        means = [np.concatenate(costs[k : k + per_epoch]).mean() for k in range(0, len(costs), per_epoch)]
+        assert_close(net.history["cost"], np.array(means), 1e-7, "costs of a stream")
+    world.check(f"after a stream, {kind}")
+
+
+class Batches:
+    """An iterable of batches that can be iterated again, without a length."""
+
+    def __init__(self, batches: list[Any]) -> None:
+        self.batches = batches
+
+    def __iter__(self) -> Any:
+        return iter(self.batches)
+
+
+@operation(weight=2)
+def read_again(world: World, r: random.Random) -> None:
+    """A data set that is read again each epoch trains as one that is kept; test data are reported as measured."""
+    training, test = draw_training(world, r), Examples(world.net, r)
+    options = {name: value for name, value in training.options.items() if name not in STORED}
+    if "validation_data" not in options:
+        options.pop("metrics", None)
+    data, kept, again = Items(*training.examples.data), world.net.copy(), world.net.copy()
+    try:
+        kept.train(data, **options)
+        again.train(data, **options, cache=False, test_data=test.data)
+    except DivergenceError:
+        return
+    for a, b in zip(again.w, kept.w):
+        assert_close(a, b, world.tolerance(1e-9, 1e-3), "cache=False", max(1e-2, np.abs(to_host(b)).max()))
+    expected = again.measure(test.data, metrics=[] if again.task == "regression" else ["correct"])
+    if again.task == "regression":
+        expected.pop("size")
+    for name, value in expected.items():
+        if not near(again.history[f"test_{name}"][-1], value, world.tolerance(1e-9, 1e-4)):
+            raise Failure(f"test_{name} is {again.history[f'test_{name}'][-1]}, measured {value}")
+
+
+STORED = ("sample_weight", "validation_split", "class_weight")  # options that need stored data
+
+
+@operation(weight=1)
+def fit_least_squares(world: World, r: random.Random) -> None:
+    """Levenberg-Marquardt, cost by cost."""
+    net, examples, oracle = world.net, Examples(world.net, r), world.oracle
+    if net.cost_name not in ("quadratic", "mse") or not world.exact or any(net.dropout) or oracle is None:
+        return
+    if world.place == "cupy-on-host":  # where cuSOLVER is not
+        return
+    fit_scaling_once(world, examples)
+    numbers = {"damping": r.choice([1e-3, 1.0]), "weight_decay": r.choice([0.0, 1e-3])}
+    weight = {"sample_weight": examples.weights} if r.random() < 0.3 else {}
+    world.log.append(f"n={examples.n} {numbers} {[*weight]}")
+
+    def act(net: Network, containers: Containers) -> None:
+        data, optimizer = containers.examples(*examples.data), LevenbergMarquardt(**numbers)
+        net.reset_optimizer()
+        net.train(data, epochs=4, optimizer=optimizer, **weight, progress=False)
+
+    if world.act(r, act) is None:
+        expected = oracle.fit_least_squares(*examples.data, 4, **numbers, **weight)
+        for cost, other in zip(net.history["cost"], expected):
+            if not near(cost, other, 1e-6):
+                raise Failure(f"costs of Levenberg-Marquardt: {net.history['cost']}, expected {expected}")
+    world.follow()
+
+
+@operation(weight=3)
+def resume(world: World, r: random.Random) -> None:
+    """A training that was interrupted up to three times, and resumed, is the uninterrupted one, with its logs."""
+    training, logs = draw_training(world, r), draw_logs(r)
+    data, oracle = training.examples.data, copy.deepcopy(world.oracle)
+    path, files, others = new_path(), (new_path(".csv"), new_path()), (new_path(".csv"), new_path())
+    order = r.randrange(10**6)
+    options = {**training.options, "checkpoint": path, "every": r.choice(["epoch", 1, 2, 5, 10**6])}
+    world.log.append(f"n={training.examples.n} {training.expected} every={options['every']} {logs}")
+    whole = world.net.copy()
+    try:
+        whole.train(data, **training.options, callbacks=arrange(training, logs, files, order))
+    except DivergenceError:
+        return
+    door, net = clone(world.net, r)
+    for attempt in range(4):
+        interrupt = Interrupt(r.choice(["epoch", "chunk", "chunk", "end"]), r.randrange(8), armed=attempt < 3)
+        callbacks = arrange(training, logs, others, order, interrupt)
+        try:
+            net.train(data, **options, resume=attempt > 0, callbacks=callbacks)
+            break
+        except Interrupted:
+            world.log.append(f"interrupted at {interrupt.where}")
+            net = (
+                net
+                if r.random() < 0.5
+                else Network.load(path, **place_of(net))
+                if r.random() < 0.5
+                else world.net.copy()
+            )
+    assert_same(net, whole, f"resumed, begun by a clone by {door}")
+    compare_logs(whole, files, others)
+    world.net = net
+    follow_training(world, oracle, training, None)
+
+
+def draw_logs(r: random.Random) -> list[str]:
+    """Which files callbacks write."""
+    return r.sample(["rows", "best"], r.choice([0, 0, 1, 2]))
+
+
+def arrange(
+    training: Training, logs: list[str], files: tuple[str, str], order: int, interrupt: Any = None
+) -> list[Any]:
+    """Callbacks of a training, with those that write files, and one that interrupts, in random order."""
+    callbacks = training.make_callbacks()
+    callbacks += [CSVLog(files[0])] if "rows" in logs else []
+    callbacks += [ModelCheckpoint(files[1], monitor="cost")] if "best" in logs else []
+    callbacks.append(interrupt or Interrupt("begin", armed=False))
+    random.Random(order).shuffle(callbacks)
+    return callbacks
+
+
+def compare_logs(net: Network, files: tuple[str, str], others: tuple[str, str]) -> None:
+    """The files of both trainings hold the same, which is the history, and the best network."""
+    if os.path.exists(files[0]):
+        rows, resumed = (read_rows(path) for path in (files[0], others[0]))
+        if strip_times(rows) != strip_times(resumed):
+            raise Failure(f"the log of the resumed training differs: {rows} and {resumed}")
+        for row, expected in zip(rows, net.history.rows, strict=True):
+            if not all(near(float(row[name]), float(value), 0.0) for name, value in expected.items()):
+                raise Failure(f"the log holds {row}, and the history {expected}")
+    if os.path.exists(files[1]):
+        best, resumed = (Network.load(path, **place_of(net)) for path in (files[1], others[1]))
+        assert_same(resumed, best, "the best network of the resumed training")
+
+
+def read_rows(path: str) -> list[dict[str, str]]:
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+# Assignments and clones
+
+
+@operation(weight=1)
+def assign(world: World, r: random.Random) -> None:
+    """New weights and biases, in any containers; what the caller does with the arrays later changes nothing."""
+    rng, how, old = np.random.default_rng(r.randrange(2**32)), r.choice(["w", "b", "layers"]), layers_of(world.net)
+    factor = 0.0 if r.random() < 0.3 else 1 / 16  # 0 makes all outputs equal
+    new = [tuple(0.0 + factor * rng.integers(-16, 17, part.shape) for part in pair) for pair in old]  # and no -0.0
+
+    def act(net: Network, containers: Containers) -> None:
+        pairs = [tuple(containers.array(part.copy()) for part in pair) for pair in new]
+        setattr(net, how, pairs if how == "layers" else [pair[how == "b"] for pair in pairs])
+        for part in (part for pair in pairs for part in pair):
+            if isinstance(part, np.ndarray) and part.flags.writeable:
+                part[...] = 7
+
+    world.act(r, act)
+    expected = [(v if how != "b" else w, c if how != "w" else b) for (w, b), (v, c) in zip(old, new)]
+    for pair, others in zip(layers_of(world.net), expected):
+        if not all(np.array_equal(a, b) for a, b in zip(pair, others)):
+            raise Failure(f"assigned {how} differ")
+    if world.oracle is not None:
+        world.oracle.layers = expected
+        world.oracle.forget_calibration()
+
+
+@operation(weight=1)
+def scale(world: World, r: random.Random) -> None:
+    """Forget the scaling, fit it, or assign another."""
+    net, how, examples = world.net, r.choice(["forget", "fit", "assign"]), Examples(world.net, r)
+    if not net.standardize or (how == "assign" and net.scaling is None):
+        return
+
+    def act(net: Network, containers: Containers) -> None:
+        if how == "forget":
+            net.scaling = None
+        elif how == "fit":
+            net.fit_scaling(containers.examples(*examples.data))
+        else:
+            net.scaling = net.scaling._replace(x_mean=net.scaling.x_mean + 0.5)
+
+    world.act(r, act)
+    if world.oracle is None:
+        return
+    world.oracle.forget_calibration()
+    if how == "fit":
+        world.oracle.fit_scaling(*examples.data)
+        for part, expected in zip(scaling_of(net), world.oracle.scaling, strict=True):
+            assert_close(part, expected, 1e-12, "fit_scaling")
+    world.oracle.scaling = scaling_of(net)
+
+
+@operation(weight=1)
+def reset_optimizer(world: World, r: random.Random) -> None:
+    """Forget what the optimizer remembers, or take another one."""
+    spec = draw_optimizer(r) if r.random() < 0.6 and world.place != "jax" else None
+    if spec is None and world.oracle is None:
+        return
+    world.act(r, lambda net, containers: net.reset_optimizer(make_optimizer(spec)))
+    if world.oracle is not None:
+        world.oracle.optimizer, world.oracle.memory = spec or world.oracle.optimizer, {}
 
 
 @operation(weight=2)
 def replace_by_clone(world: World, r: random.Random) -> None:
-    """The program goes on with a clone."""
-    door, new = clone(world.net, r)
-    assert_same(new, world.net, f"clone by {door}")
+    """The program goes on with a clone; names, notes and the generator come along."""
+    net = world.net
+    if r.random() < 0.5:
+        net.feature_names = r.choice([None, [f"input {k}" for k in range(net.sizes[0])]])
+        net.notes = r.choice([{}, {"a": 1, "b": [1.5, None, "ä"]}, {"deep": {"x": [True]}}])
+    door, new = clone(net, r)
+    assert_same(new, net, f"clone by {door}")
+    if (new.feature_names, new.notes) != (net.feature_names, net.notes):
+        raise Failure(f"clone by {door}: names {new.feature_names}, notes {new.notes}")
+    if new.rng.bit_generator.state != net.rng.bit_generator.state or new.rng is net.rng:
+        raise Failure(f"clone by {door}: the generator")
     world.net = new
 
 
+@operation(weight=1)
+def move(world: World, r: random.Random) -> None:
+    """To another backend and back: nothing is lost."""
+    net, other = world.net, r.choice(["numpy", "torch"])
+    there = net.to(other)
+    back = there.to(**place_of(net))
+    assert_same(there, net, f"moved to {other}")
+    assert_same(back, net, f"moved to {other} and back")
+    x = Examples(net, r).x
+    if np.isfinite(to_host(there.forward(x))).all():
+        assert_close(there.forward(x), back.forward(x), world.tolerance(1e-9, 1e-4), f"forward on {other}")
+    world.net = back
+
+
+# What only reads
+
+
+@operation(weight=5, reads=True)
+def outputs(world: World, r: random.Random) -> None:
+    """Outputs, activations, deltas, gradient, in other containers and row by row."""
+    net, examples, oracle = world.net, Examples(world.net, r), world.oracle
+    x, y = examples.data
+    a, close = to_host(net.forward(x)), world.tolerance()
+    if oracle is not None:
+        assert_close(a, oracle.forward(x), close, "forward")
+        for part, expected in zip(net.activations(x), oracle.feed_forward(x)[1], strict=True):
+            assert_close(part, expected, close, "activations", max(1.0, np.abs(expected).max()))
+        cost = oracle.cost(x, y)
+        assert_close(net.cost((x, y)), cost, close, "cost", max(1.0, cost))
+        for part, expected in zip(net.deltas(x, y), oracle.deltas(x, y), strict=True):
+            assert_close(part, expected, close, "deltas", max(1e-2, np.abs(expected).max()))
+        for pair, others in zip(net.backward(x, y), oracle.gradient(x, y)[0], strict=True):
+            for part, expected in zip(pair, others):
+                assert_close(part, expected, close, "backward", max(1e-2, np.abs(expected).max(), cost / 100))
+    other = Containers(world, r).array(x)
+    assert_close(net.forward(other), a, world.tolerance(1e-12, 1e-5), "forward of another container")
+    rows = np.stack([to_host(net.forward(row)) for row in x])
+    assert_close(rows, a, world.tolerance(1e-11, 1e-4), "forward row by row")
+
+
 @operation(weight=3, reads=True)
-def forward(world: World, r: random.Random) -> None:
-    """Outputs, row by row too."""
-    x = Examples(world.net, r).x
-    a = to_host(world.net.forward(x))
-    if world.oracle is not None:
-        assert_close(a, world.oracle.forward(x), 1e-9 if world.exact else 2e-3, "forward")
-    rows = np.stack([to_host(world.net.forward(row)) for row in x])
-    assert_close(rows, a, 1e-11 if world.exact else 1e-4, "forward, row by row")
+def predict(world: World, r: random.Random) -> None:
+    """Predictions, of rows, of single ones and of batches, calibrated or not."""
+    net, oracle, x = world.net, world.oracle, Examples(world.net, r).x
+    p, close = to_host(net.predict(x)), world.tolerance()
+    assert_close(
+        net.predict(Containers(world, r).array(x)), p, 1e-12 if world.exact else 1e-3, "predict of another container"
+    )
+    assert_close(
+        np.stack([to_host(net.predict(row)) for row in x]), p, world.tolerance(1e-11, 1e-3), "predict row by row"
+    )
+    batches = (x[start : start + 3] for start in range(0, len(x), 3))
+    assert_close(net.predict(batches), p, world.tolerance(1e-11, 1e-3), "predict of batches")
+    if oracle is None:
+        return
+    if net.task == "regression":
+        expected = oracle.quantiles(x) if oracle.levels else oracle.points(x)
+        assert_close(p, expected.reshape(p.shape), close, "predict")
+        return
+    expected = oracle.probabilities(x)
+    assert_close(net.predict_proba(x), expected, close, "predict_proba")
+    if net.task == "classification":
+        ordered = np.sort(expected, axis=1)
+        sure = ordered[:, -1] - ordered[:, -2] > 1e-6
+        same = p == expected.argmax(axis=1)
+    else:
+        sure, same = (np.abs(expected - 0.5) > 1e-6).reshape(p.shape), p == (expected > 0.5).reshape(p.shape)
+    if not same[sure].all():
+        raise Failure("predict: other classes")
+
+
+@operation(weight=3, reads=True)
+def measure(world: World, r: random.Random) -> None:
+    """The cost and all metrics, of data in other containers and of batches."""
+    net, examples, oracle = world.net, Examples(world.net, r), world.oracle
+    names = draw_metrics(net, r) if r.random() < 0.8 else None
+    data = Containers(world, r).examples(*examples.data)
+    if r.random() < 0.3:
+        data = iter([tuple(a[start : start + 3] for a in examples.data) for start in range(0, examples.n, 3)])
+    world.log.append(f"{names} n={examples.n}")
+    scores = net.measure(data, metrics=names)
+    if scores["size"] != examples.n:
+        raise Failure(f"size {scores['size']} of {examples.n}")
+    if oracle is None:
+        return
+    cost, rough = oracle.cost(*examples.data), world.tolerance(1e-8, 5e-3)
+    assert_close(scores["cost"], cost, rough, "cost", max(1.0, abs(cost)))
+    for name in scores.keys() - {"cost", "size"}:
+        if not world.exact and net.task != "regression":
+            continue  # near a tie, or a limit of float32
+        expected = oracle.metric(name, *examples.data)
+        assert_close(scores[name], expected, rough, f"metric {name}", max(1.0, abs(expected)))
+
+
+@operation(weight=2, reads=True)
+def differentiate(world: World, r: random.Random) -> None:
+    """Derivatives with respect to the inputs, against one another and against differences."""
+    net, x = world.net, Examples(world.net, r, r.choice([1, 3])).x
+    if not world.exact:
+        return
+    value, jacobian = map(to_host, net.value_and_jacobian(x))
+    if not np.isfinite(value).all():
+        return
+    assert_close(value, net.forward(x), 1e-12, "value of value_and_jacobian")
+    assert_close(net.jacobian(Containers(world, r).array(x)), jacobian, 1e-12, "jacobian of another container")
+    g = np.random.default_rng(r.randrange(2**32)).integers(-8, 9, value.shape) / 4
+    assert_close(net.vjp(x, g), np.einsum("mk,mki->mi", g, jacobian), 1e-9, "vjp")
+    largest = max(1e-2, np.abs(jacobian).max())
+    assert_close(np.stack([to_host(net.jacobian(row)) for row in x]), jacobian, 1e-11, "jacobian row by row", largest)
+    if any(known.parse(name)[0] in WITH_KINKS for name in (*net.activation, net.output_activation)):
+        return
+    forward = net.forward if world.oracle is None else world.oracle.forward
+    unit = 1.0 if net.scaling is None else net.scaling.x_std[0]
+    steps = 1e-6 * unit * np.ones(net.sizes[0]) / (net.scale or 1)
+    hessian = to_host(net.hessian(x))
+    assert_close(hessian, hessian.swapaxes(-1, -2), 1e-9, "hessian, transposed")
+    for i, step in enumerate(steps):
+        h = step * np.eye(net.sizes[0])[i]
+        differences = (to_host(forward(x + h)) - to_host(forward(x - h))) / (2 * step)
+        rounding = 1e-11 * np.abs(value).max() / step
+        assert_close(jacobian[:, :, i], differences, 1e-5, "jacobian against differences", max(largest, 1e5 * rounding))
+        differences = (to_host(net.jacobian(x + h)) - to_host(net.jacobian(x - h))) / (2 * step)
+        scale = max(1e-2, np.abs(hessian).max(), 1e-6 * largest / step)
+        assert_close(hessian[:, :, :, i], differences, 1e-4, "hessian against differences", scale)
+
+
+@operation(weight=1, reads=True)
+def differentiate_cost(world: World, r: random.Random) -> None:
+    """The Hessian of the cost times a vector, and `check_gradients`."""
+    net, oracle = world.net, world.oracle
+    x, y = Examples(net, r, r.choice([2, 3])).data
+    kinks = any(known.parse(name)[0] in WITH_KINKS for name in (*net.activation, net.output_activation))
+    if not world.exact or oracle is None or kinks or net.cost_name not in SMOOTH_COSTS:
+        return
+    direction = [(np.ones(w.shape) / 4, np.ones(b.shape) / 8) for w, b in oracle.layers]
+    layers, step, grads = oracle.layers, 1e-5, []
+    for signed in (step, -step):
+        oracle.layers = [(w + signed * v, b + signed * c) for (w, b), (v, c) in zip(layers, direction)]
+        grads.append(oracle.gradient(x, y)[0])
+    oracle.layers = layers
+    for pair, up, down in zip(net.hvp(x, y, direction), *grads, strict=True):
+        for part, a, b in zip(pair, up, down):
+            expected = (a - b) / (2 * step)
+            assert_close(part, expected, 1e-4, "hvp", max(0.1, np.abs(expected).max(), 1e-5 * np.abs(a).max() / step))
+    if world.place != "jax" and not check_gradients(net, x, y, most=20).passed:
+        raise Failure("check_gradients refuses a right gradient")
+
+
+@operation(weight=2, reads=True)
+def sample(world: World, r: random.Random) -> None:
+    """Samples are outputs with the masks of the first steps; fewer samples are the first of more."""
+    net, oracle, x = world.net, world.oracle, Examples(world.net, r, r.choice([1, 3])).x
+    if not any(net.dropout):
+        return
+    samples = to_host(net.sample(x, 4))
+    assert_close(net.sample(x, 2), samples[:2], world.tolerance(1e-12, 1e-5), "fewer samples")
+    for i in range(4 if oracle is not None else 0):
+        expected = oracle.forward(x, oracle.masks(len(x), step=i))
+        assert_close(samples[i], expected, world.tolerance(), "a sample", max(1.0, np.abs(expected).max()))
+
+
+@operation(weight=1, reads=True)
+def describe(world: World, r: random.Random) -> None:
+    """What is shown of a network."""
+    net = world.net
+    if not repr(net).startswith("Network(") or str(net.sizes) not in repr(net):
+        raise Failure(f"repr {net!r}")
+    number = sum(part.size for pair in layers_of(net) for part in pair)
+    if net.summary().parameters != number:
+        raise Failure(f"summary counts {net.summary().parameters} parameters of {number}")
+    if set(net.history.to_dict()) != {name for row in net.history.rows for name in row}:
+        raise Failure("history.to_dict")

@@ -166,7 +166,9 @@ def gaussian_cost(a, y):
     safe = np.where(is_far, d, 5.0)
     half = np.where(is_far, 12.5 + 25 * np.log(np.abs(safe) / 5), d * d / 2)
     s = np.where(is_far, 25 / safe, d)
-    return (np.log(stds) + half + math.log(2 * math.pi) / 2).sum(axis=1), np.concatenate([s, 1 - s * d], 1) / np.tile(stds, 2)
+    return (np.log(stds) + half + math.log(2 * math.pi) / 2).sum(axis=1), np.concatenate([s, 1 - s * d], 1) / np.tile(
+        stds, 2
+    )
 
 
 def quantile_cost(a, y, levels):
@@ -249,7 +251,9 @@ def update(optimizer, layers, grads, memory, lr):
         return update(optimizer[2], layers, grads, memory, lr)
     if name == "MaxNorm":
         layers = update(optimizer[2], layers, grads, memory, lr)
-        return [(w * np.minimum(1, options / np.maximum(np.linalg.norm(w, axis=1), 1e-300))[:, None], b) for w, b in layers]
+        return [
+            (w * np.minimum(1, options / np.maximum(np.linalg.norm(w, axis=1), 1e-300))[:, None], b) for w, b in layers
+        ]
     decay = options.get("weight_decay", 0.01 if name == "AdamW" else 0.0)
     if name == "AdamW":
         layers = [((1 - lr * decay) * w, b) for w, b in layers]
@@ -260,7 +264,9 @@ def update(optimizer, layers, grads, memory, lr):
     new = []
     for k, (p, g) in enumerate(zip(parts, [g for pair in grads for g in pair])):
         m, s = memory.get(k, (0.0, 0.0))
-        change, memory[k] = STEPS[name](g, m, s, memory["t"], lr, **{k: v for k, v in options.items() if k != "weight_decay"})
+        change, memory[k] = STEPS[name](
+            g, m, s, memory["t"], lr, **{k: v for k, v in options.items() if k != "weight_decay"}
+        )
         new.append(p + change)
     return list(zip(new[::2], new[1::2]))
 
@@ -471,8 +477,19 @@ class Oracle:
     """A network: its layers, its optimizer with its memory, scaling, calibration, and generator of minibatches."""
 
     def __init__(
-        self, sizes, activations, cost, task, layers, rng, dropout=(), dropout_seed=0, split_seed=0, step=0,
-        standardize=False, scale=None,
+        self,
+        sizes,
+        activations,
+        cost,
+        task,
+        layers,
+        rng,
+        dropout=(),
+        dropout_seed=0,
+        split_seed=0,
+        step=0,
+        standardize=False,
+        scale=None,
     ):
         self.sizes, self.activations, self.cost_name, self.task = sizes, activations, cost, task
         self.layers = [(np.array(w, float), np.array(b, float)) for w, b in layers]
@@ -628,6 +645,16 @@ class Oracle:
         if optimizer is not None and optimizer != self.optimizer:
             self.optimizer, self.memory = optimizer, {}
 
+    @property
+    def is_finite(self):
+        return all(np.isfinite(part).all() for pair in self.layers for part in pair)
+
+    @property
+    def amplifies_rounding(self):
+        """Whether the optimizer has divided by gradients that are so small that they are mostly rounding."""
+        squares = [np.asarray(pair[1]) for key, pair in self.memory.items() if key != "t"]
+        return any(((s > 0) & (s < 1e-16)).any() for s in squares)
+
     def take_step(self, x, y, lr, weight=None):
         """Take a step with a minibatch of scaled examples; returns their costs, or None if they have no weight."""
         if weight is not None and not weight.any():
@@ -650,8 +677,23 @@ class Oracle:
         return factors[labels]
 
     def train(
-        self, x, y, epochs, batch_size, lr, optimizer=None, sampling="shuffle", sample_weight=None, class_weight=None,
-        validation_data=None, validation_split=None, metrics=(), training_metrics=(), stop=None, plateau=None, rows=None,
+        self,
+        x,
+        y,
+        epochs,
+        batch_size,
+        lr,
+        optimizer=None,
+        sampling="shuffle",
+        sample_weight=None,
+        class_weight=None,
+        validation_data=None,
+        validation_split=None,
+        metrics=(),
+        training_metrics=(),
+        stop=None,
+        plateau=None,
+        rows=None,
     ):
         """Train as Network.train does; returns the rows of the history.
 
@@ -700,7 +742,10 @@ class Oracle:
         return {"epoch": epoch, "cost": cost / seen if seen else math.nan, "lr": lr}
 
     def fit_least_squares(self, x, y, epochs, damping=1e-3, weight_decay=0.0, sample_weight=None):
-        """Train by Levenberg-Marquardt from a fresh state; returns the costs before each step."""
+        """Train by Levenberg-Marquardt from a fresh state; returns the costs before each step.
+
+        They end where units are saturated: the rounding of their slopes decides how the next step goes.
+        """
         self.forget_calibration()
         x, y = self.scale_inputs(x), self.scale_targets(y)
         weight = np.ones(len(x)) if sample_weight is None else np.asarray(sample_weight, float)
@@ -711,8 +756,8 @@ class Oracle:
             largest = square.diagonal().max()
             mu = damping * largest if mu is None else min(max(mu, 1e-14 * largest), 1e14 * largest)
             costs.append(self.penalized_cost(x, y, share, weight_decay))
-            if largest == 0:
-                continue
+            if largest < 1e-6:
+                break
             before, change = self.layers, -np.linalg.solve(square + np.diag(decay + mu), slope)
             self.layers = self.split(self.join() + change)
             fall = costs[-1] - self.penalized_cost(x, y, share, weight_decay)

@@ -1,5 +1,8 @@
 """Networks to the content of files, and back."""
 
+import hashlib
+import json
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -23,6 +26,30 @@ def encode_network(snapshot: Snapshot, view: View) -> bytes:
     """Return the content of the file of a network, whose arrays are where those of `view` are. Synchronizes."""
     with view.scope():
         return encode(records.make_record(snapshot, view.backend.to_numpy), __version__)
+
+
+def fingerprint(snapshot: Snapshot, view: View) -> str:
+    """Compute the digest of a network, whose arrays are where those of `view` are. Synchronizes."""
+    plain = {
+        "settings": snapshot.settings,
+        "optimizer": records.encode_optimizer(snapshot.optimizer) or repr(snapshot.optimizer),
+        "generator": snapshot.generator,
+        "seeds": snapshot.seeds,
+        "feature_names": snapshot.feature_names,
+    }
+    digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())
+    with view.scope():
+        arrays = records.name_arrays(snapshot, view.backend.to_numpy)
+    for name, array in sorted(arrays.items()):
+        little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        digest.update(f"{name} {little.dtype.str} {little.shape}".encode())
+        digest.update(little.tobytes())
+    return digest.hexdigest()
+
+
+def join_fingerprints(fingerprints: Iterable[str]) -> str:
+    """Compute the digest of several networks in their order."""
+    return hashlib.sha256("".join(fingerprints).encode()).hexdigest()
 
 
 def restore(record: Record, view: View) -> dict[str, Any]:

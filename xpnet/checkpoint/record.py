@@ -98,18 +98,6 @@ def make_record(snapshot: Snapshot, to_numpy: Callable[[Array], np.ndarray]) -> 
             f"optimizer={snapshot.optimizer!r} is of your own class and is not saved; reset_optimizer(...) after "
             "loading"
         )
-    arrays = dict(_name_arrays("", whole(snapshot.state), description is not None))
-    for (i, name), state in snapshot.callback_states.items():
-        arrays |= _name_arrays(f"callbacks.{i}.{name}.", state, description is not None)
-    arrays = {name: to_numpy(array) for name, array in arrays.items()}
-    if snapshot.novelty is not None:
-        arrays |= {f"novelty.{name}": array for name, array in snapshot.novelty._asdict().items()}
-    if snapshot.scaling is not None:
-        arrays |= {f"scaling.{name}": array for name, array in snapshot.scaling._asdict().items() if array is not None}
-    calibrations = {f"calibration.{members}": calibration for members, calibration in snapshot.calibrations.items()}
-    for name, calibration in calibrations.items():
-        arrays |= _name_arrays_of(name, calibration)
-    biases = {name: array[0] for name, array in arrays.items() if name.endswith(".b")}  # (n_out,), as users see them
     return Record(
         settings=snapshot.settings,
         optimizer=description,
@@ -118,11 +106,35 @@ def make_record(snapshot: Snapshot, to_numpy: Callable[[Array], np.ndarray]) -> 
         notes=snapshot.notes,
         history=[_plain_row(row) for row in snapshot.history],
         training=None if snapshot.training is None else snapshot.training._asdict(),
-        arrays={**arrays, **biases},
+        arrays=name_arrays(snapshot, to_numpy, description is not None),
         feature_names=None if snapshot.feature_names is None else list(snapshot.feature_names),
-        validation_examples={name: calibration.examples for name, calibration in calibrations.items()} or None,
+        validation_examples={_name(n): calibration.examples for n, calibration in snapshot.calibrations.items()}
+        or None,
         provenance=snapshot.provenance.to_dict(),
     )
+
+
+def name_arrays(
+    snapshot: Snapshot, to_numpy: Callable[[Array], np.ndarray], with_optimizer: bool = True
+) -> dict[str, np.ndarray]:
+    """Return all arrays of a snapshot by their names, as users see them: biases are (n_out,). Synchronizes."""
+    placed = dict(_name_arrays("", whole(snapshot.state), with_optimizer))
+    for (i, name), state in snapshot.callback_states.items():
+        placed |= _name_arrays(f"callbacks.{i}.{name}.", state, with_optimizer)
+    arrays = {name: to_numpy(array) for name, array in placed.items()}
+    arrays |= {name: array[0] for name, array in arrays.items() if name.endswith(".b")}
+    if snapshot.novelty is not None:
+        arrays |= {f"novelty.{name}": array for name, array in snapshot.novelty._asdict().items()}
+    if snapshot.scaling is not None:
+        arrays |= {f"scaling.{name}": array for name, array in snapshot.scaling._asdict().items() if array is not None}
+    for members, calibration in snapshot.calibrations.items():
+        arrays |= _name_arrays_of(_name(members), calibration)
+    return arrays
+
+
+def _name(members: int) -> str:
+    """Name a calibration: of a network alone by 0, and of an ensemble's by the number of its members."""
+    return f"calibration.{members}"
 
 
 def _name_arrays_of(name: str, calibration: Calibration) -> dict[str, np.ndarray]:

@@ -7,7 +7,7 @@ multiplied by 1 / (1 − rate), so nothing changes outside training (Srivastava 
 To the rest of the mathematics, a layer with dropout just has another activation function: σ times a mask.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -108,17 +108,28 @@ def drop(
         return x, sigmas, None
     rows = positions(x[..., 0], xp) if rows is None else rows
     masked = list(sigmas)
-    for layer, (threshold, scale) in enumerate(zip(state.thresholds, state.scales)):
-        if threshold is None:
+    for layer, mask in enumerate(make_masks(state, x, layers, xp, rows)):
+        if mask is None:
             continue
-        units = positions(x[..., 0, :] if layer == 0 else layers[layer - 1][1][..., 0, :], xp)
-        keep = keep_mask(state.seed, state.step, layer, rows, units, threshold, xp)
-        mask = scale * xp.astype(keep, x.dtype)
         if layer == 0:
             x = x * mask
         else:
             masked[layer - 1] = _times_mask(sigmas[layer - 1], mask)
     return x, masked, state._replace(step=state.step + 1)
+
+
+def make_masks(state: Dropout, x: Array, layers: Layers, xp: Namespace, rows: Array) -> Iterator[Array | None]:
+    """Compute the masks of a step, (..., m, n) for the inputs and for each hidden layer; None where nothing is dropped.
+
+    A mask is 0 for units that are dropped, and 1 / (1 − rate) for the others. `x` are the inputs, (..., m, n_in).
+    """
+    for layer, (threshold, scale) in enumerate(zip(state.thresholds, state.scales)):
+        if threshold is None:
+            yield None
+            continue
+        units = positions(x[..., 0, :] if layer == 0 else layers[layer - 1][1][..., 0, :], xp)
+        keep = keep_mask(state.seed, state.step, layer, rows, units, threshold, xp)
+        yield scale * xp.astype(keep, x.dtype)
 
 
 def _times_mask(sigma: Activation, mask: Array) -> Activation:

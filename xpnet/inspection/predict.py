@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.core.arrays import Array, Namespace, rows_per_block
+from xpnet.core.arrays import Array, Namespace, positions, rows_per_block
 from xpnet.core.backprop import forward
-from xpnet.core.dropout import Dropout, drop
+from xpnet.core.dropout import Dropout, drop, make_masks
 from xpnet.core.minibatch import apply_scale
 from xpnet.data.host_rows import read_in_blocks, stays_outside
 from xpnet.data.reader import Reader
@@ -100,6 +100,15 @@ def _compute_for_batches(view: View, batches: Iterable[Any], function: Callable[
 def _is_stream(x: Any) -> bool:
     """Tell whether something is iterated over, and is not an array, or a sequence that becomes one."""
     return isinstance(x, Iterable) and not isinstance(x, (Sequence, Mapping, Set)) and not hasattr(x, "__array__")
+
+
+def dropout_masks(view: View, dropout: Dropout, step: int, m: int) -> list[Array | None]:
+    """Compute the masks of a step; see `Network.dropout_masks`."""
+    backend, xp = view.backend, view.xp
+    with view.scope():
+        x = backend.asarray(np.zeros((m, view.model.n_in)), view.dtype)
+        state = dropout._replace(step=backend.asarray(np.array([step], np.int32)))
+        return [*make_masks(state, x, view.layers, xp, positions(x[:, 0], xp))]
 
 
 def sample(view: View, dropout: Dropout, x: Any, n: int) -> Array:

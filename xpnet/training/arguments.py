@@ -49,6 +49,7 @@ class Request(NamedTuple):
     training_metrics: Any = ()
     steps: Any = None
     cache: Any = True
+    chunk_steps: Any = None
     checkpoint: Any = None
     every: Any = None
     resume: Any = False
@@ -71,7 +72,10 @@ def parse(request: Request, networks: Sequence[Trainee]) -> Request:
     backend, model = networks[0].view.backend, networks[0].view.model
     epochs = parse_epochs(request.epochs)
     batch_size = BATCH_SIZE if request.batch_size is None else count("batch_size", request.batch_size, 1)
-    steps = None if request.steps is None else count("steps", request.steps, 1)
+    steps, chunk_steps = (
+        None if value is None else count(name, value, 1)
+        for name, value in (("steps", request.steps), ("chunk_steps", request.chunk_steps))
+    )
     optimizers = [
         net.optimizer if value is None else parse_optimizer(value) for net, value in zip(networks, request.optimizer)
     ]
@@ -86,6 +90,7 @@ def parse(request: Request, networks: Sequence[Trainee]) -> Request:
         epochs=epochs,
         batch_size=batch_size,
         steps=steps,
+        chunk_steps=chunk_steps,
         optimizer=optimizers,
         lr=schedules,
         sampling=look_up("sampling", "shuffle" if request.sampling is None else request.sampling, SAMPLING),

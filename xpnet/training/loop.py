@@ -157,7 +157,9 @@ def train_epochs(job: Job, training: Training, networks: int = 1) -> Generator[C
     plan, source, callbacks, rng, ranks = job.plan, job.source, job.callbacks, job.net.rng, job.plan.ranks
     sampling = plan.sampling if ranks is None else ranks.share(plan.sampling)
     speed, total = source.reader.backend.speed, plan.epochs * (training.steps or 0)
-    most = steps_per_chunk(source.reader.model, source.batch_size(plan.batch_size), speed, networks)
+    most = plan.chunk_steps
+    if most is None:
+        most = steps_per_chunk(source.reader.model, source.batch_size(plan.batch_size), speed, networks)
     source.skip_epochs(training.position.epoch - 1)
     for epoch in range(training.position.epoch, plan.epochs + 1):
         if training.stopped:

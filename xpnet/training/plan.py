@@ -23,6 +23,7 @@ class Plan(NamedTuple):
     alpha: float = 0.0  # adds α/2m ‖w‖² to the cost of a minibatch; m is the sum of its examples' weights
     ranks: Ranks | None = None  # the processes that share each minibatch, if there are several
     steps: int | None = None  # minibatches of an epoch, where the data do not say it
+    chunk_steps: int | None = None  # in a chunk; None to choose it
     rule: str = ""  # by which a callback of an estimator changes the learning rate from epoch to epoch
 
 

@@ -62,8 +62,9 @@ def prepare(request: Request, networks: Sequence[Trainee], reader: Reader, split
         samplings[key] = _leave_out_weightless(request.sampling, balanced[key])
     validation = _open_evaluation_data(request.validation_data, "validation_data", reader, request)
     test = _open_evaluation_data(request.test_data, "test_data", reader, request)
+    common = {"steps": request.steps, "chunk_steps": request.chunk_steps}
     plans = [
-        Plan(request.epochs, request.batch_size, optimizer, schedule, samplings[id(part)], steps=request.steps)
+        Plan(request.epochs, request.batch_size, optimizer, schedule, samplings[id(part)], **common)
         for optimizer, schedule, (part, _) in zip(request.optimizer, request.lr, parts)
     ]
     return [
@@ -86,7 +87,7 @@ def split_for_each(train: Source, request: Request, split_seeds: Sequence[int]) 
         return [(share_rows(train, rows), None) for rows in parse_rows("rows", request.rows, networks, len(train))]
     if request.validation_split is not None:
         train = _require_stored(train, "validation_split")
-        splits = [choose_rows(train, request.validation_split, seed) for seed in split_seeds]
+        splits = [choose_rows(train, "validation_split", request.validation_split, seed) for seed in split_seeds]
         return share_splits(train, splits, copy_rows if networks == 1 else share_rows)
     if isinstance(train, Batches) and networks > 1:
         shared = SharedPass(train)
@@ -228,7 +229,14 @@ def apply_sample_weight(train: Source, sample_weight: Any) -> Source:
     return with_weight(train, _parse_sample_weight(sample_weight, len(train), train.reader))
 
 
-def choose_rows(train: Stored, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def split_data(data: Any, fraction: float, seed: int, reader: Reader) -> tuple[np.ndarray, np.ndarray]:
+    """Choose the rows of the user's data to train on and those to validate on, each in increasing order."""
+    _check_fraction("fraction", fraction)
+    source = make_source(data, "data", reader.unscaled())
+    return choose_rows(_require_stored(source, "split_rows", "data"), "fraction", fraction, seed)
+
+
+def choose_rows(train: Stored, argument: str, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Choose the rows to train on and those to validate on, each in increasing order."""
     reader, y = train.reader, train.examples.y
     labels = None
@@ -239,7 +247,7 @@ def choose_rows(train: Stored, fraction: float, seed: int) -> tuple[np.ndarray, 
             labels = reader.backend.to_numpy(y[:, 0] > 0.5)
     if math.ceil(fraction * len(train)) == len(train):
         raise ArgumentError(
-            f"validation_split={fraction!r} leaves none of the {len(train)} examples to train on; give a smaller "
+            f"{argument}={fraction!r} leaves none of the {len(train)} examples to train on; give a smaller "
             "fraction, or validation_data"
         )
     return split_rows(len(train), fraction, np.random.default_rng(seed), labels)
@@ -312,10 +320,10 @@ def _open_evaluation_data(data: Any, name: str, reader: Reader, request: Request
     return make_source(data, name, reader, epochs=request.epochs, progress=request.progress)
 
 
-def _require_stored(source: Source, argument: str) -> Stored:
+def _require_stored(source: Source, argument: str, data: str = "train_data") -> Stored:
     if not isinstance(source, (Resident, Gathered)):
         raise ArgumentError(
-            f"{argument} needs all examples beforehand; give train_data as arrays, as pairs, or as a data set with "
+            f"{argument} needs all examples beforehand; give {data} as arrays, as pairs, or as a data set with "
             "cache=True"
         )
     return source
@@ -329,11 +337,13 @@ def _check_split(request: Request) -> None:
     fraction = request.validation_split
     if fraction is None:
         return
-    in_range(
-        "validation_split", fraction, 0, 1, "it is the fraction of the examples to validate on", includes_low=False
-    )
+    _check_fraction("validation_split", fraction)
     if request.validation_data is not None:
         raise ArgumentError(f"validation_split={fraction!r} contradicts validation_data; give one of the two")
+
+
+def _check_fraction(argument: str, value: Any) -> None:
+    in_range(argument, value, 0, 1, "it is the fraction of the examples to validate on", includes_low=False)
 
 
 def _leave_out_weightless(sampling: Sampling, train: Source) -> Sampling:

@@ -93,6 +93,7 @@ def describe_job(job: Job, call: Mapping[str, Any]) -> dict[str, Any]:
         **job.net._settings(),
         **{name: value for name, value in call.items() if name not in ("validation_data", "test_data")},
         "epochs": plan.epochs,
+        "chunk_steps": plan.chunk_steps,
         "optimizer": encode_optimizer(plan.optimizer) or type(plan.optimizer).__name__,
         "lr": describe_schedule(plan.schedule, total, total),  # the last, as it depends on the number of steps
     }
