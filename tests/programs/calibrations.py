@@ -3,6 +3,7 @@
 import copy
 import math
 import random
+import warnings
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -27,7 +28,6 @@ from .world import (
     make_network,
     make_optimizer,
     make_oracle,
-    metrics_of,
     to_host,
 )
 
@@ -36,6 +36,7 @@ operation = partial(register, OPERATIONS)
 
 ONE_SIGMA = math.erf(math.sqrt(0.5))
 LEVELS = 0.5, 0.68, 0.9, 0.95
+WITH_KINKS = "relu", "leaky_relu", "elu", "selu"
 
 
 def drop_single(a: np.ndarray) -> np.ndarray:
@@ -45,10 +46,6 @@ def drop_single(a: np.ndarray) -> np.ndarray:
 
 def is_calibrated(net: Any) -> bool:
     return net.calibration is not None or net.temperature is not None
-
-
-def tolerance(world: World) -> float:
-    return 1e-8 if world.exact else 5e-3
 
 
 # Calibrating
@@ -124,7 +121,7 @@ def error_bars(world: World, r: random.Random) -> None:
         compare_quantiles(world, examples)
         return
     mean, std = oracle.mean_and_std(x)
-    assert_close(net.predict(x), drop_single(mean), tolerance(world), "predict")
+    assert_close(net.predict(x), drop_single(mean), world.tolerance(1e-8, 5e-3), "predict")
     if net.cost_name != "gaussian" and oracle.errors is None:
         for act in (lambda: net.interval(x), lambda: net.predict_std(x), lambda: net.coverage(examples.data)):
             require_refusal(net, act, "error bars without any")
@@ -132,13 +129,13 @@ def error_bars(world: World, r: random.Random) -> None:
     factor = 1.0 if oracle.errors is None else known.conformal_error(oracle.errors, ONE_SIGMA)
     scale = max(np.abs(mean).max(), np.abs(factor * std).max(), 1e-3)
     for a in (net.predict_std(x), net.predict(x, return_std=True)[1]):
-        assert_close(a, drop_single(factor * std), tolerance(world), "standard deviations", scale)
+        assert_close(a, drop_single(factor * std), world.tolerance(1e-8, 5e-3), "standard deviations", scale)
     ends = oracle.interval(x, level)
     if ends is None:
         require_refusal(net, lambda: net.interval(x, level), f"interval at {level} of few examples")
         return
     for name, a, b in zip(("low", "high"), net.interval(x, level), ends):
-        assert_close(a, drop_single(b), tolerance(world), f"interval: {name}", scale)
+        assert_close(a, drop_single(b), world.tolerance(1e-8, 5e-3), f"interval: {name}", scale)
     compare_coverage(world, examples, [level], np.stack(ends, axis=-1))
 
 
@@ -149,15 +146,16 @@ def compare_quantiles(world: World, examples: Examples) -> None:
     assert_close(
         net.predict(x),
         shaped[:, 0] if shaped.ndim == 3 and shaped.shape[1] == 1 else shaped,
-        tolerance(world),
+        world.tolerance(1e-8, 5e-3),
         "quantiles",
     )
-    for level in (oracle.levels[-1] - oracle.levels[0], 0.123):
-        ends = oracle.interval(x, level)
-        if not ends:
-            require_refusal(net, lambda: net.interval(x, level), "interval without its quantiles")
-        for a, b in zip(net.interval(x, level), ends) if ends else ():
-            assert_close(a, drop_single(b), tolerance(world), "interval between quantiles")
+    level = oracle.levels[-1] - oracle.levels[0]
+    ends = oracle.interval(x, level)
+    if ends is None or level < 1e-9:
+        require_refusal(net, lambda: net.interval(x, level), "interval without its quantiles")
+    else:
+        for a, b in zip(net.interval(x, level), ends):
+            assert_close(a, drop_single(b), world.tolerance(1e-8, 5e-3), "interval between quantiles")
     require_refusal(net, lambda: net.predict_std(x), "standard deviations beside quantiles")
     compare_coverage(world, examples, oracle.levels, quantiles)
 
@@ -175,47 +173,6 @@ def compare_coverage(world: World, examples: Examples, levels: Any, bounds: np.n
         variance = row["nominal"] * (1 - row["nominal"]) / n  # of a binomial number, or one of a beta distribution
         variance *= 1 if of_calibration is None else (of_calibration + 1 + n) / (of_calibration + 2)
         assert_close(row["standard_error"], math.sqrt(variance), 1e-9, "standard error of the coverage")
-
-
-@operation(weight=2, reads=True)
-def probabilities(world: World, r: random.Random) -> None:
-    """Probabilities and metrics of classes, calibrated or not; outputs, cost and classes are as they were."""
-    net, oracle, examples = world.net, world.oracle, Examples(world.net, r)
-    x, y = examples.data
-    if net.task == "regression" or oracle is None or not np.isfinite(oracle.forward(x)).all():
-        return
-    p = oracle.probabilities(x)
-    assert_close(net.predict_proba(x), p, tolerance(world), "probabilities", 1.0)
-    assert_close(net.forward(x), oracle.forward(x), tolerance(world), "outputs beside probabilities", 1.0)
-    names = [name for name in metrics_of(net) if world.exact or name in ("mae", "mse", "rmse")]
-    sizes = np.sort(np.concatenate([p, np.full((len(p), 1), 0.5)], axis=1), axis=1)
-    if (np.diff(sizes, axis=1) < 1e-9).any():  # ties, in which rounding decides
-        names = [name for name in names if name in ("mae", "mse", "rmse", "log_loss")]
-    scores = net.measure((x, y), metrics=names)
-    for name in names:
-        expected = known.measure(name, p, oracle.target_rows(y), net.task)
-        assert_close(
-            scores[name], expected, tolerance(world), f"metric {name} of probabilities", max(1.0, abs(expected))
-        )
-    assert_close(
-        scores["cost"], oracle.cost(x, y), tolerance(world), "cost beside probabilities", max(1.0, scores["cost"])
-    )
-
-
-@operation(weight=1, reads=True)
-def medians(world: World, r: random.Random) -> None:
-    """Metrics of the one quantile that stands for a prediction, calibrated or not; the cost is as it was."""
-    net, oracle, examples = world.net, world.oracle, Examples(world.net, r)
-    names = metrics_of(net)
-    if oracle is None or not oracle.levels or not names or not np.isfinite(oracle.forward(examples.x)).all():
-        return
-    scores = net.measure(examples.data, metrics=names)
-    for name in names:
-        expected = oracle.metric(name, *examples.data)
-        assert_close(scores[name], expected, tolerance(world), f"metric {name} of a median", max(1.0, abs(expected)))
-    assert_close(
-        scores["cost"], oracle.cost(*examples.data), tolerance(world), "cost of quantiles", max(1.0, scores["cost"])
-    )
 
 
 @operation(weight=2, reads=True)
@@ -254,18 +211,65 @@ def crossing_quantiles(world: World, r: random.Random) -> None:
 
 
 @operation(weight=2, reads=True)
-def samples(world: World, r: random.Random) -> None:
-    """Samples are outputs with the masks of the first steps; the same ones in every call, also of fewer."""
-    net, oracle, x = world.net, world.oracle, Examples(world.net, r, r.choice([1, 3])).x
-    if not any(net.dropout):
-        require_refusal(net, lambda: net.sample(x, 5), "sample without dropout")
+def differentiate_predictions(world: World, r: random.Random) -> None:
+    """The derivatives of predictions and of standard deviations, calibrated or not, against differences."""
+    net, examples = world.net, Examples(world.net, r, r.choice([1, 3]))
+    if net.task != "regression" or not world.exact or not is_smooth(net) or not is_finite(net, examples.x):
         return
-    drawn = to_host(net.sample(x, 5))
-    if not np.array_equal(drawn, to_host(net.sample(x, 5)), equal_nan=True):
-        raise Failure("samples: they differ from call to call")
-    assert_close(net.sample(x, 3), drawn[:3], 1e-12 if world.exact else 1e-5, "fewer samples")
-    for step in range(5) if oracle is not None else ():
-        assert_close(drawn[step], oracle.forward(x, oracle.masks(len(x), step)), tolerance(world), f"sample {step}")
+    has_std = not known.quantile_levels(net.cost_name) and (net.cost_name == "gaussian" or is_calibrated(net))
+    compare_slopes(net, examples.x, has_std)
+
+
+def is_smooth(net: Network) -> bool:
+    return not any(known.parse(name)[0] in WITH_KINKS for name in (*net.activation, net.output_activation))
+
+
+def compare_slopes(net: Any, x: np.ndarray, has_std: bool) -> None:
+    """Compare with differences, of a network or an ensemble."""
+    first = net[0] if isinstance(net, Ensemble) else net
+    unit = 1.0 if first.scaling is None else first.scaling.x_std[0]
+    slopes = net.predict_jacobian(x, return_std=True) if has_std else (net.predict_jacobian(x),)
+    for i, step in enumerate(1e-6 * unit * np.ones(first.sizes[0]) / (first.scale or 1)):
+        h = step * np.eye(first.sizes[0])[i]
+        up, down = (
+            (net.predict(each, return_std=True) if has_std else (net.predict(each),)) for each in (x + h, x - h)
+        )
+        for name, slope, a, b in zip(
+            ("predictions", "standard deviations"), slopes, map(to_host, up), map(to_host, down)
+        ):
+            rounding = 1e-10 * max(np.abs(a).max(), 1.0) / step
+            scale = max(1e-2, np.abs(to_host(slope)).max(), 1e5 * rounding)
+            assert_close(to_host(slope)[..., i], (a - b) / (2 * step), 1e-5, f"derivatives of {name}", scale)
+
+
+@operation(weight=1, reads=True)
+def recognize_examples(world: World, r: random.Random) -> None:
+    """A warning says that examples are those of the training, or of the calibration; a file does not know them."""
+    net, examples, others = world.net.copy(), Examples(world.net, r, 33), Examples(world.net, r, 33)
+    rows = [(*x, *np.atleast_1d(y)) for each in (examples, others) for x, y in zip(*each.data)]
+    if not can_calibrate(net) or net.task != "regression" or len({*rows}) < len(rows):  # those that repeat tell little
+        return
+    try:
+        net.train(examples.data, epochs=1, lr=1e-3, progress=False)
+    except DivergenceError:
+        return
+    if not all(is_finite(net, each.x) for each in (examples, others)):
+        return
+    door, new = clone(net, r)
+    knows = door not in ("pickle", "save", "Ensemble.save")
+    world.log.append(door)
+    require_warning(knows, lambda: new.calibrate(examples.data), "of the training")
+    require_warning(False, lambda: new.calibrate(others.data), "of the training")
+    require_warning(knows, lambda: new.coverage(examples.data), "of the training")
+    require_warning(True, lambda: new.coverage(others.data), "used by calibrate")
+
+
+def require_warning(expected: bool, act: Any, words: str) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        act()
+    if any(words in str(each.message) for each in caught) != expected:
+        raise Failure(f"{'no' if expected else 'a'} warning about examples {words}")
 
 
 # Novelty

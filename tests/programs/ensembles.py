@@ -11,7 +11,7 @@ import numpy as np
 from xpnet import SGD, Adam, Clip, DivergenceError, Ensemble, MaxNorm, Network
 
 from . import oracle as known
-from .calibrations import LEVELS, ONE_SIGMA, can_calibrate, drop_single, is_calibrated, require_refusal, tolerance
+from .calibrations import LEVELS, ONE_SIGMA, can_calibrate, drop_single, is_calibrated, require_refusal
 from .generate import Operation, register
 from .world import (
     Examples,
@@ -310,7 +310,7 @@ def outputs_of_ensemble(world: World, r: random.Random) -> None:
     a = forward_all(ensemble, examples.x)
     if a is None:
         return
-    assert_close(ensemble.forward(examples.x), a, tolerance(world), "outputs of all members")
+    assert_close(ensemble.forward(examples.x), a, world.tolerance(1e-8, 5e-3), "outputs of all members")
     compare_predictions(world, ensemble, examples, a)
     compare_scores(world, ensemble, examples)
     if world.exact:
@@ -321,7 +321,7 @@ def outputs_of_ensemble(world: World, r: random.Random) -> None:
 
 
 def compare_predictions(world: World, ensemble: Ensemble, examples: Examples, a: np.ndarray) -> None:
-    first, x, close = ensemble[0], examples.x, tolerance(world)
+    first, x, close = ensemble[0], examples.x, world.tolerance(1e-8, 5e-3)
     scale = max(1e-3, np.abs(a).max())
     if first.task != "regression":
         mean, std = ensemble.predict_proba(x, return_std=True)
@@ -360,7 +360,7 @@ def is_clear(p: np.ndarray) -> bool:
 
 
 def compare_scores(world: World, ensemble: Ensemble, examples: Examples) -> None:
-    (x, y), first, close = examples.data, ensemble[0], tolerance(world)
+    (x, y), first, close = examples.data, ensemble[0], world.tolerance(1e-8, 5e-3)
     costs = np.array([make_oracle(net).cost(x, y) for net in ensemble])
     mean, std = ensemble.cost((x, y), return_std=True)
     scale = max(1.0, costs.max())
