@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .world import Failure, fingerprint, remove_paths
+from .world import Failure, remove_paths
 
 # The modules of each kind of program; each hands on OPERATIONS, and the first one the World that they act on
 KINDS = {
     "networks": ("operations", "calibrations", "ensembles", "mistakes"),
-    "estimators": ("estimators",),
-    "doors": ("doors",),
+    "estimators": ("estimators", "table_models"),
+    "doors": ("operations", "doors", "exports", "shell"),
 }
 LEAST, MOST = 3, 12  # operations of a program
 
@@ -87,10 +87,10 @@ def run(program: Program, backend: str) -> Failure | None:
 
 
 def run_operation(operation: Operation, world: Any, r: random.Random) -> None:
-    before = fingerprint(world.net) if operation.reads else None
+    before = world.fingerprint() if operation.reads else None
     operation.act(world, r)
-    if operation.reads and fingerprint(world.net) != before:
-        raise Failure(f"{operation.act.__name__} changed the network")
+    if operation.reads and world.fingerprint() != before:
+        raise Failure(f"{operation.act.__name__} changed what it only reads")
 
 
 def describe_failure(error: Exception, place: int, world: Any) -> Failure:

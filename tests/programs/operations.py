@@ -172,7 +172,7 @@ def stream(world: World, r: random.Random) -> None:
     size = r.choice(FEW_BATCHES if world.place == "jax" else [2, 3, 7])
     batches = [tuple(a[start : start + size] for a in examples.data) for start in range(0, examples.n, size)]
     kind, steps = r.choice(["iterable", "generator", "loader of torch", "steps"]), r.randint(1, 3)
-    epochs = 1 if kind == "generator" else 2
+    epochs, chunk_steps = 1 if kind == "generator" else 2, None if world.place == "jax" else r.choice([1, 3, 50])
     world.log.append(f"{kind} {size} n={examples.n} {optimizer}")
 
     def act(net: Network, containers: Containers) -> None:
@@ -185,7 +185,7 @@ def stream(world: World, r: random.Random) -> None:
             data = DataLoader(TensorDataset(*map(make_tensor, examples.data)), batch_size=size)
         options = {"steps": steps} if kind == "steps" else {}
         net.reset_optimizer(make_optimizer(optimizer))
-        net.train(data, epochs=epochs, lr=0.05, progress=False, **options)
+        net.train(data, epochs=epochs, lr=0.05, chunk_steps=chunk_steps, progress=False, **options)
 
     oracle = world.oracle
     if world.act(r, act) is not None or oracle is None:
@@ -278,11 +278,14 @@ def resume(world: World, r: random.Random) -> None:
     except DivergenceError:
         return
     door, net = clone(world.net, r)
+    goes_on = not training.callbacks and training.expected["lr"][0] in ("Constant", "InverseScaling")
+    if goes_on and r.random() < 0.5:  # a training that has ended, with more epochs
+        net.train(data, **options | {"epochs": 1}, callbacks=arrange(training, logs, others, order))
     for attempt in range(4):
         interrupt = Interrupt(r.choice(["epoch", "chunk", "chunk", "end"]), r.randrange(8), armed=attempt < 3)
         callbacks = arrange(training, logs, others, order, interrupt)
         try:
-            net.train(data, **options, resume=attempt > 0, callbacks=callbacks)
+            net.train(data, **options, resume=os.path.exists(path), callbacks=callbacks)
             break
         except Interrupted:
             world.log.append(f"interrupted at {interrupt.where}")
@@ -466,7 +469,7 @@ def predict(world: World, r: random.Random) -> None:
     assert_close(
         np.stack([to_host(net.predict(row)) for row in x]), p, world.tolerance(1e-11, 1e-3), "predict row by row"
     )
-    batches = (x[start : start + 3] for start in range(0, len(x), 3))
+    batches = (x[start : start + 5] for start in range(0, len(x), 5))
     assert_close(net.predict(batches), p, world.tolerance(1e-11, 1e-3), "predict of batches")
     if oracle is None:
         return
@@ -574,6 +577,35 @@ def sample(world: World, r: random.Random) -> None:
     for i in range(4 if oracle is not None else 0):
         expected = oracle.forward(x, oracle.masks(len(x), step=i))
         assert_close(samples[i], expected, world.tolerance(), "a sample", max(1.0, np.abs(expected).max()))
+
+
+@operation(weight=1, reads=True)
+def split_and_drop(world: World, r: random.Random) -> None:
+    """The rows of a split, and the masks of a step, by their public names."""
+    net, oracle, examples = world.net, world.oracle, Examples(world.net, r)
+    fraction, step = r.choice([0.2, 0.4]), r.randrange(100)
+    labels = known_labels(net, examples.y)
+    if examples.n >= 5:
+        rows = net.split_rows(Containers(world, r).examples(*examples.data), fraction)
+        expected = known.split_rows(examples.n, fraction, net.seeds.split, labels)
+        if not all(np.array_equal(a, b) for a, b in zip(rows, expected, strict=True)):
+            raise Failure(f"split_rows: {rows}, expected {expected}")
+    if not any(net.dropout) or oracle is None:
+        return
+    expected = oracle.masks(examples.n, step)
+    for l, mask in enumerate(net.dropout_masks(step, examples.n)):
+        if (mask is None) != (l not in expected):
+            raise Failure(f"dropout_masks of layer {l}: {mask}")
+        if mask is not None:
+            assert_close(mask, expected[l], world.tolerance(1e-15, 1e-6), f"dropout_masks of layer {l}")
+
+
+def known_labels(net: Network, y: np.ndarray) -> np.ndarray | None:
+    """The classes by which a split is stratified."""
+    if net.task not in ("classification", "binary"):
+        return None
+    y = np.asarray(y).reshape(len(y), -1)
+    return y.argmax(axis=1) if y.shape[1] > 1 else y[:, 0].astype(int)
 
 
 @operation(weight=1, reads=True)
