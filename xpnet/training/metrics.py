@@ -204,7 +204,7 @@ def _least_log_loss(parts: Sequence[tuple[Array, ...]], sizes: Sequence[int], ba
     k = int(np.clip(np.argmin(losses), 1, len(losses) - 2))
     left, middle, right = losses[k - 1 : k + 2]
     slope, curvature = (right - left) / 2, left - 2 * middle + right
-    if abs(slope) >= curvature / 2:  # the least one lies beyond the temperatures
+    if abs(slope) >= curvature:  # the least one lies beyond the temperatures
         return float(losses.min())
     return float(middle - slope**2 / (2 * curvature))
 
