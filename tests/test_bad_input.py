@@ -122,6 +122,10 @@ def test_whole_numbers_of_any_kind_are_sizes(numbers: Any) -> None:
         ({"activation": []}, r"activation=\[\] names 0 layers, but there are 1 hidden"),
         ({"output_activation": "softmix"}, r"output_activation='softmix' is unknown.*did you mean 'softmax'\?"),
         ({"cost": "cross-entropy"}, r"cost='cross-entropy' is unknown.*did you mean 'cross_entropy'\?"),
+        (
+            {"sizes": [3, 2], "cost": "gaussian", "output_activation": np.ones(2)},
+            r"output_activation=array\(\[1\., 1\.\]\) is unknown; choose from",
+        ),
         ({"cost": np.mean}, r"cost=<function mean.* is unknown; choose from 'quadratic', 'cross_entropy'"),
         ({"task": "regresion"}, r"task='regresion' is unknown.*'multilabel'.*did you mean 'regression'\?"),
         ({"init": "he_norm"}, r"init='he_norm' is unknown; choose from 'normal', .*did you mean 'he_normal'\?"),
@@ -137,7 +141,7 @@ def test_whole_numbers_of_any_kind_are_sizes(numbers: Any) -> None:
 )
 def test_an_unknown_name_lists_the_choices_and_the_nearest(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Network([3, 4, 2], **options)
+        Network(**{"sizes": [3, 4, 2], **options})
 
 
 @pytest.mark.parametrize(
