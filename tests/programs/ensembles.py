@@ -11,8 +11,18 @@ import numpy as np
 from xpnet import SGD, Adam, Clip, DivergenceError, Ensemble, MaxNorm, Network
 
 from . import oracle as known
-from .calibrations import LEVELS, ONE_SIGMA, can_calibrate, drop_single, is_calibrated, require_refusal
+from .calibrations import (
+    LEVELS,
+    ONE_SIGMA,
+    can_calibrate,
+    compare_slopes,
+    drop_single,
+    is_calibrated,
+    is_smooth,
+    require_refusal,
+)
 from .generate import Operation, register
+from .operations import Batches
 from .world import (
     Examples,
     Failure,
@@ -152,6 +162,8 @@ def train_together(world: World, r: random.Random) -> None:
     training = draw_training(world, r, lone[0])
     training.examples.weights[:] = np.maximum(training.examples.weights, 0.25)  # or the rows of a member may have none
     options, alone = draw_differences(training, len(lone), r)
+    if world.place == "numpy" and r.random() < 0.3:
+        options["threads"] = r.choice([1, 2])
     world.log.append(f"{len(lone)} members, n={training.examples.n}, {options}")
     door, twin = clone(ensemble, r)
     assert_same_members(twin, ensemble, f"clone by {door}")
@@ -188,12 +200,31 @@ def train_both(
 
 def train_alone(net: Network, options: dict[str, Any], training: Training) -> bool:
     """Tell whether it does not diverge."""
-    options = {name: value for name, value in options.items() if name not in ("rows", "validation_rows")}
+    options = {name: value for name, value in options.items() if name not in ("rows", "validation_rows", "threads")}
     try:
         net.train(**options, callbacks=training.make_callbacks())
     except DivergenceError:
         return False
     return True
+
+
+@operation(weight=1, reads=True)
+def stream_together(world: World, r: random.Random) -> None:
+    """All members see the same batches of an iterable, as a lone network does."""
+    lone = make_members(world, r)
+    ensemble, examples, m = make_ensemble(world, lone, r), Examples(lone[0], r), r.choice([2, 3, 7])
+    batches = [tuple(a[start : start + m] for a in examples.data) for start in range(0, examples.n, m)]
+    options = {"epochs": 2, "lr": 0.05, "optimizer": make_optimizer(draw_optimizer(r)), "progress": False}
+    if r.random() < 0.4 and not lone[0].standardize:  # which needs a pass of its own
+        options["steps"] = r.randint(1, len(batches))
+    try:
+        ensemble.train(Batches(batches), **options)
+        for net in lone:
+            net.train(Batches(batches), **options)
+    except DivergenceError:
+        return
+    for k, net in enumerate(lone) if world.exact else ():
+        assert_near(ensemble[k], net, f"a stream of batches: member {k}")
 
 
 @operation(weight=2, reads=True)
@@ -431,6 +462,8 @@ def calibrate_together(world: World, r: random.Random) -> None:
     assert_same_members(twin, ensemble, f"calibrated clone by {door}")
     if world.exact:
         compare_calibration(world, ensemble, examples, rows, new, r.choice(LEVELS))
+        if ensemble[0].task == "regression" and is_smooth(ensemble[0]):
+            compare_slopes(ensemble, new.x[:2], not known.quantile_levels(ensemble[0].cost_name))
     compare_lives(world, ensemble, new, r)
 
 

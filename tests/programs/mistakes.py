@@ -9,7 +9,8 @@ import os
 import reprlib
 import tempfile
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from random import Random
@@ -17,10 +18,35 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet import SGD, Adam, ArgumentError, EarlyStopping, Ensemble, LevenbergMarquardt, Network
+import xpnet
+from xpnet import (
+    L1,
+    SGD,
+    Adam,
+    ArgumentError,
+    CheckpointError,
+    DivergenceError,
+    EarlyStopping,
+    Ensemble,
+    LevenbergMarquardt,
+    ModelCheckpoint,
+    Network,
+    ReduceLROnPlateau,
+    RMSProp,
+)
 
 from .generate import Operation, register
-from .world import Examples, Failure, World, assert_same, make_network, new_path, place_of
+from .world import (
+    Examples,
+    Failure,
+    Interrupt,
+    Interrupted,
+    World,
+    assert_same,
+    make_network,
+    new_path,
+    place_of,
+)
 
 OPERATIONS: dict[str, Operation] = {}
 operation = partial(register, OPERATIONS)
@@ -190,7 +216,7 @@ def bias_lists(case: Case) -> list[Any]:
 
 def _parameters(arrays: list[np.ndarray]) -> list[Any]:
     last = [
-        [np.ones(array.shape + (2,)), array * np.nan, array * np.inf, array + 1j, "a", None] for array in arrays[-1:]
+        [np.ones((*array.shape, 2)), array * np.nan, array * np.inf, array + 1j, "a", None] for array in arrays[-1:]
     ]
     return [3, "nope", {}, object(), [], arrays[:-1], [*arrays, arrays[0]], *([*arrays[:-1], each] for each in last[0])]
 
@@ -241,9 +267,14 @@ def levels(case: Case) -> list[Any]:
     return [*fractions(case), *([0.123456] if case.net.cost_name.startswith("quantile") else [])]
 
 
-def paths(_: Case) -> list[Any]:
-    """Files to write or to read."""
-    return [3, 2.5, [], {}, object(), os.path.join(FOLDER, "nowhere", "x"), FOLDER]
+def file_names(_: Case) -> list[Any]:
+    """Names of files."""
+    return [3, 2.5, [], {}, object(), np.ones(2)]
+
+
+def paths(case: Case) -> list[Any]:
+    """Files to write or to read now."""
+    return [*file_names(case), os.path.join(FOLDER, "nowhere", "x"), FOLDER]
 
 
 def backends(_: Case) -> list[Any]:
@@ -268,6 +299,92 @@ def networks(case: Case) -> list[Any]:
     return [3, "nope", net, [], [3], [net, 5], [net, other], {}, object()]
 
 
+# Of constructors
+
+
+def size_lists(case: Case) -> list[Any]:
+    """Numbers of units."""
+    wrong = [
+        3,
+        "32",
+        {3, 2},
+        {},
+        object(),
+        [],
+        [3],
+        [3, 0],
+        [-1, 2],
+        [3, 2.0],
+        [3, "2"],
+        [3, None],
+        [True, 2],
+        [[3], 2],
+    ]
+    return [*wrong, np.array(3), len, [3, math.nan]]
+
+
+def activations(case: Case) -> list[Any]:
+    """Activations of hidden layers, for all or for each."""
+    hidden = len(case.net.sizes) - 2
+    return [3, "nope", "", object(), len, {}, ["tanh"] * (hidden + 1), ["nope"] * max(1, hidden), [3] * max(1, hidden)]
+
+
+def costs(_: Case) -> list[Any]:
+    """Costs."""
+    return [3, "nope", "", [], {}, object(), len, "huber(0)", "huber(-1)", "huber(1, 2)", "quantile()", "quantile(2)"]
+
+
+def dropouts(case: Case) -> list[Any]:
+    """Rates of dropout, for the hidden layers or for each that can drop."""
+    layers = len(case.net.sizes) - 1
+    return ["3", "nope", {}, object(), True, 1, 1.5, -0.1, math.nan, [0.1] * (layers + 1), [1] * layers, ["a"] * layers]
+
+
+def factors(_: Case) -> list[Any]:
+    """Factors of the inputs."""
+    return [*NOT_NUMBERS, len, True, 0, 0.0, math.nan, math.inf, 1e400]
+
+
+def seeds(_: Case) -> list[Any]:
+    """Seeds."""
+    return ["3", "nope", {}, object(), len, -1, 1.5, math.nan]
+
+
+def nonnegative(_: Case) -> list[Any]:
+    """Finite numbers of at least 0."""
+    return [*NOT_NUMBERS, len, True, math.nan, math.inf, -1]
+
+
+def positive(case: Case) -> list[Any]:
+    """Finite numbers above 0."""
+    return [*nonnegative(case), 0]
+
+
+def rates_below_1(case: Case) -> list[Any]:
+    """Numbers from 0, below 1."""
+    return [*nonnegative(case), 1, 1.5]
+
+
+def differences(case: Case) -> list[Any]:
+    """Numbers of at least 0."""
+    return nonnegative(case)
+
+
+def wrapped(_: Case) -> list[Any]:
+    """Optimizers to wrap."""
+    return [3, "nope", "", SGD, [], {}, object(), len, 0.1]
+
+
+def points(_: Case) -> list[Any]:
+    """Points of a training."""
+    return [3, 0.5, "nope", {}, object(), [1.5], [-0.1], ["a"], [None], [math.nan], len]
+
+
+def monitors(_: Case) -> list[Any]:
+    """Names of quantities."""
+    return [3, 2.5, [], {}, object(), len, True, np.ones(3)]
+
+
 # The arguments of each door, and the kind of each. Those without a default are given a right value, unless it is
 # their turn to be wrong
 
@@ -287,6 +404,7 @@ OF_TRAIN = {
     "metrics": metric_lists,
     "training_metrics": metric_lists,
     "steps": at_least(1),
+    "chunk_steps": at_least(1),
     "cache": flags,
     "checkpoint": checkpoints,
     "every": moments,
@@ -326,6 +444,8 @@ OF_NETWORK = {
     "minibatch_update": {"batch": examples, "lr": rates},
     "reset_optimizer": {"optimizer": optimizers},
     "fit_scaling": {"data": examples},
+    "split_rows": {"data": examples, "fraction": fractions},
+    "dropout_masks": {"step": at_least(0), "m": at_least(1)},
     "predict_std": {"x": inputs},
     "activations": {"x": inputs},
     "backward": {"x": inputs, "y": targets},
@@ -354,6 +474,48 @@ OF_ENSEMBLE = {
 OTHER_NAMES = {"levels": ["level"], "networks": ["network"], "layers": ["w[", "b["], "x": ["level="]}
 
 
+# The arguments of constructors
+
+OF_SETTINGS = {
+    "sizes": size_lists,
+    "activation": activations,
+    "output_activation": names,
+    "cost": costs,
+    "task": names,
+    "init": names,
+    "dropout": dropouts,
+    "scale": factors,
+    "standardize": flags,
+    "backend": backends,
+    "device": devices,
+    "dtype": dtypes,
+    "seed": seeds,
+}
+WATCHED = {"monitor": monitors, "mode": names, "min_delta": differences}
+# What is made, right arguments without which it cannot be made, and the kinds of its arguments
+CONSTRUCTORS: list[tuple[Callable[..., Any], dict[str, Any], dict[str, Callable[[Case], list[Any]]]]] = [
+    (Network, {}, OF_SETTINGS),
+    (Ensemble, {"members": 2}, {**OF_SETTINGS, "members": at_least(1)}),
+    (SGD, {}, {"momentum": rates_below_1, "nesterov": flags, "weight_decay": nonnegative}),
+    (RMSProp, {}, {"rho": rates_below_1, "epsilon": positive, "weight_decay": nonnegative}),
+    (Adam, {}, {"beta1": rates_below_1, "beta2": rates_below_1, "epsilon": positive, "weight_decay": nonnegative}),
+    (LevenbergMarquardt, {}, {"damping": positive, "weight_decay": nonnegative}),
+    (L1, {"optimizer": SGD(), "strength": 0.1}, {"optimizer": wrapped, "strength": nonnegative}),
+    (xpnet.Clip, {"optimizer": SGD(), "limit": 1.0}, {"optimizer": wrapped, "limit": positive}),
+    (xpnet.MaxNorm, {"optimizer": SGD(), "limit": 1.0}, {"optimizer": wrapped, "limit": positive}),
+    (xpnet.Constant, {"lr": 0.1}, {"lr": nonnegative}),
+    (xpnet.Step, {"lr": 0.1}, {"lr": nonnegative, "factor": nonnegative, "at": points}),
+    (xpnet.Exponential, {"lr": 0.1, "final": 0.01}, {"lr": positive, "final": positive}),
+    (xpnet.InverseScaling, {"lr": 0.1}, {"lr": nonnegative, "power": nonnegative}),
+    (xpnet.Cosine, {"peak": 0.1}, {"peak": nonnegative, "warmup": rates_below_1, "final": nonnegative}),
+    (xpnet.OneCycle, {"peak": 0.1}, {"peak": nonnegative, "warmup": rates_below_1}),
+    (EarlyStopping, {}, {**WATCHED, "patience": at_least(1), "restore_best": flags}),
+    (ReduceLROnPlateau, {}, {**WATCHED, "patience": at_least(1), "factor": fractions, "least": rates_below_1}),
+    (ModelCheckpoint, {"path": "x"}, {"path": file_names, "monitor": monitors, "mode": names}),
+    (xpnet.CSVLog, {"path": "x"}, {"path": file_names}),
+]
+
+
 def right_value(name: str, case: Case) -> Any:
     """Return a right value of an argument that has no default."""
     given = case.examples
@@ -364,7 +526,8 @@ def right_value(name: str, case: Case) -> Any:
         case.target.save(path)
         return path
     g = np.ones((given.n, case.net.sizes[-1]))
-    return {"x": given.x, "y": given.y, "g": g, "direction": case.net.layers, "lr": 0.1}[name]
+    rest = {"fraction": 0.5, "step": 0, "m": 1, "lr": 0.1}
+    return {"x": given.x, "y": given.y, "g": g, "direction": case.net.layers, **rest}[name]
 
 
 def accompany(argument: str, case: Case) -> dict[str, Any]:
@@ -469,3 +632,159 @@ def mistake_with_ensemble(world: World, r: Random) -> None:
     require_refusal(what, door, argument, call, case, door, arguments)
     for k, (member, before) in enumerate(zip(ensemble, members)):
         assert_same(member, before, f"member {k} after the refused {what}")
+
+
+@operation(3, reads=True)
+def mistake_in_constructor(world: World, r: Random) -> None:
+    """A network, an optimizer, a schedule or a callback is not made with a wrong argument."""
+    case = Case(world.net, world.net, Examples(world.net, r, 1))
+    make, right, kinds = r.choice([*CONSTRUCTORS, *CONSTRUCTORS[:2] * 4])
+    argument = r.choice([*kinds])
+    arguments = {**(world.settings if kinds.keys() >= OF_SETTINGS.keys() else {}), **right}
+    if argument in ("cost", "output_activation"):
+        arguments.pop("task", None)  # which would be what contradicts them
+    arguments[argument] = r.choice(kinds[argument](case))
+    what = describe(make.__name__, argument, arguments)
+    world.log.append(what)
+    require_refusal(what, make.__name__, argument, make, **arguments)
+
+
+# Arguments that are wrong together, or at the wrong time: what is called, the error, and a word of its message
+
+Refusal = tuple[Callable[[], Any], type[Exception], str]
+
+
+def train(case: Case, **options: Any) -> Callable[[], Any]:
+    data = case.examples.x, case.examples.y
+    return partial(case.target.train, **{"train_data": data, "progress": False, **options})
+
+
+def two_validations(case: Case, r: Random) -> Refusal:
+    return train(case, validation_split=0.5, validation_data=right_value("data", case)), ArgumentError, "contradicts"
+
+
+def metrics_of_nothing(case: Case, r: Random) -> Refusal:
+    return train(case, metrics=["mae"]), ArgumentError, "metrics"
+
+
+def monitor_of_nothing(case: Case, r: Random) -> Refusal:
+    return train(case, callbacks=[r.choice([EarlyStopping, ReduceLROnPlateau])()]), ArgumentError, "validation_cost"
+
+
+def weights_of_batches(case: Case, r: Random) -> Refusal:
+    x, y = case.examples.x, case.examples.y
+    batches = [(x[start : start + 4], y[start : start + 4]) for start in range(0, len(x), 4)]
+    options = {"sample_weight": case.examples.weights, "validation_split": 0.5}
+    name = r.choice([*options])
+    return train(case, train_data=iter(batches), epochs=1, **{name: options[name]}), ArgumentError, name
+
+
+def steps_of_least_squares(case: Case, r: Random) -> Refusal:
+    options = {"batch_size": 3, "lr": 0.1, "sampling": "shuffle"}
+    name = r.choice([*options])
+    words = name if case.net.cost_name in ("quadratic", "mse") else ""  # or the cost is refused
+    return train(case, optimizer=LevenbergMarquardt(), **{name: options[name]}), ArgumentError, words
+
+
+def occupied_checkpoint(case: Case, r: Random) -> Refusal:
+    return train(case, checkpoint=right_value("path", case)), FileExistsError, "resume=True"
+
+
+def resumed_without_training(case: Case, r: Random) -> Refusal:
+    return train(case, checkpoint=right_value("path", case), resume=True), CheckpointError, "no training"
+
+
+def other_training(case: Case, r: Random) -> Refusal:
+    """A training that was interrupted cannot be resumed with other options."""
+    path, options = new_path(".safetensors"), {"epochs": 3, "batch_size": 5, "lr": 0.01, "optimizer": SGD(momentum=0.5)}
+    other = case.target.copy()
+    with suppress(Interrupted, DivergenceError):
+        train(case._replace(target=other), **options, checkpoint=path, callbacks=[Interrupt("end")])()
+    x, y = right_value("data", case)
+    differences = {"batch_size": 6, "lr": 0.02, "optimizer": Adam(), "sampling": "replacement", "train_data": (-x, y)}
+    name = r.choice([*differences])
+    options = {**options, "callbacks": [Interrupt("end", armed=False)], name: differences[name]}
+    return train(case, **options, checkpoint=path, resume=True), ArgumentError, name
+
+
+def damaged_file(case: Case, r: Random) -> Refusal:
+    path = right_value("path", case)
+    with open(path, "rb") as file:
+        content = file.read()
+    place = r.randrange(len(content))
+    flipped = content[:place] + bytes([content[place] ^ (1 << r.randrange(8))]) + content[place + 1 :]
+    with open(path, "wb") as file:
+        file.write(r.choice([b"", b"nonsense", content[:place], content + b"\0", flipped]))
+    return partial(type(case.target).load, path), CheckpointError, ""
+
+
+def file_of_another_kind(case: Case, r: Random) -> Refusal:
+    other = Ensemble if case.target is case.net else Network
+    return partial(other.load, right_value("path", case)), CheckpointError, ""
+
+
+def error_of_a_callback(case: Case, r: Random) -> Refusal:
+    return train(case, callbacks=[Interrupt("begin")]), Interrupted, ""
+
+
+def no_classes(case: Case, r: Random) -> Refusal | None:
+    data, x = right_value("data", case), case.examples.x
+    calls = {"predict_proba": x, "evaluate": data, "accuracy": data}
+    name = r.choice([*calls])
+    return (
+        None
+        if case.net.task != "regression"
+        else (partial(getattr(case.target, name), calls[name]), ArgumentError, name)
+    )
+
+
+def no_regression(case: Case, r: Random) -> Refusal | None:
+    data, x = right_value("data", case), case.examples.x
+    name, value = r.choice([("interval", x), ("coverage", data), ("predict_jacobian", x)])
+    return None if case.net.task == "regression" else (partial(getattr(case.target, name), value), ArgumentError, name)
+
+
+def no_novelty(case: Case, r: Random) -> Refusal | None:
+    other = make_like(case)
+    return partial(other.novelty, case.examples.x), ArgumentError, "fit_novelty"
+
+
+def make_like(case: Case) -> Any:
+    """A copy that no longer knows how novel rows are."""
+    other = case.target.copy()
+    for net in [other] if case.target is case.net else other:
+        net.scaling = net.scaling
+    return other
+
+
+CONTRADICTIONS = [
+    *(two_validations, metrics_of_nothing, monitor_of_nothing, weights_of_batches, steps_of_least_squares),
+    *(occupied_checkpoint, resumed_without_training, other_training, damaged_file, file_of_another_kind),
+    *(error_of_a_callback, no_classes, no_regression, no_novelty),
+]
+
+
+@operation(4, reads=True)
+def contradiction(world: World, r: Random) -> None:
+    """What is wrong only together, or at the wrong time, changes nothing either."""
+    is_ensemble = r.random() < 0.4
+    target = Ensemble.of([world.net, world.net]) if is_ensemble else world.net
+    case = Case(target, target[0] if is_ensemble else target, Examples(world.net, r, 24))
+    make = r.choice(CONTRADICTIONS)
+    what = f"{make.__name__}{' of an ensemble' if is_ensemble else ''}"
+    refusal = make(case, r)
+    if refusal is None:
+        return
+    call_wrongly, kind, word = refusal
+    before = target.copy()
+    try:
+        call_wrongly()
+    except kind as error:
+        if word not in str(error):
+            raise Failure(f"{what}: the message does not say {word}: {error}") from error
+    except Exception as error:
+        raise Failure(f"{what}: {error!r}") from error
+    else:
+        raise Failure(f"{what}: accepted")
+    for net, old in zip(target, before) if is_ensemble else [(target, before)]:
+        assert_same(net, old, f"after {what}")
