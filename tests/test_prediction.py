@@ -393,6 +393,16 @@ def test_the_calibrated_log_loss_is_that_at_the_best_temperature(task, factor, p
     assert measured == pytest.approx(min(losses), rel=4e-4)
 
 
+def test_the_calibrated_log_loss_does_not_jump_where_the_best_temperature_nears_the_highest():
+    """3 of 4 are right, and the weighted input is ln 3 times a temperature, which is then the best one."""
+    net, losses = Network([1, 1], task="binary", dtype="float64"), []
+    for log_temperature in np.linspace(2.3, 2.6, 31):
+        net.layers = [([[0.0]], [np.log(3) * np.exp(log_temperature)])]
+        scores = net.measure(([[0.0]] * 4, [1, 1, 1, 0]), metrics=["calibrated_log_loss"])
+        losses.append(scores["calibrated_log_loss"])
+    assert np.abs(np.diff(losses)).max() < 5e-4
+
+
 def test_a_cost_without_a_number_for_each_target_is_evaluated_alone():
     net = Network([3, 2], cost="quantile(0.1, 0.9)", seed=0)
     assert list(net.measure((np.ones((4, 3)), np.ones(4)))) == ["cost", "size"]

@@ -15,6 +15,7 @@ from . import oracle as known
 from .generate import Operation, register
 from .world import (
     FEW_BATCHES,
+    LOG_LOSSES,
     Containers,
     Examples,
     Failure,
@@ -302,6 +303,26 @@ def resume(world: World, r: random.Random) -> None:
     follow_training(world, oracle, training, None)
 
 
+@operation(weight=1)
+def interrupt(world: World, r: random.Random) -> None:
+    """An exception at any place leaves a whole network, which goes on from there."""
+    training, where, after = draw_training(world, r), r.choice(["begin", "epoch", "chunk", "end"]), r.randrange(8)
+    before = world.net.fingerprint()
+    world.log.append(f"{where} {after} n={training.examples.n} {training.expected}")
+
+    def act(net: Network, containers: Containers) -> None:
+        callbacks = [*training.make_callbacks(), Interrupt(where, after)]
+        try:
+            net.train(containers.examples(*training.examples.data), **training.options, callbacks=callbacks)
+        except Interrupted:
+            world.log.append("interrupted")
+
+    world.act(r, act)
+    if where == "begin" and after == 0 and world.net.fingerprint() != before:
+        raise Failure("an exception before training has changed the network")
+    world.follow()
+
+
 def draw_logs(r: random.Random) -> list[str]:
     """Which files callbacks write."""
     return r.sample(["rows", "best"], r.choice([0, 0, 1, 2]))
@@ -494,6 +515,8 @@ def measure(world: World, r: random.Random) -> None:
     """The cost and all metrics, of data in other containers and of batches."""
     net, examples, oracle = world.net, Examples(world.net, r), world.oracle
     names = draw_metrics(net, r) if r.random() < 0.8 else None
+    if net.task == "binary" and oracle is not None and (oracle.probabilities(examples.x) < 1 - 1e-6).all():
+        names = [*(names or ()), *LOG_LOSSES]
     data = Containers(world, r).examples(*examples.data)
     if r.random() < 0.3:
         data = iter([tuple(a[start : start + 3] for a in examples.data) for start in range(0, examples.n, 3)])
@@ -501,6 +524,8 @@ def measure(world: World, r: random.Random) -> None:
     scores = net.measure(data, metrics=names)
     if scores["size"] != examples.n:
         raise Failure(f"size {scores['size']} of {examples.n}")
+    if "correct" in scores and scores["correct"] != net.evaluate(examples.data):
+        raise Failure(f"evaluate counts {net.evaluate(examples.data)}, measure {scores['correct']}")
     if oracle is None:
         return
     cost, rough = oracle.cost(*examples.data), world.tolerance(1e-8, 5e-3)
@@ -526,6 +551,10 @@ def differentiate(world: World, r: random.Random) -> None:
     g = np.random.default_rng(r.randrange(2**32)).integers(-8, 9, value.shape) / 4
     assert_close(net.vjp(x, g), np.einsum("mk,mki->mi", g, jacobian), 1e-9, "vjp")
     largest = max(1e-2, np.abs(jacobian).max())
+    if net.task == "regression" and not known.quantile_levels(net.cost_name):
+        expected = jacobian[:, : known.count_targets(net.cost_name, net.sizes[-1])]
+        predicted = to_host(net.predict_jacobian(x)).reshape(expected.shape)
+        assert_close(predicted, expected, 1e-12, "predict_jacobian", largest)
     assert_close(np.stack([to_host(net.jacobian(row)) for row in x]), jacobian, 1e-11, "jacobian row by row", largest)
     if any(known.parse(name)[0] in WITH_KINKS for name in (*net.activation, net.output_activation)):
         return

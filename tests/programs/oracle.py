@@ -7,31 +7,32 @@ wraps, ``("Clip", 0.5, ("SGD", {}))``; a schedule is a tuple of its name and num
 
 import copy
 import math
+from functools import partial
 from statistics import NormalDist
 
 import numpy as np
 
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
 WRAPPERS = ("L1", "Clip", "MaxNorm")
-CLASSES = ("classification", "binary", "multilabel")
 LARGER_IS_BETTER = ("accuracy", "correct", "r2", "top_")
 LONG_NAMES = {"mean_absolute_error": "mae", "mean_squared_error": "mse", "root_mean_squared_error": "rmse"}
 BINS = 15  # of the expected calibration error
+TINY = 1e-100  # a step into the imaginary direction
 
 _erf = np.vectorize(math.erf, otypes=[float])
 
 
 def sigmoid(z):
-    positive = 1 / (1 + np.exp(-np.abs(z)))
-    return np.where(z >= 0, positive, np.exp(-np.abs(z)) * positive)
+    e = np.exp(-np.where(z.real >= 0, z, -z))
+    return np.where(z.real >= 0, 1, e) / (1 + e)
 
 
 def softplus(z):
-    return np.logaddexp(0, z)
+    return np.where(z.real >= 0, z, 0) + np.log1p(np.exp(-np.where(z.real >= 0, z, -z)))
 
 
 def softmax(z):
-    e = np.exp(z - z.max(axis=-1, keepdims=True))
+    e = np.exp(z - z.real.max(axis=-1, keepdims=True))
     return e / e.sum(axis=-1, keepdims=True)
 
 
@@ -40,24 +41,10 @@ def log_softmax(z):
     return z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
 
 
-def identity(z):
-    return z
-
-
-def relu(z):
-    return np.maximum(z, 0)
-
-
-def silu(z):
-    return z * sigmoid(z)
-
-
-def normal_cdf(z):
-    return (1 + _erf(z / math.sqrt(2))) / 2
-
-
 def gelu(z):
-    return z * normal_cdf(z)
+    """Z Φ(z); the error function of a complex number is that of its real part, and its slope."""
+    cdf = (1 + _erf(z.real / math.sqrt(2))) / 2
+    return z * (cdf + 1j * z.imag * np.exp(-(z.real**2) / 2) / math.sqrt(2 * math.pi) if np.iscomplexobj(z) else cdf)
 
 
 def gelu_tanh(z):
@@ -69,48 +56,29 @@ def mean_std(z):
     return np.concatenate([means, np.sqrt(softplus(variances) + 1e-6)], axis=-1)
 
 
-def slope_of_sigmoid(z):
-    return sigmoid(z) * sigmoid(-z)
+def leaky_relu(z, slope=0.01):
+    return np.where(z.real > 0, z, slope * z)
 
 
-def slope_of_tanh(z):
-    return 1 / np.cosh(np.clip(z, -350, 350)) ** 2
-
-
-def slope_of_relu(z):
-    return np.where(z > 0, 1.0, 0.0)
-
-
-def slope_of_silu(z):
-    return sigmoid(z) * (1 + z * sigmoid(-z))
-
-
-def slope_of_gelu(z):
-    return normal_cdf(z) + z * np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
-
-
-def slope_of_gelu_tanh(z):
-    c = math.sqrt(2 / math.pi)
-    t = np.tanh(c * (z + 0.044715 * z**3))
-    return (1 + t + z * (1 - t**2) * c * (1 + 3 * 0.044715 * z**2)) / 2
-
-
-def slope_of_mean_std(z):
-    means, variances = np.split(z, 2, axis=-1)
-    return np.concatenate([np.ones_like(means), sigmoid(variances) / 2 / np.sqrt(softplus(variances) + 1e-6)], axis=-1)
+def elu(z, alpha=1.0, scale=1.0):
+    return scale * np.where(z.real > 0, z, alpha * np.expm1(np.where(z.real > 0, 0, z)))
 
 
 ACTIVATIONS = {
-    "sigmoid": (sigmoid, slope_of_sigmoid),
-    "tanh": (np.tanh, slope_of_tanh),
-    "relu": (relu, slope_of_relu),
-    "softplus": (softplus, sigmoid),
-    "silu": (silu, slope_of_silu),
-    "gelu": (gelu, slope_of_gelu),
-    "gelu_tanh": (gelu_tanh, slope_of_gelu_tanh),
-    "exp": (np.exp, np.exp),
-    "identity": (identity, np.ones_like),
-    "mean_std": (mean_std, slope_of_mean_std),
+    "sigmoid": sigmoid,
+    "tanh": np.tanh,
+    "relu": partial(leaky_relu, slope=0),
+    "leaky_relu": leaky_relu,
+    "elu": elu,
+    "selu": partial(elu, alpha=SELU_ALPHA, scale=SELU_SCALE),
+    "softplus": softplus,
+    "silu": lambda z: z * sigmoid(z),
+    "gelu": gelu,
+    "gelu_tanh": gelu_tanh,
+    "exp": np.exp,
+    "identity": lambda z: z,
+    "mean_std": mean_std,
+    "softmax": softmax,
 }
 
 
@@ -120,23 +88,14 @@ def parse(name):
     return name, [float(number) for number in numbers.rstrip(")").split(",") if number]
 
 
-def negative_branch(name):
-    """The functions for z < 0 of the activations with two branches, and the factor of all: value, slope, factor."""
-    name, numbers = parse(name)
-    if name == "leaky_relu":
-        slope = (numbers or [0.01])[0]
-        return (lambda z: slope * z), (lambda z: slope), 1.0
-    alpha, scale = (SELU_ALPHA, SELU_SCALE) if name == "selu" else numbers or (1.0, 1.0)
-    return (lambda z: alpha * np.expm1(np.minimum(z, 0))), (lambda z: alpha * np.exp(np.minimum(z, 0))), scale
-
-
 def activate(name, z):
-    if name == "softmax":
-        return softmax(z)
-    if name in ACTIVATIONS:
-        return ACTIVATIONS[name][0](z)
-    value, _, scale = negative_branch(name)
-    return scale * np.where(z > 0, z, value(z))
+    name, numbers = parse(name)
+    return ACTIVATIONS[name](z, *numbers)
+
+
+def differentiate(function, x):
+    """The derivative of a function that is applied to each element, by a complex step, which rounds nothing off."""
+    return function(x + TINY * 1j).imag / TINY
 
 
 def pull_back(name, g, z):
@@ -144,10 +103,7 @@ def pull_back(name, g, z):
     if name == "softmax":
         a = softmax(z)
         return a * (g - (g * a).sum(axis=-1, keepdims=True))
-    if name in ACTIVATIONS:
-        return g * ACTIVATIONS[name][1](z)
-    _, slope, scale = negative_branch(name)
-    return g * scale * np.where(z > 0, 1.0, slope(z))
+    return g * differentiate(partial(activate, name), z)
 
 
 def quantile_levels(cost):
@@ -770,17 +726,18 @@ class Oracle:
 
     def linearize(self, x, y, share, weight_decay):
         """The residuals whose half squared sum is the cost, their Jacobian, and the decay of each parameter."""
-        zs, a_s = feed_forward(self.layers, self.activations, x)
-        factor = 2 / y.shape[1] if self.cost_name == "mse" else 1.0
-        root, residuals, blocks = np.sqrt(share * factor)[:, None], [], []
-        for k, unit in enumerate(np.eye(y.shape[1])):
-            delta = pull_back(self.activations[-1], root * unit, zs[-1])
-            deltas = backpropagate(self.layers, self.activations, zs, delta)
-            parts = [(np.einsum("mi,mj->mij", d, a).reshape(len(x), -1), d) for d, a in zip(deltas, a_s)]
-            blocks.append(np.concatenate([part for pair in parts for part in pair], axis=1))
-            residuals.append(root[:, 0] * (a_s[-1] - y)[:, k])
-        decay = np.concatenate([part for w, b in self.layers for part in (np.full(w.size, weight_decay), 0 * b)])
-        return np.concatenate(residuals), np.concatenate(blocks), decay
+        root = np.sqrt(share * (2 / y.shape[1] if self.cost_name == "mse" else 1.0))[:, None]
+
+        def residuals(parameters):
+            return (root * (feed_forward(self.split(parameters), self.activations, x)[1][-1] - y)).ravel()
+
+        point, decays = self.join(), [(0 * w + weight_decay, 0 * b) for w, b in self.layers]
+        columns = [residuals(point + TINY * 1j * unit).imag / TINY for unit in np.eye(len(point))]
+        return (
+            residuals(point),
+            np.stack(columns, axis=-1),
+            np.concatenate([p.ravel() for pair in decays for p in pair]),
+        )
 
     def penalized_cost(self, x, y, share, weight_decay):
         zs, _ = feed_forward(self.layers, self.activations, x)

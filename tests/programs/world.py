@@ -64,6 +64,7 @@ FEW_STRUCTURES = [
     {"sizes": [2, 5, 4], "activation": "gelu", "cost": "gaussian", "dropout": [0.0, 0.3]},
 ]
 FEW_EXAMPLES, FEW_BATCHES = [8], [3]
+LOG_LOSSES = ("log_loss", "calibrated_log_loss")
 RANGES = {"sigmoid": (0, 1), "tanh": (-1, 1), "softplus": (0.0625, 3), "relu": (0, 3), "exp": (0.0625, 3)}
 
 
@@ -531,9 +532,10 @@ def metrics_of(net: Any) -> list[str]:
         return [*names, "r2"]
     names += ["accuracy", "correct"]
     names += [f"top_{k}" for k in range(1, n_out)] if net.task == "classification" and n_out > 2 else []
-    is_probability = net.output_activation in ("softmax", "sigmoid") and net.task != "multilabel"
-    own = ["log_loss", "calibrated_log_loss", "expected_calibration_error"]
-    return names + (own if is_probability else [])
+    if net.output_activation not in ("softmax", "sigmoid") or net.task == "multilabel":
+        return names
+    # Of one sigmoid, 1 − p may be nothing but rounding, and so its logarithm
+    return [*names, "expected_calibration_error", *(LOG_LOSSES if net.task == "classification" else ())]
 
 
 def draw_metrics(net: Any, r: random.Random) -> list[str]:
@@ -693,7 +695,7 @@ class World:
         Returns
         -------
         DivergenceError or None
-            What both raised; the network is no longer followed then.
+            What both raised.
         """
         door, twin = clone(self.net, r)
         self.log.append(f"clone by {door}")
@@ -703,7 +705,7 @@ class World:
             raise Failure(f"{errors[0] or errors[1]}, but not both of the network and its clone by {door}")
         assert_same(twin, self.net, ", ".join(self.log[-4:]))
         if errors[0] is not None:
-            self.oracle = None  # the network is as it was before a chunk
+            self.follow()  # from before the chunk in which it diverged
         return errors[0]
 
 
