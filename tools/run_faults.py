@@ -1,10 +1,11 @@
-"""See whether the tests catch deliberate faults: python tools/run_faults.py [--only 3 4].
+"""See whether the tests catch deliberate faults: python tools/run_faults.py [--only 3 4] [--programs].
 
 A suite that passes says little until it is known to fail when the package is wrong. `faults.json`, beside this file,
 lists mistakes that would be easy to make, in every module that computes. Each one replaces a text, which must occur
 exactly once in its file (`tests/test_structure.py` checks that), and names the tests that should notice it; "k" is an
 expression for pytest's -k, which saves time. Run this after tests were removed or thinned out, or when a fault was
-added to the list. All of them take about a quarter of an hour; with `--processes 2`, less.
+added to the list. All of them take about a quarter of an hour; with `--processes 2`, less. With `--programs`, random
+programs (`tests/programs`) look for each fault in place of its tests, for at most a minute.
 
 Testers that make mutants by rule do not take its place: of its 62 faults, mutmut 3.8 would make 7 and cosmic-ray 8.7
 would make 7, 10 between them. Most of the others leave something out, or use the wrong one of two arrays.
@@ -27,6 +28,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
@@ -35,6 +37,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("xpnet", "tests", "conftest.py", "pyproject.toml")  # what the tests need of a checkout
 FAILED = re.compile(r"^FAILED (.+?)(?: - .*)?$", re.MULTILINE)
+REPEATED = re.compile(r"^ *(python -m tests\.programs --repeat .*)$", re.MULTILINE)
 NO_FAULT = re.compile(r"^E +((?:NameError|UnboundLocalError|ImportError|AttributeError): .*)$", re.MULTILINE)
 
 
@@ -69,22 +72,22 @@ def run_pytest(tree: Path, *arguments: str, timeout: float | None = None) -> tup
     return done.returncode, done.stdout + done.stderr
 
 
-def try_fault(tree: Path, fault: dict[str, Any], timeout: float) -> tuple[str, str]:
-    """Return what came of a fault, and the test that caught it, or what went wrong."""
-    path = tree / fault["file"]
-    right = path.read_text(encoding="utf-8") if path.exists() else ""
-    if right.count(fault["old"]) != 1:
-        return "broken", f"{fault['old']!r} occurs {right.count(fault['old'])} times in {fault['file']}"
-    wrong = right.replace(fault["old"], fault["new"])
-    compile(wrong, fault["file"], "exec")
-    try:
-        path.write_text(wrong, encoding="utf-8")
-        choice = ["-k", fault["k"]] if "k" in fault else []
-        status, output = run_pytest(tree, *choice, *fault["tests"], timeout=timeout)
-    finally:
-        path.write_text(right, encoding="utf-8")
-    failed = FAILED.search(output)
-    unknown = NO_FAULT.search(output)
+def run_programs(tree: Path, _: dict[str, Any], timeout: float) -> tuple[str, str]:
+    """Let random programs look for a fault, up to the first failure; return what came of it, and the failure."""
+    command = [sys.executable, "-m", "tests.programs", "--programs", "100000", "--seconds", str(timeout), "--exitfirst"]
+    command += ["--kinds", "networks", "estimators"]
+    done = subprocess.run(command, cwd=tree, env=environment(tree), capture_output=True, text=True)
+    summary = done.stdout.strip().splitlines()[-3:]
+    if done.returncode == 0:
+        return "missed", summary[-1]
+    return ("caught" if REPEATED.search(done.stdout) else "broken"), " ".join(summary) or done.stderr[-500:]
+
+
+def run_tests(tree: Path, fault: dict[str, Any], timeout: float) -> tuple[str, str]:
+    """Run the tests of a fault; return what came of it, and the test that caught it."""
+    choice = ["-k", fault["k"]] if "k" in fault else []
+    status, output = run_pytest(tree, *choice, *fault["tests"], timeout=timeout)
+    failed, unknown = FAILED.search(output), NO_FAULT.search(output)
     if unknown:
         return "broken", unknown[1]
     if status == 1 and failed:
@@ -94,16 +97,41 @@ def try_fault(tree: Path, fault: dict[str, Any], timeout: float) -> tuple[str, s
     return "broken", "took too long" if status is None else f"pytest ended with {status}: {output[-500:]}"
 
 
+def try_fault(
+    tree: Path, fault: dict[str, Any], find: Callable[..., tuple[str, str]], timeout: float
+) -> tuple[str, str]:
+    """Make a fault; return what came of it, and what caught it, or what went wrong."""
+    path = tree / fault["file"]
+    right = path.read_text(encoding="utf-8") if path.exists() else ""
+    if right.count(fault["old"]) != 1:
+        return "broken", f"{fault['old']!r} occurs {right.count(fault['old'])} times in {fault['file']}"
+    wrong = right.replace(fault["old"], fault["new"])
+    compile(wrong, fault["file"], "exec")
+    try:
+        path.write_text(wrong, encoding="utf-8")
+        return find(tree, fault, timeout)
+    finally:
+        path.write_text(right, encoding="utf-8")
+
+
+def check_right_code(outcome: str, by: str) -> None:
+    """Refuse the results if something fails without any fault, too."""
+    if outcome != "missed":
+        raise SystemExit(f"without any fault too, this fails: {by}")
+
+
 def main() -> None:
     """Try the faults, print a line for each, and run the tests that caught them once more, without any fault."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", type=int, nargs="+", metavar="ID", help="faults to try; all unless given")
     parser.add_argument("--list", type=Path, default=ROOT / "tools" / "faults.json", help="another list of faults")
     parser.add_argument("--processes", type=int, default=1, help="faults to try at a time, each in a copy of its own")
-    parser.add_argument("--timeout", type=float, default=600, help="seconds for the tests of a fault")
+    parser.add_argument("--programs", action="store_true", help="let random programs look for the faults")
+    parser.add_argument("--timeout", type=float, help="seconds for the tests (600), or the programs (60), of a fault")
     given = parser.parse_args()
     faults = json.loads(given.list.read_text(encoding="utf-8"))
     chosen = [fault for fault in faults if given.only is None or fault["id"] in given.only]
+    find, timeout = (run_programs, given.timeout or 60) if given.programs else (run_tests, given.timeout or 600)
     counts, catchers = {"caught": 0, "missed": 0, "broken": 0}, []
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(given.processes) as threads:
         trees: SimpleQueue[Path] = SimpleQueue()
@@ -113,7 +141,7 @@ def main() -> None:
         def try_somewhere(fault: dict[str, Any]) -> tuple[str, str]:
             tree = trees.get()
             try:
-                return try_fault(tree, fault, given.timeout)
+                return try_fault(tree, fault, find, timeout)
             finally:
                 trees.put(tree)
 
@@ -121,10 +149,11 @@ def main() -> None:
             counts[outcome] += 1
             catchers += [by] if outcome == "caught" else []
             print(f"{fault['id']:3d} {outcome}  {fault['file']}: {fault['what']}\n      {by}", flush=True)
-        if catchers:
+        if given.programs:
+            check_right_code(*run_programs(trees.get(), {}, timeout))
+        elif catchers:
             status, output = run_pytest(trees.get(), *dict.fromkeys(catchers))
-            if status != 0:
-                raise SystemExit(f"without any fault too, this fails: {', '.join(FAILED.findall(output)) or output}")
+            check_right_code("missed" if status == 0 else "caught", ", ".join(FAILED.findall(output)) or output)
     print(", ".join(f"{number} {outcome}" for outcome, number in counts.items()))
     sys.exit(counts["caught"] < len(chosen))
 
