@@ -6,6 +6,7 @@ import sys
 import time
 from collections import Counter
 from contextlib import AbstractContextManager, nullcontext
+from hashlib import sha256
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # small products gain nothing from threads
@@ -25,6 +26,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--backend", choices=BACKENDS, default="numpy")
     parser.add_argument("--repeat", nargs=2, metavar=("KIND", "SEED"), help="run one program")
     parser.add_argument("--only", nargs="+", type=int, help="its operations at these places")
+    parser.add_argument("--digests", action="store_true", help="print what came out of each, to compare versions")
     arguments = parser.parse_args(words)
     with device_on_host() if arguments.backend == "cupy-on-host" else nullcontext():
         if arguments.repeat:
@@ -56,9 +58,11 @@ def run_many(arguments: argparse.Namespace) -> int:
         for kind in arguments.kinds:
             if time.monotonic() - start > arguments.seconds:
                 break
-            program = write(kind, seed)
-            failure = run(program, arguments.backend)
+            program, digests = write(kind, seed), []
+            failure = run(program, arguments.backend, digests)
             programs += 1
+            if arguments.digests:
+                print(kind, seed, sha256(repr(digests).encode()).hexdigest()[:16], flush=True)
             operations += len(program.operations) if failure is None else failure.place + 1
             if failure is not None:
                 counts[failure.kind] += 1

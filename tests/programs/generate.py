@@ -68,8 +68,11 @@ def write(kind: str, seed: int) -> Program:
     return Program(kind, seed, tuple((name, r.randrange(2**40)) for name in names))
 
 
-def run(program: Program, backend: str) -> Failure | None:
-    """Run a program; return what failed, with the number of the operation and what it had drawn."""
+def run(program: Program, backend: str, digests: list[Any] | None = None) -> Failure | None:
+    """Run a program; return what failed, with the number of the operation and what it had drawn.
+
+    The fingerprint of the world after each operation is appended to `digests`, if there are any.
+    """
     make_world, table = load_kind(program.kind)
     place, world = -1, None
     with warnings.catch_warnings(), np.errstate(all="ignore"), redirect_stdout(StringIO()):
@@ -79,6 +82,8 @@ def run(program: Program, backend: str) -> Failure | None:
             for place, (name, seed) in enumerate(program.operations):  # noqa: B007
                 world.log = []
                 run_operation(table[name], world, random.Random(seed))
+                if digests is not None:
+                    digests.append(world.fingerprint())
         except Exception as error:
             return describe_failure(error, place, world)
         finally:

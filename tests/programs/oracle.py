@@ -203,6 +203,8 @@ def update(optimizer, layers, grads, memory, lr):
         factor = min(1.0, options / norm) if norm else 1.0
         return update(optimizer[2], layers, [(factor * w, factor * b) for w, b in grads], memory, lr)
     if name == "L1":
+        if any(((w != 0) & (np.abs(w) < 1e-12)).any() for w, _ in layers):
+            memory["sign of rounding"] = True
         grads = [(gw + options * np.sign(w), gb) for (gw, gb), (w, _) in zip(grads, layers)]
         return update(optimizer[2], layers, grads, memory, lr)
     if name == "MaxNorm":
@@ -606,10 +608,14 @@ class Oracle:
         return all(np.isfinite(part).all() for pair in self.layers for part in pair)
 
     @property
-    def amplifies_rounding(self):
-        """Whether the optimizer has divided by gradients that are so small that they are mostly rounding."""
-        squares = [np.asarray(pair[1]) for key, pair in self.memory.items() if key != "t"]
-        return any(((s > 0) & (s < 1e-16)).any() for s in squares)
+    def rounding(self):
+        """By how much the optimizer may have amplified rounding: many times where gradients are so small that they are
+        mostly rounding, and without a limit where it decided on a sign.
+        """
+        if self.memory.get("sign of rounding"):
+            return math.inf
+        squares = [np.asarray(pair[1]) for name, pair in self.memory.items() if isinstance(pair, tuple)]
+        return 1e3 if any(((s > 0) & (s < 1e-16)).any() for s in squares) else 1.0
 
     def take_step(self, x, y, lr, weight=None):
         """Take a step with a minibatch of scaled examples; returns their costs, or None if they have no weight."""
@@ -765,8 +771,8 @@ class Watch:
 
     def improves(self, key, monitor, min_delta, row):
         value = -row[monitor] if any(name in monitor for name in LARGER_IS_BETTER) else row[monitor]
-        best = self.best.get(key, (math.inf, 0))[0]
-        if math.isnan(value) or not best - value > min_delta:
+        gain = self.best[key][0] - value if key in self.best else math.inf
+        if math.isnan(value) or not gain > min_delta:
             return False
         self.best[key] = value, row["epoch"]
         return True

@@ -673,11 +673,13 @@ class World:
         weights, theirs = layers_of(self.net), self.oracle.layers
         largest = max(np.abs(part).max(initial=0) for pair in theirs for part in pair)
         if self.exact and largest < 1e4:
-            tolerance = 1e-4 if self.oracle.amplifies_rounding else 1e-7
+            tolerance = 1e-7 * self.oracle.rounding
             for l, (pair, expected) in enumerate(zip(weights, theirs), 1):
                 scale = max(np.abs(part).max() for part in (*pair, *expected))
                 for name, a, b in zip(("weights", "biases"), pair, expected):
                     assert_close(a, b, tolerance, f"{what}: {name} of layer {l}", max(scale, 1e-2))
+        if self.oracle.rng.bit_generator.state != self.net.rng.bit_generator.state:
+            raise Failure(f"{what}: the generator is in another state")
         self.oracle.layers, self.oracle.scaling = weights, scaling_of(self.net)
 
     def act(self, r: random.Random, act: Any) -> DivergenceError | None:
