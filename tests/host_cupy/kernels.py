@@ -7,6 +7,7 @@ operation takes and gives is looked up in CuPy's own tables.
 import math
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import cupy
@@ -71,6 +72,7 @@ class HostKernels:
             kernels.call_reduction(kernel, array, axis, dtype, out, keepdims)
         )
         cupy.cumsum, cupy.sort = self.cumsum, self.sort
+        cupy.var, cupy.std = partial(self.spread, np.var), partial(self.spread, np.std)
         cupy.RawModule = lambda code, options=(): native.Module(code, self)
         UFUNCS.update(native.mathematics())
 
@@ -188,6 +190,14 @@ class HostKernels:
         """Return a sorted copy, in place of Thrust's."""
         result, source = cupy.ndarray(a.shape, a.dtype), _view(a)
         self.launch("sort", [a, result], _assign(result, lambda: np.sort(source, axis=axis)))
+        return result
+
+    def spread(self, function, a, axis=None, dtype=None, out=None, ddof=0, keepdims=False):
+        """Compute variances or deviations along an axis, in place of a reduction that asks no hook."""
+        shape = np.empty(a.shape, bool).any(axis=axis, keepdims=keepdims).shape
+        result, source = cupy.ndarray(shape, a.dtype), _view(a)
+        value = partial(function, source, axis=axis, ddof=ddof, keepdims=keepdims)
+        self.launch(function.__name__, [a, result], _assign(result, value))
         return result
 
 
