@@ -127,6 +127,8 @@ def draw_differences(
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Options of Ensemble.train, and those of each lone network, which get only their own rows."""
     options, n, compiles = dict(training.options), training.examples.n, world.place == "jax"
+    if "class_weight" in options:
+        options["class_weight"] = "balanced"  # among the rows of each member
     alone = [{} for _ in range(members)]
     optimizers = OPTIMIZER_LISTS[0] if compiles else r.choice(OPTIMIZER_LISTS)
     for name, values in (("lr", draw_rates(members, r)), ("optimizer", optimizers)):

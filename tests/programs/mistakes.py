@@ -608,45 +608,48 @@ def require_message(what: str, door: str, argument: str, error: Exception) -> No
         raise Failure(f"{what}: the message does not name {argument}: {text}") from error
 
 
+SEVERAL = 6  # mistakes of an operation: each takes a millisecond, and there are thousands
+
+
 @operation(6, reads=True)
 def mistake(world: World, r: Random) -> None:
-    """A network refuses a wrong argument, and is as before."""
-    case = Case(world.net, world.net, Examples(world.net, r, 24))
-    door, argument, arguments = draw_mistake(case, r)
-    what = describe(door, argument, arguments)
-    world.log.append(what)
-    before = world.net.copy()
-    require_refusal(what, door, argument, call, case, door, arguments)
-    assert_same(world.net, before, f"after the refused {what}")
+    """A network refuses wrong arguments, and is as before."""
+    make_mistakes(world, Case(world.net, world.net, Examples(world.net, r, 24)), [world.net], r)
 
 
 @operation(3, reads=True)
 def mistake_with_ensemble(world: World, r: Random) -> None:
-    """An ensemble refuses a wrong argument, and all its members are as before."""
+    """An ensemble refuses wrong arguments, and all its members are as before."""
     members = [make_network(world.settings, seed=r.randrange(100)) for _ in range(r.choice([1, 2, 3]))]
     ensemble = Ensemble.of(members)
-    case = Case(ensemble, ensemble[0], Examples(ensemble[0], r, 24))
-    door, argument, arguments = draw_mistake(case, r)
-    what = describe(f"{len(members)} members, {door}", argument, arguments)
-    world.log.append(what)
-    require_refusal(what, door, argument, call, case, door, arguments)
-    for k, (member, before) in enumerate(zip(ensemble, members)):
-        assert_same(member, before, f"member {k} after the refused {what}")
+    make_mistakes(world, Case(ensemble, ensemble[0], Examples(ensemble[0], r, 24)), [*ensemble], r)
+
+
+def make_mistakes(world: World, case: Case, networks: list[Network], r: Random) -> None:
+    before = [net.copy() for net in networks]
+    for _ in range(SEVERAL):
+        door, argument, arguments = draw_mistake(case, r)
+        what = describe(f"{type(case.target).__name__}.{door}", argument, arguments)
+        world.log.append(what)
+        require_refusal(what, door, argument, call, case, door, arguments)
+        for k, (net, old) in enumerate(zip(networks, before)):
+            assert_same(net, old, f"network {k} after the refused {what}")
 
 
 @operation(3, reads=True)
 def mistake_in_constructor(world: World, r: Random) -> None:
     """A network, an optimizer, a schedule or a callback is not made with a wrong argument."""
     case = Case(world.net, world.net, Examples(world.net, r, 1))
-    make, right, kinds = r.choice([*CONSTRUCTORS, *CONSTRUCTORS[:2] * 4])
-    argument = r.choice([*kinds])
-    arguments = {**(world.settings if kinds.keys() >= OF_SETTINGS.keys() else {}), **right}
-    if argument in ("cost", "output_activation"):
-        arguments.pop("task", None)  # which would be what contradicts them
-    arguments[argument] = r.choice(kinds[argument](case))
-    what = describe(make.__name__, argument, arguments)
-    world.log.append(what)
-    require_refusal(what, make.__name__, argument, make, **arguments)
+    for _ in range(2 * SEVERAL):
+        make, right, kinds = r.choice([*CONSTRUCTORS, *CONSTRUCTORS[:2] * 4])
+        argument = r.choice([*kinds])
+        arguments = {**(world.settings if kinds.keys() >= OF_SETTINGS.keys() else {}), **right}
+        if argument in ("cost", "output_activation"):
+            arguments.pop("task", None)  # which would be what contradicts them
+        arguments[argument] = r.choice(kinds[argument](case))
+        what = describe(make.__name__, argument, arguments)
+        world.log.append(what)
+        require_refusal(what, make.__name__, argument, make, **arguments)
 
 
 # Arguments that are wrong together, or at the wrong time: what is called, the error, and a word of its message
