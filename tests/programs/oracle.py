@@ -269,6 +269,8 @@ def learning_rate(schedule, step, total):
     if name == "Exponential":
         first, final = numbers
         return first * (final / first) ** (step / max(1, total - 1))
+    if name == "falling":
+        return numbers[0] * (1 - step / total)
     if name == "InverseScaling":
         lr, power = numbers
         return lr / (step + 1) ** power
