@@ -65,46 +65,51 @@ class Case(NamedTuple):
         return 1 if self.target is self.net else len(self.target)
 
 
-# Wrong values, by the kind of an argument. None is added wherever it is not the default
+# A kind of argument: the values that are wrong, or a function that lists those that are for a network
+Kind = list[Any] | Callable[[Case], list[Any]]
+
+
+def list_wrong(kind: Kind, case: Case) -> list[Any]:
+    return kind if isinstance(kind, list) else kind(case)
+
+
+# None is one of them wherever it is not the default
 
 NOT_NUMBERS = "3", "nope", "", [], [1.0], {}, object(), np.ones(2), 1j
 NOT_ARRAYS = 5, "nope", [["a"]], {1: 2}, object(), [[1, 2], [3]], len
 FOLDER = tempfile.gettempdir()
+FLAGS = [*NOT_NUMBERS, 0, 1, math.nan]
+NAMES = [*NOT_NUMBERS, 3, 2.5, True]
+FRACTIONS = [*NOT_NUMBERS, len, True, math.nan, 0, 1, 1.5, -0.5]
+NONNEGATIVE = [*NOT_NUMBERS, len, True, math.nan, math.inf, -1]
+POSITIVE, BELOW_1 = [*NONNEGATIVE, 0], [*NONNEGATIVE, 1, 1.5]
+FACTORS = [*NOT_NUMBERS, len, True, 0, 0.0, math.nan, math.inf, 1e400]
+SEEDS = ["3", "nope", {}, object(), len, -1, 1.5, math.nan]
+THREADS = [*NOT_NUMBERS, 0, -1, 1.5, 10**6, "AUTO"]
+RESUMPTIONS = [*FLAGS, True]  # which needs a checkpoint
+MOMENTS = [0, -1, 1.5, "nope", "", [], {}, object(), np.ones(3), timedelta(0), timedelta(-1), math.nan]
+FILE_NAMES = [3, 2.5, [], {}, object(), np.ones(2)]
+PATHS = [*FILE_NAMES, os.path.join(FOLDER, "nowhere", "x"), FOLDER]
+BACKENDS = ["numppy", "", 3, [], {}, object(), math]
+DEVICES = ["tpu:3", "nope", "", 5.5, [], {}, object()]
+DTYPES = ["float16", "double", "", 3, int, np.int32, "int32", [], {}, object()]
+COSTS = [3, "nope", "", [], {}, object(), len, "huber(0)", "huber(-1)", "huber(1, 2)", "quantile()", "quantile(2)"]
+WRAPPED = [3, "nope", "", SGD, [], {}, object(), len, 0.1]
+POINTS = [3, 0.5, "nope", {}, object(), [1.5], [-0.1], ["a"], [None], [math.nan], len]
+LEVEL_LISTS = [0.9, "nope", [], {}, object(), *([p] for p in (0, 1, 2.0, math.nan, "a", None)), np.ones((2, 2)) / 2]
+MONITORS = [3, 2.5, [], {}, object(), len, True, np.ones(3)]
+SCALINGS = [3, "nope", (1, 2), [None], {}, object(), np.ones(2)]
 
 
-def at_least(least: int) -> Callable[[Case], list[Any]]:
-    """Whole numbers."""
-
-    def wrong_counts(_: Case) -> list[Any]:
-        return [*NOT_NUMBERS, len, True, 1.5, math.nan, math.inf, least - 1, -7]
-
-    return wrong_counts
+def at_least(least: int) -> list[Any]:
+    """What is no whole number of at least `least`."""
+    return [*NOT_NUMBERS, len, True, 1.5, math.nan, math.inf, least - 1, -7]
 
 
 def rates(case: Case) -> list[Any]:
     """Finite numbers of at least 0, or functions; an ensemble takes a list with one for each member."""
     wrong = ["3", "nope", "", [], {}, object(), np.ones(case.members + 1), 1j, SGD, True, -0.1, [-0.1] * case.members]
     return [*wrong, math.nan, math.inf, -math.inf, [0.1] * (case.members + 1), np.ones((2, 2))]
-
-
-def fractions(_: Case) -> list[Any]:
-    """Numbers above 0 and below 1."""
-    return [*NOT_NUMBERS, len, True, math.nan, 0, 1, 1.5, -0.5]
-
-
-def flags(_: Case) -> list[Any]:
-    """True or False."""
-    return [*NOT_NUMBERS, 0, 1, math.nan]
-
-
-def names(_: Case) -> list[Any]:
-    """One of a few names."""
-    return [*NOT_NUMBERS, 3, 2.5, True]
-
-
-def threads(_: Case) -> list[Any]:
-    """Numbers of threads, or "auto"."""
-    return [*NOT_NUMBERS, 0, -1, 1.5, 10**6, "AUTO"]
 
 
 def inputs(case: Case) -> list[Any]:
@@ -182,21 +187,6 @@ def optimizers(case: Case) -> list[Any]:
     return [*wrong, *([[SGD(), Adam()]] if case.members == 2 else [])]
 
 
-def checkpoints(_: Case) -> list[Any]:
-    """Files to write."""
-    return [5, 2.5, [], {}, object(), np.ones(2), os.path.join(FOLDER, "nowhere", "x"), FOLDER]
-
-
-def moments(_: Case) -> list[Any]:
-    """When to write checkpoints."""
-    return [0, -1, 1.5, "nope", "", [], {}, object(), np.ones(3), timedelta(0), timedelta(-1), math.nan]
-
-
-def resumptions(case: Case) -> list[Any]:
-    """Whether to resume, which needs a checkpoint."""
-    return [*flags(case), True]
-
-
 def rows_of_members(case: Case) -> list[Any]:
     """For each member, rows of the examples."""
     n, k = case.examples.n, case.members
@@ -240,11 +230,6 @@ def layer_lists(case: Case) -> list[Any]:
     ]
 
 
-def scalings(_: Case) -> list[Any]:
-    """Scalings of other networks; None forgets the own one."""
-    return [3, "nope", (1, 2), [None], {}, object(), np.ones(2)]
-
-
 def column_names(case: Case) -> list[Any]:
     """A different text for each input."""
     n = case.net.sizes[0]
@@ -257,39 +242,9 @@ def cotangents(case: Case) -> list[Any]:
     return [*NOT_ARRAYS, good[:-1], good[:, 1:], good[:, :, None], good + 1j, np.ones((case.examples.n, 99))]
 
 
-def level_lists(_: Case) -> list[Any]:
-    """Lists of levels."""
-    return [0.9, "nope", [], {}, object(), [0], [1], [2.0], [math.nan], ["a"], [None], [0.9, -1], np.ones((2, 2)) / 2]
-
-
 def levels(case: Case) -> list[Any]:
     """Levels of intervals; with quantiles, there are few."""
-    return [*fractions(case), *([0.123456] if case.net.cost_name.startswith("quantile") else [])]
-
-
-def file_names(_: Case) -> list[Any]:
-    """Names of files."""
-    return [3, 2.5, [], {}, object(), np.ones(2)]
-
-
-def paths(case: Case) -> list[Any]:
-    """Files to write or to read now."""
-    return [*file_names(case), os.path.join(FOLDER, "nowhere", "x"), FOLDER]
-
-
-def backends(_: Case) -> list[Any]:
-    """Backends."""
-    return ["numppy", "", 3, [], {}, object(), math]
-
-
-def devices(_: Case) -> list[Any]:
-    """Devices of NumPy."""
-    return ["tpu:3", "nope", "", 5.5, [], {}, object()]
-
-
-def dtypes(_: Case) -> list[Any]:
-    """Dtypes."""
-    return ["float16", "double", "", 3, int, np.int32, "int32", [], {}, object()]
+    return [*FRACTIONS, *([0.123456] if case.net.cost_name.startswith("quantile") else [])]
 
 
 def networks(case: Case) -> list[Any]:
@@ -329,60 +284,10 @@ def activations(case: Case) -> list[Any]:
     return [3, "nope", "", object(), len, {}, ["tanh"] * (hidden + 1), ["nope"] * max(1, hidden), [3] * max(1, hidden)]
 
 
-def costs(_: Case) -> list[Any]:
-    """Costs."""
-    return [3, "nope", "", [], {}, object(), len, "huber(0)", "huber(-1)", "huber(1, 2)", "quantile()", "quantile(2)"]
-
-
 def dropouts(case: Case) -> list[Any]:
     """Rates of dropout, for the hidden layers or for each that can drop."""
     layers = len(case.net.sizes) - 1
     return ["3", "nope", {}, object(), True, 1, 1.5, -0.1, math.nan, [0.1] * (layers + 1), [1] * layers, ["a"] * layers]
-
-
-def factors(_: Case) -> list[Any]:
-    """Factors of the inputs."""
-    return [*NOT_NUMBERS, len, True, 0, 0.0, math.nan, math.inf, 1e400]
-
-
-def seeds(_: Case) -> list[Any]:
-    """Seeds."""
-    return ["3", "nope", {}, object(), len, -1, 1.5, math.nan]
-
-
-def nonnegative(_: Case) -> list[Any]:
-    """Finite numbers of at least 0."""
-    return [*NOT_NUMBERS, len, True, math.nan, math.inf, -1]
-
-
-def positive(case: Case) -> list[Any]:
-    """Finite numbers above 0."""
-    return [*nonnegative(case), 0]
-
-
-def rates_below_1(case: Case) -> list[Any]:
-    """Numbers from 0, below 1."""
-    return [*nonnegative(case), 1, 1.5]
-
-
-def differences(case: Case) -> list[Any]:
-    """Numbers of at least 0."""
-    return nonnegative(case)
-
-
-def wrapped(_: Case) -> list[Any]:
-    """Optimizers to wrap."""
-    return [3, "nope", "", SGD, [], {}, object(), len, 0.1]
-
-
-def points(_: Case) -> list[Any]:
-    """Points of a training."""
-    return [3, 0.5, "nope", {}, object(), [1.5], [-0.1], ["a"], [None], [math.nan], len]
-
-
-def monitors(_: Case) -> list[Any]:
-    """Names of quantities."""
-    return [3, 2.5, [], {}, object(), len, True, np.ones(3)]
 
 
 # The arguments of each door, and the kind of each. Those without a default are given a right value, unless it is
@@ -395,9 +300,9 @@ OF_TRAIN = {
     "lr": rates,
     "test_data": examples,
     "optimizer": optimizers,
-    "sampling": names,
+    "sampling": NAMES,
     "validation_data": examples,
-    "validation_split": fractions,
+    "validation_split": FRACTIONS,
     "sample_weight": example_weights,
     "class_weight": class_weights,
     "callbacks": callback_lists,
@@ -405,18 +310,18 @@ OF_TRAIN = {
     "training_metrics": metric_lists,
     "steps": at_least(1),
     "chunk_steps": at_least(1),
-    "cache": flags,
-    "checkpoint": checkpoints,
-    "every": moments,
-    "resume": resumptions,
-    "progress": flags,
+    "cache": FLAGS,
+    "checkpoint": PATHS,
+    "every": MOMENTS,
+    "resume": RESUMPTIONS,
+    "progress": FLAGS,
 }
-OF_BOTH: dict[str, dict[str, Callable[[Case], list[Any]]]] = {
+OF_BOTH: dict[str, dict[str, Kind]] = {
     "forward": {"x": inputs},
     "sample": {"x": inputs, "n": at_least(1)},
-    "predict": {"x": inputs, "return_std": flags},
+    "predict": {"x": inputs, "return_std": FLAGS},
     "predict_proba": {"x": inputs},
-    "predict_jacobian": {"x": inputs, "return_std": flags},
+    "predict_jacobian": {"x": inputs, "return_std": FLAGS},
     "jacobian": {"x": inputs},
     "value_and_jacobian": {"x": inputs},
     "hessian": {"x": inputs},
@@ -426,25 +331,25 @@ OF_BOTH: dict[str, dict[str, Callable[[Case], list[Any]]]] = {
     "accuracy": {"data": examples},
     "cost": {"data": examples},
     "calibrate": {"validation_data": examples},
-    "coverage": {"data": examples, "levels": level_lists},
+    "coverage": {"data": examples, "levels": LEVEL_LISTS},
     "interval": {"x": inputs, "level": levels},
     "fit_novelty": {"x": inputs},
     "novelty": {"x": inputs},
-    "save": {"path": paths},
-    "to": {"backend": backends, "device": devices, "dtype": dtypes},
+    "save": {"path": PATHS},
+    "to": {"backend": BACKENDS, "device": DEVICES, "dtype": DTYPES},
     "of": {"networks": networks},
-    "load": {"path": paths, "backend": backends},
+    "load": {"path": PATHS, "backend": BACKENDS},
     "feature_names =": {"feature_names": column_names},
 }
-FIXED = {f"{name} =": {name: names} for name in ("sizes", "dropout", "cost", "optimizer", "seed", "lr", "dropot")}
+FIXED = {f"{name} =": {name: NAMES} for name in ("sizes", "dropout", "cost", "optimizer", "seed", "lr", "dropot")}
 OF_NETWORK = {
     **OF_BOTH,
     **FIXED,
-    "train": {**OF_TRAIN, "blas_threads": threads, "distributed": backends},
+    "train": {**OF_TRAIN, "blas_threads": THREADS, "distributed": BACKENDS},
     "minibatch_update": {"batch": examples, "lr": rates},
     "reset_optimizer": {"optimizer": optimizers},
     "fit_scaling": {"data": examples},
-    "split_rows": {"data": examples, "fraction": fractions},
+    "split_rows": {"data": examples, "fraction": FRACTIONS},
     "dropout_masks": {"step": at_least(0), "m": at_least(1)},
     "predict_std": {"x": inputs},
     "activations": {"x": inputs},
@@ -454,19 +359,19 @@ OF_NETWORK = {
     "w =": {"w": weight_lists},
     "b =": {"b": bias_lists},
     "layers =": {"layers": layer_lists},
-    "scaling =": {"scaling": scalings},
+    "scaling =": {"scaling": SCALINGS},
 }
 OF_ENSEMBLE = {
     **OF_BOTH,
-    "train": {**OF_TRAIN, "rows": rows_of_members, "validation_rows": rows_of_members, "threads": threads},
-    "predict_proba": {"x": inputs, "return_std": flags},
-    "jacobian": {"x": inputs, "return_std": flags},
-    "value_and_jacobian": {"x": inputs, "return_std": flags},
-    "hessian": {"x": inputs, "return_std": flags},
-    "vjp": {"x": inputs, "g": cotangents, "return_std": flags},
-    "cost": {"data": examples, "return_std": flags},
+    "train": {**OF_TRAIN, "rows": rows_of_members, "validation_rows": rows_of_members, "threads": THREADS},
+    "predict_proba": {"x": inputs, "return_std": FLAGS},
+    "jacobian": {"x": inputs, "return_std": FLAGS},
+    "value_and_jacobian": {"x": inputs, "return_std": FLAGS},
+    "hessian": {"x": inputs, "return_std": FLAGS},
+    "vjp": {"x": inputs, "g": cotangents, "return_std": FLAGS},
+    "cost": {"data": examples, "return_std": FLAGS},
     "calibrate": {"validation_data": examples, "rows": rows_of_members},
-    "best": {"data": examples, "metric": names},
+    "best": {"data": examples, "metric": NAMES},
 }
 
 
@@ -479,40 +384,40 @@ OTHER_NAMES = {"levels": ["level"], "networks": ["network"], "layers": ["w[", "b
 OF_SETTINGS = {
     "sizes": size_lists,
     "activation": activations,
-    "output_activation": names,
-    "cost": costs,
-    "task": names,
-    "init": names,
+    "output_activation": NAMES,
+    "cost": COSTS,
+    "task": NAMES,
+    "init": NAMES,
     "dropout": dropouts,
-    "scale": factors,
-    "standardize": flags,
-    "backend": backends,
-    "device": devices,
-    "dtype": dtypes,
-    "seed": seeds,
+    "scale": FACTORS,
+    "standardize": FLAGS,
+    "backend": BACKENDS,
+    "device": DEVICES,
+    "dtype": DTYPES,
+    "seed": SEEDS,
 }
-WATCHED = {"monitor": monitors, "mode": names, "min_delta": differences}
+WATCHED = {"monitor": MONITORS, "mode": NAMES, "min_delta": NONNEGATIVE}
 # What is made, right arguments without which it cannot be made, and the kinds of its arguments
-CONSTRUCTORS: list[tuple[Callable[..., Any], dict[str, Any], dict[str, Callable[[Case], list[Any]]]]] = [
+CONSTRUCTORS: list[tuple[Callable[..., Any], dict[str, Any], dict[str, Kind]]] = [
     (Network, {}, OF_SETTINGS),
     (Ensemble, {"members": 2}, {**OF_SETTINGS, "members": at_least(1)}),
-    (SGD, {}, {"momentum": rates_below_1, "nesterov": flags, "weight_decay": nonnegative}),
-    (RMSProp, {}, {"rho": rates_below_1, "epsilon": positive, "weight_decay": nonnegative}),
-    (Adam, {}, {"beta1": rates_below_1, "beta2": rates_below_1, "epsilon": positive, "weight_decay": nonnegative}),
-    (LevenbergMarquardt, {}, {"damping": positive, "weight_decay": nonnegative}),
-    (L1, {"optimizer": SGD(), "strength": 0.1}, {"optimizer": wrapped, "strength": nonnegative}),
-    (xpnet.Clip, {"optimizer": SGD(), "limit": 1.0}, {"optimizer": wrapped, "limit": positive}),
-    (xpnet.MaxNorm, {"optimizer": SGD(), "limit": 1.0}, {"optimizer": wrapped, "limit": positive}),
-    (xpnet.Constant, {"lr": 0.1}, {"lr": nonnegative}),
-    (xpnet.Step, {"lr": 0.1}, {"lr": nonnegative, "factor": nonnegative, "at": points}),
-    (xpnet.Exponential, {"lr": 0.1, "final": 0.01}, {"lr": positive, "final": positive}),
-    (xpnet.InverseScaling, {"lr": 0.1}, {"lr": nonnegative, "power": nonnegative}),
-    (xpnet.Cosine, {"peak": 0.1}, {"peak": nonnegative, "warmup": rates_below_1, "final": nonnegative}),
-    (xpnet.OneCycle, {"peak": 0.1}, {"peak": nonnegative, "warmup": rates_below_1}),
-    (EarlyStopping, {}, {**WATCHED, "patience": at_least(1), "restore_best": flags}),
-    (ReduceLROnPlateau, {}, {**WATCHED, "patience": at_least(1), "factor": fractions, "least": rates_below_1}),
-    (ModelCheckpoint, {"path": "x"}, {"path": file_names, "monitor": monitors, "mode": names}),
-    (xpnet.CSVLog, {"path": "x"}, {"path": file_names}),
+    (SGD, {}, {"momentum": BELOW_1, "nesterov": FLAGS, "weight_decay": NONNEGATIVE}),
+    (RMSProp, {}, {"rho": BELOW_1, "epsilon": POSITIVE, "weight_decay": NONNEGATIVE}),
+    (Adam, {}, {"beta1": BELOW_1, "beta2": BELOW_1, "epsilon": POSITIVE, "weight_decay": NONNEGATIVE}),
+    (LevenbergMarquardt, {}, {"damping": POSITIVE, "weight_decay": NONNEGATIVE}),
+    (L1, {"optimizer": SGD(), "strength": 0.1}, {"optimizer": WRAPPED, "strength": NONNEGATIVE}),
+    (xpnet.Clip, {"optimizer": SGD(), "limit": 1.0}, {"optimizer": WRAPPED, "limit": POSITIVE}),
+    (xpnet.MaxNorm, {"optimizer": SGD(), "limit": 1.0}, {"optimizer": WRAPPED, "limit": POSITIVE}),
+    (xpnet.Constant, {"lr": 0.1}, {"lr": NONNEGATIVE}),
+    (xpnet.Step, {"lr": 0.1}, {"lr": NONNEGATIVE, "factor": NONNEGATIVE, "at": POINTS}),
+    (xpnet.Exponential, {"lr": 0.1, "final": 0.01}, {"lr": POSITIVE, "final": POSITIVE}),
+    (xpnet.InverseScaling, {"lr": 0.1}, {"lr": NONNEGATIVE, "power": NONNEGATIVE}),
+    (xpnet.Cosine, {"peak": 0.1}, {"peak": NONNEGATIVE, "warmup": BELOW_1, "final": NONNEGATIVE}),
+    (xpnet.OneCycle, {"peak": 0.1}, {"peak": NONNEGATIVE, "warmup": BELOW_1}),
+    (EarlyStopping, {}, {**WATCHED, "patience": at_least(1), "restore_best": FLAGS}),
+    (ReduceLROnPlateau, {}, {**WATCHED, "patience": at_least(1), "factor": FRACTIONS, "least": BELOW_1}),
+    (ModelCheckpoint, {"path": "x"}, {"path": FILE_NAMES, "monitor": MONITORS, "mode": NAMES}),
+    (xpnet.CSVLog, {"path": "x"}, {"path": FILE_NAMES}),
 ]
 
 
@@ -558,7 +463,7 @@ def draw_mistake(case: Case, r: Random) -> tuple[str, str, dict[str, Any]]:
     if "=" not in door:
         parameters = dict(inspect.signature(getattr(Ensemble if door == "of" else type(case.target), door)).parameters)
         parameters.pop("self", None)
-    wrong = doors[door][argument](case)
+    wrong = list_wrong(doors[door][argument], case)
     if "=" not in door and parameters[argument].default is not None:
         wrong = [*wrong, None]
     arguments = accompany(argument, case) if door == "train" else {}
@@ -646,7 +551,7 @@ def mistake_in_constructor(world: World, r: Random) -> None:
         arguments = {**(world.settings if kinds.keys() >= OF_SETTINGS.keys() else {}), **right}
         if argument in ("cost", "output_activation"):
             arguments.pop("task", None)  # which would be what contradicts them
-        arguments[argument] = r.choice(kinds[argument](case))
+        arguments[argument] = r.choice(list_wrong(kinds[argument], case))
         what = describe(make.__name__, argument, arguments)
         world.log.append(what)
         require_refusal(what, make.__name__, argument, make, **arguments)
