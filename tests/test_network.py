@@ -285,6 +285,14 @@ def test_a_fingerprint_holds_neither_the_place_nor_the_past(place, tmp_path):
     assert ensembles[0].fingerprint() == ensembles[1].fingerprint() != Ensemble.of([net]).fingerprint()
 
 
+def test_signs_of_zeros_do_not_change_a_fingerprint():
+    net = Network([2, 1], seed=0)
+    net.b = [[0.0]]
+    before = net.fingerprint()
+    net.b = [[-0.0]]
+    assert net.fingerprint() == before
+
+
 def test_split_rows_are_those_that_train_splits_off():
     net = Network([2, 3], task="classification", seed=0, dtype="float64")
     x, y = DATA[0], np.arange(20) % 3

@@ -239,6 +239,9 @@ def test_networks_and_data_on_any_backend(place, backend, dtype):
     expected = [text.get_text() for text in plots.confusion(three_classes(), (X, y)).axes[0].texts]
     for data in ((X, y), on_device, [*zip(X, y)]):
         assert [text.get_text() for text in plots.confusion(net, data).axes[0].texts] == expected
+    scaled = Network([2, 3], task="classification", standardize=True, seed=0, **place._asdict())
+    scaled.train((X, y), epochs=1, progress=False)
+    assert sum(int(text.get_text()) for text in plots.confusion(scaled, (X, y)).axes[0].texts) == len(y)
     assert len(plots.mistakes(net, on_device, shape=(1, 2)).axes) == 2
     assert plots.decision_boundary(net, *on_device, resolution=5).axes
     assert plots.weights(net, shape=(1, 2)).axes

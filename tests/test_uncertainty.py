@@ -1288,6 +1288,18 @@ def test_the_temperature_makes_the_log_loss_least(place, task, factor):
         assert scores["accuracy"] == net.accuracy((x, y)) == np.mean(classes == y)
 
 
+def test_examples_are_calibrated_before_they_are_scaled(place):
+    """A network that standardizes keeps them in float64, on the host."""
+    _, x, y = noisy_classes("classification", 1.0)
+    net = Network([2, 3], task="classification", standardize=True, seed=0, **place._asdict())
+    net.train((x, y), epochs=1, progress=False)
+    new = x + 0.01
+    z = np.log(array(net, net.forward(new)))
+    net.calibrate((new, y))
+    expected = best_temperature(y, "classification", lambda t: probabilities(z, "classification", t))
+    assert net.temperature == pytest.approx(expected, rel=1e-2)
+
+
 @pytest.mark.parametrize("far", [18.0, 60.0])
 @pytest.mark.not_on("jax")
 def test_a_label_that_is_very_sure_and_wrong(place, far):

@@ -1523,9 +1523,9 @@ class Network:
         """Compute a digest of the network, to compare networks by: 64 hexadecimal digits, from SHA-256. Synchronizes.
 
         Two networks with equal fingerprints have, bit for bit, equal settings, weights, optimizers with their states,
-        states of dropout and of the generator, seeds, scalings, names of inputs and calibrations. So on one backend
-        they predict the same and train on alike. The backend and its version, the history, `provenance`, `notes` and
-        digests of examples are not in it.
+        states of dropout and of the generator, seeds, scalings, names of inputs and calibrations; only the signs of
+        zeros may differ. So on one backend they predict the same and train on alike. The backend and its version, the
+        history, `provenance`, `notes` and digests of examples are not in it.
 
         Examples
         --------

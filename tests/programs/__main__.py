@@ -11,6 +11,10 @@ from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # small products gain nothing from threads
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# What JAX has compiled once is kept, as by tests/conftest.py
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[2] / ".pytest_cache" / "jax"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 from .generate import KINDS, Program, choose, repeat_line, run, shrink, write
 

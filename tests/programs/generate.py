@@ -18,7 +18,7 @@ from .world import Failure, remove_paths
 # The modules of each kind of program; each hands on OPERATIONS, and the first one the World that they act on
 KINDS = {
     "networks": ("operations", "calibrations", "ensembles", "mistakes"),
-    "estimators": ("estimators", "table_models"),
+    "estimators": ("estimators", "own_estimators", "table_models"),
     "doors": ("operations", "doors", "exports", "shell"),
 }
 LEAST, MOST = 3, 12  # operations of a program

@@ -16,7 +16,7 @@ import numpy as np
 from xpnet.backends.base import Backend, as_array, cast, host_array, on_host, precision, refuse_graph
 from xpnet.backends.choose import get_backend
 from xpnet.core.arrays import Array, blocks, map_arrays
-from xpnet.core.minibatch import Encoding, Examples
+from xpnet.core.minibatch import Encoding, Examples, one_hot
 from xpnet.core.model import Model
 from xpnet.core.scaling import Moments, Scaler, Scaling, ScalingInParts, moments
 from xpnet.wording.checks import check_count, check_lengths, list_names, warn
@@ -237,6 +237,11 @@ class Reader(NamedTuple):
     def home(self, x: Array) -> Backend:
         """Return the backend of an array that was read; unscaled numbers may still be in a NumPy array."""
         return self.backend if isinstance(x, self.backend.array_type) else get_backend("numpy")
+
+    def targets_on_host(self, y: Array) -> np.ndarray:
+        """Return targets that were read as rows (m, n_targets) on the host; classes become one-hot. Synchronizes."""
+        y = self.home(y).to_numpy(y)
+        return y if y.ndim > 1 else one_hot(y, np.arange(self.model.n_targets), "float64", np)
 
     def scale_inputs(self, x: Array) -> Array:
         """Standardize inputs that were read, if there is a scaling; the result has the device and the dtype."""

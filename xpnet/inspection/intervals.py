@@ -27,7 +27,6 @@ from xpnet.core.calibration import (
 )
 from xpnet.core.costs import Cost
 from xpnet.core.dual import jvp
-from xpnet.core.minibatch import decode
 from xpnet.data.known_rows import LEAST_SHARE, digest_rows, estimate_known_share
 from xpnet.data.reader import Reader
 from xpnet.data.source import Source
@@ -255,8 +254,8 @@ def examine(bars: Bars, source: Source, compute: Callable[[Array], Sequence[Arra
     reader, parts, digests = source.reader, [], []
     with bars.view.scope():
         for block in source.blocks(2 * sum(bars.view.model.sizes)):
-            _, y = decode(block.x, block.y, reader.encoding(), bars.view.xp)
-            parts.append([reader.home(array).to_numpy(array) for array in (y, *compute(block.x))])
+            computed = [reader.home(array).to_numpy(array) for array in compute(block.x)]
+            parts.append([reader.targets_on_host(block.y), *computed])
             digests.append(digest_rows(*(reader.home(array).to_numpy(array) for array in (block.x, block.y))))
     y, *computed = (np.concatenate(column) for column in zip(*parts))
     return Examined(np.asarray(y, np.float64), computed, np.concatenate(digests))

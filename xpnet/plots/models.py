@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.backends import choose
-from xpnet.core.minibatch import decode
 from xpnet.data.sources import make_source
 from xpnet.ensemble import Ensemble
 from xpnet.network import Network
@@ -125,12 +124,11 @@ def predict_blocks(net: Network | Ensemble, data: Any, name: str) -> Iterator[Bl
     source = make_source(data, name, reader)
     for block in source.blocks(2 * sum(view.model.sizes)):
         with view.scope():
-            _, y = decode(block.x, block.y, reader.encoding(), view.xp)
-            true = predictions(y, view.model.task, view.xp)
+            true = predictions(reader.targets_on_host(block.y), view.model.task, np)
         p = predict_probabilities(net, block.x)
         predicted = p.argmax(axis=-1)
         probability = np.take_along_axis(p, predicted[:, None], axis=-1)[:, 0]
-        x, true = (to_host(first_network(net), part) for part in (block.x, true))
+        x = to_host(first_network(net), block.x)
         yield Block(x, true, predicted, probability)
 
 

@@ -1,0 +1,536 @@
+"""Random tables: TableEncoder beside its description, and what TableClassifier and TableRegressor promise."""
+
+import copy
+import json
+import random
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xpnet import Ensemble
+from xpnet.estimators import TableClassifier, TableEncoder, TableRegressor
+
+from .estimators import World, copy_by_pickle, draw_weights, observe
+from .generate import Operation, register
+from .own_estimators import CutOutput
+from .world import Failure, Interrupted, assert_close, new_path, to_host
+
+OPERATIONS: dict[str, Operation] = {}
+operation = partial(register, OPERATIONS)
+PERIODS = {"year": 365.2425, "week": 7.0, "day": 1.0}  # in days
+ROUNDING = 2e-5  # of float32, in which networks of tables compute
+
+
+# Tables
+
+
+def draw_table(r: random.Random, n: int | None = None, kinds: tuple[str, ...] = ()) -> Any:
+    """Draw a table of pandas, whose first column holds numbers; of given kinds of columns, or of any."""
+    import pandas
+
+    n = n or r.choice([12, 24, 40])
+    kinds = kinds or draw_kinds(r)
+    rng = np.random.default_rng(r.randrange(2**32))
+    return pandas.DataFrame({f"{kind} {k}": COLUMNS[kind](rng, n, r.random() < 0.4) for k, kind in enumerate(kinds)})
+
+
+def draw_kinds(r: random.Random) -> tuple[str, ...]:
+    names = [name for name in COLUMNS if name != "written date" or r.random() < 0.2]  # which takes long to read
+    return ("number", *r.choices(names, k=r.randint(1, 4)))
+
+
+def kinds_of(table: Any) -> tuple[str, ...]:
+    return tuple(name.rpartition(" ")[0] for name in table.columns)
+
+
+def make_numbers(rng: np.random.Generator, n: int, holes: bool) -> Any:
+    values = np.round(rng.normal(size=n), 2)
+    values[:2] = -1.0, 1.0  # so that the column is never constant
+    return punch(values, rng, holes, np.nan)
+
+
+def make_counts(rng: np.random.Generator, n: int, holes: bool) -> Any:
+    values = rng.integers(0, 4, n) * (rng.random(n) < rng.choice([0.2, 1.0]))  # most may be 0, and so the quartiles
+    return values + np.arange(n) // (n - 1)
+
+
+def make_texts(rng: np.random.Generator, n: int, holes: bool) -> Any:
+    values = np.array(["cat", "dog", "eel", "one of its kind"], object)[np.minimum(rng.integers(0, 10, n) // 3, 3)]
+    values[:4] = "cat", "cat", "dog", "dog"
+    return punch(values, rng, holes, None)
+
+
+def make_categories(rng: np.random.Generator, n: int, holes: bool) -> Any:
+    import pandas
+
+    return pandas.Categorical(punch(np.array(["sea", "land"], object)[np.arange(n) % 2], rng, holes, None))
+
+
+def make_truth(rng: np.random.Generator, n: int, holes: bool) -> Any:
+    return np.arange(n) % 3 == 0
+
+
+def make_dates(rng: np.random.Generator, n: int, holes: bool) -> Any:
+    days = np.datetime64("2024-01-01") + np.r_[0, 1, rng.integers(0, 700, n - 2)].astype("timedelta64[D]")
+    return punch(days.astype("datetime64[s]"), rng, holes, np.datetime64("NaT"))
+
+
+def write_dates(rng: np.random.Generator, n: int, holes: bool) -> Any:
+    texts = [f"{date[8:10]}.{date[5:7]}.{date[:4]}" for date in make_dates(rng, n, False).astype(str)]
+    return punch(np.array([*texts[:-1], "31.12.2024"], object), rng, holes, None)
+
+
+def write_numbers(rng: np.random.Generator, n: int, holes: bool) -> Any:
+    texts = [f"{value:.2f}".replace(".", ",") for value in make_numbers(rng, n, False)]
+    return punch(np.array(texts, object), rng, holes, None)
+
+
+def punch(values: np.ndarray, rng: np.random.Generator, holes: bool, nothing: Any) -> np.ndarray:
+    """Make some values missing, but none of the first four, nor the last."""
+    if holes:
+        values[rng.choice(np.arange(4, len(values) - 1), 3, replace=False)] = nothing
+    return values
+
+
+COLUMNS: dict[str, Callable[[np.random.Generator, int, bool], Any]] = {
+    "number": make_numbers,
+    "count": make_counts,
+    "text": make_texts,
+    "category": make_categories,
+    "truth": make_truth,
+    "date": make_dates,
+    "written date": write_dates,
+    "written number": write_numbers,
+}
+
+
+def to_arrow(table: Any) -> Any:
+    import pyarrow
+
+    return pyarrow.Table.from_pandas(table, preserve_index=False)
+
+
+def to_polars(table: Any) -> Any:
+    try:
+        import polars
+    except ImportError:
+        return to_arrow(table)
+    return polars.from_pandas(table)
+
+
+def renumber(table: Any) -> Any:
+    return table.set_axis(range(7, 7 + len(table)), axis=0)
+
+
+def to_array(table: Any) -> np.ndarray:
+    """A table without names."""
+    return table.to_numpy()
+
+
+CONTAINERS: list[Callable[[Any], Any]] = [to_arrow, to_polars, renumber, copy.copy]
+
+
+# The encoder
+
+
+def encode(known: Any, new: Any, kind: str, bins: int) -> np.ndarray:
+    """Encode a column as docs/use/table-columns.md describes it, (n, n_inputs)."""
+    if kind in ("text", "category"):
+        return encode_texts(known.tolist(), new.tolist(), bins)
+    known, new = (to_numbers(column, kind) for column in (known, new))
+    present = known[~np.isnan(known)]
+    if present.min() == present.max() and len(present) == len(known):
+        return np.empty((len(new), 0))
+    median = np.median(present)
+    filled = np.where(np.isnan(new), median, new)
+    columns = [filled] if bins == 0 else encode_in_bins(present, filled, median, bins)
+    if len(present) < len(known):
+        columns.append(np.isnan(new).astype(float))
+    if "date" in kind:
+        for period in PERIODS.values():
+            if np.ptp(present / period % 1) > 0:
+                columns += [wave(2 * np.pi * filled / period) for wave in (np.sin, np.cos)]
+    return np.stack(columns, axis=1)
+
+
+def to_numbers(column: Any, kind: str) -> np.ndarray:
+    """The numbers of a column, or the days since 1970 of its dates."""
+    import pandas
+
+    if kind == "written number":
+        return np.array([np.nan if pandas.isna(text) else float(text.replace(",", ".")) for text in column])
+    if "date" in kind:
+        dates = pandas.to_datetime(column, format="%d.%m.%Y" if kind == "written date" else None)
+        return ((dates - pandas.Timestamp(0)) / pandas.Timedelta(days=1)).to_numpy(float)
+    return column.to_numpy(float)
+
+
+def encode_in_bins(known: np.ndarray, new: np.ndarray, median: float, bins: int) -> list[np.ndarray]:
+    """One column scaled by quartiles, and one for each bin between quantiles."""
+    known = np.sort(known)
+    quarter = known[np.rint(np.linspace(0, len(known) - 1, 5)).astype(int)]
+    scale = quarter[3] - quarter[1] or (known[-1] - known[0]) / 2 or 1.0
+    z = (new - median) / scale
+    columns = [z / np.sqrt(1 + (z / 3) ** 2)]
+    edges = np.unique(known[np.rint(np.linspace(0, len(known) - 1, bins + 1)).astype(int)])
+    last = len(edges) - 2
+    for k in range(last + 1 if last > 0 else 0):
+        inside = (new - edges[k]) / (edges[k + 1] - edges[k])
+        columns.append(np.clip(inside, -1 if k == 0 else 0, 2 if k == last else 1))
+    return columns
+
+
+def encode_texts(known: list[Any], new: list[Any], bins: int) -> np.ndarray:
+    """An input for each value of two rows or more, for missing values if they are as frequent, and for rare ones."""
+    known, new = ([text if isinstance(text, str) else None for text in column] for column in (known, new))
+    counts = {text: known.count(text) for text in known}
+    usual = sorted(text for text, count in counts.items() if count >= 2 and text is not None)
+    marks_missing, has_rare = counts.get(None, 0) >= 2, any(count < 2 for count in counts.values())
+    if bins and len(usual) == 2 and not (marks_missing or has_rare):
+        return np.array([[-1.0 if text == usual[0] else 1.0 if text == usual[1] else 0.0] for text in new])
+    places = [*usual, *([None] if marks_missing else [])]
+    x = np.zeros((len(new), len(places) + has_rare))
+    for row, text in zip(x, new, strict=True):
+        place = places.index(text) if text in places else len(places)
+        row[place : place + 1] = 1.0
+    return x if x.shape[1] > 1 else x[:, :0]
+
+
+@operation(weight=3, reads=True)
+def encoder(world: World, r: random.Random) -> None:
+    """TableEncoder beside its description; on rows, in other containers, and from plain values."""
+    import pandas
+
+    table, bins = draw_table(r), r.choice([0, 2, 5, 32])
+    new = draw_table(r, kinds=kinds_of(table))
+    fitted = TableEncoder(bins=bins).fit(r.choice(CONTAINERS)(table))
+    x = fitted.transform(new)
+    kinds = kinds_of(table)
+    expected = [encode(table[name], new[name], kind, bins) for name, kind in zip(table.columns, kinds, strict=True)]
+    assert_close(x, np.concatenate(expected, axis=1), 1e-6 if bins else 1e-12, f"the encoded {kinds}, bins={bins}")
+    if len(fitted.get_feature_names_out()) != x.shape[1] or x.dtype != ("float32" if bins else "float64"):
+        raise Failure(f"{len(fitted.get_feature_names_out())} names of {x.shape[1]} inputs in {x.dtype}")
+    again = TableEncoder()
+    again.columns_ = json.loads(json.dumps(fitted.columns_))
+    order = r.sample(range(len(new)), len(new))
+    others = {
+        "as an array": TableEncoder(bins=bins).fit(to_array(table)).transform(to_array(new)),
+        "in another container": fitted.transform(r.choice(CONTAINERS)(new)),
+        "from plain values, with columns in another order": again.transform(new[r.sample([*new], len(new.columns))]),
+        "in another order": fitted.transform(new.iloc[order])[np.argsort(order)],
+        "by a pickle": copy_by_pickle(fitted).transform(new),
+    }
+    for name, other in others.items():
+        if not np.array_equal(other, x):
+            raise Failure(f"{name} a table of {kinds} is encoded otherwise, bins={bins}")
+    k = r.randrange(len(new))
+    if not np.array_equal(fitted.transform(new.iloc[k : k + 1]), x[k : k + 1]):
+        raise Failure(f"row {k} of a table of {kinds} alone is encoded otherwise, bins={bins}")
+    wrong = new.assign(**{"number 0": pandas.Series(["a"] * len(new), dtype=object)})
+    refused = observe(lambda encoder: encoder.transform(wrong), fitted).error
+    if not isinstance(refused, ValueError) or "number 0" not in str(refused):
+        raise Failure(f"texts in place of numbers: {refused!r}")
+
+
+# The models
+
+
+class Case(NamedTuple):
+    """A table with targets, and the settings of a model that is to learn them."""
+
+    model: type
+    settings: dict[str, Any]
+    table: Any
+    y: np.ndarray
+    options: dict[str, Any]  # of fit
+
+    def fit(self, table: Any = None, y: Any = None, **options: Any) -> Any:
+        """Fit a model to the table, or to another."""
+        table, y = self.table if table is None else table, self.y if y is None else y
+        return self.model(**self.settings).fit(table, y, **{**self.options, **options})
+
+    @property
+    def is_classifier(self) -> bool:
+        return self.model is TableClassifier
+
+
+def draw_case(world: World, r: random.Random, n: int | None = None, model: type | None = None) -> Case:
+    """Draw a table, targets that depend on its first column, and tiny settings."""
+    table = draw_table(r, n or r.choice([24, 40]))
+    rng, number = np.random.default_rng(r.randrange(2**32)), table["number 0"].fillna(0.0).to_numpy()
+    model = model or r.choice([TableClassifier, TableRegressor])
+    settings = {
+        "members": r.choice([1, 2, 3, 5]),
+        "hidden_layer_sizes": r.choice([4, (5, 3)]),
+        "max_epochs": r.choice([1, 3]),
+        "bins": r.choice([0, 4, 32]),
+        "random_state": r.randrange(1000),
+        **world.where,
+    }
+    if model is TableRegressor:
+        y = np.round(8 * (number + rng.normal(size=len(table)))) / 8  # few bits, so that sums are exact in any order
+        return Case(model, settings, table, np.stack([y, 10 - y], axis=1) if r.random() < 0.2 else y, {})
+    labels = r.choice([np.array(list("bca")), np.array([7, -1, 3]), np.array([False, True])])
+    y = labels[(rng.permutation(len(table)) + (number > 0)) % len(labels)]
+    return Case(model, settings | {"class_weight": r.choice([None, "balanced"])}, table, y, {})
+
+
+def predict_all(model: Any, table: Any) -> list[np.ndarray]:
+    """Everything that a model predicts of a table."""
+    found = [model.predict(table), model.novelty(table)]
+    if isinstance(model, TableClassifier):
+        return [*found, model.predict_proba(table)]
+    return [*found, model.predict(table, return_std=True)[1], *model.interval(table, 0.5)]
+
+
+def assert_equal_predictions(a: list[np.ndarray], b: list[np.ndarray], what: str) -> None:
+    for k, (x, y) in enumerate(zip(a, b, strict=True)):
+        if not np.array_equal(x, y):
+            raise Failure(f"{what}: prediction {k} differs: {x.tolist()} and {y.tolist()}"[:800])
+
+
+def get_out_of_fold(model: Any) -> np.ndarray:
+    return model.oof_proba_ if isinstance(model, TableClassifier) else model.oof_prediction_
+
+
+@operation(reads=True)
+def table_copies(world: World, r: random.Random) -> None:
+    """Copies, a second fit, and the file of the ensemble predict the same; so do rows in another order."""
+    case = draw_case(world, r)
+    model, new = case.fit(), draw_table(r, kinds=kinds_of(case.table))
+    expected = predict_all(model, new)
+    way = r.choice([copy_by_pickle, copy.copy, copy.deepcopy])
+    twin = way(model)
+    assert_equal_predictions(predict_all(twin, new), expected, way.__name__)
+    if twin.ensemble_.fingerprint() != model.ensemble_.fingerprint():
+        raise Failure(f"{way.__name__}: another ensemble")
+    container, other = r.choice(CONTAINERS), r.choice(CONTAINERS)
+    if r.random() < 0.3:
+        container = other = to_array
+    again = case.fit(container(case.table))
+    assert_equal_predictions(predict_all(again, other(new)), expected, f"fit on {container.__name__}")
+    if not np.array_equal(get_out_of_fold(again), get_out_of_fold(model), equal_nan=True):
+        raise Failure(f"fit on {container.__name__}: out-of-fold predictions differ")
+    order = r.sample(range(len(new)), len(new))
+    for k, (x, y) in enumerate(zip(predict_all(model, new.iloc[order]), expected, strict=True)):
+        if x.dtype.kind == "f":
+            assert_close(x, y[order], ROUNDING, f"prediction {k} in another order", max(1e-2, np.abs(y).max()))
+    path = new_path(".npz")
+    model.ensemble_.save(path)
+    loaded = Ensemble.load(path, backend=world.where.get("backend"))
+    x = TableEncoder.from_network(loaded).transform(new[r.sample([*new], len(new.columns))])
+    method = "predict_proba" if case.is_classifier else "predict"
+    found, expected = getattr(loaded, method)(x), getattr(model, method)(new)
+    assert_close(found, expected, ROUNDING, "the ensemble of a file")
+    turned = case.table[[*case.table][::-1]]
+    refused = observe(lambda model: model.predict(turned), model).error
+    if len(case.table.columns) > 1 and "feature names" not in str(refused):
+        raise Failure(f"columns in another order: {refused!r}")
+
+
+@operation(reads=True)
+def table_resume(world: World, r: random.Random) -> None:
+    """A fit that was cut after some epochs, and goes on from its file, is the uninterrupted one."""
+    case = draw_case(world, r)
+    case.settings.update(max_epochs=4)
+    expected, path, every = predict_all(case.fit(), case.table), new_path(), r.choice([1, 2, "epoch"])
+    lines = r.randrange(5)
+    try:
+        with redirect_stdout(CutOutput(lines)):
+            case._replace(settings={**case.settings, "progress": True}).fit(checkpoint=path, every=every)
+    except Interrupted:
+        pass
+    resumed = case.fit(checkpoint=path, every=every, resume=True)
+    assert_equal_predictions(predict_all(resumed, case.table), expected, f"cut after {lines} lines, every={every}")
+
+
+def find_folds(model: Any, case: Case) -> list[np.ndarray]:
+    """Find the rows that each member left out: those that it alone predicts as the out-of-fold predictions say."""
+    x, out_of_fold = model.encoder_.transform(case.table), get_out_of_fold(model)
+    outputs = np.stack([to_host(member.forward(x)).astype(float) for member in model.ensemble_])
+    if case.is_classifier:
+        power = outputs ** (1 / model.ensemble_.temperature)
+        outputs = power / power.sum(axis=-1, keepdims=True)
+    out_of_fold = out_of_fold.reshape(len(x), -1)
+    distances = np.abs(outputs - out_of_fold).max(axis=-1) / max(1.0, np.nanmax(np.abs(out_of_fold)))
+    known = ~np.isnan(out_of_fold).any(axis=1)
+    nearest = np.argmin(np.nan_to_num(distances, nan=np.inf), axis=0)
+    if (off := distances[nearest, np.arange(len(x))][known].max(initial=0.0)) > ROUNDING:
+        raise Failure(f"an out-of-fold prediction is not that of one member, by {off:.3g}")
+    return [np.flatnonzero(known & (nearest == k)) for k in range(len(outputs))]
+
+
+@operation(weight=2, reads=True)
+def table_folds(world: World, r: random.Random) -> None:
+    """Out-of-fold predictions are of members that did not learn from the row, and calibrate the ensemble."""
+    case = draw_case(world, r)
+    groups = None
+    if r.random() < 0.5:
+        groups = np.array([f"group {k}" for k in np.random.default_rng(r.randrange(2**32)).integers(0, 8, len(case.y))])
+        groups[:8] = [f"group {k}" for k in range(8)]
+        case.options["groups"] = groups
+    model = case.fit()
+    folds, members = find_folds(model, case), case.settings["members"]
+    sizes, left_out = (
+        [len(fold) for fold in folds],
+        np.isfinite(get_out_of_fold(model)).reshape(len(case.y), -1).all(axis=1),
+    )
+    if members >= 4 and not left_out.all():
+        raise Failure("some rows have no out-of-fold prediction")
+    if groups is not None:
+        for fold in folds:
+            if {*groups[fold]} & {*np.delete(groups, fold)}:
+                raise Failure("a group is in two folds")
+    elif max(sizes) - min(sizes) > 1 or (members > 1 and abs(min(sizes) - len(case.y) / max(members, 4)) > 1):
+        raise Failure(f"the folds of {members} members have {sizes} of {len(case.y)} rows")
+    elif case.is_classifier and members > 1:
+        for label in model.classes_:
+            counts = [np.sum(case.y[fold] == label) for fold in folds]
+            if max(counts) - min(counts) > 1:
+                raise Failure(f"the folds have {counts} rows of {label!r}")
+    check_calibration(model, case, folds)
+    if not case.is_classifier:
+        check_leakage(model, case, folds, r)
+
+
+def check_calibration(model: Any, case: Case, folds: list[np.ndarray]) -> None:
+    """Check that calibrating the ensemble by these folds anew changes nothing."""
+    x, ensemble = model.encoder_.transform(case.table), copy.deepcopy(model.ensemble_)
+    y = np.searchsorted(model.classes_, case.y) if case.is_classifier else case.y
+    ensemble.calibrate((x, y), rows=folds)
+    if case.is_classifier:
+        assert_close(ensemble.predict_proba(x), model.predict_proba(case.table), 1e-4, "probabilities calibrated anew")
+    else:
+        for found, expected in zip(ensemble.interval(x, 0.5), model.interval(case.table, 0.5), strict=True):
+            assert_close(found, expected, 1e-4, "intervals calibrated anew")
+
+
+def check_leakage(model: Any, case: Case, folds: list[np.ndarray], r: random.Random) -> None:
+    """Swap the targets of two rows that a member left out: it stays the same, and all others do not."""
+    # One epoch, so that none is chosen by the rows left out; 16 units, of which each row makes some active
+    case.settings.update(max_epochs=1, hidden_layer_sizes=16)
+    k = r.randrange(len(folds))
+    targets = case.y.reshape(len(case.y), -1)[:, 0]
+    pairs = [(i, j) for i in folds[k] for j in folds[k] if targets[i] != targets[j]]
+    if not pairs:
+        return
+    i, j = r.choice(pairs)
+    y = case.y.copy()
+    y[[i, j]] = y[[j, i]]
+    plain, swapped = case.fit(), case.fit(y=y)
+    for member, (a, b) in enumerate(zip(plain.ensemble_, swapped.ensemble_, strict=True)):
+        weights = [np.concatenate([to_host(part).ravel() for part in (*net.w, *net.b)]) for net in (a, b)]
+        if member == k:
+            assert_close(weights[1], weights[0], ROUNDING, "weights that do not depend on the rows left out")
+        elif np.array_equal(weights[0], weights[1]):
+            raise Failure(f"member {member} should have learnt from rows {i} and {j}")
+
+
+@operation(weight=2, reads=True)
+def table_weights(world: World, r: random.Random) -> None:
+    """Rows of weight 0 are as if left out."""
+    case, rng = draw_case(world, r), np.random.default_rng(r.randrange(2**32))
+    weight = rng.choice([1.0, 2.0], len(case.y))
+    weight[4 : 4 + len(case.y) // 5] = 0.0
+    rows = np.flatnonzero(weight)
+    groups = rng.integers(0, 9, len(case.y)) if r.random() < 0.3 else None
+    options = [{}, {}] if groups is None else [{"groups": groups}, {"groups": groups[rows]}]
+    part = case.table.iloc[rows]
+    outcomes = [
+        observe(lambda _: case.fit(sample_weight=weight, **options[0]), None),
+        observe(lambda _: case.fit(part, case.y[rows], sample_weight=weight[rows], **options[1]), None),
+    ]
+    (whole, error, _), (rest, other, _) = outcomes
+    if str(error) != str(other):
+        raise Failure(f"with weights of 0 {error!r}, without these rows {other!r}")
+    if error is None:
+        assert_equal_predictions(predict_all(whole, case.table), predict_all(rest, case.table), "weights of 0")
+        if not np.array_equal(get_out_of_fold(whole)[rows], get_out_of_fold(rest), equal_nan=True):
+            raise Failure("with weights of 0, out-of-fold predictions differ")
+        if not np.isnan(np.delete(get_out_of_fold(whole), rows, axis=0)).all():
+            raise Failure("rows of weight 0 have out-of-fold predictions")
+
+
+@operation(reads=True)
+def table_class_weights(world: World, r: random.Random) -> None:
+    """Weights of classes are weights of rows, and multiply those."""
+    case = draw_case(world, r, model=TableClassifier)
+    weight = draw_weights(r, len(case.y)) if r.random() < 0.5 else np.ones(len(case.y))
+    labels, counts = np.unique(case.y, return_counts=True)
+    balanced = (len(case.y) / (len(labels) * counts))[np.searchsorted(labels, case.y)]
+    case.settings.update(class_weight="balanced")
+    by_class = case.fit(sample_weight=weight)
+    case.settings.update(class_weight=None)
+    by_row = case.fit(sample_weight=weight * balanced)
+    assert_close(by_row.predict_proba(case.table), by_class.predict_proba(case.table), 1e-4, "balanced classes")
+
+
+@operation(reads=True)
+def table_outputs(world: World, r: random.Random) -> None:
+    """Probabilities add up to 1; intervals lie around predictions, and grow with their level alike in all rows."""
+    case = draw_case(world, r)
+    case.settings["members"] = max(4, case.settings["members"])  # so that enough rows are left out for level 0.9
+    model, table = case.fit(), case.table
+    novelty = model.novelty(table)
+    far = model.novelty(table.assign(**{"number 0": 1e3})).min() if case.settings["bins"] == 0 else 1.0
+    if not ((novelty >= 0) & (novelty < 1)).all() or far < 0.9:  # bins clip what is far
+        raise Failure(f"novelty {novelty}, and {far} far away")
+    mean = model.predict(table)
+    if case.is_classifier:
+        p = model.predict_proba(table)
+        assert_close(p.sum(axis=1), np.ones(len(table)), 1e-5, "the sum of probabilities")
+        if not np.array_equal(model.classes_, np.unique(case.y)) or not np.array_equal(
+            mean, model.classes_[p.argmax(1)]
+        ):
+            raise Failure("the predicted class is not the most probable one")
+        return
+    members = np.stack([to_host(member.predict(model.encoder_.transform(table))) for member in model.ensemble_])
+    assert_close(mean, members.mean(axis=0).reshape(mean.shape), ROUNDING, "the mean over the members")
+    std, halves = model.predict(table, return_std=True)[1], []
+    for level in (0.3, 0.6827, 0.9):
+        low, high = model.interval(table, level)
+        assert_close((low + high) / 2, mean, ROUNDING, "the middle of an interval", max(1.0, np.abs(high).max()))
+        halves.append((high - low) / 2)
+        ratio = (halves[-1] / std).reshape(len(table), -1)
+        assert_close(ratio, np.broadcast_to(ratio[0], ratio.shape), 1e-3, "the width of an interval over the deviation")
+    if not (halves[0] <= halves[1]).all() or not (halves[1] <= halves[2]).all():
+        raise Failure("an interval of a higher level is narrower")
+    assert_close(halves[1], std, 1e-3, "the standard deviation, half of a 68 % interval")
+
+
+WRONG: list[dict[str, Any]] = [
+    {"members": 0},
+    {"max_epochs": 1.5},
+    {"hidden_layer_sizes": [8, 0]},
+    {"bins": 1},
+    {"categories": ["nothing"]},
+    {"n_jobs": 0},
+    {"random_state": "x"},
+    {"progress": 2},
+]
+
+
+@operation(reads=True)
+def table_mistakes(world: World, r: random.Random) -> None:
+    """Wrong parameters and data are refused, and change nothing."""
+    case = draw_case(world, r)
+    model = case.fit()
+    expected = predict_all(model, case.table)
+    wrong, n = r.choice(WRONG), len(case.y)
+    calls: list[tuple[str, Callable[[Any], Any]]] = [
+        (next(iter(wrong)), lambda model: model.set_params(**wrong).fit(case.table, case.y)),
+        ("match", lambda model: model.fit(case.table, case.y[:-1])),
+        ("zero", lambda model: model.fit(case.table, case.y, np.zeros(n))),
+        ("groups", lambda model: model.fit(case.table, case.y, groups=np.zeros(n))),
+        ("sample", lambda model: model.fit(case.table[:1], case.y[:1])),
+        ("requires y", lambda model: model.fit(case.table, None)),
+        ("feature names", lambda model: model.predict(case.table.rename(columns={"number 0": "z"}))),
+    ]
+    word, call = r.choice(calls)
+    outcome = observe(call, model)
+    if not isinstance(outcome.error, (ValueError, TypeError)) or word not in str(outcome.error):
+        raise Failure(f"{word}, {wrong}: {outcome.error!r}")
+    assert_equal_predictions(predict_all(model, case.table), expected, f"after {outcome.error!r}")
