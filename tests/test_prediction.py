@@ -376,7 +376,7 @@ def test_measure_gives_the_cost_and_the_usual_metrics(kind, task):
     assert list(net.measure((x, y), metrics=["mse"])) == ["cost", "size", "mse"]
 
 
-@pytest.mark.parametrize("factor", [0.05, 1.0, 8.0, 100.0])
+@pytest.mark.parametrize("factor", [0.05, 0.83, 1.0, 8.0, 100.0])
 @pytest.mark.parametrize("task", ["classification", "binary"])
 @pytest.mark.not_on("jax")
 def test_the_calibrated_log_loss_is_that_at_the_best_temperature(task, factor, place):
@@ -390,7 +390,7 @@ def test_the_calibrated_log_loss_is_that_at_the_best_temperature(task, factor, p
     logits = factor * (z if units == 3 else np.concatenate([0 * z, z], axis=1))
     losses = [-log_softmax(logits / t, axis=1)[np.arange(200), y].mean() for t in np.exp(np.linspace(-0.5, 2.5, 300))]
     measured = net.measure((x, y), metrics=["calibrated_log_loss"])["calibrated_log_loss"]
-    assert measured == pytest.approx(min(losses), rel=2e-3)
+    assert measured == pytest.approx(min(losses), rel=4e-4)
 
 
 def test_the_calibrated_log_loss_does_not_jump_where_the_best_temperature_nears_the_highest():

@@ -127,8 +127,9 @@ def parse_output(activation: Any, cost: Any, task: Any, n_out: int) -> tuple[Act
         default = next((name for name in accepted if name in defaults.activations), accepted[0])
         activation = default if activation is None else activation
     cost = parse_cost("quadratic" if cost is None else cost)
-    if cost.activation is not None and (activation is None or activation == cost.activation.name):
-        activation = cost.activation
+    own = cost.activation
+    if own is not None and (activation is None or (isinstance(activation, str) and activation == own.name)):
+        activation = own
     output = parse_activation("output_activation", "sigmoid" if activation is None else activation)
     if output.name == "softmax" and n_out == 1:
         raise ArgumentError(
