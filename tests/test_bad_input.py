@@ -16,6 +16,7 @@ from helpers import Items, Place, assert_same, snapshot
 from xpnet import (
     SGD,
     Adam,
+    ArgumentError,
     Callback,
     Clip,
     CSVLog,
@@ -121,6 +122,10 @@ def test_whole_numbers_of_any_kind_are_sizes(numbers: Any) -> None:
         ({"activation": []}, r"activation=\[\] names 0 layers, but there are 1 hidden"),
         ({"output_activation": "softmix"}, r"output_activation='softmix' is unknown.*did you mean 'softmax'\?"),
         ({"cost": "cross-entropy"}, r"cost='cross-entropy' is unknown.*did you mean 'cross_entropy'\?"),
+        (
+            {"sizes": [3, 2], "cost": "gaussian", "output_activation": np.ones(2)},
+            r"output_activation=array\(\[1\., 1\.\]\) is unknown; choose from",
+        ),
         ({"cost": np.mean}, r"cost=<function mean.* is unknown; choose from 'quadratic', 'cross_entropy'"),
         ({"task": "regresion"}, r"task='regresion' is unknown.*'multilabel'.*did you mean 'regression'\?"),
         ({"init": "he_norm"}, r"init='he_norm' is unknown; choose from 'normal', .*did you mean 'he_normal'\?"),
@@ -136,7 +141,7 @@ def test_whole_numbers_of_any_kind_are_sizes(numbers: Any) -> None:
 )
 def test_an_unknown_name_lists_the_choices_and_the_nearest(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Network([3, 4, 2], **options)
+        Network(**{"sizes": [3, 4, 2], **options})
 
 
 @pytest.mark.parametrize(
@@ -150,6 +155,10 @@ def test_an_unknown_name_lists_the_choices_and_the_nearest(options: dict[str, An
         (
             {"task": "regression", "output_activation": "softmax"},
             r"output_activation='softmax' contradicts task='regression', which goes with 'identity', .*leave one",
+        ),
+        (
+            {"task": "classification", "output_activation": ACTIVATIONS["sigmoid"]},
+            r"output_activation='sigmoid' contradicts task='classification', which goes with 'softmax'; leave",
         ),
         (
             {"task": "classification", "cost": "quadratic"},
@@ -775,6 +784,24 @@ def test_the_error_of_a_property_stays_as_it_is() -> None:
 )
 def test_arguments_that_do_not_fit_say_what_was_meant(net: Network, call: Any, message: str) -> None:
     with refused(net, TypeError, message):
+        call(net)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda net: net.evaluate(5), r"^test_data is of type int"),
+        (lambda net: Ensemble.of([net]).evaluate((X, LABELS[:5])), r"^X of test_data has 6 examples and y"),
+        (lambda net: Ensemble.of([net]).save(3), r"^path=3 must be a path"),
+        (lambda net: net.fit_novelty(5), r"^x has shape \(\), but must have \(n, 3\)"),
+        (
+            lambda net: Network([3, 2], cost="gaussian").coverage((X, X[:, 0]), np.full((2, 2), 0.5)),
+            r"^levels=array\(.*\) must be a list of numbers",
+        ),
+    ],
+)
+def test_the_message_names_the_argument_of_the_method_that_was_called(net: Network, call: Any, message: str) -> None:
+    with refused(net, ArgumentError, message):
         call(net)
 
 

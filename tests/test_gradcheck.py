@@ -143,3 +143,10 @@ def test_the_verdict_says_which_errors_the_rounding_of_the_cost_hides(monkeypatc
     hidden = f"passed, though the rounding of the cost hides errors of up to {check.rounding:.1g}: "
     assert check.passed == repr(check).splitlines()[-1].startswith(hidden)
     assert check.passed
+
+
+def test_a_right_gradient_passes_where_the_rounding_of_outputs_is_most_of_the_cost():
+    options = {"activation": "softmax", "output_activation": "sigmoid", "task": "regression", "dtype": "float64"}
+    net = Network([1, 7, 1], **options, seed=290)
+    net.layers = [(0.1 * w, 0.001 * b) for w, b in net.layers]
+    assert check_gradients(net, [[0.5], [1.0]], [0.5, 0.5]).passed

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import Place
+from scipy.special import log_softmax
 from sklearn.metrics import r2_score
 
 from xpnet import Ensemble, Network
@@ -317,6 +318,23 @@ def test_measure_gives_the_cost_and_the_usual_metrics(kind, task):
     else:
         assert scores["accuracy"] == net.accuracy((x, y)) == scores["correct"] / 9
     assert list(net.measure((x, y), metrics=["mse"])) == ["cost", "size", "mse"]
+
+
+@pytest.mark.parametrize("factor", [0.05, 0.83, 1.0, 8.0, 100.0])
+@pytest.mark.parametrize("task", ["classification", "binary"])
+@pytest.mark.not_on("jax")
+def test_the_calibrated_log_loss_is_that_at_the_best_temperature(task, factor, place):
+    rng, units = np.random.default_rng(1), 3 if task == "classification" else 1
+    x = rng.standard_normal((200, 2))
+    net = Network([2, units], task=task, dtype="float64", seed=0, **place._asdict())
+    z = x @ net.backend.to_numpy(net.w[0]).T
+    noise = rng.gumbel(size=(200, 3)) if units == 3 else rng.logistic(size=(200, 1))
+    y = (z + noise).argmax(axis=1) if units == 3 else (z + noise > 0)[:, 0].astype(int)
+    net.w, net.b = [net.w[0] * factor], [net.b[0] * 0]
+    logits = factor * (z if units == 3 else np.concatenate([0 * z, z], axis=1))
+    losses = [-log_softmax(logits / t, axis=1)[np.arange(200), y].mean() for t in np.exp(np.linspace(-0.5, 2.5, 300))]
+    measured = net.measure((x, y), metrics=["calibrated_log_loss"])["calibrated_log_loss"]
+    assert measured == pytest.approx(min(losses), rel=4e-4)
 
 
 def test_the_calibrated_log_loss_does_not_jump_where_the_best_temperature_nears_the_highest():

@@ -11,16 +11,16 @@ from programs.__main__ import main
 from programs.generate import repeat_line, run, shrink, write
 
 BACKENDS = {"strict-device1": "strict", host_cupy.NAME: "cupy-on-host"}  # of places with other names
-QUICK = 10  # on NumPy, which plain pytest runs too
+QUICK = {("numpy", "networks"): 10}  # how many plain pytest runs too
 NUMBERS = {  # of programs of each kind on each place
-    "numpy": {"networks": 200},
-    "torch": {"networks": 50},
-    "strict-device1": {"networks": 40},
+    "numpy": {"networks": 200, "doors": 8},
+    "torch": {"networks": 50, "doors": 3},
+    "strict-device1": {"networks": 40, "doors": 3},
     "jax": {"networks": 12},
-    host_cupy.NAME: {"networks": 40},
+    host_cupy.NAME: {"networks": 40, "doors": 3},
 }
 PROGRAMS = [
-    pytest.param(place, kind, seed, marks=[] if place == "numpy" and seed < QUICK else [pytest.mark.slow])
+    pytest.param(place, kind, seed, marks=[] if seed < QUICK.get((place, kind), 0) else [pytest.mark.slow])
     for place, numbers in NUMBERS.items()
     if place not in LEFT_OUT
     for kind, number in numbers.items()

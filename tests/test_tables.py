@@ -1349,6 +1349,8 @@ def test_other_encodings_and_separators(capsys, folder):
         (folder / name).write_bytes(content)
         table = read_table(name)
         assert (table.names, table.frame.to_numpy().tolist()) == (names, [[1, 2], [3, 4]]), name
+    write('"a, b";"c"\n"1, 2";"3"\n')  # a comma within quotes separates nothing, though each line has one
+    assert read_table("table.csv").frame.to_numpy().tolist() == [["1, 2", 3]]
     (folder / "latin.csv").write_bytes("é,y\n1,2\n".encode("latin-1"))
     message = "latin.csv cannot be read as a table ('utf-8' codec can't decode byte 0xe9"
     assert message in refused(capsys, "train", "latin.csv", "--target", "y")

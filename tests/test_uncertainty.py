@@ -652,6 +652,19 @@ def test_exported_standard_deviations_of_an_ensemble_are_not_calibrated_and_its_
 # Out of fold: each member predicts the examples that it has not learnt from
 
 
+def test_an_ensemble_that_predicts_a_constant_is_calibrated_out_of_fold_and_loads(tmp_path):
+    """Knots of widths lie at the same prediction then, but for rounding."""
+    for bias in (0.1, 0.3, 0.7):
+        ensemble = Ensemble([1, 1], members=2, task="regression", dtype="float64", seed=0)
+        for net in ensemble:
+            net.layers = [([[0.0]], [bias])]
+        x, y = np.random.default_rng(0).normal(size=(2, 400, 1))
+        ensemble.calibrate((x, y), [range(200), range(200, 400)])
+        ensemble.save(tmp_path / "ensemble")
+        again = Ensemble.load(tmp_path / "ensemble")
+        np.testing.assert_array_equal(again.interval(x[:2]), ensemble.interval(x[:2]))
+
+
 def noisy_numbers(n, seed):
     """Numbers whose noise grows with them."""
     rng = np.random.default_rng(seed)

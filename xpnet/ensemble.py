@@ -791,7 +791,7 @@ class Ensemble:
         from xpnet.training.metrics import correct
 
         require_classes(self[0].view, "evaluate")
-        return self._measure_mean(test_data, [correct])["correct"]
+        return self._measure_mean(test_data, [correct], "test_data")["correct"]
 
     @explain_arguments
     def measure(self, data: Any, *, metrics: Sequence[Any] | None = None) -> dict[str, Any]:
@@ -853,14 +853,14 @@ class Ensemble:
         views = [network.view for network in self]
         return [measure(view, make_source(data, "data", view.reader), metrics) for view in views]
 
-    def _measure_mean(self, data: Any, metrics: Sequence[Metric]) -> dict[str, Any]:
-        """Compute metrics of the mean outputs."""
+    def _measure_mean(self, data: Any, metrics: Sequence[Metric], name: str = "data") -> dict[str, Any]:
+        """Compute metrics of the mean outputs; `name` is that of the argument, for messages."""
         from xpnet.core.minibatch import decode
         from xpnet.data.sources import make_source
 
         view = self[0].view
         reader = view.reader.unscaled()._replace(feature_names=self.feature_names)
-        source = make_source(data, "data", reader)  # members standardize by themselves
+        source = make_source(data, name, reader)  # members standardize by themselves
         encoding, sizes = source.reader.encoding()._replace(scale=None), []
         parts: list[list[Any]] = [[] for _ in metrics]
         with view.scope():

@@ -1187,7 +1187,7 @@ class Network:
         from xpnet.training.evaluate import require_classes
 
         require_classes(self.view, "evaluate")
-        return self.measure(test_data, metrics=["correct"])["correct"]
+        return self._measure(test_data, "test_data", ["correct"])["correct"]
 
     @explain_arguments
     def measure(self, data: Any, *, metrics: Sequence[Any] | None = None) -> dict[str, Any]:
@@ -1219,11 +1219,15 @@ class Network:
         >>> net.measure(([[1, 1], [3, 4]], [3, 12]), metrics=["mae"])
         {'cost': 0.25, 'size': 2, 'mae': 0.5}
         """
+        return self._measure(data, "data", metrics)
+
+    def _measure(self, data: Any, name: str, metrics: Sequence[Any] | None) -> dict[str, Any]:
+        """Measure, with the name of the argument for messages."""
         from xpnet.data.sources import make_source
         from xpnet.training.evaluate import choose_metrics, measure
 
         view, metrics = self.view, choose_metrics(self._model, metrics)
-        return measure(view, make_source(data, "data", view.reader), metrics)
+        return measure(view, make_source(data, name, view.reader), metrics)
 
     @explain_arguments
     def accuracy(self, data: Any) -> float:

@@ -7,6 +7,7 @@ operation takes and gives is looked up in CuPy's own tables.
 import math
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import cupy
@@ -71,6 +72,7 @@ class HostKernels:
             kernels.call_reduction(kernel, array, axis, dtype, out, keepdims)
         )
         cupy.cumsum, cupy.sort = self.cumsum, self.sort
+        cupy.var, cupy.std = partial(self.spread, np.var), partial(self.spread, np.std)
         cupy.RawModule = lambda code, options=(): native.Module(code, self)
         UFUNCS.update(native.mathematics())
 
@@ -188,6 +190,13 @@ class HostKernels:
         """Return a sorted copy, in place of Thrust's."""
         result, source = cupy.ndarray(a.shape, a.dtype), _view(a)
         self.launch("sort", [a, result], _assign(result, lambda: np.sort(source, axis=axis)))
+        return result
+
+    def spread(self, function, a, axis=None, ddof=0, keepdims=False):
+        """Compute a variance or a standard deviation, in place of kernels of CuPy's that ask no hook."""
+        options, source = {"axis": axis, "keepdims": keepdims}, _view(a)
+        result = cupy.ndarray(np.sum(np.broadcast_to(False, a.shape), **options).shape, a.dtype)
+        self.launch(function.__name__, [a, result], _assign(result, lambda: function(source, ddof=ddof, **options)))
         return result
 
 

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from contextlib import AbstractContextManager, nullcontext
 from hashlib import sha256
+from itertools import product
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # small products gain nothing from threads
@@ -16,7 +17,7 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[2]
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
-from .generate import KINDS, Program, choose, repeat_line, run, shrink, write
+from .generate import KINDS, Program, choose, keep, repeat_line, run, shrink, write
 
 BACKENDS = ("numpy", "torch", "strict", "jax", "cupy-on-host")
 
@@ -27,9 +28,11 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no other one after this time")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=["networks"])
+    parser.add_argument("--operations", nargs="+", help="do no others than these")
     parser.add_argument("--backend", choices=BACKENDS, default="numpy")
     parser.add_argument("--repeat", nargs=2, metavar=("KIND", "SEED"), help="run one program")
     parser.add_argument("--only", nargs="+", type=int, help="its operations at these places")
+    parser.add_argument("-x", "--exitfirst", action="store_true", help="stop at the first failure, as it is")
     parser.add_argument("--digests", action="store_true", help="print what came out of each, to compare versions")
     arguments = parser.parse_args(words)
     with device_on_host() if arguments.backend == "cupy-on-host" else nullcontext():
@@ -58,21 +61,22 @@ def repeat(program: Program, backend: str) -> int:
 
 def run_many(arguments: argparse.Namespace) -> int:
     start, programs, operations, counts, lines = time.monotonic(), 0, 0, Counter(), {}
-    for seed in range(arguments.first, arguments.first + arguments.programs):
-        for kind in arguments.kinds:
-            if time.monotonic() - start > arguments.seconds:
-                break
-            program, digests = write(kind, seed), []
-            failure = run(program, arguments.backend, digests)
-            programs += 1
-            if arguments.digests:
-                print(kind, seed, sha256(repr(digests).encode()).hexdigest()[:16], flush=True)
-            operations += len(program.operations) if failure is None else failure.place + 1
-            if failure is not None:
-                counts[failure.kind] += 1
-                if counts[failure.kind] == 1:
+    seeds = range(arguments.first, arguments.first + arguments.programs)
+    for seed, kind in product(seeds, arguments.kinds):
+        if time.monotonic() - start > arguments.seconds or (counts and arguments.exitfirst):
+            break
+        program, digests = keep(write(kind, seed), arguments.operations), []
+        failure = run(program, arguments.backend, digests)
+        programs += 1
+        operations += len(program.operations) if failure is None else failure.place + 1
+        if arguments.digests:
+            print(kind, seed, sha256(repr(digests).encode()).hexdigest()[:16], flush=True)
+        if failure is not None:
+            counts[failure.kind] += 1
+            if counts[failure.kind] == 1:
+                if not arguments.exitfirst:
                     program, failure = shrink(program, failure, arguments.backend)
-                    lines[failure.kind] = report(program, failure, arguments.backend)
+                lines[failure.kind] = report(program, failure, arguments.backend)
     print(f"{programs} programs, {operations} operations, {time.monotonic() - start:.0f} s, {counts.total()} failures")
     for kind, number in counts.most_common():
         print(f"{number:5} {kind}\n      {lines.get(kind, '')}")

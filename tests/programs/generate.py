@@ -19,7 +19,7 @@ from .world import Failure, remove_paths
 KINDS = {
     "networks": ("operations", "calibrations", "ensembles", "mistakes"),
     "estimators": ("estimators", "own_estimators", "table_models"),
-    "doors": ("operations", "doors", "exports", "shell"),
+    "doors": ("operations", "kills", "doors", "exports", "shell"),
 }
 LEAST, MOST = 3, 12  # operations of a program
 
@@ -128,6 +128,13 @@ def repeat_line(program: Program, backend: str) -> str:
     whole = write(program.kind, program.seed).operations
     only = " ".join(str(whole.index(operation)) for operation in program.operations)
     return f"python -m tests.programs --repeat {program.kind} {program.seed} --only {only} --backend {backend}"
+
+
+def keep(program: Program, names: list[str] | None) -> Program:
+    """Keep only the operations of these names."""
+    if names is None:
+        return program
+    return program._replace(operations=tuple(each for each in program.operations if each[0] in names))
 
 
 def choose(program: Program, places: list[int] | None) -> Program:

@@ -801,3 +801,55 @@ class Watch:
         """Go back to the best epoch, if that is wanted."""
         if self.stop and self.stop[3] and self.state is not None:
             self.oracle.layers, self.oracle.memory, self.oracle.step = self.state
+
+
+# Out of fold
+
+
+def predict_out_of_fold(means, stds, unseen):
+    """For each example the mean and deviation of the members that have not seen it, and what all of them would gain.
+
+    Means and deviations (None if members have none) are (members, n, targets); unseen is (members, n).
+    """
+    members, n, targets = means.shape
+    mean, std, gain = np.zeros((n, targets)), np.ones((n, targets)), np.zeros((n, targets))
+    for i in range(n):
+        new, old = means[unseen[:, i], i], means[~unseen[:, i], i]
+        variance = old.var(axis=0, ddof=1) if len(old) > 1 else np.zeros(targets)
+        mean[i], gain[i] = new.mean(axis=0), (1 / len(new) - 1 / members) * variance
+        if stds is not None:
+            std[i] = np.sqrt((stds[unseen[:, i], i] ** 2).mean(axis=0) + variance)
+    return mean, std, gain
+
+
+def fit_widths(predicted, errors, gain):
+    """The mean error of a target as a function of its prediction: out of fold, and by all members."""
+    order, n = np.argsort(predicted, kind="stable"), len(predicted)
+    centers = np.linspace(0, 1, min(max(n // 50, 1), 8))
+    knots = []
+    for center in centers:
+        weight = np.zeros(n)
+        for rank, i in enumerate(order):
+            weight[i] = max(1 - abs((rank + 0.5) / n - center) * (len(centers) - 1), 0)
+        knots.append([(weight * part).sum() / weight.sum() for part in (predicted, errors, errors**2, gain)])
+    place, width, square, less = np.array(knots).T
+    width = np.maximum(width, 0.01 * errors.mean()) if errors.any() else np.ones_like(width)
+    part = less * n / (n + 1000) / np.where(square > 0, square, math.inf)
+    of_all = width * np.sqrt(np.maximum(1 - part, 0.25))
+    return (lambda x: np.interp(x, place, width)), (lambda x: np.interp(x, place, of_all))
+
+
+# Novelty
+
+
+def square_distances(x, new):
+    """The squared distances of training rows, each from the others, and of new rows from all of them."""
+    std = np.where(x.std(axis=0) > 0, x.std(axis=0), 1.0)
+
+    def square_distance(row, rows):
+        centered, away = (rows - rows.mean(axis=0)) / std, (row - rows.mean(axis=0)) / std
+        covariance = centered.T @ centered / (len(x) - 1) + 0.01 * np.eye(len(away))
+        return away @ np.linalg.solve(covariance, away)
+
+    own = [square_distance(row, np.delete(x, i, axis=0)) for i, row in enumerate(x)]
+    return np.array(own), np.array([square_distance(row, x) for row in new])

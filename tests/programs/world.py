@@ -34,19 +34,18 @@ KINDS_OF_NETWORK = [  # task, output activation, cost, outputs for each target
     ("regression", "leaky_relu(0.1)", None, 1),
     ("regression", "relu", "quadratic", 1),
     (None, None, "gaussian", 2),
+    (None, None, "gaussian", 2),
     (None, None, "quantile(0.1, 0.5, 0.9)", 3),
     (None, None, "quantile(0.2, 0.8)", 2),
     (None, None, "quantile(0.3)", 1),
     ("classification", None, None, 1),
     ("classification", "softmax", "log_likelihood", 1),
-    ("classification", "sigmoid", "quadratic", 1),
-    ("classification", "softmax", "quadratic", 1),
-    ("classification", "sigmoid", None, 1),
-    ("classification", "tanh", "huber", 1),
+    (None, "softmax", "quadratic", 1),
+    (None, "sigmoid", "cross_entropy", 1),
+    (None, "tanh", "huber", 1),
     ("binary", None, None, 1),
-    ("binary", "sigmoid", "quadratic", 1),
     ("multilabel", None, None, 1),
-    ("multilabel", "sigmoid", "mse", 1),
+    (None, "sigmoid", "mse", 1),
     (None, None, None, 1),
 ]
 HIDDEN = [
@@ -511,10 +510,14 @@ def draw_optimizer(r: random.Random) -> tuple[Any, ...]:
     return spec
 
 
+def falling(rate: float, step: int, total: int) -> float:
+    return rate * (1 - step / total)
+
+
 def make_schedule(spec: tuple[Any, ...]) -> Any:
     """The schedule that a tuple of the oracle stands for; "falling" is a user's own function."""
     if spec[0] == "falling":
-        return lambda step, total: spec[1] * (1 - step / total)
+        return functools.partial(falling, spec[1])  # and no lambda, which other processes would not get
     return getattr(xpnet, spec[0])(*spec[1:])
 
 

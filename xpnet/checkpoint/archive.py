@@ -15,7 +15,6 @@ UNIX, WINDOWS = 3, 0  # numbers of systems in the entries of archives; earlier v
 
 def write_archive(path: str | os.PathLike[str], files: Sequence[bytes]) -> None:
     """Write the contents of files into an archive; an existing one is replaced whole, or not at all."""
-    path = os.fsdecode(path)
     check_folder(path)
     write_file(path, encode(files))
 

@@ -41,7 +41,7 @@ def fingerprint(snapshot: Snapshot, view: View) -> str:
     with view.scope():
         arrays = records.name_arrays(snapshot, view.backend.to_numpy)
     for name, array in sorted(arrays.items()):
-        # Zeros get a plus sign: theirs depends on which products a step uses, and nothing depends on it
+        # All zeros get a plus sign: nothing depends on theirs, and equal trainings have been seen to differ in it
         little = (array + array.dtype.type(0)).astype(array.dtype.newbyteorder("<"), copy=False)
         digest.update(f"{name} {little.dtype.str} {little.shape}".encode())
         digest.update(little.tobytes())

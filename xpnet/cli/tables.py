@@ -562,11 +562,21 @@ def _find_separator(lines: list[str], name: str) -> str:
         possible.remove(r"\s+")
     fitting = [separator for separator in possible if len(set(counts[separator])) == 1]
     if len(fitting) > 1:
+        fitting = [separator for separator in fitting if _keeps_quotes(lines, separator)] or fitting
+    if len(fitting) > 1:
         words = " or ".join(SEPARATORS[separator] for separator in fitting)
         raise ArgumentError(
             f"its columns may be separated by {words}; put quotes around names and texts with such marks"
         )
     return (fitting or [separator for separator in possible if separator != r"\s+"] or [","])[0]
+
+
+def _keeps_quotes(lines: list[str], separator: str) -> bool:
+    """Tell whether every text in quotes is a whole field."""
+    try:
+        return bool([*csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)])
+    except csv.Error:
+        return False
 
 
 def _find_decimal(frame: Any, name: str) -> str | None:

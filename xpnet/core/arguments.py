@@ -127,8 +127,9 @@ def parse_output(activation: Any, cost: Any, task: Any, n_out: int) -> tuple[Act
         default = next((name for name in accepted if name in defaults.activations), accepted[0])
         activation = default if activation is None else activation
     cost = parse_cost("quadratic" if cost is None else cost)
-    if cost.activation is not None and (activation is None or activation == cost.activation.name):
-        activation = cost.activation
+    own = cost.activation
+    if own is not None and (activation is None or (isinstance(activation, str) and activation == own.name)):
+        activation = own
     output = parse_activation("output_activation", "sigmoid" if activation is None else activation)
     if output.name == "softmax" and n_out == 1:
         raise ArgumentError(
@@ -295,11 +296,10 @@ def round_number(value: float, dtype: str) -> np.ndarray:
 
 def _check_fits_task(argument: str, value: Any, task: str, names: Sequence[str]) -> None:
     name = value.name if isinstance(value, (Activation, Cost)) else value if isinstance(value, str) else ""
-    name = name.partition("(")[0]
-    if name in _strip_parameters((*ACTIVATIONS, *COSTS)) and name not in _strip_parameters(names):
+    kind = name.partition("(")[0]
+    if kind in _strip_parameters((*ACTIVATIONS, *COSTS)) and kind not in _strip_parameters(names):
         raise ArgumentError(
-            f"{argument}={value!r} contradicts task={task!r}, which goes with {choices(names)}; "
-            "leave one of the two out"
+            f"{argument}={name!r} contradicts task={task!r}, which goes with {choices(names)}; leave one of the two out"
         )
 
 

@@ -138,6 +138,7 @@ def find_widths(predicted: np.ndarray, errors: np.ndarray, gain: np.ndarray) -> 
     weights = np.maximum(1 - np.abs(rank - centers[:, None]) * (len(centers) - 1), 0)
     weights /= weights.sum(axis=1, keepdims=True)
     knots, width, square, less = (weights @ part[order] for part in (predicted, errors, errors**2, gain))
+    knots = np.maximum.accumulate(knots)  # rounding can swap equal ones
     less *= n / (n + HALF_GAIN)
     width = np.maximum(width, LEAST_WIDTH * errors.mean()) if errors.any() else np.ones_like(width)
     part = np.divide(less, square, out=np.zeros_like(less), where=square > 0)

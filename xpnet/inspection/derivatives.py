@@ -24,7 +24,7 @@ def gradients(view: View, x: Any, y: Any, backpropagate: Callable[..., Layers] =
 
     `backpropagate` replaces `core.backprop.backward`, to show the effect of a mistake in it.
     """
-    x, y, _ = _read_batch(view, x, y)
+    x, y, _ = read_batch(view, x, y)
     with view.scope():
         return view.backend.call(partial(_compute_gradients, view.model, backpropagate), view.layers, x, y)
 
@@ -46,7 +46,7 @@ def activations(view: View, x: Any) -> list[Array]:
 
 def deltas(view: View, x: Any, y: Any) -> list[Array]:
     """Compute the errors of every layer; see `Network.deltas`."""
-    x, y, single = _read_batch(view, x, y)
+    x, y, single = read_batch(view, x, y)
     with view.scope():
         zs, activations = forward(view.layers, view.model.sigmas, x, view.xp)
         delta = view.model.output.delta(zs[-1], activations[-1], y, view.xp)
@@ -121,7 +121,7 @@ def hvp(view: View, x: Any, y: Any, direction: Any) -> Layers:
         refuse_graph(part, "direction")
     place = view.model, view.backend, view.dtype
     vector = tuple(zip(parse_weights(weights, *place, "direction"), parse_biases(biases, *place, "direction")))
-    x, y, _ = _read_batch(view, x, y)
+    x, y, _ = read_batch(view, x, y)
     with view.scope(), _explain_own_functions():
         return hessian_product(view.layers, vector, view.model.sigmas, view.model.output, x, y, view.xp)
 
@@ -173,7 +173,7 @@ def _read_rows(view: View, x: Any) -> tuple[Array, bool]:
         return apply_scale(reader.read_inputs(rows, "x"), reader.scale, view.xp), single
 
 
-def _read_batch(view: View, x: Any, y: Any) -> tuple[Array, Array, bool]:
+def read_batch(view: View, x: Any, y: Any) -> tuple[Array, Array, bool]:
     """Read inputs and targets in the form that the mathematics takes, and tell whether they were a single example."""
     reader = view.reader
     rows, single = reader.as_rows(x)

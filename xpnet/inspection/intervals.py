@@ -35,7 +35,7 @@ from xpnet.inspection.derivatives import value_and_jacobian
 from xpnet.inspection.predict import predict
 from xpnet.inspection.summary import table
 from xpnet.inspection.view import View
-from xpnet.wording.checks import choices, in_range, warn
+from xpnet.wording.checks import choices, in_range, show, warn
 from xpnet.wording.errors import ArgumentError
 from xpnet.wording.markup import make_table
 
@@ -299,7 +299,7 @@ def parse_levels(levels: Any, quantiles: Sequence[float]) -> Sequence[float]:
         return quantiles or LEVELS
     is_list = isinstance(levels, (list, tuple)) or getattr(levels, "ndim", 0) == 1
     if not is_list or len(levels) == 0:
-        raise ArgumentError(f"levels={levels!r} must be a list of numbers, as in [0.5, 0.9]")
+        raise ArgumentError(f"levels={show(levels)} must be a list of numbers, as in [0.5, 0.9]")
     levels = [in_range("level", p, 0, 1, "0.9 is usual", includes_low=False) for p in levels]
     if not quantiles:
         return levels

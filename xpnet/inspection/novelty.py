@@ -30,7 +30,11 @@ def fit_novelty(view: View, x: Any) -> Novelty:
 
     They are read three times, so that only a block of them is in memory.
     """
-    rows = x if stays_outside(x) else view.reader.as_rows(x)[0]
+    if stays_outside(x):
+        rows = x
+    else:
+        rows, _ = view.reader.as_rows(x)
+        view.reader.check_shape(rows, "x")
     if (n := rows.shape[0]) < LEAST_ROWS:
         raise ArgumentError(f"fit_novelty needs at least {LEAST_ROWS} rows, and x has {n}; give all training rows")
     with view.scope():

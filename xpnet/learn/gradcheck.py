@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 
 from xpnet.core.arguments import parse_seed
+from xpnet.core.costs import Composed
 from xpnet.data.reader import as_real_array
 from xpnet.data.sources import make_source
+from xpnet.inspection.derivatives import read_batch
 from xpnet.inspection.summary import table
 from xpnet.network import Network
 from xpnet.training.evaluate import measure
@@ -165,12 +167,17 @@ def _as_batch(x: Any, y: Any, net: Network) -> tuple[Any, Any]:
 
 
 def _estimate_rounding(net: Network, x: Any, y: Any) -> float:
-    """Estimate the rounding error of the mean cost: its own, and those of all z, times the slopes of the cost there."""
-    to_numpy = net.backend.to_numpy
+    """Estimate the rounding error of the mean cost: its own, and those of z and outputs, times the slopes there."""
+    to_numpy, view, activations = net.backend.to_numpy, net.view, net.activations(x)
     total = abs(net.cost(_as_batch(x, y, net)))
-    for layer, a, delta in zip(net.layers, net.activations(x), net.deltas(x, y)):
+    for layer, a, delta in zip(net.layers, activations, net.deltas(x, y)):
         w, b, a, delta = (np.abs(to_numpy(array)) for array in (*layer, a, delta))
         total += float(np.mean(np.sum(delta * (a @ w.T + b), axis=-1)))
+    if isinstance(view.model.output, Composed):  # else the cost is computed from z
+        _, y, _ = read_batch(view, x, y)
+        with view.scope():
+            slopes = to_numpy(view.model.cost.gradient(activations[-1], y, view.xp))  # type: ignore
+        total += float(np.mean(np.sum(np.abs(slopes * to_numpy(activations[-1])), axis=-1)))
     return float(np.finfo(np.float64).eps) * total
 
 
