@@ -31,8 +31,6 @@ from hypothesis import settings
 from xpnet import get_backend
 from xpnet.backends._numpy import NumPyBackend
 from xpnet.datasets import mnist_sample
-from xpnet.training import train
-from xpnet.training.plan import Job
 
 settings.register_profile("xpnet", deadline=None, derandomize=True, max_examples=30)
 settings.register_profile("search", deadline=None, max_examples=20_000)  # other examples in each run
@@ -201,20 +199,6 @@ def backend(place: Place) -> Any:
 @pytest.fixture(params=["float32", "float64"])
 def dtype(request: pytest.FixtureRequest) -> str:
     return request.param
-
-
-@pytest.fixture
-def prepared(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
-    """The job of every network that is trained, before examples are scaled, in the order of the calls."""
-    prepare, jobs = train.prepare, []
-
-    def spy(*args: Any, **options: Any) -> list[Job]:
-        new = prepare(*args, **options)
-        jobs.extend(new)
-        return new
-
-    monkeypatch.setattr(train, "prepare", spy)
-    return jobs
 
 
 @pytest.fixture(scope="session")

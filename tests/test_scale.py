@@ -13,7 +13,6 @@ from test_checkpoint import forge, put
 from test_data import LABELS, LIBRARIES, Images, N
 
 from xpnet import CheckpointError, Network
-from xpnet.data.resident import Resident
 
 # Trainings on bytes are compared there in test_trainings.py
 pytestmark = pytest.mark.not_on("torch", "jax")
@@ -100,13 +99,11 @@ def test_every_source(place, kind):
 
 @ON_NUMPY
 @pytest.mark.parametrize("cache", [True, False])
-def test_a_torchvision_data_set_without_a_transform_is_scaled_once(place, cache, prepared):
-    """By the network's scale, and not to [0, 1] before; its pixels stay bytes, and channels come first."""
+def test_a_torchvision_data_set_without_a_transform_is_scaled_once(place, cache):
+    """By the network's scale, and not to [0, 1] before; channels come first."""
     raw = Images()
     assert_alike(network(place), network(place, scale=None), raw, (scaled(PIXELS), LABELS), cache=cache)
     assert raw.reads == []
-    assert isinstance(prepared[0].source, Resident)
-    assert prepared[0].source.examples.x.dtype == network(place).backend.xp.uint8
     colours = Images()
     colours.data = np.random.default_rng(3).integers(256, size=(N, 1, 2, 2), dtype=np.uint8)
     x = np.moveaxis(colours.data, -1, 1).reshape(N, 4)
