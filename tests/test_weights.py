@@ -178,6 +178,14 @@ def test_classes_are_named_by_numbers_of_any_kind(kind):
     assert_same(net({kind(0): 3.0, kind(1): 0.5}), snapshot(net({0: 3.0, 1: 0.5})))
 
 
+@pytest.mark.parametrize("classes", ["balanced", {0: 2.0, 1: 0.5, 2: 3.0}], ids=str)
+def test_weights_of_examples_and_of_classes_multiply(place, classes):
+    sklearn = pytest.importorskip("sklearn.utils.class_weight")
+    both = WEIGHTS * sklearn.compute_sample_weight(classes, LABELS)
+    net = trained(classifier(place), (X, LABELS), batch_size=5, sample_weight=WEIGHTS, class_weight=classes)
+    assert_close(net, trained(classifier(place), (X, LABELS), batch_size=5, sample_weight=both))
+
+
 def test_an_epoch_without_weight_is_none_that_callbacks_wait_for(place):
     epochs = iter([1, 0, 0, 0, 1, 1])  # the classes of all examples of each
 
