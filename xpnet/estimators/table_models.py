@@ -269,9 +269,9 @@ class BaseTableModel(TableParameters, BaseModel):
 class TableClassifier(ClassifierMixin, BaseTableModel):
     """Predict classes from a table of numbers, texts, dates and missing values, without tuning.
 
-    A `TableEncoder` with bins turns the table into numbers, which are scaled by how much their columns matter in a short
-    training, and an ensemble of small networks learns from them. Each member leaves out a part of the rows, its fold,
-    and keeps the epoch that is best on it. The folds calibrate the probabilities, so no rows are given up for that.
+    A `TableEncoder` with bins turns the table into numbers, scaled by how much each column matters in a short training.
+    An ensemble of small networks learns from them. Each member leaves out a part of the rows, its fold, and keeps the
+    epoch that is best on it. The folds calibrate the probabilities, so no rows are given up for that.
 
     It needs pandas, the extra ``tables``.
 
