@@ -155,8 +155,9 @@ def pytabkit(name):
 def xpnet():
     from xpnet.estimators import TableClassifier, TableRegressor
 
+    kinds = TableRegressor, TableClassifier
     return estimator(
-        lambda task, x, seed: (TableRegressor, TableClassifier)[task == CLASSIFICATION](n_jobs=1, random_state=seed)
+        lambda task, x, seed: kinds[task == CLASSIFICATION](categories=categories(x), n_jobs=1, random_state=seed)
     )
 
 
@@ -165,10 +166,11 @@ def xpnet_mlp():
 
     from xpnet.estimators import MLPClassifier, MLPRegressor, TableEncoder
 
+    kinds = MLPRegressor, MLPClassifier
     settings = {"standardize": True, "early_stopping": True, "learning_rate_init": 0.01}
     return estimator(
         lambda task, x, seed: make_pipeline(
-            TableEncoder(), (MLPRegressor, MLPClassifier)[task == CLASSIFICATION](random_state=seed, **settings)
+            TableEncoder(categories=categories(x)), kinds[task == CLASSIFICATION](random_state=seed, **settings)
         )
     )
 

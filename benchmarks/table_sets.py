@@ -55,9 +55,7 @@ DEVELOPED = {
     "satimage": classes("keel", "satimage"),
     "magic": classes("keel", "magic"),
     "german": classes("keel", "german"),
-}
-# These were chosen beforehand, and nobody looked at xpnet's results on them until the recipe was final
-HELD_OUT = {
+    # These were held out until a first recipe was final
     "saratoga": Table("mosaicData", "SaratogaHouses", "price"),
     "sacramento": Table("modeldata", "Sacramento", "price"),
     "car_prices": Table("modeldata", "car_prices", "Price"),
@@ -69,6 +67,21 @@ HELD_OUT = {
     "segment": classes("keel", "segment"),
     "contraceptive": classes("keel", "contraceptive"),
     "vehicle": classes("keel", "vehicle"),
+}
+# These were named before anything was measured on them
+HELD_OUT = {
+    "college": Table("ISLR", "College", "Outstate"),
+    "scores": Table("AER", "CollegeDistance", "score"),
+    "gpa": Table("wooldridge", "gpa2", "colgpa"),
+    "vietnam": Table("Ecdat", "VietNamH", "lntotal", without=("lnexp12m",)),
+    "yrbss": Table("openintro", "yrbss", "weight"),
+    "check_times": Table("modeldata", "check_times", "check_time", without=("package",), log=True),
+    "cells": Table("modeldata", "cells", "class", CLASSIFICATION, ("case",)),
+    "email": Table("openintro", "email", "spam", CLASSIFICATION, ("time",)),
+    "stackoverflow": classes("modeldata", "stackoverflow", "Remote"),
+    "marketing": classes("keel", "marketing"),
+    "penbased": classes("keel", "penbased"),
+    "splice": classes("keel", "splice"),
 }
 # More than 200,000 rows, for larger runs only
 LARGE = {

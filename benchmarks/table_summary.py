@@ -153,17 +153,17 @@ def show_tables(results, measure, names):
 
 
 def show_intervals(results):
-    """Lay out which shares of the targets our intervals cover, and their widths, for each regression."""
+    """Lay out which shares of the targets our intervals cover, and their widths, for each regression held out."""
     ours = results[(results["contender"] == OURS) & results["coverage"].notna()].groupby("table")
     means, least, most = (getattr(ours[["coverage", "width"]], kind)() for kind in ("mean", "min", "max"))
     rows = [
         [
-            name + (" (held out)" if name in HELD_OUT else ""),
+            name,
             f"{means.coverage[name]:.1%}",
             f"{least.coverage[name]:.1%} to {most.coverage[name]:.1%}",
             f"{means.width[name]:.2f}",
         ]
-        for name, table in TABLES.items()
+        for name, table in HELD_OUT.items()
         if table.task == REGRESSION and name in means.index
     ]
     return markdown(["", "covered", "in the splits", "width, in standard deviations"], rows)

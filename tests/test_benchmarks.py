@@ -344,12 +344,12 @@ def test_predictions_are_scored_and_a_failure_is_a_result(tables):
 
 
 RESULTS = """rows,table,split,contender,error,log_loss,coverage,width,cpu_seconds,failure
-5000,wage,0,xpnet,0.1,,0.89,2,1,
-5000,wage,1,xpnet,0.3,,0.93,2,3,
-5000,wage,0,CatBoost,0.2,,,,8,
-5000,wage,1,CatBoost,0.2,,,,8,
-5000,wage,0,TabM_D,0.05,,,,100,
-5000,wage,1,TabM_D,,,,,600,TimeoutError: too long
+5000,gpa,0,xpnet,0.1,,0.89,2,1,
+5000,gpa,1,xpnet,0.3,,0.93,2,3,
+5000,gpa,0,CatBoost,0.2,,,,8,
+5000,gpa,1,CatBoost,0.2,,,,8,
+5000,gpa,0,TabM_D,0.05,,,,100,
+5000,gpa,1,TabM_D,,,,,600,TimeoutError: too long
 5000,german,0,xpnet,0.2,0.5,,,1,
 5000,german,0,CatBoost,0.1,0.25,,,8,
 20000,diamonds,0,CatBoost,0.14,,,,7.2,
@@ -387,18 +387,18 @@ def test_contenders_are_ranked_over_tables_and_one_without_all_results_is_compar
         text = page.read_text()
         assert text.startswith("Before\n<!-- measured: standings: held out -->\n\n| ")
         assert "| TabM_D (1 of 2 fits) | – | – | 0.500 | – | – | 100.0 |" in text
-        assert "<!-- end -->\n<!-- measured: failures -->\n\n- TabM_D, wage, 5,000 rows: TimeoutError: too long" in text
+        assert "<!-- end -->\n<!-- measured: failures -->\n\n- TabM_D, gpa, 5,000 rows: TimeoutError: too long" in text
         assert "old" not in text
     lines = capsys.readouterr().out.splitlines()
-    assert "| wage (held out) | 91.0% | 89.0% to 93.0% | 2.00 |" in lines
+    assert "| gpa | 91.0% | 89.0% to 93.0% | 2.00 |" in lines
     assert "| diamonds, 20,000 | 0.1400, 7 s |" in lines
-    assert "| wage | **0.200** | **0.200** | 0.050* |" in lines
+    assert "| gpa | **0.200** | **0.200** | 0.050* |" in lines
 
 
 def test_what_a_file_has_is_not_measured_again(tables, tmp_path, monkeypatch, capsys):
     path = tmp_path / "results.csv"
     path.write_text(RESULTS)
-    arguments = ["run", "--contenders", "TabM_D", "--tables", "wage", "--splits", "0", "1"]
+    arguments = ["run", "--contenders", "TabM_D", "--tables", "gpa", "--splits", "0", "1"]
     monkeypatch.setattr(sys, "argv", ["tables.py", "--file", str(path), *arguments])
     assert tables.main() == 0
     assert path.read_text() == RESULTS

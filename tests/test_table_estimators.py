@@ -46,6 +46,15 @@ def pets(n=60):
     return table
 
 
+@pytest.mark.parametrize("bins", [32, 0])
+def test_columns_in_bins_vary_by_how_much_they_matter(bins):
+    table = np.random.default_rng(1).normal(size=(300, 2))
+    regressor = TableRegressor(**{**SMALL, "max_epochs": 10}, bins=bins).fit(table, np.sin(3 * table[:, 1]))
+    variance = regressor.ensemble_[0].scaling.inputs(regressor.encoder_.transform(table)).var(axis=0)
+    first, second = variance.reshape(2, -1).sum(axis=1)
+    assert second > 2 * first if bins else abs(second / first - 1) < 0.2
+
+
 @pytest.mark.parametrize(
     ("classes", "dtype"),
     [(["no", "yes"], object), ([False, True], bool), ([3, 7, -1], int), (["a", "b", "c"], "category")],

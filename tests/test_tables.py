@@ -23,8 +23,8 @@ from xpnet.cli.data import read_training_data
 from xpnet.cli.holdout import HoldOut
 from xpnet.cli.tables import Columns, read_table
 from xpnet.cli.training import choose_folds
-from xpnet.data.columns import Bins, CategoryColumn, DateColumn, NumberColumn, from_plain, to_plain
-from xpnet.tabular import choose_rows, make_scaling
+from xpnet.data.columns import Bins, CategoryColumn, DateColumn, NumberColumn, count_inputs, from_plain, to_plain
+from xpnet.tabular import Recipe, choose_rows, choose_scaling
 
 pytestmark = [pytest.mark.needs("pandas"), pytest.mark.needs("pyarrow")]
 
@@ -352,9 +352,11 @@ def test_options_reach_all_members(capsys, folder):
     data = read_training_data("pets.csv", None, "kind", bins=4, seed=3)
     settings = {"activation": "relu", "task": "classification", "dropout": 0.2, "standardize": True, "dtype": "float64"}
     ensemble = Ensemble([data.n_in, 5, 3], 2, seed=3, **settings)
+    folds, columns = choose_folds(data, 2, 3), count_inputs(data.columns.features)
+    recipe = Recipe(2, (5,), epochs=3, batch_size=16)
+    scaling = choose_scaling(*data.train, recipe, folds, columns, 3, seed=3)
     for network in ensemble:
-        network.scaling = make_scaling(data.train[0], None)
-    folds = choose_folds(data, 2, 3)
+        network.scaling = scaling
     histories = ensemble.train(
         data.train,
         *(3, 16, 0.01),

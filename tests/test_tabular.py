@@ -1,16 +1,21 @@
 """The recipe for tables: folds, members, weights, and what is predicted out of fold."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from xpnet.tabular import (
     Recipe,
     choose_rows,
+    choose_scaling,
     make_folds,
     make_members,
     make_scaling,
+    measure_importance,
     predict_out_of_fold,
     train_members,
+    weigh_inputs,
     weigh_rows,
 )
 
@@ -24,7 +29,10 @@ CLASSES = (X[:, 0] > 0.5).astype(int) + (X[:, 0] > 1)
 def train(x, y, recipe=SMALL, classes=None, place=None, **options):
     """Train members by the recipe, and return them with their folds."""
     folds = make_folds(len(x), recipe.members, np.random.default_rng(1), classes=None if classes is None else y)
-    ensemble = make_members(x, y, recipe, classes, seed=1, **({} if place is None else place._asdict()))
+    scaling = make_scaling(x, y.reshape(len(y), -1) if classes is None else None)
+    ensemble = make_members(
+        x, y, recipe, classes, scaling=scaling, seed=1, **({} if place is None else place._asdict())
+    )
     train_members(ensemble, x, y, recipe, folds, progress=False, **options)
     return ensemble, folds
 
@@ -173,3 +181,54 @@ def test_a_constant_is_predicted_where_all_targets_are_one(constant):
 def test_targets_far_from_zero_keep_their_spread():
     scaling = make_scaling(X, 1e9 + REAL)
     np.testing.assert_allclose(scaling.y_std, REAL.std(axis=0)[None], rtol=1e-5)
+
+
+def test_columns_vary_by_what_a_short_training_finds_important(place):
+    """Two columns of two inputs each; the classes depend on the second."""
+    x = RNG.normal(size=(400, 4)).astype("float32") * [1, 1, 0.1, 0.1]
+    y = (x[:, 2] > 0.03).astype(int)
+    recipe = replace(SMALL, batch_size=20)
+    folds = make_folds(400, 4, np.random.default_rng(1), classes=y)
+    scaling = choose_scaling(x, y, recipe, folds, [2, 2], 2, seed=1, **place._asdict())
+    variance = scaling.inputs(x).var(axis=0).reshape(2, 2)
+    assert variance[1].sum() > 2 * variance[0].sum()
+    np.testing.assert_allclose(scaling.x_std[0, ::2], scaling.x_std[0, 1::2])  # inputs of a column stay together
+    np.testing.assert_allclose(scaling.inputs(x).mean(axis=0), 0, atol=1e-5)
+    ensemble = make_members(x, y, recipe, 2, scaling=scaling, seed=1, **place._asdict())
+    np.testing.assert_allclose(ensemble[3].scaling.x_std, scaling.x_std)
+
+
+@pytest.mark.parametrize("classes", [None, 2])
+def test_importance_is_the_rise_of_the_cost_of_rows_left_out_plus_its_error(classes):
+    y = CLASSES % 2 if classes else REAL
+    ensemble, folds = train(X, y, classes=classes)
+    scaling = ensemble[0].scaling
+    targets = np.eye(2)[y] if classes else scaling.targets(y)
+    measured = measure_importance(ensemble, X, targets, folds, [1, 2], np.random.default_rng(5))
+    rng, rises = np.random.default_rng(5), [[], []]
+    for network, fold in zip(ensemble, folds):
+
+        def costs(x, network=network, fold=fold):
+            a = np.asarray(network.forward(x))
+            if classes:
+                return -np.log(a[np.arange(len(fold)), y[fold]])
+            return ((scaling.targets(a) - targets[fold]) ** 2).sum(axis=1) / 2
+
+        for k, column in enumerate([[0], [1, 2]]):
+            x = X[fold]
+            x[:, column] = x[rng.permutation(len(fold))][:, column]
+            rises[k].extend(costs(x) - costs(X[fold]))
+    expected = np.mean(rises, axis=1).clip(0) + np.std(rises, axis=1) / np.sqrt(60)
+    np.testing.assert_allclose(measured, expected, rtol=1e-3)
+
+
+def test_columns_that_nothing_tells_apart_vary_as_much_as_each_other():
+    x = RNG.normal(size=(50, 3)) * [1, 5, 0.2]
+    variance = (x * weigh_inputs(x, [1, 1, 1], np.zeros(3))).var(axis=0)
+    np.testing.assert_allclose(variance, x.var(axis=0).mean())
+
+
+def test_no_input_becomes_very_large_because_it_is_rare():
+    x = np.zeros((10_000, 2))
+    x[:, 0], x[0, 1] = RNG.normal(size=10_000), 1
+    assert weigh_inputs(x, [1, 1], np.array([0.0, 1.0]))[1] < 15

@@ -74,13 +74,17 @@ def run_pytest(tree: Path, *arguments: str, timeout: float | None = None) -> tup
 
 def run_programs(tree: Path, _: dict[str, Any], timeout: float) -> tuple[str, str]:
     """Let random programs look for a fault, up to the first failure; return what came of it, and the failure."""
-    command = [sys.executable, "-m", "tests.programs", "--programs", "100000", "--seconds", str(timeout), "--exitfirst"]
-    command += ["--kinds", "networks", "estimators"]
-    done = subprocess.run(command, cwd=tree, env=environment(tree), capture_output=True, text=True)
-    summary = done.stdout.strip().splitlines()[-3:]
-    if done.returncode == 0:
-        return "missed", summary[-1]
-    return ("caught" if REPEATED.search(done.stdout) else "broken"), " ".join(summary) or done.stderr[-500:]
+    command = [sys.executable, "-m", "tests.programs", "--programs", "100000", "--seconds", str(timeout / 2), "-x"]
+    summaries = []
+    for kind in ("networks", "estimators"):
+        done = subprocess.run(
+            [*command, "--kinds", kind], cwd=tree, env=environment(tree), capture_output=True, text=True
+        )
+        summaries += done.stdout.strip().splitlines()[-3:]
+        if done.returncode != 0:
+            caught = REPEATED.search(done.stdout)
+            return ("caught", " ".join(summaries)) if caught else ("broken", done.stderr[-500:])
+    return "missed", " ".join(summaries)
 
 
 def run_tests(tree: Path, fault: dict[str, Any], timeout: float) -> tuple[str, str]:

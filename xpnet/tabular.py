@@ -4,17 +4,20 @@ Each member leaves out a fold of the rows, and keeps the epoch that predicts thi
 that has not learnt from it: these predictions calibrate the ensemble, and no rows are given up for that.
 
 The inputs come from `TableEncoder` with bins, a piecewise-linear encoding (Y. Gorishniy, I. Rubachev and A. Babenko,
-"On Embeddings for Numerical Features in Tabular Deep Learning", NeurIPS 2022). They are centred, and not divided by
-their standard deviations, which are small for rare categories.
+"On Embeddings for Numerical Features in Tabular Deep Learning", NeurIPS 2022). They are centred, and scaled column by
+column: what a first, short training finds important varies more, so the members learn it first, and overfit less to the
+other columns. A. Radhakrishnan, D. Beaglehole, P. Pandit and M. Belkin ("Mechanism for feature learning in neural
+networks and backpropagation-free machine learning models", Science 2024) learn such a scale from gradients.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xpnet.core.backprop import forward
 from xpnet.core.optimizers.adam import AdamW
 from xpnet.core.optimizers.sgd import SGD
 from xpnet.core.scaling import Scaling
@@ -40,6 +43,10 @@ MOST_EXAMPLES = 2_500_000  # in all epochs of a member; more only if there would
 HIDDEN = {10_000: (128, 128)}  # units of the hidden layers, below these numbers of rows
 WIDEST_HIDDEN = (256, 256)
 WARMUP = 0.1  # the fraction of all steps in which the learning rate rises
+PROBES, PROBE_EPOCHS = 4, 10  # members of the first training, and their epochs
+PROBE_ROWS, PROBE_FOLD_ROWS = 10_000, 2_500  # that each of them sees at most, in training and in its fold
+LEAST_VARIANCE = 0.01  # of all inputs of a column; it counts as this, so that nothing rare becomes very large
+LEAST_SHARE = 0.02  # of the mean variance that a column gets, though it is not important
 
 
 @dataclass(frozen=True)
@@ -204,8 +211,128 @@ def make_scaling(x: np.ndarray, y: np.ndarray | None) -> Scaling:
     return Scaling(mean, np.ones_like(mean), y_mean, np.where(varies, y_std, rounding))
 
 
+def choose_scaling(
+    x: np.ndarray,
+    y: np.ndarray,
+    recipe: Recipe,
+    folds: Sequence[np.ndarray],
+    columns: Sequence[int],
+    classes: int | None = None,
+    *,
+    sample_weight: np.ndarray | None = None,
+    threads: int | str = "auto",
+    **settings: Any,
+) -> Scaling:
+    """Choose the scaling of all members, by a short training of a few of them.
+
+    Parameters
+    ----------
+    x, y, recipe, folds, classes, sample_weight
+        As in `make_members` and `train_members`.
+    columns
+        The number of inputs of each column of the table.
+    threads
+        Number of threads for the members.
+    settings
+        Further arguments of `Ensemble`: `seed`, `backend`, `device`.
+    """
+    scaling = make_scaling(x, y.reshape(len(y), -1) if classes is None else None)
+    n, rng = len(x), np.random.default_rng(settings.get("seed"))
+    epochs = min(recipe.choose_epochs(n), PROBE_EPOCHS)
+    short = replace(recipe, members=min(recipe.members, PROBES), epochs=epochs)
+    rows = [rng.permutation(rows)[:PROBE_ROWS] for rows in choose_rows(folds, n, rng)[: short.members]]
+    left_out = [rng.permutation(fold)[:PROBE_FOLD_ROWS] for fold in folds[: short.members]]
+    ensemble = make_members(x, y, short, classes, scaling=scaling, **settings)
+    _train(ensemble, x, y, short, rows, left_out, sample_weight, threads=threads, progress=False)
+    targets = scaling.targets(y.reshape(n, -1)) if classes is None else np.eye(classes)[y]
+    importance = measure_importance(ensemble, x, targets, left_out, columns, rng)
+    return scaling._replace(x_std=1 / weigh_inputs(x, columns, importance)[None])
+
+
+def measure_importance(
+    ensemble: Ensemble,
+    x: np.ndarray,
+    targets: np.ndarray,
+    folds: Sequence[np.ndarray],
+    columns: Sequence[int],
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Measure how much the cost of the rows left out rises when a column is shuffled among them, plus its error.
+
+    The rise is the permutation importance (L. Breiman, "Random Forests", Machine Learning, 2001). Its standard error is
+    added because a column counts as what it may well be: few rows hardly tell which columns matter.
+
+    Parameters
+    ----------
+    ensemble
+        Trained members.
+    x
+        Encoded inputs (n, n_in).
+    targets
+        Targets (n, n_out): standardized, or one-hot.
+    folds
+        The rows that each member leaves out.
+    columns
+        The number of inputs of each column.
+    rng
+        Shuffles.
+    """
+    parts = [_measure_rises(each, x[rows], targets[rows], columns, rng) for each, rows in zip(ensemble, folds)]
+    rises = np.concatenate(parts, axis=1)
+    return np.maximum(rises.mean(axis=1), 0) + rises.std(axis=1) / np.sqrt(rises.shape[1])
+
+
+def _measure_rises(
+    network: Any, x: np.ndarray, targets: np.ndarray, columns: Sequence[int], rng: np.random.Generator
+) -> np.ndarray:
+    """Return how much the cost of each row rises when a column is shuffled, (columns, rows), on the host.
+
+    Only what the column contributes to the first layer is computed anew.
+    """
+    view = network.view
+    to_numpy, sigmas, output = view.backend.to_numpy, view.model.sigmas, view.model.output
+    (w, b), *others = ((to_numpy(w), to_numpy(b)) for w, b in view.layers)
+    x = network.scaling.inputs(x).astype(w.dtype)
+
+    def costs(z: np.ndarray) -> np.ndarray:
+        zs, activations = forward(tuple(others), sigmas[1:], sigmas[0].value(z, np), np)
+        return output.value([z, *zs][-1], activations[-1], targets, np)
+
+    z, ends = x @ w.T + b, np.cumsum(columns)
+    before, rises = costs(z), np.empty((len(ends), len(x)))
+    for k, inputs in enumerate(slice(end - size, end) for end, size in zip(ends, columns)):
+        shuffled = x[rng.permutation(len(x)), inputs]
+        rises[k] = costs(z + (shuffled - x[:, inputs]) @ w[:, inputs].T) - before
+    return rises
+
+
+def weigh_inputs(x: np.ndarray, columns: Sequence[int], importance: np.ndarray) -> np.ndarray:
+    """Return the factor of each input, (n_in,), so that columns vary in proportion to the root of their importance.
+
+    The variance of all inputs together stays.
+
+    Examples
+    --------
+    >>> x = np.array([[0.0, 0.0, 1.0], [1.0, 1.0, 0.0]])
+    >>> weigh_inputs(x, [2, 1], np.array([1.0, 1.0]))
+    array([0.8660254 , 0.8660254 , 1.22474487])
+    """
+    starts, mean = np.cumsum(columns) - np.asarray(columns), x.mean(axis=0, dtype=np.float64)
+    variances = np.einsum("ij,ij->j", x, x, dtype=np.float64) / len(x) - mean**2  # without a copy of x
+    variance = np.maximum(np.add.reduceat(variances, starts), LEAST_VARIANCE)
+    wanted = np.sqrt(importance)
+    wanted = np.maximum(wanted, LEAST_SHARE * wanted.mean()) if wanted.any() else np.ones_like(wanted)
+    return np.repeat(np.sqrt(wanted / variance * (variance.sum() / wanted.sum())), columns)
+
+
 def make_members(
-    x: np.ndarray, y: np.ndarray, recipe: Recipe, classes: int | None = None, *, in_bins: bool = True, **settings: Any
+    x: np.ndarray,
+    y: np.ndarray,
+    recipe: Recipe,
+    classes: int | None = None,
+    *,
+    scaling: Scaling | None = None,
+    **settings: Any,
 ) -> Ensemble:
     """Make the members, with initial weights.
 
@@ -219,22 +346,21 @@ def make_members(
         It says how many members there are, and what they look like.
     classes
         Number of classes; None for a regression.
-    in_bins
-        Whether the numbers among the inputs are in bins. Others are not small, and `standardize` scales them.
+    scaling
+        The scaling of all members, for inputs in bins. None: `standardize` scales the inputs.
     settings
         Further arguments of `Ensemble`: `seed`, `backend`, `device`.
     """
-    columns = y.reshape(len(y), -1)
+    n_out = classes or y.reshape(len(y), -1).shape[1]
     ensemble = Ensemble(
-        [x.shape[1], *recipe.choose_hidden(len(x)), classes or columns.shape[1]],
+        [x.shape[1], *recipe.choose_hidden(len(x)), n_out],
         recipe.members,
         activation="relu",
         task="regression" if classes is None else "classification",
         standardize=True,
         **settings,
     )
-    if in_bins:
-        scaling = make_scaling(x, columns if classes is None else None)
+    if scaling is not None:
         for network in ensemble:
             network.scaling = scaling
     return ensemble
@@ -270,28 +396,42 @@ def train_members(
     options
         Further arguments of `Ensemble.train`.
     """
+    rows = choose_rows(folds, len(x), np.random.default_rng(ensemble.seeds[0]))
+    _train(ensemble, x, y, recipe, rows, folds, sample_weight, **options)
+    for network in ensemble:
+        network.reset_optimizer(SGD())  # AdamW's averages would make files three times as large
+    ensemble.calibrate((x, y), rows=folds)
+    if len(x) >= LEAST_ROWS:
+        ensemble.fit_novelty(x)
+
+
+def _train(
+    ensemble: Ensemble,
+    x: np.ndarray,
+    y: np.ndarray,
+    recipe: Recipe,
+    rows: Sequence[np.ndarray],
+    folds: Sequence[np.ndarray],
+    sample_weight: np.ndarray | None,
+    **options: Any,
+) -> None:
+    """Train each member on its rows, until it no longer improves on its fold."""
     is_regression = ensemble[0].task == "regression"
     monitor = "validation_cost" if is_regression else "validation_calibrated_log_loss"
     metrics = [] if is_regression else ["calibrated_log_loss"]
-    rng = np.random.default_rng(ensemble.seeds[0])
     ensemble.train(
         (x, y),
         recipe.choose_epochs(len(x)),
         recipe.choose_batch_size(len(x)),
         Cosine(recipe.lr, warmup=WARMUP),
         optimizer=AdamW(weight_decay=recipe.weight_decay),
-        rows=choose_rows(folds, len(x), rng),
+        rows=rows,
         validation_rows=folds if sample_weight is None else [weigh_rows(fold, sample_weight) for fold in folds],
         sample_weight=sample_weight,
         callbacks=[EarlyStopping(recipe.patience, monitor=monitor)],
         metrics=metrics,
         **options,
     )
-    for network in ensemble:
-        network.reset_optimizer(SGD())  # AdamW's averages would make files three times as large
-    ensemble.calibrate((x, y), rows=folds)
-    if len(x) >= LEAST_ROWS:
-        ensemble.fit_novelty(x)
 
 
 def predict_out_of_fold(ensemble: Ensemble, x: np.ndarray, folds: Sequence[np.ndarray]) -> np.ndarray:

@@ -508,8 +508,9 @@ def compare_calibration(
         quantiles = (members * unseen[..., None, None]).sum(axis=0) / unseen.sum(axis=0)[:, None, None]
         compare_quantiles(ensemble, oracles, y[..., None] - quantiles, new)
     else:
-        mean, std, errors = expect_errors(oracles, x, y, None if rows is None else unseen, new.x)
-        compare_intervals(ensemble, mean, std, errors, new, level)
+        expected = expect_errors(oracles, x, y, None if rows is None else unseen, new.x)
+        if expected is not None:
+            compare_intervals(ensemble, *expected, new, level)
 
 
 def compare_temperature(
@@ -540,8 +541,11 @@ def compare_quantiles(ensemble: Ensemble, oracles: list[Any], errors: np.ndarray
 
 def expect_errors(
     oracles: list[Any], x: np.ndarray, y: np.ndarray, unseen: np.ndarray | None, new: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Means and deviations of new rows, and the errors that the latter are multiplied by."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Means and deviations of new rows, and the errors that the latter are multiplied by.
+
+    None where rounding decides: widths follow the order of the predictions, of which some are equal.
+    """
     has_std = oracles[0].cost_name == "gaussian"
     mean, std = known.mean_and_std(np.stack([oracle.forward(new) for oracle in oracles]), has_std)
     members = np.stack([oracle.forward(x) for oracle in oracles])
@@ -550,6 +554,8 @@ def expect_errors(
         return mean, std, np.abs(y - center) / width
     means, stds = np.split(members, 2, axis=-1) if has_std else (members, None)
     center, width, gain = known.predict_out_of_fold(means, stds, unseen)
+    if (np.diff(np.sort(center, axis=0), axis=0) < 1e-9 * np.abs(center).max()).any():
+        return None
     errors, deviations = np.zeros_like(y), np.zeros_like(mean)
     for k in range(y.shape[1]):
         distance = np.abs(y[:, k] - center[:, k]) / width[:, k]

@@ -37,12 +37,14 @@ from xpnet.cli.tables import STDIN, Columns, is_table
 from xpnet.core.arguments import parse_cost
 from xpnet.core.optimizers.sgd import SGD
 from xpnet.core.temperature import can_temper
+from xpnet.data.columns import count_inputs
 from xpnet.distributed.ranks import Ranks
 from xpnet.distributed.setting import Distributed, check_launcher
 from xpnet.ensemble import Ensemble
 from xpnet.inspection.novelty import LEAST_ROWS
 from xpnet.network import Network
-from xpnet.tabular import BINS, LONE_FOLDS, choose_rows, count_folds, make_folds, make_scaling
+from xpnet.tabular import BINS, LONE_FOLDS, choose_rows, choose_scaling, count_folds, make_folds, make_scaling
+from xpnet.tabular import Recipe as TableRecipe
 from xpnet.training.arguments import parse_metrics
 from xpnet.training.callback import Callback
 from xpnet.training.callbacks import CSVLog, EarlyStopping
@@ -104,6 +106,8 @@ def run_train(options: argparse.Namespace) -> None:
             print(f"One network instead of an ensemble, because {lone} is for one")
         print(training.model, flush=True)
     started = time.perf_counter()
+    if training.folds and training.recipe.epochs and options.bins and options.standardize is None:
+        scale_columns(training, options)
     with save_if_interrupted(training, options):
         training.model.train(training.data.train, **settings)
         seconds = time.perf_counter() - started
@@ -319,6 +323,25 @@ def parse_class_weight(weights: str | Mapping[str, float] | None, columns: Colum
             )
         numbers[int(label) if labels is None else labels.index(label)] = weight
     return numbers
+
+
+def scale_columns(training: ReadyTraining, options: argparse.Namespace) -> None:
+    """Scale the columns of a table in bins by their importance, which a short training of a few networks finds."""
+    data, recipe, (x, y) = training.data, training.recipe, training.data.train
+    classes = max(data.n_out, 2) if data.task in ("classification", "binary") and y.ndim == 1 else None
+    scaling = choose_scaling(
+        x,
+        y if classes is None else y.astype(int),
+        TableRecipe(recipe.members, tuple(recipe.hidden), epochs=recipe.epochs, batch_size=recipe.batch_size),
+        training.folds,
+        count_inputs(data.columns.features if data.columns is not None else []),
+        classes,
+        seed=options.seed,
+        backend=options.backend,
+        device=options.device,
+    )
+    for network in networks_of(training.model):
+        network.scaling = network.scaling._replace(x_std=scaling.x_std)  # type: ignore
 
 
 # After the training

@@ -463,6 +463,17 @@ def name_inputs(columns: Iterable[Column]) -> tuple[str, ...]:
     return tuple(name for column in columns for name in column.inputs)
 
 
+def count_inputs(columns: Iterable[Column]) -> list[int]:
+    """Return the number of inputs of each column that has some.
+
+    Examples
+    --------
+    >>> count_inputs([NumberColumn("mass", 3.5, True), DroppedColumn("id", "every value is different")])
+    [2]
+    """
+    return [len(column.inputs) for column in columns if column.inputs]
+
+
 def to_plain(columns: Iterable[Column]) -> list[dict[str, Any]]:
     """Return columns as plain values.
 

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from xpnet.backends.base import Backend, on_host
 from xpnet.backends.choose import backend_of, to_host
 from xpnet.core.arrays import Array
+from xpnet.data.columns import count_inputs, from_plain
 from xpnet.data.weights import check_some_weight
 from xpnet.ensemble import Ensemble
 from xpnet.estimators.architecture import choose_backend, parse_hidden_sizes
@@ -33,7 +34,7 @@ from xpnet.estimators.targets import (
     learn_labels,
 )
 from xpnet.inspection.novelty import LEAST_ROWS
-from xpnet.tabular import BINS, Recipe, make_folds, make_members, predict_out_of_fold, train_members
+from xpnet.tabular import BINS, Recipe, choose_scaling, make_folds, make_members, predict_out_of_fold, train_members
 from xpnet.training.checkpointing import Every
 from xpnet.wording.checks import check_lengths, count, yes_or_no
 from xpnet.wording.errors import ArgumentError
@@ -141,7 +142,12 @@ class BaseTableModel(TableParameters, BaseModel):
         folds = make_folds(len(x), recipe.members, rng, classes=classes, groups=data.groups)
         if labels is None:
             check_left_out(folds, len(x))
-        ensemble = make_members(x, data.y, recipe, n_classes, in_bins=self.bins > 0, seed=seed, backend=backend)
+        settings: dict[str, Any] = {"classes": n_classes, "seed": seed, "backend": backend}
+        if self.bins:
+            columns, shared = count_inputs(from_plain(encoder.columns_)), {"threads": options["threads"], **settings}
+            scaling = choose_scaling(x, data.y, recipe, folds, columns, sample_weight=data.weight, **shared)
+            settings["scaling"] = scaling
+        ensemble = make_members(x, data.y, recipe, **settings)
         name_columns(ensemble, encoder, labels, y)
         train_members(ensemble, x, data.y, recipe, folds, sample_weight=data.weight, **options)
         found = predict_out_of_fold(ensemble, x, folds)
@@ -264,9 +270,9 @@ class BaseTableModel(TableParameters, BaseModel):
 class TableClassifier(ClassifierMixin, BaseTableModel):
     """Predict classes from a table of numbers, texts, dates and missing values, without tuning.
 
-    A `TableEncoder` with bins turns the table into numbers, and an ensemble of small networks learns from them. Each
-    member leaves out a part of the rows, its fold, and keeps the epoch that is best on it. The folds calibrate the
-    probabilities, so no rows are given up for that.
+    A `TableEncoder` with bins turns the table into numbers, scaled by how much each column matters in a short training.
+    An ensemble of small networks learns from them. Each member leaves out a part of the rows, its fold, and keeps the
+    epoch that is best on it. The folds calibrate the probabilities, so no rows are given up for that.
 
     It needs pandas, the extra ``tables``.
 
