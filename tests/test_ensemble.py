@@ -179,6 +179,25 @@ def test_no_epochs_are_no_training():
         assert_same(member, state)
 
 
+@pytest.mark.parametrize("way", ["all rows", "rows", "split"])
+@pytest.mark.not_on("strict-device1", "torch")
+def test_classes_are_balanced_for_each_member(way, place):
+    x, y = make_data("classes")
+    settings = {"task": "classification", "dtype": "float64", **place._asdict()}
+    weight = np.random.default_rng(3).choice([0.0, 0.5, 1.0], 64)
+    options = {"epochs": 1, "batch_size": 2, "lr": 0.5, "class_weight": "balanced", "progress": False}
+    rows = [np.random.default_rng(k).integers(64, size=size) for k, size in enumerate((40, 30, 40))]
+    own = {"all rows": {}, "rows": {"rows": rows}, "split": {"validation_split": 0.25}}[way]
+    ensemble = Ensemble([5, 4, 3], 3, seed=SEEDS, **settings)
+    ensemble.train((x, y), sample_weight=weight, **own, **options)
+    for k, seed in enumerate(SEEDS):
+        net = Network([5, 4, 3], seed=seed, **settings)
+        before, part = net.copy(), rows[k] if way == "rows" else slice(None)
+        net.train((x[part], y[part]), sample_weight=weight[part], **({} if way == "rows" else own), **options)
+        assert_close(ensemble[k], net, before, 1e-9)
+        np.testing.assert_allclose(ensemble.histories[k]["cost"], net.history["cost"], rtol=1e-9)
+
+
 # Rows, validation, early stopping
 
 

@@ -262,7 +262,7 @@ def test_callbacks_go_on_where_they_were(tmp_path):
         stop = EarlyStopping(6, monitor="cost", mode="max", min_delta=0.01)
         return [stop, ReduceLROnPlateau(0.5, 2, monitor="cost", mode="max")]
 
-    for chunks in (CHUNKS + 1, 6 * CHUNKS):
+    for chunks in (CHUNKS + 1, 2 * CHUNKS + 1, 6 * CHUNKS):
         options = {"epochs": 10, "lr": 1.0, "optimizer": SGD(momentum=0.5)}
         path = tmp_path / str(chunks)
         whole, _ = check_exact(path, network, chunks=chunks, callbacks=callbacks, **options)
