@@ -31,6 +31,15 @@ def scaled(place: Place, **options) -> Network:
     return net
 
 
+def differences(net: Network, x: np.ndarray, h: float = 1e-6) -> np.ndarray:
+    """The Jacobian of `forward` at one example, by central differences."""
+    columns = []
+    for i in range(len(x)):
+        shift = h * np.eye(len(x))[i]
+        columns.append((host(net, net.forward(x + shift)) - host(net, net.forward(x - shift))) / (2 * h))
+    return np.stack(columns, axis=1)
+
+
 def test_activations_are_those_of_every_layer_from_the_input_on(place):
     net = make(place, [3, 4, 2], "tanh", "softmax", "cross_entropy", seed=1)
     (w1, b1), (w2, b2) = layers_of(net)
@@ -59,6 +68,31 @@ def test_deltas_are_those_of_each_example(place):
             np.testing.assert_allclose(host(net, one), delta[i], rtol=1e-12)
     for delta, layer in zip(found, net.backward(X, labels), strict=True):
         np.testing.assert_allclose(delta.mean(axis=0), host(net, layer.b), rtol=1e-12)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_jacobian_and_vjp_by_central_differences(place, activation):
+    """Through two hidden layers, m = 2, n_in = 3, n_out = 2; a softmax output mixes its units."""
+    net = make(place, [3, 4, 5, 2], activation, "softmax", "cross_entropy", seed=5)
+    expected = np.stack([differences(net, x) for x in X])
+    found = net.jacobian(X)
+    assert tuple(found.shape) == (2, 2, 3)
+    assert found.device == net.w[0].device
+    np.testing.assert_allclose(host(net, found), expected, rtol=1e-5, atol=1e-9)
+    g = np.array([[2.0, -1.0], [0.5, 3.0]])
+    np.testing.assert_allclose(host(net, net.vjp(X, g)), np.einsum("mk,mki->mi", g, expected), rtol=1e-5, atol=1e-9)
+    for i in range(2):
+        np.testing.assert_allclose(host(net, net.jacobian(X[i])), host(net, found)[i], rtol=1e-11, atol=1e-14)
+        np.testing.assert_allclose(host(net, net.vjp(X[i], g[i])), host(net, net.vjp(X, g))[i], rtol=1e-11, atol=1e-14)
+
+
+def test_derivatives_include_the_scaling(place):
+    net, x = scaled(place, activation="tanh"), np.array([[5.0, 1.0, 5.05], [4.0, 20.0, 4.9]])
+    expected = np.stack([differences(net, each, h=1e-5) for each in x])
+    assert np.abs(expected).max() > 1  # far from those of the standardized network
+    np.testing.assert_allclose(host(net, net.jacobian(x)), expected, rtol=1e-6, atol=1e-8)
+    g = np.array([[1.0, 2.0], [3.0, -4.0]])
+    np.testing.assert_allclose(host(net, net.vjp(x, g)), np.einsum("mk,mki->mi", g, expected), rtol=1e-6, atol=1e-7)
 
 
 def test_vjp_keeps_dtype_and_refuses_other_shapes(place, dtype):

@@ -509,6 +509,30 @@ def test_few_rows_or_rows_that_repeat_tell_nothing():
         model.calibrate(data)
 
 
+def test_a_calibration_is_kept_until_the_weights_change(place, tmp_path):
+    net, (x, y) = bars(place, "gaussian", 1, None), examples(20, 1)
+    net.calibrate((x, y))
+    net.save(tmp_path / "net")
+    twins = [net.copy(), net.to(dtype="float32"), pickle.loads(pickle.dumps(net))]
+    for twin in [*twins, Network.load(tmp_path / "net", **place._asdict())]:
+        np.testing.assert_array_equal(twin.calibration, net.calibration)
+        np.testing.assert_allclose(array(twin, twin.predict_std(X)), array(net, net.predict_std(X)), rtol=1e-6)
+    net.reset_optimizer(Adam())
+    assert net.calibration is not None
+    changes = [
+        lambda net: net.train((x, y), epochs=1, lr=0.0, progress=False),
+        lambda net: net.minibatch_update((x, y), 0.1),
+        lambda net: setattr(net, "w", net.w),
+        lambda net: setattr(net, "scaling", net.scaling),
+    ]
+    for change in changes:
+        twin = net.copy()
+        change(twin)
+        assert twin.calibration is None
+    with pytest.raises(ValueError, match="read-only"):
+        net.calibration[0] = 0.0
+
+
 def test_calibration_of_numbers_far_from_0():
     net, (x, y) = bars(NUMPY, "gaussian", 1, None).to(dtype="float32"), examples(20, 1)
     far = net.copy()
