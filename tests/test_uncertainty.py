@@ -17,6 +17,7 @@ from test_dropout import expected as expected_mask
 
 from xpnet import SGD, Adam, EarlyStopping, Ensemble, Network, OneCycle
 from xpnet.core.activations import identity, mean_std
+from xpnet.core.calibration import MOST_ERRORS, find_error, sort_errors
 from xpnet.core.costs import gaussian, make_quantile
 from xpnet.core.scaling import Scaling
 from xpnet.export import make_page, write_page
@@ -542,6 +543,20 @@ def test_calibration_of_numbers_far_from_0():
     np.testing.assert_allclose(far.calibration, net.calibration, rtol=1e-4)
     np.testing.assert_allclose(far.interval(x)[0] - 1e9, net.interval(x)[0], rtol=1e-4)
     assert far.interval(x)[0].dtype == np.float64
+
+
+def test_many_errors_are_thinned_to_some_that_are_not_smaller():
+    """Nor larger, for quantiles below the median."""
+    errors = np.random.default_rng(0).exponential(size=(25_001, 1, 1))
+    thin = sort_errors(errors)
+    assert len(thin) == MOST_ERRORS
+    for level in (0.1, 0.68, 0.9, 0.99):
+        exact = find_error(np.sort(errors, axis=0), level)
+        assert exact <= find_error(thin, level) < 1.01 * exact
+    thin = sort_errors(np.repeat(errors, 2, axis=2), (0.1, 0.9))
+    low, high = (find_error(np.sort(errors, axis=0), level, lower=level < 0.5) for level in (0.1, 0.9))
+    assert 0.99 * low < find_error(thin, 0.1, 0, lower=True) <= low
+    assert high <= find_error(thin, 0.9, 1) < 1.01 * high
 
 
 @pytest.mark.parametrize(
