@@ -844,7 +844,7 @@ def fit_widths(predicted, errors, gain):
 
 def square_distances(x, new):
     """The squared distances of training rows, each from the others, and of new rows from all of them."""
-    std = np.where(x.std(axis=0) > 0, x.std(axis=0), 1.0)
+    std = np.where(x.max(axis=0) > x.min(axis=0), x.std(axis=0), 1.0)
 
     def square_distance(row, rows):
         centered, away = (rows - rows.mean(axis=0)) / std, (row - rows.mean(axis=0)) / std

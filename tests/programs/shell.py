@@ -177,7 +177,8 @@ def check_predictions(path: str, model: Network | Ensemble, table: Table, r: ran
     new, words, out = table.write(draw_new_rows(table, r)), [], new_path(".csv")
     has_intervals = table.is_regression and (model.calibration is not None or first.cost_name == "gaussian")
     is_small = model.calibration is not None and len(model.calibration) < 9  # which holds no interval of 90 %
-    level = r.choice([0.5, 0.5 if is_small else 0.9]) if has_intervals and r.random() < 0.7 else None
+    levels = [0.8] if first.cost_name.startswith("quantile") else [0.5, 0.5 if is_small else 0.9]
+    level = r.choice(levels) if has_intervals and r.random() < 0.7 else None
     novelty = len(table.frame) >= 60 and r.random() < 0.5
     words += [] if level is None else ["--interval", level]
     words += ["--novelty"] if novelty else []
