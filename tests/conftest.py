@@ -35,7 +35,6 @@ from xpnet.training import train
 from xpnet.training.plan import Job
 
 settings.register_profile("xpnet", deadline=None, derandomize=True, max_examples=30)
-settings.register_profile("search", deadline=None, max_examples=20_000)  # other examples in each run
 settings.load_profile("xpnet")
 
 
