@@ -47,11 +47,8 @@ LABELS = np.array([0, 1, 0, 1, 1, 0])
 KINDS: list[dict[str, Any]] = [
     {},
     {"task": "classification"},
-    {"task": "multilabel"},
     {"task": "binary", "sizes": [3, 4, 1]},
-    {"sizes": [3, 1], "output_activation": "tanh"},
     {"output_activation": "softmax", "cost": "cross_entropy"},
-    {"output_activation": "relu", "activation": "identity"},
     {"output_activation": "tanh", "activation": ["relu", "tanh"], "sizes": [3, 4, 5, 2]},
     {"task": "regression", "output_activation": "exp", "cost": "poisson"},
     {"dropout": [0.25, 0.0]},
