@@ -20,7 +20,7 @@ pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
 from sklearn import neural_network as theirs
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_digits
-from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import mean_poisson_deviance
 
 from xpnet import (
@@ -39,7 +39,6 @@ from xpnet import (
     get_backend,
 )
 from xpnet import estimators as ours
-from xpnet.core.activations import relu
 from xpnet.training.progress import Progress
 
 pytestmark = [
@@ -248,14 +247,6 @@ def test_more_examples_than_lbfgs_takes_at_once_keep_their_weights():
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
-def test_a_minibatch_that_weighs_nothing_changes_nothing():
-    weight = np.where(np.arange(len(X)) < 50, 0.0, 1.0)
-    mine = ours.MLPClassifier(**SMALL, shuffle=False, alpha=1.0).fit(X, DIGIT, weight)
-    twin = ours.MLPClassifier(**SMALL, shuffle=False, alpha=1.0).fit(X[50:], DIGIT[50:])
-    np.testing.assert_allclose(mine.coefs_[0], twin.coefs_[0], rtol=1e-9)
-    np.testing.assert_allclose(mine.loss_curve_, twin.loss_curve_, rtol=1e-9)
-
-
 def test_warm_start_goes_on_as_theirs_does():
     mine, other = both("MLPClassifier", warm_start=True, solver="sgd", learning_rate="invscaling")
     for n in (300, 250):
@@ -295,26 +286,6 @@ def test_partial_fit_numbers_classes_as_theirs_does_where_y_lacks_some(y):
     assert_like(mine, other)
 
 
-def test_random_state_may_be_a_generator_or_numpys_own():
-    mine, other = both("MLPClassifier", random_state=np.random.RandomState(3))
-    mine.fit(X, DIGIT)
-    other.random_state = np.random.RandomState(3)
-    assert_like(mine, other.fit(X, DIGIT))
-    mine, other = both("MLPClassifier", random_state=None)
-    state = np.random.get_state()  # noqa: NPY002
-    mine.fit(X, DIGIT)
-    np.random.set_state(state)  # noqa: NPY002
-    assert_like(mine, other.fit(X, DIGIT))
-
-
-def test_a_single_class_is_the_answer_to_everything():
-    mine, other = both("MLPClassifier")
-    mine.fit(X, np.full(len(X), "only"))
-    other.fit(X, np.full(len(X), "only"))
-    assert set(mine.predict(X)) == {"only"}
-    np.testing.assert_allclose(mine.predict_proba(X), other.predict_proba(X), rtol=1e-9)
-
-
 # The same warnings, and what is said
 
 
@@ -346,18 +317,6 @@ def test_that_it_has_not_converged_is_a_warning_at_the_line_of_fit(kind, paramet
         assert len(caught) == 1
         if type(est).__module__.startswith("xpnet"):
             assert caught[0].filename == __file__
-
-
-def test_a_batch_larger_than_the_data_is_clipped_with_a_warning():
-    for est in both("MLPClassifier", batch_size=400):
-        with pytest.warns(UserWarning, match="Got `batch_size` less than 1 or larger than sample size"):
-            est.fit(X, DIGIT)
-
-
-def test_a_column_of_labels_is_a_warning():
-    for est in both("MLPClassifier"):
-        with pytest.warns(DataConversionWarning, match="A column-vector y was passed"):
-            assert est.fit(X, DIGIT[:, None]).predict(X).shape == (len(X),)
 
 
 class Interrupt(Callback):
@@ -406,25 +365,6 @@ def test_a_fit_that_fails_changes_nothing(method, solver):
     np.testing.assert_array_equal(mine.predict_proba(X), proba)
     mine.partial_fit(X, DIGIT)  # the optimizer is as it was too
     np.testing.assert_array_equal(mine.coefs_[0], twin.partial_fit(X, DIGIT).coefs_[0])
-
-
-@pytest.mark.parametrize("method", ["fit", "partial_fit"])
-def test_nothing_is_assigned_before_the_end(method):
-    seen = []
-
-    class Look(Callback):
-        def on_epoch_end(self, logs: dict[str, Any]) -> None:
-            seen.append(dict(vars(mine)))
-
-    mine = ours.MLPClassifier(**SMALL, warm_start=True).fit(X, DIGIT)
-    net, proba, state = mine.network_, mine.predict_proba(X), mine.network_.rng.bit_generator.state
-    before = dict(vars(mine.set_params(callbacks=[Look()])))
-    getattr(mine, method)(X, DIGIT)
-    assert seen == [before] * mine.n_iter_
-    assert mine.network_ is not net
-    assert mine.loss_curve_[:4] == before["loss_curve_"]
-    np.testing.assert_array_equal(net.predict_proba(X), proba)  # the network of the last call stays as it was
-    assert net.rng.bit_generator.state == state
 
 
 # More than theirs
@@ -488,34 +428,6 @@ def test_solvers_without_a_learning_rate_refuse_a_schedule(solver):
     mine = ours.MLPRegressor(solver=solver, learning_rate=Cosine(0.1))
     with pytest.raises(ValueError, match=f"is for other solvers: '{solver}' chooses the length of its steps"):
         mine.fit(XR, TARGET)
-
-
-def test_a_conversion_prints_nothing(capsys):
-    mine = ours.MLPClassifier(**SMALL, verbose=True).fit(X, DIGIT)
-    capsys.readouterr()
-    assert mine.to_sklearn().verbose
-    assert capsys.readouterr().out == ""
-
-
-def test_weights_assigned_to_a_copy_do_not_change_the_original():
-    mine = ours.MLPClassifier(**SMALL).fit(X, DIGIT)
-    twin, before = copy.copy(mine), mine.predict_proba(X)
-    twin.coefs_, twin.intercepts_ = [0 * w for w in twin.coefs_], [0 * b for b in twin.intercepts_]
-    np.testing.assert_array_equal(mine.predict_proba(X), before)
-
-
-def test_an_activation_of_ours_with_another_name_is_pickled_itself():
-    mine = ours.MLPClassifier(**SMALL, activation=relu._replace(name="mine")).fit(X, DIGIT)
-    again = pickle.loads(pickle.dumps(mine))
-    assert again.network_.activation == ["mine"]
-    np.testing.assert_array_equal(again.predict_proba(X), mine.predict_proba(X))
-
-
-@pytest.mark.parametrize(("loss", "output"), [("huber", "identity"), ("absolute", "identity"), ("poisson", "exp")])
-def test_any_cost_may_be_the_loss_of_a_regressor(loss, output):
-    mine = ours.MLPRegressor(**{**SMALL, "max_iter": 100}, loss=loss).fit(XR, TARGET)
-    assert mine.out_activation_ == output
-    assert mine.score(XR, TARGET) > 0.3
 
 
 def test_validation_data_have_curves_and_stop_where_asked(place):
@@ -670,11 +582,6 @@ def test_any_optimizer_and_schedule(solver):
     assert constant.network_.history["lr"] == pytest.approx([0.02] * 4)
 
 
-def test_an_optimizer_of_ours_is_scikit_learns_sgd():
-    mine = ours.MLPClassifier(**SMALL, solver=SGD(momentum=0.9, nesterov=True)).fit(X, DIGIT)
-    assert_like(mine, theirs.MLPClassifier(**SMALL, solver="sgd").fit(X, DIGIT))
-
-
 def test_activations_of_every_layer(place):
     mine = ours.MLPClassifier(**SMALL).fit(put(place, X), put(place, DIGIT))
     found = mine.activations(put(place, X))
@@ -694,13 +601,6 @@ def test_partial_fit_of_several_labels(classes):
     assert len(mine.loss_curve_) == 3
     with pytest.raises(ValueError, match=r"y has shape \(100, 2\), but the estimator was fitted to multilabel labels"):
         mine.partial_fit(X[:100], SEVERAL[:100, :2])
-
-
-def test_several_labels_given_sparse_are_predicted_sparse():
-    for est in both("MLPClassifier"):
-        found = est.fit(X, sparse.csr_matrix(SEVERAL)).predict(X)
-        assert sparse.issparse(found)
-    np.testing.assert_array_equal(found.toarray(), ours.MLPClassifier(**SMALL).fit(X, SEVERAL).predict(X))
 
 
 def test_coefs_and_intercepts_can_be_assigned():
@@ -751,15 +651,6 @@ def test_classes_have_no_weight_in_validation():
     assert mine.loss_ == pytest.approx(held.loss_)
 
 
-def test_a_class_that_weighs_nothing_in_training_counts_in_validation():
-    """The split is stratified: of the 30 examples held out, a tenth are of that class, and none is predicted so."""
-    rare = np.where(np.arange(len(X)) % 10 == 0, "rare", "usual")
-    options = {"early_stopping": True, "learning_rate_init": 0.1}
-    mine = ours.MLPClassifier(**SMALL, **options, class_weight={"rare": 0.0}).fit(X, rare)
-    assert set(mine.predict(X)) == {"usual"}
-    assert mine.validation_scores_[-1] == pytest.approx(0.9)
-
-
 def test_poisson_reports_the_deviance_of_what_it_is_of():
     counts = np.random.default_rng(0).poisson(3.0, len(XR)).astype(float)
     mine, other = both("MLPRegressor", loss="poisson", early_stopping=True)
@@ -769,13 +660,6 @@ def test_poisson_reports_the_deviance_of_what_it_is_of():
     assert mine.validation_loss_curve_[-1] == pytest.approx(expected)
     with pytest.raises(ValueError, match=r"loss='poisson' is for y of at least 0, and y goes down to -3"):
         ours.MLPRegressor(**SMALL, loss="poisson").fit(XR, counts - 3.0)
-
-
-@pytest.mark.parametrize("loss", ["squared_error", "quadratic"])
-def test_a_loss_is_the_same_under_both_of_its_names(loss):
-    y = np.stack([TARGET, -TARGET], axis=1)
-    mine = ours.MLPRegressor(loss, **SMALL).fit(XR, y)
-    assert mine.loss_curve_ == ours.MLPRegressor(**SMALL).fit(XR, y).loss_curve_
 
 
 def test_with_callbacks_it_is_pickled_and_cloned_without_what_they_held(tmp_path):
