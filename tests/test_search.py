@@ -26,7 +26,6 @@ from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardSca
 from sklearn.random_projection import GaussianRandomProjection
 
 from xpnet import SGD, ArgumentError, Callback, CheckpointError, Constant, Cosine, Network
-from xpnet.core.activations import relu
 from xpnet.estimators import (
     MLPClassifier,
     MLPEnsembleClassifier,
@@ -225,13 +224,6 @@ def test_a_splitter_that_shuffles_anew_splits_once():
     assert_equal_results(mine, GridSearchCV(CLASSIFIER, ONE_ALPHA, cv=KFold(2)).fit(X, THREE))
 
 
-@pytest.mark.slow
-def test_functions_that_cannot_be_pickled():
-    own = relu._replace(name="own", value=lambda z, xp: xp.where(z > 0, z, 0 * z))
-    pipeline = make_pipeline(FunctionTransformer(lambda x: x + 1), MLPClassifier(**SMALL, activation=own))
-    search_both(pipeline, {"mlpclassifier__alpha": [1.0, 2.0]}, scoring="neg_log_loss")
-
-
 def test_folds_are_transformed_once_for_settings_with_the_same_transformers():
     """The lambda counts: once for each fold and for the last fit; again for each score."""
     seen: list[int] = []
@@ -245,11 +237,6 @@ def test_a_fold_that_lacks_a_class():
     cv = [(np.flatnonzero(THREE != 1), np.arange(20)), (np.arange(40), np.arange(40, 60))]
     search_both(CLASSIFIER, TWO_ALPHAS, cv=cv)
     search_both(CLASSIFIER, ONE_ALPHA, y=np.where(np.arange(60) < 40, 0, TWO), cv=KFold(3))
-
-
-@pytest.mark.parametrize("given", [{"X_val": X[:20], "y_val": THREE[:20]}, {"sample_weight_val": None}])
-def test_other_arguments_of_fit(given):
-    search_both(MLPClassifier(**SMALL, early_stopping="loss"), ONE_ALPHA, given=given)
 
 
 def test_frames():
@@ -487,21 +474,6 @@ def test_a_search_that_needs_too_much_memory_runs_in_slices(monkeypatch, expecte
     assert count_programs(mine.fit(X, THREE)) == 1
 
 
-@pytest.mark.filterwarnings("ignore:One or more of the test scores are non-finite")
-@pytest.mark.parametrize("alphas", [[-1, -2, 1.0], [0.1, -1, 1.0]])
-@pytest.mark.slow
-def test_a_slice_of_settings_that_fail_does_not_end_the_search(monkeypatch, alphas):
-    monkeypatch.setattr(folds, "find_memory", lambda: 1)
-    with pytest.warns(FitFailedWarning):
-        search_both(CLASSIFIER, {"alpha": alphas}, scoring="neg_log_loss")
-
-
-@pytest.mark.slow
-def test_large_examples_are_trained_fold_by_fold(monkeypatch, expected):
-    monkeypatch.setattr(folds, "MAX_BYTES", 1)
-    assert_equal_results(MLPSearchCV(CLASSIFIER, ALPHAS, cv=2, scoring="neg_log_loss").fit(X, THREE), expected)
-
-
 # Ctrl-C
 
 
@@ -593,18 +565,6 @@ def test_a_search_that_is_resumed_is_the_uninterrupted_one(tmp_path, fits, backe
     check_resumes(tmp_path / "run", fits, lambda: MLPSearchCV(estimator, TWO_ALPHAS, cv=2, refit=False), every=1)
 
 
-@pytest.mark.slow
-def test_a_search_that_was_done_is_not_repeated(tmp_path, fits):
-    """Nothing is left but to fit with the best settings."""
-    mine = MLPSearchCV(CLASSIFIER, TWO_ALPHAS, cv=2).fit(X, THREE, checkpoint=tmp_path / "run")
-    again = MLPSearchCV(CLASSIFIER, TWO_ALPHAS, cv=2).fit(X, THREE, checkpoint=tmp_path / "run", resume=True)
-    assert fits.numbers == [4]
-    assert_equal_results(again, mine, tolerance=0)
-    np.testing.assert_array_equal(again.cv_results_["mean_fit_time"], mine.cv_results_["mean_fit_time"])
-    np.testing.assert_array_equal(again.cv_results_["mean_score_time"], mine.cv_results_["mean_score_time"])
-    assert (again.cv_results_["mean_fit_time"] > 0).all()
-
-
 SEARCHES: dict[str, tuple[Any, dict[str, Any]]] = {
     "a dictionary": (
         lambda: MLPSearchCV(
@@ -662,21 +622,6 @@ def test_settings_that_fail_are_remembered_as_failed(tmp_path, fits):
     assert fits.numbers == [6] + [2] * 3
     np.testing.assert_allclose(resumed.cv_results_["mean_test_score"], whole.cv_results_["mean_test_score"], rtol=1e-12)
     np.testing.assert_array_equal(resumed.cv_results_["rank_test_score"], whole.cv_results_["rank_test_score"])
-
-
-@pytest.mark.filterwarnings("ignore:One or more of the test scores are non-finite")
-@pytest.mark.slow
-def test_scores_that_fail_are_remembered_as_failed(tmp_path, fits):
-    scoring = {"own": score_some, "accuracy": "accuracy"}
-    mine = MLPSearchCV(CLASSIFIER, {"alpha": [0.1, 1.0]}, scoring=scoring, refit="accuracy", cv=2)
-    with pytest.warns(UserWarning, match=r"Scoring failed(.|\n)*no score"):
-        check_resumes(tmp_path / "run", fits, lambda: clone(mine), every=1)
-
-
-def score_some(estimator: Any, x: Any, y: Any) -> float:
-    if estimator.alpha == 0.1:
-        raise RuntimeError("no score")
-    return estimator.score(x, y)
 
 
 def test_an_interrupted_slice_is_not_written(tmp_path, fits):
