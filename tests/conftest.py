@@ -33,7 +33,6 @@ from xpnet.backends._numpy import NumPyBackend
 from xpnet.datasets import mnist_sample
 
 settings.register_profile("xpnet", deadline=None, derandomize=True, max_examples=30)
-settings.register_profile("search", deadline=None, max_examples=20_000)  # other examples in each run
 settings.load_profile("xpnet")
 
 

@@ -24,7 +24,6 @@ from xpnet import (
     EarlyStopping,
     Ensemble,
     Network,
-    OneCycle,
     ReduceLROnPlateau,
     TensorBoard,
 )
@@ -84,19 +83,12 @@ class Stream:
     ("sizes", "message"),
     [
         ([3], r"sizes=\[3\] must have at least two layers.*\[784, 30, 10\]"),
-        ([], r"sizes=\[\] must have at least two layers"),
         ([3, 0, 2], r"sizes\[1\]=0 must be a whole number of at least 1"),
-        ([-3, 2], r"sizes\[0\]=-3 must be a whole number of at least 1"),
         ([3, 2.0], r"sizes\[1\]=2\.0 must be a whole number"),
-        ([3, "2"], r"sizes\[1\]='2' must be a whole number"),
-        ([3, None], r"sizes\[1\]=None must be a whole number"),
         ([True, 2], r"sizes\[0\]=True must be a whole number"),
-        ([[3, 2], 1], r"sizes\[0\]=\[3, 2\] must be a whole number"),
         (3, r"sizes=3 must list the number of units of each layer.*\[784, 30, 10\]"),
         ({10, 4, 3}, r"sizes=\{10, 3, 4\} must list the number of units of each layer, as in"),
-        (bytearray(b"ab"), "sizes=bytearray.* must list the number of units of each layer, as in"),
         ("32", r"sizes='32' must list"),
-        (None, r"sizes=None must list"),
     ],
 )
 def test_sizes_are_at_least_two_whole_positive_numbers(sizes: Any, message: str) -> None:
@@ -113,13 +105,9 @@ def test_whole_numbers_of_any_kind_are_sizes(numbers: Any) -> None:
     ("options", "message"),
     [
         ({"activation": "rleu"}, r"activation='rleu' is unknown; choose from 'sigmoid'.*did you mean 'relu'\?"),
-        ({"activation": "ReLU"}, r"activation='ReLU' is unknown.*did you mean 'relu'\?"),
         ({"activation": ["tahn"]}, r"activation='tahn' is unknown.*did you mean 'tanh'\?"),
         ({"activation": [3]}, r"activation=3 is unknown; choose from"),
-        ({"activation": 3}, r"activation=3"),
-        ({"activation": None}, r"activation=None"),
         ({"activation": ["relu", "relu"]}, r"activation=\['relu', 'relu'\] names 2 layers, but there are 1 hidden"),
-        ({"activation": []}, r"activation=\[\] names 0 layers, but there are 1 hidden"),
         ({"output_activation": "softmix"}, r"output_activation='softmix' is unknown.*did you mean 'softmax'\?"),
         ({"cost": "cross-entropy"}, r"cost='cross-entropy' is unknown.*did you mean 'cross_entropy'\?"),
         (
@@ -130,13 +118,9 @@ def test_whole_numbers_of_any_kind_are_sizes(numbers: Any) -> None:
         ({"task": "regresion"}, r"task='regresion' is unknown.*'multilabel'.*did you mean 'regression'\?"),
         ({"init": "he_norm"}, r"init='he_norm' is unknown; choose from 'normal', .*did you mean 'he_normal'\?"),
         ({"dtype": "float16"}, r"dtype='float16' is unknown; choose from 'float32', 'float64'"),
-        ({"dtype": "double"}, r"dtype='double' is unknown; choose from 'float32', 'float64'"),
-        ({"dtype": int}, r"dtype=.*int.* is unknown; choose from 'float32', 'float64'"),
-        ({"dtype": 32}, r"dtype=.*32.* is unknown; choose from 'float32', 'float64'"),
         ({"dtype": None}, r"dtype=None"),  # NumPy would take it for float64
         ({"seed": 1.5}, r"seed=1\.5 must be None or a whole number of at least 0"),
         ({"seed": -1}, r"seed=-1 must be None or a whole number of at least 0"),
-        ({"seed": "one"}, r"seed='one' must be None or a whole number of at least 0"),
     ],
 )
 def test_an_unknown_name_lists_the_choices_and_the_nearest(options: dict[str, Any], message: str) -> None:
@@ -151,7 +135,6 @@ def test_an_unknown_name_lists_the_choices_and_the_nearest(options: dict[str, An
             {"cost": "cross_entropy", "output_activation": "relu"},
             r"cost='cross_entropy' does not go with output_activation='relu'; it needs one of 'sigmoid', 'softmax'",
         ),
-        ({"cost": "cross_entropy", "output_activation": "tanh"}, r"cost='cross_entropy' does not go with .*'tanh'"),
         (
             {"task": "regression", "output_activation": "softmax"},
             r"output_activation='softmax' contradicts task='regression', which goes with 'identity', .*leave one",
@@ -164,13 +147,11 @@ def test_an_unknown_name_lists_the_choices_and_the_nearest(options: dict[str, An
             {"task": "classification", "cost": "quadratic"},
             r"cost='quadratic' contradicts task='classification', which goes with 'cross_entropy', 'log_like.*; leave",
         ),
-        ({"task": "classification", "cost": "huber(2.0)"}, r"cost='huber.*' contradicts task='classification'"),
         ({"task": "binary"}, r'task="binary" has 1 output, but sizes ends in 2; .*task="multilabel"'),
         (
             {"sizes": [3, 1], "output_activation": "softmax"},
             r'sizes ends in 1, but a softmax over 1 output is always 1.*2 outputs, or task="binary"',
         ),
-        ({"sizes": [3, 1], "task": "classification"}, r'sizes ends in 1.*task="binary"'),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(options: dict[str, Any], message: str) -> None:
@@ -198,18 +179,12 @@ def test_lr_none_is_the_default_of_the_optimizer_and_nothing_to_a_minibatch_upda
     ("options", "message"),
     [
         ({"epochs": -1}, r"epochs=-1 must be a whole number of at least 0"),
-        ({"epochs": 2.0}, r"epochs=2\.0 must be a whole number of at least 0"),
         ({"epochs": True}, r"epochs=True must be a whole number of at least 0"),
-        ({"epochs": None}, r"epochs=None must be a whole number of at least 0"),
         ({"batch_size": 0}, r"batch_size=0 must be a whole number of at least 1"),
-        ({"batch_size": -3}, r"batch_size=-3 must be a whole number of at least 1"),
         ({"batch_size": 2.5}, r"batch_size=2\.5 must be a whole number of at least 1"),
-        ({"batch_size": "all"}, r"batch_size='all' must be a whole number of at least 1"),
         ({"steps": 0}, r"steps=0 must be a whole number of at least 1"),
-        ({"steps": 2.5}, r"steps=2\.5 must be a whole number of at least 1"),
         ({"steps": 2}, r"steps=2 is for an iterable of batches; train_data has a length, so give epochs"),
         ({"sampling": "shufle"}, r"sampling='shufle' is unknown; .*'replacement' \(did you mean 'shuffle'\?\)"),
-        ({"sampling": 0}, r"sampling=0 is unknown; choose from 'shuffle', 'replacement'"),
         ({"progress": "no"}, "progress='no' must be True or False"),
         ({"cache": "no"}, "cache='no' must be True or False"),
     ],
@@ -288,31 +263,22 @@ def changed(value: Any, dtype: Any = float) -> np.ndarray:
 BAD_DATA: list[tuple[Any, type[Exception], str]] = [
     # no examples, or nothing that holds any
     ([], ValueError, r"{name} is empty"),
-    ((), ValueError, r"{name} is empty"),
     ((X[:0], LABELS[:0]), ValueError, r"X of {name} is empty: it has shape \(0, 3\)"),
     (([], []), ValueError, r"X of {name} has shape \(0,\)"),
     ((X, LABELS[:0]), ValueError, r"y of {name}"),
-    ((X, ONE_HOT[:0]), ValueError, r"y of {name}"),
     (X, TypeError, r"{name} is of type ndarray; give a tuple \(X, y\)"),
     ("digits", TypeError, r"{name} is of type str; give a tuple \(X, y\)"),
-    ({"x": X, "y": LABELS}, TypeError, r"{name} is of type dict; give a tuple \(X, y\)"),
-    (7, TypeError, r"{name} is of type int; give a tuple \(X, y\)"),
     ([X, LABELS], TypeError, r"item 0 of {name} is not an \(x, y\) pair.*together, as a tuple \(X, y\)"),
     ((X, LABELS, LABELS), TypeError, r"item 0 of {name} is not an \(x, y\) pair.*as a tuple \(X, y\)"),
     ([(X[0], 0), (X[1], 0, 1)], TypeError, r"item 1 of {name} is not an \(x, y\) pair but of type tuple"),
     # shapes
     ((X[:, :2], LABELS), ValueError, r"X of {name} has shape \(6, 2\), but must have \(n, 3\)"),
-    ((np.ones((6, 2, 2)), LABELS), ValueError, r"X of {name} has shape \(6, 2, 2\), but must have \(n, 3\)"),
-    ((X.T, LABELS), ValueError, r"X of {name} has shape \(3, 6\), but must have \(n, 3\)"),
     ((X[0], 0), ValueError, r"X of {name} has shape \(3,\).*one example is x\[None, :\]"),
     ((X[0][:, None], [0]), ValueError, r"X of {name} has shape \(3, 1\).*a column is not an example; .*x\.T"),
     ((3.0, 0), ValueError, r"X of {name} has shape \(\), but must have \(n, 3\)"),
     ((X, LABELS[:5]), ValueError, r"X of {name} has 6 examples and y of {name} has 5"),
-    ((X[:1], LABELS), ValueError, r"X of {name} has 1 examples and y of {name} has 6"),
     ((X, 1), ValueError, r"y of {name} has shape \(\), but must have \(n, 2\), or \(n,\) of integer classes"),
     ((X, LABELS[:, None]), ValueError, r"y of {name} has shape \(6, 1\).*or \(n,\) of integer classes"),
-    ((X, np.eye(3)[LABELS]), ValueError, r"y of {name} has shape \(6, 3\), but must have \(n, 2\)"),
-    ((X, LABELS[None, :]), ValueError, r"y of {name} has shape \(1, 6\), but must have \(n, 2\)"),
     ([(X[0], 0), (X[1, :2], 1)], ValueError, r"x of {name} differ from example to example.*\(2,\), \(3,\)"),
     ([(X[0], [0, 1]), (X[1], 1)], ValueError, r"y of {name} differ from example to example"),
     # labels
@@ -323,9 +289,7 @@ BAD_DATA: list[tuple[Any, type[Exception], str]] = [
     ((X, LABELS.astype(bool)), ValueError, r"y of {name} has shape \(6,\) and dtype bool.*integer classes"),
     # values
     ((changed(np.nan), LABELS), ValueError, r"X of {name} holds NaN.*in row 2, column 1, .*; remove or replace"),
-    ((changed(-np.inf), LABELS), ValueError, r"X of {name} holds NaN or infinity"),
     ((changed(1e39), LABELS), ValueError, r"X of {name} holds NaN or infinity \(as float32\)"),
-    ((X, changed(np.nan)[:, :2]), ValueError, r"y of {name} holds NaN or infinity"),
     ((X, changed(np.inf)[:, :2]), ValueError, r"y of {name} holds NaN or infinity .*, first in row 2, column 1"),
     ([(X[0], 0), ([0.0, np.nan, 0.0], 1)], ValueError, r"X of {name} holds NaN.*, first in row 1, column 1"),
     # targets that the softmax output cannot reach
@@ -335,14 +299,9 @@ BAD_DATA: list[tuple[Any, type[Exception], str]] = [
     ((X.astype(object), LABELS), TypeError, r"X of {name} has dtype object; give real numbers"),
     ((X.astype(str), LABELS), TypeError, r"X of {name} has dtype <U.*; give real numbers"),
     ((X.astype(complex), LABELS), TypeError, r"X of {name} has dtype complex128; give real numbers"),
-    ((X.astype("M8[s]"), LABELS), TypeError, r"X of {name} has dtype datetime64\[s\]; give real numbers"),
-    ((X.astype("m8[s]"), LABELS), TypeError, r"X of {name} has dtype timedelta64\[s\]; give real numbers"),
     ((X, LABELS.astype(str)), TypeError, r"y of {name} has dtype <U.*; give real numbers"),
     ((X, [None] * 6), TypeError, r"y of {name} has dtype object; give real.* 0 \(None in place 0, counted from 0\)"),
     (([[1, 2, 3], [1, "two", 3]], [0, 1]), TypeError, r"X of {name} .*; give .* \('two' in row 1, column 1, counted"),
-    (([*X.tolist()[:-1], [None] * 3], LABELS), TypeError, r"X of {name} .* object; .* \(None in row 5, column 0,"),
-    ((X, ONE_HOT.astype(complex)), TypeError, r"y of {name} has dtype complex128; give real numbers"),
-    ((None, LABELS), TypeError, r"X of {name} has dtype object; give real numbers"),
     ([("one", 1)], TypeError, r"(?i:x) of {name} has dtype <U"),
     # ragged lists
     (([[1, 2, 3], [1, 2]], [0, 1]), ValueError, r"X of {name} cannot be converted to an array.* equal length"),
@@ -424,11 +383,6 @@ def test_inputs_are_not_given_in_pairs(net: Network, verb: str, pairs: Any) -> N
             getattr(Ensemble([3, 2], 2, task="classification"), verb)(pairs)
 
 
-def test_a_row_of_two_numbers_is_no_pair_of_inputs_and_targets() -> None:
-    with pytest.raises(ValueError, match=r"^x cannot be converted to an array .* or rows of equal length$"):
-        Network([2, 1], seed=0).predict([[1, 2], [3]])
-
-
 def test_a_tuple_of_two_examples_is_no_pair_of_inputs_and_targets() -> None:
     net = Network([6, 2], task="classification", seed=0)
     for pair in ((X[0], X[1]), (X[0], [1, 2, 3])):
@@ -442,15 +396,8 @@ def test_a_tuple_of_two_examples_is_no_pair_of_inputs_and_targets() -> None:
     [
         (X[0][:, None], ValueError, r"x has shape \(3, 1\), but must have \(n, 3\): a column.*give it as a row, x\.T"),
         (X[0, :2], ValueError, r"x has shape \(2,\), but must have \(n, 3\)"),
-        (X[:, :2], ValueError, r"x has shape \(6, 2\), but must have \(n, 3\)"),
         (X[:0], ValueError, r"x is empty: it has shape \(0, 3\)"),
-        (1.0, ValueError, r"x has shape \(\), but must have \(n, 3\)"),
-        ([0.0, np.nan, 0.0], ValueError, r"x holds NaN or infinity"),
-        (["a", "b", "c"], TypeError, r"x has dtype <U1; give real numbers"),
-        ([1j, 0, 0], TypeError, r"x has dtype complex128; give real numbers"),
-        (None, TypeError, r"x has dtype object; give real numbers"),
         ([[1, 2, 3], [1, 2]], ValueError, r"x cannot be converted to an array.*rows"),
-        ((X, [[1, 2, 3], [1, 2]]), ValueError, r"x cannot be converted to an array.*rows"),
     ],
 )
 def test_inputs_that_the_network_cannot_take_are_refused(
@@ -466,21 +413,6 @@ def test_one_feature_an_example_is_a_column() -> None:
     with refused(net, ValueError, r"x has shape \(5,\), but must have \(n, 1\): .*a column, x\.reshape\(-1, 1\)"):
         net.forward(np.ones(5))
     assert net.forward(np.ones((5, 1))).shape == (5, 2)
-
-
-@pytest.mark.parametrize(
-    ("x", "y", "message"),
-    [
-        (X, LABELS[:5], r"has 6 examples and y of the batch has 5"),
-        (X[0], [0, 1, 1], r"has 1 examples and y of the batch has 3"),
-        (X[0], 7, r"y of the batch holds the label 7; .* go from 0 to 1"),
-        (X[:, :2], LABELS, r"x has shape \(6, 2\), but must have \(n, 3\)"),
-        (X[:2], [[0, 1], [1]], r"y of the batch cannot be converted to an array"),
-    ],
-)
-def test_backward_takes_as_many_targets_as_inputs(net: Network, x: Any, y: Any, message: str) -> None:
-    with refused(net, ValueError, message):
-        net.backward(x, y)
 
 
 # What the output layer can reach
@@ -525,15 +457,11 @@ def test_a_regression_has_no_classes_to_count() -> None:
     [
         ("w", [np.ones((4, 3))], ValueError, r"w has 1 arrays, but the network has 2"),
         ("w", [np.ones((3, 4)), np.ones((2, 4))], ValueError, r"w\[0\] has shape \(3, 4\), but must have \(4, 3\)"),
-        ("w", [np.ones((4, 3)), np.ones(8)], ValueError, r"w\[1\] has shape \(8,\), but must have \(2, 4\)"),
         ("w", [np.ones((4, 3)), np.full((2, 4), np.nan)], ValueError, r"w\[1\] holds NaN or infinity"),
-        ("w", [np.full((4, 3), 1e39), np.ones((2, 4))], ValueError, r"w\[0\] holds NaN or infinity"),
         ("w", [np.ones((4, 3)), np.ones((2, 4)) * 1j], TypeError, r"w\[1\] has dtype complex128"),
         ("w", [[[1, 2, 3], [1, 2]], np.ones((2, 4))], ValueError, r"w\[0\]"),
         ("w", 5, (ValueError, TypeError), r"\bw\b"),
-        ("b", [np.ones(4)], ValueError, r"b has 1 arrays, but the network has 2"),
         ("b", [np.ones((2, 2)), np.ones(2)], ValueError, r"b\[0\] has shape \(2, 2\), but must have \(4,\)"),
-        ("b", [np.ones(4), 1.0], ValueError, r"b\[1\] has shape \(\), but must have \(2,\)"),
         ("b", [np.ones(4), [1.0, np.inf]], ValueError, r"b\[1\] holds NaN or infinity"),
         ("layers", [(np.ones((4, 3)), np.ones(4)), (np.ones((2, 4)), np.ones(3))], ValueError, r"b\[1\] has shape"),
         ("layers", [], ValueError, r"(layers|w) has 0"),
@@ -555,7 +483,6 @@ def test_weights_that_do_not_fit_are_refused(
     [
         ((X[:, :2], LABELS), r"X of train_data has shape \(6, 2\), but must have \(n, 3\)"),
         ((X, LABELS * 7), r"y of train_data holds the label 7; with 2 outputs, labels go from 0 to 1"),
-        ((X, LABELS - 1), r"y of train_data holds the label -1; with 2 outputs, labels go from 0 to 1"),
         ((changed(np.nan), LABELS), r"X of train_data holds NaN or infinity .*, first in row 2, column 1"),
         ((X, 3.0 * ONE_HOT), r"y of train_data goes from 0 to 3, but the sigmoid output reaches only \[0, 1\]"),
     ],
@@ -701,11 +628,6 @@ def test_the_error_of_a_property_stays_as_it_is() -> None:
             r"^SGD takes its arguments by name, as in SGD\(momentum=0\.9\); lr is an argument of train$",
         ),
         (
-            lambda net: OneCycle(max_lr=0.1),
-            r"^max_lr=0\.1 is not an .* OneCycle \(did you mean 'peak'\?\); choose from",
-        ),
-        (lambda net: EarlyStopping(restore_best_weights=True), r" of EarlyStopping \(did you mean 'restore_best'\?\);"),
-        (
             lambda net: Network([3, 2], "relu"),
             r"^Network takes 'sizes' by position, .* by name, as in activation='relu'$",
         ),
@@ -714,27 +636,13 @@ def test_the_error_of_a_property_stays_as_it_is() -> None:
             r"^Network takes 'sizes' by position, .* 3 arguments; sizes is one list, as in Network\(\[784, 30, 10\]\)$",
         ),
         (
-            lambda net: Ensemble(784, 30, 10),
-            r"^Ensemble takes 'sizes', 'members' by .*; sizes is one list, as in Ensemble\(\[784, 30, 10\]\)$",
-        ),
-        (
             lambda net: Network([3, 2], lr=0.1),
             r"^lr=0\.1 is not an argument of Network \(lr is an argument of train\); ",
-        ),
-        (lambda net: Network([3, 2], checkpoint="a"), r" of Network \(checkpoint is an argument of train\); "),
-        (
-            lambda net: Network(hidden_layer_sizes=(3, 2)),
-            r"=\(3, 2\) is not an .* of Network \(did you mean 'sizes'\?\); ",
         ),
         (
             lambda net: net.train(GOOD, verbose=0),
             r"^verbose=0 is not .* train \(did you mean progress=False\?\); choose",
         ),
-        (
-            lambda net: net.train(GOOD, learning_rate=0.1),
-            r" of train \(did you mean 'lr'\?\); choose from 'train_data', ",
-        ),
-        (lambda net: net.train(GOOD, epoch=1), r"^epoch=1 is not an argument of train \(did you mean 'epochs'\?\); "),
         (lambda net: net.train(GOOD, momentum=0.9), r" train \(did you mean optimizer=SGD\(momentum=0\.9\)\?\); "),
         (lambda net: net.train(GOOD, dropout=0.5), r" of train \(dropout is an argument of Network\); choose from"),
         (lambda net: net.train(GOOD, nonsense=None), r"^nonsense=None is not an argument of train; choose from"),
@@ -742,8 +650,6 @@ def test_the_error_of_a_property_stays_as_it_is() -> None:
             lambda net: net.train(GOOD, 1, 3, 0.1, None, SGD()),
             r"train takes .* but was given 6 .*, as in optimizer=\.\.\.$",
         ),
-        (lambda net: net.evaluate(X, LABELS), r"^evaluate takes 'test_data' .*as in evaluate\(\(X, y\)\)$"),
-        (lambda net: net.measure(X, LABELS), r"^measure takes 'data' .*as in measure\(\(X, y\)\)$"),
         (
             lambda net: net.measure(GOOD, ["r2"]),
             r"^measure takes 'data' .*; give others by name, as in metrics=\['r2'\]",
@@ -751,11 +657,6 @@ def test_the_error_of_a_property_stays_as_it_is() -> None:
         (lambda net: net.evaluate(GOOD, metrics=["r2"]), r" \(metrics is an argument of train and measure\); choose"),
         (lambda net: net.train(X, LABELS, 1, 3, 0.1, GOOD), r"; X and y are given together, as in train\(\(X, y\)\)$"),
         (lambda net: net.train(x=X, y=LABELS), r"^x=\.\.\. is not .*train \(X and y are given .* train\(\(X, y\)\)\);"),
-        (
-            lambda net: net.accuracy(X, LABELS),
-            r"^accuracy takes 'data' by position, but .*, as in accuracy\(\(X, y\)\)$",
-        ),
-        (lambda net: net.minibatch_update(X, LABELS, 0.1), r"together, as in minibatch_update\(\(X, y\)\)$"),
         *[
             (
                 lambda net, k=k, y=y: (net, Ensemble([3, 2], members=2))[k].train(X, y, epochs=1),
@@ -764,11 +665,6 @@ def test_the_error_of_a_property_stays_as_it_is() -> None:
             for k in (0, 1)
             for y in (LABELS, LABELS.tolist())
         ],
-        (lambda net: net.train(X, LABELS), r"^epochs is .* given together, as in train\(\(X, y\), epochs=20\)$"),
-        (
-            lambda net: net.minibatch_update(X, LABELS, lr=0.1),
-            r"^lr is an array; X and y are given together, as in minibatch_update\(\(X, y\), lr=0\.1\)$",
-        ),
         (
             lambda net: net.train(GOOD, 3, epochs=4),
             r"^train was given epochs twice: 3 by position, and epochs=4; by position it takes 'train_data', 'epochs', "
@@ -778,7 +674,6 @@ def test_the_error_of_a_property_stays_as_it_is() -> None:
             lambda net: Network([3, 2], sizes=[784, *range(9)]),
             r"^Network was given sizes twice: \[3, 2\] by position, and sizes=\.\.\.; give it once$",
         ),
-        (lambda net: net.accuracy(GOOD, 3), r"^accuracy takes 'data' by position, but was given 2 arguments$"),
         (lambda net: Network(), r"^Network\.__init__\(\) missing 1 required positional argument: 'sizes'$"),
     ],
 )
@@ -825,12 +720,6 @@ def test_hints_name_what_there_is() -> None:
     assert {text.partition("=")[0] for meant in NAMES_ELSEWHERE.values() for text in meant} <= names
 
 
-def test_signatures_stay() -> None:
-    assert list(inspect.signature(Network).parameters)[:2] == ["sizes", "activation"]
-    assert inspect.signature(SGD(momentum=0.5).__init__).parameters["momentum"].default == 0.0
-    assert Network.train.__doc__.startswith("Train by stochastic")  # type: ignore
-
-
 @pytest.mark.parametrize(
     ("name", "meant"),
     [("val_loss", "validation_cost"), ("loss", "cost"), ("validation_acuracy", "validation_accuracy")],
@@ -845,12 +734,6 @@ def test_a_quantity_from_elsewhere_is_understood_in_the_message(net: Network, na
             net.history["loss"]
 
 
-def test_a_number_that_is_not_finite_is_named_by_its_item_in_a_data_set(net: Network) -> None:
-    data = Items(changed(np.nan), LABELS.tolist())
-    with pytest.raises(ValueError, match=r"X of train_data holds NaN .*, first in row 2, column 1, counted"):
-        train(net, data, cache=False, batch_size=3)  # in another order than that of the items
-
-
 class Keras(Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # type: ignore
         pass
@@ -863,16 +746,6 @@ class Misspelt(Callback):
 
 class Keyword(Callback):
     def on_epoch_end(self, *, logs: Any) -> None:  # type: ignore
-        pass
-
-
-class Fine(Callback):
-    on_gpu = True
-
-    def __init__(self) -> None:
-        self.on_better = print
-
-    def on_epoch_end(self, logs: Any, verbose: bool = False, **more: Any) -> None:
         pass
 
 
@@ -893,10 +766,6 @@ class Letters(Callback):
 def test_hooks_that_would_not_be_called_as_they_expect(net: Network, callback: Any, message: str) -> None:
     with refused(net, TypeError, message):
         train(net, callbacks=[callback])
-
-
-def test_hooks_that_can_be_called_are_taken(net: Network) -> None:
-    train(net, callbacks=[Fine()])
 
 
 @pytest.mark.not_on("jax")
@@ -961,30 +830,6 @@ def test_names_from_elsewhere_are_understood_in_the_message() -> None:
     ):
         with pytest.raises(ValueError, match=re.escape(f"did you mean '{meant}'")):
             Network([3, 4, 2], **options)
-
-
-def test_tables_and_sparse_arrays() -> None:
-    pandas = pytest.importorskip("pandas")
-    table = pandas.DataFrame({"a": [0.5, 1.5], "b": [True, False]})
-    net = Network([2, 2], seed=0)
-    np.testing.assert_array_equal(net.forward(table), net.forward([[0.5, 1], [1.5, 0]]))
-    np.testing.assert_array_equal(net.forward(table.astype("Float64")), net.forward([[0.5, 1], [1.5, 0]]))
-    labels = pandas.Series([0, 1])
-    assert net.evaluate((table, labels)) == net.evaluate((table, labels.to_numpy()))
-    train(net, (table, labels.astype("Int64")), sample_weight=pandas.Series([1.0, 2.0]))
-    with pytest.raises(TypeError, match=r"x has dtype object; give real numbers, and classes as whole numbers from 0"):
-        net.forward(pandas.DataFrame({"a": [0.5, 1.5], "b": ["x", "y"]}))
-    sparse = pytest.importorskip("scipy.sparse")
-    with pytest.raises(TypeError, match=r"x is sparse; give its toarray\(\)"):
-        net.forward(sparse.csr_array(np.eye(2)))
-
-
-@pytest.mark.parametrize("name", ["activation", "task", "standardize", "seed", "scale", "backend"])
-def test_of_an_array_in_the_wrong_place_a_message_shows_the_beginning(name: str) -> None:
-    array = np.random.default_rng(0).standard_normal((1000, 1))
-    with pytest.raises(ValueError, match=rf"^{name}=array\(") as caught:
-        Network([3, 2], **{name: array})
-    assert len(str(caught.value)) < 500
 
 
 @pytest.mark.parametrize("name", ["batch_size", "optimizer", "sampling", "callbacks", "metrics", "resume", "lr"])

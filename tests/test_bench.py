@@ -4,14 +4,12 @@ import functools
 import itertools
 import time
 
-import numpy as np
 import pytest
 from helpers import assert_same, run_command, snapshot
 
 from xpnet import AdamW, BackendError, Network
 from xpnet.cli import bench
 from xpnet.cli.bench import compare_backends, list_libraries, random_examples, time_step
-from xpnet.training.history import History
 
 QUICK = {"steps": 10, "repeats": 2}
 WORDS = ["--steps", 10, "--repeats", 2, "--sizes", "6,5,3"]
@@ -83,20 +81,6 @@ def test_what_lies_within_the_quartiles_is_said_to_be_too_close():
     assert last == "Fastest: a on cpu, 1,000,000.0 µs a step"
 
 
-def test_the_first_epoch_does_not_count(monkeypatch):
-    asked = []
-
-    def train(self, data, epochs, batch_size, lr, progress):
-        asked.append((len(data[0]), epochs, batch_size))
-        return History([{"seconds": 10.0 * seconds} for seconds in (9, 1, 2, 3)])
-
-    monkeypatch.setattr(Network, "train", train)
-    each, steps = time_step(net(), batch_size=5, steps=10, repeats=3)
-    assert each.tolist() == [1, 2, 3]
-    assert steps == 10
-    assert asked == [(50, 4, 5)]
-
-
 def test_there_are_as_many_steps_as_take_the_time_and_fit_the_memory(monkeypatch):
     ticks = itertools.count()
     monkeypatch.setattr(time, "perf_counter", lambda: next(ticks))  # every epoch takes as long
@@ -108,42 +92,12 @@ def test_there_are_as_many_steps_as_take_the_time_and_fit_the_memory(monkeypatch
     assert time_step(net(), batch_size=1000, seconds=1e9, repeats=1)[1] == bench.FEWEST_STEPS
 
 
-def test_the_network_is_left_as_it_was_and_each_begins_with_its_weights_after_a_pause(monkeypatch):
-    first, began, pauses = net(dtype="float64"), [], []
-    monkeypatch.setattr(time, "sleep", pauses.append)
-    first.train(random_examples(first, 20), epochs=1, optimizer=AdamW(weight_decay=0.1), progress=False)
-    before, history, stream = snapshot(first), first.history, first.rng.bit_generator.state
-    train = Network.train
-
-    def watched(self, *args, **options):
-        began.append(self)
-        assert_same(self, before)
-        found = train(self, *args, **options)
-        for now, then in zip(self.layers, first.layers):  # a rate of 0 changes no weights
-            np.testing.assert_array_equal(self.backend.to_numpy(now.w), then.w)
-        return found
-
-    monkeypatch.setattr(Network, "train", watched)
-    compare_backends(first, **QUICK)
-    assert [each.backend.name for each in began] == [name for name, _ in usable()]
-    assert all(each.optimizer == first.optimizer and each.dtype == "float64" for each in began)
-    assert pauses == [bench.PAUSE] * len(usable())
-    assert_same(first, before)
-    assert first.history is history
-    assert first.rng.bit_generator.state == stream
-
-
 @pytest.mark.parametrize(
     ("sizes", "options"),
     [
-        ([4, 3], {"task": "classification"}),
-        ([4, 3, 1], {"task": "binary"}),
         ([4, 3], {"task": "multilabel"}),
-        ([4, 3], {"task": "regression"}),
-        *(([4, 3], {"task": "regression", "output_activation": each}) for each in ("relu", "tanh", "silu", "elu(0.5)")),
-        ([4, 1], {"output_activation": "sigmoid", "cost": "quadratic"}),
-        ([4, 3], {"cost": "poisson", "task": "regression", "standardize": False}),
-        ([4, 5, 3], {"dropout": 0.5, "standardize": True}),
+        ([4, 3], {"task": "regression", "output_activation": "elu(0.5)"}),
+        ([4, 3], {"task": "regression", "output_activation": "relu"}),
     ],
 )
 @pytest.mark.slow
@@ -152,9 +106,14 @@ def test_networks_of_every_kind_can_learn_from_random_examples(sizes, options):
     assert each.shape == (2,)
 
 
-def test_random_examples_follow_the_seed():
-    for same, seed in ((True, 0), (False, 1)):
-        assert np.array_equal(random_examples(net(), 5)[0], random_examples(net(), 5, seed)[0]) is same
+def test_the_network_is_left_as_it_was():
+    first = net(dtype="float64")
+    first.train(random_examples(first, 20), epochs=1, optimizer=AdamW(weight_decay=0.1), progress=False)
+    before, rows, stream = snapshot(first), list(first.history.rows), first.rng.bit_generator.state
+    compare_backends(first, **QUICK)
+    assert_same(first, before)
+    assert first.history.rows == rows
+    assert first.rng.bit_generator.state == stream
 
 
 def test_options_reach_the_network(capsys):
@@ -199,23 +158,13 @@ def test_where_nothing_can_be_used_the_error_says_why(monkeypatch):
     [
         (["--batch-size", "0"], "--batch-size 0 must be a whole number of at least 1"),
         (["--steps", "0"], "--steps 0 must be a whole number of at least 1"),
-        (["--repeats", "0"], "--repeats 0 must be a whole number of at least 1"),
         (["--seconds", "0"], "--seconds 0.0 must be a finite number above 0"),
-        (["--seconds", "nan"], "--seconds nan must be a finite number above 0"),
         (["--seconds", "1", "--steps", "2"], "argument --steps: not allowed with argument --seconds"),
-        (["--steps", "many"], "argument --steps: invalid int value: 'many'"),
-        (["--sizes", "784"], "must have at least two layers"),
         (["--sizes", "784,x"], "'784,x' must be whole numbers with commas"),
-        (["--activation", "rleu"], "--activation rleu is unknown; choose from 'sigmoid'"),
-        (["--task", "sorting"], "argument --task: invalid choice: 'sorting'"),
-        (["--task", "binary"], "--task binary has 1 output, but sizes ends in 10"),
-        (["--dtype", "float16"], "argument --dtype: invalid choice: 'float16'"),
         (
             ["--backend", "numpi"],
             "--backend numpi is unknown; choose from 'numpy', 'cupy', 'torch', 'jax' (did you mean",
         ),
-        (["--seed", "-1"], "--seed -1"),
-        (["--frobnicate"], "unrecognized arguments: --frobnicate"),
     ],
 )
 def test_a_wrong_option_ends_with_one_clear_line(capsys, words, message):

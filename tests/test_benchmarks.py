@@ -1,66 +1,30 @@
-"""What the benchmarks rely on, and a run does not show: giving up, what differs, and rows that are kept."""
+"""What the benchmarks rely on, and a run does not show: turns, what differs, and rows that are kept."""
 
-import functools
 import importlib.util
 import json
-import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from helpers import installed
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-sys.path.append(str(BENCHMARKS))  # as for a script there; processes that the tests start have the same paths
+sys.path.append(str(BENCHMARKS))  # as for a script there
 
-import gpu
 import harness
 import peers
 import same_weights
 import workloads
-from contenders import Row, TorchGraph, jax_by_hand, numpy_by_hand, start, xpnet
-from faulty_children import broken, count, count_and_exit, count_and_fail, count_and_hang, wrong
-from harness import ALL, ONE, Child, Report, take_turns
-
-from xpnet.backends.cuda import sizes
-from xpnet.backends.replay import program
+from harness import ALL, ONE, Report, take_turns
 
 pytestmark = pytest.mark.slow  # what developers measure with
-
-ROW = Row((784, 4, 10), 10, 3.0, examples=205)
 
 
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch):
     """Do not wait for the threads of other contenders."""
     monkeypatch.setattr(harness, "PAUSE", 0)
-
-
-def test_a_process_answers_step_by_step():
-    assert list(Child(count)) == [0, 1, 2]
-    child = Child(count)
-    assert [next(child), next(child)] == [0, 1]
-    child.stop()
-    assert not child.process.is_alive()
-
-
-@pytest.mark.parametrize(
-    ("generate", "reason"),
-    [
-        (count_and_fail, r"^ValueError: two is too many \(faulty_children.py:\d+\)$"),
-        (count_and_exit, "^its process ended with 3$"),
-        (count_and_hang, "^it did not answer within 0.2 s, and its process was ended$"),
-    ],
-)
-def test_a_process_that_fails_or_hangs_is_given_up(generate, reason):
-    child = Child(generate, patience=60)
-    assert next(child) == 1
-    child.patience = 0.2 if generate is count_and_hang else 60  # a process takes longer to start
-    with pytest.raises(RuntimeError, match=reason):
-        next(child)
-    assert not child.process.is_alive()
 
 
 def contender(*seconds):
@@ -114,70 +78,9 @@ def test_a_report_prints_rows_appends_them_to_a_file_and_ends_with_what_failed(t
     assert capsys.readouterr().out == "\n".join(lines) + "\n"
 
 
-def test_contenders_that_fail_or_differ_are_named_and_the_others_are_timed(digits):
-    (x, labels), test = digits
-    contenders = {
-        "xpnet": ("numpy", functools.partial(xpnet, "numpy")),
-        "wrong": ("numpy", wrong),
-        "broken": ("numpy", broken),
-    }
-    turns, problems = peers.measure(ROW, contenders, peers.Digits(x, labels, *test), 1, [ONE], patience=60)
-    assert list(turns.outcomes) == [("xpnet", ONE), ("wrong", ONE)]
-    assert re.match(r"ArithmeticError: no such luck \(faulty_children.py:\d+\)$", turns.failures["broken", ONE])
-    assert turns.outcomes["xpnet", ONE][0].engine.startswith("replay of recorded steps")
-    assert problems
-    assert all(re.search(r": (\w\[\d\] of )?wrong, one thread, |: accuracies range from", text) for text in problems)
-
-
-def test_every_epoch_of_a_contender_begins_at_the_start_and_steps_are_recorded_once(monkeypatch, digits):
-    """So the later epochs have the time of steps alone, and their results can be compared."""
-    (x, labels), _ = digits
-    row, recorded = ROW._replace(lr=0.1, relu=True, examples=400), []
-    begin = program.Program.__init__
-    monkeypatch.setattr(program.Program, "__init__", lambda *args: recorded.append(args) or begin(*args))
-    ours, others = [], []
-    xpnet("numpy", row, x[:400], labels[:400])(ours.append, 3)
-    numpy_by_hand(row, x[:400], labels[:400])(others.append, 2)
-    assert len(recorded) == 1
-    begun = start(row).layers
-    for epoch in ours[1:]:
-        assert epoch.cost == ours[0].cost
-        assert max(off for _, off in peers.weights_off(begun, ours[0].layers, epoch.layers)) == 0.0
-    for epoch in others:
-        assert max(off for _, off in peers.weights_off(begun, ours[0].layers, epoch.layers)) < 1e-4
-
-
 def test_weights_are_compared_with_the_change_that_training_made():
     begun, layers, others = ([(np.full((1, 1), w), np.full((1, 1), b))] for w, b in ((1, 1), (2, 3), (2.5, 3)))
     assert dict(peers.weights_off(begun, layers, others)) == {"w[0]": 0.5, "b[0]": 0.0}
-
-
-# The GPU
-
-
-@pytest.mark.parametrize(
-    ("library", "make", "with_relu"),
-    installed([("torch", TorchGraph.contender, True), ("jax", jax_by_hand, False)]),
-)
-def test_other_libraries_train_as_xpnet_does(digits, library, make, with_relu):
-    row, ours, theirs = Row((784, 30, 10), 10, 0.1, relu=with_relu), [], []
-    x, labels = (part[:205] for part in digits[0])
-    xpnet("numpy", row, x, labels)(ours.append, 1)
-    make(row, x, labels)(theirs.append, 2)
-    for epoch in theirs:
-        assert epoch.cost == pytest.approx(ours[0].cost, rel=1e-4)
-        for one, other, begun in zip(epoch.layers, ours[0].layers, start(row).layers, strict=True):
-            for a, b, before in zip(one, other, begun, strict=True):
-                assert np.linalg.norm(a - b) <= 1e-3 * np.linalg.norm(b - before)
-
-
-def test_a_sweep_changes_sizes_that_exist_and_begins_and_ends_with_them_as_they_are():
-    assert all(hasattr(sizes, name) for values, _ in gpu.SWEEPS for name in values)
-    settings = gpu.list_settings("r6", quick=False)
-    assert settings[0] == ("as they are", {})
-    assert settings[-1] == ("as they are, again", {})
-    assert settings[2] == ("MAX_BLOCKS 2112", {"MAX_BLOCKS": 2112})
-    assert ("ELEMENTS_AT_ONCE 4", {"ELEMENTS_AT_ONCE": 4}) in gpu.list_settings("r7", quick=False)
 
 
 # Whole jobs
@@ -193,12 +96,6 @@ def test_results_that_are_too_bad_or_other_than_those_of_xpnet_are_named():
     ]
     nan = {("xpnet-numpy", ONE): [workloads.Outcome(1.0, 1.0, {"accuracy": float("nan")})]}
     assert len(workloads.find_problems(job, SimpleNamespace(outcomes=nan))) == 2
-
-
-def test_the_reason_of_a_failure_is_the_last_line_of_its_error_output(tmp_path):
-    job = workloads.JOBS["surrogate"]
-    with pytest.raises(RuntimeError, match=r"^FileNotFoundError: .*x.npy"):
-        workloads.run(job, job.small, tmp_path, "xpnet-numpy", ONE)
 
 
 # The same weights
@@ -221,55 +118,6 @@ def test_trainings_are_drawn_for_every_door_and_a_difference_is_found(capsys):
     other["layers"][0][0] = "another digest"
     assert not same_weights.compare(lines, [lines[0], json.dumps(other), *lines[2:]])
     assert "training 0 differs in layers: " in capsys.readouterr().out
-
-
-# Several processes
-
-
-@pytest.fixture(scope="module")
-def ranks():
-    """The program distributed.py, by its path, as Dask has a module of this name."""
-    spec = importlib.util.spec_from_file_location("benchmark_of_ranks", BENCHMARKS / "distributed.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.mark.needs("mpi4py", "mpiexec")
-def test_a_job_prints_the_seconds_of_a_step_and_of_an_all_reduce(ranks, capsys):
-    assert all(0 < seconds < 1 for seconds in ranks.start_job((784, 4, 10), 64, 0, ranks=2, shards=8))
-    ranks.run_job([784, 4, 10], 64, 1, None, 0)
-    seconds, all_reduce = json.loads(capsys.readouterr().out)
-    assert seconds > 0
-    assert all_reduce == 0
-
-
-def test_steps_of_several_processes_have_rows_and_a_small_gain_fails(ranks, monkeypatch, capsys):
-    def start_job(sizes, batch_size, seconds, ranks=1, shards=None):
-        assert (sizes, seconds) == ((784, 4, 10), 0.5)
-        alone = batch_size * 1e-5
-        return outcome(alone, 0.0) if ranks == 1 else outcome(alone / ranks + 1e-4, 1e-4)
-
-    outcome = ranks.Outcome
-    monkeypatch.setattr(ranks, "start_job", start_job)
-    monkeypatch.setattr(ranks, "NETWORKS", [((784, 4, 10), 64)])
-    monkeypatch.setattr(ranks, "MACHINES", [8])
-    monkeypatch.setattr(sys, "argv", ["distributed.py", "--rounds", "1", "--seconds", "0.5", "--check", "1.8"])
-    assert ranks.main() == 1
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.removeprefix("| 784-4-10, 64 | ") for line in lines if line.startswith("| 784-4-10, 64 |")] == [
-        "1, one thread | 640 (640–640) | 1.00 (one round) | – |",
-        "2, one thread | 420 (420–420) | 0.66 (one round) | 100 µs, 24% of the step |",
-        "2, shards=8, one thread | 420 (420–420) | 0.66 (one round) | 100 µs, 24% of the step |",
-        "8 | 80 µs | 201 µs, 3.2 times | 92 µs, 7 times |",
-    ]
-    assert lines[-1] == "FAILED: 784-4-10, 64: two ranks are 1.52 times as fast as one, not 1.8"
-
-
-def test_the_model_of_an_all_reduce_chooses_by_size(ranks):
-    """Three rounds for 8 machines: of all numbers if there are few, else of ever fewer numbers."""
-    assert ranks.model_all_reduce(0, 8, 1e-3, 1e9) == pytest.approx(3e-3)
-    assert ranks.model_all_reduce(10**9, 8, 0.0, 1e9) == pytest.approx(2 * 7 / 8)
 
 
 # Accuracy on tables
@@ -378,9 +226,7 @@ def test_contenders_are_ranked_over_tables_and_one_without_all_results_is_compar
     assert catboost.log_loss_to_reference.mean == 0.5
     assert (tabm.fits, tabm.to_best, tabm.to_reference.mean) == (1, None, 0.5)
     assert ours.cpu_seconds == pytest.approx(5 / 3)
-    page.write_text(
-        "Before\n<!-- measured: standings: held out --> old <!-- end -->\n<!-- measured: failures --><!-- end -->"
-    )
+    page.write_text(PAGE)
     monkeypatch.setattr(sys, "argv", ["tables.py", "--file", str(path), "report", "--page", str(page)])
     for _ in range(2):  # a page can be filled again
         assert tables.main() == 0
@@ -393,13 +239,3 @@ def test_contenders_are_ranked_over_tables_and_one_without_all_results_is_compar
     assert "| gpa | 91.0% | 89.0% to 93.0% | 2.00 |" in lines
     assert "| diamonds, 20,000 | 0.1400, 7 s |" in lines
     assert "| gpa | **0.200** | **0.200** | 0.050* |" in lines
-
-
-def test_what_a_file_has_is_not_measured_again(tables, tmp_path, monkeypatch, capsys):
-    path = tmp_path / "results.csv"
-    path.write_text(RESULTS)
-    arguments = ["run", "--contenders", "TabM_D", "--tables", "gpa", "--splits", "0", "1"]
-    monkeypatch.setattr(sys, "argv", ["tables.py", "--file", str(path), *arguments])
-    assert tables.main() == 0
-    assert path.read_text() == RESULTS
-    assert len(capsys.readouterr().out.splitlines()) == 1  # the machine

@@ -1,18 +1,21 @@
-"""Saved networks come back as they were; any other file is refused by name, and nothing in it is executed."""
+"""Saved networks come back as they were; any other file is refused by name, and nothing in it is ignored."""
 
 import copy
 import hashlib
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 import tracemalloc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from operator import methodcaller
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,13 +28,16 @@ from xpnet import (
     SGD,
     Adam,
     AdamW,
+    Callback,
     CheckpointError,
     Clip,
+    EarlyStopping,
     MaxNorm,
     Network,
+    OneCycle,
+    ReduceLROnPlateau,
     RMSProp,
 )
-from xpnet.checkpoint import file
 from xpnet.core.activations import Activation
 from xpnet.core.costs import Cost
 
@@ -41,11 +47,8 @@ LABELS = np.array([0, 1, 0, 1, 1, 0])
 KINDS: list[dict[str, Any]] = [
     {},
     {"task": "classification"},
-    {"task": "multilabel"},
     {"task": "binary", "sizes": [3, 4, 1]},
-    {"sizes": [3, 1], "output_activation": "tanh"},
     {"output_activation": "softmax", "cost": "cross_entropy"},
-    {"output_activation": "relu", "activation": "identity"},
     {"output_activation": "tanh", "activation": ["relu", "tanh"], "sizes": [3, 4, 5, 2]},
     {"task": "regression", "output_activation": "exp", "cost": "poisson"},
     {"dropout": [0.25, 0.0]},
@@ -93,13 +96,6 @@ def test_a_network_saved_on_one_backend_loads_on_another(tmp_path: Path, place: 
     np.testing.assert_array_equal(outputs(back), outputs(there))
 
 
-def test_the_seed_of_a_loaded_network_is_not_that_of_the_process(tmp_path: Path) -> None:
-    path = saved(tmp_path)
-    state = np.random.get_state()[1]  # noqa: NPY002
-    Network.load(path)
-    np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
-
-
 # Notes
 
 NOTES: dict[str, Any] = {"labels": ["ja", "nein", "ä"], "numbers": [1, 2.5, None], "deep": {"a": {"b": True}}}
@@ -125,13 +121,6 @@ def test_notes_that_are_not_plain_are_refused_and_nothing_is_written(tmp_path: P
     with pytest.raises(ValueError, match="notes of the network must be a dict of plain values, as in JSON"):
         net.save(tmp_path / "net")
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("notes", [None, [], "text", 3], ids=repr)
-def test_notes_that_are_no_dict_are_refused(tmp_path: Path, notes: Any) -> None:
-    path = full(tmp_path)
-    forge(path, put("notes", value=notes))
-    refuse(path, "notes=.* must be a dict")
 
 
 # Training goes on
@@ -323,9 +312,16 @@ def test_reset_optimizer_leaves_out_gradients_that_show_an_example(tmp_path: Pat
 # Files that hold no network
 
 
+def content_of(net: Network) -> bytes:
+    """The content of a network's file."""
+    with TemporaryDirectory() as folder:
+        net.save(Path(folder) / "net")
+        return (Path(folder) / "net").read_bytes()
+
+
 @cache
 def encode_small() -> bytes:
-    return Network([3, 4, 2], task="classification", seed=1)._encode()
+    return content_of(Network([3, 4, 2], task="classification", seed=1))
 
 
 def saved(folder: Path) -> Path:
@@ -341,38 +337,55 @@ def refuse(path: Path, reason: str = "") -> None:
     assert str(path) in str(caught.value)
 
 
+def read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The header of a file without its checksum, and its arrays."""
+    content = path.read_bytes()
+    header = json.loads(json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]["xpnet"])
+    del header["checksum"]
+    return header, load_file(path)
+
+
 def forge(path: Path, change: Callable[[dict[str, Any], dict[str, Any]], Any]) -> None:
     """Rewrite a file after `change(header, arrays)`; the header goes in as it is, if `change` returns a string."""
-    arrays = load_file(path)
-    size = int.from_bytes(path.read_bytes()[:8], "little")
-    header = json.loads(json.loads(path.read_bytes()[8 : 8 + size])["__metadata__"]["xpnet"])
+    header, arrays = read(path)
     text = change(header, arrays)
-    save_file(arrays, path, {"xpnet": text if isinstance(text, str) else json.dumps(header | {"checksum": "0" * 64})})
-    seal(path)
+    path.write_bytes(encode(text if isinstance(text, str) else header, arrays))
 
 
-def seal(path: Path) -> None:
+def encode(header: dict[str, Any] | str, arrays: dict[str, Any]) -> bytes:
+    """The content of a file with the right checksum."""
+    text = header if isinstance(header, str) else json.dumps({"checksum": "0" * 64, **header})
+    return seal(save(arrays, {"xpnet": text}))
+
+
+def seal(content: bytes) -> bytes:
     """Give a file the right checksum: the digest of all its bytes, with zeros in the place of the digest."""
-    content, before = path.read_bytes(), b'\\"checksum\\": \\"'
-    start = content.find(before) + len(before)
+    before = b'\\"checksum\\": \\"'
+    if before not in content:
+        return content
+    start = content.index(before) + len(before)
     content = content[:start] + b"0" * 64 + content[start + 64 :]
-    if before in content:
-        path.write_bytes(content[:start] + hashlib.sha256(content).hexdigest().encode() + content[start + 64 :])
+    return content[:start] + hashlib.sha256(content).hexdigest().encode() + content[start + 64 :]
 
 
-@pytest.mark.parametrize("content", [b"", b"\0", b"{}", b"not a network\n" * 99, bytes(64), b"\xff" * 64], ids=repr)
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\0", b"{}", b"not a network\n" * 99, bytes(64), b"\xff" * 64, b"PK\x03\x04" + bytes(64)],
+    ids=lambda content: repr(content[:9]),
+)
 def test_a_file_of_something_else_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "file").write_bytes(content)
     refuse(tmp_path / "file", r"does not hold an xpnet network .*give a file written by Network\.save")
 
 
-def test_archives_and_foreign_safetensors_are_refused(tmp_path: Path) -> None:
-    np.savez(tmp_path / "net.npz", w=X)
-    refuse(tmp_path / "net.npz", "does not hold an xpnet network")
-    foreign = tmp_path / "foreign.safetensors"
-    for metadata in (None, {}, {"format": "pt"}, {"xpnet": ""}, {"xpnet": "no JSON"}, {"xpnet": "null"}):
-        save_file({"layers.0.w": X}, foreign, metadata)
-        refuse(foreign, "does not hold an xpnet network")
+@pytest.mark.parametrize(
+    "text",
+    [None, "", "no JSON", "null", "[]", '{"format": 5, "settings": []}', "[" * 100_000],
+    ids=lambda x: str(x)[:9],
+)
+def test_safetensors_of_something_else_are_refused(tmp_path: Path, text: str | None) -> None:
+    save_file({"layers.0.w": X}, tmp_path / "foreign", None if text is None else {"xpnet": text})
+    refuse(tmp_path / "foreign", "does not hold an xpnet network")
 
 
 def test_a_file_is_the_one_that_the_library_of_that_format_writes_and_reads(tmp_path: Path) -> None:
@@ -381,126 +394,51 @@ def test_a_file_is_the_one_that_the_library_of_that_format_writes_and_reads(tmp_
     end = 8 + int.from_bytes(content[:8], "little")
     metadata = json.loads(content[8:end])["__metadata__"]
     assert save(arrays, metadata) == content
-    assert {str(array.dtype) for array in arrays.values()} == {
-        "float32",
-        "float64",
-        "int32",
-    }  # that of the scaling, too
+    assert {str(array.dtype) for array in arrays.values()} == {"float32", "float64", "int32"}
     np.testing.assert_array_equal(arrays["layers.0.w"], Network.load(path).w[0])
 
 
-def is_refused(content: bytes) -> bool:
+def is_refused(path: Path, content: bytes) -> bool:
+    path.write_bytes(content)
     try:
-        file.decode(content, "file")
+        Network.load(path)
     except CheckpointError:
         return True
     return False
 
 
-def test_a_file_cut_short_anywhere_is_refused() -> None:
-    whole = Network([1, 1], seed=1)._encode()
-    assert not is_refused(whole)
+def test_a_file_cut_short_anywhere_is_refused(tmp_path: Path) -> None:
+    whole = content_of(Network([1, 1], seed=1))
+    assert not is_refused(tmp_path / "net", whole)
     lengths = (*range(12), *range(12, len(whole), 17), len(whole) - 1)
-    assert [length for length in lengths if not is_refused(whole[:length])] == []
-    assert is_refused(whole + b"\0")
+    assert [length for length in lengths if not is_refused(tmp_path / "net", whole[:length])] == []
+    assert is_refused(tmp_path / "net", whole + b"\0")
 
 
-def test_a_flipped_bit_is_noticed_wherever_it_is() -> None:
-    content, taken = bytearray(Network([1, 1], seed=1)._encode()), []
+def test_a_flipped_bit_is_noticed_wherever_it_is(tmp_path: Path) -> None:
+    content, taken = bytearray(content_of(Network([1, 1], seed=1))), []
     for bit in range(0, 8 * len(content), 23):
         content[bit // 8] ^= 1 << bit % 8
-        if not is_refused(bytes(content)):
+        if not is_refused(tmp_path / "net", bytes(content)):
             taken.append(bit)
         content[bit // 8] ^= 1 << bit % 8
     assert taken == []
-
-
-def test_a_flipped_bit_of_a_weight_is_named_as_damage(tmp_path: Path) -> None:
-    path = saved(tmp_path)
-    content = bytearray(path.read_bytes())
     content[-1] ^= 1
-    path.write_bytes(content)
-    refuse(path, "does not hold an xpnet network .*it is damaged: its checksum does not fit its contents")
+    (tmp_path / "net").write_bytes(content)
+    refuse(tmp_path / "net", "does not hold an xpnet network .*it is damaged: its checksum does not fit its contents")
 
 
-@pytest.mark.parametrize("number", [4, 6, "5", None])
-def test_another_format_is_refused_with_the_one_that_is_read(tmp_path: Path, number: Any) -> None:
-    path = saved(tmp_path)
-    forge(path, lambda header, arrays: header.update(format=number))
-    refuse(path, r"has format .* and this version of xpnet reads 5; use one that reads it")
-
-
-SETTINGS: list[tuple[dict[str, Any], str]] = [
-    ({"activation": ["rleu"]}, r"activation='rleu' is unknown; .*did you mean 'relu'"),
-    ({"activation": 3}, r"activation"),
-    ({"activation": ["relu", "relu"]}, r"activation=.* names 2 layers"),
-    ({"output_activation": "evil"}, r"output_activation='evil'"),
-    ({"output_activation": "relu"}, r"output_activation='relu' contradicts task='classification'"),
-    ({"cost": "evil"}, r"cost='evil'"),
-    ({"task": "evil"}, r"task='evil' is unknown"),
-    ({"dtype": "float16"}, r"dtype='float16' contradicts tensors of \['float32'\]"),
-    ({"sizes": [3, 5, 2]}, r"sizes|shape"),
-    ({"sizes": [3, 4]}, r"sizes|shape|activation"),
-    ({"sizes": [3, 4, 2, 2]}, r"layers\.2|activation"),
-    ({"sizes": [3, -4, 2]}, r"sizes"),
-    ({"sizes": [3, 4.0, 2]}, r"sizes"),
-    ({"sizes": [3, "4", 2]}, r"sizes"),
-    ({"sizes": [3]}, r"sizes"),
-    ({"sizes": None}, r""),
-    ({"sizes": "342"}, r"sizes"),
-    ({"sizes": {"a": 3, "b": 2}}, r""),
-    ({"sizes": [10**8, 10**8, 10**8]}, r"sizes|shape"),  # no memory holds it: the tensors are looked at first
-    ({"init": "orthogonal"}, r"the setting 'init' is not one of xpnet's"),
-]
-
-
-@pytest.mark.parametrize(("change", "reason"), SETTINGS, ids=lambda each: str(each) if isinstance(each, dict) else "")
-def test_tampered_settings_are_refused(tmp_path: Path, change: dict[str, Any], reason: str) -> None:
-    path = saved(tmp_path)
-    forge(path, lambda header, arrays: header["settings"].update(change))
-    refuse(path, reason)
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "[]", "1", '"settings"', '{"format": 5}', '{"format": 5, "settings": []}', '{"settings": {}}', "[" * 100_000],
-    ids=lambda text: text[:30],
-)
-def test_a_tampered_header_is_refused(tmp_path: Path, text: str) -> None:
-    path = saved(tmp_path)
-    forge(path, lambda header, arrays: text)
-    refuse(path, "does not hold an xpnet network")
-
-
-@pytest.mark.parametrize("name", ["layers.0.w", "layers.0.b", "layers.1.w", "layers.1.b"])
-def test_tensors_that_are_missing_or_do_not_fit_are_refused(tmp_path: Path, name: str) -> None:
-    def missing(header: Any, arrays: dict[str, Any]) -> None:
-        del arrays[name]
-
-    def changed(function: Callable[[np.ndarray], np.ndarray]) -> Callable[[Any, dict[str, Any]], None]:
-        return lambda header, arrays: arrays.update({name: np.ascontiguousarray(function(arrays[name]))})
-
-    cases: list[tuple[Any, str]] = [
-        (missing, name.replace(".", r"\.")),
-        (changed(lambda x: x[:-1]), r"shape"),
-        (changed(lambda x: x.ravel()[:1]), r"shape"),
-        (changed(lambda x: np.full_like(x, np.nan)), r"NaN or infinity"),
-        (changed(lambda x: np.full_like(x, -np.inf)), r"NaN or infinity"),
-    ]
-    for change, reason in cases:
-        path = saved(tmp_path)
-        forge(path, change)
-        refuse(path, reason)
-
-
-# Hostile files: a regression with everything that a file can hold besides weights
+# Forged files, with the right checksum: a regression with everything that a file can hold besides weights
 
 
 @cache
 def encode_full() -> bytes:
     net = Network([3, 4, 2], task="regression", dropout=[0.2, 0.5], standardize=True, seed=1)
+    net.feature_names, net.notes = ["a", "b", "c"], {"deep": [1]}
     net.train((X, X[:, :2]), epochs=1, optimizer=Clip(SGD(momentum=0.9), 1.0), progress=False)
-    return net._encode()
+    net.calibrate((X, X[:, :2]))
+    net.fit_novelty(np.random.default_rng(1).random((20, 3)))
+    return content_of(net)
 
 
 def full(folder: Path) -> Path:
@@ -520,152 +458,272 @@ def put(*path: Any, value: Any) -> Callable[[Any, Any], None]:
     return change
 
 
-def take(*path: Any) -> Callable[[Any, Any], None]:
-    """Remove what lies at a path of the header."""
+WRONG = (None, True, -1, 0.5, "x", [], 10**400)
+REMOVED = object()
+# Values that a file may lack, of which some have a shorter form: defaults take their places when it is saved again
+MAY_LACK = {
+    *(("version",), ("validation_examples",), ("validation_examples", "calibration.0"), ("provenance",)),
+    *(("settings", name) for name in ("output_activation", "cost", "task", "dropout", "scale", "standardize")),
+    *(("optimizer", "optimizer", name) for name in ("nesterov", "weight_decay")),
+    ("feature_names",),
+}
 
-    def change(header: Any, arrays: Any) -> None:
-        for key in path[:-1]:
-            header = header[key]
-        del header[path[-1]]
 
-    return change
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The paths to all values of nested dicts and lists."""
+    for key in value if isinstance(value, dict) else range(len(value)):
+        yield (*path, key)
+        if isinstance(value[key], (dict, list)):
+            yield from places(value[key], (*path, key))
 
 
-GENERATORS = [
-    *[((), value) for value in (None, "PCG64", {})],
-    *[(("bit_generator",), value) for value in ("MT19937", None)],
-    *[(("state",), value) for value in (None, {}, 7)],
-    *[(("state", "state"), value) for value in (None, -1, 2**128)],
-    (("uinteger",), -1),
+def forgeries(
+    header: dict[str, Any], top: tuple[str, ...] = (), wrong: Iterable[Any] = WRONG
+) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
+    """Headers with one value below `top` changed, and its place: to something wrong, to more than it is, or to none."""
+    below = header
+    for key in top:
+        below = below[key]
+    for place in places(below, top):
+        value = header
+        for key in place:
+            value = value[key]
+        more = [{**value, "evil": 1}, [*map(list, value.items())]] if isinstance(value, dict) else []
+        more += [[*value, 1]] if isinstance(value, list) else []
+        for new in (*wrong, *more, REMOVED):
+            changed = copy.deepcopy(header)
+            container = changed
+            for key in place[:-1]:
+                container = container[key]
+            container[place[-1]] = new
+            if new is REMOVED:
+                del container[place[-1]]
+            yield place, changed
+
+
+def comes_back(path: Path) -> bool:
+    """Whether a file holds a network that predicts, and that is written as it was read; else it is refused by name."""
+    try:
+        net = Network.load(path)
+    except CheckpointError as error:
+        return str(path) in str(error)
+    net.save(path.with_name("again"))
+    (header, arrays), (other, others) = read(path), read(path.with_name("again"))
+    same = json.dumps(header) == json.dumps(other) and arrays.keys() == others.keys()
+    same = same and all(np.array_equal(array, others[name]) for name, array in arrays.items())
+    predicts = np.isfinite(net.predict(X)).all()
+    net.train((X, X[:, :2]), epochs=1, lr=1e-9, progress=False)
+    return bool(same and predicts)
+
+
+@pytest.fixture
+def no_flush(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing waits for the disk."""
+    monkeypatch.setattr(os, "fsync", lambda number: None)
+
+
+@pytest.mark.usefixtures("no_flush")
+def test_a_forged_value_is_refused_or_comes_back_as_it_is(tmp_path: Path) -> None:
+    path, ignored = full(tmp_path), set()
+    header, arrays = read(path)
+    for place, changed in forgeries(header):
+        path.write_bytes(encode(changed, arrays))
+        if not comes_back(path):
+            ignored.add(place)
+    assert ignored == MAY_LACK
+
+
+class Interrupt(Callback):
+    """Ctrl-C at the end of an epoch."""
+
+    epoch = 2
+
+    def on_epoch_end(self, logs: dict[str, Any]) -> None:
+        if logs["epoch"] == self.epoch:
+            raise KeyboardInterrupt
+
+
+def train_on(path: Path, resume: bool) -> None:
+    net = Network([3, 4, 2], task="classification", dropout=0.5, seed=1)
+    callbacks = [EarlyStopping(3, monitor="cost"), ReduceLROnPlateau(0.5, 1, monitor="cost"), Interrupt()]
+    options = {"optimizer": SGD(momentum=0.9), "callbacks": callbacks, "checkpoint": path, "resume": resume}
+    net.train((X, LABELS), 4, 4, OneCycle(0.1), progress=False, **options)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_flush")
+def test_a_training_of_forged_values_is_refused_by_name_or_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, ended = tmp_path / "run", 0
+    with pytest.raises(KeyboardInterrupt):
+        train_on(path, False)
+    header, arrays = read(path)
+    monkeypatch.setattr(Interrupt, "epoch", None)
+    for _, changed in forgeries(header, ("training",), (None, -1, "x")):
+        path.write_bytes(encode(changed, arrays))
+        try:
+            train_on(path, True)
+            ended += 1
+        except ValueError as error:  # as a CheckpointError is, too
+            if str(path) not in str(error) or not re.search(
+                "not valid|does not hold|give the same|are fewer", str(error)
+            ):
+                raise
+    assert 20 < ended < 60
+
+
+CHANGES: list[Callable[[np.ndarray], np.ndarray | None]] = [
+    lambda x: None,
+    lambda x: x[None, None],
+    lambda x: x[:0],
+    lambda x: x.astype("float64" if x.dtype == "float32" else "float32"),
+    lambda x: np.full_like(x, np.nan if x.dtype.kind == "f" else -1),
+    lambda x: np.zeros_like(x),
+    lambda x: -x - 1,
 ]
 
 
-@pytest.mark.parametrize(("where", "value"), GENERATORS, ids=repr)
-def test_a_generator_of_another_kind_is_refused(tmp_path: Path, where: Any, value: Any) -> None:
-    path = full(tmp_path)
-    forge(path, put("generator", *where, value=value))
-    refuse(path)
+@pytest.mark.usefixtures("no_flush")
+def test_a_forged_tensor_is_refused_or_comes_back_as_it_is(tmp_path: Path) -> None:
+    path, ignored = full(tmp_path), []
+    header, arrays = read(path)
+    for name, array in arrays.items():
+        for k, change in enumerate(CHANGES):
+            changed = {**arrays, name: change(array)}
+            path.write_bytes(encode(header, {key: x for key, x in changed.items() if x is not None}))
+            if not comes_back(path):
+                ignored.append((name, k))
+    assert ignored == []
 
 
-def test_a_generator_whose_draws_would_not_end_is_refused(tmp_path: Path) -> None:
-    path = full(tmp_path)
-    forge(path, put("generator", "state", "inc", value=2))
-    refuse(path, "even increment")
-    forge(path, put("generator", "state", "inc", value=2.5))  # of which NumPy takes the 2
-    refuse(path, r"inc=2\.5 must be a whole number of at least 0")
+def gaussian(folder: Path) -> Path:
+    net = Network([3, 2], cost="gaussian", seed=0)
+    net.calibrate((X[:5], X[:5, 0]))
+    net.save(path := folder / "gaussian")
+    return path
 
 
-@pytest.mark.parametrize(
-    ("where", "value", "reason"),
-    [
-        (("state", "state"), 1.5, r"state=1\.5 must be a whole number"),
-        (("state", "inc"), "%d", r"inc='%d' must be a whole number"),
-        (("state", "inc"), 2**128 + 1, r"inc=.* must be a whole number of at least 0, below 340282366920938463463374"),
-        (("state", "evil"), 1, r"the state of the generator must have \['inc', 'state'\]"),
-        (("has_uint32",), 2, "has_uint32=2 must be a whole number of at least 0, below 2"),
-        (("has_uint32",), True, "has_uint32=True must be a whole number"),
-        (("uinteger",), 2**32, "uinteger=4294967296 must be a whole number"),
-        (("evil",), 1, r"the generator must be a PCG64 with \['bit_generator', "),
-    ],
-)
-def test_a_generator_that_numpy_would_take_in_another_way_is_refused(
-    tmp_path: Path, where: Any, value: Any, reason: str
-) -> None:
-    path = full(tmp_path)
-    forge(path, put("generator", *where, value=value))
-    refuse(path, reason)
+def put_array(name: str, array: Any, *others: Any) -> Callable[[Any, Any], None]:
+    """Set a tensor, and others."""
+    return lambda header, arrays: arrays.update({name: np.array(array), **dict(zip(others[::2], others[1::2]))})
 
 
-@pytest.mark.parametrize(
-    ("forgery", "reason"),
-    [
-        (lambda header, arrays: header.update(evil=1), "the key 'evil' is not one of xpnet's"),
-        (lambda header, arrays: header.update(format=4.0), r"has format 4\.0"),
-        (lambda header, arrays: header.update(format=True), "has format True"),
-        (lambda header, arrays: arrays.update(evil=arrays["layers.0.w"]), "the tensor 'evil'"),
-        (lambda header, arrays: arrays.update({"layers.7.w": arrays["layers.0.w"]}), r"the tensor 'layers\.7\.w'"),
-        (lambda header, arrays: arrays.update({"optimizer.99": arrays["layers.0.w"]}), r"the tensor 'optimizer\.99'"),
-    ],
-)
-def test_nothing_in_a_file_is_ignored(tmp_path: Path, forgery: Any, reason: str) -> None:
-    path = full(tmp_path)
-    forge(path, forgery)
-    refuse(path, reason)
+UNKNOWN = "is not one of xpnet's"
+ERRORS = "must be float64 errors of a regression"
+ORDER = "must be finite numbers in increasing order, and distances at least 0"
+WIDTHS = "must be float64 widths of error bars"
+FORGERIES: list[tuple[Callable[[Path], Path], Any, str]] = [  # a file, a change of it, and what the error says
+    (saved, put("format", value=4), "has format 4 and this version of xpnet reads 5; use one that reads it"),
+    (saved, put("version", value=["0.1"]), "its version must be a string"),
+    (saved, put("evil", value=1), f"the key 'evil' {UNKNOWN}"),
+    (saved, put("settings", "init", value="orthogonal"), f"the setting 'init' {UNKNOWN}"),
+    (saved, put("settings", "activation", value=["rleu"]), r"activation='rleu' is unknown; .*did you mean 'relu'"),
+    (saved, put("settings", "output_activation", value="relu"), r"='relu' contradicts task='classification'"),
+    (saved, put("settings", "dtype", value="float16"), r"dtype='float16' contradicts tensors of \['float32'\]"),
+    (saved, put("settings", "sizes", value=[3, 5, 2]), r"sizes=\[3, 5, 2\] contradicts weights of the shapes"),
+    (saved, put("settings", "sizes", value=[10**8] * 3), "sizes=.* contradicts weights"),  # which no memory holds
+    (saved, put("settings", "sizes", value=[3, 4]), r"sizes=\[3, 4\] contradicts the tensor 'layers\.1\.b'"),
+    (saved, put_array("layers.1.b", np.full(2, np.nan, "float32")), "NaN or infinity"),
+    (saved, put_array("evil", X.astype("float32")), f"the tensor 'evil' {UNKNOWN}"),
+    (saved, put_array("dropout.step", np.ones(1, "int32")), f"the tensor 'dropout.step' {UNKNOWN}"),
+    (saved, put_array("optimizer.0", np.ones(1, "float32")), f"the tensor 'optimizer.0' {UNKNOWN}"),
+    (saved, put_array("optimizer.٣", np.ones(1, "float32")), f"the tensor 'optimizer.٣' {UNKNOWN}"),
+    (saved, put_array("callbacks.0.best.layers.0.w", np.ones(1, "float32")), f"the tensor 'callbacks.* {UNKNOWN}"),
+    (saved, put_array("calibration.0", [np.inf]), r"calibration\.0 of shape .* must be the temperature of a class"),
+    (full, put("seeds", value=[["dropout", 1]]), r"seeds=\[.* must be a dict"),
+    (full, put("seeds", "split", value=2**32), "seed 4294967296 must be a whole number of 32 bits"),
+    (full, put("feature_names", value="abc"), "feature_names='abc' must be a list of strings"),
+    (full, put("notes", value=[]), r"notes=\[\] must be a dict"),
+    (full, put("history", value={"cost": 1.0}), "history must be a list of rows"),
+    (full, put("history", 0, "cost", value="low"), "cost='low' must be a number"),
+    (full, put("history", 0, "cost", value=10**400), "cost=1000.* is too large"),
+    (full, put("generator", "bit_generator", value="MT19937"), r"the generator must be a PCG64 with \['bit_generator'"),
+    (full, put("generator", "state", value={}), r"the state of the generator must have \['inc', 'state'\]"),
+    (full, put("generator", "state", "inc", value=2), "even increment"),  # draws would not end
+    (full, put("generator", "state", "inc", value=2.5), r"inc=2\.5 must be a whole number of at least 0"),
+    (full, put("generator", "state", "inc", value=2**128 + 1), "inc=.* of at least 0, below 340282366920938463463374"),
+    (full, put("generator", "has_uint32", value=2), "has_uint32=2 must be a whole number of at least 0, below 2"),
+    (full, put("generator", "uinteger", value=2**32), "uinteger=4294967296 must be a whole number"),
+    (
+        full,
+        put("provenance", value={}),
+        r"provenance=\[\] must be an object with the keys \['earlier', 'edited', 'init'",
+    ),
+    (
+        full,
+        put("provenance", "seed", value=-1),
+        "provenance.seed=-1 must be null, a whole number of at least 0, or a list",
+    ),
+    (full, put("provenance", "edited", value=1), "provenance.edited=1 must be true or false"),
+    (full, put("provenance", "earlier", value=-1), "provenance.earlier=-1 must be a whole number of at least 0"),
+    (full, put("provenance", "runs", value={}), r"provenance.runs={} must be a list of at most"),
+    (full, put("provenance", "init", value=1), "provenance.init=1 must be null or a text"),
+    (full, put("provenance", "runs", 0, "alpha", value=-1), r"runs\[0\].alpha=-1 must be a number of at least 0"),
+    (full, put("provenance", "runs", 0, "device", value=1), r"provenance.runs\[0\].device=1 must be a text"),
+    (full, put("validation_examples", value=[1]), r"validation_examples=\[1\] must be a dict"),
+    (full, put("validation_examples", "calibration.1", value=9), f"the calibration 'calibration.1' {UNKNOWN}"),
+    (
+        full,
+        put("validation_examples", "calibration.0", value=5),
+        "calibration.0=5 must be a whole number of at least 6",
+    ),
+    (
+        full,
+        put_array("optimizer.3", np.full((1, 2), np.nan, "float32")),
+        "the velocity of the optimizer must be finite",
+    ),  # the next step would spread it
+    (full, put_array("optimizer.99", np.ones(1, "float32")), f"the tensor 'optimizer.99' {UNKNOWN}"),
+    (full, put_array("dropout.step", [0.5]), "dropout.step of shape .* must be one int32 number"),
+    (full, put_array("scaling.x_std", [[1.0, 1e-60, 1.0]]), "scaling.x_std must be above 0"),  # 0 as float32
+    (
+        full,
+        put_array("novelty.mean", np.zeros((1, 2))),
+        r"novelty.mean is of shape \(1, 2\) and dtype float64; it must",
+    ),
+    (full, put_array("novelty.whitening", np.full((3, 3), np.inf)), "novelty.whitening must be finite numbers"),
+    (full, put_array("novelty.distances", [2.0, 1.0]), "novelty.distances must be numbers of at least 0 in increasing"),
+    (full, put_array("novelty.other", np.ones(1)), f"the tensor 'novelty.other' {UNKNOWN}"),
+    (gaussian, put_array("calibration.1", np.ones((5, 2, 1))), rf"calibration\.1 of shape \(5, 2, 1\) {ERRORS}"),
+    (gaussian, put_array("calibration.1", np.ones((5, 1, 1), "float32")), ERRORS),
+    (gaussian, put_array("calibration.1", np.ones((0, 1, 1))), ERRORS),
+    (gaussian, put_array("calibration.1", -np.ones((5, 1, 1))), ORDER),
+    (gaussian, put_array("calibration.1", np.array([3.0, 2.0, 1.0])[:, None, None]), ORDER),
+    (gaussian, put_array("calibration.1", np.full((5, 1, 1), np.nan)), ORDER),
+    (gaussian, put_array("calibration.1", np.ones((2, 1, 1))), "calibrate needs at least 3 examples, and there were 2"),
+    (gaussian, put_array("calibration.01", np.ones((5, 1, 1))), f"the tensor 'calibration.01' {UNKNOWN}"),
+    (gaussian, put_array("calibration.2.widths", np.ones((1, 2, 3))), f"the tensor 'calibration.2.widths' {UNKNOWN}"),
+    (gaussian, put_array("calibration.0.widths", np.ones((2, 2, 3))), rf"calibration\.0\.widths of shape .* {WIDTHS}"),
+    (gaussian, put_array("calibration.0.widths", np.ones((1, 2, 0))), WIDTHS),
+    (gaussian, put_array("calibration.0.widths", np.zeros((1, 2, 3))), "predictions in increasing order and wid"),
+    (gaussian, put_array("calibration.0.widths", [[[2.0, 1.0], [1.0, 1.0]]]), "predictions in increasing order"),
+]
 
 
-def test_a_text_beside_the_network_is_not_ignored(tmp_path: Path) -> None:
-    path = full(tmp_path)
-    lie(path, lambda header: header["__metadata__"].update(evil="text"))
-    refuse(path, "the metadata entry 'evil' is not one of xpnet's")
-    path = full(tmp_path)
-    lie(path, lambda header: header["layers.0.w"].update(evil=1))
-    refuse(path, "its header has no dtype of F64, F32, I32, shape and data_offsets for 'layers.0.w'")
-    forge(path, put("version", value=["0.1"]))
-    refuse(path, "its version must be a string")
-
-
-@pytest.mark.parametrize("name", ["dropout.step", "optimizer.0", "optimizer.٣"])
-def test_states_that_the_network_does_not_have_are_refused(tmp_path: Path, name: str) -> None:
-    path = saved(tmp_path)
-    value = np.ones(1, np.int32 if name == "dropout.step" else np.float32)
-    forge(path, lambda header, arrays: arrays.update({name: value}))
-    refuse(path, f"the tensor '{name}' is not one of xpnet's")
-    forge(path, put("optimizer", value=None))  # an optimizer of the user's own class, which files do not hold
-    refuse(path, f"the tensor '{name}' is not one of xpnet's")
-
-
-def test_a_state_of_a_callback_without_a_training_is_refused(tmp_path: Path) -> None:
-    path, name = saved(tmp_path), "callbacks.0.best_state.layers.0.w"
-    forge(path, lambda header, arrays: arrays.update({name: arrays["layers.0.w"]}))
-    refuse(path, f"the tensor '{name}' is not one of xpnet's")
-
-
-@pytest.mark.parametrize("text", ['"seeds": ', '"momentum": ', '"state": ', '"format": ', '"checksum": '])
-def test_a_key_that_is_there_twice_is_refused(tmp_path: Path, text: str) -> None:
-    """Readers differ in which of the two they take."""
-    path = full(tmp_path)
-
-    def change(header: dict[str, Any], arrays: Any) -> str:
-        return json.dumps({"checksum": "0" * 64} | header).replace(text, f"{text}5, {text}", 1)
-
+@pytest.mark.parametrize(("write", "change", "message"), FORGERIES)
+def test_a_forged_file_is_refused_by_name(tmp_path: Path, write: Any, change: Any, message: str) -> None:
+    path = write(tmp_path)
     forge(path, change)
-    refuse(path, f"the key '{json.loads(text[:-2])}' appears twice")
+    refuse(path, message)
 
 
-@pytest.mark.parametrize("name", ["__metadata__", "layers.0.w", "dtype"])
-def test_a_name_that_is_there_twice_is_refused(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["layers.1.b", "optimizer.0", "novelty.mean"])
+def test_a_tensor_that_is_missing_is_named(tmp_path: Path, name: str) -> None:
     path = full(tmp_path)
-    content = path.read_bytes()
-    end = 8 + int.from_bytes(content[:8], "little")
-    text = content[8:end].replace(f'"{name}":'.encode(), f'"{name}":{{}},"{name}":'.encode(), 1)
-    path.write_bytes(len(text).to_bytes(8, "little") + text + content[end:])
-    seal(path)
-    refuse(path, f"the key '{name}' appears twice")
+    forge(path, lambda header, arrays: arrays.pop(name))
+    refuse(path, name)
 
 
-@pytest.mark.parametrize("key", ["optimizer", "seeds"])
-def test_pairs_are_no_dict(tmp_path: Path, key: str) -> None:
+def test_the_state_of_an_optimizer_of_ones_own_is_not_in_a_file(tmp_path: Path) -> None:
     path = full(tmp_path)
-    forge(path, lambda header, arrays: header.update({key: [*map(list, header[key].items())]}))
-    refuse(path, rf"{key}=\[.* must be a dict")
+    forge(path, put("optimizer", value=None))
+    refuse(path, f"the tensor 'optimizer.0' {UNKNOWN}")
 
 
-@pytest.mark.parametrize(
-    ("rows", "reason"),
-    [
-        ({"cost": 1.0}, "history must be a list of rows"),
-        ([[]], r"a row of the history=\[\] must be a dict"),
-        ([{"epoch": 1}], "'cost' is missing"),
-        ([{"cost": "low"}], "cost='low' must be a number"),
-        ([{"cost": None}], "cost=None must be a number"),
-        ([{"cost": 10**400}], "cost=1000.* is too large"),
-    ],
-    ids=lambda each: str(each)[:20],
-)
-def test_a_history_that_cannot_be_shown_is_refused(tmp_path: Path, rows: Any, reason: str) -> None:
+def test_a_whole_number_may_stand_for_a_real_one(tmp_path: Path) -> None:
     path = full(tmp_path)
-    forge(path, put("history", value=rows))
-    refuse(path, reason)
+    forge(path, put("history", 0, "cost", value=1))
+    assert Network.load(path).history["cost"] == [1]
 
 
 def nest(depth: int) -> Any:
@@ -676,19 +734,30 @@ def nest(depth: int) -> Any:
     return value
 
 
-NESTED = nest(90)
+def wrap(times: int) -> Any:
+    """The description of an optimizer in many others."""
+    value: Any = {"name": "SGD"}
+    for _ in range(times):
+        value = {"name": "Clip", "optimizer": value, "norm": 1.0}
+    return value
 
 
 @pytest.mark.parametrize(
-    ("where", "depth"),
-    [(("notes", "deep"), 110), (("settings", "activation"), 500), (("history",), 900), (("evil",), 900)],
-    ids=str,
+    ("where", "value"),
+    [
+        (("notes", "deep"), nest(110)),
+        (("settings", "activation"), nest(500)),
+        (("history",), nest(900)),
+        (("optimizer",), wrap(30)),
+        (("optimizer",), wrap(900)),
+    ],
+    ids=lambda x: str(x)[:30],
 )
-def test_values_that_are_nested_deeply_are_refused(tmp_path: Path, where: Any, depth: int) -> None:
+def test_values_that_are_nested_deeply_are_refused(tmp_path: Path, where: Any, value: Any) -> None:
     """Whatever shows or copies them would run out of stack."""
     path = full(tmp_path)
-    forge(path, put(*where, value=nest(depth)))
-    refuse(path, "nested more than 100 deep|RecursionError")
+    forge(path, put(*where, value=value))
+    refuse(path, "nested more than 100 deep|wrapped more than 20 times|RecursionError")
 
 
 def test_notes_may_be_nested_a_hundred_deep(tmp_path: Path) -> None:
@@ -703,233 +772,108 @@ def test_notes_may_be_nested_a_hundred_deep(tmp_path: Path) -> None:
     assert Network.load(tmp_path / "net").copy().notes == {"deep": nest(98)}
 
 
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        (("notes", "a"), [[]] * 5000),
+        (("settings", "sizes"), [{}] * 5000),
+        (("settings", "sizes"), [nest(90)] * 250),
+        (("format",), "x" * 30_000),
+        (("settings", "activation"), [9e9] * 3000),
+        (("optimizer",), [9e9] * 3000),
+    ],
+    ids=lambda x: repr(x)[:20],
+)
+def test_long_values_take_memory_in_proportion_to_the_file_and_are_shown_in_part(
+    tmp_path: Path, where: Any, value: Any
+) -> None:
+    """A list in a list takes 96 bytes in Python, and 2 in a file, as "[[[[]]]]" shows."""
+    path = full(tmp_path)
+    forge(path, put(*where, value=value))
+    tracemalloc.start()
+    message = ""
+    try:
+        Network.load(path)
+    except CheckpointError as error:
+        message = str(error)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 46 * path.stat().st_size
+    assert len(message) < 2000
+
+
 # Headers that lie
 
 
-def lie(path: Path, change: Callable[[dict[str, Any]], Any], length: Callable[[int], int] = int) -> None:
+def lie(path: Path, change: Callable[[bytes], bytes], length: Callable[[int], int] = int) -> None:
     """Change the header of a file as it is in safetensors, and the length that stands before it."""
     content = path.read_bytes()
     end = 8 + int.from_bytes(content[:8], "little")
-    header = json.loads(content[8:end])
-    change(header)
-    text = json.dumps(header).encode()
-    path.write_bytes(length(len(text)).to_bytes(8, "little") + text + content[end:])
-    seal(path)
+    text = change(content[8:end])
+    path.write_bytes(seal(length(len(text)).to_bytes(8, "little") + text + content[end:]))
 
 
 @pytest.mark.parametrize("length", [0, 99, 2**31, 2**63 - 8, 2**64 - 1])
 def test_a_header_that_lies_about_its_length_is_refused(tmp_path: Path, length: int) -> None:
     """Also if nothing follows it, so that what is read is the header in spite of the lie."""
     path = saved(tmp_path)
-    lie(path, lambda header: None, lambda right: length)
+    lie(path, bytes, lambda right: length)
     refuse(path, "does not hold an xpnet network")
     content = path.read_bytes()
-    path.write_bytes(content[: content.rindex(b"}") + 1])
-    seal(path)
+    path.write_bytes(seal(content[: content.rindex(b"}") + 1]))
     refuse(path, "does not hold an xpnet network")
 
 
+@pytest.mark.parametrize("name", ["seeds", "momentum", "format", "checksum", "__metadata__", "layers.0.w", "dtype"])
+def test_a_name_that_is_there_twice_is_refused(tmp_path: Path, name: str) -> None:
+    """Readers differ in which of the two they take."""
+    path = full(tmp_path)
+    for quoted in (f'"{name}":'.encode(), f'\\"{name}\\": '.encode()):  # in the header, and in the JSON inside it
+        lie(path, methodcaller("replace", quoted, quoted + b"5," + quoted, 1))
+    refuse(path, f"the key '{name}' appears twice")
+
+
 @pytest.mark.parametrize(
-    "change",
+    "changes",
     [
-        lambda entry, other: entry.update(data_offsets=other["data_offsets"]),  # both overlap
-        lambda entry, other: entry.update(data_offsets=[offset + 4 for offset in entry["data_offsets"]]),  # a gap
-        lambda entry, other: entry.update(data_offsets=entry["data_offsets"][::-1]),
-        lambda entry, other: entry.update(data_offsets=[entry["data_offsets"][0], 2**63]),
-        lambda entry, other: entry.update(data_offsets=[2**63, 2**63 + 48]),
-        lambda entry, other: entry.update(data_offsets=[2**64 - 48, 2**64]),
-        lambda entry, other: entry.update(data_offsets=[-48, 0]),
-        lambda entry, other: entry.update(data_offsets=[0.0, 48.0]),
-        lambda entry, other: entry.update(data_offsets=[0]),
-        lambda entry, other: entry.update(shape=[2**63, 3]),
-        lambda entry, other: entry.update(shape=[2**63, 0]),
-        lambda entry, other: entry.update(shape=[0, 2**63], data_offsets=[0, 0]),
-        lambda entry, other: entry.update(shape=[2**32, 2**32]),  # 2⁶⁴, which is 0 in 64 bits
-        lambda entry, other: entry.update(shape=[2**64 + 12]),
-        lambda entry, other: entry.update(shape=[-4, -3]),
-        lambda entry, other: entry.update(shape=[1] * 100 + [4, 3]),  # more axes than NumPy has
-        lambda entry, other: entry.update(dtype="F64"),
-        lambda entry, other: entry.update(dtype="F16", shape=[8, 3]),
-        lambda entry, other: entry.update(dtype="BF16", shape=[8, 3]),
-        lambda entry, other: entry.update(dtype="F8_E4M3", shape=[16, 3]),
-        lambda entry, other: entry.update(dtype="I32"),
-        lambda entry, other: entry.update(dtype="evil"),
-        lambda entry, other: entry.update(dtype=None),
-        lambda entry, other: entry.clear(),
+        {"evil": 1},
+        {"dtype": "F64"},
+        {"dtype": "F16", "shape": [8, 3]},
+        {"dtype": None},
+        {"data_offsets": [0, 8]},  # as another tensor's
+        {"data_offsets": [12, 60]},
+        {"data_offsets": [56, 8]},
+        {"data_offsets": [2**63, 2**63 + 48]},
+        {"data_offsets": [-48, 0]},
+        {"data_offsets": [0.0, 48.0]},
+        {"data_offsets": [0]},
+        {"shape": [2**63, 3]},
+        {"shape": [2**63, 0]},
+        {"shape": [0, 2**63], "data_offsets": [0, 0]},
+        {"shape": [2**32, 2**32]},  # 2⁶⁴, which is 0 in 64 bits
+        {"shape": [-4, -3]},
+        {"shape": [1] * 100 + [4, 3]},  # more axes than NumPy has
     ],
+    ids=str,
 )
-def test_a_header_that_lies_about_its_tensors_is_refused(tmp_path: Path, change: Any) -> None:
+def test_a_header_that_lies_about_its_tensors_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
+    def change(text: bytes) -> bytes:
+        header = json.loads(text)
+        header["layers.0.w"].update(changes)
+        return json.dumps(header).encode()
+
     path = saved(tmp_path)
-    lie(path, lambda header: change(header["layers.0.w"], header["layers.1.b"]))
-    refuse(path, "does not hold an xpnet network")
+    lie(path, change)
+    refuse(path, r"does not hold an xpnet network .*its (header|arrays) ")
 
 
-@pytest.mark.parametrize(
-    ("where", "value"),
-    [
-        (("notes", "a"), [[]] * 5000),
-        (("settings", "sizes"), [{}] * 5000),
-        (("notes", "a"), [{"": []}] * 5000),
-        (("settings", "sizes"), [NESTED] * 250),
-    ],
-    ids=lambda x: repr(x)[:9],
-)
-def test_loading_takes_memory_in_proportion_to_the_file(tmp_path: Path, where: Any, value: Any) -> None:
-    """A list in a list takes 96 bytes in Python, and 2 in a file, as "[[[[]]]]" shows."""
+def test_a_text_beside_the_network_is_not_ignored(tmp_path: Path) -> None:
     path = full(tmp_path)
-    forge(path, put(*where, value=value))
-    tracemalloc.start()
-    with suppress(CheckpointError):
-        Network.load(path)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 46 * path.stat().st_size
-
-
-@pytest.mark.parametrize(
-    ("where", "value"),
-    [
-        (("format",), "x" * 30_000),
-        (("settings", "activation"), [9e9] * 3000),
-        (("settings", "task"), "x" * 30_000),
-        (("optimizer",), [9e9] * 3000),
-    ],
-    ids=["format", "activation", "task", "optimizer"],
-)
-def test_a_long_value_is_not_shown_at_length_nor_compared_with_the_right_ones(
-    tmp_path: Path, where: Any, value: Any
-) -> None:
-    path = full(tmp_path)
-    forge(path, put(*where, value=value))
-    tracemalloc.start()
-    with pytest.raises(CheckpointError, match=r"net\.safetensors .*\.\.\.") as caught:
-        Network.load(path)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert len(str(caught.value)) < 2000
-    assert peak < 40 * path.stat().st_size
+    lie(path, methodcaller("replace", b'"xpnet":', b'"evil":"text","xpnet":', 1))
+    refuse(path, f"the metadata entry 'evil' {UNKNOWN}")
 
 
 # The rest of a network
-
-
-@pytest.mark.parametrize("key", ["bit_generator", "state", "has_uint32", "uinteger"])
-def test_a_generator_that_lacks_something_is_refused(tmp_path: Path, key: str) -> None:
-    path = full(tmp_path)
-    forge(path, take("generator", key))
-    refuse(path)
-
-
-DESCRIPTIONS: list[Any] = [
-    *[{}, [], "SGD", {"momentum": 0.9}, {"name": None}, {"name": ["SGD"]}, {"name": "evil"}, {"name": "sgd"}],
-    *[{"name": "SGD", "momentum": wrong} for wrong in (1.0, "much", None, float("nan"))],
-    *[{"name": "SGD", "weight_decay": wrong} for wrong in (-1, float("inf"))],
-    *[{"name": "SGD", "nesterov": True}, {"name": "SGD", "momentum": 0.9, "evil": 1}],
-    *[{"name": "Adam", "beta1": 1.0}, {"name": "Adam", "epsilon": -1}, {"name": "RMSProp", "rho": 2}],
-    *[{"name": "Clip"}, {"name": "Clip", "norm": 1.0}, {"name": "Clip", "optimizer": None, "norm": 1.0}],
-    *[{"name": "Clip", "optimizer": {"name": "evil"}, "norm": 1.0}],
-    *[{"name": "Clip", "optimizer": {"name": "SGD", "momentum": 0.9}, "norm": wrong} for wrong in (0, "x")],
-]
-
-
-@pytest.mark.parametrize("described", DESCRIPTIONS, ids=str)
-def test_an_optimizer_that_cannot_be_is_refused(tmp_path: Path, described: Any) -> None:
-    path = full(tmp_path)
-    forge(path, put("optimizer", value=described))
-    refuse(path)
-
-
-def test_an_optimizer_without_end_is_refused(tmp_path: Path) -> None:
-    path = full(tmp_path)
-    nested: Any = {"name": "SGD"}
-    for _ in range(900):
-        nested = {"name": "Clip", "optimizer": nested, "norm": 1.0}
-    forge(path, put("optimizer", value=nested))
-    limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(700)
-    try:
-        refuse(path)
-    finally:
-        sys.setrecursionlimit(limit)
-
-
-@pytest.mark.parametrize(
-    "key", ["generator", "optimizer", "seeds", "settings", "format", "notes", "history", "training"]
-)
-def test_a_header_that_lacks_something_is_refused(tmp_path: Path, key: str) -> None:
-    path = full(tmp_path)
-    forge(path, take(key))
-    refuse(path, key)
-
-
-@pytest.mark.parametrize(
-    "seeds",
-    [
-        *[None, [], "seeds", 3, {}, {"dropout": 1}, {"dropout": 1, "split": 2, "evil": 3}],
-        *[{"dropout": wrong, "split": 1} for wrong in (-1, 2**32, "x", float("nan"))],
-        {"dropout": 1, "split": -1},
-    ],
-    ids=repr,
-)
-def test_seeds_that_are_none_are_refused(tmp_path: Path, seeds: Any) -> None:
-    path = full(tmp_path)
-    forge(path, put("seeds", value=seeds))
-    refuse(path)
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        *[("dropout", wrong) for wrong in ("half", 1.0, [0.5], [0.5, -0.1], [0.5, "x"], None, {}, [0.1, 0.1, 0.1])],
-        *[("standardize", wrong) for wrong in ("yes", 1, None, [])],
-    ],
-)
-def test_tampered_settings_of_dropout_and_scaling_are_refused(tmp_path: Path, name: str, value: Any) -> None:
-    path = full(tmp_path)
-    forge(path, put("settings", name, value=value))
-    refuse(path, name)
-
-
-def arrays_of(kind: str) -> list[str]:
-    return {
-        "optimizer": [f"optimizer.{i}" for i in range(4)],  # a velocity of w, b, w, b
-        "scaling": ["scaling.x_mean", "scaling.x_std", "scaling.y_mean", "scaling.y_std"],
-    }[kind]
-
-
-@pytest.mark.parametrize("name", [*arrays_of("optimizer"), *arrays_of("scaling"), "dropout.step"])
-def test_state_that_is_missing_or_has_another_shape_or_kind_is_refused(tmp_path: Path, name: str) -> None:
-    for change in (
-        lambda x: None,
-        lambda x: np.ones((*x.shape, 2), x.dtype),
-        lambda x: np.ones(0, x.dtype),
-        lambda x: np.ones(x.shape, np.float16),
-    ):
-
-        def changed(header: Any, arrays: dict[str, Any], change: Any = change) -> None:
-            arrays[name] = change(arrays[name])
-            if arrays[name] is None:
-                del arrays[name]
-
-        path = full(tmp_path)
-        forge(path, changed)
-        refuse(path)
-
-
-@pytest.mark.parametrize(("name", "value"), [*zip(arrays_of("scaling"), [np.nan, np.inf, -np.inf, np.nan])])
-def test_numbers_that_are_not_finite_are_refused(tmp_path: Path, name: str, value: float) -> None:
-    path = full(tmp_path)
-    forge(path, lambda header, arrays: arrays.update({name: np.full_like(arrays[name], value)}))
-    refuse(path)
-
-
-@pytest.mark.parametrize("name", arrays_of("optimizer"))
-def test_a_velocity_of_nan_is_refused(tmp_path: Path, name: str) -> None:
-    """It would make the weights NaN at the next step. Infinity is not looked at: a mean of squares may have run over
-    in a network whose weights are finite."""
-    path = full(tmp_path)
-    forge(path, lambda header, arrays: arrays.update({name: np.full_like(arrays[name], np.nan)}))
-    refuse(path)
 
 
 def test_numbers_of_the_optimizer_are_those_of_its_description(tmp_path: Path) -> None:
@@ -939,107 +883,6 @@ def test_numbers_of_the_optimizer_are_those_of_its_description(tmp_path: Path) -
     net = Network.load(path)
     assert net.optimizer == Clip(SGD(momentum=0.5), 1.0)
     assert float(net.state.optimizer.hyperparameters.inner.momentum) == 0.5
-
-
-@pytest.mark.parametrize("value", [0.0, -1.0, 1e-60])  # float32 rounds the last one to 0
-@pytest.mark.parametrize("name", ["scaling.x_std", "scaling.y_std"])
-def test_a_deviation_that_is_not_above_0_is_refused(tmp_path: Path, name: str, value: float) -> None:
-    path = full(tmp_path)
-    forge(path, lambda header, arrays: arrays[name].__setitem__((0, 1), value))
-    refuse(path, rf"{name} must be above 0")
-
-
-@pytest.mark.parametrize(
-    ("name", "errors", "message"),
-    [
-        (
-            "calibration.1",
-            np.ones((5, 2, 1)),
-            r"calibration\.1 of shape \(5, 2, 1\) must be float64 errors of a regression",
-        ),
-        ("calibration.1", np.ones((5, 1, 1), np.float32), "calibration.1 of shape .* must be float64 errors"),
-        ("calibration.1", np.ones((0, 1, 1)), "calibration.1 of shape .* must be float64 errors"),
-        ("calibration.1", -np.ones((5, 1, 1)), "must be finite numbers in increasing order, and distances at least 0"),
-        (
-            "calibration.3",
-            np.array([3.0, 2.0, 1.0])[:, None, None],
-            "calibration.3 must be finite numbers in increasing",
-        ),
-        ("calibration.0", np.full((5, 1, 1), np.nan), "must be finite numbers"),
-        ("calibration.1", np.ones((2, 1, 1)), "calibrate needs at least 3 examples, and there were 2"),
-        ("calibration.01", np.ones((5, 1, 1)), "the tensor 'calibration.01' is not one of xpnet's"),
-        ("calibration.2.widths", np.ones((1, 2, 3)), "the tensor 'calibration.2.widths' is not one of xpnet's"),
-        (
-            "calibration.1.widths",
-            np.ones((2, 2, 3)),
-            r"calibration\.1\.widths of shape \(2, 2, 3\) must be float64 width",
-        ),
-        ("calibration.1.widths", np.ones((1, 2, 0)), "must be float64 widths"),
-        (
-            "calibration.1.widths",
-            np.zeros((1, 2, 3)),
-            "must be finite numbers, predictions in increasing order and wid",
-        ),
-        ("calibration.1.widths", np.array([[[2.0, 1.0], [1.0, 1.0]]]), "must be finite numbers, predictions in incre"),
-    ],
-)
-def test_errors_of_a_calibration_that_cannot_be_are_refused(
-    tmp_path: Path, name: str, errors: Any, message: str
-) -> None:
-    Network([3, 2], cost="gaussian").save(path := tmp_path / "net")
-    has_errors = {"calibration.1": np.ones((5, 1, 1))} if name == "calibration.1.widths" else {}
-    forge(path, lambda header, arrays: arrays.update({**has_errors, name: errors}))
-    refuse(path, message)
-
-
-@pytest.mark.parametrize("temperature", [[0.0], [np.inf], [np.nan], [2.0, 2.0], [[2.0]]], ids=str)
-def test_temperatures_that_cannot_be_are_refused(tmp_path: Path, temperature: Any) -> None:
-    Network([3, 2], task="classification").save(path := tmp_path / "net")
-    forge(path, lambda header, arrays: arrays.update({"calibration.0": np.array(temperature)}))
-    refuse(path, r"calibration\.0 of shape .* must be the temperature of a classification, above 0")
-
-
-@pytest.mark.parametrize(
-    ("examples", "message"),
-    [
-        ([1], r"validation_examples=\[1\] must be a dict"),
-        ({"calibration.1": 9}, "the calibration 'calibration.1' is not one of xpnet's"),
-        ({"calibration.0": 4}, "validation_examples of calibration.0=4 must be a whole number of at least 5"),
-    ],
-)
-def test_numbers_of_validation_examples_that_cannot_be_are_refused(tmp_path: Path, examples: Any, message: str) -> None:
-    net = Network([3, 2], cost="gaussian", seed=0)
-    net.calibrate((X[:5, :3], X[:5, 0]))
-    net.save(path := tmp_path / "net")
-    forge(path, lambda header, arrays: header.update({"validation_examples": examples}))
-    refuse(path, message)
-
-
-@pytest.mark.parametrize(
-    ("name", "change", "message"),
-    [
-        ("mean", None, "novelty.mean is absent; it must be float64 numbers for 3 inputs"),
-        ("mean", np.zeros((1, 2)), r"novelty.mean is of shape \(1, 2\) and dtype float64; it must be float64 numbers"),
-        ("whitening", np.eye(3, dtype=np.float32), "novelty.whitening is of shape .* and dtype float32; it must be"),
-        ("whitening", np.full((3, 3), np.inf), "novelty.whitening must be finite numbers"),
-        ("distances", np.ones((2, 2)), "novelty.distances is of shape"),
-        ("distances", np.ones(0), "novelty.distances must be numbers of at least 0 in increasing order"),
-        ("distances", np.array([-1.0, 1.0]), "novelty.distances must be numbers of at least 0 in increasing order"),
-        ("distances", np.array([2.0, 1.0]), "novelty.distances must be numbers of at least 0 in increasing order"),
-        ("other", np.ones(1), "the tensor 'novelty.other' is not one of xpnet's"),
-    ],
-)
-def test_a_novelty_that_cannot_be_is_refused(tmp_path: Path, name: str, change: Any, message: str) -> None:
-    net = Network([3, 1], seed=0)
-    net.fit_novelty(np.random.default_rng(0).normal(size=(20, 3)))
-    net.save(path := tmp_path / "net")
-
-    def put_tensor(header: Any, arrays: dict[str, Any]) -> None:
-        arrays.pop(f"novelty.{name}", None)
-        arrays |= {} if change is None else {f"novelty.{name}": change}
-
-    forge(path, put_tensor)
-    refuse(path, message)
 
 
 def test_digests_of_training_rows_in_early_files_are_not_carried_on(tmp_path: Path) -> None:
@@ -1052,21 +895,13 @@ def test_digests_of_training_rows_in_early_files_are_not_carried_on(tmp_path: Pa
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("step", [[np.nan], [1e30], [0.5]], ids=str)
-def test_a_step_that_is_no_whole_number_is_refused(tmp_path: Path, step: Any) -> None:
+def test_a_scaling_of_inputs_alone_is_one_and_of_targets_alone_is_none(tmp_path: Path) -> None:
     path = full(tmp_path)
-    forge(path, lambda header, arrays: arrays.update({"dropout.step": np.array(step)}))
-    refuse(path)
-
-
-@pytest.mark.parametrize("names", [arrays_of("scaling")[:2], arrays_of("scaling")[2:]], ids=["inputs", "targets"])
-def test_a_scaling_of_inputs_alone_is_one_and_of_targets_alone_is_none(tmp_path: Path, names: list[str]) -> None:
+    forge(path, lambda header, arrays: [arrays.pop(f"scaling.y_{name}") for name in ("mean", "std")])
+    assert Network.load(path).scaling.y_mean is None  # type: ignore
     path = full(tmp_path)
-    forge(path, lambda header, arrays: [arrays.pop(name) for name in names])
-    if names[0] == "scaling.y_mean":
-        assert Network.load(path).scaling.y_mean is None  # type: ignore
-    else:
-        refuse(path, "scaling")
+    forge(path, lambda header, arrays: [arrays.pop(f"scaling.x_{name}") for name in ("mean", "std")])
+    refuse(path, "scaling")
 
 
 def test_a_file_that_cannot_be_read_is_an_os_error_that_names_it(tmp_path: Path) -> None:
@@ -1096,17 +931,6 @@ def test_files_pickles_and_copies_are_the_network(tmp_path: Path, place: Any, dt
 
 
 # Paths
-
-
-def test_a_path_may_be_bytes(tmp_path: Path) -> None:
-    path = os.fsencode(tmp_path / "nät")
-    net = Network([3, 4, 2], seed=1)
-    net.save(path)
-    assert_same(Network.load(path), snapshot(net))
-    assert [each.name for each in tmp_path.iterdir()] == ["nät"]
-    (tmp_path / "nät").write_bytes(b"something else")
-    with pytest.raises(CheckpointError, match=f"^{tmp_path}/nät does not hold an xpnet network"):
-        Network.load(path)
 
 
 @pytest.mark.parametrize("path", [3, None, ["net"], 1.5, True], ids=repr)

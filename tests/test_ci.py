@@ -33,29 +33,6 @@ def run_steps(tmp_path, steps):
 
 @pytest.mark.skipif(not CHECK.exists(), reason="not in a source archive")
 class TestSteps:
-    def test_bash_starts_the_program(self, tmp_path):
-        python = tmp_path / "python3"
-        python.write_text('#!/bin/sh\necho "$@"\n')
-        python.chmod(0o755)
-        command = ["bash", str(CHECK.with_name("run"))]
-        path = f"{tmp_path}:{os.environ['PATH']}"
-        output = subprocess.run(command, env={"PATH": path}, capture_output=True, text=True, check=True).stdout
-        assert Path(output.strip()).samefile(CHECK)
-
-    def test_uv_gets_the_settings_of_pip(self, tmp_path, monkeypatch):
-        config = tmp_path / "pip.conf"
-        config.write_text("[global]\nfind-links = a\n  b\nconstraint = c.txt\nindex-url = https://one/simple\n")
-        monkeypatch.setenv("PIP_CONFIG_FILE", str(config))
-        monkeypatch.setenv("PIP_INDEX_URL", "https://other/simple")
-        monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
-        monkeypatch.delenv("PIP_CONSTRAINT", raising=False)
-        settings = runpy.run_path(str(CHECK))["read_settings_for_uv"]()
-        assert settings == {
-            "UV_FIND_LINKS": "a,b",
-            "UV_CONSTRAINT": "c.txt",
-            "UV_DEFAULT_INDEX": "https://other/simple",
-        }
-
     def test_each_waits_for_steps_before_it(self):
         steps, passed = runpy.run_path(str(CHECK))["STEPS"], set()
         assert [step.command.split(" && ")[-1] for step in steps if step.name.startswith("README: ")] == [

@@ -6,7 +6,6 @@ import pickle
 import re
 import sys
 import warnings
-from contextlib import suppress
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -21,8 +20,8 @@ pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
 from sklearn import neural_network as theirs
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_digits
-from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFittedError
-from sklearn.metrics import accuracy_score, mean_poisson_deviance, r2_score
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.metrics import mean_poisson_deviance
 
 from xpnet import (
     L1,
@@ -40,8 +39,6 @@ from xpnet import (
     get_backend,
 )
 from xpnet import estimators as ours
-from xpnet.core.activations import relu
-from xpnet.estimators.targets import Classification, Labels, Regression
 from xpnet.training.progress import Progress
 
 pytestmark = [
@@ -55,7 +52,6 @@ PARITY, SEVERAL = DIGIT % 2, np.stack([DIGIT > 4, DIGIT % 2, DIGIT % 3 == 0], ax
 XR, TARGET = (part[:200] for part in load_diabetes(return_X_y=True))
 XR, TARGET = 10 * XR, TARGET / 100
 WEIGHT = np.random.default_rng(0).uniform(0.0, 2.0, len(X))
-CLASSES, NUMBERS = Classification(Labels(np.arange(3), "multiclass"), "log_loss", None), Regression(1, "squared_error")
 SMALL = {"hidden_layer_sizes": (12,), "max_iter": 4, "batch_size": 50, "random_state": 0}
 
 INVSCALING = {"solver": "sgd", "learning_rate_init": 0.5, "learning_rate": "invscaling", "power_t": 0.3}
@@ -73,11 +69,9 @@ CLASSIFIERS: list[Any] = [
     ({"hidden_layer_sizes": 8, "activation": "tanh", "alpha": 5.0}, DIGIT),
     ({"hidden_layer_sizes": np.array([8]), "activation": "identity", "alpha": 0.0}, DIGIT),
     ({"hidden_layer_sizes": (), "shuffle": False}, DIGIT),
-    ({"hidden_layer_sizes": (), "activation": "logistic", "random_state": 7}, PARITY),
     ({"batch_size": 1, "max_iter": 1}, DIGIT),
     ({"learning_rate": "invscaling", "beta_1": 0.5, "beta_2": 0.9, "epsilon": 0.1}, DIGIT),
     ({"solver": "sgd", "learning_rate_init": 0.1, "nesterovs_momentum": False}, DIGIT),
-    ({"solver": "sgd", "learning_rate_init": 0.1, "momentum": 0.0}, DIGIT),
     (INVSCALING, DIGIT),
     (ADAPTIVE, DIGIT),
     (CONVERGES, DIGIT),
@@ -168,22 +162,6 @@ def test_every_parameter_has_its_name_default_and_place(kind):
             lambda: ours.MLPClassifier((5,), "relu", "adam"),
             r"^MLPClassifier takes 'hidden_layer_sizes', 'activation' by position, but was given 3 arguments; give",
         ),
-        (lambda: ours.MLPClassifier(epochs=3), r" of MLPClassifier \(did you mean 'max_iter'\?\); "),
-        (lambda: ours.MLPRegressor(seed=3), r" of MLPRegressor \(did you mean 'random_state'\?\); "),
-        (lambda: ours.MLPRegressor(task="binary"), r" of MLPRegressor \(task is an argument of Network\); "),
-        (
-            lambda: ours.MLPEnsembleClassifier(members=3),
-            r"of MLPEnsembleClassifier \(did you mean 'n_estimators'\?\); ",
-        ),
-        (lambda: ours.MLPEnsembleRegressor((5,), loss="poisson"), r"^MLPEnsembleRegressor was given loss twice: "),
-        (
-            lambda: ours.MLPSearchCV(ours.MLPClassifier(), {}, njobs=2),
-            r"^njobs=2 is not an argument of MLPSearchCV \(did you mean 'n_jobs'\?\); ",
-        ),
-        (
-            lambda: ours.MLPRandomSearchCV(ours.MLPClassifier(), {}, iter=2),
-            r"^iter=2 is .* MLPRandomSearchCV .*'n_iter'",
-        ),
     ],
 )
 def test_arguments_that_do_not_fit_say_what_was_meant(call, message):
@@ -269,22 +247,6 @@ def test_more_examples_than_lbfgs_takes_at_once_keep_their_weights():
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
-def test_with_early_stopping_weights_are_split_too():
-    mine, other = both("MLPClassifier", early_stopping=True)
-    mine.fit(X, DIGIT, WEIGHT)
-    other.fit(X, DIGIT, WEIGHT)
-    np.testing.assert_allclose(mine.validation_scores_, other.validation_scores_, rtol=1e-12)
-    np.testing.assert_allclose(mine.coefs_[0], other.coefs_[0], rtol=1e-9, atol=1e-9)
-
-
-def test_a_minibatch_that_weighs_nothing_changes_nothing():
-    weight = np.where(np.arange(len(X)) < 50, 0.0, 1.0)
-    mine = ours.MLPClassifier(**SMALL, shuffle=False, alpha=1.0).fit(X, DIGIT, weight)
-    twin = ours.MLPClassifier(**SMALL, shuffle=False, alpha=1.0).fit(X[50:], DIGIT[50:])
-    np.testing.assert_allclose(mine.coefs_[0], twin.coefs_[0], rtol=1e-9)
-    np.testing.assert_allclose(mine.loss_curve_, twin.loss_curve_, rtol=1e-9)
-
-
 def test_warm_start_goes_on_as_theirs_does():
     mine, other = both("MLPClassifier", warm_start=True, solver="sgd", learning_rate="invscaling")
     for n in (300, 250):
@@ -324,26 +286,6 @@ def test_partial_fit_numbers_classes_as_theirs_does_where_y_lacks_some(y):
     assert_like(mine, other)
 
 
-def test_random_state_may_be_a_generator_or_numpys_own():
-    mine, other = both("MLPClassifier", random_state=np.random.RandomState(3))
-    mine.fit(X, DIGIT)
-    other.random_state = np.random.RandomState(3)
-    assert_like(mine, other.fit(X, DIGIT))
-    mine, other = both("MLPClassifier", random_state=None)
-    state = np.random.get_state()  # noqa: NPY002
-    mine.fit(X, DIGIT)
-    np.random.set_state(state)  # noqa: NPY002
-    assert_like(mine, other.fit(X, DIGIT))
-
-
-def test_a_single_class_is_the_answer_to_everything():
-    mine, other = both("MLPClassifier")
-    mine.fit(X, np.full(len(X), "only"))
-    other.fit(X, np.full(len(X), "only"))
-    assert set(mine.predict(X)) == {"only"}
-    np.testing.assert_allclose(mine.predict_proba(X), other.predict_proba(X), rtol=1e-9)
-
-
 # The same warnings, and what is said
 
 
@@ -375,25 +317,6 @@ def test_that_it_has_not_converged_is_a_warning_at_the_line_of_fit(kind, paramet
         assert len(caught) == 1
         if type(est).__module__.startswith("xpnet"):
             assert caught[0].filename == __file__
-
-
-@pytest.mark.filterwarnings("error::sklearn.exceptions.ConvergenceWarning")
-def test_one_that_has_converged_warns_of_nothing():
-    for est in both("MLPClassifier", tol=1.0, n_iter_no_change=2, max_iter=30):
-        assert est.fit(X, DIGIT).n_iter_ < 30
-    ours.MLPClassifier(**SMALL).partial_fit(X, DIGIT, classes=range(10))
-
-
-def test_a_batch_larger_than_the_data_is_clipped_with_a_warning():
-    for est in both("MLPClassifier", batch_size=400):
-        with pytest.warns(UserWarning, match="Got `batch_size` less than 1 or larger than sample size"):
-            est.fit(X, DIGIT)
-
-
-def test_a_column_of_labels_is_a_warning():
-    for est in both("MLPClassifier"):
-        with pytest.warns(DataConversionWarning, match="A column-vector y was passed"):
-            assert est.fit(X, DIGIT[:, None]).predict(X).shape == (len(X),)
 
 
 class Interrupt(Callback):
@@ -442,25 +365,6 @@ def test_a_fit_that_fails_changes_nothing(method, solver):
     np.testing.assert_array_equal(mine.predict_proba(X), proba)
     mine.partial_fit(X, DIGIT)  # the optimizer is as it was too
     np.testing.assert_array_equal(mine.coefs_[0], twin.partial_fit(X, DIGIT).coefs_[0])
-
-
-@pytest.mark.parametrize("method", ["fit", "partial_fit"])
-def test_nothing_is_assigned_before_the_end(method):
-    seen = []
-
-    class Look(Callback):
-        def on_epoch_end(self, logs: dict[str, Any]) -> None:
-            seen.append(dict(vars(mine)))
-
-    mine = ours.MLPClassifier(**SMALL, warm_start=True).fit(X, DIGIT)
-    net, proba, state = mine.network_, mine.predict_proba(X), mine.network_.rng.bit_generator.state
-    before = dict(vars(mine.set_params(callbacks=[Look()])))
-    getattr(mine, method)(X, DIGIT)
-    assert seen == [before] * mine.n_iter_
-    assert mine.network_ is not net
-    assert mine.loss_curve_[:4] == before["loss_curve_"]
-    np.testing.assert_array_equal(net.predict_proba(X), proba)  # the network of the last call stays as it was
-    assert net.rng.bit_generator.state == state
 
 
 # More than theirs
@@ -526,47 +430,6 @@ def test_solvers_without_a_learning_rate_refuse_a_schedule(solver):
         mine.fit(XR, TARGET)
 
 
-def test_a_conversion_prints_nothing(capsys):
-    mine = ours.MLPClassifier(**SMALL, verbose=True).fit(X, DIGIT)
-    capsys.readouterr()
-    assert mine.to_sklearn().verbose
-    assert capsys.readouterr().out == ""
-
-
-def test_weights_assigned_to_a_copy_do_not_change_the_original():
-    mine = ours.MLPClassifier(**SMALL).fit(X, DIGIT)
-    twin, before = copy.copy(mine), mine.predict_proba(X)
-    twin.coefs_, twin.intercepts_ = [0 * w for w in twin.coefs_], [0 * b for b in twin.intercepts_]
-    np.testing.assert_array_equal(mine.predict_proba(X), before)
-
-
-def test_an_activation_of_ours_with_another_name_is_pickled_itself():
-    mine = ours.MLPClassifier(**SMALL, activation=relu._replace(name="mine")).fit(X, DIGIT)
-    again = pickle.loads(pickle.dumps(mine))
-    assert again.network_.activation == ["mine"]
-    np.testing.assert_array_equal(again.predict_proba(X), mine.predict_proba(X))
-
-
-def test_a_list_of_activations_and_objects_of_ours():
-    mine = ours.MLPClassifier(**{**SMALL, "hidden_layer_sizes": (9, 8, 7)}, activation=["logistic", "gelu", relu])
-    assert mine.fit(X, DIGIT).network_.activation == ["sigmoid", "gelu", "relu"]
-
-
-@pytest.mark.parametrize(("loss", "y"), [("quadratic", DIGIT), ("quadratic", PARITY), ("huber(0.5)", SEVERAL)])
-def test_any_cost_may_be_the_loss_of_a_classifier(loss, y):
-    mine = ours.MLPClassifier(**{**SMALL, "max_iter": 60}, loss=loss).fit(X, y)
-    assert mine.network_.cost_name == loss
-    assert mine.score(X, y) > 0.75
-    assert mine.predict(X).shape == y.shape
-
-
-@pytest.mark.parametrize(("loss", "output"), [("huber", "identity"), ("absolute", "identity"), ("poisson", "exp")])
-def test_any_cost_may_be_the_loss_of_a_regressor(loss, output):
-    mine = ours.MLPRegressor(**{**SMALL, "max_iter": 100}, loss=loss).fit(XR, TARGET)
-    assert mine.out_activation_ == output
-    assert mine.score(XR, TARGET) > 0.3
-
-
 def test_validation_data_have_curves_and_stop_where_asked(place):
     given = {"X_val": put(place, X[200:]), "y_val": put(place, DIGIT[200:])}
     mine = ours.MLPClassifier(**SMALL).fit(put(place, X[:200]), put(place, DIGIT[:200]), **given)
@@ -583,6 +446,11 @@ def test_validation_data_have_curves_and_stop_where_asked(place):
     assert stopped.n_iter_ < 200
     best = stopped.score(put(place, X[200:]), put(place, DIGIT[200:]))
     assert best == stopped.best_validation_score_ == max(stopped.validation_scores_)
+
+
+def test_one_example_has_no_r2():
+    mine = ours.MLPRegressor(**SMALL).fit(XR, TARGET, X_val=XR[:1], y_val=TARGET[:1])
+    assert np.isnan(mine.validation_scores_).all()
 
 
 class Recorder(Callback):
@@ -686,13 +554,6 @@ def test_validation_data_may_have_weights():
     assert mine.validation_loss_curve_[-1] == pytest.approx(-np.log(proba).mean())
 
 
-def test_early_stopping_has_a_curve_too_and_regressors_have_r2():
-    mine = ours.MLPRegressor(**SMALL, early_stopping=True).fit(XR, TARGET)
-    assert len(mine.validation_loss_curve_) == 4
-    assert mine.best_loss_ is None
-    assert ours.MLPRegressor(**SMALL).fit(XR, TARGET).validation_loss_curve_ is None
-
-
 def test_callbacks_see_and_steer(monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
 
@@ -721,11 +582,6 @@ def test_any_optimizer_and_schedule(solver):
     assert constant.network_.history["lr"] == pytest.approx([0.02] * 4)
 
 
-def test_an_optimizer_of_ours_is_scikit_learns_sgd():
-    mine = ours.MLPClassifier(**SMALL, solver=SGD(momentum=0.9, nesterov=True)).fit(X, DIGIT)
-    assert_like(mine, theirs.MLPClassifier(**SMALL, solver="sgd").fit(X, DIGIT))
-
-
 def test_activations_of_every_layer(place):
     mine = ours.MLPClassifier(**SMALL).fit(put(place, X), put(place, DIGIT))
     found = mine.activations(put(place, X))
@@ -745,13 +601,6 @@ def test_partial_fit_of_several_labels(classes):
     assert len(mine.loss_curve_) == 3
     with pytest.raises(ValueError, match=r"y has shape \(100, 2\), but the estimator was fitted to multilabel labels"):
         mine.partial_fit(X[:100], SEVERAL[:100, :2])
-
-
-def test_several_labels_given_sparse_are_predicted_sparse():
-    for est in both("MLPClassifier"):
-        found = est.fit(X, sparse.csr_matrix(SEVERAL)).predict(X)
-        assert sparse.issparse(found)
-    np.testing.assert_array_equal(found.toarray(), ours.MLPClassifier(**SMALL).fit(X, SEVERAL).predict(X))
 
 
 def test_coefs_and_intercepts_can_be_assigned():
@@ -802,15 +651,6 @@ def test_classes_have_no_weight_in_validation():
     assert mine.loss_ == pytest.approx(held.loss_)
 
 
-def test_a_class_that_weighs_nothing_in_training_counts_in_validation():
-    """The split is stratified: of the 30 examples held out, a tenth are of that class, and none is predicted so."""
-    rare = np.where(np.arange(len(X)) % 10 == 0, "rare", "usual")
-    options = {"early_stopping": True, "learning_rate_init": 0.1}
-    mine = ours.MLPClassifier(**SMALL, **options, class_weight={"rare": 0.0}).fit(X, rare)
-    assert set(mine.predict(X)) == {"usual"}
-    assert mine.validation_scores_[-1] == pytest.approx(0.9)
-
-
 def test_poisson_reports_the_deviance_of_what_it_is_of():
     counts = np.random.default_rng(0).poisson(3.0, len(XR)).astype(float)
     mine, other = both("MLPRegressor", loss="poisson", early_stopping=True)
@@ -820,13 +660,6 @@ def test_poisson_reports_the_deviance_of_what_it_is_of():
     assert mine.validation_loss_curve_[-1] == pytest.approx(expected)
     with pytest.raises(ValueError, match=r"loss='poisson' is for y of at least 0, and y goes down to -3"):
         ours.MLPRegressor(**SMALL, loss="poisson").fit(XR, counts - 3.0)
-
-
-@pytest.mark.parametrize("loss", ["squared_error", "quadratic"])
-def test_a_loss_is_the_same_under_both_of_its_names(loss):
-    y = np.stack([TARGET, -TARGET], axis=1)
-    mine = ours.MLPRegressor(loss, **SMALL).fit(XR, y)
-    assert mine.loss_curve_ == ours.MLPRegressor(**SMALL).fit(XR, y).loss_curve_
 
 
 def test_with_callbacks_it_is_pickled_and_cloned_without_what_they_held(tmp_path):
@@ -907,17 +740,6 @@ def test_taken_over_to_another_place(place):
     found = mine.predict(X)
     assert isinstance(found, np.ndarray)
     np.testing.assert_array_equal(found, other.predict(X))
-
-
-def test_given_back_it_goes_on_from_its_own_weights_and_draws_nothing():
-    options = {**SMALL, "max_iter": 30, "learning_rate_init": 0.02}
-    mine = ours.MLPClassifier(**options, early_stopping=True, warm_start=True).fit(X, PARITY)
-    state = np.random.get_state()[1].copy()  # noqa: NPY002
-    back = mine.set_params(random_state=None).to_sklearn()
-    np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
-    assert back._no_improvement_count == mine._no_improvement_count
-    back.set_params(max_iter=1, learning_rate_init=1e-9, tol=0.0, random_state=0).fit(X, PARITY)
-    np.testing.assert_allclose(back.coefs_[0], mine.coefs_[0], atol=1e-6)
 
 
 def test_sparse_labels_stay_sparse_there_and_back():
@@ -1076,8 +898,6 @@ def test_a_history_is_named_with_its_place():
             {"solver": "adm"},
             r"solver='adm' is unknown; choose from 'adam', 'sgd', 'lbfgs', 'lm' \(did you mean 'adam'\?\), or",
         ),
-        ({"solver": "adamw"}, r"\(did you mean 'adam'\?\), or give an optimizer, as in AdamW\(\)$"),
-        ({"solver": Adam}, r"solver=<class .*> must be one of 'adam', .*, or an optimizer, as in Adam\(\)$"),
         (
             {"solver": 3},
             r"solver=3 must be one of 'adam', 'sgd', 'lbfgs', 'lm', or an optimizer, as in SGD\(momentum=0\.9\)",
@@ -1092,7 +912,6 @@ def test_a_history_is_named_with_its_place():
             {"learning_rate": Cosine},
             r"learning_rate=Cosine is a class; give one of its objects, such as Cosine\(0\.1\)",
         ),
-        ({"solver": AdamW}, r"solver=<class '.*AdamW'> must be one of"),
         ({"learning_rate": 0.1}, r"learning_rate=0.1 must be one of 'constant'.*the number is learning_rate_init"),
         (
             {"loss": "hinge"},
@@ -1109,9 +928,7 @@ def test_a_history_is_named_with_its_place():
             r"name, as in hidden_layer_sizes=\(50,\)",
         ),
         ({"hidden_layer_sizes": (5, 2.5)}, r"hidden_layer_sizes=2\.5 must be a whole number"),
-        ({"hidden_layer_sizes": "many"}, r"hidden_layer_sizes='many' must be a whole number, or a list of them"),
         ({"batch_size": 0}, r"batch_size=0 must be a whole number of at least 1"),
-        ({"batch_size": "full"}, r"batch_size='full' must be a whole number of at least 1"),
         ({"max_iter": 0}, r"max_iter=0 must be"),
         ({"max_fun": 1.5}, r"max_fun=1\.5 must be"),
         ({"n_iter_no_change": 0}, r"n_iter_no_change=0 must be"),
@@ -1122,40 +939,22 @@ def test_a_history_is_named_with_its_place():
         ({"validation_fraction": 1.0}, r"validation_fraction=1\.0 must be in \[0, 1\)"),
         ({"solver": "sgd", "momentum": 1.5}, r"momentum=1\.5 must be in \[0, 1\)"),
         ({"beta_1": 1.0, "solver": "sgd"}, r"beta_1=1\.0 must be in \[0, 1\)"),
-        ({"momentum": 5, "solver": "adam"}, r"momentum=5 must be in \[0, 1\)"),
         ({"verbose": "x"}, r"verbose='x' must be True or False, or a number of at least 0"),
-        ({"verbose": -1}, r"verbose=-1 must be"),
         ({"callbacks": EarlyStopping()}, r"callbacks=.* must be a list of callbacks"),
-        ({"callbacks": None}, r"callbacks=None must be a list of callbacks"),
         (
             {"class_weight": {0: 0, 1: -1.0}},
             r"class_weight=-1\.0 must be a finite number of at least 0; that of 1 is not",
         ),
-        ({"class_weight": {0: np.nan}}, r"class_weight=nan must be a finite number"),
         ({"class_weight": "balance"}, r"class_weight='balance' must be None, 'balanced' or \{label: number\}"),
-        ({"class_weight": [1, 2]}, r"class_weight=\[1, 2\] must be None, 'balanced' or \{label: number\}"),
-        ({"activation": "rleu"}, r"choose from 'logistic', 'sigmoid', .*did you mean 'relu'"),
         ({"class_weight": dict.fromkeys(range(10), 0)}, r"class_weight leave every example of X with weight zero"),
         ({"epsilon": 0.0}, r"epsilon=0\.0 must be"),
         ({"shuffle": "yes"}, r"shuffle='yes' must be True or False"),
         ({"early_stopping": "cost"}, r"early_stopping='cost' must be True, which watches the score .*, 'loss', which"),
         ({"early_stopping": np.array([True, False])}, r"early_stopping=array\(\[ True, False\]\) must be True, which"),
-        ({"shuffle": np.array([True, False])}, r"shuffle=array\(\[ True, False\]\) must be True or False"),
-        (
-            {"n_iter_no_change": np.ones(2)},
-            r"n_iter_no_change=array\(\[1., 1.\]\) must be a whole number",
-        ),
-        (
-            {"hidden_layer_sizes": np.ones((4, 2), int)},
-            r"hidden_layer_sizes=array\(.* must be a whole number, or a list",
-        ),
         (
             {"random_state": "no"},
             r"random_state='no' must be a whole number from 0 to 2\*\*32 - 1, a RandomState of NumPy",
         ),
-        ({"random_state": -1}, "random_state=-1 must be a whole number from 0"),
-        ({"hidden_layer_sizes": b"x"}, r"hidden_layer_sizes=b'x' must be a whole number, or a list of them"),
-        ({"early_stopping": 1}, r"early_stopping=1 must be True, which watches the score on validation data, 'loss'"),
         ({"warm_start": 3}, r"warm_start=3 must be True or False"),
         ({"dropout": 1.0}, r"dropout=1\.0 must be in \[0, 1\)"),
         ({"dtype": "float16"}, r"dtype='float16' is unknown"),
@@ -1324,59 +1123,3 @@ def test_numbers_may_be_of_any_kind(kind, solver):
 def test_lbfgs_has_no_validation_data():
     with pytest.raises(ValueError, match="X_val is for solvers that train epoch by epoch"):
         ours.MLPClassifier(**SMALL, solver="lbfgs").fit(X, DIGIT, X_val=X, y_val=DIGIT)
-
-
-def test_the_network_is_there_for_all_else(tmp_path):
-    mine = ours.MLPClassifier(**SMALL).fit(X, DIGIT)
-    mine.network_.save(tmp_path / "digits.safetensors")
-    loaded = Network.load(tmp_path / "digits.safetensors")
-    np.testing.assert_array_equal(loaded.predict(X), mine.predict(X))
-    assert loaded.optimizer == mine.network_.optimizer
-    assert isinstance(mine.network_.history.rows[0]["seconds"], float)
-
-
-@pytest.mark.slow
-def test_ctrl_c_while_results_are_assigned_leaves_the_earlier_fit_or_the_new_one():
-    from test_training import InterruptAt
-
-    x, y, options = X[:20], DIGIT[:20], {"hidden_layer_sizes": (3,), "max_iter": 1, "batch_size": 20}
-    mine = ours.MLPClassifier(**options, random_state=0).fit(x, y)
-    earlier = mine.coefs_[0]
-    fresh = ours.MLPClassifier(**options, random_state=5).fit(x, y).coefs_[0]
-    mine.set_params(random_state=5)
-
-    def fit(k: int) -> Any:
-        """Weights after a fit that Ctrl-C ends at the k-th line of the module, and how many lines it had left."""
-        est, interrupt = copy.copy(mine), InterruptAt(k, set(), files=("estimators/base.py",))
-        with suppress(KeyboardInterrupt), interrupt:
-            est.fit(x, y)
-        return est.coefs_[0], interrupt.left
-
-    last = 10_000 - fit(10_000)[1]
-    found = [fit(k) for k in range(last - 50, last + 1)]
-    assert not any(left for _, left in found)
-    is_fresh = [np.array_equal(weights, fresh) for weights, _ in found]
-    assert all(new or np.array_equal(weights, earlier) for new, (weights, _) in zip(is_fresh, found))
-    assert is_fresh[-1]
-    assert not is_fresh[0]
-
-
-@pytest.mark.parametrize("weight", [None, np.array([0.0, 1.0, 0.5, 2.0])], ids=["equal", "weighted"])
-@pytest.mark.parametrize(
-    ("problem", "y", "a"),
-    [
-        (CLASSES, [0, 1, 2, 1], [0, 1, 1, 1]),
-        (CLASSES, [[0, 1], [1, 1], [0, 0], [1, 0]], [[0, 1], [1, 0], [0, 0], [0, 0]]),
-        (NUMBERS, [1.0, 2.0, 4.0, 3.0], [1.5, 2.0, 3.0, 2.5]),
-        (NUMBERS, [[1.0, 5.0, 2.0], [2.0, 5.0, 2.0], [4.0, 5.0, 2.0], [3.0, 5.0, 2.0]], np.full((4, 3), 2.0)),
-    ],
-    ids=["classes", "labels", "numbers", "several numbers, some constant"],
-)
-def test_scores_are_those_of_scikit_learn(problem, y, a, weight):
-    y, a = np.asarray(y), np.asarray(a)
-    expected = (r2_score if problem is NUMBERS else accuracy_score)(y, a, sample_weight=weight)
-    assert problem.score(y, a, weight) == pytest.approx(expected, rel=1e-12)
-
-
-def test_one_example_has_no_r2():
-    assert np.isnan(NUMBERS.score(np.array([1.0]), np.array([2.0])))

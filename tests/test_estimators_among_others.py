@@ -3,7 +3,6 @@
 import os
 import pickle
 import pickletools
-import warnings
 from importlib.util import find_spec
 from itertools import pairwise
 from typing import Any
@@ -13,24 +12,19 @@ import pytest
 
 pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
 
-import joblib
 import sklearn
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_iris
 from sklearn.frozen import FrozenEstimator
-from sklearn.inspection import permutation_importance
 from sklearn.metrics import log_loss
-from sklearn.model_selection import GridSearchCV, cross_val_score
-from sklearn.multioutput import MultiOutputClassifier
-from sklearn.neural_network import MLPClassifier as Theirs
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from xpnet import SGD, AdamW, BackendError, Clip, Cosine, Network, get_backend
 from xpnet.estimators import MLPClassifier, MLPEnsembleClassifier, MLPRegressor, MLPSearchCV
-from xpnet.training.callbacks import EarlyStopping
 
 X, Y = load_iris(return_X_y=True)
 SMALL: dict[str, Any] = {"hidden_layer_sizes": (8,), "max_iter": 30, "random_state": 0, "learning_rate_init": 0.05}
@@ -121,13 +115,6 @@ def test_in_a_pipeline_with_names_from_pandas():
 
 
 @quiet
-@pytest.mark.slow
-def test_cross_validation_gives_the_scores_of_theirs():
-    ours, theirs = (cross_val_score(kind(**SMALL), X, Y, cv=3) for kind in (MLPClassifier, Theirs))
-    np.testing.assert_array_equal(ours, theirs)
-
-
-@quiet
 @pytest.mark.needs("dask")
 def test_arrays_of_dask_become_numpy_arrays():
     import dask.array as da
@@ -151,12 +138,6 @@ def test_arrays_of_dask_become_numpy_arrays():
 
 
 @quiet
-def test_calibrated():
-    calibrated = CalibratedClassifierCV(MLPClassifier(**SMALL), cv=3).fit(X, Y)
-    np.testing.assert_allclose(calibrated.predict_proba(X).sum(axis=1), 1.0)
-
-
-@quiet
 @pytest.mark.parametrize("classes", [2, 3])
 def test_the_temperature_of_the_network_is_that_of_scikit_learn(classes):
     """Whose calibration of a fitted estimator leaves this one as it is."""
@@ -176,37 +157,6 @@ def test_the_temperature_of_the_network_is_that_of_scikit_learn(classes):
         classifier.predict(x), classifier.classes_[classifier.predict_proba(x).argmax(axis=1)]
     )
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(classifier)).predict_proba(x[200:]), ours)
-
-
-@quiet
-def test_an_ensemble_of_classifiers_is_calibrated_through_its_networks():
-    ensemble = MLPEnsembleClassifier(n_estimators=2, **SMALL).fit(X, Y)
-    with warnings.catch_warnings(action="ignore", category=UserWarning):  # on examples of the training
-        ensemble.ensemble_.calibrate((X, np.searchsorted(ensemble.classes_, Y)))
-    assert ensemble.ensemble_.temperature is not None
-    np.testing.assert_array_equal(ensemble.predict_proba(X), ensemble.ensemble_.predict_proba(X))
-
-
-def test_a_clone_has_the_parameters_and_nothing_else():
-    stop = EarlyStopping(patience=2, monitor="cost")
-    with warnings.catch_warnings(action="ignore"):
-        est = MLPClassifier(**SMALL, callbacks=[stop], activation=["silu"], dtype="float32").fit(X, Y)
-    twin = clone(est)
-    assert not hasattr(twin, "network_")
-    ours, theirs = est.get_params(), twin.get_params()
-    assert repr({**ours, "callbacks": 0}) == repr({**theirs, "callbacks": 0})
-    assert theirs["callbacks"][0].patience == 2
-    assert "activation=['silu']" in repr(est)
-
-
-@quiet
-@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
-def test_joblib_keeps_all_of_it(kind, tmp_path):
-    est = kind(**SMALL, activation="elu(0.5)", early_stopping=True).fit(X, Y)
-    joblib.dump(est, tmp_path / "mlp.joblib")
-    again = joblib.load(tmp_path / "mlp.joblib")
-    np.testing.assert_array_equal(again.predict(X), est.predict(X))
-    assert again.loss_curve_ == est.loss_curve_
 
 
 class Own:
@@ -298,19 +248,6 @@ def test_skops_trusts_all_but_the_estimator():
 
 
 @quiet
-def test_sample_weight_is_routed():
-    weight = np.where(Y == 0, 10.0, 1.0)
-    with sklearn.config_context(enable_metadata_routing=True):
-        est = MLPClassifier(**SMALL).set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
-        pipeline = make_pipeline(StandardScaler().set_fit_request(sample_weight=False), est)
-        pipeline.fit(X, Y, sample_weight=weight)
-        scores = cross_val_score(est, X, Y, params={"sample_weight": weight}, cv=3)
-    plain = MLPClassifier(**SMALL).fit(StandardScaler().fit_transform(X), Y, weight)
-    np.testing.assert_array_equal(pipeline[-1].coefs_[0], plain.coefs_[0])
-    assert scores.shape == (3,)
-
-
-@quiet
 @pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
 def test_a_pipeline_transforms_validation_data(kind):
     """As for their gradient boosting: X_val is routed to the network, and transformed on its way."""
@@ -330,23 +267,3 @@ def test_a_pipeline_transforms_validation_data(kind):
     assert pipeline[-1].validation_scores_ == plain.validation_scores_
     assert pipeline[-1].best_validation_score_ > 0.8
     np.testing.assert_array_equal(pipeline[-1].coefs_[0], plain.coefs_[0])
-
-
-@quiet
-def test_a_search_passes_validation_data_on():
-    given = {"X_val": X[::3], "y_val": Y[::3]}
-    with sklearn.config_context(enable_metadata_routing=True):
-        est = MLPClassifier(**SMALL, early_stopping="loss").set_fit_request(X_val=True, y_val=True)
-        pipeline = make_pipeline(StandardScaler(), est, transform_input=["X_val"])
-        search = GridSearchCV(pipeline, {"mlpclassifier__alpha": [1e-4, 1.0]}, cv=2).fit(X, Y, **given)
-    best = search.best_estimator_[-1]
-    assert len(best.validation_scores_) == best.n_iter_
-    assert best.best_validation_score_ > 0.8
-
-
-@quiet
-def test_others_that_take_estimators():
-    several = MultiOutputClassifier(MLPClassifier(**SMALL)).fit(X, np.stack([Y, Y % 2], axis=1))
-    assert several.predict(X).shape == (150, 2)
-    importance = permutation_importance(MLPClassifier(**SMALL).fit(X, Y), X, Y, n_repeats=2, random_state=0)
-    assert importance.importances_mean.shape == (4,)

@@ -11,7 +11,6 @@ pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
 from sklearn import neural_network as theirs
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.datasets import load_diabetes, load_wine
-from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from test_estimators import host, put
@@ -53,15 +52,6 @@ def test_a_regressor_standardizes_as_scalers_of_inputs_and_targets_would(place, 
     np.testing.assert_allclose(regressor.loss_, peer.regressor_[-1].loss_)
     if "early_stopping" in parameters:
         np.testing.assert_allclose(regressor.validation_scores_, peer.regressor_[-1].validation_scores_)
-
-
-def test_validation_data_are_scaled_by_the_means_and_deviations_of_x():
-    X_val, y_val = DIABETES[300:], PROGRESSION[300:]
-    regressor = MLPRegressor(**SMALL, standardize=True)
-    regressor.fit(DIABETES[:300], PROGRESSION[:300], X_val=X_val, y_val=y_val)
-    np.testing.assert_allclose(regressor.network_.scaling.x_mean[0], DIABETES[:300].mean(axis=0))
-    np.testing.assert_allclose(regressor.network_.scaling.y_std[0], PROGRESSION[:300].std())
-    assert regressor.validation_scores_[-1] == pytest.approx(regressor.score(X_val, y_val))
 
 
 @pytest.mark.parametrize("loss", ["poisson", "gaussian"])
@@ -108,15 +98,6 @@ def test_members_of_an_ensemble_share_one_scaling_and_are_the_regressors_that_th
     np.testing.assert_allclose(again.estimators_[2].network_.scaling.x_mean[0], DIABETES.mean(axis=0))
 
 
-@pytest.mark.slow
-def test_a_search_standardizes_each_fold_by_itself():
-    grid = [{"standardize": [True, False]}, {"standardize": [True], "solver": ["lbfgs"]}]
-    ours = MLPSearchCV(MLPClassifier(**SMALL), grid, cv=2).fit(WINE, CULTIVAR)
-    peer = GridSearchCV(MLPClassifier(**SMALL), grid, cv=2).fit(WINE, CULTIVAR)
-    np.testing.assert_array_equal(ours.cv_results_["mean_test_score"], peer.cv_results_["mean_test_score"])
-    assert ours.best_params_["standardize"]
-
-
 @pytest.mark.parametrize("kind", [pytest.param("times", marks=pytest.mark.slow), "targets"])
 def test_numbers_far_from_0_fit_float32_as_float64(place, kind):
     """All the ways to fit: epochs, L-BFGS, early stopping on validation data, partial_fit, bagging, sparse inputs."""
@@ -150,8 +131,3 @@ def test_scikit_learns_networks_do_not_standardize():
     peer = theirs.MLPClassifier(**SMALL).fit(WINE, CULTIVAR)
     with pytest.raises(ValueError, match="standardize=True: scikit-learn has trained the network on X as it is; leave"):
         MLPClassifier.from_sklearn(peer, standardize=True)
-
-
-def test_standardize_is_true_or_false():
-    with pytest.raises((TypeError, ValueError), match="standardize='inputs' must be True or False"):
-        MLPClassifier(**SMALL, standardize="inputs").fit(WINE, CULTIVAR)

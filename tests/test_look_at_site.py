@@ -3,7 +3,6 @@
 import itertools
 import re
 import runpy
-import sys
 from pathlib import Path
 
 import pytest
@@ -129,22 +128,3 @@ def test_defects_are_found_and_pictures_taken(site, tmp_path):
     shots = itertools.product(("good", "bad", "folder-page"), (1280, 390), ("light", "dark"))
     names = {f"{page}-{width}-{scheme}.png" for page, width, scheme in shots}
     assert {path.name for path in tmp_path.iterdir()} == names
-
-
-def test_output_and_exit_status(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["look_at_site.py", str(tmp_path)])
-    for failures in (1, 0):
-        looks = {"wide.html": ["this ends at 600 px"] * failures}
-        monkeypatch.setitem(TOOL["main"].__globals__, "look_at_site", lambda *_, looks=looks: looks)
-        with pytest.raises(SystemExit) as end:
-            TOOL["main"]()
-        assert end.value.code == failures
-        output = capsys.readouterr()
-        assert re.search(rf"1 pages, {failures} failures, in \d+ s", output.out)
-        assert ("wide.html: this ends at 600 px" in output.err) == failures
-
-
-def test_no_page(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["look_at_site.py", str(tmp_path)])
-    with pytest.raises(SystemExit, match=r"there is no page \* in "):
-        TOOL["main"]()

@@ -161,21 +161,18 @@ def test_a_starter_fails_its_check_and_the_solution_passes(outputs, exercise):
         ('check_prediction([[2, "b"], [1, "b"]], [(1, "b"), (2, "b")])', "Right"),
         ('check_prediction([(1, "b"), (1, "w")], [(1, "b"), (2, "b")])', "Not yet: 1 wrong, 1 missing"),
         ("check_prediction(np.array([[0, 1]]), [(0, 1)], example=(0, 0))", "Right"),
-        ("check_prediction([], [])", "Right"),
         ("check_prediction(None, [])", "Not yet: there is no prediction"),
         *(
             (
                 f'check_prediction({prediction}, [(1, "b")])',
                 "Not yet: give a list of pairs such as [(2, 'w')], or an empty list for none",
             )
-            for prediction in ('[("b", 1)]', '(1, "b")', '"b"', '[(1, "b", 1)]', "[None]", '[([1], "b")]')
+            for prediction in ('[("b", 1)]', '"b"', "[None]")
         ),
-        ('check_choice(None, "a", ["a", "b"], 1)', "Not yet: there is no prediction"),
         ('check_choice("A lot", "a", ["a", "b"], 1)', "Not yet: choose from 'a', 'b'"),
         ('check_choice("b", "a", ["a", "b"], 1)', "Not yet: something else happens"),
         ('check_choice("a", "a", ["a", "b"], 1)', "1\nRight"),
         ("check_numbers(0.12345, 0.12344)", "Right"),
-        ('check_numbers("much", 0.5)', "Not yet: give a single number"),
         ("check_numbers([[1, 2], [3]], np.ones((2, 2)))", "Not yet: give numbers in an array of the shape (2, 2)"),
         (
             "check_numbers([1, 1], np.ones((2, 1)))",

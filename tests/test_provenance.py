@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers import assert_same, run_command, snapshot
-from test_checkpoint import forge, put, refuse
 
 import xpnet
 from xpnet import SGD, Adam, Callback, Clip, Constant, Ensemble, Network, OneCycle
@@ -170,27 +169,6 @@ def test_networks_of_estimators_name_the_random_state(capsys, tmp_path):
     lbfgs.save(tmp_path / "net")
     _, lines, _ = run_command(capsys, "info", tmp_path / "net")
     assert lines[-3:] == lbfgs.provenance.describe()
-
-
-@pytest.mark.parametrize(
-    ("path", "value", "message"),
-    [
-        ((), {}, "provenance=[] must be an object with the keys ['earlier', 'edited', 'init', 'runs', 'seed']"),
-        (("seed",), -1, "provenance.seed=-1 must be null, a whole number of at least 0, or a list of them"),
-        (("init",), 1, "provenance.init=1 must be null or a text"),
-        (("earlier",), -1, "provenance.earlier=-1 must be a whole number of at least 0"),
-        (("runs", 0), {}, "provenance.runs[0]=[] must be an object with the keys ['alpha', "),
-        (("runs", 0, "calls"), -1, "provenance.runs[0].calls=-1 must be a whole number of at least 0"),
-        (("runs", 0, "alpha"), float("nan"), "provenance.runs[0].alpha=nan must be a number of at least 0"),
-        (("runs", 0, "device"), 1, "provenance.runs[0].device=1 must be a text"),
-    ],
-)
-def test_provenance_that_cannot_be_is_refused(tmp_path, path, value, message):
-    net = make(seed=0)
-    net.train((X, Y), **QUICK)
-    net.save(file := tmp_path / "net")
-    forge(file, put("provenance", *path, value=value))
-    refuse(file, re.escape(message))
 
 
 # The page that describes the file

@@ -1,6 +1,5 @@
 """TableClassifier and TableRegressor: from any table to predictions, in scikit-learn."""
 
-import copy
 import pickle
 from typing import Any
 
@@ -9,14 +8,8 @@ import pytest
 
 pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
 
-import sklearn
-from sklearn.base import clone
-from sklearn.ensemble import VotingClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import accuracy_score, r2_score, recall_score
-from sklearn.model_selection import GridSearchCV, cross_val_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from test_estimators_among_others import read_strings
 
@@ -83,14 +76,6 @@ def test_numbers_from_a_table_with_holes():
     assert model.score(pets(), HEIGHT) == r2_score(HEIGHT, predicted) > 0.7
     weight = np.arange(60.0)
     assert model.score(pets(), HEIGHT, weight) == r2_score(HEIGHT, predicted, sample_weight=weight)
-
-
-def test_several_targets_are_predicted_together():
-    both = np.stack([HEIGHT, 1000 - 5 * HEIGHT], axis=1)
-    model = TableRegressor(**SMALL).fit(pets(), both)
-    assert model.predict(pets()).shape == model.oof_prediction_.shape == (60, 2)
-    assert (r2_score(both, model.predict(pets()), multioutput="raw_values") > 0.7).all()
-    assert np.shape(TableRegressor(**FEW).fit(pets(), both[:, :1].ravel()).predict(pets())) == (60,)
 
 
 @pytest.mark.parametrize("kind", [TableClassifier, TableRegressor])
@@ -244,32 +229,12 @@ def test_few_rows(n):
         assert (std > 0).all()
 
 
-def test_a_class_in_a_single_row():
-    labels = np.where(np.arange(60) == 7, "once", KINDS)
-    model = TableClassifier(**FEW, class_weight="balanced").fit(pets(), labels)
-    assert model.classes_.tolist() == ["cat", "dog", "eel", "once"]
-    assert model.predict_proba(pets()).shape == (60, 4)
-
-
 def test_columns_and_targets_that_say_nothing():
     table = pets()[["length"]].assign(empty=np.nan, same="x")
     model = TableRegressor(**FEW).fit(table, np.full(60, 7.0))
     np.testing.assert_allclose(model.predict(table), 7.0, rtol=1e-6)
     assert model.ensemble_.feature_names[0] == "length (scaled)"
     assert not any("empty" in name or "same" in name for name in model.ensemble_.feature_names)
-
-
-def test_numbers_outside_of_bins_may_be_large():
-    table = pets().assign(length=1e6 * NUMBERS[:, 1])
-    model = TableRegressor(**SMALL, bins=0).fit(table, NUMBERS[:, 1])
-    assert model.score(table, NUMBERS[:, 1]) > 0.7
-
-
-def test_numbers_as_categories_and_bins():
-    table = pets()[["length"]].assign(code=np.arange(60) % 4)
-    model = TableRegressor(**FEW, categories=["code"], bins=0).fit(table, HEIGHT)
-    assert model.encoder_.get_feature_names_out().tolist()[:3] == ["length", "length (missing)", "code=0"]
-    assert len(TableRegressor(**FEW, bins=4).fit(table, HEIGHT).encoder_.get_feature_names_out()) == 1 + 4 + 1 + 1 + 3
 
 
 def test_the_same_random_state_gives_the_same_networks():
@@ -294,27 +259,6 @@ def test_progress_and_threads(capsys):
 # In scikit-learn
 
 
-def test_in_pipelines_and_searches():
-    pipeline = make_pipeline(FunctionTransformer(lambda table: table.drop(columns="born")), TableClassifier(**FEW))
-    search = GridSearchCV(pipeline, {"tableclassifier__members": [1, 2]}, cv=2).fit(pets(), KINDS)
-    assert search.best_estimator_[-1].feature_names_in_.tolist() == ["length", "kind", "tame", "home"]
-    assert len(search.best_estimator_[-1].ensemble_) in (1, 2)
-    vote = VotingClassifier([("one", TableClassifier(**FEW)), ("two", TableClassifier(**FEW))], voting="soft")
-    assert vote.fit(NUMBERS, KINDS).predict(NUMBERS).shape == (60,)
-    with sklearn.config_context(enable_metadata_routing=True):
-        model = TableRegressor(**FEW).set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
-        assert cross_val_score(model, pets(), HEIGHT, params={"sample_weight": np.ones(60)}, cv=2).shape == (2,)
-
-
-def test_clones_and_copies():
-    model = TableClassifier(**FEW, class_weight="balanced", categories=["kind"]).fit(pets(), KINDS)
-    assert clone(model).get_params() == model.get_params()
-    assert not hasattr(clone(model), "ensemble_")
-    for copied in (copy.copy(model), copy.deepcopy(model)):
-        np.testing.assert_array_equal(copied.predict_proba(pets()), model.predict_proba(pets()))
-    assert repr(TableRegressor(2, bins=8)) == "TableRegressor(bins=8, members=2)"
-
-
 @pytest.mark.parametrize(("kind", "y"), [(TableClassifier, KINDS), (TableRegressor, HEIGHT)])
 def test_pickles_hold_arrays_and_plain_values(kind, y):
     model = kind(**FEW).fit(pets(), y)
@@ -327,17 +271,6 @@ def test_pickles_hold_arrays_and_plain_values(kind, y):
     assert loaded.ensemble_.temperature == model.ensemble_.temperature
     weights = sum(w.nbytes for network in model.ensemble_ for w in network.w)
     assert len(content) < 60_000 + 1.5 * weights
-
-
-@pytest.mark.needs("skops")
-def test_skops_trusts_all_but_the_estimators():
-    import skops.io
-
-    model = TableClassifier(**FEW).fit(pets(), KINDS)
-    content = skops.io.dumps(model)
-    types = skops.io.get_untrusted_types(data=content)
-    assert types == ["xpnet.estimators.table_models.TableClassifier", "xpnet.estimators.tables.TableEncoder"]
-    np.testing.assert_array_equal(skops.io.loads(content, trusted=types).predict(pets()), model.predict(pets()))
 
 
 def test_the_file_of_the_ensemble_knows_the_table(tmp_path):
@@ -415,12 +348,6 @@ def test_a_wrong_parameter_changes_nothing(options, error, message):
 def test_wrong_targets_are_refused(kind, y, message):
     with pytest.raises(ValueError, match=message):
         kind(**FEW).fit(pets(), y)
-
-
-def test_truth_values_are_numbers():
-    is_cat = KINDS == "cat"
-    truth, numbers = (TableRegressor(**FEW).fit(pets(), y) for y in (is_cat, is_cat.astype(float)))
-    np.testing.assert_array_equal(truth.predict(pets()), numbers.predict(pets()))
 
 
 def test_tables_that_do_not_fit():

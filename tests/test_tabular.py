@@ -54,13 +54,6 @@ def test_few_members_leave_out_a_small_part(members, fraction):
     assert len(np.unique(np.concatenate(folds))) == members * 100 * fraction
 
 
-def test_more_members_than_rows():
-    folds = make_folds(3, 8, np.random.default_rng(0))
-    assert [len(fold) for fold in folds] == [1] * 8
-    assert {int(row) for fold in folds for row in fold} == {0, 1, 2}
-    assert [len(rows) for rows in choose_rows(folds, 3, np.random.default_rng(0))] == [2] * 8
-
-
 @pytest.mark.parametrize(("rows", "members", "smallest"), [(100, 64, 12), (1000, 64, 20), (1000, 40, 25)])
 def test_no_fold_is_too_small_to_choose_an_epoch_by(rows, members, smallest):
     folds = make_folds(rows, members, np.random.default_rng(0))
@@ -105,12 +98,6 @@ def test_a_regression_on_every_backend(place, backend):
         np.testing.assert_allclose(found[fold], backend.to_numpy(network.predict(X[fold])), rtol=1e-5)
     expected, _ = train(X, REAL)
     np.testing.assert_allclose(predicted, expected.predict(X), rtol=1e-3, atol=1e-3)
-
-
-def test_targets_in_small_integers():
-    targets = np.array([-128, 127, 5], np.int8)[np.arange(60) % 3]
-    scaling = make_scaling(X, targets[:, None])
-    np.testing.assert_allclose(scaling.y_std, [[np.std(targets.astype(float))]])
 
 
 def test_classes_on_every_backend(place, backend):
