@@ -21,7 +21,7 @@ from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression
-from test_checkpoint import full_disk
+from test_checkpoint import forge, full_disk, put
 from test_training import InterruptAt
 
 from xpnet import (
@@ -827,6 +827,25 @@ def test_an_optimizer_of_ones_own_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"checkpoint= cannot hold the state of optimizer=Own\(\), which is of your"):
         train(network(), tmp_path / "run", optimizer=Own())
     assert list(tmp_path.iterdir()) == []
+
+
+FORGERIES = [  # which would pass for what they stand for
+    (("position", "generator", "state", "inc"), 2.5),  # of which NumPy takes the 2, and draws without end
+    (("position", "epoch"), 3),  # contradicts the number of steps
+    (("position", "total_steps"), 10**400),
+    (("position", "weight"), True),
+    (("lr_scale",), float("nan")),
+    (("call", "evil"), 1),
+]
+
+
+@pytest.mark.parametrize(("where", "value"), FORGERIES, ids=lambda x: str(x)[:60])
+def test_a_forged_training_is_refused_and_nothing_changes(halfway, where, value):
+    net = network()
+    forge(halfway, put("training", *where, value=value))
+    with pytest.raises(CheckpointError, match="run holds a network that is not valid"):
+        train(net, halfway, [Interrupt()], resume=True)
+    assert_same(net, snapshot(network()))
 
 
 # Several networks in one file
