@@ -410,8 +410,9 @@ def check_calibration(model: Any, case: Case, folds: list[np.ndarray]) -> None:
 
 def check_leakage(model: Any, case: Case, folds: list[np.ndarray], r: random.Random) -> None:
     """Swap the targets of two rows that a member left out: it stays the same, and all others do not."""
-    # One epoch, so that none is chosen by the rows left out; 16 units, of which each row makes some active
-    case.settings.update(max_epochs=1, hidden_layer_sizes=16)
+    # One epoch and no bins, as epochs and the scaling of bins are chosen by all rows; 16 units, of which each row makes
+    # some active
+    case.settings.update(max_epochs=1, bins=0, hidden_layer_sizes=16)
     k = r.randrange(len(folds))
     targets = case.y.reshape(len(case.y), -1)[:, 0]
     pairs = [(i, j) for i in folds[k] for j in folds[k] if targets[i] != targets[j]]
