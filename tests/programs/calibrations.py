@@ -25,6 +25,7 @@ from .world import (
     clone,
     draw_optimizer,
     fingerprint,
+    is_installed,
     make_network,
     make_optimizer,
     make_oracle,
@@ -326,7 +327,7 @@ def go_through_a_door(net: Network, life: Life) -> Network:
 
 def move_there_and_back(net: Network, life: Life) -> Network:
     place = {"backend": net.backend.xp if net.backend.name == "array_api_strict" else net.backend.name}
-    return net.to("torch").to(**place, device=net.backend.device)
+    return net.to("torch" if is_installed("torch") else "numpy").to(**place, device=net.backend.device)
 
 
 def join_ensemble(net: Network, life: Life) -> Network:

@@ -20,7 +20,7 @@ import xpnet.estimators as ours
 from xpnet import get_backend
 
 from .generate import Operation, register
-from .world import Failure, assert_close, place_arguments, to_host
+from .world import Failure, assert_close, is_installed, place_arguments, to_host
 
 OPERATIONS: dict[str, Operation] = {}
 operation = partial(register, OPERATIONS)
@@ -412,6 +412,8 @@ def draw_form(r: random.Random, X: np.ndarray, y: np.ndarray) -> tuple[str, Any,
 
 
 def make_tensors(X: np.ndarray, y: np.ndarray) -> tuple[Any, Any]:
+    if not is_installed("torch"):
+        return X, y
     import torch
 
     return torch.tensor(X), torch.tensor(y) if y.dtype.kind in "fib" else y

@@ -31,6 +31,7 @@ from .world import (
     draw_metrics,
     draw_optimizer,
     draw_training,
+    is_installed,
     layers_of,
     make_optimizer,
     make_tensor,
@@ -198,7 +199,7 @@ def stream(world: World, r: random.Random) -> None:
         data: Any = Batches(batches)
         if kind == "generator":
             data = iter(batches)
-        elif kind == "loader of torch":
+        elif kind == "loader of torch" and is_installed("torch"):
             from torch.utils.data import DataLoader, TensorDataset
 
             data = DataLoader(TensorDataset(*map(make_tensor, examples.data)), batch_size=size)
@@ -460,7 +461,7 @@ def replace_by_clone(world: World, r: random.Random) -> None:
 @operation(weight=1)
 def move(world: World, r: random.Random) -> None:
     """To another backend and back: nothing is lost."""
-    net, other = world.net, r.choice(["numpy", "torch"])
+    net, other = world.net, r.choice(["numpy", "torch" if is_installed("torch") else "numpy"])
     there = net.to(other)
     back = there.to(**place_of(net))
     assert_same(there, net, f"moved to {other}")

@@ -10,6 +10,7 @@ import pickle
 import random
 import shutil
 import tempfile
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -400,7 +401,15 @@ def make_memmap(a: np.ndarray) -> np.ndarray:
     return np.load(path, mmap_mode="r")
 
 
+@functools.cache
+def is_installed(library: str) -> bool:
+    """Whether a library is here; programs draw the same without it, and do without what they drew."""
+    return find_spec(library) is not None
+
+
 def make_tensor(a: np.ndarray) -> Any:
+    if not is_installed("torch"):
+        return a
     import torch
 
     return torch.tensor(a)
@@ -413,6 +422,8 @@ def make_strict(a: np.ndarray) -> Any:
 
 
 def make_jax(a: np.ndarray) -> Any:
+    if not is_installed("jax"):
+        return a
     import jax
 
     with jax.enable_x64(True):
@@ -451,7 +462,7 @@ def vary_examples(x: Any, y: Any, r: random.Random, float32: bool = True) -> tup
     form = r.choice(["arrays"] * 4 + ["pairs", "a data set", "a data set of torch", "rows of two axes"])
     if form == "pairs" and len(x) > 1:
         return form, list(zip(x, y))
-    if form == "a data set":
+    if form == "a data set" or (form == "a data set of torch" and not is_installed("torch")):
         return form, Items(x, y)
     if form == "a data set of torch":
         from torch.utils.data import TensorDataset
