@@ -67,6 +67,7 @@ def test_namespace_modules_of_known_libraries_are_those_libraries():
             ("torch", "meta", r"device='meta' cannot be used with backend=.torch."),
             ("jax", "cpu:7", r"device='cpu:7' cannot be used with backend=.jax.*it has cpu:0"),
             ("jax", "nonsense", r"device='nonsense' cannot be used with backend=.jax."),
+            ("jax", "", r"device='' cannot be used with backend=.jax. \(it names no platform\)"),
             ("cupy", "cpu", r"device='cpu' contradicts backend=.cupy., which takes .cuda. or .cuda:N."),
             (sys, None, r"^backend=sys cannot be used.*give an Array API namespace module"),
         ]

@@ -129,6 +129,8 @@ def draw_differences(
     options, n, compiles = dict(training.options), training.examples.n, world.place == "jax"
     if "class_weight" in options:
         options["class_weight"] = "balanced"  # among the rows of each member
+    if "sample_weight" in options:
+        options["sample_weight"] = np.maximum(options["sample_weight"], 0.25)  # or the rows of a member may have none
     alone = [{} for _ in range(members)]
     optimizers = OPTIMIZER_LISTS[0] if compiles else r.choice(OPTIMIZER_LISTS)
     for name, values in (("lr", draw_rates(members, r)), ("optimizer", optimizers)):
@@ -168,7 +170,6 @@ def train_together(world: World, r: random.Random) -> None:
     lone = make_members(world, r)
     ensemble = make_ensemble(world, lone, r)
     training = draw_training(world, r, lone[0])
-    training.examples.weights[:] = np.maximum(training.examples.weights, 0.25)  # or the rows of a member may have none
     options, alone = draw_differences(world, training, len(lone), r)
     if world.place == "numpy" and r.random() < 0.3:
         options["threads"] = r.choice([1, 2])

@@ -226,6 +226,9 @@ def update(optimizer, layers, grads, memory, lr):
             g, m, s, memory["t"], lr, **{k: v for k, v in options.items() if k != "weight_decay"}
         )
         new.append(p + change)
+        squares = np.asarray(memory[k][1])
+        if ((squares > 0) & (squares < 1e-16)).any():
+            memory["tiny squares"] = True
     return list(zip(new[::2], new[1::2]))
 
 
@@ -611,13 +614,12 @@ class Oracle:
 
     @property
     def rounding(self):
-        """By how much the optimizer may have amplified rounding: many times where gradients are so small that they are
+        """By how much the optimizer may have amplified rounding: many times where gradients were so small that they were
         mostly rounding, and without a limit where it decided on a sign.
         """
         if self.memory.get("sign of rounding"):
             return math.inf
-        squares = [np.asarray(pair[1]) for name, pair in self.memory.items() if isinstance(pair, tuple)]
-        return 1e3 if any(((s > 0) & (s < 1e-16)).any() for s in squares) else 1.0
+        return 1e3 if self.memory.get("tiny squares") else 1.0
 
     def take_step(self, x, y, lr, weight=None):
         """Take a step with a minibatch of scaled examples; returns their costs, or None if they have no weight."""

@@ -125,7 +125,12 @@ def resume(world: World, r: random.Random) -> None:
         options["X_val"], options["y_val"] = draw_examples(model, r)
     kind = r.choice(["MLP", "MLP", "MLPEnsemble"])
     changes = {"n_estimators": r.choice([1, 2, 3]), "bootstrap": r.random() < 0.4} if kind == "MLPEnsemble" else {}
-    whole = fit_quietly(model.make(kind, **changes), X, y, **options)
+    try:
+        whole = fit_quietly(model.make(kind, **changes), X, y, **options)
+    except ValueError as error:
+        if "non-finite" in str(error):  # it diverged
+            return
+        raise
     cut, path = Interrupt(r.choice(["begin", "epoch", "chunk", "end"]), r.randrange(6)), new_path(".safetensors")
     every = r.choice(["epoch", 1, 3])
     try:

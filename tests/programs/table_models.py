@@ -422,12 +422,15 @@ def check_leakage(model: Any, case: Case, folds: list[np.ndarray], r: random.Ran
     y = case.y.copy()
     y[[i, j]] = y[[j, i]]
     plain, swapped = case.fit(), case.fit(y=y)
+    learnt = []
     for member, (a, b) in enumerate(zip(plain.ensemble_, swapped.ensemble_, strict=True)):
         weights = [np.concatenate([to_host(part).ravel() for part in (*net.w, *net.b)]) for net in (a, b)]
         if member == k:
             assert_close(weights[1], weights[0], ROUNDING, "weights that do not depend on the rows left out")
-        elif np.array_equal(weights[0], weights[1]):
-            raise Failure(f"member {member} should have learnt from rows {i} and {j}")
+        else:
+            learnt.append(not np.array_equal(weights[0], weights[1]))
+    if len(learnt) > 1 and not any(learnt):  # all units of a member may be dead for these rows
+        raise Failure(f"some members should have learnt from rows {i} and {j}")
 
 
 @operation(weight=2, reads=True)

@@ -220,6 +220,8 @@ def _find_device(device: Any) -> Any:
         return device
     platform, _, index = str(device).partition(":")
     try:
+        if not platform:
+            raise ArgumentError("it names no platform")
         if not (index or "0").isdecimal():
             raise ArgumentError(f"{index!r} is not a number")
         return jax.devices(platform)[int(index or 0)]
