@@ -1,5 +1,6 @@
 """Threads and processes: networks that train at once, are used while they train, and go to other processes."""
 
+import copy
 import os
 import pickle
 import subprocess
@@ -134,6 +135,30 @@ def test_a_network_that_changes_at_any_moment_is_seen_before_or_after(use):
         assert result in expected, f"at instruction {moments}"
         moments += 3  # two reads have more instructions between them
     assert moments > 10
+
+
+class Growing:
+    """A number in the row of an epoch, to which another is added when it is copied or saved, as by another thread."""
+
+    def __init__(self, row):
+        self.row = row
+
+    def tolist(self):
+        self.row["another"] = 1.0
+        return 0.5
+
+    def __reduce__(self):
+        return float, (self.tolist(),)
+
+
+@pytest.mark.parametrize("use", [copy.deepcopy, Network.copy, pickle.dumps, lambda net: net.save(net.notes["path"])])
+def test_a_row_of_the_history_may_grow_while_it_is_copied(use, tmp_path):
+    net, row = make("numpy"), {"epoch": 1, "cost": 1.0}
+    row["growing"] = Growing(row)
+    net.history.rows.append(row)
+    net.notes["path"] = str(tmp_path / "net")
+    use(net)
+    assert "another" in row
 
 
 class Freed:

@@ -1639,7 +1639,7 @@ class Network:
             seeds=self._seeds._asdict(),
             provenance=now["_provenance"],
             notes=self.notes,
-            history=list(self.history.rows),
+            history=self.history.copy_rows(),
             training=training,
             callback_states=states or {},
         )

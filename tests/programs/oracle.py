@@ -614,8 +614,10 @@ class Oracle:
 
     @property
     def rounding(self):
-        """By how much the optimizer may have amplified rounding: many times where gradients were so small that they were
-        mostly rounding, and without a limit where it decided on a sign.
+        """By how much the optimizer may have amplified rounding.
+
+        Many times where gradients were so small that they were mostly rounding; without a limit where it decided on a
+        sign.
         """
         if self.memory.get("sign of rounding"):
             return math.inf

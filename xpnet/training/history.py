@@ -36,6 +36,14 @@ class History:
         self.rows = list(rows)
         self.engine = ""  # how most of the steps ran, as in `Network.engine`
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what copies and pickles hold."""
+        return {**vars(self), "rows": self.copy_rows()}
+
+    def copy_rows(self) -> list[dict[str, Any]]:
+        """Copy the rows as they are now: another thread may be training, and add to the last one."""
+        return [row.copy() for row in list(self.rows)]
+
     def __len__(self) -> int:
         """Count the epochs."""
         return len(self.rows)
