@@ -146,6 +146,7 @@ JUSTIFIED = {
     ("inspection.single_rows", "__reduce__"),  # of another
     ("backends.base", "import_module"),  # a backend in a pickle is the name of its library
     ("network", "__getstate__"),
+    ("training.history", "__getstate__"),
     ("network", "__setstate__"),
     ("estimators.base", "__getstate__"),
     ("estimators.base", "__setstate__"),
