@@ -16,7 +16,7 @@ from xpnet.backends import Backend, get_backend
 from xpnet.checkpoint.provenance import Provenance, name_of
 from xpnet.core import arguments
 from xpnet.core.arrays import Array, Layer, Namespace, map_arrays
-from xpnet.core.dropout import init_dropout
+from xpnet.core.dropout import Dropout, init_dropout
 from xpnet.core.members import MemberState, whole
 from xpnet.core.model import Seeds
 from xpnet.core.optimizers.sgd import SGD
@@ -1105,11 +1105,7 @@ class Network:
         from xpnet.inspection.predict import dropout_masks
 
         step, m = count("step", step, 0), count("m", m, 1)
-        if self.state.dropout is None:
-            raise ArgumentError(
-                "dropout_masks needs dropout, and this network has none; make one with dropout=0.1, say"
-            )
-        return dropout_masks(self.view, self.state.dropout, step, m)
+        return dropout_masks(self.view, self._require_dropout("dropout_masks"), step, m)
 
     @explain_arguments
     def sample(self, x: Any, n: int = 100) -> Array:
@@ -1146,9 +1142,14 @@ class Network:
         from xpnet.inspection.predict import sample
 
         n = count("n", n, 1)
-        if self.state.dropout is None:
-            raise ArgumentError("sample needs dropout, and this network has none; make one with dropout=0.1, say")
-        return sample(self.view, self.state.dropout, x, n)
+        return sample(self.view, self._require_dropout("sample"), x, n)
+
+    def _require_dropout(self, what: str) -> Dropout:
+        """Return the state of dropout; refuse a network that has none."""
+        dropout = self.state.dropout
+        if dropout is None:
+            raise ArgumentError(f"{what} needs dropout, and this network has none; make one with dropout=0.1, say")
+        return dropout
 
     def predict_proba(self, x: Any) -> Array:
         """Predict probabilities, (n_out,) or (m, n_out): of each class, or of 1 for each sigmoid output.

@@ -24,7 +24,6 @@ from .world import (
     assert_same,
     clone,
     draw_optimizer,
-    fingerprint,
     is_installed,
     make_network,
     make_optimizer,
@@ -93,11 +92,11 @@ def calibrate(world: World, r: random.Random) -> None:
 
 
 def require_refusal(net: Any, act: Any, what: str) -> None:
-    before = fingerprint(net)
+    before = net.fingerprint()
     try:
         act()
     except (ValueError, TypeError):
-        if fingerprint(net) != before:
+        if net.fingerprint() != before:
             raise Failure(f"{what} was refused, and changed the network") from None
     else:
         raise Failure(f"{what} was not refused")

@@ -31,7 +31,6 @@ from .world import (
     assert_close,
     assert_same,
     draw_training,
-    fingerprint,
     new_path,
     place_of,
     same_rows,
@@ -160,7 +159,7 @@ def distributed(world: World, r: random.Random) -> None:
         return
     if alone is None:
         raise Failure("one process diverges, and two ranks do not")
-    if fingerprint(shared) != fingerprint(other):
+    if shared.fingerprint() != other.fingerprint():
         raise Failure("two ranks have different networks")
     rounding = estimate_rounding(world, training) * (1e-7 if world.exact else 2e-3)
     assert_same_to_rounding(shared, alone, rounding)

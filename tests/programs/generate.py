@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from functools import cache
-from importlib.util import find_spec
 from io import StringIO
 from typing import Any, NamedTuple
 
@@ -57,7 +56,7 @@ def register(table: dict[str, Operation], weight: float = 1, reads: bool = False
 def load_kind(kind: str) -> tuple[type, dict[str, Operation]]:
     """The class of the worlds of a kind, and its operations."""
     names = [f"{__package__}.{name}" for name in KINDS[kind]]
-    modules = [importlib.import_module(name) for name in names if find_spec(name)]
+    modules = [importlib.import_module(name) for name in names]
     return modules[0].World, {name: each for module in modules for name, each in module.OPERATIONS.items()}
 
 

@@ -23,7 +23,7 @@ from xpnet.cli import main
 from .exports import NODE, are_usual, members_of, outputs_of, run_onnx, run_page
 from .generate import Operation, register
 from .kills import PLACES, Job, train_twice
-from .world import Failure, World, assert_close, fingerprint, new_path
+from .world import Failure, World, assert_close, new_path
 
 OPERATIONS: dict[str, Operation] = {}
 operation = partial(register, OPERATIONS)
@@ -353,7 +353,7 @@ def killed_command(world: World, r: random.Random) -> None:
     folders = train_twice(make_job, r, world.place)
     if folders is not None:
         model, expected = (load(str(folder / "net")) for folder in folders)
-        if fingerprint(model) != fingerprint(expected):
+        if model.fingerprint() != expected.fingerprint():
             raise Failure("a command that is killed and run again saves another model")
 
 

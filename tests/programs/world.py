@@ -172,18 +172,13 @@ def layers_of(net: Any) -> list[tuple[np.ndarray, np.ndarray]]:
 # Comparisons
 
 
-def fingerprint(net: Any) -> str:
-    """Equal if the networks are, bit for bit."""
-    return net.fingerprint()
-
-
 def strip_times(rows: Any) -> list[dict[str, Any]]:
     return [{name: value for name, value in row.items() if "second" not in name} for row in rows]
 
 
 def assert_same(a: Any, b: Any, what: str, history: bool = True) -> None:
     """Two networks are the same, bit for bit, and their histories but for times and rounding."""
-    if fingerprint(a) != fingerprint(b):
+    if a.fingerprint() != b.fingerprint():
         raise Failure(f"{what}: another network; {describe_difference(a, b)}")
     if history and not same_rows(strip_times(a.history.rows), strip_times(b.history.rows), 1e-12):
         raise Failure(f"{what}: another history: {strip_times(a.history.rows)} and {strip_times(b.history.rows)}")
