@@ -15,10 +15,11 @@ from helpers import assert_same, run_command, snapshot
 
 import xpnet
 from xpnet import SGD, Adam, Callback, Clip, Constant, Ensemble, Network, OneCycle
-from xpnet.checkpoint.provenance import Provenance, Run, from_plain
+from xpnet.checkpoint.provenance import from_plain
 from xpnet.checkpoint.record import SETTINGS, Record
 from xpnet.core.scaling import Scaling
 from xpnet.learn import network2
+from xpnet.state.provenance import Provenance, Run
 
 rng = np.random.default_rng(0)
 X, Y = rng.standard_normal((40, 3)), rng.standard_normal(40)

@@ -24,6 +24,7 @@ ORDER = [
     "core",
     "backends",
     "data",
+    "state",
     "inspection",
     "checkpoint",
     "distributed",

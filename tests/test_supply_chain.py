@@ -143,7 +143,7 @@ JUSTIFIED = {
     # copies and pickles: what a program asks Python for, and no file that xpnet reads
     ("backends.base", "__reduce__"),
     ("training.kept_loops", "__reduce__"),  # of an empty object
-    ("inspection.single_rows", "__reduce__"),  # of another
+    ("state.single_rows", "__reduce__"),  # of another
     ("backends.base", "import_module"),  # a backend in a pickle is the name of its library
     ("network", "__getstate__"),
     ("training.history", "__getstate__"),

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from xpnet.ensemble import Ensemble
     from xpnet.learn.gradcheck import check_gradients
     from xpnet.network import Network
+    from xpnet.state.history import History
     from xpnet.training.callback import Callback
     from xpnet.training.callbacks import CSVLog, EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TensorBoard
-    from xpnet.training.history import History
     from xpnet.wording.errors import ArgumentError, BackendError, CheckpointError, DivergenceError
 
 # module -> the public names that it defines
@@ -33,7 +33,7 @@ _NAMES_IN = {
     "core.schedules": ("Constant", "Cosine", "Exponential", "InverseScaling", "OneCycle", "Step"),
     "training.callback": ("Callback",),
     "training.callbacks": ("CSVLog", "EarlyStopping", "ModelCheckpoint", "ReduceLROnPlateau", "TensorBoard"),
-    "training.history": ("History",),
+    "state.history": ("History",),
     "learn.gradcheck": ("check_gradients",),
     "backends": ("get_backend",),
     "wording.errors": ("ArgumentError", "BackendError", "CheckpointError", "DivergenceError"),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import operator
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -14,11 +15,12 @@ from xpnet.backends import Backend, get_backend
 from xpnet.backends.base import precision
 from xpnet.backends.memory import BYTES_OF_NETWORK, count_parameters, on_host_only, require_bytes
 from xpnet.core import arguments
-from xpnet.core.arrays import Array, map_arrays
+from xpnet.core.arrays import Array
 from xpnet.core.temperature import combine
 from xpnet.inspection.predict import predict
-from xpnet.network import Network
-from xpnet.training.history import History
+from xpnet.network import Network, take_values
+from xpnet.state.history import History
+from xpnet.training.kept_loops import KeptLoops
 from xpnet.training.metrics import predictions
 from xpnet.wording.checks import count, decode_path, warn, yes_or_no
 from xpnet.wording.errors import ArgumentError, DivergenceError
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from xpnet.core.optimizers.base import Optimizer
     from xpnet.core.schedules import Schedule
     from xpnet.inspection.intervals import Bars, Coverage
-    from xpnet.inspection.view import View
+    from xpnet.state.view import View
     from xpnet.training.callback import Callback
     from xpnet.training.metrics import Metric
 
@@ -42,6 +44,13 @@ if TYPE_CHECKING:
 # means as good as those of the others, its standard deviations are then 1.6 times as large. In 15 ensembles on seven
 # data sets, members exceeded it by 0.35 at most; and by 0.8 to 1.1 where early stopping had gone back to epochs 2 to 5
 FAR_BEHIND = 0.5
+
+
+class Calibrated(NamedTuple):
+    """The calibration of an ensemble, and the members that it is for."""
+
+    calibration: Calibration
+    weights: Sequence[tuple[Any, Any]]  # the layers and the scaling of each: later ones are other objects
 
 
 class Ensemble:
@@ -130,12 +139,12 @@ class Ensemble:
         }
         self.seeds: list[int | None] = [*parse_seeds(seed, members)]
         self._networks = [Network(units, seed=own, **settings) for own in self.seeds]
+        self._calibrated: Calibrated | None = None
+        self._loops = KeptLoops()
 
     @classmethod
     def of(cls, networks: Iterable[Network]) -> Ensemble:
-        """Make an ensemble of copies of networks, which must have the same settings.
-
-        Members of an ensemble keep its calibration, unless one of them is there twice.
+        """Make an ensemble of copies of networks, which must have the same settings. It has no calibration yet.
 
         Parameters
         ----------
@@ -158,22 +167,21 @@ class Ensemble:
             raise ArgumentError(f"networks={networks!r} must be a list of networks, as in [net, net.copy()]")
         networks = list(networks)
         check_alike(networks)
-        ensemble = cls._made_of(network.copy() for network in networks)
-        if ensemble._calibration is not None and not ensemble._has_distinct_members():
-            for network in ensemble:  # the errors are those of an ensemble with a member in place of a repeated one
-                network._calibrations = {n: kept for n, kept in network._calibrations.items() if n != len(ensemble)}
-        return ensemble
-
-    def _has_distinct_members(self) -> bool:
-        weights = [map_arrays(lambda x: self.backend.to_numpy(x).tobytes(), net.view.layers) for net in self]
-        return len({*weights}) == len(weights)
+        return cls._made_of(network.copy() for network in networks)
 
     @classmethod
-    def _made_of(cls, networks: Iterable[Network], seeds: Sequence[int | None] = ()) -> Ensemble:
+    def _made_of(
+        cls,
+        networks: Iterable[Network],
+        seeds: Sequence[int | None] = (),
+        calibration: Calibration | None = None,
+    ) -> Ensemble:
         """Make an ensemble of these very networks, not of copies."""
         ensemble = object.__new__(cls)
         ensemble._networks = list(networks)
         ensemble.seeds = list(seeds) or [None] * len(ensemble._networks)
+        ensemble._calibrated, ensemble._loops = None, KeptLoops()
+        ensemble._keep(calibration)
         return ensemble
 
     # Members
@@ -217,7 +225,7 @@ class Ensemble:
         """The names of the inputs, if a member knows them; assignable to all members."""
         from xpnet.training.train import find_names
 
-        return find_names(self._networks)
+        return find_names([network.value for network in self])
 
     @feature_names.setter
     def feature_names(self, names: Iterable[str] | None) -> None:
@@ -396,7 +404,7 @@ class Ensemble:
             threads=threads,
             progress=progress,
         )
-        errors = train(self._networks, request, vars(self), SEVERAL_NETWORKS)
+        errors = take_values(self._networks, train(self._networks, request, self._loops, SEVERAL_NETWORKS))
         if errors:
             raise summarize_divergence(errors, members)
         first = self[0].optimizer
@@ -503,12 +511,7 @@ class Ensemble:
                     if mean.ndim == 1
                     else predictions(mean, first.task, xp)
                 )
-        from xpnet.inspection.intervals import (
-            bars_of_network,
-            predict_mean_and_std,
-            predict_quantiles,
-            shape_quantiles,
-        )
+        from xpnet.inspection.intervals import predict_mean_and_std, predict_quantiles, shape_quantiles
 
         bars = self._bars
         if not bars.levels:
@@ -517,7 +520,7 @@ class Ensemble:
         quantiles = predict_quantiles(bars, x)
         if not return_std:
             return quantiles
-        members = self._stack([shape_quantiles(bars_of_network(network.view).predict(x)) for network in self])
+        members = self._stack([shape_quantiles(own) for own in bars.predict_members(x)])
         with self.backend.scope(precision(members)):
             return quantiles, self.backend.xp.std(members, axis=0)
 
@@ -525,21 +528,17 @@ class Ensemble:
     def _bars(self) -> Bars:
         from xpnet.inspection.intervals import bars_of_ensemble
 
-        trained_on = [network._trained_on for network in self]
-        return bars_of_ensemble(self._views, self.feature_names, self._calibration, trained_on)
+        return bars_of_ensemble(self._views, self.feature_names)
 
     @property
     def _views(self) -> list[View]:
         """The members, each with the calibration of the ensemble in place of its own."""
         calibration = self._calibration
-        return [network.view._replace(calibration=calibration) for network in self]
+        return [network.view.with_calibration(calibration) for network in self]
 
     @property
     def calibration(self) -> np.ndarray | None:
-        """The sorted errors on the data of `calibrate`; None before, and after further training of a member.
-
-        The members keep them, so that they are in the files of `save`; see `Network.calibration`.
-        """
+        """The sorted errors on the data of `calibrate`; None before, and after further training of a member."""
         calibration = self._calibration
         return None if calibration is None else calibration.errors
 
@@ -551,8 +550,18 @@ class Ensemble:
 
     @property
     def _calibration(self) -> Calibration | None:
-        first, *others = (network._calibrations.get(len(self)) for network in self)
-        return first if first is not None and all(map(first.is_same, others)) else None
+        if self._calibrated is None:
+            return None
+        calibration, weights = self._calibrated
+        is_valid = all(x is y for now, then in zip(self._list_weights(), weights) for x, y in zip(now, then))
+        return calibration if is_valid else None
+
+    def _keep(self, calibration: Calibration | None) -> None:
+        """Keep the calibration of the members as they are now."""
+        self._calibrated = None if calibration is None else Calibrated(calibration, self._list_weights())
+
+    def _list_weights(self) -> list[tuple[Any, Any]]:
+        return [(network.value.layers, network.value.scaling) for network in self]
 
     @explain_arguments
     def calibrate(self, validation_data: Any, rows: Sequence[Any] | None = None) -> None:
@@ -600,9 +609,7 @@ class Ensemble:
         source = bars.open(validation_data, "validation_data")
         if rows is not None:
             rows = parse_rows("rows", rows, len(self), count_examples(source), "validation_data")
-        calibration = calibrate(bars, source, rows)
-        for network in self:
-            network._calibrations = {**network._calibrations, len(self): calibration}
+        self._keep(calibrate(bars, source, rows))
 
     @explain_arguments
     def coverage(self, data: Any, levels: Sequence[float] | None = None) -> Coverage:
@@ -914,13 +921,31 @@ class Ensemble:
 
     def to(self, backend: Any = None, device: Any = None, dtype: Any = None) -> Ensemble:
         """Return a copy of all members on another backend or device, or in another dtype; see `Network.to`."""
-        return self._made_of([network.to(backend, device, dtype) for network in self], self.seeds)
+        networks = [network.to(backend, device, dtype) for network in self]
+        return self._made_of(networks, self.seeds, self._calibration)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Ensemble:
+        """Return a copy that keeps what a pickle leaves out."""
+        new = memo[id(self)] = object.__new__(type(self))
+        new.__setstate__(copy.deepcopy(self.__getstate__(), memo))
+        new._keep(self._calibration)
+        return new
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a pickle holds; no digests of examples."""
+        calibration = self._calibration
+        return {**vars(self), "_calibrated": calibration and calibration._replace(known_rows=None)}
+
+    def __setstate__(self, attributes: dict[str, Any]) -> None:
+        """Keep the calibration of a pickle for the members as they are now."""
+        vars(self).update(attributes, _calibrated=None)
+        self._keep(attributes["_calibrated"])
 
     def fingerprint(self) -> str:
         """Compute a digest of all members; see `Network.fingerprint`. Synchronizes."""
-        from xpnet.checkpoint.networks import join_fingerprints
+        from xpnet.checkpoint.networks import fingerprint_members
 
-        return join_fingerprints([network.fingerprint() for network in self])
+        return fingerprint_members([network.fingerprint() for network in self], self._calibration)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all members to one file, for any backend.
@@ -930,8 +955,10 @@ class Ensemble:
         replaced whole, or not at all.
         """
         from xpnet.checkpoint.archive import write_archive
+        from xpnet.checkpoint.networks import encode_network
 
-        write_archive(path, [network._encode() for network in self])
+        shared = {} if self._calibration is None else {len(self): self._calibration}
+        write_archive(path, [encode_network(network.settings, network.view, shared=shared) for network in self])
 
     @classmethod
     def load(
@@ -956,16 +983,16 @@ class Ensemble:
             If it cannot be read.
         """
         from xpnet.checkpoint.archive import read_archive
-        from xpnet.checkpoint.file import explain_errors
+        from xpnet.checkpoint.file import decode, explain_errors
+        from xpnet.checkpoint.networks import find_shared_calibration
 
         path, backend, custom = decode_path("path", path), get_backend(backend, device), list(custom)
-        networks = [
-            Network._decode(content, f"{path}, member {k},", backend, custom)
-            for k, content in enumerate(read_archive(path))
-        ]
+        names = [(content, f"{path}, member {k},") for k, content in enumerate(read_archive(path))]
+        records = [decode(content, name) for content, name in names]
+        networks = [Network._of_record(record, name, backend, custom) for record, (_, name) in zip(records, names)]
         with explain_errors(path):
             check_alike(networks)
-        return cls._made_of(networks)
+            return cls._made_of(networks, calibration=find_shared_calibration(records, networks[0].view.model))
 
 
 def parse_seeds(seed: Any, members: int) -> list[int]:
@@ -1042,7 +1069,7 @@ def check_alike(networks: Sequence[Any]) -> None:
         if not isinstance(network, Network):
             raise ArgumentError(f"item {k} is of type {type(network).__name__}; give networks, as in [net, net.copy()]")
         settings, others = (
-            {**one._settings(), "backend": one.backend.name, "device": one.backend.device_name}
+            {**one.settings, "backend": one.backend.name, "device": one.backend.device_name}
             for one in (network, networks[0])
         )
         for name, value in settings.items():
@@ -1059,7 +1086,7 @@ def check_alike(networks: Sequence[Any]) -> None:
             raise ArgumentError(
                 f"networks {k} and 0 have activations or costs of the same names that differ; give the same"
             )
-    find_names(networks)
+    find_names([network.value for network in networks])
 
 
 def mean_and_std(values: Array, xp: Any) -> tuple[Array, Array]:

@@ -7,41 +7,43 @@ from __future__ import annotations
 
 import copy
 import os
+from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from xpnet.backends import Backend, get_backend
-from xpnet.checkpoint.provenance import Provenance, name_of
 from xpnet.core import arguments
-from xpnet.core.arrays import Array, Layer, Namespace, map_arrays
-from xpnet.core.dropout import Dropout, init_dropout
-from xpnet.core.members import MemberState, whole
+from xpnet.core.arrays import Array, Layer, Namespace
+from xpnet.core.dropout import Dropout
 from xpnet.core.model import Seeds
 from xpnet.core.optimizers.sgd import SGD
 from xpnet.core.step import State
 from xpnet.data.reader import as_real_array
 from xpnet.inspection.predict import predict, predict_outputs
-from xpnet.inspection.single_rows import SingleRows
-from xpnet.inspection.view import View
-from xpnet.training.history import History
+from xpnet.state.history import History
+from xpnet.state.places import change_optimizer, init_optimizer, init_state, to_device, to_host
+from xpnet.state.provenance import Provenance, name_of
+from xpnet.state.single_rows import SingleRows
+from xpnet.state.value import NetworkValue, make_generator
+from xpnet.state.view import View
+from xpnet.training.kept_loops import KeptLoops
 from xpnet.training.metrics import predictions
 from xpnet.wording.checks import choices, count, decode_path, yes_or_no
 from xpnet.wording.errors import ArgumentError, DivergenceError
 from xpnet.wording.hints import explain_arguments, explain_attribute, suggest_argument
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Generator, Iterable, Mapping, Sequence
     from datetime import timedelta
 
-    from xpnet.checkpoint.record import Record, Snapshot, TrainingRecord
+    from xpnet.checkpoint.record import Record
     from xpnet.core.activations import Activation
-    from xpnet.core.calibration import Calibration
     from xpnet.core.costs import Cost, Output
     from xpnet.core.initializers import Initializer
     from xpnet.core.model import Model
-    from xpnet.core.novelty import Novelty
     from xpnet.core.optimizers.base import Optimizer
     from xpnet.core.scaling import Scaler, Scaling
     from xpnet.core.schedules import Schedule
@@ -145,11 +147,6 @@ class Network:
     array([0, 1, 1, 0])
     """
 
-    # Besides the state, training and users change only these; everything else is fixed when a network is made
-    rng: np.random.Generator
-    history: History
-    notes: dict[str, Any]
-
     @explain_arguments
     def __init__(
         self,
@@ -174,39 +171,23 @@ class Network:
         model = arguments.parse_model(sizes, activation, output_activation, cost, task, dropout, scale)
         initializer = arguments.parse_initializer(init)
         entropy = arguments.parse_seed(seed)
-        self.rng = np.random.Generator(np.random.PCG64(entropy))
-        self._seeds = Seeds(*(int(child.generate_state(1)[0]) for child in entropy.spawn(2)))
+        rng = np.random.Generator(np.random.PCG64(entropy))
+        seeds = Seeds(*(int(child.generate_state(1)[0]) for child in entropy.spawn(2)))
         initializers = [initializer or sigma.initializer for sigma in model.sigmas]
         layers = tuple(
-            arguments.draw_layer(own, self.rng, n_in, n_out) for (n_out, n_in), own in zip(model.shapes, initializers)
+            arguments.draw_layer(own, rng, n_in, n_out) for (n_out, n_in), own in zip(model.shapes, initializers)
         )
         names = [name_of(own) for own in initializers]
         names = names[:1] if len(set(names)) == 1 else names
-        self._provenance = Provenance(arguments.find_seed(entropy), ", ".join(names))
+        provenance = Provenance(arguments.find_seed(entropy), ", ".join(names))
         self._model, self._backend, self._dtype = model, get_backend(backend, device), dtype
         self._given_task = task
-        self._optimizer: Optimizer = SGD()
-        self._scaling: Scaler | None = None
-        self._feature_names: tuple[str, ...] | None = None
-        # Number of members of an ensemble, or 0 for this network by itself -> calibration; see `calibrate`
-        self._calibrations: Mapping[int, Calibration] = {}
-        self._novelty: Novelty | None = None  # ends with the scaling, as it is that of scaled inputs
-        self._trained_on: Mapping[str, Any] | None = None  # describes some rows; see `xpnet.data.known_rows`
-        self.history = History()
-        self.notes = {}
+        self._single_rows, self._loops = SingleRows(), KeptLoops()  # recorded and compiled; copies have none
         with self._backend.scope(dtype):
             arguments.check_functions(model, partial(self._backend.asarray, dtype=dtype), self._backend.xp)
-            self._state: State | MemberState = self._init_state(layers)
-
-    def _init_state(self, layers: Any) -> State:
-        """Make the first state, on the device, from initial weights and biases."""
-        layers = self._copy_to_device(layers)
-        return State(
-            layers=layers,
-            optimizer=self._optimizer.init(layers, self._to_array),
-            cost=self._copy_to_device(np.zeros(1)),
-            dropout=self._copy_to_device(init_dropout(self._seeds.dropout, self._model.dropout)),
-        )
+        optimizer, generator = SGD(), rng.bit_generator.state
+        state = init_state(layers, optimizer, seeds, model, self._backend, dtype)
+        self._value = NetworkValue(state, optimizer, generator, seeds, provenance=provenance)
 
     # Read-only settings
 
@@ -278,12 +259,12 @@ class Network:
     @property
     def optimizer(self) -> Optimizer:
         """The optimizer of the last call to `train`; `reset_optimizer` changes it."""
-        return self._optimizer
+        return self._value.optimizer
 
     @property
     def provenance(self) -> Provenance:
         """Seed, initial weights, and the arguments, place and versions of each call to `train`; files keep it."""
-        return self._provenance
+        return self._value.provenance
 
     @property
     def engine(self) -> str:
@@ -297,17 +278,75 @@ class Network:
     @property
     def seeds(self) -> Seeds:
         """Seeds of dropout and of the validation split."""
-        return self._seeds
+        return self._value.seeds
 
     @property
     def view(self) -> View:
         """An immutable snapshot of the network."""
-        now = vars(self).copy()  # at once: another thread may be training
-        single_rows = now.get("_single_rows") or vars(self).setdefault("_single_rows", SingleRows())
-        layers, scaling, names = now["_state"].layers, now["_scaling"], now["_feature_names"]
-        place = self._backend, self._dtype
-        novelty, calibration = now["_novelty"], now["_calibrations"].get(0)
-        return View(self._model, layers, scaling, names, *place, novelty, single_rows, calibration)
+        return View(self._model, self._value, self._backend, self._dtype, self._single_rows)
+
+    @property
+    def value(self) -> NetworkValue:
+        """Everything that changes, as one value that nobody writes into; assign an earlier one to go back to it.
+
+        Examples
+        --------
+        >>> net = Network([2, 1], seed=0)
+        >>> before = net.value
+        >>> net.minibatch_update(([[0.0, 1.0]], [1]), lr=1.0)
+        >>> net.value = before
+        """
+        return self._value
+
+    @value.setter
+    def value(self, value: NetworkValue) -> None:
+        self._value = value
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The arguments that make a network like this one."""
+        return {
+            "sizes": self.sizes,
+            "activation": self.activation,
+            "output_activation": self.output_activation,
+            "cost": self.cost_name,
+            "task": self._given_task,
+            "dropout": self.dropout,
+            "scale": self.scale,
+            "standardize": self._standardize,
+            "dtype": self._dtype,
+        }
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """The generator that draws minibatches: a copy, so assign it after you have drawn from it, to draw others."""
+        return make_generator(self._value.generator)
+
+    @rng.setter
+    def rng(self, rng: np.random.Generator) -> None:
+        self._change(generator=rng.bit_generator.state)
+
+    @property
+    def history(self) -> History:
+        """The history of the last call to `train`."""
+        return self._value.history
+
+    @history.setter
+    def history(self, history: History) -> None:
+        self._change(history=history)
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """Plain values of your own, which files keep; assignable."""
+        return self._value.notes
+
+    @notes.setter
+    def notes(self, notes: dict[str, Any]) -> None:
+        self._change(notes=notes)
+
+    def _change(self, **changes: Any) -> None:
+        """Replace parts of the value, all at once: interrupts and other threads see one value or the other."""
+        self._value = replace(self._value, **changes)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuse to assign settings, and unknown names: a misspelt one would do nothing. Subclasses may have more."""
@@ -315,9 +354,8 @@ class Network:
         if name == "cost" or (isinstance(attribute, property) and attribute.fset is None):
             remedy = "call reset_optimizer(...)" if name == "optimizer" else "make a new Network"
             raise AttributeError(f"{name} of a network cannot be assigned; {remedy}")
-        known = isinstance(attribute, property) or name in Network.__annotations__ or name.startswith("_")
-        if type(self) is Network and not known:
-            names = ("w", "b", "layers", "state", "scaling", "feature_names", *Network.__annotations__)
+        if type(self) is Network and not (isinstance(attribute, property) or name.startswith("_")):
+            names = ("w", "b", "layers", "state", "scaling", "feature_names", "rng", "history", "notes", "value")
             hint = suggest_argument(name, names)
             raise AttributeError(f"{name} of a network cannot be assigned{hint}; choose from {choices(names)}")
         super().__setattr__(name, value)
@@ -360,11 +398,11 @@ class Network:
         >>> net.feature_names
         ('width', 'height')
         """
-        return self._feature_names
+        return self._value.feature_names
 
     @feature_names.setter
     def feature_names(self, names: Iterable[str] | None) -> None:
-        self._feature_names = None if names is None else arguments.parse_feature_names(names, self.sizes[0])
+        self._change(feature_names=None if names is None else arguments.parse_feature_names(names, self.sizes[0]))
 
     # Weights and biases
 
@@ -374,11 +412,11 @@ class Network:
 
         Training replaces it, and never writes into it.
         """
-        return whole(self._state)
+        return self._value.state
 
     @state.setter
     def state(self, state: State) -> None:
-        self._take_over(_state=state, _calibrations={})
+        self._change(stored=state, calibration=None)
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -441,12 +479,12 @@ class Network:
         >>> net.scaling
         Scaling(x_mean=array([[2.]]), x_std=array([[1.]]), y_mean=array([[15.]]), y_std=array([[5.]]))
         """
-        return None if self._scaling is None else self._scaling.exact
+        return self._value.exact_scaling
 
     @scaling.setter
     def scaling(self, scaling: Scaling | None) -> None:
         placed = None if scaling is None else self._place_scaling(scaling)
-        self._take_over(_scaling=placed, _calibrations={}, _novelty=None)
+        self._change(scaling=placed, calibration=None, novelty=None)
 
     def _place_scaling(self, scaling: Scaling) -> Scaler:
         from xpnet.core.scaling import Scaling
@@ -489,7 +527,7 @@ class Network:
         source = make_source(data, "data", reader)
         scaling = fit_scaling(source)
         names = source.reader.feature_names
-        self._take_over(_scaling=scaling, _feature_names=names, _calibrations={}, _novelty=None)
+        self._change(scaling=scaling, feature_names=names, calibration=None, novelty=None)
         return scaling.exact
 
     def _parse_weights(self, weights: Any) -> list[Array]:
@@ -504,7 +542,7 @@ class Network:
 
     def _assign(self, weights: Sequence[Array], biases: Sequence[Array]) -> None:
         state = self.state._replace(layers=tuple(zip(weights, biases)))
-        self._take_over(_state=state, _calibrations={}, _provenance=self._provenance.edit())
+        self._change(stored=state, calibration=None, provenance=self.provenance.edit())
 
     # Training
 
@@ -668,7 +706,7 @@ class Network:
             distributed=distributed,
             progress=progress,
         )
-        for error in train([self], request, keep_in=vars(self)).values():
+        for error in take_values([self], train([self], request, self._loops)).values():
             raise error
         return self.history
 
@@ -728,7 +766,7 @@ class Network:
         from xpnet.training.steps import ChunkRunner
 
         lr = parse_rate("lr", lr)
-        if self._standardize and self._scaling is None:
+        if self._standardize and self.scaling is None:
             raise ArgumentError(
                 "minibatch_update needs the scaling of standardize=True, and the network has none yet; call "
                 "fit_scaling(train_data) once before the loop"
@@ -738,7 +776,8 @@ class Network:
         if not isinstance(source, Resident):
             raise ArgumentError("batch is an iterable of batches; give one of them, a list of (x, y) pairs or (X, y)")
         plain = SGD()
-        state = State(self.state.layers, plain.init(self.state.layers, self._to_array), self.state.cost)
+        layers = self._value.layers
+        state = State(layers, init_optimizer(plain, layers, self._backend, self._dtype), self.state.cost)
         chunk = Chunk(source.examples, in_order((1, len(source))), lr=np.array([lr]))
         done = ChunkRunner(source.reader, plain).run(state, chunk)
         if done is None:
@@ -747,32 +786,15 @@ class Network:
                 "is as it was before. Give a smaller lr, or scale the inputs"
             )
         state = self.state._replace(layers=done.state.layers)
-        changed = {"_state": state, "_feature_names": source.reader.feature_names, "_novelty": None}
-        self._take_over(**changed, _calibrations={}, _provenance=self._provenance.edit())
+        names, provenance = source.reader.feature_names, self.provenance.edit()
+        self._change(stored=state, feature_names=names, calibration=None, novelty=None, provenance=provenance)
 
     def reset_optimizer(self, optimizer: Optimizer | None = None) -> None:
         """Clear the optimizer's state (the velocity of momentum), and change to another optimizer if one is given."""
         from xpnet.training.arguments import parse_optimizer
 
-        optimizer = self._optimizer if optimizer is None else parse_optimizer(optimizer)
-        self._take_over(_state=self._init_optimizer(optimizer), _optimizer=optimizer)
-
-    # For training; see `xpnet.training.callback.Trainee`
-
-    def _peek_state(self) -> State | MemberState:
-        """Return the state as it is stored, which may be part of a joined one."""
-        return self._state
-
-    def _init_optimizer(self, optimizer: Optimizer) -> State:
-        """Return the state with a fresh state of an optimizer."""
-        with self._backend.scope(self._dtype):
-            return self.state._replace(optimizer=optimizer.init(self.state.layers, self._to_array))
-
-    def _take_over(self, **attributes: Any) -> None:
-        """Assign several attributes at once; interrupts and other threads see all of them, or none."""
-        before = vars(self).copy()  # freed last: while an array is freed, another thread may run
-        vars(self).update(attributes)
-        del before
+        optimizer = self.optimizer if optimizer is None else parse_optimizer(optimizer)
+        self._value = change_optimizer(self._value, optimizer, self.view)
 
     # Predictions and evaluation
 
@@ -882,7 +904,7 @@ class Network:
     def _bars(self) -> Bars:
         from xpnet.inspection.intervals import bars_of_network
 
-        return bars_of_network(self.view, self._calibrations.get(0), self._trained_on)
+        return bars_of_network(self.view)
 
     @property
     def calibration(self) -> np.ndarray | None:
@@ -891,13 +913,13 @@ class Network:
         They are distances from the prediction in standard deviations, (n, n_targets, 1); or, for a cost of quantiles,
         differences from each of them, (n, n_targets, n_levels). Classes have a `temperature` instead.
         """
-        calibration = self._calibrations.get(0)
+        calibration = self._value.calibration
         return None if calibration is None else calibration.errors
 
     @property
     def temperature(self) -> float | None:
         """The temperature of a classification that `calibrate` found; None before, and after further training."""
-        calibration = self._calibrations.get(0)
+        calibration = self._value.calibration
         return None if calibration is None else calibration.temperature
 
     @explain_arguments
@@ -953,8 +975,7 @@ class Network:
         from xpnet.inspection.calibration import calibrate
 
         bars = self._bars
-        calibration = calibrate(bars, bars.open(validation_data, "validation_data"))
-        self._calibrations = {**self._calibrations, 0: calibration}
+        self._change(calibration=calibrate(bars, bars.open(validation_data, "validation_data")))
 
     @explain_arguments
     def coverage(self, data: Any, levels: Sequence[float] | None = None) -> Coverage:
@@ -1030,7 +1051,7 @@ class Network:
         """
         from xpnet.inspection.novelty import fit_novelty
 
-        self._novelty = fit_novelty(self.view, x)
+        self._change(novelty=fit_novelty(self.view, x))
 
     @explain_arguments
     def novelty(self, x: Any) -> Array:
@@ -1502,22 +1523,16 @@ class Network:
         arguments.parse_scale(self.scale, self._standardize, dtype)
         new = object.__new__(type(self))
         vars(new).update(vars(self), _backend=get_backend(backend, device), _dtype=dtype)
-        for name in ("_loops", "_single_rows"):
-            vars(new).pop(name, None)
-        new.rng, new.history, new.notes = copy.deepcopy((self.rng, self.history, self.notes))
+        new._single_rows, new._loops = SingleRows(), KeptLoops()
         if (new._backend, dtype) == (self._backend, self._dtype):
-            new._state = map_arrays(self._backend.copy, new.state)  # stays on the device
+            new._value = self._value.map_state(self._backend.copy)  # stays on the device
             return new
-        new.scaling = new.scaling  # copies it to the other place
-        with self._backend.scope(self._dtype):
-            arrays = map_arrays(self._backend.to_numpy, new.state)
-        with new._backend.scope(dtype):
-            new.state = new._copy_to_device(arrays)
-            if dtype != self._dtype:  # hyperparameters are rounded from their exact values
-                hyperparameters = new._optimizer.init(new.state.layers, new._to_array).hyperparameters
-                new.state = new.state._replace(optimizer=new.state.optimizer._replace(hyperparameters=hyperparameters))
-        # Which an assigned state or scaling ends
-        new._take_over(_calibrations=self._calibrations, _novelty=self._novelty)
+        new._value = to_device(to_host(self.view), new.view)
+        if dtype != self._dtype:  # hyperparameters are rounded from their exact values
+            state = new.state
+            fresh = init_optimizer(new.optimizer, state.layers, new._backend, dtype)
+            memory = fresh._replace(memory=state.optimizer.memory)
+            new._change(stored=state._replace(optimizer=memory))
         return new
 
     def fingerprint(self) -> str:
@@ -1538,7 +1553,7 @@ class Network:
         """
         from xpnet.checkpoint.networks import fingerprint
 
-        return fingerprint(self._snapshot(), self.view)
+        return fingerprint(self.settings, self.view)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything that `load` and further training need to a safetensors file, for any backend.
@@ -1548,10 +1563,11 @@ class Network:
         and `notes`; no examples, and no digests of them. Call ``reset_optimizer(SGD())`` beforehand for a smaller file.
         """
         from xpnet.checkpoint.files import write_file
+        from xpnet.checkpoint.networks import encode_network
         from xpnet.wording.checks import check_folder
 
         check_folder(path)
-        write_file(path, self._encode())
+        write_file(path, encode_network(self.settings, self.view))
 
     @classmethod
     def load(
@@ -1575,24 +1591,18 @@ class Network:
         OSError
             If it cannot be read.
         """
+        from xpnet.checkpoint.file import decode
         from xpnet.checkpoint.files import read_file
 
         path = decode_path("path", path)
-        return cls._decode(read_file(path), path, get_backend(backend, device), custom)
-
-    def _encode(self) -> bytes:
-        """Return the content of the file that `save` writes. Synchronizes."""
-        from xpnet.checkpoint.networks import encode_network
-
-        return encode_network(self._snapshot(), self.view)
+        return cls._of_record(decode(read_file(path), path), path, get_backend(backend, device), custom)
 
     @classmethod
-    def _decode(cls, content: bytes, path: str, backend: Backend, custom: Iterable[Any]) -> Network:
-        """Make a network from the content of a file; its path is for messages."""
-        from xpnet.checkpoint.file import decode, explain_errors
+    def _of_record(cls, record: Record, path: str, backend: Backend, custom: Iterable[Any]) -> Network:
+        """Make a network of a record from a file, whose path is for messages."""
+        from xpnet.checkpoint.file import explain_errors
         from xpnet.checkpoint.record import settings_of, training_of
 
-        record = decode(content, path)
         with explain_errors(path):
             training_of(record)  # raises if there is one that is not valid
             return cls._restore(record, settings_of(record, custom), backend)
@@ -1603,47 +1613,8 @@ class Network:
         from xpnet.checkpoint.networks import restore
 
         net = cls(**settings, init="zeros", seed=0, backend=backend)  # both are replaced
-        attributes = restore(record, net.view)
-        net._take_over(**{**attributes, "history": History(attributes["history"])})
+        net._value = restore(record, net.view)
         return net
-
-    def _settings(self) -> dict[str, Any]:
-        """Return the arguments that make a network like this one."""
-        return {
-            "sizes": self.sizes,
-            "activation": self.activation,
-            "output_activation": self.output_activation,
-            "cost": self.cost_name,
-            "task": self._given_task,
-            "dropout": self.dropout,
-            "scale": self.scale,
-            "standardize": self._standardize,
-            "dtype": self._dtype,
-        }
-
-    def _snapshot(
-        self, training: TrainingRecord | None = None, states: Mapping[tuple[int, str], State] | None = None
-    ) -> Snapshot:
-        """Return everything that a file holds, without copying the arrays."""
-        from xpnet.checkpoint.record import Snapshot
-
-        now = vars(self).copy()  # at once: another thread may be training
-        return Snapshot(
-            settings=self._settings(),
-            state=now["_state"],
-            scaling=now["_scaling"] and now["_scaling"].exact,
-            calibrations=now["_calibrations"],
-            novelty=now["_novelty"],
-            feature_names=now["_feature_names"],
-            optimizer=now["_optimizer"],
-            generator=dict(self.rng.bit_generator.state),
-            seeds=self._seeds._asdict(),
-            provenance=now["_provenance"],
-            notes=self.notes,
-            history=self.history.copy_rows(),
-            training=training,
-            callback_states=states or {},
-        )
 
     def __copy__(self) -> Network:
         return self.copy()
@@ -1652,35 +1623,36 @@ class Network:
         """Return a copy that keeps what a pickle leaves out."""
         new = memo[id(self)] = object.__new__(type(self))
         new.__setstate__(copy.deepcopy(self.__getstate__(), memo))
-        new._take_over(_trained_on=self._trained_on, _calibrations=self._calibrations)
+        new._change(known_rows=self._value.known_rows, calibration=self._value.calibration)
         return new
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a pickle holds: arrays as NumPy arrays, which keep their dtypes, and no digests of examples."""
-        attributes = vars(self).copy()  # at once: another thread may be training
-        attributes["_trained_on"] = None
-        attributes["_calibrations"] = {
-            n: kept._replace(known_rows=None) for n, kept in attributes["_calibrations"].items()
-        }
-        with self._backend.scope(self._dtype):
-            attributes["_state"] = map_arrays(self._backend.to_numpy, whole(attributes["_state"]))
-        attributes["_scaling"] = attributes["_scaling"] and attributes["_scaling"].exact
-        return attributes
+        return {**vars(self), "_value": to_host(self.view).without_digests()}
 
     def __setstate__(self, attributes: dict[str, Any]) -> None:
         """Move the arrays of a pickle to the device."""
+        if "_value" not in attributes:
+            raise ArgumentError(
+                "this pickle is from an earlier version of xpnet, which kept networks in another form; load the file "
+                "that Network.save wrote, or train the network again"
+            )
         vars(self).update(attributes)
-        self.scaling = attributes["_scaling"]
-        with self._backend.scope(self._dtype):
-            self.state = self._copy_to_device(self.state)
-        self._take_over(_calibrations=attributes["_calibrations"], _novelty=attributes["_novelty"])
+        self._value = to_device(self._value, self.view)
 
-    def _copy_to_device(self, nest: Any) -> Any:
-        return self._backend.copy_nest(nest, self._dtype)
 
-    def _to_array(self, value: float) -> Array:
-        """Convert a hyperparameter of the optimizer to an array."""
-        return self._backend.asarray(arguments.round_number(value, self._dtype), self._dtype)
+def take_values(
+    networks: Sequence[Network], training: Generator[Mapping[int, NetworkValue], None, dict[int, DivergenceError]]
+) -> dict[int, DivergenceError]:
+    """Give networks the values that their training yields, by their numbers, until it ends; return what it returns."""
+    with closing(training):
+        while True:
+            try:
+                values = next(training)
+            except StopIteration as end:
+                return end.value
+            for k, value in values.items():
+                networks[k].value = value
 
 
 def _predict_from_outputs(model: Model, a: Array, xp: Namespace) -> Array:

@@ -2,44 +2,59 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from xpnet.checkpoint import record as records
 from xpnet.checkpoint.file import encode
-from xpnet.checkpoint.provenance import Provenance, from_plain
-from xpnet.checkpoint.record import Record, Snapshot
-from xpnet.core.arguments import parse_feature_names, round_number
+from xpnet.checkpoint.provenance import from_plain
+from xpnet.checkpoint.record import NO_CALIBRATIONS, Calibrations, Record, TrainingRecord
+from xpnet.core.arguments import parse_feature_names
 from xpnet.core.arrays import leaves, map_arrays, rebuild
+from xpnet.core.calibration import Calibration
 from xpnet.core.dropout import init_dropout
-from xpnet.core.model import Seeds
+from xpnet.core.model import Model, Seeds
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.step import State
 from xpnet.data.parameters import parse_biases, parse_weights
-from xpnet.inspection.view import View
+from xpnet.state.history import History
+from xpnet.state.places import init_optimizer
+from xpnet.state.provenance import Provenance
+from xpnet.state.value import NetworkValue
+from xpnet.state.view import View
 from xpnet.wording.version import __version__
 
 
-def encode_network(snapshot: Snapshot, view: View) -> bytes:
-    """Return the content of the file of a network, whose arrays are where those of `view` are. Synchronizes."""
+def encode_network(
+    settings: Mapping[str, Any],
+    view: View,
+    training: TrainingRecord | None = None,
+    shared: Calibrations = NO_CALIBRATIONS,
+) -> bytes:
+    """Return the content of the file of a network; see `make_record`. Synchronizes."""
     with view.scope():
-        return encode(records.make_record(snapshot, view.backend.to_numpy), __version__)
+        return encode(records.make_record(settings, view.value, view.backend.to_numpy, training, shared), __version__)
 
 
-def fingerprint(snapshot: Snapshot, view: View) -> str:
-    """Compute the digest of a network, whose arrays are where those of `view` are. Synchronizes."""
+def fingerprint(settings: Mapping[str, Any], view: View) -> str:
+    """Compute the digest of a network with these arguments of `Network`. Synchronizes."""
+    value = view.value
     plain = {
-        "settings": snapshot.settings,
-        "optimizer": records.encode_optimizer(snapshot.optimizer) or repr(snapshot.optimizer),
-        "generator": snapshot.generator,
-        "seeds": snapshot.seeds,
-        "feature_names": snapshot.feature_names,
+        "settings": settings,
+        "optimizer": records.encode_optimizer(value.optimizer) or repr(value.optimizer),
+        "generator": value.generator,
+        "seeds": value.seeds._asdict(),
+        "feature_names": value.feature_names,
     }
-    digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())
     with view.scope():
-        arrays = records.name_arrays(snapshot, view.backend.to_numpy)
+        return digest_all(plain, records.name_arrays(value, view.backend.to_numpy))
+
+
+def digest_all(plain: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
+    """Compute the digest of plain values and of arrays by their names."""
+    digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())
     for name, array in sorted(arrays.items()):
         # All zeros get a plus sign: nothing depends on theirs, and equal trainings have been seen to differ in it
         little = (array + array.dtype.type(0)).astype(array.dtype.newbyteorder("<"), copy=False)
@@ -48,39 +63,42 @@ def fingerprint(snapshot: Snapshot, view: View) -> str:
     return digest.hexdigest()
 
 
-def join_fingerprints(fingerprints: Iterable[str]) -> str:
-    """Compute the digest of several networks in their order."""
-    return hashlib.sha256("".join(fingerprints).encode()).hexdigest()
+def fingerprint_members(fingerprints: Sequence[str], calibration: Calibration | None) -> str:
+    """Compute the digest of an ensemble, from those of its members in their order, and from its calibration."""
+    arrays = {} if calibration is None else records.name_arrays_of("calibration", calibration)
+    return digest_all({"members": fingerprints}, arrays)
 
 
-def restore(record: Record, view: View) -> dict[str, Any]:
-    """Return everything in a record but its settings: the attributes of a network whose structure and place `view` has.
-
-    The history is a list of its rows.
+def restore(record: Record, view: View) -> NetworkValue:
+    """Return everything in a record but its settings, for a network with the structure and the place of `view`.
 
     Raises
     ------
     ValueError, TypeError, KeyError
         If the record is not that of such a network.
     """
-    model = view.model
-    rng = np.random.Generator(np.random.PCG64())
-    rng.bit_generator.state = records.generator_of(record)
-    seeds, notes, names = Seeds(**records.seeds_of(record)), records.notes_of(record), records.feature_names_of(record)
-    optimizer, scaling = records.optimizer_of(record), records.scaling_of(record)
-    return {
-        "rng": rng,
-        "notes": notes,
-        "history": records.history_of(record),
-        "_seeds": seeds,
-        "_feature_names": None if names is None else parse_feature_names(names, model.n_in),
-        "_optimizer": optimizer,
-        "_state": read_state(records.tensors_of(record), optimizer, seeds, view),
-        "_scaling": None if scaling is None else view.reader.place(scaling),
-        "_provenance": Provenance() if record.provenance is None else from_plain(record.provenance),
-        "_calibrations": records.calibrations_of(record, model),
-        "_novelty": records.novelty_of(record, model),
-    }
+    model, seeds = view.model, Seeds(**records.seeds_of(record))
+    names, optimizer = records.feature_names_of(record), records.optimizer_of(record)
+    scaling, provenance = records.scaling_of(record), record.provenance
+    return NetworkValue(
+        stored=read_state(records.tensors_of(record), optimizer, seeds, view),
+        optimizer=optimizer,
+        generator=records.generator_of(record),
+        seeds=seeds,
+        scaling=None if scaling is None else view.reader.place(scaling),
+        feature_names=None if names is None else parse_feature_names(names, model.n_in),
+        calibration=records.calibrations_of(record, model).get(0),
+        novelty=records.novelty_of(record, model),
+        provenance=Provenance() if provenance is None else from_plain(provenance),
+        history=History(records.history_of(record)),
+        notes=records.notes_of(record),
+    )
+
+
+def find_shared_calibration(members: Sequence[Record], model: Model) -> Calibration | None:
+    """Find the calibration of an ensemble in the records of all its members; None if it has none."""
+    first, *others = (records.calibrations_of(record, model).get(len(members)) for record in members)
+    return first if first is not None and all(map(first.is_same, others)) else None
 
 
 def read_state(tensors: dict[str, np.ndarray], optimizer: Optimizer, seeds: Seeds, view: View) -> State:
@@ -89,8 +107,8 @@ def read_state(tensors: dict[str, np.ndarray], optimizer: Optimizer, seeds: Seed
     weights, biases = zip(*records.layers_of(tensors, len(model.shapes)))
     layers = tuple(zip(parse_weights(weights, model, backend, dtype), parse_biases(biases, model, backend, dtype)))
     dropout = init_dropout(seeds.dropout, model.dropout)
+    state = init_optimizer(optimizer, layers, backend, dtype)
     with view.scope():
-        state = optimizer.init(layers, lambda value: backend.asarray(round_number(value, dtype), dtype))
         memory = map_arrays(backend.to_numpy, state.memory)
         memory = rebuild(memory, records.memory_of(tensors, len(leaves(memory))))
         optimizer.check_memory(memory)  # type: ignore[attr-defined]

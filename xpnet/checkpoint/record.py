@@ -7,15 +7,13 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from xpnet.checkpoint.provenance import Provenance
 from xpnet.checkpoint.values import check_dict, check_number, check_whole
 from xpnet.core.arrays import Array, leaves
 from xpnet.core.calibration import Calibration, check_errors
-from xpnet.core.members import MemberState, whole
 from xpnet.core.model import Model
 from xpnet.core.novelty import MOST_DIRECTIONS, Novelty
 from xpnet.core.optimizers.base import Optimizer
@@ -23,6 +21,7 @@ from xpnet.core.optimizers.sgd import SGD
 from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.scaling import Scaling
 from xpnet.core.step import State
+from xpnet.state.value import NetworkValue
 from xpnet.wording.checks import warn
 from xpnet.wording.errors import ArgumentError
 
@@ -44,6 +43,10 @@ OTHER_TENSORS = re.compile(
 CALLBACK_TENSORS = re.compile(r"(callbacks\.(\d+)\.([^.]+)\.)(layers\.\d+\.[wb]|optimizer\.\d+|dropout\.step)")
 
 
+Calibrations: TypeAlias = Mapping[int, Calibration]  # by the number of members, or 0 for a network alone
+NO_CALIBRATIONS: Calibrations = MappingProxyType({})
+
+
 class TrainingRecord(NamedTuple):
     """A training that can be resumed."""
 
@@ -53,25 +56,7 @@ class TrainingRecord(NamedTuple):
     call: dict[str, Any]  # the arguments that must be the same when it is resumed
     callbacks: list[dict[str, Any]]  # for each, its "name" and the "values" that it remembers, besides states
     group: int | None = None  # of networks that take their steps in one program; None before the first step
-
-
-class Snapshot(NamedTuple):
-    """A network and its training at one moment. Arrays are shared, because nobody writes into them."""
-
-    settings: dict[str, Any]  # the arguments of Network
-    state: State | MemberState
-    scaling: Scaling | None  # of NumPy arrays
-    feature_names: tuple[str, ...] | None
-    optimizer: Optimizer
-    generator: Mapping[str, Any]
-    seeds: dict[str, Any]
-    notes: dict[str, Any]
-    history: list[dict[str, Any]]  # its rows
-    training: TrainingRecord | None = None
-    callback_states: Mapping[tuple[int, str], State] = MappingProxyType({})  # (number of the callback, name) -> state
-    provenance: Provenance = Provenance()
-    calibrations: Mapping[int, Calibration] = MappingProxyType({})  # for members of an ensemble, or 0 for the network
-    novelty: Novelty | None = None
+    states: Mapping[tuple[int, str], State] = MappingProxyType({})  # (number of the callback, name) -> state
 
 
 class Record(NamedTuple):
@@ -90,46 +75,77 @@ class Record(NamedTuple):
     provenance: dict[str, Any] | None = None  # the same
 
 
-def make_record(snapshot: Snapshot, to_numpy: Callable[[Array], np.ndarray]) -> Record:
-    """Make a record of a snapshot. Synchronizes."""
-    description = encode_optimizer(snapshot.optimizer)
+def make_record(
+    settings: Mapping[str, Any],
+    value: NetworkValue,
+    to_numpy: Callable[[Array], np.ndarray],
+    training: TrainingRecord | None = None,
+    shared: Calibrations = NO_CALIBRATIONS,
+) -> Record:
+    """Make a record of a network, and of its training. Synchronizes.
+
+    Parameters
+    ----------
+    settings
+        The arguments of `Network`.
+    value
+        What the network is.
+    to_numpy
+        Copies an array of the network to the host.
+    training
+        Its training, if it is to be resumed.
+    shared
+        The calibration of the ensemble that it belongs to, by the number of its members.
+    """
+    description = encode_optimizer(value.optimizer)
     if description is None:
-        warn(
-            f"optimizer={snapshot.optimizer!r} is of your own class and is not saved; reset_optimizer(...) after "
-            "loading"
-        )
+        warn(f"optimizer={value.optimizer!r} is of your own class and is not saved; reset_optimizer(...) after loading")
+    calibrations = list_calibrations(value, shared)
+    arrays = name_arrays(value, to_numpy, shared, description is not None)
+    for (i, name), state in ({} if training is None else training.states).items():
+        named = _name_arrays(f"callbacks.{i}.{name}.", state, description is not None)
+        arrays |= _to_users(named, to_numpy)
     return Record(
-        settings=snapshot.settings,
+        settings=dict(settings),
         optimizer=description,
-        generator=dict(snapshot.generator),
-        seeds=snapshot.seeds,
-        notes=snapshot.notes,
-        history=[_plain_row(row) for row in snapshot.history],
-        training=None if snapshot.training is None else snapshot.training._asdict(),
-        arrays=name_arrays(snapshot, to_numpy, description is not None),
-        feature_names=None if snapshot.feature_names is None else list(snapshot.feature_names),
-        validation_examples={_name(n): calibration.examples for n, calibration in snapshot.calibrations.items()}
-        or None,
-        provenance=snapshot.provenance.to_dict(),
+        generator=dict(value.generator),
+        seeds=value.seeds._asdict(),
+        notes=value.notes,
+        history=[_plain_row(row) for row in value.history.copy_rows()],
+        training=None if training is None else {k: v for k, v in training._asdict().items() if k != "states"},
+        arrays=arrays,
+        feature_names=None if value.feature_names is None else list(value.feature_names),
+        validation_examples={_name(n): calibration.examples for n, calibration in calibrations.items()} or None,
+        provenance=value.provenance.to_dict(),
     )
 
 
+def list_calibrations(value: NetworkValue, shared: Calibrations) -> Calibrations:
+    """List the calibration of a network itself, by the number 0, and that of its ensemble."""
+    return dict(shared) if value.calibration is None else {0: value.calibration, **shared}
+
+
 def name_arrays(
-    snapshot: Snapshot, to_numpy: Callable[[Array], np.ndarray], with_optimizer: bool = True
+    value: NetworkValue,
+    to_numpy: Callable[[Array], np.ndarray],
+    shared: Calibrations = NO_CALIBRATIONS,
+    with_optimizer: bool = True,
 ) -> dict[str, np.ndarray]:
-    """Return all arrays of a snapshot by their names, as users see them: biases are (n_out,). Synchronizes."""
-    placed = dict(_name_arrays("", whole(snapshot.state), with_optimizer))
-    for (i, name), state in snapshot.callback_states.items():
-        placed |= _name_arrays(f"callbacks.{i}.{name}.", state, with_optimizer)
-    arrays = {name: to_numpy(array) for name, array in placed.items()}
-    arrays |= {name: array[0] for name, array in arrays.items() if name.endswith(".b")}
-    if snapshot.novelty is not None:
-        arrays |= {f"novelty.{name}": array for name, array in snapshot.novelty._asdict().items()}
-    if snapshot.scaling is not None:
-        arrays |= {f"scaling.{name}": array for name, array in snapshot.scaling._asdict().items() if array is not None}
-    for members, calibration in snapshot.calibrations.items():
-        arrays |= _name_arrays_of(_name(members), calibration)
+    """Return all arrays of a network by their names, as users see them: biases are (n_out,). Synchronizes."""
+    arrays = _to_users(_name_arrays("", value.state, with_optimizer), to_numpy)
+    if value.novelty is not None:
+        arrays |= {f"novelty.{name}": array for name, array in value.novelty._asdict().items()}
+    if value.scaling is not None:
+        exact = value.scaling.exact._asdict()
+        arrays |= {f"scaling.{name}": array for name, array in exact.items() if array is not None}
+    for members, calibration in list_calibrations(value, shared).items():
+        arrays |= name_arrays_of(_name(members), calibration)
     return arrays
+
+
+def _to_users(placed: Iterable[tuple[str, Array]], to_numpy: Callable[[Array], np.ndarray]) -> dict[str, np.ndarray]:
+    arrays = {name: to_numpy(array) for name, array in placed}
+    return arrays | {name: array[0] for name, array in arrays.items() if name.endswith(".b")}
 
 
 def _name(members: int) -> str:
@@ -137,7 +153,7 @@ def _name(members: int) -> str:
     return f"calibration.{members}"
 
 
-def _name_arrays_of(name: str, calibration: Calibration) -> dict[str, np.ndarray]:
+def name_arrays_of(name: str, calibration: Calibration) -> dict[str, np.ndarray]:
     """Name the arrays of a calibration: its errors, and widths if it has any; or its temperature, (1,)."""
     if calibration.errors is None:
         return {name: np.array([calibration.temperature])}
@@ -335,6 +351,7 @@ def training_of(record: Record) -> TrainingRecord | None:
     """Return the training, if there is one."""
     if record.training is None:
         return None
+    refuse_unknown("key", {"states"} & record.training.keys())  # those are tensors
     training = TrainingRecord(**record.training)
     position = training.position
     refuse_unknown("key", set(position) - POSITION)

@@ -66,7 +66,7 @@ def run_predict(options: argparse.Namespace) -> None:
     first = networks_of(model)[0]
     if options.interval is not None:
         check_has_intervals(model, options)
-    if options.novelty and first.view.novelty is None:
+    if options.novelty and first.value.novelty is None:
         raise ArgumentError(
             f"--novelty needs to know the rows of the training, and {options.model} does not: `xpnet train` learns "
             f"them from a table of {LEAST_ROWS} rows or more"

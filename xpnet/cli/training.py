@@ -43,12 +43,12 @@ from xpnet.distributed.setting import Distributed, check_launcher
 from xpnet.ensemble import Ensemble
 from xpnet.inspection.novelty import LEAST_ROWS
 from xpnet.network import Network
+from xpnet.state.history import History
 from xpnet.tabular import BINS, LONE_FOLDS, choose_rows, choose_scaling, count_folds, make_folds, make_scaling
 from xpnet.tabular import Recipe as TableRecipe
 from xpnet.training.arguments import parse_metrics
 from xpnet.training.callback import Callback
 from xpnet.training.callbacks import CSVLog, EarlyStopping
-from xpnet.training.history import History
 from xpnet.training.metrics import Metric, accuracy, calibrated_log_loss, mean_absolute_error, r2
 from xpnet.wording.checks import choices, count, install_command, warn
 from xpnet.wording.errors import ArgumentError

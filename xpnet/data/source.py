@@ -5,7 +5,7 @@ chunk at a time (`chunks`), and all examples in order, one block at a time (`blo
 """
 
 import sys
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -27,6 +27,7 @@ class Chunk(NamedTuple):
     scaling: AnyScaling | None = None  # still to be applied to the minibatches
     lr: np.ndarray = np.zeros(0)  # (steps,), the learning rates, which the training loop adds
     size: int = 0  # examples in a minibatch, likewise: `index` may have only those of one of several processes
+    generator: Mapping[str, Any] | None = None  # its state after these minibatches were drawn, likewise
 
 
 class Source(Protocol):

@@ -168,6 +168,12 @@ class Ranks:
                     raise RuntimeError(f"rank {rank} has failed with {failure}")
         return [*values]
 
+    def make_own(self, make: Callable[[], Any]) -> Any:
+        """Make something on every rank that stays there; if one fails, all raise an error."""
+        made: list[Any] = []
+        self.make_on_all(lambda: made.append(make()))
+        return made[0]
+
     @contextmanager
     def agreeing(self) -> Iterator[None]:
         """Note that all ranks raise the error that leaves this context."""

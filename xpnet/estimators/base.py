@@ -50,8 +50,8 @@ from xpnet.estimators.settings import (
 from xpnet.estimators.state import decode_state, encode_state
 from xpnet.estimators.targets import Labels, Problem, is_numeric
 from xpnet.inspection.predict import predict
-from xpnet.inspection.view import View
 from xpnet.network import Network
+from xpnet.state.view import View
 from xpnet.training.checkpointing import ONE_NETWORK, Every, FileKind, Saving
 from xpnet.wording.errors import ArgumentError, unless_stopped
 

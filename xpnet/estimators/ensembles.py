@@ -17,8 +17,8 @@ from xpnet.estimators.classifier import BaseClassifier, MLPClassifier
 from xpnet.estimators.fitting import Fit, FitData, LoadedExamples, load_examples
 from xpnet.estimators.regressor import BaseRegressor, MLPRegressor
 from xpnet.estimators.settings import Parameters, make_random_state, parse_settings
-from xpnet.inspection.view import View
 from xpnet.network import Network
+from xpnet.state.view import View
 from xpnet.training.arguments import copies_for_each
 from xpnet.training.checkpointing import SEVERAL_NETWORKS, Saving
 from xpnet.wording.checks import count, yes_or_no

@@ -29,7 +29,7 @@ from xpnet.estimators.examples import RowSource, hold_out, load, read_targets, r
 from xpnet.estimators.inputs import float_dtype
 from xpnet.estimators.settings import Parameters, Settings, make_sampling
 from xpnet.estimators.targets import Problem
-from xpnet.network import Network
+from xpnet.network import Network, take_values
 from xpnet.training.callback import Callback
 from xpnet.training.checkpointing import Checkpoint, Saving, make_checkpoint, read_trainings
 from xpnet.training.evaluate import Evaluate
@@ -105,7 +105,7 @@ def start_network(
     network = make_network(parameters, sizes, head, init, backend, dtype, seed)
     network.feature_names = data.feature_names
     if previous is not None:
-        network._take_over(_provenance=previous.provenance)
+        network.value = replace(network.value, provenance=previous.provenance)
         if previous.scaling is not None:
             network.scaling = previous.scaling
     return network
@@ -171,7 +171,7 @@ def prepare_fit(
     source: RowSource
     validation: RowSource | None
     (source, validation), problem, weight = examples, data.problem, data.weight
-    network._take_over(_scaling=source.reader.scaling)
+    network.value = replace(network.value, scaling=source.reader.scaling)
     tally, alpha = read_tally(last), settings.alpha / (1.0 if weight is None else float(weight.max()))
     if settings.optimizer is not None and settings.early_stopping:
         if settings.early_stopping == "score":
@@ -333,9 +333,9 @@ def _descend(
     fits: Sequence[Fit], threads: int | str, progress: bool, checkpoint: Checkpoint | None
 ) -> dict[int, ValueError]:
     """Train networks of one structure by gradient descent, and return the errors of those that failed."""
-    keep_in = None if len(fits) > 1 else vars(fits[0].network)
     jobs = make_jobs(fits, progress)
-    diverged = train_networks(jobs, threads=threads, checkpoint=checkpoint, keep_in=keep_in)
+    training = train_networks(jobs, threads=threads, checkpoint=checkpoint)
+    diverged = take_values([fit.network for fit in fits], training)
     failed = {i: _handle_divergence(fits[i], error) for i, error in diverged.items()}
     return {i: error for i, error in failed.items() if error is not None}
 
@@ -400,8 +400,13 @@ def _minimize(fit: Fit) -> None:
 
     options = {"maxfun": settings.max_fun, "maxiter": settings.max_iter, "gtol": settings.tol}
     layers, result = lbfgs.minimize(network.view, source, fit.alpha, options, print_iteration)
-    network.state = network.state._replace(layers=layers)
     run = lbfgs.describe_run(network.view, len(source), fit.alpha, options)
-    network._take_over(_trained_on=describe_known_rows(fit.source), _provenance=network.provenance.add(run))
+    network.value = replace(
+        network.value,
+        stored=network.state._replace(layers=layers),
+        calibration=None,
+        known_rows=describe_known_rows(fit.source),
+        provenance=network.provenance.add(run),
+    )
     tally.n_iter, tally.loss, tally.has_epochs = min(result.nit, settings.max_iter), loss(float(result.fun)), False
     warn_if_not_converged(result, settings.max_iter)

@@ -10,13 +10,13 @@ import scipy.optimize
 from xpnet.backends.base import cast, on_host
 from xpnet.backends.threads import AUTO, choose_threads, limit_threads
 from xpnet.backends.versions import describe_versions
-from xpnet.checkpoint.provenance import Run
 from xpnet.core.arrays import Array, Layers, Namespace, leaves, map_arrays, map_layers, rebuild, rows_per_block
 from xpnet.core.minibatch import Batch, make_minibatch
 from xpnet.core.step import State, make_step
 from xpnet.data.gathered import Stored
 from xpnet.data.sampling import Sampling, count_minibatches, cut_into_minibatches
-from xpnet.inspection.view import View
+from xpnet.state.provenance import Run
+from xpnet.state.view import View
 
 ROWS_ON_HOST = 2048  # examples in a step on the host, where few save memory
 ROWS_ON_DEVICE = 8192  # examples in a step on a device, where a few large steps cost less than many small ones

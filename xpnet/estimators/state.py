@@ -56,11 +56,11 @@ def decode_state(state: Mapping[str, Any]) -> dict[str, Any]:
 
 def _encode_network(net: Network) -> dict[str, Any] | Network:
     """Turn a network into what its file would hold, and the place where it computes."""
-    snapshot, model = net._snapshot(), net.view.model
-    if encode_optimizer(snapshot.optimizer) is None:
+    model = net.view.model
+    if encode_optimizer(net.optimizer) is None:
         return net
     with net.view.scope():
-        record = make_record(snapshot, net.backend.to_numpy)
+        record = make_record(net.settings, net.value, net.backend.to_numpy)
     *hidden, output = [_name_or_own_activation(sigma) for sigma in model.sigmas]
     settings = {"activation": hidden, "output_activation": output, "cost": _name_or_own_cost(model.cost)}
     rows = [{name: value for name, value in row.items() if name not in TIMES} for row in record.history]

@@ -183,7 +183,7 @@ class BaseTableModel(TableParameters, BaseModel):
             If `fit` had fewer than 20 rows.
         """
         x = self._encode(X)
-        if self.ensemble_[0].view.novelty is None:
+        if self.ensemble_[0].value.novelty is None:
             raise ArgumentError(f"novelty needs {LEAST_ROWS} rows or more in fit, and there were fewer")
         return self._move_to(X, self.ensemble_.novelty(x))
 

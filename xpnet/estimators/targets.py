@@ -21,7 +21,7 @@ from xpnet.core.arrays import Array
 from xpnet.core.costs import poisson, quadratic
 from xpnet.estimators.architecture import Head, parse_loss
 from xpnet.estimators.examples import RowSource, read_targets
-from xpnet.inspection.view import View
+from xpnet.state.view import View
 from xpnet.training.metrics import mean_r2
 from xpnet.wording.checks import choices, in_range
 from xpnet.wording.errors import ArgumentError

@@ -22,8 +22,8 @@ from xpnet.data.known_rows import KnownRows, choose_known_rows
 from xpnet.data.source import Source
 from xpnet.inspection.intervals import Bars, Examined, examine, predict_targets, warn_of_training_data
 from xpnet.inspection.predict import predict
-from xpnet.inspection.single_rows import SingleRows
-from xpnet.inspection.view import View
+from xpnet.state.single_rows import SingleRows
+from xpnet.state.view import View
 from xpnet.wording.errors import ArgumentError
 
 
@@ -41,7 +41,7 @@ def calibrate(bars: Bars, source: Source, rows: Sequence[np.ndarray] | None = No
 
     `rows` are the numbers of the examples that each member predicts; all examples unless given.
     """
-    bars = bars._replace(calibration=None)
+    bars = bars._replace(views=[view.with_calibration(None) for view in bars.views])
     if bars.view.model.task != "regression":
         return _find_temperature(bars, source, rows)
     return _find_errors(bars, source) if rows is None else _find_errors_out_of_fold(bars, source, rows)

@@ -14,7 +14,7 @@ from xpnet.core.minibatch import apply_scale, decode
 from xpnet.core.model import Model
 from xpnet.data.parameters import parse_biases, parse_weights, split_layers
 from xpnet.data.reader import as_real_array
-from xpnet.inspection.view import View
+from xpnet.state.view import View
 from xpnet.wording.checks import check_lengths
 from xpnet.wording.errors import ArgumentError, unless_stopped
 

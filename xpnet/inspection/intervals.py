@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import NormalDist
@@ -34,7 +34,7 @@ from xpnet.data.sources import make_source
 from xpnet.inspection.derivatives import value_and_jacobian
 from xpnet.inspection.predict import predict
 from xpnet.inspection.summary import table
-from xpnet.inspection.view import View
+from xpnet.state.view import View
 from xpnet.wording.checks import choices, in_range, show, warn
 from xpnet.wording.errors import ArgumentError
 from xpnet.wording.markup import make_table
@@ -95,8 +95,11 @@ class Bars(NamedTuple):
     views: Sequence[View]  # of the network, or of all members
     reader: Reader
     is_ensemble: bool
-    calibration: Calibration | None = None
-    trained_on: Sequence[Mapping[str, Any] | None] = ()  # for each network, what it knows of its training data
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """The errors that correct them, if there are any; an ensemble's are those of all its members."""
+        return self.view.calibration
 
     @property
     def view(self) -> View:
@@ -217,26 +220,19 @@ def combine_bars(cost: Cost, members: Sequence[Array], xp: Namespace) -> Array:
     return xp.stack([mean[..., 0], xp.sqrt(variance)], axis=-1)
 
 
-def bars_of_network(
-    view: View, calibration: Calibration | None = None, trained_on: Mapping[str, Any] | None = None
-) -> Bars:
+def bars_of_network(view: View) -> Bars:
     """Return the error bars of a network."""
-    return Bars([view], view.reader, False, calibration, [trained_on])
+    return Bars([view], view.reader, False)
 
 
-def bars_of_ensemble(
-    views: Sequence[View],
-    feature_names: tuple[str, ...] | None,
-    calibration: Calibration | None,
-    trained_on: Sequence[Mapping[str, Any] | None],
-) -> Bars:
-    """Return the error bars of an ensemble."""
-    return Bars(views, views[0].reader._replace(feature_names=feature_names), True, calibration, trained_on)
+def bars_of_ensemble(views: Sequence[View], feature_names: tuple[str, ...] | None) -> Bars:
+    """Return the error bars of an ensemble, whose members have its calibration in place of their own."""
+    return Bars(views, views[0].reader._replace(feature_names=feature_names), True)
 
 
 def warn_of_training_data(bars: Bars, digests: np.ndarray, name: str, consequence: str) -> None:
     """Warn if many of the examples with these digests are those that the networks were trained on."""
-    share = float(np.mean([estimate_known_share(known, digests) for known in bars.trained_on]))
+    share = float(np.mean([estimate_known_share(view.value.known_rows, digests) for view in bars.views]))
     if share >= LEAST_SHARE:
         warn(
             f"about {share:.0%} of the examples in {name} are among those of the training, and {consequence}; give "

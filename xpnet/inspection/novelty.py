@@ -19,7 +19,7 @@ from xpnet.core.novelty import (
 from xpnet.core.scaling import mean_and_deviation, merge_moments
 from xpnet.data.host_rows import stays_outside
 from xpnet.inspection.predict import compute_for_rows, read_rows
-from xpnet.inspection.view import View
+from xpnet.state.view import View
 from xpnet.wording.errors import ArgumentError
 
 LEAST_ROWS = 20  # with fewer, no row is farther than 95 % of them
@@ -63,9 +63,9 @@ def _compute_blocks(view: View, rows: Any, function: Any, *values: np.ndarray) -
 
 def predict_novelty(view: View, x: Any) -> Array:
     """Compute the fraction of the training rows that are nearer than each row of x; see `Network.novelty`."""
-    if view.novelty is None:
+    if view.value.novelty is None:
         raise ArgumentError("novelty needs to know the training data; call fit_novelty(x) with their inputs first")
-    mean, whitening, distances = view.novelty
+    mean, whitening, distances = view.value.novelty
     with view.scope():
         mean, whitening = (view.backend.asarray(value, view.dtype) for value in (mean, whitening))
 

@@ -252,8 +252,9 @@ class Network:
         self._draw(normal)
 
     def _draw(self, initializer: Initializer) -> None:
-        sizes = self.net.sizes
-        self.net.layers = [initializer(self.net.rng, n_in, n_out) for n_in, n_out in pairwise(sizes)]
+        rng = self.net.rng
+        self.net.layers = [initializer(rng, n_in, n_out) for n_in, n_out in pairwise(self.net.sizes)]
+        self.net.rng = rng
 
     def feedforward(self, a: Any) -> np.ndarray:
         """Compute the output (n_out, 1) for an input (n_in, 1), or for several inputs, one in each column."""

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from xpnet.ensemble import Ensemble
 from xpnet.network import Network
 from xpnet.plots.style import Picture, curve_style, figure_of, make_axes
-from xpnet.training.history import History
+from xpnet.state.history import History
 from xpnet.wording.checks import choices
 from xpnet.wording.errors import ArgumentError
 

@@ -2,33 +2,21 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.core.arrays import leaves, map_arrays
-from xpnet.core.model import Seeds
-from xpnet.core.optimizers.base import Optimizer
-from xpnet.core.scaling import Scaling
+from xpnet.core.arrays import leaves
 from xpnet.core.step import State
 from xpnet.data.fingerprint import digest
 from xpnet.distributed.ranks import Ranks
-from xpnet.inspection.view import View
+from xpnet.state.history import History
+from xpnet.state.places import to_device, to_host
+from xpnet.state.view import View
 from xpnet.training.callback import Callback, Trainee, Training, watching
 from xpnet.training.position import Start
-
-
-class Beginning(NamedTuple):
-    """Rank 0's network when training begins, or resumes, in plain values and NumPy arrays."""
-
-    state: State
-    optimizer: Optimizer
-    seeds: Seeds
-    generator: dict[str, Any]
-    scaling: Scaling | None
-    feature_names: tuple[str, ...] | None
-    start: Start
 
 
 class Changes(NamedTuple):
@@ -82,9 +70,9 @@ class Lead(Callback):
 
     def _find_changes(self, call: Callable[[], Any], logs: dict[str, Any] | None) -> Changes:
         training, net = self.training, self.training.net
-        before = net._peek_state()
+        before = net.value.stored
         call()
-        state = None if net._peek_state() is before else to_host(net.state, net.view)
+        state = None if net.value.stored is before else to_host(net.view).state
         return Changes(training.lr_scale, training.stopped, state, logs)
 
 
@@ -97,19 +85,15 @@ class Follow(Callback):
         The network.
     ranks
         The processes that share the training.
-    beginning
-        How rank 0's training begins.
     """
 
-    def __init__(self, net: Trainee, ranks: Ranks, beginning: Beginning) -> None:
-        self.net, self.ranks, self.beginning = net, ranks, beginning
+    def __init__(self, net: Trainee, ranks: Ranks) -> None:
+        self.net, self.ranks = net, ranks
 
     def on_train_begin(self, training: Training) -> None:
-        """Take over rank 0's network."""
+        """Listen to rank 0."""
         self.training = training
         self._listen()
-        take_over(self.beginning, self.net)
-        del self.beginning  # a copy of the network
 
     def on_epoch_begin(self, epoch: int) -> None:
         """Listen to rank 0."""
@@ -137,41 +121,17 @@ class Follow(Callback):
             return None
         self.training.lr_scale, self.training.stopped = changes.lr_scale, changes.stopped
         if changes.state is not None:
-            self.net.state = to_device(changes.state, self.net.view)
+            self.net.state = to_device(replace(self.net.value, stored=changes.state), self.net.view).state
         return changes.logs
 
 
-def describe_beginning(net: Trainee, start: Start) -> Beginning:
-    """Describe how the training of a network begins. Synchronizes."""
-    view, generator = net.view, dict(net.rng.bit_generator.state)
-    scaling = view.scaling and view.scaling.exact
-    return Beginning(to_host(net.state, view), net.optimizer, net.seeds, generator, scaling, view.feature_names, start)
+def describe_start(net: Trainee, start: Start) -> Start:
+    """Describe how the training of rank 0's network begins, or resumes, in NumPy arrays. Synchronizes.
 
-
-def take_over(beginning: Beginning, net: Trainee) -> None:
-    """Let a network begin as rank 0's does."""
-    generator, scaling = np.random.Generator(np.random.PCG64()), beginning.scaling
-    generator.bit_generator.state = beginning.generator
-    net._take_over(
-        _state=to_device(beginning.state, net.view),
-        _optimizer=beginning.optimizer,
-        _seeds=beginning.seeds,
-        rng=generator,
-        _scaling=scaling and net.view.reader.place(scaling),
-        _feature_names=beginning.feature_names,
-    )
-
-
-def to_host(state: State, view: View) -> State:
-    """Copy a state to NumPy arrays. Synchronizes."""
-    with view.scope():
-        return map_arrays(view.backend.to_numpy, state)
-
-
-def to_device(state: State, view: View) -> State:
-    """Copy a state of NumPy arrays to where a network computes."""
-    with view.scope():
-        return view.backend.copy_nest(state, view.dtype)
+    The history and the notes stay where they are, as users may put anything into them.
+    """
+    value = to_host(net.view._replace(value=start.value or net.value)).without_digests()
+    return start._replace(value=replace(value, history=History(), notes={}))
 
 
 def check_weights(training: Training, ranks: Ranks) -> None:

@@ -18,7 +18,8 @@ from xpnet.core.optimizers.base import Optimizer, needs_all_examples
 from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.schedules import Constant, Schedule
 from xpnet.data.sampling import SAMPLING
-from xpnet.training.callback import Callback, Trainee
+from xpnet.state.view import View
+from xpnet.training.callback import Callback
 from xpnet.training.metrics import METRICS, Metric, of_function, top_k
 from xpnet.wording.checks import choices, count, has_methods, in_range, show, yes_or_no
 from xpnet.wording.errors import ArgumentError
@@ -59,26 +60,26 @@ class Request(NamedTuple):
     progress: Any = True
 
 
-def parse(request: Request, networks: Sequence[Trainee]) -> Request:
+def parse(request: Request, optimizers: Sequence[Optimizer], view: View) -> Request:
     """Turn the arguments of `train` into objects.
 
     Parameters
     ----------
     request
         The arguments. Those that may differ by network are lists: `lr`, `optimizer` and `callbacks`.
-    networks
-        The networks; their own optimizers are the default.
+    optimizers
+        The optimizers that the networks have, which are the default.
+    view
+        One of the networks.
     """
-    backend, model = networks[0].view.backend, networks[0].view.model
+    backend, model = view.backend, view.model
     epochs = parse_epochs(request.epochs)
     batch_size = BATCH_SIZE if request.batch_size is None else count("batch_size", request.batch_size, 1)
     steps, chunk_steps = (
         None if value is None else count(name, value, 1)
         for name, value in (("steps", request.steps), ("chunk_steps", request.chunk_steps))
     )
-    optimizers = [
-        net.optimizer if value is None else parse_optimizer(value) for net, value in zip(networks, request.optimizer)
-    ]
+    optimizers = [own if value is None else parse_optimizer(value) for own, value in zip(optimizers, request.optimizer)]
     check_one_update(optimizers)
     if needs_all_examples(optimizers[0]):
         _refuse_steps(optimizers[0], request)

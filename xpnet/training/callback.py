@@ -13,33 +13,29 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
-import numpy as np
-
-from xpnet.checkpoint.provenance import Provenance
-from xpnet.checkpoint.record import Snapshot, TrainingRecord
-from xpnet.core.members import MemberState
-from xpnet.core.model import Seeds
-from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.step import State
-from xpnet.inspection.view import View
-from xpnet.training.history import History
+from xpnet.state.history import History
+from xpnet.state.value import NetworkValue
+from xpnet.state.view import View
 from xpnet.training.metrics import METRICS
 from xpnet.training.position import Position
 from xpnet.wording.checks import warn
 
 
 class Trainee(Protocol):
-    """The network that is being trained, as far as training and callbacks need it.
+    """The network that is being trained, as far as training and callbacks see it.
 
-    Callbacks use `state`, `view` and `save`; the rest is for the training loop.
+    Training only reads it. It yields new values, which the caller assigns.
     """
 
-    history: History
-    rng: np.random.Generator
+    @property
+    def value(self) -> NetworkValue:
+        """What changes in it, as it stands."""
+        ...
 
     @property
     def state(self) -> State:
-        """Everything that changes from step to step; it can be replaced, but not written into."""
+        """The part of the value that changes from step to step; a callback may assign an earlier one."""
         ...
 
     @state.setter
@@ -47,22 +43,12 @@ class Trainee(Protocol):
 
     @property
     def view(self) -> View:
-        """The network as it stands."""
+        """The network as it stands, with its structure and place."""
         ...
 
     @property
-    def optimizer(self) -> Optimizer:
-        """The optimizer of the last training."""
-        ...
-
-    @property
-    def seeds(self) -> Seeds:
-        """Seeds of dropout and of the validation split."""
-        ...
-
-    @property
-    def provenance(self) -> Provenance:
-        """How the network was made and trained."""
+    def settings(self) -> dict[str, Any]:
+        """The arguments that make a network like this one."""
         ...
 
     @property
@@ -72,30 +58,6 @@ class Trainee(Protocol):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network to a file."""
-        ...
-
-    def copy(self) -> "Trainee":
-        """Return an independent copy."""
-        ...
-
-    def _take_over(self, **attributes: Any) -> None:
-        """Assign several attributes at once; interrupts and other threads see all of them, or none."""
-        ...
-
-    def _init_optimizer(self, optimizer: Optimizer) -> State:
-        """Return the state with a fresh state of an optimizer."""
-        ...
-
-    def _peek_state(self) -> State | MemberState:
-        """Return the state as it is stored, which may be part of a joined one."""
-        ...
-
-    def _settings(self) -> dict[str, Any]:
-        """Return the arguments that make a network like this one."""
-        ...
-
-    def _snapshot(self, training: TrainingRecord, states: Mapping[tuple[int, str], State]) -> Snapshot:
-        """Return everything that a file holds, without copying the arrays."""
         ...
 
 

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, NamedTuple, TypeAlias
 
@@ -17,7 +18,6 @@ from xpnet.checkpoint.file import decode, explain_errors
 from xpnet.checkpoint.files import read_file, write_file
 from xpnet.checkpoint.networks import encode_network, read_state, restore
 from xpnet.checkpoint.record import (
-    Snapshot,
     TrainingRecord,
     callback_tensors_of,
     check_depth,
@@ -26,6 +26,8 @@ from xpnet.checkpoint.record import (
 )
 from xpnet.core.schedules import Schedule
 from xpnet.core.step import State
+from xpnet.state.history import History
+from xpnet.state.value import NetworkValue
 from xpnet.training.callback import Callback, Trainee, Training, decisive_arguments, warn_of_write
 from xpnet.training.plan import Job
 from xpnet.training.position import Position, Start
@@ -80,15 +82,20 @@ class Resumed(NamedTuple):
     """A training that was read from a file, to be resumed."""
 
     training: TrainingRecord
-    callback_states: CallbackStates
-    net: Trainee  # a copy of the network as it was
-    attributes: dict[str, Any]  # that the network takes over
-    rows: list[dict[str, Any]]  # of the history
+    value: NetworkValue  # the network as it was
 
     def start(self) -> Start:
         """Return where `train` begins."""
-        position = Position(**self.training.position)
-        return Start(position, tuple(self.rows), self.training.lr_scale, self.training.stopped)
+        training, value = self.training, self.value
+        position, rows = Position(**training.position), tuple(value.history.rows)
+        return Start(position, rows, training.lr_scale, training.stopped, value)
+
+
+class Snapshot(NamedTuple):
+    """A network and its training between two chunks of steps."""
+
+    value: NetworkValue
+    training: TrainingRecord
 
 
 class Round(NamedTuple):
@@ -145,12 +152,12 @@ class Recorder(Callback):
 
     def on_chunk_end(self, steps: int) -> None:
         """Take a snapshot."""
-        self.record()
+        self.record(self.net.value)
         self.checkpoint.update_after_chunk(self.training.position.total_steps)
 
     def on_epoch_end(self, logs: dict[str, Any]) -> None:
         """Take a snapshot."""
-        self.record()
+        self.record(self.net.value)
         self.checkpoint.update_after_epoch()
 
     def on_train_end(self) -> None:
@@ -167,12 +174,11 @@ class Recorder(Callback):
         self.call["lr"] = sample_rates(self.schedule, steps_to_compare(self.schedule, total), total)
         self.call["schedule"] = describe_schedule(self.schedule, total, total)
 
-    def restore_network(self) -> None:
-        """Give the network the state that it had."""
-        if self.resumed is not None:
-            self.net._take_over(**self.resumed.attributes)
+    def record_start(self) -> None:
+        """Take a snapshot before the first step, which is that of the training to resume, if there is one."""
+        self.record(self.net.value if self.resumed is None else self.resumed.value)
 
-    def record(self) -> None:
+    def record(self, value: NetworkValue) -> None:
         """Take a snapshot of network, callbacks and position; one assignment, so that an interrupt cannot split it."""
         values: list[dict[str, Any]] = []
         states: CallbackStates = {}
@@ -187,8 +193,9 @@ class Recorder(Callback):
             training.stopped,
             self.call,
             callbacks=values,
+            states=states,
         )
-        self.snapshot = self.net._snapshot(record, states)._replace(history=list(training.history.rows))
+        self.snapshot = Snapshot(replace(value, history=History(training.history.rows)), record)
         self.checkpoint.waiting.discard(self)
 
     def restore_callbacks(self) -> None:
@@ -197,7 +204,7 @@ class Recorder(Callback):
         if resumed is None:
             return
         for i, (callback, record) in enumerate(zip(self.callbacks, resumed.training.callbacks)):
-            states = {name: state for (number, name), state in resumed.callback_states.items() if number == i}
+            states = {name: state for (number, name), state in resumed.training.states.items() if number == i}
             remembered = {**record["values"], **states}
             if not is_of_xpnet(callback):  # it may leave some out
                 callback.set_state(remembered)
@@ -263,9 +270,7 @@ class Checkpoint:
         for recorder in self.recorders:
             recorder.restore_callbacks()
         for recorder in self.recorders:
-            recorder.restore_network()
-        for recorder in self.recorders:
-            recorder.record()
+            recorder.record_start()
         self._collect()
         self.steps = max(recorder.training.position.total_steps for recorder in self.recorders)
         if all(recorder.resumed is None for recorder in self.recorders):
@@ -329,8 +334,8 @@ class Checkpoint:
         groups = {k: group for group, numbers in enumerate(division) for k in numbers}
         contents = []
         for k, (snapshot, recorder) in enumerate(zip(snapshots, self.recorders)):
-            training = snapshot.training._replace(group=groups.get(k))  # type: ignore[union-attr]
-            contents.append(encode_network(snapshot._replace(training=training), recorder.net.view))
+            net, training = recorder.net, snapshot.training._replace(group=groups.get(k))
+            contents.append(encode_network(net.settings, net.view._replace(value=snapshot.value), training))
         return self.kind.pack(contents)
 
     def _write_first(self) -> None:
@@ -411,22 +416,20 @@ def read_trainings(saving: Saving, networks: Sequence[Trainee], progress: bool) 
 
 def read_training(content: bytes, name: str, net: Trainee) -> Resumed:
     """Read the training of a network from the content of a file, whose name is for messages."""
-    record, copy = decode(content, name), net.copy()
-    check_same_network(name, record.settings, net._settings())
+    record = decode(content, name)
+    check_same_network(name, record.settings, net.settings)
     with explain_errors(name):
         training = training_of(record)
-        attributes = restore(record, net.view)
+        value = restore(record, net.view)
         states = {
-            key: read_state(tensors, attributes["_optimizer"], attributes["_seeds"], net.view)
+            key: read_state(tensors, value.optimizer, value.seeds, net.view)
             for key, tensors in callback_tensors_of(record).items()
         }
     if training is None:
         raise CheckpointError(
             f"{name} holds a network, but no training to resume; load it with Network.load and give another checkpoint"
         )
-    rows = attributes.pop("history")
-    copy._take_over(**attributes)
-    return Resumed(training, states, copy, attributes, rows)
+    return Resumed(training._replace(states=states), value)
 
 
 def _describe_place(path: str, trainings: Sequence[Training]) -> str:

@@ -10,7 +10,7 @@ from xpnet.core.minibatch import Encoding, Examples, decode
 from xpnet.core.model import Model
 from xpnet.data.source import Source, with_bar
 from xpnet.data.streams import check_repeatable
-from xpnet.inspection.view import View
+from xpnet.state.view import View
 from xpnet.training.arguments import parse_metrics
 from xpnet.training.callback import Callback, Quantity, Training
 from xpnet.training.metrics import Metric, accuracy, correct, mean_absolute_error, r2

@@ -20,7 +20,7 @@ from xpnet.backends.memory import COPIES_OF_STATE, count_parameters, on_host_onl
 from xpnet.backends.threads import AUTO
 from xpnet.backends.workers import Workers
 from xpnet.core.arrays import Array, count_bytes, leaves
-from xpnet.core.members import MemberState, dimensions, extract, join, join_nests, whole
+from xpnet.core.members import dimensions, extract, join, join_nests
 from xpnet.core.minibatch import Batch, Examples
 from xpnet.core.optimizers.base import needs_all_examples
 from xpnet.core.scaling import AnyScaling
@@ -28,6 +28,8 @@ from xpnet.core.step import State
 from xpnet.data.reader import Reader
 from xpnet.data.resident import resident_examples
 from xpnet.data.source import Chunk
+from xpnet.state.member import MemberState, whole
+from xpnet.state.places import init_optimizer
 from xpnet.training.kept_loops import Loops
 from xpnet.training.plan import Job
 from xpnet.training.shared_steps import SharedRunner
@@ -325,9 +327,9 @@ def bytes_to_join(jobs: Sequence[Job], step_size: int, threads: int | None) -> i
 
 def check_training_memory(jobs: Sequence[Job], threads: int | None) -> None:
     """Refuse to train networks together if they, with joined examples, need more memory than the machine has."""
-    net, view = jobs[0].net, jobs[0].net.view
-    state = net._init_optimizer(jobs[0].plan.optimizer)
-    numbers = sum(math.prod(x.shape) for x in leaves((state.layers, state.optimizer)))
+    view = jobs[0].net.view
+    optimizer = init_optimizer(jobs[0].plan.optimizer, view.layers, view.backend, view.dtype)
+    numbers = sum(math.prod(x.shape) for x in leaves((view.layers, optimizer)))
     needed = COPIES_OF_STATE * len(jobs) * numbers * np.dtype(view.dtype).itemsize
     needed += bytes_to_join(jobs, view.model.step_size(largest_batch_size(jobs)), threads)
     require_bytes(

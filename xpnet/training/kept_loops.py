@@ -11,8 +11,6 @@ from xpnet.backends.base import Backend, Loop
 class Loops:
     """Loops of the last training and of this one, which are lent to one thread at a time.
 
-    Copies and pickles are empty.
-
     Examples
     --------
     >>> loops = Loops()
@@ -27,10 +25,6 @@ class Loops:
     def __init__(self) -> None:
         self._before: dict[Any, list[Loop]] = {}  # of the last training
         self._now: dict[Any, list[Loop]] = defaultdict(list)  # those that nobody has borrowed
-
-    def __reduce__(self) -> Any:
-        """Copy and pickle nothing."""
-        return Loops, ()
 
     @contextmanager
     def lend(self, key: Hashable, make: Callable[[], Loop]) -> Iterator[Loop]:
@@ -57,14 +51,24 @@ class Loops:
                 most -= loop.end_training(most)
 
 
-@contextmanager
-def keep_loops(attributes: dict[str, Any], backend: Backend) -> Iterator[Loops]:
-    """Take the loops of the last training out of an object's attributes, and put those of this training there.
+class KeptLoops:
+    """The loops of a network's last training, for its next one. Copies and pickles are empty."""
 
-    Two trainings of the same networks at once, in two threads, share none. After an error or an interrupt, none are
-    kept: another thread may still be running one.
-    """
-    loops = attributes.pop("_loops", None) or Loops()
-    yield loops
-    loops.end_training(backend)
-    attributes["_loops"] = loops
+    def __init__(self) -> None:
+        self._loops: Loops | None = None
+
+    def __reduce__(self) -> Any:
+        """Copy and pickle nothing."""
+        return KeptLoops, ()
+
+    @contextmanager
+    def lend(self, backend: Backend) -> Iterator[Loops]:
+        """Lend the loops to a training, and keep those that it has then.
+
+        Two trainings of the same networks at once, in two threads, share none. After an error or an interrupt, none are
+        kept: another thread may still be running one.
+        """
+        loops, self._loops = self._loops or Loops(), None
+        yield loops
+        loops.end_training(backend)
+        self._loops = loops

@@ -4,15 +4,16 @@
 it yields the minibatches of a chunk of steps and is sent the result, so that the chunks of all networks run at once. A
 lone network is a list of one.
 
-A chunk of steps works on a copy of the network's state. The network takes over the new state only after the chunk has
-succeeded. So whatever happens in it (Ctrl-C, an exception, numbers that are not finite), the network is as it was
-before the chunk.
+Training writes into no network. It yields the new values of networks, and the caller assigns them. A chunk of steps
+works on a copy of a network's state, and its value is yielded only after the chunk has succeeded. So whatever happens
+in it (Ctrl-C, an exception, numbers that are not finite), the network is as it was before the chunk.
 """
 
 import time
-from collections.abc import Generator, Iterable, Sequence, Sized
+from collections.abc import Generator, Iterable, Mapping, Sequence, Sized
 from contextlib import ExitStack
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -20,20 +21,25 @@ from xpnet.backends.threads import AUTO, limit_step_threads
 from xpnet.data.reader import Reader
 from xpnet.data.resident import Resident, Rows
 from xpnet.data.source import Chunk, Source, describe_known_rows, skip_steps
+from xpnet.state.history import History
+from xpnet.state.places import change_optimizer
+from xpnet.state.provenance import Provenance
+from xpnet.state.value import NetworkValue, make_generator
 from xpnet.training.agreement import Lead
 from xpnet.training.callback import LOGS, Training, watching
 from xpnet.training.checkpointing import Checkpoint, exiting_on_sigterm
 from xpnet.training.groups import Groups, check_training_memory, choose_group_threads, largest_product
-from xpnet.training.history import History
-from xpnet.training.kept_loops import keep_loops
+from xpnet.training.kept_loops import KeptLoops
 from xpnet.training.least_squares import use_all_examples
 from xpnet.training.plan import Job
-from xpnet.training.position import Position
 from xpnet.training.prepare import check_target_scale
 from xpnet.training.provenance import describe_run
 from xpnet.training.rates import check_length, check_scale, check_schedule, learning_rates
 from xpnet.training.steps import Done, steps_per_chunk
 from xpnet.wording.errors import DivergenceError
+
+# Yields the new values of networks, by their numbers; returns the errors of those that have diverged
+Values: TypeAlias = Generator[Mapping[int, NetworkValue], None, dict[int, DivergenceError]]
 
 
 def train_networks(
@@ -42,8 +48,8 @@ def train_networks(
     blas_threads: int | str = AUTO,
     threads: int | str = AUTO,
     checkpoint: Checkpoint | None = None,
-    keep_in: dict[str, Any] | None = None,
-) -> dict[int, DivergenceError]:
+    kept_loops: KeptLoops | None = None,
+) -> Values:
     """Train networks of one shape by stochastic gradient descent; a lone network is a list of one.
 
     A network that diverges goes back to its state before that chunk of steps and stops; the others continue.
@@ -60,8 +66,13 @@ def train_networks(
         Number of threads among which several networks are divided.
     checkpoint
         Writes the training to a file.
-    keep_in
-        The attributes of an object, which hold the recorded or compiled loops for its next training.
+    kept_loops
+        The recorded or compiled loops of an earlier training of these networks.
+
+    Yields
+    ------
+    dict
+        New values of networks, by their numbers, which the caller is to assign before it goes on.
 
     Returns
     -------
@@ -89,44 +100,42 @@ def train_networks(
         stack.enter_context(limit_step_threads(backend, blas_threads, multiplications, min(n_threads or 1, len(jobs))))
         for job, training in zip(jobs, trainings):
             stack.enter_context(watching(job.callbacks, training))
-        set_optimizers(jobs)
-        for job, training in zip(jobs, trainings):
-            job.net.history = training.history
-        loops = stack.enter_context(keep_loops({} if keep_in is None else keep_in, backend))
+        yield {k: begin_value(job, training) for k, (job, training) in enumerate(zip(jobs, trainings))}
+        loops = stack.enter_context((kept_loops or KeptLoops()).lend(backend))
         groups = Groups(jobs, n_threads, loops, None if checkpoint is None else checkpoint.division)
         stack.callback(groups.close)
         stack.callback(release_joined_states, jobs)
         if ranks is not None:
             stack.enter_context(ranks.stepping_together())
-        return run_all_chunks(jobs, trainings, groups, checkpoint)
+        return (yield from run_all_chunks(jobs, trainings, groups, checkpoint))
 
 
 def run_all_chunks(
     jobs: Sequence[Job], trainings: Sequence[Training], groups: Groups, checkpoint: Checkpoint | None
-) -> dict[int, DivergenceError]:
-    """Run a chunk of steps of every network at once, and repeat until all of them have ended."""
+) -> Values:
+    """Run a chunk of steps of every network at once, and repeat until all of them have ended; see `train_networks`."""
     epochs = [train_epochs(job, training, len(jobs)) for job, training in zip(jobs, trainings)]
     errors: dict[int, DivergenceError] = {}
     ranks = jobs[0].plan.ranks
     chunks = {k: first for k, loop in enumerate(epochs) if (first := next(loop, None)) is not None}
     check_targets(chunks.values(), jobs[0].source.reader)
-    trained_on = [describe_known_rows(job.source) for job in jobs]
-    resumed = [training.position.total_steps > 0 for training in trainings]
-    provenances = {k: job.net.provenance.add(describe_run(job), resumed[k]) for k, job in enumerate(jobs)}
-    for k, job in enumerate(jobs):
-        if resumed[k]:  # maybe after its last step
-            job.net._take_over(_trained_on=trained_on[k])
+    known_rows = [describe_known_rows(job.source) for job in jobs]
+    yield {  # of trainings that are resumed, maybe after their last step
+        k: replace(job.net.value, known_rows=known_rows[k])
+        for k, job in enumerate(jobs)
+        if trainings[k].position.total_steps > 0
+    }
+    provenances = {k: add_run(job, training) for k, (job, training) in enumerate(zip(jobs, trainings))}
     while chunks:
-        results = groups.run({k: jobs[k].net._peek_state() for k in chunks}, chunks)
+        results = groups.run({k: jobs[k].net.value.stored for k in chunks}, chunks)
+        changed = {}
         for k, result in results.items():
             if result is None:
                 errors[k] = explain_divergence(jobs[k].source, trainings[k], chunks[k].lr)
                 trainings[k].stopped = True
             else:
-                net, reader = jobs[k].net, jobs[k].source.reader
-                changed = {"_state": result.state, "_scaling": reader.scaling, "_feature_names": reader.feature_names}
-                changed |= {"_trained_on": trained_on[k], "_provenance": provenances.pop(k, net.provenance)}
-                net._take_over(**changed, _calibrations={}, _novelty=None)  # they belonged to the old weights
+                changed[k] = take_result(jobs[k], chunks[k], result, known_rows[k], provenances.pop(k, None))
+        yield changed
         if checkpoint is not None:
             advanced = (k for k, result in results.items() if result is not None)
             checkpoint.begin_round(advanced, groups.division)
@@ -154,27 +163,33 @@ def train_epochs(job: Job, training: Training, networks: int = 1) -> Generator[C
     networks
         Number of networks that are trained in one program.
     """
-    plan, source, callbacks, rng, ranks = job.plan, job.source, job.callbacks, job.net.rng, job.plan.ranks
+    plan, source, callbacks, ranks = job.plan, job.source, job.callbacks, job.plan.ranks
     sampling = plan.sampling if ranks is None else ranks.share(plan.sampling)
     speed, total = source.reader.backend.speed, plan.epochs * (training.steps or 0)
     most = plan.chunk_steps
     if most is None:
         most = steps_per_chunk(source.reader.model, source.batch_size(plan.batch_size), speed, networks)
     source.skip_epochs(training.position.epoch - 1)
+    generator = job.net.value.generator
+    rng = make_generator(generator)
     for epoch in range(training.position.epoch, plan.epochs + 1):
         if training.stopped:
             break
         for callback in callbacks:
             callback.on_epoch_begin(epoch)
-        position = begin_epoch(training.position, rng)
+        beginning = training.position.generator or job.net.value.generator  # an epoch that is resumed draws it again
+        if beginning is not generator:
+            rng = make_generator(beginning)
+        position = training.position._replace(generator=beginning)
         started = time.perf_counter() - position.seconds
         for chunk in skip_steps(source.chunks(sampling, rng, plan.batch_size, most, networks), position.steps):
             steps = range(position.total_steps, position.total_steps + len(chunk.index))
             check_length(plan.schedule, training.steps, position.steps + len(chunk.index))
             lr = check_scale(training.lr_scale) * learning_rates(plan.schedule, steps, total)
             size = chunk.index.shape[1] if ranks is None else minibatch_size(source, plan.batch_size, position.steps)
-            # Meanwhile these steps are taken, and the network gets its new weights
-            done = yield chunk._replace(lr=lr, size=size)
+            generator = rng.bit_generator.state
+            # Meanwhile these steps are taken, and the network gets its new value
+            done = yield chunk._replace(lr=lr, size=size, generator=generator)
             training.history.engine = done.engine
             seconds = time.perf_counter() - started
             position = position.after_chunk((len(steps), size), done.cost, done.weight, float(lr[-1]), seconds)
@@ -213,28 +228,47 @@ def begin(job: Job) -> Training:
     return Training(job.net, plan.epochs, steps, dict(LOGS), history, start.position, start.lr_scale, start.stopped)
 
 
-def begin_epoch(position: Position, rng: np.random.Generator) -> Position:
-    """Remember the state of the generator; or go back to it, to draw the minibatches of an epoch again."""
-    if position.generator is not None:
-        rng.bit_generator.state = position.generator
-    return position._replace(generator=dict(rng.bit_generator.state))
+def begin_value(job: Job, training: Training) -> NetworkValue:
+    """Return the value of a network before the first step: it has the plan's optimizer, and an empty history.
 
-
-def set_optimizers(jobs: Sequence[Job]) -> None:
-    """Set each network's optimizer to its plan's, with a fresh state unless the two are equal.
-
-    All fresh states are made before one of them is set, so an error changes nothing.
+    The optimizer's state is fresh, unless the one of its last training is equal.
     """
-    others = [(job.net, job.plan.optimizer) for job in jobs if job.net.optimizer != job.plan.optimizer]
-    states = [net._init_optimizer(optimizer) for net, optimizer in others]
-    for (net, optimizer), state in zip(others, states):
-        net._take_over(_state=state, _optimizer=optimizer)
+    value = job.net.value if job.start.value is None else job.start.value
+    if value.optimizer != job.plan.optimizer:
+        value = change_optimizer(value, job.plan.optimizer, job.net.view)
+    return replace(value, history=training.history)
+
+
+def take_result(
+    job: Job, chunk: Chunk, result: Done, known_rows: Mapping[str, Any] | None, provenance: Provenance | None
+) -> NetworkValue:
+    """Return the value of a network after a chunk of steps; what was fitted to its old weights has gone.
+
+    The provenance changes with the first chunk; None leaves it as it is.
+    """
+    value, reader = job.net.value, job.source.reader
+    return replace(
+        value,
+        stored=result.state,
+        generator=chunk.generator,
+        scaling=reader.scaling,
+        feature_names=reader.feature_names,
+        calibration=None,
+        novelty=None,
+        known_rows=known_rows,
+        provenance=provenance or value.provenance,
+    )
+
+
+def add_run(job: Job, training: Training) -> Provenance:
+    """Add a training to the provenance of its network."""
+    return job.net.value.provenance.add(describe_run(job), resumed=training.position.total_steps > 0)
 
 
 def release_joined_states(jobs: Iterable[Job]) -> None:
     """Copy the networks' states out of joined states, which stay in memory as long as anything refers to a part."""
     for job in jobs:
-        job.net._take_over(_state=job.net.state)
+        _ = job.net.value.state
 
 
 def check_targets(chunks: Iterable[Chunk], reader: Reader) -> None:

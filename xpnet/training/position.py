@@ -1,7 +1,10 @@
 """Position: how far a training has come, between two chunks of steps."""
 
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
+
+from xpnet.state.value import NetworkValue
 
 
 class Position(NamedTuple):
@@ -24,7 +27,7 @@ class Position(NamedTuple):
     weight: float = 0.0  # sum of their weights
     lr: float = 0.0  # of the last step
     seconds: float = 0.0  # that this epoch has taken
-    generator: dict[str, Any] | None = None  # its state before this epoch's minibatches were drawn; None: as it is
+    generator: Mapping[str, Any] | None = None  # its state before this epoch's minibatches were drawn; None: as it is
 
     def after_chunk(self, shape: tuple[int, int], cost: float, weight: float, lr: float, seconds: float) -> "Position":
         """Move past a chunk of minibatches, of the shape (steps, examples in each)."""
@@ -61,3 +64,4 @@ class Start(NamedTuple):
     history: tuple[dict[str, Any], ...] = ()  # rows of earlier epochs
     lr_scale: float = 1.0
     stopped: bool = False
+    value: NetworkValue | None = None  # of the network; None: as it is

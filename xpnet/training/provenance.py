@@ -3,11 +3,11 @@
 from typing import Any
 
 from xpnet.backends.versions import describe_versions
-from xpnet.checkpoint.provenance import Run, name_of
 from xpnet.core.optimizers.base import Optimizer, needs_all_examples
 from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.schedules import SCHEDULE_CLASSES, Constant
 from xpnet.data.source import Countable
+from xpnet.state.provenance import Run, name_of
 from xpnet.training.plan import Job
 
 

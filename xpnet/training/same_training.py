@@ -90,7 +90,7 @@ def describe_job(job: Job, call: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "versions": {"xpnet": __version__, **{name: version(name) for name in {"numpy", view.backend.name}}},
         "backend": view.backend.name,
-        **job.net._settings(),
+        **job.net.settings,
         **{name: value for name, value in call.items() if name not in ("validation_data", "test_data")},
         "epochs": plan.epochs,
         "chunk_steps": plan.chunk_steps,

@@ -10,7 +10,6 @@ import numpy as np
 from xpnet.backends.base import Backend, Loop, Speed, cast
 from xpnet.core.arrays import leaves
 from xpnet.core.fixed import is_fixed
-from xpnet.core.members import MemberState
 from xpnet.core.minibatch import Batch, Examples, make_minibatch
 from xpnet.core.model import Model
 from xpnet.core.optimizers.base import Optimizer, needs_all_examples
@@ -18,6 +17,7 @@ from xpnet.core.scaling import AnyScaling
 from xpnet.core.step import State, make_step
 from xpnet.data.reader import Reader
 from xpnet.data.source import Chunk
+from xpnet.state.member import MemberState
 from xpnet.training.kept_loops import Loops
 
 CHUNK_SECONDS = 0.1

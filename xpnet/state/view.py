@@ -1,58 +1,59 @@
-"""View: an immutable snapshot of a network, for everything that only reads it."""
+"""View: a network at one moment, for everything that only reads it."""
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from xpnet.backends import Backend
 from xpnet.core.arrays import Array, Layers, Namespace
 from xpnet.core.calibration import Calibration, correct_points, find_shifts
 from xpnet.core.model import Model
+from xpnet.core.scaling import Scaler
 from xpnet.core.temperature import temper
 from xpnet.data.reader import Reader
-from xpnet.inspection.single_rows import SingleRows
-
-if TYPE_CHECKING:
-    from xpnet.core.novelty import Novelty
-    from xpnet.core.scaling import Scaler
-
+from xpnet.state.single_rows import SingleRows
+from xpnet.state.value import NetworkValue
 
 NO_SETTINGS = nullcontext()
 
 
 class View(NamedTuple):
-    """An immutable snapshot of a network. Training never writes into its arrays.
+    """A network at one moment: its value, and where it computes. Training never writes into its arrays.
 
     Parameters
     ----------
     model
         The structure of the network.
-    layers
-        Its weights and biases.
-    scaling
-        The scaling by which inputs and targets are standardized, if any.
-    feature_names
-        The names of its inputs, if they are known.
+    value
+        Everything that changes in it.
     backend, dtype
         Where it computes, and in which dtype.
-    novelty
-        What its training inputs are like, if it has been fitted to them.
     single_rows
         Computes the outputs for single rows.
-    calibration
-        What corrects its error bars, quantiles or probabilities, if anything.
     """
 
     model: Model
-    layers: Layers
-    scaling: Scaler | None
-    feature_names: tuple[str, ...] | None
+    value: NetworkValue
     backend: Backend
     dtype: str
-    novelty: Novelty | None
     single_rows: SingleRows
-    calibration: Calibration | None = None
+
+    @property
+    def layers(self) -> Layers:
+        """Its weights and biases."""
+        return self.value.layers
+
+    @property
+    def scaling(self) -> Scaler | None:
+        """The scaling by which inputs and targets are standardized, if any."""
+        return self.value.scaling
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What corrects its error bars, quantiles or probabilities, if anything."""
+        return self.value.calibration
 
     @property
     def xp(self) -> Namespace:
@@ -62,7 +63,7 @@ class View(NamedTuple):
     @property
     def reader(self) -> Reader:
         """The reader that moves inputs and targets to this network."""
-        return Reader(self.model, self.backend, self.dtype, self.scaling, self.feature_names)
+        return Reader(self.model, self.backend, self.dtype, self.value.scaling, self.value.feature_names)
 
     @property
     def output_dtype(self) -> str:
@@ -108,7 +109,12 @@ class View(NamedTuple):
             return self
         with self.scope():
             layers = temper(self.layers, self.calibration.temperature)
-        return self._replace(layers=layers, single_rows=SingleRows(), calibration=None)
+        value = replace(self.value, stored=self.value.state._replace(layers=layers), calibration=None)
+        return self._replace(value=value, single_rows=SingleRows())
+
+    def with_calibration(self, calibration: Calibration | None) -> View:
+        """Return the network with another calibration, such as that of the ensemble in which it is."""
+        return self._replace(value=replace(self.value, calibration=calibration))
 
     def scale_targets_back(self, y: Array) -> Array:
         """Bring standardized targets back to their units."""

@@ -1,0 +1,103 @@
+"""NetworkValue: everything that changes in a network, as one value."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from xpnet.core.arrays import Array, Layers, map_arrays
+from xpnet.core.calibration import Calibration
+from xpnet.core.model import Seeds
+from xpnet.core.novelty import Novelty
+from xpnet.core.optimizers.base import Optimizer
+from xpnet.core.scaling import Scaler, Scaling
+from xpnet.core.step import State
+from xpnet.state.history import History
+from xpnet.state.member import MemberState
+from xpnet.state.provenance import Provenance
+
+
+@dataclass(frozen=True)
+class NetworkValue:
+    """Everything that changes in a network, as one value. What trains a network maps one value to the next.
+
+    Nobody writes into its arrays, so values may share them. Only the history of a training that goes on gets longer,
+    and `notes` is the user's.
+
+    Parameters
+    ----------
+    stored
+        What changes from step to step: layers, and the states of optimizer and dropout; or the part of a joined state
+        that it can be copied from.
+    optimizer
+        The optimizer that the state belongs to.
+    generator
+        The state of the generator that draws minibatches.
+    seeds
+        Seeds of dropout and of the validation split.
+    scaling
+        The scaling by which inputs and targets are standardized, if any.
+    feature_names
+        The names of the inputs, if they are known.
+    calibration
+        What corrects error bars, quantiles or probabilities, if anything.
+    novelty
+        What the training inputs are like, if it has been fitted to them.
+    known_rows
+        Describes some rows of the last training; see `xpnet.data.known_rows`.
+    provenance
+        How the network was made and trained.
+    history
+        The history of the last training.
+    notes
+        Plain values of the user's.
+    """
+
+    stored: State | MemberState
+    optimizer: Optimizer
+    generator: Mapping[str, Any]
+    seeds: Seeds
+    scaling: Scaler | None = None
+    feature_names: tuple[str, ...] | None = None
+    calibration: Calibration | None = None
+    novelty: Novelty | None = None
+    known_rows: Mapping[str, Any] | None = None
+    provenance: Provenance = field(default_factory=Provenance)
+    history: History = field(default_factory=History)
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def state(self) -> State:
+        """What changes from step to step."""
+        return self.stored.state() if isinstance(self.stored, MemberState) else self.stored
+
+    @property
+    def layers(self) -> Layers:
+        """The weights and biases."""
+        return self.stored.layers
+
+    @property
+    def exact_scaling(self) -> Scaling | None:
+        """The scaling in NumPy arrays of float64."""
+        return None if self.scaling is None else self.scaling.exact
+
+    def map_state(self, function: Callable[[Array], Array]) -> NetworkValue:
+        """Apply a function to every array of the state, and copy history and notes."""
+        state, history, notes = map_arrays(function, self.state), *copy.deepcopy((self.history, self.notes))
+        return replace(self, stored=state, history=history, notes=notes)
+
+    def without_digests(self) -> NetworkValue:
+        """Return it without digests of examples, which stay in memory."""
+        calibration = self.calibration and self.calibration._replace(known_rows=None)
+        return replace(self, known_rows=None, calibration=calibration)
+
+
+def make_generator(state: Mapping[str, Any]) -> np.random.Generator:
+    """Make a generator in a state."""
+    generator = np.random.Generator(np.random.PCG64(0))
+    generator.bit_generator.state = state
+    return generator
