@@ -90,7 +90,7 @@ def in_minibatches(row, n, enter, steps, leave):
 
     def epoch():
         layers = [(np.array(w), np.array(b)) for w, b in net.layers]  # writable
-        state, rng, m = enter(layers), copy.deepcopy(net.rng), row.batch_size
+        state, rng, m = enter(layers), net.make_rng(), row.batch_size
         started = time.perf_counter()
         order, whole = rng.permutation(n), n - n % m
         state, cost = steps(state, order[:whole].reshape(-1, m))
@@ -126,8 +126,8 @@ class Restart(Callback):
     def on_epoch_begin(self, epoch):
         """Restore the state of the network, the optimizer's included, and that of the generator of minibatches."""
         if self.begun is None:
-            self.begun = self.net.state, self.net.rng.bit_generator.state
-        self.net.state, self.net.rng.bit_generator.state = self.begun
+            self.begun = self.net.value
+        self.net.value = self.begun
 
     def on_epoch_end(self, logs):
         """Report the epoch."""

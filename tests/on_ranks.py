@@ -205,12 +205,12 @@ def callbacks():
 
 def fail(net, data, **options):
     """Train, and return the error of each rank."""
-    before, rng = digest_alone(net), str(net.rng.bit_generator.state)
+    before, rng = digest_alone(net), str(net.value.generator)
     try:
         net.train(data, **{"distributed": COMM, "progress": False, **options})
     except BaseException as error:
         if not options.get("callbacks"):
-            assert (digest_alone(net), str(net.rng.bit_generator.state)) == (before, rng)
+            assert (digest_alone(net), str(net.value.generator)) == (before, rng)
         return COMM.allgather(f"{type(error).__name__}: {error}")
     return COMM.allgather("no error")
 

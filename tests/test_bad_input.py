@@ -45,11 +45,11 @@ GOOD = (X, LABELS)
 def refused(net: Network, error: type[Exception], message: str) -> Iterator[None]:
     """The block raises `error` with a message that matches, and the network is as it was."""
     before, history = snapshot(net), (net.history, list(net.history))
-    rng, optimizer = net.rng.bit_generator.state, net.optimizer
+    rng, optimizer = net.value.generator, net.optimizer
     with pytest.raises(error, match=f"(?s){message}"):
         yield
     assert_same(net, before)
-    assert net.rng.bit_generator.state == rng
+    assert net.value.generator == rng
     assert (net.history, list(net.history)) == history
     assert net.optimizer == optimizer
 

@@ -51,7 +51,7 @@ def test_two_epochs_are_those_of_the_per_example_program(backend, cost, lmbda):
     pairs = make_pairs(23)
     net = Network(SIZES, COSTS[cost], backend=backend, seed=3)
     before, rng = as_layers(net), np.random.default_rng()
-    rng.bit_generator.state = net.net.rng.bit_generator.state
+    rng.bit_generator.state = net.net.value.generator
     net.SGD(pairs, 2, 5, 0.7, lmbda=lmbda)
     orders = [rng.permutation(23), rng.permutation(23)]
     batches = [order[k : k + 5] for order in orders for k in range(0, 23, 5)]
@@ -93,7 +93,7 @@ def test_a_step_is_that_of_the_per_example_program(backend, cost, lmbda):
 def test_the_loop_of_the_book_gives_the_network_of_sgd():
     pairs = make_pairs(23)
     net, by_hand = FirstNetwork(SIZES, seed=3), FirstNetwork(SIZES, seed=3)
-    order = by_hand.net.rng.permutation(23)
+    order = by_hand.net.make_rng().permutation(23)
     for k in range(0, 23, 5):
         by_hand.update_mini_batch([pairs[i] for i in order[k : k + 5]], 3.0)
     net.SGD(pairs, 1, 5, 3.0)

@@ -244,7 +244,7 @@ def test_an_iterable_of_batches_is_iterated_each_epoch(place: Place, sizes: tupl
 @pytest.mark.on("jax")
 def test_batches_train_as_the_same_minibatches_of_arrays_do(place: Place) -> None:
     net = network(place)
-    rng = copy.deepcopy(net.rng)
+    rng = net.make_rng()
 
     class Shuffled:
         def __iter__(self) -> Iterator[Any]:
@@ -875,7 +875,7 @@ def test_the_minibatches_of_a_seed_are_those_of_an_explicit_loop(place: Place, n
     a schedule sees every step, and how many there are."""
     (x, y), seen, costs = examples(n), [], []
     net = network(place, (4, 3), dtype="float64")
-    rng, (w, bias) = copy.deepcopy(net.rng), snapshot(net).layers[0]
+    rng, (w, bias) = net.make_rng(), snapshot(net).layers[0]
 
     def schedule(step: int, total: int) -> float:
         seen.append((step, total))

@@ -104,7 +104,7 @@ def test_a_seed_gives_the_same_weights_on_every_backend(place, dtype, name):
         assert w.dtype == b.dtype == dtype
         np.testing.assert_array_equal(w, drawn_w.astype(dtype))
         np.testing.assert_array_equal(b, drawn_b.astype(dtype))
-    assert net.rng.bit_generator.state == rng.bit_generator.state
+    assert net.value.generator == rng.bit_generator.state
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)

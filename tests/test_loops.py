@@ -17,7 +17,7 @@ from trainings import TRAININGS
 
 from xpnet import Adam, Network
 from xpnet.backends._numpy import NumPyBackend
-from xpnet.inspection import single_rows
+from xpnet.state import single_rows
 
 loops = pytest.importorskip("xpnet.backends.replay.loops", reason="the loop in C was not built")
 native = pytest.importorskip("xpnet.backends.replay.native")

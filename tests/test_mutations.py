@@ -34,7 +34,7 @@ def rng():
 
 def make_network(equations, **options):
     net = mutations._BrokenNetwork([6, 5, 4, 3], seed=2, **options)
-    net._equations = equations
+    net.equations = equations
     return net
 
 
@@ -97,7 +97,7 @@ def test_training_plainly_is_training(digits, monkeypatch):
     net = make_full(RIGHT)
     twin = Network([784, 30, 10], dtype="float64", seed=1)
     seeded = np.random.default_rng()
-    seeded.bit_generator.state = twin.rng.bit_generator.state
+    seeded.bit_generator.state = twin.value.generator
     twin.train((x[:200], y[:200]), epochs=1, batch_size=10, lr=3.0, progress=False)
     monkeypatch.setattr(mutations, "shuffle", lambda n, m, rng: shuffle(n, m, seeded))
     (accuracy,) = mutations._train_plainly(net, (x[:200], y[:200]), test_data, 1, seed=0)
@@ -108,7 +108,7 @@ def test_training_plainly_is_training(digits, monkeypatch):
 
 def make_full(equations):
     net = mutations._BrokenNetwork([784, 30, 10], dtype="float64", seed=1)
-    net._equations = equations
+    net.equations = equations
     return net
 
 

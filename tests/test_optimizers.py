@@ -78,7 +78,7 @@ def network(place, **more):
 
 def minibatches(epochs):
     """Those that the seed stands for: drawn after the initial weights, a permutation an epoch."""
-    rng = Network(SIZES, seed=3).rng
+    rng = Network(SIZES, seed=3).make_rng()
     return [batch for _ in range(epochs) for batch in rng.permutation(N).reshape(-1, M)]
 
 

@@ -126,7 +126,7 @@ def test_any_parts_of_a_step(eager, dtype, training):
 def test_minibatches_without_weight_are_left_out(eager, optimizer):
     """The second, third and tenth count for nothing."""
     net, weight = network(eager, dropout=0.5), np.random.default_rng(5).uniform(0.1, 2, N)
-    drawn = copy.deepcopy(net.rng).permutation(N)[: N - N % M].reshape(-1, M)
+    drawn = net.make_rng().permutation(N)[: N - N % M].reshape(-1, M)
     weight[drawn[[1, 2, 9]]] = 0.0
     assert_alike(net, optimizer=optimizer, sample_weight=weight)
     assert snapshot(net).dropout.step.tolist() == [2 * 14 - 3]
@@ -495,7 +495,7 @@ def test_an_exception_that_numbers_bring_about_comes_out_at_its_step(eager):
 
     net, calls = armed(eager, fails)
     before, x = snapshot(net), WHOLE[0].copy()
-    x[copy.deepcopy(net.rng).permutation(len(x))[12 * M]] = 1e6
+    x[net.make_rng().permutation(len(x))[12 * M]] = 1e6
     with pytest.raises(ValueError, match=r"^too large$"):
         train(net, (x, WHOLE[1]), epochs=1)
     assert len(calls) == 1 + 13  # once to write it down, which float() refuses

@@ -70,14 +70,14 @@ def test_what_cannot_be_scaled_is_named_before_anything_has_changed(place, large
     x = np.ones((20, 3), kind)
     x[:, 2] = np.where(np.arange(20) % 2, large, 0.0)
     net = Network([3, 2], standardize=True, seed=0, **place._asdict())
-    before, rng = snapshot(net), net.rng.bit_generator.state
+    before, rng = snapshot(net), net.value.generator
     with pytest.raises(
         ValueError, match=r"standardize=True cannot scale input 2 of train_data.*than float32 can represent; scale it"
     ):
         net.train((x, np.arange(20) % 2), progress=False)
     assert net.scaling is None
     assert_same(net, before)
-    assert net.rng.bit_generator.state == rng
+    assert net.value.generator == rng
     Network([3, 2], standardize=True, dtype="float64", **place._asdict()).train((x, np.arange(20) % 2), progress=False)
 
 

@@ -153,11 +153,11 @@ def test_numbers_out_of_range_are_refused(create, message):
 )
 def test_what_is_no_schedule_is_refused_before_the_first_step(lr, message):
     net = Network([1, 1], seed=0)
-    before, rng = net.b[0].copy(), net.rng.bit_generator.state
+    before, rng = net.b[0].copy(), net.value.generator
     with pytest.raises(ValueError, match=message):
         net.train((np.zeros((4, 1)), np.zeros((4, 1))), lr=lr, progress=False)
     np.testing.assert_array_equal(net.b[0], before)
-    assert net.rng.bit_generator.state == rng
+    assert net.value.generator == rng
 
 
 def test_an_error_inside_a_schedule_is_its_own():

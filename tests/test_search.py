@@ -883,7 +883,8 @@ def test_a_damaged_file_of_a_search_is_refused(tmp_path, written, fits):
     path, mine = tmp_path / "run", MLPSearchCV(CLASSIFIER, ALPHAS, cv=2)
     some = np.linspace(0, len(written) - 1, 8).astype(int)
     damaged = [written[:i] + bytes([written[i] ^ 1]) + written[i + 1 :] for i in some] + [written[:i] for i in some]
-    network = Network([2, 1], seed=0)._encode()
+    Network([2, 1], seed=0).save(tmp_path / "network")
+    network = (tmp_path / "network").read_bytes()
     for content in (*damaged, written + b" ", b"", b"[]", b"[" * 10**5, b"\xff", network):
         path.write_bytes(content)
         with pytest.raises(CheckpointError, match="run does not hold an xpnet search"):

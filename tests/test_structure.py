@@ -103,6 +103,27 @@ def test_no_module_imports_itself_through_others():
         assert name not in reached, f"{name} is in a circle"
 
 
+def test_nobody_assigns_a_private_attribute_of_another_object():
+    """A class may assign those of a new object of its own, which it has just made."""
+
+    def is_target(node, of_self):
+        if not isinstance(node, ast.Attribute) or isinstance(node.ctx, ast.Load) or not re.match("_[^_]", node.attr):
+            return False
+        return (ast.unparse(node.value) == "self") == of_self
+
+    def visit(node, own):
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.ClassDef):
+                annotated = {part.target.id for part in child.body if isinstance(part, ast.AnnAssign)}
+                visit(child, annotated | {part.attr for part in ast.walk(child) if is_target(part, of_self=True)})
+                continue
+            assert not is_target(child, of_self=False) or child.attr in own, f"{path}: {ast.unparse(child)}"
+            visit(child, own)
+
+    for path in modules().values():
+        visit(ast.parse(path.read_text()), set())
+
+
 def test_nobody_below_network_names_it():
     for name, path in modules().items():
         if name.split(".")[0] not in ABOVE_NETWORK:

@@ -146,8 +146,10 @@ JUSTIFIED = {
     ("state.single_rows", "__reduce__"),  # of another
     ("backends.base", "import_module"),  # a backend in a pickle is the name of its library
     ("network", "__getstate__"),
-    ("training.history", "__getstate__"),
+    ("state.history", "__getstate__"),
     ("network", "__setstate__"),
+    ("ensemble", "__getstate__"),
+    ("ensemble", "__setstate__"),
     ("estimators.base", "__getstate__"),
     ("estimators.base", "__setstate__"),
     # checkpoints: parameters are described by what a pickle of them would hold; none is written or read

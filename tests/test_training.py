@@ -43,7 +43,7 @@ def test_backends_agree_after_an_epoch_of_digits(place, dtype, digits):
         np.testing.assert_array_equal(a[1], b[1])
     for net in (ours, theirs):
         net.train((x, y), epochs=1, batch_size=10, lr=3.0, progress=False)
-    assert ours.rng.bit_generator.state == theirs.rng.bit_generator.state
+    assert ours.value.generator == theirs.value.generator
     tolerance = 1e-3 if dtype == "float32" else 1e-9
     for (w0, b0), (w1, b1), (w2, b2) in zip(start, layers_of(ours), layers_of(theirs), strict=True):
         assert np.linalg.norm(w2 - w1) <= tolerance * np.linalg.norm(w1 - w0)
@@ -120,12 +120,12 @@ def test_weights_that_become_infinite_in_the_last_step_are_a_divergence(place):
 def test_a_schedule_that_is_not_finite_is_refused(place):
     net = make(place, SIZES, "sigmoid", "sigmoid", "quadratic")
     net.train(problem(), epochs=1, optimizer=SGD(momentum=0.9), progress=False)
-    before, rng, history = snapshot(net), net.rng.bit_generator.state, net.history
+    before, rng, history = snapshot(net), net.value.generator, net.history
     for wrong in (lambda step: 0.1, lambda step, total: None, lambda step, total: np.ones(2)):
         with pytest.raises(ValueError, match=r"must (be a function of|return a number)"):
             net.train(problem(), lr=wrong, progress=False)
     assert net.history is history
-    assert net.rng.bit_generator.state == rng
+    assert net.value.generator == rng
     with pytest.raises(
         ValueError, match=r"lr must be a finite number of at least 0, but the schedule gave nan at step 1"
     ):
@@ -141,10 +141,10 @@ def test_ctrl_c_at_any_line_of_a_step_leaves_the_network_as_before(place):
     net = make(place, SIZES, "gelu", "sigmoid", "quadratic", seed=0, dropout=[0.2, 0.5])
     options = {"epochs": 1, "batch_size": N, "lr": 0.5, "optimizer": optimizer, "progress": False}
     net.train(problem(), **options)
-    before, rng = snapshot(net), net.rng.bit_generator.state
+    before, value = snapshot(net), net.value
     interrupted, traced = 0, set()
     for k in range(1, 10_000, 13 if place.backend == "cupy" else 5):
-        net.rng.bit_generator.state = rng
+        net.value = value
         try:
             with InterruptAt(k, traced):
                 net.train(problem(), **options)

@@ -378,7 +378,7 @@ def masks(net, m, n):
 def test_samples_have_the_masks_of_training_on_every_backend(place, dtype):
     """All bits of them; the network does not change."""
     net, x = diagonal(place, dtype), np.random.default_rng(0).uniform(1, 2, (7, 6)).astype(dtype)
-    state, rng = snapshot(net), net.rng.bit_generator.state
+    state, rng = snapshot(net), net.value.generator
     exact = masks(net, 7, 5)
     assert 0.5 < (exact == 0).mean() < 0.75
     found = array(net, net.sample(x, 5))
@@ -387,7 +387,7 @@ def test_samples_have_the_masks_of_training_on_every_backend(place, dtype):
     np.testing.assert_array_equal(found == 0, exact == 0)
     np.testing.assert_allclose(found, exact * x, rtol=1e-6)
     assert_same(net, state)
-    assert net.rng.bit_generator.state == rng
+    assert net.value.generator == rng
 
 
 def test_samples_need_dropout_and_a_number():

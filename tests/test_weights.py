@@ -86,7 +86,7 @@ def test_steps_and_costs_of_epochs_are_weighted_means(place, output, cost, silen
     and its learning rate with it."""
     net = network(place, output_activation=output, cost=cost)
     y = Y / Y.sum(axis=1, keepdims=True) if output == "softmax" else Y
-    schedule, weight, rng = OneCycle(1.0), WEIGHTS.copy(), copy.deepcopy(net.rng)
+    schedule, weight, rng = OneCycle(1.0), WEIGHTS.copy(), net.make_rng()
     if silent:
         weight[copy.deepcopy(rng).permutation(N)[:5]] = 0.0
     lrs = [schedule(step, 6) for step in range(6)]

@@ -29,6 +29,7 @@ from xpnet.wording.hints import explain_arguments
 if TYPE_CHECKING:
     from datetime import timedelta
 
+    from xpnet.checkpoint.record import Calibrations
     from xpnet.core.activations import Activation
     from xpnet.core.calibration import Calibration
     from xpnet.core.costs import Cost
@@ -556,6 +557,12 @@ class Ensemble:
         is_valid = all(x is y for now, then in zip(self._list_weights(), weights) for x, y in zip(now, then))
         return calibration if is_valid else None
 
+    @property
+    def _shared_calibration(self) -> Calibrations:
+        """The calibration as the files of the members hold it, by their number."""
+        calibration = self._calibration
+        return {} if calibration is None else {len(self): calibration}
+
     def _keep(self, calibration: Calibration | None) -> None:
         """Keep the calibration of the members as they are now."""
         self._calibrated = None if calibration is None else Calibrated(calibration, self._list_weights())
@@ -957,7 +964,7 @@ class Ensemble:
         from xpnet.checkpoint.archive import write_archive
         from xpnet.checkpoint.networks import encode_network
 
-        shared = {} if self._calibration is None else {len(self): self._calibration}
+        shared = self._shared_calibration
         write_archive(path, [encode_network(network.settings, network.view, shared=shared) for network in self])
 
     @classmethod

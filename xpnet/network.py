@@ -317,14 +317,19 @@ class Network:
             "dtype": self._dtype,
         }
 
-    @property
-    def rng(self) -> np.random.Generator:
-        """The generator that draws minibatches: a copy, so assign it after you have drawn from it, to draw others."""
-        return make_generator(self._value.generator)
+    def make_rng(self) -> np.random.Generator:
+        """Make the generator from which `train` will draw minibatches, for a loop of your own.
 
-    @rng.setter
-    def rng(self, rng: np.random.Generator) -> None:
-        self._change(generator=rng.bit_generator.state)
+        Make it once before the loop: what you draw from it does not change the network.
+
+        Examples
+        --------
+        >>> net = Network([2, 1], seed=0)
+        >>> rng = net.make_rng()
+        >>> bool((rng.permutation(100) == net.make_rng().permutation(100)).all())
+        True
+        """
+        return make_generator(self._value.generator)
 
     @property
     def history(self) -> History:
@@ -355,7 +360,7 @@ class Network:
             remedy = "call reset_optimizer(...)" if name == "optimizer" else "make a new Network"
             raise AttributeError(f"{name} of a network cannot be assigned; {remedy}")
         if type(self) is Network and not (isinstance(attribute, property) or name.startswith("_")):
-            names = ("w", "b", "layers", "state", "scaling", "feature_names", "rng", "history", "notes", "value")
+            names = ("w", "b", "layers", "state", "scaling", "feature_names", "history", "notes", "value")
             hint = suggest_argument(name, names)
             raise AttributeError(f"{name} of a network cannot be assigned{hint}; choose from {choices(names)}")
         super().__setattr__(name, value)

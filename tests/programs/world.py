@@ -259,7 +259,7 @@ def make_oracle(net: Any) -> known.Oracle:
         net.cost_name,
         net.task,
         layers_of(net),
-        copy.deepcopy(net.rng),
+        net.make_rng(),
         dropout=net.dropout,
         dropout_seed=net.seeds.dropout,
         split_seed=net.seeds.split,
@@ -697,10 +697,10 @@ class World:
                 scale = max(np.abs(part).max() for part in (*pair, *expected))
                 for name, a, b in zip(("weights", "biases"), pair, expected):
                     assert_close(a, b, tolerance, f"{what}: {name} of layer {l}", max(scale, 1e-2))
-        states = [rng.bit_generator.state for rng in (self.oracle.rng, self.net.rng)]
+        states = [self.oracle.rng.bit_generator.state, self.net.value.generator]
         if self.exact and self.oracle.rounding < math.inf and states[0] != states[1]:
             raise Failure(f"{what}: the generator is in another state")
-        self.oracle.rng = copy.deepcopy(self.net.rng)  # float32 may have stopped a training at another epoch
+        self.oracle.rng = self.net.make_rng()  # float32 may have stopped a training at another epoch
         self.oracle.layers, self.oracle.scaling = weights, scaling_of(self.net)
 
     def act(self, r: random.Random, act: Any) -> DivergenceError | None:

@@ -348,6 +348,7 @@ class BasePerceptron(BaseLearner):
 
     # Set by `fit`
     network_: Network
+    _home: Backend  # where X lies
 
     @property
     def _networks(self) -> Sequence[Network]:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from xpnet.backends.base import Backend
 from xpnet.backends.choose import backend_of
 from xpnet.backends.memory import BYTES_OF_NETWORK, on_host_only, require_bytes
 from xpnet.core.arrays import Array, count_bytes, leaves
@@ -50,6 +51,8 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
 
     # Set by `fit`
     estimators_: list[Any]
+    _ensemble: Ensemble  # of their networks
+    _home: Backend  # where X lies
 
     @property
     def _networks(self) -> Sequence[Network]:
@@ -63,7 +66,9 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
     def ensemble_(self) -> Ensemble:
         """The networks as an `Ensemble`, which can do more: `jacobian`, `save`."""
         check_is_fitted(self)
-        return Ensemble._made_of(self._networks)
+        if any(network is not own for network, own in zip(self._ensemble, self._networks)):
+            self._ensemble = Ensemble._made_of(self._networks)  # a member's weights were assigned, which copies it
+        return self._ensemble
 
     @property
     def n_iter_(self) -> int:
@@ -80,6 +85,7 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
         check_is_fitted(self)
         new = copy.copy(self)
         new.estimators_ = [member.to(X) for member in self.estimators_]
+        new._ensemble = Ensemble._made_of(new._networks, calibration=self.ensemble_._calibration)
         new._home = backend_of(X)
         return new
 
@@ -109,7 +115,8 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
         attributes = {name: value for name, value in vars(members[0]).items() if name in SHARED_ATTRIBUTES}
         others = {name: value for name, value in vars(self).items() if name not in SHARED_ATTRIBUTES}
         # At once: an interrupt comes before it or after it
-        self.__dict__ = others | attributes | {"estimators_": members}
+        ensemble = Ensemble._made_of([member.network_ for member in members])
+        self.__dict__ = others | attributes | {"estimators_": members, "_ensemble": ensemble}
         return self
 
     def _prepare(self, members: Sequence[BasePerceptron], data: FitData, *, partial: bool) -> list[Fit]:

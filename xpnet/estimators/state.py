@@ -3,14 +3,16 @@
 Times are left out, so that the pickles of equal fits are equal.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xpnet.backends.base import Backend
 from xpnet.backends.choose import BACKENDS, get_backend
-from xpnet.checkpoint.record import Record, encode_optimizer, make_record
+from xpnet.checkpoint.networks import find_shared_calibration
+from xpnet.checkpoint.record import NO_CALIBRATIONS, Calibrations, Record, encode_optimizer, make_record
 from xpnet.core.activations import ACTIVATIONS, Activation, find_kind, mean_std
 from xpnet.core.arguments import parse_cost
+from xpnet.core.calibration import Calibration
 from xpnet.core.costs import Cost
 from xpnet.ensemble import Ensemble
 from xpnet.estimators.targets import KINDS, Labels
@@ -29,7 +31,11 @@ def encode_state(attributes: Mapping[str, Any]) -> dict[str, Any]:
         state["network_"] = _encode_network(state["network_"])
     if "ensemble_" in state:
         ensemble = state["ensemble_"]
-        state["ensemble_"] = {"networks": [_encode_network(net) for net in ensemble], "seeds": ensemble.seeds}
+        networks = [_encode_network(net, ensemble._shared_calibration) for net in ensemble]
+        state["ensemble_"] = {"networks": networks, "seeds": ensemble.seeds}
+    if "_ensemble" in state:  # the members have its networks
+        calibration = state["_ensemble"]._calibration
+        state["_ensemble"] = calibration and calibration._replace(known_rows=None)._asdict()
     if "_home" in state:
         state["_home"] = _encode_backend(state["_home"])
     if "_labels" in state:
@@ -43,9 +49,11 @@ def decode_state(state: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(attributes.get("network_"), dict):
         attributes["network_"] = _decode_network(attributes["network_"])
     if "ensemble_" in attributes:
-        ensemble = attributes["ensemble_"]
-        networks = [_decode_network(net) for net in ensemble["networks"]]
-        attributes["ensemble_"] = Ensemble._made_of(networks, ensemble["seeds"])
+        attributes["ensemble_"] = _decode_ensemble(**attributes["ensemble_"])
+    if "estimators_" in attributes:
+        plain = attributes.get("_ensemble")
+        networks, calibration = [one.network_ for one in attributes["estimators_"]], plain and Calibration(**plain)
+        attributes["_ensemble"] = Ensemble._made_of(networks, calibration=calibration)
     if "_home" in attributes:
         attributes["_home"] = _decode_backend(attributes["_home"])
     if isinstance(attributes.get("_labels"), dict):
@@ -54,13 +62,13 @@ def decode_state(state: Mapping[str, Any]) -> dict[str, Any]:
     return attributes
 
 
-def _encode_network(net: Network) -> dict[str, Any] | Network:
+def _encode_network(net: Network, shared: Calibrations = NO_CALIBRATIONS) -> dict[str, Any] | Network:
     """Turn a network into what its file would hold, and the place where it computes."""
     model = net.view.model
     if encode_optimizer(net.optimizer) is None:
         return net
     with net.view.scope():
-        record = make_record(net.settings, net.value, net.backend.to_numpy)
+        record = make_record(net.settings, net.value, net.backend.to_numpy, shared=shared)
     *hidden, output = [_name_or_own_activation(sigma) for sigma in model.sigmas]
     settings = {"activation": hidden, "output_activation": output, "cost": _name_or_own_cost(model.cost)}
     rows = [{name: value for name, value in row.items() if name not in TIMES} for row in record.history]
@@ -69,10 +77,19 @@ def _encode_network(net: Network) -> dict[str, Any] | Network:
 
 
 def _decode_network(state: Mapping[str, Any]) -> Network:
+    record, backend = _decode_record(state)
+    return Network._restore(record, record.settings, backend)
+
+
+def _decode_ensemble(networks: Sequence[Mapping[str, Any]], seeds: Sequence[int | None]) -> Ensemble:
+    members, records = [_decode_network(state) for state in networks], [_decode_record(state)[0] for state in networks]
+    return Ensemble._made_of(members, seeds, find_shared_calibration(records, members[0].view.model))
+
+
+def _decode_record(state: Mapping[str, Any]) -> tuple[Record, Backend]:
     values = dict(state)
     backend = _decode_backend(values.pop("backend"))
-    record = Record(**values)
-    return Network._restore(record, record.settings, backend)
+    return Record(**values), backend
 
 
 def _name_or_own_activation(sigma: Activation) -> str | Activation:

@@ -559,11 +559,11 @@ def backpropagate(
 class _BrokenNetwork(Network):
     """A network whose `backward` uses its own equations. `train` does not use them; `_train_plainly` does."""
 
-    _equations = RIGHT  # copied with the network
+    equations = RIGHT  # copied with the network
 
     def backward(self, x: Any, y: Any) -> list[Layer]:
         """Compute the gradient by the network's own equations."""
-        grads = gradients(self.view, x, y, partial(backpropagate, self._equations))
+        grads = gradients(self.view, x, y, partial(backpropagate, self.equations))
         with self.backend.scope(self.dtype):
             return [Layer(gw, gb[0, ...] if gb.shape[0] == 1 else gb) for gw, gb in grads]
 
@@ -719,7 +719,7 @@ def break_equation(mistake: str | Mistake, *, epochs: int = 5, seed: int = 0) ->
     train_data, test_data = mnist_sample()
     batch = train_data[0][:BATCH_SIZE], train_data[1][:BATCH_SIZE]
     networks = [_BrokenNetwork(SIZES, dtype="float64", seed=seed) for _ in range(2)]
-    networks[1]._equations = chosen.equations
+    networks[1].equations = chosen.equations
     shapes = _find_wrong_shapes(networks[1], *batch)
     if shapes:
         return Comparison(chosen, shapes=shapes)
@@ -764,7 +764,7 @@ def _train_plainly(
             for index in (rows for minibatches in shuffle(len(x), BATCH_SIZE, rng) for rows in minibatches):
                 zs, activations = compute_forward(layers, view.model.sigmas, x[index], view.xp)
                 gradient = backpropagate(
-                    net._equations, layers, view.model.sigmas, view.model.output, zs, activations, y[index], view.xp
+                    net.equations, layers, view.model.sigmas, view.model.output, zs, activations, y[index], view.xp
                 )
                 layers = tuple((w - LR * gw, b - LR * gb) for (w, b), (gw, gb) in zip(layers, gradient))
         net.layers = [(w, b[0, :]) for w, b in layers]

@@ -99,6 +99,7 @@ NAMES_ELSEWHERE = {
     "cost_derivative": ("deltas",),
     "feedforward": ("forward",),
     "fit": ("train",),
+    "rng": ("make_rng",),
     "score": ("measure",),
     "sgd": ("train",),
     "total_cost": ("cost",),
