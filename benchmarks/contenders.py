@@ -9,7 +9,6 @@ The loops by hand are references: fast, with preallocated buffers, and short eno
 weights, order of examples, gathering of minibatches, sum of the cost, update and smaller last minibatch as xpnet.
 """
 
-import copy
 import functools
 import time
 from typing import Any, NamedTuple

@@ -32,9 +32,9 @@ from xpnet.core.costs import COSTS
 from xpnet.core.initializers import INITIALIZERS
 from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.schedules import SCHEDULES
+from xpnet.hints import NAMES_ELSEWHERE
 from xpnet.training.callback import EVALUATED
 from xpnet.training.metrics import METRICS
-from xpnet.wording.hints import NAMES_ELSEWHERE
 
 X = np.random.default_rng(0).random((6, 3))
 LABELS = np.array([0, 1, 0, 1, 1, 0])

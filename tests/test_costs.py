@@ -8,7 +8,7 @@ from helpers import central_differences
 from test_activations import Bent, on
 
 from xpnet import Network
-from xpnet.core import activations, arguments, costs
+from xpnet.core import activations, costs
 from xpnet.core.activations import ACTIVATIONS, exp, identity, mean_std, sigmoid, softmax
 from xpnet.core.costs import (
     COSTS,
@@ -22,6 +22,7 @@ from xpnet.core.costs import (
     quadratic,
 )
 from xpnet.core.dual import SLOPES, jvp
+from xpnet.state import structure
 
 # JAX compiles each operation, so that only what it could get wrong alone runs there; test_trainings.py has the rest
 pytestmark = pytest.mark.not_on("jax")
@@ -289,7 +290,7 @@ class ValueOnly:
 
 def test_the_gradient_of_a_value_by_central_differences(backend):
     rng = np.random.default_rng(0)
-    (a, y), cost = rng.standard_normal((2, 5, 3)), arguments.parse_cost(ValueOnly())
+    (a, y), cost = rng.standard_normal((2, 5, 3)), structure.parse_cost(ValueOnly())
     assert (cost.name, cost.outputs) == ("value only", None)
     expected = central_differences(lambda a: on(backend, cost.value, a, y).sum(), a)
     np.testing.assert_allclose(on(backend, cost.gradient, a, y), expected, rtol=1e-6, atol=1e-8)

@@ -9,9 +9,9 @@ import pytest
 
 from xpnet import SGD, Adam, Network
 from xpnet.core.schedules import Constant
+from xpnet.data.opening import make_source
 from xpnet.data.sampling import SAMPLING
 from xpnet.data.source import Chunk
-from xpnet.data.sources import make_source
 from xpnet.distributed import Distributed
 from xpnet.distributed.ranks import Ranks
 from xpnet.training.plan import Plan

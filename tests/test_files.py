@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 
 from xpnet import CSVLog, Ensemble, ModelCheckpoint, Network
-from xpnet.checkpoint import files
-from xpnet.checkpoint.files import read_file, write_file
+from xpnet.checkpoint import writing
+from xpnet.checkpoint.writing import read_file, write_file
 from xpnet.export import to_onnx, write_lesson, write_page
 from xpnet.learn import network2
 
@@ -28,7 +28,7 @@ posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
 
 WRITER = """
 import sys
-from xpnet.checkpoint.files import write_file
+from xpnet.checkpoint.writing import write_file
 letter, path, count = sys.argv[1:]
 for _ in range(int(count)):
     write_file(path, letter.encode() * 200_000)
@@ -75,7 +75,7 @@ def test_a_writer_that_is_killed_leaves_a_whole_file_and_its_rest_is_removed_lat
         assert is_whole(content)
         seen.add(content[:1])
     assert seen == {b"a", b"b"}
-    monkeypatch.setattr(files, "STALE_SECONDS", -1.0)
+    monkeypatch.setattr(writing, "STALE_SECONDS", -1.0)
     write_file(path, b"end")
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
 

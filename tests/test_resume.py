@@ -488,17 +488,17 @@ def test_a_checkpoint_that_cannot_be_written_at_first_ends_the_training_before_i
 @pytest.fixture
 def failing(monkeypatch):
     """Let files be written, or not."""
-    from xpnet.checkpoint import files
+    from xpnet.checkpoint import writing
 
     state = {"fails": False, "error": OSError(28, "No space left on device")}
-    replace = files.Path.replace
+    replace = writing.Path.replace
 
     def maybe(self, target):
         if state["fails"]:
             raise state["error"]
         return replace(self, target)
 
-    monkeypatch.setattr(files.Path, "replace", maybe)
+    monkeypatch.setattr(writing.Path, "replace", maybe)
     return state
 
 
@@ -1397,7 +1397,7 @@ def test_an_interrupt_at_any_line_leaves_a_checkpoint_that_goes_on(tmp_path):
     """At every 113th line of the loop, the callbacks and the writing of files; then the training is resumed."""
     files = ("training/loop.py", "training/position.py", "training/checkpointing.py", "training/callbacks.py")
     files += ("training/callback.py", "training/groups.py", "training/steps.py", "training/train.py")
-    files += ("checkpoint/record.py", "checkpoint/networks.py", "checkpoint/file.py", "checkpoint/files.py")
+    files += ("checkpoint/record.py", "checkpoint/networks.py", "checkpoint/file.py", "checkpoint/writing.py")
     files += ("xpnet/network.py",)
     callbacks = lambda: [EarlyStopping(9, monitor="cost"), CSVLog(tmp_path / "log.csv"), Interrupt()]  # noqa: E731
     options = {"data": (X[:8], Y[:8]), "epochs": 2, "optimizer": SGD(momentum=0.9)}

@@ -17,11 +17,11 @@ from helpers import assert_same, snapshot
 
 from xpnet import Callback, CSVLog, Ensemble, ModelCheckpoint, Network, TensorBoard, get_backend
 from xpnet.backends.workers import Workers
-from xpnet.checkpoint import file, files
+from xpnet.checkpoint import file, writing
 from xpnet.cli.bench import compare_backends
+from xpnet.errors import unless_stopped
 from xpnet.learn import network2
 from xpnet.training import callbacks as callbacks_module
-from xpnet.wording.errors import unless_stopped
 
 X = np.random.default_rng(0).standard_normal((60, 5))
 Y = np.random.default_rng(1).uniform(size=(60, 2))
@@ -227,7 +227,7 @@ def test_a_time_limit_while_a_file_is_written_ends_the_training(tmp_path, monkey
             if epoch == 2:
                 armed.append(1)
 
-    module, name = {"open": (os, "open"), "write": (os, "fsync"), "rename": (files.Path, "replace")}[operation]
+    module, name = {"open": (os, "open"), "write": (os, "fsync"), "rename": (writing.Path, "replace")}[operation]
     monkeypatch.setattr(module, name, interrupt(getattr(module, name)))
     monkeypatch.setattr(callbacks_module, "open", interrupt(open), raising=False)
     monkeypatch.setattr(TensorBoard, "on_epoch_end", interrupt(TensorBoard.on_epoch_end))

@@ -20,7 +20,10 @@ LIBRARIES = {"cupy", "torch", "torchvision", "jax", "array_api_compat.cupy", "ar
 
 # Each folder or module may import those before it, and modules of its own folder
 ORDER = [
-    "wording",
+    "version",
+    "errors",
+    "checks",
+    "hints",
     "core",
     "backends",
     "data",

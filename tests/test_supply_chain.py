@@ -139,7 +139,6 @@ JUSTIFIED = {
     # imports by name: the name is one of xpnet's own modules
     ("__init__", "import_module"),
     ("backends.choose", "import_module"),
-    ("wording.hints", "import_module"),  # of the package itself
     # copies and pickles: what a program asks Python for, and no file that xpnet reads
     ("backends.base", "__reduce__"),
     ("training.kept_loops", "__reduce__"),  # of an empty object

@@ -15,8 +15,8 @@ from test_estimators_among_others import read_strings
 
 from xpnet import CheckpointError, Ensemble
 from xpnet.backends.base import on_host
+from xpnet.errors import BackendError
 from xpnet.estimators import TableClassifier, TableEncoder, TableRegressor
-from xpnet.wording.errors import BackendError
 
 pytestmark = pytest.mark.needs("pandas")
 
@@ -264,7 +264,7 @@ def test_pickles_hold_arrays_and_plain_values(kind, y):
     model = kind(**FEW).fit(pets(), y)
     content = pickle.dumps(model)
     ours = {name for name in read_strings(content) if name.startswith("xpnet")}
-    assert ours == {"xpnet.estimators.table_models", "xpnet.estimators.tables"}
+    assert ours == {"xpnet.estimators.table_models", "xpnet.estimators.table_encoder"}
     loaded = pickle.loads(content)
     np.testing.assert_array_equal(loaded.predict(pets()), model.predict(pets()))
     assert loaded.ensemble_.seeds == model.ensemble_.seeds

@@ -3,7 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from xpnet.wording.version import __version__ as __version__
+from xpnet.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from xpnet.backends import get_backend
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from xpnet.core.optimizers.wrappers import L1, Clip, MaxNorm
     from xpnet.core.schedules import Constant, Cosine, Exponential, InverseScaling, OneCycle, Step
     from xpnet.ensemble import Ensemble
+    from xpnet.errors import ArgumentError, BackendError, CheckpointError, DivergenceError
     from xpnet.learn.gradcheck import check_gradients
     from xpnet.network import Network
     from xpnet.state.history import History
     from xpnet.training.callback import Callback
     from xpnet.training.callbacks import CSVLog, EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TensorBoard
-    from xpnet.wording.errors import ArgumentError, BackendError, CheckpointError, DivergenceError
 
 # module -> the public names that it defines
 _NAMES_IN = {
@@ -36,7 +36,7 @@ _NAMES_IN = {
     "state.history": ("History",),
     "learn.gradcheck": ("check_gradients",),
     "backends": ("get_backend",),
-    "wording.errors": ("ArgumentError", "BackendError", "CheckpointError", "DivergenceError"),
+    "errors": ("ArgumentError", "BackendError", "CheckpointError", "DivergenceError"),
 }
 _MODULE_OF = {name: module for module, names in _NAMES_IN.items() for name in names}
 _MODULES = ("activations", "backends", "costs", "datasets", "estimators", "export", "learn", "metrics", "plots")

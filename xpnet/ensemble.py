@@ -14,17 +14,17 @@ import numpy as np
 from xpnet.backends import Backend, get_backend
 from xpnet.backends.base import precision
 from xpnet.backends.memory import BYTES_OF_NETWORK, count_parameters, on_host_only, require_bytes
-from xpnet.core import arguments
+from xpnet.checks import count, decode_path, warn, yes_or_no
 from xpnet.core.arrays import Array
 from xpnet.core.temperature import combine
+from xpnet.errors import ArgumentError, DivergenceError
+from xpnet.hints import explain_arguments
 from xpnet.inspection.predict import predict
 from xpnet.network import Network, take_values
+from xpnet.state import structure
 from xpnet.state.history import History
 from xpnet.training.kept_loops import KeptLoops
 from xpnet.training.metrics import predictions
-from xpnet.wording.checks import count, decode_path, warn, yes_or_no
-from xpnet.wording.errors import ArgumentError, DivergenceError
-from xpnet.wording.hints import explain_arguments
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -122,8 +122,8 @@ class Ensemble:
         dtype: Any = "float32",
         seed: int | Sequence[int] | None = None,
     ) -> None:
-        members, units = count("members", members, 1), arguments.parse_sizes(sizes)
-        backend, dtype = get_backend(backend, device), arguments.parse_dtype(dtype)
+        members, units = count("members", members, 1), structure.parse_sizes(sizes)
+        backend, dtype = get_backend(backend, device), structure.parse_dtype(dtype)
         weights = on_host_only(backend, count_parameters(units) * np.dtype(dtype).itemsize)
         require_bytes(members * (BYTES_OF_NETWORK + weights), f"members={members} networks of {units} need")
         settings: dict[str, Any] = {
@@ -230,7 +230,7 @@ class Ensemble:
 
     @feature_names.setter
     def feature_names(self, names: Iterable[str] | None) -> None:
-        names = None if names is None else arguments.parse_feature_names(names, self[0].sizes[0])
+        names = None if names is None else structure.parse_feature_names(names, self[0].sizes[0])
         for network in self:
             network.feature_names = names
 
@@ -859,7 +859,7 @@ class Ensemble:
 
     def _measure_members(self, data: Any, metrics: Sequence[Metric] = ()) -> list[dict[str, Any]]:
         """Compute the cost of every member on data, and metrics."""
-        from xpnet.data.sources import make_source
+        from xpnet.data.opening import make_source
         from xpnet.data.streams import refuse_iterator
         from xpnet.training.evaluate import measure
 
@@ -870,7 +870,7 @@ class Ensemble:
     def _measure_mean(self, data: Any, metrics: Sequence[Metric], name: str = "data") -> dict[str, Any]:
         """Compute metrics of the mean outputs; `name` is that of the argument, for messages."""
         from xpnet.core.minibatch import decode
-        from xpnet.data.sources import make_source
+        from xpnet.data.opening import make_source
 
         view = self[0].view
         reader = view.reader.unscaled()._replace(feature_names=self.feature_names)
@@ -1014,7 +1014,7 @@ def parse_seeds(seed: Any, members: int) -> list[int]:
         if len(seed) != members:
             raise ArgumentError(f"seed has {len(seed)} entries, and the ensemble {members} members; give one for each")
         return [count(f"seed[{k}]", value, 0) for k, value in enumerate(seed)]
-    return [int(number) for number in arguments.parse_seed(seed).generate_state(members, np.uint64)]
+    return [int(number) for number in structure.parse_seed(seed).generate_state(members, np.uint64)]
 
 
 def summarize_divergence(errors: Mapping[int, DivergenceError], members: int) -> DivergenceError:

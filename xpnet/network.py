@@ -15,14 +15,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xpnet.backends import Backend, get_backend
-from xpnet.core import arguments
+from xpnet.checks import choices, count, decode_path, yes_or_no
 from xpnet.core.arrays import Array, Layer, Namespace
 from xpnet.core.dropout import Dropout
 from xpnet.core.model import Seeds
 from xpnet.core.optimizers.sgd import SGD
 from xpnet.core.step import State
 from xpnet.data.reader import as_real_array
+from xpnet.errors import ArgumentError, DivergenceError
+from xpnet.hints import explain_arguments, explain_attribute, suggest_argument
 from xpnet.inspection.predict import predict, predict_outputs
+from xpnet.state import structure
 from xpnet.state.history import History
 from xpnet.state.places import change_optimizer, init_optimizer, init_state, to_device, to_host
 from xpnet.state.provenance import Provenance, name_of
@@ -31,9 +34,6 @@ from xpnet.state.value import NetworkValue, make_generator
 from xpnet.state.view import View
 from xpnet.training.kept_loops import KeptLoops
 from xpnet.training.metrics import predictions
-from xpnet.wording.checks import choices, count, decode_path, yes_or_no
-from xpnet.wording.errors import ArgumentError, DivergenceError
-from xpnet.wording.hints import explain_arguments, explain_attribute, suggest_argument
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping, Sequence
@@ -165,26 +165,26 @@ class Network:
         dtype: Any = "float32",
         seed: int | None = None,
     ) -> None:
-        dtype = arguments.parse_dtype(dtype)
+        dtype = structure.parse_dtype(dtype)
         self._standardize = yes_or_no("standardize", standardize)
-        scale = arguments.parse_scale(scale, self._standardize, dtype)
-        model = arguments.parse_model(sizes, activation, output_activation, cost, task, dropout, scale)
-        initializer = arguments.parse_initializer(init)
-        entropy = arguments.parse_seed(seed)
+        scale = structure.parse_scale(scale, self._standardize, dtype)
+        model = structure.parse_model(sizes, activation, output_activation, cost, task, dropout, scale)
+        initializer = structure.parse_initializer(init)
+        entropy = structure.parse_seed(seed)
         rng = np.random.Generator(np.random.PCG64(entropy))
         seeds = Seeds(*(int(child.generate_state(1)[0]) for child in entropy.spawn(2)))
         initializers = [initializer or sigma.initializer for sigma in model.sigmas]
         layers = tuple(
-            arguments.draw_layer(own, rng, n_in, n_out) for (n_out, n_in), own in zip(model.shapes, initializers)
+            structure.draw_layer(own, rng, n_in, n_out) for (n_out, n_in), own in zip(model.shapes, initializers)
         )
         names = [name_of(own) for own in initializers]
         names = names[:1] if len(set(names)) == 1 else names
-        provenance = Provenance(arguments.find_seed(entropy), ", ".join(names))
+        provenance = Provenance(structure.find_seed(entropy), ", ".join(names))
         self._model, self._backend, self._dtype = model, get_backend(backend, device), dtype
         self._given_task = task
         self._single_rows, self._loops = SingleRows(), KeptLoops()  # recorded and compiled; copies have none
         with self._backend.scope(dtype):
-            arguments.check_functions(model, partial(self._backend.asarray, dtype=dtype), self._backend.xp)
+            structure.check_functions(model, partial(self._backend.asarray, dtype=dtype), self._backend.xp)
         optimizer, generator = SGD(), rng.bit_generator.state
         state = init_state(layers, optimizer, seeds, model, self._backend, dtype)
         self._value = NetworkValue(state, optimizer, generator, seeds, provenance=provenance)
@@ -407,7 +407,7 @@ class Network:
 
     @feature_names.setter
     def feature_names(self, names: Iterable[str] | None) -> None:
-        self._change(feature_names=None if names is None else arguments.parse_feature_names(names, self.sizes[0]))
+        self._change(feature_names=None if names is None else structure.parse_feature_names(names, self.sizes[0]))
 
     # Weights and biases
 
@@ -523,7 +523,7 @@ class Network:
         array([[2.]])
         >>> net.minibatch_update(([[1.0], [3.0]], [10.0, 20.0]), lr=0.1)
         """
-        from xpnet.data.sources import make_source
+        from xpnet.data.opening import make_source
         from xpnet.training.prepare import fit_scaling
 
         if not self._standardize:
@@ -763,10 +763,10 @@ class Network:
             If the new weights are not finite; the network is then unchanged.
         """
         from xpnet.data.gathered import Gathered
+        from xpnet.data.opening import make_source
         from xpnet.data.resident import Resident
         from xpnet.data.sampling import in_order
         from xpnet.data.source import Chunk
-        from xpnet.data.sources import make_source
         from xpnet.training.arguments import parse_rate
         from xpnet.training.steps import ChunkRunner
 
@@ -1250,7 +1250,7 @@ class Network:
 
     def _measure(self, data: Any, name: str, metrics: Sequence[Any] | None) -> dict[str, Any]:
         """Measure, with the name of the argument for messages."""
-        from xpnet.data.sources import make_source
+        from xpnet.data.opening import make_source
         from xpnet.training.evaluate import choose_metrics, measure
 
         view, metrics = self.view, choose_metrics(self._model, metrics)
@@ -1270,7 +1270,7 @@ class Network:
 
         With `standardize`, it is the cost of standardized targets, as in training.
         """
-        from xpnet.data.sources import make_source
+        from xpnet.data.opening import make_source
         from xpnet.training.evaluate import measure
 
         view = self.view
@@ -1524,8 +1524,8 @@ class Network:
             backend = self._backend
         if backend is None and self._backend.name not in ("numpy", "cupy"):
             backend = self._backend.name if self._backend.name in ("torch", "jax") else self._backend.xp
-        dtype = self._dtype if dtype is None else arguments.parse_dtype(dtype)
-        arguments.parse_scale(self.scale, self._standardize, dtype)
+        dtype = self._dtype if dtype is None else structure.parse_dtype(dtype)
+        structure.parse_scale(self.scale, self._standardize, dtype)
         new = object.__new__(type(self))
         vars(new).update(vars(self), _backend=get_backend(backend, device), _dtype=dtype)
         new._single_rows, new._loops = SingleRows(), KeptLoops()
@@ -1567,9 +1567,9 @@ class Network:
         scaling that `standardize` learnt, the errors of `calibrate`, the names of the inputs, the history, `provenance`
         and `notes`; no examples, and no digests of them. Call ``reset_optimizer(SGD())`` beforehand for a smaller file.
         """
-        from xpnet.checkpoint.files import write_file
         from xpnet.checkpoint.networks import encode_network
-        from xpnet.wording.checks import check_folder
+        from xpnet.checkpoint.writing import write_file
+        from xpnet.checks import check_folder
 
         check_folder(path)
         write_file(path, encode_network(self.settings, self.view))
@@ -1597,7 +1597,7 @@ class Network:
             If it cannot be read.
         """
         from xpnet.checkpoint.file import decode
-        from xpnet.checkpoint.files import read_file
+        from xpnet.checkpoint.writing import read_file
 
         path = decode_path("path", path)
         return cls._of_record(decode(read_file(path), path), path, get_backend(backend, device), custom)

@@ -16,9 +16,9 @@ from xpnet.backends.cuda.fusion import Operation
 from xpnet.backends.cuda.graph import GraphLoop
 from xpnet.backends.replay.eager import Eager
 from xpnet.backends.replay.program import ReplayLoop
+from xpnet.checks import name_backend
 from xpnet.core.arrays import BLOCK_ELEMENTS, Array, Function, blocks
-from xpnet.wording.checks import name_backend
-from xpnet.wording.errors import BackendError, unless_stopped
+from xpnet.errors import BackendError, unless_stopped
 
 
 class CuPyBackend(Eager):

@@ -15,9 +15,9 @@ import numpy as np
 
 from xpnet.backends._numpy import NumPyBackend
 from xpnet.backends.base import ON_CPU, ON_GPU, Backend, Loop, cast, host_array, precision
+from xpnet.backends.fixed import is_fixed
 from xpnet.core.arrays import Array, Function, map_arrays, take_examples
-from xpnet.core.fixed import is_fixed
-from xpnet.wording.errors import ArgumentError, BackendError, unless_stopped
+from xpnet.errors import ArgumentError, BackendError, unless_stopped
 
 MIN_COMPILED_STEPS = 64  # of a compiled loop; fewer batches are padded
 MAX_LOOPS = 128  # compiled loops that are kept, a few megabytes each

@@ -13,7 +13,7 @@ from xpnet.backends.base import Backend, GroupLimits, cast
 from xpnet.backends.replay.eager import BindShortcut, Eager, PatchedNamespace
 from xpnet.backends.replay.program import ReplayLoop
 from xpnet.core.arrays import Array, Function, blocks
-from xpnet.wording.errors import BackendError
+from xpnet.errors import BackendError
 
 try:
     from xpnet.backends.replay.native import NativeLoop, get_step_threads, make_native

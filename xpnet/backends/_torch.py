@@ -14,7 +14,7 @@ from xpnet.backends.base import ON_CPU, ON_GPU, cast, host_array, on_host
 from xpnet.backends.replay.eager import BindShortcut, Eager, PatchedNamespace
 from xpnet.backends.replay.program import ReplayLoop
 from xpnet.core.arrays import Array, Function
-from xpnet.wording.errors import ArgumentError, BackendError, unless_stopped
+from xpnet.errors import ArgumentError, BackendError, unless_stopped
 
 # Functions with `out`. They do the same as those of array_api_compat, with less overhead for what a step needs.
 

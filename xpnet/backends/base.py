@@ -12,9 +12,9 @@ from typing import Any, ClassVar, NamedTuple
 import array_api_compat
 import numpy as np
 
+from xpnet.checks import name_backend
 from xpnet.core.arrays import Array, Function, Namespace, blocks, leaves, map_arrays, select, take_examples
-from xpnet.wording.checks import name_backend
-from xpnet.wording.errors import ArgumentError, BackendError, unless_stopped
+from xpnet.errors import ArgumentError, BackendError, unless_stopped
 
 # Errors that the conversion of an object to an array may raise, including those of a user's own __array__
 CONVERSION_ERRORS = (TypeError, ValueError, RuntimeError, ArithmeticError, LookupError, StopIteration)

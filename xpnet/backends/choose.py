@@ -8,9 +8,9 @@ from typing import Any
 import array_api_compat
 
 from xpnet.backends.base import Backend, as_array, is_array, open_namespace
-from xpnet.wording.checks import choices, install_command, name_backend
-from xpnet.wording.errors import BackendError, unless_stopped
-from xpnet.wording.hints import explain_unknown
+from xpnet.checks import choices, install_command, name_backend
+from xpnet.errors import BackendError, unless_stopped
+from xpnet.hints import explain_unknown
 
 # name -> (module of this package, how to install the library)
 BACKENDS = {

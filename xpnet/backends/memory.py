@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from xpnet.backends.base import Backend, on_host
-from xpnet.wording.errors import unless_stopped
+from xpnet.errors import unless_stopped
 
 COPIES_OF_STATE = 6  # of weights and optimizer state in memory while a chunk of steps runs, about
 BYTES_OF_NETWORK = 2500  # of a Network without its weights, about

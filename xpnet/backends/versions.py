@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 
 from xpnet.backends.base import find_blas
-from xpnet.wording.version import __version__
+from xpnet.version import __version__
 
 
 @cache

@@ -5,10 +5,10 @@ import os
 import zipfile
 from collections.abc import Sequence
 
-from xpnet.checkpoint.files import read_file, write_file
 from xpnet.checkpoint.kinds import is_network
-from xpnet.wording.checks import check_folder, describe_error, printable
-from xpnet.wording.errors import ArgumentError, CheckpointError, unless_stopped, walk_causes
+from xpnet.checkpoint.writing import read_file, write_file
+from xpnet.checks import check_folder, describe_error, printable
+from xpnet.errors import ArgumentError, CheckpointError, unless_stopped, walk_causes
 
 UNIX, WINDOWS = 3, 0  # numbers of systems in the entries of archives; earlier versions on Windows wrote the second
 

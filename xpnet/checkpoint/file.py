@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from xpnet.checkpoint import tensors
-from xpnet.checkpoint.files import read_file, write_file
 from xpnet.checkpoint.kinds import is_ensemble
 from xpnet.checkpoint.record import Record, check_depth, check_tensors, refuse_unknown
-from xpnet.wording.checks import check_folder, describe_error, printable, refuse_duplicates, truncate
-from xpnet.wording.errors import ArgumentError, CheckpointError, unless_stopped
+from xpnet.checkpoint.writing import read_file, write_file
+from xpnet.checks import check_folder, describe_error, printable, refuse_duplicates, truncate
+from xpnet.errors import ArgumentError, CheckpointError, unless_stopped
 
 FORMAT = 5  # of files that are written
 READABLE_FORMATS = (5,)  # all since the first that a release wrote

@@ -11,7 +11,6 @@ from xpnet.checkpoint import record as records
 from xpnet.checkpoint.file import encode
 from xpnet.checkpoint.provenance import from_plain
 from xpnet.checkpoint.record import NO_CALIBRATIONS, Calibrations, Record, TrainingRecord
-from xpnet.core.arguments import parse_feature_names
 from xpnet.core.arrays import leaves, map_arrays, rebuild
 from xpnet.core.calibration import Calibration
 from xpnet.core.dropout import init_dropout
@@ -22,9 +21,10 @@ from xpnet.data.parameters import parse_biases, parse_weights
 from xpnet.state.history import History
 from xpnet.state.places import init_optimizer
 from xpnet.state.provenance import Provenance
+from xpnet.state.structure import parse_feature_names
 from xpnet.state.value import NetworkValue
 from xpnet.state.view import View
-from xpnet.wording.version import __version__
+from xpnet.version import __version__
 
 
 def encode_network(

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from xpnet.checkpoint.values import check_dict, check_number, check_whole
+from xpnet.checks import warn
 from xpnet.core.arrays import Array, leaves
 from xpnet.core.calibration import Calibration, check_errors
 from xpnet.core.model import Model
@@ -21,9 +22,8 @@ from xpnet.core.optimizers.sgd import SGD
 from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.scaling import Scaling
 from xpnet.core.step import State
+from xpnet.errors import ArgumentError
 from xpnet.state.value import NetworkValue
-from xpnet.wording.checks import warn
-from xpnet.wording.errors import ArgumentError
 
 SETTINGS = {  # the arguments of Network that a record holds
     *("sizes", "activation", "output_activation", "cost", "task"),

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.wording.checks import refuse_duplicates
-from xpnet.wording.errors import ArgumentError
+from xpnet.checks import refuse_duplicates
+from xpnet.errors import ArgumentError
 
 DTYPE_CODES = {name: np.dtype(dtype) for name, dtype in (("F64", "<f8"), ("F32", "<f4"), ("I32", "<i4"))}  # file order
 METADATA_KEY = "__metadata__"

@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from xpnet.wording.checks import truncate
-from xpnet.wording.errors import ArgumentError
+from xpnet.checks import truncate
+from xpnet.errors import ArgumentError
 
 NUMBER_LIMIT = 2**63  # whole numbers are smaller
 

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import Any
 
+from xpnet.checks import printable
 from xpnet.cli.options import Parser, check_paths, make_parser, writes_files
 from xpnet.cli.printing import speaks
-from xpnet.wording.checks import printable
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.backends.choose import BACKENDS, get_backend, load_backend
+from xpnet.checks import count, in_range
+from xpnet.errors import ArgumentError, BackendError, unless_stopped
+from xpnet.hints import explain_unknown
 from xpnet.inspection.summary import table
 from xpnet.network import Network
-from xpnet.wording.checks import count, in_range
-from xpnet.wording.errors import ArgumentError, BackendError, unless_stopped
-from xpnet.wording.hints import explain_unknown
 
 PAUSE = 0.06  # seconds in which a library's threads stop spinning; they would slow down the next library
 FEWEST_STEPS, MOST_STEPS = 10, 10_000  # in a repetition of about `seconds`

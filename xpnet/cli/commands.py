@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from xpnet.backends.base import Array
-from xpnet.checkpoint.files import write_file
+from xpnet.checkpoint.writing import write_file
+from xpnet.checks import choices, in_range, list_names, printable
 from xpnet.cli.bench import compare_backends, list_libraries
 from xpnet.cli.data import holds_one_set, read_examples, read_test_data
 from xpnet.cli.files import Model, check_file, check_replaceable, load_model, name_argument, networks_of
@@ -20,6 +21,7 @@ from xpnet.cli.scores import find_held_out, load_columns, load_note, score
 from xpnet.cli.tables import Columns
 from xpnet.cli.training import DATA_FILES, one_or_each
 from xpnet.data.columns import is_number
+from xpnet.errors import ArgumentError
 from xpnet.export import to_onnx, write_lesson, write_page
 from xpnet.export.onnx import describe_onnx
 from xpnet.export.page import choose_picture
@@ -27,8 +29,6 @@ from xpnet.inspection.novelty import LEAST_ROWS
 from xpnet.learn.mutations import MISTAKES, break_equation, make_figure
 from xpnet.network import Network
 from xpnet.training.arguments import parse_metrics
-from xpnet.wording.checks import choices, in_range, list_names, printable
-from xpnet.wording.errors import ArgumentError
 
 MOST_WIDTH = 40  # characters of a name beside which others are indented
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from xpnet.checks import install_command, list_names, printable, warn
 from xpnet.cli.holdout import TEST_SPLIT, Division, HoldOut
 from xpnet.cli.tables import (
     KINDS,
@@ -23,8 +24,7 @@ from xpnet.data import datasets
 from xpnet.data.cells import find_marks
 from xpnet.data.columns import DroppedColumn, check_bins, encode_columns, learn_columns
 from xpnet.data.host_rows import HostRows, stays_outside
-from xpnet.wording.checks import install_command, list_names, printable, warn
-from xpnet.wording.errors import ArgumentError
+from xpnet.errors import ArgumentError
 
 Split = tuple[Any, np.ndarray]  # (X, y)
 

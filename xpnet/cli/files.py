@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from xpnet.checkpoint.files import read_file
 from xpnet.checkpoint.kinds import is_ensemble
+from xpnet.checkpoint.writing import read_file
+from xpnet.checks import check_folder
 from xpnet.ensemble import Ensemble
+from xpnet.errors import unless_stopped
 from xpnet.network import Network
-from xpnet.wording.checks import check_folder
-from xpnet.wording.errors import unless_stopped
 
 Model = Network | Ensemble
 

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.wording.checks import count, in_range
-from xpnet.wording.errors import ArgumentError
+from xpnet.checks import count, in_range
+from xpnet.errors import ArgumentError
 
 TEST_SPLIT = 0.2
 NAME = "held_out"  # of the note in a file

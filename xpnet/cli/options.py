@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from xpnet.backends.choose import BACKENDS
-from xpnet.checkpoint.files import is_same_file
+from xpnet.checkpoint.writing import is_same_file
+from xpnet.checks import printable
 from xpnet.cli.commands import (
     run_backends,
     run_bench,
@@ -26,16 +27,15 @@ from xpnet.cli.data import FILES, SETS
 from xpnet.cli.holdout import TEST_SPLIT
 from xpnet.cli.recipes import CLASSES, MOMENTUM, TABLES
 from xpnet.cli.training import run_train
-from xpnet.core.arguments import DTYPES, TASKS
 from xpnet.core.initializers import INITIALIZERS
 from xpnet.core.schedules import SCHEDULES
 from xpnet.export.lessons import LESSONS
+from xpnet.hints import find_nearest
 from xpnet.learn.mutations import MISTAKES
+from xpnet.state.structure import DTYPES, TASKS
 from xpnet.tabular import BINS
 from xpnet.training.checkpointing import parse_every
-from xpnet.wording.checks import printable
-from xpnet.wording.hints import find_nearest
-from xpnet.wording.version import __version__
+from xpnet.version import __version__
 
 DATA = f"{', '.join(SETS)}, {FILES}"
 DEFAULT = "mnist-sample"

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from xpnet.wording.checks import printable
+from xpnet.checks import printable
 
 
 def speaks(options: argparse.Namespace) -> bool:

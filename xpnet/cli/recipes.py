@@ -3,16 +3,16 @@
 import argparse
 from typing import NamedTuple
 
+from xpnet.checks import count
 from xpnet.cli.data import Data
 from xpnet.cli.tables import is_table
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.schedules import SCHEDULES, Cosine, Schedule
+from xpnet.errors import ArgumentError
 from xpnet.tabular import WARMUP
 from xpnet.tabular import Recipe as TableRecipe
 from xpnet.training.arguments import parse_rate
-from xpnet.wording.checks import count
-from xpnet.wording.errors import ArgumentError
 
 CLASSES = {"sgd": "SGD", "rmsprop": "RMSProp", "adam": "Adam", "adamw": "AdamW", "lm": "LevenbergMarquardt"}
 MOMENTUM = 0.9

@@ -15,10 +15,10 @@ from xpnet.cli.files import Model, networks_of
 from xpnet.cli.holdout import NAME, Note, read_note
 from xpnet.cli.tables import Columns
 from xpnet.ensemble import Ensemble
+from xpnet.errors import ArgumentError, unless_stopped
 from xpnet.network import Network
 from xpnet.tabular import predict_out_of_fold
 from xpnet.training.metrics import Metric, accuracy, correct, log_loss, mean_absolute_error, r2
-from xpnet.wording.errors import ArgumentError, unless_stopped
 
 SAME = 1e-4  # relative difference of costs that two backends may have on the same examples
 LEVEL = 0.9  # of intervals that are judged

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from xpnet.checks import choices, install_command, list_names
 from xpnet.data.cells import (
     Cells,
     Marks,
@@ -46,8 +47,7 @@ from xpnet.data.columns import (
     open_columns,
     to_plain,
 )
-from xpnet.wording.checks import choices, install_command, list_names
-from xpnet.wording.errors import ArgumentError
+from xpnet.errors import ArgumentError
 
 STDIN = "-"
 TEXT_SUFFIXES = (".csv", ".tsv", ".txt")

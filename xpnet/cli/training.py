@@ -11,7 +11,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from xpnet.checkpoint.files import write_file
+from xpnet.checkpoint.writing import write_file
+from xpnet.checks import choices, count, install_command, warn
 from xpnet.cli.data import FILES, SETS, Data, read_training_data
 from xpnet.cli.files import (
     Model,
@@ -34,24 +35,23 @@ from xpnet.cli.recipes import (
 )
 from xpnet.cli.scores import Scores, describe_replaced, note_hold_out, score, score_folds
 from xpnet.cli.tables import STDIN, Columns, is_table
-from xpnet.core.arguments import parse_cost
 from xpnet.core.optimizers.sgd import SGD
 from xpnet.core.temperature import can_temper
 from xpnet.data.columns import count_inputs
 from xpnet.distributed.ranks import Ranks
 from xpnet.distributed.setting import Distributed, check_launcher
 from xpnet.ensemble import Ensemble
+from xpnet.errors import ArgumentError
 from xpnet.inspection.novelty import LEAST_ROWS
 from xpnet.network import Network
 from xpnet.state.history import History
+from xpnet.state.structure import parse_cost
 from xpnet.tabular import BINS, LONE_FOLDS, choose_rows, choose_scaling, count_folds, make_folds, make_scaling
 from xpnet.tabular import Recipe as TableRecipe
 from xpnet.training.arguments import parse_metrics
 from xpnet.training.callback import Callback
 from xpnet.training.callbacks import CSVLog, EarlyStopping
 from xpnet.training.metrics import Metric, accuracy, calibrated_log_loss, mean_absolute_error, r2
-from xpnet.wording.checks import choices, count, install_command, warn
-from xpnet.wording.errors import ArgumentError
 
 Made = TypeVar("Made")
 

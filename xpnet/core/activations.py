@@ -13,9 +13,9 @@ from collections.abc import Callable
 from math import inf, pi, sqrt
 from typing import NamedTuple
 
+from xpnet.checks import in_range
 from xpnet.core.arrays import Array, Namespace
 from xpnet.core.initializers import Initializer, he_normal, lecun_normal, scaled_normal
-from xpnet.wording.checks import in_range
 
 
 class Activation(NamedTuple):

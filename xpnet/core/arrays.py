@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from xpnet.wording.errors import ArgumentError
+from xpnet.errors import ArgumentError
 
 Array: TypeAlias = Any  # an array of whichever library the network computes with
 Function: TypeAlias = Callable[..., Any]

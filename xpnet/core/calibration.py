@@ -25,7 +25,7 @@ import numpy as np
 
 from xpnet.core.arrays import Array, Namespace
 from xpnet.core.costs import Cost
-from xpnet.wording.errors import ArgumentError
+from xpnet.errors import ArgumentError
 
 MOST_ERRORS = 9_999  # that a calibration keeps
 MOST_KNOTS, ROWS_PER_KNOT = 8, 50  # of widths

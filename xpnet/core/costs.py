@@ -20,10 +20,10 @@ from collections.abc import Callable, Sequence
 from math import inf, log, pi
 from typing import NamedTuple, TypeAlias
 
+from xpnet.checks import choices, in_range
 from xpnet.core.activations import Activation, identity, mean_std
 from xpnet.core.arrays import Array, Namespace
-from xpnet.wording.checks import choices, in_range
-from xpnet.wording.errors import ArgumentError
+from xpnet.errors import ArgumentError
 
 # The costs of the book
 

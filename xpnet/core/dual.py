@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from xpnet.core.arrays import Array, Function, Namespace, map_arrays
-from xpnet.wording.errors import ArgumentError, unless_stopped
+from xpnet.errors import ArgumentError, unless_stopped
 
 
 def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], xp: Namespace) -> Any:

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
-from xpnet.wording.checks import in_range, overwrite
-from xpnet.wording.errors import ArgumentError
-from xpnet.wording.hints import explain_arguments
+from xpnet.checks import in_range, overwrite
+from xpnet.errors import ArgumentError
+from xpnet.hints import explain_arguments
 
 Schedule: TypeAlias = Callable[[int, int], float]
 

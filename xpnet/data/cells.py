@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.wording.checks import truncate
-from xpnet.wording.errors import ArgumentError
+from xpnet.checks import truncate
+from xpnet.errors import ArgumentError
 
 TRUTH = {"false": 0.0, "true": 1.0}
 BLANKS = {"?", "-", "--", "."}  # missing values, in columns of numbers and dates

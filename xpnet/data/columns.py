@@ -16,6 +16,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from xpnet.checks import count, list_names, show
 from xpnet.data.cells import (
     DAY,
     PATTERNS,
@@ -31,8 +32,7 @@ from xpnet.data.cells import (
     read_dates,
     read_numbers,
 )
-from xpnet.wording.checks import count, list_names, show
-from xpnet.wording.errors import ArgumentError
+from xpnet.errors import ArgumentError
 
 WAVES = {"year": 365.2425, "week": 7.0, "day": 1.0}  # periods in days
 FARTHEST_DAY = 2.0**63 / DAY  # from 1970; pandas counts microseconds in 64 bits

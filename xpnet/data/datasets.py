@@ -8,9 +8,9 @@ from typing import TypeAlias
 
 import numpy as np
 
+from xpnet.checks import count, decode_path, install_command
 from xpnet.data.idx import REMEDY, read_idx
-from xpnet.wording.checks import count, decode_path, install_command
-from xpnet.wording.errors import ArgumentError, unless_stopped
+from xpnet.errors import ArgumentError, unless_stopped
 
 Split: TypeAlias = tuple[np.ndarray, np.ndarray]  # (X, y): float32 pixels in [0, 1], integer labels
 

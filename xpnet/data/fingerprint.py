@@ -25,7 +25,7 @@ def fingerprint(source: Source) -> dict[str, Any]:
     Examples
     --------
     >>> from xpnet import Network
-    >>> from xpnet.data.sources import make_source
+    >>> from xpnet.data.opening import make_source
     >>> reader = Network([2, 1]).view.reader
     >>> a, b, c = (fingerprint(make_source(([x], [1]), "data", reader)) for x in ([0, 1], [0.0, 1.0], [0, 2]))
     >>> a == b, a == c

@@ -13,6 +13,7 @@ import numpy as np
 
 from xpnet.backends.base import on_host
 from xpnet.backends.workers import Workers
+from xpnet.checks import check_lengths
 from xpnet.core.minibatch import Examples
 from xpnet.core.scaling import Scaler
 from xpnet.data.host_rows import HostRows, as_host_rows, reading_at_random, stays_in_place, stays_outside
@@ -22,7 +23,6 @@ from xpnet.data.resident import Resident, Rows, take_rows
 from xpnet.data.sampling import Sampling, in_order
 from xpnet.data.source import Chunk
 from xpnet.data.streams import OnDemand
-from xpnet.wording.checks import check_lengths
 
 ROWS_TO_CHECK = 1024  # before training; the others are checked when they are read
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from xpnet.wording.errors import ArgumentError, unless_stopped
+from xpnet.errors import ArgumentError, unless_stopped
 
 REMEDY = "delete it, and copy or download it again"
 

@@ -7,7 +7,7 @@ from xpnet.backends import Backend
 from xpnet.core.arrays import Array
 from xpnet.core.model import Model
 from xpnet.data.reader import as_real_array
-from xpnet.wording.errors import ArgumentError
+from xpnet.errors import ArgumentError
 
 
 def parse_weights(weights: Any, model: Model, backend: Backend, dtype: str, name: str = "") -> list[Array]:

@@ -15,12 +15,12 @@ import numpy as np
 
 from xpnet.backends.base import Backend, as_array, cast, host_array, on_host, precision, refuse_graph
 from xpnet.backends.choose import get_backend
+from xpnet.checks import check_count, check_lengths, list_names, warn
 from xpnet.core.arrays import Array, blocks, map_arrays
 from xpnet.core.minibatch import Encoding, Examples, one_hot
 from xpnet.core.model import Model
 from xpnet.core.scaling import Moments, Scaler, Scaling, ScalingInParts, moments
-from xpnet.wording.checks import check_count, check_lengths, list_names, warn
-from xpnet.wording.errors import ArgumentError, unless_stopped
+from xpnet.errors import ArgumentError, unless_stopped
 
 UINT8 = np.dtype(np.uint8)  # dtypes compare faster with a dtype than with a type
 WIDE_DTYPES = {

@@ -17,7 +17,7 @@ from xpnet.data.reader import Reader, is_pair
 from xpnet.data.resident import Resident
 from xpnet.data.sampling import Sampling, cut_rows, in_order, split_into_chunks
 from xpnet.data.source import Chunk, Countable, Source
-from xpnet.wording.errors import ArgumentError, unless_stopped
+from xpnet.errors import ArgumentError, unless_stopped
 
 MAX_BLOCKS_READ = 16  # by all networks together, before training on them
 MAX_EXAMPLES_READ = 1024  # one by one or batch by batch, before training on them: so the bar moves

@@ -6,7 +6,7 @@ import numpy as np
 
 from xpnet.backends import Backend
 from xpnet.core.arrays import Array
-from xpnet.wording.errors import ArgumentError
+from xpnet.errors import ArgumentError
 
 
 def check_weights(weight: Array, n: int, backend: Backend) -> float:

@@ -7,8 +7,8 @@ from typing import Any
 
 from xpnet.backends.base import Backend, on_host
 from xpnet.backends.replay.eager import Eager
-from xpnet.wording.checks import count, has_methods
-from xpnet.wording.errors import ArgumentError
+from xpnet.checks import count, has_methods
+from xpnet.errors import ArgumentError
 
 METHODS = ("Get_rank", "Get_size", "Allreduce", "Allgather", "Sendrecv", "allgather", "bcast", "Abort")
 # Variables in which launchers say how many processes they have started, the innermost launcher first

@@ -4,7 +4,7 @@ They hold a `Network` and train it with the same mathematics; the modules here c
 follow scikit-learn's rules. Needs scikit-learn, the extra ``sklearn``.
 """
 
-from xpnet.wording.checks import install_command
+from xpnet.checks import install_command
 
 try:
     from sklearn.utils.validation import validate_data  # noqa: F401  came with scikit-learn 1.6
@@ -17,8 +17,8 @@ from xpnet.estimators.classifier import MLPClassifier
 from xpnet.estimators.ensembles import MLPEnsembleClassifier, MLPEnsembleRegressor
 from xpnet.estimators.regressor import MLPRegressor
 from xpnet.estimators.search import MLPRandomSearchCV, MLPSearchCV
+from xpnet.estimators.table_encoder import TableEncoder
 from xpnet.estimators.table_models import TableClassifier, TableRegressor
-from xpnet.estimators.tables import TableEncoder
 
 __all__ = [
     "MLPClassifier",

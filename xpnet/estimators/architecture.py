@@ -9,15 +9,15 @@ import numpy as np
 
 from xpnet.backends.base import Backend
 from xpnet.backends.choose import BACKENDS, get_backend
-from xpnet.core import arguments
+from xpnet.checks import count, show
 from xpnet.core.activations import ACTIVATIONS, Activation
 from xpnet.core.costs import COSTS, Cost
 from xpnet.core.initializers import Initializer
+from xpnet.errors import ArgumentError
 from xpnet.estimators.settings import Parameters, is_called
+from xpnet.hints import explain_unknown
 from xpnet.network import Network
-from xpnet.wording.checks import count, show
-from xpnet.wording.errors import ArgumentError
-from xpnet.wording.hints import explain_unknown
+from xpnet.state import structure
 
 # scikit-learn's names -> names in xpnet
 ACTIVATION_NAMES = {"logistic": "sigmoid"}
@@ -87,7 +87,7 @@ def parse_hidden(value: Any, layers: int) -> list[Activation]:
     def translate(item: Any) -> Any:
         return ACTIVATION_NAMES.get(item, item) if isinstance(item, str) else item
 
-    return arguments.parse_hidden([translate(item) for item in value] if is_list else translate(value), layers)
+    return structure.parse_hidden([translate(item) for item in value] if is_list else translate(value), layers)
 
 
 def parse_loss(loss: Any) -> Cost:
@@ -100,7 +100,7 @@ def parse_loss(loss: Any) -> Cost:
     families = {name.partition("(")[0] for name in (*LOSS_NAMES, *COSTS)}
     if isinstance(loss, str) and loss.partition("(")[0] not in families:
         raise ArgumentError(explain_unknown("loss", loss, (*LOSS_NAMES, *COSTS)) + ", or give an object with value")
-    cost = arguments.parse_cost(LOSS_NAMES.get(loss, loss) if isinstance(loss, str) else loss, "loss")
+    cost = structure.parse_cost(LOSS_NAMES.get(loss, loss) if isinstance(loss, str) else loss, "loss")
     if cost.distribution is not None and cost.distribution.point is None:
         raise ArgumentError(
             f"loss={loss!r} has no single number for each target, which predict returns; add 0.5, the median, to its "
@@ -111,7 +111,7 @@ def parse_loss(loss: Any) -> Cost:
 
 def choose_dtype(parameters: Parameters, own: str) -> str:
     """Choose the dtype to compute in: the parameter, or else that of X, its own."""
-    return own if parameters.dtype is None else arguments.parse_dtype(parameters.dtype)
+    return own if parameters.dtype is None else structure.parse_dtype(parameters.dtype)
 
 
 def follows_inputs(parameters: Any) -> bool:

@@ -13,6 +13,7 @@ from xpnet.backends.base import Backend
 from xpnet.backends.choose import backend_of, is_foreign, to_host
 from xpnet.core.arrays import Array, Namespace
 from xpnet.data.host_rows import stays_outside
+from xpnet.errors import ArgumentError, unless_stopped
 from xpnet.estimators.architecture import ACTIVATION_NAMES, choose_backend, follows_inputs
 from xpnet.estimators.checkpoints import describe_estimator, parse_saving_of_fit
 from xpnet.estimators.convergence import TALLY_ATTRIBUTES, Tally, write_tally
@@ -53,7 +54,6 @@ from xpnet.inspection.predict import predict
 from xpnet.network import Network
 from xpnet.state.view import View
 from xpnet.training.checkpointing import ONE_NETWORK, Every, FileKind, Saving
-from xpnet.wording.errors import ArgumentError, unless_stopped
 
 AnyModel = TypeVar("AnyModel", bound="BaseModel")
 AnyLearner = TypeVar("AnyLearner", bound="BaseLearner")

@@ -9,10 +9,10 @@ from scipy import sparse
 from xpnet.backends.choose import to_host
 from xpnet.core.arrays import blocks
 from xpnet.data.fingerprint import digest
+from xpnet.errors import ArgumentError
 from xpnet.training.checkpointing import FileKind, Resumed, Saving, parse_saving
 from xpnet.training.description import describe
 from xpnet.training.plan import Job
-from xpnet.wording.errors import ArgumentError
 
 # Parameters that a resumed fit may change; the number of epochs and the callbacks are compared on their own
 FREE = {"backend", "device", "verbose", "progress", "warm_start", "max_iter", "callbacks"}

@@ -15,11 +15,11 @@ from sklearn.utils.validation import check_is_fitted
 from xpnet.backends.choose import to_host
 from xpnet.core.arrays import Array
 from xpnet.core.temperature import combine
+from xpnet.errors import ArgumentError
 from xpnet.estimators import exchange
 from xpnet.estimators.base import BaseLearner, BasePerceptron, has_epochs, mean_outputs
 from xpnet.estimators.targets import BINARY, MULTICLASS, MULTILABEL, Classification, Labels, is_multilabel
-from xpnet.wording.errors import ArgumentError
-from xpnet.wording.hints import explain_arguments
+from xpnet.hints import explain_arguments
 
 Self = TypeVar("Self", bound="BaseClassifier")
 

@@ -9,12 +9,12 @@ from typing import Any
 from sklearn.exceptions import ConvergenceWarning
 
 from xpnet.checkpoint.values import check_number, check_whole
+from xpnet.checks import warn
 from xpnet.core.arrays import Layers
+from xpnet.errors import ArgumentError
 from xpnet.estimators.settings import Settings
 from xpnet.training.callback import Callback, Training
 from xpnet.training.position import Position
-from xpnet.wording.checks import warn
-from xpnet.wording.errors import ArgumentError
 
 # value of `Settings.early_stopping` -> the name of what is watched
 WATCHED = {None: "Training loss", "score": "Validation score", "loss": "Validation loss"}

@@ -11,20 +11,20 @@ from sklearn.utils.validation import check_is_fitted
 from xpnet.backends.base import Backend
 from xpnet.backends.choose import backend_of
 from xpnet.backends.memory import BYTES_OF_NETWORK, on_host_only, require_bytes
+from xpnet.checks import count, yes_or_no
 from xpnet.core.arrays import Array, count_bytes, leaves
 from xpnet.ensemble import Ensemble, mean_and_std, warn_of_laggards
+from xpnet.errors import ArgumentError
 from xpnet.estimators.base import NO_VALIDATION, BaseLearner, BasePerceptron, Validation, read_attributes
 from xpnet.estimators.classifier import BaseClassifier, MLPClassifier
 from xpnet.estimators.fitting import Fit, FitData, LoadedExamples, load_examples
 from xpnet.estimators.regressor import BaseRegressor, MLPRegressor
 from xpnet.estimators.settings import Parameters, make_random_state, parse_settings
+from xpnet.hints import explain_arguments
 from xpnet.network import Network
 from xpnet.state.view import View
 from xpnet.training.arguments import copies_for_each
 from xpnet.training.checkpointing import SEVERAL_NETWORKS, Saving
-from xpnet.wording.checks import count, yes_or_no
-from xpnet.wording.errors import ArgumentError
-from xpnet.wording.hints import explain_arguments
 
 Self = TypeVar("Self", bound="BaseEnsemble")
 MAX_SEED = np.iinfo(np.int32).max

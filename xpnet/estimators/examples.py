@@ -14,8 +14,8 @@ from xpnet.data.gathered import Gathered, HostRows, Stored, gather, share_rows, 
 from xpnet.data.reader import Reader
 from xpnet.data.resident import Resident, Rows
 from xpnet.data.weights import check_some_weight, relative_weight
+from xpnet.errors import ArgumentError
 from xpnet.estimators.inputs import leave_device
-from xpnet.wording.errors import ArgumentError
 
 HELD_OUT = "a part that early_stopping makes"
 

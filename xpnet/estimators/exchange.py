@@ -9,6 +9,8 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from xpnet.backends.choose import backend_of, to_host
+from xpnet.checks import choices
+from xpnet.errors import ArgumentError
 from xpnet.estimators.architecture import ACTIVATION_NAMES, choose_backend, choose_dtype, make_network, take_layers
 from xpnet.estimators.base import BasePerceptron, list_attributes
 from xpnet.estimators.convergence import TALLY_ATTRIBUTES, read_tally, write_tally
@@ -16,8 +18,6 @@ from xpnet.estimators.inputs import float_dtype
 from xpnet.estimators.settings import LEARNING_RATES, THEIR_SOLVERS, Parameters
 from xpnet.estimators.targets import Problem
 from xpnet.network import Network
-from xpnet.wording.checks import choices
-from xpnet.wording.errors import ArgumentError
 
 # names in xpnet -> scikit-learn's
 ACTIVATIONS = {"identity": "identity", "sigmoid": "logistic", "tanh": "tanh", "relu": "relu"}

@@ -9,11 +9,13 @@ from sklearn.exceptions import ConvergenceWarning
 
 from xpnet.backends.base import Backend
 from xpnet.backends.choose import to_host
+from xpnet.checks import warn
 from xpnet.core.arrays import Array, Namespace
 from xpnet.data.gathered import Stored, gather_rows, remember_rows
 from xpnet.data.host_rows import stays_outside
 from xpnet.data.resident import Rows, take_rows
 from xpnet.data.source import describe_known_rows
+from xpnet.errors import ArgumentError, DivergenceError, unless_stopped
 from xpnet.estimators import lbfgs
 from xpnet.estimators.architecture import (
     choose_backend,
@@ -38,8 +40,6 @@ from xpnet.training.metrics import Metric, predictions
 from xpnet.training.plan import Job, Plan
 from xpnet.training.prepare import fit_scaling
 from xpnet.training.progress import Progress
-from xpnet.wording.checks import warn
-from xpnet.wording.errors import ArgumentError, DivergenceError, unless_stopped
 
 Fitted: TypeAlias = Mapping[str, Any]  # the fitted attributes of an estimator; empty before the first fit
 LoadedExamples: TypeAlias = tuple[Stored, Stored | None]  # for training and for validation

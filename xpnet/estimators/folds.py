@@ -17,12 +17,12 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 
 from xpnet.backends.memory import COPIES_OF_STATE, count_parameters, find_memory
+from xpnet.errors import unless_stopped
 from xpnet.estimators.architecture import parse_hidden_sizes
 from xpnet.estimators.base import BasePerceptron
 from xpnet.estimators.fitting import Fit, FitData, LoadedExamples, group_by_structure, load_examples, train_fits
 from xpnet.estimators.settings import parse_settings
 from xpnet.network import Network
-from xpnet.wording.errors import unless_stopped
 
 MIN_FITS = 4  # of one kind per worker, unless there are fewer
 MAX_BYTES = 1 << 28  # of the examples of all folds together; larger folds are trained one after the other

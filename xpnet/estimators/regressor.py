@@ -11,13 +11,13 @@ from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from xpnet.checks import yes_or_no
 from xpnet.core.arrays import Array
+from xpnet.errors import ArgumentError
 from xpnet.estimators import exchange
 from xpnet.estimators.base import BaseLearner, BasePerceptron, has_epochs, mean_outputs
 from xpnet.estimators.targets import Regression
-from xpnet.wording.checks import yes_or_no
-from xpnet.wording.errors import ArgumentError
-from xpnet.wording.hints import explain_arguments
+from xpnet.hints import explain_arguments
 
 Self = TypeVar("Self", bound="BaseRegressor")
 

@@ -21,6 +21,7 @@ from sklearn.utils import indexable
 from sklearn.utils.parallel import Parallel, delayed  # joblib's, with scikit-learn's settings and warning filters
 
 from xpnet.backends.memory import require_bytes
+from xpnet.errors import ArgumentError
 from xpnet.estimators.base import BaseLearner, BasePerceptron
 from xpnet.estimators.folds import Folds, Outcome, Trial, divide, find_last, fit_trials, set_candidate, slice_candidates
 from xpnet.estimators.search_file import (
@@ -36,9 +37,8 @@ from xpnet.estimators.sliced_search import (
     map_scorers,
     unwrap_scorer,
 )
+from xpnet.hints import explain_arguments
 from xpnet.training.description import describe
-from xpnet.wording.errors import ArgumentError
-from xpnet.wording.hints import explain_arguments
 
 BYTES_OF_CANDIDATE = 200  # its settings need at least this many
 

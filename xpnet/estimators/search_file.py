@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.checkpoint.file import INVALID_VALUE_ERRORS
-from xpnet.checkpoint.files import read_file, write_file
 from xpnet.checkpoint.values import require, require_keys
+from xpnet.checkpoint.writing import read_file, write_file
+from xpnet.checks import count, describe_error, printable, refuse_duplicates, truncate, yes_or_no
+from xpnet.errors import ArgumentError, CheckpointError, unless_stopped
 from xpnet.training.callback import warn_of_write
 from xpnet.training.checkpointing import parse_checkpoint
 from xpnet.training.description import describe, describe_parameters
-from xpnet.wording.checks import count, describe_error, printable, refuse_duplicates, truncate, yes_or_no
-from xpnet.wording.errors import ArgumentError, CheckpointError, unless_stopped
 
 EVERY = 10  # settings after which the file is written, unless given
 FORMAT = 1

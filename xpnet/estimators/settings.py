@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
+from xpnet.checks import choices, count, in_range, show, yes_or_no
 from xpnet.core.optimizers.adam import AdamHat
 from xpnet.core.optimizers.base import Optimizer, needs_all_examples
 from xpnet.core.optimizers.levenberg_marquardt import LevenbergMarquardt
 from xpnet.core.optimizers.sgd import SGD
 from xpnet.core.schedules import Schedule
 from xpnet.data.sampling import Sampling, count_minibatches, cut_into_minibatches
+from xpnet.errors import ArgumentError
+from xpnet.hints import explain_unknown
 from xpnet.training import arguments
 from xpnet.training.callback import Callback
-from xpnet.wording.checks import choices, count, in_range, show, yes_or_no
-from xpnet.wording.errors import ArgumentError
-from xpnet.wording.hints import explain_unknown
 
 THEIR_SOLVERS = ("adam", "sgd", "lbfgs")  # those of scikit-learn
 SOLVERS = (*THEIR_SOLVERS, "lm")

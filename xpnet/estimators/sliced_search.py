@@ -23,9 +23,9 @@ from sklearn.exceptions import FitFailedWarning
 from sklearn.metrics._scorer import _MultimetricScorer
 from sklearn.model_selection._search import BaseSearchCV
 
+from xpnet.errors import is_stop, unless_stopped
 from xpnet.estimators.folds import Outcome
 from xpnet.estimators.search_file import ScoredFit, SearchFile
-from xpnet.wording.errors import is_stop, unless_stopped
 
 
 class Stopped(BaseException):

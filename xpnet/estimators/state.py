@@ -11,12 +11,12 @@ from xpnet.backends.choose import BACKENDS, get_backend
 from xpnet.checkpoint.networks import find_shared_calibration
 from xpnet.checkpoint.record import NO_CALIBRATIONS, Calibrations, Record, encode_optimizer, make_record
 from xpnet.core.activations import ACTIVATIONS, Activation, find_kind, mean_std
-from xpnet.core.arguments import parse_cost
 from xpnet.core.calibration import Calibration
 from xpnet.core.costs import Cost
 from xpnet.ensemble import Ensemble
 from xpnet.estimators.targets import KINDS, Labels
 from xpnet.network import Network
+from xpnet.state.structure import parse_cost
 
 TIMES = ("seconds", "examples_per_second")  # in the history of a network
 

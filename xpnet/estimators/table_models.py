@@ -13,17 +13,19 @@ from sklearn.utils.validation import check_is_fitted
 
 from xpnet.backends.base import Backend, on_host
 from xpnet.backends.choose import backend_of, to_host
+from xpnet.checks import check_lengths, count, yes_or_no
 from xpnet.core.arrays import Array
 from xpnet.data.columns import count_inputs, from_plain
 from xpnet.data.weights import check_some_weight
 from xpnet.ensemble import Ensemble
+from xpnet.errors import ArgumentError
 from xpnet.estimators.architecture import choose_backend, parse_hidden_sizes
 from xpnet.estimators.base import BaseModel
 from xpnet.estimators.checkpoints import require_seed
 from xpnet.estimators.inputs import move_to, parse_sample_weight, same_place, validate_targets
 from xpnet.estimators.regressor import drop_single_output
 from xpnet.estimators.settings import make_random_state
-from xpnet.estimators.tables import TableEncoder, check_table
+from xpnet.estimators.table_encoder import TableEncoder, check_table
 from xpnet.estimators.targets import (
     MULTICLASS,
     MULTILABEL,
@@ -33,12 +35,10 @@ from xpnet.estimators.targets import (
     is_numeric,
     learn_labels,
 )
+from xpnet.hints import explain_arguments
 from xpnet.inspection.novelty import LEAST_ROWS
 from xpnet.tabular import BINS, Recipe, choose_scaling, make_folds, make_members, predict_out_of_fold, train_members
 from xpnet.training.checkpointing import Every
-from xpnet.wording.checks import check_lengths, count, yes_or_no
-from xpnet.wording.errors import ArgumentError
-from xpnet.wording.hints import explain_arguments
 
 Self = TypeVar("Self", bound="BaseTableModel")
 FEWEST_NUMBERS = 3  # rows of a regression, so that errors out of fold calibrate it

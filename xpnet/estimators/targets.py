@@ -17,14 +17,14 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 
 from xpnet.backends.base import Backend
 from xpnet.backends.choose import to_host
+from xpnet.checks import choices, in_range
 from xpnet.core.arrays import Array
 from xpnet.core.costs import poisson, quadratic
+from xpnet.errors import ArgumentError
 from xpnet.estimators.architecture import Head, parse_loss
 from xpnet.estimators.examples import RowSource, read_targets
 from xpnet.state.view import View
 from xpnet.training.metrics import mean_r2
-from xpnet.wording.checks import choices, in_range
-from xpnet.wording.errors import ArgumentError
 
 # Labels
 

@@ -20,9 +20,9 @@ from xpnet.core.activations import (
     softmax,
     softplus,
 )
+from xpnet.errors import ArgumentError
 from xpnet.export.parts import Part
-from xpnet.wording.errors import ArgumentError
-from xpnet.wording.hints import unsupported_layer
+from xpnet.hints import unsupported_layer
 
 # Modules that PyTorch lacks. Their numbers are buffers, which move with the module and are not trained.
 

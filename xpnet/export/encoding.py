@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import inf
 from typing import Any, NamedTuple
 
+from xpnet.checks import show
 from xpnet.data.columns import (
     WAVES,
     Bins,
@@ -15,9 +16,8 @@ from xpnet.data.columns import (
     from_plain,
     name_inputs,
 )
+from xpnet.errors import ArgumentError
 from xpnet.network import Network
-from xpnet.wording.checks import show
-from xpnet.wording.errors import ArgumentError
 
 
 class Term(NamedTuple):

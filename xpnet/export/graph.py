@@ -12,7 +12,7 @@ from xpnet.backends.choose import get_backend
 from xpnet.backends.replay.eager import Eager
 from xpnet.backends.replay.tape import RecordedArray, RecordedView, Recorder
 from xpnet.core.activations import Activation
-from xpnet.wording.errors import ArgumentError, unless_stopped
+from xpnet.errors import ArgumentError, unless_stopped
 
 # The names of NumPy's functions -> ONNX operators
 OPERATORS = {

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.core import activations, arguments
+from xpnet.core import activations
 from xpnet.core.activations import Activation, make_elu, make_leaky_relu
+from xpnet.errors import ArgumentError
 from xpnet.export.parts import Part, put_together
+from xpnet.hints import unsupported_layer
 from xpnet.network import Network
-from xpnet.wording.errors import ArgumentError
-from xpnet.wording.hints import unsupported_layer
+from xpnet.state import structure
 
 # Names of functions in Keras -> activations
 ACTIVATIONS: dict[str, Activation] = {
@@ -111,8 +112,8 @@ def _read_weights(weights: Sequence[Any], activation: Any, output_activation: An
                 f"{name} is missing: arrays do not say which function follows them; give it, as in {name}='identity' "
                 "for Dense layers without one, or the model itself"
             )
-    hidden = arguments.parse_hidden(activation, n - 1) if n > 1 else []
-    sigmas = [*hidden, arguments.parse_activation("output_activation", output_activation)]
+    hidden = structure.parse_hidden(activation, n - 1) if n > 1 else []
+    sigmas = [*hidden, structure.parse_activation("output_activation", output_activation)]
     for l, (kernel, bias, sigma) in enumerate(zip(weights[::2], weights[1::2], sigmas)):
         yield _make_dense(f"layer {l}", kernel, bias)
         yield Part("activation", (sigma,), f"layer {l}")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from xpnet.checkpoint.files import write_file
+from xpnet.checkpoint.writing import write_file
+from xpnet.checks import check_folder
+from xpnet.errors import ArgumentError
 from xpnet.export.page import fill_page
-from xpnet.wording.checks import check_folder
-from xpnet.wording.errors import ArgumentError
-from xpnet.wording.hints import explain_unknown
+from xpnet.hints import explain_unknown
 
 # Two inputs, two hidden units, and one output or two: with two, the sum of BP2 has two terms
 HIDDEN = {"w": [[0.5, -1.0], [1.5, 2.0]], "b": [0.25, -0.5]}

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xpnet.ensemble import Ensemble
+from xpnet.errors import ArgumentError
 from xpnet.export.onnx import list_nodes, make_graph
 from xpnet.export.parts import require_networks, warn_of_losses
 from xpnet.network import Network
-from xpnet.wording.errors import ArgumentError
 
 if TYPE_CHECKING:
     from xpnet.core.costs import Cost

@@ -5,9 +5,9 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
+from xpnet.checks import install_command
 from xpnet.export.parts import put_together, require_network, take_apart, warn_of_losses
 from xpnet.network import Network
-from xpnet.wording.checks import install_command
 
 
 def to_torch(net: Network) -> Any:

@@ -20,11 +20,11 @@ from xpnet.core.calibration import (
 from xpnet.core.temperature import can_temper, find_temperature
 from xpnet.data.known_rows import KnownRows, choose_known_rows
 from xpnet.data.source import Source
+from xpnet.errors import ArgumentError
 from xpnet.inspection.intervals import Bars, Examined, examine, predict_targets, warn_of_training_data
 from xpnet.inspection.predict import predict
 from xpnet.state.single_rows import SingleRows
 from xpnet.state.view import View
-from xpnet.wording.errors import ArgumentError
 
 
 def count_examples(source: Source) -> int:

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from xpnet.backends.base import refuse_graph
+from xpnet.checks import check_lengths
 from xpnet.core.arrays import Array, Layers, Namespace, blocks
 from xpnet.core.backprop import backward, forward, hessian_product, pullback
 from xpnet.core.backprop import deltas as propagate
@@ -14,9 +15,8 @@ from xpnet.core.minibatch import apply_scale, decode
 from xpnet.core.model import Model
 from xpnet.data.parameters import parse_biases, parse_weights, split_layers
 from xpnet.data.reader import as_real_array
+from xpnet.errors import ArgumentError, unless_stopped
 from xpnet.state.view import View
-from xpnet.wording.checks import check_lengths
-from xpnet.wording.errors import ArgumentError, unless_stopped
 
 
 def gradients(view: View, x: Any, y: Any, backpropagate: Callable[..., Layers] = backward) -> Layers:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.backends.base import precision
+from xpnet.checks import choices, in_range, show, warn
 from xpnet.core.activations import normal_cdf
 from xpnet.core.arrays import Array, Namespace
 from xpnet.core.calibration import (
@@ -28,16 +29,15 @@ from xpnet.core.calibration import (
 from xpnet.core.costs import Cost
 from xpnet.core.dual import jvp
 from xpnet.data.known_rows import LEAST_SHARE, digest_rows, estimate_known_share
+from xpnet.data.opening import make_source
 from xpnet.data.reader import Reader
 from xpnet.data.source import Source
-from xpnet.data.sources import make_source
+from xpnet.errors import ArgumentError
 from xpnet.inspection.derivatives import value_and_jacobian
 from xpnet.inspection.predict import predict
 from xpnet.inspection.summary import table
+from xpnet.state.markup import make_table
 from xpnet.state.view import View
-from xpnet.wording.checks import choices, in_range, show, warn
-from xpnet.wording.errors import ArgumentError
-from xpnet.wording.markup import make_table
 
 LEVELS = (0.68, 0.9, 0.95)  # of a table of coverage
 

@@ -18,9 +18,9 @@ from xpnet.core.novelty import (
 )
 from xpnet.core.scaling import mean_and_deviation, merge_moments
 from xpnet.data.host_rows import stays_outside
+from xpnet.errors import ArgumentError
 from xpnet.inspection.predict import compute_for_rows, read_rows
 from xpnet.state.view import View
-from xpnet.wording.errors import ArgumentError
 
 LEAST_ROWS = 20  # with fewer, no row is farther than 95 % of them
 

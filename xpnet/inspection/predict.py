@@ -12,9 +12,9 @@ from xpnet.core.dropout import Dropout, drop, make_masks
 from xpnet.core.minibatch import apply_scale
 from xpnet.data.host_rows import read_in_blocks, stays_outside
 from xpnet.data.reader import Reader
+from xpnet.errors import ArgumentError
 from xpnet.state.single_rows import compute_outputs
 from xpnet.state.view import View
-from xpnet.wording.errors import ArgumentError
 
 Transform = Callable[[Array, Namespace], Array]
 

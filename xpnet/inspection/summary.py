@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xpnet.core.model import Model
-from xpnet.wording.markup import make_table
+from xpnet.state.markup import make_table
 
 LEFT_COLUMNS = (2, 3)  # aligned left
 

@@ -12,9 +12,9 @@ import numpy as np
 from xpnet.core.arrays import Layers
 from xpnet.core.backprop import forward
 from xpnet.core.model import Model
+from xpnet.errors import unless_stopped
 from xpnet.learn.mutations import Equations, backpropagate
 from xpnet.network import Network
-from xpnet.wording.errors import unless_stopped
 
 TOLERANCE = 1e-5  # largest difference that passes, relative to the largest derivative of an array
 NEGLIGIBLE = 1e-6  # arrays this much smaller than the largest are rounding

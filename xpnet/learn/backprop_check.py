@@ -20,8 +20,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.core.activations import ACTIVATIONS
-from xpnet.core.arguments import parse_seed
 from xpnet.core.costs import COSTS
+from xpnet.errors import ArgumentError
+from xpnet.hints import look_up
 from xpnet.inspection.summary import table
 from xpnet.learn.backprop_cases import (
     Answer,
@@ -41,8 +42,7 @@ from xpnet.learn.backprop_cases import (
 )
 from xpnet.learn.mutations import FORWARD_MISTAKES, MISTAKES, RIGHT, Equations, Mistake, multiply_bp1
 from xpnet.network import Network
-from xpnet.wording.errors import ArgumentError
-from xpnet.wording.hints import look_up
+from xpnet.state.structure import parse_seed
 
 LAYOUTS = {"rows": "examples in rows", "columns": "examples in columns"}
 REDUCTIONS = {"mean": "mean over", "sum": "sum over"}

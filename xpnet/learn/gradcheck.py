@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.core.arguments import parse_seed
+from xpnet.checks import count, in_range
 from xpnet.core.costs import Composed
+from xpnet.data.opening import make_source
 from xpnet.data.reader import as_real_array
-from xpnet.data.sources import make_source
 from xpnet.inspection.derivatives import read_batch
 from xpnet.inspection.summary import table
 from xpnet.network import Network
+from xpnet.state.structure import parse_seed
 from xpnet.training.evaluate import measure
-from xpnet.wording.checks import count, in_range
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.backends.threads import limit_threads
+from xpnet.checks import count, install_command
 from xpnet.core.activations import ACTIVATIONS, Activation, identity
 from xpnet.core.arrays import Array, Layer, Layers, Namespace
 from xpnet.core.backprop import forward as compute_forward
@@ -23,13 +24,12 @@ from xpnet.core.backprop import matmul_like_weights
 from xpnet.core.costs import COSTS, Composed, Fused, Output
 from xpnet.data.datasets import mnist_sample
 from xpnet.data.sampling import shuffle
+from xpnet.errors import ArgumentError
+from xpnet.hints import look_up
 from xpnet.inspection.derivatives import gradients
 from xpnet.inspection.summary import table
 from xpnet.learn.gradcheck import GradientCheck, check_gradients
 from xpnet.network import Network
-from xpnet.wording.checks import count, install_command
-from xpnet.wording.errors import ArgumentError
-from xpnet.wording.hints import look_up
 
 __all__ = ["MISTAKES", "RIGHT", "Comparison", "Equations", "Mistake", "break_equation"]
 

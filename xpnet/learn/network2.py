@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.backends import get_backend
-from xpnet.checkpoint.files import read_file, write_file
+from xpnet.checkpoint.writing import read_file, write_file
+from xpnet.checks import check_folder, choices, refuse_duplicates
 from xpnet.core.activations import sigmoid
-from xpnet.core.arguments import infer_task, parse_dtype
+from xpnet.errors import ArgumentError, CheckpointError, unless_stopped
 from xpnet.network import Network
-from xpnet.wording.checks import check_folder, choices, refuse_duplicates
-from xpnet.wording.errors import ArgumentError, CheckpointError, unless_stopped
+from xpnet.state.structure import infer_task, parse_dtype
 
 COSTS = {"QuadraticCost": "quadratic", "CrossEntropyCost": "cross_entropy"}  # names in the files -> names here
 KEYS = ("sizes", "weights", "biases", "cost")

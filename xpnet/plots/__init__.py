@@ -8,7 +8,7 @@ Pictures do not depend on colour: curves have dashes and markers, classes have m
 from end to end.
 """
 
-from xpnet.wording.checks import install_command
+from xpnet.checks import install_command
 
 try:
     from matplotlib import colormaps  # noqa: F401  not only below: modules that are loaded do not ask again

@@ -9,13 +9,13 @@ from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from xpnet.checks import count
 from xpnet.core.temperature import sum_confidence_errors
 from xpnet.ensemble import Ensemble
 from xpnet.inspection.intervals import transform_targets
 from xpnet.network import Network
 from xpnet.plots.models import count_classes, first_network, open_classifier, predict_blocks
 from xpnet.plots.style import COLORS, DARK, DASHES, LIGHT, figure_of, make_axes
-from xpnet.wording.checks import count
 
 
 def calibration(net: Any, data: Any, *, bins: int = 10, ax: Axes | None = None) -> Figure:

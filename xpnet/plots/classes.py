@@ -14,7 +14,9 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from xpnet.checks import count
 from xpnet.ensemble import Ensemble
+from xpnet.errors import ArgumentError
 from xpnet.network import Network
 from xpnet.plots.models import (
     count_classes,
@@ -26,8 +28,6 @@ from xpnet.plots.models import (
     predict_probabilities,
 )
 from xpnet.plots.style import INK, MAP, MARKERS, PAPER, figure_of, hide_ticks, make_axes, make_panel
-from xpnet.wording.checks import count
-from xpnet.wording.errors import ArgumentError
 
 MOST_CELL_TEXTS = 20  # with more classes, the numbers would not fit into the cells
 MOST_LETTERS = 16  # in a line above an image

@@ -14,11 +14,11 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from xpnet.checks import count
+from xpnet.errors import ArgumentError
 from xpnet.network import Network
 from xpnet.plots.models import parse_labels, parse_shape, require_network, to_host
 from xpnet.plots.style import DARK, LIGHT, MAP, hide_ticks, make_panel
-from xpnet.wording.checks import count
-from xpnet.wording.errors import ArgumentError
 
 MOST_BARS = 30  # larger output layers are drawn as cells
 

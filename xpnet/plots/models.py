@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.backends import choose
-from xpnet.data.sources import make_source
+from xpnet.checks import choices, count
+from xpnet.data.opening import make_source
 from xpnet.ensemble import Ensemble
+from xpnet.errors import ArgumentError
 from xpnet.network import Network
 from xpnet.training.evaluate import require_classes
 from xpnet.training.metrics import predictions
-from xpnet.wording.checks import choices, count
-from xpnet.wording.errors import ArgumentError
 
 
 def open_model(net: Any) -> Network | Ensemble:

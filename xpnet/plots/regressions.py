@@ -11,15 +11,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from xpnet.backends.base import is_array
+from xpnet.checks import in_range
 from xpnet.core.calibration import correct_points
 from xpnet.ensemble import Ensemble
+from xpnet.errors import ArgumentError
 from xpnet.inspection.intervals import predict_targets
 from xpnet.network import Network
 from xpnet.plots.models import first_network, open_model, to_host
 from xpnet.plots.style import COLORS, DARK, LIGHT, figure_of, make_axes, make_panel
 from xpnet.training.metrics import mean_r2
-from xpnet.wording.checks import in_range
-from xpnet.wording.errors import ArgumentError
 
 ORANGE = COLORS[1]
 LEAST_FOR_MEDIANS = 100  # examples

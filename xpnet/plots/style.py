@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from xpnet.wording.errors import ArgumentError
+from xpnet.errors import ArgumentError
 
 # Colours that colour-blind readers tell apart (M. Okabe and K. Ito, 2008); dashes and markers do so without colours
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")

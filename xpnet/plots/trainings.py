@@ -10,12 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from xpnet.checks import choices
 from xpnet.ensemble import Ensemble
+from xpnet.errors import ArgumentError
 from xpnet.network import Network
 from xpnet.plots.style import Picture, curve_style, figure_of, make_axes
 from xpnet.state.history import History
-from xpnet.wording.checks import choices
-from xpnet.wording.errors import ArgumentError
 
 COSTS = ("cost", "validation_cost", "test_cost")
 

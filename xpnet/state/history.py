@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from xpnet.wording.checks import choices
-from xpnet.wording.hints import find_nearest
-from xpnet.wording.markup import make_table
+from xpnet.checks import choices
+from xpnet.hints import find_nearest
+from xpnet.state.markup import make_table
 
 ROWS_SHOWN = 6  # in a notebook, at the beginning and at the end
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 
 from xpnet.backends import Backend
-from xpnet.core.arguments import round_number
 from xpnet.core.arrays import Layers
 from xpnet.core.dropout import init_dropout
 from xpnet.core.model import Model, Seeds
 from xpnet.core.optimizers.base import Optimizer, OptimizerState
 from xpnet.core.step import State
+from xpnet.state.structure import round_number
 from xpnet.state.value import NetworkValue
 from xpnet.state.view import View
 

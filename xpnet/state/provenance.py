@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Any, NamedTuple
 
-from xpnet.wording.checks import printable
+from xpnet.checks import printable
 
 MOST_RUNS = 100  # that a network keeps: a loop may call `train` with another learning rate each time
 

@@ -4,9 +4,9 @@ from functools import partial
 from typing import Any
 
 from xpnet.backends import Backend
+from xpnet.backends.fixed import is_fixed
 from xpnet.core.arrays import Array, Function, Layers, Namespace
 from xpnet.core.backprop import forward
-from xpnet.core.fixed import is_fixed
 from xpnet.core.model import Model
 
 PAYS_FROM = 200  # single rows with the same weights: recording takes about as long as it saves in 50 of them

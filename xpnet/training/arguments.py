@@ -13,17 +13,17 @@ import numpy as np
 
 from xpnet.backends.base import Backend, on_host
 from xpnet.backends.threads import AUTO
+from xpnet.checks import choices, count, has_methods, in_range, show, yes_or_no
 from xpnet.core.model import Model
 from xpnet.core.optimizers.base import Optimizer, needs_all_examples
 from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.schedules import Constant, Schedule
 from xpnet.data.sampling import SAMPLING
+from xpnet.errors import ArgumentError
+from xpnet.hints import find_nearest, look_up
 from xpnet.state.view import View
 from xpnet.training.callback import Callback
 from xpnet.training.metrics import METRICS, Metric, of_function, top_k
-from xpnet.wording.checks import choices, count, has_methods, in_range, show, yes_or_no
-from xpnet.wording.errors import ArgumentError
-from xpnet.wording.hints import find_nearest, look_up
 
 BATCH_SIZE = 30  # unless given
 MOST_THREADS = 10_000  # more than any machine's cores, and small enough for an int in C

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from xpnet.checkpoint.values import check_number, check_whole
+from xpnet.checks import check_folder, choices, count, decode_path, in_range, install_command, yes_or_no
+from xpnet.errors import ArgumentError, unless_stopped
+from xpnet.hints import explain_arguments, find_nearest
 from xpnet.training.callback import EVALUATED, Callback, Training, warn_of_write
-from xpnet.wording.checks import check_folder, choices, count, decode_path, in_range, install_command, yes_or_no
-from xpnet.wording.errors import ArgumentError, unless_stopped
-from xpnet.wording.hints import explain_arguments, find_nearest
 
 
 class Monitor(Callback):

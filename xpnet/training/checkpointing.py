@@ -15,7 +15,6 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from xpnet.checkpoint.file import decode, explain_errors
-from xpnet.checkpoint.files import read_file, write_file
 from xpnet.checkpoint.networks import encode_network, read_state, restore
 from xpnet.checkpoint.record import (
     TrainingRecord,
@@ -24,8 +23,11 @@ from xpnet.checkpoint.record import (
     refuse_unknown,
     training_of,
 )
+from xpnet.checkpoint.writing import read_file, write_file
+from xpnet.checks import check_folder, count, decode_path, printable, yes_or_no
 from xpnet.core.schedules import Schedule
 from xpnet.core.step import State
+from xpnet.errors import ArgumentError, CheckpointError, unless_stopped
 from xpnet.state.history import History
 from xpnet.state.value import NetworkValue
 from xpnet.training.callback import Callback, Trainee, Training, decisive_arguments, warn_of_write
@@ -39,8 +41,6 @@ from xpnet.training.same_training import (
     sample_rates,
     steps_to_compare,
 )
-from xpnet.wording.checks import check_folder, count, decode_path, printable, yes_or_no
-from xpnet.wording.errors import ArgumentError, CheckpointError, unless_stopped
 
 Every: TypeAlias = str | int | timedelta  # "epoch", a number of minibatches, or a time
 CallbackStates: TypeAlias = "dict[tuple[int, str], State]"  # (number of the callback, name) -> state of the network

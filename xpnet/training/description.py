@@ -17,9 +17,9 @@ import numpy as np
 
 from xpnet.backends.base import CONVERSION_ERRORS
 from xpnet.backends.choose import to_host
+from xpnet.checks import has_methods
 from xpnet.core.arrays import blocks
-from xpnet.wording.checks import has_methods
-from xpnet.wording.errors import unless_stopped
+from xpnet.errors import unless_stopped
 
 PLAIN = (type(None), bool, int, float, complex, str, bytes)
 ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")

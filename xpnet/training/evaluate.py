@@ -10,12 +10,12 @@ from xpnet.core.minibatch import Encoding, Examples, decode
 from xpnet.core.model import Model
 from xpnet.data.source import Source, with_bar
 from xpnet.data.streams import check_repeatable
+from xpnet.errors import ArgumentError
 from xpnet.state.view import View
 from xpnet.training.arguments import parse_metrics
 from xpnet.training.callback import Callback, Quantity, Training
 from xpnet.training.metrics import Metric, accuracy, correct, mean_absolute_error, r2
 from xpnet.training.plan import Job
-from xpnet.wording.errors import ArgumentError
 
 
 def measure(view: View, source: Source, metrics: Sequence[Metric] = (), bar: str | None = None) -> dict[str, Any]:

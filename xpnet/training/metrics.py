@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.backends import Backend
+from xpnet.checks import count
 from xpnet.core.arrays import Array, Namespace, positions
 from xpnet.core.scaling import Moments, column_sums, merge_moments, moments
 from xpnet.core.temperature import compute_log_loss, find_logits, sum_confidence_errors
-from xpnet.wording.checks import count
-from xpnet.wording.errors import ArgumentError, unless_stopped
+from xpnet.errors import ArgumentError, unless_stopped
 
 
 class Metric(NamedTuple):

@@ -10,22 +10,22 @@ from typing import Any
 
 import numpy as np
 
+from xpnet.checks import choices, in_range, warn
 from xpnet.core.arrays import Array, blocks
 from xpnet.core.minibatch import one_hot
 from xpnet.core.scaling import Scaler, Scaling, compute_scaling
 from xpnet.data.gathered import Gathered, Stored, copy_rows, remember_rows, share_rows, with_weight
+from xpnet.data.opening import make_source
 from xpnet.data.reader import Reader, as_real_array
 from xpnet.data.resident import Resident, Rows
 from xpnet.data.sampling import Sampling, in_order, leave_out_weightless, split_rows
 from xpnet.data.source import Source, with_bar
-from xpnet.data.sources import make_source
 from xpnet.data.streams import Batches, SharedBatches, SharedPass, check_repeatable, refuse_iterator
 from xpnet.data.weights import check_some_weight, check_weights, relative_weight
+from xpnet.errors import ArgumentError, unless_stopped
 from xpnet.training.arguments import Request
 from xpnet.training.callback import Trainee
 from xpnet.training.plan import Job, Plan
-from xpnet.wording.checks import choices, in_range, warn
-from xpnet.wording.errors import ArgumentError, unless_stopped
 
 # Limits for the mean and the standard deviation of targets, within which error bars of the Gaussian cost are about
 # right, so that one standard deviation covers about 68 %. In two problems of 1,000 examples each, it covers 70 and 63 %

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from xpnet.checks import in_range
 from xpnet.core.schedules import Schedule
-from xpnet.wording.checks import in_range
-from xpnet.wording.errors import ArgumentError, unless_stopped
+from xpnet.errors import ArgumentError, unless_stopped
 
 
 def learning_rates(schedule: Schedule, steps: range, total: int) -> np.ndarray:

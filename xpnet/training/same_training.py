@@ -13,16 +13,16 @@ import numpy as np
 
 from xpnet.checkpoint.file import explain_errors
 from xpnet.checkpoint.record import TrainingRecord, encode_optimizer, refuse_unknown
+from xpnet.checks import choices, count, printable, truncate
 from xpnet.core.model import Model
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.schedules import SCHEDULE_CLASSES, Schedule
+from xpnet.errors import ArgumentError
 from xpnet.training.description import describe
 from xpnet.training.plan import Job
 from xpnet.training.rates import learning_rates
-from xpnet.wording.checks import choices, count, printable, truncate
-from xpnet.wording.errors import ArgumentError
-from xpnet.wording.version import __version__
+from xpnet.version import __version__
 
 DATA = ("train_data", "validation_data", "test_data", "sample_weight")  # compared by fingerprints
 # Arguments that the oldest files lack

@@ -8,11 +8,11 @@ from xpnet.backends.base import cast
 from xpnet.backends.replay.eager import Eager
 from xpnet.core.arrays import leaves
 from xpnet.core.minibatch import Batch
-from xpnet.core.shared_step import make_parts, make_shared_step
 from xpnet.core.step import State
 from xpnet.data.reader import Reader
 from xpnet.data.source import Chunk
 from xpnet.distributed.ranks import Ranks
+from xpnet.distributed.step import make_parts, make_shared_step
 from xpnet.training.plan import Plan
 from xpnet.training.steps import Done, WeightsOnHost
 

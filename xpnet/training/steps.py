@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from xpnet.backends.base import Backend, Loop, Speed, cast
+from xpnet.backends.fixed import is_fixed
 from xpnet.core.arrays import leaves
-from xpnet.core.fixed import is_fixed
 from xpnet.core.minibatch import Batch, Examples, make_minibatch
 from xpnet.core.model import Model
 from xpnet.core.optimizers.base import Optimizer, needs_all_examples

@@ -11,6 +11,7 @@ from xpnet.data.fingerprint import fingerprint_all, fingerprint_weights
 from xpnet.data.source import Countable
 from xpnet.distributed.ranks import Ranks
 from xpnet.distributed.setting import parse_distributed
+from xpnet.errors import ArgumentError
 from xpnet.state.places import to_device
 from xpnet.state.value import NetworkValue
 from xpnet.training.agreement import Follow, describe_start
@@ -26,7 +27,6 @@ from xpnet.training.prepare import fit_for_each, prepare, scale_for_each
 from xpnet.training.progress import Progress
 from xpnet.training.rates import check_schedule
 from xpnet.training.same_training import check_same_job, describe_functions, describe_job
-from xpnet.wording.errors import ArgumentError
 
 # Arguments that only rank 0 needs
 ON_FIRST = ("validation_data", "test_data", "callbacks", "metrics", "training_metrics", "checkpoint", "every", "resume")

@@ -16,8 +16,8 @@ from xpnet.backends.cuda.source import Call, write_module
 from xpnet.backends.replay.eager import Eager
 from xpnet.backends.replay.program import Case, Operations, Program, ReplayLoop
 from xpnet.backends.replay.tape import NotRecordableError
+from xpnet.checks import warn
 from xpnet.core.arrays import Array, Function, leaves, map_arrays, select
-from xpnet.wording.checks import warn
 
 CHANGE_TOLERANCE = 1e-4  # relative to the change of an array
 ROUNDING_TOLERANCE = 64  # units in the last place

@@ -15,8 +15,8 @@ from xpnet.backends.replay.loops import forget_threads, set_threads
 from xpnet.backends.replay.program import Case, Program, ReplayLoop, record
 from xpnet.backends.replay.tape import NotRecordableError, Recorder
 from xpnet.backends.replay.translate import translate
+from xpnet.checks import warn
 from xpnet.core.arrays import Array, Function, leaves, map_arrays, select
-from xpnet.wording.checks import warn
 
 PAYS_FROM = 8  # steps: large ones take long to try
 TRIED = 2  # steps, to compare the results of both loops

@@ -11,7 +11,7 @@ from xpnet.backends.base import Loop, precision
 from xpnet.backends.replay.eager import Eager
 from xpnet.backends.replay.tape import NotRecordableError, RecordedCall, Recorder
 from xpnet.core.arrays import Array, Function, leaves, map_arrays, select, take_examples
-from xpnet.wording.errors import unless_stopped
+from xpnet.errors import unless_stopped
 
 Operations: TypeAlias = Sequence[Callable[[], Any]]
 

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
+from xpnet.checks import in_range, overwrite
 from xpnet.core.arrays import Array, Layers, Namespace, leaves, map_arrays, map_layers
 from xpnet.core.optimizers.base import OptimizerState, Update, add_decay, require_between, require_finite
-from xpnet.wording.checks import in_range, overwrite
-from xpnet.wording.hints import explain_arguments
+from xpnet.hints import explain_arguments
 
 
 class RMSPropHyperparameters(NamedTuple):

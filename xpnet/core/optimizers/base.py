@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias
 
 from xpnet.core.arrays import Array, Layers, Namespace
-from xpnet.wording.errors import ArgumentError
+from xpnet.errors import ArgumentError
 
 
 class OptimizerState(NamedTuple):

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from xpnet.checks import in_range, overwrite
 from xpnet.core.arrays import Array, Layers
 from xpnet.core.least_squares import Damping, DampingHyperparameters, take_damped_step
 from xpnet.core.optimizers.base import OptimizerState, require_between
-from xpnet.wording.checks import in_range, overwrite
-from xpnet.wording.hints import explain_arguments
+from xpnet.hints import explain_arguments
 
 
 @explain_arguments

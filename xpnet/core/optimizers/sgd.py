@@ -13,11 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
+from xpnet.checks import in_range, overwrite, yes_or_no
 from xpnet.core.arrays import Array, Layers, Namespace, leaves, map_arrays, map_layers
 from xpnet.core.optimizers.base import OptimizerState, Update, add_decay, require_finite
-from xpnet.wording.checks import in_range, overwrite, yes_or_no
-from xpnet.wording.errors import ArgumentError
-from xpnet.wording.hints import explain_arguments
+from xpnet.errors import ArgumentError
+from xpnet.hints import explain_arguments
 
 
 def _plain(

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NamedTuple
 
+from xpnet.checks import in_range, overwrite
 from xpnet.core.arrays import Array, Layers, Namespace, leaves
 from xpnet.core.optimizers.base import Optimizer, OptimizerState, Update, needs_all_examples, over_matrices
-from xpnet.wording.checks import in_range, overwrite
-from xpnet.wording.errors import ArgumentError
-from xpnet.wording.hints import explain_arguments
+from xpnet.errors import ArgumentError
+from xpnet.hints import explain_arguments
 
 
 class WrapperHyperparameters(NamedTuple):

@@ -6,14 +6,14 @@ from typing import Any
 
 import array_api_compat
 
+from xpnet.checks import check_count
 from xpnet.data.gathered import open_examples
 from xpnet.data.reader import Reader, is_pair
 from xpnet.data.resident import Resident
 from xpnet.data.source import Source, make_bar
 from xpnet.data.streams import Dataset, make_batches, read_item
 from xpnet.data.vision import pixels_and_labels
-from xpnet.wording.checks import check_count
-from xpnet.wording.errors import ArgumentError
+from xpnet.errors import ArgumentError
 
 CHOICES = (
     "give a tuple (X, y) of arrays, a sequence of (x, y) pairs, a data set with __len__ and __getitem__, "

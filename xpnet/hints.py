@@ -1,13 +1,11 @@
 """Hints about unknown names and arguments: what was probably meant, also in the words of other libraries."""
 
 import functools
-import importlib
-import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
-from xpnet.wording.checks import choices, show
-from xpnet.wording.errors import ArgumentError
+from xpnet.checks import choices, show
+from xpnet.errors import ArgumentError
 
 T = TypeVar("T")
 MAX_COMPARED = 100  # characters of a name; comparing takes memory and time
@@ -115,8 +113,21 @@ LAYERS_ELSEWHERE = {
     "Normalization": "fold its factor and shift into the first Dense layer",
 }
 
-# public names whose arguments people look for in other places
-OWNERS = ("Network.train", "Network.measure", "Network", "SGD", "EarlyStopping")
+# public names, and their optional arguments, which people look for in other places
+OWNERS = {
+    "Network.train": (
+        *("epochs", "batch_size", "lr", "test_data", "optimizer", "sampling", "validation_data", "validation_split"),
+        *("sample_weight", "class_weight", "callbacks", "metrics", "training_metrics", "steps", "cache", "chunk_steps"),
+        *("checkpoint", "every", "resume", "blas_threads", "distributed", "progress"),
+    ),
+    "Network.measure": ("metrics",),
+    "Network": (
+        *("activation", "output_activation", "cost", "task", "init", "dropout", "scale", "standardize", "backend"),
+        *("device", "dtype", "seed"),
+    ),
+    "SGD": ("momentum", "nesterov", "weight_decay"),
+    "EarlyStopping": ("patience", "monitor", "mode", "min_delta", "restore_best"),
+}
 # how the first argument is called where a function takes examples
 EXAMPLES = ("train_data", "test_data", "validation_data", "data", "batch")
 
@@ -230,7 +241,7 @@ def suggest_argument(name: str, names: Iterable[str]) -> str:
     """
     import difflib
 
-    names, owners = list(names), _find_owners()
+    names, owners = list(names), _list_owners()
     meant = {text.partition("=")[0]: text for text in (name, *NAMES_ELSEWHERE.get(name.lower(), ()))}
     for argument, text in meant.items():
         if argument in names:
@@ -245,18 +256,13 @@ def suggest_argument(name: str, names: Iterable[str]) -> str:
     return f" (did you mean {near[0]!r}{owner}?)"
 
 
-def _find_owners() -> dict[str, str]:
+def _list_owners() -> dict[str, str]:
     """List the optional arguments that people look for in other places, and the function or class that has each."""
-    import inspect  # slow to import
-
-    xpnet = importlib.import_module(__name__.partition(".")[0])  # its public names, after a call was refused
     owners: dict[str, str] = {}
-    for owner in OWNERS:
-        parameters = inspect.signature(operator.attrgetter(owner)(xpnet)).parameters.values()
-        for parameter in parameters:
-            if parameter.default is not parameter.empty:
-                before = f"{owners[parameter.name]} and " if parameter.name in owners else ""
-                owners[parameter.name] = before + owner.rpartition(".")[2]
+    for owner, arguments in OWNERS.items():
+        for argument in arguments:
+            before = f"{owners[argument]} and " if argument in owners else ""
+            owners[argument] = before + owner.rpartition(".")[2]
     return owners
 
 

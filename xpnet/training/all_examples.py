@@ -5,14 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from xpnet.backends.memory import count_parameters, on_host_only, require_bytes
+from xpnet.checks import warn
 from xpnet.core.least_squares import SQUARED
 from xpnet.core.optimizers.base import needs_all_examples
 from xpnet.data.gathered import Gathered
 from xpnet.data.resident import Resident, Rows
+from xpnet.errors import ArgumentError
 from xpnet.training.callbacks import ReduceLROnPlateau
 from xpnet.training.plan import Job
-from xpnet.wording.checks import warn
-from xpnet.wording.errors import ArgumentError
 
 MATRICES = 5  # of P × P numbers in memory during a step, about: measured with NumPy for P = 3,151, it is 4.5
 BYTES = 8  # of a number in float64

@@ -1,4 +1,4 @@
-"""Checks of ranges, counts and lengths, and the wording that error messages share."""
+"""Checks of ranges, counts and lengths, and the phrases that error messages share."""
 
 import math
 import operator
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.wording.errors import ArgumentError, unless_stopped
+from xpnet.errors import ArgumentError, unless_stopped
 
 
 def in_range(argument: str, value: Any, low: float, high: float, remedy: str, *, includes_low: bool = True) -> float:

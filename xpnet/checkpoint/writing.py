@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from xpnet.wording.errors import unless_stopped
+from xpnet.errors import unless_stopped
 
 try:
     import fcntl

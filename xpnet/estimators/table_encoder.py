@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from xpnet.checks import install_command, list_names
 from xpnet.data.cells import find_marks
 from xpnet.data.columns import (
     Limits,
@@ -25,9 +26,8 @@ from xpnet.data.columns import (
 )
 from xpnet.data.reader import refuse_masks_and_units
 from xpnet.ensemble import Ensemble
+from xpnet.errors import ArgumentError
 from xpnet.network import Network
-from xpnet.wording.checks import install_command, list_names
-from xpnet.wording.errors import ArgumentError
 
 
 class TableEncoder(TransformerMixin, BaseEstimator):

@@ -9,15 +9,15 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
+from xpnet.checks import choices, count, has_methods, in_range, show
 from xpnet.core.activations import ACTIVATIONS, PARAMETRIZED_ACTIVATIONS, Activation
 from xpnet.core.arrays import Array, Namespace
 from xpnet.core.costs import COSTS, PARAMETRIZED_COSTS, Cost
 from xpnet.core.dual import ValueGradient
 from xpnet.core.initializers import INITIALIZERS, Initializer
 from xpnet.core.model import Model
-from xpnet.wording.checks import choices, count, has_methods, in_range, show
-from xpnet.wording.errors import ArgumentError, unless_stopped
-from xpnet.wording.hints import look_up
+from xpnet.errors import ArgumentError, unless_stopped
+from xpnet.hints import look_up
 
 DTYPES = ("float32", "float64")
 
