@@ -4,6 +4,7 @@ import functools
 import importlib
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from helpers import assert_same, snapshot
 
 from xpnet import Callback, CSVLog, Ensemble, ModelCheckpoint, Network, TensorBoard, get_backend
 from xpnet.backends.workers import Workers
-from xpnet.checkpoint import file, writing
+from xpnet.checkpoint import archive, file, writing
 from xpnet.cli.bench import compare_backends
 from xpnet.errors import unless_stopped
 from xpnet.learn import network2
@@ -262,6 +263,33 @@ def test_a_time_limit_surfaces_from_files_as_it_is(tmp_path, monkeypatch, stop, 
     for call in (lambda: Network.load(path), lambda: net.save(path)):
         with pytest.raises(error, match=r"^limit$"):
             call()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # where zipfile itself cannot be stopped
+@pytest.mark.parametrize("error", [KeyboardInterrupt, TimeoutError, OwnValueError, OwnMemoryError])
+def test_a_stop_at_any_line_of_zipfile_surfaces(stop, error):
+    """Which cannot close an archive while it writes a file into it, and would say that instead."""
+    before, lines, stopped = sys.gettrace(), 0, 0
+
+    def count(frame: Any, event: str, _: Any) -> Any:
+        nonlocal lines
+        if "zipfile" not in frame.f_code.co_filename:
+            return None
+        lines -= event == "line"
+        if event == "line" and lines == 0:
+            stop(error)
+        return count
+
+    for k in range(1, 300):
+        lines = k
+        sys.settrace(count)
+        try:
+            archive.encode([b"content"])
+        except error:
+            stopped += 1
+        finally:
+            sys.settrace(before)
+    assert stopped > 50
 
 
 # Trainings, and data

@@ -99,8 +99,8 @@ def start(folder: Path, context: Any) -> Any:
     return process
 
 
-def end(process: Any, names: tuple[str, ...], r: random.Random) -> None:
-    """Send signals to a process, which must end."""
+def end(process: Any, names: tuple[str, ...], r: random.Random) -> int:
+    """Send signals to a process, which must end; return its exit code."""
     for name in names:
         with suppress(ProcessLookupError):
             os.kill(process.pid, getattr(signal, f"SIG{name}"))
@@ -109,6 +109,7 @@ def end(process: Any, names: tuple[str, ...], r: random.Random) -> None:
     if process.is_alive():
         process.kill()
         raise Failure(f"a process goes on for a minute after {names}")
+    return process.exitcode
 
 
 def train_twice(make_job: Callable[[Path], Job], r: random.Random, place: str) -> tuple[Path, Path] | None:
@@ -126,9 +127,11 @@ def train_twice(make_job: Callable[[Path], Job], r: random.Random, place: str) -
         model = train_in(whole)
     except DivergenceError:
         return None
-    kill_at_random(broken, r, time.perf_counter() - began, make_context(place), model)
+    ends = kill_at_random(broken, r, time.perf_counter() - began, make_context(place), model)
     if (broken / "error").exists():
-        raise Failure(f"a resumed training fails: {(broken / 'error').read_text()}")
+        text = (broken / "error").read_text()
+        reason = text.rstrip().rpartition("\n")[2].partition(":")[0]  # for the summary, which ends at the first colon
+        raise Failure(f"a resumed training fails with {reason}: {text}signals and exit codes: {ends}")
     return folders
 
 
@@ -191,19 +194,24 @@ def draw_fit(world: World, r: random.Random, is_search: bool) -> Job:
     return Job(estimators.MLPSearchCV(estimator, grid, cv=2), (x, y), {"every": r.choice([1, 2])})
 
 
-def kill_at_random(folder: Path, r: random.Random, seconds: float, context: Any, model: Any) -> None:
-    """Kill the processes of a training a few times, and let the last one come to its end."""
+def kill_at_random(folder: Path, r: random.Random, seconds: float, context: Any, model: Any) -> list[Any]:
+    """Kill the processes of a training a few times, and let the last one come to its end.
+
+    Return the signals that each was sent, and its exit code, which is negative for a signal that ended it.
+    """
+    ends = []
     for _ in range(r.randint(1, 4)):
         process = start(folder, context)
         process.join(r.uniform(0, 1.2) * seconds)
         # the fit of an estimator ends well after Ctrl-C, with what it has learnt until then
-        end(process, r.choice(SIGNALS[:2] if hasattr(model, "hidden_layer_sizes") else SIGNALS), r)
+        names = r.choice(SIGNALS[:2] if hasattr(model, "hidden_layer_sizes") else SIGNALS)
+        ends.append((names, end(process, names, r)))
         if isinstance(model, (Network, Ensemble)) and (folder / "run").exists():
             type(model).load(folder / "run")  # raises if it is not whole
-    process = start(folder, context)
-    process.join(120)
-    if process.exitcode != 0 and not (folder / "error").exists():
-        raise Failure(f"the last process has ended with {process.exitcode}")
+    ends.append(((), end(start(folder, context), (), r)))
+    if ends[-1] != ((), 0) and not (folder / "error").exists():
+        raise Failure(f"the last process has not come to its end: signals and exit codes {ends}")
+    return ends
 
 
 def assert_same_end(model: Any, expected: Any) -> None:

@@ -44,6 +44,7 @@ from .world import (
     World,
     assert_same,
     make_network,
+    metrics_of,
     new_path,
     place_of,
 )
@@ -602,17 +603,34 @@ def resumed_without_training(case: Case, r: Random) -> Refusal:
     return train(case, checkpoint=right_value("path", case), resume=True), CheckpointError, "no training"
 
 
-def other_training(case: Case, r: Random) -> Refusal:
-    """A training that was interrupted cannot be resumed with other options."""
-    path, options = new_path(".safetensors"), {"epochs": 3, "batch_size": 5, "lr": 0.01, "optimizer": SGD(momentum=0.5)}
-    other = case.target.copy()
+def resume_otherwise(case: Case, options: dict[str, Any], name: str, value: Any) -> Refusal:
+    """A training that was interrupted cannot be resumed with another value of an option."""
+    path, other = new_path(".safetensors"), case.target.copy()
     with suppress(Interrupted, DivergenceError):
         train(case._replace(target=other), **options, checkpoint=path, callbacks=[Interrupt("end")])()
+    options = {**options, "callbacks": [Interrupt("end", armed=False)], name: value}
+    return train(case, **options, checkpoint=path, resume=True), ArgumentError, name.removesuffix("s")  # one of several
+
+
+def other_training(case: Case, r: Random) -> Refusal:
     x, y = right_value("data", case)
     differences = {"batch_size": 6, "lr": 0.02, "optimizer": Adam(), "sampling": "replacement", "train_data": (-x, y)}
     name = r.choice([*differences])
-    options = {**options, "callbacks": [Interrupt("end", armed=False)], name: differences[name]}
-    return train(case, **options, checkpoint=path, resume=True), ArgumentError, name
+    options = {"epochs": 3, "batch_size": 5, "lr": 0.01, "optimizer": SGD(momentum=0.5)}
+    return resume_otherwise(case, options, name, differences[name])
+
+
+def other_function(case: Case, r: Random) -> Refusal | None:
+    """The code of a metric is the same, and its arguments are not."""
+    if not metrics_of(case.net):
+        return None
+    own, other = ([partial(constant, number)] for number in r.sample(range(9), 2))
+    options = {"epochs": 3, "lr": 0.01, "validation_data": right_value("data", case), "metrics": own}
+    return resume_otherwise(case, options, "metrics", other)
+
+
+def constant(number: float, y: Any, a: Any) -> float:
+    return float(number)
 
 
 def damaged_file(case: Case, r: Random) -> Refusal:
@@ -667,12 +685,13 @@ def make_like(case: Case) -> Any:
 
 CONTRADICTIONS = [
     *(two_validations, metrics_of_nothing, monitor_of_nothing, weights_of_batches, steps_of_least_squares),
-    *(occupied_checkpoint, resumed_without_training, other_training, damaged_file, file_of_another_kind),
+    *(occupied_checkpoint, resumed_without_training, other_training, *[other_function] * 3),
+    *(damaged_file, file_of_another_kind),
     *(error_of_a_callback, no_classes, no_regression, no_novelty),
 ]
 
 
-@operation(4, reads=True)
+@operation(6, reads=True)
 def contradiction(world: World, r: Random) -> None:
     """What is wrong only together, or at the wrong time, changes nothing either."""
     is_ensemble = r.random() < 0.4

@@ -10,7 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from xpnet import CSVLog, DivergenceError, LevenbergMarquardt, ModelCheckpoint, Network, check_gradients
+from xpnet import (
+    CSVLog,
+    DivergenceError,
+    EarlyStopping,
+    LevenbergMarquardt,
+    ModelCheckpoint,
+    Network,
+    ReduceLROnPlateau,
+    check_gradients,
+)
 
 from . import oracle as known
 from .generate import Operation, register
@@ -33,7 +42,9 @@ from .world import (
     draw_training,
     is_installed,
     layers_of,
+    make_network,
     make_optimizer,
+    make_oracle,
     make_tensor,
     near,
     new_path,
@@ -48,6 +59,7 @@ operation = partial(register, OPERATIONS)
 
 SMOOTH_COSTS = ("quadratic", "cross_entropy", "log_likelihood", "mse", "poisson")
 WITH_KINKS = ("relu", "leaky_relu", "elu", "selu")
+SATURATED = ("relu", "sigmoid", "tanh", "softplus")  # far below 0
 
 
 # Training
@@ -231,6 +243,45 @@ class Batches:
         return iter(self.batches)
 
 
+@operation(weight=2, reads=True)
+def epochs_without_weight(world: World, r: random.Random) -> None:
+    """An epoch that sees only a class without weight changes nothing, and callbacks do not wait for it."""
+    if world.place == "jax":  # which would compile this network
+        return
+    net = make_small(world, [2, 3], task="classification")
+    n, epochs, labels = 4, r.choice([6, 12]), []
+    x = Examples(net, r, n).x
+    while len(labels) < epochs:
+        labels += [r.choice([0, 0, 1, 2])] * r.randint(1, 3)
+    batches = [(x, np.full(n, label)) for label in labels]
+    plateau, stop = ("cost", 0.5, r.choice([1, 2]), 9.0), ("cost", r.choice([2, 3, 9]), 9.0, r.random() < 0.5)
+    callbacks = [
+        ReduceLROnPlateau(0.5, plateau[2], monitor="cost", min_delta=9.0),
+        EarlyStopping(stop[1], monitor="cost", min_delta=9.0, restore_best=stop[3]),
+    ]
+    oracle, rows = make_oracle(net), []
+    watch = known.Watch(oracle, stop, plateau)
+    options = {"lr": 0.1, "class_weight": {0: 0.0, 2: 3.0}, "callbacks": callbacks, "progress": False}
+    net.train(Batches(batches), epochs=epochs, steps=1, **options)
+    for epoch, label in enumerate(labels[:epochs], 1):
+        rate, weight = 0.1 * watch.factor, np.full(n, [0.0, 1.0, 3.0][label])
+        costs = oracle.take_step(x, oracle.target_rows(batches[epoch - 1][1]), rate, weight)
+        rows.append({"epoch": epoch, "cost": math.nan if costs is None else costs.mean(), "lr": rate})
+        if watch.ends(rows[-1]):
+            break
+    watch.restore()
+    compare_histories(strip_times(net.history.rows), rows, 1e-7)
+    for pair, expected in zip(layers_of(net), oracle.layers):
+        for part, other in zip(pair, expected):
+            assert_close(part, other, 1e-7, "after epochs without weight", 1.0)
+
+
+def make_small(world: World, sizes: list[int], **settings: Any) -> Network:
+    """A network in float64 for an operation that few networks of programs are fit for, at the place of the world."""
+    common = {name: world.settings[name] for name in ("backend", "device", "seed")}
+    return make_network(common, sizes=sizes, dtype="float64", **settings)
+
+
 @operation(weight=2)
 def read_again(world: World, r: random.Random) -> None:
     """A data set that is read again each epoch trains as one that is kept; test data are reported as measured."""
@@ -288,6 +339,20 @@ def fit_least_squares(world: World, r: random.Random) -> None:
     world.follow()
 
 
+@operation(weight=1, reads=True)
+def fit_without_effect(world: World, r: random.Random) -> None:
+    """Levenberg-Marquardt where no weight has an effect, as all outputs are saturated: every step fails."""
+    if world.place in ("jax", "cupy-on-host"):  # as above; and where cuSOLVER is not
+        return
+    net = make_small(world, [2, 3, 1], output_activation=r.choice(SATURATED), cost="quadratic")
+    net.b = [np.zeros(3), [-1000.0]]
+    (x, y), before = Examples(net, r, 8).data, layers_of(net)
+    net.train((x, y), epochs=4, optimizer=LevenbergMarquardt(), progress=False)
+    if not all(np.array_equal(a, b) for old, new in zip(before, layers_of(net)) for a, b in zip(old, new)):
+        raise Failure("weights that have no effect have changed")
+    assert_close(net.history["cost"], np.full(4, make_oracle(net).cost(x, y)), 1e-12, "costs of steps that fail")
+
+
 @operation(weight=3)
 def resume(world: World, r: random.Random) -> None:
     """A training that was interrupted up to three times, and resumed, is the uninterrupted one, with its logs."""
@@ -325,6 +390,26 @@ def resume(world: World, r: random.Random) -> None:
     compare_logs(whole, files, others)
     world.net = net
     follow_training(world, oracle, training, None)
+
+
+@operation(weight=2, reads=True)
+def resume_waiting(world: World, r: random.Random) -> None:
+    """Callbacks that wait for an improvement go on where they were, after an interrupt in any epoch."""
+    if world.place == "jax":  # as above
+        return
+    net, kind = make_small(world, [2, 1], task="regression"), r.choice([*[ReduceLROnPlateau] * 3, EarlyStopping])
+    make = partial(kind, patience=r.choice([2, 3, 4]), min_delta=9.0, monitor="cost")
+    data, whole, resumed = Examples(net, r, 4).data, net.copy(), net.copy()
+    stop, path = Interrupt(r.choice(["epoch", "end"]), r.randint(1, 5)), new_path()
+    options = {"epochs": 8, "lr": 0.1, "progress": False}
+    whole.train(data, **options, callbacks=[make()])
+    options |= {"checkpoint": path, "every": r.choice(["epoch", 100, 100])}  # and at the end, which is quicker
+    try:
+        resumed.train(data, **options, callbacks=[make(), stop])
+    except Interrupted:
+        resumed = net.copy()
+        resumed.train(data, **options, callbacks=[make(), stop], resume=True)
+    assert_same(resumed, whole, f"resumed with {kind.__name__}")
 
 
 @operation(weight=1)
@@ -563,6 +648,20 @@ def measure(world: World, r: random.Random) -> None:
             continue  # near a tie, or a limit of float32
         expected = oracle.metric(name, *examples.data)
         assert_close(scores[name], expected, rough, f"metric {name}", max(1.0, abs(expected)))
+
+
+@operation(weight=1, reads=True)
+def measure_sure_network(world: World, r: random.Random) -> None:
+    """The log loss of a network whose probabilities are those of even odds, or round to 0 and to 1."""
+    if world.place == "jax":  # as above
+        return
+    net = make_small(world, [2, 1], task="binary")
+    net.layers = [([[r.choice([50.0, 100.0]), r.choice([50.0, -200.0])]], [0.0])]
+    examples = Examples(net, r, 8)
+    examples.x = np.round(examples.x)
+    scores, oracle = net.measure(examples.data, metrics=[*LOG_LOSSES]), make_oracle(net)
+    for name in LOG_LOSSES:
+        assert_close(scores[name], oracle.metric(name, *examples.data), 1e-9, f"metric {name} of a sure network")
 
 
 @operation(weight=2, reads=True)

@@ -666,7 +666,7 @@ class Oracle:
         """Train as Network.train does; returns the rows of the history.
 
         `lr` is a schedule. `stop` is (monitor, patience, min_delta, restore_best) and `plateau` (monitor, factor,
-        patience). `rows` are those of a member of an ensemble.
+        patience, min_delta). `rows` are those of a member of an ensemble.
         """
         self.forget_calibration()
         self.use(optimizer)
@@ -788,8 +788,8 @@ class Watch:
         self.history.append(row)
         has_cost = not math.isnan(row["cost"])
         if self.plateau and has_cost:
-            monitor, factor, patience = self.plateau
-            self.waited = 0 if self.improves("plateau", monitor, 0.0, row) else self.waited + 1
+            monitor, factor, patience, min_delta = self.plateau
+            self.waited = 0 if self.improves("plateau", monitor, min_delta, row) else self.waited + 1
             if self.waited == patience:
                 self.factor, self.waited = max(1e-6, factor * self.factor), 0
         if not self.stop:

@@ -628,12 +628,13 @@ def _draw_callbacks(same: dict[str, Any], r: random.Random) -> tuple[list[Any], 
     if kind >= 0.45:
         return [], {}
     same["epochs"] *= 2
-    if kind < 0.3:
+    if kind < 0.25:
         patience, least, restore = r.choice([1, 2, 3]), r.choice([0.0, 0.05]), r.random() < 0.7
         make = functools.partial(EarlyStopping, patience, monitor=monitor, min_delta=least, restore_best=restore)
         return [make], {"stop": (monitor, patience, least, restore)}
-    patience = r.choice([1, 2])
-    return [functools.partial(ReduceLROnPlateau, 0.5, patience, monitor=monitor)], {"plateau": (monitor, 0.5, patience)}
+    patience, least = r.choice([1, 2, 3]), r.choice([0.0, 0.05, 1e9])  # it improves once by the last, and not again
+    make = functools.partial(ReduceLROnPlateau, 0.5, patience, monitor=monitor, min_delta=least)
+    return [make], {"plateau": (monitor, 0.5, patience, least)}
 
 
 # Worlds

@@ -22,17 +22,19 @@ def write_archive(path: str | os.PathLike[str], files: Sequence[bytes]) -> None:
 def encode(files: Sequence[bytes], made_on: int = UNIX) -> bytes:
     """Return an archive of the contents of files. It depends on nothing else, except on the system that it names."""
     archive = io.BytesIO()
+    file = zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED)
     try:
-        with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as file:
-            for k, content in enumerate(files):
-                entry = zipfile.ZipInfo(_name(k))  # with a fixed time
-                entry.create_system = made_on
-                file.writestr(entry, content)
-    except unless_stopped(ValueError) as error:
+        for k, content in enumerate(files):
+            entry = zipfile.ZipInfo(_name(k))  # with a fixed time
+            entry.create_system = made_on
+            file.writestr(entry, content)
+        file.close()
+    except unless_stopped(MemoryError, ValueError) as error:  # the second from zipfile, after the first
         if not any(isinstance(cause, MemoryError) for cause in walk_causes(error)):
             raise
-        # zipfile cannot close an archive after a MemoryError
         raise MemoryError(f"there is too little memory for a file of {sum(map(len, files))} bytes") from error
+    finally:
+        file.fp = None  # or Python would close an archive that was interrupted, which fails and hides the reason
     return archive.getvalue()
 
 
