@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from xpnet import (
+    SGD,
     CSVLog,
     DivergenceError,
     EarlyStopping,
@@ -25,6 +26,7 @@ from . import oracle as known
 from .generate import Operation, register
 from .world import (
     FEW_BATCHES,
+    INITIALIZERS,
     LOG_LOSSES,
     Containers,
     Examples,
@@ -48,6 +50,7 @@ from .world import (
     make_tensor,
     near,
     new_path,
+    place_arguments,
     place_of,
     scaling_of,
     strip_times,
@@ -194,9 +197,12 @@ def fit_scaling_once(world: World, examples: Examples) -> None:
             world.oracle.fit_scaling(*examples.data)
 
 
-@operation(weight=2)
+@operation(weight=3)
 def stream(world: World, r: random.Random) -> None:
-    """The batches of a loader are the minibatches; with `steps`, an epoch goes on where the last one ended."""
+    """The batches of a loader are the minibatches; with `steps`, an epoch goes on where the last one ended.
+
+    Examples have the weights of their classes.
+    """
     net, examples, optimizer = world.net, Examples(world.net, r), draw_optimizer(r)
     if world.place == "jax":
         optimizer = ("Adam", {})
@@ -205,7 +211,9 @@ def stream(world: World, r: random.Random) -> None:
     batches = [tuple(a[start : start + size] for a in examples.data) for start in range(0, examples.n, size)]
     kind, steps = r.choice(["iterable", "generator", "loader of torch", "steps"]), r.randint(1, 3)
     epochs, chunk_steps = 1 if kind == "generator" else 2, None if world.place == "jax" else r.choice([1, 3, 50])
-    world.log.append(f"{kind} {size} n={examples.n} {optimizer}")
+    classes = {k: r.choice([0.0, 0.5, 3.0]) for k in range(1, max(2, net.sizes[-1]))}  # and 1 for class 0
+    weights = {"class_weight": classes} if net.task in ("classification", "binary") else {}
+    world.log.append(f"{kind} {size} n={examples.n} {optimizer} {weights}")
 
     def act(net: Network, containers: Containers) -> None:
         data: Any = Batches(batches)
@@ -215,7 +223,7 @@ def stream(world: World, r: random.Random) -> None:
             from torch.utils.data import DataLoader, TensorDataset
 
             data = DataLoader(TensorDataset(*map(make_tensor, examples.data)), batch_size=size)
-        options = {"steps": steps} if kind == "steps" else {}
+        options = weights | ({"steps": steps} if kind == "steps" else {})
         net.reset_optimizer(make_optimizer(optimizer))
         net.train(data, epochs=epochs, lr=0.05, chunk_steps=chunk_steps, progress=False, **options)
 
@@ -224,12 +232,14 @@ def stream(world: World, r: random.Random) -> None:
         return
     oracle.optimizer, oracle.memory = optimizer, {}
     oracle.forget_calibration()
-    per_epoch, costs = steps if kind == "steps" else len(batches), []
+    per_epoch, sums = steps if kind == "steps" else len(batches), []
     for x, y in (batches * 6)[: epochs * per_epoch]:
-        costs.append(oracle.take_step(oracle.scale_inputs(x), oracle.scale_targets(y), 0.05))
+        weight = oracle.class_weights(classes, oracle.labels(y), ...) if weights else np.ones(len(x))
+        costs = oracle.take_step(oracle.scale_inputs(x), oracle.scale_targets(y), 0.05, weight)
+        sums.append((0.0 if costs is None else weight @ costs, weight.sum()))
     if world.exact:
-        means = [np.concatenate(costs[k : k + per_epoch]).mean() for k in range(0, len(costs), per_epoch)]
-        assert_close(net.history["cost"], np.array(means), 1e-7, "costs of a stream")
+        costs, weight = np.reshape(sums, (epochs, per_epoch, 2)).sum(axis=1).T
+        assert_close(net.history["cost"], costs / weight, 1e-7, "costs of a stream")
     world.check(f"after a stream, {kind}")
 
 
@@ -306,6 +316,21 @@ def read_again(world: World, r: random.Random) -> None:
 
 
 STORED = ("sample_weight", "validation_split", "class_weight")  # options that need stored data
+
+
+@operation(weight=1, reads=True)
+def diverge(world: World, r: random.Random) -> None:
+    """A step from a finite cost to infinite weights is refused, and not taken."""
+    net, data, before = world.net.copy(), Examples(world.net, r).data, layers_of(world.net)
+    rate, optimizer = 1e308 if world.exact else 1e38, SGD(weight_decay=1e6)
+    if all((np.abs(w) < 1e-3).all() for w, _ in before):
+        return
+    try:
+        net.train(data, epochs=1, batch_size=99, lr=rate, optimizer=optimizer, progress=False)
+        raise Failure("weights have become infinite")
+    except DivergenceError:
+        if not all(np.array_equal(a, b) for pair in zip(layers_of(net), before) for a, b in zip(*pair)):
+            raise Failure("a network that diverges has other weights") from None
 
 
 @operation(weight=1)
@@ -565,6 +590,26 @@ def move(world: World, r: random.Random) -> None:
 # What only reads
 
 
+@operation(weight=1, reads=True)
+def initial_weights(world: World, r: random.Random) -> None:
+    """Of many layers, each weight has the mean 0 and the variance of its initializer, within six deviations."""
+    name, count = r.choice([*INITIALIZERS, *4 * ["orthogonal"]]), 60
+    sizes = [r.randint(1, 3), r.randint(1, 3)]
+    net = Network(sizes * count, init=name, dtype="float64", seed=r.randrange(10**6), **place_arguments(world.place))
+    for k in range(2):
+        layers = layers_of(net)[k::2]
+        w, b = (np.stack(parts) for parts in zip(*layers))
+        weights, biases = known.initial_variances(name, sizes[k], sizes[1 - k])
+        for part, variance in ((w, weights), (b, biases)):
+            if (np.abs(part.mean(axis=0)) > 6 * np.sqrt(variance / len(part))).any():
+                raise Failure(f"{name}: a mean of {part.mean(axis=0)}")
+            if abs((part**2).mean() - variance) > 6 * variance * np.sqrt(2 / part.size):
+                raise Failure(f"{name}: a mean square of {(part**2).mean()}, expected {variance}")
+        if name == "orthogonal":
+            products = w @ w.swapaxes(1, 2) if w.shape[1] <= w.shape[2] else w.swapaxes(1, 2) @ w
+            assert_close(products, np.broadcast_to(np.eye(min(sizes)), products.shape), 1e-12, "orthogonal weights")
+
+
 @operation(weight=5, reads=True)
 def outputs(world: World, r: random.Random) -> None:
     """Outputs, activations, deltas, gradient, in other containers and row by row."""
@@ -630,6 +675,8 @@ def measure(world: World, r: random.Random) -> None:
     names = draw_metrics(net, r) if r.random() < 0.8 else None
     if net.task == "binary" and oracle is not None and (oracle.probabilities(examples.x) < 1 - 1e-6).all():
         names = [*(names or ()), *LOG_LOSSES]
+    if net.task == "classification":
+        measure_ties(net, examples)
     data = Containers(world, r).examples(*examples.data)
     if r.random() < 0.3:
         data = iter([tuple(a[start : start + 3] for a in examples.data) for start in range(0, examples.n, 3)])
@@ -662,6 +709,18 @@ def measure_sure_network(world: World, r: random.Random) -> None:
     scores, oracle = net.measure(examples.data, metrics=[*LOG_LOSSES]), make_oracle(net)
     for name in LOG_LOSSES:
         assert_close(scores[name], oracle.metric(name, *examples.data), 1e-9, f"metric {name} of a sure network")
+
+
+def measure_ties(net: Network, examples: Examples) -> None:
+    """Of equal outputs, the first one ranks higher."""
+    net, layers, names = net.copy(), layers_of(net), [f"top_{k}" for k in range(1, net.sizes[-1])]
+    w, b = layers.pop()
+    net.layers = [*layers, (np.zeros_like(w), np.round(b))]
+    a, y = to_host(net.forward(examples.x)), np.eye(net.sizes[-1])[known_labels(net, examples.y)]
+    scores = net.measure(examples.data, metrics=names)
+    expected = {name: known.measure(name, a, y, net.task) for name in names}
+    if np.isfinite(a).all() and not all(near(scores[name], expected[name], 1e-6) for name in names):
+        raise Failure(f"of outputs that are equal: {scores}, expected {expected}")
 
 
 @operation(weight=2, reads=True)

@@ -302,6 +302,16 @@ def dropout_mask(seed, step, layer, rows, units, rate):
     return ((hashes & np.uint32(0x7FFFFFFF)) >= math.floor(rate * 2**31)) / (1 - rate)
 
 
+def initial_variances(name, n_in, n_out):
+    """The variances of initial weights and biases."""
+    if name == "orthogonal":
+        return 1 / max(n_in, n_out), 0.0
+    if name in ("normal", "scaled_normal"):
+        return 1.0 if name == "normal" else 1 / n_in, 1.0
+    inputs = (n_in + n_out) / 2 if name.startswith("glorot") else n_in
+    return (2 if name.startswith("he") else 1) / inputs, 0.0
+
+
 def split_rows(n, fraction, seed, labels=None):
     """The rows to train on and those to validate on: systematic sampling of a random order, sorted by class."""
     rng = np.random.default_rng(seed)

@@ -6,6 +6,7 @@ import warnings
 from contextlib import redirect_stdout
 from functools import partial
 from io import StringIO
+from operator import methodcaller
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -140,6 +141,24 @@ def resume(world: World, r: random.Random) -> None:
         fit_quietly(again, X, y, **options, checkpoint=path, every=every, resume=True)
     for pair in [(again, whole)] if kind == "MLP" else zip(again.estimators_, whole.estimators_, strict=True):
         assert_equal_fits(*pair, f"resumed: cut at {cut.where} {cut.after}, {model}, {changes}")
+
+
+@operation(reads=True)
+def validation_weights(world: World, r: random.Random) -> None:
+    """Weights of validation data that are whole numbers are repeated rows."""
+    model = draw_model(world, r, CAN_RESUME)
+    X, y = draw_examples(model, r)
+    X_val, y_val = draw_examples(model, r)
+    numbers = np.array([1, *(r.randrange(4) for _ in y_val[1:])])
+    rows = np.repeat(np.arange(len(y_val)), numbers)
+    weighed = observe(methodcaller("fit", X, y, X_val=X_val, y_val=y_val, sample_weight_val=numbers), model.make())
+    repeated = observe(methodcaller("fit", X, y, X_val=X_val[rows], y_val=y_val[rows]), model.make())
+    if str(weighed.error) != str(repeated.error):
+        raise Failure(f"weights of validation data: {weighed.error!r}, repeated rows {repeated.error!r}: {model}")
+    for name in CURVES if weighed.error is None else ():
+        found, expected = (np.asarray(getattr(each.result, name, None), float) for each in (weighed, repeated))
+        if not np.allclose(found, expected, 1e-9, 1e-9, equal_nan=True):
+            raise Failure(f"weights of validation data: {name} {found}, of repeated rows {expected}: {model}")
 
 
 @operation(reads=True)

@@ -611,7 +611,7 @@ def _draw_validation(net: Any, examples: Examples, r: random.Random) -> dict[str
     kind = r.random()
     if kind < 0.25 and examples.n >= 5:
         options: dict[str, Any] = {"validation_split": r.choice([0.2, 0.4])}
-        examples.weights = np.maximum(examples.weights, 0.25)  # or all that is trained on may have none
+        examples.weights[:] = np.maximum(examples.weights, 0.25)  # or all that is trained on may have none
     elif kind < 0.5:
         options = {"validation_data": Examples(net, r).data}
     else:
