@@ -164,7 +164,6 @@ def pytest_collection_finish() -> None:
 
     Each collection walks over what the last one left, and JAX and Hypothesis have functions called before and after it.
     """
-    gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
     gc.enable()
