@@ -32,6 +32,9 @@ from xpnet import get_backend
 from xpnet.backends._numpy import NumPyBackend
 from xpnet.datasets import mnist_sample
 
+# Nothing waits for the disk; tests/test_files.py sees to it that files are flushed
+os.fsync = lambda number: None
+
 settings.register_profile("xpnet", deadline=None, derandomize=True, max_examples=30)
 settings.load_profile("xpnet")
 
