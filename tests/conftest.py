@@ -32,6 +32,9 @@ from xpnet import get_backend
 from xpnet.backends._numpy import NumPyBackend
 from xpnet.datasets import mnist_sample
 
+# Nothing waits for the disk; tests/test_files.py sees to it that files are flushed
+os.fsync = lambda number: None
+
 settings.register_profile("xpnet", deadline=None, derandomize=True, max_examples=30)
 settings.load_profile("xpnet")
 
@@ -164,7 +167,6 @@ def pytest_collection_finish() -> None:
 
     Each collection walks over what the last one left, and JAX and Hypothesis have functions called before and after it.
     """
-    gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
     gc.enable()

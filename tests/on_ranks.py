@@ -86,9 +86,9 @@ class Items:
 # The same bits on any number of ranks
 
 
-def same_bits(backend="numpy", comm=COMM):
-    """Train in three ways, with 8 shards."""
-    results, distributed = [], Distributed(comm, shards=8)
+def same_bits(backend="numpy", comm=COMM, shards=8):
+    """Train in three ways."""
+    results, distributed = [], Distributed(comm, shards)
     for optimizer, dropout, weight in (
         (SGD(momentum=0.9), [0.1, 0.3], None),
         (Adam(), 0.2, WEIGHTS[: len(FEW[0])]),
@@ -102,10 +102,10 @@ def same_bits(backend="numpy", comm=COMM):
     return results
 
 
-def same_bits_on_four():
-    """The same on the first four of eight ranks."""
-    four = COMM.Split(COMM.rank // 4)
-    return same_bits(comm=four) if COMM.rank < 4 else None
+def one_shard_each():
+    """The same with two shards, on the first two ranks of four."""
+    two = COMM.Split(COMM.rank // 2)
+    return same_bits(comm=two, shards=2) if COMM.rank < 2 else None
 
 
 def same_bits_torch():

@@ -516,13 +516,6 @@ def comes_back(path: Path) -> bool:
     return bool(same and predicts)
 
 
-@pytest.fixture
-def no_flush(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing waits for the disk."""
-    monkeypatch.setattr(os, "fsync", lambda number: None)
-
-
-@pytest.mark.usefixtures("no_flush")
 def test_a_forged_value_is_refused_or_comes_back_as_it_is(tmp_path: Path) -> None:
     path, ignored = full(tmp_path), set()
     header, arrays = read(path)
@@ -551,7 +544,6 @@ def train_on(path: Path, resume: bool) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("no_flush")
 def test_a_training_of_forged_values_is_refused_by_name_or_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -584,7 +576,6 @@ CHANGES: list[Callable[[np.ndarray], np.ndarray | None]] = [
 ]
 
 
-@pytest.mark.usefixtures("no_flush")
 def test_a_forged_tensor_is_refused_or_comes_back_as_it_is(tmp_path: Path) -> None:
     path, ignored = full(tmp_path), []
     header, arrays = read(path)

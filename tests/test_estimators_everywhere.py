@@ -159,6 +159,7 @@ def test_inputs_that_are_no_floats_are_computed_with_as_floats(place):
     assert MLPClassifier(**SMALL, dtype="float32").fit(put(place, X), Y).network_.dtype == "float32"
 
 
+@pytest.mark.not_on("jax")  # where fits go on from files
 @pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
 def test_pickling_keeps_the_place(place, kind):
     est = kind(**SMALL, activation="leaky_relu(0.2)").fit(put(place, X), put(place, Y))

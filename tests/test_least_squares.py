@@ -105,6 +105,7 @@ def test_a_network_that_can_fit_the_noise_is_warned_of(door, tmp_path, capsys):
     assert [text.endswith(message) for text in texts].count(True) == 1
 
 
+@pytest.mark.not_on("jax")  # the count knows no library
 def test_only_examples_that_are_seen_count_as_fitted(place):
     """Of 40, 20 have a weight; and a bootstrap draws rows of these several times."""
     x, y = np.concatenate([FEW[0], FEW[0] + 1]), np.concatenate([FEW[1], FEW[1]])

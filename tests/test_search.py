@@ -554,14 +554,12 @@ def check_resumes(path: Any, fits: Fits, make: Any, calls: int = 1, every: int =
     [
         (None, KeyboardInterrupt),
         pytest.param("torch", RuntimeError, marks=pytest.mark.needs("torch")),
-        pytest.param("jax", RuntimeError, marks=pytest.mark.needs("jax")),
     ],
     ids=lambda value: getattr(value, "__name__", value),
 )
 def test_a_search_that_is_resumed_is_the_uninterrupted_one(tmp_path, fits, backend, error):
     fits.error = error("the end")
-    # JAX compiles for each size of minibatches, and for the last fit
-    estimator = MLPClassifier(**{**SMALL, "batch_size": 15}, backend=backend)
+    estimator = MLPClassifier(**SMALL, backend=backend)
     check_resumes(tmp_path / "run", fits, lambda: MLPSearchCV(estimator, TWO_ALPHAS, cv=2, refit=False), every=1)
 
 

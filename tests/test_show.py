@@ -502,7 +502,7 @@ class TestInBrowser:
 
     def test_every_activation_task_and_scaling_is_the_librarys(self, show):
         window, rng = show(Network([2, 1], seed=0)), np.random.default_rng(0)
-        chains, networks = rng.normal(0, 3, (20, 5)), rng.normal(50, 10, (20, 5))
+        chains, networks = rng.normal(0, 3, (8, 5)), rng.normal(50, 10, (8, 5))
         for dtype in ("float32", "float64"):
             for name in NAMES:
                 assert_computes(window, make_chain(name, dtype), chains.astype(dtype))
@@ -593,7 +593,7 @@ class TestInBrowser:
         nets = []
         for standardize, white in ((True, 16), (False, 1)):
             net = Network([64, 30, 10], activation="relu", task="classification", standardize=standardize, seed=0)
-            net.train((x / 16 * white, y), epochs=20, batch_size=32, lr=0.1, progress=False)
+            net.train((x / 16 * white, y), epochs=8, batch_size=32, lr=0.2, progress=False)
             nets.append((net, white))
         window = show(nets[0][0], {"image": (8, 8)})
         for size, left, top in ((1.0, 0.0, 0.0), (0.5, 0.4, 0.1)):
