@@ -21,7 +21,8 @@ from xpnet.core.dropout import Dropout
 from xpnet.core.model import Seeds
 from xpnet.core.optimizers.sgd import SGD
 from xpnet.core.step import State
-from xpnet.data.reader import as_real_array
+from xpnet.data.conversion import as_real_array
+from xpnet.data.place import Place
 from xpnet.errors import ArgumentError, DivergenceError
 from xpnet.hints import explain_arguments, explain_attribute, suggest_argument
 from xpnet.inspection.predict import predict, predict_outputs
@@ -180,13 +181,13 @@ class Network:
         names = [name_of(own) for own in initializers]
         names = names[:1] if len(set(names)) == 1 else names
         provenance = Provenance(structure.find_seed(entropy), ", ".join(names))
-        self._model, self._backend, self._dtype = model, get_backend(backend, device), dtype
+        self._model, self._place = model, Place(get_backend(backend, device), dtype)
         self._given_task = task
         self._single_rows, self._loops = SingleRows(), KeptLoops()  # recorded and compiled; copies have none
-        with self._backend.scope(dtype):
-            structure.check_functions(model, partial(self._backend.asarray, dtype=dtype), self._backend.xp)
+        with self._place.scope():
+            structure.check_functions(model, partial(self.backend.asarray, dtype=dtype), self.backend.xp)
         optimizer, generator = SGD(), rng.bit_generator.state
-        state = init_state(layers, optimizer, seeds, model, self._backend, dtype)
+        state = init_state(layers, optimizer, seeds, model, self._place)
         self._value = NetworkValue(state, optimizer, generator, seeds, provenance=provenance)
 
     # Read-only settings
@@ -249,12 +250,12 @@ class Network:
     @property
     def backend(self) -> Backend:
         """Where the network computes."""
-        return self._backend
+        return self._place.backend
 
     @property
     def dtype(self) -> str:
         """The dtype of the weights and of all computations."""
-        return self._dtype
+        return self._place.dtype
 
     @property
     def optimizer(self) -> Optimizer:
@@ -283,7 +284,7 @@ class Network:
     @property
     def view(self) -> View:
         """An immutable snapshot of the network."""
-        return View(self._model, self._value, self._backend, self._dtype, self._single_rows)
+        return View(self._model, self._value, self._place, self._single_rows)
 
     @property
     def value(self) -> NetworkValue:
@@ -314,7 +315,7 @@ class Network:
             "dropout": self.dropout,
             "scale": self.scale,
             "standardize": self._standardize,
-            "dtype": self._dtype,
+            "dtype": self.dtype,
         }
 
     def make_rng(self) -> np.random.Generator:
@@ -442,8 +443,8 @@ class Network:
         >>> gradients = net.backward([[1, 2, 3]], [0])
         >>> net.layers = [(w - 0.5 * gw, b - 0.5 * gb) for (w, b), (gw, gb) in zip(net.layers, gradients)]
         """
-        copy = self._backend.copy_to_read
-        with self._backend.scope(self._dtype):
+        copy = self.backend.copy_to_read
+        with self._place.scope():
             return tuple(Layer(copy(w), copy(b[0, ...])) for w, b in self.state.layers)
 
     @layers.setter
@@ -456,8 +457,8 @@ class Network:
     @property
     def w(self) -> tuple[Array, ...]:
         """Copies of the weights of each layer, (n_out, n_in), on the device; read-only and assignable as `layers`."""
-        with self._backend.scope(self._dtype):
-            return tuple(self._backend.copy_to_read(w) for w, _ in self.state.layers)
+        with self._place.scope():
+            return tuple(self.backend.copy_to_read(w) for w, _ in self.state.layers)
 
     @w.setter
     def w(self, weights: Sequence[Any]) -> None:
@@ -466,8 +467,8 @@ class Network:
     @property
     def b(self) -> tuple[Array, ...]:
         """Copies of the biases of each layer, (n_out,), as `w`; columns (n_out, 1) can be assigned too."""
-        with self._backend.scope(self._dtype):
-            return tuple(self._backend.copy_to_read(b[0, ...]) for _, b in self.state.layers)
+        with self._place.scope():
+            return tuple(self.backend.copy_to_read(b[0, ...]) for _, b in self.state.layers)
 
     @b.setter
     def b(self, biases: Sequence[Any]) -> None:
@@ -493,10 +494,12 @@ class Network:
 
     def _place_scaling(self, scaling: Scaling) -> Scaler:
         from xpnet.core.scaling import Scaling
+        from xpnet.data.scaling import place_scaling
 
         if not isinstance(scaling, Scaling):
             raise ArgumentError(f"scaling={scaling!r} must be a Scaling, such as that of another network, or None")
-        return self.view.reader.place(Scaling(*(x if x is None else as_real_array(x, "scaling") for x in scaling)))
+        arrays = (x if x is None else as_real_array(x, "scaling") for x in scaling)
+        return place_scaling(Scaling(*arrays), self._model, self._place)
 
     def fit_scaling(self, data: Any) -> Scaling:
         """Learn the scaling of `standardize` from data, as the first call to `train` does, for a loop of your own.
@@ -538,12 +541,12 @@ class Network:
     def _parse_weights(self, weights: Any) -> list[Array]:
         from xpnet.data.parameters import parse_weights
 
-        return parse_weights(weights, self._model, self._backend, self._dtype)
+        return parse_weights(weights, self._model, self._place)
 
     def _parse_biases(self, biases: Any) -> list[Array]:
         from xpnet.data.parameters import parse_biases
 
-        return parse_biases(biases, self._model, self._backend, self._dtype)
+        return parse_biases(biases, self._model, self._place)
 
     def _assign(self, weights: Sequence[Array], biases: Sequence[Array]) -> None:
         state = self.state._replace(layers=tuple(zip(weights, biases)))
@@ -782,7 +785,7 @@ class Network:
             raise ArgumentError("batch is an iterable of batches; give one of them, a list of (x, y) pairs or (X, y)")
         plain = SGD()
         layers = self._value.layers
-        state = State(layers, init_optimizer(plain, layers, self._backend, self._dtype), self.state.cost)
+        state = State(layers, init_optimizer(plain, layers, self._place), self.state.cost)
         chunk = Chunk(source.examples, in_order((1, len(source))), lr=np.array([lr]))
         done = ChunkRunner(source.reader, plain).run(state, chunk)
         if done is None:
@@ -1307,7 +1310,7 @@ class Network:
         from xpnet.inspection.derivatives import gradients
 
         grads = gradients(self.view, x, y)
-        with self._backend.scope(self._dtype):
+        with self._place.scope():
             return [Layer(gw, gb[0, ...]) for gw, gb in grads]
 
     def hvp(self, x: Any, y: Any, direction: Any) -> list[Layer]:
@@ -1348,7 +1351,7 @@ class Network:
         from xpnet.inspection.derivatives import hvp
 
         product = hvp(self.view, x, y, direction)
-        with self._backend.scope(self._dtype):
+        with self._place.scope():
             return [Layer(w, b[0, ...]) for w, b in product]
 
     def activations(self, x: Any) -> list[Array]:
@@ -1501,13 +1504,13 @@ class Network:
         """List layers, shapes, parameters, bytes and floating-point operations, as a table that prints."""
         from xpnet.inspection.summary import summarize
 
-        return summarize(self._model, self._dtype)
+        return summarize(self._model, self.dtype)
 
     # Copies and files
 
     def copy(self) -> Network:
         """Return an independent copy: weights, state of optimizer and generator, history."""
-        return self.to(self._backend)
+        return self.to(self.backend)
 
     def to(self, backend: Any = None, device: Any = None, dtype: Any = None) -> Network:
         """Return a copy of everything on another backend or device, or in another dtype.
@@ -1521,21 +1524,21 @@ class Network:
         Network([3, 2], output_activation='sigmoid', cost='quadratic', backend='numpy', device='cpu', dtype='float64')
         """
         if backend is None and device is None:
-            backend = self._backend
-        if backend is None and self._backend.name not in ("numpy", "cupy"):
-            backend = self._backend.name if self._backend.name in ("torch", "jax") else self._backend.xp
-        dtype = self._dtype if dtype is None else structure.parse_dtype(dtype)
+            backend = self.backend
+        if backend is None and self.backend.name not in ("numpy", "cupy"):
+            backend = self.backend.name if self.backend.name in ("torch", "jax") else self.backend.xp
+        dtype = self.dtype if dtype is None else structure.parse_dtype(dtype)
         structure.parse_scale(self.scale, self._standardize, dtype)
         new = object.__new__(type(self))
-        vars(new).update(vars(self), _backend=get_backend(backend, device), _dtype=dtype)
+        vars(new).update(vars(self), _place=Place(get_backend(backend, device), dtype))
         new._single_rows, new._loops = SingleRows(), KeptLoops()
-        if (new._backend, dtype) == (self._backend, self._dtype):
-            new._value = self._value.map_state(self._backend.copy)  # stays on the device
+        if new._place == self._place:
+            new._value = self._value.map_state(self.backend.copy)  # stays on the device
             return new
         new._value = to_device(to_host(self.view), new.view)
-        if dtype != self._dtype:  # hyperparameters are rounded from their exact values
+        if dtype != self.dtype:  # hyperparameters are rounded from their exact values
             state = new.state
-            fresh = init_optimizer(new.optimizer, state.layers, new._backend, dtype)
+            fresh = init_optimizer(new.optimizer, state.layers, new._place)
             memory = fresh._replace(memory=state.optimizer.memory)
             new._change(stored=state._replace(optimizer=memory))
         return new

@@ -18,6 +18,7 @@ from xpnet.core.model import Model, Seeds
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.step import State
 from xpnet.data.parameters import parse_biases, parse_weights
+from xpnet.data.scaling import place_scaling
 from xpnet.state.history import History
 from xpnet.state.places import init_optimizer
 from xpnet.state.provenance import Provenance
@@ -85,7 +86,7 @@ def restore(record: Record, view: View) -> NetworkValue:
         optimizer=optimizer,
         generator=records.generator_of(record),
         seeds=seeds,
-        scaling=None if scaling is None else view.reader.place(scaling),
+        scaling=None if scaling is None else place_scaling(scaling, model, view.place),
         feature_names=None if names is None else parse_feature_names(names, model.n_in),
         calibration=records.calibrations_of(record, model).get(0),
         novelty=records.novelty_of(record, model),
@@ -103,11 +104,11 @@ def find_shared_calibration(members: Sequence[Record], model: Model) -> Calibrat
 
 def read_state(tensors: dict[str, np.ndarray], optimizer: Optimizer, seeds: Seeds, view: View) -> State:
     """Make a state of the arrays in a record, where `view` computes."""
-    model, backend, dtype = view.model, view.backend, view.dtype
+    model, (backend, dtype) = view.model, view.place
     weights, biases = zip(*records.layers_of(tensors, len(model.shapes)))
-    layers = tuple(zip(parse_weights(weights, model, backend, dtype), parse_biases(biases, model, backend, dtype)))
+    layers = tuple(zip(parse_weights(weights, model, view.place), parse_biases(biases, model, view.place)))
     dropout = init_dropout(seeds.dropout, model.dropout)
-    state = init_optimizer(optimizer, layers, backend, dtype)
+    state = init_optimizer(optimizer, layers, view.place)
     with view.scope():
         memory = map_arrays(backend.to_numpy, state.memory)
         memory = rebuild(memory, records.memory_of(tensors, len(leaves(memory))))

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from xpnet.core.arrays import Array, blocks
+from xpnet.data.conversion import as_real_array
 from xpnet.data.gathered import Gathered, Stored, gather_rows, stays_outside
-from xpnet.data.reader import Reader, as_real_array
+from xpnet.data.reader import Reader
 from xpnet.data.resident import Resident, Rows
 from xpnet.data.source import Source
 from xpnet.data.streams import OnDemand
@@ -98,7 +99,7 @@ def _blocks_on_host(column: Array, reader: Reader) -> Iterator[np.ndarray]:
     """Copy an array that was read to the host, block by block."""
     with reader.scope():
         for block in blocks(column):
-            yield np.asarray(reader.home(column).to_numpy(block))
+            yield np.asarray(reader.place.home(column).to_numpy(block))
 
 
 def _total_weight(source: Stored) -> float | None:

@@ -21,6 +21,7 @@ from xpnet.data.known_rows import KnownRows, choose_known_rows, digest_rows, rea
 from xpnet.data.reader import Reader
 from xpnet.data.resident import Resident, Rows, take_rows
 from xpnet.data.sampling import Sampling, in_order
+from xpnet.data.scaling import scale_targets
 from xpnet.data.source import Chunk
 from xpnet.data.streams import OnDemand
 
@@ -85,7 +86,8 @@ class Gathered(OnDemand):
     def scaled(self, scaling: Scaler) -> "Gathered":
         """Return the same rows with scaled targets, and a reader that scales the inputs."""
         reader = self.reader._replace(scaling=scaling)
-        return replace(self, examples=self.examples._replace(y=reader.scale_targets(self.examples.y)), reader=reader)
+        y = scale_targets(self.examples.y, scaling, reader.place)
+        return replace(self, examples=self.examples._replace(y=y), reader=reader)
 
     def take(self, index: np.ndarray) -> "Gathered":
         """Take some of the examples, by their numbers, without reading their inputs."""
@@ -102,7 +104,8 @@ class Gathered(OnDemand):
 
     def _take(self, index: np.ndarray) -> Examples:
         _, *columns = self.examples
-        return Examples(None, *(None if column is None else self.reader.take(column, index) for column in columns))
+        take = self.reader.place.take
+        return Examples(None, *(None if column is None else take(column, index) for column in columns))
 
 
 def read_ahead(read: Callable[[Part], Result], parts: Iterable[Part]) -> Iterator[tuple[Part, Result]]:

@@ -12,7 +12,8 @@ import numpy as np
 from xpnet.backends.base import as_array, host_array
 from xpnet.backends.memory import find_free_memory
 from xpnet.core.arrays import Array, blocks
-from xpnet.data.reader import Reader, refuse_masks_and_units
+from xpnet.data.conversion import refuse_masks_and_units
+from xpnet.data.reader import Reader
 from xpnet.data.sampling import cut_rows
 
 LEAST_BYTES = 1 << 26  # of inputs that stay outside memory; smaller ones are read whole, which is faster

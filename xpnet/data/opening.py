@@ -7,8 +7,9 @@ from typing import Any
 import array_api_compat
 
 from xpnet.checks import check_count
+from xpnet.data.conversion import is_pair
 from xpnet.data.gathered import open_examples
-from xpnet.data.reader import Reader, is_pair
+from xpnet.data.reader import Reader
 from xpnet.data.resident import Resident
 from xpnet.data.source import Source, make_bar
 from xpnet.data.streams import Dataset, make_batches, read_item

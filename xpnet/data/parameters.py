@@ -3,29 +3,29 @@
 from collections.abc import Sequence
 from typing import Any
 
-from xpnet.backends import Backend
 from xpnet.core.arrays import Array
 from xpnet.core.model import Model
-from xpnet.data.reader import as_real_array
+from xpnet.data.conversion import as_real_array
+from xpnet.data.place import Place
 from xpnet.errors import ArgumentError
 
 
-def parse_weights(weights: Any, model: Model, backend: Backend, dtype: str, name: str = "") -> list[Array]:
+def parse_weights(weights: Any, model: Model, place: Place, name: str = "") -> list[Array]:
     """Check weights (n_out, n_in) of each layer, and copy them to the device."""
     name = f"w of {name}" if name else "w"
     arrays = _check_arrays(name, weights, len(model.shapes))
     return [
-        _parse_parameter(f"{name}[{l}]", array, [shape], backend, dtype)
+        _parse_parameter(f"{name}[{l}]", array, [shape], place)
         for l, (array, shape) in enumerate(zip(arrays, model.shapes))
     ]
 
 
-def parse_biases(biases: Any, model: Model, backend: Backend, dtype: str, name: str = "") -> list[Array]:
+def parse_biases(biases: Any, model: Model, place: Place, name: str = "") -> list[Array]:
     """Check biases (n_out,), (1, n_out) or (n_out, 1) of each layer, and copy them to the device as (1, n_out)."""
     name = f"b of {name}" if name else "b"
     arrays = _check_arrays(name, biases, len(model.shapes))
     return [
-        _parse_parameter(f"{name}[{l}]", array, [(n_out,), (1, n_out), (n_out, 1)], backend, dtype)
+        _parse_parameter(f"{name}[{l}]", array, [(n_out,), (1, n_out), (n_out, 1)], place)
         for l, (array, (n_out, _)) in enumerate(zip(arrays, model.shapes))
     ]
 
@@ -47,13 +47,14 @@ def _check_arrays(name: str, arrays: Any, n: int) -> Sequence[Any]:
     return arrays
 
 
-def _parse_parameter(name: str, array: Any, shapes: Sequence[tuple[int, ...]], backend: Backend, dtype: str) -> Array:
+def _parse_parameter(name: str, array: Any, shapes: Sequence[tuple[int, ...]], place: Place) -> Array:
     """Check an array of weights or biases, which may have any of the shapes, and copy it to the device as a matrix."""
     x = as_real_array(array, name)
     if tuple(x.shape) not in shapes:
         raise ArgumentError(f"{name} has shape {tuple(x.shape)}, but must have {shapes[0]}")
-    with backend.scope(dtype):
-        x = backend.asarray(x, dtype, name)
+    backend = place.backend
+    with place.scope():
+        x = backend.asarray(x, place.dtype, name)
         if not backend.all_finite([x]):
             raise ArgumentError(f"{name} holds NaN or infinity")
         matrix = shapes[0] if len(shapes) == 1 else (1, *shapes[0])

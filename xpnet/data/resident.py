@@ -12,6 +12,7 @@ from xpnet.core.scaling import AnyScaling, Scaler
 from xpnet.data.known_rows import KnownRows
 from xpnet.data.reader import Reader
 from xpnet.data.sampling import Sampling, cut_rows, split_into_chunks
+from xpnet.data.scaling import place_scaling, scale_inputs, scale_targets
 from xpnet.data.source import Chunk, Countable, Source
 
 
@@ -49,14 +50,15 @@ class Resident(Countable):
     def scaled(self, scaling: Scaler) -> "Resident":
         """Scale the examples."""
         reader = self.reader._replace(scaling=scaling)
-        x, y = reader.scale_inputs(self.examples.x), reader.scale_targets(self.examples.y)
+        place, (x, y, _) = reader.place, self.examples
+        x, y = scale_inputs(x, scaling, place), scale_targets(y, scaling, place)
         return replace(self, examples=self.examples._replace(x=x, y=y), reader=reader)
 
     def find_overwritten(self) -> str | None:
         """Name a number that has become NaN or infinite since it was read: arrays may share the user's memory."""
         with self.reader.scope():
             for name, array in (("X", self.examples.x), ("y", self.examples.y)):
-                if array.ndim > 1 and (place := self.reader.find_not_finite(array)) is not None:
+                if array.ndim > 1 and (place := self.reader.place.find_not_finite(array)) is not None:
                     return f"row {place[0]}, column {place[1]} of {name}"
         return None
 
@@ -64,7 +66,7 @@ class Resident(Countable):
     def is_wide(self) -> bool:
         """Whether some numbers are still unscaled, because the dtype would round them."""
         x, y, _ = self.examples
-        return self.reader.is_wide(x) or (y.ndim > 1 and self.reader.is_wide(y))
+        return self.reader.place.is_wide(x) or (y.ndim > 1 and self.reader.place.is_wide(y))
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,8 @@ class Rows(Countable):
         before = self.source.reader.scaling
         if self.scaling is None or before is None:
             return None if self.scaling is None else self.scaling.in_dtype
-        return self.source.reader.place(self.scaling.exact.after(before.exact)).in_dtype
+        reader = self.source.reader
+        return place_scaling(self.scaling.exact.after(before.exact), reader.model, reader.place).in_dtype
 
     def chunks(
         self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int, networks: int = 1
@@ -129,7 +132,7 @@ class Rows(Countable):
 
 def take_rows(source: Resident, index: np.ndarray) -> Resident:
     """Take some of a source's examples, by index."""
-    columns = (None if column is None else source.reader.take(column, index) for column in source.examples)
+    columns = (None if column is None else source.reader.place.take(column, index) for column in source.examples)
     known = None if source.known_rows is None else source.known_rows.take(index)
     return replace(source, examples=Examples(*columns), known_rows=known)
 

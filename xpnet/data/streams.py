@@ -12,8 +12,9 @@ import numpy as np
 from xpnet.core.arrays import BLOCK_ELEMENTS, rows_per_block
 from xpnet.core.minibatch import Examples
 from xpnet.core.scaling import Scaler
+from xpnet.data.conversion import is_pair
 from xpnet.data.known_rows import KnownRows, read_known_rows
-from xpnet.data.reader import Reader, is_pair
+from xpnet.data.reader import Reader
 from xpnet.data.resident import Resident
 from xpnet.data.sampling import Sampling, cut_rows, in_order, split_into_chunks
 from xpnet.data.source import Chunk, Countable, Source
@@ -226,7 +227,7 @@ class Batches:
     def _join(self, group: Sequence[Examples]) -> Chunk:
         """Concatenate batches of the same size."""
         shape = (len(group), group[0].x.shape[0])
-        columns = (None if columns[0] is None else self.reader.concat(columns) for columns in zip(*group))
+        columns = (None if columns[0] is None else self.reader.place.concat(columns) for columns in zip(*group))
         return Chunk(Examples(*columns), in_order(shape))
 
 

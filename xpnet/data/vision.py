@@ -6,7 +6,7 @@ import numpy as np
 
 from xpnet.backends.base import as_array
 from xpnet.core.arrays import Array
-from xpnet.data.reader import stack
+from xpnet.data.conversion import stack
 
 
 def pixels_and_labels(dataset: Any, raw: bool = False) -> tuple[Array, Array] | None:

@@ -24,7 +24,7 @@ from xpnet.data.columns import (
     open_columns,
     to_plain,
 )
-from xpnet.data.reader import refuse_masks_and_units
+from xpnet.data.conversion import refuse_masks_and_units
 from xpnet.ensemble import Ensemble
 from xpnet.errors import ArgumentError
 from xpnet.network import Network

@@ -13,8 +13,8 @@ from xpnet.core.backprop import deltas as propagate
 from xpnet.core.dual import jvp
 from xpnet.core.minibatch import apply_scale, decode
 from xpnet.core.model import Model
+from xpnet.data.conversion import as_real_array
 from xpnet.data.parameters import parse_biases, parse_weights, split_layers
-from xpnet.data.reader import as_real_array
 from xpnet.errors import ArgumentError, unless_stopped
 from xpnet.state.view import View
 
@@ -119,8 +119,8 @@ def hvp(view: View, x: Any, y: Any, direction: Any) -> Layers:
     weights, biases = split_layers(direction, "direction")
     for part in (*weights, *biases):
         refuse_graph(part, "direction")
-    place = view.model, view.backend, view.dtype
-    vector = tuple(zip(parse_weights(weights, *place, "direction"), parse_biases(biases, *place, "direction")))
+    shapes = view.model, view.place
+    vector = tuple(zip(parse_weights(weights, *shapes, "direction"), parse_biases(biases, *shapes, "direction")))
     x, y, _ = read_batch(view, x, y)
     with view.scope(), _explain_own_functions():
         return hessian_product(view.layers, vector, view.model.sigmas, view.model.output, x, y, view.xp)

@@ -250,9 +250,9 @@ def examine(bars: Bars, source: Source, compute: Callable[[Array], Sequence[Arra
     reader, parts, digests = source.reader, [], []
     with bars.view.scope():
         for block in source.blocks(2 * sum(bars.view.model.sizes)):
-            computed = [reader.home(array).to_numpy(array) for array in compute(block.x)]
+            computed = [reader.place.home(array).to_numpy(array) for array in compute(block.x)]
             parts.append([reader.targets_on_host(block.y), *computed])
-            digests.append(digest_rows(*(reader.home(array).to_numpy(array) for array in (block.x, block.y))))
+            digests.append(digest_rows(*(reader.place.home(array).to_numpy(array) for array in (block.x, block.y))))
     y, *computed = (np.concatenate(column) for column in zip(*parts))
     return Examined(np.asarray(y, np.float64), computed, np.concatenate(digests))
 

@@ -38,7 +38,7 @@ def fit_novelty(view: View, x: Any) -> Novelty:
     if (n := rows.shape[0]) < LEAST_ROWS:
         raise ArgumentError(f"fit_novelty needs at least {LEAST_ROWS} rows, and x has {n}; give all training rows")
     with view.scope():
-        columns = merge_moments([view.reader.moments(block) for block in read_rows(view, view.reader, rows, "x")])
+        columns = merge_moments([view.reader.place.moments(block) for block in read_rows(view, view.reader, rows, "x")])
         if not np.isfinite(columns.squares).all():
             column = np.argmin(np.isfinite(columns.squares))
             raise ArgumentError(

@@ -8,8 +8,8 @@ import numpy as np
 
 from xpnet.checks import count, in_range
 from xpnet.core.costs import Composed
+from xpnet.data.conversion import as_real_array
 from xpnet.data.opening import make_source
-from xpnet.data.reader import as_real_array
 from xpnet.inspection.derivatives import read_batch
 from xpnet.inspection.summary import table
 from xpnet.network import Network

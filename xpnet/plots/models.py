@@ -141,4 +141,4 @@ def predict_probabilities(net: Network | Ensemble, x: Any) -> np.ndarray:
 def to_host(net: Network, array: Any) -> np.ndarray:
     """Move an array of a network to the host."""
     with net.view.scope():
-        return np.asarray(net.view.reader.home(array).to_numpy(array))
+        return np.asarray(net.view.reader.place.home(array).to_numpy(array))

@@ -12,6 +12,7 @@ from xpnet.core.calibration import Calibration, correct_points, find_shifts
 from xpnet.core.model import Model
 from xpnet.core.scaling import Scaler
 from xpnet.core.temperature import temper
+from xpnet.data.place import Place
 from xpnet.data.reader import Reader
 from xpnet.state.single_rows import SingleRows
 from xpnet.state.value import NetworkValue
@@ -28,7 +29,7 @@ class View(NamedTuple):
         The structure of the network.
     value
         Everything that changes in it.
-    backend, dtype
+    place
         Where it computes, and in which dtype.
     single_rows
         Computes the outputs for single rows.
@@ -36,9 +37,18 @@ class View(NamedTuple):
 
     model: Model
     value: NetworkValue
-    backend: Backend
-    dtype: str
+    place: Place
     single_rows: SingleRows
+
+    @property
+    def backend(self) -> Backend:
+        """Where it computes."""
+        return self.place.backend
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of its weights and of all computations."""
+        return self.place.dtype
 
     @property
     def layers(self) -> Layers:
@@ -63,7 +73,7 @@ class View(NamedTuple):
     @property
     def reader(self) -> Reader:
         """The reader that moves inputs and targets to this network."""
-        return Reader(self.model, self.backend, self.dtype, self.value.scaling, self.value.feature_names)
+        return Reader(self.model, self.place, self.value.scaling, self.value.feature_names)
 
     @property
     def output_dtype(self) -> str:
@@ -131,7 +141,7 @@ class View(NamedTuple):
 
     def scope(self) -> AbstractContextManager[Any]:
         """Enter the library's settings for computing in this dtype on this device."""
-        return self.backend.scope(self.dtype)
+        return self.place.scope()
 
     def output_scope(self) -> AbstractContextManager[Any]:
         """Enter, within `scope`, the settings for computing outputs in the units of the targets."""

@@ -14,11 +14,13 @@ from xpnet.checks import choices, in_range, warn
 from xpnet.core.arrays import Array, blocks
 from xpnet.core.minibatch import one_hot
 from xpnet.core.scaling import Scaler, Scaling, compute_scaling
+from xpnet.data.conversion import as_real_array
 from xpnet.data.gathered import Gathered, Stored, copy_rows, remember_rows, share_rows, with_weight
 from xpnet.data.opening import make_source
-from xpnet.data.reader import Reader, as_real_array
+from xpnet.data.reader import Reader
 from xpnet.data.resident import Resident, Rows
 from xpnet.data.sampling import Sampling, in_order, leave_out_weightless, split_rows
+from xpnet.data.scaling import place_scaling
 from xpnet.data.source import Source, with_bar
 from xpnet.data.streams import Batches, SharedBatches, SharedPass, check_repeatable, refuse_iterator
 from xpnet.data.weights import check_some_weight, check_weights, relative_weight
@@ -282,9 +284,9 @@ def fit_scaling(train: Source, progress: bool = False) -> Scaler:
         blocks_of_rows = train.blocks(4 * reader.model.n_in)
         if progress:
             blocks_of_rows = with_bar(blocks_of_rows, "Standardizing train_data", train)
-        scaling = compute_scaling(blocks_of_rows, reader.model.scales_targets, reader.moments)
+        scaling = compute_scaling(blocks_of_rows, reader.model.scales_targets, reader.place.moments)
         _check_scaling(scaling, reader.dtype)
-        return reader.place(scaling)
+        return place_scaling(scaling, reader.model, reader.place)
 
 
 def check_target_scale(targets: Iterable[Array], reader: Reader) -> None:
@@ -301,7 +303,7 @@ def check_target_scale(targets: Iterable[Array], reader: Reader) -> None:
     if distribution is None or distribution.std is None:
         return
     for y in targets:
-        columns = reader.moments(y)
+        columns = reader.place.moments(y)
         means, stds = columns.mean, np.sqrt(columns.squares / columns.n)
         far = (abs(means) > FARTHEST) | (stds > WIDEST) | ((stds > 0) & (stds < NARROWEST))
         if far.any():

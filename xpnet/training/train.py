@@ -8,6 +8,7 @@ from xpnet.core.arrays import leaves
 from xpnet.core.optimizers.base import needs_all_examples
 from xpnet.core.scaling import Scaler, Scaling
 from xpnet.data.fingerprint import fingerprint_all, fingerprint_weights
+from xpnet.data.scaling import place_scaling
 from xpnet.data.source import Countable
 from xpnet.distributed.ranks import Ranks
 from xpnet.distributed.setting import parse_distributed
@@ -145,7 +146,8 @@ def describe_shared_call(job: Job, request: Request) -> dict[str, Any]:
 
 def finish_shared_job(job: Job, parsed: Request, scaling: Scaling | None, start: Start, ranks: Ranks) -> Job:
     """Scale the examples of a process, and add its callbacks, or the one that follows those of rank 0."""
-    placed = None if scaling is None else job.source.reader.place(scaling)
+    reader = job.source.reader
+    placed = None if scaling is None else place_scaling(scaling, reader.model, reader.place)
     (job,) = scale_for_each([job], [placed])
     if ranks.leads:
         (job,) = add_callbacks([job], parsed)

@@ -1,0 +1,72 @@
+"""The names of the inputs of a network: the columns of the table that it was trained on."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from xpnet.checks import list_names
+from xpnet.errors import ArgumentError
+
+
+def check_names(x: Any, known: tuple[str, ...] | None, name: str) -> None:
+    """Refuse inputs whose columns have other names than the known ones, or another order."""
+    if known is None:
+        return
+    names = column_names(x, name)
+    if names is not None and names != known:
+        raise ArgumentError(f"{name} {_compare_names(names, known)}")
+
+
+def column_names(x: Any, name: str) -> tuple[str, ...] | None:
+    """Return the column names of inputs, as scikit-learn sees them; None unless they are strings.
+
+    Those are the columns of a table of any library, and the index of a row of pandas.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> column_names(SimpleNamespace(columns=["width", "height"]), "x"), column_names([[1, 2]], "x")
+    (('width', 'height'), None)
+    """
+    if type(x) is np.ndarray:
+        return None  # fast path: predicting one example takes microseconds
+    if hasattr(x, "columns"):
+        names = x.column_names if hasattr(x, "schema") and hasattr(x, "column_names") else x.columns  # of pyarrow
+    else:
+        names = x.index if hasattr(x, "iloc") else None
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        return None
+    names = tuple(names)
+    are_strings = [isinstance(column, str) for column in names]
+    if any(are_strings) and not all(are_strings):
+        other = names[are_strings.index(False)]
+        raise ArgumentError(
+            f"{name} has column names that are not strings, such as {other!r} of type {type(other).__name__}; make all "
+            "of them strings, as X.columns = X.columns.astype(str) does"
+        )
+    if not all(are_strings) or not names:
+        return None
+    if len(set(names)) < len(names):
+        duplicate = next(column for column in names if names.count(column) > 1)
+        raise ArgumentError(f"{name} has several columns named {duplicate!r}; give each a name of its own")
+    return names
+
+
+def _compare_names(names: tuple[str, ...], known: tuple[str, ...]) -> str:
+    """Format how column names differ from the known ones, and what to do."""
+    missing = [column for column in known if column not in set(names)]
+    unknown = [column for column in names if column not in set(known)]
+    select = "take them by their names, as in X[list(net.feature_names)]"
+    forget = "if other columns are meant, give an array, or set net.feature_names to None"
+    if missing:
+        return (
+            f"lacks columns that the network was trained on: {list_names(missing)}"
+            + (f"; it has others: {list_names(unknown)}" if unknown else "")
+            + f"; {forget}"
+        )
+    if unknown:
+        return f"has columns that the network was not trained on: {list_names(unknown)}; {select}"
+    k, (now, then) = next((k, pair) for k, pair in enumerate(zip(names, known)) if pair[0] != pair[1])
+    place = f"column {k} is {now!r} and was {then!r}, counted from 0"
+    return f"has its columns in another order than the network was trained on: {place}; {select}"
