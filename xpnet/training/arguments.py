@@ -4,9 +4,11 @@ import copy
 import difflib
 import inspect
 import math
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from datetime import timedelta
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -24,61 +26,77 @@ from xpnet.hints import find_nearest, look_up
 from xpnet.state.view import View
 from xpnet.training.callback import Callback
 from xpnet.training.metrics import METRICS, Metric, of_function, top_k
+from xpnet.training.plan import Plan
 
 BATCH_SIZE = 30  # unless given
 MOST_THREADS = 10_000  # more than any machine's cores, and small enough for an int in C
 
 
 class Request(NamedTuple):
-    """The arguments of `train`: first as the user gave them, None for one that was not; once parsed, as objects."""
+    """The arguments of `train` as the user gave them, not checked yet; None for one that was not given."""
 
     train_data: Any
-    epochs: Any = 20
-    batch_size: Any = None
-    lr: Sequence[Any] = (None,)  # one for each network, like optimizer and callbacks
+    epochs: int = 20
+    batch_size: int | None = None
+    lr: Sequence[float | Schedule | None] = (None,)  # one for each network, like optimizer and callbacks
     test_data: Any = None
-    optimizer: Sequence[Any] = (None,)
-    sampling: Any = None
-    rows: Any = None  # for each network, those to train it on; None for all rows
-    validation_rows: Any = None  # for each network, those to validate it on
+    optimizer: Sequence[Optimizer | str | None] = (None,)
+    sampling: str | None = None
+    rows: Sequence[Any] | None = None  # for each network, those to train it on
+    validation_rows: Sequence[Any] | None = None  # for each network, those to validate it on
     validation_data: Any = None
-    validation_split: Any = None
+    validation_split: float | None = None
     sample_weight: Any = None
     class_weight: Any = None
-    callbacks: Sequence[Any] = ((),)
-    metrics: Any = ()
-    training_metrics: Any = ()
-    steps: Any = None
-    cache: Any = True
-    chunk_steps: Any = None
-    checkpoint: Any = None
-    every: Any = None
-    resume: Any = False
-    blas_threads: Any = "auto"
-    threads: Any = "auto"
+    callbacks: Sequence[Sequence[Callback]] = ((),)
+    metrics: Sequence[Any] = ()
+    training_metrics: Sequence[Any] = ()
+    steps: int | None = None
+    cache: bool = True
+    chunk_steps: int | None = None
+    checkpoint: str | os.PathLike[str] | None = None
+    every: str | int | timedelta | None = None
+    resume: bool = False
+    blas_threads: int | str = AUTO
+    threads: int | str = AUTO
     distributed: Any = None
-    progress: Any = True
+    progress: bool = True
+
+    def without_watching(self) -> "Request":
+        """Leave out what observes training, for a process that only shares the steps."""
+        others = {"checkpoint": None, "every": None, "resume": False, "progress": False}
+        nothing = {"validation_data": None, "test_data": None, "metrics": (), "training_metrics": ()}
+        return self._replace(callbacks=[()], **nothing, **others)
 
 
-def parse(request: Request, optimizers: Sequence[Optimizer], view: View) -> Request:
-    """Turn the arguments of `train` into objects.
+class Parsed(NamedTuple):
+    """The arguments of `train` that are not data, as objects."""
+
+    plans: list[Plan]  # for each network, like callbacks
+    callbacks: list[list[Callback]]
+    metrics: list[Metric]
+    training_metrics: list[Metric]
+    blas_threads: int | str
+    threads: int | str
+    progress: bool
+
+
+def parse(request: Request, optimizers: Sequence[Optimizer], view: View) -> Parsed:
+    """Check the arguments of `train` that are not data, and turn them into objects.
 
     Parameters
     ----------
     request
-        The arguments. Those that may differ by network are lists: `lr`, `optimizer` and `callbacks`.
+        The arguments.
     optimizers
         The optimizers that the networks have, which are the default.
     view
         One of the networks.
     """
-    backend, model = view.backend, view.model
     epochs = parse_epochs(request.epochs)
     batch_size = BATCH_SIZE if request.batch_size is None else count("batch_size", request.batch_size, 1)
-    steps, chunk_steps = (
-        None if value is None else count(name, value, 1)
-        for name, value in (("steps", request.steps), ("chunk_steps", request.chunk_steps))
-    )
+    steps = None if request.steps is None else count("steps", request.steps, 1)
+    chunk_steps = None if request.chunk_steps is None else count("chunk_steps", request.chunk_steps, 1)
     optimizers = [own if value is None else parse_optimizer(value) for own, value in zip(optimizers, request.optimizer)]
     check_one_update(optimizers)
     if needs_all_examples(optimizers[0]):
@@ -87,20 +105,17 @@ def parse(request: Request, optimizers: Sequence[Optimizer], view: View) -> Requ
         parse_schedule(optimizer.default_lr if value is None else value)
         for optimizer, value in zip(optimizers, request.lr)
     ]
-    return request._replace(
-        epochs=epochs,
-        batch_size=batch_size,
-        steps=steps,
-        chunk_steps=chunk_steps,
-        optimizer=optimizers,
-        lr=schedules,
-        sampling=look_up("sampling", "shuffle" if request.sampling is None else request.sampling, SAMPLING),
-        blas_threads=parse_blas_threads(backend, request.blas_threads),
-        threads=parse_threads(backend, request.threads),
+    sampling = look_up("sampling", "shuffle" if request.sampling is None else request.sampling, SAMPLING)
+    return Parsed(
+        plans=[
+            Plan(epochs, batch_size, optimizer, schedule, sampling, steps=steps, chunk_steps=chunk_steps)
+            for optimizer, schedule in zip(optimizers, schedules)
+        ],
+        blas_threads=parse_blas_threads(view.backend, request.blas_threads),
+        threads=parse_threads(view.backend, request.threads),
         callbacks=[parse_callbacks(callbacks) for callbacks in request.callbacks],
-        metrics=parse_metrics("metrics", request.metrics, model),
-        training_metrics=parse_metrics("training_metrics", request.training_metrics, model),
-        cache=yes_or_no("cache", request.cache),
+        metrics=parse_metrics("metrics", request.metrics, view.model),
+        training_metrics=parse_metrics("training_metrics", request.training_metrics, view.model),
         progress=yes_or_no("progress", request.progress),
     )
 

@@ -6,11 +6,12 @@ In this order. Each step is a pure function, which takes a source and returns an
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from xpnet.checks import choices, in_range, warn
+from xpnet.checks import choices, in_range, warn, yes_or_no
 from xpnet.core.arrays import Array, blocks
 from xpnet.core.minibatch import one_hot
 from xpnet.core.scaling import Scaler, Scaling, compute_scaling
@@ -26,7 +27,6 @@ from xpnet.data.streams import Batches, SharedBatches, SharedPass, check_repeata
 from xpnet.data.weights import check_some_weight, check_weights, relative_weight
 from xpnet.errors import ArgumentError, unless_stopped
 from xpnet.training.arguments import Request
-from xpnet.training.callback import Trainee
 from xpnet.training.plan import Job, Plan
 
 # Limits for the mean and the standard deviation of targets, within which error bars of the Gaussian cost are about
@@ -35,44 +35,55 @@ from xpnet.training.plan import Job, Plan
 # 0.03, and 77 and 75 % at 0.01
 FARTHEST, WIDEST, NARROWEST = 50.0, 5.0, 0.02
 
+Result = TypeVar("Result")
 
-def prepare(request: Request, networks: Sequence[Trainee], reader: Reader, split_seeds: Sequence[int]) -> list[Job]:
-    """Make the jobs of a training, without callbacks; their examples are not scaled yet. Changes nothing.
+
+class Sources(NamedTuple):
+    """What a network is trained, validated and tested on."""
+
+    train: Source
+    validation: Source | None
+    test: Source | None
+
+
+def open_sources(
+    request: Request, plan: Plan, reader: Reader, split_seeds: Sequence[int], progress: bool
+) -> list[Sources]:
+    """Open the data of a training, weight examples, split some off, and balance classes. Changes nothing.
 
     Parameters
     ----------
     request
-        The parsed arguments of `train`.
-    networks
-        The networks.
+        The arguments of `train`.
+    plan
+        The plan of one of the networks, whose epochs and steps are those of all.
     reader
-        Their reader.
+        The reader of the networks; their examples are not scaled yet.
     split_seeds
         For each network, the seed of its validation split.
+    progress
+        Whether to show bars.
     """
     reader = reader.unscaled()
     _check_rows(request)
-    if len(networks) > 1:
+    if len(split_seeds) > 1:
         refuse_iterator(request.validation_data, "validation_data")
         refuse_iterator(request.test_data, "test_data")
-    train = open_training_data(request, reader)
+    train = open_training_data(request, plan, reader, progress)
     reader = reader._replace(feature_names=train.reader.feature_names)
-    parts = split_for_each(train, request, split_seeds)
-    balanced, samplings = {id(part): part for part, _ in parts}, {}
-    for key, part in balanced.items():
-        balanced[key] = balance(part, request.class_weight)
-        samplings[key] = _leave_out_weightless(request.sampling, balanced[key])
-    validation = _open_evaluation_data(request.validation_data, "validation_data", reader, request)
-    test = _open_evaluation_data(request.test_data, "test_data", reader, request)
-    common = {"steps": request.steps, "chunk_steps": request.chunk_steps}
-    plans = [
-        Plan(request.epochs, request.batch_size, optimizer, schedule, samplings[id(part)], **common)
-        for optimizer, schedule, (part, _) in zip(request.optimizer, request.lr, parts)
-    ]
-    return [
-        Job(net, plan, balanced[id(part)], validation if held_out is None else held_out, test)
-        for net, plan, (part, held_out) in zip(networks, plans, parts)
-    ]
+    validation, test = (
+        None if data is None else make_source(data, name, reader, epochs=plan.epochs, progress=progress)
+        for name, data in (("validation_data", request.validation_data), ("test_data", request.test_data))
+    )
+    parts, held_out = zip(*split_for_each(train, request, split_seeds))
+    parts = map_shared(partial(balance, class_weight=request.class_weight), parts)
+    return [Sources(part, validation if own is None else own, test) for part, own in zip(parts, held_out)]
+
+
+def map_shared(function: Callable[[Source], Result], sources: Sequence[Source]) -> list[Result]:
+    """Apply a function to each source, and only once to one that several networks share."""
+    results = {id(source): function(source) for source in {id(source): source for source in sources}.values()}
+    return [results[id(source)] for source in sources]
 
 
 def split_for_each(train: Source, request: Request, split_seeds: Sequence[int]) -> list[tuple[Source, Source | None]]:
@@ -122,12 +133,10 @@ def share_splits(
 
 def fit_for_each(jobs: Sequence[Job], scalings: Sequence[Scaler | None], progress: bool = False) -> list[Scaler]:
     """Fit a scaling for each network that has none; those with the same examples share it."""
-    fitted: dict[int, Scaler] = {}
     sources = [job.source.shared.batches if isinstance(job.source, SharedBatches) else job.source for job in jobs]
-    for source, scaling in zip(sources, scalings):
-        if scaling is None and id(source) not in fitted:
-            fitted[id(source)] = fit_scaling(source, progress)
-    return [fitted[id(source)] if scaling is None else scaling for source, scaling in zip(sources, scalings)]
+    without = [source for source, scaling in zip(sources, scalings) if scaling is None]
+    fitted = iter(map_shared(partial(fit_scaling, progress=progress), without))
+    return [next(fitted) if scaling is None else scaling for scaling in scalings]
 
 
 def scale_for_each(jobs: Sequence[Job], scalings: Sequence[Scaler | None]) -> list[Job]:
@@ -206,7 +215,7 @@ def _check_rows(request: Request) -> None:
         raise ArgumentError("validation_data contradicts validation_rows; leave one of them out")
 
 
-def open_training_data(request: Request, reader: Reader) -> Source:
+def open_training_data(request: Request, plan: Plan, reader: Reader, progress: bool) -> Source:
     """Open the training data, and weight examples by `sample_weight` and `class_weight`, except "balanced"."""
     _check_split(request)
     class_weight = _parse_class_weight(request.class_weight, reader)
@@ -214,10 +223,10 @@ def open_training_data(request: Request, reader: Reader) -> Source:
         request.train_data,
         "train_data",
         reader._replace(class_weight=class_weight),
-        epochs=request.epochs,
-        steps=request.steps,
-        cache=request.cache,
-        progress=request.progress,
+        epochs=plan.epochs,
+        steps=plan.steps,
+        cache=yes_or_no("cache", request.cache),
+        progress=progress,
     )
     train = remember_rows(train) if isinstance(train, (Resident, Gathered)) else train
     return apply_sample_weight(train, request.sample_weight)
@@ -315,13 +324,6 @@ def check_target_scale(targets: Iterable[Array], reader: Reader) -> None:
             return
 
 
-def _open_evaluation_data(data: Any, name: str, reader: Reader, request: Request) -> Source | None:
-    """Open validation or test data, which are not weighted."""
-    if data is None:
-        return None
-    return make_source(data, name, reader, epochs=request.epochs, progress=request.progress)
-
-
 def _require_stored(source: Source, argument: str, data: str = "train_data") -> Stored:
     if not isinstance(source, (Resident, Gathered)):
         raise ArgumentError(
@@ -348,7 +350,7 @@ def _check_fraction(argument: str, value: Any) -> None:
     in_range(argument, value, 0, 1, "it is the fraction of the examples to validate on", includes_low=False)
 
 
-def _leave_out_weightless(sampling: Sampling, train: Source) -> Sampling:
+def choose_sampling(sampling: Sampling, train: Source) -> Sampling:
     """Draw no examples without weight, if the sampling draws with replacement; refuse data that have no others."""
     stored = train.source if isinstance(train, Rows) else train
     if not isinstance(stored, (Resident, Gathered)) or stored.examples.weight is None:

@@ -1,6 +1,7 @@
 """Training networks by the arguments of `train`: parse them, prepare the data, make the callbacks, run the loop."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from xpnet.backends.threads import AUTO
@@ -16,7 +17,7 @@ from xpnet.errors import ArgumentError
 from xpnet.state.places import to_device
 from xpnet.state.value import NetworkValue
 from xpnet.training.agreement import Follow, describe_start
-from xpnet.training.arguments import Request, parse
+from xpnet.training.arguments import Parsed, Request, parse
 from xpnet.training.callback import Trainee
 from xpnet.training.checkpointing import ONE_NETWORK, FileKind, make_checkpoint, parse_saving, read_trainings
 from xpnet.training.evaluate import make_evaluations
@@ -24,13 +25,10 @@ from xpnet.training.kept_loops import KeptLoops
 from xpnet.training.loop import Values, train_networks
 from xpnet.training.plan import Job
 from xpnet.training.position import Start
-from xpnet.training.prepare import fit_for_each, prepare, scale_for_each
+from xpnet.training.prepare import choose_sampling, fit_for_each, map_shared, open_sources, scale_for_each
 from xpnet.training.progress import Progress
 from xpnet.training.rates import check_schedule
 from xpnet.training.same_training import check_same_job, describe_functions, describe_job
-
-# Arguments that only rank 0 needs
-ON_FIRST = ("validation_data", "test_data", "callbacks", "metrics", "training_metrics", "checkpoint", "every", "resume")
 
 
 def train(networks: Sequence[Trainee], request: Request, kept_loops: KeptLoops, kind: FileKind = ONE_NETWORK) -> Values:
@@ -94,8 +92,7 @@ def train_on_ranks(networks: Sequence[Trainee], request: Request, kind: FileKind
         start = ranks.make_on_first(open_checkpoint)
         start = start._replace(value=to_device(start.value, net.view))
         if not ranks.leads:  # it has no callbacks, evaluates nothing, and writes no files
-            defaults = {name: Request._field_defaults[name] for name in ON_FIRST}
-            request = request._replace(**defaults, progress=False)
+            request = request.without_watching()
         with net.view.scope():
             parsed, (job,) = ranks.make_own(lambda: make_jobs(networks, request, [start.value]))
             call = ranks.make_own(lambda: describe_shared_call(job, request))
@@ -113,15 +110,19 @@ def train_on_ranks(networks: Sequence[Trainee], request: Request, kind: FileKind
 
 def make_jobs(
     networks: Sequence[Trainee], request: Request, values: Sequence[NetworkValue]
-) -> tuple[Request, list[Job]]:
-    """Parse the arguments, and make the jobs, whose examples are not scaled yet.
+) -> tuple[Parsed, list[Job]]:
+    """Parse the arguments, and make the jobs, without callbacks; their examples are not scaled yet.
 
     `values` are the networks as they begin, which is how they were when a training is resumed.
     """
     first = networks[0]
     parsed = parse(request, [value.optimizer for value in values], first.view)
     reader = first.view.reader._replace(keeps_digits=first.standardize, feature_names=find_names(values))
-    return parsed, prepare(parsed, networks, reader, [value.seeds.split for value in values])
+    seeds = [value.seeds.split for value in values]
+    sources = open_sources(request, parsed.plans[0], reader, seeds, parsed.progress)
+    samplings = map_shared(partial(choose_sampling, parsed.plans[0].sampling), [own.train for own in sources])
+    plans = [plan._replace(sampling=sampling) for plan, sampling in zip(parsed.plans, samplings)]
+    return parsed, [Job(net, plan, *own) for net, plan, own in zip(networks, plans, sources)]
 
 
 def fit_scalings(jobs: Sequence[Job], values: Sequence[NetworkValue], progress: bool) -> list[Scaler | None]:
@@ -144,7 +145,7 @@ def describe_shared_call(job: Job, request: Request) -> dict[str, Any]:
     return call
 
 
-def finish_shared_job(job: Job, parsed: Request, scaling: Scaling | None, start: Start, ranks: Ranks) -> Job:
+def finish_shared_job(job: Job, parsed: Parsed, scaling: Scaling | None, start: Start, ranks: Ranks) -> Job:
     """Scale the examples of a process, and add its callbacks, or the one that follows those of rank 0."""
     reader = job.source.reader
     placed = None if scaling is None else place_scaling(scaling, reader.model, reader.place)
@@ -171,7 +172,7 @@ def _check_can_share(job: Job) -> None:
     check_schedule(job.plan.schedule, job.plan.epochs, job.source.steps(job.plan.sampling, job.plan.batch_size))
 
 
-def add_callbacks(jobs: Sequence[Job], parsed: Request) -> list[Job]:
+def add_callbacks(jobs: Sequence[Job], parsed: Parsed) -> list[Job]:
     """Give each network its callbacks, evaluations first: others see their results."""
     bars = [Progress()] if parsed.progress else []  # one for all networks
     with_bars = parsed.progress and len(jobs) == 1
