@@ -67,7 +67,7 @@ def elu(z, alpha=1.0, scale=1.0):
 ACTIVATIONS = {
     "sigmoid": sigmoid,
     "tanh": np.tanh,
-    "relu": partial(leaky_relu, slope=0),
+    "relu": lambda z: np.where(z.real > 0, z, 0),  # a slope of 0 would make infinity NaN
     "leaky_relu": leaky_relu,
     "elu": elu,
     "selu": partial(elu, alpha=SELU_ALPHA, scale=SELU_SCALE),
