@@ -15,7 +15,7 @@ OPTIONAL |= {"docs/use/export.md": ("onnx", "onnxruntime", "torch")}
 OPTIONAL |= dict.fromkeys(("xpnet/plots", "tests/test_plots.py", "docs/index.md"), ("matplotlib",))
 OPTIONAL |= dict.fromkeys(("docs/use/pictures.md", "docs/use/intervals.md"), ("matplotlib",))
 OPTIONAL |= dict.fromkeys(
-    ("docs/use/tables.md", "docs/use/table-columns.md", "xpnet/data/cells.py", "xpnet/estimators/table_encoder.py"),
+    ("docs/use/tables.md", "docs/use/table-columns.md", "xpnet/data/cells.py", "xpnet/estimators/tables.py"),
     ("pandas",),
 )
 OPTIONAL |= dict.fromkeys(("docs/use/table-models.md", "xpnet/estimators/table_models.py"), ("pandas",))

@@ -267,7 +267,7 @@ def test_pickles_hold_arrays_and_plain_values(kind, y):
     model = kind(**FEW).fit(pets(), y)
     content = pickle.dumps(model)
     ours = {name for name in read_strings(content) if name.startswith("xpnet")}
-    assert ours == {"xpnet.estimators.table_models", "xpnet.estimators.table_encoder"}
+    assert ours == {"xpnet.estimators.table_models", "xpnet.estimators.tables"}
     loaded = pickle.loads(content)
     np.testing.assert_array_equal(loaded.predict(pets()), model.predict(pets()))
     assert loaded.ensemble_.seeds == model.ensemble_.seeds

@@ -21,7 +21,7 @@ from xpnet import Adam, CheckpointError, EarlyStopping, Ensemble, Network
 from xpnet.cli import main
 from xpnet.cli.data import read_training_data
 from xpnet.cli.holdout import HoldOut
-from xpnet.cli.tables import Columns, read_table
+from xpnet.cli.table_files import Columns, read_table
 from xpnet.cli.training import choose_folds
 from xpnet.data.columns import Bins, CategoryColumn, DateColumn, NumberColumn, count_inputs, from_plain, to_plain
 from xpnet.tabular import Recipe, choose_rows, choose_scaling

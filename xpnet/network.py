@@ -1640,11 +1640,6 @@ class Network:
 
     def __setstate__(self, attributes: dict[str, Any]) -> None:
         """Move the arrays of a pickle to the device."""
-        if "_value" not in attributes:
-            raise ArgumentError(
-                "this pickle is from an earlier version of xpnet, which kept networks in another form; load the file "
-                "that Network.save wrote, or train the network again"
-            )
         vars(self).update(attributes)
         self._value = to_device(self._value, self.view)
 

@@ -18,7 +18,7 @@ from xpnet.cli.data import holds_one_set, read_examples, read_test_data
 from xpnet.cli.files import Model, check_file, check_replaceable, load_model, name_argument, networks_of
 from xpnet.cli.printing import print_remarks, say
 from xpnet.cli.scores import find_held_out, load_columns, load_note, score
-from xpnet.cli.tables import Columns
+from xpnet.cli.table_files import Columns
 from xpnet.cli.training import DATA_FILES, one_or_each
 from xpnet.data.columns import is_number
 from xpnet.errors import ArgumentError

@@ -9,7 +9,7 @@ import numpy as np
 
 from xpnet.checks import install_command, list_names, printable, warn
 from xpnet.cli.holdout import TEST_SPLIT, Division, HoldOut
-from xpnet.cli.tables import (
+from xpnet.cli.table_files import (
     KINDS,
     Columns,
     Table,

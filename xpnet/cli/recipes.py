@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from xpnet.checks import count
 from xpnet.cli.data import Data
-from xpnet.cli.tables import is_table
+from xpnet.cli.table_files import is_table
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.schedules import SCHEDULES, Cosine, Schedule

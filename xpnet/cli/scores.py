@@ -13,7 +13,7 @@ from xpnet.checkpoint.file import explain_errors
 from xpnet.cli.data import Data, NewData, Split, choose_examples, read_test_data
 from xpnet.cli.files import Model, networks_of
 from xpnet.cli.holdout import NAME, Note, read_note
-from xpnet.cli.tables import Columns
+from xpnet.cli.table_files import Columns
 from xpnet.ensemble import Ensemble
 from xpnet.errors import ArgumentError, unless_stopped
 from xpnet.network import Network

@@ -34,7 +34,7 @@ from xpnet.cli.recipes import (
     make_schedule,
 )
 from xpnet.cli.scores import Scores, describe_replaced, note_hold_out, score, score_folds
-from xpnet.cli.tables import STDIN, Columns, is_table
+from xpnet.cli.table_files import STDIN, Columns, is_table
 from xpnet.core.optimizers.sgd import SGD
 from xpnet.core.temperature import can_temper
 from xpnet.data.columns import count_inputs

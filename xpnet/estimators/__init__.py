@@ -17,8 +17,8 @@ from xpnet.estimators.classifier import MLPClassifier
 from xpnet.estimators.ensembles import MLPEnsembleClassifier, MLPEnsembleRegressor
 from xpnet.estimators.regressor import MLPRegressor
 from xpnet.estimators.search import MLPRandomSearchCV, MLPSearchCV
-from xpnet.estimators.table_encoder import TableEncoder
 from xpnet.estimators.table_models import TableClassifier, TableRegressor
+from xpnet.estimators.tables import TableEncoder
 
 __all__ = [
     "MLPClassifier",

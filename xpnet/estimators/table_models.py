@@ -25,7 +25,7 @@ from xpnet.estimators.checkpoints import require_seed
 from xpnet.estimators.inputs import move_to, parse_sample_weight, same_place, validate_targets
 from xpnet.estimators.regressor import drop_single_output
 from xpnet.estimators.settings import make_random_state
-from xpnet.estimators.table_encoder import TableEncoder, check_table
+from xpnet.estimators.tables import TableEncoder, check_table
 from xpnet.estimators.targets import (
     MULTICLASS,
     MULTILABEL,
