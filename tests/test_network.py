@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from helpers import assert_same, snapshot
@@ -200,7 +198,7 @@ CHANGES = {
     "weights": lambda net: setattr(net, "w", [2 * w for w in net.w]),
     "the optimizer": lambda net: net.reset_optimizer(Adam()),
     "the optimizer's memory": lambda net: net.reset_optimizer(SGD(momentum=0.9)),
-    "the generator": lambda net: setattr(net, "value", replace(net.value, generator=PCG64(1).state)),
+    "the generator": lambda net: setattr(net, "value", net.value._replace(generator=PCG64(1).state)),
     "a minibatch": lambda net: net.minibatch_update(DATA, 0.1),
     "the scaling": lambda net: setattr(net, "scaling", net.scaling._replace(x_mean=net.scaling.x_mean + 1)),
     "names": lambda net: setattr(net, "feature_names", ("a", "b")),

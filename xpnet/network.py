@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import os
 from contextlib import closing
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -188,7 +187,7 @@ class Network:
             structure.check_functions(model, partial(self.backend.asarray, dtype=dtype), self.backend.xp)
         optimizer, generator = SGD(), rng.bit_generator.state
         state = init_state(layers, optimizer, seeds, model, self._place)
-        self._value = NetworkValue(state, optimizer, generator, seeds, provenance=provenance)
+        self._value = NetworkValue(state, optimizer, generator, seeds, provenance, History(), {})
 
     # Read-only settings
 
@@ -352,15 +351,17 @@ class Network:
 
     def _change(self, **changes: Any) -> None:
         """Replace parts of the value, all at once: interrupts and other threads see one value or the other."""
-        self._value = replace(self._value, **changes)
+        self._value = self._value._replace(**changes)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuse to assign settings, and unknown names: a misspelt one would do nothing. Subclasses may have more."""
+        if name.startswith("_"):  # fast path: training assigns a value after each chunk
+            return super().__setattr__(name, value)
         attribute = getattr(Network, name, None)
         if name == "cost" or (isinstance(attribute, property) and attribute.fset is None):
             remedy = "call reset_optimizer(...)" if name == "optimizer" else "make a new Network"
             raise AttributeError(f"{name} of a network cannot be assigned; {remedy}")
-        if type(self) is Network and not (isinstance(attribute, property) or name.startswith("_")):
+        if type(self) is Network and not isinstance(attribute, property):
             names = ("w", "b", "layers", "state", "scaling", "feature_names", "history", "notes", "value")
             hint = suggest_argument(name, names)
             raise AttributeError(f"{name} of a network cannot be assigned{hint}; choose from {choices(names)}")

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,7 +57,7 @@ def make_network(
     )
     state = parameters.random_state
     known = int(state) if isinstance(state, (int, np.integer)) else None
-    network.value = replace(network.value, provenance=network.provenance._replace(seed=known))
+    network.value = network.value._replace(provenance=network.provenance._replace(seed=known))
     return network
 
 

@@ -105,7 +105,7 @@ def start_network(
     network = make_network(parameters, sizes, head, init, backend, dtype, seed)
     network.feature_names = data.feature_names
     if previous is not None:
-        network.value = replace(network.value, provenance=previous.provenance)
+        network.value = network.value._replace(provenance=previous.provenance)
         if previous.scaling is not None:
             network.scaling = previous.scaling
     return network
@@ -171,7 +171,7 @@ def prepare_fit(
     source: RowSource
     validation: RowSource | None
     (source, validation), problem, weight = examples, data.problem, data.weight
-    network.value = replace(network.value, scaling=source.reader.scaling)
+    network.value = network.value._replace(scaling=source.reader.scaling)
     tally, alpha = read_tally(last), settings.alpha / (1.0 if weight is None else float(weight.max()))
     if settings.optimizer is not None and settings.early_stopping:
         if settings.early_stopping == "score":
@@ -401,8 +401,7 @@ def _minimize(fit: Fit) -> None:
     options = {"maxfun": settings.max_fun, "maxiter": settings.max_iter, "gtol": settings.tol}
     layers, result = lbfgs.minimize(network.view, source, fit.alpha, options, print_iteration)
     run = lbfgs.describe_run(network.view, len(source), fit.alpha, options)
-    network.value = replace(
-        network.value,
+    network.value = network.value._replace(
         stored=network.state._replace(layers=layers),
         calibration=None,
         known_rows=describe_known_rows(fit.source),

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -255,7 +254,7 @@ class Network:
     def _draw(self, initializer: Initializer) -> None:
         rng = self.net.make_rng()
         self.net.layers = [initializer(rng, n_in, n_out) for n_in, n_out in pairwise(self.net.sizes)]
-        self.net.value = replace(self.net.value, generator=rng.bit_generator.state)
+        self.net.value = self.net.value._replace(generator=rng.bit_generator.state)
 
     def feedforward(self, a: Any) -> np.ndarray:
         """Compute the output (n_out, 1) for an input (n_in, 1), or for several inputs, one in each column."""

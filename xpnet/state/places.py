@@ -1,7 +1,5 @@
 """The value of a network where it computes, and on the host."""
 
-from dataclasses import replace
-
 import numpy as np
 
 from xpnet.core.arrays import Layers
@@ -20,7 +18,7 @@ def to_host(view: View) -> NetworkValue:
     """Copy the value of a network; its arrays become NumPy arrays, and its scaling an exact one. Synchronizes."""
     with view.scope():
         value = view.value.map_state(view.backend.to_numpy)
-    return replace(value, scaling=value.exact_scaling)
+    return value._replace(scaling=value.exact_scaling)
 
 
 def to_device(value: NetworkValue, view: View) -> NetworkValue:
@@ -28,7 +26,7 @@ def to_device(value: NetworkValue, view: View) -> NetworkValue:
     with view.scope():
         state = view.backend.copy_nest(value.state, view.dtype)
     scaling = None if value.scaling is None else place_scaling(value.scaling, view.model, view.place)  # type: ignore[arg-type]
-    return replace(value, stored=state, scaling=scaling)
+    return value._replace(stored=state, scaling=scaling)
 
 
 def init_state(layers: Layers, optimizer: Optimizer, seeds: Seeds, model: Model, place: Place) -> State:
@@ -49,4 +47,4 @@ def init_optimizer(optimizer: Optimizer, layers: Layers, place: Place) -> Optimi
 def change_optimizer(value: NetworkValue, optimizer: Optimizer, view: View) -> NetworkValue:
     """Return the value of a network with another optimizer, in a fresh state; it lies where `view` computes."""
     memory = init_optimizer(optimizer, value.layers, view.place)
-    return replace(value, stored=value.state._replace(optimizer=memory), optimizer=optimizer)
+    return value._replace(stored=value.state._replace(optimizer=memory), optimizer=optimizer)

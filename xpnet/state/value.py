@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,8 +20,7 @@ from xpnet.state.member import MemberState
 from xpnet.state.provenance import Provenance
 
 
-@dataclass(frozen=True)
-class NetworkValue:
+class NetworkValue(NamedTuple):
     """Everything that changes in a network, as one value. What trains a network maps one value to the next.
 
     Nobody writes into its arrays, so values may share them. Only the history of a training that goes on gets longer,
@@ -39,6 +37,12 @@ class NetworkValue:
         The state of the generator that draws minibatches.
     seeds
         Seeds of dropout and of the validation split.
+    provenance
+        How the network was made and trained.
+    history
+        The history of the last training.
+    notes
+        Plain values of the user's.
     scaling
         The scaling by which inputs and targets are standardized, if any.
     feature_names
@@ -49,26 +53,20 @@ class NetworkValue:
         What the training inputs are like, if it has been fitted to them.
     known_rows
         Describes some rows of the last training; see `xpnet.data.known_rows`.
-    provenance
-        How the network was made and trained.
-    history
-        The history of the last training.
-    notes
-        Plain values of the user's.
     """
 
     stored: State | MemberState
     optimizer: Optimizer
     generator: Mapping[str, Any]
     seeds: Seeds
+    provenance: Provenance
+    history: History
+    notes: dict[str, Any]
     scaling: Scaler | None = None
     feature_names: tuple[str, ...] | None = None
     calibration: Calibration | None = None
     novelty: Novelty | None = None
     known_rows: Mapping[str, Any] | None = None
-    provenance: Provenance = field(default_factory=Provenance)
-    history: History = field(default_factory=History)
-    notes: dict[str, Any] = field(default_factory=dict)
 
     @property
     def state(self) -> State:
@@ -88,12 +86,12 @@ class NetworkValue:
     def map_state(self, function: Callable[[Array], Array]) -> NetworkValue:
         """Apply a function to every array of the state, and copy history and notes."""
         state, history, notes = map_arrays(function, self.state), *copy.deepcopy((self.history, self.notes))
-        return replace(self, stored=state, history=history, notes=notes)
+        return self._replace(stored=state, history=history, notes=notes)
 
     def without_digests(self) -> NetworkValue:
         """Return it without digests of examples, which stay in memory."""
         calibration = self.calibration and self.calibration._replace(known_rows=None)
-        return replace(self, known_rows=None, calibration=calibration)
+        return self._replace(known_rows=None, calibration=calibration)
 
 
 def make_generator(state: Mapping[str, Any]) -> np.random.Generator:

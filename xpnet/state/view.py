@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from xpnet.backends import Backend
@@ -119,12 +118,12 @@ class View(NamedTuple):
             return self
         with self.scope():
             layers = temper(self.layers, self.calibration.temperature)
-        value = replace(self.value, stored=self.value.state._replace(layers=layers), calibration=None)
+        value = self.value._replace(stored=self.value.state._replace(layers=layers), calibration=None)
         return self._replace(value=value, single_rows=SingleRows())
 
     def with_calibration(self, calibration: Calibration | None) -> View:
         """Return the network with another calibration, such as that of the ensemble in which it is."""
-        return self._replace(value=replace(self.value, calibration=calibration))
+        return self._replace(value=self.value._replace(calibration=calibration))
 
     def scale_targets_back(self, y: Array) -> Array:
         """Bring standardized targets back to their units."""

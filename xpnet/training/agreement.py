@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -121,7 +120,7 @@ class Follow(Callback):
             return None
         self.training.lr_scale, self.training.stopped = changes.lr_scale, changes.stopped
         if changes.state is not None:
-            self.net.state = to_device(replace(self.net.value, stored=changes.state), self.net.view).state
+            self.net.state = to_device(self.net.value._replace(stored=changes.state), self.net.view).state
         return changes.logs
 
 
@@ -131,7 +130,7 @@ def describe_start(net: Trainee, start: Start) -> Start:
     The history and the notes stay where they are, as users may put anything into them.
     """
     value = to_host(net.view._replace(value=start.value or net.value)).without_digests()
-    return start._replace(value=replace(value, history=History(), notes={}))
+    return start._replace(value=value._replace(history=History(), notes={}))
 
 
 def check_weights(training: Training, ranks: Ranks) -> None:

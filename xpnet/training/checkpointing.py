@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any, NamedTuple, TypeAlias
 
@@ -195,7 +194,7 @@ class Recorder(Callback):
             callbacks=values,
             states=states,
         )
-        self.snapshot = Snapshot(replace(value, history=History(training.history.rows)), record)
+        self.snapshot = Snapshot(value._replace(history=History(training.history.rows)), record)
         self.checkpoint.waiting.discard(self)
 
     def restore_callbacks(self) -> None:

@@ -12,7 +12,6 @@ in it (Ctrl-C, an exception, numbers that are not finite), the network is as it 
 import time
 from collections.abc import Generator, Iterable, Mapping, Sequence, Sized
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -121,7 +120,7 @@ def run_all_chunks(
     check_targets(chunks.values(), jobs[0].source.reader)
     known_rows = [describe_known_rows(job.source) for job in jobs]
     yield {  # of trainings that are resumed, maybe after their last step
-        k: replace(job.net.value, known_rows=known_rows[k])
+        k: job.net.value._replace(known_rows=known_rows[k])
         for k, job in enumerate(jobs)
         if trainings[k].position.total_steps > 0
     }
@@ -236,7 +235,7 @@ def begin_value(job: Job, training: Training) -> NetworkValue:
     value = job.net.value if job.start.value is None else job.start.value
     if value.optimizer != job.plan.optimizer:
         value = change_optimizer(value, job.plan.optimizer, job.net.view)
-    return replace(value, history=training.history)
+    return value._replace(history=training.history)
 
 
 def take_result(
@@ -247,8 +246,7 @@ def take_result(
     The provenance changes with the first chunk; None leaves it as it is.
     """
     value, reader = job.net.value, job.source.reader
-    return replace(
-        value,
+    return value._replace(
         stored=result.state,
         generator=chunk.generator,
         scaling=reader.scaling,
