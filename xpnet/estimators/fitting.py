@@ -101,15 +101,18 @@ def fit_networks(
     resamples
         Whether each trains on a sample of its own, drawn with replacement from the examples that are not held out.
     """
-    settings = [parse_settings(member, partial=call.partial) for member in members]
+    settings = parse_settings(estimator, partial=call.partial)
     data = check_data(estimator, call, last[0])
-    random_states = [make_random_state(member.random_state) for member in members]
-    networks = start_networks(members, data, last, random_states, partial=call.partial)
-    examples = load_examples(data, networks[0])
-    fits = [
-        prepare_fit(network, own, data, examples, attributes, random_state, resamples=resamples)
-        for network, own, attributes, random_state in zip(networks, settings, last, random_states)
-    ]
+    fits: list[Fit] = []
+    examples = None
+    for member, attributes in zip(members, last):
+        random_state = make_random_state(member.random_state)
+        network = start_network(member, data, attributes.get("network_"), random_state, partial=call.partial)
+        if len(members) > 1 and not fits:
+            _require_memory(network, len(members))
+        examples = examples or load_examples(data, network)  # they share them
+        own = replace(settings, callbacks=member.callbacks)
+        fits.append(prepare_fit(network, own, data, examples, attributes, random_state, resamples=resamples))
     checkpoint = None
     if call.saving is not None:
         checkpoint = make_checkpoint_of_fits(fits, call.saving, describe_estimator(estimator))
@@ -118,28 +121,14 @@ def fit_networks(
             raise error
         raise ArgumentError(f"{error} (this is member {k} of {len(fits)})") from error
     if all(fit.plan is not None and fit.convergence.training.completed for fit in fits):  # not after Ctrl-C
-        warn_of_laggards(networks, [fit.callbacks for fit in fits])
+        warn_of_laggards([fit.network for fit in fits], [fit.callbacks for fit in fits])
     return [list_attributes(fit) for fit in fits]
 
 
-def start_networks(
-    members: Sequence[Parameters],
-    data: FitData,
-    last: Sequence[Mapping[str, Any]],
-    random_states: Sequence[np.random.RandomState],
-    *,
-    partial: bool,
-) -> list[Network]:
-    """Start the networks of a fit; an ensemble that needs too much memory ends with the first."""
-    networks: list[Network] = []
-    for parameters, attributes, random_state in zip(members, last, random_states):
-        network = start_network(parameters, data, attributes.get("network_"), random_state, partial=partial)
-        if len(members) > 1 and not networks:
-            weights = len(members) * sum(count_bytes(x) for x in leaves(network.state.layers))
-            needs = f"n_estimators={len(members)} networks of {network.sizes} need"
-            require_bytes(on_host_only(network.backend, weights), needs)
-        networks.append(network)
-    return networks
+def _require_memory(network: Network, members: int) -> None:
+    """Refuse an ensemble that needs too much memory before more than its first network is made."""
+    weights = members * sum(count_bytes(x) for x in leaves(network.state.layers))
+    require_bytes(on_host_only(network.backend, weights), f"n_estimators={members} networks of {network.sizes} need")
 
 
 def start_network(
@@ -253,7 +242,11 @@ def prepare_fit(
             source, validation = hold_out(examples[0], data.sample_weight, fraction, task, random_state)
     if resamples:
         source = resample(source, random_state)
-    convergence = _make_convergence(network, settings, problem, source, validation, tally)
+    if settings.optimizer is not None:
+        tally.begin_epochs(validates=validation is not None, early_stopping=settings.early_stopping is not None)
+    loss = problem.cost_to_loss(network.view, source)
+    validation_loss = float if validation is None else problem.cost_to_loss(network.view, validation)
+    convergence = Convergence(settings, tally, len(source), problem.score_name, loss, validation_loss)
     if settings.optimizer is None:
         return Fit(network, data, source, alpha, convergence)
     plan = Plan(
@@ -276,27 +269,6 @@ def _clip_batch_size(batch_size: int | None, n: int) -> int:
     if batch_size is not None and batch_size > n:
         warn(f"Got `batch_size` less than 1 or larger than sample size. It is going to be clipped to {n}")
     return min(200 if batch_size is None else batch_size, n)
-
-
-def _make_convergence(
-    network: Network,
-    settings: Settings,
-    problem: Problem,
-    source: RowSource,
-    validation: RowSource | None,
-    tally: Tally,
-) -> Convergence:
-    """Make the callback that follows scikit-learn's rules and writes into the tally."""
-    if settings.optimizer is not None:
-        tally.begin_epochs(validates=validation is not None, early_stopping=settings.early_stopping is not None)
-    return Convergence(
-        settings,
-        tally,
-        len(source),
-        score_name=problem.score_name,
-        loss=problem.cost_to_loss(network.view, source),
-        validation_loss=float if validation is None else problem.cost_to_loss(network.view, validation),
-    )
 
 
 def _make_evaluation(problem: Problem, validation: RowSource) -> Evaluate:
