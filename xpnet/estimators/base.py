@@ -1,4 +1,4 @@
-"""The base classes of all estimators: how they check their arguments, fit, predict and score, and where they live."""
+"""The base classes of all estimators: parameters, fitted attributes, predictions and scores, and where they live."""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
