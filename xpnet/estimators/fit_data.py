@@ -73,7 +73,7 @@ def check_data(estimator: Any, call: Call, last: Mapping[str, Any]) -> FitData:
 
 
 def _check_pairs(estimator: Any, call: Call) -> None:
-    """Refuse half of the validation data, and those that the solver cannot use."""
+    """Refuse validation data that are incomplete, or that the solver cannot use."""
     if call.X_val is None and (call.y_val is not None or call.sample_weight_val is not None):
         raise ArgumentError("y_val and sample_weight_val are for validation data, which need X_val; give it too")
     if call.X_val is not None and call.y_val is None:
