@@ -4,6 +4,7 @@ import copy
 import pickle
 import re
 import sys
+import tracemalloc
 import warnings
 from typing import Any
 
@@ -18,7 +19,7 @@ pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
 import sklearn
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
-from sklearn.model_selection import cross_val_score
+from sklearn.model_selection import cross_val_score, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -26,7 +27,7 @@ from test_estimators import host, put
 from test_estimators_everywhere import lies
 
 from xpnet import L1, SGD, AdamW, Callback, Clip, Cosine, CSVLog, EarlyStopping, Ensemble
-from xpnet.estimators import MLPClassifier, MLPEnsembleClassifier, MLPEnsembleRegressor, MLPRegressor, base
+from xpnet.estimators import MLPClassifier, MLPEnsembleClassifier, MLPEnsembleRegressor, MLPRegressor
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
@@ -341,36 +342,20 @@ def test_the_networks_as_an_ensemble():
 # Bootstrap
 
 
-def rows_of(source: Any) -> np.ndarray:
-    """The rows of X that a source holds; X has no two equal ones."""
-    x = np.concatenate([np.asarray(block.x) for block in source.blocks(10)])
-    return np.array([int(np.flatnonzero((row == X).all(axis=1))[0]) for row in x])
-
-
-def draw(monkeypatch: Any, y: Any = THREE, **parameters: Any) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The rows that each member of a new ensemble trains on and validates on."""
-    drawn, train = [], base.train_until_interrupted
-
-    def look(fits, checkpoint):
-        for fit in fits:
-            held_out = [callback.source for callback in fit.callbacks if hasattr(callback, "source")]
-            drawn.append((rows_of(fit.source), rows_of(held_out[0]) if held_out else np.zeros(0, int)))
-        return train(fits, checkpoint)
-
-    monkeypatch.setattr(base, "train_until_interrupted", look)
-    make(y, bootstrap=True, **parameters).fit(X, y)
-    monkeypatch.setattr(base, "train_until_interrupted", train)
-    return drawn
-
-
 @pytest.mark.parametrize("y", ["three", "two", "number"])
-def test_bootstrap_draws_none_of_the_rows_that_are_held_out(monkeypatch, y):
-    drawn = draw(monkeypatch, TARGETS[y], early_stopping="loss", validation_fraction=0.25)
-    for rows, held_out in drawn:
-        assert (len(rows), len(held_out)) == (45, 15)
-        assert not np.intersect1d(rows, held_out).size
-        assert len(np.unique(rows)) < 40
-    assert not np.array_equal(drawn[0][1], drawn[1][1])
+def test_bootstrap_draws_none_of_the_rows_that_are_held_out(y):
+    """A member that stops early learns as one that weighs each of the other rows by how often it was drawn."""
+    settings = {"batch_size": "auto", "shuffle": False, "alpha": 0.0, "early_stopping": "loss"}
+    ensemble, y = make(TARGETS[y], bootstrap=True, validation_fraction=0.25, **settings), TARGETS[y]
+    for member in ensemble.fit(X, y).estimators_:
+        draws = np.random.RandomState(member.random_state)
+        draws.uniform(size=sum(x.size for x in [*member.coefs_, *member.intercepts_]))  # the initial weights come first
+        stratify = y if y is TARGETS["two"] else None
+        rows, held_out = train_test_split(np.arange(60), test_size=0.25, random_state=draws, stratify=stratify)
+        times = np.bincount(rows[draws.randint(45, size=45)], minlength=60)
+        single = clone(member).fit(X, y, times, X_val=X[held_out], y_val=y[held_out])
+        np.testing.assert_allclose(member.loss_curve_, single.loss_curve_, rtol=1e-9)
+        np.testing.assert_allclose(member.validation_loss_curve_, single.validation_loss_curve_, rtol=1e-9)
 
 
 def test_bootstrap_is_bagging():
@@ -633,16 +618,18 @@ def test_a_bar_is_shown_once(monkeypatch, capsys):
 
 def test_more_members_than_memory_are_refused(monkeypatch):
     monkeypatch.setattr("xpnet.backends.memory.find_memory", lambda: 2**22)
-    started = []
-    start = base.start_network
-    monkeypatch.setattr(base, "start_network", lambda *a: started.append(0) or start(*a))
+    ensemble = make(n_estimators=50, hidden_layer_sizes=(2000,))
+    tracemalloc.start()
     message = (
-        r"^n_estimators=1000 networks of \[5, 100, 3\] need about 0\.0 GiB, and this process may use 0\.0; give fewer "
+        r"^n_estimators=50 networks of \[5, 2000, 3\] need about 0\.0 GiB, and this process may use 0\.0; give fewer "
         "members, or "
     )
-    with pytest.raises(MemoryError, match=message):
-        make(n_estimators=1000, hidden_layer_sizes=(100,)).fit(X, THREE)
-    assert len(started) == 1
+    try:
+        with pytest.raises(MemoryError, match=message):
+            ensemble.fit(X, THREE)
+        assert tracemalloc.get_traced_memory()[1] < 2**22  # before the networks are made
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("kind", [MLPEnsembleClassifier, MLPEnsembleRegressor])

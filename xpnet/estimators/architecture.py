@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.backends.base import Backend
-from xpnet.backends.choose import BACKENDS, get_backend
+from xpnet.backends.choose import BACKENDS, backend_of, get_backend
 from xpnet.checks import count, show
 from xpnet.core.activations import ACTIVATIONS, Activation
 from xpnet.core.costs import COSTS, Cost
 from xpnet.core.initializers import Initializer
 from xpnet.errors import ArgumentError
+from xpnet.estimators.inputs import name_place, same_place
 from xpnet.estimators.settings import Parameters, is_called
 from xpnet.hints import explain_unknown
 from xpnet.network import Network
@@ -116,6 +117,23 @@ def choose_dtype(parameters: Parameters, own: str) -> str:
 def follows_inputs(parameters: Any) -> bool:
     """Tell whether the network computes where X lies, rather than where `backend` or `device` say."""
     return parameters.backend is None and parameters.device is None
+
+
+def is_elsewhere(parameters: Any, home: Backend, backend: Backend) -> bool:
+    """Tell whether arrays lie elsewhere than the network, which has to follow them."""
+    return follows_inputs(parameters) and not same_place(home, backend)
+
+
+def require_place(estimator: Any, x: Any, backend: Backend, method: str) -> Backend:
+    """Return the backend of X, which must be that of the network unless `backend` or `device` is given."""
+    home = backend_of(x)
+    if is_elsewhere(estimator, home, backend):
+        raise ArgumentError(
+            f"Inputs passed to {type(estimator).__name__}.{method}() must use the same namespace and the same device "
+            f"as those passed to fit(): X is of {name_place(home)}, and the estimator lives on {name_place(backend)}; "
+            "move it to X with est = est.to(X)"
+        )
+    return home
 
 
 def choose_backend(parameters: Any, home: Backend) -> Backend:

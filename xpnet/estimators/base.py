@@ -1,7 +1,7 @@
-"""The base classes of all estimators: how they check their arguments, fit, predict and score, and where they live."""
+"""The base classes of all estimators: parameters, fitted attributes, predictions and scores, and where they live."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
@@ -11,59 +11,27 @@ from sklearn.utils.validation import check_is_fitted
 
 from xpnet.backends.base import Backend
 from xpnet.backends.choose import backend_of, is_foreign, to_host
+from xpnet.checks import yes_or_no
 from xpnet.core.arrays import Array, Namespace
 from xpnet.data.host_rows import stays_outside
-from xpnet.errors import ArgumentError, unless_stopped
-from xpnet.estimators.architecture import ACTIVATION_NAMES, choose_backend, follows_inputs
-from xpnet.estimators.checkpoints import describe_estimator, parse_saving_of_fit
-from xpnet.estimators.convergence import TALLY_ATTRIBUTES, Tally, write_tally
+from xpnet.errors import ArgumentError
+from xpnet.estimators.architecture import ACTIVATION_NAMES, require_place
+from xpnet.estimators.checkpoints import parse_saving_of_fit
 from xpnet.estimators.examples import dense_blocks
-from xpnet.estimators.fitting import (
-    Fit,
-    FitData,
-    Fitted,
-    LoadedExamples,
-    load_examples,
-    make_checkpoint_of_fits,
-    prepare_fit,
-    start_network,
-    train_until_interrupted,
-)
-from xpnet.estimators.inputs import (
-    check_kind,
-    move_to,
-    name_arguments,
-    name_place,
-    parse_sample_weight,
-    same_place,
-    validate_examples,
-    validate_inputs,
-)
-from xpnet.estimators.settings import (
-    Parameters,
-    Settings,
-    is_called,
-    list_fields,
-    make_random_state,
-    parse_settings,
-    replace_field,
-)
+from xpnet.estimators.fit_data import Call
+from xpnet.estimators.fitting import ATTRIBUTES, fit_networks
+from xpnet.estimators.inputs import check_kind, move_to, name_arguments, same_place, validate_inputs
+from xpnet.estimators.settings import Parameters, is_called, list_fields, replace_field
 from xpnet.estimators.state import decode_state, encode_state
-from xpnet.estimators.targets import Labels, Problem, is_numeric
+from xpnet.estimators.targets import Labels, is_numeric
 from xpnet.inspection.predict import predict
 from xpnet.network import Network
 from xpnet.state.view import View
-from xpnet.training.checkpointing import ONE_NETWORK, Every, FileKind, Saving
+from xpnet.training.checkpointing import ONE_NETWORK, Every, FileKind
 
 AnyModel = TypeVar("AnyModel", bound="BaseModel")
 AnyLearner = TypeVar("AnyLearner", bound="BaseLearner")
 AnyPerceptron = TypeVar("AnyPerceptron", bound="BasePerceptron")
-Validation = tuple[Any, Any, Any]  # X_val, y_val and sample_weight_val, as the user gave them
-NO_VALIDATION = (None, None, None)
-ATTRIBUTES = (
-    *("network_", "classes_", "n_features_in_", "feature_names_in_", "_home", "_labels"),
-    *TALLY_ATTRIBUTES,
-)
 
 
 def has_epochs(estimator: Parameters) -> bool:
@@ -71,20 +39,6 @@ def has_epochs(estimator: Parameters) -> bool:
     if is_called(estimator.solver, "lbfgs"):
         raise AttributeError("partial_fit is for solvers that train epoch by epoch, which lbfgs does not")
     return True
-
-
-def _has_validation(validation: Validation, settings: Settings) -> bool:
-    """Tell whether there are validation data; inputs and targets go together."""
-    X_val, y_val, sample_weight_val = validation
-    if X_val is None and (y_val is not None or sample_weight_val is not None):
-        raise ArgumentError("y_val and sample_weight_val are for validation data, which need X_val; give it too")
-    if X_val is not None and y_val is None:
-        raise ArgumentError("X_val needs y_val, the targets of the validation data; give both, or neither")
-    if X_val is not None and settings.optimizer is None:
-        raise ArgumentError(
-            "X_val is for solvers that train epoch by epoch, which lbfgs does not; leave it out, or give solver='adam'"
-        )
-    return X_val is not None
 
 
 class BaseModel(BaseEstimator):
@@ -136,7 +90,6 @@ class BaseModel(BaseEstimator):
 class BaseLearner(Parameters, BaseModel):
     """Base class of the estimators with scikit-learn's parameters, of one network or several."""
 
-    _problem: ClassVar[type[Problem]]  # whether it learns labels or numbers
     _file_kind: ClassVar[FileKind] = ONE_NETWORK  # of a checkpoint
 
     # Set by `fit`
@@ -144,13 +97,8 @@ class BaseLearner(Parameters, BaseModel):
     _labels: Labels
 
     @property
-    def _networks(self) -> Sequence[Network]:
-        """The networks of the fitted estimator."""
-        raise NotImplementedError
-
-    @property
     def _views(self) -> Sequence[View]:
-        """The same, each with the calibration that corrects the estimator's probabilities, if there is one."""
+        """The fitted networks, each with the calibration that corrects the estimator's probabilities, if any."""
         raise NotImplementedError
 
     # Parameters
@@ -221,116 +169,44 @@ class BaseLearner(Parameters, BaseModel):
             If there is a checkpoint and `resume` is not given; if it is damaged, or holds no fit.
         """
         saving = parse_saving_of_fit(self, self._file_kind, checkpoint, every, resume)
-        return self._fit(X, y, sample_weight, validation=(X_val, y_val, sample_weight_val), saving=saving)
+        return self._fit(Call(X, y, sample_weight, X_val, y_val, sample_weight_val, saving=saving))
 
-    def _fit(
-        self: AnyLearner,
-        X: Any,
-        y: Any,
-        sample_weight: Any,
-        *,
-        validation: Validation = NO_VALIDATION,
-        classes: Any = None,
-        partial: bool = False,
-        saving: Saving | None = None,
-    ) -> AnyLearner:
-        """Fit. Nothing of the estimator changes before the last line.
-
-        Parameters
-        ----------
-        X, y, sample_weight
-            As in `fit`.
-        validation
-            The validation data of `fit`.
-        classes
-            As in `partial_fit`.
-        partial
-            Whether this is a call of `partial_fit`.
-        saving
-            The checkpoint, if there is to be one.
-        """
+    def _fit(self: AnyLearner, call: Call) -> AnyLearner:
+        """Fit by `fit_networks`, and assign the fitted attributes at once."""
         raise NotImplementedError
 
-    def _train(self, fits: Sequence[Fit], saving: Saving | None) -> dict[int, ValueError]:
-        """Train the networks of fits of one structure, and return the errors of those that failed, by their numbers."""
-        checkpoint = None if saving is None else make_checkpoint_of_fits(fits, saving, describe_estimator(self))
-        return train_until_interrupted(fits, checkpoint)
+    def _continues(self, call: Call) -> bool:
+        """Tell whether a call continues the last one."""
+        return (call.partial or yes_or_no("warm_start", self.warm_start)) and self.__sklearn_is_fitted__()
 
-    def _check(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any,
-        settings: Settings,
-        last: Fitted,
-        *,
-        validation: Validation = NO_VALIDATION,
-        classes: Any = None,
-    ) -> FitData:
-        """Check the arguments of `_fit`, which continues from the fitted attributes `last`."""
-        partial, continues = settings.partial, "network_" in last
-        validates = _has_validation(validation, settings)
-        home = self._check_place(X, "partial_fit" if partial else "fit") if continues else backend_of(X)
-        stand_in = copy.copy(self)  # scikit-learn's checks set `n_features_in_` and `feature_names_in_` on it
-        X, y = validate_examples(stand_in, X, y, numeric=self._problem.numeric, reset=not continues)
-        problem = self._problem.learn(self, y, classes, last.get("_labels"), partial=partial)
-        targets, sample_weight = problem.encode(y), parse_sample_weight(sample_weight, X.shape[0])
-        class_weight = problem.weigh_classes(y, partial=partial)
-        names = vars(stand_in).get("feature_names_in_")
-        data = FitData(home, names, problem, X, targets, sample_weight, class_weight)
-        return data._replace(validation=self._check_validation(stand_in, validation, data)) if validates else data
-
-    def _check_validation(self, stand_in: BaseEstimator, validation: Validation, train: FitData) -> FitData:
-        """Check validation data."""
-        X, y, sample_weight = validation
-        home, backend = backend_of(X), choose_backend(self, train.home)
-        if self._is_elsewhere(home, backend):
-            raise ArgumentError(
-                f"X_val is of {name_place(home)}, and X of {name_place(backend)}; give both in one library and on one "
-                "device, or choose where to compute by backend= and device="
-            )
-        try:
-            X, y = validate_examples(stand_in, X, y, numeric=self._problem.numeric, reset=False)
-            train.problem.check(y)
-            targets, sample_weight = train.problem.encode(y), parse_sample_weight(sample_weight, X.shape[0])
-            return FitData(home, train.feature_names, train.problem, X, targets, sample_weight)
-        except unless_stopped(TypeError, ValueError) as error:
-            raise ArgumentError(f"{error} (these are X_val, y_val and sample_weight_val)") from error
+    def _assign(self: AnyLearner, attributes: Mapping[str, Any]) -> AnyLearner:
+        """Replace all fitted attributes."""
+        others = {name: value for name, value in vars(self).items() if name not in ATTRIBUTES}
+        self.__dict__ = {**others, **attributes}  # at once: an interrupt comes before it or after it
+        return self
 
     # Predicting
 
-    def _predict(self, X: Any, method: str, transform: Callable[[Sequence[Array]], Any]) -> Any:
-        """Compute the outputs of each network for X, transform them on its device, and move the result to that of X."""
+    def _predict(self, X: Any, method: str, transform: Callable[[Sequence[Array], View], Any]) -> Any:
+        """Compute the outputs of each network for X, transform them on its device, and move the result to that of X.
+
+        `transform` gets the outputs of all networks, and the first network.
+        """
         check_is_fitted(self)
-        home, views = self._check_place(X, method), [view.calibrated for view in self._views]
-        X, backend = validate_inputs(self, X), views[0].backend
-        with views[0].scope():
+        first, *_ = views = self._views
+        backend = first.backend
+        home, X = require_place(self, X, backend, method), validate_inputs(self, X)
+        views = [view.calibrated for view in views]
+        with first.scope():
             blocks = dense_blocks(X) if sparse.issparse(X) else [X if stays_outside(X) else move_to(X, backend)]
             outputs = list(zip(*([predict(view, block) for view in views] for block in blocks)))
         dtype = max(view.output_dtype for view in views)  # some members may need float64, and others not
         with backend.scope(dtype):
             joined = (a[0] if len(a) == 1 else backend.xp.concat(a, axis=0) for a in outputs)
-            result = transform([backend.asarray(a, dtype) for a in joined])
+            result = transform([backend.asarray(a, dtype) for a in joined], first)
         if sparse.issparse(result) or (isinstance(result, np.ndarray) and not is_numeric(result)):
             return result  # other libraries have neither of the two
         return result if same_place(home, backend) else move_to(result, home)
-
-    # Library and device
-
-    def _is_elsewhere(self, home: Backend, backend: Backend) -> bool:
-        """Tell whether arrays lie elsewhere than the network, which has to follow them."""
-        return follows_inputs(self) and not same_place(home, backend)
-
-    def _check_place(self, X: Any, method: str) -> Backend:
-        """Return the backend of X, which must be that of the network unless `backend` or `device` is given."""
-        home, backend = backend_of(X), self._networks[0].backend
-        if self._is_elsewhere(home, backend):
-            raise ArgumentError(
-                f"Inputs passed to {type(self).__name__}.{method}() must use the same namespace and the same device as "
-                f"those passed to fit(): X is of {name_place(home)}, and the estimator lives on {name_place(backend)}; "
-                "move it to X with est = est.to(X)"
-            )
-        return home
 
     # scikit-learn's protocols
 
@@ -351,63 +227,12 @@ class BasePerceptron(BaseLearner):
     _home: Backend  # where X lies
 
     @property
-    def _networks(self) -> Sequence[Network]:
-        return [self.network_]
-
-    @property
     def _views(self) -> Sequence[View]:
         return [self.network_.view]
 
-    def _fit(
-        self: AnyPerceptron,
-        X: Any,
-        y: Any,
-        sample_weight: Any,
-        *,
-        validation: Validation = NO_VALIDATION,
-        classes: Any = None,
-        partial: bool = False,
-        saving: Saving | None = None,
-    ) -> AnyPerceptron:
-        settings = parse_settings(self, partial=partial)
-        last = vars(self) if (partial or self.warm_start) and hasattr(self, "network_") else {}
-        data = self._check(X, y, sample_weight, settings, last, validation=validation, classes=classes)
-        fit = self._prepare(data, settings, last)
-        for error in self._train([fit], saving).values():
-            raise error
-        self._take_over(fit)
-        return self
-
-    def _prepare(
-        self,
-        data: FitData,
-        settings: Settings,
-        last: Fitted,
-        load: Callable[[FitData, Network], LoadedExamples] = load_examples,
-        *,
-        resamples: bool = False,
-    ) -> Fit:
-        """Prepare a fit: copy the network of the last one to continue it in `partial_fit`, or else make a new one.
-
-        `load` moves the examples to where the network computes, or returns those that fits share.
-        """
-        random_state, previous = make_random_state(self.random_state), last.get("network_")
-        if previous is not None and settings.partial:
-            network = previous.copy()
-        else:
-            network = start_network(self, data, previous, random_state)
-        examples = load(data, network)
-        return prepare_fit(network, settings, data, examples, last, random_state, resamples=resamples)
-
-    def _take_over(self, fit: Fit) -> None:
-        """Replace all fitted attributes by those of a fit."""
-        data = fit.data
-        self._assign(list_attributes(fit.network, data.home, data.feature_names, data.problem.labels, fit.tally))
-
-    def _assign(self, attributes: Fitted) -> None:
-        """Replace all fitted attributes."""
-        others = {name: value for name, value in vars(self).items() if name not in ATTRIBUTES}
-        self.__dict__ = others | dict(attributes)  # at once: an interrupt comes before it or after it
+    def _fit(self: AnyPerceptron, call: Call) -> AnyPerceptron:
+        (attributes,) = fit_networks(self, [self], [vars(self) if self._continues(call) else {}], call)
+        return self._assign(attributes)
 
     def activations(self, X: Any) -> list[Array]:
         """Compute the activations of every layer.
@@ -423,8 +248,8 @@ class BasePerceptron(BaseLearner):
             `n_layers_` arrays of shape (n_samples, n_units), the first of them X itself, in the library of X.
         """
         check_is_fitted(self)
-        home, net = self._check_place(X, "activations"), self.network_
-        X = validate_inputs(self, X)
+        net = self.network_
+        home, X = require_place(self, X, net.backend, "activations"), validate_inputs(self, X)
         activations = net.activations(X.toarray() if sparse.issparse(X) else move_to(X, net.backend))
         return activations if same_place(home, net.backend) else [move_to(a, home) for a in activations]
 
@@ -500,23 +325,6 @@ class BasePerceptron(BaseLearner):
     def __sklearn_array_api_convert__(self: AnyPerceptron, convert: Callable[[Any], Any]) -> AnyPerceptron:
         """Return a copy that lives where scikit-learn's function `convert` moves arrays."""
         return self.to(convert(self.coefs_[0])) if hasattr(self, "network_") else self
-
-
-def list_attributes(
-    network: Network, home: Backend, feature_names: np.ndarray | None, labels: Labels | None, tally: Tally
-) -> dict[str, Any]:
-    """List the fitted attributes of an estimator of one network, without those that do not apply."""
-    attributes: dict[str, Any] = {"network_": network, "_home": home, "n_features_in_": network.sizes[0]}
-    if feature_names is not None:
-        attributes["feature_names_in_"] = feature_names
-    if labels is not None:
-        attributes |= {"_labels": labels, "classes_": labels.classes}
-    return attributes | write_tally(tally)
-
-
-def read_attributes(estimator: BasePerceptron) -> Fitted:
-    """Return the fitted attributes of an estimator, without its parameters."""
-    return {name: value for name, value in vars(estimator).items() if name in ATTRIBUTES}
 
 
 def mean_outputs(outputs: Sequence[Array], xp: Namespace) -> Array:

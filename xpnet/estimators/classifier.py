@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from scipy import sparse
@@ -18,8 +18,10 @@ from xpnet.core.temperature import combine
 from xpnet.errors import ArgumentError
 from xpnet.estimators import exchange
 from xpnet.estimators.base import BaseLearner, BasePerceptron, has_epochs, mean_outputs
+from xpnet.estimators.fit_data import Call
 from xpnet.estimators.targets import BINARY, MULTICLASS, MULTILABEL, Classification, Labels, is_multilabel
 from xpnet.hints import explain_arguments
+from xpnet.state.view import View
 
 Self = TypeVar("Self", bound="BaseClassifier")
 
@@ -33,8 +35,6 @@ class BaseClassifier(ClassifierMixin, BaseLearner):
     _: KW_ONLY
     class_weight: Any = None
     loss: Any = "log_loss"
-
-    _problem: ClassVar[type[Classification]] = Classification
 
     @available_if(has_epochs)
     def partial_fit(self: Self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
@@ -54,7 +54,7 @@ class BaseClassifier(ClassifierMixin, BaseLearner):
         """
         if classes is None and not self.__sklearn_is_fitted__() and not is_multilabel(to_host(y)):
             raise ArgumentError("classes must be passed on the first call to partial_fit.")
-        return self._fit(X, y, sample_weight, classes=classes, partial=True)
+        return self._fit(Call(X, y, sample_weight, classes=classes, partial=True))
 
     def predict(self, X: Any) -> Any:
         """Predict the class of each example, or its labels.
@@ -101,9 +101,9 @@ class BaseClassifier(ClassifierMixin, BaseLearner):
             As in `predict_proba`.
         """
 
-        def logarithms(outputs: Sequence[Array]) -> Array:
+        def logarithms(outputs: Sequence[Array], view: View) -> Array:
             with np.errstate(divide="ignore"):
-                return self._networks[0].backend.xp.log(self._probabilities(outputs))
+                return view.xp.log(self._probabilities(outputs, view))
 
         return self._predict(X, "predict_log_proba", logarithms)
 
@@ -128,22 +128,14 @@ class BaseClassifier(ClassifierMixin, BaseLearner):
         tags.classifier_tags.multi_label = True
         return tags
 
-    def _decode(self, outputs: Sequence[Array]) -> Any:
+    def _decode(self, outputs: Sequence[Array], view: View) -> Any:
         """Turn the outputs of the networks into labels."""
-        return self._labels.decode(self._combine(outputs), self._networks[0].view)
+        return self._labels.decode(combine_outputs(outputs, view), view)
 
-    def _combine(self, outputs: Sequence[Array]) -> Array:
-        """Combine the outputs of the networks, as `Ensemble.predict_proba` does."""
-        view = self._views[0]
-        if view.calibration is None or len(outputs) == 1:
-            return mean_outputs(outputs, view.xp)
-        return combine(view.xp.stack(list(outputs)), view.model.task, view.xp)
-
-    def _probabilities(self, outputs: Sequence[Array]) -> Array:
+    def _probabilities(self, outputs: Sequence[Array], view: View) -> Array:
         """Turn the outputs of the networks into probabilities of all classes or labels."""
-        xp = self._networks[0].backend.xp
-        a = self._combine(outputs)
-        return xp.concat([1.0 - a, a], axis=-1) if self._labels.kind == BINARY else a
+        a = combine_outputs(outputs, view)
+        return view.xp.concat([1.0 - a, a], axis=-1) if self._labels.kind == BINARY else a
 
 
 @explain_arguments
@@ -317,3 +309,10 @@ class MLPClassifier(BaseClassifier, BasePerceptron):
             y = np.zeros((1, self.n_outputs_), int)
             y = sparse.csr_matrix(y) if self._labels.as_sparse else y
         return exchange.to_sklearn(self, neural_network.MLPClassifier, y, {"classes": self._labels.classes})
+
+
+def combine_outputs(outputs: Sequence[Array], view: View) -> Array:
+    """Combine the outputs of the networks, as `Ensemble.predict_proba` does."""
+    if view.calibration is None or len(outputs) == 1:
+        return mean_outputs(outputs, view.xp)
+    return combine(view.xp.stack(list(outputs)), view.model.task, view.xp)

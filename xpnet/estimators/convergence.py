@@ -117,7 +117,6 @@ class Convergence(Callback):
         settings: Settings,
         tally: Tally,
         n: int,
-        *,
         score_name: str,
         loss: Callable[[float], float],
         validation_loss: Callable[[float], float],

@@ -10,21 +10,21 @@ from sklearn.utils.validation import check_is_fitted
 
 from xpnet.backends.base import Backend
 from xpnet.backends.choose import backend_of
-from xpnet.backends.memory import BYTES_OF_NETWORK, on_host_only, require_bytes
+from xpnet.backends.memory import BYTES_OF_NETWORK, require_bytes
 from xpnet.checks import count, yes_or_no
-from xpnet.core.arrays import Array, count_bytes, leaves
-from xpnet.ensemble import Ensemble, mean_and_std, warn_of_laggards
+from xpnet.core.arrays import Array
+from xpnet.ensemble import Ensemble, mean_and_std
 from xpnet.errors import ArgumentError
-from xpnet.estimators.base import NO_VALIDATION, BaseLearner, BasePerceptron, Validation, read_attributes
+from xpnet.estimators.base import BaseLearner, BasePerceptron
 from xpnet.estimators.classifier import BaseClassifier, MLPClassifier
-from xpnet.estimators.fitting import Fit, FitData, LoadedExamples, load_examples
+from xpnet.estimators.fit_data import Call
+from xpnet.estimators.fitting import fit_networks
 from xpnet.estimators.regressor import BaseRegressor, MLPRegressor
-from xpnet.estimators.settings import Parameters, make_random_state, parse_settings
+from xpnet.estimators.settings import Parameters, make_random_state
 from xpnet.hints import explain_arguments
-from xpnet.network import Network
 from xpnet.state.view import View
-from xpnet.training.arguments import copies_for_each
-from xpnet.training.checkpointing import SEVERAL_NETWORKS, Saving
+from xpnet.training.arguments import copies_for_each, parse_callbacks
+from xpnet.training.checkpointing import SEVERAL_NETWORKS
 
 Self = TypeVar("Self", bound="BaseEnsemble")
 MAX_SEED = np.iinfo(np.int32).max
@@ -55,10 +55,6 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
     _home: Backend  # where X lies
 
     @property
-    def _networks(self) -> Sequence[Network]:
-        return [member.network_ for member in self.estimators_]
-
-    @property
     def _views(self) -> Sequence[View]:
         return self.ensemble_._views
 
@@ -66,8 +62,9 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
     def ensemble_(self) -> Ensemble:
         """The networks as an `Ensemble`, which can do more: `jacobian`, `save`."""
         check_is_fitted(self)
-        if any(network is not own for network, own in zip(self._ensemble, self._networks)):
-            self._ensemble = Ensemble._made_of(self._networks)  # a member's weights were assigned, which copies it
+        networks = [member.network_ for member in self.estimators_]
+        if any(network is not own for network, own in zip(networks, self._ensemble)):
+            self._ensemble = Ensemble._made_of(networks)  # a member's weights were assigned, which copies it
         return self._ensemble
 
     @property
@@ -85,80 +82,42 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
         check_is_fitted(self)
         new = copy.copy(self)
         new.estimators_ = [member.to(X) for member in self.estimators_]
-        new._ensemble = Ensemble._made_of(new._networks, calibration=self.ensemble_._calibration)
+        networks = [member.network_ for member in new.estimators_]
+        new._ensemble = Ensemble._made_of(networks, calibration=self.ensemble_._calibration)
         new._home = backend_of(X)
         return new
 
-    def _fit(
-        self: Self,
-        X: Any,
-        y: Any,
-        sample_weight: Any,
-        *,
-        validation: Validation = NO_VALIDATION,
-        classes: Any = None,
-        partial: bool = False,
-        saving: Saving | None = None,
-    ) -> Self:
-        settings = parse_settings(self, partial=partial)
-        yes_or_no("bootstrap", self.bootstrap)
-        members = self._start_members(continues=(partial or self.warm_start) and self.__sklearn_is_fitted__())
-        last = vars(members[0])
-        data = self._check(X, y, sample_weight, settings, last, validation=validation, classes=classes)
-        fits = self._prepare(members, data, partial=partial)
-        for k, error in self._train(fits, saving).items():
-            raise ArgumentError(f"{error} (this is member {k} of {len(members)})") from error
-        if all(fit.convergence is not None and fit.convergence.training.completed for fit in fits):  # not after Ctrl-C
-            warn_of_laggards([fit.network for fit in fits], [fit.callbacks for fit in fits])
-        for member, fit in zip(members, fits):
-            member._take_over(fit)
-        attributes = {name: value for name, value in vars(members[0]).items() if name in SHARED_ATTRIBUTES}
-        others = {name: value for name, value in vars(self).items() if name not in SHARED_ATTRIBUTES}
-        # At once: an interrupt comes before it or after it
+    def _fit(self: Self, call: Call) -> Self:
+        resamples = yes_or_no("bootstrap", self.bootstrap)
+        previous = self.estimators_ if self._continues(call) else []
+        members = self._make_members(previous)
+        last = [vars(member) for member in previous] or [{}] * len(members)
+        fitted = fit_networks(self, members, last, call, resamples=resamples)
+        for member, attributes in zip(members, fitted):
+            member._assign(attributes)
+        shared = {name: fitted[0][name] for name in SHARED_ATTRIBUTES if name in fitted[0]}
         ensemble = Ensemble._made_of([member.network_ for member in members])
-        self.__dict__ = others | attributes | {"estimators_": members, "_ensemble": ensemble}
-        return self
+        return self._assign({**shared, "estimators_": members, "_ensemble": ensemble})
 
-    def _prepare(self, members: Sequence[BasePerceptron], data: FitData, *, partial: bool) -> list[Fit]:
-        """Prepare the fits of the members, which share the examples."""
-        examples: list[LoadedExamples] = []
-
-        def load(data: FitData, network: Network) -> LoadedExamples:
-            if not examples:  # it is the first member
-                weights = len(members) * sum(count_bytes(x) for x in leaves(network.state.layers))
-                needs = f"n_estimators={len(members)} networks of {network.sizes} need"
-                require_bytes(on_host_only(network.backend, weights), needs)
-                examples.append(load_examples(data, network))
-            return examples[0]
-
-        return [
-            member._prepare(data, parse_settings(member, partial=partial), vars(member), load, resamples=self.bootstrap)
-            for member in members
-        ]
-
-    def _start_members(self, *, continues: bool) -> list[BasePerceptron]:
-        """Make the members, or copies of those of the last fit to continue them."""
+    def _make_members(self, previous: Sequence[BasePerceptron]) -> list[BasePerceptron]:
+        """Make the members, not fitted yet, with the seeds of the previous ones if the fit continues these."""
         n = count("n_estimators", self.n_estimators, 1)
-        if continues and n != len(self.estimators_):
+        if previous and n != len(previous):
             raise ArgumentError(
-                f"n_estimators={n}, and the estimator was fitted with {len(self.estimators_)} members; give the same "
+                f"n_estimators={n}, and the estimator was fitted with {len(previous)} members; give the same "
                 "number to continue, or warm_start=False to start anew"
             )
         require_bytes(n * BYTES_OF_NETWORK, f"n_estimators={n} networks need")
-        callbacks = copies_for_each(self.callbacks, n, INSTEAD)
-        if continues:
-            seeds = [member.random_state for member in self.estimators_]
+        callbacks = copies_for_each(parse_callbacks(self.callbacks), n, INSTEAD)
+        if previous:
+            seeds = [member.random_state for member in previous]
         else:
             seeds = make_random_state(self.random_state).randint(MAX_SEED, size=n).tolist()
         parameters = {field.name: getattr(self, field.name) for field in fields(self._member) if field.init}
-        members = [
+        return [
             self._member(**{**parameters, "random_state": seed, "callbacks": own})
             for seed, own in zip(seeds, callbacks)
         ]
-        if continues:
-            for member, last in zip(members, self.estimators_):
-                member._assign(read_attributes(last))
-        return members
 
     def __sklearn_array_api_convert__(self: Self, convert: Any) -> Self:
         """Return a copy that lives where scikit-learn's function `convert` moves arrays."""
@@ -240,10 +199,10 @@ class MLPEnsembleClassifier(BaseClassifier, BaseEnsemble):
         if not yes_or_no("return_std", return_std):
             return super().predict_proba(X)
 
-        def summarize(outputs: Sequence[Array]) -> Array:
-            xp = self._networks[0].backend.xp
-            _, std = mean_and_std(xp.stack([self._probabilities([a]) for a in outputs]), xp)
-            return xp.stack([self._probabilities(outputs), std])
+        def summarize(outputs: Sequence[Array], view: View) -> Array:
+            xp = view.xp
+            _, std = mean_and_std(xp.stack([self._probabilities([a], view) for a in outputs]), xp)
+            return xp.stack([self._probabilities(outputs, view), std])
 
         both = self._predict(X, "predict_proba", summarize)
         return both[0, ...], both[1, ...]

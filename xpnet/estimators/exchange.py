@@ -12,8 +12,9 @@ from xpnet.backends.choose import backend_of, to_host
 from xpnet.checks import choices
 from xpnet.errors import ArgumentError
 from xpnet.estimators.architecture import ACTIVATION_NAMES, choose_backend, choose_dtype, make_network, take_layers
-from xpnet.estimators.base import BasePerceptron, list_attributes
+from xpnet.estimators.base import BasePerceptron
 from xpnet.estimators.convergence import TALLY_ATTRIBUTES, read_tally, write_tally
+from xpnet.estimators.fitting import join_attributes
 from xpnet.estimators.inputs import float_dtype
 from xpnet.estimators.settings import LEARNING_RATES, THEIR_SOLVERS, Parameters
 from xpnet.estimators.targets import Problem
@@ -49,7 +50,7 @@ def from_sklearn(fitted: Any, parameters: Parameters, problem: Problem) -> dict[
     names = getattr(fitted, "feature_names_in_", None)
     network.feature_names = names
     tally.lr_scale, tally.n_without_improvement = 1.0, 0
-    return list_attributes(network, home, names, problem.labels, tally)
+    return join_attributes(network, home, names, problem.labels, tally)
 
 
 def to_sklearn(estimator: BasePerceptron, kind: Callable[..., Any], y: Any, options: Mapping[str, Any]) -> Any:

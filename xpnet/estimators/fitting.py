@@ -1,20 +1,25 @@
-"""Fitting: start a network, load the examples, prepare how to train it, and train one or many together."""
+"""Fitting, from the arguments of `fit` to fitted attributes: check, start networks, load examples, prepare, train.
+
+The estimators call `fit_networks`; a search goes the same way for many trials, which share their examples.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from xpnet.backends.base import Backend
 from xpnet.backends.choose import to_host
+from xpnet.backends.memory import on_host_only, require_bytes
 from xpnet.checks import warn
-from xpnet.core.arrays import Array, Namespace
+from xpnet.core.arrays import Array, Namespace, count_bytes, leaves
 from xpnet.data.gathered import Stored, gather_rows, remember_rows
 from xpnet.data.host_rows import stays_outside
 from xpnet.data.resident import Rows, take_rows
 from xpnet.data.source import describe_known_rows
+from xpnet.ensemble import warn_of_laggards
 from xpnet.errors import ArgumentError, DivergenceError, unless_stopped
 from xpnet.estimators import lbfgs
 from xpnet.estimators.architecture import (
@@ -25,12 +30,20 @@ from xpnet.estimators.architecture import (
     parse_hidden_sizes,
     take_layers,
 )
-from xpnet.estimators.checkpoints import fingerprint, skip_epochs
-from xpnet.estimators.convergence import Convergence, Tally, read_tally, warn_if_not_converged
+from xpnet.estimators.checkpoints import describe_estimator, skip_epochs
+from xpnet.estimators.convergence import (
+    TALLY_ATTRIBUTES,
+    Convergence,
+    Tally,
+    read_tally,
+    warn_if_not_converged,
+    write_tally,
+)
 from xpnet.estimators.examples import RowSource, hold_out, load, read_targets, resample
+from xpnet.estimators.fit_data import Call, FitData, check_data, fingerprint_data
 from xpnet.estimators.inputs import float_dtype
-from xpnet.estimators.settings import Parameters, Settings, make_sampling
-from xpnet.estimators.targets import Problem
+from xpnet.estimators.settings import Parameters, Settings, make_random_state, make_sampling, parse_settings
+from xpnet.estimators.targets import Labels, Problem
 from xpnet.network import Network, take_values
 from xpnet.training.callback import Callback
 from xpnet.training.checkpointing import Checkpoint, Saving, make_checkpoint, read_trainings
@@ -41,46 +54,90 @@ from xpnet.training.plan import Job, Plan
 from xpnet.training.prepare import fit_scaling
 from xpnet.training.progress import Progress
 
-Fitted: TypeAlias = Mapping[str, Any]  # the fitted attributes of an estimator; empty before the first fit
-LoadedExamples: TypeAlias = tuple[Stored, Stored | None]  # for training and for validation
-
-
-class FitData(NamedTuple):
-    """The checked arguments of a fit, still where the user has them."""
-
-    home: Backend  # where X lies
-    feature_names: np.ndarray | None  # None: X has no names
-    problem: Problem
-    x: Any  # (n, n_features): an array of any library, or a sparse matrix
-    targets: Any  # as the network outputs them; see `Classification.encode`
-    sample_weight: np.ndarray | None  # (n,) float64, on the host
-    class_weight: np.ndarray | None = None  # (n,), of the class of each example, on the host
-    validation: "FitData | None" = None
-
-    @property
-    def weight(self) -> np.ndarray | None:
-        """Weights of the examples, those of their classes included."""
-        if self.class_weight is None or self.sample_weight is None:
-            return self.sample_weight if self.class_weight is None else self.class_weight
-        return self.sample_weight * self.class_weight
-
 
 class Fit(NamedTuple):
-    """A fit that is ready to train. Training writes into network and tally."""
+    """A fit that is ready to train. Training changes the network and the tally."""
 
     network: Network
     data: FitData
-    settings: Settings
     source: RowSource
-    tally: Tally
     alpha: float  # the penalty, in units of the largest weight of an example
+    convergence: Convergence  # follows scikit-learn's rules, and keeps the tally
     plan: Plan | None = None  # None: L-BFGS
-    convergence: Convergence | None = None
     callbacks: Sequence[Callback] = ()
+
+    @property
+    def settings(self) -> Settings:
+        """How to train."""
+        return self.convergence.settings
+
+    @property
+    def tally(self) -> Tally:
+        """Counts and curves."""
+        return self.convergence.tally
+
+
+def fit_networks(
+    estimator: Parameters,
+    members: Sequence[Parameters],
+    last: Sequence[Mapping[str, Any]],
+    call: Call,
+    *,
+    resamples: bool = False,
+) -> list[dict[str, Any]]:
+    """Fit one network or several to the same examples, and return the fitted attributes of each.
+
+    Parameters
+    ----------
+    estimator
+        The estimator whose `fit` or `partial_fit` was called. It stays as it is.
+    members
+        The parameters of each network; they differ in `random_state` and `callbacks`. A lone network has those of the
+        estimator.
+    last
+        The fitted attributes of each that this fit continues; empty to start anew.
+    call
+        The arguments of the method.
+    resamples
+        Whether each trains on a sample of its own, drawn with replacement from the examples that are not held out.
+    """
+    settings = parse_settings(estimator, partial=call.partial)
+    data = check_data(estimator, call, last[0])
+    fits: list[Fit] = []
+    examples = None
+    for member, attributes in zip(members, last):
+        random_state = make_random_state(member.random_state)
+        network = start_network(member, data, attributes.get("network_"), random_state, partial=call.partial)
+        if len(members) > 1 and not fits:
+            _require_memory(network, len(members))
+        examples = examples or load_examples(data, network)  # they share them
+        own = replace(settings, callbacks=member.callbacks)
+        fits.append(prepare_fit(network, own, data, examples, attributes, random_state, resamples=resamples))
+    checkpoint = None
+    if call.saving is not None:
+        checkpoint = make_checkpoint_of_fits(fits, call.saving, describe_estimator(estimator))
+    for k, error in train_until_interrupted(fits, checkpoint).items():
+        if len(fits) == 1:
+            raise error
+        raise ArgumentError(f"{error} (this is member {k} of {len(fits)})") from error
+    if all(fit.plan is not None and fit.convergence.training.completed for fit in fits):  # not after Ctrl-C
+        warn_of_laggards([fit.network for fit in fits], [fit.callbacks for fit in fits])
+    return [list_attributes(fit) for fit in fits]
+
+
+def _require_memory(network: Network, members: int) -> None:
+    """Refuse an ensemble that needs too much memory before more than its first network is made."""
+    weights = members * sum(count_bytes(x) for x in leaves(network.state.layers))
+    require_bytes(on_host_only(network.backend, weights), f"n_estimators={members} networks of {network.sizes} need")
 
 
 def start_network(
-    parameters: Parameters, data: FitData, previous: Network | None, random_state: np.random.RandomState
+    parameters: Parameters,
+    data: FitData,
+    previous: Network | None,
+    random_state: np.random.RandomState,
+    *,
+    partial: bool = False,
 ) -> Network:
     """Make a new network, with random weights or with those of a previous one (`warm_start`).
 
@@ -92,7 +149,11 @@ def start_network(
         The network whose weights it takes, if any.
     random_state
         Draws initial weights, and the seed of dropout.
+    partial
+        Whether the network is a copy of the previous one, for `partial_fit`, which also continues its optimizer.
     """
+    if previous is not None and partial:
+        return previous.copy()
     head = data.problem.head()
     sizes = [data.x.shape[1], *parse_hidden_sizes(parameters.hidden_layer_sizes), head.units]
     if previous is None:
@@ -125,8 +186,8 @@ def _check_continuation(network: Network, sizes: list[int], parameters: Paramete
         )
 
 
-def load_examples(data: FitData, network: Network) -> LoadedExamples:
-    """Move the examples of a fit to the device, and scale them if the network standardizes."""
+def load_examples(data: FitData, network: Network) -> tuple[Stored, Stored | None]:
+    """Move examples for training, and for validation, to the device; scale them if the network standardizes."""
     reader = network.view.reader._replace(keeps_digits=network.standardize, warns=False)
     validation = None
     if data.validation is not None:
@@ -143,8 +204,8 @@ def prepare_fit(
     network: Network,
     settings: Settings,
     data: FitData,
-    examples: LoadedExamples,
-    last: Fitted,
+    examples: tuple[Stored, Stored | None],
+    last: Mapping[str, Any],
     random_state: np.random.RandomState,
     *,
     resamples: bool = False,
@@ -160,7 +221,7 @@ def prepare_fit(
     data
         The checked arguments of the fit.
     examples
-        Its examples where the network computes; several fits may share them.
+        Its examples where the network computes, as `load_examples` returns them; several fits may share them.
     last
         The fitted attributes that this fit continues; they stay as they are.
     random_state
@@ -181,8 +242,13 @@ def prepare_fit(
             source, validation = hold_out(examples[0], data.sample_weight, fraction, task, random_state)
     if resamples:
         source = resample(source, random_state)
+    if settings.optimizer is not None:
+        tally.begin_epochs(validates=validation is not None, early_stopping=settings.early_stopping is not None)
+    loss = problem.cost_to_loss(network.view, source)
+    validation_loss = float if validation is None else problem.cost_to_loss(network.view, validation)
+    convergence = Convergence(settings, tally, len(source), problem.score_name, loss, validation_loss)
     if settings.optimizer is None:
-        return Fit(network, data, settings, source, tally, alpha)
+        return Fit(network, data, source, alpha, convergence)
     plan = Plan(
         epochs=1 if settings.partial else settings.max_iter,
         batch_size=_clip_batch_size(settings.batch_size, len(source)),
@@ -192,10 +258,10 @@ def prepare_fit(
         alpha=alpha,
         rule=settings.rule,
     )
-    convergence = _make_convergence(network, settings, problem, source, validation, tally)
     evaluations = [] if validation is None else [_make_evaluation(problem, validation)]
-    callbacks = [*evaluations, convergence, *settings.callbacks]
-    return Fit(network, data, settings, source, tally, alpha, plan, convergence, callbacks)
+    return Fit(
+        network, data, source, alpha, convergence, plan, callbacks=[*evaluations, convergence, *settings.callbacks]
+    )
 
 
 def _clip_batch_size(batch_size: int | None, n: int) -> int:
@@ -203,26 +269,6 @@ def _clip_batch_size(batch_size: int | None, n: int) -> int:
     if batch_size is not None and batch_size > n:
         warn(f"Got `batch_size` less than 1 or larger than sample size. It is going to be clipped to {n}")
     return min(200 if batch_size is None else batch_size, n)
-
-
-def _make_convergence(
-    network: Network,
-    settings: Settings,
-    problem: Problem,
-    source: RowSource,
-    validation: RowSource | None,
-    tally: Tally,
-) -> Convergence:
-    """Make the callback that follows scikit-learn's rules and writes into the tally."""
-    tally.begin_epochs(validates=validation is not None, early_stopping=settings.early_stopping is not None)
-    return Convergence(
-        settings,
-        tally,
-        len(source),
-        score_name=problem.score_name,
-        loss=problem.cost_to_loss(network.view, source),
-        validation_loss=float if validation is None else problem.cost_to_loss(network.view, validation),
-    )
 
 
 def _make_evaluation(problem: Problem, validation: RowSource) -> Evaluate:
@@ -362,19 +408,10 @@ def make_checkpoint_of_fits(fits: Sequence[Fit], saving: Saving, description: Ma
     return checkpoint
 
 
-def fingerprint_data(data: FitData) -> dict[str, Any]:
-    """Describe the examples of a fit by digests. Synchronizes."""
-    held_out = data.validation
-    return {
-        "train_data": fingerprint(data.x, data.targets, data.weight),
-        "validation_data": None if held_out is None else fingerprint(held_out.x, held_out.targets, held_out.weight),
-    }
-
-
 def _handle_divergence(fit: Fit, error: DivergenceError) -> ValueError | None:
     """Warn that training diverged after the best epoch of early stopping, or else return the error to raise."""
     convergence = fit.convergence
-    if convergence is None or not fit.settings.early_stopping or convergence.best_layers is None:
+    if not fit.settings.early_stopping or convergence.best_layers is None:
         failure = ValueError(
             "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
             f"preprocessed: {error}"
@@ -388,11 +425,10 @@ def _handle_divergence(fit: Fit, error: DivergenceError) -> ValueError | None:
 
 def _minimize(fit: Fit) -> None:
     """Train by L-BFGS."""
-    network, settings, tally, source = fit.network, fit.settings, fit.tally, fit.source
+    network, settings, tally, source, loss = fit.network, fit.settings, fit.tally, fit.source, fit.convergence.loss
     if isinstance(source, Rows):
         outside = stays_outside(source.source.examples.x)
         source = gather_rows(source) if outside else take_rows(source.source, source.rows)
-    loss = fit.data.problem.cost_to_loss(network.view, source)
 
     def print_iteration(number: int, cost: float) -> None:
         if settings.verbose:
@@ -409,3 +445,29 @@ def _minimize(fit: Fit) -> None:
     )
     tally.n_iter, tally.loss, tally.has_epochs = min(result.nit, settings.max_iter), loss(float(result.fun)), False
     warn_if_not_converged(result, settings.max_iter)
+
+
+# Fitted attributes
+
+ATTRIBUTES = (
+    *("network_", "classes_", "n_features_in_", "feature_names_in_", "_home", "_labels", "estimators_", "_ensemble"),
+    *TALLY_ATTRIBUTES,
+)
+
+
+def list_attributes(fit: Fit) -> dict[str, Any]:
+    """List the fitted attributes of an estimator of one network, without those that do not apply."""
+    data = fit.data
+    return join_attributes(fit.network, data.home, data.feature_names, data.problem.labels, fit.tally)
+
+
+def join_attributes(
+    network: Network, home: Backend, feature_names: np.ndarray | None, labels: Labels | None, tally: Tally
+) -> dict[str, Any]:
+    """Make the fitted attributes out of their parts."""
+    attributes: dict[str, Any] = {"network_": network, "_home": home, "n_features_in_": network.sizes[0]}
+    if feature_names is not None:
+        attributes["feature_names_in_"] = feature_names
+    if labels is not None:
+        attributes |= {"_labels": labels, "classes_": labels.classes}
+    return attributes | write_tally(tally)

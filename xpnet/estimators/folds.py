@@ -20,9 +20,17 @@ from xpnet.backends.memory import COPIES_OF_STATE, count_parameters, find_memory
 from xpnet.errors import unless_stopped
 from xpnet.estimators.architecture import parse_hidden_sizes
 from xpnet.estimators.base import BasePerceptron
-from xpnet.estimators.fitting import Fit, FitData, LoadedExamples, group_by_structure, load_examples, train_fits
-from xpnet.estimators.settings import parse_settings
-from xpnet.network import Network
+from xpnet.estimators.fit_data import Call, FitData, check_data
+from xpnet.estimators.fitting import (
+    Fit,
+    group_by_structure,
+    list_attributes,
+    load_examples,
+    prepare_fit,
+    start_network,
+    train_fits,
+)
+from xpnet.estimators.settings import make_random_state, parse_settings
 
 MIN_FITS = 4  # of one kind per worker, unless there are fewer
 MAX_BYTES = 1 << 28  # of the examples of all folds together; larger folds are trained one after the other
@@ -118,7 +126,7 @@ class PreparedTrial(NamedTuple):
 
     def finish(self) -> Any:
         """Return the fitted estimator."""
-        self.trial.perceptron._take_over(self.fit)
+        self.trial.perceptron._assign(list_attributes(self.fit))
         if isinstance(self.trial.estimator, Pipeline) and self.transformers is not None:
             self.trial.estimator.steps[:-1] = self.transformers.steps
         return self.trial.estimator
@@ -238,12 +246,12 @@ def prepare_trial(trial: Trial, folds: Folds, shared: dict[Any, Any]) -> Prepare
         transformers, X = share(key, lambda: (first, first.fit_transform(X, y)))
     settings = parse_settings(perceptron, partial=False)
     key = (*key, make_key([getattr(perceptron, name, None) for name in DATA_PARAMETERS]))
-    data: FitData = share(("data", *key), lambda: perceptron._check(X, y, sample_weight, settings, {}))
-
-    def load(data: FitData, network: Network) -> LoadedExamples:
-        return share(("examples", *key), lambda: load_examples(data, network))
-
-    return PreparedTrial(perceptron._prepare(data, settings, {}, load), trial, transformers)
+    data: FitData = share(("data", *key), lambda: check_data(perceptron, Call(X, y, sample_weight), {}))
+    random_state = make_random_state(perceptron.random_state)
+    network = start_network(perceptron, data, None, random_state)
+    examples = share(("examples", *key), lambda: load_examples(data, network))
+    fit = prepare_fit(network, settings, data, examples, {}, random_state)
+    return PreparedTrial(fit, trial, transformers)
 
 
 class ByIdentity(pickle.Pickler):

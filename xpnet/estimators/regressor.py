@@ -16,8 +16,10 @@ from xpnet.core.arrays import Array
 from xpnet.errors import ArgumentError
 from xpnet.estimators import exchange
 from xpnet.estimators.base import BaseLearner, BasePerceptron, has_epochs, mean_outputs
+from xpnet.estimators.fit_data import Call
 from xpnet.estimators.targets import Regression
 from xpnet.hints import explain_arguments
+from xpnet.state.view import View
 
 Self = TypeVar("Self", bound="BaseRegressor")
 
@@ -30,7 +32,6 @@ class BaseRegressor(RegressorMixin, BaseLearner):
     hidden_layer_sizes: Any = (100,)
     activation: Any = "relu"
 
-    _problem: ClassVar[type[Regression]] = Regression
     _has_spread: ClassVar[bool] = False  # whether there are several networks, whose predictions differ
 
     @available_if(has_epochs)
@@ -47,7 +48,7 @@ class BaseRegressor(RegressorMixin, BaseLearner):
         self
             The fitted estimator.
         """
-        return self._fit(X, y, sample_weight, partial=True)
+        return self._fit(Call(X, y, sample_weight, partial=True))
 
     def predict(self, X: Any, return_std: bool = False) -> Any:
         """Predict numbers.
@@ -72,9 +73,9 @@ class BaseRegressor(RegressorMixin, BaseLearner):
             If `return_std` is given, and there is neither an ensemble nor a ``loss="gaussian"``.
         """
         if not yes_or_no("return_std", return_std):
-            return self._predict(X, "predict", lambda outputs: drop_single_output(self._mean(outputs)))
+            return self._predict(X, "predict", lambda outputs, view: drop_single_output(mean_points(outputs, view)))
         check_is_fitted(self)
-        view = self._networks[0].view
+        view = self._views[0]
         cost, xp = view.model.cost, view.xp
         std = None if cost.distribution is None else cost.distribution.std
         if std is None and not self._has_spread:
@@ -83,12 +84,12 @@ class BaseRegressor(RegressorMixin, BaseLearner):
                 "one network; give one of the two"
             )
 
-        def mean_and_std(outputs: Sequence[Array]) -> Array:
+        def mean_and_std(outputs: Sequence[Array], view: View) -> Array:
             stack = xp.stack([cost.point(a, xp) for a in outputs])
             variance = xp.mean((stack - xp.mean(stack, axis=0)) ** 2, axis=0)
             if std is not None:
                 variance = variance + mean_outputs([std(cost.blocks(a, xp), xp) ** 2 for a in outputs], xp)
-            return drop_single_output(xp.stack([self._mean(outputs), xp.sqrt(variance)]))
+            return drop_single_output(xp.stack([mean_points(outputs, view), xp.sqrt(variance)]))
 
         both = self._predict(X, "predict", mean_and_std)
         return both[0, ...], both[1, ...]
@@ -113,7 +114,7 @@ class BaseRegressor(RegressorMixin, BaseLearner):
             If the loss has no quantiles.
         """
         check_is_fitted(self)
-        view = self._networks[0].view
+        view = self._views[0]
         cost, xp = view.model.cost, view.xp
         if not cost.levels:
             raise ArgumentError(
@@ -121,16 +122,11 @@ class BaseRegressor(RegressorMixin, BaseLearner):
                 "loss='quantile(0.1, 0.5, 0.9)', say"
             )
 
-        def quantiles(outputs: Sequence[Array]) -> Array:
+        def quantiles(outputs: Sequence[Array], view: View) -> Array:
             values = mean_outputs([xp.stack(cost.blocks(a, xp), axis=-1) for a in outputs], xp)
             return values[:, 0, :] if values.shape[1] == 1 else values
 
         return self._predict(X, "predict_quantiles", quantiles)
-
-    def _mean(self, outputs: Sequence[Array]) -> Array:
-        """Average the predictions of the networks."""
-        view = self._networks[0].view
-        return mean_outputs([view.model.cost.point(a, view.xp) for a in outputs], view.xp)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Compute R² of predictions, by `sklearn.metrics.r2_score`, on the host.
@@ -196,6 +192,11 @@ class MLPRegressor(BaseRegressor, BasePerceptron):
         check_is_fitted(self)
         y = np.zeros((1, self.n_outputs_) if self.n_outputs_ > 1 else 1)
         return exchange.to_sklearn(self, neural_network.MLPRegressor, y, {})
+
+
+def mean_points(outputs: Sequence[Array], view: View) -> Array:
+    """Average the predictions of the networks."""
+    return mean_outputs([view.model.cost.point(a, view.xp) for a in outputs], view.xp)
 
 
 def drop_single_output(a: Array) -> Array:
