@@ -98,18 +98,19 @@ xpnet backends | grep 'with the loop in C'
 python -c "import xpnet; print(xpnet.__file__); assert not xpnet.__file__.startswith('$root')"
 """
 
-# Those that wait longest come first. The tests start two processes, which take what the other step leaves them of two
-# cores: they are nice
+# Those that wait longest come first. README's tests start two processes, which take what the other step leaves them of
+# two cores: they are nice
 TRAIN, TEST, DOCUMENT = read_readme()
 STEPS = [
     # In a third of pip's processor time
     Step("install dev", "pip install --quiet uv && uv pip install --quiet -e '.[dev]'", after=()),
     TEST._replace(command=f"renice -n 10 $$ >/dev/null; {TEST.command}"),
     Step("Chromium for the tests in a browser", CHROMIUM, after=()),
-    # Tests in a browser are left out where there is none, and the suite's first lines say so
+    # In one process: another would take a dozen seconds to begin, and the other steps use the other core. Tests in a
+    # browser are left out where there is none, and the suite's first lines say so
     Step(
         "the whole suite, without the tests above",
-        'nice pytest -n 2 --dist worksteal --durations=10 -m "slow or not slow" --not-passed',
+        'pytest --durations=10 -m "slow or not slow" --not-passed',
         after=("install dev", TEST.name, "Chromium for the tests in a browser"),
     ),
     TRAIN,

@@ -903,6 +903,7 @@ def test_a_file_that_cannot_be_read_is_an_os_error_that_names_it(tmp_path: Path)
         Network.load(tmp_path / "folder")
 
 
+@pytest.mark.not_on("jax")  # random programs clone networks by these doors there
 def test_files_pickles_and_copies_are_the_network(tmp_path: Path, place: Any, dtype: str) -> None:
     """With all that it is made of, on the same device, and in the same dtype; they train on as it does."""
     settings = {"activation": "elu(0.5)", "task": "regression", "cost": "huber(0.5)"}

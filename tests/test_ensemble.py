@@ -130,7 +130,6 @@ def recorded(monkeypatch):
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.usefixtures("recorded")
-@pytest.mark.on("jax")
 def test_members_are_the_networks_that_each_would_be_alone(case, place):
     ensemble, histories, alone = train_both(case, place, "float64")
     for k, (net, before, history) in enumerate(alone):

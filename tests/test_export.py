@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import sys
+from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
@@ -369,16 +370,21 @@ TABLE_TASKS = {
 }
 
 
+@cache
+def fit_encoder(bins):
+    from xpnet.estimators import TableEncoder
+
+    return TableEncoder(bins=bins).fit(make_table(300))
+
+
 @pytest.mark.needs("onnx", "onnxruntime", "pandas")
 @pytest.mark.filterwarnings("ignore:several columns")
 @pytest.mark.parametrize("bins", [0, 16])
 @pytest.mark.parametrize("task", TABLE_TASKS)
 def test_the_encoder_of_a_table_is_in_the_file(task, bins, dtype, tmp_path):
     """Also for values that training has not seen: missing and unknown ones, and those beyond the edges of all bins."""
-    from xpnet.estimators import TableEncoder
-
     n_out, arguments, make_y = TABLE_TASKS[task]
-    encoder = TableEncoder(bins=bins).fit(make_table(300))
+    encoder = fit_encoder(bins)
     x, y = encoder.transform(make_table(300)), make_y(RNG.uniform(size=300))
     ensemble = Ensemble(
         [x.shape[1], 8, n_out], 2, activation="tanh", standardize=True, dtype=dtype, seed=0, **arguments

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from itertools import cycle, product
 from threading import Barrier
 from typing import Any
 
@@ -17,7 +16,7 @@ from helpers import HOST, LEFT_OUT, PLACES, Place, assert_same, marked, snapshot
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from test_costs import targets
-from trainings import TRAININGS, Training, draw_trainings
+from trainings import TRAININGS, Training
 
 from xpnet import L1, SGD, Adam, Callback, Clip, MaxNorm, Network, OneCycle, get_backend
 from xpnet.backends.replay import program
@@ -106,18 +105,6 @@ def check_training(eager: Place, training: Training, dtype: str) -> None:
 def test_every_part_of_a_step(eager, training):
     """In turn in float32 and in float64, but other parts on PyTorch than on NumPy."""
     dtype = ("float32", "float64")[(TRAININGS.index(training) + (eager.backend == "torch")) % 2]
-    check_training(eager, training, dtype)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("eager", "dtype", "training"),
-    [(*where, each) for where, each in zip(cycle(product(EAGER, ("float32", "float64"))), draw_trainings(16))],
-    indirect=["eager"],
-    ids=str,
-)
-@pytest.mark.everywhere
-def test_any_parts_of_a_step(eager, dtype, training):
     check_training(eager, training, dtype)
 
 

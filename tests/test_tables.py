@@ -411,7 +411,7 @@ def test_info_describes_the_ensemble(capsys, folder):
     ],
 )
 def test_other_settings_leave_the_rest_of_the_recipe(capsys, folder, options):
-    words = ["train", "line.csv", "--target", "y", "--epochs", 20, "--quiet", *options.split()]
+    words = ["train", "line.csv", "--target", "y", "--epochs", 5, "--quiet", *options.split()]
     status, (said,), err = run_command(capsys, *words)
     assert (status, err) == (0, "")
     assert re.match(r"Test R2: [01]\.\d{4}, .* within 90% intervals: ", said)

@@ -19,7 +19,7 @@ from xpnet.tabular import (
     weigh_rows,
 )
 
-ON_JAX_ELSEWHERE = pytest.mark.not_on("jax")  # TableRegressor learns by the whole recipe there
+pytestmark = pytest.mark.not_on("jax")  # TableClassifier learns by the whole recipe there
 SMALL = Recipe(members=4, hidden=(16,), epochs=15, batch_size=5, lr=0.02)
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 3)).astype("float32")
@@ -88,7 +88,6 @@ def test_networks_and_minibatches_grow_with_the_table():
     assert Recipe(epochs=70).choose_epochs(10**6) == 70
 
 
-@ON_JAX_ELSEWHERE
 def test_a_regression_on_every_backend(place, backend):
     """Two targets of different size, each predicted in its unit."""
     ensemble, folds = train(X, REAL, place=place)
@@ -172,7 +171,6 @@ def test_targets_far_from_zero_keep_their_spread():
     np.testing.assert_allclose(scaling.y_std, REAL.std(axis=0)[None], rtol=1e-5)
 
 
-@ON_JAX_ELSEWHERE
 def test_columns_vary_by_what_a_short_training_finds_important(place):
     """Two columns of two inputs each; the classes depend on the second."""
     x = RNG.normal(size=(400, 4)).astype("float32") * [1, 1, 0.1, 0.1]

@@ -4,12 +4,11 @@ The parts of a step do not know one another, so not every combination is a train
 optimizer, kind of dropout, of weights and of data occurs, in turns that do not go together.
 """
 
-import random
 from itertools import cycle, islice
 from typing import Any, NamedTuple
 
 import numpy as np
-from test_costs import PAIRS, QUANTILES, count_outputs, targets
+from test_costs import QUANTILES, count_outputs, targets
 from test_optimizers import ONE_OF_EACH
 
 from xpnet.core.activations import ACTIVATIONS
@@ -81,10 +80,3 @@ PARTS = HIDDEN, OUTPUTS, RATES, ONE_OF_EACH, [False, True, False], KINDS
 TRAININGS = [make(*parts) for parts in islice(zip(*map(cycle, PARTS)), len(OUTPUTS))]
 # Their costs have the operations of others
 TWINS = [each for each in TRAININGS if each.cost in ("quadratic", "huber(0.5)", "log_likelihood", "mae")]
-
-
-def draw_trainings(n: int) -> list[Training]:
-    """Draw some from all combinations, always the same ones."""
-    rng = random.Random(2)
-    lists = HIDDEN, [*PAIRS, *OUTPUTS], RATES, ONE_OF_EACH, [False, True], KINDS
-    return [make(*map(rng.choice, lists)) for _ in range(n)]

@@ -425,6 +425,8 @@ def find_formats(cells: Cells, texts: Sequence[str]) -> list[str]:
             other = next(text for text in texts if text not in zoned)
             raise cells.error(other, f"without a time zone, and {cells.quote(zoned[0])}; write all alike")
         return [ISO] if not _parse_dates(texts, ISO).isna().any() else []
+    if not DIGIT.search(texts[0]):  # or each column of words would be parsed a hundred times
+        return []
     formats = [name for name in FORMATS if not _parse_dates(texts[:1], name).isna().any()]
     return [name for name in formats if not _parse_dates(texts, name).isna().any()]
 
