@@ -1,7 +1,6 @@
 """Run random programs, such as ``python -m tests.programs --programs 100``; each failure has a line that repeats it."""
 
 import argparse
-import os
 import sys
 import time
 from collections import Counter
@@ -10,13 +9,7 @@ from hashlib import sha256
 from itertools import product
 from pathlib import Path
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # small products gain nothing from threads
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-# What JAX has compiled once is kept, as by tests/conftest.py
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[2] / ".pytest_cache" / "jax"))
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
-
+from . import environment  # noqa: F401 - libraries read it when they are imported
 from .generate import KINDS, Program, choose, keep, repeat_line, run, shrink, write
 
 BACKENDS = ("numpy", "torch", "strict", "jax", "cupy-on-host")
