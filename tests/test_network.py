@@ -194,6 +194,39 @@ def trained(**options):
     return net
 
 
+def test_a_network_goes_back_to_an_earlier_value(place, dtype):
+    net = make(place, [2, 4, 1], "tanh", "identity", "quadratic", seed=0, dropout=0.2, dtype=dtype)
+    before, first = net.value, net.fingerprint()
+    history = net.train(DATA, epochs=2, batch_size=4, lr=0.01, progress=False)
+    trained = net.fingerprint()
+    net.value = before
+    assert net.fingerprint() == first
+    assert len(net.history) == 0
+    assert net.train(DATA, epochs=2, batch_size=4, lr=0.01, progress=False)["cost"] == history["cost"]
+    assert net.fingerprint() == trained
+
+
+OTHERS = {
+    "nothing": lambda: None,
+    "sizes": lambda: Network([2, 3]).value,
+    "dtype": lambda: Network([2, 1], dtype="float64").value,
+    "a part": lambda: Network([2, 1]).state,
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_what_is_no_value_of_such_a_network_is_refused(other):
+    net = Network([2, 1], seed=0)
+    before = net.value
+    message = (
+        r"^value=.* must be an earlier value of this network, or that of one with the sizes \[2, 1\] in float32 on "
+        "numpy$"
+    )
+    with pytest.raises(ArgumentError, match=message):
+        net.value = OTHERS[other]()
+    assert net.value is before
+
+
 CHANGES = {
     "weights": lambda net: setattr(net, "w", [2 * w for w in net.w]),
     "the optimizer": lambda net: net.reset_optimizer(Adam()),

@@ -20,7 +20,7 @@ from xpnet.core.temperature import combine
 from xpnet.errors import ArgumentError, DivergenceError
 from xpnet.hints import explain_arguments
 from xpnet.inspection.predict import predict
-from xpnet.network import Network, take_values
+from xpnet.network import Network
 from xpnet.state import structure
 from xpnet.state.history import History
 from xpnet.training.kept_loops import KeptLoops
@@ -405,7 +405,7 @@ class Ensemble:
             threads=threads,
             progress=progress,
         )
-        errors = take_values(self._networks, train(self._networks, request, self._loops, SEVERAL_NETWORKS))
+        errors = Network._follow(self._networks, train(self._networks, request, self._loops, SEVERAL_NETWORKS))
         if errors:
             raise summarize_divergence(errors, members)
         first = self[0].optimizer

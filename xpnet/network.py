@@ -27,7 +27,7 @@ from xpnet.hints import explain_arguments, explain_attribute, suggest_argument
 from xpnet.inspection.predict import predict, predict_outputs
 from xpnet.state import structure
 from xpnet.state.history import History
-from xpnet.state.places import change_optimizer, init_optimizer, init_state, to_device, to_host
+from xpnet.state.places import change_optimizer, check_value, init_optimizer, init_state, to_device, to_host
 from xpnet.state.provenance import Provenance, name_of
 from xpnet.state.single_rows import SingleRows
 from xpnet.state.value import NetworkValue, make_generator
@@ -300,7 +300,7 @@ class Network:
 
     @value.setter
     def value(self, value: NetworkValue) -> None:
-        self._value = value
+        self._value = check_value(value, self.view)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -715,7 +715,7 @@ class Network:
             distributed=distributed,
             progress=progress,
         )
-        for error in take_values([self], train([self], request, self._loops)).values():
+        for error in Network._follow([self], train([self], request, self._loops)).values():
             raise error
         return self.history
 
@@ -797,6 +797,21 @@ class Network:
         state = self.state._replace(layers=done.state.layers)
         names, provenance = source.reader.feature_names, self.provenance.edit()
         self._change(stored=state, feature_names=names, calibration=None, novelty=None, provenance=provenance)
+
+    @staticmethod
+    def _follow(
+        networks: Sequence[Network],
+        training: Generator[Mapping[int, NetworkValue], None, dict[int, DivergenceError]],
+    ) -> dict[int, DivergenceError]:
+        """Give networks the values that their training yields, until it ends; return what it returns."""
+        with closing(training):
+            while True:
+                try:
+                    values = next(training)
+                except StopIteration as end:
+                    return end.value
+                for k, value in values.items():
+                    networks[k]._value = value
 
     def reset_optimizer(self, optimizer: Optimizer | None = None) -> None:
         """Clear the optimizer's state (the velocity of momentum), and change to another optimizer if one is given."""
@@ -1643,20 +1658,6 @@ class Network:
         """Move the arrays of a pickle to the device."""
         vars(self).update(attributes)
         self._value = to_device(self._value, self.view)
-
-
-def take_values(
-    networks: Sequence[Network], training: Generator[Mapping[int, NetworkValue], None, dict[int, DivergenceError]]
-) -> dict[int, DivergenceError]:
-    """Give networks the values that their training yields, by their numbers, until it ends; return what it returns."""
-    with closing(training):
-        while True:
-            try:
-                values = next(training)
-            except StopIteration as end:
-                return end.value
-            for k, value in values.items():
-                networks[k].value = value
 
 
 def _predict_from_outputs(model: Model, a: Array, xp: Namespace) -> Array:

@@ -68,7 +68,8 @@ class Reader(NamedTuple):
 
     def scope(self) -> AbstractContextManager[Any]:
         """Enter the library's settings for computing in this dtype on this device."""
-        return self.place.scope()
+        backend, dtype = self.place
+        return backend.scope(dtype)
 
     @property
     def scale(self) -> Array | None:

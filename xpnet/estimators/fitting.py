@@ -44,7 +44,7 @@ from xpnet.estimators.fit_data import Call, FitData, check_data, fingerprint_dat
 from xpnet.estimators.inputs import float_dtype
 from xpnet.estimators.settings import Parameters, Settings, make_random_state, make_sampling, parse_settings
 from xpnet.estimators.targets import Labels, Problem
-from xpnet.network import Network, take_values
+from xpnet.network import Network
 from xpnet.training.callback import Callback
 from xpnet.training.checkpointing import Checkpoint, Saving, make_checkpoint, read_trainings
 from xpnet.training.evaluate import Evaluate
@@ -381,7 +381,7 @@ def _descend(
     """Train networks of one structure by gradient descent, and return the errors of those that failed."""
     jobs = make_jobs(fits, progress)
     training = train_networks(jobs, threads=threads, checkpoint=checkpoint)
-    diverged = take_values([fit.network for fit in fits], training)
+    diverged = Network._follow([fit.network for fit in fits], training)
     failed = {i: _handle_divergence(fits[i], error) for i, error in diverged.items()}
     return {i: error for i, error in failed.items() if error is not None}
 

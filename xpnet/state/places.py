@@ -1,14 +1,18 @@
 """The value of a network where it computes, and on the host."""
 
+from typing import Any
+
 import numpy as np
 
-from xpnet.core.arrays import Layers
+from xpnet.checks import show
+from xpnet.core.arrays import Layers, leaves
 from xpnet.core.dropout import init_dropout
 from xpnet.core.model import Model, Seeds
 from xpnet.core.optimizers.base import Optimizer, OptimizerState
 from xpnet.core.step import State
 from xpnet.data.place import Place
 from xpnet.data.scaling import place_scaling
+from xpnet.errors import ArgumentError
 from xpnet.state.structure import round_number
 from xpnet.state.value import NetworkValue
 from xpnet.state.view import View
@@ -27,6 +31,19 @@ def to_device(value: NetworkValue, view: View) -> NetworkValue:
         state = view.backend.copy_nest(value.state, view.dtype)
     scaling = None if value.scaling is None else place_scaling(value.scaling, view.model, view.place)  # type: ignore[arg-type]
     return value._replace(stored=state, scaling=scaling)
+
+
+def check_value(value: Any, view: View) -> NetworkValue:
+    """Refuse what is not the value of such a network, at the same place."""
+    if isinstance(value, NetworkValue):
+        dtypes = {str(x.dtype).rpartition(".")[2] for x in leaves(value.layers)}
+        is_here = all(isinstance(x, view.backend.array_type) for x in leaves(value.layers)) and dtypes == {view.dtype}
+        if is_here and [tuple(w.shape) for w, _ in value.layers] == view.model.shapes:
+            return value
+    raise ArgumentError(
+        f"value={show(value)} must be an earlier value of this network, or that of one with the sizes "
+        f"{list(view.model.sizes)} in {view.dtype} on {view.backend.name}"
+    )
 
 
 def init_state(layers: Layers, optimizer: Optimizer, seeds: Seeds, model: Model, place: Place) -> State:

@@ -77,16 +77,18 @@ class View(NamedTuple):
     @property
     def output_dtype(self) -> str:
         """The dtype of outputs in the units of the targets: float64 if the network's dtype cannot hold them."""
-        return "float64" if self.scaling is not None and self.scaling.widens else self.dtype
+        scaling = self.scaling
+        return "float64" if scaling is not None and scaling.widens else self.dtype
 
     @property
     def target_scaling(self) -> tuple[Array, Array] | None:
         """Mean and standard deviation of the targets, (1, n_targets) each, in the dtype of outputs, if any."""
-        if self.scaling is None or self.scaling.exact.y_mean is None:
+        scaling = self.scaling
+        if scaling is None or scaling.exact.y_mean is None:
             return None
-        if not self.scaling.widens:
-            return self.scaling.rounded.y_mean, self.scaling.rounded.y_std
-        return self.backend.asarray(self.scaling.exact.y_mean), self.backend.asarray(self.scaling.exact.y_std)
+        if not scaling.widens:
+            return scaling.rounded.y_mean, scaling.rounded.y_std
+        return self.backend.asarray(scaling.exact.y_mean), self.backend.asarray(scaling.exact.y_std)
 
     @property
     def output_scaling(self) -> tuple[Array, Array] | None:
@@ -133,17 +135,19 @@ class View(NamedTuple):
         if scaling is None:
             return a
         shift, factor = scaling
-        if self.scaling is None or not self.scaling.widens:
+        if not self.scaling.widens:  # type: ignore[union-attr]
             return a * factor + shift
         with self.output_scope():
             return self.backend.asarray(a, self.output_dtype) * factor + shift
 
     def scope(self) -> AbstractContextManager[Any]:
         """Enter the library's settings for computing in this dtype on this device."""
-        return self.place.scope()
+        backend, dtype = self.place
+        return backend.scope(dtype)
 
     def output_scope(self) -> AbstractContextManager[Any]:
         """Enter, within `scope`, the settings for computing outputs in the units of the targets."""
-        if self.scaling is None or not self.scaling.widens:
+        scaling = self.scaling
+        if scaling is None or not scaling.widens:
             return NO_SETTINGS  # fast path: predicting one example takes microseconds
         return self.backend.scope(self.output_dtype)
