@@ -1,5 +1,7 @@
 """The value of a network where it computes, and on the host."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 
 import numpy as np
@@ -7,10 +9,13 @@ import numpy as np
 from xpnet.backends import Backend
 from xpnet.core.arrays import Layers
 from xpnet.core.dropout import init_dropout
+from xpnet.core.initializers import Initializer
 from xpnet.core.model import Model, Seeds
 from xpnet.core.optimizers.base import Optimizer, OptimizerState
+from xpnet.core.optimizers.sgd import SGD
 from xpnet.core.step import State
-from xpnet.state.structure import round_number
+from xpnet.state.provenance import Provenance, name_of
+from xpnet.state.structure import draw_layer, find_seed, round_number
 from xpnet.state.value import NetworkValue
 from xpnet.state.view import View
 
@@ -28,6 +33,34 @@ def to_device(value: NetworkValue, view: View) -> NetworkValue:
         state = view.backend.copy_nest(value.state, view.dtype)
     scaling = None if value.scaling is None else view.reader.place(value.scaling)  # type: ignore[arg-type]
     return replace(value, stored=state, scaling=scaling)
+
+
+def copy_value(view: View, new: View) -> NetworkValue:
+    """Copy the value of a network to where `new` computes, in its dtype."""
+    if (new.backend, new.dtype) == (view.backend, view.dtype):
+        return view.value.map_state(view.backend.copy)  # stays on the device
+    value = to_device(to_host(view), new)
+    if new.dtype == view.dtype:
+        return value
+    # Hyperparameters are rounded from their exact values
+    fresh = init_optimizer(value.optimizer, value.layers, new.backend, new.dtype)
+    optimizer = fresh._replace(memory=value.state.optimizer.memory)
+    return replace(value, stored=value.state._replace(optimizer=optimizer))
+
+
+def init_value(
+    model: Model, initializer: Initializer | None, entropy: np.random.SeedSequence, backend: Backend, dtype: str
+) -> NetworkValue:
+    """Make the first value of a network, with random weights and biases."""
+    rng = np.random.Generator(np.random.PCG64(entropy))
+    seeds = Seeds(*(int(child.generate_state(1)[0]) for child in entropy.spawn(2)))
+    initializers = [initializer or sigma.initializer for sigma in model.sigmas]
+    layers = tuple(draw_layer(own, rng, n_in, n_out) for (n_out, n_in), own in zip(model.shapes, initializers))
+    names = [name_of(own) for own in initializers]
+    names = names[:1] if len(set(names)) == 1 else names
+    optimizer, provenance = SGD(), Provenance(find_seed(entropy), ", ".join(names))
+    state = init_state(layers, optimizer, seeds, model, backend, dtype)
+    return NetworkValue(state, optimizer, rng.bit_generator.state, seeds, provenance=provenance)
 
 
 def init_state(layers: Layers, optimizer: Optimizer, seeds: Seeds, model: Model, backend: Backend, dtype: str) -> State:

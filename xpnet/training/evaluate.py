@@ -8,6 +8,7 @@ from xpnet.core.arrays import Array, Function, Layers, Namespace
 from xpnet.core.backprop import forward
 from xpnet.core.minibatch import Encoding, Examples, decode
 from xpnet.core.model import Model
+from xpnet.data.opening import make_source
 from xpnet.data.source import Source, with_bar
 from xpnet.data.streams import check_repeatable
 from xpnet.errors import ArgumentError
@@ -48,6 +49,12 @@ def measure(view: View, source: Source, metrics: Sequence[Metric] = (), bar: str
             scores = {metric.name: metric.combine(part, sizes, backend) for metric, part in zip(metrics, zip(*parts))}
         cost, weight = sum(float(cost) for cost in costs), sum(float(weight) for weight in weights)
     return {"cost": cost / weight, "size": sum(sizes), **scores}
+
+
+def measure_data(view: View, data: Any, metrics: Sequence[Any] | None, name: str = "data") -> dict[str, Any]:
+    """Measure on the user's data, with the user's metrics; `name` is that of the argument, for messages."""
+    chosen = choose_metrics(view.model, metrics)
+    return measure(view, make_source(data, name, view.reader), chosen)
 
 
 def _evaluate_block(
