@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import FunctionType
 from typing import Any, TypeVar, cast
 
 from xpnet.checks import choices, show
@@ -227,6 +228,14 @@ def explain_arguments(target: T) -> T:
         return target
     function = cast(Callable[..., Any], target)
     return cast(T, _explain_calls(function, function.__qualname__.removesuffix(".__init__").rpartition(".")[2]))
+
+
+def explain_methods(kind: type[T]) -> type[T]:
+    """Decorate a class as `explain_arguments` does, and its public methods too."""
+    for name, member in [*vars(kind).items()]:
+        if isinstance(member, FunctionType) and not name.startswith("_"):
+            setattr(kind, name, _explain_calls(member, name))
+    return explain_arguments(kind)
 
 
 def suggest_argument(name: str, names: Iterable[str]) -> str:

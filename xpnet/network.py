@@ -17,7 +17,7 @@ from xpnet.checks import choices, decode_path, yes_or_no
 from xpnet.core.arrays import Array, Layer, Namespace
 from xpnet.core.step import State
 from xpnet.errors import ArgumentError, DivergenceError
-from xpnet.hints import explain_arguments, explain_attribute, suggest_argument
+from xpnet.hints import explain_attribute, explain_methods, suggest_argument
 from xpnet.inspection.predict import predict, predict_outputs
 from xpnet.state import structure
 from xpnet.state.history import History
@@ -26,6 +26,7 @@ from xpnet.state.settings import Settings
 from xpnet.state.single_rows import SingleRows
 from xpnet.state.value import NetworkValue, make_generator
 from xpnet.state.view import View
+from xpnet.training.declaration import declares_arguments_of
 from xpnet.training.kept_loops import KeptLoops
 from xpnet.training.metrics import predictions
 
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from xpnet.training.callback import Callback
 
 
+@explain_methods
 class Network(Settings):
     """A feed-forward neural network; see :doc:`/use/network`.
 
@@ -112,7 +114,6 @@ class Network(Settings):
     array([0, 1, 1, 0])
     """
 
-    @explain_arguments
     def __init__(
         self,
         sizes: Sequence[int],
@@ -306,7 +307,14 @@ class Network(Settings):
 
     # Training
 
-    @explain_arguments
+    def _train(self, lr: Any, optimizer: Any, callbacks: Any, **arguments: Any) -> History:
+        """Train by the arguments of `train`."""
+        request = training.arguments.Request(lr=[lr], optimizer=[optimizer], callbacks=[callbacks], **arguments)
+        for error in take_values([self], training.train.train([self], request, self._loops)).values():
+            raise error
+        return self.history
+
+    @declares_arguments_of(_train)
     def train(
         self,
         train_data: Any,
@@ -402,39 +410,8 @@ class Network(Settings):
         >>> round(net.accuracy(test_data), 2)
         0.91
         """
-        from xpnet.training.arguments import Request
-        from xpnet.training.train import train
+        ...
 
-        request = Request(
-            train_data=train_data,
-            epochs=epochs,
-            batch_size=batch_size,
-            lr=[lr],
-            test_data=test_data,
-            optimizer=[optimizer],
-            sampling=sampling,
-            validation_data=validation_data,
-            validation_split=validation_split,
-            sample_weight=sample_weight,
-            class_weight=class_weight,
-            callbacks=[callbacks],
-            metrics=metrics,
-            training_metrics=training_metrics,
-            steps=steps,
-            cache=cache,
-            chunk_steps=chunk_steps,
-            checkpoint=checkpoint,
-            every=every,
-            resume=resume,
-            blas_threads=blas_threads,
-            distributed=distributed,
-            progress=progress,
-        )
-        for error in take_values([self], train([self], request, self._loops)).values():
-            raise error
-        return self.history
-
-    @explain_arguments
     def split_rows(self, data: Any, fraction: float) -> tuple[np.ndarray, np.ndarray]:
         """Return the numbers of the rows that ``train(data, validation_split=fraction)`` trains on, and validates on.
 
@@ -451,21 +428,11 @@ class Network(Settings):
         optimizer = self.optimizer if optimizer is None else training.arguments.parse_optimizer(optimizer)
         self._value = change_optimizer(self._value, optimizer, self.view)
 
-    @explain_arguments
     def minibatch_update(self, batch: Any, lr: float) -> None:
         """Take one step of plain gradient descent on a minibatch: w ← w − η ∂C/∂w, with the gradient of `backward`.
 
-        Parameters
-        ----------
-        batch
-            A list of (x, y) pairs, or a tuple (X, y) of arrays.
-        lr
-            The learning rate η.
-
-        Raises
-        ------
-        DivergenceError
-            If the new weights are not finite; the network is then unchanged.
+        `batch` is a list of (x, y) pairs, or a tuple (X, y) of arrays, and `lr` is η. If the new weights are not
+        finite, it raises `DivergenceError`, and the network is unchanged.
         """
         self._value = training.by_hand.update(self.view, batch, lr, self._standardize)
 
@@ -478,9 +445,7 @@ class Network(Settings):
         >>> net.fit_scaling(([[1.0], [3.0]], [10.0, 20.0])).x_mean
         array([[2.]])
         """
-        if not self._standardize:
-            raise ArgumentError("fit_scaling is for networks with standardize=True; make one with it")
-        scaling, self._value = training.by_hand.learn_scaling(self.view, data)
+        scaling, self._value = training.by_hand.learn_scaling(self.view, data, self._standardize)
         return scaling
 
     def make_rng(self) -> np.random.Generator:
@@ -490,7 +455,6 @@ class Network(Settings):
         """
         return make_generator(self._value.generator)
 
-    @explain_arguments
     def dropout_masks(self, step: int, m: int) -> list[Array | None]:
         """Compute the masks of dropout in a step, from 0, on m examples: (m, n) for the inputs and hidden layers.
 
@@ -536,7 +500,7 @@ class Network(Settings):
         (array([ 3., 11.], dtype=float32), (2, 1))
         """
         if yes_or_no("return_std", return_std):
-            return self._predict_mean_and_std(x)
+            return inspection.intervals.predict_mean_and_std(self._bars, x)
         if not self._model.cost.levels or self.calibration is None:
             return predict(self.view.calibrated, x, partial(_predict_from_outputs, self._model))
         return inspection.intervals.predict_quantiles(self._bars, x)
@@ -555,14 +519,8 @@ class Network(Settings):
         It is the scatter of the data as the network has learnt it, not the uncertainty of its weights, and needs
         ``cost="gaussian"`` or `calibrate`. See :doc:`/use/error-bars`.
         """
-        return self._predict_mean_and_std(x)[1]
+        return inspection.intervals.predict_mean_and_std(self._bars, x)[1]
 
-    def _predict_mean_and_std(self, x: Any) -> tuple[Array, Array]:
-        bars = self._bars
-        bars.require_std("predict_std")
-        return inspection.intervals.predict_mean_and_std(bars, x)
-
-    @explain_arguments
     def interval(self, x: Any, level: float = 0.9) -> tuple[Array, Array]:
         """Predict the lower and the upper ends, (m,) or (m, n_targets) each, of intervals that hold the targets.
 
@@ -577,7 +535,6 @@ class Network(Settings):
         """
         return inspection.intervals.predict_interval(self._bars, x, level)
 
-    @explain_arguments
     def sample(self, x: Any, n: int = 100) -> Array:
         """Compute the outputs n times with dropout left on, (n, m, n_out), with the masks of the steps 0 to n − 1.
 
@@ -586,7 +543,6 @@ class Network(Settings):
         """
         return inspection.predict.sample(self.view, x, n)
 
-    @explain_arguments
     def calibrate(self, validation_data: Any) -> None:
         """Correct error bars, quantiles or probabilities, so that they say how often they are right. Synchronizes.
 
@@ -632,7 +588,6 @@ class Network(Settings):
     def _bars(self) -> Bars:
         return inspection.intervals.bars_of_network(self.view)
 
-    @explain_arguments
     def fit_novelty(self, x: Any) -> None:
         """Learn from the inputs of all training examples, (n, n_in), 20 or more, for `novelty`. Synchronizes.
 
@@ -640,7 +595,6 @@ class Network(Settings):
         """
         self._change(novelty=inspection.novelty.fit_novelty(self.view, x))
 
-    @explain_arguments
     def novelty(self, x: Any) -> Array:
         """Compute the fraction of the training data that are nearer to the others than each row, (m,). Synchronizes.
 
@@ -651,7 +605,6 @@ class Network(Settings):
 
     # Evaluation
 
-    @explain_arguments
     def evaluate(self, test_data: Any) -> int:
         """Count the examples that are classified correctly; `measure` judges regressions. Synchronizes.
 
@@ -668,18 +621,15 @@ class Network(Settings):
         training.evaluate.require_classes(self.view, "evaluate")
         return training.evaluate.measure_data(self.view, test_data, ["correct"], "test_data")["correct"]
 
-    @explain_arguments
     def accuracy(self, data: Any) -> float:
         """Compute the fraction of the examples that are classified correctly, as in `evaluate`. Synchronizes."""
         training.evaluate.require_classes(self.view, "accuracy")
         return training.evaluate.measure_data(self.view, data, ["accuracy"])["accuracy"]
 
-    @explain_arguments
     def cost(self, data: Any) -> float:
         """Compute the mean cost, without weight decay; of standardized targets with `standardize`. Synchronizes."""
         return training.evaluate.measure_data(self.view, data, [])["cost"]
 
-    @explain_arguments
     def measure(self, data: Any, *, metrics: Sequence[Any] | None = None) -> dict[str, Any]:
         """Compute the mean "cost", the number of examples as "size", and metrics, as in `train`. Synchronizes.
 
@@ -695,7 +645,6 @@ class Network(Settings):
         """
         return training.evaluate.measure_data(self.view, data, metrics)
 
-    @explain_arguments
     def coverage(self, data: Any, levels: Sequence[float] | None = None) -> Coverage:
         """Count the targets of a regression within the error bars, or below the quantiles. Synchronizes.
 
@@ -871,10 +820,6 @@ class Network(Settings):
 
         Parameters
         ----------
-        path
-            The file.
-        backend, device
-            Where the network is to compute.
         custom
             Your own activations and costs that it was made with; the file holds only their names.
 

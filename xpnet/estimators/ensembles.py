@@ -13,7 +13,7 @@ from xpnet.backends.choose import backend_of
 from xpnet.backends.memory import BYTES_OF_NETWORK, on_host_only, require_bytes
 from xpnet.checks import count, yes_or_no
 from xpnet.core.arrays import Array, count_bytes, leaves
-from xpnet.ensemble import Ensemble, mean_and_std, warn_of_laggards
+from xpnet.ensemble import Ensemble, mean_and_std
 from xpnet.errors import ArgumentError
 from xpnet.estimators.base import NO_VALIDATION, BaseLearner, BasePerceptron, Validation, read_attributes
 from xpnet.estimators.classifier import BaseClassifier, MLPClassifier
@@ -25,6 +25,7 @@ from xpnet.network import Network
 from xpnet.state.view import View
 from xpnet.training.arguments import copies_for_each
 from xpnet.training.checkpointing import SEVERAL_NETWORKS, Saving
+from xpnet.training.laggards import warn_of_laggards
 
 Self = TypeVar("Self", bound="BaseEnsemble")
 MAX_SEED = np.iinfo(np.int32).max

@@ -347,6 +347,7 @@ def transform_targets(bars: Bars, data: Any) -> np.ndarray:
 
 def predict_mean_and_std(bars: Bars, x: Any) -> tuple[Array, Array]:
     """Predict means and corrected standard deviations, (m,) or (m, n_targets)."""
+    bars.require_std("predict_std")
     predicted = _predict_corrected(bars, x)
     with bars.view.backend.scope(precision(predicted)):
         return _drop_single(predicted[..., 0]), _drop_single(predicted[..., 1])

@@ -61,8 +61,10 @@ def assign_scaling(view: View, scaling: Any) -> NetworkValue:
     return replace(view.value, scaling=placed, calibration=None, novelty=None)
 
 
-def learn_scaling(view: View, data: Any) -> tuple[Scaling, NetworkValue]:
+def learn_scaling(view: View, data: Any, standardize: bool) -> tuple[Scaling, NetworkValue]:
     """Learn the scaling of `standardize` from data; see `Network.fit_scaling`."""
+    if not standardize:
+        raise ArgumentError("fit_scaling is for networks with standardize=True; make one with it")
     reader = view.reader.unscaled()._replace(keeps_digits=True)
     source = make_source(data, "data", reader)
     scaling, names = fit_scaling(source), source.reader.feature_names
