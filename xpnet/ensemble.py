@@ -18,12 +18,11 @@ from xpnet.checks import count, decode_path, yes_or_no
 from xpnet.core.arrays import Array
 from xpnet.core.temperature import combine
 from xpnet.errors import ArgumentError, DivergenceError
-from xpnet.hints import explain_methods
+from xpnet.hints import declares_arguments_of, explain_methods
 from xpnet.inspection.predict import predict
 from xpnet.network import Network, take_values
 from xpnet.state import structure
 from xpnet.state.history import History
-from xpnet.training.declaration import declares_arguments_of
 from xpnet.training.kept_loops import KeptLoops
 from xpnet.training.metrics import accuracy, correct, predictions
 

@@ -17,7 +17,7 @@ from xpnet.checks import choices, decode_path, yes_or_no
 from xpnet.core.arrays import Array, Layer, Namespace
 from xpnet.core.step import State
 from xpnet.errors import ArgumentError, DivergenceError
-from xpnet.hints import explain_attribute, explain_methods, suggest_argument
+from xpnet.hints import declares_arguments_of, explain_attribute, explain_methods, suggest_argument
 from xpnet.inspection.predict import predict, predict_outputs
 from xpnet.state import structure
 from xpnet.state.history import History
@@ -26,7 +26,6 @@ from xpnet.state.settings import Settings
 from xpnet.state.single_rows import SingleRows
 from xpnet.state.value import NetworkValue, make_generator
 from xpnet.state.view import View
-from xpnet.training.declaration import declares_arguments_of
 from xpnet.training.kept_loops import KeptLoops
 from xpnet.training.metrics import predictions
 
