@@ -432,7 +432,7 @@ class Ensemble:
             Examples that no member has learnt from; or, with `rows`, the training data.
         rows
             For each member the numbers of the rows that it has not learnt from, such as the `validation_rows` of
-            `train`. It alone predicts them, so all examples serve for training and for the calibration.
+            `train`. Each row is predicted by these members only, so all examples can serve for training too.
 
         Examples
         --------

@@ -65,9 +65,9 @@ class Network(Settings):
     output_activation
         Activation of the output layer, "sigmoid" unless given.
     cost
-        "quadratic" unless given, "cross_entropy", "log_likelihood", "huber", "absolute", "poisson", "mse", "mae"; with
-        :doc:`/use/error-bars` "gaussian" or "quantile(0.1, 0.5, 0.9)"; or your own object with the functions of
-        `xpnet.costs.Cost`.
+        "quadratic" unless given, "cross_entropy", "log_likelihood", "huber", "absolute", "poisson", "mse", "mae"; for
+        error bars, "gaussian" or "quantile(0.1, 0.5, 0.9)", see :doc:`/use/error-bars`; or your own object with the
+        functions of `xpnet.costs.Cost`.
     task
         "classification", "binary", "multilabel" or "regression": sets output activation and cost, unless given.
     init
@@ -200,7 +200,7 @@ class Network(Settings):
 
     @property
     def state(self) -> State:
-        """What changes from step to step: layers, and the states of optimizer and dropout; assignable."""
+        """The layers and the states of optimizer and dropout, which change from step to step; assignable."""
         return self._value.state
 
     @state.setter
@@ -211,7 +211,7 @@ class Network(Settings):
     def layers(self) -> tuple[Layer, ...]:
         """Copies of the weights (n_out, n_in) and biases (n_out,) of each layer; assignable as a whole.
 
-        Nothing that is written into them reaches the network; see :doc:`/use/inspect`.
+        Writing into them does not change the network; see :doc:`/use/inspect`.
 
         Examples
         --------
@@ -250,7 +250,7 @@ class Network(Settings):
 
     @property
     def scaling(self) -> Scaling | None:
-        """What `standardize` learnt, NumPy arrays; assign None to learn it again. See :doc:`/use/standardize`."""
+        """The scaling that `standardize` learnt; assign None to learn it again. See :doc:`/use/standardize`."""
         return self._value.exact_scaling
 
     @scaling.setter
@@ -607,7 +607,7 @@ class Network(Settings):
     def evaluate(self, test_data: Any) -> int:
         """Count the examples that are classified correctly; `measure` judges regressions. Synchronizes.
 
-        Their largest output is that of their class; or, with one output or several labels, all outputs are on the
+        The largest output must be that of the class; with one output or several labels, all outputs must be on the
         same side of ½ as the targets.
 
         Examples

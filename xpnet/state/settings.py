@@ -1,4 +1,4 @@
-"""Settings: what never changes in a network."""
+"""Settings: the arguments that a network was made with, which never change."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from xpnet.core.model import Model
 
 
 class Settings:
-    """The arguments that a network was made with; it is made anew where they are to be others."""
+    """The settings of a network, as read-only attributes."""
 
     _model: Model
     _given_task: str | None

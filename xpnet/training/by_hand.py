@@ -1,4 +1,4 @@
-"""Changes that users make by hand: assigned weights and scaling, single steps. They map a value to the next."""
+"""Changes that users make by hand: assigned weights and scaling, single steps. Each makes a new value of a network."""
 
 from collections.abc import Sequence
 from dataclasses import replace
