@@ -674,7 +674,10 @@ def test_the_error_of_a_property_stays_as_it_is() -> None:
             lambda net: Network([3, 2], sizes=[784, *range(9)]),
             r"^Network was given sizes twice: \[3, 2\] by position, and sizes=\.\.\.; give it once$",
         ),
+        (lambda net: net.predict(X, return_sdt=True), r"^return_sdt=True .* predict \(did you mean 'return_std'\?\);"),
+        (lambda net: Ensemble.of([net]).forward(data=X), r"^data=.* is not an argument of forward.*; choose from 'x'$"),
         (lambda net: Network(), r"^Network\.__init__\(\) missing 1 required positional argument: 'sizes'$"),
+        (lambda net: net.train(epochs=3), r"^Network\.train\(\) missing 1 required positional argument: 'train_data'$"),
     ],
 )
 def test_arguments_that_do_not_fit_say_what_was_meant(net: Network, call: Any, message: str) -> None:

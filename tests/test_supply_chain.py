@@ -138,6 +138,8 @@ FORBIDDEN = {
 JUSTIFIED = {
     # imports by name: the name is one of xpnet's own modules
     ("__init__", "import_module"),
+    ("inspection", "import_module"),  # their own modules
+    ("training", "import_module"),
     ("backends.choose", "import_module"),
     # copies and pickles: what a program asks Python for, and no file that xpnet reads
     ("backends.base", "__reduce__"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import operator
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -11,20 +10,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from xpnet import inspection, training
 from xpnet.backends import Backend, get_backend
 from xpnet.backends.base import precision
 from xpnet.backends.memory import BYTES_OF_NETWORK, count_parameters, on_host_only, require_bytes
-from xpnet.checks import count, decode_path, warn, yes_or_no
+from xpnet.checks import count, decode_path, yes_or_no
 from xpnet.core.arrays import Array
 from xpnet.core.temperature import combine
 from xpnet.errors import ArgumentError, DivergenceError
-from xpnet.hints import explain_arguments
+from xpnet.hints import declares_arguments_of, explain_methods
 from xpnet.inspection.predict import predict
 from xpnet.network import Network
 from xpnet.state import structure
 from xpnet.state.history import History
 from xpnet.training.kept_loops import KeptLoops
-from xpnet.training.metrics import predictions
+from xpnet.training.metrics import accuracy, correct, predictions
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -41,11 +41,6 @@ if TYPE_CHECKING:
     from xpnet.training.callback import Callback
     from xpnet.training.metrics import Metric
 
-# The training cost of a member may exceed the median by this much, in nats for each target, without a warning: with
-# means as good as those of the others, its standard deviations are then 1.6 times as large. In 15 ensembles on seven
-# data sets, members exceeded it by 0.35 at most; and by 0.8 to 1.1 where early stopping had gone back to epochs 2 to 5
-FAR_BEHIND = 0.5
-
 
 class Calibrated(NamedTuple):
     """The calibration of an ensemble, and the members that it is for."""
@@ -54,12 +49,13 @@ class Calibrated(NamedTuple):
     weights: Sequence[tuple[Any, Any]]  # the layers and the scaling of each: later ones are other objects
 
 
+@explain_methods
 class Ensemble:
     """Many networks of one shape, trained in one program: for error bars, or over learning rates and folds.
 
-    Member k is the network that ``Network(sizes, seed=seeds[k], ...)`` would be: trained together, the members have the
-    initial weights, the minibatches and the dropout masks that each would have alone, and the same results to rounding.
-    ``ensemble[k]`` is that network, and ``len(ensemble)`` the number of members; iterating gives each in turn.
+    Member k, ``ensemble[k]``, is the network that ``Network(sizes, seed=seeds[k], ...)`` would be: trained together,
+    the members have the initial weights, minibatches and dropout masks that each would have alone, and the same
+    results to rounding. See :doc:`/use/ensembles`.
 
     Parameters
     ----------
@@ -76,19 +72,20 @@ class Ensemble:
     ----------
     seeds : list of int or None
         The seeds of the members; None for members that were made elsewhere.
-    histories : list of History
-        The histories of the members' last training.
-    feature_names : tuple of str or None
-        The names of the inputs, if it was trained on a table; see `Network.feature_names`. Assignable.
 
     Raises
     ------
     ArgumentError
-        If an argument is wrong; the message names it, and the choices.
+        If an argument is wrong; the message names it, and the choices. So do all methods.
     MemoryError
         If the machine has less memory than the networks need.
     BackendError
         If the backend or device is not available.
+
+    Notes
+    -----
+    In all methods, `x` and `data` are as in `Network`. With `return_std`, they return a pair: the mean over the
+    members, and the standard deviation around it.
 
     Examples
     --------
@@ -103,7 +100,6 @@ class Ensemble:
     (True, True)
     """
 
-    @explain_arguments
     def __init__(
         self,
         sizes: Sequence[int],
@@ -145,18 +141,9 @@ class Ensemble:
 
     @classmethod
     def of(cls, networks: Iterable[Network]) -> Ensemble:
-        """Make an ensemble of copies of networks, which must have the same settings. It has no calibration yet.
+        """Make an ensemble of copies of networks. It has no calibration yet.
 
-        Parameters
-        ----------
-        networks
-            The networks; all of them with the same arguments, except `seed` and `init`. Their dropout rates may differ,
-            if the same layers have dropout.
-
-        Raises
-        ------
-        ArgumentError
-            If there are none, or they differ in a setting; it names the setting.
+        They must have the same arguments, except `seed`, `init`, and the rates of dropout in the same layers.
 
         Examples
         --------
@@ -212,21 +199,14 @@ class Ensemble:
         return repr(first).replace(f"Network({first.sizes}", f"Ensemble({first.sizes}, members={len(self)}", 1)
 
     @property
-    def histories(self) -> list[History]:
-        """The histories of the members' last training."""
-        return [network.history for network in self]
-
-    @property
     def backend(self) -> Backend:
         """Where the networks compute."""
         return self[0].backend
 
     @property
     def feature_names(self) -> tuple[str, ...] | None:
-        """The names of the inputs, if a member knows them; assignable to all members."""
-        from xpnet.training.train import find_names
-
-        return find_names([network.value for network in self])
+        """The names of the inputs, if a member knows them; see `Network.feature_names`. Assignable to all members."""
+        return training.train.find_names([network.value for network in self])
 
     @feature_names.setter
     def feature_names(self, names: Iterable[str] | None) -> None:
@@ -234,25 +214,14 @@ class Ensemble:
         for network in self:
             network.feature_names = names
 
-    @explain_arguments
+    @property
+    def histories(self) -> list[History]:
+        """The histories of the members' last training."""
+        return [network.history for network in self]
+
     def best(self, data: Any, metric: Any = None) -> Network:
-        """Find the member with the least cost on data, or the best by a metric. Synchronizes.
-
-        Parameters
-        ----------
-        data
-            Any finite source that can be iterated over again, such as the validation data.
-        metric
-            A metric, as in the `metrics` of `train`.
-
-        Returns
-        -------
-        Network
-            The member; it stays a part of the ensemble.
-        """
-        from xpnet.training.arguments import parse_metrics
-
-        metrics = [] if metric is None else parse_metrics("metric", [metric], self[0].view.model)
+        """Find the member with the least cost on data, or the best by a metric as in `train`. Synchronizes."""
+        metrics = [] if metric is None else training.arguments.parse_metrics("metric", [metric], self[0].view.model)
         if metrics and metrics[0].better is None:
             raise ArgumentError(
                 f"metric={metrics[0].name!r} does not tell whether smaller or larger is better; give an "
@@ -266,7 +235,26 @@ class Ensemble:
 
     # Training
 
-    @explain_arguments
+    def _train(self, lr: Any, optimizer: Any, callbacks: Any, **arguments: Any) -> list[History]:
+        """Train by the arguments of `train`."""
+        members, parse = len(self), training.arguments
+        request = parse.Request(
+            lr=parse.one_for_each("lr", lr, members),
+            optimizer=parse.one_for_each("optimizer", optimizer, members),
+            callbacks=parse.copies_for_each(callbacks, members),
+            **arguments,
+        )
+        kind = training.checkpointing.SEVERAL_NETWORKS
+        errors = Network._follow(self._networks, training.train.train(self._networks, request, self._loops, kind))
+        if errors:
+            raise summarize_divergence(errors, members)
+        first = self[0].optimizer
+        if all(rate == request.lr[0] for rate in request.lr) and all(net.optimizer == first for net in self):
+            # members with other learning rates differ on purpose
+            training.laggards.warn_of_laggards(self, request.callbacks)
+        return self.histories
+
+    @declares_arguments_of(_train)
     def train(
         self,
         train_data: Any,
@@ -297,55 +285,26 @@ class Ensemble:
     ) -> list[History]:
         """Train all members, each as `Network.train` would train it alone.
 
-        A member that stops early, or diverges, no longer changes while the others continue.
+        A member that stops early, or diverges, no longer changes while the others continue. Arguments that are not
+        listed are as in `Network.train`, and the same for all members. See :doc:`/use/ensembles`.
 
         Parameters
         ----------
         train_data
-            A tuple (X, y) of arrays; a sequence of (x, y) pairs; or a map-style data set, read once. All members share
-            these examples, and each draws minibatches in its own order. Or an iterable of batches: it is read once for
-            all members, which see the same batches in the same order.
-        epochs, batch_size, sampling
-            As in `Network.train`; the same for all members.
-        lr
-            Learning rate or schedule; or a list with one for each member.
-        optimizer
-            An optimizer; or a list with one for each member, of one kind and with the same options turned on, while the
-            numbers may differ.
+            As in `Network.train`. The members share these examples, and each draws minibatches in its own order; all
+            get the same batches of an iterable.
+        lr, optimizer
+            One for all members, or a list with one for each. Optimizers are of one kind, with the same options turned
+            on, while their numbers may differ.
         rows
-            For each member an array of the rows of `train_data` to train on, for folds and bagging: whole numbers. A
-            row may occur several times. Members with different numbers of rows take their steps in separate groups.
+            For each member the numbers of the rows of `train_data` to train on, for folds and bagging.
         validation_rows
-            For each member an array of the rows of `train_data` to validate it on, for cross-validation. Unless `rows`
-            is given, the member trains on all others. Weights do not apply to them.
-        validation_data, test_data
-            Any finite source that can be iterated over again, the same for all members; costs and metrics go into the
-            members' histories.
-        validation_split
-            Fraction of the training data to validate on instead. Every member has its own split, from its seed.
-        sample_weight, class_weight
-            As in `Network.train`; with "balanced", the classes have the same total weight in the rows of each member.
+            For each member the rows of `train_data` to validate on, for cross-validation. Unless `rows` is given, it
+            trains on all others.
         callbacks
-            A list of callbacks, which is copied for each member: every member stops early, for example, by its own
-            validation cost. Or a function of the member's number that returns the list for that member, for callbacks
-            that write files, or that you want to look at afterwards.
-        metrics, training_metrics
-            As in `Network.train`.
-        steps
-            Minibatches per epoch, for an iterable of batches; required if it is endless.
-        cache
-            False reads a data set again each epoch, for random transforms: every member by itself, in its own order.
-        chunk_steps
-            As in `Network.train`.
-        checkpoint, every, resume
-            As in `Network.train`, for the training of all members in one file, which `Ensemble.load` reads too. Members
-            resume bit for bit with the same number of threads. "epoch" writes when any member has ended an epoch.
+            A list, which is copied for each member; or a function of the member's number that returns its list.
         threads
-            Number of threads among which the members are divided on a CPU. "auto" is the number of cores that the
-            process may use, or one if the products of a single network are large enough for several threads.
-        progress
-            Whether to show a bar on standard error, and a line per epoch on standard output if anything is evaluated:
-            the means over the members that are still training, of metrics, or of the costs if there are none.
+            Number of threads among which the members are divided on a CPU, or "auto".
 
         Returns
         -------
@@ -354,12 +313,9 @@ class Ensemble:
 
         Raises
         ------
-        ArgumentError
-            If an argument is wrong; nothing has changed then.
         DivergenceError
-            At the end, if cost or weights of some members have become infinite or NaN; it names them. These members are
-            as they were some steps before, and the others have been trained to the end. An exception or Ctrl-C ends the
-            training of all of them.
+            At the end, if cost or weights of some members have become infinite or NaN; it names them. They are as they
+            were some steps before.
         MemoryError
             If the machine has less memory than training needs.
 
@@ -374,59 +330,12 @@ class Ensemble:
         >>> bool(ensemble.accuracy(test_data) > 0.85)
         True
         """
-        from xpnet.training.arguments import Request, copies_for_each, one_for_each
-        from xpnet.training.checkpointing import SEVERAL_NETWORKS
-        from xpnet.training.train import train
+        ...
 
-        members = len(self)
-        request = Request(
-            train_data=train_data,
-            epochs=epochs,
-            batch_size=batch_size,
-            lr=one_for_each("lr", lr, members),
-            test_data=test_data,
-            optimizer=one_for_each("optimizer", optimizer, members),
-            sampling=sampling,
-            rows=rows,
-            validation_rows=validation_rows,
-            validation_data=validation_data,
-            validation_split=validation_split,
-            sample_weight=sample_weight,
-            class_weight=class_weight,
-            callbacks=copies_for_each(callbacks, members),
-            metrics=metrics,
-            training_metrics=training_metrics,
-            steps=steps,
-            cache=cache,
-            chunk_steps=chunk_steps,
-            checkpoint=checkpoint,
-            every=every,
-            resume=resume,
-            threads=threads,
-            progress=progress,
-        )
-        errors = Network._follow(self._networks, train(self._networks, request, self._loops, SEVERAL_NETWORKS))
-        if errors:
-            raise summarize_divergence(errors, members)
-        first = self[0].optimizer
-        if all(rate == request.lr[0] for rate in request.lr) and all(net.optimizer == first for net in self):
-            warn_of_laggards(self, request.callbacks)  # members with other learning rates differ on purpose
-        return self.histories
-
-    # Predictions and evaluation
+    # Predictions
 
     def forward(self, x: Any) -> Array:
-        """Compute the outputs of every member.
-
-        Parameters
-        ----------
-        x
-            One example (n_in,), or rows (m, n_in).
-
-        Returns
-        -------
-        array
-            Outputs (members, n_out), or (members, m, n_out), on the device.
+        """Compute the outputs of every member, (members, m, n_out).
 
         Examples
         --------
@@ -435,68 +344,24 @@ class Ensemble:
         """
         if not self.backend.records(x):
             return self._compute_outputs(x)
-        from xpnet.inspection.derivatives import vjp
-
         views = [network.view for network in self]  # of these weights, also if training goes on before the gradient
 
         def pull_back(x: Array, g: Array) -> Array:
+            products = [inspection.derivatives.vjp(view, x, g[k]) for k, view in enumerate(views)]
             with self.backend.scope(self[0].dtype):
-                return self.backend.xp.sum(self._stack([vjp(view, x, g[k]) for k, view in enumerate(views)]), axis=0)
+                return self.backend.xp.sum(self._stack(products), axis=0)
 
         return self.backend.join(lambda x: self._stack([predict(view, x) for view in views]), pull_back, x)
 
     def _compute_outputs(self, x: Any) -> Array:
         return self._stack([predict(network.view, x) for network in self])
 
-    def sample(self, x: Any, n: int = 100) -> Array:
-        """Compute the outputs of every member n times with dropout left on; see `Network.sample`.
-
-        Parameters
-        ----------
-        x
-            As in `forward`.
-        n
-            Number of samples of each member.
-
-        Returns
-        -------
-        array
-            Outputs (members, n, n_out), or (members, n, m, n_out), on the device.
-
-        Raises
-        ------
-        ArgumentError
-            If the networks have no dropout.
-        """
-        return self._stack([network.sample(x, n) for network in self])
-
-    @explain_arguments
     def predict(self, x: Any, return_std: bool = False) -> Any:
-        """Predict values by the mean over the members, or classes by the mean of their outputs.
+        """Predict values by the mean over the members, or classes by `predict_proba`, shaped as by `Network.predict`.
 
-        For classes, the class with the largest probability by `predict_proba` is predicted; so confident members weigh
-        more.
-
-        Parameters
-        ----------
-        x
-            As in `forward`.
-        return_std
-            Whether to return the standard deviation as well, for a regression: of the members' predictions around their
-            mean. With ``cost="gaussian"`` the scatter of the data is included: it is the root of the mean variance that
-            the members predict plus the variance of their means (Lakshminarayanan et al., arXiv:1612.01474). After
-            `calibrate`, 68.3 % of the targets lie within it.
-
-        Returns
-        -------
-        array, or a pair of arrays
-            Predictions of the shape that `Network.predict` returns, on the device; and their standard deviations, of
-            the same shape.
-
-        Raises
-        ------
-        ArgumentError
-            If `return_std` is given and the task is not a regression.
+        With `return_std`, a regression's standard deviations as well. With ``cost="gaussian"``, they are the root of
+        the mean variance that the members predict plus the variance of their means (Lakshminarayanan et al.,
+        arXiv:1612.01474); else the spread of the members, until `calibrate`. See :doc:`/use/error-bars`.
         """
         first, return_std = self[0], yes_or_no("return_std", return_std)
         if first.task != "regression":
@@ -512,34 +377,86 @@ class Ensemble:
                     if mean.ndim == 1
                     else predictions(mean, first.task, xp)
                 )
-        from xpnet.inspection.intervals import predict_mean_and_std, predict_quantiles, shape_quantiles
-
-        bars = self._bars
+        bars, intervals = self._bars, inspection.intervals
         if not bars.levels:
-            mean, std = predict_mean_and_std(bars, x)
+            mean, std = intervals.predict_mean_and_std(bars, x)
             return (mean, std) if return_std else mean
-        quantiles = predict_quantiles(bars, x)
+        quantiles = intervals.predict_quantiles(bars, x)
         if not return_std:
             return quantiles
-        members = self._stack([shape_quantiles(own) for own in bars.predict_members(x)])
+        members = self._stack([intervals.shape_quantiles(own) for own in bars.predict_members(x)])
         with self.backend.scope(precision(members)):
             return quantiles, self.backend.xp.std(members, axis=0)
 
-    @property
-    def _bars(self) -> Bars:
-        from xpnet.inspection.intervals import bars_of_ensemble
+    def predict_proba(self, x: Any, return_std: bool = False) -> Any:
+        """Predict probabilities, (m, n_out), by the mean over the members; after `calibrate`, by their geometric mean.
 
-        return bars_of_ensemble(self._views, self.feature_names)
+        A regression has none.
+        """
+        training.evaluate.require_classes(self[0].view, "predict_proba")
+        stack = self._stack([predict(view.calibrated, x) for view in self._views])
+        with self.backend.scope(self[0].dtype):
+            mean, std = mean_and_std(stack, self.backend.xp)
+            if self.temperature is not None:
+                mean = combine(stack, self[0].task, self.backend.xp)
+        return (mean, std) if yes_or_no("return_std", return_std) else mean
 
-    @property
-    def _views(self) -> list[View]:
-        """The members, each with the calibration of the ensemble in place of its own."""
-        calibration = self._calibration
-        return [network.view.with_calibration(calibration) for network in self]
+    def _predict_points(self, x: Array) -> Array:
+        """Predict one number for each target, (m, n_targets): the mean, or the corrected one of the quantiles."""
+        cost, xp = self[0].view.model.cost, self.backend.xp
+        if self[0].task != "regression":
+            return self.predict_proba(x)
+        if cost.levels:
+            return inspection.intervals.predict_points(self._bars, x)
+        outputs = self._compute_outputs(x)
+        with self.backend.scope(precision(outputs)):
+            return mean_and_std(cost.point(outputs, xp), xp)[0]
+
+    def interval(self, x: Any, level: float = 0.9) -> tuple[Array, Array]:
+        """Predict the interval that holds the targets with a probability of `level`, as `Network.interval` does."""
+        return inspection.intervals.predict_interval(self._bars, x, level)
+
+    def sample(self, x: Any, n: int = 100) -> Array:
+        """Compute the outputs of every member as `Network.sample` does: (members, n, m, n_out)."""
+        return self._stack([network.sample(x, n) for network in self])
+
+    def calibrate(self, validation_data: Any, rows: Sequence[Any] | None = None) -> None:
+        """Correct error bars, quantiles or probabilities of the ensemble, as `Network.calibrate` does. Synchronizes.
+
+        The members by themselves are not corrected. For classes, they get one `temperature`, at which the log loss of
+        their geometric mean is least. See :doc:`/use/intervals` and :doc:`/use/classification`.
+
+        Parameters
+        ----------
+        validation_data
+            Examples that no member has learnt from; or, with `rows`, the training data.
+        rows
+            For each member the numbers of the rows that it has not learnt from, such as the `validation_rows` of
+            `train`. Each row is predicted by these members only, so all examples can serve for training too.
+
+        Examples
+        --------
+        Four folds, of which each member leaves out one:
+
+        >>> x, noise = np.random.default_rng(0).normal(size=(2, 400, 3))
+        >>> y = (x[:, 0] + noise[:, 0] > 0).astype(int)
+        >>> folds = np.arange(400).reshape(4, 100)
+        >>> ensemble = Ensemble([3, 30, 2], members=4, activation="tanh", task="classification", seed=0)
+        >>> histories = ensemble.train((x, y), 100, 10, lr=0.3, validation_rows=folds, progress=False)
+        >>> ensemble.calibrate((x, y), rows=folds)
+        >>> round(ensemble.temperature)
+        2
+        """
+        bars = self._bars
+        source = bars.open(validation_data, "validation_data")
+        if rows is not None:
+            n = inspection.calibration.count_examples(source)
+            rows = training.prepare.parse_rows("rows", rows, len(self), n, "validation_data")
+        self._keep(inspection.calibration.calibrate(bars, source, rows))
 
     @property
     def calibration(self) -> np.ndarray | None:
-        """The sorted errors on the data of `calibrate`; None before, and after further training of a member."""
+        """The sorted errors that `calibrate` found; None before, and after further training of a member."""
         calibration = self._calibration
         return None if calibration is None else calibration.errors
 
@@ -570,167 +487,83 @@ class Ensemble:
     def _list_weights(self) -> list[tuple[Any, Any]]:
         return [(network.value.layers, network.value.scaling) for network in self]
 
-    @explain_arguments
-    def calibrate(self, validation_data: Any, rows: Sequence[Any] | None = None) -> None:
-        """Correct error bars, quantiles or probabilities of the ensemble, as `Network.calibrate` does. Synchronizes.
+    @property
+    def _bars(self) -> Bars:
+        return inspection.intervals.bars_of_ensemble(self._views, self.feature_names)
 
-        `predict` with `return_std` and `interval` are corrected; the members by themselves are not. For classes, all
-        members get one `temperature`, at which the log loss of their geometric mean is least. This mean is what
-        `predict_proba` then returns, and `predict` and `measure` go by.
+    @property
+    def _views(self) -> list[View]:
+        """The members, each with the calibration of the ensemble in place of its own."""
+        calibration = self._calibration
+        return [network.view.with_calibration(calibration) for network in self]
 
-        Parameters
-        ----------
-        validation_data
-            Any finite source of examples that no member has learnt from, such as (X, y); or, with `rows`, the training
-            data.
-        rows
-            For each member an array of the rows of `validation_data` that it has not learnt from, such as the
-            `validation_rows` of `train`: so all examples are used for training and for the calibration, too. Each is
-            predicted by the members in whose rows it is, and the mean of these predictions is compared with its target;
-            examples that are in no rows are left out. Error bars of a regression, if it has no quantiles, then have a
-            width that depends on the prediction, as errors out of fold do; with ``cost="gaussian"``, this multiplies
-            the standard deviation. It allows for the mean of all members being more accurate than that of a few.
-
-        Raises
-        ------
-        ArgumentError
-            As for `Network.calibrate`; or if `rows` is wrong.
-
-        Examples
-        --------
-        Four folds, of which each member leaves out one:
-
-        >>> x, noise = np.random.default_rng(0).normal(size=(2, 400, 3))
-        >>> y = (x[:, 0] + noise[:, 0] > 0).astype(int)
-        >>> folds = np.arange(400).reshape(4, 100)
-        >>> ensemble = Ensemble([3, 30, 2], members=4, activation="tanh", task="classification", seed=0)
-        >>> histories = ensemble.train((x, y), 100, 10, lr=0.3, validation_rows=folds, progress=False)
-        >>> ensemble.calibrate((x, y), rows=folds)
-        >>> round(ensemble.temperature)
-        2
-        """
-        from xpnet.inspection.calibration import calibrate, count_examples
-        from xpnet.training.prepare import parse_rows
-
-        bars = self._bars
-        source = bars.open(validation_data, "validation_data")
-        if rows is not None:
-            rows = parse_rows("rows", rows, len(self), count_examples(source), "validation_data")
-        self._keep(calibrate(bars, source, rows))
-
-    @explain_arguments
-    def coverage(self, data: Any, levels: Sequence[float] | None = None) -> Coverage:
-        """Count the targets within the error bars, or below the quantiles, as `Network.coverage` does. Synchronizes.
-
-        Parameters
-        ----------
-        data
-            Any finite source of examples that no member has learnt from, such as (X, y).
-        levels
-            As in `Network.coverage`.
-        """
-        from xpnet.inspection.intervals import measure_coverage
-
-        return measure_coverage(self._bars, data, levels)
-
-    @explain_arguments
-    def interval(self, x: Any, level: float = 0.9) -> tuple[Array, Array]:
-        """Predict the interval that holds the targets with a probability of `level`, as `Network.interval` does.
-
-        Parameters
-        ----------
-        x
-            As in `forward`.
-        level
-            The probability, above 0 and below 1.
-        """
-        from xpnet.inspection.intervals import predict_interval
-
-        return predict_interval(self._bars, x, level)
-
-    @explain_arguments
     def fit_novelty(self, x: Any) -> None:
-        """Learn what the training inputs are like, as `Network.fit_novelty` does. Synchronizes.
-
-        The first member keeps it, and so do the files of `save`.
-
-        Parameters
-        ----------
-        x
-            The inputs of all training examples, (n, n_in); 20 of them or more.
-        """
+        """Learn what the training inputs are like, as `Network.fit_novelty` does, in the first member. Synchronizes."""
         self[0].fit_novelty(x)
 
-    @explain_arguments
     def novelty(self, x: Any) -> Array:
-        """Compute the fraction of the training data that are nearer than each row, as `Network.novelty` does.
-
-        Parameters
-        ----------
-        x
-            As in `Network.novelty`.
-        """
+        """Compute how unlike the training data each row is, as `Network.novelty` does. Synchronizes."""
         return self[0].novelty(x)
 
-    @explain_arguments
-    def predict_proba(self, x: Any, return_std: bool = False) -> Any:
-        """Predict probabilities by the mean over the members; with `return_std`, their standard deviations as well.
+    # Evaluation
 
-        After `calibrate`, it is the normalized geometric mean of the calibrated probabilities.
+    def evaluate(self, test_data: Any) -> int:
+        """Count the examples that the ensemble classifies correctly; `measure` judges regressions. Synchronizes."""
+        training.evaluate.require_classes(self[0].view, "evaluate")
+        return self._measure_mean(test_data, [correct], "test_data")["correct"]
 
-        Parameters
-        ----------
-        x
-            As in `forward`.
-        return_std
-            Whether to return the standard deviation of the members' probabilities as well.
+    def accuracy(self, data: Any) -> float:
+        """Compute the fraction of the examples that the ensemble classifies correctly. Synchronizes."""
+        training.evaluate.require_classes(self[0].view, "accuracy")
+        return self._measure_mean(data, [accuracy])["accuracy"]
 
-        Returns
-        -------
-        array, or a pair of arrays
-            Probabilities (n_out,) or (m, n_out), on the device; and their standard deviations.
-
-        Raises
-        ------
-        ArgumentError
-            For a regression, which has no probabilities.
-        """
-        from xpnet.training.evaluate import require_classes
-
-        require_classes(self[0].view, "predict_proba")
-        stack = self._stack([predict(view.calibrated, x) for view in self._views])
-        with self.backend.scope(self[0].dtype):
-            mean, std = mean_and_std(stack, self.backend.xp)
-            if self.temperature is not None:
-                mean = combine(stack, self[0].task, self.backend.xp)
+    def cost(self, data: Any, return_std: bool = False) -> Any:
+        """Compute the mean of the members' costs, which is not the cost of the mean prediction. Synchronizes."""
+        costs = [score["cost"] for score in self._measure_members(data)]
+        mean, std = float(np.mean(costs)), float(np.std(costs))
         return (mean, std) if yes_or_no("return_std", return_std) else mean
 
-    @explain_arguments
+    def measure(self, data: Any, *, metrics: Sequence[Any] | None = None) -> dict[str, Any]:
+        """Compute the `cost`, and metrics of the ensemble's predictions, as `Network.measure` does. Synchronizes."""
+        metrics = training.evaluate.choose_metrics(self[0].view.model, metrics)
+        return {"cost": self.cost(data), **self._measure_mean(data, metrics)}
+
+    def coverage(self, data: Any, levels: Sequence[float] | None = None) -> Coverage:
+        """Count the targets within the error bars, or below the quantiles, as `Network.coverage` does. Synchronizes."""
+        return inspection.intervals.measure_coverage(self._bars, data, levels)
+
+    def _measure_members(self, data: Any, metrics: Sequence[Metric] = ()) -> list[dict[str, Any]]:
+        """Compute the cost of every member on data, and metrics."""
+        return training.evaluate.measure_each([network.view for network in self], data, metrics)
+
+    def _measure_mean(self, data: Any, metrics: Sequence[Metric], name: str = "data") -> dict[str, Any]:
+        """Compute metrics of the mean outputs; `name` is that of the argument, for messages."""
+        source, width = self._bars.open(data, name), 2 * len(self) * sum(self[0].sizes)
+        return training.evaluate.measure_predictions(self[0].view, self._predict_points, source, metrics, width)
+
+    # Gradients
+
+    def vjp(self, x: Any, g: Any, return_std: bool = False) -> Any:
+        """Compute gᵀ ∂a/∂x, (m, n_in), by the mean over the members; see `Network.vjp`."""
+        return self._spread([network.vjp(x, g) for network in self], return_std)
+
     def jacobian(self, x: Any, return_std: bool = False) -> Any:
-        """Compute the derivatives of the outputs with respect to the inputs, by the mean over the members.
-
-        Parameters
-        ----------
-        x
-            One example (n_in,), or rows (m, n_in).
-        return_std
-            Whether to return the standard deviation over the members as well.
-
-        Returns
-        -------
-        array, or a pair of arrays
-            Derivatives (n_out, n_in) or (m, n_out, n_in), on the device; and their standard deviations.
-        """
+        """Compute the derivatives ∂a/∂x of the outputs, (m, n_out, n_in), by the mean over the members."""
         return self._spread([network.jacobian(x) for network in self], return_std)
 
-    @explain_arguments
+    def value_and_jacobian(self, x: Any, return_std: bool = False) -> tuple[Any, Any]:
+        """Compute the mean outputs and their derivatives, those of `jacobian`.
+
+        With `return_std`, each of the two is a pair of mean and standard deviation.
+        """
+        values, matrices = zip(*[network.value_and_jacobian(x) for network in self])
+        return self._spread(values, return_std), self._spread(matrices, return_std)
+
     def predict_jacobian(self, x: Any, return_std: bool = False) -> Any:
         """Compute the derivatives of the predictions of a regression, as `Network.predict_jacobian` does.
 
         With `return_std`, also those of the standard deviations, ``predict(x, return_std=True)``.
         """
-        from xpnet.inspection.intervals import differentiate
-
         bars = self._bars
         bars.require_regression("predict_jacobian")
         if yes_or_no("return_std", return_std) and bars.levels:
@@ -738,173 +571,11 @@ class Ensemble:
                 "return_std=True needs standard deviations, and these networks predict quantiles; "
                 "predict_jacobian(x) has the derivatives of all quantiles"
             )
-        return differentiate(bars, x, return_std)
+        return inspection.intervals.differentiate(bars, x, return_std)
 
-    @explain_arguments
-    def value_and_jacobian(self, x: Any, return_std: bool = False) -> tuple[Any, Any]:
-        """Compute the outputs of `forward` and their derivatives with respect to the inputs, as `jacobian` does.
-
-        Parameters
-        ----------
-        x, return_std
-            As in `jacobian`.
-
-        Returns
-        -------
-        outputs, derivatives
-            Arrays (n_out,) and (n_out, n_in), or (m, n_out) and (m, n_out, n_in), on the device; with `return_std`, a
-            pair of mean and standard deviation in place of each.
-        """
-        values, matrices = zip(*[network.value_and_jacobian(x) for network in self])
-        return self._spread(values, return_std), self._spread(matrices, return_std)
-
-    @explain_arguments
     def hessian(self, x: Any, return_std: bool = False) -> Any:
-        """Compute the second derivatives of the outputs with respect to the inputs, by the mean over the members.
-
-        Parameters
-        ----------
-        x, return_std
-            As in `jacobian`.
-
-        Returns
-        -------
-        array, or a pair of arrays
-            Derivatives (n_out, n_in, n_in) or (m, n_out, n_in, n_in), on the device; and their standard deviations.
-        """
+        """Compute the second derivatives of the outputs, (m, n_out, n_in, n_in), by the mean over the members."""
         return self._spread([network.hessian(x) for network in self], return_std)
-
-    @explain_arguments
-    def vjp(self, x: Any, g: Any, return_std: bool = False) -> Any:
-        """Compute the gradient gᵀ ∂a/∂x with respect to the inputs, by the mean over the members.
-
-        Parameters
-        ----------
-        x, return_std
-            As in `jacobian`.
-        g
-            Gradient with respect to the outputs, (n_out,) or (m, n_out).
-
-        Returns
-        -------
-        array, or a pair of arrays
-            Gradients (n_in,) or (m, n_in), on the device; and their standard deviations.
-        """
-        return self._spread([network.vjp(x, g) for network in self], return_std)
-
-    @explain_arguments
-    def evaluate(self, test_data: Any) -> int:
-        """Count the examples that the ensemble classifies correctly, by its mean outputs. Synchronizes.
-
-        Raises
-        ------
-        ArgumentError
-            If the task is a regression, which `measure` judges.
-        """
-        from xpnet.training.evaluate import require_classes
-        from xpnet.training.metrics import correct
-
-        require_classes(self[0].view, "evaluate")
-        return self._measure_mean(test_data, [correct], "test_data")["correct"]
-
-    @explain_arguments
-    def measure(self, data: Any, *, metrics: Sequence[Any] | None = None) -> dict[str, Any]:
-        """Compute metrics of the ensemble's predictions, and the mean cost of the members. Synchronizes.
-
-        Parameters
-        ----------
-        data
-            Any finite source that can be iterated over again.
-        metrics
-            As in `Network.measure`.
-
-        Returns
-        -------
-        dict
-            "cost", as `cost` computes it, "size", the number of examples, and the metrics by their names.
-        """
-        from xpnet.training.evaluate import choose_metrics
-
-        metrics = choose_metrics(self[0].view.model, metrics)
-        return {"cost": self.cost(data), **self._measure_mean(data, metrics)}
-
-    @explain_arguments
-    def accuracy(self, data: Any) -> float:
-        """Compute the fraction of the examples that the ensemble classifies correctly. Synchronizes."""
-        from xpnet.training.evaluate import require_classes
-        from xpnet.training.metrics import accuracy
-
-        require_classes(self[0].view, "accuracy")
-        return self._measure_mean(data, [accuracy])["accuracy"]
-
-    @explain_arguments
-    def cost(self, data: Any, return_std: bool = False) -> Any:
-        """Compute the mean over the members of their costs, each as `Network.cost` computes it. Synchronizes.
-
-        Parameters
-        ----------
-        data
-            Any finite source that can be iterated over again.
-        return_std
-            Whether to return the standard deviation over the members as well.
-
-        Returns
-        -------
-        float, or a pair of floats
-            The mean cost, which is not that of the mean prediction; and its standard deviation.
-        """
-        costs = [score["cost"] for score in self._measure_members(data)]
-        mean, std = float(np.mean(costs)), float(np.std(costs))
-        return (mean, std) if yes_or_no("return_std", return_std) else mean
-
-    def _measure_members(self, data: Any, metrics: Sequence[Metric] = ()) -> list[dict[str, Any]]:
-        """Compute the cost of every member on data, and metrics."""
-        from xpnet.data.opening import make_source
-        from xpnet.data.streams import refuse_iterator
-        from xpnet.training.evaluate import measure
-
-        refuse_iterator(data, "data")
-        views = [network.view for network in self]
-        return [measure(view, make_source(data, "data", view.reader), metrics) for view in views]
-
-    def _measure_mean(self, data: Any, metrics: Sequence[Metric], name: str = "data") -> dict[str, Any]:
-        """Compute metrics of the mean outputs; `name` is that of the argument, for messages."""
-        from xpnet.core.minibatch import decode
-        from xpnet.data.opening import make_source
-
-        view = self[0].view
-        reader = view.reader.unscaled()._replace(feature_names=self.feature_names)
-        source = make_source(data, name, reader)  # members standardize by themselves
-        encoding, sizes = source.reader.encoding()._replace(scale=None), []
-        parts: list[list[Any]] = [[] for _ in metrics]
-        with view.scope():
-            for block in source.blocks(2 * len(self) * sum(view.model.sizes)):
-                sizes.append(block.y.shape[0])
-                if not metrics:
-                    continue
-                mean = self._predict_points(block.x)
-                with self.backend.scope(precision(mean)):
-                    _, y = decode(mean, block.y, encoding, view.xp)
-                    y = self.backend.asarray(y, precision(mean))
-                    for part, metric in zip(parts, metrics):
-                        part.append(metric.measure(y, mean, view.model.task, view.xp))
-            with self.backend.scope(precision(tuple(map(tuple, parts)))):
-                named = zip(metrics, parts)
-                scores = {metric.name: metric.combine(part, sizes, view.backend) for metric, part in named}
-        return {"size": sum(sizes), **scores}
-
-    def _predict_points(self, x: Array) -> Array:
-        """Predict one number for each target, (m, n_targets): the mean, or the corrected one of the quantiles."""
-        from xpnet.inspection.intervals import predict_points
-
-        cost, xp = self[0].view.model.cost, self.backend.xp
-        if self[0].task != "regression":
-            return self.predict_proba(x)
-        if cost.levels:
-            return predict_points(self._bars, x)
-        outputs = self._compute_outputs(x)
-        with self.backend.scope(precision(outputs)):
-            return mean_and_std(cost.point(outputs, xp), xp)[0]
 
     def _spread(self, results: Sequence[Array], return_std: bool) -> Any:
         stack = self._stack(results)
@@ -923,13 +594,44 @@ class Ensemble:
         """Return an independent copy of all members."""
         return self.to(self.backend)
 
-    def __copy__(self) -> Ensemble:
-        return self.copy()
-
     def to(self, backend: Any = None, device: Any = None, dtype: Any = None) -> Ensemble:
         """Return a copy of all members on another backend or device, or in another dtype; see `Network.to`."""
         networks = [network.to(backend, device, dtype) for network in self]
         return self._made_of(networks, self.seeds, self._calibration)
+
+    def fingerprint(self) -> str:
+        """Compute a digest of all members; see `Network.fingerprint`. Synchronizes."""
+        from xpnet.checkpoint.networks import fingerprint_members
+
+        return fingerprint_members([network.fingerprint() for network in self], self._calibration)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write all members to one file, for any backend: a zip archive of those that `Network.save` writes."""
+        from xpnet.checkpoint.archive import write_archive
+        from xpnet.checkpoint.networks import encode_network
+
+        shared = self._shared_calibration
+        write_archive(path, [encode_network(network.settings, network.view, shared=shared) for network in self])
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike[str], *, backend: Any = None, device: Any = None, custom: Iterable[Any] = ()
+    ) -> Ensemble:
+        """Read an ensemble that `save` wrote, or a checkpoint of `train`; see `Network.load`."""
+        from xpnet.checkpoint.archive import read_archive
+        from xpnet.checkpoint.file import decode, explain_errors
+        from xpnet.checkpoint.networks import find_shared_calibration
+
+        path, backend, custom = decode_path("path", path), get_backend(backend, device), list(custom)
+        names = [(content, f"{path}, member {k},") for k, content in enumerate(read_archive(path))]
+        records = [decode(content, name) for content, name in names]
+        networks = [Network._of_record(record, name, backend, custom) for record, (_, name) in zip(records, names)]
+        with explain_errors(path):
+            check_alike(networks)
+            return cls._made_of(networks, calibration=find_shared_calibration(records, networks[0].view.model))
+
+    def __copy__(self) -> Ensemble:
+        return self.copy()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Ensemble:
         """Return a copy that keeps what a pickle leaves out."""
@@ -947,59 +649,6 @@ class Ensemble:
         """Keep the calibration of a pickle for the members as they are now."""
         vars(self).update(attributes, _calibrated=None)
         self._keep(attributes["_calibrated"])
-
-    def fingerprint(self) -> str:
-        """Compute a digest of all members; see `Network.fingerprint`. Synchronizes."""
-        from xpnet.checkpoint.networks import fingerprint_members
-
-        return fingerprint_members([network.fingerprint() for network in self], self._calibration)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write all members to one file, for any backend.
-
-        It is a zip archive, without compression, that holds for each member the file that `Network.save` writes:
-        ``member-0.safetensors`` and so on, which `Network.load` reads if they are unpacked. An existing file is
-        replaced whole, or not at all.
-        """
-        from xpnet.checkpoint.archive import write_archive
-        from xpnet.checkpoint.networks import encode_network
-
-        shared = self._shared_calibration
-        write_archive(path, [encode_network(network.settings, network.view, shared=shared) for network in self])
-
-    @classmethod
-    def load(
-        cls, path: str | os.PathLike[str], *, backend: Any = None, device: Any = None, custom: Iterable[Any] = ()
-    ) -> Ensemble:
-        """Read an ensemble that `save` wrote, onto any backend and device.
-
-        Parameters
-        ----------
-        path
-            The file.
-        backend, device
-            Where the networks are to compute.
-        custom
-            Your own activations and costs that they were made with; the file holds only their names.
-
-        Raises
-        ------
-        CheckpointError
-            If the file does not hold an ensemble, or is damaged.
-        OSError
-            If it cannot be read.
-        """
-        from xpnet.checkpoint.archive import read_archive
-        from xpnet.checkpoint.file import decode, explain_errors
-        from xpnet.checkpoint.networks import find_shared_calibration
-
-        path, backend, custom = decode_path("path", path), get_backend(backend, device), list(custom)
-        names = [(content, f"{path}, member {k},") for k, content in enumerate(read_archive(path))]
-        records = [decode(content, name) for content, name in names]
-        networks = [Network._of_record(record, name, backend, custom) for record, (_, name) in zip(records, names)]
-        with explain_errors(path):
-            check_alike(networks)
-            return cls._made_of(networks, calibration=find_shared_calibration(records, networks[0].view.model))
 
 
 def parse_seeds(seed: Any, members: int) -> list[int]:
@@ -1027,49 +676,8 @@ def summarize_divergence(errors: Mapping[int, DivergenceError], members: int) ->
     return DivergenceError(f"{diverged} {', '.join(map(str, sorted(errors)))} diverged{others}: {reason}")
 
 
-def warn_of_laggards(networks: Iterable[Network], callbacks: Sequence[Sequence[Callback]]) -> None:
-    """Warn about members that early stopping left far behind the others, if they predict standard deviations.
-
-    Parameters
-    ----------
-    networks
-        The members, with the histories of their training.
-    callbacks
-        The callbacks of each, which know the epoch whose weights were restored.
-    """
-    networks = list(networks)
-    model = networks[0].view.model
-    if model.cost.distribution is None or model.cost.distribution.std is None:
-        return
-    epochs, costs = np.array([find_kept(net.history, own) for net, own in zip(networks, callbacks)]).T
-    above = (costs - np.median(costs)) / model.n_targets
-    laggards = np.flatnonzero((above > FAR_BEHIND) & (epochs < np.median(epochs)))
-    if len(laggards):
-        names = ", ".join(f"member {k} (epoch {epochs[k]:g}, {above[k]:.2g} above the median)" for k in laggards)
-        warn(
-            f"early stopping went back to weights whose training cost is far above that of the other members: {names}; "
-            "their standard deviations widen the error bars of all. Give it more patience, or leave these members out, "
-            "as in Ensemble.of"
-        )
-
-
-def find_kept(history: History, callbacks: Sequence[Callback]) -> tuple[float, float]:
-    """Find the epoch whose weights a network has after its training, and the training cost in it; NaN if none.
-
-    Examples
-    --------
-    >>> find_kept(History([{"epoch": 1, "cost": 0.5}, {"epoch": 2, "cost": 0.25}]), [])
-    (2, 0.25)
-    """
-    kept = [epoch for callback in callbacks if (epoch := callback.kept_epoch) is not None]
-    epoch = kept[-1] if kept else len(history)
-    return epoch, next((row["cost"] for row in history if row["epoch"] == epoch), math.nan)
-
-
 def check_alike(networks: Sequence[Any]) -> None:
     """Refuse networks that cannot be members of one ensemble."""
-    from xpnet.training.train import find_names
-
     if not networks:
         raise ArgumentError("an ensemble needs at least one network, and the list is empty")
     for k, network in enumerate(networks):
@@ -1093,7 +701,7 @@ def check_alike(networks: Sequence[Any]) -> None:
             raise ArgumentError(
                 f"networks {k} and 0 have activations or costs of the same names that differ; give the same"
             )
-    find_names([network.value for network in networks])
+    training.train.find_names([network.value for network in networks])
 
 
 def mean_and_std(values: Array, xp: Any) -> tuple[Array, Array]:

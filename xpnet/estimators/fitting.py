@@ -19,7 +19,6 @@ from xpnet.data.gathered import Stored, gather_rows, remember_rows
 from xpnet.data.host_rows import stays_outside
 from xpnet.data.resident import Rows, take_rows
 from xpnet.data.source import describe_known_rows
-from xpnet.ensemble import warn_of_laggards
 from xpnet.errors import ArgumentError, DivergenceError, unless_stopped
 from xpnet.estimators import lbfgs
 from xpnet.estimators.architecture import (
@@ -48,6 +47,7 @@ from xpnet.network import Network
 from xpnet.training.callback import Callback
 from xpnet.training.checkpointing import Checkpoint, Saving, make_checkpoint, read_trainings
 from xpnet.training.evaluate import Evaluate
+from xpnet.training.laggards import warn_of_laggards
 from xpnet.training.loop import train_networks
 from xpnet.training.metrics import Metric, predictions
 from xpnet.training.plan import Job, Plan

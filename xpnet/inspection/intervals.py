@@ -190,6 +190,19 @@ class Bars(NamedTuple):
                 'calibrate(validation_data) first, or make a network with cost="gaussian" or quantiles, or an Ensemble'
             )
 
+    def require_std(self, what: str) -> None:
+        """Refuse a network without standard deviations; `what` needs them."""
+        self.require_regression(what)
+        if not self.levels and (self.has_std or self.errors is not None):
+            return
+        model = self.view.model
+        calibrate = "" if self.levels else "call calibrate(validation_data), which gives constant ones, or "
+        remedy = ", or take sample(x, 100).std(axis=0), the spread by dropout" if any(model.dropout) else ""
+        raise ArgumentError(
+            f'{what} needs cost="gaussian", and this network has cost={model.cost.name!r}; {calibrate}make one with '
+            f'cost="gaussian" and 2 outputs for each target{remedy}'
+        )
+
     def move(self, values: np.ndarray) -> Any:
         """Move numbers to the device; a single one stays a number."""
         if values.ndim == 0:
@@ -334,6 +347,7 @@ def transform_targets(bars: Bars, data: Any) -> np.ndarray:
 
 def predict_mean_and_std(bars: Bars, x: Any) -> tuple[Array, Array]:
     """Predict means and corrected standard deviations, (m,) or (m, n_targets)."""
+    bars.require_std("predict_std")
     predicted = _predict_corrected(bars, x)
     with bars.view.backend.scope(precision(predicted)):
         return _drop_single(predicted[..., 0]), _drop_single(predicted[..., 1])

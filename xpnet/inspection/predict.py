@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from xpnet.checks import count
 from xpnet.core.arrays import Array, Namespace, positions, rows_per_block
 from xpnet.core.backprop import forward
 from xpnet.core.dropout import Dropout, drop, make_masks
@@ -102,8 +103,10 @@ def _is_stream(x: Any) -> bool:
     return isinstance(x, Iterable) and not isinstance(x, (Sequence, Mapping, Set)) and not hasattr(x, "__array__")
 
 
-def dropout_masks(view: View, dropout: Dropout, step: int, m: int) -> list[Array | None]:
+def dropout_masks(view: View, step: int, m: int) -> list[Array | None]:
     """Compute the masks of a step; see `Network.dropout_masks`."""
+    step, m = count("step", step, 0), count("m", m, 1)
+    dropout = _require_dropout(view, "dropout_masks")
     backend, xp = view.backend, view.xp
     with view.scope():
         x = backend.asarray(np.zeros((m, view.model.n_in)), view.dtype)
@@ -111,8 +114,9 @@ def dropout_masks(view: View, dropout: Dropout, step: int, m: int) -> list[Array
         return [*make_masks(state, x, view.layers, xp, positions(x[:, 0], xp))]
 
 
-def sample(view: View, dropout: Dropout, x: Any, n: int) -> Array:
+def sample(view: View, x: Any, n: int) -> Array:
     """Compute the outputs n times with dropout; see `Network.sample`. Changes nothing."""
+    n, dropout = count("n", n, 1), _require_dropout(view, "sample")
     reader, xp, results = view.reader, view.xp, []
     x, single = reader.as_rows(x)
     with view.scope():
@@ -130,6 +134,14 @@ def sample(view: View, dropout: Dropout, x: Any, n: int) -> Array:
         with view.output_scope():
             outputs = xp.reshape(xp.concat(results, axis=0), (n, m, view.model.n_out))
             return outputs[:, 0, :] if single else outputs
+
+
+def _require_dropout(view: View, what: str) -> Dropout:
+    """Return the state of dropout; refuse a network that has none."""
+    dropout = view.value.state.dropout
+    if dropout is None:
+        raise ArgumentError(f"{what} needs dropout, and this network has none; make one with dropout=0.1, say")
+    return dropout
 
 
 def _transform_outputs(view: View, transform: Transform | None, x: Array) -> Array:

@@ -1,5 +1,7 @@
 """The value of a network where it computes, and on the host."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np
@@ -7,13 +9,17 @@ import numpy as np
 from xpnet.checks import show
 from xpnet.core.arrays import Layers, leaves
 from xpnet.core.dropout import init_dropout
+from xpnet.core.initializers import Initializer
 from xpnet.core.model import Model, Seeds
 from xpnet.core.optimizers.base import Optimizer, OptimizerState
+from xpnet.core.optimizers.sgd import SGD
 from xpnet.core.step import State
 from xpnet.data.place import Place
 from xpnet.data.scaling import place_scaling
 from xpnet.errors import ArgumentError
-from xpnet.state.structure import round_number
+from xpnet.state.history import History
+from xpnet.state.provenance import Provenance, name_of
+from xpnet.state.structure import draw_layer, find_seed, round_number
 from xpnet.state.value import NetworkValue
 from xpnet.state.view import View
 
@@ -44,6 +50,34 @@ def check_value(value: Any, view: View) -> NetworkValue:
         f"value={show(value)} must be an earlier value of this network, or that of one with the sizes "
         f"{list(view.model.sizes)} in {view.dtype} on {view.backend.name}"
     )
+
+
+def copy_value(view: View, new: View) -> NetworkValue:
+    """Copy the value of a network to where `new` computes, in its dtype."""
+    if new.place == view.place:
+        return view.value.map_state(view.backend.copy)  # stays on the device
+    value = to_device(to_host(view), new)
+    if new.dtype == view.dtype:
+        return value
+    # Hyperparameters are rounded from their exact values
+    fresh = init_optimizer(value.optimizer, value.layers, new.place)
+    optimizer = fresh._replace(memory=value.state.optimizer.memory)
+    return value._replace(stored=value.state._replace(optimizer=optimizer))
+
+
+def init_value(
+    model: Model, initializer: Initializer | None, entropy: np.random.SeedSequence, place: Place
+) -> NetworkValue:
+    """Make the first value of a network, with random weights and biases."""
+    rng = np.random.Generator(np.random.PCG64(entropy))
+    seeds = Seeds(*(int(child.generate_state(1)[0]) for child in entropy.spawn(2)))
+    initializers = [initializer or sigma.initializer for sigma in model.sigmas]
+    layers = tuple(draw_layer(own, rng, n_in, n_out) for (n_out, n_in), own in zip(model.shapes, initializers))
+    names = [name_of(own) for own in initializers]
+    names = names[:1] if len(set(names)) == 1 else names
+    optimizer, provenance = SGD(), Provenance(find_seed(entropy), ", ".join(names))
+    state = init_state(layers, optimizer, seeds, model, place)
+    return NetworkValue(state, optimizer, rng.bit_generator.state, seeds, provenance, History(), {})
 
 
 def init_state(layers: Layers, optimizer: Optimizer, seeds: Seeds, model: Model, place: Place) -> State:

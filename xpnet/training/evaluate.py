@@ -1,15 +1,17 @@
 """Evaluation: cost and metrics of a network on a source, block by block, in one pass."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from xpnet.backends.base import precision
 from xpnet.core.arrays import Array, Function, Layers, Namespace
 from xpnet.core.backprop import forward
 from xpnet.core.minibatch import Encoding, Examples, decode
 from xpnet.core.model import Model
+from xpnet.data.opening import make_source
 from xpnet.data.source import Source, with_bar
-from xpnet.data.streams import check_repeatable
+from xpnet.data.streams import check_repeatable, refuse_iterator
 from xpnet.errors import ArgumentError
 from xpnet.state.view import View
 from xpnet.training.arguments import parse_metrics
@@ -48,6 +50,45 @@ def measure(view: View, source: Source, metrics: Sequence[Metric] = (), bar: str
             scores = {metric.name: metric.combine(part, sizes, backend) for metric, part in zip(metrics, zip(*parts))}
         cost, weight = sum(float(cost) for cost in costs), sum(float(weight) for weight in weights)
     return {"cost": cost / weight, "size": sum(sizes), **scores}
+
+
+def measure_data(view: View, data: Any, metrics: Sequence[Any] | None, name: str = "data") -> dict[str, Any]:
+    """Measure on the user's data, with the user's metrics; `name` is that of the argument, for messages."""
+    chosen = choose_metrics(view.model, metrics)
+    return measure(view, make_source(data, name, view.reader), chosen)
+
+
+def measure_each(views: Sequence[View], data: Any, metrics: Sequence[Any]) -> list[dict[str, Any]]:
+    """Measure each of several networks on the same data of the user."""
+    refuse_iterator(data, "data")
+    return [measure_data(view, data, metrics) for view in views]
+
+
+def measure_predictions(
+    view: View, predict: Callable[[Array], Array], source: Source, metrics: Sequence[Metric], width: int
+) -> dict[str, Any]:
+    """Compute metrics of what `predict` returns for the inputs of a source, in the units of the targets. Synchronizes.
+
+    `view` is the network that they are for, and the source does not standardize; it is read in blocks that take `width`
+    numbers for each row.
+    """
+    backend, task = view.backend, view.model.task
+    encoding, sizes = source.reader.encoding()._replace(scale=None), []
+    parts: list[list[Any]] = [[] for _ in metrics]
+    with view.scope():
+        for block in source.blocks(width):
+            sizes.append(block.y.shape[0])
+            if not metrics:
+                continue
+            a = predict(block.x)
+            with backend.scope(precision(a)):
+                _, y = decode(a, block.y, encoding, view.xp)
+                y = backend.asarray(y, precision(a))
+                for part, metric in zip(parts, metrics):
+                    part.append(metric.measure(y, a, task, view.xp))
+        with backend.scope(precision(tuple(map(tuple, parts)))):
+            scores = {metric.name: metric.combine(part, sizes, backend) for metric, part in zip(metrics, parts)}
+    return {"size": sum(sizes), **scores}
 
 
 def _evaluate_block(

@@ -1,0 +1,115 @@
+"""Settings: the arguments that a network was made with, which never change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xpnet.backends import Backend
+from xpnet.core.activations import Activation
+from xpnet.core.costs import Output
+from xpnet.core.model import Model
+from xpnet.data.place import Place
+
+
+class Settings:
+    """The settings of a network, as read-only attributes."""
+
+    _model: Model
+    _given_task: str | None
+    _standardize: bool
+    _place: Place
+
+    @property
+    def sizes(self) -> list[int]:
+        """Number of units of each layer."""
+        return list(self._model.sizes)
+
+    @property
+    def num_layers(self) -> int:
+        """Number of layers, inputs included."""
+        return len(self._model.sizes)
+
+    @property
+    def sigmas(self) -> tuple[Activation, ...]:
+        """The activation functions of all layers."""
+        return self._model.sigmas
+
+    @property
+    def activation(self) -> list[str]:
+        """Names of the activations of the hidden layers."""
+        return [sigma.name for sigma in self._model.sigmas[:-1]]
+
+    @property
+    def output_activation(self) -> str:
+        """Name of the activation of the output layer."""
+        return self._model.sigmas[-1].name
+
+    @property
+    def cost_name(self) -> str:
+        """Name of the cost function."""
+        return self._model.cost.name
+
+    @property
+    def output(self) -> Output:
+        """The cost combined with the activation of the output layer."""
+        return self._model.output
+
+    @property
+    def task(self) -> str:
+        """The task, as given or inferred from the output layer."""
+        return self._model.task
+
+    @property
+    def dropout(self) -> list[float]:
+        """Dropout rates of the inputs and of each hidden layer."""
+        return list(self._model.dropout)
+
+    @property
+    def scale(self) -> float | None:
+        """The number that multiplies the inputs, if any."""
+        return self._model.scale
+
+    @property
+    def standardize(self) -> bool:
+        """Whether inputs, and the targets of a regression, are standardized."""
+        return self._standardize
+
+    @property
+    def backend(self) -> Backend:
+        """Where the network computes."""
+        return self._place.backend
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of the weights and of all computations."""
+        return self._place.dtype
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The arguments that make a network like this one."""
+        return {
+            "sizes": self.sizes,
+            "activation": self.activation,
+            "output_activation": self.output_activation,
+            "cost": self.cost_name,
+            "task": self._given_task,
+            "dropout": self.dropout,
+            "scale": self.scale,
+            "standardize": self._standardize,
+            "dtype": self.dtype,
+        }
+
+    def __repr__(self) -> str:
+        hidden = self.activation
+        shown = {
+            "activation": (hidden[0] if len(set(hidden)) == 1 else hidden) if hidden else None,
+            "output_activation": self.output_activation,
+            "cost": self.cost_name,
+            "dropout": self.dropout if any(self.dropout) else None,
+            "scale": self.scale,
+            "standardize": self.standardize or None,
+            "backend": self.backend.name,
+            "device": self.backend.device_name,
+            "dtype": self.dtype,
+        }
+        return f"Network({self.sizes}, {', '.join(f'{k}={v!r}' for k, v in shown.items() if v is not None)})"

@@ -1,0 +1,100 @@
+"""Changes that users make by hand: assigned weights and scaling, single steps. Each makes a new value of a network."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from xpnet.core.arrays import Array, Layers
+from xpnet.core.optimizers.sgd import SGD
+from xpnet.core.scaling import Scaling
+from xpnet.core.step import State
+from xpnet.data.conversion import as_real_array
+from xpnet.data.gathered import Gathered
+from xpnet.data.opening import make_source
+from xpnet.data.parameters import parse_biases, parse_weights, split_layers
+from xpnet.data.resident import Resident
+from xpnet.data.sampling import in_order
+from xpnet.data.scaling import place_scaling
+from xpnet.data.source import Chunk
+from xpnet.errors import ArgumentError, DivergenceError
+from xpnet.state.places import init_optimizer
+from xpnet.state.value import NetworkValue
+from xpnet.state.view import View
+from xpnet.training.arguments import parse_rate
+from xpnet.training.prepare import fit_scaling
+from xpnet.training.steps import ChunkRunner
+
+
+def assign_layers(view: View, layers: Any) -> NetworkValue:
+    """Replace weights and biases, which are pairs (w, b)."""
+    weights, biases = split_layers(layers)
+    place = view.model, view.place
+    return _replace_layers(view, parse_weights(weights, *place), parse_biases(biases, *place))
+
+
+def assign_weights(view: View, weights: Any) -> NetworkValue:
+    """Replace the weights."""
+    weights = parse_weights(weights, view.model, view.place)
+    return _replace_layers(view, weights, [b for _, b in view.value.state.layers])
+
+
+def assign_biases(view: View, biases: Any) -> NetworkValue:
+    """Replace the biases."""
+    biases = parse_biases(biases, view.model, view.place)
+    return _replace_layers(view, [w for w, _ in view.value.state.layers], biases)
+
+
+def _replace_layers(view: View, weights: Sequence[Array], biases: Sequence[Array]) -> NetworkValue:
+    layers: Layers = tuple(zip(weights, biases))
+    state = view.value.state._replace(layers=layers)
+    return view.value._replace(stored=state, calibration=None, provenance=view.value.provenance.edit())
+
+
+def assign_scaling(view: View, scaling: Any) -> NetworkValue:
+    """Replace the scaling of `standardize`; None means that there is none yet."""
+    placed = None
+    if scaling is not None:
+        if not isinstance(scaling, Scaling):
+            raise ArgumentError(f"scaling={scaling!r} must be a Scaling, such as that of another network, or None")
+        placed = place_scaling(
+            Scaling(*(x if x is None else as_real_array(x, "scaling") for x in scaling)), view.model, view.place
+        )
+    return view.value._replace(scaling=placed, calibration=None, novelty=None)
+
+
+def learn_scaling(view: View, data: Any, standardize: bool) -> tuple[Scaling, NetworkValue]:
+    """Learn the scaling of `standardize` from data; see `Network.fit_scaling`."""
+    if not standardize:
+        raise ArgumentError("fit_scaling is for networks with standardize=True; make one with it")
+    reader = view.reader.unscaled()._replace(keeps_digits=True)
+    source = make_source(data, "data", reader)
+    scaling, names = fit_scaling(source), source.reader.feature_names
+    value = view.value._replace(scaling=scaling, feature_names=names, calibration=None, novelty=None)
+    return scaling.exact, value
+
+
+def update(view: View, batch: Any, lr: Any, standardize: bool) -> NetworkValue:
+    """Take a step of plain gradient descent on a minibatch; see `Network.minibatch_update`."""
+    lr = parse_rate("lr", lr)
+    if standardize and view.scaling is None:
+        raise ArgumentError(
+            "minibatch_update needs the scaling of standardize=True, and the network has none yet; call "
+            "fit_scaling(train_data) once before the loop"
+        )
+    source = make_source(batch, "batch", view.reader)
+    source = source.read_all() if isinstance(source, Gathered) else source
+    if not isinstance(source, Resident):
+        raise ArgumentError("batch is an iterable of batches; give one of them, a list of (x, y) pairs or (X, y)")
+    value, plain = view.value, SGD()
+    state = State(value.layers, init_optimizer(plain, value.layers, view.place), value.state.cost)
+    chunk = Chunk(source.examples, in_order((1, len(source))), lr=np.array([lr]))
+    done = ChunkRunner(source.reader, plain).run(state, chunk)
+    if done is None:
+        raise DivergenceError(
+            f"training diverged in a minibatch update, at lr={lr:g}: cost or weights are not finite; the network is as "
+            "it was before. Give a smaller lr, or scale the inputs"
+        )
+    state = value.state._replace(layers=done.state.layers)
+    names, provenance = source.reader.feature_names, value.provenance.edit()
+    return value._replace(stored=state, feature_names=names, calibration=None, novelty=None, provenance=provenance)
