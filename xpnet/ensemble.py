@@ -375,7 +375,6 @@ class Ensemble:
         True
         """
         from xpnet.training.arguments import Request, copies_for_each, one_for_each
-        from xpnet.training.checkpointing import SEVERAL_NETWORKS
         from xpnet.training.train import train
 
         members = len(self)
@@ -405,7 +404,7 @@ class Ensemble:
             threads=threads,
             progress=progress,
         )
-        errors = take_values(self._networks, train(self._networks, request, self._loops, SEVERAL_NETWORKS))
+        errors = take_values(self._networks, train(self._networks, request, self._loops, "ensemble"))
         if errors:
             raise summarize_divergence(errors, members)
         first = self[0].optimizer
