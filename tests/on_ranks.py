@@ -254,6 +254,10 @@ def other_weights():
 # What is refused
 
 
+class OwnSGD(SGD):
+    """An optimizer of the user's own class."""
+
+
 def refused():
     """Errors of one rank, and of all; the network does not change."""
     last = COMM.rank == COMM.size - 1
@@ -264,6 +268,7 @@ def refused():
         "other sizes": (make((6, 8 + last, 3)), FEW, {}),
         "other epochs": (make(), FEW, {"epochs": 2 + last}),
         "other optimizer": (make(), FEW, {"optimizer": SGD(momentum=0.5 + 0.1 * last)}),
+        "own optimizer": (make(), FEW, {"optimizer": OwnSGD(momentum=0.5 + 0.1 * last)}),
         "other shards": (make(), FEW, {"distributed": Distributed(COMM, 4 << last)}),
         "one fails": (make(), (x[:, last:], y), {}),
         "all fail": (make(), FEW, {"epochs": -1}),
