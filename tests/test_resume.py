@@ -1243,6 +1243,15 @@ def test_rates_that_fall_to_nothing_do_not_end_a_fit():
         assert estimators.MLPClassifier((3,), **options).fit(X, LABELS).n_iter_ == 3
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_resumed_fit_may_have_more_epochs_and_print_them(tmp_path):
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        estimator("MLPRegressor", 3).fit(X, Y[:, 0], checkpoint=tmp_path / "run")
+    longer = estimator("MLPRegressor", max_iter=9, verbose=True, warm_start=True)
+    longer.fit(X, Y[:, 0], checkpoint=tmp_path / "run", resume=True)
+    assert_same(longer.network_, snapshot(estimator("MLPRegressor", max_iter=9).fit(X, Y[:, 0]).network_))
+
+
 def test_another_fit_and_one_that_would_replace_a_file_are_refused(tmp_path):
     with pytest.warns(UserWarning, match="Training interrupted by user"):
         estimator("MLPRegressor", 3).fit(X, Y[:, 0], checkpoint=tmp_path / "run")
