@@ -168,17 +168,15 @@ def _check_same_schedule(path: str, then: Mapping[str, Any], schedule: Schedule,
     compared = steps_to_compare(schedule, total)
     now = describe_schedule(schedule, total, total_now)
     with explain_errors(path):
-        lr = [(step, rate) for step, rate in then["lr"]]
+        rates = dict(then["lr"])
         before = dict(then.get("schedule", now))
-    if [step for step, _ in lr] != compared:
-        raise _difference(
-            "training", path, f"lr at the steps {[step for step, _ in lr]}", f"lr at the steps {compared}"
-        )
+    if [*rates] != compared:
+        raise _difference("training", path, f"lr at the steps {[*rates]}", f"lr at the steps {compared}")
     if before != now and "name" in before and "name" in now:
         raise _difference("training", path, f"lr={_write_call(before)}", f"lr={_write_call(now)}")
-    for (step, rate), (_, expected) in zip(sample_rates(schedule, compared, total_now), lr):
-        if rate != expected:
-            raise _difference("training", path, f"lr={expected!r} at step {step}", f"lr={rate!r}")
+    for step, rate in sample_rates(schedule, compared, total_now):
+        if rate != rates[step]:
+            raise _difference("training", path, f"lr={rates[step]!r} at step {step}", f"lr={rate!r}")
     if before != now:
         raise ArgumentError(
             f"lr differs from that of the training in {path}, though not at the steps {compared}; give the same, or "
