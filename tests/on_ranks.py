@@ -16,7 +16,7 @@ from mpi4py import MPI
 
 from xpnet import SGD, Adam, Callback, Clip, EarlyStopping, LevenbergMarquardt, Network, ReduceLROnPlateau
 from xpnet.distributed import Distributed
-from xpnet.training import same_training
+from xpnet.training.resuming import call
 from xpnet.training.shared_steps import SharedRunner
 
 COMM = MPI.COMM_WORLD
@@ -254,6 +254,10 @@ def other_weights():
 # What is refused
 
 
+class OwnSGD(SGD):
+    """An optimizer of the user's own class."""
+
+
 def refused():
     """Errors of one rank, and of all; the network does not change."""
     last = COMM.rank == COMM.size - 1
@@ -264,6 +268,7 @@ def refused():
         "other sizes": (make((6, 8 + last, 3)), FEW, {}),
         "other epochs": (make(), FEW, {"epochs": 2 + last}),
         "other optimizer": (make(), FEW, {"optimizer": SGD(momentum=0.5 + 0.1 * last)}),
+        "own optimizer": (make(), FEW, {"optimizer": OwnSGD(momentum=0.5 + 0.1 * last)}),
         "other shards": (make(), FEW, {"distributed": Distributed(COMM, 4 << last)}),
         "one fails": (make(), (x[:, last:], y), {}),
         "all fail": (make(), FEW, {"epochs": -1}),
@@ -278,10 +283,10 @@ def refused():
         ),
     }
     errors = {name: fail(net, data, **{"epochs": 1, **options}) for name, (net, data, options) in calls.items()}
-    version = same_training.__version__
-    same_training.__version__ = "0.0.0" if last else version
+    version = call.__version__
+    call.__version__ = "0.0.0" if last else version
     errors["other version"] = fail(make(), FEW, epochs=1)
-    same_training.__version__ = version
+    call.__version__ = version
     return errors
 
 

@@ -46,8 +46,9 @@ from xpnet import (
 )
 from xpnet.core.activations import Activation
 from xpnet.core.step import State
-from xpnet.training import checkpointing, loop
-from xpnet.training.description import describe
+from xpnet.training import loop
+from xpnet.training.resuming import saving
+from xpnet.training.resuming.description import describe
 
 N = 23  # by 4: 5 whole minibatches and a smaller one; in chunks of at most 2
 X = np.random.default_rng(0).standard_normal((N, 3))
@@ -365,8 +366,8 @@ def test_the_bar_begins_where_the_training_does(halfway, monkeypatch, capsys):
 
 
 def count_writes(monkeypatch):
-    writes, write = [], checkpointing.write_file
-    monkeypatch.setattr(checkpointing, "write_file", lambda *args, **new: (writes.append(1), write(*args, **new)))
+    writes, write = [], saving.write_file
+    monkeypatch.setattr(saving, "write_file", lambda *args, **new: (writes.append(1), write(*args, **new)))
     return writes
 
 
@@ -399,7 +400,7 @@ def test_of_two_trainings_that_begin_with_one_path_the_second_is_refused(tmp_pat
 def test_without_a_file_training_begins_anew_and_says_so(tmp_path, capsys):
     net, path = network(), tmp_path / "run"
     train(net, path, resume=True, progress=True)
-    assert f"There is no checkpoint {path} yet: training starts from the beginning" in capsys.readouterr().err
+    assert f"There is no checkpoint {path} yet: the training starts from the beginning" in capsys.readouterr().err
     whole = network()
     train(whole)
     assert_same(net, snapshot(whole))
@@ -1242,6 +1243,15 @@ def test_rates_that_fall_to_nothing_do_not_end_a_fit():
         assert estimators.MLPClassifier((3,), **options).fit(X, LABELS).n_iter_ == 3
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_resumed_fit_may_have_more_epochs_and_print_them(tmp_path):
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        estimator("MLPRegressor", 3).fit(X, Y[:, 0], checkpoint=tmp_path / "run")
+    longer = estimator("MLPRegressor", max_iter=9, verbose=True, warm_start=True)
+    longer.fit(X, Y[:, 0], checkpoint=tmp_path / "run", resume=True)
+    assert_same(longer.network_, snapshot(estimator("MLPRegressor", max_iter=9).fit(X, Y[:, 0]).network_))
+
+
 def test_another_fit_and_one_that_would_replace_a_file_are_refused(tmp_path):
     with pytest.warns(UserWarning, match="Training interrupted by user"):
         estimator("MLPRegressor", 3).fit(X, Y[:, 0], checkpoint=tmp_path / "run")
@@ -1395,7 +1405,8 @@ def test_a_handler_of_the_users_is_kept(tmp_path):
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")  # at a with
 def test_an_interrupt_at_any_line_leaves_a_checkpoint_that_goes_on(tmp_path):
     """At every 113th line of the loop, the callbacks and the writing of files; then the training is resumed."""
-    files = ("training/loop.py", "training/position.py", "training/checkpointing.py", "training/callbacks.py")
+    files = ("training/loop.py", "training/position.py", "training/resuming/checkpoint.py", "training/callbacks.py")
+    files += ("training/resuming/saving.py",)
     files += ("training/callback.py", "training/groups.py", "training/steps.py", "training/train.py")
     files += ("checkpoint/record.py", "checkpoint/networks.py", "checkpoint/file.py", "checkpoint/writing.py")
     files += ("xpnet/network.py",)

@@ -34,8 +34,8 @@ from xpnet.estimators import (
     MLPSearchCV,
     folds,
     search,
-    search_file,
 )
+from xpnet.training.resuming import saving, search_file
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
@@ -635,9 +635,9 @@ def test_an_interrupted_slice_is_not_written(tmp_path, fits):
 def test_a_checkpoint_of_a_search_that_exists_is_not_replaced(tmp_path, fits, capsys, monkeypatch):
     path, mine = tmp_path / "run", MLPSearchCV(CLASSIFIER, ALPHAS, cv=2)
     mine.fit(X, THREE, checkpoint=path, resume=True)
-    assert f"There is no checkpoint {path} yet: the search begins anew\n" in capsys.readouterr().err
+    assert f"There is no checkpoint {path} yet: the search starts from the beginning\n" in capsys.readouterr().err
     before = path.read_bytes()
-    with pytest.raises(FileExistsError, match=r"checkpoint='.*run' exists already; give resume=True to continue"):
+    with pytest.raises(FileExistsError, match=r"run' exists already; give resume=True to continue the search in it"):
         mine.fit(X, TWO, checkpoint=path)
     monkeypatch.setattr("os.path.lexists", lambda path: False)  # another search begins now
     with pytest.raises(FileExistsError, match=r"run' exists already: another search has just begun with it; give each"):
@@ -647,7 +647,7 @@ def test_a_checkpoint_of_a_search_that_exists_is_not_replaced(tmp_path, fits, ca
 
 
 def test_a_checkpoint_of_a_search_that_cannot_be_written_warns_and_the_search_tries_again(tmp_path, monkeypatch):
-    path, write, calls = tmp_path / "run", search_file.write_file, []
+    path, write, calls = tmp_path / "run", saving.write_file, []
 
     def write_or_fail(*arguments, **options):
         calls.append(1)
@@ -655,7 +655,7 @@ def test_a_checkpoint_of_a_search_that_cannot_be_written_warns_and_the_search_tr
             raise OSError(28, "No space left on device", str(path))
         write(*arguments, **options)
 
-    monkeypatch.setattr(search_file, "write_file", write_or_fail)
+    monkeypatch.setattr(saving, "write_file", write_or_fail)
     with pytest.warns(UserWarning, match=r"checkpoint='.*run' could not be written \(.*No space left.*will try again"):
         MLPSearchCV(CLASSIFIER, ALPHAS, cv=2).fit(X, THREE, checkpoint=path, every=1)
     assert len(json.loads(path.read_text())["fits"]) == 3

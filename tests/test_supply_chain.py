@@ -154,7 +154,7 @@ JUSTIFIED = {
     ("estimators.base", "__getstate__"),
     ("estimators.base", "__setstate__"),
     # checkpoints: parameters are described by what a pickle of them would hold; none is written or read
-    ("training.description", "__reduce_ex__"),
+    ("training.resuming.description", "__reduce_ex__"),
     # searches: joblib hashes settings, which are pickled for that and never read again, and hands fits to its workers
     ("estimators.folds", "joblib"),
     ("estimators.folds", "pickle"),

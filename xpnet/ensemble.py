@@ -244,8 +244,8 @@ class Ensemble:
             callbacks=parse.copies_for_each(callbacks, members),
             **arguments,
         )
-        kind = training.checkpointing.SEVERAL_NETWORKS
-        errors = Network._follow(self._networks, training.train.train(self._networks, request, self._loops, kind))
+        chunks = training.train.train(self._networks, request, self._loops, "ensemble")
+        errors = Network._follow(self._networks, chunks)
         if errors:
             raise summarize_divergence(errors, members)
         first = self[0].optimizer

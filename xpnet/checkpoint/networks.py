@@ -10,7 +10,7 @@ import numpy as np
 from xpnet.checkpoint import record as records
 from xpnet.checkpoint.file import encode
 from xpnet.checkpoint.provenance import from_plain
-from xpnet.checkpoint.record import NO_CALIBRATIONS, Calibrations, Record, TrainingRecord
+from xpnet.checkpoint.record import NO_CALIBRATIONS, Calibrations, Record, Snapshot
 from xpnet.core.arrays import leaves, map_arrays, rebuild
 from xpnet.core.calibration import Calibration
 from xpnet.core.dropout import init_dropout
@@ -31,12 +31,12 @@ from xpnet.version import __version__
 def encode_network(
     settings: Mapping[str, Any],
     view: View,
-    training: TrainingRecord | None = None,
+    snapshot: Snapshot | None = None,
     shared: Calibrations = NO_CALIBRATIONS,
 ) -> bytes:
     """Return the content of the file of a network; see `make_record`. Synchronizes."""
     with view.scope():
-        return encode(records.make_record(settings, view.value, view.backend.to_numpy, training, shared), __version__)
+        return encode(records.make_record(settings, view.value, view.backend.to_numpy, snapshot, shared), __version__)
 
 
 def fingerprint(settings: Mapping[str, Any], view: View) -> str:
@@ -94,6 +94,16 @@ def restore(record: Record, view: View) -> NetworkValue:
         history=History(records.history_of(record)),
         notes=records.notes_of(record),
     )
+
+
+def restore_training(record: Record, view: View) -> Snapshot | None:
+    """Return the training in a record as it was written, if there is one; see `restore`."""
+    training, value = records.training_of(record), restore(record, view)
+    states = {
+        key: read_state(tensors, value.optimizer, value.seeds, view)
+        for key, tensors in records.callback_tensors_of(record).items()
+    }
+    return None if training is None else Snapshot(value, states=states, **training)
 
 
 def find_shared_calibration(members: Sequence[Record], model: Model) -> Calibration | None:

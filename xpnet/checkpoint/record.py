@@ -47,16 +47,20 @@ Calibrations: TypeAlias = Mapping[int, Calibration]  # by the number of members,
 NO_CALIBRATIONS: Calibrations = MappingProxyType({})
 
 
-class TrainingRecord(NamedTuple):
-    """A training that can be resumed."""
+class Snapshot(NamedTuple):
+    """A network and its training between two chunks of steps: all that is needed to resume the training."""
 
+    value: NetworkValue
     position: dict[str, Any]  # the fields of Position
     lr_scale: float
     stopped: bool
     call: dict[str, Any]  # the arguments that must be the same when it is resumed
     callbacks: list[dict[str, Any]]  # for each, its "name" and the "values" that it remembers, besides states
+    states: Mapping[tuple[int, str], State]  # (number of the callback, name) -> state that it remembers
     group: int | None = None  # of networks that take their steps in one program; None before the first step
-    states: Mapping[tuple[int, str], State] = MappingProxyType({})  # (number of the callback, name) -> state
+
+
+TRAINING = ("position", "lr_scale", "stopped", "call", "callbacks", "group")  # the fields that are plain values
 
 
 class Record(NamedTuple):
@@ -68,7 +72,7 @@ class Record(NamedTuple):
     seeds: dict[str, Any]
     notes: dict[str, Any]  # of the user
     history: list[dict[str, Any]]  # rows of the history
-    training: dict[str, Any] | None  # the fields of TrainingRecord
+    training: dict[str, Any] | None  # the plain fields of Snapshot
     arrays: dict[str, np.ndarray]  # "layers.0.w", "optimizer.0", "dropout.step", "scaling.x_mean", ...
     feature_names: list[str] | None = None  # None if they are not known; files then do not have the key
     validation_examples: dict[str, int] | None = None  # of each calibration, by its name; the same
@@ -79,7 +83,7 @@ def make_record(
     settings: Mapping[str, Any],
     value: NetworkValue,
     to_numpy: Callable[[Array], np.ndarray],
-    training: TrainingRecord | None = None,
+    snapshot: Snapshot | None = None,
     shared: Calibrations = NO_CALIBRATIONS,
 ) -> Record:
     """Make a record of a network, and of its training. Synchronizes.
@@ -92,8 +96,8 @@ def make_record(
         What the network is.
     to_numpy
         Copies an array of the network to the host.
-    training
-        Its training, if it is to be resumed.
+    snapshot
+        The snapshot that it is from, if its training is to be resumed.
     shared
         The calibration of the ensemble that it belongs to, by the number of its members.
     """
@@ -102,7 +106,7 @@ def make_record(
         warn(f"optimizer={value.optimizer!r} is of your own class and is not saved; reset_optimizer(...) after loading")
     calibrations = list_calibrations(value, shared)
     arrays = name_arrays(value, to_numpy, shared, description is not None)
-    for (i, name), state in ({} if training is None else training.states).items():
+    for (i, name), state in ({} if snapshot is None else snapshot.states).items():
         named = _name_arrays(f"callbacks.{i}.{name}.", state, description is not None)
         arrays |= _to_users(named, to_numpy)
     return Record(
@@ -112,7 +116,7 @@ def make_record(
         seeds=value.seeds._asdict(),
         notes=value.notes,
         history=[_plain_row(row) for row in value.history.copy_rows()],
-        training=None if training is None else {k: v for k, v in training._asdict().items() if k != "states"},
+        training=None if snapshot is None else {name: getattr(snapshot, name) for name in TRAINING},
         arrays=arrays,
         feature_names=None if value.feature_names is None else list(value.feature_names),
         validation_examples={_name(n): calibration.examples for n, calibration in calibrations.items()} or None,
@@ -347,13 +351,13 @@ def validation_examples_of(record: Record) -> dict[str, int]:
     return examples
 
 
-def training_of(record: Record) -> TrainingRecord | None:
-    """Return the training, if there is one."""
+def training_of(record: Record) -> dict[str, Any] | None:
+    """Return the plain fields of the snapshot, if there is a training."""
     if record.training is None:
         return None
-    refuse_unknown("key", {"states"} & record.training.keys())  # those are tensors
-    training = TrainingRecord(**record.training)
-    position = training.position
+    training = check_dict("training", record.training)
+    refuse_unknown("key", training.keys() - set(TRAINING))
+    position = training["position"]
     refuse_unknown("key", set(position) - POSITION)
     if position["generator"] is not None:
         _check_generator(position["generator"])
@@ -364,21 +368,21 @@ def training_of(record: Record) -> TrainingRecord | None:
     # Or a forged epoch, of which past ones are drawn again, would take forever
     if position["epoch"] - 1 != len(history_of(record)):
         raise ArgumentError(f"position.epoch={position['epoch']} contradicts a history of {len(record.history)} epochs")
-    check_number("lr_scale", training.lr_scale, 0.0)
-    if training.group is not None:
-        check_whole("group", training.group, 0)
-    if not isinstance(training.stopped, bool) or not isinstance(training.call, dict):
+    check_number("lr_scale", training["lr_scale"], 0.0)
+    if training.get("group") is not None:  # the oldest files have none
+        check_whole("group", training["group"], 0)
+    if not isinstance(training["stopped"], bool) or not isinstance(training["call"], dict):
         raise ArgumentError("training must hold stopped and call")
-    for callback in training.callbacks:
+    for callback in training["callbacks"]:
         if set(check_dict("a callback", callback)) != {"name", "values"}:
             raise ArgumentError("a callback must have a name and values")
         check_dict("values of a callback", callback["values"])
     states = callback_tensors_of(record)
     for i, _ in states:
-        if i >= len(training.callbacks):
+        if i >= len(training["callbacks"]):
             raise ArgumentError(f"there is no callback {i}")
     # Before the first step, the network still has the optimizer of its previous training
-    if training.call["optimizer"] != record.optimizer and (position["total_steps"] or states):
+    if training["call"]["optimizer"] != record.optimizer and (position["total_steps"] or states):
         raise ArgumentError(f"optimizer={record.optimizer!r} contradicts that of its training")
     return training
 

@@ -34,7 +34,7 @@ from xpnet.hints import find_nearest
 from xpnet.learn.mutations import MISTAKES
 from xpnet.state.structure import DTYPES, TASKS
 from xpnet.tabular import BINS
-from xpnet.training.checkpointing import parse_every
+from xpnet.training.resuming.saving import parse_every
 from xpnet.version import __version__
 
 DATA = f"{', '.join(SETS)}, {FILES}"

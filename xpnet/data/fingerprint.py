@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from xpnet.backends.choose import to_host
 from xpnet.core.arrays import Array, blocks
 from xpnet.data.conversion import as_real_array
 from xpnet.data.gathered import Gathered, Stored, gather_rows, stays_outside
@@ -71,6 +72,22 @@ def fingerprint_weights(class_weight: Any, sample_weight: Any, reader: Reader) -
             weight = reader.backend.asarray(weight, reader.dtype, "sample_weight")
             examples = {"digest": digest(_blocks_on_host(weight, reader))}
     return {"class_weight": class_weight, "sample_weight": examples}
+
+
+def fingerprint_arrays(x: Any, targets: Any, weight: np.ndarray | None) -> dict[str, Any]:
+    """Describe examples that nothing has read yet, also sparse ones, by a digest. Synchronizes.
+
+    Examples
+    --------
+    >>> x, y = np.eye(3), np.arange(3.0)
+    >>> a, b, c = (fingerprint_arrays(x, targets, None) for targets in (y, y.copy(), y + 1))
+    >>> a == b, a == c
+    (True, False)
+    """
+    inputs = [x.data, x.indices, x.indptr] if hasattr(x, "indptr") else [x]
+    columns = [*inputs, targets] if weight is None else [*inputs, targets, weight]
+    numbers = (np.asarray(to_host(block)) for column in columns for block in blocks(column))
+    return {"examples": int(x.shape[0]), "digest": digest(numbers)}
 
 
 def digest(arrays: Iterable[np.ndarray]) -> str:

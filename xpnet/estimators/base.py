@@ -16,18 +16,17 @@ from xpnet.core.arrays import Array, Namespace
 from xpnet.data.host_rows import stays_outside
 from xpnet.errors import ArgumentError
 from xpnet.estimators.architecture import ACTIVATION_NAMES, require_place
-from xpnet.estimators.checkpoints import parse_saving_of_fit
 from xpnet.estimators.examples import dense_blocks
 from xpnet.estimators.fit_data import Call
 from xpnet.estimators.fitting import ATTRIBUTES, fit_networks
 from xpnet.estimators.inputs import check_kind, move_to, name_arguments, same_place, validate_inputs
-from xpnet.estimators.settings import Parameters, is_called, list_fields, replace_field
+from xpnet.estimators.settings import Parameters, is_called, list_fields, parse_saving_of_fit, replace_field
 from xpnet.estimators.state import decode_state, encode_state
 from xpnet.estimators.targets import Labels, is_numeric
 from xpnet.inspection.predict import predict
 from xpnet.network import Network
 from xpnet.state.view import View
-from xpnet.training.checkpointing import ONE_NETWORK, Every, FileKind
+from xpnet.training.resuming.saving import Every, FileKind
 
 AnyModel = TypeVar("AnyModel", bound="BaseModel")
 AnyLearner = TypeVar("AnyLearner", bound="BaseLearner")
@@ -90,7 +89,7 @@ class BaseModel(BaseEstimator):
 class BaseLearner(Parameters, BaseModel):
     """Base class of the estimators with scikit-learn's parameters, of one network or several."""
 
-    _file_kind: ClassVar[FileKind] = ONE_NETWORK  # of a checkpoint
+    _file_kind: ClassVar[FileKind] = "network"  # of a checkpoint
 
     # Set by `fit`
     _home: Backend

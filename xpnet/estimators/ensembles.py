@@ -24,7 +24,6 @@ from xpnet.estimators.settings import Parameters, make_random_state
 from xpnet.hints import explain_arguments
 from xpnet.state.view import View
 from xpnet.training.arguments import copies_for_each, parse_callbacks
-from xpnet.training.checkpointing import SEVERAL_NETWORKS
 
 Self = TypeVar("Self", bound="BaseEnsemble")
 MAX_SEED = np.iinfo(np.int32).max
@@ -46,7 +45,7 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
 
     _member: ClassVar[type[BasePerceptron]]  # the class of the members
 
-    _file_kind = SEVERAL_NETWORKS
+    _file_kind = "ensemble"
     _fitted_model = "ensemble_", Ensemble
 
     # Set by `fit`

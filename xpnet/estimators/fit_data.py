@@ -9,13 +9,13 @@ from sklearn.base import is_classifier
 
 from xpnet.backends.base import Backend
 from xpnet.backends.choose import backend_of
+from xpnet.data.fingerprint import fingerprint_arrays
 from xpnet.errors import ArgumentError, unless_stopped
 from xpnet.estimators.architecture import choose_backend, is_elsewhere, require_place
-from xpnet.estimators.checkpoints import fingerprint
 from xpnet.estimators.inputs import name_place, parse_sample_weight, validate_examples
 from xpnet.estimators.settings import is_called
 from xpnet.estimators.targets import Classification, Problem, Regression
-from xpnet.training.checkpointing import Saving
+from xpnet.training.resuming.saving import Saving
 
 
 class Call(NamedTuple):
@@ -106,6 +106,6 @@ def fingerprint_data(data: FitData) -> dict[str, Any]:
     """Describe the examples of a fit by digests. Synchronizes."""
     held_out = data.validation
     return {
-        "train_data": fingerprint(data.x, data.targets, data.weight),
-        "validation_data": None if held_out is None else fingerprint(held_out.x, held_out.targets, held_out.weight),
+        "train_data": fingerprint_arrays(data.x, data.targets, data.weight),
+        "validation_data": held_out and fingerprint_arrays(held_out.x, held_out.targets, held_out.weight),
     }

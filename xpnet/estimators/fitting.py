@@ -29,7 +29,6 @@ from xpnet.estimators.architecture import (
     parse_hidden_sizes,
     take_layers,
 )
-from xpnet.estimators.checkpoints import describe_estimator, skip_epochs
 from xpnet.estimators.convergence import (
     TALLY_ATTRIBUTES,
     Convergence,
@@ -45,7 +44,6 @@ from xpnet.estimators.settings import Parameters, Settings, make_random_state, m
 from xpnet.estimators.targets import Labels, Problem
 from xpnet.network import Network
 from xpnet.training.callback import Callback
-from xpnet.training.checkpointing import Checkpoint, Saving, make_checkpoint, read_trainings
 from xpnet.training.evaluate import Evaluate
 from xpnet.training.laggards import warn_of_laggards
 from xpnet.training.loop import train_networks
@@ -53,6 +51,9 @@ from xpnet.training.metrics import Metric, predictions
 from xpnet.training.plan import Job, Plan
 from xpnet.training.prepare import fit_scaling
 from xpnet.training.progress import Progress
+from xpnet.training.resuming.call import decisive_parameters, describe_training
+from xpnet.training.resuming.checkpoint import Checkpoint, read_trainings
+from xpnet.training.resuming.saving import Saving
 
 
 class Fit(NamedTuple):
@@ -113,9 +114,7 @@ def fit_networks(
         examples = examples or load_examples(data, network)  # they share them
         own = replace(settings, callbacks=member.callbacks)
         fits.append(prepare_fit(network, own, data, examples, attributes, random_state, resamples=resamples))
-    checkpoint = None
-    if call.saving is not None:
-        checkpoint = make_checkpoint_of_fits(fits, call.saving, describe_estimator(estimator))
+    checkpoint = None if call.saving is None else make_checkpoint_of_fits(estimator, fits, call.saving)
     for k, error in train_until_interrupted(fits, checkpoint).items():
         if len(fits) == 1:
             raise error
@@ -393,18 +392,17 @@ def make_jobs(fits: Sequence[Fit], progress: bool = False) -> list[Job]:
     return [Job(fit.network, plan, fit.source, callbacks=[*fit.callbacks, *bars]) for fit, plan in zip(fits, plans)]
 
 
-def make_checkpoint_of_fits(fits: Sequence[Fit], saving: Saving, description: Mapping[str, Any]) -> Checkpoint:
-    """Make the checkpoint of fits of one structure, which resumes those in its file, if there are any. Synchronizes.
-
-    `description` says what the estimator must have in common with the one of a fit that is resumed.
-    """
+def make_checkpoint_of_fits(estimator: Any, fits: Sequence[Fit], saving: Saving) -> Checkpoint:
+    """Make the checkpoint of an estimator's fits, which resumes those in its file, if there are any. Synchronizes."""
     jobs, progress = make_jobs(fits), any(fit.settings.progress for fit in fits)
     resumed = read_trainings(saving, [fit.network for fit in fits], progress)
     remembering: Any = [[fit.convergence, *fit.settings.callbacks] for fit in fits]
-    calls = [{**description, **fingerprint_data(fits[0].data)}] * len(fits)
-    checkpoint = make_checkpoint(saving, jobs, remembering, calls, resumed, progress)
-    if resumed is not None:
-        skip_epochs(jobs, resumed)
+    arguments = {**decisive_parameters(estimator), **fingerprint_data(fits[0].data)}
+    calls = [describe_training(job.plan, arguments) for job in jobs]
+    checkpoint = Checkpoint(saving, jobs, remembering, calls, resumed, progress)
+    for job, snapshot in zip(jobs, resumed or ()):
+        for _ in range(snapshot.position["epoch"] - 1):  # so that the generators of `random_state` are where they were
+            job.plan.sampling.draw(len(job.source), job.plan.batch_size, np.random.default_rng(0))  # type: ignore
     return checkpoint
 
 

@@ -24,12 +24,6 @@ from xpnet.backends.memory import require_bytes
 from xpnet.errors import ArgumentError
 from xpnet.estimators.base import BaseLearner, BasePerceptron
 from xpnet.estimators.folds import Folds, Outcome, Trial, divide, find_last, fit_trials, set_candidate, slice_candidates
-from xpnet.estimators.search_file import (
-    Checkpointing,
-    SearchFile,
-    describe_search,
-    parse_checkpointing,
-)
 from xpnet.estimators.sliced_search import (
     SlicedSearch,
     Stopped,
@@ -38,7 +32,9 @@ from xpnet.estimators.sliced_search import (
     unwrap_scorer,
 )
 from xpnet.hints import explain_arguments
-from xpnet.training.description import describe
+from xpnet.training.resuming.description import describe
+from xpnet.training.resuming.saving import Saving, parse_saving
+from xpnet.training.resuming.search_file import SearchFile, describe_search
 
 BYTES_OF_CANDIDATE = 200  # its settings need at least this many
 
@@ -105,7 +101,7 @@ class TogetherMixin:
         """
         self._validate_params()  # scikit-learn's check of its own parameters
         require_learner(self.estimator)
-        checkpointing = parse_checkpointing(checkpoint, every, resume)
+        saving = parse_saving("search", checkpoint, every, resume)
         candidates, used = self._list_candidates(), {name for name, value in params.items() if value is not None}
         estimators = [set_candidate(self.estimator, candidate) for candidate in candidates]
         for estimator in estimators:
@@ -114,12 +110,12 @@ class TogetherMixin:
             refuse_checkpoint(self.estimator, checkpoint)
             return super().fit(X, y, **params)  # type: ignore[misc]
         accepted = {"groups"} if isinstance(self.estimator, Pipeline) else {"groups", "sample_weight"}
-        if checkpointing is not None:
+        if saving is not None:
             require_repeatable(self, candidates, used - accepted)
         if used - accepted or get_config()["enable_metadata_routing"]:
             return super().fit(X, y, **params)  # type: ignore[misc]
         X, y = indexable(X, y)
-        before, search = vars(self).copy(), self._make_search(candidates, X, y, params, checkpointing)
+        before, search = vars(self).copy(), self._make_search(candidates, X, y, params, saving)
         self._search = search
         try:
             with parallel_config("sequential"):
@@ -163,7 +159,7 @@ class TogetherMixin:
         X: Any,
         y: Any,
         params: Mapping[str, Any],
-        checkpointing: Checkpointing | None,
+        saving: Saving | None,
     ) -> SlicedSearch:
         """Make the search over the settings and folds."""
         splitter: Any = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
@@ -176,11 +172,14 @@ class TogetherMixin:
             lambda keeping: keeping.fit(X, y, **params),
             self._prepare_fits(folds),
         )
-        if checkpointing is not None:
+        if saving is not None:
             require_same_folds(self.cv, splits, list(splitter.split(X, y, params.get("groups"))))
-            search.file = file = self._make_file(checkpointing.path, candidates, splits, folds)
-            search.scored = list(zip(candidates, file.begin(checkpointing.resume)))
-        remaining, most = candidates[len(search.scored) :], None if checkpointing is None else checkpointing.every
+            search.file = file = self._make_file(saving, candidates, splits, folds)
+            search.scored = list(zip(candidates, file.begin()))
+        remaining, most = (
+            candidates[len(search.scored) :],
+            saving.every if saving is not None and isinstance(saving.every, int) else None,
+        )
         search.slices = list(slice_candidates(remaining, self.estimator, folds, most)) if remaining else []
         return search
 
@@ -199,13 +198,13 @@ class TogetherMixin:
         return do_fits
 
     def _make_file(
-        self: Any, path: str, candidates: Sequence[Mapping[str, Any]], splits: Sequence[Any], folds: Folds
+        self: Any, saving: Saving, candidates: Sequence[Mapping[str, Any]], splits: Sequence[Any], folds: Folds
     ) -> SearchFile:
         """Make the file of the search."""
         scorers, _ = self._get_scorers()
         names = list(scorers._scorers) if isinstance(scorers, _MultimetricScorer) else None
         description = describe_search(self, candidates, splits, *folds[:3])
-        return SearchFile(path, description, len(splits), 1 + self.return_train_score, names)
+        return SearchFile(saving, description, len(splits), 1 + self.return_train_score, names)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "scorer_")  # it is set last; after Ctrl-C there is only `cv_results_`

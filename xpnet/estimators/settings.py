@@ -20,6 +20,7 @@ from xpnet.errors import ArgumentError
 from xpnet.hints import explain_unknown
 from xpnet.training import arguments
 from xpnet.training.callback import Callback
+from xpnet.training.resuming.saving import FileKind, Saving, parse_saving, require_seed
 
 THEIR_SOLVERS = ("adam", "sgd", "lbfgs")  # those of scikit-learn
 SOLVERS = (*THEIR_SOLVERS, "lm")
@@ -322,3 +323,23 @@ def make_sampling(random_state: np.random.RandomState, shuffle: bool) -> Samplin
         return cut_into_minibatches(order, batch_size)
 
     return Sampling("shuffle" if shuffle else "in order", count_minibatches, draw)
+
+
+def parse_saving_of_fit(estimator: Any, kind: FileKind, checkpoint: Any, every: Any, resume: Any) -> Saving | None:
+    """Check the arguments of `fit` that are about a checkpoint; None if there is to be none.
+
+    Raises
+    ------
+    ArgumentError
+        If the fit could not be resumed: because it has no epochs, or draws other numbers each time.
+    """
+    saving = parse_saving(kind, checkpoint, every, resume)
+    if saving is None:
+        return None
+    if not hasattr(estimator, "partial_fit"):
+        raise ArgumentError(
+            f"checkpoint={saving.path!r} is for solvers that train epoch by epoch, which lbfgs does not; leave it out, "
+            "or give solver='adam'"
+        )
+    require_seed(saving.path, estimator.random_state)
+    return saving

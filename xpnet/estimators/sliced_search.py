@@ -25,7 +25,7 @@ from sklearn.model_selection._search import BaseSearchCV
 
 from xpnet.errors import is_stop, unless_stopped
 from xpnet.estimators.folds import Outcome
-from xpnet.estimators.search_file import ScoredFit, SearchFile
+from xpnet.training.resuming.search_file import ScoredFit, SearchFile
 
 
 class Stopped(BaseException):

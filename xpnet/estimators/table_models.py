@@ -21,7 +21,6 @@ from xpnet.ensemble import Ensemble
 from xpnet.errors import ArgumentError
 from xpnet.estimators.architecture import choose_backend, parse_hidden_sizes
 from xpnet.estimators.base import BaseModel
-from xpnet.estimators.checkpoints import require_seed
 from xpnet.estimators.inputs import move_to, parse_sample_weight, same_place, validate_targets
 from xpnet.estimators.regressor import drop_single_output
 from xpnet.estimators.settings import make_random_state
@@ -38,7 +37,7 @@ from xpnet.estimators.targets import (
 from xpnet.hints import explain_arguments
 from xpnet.inspection.novelty import LEAST_ROWS
 from xpnet.tabular import BINS, Recipe, choose_scaling, make_folds, make_members, predict_out_of_fold, train_members
-from xpnet.training.checkpointing import Every
+from xpnet.training.resuming.saving import Every, require_seed
 
 Self = TypeVar("Self", bound="BaseTableModel")
 FEWEST_NUMBERS = 3  # rows of a regression, so that errors out of fold calibrate it

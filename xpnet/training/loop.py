@@ -28,13 +28,13 @@ from xpnet.state.value import NetworkValue, make_generator
 from xpnet.training.agreement import Lead
 from xpnet.training.all_examples import use_all_examples
 from xpnet.training.callback import LOGS, Training, watching
-from xpnet.training.checkpointing import Checkpoint, exiting_on_sigterm
 from xpnet.training.groups import Groups, check_training_memory, choose_group_threads, largest_product
 from xpnet.training.kept_loops import KeptLoops
 from xpnet.training.plan import Job
 from xpnet.training.prepare import check_target_scale
 from xpnet.training.provenance import describe_run
 from xpnet.training.rates import check_length, check_scale, check_schedule, learning_rates
+from xpnet.training.resuming.checkpoint import Checkpoint, exiting_on_sigterm
 from xpnet.training.steps import Done, steps_per_chunk
 
 # Yields the new values of networks, by their numbers; returns the errors of those that have diverged

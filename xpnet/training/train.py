@@ -19,7 +19,6 @@ from xpnet.state.value import NetworkValue
 from xpnet.training.agreement import Follow, describe_start
 from xpnet.training.arguments import Parsed, Request, parse
 from xpnet.training.callback import Trainee
-from xpnet.training.checkpointing import ONE_NETWORK, FileKind, make_checkpoint, parse_saving, read_trainings
 from xpnet.training.evaluate import make_evaluations
 from xpnet.training.kept_loops import KeptLoops
 from xpnet.training.loop import Values, train_networks
@@ -28,10 +27,12 @@ from xpnet.training.position import Start
 from xpnet.training.prepare import choose_sampling, fit_for_each, map_shared, open_sources, scale_for_each
 from xpnet.training.progress import Progress
 from xpnet.training.rates import check_schedule
-from xpnet.training.same_training import check_same_job, describe_functions, describe_job
+from xpnet.training.resuming.call import check_same_on_ranks, describe_functions, describe_on_rank, describe_training
+from xpnet.training.resuming.checkpoint import Checkpoint, find_start, read_trainings
+from xpnet.training.resuming.saving import FileKind, parse_saving
 
 
-def train(networks: Sequence[Trainee], request: Request, kept_loops: KeptLoops, kind: FileKind = ONE_NETWORK) -> Values:
+def train(networks: Sequence[Trainee], request: Request, kept_loops: KeptLoops, kind: FileKind = "network") -> Values:
     """Train networks of one shape on the user's data.
 
     Parameters
@@ -65,7 +66,7 @@ def train(networks: Sequence[Trainee], request: Request, kept_loops: KeptLoops, 
         checkpoint = None
         if saving is not None:
             calls = describe_calls(jobs, request)  # by examples that are not scaled yet
-            checkpoint = make_checkpoint(saving, jobs, parsed.callbacks, calls, resumed, parsed.progress)
+            checkpoint = Checkpoint(saving, jobs, parsed.callbacks, calls, resumed, parsed.progress)
         jobs = scale_for_each(jobs, fit_scalings(jobs, values, parsed.progress))
         jobs = add_callbacks(jobs, parsed)
     threads = {"blas_threads": parsed.blas_threads, "threads": parsed.threads}
@@ -86,7 +87,7 @@ def train_on_ranks(networks: Sequence[Trainee], request: Request, kind: FileKind
         nonlocal saving, resumed
         saving = parse_saving(kind, request.checkpoint, request.every, request.resume)
         resumed = None if saving is None else read_trainings(saving, networks, request.progress)
-        return describe_start(net, Start() if resumed is None else resumed[0].start())
+        return describe_start(net, Start() if resumed is None else find_start(resumed[0]))
 
     with ranks.ending_together():
         start = ranks.make_on_first(open_checkpoint)
@@ -96,12 +97,12 @@ def train_on_ranks(networks: Sequence[Trainee], request: Request, kind: FileKind
         with net.view.scope():
             parsed, (job,) = ranks.make_own(lambda: make_jobs(networks, request, [start.value]))
             call = ranks.make_own(lambda: describe_shared_call(job, request))
-            descriptions = ranks.make_on_all(lambda: {**describe_job(job, call), "shards": ranks.shards})
+            descriptions = ranks.make_on_all(lambda: {**describe_on_rank(job, call), "shards": ranks.shards})
             with ranks.agreeing():
-                check_same_job(descriptions)
+                check_same_on_ranks(descriptions)
             scaling = ranks.make_on_first(lambda: fit_exact_scaling(job, start.value, parsed.progress))
             checkpoint = ranks.make_own(
-                lambda: saving and make_checkpoint(saving, [job], parsed.callbacks, [call], resumed, parsed.progress)
+                lambda: saving and Checkpoint(saving, [job], parsed.callbacks, [call], resumed, parsed.progress)
             )
             job = ranks.make_own(lambda: finish_shared_job(job, parsed, scaling, start, ranks))
         blas_threads = 1 if parsed.blas_threads == AUTO else parsed.blas_threads  # they share a machine's cores
@@ -184,7 +185,7 @@ def add_callbacks(jobs: Sequence[Job], parsed: Parsed) -> list[Job]:
 
 
 def describe_calls(jobs: Sequence[Job], request: Request) -> list[dict[str, Any]]:
-    """Describe, as plain values, the arguments and data that a call must share to resume a training, for each network.
+    """Describe a call for each network by what another one must share to resume its training.
 
     The jobs' examples are not scaled yet. Synchronizes.
     """
@@ -195,8 +196,8 @@ def describe_calls(jobs: Sequence[Job], request: Request) -> list[dict[str, Any]
         fingerprint_all(getattr(job, name) for job in jobs) for name in ("source", "validation", "test")
     )
     return [
-        {**common, "train_data": train, "validation_data": validation, "test_data": test}
-        for train, validation, test in zip(train_data, validation_data, test_data)
+        describe_training(job.plan, {**common, "train_data": train, "validation_data": validation, "test_data": test})
+        for job, train, validation, test in zip(jobs, train_data, validation_data, test_data)
     ]
 
 

@@ -5,45 +5,25 @@ The file is JSON that ends with a checksum. It describes all settings, and holds
 
 import hashlib
 import json
-import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from xpnet.checkpoint.file import INVALID_VALUE_ERRORS
 from xpnet.checkpoint.values import require, require_keys
-from xpnet.checkpoint.writing import read_file, write_file
-from xpnet.checks import count, describe_error, printable, refuse_duplicates, truncate, yes_or_no
+from xpnet.checks import describe_error, printable, refuse_duplicates
 from xpnet.errors import ArgumentError, CheckpointError, unless_stopped
-from xpnet.training.callback import warn_of_write
-from xpnet.training.checkpointing import parse_checkpoint
-from xpnet.training.description import describe, describe_parameters
+from xpnet.training.resuming.call import find_difference
+from xpnet.training.resuming.description import describe, describe_call
+from xpnet.training.resuming.saving import Saving
 
-EVERY = 10  # settings after which the file is written, unless given
 FORMAT = 1
 LARGEST = 2**1023  # whole numbers that are smaller can be floats
-DATA = ("X", "y", "sample_weight", "cv")  # compared by digests
-TEXTS = (*DATA, "estimator", "scoring", "error_score", "return_train_score")  # of the description of a search
-
-
-class Checkpointing(NamedTuple):
-    """The arguments of `fit` about its checkpoint, checked."""
-
-    path: str
-    every: int  # settings
-    resume: bool
-
-
-def parse_checkpointing(path: Any, every: Any, resume: Any) -> Checkpointing | None:
-    """Check the arguments `checkpoint`, `every` and `resume` of a search."""
-    every = None if every is None else count("every", every, 1)
-    resume = yes_or_no("resume", resume)
-    path = parse_checkpoint(path, every, resume)
-    return None if path is None else Checkpointing(path, EVERY if every is None else every, resume)
+# Of the description of a search
+TEXTS = ("X", "y", "sample_weight", "cv", "estimator", "scoring", "error_score", "return_train_score")
 
 
 @dataclass
@@ -138,8 +118,8 @@ class SearchFile:
 
     Parameters
     ----------
-    path
-        The file.
+    saving
+        Where and when to write it.
     description
         What another search must have in common, as `describe_search` returns it.
     n_folds
@@ -151,38 +131,27 @@ class SearchFile:
     """
 
     def __init__(
-        self, path: str, description: dict[str, Any], n_folds: int, n_scores: int, names: Sequence[str] | None
+        self, saving: Saving, description: dict[str, Any], n_folds: int, n_scores: int, names: Sequence[str] | None
     ) -> None:
-        self.path, self.description, self.n_folds, self.n_scores = path, description, n_folds, n_scores
+        self.saving, self.description, self.n_folds, self.n_scores = saving, description, n_folds, n_scores
         self.names = names
 
-    def begin(self, resume: bool) -> list[list[ScoredFit]]:
+    def begin(self) -> list[list[ScoredFit]]:
         """Read the fits of a search to resume, by setting; or write the first file, to see that it can be written."""
-        if resume and os.path.exists(self.path):
-            return self._read()
-        if resume:
-            print(printable(f"There is no checkpoint {self.path} yet: the search begins anew"), file=sys.stderr)
-        try:
-            write_file(self.path, self._encode([]), new=True)
-        except FileExistsError as error:
-            raise FileExistsError(
-                f"checkpoint={self.path!r} exists already: another search has just begun with it; give each search a "
-                "path of its own"
-            ) from error
+        content = self.saving.read()
+        if content is not None:
+            return self._decode(content)
+        self.saving.write_first(self._encode([]))
         return []
 
     def write(self, candidates: Sequence[Sequence[ScoredFit]]) -> None:
         """Write the fits of the candidates that are done, or warn."""
-        try:
-            write_file(self.path, self._encode([[fit.encode() for fit in fits] for fits in candidates]))
-        except unless_stopped(OSError, MemoryError) as error:
-            warn_of_write(f"checkpoint={self.path!r} could not be written", error)
+        self.saving.try_to_write(lambda: self._encode([[fit.encode() for fit in fits] for fits in candidates]))
 
     def _encode(self, fits: Sequence[Sequence[Mapping[str, Any]]]) -> bytes:
         return encode({"format": FORMAT, "search": self.description, "fits": fits})
 
-    def _read(self) -> list[list[ScoredFit]]:
-        content = read_file(self.path)
+    def _decode(self, content: bytes) -> list[list[ScoredFit]]:
         try:
             record = json.loads(str(content, "utf-8"), object_pairs_hook=refuse_duplicates)
             require_keys("the file", record, {"format", "search", "fits", "checksum"})
@@ -192,17 +161,17 @@ class SearchFile:
             if encode(record) != content:
                 raise ArgumentError("it is damaged: its checksum does not fit its contents")
             check_description(record["search"])
-            difference = find_difference(self.path, record["search"], self.description)
+            difference = find_difference("search", self.saving.path, record["search"], self.description)
             if difference is None:
-                return self._decode(record["fits"])
+                return self._decode_fits(record["fits"])
         except unless_stopped(*INVALID_VALUE_ERRORS) as error:
             raise CheckpointError(
-                f"{self.path} does not hold an xpnet search ({describe_error(error)}); give a file that a "
+                f"{self.saving.path} does not hold an xpnet search ({describe_error(error)}); give a file that a "
                 "search wrote with checkpoint="
             ) from error
         raise difference
 
-    def _decode(self, settings: Any) -> list[list[ScoredFit]]:
+    def _decode_fits(self, settings: Any) -> list[list[ScoredFit]]:
         """Make the fits of the settings that are done."""
         most = len(self.description["settings"])
         is_list = type(settings) is list and len(settings) <= most
@@ -237,50 +206,12 @@ def _to_number(value: Any) -> Any:
 def describe_search(
     search: Any, candidates: Sequence[Mapping[str, Any]], splits: Sequence[Any], X: Any, y: Any, sample_weight: Any
 ) -> dict[str, Any]:
-    """Describe by plain values everything that decides the scores of a search."""
+    """Describe by texts everything that decides the scores of a search."""
+    data = {"X": X, "y": y, "sample_weight": sample_weight}
     return {
         "estimator": describe(type(search.estimator)),
-        "parameters": describe_parameters(search.estimator.get_params()),
-        "scoring": describe(search.scoring),
-        "error_score": describe(search.error_score),
-        "return_train_score": describe(search.return_train_score),
-        "settings": [describe_parameters(candidate) for candidate in candidates],
-        "X": describe(X),
-        "y": describe(y),
-        "sample_weight": describe(sample_weight),
-        "cv": describe([[np.asarray(rows) for rows in split] for split in splits]),
+        "parameters": describe_call(search.estimator.get_params()),
+        **describe_call({name: getattr(search, name) for name in ("scoring", "error_score", "return_train_score")}),
+        "settings": [describe_call(candidate) for candidate in candidates],
+        **describe_call({**data, "cv": [[np.asarray(rows) for rows in split] for split in splits]}),
     }
-
-
-def find_difference(path: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> ValueError | None:
-    """Make the error that names the first difference between two searches; None if there is none."""
-    for name, value in now.items():
-        if before[name] == value:
-            continue
-        if name in DATA:
-            return ArgumentError(
-                f"{name} differs from that of the search in {path}; give the same, or another checkpoint"
-            )
-        if name == "settings" and len(before[name]) != len(value):
-            return _difference(path, f"{len(before[name])} settings to try", str(len(value)))
-        if name == "settings":
-            pairs = zip(before[name], value)
-            i, (old, new) = next((i, pair) for i, pair in enumerate(pairs) if pair[0] != pair[1])
-            return _difference(path, f"{_write(old)} as setting {i}", _write(new))
-        if name == "parameters":
-            differing = [key for key in {**before[name], **value} if before[name].get(key) != value.get(key)]
-            key = max(differing, key=lambda key: key.count("__"))  # mlp__alpha, and not the steps that it is in
-            return _difference(path, f"{key}={before[name].get(key)}", f"{key}={value.get(key)}")
-        return _difference(path, f"{name}={before[name]}", f"{name}={value}")
-    return None
-
-
-def _write(setting: Mapping[str, str]) -> str:
-    return ", ".join(f"{name}={value}" for name, value in setting.items())
-
-
-def _difference(path: str, before: str, now: str) -> ArgumentError:
-    return ArgumentError(
-        f"{path} holds a search with {printable(truncate(before))}, but this one has {truncate(now)}; give the same, "
-        "or another checkpoint"
-    )

@@ -1,6 +1,7 @@
 """Descriptions of values of any kind, by which a checkpoint tells whether it is resumed with the same ones.
 
 A description is a text that is the same in another process. It shows what is short, and has digests of the rest.
+`describe_call` makes them of the arguments of a call, which `call.py` compares.
 """
 
 import copyreg
@@ -67,7 +68,7 @@ def _describe(value: Any, within: tuple[Any, ...], is_parameter: bool) -> str:
         fields = (f"{name}={describe_item(part)}" for name, part in value._asdict().items())
         return _call(_describe_class(type(value), describe_part), fields)
     if is_parameter and _is_cloned_by_parameters(value):
-        parameters = describe_parameters(value.get_params(deep=False), describe_item)
+        parameters = describe_call(value.get_params(deep=False), describe_item)
         return _call(
             _describe_class(type(value), describe_part), (f"{name}={text}" for name, text in parameters.items())
         )
@@ -91,9 +92,28 @@ def _is_cloned_by_parameters(value: Any) -> bool:
     return has_methods(value, "get_params") and (clone is None or clone.__module__ == "sklearn.base")
 
 
-def describe_parameters(parameters: Mapping[str, Any], describe: Describe = describe) -> dict[str, str]:
-    """Describe the parameters of an estimator that decide its results."""
-    return {name: describe(value) for name, value in parameters.items() if not name.endswith("verbose")}
+def describe_call(arguments: Mapping[str, Any], describe: Callable[[Any], Any] = describe) -> dict[str, Any]:
+    """Describe a call by its arguments; those that only print decide nothing, and are left out."""
+    return {name: describe(value) for name, value in arguments.items() if not name.endswith("verbose")}
+
+
+def to_plain(value: Any) -> Any:
+    """Convert an argument to plain values, as in JSON; an object becomes its description.
+
+    Examples
+    --------
+    >>> to_plain({"class_weight": {np.int64(1): np.float32(0.5)}, "hidden_layer_sizes": (5,)})
+    {'class_weight': {'1': 0.5}, 'hidden_layer_sizes': [5]}
+    """
+    if isinstance(value, dict):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return describe(value)
 
 
 def _describe_container(value: Any, describe_item: Describe) -> str:
