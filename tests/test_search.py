@@ -513,6 +513,22 @@ def test_an_interrupt_leaves_the_results_so_far(n_jobs):
         mine.predict(X)
 
 
+def test_an_interrupt_while_networks_are_scored_leaves_the_settings_that_were():
+    calls = []
+
+    def score(estimator, x, y):
+        calls.append(estimator)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return 0.5
+
+    mine = MLPSearchCV(CLASSIFIER, ALPHAS, cv=2, scoring=score)
+    with pytest.raises(KeyboardInterrupt):
+        mine.fit(X, THREE)
+    assert mine.cv_results_["params"] == [{"alpha": 1e-4}]
+    assert len(calls) == 4
+
+
 def test_an_interrupt_leaves_nothing_of_an_earlier_fit():
     mine = MLPSearchCV(CLASSIFIER, ALPHAS, cv=2).fit(X, THREE)
     mine.set_params(estimator=MLPClassifier(**SMALL, callbacks=[Interrupt(2)])).estimator.set_params(max_iter=9)

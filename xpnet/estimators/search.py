@@ -1,7 +1,7 @@
 """MLPSearchCV and MLPRandomSearchCV: scikit-learn's searches, whose fits over settings and folds are trained together.
 
 scikit-learn does the search itself: it scores, ranks and refits. The fits are done here beforehand, a slice of the
-settings at a time.
+settings at a time, and a stand-in for the estimator hands them over.
 """
 
 import copy
@@ -95,7 +95,8 @@ class TogetherMixin:
             If the machine has less memory than a list of the settings needs.
         KeyboardInterrupt
             After Ctrl-C. `cv_results_` then holds the settings whose training had begun, with the scores of their
-            networks at that moment. With several workers, it holds the slices that were done.
+            networks at that moment. With several workers, it holds the slices that were done; while networks are
+            scored, the settings that were.
         """
         require_learner(self.estimator)
         checkpointing = parse_checkpointing(checkpoint, every, resume)

@@ -1,8 +1,8 @@
 """The fits of a search, which scikit-learn takes one by one, and which are done a slice of the settings at a time.
 
-scikit-learn clones the estimator for each fit. Here that is a `StandIn`: its clone takes the next fit, and if the slice
-is at its end, the fits of the next one are done. This is where an error may end the search: scikit-learn takes those of
-fits and scorers for a score. The scores are kept, also in a checkpoint, and the networks of a slice are not.
+scikit-learn clones the estimator for each fit. Here that is a `StandIn`: its clone takes the next fit, and after the
+last of a slice, those of the next slice are done. An error that ends the search is raised there, since scikit-learn
+turns those of fits and scorers into scores. The scores are kept, also in a checkpoint, and the networks are not.
 """
 
 import time
@@ -163,6 +163,7 @@ class SlicedSearch:
     begun: list[tuple[Mapping[str, Any], list[ScoredFit]]] = field(default_factory=list)  # settings with their fits
     results: dict[str, Any] | None = None  # of the settings that were scored
     _fits: Iterator[ScoredFit] | None = None  # for the next clones, while scikit-learn goes through the settings
+    _last: ScoredFit | None = None  # which may not be scored yet
     _stop: Exception | None = None
 
     def run(self, evaluate_candidates: Callable[..., dict[str, Any]]) -> None:
@@ -172,6 +173,8 @@ class SlicedSearch:
             self._evaluate(evaluate, self.candidates)
         except KeyboardInterrupt:
             self.file = None  # the last networks have not been trained to the end
+            if self._last is not None and not self._last.is_scored:  # it came while networks were scored
+                self.begun = [(candidate, fits) for candidate, fits in self.begun if are_scored(fits)]
             if any(fit.error is None for _, fits in self.begun for fit in fits):
                 self._evaluate(evaluate, [candidate for candidate, _ in self.begun])
             raise
@@ -180,10 +183,11 @@ class SlicedSearch:
         """Return the next fit, unless scikit-learn is not going through the settings; raise what stops the search."""
         if self._stop is not None:
             raise self._stop
-        fit = None if self._fits is None else next(self._fits)
-        if fit is not None:
-            fit.begin()
-        return fit
+        self._end_fit()
+        self._last = None if self._fits is None else next(self._fits)
+        if self._last is not None:
+            self._last.begin()
+        return self._last
 
     def note(self, error: Exception) -> None:
         """Remember an error that must stop the search, since scikit-learn takes it for a score."""
@@ -194,25 +198,24 @@ class SlicedSearch:
         self._fits = self._iterate_fits()
         try:
             results = evaluate(candidates)
-        except Exception:
-            if self._stop is not None:
-                raise self._stop from None
-            raise
         finally:
             self._fits = None
-        if self._stop is not None:
-            raise self._stop
-        self._end_slice()
+            if self._stop is not None:
+                raise self._stop from None
+        self._end_fit()
+        if self.slices:
+            self._write()
         self.results = results
         results.update(self._times())
 
     def _iterate_fits(self) -> Iterator[ScoredFit]:
         for _, fits in tuple(self.begun):
             yield from fits
-        for part in self.slices:
+        for i, part in enumerate(self.slices):
+            if i > 0:
+                self._write()
             for _, fits in self._begin_slice(part):
                 yield from fits
-            self._end_slice()
 
     def _begin_slice(self, part: Sequence[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], list[ScoredFit]]]:
         """Do the fits of some settings, and return them."""
@@ -228,13 +231,15 @@ class SlicedSearch:
             raise KeyboardInterrupt
         return new
 
-    def _end_slice(self) -> None:
-        """Keep the scores of the fits instead of the fitted estimators."""
-        new = [fit for _, fits in self.begun for fit in fits if not fit.is_scored and (fit.error or fit.scores)]
-        for fit in new:
+    def _end_fit(self) -> None:
+        """Keep the scores of the last fit instead of the fitted estimator."""
+        fit = self._last
+        if fit is not None and (fit.error is not None or fit.scores):
             fit.estimator, fit.is_scored = None, True
-        if new and self.file is not None:
-            self.file.write([fits for _, fits in self.begun if all(fit.is_scored for fit in fits)])
+
+    def _write(self) -> None:
+        if self.file is not None:
+            self.file.write([fits for _, fits in self.begun if are_scored(fits)])
 
     def _times(self) -> dict[str, Any]:
         """Return the times of the fits and scores, to replace those that scikit-learn has measured."""
@@ -248,3 +253,8 @@ class SlicedSearch:
 def make_scored_fit(outcome: Outcome) -> ScoredFit:
     """Make the record of a fit that is to be scored."""
     return ScoredFit(outcome.error, seconds=outcome.seconds, estimator=outcome.estimator)
+
+
+def are_scored(fits: Sequence[ScoredFit]) -> bool:
+    """Tell whether all fits of a setting are scored."""
+    return all(fit.is_scored for fit in fits)
