@@ -68,6 +68,11 @@ class ScoredFit:
         if not self.is_scored:
             self.scores, self.scoring_seconds = [], 0.0
 
+    def end(self) -> None:
+        """Keep the scores instead of the fitted estimator."""
+        if self.error is not None or self.scores:
+            self.estimator, self.is_scored = None, True
+
     def recall(self) -> Any:
         """Return the next value; raise it if it is an exception."""
         value = self.scores[self._recalled]

@@ -23,7 +23,7 @@ from xpnet.estimators.search_file import ScoredFit, SearchFile
 
 
 class StandIn:
-    """Stands in for the estimator of a search; its clones take fits that were done beforehand.
+    """Stands in for the estimator of a search; its clones take fits that were done beforehand, until it is over.
 
     Libraries that log searches see the class, the parameters and the repr of the estimator, and save the estimator.
 
@@ -44,10 +44,10 @@ class StandIn:
         """Return the parameters of the estimator."""
         return self.estimator.get_params(deep)
 
-    def set_params(self, **parameters: Any) -> Any:
-        """Set parameters of the estimator; return the estimator itself for the last fit, with the best parameters."""
+    def set_params(self, **parameters: Any) -> "StandIn":
+        """Set parameters of the estimator."""
         self.estimator.set_params(**parameters)
-        return self.estimator if self.scored_fit is None else self
+        return self
 
     def fit(self, X: Any, y: Any = None, **parameters: Any) -> "StandIn":
         """Take over the fit, or do it if it was not done beforehand."""
@@ -72,8 +72,10 @@ class StandIn:
     def __class__(self) -> type:  # type: ignore[override]
         return type(self.estimator)
 
-    def __sklearn_clone__(self) -> "StandIn":
-        return StandIn(clone(self.estimator), self.search, self.search.take_fit())
+    def __sklearn_clone__(self) -> Any:
+        estimator: Any = clone(self.estimator)
+        is_over = self.search.results is not None  # the last clone is fitted with the best parameters
+        return estimator if is_over else StandIn(estimator, self.search, self.search.take_fit())
 
     def __sklearn_tags__(self) -> Any:
         return self.estimator.__sklearn_tags__()
@@ -119,7 +121,7 @@ class KeptScorer:
         fit.scores.append(dict(value) if isinstance(value, dict) else value)
         return value
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> Any:  # scikit-learn asks scorers of its own whether they take weights
         if name.startswith("__"):
             raise AttributeError(name)
         return getattr(self.__wrapped__, name)
@@ -183,7 +185,8 @@ class SlicedSearch:
         """Return the next fit, unless scikit-learn is not going through the settings; raise what stops the search."""
         if self._stop is not None:
             raise self._stop
-        self._end_fit()
+        if self._last is not None:
+            self._last.end()
         self._last = None if self._fits is None else next(self._fits)
         if self._last is not None:
             self._last.begin()
@@ -202,9 +205,7 @@ class SlicedSearch:
             self._fits = None
             if self._stop is not None:
                 raise self._stop from None
-        self._end_fit()
-        if self.slices:
-            self._write()
+        self._end_slice()
         self.results = results
         results.update(self._times())
 
@@ -213,7 +214,7 @@ class SlicedSearch:
             yield from fits
         for i, part in enumerate(self.slices):
             if i > 0:
-                self._write()
+                self._end_slice()
             for _, fits in self._begin_slice(part):
                 yield from fits
 
@@ -231,14 +232,12 @@ class SlicedSearch:
             raise KeyboardInterrupt
         return new
 
-    def _end_fit(self) -> None:
-        """Keep the scores of the last fit instead of the fitted estimator."""
-        fit = self._last
-        if fit is not None and (fit.error is not None or fit.scores):
-            fit.estimator, fit.is_scored = None, True
-
-    def _write(self) -> None:
-        if self.file is not None:
+    def _end_slice(self) -> None:
+        """Keep the scores of all fits until now."""
+        for _, fits in self.begun:
+            for fit in fits:
+                fit.end()
+        if self.file is not None and self.slices:
             self.file.write([fits for _, fits in self.begun if are_scored(fits)])
 
     def _times(self) -> dict[str, Any]:
