@@ -267,12 +267,16 @@ def test_tensors(dispatch, estimator, y):
         {"refit": lambda results: 1},
         {"scoring": ("accuracy", "f1_macro"), "refit": False, "return_train_score": True},
         {"scoring": {"a": "accuracy", "loss": make_scorer(log_loss, response_method="predict_proba")}, "refit": "a"},
-        {"scoring": lambda estimator, x, y: {"a": estimator.score(x, y), "b": 1.0}, "refit": "a"},
+        {
+            "scoring": lambda est, x, y, sample_weight=None: {"a": est.score(x, y, sample_weight), "b": 1.0},
+            "refit": "a",
+        },
     ],
     ids=["own refit", "tuple", "dict", "own dict"],
 )
 def test_scoring_and_refit(options):
-    mine, _ = search_both(CLASSIFIER, TWO_ALPHAS, **options)
+    """With weights, which some versions of scikit-learn give to the scorers that take them."""
+    mine, _ = search_both(CLASSIFIER, TWO_ALPHAS, given={"sample_weight": WEIGHT}, **options)
     if options.get("refit") is False:
         with pytest.raises(AttributeError, match="has no attribute 'predict'"):
             mine.predict(X)
@@ -295,12 +299,21 @@ def test_own_scorers_see_the_estimator():
 
 
 @pytest.mark.filterwarnings("ignore:One or more of the test scores are non-finite")
-def test_a_scorer_that_fails():
+def test_a_scorer_that_fails(tmp_path):
+    """The others go on, also of a search that is resumed."""
+
     def fail(estimator, x, y):
         raise RuntimeError("no score")
 
     with pytest.warns(UserWarning, match="Scoring failed"):
         search_both(CLASSIFIER, ONE_ALPHA, scoring=fail)
+    some = {"scoring": {"a": fail, "accuracy": "accuracy"}, "refit": "accuracy"}
+    with pytest.warns(UserWarning, match="Scoring failed"):
+        mine, other = search_both(CLASSIFIER, ONE_ALPHA, **some)
+    for resume in (False, True):
+        with pytest.warns(UserWarning, match=r"Scoring failed(.|\n)*RuntimeError: no score"):
+            mine.fit(X, THREE, checkpoint=tmp_path / "run", resume=resume)
+        assert_equal_results(mine, other)
     with pytest.raises(RuntimeError, match="no score"):
         MLPSearchCV(CLASSIFIER, ALPHAS, scoring=fail, error_score="raise").fit(X, THREE)
 
@@ -376,6 +389,11 @@ def test_a_random_search_is_that_of_scikit_learn():
     mine = MLPRandomSearchCV(CLASSIFIER, settings, random_state=np.random.RandomState(3), **options).fit(X, THREE)
     assert count_programs(mine) == 2
     assert_equal_results(mine, RandomizedSearchCV(CLASSIFIER, settings, random_state=3, **options).fit(X, THREE))
+
+
+def test_a_random_search_needs_a_number_of_settings():
+    with pytest.raises(ValueError, match="n_iter=0 must be a whole number of at least 1"):
+        MLPRandomSearchCV(CLASSIFIER, ALPHAS, n_iter=0).fit(X, THREE)
 
 
 # In scikit-learn
@@ -495,6 +513,22 @@ def test_an_interrupt_leaves_the_results_so_far(n_jobs):
         mine.predict(X)
 
 
+def test_an_interrupt_while_networks_are_scored_leaves_the_settings_that_were():
+    calls = []
+
+    def score(estimator, x, y):
+        calls.append(estimator)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return 0.5
+
+    mine = MLPSearchCV(CLASSIFIER, ALPHAS, cv=2, scoring=score)
+    with pytest.raises(KeyboardInterrupt):
+        mine.fit(X, THREE)
+    assert mine.cv_results_["params"] == [{"alpha": 1e-4}]
+    assert len(calls) == 4
+
+
 def test_an_interrupt_leaves_nothing_of_an_earlier_fit():
     mine = MLPSearchCV(CLASSIFIER, ALPHAS, cv=2).fit(X, THREE)
     mine.set_params(estimator=MLPClassifier(**SMALL, callbacks=[Interrupt(2)])).estimator.set_params(max_iter=9)
@@ -585,7 +619,15 @@ SEARCHES: dict[str, tuple[Any, dict[str, Any]]] = {
         {"sample_weight": WEIGHT},
     ),
     "workers": (
-        lambda: MLPSearchCV(CLASSIFIER, [{"alpha": [0.1, 1.0]}, {"solver": ["lbfgs"], "max_fun": [3]}], cv=4, n_jobs=2),
+        lambda: MLPSearchCV(
+            CLASSIFIER,
+            [{"alpha": [0.1, 1.0]}, {"solver": ["lbfgs"], "max_fun": [3]}],
+            cv=4,
+            n_jobs=2,
+            scoring=["accuracy", "neg_log_loss"],
+            refit="accuracy",
+            return_train_score=True,
+        ),
         {"calls": 2},  # one for each worker
     ),
 }
@@ -906,6 +948,7 @@ BAD: dict[str, tuple[Any, Any, dict[str, Any], type[Exception], str]] = {
         "for others there is sklearn.model_selection.GridSearchCV",
     ),
     "a class": (MLPClassifier, ALPHAS, {}, TypeError, "must be an estimator of xpnet.estimators, or contain one"),
+    "workers": (CLASSIFIER, ALPHAS, {"n_jobs": "2"}, TypeError, "n_jobs='2' must be a number of processes, -1 for one"),
     "an ensemble": (MLPEnsembleClassifier(), {"alfa": [1.0]}, {}, ValueError, "Invalid parameter 'alfa' for estimator"),
     "a step": (
         PIPELINE,
@@ -974,8 +1017,11 @@ def test_libraries_that_replace_fit_see_the_search_itself(scoring, monkeypatch):
         before = search.get_params()
         fit(search, *arguments, **options)
         assert {name: search.get_params()[name] for name in before} == before
+        assert (repr(search.estimator), search.estimator.__class__) == (repr(CLASSIFIER), MLPClassifier)
         if not callable(scoring):
-            assert pickle.loads(pickle.dumps(search)).score(X, THREE) == search.score(X, THREE)
+            content = pickle.dumps(search)
+            assert b"sliced_search" not in content  # a later version can read it
+            assert pickle.loads(content).score(X, THREE) == search.score(X, THREE)
         seen.append((type(search), type(search.best_estimator_), search.cv_results_["mean_fit_time"].tolist()))
         return search
 

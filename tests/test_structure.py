@@ -1,6 +1,7 @@
 """The rules of the layout, held by reading the sources and by looking at a fresh interpreter."""
 
 import ast
+import inspect
 import io
 import json
 import re
@@ -243,6 +244,25 @@ def test_dotted_names_lead_to_something_that_is_there():
             text, folder = modules()[module].read_text(), modules()[module].parent
             is_there = not rest or re.search(rf"\b{rest[0]}\b", text) or [*folder.glob(f"{rest[0]}.c")]
             assert is_there, f"xpnet{name} in {path} does not exist"
+
+
+def test_private_names_of_scikit_learn():
+    """Its next version may change them: these two it documents, for the rows of any data and for kinds of searches."""
+    estimators = pytest.importorskip("xpnet.estimators", reason="the estimators need scikit-learn")
+    bases = {base for kind in vars(estimators).values() if isinstance(kind, type) for base in kind.__mro__}
+    texts = [inspect.getsource(sys.modules[name]) for name in {base.__module__ for base in bases} if "sklearn" in name]
+    theirs = {name for text in texts for name in re.findall(r"(?:\.|\bdef |\bclass )(_[A-Za-z]\w*)", text)}
+    used: set[str] = set()
+    for node in (node for name, path in modules().items() if name.startswith("estimators") for node in parse(path)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sklearn"):
+            used |= {
+                name
+                for name in (*node.module.split("."), *(alias.name for alias in node.names))
+                if name.startswith("_")
+            }
+        words = [getattr(node, attribute, None) for attribute in ("attr", "name", "value")]
+        used |= theirs & {word for word in words if isinstance(word, str)}
+    assert used == {"_safe_indexing", "_run_search"}
 
 
 def test_each_deliberate_fault_can_be_made():

@@ -1,36 +1,30 @@
 """MLPSearchCV and MLPRandomSearchCV: scikit-learn's searches, whose fits over settings and folds are trained together.
 
 scikit-learn does the search itself: it scores, ranks and refits. The fits are done here beforehand, a slice of the
-settings at a time.
+settings at a time, and a stand-in for the estimator hands them over.
 """
 
-import functools
+import copy
 import os
 from collections.abc import Callable, Mapping, Sequence
+from types import NoneType
 from typing import Any
 
 import numpy as np
 from joblib import effective_n_jobs, parallel_config
 from sklearn import get_config
 from sklearn.base import is_classifier
-from sklearn.metrics import check_scoring
-from sklearn.metrics._scorer import _MultimetricScorer
 from sklearn.model_selection import GridSearchCV, ParameterGrid, ParameterSampler, RandomizedSearchCV, check_cv
 from sklearn.pipeline import Pipeline
 from sklearn.utils import indexable
 from sklearn.utils.parallel import Parallel, delayed  # joblib's, with scikit-learn's settings and warning filters
 
 from xpnet.backends.memory import require_bytes
+from xpnet.checks import count
 from xpnet.errors import ArgumentError
 from xpnet.estimators.base import BaseLearner, BasePerceptron
 from xpnet.estimators.folds import Folds, Outcome, Trial, divide, find_last, fit_trials, set_candidate, slice_candidates
-from xpnet.estimators.sliced_search import (
-    SlicedSearch,
-    Stopped,
-    keep_scores_of,
-    map_scorers,
-    unwrap_scorer,
-)
+from xpnet.estimators.sliced_search import SlicedSearch, StandIn, keep_scores, unwrap_scorers
 from xpnet.hints import explain_arguments
 from xpnet.training.resuming.description import describe
 from xpnet.training.resuming.saving import Saving, parse_saving
@@ -97,9 +91,9 @@ class TogetherMixin:
             If the machine has less memory than a list of the settings needs.
         KeyboardInterrupt
             After Ctrl-C. `cv_results_` then holds the settings whose training had begun, with the scores of their
-            networks at that moment. With several workers, it holds the slices that were done.
+            networks at that moment. With several workers, it holds the slices that were done; while networks are
+            scored, the settings that were.
         """
-        self._validate_params()  # scikit-learn's check of its own parameters
         require_learner(self.estimator)
         saving = parse_saving("search", checkpoint, every, resume)
         candidates, used = self._list_candidates(), {name for name, value in params.items() if value is not None}
@@ -115,43 +109,31 @@ class TogetherMixin:
         if used - accepted or get_config()["enable_metadata_routing"]:
             return super().fit(X, y, **params)  # type: ignore[misc]
         X, y = indexable(X, y)
-        before, search = vars(self).copy(), self._make_search(candidates, X, y, params, saving)
-        self._search = search
+        search = self._make_search(candidates, X, y, params, saving)
+        settings, twin = drop_results(self), self._make_twin(search)
         try:
             with parallel_config("sequential"):
-                super().fit(X, y, **params)  # type: ignore[misc]
-            scorers = check_scoring(self.estimator) if self.scoring is None else self.scorer_
-            self.scorer_ = map_scorers(unwrap_scorer, scorers)
+                super(TogetherMixin, twin).fit(X, y, **params)  # type: ignore[misc]
         except KeyboardInterrupt:
-            self.__dict__ = {name: value for name, value in before.items() if not name.endswith("_")}
-            if search.results is not None:
-                self.cv_results_ = search.results
+            self.__dict__ = settings | ({} if search.results is None else {"cv_results_": search.results})
             raise
-        except Stopped as stopped:
-            self.__dict__ = before
-            raise stopped.error from None
-        except BaseException:
-            self.__dict__ = before
-            raise
+        results = {name: value for name, value in vars(twin).items() if is_result(name)}
+        self.__dict__ = settings | results | {"scorer_": unwrap_scorers(twin.scorer_)}
         return self
 
-    def _get_scorers(self: Any) -> tuple[Any, Any]:
-        """Return the scorers; `fit` calls this first, before it copies the estimator, which is then a stand-in."""
-        if "_search" not in vars(self):
-            return super()._get_scorers()  # type: ignore[misc]
-        vars(self).update(self._search.parameters())
-        scorers, refit = super()._get_scorers()  # type: ignore[misc]
-        return keep_scores_of(scorers), refit
+    def _make_twin(self: Any, search: SlicedSearch) -> Any:
+        """Copy this search, with a stand-in that takes the fits of another; scikit-learn fits the copy."""
+        twin, parts = copy.copy(self), {"scoring": search.scoring, "cv": search.splitter, "_sliced": search}
+        twin.__dict__ = drop_results(self) | parts | {"estimator": StandIn(self.estimator, search)}
+        return twin
 
     def _run_search(self: Any, evaluate_candidates: Any, *, callback_ctx: Any = None) -> None:
-        """Evaluate the settings; `fit` has copied the stand-in, so that the estimator is the user's again."""
-        search = vars(self).pop("_search", None)
-        if search is None:
-            options = {} if callback_ctx is None else {"callback_ctx": callback_ctx}
-            return super()._run_search(evaluate_candidates, **options)  # type: ignore[misc]
-        vars(self).update(search.own)
-        vars(self).pop("_checked_cv_orig", None)  # which holds all folds
-        return search.run(functools.partial(evaluate_candidates, cv=check_cv(search.splits)))
+        """Evaluate the settings: the method that scikit-learn has subclasses write."""
+        search = vars(self).pop("_sliced", None)
+        if search is not None:
+            return search.run(evaluate_candidates)
+        options = {} if callback_ctx is None else {"callback_ctx": callback_ctx}
+        return super()._run_search(evaluate_candidates, **options)  # type: ignore[misc]
 
     def _make_search(
         self: Any,
@@ -165,28 +147,29 @@ class TogetherMixin:
         splitter: Any = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
         splits = list(splitter.split(X, y, params.get("groups")))
         folds = Folds(X, y, params.get("sample_weight"), [train for train, _ in splits])
-        search = SlicedSearch(
-            {name: getattr(self, name) for name in ("estimator", "scoring", "cv")},
-            splits,
-            {name: getattr(self, name) for name in ("error_score", "return_train_score")},
-            lambda keeping: keeping.fit(X, y, **params),
-            self._prepare_fits(folds),
-        )
+        scoring = keep_scores(self.scoring, self.estimator)
+        search, most = SlicedSearch(candidates, scoring, splitter, splits, self._prepare_fits(folds)), None
         if saving is not None:
             require_same_folds(self.cv, splits, list(splitter.split(X, y, params.get("groups"))))
-            search.file = file = self._make_file(saving, candidates, splits, folds)
-            search.scored = list(zip(candidates, file.begin()))
-        remaining, most = (
-            candidates[len(search.scored) :],
-            saving.every if saving is not None and isinstance(saving.every, int) else None,
-        )
+            description = describe_search(self, candidates, splits, *folds[:3])
+            names = list(scoring) if isinstance(scoring, dict) else None
+            n_scores = 2 if self.return_train_score else 1
+            search.file = file = SearchFile(saving, description, len(splits), n_scores, names)
+            search.begun = list(zip(candidates, file.begin()))
+            most = saving.every if isinstance(saving.every, int) else None
+        remaining = candidates[len(search.begun) :]
         search.slices = list(slice_candidates(remaining, self.estimator, folds, most)) if remaining else []
         return search
 
     def _prepare_fits(self: Any, folds: Folds) -> Callable[[Sequence[Mapping[str, Any]]], list[Outcome]]:
         """Return a function that does the fits of settings on all folds, by the joblib backend chosen by the user."""
+        if not isinstance(self.n_jobs, (int, np.integer, NoneType)):
+            raise ArgumentError(
+                f"n_jobs={self.n_jobs!r} must be a number of processes, -1 for one on each core, or None"
+            )
         # Prepared here, since scikit-learn's part of the search runs in this process
-        workers, parallel = effective_n_jobs(self.n_jobs), Parallel(n_jobs=self.n_jobs, pre_dispatch=self.pre_dispatch)
+        n_jobs: Any = self.n_jobs
+        workers, parallel = effective_n_jobs(n_jobs), Parallel(n_jobs=n_jobs, pre_dispatch=self.pre_dispatch)
 
         def do_fits(part: Sequence[Mapping[str, Any]]) -> list[Outcome]:
             numbers = range(len(folds.rows))
@@ -196,15 +179,6 @@ class TogetherMixin:
             return share_trials(trials, folds, parallel, workers)
 
         return do_fits
-
-    def _make_file(
-        self: Any, saving: Saving, candidates: Sequence[Mapping[str, Any]], splits: Sequence[Any], folds: Folds
-    ) -> SearchFile:
-        """Make the file of the search."""
-        scorers, _ = self._get_scorers()
-        names = list(scorers._scorers) if isinstance(scorers, _MultimetricScorer) else None
-        description = describe_search(self, candidates, splits, *folds[:3])
-        return SearchFile(saving, description, len(splits), 1 + self.return_train_score, names)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "scorer_")  # it is set last; after Ctrl-C there is only `cv_results_`
@@ -276,8 +250,19 @@ class MLPRandomSearchCV(TogetherMixin, RandomizedSearchCV):
 
     def _list_candidates(self) -> list[dict[str, Any]]:
         refuse_empty("param_distributions", self.param_distributions)
-        sampler = ParameterSampler(self.param_distributions, self.n_iter, random_state=self.random_state)
-        return list_settings(f"n_iter={self.n_iter}", sampler)
+        n_iter = count("n_iter", self.n_iter, 1)
+        sampler = ParameterSampler(self.param_distributions, n_iter, random_state=self.random_state)
+        return list_settings(f"n_iter={n_iter}", sampler)
+
+
+def is_result(name: str) -> bool:
+    """Tell whether an attribute of a search is one that `fit` gives it."""
+    return name.endswith("_") and not name.startswith("_")
+
+
+def drop_results(search: Any) -> dict[str, Any]:
+    """Return the attributes of a search that is not fitted."""
+    return {name: value for name, value in vars(search).items() if not is_result(name)}
 
 
 def share_trials(trials: Sequence[Trial], folds: Folds, parallel: Parallel, workers: int) -> list[Outcome]:

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from math import isfinite
 from typing import Any
 
@@ -30,16 +31,27 @@ TEXTS = ("X", "y", "sample_weight", "cv", "estimator", "scoring", "error_score",
 class ScoredFit:
     """The error of a fit, or the values of its scorers.
 
-    A value is a number, a dict of numbers and texts of errors by the name of the scorer, or an exception.
+    A value is a number, a dict of numbers that a scorer returned, or the exception that it raised.
     """
 
     error: Exception | None = None
-    scores: list[Any] = field(default_factory=list)  # on the test fold, and then on the training folds
+    scores: list[Any] = field(default_factory=list)  # of all on the test fold, and then on the training folds
     seconds: float = 0.0
     scoring_seconds: float = 0.0  # on the test fold
     estimator: Any = None  # fitted, until it is scored
     is_scored: bool = False
     _recalled: int = 0
+
+    def begin(self) -> None:
+        """Recall from the first value; forget the values of a fit whose scores are not complete."""
+        self._recalled = 0
+        if not self.is_scored:
+            self.scores, self.scoring_seconds = [], 0.0
+
+    def end(self) -> None:
+        """Keep the scores instead of the fitted estimator."""
+        if self.error is not None or self.scores:
+            self.estimator, self.is_scored = None, True
 
     def recall(self) -> Any:
         """Return the next value; raise it if it is an exception."""
@@ -49,9 +61,11 @@ class ScoredFit:
             raise value
         return dict(value) if isinstance(value, dict) else value
 
-    def encode(self) -> dict[str, Any]:
-        """Return plain values. Errors are texts."""
+    def encode(self, names: Sequence[str] | None) -> dict[str, Any]:
+        """Return plain values. Errors are texts. The values of several scorers are dicts by the names."""
         scores = [_explain(value) if isinstance(value, Exception) else value for value in self.scores]
+        if names is not None:
+            scores = [dict(zip(names, scores[i:])) for i in range(0, len(scores), len(names))]
         error = None if self.error is None else _explain(self.error)
         return {
             "error": error,
@@ -92,8 +106,12 @@ def decode_fit(place: str, values: Any, n_scores: int) -> ScoredFit:
             is_number = type(part) is float or (isinstance(part, int) and abs(part) < LARGEST)
             require(is_number or type(part) is str, f"{place}.scores{name}", part, "a number or the text of an error")
     failure = None if error is None else RecalledError(_printable_lines(error))
-    scores = [RecalledError(_printable_lines(score)) if isinstance(score, str) else score for score in scores]
-    return ScoredFit(failure, scores, *times, is_scored=True)
+    return ScoredFit(failure, [_recall_text(score) for score in scores], *times, is_scored=True)
+
+
+def _recall_text(score: Any) -> Any:
+    """Make an error of a text; leave other scores."""
+    return RecalledError(_printable_lines(score)) if isinstance(score, str) else score
 
 
 def _printable_lines(text: str) -> str:
@@ -146,7 +164,9 @@ class SearchFile:
 
     def write(self, candidates: Sequence[Sequence[ScoredFit]]) -> None:
         """Write the fits of the candidates that are done, or warn."""
-        self.saving.try_to_write(lambda: self._encode([[fit.encode() for fit in fits] for fits in candidates]))
+        self.saving.try_to_write(
+            lambda: self._encode([[fit.encode(self.names) for fit in fits] for fits in candidates])
+        )
 
     def _encode(self, fits: Sequence[Sequence[Mapping[str, Any]]]) -> bytes:
         return encode({"format": FORMAT, "search": self.description, "fits": fits})
@@ -189,6 +209,9 @@ class SearchFile:
         raises = self.description["error_score"] == describe("raise")
         if raises and (len(numbers) < len(scores) or any(fit.error for fits in candidates for fit in fits)):
             raise ArgumentError("fits have errors, each of which would have ended a search with error_score='raise'")
+        if names is not None:
+            for fit in chain.from_iterable(candidates):
+                fit.scores = [_recall_text(value) for score in fit.scores for value in score.values()]
         return candidates
 
 
