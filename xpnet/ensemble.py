@@ -6,7 +6,7 @@ import copy
 import operator
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from xpnet.core.optimizers.base import Optimizer
     from xpnet.core.schedules import Schedule
     from xpnet.inspection.intervals import Bars, Coverage
+    from xpnet.state.structure import Task
     from xpnet.state.view import View
     from xpnet.training.callback import Callback
     from xpnet.training.metrics import Metric
@@ -108,7 +109,7 @@ class Ensemble:
         activation: str | Activation | Sequence[str | Activation] = "sigmoid",
         output_activation: str | Activation | None = None,
         cost: str | Cost | None = None,
-        task: str | None = None,
+        task: Task | None = None,
         init: str | Initializer | None = None,
         dropout: float | Sequence[float] = 0.0,
         scale: float | None = None,
@@ -263,8 +264,8 @@ class Ensemble:
         lr: float | Schedule | Sequence[float | Schedule] | None = None,
         test_data: Any = None,
         *,
-        optimizer: Optimizer | Sequence[Optimizer] | None = None,
-        sampling: str | None = None,
+        optimizer: Optimizer | str | Sequence[Optimizer | str] | None = None,
+        sampling: Literal["shuffle", "replacement"] | None = None,
         rows: Sequence[Any] | None = None,
         validation_rows: Sequence[Any] | None = None,
         validation_data: Any = None,
@@ -523,7 +524,7 @@ class Ensemble:
         mean, std = float(np.mean(costs)), float(np.std(costs))
         return (mean, std) if yes_or_no("return_std", return_std) else mean
 
-    def measure(self, data: Any, *, metrics: Sequence[Any] | None = None) -> dict[str, Any]:
+    def measure(self, data: Any, *, metrics: Sequence[Any] | None = None) -> dict[str, float]:
         """Compute the `cost`, and metrics of the ensemble's predictions, as `Network.measure` does. Synchronizes."""
         metrics = training.evaluate.choose_metrics(self[0].view.model, metrics)
         return {"cost": self.cost(data), **self._measure_mean(data, metrics)}

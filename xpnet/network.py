@@ -6,7 +6,7 @@ import copy
 import os
 from contextlib import closing
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from xpnet.inspection.intervals import Bars, Coverage
     from xpnet.inspection.summary import Summary
     from xpnet.state.provenance import Provenance
+    from xpnet.state.structure import Task
     from xpnet.training.callback import Callback
 
 
@@ -120,7 +121,7 @@ class Network(Settings):
         activation: str | Activation | Sequence[str | Activation] = "sigmoid",
         output_activation: str | Activation | None = None,
         cost: str | Cost | None = None,
-        task: str | None = None,
+        task: Task | None = None,
         init: str | Initializer | None = None,
         dropout: float | Sequence[float] = 0.0,
         scale: float | None = None,
@@ -338,8 +339,8 @@ class Network(Settings):
         lr: float | Schedule | None = None,
         test_data: Any = None,
         *,
-        optimizer: Optimizer | None = None,
-        sampling: str | None = None,
+        optimizer: Optimizer | str | None = None,
+        sampling: Literal["shuffle", "replacement"] | None = None,
         validation_data: Any = None,
         validation_split: float | None = None,
         sample_weight: Any = None,
@@ -438,7 +439,7 @@ class Network(Settings):
         """
         return training.prepare.split_data(data, fraction, self.seeds.split, self.view.reader)
 
-    def reset_optimizer(self, optimizer: Optimizer | None = None) -> None:
+    def reset_optimizer(self, optimizer: Optimizer | str | None = None) -> None:
         """Clear the optimizer's state (the velocity of momentum), and change to another optimizer if one is given."""
         optimizer = self.optimizer if optimizer is None else training.arguments.parse_optimizer(optimizer)
         self._value = change_optimizer(self._value, optimizer, self.view)
@@ -645,7 +646,7 @@ class Network(Settings):
         """Compute the mean cost, without weight decay; of standardized targets with `standardize`. Synchronizes."""
         return training.evaluate.measure_data(self.view, data, [])["cost"]
 
-    def measure(self, data: Any, *, metrics: Sequence[Any] | None = None) -> dict[str, Any]:
+    def measure(self, data: Any, *, metrics: Sequence[Any] | None = None) -> dict[str, float]:
         """Compute the mean "cost", the number of examples as "size", and metrics, as in `train`. Synchronizes.
 
         Unless given, these are "correct" and "accuracy", or "r2" and "mean_absolute_error" of a regression. They see

@@ -18,6 +18,7 @@ from xpnet.estimators.settings import Parameters, is_called
 from xpnet.hints import explain_unknown
 from xpnet.network import Network
 from xpnet.state import structure
+from xpnet.state.structure import Task
 
 # scikit-learn's names -> names in xpnet
 ACTIVATION_NAMES = {"logistic": "sigmoid"}
@@ -30,7 +31,7 @@ class Head(NamedTuple):
     units: int
     activation: str | Activation
     cost: Cost
-    task: str | None  # None: inferred from the output layer
+    task: Task | None  # None: inferred from the output layer
 
 
 def make_network(

@@ -23,6 +23,7 @@ from xpnet.core.costs import poisson, quadratic
 from xpnet.errors import ArgumentError
 from xpnet.estimators.architecture import Head, parse_loss
 from xpnet.estimators.examples import RowSource, read_targets
+from xpnet.state.structure import Task
 from xpnet.state.view import View
 from xpnet.training.metrics import mean_r2
 
@@ -33,7 +34,7 @@ class LabelKind(NamedTuple):
     """A kind of labels, and its output layer."""
 
     name: str  # in scikit-learn
-    task: str  # of `Network`
+    task: Task  # of `Network`
     activation: str  # of the output layer
 
 
@@ -218,7 +219,7 @@ class Classification:
         return "score"
 
     @property
-    def task(self) -> str:
+    def task(self) -> Task:
         """The task, as `Network` calls it."""
         return self.labels.kind.task
 
@@ -313,7 +314,7 @@ class Regression:
         return "score" if parse_loss(self.loss).distribution is None else "loss"
 
     @property
-    def task(self) -> str:
+    def task(self) -> Task:
         """The task, as `Network` calls it."""
         return "regression"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import reprlib
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from xpnet.errors import ArgumentError, unless_stopped
 from xpnet.hints import look_up
 
 DTYPES = ("float32", "float64")
+Task: TypeAlias = Literal["classification", "binary", "multilabel", "regression"]
 
 
 class TaskChoices(NamedTuple):
