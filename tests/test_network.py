@@ -206,24 +206,33 @@ def test_a_network_goes_back_to_an_earlier_value(place, dtype):
     assert net.fingerprint() == trained
 
 
+def regression(*, calibrate):
+    net = Network([2, 1], task="regression", standardize=not calibrate, seed=0)
+    net.calibrate(DATA) if calibrate else net.train(DATA, epochs=1, progress=False)
+    return net
+
+
 OTHERS = {
-    "nothing": lambda: None,
-    "sizes": lambda: Network([2, 3]).value,
-    "dtype": lambda: Network([2, 1], dtype="float64").value,
-    "a part": lambda: Network([2, 1]).state,
+    "sizes": lambda: Network([2, 3]),
+    "dtype": lambda: Network([2, 1], dtype="float64"),
+    "dropout": lambda: Network([2, 1], dropout=[0.5]),
+    "scaling of targets": lambda: regression(calibrate=False),
+    "calibration": lambda: regression(calibrate=True),
 }
 
 
-@pytest.mark.parametrize("other", OTHERS)
-def test_what_is_no_value_of_such_a_network_is_refused(other):
-    net = Network([2, 1], seed=0)
+@pytest.mark.parametrize(
+    ("name", "other"), [*(("value", other) for other in OTHERS), *(("state", other) for other in [*OTHERS][:3])]
+)
+def test_the_value_of_a_network_with_other_arguments_is_refused(name, other):
+    net = Network([2, 1], task="binary", seed=0)
     before = net.value
     message = (
-        r"^value=.* must be an earlier value of this network, or that of one with the sizes \[2, 1\] in float32 on "
-        "numpy$"
+        rf"^{name}=.* must be an earlier {name} of this network, or that of one with the same arguments, in float32"
     )
-    with pytest.raises(ArgumentError, match=message):
-        net.value = OTHERS[other]()
+    for given in (getattr(OTHERS[other](), name), None, net.layers):
+        with pytest.raises(ArgumentError, match=message):
+            setattr(net, name, given)
     assert net.value is before
 
 

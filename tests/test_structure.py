@@ -4,6 +4,7 @@ import ast
 import inspect
 import io
 import json
+import operator
 import re
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import xpnet
+from xpnet.hints import OWNERS
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "xpnet"
@@ -105,6 +107,12 @@ def test_no_module_imports_itself_through_others():
                 reached.add(other)
                 todo.append(other)
         assert name not in reached, f"{name} is in a circle"
+
+
+def test_hints_know_the_arguments_that_people_look_for():
+    for owner, arguments in OWNERS.items():
+        parameters = inspect.signature(operator.attrgetter(owner)(xpnet)).parameters.values()
+        assert arguments == tuple(each.name for each in parameters if each.default is not each.empty), owner
 
 
 def test_nobody_assigns_a_private_attribute_of_another_object():

@@ -24,7 +24,7 @@ class BackendError(ArgumentError, RuntimeError):
 
 
 class CheckpointError(ArgumentError):
-    """A file does not hold a network."""
+    """A file does not hold what is to be read from it, such as a network or a training, or is damaged."""
 
 
 class DivergenceError(ArithmeticError):

@@ -21,7 +21,7 @@ from xpnet.hints import declares_arguments_of, explain_attribute, explain_method
 from xpnet.inspection.predict import predict, predict_outputs
 from xpnet.state import structure
 from xpnet.state.history import History
-from xpnet.state.places import change_optimizer, check_value, copy_value, init_value, to_device, to_host
+from xpnet.state.places import change_optimizer, check_state, check_value, copy_value, init_value, to_device, to_host
 from xpnet.state.settings import Settings
 from xpnet.state.single_rows import SingleRows
 from xpnet.state.value import NetworkValue, make_generator
@@ -208,7 +208,7 @@ class Network(Settings):
 
     @state.setter
     def state(self, state: State) -> None:
-        self._change(stored=state, calibration=None)
+        self._change(stored=check_state(state, self.view), calibration=None)
 
     @property
     def layers(self) -> tuple[Layer, ...]:

@@ -119,7 +119,7 @@ def fit_networks(
         if len(fits) == 1:
             raise error
         raise ArgumentError(f"{error} (this is member {k} of {len(fits)})") from error
-    if all(fit.plan is not None and fit.convergence.training.completed for fit in fits):  # not after Ctrl-C
+    if all(fit.convergence.completed for fit in fits):  # not after Ctrl-C
         warn_of_laggards([fit.network for fit in fits], [fit.callbacks for fit in fits])
     return [list_attributes(fit) for fit in fits]
 

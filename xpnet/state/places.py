@@ -40,16 +40,38 @@ def to_device(value: NetworkValue, view: View) -> NetworkValue:
 
 
 def check_value(value: Any, view: View) -> NetworkValue:
-    """Refuse what is not the value of such a network, at the same place."""
-    if isinstance(value, NetworkValue):
-        dtypes = {str(x.dtype).rpartition(".")[2] for x in leaves(value.layers)}
-        is_here = all(isinstance(x, view.backend.array_type) for x in leaves(value.layers)) and dtypes == {view.dtype}
-        if is_here and [tuple(w.shape) for w, _ in value.layers] == view.model.shapes:
-            return value
-    raise ArgumentError(
-        f"value={show(value)} must be an earlier value of this network, or that of one with the sizes "
-        f"{list(view.model.sizes)} in {view.dtype} on {view.backend.name}"
+    """Refuse what is not the value of a network like this one, at the same place."""
+    if not isinstance(value, NetworkValue) or not _fits(value, view):
+        raise _refuse("value", value, view)
+    return value
+
+
+def check_state(state: Any, view: View) -> State:
+    """Refuse what is not the state of a network like this one, at the same place."""
+    if not isinstance(state, State) or not _fits(view.value._replace(stored=state, calibration=None), view):
+        raise _refuse("state", state, view)
+    return state
+
+
+def _refuse(name: str, given: Any, view: View) -> ArgumentError:
+    return ArgumentError(
+        f"{name}={show(given)} must be an earlier {name} of this network, or that of one with the same arguments, in "
+        f"{view.dtype} on {view.backend.name}"
     )
+
+
+def _fits(value: NetworkValue, view: View) -> bool:
+    """Tell whether a value has the structure of a network's own: arrays, scaling and calibration."""
+    arrays, own = (leaves((one.state.layers, one.state.dropout)) for one in (value, view.value))
+    if [(type(x), x.shape, x.dtype) for x in arrays] != [(type(x), x.shape, x.dtype) for x in own]:
+        return False
+    if value.calibration is not None and (value.calibration.errors is None) == (view.model.task == "regression"):
+        return False
+    if value.scaling is None:
+        return True
+    x_mean, _, y_mean, _ = value.scaling.exact
+    y_fits = y_mean is None or (view.model.scales_targets and y_mean.shape == (1, view.model.n_targets))
+    return x_mean.shape == (1, view.model.n_in) and y_fits
 
 
 def copy_value(view: View, new: View) -> NetworkValue:

@@ -33,7 +33,7 @@ MOST_THREADS = 10_000  # more than any machine's cores, and small enough for an 
 
 
 class Request(NamedTuple):
-    """The arguments of `train` as the user gave them, not checked yet; None for one that was not given."""
+    """The arguments of `train` as the user gave them, or their defaults; they are not checked yet."""
 
     train_data: Any
     epochs: int = 20

@@ -4,9 +4,10 @@
 it yields the minibatches of a chunk of steps and is sent the result, so that the chunks of all networks run at once. A
 lone network is a list of one.
 
-Training writes into no network. It yields the new values of networks, and the caller assigns them. A chunk of steps
-works on a copy of a network's state, and its value is yielded only after the chunk has succeeded. So whatever happens
-in it (Ctrl-C, an exception, numbers that are not finite), the network is as it was before the chunk.
+The loop writes into no network. It yields the new values of networks, and the caller assigns them before callbacks are
+called; these may assign others. A chunk of steps works on a copy of a network's state, and its value is yielded only
+after the chunk has succeeded. So whatever happens in it (Ctrl-C, an exception, numbers that are not finite), the
+network is as it was before the chunk.
 """
 
 import time
