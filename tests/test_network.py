@@ -230,9 +230,9 @@ def test_the_value_of_a_network_with_other_arguments_is_refused(name, other):
     message = (
         rf"^{name}=.* must be an earlier {name} of this network, or that of one with the same arguments, in float32"
     )
-    for given in (getattr(OTHERS[other](), name), None, net.layers):
+    for wrong in (getattr(OTHERS[other](), name), None, net.layers):
         with pytest.raises(ArgumentError, match=message):
-            setattr(net, name, given)
+            setattr(net, name, wrong)
     assert net.value is before
 
 
