@@ -1405,7 +1405,7 @@ def test_a_handler_of_the_users_is_kept(tmp_path):
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")  # at a with
 def test_an_interrupt_at_any_line_leaves_a_checkpoint_that_goes_on(tmp_path):
     """At every 113th line of the loop, the callbacks and the writing of files; then the training is resumed."""
-    files = ("training/loop.py", "training/position.py", "training/resuming/checkpoint.py", "training/callbacks.py")
+    files = ("training/loop.py", "state/position.py", "training/resuming/checkpoint.py", "training/callbacks.py")
     files += ("training/resuming/saving.py",)
     files += ("training/callback.py", "training/groups.py", "training/steps.py", "training/train.py")
     files += ("checkpoint/record.py", "checkpoint/networks.py", "checkpoint/file.py", "checkpoint/writing.py")

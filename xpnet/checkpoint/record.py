@@ -23,14 +23,12 @@ from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.scaling import Scaling
 from xpnet.core.step import State
 from xpnet.errors import ArgumentError
+from xpnet.state.position import Position
 from xpnet.state.value import NetworkValue
 
 SETTINGS = {  # the arguments of Network that a record holds
     *("sizes", "activation", "output_activation", "cost", "task"),
     *("dropout", "scale", "standardize", "dtype"),
-}
-POSITION = {  # the fields of Position
-    *("epoch", "steps", "total_steps", "examples", "cost", "weight", "lr", "seconds", "generator"),
 }
 MAX_WRAPPERS = 20  # optimizers around each other
 MAX_DEPTH = 100  # of nested values: so that whatever copies or shows them does not overflow the stack
@@ -358,7 +356,7 @@ def training_of(record: Record) -> dict[str, Any] | None:
     training = check_dict("training", record.training)
     refuse_unknown("key", training.keys() - set(TRAINING))
     position = training["position"]
-    refuse_unknown("key", set(position) - POSITION)
+    refuse_unknown("key", set(position) - set(Position._fields))
     if position["generator"] is not None:
         _check_generator(position["generator"])
     for name, least in {"epoch": 1, "steps": 0, "total_steps": 0, "examples": 0}.items():

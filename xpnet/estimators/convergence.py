@@ -13,8 +13,8 @@ from xpnet.checks import warn
 from xpnet.core.arrays import Layers
 from xpnet.errors import ArgumentError
 from xpnet.estimators.settings import Settings
+from xpnet.state.position import Position
 from xpnet.training.callback import Callback, Training
-from xpnet.training.position import Position
 
 # value of `Settings.early_stopping` -> the name of what is watched
 WATCHED = {None: "Training loss", "score": "Validation score", "loss": "Validation loss"}

@@ -13,9 +13,9 @@ from xpnet.data.fingerprint import digest
 from xpnet.distributed.ranks import Ranks
 from xpnet.state.history import History
 from xpnet.state.places import to_device, to_host
+from xpnet.state.position import Start
 from xpnet.state.view import View
 from xpnet.training.callback import Callback, Trainee, Training, watching
-from xpnet.training.position import Start
 
 
 class Changes(NamedTuple):

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple, Protocol
 from xpnet.checks import warn
 from xpnet.core.step import State
 from xpnet.state.history import History
+from xpnet.state.position import Position
 from xpnet.state.value import NetworkValue
 from xpnet.state.view import View
 from xpnet.training.metrics import METRICS
-from xpnet.training.position import Position
 
 
 class Trainee(Protocol):

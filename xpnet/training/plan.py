@@ -8,8 +8,8 @@ from xpnet.core.schedules import Schedule
 from xpnet.data.sampling import Sampling
 from xpnet.data.source import Source
 from xpnet.distributed.ranks import Ranks
+from xpnet.state.position import Start
 from xpnet.training.callback import Callback, Trainee
-from xpnet.training.position import Start
 
 
 class Plan(NamedTuple):

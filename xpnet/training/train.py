@@ -15,6 +15,7 @@ from xpnet.distributed.ranks import Ranks
 from xpnet.distributed.setting import parse_distributed
 from xpnet.errors import ArgumentError
 from xpnet.state.places import to_device
+from xpnet.state.position import Start
 from xpnet.state.value import NetworkValue
 from xpnet.training.agreement import Follow, describe_start
 from xpnet.training.arguments import Parsed, Request, parse
@@ -23,7 +24,6 @@ from xpnet.training.evaluate import make_evaluations
 from xpnet.training.kept_loops import KeptLoops
 from xpnet.training.loop import Values, train_networks
 from xpnet.training.plan import Job
-from xpnet.training.position import Start
 from xpnet.training.prepare import choose_sampling, fit_for_each, map_shared, open_sources, scale_for_each
 from xpnet.training.progress import Progress
 from xpnet.training.rates import check_schedule

@@ -19,10 +19,10 @@ from xpnet.checks import printable
 from xpnet.core.step import State
 from xpnet.errors import ArgumentError, CheckpointError, unless_stopped
 from xpnet.state.history import History
+from xpnet.state.position import Position, Start
 from xpnet.state.value import NetworkValue
 from xpnet.training.callback import Callback, Trainee, Training
 from xpnet.training.plan import Job
-from xpnet.training.position import Position, Start
 from xpnet.training.resuming.call import (
     check_same_network,
     check_same_training,
