@@ -18,7 +18,7 @@ from xpnet.checks import count, decode_path, yes_or_no
 from xpnet.core.arrays import Array
 from xpnet.core.temperature import combine
 from xpnet.errors import ArgumentError, DivergenceError
-from xpnet.hints import declares_arguments_of, explain_methods
+from xpnet.hints import explain_methods
 from xpnet.inspection.predict import predict
 from xpnet.network import Network
 from xpnet.state import structure
@@ -236,26 +236,6 @@ class Ensemble:
 
     # Training
 
-    def _train(self, lr: Any, optimizer: Any, callbacks: Any, **arguments: Any) -> list[History]:
-        """Train by the arguments of `train`."""
-        members, parse = len(self), training.arguments
-        request = parse.Request(
-            lr=parse.one_for_each("lr", lr, members),
-            optimizer=parse.one_for_each("optimizer", optimizer, members),
-            callbacks=parse.copies_for_each(callbacks, members),
-            **arguments,
-        )
-        chunks = training.train.train(self._networks, request, self._loops, "ensemble")
-        errors = Network._follow(self._networks, chunks)
-        if errors:
-            raise summarize_divergence(errors, members)
-        first = self[0].optimizer
-        if all(rate == request.lr[0] for rate in request.lr) and all(net.optimizer == first for net in self):
-            # members with other learning rates differ on purpose
-            training.laggards.warn_of_laggards(self, request.callbacks)
-        return self.histories
-
-    @declares_arguments_of(_train)
     def train(
         self,
         train_data: Any,
@@ -331,7 +311,20 @@ class Ensemble:
         >>> bool(ensemble.accuracy(test_data) > 0.85)
         True
         """
-        ...
+        arguments, members = {name: value for name, value in locals().items() if name != "self"}, len(self)
+        arguments["lr"] = training.arguments.one_for_each("lr", lr, members)
+        arguments["optimizer"] = training.arguments.one_for_each("optimizer", optimizer, members)
+        arguments["callbacks"] = training.arguments.copies_for_each(callbacks, members)
+        request = training.arguments.Request(**arguments)
+        chunks = training.train.train(self._networks, request, self._loops, "ensemble")
+        errors = Network._follow(self._networks, chunks)
+        if errors:
+            raise summarize_divergence(errors, members)
+        first = self[0].optimizer
+        if all(rate == request.lr[0] for rate in request.lr) and all(net.optimizer == first for net in self):
+            # members with other learning rates differ on purpose
+            training.laggards.warn_of_laggards(self, request.callbacks)
+        return self.histories
 
     # Predictions
 

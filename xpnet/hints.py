@@ -1,7 +1,6 @@
 """Hints about unknown names and arguments: what was probably meant, also in the words of other libraries."""
 
 import functools
-import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import FunctionType
 from typing import Any, TypeVar, cast
@@ -10,7 +9,6 @@ from xpnet.checks import choices, show
 from xpnet.errors import ArgumentError
 
 T = TypeVar("T")
-Method = TypeVar("Method", bound=Callable[..., Any])
 MAX_COMPARED = 100  # characters of a name; comparing takes memory and time
 
 # names in other libraries and in books -> names here, or the argument as it is written here; the first one that is
@@ -240,36 +238,6 @@ def explain_methods(kind: type[T]) -> type[T]:
     return explain_arguments(kind)
 
 
-def declares_arguments_of(function: Callable[..., Any]) -> Callable[[Method], Method]:
-    """Decorate a method that has a signature and a docstring, for editors and for `help`, and no body.
-
-    A call of it calls `function` with all arguments by name, defaults included, so that none is written twice.
-
-    Examples
-    --------
-    >>> def describe(**arguments):
-    ...     return arguments
-    >>> @declares_arguments_of(describe)
-    ... def train(data, epochs=20, *, lr=None): ...
-    >>> train([1.0], lr=0.1)
-    {'data': [1.0], 'epochs': 20, 'lr': 0.1}
-    """
-
-    def decorate(method: Method) -> Method:
-        signature = inspect.signature(method)
-
-        @functools.wraps(method)
-        def call(*args: Any, **options: Any) -> Any:
-            method(*args, **options)  # does nothing, but Python checks the call
-            bound = signature.bind(*args, **options)
-            bound.apply_defaults()
-            return function(**bound.arguments)
-
-        return cast(Method, call)
-
-    return decorate
-
-
 def suggest_argument(name: str, names: Iterable[str]) -> str:
     """Format a hint at what an unknown argument meant: one of `names`, or an argument of something else.
 
@@ -327,6 +295,8 @@ def _explain_call(
     function: Callable[..., Any], name: str, args: Sequence[Any], options: Mapping[str, Any]
 ) -> str | None:
     """Format the message for an argument that does not fit a function; None if Python's own message is clear."""
+    import inspect  # slow to import
+
     parameters = dict(inspect.signature(function).parameters)
     if parameters.pop("self", None):
         args = args[1:]

@@ -17,7 +17,7 @@ from xpnet.core.arrays import Array, Layer, Namespace
 from xpnet.core.step import State
 from xpnet.data.place import Place
 from xpnet.errors import ArgumentError, DivergenceError
-from xpnet.hints import declares_arguments_of, explain_attribute, explain_methods, suggest_argument
+from xpnet.hints import explain_attribute, explain_methods, suggest_argument
 from xpnet.inspection.predict import predict, predict_outputs
 from xpnet.state import structure
 from xpnet.state.history import History
@@ -323,14 +323,6 @@ class Network(Settings):
                 for k, value in values.items():
                     networks[k]._value = value
 
-    def _train(self, lr: Any, optimizer: Any, callbacks: Any, **arguments: Any) -> History:
-        """Train by the arguments of `train`."""
-        request = training.arguments.Request(lr=[lr], optimizer=[optimizer], callbacks=[callbacks], **arguments)
-        for error in self._follow([self], training.train.train([self], request, self._loops)).values():
-            raise error
-        return self.history
-
-    @declares_arguments_of(_train)
     def train(
         self,
         train_data: Any,
@@ -426,7 +418,13 @@ class Network(Settings):
         >>> round(net.accuracy(test_data), 2)
         0.91
         """
-        ...
+        arguments = {name: value for name, value in locals().items() if name != "self"}
+        arguments |= {"lr": [lr], "optimizer": [optimizer], "callbacks": [callbacks]}  # one for each network
+        request = training.arguments.Request(**arguments)
+        chunks = training.train.train([self], request, self._loops)
+        for error in self._follow([self], chunks).values():
+            raise error
+        return self.history
 
     def split_rows(self, data: Any, fraction: float) -> tuple[np.ndarray, np.ndarray]:
         """Return the numbers of the rows that ``train(data, validation_split=fraction)`` trains on, and validates on.
