@@ -150,3 +150,10 @@ def test_a_right_gradient_passes_where_the_rounding_of_outputs_is_most_of_the_co
     net = Network([1, 7, 1], **options, seed=290)
     net.layers = [(0.1 * w, 0.001 * b) for w, b in net.layers]
     assert check_gradients(net, [[0.5], [1.0]], [0.5, 0.5]).passed
+
+
+def test_a_right_gradient_passes_where_a_network_is_so_sure_that_its_cost_is_0():
+    net = Network([1, 2], task="classification", dtype="float64", seed=0)
+    net.layers = [([[1.0], [-1.0]], [0.0, 0.0])]
+    assert net.cost(([[35.0], [36.0]], [0, 0])) == 0.0
+    assert check_gradients(net, [[35.0], [36.0]], [0, 0]).passed

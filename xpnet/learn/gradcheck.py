@@ -173,11 +173,13 @@ def _estimate_rounding(net: Network, x: Any, y: Any) -> float:
     for layer, a, delta in zip(net.layers, activations, net.deltas(x, y)):
         w, b, a, delta = (np.abs(to_numpy(array)) for array in (*layer, a, delta))
         total += float(np.mean(np.sum(delta * (a @ w.T + b), axis=-1)))
-    if isinstance(view.model.output, Composed):  # else the cost is computed from z
+    if isinstance(view.model.output, Composed):
         _, y, _ = read_batch(view, x, y)
         with view.scope():
             slopes = to_numpy(view.model.cost.gradient(activations[-1], y, view.xp))  # type: ignore
         total += float(np.mean(np.sum(np.abs(slopes * to_numpy(activations[-1])), axis=-1)))
+    else:
+        total += 1.0  # the cost is the logarithm of a sum of at least 1: what is far below its rounding vanishes
     return float(np.finfo(np.float64).eps) * total
 
 
