@@ -11,6 +11,7 @@ from test_bad_input import refused
 
 from xpnet import (
     SGD,
+    Adam,
     Callback,
     CSVLog,
     EarlyStopping,
@@ -626,3 +627,28 @@ def test_a_bar_is_shown_in_a_terminal_alone(monkeypatch, capsys, is_terminal):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
     network().train((X, Y), 1, 4, lr=0.5)
     assert ("Epoch 1/1" in capsys.readouterr().err) == is_terminal
+
+
+@pytest.mark.parametrize("optimizer", [SGD(), Adam()], ids=["SGD", "Adam"])
+@pytest.mark.parametrize("moment", ["on_train_begin", "on_epoch_begin"])
+def test_a_callback_may_go_back_to_an_earlier_value(moment, optimizer):
+    """The training goes on with its own optimizer and history."""
+
+    class GoBack(Callback):
+        def on_train_begin(self, training):
+            self.training, self.before = training, training.net.value if moment == "on_train_begin" else None
+
+        def on_epoch_begin(self, epoch):
+            self.before = self.before or self.training.net.value
+
+        def on_epoch_end(self, logs):
+            if logs["epoch"] in (2, 4):
+                self.training.net.value = self.before
+
+    net, data = Network([2, 3, 1], task="regression", seed=0), ([[0.0, 1.0], [1.0, 0.0]], [0.0, 1.0])
+    before = net.w[0]
+    history = net.train(data, 4, callbacks=[GoBack()], optimizer=optimizer, progress=False)
+    assert net.history is history
+    assert history["epoch"] == [1, 2, 3, 4]
+    assert history["cost"][2:] == history["cost"][:2]
+    np.testing.assert_array_equal(net.w[0], before)

@@ -1,8 +1,10 @@
 """Ensemble: its members are the networks that each would be alone, and what it refuses."""
 
+import copy
 import io
 import itertools
 import os
+import pickle
 import re
 import sys
 import zipfile
@@ -886,3 +888,19 @@ def test_a_limit_of_a_container_counts(monkeypatch):
     )
     with pytest.raises(MemoryError, match=message):
         Ensemble([2, 1], 1000)
+
+
+def test_what_members_refer_to_is_copied_with_them():
+    ensemble = Ensemble([1, 2, 1], members=3, task="regression", seed=0)
+    ensemble.train(([[0.0], [1.0]], [0.0, 1.0]), 2, progress=False)
+    for view in (copy.deepcopy(ensemble[1].view), pickle.loads(pickle.dumps(ensemble[1].view))):
+        np.testing.assert_array_equal(view.layers[0][0], ensemble[1].w[0])
+    members = Ensemble.of(WithOwner([1, 1], task="regression", seed=k) for k in range(2))
+    members[0].owner = members
+    members.calibrate((np.arange(20.0)[:, None], np.arange(20.0)))
+    assert len(copy.deepcopy(members[0]).owner) == 2
+    assert copy.deepcopy(members).calibration is not None
+
+
+class WithOwner(Network):
+    owner = None

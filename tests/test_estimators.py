@@ -848,6 +848,14 @@ def test_networks_recognize_the_examples_of_their_fit(x, parameters):
         ensemble.ensemble_.calibrate((XR[:150], TARGET[:150]))
 
 
+def test_the_ensemble_of_an_estimator_has_its_members():
+    model = ours.MLPEnsembleRegressor(n_estimators=3, **SMALL).fit(XR, TARGET)
+    model.ensemble_.calibrate((XR + 0.5, TARGET))
+    model.estimators_.pop()
+    assert len(model.ensemble_) == len(pickle.loads(pickle.dumps(model)).ensemble_) == 2
+    assert model.ensemble_.calibration is None
+
+
 # What is refused
 
 

@@ -144,6 +144,8 @@ JUSTIFIED = {
     # copies and pickles: what a program asks Python for, and no file that xpnet reads
     ("backends.base", "__reduce__"),
     ("training.kept_loops", "__reduce__"),  # of an empty object
+    ("estimators.sliced_search", "__reduce__"),  # of the estimator that it stands in for
+    ("state.member", "__reduce__"),  # of its state
     ("state.single_rows", "__reduce__"),  # of another
     ("backends.base", "import_module"),  # a backend in a pickle is the name of its library
     ("network", "__getstate__"),

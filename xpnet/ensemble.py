@@ -465,8 +465,10 @@ class Ensemble:
         if self._calibrated is None:
             return None
         calibration, weights = self._calibrated
-        is_valid = all(x is y for now, then in zip(self._list_weights(), weights) for x, y in zip(now, then))
-        return calibration if is_valid else None
+        if not all(x is y for now, then in zip(self._list_weights(), weights) for x, y in zip(now, then)):
+            self._calibrated = None  # which also releases the weights
+            return None
+        return calibration
 
     @property
     def _shared_calibration(self) -> Calibrations:
@@ -474,9 +476,15 @@ class Ensemble:
         calibration = self._calibration
         return {} if calibration is None else {len(self): calibration}
 
+    def consists_of(self, networks: Sequence[Network]) -> bool:
+        """Tell whether these very networks are the members, in this order."""
+        return len(self) == len(networks) and all(own is other for own, other in zip(self, networks))
+
     def _keep(self, calibration: Calibration | None) -> None:
         """Keep the calibration of the members as they are now."""
-        self._calibrated = None if calibration is None else Calibrated(calibration, self._list_weights())
+        # A member that refers to the ensemble is copied and pickled with it, and has no value before that has ended
+        are_complete = all("_value" in vars(network) for network in self)
+        self._calibrated = Calibrated(calibration, self._list_weights()) if calibration and are_complete else None
 
     def _list_weights(self) -> list[tuple[Any, Any]]:
         return [(network.value.layers, network.value.scaling) for network in self]

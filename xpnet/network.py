@@ -179,6 +179,8 @@ class Network(Settings):
     def value(self) -> NetworkValue:
         """Everything that changes, as one value that nobody writes into; assign an earlier one to go back to it.
 
+        Only notes that were changed in place stay as they are.
+
         Examples
         --------
         >>> net = Network([2, 1], seed=0)

@@ -62,8 +62,8 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
         """The networks as an `Ensemble`, which can do more: `jacobian`, `save`."""
         check_is_fitted(self)
         networks = [member.network_ for member in self.estimators_]
-        if any(network is not own for network, own in zip(networks, self._ensemble)):
-            self._ensemble = Ensemble._made_of(networks)  # a member's weights were assigned, which copies it
+        if not self._ensemble.consists_of(networks):  # members were changed; assigned weights copy the network
+            self._ensemble = Ensemble._made_of(networks)
         return self._ensemble
 
     @property

@@ -9,7 +9,15 @@ from typing import Any
 from xpnet.backends.base import Backend
 from xpnet.backends.choose import BACKENDS, get_backend
 from xpnet.checkpoint.networks import find_shared_calibration
-from xpnet.checkpoint.record import NO_CALIBRATIONS, Calibrations, Record, encode_optimizer, make_record
+from xpnet.checkpoint.record import (
+    NO_CALIBRATIONS,
+    Calibrations,
+    Record,
+    calibrations_of,
+    encode_optimizer,
+    make_record,
+)
+from xpnet.checks import warn
 from xpnet.core.activations import ACTIVATIONS, Activation, find_kind, mean_std
 from xpnet.core.calibration import Calibration
 from xpnet.core.costs import Cost
@@ -34,7 +42,8 @@ def encode_state(attributes: Mapping[str, Any]) -> dict[str, Any]:
         networks = [_encode_network(net, ensemble._shared_calibration) for net in ensemble]
         state["ensemble_"] = {"networks": networks, "seeds": ensemble.seeds}
     if "_ensemble" in state:  # the members have its networks
-        calibration = state["_ensemble"]._calibration
+        ensemble, networks = state["_ensemble"], [member.network_ for member in state["estimators_"]]
+        calibration = ensemble._calibration if ensemble.consists_of(networks) else None
         state["_ensemble"] = calibration and calibration._replace(known_rows=None)._asdict()
     if "_home" in state:
         state["_home"] = _encode_backend(state["_home"])
@@ -78,12 +87,17 @@ def _encode_network(net: Network, shared: Calibrations = NO_CALIBRATIONS) -> dic
 
 def _decode_network(state: Mapping[str, Any]) -> Network:
     record, backend = _decode_record(state)
-    return Network._restore(record, record.settings, backend)
+    net = Network._restore(record, record.settings, backend)
+    if any(calibrations_of(record, net.view.model).keys() - {0}):
+        warn("this pickle is of an earlier version of xpnet, without the calibration of its ensemble: calibrate again")
+    return net
 
 
 def _decode_ensemble(networks: Sequence[Mapping[str, Any]], seeds: Sequence[int | None]) -> Ensemble:
-    members, records = [_decode_network(state) for state in networks], [_decode_record(state)[0] for state in networks]
-    return Ensemble._made_of(members, seeds, find_shared_calibration(records, members[0].view.model))
+    decoded = [_decode_record(state) for state in networks]
+    members = [Network._restore(record, record.settings, backend) for record, backend in decoded]
+    calibration = find_shared_calibration([record for record, _ in decoded], members[0].view.model)
+    return Ensemble._made_of(members, seeds, calibration)
 
 
 def _decode_record(state: Mapping[str, Any]) -> tuple[Record, Backend]:

@@ -48,6 +48,10 @@ class MemberState:
                 self._state, self._joined = rest._replace(layers=layers), None
             return self._state
 
+    def __reduce__(self) -> Any:
+        """Copy and pickle the state, not what it is a part of."""
+        return whole, (self.state(),)
+
     def _copy_layers(self, joined: State) -> Layers:
         if self._layers is None:
             self._layers = self._copy(joined.layers, self._k, self._axes.layers)

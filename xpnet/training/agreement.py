@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.core.arrays import leaves
-from xpnet.core.step import State
 from xpnet.data.fingerprint import digest
 from xpnet.distributed.ranks import Ranks
 from xpnet.state.history import History
 from xpnet.state.places import to_device, to_host
 from xpnet.state.position import Start
+from xpnet.state.value import NetworkValue
 from xpnet.state.view import View
 from xpnet.training.callback import Callback, Trainee, Training, watching
 
@@ -23,7 +23,7 @@ class Changes(NamedTuple):
 
     lr_scale: float
     stopped: bool
-    state: State | None  # of NumPy arrays; None if it is as training has left it
+    value: NetworkValue | None  # of the network, in NumPy arrays; None if it is as training has left it
     logs: dict[str, Any] | None
 
 
@@ -69,10 +69,10 @@ class Lead(Callback):
 
     def _find_changes(self, call: Callable[[], Any], logs: dict[str, Any] | None) -> Changes:
         training, net = self.training, self.training.net
-        before = net.value.stored
+        before = net.value
         call()
-        state = None if net.value.stored is before else to_host(net.view).state
-        return Changes(training.lr_scale, training.stopped, state, logs)
+        value = None if net.value is before else describe_value(net.view)
+        return Changes(training.lr_scale, training.stopped, value, logs)
 
 
 class Follow(Callback):
@@ -119,18 +119,24 @@ class Follow(Callback):
         if changes is None:
             return None
         self.training.lr_scale, self.training.stopped = changes.lr_scale, changes.stopped
-        if changes.state is not None:
-            self.net.state = to_device(self.net.value._replace(stored=changes.state), self.net.view).state
+        if changes.value is not None:
+            self.net.value = take_over(changes.value, self.net)
         return changes.logs
 
 
 def describe_start(net: Trainee, start: Start) -> Start:
-    """Describe how the training of rank 0's network begins, or resumes, in NumPy arrays. Synchronizes.
+    """Describe how the training of rank 0's network begins, or resumes, in NumPy arrays. Synchronizes."""
+    return start._replace(value=describe_value(net.view._replace(value=start.value or net.value)))
 
-    The history and the notes stay where they are, as users may put anything into them.
-    """
-    value = to_host(net.view._replace(value=start.value or net.value)).without_digests()
-    return start._replace(value=value._replace(history=History(), notes={}))
+
+def describe_value(view: View) -> NetworkValue:
+    """Describe the value of rank 0's network for others; history and notes, which may hold anything, stay there."""
+    return to_host(view).without_digests()._replace(history=History(), notes={})
+
+
+def take_over(value: NetworkValue, net: Trainee) -> NetworkValue:
+    """Return rank 0's value where another rank's network computes, with the history and the notes of that one."""
+    return to_device(value, net.view)._replace(history=net.value.history, notes=net.value.notes)
 
 
 def check_weights(training: Training, ranks: Ranks) -> None:

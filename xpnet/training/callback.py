@@ -30,12 +30,15 @@ class Trainee(Protocol):
 
     @property
     def value(self) -> NetworkValue:
-        """What changes in it, as it stands."""
+        """What changes in it, as it stands; a callback may assign an earlier one."""
         ...
+
+    @value.setter
+    def value(self, value: NetworkValue) -> None: ...
 
     @property
     def state(self) -> State:
-        """The part of the value that changes from step to step; a callback may assign an earlier one."""
+        """The part of the value that changes from step to step; assignable, too."""
         ...
 
     @state.setter

@@ -13,7 +13,7 @@ network is as it was before the chunk.
 import time
 from collections.abc import Generator, Iterable, Mapping, Sequence, Sized
 from contextlib import ExitStack
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
@@ -125,16 +125,17 @@ def run_all_chunks(
         for k, job in enumerate(jobs)
         if trainings[k].position.total_steps > 0
     }
-    provenances = {k: add_run(job, training) for k, (job, training) in enumerate(zip(jobs, trainings))}
+    provenances = [add_run(job, training) for job, training in zip(jobs, trainings)]
     while chunks:
-        results = groups.run({k: jobs[k].net.value.stored for k in chunks}, chunks)
+        results = groups.run({k: with_optimizer(jobs[k].net.value, jobs[k]).stored for k in chunks}, chunks)
         changed = {}
         for k, result in results.items():
             if result is None:
                 errors[k] = explain_divergence(jobs[k].source, trainings[k], chunks[k].lr)
                 trainings[k].stopped = True
             else:
-                changed[k] = take_result(jobs[k], chunks[k], result, known_rows[k], provenances.pop(k, None))
+                value = take_result(jobs[k], chunks[k], result, provenances[k])
+                changed[k] = value._replace(history=trainings[k].history, known_rows=known_rows[k])
         yield changed
         if checkpoint is not None:
             advanced = (k for k, result in results.items() if result is not None)
@@ -148,6 +149,11 @@ def run_all_chunks(
             checkpoint.end_round()
         if ranks is not None:
             ranks.obey()
+    yield {  # of networks that a callback has given an earlier value
+        k: job.net.value._replace(history=training.history)
+        for k, (job, training) in enumerate(zip(jobs, trainings))
+        if job.net.value.history is not training.history
+    }
     return errors
 
 
@@ -229,33 +235,33 @@ def begin(job: Job) -> Training:
 
 
 def begin_value(job: Job, training: Training) -> NetworkValue:
-    """Return the value of a network before the first step: it has the plan's optimizer, and an empty history.
-
-    The optimizer's state is fresh, unless the one of its last training is equal.
-    """
-    value = job.net.value if job.start.value is None else job.start.value
-    if value.optimizer != job.plan.optimizer:
-        value = change_optimizer(value, job.plan.optimizer, job.net.view)
+    """Return the value of a network before the first step: it has the plan's optimizer, and an empty history."""
+    value = with_optimizer(job.net.value if job.start.value is None else job.start.value, job)
     return value._replace(history=training.history)
 
 
-def take_result(
-    job: Job, chunk: Chunk, result: Done, known_rows: Mapping[str, Any] | None, provenance: Provenance | None
-) -> NetworkValue:
-    """Return the value of a network after a chunk of steps; what was fitted to its old weights has gone.
+def with_optimizer(value: NetworkValue, job: Job) -> NetworkValue:
+    """Return a value with the plan's optimizer, in a fresh state unless its own is equal."""
+    optimizer = job.plan.optimizer
+    if value.optimizer is optimizer:
+        return value
+    if value.optimizer == optimizer:
+        return value._replace(optimizer=optimizer)
+    return change_optimizer(value, optimizer, job.net.view)
 
-    The provenance changes with the first chunk; None leaves it as it is.
-    """
+
+def take_result(job: Job, chunk: Chunk, result: Done, provenance: Provenance) -> NetworkValue:
+    """Return the value of a network after a chunk of steps; what was fitted to its old weights has gone."""
     value, reader = job.net.value, job.source.reader
     return value._replace(
         stored=result.state,
+        optimizer=job.plan.optimizer,
         generator=chunk.generator,
+        provenance=provenance.edit() if value.provenance.edited else provenance,
         scaling=reader.scaling,
         feature_names=reader.feature_names,
         calibration=None,
         novelty=None,
-        known_rows=known_rows,
-        provenance=provenance or value.provenance,
     )
 
 

@@ -14,10 +14,9 @@ from xpnet.data.source import Countable
 from xpnet.distributed.ranks import Ranks
 from xpnet.distributed.setting import parse_distributed
 from xpnet.errors import ArgumentError
-from xpnet.state.places import to_device
 from xpnet.state.position import Start
 from xpnet.state.value import NetworkValue
-from xpnet.training.agreement import Follow, describe_start
+from xpnet.training.agreement import Follow, describe_start, take_over
 from xpnet.training.arguments import Parsed, Request, parse
 from xpnet.training.callback import Trainee
 from xpnet.training.evaluate import make_evaluations
@@ -91,7 +90,7 @@ def train_on_ranks(networks: Sequence[Trainee], request: Request, kind: FileKind
 
     with ranks.ending_together():
         start = ranks.make_on_first(open_checkpoint)
-        start = start._replace(value=to_device(start.value, net.view))
+        start = start._replace(value=take_over(start.value, net))
         if not ranks.leads:  # it has no callbacks, evaluates nothing, and writes no files
             request = request.without_watching()
         with net.view.scope():
