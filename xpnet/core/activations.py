@@ -14,7 +14,7 @@ from math import inf, pi, sqrt
 from typing import NamedTuple
 
 from xpnet.checks import in_range
-from xpnet.core.arrays import Array, Namespace
+from xpnet.core.arrays import Array, Namespace, Same
 from xpnet.core.initializers import Initializer, he_normal, lecun_normal, scaled_normal
 
 
@@ -262,7 +262,7 @@ _Q = (
 )
 
 
-def normal_cdf(x: Array, xp: Namespace) -> Array:
+def normal_cdf(x: Same, xp: Namespace) -> Same:
     """Compute the distribution function of the standard normal distribution, Φ(x) = ½ (1 + erf(x / √2)).
 
     The tail is Φ(−x) = e^(−x²/2) t q(2t − 1) for x ≥ 0, with t = c / (c + x) and a polynomial q. In float64 the error

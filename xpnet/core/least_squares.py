@@ -96,7 +96,9 @@ def normal_equations(
         Namespace of the arrays.
     """
     n_parameters = sum(w.shape[-1] * w.shape[-2] + b.shape[-1] for w, b in layers)
-    rows, matrix, gradient = rows_per_block(n_parameters), None, None
+    rows = rows_per_block(n_parameters)
+    matrix: Any = None
+    gradient: Any = None
     for start in range(0, x.shape[-2], rows):
         block = slice(start, min(start + rows, x.shape[-2]))
         zs, activations = forward(layers, sigmas, x[..., block, :], xp)
