@@ -11,7 +11,7 @@ other places that need it.
 
 from collections.abc import Callable
 from math import inf, pi, sqrt
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from xpnet.checks import in_range
 from xpnet.core.arrays import Array, Namespace, Same
@@ -318,7 +318,7 @@ def find_kind(sigma: Activation) -> tuple[str | None, tuple[float, ...]]:
     >>> find_kind(relu), find_kind(make_leaky_relu(0.2)), find_kind(make_elu(2.0))
     (('relu', ()), ('leaky_relu', (0.2,)), ('elu', (2.0, 1.0)))
     """
-    if isinstance(sigma.value, tuple):
-        kinds = [name for name, make in PARAMETRIZED_ACTIVATIONS.items() if type(make().value) is type(sigma.value)]
-        return (kinds[0], tuple(sigma.value)) if kinds else (None, ())
+    for name, make in PARAMETRIZED_ACTIVATIONS.items():
+        if type(make().value) is type(sigma.value):
+            return name, tuple(cast("tuple[float, ...]", sigma.value))
     return next((known.name for known in (*ACTIVATIONS.values(), mean_std) if known.value is sigma.value), None), ()

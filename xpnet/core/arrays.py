@@ -82,6 +82,7 @@ class Array(Protocol):
 
 
 Same = TypeVar("Same", bound=Array)  # what a function returns is of the library of its arguments
+Nest: TypeAlias = "Array | tuple[Nest, ...] | None"  # the state of an optimizer, say
 
 # Weights and biases of every layer, or arrays of the same shapes (gradients, velocities): a pair (w, b) for each layer,
 # with w of shape (n_out, n_in) and b of shape (1, n_out), a row that can be added to a minibatch of rows.
@@ -95,7 +96,7 @@ class Layer(NamedTuple):
     b: Array  # (n_out,)
 
 
-def map_arrays(function: Callable[[Any], Any], nest: Any) -> Any:
+def map_arrays(function: Callable[[Any], Any], nest: Nest) -> Any:
     """Apply a function to every array in a nest and keep the structure.
 
     Examples
@@ -108,10 +109,10 @@ def map_arrays(function: Callable[[Any], Any], nest: Any) -> Any:
     if not isinstance(nest, tuple):
         return function(nest)
     parts = [map_arrays(function, part) for part in nest]
-    return type(nest)(*parts) if hasattr(nest, "_fields") else tuple(parts)
+    return getattr(nest, "_make", tuple)(parts)
 
 
-def leaves(nest: Any) -> list[Any]:
+def leaves(nest: Nest) -> list[Any]:
     """List every array in a nest, in order.
 
     Examples

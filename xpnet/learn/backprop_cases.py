@@ -64,10 +64,10 @@ class Case(NamedTuple):
         try:
             with np.errstate(all="ignore"):
                 if model is not None:
-                    zs, activations = forward(self.layers, model.sigmas, self.x, np)  # type: ignore
+                    zs, activations = forward(self.layers, model.sigmas, self.x, np)
                 model = model or self.model
                 rest = model.sigmas, model.output, zs, activations, self.y, np
-                gradients = backpropagate(equations, self.layers, *rest, last)  # type: ignore
+                gradients = backpropagate(equations, self.layers, *rest, last)
         except ValueError:
             return None
         return [self.factor * w for w, _ in gradients], [self.factor * b for _, b in gradients]
