@@ -242,6 +242,21 @@ def refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return record
 
 
+def is_list(value: Any) -> bool:
+    """Tell whether a value is a list or a tuple."""
+    return isinstance(value, (list, tuple))
+
+
+def has_entries(value: Any) -> bool:
+    """Tell whether a value is a list, a tuple, or a NumPy array with an axis."""
+    return is_list(value) or (isinstance(value, np.ndarray) and value.ndim > 0)
+
+
+def is_text(value: Any) -> bool:
+    """Tell whether a value is a string, where type checkers take it for granted."""
+    return isinstance(value, str)
+
+
 def has_methods(value: Any, *names: str) -> bool:
     """Tell whether an object, not a class, has methods of these names.
 

@@ -6,9 +6,8 @@ import traceback
 from collections.abc import Collection, Iterator
 from functools import partial
 from types import CodeType, FrameType
-from typing import Any, TypeVar
+from typing import Any
 
-E = TypeVar("E", bound=BaseException)
 GENERATOR = 0x20  # inspect.CO_GENERATOR; inspect is slow to import
 
 
@@ -35,7 +34,7 @@ for kind in (ArgumentError, BackendError, CheckpointError, DivergenceError):
     kind.__module__ = "xpnet"  # where users find it, and what tracebacks call it
 
 
-def unless_stopped(*kinds: type[E]) -> tuple[type[E], ...]:
+def unless_stopped(*kinds: type[BaseException]) -> tuple[Any, ...]:
     """Return the errors that an `except` should catch: `kinds`, or none if a signal handler has stopped the program.
 
     A time limit, such as a `TimeoutError` that a handler of SIGALRM raises, can interrupt any line, also one that may

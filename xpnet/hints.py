@@ -224,7 +224,7 @@ def explain_arguments(target: T) -> T:
     xpnet.ArgumentError: learning_rate=0.2 is not an argument of train (did you mean 'lr'?); choose from 'data', 'lr'
     """
     if isinstance(target, type):
-        target.__init__ = _explain_calls(target.__init__, target.__name__)  # type: ignore[misc]
+        target.__init__ = _explain_calls(target.__init__, target.__name__)
         return target
     function = cast(Callable[..., Any], target)
     return cast(T, _explain_calls(function, function.__qualname__.removesuffix(".__init__").rpartition(".")[2]))

@@ -459,4 +459,4 @@ def predict_out_of_fold(ensemble: Ensemble, x: np.ndarray, folds: Sequence[np.nd
         total[fold] += outputs if task == "regression" else find_logits(outputs, task, np)
         members[fold] += 1
     mean = np.divide(total, members, out=np.full_like(total, np.nan), where=members > 0)
-    return mean if task == "regression" else output_of(task).value(mean, np)  # combined as by the ensemble
+    return mean if task == "regression" else np.asarray(output_of(task).value(mean, np))  # combined as by the ensemble

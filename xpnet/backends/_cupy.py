@@ -17,7 +17,7 @@ from xpnet.backends.cuda.graph import GraphLoop
 from xpnet.backends.replay.eager import Eager
 from xpnet.backends.replay.program import ReplayLoop
 from xpnet.checks import name_backend
-from xpnet.core.arrays import BLOCK_ELEMENTS, Array, Function, blocks
+from xpnet.core.arrays import BLOCK_ELEMENTS, Function, Native, blocks
 from xpnet.errors import BackendError, unless_stopped
 
 
@@ -29,7 +29,7 @@ class CuPyBackend(Eager):
     compiles = True
     gathered_together = 1 << 24
     kept_bytes = 1 << 30  # GPUs have more memory, and graphs take longer to build
-    operators: ClassVar[dict[str, Callable[..., Array]]] = {
+    operators: ClassVar[dict[str, Callable[..., Native]]] = {
         **{"add": cupy.add, "sub": cupy.subtract, "mul": cupy.multiply, "truediv": cupy.true_divide},
         **{"neg": cupy.negative, "abs": cupy.absolute, "invert": cupy.invert},
         **{"lt": cupy.less, "le": cupy.less_equal, "gt": cupy.greater, "ge": cupy.greater_equal},
@@ -57,14 +57,14 @@ class CuPyBackend(Eager):
     def scope(self, dtype: str) -> AbstractContextManager[Any]:
         return cupy.cuda.Device(self.device.id)  # array_api_compat.cupy ignores device= when it makes an array
 
-    def copy(self, x: Array) -> Array:
+    def copy(self, x: Native) -> Native:
         with self.scope(""):
             return cupy.array(x, copy=True, order="C")
 
-    def make_contiguous(self, x: Array) -> Array:
+    def make_contiguous(self, x: Native) -> Native:
         return x if x.flags.c_contiguous else self.copy(x)
 
-    def to_numpy(self, x: Array) -> np.ndarray:
+    def to_numpy(self, x: Native) -> np.ndarray:
         return cupy.asnumpy(x)
 
     def loop(self, step: Function, make_minibatch: Function) -> ReplayLoop:
@@ -73,31 +73,33 @@ class CuPyBackend(Eager):
     def synchronize(self) -> None:
         self.device.synchronize()
 
-    def function_with_out(self, name: str) -> Callable[..., Array] | None:
+    def function_with_out(self, name: str) -> Callable[..., Native] | None:
         return functions.WITH_OUT.get(name)
 
-    def assign(self, target: Array, x: Any) -> None:
+    def assign(self, target: Native, x: Any) -> None:
         functions.assign(x, target)
 
-    def empty_like(self, x: Array) -> Array:
+    def empty_like(self, x: Native) -> Native:
         return cupy.empty_like(x)
 
-    def shares_memory(self, x: Array, y: Array) -> bool:
+    def shares_memory(self, x: Native, y: Native) -> bool:
         return x.data.mem is y.data.mem
 
-    def is_aligned(self, x: Array) -> bool:
+    def is_aligned(self, x: Native) -> bool:
         return x.data.ptr % 16 == 0  # bytes, which a thread can read at once
 
-    def make_constant(self, number: float, like: Array) -> Any:
+    def make_constant(self, number: float, like: Native) -> Any:
         return number  # kernels take numbers as they are
 
-    def bind(self, function: Callable[..., Array], args: Sequence[Any], options: Any, out: Array) -> Callable[[], Any]:
+    def bind(
+        self, function: Callable[..., Native], args: Sequence[Any], options: Any, out: Native
+    ) -> Callable[[], Any]:
         return Operation(function, args, options, out)
 
-    def bind_assign(self, target: Array, x: Array) -> Callable[[], Any]:
+    def bind_assign(self, target: Native, x: Native) -> Callable[[], Any]:
         return Operation(functions.assign, (x,), {}, target)
 
-    def _from_host(self, x: np.ndarray, dtype: str | None) -> Array:
+    def _from_host(self, x: np.ndarray, dtype: str | None) -> Native:
         with self.scope(""):
             if x.size <= BLOCK_ELEMENTS:
                 return cupy.asarray(cast(x, dtype))
@@ -108,7 +110,7 @@ class CuPyBackend(Eager):
                 start += len(rows)
             return result
 
-    def _from_device(self, x: Array) -> Array:
+    def _from_device(self, x: Native) -> Native:
         with self.scope(""):
             x = x if isinstance(x, cupy.ndarray) else cupy.from_dlpack(x)
         if x.device == self.device:

@@ -16,7 +16,7 @@ import numpy as np
 from xpnet.backends._numpy import NumPyBackend
 from xpnet.backends.base import ON_CPU, ON_GPU, Backend, Loop, cast, host_array, precision
 from xpnet.backends.fixed import is_fixed
-from xpnet.core.arrays import Array, Function, map_arrays, take_examples
+from xpnet.core.arrays import Function, Native, map_arrays, take_examples
 from xpnet.errors import ArgumentError, BackendError, unless_stopped
 
 MIN_COMPILED_STEPS = 64  # of a compiled loop; fewer batches are padded
@@ -49,25 +49,25 @@ class JaxBackend(Backend):
                 settings.enter_context(jax.default_matmul_precision("float32"))
             yield
 
-    def asarray(self, x: Any, dtype: str | None = None, name: str = "the array") -> Array:
+    def asarray(self, x: Any, dtype: str | None = None, name: str = "the array") -> Native:
         with self.scope(dtype) if dtype == "float64" else nullcontext():  # else it would become a float32
             return super().asarray(x, dtype, name)
 
-    def copy(self, x: Array) -> Array:
+    def copy(self, x: Native) -> Native:
         with self.scope(precision(x)):
             return jax.device_put(x, self.device, may_alias=False)
 
-    def stack(self, arrays: Sequence[Array]) -> Array:
+    def stack(self, arrays: Sequence[Native]) -> Native:
         if self.device.platform != "cpu":
             return super().stack(arrays)
         return self.asarray(np.stack([self.to_numpy(x) for x in arrays]))  # JAX compiles a program for each shape
 
-    def take_part(self, x: Array, k: int) -> Array:
+    def take_part(self, x: Native, k: int) -> Native:
         if self.device.platform != "cpu":
             return super().take_part(x, k)
         return self.asarray(self.to_numpy(x)[k])
 
-    def to_numpy(self, x: Array) -> np.ndarray:
+    def to_numpy(self, x: Native) -> np.ndarray:
         return host_array(x)
 
     def loop(self, step: Function, make_minibatch: Function) -> Loop:
@@ -78,7 +78,7 @@ class JaxBackend(Backend):
             return super().call(function, *args)
         return _CALLS.run(self.device, partial(function, xp=jnp), *args)
 
-    def all_finite(self, arrays: Iterable[Array]) -> bool:
+    def all_finite(self, arrays: Iterable[Native]) -> bool:
         if self.device.platform == "cpu":
             return _HOST.all_finite(map(self.to_numpy, arrays))
         return super().all_finite(arrays)
@@ -86,14 +86,14 @@ class JaxBackend(Backend):
     def synchronize(self) -> None:
         jax.block_until_ready([x for x in jax.live_arrays(self.device.platform) if self.device in x.devices()])
 
-    def _from_host(self, x: np.ndarray, dtype: str | None) -> Array:
+    def _from_host(self, x: np.ndarray, dtype: str | None) -> Native:
         copy = cast(x, dtype)
         if copy is x:  # device_put may share memory, or read it later, when the caller may have written to it
             copy = x.copy()
         with jax.enable_x64(True) if copy.dtype.itemsize == 8 else nullcontext():  # else it is narrowed silently
             return jax.device_put(copy, self.device)  # jnp.array would compile a program for each shape
 
-    def _from_device(self, x: Array) -> Array:
+    def _from_device(self, x: Native) -> Native:
         if isinstance(x, jax.Array):
             return jax.device_put(x, self.device)
         return jax.device_put(jnp.from_dlpack(x), self.device, may_alias=False).block_until_ready()
@@ -188,12 +188,12 @@ def _identify(x: Any, functions: list[Any]) -> Any:
     return tuple([_identify(part, functions) for part in parts])
 
 
-def _repeat(step: Function, make_minibatch: Function, state: Any, batches: Any, steps: Array, data: Any) -> Any:
+def _repeat(step: Function, make_minibatch: Function, state: Any, batches: Any, steps: Native, data: Any) -> Any:
     """Repeat a step; compiled again for each set of shapes, but not for each number of steps."""
     take = partial(jax.lax.dynamic_index_in_dim, keepdims=False, allow_negative_indices=False)
     examples, encoding = data
 
-    def once(i: Array, state: Any) -> Any:
+    def once(i: Native, state: Any) -> Any:
         batch = map_arrays(partial(take, index=i), batches)
         return step(state, make_minibatch(take_examples(examples, batch.index, jnp), encoding, batch, jnp), jnp)
 

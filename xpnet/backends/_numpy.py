@@ -12,7 +12,7 @@ import numpy as np
 from xpnet.backends.base import Backend, GroupLimits, cast
 from xpnet.backends.replay.eager import BindShortcut, Eager, PatchedNamespace
 from xpnet.backends.replay.program import ReplayLoop
-from xpnet.core.arrays import Array, Function, blocks
+from xpnet.core.arrays import Function, Native, blocks
 from xpnet.errors import BackendError
 
 try:
@@ -28,31 +28,31 @@ _add_reduce: Any = np.add.reduce  # the type stubs lack `out` by position, which
 _maximum_reduce: Any = np.maximum.reduce
 
 
-def _sum(x: Array, axis: Any = None, dtype: Any = None, keepdims: bool = False, out: Array | None = None) -> Array:
+def _sum(x: Native, axis: Any = None, dtype: Any = None, keepdims: bool = False, out: Native | None = None) -> Native:
     return _add_reduce(x, axis, dtype, out, keepdims)
 
 
-def _max(x: Array, axis: Any = None, keepdims: bool = False, out: Array | None = None) -> Array:
+def _max(x: Native, axis: Any = None, keepdims: bool = False, out: Native | None = None) -> Native:
     return _maximum_reduce(x, axis, None, out, keepdims)
 
 
-def _bind_max(out: Array, x: Array, axis: Any = None, keepdims: bool = False) -> Callable[[], Any]:
+def _bind_max(out: Native, x: Native, axis: Any = None, keepdims: bool = False) -> Callable[[], Any]:
     if axis == -1 and keepdims and x.shape[-1] <= SHORT_ROW and x.size >= MANY_NUMBERS:
         return partial(_max_of_short_rows, x, np.empty(x.mT.shape, x.dtype), out)
     return partial(_maximum_reduce, x, axis, None, out, keepdims)
 
 
-def _max_of_short_rows(x: Array, columns: Array, out: Array) -> None:
+def _max_of_short_rows(x: Native, columns: Native, out: Native) -> None:
     """Find the largest number of each row. NumPy compares numbers of a row one by one, but whole rows at once."""
     np.copyto(columns, x.mT)
     _maximum_reduce(columns, -2, None, out.mT, True)
 
 
-def _take(x: Array, index: Array, axis: int | None = None, out: Array | None = None) -> Array:
+def _take(x: Native, index: Native, axis: int | None = None, out: Native | None = None) -> Native:
     return x.take(index, axis, out, "wrap")  # faster than "raise"; the package never makes an index out of range
 
 
-def _astype(x: Array, dtype: Any, copy: bool = True, device: Any = None, out: Array | None = None) -> Array:
+def _astype(x: Native, dtype: Any, copy: bool = True, device: Any = None, out: Native | None = None) -> Native:
     if out is None:
         return x.astype(dtype, copy=copy)
     np.copyto(out, x, casting="unsafe")
@@ -66,7 +66,7 @@ _XP = PatchedNamespace(array_api_compat.numpy, matmul=np.matmul, abs=np.abs, **_
 class NumPyBackend(Eager):
     """NumPy, in the host's memory."""
 
-    operators: ClassVar[dict[str, Callable[..., Array]]] = {
+    operators: ClassVar[dict[str, Callable[..., Native]]] = {
         **{"add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.true_divide},
         **{"neg": np.negative, "abs": np.abs, "invert": np.invert},
         **{"lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal},
@@ -79,8 +79,8 @@ class NumPyBackend(Eager):
         _astype: lambda out, x, dtype, **options: partial(np.copyto, out, x, casting="unsafe"),
     }
     with_out = _WITH_OUT
-    not_elementwise: ClassVar[set[Callable[..., Array]]] = {_sum, _max, _take, _astype}
-    slow_with_numbers: ClassVar[set[Callable[..., Array]]] = {np.maximum, np.minimum}  # by 5 times, in NumPy 2.4
+    not_elementwise: ClassVar[set[Callable[..., Native]]] = {_sum, _max, _take, _astype}
+    slow_with_numbers: ClassVar[set[Callable[..., Native]]] = {np.maximum, np.minimum}  # by 5 times, in NumPy 2.4
     by_columns = True
     shares_steps = NativeLoop is not None
     # The loop in C spends little on a call, so it gains more if what a step works through stays in a cache of 1 MiB
@@ -95,66 +95,68 @@ class NumPyBackend(Eager):
         self.name, self.xp, self.device = "numpy", _XP, "cpu"
         self.array_type = np.ndarray
 
-    def asarray(self, x: Any, dtype: str | None = None, name: str = "the array") -> Array:
+    def asarray(self, x: Any, dtype: str | None = None, name: str = "the array") -> Native:
         return cast(x, dtype) if type(x) is np.ndarray else super().asarray(x, dtype, name)
 
-    def copy(self, x: Array) -> Array:
+    def copy(self, x: Native) -> Native:
         return np.array(x.mT, order="C").mT if x.ndim > 1 else x.copy()  # a wᵀ is faster where wᵀ is contiguous
 
-    def make_contiguous(self, x: Array) -> Array:
+    def make_contiguous(self, x: Native) -> Native:
         return x if x.flags.c_contiguous and x.flags.aligned else x.copy()
 
-    def stack(self, arrays: Sequence[Array]) -> Array:
+    def stack(self, arrays: Sequence[Native]) -> Native:
         return np.stack([x.mT for x in arrays]).mT if arrays[0].ndim > 1 else np.stack(arrays)  # in the order of `copy`
 
-    def copy_to_read(self, x: Array) -> Array:
+    def copy_to_read(self, x: Native) -> Native:
         x = x.copy("K")
         x.flags.writeable = False
         return x
 
-    def all_finite(self, arrays: Iterable[Array]) -> bool:
+    def all_finite(self, arrays: Iterable[Native]) -> bool:
         return all(map(_all_finite, arrays))
 
     def loop(self, step: Function, make_minibatch: Function) -> ReplayLoop:
         loop = NativeLoop if NativeLoop and self.shares_steps else ReplayLoop
         return loop(self, step, make_minibatch)
 
-    def repeat_function(self, function: Function, nest: Any, x: Array) -> Function | None:
+    def repeat_function(self, function: Function, nest: Any, x: Native) -> Function | None:
         return make_native(self, function, nest, x) if make_native and self.shares_steps else None
 
     def share_steps(self, number: int) -> AbstractContextManager[Any]:
         assert get_step_threads
         return get_step_threads().share(number)
 
-    def function_with_out(self, name: str) -> Callable[..., Array] | None:
+    def function_with_out(self, name: str) -> Callable[..., Native] | None:
         function = getattr(self.xp, name)
         return function if isinstance(function, np.ufunc) and function.nout == 1 else self.with_out.get(name)
 
-    def assign(self, target: Array, x: Any) -> None:
+    def assign(self, target: Native, x: Any) -> None:
         np.copyto(target, x)
 
-    def empty_like(self, x: Array) -> Array:
+    def empty_like(self, x: Native) -> Native:
         return np.empty_like(x)
 
-    def shares_memory(self, x: Array, y: Array) -> bool:
+    def shares_memory(self, x: Native, y: Native) -> bool:
         return np.may_share_memory(x, y)
 
-    def make_constant(self, number: float, like: Array) -> Any:
+    def make_constant(self, number: float, like: Native) -> Any:
         kinds = "fiu" if isinstance(number, int) else "f"
         return np.array(number, like.dtype) if like.dtype.kind in kinds else number
 
-    def bind(self, function: Callable[..., Array], args: Sequence[Any], options: Any, out: Array) -> Callable[[], Any]:
+    def bind(
+        self, function: Callable[..., Native], args: Sequence[Any], options: Any, out: Native
+    ) -> Callable[[], Any]:
         if function is np.matmul and min(x.ndim for x in args) > 1 and args[0].shape[-1] == 1:
             function = np.multiply  # a column times a row, which NumPy does not leave to BLAS: 6 times as fast
         by_position = isinstance(function, np.ufunc) and not options and function not in (np.maximum, np.minimum)
         return partial(function, *args, out) if by_position else super().bind(function, args, options, out)
 
-    def _from_host(self, x: np.ndarray, dtype: str | None) -> Array:
+    def _from_host(self, x: np.ndarray, dtype: str | None) -> Native:
         return cast(x, dtype)
 
 
 @np.errstate(all="ignore")  # as a decorator, it takes half the time of a context
-def _all_finite(x: Array) -> bool:
+def _all_finite(x: Native) -> bool:
     if x.dtype.kind == "f" and x.flags.forc:
         flat = x.ravel("K")
         # A sum of squares is finite only if every term is, needs no memory, and runs as fast as memory is read

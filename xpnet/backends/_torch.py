@@ -13,19 +13,19 @@ import torch
 from xpnet.backends.base import ON_CPU, ON_GPU, cast, host_array, on_host
 from xpnet.backends.replay.eager import BindShortcut, Eager, PatchedNamespace
 from xpnet.backends.replay.program import ReplayLoop
-from xpnet.core.arrays import Array, Function
+from xpnet.core.arrays import Function, Native
 from xpnet.errors import ArgumentError, BackendError, unless_stopped
 
 # Functions with `out`. They do the same as those of array_api_compat, with less overhead for what a step needs.
 
 
-def _sum(x: Array, axis: Any = None, dtype: Any = None, keepdims: bool = False, out: Array | None = None) -> Array:
+def _sum(x: Native, axis: Any = None, dtype: Any = None, keepdims: bool = False, out: Native | None = None) -> Native:
     if axis == () or dtype is not None:
         return _copy_into(out, compat.sum(x, axis=axis, dtype=dtype, keepdims=keepdims))
     return torch.sum(x, _all_if_none(axis), keepdims, out=out)
 
 
-def _max(x: Array, axis: Any = None, keepdims: bool = False, out: Array | None = None) -> Array:
+def _max(x: Native, axis: Any = None, keepdims: bool = False, out: Native | None = None) -> Native:
     if axis == ():
         return _copy_into(out, compat.max(x, axis=axis, keepdims=keepdims))
     return torch.amax(x, _all_if_none(axis), keepdims, out=out)
@@ -35,11 +35,11 @@ def _all_if_none(axis: Any) -> Any:
     return () if axis is None else axis  # in PyTorch, () means all axes
 
 
-def _take(x: Array, index: Array, axis: int | None = None, out: Array | None = None) -> Array:
+def _take(x: Native, index: Native, axis: int | None = None, out: Native | None = None) -> Native:
     return compat.take(x, index, axis=axis, out=out)
 
 
-def _matmul(x: Array, y: Array, out: Array | None = None) -> Array:
+def _matmul(x: Native, y: Native, out: Native | None = None) -> Native:
     # A product whose first factor is a transpose, as in a gradient, comes out transposed in memory, as weights are
     if x.dtype != y.dtype:
         return _copy_into(out, compat.matmul(x, y))
@@ -48,32 +48,32 @@ def _matmul(x: Array, y: Array, out: Array | None = None) -> Array:
     return torch.matmul(x, y, out=out)
 
 
-def _is_transposed(x: Array) -> bool:
+def _is_transposed(x: Native) -> bool:
     return x.ndim >= 2 and x.stride(-2) == 1 < x.stride(-1)
 
 
-def _vecdot(x: Array, y: Array, axis: int = -1, out: Array | None = None) -> Array:
+def _vecdot(x: Native, y: Native, axis: int = -1, out: Native | None = None) -> Native:
     if x.dtype != y.dtype:
         return _copy_into(out, compat.vecdot(x, y, axis=axis))
     return torch.linalg.vecdot(x, y, dim=axis, out=out)
 
 
-def _astype(x: Array, dtype: Any, copy: bool = True, device: Any = None, out: Array | None = None) -> Array:
+def _astype(x: Native, dtype: Any, copy: bool = True, device: Any = None, out: Native | None = None) -> Native:
     return compat.astype(x, dtype, copy=copy, device=device) if out is None else out.copy_(x)
 
 
-def _where(condition: Array, x: Any, y: Any, out: Array | None = None) -> Array:
+def _where(condition: Native, x: Any, y: Any, out: Native | None = None) -> Native:
     if _are_alike(x, y):
         return torch.where(condition, x, y, out=out)
     return _copy_into(out, compat.where(condition, x, y))
 
 
-def _maximum(x: Any, y: Any, out: Array | None = None) -> Array:
+def _maximum(x: Any, y: Any, out: Native | None = None) -> Native:
     x, y = _fill_number(x, y), _fill_number(y, x)
     return torch.maximum(x, y, out=out) if _are_alike(x, y) else _copy_into(out, compat.maximum(x, y))
 
 
-def _minimum(x: Any, y: Any, out: Array | None = None) -> Array:
+def _minimum(x: Any, y: Any, out: Native | None = None) -> Native:
     x, y = _fill_number(x, y), _fill_number(y, x)
     return torch.minimum(x, y, out=out) if _are_alike(x, y) else _copy_into(out, compat.minimum(x, y))
 
@@ -90,38 +90,38 @@ def _are_alike(x: Any, y: Any) -> bool:
     return isinstance(x, torch.Tensor) and isinstance(y, torch.Tensor) and x.dtype == y.dtype
 
 
-def _copy_into(out: Array | None, result: Array) -> Array:
+def _copy_into(out: Native | None, result: Native) -> Native:
     return result if out is None else out.copy_(result)
 
 
-def _divide_number(x: Array, number: Array, out: Array | None = None) -> Array:
+def _divide_number(x: Native, number: Native, out: Native | None = None) -> Native:
     return torch.mul(torch.reciprocal(x, out=out), number, out=out)  # as PyTorch divides a number by a tensor
 
 
-def _bind_pair(function: Callable[..., Array], direct: Callable[..., Array]) -> BindShortcut:
+def _bind_pair(function: Callable[..., Native], direct: Callable[..., Native]) -> BindShortcut:
     """Bind PyTorch's own function where its operands are tensors of one dtype."""
     return lambda out, x, y: partial(direct if _are_alike(x, y) else function, x, y, out=out)
 
 
-def _bind_sum(out: Array, x: Array, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Callable[[], Any]:
+def _bind_sum(out: Native, x: Native, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Callable[[], Any]:
     if axis == () or dtype is not None:
         return partial(_sum, x, axis, dtype, keepdims, out=out)
     return partial(torch.sum, x, _all_if_none(axis), keepdims, out=out)
 
 
-def _bind_max(out: Array, x: Array, axis: Any = None, keepdims: bool = False) -> Callable[[], Any]:
+def _bind_max(out: Native, x: Native, axis: Any = None, keepdims: bool = False) -> Callable[[], Any]:
     if axis == ():
         return partial(_max, x, axis, keepdims, out=out)
     return partial(torch.amax, x, _all_if_none(axis), keepdims, out=out)
 
 
-def _bind_matmul(out: Array, x: Array, y: Array) -> Callable[[], Any]:
+def _bind_matmul(out: Native, x: Native, y: Native) -> Callable[[], Any]:
     if x.ndim != 2 or y.ndim != 2 or x.dtype != y.dtype:
         return partial(_matmul, x, y, out=out)
     return partial(torch.mm, y.mT, x.mT, out=out.mT) if _is_transposed(x) else partial(torch.mm, x, y, out=out)
 
 
-def _prefer_method(function: Callable[..., Array], method: Callable[..., Array]) -> BindShortcut:
+def _prefer_method(function: Callable[..., Native], method: Callable[..., Native]) -> BindShortcut:
     """Bind the in-place method where the result replaces the first operand, else the function."""
     return lambda out, x, y: partial(method, x, y) if out is x else partial(function, x, y, out=out)
 
@@ -163,16 +163,16 @@ class _GraphFunction(torch.autograd.Function):
     vmap = staticmethod(_refuse_vmap)
 
     @staticmethod
-    def forward(x: Array, function: Function, pullback: Function) -> Array:
+    def forward(x: Native, function: Function, pullback: Function) -> Native:
         return function(x)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Array) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Native) -> None:
         x, _, ctx.pullback = inputs
         ctx.save_for_backward(x)
 
     @staticmethod
-    def backward(ctx: Any, g: Array) -> Any:
+    def backward(ctx: Any, g: Native) -> Any:
         (x,) = ctx.saved_tensors
         return _Gradient.apply(x, g, ctx.pullback), None, None
 
@@ -183,14 +183,14 @@ class _Gradient(torch.autograd.Function):
     vmap = staticmethod(_refuse_vmap)
 
     @staticmethod
-    def forward(x: Array, g: Array, pullback: Function) -> Array:
+    def forward(x: Native, g: Native, pullback: Function) -> Native:
         return pullback(x, g).reshape(x.shape).to(x)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Array) -> None: ...
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Native) -> None: ...
 
     @staticmethod
-    def backward(ctx: Any, g: Array) -> Any:
+    def backward(ctx: Any, g: Native) -> Any:
         raise ArgumentError(
             "PyTorch takes only first derivatives of a network's outputs; net.hessian(x) computes second derivatives, "
             "and a module made by xpnet.export.to_torch has those of any order"
@@ -209,7 +209,7 @@ class TorchBackend(Eager):
         **{"minimum": _minimum, "maximum": _maximum, "matmul": _matmul, "vecdot": _vecdot},
         **{"sum": _sum, "max": _max, "take": _take, "astype": _astype},
     }
-    operators: ClassVar[dict[str, Callable[..., Array]]] = {
+    operators: ClassVar[dict[str, Callable[..., Native]]] = {
         **{"add": torch.add, "sub": torch.sub, "mul": torch.mul, "truediv": torch.div, "rtruediv": _divide_number},
         **{"neg": torch.neg, "abs": torch.abs, "invert": torch.bitwise_not},
         **{"lt": torch.lt, "le": torch.le, "gt": torch.gt, "ge": torch.ge, "eq": torch.eq, "ne": torch.ne},
@@ -229,7 +229,7 @@ class TorchBackend(Eager):
         torch.div: _prefer_method(torch.div, torch.Tensor.div_),
     }
     depends_on_alignment = True
-    not_elementwise: ClassVar[set[Callable[..., Array]]] = {_matmul, _vecdot, _sum, _max, _take, _astype}
+    not_elementwise: ClassVar[set[Callable[..., Native]]] = {_matmul, _vecdot, _sum, _max, _take, _astype}
 
     def __init__(self, device: Any = None) -> None:
         try:
@@ -255,19 +255,19 @@ class TorchBackend(Eager):
     def scope(self, dtype: str) -> AbstractContextManager[Any]:
         return torch.no_grad()  # not inference_mode, whose results cannot enter a user's autograd graph
 
-    def copy(self, x: Array) -> Array:
+    def copy(self, x: Native) -> Native:
         return torch.as_tensor(x).clone(memory_format=torch.contiguous_format)
 
-    def make_contiguous(self, x: Array) -> Array:
+    def make_contiguous(self, x: Native) -> Native:
         return x.contiguous()
 
-    def to_numpy(self, x: Array) -> np.ndarray:
+    def to_numpy(self, x: Native) -> np.ndarray:
         return host_array(x.detach().cpu())
 
     def records(self, x: Any) -> bool:
         return isinstance(x, torch.Tensor) and x.requires_grad and torch.is_grad_enabled()
 
-    def join(self, function: Function, pullback: Function, x: Array) -> Array:
+    def join(self, function: Function, pullback: Function, x: Native) -> Native:
         return _GraphFunction.apply(x, function, pullback)
 
     def loop(self, step: Function, make_minibatch: Function) -> ReplayLoop:
@@ -280,26 +280,26 @@ class TorchBackend(Eager):
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
-    def assign(self, target: Array, x: Any) -> None:
+    def assign(self, target: Native, x: Any) -> None:
         target.copy_(x)
 
-    def empty_like(self, x: Array) -> Array:
+    def empty_like(self, x: Native) -> Native:
         return torch.empty_like(x)
 
-    def memory_layout(self, x: Array) -> tuple[Any, ...]:
+    def memory_layout(self, x: Native) -> tuple[Any, ...]:
         return x.shape, x.dtype, x.stride()
 
-    def shares_memory(self, x: Array, y: Array) -> bool:
+    def shares_memory(self, x: Native, y: Native) -> bool:
         return x.untyped_storage().data_ptr() == y.untyped_storage().data_ptr()
 
-    def is_aligned(self, x: Array) -> bool:
+    def is_aligned(self, x: Native) -> bool:
         return x.data_ptr() % 64 == 0  # the start of a cache line
 
-    def make_constant(self, number: float, like: Array) -> Any:
+    def make_constant(self, number: float, like: Native) -> Any:
         fits = like.is_floating_point() or (isinstance(number, int) and like.dtype != torch.bool)
         return torch.tensor(number, dtype=like.dtype, device=like.device) if fits else number
 
-    def _from_host(self, x: np.ndarray, dtype: str | None) -> Array:
+    def _from_host(self, x: np.ndarray, dtype: str | None) -> Native:
         x = np.require(cast(x, dtype), requirements=["C", "A", "W"])  # a copy only where a tensor cannot share memory
         if any(stride < 0 or stride % x.itemsize for stride in x.strides):
             x = x.copy()  # NumPy calls an axis of one element contiguous, whatever its stride

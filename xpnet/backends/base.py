@@ -13,7 +13,7 @@ import array_api_compat
 import numpy as np
 
 from xpnet.checks import name_backend
-from xpnet.core.arrays import Array, Function, Namespace, blocks, leaves, map_arrays, select, take_examples
+from xpnet.core.arrays import Array, Function, Namespace, Native, blocks, leaves, map_arrays, select, take_examples
 from xpnet.errors import ArgumentError, BackendError, unless_stopped
 
 # Errors that the conversion of an object to an array may raise, including those of a user's own __array__
@@ -174,7 +174,7 @@ class Backend:
         """Copy element `k` along the first axis of an array, as `copy` does."""
         return self.copy(x[k, ...])
 
-    def to_numpy(self, x: Array) -> np.ndarray:
+    def to_numpy(self, x: Native) -> np.ndarray:
         """Move an array to the host: the only way back. Synchronizes."""
         if not on_host(x):
             devices = self.xp.__array_namespace_info__().devices()

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backends.base import Array
 from xpnet.checkpoint.writing import write_file
 from xpnet.checks import choices, in_range, list_names, printable
 from xpnet.cli.bench import compare_backends, list_libraries
@@ -270,7 +269,7 @@ def check_has_intervals(model: Model, options: argparse.Namespace) -> None:
 
 
 def predict_rows(
-    model: Model, x: Array, columns: Columns | None, level: float | None = None
+    model: Model, x: np.ndarray, columns: Columns | None, level: float | None = None
 ) -> tuple[list[str], Iterator[Any]]:
     """Predict examples; return the names of the columns, and a row of values for each example."""
     first = networks_of(model)[0]

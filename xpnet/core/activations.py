@@ -11,10 +11,10 @@ other places that need it.
 
 from collections.abc import Callable
 from math import inf, pi, sqrt
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from xpnet.checks import in_range
-from xpnet.core.arrays import Array, Namespace
+from xpnet.core.arrays import Array, Namespace, Same
 from xpnet.core.initializers import Initializer, he_normal, lecun_normal, scaled_normal
 
 
@@ -262,7 +262,7 @@ _Q = (
 )
 
 
-def normal_cdf(x: Array, xp: Namespace) -> Array:
+def normal_cdf(x: Same, xp: Namespace) -> Same:
     """Compute the distribution function of the standard normal distribution, Φ(x) = ½ (1 + erf(x / √2)).
 
     The tail is Φ(−x) = e^(−x²/2) t q(2t − 1) for x ≥ 0, with t = c / (c + x) and a polynomial q. In float64 the error
@@ -318,7 +318,7 @@ def find_kind(sigma: Activation) -> tuple[str | None, tuple[float, ...]]:
     >>> find_kind(relu), find_kind(make_leaky_relu(0.2)), find_kind(make_elu(2.0))
     (('relu', ()), ('leaky_relu', (0.2,)), ('elu', (2.0, 1.0)))
     """
-    if isinstance(sigma.value, tuple):
-        kinds = [name for name, make in PARAMETRIZED_ACTIVATIONS.items() if type(make().value) is type(sigma.value)]
-        return (kinds[0], tuple(sigma.value)) if kinds else (None, ())
+    for name, make in PARAMETRIZED_ACTIVATIONS.items():
+        if type(make().value) is type(sigma.value):
+            return name, tuple(cast("tuple[float, ...]", sigma.value))
     return next((known.name for known in (*ACTIVATIONS.values(), mean_std) if known.value is sigma.value), None), ()

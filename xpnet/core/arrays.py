@@ -6,17 +6,83 @@ module computes.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
 from xpnet.errors import ArgumentError
 
-Array: TypeAlias = Any  # an array of whichever library the network computes with
 Function: TypeAlias = Callable[..., Any]
 Namespace: TypeAlias = Any  # that library's Array API namespace, called xp everywhere
+Native: TypeAlias = Any  # an array of a library known by name, with all that this library offers; only for backends
 
 BLOCK_ELEMENTS = 1 << 22  # elements in a block of rows; bounds the memory that checks, predictions and evaluation take
+
+
+class Array(Protocol):
+    """An array of whichever library the network computes with: what they all have, named as in the Array API standard.
+
+    Nothing assigns to elements, which JAX does not allow. Results of operators are not checked: for NumPy's many
+    overloads, a type checker would take minutes.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of elements along each axis."""
+        ...
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        ...
+
+    @property
+    def dtype(self) -> Any:
+        """The type of its elements."""
+        ...
+
+    @property
+    def device(self) -> Any:
+        """Where it is."""
+        ...
+
+    @property
+    def mT(self) -> "Array":
+        """The transposed matrices."""
+        ...
+
+    def __getitem__(self, key: Any, /) -> Any: ...
+    def __bool__(self) -> bool: ...
+    def __int__(self) -> int: ...
+    def __float__(self) -> float: ...
+    def __neg__(self) -> "Array": ...
+    def __abs__(self) -> "Array": ...
+    def __add__(self, other: Any, /) -> Any: ...
+    def __radd__(self, other: Any, /) -> Any: ...
+    def __sub__(self, other: Any, /) -> Any: ...
+    def __rsub__(self, other: Any, /) -> Any: ...
+    def __mul__(self, other: Any, /) -> Any: ...
+    def __rmul__(self, other: Any, /) -> Any: ...
+    def __truediv__(self, other: Any, /) -> Any: ...
+    def __rtruediv__(self, other: Any, /) -> Any: ...
+    def __pow__(self, other: Any, /) -> Any: ...
+    def __rpow__(self, other: Any, /) -> Any: ...
+    def __mod__(self, other: Any, /) -> Any: ...
+    def __matmul__(self, other: Any, /) -> Any: ...
+    def __and__(self, other: Any, /) -> Any: ...
+    def __or__(self, other: Any, /) -> Any: ...
+    def __xor__(self, other: Any, /) -> Any: ...
+    def __rshift__(self, other: Any, /) -> Any: ...
+    def __lt__(self, other: Any, /) -> Any: ...
+    def __le__(self, other: Any, /) -> Any: ...
+    def __gt__(self, other: Any, /) -> Any: ...
+    def __ge__(self, other: Any, /) -> Any: ...
+    def __eq__(self, other: object, /) -> Any: ...
+    def __ne__(self, other: object, /) -> Any: ...
+
+
+Same = TypeVar("Same", bound=Array)  # what a function returns is of the library of its arguments
+Nest: TypeAlias = "Array | tuple[Nest, ...] | None"  # the state of an optimizer, say
 
 # Weights and biases of every layer, or arrays of the same shapes (gradients, velocities): a pair (w, b) for each layer,
 # with w of shape (n_out, n_in) and b of shape (1, n_out), a row that can be added to a minibatch of rows.
@@ -30,7 +96,7 @@ class Layer(NamedTuple):
     b: Array  # (n_out,)
 
 
-def map_arrays(function: Callable[[Array], Any], nest: Any) -> Any:
+def map_arrays(function: Callable[[Any], Any], nest: Nest) -> Any:
     """Apply a function to every array in a nest and keep the structure.
 
     Examples
@@ -43,10 +109,10 @@ def map_arrays(function: Callable[[Array], Any], nest: Any) -> Any:
     if not isinstance(nest, tuple):
         return function(nest)
     parts = [map_arrays(function, part) for part in nest]
-    return type(nest)(*parts) if hasattr(nest, "_fields") else tuple(parts)
+    return getattr(nest, "_make", tuple)(parts)
 
 
-def leaves(nest: Any) -> list[Array]:
+def leaves(nest: Nest) -> list[Any]:
     """List every array in a nest, in order.
 
     Examples
@@ -138,7 +204,7 @@ def map_layers(rule: Callable[..., tuple[Array, ...]], *nests: Layers) -> tuple[
     return tuple(zip(*[zip(*layer) for layer in layers]))
 
 
-def blocks(x: Array, width: int | None = None) -> Iterator[Array]:
+def blocks(x: Same, width: int | None = None) -> Iterator[Same]:
     """Cut an array into blocks of rows, sized for `width` elements per row; by default, the elements of a row."""
     n, rows = x.shape[0], rows_per_block(math.prod(x.shape[1:]) if width is None else width)
     if n <= rows:

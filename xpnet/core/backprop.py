@@ -40,7 +40,8 @@ def forward(layers: Layers, sigmas: Sequence[Activation], x: Array, xp: Namespac
     activations
         L + 1 arrays: x, then σ(z) of each layer; the last is the network's output.
     """
-    zs, activations = [], [x]
+    zs: list[Array] = []
+    activations = [x]
     for (w, b), sigma in zip(layers, sigmas):
         z = xp.matmul(activations[-1], w.mT)
         z += b
@@ -121,7 +122,8 @@ def backward(
     m = y.shape[-2]
     delta = output.delta(zs[-1], activations[-1], y, xp)  # BP1
     delta = delta / m if weight is None else weigh(delta, weight, total, xp)  # the mean enters here, once
-    errors, grads = deltas(layers, sigmas, zs, activations, delta, xp), []
+    errors = deltas(layers, sigmas, zs, activations, delta, xp)
+    grads: list[tuple[Array, Array]] = []
     for a, delta in zip(activations[:-1], errors):
         gb = xp.sum(delta, axis=-2, keepdims=True)  # BP3
         gw = matmul_like_weights(delta.mT, a, xp)  # BP4
@@ -170,13 +172,7 @@ def pullback(
 
 
 def hessian_product(
-    layers: Layers,
-    direction: Layers,
-    sigmas: Sequence[Activation],
-    output: Output,
-    x: Array,
-    y: Array,
-    xp: Namespace,
+    layers: Layers, direction: Layers, sigmas: Sequence[Activation], output: Output, x: Array, y: Array, xp: Namespace
 ) -> Layers:
     """Multiply the Hessian of the mean cost over the minibatch, ∂²C/∂(w, b)², by a direction.
 

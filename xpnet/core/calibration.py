@@ -305,4 +305,5 @@ def rank_errors(errors: np.ndarray, new: np.ndarray) -> np.ndarray:
            [0.5]])
     """
     columns = zip(errors[..., 0].T, new.T)
-    return np.stack([np.searchsorted(old, column) / (len(errors) + 1) for old, column in columns], axis=-1)
+    ranks: list[np.ndarray] = [np.searchsorted(old, column) / (len(errors) + 1) for old, column in columns]
+    return np.stack(ranks, axis=-1)

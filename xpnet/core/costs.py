@@ -370,7 +370,7 @@ class _Quantile(NamedTuple):
     levels: tuple[float, ...]
 
     def __call__(self, a: Array, y: Array, xp: Namespace) -> Array:
-        losses = []
+        losses: list[Array] = []
         for level, quantile in zip(self.levels, split_columns(a, len(self.levels))):
             error = y - quantile
             losses.append(xp.maximum(level * error, (level - 1.0) * error))

@@ -12,9 +12,11 @@ At a kink, the derivative is that of the piece on the left, as in the pullbacks 
 import math
 import operator
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple, NoReturn
 
-from xpnet.core.arrays import Array, Function, Namespace, map_arrays
+from xpnet.checks import is_list
+from xpnet.core.arrays import Array, Function, Namespace, Nest, map_arrays
 from xpnet.errors import ArgumentError, unless_stopped
 
 
@@ -117,7 +119,7 @@ class Dual:
         """The transposed matrices."""
         return self.map(lambda x: x.mT)
 
-    def map(self, linear: Function) -> "Dual":
+    def map(self, linear: Callable[[Any], Any]) -> "Dual":
         """Apply a linear function."""
         return Dual(linear(self.value), None if self.tangent is None else linear(self.tangent), self.xp)
 
@@ -195,13 +197,13 @@ class Dual:
         return self._without_derivative(operator.ne, other)
 
     def __and__(self, other: Any) -> "Dual":
-        return self._without_derivative(operator.and_, other)
+        return _constant(self.value & _split(other)[0], self.xp)
 
     def __or__(self, other: Any) -> "Dual":
-        return self._without_derivative(operator.or_, other)
+        return _constant(self.value | _split(other)[0], self.xp)
 
     def __xor__(self, other: Any) -> "Dual":
-        return self._without_derivative(operator.xor, other)
+        return _constant(self.value ^ _split(other)[0], self.xp)
 
     def __invert__(self) -> "Dual":
         return self._without_derivative(operator.invert)
@@ -230,7 +232,7 @@ class DualNamespace:
         """Return a function for dual numbers, and dtypes and numbers as they are."""
         xp, known = self._xp, RULES.get(name)
         if known is not None:
-            return lambda *args, **options: known(xp, *args, **options)
+            return partial(known, xp)
         value = getattr(xp, name)
         if isinstance(value, type) or not callable(value):
             return value
@@ -243,7 +245,7 @@ class DualNamespace:
 
             return apply
         if name in SLOPES:
-            return lambda x: _elementwise(value, SLOPES[name], x, xp)
+            return partial(_elementwise, value, SLOPES[name], xp)
 
         def call(*args: Any, **options: Any) -> Any:
             if name not in FLAT and _depends(args):
@@ -258,11 +260,11 @@ class DualNamespace:
 
 
 def _maximum(xp: Namespace, x: Any, y: Any) -> Dual:
-    return _choose(xp, xp.maximum, lambda a, b: a > b, x, y)
+    return _choose(xp, xp.maximum, operator.gt, x, y)
 
 
 def _minimum(xp: Namespace, x: Any, y: Any) -> Dual:
-    return _choose(xp, xp.minimum, lambda a, b: a <= b, x, y)
+    return _choose(xp, xp.minimum, operator.le, x, y)
 
 
 def _choose(xp: Namespace, function: Function, takes_first: Function, x: Any, y: Any) -> Dual:
@@ -335,9 +337,9 @@ def _joining(name: str) -> Function:
 
 
 def _sort(xp: Namespace, x: Any, *, axis: int = -1) -> Dual:
-    x = _constant(x, xp)
-    order = xp.argsort(x.value, axis=axis)
-    return x.map(lambda part: xp.take_along_axis(part, order, axis=axis))
+    dual = _constant(x, xp)
+    order = xp.argsort(dual.value, axis=axis)
+    return dual.map(lambda part: xp.take_along_axis(part, order, axis=axis))
 
 
 def _variance(xp: Namespace, x: Any, *, axis: Any = None, keepdims: bool = False) -> Dual:
@@ -350,7 +352,10 @@ def _variance(xp: Namespace, x: Any, *, axis: Any = None, keepdims: bool = False
 
 
 def _operator(function: Function) -> Function:
-    return lambda xp, x, *others: function(_constant(x, xp), *others)
+    def rule(xp: Namespace, x: Any, *others: Any) -> Dual:
+        return function(_constant(x, xp), *others)
+
+    return rule
 
 
 _matmul = _bilinear("matmul")
@@ -361,8 +366,8 @@ RULES: dict[str, Function] = {
     **{"sort": _sort, "var": _variance},
     **{name: _bilinear(name) for name in ("matmul", "vecdot")},
     **{name: _joining(name) for name in ("concat", "stack")},
-    **{"add": _operator(operator.add), "subtract": _operator(operator.sub), "multiply": _operator(operator.mul)},
-    **{"divide": _operator(operator.truediv), "pow": _operator(operator.pow), "abs": _operator(operator.abs)},
+    **{"add": _operator(Dual.__add__), "subtract": _operator(Dual.__sub__), "multiply": _operator(Dual.__mul__)},
+    **{"divide": _operator(Dual.__truediv__), "pow": _operator(Dual.__pow__), "abs": _operator(Dual.__abs__)},
 }
 # Functions f(x, …) that are linear in their first argument
 LINEAR = {
@@ -396,18 +401,18 @@ FLAT = {
 }
 
 
-def _elementwise(function: Function, slope: Function, x: Any, xp: Namespace) -> Dual:
+def _elementwise(function: Function, slope: Function, xp: Namespace, x: Any) -> Dual:
     value, tangent = _split(x)
     result = function(value)
     return Dual(result, None if tangent is None else slope(value, result, xp) * tangent, xp)
 
 
-def _join(primal: Any, tangent: Any, xp: Namespace) -> Any:
+def _join(primal: Nest, tangent: Any, xp: Namespace) -> Any:
     """Join a nest of arrays and a nest of derivatives into one of dual numbers."""
     if not isinstance(primal, tuple):
         return None if primal is None else Dual(primal, tangent, xp)
     parts = [_join(x, t, xp) for x, t in zip(primal, tangent or [None] * len(primal))]
-    return type(primal)(*parts) if hasattr(primal, "_fields") else tuple(parts)
+    return getattr(primal, "_make", tuple)(parts)
 
 
 def _as_dual(nest: Any, xp: Namespace) -> Any:
@@ -424,14 +429,14 @@ def _split(x: Any) -> tuple[Any, Array | None]:
 
 
 def _values(nest: Any) -> Any:
-    if isinstance(nest, (list, tuple)):
+    if is_list(nest):
         return type(nest)(map(_values, nest))
     return _split(nest)[0]
 
 
 def _depends(nest: Any) -> bool:
     """Whether any array among arguments has a derivative."""
-    if isinstance(nest, (list, tuple)):
+    if is_list(nest):
         return any(map(_depends, nest))
     return _split(nest)[1] is not None
 

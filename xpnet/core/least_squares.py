@@ -70,7 +70,8 @@ def jacobian(
     xp
         Namespace of the arrays.
     """
-    last, columns = sigmas[-1].pullback(g, zs[-1], activations[-1], xp), []
+    columns: list[Array] = []
+    last = sigmas[-1].pullback(g, zs[-1], activations[-1], xp)
     for a, delta in zip(activations[:-1], deltas(layers, sigmas, zs, activations, last, xp)):
         products = delta[..., :, None] * a[..., None, :]
         columns += [xp.reshape(products, (*delta.shape[:-1], -1)), delta]
@@ -96,7 +97,9 @@ def normal_equations(
         Namespace of the arrays.
     """
     n_parameters = sum(w.shape[-1] * w.shape[-2] + b.shape[-1] for w, b in layers)
-    rows, matrix, gradient = rows_per_block(n_parameters), None, None
+    rows = rows_per_block(n_parameters)
+    matrix: Any = None
+    gradient: Any = None
     for start in range(0, x.shape[-2], rows):
         block = slice(start, min(start + rows, x.shape[-2]))
         zs, activations = forward(layers, sigmas, x[..., block, :], xp)
@@ -142,7 +145,11 @@ def take_damped_step(
     _, new_cost = measure(new_layers)
     predicted = 0.5 * xp.reshape(xp.sum(change * (memory.mu * change - gradient), axis=(-2, -1)), memory.mu.shape)
     falls = new_cost < cost  # False for NaN
-    (layers,) = map_layers(lambda new, old: (xp.where(falls, new, old),), new_layers, layers)
+
+    def choose(new: Array, old: Array) -> tuple[Array]:
+        return (xp.where(falls, new, old),)
+
+    (layers,) = map_layers(choose, new_layers, layers)
     memory = _adapt(memory, falls, (cost - new_cost) / predicted, xp)
     optimizer = OptimizerState(state.optimizer.hyperparameters, memory)
     return state._replace(layers=layers, optimizer=optimizer, cost=state.cost + weights * costs)

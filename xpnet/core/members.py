@@ -5,10 +5,12 @@ axes of length 1, so that they broadcast against the weights of all networks: ()
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
-from xpnet.core.arrays import Array, Namespace, map_arrays
+from xpnet.core.arrays import Array, Namespace, Nest, map_arrays
 from xpnet.core.step import State
+
+Axes: TypeAlias = "int | tuple[Axes, ...] | None"  # a nest of the numbers of axes of arrays
 
 FIELDS = ("layers", "optimizer", "dropout")
 
@@ -42,7 +44,7 @@ def dimensions(state: State) -> State:
     return map_arrays(lambda x: x.ndim, state)
 
 
-def extract(joined: Any, k: int, axes: Any, take: Callable[[Array, int], Array], xp: Namespace) -> Any:
+def extract(joined: Any, k: int, axes: Axes, take: Callable[[Array, int], Array], xp: Namespace) -> Any:
     """Copy the part of one network out of a joined nest of arrays.
 
     Parameters
@@ -72,21 +74,18 @@ def extract(joined: Any, k: int, axes: Any, take: Callable[[Array, int], Array],
     if axes is None:
         return None
     if isinstance(axes, tuple):
-        return _like(axes, [extract(part, k, own, take, xp) for part, own in zip(joined, axes)])
+        return getattr(axes, "_make", tuple)(extract(part, k, own, take, xp) for part, own in zip(joined, axes))
     part = take(joined, k)
     return part if axes == 2 else xp.reshape(part, (-1,) if axes else ())
 
 
-def join_nests(nests: Sequence[Any], stack: Callable[[list[Array]], Array], xp: Namespace) -> Any:
+def join_nests(nests: Sequence[Nest], stack: Callable[[list[Array]], Array], xp: Namespace) -> Any:
     """Join nests of arrays into one; the parameters are those of `join`."""
     first = next((nest for nest in nests if nest is not None), None)
     if first is None:
         return None
     if isinstance(first, tuple):
-        return _like(first, [join_nests(parts, stack, xp) for parts in zip(*nests, strict=True)])
-    joined = stack([0.0 * first if x is None else x for x in nests])
+        return getattr(first, "_make", tuple)(join_nests(parts, stack, xp) for parts in zip(*nests, strict=True))
+    arrays: list[Any] = [0.0 * first if x is None else x for x in nests]
+    joined = stack(arrays)
     return joined if first.ndim == 2 else xp.reshape(joined, (len(nests), 1, -1))
-
-
-def _like(nest: tuple[Any, ...], parts: Sequence[Any]) -> Any:
-    return type(nest)(*parts) if hasattr(nest, "_fields") else tuple(parts)

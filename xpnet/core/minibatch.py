@@ -6,7 +6,7 @@ a minibatch is made.
 
 from typing import Any, NamedTuple
 
-from xpnet.core.arrays import Array, Namespace
+from xpnet.core.arrays import Array, Namespace, Same
 from xpnet.core.scaling import AnyScaling
 
 
@@ -48,7 +48,7 @@ class Batch(NamedTuple):
     For several networks, the indices have an axis of networks in front, and numbers have the shape (networks, 1, 1).
     """
 
-    index: Array  # (..., m) int32
+    index: Any  # array (..., m) int32; for type checkers, it hides the method of tuples
     lr: Array  # ()
     decay: Array | None = None  # (), λ of this step, where the cost has a penalty λ/2 ‖w‖² that varies by minibatch
     weight: Array | None = None  # (..., m), of the examples; replaces the weights stored with them
@@ -79,7 +79,7 @@ def decode(x: Array, y: Array, encoding: Encoding, xp: Namespace) -> tuple[Array
     return (x, y) if encoding.scaling is None else (encoding.scaling.inputs(x), encoding.scaling.targets(y))
 
 
-def one_hot(y: Array, classes: Array, dtype: Any, xp: Namespace) -> Array:
+def one_hot(y: Same, classes: Same, dtype: Any, xp: Namespace) -> Same:
     """Encode classes as rows: 1 in the column of the class, 0 elsewhere."""
     return xp.astype(y[..., None] == classes, dtype)
 

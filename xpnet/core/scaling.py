@@ -9,11 +9,11 @@ come in float32 lose nothing more: the rounded mean is subtracted first, then th
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from xpnet.core.arrays import Array, Namespace
+from xpnet.core.arrays import Array, Namespace, Same
 
 # In standard deviations. Outputs whose mean is further from 0 are scaled back in float64: float32 would round them by
 # more than 1.5e-5 standard deviations
@@ -36,15 +36,15 @@ class Scaling(NamedTuple):
     y_mean: Array | None = None
     y_std: Array | None = None
 
-    def inputs(self, x: Array) -> Array:
+    def inputs(self, x: Same) -> Same:
         """Standardize inputs."""
         return (x - self.x_mean) / self.x_std
 
-    def targets(self, y: Array) -> Array:
+    def targets(self, y: Same) -> Same:
         """Standardize targets."""
         return y if self.y_mean is None else (y - self.y_mean) / self.y_std
 
-    def outputs(self, a: Array) -> Array:
+    def outputs(self, a: Same) -> Same:
         """Scale back standardized targets, or outputs that predict them."""
         return a if self.y_mean is None else a * self.y_std + self.y_mean
 
@@ -71,21 +71,21 @@ class Scaling(NamedTuple):
         if (self.y_mean is None) != (other.y_mean is None):
             return False
         pairs = [(self.x_mean, self.x_std, other.x_mean)]
-        if self.y_mean is not None:
+        if self.y_mean is not None and self.y_std is not None and other.y_mean is not None:
             pairs.append((self.y_mean, self.y_std, other.y_mean))
-        return all(bool((np.abs(mean - other_mean) <= NEAR_EACH_OTHER * std).all()) for mean, std, other_mean in pairs)
+        return all(bool((abs(mean - other_mean) <= NEAR_EACH_OTHER * std).all()) for mean, std, other_mean in pairs)
 
     @property
     def has_far_inputs(self) -> bool:
         """Whether float32 cannot hold the inputs; the scaling must hold NumPy arrays."""
-        return bool((np.abs(self.x_mean) > FAR_FROM_ZERO * self.x_std).any())
+        return bool((abs(self.x_mean) > FAR_FROM_ZERO * self.x_std).any())
 
     @property
     def has_far_targets(self) -> bool:
         """Whether float32 cannot hold the targets; the scaling must hold NumPy arrays."""
         if self.y_mean is None or self.y_std is None:
             return False
-        return bool((np.abs(self.y_mean) > FAR_FROM_ZERO * self.y_std).any())
+        return bool((abs(self.y_mean) > FAR_FROM_ZERO * self.y_std).any())
 
 
 class ScalingInParts(NamedTuple):
@@ -102,11 +102,11 @@ class ScalingInParts(NamedTuple):
     rounded: Scaling
     remainder: Scaling
 
-    def inputs(self, x: Array) -> Array:
+    def inputs(self, x: Same) -> Same:
         """Standardize inputs."""
         return (x - self.rounded.x_mean - self.remainder.x_mean) / self.rounded.x_std
 
-    def targets(self, y: Array) -> Array:
+    def targets(self, y: Same) -> Same:
         """Standardize targets."""
         if self.rounded.y_mean is None:
             return y
@@ -178,12 +178,13 @@ def merge_moments(parts: Sequence[Moments]) -> Moments:
     counts = np.array([[part.n] for part in parts])
     mean = (counts * means).sum(axis=0) / n
     squares = sum(np.asarray(part.squares, np.float64) for part in parts) + (counts * (means - mean) ** 2).sum(axis=0)
-    low = np.min([part.low for part in parts], axis=0)
-    return Moments(n, mean, squares, low, np.max([part.high for part in parts], axis=0))
+    low = np.min([np.asarray(part.low) for part in parts], axis=0)
+    high = np.max([np.asarray(part.high) for part in parts], axis=0)
+    return Moments(n, mean, squares, low, high)
 
 
 def compute_scaling(
-    blocks: Iterable[tuple[Array, ...]], scale_targets: bool, moments: Callable[[Array], Moments]
+    blocks: Iterable[tuple[Any, ...]], scale_targets: bool, moments: Callable[[Array], Moments]
 ) -> Scaling:
     """Compute a scaling, in NumPy arrays, from blocks (x, y, ...) of the training data. Synchronizes.
 
@@ -201,5 +202,5 @@ def compute_scaling(
 def mean_and_deviation(whole: Moments) -> tuple[np.ndarray, np.ndarray]:
     """Compute mean and standard deviation of each column, (1, n); the deviation is 1 where all values are the same."""
     varies = whole.high > whole.low
-    mean = np.where(varies, whole.mean, whole.low)
+    mean = np.where(varies, np.asarray(whole.mean), np.asarray(whole.low))
     return mean[None, :], np.where(varies, np.sqrt(whole.squares / whole.n), 1.0)[None, :]

@@ -5,7 +5,7 @@ that does not use the total sets ``needs_total = False`` and can then be used wi
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
@@ -79,7 +79,7 @@ class Step:
 
     lr: float
     factor: float = 0.1
-    at: tuple[float, ...] = (0.5, 0.75)
+    at: Sequence[float] = (0.5, 0.75)
 
     def __post_init__(self) -> None:
         """Check the numbers."""

@@ -24,7 +24,7 @@ class State(NamedTuple):
 
     layers: Layers
     optimizer: Any
-    cost: Array  # (..., m): the cost at each position of the minibatch, before the update, summed over a chunk's steps
+    cost: Any  # (..., m): the cost at each position of the minibatch, before the update, summed over a chunk's steps
     dropout: Dropout | None = None
 
 

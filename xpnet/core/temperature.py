@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from xpnet.core.activations import Activation, sigmoid, softmax
-from xpnet.core.arrays import Array, Layers, Namespace
+from xpnet.core.arrays import Array, Layers, Namespace, Same
 from xpnet.core.model import Model
 
 # Between these; the lowest turns 0.61 into 0.9
@@ -92,7 +92,7 @@ def combine(p: Array, task: str, xp: Namespace) -> Array:
     return output_of(task).value(xp.mean(find_logits(p, task, xp), axis=0), xp)
 
 
-def find_logits(p: Array, task: str, xp: Namespace) -> Array:
+def find_logits(p: Same, task: str, xp: Namespace) -> Same:
     """Find the weighted inputs, up to a constant, for which `output_of` gives these probabilities (..., n).
 
     Examples
@@ -104,11 +104,11 @@ def find_logits(p: Array, task: str, xp: Namespace) -> Array:
     return z if task == "classification" else z - _log_of_rest(p, xp)
 
 
-def _log(p: Array, xp: Namespace) -> Array:
+def _log(p: Same, xp: Namespace) -> Same:
     return xp.log(xp.clip(p, float(xp.finfo(p.dtype).smallest_normal), 1.0))
 
 
-def _log_of_rest(p: Array, xp: Namespace) -> Array:
+def _log_of_rest(p: Same, xp: Namespace) -> Same:
     limits = xp.finfo(p.dtype)
     return xp.log(xp.clip(1.0 - p, float(limits.eps) / 4, 1.0))  # half of what 1 − p is, if it is not 0
 
@@ -131,7 +131,7 @@ def compute_log_loss(y: Array, p: Array, task: str, xp: Namespace) -> Array:
     return loss if task == "classification" else loss - xp.sum((1.0 - y) * _log_of_rest(p, xp))
 
 
-def sum_confidence_errors(confidence: Array, is_right: Array, xp: Namespace) -> Array:
+def sum_confidence_errors(confidence: Same, is_right: Same, xp: Namespace) -> Same:
     """Sum in 15 equal bins of the confidence, (n,), by how much more examples are right, (n,), than it says: (15,).
 
     The expected calibration error is the sum of their absolute values, divided by n (M. P. Naeini, G. Cooper and M.

@@ -14,6 +14,7 @@ import numpy as np
 from xpnet.backends.base import on_host
 from xpnet.backends.workers import Workers
 from xpnet.checks import check_lengths
+from xpnet.core.arrays import map_arrays
 from xpnet.core.minibatch import Examples
 from xpnet.core.scaling import Scaler
 from xpnet.data.host_rows import HostRows, as_host_rows, reading_at_random, stays_in_place, stays_outside
@@ -25,6 +26,7 @@ from xpnet.data.scaling import scale_targets
 from xpnet.data.source import Chunk
 from xpnet.data.streams import OnDemand
 
+OUTSIDE: Any = None  # for the inputs of `Examples` that are not on the device
 ROWS_TO_CHECK = 1024  # before training; the others are checked when they are read
 
 Part = TypeVar("Part")
@@ -103,9 +105,7 @@ class Gathered(OnDemand):
         return self._take(index)._replace(x=x)
 
     def _take(self, index: np.ndarray) -> Examples:
-        _, *columns = self.examples
-        take = self.reader.place.take
-        return Examples(None, *(None if column is None else take(column, index) for column in columns))
+        return map_arrays(lambda column: self.reader.place.take(column, index), self.examples)
 
 
 def read_ahead(read: Callable[[Part], Result], parts: Iterable[Part]) -> Iterator[tuple[Part, Result]]:
@@ -140,7 +140,7 @@ def open_examples(x: Any, y: Any, name: str, reader: Reader) -> "Stored":
     y = reader.read_targets(y, f"y of {name}")
     check_lengths(f"X of {name}", x.shape[0], f"y of {name}", y.shape[0])
     weight = None if reader.class_weight is None else reader.look_up_class_weight(y, reader.class_weight)
-    return gather(x, Examples(None, y, weight), f"X of {name}", reader)
+    return gather(x, Examples(OUTSIDE, y, weight), f"X of {name}", reader)
 
 
 def gather(x: Any, examples: Examples, name: str, reader: Reader) -> Gathered:
@@ -186,7 +186,7 @@ def share_rows(source: Stored | Rows, index: np.ndarray) -> Gathered | Rows:
 def gather_rows(source: Rows) -> Gathered:
     """Make a source that gathers the same rows of a memory map."""
     x, y, weight = source.source.examples
-    return Gathered(HostRows(x), Examples(None, y, weight), source.source.reader).take(source.rows)
+    return Gathered(HostRows(x), Examples(OUTSIDE, y, weight), source.source.reader).take(source.rows)
 
 
 def copy_rows(source: Stored, index: np.ndarray) -> Stored | Rows:

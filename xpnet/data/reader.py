@@ -139,7 +139,7 @@ class Reader(NamedTuple):
         with self.scope():
             return self.place.home(x).xp.reshape(x, (-1, n_in))
 
-    def check_shape(self, x: Array, name: str) -> None:
+    def check_shape(self, x: Any, name: str) -> None:
         """Check that inputs are rows with as many elements as the network has inputs."""
         n_in = self.model.n_in
         if x.ndim < 2 or math.prod(x.shape[1:]) != n_in:
@@ -221,8 +221,8 @@ class Reader(NamedTuple):
 
     def targets_on_host(self, y: Array) -> np.ndarray:
         """Return targets that were read as rows (m, n_targets) on the host; classes become one-hot. Synchronizes."""
-        y = self.place.home(y).to_numpy(y)
-        return y if y.ndim > 1 else one_hot(y, np.arange(self.model.n_targets), "float64", np)
+        rows = self.place.home(y).to_numpy(y)
+        return rows if rows.ndim > 1 else one_hot(rows, np.arange(self.model.n_targets), "float64", np)
 
     @property
     def _scales_targets(self) -> bool:
@@ -315,7 +315,7 @@ def _refuse_pairs(x: Any, name: str, error: ValueError) -> None:
         ) from error
 
 
-def _shape_hint(x: Array, n_in: int) -> str:
+def _shape_hint(x: Any, n_in: int) -> str:
     if n_in == 1 and x.ndim == 1:
         return "with one feature, the examples are a column, x.reshape(-1, 1)"
     if x.ndim == 2 and tuple(x.shape) == (n_in, 1):

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from xpnet.core.arrays import select
+from xpnet.core.arrays import map_arrays, select
 from xpnet.core.minibatch import Examples
 from xpnet.core.scaling import AnyScaling, Scaler
 from xpnet.data.known_rows import KnownRows
@@ -132,9 +132,9 @@ class Rows(Countable):
 
 def take_rows(source: Resident, index: np.ndarray) -> Resident:
     """Take some of a source's examples, by index."""
-    columns = (None if column is None else source.reader.place.take(column, index) for column in source.examples)
+    examples = map_arrays(lambda column: source.reader.place.take(column, index), source.examples)
     known = None if source.known_rows is None else source.known_rows.take(index)
-    return replace(source, examples=Examples(*columns), known_rows=known)
+    return replace(source, examples=examples, known_rows=known)
 
 
 def resident_examples(source: Source) -> Examples | None:

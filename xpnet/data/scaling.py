@@ -49,7 +49,7 @@ def scale_targets(y: Array, scaling: Scaler | None, place: Place) -> Array:
         return scaling.in_dtype.targets(y)
 
 
-def _scale_exactly(x: Array, mean: np.ndarray | None, std: np.ndarray | None, place: Place) -> Array:
+def _scale_exactly(x: Array, mean: Array | None, std: Array | None, place: Place) -> Array:
     """Scale numbers in float64, where they are, and move the rounded results to the place."""
     if mean is None:
         return place.backend.asarray(x, place.dtype)

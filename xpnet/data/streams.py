@@ -228,7 +228,7 @@ class Batches:
         """Concatenate batches of the same size."""
         shape = (len(group), group[0].x.shape[0])
         columns = (None if columns[0] is None else self.reader.place.concat(columns) for columns in zip(*group))
-        return Chunk(Examples(*columns), in_order(shape))
+        return Chunk(Examples._make(columns), in_order(shape))
 
 
 def make_batches(batches: Iterable[Any], name: str, reader: Reader, per_epoch: int | None) -> Batches:

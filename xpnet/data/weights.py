@@ -1,11 +1,9 @@
 """Weights of examples: checks, and the form in which they are stored."""
 
-from typing import Any
-
 import numpy as np
 
 from xpnet.backends import Backend
-from xpnet.core.arrays import Array
+from xpnet.core.arrays import Array, Namespace, Same
 from xpnet.errors import ArgumentError
 
 
@@ -29,7 +27,7 @@ def check_some_weight(largest: float, name: str) -> None:
         raise ArgumentError(f"sample_weight and class_weight leave every example of {name} with weight zero")
 
 
-def relative_weight(weight: Array, largest: float, dtype: str, xp: Any) -> Array:
+def relative_weight(weight: Same, largest: float, dtype: str, xp: Namespace) -> Same:
     """Divide weights by the largest of them: only ratios count in a mean, and sums must not overflow."""
     weight = weight / largest
     return xp.where(weight < float(np.finfo(dtype).tiny), 0.0 * weight, weight)

@@ -31,10 +31,10 @@ class HostSum:
 
     def __call__(self, arrays: Sequence[Array], out: Array | None = None) -> Array:
         """Add up arrays over all ranks; return the sums, one after the other, as one vector."""
-        if out is None:
-            out = self.backend.xp.empty((sum(prod(x.shape) for x in arrays),), dtype=arrays[0].dtype)
-        self.bind(out, arrays)()
-        return out
+        n = sum(prod(x.shape) for x in arrays)
+        total: Array = self.backend.xp.empty((n,), dtype=arrays[0].dtype) if out is None else out
+        self.bind(total, arrays)()
+        return total
 
     def bind(self, out: Array, arrays: Sequence[Array]) -> Callable[[], None]:
         """Return a call without arguments that adds up these arrays into `out`."""

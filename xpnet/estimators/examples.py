@@ -10,7 +10,7 @@ from sklearn.model_selection import train_test_split
 
 from xpnet.core.arrays import Array, map_arrays, rows_per_block
 from xpnet.core.minibatch import Examples
-from xpnet.data.gathered import Gathered, HostRows, Stored, gather, share_rows, stays_in_place
+from xpnet.data.gathered import OUTSIDE, Gathered, HostRows, Stored, gather, share_rows, stays_in_place
 from xpnet.data.reader import Reader
 from xpnet.data.resident import Resident, Rows
 from xpnet.data.weights import check_some_weight, relative_weight
@@ -52,13 +52,13 @@ def load(x: Any, targets: Any, weight: np.ndarray | None, name: str, reader: Rea
     weight = _divide_by_largest(weight, dtype, name)
     with reader.scope():
         y = reader.read_targets(leave_device(targets, backend), "y")
-        weight = None if weight is None else backend.asarray(weight, dtype)
+        column = None if weight is None else backend.asarray(weight, dtype)
         if sparse.issparse(x):
-            return Gathered(HostRows(x.tocsr()), Examples(None, y, weight), reader)
+            return Gathered(HostRows(x.tocsr()), Examples(OUTSIDE, y, column), reader)
         if isinstance(x, HostRows) and not stays_in_place(x.inputs, reader):
-            return gather(x, Examples(None, y, weight), "X", reader)
+            return gather(x, Examples(OUTSIDE, y, column), "X", reader)
         x = x.inputs if isinstance(x, HostRows) else leave_device(x, backend)
-        return Resident(Examples(reader.read_inputs(x, "X"), y, weight), reader)
+        return Resident(Examples(reader.read_inputs(x, "X"), y, column), reader)
 
 
 def hold_out(

@@ -195,7 +195,7 @@ def _to_native_order(x: Any) -> Any:
     return x.astype(x.dtype.newbyteorder("=")) if isinstance(x, np.ndarray) and not x.dtype.isnative else x
 
 
-def _validate_by_shape(estimator: BaseEstimator, given: Any, y: Any, reset: bool) -> Array:
+def _validate_by_shape(estimator: BaseEstimator, given: Any, y: Any, reset: bool) -> Array | HostRows:
     """Check X if it belongs to a library other than NumPy or stays outside, and that y is there if it is needed."""
     if stays_outside(given):
         x = as_host_rows(given)

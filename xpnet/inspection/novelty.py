@@ -39,8 +39,8 @@ def fit_novelty(view: View, x: Any) -> Novelty:
         raise ArgumentError(f"fit_novelty needs at least {LEAST_ROWS} rows, and x has {n}; give all training rows")
     with view.scope():
         columns = merge_moments([view.reader.place.moments(block) for block in read_rows(view, view.reader, rows, "x")])
-        if not np.isfinite(columns.squares).all():
-            column = np.argmin(np.isfinite(columns.squares))
+        if not (is_finite := np.isfinite(np.asarray(columns.squares))).all():
+            column = np.argmin(is_finite)
             raise ArgumentError(
                 f"fit_novelty squares the inputs, and some in column {column} of x, counted from 0, are too large for "
                 f"{view.dtype}; scale them, or make the network with standardize=True"

@@ -64,10 +64,10 @@ class Case(NamedTuple):
         try:
             with np.errstate(all="ignore"):
                 if model is not None:
-                    zs, activations = forward(self.layers, model.sigmas, self.x, np)  # type: ignore
+                    zs, activations = forward(self.layers, model.sigmas, self.x, np)
                 model = model or self.model
                 rest = model.sigmas, model.output, zs, activations, self.y, np
-                gradients = backpropagate(equations, self.layers, *rest, last)  # type: ignore
+                gradients = backpropagate(equations, self.layers, *rest, last)
         except ValueError:
             return None
         return [self.factor * w for w, _ in gradients], [self.factor * b for _, b in gradients]
@@ -123,7 +123,7 @@ class Cases:
             right = [factor * gw for gw, _ in gradients], [factor * gb[None, :] for _, gb in gradients]
             largest = [np.max(np.abs(array)) for arrays in right for array in arrays]
             layers = net.view.layers
-            zs, activations = forward(layers, model.sigmas, x, np)  # type: ignore
+            zs, activations = (list(map(np.asarray, arrays)) for arrays in forward(layers, model.sigmas, x, np))
             if max(np.max(np.abs(a)) for a in activations) < 20.0 and min(largest) > 1e-4 * max(largest):
                 break
         return Case(kind, model, layers, x, y, factor, right, zs, activations)
@@ -155,7 +155,7 @@ def ask(backward: Callable[..., Any], case: Case, layout: str) -> Answer:
     """Call the learner's function with copies of a case."""
     of_layout = (lambda array: array) if layout == "rows" else (lambda array: array.T)
     weights = {f"the weights of layer {l}": w for l, (w, _) in enumerate(case.layers, 1)}
-    biases = {f"the biases of layer {l}": b[0] if layout == "rows" else b.T for l, (_, b) in enumerate(case.layers, 1)}
+    biases = {f"the biases of layer {l}": b[0] if layout == "rows" else b.mT for l, (_, b) in enumerate(case.layers, 1)}
     data = {"x": of_layout(case.x), "y": of_layout(case.y)}
     given = [[np.array(array, order="C") for array in arrays.values()] for arrays in (weights, biases, data)]
     result = failure = None
@@ -166,7 +166,7 @@ def ask(backward: Callable[..., Any], case: Case, layout: str) -> Answer:
     changed = []
     for arrays, afterwards in zip((weights, biases, data), given):
         for i, (name, array) in enumerate(arrays.items()):
-            if len(afterwards) <= i or not np.array_equal(array, afterwards[i]):
+            if len(afterwards) <= i or not np.array_equal(np.asarray(array), afterwards[i]):
                 changed.append(name)
     return Answer(case, result, failure, tuple(changed))
 
@@ -301,7 +301,7 @@ def measure_error(array: np.ndarray, other: np.ndarray, largest: float) -> float
 
 def to_layout(right: Gradients, layout: str) -> Gradients:
     """Give the biases' gradients (1, n_out) the shape of the biases in a layout."""
-    return right[0], [b[0] if layout == "rows" else b.T for b in right[1]]
+    return right[0], [b[0] if layout == "rows" else b.mT for b in right[1]]
 
 
 def compare(case: Case, gradients: Gradients, layout: str) -> list[dict[str, Any]]:

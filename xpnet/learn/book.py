@@ -558,7 +558,7 @@ def _transpose(*columns: Any) -> tuple[np.ndarray, ...]:
 
 def _output_delta(cost: Cost, z: Any, a: Any, y: Any) -> np.ndarray:
     z, a, y = _transpose(z, a, y)
-    return cost.combine(sigmoid).delta(z, a, y, np).T
+    return np.asarray(cost.combine(sigmoid).delta(z, a, y, np)).T
 
 
 def _times_log(p: np.ndarray, q: np.ndarray) -> np.ndarray:

@@ -126,7 +126,7 @@ def _predict_points(net: Any, data: Any, function: str) -> tuple[np.ndarray, np.
     examples = predict_targets(model._bars, model._bars.open(data, "data"))
     if not cost.levels:
         return examples.y, examples.bars[..., 0]
-    return examples.y, correct_points(examples.bars, model._bars.shifts, cost, np)
+    return examples.y, np.asarray(correct_points(examples.bars, model._bars.shifts, cost, np))
 
 
 def _make_row(ax: Axes | None, n: int) -> tuple[Any, list[Axes]]:

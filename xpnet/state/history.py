@@ -85,7 +85,7 @@ class History:
     def to_pandas(self) -> Any:
         """Make a pandas DataFrame with one row per epoch (``pip install pandas``)."""
         try:
-            import pandas as pd
+            import pandas as pd  # pyright: ignore[reportMissingTypeStubs]
         except ImportError as error:
             raise ImportError(f"to_pandas needs pandas ({error}); install it with: pip install pandas") from error
         return pd.DataFrame(self.rows)

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
 import numpy as np
 
-from xpnet.checks import choices, count, has_methods, in_range, show
+from xpnet.checks import choices, count, has_entries, has_methods, in_range, is_list, is_text, show
 from xpnet.core.activations import ACTIVATIONS, PARAMETRIZED_ACTIVATIONS, Activation
 from xpnet.core.arrays import Array, Namespace
 from xpnet.core.costs import COSTS, PARAMETRIZED_COSTS, Cost
@@ -62,11 +62,17 @@ def parse_model(
     return Model(tuple(units), (*hidden, output), cost, task, tuple(rates), scale)
 
 
+def _is_iterable(value: Any) -> bool:
+    return isinstance(value, Iterable)
+
+
+def _has_order(value: Any) -> bool:
+    return _is_iterable(value) and not isinstance(value, (str, bytes, bytearray, memoryview, Set, Mapping))
+
+
 def parse_sizes(sizes: Any) -> list[int]:
     """Check the number of units of each layer."""
-    texts_and_sets = (str, bytes, bytearray, memoryview, Set, Mapping)  # a set has no order
-    is_list = isinstance(sizes, Iterable) and not isinstance(sizes, texts_and_sets)
-    if not is_list or getattr(sizes, "shape", None) == ():
+    if not _has_order(sizes) or getattr(sizes, "shape", None) == ():
         raise ArgumentError(f"sizes={show(sizes)} must list the number of units of each layer, as in [784, 30, 10]")
     units = [count(f"sizes[{l}]", size, 1) for l, size in enumerate(sizes)]
     if len(units) < 2:
@@ -108,9 +114,9 @@ def parse_cost(value: Any, argument: str = "cost") -> Cost:
 
 def parse_hidden(value: Any, layers: int) -> list[Activation]:
     """Parse the activations of the hidden layers: one for all of them, or a list with one for each."""
-    is_list = isinstance(value, (list, tuple)) and not isinstance(value, Activation)
-    activations = [parse_activation("activation", item) for item in (value if is_list else [value] * max(1, layers))]
-    if is_list and len(activations) != layers:
+    has_each = is_list(value) and not isinstance(value, Activation)
+    activations = [parse_activation("activation", item) for item in (value if has_each else [value] * max(1, layers))]
+    if has_each and len(activations) != layers:
         raise ArgumentError(
             f"activation={value!r} names {len(activations)} layers, but there are {layers} hidden ones; they must match"
         )
@@ -152,16 +158,16 @@ def infer_task(output: Activation, n_out: int) -> str:
 
 def parse_dropout(value: Any, layers: int) -> list[float]:
     """Check the dropout rates of the inputs and of each hidden layer; a number is the rate of all hidden layers."""
-    is_list = isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim > 0)
+    has_each = has_entries(value)
     usual = "0 turns it off, 0.5 is usual for hidden layers"
-    rates = [in_range("dropout", rate, 0, 1, usual) for rate in (value if is_list else [value])]
-    rates = rates if is_list else [0.0] + rates * (layers - 1)
+    rates = [in_range("dropout", rate, 0, 1, usual) for rate in (value if has_each else [value])]
+    rates = rates if has_each else [0.0] + rates * (layers - 1)
     if len(rates) != layers:
         raise ArgumentError(
             f"dropout={value!r} has {len(rates)} rates, but there are {layers} layers that can drop: the inputs and "
             f"{layers - 1} hidden ones"
         )
-    if not is_list and value and layers == 1:
+    if not has_each and value and layers == 1:
         raise ArgumentError(
             f"dropout={value!r} is for hidden layers, and there are none; for the inputs give [{value!r}]"
         )
@@ -225,7 +231,7 @@ def parse_feature_names(names: Any, n_in: int) -> tuple[str, ...]:
     >>> parse_feature_names(["width", "height"], n_in=2)
     ('width', 'height')
     """
-    strings = () if isinstance(names, str) or not isinstance(names, Iterable) else tuple(names)
+    strings = tuple(names) if _is_iterable(names) and not is_text(names) else ()
     if len(strings) != n_in or not all(isinstance(string, str) for string in strings):
         raise ArgumentError(f"feature_names={reprlib.repr(names)} must be {n_in} strings, one for each input, or None")
     if len(set(strings)) < n_in:

@@ -84,11 +84,13 @@ class View(NamedTuple):
     def target_scaling(self) -> tuple[Array, Array] | None:
         """Mean and standard deviation of the targets, (1, n_targets) each, in the dtype of outputs, if any."""
         scaling = self.scaling
-        if scaling is None or scaling.exact.y_mean is None:
+        if scaling is None:
             return None
-        if not scaling.widens:
-            return scaling.rounded.y_mean, scaling.rounded.y_std
-        return self.backend.asarray(scaling.exact.y_mean), self.backend.asarray(scaling.exact.y_std)
+        exact, rounded, widens, _ = scaling
+        mean, std = (exact.y_mean, exact.y_std) if widens else (rounded.y_mean, rounded.y_std)
+        if mean is None or std is None:
+            return None
+        return (self.backend.asarray(mean), self.backend.asarray(std)) if widens else (mean, std)
 
     @property
     def output_scaling(self) -> tuple[Array, Array] | None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from xpnet.backends.base import Backend, on_host
 from xpnet.backends.threads import AUTO
-from xpnet.checks import choices, count, has_methods, in_range, show, yes_or_no
+from xpnet.checks import choices, count, has_methods, in_range, is_list, is_text, show, yes_or_no
 from xpnet.core.model import Model
 from xpnet.core.optimizers.base import Optimizer, needs_all_examples
 from xpnet.core.optimizers.table import OPTIMIZERS
@@ -131,11 +131,12 @@ def one_for_each(argument: str, value: Any, members: int) -> list[Any]:
     >>> one_for_each("lr", 0.1, 3), one_for_each("lr", [0.1, 0.2], 2)
     ([0.1, 0.1, 0.1], [0.1, 0.2])
     """
+    shape = getattr(value, "shape", ())
     if isinstance(value, np.ndarray):
-        if value.ndim > 1:
-            raise ArgumentError(f"{argument} has shape {value.shape}; give a number, or a list of {members}")
+        if len(shape) > 1:
+            raise ArgumentError(f"{argument} has shape {shape}; give a number, or a list of {members}")
         value = value.tolist()
-    if not isinstance(value, (list, tuple)):
+    if not is_list(value):
         return [value] * members
     if len(value) != members:
         raise ArgumentError(
@@ -264,7 +265,7 @@ def is_optimizer(value: Any) -> bool:
 
 def parse_callbacks(value: Any) -> list[Callback]:
     """Check a list of callbacks."""
-    if not isinstance(value, (list, tuple)):
+    if not is_list(value):
         raise ArgumentError(f"callbacks={show(value)} must be a list of callbacks, as in [EarlyStopping()]")
     for callback in value:
         if not isinstance(callback, Callback):
@@ -280,7 +281,7 @@ def parse_callbacks(value: Any) -> list[Callback]:
 
 def parse_metrics(argument: str, value: Any, model: Model) -> list[Metric]:
     """Parse metrics, each a name, a `Metric`, or a function (y_true, y_pred) -> number."""
-    if isinstance(value, str) or not isinstance(value, (list, tuple)) or isinstance(value, Metric):
+    if not is_list(value) or isinstance(value, Metric):
         raise ArgumentError(f'{argument}={show(value)} must be a list of metrics, as in ["accuracy"]')
     metrics = [_parse_metric(argument, item) for item in value]
     for metric in metrics:
@@ -326,7 +327,7 @@ def _check_hooks(callback: Callback) -> None:
                     raise ArgumentError("another order")
             except TypeError as error:
                 raise ArgumentError(f"{name}.{method} must have the parameters {hooks[method]}") from error
-    if not isinstance(callback.adds, (tuple, list)) or not all(isinstance(added, str) for added in callback.adds):
+    if not is_list(callback.adds) or not all(map(is_text, callback.adds)):
         raise ArgumentError(f"{name}.adds={callback.adds!r} must be a tuple of names")
 
 

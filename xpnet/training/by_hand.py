@@ -57,9 +57,8 @@ def assign_scaling(view: View, scaling: Any) -> NetworkValue:
     if scaling is not None:
         if not isinstance(scaling, Scaling):
             raise ArgumentError(f"scaling={scaling!r} must be a Scaling, such as that of another network, or None")
-        placed = place_scaling(
-            Scaling(*(x if x is None else as_real_array(x, "scaling") for x in scaling)), view.model, view.place
-        )
+        arrays = (x if x is None else as_real_array(x, "scaling") for x in scaling)
+        placed = place_scaling(Scaling._make(arrays), view.model, view.place)
     return view.value._replace(scaling=placed, calibration=None, novelty=None)
 
 

@@ -7,7 +7,7 @@ thing; the training loop calls them in order and does not depend on any of them.
 
 import inspect
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -163,7 +163,7 @@ def decisive_arguments(callback: Callback) -> dict[str, Any]:
 
 
 @contextmanager
-def watching(callbacks: Sequence[Callback], training: Training) -> Iterator[None]:
+def watching(callbacks: Sequence[Callback], training: Training) -> Generator[None, None, None]:
     """Tell callbacks that training begins, and, when the context ends, that it has ended.
 
     If one of them raises at the beginning, those before it are told that training has ended.

@@ -1,5 +1,7 @@
 """Callbacks: early stopping, learning rates, files and logs."""
 
+# pyright: reportMissingTypeStubs=false
+
 import csv
 import math
 import os
@@ -10,7 +12,17 @@ from typing import Any
 import numpy as np
 
 from xpnet.checkpoint.values import check_number, check_whole
-from xpnet.checks import check_folder, choices, count, decode_path, in_range, install_command, yes_or_no
+from xpnet.checks import (
+    check_folder,
+    choices,
+    count,
+    decode_path,
+    in_range,
+    install_command,
+    is_list,
+    is_text,
+    yes_or_no,
+)
 from xpnet.errors import ArgumentError, unless_stopped
 from xpnet.hints import explain_arguments, find_nearest
 from xpnet.training.callback import EVALUATED, Callback, Training, warn_of_write
@@ -37,9 +49,9 @@ class Monitor(Callback):
     """
 
     def __init__(self, monitor: str = "validation_cost", mode: str | None = None, min_delta: float = 0.0) -> None:
-        if not isinstance(monitor, str):
+        if not is_text(monitor):
             raise ArgumentError(f"monitor={monitor!r} must be a name of the logs, such as 'validation_cost'")
-        if mode is not None and not (isinstance(mode, str) and mode in ("min", "max")):
+        if mode is not None and not (is_text(mode) and mode in ("min", "max")):
             raise ArgumentError(f"mode={mode!r} is unknown; choose from 'min', 'max'")
         self.monitor, self.mode = monitor, mode
         self.min_delta = in_range("min_delta", min_delta, 0, math.inf, "0 counts every improvement")
@@ -369,10 +381,10 @@ class CSVLog(Callback):
     def set_state(self, state: dict[str, Any]) -> None:
         """Take over the names; with the next row, all rows are written anew: the file may hold later ones."""
         names = state["names"]
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        if not is_list(names) or not all(map(is_text, names)):
             raise ArgumentError("names of CSVLog must be a list of strings")
         "".join(names).encode()  # raises if one cannot be written
-        self._names = names
+        self._names = list(names)
 
     def _write(self, rows: Sequence[dict[str, Any]], mode: str) -> None:
         with open(self.path, mode, newline="", encoding="utf-8") as file:
@@ -436,7 +448,7 @@ class TensorBoard(Callback):
 
         proto: Any = event_pb2  # its classes are made when it is imported
         start = proto.SessionLog(status=proto.SessionLog.START)
-        writer = EventFileWriter(self.folder)
+        writer: Any = EventFileWriter(self.folder)
         writer.add_event(proto.Event(wall_time=time.time(), step=epoch, session_log=start))
         writer.close()
 

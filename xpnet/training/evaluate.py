@@ -31,7 +31,10 @@ def measure(view: View, source: Source, metrics: Sequence[Metric] = (), bar: str
     evaluate_block = partial(_evaluate_block, model)
     measure_block = partial(_measure_block, model.task, tuple(metric.measure for metric in metrics))
     calibrated = view.calibrated.layers
-    sizes, weights, costs, parts = [], [], [], []
+    costs: list[Array] = []
+    weights: list[Any] = []
+    sizes: list[int] = []
+    parts: list[Any] = []
     with view.scope():
         encoding = source.reader.encoding()
         blocks = source.blocks(2 * sum(model.sizes))
@@ -73,7 +76,8 @@ def measure_predictions(
     numbers for each row.
     """
     backend, task = view.backend, view.model.task
-    encoding, sizes = source.reader.encoding()._replace(scale=None), []
+    encoding = source.reader.encoding()._replace(scale=None)
+    sizes: list[int] = []
     parts: list[list[Any]] = [[] for _ in metrics]
     with view.scope():
         for block in source.blocks(width):
@@ -181,7 +185,7 @@ def make_evaluations(
             f"metrics={[metric.name for metric in metrics]} need validation_data, validation_split or test_data; "
             "metrics on the training data are training_metrics"
         )
-    evaluations = []
+    evaluations: list[Evaluate] = []
     if training_metrics:
         check_repeatable(job.source, "training_metrics")
         evaluations.append(Evaluate("training", job.source, training_metrics, ("cost", "size"), progress))

@@ -224,7 +224,8 @@ class Group:
         copy, arrays = partial(copy_member, self.reader), leaves((new.cost, new.layers))
         parts = [MemberState(new, i, self.axes[i], copy) for i in range(len(numbers))]
         self.joined, self.states = new, parts + parts[:1] * (len(places) - len(numbers))
-        all_finite, results = backend.all_finite(arrays), {}
+        results: dict[int, Done | None] = {}
+        all_finite = backend.all_finite(arrays)
         for i, (k, cost, weight) in enumerate(zip(numbers, backend.to_numpy(new.cost), weights.T)):
             if all_finite or backend.all_finite([x[i, ...] for x in arrays]):
                 results[k] = Done(parts[i], float(cost.sum(dtype=np.float64)), float(weight.sum()), engine)
@@ -399,7 +400,7 @@ def divide_networks(
     if threads is None:
         return list(numbers_of.values())
     fitting, for_each_thread = limits.numbers // step_size, ceil(len(kinds) / threads)
-    groups = []
+    groups: list[list[int]] = []
     for numbers in numbers_of.values():
         n = len(numbers)
         largest = (

@@ -1,7 +1,7 @@
 """Recorded and compiled loops, kept from one training to the next of the same networks."""
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Generator, Hashable
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -27,7 +27,7 @@ class Loops:
         self._now: dict[Any, list[Loop]] = defaultdict(list)  # those that nobody has borrowed
 
     @contextmanager
-    def lend(self, key: Hashable, make: Callable[[], Loop]) -> Iterator[Loop]:
+    def lend(self, key: Hashable, make: Callable[[], Loop]) -> Generator[Loop, None, None]:
         """Lend a loop with a key, or a new one. Equal keys must mean equal steps."""
         for free in (self._now[key], self._before.get(key, [])):
             with suppress(IndexError):  # two threads may ask for the last one
@@ -62,7 +62,7 @@ class KeptLoops:
         return KeptLoops, ()
 
     @contextmanager
-    def lend(self, backend: Backend) -> Iterator[Loops]:
+    def lend(self, backend: Backend) -> Generator[Loops, None, None]:
         """Lend the loops to a training, and keep those that it has then.
 
         Two trainings of the same networks at once, in two threads, share none. After an error or an interrupt, none are

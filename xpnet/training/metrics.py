@@ -18,7 +18,7 @@ import numpy as np
 
 from xpnet.backends import Backend
 from xpnet.checks import count
-from xpnet.core.arrays import Array, Namespace, positions
+from xpnet.core.arrays import Array, Namespace, Same, positions
 from xpnet.core.scaling import Moments, column_sums, merge_moments, moments
 from xpnet.core.temperature import compute_log_loss, find_logits, sum_confidence_errors
 from xpnet.errors import ArgumentError, unless_stopped
@@ -61,7 +61,7 @@ class Metric(NamedTuple):
     whole: bool = False
 
 
-def predictions(a: Array, task: str, xp: Namespace) -> Array:
+def predictions(a: Same, task: str, xp: Namespace) -> Same:
     """Turn outputs, or target rows, into classes, labels or values, as `Network.predict` returns them.
 
     Examples
@@ -138,8 +138,8 @@ def mean_r2(errors: np.ndarray, spread: np.ndarray) -> float:
 
 def _r2(parts: Sequence[tuple[Array, ...]], sizes: Sequence[int], backend: Backend) -> float:
     hosts = [[backend.to_numpy(array) for array in part] for part in parts]
-    spread = merge_moments([Moments(m, *host[:4]) for m, host in zip(sizes, hosts)]).squares
-    return mean_r2(np.sum([np.asarray(host[4], np.float64) for host in hosts], axis=0), spread)
+    whole = merge_moments([Moments(m, *host[:4]) for m, host in zip(sizes, hosts)])
+    return mean_r2(np.sum([np.asarray(host[4], np.float64) for host in hosts], axis=0), np.asarray(whole.squares))
 
 
 @cache  # equal metrics are the same object

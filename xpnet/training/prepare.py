@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from xpnet.checks import choices, in_range, warn, yes_or_no
+from xpnet.checks import choices, has_entries, in_range, warn, yes_or_no
 from xpnet.core.arrays import Array, blocks
 from xpnet.core.minibatch import one_hot
 from xpnet.core.scaling import Scaler, Scaling, compute_scaling
@@ -175,18 +175,18 @@ def scale_for_each(jobs: Sequence[Job], scalings: Sequence[Scaler | None]) -> li
     def scale_job(job: Job, scaling: Scaler) -> Job:
         sources = {"source": job.source, "validation": job.validation, "test": job.test}
         scaled = {name: scale(source, scaling) for name, source in sources.items() if source is not None}
-        return job._replace(**scaled)  # type: ignore[arg-type]
+        return job._replace(**scaled)
 
     return [scale_job(job, scaling) for job, scaling in zip(jobs, scalings)]  # type: ignore[arg-type]
 
 
 def parse_rows(name: str, rows: Any, members: int, n: int, data: str = "train_data") -> list[np.ndarray]:
     """Check lists of rows of n examples, one for each member of an ensemble; `name` is that of the argument."""
-    is_list = isinstance(rows, (list, tuple, np.ndarray)) and getattr(rows, "shape", None) != ()
-    if not is_list or len(rows) != members:
-        has = f"has {len(rows)} entries" if is_list else f"is {rows!r}"
+    has_each = has_entries(rows)
+    if not has_each or len(rows) != members:
+        has = f"has {len(rows)} entries" if has_each else f"is {rows!r}"
         raise ArgumentError(f"{name} {has}, but must be a list of {members} arrays of row numbers, one for each member")
-    parts = []
+    parts: list[np.ndarray] = []
     for k, part in enumerate(rows):
         try:
             part = np.asarray(part)
@@ -391,7 +391,7 @@ def _parse_sample_weight(sample_weight: Any, n: int, reader: Reader) -> Array:
         return relative_weight(weight, largest, reader.dtype, backend.xp)
 
 
-def _parse_class_weight(class_weight: Any, reader: Reader) -> Array | None:
+def _parse_class_weight(class_weight: Mapping[Any, Any] | str | None, reader: Reader) -> Array | None:
     """Turn a mapping from classes to weights into an array (1, K); None if there is none."""
     model = reader.model
     if class_weight is None:

@@ -98,7 +98,7 @@ def describe_epoch(row: Mapping[str, Any]) -> str:
     >>> describe_epoch({"cost": 0.3, "test_cost": 0.25, "test_r2": 0.75, "validation_r2": 0.5})
     'cost on the test data: 0.25\t test r2: 0.75\t validation r2: 0.5'
     """
-    parts = []
+    parts: list[str] = []
     if "test_correct" in row:
         parts.append(
             f"Nr of correctly classified samples: {row['test_correct']}/{row['test_size']}\t "
@@ -123,7 +123,7 @@ def describe_epochs(rows: Sequence[Mapping[str, Any]], networks: int) -> str:
     >>> describe_epochs([{"cost": 0.3, "test_cost": 0.25, "test_r2": 0.75}], 2)
     'test: r2 0.75 (1 of 2)'
     """
-    parts = []
+    parts: list[str] = []
     for kind in EVALUATIONS:
         names = [name for name in rows[0] if name.startswith(kind) and all(name in row for row in rows)]
         metrics = [name for name in names if name.removeprefix(kind) not in ("cost", "size", "correct")]

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import cupy
 import numpy as np
 
-from xpnet.core.arrays import Array
+from xpnet.core.arrays import Native
 
 # By dtype: numbers of cudaDataType_t and cublasComputeType_t, and the C type of the factors alpha and beta
 CUBLAS_TYPES: dict[str, tuple[int, int, Any]] = {
@@ -29,14 +29,14 @@ HOPPER = 90  # compute capability from which NVIDIA recommends the larger worksp
 WORKSPACE_BYTES, WORKSPACE_BYTES_ON_HOPPER = 4 << 20, 32 << 20
 
 
-def can_multiply(x: Array, y: Array) -> bool:
+def can_multiply(x: Native, y: Native) -> bool:
     """Whether `multiply` takes these arrays: matrices or stacks of them that fit, of one dtype, none of them empty."""
     if min(x.ndim, y.ndim) < 2 or x.shape[-1] != y.shape[-2]:
         return False
     return x.dtype == y.dtype and x.dtype.name in CUBLAS_TYPES and x.size > 0 and y.size > 0
 
 
-def multiply(x: Array, y: Array, out: Array | None = None) -> Array:
+def multiply(x: Native, y: Native, out: Native | None = None) -> Native:
     """Multiply matrices, or stacks of matrices that broadcast, on the current stream.
 
     Parameters
@@ -44,7 +44,7 @@ def multiply(x: Array, y: Array, out: Array | None = None) -> Array:
     x, y
         The factors, (..., m, k) and (..., k, n), in any memory layout. A factor that cuBLAS cannot read is copied.
     out
-        Array for the product, (..., m, n), with contiguous rows; None makes a new one.
+        Native for the product, (..., m, n), with contiguous rows; None makes a new one.
     """
     stack = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
     out = cupy.empty((*stack, x.shape[-2], y.shape[-1]), x.dtype) if out is None else out
@@ -68,7 +68,7 @@ def multiply(x: Array, y: Array, out: Array | None = None) -> Array:
 class Operand(NamedTuple):
     """A matrix, or a stack of them, as cuBLAS reads it."""
 
-    array: Array
+    array: Native
     transposed: int  # 1 if the columns, not the rows, are contiguous
     row_step: int  # distance of the rows, or columns, in elements
     matrix_step: int  # distance of the matrices of a stack
@@ -79,7 +79,7 @@ class Operand(NamedTuple):
         return ctypes.c_void_p(self.array.data.ptr), data_type, self.row_step, *step
 
 
-def _make_operand(x: Array, stack: Sequence[int]) -> Operand:
+def _make_operand(x: Native, stack: Sequence[int]) -> Operand:
     """Make the operand of a matrix or stack of them, broadcast to another stack; copy what cuBLAS cannot read."""
     (m, n), size = x.shape[-2:], x.itemsize
     if x.shape[:-2] != tuple(stack):

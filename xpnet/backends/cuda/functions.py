@@ -8,10 +8,10 @@ import cupy
 
 from xpnet.backends.cuda import cublas, sizes
 from xpnet.backends.replay.eager import PatchedNamespace
-from xpnet.core.arrays import Array
+from xpnet.core.arrays import Native
 
 
-def matmul(x: Array, y: Array, out: Array | None = None) -> Array:
+def matmul(x: Native, y: Native, out: Native | None = None) -> Native:
     """Multiply matrices.
 
     A product whose first factor is a transpose, such as a gradient, is laid out in Fortran order: weights are in C
@@ -31,11 +31,13 @@ def matmul(x: Array, y: Array, out: Array | None = None) -> Array:
     return cublas.multiply(x, y, out)
 
 
-def _is_transposed(x: Array) -> bool:
+def _is_transposed(x: Native) -> bool:
     return x.strides[-2] == x.itemsize < x.strides[-1]
 
 
-def sum_along(x: Array, axis: Any = None, dtype: Any = None, keepdims: bool = False, out: Array | None = None) -> Array:
+def sum_along(
+    x: Native, axis: Any = None, dtype: Any = None, keepdims: bool = False, out: Native | None = None
+) -> Native:
     """Compute sums. Along a short axis the numbers are added in order, as generated kernels do, with the same bits."""
     if dtype is not None or not is_short(x, axis):
         return x.sum(axis, dtype, out, keepdims)
@@ -46,7 +48,7 @@ def sum_along(x: Array, axis: Any = None, dtype: Any = None, keepdims: bool = Fa
     return out
 
 
-def is_short(x: Array, axis: Any) -> bool:
+def is_short(x: Native, axis: Any) -> bool:
     """Whether an axis of a floating-point array is short enough for one thread to reduce it."""
     if type(axis) is not int or x.dtype.kind != "f" or not -x.ndim <= axis < x.ndim:
         return False
@@ -65,7 +67,7 @@ _sum_in_order = cupy.ElementwiseKernel(
 )
 
 
-def max_along(x: Array, axis: Any = None, keepdims: bool = False, out: Array | None = None) -> Array:
+def max_along(x: Native, axis: Any = None, keepdims: bool = False, out: Native | None = None) -> Native:
     """Return the largest numbers."""
     return x.max(axis, out, keepdims)
 
@@ -74,63 +76,63 @@ def max_along(x: Array, axis: Any = None, keepdims: bool = False, out: Array | N
 # 128 elements or more, which takes seconds. Its sums and minima are precompiled.
 
 
-def all_along(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
+def all_along(x: Native, axis: Any = None, keepdims: bool = False) -> Native:
     """Tell whether all elements differ from zero."""
     if x.size == 0:
         return cupy.all(x, axis, keepdims=keepdims)
     return (x != 0).view("uint8").min(axis, keepdims=keepdims).view("bool")
 
 
-def any_along(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
+def any_along(x: Native, axis: Any = None, keepdims: bool = False) -> Native:
     """Tell whether any element differs from zero."""
     if x.size == 0:
         return cupy.any(x, axis, keepdims=keepdims)
     return (x != 0).view("uint8").max(axis, keepdims=keepdims).view("bool")
 
 
-def count_nonzero(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
+def count_nonzero(x: Native, axis: Any = None, keepdims: bool = False) -> Native:
     """Count the elements that differ from zero."""
     return (x != 0).astype("int64").sum(axis, keepdims=keepdims)
 
 
-def vecdot(x: Array, y: Array, axis: int = -1, out: Array | None = None) -> Array:
+def vecdot(x: Native, y: Native, axis: int = -1, out: Native | None = None) -> Native:
     """Return scalar products. CuPy has no such function, and array_api_compat's multiplies a stack of tiny matrices."""
     return sum_along(x * y, axis, out=out)
 
 
-def take(x: Array, index: Array, axis: int | None = None, out: Array | None = None) -> Array:
+def take(x: Native, index: Native, axis: int | None = None, out: Native | None = None) -> Native:
     """Take elements by index."""
     return x.take(index, axis, out)
 
 
-def astype(x: Array, dtype: Any, copy: bool = True, device: Any = None, out: Array | None = None) -> Array:
+def astype(x: Native, dtype: Any, copy: bool = True, device: Any = None, out: Native | None = None) -> Native:
     """Convert to another dtype."""
     return x.astype(dtype, copy=copy) if out is None else assign(x, out)
 
 
-def where(condition: Array, x: Any, y: Any, out: Array | None = None) -> Array:
+def where(condition: Native, x: Any, y: Any, out: Native | None = None) -> Native:
     """Choose between two arrays, element by element."""
     return _into(out, cupy.where(condition, x, y))
 
 
-def sign(x: Array, out: Array | None = None) -> Array:
+def sign(x: Native, out: Native | None = None) -> Native:
     """Return the signs. NaN stays NaN, without waiting for the device as array_api_compat does."""
     return _into(out, cupy.where(x == x, cupy.sign(x), x))
 
 
-def clip(x: Array, min: Any = None, max: Any = None) -> Array:
+def clip(x: Native, min: Any = None, max: Any = None) -> Native:
     """Limit numbers to a range, without waiting for the device as array_api_compat does."""
     x = x if min is None else cupy.maximum(x, min)
     return x if max is None else cupy.minimum(x, max)
 
 
-def assign(x: Any, out: Array) -> Array:
+def assign(x: Any, out: Native) -> Native:
     """Write an array or a number into an array."""
     out[...] = x
     return out
 
 
-def _into(out: Array | None, result: Array) -> Array:
+def _into(out: Native | None, result: Native) -> Native:
     return result if out is None else assign(result, out)
 
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from xpnet.backends.cuda import functions, sizes
 from xpnet.backends.cuda.functions import is_short
-from xpnet.core.arrays import Array
+from xpnet.core.arrays import Native
 
 LOOK_BACK = 3  # how many kernels and other operations an operation may move up past
 MAX_ARRAYS = 256  # of a kernel, whose arguments are limited to 4 KiB
@@ -67,7 +67,7 @@ class Operation(NamedTuple):
     function: Callable[..., Any]
     args: Sequence[Any]
     options: dict[str, Any]
-    out: Array
+    out: Native
 
     def __call__(self) -> None:
         """Call the function."""
@@ -77,7 +77,7 @@ class Operation(NamedTuple):
 class MemoryView:
     """The part of memory that an array covers, and the order of its elements there."""
 
-    def __init__(self, array: Array) -> None:
+    def __init__(self, array: Native) -> None:
         address, strides = array.data.ptr, array.strides
         self.array, self.shape, self.dtype = array, array.shape, dtype_name(array.dtype)
         self.strides = tuple([step // array.itemsize for step in strides])  # in elements
@@ -247,7 +247,7 @@ def find_barriers(loops: Sequence[KernelLoop]) -> set[int]:
     return barriers
 
 
-def fuse(operations: Sequence[Any], results: Iterable[Array]) -> list[Any]:
+def fuse(operations: Sequence[Any], results: Iterable[Native]) -> list[Any]:
     """Group operations into kernels; return these, and the operations that stay as they are, in order.
 
     Parameters
@@ -357,7 +357,7 @@ def _drop_unread(nodes: Sequence[Any], results: Iterable[MemoryView]) -> None:
             live.add(view)
 
 
-def _find_arrays(nest: Any) -> list[Array]:
+def _find_arrays(nest: Any) -> list[Native]:
     """List the arrays among the arguments of a function."""
     if isinstance(nest, (list, tuple, dict)):
         return [x for part in (nest.values() if isinstance(nest, dict) else nest) for x in _find_arrays(part)]

@@ -17,7 +17,7 @@ from xpnet.backends.replay.eager import Eager
 from xpnet.backends.replay.program import Case, Operations, Program, ReplayLoop
 from xpnet.backends.replay.tape import NotRecordableError
 from xpnet.checks import warn
-from xpnet.core.arrays import Array, Function, leaves, map_arrays, select
+from xpnet.core.arrays import Function, Native, leaves, map_arrays, select
 
 CHANGE_TOLERANCE = 1e-4  # relative to the change of an array
 ROUNDING_TOLERANCE = 64  # units in the last place
@@ -119,7 +119,7 @@ def prepare_launches(program: Program, fusing: bool) -> tuple[Operations, list[O
     remaining = iter(calls)
     nodes: list[Any] = [next(remaining) if isinstance(node, Kernel) else node for node in [*preparation, *step]]
 
-    def launches(nodes: Sequence[Any], operations: Operations, replacements: dict[int, Array]) -> Operations:
+    def launches(nodes: Sequence[Any], operations: Operations, replacements: dict[int, Native]) -> Operations:
         operation_of: dict[int, Any] = dict(zip(map(id, program.steps[0]), operations))
         return [
             _bind(functions, node, replacements) if isinstance(node, Call) else operation_of.get(id(node), node)
@@ -131,12 +131,12 @@ def prepare_launches(program: Program, fusing: bool) -> tuple[Operations, list[O
     return launches(first, (), {}), steps
 
 
-def _bind(functions: dict[str, Any], call: Call, replacements: dict[int, Array]) -> Callable[[], Any]:
+def _bind(functions: dict[str, Any], call: Call, replacements: dict[int, Native]) -> Callable[[], Any]:
     arrays = tuple(replacements.get(id(x), x) for x in call.arrays)
     return partial(functions[call.name], (call.blocks,), (call.threads,), arrays)
 
 
-def agree(results: Sequence[Array], expected: Sequence[Array], before: Sequence[Array]) -> bool:
+def agree(results: Sequence[Native], expected: Sequence[Native], before: Sequence[Native]) -> bool:
     """Whether results differ from the expected ones only by rounding, relative to the change. Synchronizes.
 
     Parameters
@@ -158,7 +158,7 @@ def agree(results: Sequence[Array], expected: Sequence[Array], before: Sequence[
     return True
 
 
-def _norm(x: Array) -> float:
+def _norm(x: Native) -> float:
     """Compute the norm of the finite numbers."""
     x = cupy.where(cupy.isfinite(x), x, 0).astype("float64")
     return math.sqrt(float((x * x).sum()))

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from xpnet.backends.cuda import sizes
 from xpnet.backends.cuda.fusion import Assignment, Kernel, KernelLoop, MemoryView, find_barriers
-from xpnet.core.arrays import Array
+from xpnet.core.arrays import Native
 
 WARP = 32  # threads that run together
 ALIGNMENT = 16  # bytes that a thread can load at once, from an address that is a multiple of it
@@ -53,10 +53,10 @@ class Call(NamedTuple):
     name: str
     blocks: int
     threads: int
-    arrays: Sequence[Array]
+    arrays: Sequence[Native]
 
 
-def write_module(kernels: Sequence[Kernel], replacements: Sequence[dict[int, Array]] = ()) -> tuple[str, list[Call]]:
+def write_module(kernels: Sequence[Kernel], replacements: Sequence[dict[int, Native]] = ()) -> tuple[str, list[Call]]:
     """Write the source code of several kernels, identical ones once, and list how to launch each of them.
 
     Parameters
@@ -92,9 +92,9 @@ def _choose_size(kernel: Kernel) -> tuple[int, int]:
 class KernelParameters:
     """The parameters of a function: pointers to the memory of views, which may differ from step to step."""
 
-    def __init__(self, replacements: Sequence[dict[int, Array]]) -> None:
+    def __init__(self, replacements: Sequence[dict[int, Native]]) -> None:
         self.replacements = replacements
-        self.arrays: list[Array] = []
+        self.arrays: list[Native] = []
         self._names: dict[Any, tuple[str, str]] = {}  # type and name, by address and dtype
 
     def name(self, view: MemoryView) -> str:

@@ -16,7 +16,7 @@ from xpnet.backends.replay.program import Case, Program, ReplayLoop, record
 from xpnet.backends.replay.tape import NotRecordableError, Recorder
 from xpnet.backends.replay.translate import translate
 from xpnet.checks import warn
-from xpnet.core.arrays import Array, Function, leaves, map_arrays, select
+from xpnet.core.arrays import Function, Native, leaves, map_arrays, select
 
 PAYS_FROM = 8  # steps: large ones take long to try
 TRIED = 2  # steps, to compare the results of both loops
@@ -81,10 +81,10 @@ class NativeProgram(Program):
 class NativeFunction:
     """A recorded function of an array, run in C on arrays of one shape and dtype."""
 
-    def __init__(self, x: Array, code: Any, result: Array) -> None:
+    def __init__(self, x: Native, code: Any, result: Native) -> None:
         self.x, self.code, self.result, self.lock = x, code, result, Lock()
 
-    def __call__(self, x: Array) -> Array | None:
+    def __call__(self, x: Native) -> Native | None:
         """Compute the result for an array; None if it is not contiguous, or another thread is computing one."""
         if not x.flags.c_contiguous or not self.lock.acquire(blocking=False):
             return None
@@ -96,7 +96,7 @@ class NativeFunction:
             self.lock.release()
 
 
-def make_native(backend: Eager, function: Function, nest: Any, x: Array) -> NativeFunction | None:
+def make_native(backend: Eager, function: Function, nest: Any, x: Native) -> NativeFunction | None:
     """Record a function for `Backend.repeat_function`; None unless all of it runs in C, with the same bits."""
     recorder = Recorder(backend)
     recorded = recorder.wrap_copy(np.ascontiguousarray(x))

@@ -10,7 +10,7 @@ import numpy as np
 from xpnet.backends.base import Loop, precision
 from xpnet.backends.replay.eager import Eager
 from xpnet.backends.replay.tape import NotRecordableError, RecordedCall, Recorder
-from xpnet.core.arrays import Array, Function, leaves, map_arrays, select, take_examples
+from xpnet.core.arrays import Function, Native, leaves, map_arrays, select, take_examples
 from xpnet.errors import unless_stopped
 
 Operations: TypeAlias = Sequence[Callable[[], Any]]
@@ -189,7 +189,7 @@ class Program:
         preparation: Operations,
         minibatches: Any,
         steps: Sequence[Operations],
-        replacements: Sequence[dict[int, Array]],
+        replacements: Sequence[dict[int, Native]],
         n_bytes: int,
     ) -> None:
         self.backend, self.inputs, self.replacements, self.n_bytes = backend, inputs, replacements, n_bytes
@@ -223,7 +223,7 @@ class Program:
             for operation in chain(self.preparation, *self.steps[: steps - end]):
                 operation()
 
-    def _load(self, batches: Sequence[Array], examples: Any) -> None:
+    def _load(self, batches: Sequence[Native], examples: Any) -> None:
         """Copy batches for all steps, or for the first of them, into the program's memory, and take their examples."""
         assign, inputs = self.backend.assign, self.inputs
         for target, x in zip(leaves(inputs.batches), batches):
@@ -290,7 +290,7 @@ def record(
     )
 
 
-def bind_to_steps(calls: list[RecordedCall], replacements: list[dict[int, Array]]) -> list[list[Function]]:
+def bind_to_steps(calls: list[RecordedCall], replacements: list[dict[int, Native]]) -> list[list[Function]]:
     """Bind operations to the arrays of each step. Most use none of these, and are the same in all steps."""
     changing = [call.rebind(replacements[-1]) is not call for call in calls]
     return [

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 from xpnet.backends.replay.eager import Eager
-from xpnet.core.arrays import Array, count_bytes, leaves
+from xpnet.core.arrays import Native, count_bytes, leaves
 
 SMALL_RESULT = 1 << 12  # most elements of a result that is computed only once in a step: it stays in the cache
 SHAPED_BY_VALUES = {  # functions whose results have a shape that depends on values; for others, a replay detects it
@@ -46,7 +46,7 @@ class RecordedCall(NamedTuple):
     bind: Callable[..., Callable[[], Any]]
     args: tuple[Any, ...]
 
-    def rebind(self, arrays: dict[int, Array]) -> "RecordedCall":
+    def rebind(self, arrays: dict[int, Native]) -> "RecordedCall":
         """Bind the operation to other arrays, by the ids of those that they replace."""
         args = _replace_arrays(self.args, arrays)
         return self if args is self.args else RecordedCall(self.bind(*args), self.bind, args)
@@ -55,8 +55,8 @@ class RecordedCall(NamedTuple):
 class RecordedView(NamedTuple):
     """An array that is a view of another one, and the function that made it."""
 
-    array: Array
-    function: Callable[..., Array]
+    array: Native
+    function: Callable[..., Native]
     args: Sequence[Any]
     options: dict[str, Any]
 
@@ -87,7 +87,7 @@ class Recorder:
         self.backend = backend
         self.calls: list[RecordedCall] = []
         self.views: list[RecordedView] = []
-        self.stacks: list[tuple[Array, Array]] = []
+        self.stacks: list[tuple[Native, Native]] = []
         self.n_bytes = 0
         self.refusal: str | None = None
         self._pool = MemoryPool()
@@ -106,12 +106,12 @@ class Recorder:
 
     # Arrays that enter
 
-    def wrap(self, x: Array) -> "RecordedArray":
+    def wrap(self, x: Native) -> "RecordedArray":
         """Make a recorded array from an array, without a copy."""
         self.n_bytes += count_bytes(x)
         return RecordedArray(x, Memory(), self)
 
-    def wrap_copy(self, x: Array) -> "RecordedArray":
+    def wrap_copy(self, x: Native) -> "RecordedArray":
         """Make a recorded array from a copy of an array."""
         copy = self.backend.empty_like(x)
         self.backend.assign(copy, x)
@@ -160,7 +160,7 @@ class Recorder:
         return self._record(result, CallAndCopy, self.backend.assign, function, plain_args, plain_options)
 
     def call_with_out(
-        self, function: Callable[..., Array], args: Sequence[Any], options: dict[str, Any] | None = None
+        self, function: Callable[..., Native], args: Sequence[Any], options: dict[str, Any] | None = None
     ) -> "RecordedArray":
         """Call a function of the library that takes `out`, and record it."""
         self._refuse_again()
@@ -219,7 +219,7 @@ class Recorder:
         """Forget the results of repeated calls."""
         self._repeated.clear()
 
-    def find_replacements(self, i: int) -> dict[int, Array]:
+    def find_replacements(self, i: int) -> dict[int, Native]:
         """Find what replaces the arrays taken from stacks, and views of them, in step `i`: {id: array}."""
         arrays = {id(first): stack[i, ...] for stack, first in self.stacks}
         for array, *call in self.views:
@@ -272,7 +272,7 @@ class Recorder:
     def _is_array(self, result: Any) -> bool:
         return isinstance(result, (self.backend.array_type, np.generic))  # NumPy's numbers are arrays without axes
 
-    def _as_array(self, result: Any) -> Array:
+    def _as_array(self, result: Any) -> Native:
         return result if isinstance(result, self.backend.array_type) else self.backend.xp.asarray(result)
 
     def _return_other(self, result: Any, function: Callable[..., Any], inputs: list["RecordedArray"]) -> Any:
@@ -282,7 +282,7 @@ class Recorder:
             self.refuse(f"{name} returns a {type(result).__name__}, which may depend on values")
         return result
 
-    def _find_source(self, result: Array, inputs: list["RecordedArray"]) -> "RecordedArray | None":
+    def _find_source(self, result: Native, inputs: list["RecordedArray"]) -> "RecordedArray | None":
         """Find the input that a result is a view of."""
         for x in inputs:
             if self.backend.shares_memory(result, x.array):
@@ -299,7 +299,7 @@ class Recorder:
         prepare = self._make_full_constant if function in self.backend.slow_with_numbers else self._make_constant
         return [prepare(x, like) for x in args]
 
-    def _make_constant(self, x: Any, like: Array) -> Any:
+    def _make_constant(self, x: Any, like: Native) -> Any:
         if type(x) not in (int, float):
             return x
         key = repr(x), like.dtype  # 0.0 and −0.0 are equal
@@ -307,7 +307,7 @@ class Recorder:
             self._constants[key] = self.backend.make_constant(x, like)
         return self._constants[key]
 
-    def _make_full_constant(self, x: Any, like: Array) -> Any:
+    def _make_full_constant(self, x: Any, like: Native) -> Any:
         """Make an array of the shape of `like` that is filled with a number."""
         number = self._make_constant(x, like)
         if number is x or not hasattr(number, "dtype"):  # not a number, or one that the dtype of `like` cannot hold
@@ -318,7 +318,7 @@ class Recorder:
             self.backend.assign(self._constants[key], number)
         return self._constants[key]
 
-    def _record(self, result: Array, bind: Callable[..., Callable[[], Any]], *args: Any) -> "RecordedArray":
+    def _record(self, result: Native, bind: Callable[..., Callable[[], Any]], *args: Any) -> "RecordedArray":
         """Record the operation that computed `result`, to write into free memory, or else into that of `result`."""
         layout = self.backend.memory_layout(result)
         target = self._pool.take(layout)
@@ -356,7 +356,7 @@ class CallAndCopy:
         function: Callable[..., Any],
         args: Sequence[Any],
         options: dict[str, Any],
-        out: Array,
+        out: Native,
     ) -> None:
         self.assign, self.function, self.args, self.options, self.out = assign, function, args, options, out
 
@@ -440,7 +440,7 @@ class Memory:
 
     __slots__ = ("__weakref__", "changes", "constant", "has_two_names")
 
-    def __init__(self, constant: Array | None = None) -> None:
+    def __init__(self, constant: Native | None = None) -> None:
         self.constant = constant  # the whole array, if it holds the same numbers in every step
         self.changes = 0  # how often it was changed in place
         self.has_two_names = False  # whether it is the result of two equal calls, and must not be changed
@@ -451,8 +451,8 @@ class Lease(weakref.ref[Memory]):
 
     __slots__ = ("array", "free")
 
-    array: Array
-    free: list[Array]  # where the array is returned to
+    array: Native
+    free: list[Native]  # where the array is returned to
 
 
 class MemoryPool:
@@ -463,11 +463,11 @@ class MemoryPool:
     """
 
     def __init__(self) -> None:
-        self._free: dict[Any, list[Array]] = defaultdict(list)  # by memory layout
+        self._free: dict[Any, list[Native]] = defaultdict(list)  # by memory layout
         self._leases: dict[int, Lease] = {}
         self._ended: list[Any] = []
 
-    def take(self, layout: Any) -> Array | None:
+    def take(self, layout: Any) -> Native | None:
         """Take a free array of this memory layout; None if there is none."""
         while self._ended:
             lease = self._ended.pop(0)
@@ -476,7 +476,7 @@ class MemoryPool:
         free = self._free[layout]
         return free.pop() if free else None
 
-    def lend(self, array: Array, layout: Any) -> Memory:
+    def lend(self, array: Native, layout: Any) -> Memory:
         """Lend an array for the lifetime of the `Memory` that is returned, which all its views share."""
         memory = Memory()
         lease = Lease(memory, self._ended.append)
@@ -490,11 +490,11 @@ class RecordedArray:
 
     __slots__ = ("array", "memory", "recorder")
 
-    array: Array
+    array: Native
     memory: Memory
     recorder: Recorder
 
-    def __init__(self, array: Array, memory: Memory, recorder: Recorder) -> None:
+    def __init__(self, array: Native, memory: Memory, recorder: Recorder) -> None:
         for name, value in (("array", array), ("memory", memory), ("recorder", recorder)):
             object.__setattr__(self, name, value)
 
@@ -596,7 +596,7 @@ def _find_recorded(nest: Any) -> Iterator[RecordedArray]:
             yield from _find_recorded(part)
 
 
-def _replace_arrays(nest: Any, arrays: dict[int, Array]) -> Any:
+def _replace_arrays(nest: Any, arrays: dict[int, Native]) -> Any:
     """Replace arrays among the arguments of a function, by id; arguments without any of them stay the same object."""
     if isinstance(nest, (list, tuple)):
         parts = [_replace_arrays(part, arrays) for part in nest]

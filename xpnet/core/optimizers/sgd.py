@@ -25,7 +25,7 @@ def _plain(
 ) -> tuple[Layers, OptimizerState]:
     """Update by w ← w − η g, and b in the same way."""
     grads = add_decay(grads, layers, state.hyperparameters.weight_decay)  # as they are, without weight decay
-    new = []
+    new: list[tuple[Array, Array]] = []
     for (w, b), (gw, gb) in zip(layers, grads):
         gw *= lr
         w -= gw

@@ -73,7 +73,7 @@ class _WithMaxNorm(NamedTuple):
     ) -> tuple[Layers, OptimizerState]:
         limit = state.hyperparameters.number
         layers, state = _update_inner(self.inner, layers, grads, state, lr, xp)
-        bounded = []
+        bounded: list[tuple[Array, Array]] = []
         for w, b in layers:
             norm = xp.sqrt(xp.sum(w * w, axis=-1, keepdims=True))
             w *= limit / xp.maximum(norm, limit)

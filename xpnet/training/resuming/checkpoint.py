@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -307,7 +307,7 @@ def _describe_place(path: str, trainings: Sequence[Training]) -> str:
 
 
 @contextmanager
-def exiting_on_sigterm() -> Iterator[None]:
+def exiting_on_sigterm() -> Generator[None, None, None]:
     """Make SIGTERM raise SystemExit in this context, not end the process at once; a user's own handler stays."""
     in_main_thread = threading.current_thread() is threading.main_thread()  # handlers can be set only there
     if not in_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
