@@ -352,11 +352,7 @@ def fit_least_squares(world: World, r: random.Random) -> None:
         net.reset_optimizer()
         net.train(data, epochs=4, optimizer=optimizer, **weight, progress=False)
 
-    at_kinks = any(
-        (np.abs(z) < 1e-9).any()
-        for name, z in zip(oracle.activations, oracle.feed_forward(examples.x)[0])
-        if name.split("(")[0] in WITH_KINKS
-    )
+    at_kinks = is_at_kink(net, oracle.feed_forward(examples.x)[0], 1e-9)
     if world.act(r, act) is None and not at_kinks:
         expected = oracle.fit_least_squares(*examples.data, 4, **numbers, **weight)
         for cost, other in zip(net.history["cost"], expected):
@@ -611,10 +607,10 @@ def initial_weights(world: World, r: random.Random) -> None:
             assert_close(products, np.broadcast_to(np.eye(min(sizes)), products.shape), 1e-12, "orthogonal weights")
 
 
-def is_at_kink(net: Network, zs: list[np.ndarray]) -> bool:
+def is_at_kink(net: Network, zs: list[np.ndarray], within: float = 1e-15) -> bool:
     """Whether rounding decides the slope of a unit: its weighted input is 0, but for what saturated units add."""
     kinks = [known.parse(name)[0] in WITH_KINKS for name in (*net.activation, net.output_activation)]
-    return any(has and np.abs(z).min() < 1e-15 for has, z in zip(kinks, zs))
+    return any(has and np.abs(z).min() < within for has, z in zip(kinks, zs))
 
 
 @operation(weight=5, reads=True)
