@@ -37,6 +37,7 @@ class World:
     """An estimator of xpnet and one of scikit-learn with the same parameters, for the same calls."""
 
     def __init__(self, seed: int, place: str = "numpy") -> None:
+        self.place = place
         r = random.Random(seed)
         # A backend can be cloned with its estimator, and a module or a device cannot
         self.where = {} if place == "numpy" else {"backend": get_backend(**place_arguments(place))}
@@ -307,7 +308,7 @@ def predict(world: World, r: random.Random) -> None:
         mine, other = call_both(world, method, methodcaller(method, X))
         if mine.error is not None:
             return
-        if mine.result.dtype != other.result.dtype:
+        if mine.result.dtype != other.result.dtype and world.place != "jax":  # which has whole numbers of 32 bits alone
             raise Failure(f"{method}: {mine.result.dtype}, and {other.result.dtype} in scikit-learn")
         if method == "predict" and world.is_classifier:
             rows = is_sure(world.theirs.predict_proba(X))

@@ -109,7 +109,7 @@ def map_arrays(function: Callable[[Any], Any], nest: Nest) -> Any:
     if not isinstance(nest, tuple):
         return function(nest)
     parts = [map_arrays(function, part) for part in nest]
-    return getattr(nest, "_make", tuple)(parts)
+    return type(nest)(*parts) if hasattr(nest, "_fields") else tuple(parts)  # faster than `_make`
 
 
 def leaves(nest: Nest) -> list[Any]:

@@ -9,10 +9,8 @@ from xpnet.checks import list_names
 from xpnet.errors import ArgumentError
 
 
-def check_names(x: Any, known: tuple[str, ...] | None, name: str) -> None:
+def check_names(x: Any, known: tuple[str, ...], name: str) -> None:
     """Refuse inputs whose columns have other names than the known ones, or another order."""
-    if known is None:
-        return
     names = column_names(x, name)
     if names is not None and names != known:
         raise ArgumentError(f"{name} {_compare_names(names, known)}")

@@ -93,7 +93,8 @@ class Reader(NamedTuple):
 
     def check_names(self, x: Any, name: str) -> None:
         """Refuse inputs whose columns have other names than the known ones, or another order."""
-        check_names(x, self.feature_names, name)
+        if self.feature_names is not None:  # fast path: predicting one example takes microseconds
+            check_names(x, self.feature_names, name)
 
     def as_rows(self, x: Any, name: str = "x") -> tuple[Array, bool]:
         """Return inputs as rows, without moving them, and whether they were a single example (n_in,)."""
@@ -128,12 +129,13 @@ class Reader(NamedTuple):
                 f"{name} holds uint8 values up to {largest}, which are not scaled; divide them by 255, or make the "
                 "network with scale=1/255"
             )
+        place, (backend, dtype) = self.place, self.place
         if has_bytes and scales:
-            x = self.backend.asarray(x, None, name)
+            x = backend.asarray(x, None, name)
         elif self.keeps_digits or self.scaling is not None:
-            x = self.place.move(x, name)
+            x = place.move(x, name)
         else:
-            x = self.backend.asarray(x, self.dtype, name)
+            x = backend.asarray(x, dtype, name)
         if x.ndim == 2:
             return x  # JAX copies even to the same shape
         with self.scope():
@@ -161,7 +163,7 @@ class Reader(NamedTuple):
             x = place.arrange(x)
         if self.model.scale is None or not _is_bytes(x):
             self._check_finite(x, name, rows)
-        return scale_inputs(x, self.scaling, place)
+        return x if self.scaling is None else scale_inputs(x, self.scaling, place)
 
     def read_targets(self, y: Any, name: str, rows: RowNumbers = None) -> Array:
         """Check targets and move them to the device. Synchronizes.

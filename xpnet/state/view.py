@@ -52,7 +52,7 @@ class View(NamedTuple):
     @property
     def layers(self) -> Layers:
         """Its weights and biases."""
-        return self.value.layers
+        return self.value.stored.layers
 
     @property
     def scaling(self) -> Scaler | None:
@@ -103,7 +103,7 @@ class View(NamedTuple):
 
     def scale_back(self, a: Array) -> Array:
         """Bring outputs to the units of the targets."""
-        if self.scaling is None:
+        if self.value.scaling is None:
             return a  # fast path: predicting one example takes microseconds
         return self._rescale(a, self.output_scaling)
 
@@ -118,10 +118,11 @@ class View(NamedTuple):
     @property
     def calibrated(self) -> View:
         """The network whose outputs are the calibrated probabilities of a classification; itself without these."""
-        if self.calibration is None or self.calibration.temperature is None:
+        calibration = self.value.calibration
+        if calibration is None or calibration.temperature is None:
             return self
         with self.scope():
-            layers = temper(self.layers, self.calibration.temperature)
+            layers = temper(self.layers, calibration.temperature)
         value = self.value._replace(stored=self.value.state._replace(layers=layers), calibration=None)
         return self._replace(value=value, single_rows=SingleRows())
 
@@ -149,7 +150,7 @@ class View(NamedTuple):
 
     def output_scope(self) -> AbstractContextManager[Any]:
         """Enter, within `scope`, the settings for computing outputs in the units of the targets."""
-        scaling = self.scaling
+        scaling = self.value.scaling
         if scaling is None or not scaling.widens:
             return NO_SETTINGS  # fast path: predicting one example takes microseconds
         return self.backend.scope(self.output_dtype)
