@@ -57,6 +57,16 @@ def test_it_finds_the_minimum_that_scipy_finds():
     assert net.cost((X, y)) == pytest.approx(theirs.cost / len(X), rel=1e-10)
 
 
+def test_a_step_that_raises_the_cost_is_not_taken():
+    """With so little damping, the first step would multiply the cost by 100."""
+    x = np.random.default_rng(1).uniform(-3, 3, (30, 1))
+    options = {"optimizer": LevenbergMarquardt(damping=1e-8, weight_decay=1e-4), "progress": False}
+    costs = make((1, 6, 1), seed=1).train((x, np.sin(3 * x)), epochs=25, **options)["cost"]
+    assert costs[1] == costs[0]
+    assert (np.diff(costs) <= 0).all()
+    assert costs[-1] < costs[0] / 2
+
+
 def test_where_no_weight_has_an_effect_steps_fail_and_other_members_go_on(place):
     """JᵀJ is 0 where no ReLU is active."""
     options = {**OPTIONS, "activation": "relu", "output_activation": "relu"}

@@ -194,6 +194,16 @@ def trained(**options):
     return net
 
 
+def test_a_copy_has_its_own_history_and_notes():
+    net = trained()
+    net.notes = {"a": [1]}
+    for copy in (net.copy(), net.to(dtype="float64")):
+        copy.notes["a"].append(2)
+        copy.history.rows[0]["cost"] = 0.0
+    assert net.notes == {"a": [1]}
+    assert net.history["cost"] != [0.0]
+
+
 def test_a_network_goes_back_to_an_earlier_value(place, dtype):
     net = make(place, [2, 4, 1], "tanh", "identity", "quadratic", seed=0, dropout=0.2, dtype=dtype)
     before, first = net.value, net.fingerprint()
