@@ -16,7 +16,7 @@ from xpnet.checks import choices, decode_path, yes_or_no
 from xpnet.core.arrays import Array, Layer, Namespace
 from xpnet.core.step import State
 from xpnet.data.place import Place
-from xpnet.errors import ArgumentError, DivergenceError
+from xpnet.errors import DivergenceError
 from xpnet.hints import explain_attribute, explain_methods, suggest_argument
 from xpnet.inspection.predict import predict, predict_outputs
 from xpnet.state import structure
@@ -885,11 +885,6 @@ class Network(Settings):
 
     def __setstate__(self, attributes: dict[str, Any]) -> None:
         """Move the arrays of a pickle to the device."""
-        if "_value" not in attributes:
-            raise ArgumentError(
-                "this pickle is from an earlier version of xpnet, which kept networks in another form; load the file "
-                "that Network.save wrote, or train the network again"
-            )
         vars(self).update(attributes)
         self._value = to_device(self._value, self.view)
 

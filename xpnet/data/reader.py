@@ -129,17 +129,17 @@ class Reader(NamedTuple):
                 f"{name} holds uint8 values up to {largest}, which are not scaled; divide them by 255, or make the "
                 "network with scale=1/255"
             )
-        place, (backend, dtype) = self.place, self.place
+        place = self.place
         if has_bytes and scales:
-            x = backend.asarray(x, None, name)
+            x = place.backend.asarray(x, None, name)
         elif self.keeps_digits or self.scaling is not None:
             x = place.move(x, name)
         else:
-            x = backend.asarray(x, dtype, name)
+            x = place.backend.asarray(x, place.dtype, name)
         if x.ndim == 2:
             return x  # JAX copies even to the same shape
         with self.scope():
-            return self.place.home(x).xp.reshape(x, (-1, n_in))
+            return place.home(x).xp.reshape(x, (-1, n_in))
 
     def check_shape(self, x: Any, name: str) -> None:
         """Check that inputs are rows with as many elements as the network has inputs."""
@@ -262,9 +262,9 @@ class Reader(NamedTuple):
             return self.backend.asarray(y, "int32", name)
 
     def _check_finite(self, x: Array, name: str, rows: RowNumbers) -> None:
-        if (place := self.place.find_not_finite(x)) is None:
+        if (position := self.place.find_not_finite(x)) is None:
             return
-        row, column = place
+        row, column = position
         raise ArgumentError(
             f"{name} holds NaN or infinity (as {self.dtype}), first in row {row if rows is None else rows[row]}, "
             f"column {column}, counted from 0; remove or replace such examples"

@@ -1,1 +1,1 @@
-"""What a network is at one moment: one value, and how it was made and trained."""
+"""The value of a network, and its settings, provenance and history."""

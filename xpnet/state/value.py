@@ -16,7 +16,7 @@ from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.scaling import Scaler, Scaling
 from xpnet.core.step import State
 from xpnet.state.history import History
-from xpnet.state.member import MemberState
+from xpnet.state.member import MemberState, whole
 from xpnet.state.provenance import Provenance
 
 
@@ -70,8 +70,8 @@ class NetworkValue(NamedTuple):
 
     @property
     def state(self) -> State:
-        """What changes from step to step."""
-        return self.stored.state() if isinstance(self.stored, MemberState) else self.stored
+        """The layers, and the states of the optimizer and dropout."""
+        return whole(self.stored)
 
     @property
     def layers(self) -> Layers:

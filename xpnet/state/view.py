@@ -61,7 +61,7 @@ class View(NamedTuple):
 
     @property
     def calibration(self) -> Calibration | None:
-        """What corrects its error bars, quantiles or probabilities, if anything."""
+        """The calibration of its error bars, quantiles or probabilities, if any."""
         return self.value.calibration
 
     @property

@@ -29,8 +29,8 @@ from xpnet.training.steps import ChunkRunner
 def assign_layers(view: View, layers: Any) -> NetworkValue:
     """Replace weights and biases, which are pairs (w, b)."""
     weights, biases = split_layers(layers)
-    place = view.model, view.place
-    return _replace_layers(view, parse_weights(weights, *place), parse_biases(biases, *place))
+    weights, biases = parse_weights(weights, view.model, view.place), parse_biases(biases, view.model, view.place)
+    return _replace_layers(view, weights, biases)
 
 
 def assign_weights(view: View, weights: Any) -> NetworkValue:

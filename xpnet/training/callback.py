@@ -30,7 +30,7 @@ class Trainee(Protocol):
 
     @property
     def value(self) -> NetworkValue:
-        """What changes in it, as it stands; a callback may assign an earlier one."""
+        """The present value of the network; a callback may assign an earlier one."""
         ...
 
     @value.setter

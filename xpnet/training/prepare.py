@@ -39,7 +39,7 @@ Result = TypeVar("Result")
 
 
 class Sources(NamedTuple):
-    """What a network is trained, validated and tested on."""
+    """The data on which a network is trained, validated and tested."""
 
     train: Source
     validation: Source | None

@@ -191,15 +191,15 @@ class TakeSnapshots(Callback):
         self.checkpoint.begin(self.k, training)
 
     def on_chunk_end(self, steps: int) -> None:
-        """Have a snapshot taken."""
+        """Take a snapshot, and write it if that is due."""
         self.checkpoint.record_chunk(self.k)
 
     def on_epoch_end(self, logs: dict[str, Any]) -> None:
-        """Have a snapshot taken."""
+        """Take a snapshot, and write it if that is due."""
         self.checkpoint.record_epoch(self.k)
 
     def on_train_end(self) -> None:
-        """Have the last snapshots written."""
+        """Write the last snapshots."""
         self.checkpoint.end(self.k)
 
 
