@@ -477,7 +477,25 @@ class Ensemble:
         return {} if calibration is None else {len(self): calibration}
 
     def consists_of(self, networks: Sequence[Network]) -> bool:
-        """Tell whether these very networks are the members, in this order."""
+        """Tell whether these very networks are the members, in this order.
+
+        Parameters
+        ----------
+        networks
+            The networks to compare with the members, by identity.
+
+        Returns
+        -------
+        bool
+            False, too, if a network has been added, removed or replaced by a copy.
+
+        Examples
+        --------
+        >>> ensemble = Ensemble([2, 3, 1], members=3, seed=0)
+        >>> networks = list(ensemble)
+        >>> ensemble.consists_of(networks), ensemble.consists_of(networks[:2])
+        (True, False)
+        """
         return len(self) == len(networks) and all(own is other for own, other in zip(self, networks))
 
     def _keep(self, calibration: Calibration | None) -> None:
