@@ -9,6 +9,7 @@ come in float32 lose nothing more: the rounded mean is subtracted first, then th
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -116,8 +117,9 @@ class ScalingInParts(NamedTuple):
 AnyScaling: TypeAlias = Scaling | ScalingInParts
 
 
-class Scaler(NamedTuple):
-    """A scaling as a network applies it.
+@dataclass(frozen=True, eq=False)
+class Scaler:
+    """A scaling as a network applies it. It equals only itself, so networks that share one can be told.
 
     Parameters
     ----------

@@ -1,7 +1,8 @@
 """Fingerprints of data: plain values that tell a resumed training whether its examples and weights are the same."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache, partial
 from itertools import chain
 from typing import Any
 
@@ -34,7 +35,7 @@ def fingerprint(source: Source) -> dict[str, Any]:
     (True, False)
     """
     if isinstance(source, (Resident, Gathered)):
-        numbers = chain(_inputs_on_host(source), _blocks_on_host(source.examples.y, source.reader))
+        numbers = chain(_inputs_on_host(source), _blocks_on_host(source.columns.y, source.reader))
         return {"examples": len(source), "digest": digest(numbers), "weight": _total_weight(source)}
     if isinstance(source, OnDemand):
         return {"examples": len(source)}
@@ -43,19 +44,17 @@ def fingerprint(source: Source) -> dict[str, Any]:
 
 def fingerprint_all(sources: Iterable[Source | None]) -> list[dict[str, Any] | None]:
     """Describe several sources; one that occurs several times is read once. Synchronizes."""
-    known: dict[int, Any] = {id(None): None}
-
-    def describe(source: Source | None) -> Any:
-        if id(source) not in known:
-            if not isinstance(source, Rows):
-                known[id(source)] = fingerprint(source)  # type: ignore[arg-type]
-            elif stays_outside(source.source.examples.x):  # as if they were gathered, which depends on the free memory
-                known[id(source)] = fingerprint(gather_rows(source))
-            else:
-                known[id(source)] = {**describe(source.source), "rows": digest([source.rows])}
-        return known[id(source)]
-
+    describe = cache(partial(_describe, cache(fingerprint)))
     return [describe(source) for source in sources]
+
+
+def _describe(fingerprint: Callable[[Source], dict[str, Any]], source: Source | None) -> dict[str, Any] | None:
+    """Describe a source by fingerprints, those of the rows of one, too; None if there is none."""
+    if not isinstance(source, Rows):
+        return None if source is None else fingerprint(source)
+    if stays_outside(source.source.columns.x):  # as if they were gathered, which depends on the free memory
+        return fingerprint(gather_rows(source))
+    return {**fingerprint(source.source), "rows": digest([source.rows])}
 
 
 def fingerprint_weights(class_weight: Any, sample_weight: Any, reader: Reader) -> dict[str, Any]:
@@ -107,7 +106,7 @@ def digest(arrays: Iterable[np.ndarray]) -> str:
 def _inputs_on_host(source: Stored) -> Iterator[np.ndarray]:
     """Copy the inputs of a source to the host, or read them there, block by block."""
     if isinstance(source, Resident):
-        return _blocks_on_host(source.examples.x, source.reader)
+        return _blocks_on_host(source.columns.x, source.reader)
     inputs = (source.reader.read_inputs(block, source.name) for block in source.inputs.blocks())
     return chain.from_iterable(_blocks_on_host(x, source.reader) for x in inputs)
 
@@ -121,8 +120,4 @@ def _blocks_on_host(column: Array, reader: Reader) -> Iterator[np.ndarray]:
 
 def _total_weight(source: Stored) -> float | None:
     """Sum the weights."""
-    weight = source.examples.weight
-    if weight is None:
-        return None
-    with source.reader.scope():
-        return float(source.reader.backend.to_numpy(weight).sum(dtype=np.float64))
+    return None if source.weights is None else float(source.weights.on_host.sum(dtype=np.float64))

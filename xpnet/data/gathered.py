@@ -23,17 +23,17 @@ from xpnet.data.reader import Reader
 from xpnet.data.resident import Resident, Rows, take_rows
 from xpnet.data.sampling import Sampling, in_order
 from xpnet.data.scaling import scale_targets
-from xpnet.data.source import Chunk
+from xpnet.data.source import Chunk, Columns, Weights, as_nest, store
 from xpnet.data.streams import OnDemand
 
-OUTSIDE: Any = None  # for the inputs of `Examples` that are not on the device
+OUTSIDE: Any = None  # for the inputs of `Columns` that are not on the device
 ROWS_TO_CHECK = 1024  # before training; the others are checked when they are read
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Gathered(OnDemand):
     """Examples whose inputs stay where they are on the host, in the order of `Resident`.
 
@@ -41,8 +41,8 @@ class Gathered(OnDemand):
     ----------
     inputs
         The rows of the inputs.
-    examples
-        Targets and weights, on the device; their `x` is None.
+    columns, weights
+        Targets and weights, on the device; `columns.x` is None.
     reader
         Checks the inputs, moves them to the device and scales them.
     name
@@ -52,7 +52,8 @@ class Gathered(OnDemand):
     """
 
     inputs: HostRows
-    examples: Examples
+    columns: Columns
+    weights: Weights | None
     reader: Reader
     name: str = "X"
     known_rows: KnownRows | None = None
@@ -83,29 +84,33 @@ class Gathered(OnDemand):
                 return self.read(index) if at_once else self.inputs.read(index)
 
             for part, rows in read_ahead(gather, parts) if networks == 1 else ((part, gather(part)) for part in parts):
-                yield Chunk(rows if at_once else self._move(part.ravel(), rows), in_order(part.shape))
+                examples = rows if at_once else self._move(part.ravel(), rows)
+                yield Chunk(*store(examples, self.reader.place), in_order(part.shape))
 
     def scaled(self, scaling: Scaler) -> "Gathered":
         """Return the same rows with scaled targets, and a reader that scales the inputs."""
         reader = self.reader._replace(scaling=scaling)
-        y = scale_targets(self.examples.y, scaling, reader.place)
-        return replace(self, examples=self.examples._replace(y=y), reader=reader)
+        y = scale_targets(self.columns.y, scaling, reader.place)
+        return replace(self, columns=Columns(OUTSIDE, y), reader=reader)
 
     def take(self, index: np.ndarray) -> "Gathered":
         """Take some of the examples, by their numbers, without reading their inputs."""
         known = None if self.known_rows is None else self.known_rows.take(index)
-        return replace(self, inputs=self.inputs.take(index), examples=self._take(index), known_rows=known)
+        columns, weights = store(self._take(index), self.reader.place)
+        return replace(self, inputs=self.inputs.take(index), columns=columns, weights=weights, known_rows=known)
 
     def read_all(self) -> Resident:
         """Move all examples to the device."""
-        return Resident(self.read(np.arange(len(self), dtype=np.int32)), self.reader, self.known_rows)
+        examples = self.read(np.arange(len(self), dtype=np.int32))
+        return Resident(*store(examples, self.reader.place), self.reader, self.known_rows)
 
     def _move(self, index: np.ndarray, block: np.ndarray) -> Examples:
         x = self.reader.read_inputs(block, self.name, self.inputs.number(index))
         return self._take(index)._replace(x=x)
 
     def _take(self, index: np.ndarray) -> Examples:
-        return map_arrays(lambda column: self.reader.place.take(column, index), self.examples)
+        stored = as_nest(self.columns, self.weights)
+        return map_arrays(lambda column: self.reader.place.take(column, index), stored)
 
 
 def read_ahead(read: Callable[[Part], Result], parts: Iterable[Part]) -> Iterator[tuple[Part, Result]]:
@@ -136,7 +141,7 @@ def open_examples(x: Any, y: Any, name: str, reader: Reader) -> "Stored":
     A memory map that NumPy can compute with as it is stays in place, unless it exceeds the free memory.
     """
     if not stays_outside(x) or stays_in_place(x, reader):
-        return Resident(reader.read_examples(x, y, name), reader)
+        return Resident(*store(reader.read_examples(x, y, name), reader.place), reader)
     y = reader.read_targets(y, f"y of {name}")
     check_lengths(f"X of {name}", x.shape[0], f"y of {name}", y.shape[0])
     weight = None if reader.class_weight is None else reader.look_up_class_weight(y, reader.class_weight)
@@ -148,7 +153,7 @@ def gather(x: Any, examples: Examples, name: str, reader: Reader) -> Gathered:
     inputs = as_host_rows(x)
     reader.check_names(inputs.inputs, name)
     reader.check_shape(inputs, name)
-    source = Gathered(inputs, examples, reader, name)
+    source = Gathered(inputs, *store(examples, reader.place), reader, name)
     source.read(np.arange(min(len(source), ROWS_TO_CHECK), dtype=np.int32))
     return replace(source, reader=reader._replace(warns=False))
 
@@ -157,18 +162,16 @@ Stored: TypeAlias = Resident | Gathered  # sources whose targets and weights sta
 
 
 def with_weight(source: Stored, weight: Any) -> Stored:
-    """Multiply the weights of a source's examples by `weight`, (n,) on the device; None changes nothing."""
-    if weight is None:
-        return source
-    examples = source.examples
-    with source.reader.scope():
-        weight = weight if examples.weight is None else weight * examples.weight
-    return replace(source, examples=examples._replace(weight=weight))
+    """Multiply the weights of a source's examples by `weight`, (n,) on the device."""
+    if source.weights is not None:
+        with source.reader.scope():
+            weight = weight * source.weights.array
+    return replace(source, weights=Weights(weight, source.reader.place))
 
 
 def remember_rows(source: Stored) -> Stored:
     """Let the network that trains on these examples, not scaled yet, know some of their rows. Synchronizes."""
-    (x, y, _), reader = source.examples, source.reader
+    x, y, reader = source.columns.x, source.columns.y, source.reader
     if isinstance(source, Resident):
         return replace(source, known_rows=read_known_rows(x, y, len(source), reader.backend))
     index = choose_known_rows(len(source), reader.model.n_in + math.prod(y.shape[1:]))
@@ -185,12 +188,13 @@ def share_rows(source: Stored | Rows, index: np.ndarray) -> Gathered | Rows:
 
 def gather_rows(source: Rows) -> Gathered:
     """Make a source that gathers the same rows of a memory map."""
-    x, y, weight = source.source.examples
-    return Gathered(HostRows(x), Examples(OUTSIDE, y, weight), source.source.reader).take(source.rows)
+    stored = source.source
+    columns = Columns(OUTSIDE, stored.columns.y)
+    return Gathered(HostRows(stored.columns.x), columns, stored.weights, stored.reader).take(source.rows)
 
 
 def copy_rows(source: Stored, index: np.ndarray) -> Stored | Rows:
     """Take some of the examples, by their numbers. Those in memory are copied, which makes them faster to read."""
-    if isinstance(source, Gathered) or stays_outside(source.examples.x):
+    if isinstance(source, Gathered) or stays_outside(source.columns.x):
         return share_rows(source, index)
     return take_rows(source, index)

@@ -11,7 +11,7 @@ from xpnet.data.conversion import is_pair
 from xpnet.data.gathered import open_examples
 from xpnet.data.reader import Reader
 from xpnet.data.resident import Resident
-from xpnet.data.source import Source, make_bar
+from xpnet.data.source import Source, make_bar, store
 from xpnet.data.streams import Dataset, make_batches, read_item
 from xpnet.data.vision import pixels_and_labels
 from xpnet.errors import ArgumentError
@@ -83,7 +83,7 @@ def make_source(
         return _read_pairs(data, name, reader)
     pixels = pixels_and_labels(data, raw=reader.model.scale is not None)
     if pixels is not None:
-        return Resident(reader.read_examples(*pixels, name), reader)
+        return Resident(*store(reader.read_examples(*pixels, name), reader.place), reader)
     if not cache:
         reader = _read_pairs([read_item(data, 0, name)], name, reader).reader  # checked before training begins
         return Dataset(data, name, reader._replace(warns=False))
@@ -96,7 +96,7 @@ def _read_pairs(pairs: Iterable[Any], name: str, reader: Reader) -> "Resident":
     first = list(islice(remaining, 1))
     if first and is_pair(first[0]):
         reader = reader.learn_names(first[0][0], f"x of item 0 of {name}")
-    return Resident(reader.read_pairs(chain(first, remaining), name), reader)
+    return Resident(*store(reader.read_pairs(chain(first, remaining), name), reader.place), reader)
 
 
 def _items(dataset: Any, name: str, progress: bool) -> Iterator[Any]:

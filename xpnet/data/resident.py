@@ -10,23 +10,30 @@ from xpnet.core.arrays import map_arrays, select
 from xpnet.core.minibatch import Examples
 from xpnet.core.scaling import AnyScaling, Scaler
 from xpnet.data.known_rows import KnownRows
+from xpnet.data.place import Place
 from xpnet.data.reader import Reader
 from xpnet.data.sampling import Sampling, cut_rows, split_into_chunks
 from xpnet.data.scaling import place_scaling, scale_inputs, scale_targets
-from xpnet.data.source import Chunk, Countable, Source
+from xpnet.data.source import Chunk, Columns, Countable, Source, Weights, as_nest, store
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Resident(Countable):
     """Examples that stay on the device from the first epoch to the last."""
 
-    examples: Examples
+    columns: Columns
+    weights: Weights | None
     reader: Reader
     known_rows: KnownRows | None = None  # digests of some examples, if the network is to remember them
 
     def __len__(self) -> int:
         """Count the examples."""
-        return self.examples.y.shape[0]
+        return self.columns.y.shape[0]
+
+    @property
+    def examples(self) -> Examples:
+        """The examples as a nest of arrays."""
+        return as_nest(self.columns, self.weights)
 
     def chunks(
         self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int, networks: int = 1
@@ -34,7 +41,7 @@ class Resident(Countable):
         """Draw the minibatches of one epoch."""
         for index in sampling.draw(len(self), batch_size, rng):
             for part in split_into_chunks(index, most):
-                yield Chunk(self.examples, part)
+                yield Chunk(self.columns, self.weights, part)
 
     def blocks(self, width: int) -> Iterator[Examples]:
         """Iterate over slices of the examples."""
@@ -49,15 +56,16 @@ class Resident(Countable):
 
     def scaled(self, scaling: Scaler) -> "Resident":
         """Scale the examples."""
-        reader = self.reader._replace(scaling=scaling)
-        place, (x, y, _) = reader.place, self.examples
-        x, y = scale_inputs(x, scaling, place), scale_targets(y, scaling, place)
-        return replace(self, examples=self.examples._replace(x=x, y=y), reader=reader)
+        return self.with_scaled(scale_columns(self.columns, scaling, self.reader.place), scaling)
+
+    def with_scaled(self, columns: Columns, scaling: Scaler) -> "Resident":
+        """Replace inputs and targets by those that were scaled."""
+        return replace(self, columns=columns, reader=self.reader._replace(scaling=scaling))
 
     def find_overwritten(self) -> str | None:
         """Name a number that has become NaN or infinite since it was read: arrays may share the user's memory."""
         with self.reader.scope():
-            for name, array in (("X", self.examples.x), ("y", self.examples.y)):
+            for name, array in (("X", self.columns.x), ("y", self.columns.y)):
                 if array.ndim > 1 and (place := self.reader.place.find_not_finite(array)) is not None:
                     return f"row {place[0]}, column {place[1]} of {name}"
         return None
@@ -65,11 +73,11 @@ class Resident(Countable):
     @property
     def is_wide(self) -> bool:
         """Whether some numbers are still unscaled, because the dtype would round them."""
-        x, y, _ = self.examples
-        return self.reader.place.is_wide(x) or (y.ndim > 1 and self.reader.place.is_wide(y))
+        x, y, place = self.columns.x, self.columns.y, self.reader.place
+        return place.is_wide(x) or (y.ndim > 1 and place.is_wide(y))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rows(Countable):
     """Some rows of a source whose examples are shared; a row may occur several times.
 
@@ -112,7 +120,7 @@ class Rows(Countable):
         """Draw the minibatches of one epoch."""
         for index in sampling.draw(len(self), batch_size, rng):
             for part in split_into_chunks(index, most):
-                yield Chunk(self.source.examples, self.rows[part], self.remaining)
+                yield Chunk(self.source.columns, self.source.weights, self.rows[part], self.remaining)
 
     def blocks(self, width: int) -> Iterator[Examples]:
         """Iterate over the rows in order."""
@@ -130,15 +138,20 @@ class Rows(Countable):
         return replace(self, scaling=scaling)
 
 
+def scale_columns(columns: Columns, scaling: Scaler, place: Place) -> Columns:
+    """Scale inputs and targets."""
+    return Columns(scale_inputs(columns.x, scaling, place), scale_targets(columns.y, scaling, place))
+
+
 def take_rows(source: Resident, index: np.ndarray) -> Resident:
     """Take some of a source's examples, by index."""
-    examples = map_arrays(lambda column: source.reader.place.take(column, index), source.examples)
+    place = source.reader.place
+    columns, weights = store(map_arrays(lambda column: place.take(column, index), source.examples), place)
     known = None if source.known_rows is None else source.known_rows.take(index)
-    return replace(source, examples=examples, known_rows=known)
+    return replace(source, columns=columns, weights=weights, known_rows=known)
 
 
-def resident_examples(source: Source) -> Examples | None:
-    """Return the examples of a source, not only its rows, if they stay on the device; else None."""
-    if isinstance(source, Rows):
-        return source.source.examples
-    return source.examples if isinstance(source, Resident) else None
+def resident_columns(source: Source) -> Columns | None:
+    """Return the inputs and targets that a source draws from, if they stay on the device; else None."""
+    stored = source.source if isinstance(source, Rows) else source
+    return stored.columns if isinstance(stored, Resident) else None

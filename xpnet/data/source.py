@@ -6,28 +6,76 @@ chunk at a time (`chunks`), and all examples in order, one block at a time (`blo
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sized
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from xpnet.core.arrays import Array
 from xpnet.core.minibatch import Examples
 from xpnet.core.scaling import AnyScaling, Scaler
 from xpnet.data.known_rows import KnownRows
+from xpnet.data.place import Place
 from xpnet.data.reader import Reader
 from xpnet.data.sampling import Sampling
 
 BAR_DELAY_SECONDS = 0.5  # before a bar appears for something that may not take long
 
 
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """Inputs and targets that are stored. They equal only themselves: all who share them refer to one object."""
+
+    x: Array
+    y: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """Weights of examples, (n,), that are stored; as `Columns`, they equal only themselves."""
+
+    array: Array
+    place: Place
+
+    @cached_property
+    def on_host(self) -> np.ndarray:
+        """A NumPy array of them, which is made once. Synchronizes."""
+        with self.place.scope():
+            return self.place.backend.to_numpy(self.array)
+
+
+def store(examples: Examples, place: Place) -> tuple[Columns, Weights | None]:
+    """Store examples, so that they can be shared."""
+    x, y, weight = examples
+    return Columns(x, y), None if weight is None else Weights(weight, place)
+
+
+def as_nest(columns: Columns, weights: Weights | None) -> Examples:
+    """Return stored examples as a nest of arrays."""
+    return Examples(columns.x, columns.y, None if weights is None else weights.array)
+
+
 class Chunk(NamedTuple):
     """Several minibatches of one size: examples on the device, and the indices of those that each step takes."""
 
-    examples: Examples
+    columns: Columns
+    weights: Weights | None
     index: np.ndarray  # (steps, m) int32, on the host
     scaling: AnyScaling | None = None  # still to be applied to the minibatches
     lr: np.ndarray = np.zeros(0)  # (steps,), the learning rates, which the training loop adds
     size: int = 0  # examples in a minibatch, likewise: `index` may have only those of one of several processes
     generator: Mapping[str, Any] | None = None  # its state after these minibatches were drawn, likewise
+
+    @property
+    def examples(self) -> Examples:
+        """The examples as a nest of arrays."""
+        return as_nest(self.columns, self.weights)
+
+    @property
+    def weights_on_host(self) -> np.ndarray | None:
+        """The weights of the examples, (n,), if they have any."""
+        return None if self.weights is None else self.weights.on_host
 
 
 class Source(Protocol):
@@ -103,7 +151,7 @@ def skip_steps(chunks: Iterable[Chunk], steps: int) -> Iterator[Chunk]:
 
     Examples
     --------
-    >>> chunks = [Chunk(None, np.array([[1], [2], [3]])), Chunk(None, np.array([[4]]))]
+    >>> chunks = [Chunk(None, None, np.array([[1], [2], [3]])), Chunk(None, None, np.array([[4]]))]
     >>> [chunk.index.tolist() for chunk in skip_steps(chunks, 2)]
     [[[3]], [[4]]]
     """

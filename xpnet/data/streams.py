@@ -17,7 +17,7 @@ from xpnet.data.known_rows import KnownRows, read_known_rows
 from xpnet.data.reader import Reader
 from xpnet.data.resident import Resident
 from xpnet.data.sampling import Sampling, cut_rows, in_order, split_into_chunks
-from xpnet.data.source import Chunk, Countable, Source
+from xpnet.data.source import Chunk, Countable, Source, store
 from xpnet.errors import ArgumentError, unless_stopped
 
 MAX_BLOCKS_READ = 16  # by all networks together, before training on them
@@ -41,7 +41,7 @@ class OnDemand(Countable):
     ) -> Iterator[Chunk]:
         """Draw the minibatches of one epoch."""
         for part in self.draw(sampling, rng, batch_size, most, networks):
-            yield Chunk(self.read(part.ravel()), in_order(part.shape))
+            yield Chunk(*store(self.read(part.ravel()), self.reader.place), in_order(part.shape))
 
     def draw(
         self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int, networks: int
@@ -58,7 +58,7 @@ class OnDemand(Countable):
             yield self.read(rows[part])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dataset(OnDemand):
     """A map-style data set that is read again each epoch, for random transforms."""
 
@@ -177,7 +177,7 @@ class Passes:
             self._current = batches if remaining == 0 else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Batches:
     """An iterable of batches (X, y), read again each epoch and never kept."""
 
@@ -218,7 +218,7 @@ class Batches:
     def blocks(self, width: int) -> Iterator[Examples]:
         """Iterate over one pass; large batches come in slices."""
         for examples in _read_batches(self.passes.continue_pass(), self.passes.name, self.reader):
-            yield from Resident(examples, self.reader).blocks(width)
+            yield from Resident(*store(examples, self.reader.place), self.reader).blocks(width)
 
     def scaled(self, scaling: Scaler) -> "Batches":
         """Return the batches with a reader that scales."""
@@ -227,8 +227,9 @@ class Batches:
     def _join(self, group: Sequence[Examples]) -> Chunk:
         """Concatenate batches of the same size."""
         shape = (len(group), group[0].x.shape[0])
-        columns = (None if columns[0] is None else self.reader.place.concat(columns) for columns in zip(*group))
-        return Chunk(Examples._make(columns), in_order(shape))
+        place = self.reader.place
+        columns = (None if columns[0] is None else place.concat(columns) for columns in zip(*group))
+        return Chunk(*store(Examples._make(columns), place), in_order(shape))
 
 
 def make_batches(batches: Iterable[Any], name: str, reader: Reader, per_epoch: int | None) -> Batches:
@@ -259,7 +260,7 @@ class SharedPass:
         self.batches = batches
         self.epoch = self.number = 0  # of the last chunk, counted from 1
         self.chunk: Chunk | None = None
-        self._scaled: dict[int, Chunk] = {}  # that chunk, scaled; the keys are ids of scalings
+        self._scaled: dict[Scaler, Chunk] = {}  # that chunk, by each scaling of the networks
         self._chunks: Iterator[Chunk] = iter(())
 
     def skip_epochs(self, epochs: int) -> None:
@@ -281,14 +282,14 @@ class SharedPass:
         """Scale the last chunk: at once if the dtype would round its numbers, else when minibatches are gathered."""
         if scaling is None:
             return chunk
-        if id(scaling) not in self._scaled:
-            examples = Resident(chunk.examples, self.batches.reader)
-            self._scaled[id(scaling)] = (
-                chunk._replace(examples=examples.scaled(scaling).examples)
+        if scaling not in self._scaled:
+            examples = Resident(chunk.columns, chunk.weights, self.batches.reader)
+            self._scaled[scaling] = (
+                chunk._replace(columns=examples.scaled(scaling).columns)
                 if examples.is_wide
                 else chunk._replace(scaling=scaling.in_dtype)
             )
-        return self._scaled[id(scaling)]
+        return self._scaled[scaling]
 
 
 class SharedBatches:
@@ -344,12 +345,10 @@ class SharedBatches:
 
     def blocks(self, width: int) -> Iterator[Examples]:
         """Iterate over one pass."""
+        reader = self.shared.batches.reader
         for block in self.shared.batches.blocks(width):
-            yield (
-                block
-                if self.scaling is None
-                else Resident(block, self.shared.batches.reader).scaled(self.scaling).examples
-            )
+            resident = Resident(*store(block, reader.place), reader)
+            yield block if self.scaling is None else resident.scaled(self.scaling).examples
 
     def scaled(self, scaling: Scaler) -> "SharedBatches":
         """Return the same batches with the scaling."""

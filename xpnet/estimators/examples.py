@@ -8,11 +8,12 @@ import numpy as np
 from scipy import sparse
 from sklearn.model_selection import train_test_split
 
-from xpnet.core.arrays import Array, map_arrays, rows_per_block
+from xpnet.core.arrays import Array, rows_per_block
 from xpnet.core.minibatch import Examples
 from xpnet.data.gathered import OUTSIDE, Gathered, HostRows, Stored, gather, share_rows, stays_in_place
 from xpnet.data.reader import Reader
 from xpnet.data.resident import Resident, Rows
+from xpnet.data.source import Weights, store
 from xpnet.data.weights import check_some_weight, relative_weight
 from xpnet.errors import ArgumentError
 from xpnet.estimators.inputs import leave_device
@@ -24,9 +25,10 @@ RowSource: TypeAlias = Stored | Rows
 
 def read_targets(source: RowSource) -> tuple[np.ndarray, np.ndarray | None]:
     """Return targets and weights of the examples, on the host. Synchronizes."""
-    examples = source.source.examples if isinstance(source, Rows) else source.examples
+    stored = source.source if isinstance(source, Rows) else source
     with source.reader.scope():
-        y, weight = map_arrays(source.reader.backend.to_numpy, (examples.y, examples.weight))
+        y = source.reader.backend.to_numpy(stored.columns.y)
+    weight = None if stored.weights is None else stored.weights.on_host
     if isinstance(source, Rows):
         return y[source.rows], None if weight is None else weight[source.rows]
     return y, weight
@@ -54,11 +56,11 @@ def load(x: Any, targets: Any, weight: np.ndarray | None, name: str, reader: Rea
         y = reader.read_targets(leave_device(targets, backend), "y")
         column = None if weight is None else backend.asarray(weight, dtype)
         if sparse.issparse(x):
-            return Gathered(HostRows(x.tocsr()), Examples(OUTSIDE, y, column), reader)
+            return Gathered(HostRows(x.tocsr()), *store(Examples(OUTSIDE, y, column), reader.place), reader)
         if isinstance(x, HostRows) and not stays_in_place(x.inputs, reader):
             return gather(x, Examples(OUTSIDE, y, column), "X", reader)
         x = x.inputs if isinstance(x, HostRows) else leave_device(x, backend)
-        return Resident(Examples(reader.read_inputs(x, "X"), y, column), reader)
+        return Resident(*store(Examples(reader.read_inputs(x, "X"), y, column), reader.place), reader)
 
 
 def hold_out(
@@ -94,13 +96,13 @@ def resample(source: RowSource, random_state: np.random.RandomState) -> RowSourc
 
 def _replace_weight(source: Stored, sample_weight: np.ndarray | None, rows: np.ndarray) -> Stored:
     """Replace the weights of some rows by those in `sample_weight`; the other rows get the weight 0."""
-    weight, reader = None, source.reader
+    weights, reader = None, source.reader
     if sample_weight is not None:
         weight = np.zeros(len(source))
         weight[rows] = _divide_by_largest(sample_weight[rows], reader.dtype, HELD_OUT)
         with reader.scope():
-            weight = reader.backend.asarray(weight, reader.dtype)
-    return replace(source, examples=source.examples._replace(weight=weight), known_rows=None)
+            weights = Weights(reader.backend.asarray(weight, reader.dtype), reader.place)
+    return replace(source, weights=weights, known_rows=None)
 
 
 def _divide_by_largest(weight: np.ndarray | None, dtype: str, name: str) -> np.ndarray | None:

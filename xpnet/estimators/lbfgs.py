@@ -56,8 +56,8 @@ class Objective:
         with view.scope():
             self.layers = map_arrays(backend.to_numpy, view.layers)  # all later weights have their shapes and dtypes
             self.encoding = source.reader.encoding()
-            weight = source.examples.weight
-            weight = np.ones(len(source)) if weight is None else backend.to_numpy(weight).astype(np.float64)
+            weights = source.weights
+            weight = np.ones(len(source)) if weights is None else weights.on_host.astype(np.float64)
             step = make_step(view.model.sigmas, view.model.output, add_gradients)
             self.loop = backend.loop(step, make_minibatch)
         self.weight, self.total = weight, float(weight.sum())

@@ -86,7 +86,7 @@ class View(NamedTuple):
         scaling = self.scaling
         if scaling is None:
             return None
-        exact, rounded, widens, _ = scaling
+        exact, rounded, widens = scaling.exact, scaling.rounded, scaling.widens
         mean, std = (exact.y_mean, exact.y_std) if widens else (rounded.y_mean, rounded.y_std)
         if mean is None or std is None:
             return None

@@ -66,10 +66,8 @@ def use_all_examples(jobs: Sequence[Job]) -> Sequence[Job]:
 def _count_fitted(source: Resident | Rows | Gathered) -> int:
     """Count the examples that training sees: those with a weight, and each once, however often it was drawn."""
     stored, rows = (source.source, source.rows) if isinstance(source, Rows) else (source, np.arange(len(source)))
-    if stored.examples.weight is not None:
-        with source.reader.scope():
-            weight = source.reader.backend.to_numpy(stored.examples.weight)
-        rows = rows[weight[rows] > 0]
+    if stored.weights is not None:
+        rows = rows[stored.weights.on_host[rows] > 0]
     return len(np.unique(rows))
 
 

@@ -87,7 +87,7 @@ def update(view: View, batch: Any, lr: Any, standardize: bool) -> NetworkValue:
         raise ArgumentError("batch is an iterable of batches; give one of them, a list of (x, y) pairs or (X, y)")
     value, plain = view.value, SGD()
     state = State(value.layers, init_optimizer(plain, value.layers, view.place), value.state.cost)
-    chunk = Chunk(source.examples, in_order((1, len(source))), lr=np.array([lr]))
+    chunk = Chunk(source.columns, source.weights, in_order((1, len(source))), lr=np.array([lr]))
     done = ChunkRunner(source.reader, plain).run(state, chunk)
     if done is None:
         raise DivergenceError(

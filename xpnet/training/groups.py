@@ -19,15 +19,15 @@ from xpnet.backends.base import GroupLimits, cast, on_host
 from xpnet.backends.memory import COPIES_OF_STATE, count_parameters, on_host_only, require_bytes
 from xpnet.backends.threads import AUTO
 from xpnet.backends.workers import Workers
-from xpnet.core.arrays import Array, count_bytes, leaves
+from xpnet.core.arrays import count_bytes, leaves
 from xpnet.core.members import dimensions, extract, join, join_nests
 from xpnet.core.minibatch import Batch, Examples
 from xpnet.core.optimizers.base import needs_all_examples
 from xpnet.core.scaling import AnyScaling
 from xpnet.core.step import State
 from xpnet.data.reader import Reader
-from xpnet.data.resident import resident_examples
-from xpnet.data.source import Chunk
+from xpnet.data.resident import resident_columns
+from xpnet.data.source import Chunk, Columns
 from xpnet.state.member import MemberState, whole
 from xpnet.state.places import init_optimizer
 from xpnet.training.kept_loops import Loops
@@ -135,7 +135,7 @@ def largest_product(jobs: Sequence[Job]) -> int:
 
 def layout(chunk: Chunk) -> tuple[Any, ...]:
     """Describe how the examples of a chunk are stored; chunks that differ in it cannot be joined."""
-    x, y, _ = chunk.examples
+    x, y = chunk.columns.x, chunk.columns.y
     return x.dtype, y.dtype, tuple(y.shape[1:]), type(chunk.scaling)
 
 
@@ -185,13 +185,13 @@ class Group:
         """Choose the networks whose chunks can be joined; return the weights in their minibatches, if they have any."""
         shapes = {k: (chunk.index.shape, layout(chunk)) for k, chunk in chunks.items()}
         alike = [k for k, shape in shapes.items() if shape == shapes[next(iter(shapes))]]
-        examples = [chunks[k].examples for k in alike]
-        if not self.pool.holds(examples):
+        columns = [chunks[k].columns for k in alike]
+        if not self.pool.holds(columns):
             self.pool = Pool((), self.reader.backend)  # frees the memory before there is another
-            self.pool = Pool(examples, self.reader.backend)
+            self.pool = Pool(columns, self.reader.backend)
         if self.pool.n >= MOST_ROWS:
             return {}
-        weights = {k: self.pool.weigh(chunks[k]) for k in alike}
+        weights = {k: weigh_examples(chunks[k]) for k in alike}
         together = {k: weight for k, weight in weights.items() if weight is None or weight.any(axis=-1).all()}
         return together if len(together) > 1 else {}
 
@@ -265,64 +265,51 @@ class Group:
 
 
 class Pool:
-    """The examples of several networks as one: distinct ones are concatenated.
+    """Inputs and targets of several networks as one: distinct ones are concatenated.
 
     Parameters
     ----------
-    parts
-        The examples of each network. Networks with the same arrays of inputs and targets share them; their weights may
-        differ.
+    columns
+        Those of each network; networks may share them.
     backend
-        Where the examples are.
+        Where they are.
     """
 
-    def __init__(self, parts: Sequence[Examples], backend: Backend) -> None:
-        self.parts = {id(part): part for part in parts}  # keeps them, so that nothing else gets their ids
-        self.columns, self.backend = distinct_columns(parts), backend
-        starts = list(accumulate((y.shape[0] for _, y in self.columns.values()), initial=0))
-        self.n = starts[-1]
-        start_of = dict(zip(self.columns, starts))
-        self.starts = {key: start_of[id(part.x), id(part.y)] for key, part in self.parts.items()}
-        self.weights = {
-            key: None if part.weight is None else backend.to_numpy(part.weight) for key, part in self.parts.items()
-        }
+    def __init__(self, columns: Iterable[Columns], backend: Backend) -> None:
+        self.columns, self.backend = list(dict.fromkeys(columns)), backend
+        *starts, self.n = accumulate((part.y.shape[0] for part in self.columns), initial=0)
+        self.starts = dict(zip(self.columns, starts))
 
     @cached_property
     def examples(self) -> Examples:
-        """All of them, without weights."""
-        xs, ys = zip(*self.columns.values())
+        """All of them."""
+        xs, ys = [part.x for part in self.columns], [part.y for part in self.columns]
         if len(xs) == 1:
             return Examples(xs[0], ys[0])
         concat = self.backend.xp.concat
-        return Examples(concat(list(xs), axis=0), concat(list(ys), axis=0))
+        return Examples(concat(xs, axis=0), concat(ys, axis=0))
 
-    def holds(self, parts: Sequence[Examples]) -> bool:
-        """Tell whether the pool holds all of these examples."""
-        return all(id(part) in self.parts for part in parts)
+    def holds(self, columns: Iterable[Columns]) -> bool:
+        """Tell whether the pool holds all of these."""
+        return all(part in self.starts for part in columns)
 
     def index(self, chunk: Chunk) -> np.ndarray:
         """Number the examples in the minibatches of a chunk."""
-        return chunk.index + np.int32(self.starts[id(chunk.examples)])
-
-    def weigh(self, chunk: Chunk) -> np.ndarray | None:
-        """Look up the weights of the examples in the minibatches of a chunk, if they have any."""
-        weight = self.weights[id(chunk.examples)]
-        return None if weight is None else weight[chunk.index]
+        return chunk.index + np.int32(self.starts[chunk.columns])
 
 
-def distinct_columns(parts: Sequence[Examples]) -> dict[tuple[int, int], tuple[Array, Array]]:
-    """List the distinct pairs of inputs and targets, by their ids."""
-    return {(id(part.x), id(part.y)): (part.x, part.y) for part in parts}
+def weigh_examples(chunk: Chunk) -> np.ndarray | None:
+    """Look up the weights of the examples in the minibatches of a chunk, (steps, m), if they have any."""
+    return None if chunk.weights is None else chunk.weights.on_host[chunk.index]
 
 
 def bytes_to_join(jobs: Sequence[Job], step_size: int, threads: int | None) -> int:
     """Count the bytes of the examples that stay on the device and are joined."""
     total, kinds = 0, {k: describe_minibatches(job) for k, job in enumerate(jobs)}
     for numbers in divide_networks(kinds, step_size, threads, jobs[0].source.reader.backend.group_limits):
-        resident = [examples for k in numbers if (examples := resident_examples(jobs[k].source)) is not None]
-        columns = distinct_columns(resident)
-        if len(columns) > 1:
-            total += sum(count_bytes(x) for pair in columns.values() for x in pair)
+        distinct = {columns for k in numbers if (columns := resident_columns(jobs[k].source)) is not None}
+        if len(distinct) > 1:
+            total += sum(count_bytes(x) for columns in distinct for x in (columns.x, columns.y))
     return total
 
 

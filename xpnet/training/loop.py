@@ -278,8 +278,8 @@ def release_joined_states(jobs: Iterable[Job]) -> None:
 
 def check_targets(chunks: Iterable[Chunk], reader: Reader) -> None:
     """Warn once if the targets of the first chunks are not on the scale that the cost needs."""
-    examples = {id(chunk.examples): chunk.examples for chunk in chunks if chunk.scaling is None}
-    check_target_scale([part.y for part in examples.values()], reader)
+    columns = dict.fromkeys(chunk.columns for chunk in chunks if chunk.scaling is None)
+    check_target_scale([part.y for part in columns], reader)
 
 
 def explain_divergence(source: Source, training: Training, lr: np.ndarray) -> DivergenceError:

@@ -6,7 +6,7 @@ In this order. Each step is a pure function, which takes a source and returns an
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -19,10 +19,10 @@ from xpnet.data.conversion import as_real_array
 from xpnet.data.gathered import Gathered, Stored, copy_rows, remember_rows, share_rows, with_weight
 from xpnet.data.opening import make_source
 from xpnet.data.reader import Reader
-from xpnet.data.resident import Resident, Rows
+from xpnet.data.resident import Resident, Rows, scale_columns
 from xpnet.data.sampling import Sampling, in_order, leave_out_weightless, split_rows
 from xpnet.data.scaling import place_scaling
-from xpnet.data.source import Source, with_bar
+from xpnet.data.source import Columns, Source, with_bar
 from xpnet.data.streams import Batches, SharedBatches, SharedPass, check_repeatable, refuse_iterator
 from xpnet.data.weights import check_some_weight, check_weights, relative_weight
 from xpnet.errors import ArgumentError, unless_stopped
@@ -82,8 +82,8 @@ def open_sources(
 
 def map_shared(function: Callable[[Source], Result], sources: Sequence[Source]) -> list[Result]:
     """Apply a function to each source, and only once to one that several networks share."""
-    results = {id(source): function(source) for source in {id(source): source for source in sources}.values()}
-    return [results[id(source)] for source in sources]
+    results = {source: function(source) for source in dict.fromkeys(sources)}
+    return [results[source] for source in sources]
 
 
 def split_for_each(train: Source, request: Request, split_seeds: Sequence[int]) -> list[tuple[Source, Source | None]]:
@@ -127,7 +127,7 @@ def share_splits(
     train: Stored, splits: Iterable[tuple[np.ndarray, np.ndarray]], take: Callable[..., Source]
 ) -> list[tuple[Source, Source | None]]:
     """Take the rows to train on and those to validate on, which have no weights, for each network."""
-    without_weight = replace(train, examples=train.examples._replace(weight=None), known_rows=None)
+    without_weight = replace(train, weights=None, known_rows=None)
     return [(take(train, training), take(without_weight, validation)) for training, validation in splits]
 
 
@@ -145,39 +145,42 @@ def scale_for_each(jobs: Sequence[Job], scalings: Sequence[Scaler | None]) -> li
     Numbers that the dtype would round are scaled before they are shared: by the first network's scaling, for all
     networks whose scaling is close enough to it.
     """
-    first = scalings[0]
+    first, place = scalings[0], jobs[0].source.reader.place
     if first is None:
         return list(jobs)
-    shared: dict[int, Source] = {}
-    columns: dict[tuple[int, int], Resident] = {}  # of inputs and targets, which sources with other weights share
+    scale_shared = cache(partial(scale_columns, scaling=first, place=place))
+    if all(scaling is first for scaling in scalings):
+        scale: Callable[[Source], Source] = cache(partial(scale_at_once, scaling=first, scale_shared=scale_shared))
+        return [scale_job(job, scale) for job in jobs]
+    return [
+        scale_job(job, partial(scale_by_blocks, scaling=own, first=first, scale_shared=scale_shared))  # type: ignore[arg-type]
+        for job, own in zip(jobs, scalings)
+    ]
 
-    def scale(source: Source, scaling: Scaler) -> Source:
-        if any(other is not first for other in scalings):
-            all_rows = Rows(source, in_order((len(source),))) if isinstance(source, Resident) else source
-            if isinstance(all_rows, Rows) and all_rows.source.is_wide and scaling.exact.is_near(first.exact):
-                all_rows = replace(all_rows, source=scale_columns(all_rows.source, first))
-            return all_rows.scaled(scaling)
-        if isinstance(source, Rows):
-            return Rows(scale(source.source, scaling), source.rows)  # type: ignore[arg-type]
-        if id(source) not in shared:
-            shared[id(source)] = (
-                scale_columns(source, scaling) if isinstance(source, Resident) else source.scaled(scaling)
-            )
-        return shared[id(source)]
 
-    def scale_columns(source: Resident, scaling: Scaler) -> Resident:
-        key = id(source.examples.x), id(source.examples.y)
-        if key not in columns:
-            columns[key] = source.scaled(scaling)
-        scaled = columns[key]
-        return replace(scaled, examples=scaled.examples._replace(weight=source.examples.weight))
+def scale_job(job: Job, scale: Callable[[Source], Source]) -> Job:
+    """Scale the examples to train, to validate and to test on."""
+    sources = {"source": job.source, "validation": job.validation, "test": job.test}
+    return job._replace(**{name: scale(source) for name, source in sources.items() if source is not None})
 
-    def scale_job(job: Job, scaling: Scaler) -> Job:
-        sources = {"source": job.source, "validation": job.validation, "test": job.test}
-        scaled = {name: scale(source, scaling) for name, source in sources.items() if source is not None}
-        return job._replace(**scaled)
 
-    return [scale_job(job, scaling) for job, scaling in zip(jobs, scalings)]  # type: ignore[arg-type]
+def scale_at_once(source: Source, scaling: Scaler, scale_shared: Callable[[Columns], Columns]) -> Source:
+    """Scale a source as a whole; `scale_shared` scales inputs and targets, which others may share, once for all."""
+    if isinstance(source, Rows):
+        return replace(source, source=source.source.with_scaled(scale_shared(source.source.columns), scaling))
+    if isinstance(source, Resident):
+        return source.with_scaled(scale_shared(source.columns), scaling)
+    return source.scaled(scaling)
+
+
+def scale_by_blocks(
+    source: Source, scaling: Scaler, first: Scaler, scale_shared: Callable[[Columns], Columns]
+) -> Source:
+    """Scale each block of a source when it is read; `scale_shared` scales by the scaling of the first network."""
+    rows = Rows(source, in_order((len(source),))) if isinstance(source, Resident) else source
+    if isinstance(rows, Rows) and rows.source.is_wide and scaling.exact.is_near(first.exact):
+        rows = replace(rows, source=rows.source.with_scaled(scale_shared(rows.source.columns), first))
+    return rows.scaled(scaling)
 
 
 def parse_rows(name: str, rows: Any, members: int, n: int, data: str = "train_data") -> list[np.ndarray]:
@@ -249,7 +252,7 @@ def split_data(data: Any, fraction: float, seed: int, reader: Reader) -> tuple[n
 
 def choose_rows(train: Stored, argument: str, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Choose the rows to train on and those to validate on, each in increasing order."""
-    reader, y = train.reader, train.examples.y
+    reader, y = train.reader, train.columns.y
     labels = None
     with reader.scope():
         if reader.model.task == "classification":
@@ -270,7 +273,7 @@ def balance(train: Source, class_weight: Any) -> Source:
         return train
     stored = train.source if isinstance(train, Rows) else _require_stored(train, 'class_weight="balanced"')
     reader, backend, xp = train.reader, train.reader.backend, train.reader.backend.xp
-    counts, targets = np.zeros(max(2, reader.model.n_out)), stored.examples.y
+    counts, targets = np.zeros(max(2, reader.model.n_out)), stored.columns.y
     with reader.scope():
         classes = reader.encoding().classes
         own_targets = xp.take(targets, backend.asarray(train.rows), axis=0) if isinstance(train, Rows) else targets
@@ -353,10 +356,9 @@ def _check_fraction(argument: str, value: Any) -> None:
 def choose_sampling(sampling: Sampling, train: Source) -> Sampling:
     """Draw no examples without weight, if the sampling draws with replacement; refuse data that have no others."""
     stored = train.source if isinstance(train, Rows) else train
-    if not isinstance(stored, (Resident, Gathered)) or stored.examples.weight is None:
+    if not isinstance(stored, (Resident, Gathered)) or stored.weights is None:
         return sampling
-    with train.reader.scope():
-        weight = train.reader.backend.to_numpy(stored.examples.weight)
+    weight = stored.weights.on_host
     weight = weight[train.rows] if isinstance(train, Rows) else weight
     check_some_weight(float(np.max(weight)), "train_data")
     return leave_out_weightless(sampling, weight)

@@ -14,7 +14,7 @@ from xpnet.data.source import Chunk
 from xpnet.distributed.ranks import Ranks
 from xpnet.distributed.step import make_parts, make_shared_step
 from xpnet.training.plan import Plan
-from xpnet.training.steps import Done, WeightsOnHost
+from xpnet.training.steps import Done
 
 
 class SharedRunner:
@@ -38,12 +38,11 @@ class SharedRunner:
         step = make_shared_step(reader.model.sigmas, reader.model.output, plan.optimizer.update, add_up)
         make_minibatch = partial(make_parts, self.backend.depends_on_alignment)
         self.loop = ranks.attach(self.backend).loop(step, make_minibatch)
-        self.weights = WeightsOnHost(self.backend)
 
     def run(self, state: State, chunk: Chunk) -> Done | None:
         """Run the steps of a chunk on a copy of the state; None if it is no longer finite. Synchronizes."""
         with self.scope():
-            weight, totals = self.ranks.weigh(chunk.index, chunk.size, self.weights.find(chunk.examples))
+            weight, totals = self.ranks.weigh(chunk.index, chunk.size, chunk.weights_on_host)
             used = totals > 0
             if not used.any():
                 return Done(state, 0.0, 0.0, self.loop.engine)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xpnet.backends.base import Backend, Loop, Speed, cast
+from xpnet.backends.base import Loop, Speed, cast
 from xpnet.backends.fixed import is_fixed
 from xpnet.core.arrays import leaves
 from xpnet.core.minibatch import Batch, Examples, make_minibatch
@@ -31,28 +31,6 @@ class Done(NamedTuple):
     cost: float  # sum over the examples of the chunk, each cost times its weight
     weight: float  # sum of their weights
     engine: str  # how the steps ran
-
-
-class WeightsOnHost:
-    """The weights of examples as NumPy arrays, copied once for all chunks of the same examples.
-
-    Parameters
-    ----------
-    backend
-        Where the examples are.
-    """
-
-    def __init__(self, backend: Backend) -> None:
-        self.backend = backend
-        self.examples: Examples | None = None
-        self.weights: np.ndarray | None = None
-
-    def find(self, examples: Examples) -> np.ndarray | None:
-        """Find the weights of examples, (n,); None if they have none."""
-        if examples is not self.examples:
-            self.examples = examples
-            self.weights = None if examples.weight is None else self.backend.to_numpy(examples.weight)
-        return self.weights
 
 
 class ChunkRunner:
@@ -82,7 +60,6 @@ class ChunkRunner:
             self.lend = partial(loops.lend, optimizer.update, make)
         else:
             self.lend: Callable[[], AbstractContextManager[Loop]] = partial(nullcontext, make())
-        self.weights = WeightsOnHost(self.backend)
 
     def run(self, state: State, chunk: Chunk) -> Done | None:
         """Run the steps of a chunk on a copy of the state. Synchronizes.
@@ -102,7 +79,7 @@ class ChunkRunner:
             The new state and the sums; None if the state is no longer finite.
         """
         with self.scope(), self.lend() as loop:
-            weights = minibatch_weights(chunk.index, self.weights.find(chunk.examples))
+            weights = minibatch_weights(chunk.index, chunk.weights_on_host)
             used = weights > 0
             if not used.any():
                 return Done(state, 0.0, 0.0, loop.engine)
