@@ -12,7 +12,8 @@ from helpers import Place, assert_same, installed, run_command, snapshot
 
 from xpnet import Callback, DivergenceError, EarlyStopping, Ensemble, Network
 from xpnet.cli import main
-from xpnet.data.host_rows import LEAST_BYTES, HostRows, exceeds_memory
+from xpnet.data.conversion import LEAST_BYTES
+from xpnet.data.host_rows import HostRows, exceeds_memory
 
 N = 150
 HOST, JAX = Place("numpy", None), Place("jax", "cpu")
@@ -27,7 +28,7 @@ WEIGHT = rng.random(N)
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small inputs stay outside too, and are read in several chunks."""
-    monkeypatch.setattr("xpnet.data.host_rows.LEAST_BYTES", 0)
+    monkeypatch.setattr("xpnet.data.conversion.LEAST_BYTES", 0)
     monkeypatch.setattr("xpnet.core.arrays.BLOCK_ELEMENTS", 1500)
 
 
@@ -254,7 +255,7 @@ def test_the_command_reads_npy_files(
     np.save("y.npy", LABELS)
     results = []
     for least in (0, 1 << 30):
-        monkeypatch.setattr("xpnet.data.host_rows.LEAST_BYTES", least)
+        monkeypatch.setattr("xpnet.data.conversion.LEAST_BYTES", least)
         words = ("--target", "y.npy", "--epochs", 2, "--save", f"{least}.safetensors", "--validation-split", 0.1)
         assert run_command(capsys, "train", "x.npy", *words)[0] == 0
         evaluated = run_command(capsys, "evaluate", f"{least}.safetensors", "x.npy", "--target", "y.npy")
@@ -335,7 +336,7 @@ def test_half_of_the_memory_that_the_inputs_take_is_enough(
     library: str, use: Callable[[Path, str], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     resource = importlib.import_module("resource")
-    monkeypatch.setattr("xpnet.data.host_rows.LEAST_BYTES", LEAST_BYTES)
+    monkeypatch.setattr("xpnet.data.conversion.LEAST_BYTES", LEAST_BYTES)
     monkeypatch.setattr("xpnet.core.arrays.BLOCK_ELEMENTS", 1 << 18)
     folders = {1_000: tmp_path / "few", 22_000: tmp_path / "many"}
     for n, folder in folders.items():

@@ -23,7 +23,8 @@ from xpnet.core.optimizers.sgd import SGD
 from xpnet.core.scaling import Scaling
 from xpnet.core.schedules import Cosine
 from xpnet.core.temperature import find_logits, output_of
-from xpnet.data.host_rows import HostRows, stays_outside
+from xpnet.data.conversion import stays_outside
+from xpnet.data.host_rows import HostRows
 from xpnet.ensemble import Ensemble
 from xpnet.inspection.novelty import LEAST_ROWS
 from xpnet.inspection.predict import predict

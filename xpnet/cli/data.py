@@ -23,7 +23,8 @@ from xpnet.cli.table_files import (
 from xpnet.data import datasets
 from xpnet.data.cells import find_marks
 from xpnet.data.columns import DroppedColumn, check_bins, encode_columns, learn_columns
-from xpnet.data.host_rows import HostRows, stays_outside
+from xpnet.data.conversion import stays_outside
+from xpnet.data.host_rows import HostRows
 from xpnet.errors import ArgumentError
 
 Split = tuple[Any, np.ndarray]  # (X, y)

@@ -1,5 +1,7 @@
-"""Conversion of what users give, of whichever library, to arrays of real numbers; what is none is refused."""
+"""What users give, of whichever library: whether it stays outside memory, and how it becomes arrays of real numbers."""
 
+import math
+import mmap
 from collections import deque
 from collections.abc import Iterator, Sequence
 from inspect import isroutine
@@ -16,6 +18,60 @@ SEQUENCES, MAX_AXES = (list, tuple, deque), 64  # that NumPy converts to an arra
 NUMBERS = {bool, int, float}
 UNITS = "unit", "units"  # what libraries call the unit of a quantity
 TEXT_REMEDY = "xpnet.estimators.TableEncoder turns columns of texts into numbers"
+LEAST_BYTES = 1 << 26  # of inputs that stay outside memory; smaller ones are read whole, which is faster
+
+
+class Outside:
+    """Base class of inputs that stay outside, whatever their size."""
+
+
+def stays_outside(x: Any) -> bool:
+    """Tell whether inputs stay where they are, and are read by rows.
+
+    These are large memory maps; large arrays with a shape, a NumPy dtype and an index of rows that are not in memory,
+    as in HDF5 and Zarr files, and Dask's; and large Arrow tables, whose rows can be taken.
+
+    Examples
+    --------
+    >>> stays_outside(np.zeros((2, 3)))
+    False
+    """
+    if isinstance(x, np.ndarray):
+        return x.nbytes >= LEAST_BYTES and _holds_numbers(x.dtype) and x.ndim > 1 and find_map(x) is not None
+    if isinstance(x, Outside):
+        return True
+    return (_is_array_of_rows(x) or is_arrow_table(x)) and count_input_bytes(x) >= LEAST_BYTES
+
+
+def find_map(x: Any) -> mmap.mmap | None:
+    """Find the memory map that an array is a view of, if it is one."""
+    while isinstance(x, np.ndarray):
+        x = x.base
+    return x if isinstance(x, mmap.mmap) else None
+
+
+def is_arrow_table(x: Any) -> bool:
+    """Tell whether this is a table of pyarrow."""
+    return all(hasattr(x, name) for name in ("schema", "take", "column_names", "nbytes", "shape"))
+
+
+def count_input_bytes(x: Any) -> int:
+    """Count the bytes of an array, or of an Arrow table."""
+    return x.nbytes if is_arrow_table(x) else math.prod(x.shape) * x.dtype.itemsize
+
+
+def _is_array_of_rows(x: Any) -> bool:
+    """Tell whether an object is like an array, but is neither one in memory nor a table nor sparse."""
+    if any(hasattr(x, name) for name in ("__dlpack__", "columns", "iloc", "toarray", "todense")):
+        return False
+    shape = getattr(x, "shape", None)
+    if not isinstance(shape, tuple) or len(shape) < 2 or not all(isinstance(n, (int, np.integer)) for n in shape):
+        return False
+    return hasattr(x, "__getitem__") and _holds_numbers(getattr(x, "dtype", None))
+
+
+def _holds_numbers(dtype: Any) -> bool:
+    return isinstance(dtype, np.dtype) and dtype.kind in "buif"
 
 
 def as_real_array(x: Any, name: str) -> Array:

@@ -10,8 +10,8 @@ import numpy as np
 
 from xpnet.backends.choose import to_host
 from xpnet.core.arrays import Array, blocks
-from xpnet.data.conversion import as_real_array
-from xpnet.data.gathered import Gathered, Stored, gather_rows, stays_outside
+from xpnet.data.conversion import as_real_array, stays_outside
+from xpnet.data.gathered import Gathered, Stored, gather_rows
 from xpnet.data.reader import Reader
 from xpnet.data.resident import Resident, Rows
 from xpnet.data.source import Source

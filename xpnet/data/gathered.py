@@ -17,10 +17,11 @@ from xpnet.checks import check_lengths
 from xpnet.core.arrays import map_arrays
 from xpnet.core.minibatch import Examples
 from xpnet.core.scaling import Scaler
-from xpnet.data.host_rows import HostRows, as_host_rows, reading_at_random, stays_in_place, stays_outside
-from xpnet.data.known_rows import KnownRows, choose_known_rows, digest_rows, read_known_rows, take_on_host
+from xpnet.data.conversion import stays_outside
+from xpnet.data.host_rows import HostRows, as_host_rows, reading_at_random
+from xpnet.data.known_rows import KnownRows, choose_known_rows, digest_rows, take_on_host
 from xpnet.data.reader import Reader
-from xpnet.data.resident import Resident, Rows, take_rows
+from xpnet.data.resident import Resident, Rows, make_resident, take_rows
 from xpnet.data.sampling import Sampling, in_order
 from xpnet.data.scaling import scale_targets
 from xpnet.data.source import Chunk, Columns, Weights, as_nest, store
@@ -87,6 +88,13 @@ class Gathered(OnDemand):
                 examples = rows if at_once else self._move(part.ravel(), rows)
                 yield Chunk(*store(examples, self.reader.place), in_order(part.shape))
 
+    def with_known_rows(self) -> "Gathered":
+        """Let the network that trains on these examples, not scaled yet, know some of their rows. Synchronizes."""
+        y, reader = self.columns.y, self.reader
+        index = choose_known_rows(len(self), reader.model.n_in + math.prod(y.shape[1:]))
+        digests = digest_rows(self.inputs.read(index), take_on_host(y, index, reader.backend))
+        return replace(self, known_rows=KnownRows(index, digests, len(self)))
+
     def scaled(self, scaling: Scaler) -> "Gathered":
         """Return the same rows with scaled targets, and a reader that scales the inputs."""
         reader = self.reader._replace(scaling=scaling)
@@ -101,8 +109,7 @@ class Gathered(OnDemand):
 
     def read_all(self) -> Resident:
         """Move all examples to the device."""
-        examples = self.read(np.arange(len(self), dtype=np.int32))
-        return Resident(*store(examples, self.reader.place), self.reader, self.known_rows)
+        return make_resident(self.read(np.arange(len(self), dtype=np.int32)), self.reader)
 
     def _move(self, index: np.ndarray, block: np.ndarray) -> Examples:
         x = self.reader.read_inputs(block, self.name, self.inputs.number(index))
@@ -135,13 +142,8 @@ def read_ahead(read: Callable[[Part], Result], parts: Iterable[Part]) -> Iterato
         workers.close()
 
 
-def open_examples(x: Any, y: Any, name: str, reader: Reader) -> "Stored":
-    """Make a source of inputs and targets: inputs that stay outside are gathered, all others are moved at once.
-
-    A memory map that NumPy can compute with as it is stays in place, unless it exceeds the free memory.
-    """
-    if not stays_outside(x) or stays_in_place(x, reader):
-        return Resident(*store(reader.read_examples(x, y, name), reader.place), reader)
+def gather_examples(x: Any, y: Any, name: str, reader: Reader) -> Gathered:
+    """Make a source of inputs that stay outside, and their targets."""
     y = reader.read_targets(y, f"y of {name}")
     check_lengths(f"X of {name}", x.shape[0], f"y of {name}", y.shape[0])
     weight = None if reader.class_weight is None else reader.look_up_class_weight(y, reader.class_weight)
@@ -167,16 +169,6 @@ def with_weight(source: Stored, weight: Any) -> Stored:
         with source.reader.scope():
             weight = weight * source.weights.array
     return replace(source, weights=Weights(weight, source.reader.place))
-
-
-def remember_rows(source: Stored) -> Stored:
-    """Let the network that trains on these examples, not scaled yet, know some of their rows. Synchronizes."""
-    x, y, reader = source.columns.x, source.columns.y, source.reader
-    if isinstance(source, Resident):
-        return replace(source, known_rows=read_known_rows(x, y, len(source), reader.backend))
-    index = choose_known_rows(len(source), reader.model.n_in + math.prod(y.shape[1:]))
-    digests = digest_rows(source.inputs.read(index), take_on_host(y, index, reader.backend))
-    return replace(source, known_rows=KnownRows(index, digests, len(source)))
 
 
 def share_rows(source: Stored | Rows, index: np.ndarray) -> Gathered | Rows:

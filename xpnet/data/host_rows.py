@@ -12,52 +12,22 @@ import numpy as np
 from xpnet.backends.base import as_array, host_array
 from xpnet.backends.memory import find_free_memory
 from xpnet.core.arrays import Array, blocks
-from xpnet.data.conversion import refuse_masks_and_units
+from xpnet.data.conversion import (
+    Outside,
+    count_input_bytes,
+    find_map,
+    is_arrow_table,
+    refuse_masks_and_units,
+    stays_outside,
+)
 from xpnet.data.reader import Reader
 from xpnet.data.sampling import cut_rows
 
-LEAST_BYTES = 1 << 26  # of inputs that stay outside memory; smaller ones are read whole, which is faster
 LARGE_SHARE = 0.5  # of the free memory: larger files are not kept in memory by the system once they have been read
 
 
-def stays_outside(x: Any) -> bool:
-    """Tell whether inputs stay where they are, and are read by rows.
-
-    These are large memory maps; large arrays with a shape, a NumPy dtype and an index of rows that are not in memory,
-    as in HDF5 and Zarr files, and Dask's; and large Arrow tables, whose rows can be taken.
-
-    Examples
-    --------
-    >>> stays_outside(np.zeros((2, 3)))
-    False
-    """
-    if isinstance(x, HostRows):
-        return True
-    if isinstance(x, np.ndarray):
-        return x.nbytes >= LEAST_BYTES and _is_real(x.dtype) and x.ndim > 1 and find_map(x) is not None
-    return (_is_array_of_rows(x) or _is_arrow_table(x)) and HostRows(x).nbytes >= LEAST_BYTES
-
-
-def _is_real(dtype: Any) -> bool:
-    return isinstance(dtype, np.dtype) and dtype.kind in "buif"
-
-
-def _is_array_of_rows(x: Any) -> bool:
-    """Tell whether an object is like an array, but is neither one in memory nor a table nor sparse."""
-    if any(hasattr(x, name) for name in ("__dlpack__", "columns", "iloc", "toarray", "todense")):
-        return False
-    shape = getattr(x, "shape", None)
-    if not isinstance(shape, tuple) or len(shape) < 2 or not all(isinstance(n, (int, np.integer)) for n in shape):
-        return False
-    return hasattr(x, "__getitem__") and _is_real(getattr(x, "dtype", None))
-
-
-def _is_arrow_table(x: Any) -> bool:
-    return all(hasattr(x, name) for name in ("schema", "take", "column_names", "nbytes", "shape"))
-
-
 @dataclass(frozen=True, eq=False)
-class HostRows:
+class HostRows(Outside):
     """Rows of inputs that stay where they are on the host, read when they are needed.
 
     Parameters
@@ -101,14 +71,7 @@ class HostRows:
         """The dtype of the rows that are read."""
         if self.own_dtype is not None:
             return np.dtype(self.own_dtype)
-        return self.read(np.zeros(1, np.int32)).dtype if _is_arrow_table(self.inputs) else self.inputs.dtype
-
-    @property
-    def nbytes(self) -> int:
-        """The bytes of the inputs, all rows included."""
-        if _is_arrow_table(self.inputs):
-            return self.inputs.nbytes
-        return math.prod(self.inputs.shape) * self.inputs.dtype.itemsize
+        return self.read(np.zeros(1, np.int32)).dtype if is_arrow_table(self.inputs) else self.inputs.dtype
 
     def take(self, index: np.ndarray) -> "HostRows":
         """Take some of the rows, by their numbers, without reading them."""
@@ -149,7 +112,7 @@ def _read_rows(inputs: Any, index: np.ndarray) -> np.ndarray:
         return inputs[index].toarray()
     rows, places = np.unique(index, return_inverse=True)  # HDF5 takes nothing else
     first, last = int(rows[0]), int(rows[-1])
-    if _is_arrow_table(inputs):
+    if is_arrow_table(inputs):
         block = inputs.take(rows)
     else:
         block = inputs[slice(first, last + 1) if last - first + 1 == len(rows) else rows]
@@ -161,17 +124,10 @@ def _read_rows(inputs: Any, index: np.ndarray) -> np.ndarray:
 # Memory maps
 
 
-def find_map(x: Any) -> mmap.mmap | None:
-    """Find the memory map that an array is a view of, if it is one."""
-    while isinstance(x, np.ndarray):
-        x = x.base
-    return x if isinstance(x, mmap.mmap) else None
-
-
 def exceeds_memory(inputs: Any) -> bool:
     """Tell whether the system cannot keep these inputs in memory once they have been read."""
     free = find_free_memory()
-    return free is not None and HostRows(inputs).nbytes > LARGE_SHARE * free
+    return free is not None and count_input_bytes(inputs) > LARGE_SHARE * free
 
 
 @contextmanager

@@ -3,17 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
 from xpnet.checks import list_names
 from xpnet.errors import ArgumentError
-
-
-def check_names(x: Any, known: tuple[str, ...], name: str) -> None:
-    """Refuse inputs whose columns have other names than the known ones, or another order."""
-    names = column_names(x, name)
-    if names is not None and names != known:
-        raise ArgumentError(f"{name} {_compare_names(names, known)}")
 
 
 def column_names(x: Any, name: str) -> tuple[str, ...] | None:
@@ -27,8 +18,6 @@ def column_names(x: Any, name: str) -> tuple[str, ...] | None:
     >>> column_names(SimpleNamespace(columns=["width", "height"]), "x"), column_names([[1, 2]], "x")
     (('width', 'height'), None)
     """
-    if type(x) is np.ndarray:
-        return None  # fast path: predicting one example takes microseconds
     if hasattr(x, "columns"):
         names = x.column_names if hasattr(x, "schema") and hasattr(x, "column_names") else x.columns  # of pyarrow
     else:
@@ -51,7 +40,7 @@ def column_names(x: Any, name: str) -> tuple[str, ...] | None:
     return names
 
 
-def _compare_names(names: tuple[str, ...], known: tuple[str, ...]) -> str:
+def compare_names(names: tuple[str, ...], known: tuple[str, ...]) -> str:
     """Format how column names differ from the known ones, and what to do."""
     missing = [column for column in known if column not in set(names)]
     unknown = [column for column in names if column not in set(known)]

@@ -7,11 +7,12 @@ from typing import Any
 import array_api_compat
 
 from xpnet.checks import check_count
-from xpnet.data.conversion import is_pair
-from xpnet.data.gathered import open_examples
+from xpnet.data.conversion import is_pair, stays_outside
+from xpnet.data.gathered import Stored, gather_examples
+from xpnet.data.host_rows import stays_in_place
 from xpnet.data.reader import Reader
-from xpnet.data.resident import Resident
-from xpnet.data.source import Source, make_bar, store
+from xpnet.data.resident import Resident, make_resident
+from xpnet.data.source import Source, make_bar
 from xpnet.data.streams import Dataset, make_batches, read_item
 from xpnet.data.vision import pixels_and_labels
 from xpnet.errors import ArgumentError
@@ -73,8 +74,7 @@ def make_source(
     if steps is not None:
         raise ArgumentError(f"steps={steps!r} is for an iterable of batches; {name} has a length, so give epochs")
     if isinstance(data, tuple) and len(data) == 2 and not all(isinstance(part, tuple) for part in data):
-        reader = reader.learn_names(data[0], f"X of {name}")
-        return open_examples(*data, name, reader)
+        return _open_arrays(*data, name, reader.learn_names(data[0], f"X of {name}"))
     n_items = _count_items(data, name)
     if n_items == 0:
         raise ArgumentError(f"{name} is empty")
@@ -83,20 +83,30 @@ def make_source(
         return _read_pairs(data, name, reader)
     pixels = pixels_and_labels(data, raw=reader.model.scale is not None)
     if pixels is not None:
-        return Resident(*store(reader.read_examples(*pixels, name), reader.place), reader)
+        return make_resident(reader.read_examples(*pixels, name), reader)
     if not cache:
         reader = _read_pairs([read_item(data, 0, name)], name, reader).reader  # checked before training begins
         return Dataset(data, name, reader._replace(warns=False))
     return _read_pairs(_items(data, name, progress), name, reader)
 
 
-def _read_pairs(pairs: Iterable[Any], name: str, reader: Reader) -> "Resident":
+def _open_arrays(x: Any, y: Any, name: str, reader: Reader) -> Stored:
+    """Make a source of inputs and targets: inputs that stay outside are gathered, all others are moved at once.
+
+    A memory map that NumPy can compute with as it is stays in place, unless it exceeds the free memory.
+    """
+    if stays_outside(x) and not stays_in_place(x, reader):
+        return gather_examples(x, y, name, reader)
+    return make_resident(reader.read_examples(x, y, name), reader)
+
+
+def _read_pairs(pairs: Iterable[Any], name: str, reader: Reader) -> Resident:
     """Read (x, y) pairs; all of them have the column names of the first, if it has any."""
     remaining = iter(pairs)
     first = list(islice(remaining, 1))
     if first and is_pair(first[0]):
         reader = reader.learn_names(first[0][0], f"x of item 0 of {name}")
-    return Resident(*store(reader.read_pairs(chain(first, remaining), name), reader.place), reader)
+    return make_resident(reader.read_pairs(chain(first, remaining), name), reader)
 
 
 def _items(dataset: Any, name: str, progress: bool) -> Iterator[Any]:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
-import array_api_compat
 import numpy as np
 
 from xpnet.backends.base import Backend, host_array, on_host, precision
@@ -61,14 +60,6 @@ class Place(NamedTuple):
     def arrange(self, x: Array) -> Array:
         """Bring rows into one order in memory, so that results do not depend on it; wide ones when they are scaled."""
         return x if self.is_wide(x) else self.home(x).make_contiguous(x)
-
-    def find_bounds(self, y: Array, name: str) -> tuple[int, int]:
-        """Find the smallest and the largest of some whole numbers, wherever they are. Synchronizes."""
-        # JAX reads 64-bit integers only in its x64 mode, NumPy always
-        y = host_array(y) if on_host(y) else self.backend.asarray(y, None, name)
-        with self.scope():
-            xp = array_api_compat.array_namespace(y)
-            return int(xp.min(y)), int(xp.max(y))
 
     def find_not_finite(self, x: Array) -> tuple[int, int] | None:
         """Find row and column of the first number that is not finite; None if there is none. Synchronizes."""

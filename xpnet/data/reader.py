@@ -18,7 +18,7 @@ from xpnet.core.minibatch import Encoding, Examples, one_hot
 from xpnet.core.model import Model
 from xpnet.core.scaling import Scaler
 from xpnet.data.conversion import as_real_array, is_pair, stack
-from xpnet.data.names import check_names, column_names
+from xpnet.data.names import column_names, compare_names
 from xpnet.data.place import Place
 from xpnet.data.scaling import scale_inputs, scale_targets
 from xpnet.errors import ArgumentError, unless_stopped
@@ -87,14 +87,17 @@ class Reader(NamedTuple):
 
     def learn_names(self, x: Any, name: str) -> Reader:
         """Return a reader with the column names of training inputs; refuse names that differ from known ones."""
-        self.check_names(x, name)
-        names = column_names(x, name)
-        return self if names is None else self._replace(feature_names=names)
+        names = None if type(x) is np.ndarray else column_names(x, name)
+        if names is None:
+            return self
+        if self.feature_names is not None and names != self.feature_names:
+            raise ArgumentError(f"{name} {compare_names(names, self.feature_names)}")
+        return self._replace(feature_names=names)
 
     def check_names(self, x: Any, name: str) -> None:
         """Refuse inputs whose columns have other names than the known ones, or another order."""
         if self.feature_names is not None:  # fast path: predicting one example takes microseconds
-            check_names(x, self.feature_names, name)
+            self.learn_names(x, name)
 
     def as_rows(self, x: Any, name: str = "x") -> tuple[Array, bool]:
         """Return inputs as rows, without moving them, and whether they were a single example (n_in,)."""
@@ -124,7 +127,7 @@ class Reader(NamedTuple):
         if x.shape[0] == 0:
             raise ArgumentError(f"{name} is empty: it has shape {tuple(x.shape)}")
         has_bytes, scales = _is_bytes(x), self.model.scale is not None
-        if has_bytes and not scales and self.warns and (largest := self.place.find_bounds(x, name)[1]) > 1:
+        if has_bytes and not scales and self.warns and (largest := self._find_bounds(x, name)[1]) > 1:
             warn(
                 f"{name} holds uint8 values up to {largest}, which are not scaled; divide them by 255, or make the "
                 "network with scale=1/255"
@@ -195,7 +198,7 @@ class Reader(NamedTuple):
             self._check_finite(y, name, rows)
             if not place.is_wide(y):  # else the outputs have no bounds
                 self._check_reachable(y, name)
-            return scale_targets(y, self.scaling, place)
+            return y if self.scaling is None else scale_targets(y, self.scaling, place)
 
     def read_examples(self, x: Any, y: Any, name: str, rows: RowNumbers = None) -> Examples:
         """Check inputs and targets of the same examples and move them to the device. Synchronizes."""
@@ -252,7 +255,7 @@ class Reader(NamedTuple):
                 f"{name} has shape {tuple(y.shape)} and dtype {y.dtype}, but must have (n, {n_out}), "
                 "or (n,) of integer classes"
             )
-        low, high = self.place.find_bounds(y, name)
+        low, high = self._find_bounds(y, name)
         if low < 0 or high >= n_out:
             raise ArgumentError(
                 f"{name} holds the label {low if low < 0 else high}; with {n_out} outputs, "
@@ -260,6 +263,14 @@ class Reader(NamedTuple):
             )
         with self.scope():
             return self.backend.asarray(y, "int32", name)
+
+    def _find_bounds(self, y: Array, name: str) -> tuple[int, int]:
+        """Find the smallest and the largest of some whole numbers, wherever they are. Synchronizes."""
+        # JAX reads 64-bit integers only in its x64 mode, NumPy always
+        y = host_array(y) if on_host(y) else self.backend.asarray(y, None, name)
+        with self.scope():
+            xp = array_api_compat.array_namespace(y)
+            return int(xp.min(y)), int(xp.max(y))
 
     def _check_finite(self, x: Array, name: str, rows: RowNumbers) -> None:
         if (position := self.place.find_not_finite(x)) is None:

@@ -9,7 +9,7 @@ import numpy as np
 from xpnet.core.arrays import map_arrays, select
 from xpnet.core.minibatch import Examples
 from xpnet.core.scaling import AnyScaling, Scaler
-from xpnet.data.known_rows import KnownRows
+from xpnet.data.known_rows import KnownRows, read_known_rows
 from xpnet.data.place import Place
 from xpnet.data.reader import Reader
 from xpnet.data.sampling import Sampling, cut_rows, split_into_chunks
@@ -53,6 +53,11 @@ class Resident(Countable):
             with self.reader.scope():
                 block = select(self.examples, part)
             yield block
+
+    def with_known_rows(self) -> "Resident":
+        """Let the network that trains on these examples, not scaled yet, know some of their rows. Synchronizes."""
+        known = read_known_rows(self.columns.x, self.columns.y, len(self), self.reader.backend)
+        return replace(self, known_rows=known)
 
     def scaled(self, scaling: Scaler) -> "Resident":
         """Scale the examples."""
@@ -136,6 +141,11 @@ class Rows(Countable):
         if self.source.is_wide:
             return take_rows(self.source, self.rows).scaled(scaling)
         return replace(self, scaling=scaling)
+
+
+def make_resident(examples: Examples, reader: Reader) -> Resident:
+    """Make a source of examples on the device."""
+    return Resident(*store(examples, reader.place), reader)
 
 
 def scale_columns(columns: Columns, scaling: Scaler, place: Place) -> Columns:

@@ -29,19 +29,17 @@ def place_scaling(scaling: Scaling, model: Model, place: Place) -> Scaler:
     return Scaler(exact, rounded, is_single and exact.has_far_targets, in_dtype)
 
 
-def scale_inputs(x: Array, scaling: Scaler | None, place: Place) -> Array:
-    """Standardize inputs that were read, if there is a scaling; the result is at the place, in its dtype."""
-    if scaling is None:
-        return x
+def scale_inputs(x: Array, scaling: Scaler, place: Place) -> Array:
+    """Standardize inputs that were read; the result is at the place, in its dtype."""
     if place.is_wide(x):
         return _scale_exactly(x, scaling.exact.x_mean, scaling.exact.x_std, place)
     with place.scope():
         return scaling.in_dtype.inputs(x)
 
 
-def scale_targets(y: Array, scaling: Scaler | None, place: Place) -> Array:
-    """Standardize targets that were read, if there is a scaling of them."""
-    if scaling is None or y.ndim == 1:  # classes have one axis
+def scale_targets(y: Array, scaling: Scaler, place: Place) -> Array:
+    """Standardize targets that were read, unless they are classes."""
+    if y.ndim == 1:
         return y
     if place.is_wide(y):
         return _scale_exactly(y, scaling.exact.y_mean, scaling.exact.y_std, place)

@@ -15,7 +15,7 @@ from xpnet.core.scaling import Scaler
 from xpnet.data.conversion import is_pair
 from xpnet.data.known_rows import KnownRows, read_known_rows
 from xpnet.data.reader import Reader
-from xpnet.data.resident import Resident
+from xpnet.data.resident import Resident, make_resident
 from xpnet.data.sampling import Sampling, cut_rows, in_order, split_into_chunks
 from xpnet.data.source import Chunk, Countable, Source, store
 from xpnet.errors import ArgumentError, unless_stopped
@@ -218,7 +218,7 @@ class Batches:
     def blocks(self, width: int) -> Iterator[Examples]:
         """Iterate over one pass; large batches come in slices."""
         for examples in _read_batches(self.passes.continue_pass(), self.passes.name, self.reader):
-            yield from Resident(*store(examples, self.reader.place), self.reader).blocks(width)
+            yield from make_resident(examples, self.reader).blocks(width)
 
     def scaled(self, scaling: Scaler) -> "Batches":
         """Return the batches with a reader that scales."""
@@ -347,8 +347,7 @@ class SharedBatches:
         """Iterate over one pass."""
         reader = self.shared.batches.reader
         for block in self.shared.batches.blocks(width):
-            resident = Resident(*store(block, reader.place), reader)
-            yield block if self.scaling is None else resident.scaled(self.scaling).examples
+            yield block if self.scaling is None else make_resident(block, reader).scaled(self.scaling).examples
 
     def scaled(self, scaling: Scaler) -> "SharedBatches":
         """Return the same batches with the scaling."""

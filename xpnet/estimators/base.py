@@ -13,7 +13,7 @@ from xpnet.backends.base import Backend
 from xpnet.backends.choose import backend_of, is_foreign, to_host
 from xpnet.checks import yes_or_no
 from xpnet.core.arrays import Array, Namespace
-from xpnet.data.host_rows import stays_outside
+from xpnet.data.conversion import stays_outside
 from xpnet.errors import ArgumentError
 from xpnet.estimators.architecture import ACTIVATION_NAMES, require_place
 from xpnet.estimators.examples import dense_blocks

@@ -10,9 +10,10 @@ from sklearn.model_selection import train_test_split
 
 from xpnet.core.arrays import Array, rows_per_block
 from xpnet.core.minibatch import Examples
-from xpnet.data.gathered import OUTSIDE, Gathered, HostRows, Stored, gather, share_rows, stays_in_place
+from xpnet.data.gathered import OUTSIDE, Gathered, Stored, gather, share_rows
+from xpnet.data.host_rows import HostRows, stays_in_place
 from xpnet.data.reader import Reader
-from xpnet.data.resident import Resident, Rows
+from xpnet.data.resident import Rows, make_resident
 from xpnet.data.source import Weights, store
 from xpnet.data.weights import check_some_weight, relative_weight
 from xpnet.errors import ArgumentError
@@ -60,7 +61,7 @@ def load(x: Any, targets: Any, weight: np.ndarray | None, name: str, reader: Rea
         if isinstance(x, HostRows) and not stays_in_place(x.inputs, reader):
             return gather(x, Examples(OUTSIDE, y, column), "X", reader)
         x = x.inputs if isinstance(x, HostRows) else leave_device(x, backend)
-        return Resident(*store(Examples(reader.read_inputs(x, "X"), y, column), reader.place), reader)
+        return make_resident(Examples(reader.read_inputs(x, "X"), y, column), reader)
 
 
 def hold_out(

@@ -15,8 +15,8 @@ from xpnet.backends.choose import to_host
 from xpnet.backends.memory import on_host_only, require_bytes
 from xpnet.checks import warn
 from xpnet.core.arrays import Array, Namespace, count_bytes, leaves
-from xpnet.data.gathered import Stored, gather_rows, remember_rows
-from xpnet.data.host_rows import stays_outside
+from xpnet.data.conversion import stays_outside
+from xpnet.data.gathered import Stored, gather_rows
 from xpnet.data.resident import Rows, take_rows
 from xpnet.data.source import describe_known_rows
 from xpnet.errors import ArgumentError, DivergenceError, unless_stopped
@@ -192,7 +192,7 @@ def load_examples(data: FitData, network: Network) -> tuple[Stored, Stored | Non
     if data.validation is not None:
         held_out = data.validation
         validation = load(held_out.x, held_out.targets, held_out.weight, "X_val", reader)
-    train = remember_rows(load(data.x, data.targets, data.weight, "X", reader))
+    train = load(data.x, data.targets, data.weight, "X", reader).with_known_rows()
     if network.standardize and network.scaling is None:
         scaling = fit_scaling(train)
         return train.scaled(scaling), None if validation is None else validation.scaled(scaling)

@@ -19,8 +19,8 @@ from xpnet.backends.base import CONVERSION_ERRORS, Backend, as_array, on_host, r
 from xpnet.backends.choose import backend_of, get_backend, is_foreign, to_host
 from xpnet.checks import check_lengths
 from xpnet.core.arrays import Array
-from xpnet.data.conversion import TEXT_REMEDY, as_real_array, refuse_masks_and_units
-from xpnet.data.host_rows import HostRows, as_host_rows, stays_outside
+from xpnet.data.conversion import TEXT_REMEDY, as_real_array, refuse_masks_and_units, stays_outside
+from xpnet.data.host_rows import HostRows, as_host_rows
 from xpnet.data.weights import check_weights
 from xpnet.errors import ArgumentError, unless_stopped
 

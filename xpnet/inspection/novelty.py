@@ -17,7 +17,7 @@ from xpnet.core.novelty import (
     whiten,
 )
 from xpnet.core.scaling import mean_and_deviation, merge_moments
-from xpnet.data.host_rows import stays_outside
+from xpnet.data.conversion import stays_outside
 from xpnet.errors import ArgumentError
 from xpnet.inspection.predict import compute_for_rows, read_rows
 from xpnet.state.view import View

@@ -11,7 +11,8 @@ from xpnet.core.arrays import Array, Namespace, positions, rows_per_block
 from xpnet.core.backprop import forward
 from xpnet.core.dropout import Dropout, drop, make_masks
 from xpnet.core.minibatch import apply_scale
-from xpnet.data.host_rows import read_in_blocks, stays_outside
+from xpnet.data.conversion import stays_outside
+from xpnet.data.host_rows import read_in_blocks
 from xpnet.data.reader import Reader
 from xpnet.errors import ArgumentError
 from xpnet.state.single_rows import compute_outputs

@@ -16,7 +16,7 @@ from xpnet.core.arrays import Array, blocks
 from xpnet.core.minibatch import one_hot
 from xpnet.core.scaling import Scaler, Scaling, compute_scaling
 from xpnet.data.conversion import as_real_array
-from xpnet.data.gathered import Gathered, Stored, copy_rows, remember_rows, share_rows, with_weight
+from xpnet.data.gathered import Gathered, Stored, copy_rows, share_rows, with_weight
 from xpnet.data.opening import make_source
 from xpnet.data.reader import Reader
 from xpnet.data.resident import Resident, Rows, scale_columns
@@ -231,7 +231,7 @@ def open_training_data(request: Request, plan: Plan, reader: Reader, progress: b
         cache=yes_or_no("cache", request.cache),
         progress=progress,
     )
-    train = remember_rows(train) if isinstance(train, (Resident, Gathered)) else train
+    train = train.with_known_rows() if isinstance(train, (Resident, Gathered)) else train
     return apply_sample_weight(train, request.sample_weight)
 
 
