@@ -174,7 +174,7 @@ def read_in_blocks(x: Any, name: str, width: int, reader: Reader) -> Iterator[Ar
         x = reader.move_inputs(x, name)
         for block in blocks(x, width):
             row_numbers = range(n_done, x.shape[0]) if n_done else None  # for messages
-            yield reader.check_inputs(block, name, row_numbers)  # the block is still cached
+            yield reader.finish_inputs(block, name, row_numbers)  # the block is still cached
             n_done += block.shape[0]
         return
     inputs = as_host_rows(x)

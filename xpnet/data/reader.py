@@ -117,23 +117,18 @@ class Reader(NamedTuple):
     def read_inputs(self, x: Any, name: str, rows: RowNumbers = None) -> Array:
         """Check inputs, move them to the device as (n, n_in), and standardize them. Synchronizes."""
         with self.scope():
-            return self.check_inputs(self.move_inputs(x, name), name, rows)
+            return self.finish_inputs(self.move_inputs(x, name), name, rows)
 
     def move_inputs(self, x: Any, name: str) -> Array:
-        """Move inputs of shape (n, n_in), or (n, ...) with as many elements, to (n, n_in) on the device."""
+        """Check the form of inputs, (n, n_in) or (n, ...) with as many elements, and move them as (n, n_in)."""
         self.check_names(x, name)
-        x, n_in = as_real_array(x, name), self.model.n_in
+        x, place = as_real_array(x, name), self.place
         self.check_shape(x, name)
         if x.shape[0] == 0:
             raise ArgumentError(f"{name} is empty: it has shape {tuple(x.shape)}")
-        has_bytes, scales = _is_bytes(x), self.model.scale is not None
-        if has_bytes and not scales and self.warns and (largest := self._find_bounds(x, name)[1]) > 1:
-            warn(
-                f"{name} holds uint8 values up to {largest}, which are not scaled; divide them by 255, or make the "
-                "network with scale=1/255"
-            )
-        place = self.place
-        if has_bytes and scales:
+        if self.warns and self.model.scale is None and _is_bytes(x):
+            self._warn_of_bytes(x, name)
+        if self.model.scale is not None and _is_bytes(x):
             x = place.backend.asarray(x, None, name)
         elif self.keeps_digits or self.scaling is not None:
             x = place.move(x, name)
@@ -142,7 +137,7 @@ class Reader(NamedTuple):
         if x.ndim == 2:
             return x  # JAX copies even to the same shape
         with self.scope():
-            return place.home(x).xp.reshape(x, (-1, n_in))
+            return place.home(x).xp.reshape(x, (-1, self.model.n_in))
 
     def check_shape(self, x: Any, name: str) -> None:
         """Check that inputs are rows with as many elements as the network has inputs."""
@@ -152,8 +147,8 @@ class Reader(NamedTuple):
             raise ArgumentError(f"{name} has shape {tuple(x.shape)}, but must have (n, {n_in}): {hint}")
         check_count(name, x.shape[0])
 
-    def check_inputs(self, x: Array, name: str, rows: RowNumbers = None) -> Array:
-        """Check that inputs on the device are finite, and standardize them. Synchronizes.
+    def finish_inputs(self, x: Array, name: str, rows: RowNumbers = None) -> Array:
+        """Check that inputs that were moved are finite, and standardize them. Synchronizes.
 
         `rows` are the numbers of these rows in the user's data, for messages.
         """
@@ -263,6 +258,13 @@ class Reader(NamedTuple):
             )
         with self.scope():
             return self.backend.asarray(y, "int32", name)
+
+    def _warn_of_bytes(self, x: Array, name: str) -> None:
+        if (largest := self._find_bounds(x, name)[1]) > 1:
+            warn(
+                f"{name} holds uint8 values up to {largest}, which are not scaled; divide them by 255, or make the "
+                "network with scale=1/255"
+            )
 
     def _find_bounds(self, y: Array, name: str) -> tuple[int, int]:
         """Find the smallest and the largest of some whole numbers, wherever they are. Synchronizes."""

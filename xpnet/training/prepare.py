@@ -1,21 +1,20 @@
-"""Preparing the jobs of `train`: open the data, weight examples, split some off, balance classes, and scale.
+"""Preparing the data of `train`: open and check them, weigh examples, split some off, balance classes, and scale.
 
-In this order. Each step is a pure function, which takes a source and returns another.
+In this order, from top to bottom. Each step is a pure function, which takes sources and returns others.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from xpnet.checks import choices, has_entries, in_range, warn, yes_or_no
+from xpnet.checks import has_entries, in_range, warn, yes_or_no
 from xpnet.core.arrays import Array, blocks
 from xpnet.core.minibatch import one_hot
 from xpnet.core.scaling import Scaler, Scaling, compute_scaling
-from xpnet.data.conversion import as_real_array
 from xpnet.data.gathered import Gathered, Stored, copy_rows, share_rows, with_weight
 from xpnet.data.opening import make_source
 from xpnet.data.reader import Reader
@@ -24,7 +23,7 @@ from xpnet.data.sampling import Sampling, in_order, leave_out_weightless, split_
 from xpnet.data.scaling import place_scaling
 from xpnet.data.source import Columns, Source, with_bar
 from xpnet.data.streams import Batches, SharedBatches, SharedPass, check_repeatable, refuse_iterator
-from xpnet.data.weights import check_some_weight, check_weights, relative_weight
+from xpnet.data.weights import check_some_weight, is_balanced, parse_class_weight, parse_sample_weight
 from xpnet.errors import ArgumentError, unless_stopped
 from xpnet.training.arguments import Request
 from xpnet.training.plan import Job, Plan
@@ -64,26 +63,70 @@ def open_sources(
     progress
         Whether to show bars.
     """
+    _check_request(request, len(split_seeds))
     reader = reader.unscaled()
-    _check_rows(request)
-    if len(split_seeds) > 1:
-        refuse_iterator(request.validation_data, "validation_data")
-        refuse_iterator(request.test_data, "test_data")
-    train = open_training_data(request, plan, reader, progress)
+    train = weigh(open_training_data(request, plan, reader, progress), request.sample_weight)
     reader = reader._replace(feature_names=train.reader.feature_names)
     validation, test = (
         None if data is None else make_source(data, name, reader, epochs=plan.epochs, progress=progress)
         for name, data in (("validation_data", request.validation_data), ("test_data", request.test_data))
     )
     parts, held_out = zip(*split_for_each(train, request, split_seeds))
-    parts = map_shared(partial(balance, class_weight=request.class_weight), parts)
+    if is_balanced(request.class_weight):
+        parts = map_shared(balance, parts)
     return [Sources(part, validation if own is None else own, test) for part, own in zip(parts, held_out)]
 
 
-def map_shared(function: Callable[[Source], Result], sources: Sequence[Source]) -> list[Result]:
-    """Apply a function to each source, and only once to one that several networks share."""
-    results = {source: function(source) for source in dict.fromkeys(sources)}
-    return [results[source] for source in sources]
+def _check_request(request: Request, networks: int) -> None:
+    """Refuse two arguments that both say what to train or validate on, and data that are read too often."""
+    fraction = request.validation_split
+    names = [name for name in ("rows", "validation_rows") if getattr(request, name) is not None]
+    if names and fraction is not None:
+        raise ArgumentError(f"validation_split={fraction!r} contradicts {names[-1]}; leave one of them out")
+    if request.validation_rows is not None and request.validation_data is not None:
+        raise ArgumentError("validation_data contradicts validation_rows; leave one of them out")
+    if networks > 1:
+        refuse_iterator(request.validation_data, "validation_data")
+        refuse_iterator(request.test_data, "test_data")
+    if fraction is not None:
+        _check_fraction("validation_split", fraction)
+        if request.validation_data is not None:
+            raise ArgumentError(f"validation_split={fraction!r} contradicts validation_data; give one of the two")
+
+
+def _check_fraction(argument: str, value: Any) -> None:
+    in_range(argument, value, 0, 1, "it is the fraction of the examples to validate on", includes_low=False)
+
+
+def open_training_data(request: Request, plan: Plan, reader: Reader, progress: bool) -> Source:
+    """Open the training data; examples have the weights of their classes, unless these are "balanced"."""
+    train = make_source(
+        request.train_data,
+        "train_data",
+        reader._replace(class_weight=parse_class_weight(request.class_weight, reader)),
+        epochs=plan.epochs,
+        steps=plan.steps,
+        cache=yes_or_no("cache", request.cache),
+        progress=progress,
+    )
+    return train.with_known_rows() if isinstance(train, (Resident, Gathered)) else train
+
+
+def weigh(train: Source, sample_weight: Any) -> Source:
+    """Multiply the weights of examples by the user's, if there are any."""
+    if sample_weight is None:
+        return train
+    train = _require_stored(train, "sample_weight")
+    return with_weight(train, parse_sample_weight(sample_weight, len(train), train.reader))
+
+
+def _require_stored(source: Source, argument: str, data: str = "train_data") -> Stored:
+    if not isinstance(source, (Resident, Gathered)):
+        raise ArgumentError(
+            f"{argument} needs all examples beforehand; give {data} as arrays, as pairs, or as a data set with "
+            "cache=True"
+        )
+    return source
 
 
 def split_for_each(train: Source, request: Request, split_seeds: Sequence[int]) -> list[tuple[Source, Source | None]]:
@@ -123,6 +166,55 @@ def choose_splits(train: Source, request: Request, networks: int) -> tuple[Store
     return train, list(zip(training, validation))
 
 
+def parse_rows(name: str, rows: Any, members: int, n: int, data: str = "train_data") -> list[np.ndarray]:
+    """Check lists of rows of n examples, one for each member of an ensemble; `name` is that of the argument."""
+    has_each = has_entries(rows)
+    if not has_each or len(rows) != members:
+        has = f"has {len(rows)} entries" if has_each else f"is {rows!r}"
+        raise ArgumentError(f"{name} {has}, but must be a list of {members} arrays of row numbers, one for each member")
+    parts: list[np.ndarray] = []
+    for k, part in enumerate(rows):
+        try:
+            part = np.asarray(part)
+        except unless_stopped(ValueError) as error:
+            raise ArgumentError(f"{name}[{k}] must list row numbers, whole numbers ({error})") from error
+        if part.shape == (0,):
+            raise ArgumentError(f"{name}[{k}] is empty; give each member at least one row")
+        if part.ndim != 1 or part.dtype.kind not in "iu":
+            raise ArgumentError(
+                f"{name}[{k}] has shape {part.shape} and dtype {part.dtype}, but must list row numbers, whole numbers; "
+                "for a mask, give numpy.flatnonzero(mask)"
+            )
+        if part.min() < 0 or part.max() >= n:
+            raise ArgumentError(f"{name}[{k}] goes from {part.min()} to {part.max()}, but {data} has {n} rows, from 0")
+        parts.append(part.astype(np.int32))
+    return parts
+
+
+def choose_rows(train: Stored, argument: str, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Choose the rows to train on and those to validate on, each in increasing order."""
+    reader, y = train.reader, train.columns.y
+    labels = None
+    with reader.scope():
+        if reader.model.task == "classification":
+            labels = reader.backend.to_numpy(y if y.ndim == 1 else reader.backend.xp.argmax(y, axis=-1))
+        elif reader.model.task == "binary":
+            labels = reader.backend.to_numpy(y[:, 0] > 0.5)
+    if math.ceil(fraction * len(train)) == len(train):
+        raise ArgumentError(
+            f"{argument}={fraction!r} leaves none of the {len(train)} examples to train on; give a smaller "
+            "fraction, or validation_data"
+        )
+    return split_rows(len(train), fraction, np.random.default_rng(seed), labels)
+
+
+def split_data(data: Any, fraction: float, seed: int, reader: Reader) -> tuple[np.ndarray, np.ndarray]:
+    """Choose the rows of the user's data to train on and those to validate on, each in increasing order."""
+    _check_fraction("fraction", fraction)
+    source = make_source(data, "data", reader.unscaled())
+    return choose_rows(_require_stored(source, "split_rows", "data"), "fraction", fraction, seed)
+
+
 def share_splits(
     train: Stored, splits: Iterable[tuple[np.ndarray, np.ndarray]], take: Callable[..., Source]
 ) -> list[tuple[Source, Source | None]]:
@@ -131,12 +223,77 @@ def share_splits(
     return [(take(train, training), take(without_weight, validation)) for training, validation in splits]
 
 
+def balance(train: Source) -> Source:
+    """Weigh the examples so that all classes have the same total weight."""
+    stored = train.source if isinstance(train, Rows) else _require_stored(train, 'class_weight="balanced"')
+    reader, backend, xp = train.reader, train.reader.backend, train.reader.backend.xp
+    counts, targets = np.zeros(max(2, reader.model.n_out)), stored.columns.y
+    with reader.scope():
+        classes = reader.encoding().classes
+        own_targets = xp.take(targets, backend.asarray(train.rows), axis=0) if isinstance(train, Rows) else targets
+        for y in blocks(own_targets, reader.model.n_out):
+            rows = one_hot(y, classes, getattr(xp, reader.dtype), xp) if y.ndim == 1 else y
+            counts += backend.to_numpy(xp.sum(reader.class_columns(rows), axis=0))
+        occurring = counts > 0
+        weights = np.zeros((1, len(counts)))
+        weights[0, occurring] = counts.sum() / (occurring.sum() * counts[occurring])
+        weight = reader.look_up_class_weight(targets, backend.asarray(weights, reader.dtype))
+    weighted = with_weight(stored, weight)
+    return replace(train, source=weighted) if isinstance(train, Rows) else weighted
+
+
+def map_shared(function: Callable[[Source], Result], sources: Sequence[Source]) -> list[Result]:
+    """Apply a function to each source, and only once to one that several networks share."""
+    results = {source: function(source) for source in dict.fromkeys(sources)}
+    return [results[source] for source in sources]
+
+
+def choose_sampling(sampling: Sampling, train: Source) -> Sampling:
+    """Draw no examples without weight, if the sampling draws with replacement; refuse data that have no others."""
+    stored = train.source if isinstance(train, Rows) else train
+    if not isinstance(stored, (Resident, Gathered)) or stored.weights is None:
+        return sampling
+    weight = stored.weights.on_host
+    weight = weight[train.rows] if isinstance(train, Rows) else weight
+    check_some_weight(float(np.max(weight)), "train_data")
+    return leave_out_weightless(sampling, weight)
+
+
 def fit_for_each(jobs: Sequence[Job], scalings: Sequence[Scaler | None], progress: bool = False) -> list[Scaler]:
     """Fit a scaling for each network that has none; those with the same examples share it."""
     sources = [job.source.shared.batches if isinstance(job.source, SharedBatches) else job.source for job in jobs]
     without = [source for source, scaling in zip(sources, scalings) if scaling is None]
     fitted = iter(map_shared(partial(fit_scaling, progress=progress), without))
     return [next(fitted) if scaling is None else scaling for scaling in scalings]
+
+
+def fit_scaling(train: Source, progress: bool = False) -> Scaler:
+    """Fit a scaling to the training data; with a bar if it takes a noticeable time."""
+    check_repeatable(train, "standardize=True")
+    reader = train.reader
+    with reader.scope():
+        blocks_of_rows = train.blocks(4 * reader.model.n_in)
+        if progress:
+            blocks_of_rows = with_bar(blocks_of_rows, "Standardizing train_data", train)
+        scaling = compute_scaling(blocks_of_rows, reader.model.scales_targets, reader.place.moments)
+        _check_scaling(scaling, reader.dtype)
+        return place_scaling(scaling, reader.model, reader.place)
+
+
+def _check_scaling(scaling: Scaling, dtype: str) -> None:
+    """Refuse means and deviations that the dtype cannot represent."""
+    for name, array in scaling._asdict().items():
+        if array is None:
+            continue
+        with np.errstate(over="ignore"):
+            rounded = array.astype(dtype)
+        usable = np.isfinite(rounded) & ((rounded > 0) | (not name.endswith("std")))
+        if not usable.all():
+            kind = "input" if name.startswith("x") else "target"
+            raise ArgumentError(
+                f"standardize=True cannot scale {kind} {np.flatnonzero(~usable)[0]} of train_data: its numbers differ "
+                f"by more, or by less, than {dtype} can represent; scale it yourself, or leave it out"
+            )
 
 
 def scale_for_each(jobs: Sequence[Job], scalings: Sequence[Scaler | None]) -> list[Job]:
@@ -183,124 +340,6 @@ def scale_by_blocks(
     return rows.scaled(scaling)
 
 
-def parse_rows(name: str, rows: Any, members: int, n: int, data: str = "train_data") -> list[np.ndarray]:
-    """Check lists of rows of n examples, one for each member of an ensemble; `name` is that of the argument."""
-    has_each = has_entries(rows)
-    if not has_each or len(rows) != members:
-        has = f"has {len(rows)} entries" if has_each else f"is {rows!r}"
-        raise ArgumentError(f"{name} {has}, but must be a list of {members} arrays of row numbers, one for each member")
-    parts: list[np.ndarray] = []
-    for k, part in enumerate(rows):
-        try:
-            part = np.asarray(part)
-        except unless_stopped(ValueError) as error:
-            raise ArgumentError(f"{name}[{k}] must list row numbers, whole numbers ({error})") from error
-        if part.shape == (0,):
-            raise ArgumentError(f"{name}[{k}] is empty; give each member at least one row")
-        if part.ndim != 1 or part.dtype.kind not in "iu":
-            raise ArgumentError(
-                f"{name}[{k}] has shape {part.shape} and dtype {part.dtype}, but must list row numbers, whole numbers; "
-                "for a mask, give numpy.flatnonzero(mask)"
-            )
-        if part.min() < 0 or part.max() >= n:
-            raise ArgumentError(f"{name}[{k}] goes from {part.min()} to {part.max()}, but {data} has {n} rows, from 0")
-        parts.append(part.astype(np.int32))
-    return parts
-
-
-def _check_rows(request: Request) -> None:
-    """Refuse two arguments that both say what to train or validate on."""
-    names = [name for name in ("rows", "validation_rows") if getattr(request, name) is not None]
-    if names and request.validation_split is not None:
-        split = request.validation_split
-        raise ArgumentError(f"validation_split={split!r} contradicts {names[-1]}; leave one of them out")
-    if request.validation_rows is not None and request.validation_data is not None:
-        raise ArgumentError("validation_data contradicts validation_rows; leave one of them out")
-
-
-def open_training_data(request: Request, plan: Plan, reader: Reader, progress: bool) -> Source:
-    """Open the training data, and weight examples by `sample_weight` and `class_weight`, except "balanced"."""
-    _check_split(request)
-    class_weight = _parse_class_weight(request.class_weight, reader)
-    train = make_source(
-        request.train_data,
-        "train_data",
-        reader._replace(class_weight=class_weight),
-        epochs=plan.epochs,
-        steps=plan.steps,
-        cache=yes_or_no("cache", request.cache),
-        progress=progress,
-    )
-    train = train.with_known_rows() if isinstance(train, (Resident, Gathered)) else train
-    return apply_sample_weight(train, request.sample_weight)
-
-
-def apply_sample_weight(train: Source, sample_weight: Any) -> Source:
-    """Weight the examples by `sample_weight`."""
-    if sample_weight is None:
-        return train
-    train = _require_stored(train, "sample_weight")
-    return with_weight(train, _parse_sample_weight(sample_weight, len(train), train.reader))
-
-
-def split_data(data: Any, fraction: float, seed: int, reader: Reader) -> tuple[np.ndarray, np.ndarray]:
-    """Choose the rows of the user's data to train on and those to validate on, each in increasing order."""
-    _check_fraction("fraction", fraction)
-    source = make_source(data, "data", reader.unscaled())
-    return choose_rows(_require_stored(source, "split_rows", "data"), "fraction", fraction, seed)
-
-
-def choose_rows(train: Stored, argument: str, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Choose the rows to train on and those to validate on, each in increasing order."""
-    reader, y = train.reader, train.columns.y
-    labels = None
-    with reader.scope():
-        if reader.model.task == "classification":
-            labels = reader.backend.to_numpy(y if y.ndim == 1 else reader.backend.xp.argmax(y, axis=-1))
-        elif reader.model.task == "binary":
-            labels = reader.backend.to_numpy(y[:, 0] > 0.5)
-    if math.ceil(fraction * len(train)) == len(train):
-        raise ArgumentError(
-            f"{argument}={fraction!r} leaves none of the {len(train)} examples to train on; give a smaller "
-            "fraction, or validation_data"
-        )
-    return split_rows(len(train), fraction, np.random.default_rng(seed), labels)
-
-
-def balance(train: Source, class_weight: Any) -> Source:
-    """If `class_weight` is "balanced", weight the examples so that all classes have the same total weight."""
-    if not _is_balanced(class_weight):
-        return train
-    stored = train.source if isinstance(train, Rows) else _require_stored(train, 'class_weight="balanced"')
-    reader, backend, xp = train.reader, train.reader.backend, train.reader.backend.xp
-    counts, targets = np.zeros(max(2, reader.model.n_out)), stored.columns.y
-    with reader.scope():
-        classes = reader.encoding().classes
-        own_targets = xp.take(targets, backend.asarray(train.rows), axis=0) if isinstance(train, Rows) else targets
-        for y in blocks(own_targets, reader.model.n_out):
-            rows = one_hot(y, classes, getattr(xp, reader.dtype), xp) if y.ndim == 1 else y
-            counts += backend.to_numpy(xp.sum(reader.class_columns(rows), axis=0))
-        occurring = counts > 0
-        weights = np.zeros((1, len(counts)))
-        weights[0, occurring] = counts.sum() / (occurring.sum() * counts[occurring])
-        weight = reader.look_up_class_weight(targets, backend.asarray(weights, reader.dtype))
-    weighted = with_weight(stored, weight)
-    return replace(train, source=weighted) if isinstance(train, Rows) else weighted
-
-
-def fit_scaling(train: Source, progress: bool = False) -> Scaler:
-    """Fit a scaling to the training data; with a bar if it takes a noticeable time."""
-    check_repeatable(train, "standardize=True")
-    reader = train.reader
-    with reader.scope():
-        blocks_of_rows = train.blocks(4 * reader.model.n_in)
-        if progress:
-            blocks_of_rows = with_bar(blocks_of_rows, "Standardizing train_data", train)
-        scaling = compute_scaling(blocks_of_rows, reader.model.scales_targets, reader.place.moments)
-        _check_scaling(scaling, reader.dtype)
-        return place_scaling(scaling, reader.model, reader.place)
-
-
 def check_target_scale(targets: Iterable[Array], reader: Reader) -> None:
     """Warn once if a cost predicts standard deviations, and the targets are not on a scale for it. Synchronizes.
 
@@ -325,104 +364,3 @@ def check_target_scale(targets: Iterable[Array], reader: Reader) -> None:
                 "standardize=True, or scale the targets yourself"
             )
             return
-
-
-def _require_stored(source: Source, argument: str, data: str = "train_data") -> Stored:
-    if not isinstance(source, (Resident, Gathered)):
-        raise ArgumentError(
-            f"{argument} needs all examples beforehand; give {data} as arrays, as pairs, or as a data set with "
-            "cache=True"
-        )
-    return source
-
-
-def _is_balanced(class_weight: Any) -> bool:
-    return isinstance(class_weight, str) and class_weight == "balanced"
-
-
-def _check_split(request: Request) -> None:
-    fraction = request.validation_split
-    if fraction is None:
-        return
-    _check_fraction("validation_split", fraction)
-    if request.validation_data is not None:
-        raise ArgumentError(f"validation_split={fraction!r} contradicts validation_data; give one of the two")
-
-
-def _check_fraction(argument: str, value: Any) -> None:
-    in_range(argument, value, 0, 1, "it is the fraction of the examples to validate on", includes_low=False)
-
-
-def choose_sampling(sampling: Sampling, train: Source) -> Sampling:
-    """Draw no examples without weight, if the sampling draws with replacement; refuse data that have no others."""
-    stored = train.source if isinstance(train, Rows) else train
-    if not isinstance(stored, (Resident, Gathered)) or stored.weights is None:
-        return sampling
-    weight = stored.weights.on_host
-    weight = weight[train.rows] if isinstance(train, Rows) else weight
-    check_some_weight(float(np.max(weight)), "train_data")
-    return leave_out_weightless(sampling, weight)
-
-
-def _check_scaling(scaling: Scaling, dtype: str) -> None:
-    """Refuse means and deviations that the dtype cannot represent."""
-    for name, array in scaling._asdict().items():
-        if array is None:
-            continue
-        with np.errstate(over="ignore"):
-            rounded = array.astype(dtype)
-        usable = np.isfinite(rounded) & ((rounded > 0) | (not name.endswith("std")))
-        if not usable.all():
-            kind = "input" if name.startswith("x") else "target"
-            raise ArgumentError(
-                f"standardize=True cannot scale {kind} {np.flatnonzero(~usable)[0]} of train_data: its numbers differ "
-                f"by more, or by less, than {dtype} can represent; scale it yourself, or leave it out"
-            )
-
-
-def _parse_sample_weight(sample_weight: Any, n: int, reader: Reader) -> Array:
-    """Check the user's weights and move them to the device, divided by the largest."""
-    backend, weight = reader.backend, as_real_array(sample_weight, "sample_weight")
-    with reader.scope():
-        weight = backend.asarray(weight, reader.dtype, "sample_weight")
-        largest = check_weights(weight, n, backend)
-        if largest == 0:
-            raise ArgumentError(
-                "sample_weight is 0 for every example; give numbers of at least 0, and not all of them 0"
-            )
-        return relative_weight(weight, largest, reader.dtype, backend.xp)
-
-
-def _parse_class_weight(class_weight: Mapping[Any, Any] | str | None, reader: Reader) -> Array | None:
-    """Turn a mapping from classes to weights into an array (1, K); None if there is none."""
-    model = reader.model
-    if class_weight is None:
-        return None
-    if model.task not in ("classification", "binary"):
-        raise ArgumentError(
-            f"class_weight={class_weight!r} needs one class per example, and a network with task={model.task!r} has "
-            "none; use sample_weight"
-        )
-    if _is_balanced(class_weight):
-        return None
-    if not isinstance(class_weight, Mapping):
-        raise ArgumentError(f'class_weight={class_weight!r} must be "balanced", or a mapping from classes to numbers')
-    n_classes = max(2, model.n_out)
-    weights = np.ones((1, n_classes))
-    for label, weight in class_weight.items():
-        if label not in range(n_classes):
-            raise ArgumentError(f"class_weight names the class {label!r}; choose from {choices(range(n_classes))}")
-        label = int(label)  # True and 1.0 are 1
-        try:
-            weights[0, label] = weight
-        except (TypeError, ValueError):
-            weights[0, label] = np.nan
-        if not 0 <= weights[0, label] < np.inf:
-            raise ArgumentError(
-                f"class_weight={class_weight!r}: the weight {weight!r} of {label!r} must be a finite number of at "
-                "least 0"
-            )
-    if not weights.any():
-        raise ArgumentError(f"class_weight={class_weight!r} gives every class the weight 0; leave one of them above it")
-    with reader.scope():
-        return reader.backend.asarray(weights, reader.dtype)
