@@ -37,7 +37,7 @@ def stays_outside(x: Any) -> bool:
     False
     """
     if isinstance(x, np.ndarray):
-        return x.nbytes >= LEAST_BYTES and _holds_numbers(x.dtype) and x.ndim > 1 and find_map(x) is not None
+        return x.nbytes >= LEAST_BYTES and _is_real(x) and x.ndim > 1 and find_map(x) is not None
     if isinstance(x, Outside):
         return True
     return (_is_array_of_rows(x) or is_arrow_table(x)) and count_input_bytes(x) >= LEAST_BYTES
@@ -67,11 +67,8 @@ def _is_array_of_rows(x: Any) -> bool:
     shape = getattr(x, "shape", None)
     if not isinstance(shape, tuple) or len(shape) < 2 or not all(isinstance(n, (int, np.integer)) for n in shape):
         return False
-    return hasattr(x, "__getitem__") and _holds_numbers(getattr(x, "dtype", None))
-
-
-def _holds_numbers(dtype: Any) -> bool:
-    return isinstance(dtype, np.dtype) and dtype.kind in "buif"
+    dtype = getattr(x, "dtype", None)
+    return hasattr(x, "__getitem__") and isinstance(dtype, np.dtype) and dtype.kind in "buif"
 
 
 def as_real_array(x: Any, name: str) -> Array:

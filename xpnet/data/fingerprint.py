@@ -36,7 +36,8 @@ def fingerprint(source: Source) -> dict[str, Any]:
     """
     if isinstance(source, (Resident, Gathered)):
         numbers = chain(_inputs_on_host(source), _blocks_on_host(source.columns.y, source.reader))
-        return {"examples": len(source), "digest": digest(numbers), "weight": _total_weight(source)}
+        weight = None if source.weights is None else float(source.weights.on_host.sum(dtype=np.float64))
+        return {"examples": len(source), "digest": digest(numbers), "weight": weight}
     if isinstance(source, OnDemand):
         return {"examples": len(source)}
     return {"batch": source.batch_size(0)}
@@ -116,8 +117,3 @@ def _blocks_on_host(column: Array, reader: Reader) -> Iterator[np.ndarray]:
     with reader.scope():
         for block in blocks(column):
             yield np.asarray(reader.place.home(column).to_numpy(block))
-
-
-def _total_weight(source: Stored) -> float | None:
-    """Sum the weights."""
-    return None if source.weights is None else float(source.weights.on_host.sum(dtype=np.float64))

@@ -126,9 +126,13 @@ class Reader(NamedTuple):
         self.check_shape(x, name)
         if x.shape[0] == 0:
             raise ArgumentError(f"{name} is empty: it has shape {tuple(x.shape)}")
-        if self.warns and self.model.scale is None and _is_bytes(x):
-            self._warn_of_bytes(x, name)
-        if self.model.scale is not None and _is_bytes(x):
+        has_bytes, scales = _is_bytes(x), self.model.scale is not None
+        if has_bytes and not scales and self.warns and (largest := self._find_bounds(x, name)[1]) > 1:
+            warn(
+                f"{name} holds uint8 values up to {largest}, which are not scaled; divide them by 255, or make the "
+                "network with scale=1/255"
+            )
+        if has_bytes and scales:
             x = place.backend.asarray(x, None, name)
         elif self.keeps_digits or self.scaling is not None:
             x = place.move(x, name)
@@ -258,13 +262,6 @@ class Reader(NamedTuple):
             )
         with self.scope():
             return self.backend.asarray(y, "int32", name)
-
-    def _warn_of_bytes(self, x: Array, name: str) -> None:
-        if (largest := self._find_bounds(x, name)[1]) > 1:
-            warn(
-                f"{name} holds uint8 values up to {largest}, which are not scaled; divide them by 255, or make the "
-                "network with scale=1/255"
-            )
 
     def _find_bounds(self, y: Array, name: str) -> tuple[int, int]:
         """Find the smallest and the largest of some whole numbers, wherever they are. Synchronizes."""

@@ -14,7 +14,7 @@ from xpnet.data.place import Place
 from xpnet.data.reader import Reader
 from xpnet.data.sampling import Sampling, cut_rows, split_into_chunks
 from xpnet.data.scaling import place_scaling, scale_inputs, scale_targets
-from xpnet.data.source import Chunk, Columns, Countable, Source, Weights, as_nest, store
+from xpnet.data.source import Chunk, Columns, Countable, Weights, as_nest, store
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +99,11 @@ class Rows(Countable):
         return len(self.rows)
 
     @property
+    def columns(self) -> Columns:
+        """Inputs and targets of the source, all rows included."""
+        return self.source.columns
+
+    @property
     def reader(self) -> Reader:
         """The reader of the source, with the scaling."""
         reader = self.source.reader
@@ -136,6 +141,10 @@ class Rows(Countable):
                     block = block._replace(x=scaling.inputs(block.x), y=scaling.targets(block.y))
             yield block
 
+    def with_scaled(self, columns: Columns, scaling: Scaler) -> "Rows":
+        """Replace inputs and targets of the source by those that were scaled."""
+        return replace(self, source=self.source.with_scaled(columns, scaling))
+
     def scaled(self, scaling: Scaler) -> "Rows | Resident":
         """Return the same rows, scaled; if the dtype would round the numbers, a scaled copy of these rows."""
         if self.source.is_wide:
@@ -159,9 +168,3 @@ def take_rows(source: Resident, index: np.ndarray) -> Resident:
     columns, weights = store(map_arrays(lambda column: place.take(column, index), source.examples), place)
     known = None if source.known_rows is None else source.known_rows.take(index)
     return replace(source, columns=columns, weights=weights, known_rows=known)
-
-
-def resident_columns(source: Source) -> Columns | None:
-    """Return the inputs and targets that a source draws from, if they stay on the device; else None."""
-    stored = source.source if isinstance(source, Rows) else source
-    return stored.columns if isinstance(stored, Resident) else None

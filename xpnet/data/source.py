@@ -72,10 +72,9 @@ class Chunk(NamedTuple):
         """The examples as a nest of arrays."""
         return as_nest(self.columns, self.weights)
 
-    @property
-    def weights_on_host(self) -> np.ndarray | None:
-        """The weights of the examples, (n,), if they have any."""
-        return None if self.weights is None else self.weights.on_host
+    def weigh(self) -> np.ndarray | None:
+        """Look up the weights of the examples in each minibatch, (steps, m), if they have any."""
+        return None if self.weights is None else self.weights.on_host[self.index]
 
 
 class Source(Protocol):

@@ -26,7 +26,7 @@ from xpnet.core.optimizers.base import needs_all_examples
 from xpnet.core.scaling import AnyScaling
 from xpnet.core.step import State
 from xpnet.data.reader import Reader
-from xpnet.data.resident import resident_columns
+from xpnet.data.resident import Resident, Rows
 from xpnet.data.source import Chunk, Columns
 from xpnet.state.member import MemberState, whole
 from xpnet.state.places import init_optimizer
@@ -185,13 +185,13 @@ class Group:
         """Choose the networks whose chunks can be joined; return the weights in their minibatches, if they have any."""
         shapes = {k: (chunk.index.shape, layout(chunk)) for k, chunk in chunks.items()}
         alike = [k for k, shape in shapes.items() if shape == shapes[next(iter(shapes))]]
-        columns = [chunks[k].columns for k in alike]
-        if not self.pool.holds(columns):
+        columns = dict.fromkeys(chunks[k].columns for k in alike)
+        if not columns.keys() <= self.pool.starts.keys():
             self.pool = Pool((), self.reader.backend)  # frees the memory before there is another
             self.pool = Pool(columns, self.reader.backend)
         if self.pool.n >= MOST_ROWS:
             return {}
-        weights = {k: weigh_examples(chunks[k]) for k in alike}
+        weights = {k: chunks[k].weigh() for k in alike}
         together = {k: weight for k, weight in weights.items() if weight is None or weight.any(axis=-1).all()}
         return together if len(together) > 1 else {}
 
@@ -265,18 +265,18 @@ class Group:
 
 
 class Pool:
-    """Inputs and targets of several networks as one: distinct ones are concatenated.
+    """Inputs and targets of several networks as one: they are concatenated.
 
     Parameters
     ----------
     columns
-        Those of each network; networks may share them.
+        The distinct ones.
     backend
         Where they are.
     """
 
     def __init__(self, columns: Iterable[Columns], backend: Backend) -> None:
-        self.columns, self.backend = list(dict.fromkeys(columns)), backend
+        self.columns, self.backend = list(columns), backend
         *starts, self.n = accumulate((part.y.shape[0] for part in self.columns), initial=0)
         self.starts = dict(zip(self.columns, starts))
 
@@ -289,25 +289,16 @@ class Pool:
         concat = self.backend.xp.concat
         return Examples(concat(xs, axis=0), concat(ys, axis=0))
 
-    def holds(self, columns: Iterable[Columns]) -> bool:
-        """Tell whether the pool holds all of these."""
-        return all(part in self.starts for part in columns)
-
     def index(self, chunk: Chunk) -> np.ndarray:
         """Number the examples in the minibatches of a chunk."""
         return chunk.index + np.int32(self.starts[chunk.columns])
-
-
-def weigh_examples(chunk: Chunk) -> np.ndarray | None:
-    """Look up the weights of the examples in the minibatches of a chunk, (steps, m), if they have any."""
-    return None if chunk.weights is None else chunk.weights.on_host[chunk.index]
 
 
 def bytes_to_join(jobs: Sequence[Job], step_size: int, threads: int | None) -> int:
     """Count the bytes of the examples that stay on the device and are joined."""
     total, kinds = 0, {k: describe_minibatches(job) for k, job in enumerate(jobs)}
     for numbers in divide_networks(kinds, step_size, threads, jobs[0].source.reader.backend.group_limits):
-        distinct = {columns for k in numbers if (columns := resident_columns(jobs[k].source)) is not None}
+        distinct = {own.columns for k in numbers if isinstance(own := jobs[k].source, (Resident, Rows))}
         if len(distinct) > 1:
             total += sum(count_bytes(x) for columns in distinct for x in (columns.x, columns.y))
     return total

@@ -20,7 +20,7 @@ import numpy as np
 from xpnet.backends.threads import AUTO, limit_step_threads
 from xpnet.data.reader import Reader
 from xpnet.data.resident import Resident, Rows
-from xpnet.data.source import Chunk, Source, describe_known_rows, skip_steps
+from xpnet.data.source import Chunk, Countable, Source, describe_known_rows, skip_steps
 from xpnet.errors import DivergenceError
 from xpnet.state.history import History
 from xpnet.state.places import change_optimizer
@@ -267,7 +267,10 @@ def take_result(job: Job, chunk: Chunk, result: Done, provenance: Provenance) ->
 
 def add_run(job: Job, training: Training) -> Provenance:
     """Add a training to the provenance of its network."""
-    return job.net.value.provenance.add(describe_run(job), resumed=training.position.total_steps > 0)
+    plan, source = job.plan, job.source
+    draws, batch_size = isinstance(source, Countable), source.batch_size(plan.batch_size)
+    run = describe_run(plan, batch_size, source.reader.backend, draws=draws)
+    return job.net.value.provenance.add(run, resumed=training.position.total_steps > 0)
 
 
 def release_joined_states(jobs: Iterable[Job]) -> None:

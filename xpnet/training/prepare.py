@@ -134,21 +134,22 @@ def split_for_each(train: Source, request: Request, split_seeds: Sequence[int]) 
 
     Several networks share the examples. A lone network gets copies of its rows if they are in memory.
     """
-    networks = len(split_seeds)
+    networks, take = len(split_seeds), share_rows
     if request.validation_rows is not None:
         train, splits = choose_splits(train, request, networks)
-        return share_splits(train, splits, share_rows)
-    if request.rows is not None:
+    elif request.rows is not None:
         train = _require_stored(train, "rows")
         return [(share_rows(train, rows), None) for rows in parse_rows("rows", request.rows, networks, len(train))]
-    if request.validation_split is not None:
-        train = _require_stored(train, "validation_split")
+    elif request.validation_split is not None:
+        train, take = _require_stored(train, "validation_split"), copy_rows if networks == 1 else share_rows
         splits = [choose_rows(train, "validation_split", request.validation_split, seed) for seed in split_seeds]
-        return share_splits(train, splits, copy_rows if networks == 1 else share_rows)
-    if isinstance(train, Batches) and networks > 1:
+    elif isinstance(train, Batches) and networks > 1:
         shared = SharedPass(train)
         return [(SharedBatches(shared), None) for _ in split_seeds]
-    return [(train, None)] * networks
+    else:
+        return [(train, None)] * networks
+    unweighted = replace(train, weights=None, known_rows=None)  # to validate on
+    return [(take(train, training), take(unweighted, validation)) for training, validation in splits]
 
 
 def choose_splits(train: Source, request: Request, networks: int) -> tuple[Stored, list[tuple[np.ndarray, np.ndarray]]]:
@@ -215,14 +216,6 @@ def split_data(data: Any, fraction: float, seed: int, reader: Reader) -> tuple[n
     return choose_rows(_require_stored(source, "split_rows", "data"), "fraction", fraction, seed)
 
 
-def share_splits(
-    train: Stored, splits: Iterable[tuple[np.ndarray, np.ndarray]], take: Callable[..., Source]
-) -> list[tuple[Source, Source | None]]:
-    """Take the rows to train on and those to validate on, which have no weights, for each network."""
-    without_weight = replace(train, weights=None, known_rows=None)
-    return [(take(train, training), take(without_weight, validation)) for training, validation in splits]
-
-
 def balance(train: Source) -> Source:
     """Weigh the examples so that all classes have the same total weight."""
     stored = train.source if isinstance(train, Rows) else _require_stored(train, 'class_weight="balanced"')
@@ -244,8 +237,7 @@ def balance(train: Source) -> Source:
 
 def map_shared(function: Callable[[Source], Result], sources: Sequence[Source]) -> list[Result]:
     """Apply a function to each source, and only once to one that several networks share."""
-    results = {source: function(source) for source in dict.fromkeys(sources)}
-    return [results[source] for source in sources]
+    return [*map(cache(function), sources)]
 
 
 def choose_sampling(sampling: Sampling, train: Source) -> Sampling:
@@ -262,9 +254,8 @@ def choose_sampling(sampling: Sampling, train: Source) -> Sampling:
 def fit_for_each(jobs: Sequence[Job], scalings: Sequence[Scaler | None], progress: bool = False) -> list[Scaler]:
     """Fit a scaling for each network that has none; those with the same examples share it."""
     sources = [job.source.shared.batches if isinstance(job.source, SharedBatches) else job.source for job in jobs]
-    without = [source for source, scaling in zip(sources, scalings) if scaling is None]
-    fitted = iter(map_shared(partial(fit_scaling, progress=progress), without))
-    return [next(fitted) if scaling is None else scaling for scaling in scalings]
+    fit = cache(partial(fit_scaling, progress=progress))
+    return [fit(source) if scaling is None else scaling for source, scaling in zip(sources, scalings)]
 
 
 def fit_scaling(train: Source, progress: bool = False) -> Scaler:
@@ -323,9 +314,7 @@ def scale_job(job: Job, scale: Callable[[Source], Source]) -> Job:
 
 def scale_at_once(source: Source, scaling: Scaler, scale_shared: Callable[[Columns], Columns]) -> Source:
     """Scale a source as a whole; `scale_shared` scales inputs and targets, which others may share, once for all."""
-    if isinstance(source, Rows):
-        return replace(source, source=source.source.with_scaled(scale_shared(source.source.columns), scaling))
-    if isinstance(source, Resident):
+    if isinstance(source, (Resident, Rows)):
         return source.with_scaled(scale_shared(source.columns), scaling)
     return source.scaled(scaling)
 
@@ -336,19 +325,14 @@ def scale_by_blocks(
     """Scale each block of a source when it is read; `scale_shared` scales by the scaling of the first network."""
     rows = Rows(source, in_order((len(source),))) if isinstance(source, Resident) else source
     if isinstance(rows, Rows) and rows.source.is_wide and scaling.exact.is_near(first.exact):
-        rows = replace(rows, source=rows.source.with_scaled(scale_shared(rows.source.columns), first))
+        rows = rows.with_scaled(scale_shared(rows.columns), first)
     return rows.scaled(scaling)
 
 
 def check_target_scale(targets: Iterable[Array], reader: Reader) -> None:
     """Warn once if a cost predicts standard deviations, and the targets are not on a scale for it. Synchronizes.
 
-    Parameters
-    ----------
-    targets
-        Arrays of targets as the network sees them, (n, n_targets) each.
-    reader
-        The network's reader.
+    The targets are arrays (n, n_targets), as the network sees them.
     """
     distribution = reader.model.cost.distribution
     if distribution is None or distribution.std is None:

@@ -2,23 +2,22 @@
 
 from typing import Any
 
+from xpnet.backends import Backend
 from xpnet.backends.versions import describe_versions
 from xpnet.core.optimizers.base import Optimizer, needs_all_examples
 from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.schedules import SCHEDULE_CLASSES, Constant
-from xpnet.data.source import Countable
 from xpnet.state.provenance import Run, name_of
-from xpnet.training.plan import Job
+from xpnet.training.plan import Plan
 
 
-def describe_run(job: Job) -> Run:
-    """Describe a training for the provenance of its network."""
-    plan, backend = job.plan, job.source.reader.backend
+def describe_run(plan: Plan, batch_size: int, backend: Backend, *, draws: bool) -> Run:
+    """Describe a training for the provenance of its network; `draws` is False for batches that come as they are."""
     batches = "as they come" if plan.steps is None else f"as they come, {plan.steps} an epoch"
     return Run(
         epochs=plan.epochs,
-        batch_size=job.source.batch_size(plan.batch_size),
-        sampling=plan.sampling.name if isinstance(job.source, Countable) else batches,
+        batch_size=batch_size,
+        sampling=plan.sampling.name if draws else batches,
         optimizer=write_optimizer(plan.optimizer),
         lr="" if needs_all_examples(plan.optimizer) else write_rate(plan.schedule, plan.rule),
         alpha=float(plan.alpha),

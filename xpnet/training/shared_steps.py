@@ -42,7 +42,8 @@ class SharedRunner:
     def run(self, state: State, chunk: Chunk) -> Done | None:
         """Run the steps of a chunk on a copy of the state; None if it is no longer finite. Synchronizes."""
         with self.scope():
-            weight, totals = self.ranks.weigh(chunk.index, chunk.size, chunk.weights_on_host)
+            example_weights = None if chunk.weights is None else chunk.weights.on_host
+            weight, totals = self.ranks.weigh(chunk.index, chunk.size, example_weights)
             used = totals > 0
             if not used.any():
                 return Done(state, 0.0, 0.0, self.loop.engine)

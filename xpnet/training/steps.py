@@ -62,24 +62,12 @@ class ChunkRunner:
             self.lend: Callable[[], AbstractContextManager[Loop]] = partial(nullcontext, make())
 
     def run(self, state: State, chunk: Chunk) -> Done | None:
-        """Run the steps of a chunk on a copy of the state. Synchronizes.
+        """Run the steps of a chunk on a copy of the state; None if it is no longer finite. Synchronizes.
 
         Minibatches of zero weight are skipped: they would change nothing.
-
-        Parameters
-        ----------
-        state
-            The state; it is not changed.
-        chunk
-            The minibatches, and the learning rate of each step.
-
-        Returns
-        -------
-        Done or None
-            The new state and the sums; None if the state is no longer finite.
         """
         with self.scope(), self.lend() as loop:
-            weights = minibatch_weights(chunk.index, chunk.weights_on_host)
+            weights = minibatch_weights(chunk)
             used = weights > 0
             if not used.any():
                 return Done(state, 0.0, 0.0, loop.engine)
@@ -101,12 +89,12 @@ class ChunkRunner:
             return loop(state._replace(cost=cost), batches, (examples, self.encoding._replace(scaling=scaling)))
 
 
-def minibatch_weights(index: np.ndarray, example_weights: np.ndarray | None) -> np.ndarray:
-    """Sum the weights of the examples in each minibatch, from their indices (..., m)."""
-    *steps, m = index.shape
-    if example_weights is None:
-        return np.full(steps, float(m))
-    return example_weights[index].sum(axis=-1, dtype=np.float64)
+def minibatch_weights(chunk: Chunk) -> np.ndarray:
+    """Sum the weights of the examples in each minibatch."""
+    weights = chunk.weigh()
+    if weights is None:
+        return np.full(len(chunk.index), float(chunk.index.shape[1]))
+    return weights.sum(axis=-1, dtype=np.float64)
 
 
 def steps_per_chunk(model: Model, batch_size: int, speed: Speed, networks: int = 1) -> int:
