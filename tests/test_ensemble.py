@@ -7,6 +7,7 @@ import os
 import pickle
 import re
 import sys
+import tracemalloc
 import zipfile
 
 import host_cupy
@@ -198,6 +199,22 @@ def test_classes_are_balanced_for_each_member(way, place):
         net.train((x[part], y[part]), sample_weight=weight[part], **({} if way == "rows" else own), **options)
         assert_close(ensemble[k], net, before, 1e-9)
         np.testing.assert_allclose(ensemble.histories[k]["cost"], net.history["cost"], rtol=1e-9)
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+def test_members_share_inputs_whatever_their_weights(standardize):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(4000, 100)), rng.integers(3, size=4000)
+    rows = [rng.integers(4000, size=400) for _ in range(10)]  # among which classes are balanced
+    ensemble = Ensemble([100, 3], 10, seed=0, standardize=standardize)
+    for member in ensemble if standardize else ():
+        member.fit_scaling((x, y))
+    tracemalloc.start()
+    try:
+        ensemble.train((x, y), 1, 100, rows=rows, class_weight="balanced", progress=False)
+        assert tracemalloc.get_traced_memory()[1] < 2 * x.nbytes
+    finally:
+        tracemalloc.stop()
 
 
 # Rows, validation, early stopping

@@ -270,7 +270,7 @@ class Pool:
     Parameters
     ----------
     columns
-        The distinct ones.
+        Distinct ones, which networks may share.
     backend
         Where they are.
     """
