@@ -316,14 +316,22 @@ class Network(Settings):
         networks: Sequence[Network], chunks: Generator[Mapping[int, NetworkValue], None, dict[int, DivergenceError]]
     ) -> dict[int, DivergenceError]:
         """Give networks the values that their training yields, until it ends; return what it returns."""
-        with closing(chunks):
-            while True:
-                try:
-                    values = next(chunks)
-                except StopIteration as end:
-                    return end.value
-                for k, value in values.items():
-                    networks[k]._value = value
+        values = [network._value for network in networks]
+        try:
+            with closing(chunks):
+                while True:
+                    for k, value in next(chunks).items():
+                        if networks[k]._value is not values[k]:
+                            raise RuntimeError(
+                                "a network was changed while it was being trained, by a callback or in another thread; "
+                                "a callback assigns `value` of its training instead, and others wait until it has ended"
+                            )
+                        networks[k]._value = values[k] = value
+        except StopIteration as end:
+            return end.value
+        finally:
+            for network in networks:
+                network._value = network._value.detached()
 
     def train(
         self,
