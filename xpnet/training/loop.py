@@ -130,8 +130,8 @@ def run_all_chunks(
     epochs = [train_epochs(job, training, len(jobs)) for job, training in zip(jobs, trainings)]
     chunks = draw_chunks(epochs, range(len(jobs)))
     check_targets(chunks.values(), jobs[0].source.reader)
+    yield take_changes(jobs, trainings, values)
     while chunks:
-        yield take_changes(jobs, trainings, values)
         results = groups.run({k: with_optimizer(values[k], jobs[k]).stored for k in chunks}, chunks)
         done = {k: result for k, result in results.items() if result is not None}
         for k in results.keys() - done.keys():
@@ -141,12 +141,15 @@ def run_all_chunks(
         yield {k: values[k] for k in done}
         for k, result in done.items():
             epochs[k].send(result)
-        yield take_changes(jobs, trainings, values)
+        changes = take_changes(jobs, trainings, values)
         save(done, groups.division)
         if ranks is not None:
             ranks.obey()
         chunks = draw_chunks(epochs, done)
-        yield release_joined_states(done.keys() - chunks.keys(), trainings, values)
+        changes |= take_changes(jobs, trainings, values)
+        changes |= release_joined_states(done.keys() - chunks.keys(), trainings, values)
+        if changes:
+            yield changes
     return errors
 
 
