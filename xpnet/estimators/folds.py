@@ -23,6 +23,7 @@ from xpnet.estimators.base import BasePerceptron
 from xpnet.estimators.fit_data import Call, FitData, check_data
 from xpnet.estimators.fitting import (
     Fit,
+    assign_attributes,
     group_by_structure,
     list_attributes,
     load_examples,
@@ -126,7 +127,7 @@ class PreparedTrial(NamedTuple):
 
     def finish(self) -> Any:
         """Return the fitted estimator."""
-        self.trial.perceptron._assign(list_attributes(self.fit))
+        assign_attributes(self.trial.perceptron, list_attributes(self.fit))
         if isinstance(self.trial.estimator, Pipeline) and self.transformers is not None:
             self.trial.estimator.steps[:-1] = self.transformers.steps
         return self.trial.estimator
