@@ -131,7 +131,10 @@ class TogetherMixin:
         """Evaluate the settings: the method that scikit-learn has subclasses write."""
         search = vars(self).pop("_sliced", None)
         if search is not None:
-            return search.run(evaluate_candidates)
+            try:
+                return search.run(evaluate_candidates)
+            finally:
+                self.estimator = self.estimator.estimator  # scikit-learn has cloned the stand-in
         options = {} if callback_ctx is None else {"callback_ctx": callback_ctx}
         return super()._run_search(evaluate_candidates, **options)  # type: ignore[misc]
 
