@@ -989,6 +989,23 @@ def test_examples_that_do_not_fit_are_refused_before_anything_trains():
     assert Count.epochs == 3 * (6 + 1)  # the six fits, and the last one
 
 
+class OnFewColumns(MLPClassifier):
+    """A user's class with a `fit` of its own."""
+
+    def fit(self, X, y, **arguments):
+        return super().fit(X[:, :2], y, **arguments)
+
+    def predict(self, X):
+        return super().predict(X[:, :2])
+
+
+class OnFewRows(Pipeline):
+    """A user's class with a `fit` of its own, as in imbalanced-learn."""
+
+    def fit(self, X, y, **arguments):
+        return super().fit(X[::3], y[::3], **arguments)
+
+
 @pytest.mark.parametrize(
     ("estimator", "name", "y"),
     [
@@ -998,6 +1015,8 @@ def test_examples_that_do_not_fit_are_refused_before_anything_trains():
             "mlpensembleclassifier__alpha",
             THREE,
         ),
+        (OnFewColumns(**SMALL), "alpha", THREE),
+        (OnFewRows([("mlp", CLASSIFIER)]), "mlp__alpha", THREE),
     ],
 )
 def test_other_estimators_are_fitted_one_by_one(estimator, name, y, tmp_path):
@@ -1006,6 +1025,17 @@ def test_other_estimators_are_fitted_one_by_one(estimator, name, y, tmp_path):
     np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
     with pytest.raises(ValueError, match=r"(?s)checkpoint= is for searches over .* the fits one by one; leave check"):
         clone(ours).fit(X, y, checkpoint=tmp_path / "file")
+
+
+def test_a_derived_search_keeps_attributes_of_its_own():
+    class Timed(MLPSearchCV):
+        def fit(self, X, y, **arguments):
+            self.began_ = 5
+            return super().fit(X, y, **arguments)
+
+    mine = Timed(CLASSIFIER, ONE_ALPHA, cv=2).fit(X, THREE)
+    assert (mine.began_, mine.set_params(refit=False).fit(X, THREE).began_) == (5, 5)
+    assert not hasattr(mine, "best_estimator_")
 
 
 @pytest.mark.parametrize("scoring", [None, "accuracy", ["accuracy"], lambda estimator, X, y: estimator.score(X, y)])

@@ -55,6 +55,13 @@ def find_last(estimator: Any) -> Any:
     return estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
 
 
+def can_train_together(estimator: Any) -> bool:
+    """Tell whether an estimator is one network, or a pipeline that ends with one, without a `fit` of its own class."""
+    last = find_last(estimator)
+    fits = isinstance(last, BasePerceptron) and type(last).fit is BasePerceptron.fit
+    return fits and (last is estimator or type(estimator).fit is Pipeline.fit)
+
+
 class Trial(NamedTuple):
     """A fit to do: an estimator with its settings, on one fold."""
 
