@@ -119,22 +119,12 @@ class Ensemble:
         dtype: Any = "float32",
         seed: int | Sequence[int] | None = None,
     ) -> None:
+        settings = {name: value for name, value in locals().items() if name not in ("self", "sizes", "members", "seed")}
         members, units = count("members", members, 1), structure.parse_sizes(sizes)
         backend, dtype = get_backend(backend, device), structure.parse_dtype(dtype)
         weights = on_host_only(backend, count_parameters(units) * np.dtype(dtype).itemsize)
         require_bytes(members * (BYTES_OF_NETWORK + weights), f"members={members} networks of {units} need")
-        settings: dict[str, Any] = {
-            "activation": activation,
-            "output_activation": output_activation,
-            "cost": cost,
-            "task": task,
-            "init": init,
-            "dropout": dropout,
-            "scale": scale,
-            "standardize": standardize,
-            "backend": backend,
-            "dtype": dtype,
-        }
+        settings |= {"backend": backend, "device": None, "dtype": dtype}
         self.seeds: list[int | None] = [*parse_seeds(seed, members)]
         self._networks = [Network(units, seed=own, **settings) for own in self.seeds]
         self._calibrated: Calibrated | None = None
@@ -160,10 +150,7 @@ class Ensemble:
 
     @classmethod
     def _made_of(
-        cls,
-        networks: Iterable[Network],
-        seeds: Sequence[int | None] = (),
-        calibration: Calibration | None = None,
+        cls, networks: Iterable[Network], seeds: Sequence[int | None] = (), calibration: Calibration | None = None
     ) -> Ensemble:
         """Make an ensemble as `join_networks` does."""
         ensemble = object.__new__(cls)

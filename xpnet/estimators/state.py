@@ -9,15 +9,7 @@ from typing import Any
 from xpnet.backends.base import Backend
 from xpnet.backends.choose import BACKENDS, get_backend
 from xpnet.checkpoint.networks import find_shared_calibration, restore_network, share_calibration
-from xpnet.checkpoint.record import (
-    NO_CALIBRATIONS,
-    Calibrations,
-    Record,
-    calibrations_of,
-    encode_optimizer,
-    make_record,
-)
-from xpnet.checks import warn
+from xpnet.checkpoint.record import NO_CALIBRATIONS, Calibrations, Record, encode_optimizer, make_record
 from xpnet.core.activations import ACTIVATIONS, Activation, find_kind, mean_std
 from xpnet.core.calibration import Calibration
 from xpnet.core.costs import Cost
@@ -88,10 +80,7 @@ def _encode_network(net: Network, shared: Calibrations = NO_CALIBRATIONS) -> dic
 
 def _decode_network(state: Mapping[str, Any]) -> Network:
     record, backend = _decode_record(state)
-    net = restore_network(Network, record, record.settings, backend)
-    if any(calibrations_of(record, net.view.model).keys() - {0}):
-        warn("this pickle is of an earlier version of xpnet, without the calibration of its ensemble: calibrate again")
-    return net
+    return restore_network(Network, record, record.settings, backend)
 
 
 def _decode_ensemble(networks: Sequence[Mapping[str, Any]], seeds: Sequence[int | None]) -> Ensemble:
