@@ -16,7 +16,7 @@ from xpnet.backends import Backend, get_backend
 from xpnet.backends.base import precision
 from xpnet.backends.memory import BYTES_OF_NETWORK, count_parameters, on_host_only, require_bytes
 from xpnet.checks import count, decode_path, yes_or_no
-from xpnet.core.arrays import Array, leaves
+from xpnet.core.arrays import Array
 from xpnet.core.temperature import combine
 from xpnet.errors import ArgumentError, DivergenceError
 from xpnet.hints import explain_methods
@@ -502,7 +502,8 @@ class Ensemble:
         """List what the predictions of the members depend on."""
         for network in self:
             yield network.value.scaling
-            yield from leaves(network.value.layers)
+            for layer in network.value.layers:
+                yield from layer
 
     @property
     def _bars(self) -> Bars:
