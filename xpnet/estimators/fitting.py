@@ -5,7 +5,7 @@ The estimators call `fit_networks`; a search goes the same way for many trials, 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -55,6 +55,8 @@ from xpnet.training.progress import Progress
 from xpnet.training.resuming.call import decisive_parameters, describe_training
 from xpnet.training.resuming.checkpoint import Checkpoint, find_starts, make_checkpoint, read_trainings
 from xpnet.training.resuming.saving import Saving
+
+AnyEstimator = TypeVar("AnyEstimator")
 
 
 class Fit(NamedTuple):
@@ -485,3 +487,10 @@ def join_attributes(
     if labels is not None:
         attributes |= {"_labels": labels, "classes_": labels.classes}
     return attributes | write_tally(tally)
+
+
+def assign_attributes(estimator: AnyEstimator, attributes: Mapping[str, Any]) -> AnyEstimator:
+    """Replace all fitted attributes of an estimator, and return it."""
+    others = {name: value for name, value in vars(estimator).items() if name not in ATTRIBUTES}
+    estimator.__dict__ = {**others, **attributes}  # at once: an interrupt comes before it or after it
+    return estimator
