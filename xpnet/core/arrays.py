@@ -107,7 +107,7 @@ def map_arrays(function: Callable[[Any], Any], nest: Nest) -> Any:
     if not isinstance(nest, tuple):
         return None if nest is None else function(nest)
     # Calls for tuples alone: an epoch of few steps spends much of its time here
-    parts = [
+    parts: list[Any] = [
         map_arrays(function, part) if isinstance(part, tuple) else None if part is None else function(part)
         for part in nest
     ]
