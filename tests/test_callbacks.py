@@ -12,6 +12,7 @@ from test_bad_input import refused
 from xpnet import (
     SGD,
     Adam,
+    ArgumentError,
     Callback,
     CSVLog,
     EarlyStopping,
@@ -636,14 +637,14 @@ def test_a_callback_may_go_back_to_an_earlier_value(moment, optimizer):
 
     class GoBack(Callback):
         def on_train_begin(self, training):
-            self.training, self.before = training, training.net.value if moment == "on_train_begin" else None
+            self.training, self.before = training, training.value if moment == "on_train_begin" else None
 
         def on_epoch_begin(self, epoch):
-            self.before = self.before or self.training.net.value
+            self.before = self.before or self.training.value
 
         def on_epoch_end(self, logs):
             if logs["epoch"] in (2, 4):
-                self.training.net.value = self.before
+                self.training.value = self.before
 
     net, data = Network([2, 3, 1], task="regression", seed=0), ([[0.0, 1.0], [1.0, 0.0]], [0.0, 1.0])
     before = net.w[0]
@@ -652,3 +653,56 @@ def test_a_callback_may_go_back_to_an_earlier_value(moment, optimizer):
     assert history["epoch"] == [1, 2, 3, 4]
     assert history["cost"][2:] == history["cost"][:2]
     np.testing.assert_array_equal(net.w[0], before)
+
+
+class Assign(Callback):
+    """Assign to something in each epoch."""
+
+    def __init__(self, assign):
+        self.assign = assign
+
+    def on_train_begin(self, training):
+        self.training = training
+
+    def on_epoch_end(self, logs):
+        self.assign(self.training)
+
+
+def test_a_callback_changes_weights_by_the_value_of_a_changed_copy():
+    def halve(training):
+        copy = training.net.copy()
+        copy.w = [w / 2 for w in copy.w]
+        training.value = copy.value
+
+    net, by_hand = network(), network()
+    net.notes["kept"] = notes = net.notes
+    train(net, 3, Assign(halve))
+    for _ in range(3):
+        train(by_hand, 1)
+        by_hand.w = [w / 2 for w in by_hand.w]
+    assert_same(net, snapshot(by_hand))
+    assert net.notes is notes
+    assert len(net.history) == 3
+    assert net.provenance.edited
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_a_network_that_is_changed_while_it_is_trained_is_an_error(members):
+    """The next steps would undo the change."""
+
+    def assign(training):
+        training.net.w = [w / 2 for w in training.net.w]
+
+    nets = [network()] if members == 1 else Ensemble([3, 4, 2], members, seed=0)
+    with pytest.raises(RuntimeError, match=r"a network was changed while it was being trained, .* assigns `value` of"):
+        (nets[0] if members == 1 else nets).train((X, Y), 2, 4, callbacks=[Assign(assign)], progress=False)
+
+
+def test_a_value_of_another_network_is_refused():
+    def assign(training):
+        training.value = Network([2, 7, 1]).value
+
+    net = network()
+    with pytest.raises(ArgumentError, match=r"value=.* must be an earlier value of this network"):
+        train(net, 2, Assign(assign))
+    assert_same(net, snapshot(after(1)))

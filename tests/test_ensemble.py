@@ -9,6 +9,7 @@ import re
 import sys
 import tracemalloc
 import zipfile
+from weakref import ref
 
 import host_cupy
 import numpy as np
@@ -917,6 +918,23 @@ def test_what_members_refer_to_is_copied_with_them():
     members.calibrate((np.arange(20.0)[:, None], np.arange(20.0)))
     assert len(copy.deepcopy(members[0]).owner) == 2
     assert copy.deepcopy(members).calibration is not None
+
+
+def test_a_calibration_is_for_the_weights_that_it_was_found_with():
+    """To look at it changes nothing, and it keeps no old weights in memory."""
+    ensemble = Ensemble([1, 2, 1], members=2, task="regression", seed=0)
+    x = np.arange(20.0)[:, None]
+    ensemble.calibrate((x, x[:, 0]))
+    found, before = ensemble.calibration, ensemble[1].value
+    assert [view.calibration.errors is found for view in ensemble.views] == [True, True]
+    ensemble[1].b = ensemble[1].b
+    assert (ensemble.calibration, ensemble.views[0].calibration) == (None, None)
+    ensemble[1].value = before
+    assert ensemble.calibration is found
+    gone = ref(before.layers[0][0])
+    del before
+    ensemble[1].w = ensemble[1].w
+    assert gone() is None
 
 
 class WithOwner(Network):

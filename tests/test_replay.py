@@ -650,11 +650,13 @@ class Meddle(Callback):
     """Change weights between epochs, and keep every state with what it was."""
 
     def on_train_begin(self, training: Any) -> None:
-        self.net, self.kept = training.net, []
+        self.training, self.kept = training, []
 
     def on_epoch_end(self, logs: dict[str, Any]) -> None:
-        self.kept.append((self.net.state, snapshot(self.net)))
-        self.net.w = [0.5 * w for w in self.net.w]
+        value = self.training.value
+        self.kept.append((value.state, snapshot(self.training.net)))
+        halves = tuple((0.5 * w, b) for w, b in value.layers)
+        self.training.value = value._replace(stored=value.state._replace(layers=halves))
 
 
 @ON_CUPY_TOO

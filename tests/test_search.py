@@ -989,6 +989,23 @@ def test_examples_that_do_not_fit_are_refused_before_anything_trains():
     assert Count.epochs == 3 * (6 + 1)  # the six fits, and the last one
 
 
+class OnFewColumns(MLPClassifier):
+    """A user's class with a `fit` of its own."""
+
+    def fit(self, X, y, **arguments):
+        return super().fit(X[:, :2], y, **arguments)
+
+    def predict(self, X):
+        return super().predict(X[:, :2])
+
+
+class OnFewRows(Pipeline):
+    """A user's class with a `fit` of its own, as in imbalanced-learn."""
+
+    def fit(self, X, y, **arguments):
+        return super().fit(X[::3], y[::3], **arguments)
+
+
 @pytest.mark.parametrize(
     ("estimator", "name", "y"),
     [
@@ -998,6 +1015,8 @@ def test_examples_that_do_not_fit_are_refused_before_anything_trains():
             "mlpensembleclassifier__alpha",
             THREE,
         ),
+        (OnFewColumns(**SMALL), "alpha", THREE),
+        (OnFewRows([("mlp", CLASSIFIER)]), "mlp__alpha", THREE),
     ],
 )
 def test_other_estimators_are_fitted_one_by_one(estimator, name, y, tmp_path):
@@ -1008,6 +1027,17 @@ def test_other_estimators_are_fitted_one_by_one(estimator, name, y, tmp_path):
         clone(ours).fit(X, y, checkpoint=tmp_path / "file")
 
 
+def test_a_derived_search_keeps_attributes_of_its_own():
+    class Timed(MLPSearchCV):
+        def fit(self, X, y, **arguments):
+            self.began_ = 5
+            return super().fit(X, y, **arguments)
+
+    mine = Timed(CLASSIFIER, ONE_ALPHA, cv=2).fit(X, THREE)
+    assert (mine.began_, mine.set_params(refit=False).fit(X, THREE).began_) == (5, 5)
+    assert not hasattr(mine, "best_estimator_")
+
+
 @pytest.mark.parametrize("scoring", [None, "accuracy", ["accuracy"], lambda estimator, X, y: estimator.score(X, y)])
 def test_libraries_that_replace_fit_see_the_search_itself(scoring, monkeypatch):
     """As MLflow does for each class of scikit-learn: only the outermost call, which is logged, and then saved."""
@@ -1015,9 +1045,10 @@ def test_libraries_that_replace_fit_see_the_search_itself(scoring, monkeypatch):
 
     def watch(search, *arguments, **options):
         before = search.get_params()
+        assert before["estimator__alpha"] == CLASSIFIER.alpha
         fit(search, *arguments, **options)
-        assert {name: search.get_params()[name] for name in before} == before
-        assert (repr(search.estimator), search.estimator.__class__) == (repr(CLASSIFIER), MLPClassifier)
+        assert {name: repr(search.get_params()[name]) for name in before} == {x: repr(y) for x, y in before.items()}
+        assert search.estimator is CLASSIFIER
         if not callable(scoring):
             content = pickle.dumps(search)
             assert b"sliced_search" not in content  # a later version can read it

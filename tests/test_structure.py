@@ -136,6 +136,34 @@ def test_nobody_assigns_a_private_attribute_of_another_object():
         visit(ast.parse(path.read_text()), set())
 
 
+@cache
+def private_members(path):
+    """The private names of methods and attributes that the classes of a module define."""
+    names = set()
+    for node in (node for owner in parse(path) if isinstance(owner, ast.ClassDef) for node in ast.walk(owner)):
+        if isinstance(node, ast.FunctionDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):  # also of variables: this errs on one side
+            names.add(node.id)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            names.add(node.attr)
+    return {name for name in names if re.match("_[^_]", name)}
+
+
+def test_private_members_are_used_only_in_the_module_of_their_class():
+    """Elsewhere only by derived classes, through `self` and `cls`."""
+    members = set().union(*map(private_members, modules().values()))
+    used = {
+        (name, node.attr)
+        for name, path in modules().items()
+        for node in parse(path)
+        if isinstance(node, ast.Attribute)
+        and node.attr in members - private_members(path)
+        and ast.unparse(node.value) not in ("self", "cls", "super()")
+    }
+    assert used <= {("ensemble", "_follow"), ("estimators.fitting", "_follow")}
+
+
 def test_nobody_below_network_names_it():
     for name, path in modules().items():
         if name.split(".")[0] not in ABOVE_NETWORK:

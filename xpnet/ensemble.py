@@ -7,6 +7,7 @@ import operator
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from weakref import ref
 
 import numpy as np
 
@@ -29,7 +30,6 @@ from xpnet.training.metrics import accuracy, correct, predictions
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from xpnet.checkpoint.record import Calibrations
     from xpnet.core.activations import Activation
     from xpnet.core.calibration import Calibration
     from xpnet.core.costs import Cost
@@ -44,10 +44,10 @@ if TYPE_CHECKING:
 
 
 class Calibrated(NamedTuple):
-    """The calibration of an ensemble, and the members that it is for."""
+    """The calibration of an ensemble, and the weights and scalings of the members that it is for."""
 
     calibration: Calibration
-    weights: Sequence[tuple[Any, Any]]  # the layers and the scaling of each: later ones are other objects
+    parts: Sequence[Callable[[], Any]]  # each returns the object itself; those of changed members are others
 
 
 @explain_methods
@@ -119,22 +119,12 @@ class Ensemble:
         dtype: Any = "float32",
         seed: int | Sequence[int] | None = None,
     ) -> None:
+        settings = {name: value for name, value in locals().items() if name not in ("self", "sizes", "members", "seed")}
         members, units = count("members", members, 1), structure.parse_sizes(sizes)
         backend, dtype = get_backend(backend, device), structure.parse_dtype(dtype)
         weights = on_host_only(backend, count_parameters(units) * np.dtype(dtype).itemsize)
         require_bytes(members * (BYTES_OF_NETWORK + weights), f"members={members} networks of {units} need")
-        settings: dict[str, Any] = {
-            "activation": activation,
-            "output_activation": output_activation,
-            "cost": cost,
-            "task": task,
-            "init": init,
-            "dropout": dropout,
-            "scale": scale,
-            "standardize": standardize,
-            "backend": backend,
-            "dtype": dtype,
-        }
+        settings |= {"backend": backend, "device": None, "dtype": dtype}
         self.seeds: list[int | None] = [*parse_seeds(seed, members)]
         self._networks = [Network(units, seed=own, **settings) for own in self.seeds]
         self._calibrated: Calibrated | None = None
@@ -160,12 +150,9 @@ class Ensemble:
 
     @classmethod
     def _made_of(
-        cls,
-        networks: Iterable[Network],
-        seeds: Sequence[int | None] = (),
-        calibration: Calibration | None = None,
+        cls, networks: Iterable[Network], seeds: Sequence[int | None] = (), calibration: Calibration | None = None
     ) -> Ensemble:
-        """Make an ensemble of these very networks, not of copies."""
+        """Make an ensemble as `join_networks` does."""
         ensemble = object.__new__(cls)
         ensemble._networks = list(networks)
         ensemble.seeds = list(seeds) or [None] * len(ensemble._networks)
@@ -214,6 +201,19 @@ class Ensemble:
         names = None if names is None else structure.parse_feature_names(names, self[0].sizes[0])
         for network in self:
             network.feature_names = names
+
+    @property
+    def views(self) -> list[View]:
+        """Immutable snapshots of the members, as `Network.view`, each with the calibration of the ensemble, if any.
+
+        Examples
+        --------
+        >>> ensemble = Ensemble([2, 3, 1], members=3, task="regression", seed=0)
+        >>> [view.calibration for view in ensemble.views]
+        [None, None, None]
+        """
+        calibration = self._calibration
+        return [network.view.with_calibration(calibration) for network in self]
 
     @property
     def histories(self) -> list[History]:
@@ -388,7 +388,7 @@ class Ensemble:
         A regression has none.
         """
         training.evaluate.require_classes(self[0].view, "predict_proba")
-        stack = self._stack([predict(view.calibrated, x) for view in self._views])
+        stack = self._stack([predict(view.calibrated, x) for view in self.views])
         with self.backend.scope(self[0].dtype):
             mean, std = mean_and_std(stack, self.backend.xp)
             if self.temperature is not None:
@@ -462,19 +462,11 @@ class Ensemble:
 
     @property
     def _calibration(self) -> Calibration | None:
+        """The calibration, if the members have the weights and scalings that it is for."""
         if self._calibrated is None:
             return None
-        calibration, weights = self._calibrated
-        if not all(x is y for now, then in zip(self._list_weights(), weights) for x, y in zip(now, then)):
-            self._calibrated = None  # which also releases the weights
-            return None
-        return calibration
-
-    @property
-    def _shared_calibration(self) -> Calibrations:
-        """The calibration as the files of the members hold it, by their number."""
-        calibration = self._calibration
-        return {} if calibration is None else {len(self): calibration}
+        calibration, parts = self._calibrated
+        return calibration if all(now is then() for now, then in zip(self._list_parts(), parts)) else None
 
     def consists_of(self, networks: Sequence[Network]) -> bool:
         """Tell whether these very networks are the members, in this order.
@@ -502,20 +494,20 @@ class Ensemble:
         """Keep the calibration of the members as they are now."""
         # A member that refers to the ensemble is copied and pickled with it, and has no value before that has ended
         are_complete = all("_value" in vars(network) for network in self)
-        self._calibrated = Calibrated(calibration, self._list_weights()) if calibration and are_complete else None
+        self._calibrated = None
+        if calibration and are_complete:
+            self._calibrated = Calibrated(calibration, [refer_to(part) for part in self._list_parts()])
 
-    def _list_weights(self) -> list[tuple[Any, Any]]:
-        return [(network.value.layers, network.value.scaling) for network in self]
+    def _list_parts(self) -> Iterator[Any]:
+        """List what the predictions of the members depend on."""
+        for network in self:
+            yield network.value.scaling
+            for layer in network.value.layers:
+                yield from layer
 
     @property
     def _bars(self) -> Bars:
-        return inspection.intervals.bars_of_ensemble(self._views, self.feature_names)
-
-    @property
-    def _views(self) -> list[View]:
-        """The members, each with the calibration of the ensemble in place of its own."""
-        calibration = self._calibration
-        return [network.view.with_calibration(calibration) for network in self]
+        return inspection.intervals.bars_of_ensemble(self.views, self.feature_names)
 
     def fit_novelty(self, x: Any) -> None:
         """Learn what the training inputs are like, as `Network.fit_novelty` does, in the first member. Synchronizes."""
@@ -628,9 +620,9 @@ class Ensemble:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all members to one file, for any backend: a zip archive of those that `Network.save` writes."""
         from xpnet.checkpoint.archive import write_archive
-        from xpnet.checkpoint.networks import encode_network
+        from xpnet.checkpoint.networks import encode_network, share_calibration
 
-        shared = self._shared_calibration
+        shared = share_calibration(self.views)
         write_archive(path, [encode_network(network.settings, network.view, shared=shared) for network in self])
 
     @classmethod
@@ -640,12 +632,12 @@ class Ensemble:
         """Read an ensemble that `save` wrote, or a checkpoint of `train`; see `Network.load`."""
         from xpnet.checkpoint.archive import read_archive
         from xpnet.checkpoint.file import decode, explain_errors
-        from xpnet.checkpoint.networks import find_shared_calibration
+        from xpnet.checkpoint.networks import find_shared_calibration, read_network
 
         path, backend, custom = decode_path("path", path), get_backend(backend, device), list(custom)
         names = [(content, f"{path}, member {k},") for k, content in enumerate(read_archive(path))]
         records = [decode(content, name) for content, name in names]
-        networks = [Network._of_record(record, name, backend, custom) for record, (_, name) in zip(records, names)]
+        networks = [read_network(Network, record, name, backend, custom) for record, (_, name) in zip(records, names)]
         with explain_errors(path):
             check_alike(networks)
             return cls._made_of(networks, calibration=find_shared_calibration(records, networks[0].view.model))
@@ -669,6 +661,21 @@ class Ensemble:
         """Keep the calibration of a pickle for the members as they are now."""
         vars(self).update(attributes, _calibrated=None)
         self._keep(attributes["_calibrated"])
+
+
+def join_networks(
+    networks: Iterable[Network], seeds: Sequence[int | None] = (), calibration: Calibration | None = None
+) -> Ensemble:
+    """Make an ensemble of these very networks, not of copies, for what holds them, too, such as an estimator."""
+    return Ensemble._made_of(networks, seeds, calibration)
+
+
+def refer_to(part: Any) -> Callable[[], Any]:
+    """Return a function that returns an object for as long as others hold it."""
+    try:
+        return ref(part)
+    except TypeError:  # scalings, and the arrays of some libraries, have no weak references
+        return lambda: part
 
 
 def parse_seeds(seed: Any, members: int) -> list[int]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from xpnet import inspection, training
-from xpnet.backends import Backend, get_backend
+from xpnet.backends import get_backend
 from xpnet.checks import choices, decode_path, yes_or_no
 from xpnet.core.arrays import Array, Layer, Namespace
 from xpnet.core.step import State
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping, Sequence
     from datetime import timedelta
 
-    from xpnet.checkpoint.record import Record
     from xpnet.core.activations import Activation
     from xpnet.core.costs import Cost
     from xpnet.core.initializers import Initializer
@@ -316,14 +315,22 @@ class Network(Settings):
         networks: Sequence[Network], chunks: Generator[Mapping[int, NetworkValue], None, dict[int, DivergenceError]]
     ) -> dict[int, DivergenceError]:
         """Give networks the values that their training yields, until it ends; return what it returns."""
-        with closing(chunks):
-            while True:
-                try:
-                    values = next(chunks)
-                except StopIteration as end:
-                    return end.value
-                for k, value in values.items():
-                    networks[k]._value = value
+        values = [network._value for network in networks]
+        try:
+            with closing(chunks):
+                while True:
+                    for k, value in next(chunks).items():
+                        if networks[k]._value is not values[k]:
+                            raise RuntimeError(
+                                "a network was changed while it was being trained, by a callback or in another thread; "
+                                "a callback assigns `value` of its training instead, and others wait until it has ended"
+                            )
+                        networks[k]._value = values[k] = value
+        except StopIteration as end:
+            return end.value
+        finally:
+            for network in networks:
+                network._value = network._value.detached()
 
     def train(
         self,
@@ -845,29 +852,11 @@ class Network(Settings):
             If the file does not hold a network, or is damaged.
         """
         from xpnet.checkpoint.file import decode
+        from xpnet.checkpoint.networks import read_network
         from xpnet.checkpoint.writing import read_file
 
         path = decode_path("path", path)
-        return cls._of_record(decode(read_file(path), path), path, get_backend(backend, device), custom)
-
-    @classmethod
-    def _of_record(cls, record: Record, path: str, backend: Backend, custom: Iterable[Any]) -> Network:
-        """Make a network of a record from a file, whose path is for messages."""
-        from xpnet.checkpoint.file import explain_errors
-        from xpnet.checkpoint.record import settings_of, training_of
-
-        with explain_errors(path):
-            training_of(record)  # raises if there is one that is not valid
-            return cls._restore(record, settings_of(record, custom), backend)
-
-    @classmethod
-    def _restore(cls, record: Record, settings: Mapping[str, Any], backend: Backend) -> Network:
-        """Make a network from a record, with these arguments of `Network`."""
-        from xpnet.checkpoint.networks import restore
-
-        net = cls(**settings, init="zeros", seed=0, backend=backend)  # both are replaced
-        net._value = restore(record, net.view)
-        return net
+        return read_network(cls, decode(read_file(path), path), path, get_backend(backend, device), custom)
 
     def __copy__(self) -> Network:
         return self.copy()

@@ -451,7 +451,7 @@ def predict_out_of_fold(ensemble: Ensemble, x: np.ndarray, folds: Sequence[np.nd
     folds
         The rows that each member left out.
     """
-    views = ensemble._views
+    views = ensemble.views
     total, members = np.zeros((len(x), views[0].model.n_targets)), np.zeros((len(x), 1))
     task = views[0].model.task
     for view, fold in zip(views, folds):

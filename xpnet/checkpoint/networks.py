@@ -2,13 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
+from xpnet.backends import Backend
 from xpnet.checkpoint import record as records
-from xpnet.checkpoint.file import encode
+from xpnet.checkpoint.file import encode, explain_errors
 from xpnet.checkpoint.provenance import from_plain
 from xpnet.checkpoint.record import NO_CALIBRATIONS, Calibrations, Record, Snapshot
 from xpnet.core.arrays import leaves, map_arrays, rebuild
@@ -26,6 +27,8 @@ from xpnet.state.structure import parse_feature_names
 from xpnet.state.value import NetworkValue
 from xpnet.state.view import View
 from xpnet.version import __version__
+
+AnyNetwork = TypeVar("AnyNetwork")  # `Network`, which is above
 
 
 def encode_network(
@@ -70,6 +73,24 @@ def fingerprint_members(fingerprints: Sequence[str], calibration: Calibration | 
     return digest_all({"members": fingerprints}, arrays)
 
 
+def read_network(
+    make: Callable[..., AnyNetwork], record: Record, path: str, backend: Backend, custom: Iterable[Any]
+) -> AnyNetwork:
+    """Make a network of a record from a file, whose path is for messages; `make` is `Network` or derived from it."""
+    with explain_errors(path):
+        records.training_of(record)  # raises if there is one that is not valid
+        return restore_network(make, record, records.settings_of(record, custom), backend)
+
+
+def restore_network(
+    make: Callable[..., AnyNetwork], record: Record, settings: Mapping[str, Any], backend: Backend
+) -> AnyNetwork:
+    """Make a network of a record, with these arguments of `Network`; see `read_network`."""
+    net: Any = make(**settings, init="zeros", seed=0, backend=backend)  # both are replaced
+    net.value = restore(record, net.view)
+    return net
+
+
 def restore(record: Record, view: View) -> NetworkValue:
     """Return everything in a record but its settings, for a network with the structure and the place of `view`.
 
@@ -104,6 +125,12 @@ def restore_training(record: Record, view: View) -> Snapshot | None:
         for key, tensors in records.callback_tensors_of(record).items()
     }
     return None if training is None else Snapshot(value, states=states, **training)
+
+
+def share_calibration(views: Sequence[View]) -> Calibrations:
+    """Return the calibration of an ensemble with these views as the records of its members hold it."""
+    calibration = views[0].calibration
+    return NO_CALIBRATIONS if calibration is None else {len(views): calibration}
 
 
 def find_shared_calibration(members: Sequence[Record], model: Model) -> Calibration | None:

@@ -104,11 +104,13 @@ def map_arrays(function: Callable[[Any], Any], nest: Nest) -> Any:
     >>> map_arrays(lambda x: 10 * x, (Layer(1, 2), None, ()))
     (Layer(w=10, b=20), None, ())
     """
-    if nest is None:
-        return None
     if not isinstance(nest, tuple):
-        return function(nest)
-    parts = [map_arrays(function, part) for part in nest]
+        return None if nest is None else function(nest)
+    # Calls for tuples alone: an epoch of few steps spends much of its time here
+    parts: list[Any] = [
+        map_arrays(function, part) if isinstance(part, tuple) else None if part is None else function(part)
+        for part in nest
+    ]
     return type(nest)(*parts) if hasattr(nest, "_fields") else tuple(parts)  # faster than `_make`
 
 
@@ -120,9 +122,15 @@ def leaves(nest: Nest) -> list[Any]:
     >>> leaves((Layer(1, 2), None, (3,)))
     [1, 2, 3]
     """
-    if nest is None:
-        return []
-    return [leaf for part in nest for leaf in leaves(part)] if isinstance(nest, tuple) else [nest]
+    if not isinstance(nest, tuple):
+        return [] if nest is None else [nest]
+    found: list[Any] = []
+    for part in nest:
+        if isinstance(part, tuple):
+            found += leaves(part)
+        elif part is not None:
+            found.append(part)
+    return found
 
 
 def count_bytes(x: Array) -> int:

@@ -152,6 +152,12 @@ class Ranks:
                 raise failure if error is None else error
         return value
 
+    def keep_on_first(self, make: Callable[[], Any]) -> Any:
+        """Let rank 0 make something that stays there, and return None on the others; or raise its error on all."""
+        made: list[Any] = []
+        self.make_on_first(lambda: made.append(make()))
+        return made[0] if made else None
+
     def make_on_all(self, make: Callable[[], Any]) -> list[Any]:
         """Make something on every rank, and return all of it, in their order; if one fails, all raise an error."""
         value, error = None, None

@@ -1,7 +1,7 @@
 """The base classes of all estimators: parameters, fitted attributes, predictions and scores, and where they live."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
@@ -18,7 +18,7 @@ from xpnet.errors import ArgumentError
 from xpnet.estimators.architecture import ACTIVATION_NAMES, require_place
 from xpnet.estimators.examples import dense_blocks
 from xpnet.estimators.fit_data import Call
-from xpnet.estimators.fitting import ATTRIBUTES, fit_networks
+from xpnet.estimators.fitting import assign_attributes, fit_networks
 from xpnet.estimators.inputs import check_kind, move_to, name_arguments, same_place, validate_inputs
 from xpnet.estimators.settings import Parameters, is_called, list_fields, parse_saving_of_fit, replace_field
 from xpnet.estimators.state import decode_state, encode_state
@@ -178,12 +178,6 @@ class BaseLearner(Parameters, BaseModel):
         """Tell whether a call continues the last one."""
         return (call.partial or yes_or_no("warm_start", self.warm_start)) and self.__sklearn_is_fitted__()
 
-    def _assign(self: AnyLearner, attributes: Mapping[str, Any]) -> AnyLearner:
-        """Replace all fitted attributes."""
-        others = {name: value for name, value in vars(self).items() if name not in ATTRIBUTES}
-        self.__dict__ = {**others, **attributes}  # at once: an interrupt comes before it or after it
-        return self
-
     # Predicting
 
     def _predict(self, X: Any, method: str, transform: Callable[[Sequence[Array], View], Any]) -> Any:
@@ -231,7 +225,7 @@ class BasePerceptron(BaseLearner):
 
     def _fit(self: AnyPerceptron, call: Call) -> AnyPerceptron:
         (attributes,) = fit_networks(self, [self], [vars(self) if self._continues(call) else {}], call)
-        return self._assign(attributes)
+        return assign_attributes(self, attributes)
 
     def activations(self, X: Any) -> list[Array]:
         """Compute the activations of every layer.

@@ -19,6 +19,7 @@ from xpnet.errors import ArgumentError
 from xpnet.estimators import exchange
 from xpnet.estimators.base import BaseLearner, BasePerceptron, has_epochs, mean_outputs
 from xpnet.estimators.fit_data import Call
+from xpnet.estimators.fitting import assign_attributes
 from xpnet.estimators.targets import BINARY, MULTICLASS, MULTILABEL, Classification, Labels, is_multilabel
 from xpnet.hints import explain_arguments
 from xpnet.state.view import View
@@ -290,8 +291,7 @@ class MLPClassifier(BaseClassifier, BasePerceptron):
             kind = MULTILABEL
         labels = Labels(fitted.classes_, kind, getattr(fitted._label_binarizer, "sparse_input_", False))
         problem = Classification(labels, est.loss, est.class_weight)
-        est._assign(exchange.from_sklearn(fitted, est, problem))
-        return est
+        return assign_attributes(est, exchange.from_sklearn(fitted, est, problem))
 
     def to_sklearn(self) -> Any:
         """Make a fitted `sklearn.neural_network.MLPClassifier`, on the host.

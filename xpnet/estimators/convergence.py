@@ -123,6 +123,8 @@ class Convergence(Callback):
     ) -> None:
         self.settings, self.tally, self.n, self.score_name = settings, tally, n, score_name
         self.loss, self.validation_loss = loss, validation_loss
+        self.best_layers: Layers | None = None
+        self.best_epoch: int | None = None
 
     @property
     def completed(self) -> bool:
@@ -140,8 +142,7 @@ class Convergence(Callback):
         # As in scikit-learn, a first call may end with its initial weights; a later call that finds nothing better
         # keeps its last ones
         starts = self.tally.validates and not self.tally.validation_scores
-        self.best_layers: Layers | None = training.net.view.layers if starts else None
-        self.best_epoch: int | None = None
+        self.best_layers, self.best_epoch = training.value.layers if starts else None, None
         if not self.settings.partial:
             self.tally.lr_scale = 1.0
         training.lr_scale = self.tally.lr_scale
@@ -163,19 +164,13 @@ class Convergence(Callback):
                 ConvergenceWarning,
             )
 
-    def on_train_end(self) -> None:
-        """Restore the weights of the best epoch, with `early_stopping`."""
-        if self.settings.early_stopping and self.best_layers is not None:
-            net = self.training.net
-            net.state = net.state._replace(layers=self.best_layers)
-
     def get_state(self) -> dict[str, Any]:
         """Return the tally, the learning rate and the best epoch with its weights."""
         tally = {name: [*value] if isinstance(value, list) else value for name, value in vars(self.tally).items()}
         state = {"tally": tally, "rate": self.training.lr_scale, "best_epoch": self.best_epoch}
         if self.best_layers is None or self.training.position == Position():  # then `on_train_begin` finds them again
             return state
-        return {**state, "best_state": self.training.net.state._replace(layers=self.best_layers)}
+        return {**state, "best_state": self.training.value.state._replace(layers=self.best_layers)}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Take over the tally, the learning rate and the best epoch with its weights."""
@@ -227,7 +222,7 @@ class Convergence(Callback):
             tally.best_score = max(tally.best_score, score)
             tally.best_validation_loss = min(tally.best_validation_loss, loss)
         if best:
-            self.best_layers, self.best_epoch = self.training.net.view.layers, tally.n_iter
+            self.best_layers, self.best_epoch = self.training.value.layers, tally.n_iter
         tally.n_without_improvement = 0 if improved else tally.n_without_improvement + 1
 
     def _steer(self) -> None:

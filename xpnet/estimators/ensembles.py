@@ -13,12 +13,12 @@ from xpnet.backends.choose import backend_of
 from xpnet.backends.memory import BYTES_OF_NETWORK, require_bytes
 from xpnet.checks import count, yes_or_no
 from xpnet.core.arrays import Array
-from xpnet.ensemble import Ensemble, mean_and_std
+from xpnet.ensemble import Ensemble, join_networks, mean_and_std
 from xpnet.errors import ArgumentError
 from xpnet.estimators.base import BaseLearner, BasePerceptron
 from xpnet.estimators.classifier import BaseClassifier, MLPClassifier
 from xpnet.estimators.fit_data import Call
-from xpnet.estimators.fitting import fit_networks
+from xpnet.estimators.fitting import assign_attributes, fit_networks
 from xpnet.estimators.regressor import BaseRegressor, MLPRegressor
 from xpnet.estimators.settings import Parameters, make_random_state
 from xpnet.hints import explain_arguments
@@ -55,7 +55,7 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
 
     @property
     def _views(self) -> Sequence[View]:
-        return self.ensemble_._views
+        return self.ensemble_.views
 
     @property
     def ensemble_(self) -> Ensemble:
@@ -63,7 +63,7 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
         check_is_fitted(self)
         networks = [member.network_ for member in self.estimators_]
         if not self._ensemble.consists_of(networks):  # members were changed; assigned weights copy the network
-            self._ensemble = Ensemble._made_of(networks)
+            self._ensemble = join_networks(networks)
         return self._ensemble
 
     @property
@@ -82,7 +82,7 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
         new = copy.copy(self)
         new.estimators_ = [member.to(X) for member in self.estimators_]
         networks = [member.network_ for member in new.estimators_]
-        new._ensemble = Ensemble._made_of(networks, calibration=self.ensemble_._calibration)
+        new._ensemble = join_networks(networks, calibration=self.ensemble_.views[0].calibration)
         new._home = backend_of(X)
         return new
 
@@ -93,10 +93,10 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
         last = [vars(member) for member in previous] or [{}] * len(members)
         fitted = fit_networks(self, members, last, call, resamples=resamples)
         for member, attributes in zip(members, fitted):
-            member._assign(attributes)
+            assign_attributes(member, attributes)
         shared = {name: fitted[0][name] for name in SHARED_ATTRIBUTES if name in fitted[0]}
-        ensemble = Ensemble._made_of([member.network_ for member in members])
-        return self._assign({**shared, "estimators_": members, "_ensemble": ensemble})
+        ensemble = join_networks(member.network_ for member in members)
+        return assign_attributes(self, {**shared, "estimators_": members, "_ensemble": ensemble})
 
     def _make_members(self, previous: Sequence[BasePerceptron]) -> list[BasePerceptron]:
         """Make the members, not fitted yet, with the seeds of the previous ones if the fit continues these."""

@@ -5,7 +5,7 @@ The estimators call `fit_networks`; a search goes the same way for many trials, 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -13,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from xpnet.backends.base import Backend
 from xpnet.backends.choose import to_host
 from xpnet.backends.memory import on_host_only, require_bytes
+from xpnet.checkpoint.record import Snapshot
 from xpnet.checks import warn
 from xpnet.core.arrays import Array, Namespace, count_bytes, leaves
 from xpnet.data.conversion import stays_outside
@@ -52,8 +53,10 @@ from xpnet.training.plan import Job, Plan
 from xpnet.training.prepare import fit_scaling
 from xpnet.training.progress import Progress
 from xpnet.training.resuming.call import decisive_parameters, describe_training
-from xpnet.training.resuming.checkpoint import Checkpoint, read_trainings
+from xpnet.training.resuming.checkpoint import Checkpoint, find_starts, make_checkpoint, read_trainings
 from xpnet.training.resuming.saving import Saving
+
+AnyEstimator = TypeVar("AnyEstimator")
 
 
 class Fit(NamedTuple):
@@ -378,18 +381,33 @@ def _descend(
     fits: Sequence[Fit], threads: int | str, progress: bool, checkpoint: Checkpoint | None
 ) -> dict[int, ValueError]:
     """Train networks of one structure by gradient descent, and return the errors of those that failed."""
-    jobs = make_jobs(fits, progress)
+    jobs = make_jobs(fits, None if checkpoint is None else checkpoint.resumed, progress)
     training = train_networks(jobs, threads=threads, checkpoint=checkpoint)
-    diverged = Network._follow([fit.network for fit in fits], training)
+    try:
+        diverged = Network._follow([fit.network for fit in fits], training)
+    finally:  # after Ctrl-C, too
+        for fit in fits:
+            restore_best(fit)
     failed = {i: _handle_divergence(fits[i], error) for i, error in diverged.items()}
     return {i: error for i, error in failed.items() if error is not None}
 
 
-def make_jobs(fits: Sequence[Fit], progress: bool = False) -> list[Job]:
+def restore_best(fit: Fit) -> None:
+    """Give a network the weights of the best epoch, with `early_stopping`."""
+    layers = fit.convergence.best_layers
+    if fit.settings.early_stopping and layers is not None:
+        fit.network.state = fit.network.state._replace(layers=layers)
+
+
+def make_jobs(fits: Sequence[Fit], resumed: Sequence[Snapshot] | None = None, progress: bool = False) -> list[Job]:
     """Make the jobs of fits of one structure, with one bar if a fit asks for it, or if it is for several of them."""
     bars = [Progress()] if any(fit.settings.progress for fit in fits) or (progress and len(fits) > 1) else []
     plans: Any = [fit.plan for fit in fits]
-    return [Job(fit.network, plan, fit.source, callbacks=[*fit.callbacks, *bars]) for fit, plan in zip(fits, plans)]
+    starts = find_starts([fit.network for fit in fits], resumed)
+    return [
+        Job(fit.network, start, plan, fit.source, callbacks=[*fit.callbacks, *bars])
+        for fit, start, plan in zip(fits, starts, plans)
+    ]
 
 
 def make_checkpoint_of_fits(estimator: Any, fits: Sequence[Fit], saving: Saving) -> Checkpoint:
@@ -399,7 +417,7 @@ def make_checkpoint_of_fits(estimator: Any, fits: Sequence[Fit], saving: Saving)
     remembering: Any = [[fit.convergence, *fit.settings.callbacks] for fit in fits]
     arguments = {**decisive_parameters(estimator), **fingerprint_data(fits[0].data)}
     calls = [describe_training(job.plan, arguments) for job in jobs]
-    checkpoint = Checkpoint(saving, jobs, remembering, calls, resumed, progress)
+    checkpoint = make_checkpoint(saving, resumed, jobs, remembering, calls, progress)
     for job, snapshot in zip(jobs, resumed or ()):
         for _ in range(snapshot.position["epoch"] - 1):  # so that the generators of `random_state` are where they were
             job.plan.sampling.draw(len(job.source), job.plan.batch_size, np.random.default_rng(0))  # type: ignore
@@ -469,3 +487,10 @@ def join_attributes(
     if labels is not None:
         attributes |= {"_labels": labels, "classes_": labels.classes}
     return attributes | write_tally(tally)
+
+
+def assign_attributes(estimator: AnyEstimator, attributes: Mapping[str, Any]) -> AnyEstimator:
+    """Replace all fitted attributes of an estimator, and return it."""
+    others = {name: value for name, value in vars(estimator).items() if name not in ATTRIBUTES}
+    estimator.__dict__ = {**others, **attributes}  # at once: an interrupt comes before it or after it
+    return estimator

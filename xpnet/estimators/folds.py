@@ -23,6 +23,7 @@ from xpnet.estimators.base import BasePerceptron
 from xpnet.estimators.fit_data import Call, FitData, check_data
 from xpnet.estimators.fitting import (
     Fit,
+    assign_attributes,
     group_by_structure,
     list_attributes,
     load_examples,
@@ -52,6 +53,13 @@ DATA_PARAMETERS = (
 def find_last(estimator: Any) -> Any:
     """Return the last estimator of a pipeline; any other estimator as it is."""
     return estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
+
+
+def can_train_together(estimator: Any) -> bool:
+    """Tell whether an estimator is one network, or a pipeline that ends with one, without a `fit` of its own class."""
+    last = find_last(estimator)
+    fits = isinstance(last, BasePerceptron) and type(last).fit is BasePerceptron.fit
+    return fits and (last is estimator or type(estimator).fit is Pipeline.fit)
 
 
 class Trial(NamedTuple):
@@ -126,7 +134,7 @@ class PreparedTrial(NamedTuple):
 
     def finish(self) -> Any:
         """Return the fitted estimator."""
-        self.trial.perceptron._assign(list_attributes(self.fit))
+        assign_attributes(self.trial.perceptron, list_attributes(self.fit))
         if isinstance(self.trial.estimator, Pipeline) and self.transformers is not None:
             self.trial.estimator.steps[:-1] = self.transformers.steps
         return self.trial.estimator

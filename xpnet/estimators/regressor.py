@@ -17,6 +17,7 @@ from xpnet.errors import ArgumentError
 from xpnet.estimators import exchange
 from xpnet.estimators.base import BaseLearner, BasePerceptron, has_epochs, mean_outputs
 from xpnet.estimators.fit_data import Call
+from xpnet.estimators.fitting import assign_attributes
 from xpnet.estimators.targets import Regression
 from xpnet.hints import explain_arguments
 from xpnet.state.view import View
@@ -184,8 +185,7 @@ class MLPRegressor(BaseRegressor, BasePerceptron):
         """Convert a fitted `sklearn.neural_network.MLPRegressor`; see `MLPClassifier.from_sklearn`."""
         est = cls(**exchange.read_parameters(fitted, neural_network.MLPRegressor, more))
         problem = Regression(len(fitted.intercepts_[-1]), est.loss)
-        est._assign(exchange.from_sklearn(fitted, est, problem))
-        return est
+        return assign_attributes(est, exchange.from_sklearn(fitted, est, problem))
 
     def to_sklearn(self) -> Any:
         """Make a fitted `sklearn.neural_network.MLPRegressor`; see `MLPClassifier.to_sklearn`."""

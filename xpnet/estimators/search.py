@@ -22,8 +22,17 @@ from sklearn.utils.parallel import Parallel, delayed  # joblib's, with scikit-le
 from xpnet.backends.memory import require_bytes
 from xpnet.checks import count
 from xpnet.errors import ArgumentError
-from xpnet.estimators.base import BaseLearner, BasePerceptron
-from xpnet.estimators.folds import Folds, Outcome, Trial, divide, find_last, fit_trials, set_candidate, slice_candidates
+from xpnet.estimators.base import BaseLearner
+from xpnet.estimators.folds import (
+    Folds,
+    Outcome,
+    Trial,
+    can_train_together,
+    divide,
+    fit_trials,
+    set_candidate,
+    slice_candidates,
+)
 from xpnet.estimators.sliced_search import SlicedSearch, StandIn, keep_scores, unwrap_scorers
 from xpnet.hints import explain_arguments
 from xpnet.training.resuming.description import describe
@@ -31,6 +40,10 @@ from xpnet.training.resuming.saving import Saving, parse_saving
 from xpnet.training.resuming.search_file import SearchFile, describe_search
 
 BYTES_OF_CANDIDATE = 200  # its settings need at least this many
+RESULTS = (  # that scikit-learn's `fit` gives a search
+    *("cv_results_", "best_estimator_", "best_score_", "best_params_", "best_index_", "scorer_", "n_splits_"),
+    *("refit_time_", "multimetric_", "feature_names_in_"),
+)
 
 
 class TogetherMixin:
@@ -100,7 +113,7 @@ class TogetherMixin:
         estimators = [set_candidate(self.estimator, candidate) for candidate in candidates]
         for estimator in estimators:
             require_learner(estimator)
-        if not all(isinstance(find_last(estimator), BasePerceptron) for estimator in (self.estimator, *estimators)):
+        if not all(map(can_train_together, (self.estimator, *estimators))):
             refuse_checkpoint(self.estimator, checkpoint)
             return super().fit(X, y, **params)  # type: ignore[misc]
         accepted = {"groups"} if isinstance(self.estimator, Pipeline) else {"groups", "sample_weight"}
@@ -117,7 +130,7 @@ class TogetherMixin:
         except KeyboardInterrupt:
             self.__dict__ = settings | ({} if search.results is None else {"cv_results_": search.results})
             raise
-        results = {name: value for name, value in vars(twin).items() if is_result(name)}
+        results = {name: value for name, value in vars(twin).items() if name in RESULTS}
         self.__dict__ = settings | results | {"scorer_": unwrap_scorers(twin.scorer_)}
         return self
 
@@ -131,7 +144,10 @@ class TogetherMixin:
         """Evaluate the settings: the method that scikit-learn has subclasses write."""
         search = vars(self).pop("_sliced", None)
         if search is not None:
-            return search.run(evaluate_candidates)
+            try:
+                return search.run(evaluate_candidates)
+            finally:
+                self.estimator = self.estimator.estimator  # scikit-learn has cloned the stand-in
         options = {} if callback_ctx is None else {"callback_ctx": callback_ctx}
         return super()._run_search(evaluate_candidates, **options)  # type: ignore[misc]
 
@@ -199,7 +215,7 @@ class MLPSearchCV(TogetherMixin, GridSearchCV):
     estimator
         An `MLPClassifier` or `MLPRegressor` of `xpnet.estimators`, or a pipeline that ends with one. Ensembles, and
         other estimators that contain one of xpnet's, such as a `TransformedTargetRegressor`, are fitted one by one, as
-        in GridSearchCV.
+        in GridSearchCV, and so are derived classes with a `fit` of their own.
     param_grid
         As in GridSearchCV: lists of settings by the name of the parameter, or a list of such dictionaries.
     n_jobs
@@ -255,14 +271,9 @@ class MLPRandomSearchCV(TogetherMixin, RandomizedSearchCV):
         return list_settings(f"n_iter={n_iter}", sampler)
 
 
-def is_result(name: str) -> bool:
-    """Tell whether an attribute of a search is one that `fit` gives it."""
-    return name.endswith("_") and not name.startswith("_")
-
-
 def drop_results(search: Any) -> dict[str, Any]:
     """Return the attributes of a search that is not fitted."""
-    return {name: value for name, value in vars(search).items() if not is_result(name)}
+    return {name: value for name, value in vars(search).items() if name not in RESULTS}
 
 
 def share_trials(trials: Sequence[Trial], folds: Folds, parallel: Parallel, workers: int) -> list[Outcome]:

@@ -25,7 +25,7 @@ from xpnet.training.resuming.search_file import ScoredFit, SearchFile
 class StandIn:
     """Stands in for the estimator of a search; its clones take fits that were done beforehand, until it is over.
 
-    Libraries that log searches see the class, the parameters and the repr of the estimator, and save the estimator.
+    Libraries that log searches see the parameters and the repr of the estimator before, and the estimator afterwards.
 
     Parameters
     ----------
@@ -68,10 +68,6 @@ class StandIn:
                 fit.seconds = time.perf_counter() - began
         return self
 
-    @property
-    def __class__(self) -> type:  # type: ignore[override]
-        return type(self.estimator)
-
     def __sklearn_clone__(self) -> Any:
         estimator: Any = clone(self.estimator)
         is_over = self.search.results is not None  # the last clone is fitted with the best parameters
@@ -82,9 +78,6 @@ class StandIn:
 
     def __repr__(self) -> str:
         return repr(self.estimator)
-
-    def __reduce__(self) -> Any:
-        return copy, (self.estimator,)
 
 
 class KeptScorer:

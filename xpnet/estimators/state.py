@@ -8,20 +8,12 @@ from typing import Any
 
 from xpnet.backends.base import Backend
 from xpnet.backends.choose import BACKENDS, get_backend
-from xpnet.checkpoint.networks import find_shared_calibration
-from xpnet.checkpoint.record import (
-    NO_CALIBRATIONS,
-    Calibrations,
-    Record,
-    calibrations_of,
-    encode_optimizer,
-    make_record,
-)
-from xpnet.checks import warn
+from xpnet.checkpoint.networks import find_shared_calibration, restore_network, share_calibration
+from xpnet.checkpoint.record import NO_CALIBRATIONS, Calibrations, Record, encode_optimizer, make_record
 from xpnet.core.activations import ACTIVATIONS, Activation, find_kind, mean_std
 from xpnet.core.calibration import Calibration
 from xpnet.core.costs import Cost
-from xpnet.ensemble import Ensemble
+from xpnet.ensemble import Ensemble, join_networks
 from xpnet.estimators.targets import KINDS, Labels
 from xpnet.network import Network
 from xpnet.state.structure import parse_cost
@@ -39,11 +31,12 @@ def encode_state(attributes: Mapping[str, Any]) -> dict[str, Any]:
         state["network_"] = _encode_network(state["network_"])
     if "ensemble_" in state:
         ensemble = state["ensemble_"]
-        networks = [_encode_network(net, ensemble._shared_calibration) for net in ensemble]
+        shared = share_calibration(ensemble.views)
+        networks = [_encode_network(net, shared) for net in ensemble]
         state["ensemble_"] = {"networks": networks, "seeds": ensemble.seeds}
     if "_ensemble" in state:  # the members have its networks
         ensemble, networks = state["_ensemble"], [member.network_ for member in state["estimators_"]]
-        calibration = ensemble._calibration if ensemble.consists_of(networks) else None
+        calibration = ensemble.views[0].calibration if ensemble.consists_of(networks) else None
         state["_ensemble"] = calibration and calibration._replace(known_rows=None)._asdict()
     if "_home" in state:
         state["_home"] = _encode_backend(state["_home"])
@@ -62,7 +55,7 @@ def decode_state(state: Mapping[str, Any]) -> dict[str, Any]:
     if "estimators_" in attributes:
         plain = attributes.get("_ensemble")
         networks, calibration = [one.network_ for one in attributes["estimators_"]], plain and Calibration(**plain)
-        attributes["_ensemble"] = Ensemble._made_of(networks, calibration=calibration)
+        attributes["_ensemble"] = join_networks(networks, calibration=calibration)
     if "_home" in attributes:
         attributes["_home"] = _decode_backend(attributes["_home"])
     if isinstance(attributes.get("_labels"), dict):
@@ -87,17 +80,14 @@ def _encode_network(net: Network, shared: Calibrations = NO_CALIBRATIONS) -> dic
 
 def _decode_network(state: Mapping[str, Any]) -> Network:
     record, backend = _decode_record(state)
-    net = Network._restore(record, record.settings, backend)
-    if any(calibrations_of(record, net.view.model).keys() - {0}):
-        warn("this pickle is of an earlier version of xpnet, without the calibration of its ensemble: calibrate again")
-    return net
+    return restore_network(Network, record, record.settings, backend)
 
 
 def _decode_ensemble(networks: Sequence[Mapping[str, Any]], seeds: Sequence[int | None]) -> Ensemble:
     decoded = [_decode_record(state) for state in networks]
-    members = [Network._restore(record, record.settings, backend) for record, backend in decoded]
+    members = [restore_network(Network, record, record.settings, backend) for record, backend in decoded]
     calibration = find_shared_calibration([record for record, _ in decoded], members[0].view.model)
-    return Ensemble._made_of(members, seeds, calibration)
+    return join_networks(members, seeds, calibration)
 
 
 def _decode_record(state: Mapping[str, Any]) -> tuple[Record, Backend]:

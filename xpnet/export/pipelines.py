@@ -77,13 +77,14 @@ def _convert_classifier(scope: Any, operator: Any, container: Any) -> None:
     """Add the nodes of a classifier, which compute labels and probabilities."""
     nodes, estimator = _Nodes(scope, operator, container), operator.raw_operator
     labels, probabilities = (variable.full_name for variable in operator.outputs)
-    a, classes = nodes.add_model(_find_model(estimator)), _read_classes(estimator)
+    model, classes = _find_model(estimator), _read_classes(estimator)
+    a = nodes.add_model(model)
     if _is_multilabel(estimator):
         nodes.add("Identity", [a], probabilities)
         is_one = nodes.add("Greater", [a, nodes.constant(np.asarray(0.5, nodes.dtype))])
         nodes.add("Cast", [is_one], labels, to=nodes.type_number("int64"))
         return
-    if estimator._labels.n_outputs == 1:
+    if require_networks(model)[0].sizes[-1] == 1:
         others = nodes.add("Sub", [nodes.constant(np.asarray(1.0, nodes.dtype)), a])
         nodes.add("Concat", [others, a], probabilities, axis=1)
     else:
@@ -117,7 +118,7 @@ def _read_classes(estimator: Any) -> np.ndarray:
 
 
 def _is_multilabel(estimator: Any) -> bool:
-    return estimator._labels.kind.name == "multilabel"
+    return require_networks(_find_model(estimator))[0].task == "multilabel"
 
 
 def _find_type(operator: Any) -> Any:

@@ -51,7 +51,8 @@ def _find_errors(bars: Bars, source: Source) -> Calibration:
     """Find the sorted errors of a regression."""
     examples = predict_targets(bars, source)
     errors = _sort_errors(bars, examples.y, examples.bars)
-    _warn_of_training_data(bars, examples, "errors on those are too small for intervals that hold")
+    consequence = "errors on those are too small for intervals that hold"
+    warn_of_training_data(bars, examples.digests, "validation_data", consequence)
     return Calibration(errors, len(examples.y), _describe_rows(bars, examples))
 
 
@@ -103,7 +104,8 @@ def _find_temperature(bars: Bars, source: Source, rows: Sequence[np.ndarray] | N
     for z in examples.computed:
         _refuse_infinite(z)
     if rows is None:
-        _warn_of_training_data(bars, examples, "probabilities of those are too sure to correct others")
+        consequence = "probabilities of those are too sure to correct others"
+        warn_of_training_data(bars, examples.digests, "validation_data", consequence)
     examples, unseen = _choose_examples(examples, rows)
     logits = np.mean(np.asarray(examples.computed, np.float64), axis=0, where=unseen[..., None])
     temperature = find_temperature(logits, examples.y, model.task)
@@ -142,10 +144,6 @@ def _explain_infinite(bars: Bars) -> str:
     else:
         reason = 'as where all members of an ensemble agree; give cost="gaussian", or more members'
     return f"calibrate divides errors by predicted standard deviations, and some for validation_data are 0, {reason}"
-
-
-def _warn_of_training_data(bars: Bars, examples: Examined, consequence: str) -> None:
-    warn_of_training_data(bars, examples.digests, "validation_data", consequence)
 
 
 def _describe_rows(bars: Bars, examples: Examined) -> dict[str, Any] | None:

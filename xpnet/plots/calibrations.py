@@ -14,7 +14,7 @@ from xpnet.core.temperature import sum_confidence_errors
 from xpnet.ensemble import Ensemble
 from xpnet.inspection.intervals import transform_targets
 from xpnet.network import Network
-from xpnet.plots.models import count_classes, first_network, open_classifier, predict_blocks
+from xpnet.plots.models import count_classes, find_bars, first_network, open_classifier, predict_blocks
 from xpnet.plots.style import COLORS, DARK, DASHES, LIGHT, figure_of, make_axes
 
 
@@ -63,9 +63,10 @@ def calibration(net: Any, data: Any, *, bins: int = 10, ax: Axes | None = None) 
     model, data, _ = open_classifier(net, data, None)
     ax = make_axes(ax, (4.4, 3.8))
     if first_network(model).task == "regression":
-        levels = model._bars.levels
+        bars = find_bars(model)
+        levels = bars.levels
         edges = np.array([0.0, *levels, 1.0]) if levels else np.linspace(0, 1, bins + 1)
-        _draw_histogram(ax, transform_targets(model._bars, data), edges)
+        _draw_histogram(ax, transform_targets(bars, data), edges)
     else:
         _draw_reliability(ax, model, data, bins)
     return figure_of(ax)

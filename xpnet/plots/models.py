@@ -13,6 +13,7 @@ from xpnet.checks import choices, count
 from xpnet.data.opening import make_source
 from xpnet.ensemble import Ensemble
 from xpnet.errors import ArgumentError
+from xpnet.inspection.intervals import Bars, bars_of_ensemble, bars_of_network
 from xpnet.network import Network
 from xpnet.training.evaluate import require_classes
 from xpnet.training.metrics import predictions
@@ -52,6 +53,13 @@ def open_classifier(net: Any, data: Any, labels: Any) -> tuple[Network | Ensembl
             f"y has the class {label!r}, which the estimator has not learnt; it knows {choices(classes.tolist())}"
         )
     return model, (X, np.searchsorted(classes, y)), labels
+
+
+def find_bars(model: Network | Ensemble) -> Bars:
+    """Return the error bars of a network or an ensemble."""
+    if isinstance(model, Ensemble):
+        return bars_of_ensemble(model.views, model.feature_names)
+    return bars_of_network(model.view)
 
 
 def first_network(model: Network | Ensemble) -> Network:

@@ -17,7 +17,7 @@ from xpnet.ensemble import Ensemble
 from xpnet.errors import ArgumentError
 from xpnet.inspection.intervals import predict_targets
 from xpnet.network import Network
-from xpnet.plots.models import first_network, open_model, to_host
+from xpnet.plots.models import find_bars, first_network, open_model, to_host
 from xpnet.plots.style import COLORS, DARK, LIGHT, figure_of, make_axes, make_panel
 from xpnet.training.metrics import mean_r2
 
@@ -123,10 +123,11 @@ def _predict_points(net: Any, data: Any, function: str) -> tuple[np.ndarray, np.
     if task != "regression":
         raise ArgumentError(f"{function} needs a regression, and the task of this network is {task!r}")
     cost.require_point("pictures")
-    examples = predict_targets(model._bars, model._bars.open(data, "data"))
+    bars = find_bars(model)
+    examples = predict_targets(bars, bars.open(data, "data"))
     if not cost.levels:
         return examples.y, examples.bars[..., 0]
-    return examples.y, np.asarray(correct_points(examples.bars, model._bars.shifts, cost, np))
+    return examples.y, np.asarray(correct_points(examples.bars, bars.shifts, cost, np))
 
 
 def _make_row(ax: Axes | None, n: int) -> tuple[Any, list[Axes]]:

@@ -58,10 +58,10 @@ class Position(NamedTuple):
 
 
 class Start(NamedTuple):
-    """Where a call to `train` begins: before the first step, unless it resumes a training."""
+    """Where the training of a network begins: before the first step, unless it is resumed."""
 
+    value: NetworkValue
     position: Position = Position()
     history: tuple[dict[str, Any], ...] = ()  # rows of earlier epochs
     lr_scale: float = 1.0
     stopped: bool = False
-    value: NetworkValue | None = None  # of the network; None: as it is

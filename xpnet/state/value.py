@@ -88,6 +88,10 @@ class NetworkValue(NamedTuple):
         state, history, notes = map_arrays(function, self.state), *copy.deepcopy((self.history, self.notes))
         return self._replace(stored=state, history=history, notes=notes)
 
+    def detached(self) -> NetworkValue:
+        """Return it with a state of its own, if it is part of a joined one, which it keeps in memory."""
+        return self if isinstance(self.stored, State) else self._replace(stored=whole(self.stored))
+
     def without_digests(self) -> NetworkValue:
         """Return it without digests of examples, which stay in memory."""
         calibration = self.calibration and self.calibration._replace(known_rows=None)

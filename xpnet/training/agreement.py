@@ -15,7 +15,7 @@ from xpnet.state.places import to_device, to_host
 from xpnet.state.position import Start
 from xpnet.state.value import NetworkValue
 from xpnet.state.view import View
-from xpnet.training.callback import Callback, Trainee, Training, watching
+from xpnet.training.callback import Callback, Training, watching
 
 
 class Changes(NamedTuple):
@@ -68,10 +68,9 @@ class Lead(Callback):
         self.ranks.make_on_first(partial(self._find_changes, call, logs))
 
     def _find_changes(self, call: Callable[[], Any], logs: dict[str, Any] | None) -> Changes:
-        training, net = self.training, self.training.net
-        before = net.value
+        training, before = self.training, self.training.value
         call()
-        value = None if net.value is before else describe_value(net.view)
+        value = None if training.value is before else describe_value(training.view)
         return Changes(training.lr_scale, training.stopped, value, logs)
 
 
@@ -80,14 +79,12 @@ class Follow(Callback):
 
     Parameters
     ----------
-    net
-        The network.
     ranks
         The processes that share the training.
     """
 
-    def __init__(self, net: Trainee, ranks: Ranks) -> None:
-        self.net, self.ranks = net, ranks
+    def __init__(self, ranks: Ranks) -> None:
+        self.ranks = ranks
 
     def on_train_begin(self, training: Training) -> None:
         """Listen to rank 0."""
@@ -120,13 +117,13 @@ class Follow(Callback):
             return None
         self.training.lr_scale, self.training.stopped = changes.lr_scale, changes.stopped
         if changes.value is not None:
-            self.net.value = take_over(changes.value, self.net)
+            self.training.value = take_over(changes.value, self.training.view)
         return changes.logs
 
 
-def describe_start(net: Trainee, start: Start) -> Start:
+def describe_start(start: Start, view: View) -> Start:
     """Describe how the training of rank 0's network begins, or resumes, in NumPy arrays. Synchronizes."""
-    return start._replace(value=describe_value(net.view._replace(value=start.value or net.value)))
+    return start._replace(value=describe_value(view._replace(value=start.value)))
 
 
 def describe_value(view: View) -> NetworkValue:
@@ -134,14 +131,14 @@ def describe_value(view: View) -> NetworkValue:
     return to_host(view).without_digests()._replace(history=History(), notes={})
 
 
-def take_over(value: NetworkValue, net: Trainee) -> NetworkValue:
+def take_over(value: NetworkValue, view: View) -> NetworkValue:
     """Return rank 0's value where another rank's network computes, with the history and the notes of that one."""
-    return to_device(value, net.view)._replace(history=net.value.history, notes=net.value.notes)
+    return to_device(value, view)._replace(history=view.value.history, notes=view.value.notes)
 
 
 def check_weights(training: Training, ranks: Ranks) -> None:
     """Raise an error on all ranks if they have different weights. Synchronizes."""
-    digests = ranks.make_on_all(partial(digest_weights, training.net.view))
+    digests = ranks.make_on_all(partial(digest_weights, training.view))
     others = [rank for rank, digest in enumerate(digests) if digest != digests[0]]
     with ranks.agreeing():
         if others:

@@ -2,11 +2,10 @@
 
 Callbacks are called when a training begins, after every chunk of steps and every epoch, and when it ends. Each does one
 thing; the training loop calls them in order and does not depend on any of them. All that they can see and change is the
-`Training` that they receive in `on_train_begin`.
+`Training` that they receive in `on_train_begin`: they change no network, but may give its training another value.
 """
 
 import inspect
-import os
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 from xpnet.checks import warn
-from xpnet.core.step import State
 from xpnet.state.history import History
 from xpnet.state.position import Position
 from xpnet.state.value import NetworkValue
@@ -23,30 +21,16 @@ from xpnet.training.metrics import METRICS
 
 
 class Trainee(Protocol):
-    """The network that is being trained, as far as training and callbacks see it.
-
-    Training only reads it. It yields new values, which the caller assigns.
-    """
+    """A network to train, as training sees it: what it is before the training, and how it was made."""
 
     @property
     def value(self) -> NetworkValue:
-        """The present value of the network; a callback may assign an earlier one."""
+        """All that changes in it."""
         ...
-
-    @value.setter
-    def value(self, value: NetworkValue) -> None: ...
-
-    @property
-    def state(self) -> State:
-        """The part of the value that changes from step to step; assignable, too."""
-        ...
-
-    @state.setter
-    def state(self, state: State) -> None: ...
 
     @property
     def view(self) -> View:
-        """The network as it stands, with its structure and place."""
+        """The value with its structure and place."""
         ...
 
     @property
@@ -57,10 +41,6 @@ class Trainee(Protocol):
     @property
     def standardize(self) -> bool:
         """Whether inputs, and the targets of a regression, are standardized."""
-        ...
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the network to a file."""
         ...
 
 
@@ -93,9 +73,13 @@ EVALUATED = {
 
 @dataclass(slots=True)
 class Training:
-    """A call to `train`, as callbacks see it. They may change `lr_scale` and `stopped` at any time."""
+    """A call to `train`, as callbacks see it. They may change `value`, `lr_scale` and `stopped` at any time.
 
-    net: Trainee
+    Training goes on from the `value` that they leave, and `net` gets it after them.
+    """
+
+    net: Any  # the network, to read; it has the value that the last chunk of steps ended with
+    value: NetworkValue
     epochs: int
     steps: int | None  # minibatches per epoch, if that is known
     quantities: dict[str, Quantity]  # of the logs of an epoch; grows as the callbacks that add to them begin
@@ -104,6 +88,11 @@ class Training:
     lr_scale: float = 1.0  # multiplies the schedule
     stopped: bool = False  # True ends training after this epoch
     completed: bool = False  # whether training ran to its end, without an exception or Ctrl-C
+
+    @property
+    def view(self) -> View:
+        """The value with its structure and place."""
+        return self.net.view._replace(value=self.value)
 
 
 class Callback:
@@ -136,7 +125,7 @@ class Callback:
         """Called after an epoch; `logs` holds its quantities, and callbacks may add to it."""
 
     def on_train_end(self) -> None:
-        """Called at the end, however training ended."""
+        """Called at the end, however training ended; a new `training.value` counts if it ran to its end."""
 
     def get_state(self) -> dict[str, Any]:
         """Return what `set_state` needs to resume a training: plain values, as in JSON, and states of the network."""
@@ -163,10 +152,15 @@ def decisive_arguments(callback: Callback) -> dict[str, Any]:
 
 
 @contextmanager
-def watching(callbacks: Sequence[Callback], training: Training) -> Generator[None, None, None]:
+def watching(callbacks: Sequence[Callback], training: Training) -> Generator[list[Callback], None, None]:
     """Tell callbacks that training begins, and, when the context ends, that it has ended.
 
     If one of them raises at the beginning, those before it are told that training has ended.
+
+    Yields
+    ------
+    list of Callback
+        Those that will be told that training has ended. Whoever tells one of them earlier removes it.
     """
     with ExitStack() as endings:
         begun: list[Callback] = []
@@ -176,7 +170,7 @@ def watching(callbacks: Sequence[Callback], training: Training) -> Generator[Non
             begun.append(callback)
             known = LOGS | EVALUATED | dict(callback.quantities)
             training.quantities |= {name: known.get(name, Quantity()) for name in callback.adds}
-        yield
+        yield begun
 
 
 def _tell_end(callbacks: Sequence[Callback]) -> None:

@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from xpnet.checkpoint.networks import encode_network
 from xpnet.checkpoint.values import check_number, check_whole
+from xpnet.checkpoint.writing import write_file
 from xpnet.checks import (
     check_folder,
     choices,
@@ -172,7 +174,7 @@ class EarlyStopping(Monitor):
         """Remember the best state, or stop."""
         if self.improves(logs):
             self.best_epoch = logs["epoch"]
-            self._best_state = self.training.net.state  # training never writes into a network's state
+            self._best_state = self.training.value.state  # which nobody writes into
         elif sum(map(_has_cost, self.training.history.rows[self.best_epoch :])) >= self.patience:
             self.stopped_epoch, self.training.stopped = logs["epoch"], True
 
@@ -191,7 +193,7 @@ class EarlyStopping(Monitor):
     def on_train_end(self) -> None:
         """Restore the best state."""
         if self.restore_best and self.training.completed and self._best_state is not None:
-            self.training.net.state, self._restored = self._best_state, True
+            self.training.value, self._restored = self.training.value._replace(stored=self._best_state), True
         self._best_state = None
         super().on_train_end()
 
@@ -321,7 +323,7 @@ class ModelCheckpoint(Monitor):
         if due:
             path = self.path.format(**logs)
             try:
-                self.training.net.save(path)
+                write_file(path, encode_network(self.training.net.settings, self.training.view))
             except unless_stopped(OSError, MemoryError) as error:
                 self.best = best
                 warn_of_write(f"ModelCheckpoint could not write {path!r}", error)

@@ -163,16 +163,16 @@ class Evaluate(Callback):
 
     def on_train_begin(self, training: Training) -> None:
         """Remember which network to evaluate."""
-        self.net = training.net
+        self.training = training
 
     def on_epoch_end(self, logs: dict[str, Any]) -> None:
         """Evaluate the network as it stands."""
-        scores = measure(self.net.view, self.source, self.metrics, self.bar)
+        scores = measure(self.training.view, self.source, self.metrics, self.bar)
         logs.update({name: scores[name.removeprefix(f"{self.prefix}_")] for name in self.adds})
 
     def on_train_end(self) -> None:
         """Drop the reference to the network."""
-        vars(self).pop("net", None)
+        vars(self).pop("training", None)
 
 
 def make_evaluations(

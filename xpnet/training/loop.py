@@ -4,16 +4,18 @@
 it yields the minibatches of a chunk of steps and is sent the result, so that the chunks of all networks run at once. A
 lone network is a list of one.
 
-The loop writes into no network. It yields the new values of networks, and the caller assigns them before callbacks are
-called; these may assign others. A chunk of steps works on a copy of a network's state, and its value is yielded only
-after the chunk has succeeded. So whatever happens in it (Ctrl-C, an exception, numbers that are not finite), the
-network is as it was before the chunk.
+Training maps values of networks to values: it begins with that of a job, and keeps the present one in a `Training`,
+where callbacks see it and may give another. It yields new values, and the caller assigns them to networks before
+callbacks are called. A chunk of steps works on a copy of a network's state, and its value is yielded only after the
+chunk has succeeded. So whatever happens in it (Ctrl-C, an exception, numbers that are not finite), the network is as it
+was before the chunk.
 """
 
 import time
 from collections.abc import Generator, Iterable, Mapping, Sequence, Sized
-from contextlib import ExitStack
-from typing import TypeAlias
+from contextlib import ExitStack, closing
+from functools import partial
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -23,10 +25,8 @@ from xpnet.data.resident import Resident, Rows
 from xpnet.data.source import Chunk, Countable, Source, describe_known_rows, skip_steps
 from xpnet.errors import DivergenceError
 from xpnet.state.history import History
-from xpnet.state.places import change_optimizer
-from xpnet.state.provenance import Provenance
+from xpnet.state.places import change_optimizer, check_value
 from xpnet.state.value import NetworkValue, make_generator
-from xpnet.training.agreement import Lead
 from xpnet.training.all_examples import use_all_examples
 from xpnet.training.callback import LOGS, Training, watching
 from xpnet.training.groups import Groups, check_training_memory, choose_group_threads, largest_product
@@ -35,11 +35,13 @@ from xpnet.training.plan import Job
 from xpnet.training.prepare import check_target_scale
 from xpnet.training.provenance import describe_run
 from xpnet.training.rates import check_length, check_scale, check_schedule, learning_rates
-from xpnet.training.resuming.checkpoint import Checkpoint, exiting_on_sigterm
+from xpnet.training.resuming.checkpoint import Checkpoint, Save, exiting_on_sigterm, write_training
 from xpnet.training.steps import Done, steps_per_chunk
 
 # Yields the new values of networks, by their numbers; returns the errors of those that have diverged
 Values: TypeAlias = Generator[Mapping[int, NetworkValue], None, dict[int, DivergenceError]]
+# The epochs of one network
+Epochs: TypeAlias = Generator[Chunk | None, Done | None, None]
 
 
 def train_networks(
@@ -80,17 +82,13 @@ def train_networks(
         The error of each network that has diverged, by its number.
     """
     jobs = use_all_examples(jobs)
-    ranks = jobs[0].plan.ranks
-    if checkpoint is not None:
-        jobs = checkpoint.add_to(jobs)
-    if ranks is not None and ranks.leads:
-        jobs = [job._replace(callbacks=[Lead(job.callbacks, ranks)]) for job in jobs]
-    trainings = [begin(job) for job in jobs]
-    reader = jobs[0].source.reader
+    ranks, reader = jobs[0].plan.ranks, jobs[0].source.reader
     backend, multiplications = reader.backend, largest_product(jobs)
     n_threads = choose_group_threads(backend, threads, multiplications)
     if len(jobs) > 1:
         check_training_memory(jobs, n_threads)
+    trainings = [begin(job) for job in jobs]
+    values = [training.value for training in trainings]
     with ExitStack() as stack:
         if ranks is not None:
             stack.enter_context(ranks.listening())
@@ -98,67 +96,84 @@ def train_networks(
             stack.enter_context(exiting_on_sigterm())
         stack.enter_context(reader.scope())
         stack.enter_context(limit_step_threads(backend, blas_threads, multiplications, min(n_threads or 1, len(jobs))))
-        for job, training in zip(jobs, trainings):
-            stack.enter_context(watching(job.callbacks, training))
-        yield {k: begin_value(job, training) for k, (job, training) in enumerate(zip(jobs, trainings))}
+        begun = [stack.enter_context(watching(job.callbacks, own)) for job, own in zip(jobs, trainings)]
+        take_changes(jobs, trainings, values)
+        save = open_file(checkpoint, jobs, trainings, stack)
+        yield dict(enumerate(values))
         loops = stack.enter_context((kept_loops or KeptLoops()).lend(backend))
-        groups = Groups(jobs, n_threads, loops, None if checkpoint is None else checkpoint.division)
-        stack.callback(groups.close)
-        stack.callback(release_joined_states, jobs)
+        division = None if checkpoint is None else checkpoint.division
+        groups = stack.enter_context(closing(Groups(jobs, n_threads, loops, division)))
         if ranks is not None:
             stack.enter_context(ranks.stepping_together())
-        return (yield from run_all_chunks(jobs, trainings, groups, checkpoint))
+        errors = yield from run_all_chunks(jobs, trainings, values, groups, save)
+        for callbacks in begun:
+            while callbacks:
+                callbacks.pop(0).on_train_end()
+                yield take_changes(jobs, trainings, values)  # those that come after it see them
+        return errors
 
 
 def run_all_chunks(
-    jobs: Sequence[Job], trainings: Sequence[Training], groups: Groups, checkpoint: Checkpoint | None
+    jobs: Sequence[Job],
+    trainings: Sequence[Training],
+    values: list[NetworkValue],
+    groups: Groups,
+    save: Save,
 ) -> Values:
-    """Run a chunk of steps of every network at once, and repeat until all of them have ended; see `train_networks`."""
-    epochs = [train_epochs(job, training, len(jobs)) for job, training in zip(jobs, trainings)]
+    """Run a chunk of steps of every network at once, and repeat until all of them have ended; see `train_networks`.
+
+    The networks' values are replaced in `values`.
+    """
     errors: dict[int, DivergenceError] = {}
     ranks = jobs[0].plan.ranks
-    chunks = {k: first for k, loop in enumerate(epochs) if (first := next(loop, None)) is not None}
+    after_steps = [describe_trained(job, training) for job, training in zip(jobs, trainings)]
+    epochs = [train_epochs(job, training, len(jobs)) for job, training in zip(jobs, trainings)]
+    chunks = draw_chunks(epochs, range(len(jobs)))
     check_targets(chunks.values(), jobs[0].source.reader)
-    known_rows = [describe_known_rows(job.source) for job in jobs]
-    yield {  # of trainings that are resumed, maybe after their last step
-        k: job.net.value._replace(known_rows=known_rows[k])
-        for k, job in enumerate(jobs)
-        if trainings[k].position.total_steps > 0
-    }
-    provenances = [add_run(job, training) for job, training in zip(jobs, trainings)]
+    yield take_changes(jobs, trainings, values)
     while chunks:
-        results = groups.run({k: with_optimizer(jobs[k].net.value, jobs[k]).stored for k in chunks}, chunks)
-        changed = {}
-        for k, result in results.items():
-            if result is None:
-                errors[k] = explain_divergence(jobs[k].source, trainings[k], chunks[k].lr)
-                trainings[k].stopped = True
-            else:
-                value = take_result(jobs[k], chunks[k], result, provenances[k])
-                changed[k] = value._replace(history=trainings[k].history, known_rows=known_rows[k])
-        yield changed
-        if checkpoint is not None:
-            advanced = (k for k, result in results.items() if result is not None)
-            checkpoint.begin_round(advanced, groups.division)
-        previous, chunks = chunks, {}
-        for k, result in results.items():
-            if result is not None and (following := send(epochs[k], result)) is not None:
-                chunks[k] = following
-        release_joined_states([jobs[k] for k in previous.keys() - chunks.keys()])
-        if checkpoint is not None:
-            checkpoint.end_round()
+        results = groups.run({k: with_optimizer(values[k], jobs[k]).stored for k in chunks}, chunks)
+        done = {k: result for k, result in results.items() if result is not None}
+        for k in results.keys() - done.keys():
+            errors[k], trainings[k].stopped = explain_divergence(jobs[k], trainings[k], chunks[k].lr), True
+        for k, result in done.items():
+            values[k] = trainings[k].value = take_result(values[k], after_steps[k], chunks[k], result)
+        yield {k: values[k] for k in done}
+        for k, result in done.items():
+            epochs[k].send(result)
+        changes = take_changes(jobs, trainings, values)
+        save(done, groups.division)
         if ranks is not None:
             ranks.obey()
-    yield {  # of networks that a callback has given an earlier value
-        k: job.net.value._replace(history=training.history)
-        for k, (job, training) in enumerate(zip(jobs, trainings))
-        if job.net.value.history is not training.history
-    }
+        chunks = draw_chunks(epochs, done)
+        changes |= take_changes(jobs, trainings, values)
+        changes |= release_joined_states(done.keys() - chunks.keys(), trainings, values)
+        if changes:
+            yield changes
     return errors
 
 
-def train_epochs(job: Job, training: Training, networks: int = 1) -> Generator[Chunk, Done, None]:
-    """Run stochastic gradient descent on one network: yield each chunk of steps, and be sent its result.
+def open_file(
+    checkpoint: Checkpoint | None, jobs: Sequence[Job], trainings: Sequence[Training], stack: ExitStack
+) -> Save:
+    """Open the file of a checkpoint, on rank 0 of several processes, and return the function that updates it."""
+    ranks, enter = jobs[0].plan.ranks, partial(stack.enter_context, write_training(checkpoint, jobs, trainings))
+    if ranks is None:
+        return enter()
+    save = ranks.keep_on_first(enter)
+    return lambda numbers, division: ranks.make_on_first(lambda: save(numbers, division))
+
+
+def draw_chunks(epochs: Sequence[Epochs], numbers: Iterable[int]) -> dict[int, Chunk]:
+    """Draw the next chunks of networks, by their numbers; there are none of a network that has ended."""
+    chunks = {k: next((chunk for chunk in epochs[k] if chunk is not None), None) for k in numbers}
+    return {k: chunk for k, chunk in chunks.items() if chunk is not None}
+
+
+def train_epochs(job: Job, training: Training, networks: int = 1) -> Epochs:
+    """Run stochastic gradient descent on one network.
+
+    Yields each chunk of steps, and is sent its result; then yields None, between two chunks.
 
     Parameters
     ----------
@@ -176,26 +191,30 @@ def train_epochs(job: Job, training: Training, networks: int = 1) -> Generator[C
     if most is None:
         most = steps_per_chunk(source.reader.model, source.batch_size(plan.batch_size), speed, networks)
     source.skip_epochs(training.position.epoch - 1)
-    generator = job.net.value.generator
+    generator = training.value.generator
     rng = make_generator(generator)
     for epoch in range(training.position.epoch, plan.epochs + 1):
         if training.stopped:
             break
         for callback in callbacks:
             callback.on_epoch_begin(epoch)
-        beginning = training.position.generator or job.net.value.generator  # an epoch that is resumed draws it again
+        beginning = training.position.generator or training.value.generator  # an epoch that is resumed draws it again
         if beginning is not generator:
             rng = make_generator(beginning)
         position = training.position._replace(generator=beginning)
         started = time.perf_counter() - position.seconds
-        for chunk in skip_steps(source.chunks(sampling, rng, plan.batch_size, most, networks), position.steps):
+        chunks = skip_steps(source.chunks(sampling, rng, plan.batch_size, most, networks), position.steps)
+        for i, chunk in enumerate(chunks):
+            generator = rng.bit_generator.state
+            if i > 0:
+                yield None
             steps = range(position.total_steps, position.total_steps + len(chunk.index))
             check_length(plan.schedule, training.steps, position.steps + len(chunk.index))
             lr = check_scale(training.lr_scale) * learning_rates(plan.schedule, steps, total)
             size = chunk.index.shape[1] if ranks is None else minibatch_size(source, plan.batch_size, position.steps)
-            generator = rng.bit_generator.state
             # Meanwhile these steps are taken, and the network gets its new value
             done = yield chunk._replace(lr=lr, size=size, generator=generator)
+            assert done is not None
             training.history.engine = done.engine
             seconds = time.perf_counter() - started
             position = position.after_chunk((len(steps), size), done.cost, done.weight, float(lr[-1]), seconds)
@@ -207,6 +226,7 @@ def train_epochs(job: Job, training: Training, networks: int = 1) -> Generator[C
         training.position = position.next_epoch()
         for callback in callbacks:
             callback.on_epoch_end(logs)  # may add to the logs
+        yield None
     training.completed = True
 
 
@@ -217,27 +237,18 @@ def minibatch_size(source: Source, batch_size: int, step: int) -> int:
     return min(m, len(source) - step * m)
 
 
-def send(loop: Generator[Chunk, Done, None], result: Done) -> Chunk | None:
-    """Send a loop the result of its chunk, and return its next one; None if it has ended."""
-    try:
-        return loop.send(result)
-    except StopIteration:
-        return None
-
-
 def begin(job: Job) -> Training:
-    """Check the schedule, and make the training that the callbacks see."""
+    """Check the schedule, and make the training that the callbacks see, with the plan's optimizer."""
     plan, start = job.plan, job.start
     steps = job.source.steps(plan.sampling, plan.batch_size)
     check_schedule(plan.schedule, plan.epochs, steps)
     history = History(start.history)
-    return Training(job.net, plan.epochs, steps, dict(LOGS), history, start.position, start.lr_scale, start.stopped)
-
-
-def begin_value(job: Job, training: Training) -> NetworkValue:
-    """Return the value of a network before the first step: it has the plan's optimizer, and an empty history."""
-    value = with_optimizer(job.net.value if job.start.value is None else job.start.value, job)
-    return value._replace(history=training.history)
+    value = with_optimizer(start.value, job)._replace(history=history)
+    if start.position.total_steps > 0:
+        value = value._replace(known_rows=describe_known_rows(job.source))
+    return Training(
+        job.net, value, plan.epochs, steps, dict(LOGS), history, start.position, start.lr_scale, start.stopped
+    )
 
 
 def with_optimizer(value: NetworkValue, job: Job) -> NetworkValue:
@@ -250,33 +261,49 @@ def with_optimizer(value: NetworkValue, job: Job) -> NetworkValue:
     return change_optimizer(value, optimizer, job.net.view)
 
 
-def take_result(job: Job, chunk: Chunk, result: Done, provenance: Provenance) -> NetworkValue:
-    """Return the value of a network after a chunk of steps; what was fitted to its old weights has gone."""
-    value, reader = job.net.value, job.source.reader
-    return value._replace(
-        stored=result.state,
-        optimizer=job.plan.optimizer,
-        generator=chunk.generator,
-        provenance=provenance.edit() if value.provenance.edited else provenance,
-        scaling=reader.scaling,
-        feature_names=reader.feature_names,
-        calibration=None,
-        novelty=None,
-    )
-
-
-def add_run(job: Job, training: Training) -> Provenance:
-    """Add a training to the provenance of its network."""
-    plan, source = job.plan, job.source
+def describe_trained(job: Job, training: Training) -> dict[str, Any]:
+    """List what is the same in the values of a network after each of its steps."""
+    value, plan, source, reader = training.value, job.plan, job.source, job.source.reader
     draws, batch_size = isinstance(source, Countable), source.batch_size(plan.batch_size)
-    run = describe_run(plan, batch_size, source.reader.backend, draws=draws)
-    return job.net.value.provenance.add(run, resumed=training.position.total_steps > 0)
+    run = describe_run(plan, batch_size, reader.backend, draws=draws)
+    return {
+        "optimizer": job.plan.optimizer,
+        "provenance": value.provenance.add(run, resumed=training.position.total_steps > 0),
+        "history": training.history,
+        "scaling": reader.scaling,
+        "feature_names": reader.feature_names,
+        "known_rows": describe_known_rows(job.source),
+        "calibration": None,  # what was fitted to the old weights has gone
+        "novelty": None,
+    }
 
 
-def release_joined_states(jobs: Iterable[Job]) -> None:
-    """Copy the networks' states out of joined states, which stay in memory as long as anything refers to a part."""
-    for job in jobs:
-        _ = job.net.value.state
+def take_result(value: NetworkValue, after_steps: Mapping[str, Any], chunk: Chunk, result: Done) -> NetworkValue:
+    """Return the value of a network after a chunk of steps."""
+    new = value._replace(stored=result.state, generator=chunk.generator, **after_steps)
+    return new._replace(provenance=new.provenance.edit()) if value.provenance.edited else new
+
+
+def take_changes(
+    jobs: Sequence[Job], trainings: Sequence[Training], values: list[NetworkValue]
+) -> dict[int, NetworkValue]:
+    """Take the values that callbacks have given, with the history and the notes of this training, by their numbers."""
+    changes: dict[int, NetworkValue] = {}
+    for k, training in enumerate(trainings):
+        if training.value is not values[k]:
+            value = check_value(training.value, jobs[k].net.view._replace(value=values[k]))
+            changes[k] = value._replace(history=training.history, notes=values[k].notes)
+            values[k] = training.value = changes[k]
+    return changes
+
+
+def release_joined_states(
+    numbers: Iterable[int], trainings: Sequence[Training], values: list[NetworkValue]
+) -> dict[int, NetworkValue]:
+    """Copy states out of joined ones, which stay in memory as long as anything refers to a part; return new values."""
+    for k in numbers:
+        values[k] = trainings[k].value = values[k].detached()
+    return {k: values[k] for k in numbers}
 
 
 def check_targets(chunks: Iterable[Chunk], reader: Reader) -> None:
@@ -285,11 +312,10 @@ def check_targets(chunks: Iterable[Chunk], reader: Reader) -> None:
     check_target_scale([part.y for part in columns], reader)
 
 
-def explain_divergence(source: Source, training: Training, lr: np.ndarray) -> DivergenceError:
+def explain_divergence(job: Job, training: Training, lr: np.ndarray) -> DivergenceError:
     """Make the error for steps that diverged, with their learning rates; they began at the training's position."""
-    net, position = training.net, training.position
-    model = net.view.model
-    scales = model.scales_targets and model.scale is None and not net.standardize
+    source, position, model = job.source, training.position, job.source.reader.model
+    scales = model.scales_targets and model.scale is None and not job.net.standardize
     remedy = "standardize=True, which scales inputs and targets" if scales else "scale the inputs"
     first, last = position.total_steps + 1, position.total_steps + len(lr)
     steps = f"training diverged in epoch {position.epoch}, steps {first} to {last}"

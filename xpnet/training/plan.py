@@ -31,9 +31,9 @@ class Job(NamedTuple):
     """A network to train, with its plan, its examples and its callbacks."""
 
     net: Trainee
+    start: Start
     plan: Plan
     source: Source  # the examples to train on
     validation: Source | None = None
     test: Source | None = None
     callbacks: Sequence[Callback] = ()
-    start: Start = Start()

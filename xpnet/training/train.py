@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from xpnet.backends.threads import AUTO
+from xpnet.checkpoint.record import Snapshot
 from xpnet.core.arrays import leaves
 from xpnet.core.optimizers.base import needs_all_examples
 from xpnet.core.scaling import Scaler, Scaling
@@ -16,7 +17,7 @@ from xpnet.distributed.setting import parse_distributed
 from xpnet.errors import ArgumentError
 from xpnet.state.position import Start
 from xpnet.state.value import NetworkValue
-from xpnet.training.agreement import Follow, describe_start, take_over
+from xpnet.training.agreement import Follow, Lead, describe_start, take_over
 from xpnet.training.arguments import Parsed, Request, parse
 from xpnet.training.callback import Trainee
 from xpnet.training.evaluate import make_evaluations
@@ -27,8 +28,8 @@ from xpnet.training.prepare import choose_sampling, fit_for_each, map_shared, op
 from xpnet.training.progress import Progress
 from xpnet.training.rates import check_schedule
 from xpnet.training.resuming.call import check_same_on_ranks, describe_functions, describe_on_rank, describe_training
-from xpnet.training.resuming.checkpoint import Checkpoint, find_start, read_trainings
-from xpnet.training.resuming.saving import FileKind, parse_saving
+from xpnet.training.resuming.checkpoint import find_starts, make_checkpoint, read_trainings
+from xpnet.training.resuming.saving import FileKind, Saving, parse_saving
 
 
 def train(networks: Sequence[Trainee], request: Request, kept_loops: KeptLoops, kind: FileKind = "network") -> Values:
@@ -57,16 +58,13 @@ def train(networks: Sequence[Trainee], request: Request, kept_loops: KeptLoops, 
     """
     if request.distributed is not None:
         return (yield from train_on_ranks(networks, request, kind))
-    saving = parse_saving(kind, request.checkpoint, request.every, request.resume)
-    resumed = None if saving is None else read_trainings(saving, networks, request.progress)
-    values = [net.value for net in networks] if resumed is None else [one.value for one in resumed]
+    saving, resumed = open_checkpoint(networks, request, kind)
+    starts = find_starts(networks, resumed)
     with networks[0].view.scope():  # for the user's own code, too: data sets, metrics and callbacks
-        parsed, jobs = make_jobs(networks, request, values)
-        checkpoint = None
-        if saving is not None:
-            calls = describe_calls(jobs, request)  # by examples that are not scaled yet
-            checkpoint = Checkpoint(saving, jobs, parsed.callbacks, calls, resumed, parsed.progress)
-        jobs = scale_for_each(jobs, fit_scalings(jobs, values, parsed.progress))
+        parsed, jobs = make_jobs(networks, request, starts)
+        calls = [] if saving is None else describe_calls(jobs, request)  # by examples that are not scaled yet
+        checkpoint = saving and make_checkpoint(saving, resumed, jobs, parsed.callbacks, calls, parsed.progress)
+        jobs = scale_for_each(jobs, fit_scalings(jobs, parsed.progress))
         jobs = add_callbacks(jobs, parsed)
     threads = {"blas_threads": parsed.blas_threads, "threads": parsed.threads}
     return (yield from train_networks(jobs, checkpoint=checkpoint, kept_loops=kept_loops, **threads))
@@ -80,61 +78,57 @@ def train_on_ranks(networks: Sequence[Trainee], request: Request, kind: FileKind
     """
     (net,) = networks
     ranks = Ranks(parse_distributed(request.distributed, net.view.backend))
-    saving, resumed = None, None
-
-    def open_checkpoint() -> Start:
-        nonlocal saving, resumed
-        saving = parse_saving(kind, request.checkpoint, request.every, request.resume)
-        resumed = None if saving is None else read_trainings(saving, networks, request.progress)
-        return describe_start(net, Start() if resumed is None else find_start(resumed[0]))
-
     with ranks.ending_together():
-        start = ranks.make_on_first(open_checkpoint)
-        start = start._replace(value=take_over(start.value, net))
+        saving, resumed = ranks.keep_on_first(lambda: open_checkpoint(networks, request, kind)) or (None, None)
+        start = ranks.make_on_first(lambda: describe_start(find_starts(networks, resumed)[0], net.view))
+        start = start._replace(value=take_over(start.value, net.view))
         if not ranks.leads:  # it has no callbacks, evaluates nothing, and writes no files
             request = request.without_watching()
         with net.view.scope():
-            parsed, (job,) = ranks.make_own(lambda: make_jobs(networks, request, [start.value]))
+            parsed, (job,) = ranks.make_own(lambda: make_jobs(networks, request, [start]))
             call = ranks.make_own(lambda: describe_shared_call(job, request))
             descriptions = ranks.make_on_all(lambda: {**describe_on_rank(job, call), "shards": ranks.shards})
             with ranks.agreeing():
                 check_same_on_ranks(descriptions)
-            scaling = ranks.make_on_first(lambda: fit_exact_scaling(job, start.value, parsed.progress))
-            checkpoint = ranks.make_own(
-                lambda: saving and Checkpoint(saving, [job], parsed.callbacks, [call], resumed, parsed.progress)
+            scaling = ranks.make_on_first(lambda: fit_exact_scaling(job, parsed.progress))
+            checkpoint = ranks.keep_on_first(
+                lambda: saving and make_checkpoint(saving, resumed, [job], parsed.callbacks, [call], parsed.progress)
             )
-            job = ranks.make_own(lambda: finish_shared_job(job, parsed, scaling, start, ranks))
+            job = ranks.make_own(lambda: finish_shared_job(job, parsed, scaling, ranks))
         blas_threads = 1 if parsed.blas_threads == AUTO else parsed.blas_threads  # they share a machine's cores
         return (yield from train_networks([job], blas_threads=blas_threads, checkpoint=checkpoint))
 
 
-def make_jobs(
-    networks: Sequence[Trainee], request: Request, values: Sequence[NetworkValue]
-) -> tuple[Parsed, list[Job]]:
-    """Parse the arguments, and make the jobs, without callbacks; their examples are not scaled yet.
+def open_checkpoint(
+    networks: Sequence[Trainee], request: Request, kind: FileKind
+) -> tuple[Saving | None, list[Snapshot] | None]:
+    """Check where a training is to be written, and read the one to resume, if there are any."""
+    saving = parse_saving(kind, request.checkpoint, request.every, request.resume)
+    return saving, None if saving is None else read_trainings(saving, networks, request.progress)
 
-    `values` are the networks as they begin, which is how they were when a training is resumed.
-    """
-    first = networks[0]
+
+def make_jobs(networks: Sequence[Trainee], request: Request, starts: Sequence[Start]) -> tuple[Parsed, list[Job]]:
+    """Parse the arguments, and make the jobs, without callbacks; their examples are not scaled yet."""
+    first, values = networks[0], [start.value for start in starts]
     parsed = parse(request, [value.optimizer for value in values], first.view)
     reader = first.view.reader._replace(keeps_digits=first.standardize, feature_names=find_names(values))
     seeds = [value.seeds.split for value in values]
     sources = open_sources(request, parsed.plans[0], reader, seeds, parsed.progress)
     samplings = map_shared(partial(choose_sampling, parsed.plans[0].sampling), [own.train for own in sources])
     plans = [plan._replace(sampling=sampling) for plan, sampling in zip(parsed.plans, samplings)]
-    return parsed, [Job(net, plan, *own) for net, plan, own in zip(networks, plans, sources)]
+    return parsed, [Job(net, start, plan, *own) for net, start, plan, own in zip(networks, starts, plans, sources)]
 
 
-def fit_scalings(jobs: Sequence[Job], values: Sequence[NetworkValue], progress: bool) -> list[Scaler | None]:
+def fit_scalings(jobs: Sequence[Job], progress: bool) -> list[Scaler | None]:
     """Fit a scaling to the examples of each network that standardizes and has none; return those of all networks."""
     standardize = jobs[0].net.standardize
-    scalings = find_scalings(values, standardize)
+    scalings = find_scalings([job.start.value for job in jobs], standardize)
     return [*fit_for_each(jobs, scalings, progress)] if standardize else scalings
 
 
-def fit_exact_scaling(job: Job, value: NetworkValue, progress: bool) -> Scaling | None:
+def fit_exact_scaling(job: Job, progress: bool) -> Scaling | None:
     """Fit the scaling of a network that several processes train, in NumPy arrays."""
-    (scaling,) = fit_scalings([job], [value], progress)
+    (scaling,) = fit_scalings([job], progress)
     return scaling and scaling.exact
 
 
@@ -145,16 +139,14 @@ def describe_shared_call(job: Job, request: Request) -> dict[str, Any]:
     return call
 
 
-def finish_shared_job(job: Job, parsed: Parsed, scaling: Scaling | None, start: Start, ranks: Ranks) -> Job:
-    """Scale the examples of a process, and add its callbacks, or the one that follows those of rank 0."""
+def finish_shared_job(job: Job, parsed: Parsed, scaling: Scaling | None, ranks: Ranks) -> Job:
+    """Scale the examples of a process, and add the callback that calls those of rank 0, or follows it."""
     reader = job.source.reader
     placed = None if scaling is None else place_scaling(scaling, reader.model, reader.place)
     (job,) = scale_for_each([job], [placed])
-    if ranks.leads:
-        (job,) = add_callbacks([job], parsed)
-    else:
-        job = job._replace(callbacks=[Follow(job.net, ranks)], start=start)
-    return job._replace(plan=job.plan._replace(ranks=ranks))
+    (job,) = add_callbacks([job], parsed)
+    callback = Lead(job.callbacks, ranks) if ranks.leads else Follow(ranks)
+    return job._replace(callbacks=[callback], plan=job.plan._replace(ranks=ranks))
 
 
 def _check_can_share(job: Job) -> None:

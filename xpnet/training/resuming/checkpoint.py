@@ -5,10 +5,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -20,9 +20,8 @@ from xpnet.core.step import State
 from xpnet.errors import ArgumentError, CheckpointError, unless_stopped
 from xpnet.state.history import History
 from xpnet.state.position import Position, Start
-from xpnet.state.value import NetworkValue
 from xpnet.training.callback import Callback, Trainee, Training
-from xpnet.training.plan import Job
+from xpnet.training.plan import Job, Plan
 from xpnet.training.resuming.call import (
     check_same_network,
     check_same_training,
@@ -32,198 +31,184 @@ from xpnet.training.resuming.call import (
 )
 from xpnet.training.resuming.saving import Saving
 
+# Takes new snapshots of the networks of these numbers, joined in these groups, and writes all of them if that is due
+Save: TypeAlias = Callable[[Collection[int], Sequence[Sequence[int]]], None]
 
-class Checkpoint:
-    """Writes the training of one or several networks to a file as it goes on, and when it ends, however it ends.
 
-    All networks run a chunk of steps at once, in rounds. The snapshots in a file are all of the same round, so the same
-    networks are joined when the training is resumed, and compute the same, bit for bit.
+class Checkpoint(NamedTuple):
+    """How the training of one or several networks is written to a file, and the one in that file, if it is resumed."""
 
-    Parameters
-    ----------
-    saving
-        Where and when to write it.
-    jobs
-        The networks, and how to train each.
-    callbacks
-        Those whose states the file holds, for each network.
-    calls
-        For each network, what `describe_training` says of a call that may resume its training.
-    resumed
-        The trainings to resume, if any.
-    progress
-        Whether to say on standard error where they resume.
+    saving: Saving
+    callbacks: Sequence[Sequence[Callback]]  # whose states the file holds, for each network
+    calls: Sequence[dict[str, Any]]  # for each, what `describe_training` says of a call that may resume its training
+    resumed: Sequence[Snapshot] | None
+    progress: bool  # whether to say on standard error where the training resumes
+
+    @property
+    def division(self) -> Sequence[Sequence[int]]:
+        """The networks that took their steps together before, group by group."""
+        groups: dict[int, list[int]] = {}
+        for k, snapshot in enumerate(self.resumed or ()):
+            if snapshot.group is not None:
+                groups.setdefault(snapshot.group, []).append(k)
+        return list(groups.values())
+
+
+def make_checkpoint(
+    saving: Saving,
+    resumed: Sequence[Snapshot] | None,
+    jobs: Sequence[Job],
+    callbacks: Sequence[Sequence[Callback]],
+    calls: Sequence[dict[str, Any]],
+    progress: bool,
+) -> Checkpoint:
+    """Make the checkpoint of networks; refuse optimizers whose states a file cannot hold."""
+    for job in jobs:
+        refuse_own_optimizer(job.plan.optimizer)
+    return Checkpoint(saving, callbacks, calls, resumed, progress)
+
+
+@contextmanager
+def write_training(
+    checkpoint: Checkpoint | None, jobs: Sequence[Job], trainings: Sequence[Training]
+) -> Generator[Save, None, None]:
+    """Write the training of networks in this context, and when it ends, however it ends; resume it, if it is resumed.
+
+    Yields
+    ------
+    Save
+        The function to call between two chunks of steps. Without a checkpoint, it does nothing.
+
+    Raises
+    ------
+    ArgumentError
+        If the training in the file is not the same.
+    FileExistsError
+        If there is a file by now that is not to be resumed.
     """
-
-    def __init__(
-        self,
-        saving: Saving,
-        jobs: Sequence[Job],
-        callbacks: Sequence[Sequence[Callback]],
-        calls: Sequence[dict[str, Any]],
-        resumed: Sequence[Snapshot] | None,
-        progress: bool,
-    ) -> None:
-        for job in jobs:
-            refuse_own_optimizer(job.plan.optimizer)
-        self.nets, self.schedules = [job.net for job in jobs], [job.plan.schedule for job in jobs]  # and no examples
-        self.saving, self.callbacks, self.calls = saving, callbacks, [*calls]
-        self.resumed, self.progress, self.names = resumed, progress, saving.name_parts(len(jobs))
-        self.trainings: dict[int, Training] = {}  # of the networks that have begun, and not ended
-        self.steps = 0  # minibatches that the furthest network has trained on
-        self.epoch_ended = False  # since the file was written
-        self.division = find_division(resumed or ())  # which networks are joined
-        self.waiting: set[int] = set()  # networks that have taken steps since their last snapshots
-        self.snapshots: dict[int, Snapshot] = {}  # the last one of each network, in their order
-        self.round: tuple[Snapshot, ...] = ()  # those of the last round that all networks completed
-        self.written = self.round
-
-    def add_to(self, jobs: Sequence[Job]) -> list[Job]:
-        """Add a callback that takes snapshots after the others of each network, and where its training is resumed."""
-        starts = [job.start for job in jobs] if self.resumed is None else map(find_start, self.resumed)
-        return [
-            job._replace(callbacks=[*job.callbacks, TakeSnapshots(self, k)], start=start)
-            for k, (job, start) in enumerate(zip(jobs, starts))
-        ]
-
-    def begin(self, k: int, training: Training) -> None:
-        """Once all networks have begun, resume the training, or write a first file, to show that it can be written."""
-        self.trainings[k] = training
-        if len(self.trainings) < len(self.nets):
-            return
-        for k in self.trainings:  # all, before a callback is restored, which may change a file
-            self._complete_call(k)
-        for name, callbacks, snapshot in zip(self.names, self.callbacks, self.resumed or ()):
-            restore_callbacks(name, callbacks, snapshot)
-        for k, net in enumerate(self.nets):
-            self._record(k, net.value if self.resumed is None else self.resumed[k].value)
-        if self.resumed is None:
-            self.saving.write_first(self._encode())
-        elif self.progress:
-            print(printable(_describe_place(self.saving.path, [*self.trainings.values()])), file=sys.stderr)
-        self._mark_written()
-
-    def begin_round(self, networks: Iterable[int], division: Sequence[Sequence[int]]) -> None:
-        """Note which networks have taken steps, and how they were joined, before their callbacks are called."""
-        self.division, self.waiting = division, set(networks)
-
-    def record_chunk(self, k: int) -> None:
-        """Take a snapshot of a network after a chunk of steps; write those of the round if that is due."""
-        self._record(k, self.nets[k].value)
-        if self.waiting:
-            return
-        every = self.saving.every
-        if isinstance(every, timedelta):
-            due = time.monotonic() - self.written_at >= every.total_seconds()
-        else:
-            due = isinstance(every, int) and self.steps - self.steps_written >= every
-        if due:
-            self._try_to_write()
-
-    def record_epoch(self, k: int) -> None:
-        """Take a snapshot of a network after an epoch; write those of the round if that is due."""
-        self.epoch_ended = True
-        self._record(k, self.nets[k].value)
-        self.end_round()
-
-    def end_round(self) -> None:
-        """Write the snapshots if an epoch has ended in this round, and they have not been written since."""
-        if self.epoch_ended and self.saving.every == "epoch" and not self.waiting:
-            self._try_to_write()
-
-    def end(self, k: int) -> None:
-        """Write the last snapshots when all networks have ended, also after an exception, Ctrl-C and SIGTERM."""
-        del self.trainings[k]
-        if not self.trainings and self.round is not self.written:
-            self._try_to_write("the training has ended, and the file holds what was last written")
-
-    def _complete_call(self, k: int) -> None:
-        """Complete the description of a call; refuse one that differs from that of the training to resume."""
-        training, schedule = self.trainings[k], self.schedules[k]
-        call = {**self.calls[k], **describe_callbacks(self.callbacks[k], training.quantities)}
-        if self.resumed is not None:
-            check_same_training(self.names[k], self.resumed[k], call, schedule, training.steps)
-        self.calls[k] = {**call, **describe_rates(schedule, training.epochs * (training.steps or 0))}
-
-    def _record(self, k: int, value: NetworkValue) -> None:
-        """Take a snapshot of a network; each assignment is one that an interrupt cannot split."""
-        training = self.trainings[k]
-        self.snapshots[k] = take_snapshot(value, training, self.callbacks[k], self.calls[k])
-        self.waiting.discard(k)
-        self.steps = max(self.steps, training.position.total_steps)
-        if not self.waiting and len(self.snapshots) == len(self.nets):
-            groups = {k: group for group, numbers in enumerate(self.division) for k in numbers}
-            self.round = tuple(snapshot._replace(group=groups.get(k)) for k, snapshot in self.snapshots.items())
-
-    def _encode(self) -> bytes:
-        pairs = zip(self.nets, self.round)
-        return self.saving.join(
-            [encode_network(net.settings, net.view._replace(value=now.value), now) for net, now in pairs]
-        )
-
-    def _try_to_write(self, *outcome: str) -> None:
-        if self.saving.try_to_write(self._encode, *outcome):
-            self._mark_written()
-
-    def _mark_written(self) -> None:
-        self.written, self.epoch_ended = self.round, False
-        self.steps_written, self.written_at = self.steps, time.monotonic()
+    if checkpoint is None:
+        yield lambda numbers, division: None
+        return
+    saving, callbacks, _, resumed, progress = checkpoint
+    names = saving.name_parts(len(jobs))
+    calls = [complete_call(checkpoint, k, jobs[k].plan, training) for k, training in enumerate(trainings)]
+    # After all comparisons, as it may change a file
+    for name, own, snapshot in zip(names, callbacks, resumed or ()):
+        restore_callbacks(name, own, snapshot)
+    file = CheckpointFile(checkpoint, [job.net for job in jobs], calls, trainings)
+    if resumed is None:
+        file.write_first()
+    elif progress:
+        print(printable(_describe_place(saving.path, trainings)), file=sys.stderr)
+    try:
+        yield file.update
+    finally:
+        file.write_last()
 
 
-class TakeSnapshots(Callback):
-    """Has a checkpoint take snapshots of one of its networks.
+def complete_call(checkpoint: Checkpoint, k: int, plan: Plan, training: Training) -> dict[str, Any]:
+    """Complete the description of a call; refuse one that differs from that of the training to resume."""
+    call = {**checkpoint.calls[k], **describe_callbacks(checkpoint.callbacks[k], training.quantities)}
+    if checkpoint.resumed is not None:
+        name = checkpoint.saving.name_parts(len(checkpoint.calls))[k]
+        check_same_training(name, checkpoint.resumed[k], call, plan.schedule, training.steps)
+    return {**call, **describe_rates(plan.schedule, training.epochs * (training.steps or 0))}
 
-    It comes last among the callbacks, so that snapshots hold the state of all of them between two chunks of steps.
+
+class CheckpointFile:
+    """The file of a training that goes on.
+
+    All networks run a chunk of steps at once. The snapshots in a file are all of the same moment between two chunks, so
+    the same networks are joined when the training is resumed, and compute the same, bit for bit.
 
     Parameters
     ----------
     checkpoint
-        The checkpoint.
-    k
-        The number of the network.
+        How to write it.
+    nets
+        The networks.
+    calls
+        Describes the call for each network.
+    trainings
+        The trainings of the networks, as they begin.
     """
 
-    def __init__(self, checkpoint: Checkpoint, k: int) -> None:
-        self.checkpoint, self.k = checkpoint, k
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        nets: Sequence[Trainee],
+        calls: Sequence[dict[str, Any]],
+        trainings: Sequence[Training],
+    ) -> None:
+        self.checkpoint, self.nets, self.calls, self.trainings = checkpoint, nets, calls, trainings
+        self.snapshots = tuple(self._take_snapshot(k) for k in range(len(nets)))
+        self.snapshots = mark_groups(self.snapshots, checkpoint.division)
+        self.epoch_ended = False  # since the file was written
+        self._mark_written()
 
-    def on_train_begin(self, training: Training) -> None:
-        """Hand over the training."""
-        self.checkpoint.begin(self.k, training)
+    @property
+    def steps(self) -> int:
+        """Number of minibatches that the furthest network has trained on."""
+        return max(training.position.total_steps for training in self.trainings)
 
-    def on_chunk_end(self, steps: int) -> None:
-        """Take a snapshot, and write it if that is due."""
-        self.checkpoint.record_chunk(self.k)
+    def update(self, numbers: Collection[int], division: Sequence[Sequence[int]]) -> None:
+        """Take new snapshots of networks that have taken steps, joined by `division`; write all if that is due."""
+        snapshots = (self._take_snapshot(k) if k in numbers else now for k, now in enumerate(self.snapshots))
+        self.snapshots = mark_groups(snapshots, division)  # one assignment, which an interrupt cannot split
+        self.epoch_ended |= any(self.trainings[k].position.steps == 0 for k in numbers)
+        if self._is_due():
+            self._try_to_write()
 
-    def on_epoch_end(self, logs: dict[str, Any]) -> None:
-        """Take a snapshot, and write it if that is due."""
-        self.checkpoint.record_epoch(self.k)
+    def write_first(self) -> None:
+        """Write the file before the first step, which shows that it can be written."""
+        self.checkpoint.saving.write_first(self._encode())
 
-    def on_train_end(self) -> None:
-        """Write the last snapshots."""
-        self.checkpoint.end(self.k)
+    def write_last(self) -> None:
+        """Write the last snapshots, unless the file holds them."""
+        if self.snapshots is not self.written:
+            self._try_to_write("the training has ended, and the file holds what was last written")
+
+    def _is_due(self) -> bool:
+        every = self.checkpoint.saving.every
+        if isinstance(every, timedelta):
+            return time.monotonic() - self.written_at >= every.total_seconds()
+        return self.steps - self.steps_written >= every if isinstance(every, int) else self.epoch_ended
+
+    def _take_snapshot(self, k: int) -> Snapshot:
+        return take_snapshot(self.trainings[k], self.checkpoint.callbacks[k], self.calls[k])
+
+    def _encode(self) -> bytes:
+        parts = [
+            encode_network(net.settings, net.view._replace(value=snapshot.value), snapshot)
+            for net, snapshot in zip(self.nets, self.snapshots)
+        ]
+        return self.checkpoint.saving.join(parts)
+
+    def _try_to_write(self, *outcome: str) -> None:
+        if self.checkpoint.saving.try_to_write(self._encode, *outcome):
+            self._mark_written()
+
+    def _mark_written(self) -> None:
+        self.written, self.epoch_ended = self.snapshots, False
+        self.steps_written, self.written_at = self.steps, time.monotonic()
 
 
-def take_snapshot(
-    value: NetworkValue, training: Training, callbacks: Sequence[Callback], call: dict[str, Any]
-) -> Snapshot:
-    """Take a snapshot of a network, its callbacks and its position."""
+def take_snapshot(training: Training, callbacks: Sequence[Callback], call: dict[str, Any]) -> Snapshot:
+    """Take a snapshot of a training and of its callbacks, with the description of its call."""
     plain: list[dict[str, Any]] = []
     states: dict[tuple[int, str], State] = {}
     for i, callback in enumerate(callbacks):
         values, nests = _split_state(callback)
         plain.append({"name": type(callback).__name__, "values": values})
         states |= {(i, name): state for name, state in nests.items()}
-    value = value._replace(history=History(training.history.rows))  # which grows
+    value = training.value._replace(history=History(training.history.rows))  # which grows
     return Snapshot(value, training.position._asdict(), training.lr_scale, training.stopped, call, plain, states)
 
 
-def find_division(snapshots: Sequence[Snapshot]) -> Sequence[Sequence[int]]:
-    """List the networks that took their steps together, group by group."""
-    groups: dict[int, list[int]] = {}
-    for k, snapshot in enumerate(snapshots):
-        if snapshot.group is not None:
-            groups.setdefault(snapshot.group, []).append(k)
-    return list(groups.values())
+def mark_groups(snapshots: Iterable[Snapshot], division: Sequence[Sequence[int]]) -> tuple[Snapshot, ...]:
+    """Note in snapshots which networks are joined, by the number of their group."""
+    groups = {k: group for group, numbers in enumerate(division) for k in numbers}
+    return tuple(snapshot._replace(group=groups.get(k)) for k, snapshot in enumerate(snapshots))
 
 
 # Reading
@@ -257,10 +242,14 @@ def read_training(content: bytes, name: str, net: Trainee) -> Snapshot:
     return snapshot
 
 
-def find_start(snapshot: Snapshot) -> Start:
-    """Return where `train` begins to resume a training."""
-    position, rows = Position(**snapshot.position), tuple(snapshot.value.history.rows)
-    return Start(position, rows, snapshot.lr_scale, snapshot.stopped, snapshot.value)
+def find_starts(networks: Sequence[Trainee], resumed: Sequence[Snapshot] | None) -> list[Start]:
+    """Find where the training of each network begins: where it ended before, if it is resumed."""
+    if resumed is None:
+        return [Start(net.value) for net in networks]
+    return [
+        Start(one.value, Position(**one.position), tuple(one.value.history.rows), one.lr_scale, one.stopped)
+        for one in resumed
+    ]
 
 
 def restore_callbacks(name: str, callbacks: Sequence[Callback], snapshot: Snapshot) -> None:
