@@ -7,7 +7,6 @@ import numpy as np
 from xpnet.backends.memory import count_parameters, on_host_only, require_bytes
 from xpnet.checks import warn
 from xpnet.core.least_squares import SQUARED
-from xpnet.core.optimizers.base import needs_all_examples
 from xpnet.data.gathered import Gathered
 from xpnet.data.resident import Resident, Rows
 from xpnet.errors import ArgumentError
@@ -22,7 +21,7 @@ LEAST_DECAY = 1e-5
 
 
 def use_all_examples(jobs: Sequence[Job]) -> Sequence[Job]:
-    """Give jobs whose optimizer needs it minibatches of all examples. Others stay as they are. Changes nothing.
+    """Give jobs minibatches of all examples, which their optimizer needs. Changes nothing.
 
     Warns if a network can fit the noise.
 
@@ -34,8 +33,6 @@ def use_all_examples(jobs: Sequence[Job]) -> Sequence[Job]:
         If the machine has not enough memory.
     """
     optimizer = jobs[0].plan.optimizer
-    if not needs_all_examples(optimizer):
-        return jobs
     for job in jobs:
         _check_network(job)
         if not isinstance(job.source, (Resident, Rows, Gathered)):

@@ -17,7 +17,6 @@ from xpnet.state.view import View
 from xpnet.training.arguments import parse_metrics
 from xpnet.training.callback import Callback, Quantity, Training
 from xpnet.training.metrics import Metric, accuracy, correct, mean_absolute_error, r2
-from xpnet.training.plan import Job
 
 
 def measure(view: View, source: Source, metrics: Sequence[Metric] = (), bar: str | None = None) -> dict[str, Any]:
@@ -176,24 +175,26 @@ class Evaluate(Callback):
 
 
 def make_evaluations(
-    job: Job, metrics: Sequence[Metric], training_metrics: Sequence[Metric], progress: bool
+    validation: Source | None, test: Source | None, metrics: Sequence[Metric], progress: bool
 ) -> list[Evaluate]:
-    """Make the callbacks that evaluate training, validation and test data after each epoch."""
-    task = job.source.reader.model.task
-    if metrics and job.validation is None and job.test is None:
+    """Make the callbacks that evaluate validation and test data after each epoch."""
+    if metrics and validation is None and test is None:
         raise ArgumentError(
             f"metrics={[metric.name for metric in metrics]} need validation_data, validation_split or test_data; "
             "metrics on the training data are training_metrics"
         )
     evaluations: list[Evaluate] = []
-    if training_metrics:
-        check_repeatable(job.source, "training_metrics")
-        evaluations.append(Evaluate("training", job.source, training_metrics, ("cost", "size"), progress))
-    if job.validation is not None:
-        evaluations.append(Evaluate("validation", job.validation, metrics, progress=progress))
-    if job.test is not None and task == "regression":
-        evaluations.append(Evaluate("test", job.test, metrics, progress=progress))
-    elif job.test is not None:
+    if validation is not None:
+        evaluations.append(Evaluate("validation", validation, metrics, progress=progress))
+    if test is not None and test.reader.model.task == "regression":
+        evaluations.append(Evaluate("test", test, metrics, progress=progress))
+    elif test is not None:
         with_counts = list(dict.fromkeys((correct, accuracy, *metrics)))
-        evaluations.append(Evaluate("test", job.test, with_counts, (), progress))
+        evaluations.append(Evaluate("test", test, with_counts, (), progress))
     return evaluations
+
+
+def make_training_evaluation(source: Source, metrics: Sequence[Metric], progress: bool) -> Evaluate:
+    """Make the callback that computes metrics of the training data after each epoch."""
+    check_repeatable(source, "training_metrics")
+    return Evaluate("training", source, metrics, ("cost", "size"), progress)

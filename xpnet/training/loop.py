@@ -20,9 +20,11 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from xpnet.backends.threads import AUTO, limit_step_threads
+from xpnet.core.optimizers.base import needs_all_examples
 from xpnet.data.reader import Reader
 from xpnet.data.resident import Resident, Rows
 from xpnet.data.source import Chunk, Countable, Source, describe_known_rows, skip_steps
+from xpnet.distributed.ranks import Ranks
 from xpnet.errors import DivergenceError
 from xpnet.state.history import History
 from xpnet.state.places import change_optimizer, check_value
@@ -81,7 +83,8 @@ def train_networks(
     dict
         The error of each network that has diverged, by its number.
     """
-    jobs = use_all_examples(jobs)
+    if needs_all_examples(jobs[0].plan.optimizer):
+        jobs = use_all_examples(jobs)
     ranks, reader = jobs[0].plan.ranks, jobs[0].source.reader
     backend, multiplications = reader.backend, largest_product(jobs)
     n_threads = choose_group_threads(backend, threads, multiplications)
@@ -98,7 +101,7 @@ def train_networks(
         stack.enter_context(limit_step_threads(backend, blas_threads, multiplications, min(n_threads or 1, len(jobs))))
         begun = [stack.enter_context(watching(job.callbacks, own)) for job, own in zip(jobs, trainings)]
         take_changes(jobs, trainings, values)
-        save = open_file(checkpoint, jobs, trainings, stack)
+        save = open_file(checkpoint, trainings, ranks, stack)
         yield dict(enumerate(values))
         loops = stack.enter_context((kept_loops or KeptLoops()).lend(backend))
         division = None if checkpoint is None else checkpoint.division
@@ -154,10 +157,10 @@ def run_all_chunks(
 
 
 def open_file(
-    checkpoint: Checkpoint | None, jobs: Sequence[Job], trainings: Sequence[Training], stack: ExitStack
+    checkpoint: Checkpoint | None, trainings: Sequence[Training], ranks: Ranks | None, stack: ExitStack
 ) -> Save:
     """Open the file of a checkpoint, on rank 0 of several processes, and return the function that updates it."""
-    ranks, enter = jobs[0].plan.ranks, partial(stack.enter_context, write_training(checkpoint, jobs, trainings))
+    enter = partial(stack.enter_context, write_training(checkpoint, trainings))
     if ranks is None:
         return enter()
     save = ranks.keep_on_first(enter)

@@ -20,7 +20,7 @@ from xpnet.state.value import NetworkValue
 from xpnet.training.agreement import Follow, Lead, describe_start, take_over
 from xpnet.training.arguments import Parsed, Request, parse
 from xpnet.training.callback import Trainee
-from xpnet.training.evaluate import make_evaluations
+from xpnet.training.evaluate import make_evaluations, make_training_evaluation
 from xpnet.training.kept_loops import KeptLoops
 from xpnet.training.loop import Values, train_networks
 from xpnet.training.plan import Job
@@ -168,11 +168,13 @@ def add_callbacks(jobs: Sequence[Job], parsed: Parsed) -> list[Job]:
     """Give each network its callbacks, evaluations first: others see their results."""
     bars = [Progress()] if parsed.progress else []  # one for all networks
     with_bars = parsed.progress and len(jobs) == 1
-    evaluations = [make_evaluations(job, parsed.metrics, parsed.training_metrics, with_bars) for job in jobs]
-    return [
-        job._replace(callbacks=[*first, *callbacks, *bars])
-        for job, first, callbacks in zip(jobs, evaluations, parsed.callbacks)
-    ]
+    with_callbacks: list[Job] = []
+    for job, own in zip(jobs, parsed.callbacks):
+        evaluations = make_evaluations(job.validation, job.test, parsed.metrics, with_bars)
+        if parsed.training_metrics:
+            evaluations.insert(0, make_training_evaluation(job.source, parsed.training_metrics, with_bars))
+        with_callbacks.append(job._replace(callbacks=[*evaluations, *own, *bars]))
+    return with_callbacks
 
 
 def describe_calls(jobs: Sequence[Job], request: Request) -> list[dict[str, Any]]:

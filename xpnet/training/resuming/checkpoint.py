@@ -16,12 +16,13 @@ from xpnet.checkpoint.file import decode, explain_errors
 from xpnet.checkpoint.networks import encode_network, restore_training
 from xpnet.checkpoint.record import Snapshot, check_depth, refuse_unknown
 from xpnet.checks import printable
+from xpnet.core.schedules import Schedule
 from xpnet.core.step import State
 from xpnet.errors import ArgumentError, CheckpointError, unless_stopped
 from xpnet.state.history import History
 from xpnet.state.position import Position, Start
 from xpnet.training.callback import Callback, Trainee, Training
-from xpnet.training.plan import Job, Plan
+from xpnet.training.plan import Job
 from xpnet.training.resuming.call import (
     check_same_network,
     check_same_training,
@@ -39,6 +40,7 @@ class Checkpoint(NamedTuple):
     """How the training of one or several networks is written to a file, and the one in that file, if it is resumed."""
 
     saving: Saving
+    schedules: Sequence[Schedule]  # for each network
     callbacks: Sequence[Sequence[Callback]]  # whose states the file holds, for each network
     calls: Sequence[dict[str, Any]]  # for each, what `describe_training` says of a call that may resume its training
     resumed: Sequence[Snapshot] | None
@@ -65,13 +67,11 @@ def make_checkpoint(
     """Make the checkpoint of networks; refuse optimizers whose states a file cannot hold."""
     for job in jobs:
         refuse_own_optimizer(job.plan.optimizer)
-    return Checkpoint(saving, callbacks, calls, resumed, progress)
+    return Checkpoint(saving, [job.plan.schedule for job in jobs], callbacks, calls, resumed, progress)
 
 
 @contextmanager
-def write_training(
-    checkpoint: Checkpoint | None, jobs: Sequence[Job], trainings: Sequence[Training]
-) -> Generator[Save, None, None]:
+def write_training(checkpoint: Checkpoint | None, trainings: Sequence[Training]) -> Generator[Save, None, None]:
     """Write the training of networks in this context, and when it ends, however it ends; resume it, if it is resumed.
 
     Yields
@@ -89,16 +89,16 @@ def write_training(
     if checkpoint is None:
         yield lambda numbers, division: None
         return
-    saving, callbacks, _, resumed, progress = checkpoint
-    names = saving.name_parts(len(jobs))
-    calls = [complete_call(checkpoint, k, jobs[k].plan, training) for k, training in enumerate(trainings)]
+    saving, resumed = checkpoint.saving, checkpoint.resumed
+    names = saving.name_parts(len(trainings))
+    calls = [complete_call(checkpoint, k, training) for k, training in enumerate(trainings)]
     # After all comparisons, as it may change a file
-    for name, own, snapshot in zip(names, callbacks, resumed or ()):
+    for name, own, snapshot in zip(names, checkpoint.callbacks, resumed or ()):
         restore_callbacks(name, own, snapshot)
-    file = CheckpointFile(checkpoint, [job.net for job in jobs], calls, trainings)
+    file = CheckpointFile(checkpoint, calls, trainings)
     if resumed is None:
         file.write_first()
-    elif progress:
+    elif checkpoint.progress:
         print(printable(_describe_place(saving.path, trainings)), file=sys.stderr)
     try:
         yield file.update
@@ -106,13 +106,14 @@ def write_training(
         file.write_last()
 
 
-def complete_call(checkpoint: Checkpoint, k: int, plan: Plan, training: Training) -> dict[str, Any]:
+def complete_call(checkpoint: Checkpoint, k: int, training: Training) -> dict[str, Any]:
     """Complete the description of a call; refuse one that differs from that of the training to resume."""
+    schedule = checkpoint.schedules[k]
     call = {**checkpoint.calls[k], **describe_callbacks(checkpoint.callbacks[k], training.quantities)}
     if checkpoint.resumed is not None:
         name = checkpoint.saving.name_parts(len(checkpoint.calls))[k]
-        check_same_training(name, checkpoint.resumed[k], call, plan.schedule, training.steps)
-    return {**call, **describe_rates(plan.schedule, training.epochs * (training.steps or 0))}
+        check_same_training(name, checkpoint.resumed[k], call, schedule, training.steps)
+    return {**call, **describe_rates(schedule, training.epochs * (training.steps or 0))}
 
 
 class CheckpointFile:
@@ -125,23 +126,15 @@ class CheckpointFile:
     ----------
     checkpoint
         How to write it.
-    nets
-        The networks.
     calls
         Describes the call for each network.
     trainings
         The trainings of the networks, as they begin.
     """
 
-    def __init__(
-        self,
-        checkpoint: Checkpoint,
-        nets: Sequence[Trainee],
-        calls: Sequence[dict[str, Any]],
-        trainings: Sequence[Training],
-    ) -> None:
-        self.checkpoint, self.nets, self.calls, self.trainings = checkpoint, nets, calls, trainings
-        self.snapshots = tuple(self._take_snapshot(k) for k in range(len(nets)))
+    def __init__(self, checkpoint: Checkpoint, calls: Sequence[dict[str, Any]], trainings: Sequence[Training]) -> None:
+        self.checkpoint, self.calls, self.trainings = checkpoint, calls, trainings
+        self.snapshots = tuple(self._take_snapshot(k) for k in range(len(trainings)))
         self.snapshots = mark_groups(self.snapshots, checkpoint.division)
         self.epoch_ended = False  # since the file was written
         self._mark_written()
@@ -179,8 +172,8 @@ class CheckpointFile:
 
     def _encode(self) -> bytes:
         parts = [
-            encode_network(net.settings, net.view._replace(value=snapshot.value), snapshot)
-            for net, snapshot in zip(self.nets, self.snapshots)
+            encode_network(training.net.settings, training.net.view._replace(value=snapshot.value), snapshot)
+            for training, snapshot in zip(self.trainings, self.snapshots)
         ]
         return self.checkpoint.saving.join(parts)
 
