@@ -12,13 +12,17 @@ import tokenize
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import xpnet
+from xpnet import Network
+from xpnet.backends import Backend
 from xpnet.hints import OWNERS
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "xpnet"
+ARCHITECTURE = (ROOT / "docs" / "understand" / "architecture.md").read_text()
 LIBRARIES = {"cupy", "torch", "torchvision", "jax", "array_api_compat.cupy", "array_api_compat.torch"}
 
 # Each folder or module may import those before it, and modules of its own folder
@@ -255,8 +259,7 @@ def test_the_public_names_are_there():
 
 def test_the_page_on_architecture_names_what_is_there():
     """Every module and folder that docs/understand/architecture.md names."""
-    page = (ROOT / "docs" / "understand" / "architecture.md").read_text()
-    named = set(re.findall(r"[`\"]((?:\w+/)*\w+\.py|(?:\w+/)+)[`\"]", page))
+    named = set(re.findall(r"[`\"]((?:\w+/)*\w+\.py|(?:\w+/)+)[`\"]", ARCHITECTURE))
     assert len(named) > 30
     folders = ["", *(f"{path.parent.relative_to(PACKAGE)}/" for path in PACKAGE.rglob("__init__.py"))]
     missing = {
@@ -266,6 +269,39 @@ def test_the_page_on_architecture_names_what_is_there():
     }
     assert not missing
     assert {path.name + "/" for path in PACKAGE.iterdir() if path.is_dir()} - {"__pycache__/", "data_files/"} <= named
+
+
+def holds(thing, arrays, depth=5):
+    """Tell whether an object is one of these arrays, or holds one."""
+    if isinstance(thing, np.ndarray):
+        return any(np.shares_memory(thing, array) for array in arrays)
+    if depth == 0 or thing is None or isinstance(thing, (str, int, float, type)):
+        return False
+    if isinstance(thing, (tuple, list)):
+        return any(holds(part, arrays, depth - 1) for part in thing)
+    is_own = type(thing).__module__.startswith("xpnet.") and not isinstance(thing, Backend)
+    return is_own and any(holds(part, arrays, depth - 1) for part in getattr(thing, "__dict__", {}).values())
+
+
+def test_the_page_on_architecture_names_the_files_that_train_data_passes():
+    """Those whose functions get the examples, or an object that holds them; those of backends/ only compute."""
+    x, y = np.random.default_rng(0).standard_normal((500, 4)).astype(np.float32), np.arange(500) % 3
+    net, files = Network([4, 5, 3], seed=0), []
+
+    def look(frame, event, _):
+        path = Path(frame.f_code.co_filename)
+        if event == "call" and PACKAGE in path.parents and "backends" not in path.parts and path not in files:
+            arguments = frame.f_code.co_varnames[: frame.f_code.co_argcount + frame.f_code.co_kwonlyargcount]
+            if any(holds(frame.f_locals.get(name), [x, y]) for name in arguments):
+                files.append(path)
+
+    sys.setprofile(look)
+    try:
+        net.train((x, y), 1, 10, progress=False)
+    finally:
+        sys.setprofile(None)
+    (listed,) = re.findall(r"`train_data` passes these files: (.*?)\.\n", ARCHITECTURE, re.DOTALL)
+    assert re.findall(r"`([\w/]+\.py)`", listed) == [str(path.relative_to(PACKAGE)) for path in files]
 
 
 def test_dotted_names_lead_to_something_that_is_there():
