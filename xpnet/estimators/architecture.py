@@ -14,7 +14,7 @@ from xpnet.core.costs import COSTS, Cost
 from xpnet.core.initializers import Initializer
 from xpnet.errors import ArgumentError
 from xpnet.estimators.inputs import name_place, same_place
-from xpnet.estimators.settings import Parameters, is_called
+from xpnet.estimators.parameters import Parameters, is_called
 from xpnet.hints import explain_unknown
 from xpnet.network import Network
 from xpnet.state import structure

@@ -20,7 +20,7 @@ from xpnet.estimators.examples import dense_blocks
 from xpnet.estimators.fit_data import Call
 from xpnet.estimators.fitting import assign_attributes, fit_networks
 from xpnet.estimators.inputs import check_kind, move_to, name_arguments, same_place, validate_inputs
-from xpnet.estimators.settings import Parameters, is_called, list_fields, parse_saving_of_fit, replace_field
+from xpnet.estimators.parameters import Parameters, is_called, list_fields, parse_saving_of_fit, replace_field
 from xpnet.estimators.state import decode_state, encode_state
 from xpnet.estimators.targets import Labels, is_numeric
 from xpnet.inspection.predict import predict

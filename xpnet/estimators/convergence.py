@@ -12,11 +12,11 @@ from xpnet.checkpoint.values import check_number, check_whole
 from xpnet.checks import warn
 from xpnet.core.arrays import Layers
 from xpnet.errors import ArgumentError
-from xpnet.estimators.settings import Settings
+from xpnet.estimators.parameters import FitSettings
 from xpnet.state.position import Position
 from xpnet.training.callback import Callback, Training
 
-# value of `Settings.early_stopping` -> the name of what is watched
+# value of `FitSettings.early_stopping` -> the name of what is watched
 WATCHED = {None: "Training loss", "score": "Validation score", "loss": "Validation loss"}
 SMALLEST_RATE = 1e-6  # an adaptive learning rate that has become as small as this ends training
 
@@ -114,7 +114,7 @@ class Convergence(Callback):
 
     def __init__(
         self,
-        settings: Settings,
+        settings: FitSettings,
         tally: Tally,
         n: int,
         score_name: str,

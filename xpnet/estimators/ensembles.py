@@ -19,8 +19,8 @@ from xpnet.estimators.base import BaseLearner, BasePerceptron
 from xpnet.estimators.classifier import BaseClassifier, MLPClassifier
 from xpnet.estimators.fit_data import Call
 from xpnet.estimators.fitting import assign_attributes, fit_networks
+from xpnet.estimators.parameters import Parameters, make_random_state
 from xpnet.estimators.regressor import BaseRegressor, MLPRegressor
-from xpnet.estimators.settings import Parameters, make_random_state
 from xpnet.hints import explain_arguments
 from xpnet.state.view import View
 from xpnet.training.arguments import copies_for_each, parse_callbacks

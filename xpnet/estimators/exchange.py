@@ -16,7 +16,7 @@ from xpnet.estimators.base import BasePerceptron
 from xpnet.estimators.convergence import TALLY_ATTRIBUTES, read_tally, write_tally
 from xpnet.estimators.fitting import join_attributes
 from xpnet.estimators.inputs import float_dtype
-from xpnet.estimators.settings import LEARNING_RATES, THEIR_SOLVERS, Parameters
+from xpnet.estimators.parameters import LEARNING_RATES, THEIR_SOLVERS, Parameters
 from xpnet.estimators.targets import Problem
 from xpnet.network import Network
 

@@ -13,7 +13,7 @@ from xpnet.data.fingerprint import fingerprint_arrays
 from xpnet.errors import ArgumentError, unless_stopped
 from xpnet.estimators.architecture import choose_backend, is_elsewhere, require_place
 from xpnet.estimators.inputs import name_place, parse_sample_weight, validate_examples
-from xpnet.estimators.settings import is_called
+from xpnet.estimators.parameters import is_called
 from xpnet.estimators.targets import Classification, Problem, Regression
 from xpnet.training.resuming.saving import Saving
 

@@ -41,7 +41,7 @@ from xpnet.estimators.convergence import (
 from xpnet.estimators.examples import RowSource, hold_out, load, read_targets, resample
 from xpnet.estimators.fit_data import Call, FitData, check_data, fingerprint_data
 from xpnet.estimators.inputs import float_dtype
-from xpnet.estimators.settings import Parameters, Settings, make_random_state, make_sampling, parse_settings
+from xpnet.estimators.parameters import FitSettings, Parameters, make_random_state, make_sampling, parse_settings
 from xpnet.estimators.targets import Labels, Problem
 from xpnet.network import Network
 from xpnet.training.callback import Callback
@@ -52,8 +52,8 @@ from xpnet.training.metrics import Metric, predictions
 from xpnet.training.plan import Job, Plan
 from xpnet.training.prepare import fit_scaling
 from xpnet.training.progress import Progress
-from xpnet.training.resuming.call import decisive_parameters, describe_training
 from xpnet.training.resuming.checkpoint import Checkpoint, find_starts, make_checkpoint, read_trainings
+from xpnet.training.resuming.comparison import decisive_parameters, describe_training
 from xpnet.training.resuming.saving import Saving
 
 AnyEstimator = TypeVar("AnyEstimator")
@@ -71,7 +71,7 @@ class Fit(NamedTuple):
     callbacks: Sequence[Callback] = ()
 
     @property
-    def settings(self) -> Settings:
+    def settings(self) -> FitSettings:
         """How to train."""
         return self.convergence.settings
 
@@ -204,7 +204,7 @@ def load_examples(data: FitData, network: Network) -> tuple[Stored, Stored | Non
 
 def prepare_fit(
     network: Network,
-    settings: Settings,
+    settings: FitSettings,
     data: FitData,
     examples: tuple[Stored, Stored | None],
     last: Mapping[str, Any],

@@ -31,7 +31,7 @@ from xpnet.estimators.fitting import (
     start_network,
     train_fits,
 )
-from xpnet.estimators.settings import make_random_state, parse_settings
+from xpnet.estimators.parameters import make_random_state, parse_settings
 
 MIN_FITS = 4  # of one kind per worker, unless there are fewer
 MAX_BYTES = 1 << 28  # of the examples of all folds together; larger folds are trained one after the other

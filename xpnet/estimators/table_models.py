@@ -22,8 +22,8 @@ from xpnet.errors import ArgumentError
 from xpnet.estimators.architecture import choose_backend, parse_hidden_sizes
 from xpnet.estimators.base import BaseModel
 from xpnet.estimators.inputs import move_to, parse_sample_weight, same_place, validate_targets
+from xpnet.estimators.parameters import make_random_state
 from xpnet.estimators.regressor import drop_single_output
-from xpnet.estimators.settings import make_random_state
 from xpnet.estimators.tables import TableEncoder, check_table
 from xpnet.estimators.targets import (
     MULTICLASS,

@@ -35,9 +35,9 @@ from xpnet.training.groups import Groups, check_training_memory, choose_group_th
 from xpnet.training.kept_loops import KeptLoops
 from xpnet.training.plan import Job
 from xpnet.training.prepare import check_target_scale
-from xpnet.training.provenance import describe_run
 from xpnet.training.rates import check_length, check_scale, check_schedule, learning_rates
 from xpnet.training.resuming.checkpoint import Checkpoint, Save, exiting_on_sigterm, write_training
+from xpnet.training.runs import describe_run
 from xpnet.training.steps import Done, steps_per_chunk
 
 # Yields the new values of networks, by their numbers; returns the errors of those that have diverged

@@ -27,8 +27,13 @@ from xpnet.training.plan import Job
 from xpnet.training.prepare import choose_sampling, fit_for_each, map_shared, open_sources, scale_for_each
 from xpnet.training.progress import Progress
 from xpnet.training.rates import check_schedule
-from xpnet.training.resuming.call import check_same_on_ranks, describe_functions, describe_on_rank, describe_training
 from xpnet.training.resuming.checkpoint import find_starts, make_checkpoint, read_trainings
+from xpnet.training.resuming.comparison import (
+    check_same_on_ranks,
+    describe_functions,
+    describe_on_rank,
+    describe_training,
+)
 from xpnet.training.resuming.saving import FileKind, Saving, parse_saving
 
 

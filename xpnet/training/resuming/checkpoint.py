@@ -23,7 +23,7 @@ from xpnet.state.history import History
 from xpnet.state.position import Position, Start
 from xpnet.training.callback import Callback, Trainee, Training
 from xpnet.training.plan import Job
-from xpnet.training.resuming.call import (
+from xpnet.training.resuming.comparison import (
     check_same_network,
     check_same_training,
     describe_callbacks,

@@ -1,7 +1,7 @@
 """Descriptions of values of any kind, by which a checkpoint tells whether it is resumed with the same ones.
 
 A description is a text that is the same in another process. It shows what is short, and has digests of the rest.
-`describe_call` makes them of the arguments of a call, which `call.py` compares.
+`describe_call` makes them of the arguments of a call, which `comparison.py` compares.
 """
 
 import copyreg

@@ -17,7 +17,7 @@ from xpnet.checkpoint.file import INVALID_VALUE_ERRORS
 from xpnet.checkpoint.values import require, require_keys
 from xpnet.checks import describe_error, printable, refuse_duplicates
 from xpnet.errors import ArgumentError, CheckpointError, unless_stopped
-from xpnet.training.resuming.call import find_difference
+from xpnet.training.resuming.comparison import find_difference
 from xpnet.training.resuming.description import describe, describe_call
 from xpnet.training.resuming.saving import Saving
 

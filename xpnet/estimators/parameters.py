@@ -80,7 +80,7 @@ class Parameters:
 
 
 @dataclass(frozen=True)
-class Settings:
+class FitSettings:
     """How to train: the checked parameters, except those that shape the network."""
 
     optimizer: Optimizer | None  # None: L-BFGS, which has no epochs and uses only `alpha` and the last five
@@ -155,7 +155,7 @@ def is_called(value: Any, name: str) -> bool:
     return isinstance(value, str) and value == name
 
 
-def parse_settings(parameters: Parameters, *, partial: bool) -> Settings:
+def parse_settings(parameters: Parameters, *, partial: bool) -> FitSettings:
     """Check parameters, in the ranges that scikit-learn accepts, and turn them into settings.
 
     Parameters
@@ -180,7 +180,7 @@ def parse_settings(parameters: Parameters, *, partial: bool) -> Settings:
     # How the learning rate changes between epochs; Adam adapts its own rates, and others have none
     has_rule = optimizer is None or not (is_called(parameters.solver, "adam") or needs_all_examples(optimizer))
     rule = parameters.learning_rate if has_rule else None
-    settings = Settings(
+    settings = FitSettings(
         optimizer=optimizer,
         schedule=_parse_schedule(parameters),
         invscaling=is_called(rule, "invscaling"),
@@ -210,7 +210,7 @@ def parse_settings(parameters: Parameters, *, partial: bool) -> Settings:
     return settings
 
 
-def _refuse_rates_and_minibatches(parameters: Parameters, settings: Settings) -> None:
+def _refuse_rates_and_minibatches(parameters: Parameters, settings: FitSettings) -> None:
     """Refuse what the solvers that take whole steps, on all examples, have no use for."""
     if settings.by_steps and settings.batch_size is not None:
         raise ArgumentError(
@@ -289,7 +289,7 @@ def _refuse_for_lbfgs(parameters: Parameters) -> None:
             )
 
 
-def _check_partial(settings: Settings) -> None:
+def _check_partial(settings: FitSettings) -> None:
     """Refuse settings that a single epoch cannot have."""
     if settings.early_stopping:
         value = True if settings.early_stopping == "score" else settings.early_stopping
