@@ -377,6 +377,45 @@ def test_derivatives_of_functions_of_dual_numbers(backend, name):
     np.testing.assert_allclose(derivative, (plus - minus) / (2 * h), rtol=1e-6, atol=1e-8)
 
 
+MIXED = {
+    "product": lambda w, x, xp: w * x**2,
+    "functions": lambda w, x, xp: xp.sin(w * x) * xp.exp(x / w) + w * x**3 / xp.sqrt(w + x),
+    "powers": lambda w, x, xp: x**w + 2.0 ** (w * x) - (w - x) ** 2 / (1.0 + x),
+}
+
+
+def derive(function, order):
+    """Differentiate a function of w and x, by one after the other: "wx" differentiates ∂/∂x by w."""
+    if not order:
+        return function
+    inner = derive(function, order[1:])
+
+    def derivative(w, x, xp):
+        if order[0] == "w":  # x is an array of an outer level, if that differentiates by it
+            return jvp(lambda w, xp: inner(w, x, xp), (w,), (xp.ones_like(w),), xp)[1]
+        return jvp(lambda x, xp: inner(w, x, xp), (x,), (xp.ones_like(x),), xp)[1]
+
+    return derivative
+
+
+@pytest.mark.parametrize("order", ["w", "wx", "xw", "xx", "wxx", "xwx", "xxw"])
+@pytest.mark.parametrize("name", MIXED)
+def test_derivatives_of_derivatives(backend, name, order):
+    sympy = pytest.importorskip("sympy")
+    w, x = np.array([1.5, 0.7]), np.array([0.4, 2.0])
+    symbols = sympy.symbols("w x")
+    exact = sympy.lambdify(symbols, sympy.diff(MIXED[name](*symbols, sympy), *order))
+    np.testing.assert_allclose(on(backend, derive(MIXED[name], order), w, x), exact(w, x), rtol=1e-12)
+
+
+def test_an_array_of_an_inner_derivative_is_not_for_the_outer_namespace():
+    def outer(x, xp):
+        return jvp(lambda t, _: xp.exp(t * x), (x,), (xp.ones_like(x),), xp)[1]
+
+    with pytest.raises(ValueError, match="an array of an inner jvp was given to functions of an outer xp"):
+        jvp(outer, (np.ones(1),), (np.ones(1),), np)
+
+
 def test_the_name_of_a_users_cost_does_not_contradict_the_task():
     class Own(LogCosh):
         name = "tanh"

@@ -7,6 +7,10 @@ the lines that compute a network also compute its derivatives: the forward pass 
 backpropagation the change of the gradient, which is a product with the Hessian.
 
 At a kink, the derivative is that of the piece on the left, as in the pullbacks of `activations`.
+
+A function may itself use `jvp`, with the namespace that it gets. Its dual numbers are those of an inner level, whose
+values may be dual numbers of the outer one, which are constants inside (J. M. Siskind and B. A. Pearlmutter, "Nesting
+Forward-Mode AD in a Functional Framework", Higher-Order and Symbolic Computation 21, 2008).
 """
 
 import math
@@ -45,11 +49,12 @@ def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
     >>> jvp(lambda x, xp: x * x, [np.array([1.0, 2.0])], [np.array([1.0, 0.0])], np)
     (array([1., 4.]), array([2., 0.]))
     """
-    inputs = [_join(primal, tangent, xp) for primal, tangent in zip(primals, tangents)]
-    result = function(*inputs, DualNamespace(xp))
+    level = DualNamespace(xp)
+    inputs = [_join(primal, tangent, level) for primal, tangent in zip(primals, tangents)]
+    result = map_arrays(lambda x: _constant(x, level), function(*inputs, level))
     return (
-        map_arrays(lambda x: x.value if isinstance(x, Dual) else x, result),
-        map_arrays(lambda x: xp.zeros_like(x.value) if x.tangent is None else x.tangent, _as_dual(result, xp)),
+        map_arrays(lambda x: x.value, result),
+        map_arrays(lambda x: xp.zeros_like(x.value) if x.tangent is None else x.tangent, result),
     )
 
 
@@ -96,18 +101,18 @@ class ValueGradient(NamedTuple):
 
 
 class Dual:
-    """An array with its derivative in one direction."""
+    """An array with its derivative in one direction, at the level of one call of `jvp`."""
 
-    __slots__ = ("tangent", "value", "xp")
+    __slots__ = ("level", "tangent", "value")
     __array_ufunc__ = None  # so that NumPy leaves operators to this class, and refuses its functions
     __hash__ = None  # type: ignore
 
-    def __init__(self, value: Array, tangent: Array | None, xp: Namespace) -> None:
+    def __init__(self, value: Any, tangent: Any, level: "DualNamespace") -> None:
         if tangent is not None and tuple(tangent.shape) != tuple(value.shape):
-            tangent = xp.broadcast_to(tangent, value.shape)
+            tangent = level.inner.broadcast_to(tangent, value.shape)
         self.value = value
         self.tangent = tangent  # None: zeros
-        self.xp = xp
+        self.level = level
 
     shape = property(lambda self: self.value.shape)
     dtype = property(lambda self: self.value.dtype)
@@ -121,7 +126,7 @@ class Dual:
 
     def map(self, linear: Callable[[Any], Any]) -> "Dual":
         """Apply a linear function."""
-        return Dual(linear(self.value), None if self.tangent is None else linear(self.tangent), self.xp)
+        return Dual(linear(self.value), None if self.tangent is None else linear(self.tangent), self.level)
 
     def __getitem__(self, key: Any) -> "Dual":
         return self.map(operator.itemgetter(key))
@@ -130,88 +135,81 @@ class Dual:
         return self.map(operator.neg)
 
     def __abs__(self) -> "Dual":
-        slope = self.xp.where(self.value > 0.0, self.xp.ones_like(self.value), -self.xp.ones_like(self.value))
-        return Dual(abs(self.value), _times(slope, self.tangent), self.xp)
+        return self.level.abs(self)
 
     def __add__(self, other: Any) -> "Dual":
-        value, tangent = _split(other)
-        return Dual(self.value + value, _plus(self.tangent, tangent), self.xp)
+        return find_level(self, other).add(self, other)
 
     def __sub__(self, other: Any) -> "Dual":
-        value, tangent = _split(other)
-        return Dual(self.value - value, _plus(self.tangent, _times(-1.0, tangent)), self.xp)
+        return find_level(self, other).subtract(self, other)
 
     def __mul__(self, other: Any) -> "Dual":
-        value, tangent = _split(other)
-        return Dual(self.value * value, _plus(_times(value, self.tangent), _times(self.value, tangent)), self.xp)
+        return find_level(self, other).multiply(self, other)
 
     def __truediv__(self, other: Any) -> "Dual":
-        value, tangent = _split(other)
-        quotient = self.value / value
-        change = _plus(self.tangent, _times(-1.0 * quotient, tangent))
-        return Dual(quotient, None if change is None else change / value, self.xp)
+        return find_level(self, other).divide(self, other)
 
     def __matmul__(self, other: Any) -> "Dual":
-        return _matmul(self.xp, self, other)
-
-    def __radd__(self, other: Any) -> "Dual":
-        return self + other
-
-    def __rsub__(self, other: Any) -> "Dual":
-        return -self + other
-
-    def __rmul__(self, other: Any) -> "Dual":
-        return self * other
-
-    def __rtruediv__(self, other: Any) -> "Dual":
-        return _constant(other, self.xp) / self
+        return find_level(self, other).matmul(self, other)
 
     def __pow__(self, exponent: Any) -> "Dual":
-        if isinstance(exponent, Dual):
-            return self.xp_dual.exp(exponent * self.xp_dual.log(self))
-        slope = None if self.tangent is None else exponent * self.value ** (exponent - 1)
-        return Dual(self.value**exponent, _times(slope, self.tangent), self.xp)
+        return find_level(self, exponent).pow(self, exponent)
 
-    def __rpow__(self, base: float) -> "Dual":
-        return self.xp_dual.exp(self * math.log(base))
+    # On the right of what is no dual number
 
-    def _without_derivative(self, operation: Function, *others: Any) -> "Dual":
-        return _constant(operation(self.value, *[_split(other)[0] for other in others]), self.xp)
+    def __radd__(self, other: Any) -> "Dual":
+        return self.level.add(other, self)
+
+    def __rsub__(self, other: Any) -> "Dual":
+        return self.level.subtract(other, self)
+
+    def __rmul__(self, other: Any) -> "Dual":
+        return self.level.multiply(other, self)
+
+    def __rtruediv__(self, other: Any) -> "Dual":
+        return self.level.divide(other, self)
+
+    def __rmatmul__(self, other: Any) -> "Dual":
+        return self.level.matmul(other, self)
+
+    def __rpow__(self, base: Any) -> "Dual":
+        return self.level.pow(base, self)
+
+    # Without a derivative
+
+    def _apply(self, name: str, *others: Any) -> "Dual":
+        level, operation = find_level(self, *others), getattr(operator, name)
+        return Dual(operation(*(_split(x, level)[0] for x in (self, *others))), None, level)
 
     def __lt__(self, other: Any) -> "Dual":
-        return self._without_derivative(operator.lt, other)
+        return self._apply("lt", other)
 
     def __le__(self, other: Any) -> "Dual":
-        return self._without_derivative(operator.le, other)
+        return self._apply("le", other)
 
     def __gt__(self, other: Any) -> "Dual":
-        return self._without_derivative(operator.gt, other)
+        return self._apply("gt", other)
 
     def __ge__(self, other: Any) -> "Dual":
-        return self._without_derivative(operator.ge, other)
+        return self._apply("ge", other)
 
     def __eq__(self, other: Any) -> "Dual":  # type: ignore[override]
-        return self._without_derivative(operator.eq, other)
+        return self._apply("eq", other)
 
     def __ne__(self, other: Any) -> "Dual":  # type: ignore[override]
-        return self._without_derivative(operator.ne, other)
+        return self._apply("ne", other)
 
     def __and__(self, other: Any) -> "Dual":
-        return _constant(self.value & _split(other)[0], self.xp)
+        return self._apply("and_", other)
 
     def __or__(self, other: Any) -> "Dual":
-        return _constant(self.value | _split(other)[0], self.xp)
+        return self._apply("or_", other)
 
     def __xor__(self, other: Any) -> "Dual":
-        return _constant(self.value ^ _split(other)[0], self.xp)
+        return self._apply("xor", other)
 
     def __invert__(self) -> "Dual":
-        return self._without_derivative(operator.invert)
-
-    @property
-    def xp_dual(self) -> "DualNamespace":
-        """The namespace for dual numbers."""
-        return DualNamespace(self.xp)
+        return self._apply("invert")
 
     def __bool__(self) -> bool:
         return bool(self.value)
@@ -223,90 +221,141 @@ class Dual:
 
 
 class DualNamespace:
-    """The namespace of an array library, for dual numbers."""
+    """The namespace of an array library, for the dual numbers of one call of `jvp`.
 
-    def __init__(self, xp: Namespace) -> None:
-        self._xp = xp
+    Parameters
+    ----------
+    inner
+        The namespace of their values: that of the library, or of the dual numbers of an outer call.
+    """
+
+    def __init__(self, inner: Namespace) -> None:
+        self.inner = inner
+        self.depth: int = inner.depth + 1 if isinstance(inner, DualNamespace) else 1
 
     def __getattr__(self, name: str) -> Any:
         """Return a function for dual numbers, and dtypes and numbers as they are."""
-        xp, known = self._xp, RULES.get(name)
+        known = RULES.get(name)
         if known is not None:
-            return partial(known, xp)
-        value = getattr(xp, name)
+            return partial(known, self)
+        value = getattr(self.inner, name)
         if isinstance(value, type) or not callable(value):
             return value
         if name in LINEAR:
 
             def apply(x: Any, *args: Any, **options: Any) -> Dual:
-                args = _values(args)  # such as an index
-                options = {key: _values(option) for key, option in options.items()}
-                return _constant(x, xp).map(lambda part: value(part, *args, **options))
+                args = _values(args, self)  # such as an index
+                options = {key: _values(option, self) for key, option in options.items()}
+                return _constant(x, self).map(lambda part: value(part, *args, **options))
 
             return apply
         if name in SLOPES:
-            return partial(_elementwise, value, SLOPES[name], xp)
+            return partial(_elementwise, value, SLOPES[name], self)
 
         def call(*args: Any, **options: Any) -> Any:
-            if name not in FLAT and _depends(args):
+            if name not in FLAT and _depends(args, self):
                 raise ArgumentError(f"xp.{name} has no derivative here")
-            result = value(*_values(args), **{key: _values(x) for key, x in options.items()})
-            return _constant(result, xp) if hasattr(result, "shape") else result
+            result = value(*_values(args, self), **{key: _values(x, self) for key, x in options.items()})
+            return _constant(result, self) if hasattr(result, "shape") else result
 
         return call
+
+
+def find_level(*operands: Any) -> DualNamespace:
+    """Find the innermost level of operands, at which the others are constants."""
+    levels = [x.level for x in operands if isinstance(x, Dual)]
+    return max(levels, key=lambda level: level.depth)
 
 
 # How derivatives of functions follow from those of their arguments
 
 
-def _maximum(xp: Namespace, x: Any, y: Any) -> Dual:
-    return _choose(xp, xp.maximum, operator.gt, x, y)
+def _add(level: DualNamespace, x: Any, y: Any) -> Dual:
+    (a, s), (b, t) = _split(x, level), _split(y, level)
+    return Dual(_beside(a, b) + b, _plus(s, t), level)
 
 
-def _minimum(xp: Namespace, x: Any, y: Any) -> Dual:
-    return _choose(xp, xp.minimum, operator.le, x, y)
+def _subtract(level: DualNamespace, x: Any, y: Any) -> Dual:
+    (a, s), (b, t) = _split(x, level), _split(y, level)
+    return Dual(_beside(a, b) - b, _plus(s, _times(-1.0, t)), level)
 
 
-def _choose(xp: Namespace, function: Function, takes_first: Function, x: Any, y: Any) -> Dual:
-    (a, s), (b, t) = _split(x), _split(y)
-    value = function(a, b)
+def _multiply(level: DualNamespace, x: Any, y: Any) -> Dual:
+    (a, s), (b, t) = _split(x, level), _split(y, level)
+    return Dual(_beside(a, b) * b, _plus(_times(b, s), _times(a, t)), level)
+
+
+def _divide(level: DualNamespace, x: Any, y: Any) -> Dual:
+    (a, s), (b, t) = _split(x, level), _split(y, level)
+    quotient = _beside(a, b) / b
+    change = _plus(s, _times(-1.0 * quotient, t))
+    return Dual(quotient, None if change is None else _beside(change, b) / b, level)
+
+
+def _pow(level: DualNamespace, x: Any, y: Any) -> Dual:
+    (a, s), (b, t) = _split(x, level), _split(y, level)
+    value = _beside(a, b) ** b
+    change = None if s is None else _times(_times(b, _beside(a, b) ** (b - 1)), s)
+    if t is not None:
+        log = math.log(a) if isinstance(a, (int, float)) else level.inner.log(a)
+        change = _plus(change, _times(_times(log, value), t))
+    return Dual(value, change, level)
+
+
+def _abs(level: DualNamespace, x: Any) -> Dual:
+    value, tangent = _split(x, level)
+    ones = level.inner.ones_like(value)
+    return Dual(abs(value), _times(level.inner.where(value > 0.0, ones, -ones), tangent), level)
+
+
+def _maximum(level: DualNamespace, x: Any, y: Any) -> Dual:
+    return _choose(level, level.inner.maximum, operator.gt, x, y)
+
+
+def _minimum(level: DualNamespace, x: Any, y: Any) -> Dual:
+    return _choose(level, level.inner.minimum, operator.le, x, y)
+
+
+def _choose(level: DualNamespace, function: Function, takes_first: Function, x: Any, y: Any) -> Dual:
+    (a, s), (b, t) = _split(x, level), _split(y, level)
+    return _select(level, function(a, b), takes_first(a, b), s, t)
+
+
+def _where(level: DualNamespace, condition: Any, x: Any, y: Any) -> Dual:
+    (condition, _), (a, s), (b, t) = (_split(part, level) for part in (condition, x, y))
+    return _select(level, level.inner.where(condition, a, b), condition, s, t)
+
+
+def _select(level: DualNamespace, value: Any, condition: Any, s: Any, t: Any) -> Dual:
+    """Join a value with the tangent s where the condition holds, and t elsewhere."""
     if s is None and t is None:
-        return Dual(value, None, xp)
-    zeros = xp.zeros_like(value)
-    return Dual(value, xp.where(takes_first(a, b), _plus(s, zeros), _plus(t, zeros)), xp)
+        return Dual(value, None, level)
+    zeros = level.inner.zeros_like(value)
+    return Dual(value, level.inner.where(condition, _plus(s, zeros), _plus(t, zeros)), level)
 
 
-def _where(xp: Namespace, condition: Any, x: Any, y: Any) -> Dual:
-    (condition, _), (a, s), (b, t) = _split(condition), _split(x), _split(y)
-    value = xp.where(condition, a, b)
-    if s is None and t is None:
-        return Dual(value, None, xp)
-    zeros = xp.zeros_like(value)
-    return Dual(value, xp.where(condition, _plus(s, zeros), _plus(t, zeros)), xp)
+def _clip(level: DualNamespace, x: Any, min: Any = None, max: Any = None) -> Dual:
+    x = _constant(x, level) if min is None else _maximum(level, x, min)
+    return x if max is None else _minimum(level, x, max)
 
 
-def _clip(xp: Namespace, x: Any, min: Any = None, max: Any = None) -> Dual:
-    x = _constant(x, xp) if min is None else _maximum(xp, x, min)
-    return x if max is None else _minimum(xp, x, max)
-
-
-def _logaddexp(xp: Namespace, x: Any, y: Any) -> Dual:
-    (a, s), (b, t) = _split(x), _split(y)
+def _logaddexp(level: DualNamespace, x: Any, y: Any) -> Dual:
+    (a, s), (b, t), xp = _split(x, level), _split(y, level), level.inner
     value = xp.logaddexp(a, b)
-    return Dual(value, _plus(_times(xp.exp(a - value), s), _times(xp.exp(b - value), t)), xp)
+    return Dual(value, _plus(_times(xp.exp(a - value), s), _times(xp.exp(b - value), t)), level)
 
 
 def _extreme(name: str) -> Function:
     """Return the rule of the largest or smallest element; equal ones share the derivative."""
 
-    def rule(xp: Namespace, x: Any, *, axis: Any = None, keepdims: bool = False) -> Dual:
-        x = _constant(x, xp)
-        value = getattr(xp, name)(x.value, axis=axis, keepdims=keepdims)
-        if x.tangent is None:
-            return Dual(value, None, xp)
-        chosen = xp.astype(x.value == getattr(xp, name)(x.value, axis=axis, keepdims=True), x.dtype)
-        total, number = (xp.sum(part, axis=axis, keepdims=keepdims) for part in (chosen * x.tangent, chosen))
-        return Dual(value, total / number, xp)
+    def rule(level: DualNamespace, x: Any, *, axis: Any = None, keepdims: bool = False) -> Dual:
+        (value, tangent), xp = _split(x, level), level.inner
+        extreme = getattr(xp, name)(value, axis=axis, keepdims=keepdims)
+        if tangent is None:
+            return Dual(extreme, None, level)
+        chosen = xp.astype(value == getattr(xp, name)(value, axis=axis, keepdims=True), value.dtype)
+        total, number = (xp.sum(part, axis=axis, keepdims=keepdims) for part in (chosen * tangent, chosen))
+        return Dual(extreme, total / number, level)
 
     return rule
 
@@ -314,10 +363,10 @@ def _extreme(name: str) -> Function:
 def _bilinear(name: str) -> Function:
     """Return the rule of a product."""
 
-    def rule(xp: Namespace, x: Any, y: Any, **options: Any) -> Dual:
-        product, (a, s), (b, t) = getattr(xp, name), _split(x), _split(y)
+    def rule(level: DualNamespace, x: Any, y: Any, **options: Any) -> Dual:
+        product, (a, s), (b, t) = getattr(level.inner, name), _split(x, level), _split(y, level)
         first = None if s is None else product(s, b, **options)
-        return Dual(product(a, b, **options), _plus(first, None if t is None else product(a, t, **options)), xp)
+        return Dual(product(a, b, **options), _plus(first, None if t is None else product(a, t, **options)), level)
 
     return rule
 
@@ -325,49 +374,39 @@ def _bilinear(name: str) -> Function:
 def _joining(name: str) -> Function:
     """Return the rule of a function that joins a list of arrays."""
 
-    def rule(xp: Namespace, arrays: Sequence[Any], **options: Any) -> Dual:
-        join, duals = getattr(xp, name), [_constant(x, xp) for x in arrays]
+    def rule(level: DualNamespace, arrays: Sequence[Any], **options: Any) -> Dual:
+        join, duals = getattr(level.inner, name), [_constant(x, level) for x in arrays]
         value = join([x.value for x in duals], **options)
         if all(x.tangent is None for x in duals):
-            return Dual(value, None, xp)
-        tangents = [xp.zeros_like(x.value) if x.tangent is None else x.tangent for x in duals]
-        return Dual(value, join(tangents, **options), xp)
+            return Dual(value, None, level)
+        tangents = [level.inner.zeros_like(x.value) if x.tangent is None else x.tangent for x in duals]
+        return Dual(value, join(tangents, **options), level)
 
     return rule
 
 
-def _sort(xp: Namespace, x: Any, *, axis: int = -1) -> Dual:
-    dual = _constant(x, xp)
+def _sort(level: DualNamespace, x: Any, *, axis: int = -1) -> Dual:
+    dual, xp = _constant(x, level), level.inner
     order = xp.argsort(dual.value, axis=axis)
     return dual.map(lambda part: xp.take_along_axis(part, order, axis=axis))
 
 
-def _variance(xp: Namespace, x: Any, *, axis: Any = None, keepdims: bool = False) -> Dual:
-    x = _constant(x, xp)
+def _variance(level: DualNamespace, x: Any, *, axis: Any = None, keepdims: bool = False) -> Dual:
+    (value, tangent), xp = _split(x, level), level.inner
     change = None
-    if x.tangent is not None:
-        distance = x.value - xp.mean(x.value, axis=axis, keepdims=True)
-        change = xp.mean(2.0 * distance * x.tangent, axis=axis, keepdims=keepdims)
-    return Dual(xp.var(x.value, axis=axis, keepdims=keepdims), change, xp)
+    if tangent is not None:
+        distance = value - xp.mean(value, axis=axis, keepdims=True)
+        change = xp.mean(2.0 * distance * tangent, axis=axis, keepdims=keepdims)
+    return Dual(xp.var(value, axis=axis, keepdims=keepdims), change, level)
 
-
-def _operator(function: Function) -> Function:
-    def rule(xp: Namespace, x: Any, *others: Any) -> Dual:
-        return function(_constant(x, xp), *others)
-
-    return rule
-
-
-_matmul = _bilinear("matmul")
 
 RULES: dict[str, Function] = {
+    **{"add": _add, "subtract": _subtract, "multiply": _multiply, "divide": _divide, "pow": _pow, "abs": _abs},
     **{"maximum": _maximum, "minimum": _minimum, "where": _where, "clip": _clip, "logaddexp": _logaddexp},
     **{name: _extreme(name) for name in ("max", "min")},
     **{"sort": _sort, "var": _variance},
     **{name: _bilinear(name) for name in ("matmul", "vecdot")},
     **{name: _joining(name) for name in ("concat", "stack")},
-    **{"add": _operator(Dual.__add__), "subtract": _operator(Dual.__sub__), "multiply": _operator(Dual.__mul__)},
-    **{"divide": _operator(Dual.__truediv__), "pow": _operator(Dual.__pow__), "abs": _operator(Dual.__abs__)},
 }
 # Functions f(x, …) that are linear in their first argument
 LINEAR = {
@@ -401,51 +440,57 @@ FLAT = {
 }
 
 
-def _elementwise(function: Function, slope: Function, xp: Namespace, x: Any) -> Dual:
-    value, tangent = _split(x)
+def _elementwise(function: Function, slope: Function, level: DualNamespace, x: Any) -> Dual:
+    value, tangent = _split(x, level)
     result = function(value)
-    return Dual(result, None if tangent is None else slope(value, result, xp) * tangent, xp)
+    return Dual(result, None if tangent is None else _times(slope(value, result, level.inner), tangent), level)
 
 
-def _join(primal: Nest, tangent: Any, xp: Namespace) -> Any:
+def _join(primal: Nest, tangent: Any, level: DualNamespace) -> Any:
     """Join a nest of arrays and a nest of derivatives into one of dual numbers."""
     if not isinstance(primal, tuple):
-        return None if primal is None else Dual(primal, tangent, xp)
-    parts = [_join(x, t, xp) for x, t in zip(primal, tangent or [None] * len(primal))]
+        return None if primal is None else Dual(primal, tangent, level)
+    parts = [_join(x, t, level) for x, t in zip(primal, tangent or [None] * len(primal))]
     return getattr(primal, "_make", tuple)(parts)
 
 
-def _as_dual(nest: Any, xp: Namespace) -> Any:
-    return map_arrays(lambda x: _constant(x, xp), nest)
+def _constant(x: Any, level: DualNamespace) -> Dual:
+    """Make a dual number with the derivative 0, unless it is one of this level already."""
+    return Dual(*_split(x, level), level)
 
 
-def _constant(x: Any, xp: Namespace) -> Dual:
-    """Make a dual number with the derivative 0, unless it is one already."""
-    return x if isinstance(x, Dual) else Dual(x, None, xp)
+def _split(x: Any, level: DualNamespace) -> tuple[Any, Any]:
+    """Split a dual number of this level into value and derivative; all else is constant, as one of an outer level."""
+    if not isinstance(x, Dual) or x.level.depth < level.depth:
+        return x, None
+    if x.level is not level:
+        raise ArgumentError("an array of an inner jvp was given to functions of an outer xp; give it to its own xp")
+    return x.value, x.tangent
 
 
-def _split(x: Any) -> tuple[Any, Array | None]:
-    return (x.value, x.tangent) if isinstance(x, Dual) else (x, None)
-
-
-def _values(nest: Any) -> Any:
+def _values(nest: Any, level: DualNamespace) -> Any:
     if is_list(nest):
-        return type(nest)(map(_values, nest))
-    return _split(nest)[0]
+        return type(nest)(_values(x, level) for x in nest)
+    return _split(nest, level)[0]
 
 
-def _depends(nest: Any) -> bool:
+def _depends(nest: Any, level: DualNamespace) -> bool:
     """Whether any array among arguments has a derivative."""
     if is_list(nest):
-        return any(map(_depends, nest))
-    return _split(nest)[1] is not None
+        return any(_depends(x, level) for x in nest)
+    return _split(nest, level)[1] is not None
 
 
 def _plus(x: Array | None, y: Array | None) -> Array | None:
     if x is None or y is None:
         return y if x is None else x
-    return x + y
+    return _beside(x, y) + y
 
 
 def _times(factor: Any, x: Array | None) -> Array | None:
-    return None if x is None else factor * x
+    return None if x is None else _beside(factor, x) * x
+
+
+def _beside(x: Any, y: Any) -> Any:
+    """Return an array as it can stand on the left of another: those of some libraries refuse dual numbers there."""
+    return Dual(x, None, y.level) if isinstance(y, Dual) and not isinstance(x, Dual) else x
