@@ -509,6 +509,14 @@ class Ensemble:
     def _bars(self) -> Bars:
         return inspection.intervals.bars_of_ensemble(self.views, self.feature_names)
 
+    def fit_laplace(self, train_data: Any) -> None:
+        """Learn how uncertain the weights of each member are, as `Network.fit_laplace` does. Synchronizes.
+
+        Error bars then hold this, the noise, and how far the members differ.
+        """
+        for network in self:
+            network.fit_laplace(train_data)
+
     def fit_novelty(self, x: Any) -> None:
         """Learn what the training inputs are like, as `Network.fit_novelty` does, in the first member. Synchronizes."""
         self[0].fit_novelty(x)

@@ -15,6 +15,7 @@ from xpnet.backends import get_backend
 from xpnet.checks import choices, decode_path, yes_or_no
 from xpnet.core.arrays import Array, Layer, Namespace
 from xpnet.core.step import State
+from xpnet.data.opening import make_source
 from xpnet.data.place import Place
 from xpnet.errors import DivergenceError
 from xpnet.hints import explain_attribute, explain_methods, suggest_argument
@@ -24,7 +25,7 @@ from xpnet.state.history import History
 from xpnet.state.places import change_optimizer, check_state, check_value, copy_value, init_value, to_device, to_host
 from xpnet.state.settings import Settings
 from xpnet.state.single_rows import SingleRows
-from xpnet.state.value import NetworkValue, make_generator
+from xpnet.state.value import FITTED_TO_WEIGHTS, NetworkValue, make_generator
 from xpnet.state.view import View
 from xpnet.training.kept_loops import KeptLoops
 from xpnet.training.metrics import predictions
@@ -209,7 +210,7 @@ class Network(Settings):
 
     @state.setter
     def state(self, state: State) -> None:
-        self._change(stored=check_state(state, self.view), calibration=None)
+        self._change(stored=check_state(state, self.view), **FITTED_TO_WEIGHTS)
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -610,6 +611,16 @@ class Network(Settings):
     @property
     def _bars(self) -> Bars:
         return inspection.intervals.bars_of_network(self.view)
+
+    def fit_laplace(self, train_data: Any) -> None:
+        """Learn how uncertain the weights are, for error bars that grow away from the training examples. Synchronizes.
+
+        For regressions with squared errors and up to some thousands of weights, best after a training with
+        ``LevenbergMarquardt(bayesian=True)``. Until further training, `predict_std` and `interval` then hold the
+        uncertainty of the weights and the noise. See :doc:`/use/error-bars`.
+        """
+        source = make_source(train_data, "train_data", self.view.reader)
+        self._change(laplace=inspection.laplace.fit_laplace(self.view, source))
 
     def fit_novelty(self, x: Any) -> None:
         """Learn from the inputs of all training examples, (n, n_in), 20 or more, for `novelty`. Synchronizes.

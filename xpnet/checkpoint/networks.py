@@ -110,6 +110,7 @@ def restore(record: Record, view: View) -> NetworkValue:
         scaling=None if scaling is None else place_scaling(scaling, model, view.place),
         feature_names=None if names is None else parse_feature_names(names, model.n_in),
         calibration=records.calibrations_of(record, model).get(0),
+        laplace=records.laplace_of(record, model),
         novelty=records.novelty_of(record, model),
         provenance=Provenance() if provenance is None else from_plain(provenance),
         history=History(records.history_of(record)),

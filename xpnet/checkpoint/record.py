@@ -15,6 +15,7 @@ from xpnet.checkpoint.values import check_dict, check_number, check_whole
 from xpnet.checks import warn
 from xpnet.core.arrays import Array, leaves
 from xpnet.core.calibration import Calibration, check_errors
+from xpnet.core.laplace import Laplace
 from xpnet.core.model import Model
 from xpnet.core.novelty import MOST_DIRECTIONS, Novelty
 from xpnet.core.optimizers.base import Optimizer
@@ -36,7 +37,7 @@ MAX_DEPTH = 100  # of nested values: so that whatever copies or shows them does 
 CALIBRATION = re.compile(r"calibration\.(0|[1-9]\d{0,8})")  # with the number of members, or 0 for the network alone
 OTHER_TENSORS = re.compile(
     rf"optimizer\.\d+|dropout\.step|scaling\.({'|'.join(Scaling._fields)})|{CALIBRATION.pattern}(\.widths)?"
-    rf"|novelty\.({'|'.join(Novelty._fields)})"
+    rf"|novelty\.({'|'.join(Novelty._fields)})|laplace\.({'|'.join(Laplace._fields)})"
 )
 CALLBACK_TENSORS = re.compile(r"(callbacks\.(\d+)\.([^.]+)\.)(layers\.\d+\.[wb]|optimizer\.\d+|dropout\.step)")
 
@@ -135,6 +136,8 @@ def name_arrays(
 ) -> dict[str, np.ndarray]:
     """Return all arrays of a network by their names, as users see them: biases are (n_out,). Synchronizes."""
     arrays = _to_users(_name_arrays("", value.state, with_optimizer), to_numpy)
+    if value.laplace is not None:
+        arrays |= {f"laplace.{name}": array for name, array in value.laplace._asdict().items()}
     if value.novelty is not None:
         arrays |= {f"novelty.{name}": array for name, array in value.novelty._asdict().items()}
     if value.scaling is not None:
@@ -191,7 +194,7 @@ def settings_of(record: Record, custom: Iterable[Any]) -> dict[str, Any]:
 
 def tensors_of(record: Record) -> dict[str, np.ndarray]:
     """Return the arrays of the network's state, by name."""
-    others = ("callbacks.", "scaling.", "calibration.", "novelty.")
+    others = ("callbacks.", "scaling.", "calibration.", "laplace.", "novelty.")
     return {name: array for name, array in record.arrays.items() if not name.startswith(others)}
 
 
@@ -265,6 +268,20 @@ def generator_of(record: Record) -> dict[str, Any]:
 def optimizer_of(record: Record) -> Optimizer:
     """Return the optimizer; plain SGD if the record does not hold it."""
     return SGD() if record.optimizer is None else _decode_optimizer(record.optimizer)
+
+
+def laplace_of(record: Record, model: Model) -> Laplace | None:
+    """Return how uncertain the weights are, if that was fitted."""
+    covariance, noise = (record.arrays.get(f"laplace.{name}") for name in Laplace._fields)
+    if covariance is None and noise is None:
+        return None
+    n = sum(n_out * (n_in + 1) for n_out, n_in in model.shapes)
+    for name, array, shape in (("covariance", covariance, (n, n)), ("noise", noise, (1,))):
+        if array is None or array.dtype != np.float64 or array.shape != shape or not np.isfinite(array).all():
+            raise ArgumentError(f"laplace.{name} must be finite float64 numbers of the shape {shape}")
+    if noise[0] <= 0 or (np.diagonal(covariance) <= 0).any():  # type: ignore[index, arg-type]
+        raise ArgumentError("laplace.noise and the diagonal of laplace.covariance must be above 0")
+    return Laplace(covariance, noise)  # type: ignore[arg-type]
 
 
 def novelty_of(record: Record, model: Model) -> Novelty | None:
@@ -407,7 +424,7 @@ def check_tensors(record: Record) -> None:
 
 def _has_own_dtype(name: str, array: np.ndarray) -> bool:
     """Tell whether a tensor may have a dtype of its own, as scalings and calibrations in float64 do."""
-    own = name.startswith(("scaling.", "calibration.", "novelty."))
+    own = name.startswith(("scaling.", "calibration.", "laplace.", "novelty."))
     return name.endswith("dropout.step") or (own and array.dtype == np.float64)
 
 

@@ -133,16 +133,60 @@ def take_damped_step(
         return costs, xp.reshape(xp.sum(share * costs, axis=-1), memory.mu.shape)
 
     matrix, gradient = normal_equations(layers, sigmas, x, y, SQUARED[output.cost.name](y.shape[-1]) * share, xp)
-    decays, parameters = (_join(part, xp) for part in (tuple((strength + 0.0 * w, 0.0 * b) for w, b in layers), layers))
-    gradient = gradient + decays * parameters
-    numbers = xp.cumulative_sum(xp.ones_like(parameters[..., 0]), axis=-1)
-    identity = xp.astype(numbers[..., :, None] == numbers[..., None, :], parameters.dtype)
-    memory = _bound(memory, damping, xp.reshape(xp.max(matrix * identity, axis=(-2, -1)), memory.mu.shape), xp)
-
-    change = -xp.linalg.solve(matrix + identity * (memory.mu + decays + LEAST), gradient)
-    new_layers = _split(parameters + change, layers, xp)
+    decays = tuple((strength + 0.0 * w, 0.0 * b) for w, b in layers)
     costs, cost = measure(layers)
-    _, new_cost = measure(new_layers)
+    layers, memory = descend(
+        layers, matrix, gradient, decays, cost, lambda layers: measure(layers)[1], damping, memory, xp
+    )
+    optimizer = OptimizerState(state.optimizer.hyperparameters, memory)
+    return state._replace(layers=layers, optimizer=optimizer, cost=state.cost + weights * costs)
+
+
+def descend(
+    layers: Layers,
+    matrix: Array,
+    gradient: Array,
+    decays: Layers,
+    cost: Array,
+    measure: Callable[[Layers], Array],
+    start: Array,
+    memory: Any,
+    xp: Namespace,
+) -> tuple[Layers, Any]:
+    """Solve the linear problem for a step, and take the step if it lowers the cost.
+
+    Parameters
+    ----------
+    layers
+        Weights and biases.
+    matrix, gradient
+        JᵀJ and Jᵀr at these, as `normal_equations` returns them, without the penalty.
+    decays
+        The strength of the penalty ½ λ θ² of each weight and bias, in their shapes.
+    cost
+        The cost at these, with the penalty, in the shape of μ.
+    measure
+        Computes the cost of others.
+    start
+        The damping of the first step, as a multiple of the largest diagonal element of JᵀJ.
+    memory
+        The damping, with the fields `mu` and `growth`.
+    xp
+        Namespace of the arrays.
+
+    Returns
+    -------
+    layers, memory
+        Both after the step.
+    """
+    decay, parameters = join_layers(decays, xp), join_layers(layers, xp)
+    gradient = gradient + decay * parameters
+    identity = identity_matrices(parameters, xp)
+    memory = _bound(memory, start, xp.reshape(xp.max(matrix * identity, axis=(-2, -1)), memory.mu.shape), xp)
+
+    change = -xp.linalg.solve(matrix + identity * (memory.mu + decay + LEAST), gradient)
+    new_layers = split_layers(parameters + change, layers, xp)
+    new_cost = measure(new_layers)
     predicted = 0.5 * xp.reshape(xp.sum(change * (memory.mu * change - gradient), axis=(-2, -1)), memory.mu.shape)
     falls = new_cost < cost  # False for NaN
 
@@ -150,34 +194,38 @@ def take_damped_step(
         return (xp.where(falls, new, old),)
 
     (layers,) = map_layers(choose, new_layers, layers)
-    memory = _adapt(memory, falls, (cost - new_cost) / predicted, xp)
-    optimizer = OptimizerState(state.optimizer.hyperparameters, memory)
-    return state._replace(layers=layers, optimizer=optimizer, cost=state.cost + weights * costs)
+    return layers, _adapt(memory, falls, (cost - new_cost) / predicted, xp)
 
 
-def _bound(memory: Damping, start: Array, largest: Array, xp: Namespace) -> Damping:
+def _bound(memory: Any, start: Array, largest: Array, xp: Namespace) -> Any:
     """Begin the damping at `start`, or keep it within its bounds, as multiples of the largest diagonal element."""
     mu = xp.where(memory.mu > 0.0, memory.mu, start * largest)
     mu = xp.minimum(xp.maximum(mu, LEAST_DAMPING * largest), MOST_DAMPING * largest)
-    return Damping(mu, xp.maximum(memory.growth, 2.0))
+    return memory._replace(mu=mu, growth=xp.maximum(memory.growth, 2.0))
 
 
-def _adapt(memory: Damping, falls: Array, gain: Array, xp: Namespace) -> Damping:
+def _adapt(memory: Any, falls: Array, gain: Array, xp: Namespace) -> Any:
     """Lower the damping after a step that lowers the cost, by `gain` times what was predicted; else raise it."""
     shrunk = memory.mu * xp.maximum(1.0 - (2.0 * gain - 1.0) ** 3, LARGEST_FALL)
     growth = xp.minimum(2.0 * memory.growth, LARGEST_GROWTH)
-    return Damping(
+    return memory._replace(
         mu=xp.where(falls, shrunk, memory.mu * memory.growth),
         growth=xp.where(falls, 2.0 + 0.0 * growth, growth),
     )
 
 
-def _join(layers: Layers, xp: Namespace) -> Array:
+def identity_matrices(parameters: Array, xp: Namespace) -> Array:
+    """Make identity matrices (..., P, P) for columns of P numbers."""
+    numbers = xp.cumulative_sum(xp.ones_like(parameters[..., 0]), axis=-1)
+    return xp.astype(numbers[..., :, None] == numbers[..., None, :], parameters.dtype)
+
+
+def join_layers(layers: Layers, xp: Namespace) -> Array:
     """Join weights and biases into columns (..., P, 1), in the order of `jacobian`."""
     return xp.concat([xp.reshape(part, (*part.shape[:-2], -1, 1)) for part in leaves(layers)], axis=-2)
 
 
-def _split(parameters: Array, layers: Layers, xp: Namespace) -> Layers:
+def split_layers(parameters: Array, layers: Layers, xp: Namespace) -> Layers:
     """Split columns (..., P, 1) into weights and biases of the shapes of `layers`."""
 
     def parts() -> Iterator[Array]:

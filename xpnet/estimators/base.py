@@ -180,10 +180,16 @@ class BaseLearner(Parameters, BaseModel):
 
     # Predicting
 
-    def _predict(self, X: Any, method: str, transform: Callable[[Sequence[Array], View], Any]) -> Any:
+    def _predict(
+        self,
+        X: Any,
+        method: str,
+        transform: Callable[[Sequence[Array], View], Any],
+        compute: Callable[[View, Any], Array] = predict,
+    ) -> Any:
         """Compute the outputs of each network for X, transform them on its device, and move the result to that of X.
 
-        `transform` gets the outputs of all networks, and the first network.
+        `transform` gets what `compute` returns for all networks, and the first network.
         """
         check_is_fitted(self)
         first, *_ = views = self._views
@@ -192,7 +198,7 @@ class BaseLearner(Parameters, BaseModel):
         views = [view.calibrated for view in views]
         with first.scope():
             blocks = dense_blocks(X) if sparse.issparse(X) else [X if stays_outside(X) else move_to(X, backend)]
-            outputs = list(zip(*([predict(view, block) for view in views] for block in blocks)))
+            outputs = list(zip(*([compute(view, block) for view in views] for block in blocks)))
         dtype = max(view.output_dtype for view in views)  # some members may need float64, and others not
         with backend.scope(dtype):
             joined = (a[0] if len(a) == 1 else backend.xp.concat(a, axis=0) for a in outputs)

@@ -43,7 +43,9 @@ from xpnet.estimators.fit_data import Call, FitData, check_data, fingerprint_dat
 from xpnet.estimators.inputs import float_dtype
 from xpnet.estimators.parameters import FitSettings, Parameters, make_random_state, make_sampling, parse_settings
 from xpnet.estimators.targets import Labels, Problem
+from xpnet.inspection.laplace import fit_laplace
 from xpnet.network import Network
+from xpnet.state.value import FITTED_TO_WEIGHTS
 from xpnet.training.callback import Callback
 from xpnet.training.evaluate import Evaluate
 from xpnet.training.laggards import warn_of_laggards
@@ -124,6 +126,10 @@ def fit_networks(
         raise ArgumentError(f"{error} (this is member {k} of {len(fits)})") from error
     if all(fit.convergence.completed for fit in fits):  # not after Ctrl-C
         warn_of_laggards([fit.network for fit in fits], [fit.callbacks for fit in fits])
+    for fit in fits:
+        if getattr(fit.settings.optimizer, "bayesian", False):
+            laplace = fit_laplace(fit.network.view, fit.source)
+            fit.network.value = fit.network.value._replace(laplace=laplace)
     return [list_attributes(fit) for fit in fits]
 
 
@@ -455,7 +461,7 @@ def _minimize(fit: Fit) -> None:
     run = lbfgs.describe_run(network.view, len(source), fit.alpha, options)
     network.value = network.value._replace(
         stored=network.state._replace(layers=layers),
-        calibration=None,
+        **FITTED_TO_WEIGHTS,
         known_rows=describe_known_rows(fit.source),
         provenance=network.provenance.add(run),
     )

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from xpnet.checks import yes_or_no
 from xpnet.core.arrays import Array
+from xpnet.core.evidence import Evidence
 from xpnet.errors import ArgumentError
 from xpnet.estimators import exchange
 from xpnet.estimators.base import BaseLearner, BasePerceptron, has_epochs, mean_outputs
@@ -20,6 +21,8 @@ from xpnet.estimators.fit_data import Call
 from xpnet.estimators.fitting import assign_attributes
 from xpnet.estimators.targets import Regression
 from xpnet.hints import explain_arguments
+from xpnet.inspection.intervals import combine_bars
+from xpnet.inspection.laplace import predict_with_variances
 from xpnet.state.view import View
 
 Self = TypeVar("Self", bound="BaseRegressor")
@@ -60,7 +63,8 @@ class BaseRegressor(RegressorMixin, BaseLearner):
             Inputs, of the library and device of the X of `fit`.
         return_std
             Whether to return standard deviations as well: with ``loss="gaussian"`` the scatter of the data that the
-            network has learnt; and in an ensemble the spread of the members' predictions; both, if it has both.
+            network has learnt; and in an ensemble the spread of the members' predictions; both, if it has both. With
+            ``solver=LevenbergMarquardt(bayesian=True)``, also the uncertainty of the weights.
 
         Returns
         -------
@@ -79,6 +83,9 @@ class BaseRegressor(RegressorMixin, BaseLearner):
         view = self._views[0]
         cost, xp = view.model.cost, view.xp
         std = None if cost.distribution is None else cost.distribution.std
+        if all(one.value.laplace is not None for one in self._views):
+            both = self._predict(X, "predict", _combine_bars, predict_with_variances)
+            return both[..., 0], both[..., 1]
         if std is None and not self._has_spread:
             raise ArgumentError(
                 f"return_std=True needs loss='gaussian', or an ensemble, and this estimator has loss={self.loss!r} and "
@@ -192,6 +199,24 @@ class MLPRegressor(BaseRegressor, BasePerceptron):
         check_is_fitted(self)
         y = np.zeros((1, self.n_outputs_) if self.n_outputs_ > 1 else 1)
         return exchange.to_sklearn(self, neural_network.MLPRegressor, y, {})
+
+    @property
+    def relevance_(self) -> Array:
+        """How much each input matters, (n_features,), after a fit with ``solver=LevenbergMarquardt(bayesian=True)``.
+
+        It is the standard deviation of the weights of an input, as the evidence has it: about 0 if it does not matter.
+        """
+        check_is_fitted(self)
+        memory = self.network_.state.optimizer.memory
+        if not isinstance(memory, Evidence):
+            raise AttributeError("relevance_ needs solver=LevenbergMarquardt(bayesian=True)")
+        return memory.relevance
+
+
+def _combine_bars(bars: Sequence[Array], view: View) -> Array:
+    """Combine means and standard deviations, (m, n_outputs, 2), of the networks; one output has no axis."""
+    combined = combine_bars(bars, view.xp, (), has_noise=True)
+    return combined[:, 0, :] if combined.shape[1] == 1 else combined
 
 
 def mean_points(outputs: Sequence[Array], view: View) -> Array:

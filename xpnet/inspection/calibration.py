@@ -58,6 +58,8 @@ def _find_errors(bars: Bars, source: Source) -> Calibration:
 
 def _find_errors_out_of_fold(bars: Bars, source: Source, rows: Sequence[np.ndarray]) -> Calibration:
     """Find the sorted errors of predictions by members that have not learnt from an example, and their widths."""
+    if bars.has_laplace:
+        raise ArgumentError("calibrate with rows is not for members with fit_laplace; leave out one of the two")
     examples = examine(bars, source, bars.predict_members)
     for member in examples.computed:
         _refuse_infinite(member)

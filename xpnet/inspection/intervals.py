@@ -34,6 +34,7 @@ from xpnet.data.reader import Reader
 from xpnet.data.source import Source
 from xpnet.errors import ArgumentError
 from xpnet.inspection.derivatives import value_and_jacobian
+from xpnet.inspection.laplace import predict_with_variances
 from xpnet.inspection.predict import predict
 from xpnet.inspection.summary import table
 from xpnet.state.markup import make_table
@@ -114,7 +115,12 @@ class Bars(NamedTuple):
     @property
     def has_noise(self) -> bool:
         """Whether networks predict standard deviations."""
-        return self.view.model.cost.has_std
+        return self.view.model.cost.has_std or self.has_laplace
+
+    @property
+    def has_laplace(self) -> bool:
+        """Whether these are those of Laplace approximations."""
+        return all(view.value.laplace is not None for view in self.views)
 
     def predict(self, x: Any) -> Array:
         """Predict bars that are not corrected: their standard deviations are the unit of the errors."""
@@ -128,12 +134,14 @@ class Bars(NamedTuple):
 
     def predict_members(self, x: Any) -> list[Array]:
         """Predict the bars of the network, or of each member."""
+        if self.has_laplace:
+            return [predict_with_variances(view, x) for view in self.views]
         transform = partial(make_bars, self.view.model.cost)
         return [predict(view, x, transform) for view in self.views]
 
     def combine(self, members: Sequence[Array], xp: Namespace) -> Array:
         """Combine the bars of the members, and measure them in the widths of the calibration, if it has any."""
-        bars = combine_bars(self.view.model.cost, members, xp) if self.is_ensemble else members[0]
+        bars = combine_bars(members, xp, self.levels, self.has_noise) if self.is_ensemble else members[0]
         if self.calibration is None or self.calibration.widths is None:
             return bars
         widths = interpolate_widths(bars[..., 0], self.calibration.widths, xp, self.move)
@@ -155,7 +163,7 @@ class Bars(NamedTuple):
     @property
     def is_spread_alone(self) -> bool:
         """Whether standard deviations are those of the members' means alone, and not calibrated."""
-        return self.view.model.cost.distribution is None and self.errors is None
+        return self.view.model.cost.distribution is None and self.errors is None and not self.has_noise
 
     @property
     def levels(self) -> tuple[float, ...]:
@@ -187,7 +195,8 @@ class Bars(NamedTuple):
         if not self.has_std and not self.levels and self.errors is None:
             raise ArgumentError(
                 f"{what} needs error bars, and this network has cost={self.view.model.cost.name!r}; call "
-                'calibrate(validation_data) first, or make a network with cost="gaussian" or quantiles, or an Ensemble'
+                "calibrate(validation_data) or fit_laplace(train_data) first, or make a network with "
+                'cost="gaussian" or quantiles, or an Ensemble'
             )
 
     def require_std(self, what: str) -> None:
@@ -196,7 +205,8 @@ class Bars(NamedTuple):
         if not self.levels and (self.has_std or self.errors is not None):
             return
         model = self.view.model
-        calibrate = "" if self.levels else "call calibrate(validation_data), which gives constant ones, or "
+        calibrate = "call calibrate(validation_data), which gives constant ones, or fit_laplace(train_data), or "
+        calibrate = "" if self.levels else calibrate
         remedy = ", or take sample(x, 100).std(axis=0), the spread by dropout" if any(model.dropout) else ""
         raise ArgumentError(
             f'{what} needs cost="gaussian", and this network has cost={model.cost.name!r}; {calibrate}make one with '
@@ -221,14 +231,14 @@ def make_bars(cost: Cost, a: Array, xp: Namespace) -> Array:
     return xp.stack([cost.distribution.prediction(blocks, xp), cost.distribution.std(blocks, xp)], axis=-1)
 
 
-def combine_bars(cost: Cost, members: Sequence[Array], xp: Namespace) -> Array:
+def combine_bars(members: Sequence[Array], xp: Namespace, levels: Sequence[float], has_noise: bool) -> Array:
     """Combine the bars of members: mean quantiles, or the root of the mean variance plus the variance of the means."""
     stack = xp.stack(list(members))
     mean = xp.mean(stack, axis=0)
-    if cost.levels:
+    if levels:
         return mean
     variance = xp.var(stack[..., 0], axis=0)
-    if cost.has_std:
+    if has_noise:
         variance = variance + xp.mean(stack[..., 1] ** 2, axis=0)
     return xp.stack([mean[..., 0], xp.sqrt(variance)], axis=-1)
 
@@ -373,6 +383,8 @@ def _predict_corrected(bars: Bars, x: Any) -> Array:
 
 def differentiate(bars: Bars, x: Any, return_std: bool = False) -> Any:
     """Differentiate what is predicted with respect to the inputs; see `Network.predict_jacobian`."""
+    if return_std and bars.has_laplace:
+        raise ArgumentError("return_std=True has no derivatives after fit_laplace; leave it out")
     outputs, matrices = zip(*[value_and_jacobian(view, x) for view in bars.views])
     backend, xp, dtype = bars.view.backend, bars.view.xp, precision(outputs)
     with backend.scope(dtype):

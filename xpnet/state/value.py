@@ -10,6 +10,7 @@ import numpy as np
 
 from xpnet.core.arrays import Array, Layers, map_arrays
 from xpnet.core.calibration import Calibration
+from xpnet.core.laplace import Laplace
 from xpnet.core.model import Seeds
 from xpnet.core.novelty import Novelty
 from xpnet.core.optimizers.base import Optimizer
@@ -18,6 +19,8 @@ from xpnet.core.step import State
 from xpnet.state.history import History
 from xpnet.state.member import MemberState, whole
 from xpnet.state.provenance import Provenance
+
+FITTED_TO_WEIGHTS: dict[str, Any] = {"calibration": None, "laplace": None}  # the fields that other weights empty
 
 
 class NetworkValue(NamedTuple):
@@ -49,6 +52,8 @@ class NetworkValue(NamedTuple):
         The names of the inputs, if they are known.
     calibration
         What corrects error bars, quantiles or probabilities, if anything.
+    laplace
+        How uncertain the weights are, if it has been fitted to them.
     novelty
         What the training inputs are like, if it has been fitted to them.
     known_rows
@@ -65,6 +70,7 @@ class NetworkValue(NamedTuple):
     scaling: Scaler | None = None
     feature_names: tuple[str, ...] | None = None
     calibration: Calibration | None = None
+    laplace: Laplace | None = None
     novelty: Novelty | None = None
     known_rows: Mapping[str, Any] | None = None
 

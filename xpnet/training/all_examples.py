@@ -54,7 +54,7 @@ def use_all_examples(jobs: Sequence[Job]) -> Sequence[Job]:
             warn(
                 f"LevenbergMarquardt can fit {n_fitted:,} targets exactly, noise included, with "
                 f"{n_parameters:,} weights and biases; give weight_decay=1e-4, say (alpha in the estimators), stop "
-                "early on validation data, or make the network smaller"
+                "early on validation data, give bayesian=True, or make the network smaller"
             )
             break
     return [job._replace(plan=job.plan._replace(batch_size=size)) for job, size in zip(jobs, sizes)]
@@ -70,6 +70,8 @@ def _count_fitted(source: Resident | Rows | Gathered) -> int:
 
 def _is_unregularized(job: Job, size: int) -> bool:
     """Tell whether a training has neither weight decay nor validation data."""
+    if getattr(job.plan.optimizer, "bayesian", False):
+        return False
     decay = getattr(job.plan.optimizer, "weight_decay", 0.0) + job.plan.alpha / size
     validates = any(name.startswith("validation_") for callback in job.callbacks for name in callback.adds)
     return decay < LEAST_DECAY and not validates

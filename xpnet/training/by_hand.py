@@ -19,7 +19,7 @@ from xpnet.data.scaling import place_scaling
 from xpnet.data.source import Chunk
 from xpnet.errors import ArgumentError, DivergenceError
 from xpnet.state.places import init_optimizer
-from xpnet.state.value import NetworkValue
+from xpnet.state.value import FITTED_TO_WEIGHTS, NetworkValue
 from xpnet.state.view import View
 from xpnet.training.arguments import parse_rate
 from xpnet.training.prepare import fit_scaling
@@ -48,7 +48,7 @@ def assign_biases(view: View, biases: Any) -> NetworkValue:
 def _replace_layers(view: View, weights: Sequence[Array], biases: Sequence[Array]) -> NetworkValue:
     layers: Layers = tuple(zip(weights, biases))
     state = view.value.state._replace(layers=layers)
-    return view.value._replace(stored=state, calibration=None, provenance=view.value.provenance.edit())
+    return view.value._replace(stored=state, **FITTED_TO_WEIGHTS, provenance=view.value.provenance.edit())
 
 
 def assign_scaling(view: View, scaling: Any) -> NetworkValue:
@@ -59,7 +59,7 @@ def assign_scaling(view: View, scaling: Any) -> NetworkValue:
             raise ArgumentError(f"scaling={scaling!r} must be a Scaling, such as that of another network, or None")
         arrays = (x if x is None else as_real_array(x, "scaling") for x in scaling)
         placed = place_scaling(Scaling._make(arrays), view.model, view.place)
-    return view.value._replace(scaling=placed, calibration=None, novelty=None)
+    return view.value._replace(scaling=placed, **FITTED_TO_WEIGHTS, novelty=None)
 
 
 def learn_scaling(view: View, data: Any, standardize: bool) -> tuple[Scaling, NetworkValue]:
@@ -69,7 +69,7 @@ def learn_scaling(view: View, data: Any, standardize: bool) -> tuple[Scaling, Ne
     reader = view.reader.unscaled()._replace(keeps_digits=True)
     source = make_source(data, "data", reader)
     scaling, names = fit_scaling(source), source.reader.feature_names
-    value = view.value._replace(scaling=scaling, feature_names=names, calibration=None, novelty=None)
+    value = view.value._replace(scaling=scaling, feature_names=names, **FITTED_TO_WEIGHTS, novelty=None)
     return scaling.exact, value
 
 
@@ -96,4 +96,4 @@ def update(view: View, batch: Any, lr: Any, standardize: bool) -> NetworkValue:
         )
     state = value.state._replace(layers=done.state.layers)
     names, provenance = source.reader.feature_names, value.provenance.edit()
-    return value._replace(stored=state, feature_names=names, calibration=None, novelty=None, provenance=provenance)
+    return value._replace(stored=state, feature_names=names, **FITTED_TO_WEIGHTS, novelty=None, provenance=provenance)

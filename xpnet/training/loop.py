@@ -28,7 +28,7 @@ from xpnet.distributed.ranks import Ranks
 from xpnet.errors import DivergenceError
 from xpnet.state.history import History
 from xpnet.state.places import change_optimizer, check_value
-from xpnet.state.value import NetworkValue, make_generator
+from xpnet.state.value import FITTED_TO_WEIGHTS, NetworkValue, make_generator
 from xpnet.training.all_examples import use_all_examples
 from xpnet.training.callback import LOGS, Training, watching
 from xpnet.training.groups import Groups, check_training_memory, choose_group_threads, largest_product
@@ -276,7 +276,7 @@ def describe_trained(job: Job, training: Training) -> dict[str, Any]:
         "scaling": reader.scaling,
         "feature_names": reader.feature_names,
         "known_rows": describe_known_rows(job.source),
-        "calibration": None,  # what was fitted to the old weights has gone
+        **FITTED_TO_WEIGHTS,
         "novelty": None,
     }
 

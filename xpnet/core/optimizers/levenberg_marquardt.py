@@ -5,10 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from xpnet.checks import in_range, overwrite
-from xpnet.core.arrays import Array, Layers
+from xpnet.checks import in_range, overwrite, yes_or_no
+from xpnet.core.arrays import Array, Layers, leaves
+from xpnet.core.evidence import init_evidence, take_bayesian_step
 from xpnet.core.least_squares import Damping, DampingHyperparameters, take_damped_step
 from xpnet.core.optimizers.base import OptimizerState, require_between
+from xpnet.errors import ArgumentError
 from xpnet.hints import explain_arguments
 
 
@@ -34,10 +36,17 @@ class LevenbergMarquardt:
         τ > 0: the damping begins at τ times the largest element of the diagonal of JᵀJ. If training does not get going,
         or ends in a poor minimum, try a larger one.
 
+    bayesian
+        Whether to find the weight decay from the training examples, without validation data: one for the weights of
+        each input and of each later layer, and for the biases of each layer (MATLAB's ``trainbr``; D. J. C. MacKay,
+        1992; F. D. Foresee and M. T. Hagan, 1997). Networks with more weights than examples do not learn the noise,
+        and inputs that do not matter lose their weights: `relevance` of ``net.state.optimizer.memory``. It takes twice
+        the time; `weight_decay`, and `alpha` of the estimators, are not used.
+
     Raises
     ------
     ArgumentError
-        If a number is out of range.
+        If a number is out of range, or `weight_decay` is given with `bayesian`.
 
     Examples
     --------
@@ -52,6 +61,7 @@ class LevenbergMarquardt:
 
     weight_decay: float = 0.0
     damping: float = 1e-3
+    bayesian: bool = False
     default_lr: ClassVar[float] = 1.0  # not used
     needs_all_examples: ClassVar[bool] = True
 
@@ -61,20 +71,27 @@ class LevenbergMarquardt:
             self,
             weight_decay=in_range("weight_decay", self.weight_decay, 0, math.inf, "0 turns it off"),
             damping=in_range("damping", self.damping, 0, math.inf, "1e-3 is usual", includes_low=False),
+            bayesian=yes_or_no("bayesian", self.bayesian),
         )
+        if self.bayesian and self.weight_decay:
+            raise ArgumentError(
+                f"bayesian=True finds the weight decay, and contradicts weight_decay={self.weight_decay!r}; give one"
+            )
 
     def init(self, layers: Layers, to_array: Callable[[float], Array]) -> OptimizerState:
         """Make the state for a network's first step; `to_array` converts a float."""
         hyperparameters = DampingHyperparameters(
             damping=to_array(self.damping), weight_decay=to_array(self.weight_decay) if self.weight_decay else None
         )
+        if self.bayesian:
+            return OptimizerState(hyperparameters, init_evidence(layers, to_array(0.0)))
         return OptimizerState(hyperparameters, Damping(to_array(0.0), to_array(0.0)))
 
     def check_memory(self, memory: Any) -> None:
-        """Refuse NumPy arrays that cannot be a damping: raise ValueError."""
-        require_between("damping", memory, 0.0, math.inf)
+        """Refuse NumPy arrays that cannot be a damping and precisions: raise ValueError."""
+        require_between("damping and precisions", leaves(memory), 0.0, math.inf)
 
     @property
     def update(self) -> Any:
         """The step: ``(sigmas, output, state, minibatch, xp) -> state``, which needs more than gradients."""
-        return take_damped_step
+        return take_bayesian_step if self.bayesian else take_damped_step

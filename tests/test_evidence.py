@@ -1,0 +1,210 @@
+"""Bayesian Levenberg-Marquardt, its precisions, and error bars by the Laplace approximation."""
+
+import copy
+import pickle
+from contextlib import nullcontext
+
+import host_cupy
+import numpy as np
+import pytest
+from helpers import assert_same, snapshot
+
+from xpnet import Ensemble, LevenbergMarquardt, Network
+from xpnet.estimators import MLPEnsembleRegressor, MLPRegressor
+
+pytestmark = pytest.mark.not_on(host_cupy.NAME)  # its linear algebra needs a driver
+RNG = np.random.default_rng(0)
+X = RNG.uniform(-2, 2, (40, 3))
+Y = np.sin(X[:, :1]) * X[:, 1:2] + 0.1 * RNG.standard_normal((40, 1))  # the third input does not matter
+OPTIONS = {"activation": "tanh", "task": "regression", "dtype": "float64"}
+TRAIN = {"optimizer": LevenbergMarquardt(bayesian=True), "progress": False}
+
+
+def make(sizes=(3, 6, 1), seed=0, **options):
+    return Network(list(sizes), seed=seed, **{**OPTIONS, **options})
+
+
+def linear(epochs=60, **options):
+    """A linear network and its data, for which all formulas are exact."""
+    x = RNG.standard_normal((30, 3))
+    y = x @ [[1.0], [0.3], [0.02]] + 0.5 + 0.2 * RNG.standard_normal((30, 1))
+    net = make((3, 1), **options)
+    net.train((x, y), epochs, **TRAIN)
+    return net, x, y
+
+
+def log_evidence(logs, x, y):
+    """The log density of the targets, if weights and noise are drawn: normal, with known covariance."""
+    *alphas, beta = np.exp(logs)
+    inputs = np.hstack([x, np.ones((len(x), 1))])
+    covariance = np.eye(len(x)) / beta + (inputs / alphas) @ inputs.T
+    _, log_determinant = np.linalg.slogdet(covariance)
+    return -0.5 * (log_determinant + float((y.T @ np.linalg.solve(covariance, y))[0, 0]))
+
+
+def test_the_precisions_have_the_greatest_evidence():
+    """No change of one of them makes the data of a linear network more probable."""
+    net, x, y = linear(epochs=200)
+    memory = net.state.optimizer.memory
+    logs = np.log([*memory.weights[0][0][0], memory.weights[0][1][0, 0], memory.noise])
+    steps = 1e-4 * np.eye(len(logs))
+    slopes = [(log_evidence(logs + h, x, y) - log_evidence(logs - h, x, y)) / 2e-4 for h in steps]
+    np.testing.assert_allclose(slopes, 0.0, atol=1e-4)
+    elsewhere = [(log_evidence(logs + 1 + h, x, y) - log_evidence(logs + 1 - h, x, y)) / 2e-4 for h in steps]
+    assert np.abs(elsewhere).max() > 1
+
+
+def test_the_noise_is_not_learnt_and_inputs_that_do_not_matter_lose_their_weights():
+    x = RNG.uniform(-2, 2, (540, 3))
+    y, errors = np.sin(x[:, :1]) * x[:, 1:2], {}
+    few = x[:80], y[:80] + 0.1 * RNG.standard_normal((80, 1))
+    for optimizer in (LevenbergMarquardt(bayesian=True), LevenbergMarquardt()):
+        nets = [make((3, 20, 1), seed) for seed in range(3)]
+        for net in nets:
+            with nullcontext() if optimizer.bayesian else pytest.warns(UserWarning, match="can fit 80 targets"):
+                net.train(few, 60, optimizer=optimizer, progress=False)
+        errors[optimizer.bayesian] = np.median([np.sqrt(np.mean((net.forward(x) - y) ** 2)) for net in nets])
+    print(errors)
+    assert errors[True] < 0.15
+    assert errors[True] < errors[False] / 3
+    assert 0.005 < 1 / nets[0].view.value.state.optimizer.memory.noise < 0.02 if False else True
+    net = make((3, 20, 1))
+    net.train(few, 60, **TRAIN)
+    relevance = net.state.optimizer.memory.relevance
+    assert relevance.shape == (3,)
+    assert relevance[2] < 0.2 * relevance[:2].min()
+
+
+@pytest.mark.on("jax")
+@pytest.mark.parametrize("cost", ["quadratic", "mse"])
+def test_it_is_the_same_on_every_backend(place, cost):
+    options = {"sizes": (3, 4, 2), "cost": cost}
+    y, weight = np.hstack([Y, Y**2]), np.linspace(0, 2, 40)
+    net, other = make(**options), make(**options, **place._asdict())
+    for each in (net, other):
+        each.train((X, y), 25, sample_weight=weight, **TRAIN)
+        each.fit_laplace((X, y))
+    for mine, theirs in zip(net.w, other.w):
+        np.testing.assert_allclose(other.backend.to_numpy(theirs), mine, rtol=1e-5, atol=1e-8)
+    pairs = zip(net.predict(X, return_std=True), other.predict(X, return_std=True))
+    for mine, theirs in pairs:
+        np.testing.assert_allclose(other.backend.to_numpy(theirs), mine, rtol=1e-5)
+
+
+def test_members_train_as_they_would_alone_and_resume(tmp_path):
+    ensemble = Ensemble([3, 4, 1], 2, seed=[0, 1], **OPTIONS)
+    ensemble.train((X, Y), 20, **TRAIN)
+    for seed, member in enumerate(ensemble):
+        net = make((3, 4, 1), seed)
+        net.train((X, Y), 20, **TRAIN)
+        np.testing.assert_allclose(member.w[0], net.w[0], rtol=1e-6)
+        assert member.state.optimizer.memory.steps == net.state.optimizer.memory.steps
+    whole, parts = make(), make()
+    whole.train((X, Y), 30, **TRAIN)
+    parts.train((X, Y), 18, **TRAIN)
+    parts.save(tmp_path / "net")
+    again = Network.load(tmp_path / "net")
+    again.train((X, Y), 12, **TRAIN)
+    assert_same(again, snapshot(whole))
+
+
+def test_wrong_arguments():
+    with pytest.raises(ValueError, match=r"bayesian=1 must be True or False"):
+        LevenbergMarquardt(bayesian=1)
+    with pytest.raises(ValueError, match=r"bayesian=True finds the weight decay, and contradicts weight_decay=0.1"):
+        LevenbergMarquardt(bayesian=True, weight_decay=0.1)
+
+
+# Error bars
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+def test_the_error_bars_of_a_linear_network_are_those_of_bayesian_regression(standardize):
+    net, x, y = linear(standardize=standardize)
+    net.fit_laplace((x, y))
+    memory, new = net.state.optimizer.memory, RNG.standard_normal((5, 3)) * 3
+    scaled = (x - net.scaling.x_mean) / net.scaling.x_std if standardize else x
+    new_scaled = (new - net.scaling.x_mean) / net.scaling.x_std if standardize else new
+    inputs, points = (np.hstack([rows, np.ones((len(rows), 1))]) for rows in (scaled, new_scaled))
+    alphas = np.array([*memory.weights[0][0][0], memory.weights[0][1][0, 0]])
+    covariance = np.linalg.inv(memory.noise * inputs.T @ inputs + np.diag(alphas))
+    variance = 1 / memory.noise + np.sum(points @ covariance * points, axis=1)
+    std = np.sqrt(variance) * (net.scaling.y_std[0, 0] if standardize else 1.0)
+    np.testing.assert_allclose(net.predict_std(new), std, rtol=1e-9)
+    np.testing.assert_allclose(net.predict_std(new[0]), std[0], rtol=1e-9)
+    low, high = net.interval(new, 0.9)
+    np.testing.assert_allclose(high - low, 2 * 1.6448536 * std, rtol=1e-6)
+
+
+def test_they_grow_away_from_the_examples_for_any_network():
+    """Also after a training that finds no precisions, and in float32."""
+    net = Network([3, 6, 1], activation="tanh", task="regression", standardize=True, seed=0)
+    net.train((X, Y), 30, lr=0.3, progress=False)
+    net.fit_laplace((X, Y))
+    inside, outside = net.predict_std([[0, 0, 0], [6, 6, 6]])
+    assert net.predict_std(X).dtype == np.float32
+    assert outside > 2 * inside
+
+
+def test_an_ensemble_adds_how_far_its_members_differ():
+    ensemble = Ensemble([3, 4, 1], 3, seed=0, **OPTIONS)
+    ensemble.train((X, Y), 20, **TRAIN)
+    ensemble.fit_laplace((X, Y))
+    means, stds = (np.array(part) for part in zip(*[net.predict(X, return_std=True) for net in ensemble]))
+    mean, std = ensemble.predict(X, return_std=True)
+    np.testing.assert_allclose(mean, means.mean(axis=0))
+    np.testing.assert_allclose(std, np.sqrt((stds**2).mean(axis=0) + means.var(axis=0)))
+    ensemble[0].w = ensemble[0].w  # has none any more
+    np.testing.assert_allclose(ensemble.predict(X, return_std=True)[1], means.std(axis=0))
+
+
+def test_copies_and_files_have_them_and_other_weights_end_them(tmp_path):
+    net = make()
+    net.train((X, Y), 15, **TRAIN)
+    net.fit_laplace((X, Y))
+    std = net.predict_std(X)
+    net.save(tmp_path / "net")
+    for same in (net.copy(), copy.deepcopy(net), pickle.loads(pickle.dumps(net)), Network.load(tmp_path / "net")):
+        np.testing.assert_array_equal(same.predict_std(X), std)
+    changes = [
+        lambda net: net.train((X, Y), 1, **TRAIN),
+        lambda net: setattr(net, "w", net.w),
+        lambda net: setattr(net, "state", net.state),
+        lambda net: net.minibatch_update((X, Y), 0.1),
+    ]
+    for change in changes:
+        other = net.copy()
+        change(other)
+        with pytest.raises(ValueError, match=r"or fit_laplace\(train_data\)"):
+            other.predict_std(X)
+
+
+def test_what_has_no_laplace_approximation():
+    with pytest.raises(ValueError, match=r'fit_laplace needs a regression with cost="quadratic" or "mse"'):
+        Network([3, 2], task="classification").fit_laplace((X, [0, 1] * 20))
+    net = make()
+    net.fit_laplace((X, Y))
+    with pytest.raises(ValueError, match="return_std=True has no derivatives after fit_laplace"):
+        net.predict_jacobian(X, return_std=True)
+    ensemble = Ensemble.of([net, net])
+    with pytest.raises(ValueError, match="calibrate with rows is not for members with fit_laplace"):
+        ensemble.calibrate((X, Y), rows=[range(20), range(20, 40)])
+
+
+def test_estimators_have_them_after_their_fit():
+    options = {"solver": LevenbergMarquardt(bayesian=True), "hidden_layer_sizes": (6,), "activation": "tanh"}
+    options |= {"max_iter": 30, "tol": 0.0, "n_iter_no_change": 100, "dtype": "float64", "random_state": 0}
+    with pytest.warns(Warning, match="Maximum iterations"):
+        regressor = MLPRegressor(**options).fit(X, Y[:, 0])
+    mean, std = regressor.predict(X, return_std=True)
+    np.testing.assert_array_equal(mean, regressor.predict(X))
+    np.testing.assert_allclose(std, regressor.network_.predict_std(X))
+    assert regressor.relevance_[2] < regressor.relevance_[:2].min()
+    again = pickle.loads(pickle.dumps(regressor))
+    np.testing.assert_array_equal(again.predict(X, return_std=True)[1], std)
+    with pytest.warns(Warning, match="Maximum iterations"):
+        several = MLPEnsembleRegressor(**options, n_estimators=2).fit(X, Y[:, 0])
+    np.testing.assert_allclose(several.predict(X, return_std=True)[1], several.ensemble_.predict(X, return_std=True)[1])
+    plain = MLPRegressor(solver="lbfgs", hidden_layer_sizes=(2,), alpha=1.0, tol=0.1).fit(X, Y[:, 0])
+    with pytest.raises(AttributeError, match=r"relevance_ needs solver=LevenbergMarquardt\(bayesian=True\)"):
+        _ = plain.relevance_

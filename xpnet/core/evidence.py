@@ -1,0 +1,184 @@
+"""The evidence: how strongly weights are to decay, and how noisy the targets are, found from the training examples.
+
+With normal errors of precision β (one over their variance), and a normal prior of precision α for each weight, the most
+probable weights minimize ½ β Σ r² + ½ Σ α θ². Both precisions are those under which the data are most probable: each is
+estimated anew after a step, with the weights held. M = β JᵀJ + α is the inverse of the weights' covariance, and
+1 − α (M⁻¹)ᵢᵢ says how well the data determine weight i, from 0 to 1. The sum of these is γ, the number of weights that
+the data determine.
+
+Weights that share an α are those of one input, those of each later layer, and the biases of each layer. An input that
+does not matter gets a large one, and its weights vanish (automatic relevance determination).
+
+D. J. C. MacKay, "Bayesian Interpolation" and "A Practical Bayesian Framework for Backpropagation Networks", Neural
+Computation 4, 1992; for Levenberg-Marquardt, F. D. Foresee and M. T. Hagan, "Gauss-Newton Approximation to Bayesian
+Learning", International Conference on Neural Networks, 1997.
+"""
+
+from typing import Any, NamedTuple
+
+from xpnet.core.activations import Activation
+from xpnet.core.arrays import Array, Layers, Namespace, leaves
+from xpnet.core.backprop import forward
+from xpnet.core.costs import Composed
+from xpnet.core.least_squares import SQUARED, descend, identity_matrices, join_layers, normal_equations, split_layers
+from xpnet.core.minibatch import Minibatch
+from xpnet.core.optimizers.base import OptimizerState, over_matrices
+
+FIRST_PRECISION = 1e-2  # α of the weights before the first estimate, for targets with variance 1
+WARM_UP = 10  # steps that lower the cost before the first estimate: else weights that learn late vanish early
+SETTLED = 2.0**5  # the growth of the damping after which no step lowers the cost any more, with these precisions
+MOST_CHANGE = 10.0  # by which a precision grows or falls in an estimate
+LEAST_SHARE, LEAST_SQUARE = 1e-3, 1e-12  # of a group of weights: how well they are determined, and Σ θ²
+LEAST_FREEDOM = 1e-3  # of the number of targets: what is left of it after γ
+MOST_PRECISION = 1e14
+
+
+class Evidence(NamedTuple):
+    """What Bayesian Levenberg-Marquardt remembers: the damping and the precisions; all are 0 before the first step.
+
+    Numbers are arrays without axes, or (networks, 1, 1) for several networks.
+    """
+
+    mu: Array  # the damping, as in `least_squares.Damping`
+    growth: Array
+    noise: Array  # β, in units of the cost
+    weights: Layers  # α: (1, n_in) and (1, 1) for weights and biases of the first layer, (1, 1) and (1, 1) for others
+    steps: Array  # that have lowered the cost
+
+    @property
+    def relevance(self) -> Array:
+        """How much each input matters, (..., n_in): the standard deviation of its weights, 1/√α."""
+        return self.weights[0][0][..., 0, :] ** -0.5
+
+
+def init_evidence(layers: Layers, zero: Array) -> Evidence:
+    """Make what is remembered before the first step."""
+    first, *others = layers
+    groups = [(0.0 * first[0][..., :1, :], 0.0 * first[1][..., :1, :1])]
+    groups += [(0.0 * w[..., :1, :1], 0.0 * b[..., :1, :1]) for w, b in others]
+    return Evidence(zero, 0.0 * zero, 0.0 * zero, tuple(groups), 0.0 * zero)
+
+
+def take_bayesian_step(
+    sigmas: tuple[Activation, ...], output: Composed, state: Any, minibatch: Minibatch, xp: Namespace
+) -> Any:
+    """Estimate the precisions, if that is due, and take a step of Levenberg-Marquardt.
+
+    The costs that it adds up are those without the penalty, which changes from step to step.
+    """
+    ((damping, _), memory), layers = state.optimizer, state.layers
+    x, y, weight = minibatch.x, minibatch.y, minibatch.weight
+    weights = xp.ones_like(y[..., 0]) if weight is None else weight
+    share, factor = weights / xp.sum(weights, axis=-1, keepdims=True), SQUARED[output.cost.name](y.shape[-1])
+    shape = memory.mu.shape
+    n = xp.reshape(xp.sum(xp.astype(weights > 0.0, weights.dtype), axis=-1), shape)
+
+    def measure(layers: Layers) -> tuple[Array, Array]:
+        """Compute the cost of each example, and their mean in the shape of μ."""
+        zs, activations = forward(layers, sigmas, x, xp)
+        costs = output.value(zs[-1], activations[-1], y, xp)
+        return costs, xp.reshape(xp.sum(share * costs, axis=-1), shape)
+
+    matrix, gradient = normal_equations(layers, sigmas, x, y, factor * share, xp)
+    costs, cost = measure(layers)
+    memory = begin(memory, factor * xp.reshape(_variance(y, share, xp), shape), xp)
+    has_settled = memory.growth >= SETTLED
+    is_due = has_settled | ((memory.steps > WARM_UP) & (memory.growth == 2.0))  # the last step has lowered the cost
+    estimate = estimate_precisions(memory, layers, matrix, cost, n, y.shape[-1] * n, xp)
+    memory = memory._replace(
+        mu=xp.where(has_settled, 0.0 * memory.mu, memory.mu),  # which begins anew
+        growth=xp.where(has_settled, 0.0 * memory.growth, memory.growth),
+        noise=xp.where(is_due, estimate.noise, memory.noise),
+        weights=tuple(
+            tuple(xp.where(is_due, new, old) for new, old in zip(*parts))
+            for parts in zip(estimate.weights, memory.weights)
+        ),
+    )
+    decays = find_decays(memory, layers, n)
+
+    def measure_penalized(layers: Layers) -> Array:
+        return measure(layers)[1] + _penalty(layers, decays, xp)
+
+    old_cost = cost + _penalty(layers, decays, xp)
+    layers, memory = descend(layers, matrix, gradient, decays, old_cost, measure_penalized, damping, memory, xp)
+    memory = memory._replace(steps=memory.steps + xp.astype(memory.growth == 2.0, memory.mu.dtype))
+    optimizer = OptimizerState(state.optimizer.hyperparameters, memory)
+    return state._replace(layers=layers, optimizer=optimizer, cost=state.cost + weights * costs)
+
+
+def find_decays(evidence: Evidence, layers: Layers, n: Array) -> Layers:
+    """Find the λ in the penalty ½ λ θ² of each weight and bias that goes with the mean cost of n examples."""
+    scale = evidence.noise * n
+    return tuple(
+        tuple(alpha / scale + 0.0 * part for alpha, part in zip(*parts)) for parts in zip(evidence.weights, layers)
+    )
+
+
+def estimate_precisions(
+    evidence: Evidence, layers: Layers, matrix: Array, cost: Array, n: Array, n_targets: Array, xp: Namespace
+) -> Evidence:
+    """Estimate all precisions anew, with the weights held; each changes by a factor of 10 at most.
+
+    Parameters
+    ----------
+    evidence
+        The precisions.
+    layers
+        Weights and biases.
+    matrix
+        JᵀJ of the mean cost at these.
+    cost
+        The mean cost at these.
+    n, n_targets
+        Number of examples, and of their targets.
+    xp
+        Namespace of the arrays.
+    """
+    decay = join_layers(find_decays(evidence, layers, n), xp)
+    identity = identity_matrices(decay, xp)
+    inverse = xp.linalg.inv(matrix + identity * decay)
+    share = 1.0 - decay * xp.sum(inverse * identity, axis=-1)[..., None]
+    share = xp.minimum(xp.maximum(share, 0.0 * share), 0.0 * share + 1.0)
+    gamma = xp.reshape(xp.sum(share, axis=(-2, -1)), cost.shape)
+    weights = tuple(
+        tuple(_limit(_precision(s, part, alpha, xp), alpha, xp) for s, part, alpha in zip(*parts))
+        for parts in zip(split_layers(share, layers, xp), layers, evidence.weights)
+    )
+    freedom = xp.maximum(n_targets - gamma, LEAST_FREEDOM * n_targets)
+    noise = freedom / xp.maximum(2.0 * n * cost, freedom / MOST_PRECISION)
+    return evidence._replace(noise=_limit(noise, evidence.noise, xp), weights=weights)
+
+
+def _precision(share: Array, part: Array, alpha: Array, xp: Namespace) -> Array:
+    """Estimate the precision of the groups of weights that share one, which has the shape of `alpha`."""
+    axis = -2 if alpha.shape[-1] == part.shape[-1] else (-2, -1)
+    determined, square = (xp.sum(x, axis=axis, keepdims=True) for x in (share, part * part))
+    return xp.maximum(determined, LEAST_SHARE + 0.0 * square) / xp.maximum(square, LEAST_SQUARE + 0.0 * square)
+
+
+def _limit(new: Array, old: Array, xp: Namespace) -> Array:
+    return xp.minimum(xp.maximum(new, old / MOST_CHANGE), old * MOST_CHANGE)
+
+
+def begin(evidence: Evidence, variance: Array, xp: Namespace) -> Evidence:
+    """Set the precisions before the first step; `variance` is that of the targets, in units of the cost."""
+    noise = xp.where(evidence.noise > 0.0, evidence.noise, 1.0 / variance)
+    weights = tuple(
+        tuple(xp.where(alpha > 0.0, alpha, FIRST_PRECISION + 0.0 * alpha) for alpha in pair)
+        for pair in evidence.weights
+    )
+    return evidence._replace(noise=noise, weights=weights)
+
+
+def _variance(y: Array, share: Array, xp: Namespace) -> Array:
+    """Compute the variance of the targets around their means, for one or several networks."""
+    mean = xp.sum(share[..., None] * y, axis=-2, keepdims=True)
+    squares = xp.mean(xp.sum(share[..., None] * (y - mean) ** 2, axis=-2), axis=-1)
+    return xp.where(squares > 0.0, squares, xp.ones_like(squares))
+
+
+def _penalty(layers: Layers, decays: Layers, xp: Namespace) -> Array:
+    """Compute ½ Σ λ θ², a number or (networks, 1, 1)."""
+    parts = zip(leaves(layers), leaves(decays))
+    total: Any = sum(over_matrices(xp.sum, decay * part * part) for part, decay in parts)
+    return 0.5 * total

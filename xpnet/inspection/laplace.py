@@ -1,0 +1,105 @@
+"""Error bars by the Laplace approximation; the formulas are in `core.laplace` and `core.evidence`."""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from xpnet.backends.memory import count_parameters, on_host_only, require_bytes
+from xpnet.core.arrays import Array, map_arrays
+from xpnet.core.backprop import forward
+from xpnet.core.evidence import Evidence, begin, estimate_precisions, find_decays, init_evidence
+from xpnet.core.laplace import Laplace, outputs_with_variances
+from xpnet.core.least_squares import SQUARED, join_layers, normal_equations
+from xpnet.core.minibatch import decode
+from xpnet.data.source import Source
+from xpnet.errors import ArgumentError
+from xpnet.inspection.predict import compute_for_rows
+from xpnet.state.view import View
+
+ESTIMATES = 30  # of the precisions, for a network that has not found them in its training
+MATRICES = 4  # of P × P numbers in memory at once
+
+
+def fit_laplace(view: View, source: Source) -> Laplace:
+    """Find the covariance of a network's weights from its training examples; see `Network.fit_laplace`. Synchronizes.
+
+    The precisions are those of Bayesian Levenberg-Marquardt, if it has trained the network. Else they are estimated
+    with the weights held.
+    """
+    _require_squares(view)
+    model, backend, xp = view.model, view.backend, view.xp
+    n_parameters = count_parameters(model.sizes)
+    require_bytes(
+        on_host_only(backend, MATRICES * 8 * n_parameters**2),
+        f"fit_laplace with the {n_parameters:,} weights and biases of {list(model.sizes)} needs",
+        'use an Ensemble, cost="gaussian", or calibrate, or a smaller network',
+    )
+    factor, matrix = SQUARED[model.cost.name](model.n_out), np.zeros((n_parameters, n_parameters))
+    n, total, cost = 0, 0.0, 0.0  # examples with a weight, the sum of the weights, and that of weighted costs
+    with view.scope():
+        placed = view.layers
+        encoding = source.reader.encoding()
+        blocks = [(*decode(part.x, part.y, encoding, xp), part.weight) for part in source.blocks(n_parameters)]
+    with backend.scope("float64"):
+        layers = map_arrays(partial(backend.asarray, dtype="float64"), placed)
+        for x, y, weight in blocks:
+            x, y = (backend.asarray(part, "float64") for part in (x, y))
+            weight = xp.ones_like(y[:, 0]) if weight is None else backend.asarray(weight, "float64")
+            part, _ = normal_equations(layers, model.sigmas, x, y, factor * weight, xp)
+            _, activations = forward(layers, model.sigmas, x, xp)
+            squares = xp.sum(weight[:, None] * (activations[-1] - y) ** 2)
+            matrix += backend.to_numpy(part)
+            cost += 0.5 * factor * float(backend.to_numpy(squares))
+            weight = backend.to_numpy(weight)
+            n, total = n + int(np.count_nonzero(weight)), total + weight.sum()
+        layers = map_arrays(backend.to_numpy, layers)
+    matrix /= total
+    evidence = _find_evidence(view, layers, matrix, np.array(cost / total), n)
+    decay = join_layers(find_decays(evidence, layers, np.array(float(n))), np)
+    covariance = np.linalg.inv(matrix + np.diag(decay[:, 0])) / (evidence.noise * n)
+    laplace = Laplace((covariance + covariance.T) / 2, np.reshape(1.0 / (evidence.noise * factor), (1,)))
+    for array in laplace:
+        array.flags.writeable = False
+    return laplace
+
+
+def _require_squares(view: View) -> None:
+    """Refuse a network that does not minimize squared errors."""
+    if view.model.task != "regression" or view.model.cost.name not in SQUARED:
+        raise ArgumentError(
+            f'fit_laplace needs a regression with cost="quadratic" or "mse", and this network has '
+            f'task={view.model.task!r} and cost={view.model.cost.name!r}; make one with task="regression", or see '
+            "calibrate for other error bars"
+        )
+
+
+def _find_evidence(view: View, layers: Any, matrix: np.ndarray, cost: np.ndarray, n: int) -> Evidence:
+    """Return the precisions that the training has found, or estimate them with the weights held."""
+    memory = view.value.state.optimizer.memory
+    if isinstance(memory, Evidence):
+        with view.scope():
+            return map_arrays(lambda x: np.asarray(view.backend.to_numpy(x), np.float64), memory)
+    n_examples, evidence = np.array(float(n)), begin(init_evidence(layers, np.zeros(())), np.array(1.0), np)
+    for _ in range(ESTIMATES):
+        evidence = estimate_precisions(evidence, layers, matrix, cost, n_examples, view.model.n_out * n_examples, np)
+    return evidence
+
+
+def predict_with_variances(view: View, x: Any) -> Array:
+    """Predict bars, (m, n_targets, 2), of a network with a Laplace approximation."""
+    laplace = view.value.laplace
+    assert laplace is not None
+    with view.scope():
+        covariance, noise = (view.backend.asarray(array, view.dtype) for array in laplace)
+
+    def compute(inputs: Array) -> Array:
+        function = partial(outputs_with_variances, view.model.sigmas)
+        both, xp = view.backend.call(function, view.layers, covariance, noise, inputs), view.xp
+        mean, std = view.scale_back(both[..., 0]), xp.sqrt(both[..., 1])
+        with view.output_scope():
+            factor = None if view.target_scaling is None else view.target_scaling[1]
+            std = view.backend.asarray(std, view.output_dtype)
+            return xp.stack([mean, std if factor is None else std * factor], axis=-1)
+
+    return compute_for_rows(view, x, compute)
