@@ -164,6 +164,13 @@ class Convergence(Callback):
                 ConvergenceWarning,
             )
 
+    def on_train_end(self) -> None:
+        """Give the network the weights of the best epoch, with `early_stopping`, also after Ctrl-C."""
+        if self.settings.early_stopping and self.best_layers is not None:
+            value = self.training.value
+            best = value.state._replace(layers=self.best_layers)
+            self.training.value = value._replace(stored=best, calibration=None)
+
     def get_state(self) -> dict[str, Any]:
         """Return the tally, the learning rate and the best epoch with its weights."""
         tally = {name: [*value] if isinstance(value, list) else value for name, value in vars(self.tally).items()}

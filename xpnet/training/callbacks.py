@@ -193,7 +193,8 @@ class EarlyStopping(Monitor):
     def on_train_end(self) -> None:
         """Restore the best state."""
         if self.restore_best and self.training.completed and self._best_state is not None:
-            self.training.value, self._restored = self.training.value._replace(stored=self._best_state), True
+            value = self.training.value
+            self.training.value, self._restored = value._replace(stored=self._best_state, calibration=None), True
         self._best_state = None
         super().on_train_end()
 
