@@ -223,6 +223,7 @@ def test_a_network_moves_from_place_to_place(one, other):
 
 
 SECOND_DEVICE = """
+import sys
 import jax, numpy as np
 from xpnet import Network
 
@@ -251,6 +252,7 @@ y = power(x)
 assert not y.is_ready(), "it should still be computing"
 backend.synchronize()
 assert y.is_ready()
+assert not {"torch", "cupy"} & sys.modules.keys(), "a backend brings its own library only"
 """
 
 
