@@ -46,8 +46,8 @@ network2.load(folder + "/book").evaluate(test_data)
 
 import importlib.util
 for module in pkgutil.walk_packages(xpnet.__path__, "xpnet."):
-    # the command would begin, each backend needs its library, and pictures need matplotlib
-    left_out = ("xpnet.__main__", "xpnet.backends._", "xpnet.backends.cuda")
+    # the command would begin, each backend and modules of PyTorch need their library, and pictures need matplotlib
+    left_out = ("xpnet.__main__", "xpnet.backends._", "xpnet.backends.cuda", "xpnet.export._torch_modules")
     if importlib.util.find_spec("matplotlib") is None:
         left_out += ("xpnet.plots",)
     if not module.name.startswith(left_out):
