@@ -159,6 +159,27 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_unconfigure() -> None:
+    """Look for no garbage when all is over: pytest, JAX and Python itself would, through all that libraries have."""
+    gc.freeze()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Run the tests of a module in one process, unless told otherwise; each random program goes where there is room.
+
+    What a module imports, compiles for JAX or makes for all of its tests is then there once.
+    """
+    from xdist.scheduler import LoadFileScheduling
+
+    class LoadModuleScheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return nodeid if "test_a_random_program" in nodeid else super()._split_scope(nodeid)
+
+    return LoadModuleScheduling(config, log) if config.getoption("dist") == "load" else None
+
+
 @pytest.fixture(autouse=True)
 def devices_on_host(request: pytest.FixtureRequest) -> Any:
     """Let CuPy find a device on host memory in the tests of that place; in others it finds none."""

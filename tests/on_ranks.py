@@ -16,7 +16,7 @@ from mpi4py import MPI
 
 from xpnet import SGD, Adam, Callback, Clip, EarlyStopping, LevenbergMarquardt, Network, ReduceLROnPlateau
 from xpnet.distributed import Distributed
-from xpnet.training.resuming import call
+from xpnet.training.resuming import comparison
 from xpnet.training.shared_steps import SharedRunner
 
 COMM = MPI.COMM_WORLD
@@ -285,10 +285,10 @@ def refused():
         ),
     }
     errors = {name: fail(net, data, **{"epochs": 1, **options}) for name, (net, data, options) in calls.items()}
-    version = call.__version__
-    call.__version__ = "0.0.0" if last else version
+    version = comparison.__version__
+    comparison.__version__ = "0.0.0" if last else version
     errors["other version"] = fail(make(), FEW, epochs=1)
-    call.__version__ = version
+    comparison.__version__ = version
     return errors
 
 

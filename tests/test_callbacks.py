@@ -656,16 +656,30 @@ def test_a_callback_may_go_back_to_an_earlier_value(moment, optimizer):
 
 
 class Assign(Callback):
-    """Assign to something in each epoch."""
+    """Assign to something at a moment."""
 
-    def __init__(self, assign):
-        self.assign = assign
+    def __init__(self, assign, moment="on_epoch_end"):
+        self.assign, self.moment = assign, moment
+
+    def _take(self, moment):
+        if moment == self.moment:
+            self.assign(self.training)
 
     def on_train_begin(self, training):
         self.training = training
+        self._take("on_train_begin")
+
+    def on_epoch_begin(self, epoch):
+        self._take("on_epoch_begin")
+
+    def on_chunk_end(self, steps):
+        self._take("on_chunk_end")
 
     def on_epoch_end(self, logs):
-        self.assign(self.training)
+        self._take("on_epoch_end")
+
+    def on_train_end(self):
+        self._take("on_train_end")
 
 
 def test_a_callback_changes_weights_by_the_value_of_a_changed_copy():
@@ -686,8 +700,9 @@ def test_a_callback_changes_weights_by_the_value_of_a_changed_copy():
     assert net.provenance.edited
 
 
+@pytest.mark.parametrize("moment", ["on_epoch_end", "on_train_end"])
 @pytest.mark.parametrize("members", [1, 2])
-def test_a_network_that_is_changed_while_it_is_trained_is_an_error(members):
+def test_a_network_that_is_changed_while_it_is_trained_is_an_error(members, moment):
     """The next steps would undo the change."""
 
     def assign(training):
@@ -695,14 +710,100 @@ def test_a_network_that_is_changed_while_it_is_trained_is_an_error(members):
 
     nets = [network()] if members == 1 else Ensemble([3, 4, 2], members, seed=0)
     with pytest.raises(RuntimeError, match=r"a network was changed while it was being trained, .* assigns `value` of"):
-        (nets[0] if members == 1 else nets).train((X, Y), 2, 4, callbacks=[Assign(assign)], progress=False)
+        (nets[0] if members == 1 else nets).train((X, Y), 2, 4, callbacks=[Assign(assign, moment)], progress=False)
 
 
-def test_a_value_of_another_network_is_refused():
-    def assign(training):
-        training.value = Network([2, 7, 1]).value
+MOMENTS = ["on_train_begin", "on_epoch_begin", "on_chunk_end", "on_epoch_end", "on_train_end"]
 
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_value_that_does_not_fit_is_refused_where_it_is_assigned(moment):
+    standardized = network(standardize=True)
+    standardized.fit_scaling((X + 1, Y))
+    other = network()
+    other.reset_optimizer(Adam())
+    mixed = other.value._replace(optimizer=SGD())
+    for value in (3, Network([2, 7, 1]).value, mixed):
+        with pytest.raises(ArgumentError, match="value must be an earlier value of this network, or that of one with"):
+            train(network(), 2, Assign(lambda training, value=value: setattr(training, "value", value), moment))
+    scaled = standardized.value
+    with pytest.raises(ArgumentError, match="value has another scaling than the examples of this training"):
+        train(network(standardize=True), 2, Assign(lambda training: setattr(training, "value", scaled), moment))
+
+
+def test_a_value_with_another_optimizer_gets_that_of_the_training():
+    other = network()
+    other.reset_optimizer(Adam())
     net = network()
-    with pytest.raises(ArgumentError, match=r"value=.* must be an earlier value of this network"):
-        train(net, 2, Assign(assign))
+    go_there = Assign(lambda training: setattr(training, "value", other.value), "on_epoch_begin")
+    history = train(net, 2, go_there, optimizer=OPTIMIZER)
+    assert net.optimizer == OPTIMIZER
+    assert history["cost"][0] == history["cost"][1]
+    train(net, 1, optimizer=OPTIMIZER)
+
+
+def test_members_that_ended_keep_their_best_weights_when_others_are_interrupted():
+    class Interrupt(Callback):
+        def on_epoch_end(self, logs):
+            if logs["epoch"] == 5:
+                raise KeyboardInterrupt
+
+    ensemble = Ensemble([3, 4, 2], 2, seed=[3, 4], dtype="float64")
+    stop = EarlyStopping(2)
+    lists = [[Scripted([1, 2, 3, 4, 5, 6]), stop], [Interrupt()]]
+    with pytest.raises(KeyboardInterrupt):
+        ensemble.train((X, Y), 6, 4, lr=0.5, callbacks=lambda k: lists[k], progress=False)
+    assert stop.kept_epoch == 1
+    np.testing.assert_allclose(ensemble[0].w[0], after(1).w[0], rtol=1e-12)
+    assert len(ensemble[1].history) == 5
+
+
+def test_a_callback_that_fails_at_the_end_keeps_others_from_nothing():
+    class Fail(Callback):
+        def on_train_end(self):
+            raise ValueError("own")
+
+    net, stop = network(), EarlyStopping(2)
+    with pytest.raises(ValueError, match="own"):
+        train(net, 3, Scripted([1, 2, 3]), Fail(), stop)
+    assert stop.kept_epoch == 1
     assert_same(net, snapshot(after(1)))
+
+
+def test_early_stopping_keeps_no_calibration_of_other_weights():
+    def calibrate(training):
+        copy = training.net.copy()
+        copy.calibrate((X + 0.1, Y))
+        training.value = copy.value
+
+    net = network(task="regression")
+    train(net, 3, Scripted([1, 2, 3]), EarlyStopping(5), Assign(calibrate))
+    assert net.calibration is None
+
+
+def test_a_resumed_training_takes_no_value_at_its_beginning(tmp_path):
+    """That of its file was given there before."""
+
+    def halve(training):
+        copy = training.net.copy()
+        copy.w = [w / 2 for w in copy.w]
+        training.value = copy.value
+
+    class Interrupt(Callback):
+        def __init__(self, chunks):
+            self.chunks = chunks
+
+        def on_chunk_end(self, steps):
+            self.chunks -= 1
+            if self.chunks == 0:
+                raise KeyboardInterrupt
+
+    whole = network()
+    train(whole, 3, Assign(halve, "on_train_begin"), Interrupt(-1), chunk_steps=1)
+    for chunks in (1, 4):
+        net, options = network(), {"checkpoint": tmp_path / f"after-{chunks}", "chunk_steps": 1}
+        with pytest.raises(KeyboardInterrupt):
+            train(net, 3, Assign(halve, "on_train_begin"), Interrupt(chunks), **options)
+        again = network()
+        train(again, 3, Assign(halve, "on_train_begin"), Interrupt(-1), resume=True, **options)
+        assert again.fingerprint() == whole.fingerprint()

@@ -223,6 +223,7 @@ def test_a_network_moves_from_place_to_place(one, other):
 
 
 SECOND_DEVICE = """
+import pickle, sys
 import jax, numpy as np
 from xpnet import Network
 
@@ -240,6 +241,9 @@ net.train(tuple(far), epochs=2, batch_size=8, progress=False)
 gradients = net.backward(*far)[0]
 assert devices(*jax.tree.leaves(net.state), *gradients, net.predict_proba(far[0])) == {second}
 assert devices(*jax.tree.leaves(net.to(device="cpu:0").state)) == {first}
+again = pickle.loads(pickle.dumps(net))
+assert devices(*jax.tree.leaves(again.state)) == {second}
+np.testing.assert_array_equal(again.predict_proba(far[0]), net.predict_proba(far[0]))
 
 shards = jax.sharding.NamedSharding(jax.sharding.Mesh([first, second], "rows"), jax.sharding.PartitionSpec("rows"))
 np.testing.assert_array_equal(net.predict_proba(jax.device_put(x, shards)), net.predict_proba(x))
@@ -251,6 +255,7 @@ y = power(x)
 assert not y.is_ready(), "it should still be computing"
 backend.synchronize()
 assert y.is_ready()
+assert not {"torch", "cupy"} & sys.modules.keys(), "a backend brings its own library only"
 """
 
 

@@ -333,6 +333,29 @@ def test_ctrl_c_is_a_warning_and_keeps_what_was_learnt():
     assert_like(mine, other.fit(X, DIGIT))
 
 
+@pytest.mark.parametrize("interrupts", [False, True])
+def test_callbacks_see_the_best_weights_at_the_end_and_may_give_others(interrupts):
+    class Halve(Callback):
+        def on_train_begin(self, training):
+            self.training = training
+
+        def on_train_end(self):
+            self.seen = self.training.net.copy()
+            copy = self.seen.copy()
+            copy.w = [w / 2 for w in copy.w]
+            self.training.value = copy.value
+
+    options = {"early_stopping": True, "max_iter": 4, "n_iter_no_change": 10}
+    halve = Halve()
+    mine, plain = (ours.MLPClassifier(**{**SMALL, **options}) for _ in range(2))
+    for est, callbacks in ((mine, [halve]), (plain, [])):
+        est.set_params(callbacks=[*callbacks, *([Interrupt()] if interrupts else [])])
+        with pytest.warns(UserWarning, match="interrupted" if interrupts else "Maximum iterations"):
+            est.fit(X, DIGIT)
+    np.testing.assert_array_equal(halve.seen.w[0], plain.network_.w[0])
+    np.testing.assert_array_equal(mine.network_.w[0], plain.network_.w[0] / 2)
+
+
 def test_weights_that_become_infinite_are_an_error_and_the_estimator_is_as_it_was():
     for est in both("MLPRegressor", solver="sgd", learning_rate_init=1.0, activation="identity"):
         wrong = pytest.raises(ValueError, match="Solver produced non-finite parameter weights")

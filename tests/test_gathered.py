@@ -329,7 +329,7 @@ def run_train(folder: Path, library: str) -> None:
     ("library", "use"),
     [
         *(("numpy", use) for use in (train_network, fit_classifier, run_train)),
-        *(pytest.param("torch", use, marks=pytest.mark.needs("torch")) for use in (train_network, fit_classifier)),
+        pytest.param("torch", train_network, marks=pytest.mark.needs("torch")),
     ],  # JAX needs more, to compile
 )
 def test_half_of_the_memory_that_the_inputs_take_is_enough(

@@ -375,7 +375,7 @@ QUIET = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
 @pytest.mark.not_on("jax")
-@settings(max_examples=60, suppress_health_check=QUIET)
+@settings(max_examples=30, suppress_health_check=QUIET)
 @given(which=st.integers(0, 2), method=st.sampled_from([*METHODS]), case=cases())
 def test_any_data_is_used_rightly_or_refused_by_name(nets: list[Network], which: int, method: str, case: Case) -> None:
     check(nets, which, method, case)
@@ -773,7 +773,7 @@ def estimate(est: Any, method: str, data: Any) -> np.ndarray | Exception:
             return error
 
 
-@settings(max_examples=25, suppress_health_check=QUIET)
+@settings(max_examples=15, suppress_health_check=QUIET)
 @given(method=st.sampled_from([*ESTIMATORS]), case=cases())
 def test_estimators_use_any_data_rightly_or_refuse_it(method: str, case: Case) -> None:
     with warnings.catch_warnings():

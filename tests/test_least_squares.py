@@ -110,7 +110,8 @@ def test_a_network_that_can_fit_the_noise_is_warned_of(door, tmp_path, capsys):
     texts = errors.splitlines() if door == "command" else [str(warning.message) for warning in caught]
     message = (
         f"LevenbergMarquardt can fit {n} targets exactly, noise included, with 29 weights and biases; give "
-        f"{remedy}1e-4, say (alpha in the estimators), stop early on validation data, or make the network smaller"
+        f"{remedy}1e-4, say (alpha in the estimators), stop early on validation data, give bayesian=True, or make the "
+        "network smaller"
     )
     assert [text.endswith(message) for text in texts].count(True) == 1
 

@@ -237,9 +237,7 @@ OTHERS = {
 def test_the_value_of_a_network_with_other_arguments_is_refused(name, other):
     net = Network([2, 1], task="binary", seed=0)
     before = net.value
-    message = (
-        rf"^{name}=.* must be an earlier {name} of this network, or that of one with the same arguments, in float32"
-    )
+    message = rf"^{name} must be an earlier {name} of this network, or that of one with the same arguments, in float32"
     for wrong in (getattr(OTHERS[other](), name), None, net.layers):
         with pytest.raises(ArgumentError, match=message):
             setattr(net, name, wrong)

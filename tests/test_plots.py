@@ -191,8 +191,8 @@ def test_pyplot_is_never_imported():
     assert not any(re.search(r"^\s*(import|from) .*pyplot", source, re.MULTILINE) for source in sources)
 
 
-def test_networks_and_data_on_any_backend(place, backend, dtype):
-    X, y = points()
+def test_networks_and_data_on_any_backend(place, backend):
+    (X, y), dtype = points(), "float64"
     net = three_classes(dtype=dtype, **place._asdict())
     on_device = backend.asarray(X, dtype), backend.asarray(y)
     expected = [text.get_text() for text in plots.confusion(three_classes(), (X, y)).axes[0].texts]

@@ -190,7 +190,6 @@ def test_state_and_scaling_are_taken_over_before_anything_is_freed():
     "arguments",
     [
         ("numpy", "fork", "spawn"),
-        pytest.param(("jax", "spawn"), marks=pytest.mark.needs("jax")),  # which does not fork
         pytest.param(("torch", "loader"), marks=pytest.mark.needs("torch")),
     ],
     ids=" ".join,

@@ -309,7 +309,6 @@ REFUSED_ON_NUMPY: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-@pytest.mark.everywhere
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_recorded_goes_by_the_plain_loop(eager, name):
     assert_alike(network(eager, activation=Own(REFUSED[name])), epochs=1, replays=False)

@@ -865,7 +865,7 @@ def train_members(members, path=None, chunks=None, **options):
     return members.train((X[EVEN], Y[EVEN]), callbacks=callbacks, **{**defaults, **options})
 
 
-@pytest.mark.not_on("strict-device1")
+@pytest.mark.not_on("strict-device1", "jax")
 @pytest.mark.parametrize("chunks", [0, 5])
 def test_an_ensemble_resumes_bit_for_bit(tmp_path, place, chunks):
     """Also after some members have stopped: those that are left are joined as before."""

@@ -14,7 +14,7 @@ from xpnet.training.metrics import METRICS
 # JAX compiles programs for each of these tests, so that only what a library could get wrong alone runs there
 pytestmark = pytest.mark.not_on("torch", "jax")
 
-N = 400_000
+N = 200_000
 
 
 def host(net, x):

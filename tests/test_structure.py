@@ -165,7 +165,7 @@ def test_private_members_are_used_only_in_the_module_of_their_class():
         and node.attr in members - private_members(path)
         and ast.unparse(node.value) not in ("self", "cls", "super()")
     }
-    assert used <= {("ensemble", "_follow"), ("estimators.fitting", "_follow")}
+    assert used <= {("ensemble", "_take_values"), ("estimators.fitting", "_take_values")}
 
 
 def test_nobody_below_network_names_it():

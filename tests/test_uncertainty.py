@@ -721,7 +721,7 @@ def test_intervals_out_of_fold_hold_on_new_data_and_follow_the_noise(cost):
     folds = np.arange(400).reshape(8, 50)
     sizes = [30, 30, 1 + (cost == "gaussian")]
     model = Ensemble(sizes, 8, cost=cost, task="regression", activation="tanh", standardize=True, seed=0)
-    model.train((x, y), 60, 20, 0.01, optimizer=Adam(), validation_rows=folds, progress=False)
+    model.train((x, y), 40, 20, 0.01, optimizer=Adam(), validation_rows=folds, progress=False)
     model.calibrate((x, y), rows=folds)
     for row in model.coverage((new, truth)).rows:
         assert abs(row["measured"] - row["nominal"]) < 3 * row["standard_error"]

@@ -317,7 +317,7 @@ class Ensemble:
         arguments["callbacks"] = training.arguments.copies_for_each(callbacks, members)
         request = training.arguments.Request(**arguments)
         chunks = training.train.train(self._networks, request, self._loops, "ensemble")
-        errors = Network._follow(self._networks, chunks)
+        errors = Network._take_values(self._networks, chunks)
         if errors:
             raise summarize_divergence(errors, members)
         first = self[0].optimizer

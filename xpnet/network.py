@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import os
-from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -312,24 +311,29 @@ class Network(Settings):
     # Training
 
     @staticmethod
-    def _follow(
+    def _take_values(
         networks: Sequence[Network], chunks: Generator[Mapping[int, NetworkValue], None, dict[int, DivergenceError]]
     ) -> dict[int, DivergenceError]:
         """Give networks the values that their training yields, until it ends; return what it returns."""
-        values = [network._value for network in networks]
+        values, proceed = [network._value for network in networks], partial(next, chunks)
         try:
-            with closing(chunks):
-                while True:
-                    for k, value in next(chunks).items():
-                        if networks[k]._value is not values[k]:
-                            raise RuntimeError(
-                                "a network was changed while it was being trained, by a callback or in another thread; "
-                                "a callback assigns `value` of its training instead, and others wait until it has ended"
-                            )
+            while True:
+                changes = proceed()
+                try:
+                    if any(network._value is not value for network, value in zip(networks, values)):
+                        raise RuntimeError(
+                            "a network was changed while it was being trained, by a callback or in another thread; a "
+                            "callback assigns `value` of its training instead, and other threads must wait"
+                        )
+                    for k, value in changes.items():
                         networks[k]._value = values[k] = value
+                    proceed = partial(next, chunks)
+                except BaseException as error:
+                    proceed = partial(chunks.throw, error)  # it ends in its own way, and may give last values
         except StopIteration as end:
             return end.value
         finally:
+            chunks.close()
             for network in networks:
                 network._value = network._value.detached()
 
@@ -432,7 +436,7 @@ class Network(Settings):
         arguments |= {"lr": [lr], "optimizer": [optimizer], "callbacks": [callbacks]}  # one for each network
         request = training.arguments.Request(**arguments)
         chunks = training.train.train([self], request, self._loops)
-        for error in self._follow([self], chunks).values():
+        for error in self._take_values([self], chunks).values():
             raise error
         return self.history
 

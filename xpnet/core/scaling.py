@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from xpnet.core.arrays import Array, Namespace, Same
+from xpnet.core.arrays import Array, Namespace, Same, leaves
 
 # In standard deviations. Outputs whose mean is further from 0 are scaled back in float64: float32 would round them by
 # more than 1.5e-5 standard deviations
@@ -119,7 +119,7 @@ AnyScaling: TypeAlias = Scaling | ScalingInParts
 
 @dataclass(frozen=True, eq=False)
 class Scaler:
-    """A scaling as a network applies it. It equals only itself, so networks that share one can be told.
+    """A scaling as a network applies it. It equals only itself: that two networks share one is seen by identity.
 
     Parameters
     ----------
@@ -137,6 +137,11 @@ class Scaler:
     rounded: Scaling
     widens: bool
     in_dtype: AnyScaling
+
+    @property
+    def content(self) -> bytes:
+        """The bytes of the exact numbers, by which scalings are compared."""
+        return b"".join(x.tobytes() for x in leaves(self.exact))
 
 
 class Moments(NamedTuple):

@@ -89,7 +89,7 @@ class Gathered(OnDemand):
                 yield Chunk(*store(examples, self.reader.place), in_order(part.shape))
 
     def with_known_rows(self) -> "Gathered":
-        """Let the network that trains on these examples, not scaled yet, know some of their rows. Synchronizes."""
+        """Add digests of some rows, computed before scaling, by which a network recognizes them. Synchronizes."""
         y, reader = self.columns.y, self.reader
         index = choose_known_rows(len(self), reader.model.n_in + math.prod(y.shape[1:]))
         digests = digest_rows(self.inputs.read(index), take_on_host(y, index, reader.backend))

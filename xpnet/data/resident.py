@@ -55,7 +55,7 @@ class Resident(Countable):
             yield block
 
     def with_known_rows(self) -> "Resident":
-        """Let the network that trains on these examples, not scaled yet, know some of their rows. Synchronizes."""
+        """Add digests of some rows, computed before scaling, by which a network recognizes them. Synchronizes."""
         known = read_known_rows(self.columns.x, self.columns.y, len(self), self.reader.backend)
         return replace(self, known_rows=known)
 

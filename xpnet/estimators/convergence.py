@@ -14,6 +14,7 @@ from xpnet.core.arrays import Layers
 from xpnet.errors import ArgumentError
 from xpnet.estimators.parameters import FitSettings
 from xpnet.state.position import Position
+from xpnet.state.value import FITTED_TO_WEIGHTS
 from xpnet.training.callback import Callback, Training
 
 # value of `FitSettings.early_stopping` -> the name of what is watched
@@ -163,6 +164,13 @@ class Convergence(Callback):
                 f"{name}: Maximum iterations ({max_iter}) reached and the optimization hasn't converged yet.",
                 ConvergenceWarning,
             )
+
+    def on_train_end(self) -> None:
+        """Give the network the weights of the best epoch, with `early_stopping`, also after Ctrl-C."""
+        if self.settings.early_stopping and self.best_layers is not None:
+            value = self.training.value
+            best = value.state._replace(layers=self.best_layers)
+            self.training.value = value._replace(stored=best, **FITTED_TO_WEIGHTS)
 
     def get_state(self) -> dict[str, Any]:
         """Return the tally, the learning rate and the best epoch with its weights."""

@@ -389,20 +389,9 @@ def _descend(
     """Train networks of one structure by gradient descent, and return the errors of those that failed."""
     jobs = make_jobs(fits, None if checkpoint is None else checkpoint.resumed, progress)
     training = train_networks(jobs, threads=threads, checkpoint=checkpoint)
-    try:
-        diverged = Network._follow([fit.network for fit in fits], training)
-    finally:  # after Ctrl-C, too
-        for fit in fits:
-            restore_best(fit)
+    diverged = Network._take_values([fit.network for fit in fits], training)
     failed = {i: _handle_divergence(fits[i], error) for i, error in diverged.items()}
     return {i: error for i, error in failed.items() if error is not None}
-
-
-def restore_best(fit: Fit) -> None:
-    """Give a network the weights of the best epoch, with `early_stopping`."""
-    layers = fit.convergence.best_layers
-    if fit.settings.early_stopping and layers is not None:
-        fit.network.state = fit.network.state._replace(layers=layers)
 
 
 def make_jobs(fits: Sequence[Fit], resumed: Sequence[Snapshot] | None = None, progress: bool = False) -> list[Job]:

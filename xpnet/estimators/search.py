@@ -147,7 +147,8 @@ class TogetherMixin:
             try:
                 return search.run(evaluate_candidates)
             finally:
-                self.estimator = self.estimator.estimator  # scikit-learn has cloned the stand-in
+                # This is the copy of the search that has the stand-in, which scikit-learn has cloned by now
+                self.estimator = self.estimator.estimator
         options = {} if callback_ctx is None else {"callback_ctx": callback_ctx}
         return super()._run_search(evaluate_candidates, **options)  # type: ignore[misc]
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.checks import show
-from xpnet.core.arrays import Layers, leaves
+from xpnet.core.arrays import Layers, leaves, map_arrays
 from xpnet.core.dropout import init_dropout
 from xpnet.core.initializers import Initializer
 from xpnet.core.model import Model, Seeds
@@ -55,15 +55,18 @@ def check_state(state: Any, view: View) -> State:
 
 def _refuse(name: str, given: Any, view: View) -> ArgumentError:
     return ArgumentError(
-        f"{name}={show(given)} must be an earlier {name} of this network, or that of one with the same arguments, in "
-        f"{view.dtype} on {view.backend.name}"
+        f"{name} must be an earlier {name} of this network, or that of one with the same arguments, in {view.dtype} on "
+        f"{view.backend.name}, and is {show(given)}"
     )
 
 
 def _fits(value: NetworkValue, view: View) -> bool:
-    """Tell whether a value has the structure of a network's own: arrays, scaling and calibration."""
+    """Tell whether a value has the structure of a network's own, and the state of its optimizer."""
     arrays, own = (leaves((one.state.layers, one.state.dropout)) for one in (value, view.value))
     if [(type(x), x.shape, x.dtype) for x in arrays] != [(type(x), x.shape, x.dtype) for x in own]:
+        return False
+    fresh = init_optimizer(value.optimizer, view.layers, view.place)
+    if _find_shapes(value.state.optimizer) != _find_shapes(fresh):
         return False
     if value.calibration is not None and (value.calibration.errors is None) == (view.model.task == "regression"):
         return False
@@ -72,6 +75,10 @@ def _fits(value: NetworkValue, view: View) -> bool:
     x_mean, _, y_mean, _ = value.scaling.exact
     y_fits = y_mean is None or (view.model.scales_targets and y_mean.shape == (1, view.model.n_targets))
     return x_mean.shape == (1, view.model.n_in) and y_fits
+
+
+def _find_shapes(optimizer: OptimizerState) -> Any:
+    return map_arrays(lambda x: (tuple(x.shape), x.dtype), optimizer)
 
 
 def copy_value(view: View, new: View) -> NetworkValue:

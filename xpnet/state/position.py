@@ -61,6 +61,7 @@ class Start(NamedTuple):
     """Where the training of a network begins: before the first step, unless it is resumed."""
 
     value: NetworkValue
+    is_resumed: bool = False
     position: Position = Position()
     history: tuple[dict[str, Any], ...] = ()  # rows of earlier epochs
     lr_scale: float = 1.0

@@ -95,7 +95,7 @@ class NetworkValue(NamedTuple):
         return self._replace(stored=state, history=history, notes=notes)
 
     def detached(self) -> NetworkValue:
-        """Return it with a state of its own, if it is part of a joined one, which it keeps in memory."""
+        """Return it with a state of its own: a part of a joined state keeps all of that in memory."""
         return self if isinstance(self.stored, State) else self._replace(stored=whole(self.stored))
 
     def without_digests(self) -> NetworkValue:

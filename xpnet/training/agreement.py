@@ -132,7 +132,7 @@ def describe_value(view: View) -> NetworkValue:
 
 
 def take_over(value: NetworkValue, view: View) -> NetworkValue:
-    """Return rank 0's value where another rank's network computes, with the history and the notes of that one."""
+    """Move rank 0's value to where the network of another rank computes, whose history and notes it gets."""
     return to_device(value, view)._replace(history=view.value.history, notes=view.value.notes)
 
 

@@ -6,7 +6,7 @@ thing; the training loop calls them in order and does not depend on any of them.
 """
 
 import inspect
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -73,13 +73,15 @@ EVALUATED = {
 
 @dataclass(slots=True)
 class Training:
-    """A call to `train`, as callbacks see it. They may change `value`, `lr_scale` and `stopped` at any time.
+    """The training of one network, as callbacks see it.
 
-    Training goes on from the `value` that they leave, and `net` gets it after them.
+    They may assign `value`, `lr_scale` and `stopped` at any time. Training goes on from the value that they leave, with
+    its own optimizer, and the history and the notes of the network, which gets it after them.
     """
 
-    net: Any  # the network, to read; it has the value that the last chunk of steps ended with
-    value: NetworkValue
+    net: Any  # the network, to read; it has no value yet that callbacks have just assigned
+    accept: Callable[[Any, NetworkValue], NetworkValue]  # checks a value that is to replace another one
+    reached: NetworkValue  # the value to which the last steps, or a callback, have brought the network
     epochs: int
     steps: int | None  # minibatches per epoch, if that is known
     quantities: dict[str, Quantity]  # of the logs of an epoch; grows as the callbacks that add to them begin
@@ -87,12 +89,21 @@ class Training:
     position: Position  # how far it has come; not at the beginning if a training is resumed
     lr_scale: float = 1.0  # multiplies the schedule
     stopped: bool = False  # True ends training after this epoch
-    completed: bool = False  # whether training ran to its end, without an exception or Ctrl-C
+    completed: bool = False  # whether the epochs of this network ran to their end
+
+    @property
+    def value(self) -> NetworkValue:
+        """All that changes in the network; assign an earlier one, or that of a changed copy, to go on from it."""
+        return self.reached
+
+    @value.setter
+    def value(self, value: NetworkValue) -> None:
+        self.reached = self.accept(value, self.reached)
 
     @property
     def view(self) -> View:
         """The value with its structure and place."""
-        return self.net.view._replace(value=self.value)
+        return self.net.view._replace(value=self.reached)
 
 
 class Callback:
@@ -125,7 +136,7 @@ class Callback:
         """Called after an epoch; `logs` holds its quantities, and callbacks may add to it."""
 
     def on_train_end(self) -> None:
-        """Called at the end, however training ended; a new `training.value` counts if it ran to its end."""
+        """Called at the end, however training ended."""
 
     def get_state(self) -> dict[str, Any]:
         """Return what `set_state` needs to resume a training: plain values, as in JSON, and states of the network."""
@@ -160,7 +171,7 @@ def watching(callbacks: Sequence[Callback], training: Training) -> Generator[lis
     Yields
     ------
     list of Callback
-        Those that will be told that training has ended. Whoever tells one of them earlier removes it.
+        Those that have not been told yet that training has ended. `end_callbacks` empties it.
     """
     with ExitStack() as endings:
         begun: list[Callback] = []
@@ -171,6 +182,19 @@ def watching(callbacks: Sequence[Callback], training: Training) -> Generator[lis
             known = LOGS | EVALUATED | dict(callback.quantities)
             training.quantities |= {name: known.get(name, Quantity()) for name in callback.adds}
         yield begun
+
+
+def end_callbacks(callbacks: list[Callback]) -> Generator[None, None, None]:
+    """Tell callbacks one after the other that training has ended, even if another one raises; then raise its error."""
+    failure: BaseException | None = None
+    while callbacks:
+        try:
+            callbacks.pop(0).on_train_end()
+        except BaseException as error:
+            failure = failure or error
+        yield
+    if failure is not None:
+        raise failure
 
 
 def _tell_end(callbacks: Sequence[Callback]) -> None:

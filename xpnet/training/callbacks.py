@@ -27,6 +27,7 @@ from xpnet.checks import (
 )
 from xpnet.errors import ArgumentError, unless_stopped
 from xpnet.hints import explain_arguments, find_nearest
+from xpnet.state.value import FITTED_TO_WEIGHTS
 from xpnet.training.callback import EVALUATED, Callback, Training, warn_of_write
 
 
@@ -193,7 +194,8 @@ class EarlyStopping(Monitor):
     def on_train_end(self) -> None:
         """Restore the best state."""
         if self.restore_best and self.training.completed and self._best_state is not None:
-            self.training.value, self._restored = self.training.value._replace(stored=self._best_state), True
+            value = self.training.value
+            self.training.value, self._restored = value._replace(stored=self._best_state, **FITTED_TO_WEIGHTS), True
         self._best_state = None
         super().on_train_end()
 

@@ -33,14 +33,14 @@ from xpnet.state.places import init_optimizer
 from xpnet.training.kept_loops import Loops
 from xpnet.training.plan import Job
 from xpnet.training.shared_steps import SharedRunner
-from xpnet.training.steps import ChunkRunner, Done
+from xpnet.training.steps import ChunkResult, ChunkRunner
 
 # Networks are divided anew once at most this fraction of them is left. Until then, copies of another network fill the
 # places of those that have stopped: new groups mean new programs
 REGROUP_AT, REGROUP_AT_COMPILED = 7 / 8, 1 / 2
 MOST_ROWS = 1 << 31  # of joined examples, whose indices have 32 bits
 
-Results: TypeAlias = dict[int, Done | None]  # by the numbers of the networks
+Results: TypeAlias = dict[int, ChunkResult | None]  # by the numbers of the networks
 
 
 class Groups:
@@ -195,7 +195,7 @@ class Group:
         together = {k: weight for k, weight in weights.items() if weight is None or weight.any(axis=-1).all()}
         return together if len(together) > 1 else {}
 
-    def _run_alone(self, k: int, state: State, chunk: Chunk) -> Done | None:
+    def _run_alone(self, k: int, state: State, chunk: Chunk) -> ChunkResult | None:
         if k not in self.runners:
             self.runners[k] = self._make_runner(k)
         return self.runners[k].run(state, chunk)
@@ -224,11 +224,11 @@ class Group:
         copy, arrays = partial(copy_member, self.reader), leaves((new.cost, new.layers))
         parts = [MemberState(new, i, self.axes[i], copy) for i in range(len(numbers))]
         self.joined, self.states = new, parts + parts[:1] * (len(places) - len(numbers))
-        results: dict[int, Done | None] = {}
+        results: dict[int, ChunkResult | None] = {}
         all_finite = backend.all_finite(arrays)
         for i, (k, cost, weight) in enumerate(zip(numbers, backend.to_numpy(new.cost), weights.T)):
             if all_finite or backend.all_finite([x[i, ...] for x in arrays]):
-                results[k] = Done(parts[i], float(cost.sum(dtype=np.float64)), float(weight.sum()), engine)
+                results[k] = ChunkResult(parts[i], float(cost.sum(dtype=np.float64)), float(weight.sum()), engine)
             else:
                 results[k] = None
         return results

@@ -15,35 +15,38 @@ import time
 from collections.abc import Generator, Iterable, Mapping, Sequence, Sized
 from contextlib import ExitStack, closing
 from functools import partial
+from itertools import chain
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from xpnet.backends.threads import AUTO, limit_step_threads
-from xpnet.core.optimizers.base import needs_all_examples
+from xpnet.core.optimizers.base import Optimizer, needs_all_examples
+from xpnet.core.scaling import Scaler
 from xpnet.data.reader import Reader
 from xpnet.data.resident import Resident, Rows
 from xpnet.data.source import Chunk, Countable, Source, describe_known_rows, skip_steps
 from xpnet.distributed.ranks import Ranks
-from xpnet.errors import DivergenceError
+from xpnet.errors import ArgumentError, DivergenceError
 from xpnet.state.history import History
 from xpnet.state.places import change_optimizer, check_value
 from xpnet.state.value import FITTED_TO_WEIGHTS, NetworkValue, make_generator
+from xpnet.state.view import View
 from xpnet.training.all_examples import use_all_examples
-from xpnet.training.callback import LOGS, Training, watching
+from xpnet.training.callback import LOGS, Callback, Trainee, Training, end_callbacks, watching
 from xpnet.training.groups import Groups, check_training_memory, choose_group_threads, largest_product
 from xpnet.training.kept_loops import KeptLoops
 from xpnet.training.plan import Job
 from xpnet.training.prepare import check_target_scale
 from xpnet.training.rates import check_length, check_scale, check_schedule, learning_rates
-from xpnet.training.resuming.checkpoint import Checkpoint, Save, exiting_on_sigterm, write_training
+from xpnet.training.resuming.checkpoint import Checkpoint, SaveFunction, exiting_on_sigterm, write_training
 from xpnet.training.runs import describe_run
-from xpnet.training.steps import Done, steps_per_chunk
+from xpnet.training.steps import ChunkResult, steps_per_chunk
 
 # Yields the new values of networks, by their numbers; returns the errors of those that have diverged
-Values: TypeAlias = Generator[Mapping[int, NetworkValue], None, dict[int, DivergenceError]]
-# The epochs of one network
-Epochs: TypeAlias = Generator[Chunk | None, Done | None, None]
+ValueStream: TypeAlias = Generator[Mapping[int, NetworkValue], None, dict[int, DivergenceError]]
+# Yields chunks of steps, each of which it is sent the result of, with None after it
+EpochRun: TypeAlias = Generator[Chunk | None, ChunkResult | None, None]
 
 
 def train_networks(
@@ -53,7 +56,7 @@ def train_networks(
     threads: int | str = AUTO,
     checkpoint: Checkpoint | None = None,
     kept_loops: KeptLoops | None = None,
-) -> Values:
+) -> ValueStream:
     """Train networks of one shape by stochastic gradient descent; a lone network is a list of one.
 
     A network that diverges goes back to its state before that chunk of steps and stops; the others continue.
@@ -91,7 +94,6 @@ def train_networks(
     if len(jobs) > 1:
         check_training_memory(jobs, n_threads)
     trainings = [begin(job) for job in jobs]
-    values = [training.value for training in trainings]
     with ExitStack() as stack:
         if ranks is not None:
             stack.enter_context(ranks.listening())
@@ -100,20 +102,39 @@ def train_networks(
         stack.enter_context(reader.scope())
         stack.enter_context(limit_step_threads(backend, blas_threads, multiplications, min(n_threads or 1, len(jobs))))
         begun = [stack.enter_context(watching(job.callbacks, own)) for job, own in zip(jobs, trainings)]
-        take_changes(jobs, trainings, values)
+        for job, training in zip(jobs, trainings):
+            if job.start.is_resumed:  # then callbacks give it no other value at the beginning
+                training.reached = begin_value(job, training.history)
+        values = [training.value for training in trainings]  # of the networks, as soon as they are yielded
+        try:
+            errors = yield from run_with_file(jobs, trainings, values, n_threads, kept_loops or KeptLoops(), checkpoint)
+        except GeneratorExit:
+            raise
+        except BaseException:
+            yield from end_trainings(begun, trainings, values)
+            raise
+        yield from end_trainings(begun, trainings, values)
+        return errors
+
+
+def run_with_file(
+    jobs: Sequence[Job],
+    trainings: Sequence[Training],
+    values: list[NetworkValue],
+    threads: int | None,
+    kept_loops: KeptLoops,
+    checkpoint: Checkpoint | None,
+) -> ValueStream:
+    """Run all chunks of steps with the loops, the groups of networks, and the file that they need."""
+    ranks, division = jobs[0].plan.ranks, None if checkpoint is None else checkpoint.division
+    with ExitStack() as stack:
         save = open_file(checkpoint, trainings, ranks, stack)
         yield dict(enumerate(values))
-        loops = stack.enter_context((kept_loops or KeptLoops()).lend(backend))
-        division = None if checkpoint is None else checkpoint.division
-        groups = stack.enter_context(closing(Groups(jobs, n_threads, loops, division)))
+        loops = stack.enter_context(kept_loops.lend(jobs[0].source.reader.backend))
+        groups = stack.enter_context(closing(Groups(jobs, threads, loops, division)))
         if ranks is not None:
             stack.enter_context(ranks.stepping_together())
-        errors = yield from run_all_chunks(jobs, trainings, values, groups, save)
-        for callbacks in begun:
-            while callbacks:
-                callbacks.pop(0).on_train_end()
-                yield take_changes(jobs, trainings, values)  # those that come after it see them
-        return errors
+        return (yield from run_all_chunks(jobs, trainings, values, groups, save))
 
 
 def run_all_chunks(
@@ -121,44 +142,62 @@ def run_all_chunks(
     trainings: Sequence[Training],
     values: list[NetworkValue],
     groups: Groups,
-    save: Save,
-) -> Values:
+    save: SaveFunction,
+) -> ValueStream:
     """Run a chunk of steps of every network at once, and repeat until all of them have ended; see `train_networks`.
 
     The networks' values are replaced in `values`.
     """
     errors: dict[int, DivergenceError] = {}
     ranks = jobs[0].plan.ranks
-    after_steps = [describe_trained(job, training) for job, training in zip(jobs, trainings)]
+    after_steps = [fields_after_steps(job, training) for job, training in zip(jobs, trainings)]
     epochs = [train_epochs(job, training, len(jobs)) for job, training in zip(jobs, trainings)]
     chunks = draw_chunks(epochs, range(len(jobs)))
     check_targets(chunks.values(), jobs[0].source.reader)
-    yield take_changes(jobs, trainings, values)
+    yield take_changes(trainings, values)
     while chunks:
-        results = groups.run({k: with_optimizer(values[k], jobs[k]).stored for k in chunks}, chunks)
+        results = groups.run({k: values[k].stored for k in chunks}, chunks)
         done = {k: result for k, result in results.items() if result is not None}
         for k in results.keys() - done.keys():
             errors[k], trainings[k].stopped = explain_divergence(jobs[k], trainings[k], chunks[k].lr), True
         for k, result in done.items():
-            values[k] = trainings[k].value = take_result(values[k], after_steps[k], chunks[k], result)
-        yield {k: values[k] for k in done}
+            trainings[k].reached = take_result(values[k], after_steps[k], chunks[k], result)
+        yield take_changes(trainings, values)
         for k, result in done.items():
-            epochs[k].send(result)
-        changes = take_changes(jobs, trainings, values)
+            pause = epochs[k].send(result)
+            assert pause is None
         save(done, groups.division)
         if ranks is not None:
             ranks.obey()
         chunks = draw_chunks(epochs, done)
-        changes |= take_changes(jobs, trainings, values)
-        changes |= release_joined_states(done.keys() - chunks.keys(), trainings, values)
-        if changes:
+        for k in done.keys() - chunks.keys():
+            trainings[k].reached = trainings[k].reached.detached()  # or it would keep a joined state in memory
+        if changes := take_changes(trainings, values):
             yield changes
     return errors
 
 
+def take_changes(trainings: Sequence[Training], values: list[NetworkValue]) -> dict[int, NetworkValue]:
+    """Find the new values that trainings have reached, put them into `values`, and return them by their numbers."""
+    changes = {k: training.reached for k, training in enumerate(trainings) if training.reached is not values[k]}
+    for k, value in changes.items():
+        values[k] = value
+    return changes
+
+
+def end_trainings(
+    begun: Sequence[list[Callback]], trainings: Sequence[Training], values: list[NetworkValue]
+) -> Generator[Mapping[int, NetworkValue], None, None]:
+    """Tell all callbacks that training has ended; yield the values that they give, for those that come after them."""
+    with ExitStack() as stack:
+        endings = [stack.enter_context(closing(end_callbacks(callbacks))) for callbacks in begun]
+        for _ in chain(*endings):
+            yield take_changes(trainings, values)
+
+
 def open_file(
     checkpoint: Checkpoint | None, trainings: Sequence[Training], ranks: Ranks | None, stack: ExitStack
-) -> Save:
+) -> SaveFunction:
     """Open the file of a checkpoint, on rank 0 of several processes, and return the function that updates it."""
     enter = partial(stack.enter_context, write_training(checkpoint, trainings))
     if ranks is None:
@@ -167,13 +206,13 @@ def open_file(
     return lambda numbers, division: ranks.make_on_first(lambda: save(numbers, division))
 
 
-def draw_chunks(epochs: Sequence[Epochs], numbers: Iterable[int]) -> dict[int, Chunk]:
+def draw_chunks(epochs: Sequence[EpochRun], numbers: Iterable[int]) -> dict[int, Chunk]:
     """Draw the next chunks of networks, by their numbers; there are none of a network that has ended."""
     chunks = {k: next((chunk for chunk in epochs[k] if chunk is not None), None) for k in numbers}
     return {k: chunk for k, chunk in chunks.items() if chunk is not None}
 
 
-def train_epochs(job: Job, training: Training, networks: int = 1) -> Epochs:
+def train_epochs(job: Job, training: Training, networks: int = 1) -> EpochRun:
     """Run stochastic gradient descent on one network.
 
     Yields each chunk of steps, and is sent its result; then yields None, between two chunks.
@@ -241,31 +280,45 @@ def minibatch_size(source: Source, batch_size: int, step: int) -> int:
 
 
 def begin(job: Job) -> Training:
-    """Check the schedule, and make the training that the callbacks see, with the plan's optimizer."""
-    plan, start = job.plan, job.start
+    """Check the schedule, and make the training that the callbacks see."""
+    plan, start, history = job.plan, job.start, History(job.start.history)
     steps = job.source.steps(plan.sampling, plan.batch_size)
     check_schedule(plan.schedule, plan.epochs, steps)
-    history = History(start.history)
-    value = with_optimizer(start.value, job)._replace(history=history)
-    if start.position.total_steps > 0:
-        value = value._replace(known_rows=describe_known_rows(job.source))
+    accept = partial(accept_value, job.net, plan.optimizer, job.source.reader.scaling)
+    value = begin_value(job, history)
     return Training(
-        job.net, value, plan.epochs, steps, dict(LOGS), history, start.position, start.lr_scale, start.stopped
+        job.net, accept, value, plan.epochs, steps, dict(LOGS), history, start.position, start.lr_scale, start.stopped
     )
 
 
-def with_optimizer(value: NetworkValue, job: Job) -> NetworkValue:
-    """Return a value with the plan's optimizer, in a fresh state unless its own is equal."""
-    optimizer = job.plan.optimizer
-    if value.optimizer is optimizer:
-        return value
+def begin_value(job: Job, history: History) -> NetworkValue:
+    """Return the value of a network before the first step, with the plan's optimizer and an empty history."""
+    value = with_optimizer(job.start.value, job.plan.optimizer, job.net.view)._replace(history=history)
+    if job.start.position.total_steps > 0:
+        return value._replace(known_rows=describe_known_rows(job.source))
+    return value
+
+
+def with_optimizer(value: NetworkValue, optimizer: Optimizer, view: View) -> NetworkValue:
+    """Return a value with an optimizer, in a fresh state unless its own is equal."""
     if value.optimizer == optimizer:
         return value._replace(optimizer=optimizer)
-    return change_optimizer(value, optimizer, job.net.view)
+    return change_optimizer(value, optimizer, view)
 
 
-def describe_trained(job: Job, training: Training) -> dict[str, Any]:
-    """List what is the same in the values of a network after each of its steps."""
+def accept_value(
+    net: Trainee, optimizer: Optimizer, scaling: Scaler | None, value: Any, present: NetworkValue
+) -> NetworkValue:
+    """Check a value that a callback gives to a training, whose optimizer, history and notes it gets."""
+    value = check_value(value, net.view._replace(value=present))
+    own = None if scaling is None else scaling.content
+    if value.scaling is not None and value.scaling.content != own:
+        raise ArgumentError("value has another scaling than the examples of this training; give one with the same")
+    return with_optimizer(value, optimizer, net.view)._replace(history=present.history, notes=present.notes)
+
+
+def fields_after_steps(job: Job, training: Training) -> dict[str, Any]:
+    """Return the fields of a network's value that are the same after each of its steps."""
     value, plan, source, reader = training.value, job.plan, job.source, job.source.reader
     draws, batch_size = isinstance(source, Countable), source.batch_size(plan.batch_size)
     run = describe_run(plan, batch_size, reader.backend, draws=draws)
@@ -281,32 +334,10 @@ def describe_trained(job: Job, training: Training) -> dict[str, Any]:
     }
 
 
-def take_result(value: NetworkValue, after_steps: Mapping[str, Any], chunk: Chunk, result: Done) -> NetworkValue:
+def take_result(value: NetworkValue, after_steps: Mapping[str, Any], chunk: Chunk, result: ChunkResult) -> NetworkValue:
     """Return the value of a network after a chunk of steps."""
     new = value._replace(stored=result.state, generator=chunk.generator, **after_steps)
     return new._replace(provenance=new.provenance.edit()) if value.provenance.edited else new
-
-
-def take_changes(
-    jobs: Sequence[Job], trainings: Sequence[Training], values: list[NetworkValue]
-) -> dict[int, NetworkValue]:
-    """Take the values that callbacks have given, with the history and the notes of this training, by their numbers."""
-    changes: dict[int, NetworkValue] = {}
-    for k, training in enumerate(trainings):
-        if training.value is not values[k]:
-            value = check_value(training.value, jobs[k].net.view._replace(value=values[k]))
-            changes[k] = value._replace(history=training.history, notes=values[k].notes)
-            values[k] = training.value = changes[k]
-    return changes
-
-
-def release_joined_states(
-    numbers: Iterable[int], trainings: Sequence[Training], values: list[NetworkValue]
-) -> dict[int, NetworkValue]:
-    """Copy states out of joined ones, which stay in memory as long as anything refers to a part; return new values."""
-    for k in numbers:
-        values[k] = trainings[k].value = values[k].detached()
-    return {k: values[k] for k in numbers}
 
 
 def check_targets(chunks: Iterable[Chunk], reader: Reader) -> None:

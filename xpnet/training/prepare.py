@@ -1,6 +1,6 @@
 """Preparing the data of `train`: open and check them, weigh examples, split some off, balance classes, and scale.
 
-In this order, from top to bottom. Each step is a pure function, which takes sources and returns others.
+The functions are in this order, from top to bottom. Each of these steps takes sources and returns others.
 """
 
 import math

@@ -14,7 +14,7 @@ from xpnet.data.source import Chunk
 from xpnet.distributed.ranks import Ranks
 from xpnet.distributed.step import make_parts, make_shared_step
 from xpnet.training.plan import Plan
-from xpnet.training.steps import Done
+from xpnet.training.steps import ChunkResult
 
 
 class SharedRunner:
@@ -39,20 +39,20 @@ class SharedRunner:
         make_minibatch = partial(make_parts, self.backend.depends_on_alignment)
         self.loop = ranks.attach(self.backend).loop(step, make_minibatch)
 
-    def run(self, state: State, chunk: Chunk) -> Done | None:
+    def run(self, state: State, chunk: Chunk) -> ChunkResult | None:
         """Run the steps of a chunk on a copy of the state; None if it is no longer finite. Synchronizes."""
         with self.scope():
             example_weights = None if chunk.weights is None else chunk.weights.on_host
             weight, totals = self.ranks.weigh(chunk.index, chunk.size, example_weights)
             used = totals > 0
             if not used.any():
-                return Done(state, 0.0, 0.0, self.loop.engine)
+                return ChunkResult(state, 0.0, 0.0, self.loop.engine)
             new = self._repeat(state, chunk, used, weight[used], totals[used])
             costs = [self.backend.to_numpy(cost) for cost in new.cost]
             cost, finite = self.ranks.sum_costs(costs, self.backend.all_finite(leaves((new.cost, new.layers))))
             if not finite:
                 return None
-            return Done(new._replace(cost=state.cost), cost, float(totals.sum()), self.loop.engine)
+            return ChunkResult(new._replace(cost=state.cost), cost, float(totals.sum()), self.loop.engine)
 
     def _repeat(self, state: State, chunk: Chunk, used: np.ndarray, weight: np.ndarray, totals: np.ndarray) -> State:
         """Repeat the step for every minibatch that has a weight, on a copy of the state."""

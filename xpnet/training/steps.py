@@ -24,7 +24,7 @@ CHUNK_SECONDS = 0.1
 FEWEST_STEPS = 20  # in a chunk
 
 
-class Done(NamedTuple):
+class ChunkResult(NamedTuple):
     """The result of a chunk of steps."""
 
     state: State | MemberState
@@ -61,7 +61,7 @@ class ChunkRunner:
         else:
             self.lend: Callable[[], AbstractContextManager[Loop]] = partial(nullcontext, make())
 
-    def run(self, state: State, chunk: Chunk) -> Done | None:
+    def run(self, state: State, chunk: Chunk) -> ChunkResult | None:
         """Run the steps of a chunk on a copy of the state; None if it is no longer finite. Synchronizes.
 
         Minibatches of zero weight are skipped: they would change nothing.
@@ -70,7 +70,7 @@ class ChunkRunner:
             weights = minibatch_weights(chunk)
             used = weights > 0
             if not used.any():
-                return Done(state, 0.0, 0.0, loop.engine)
+                return ChunkResult(state, 0.0, 0.0, loop.engine)
             batches = Batch(
                 index=chunk.index[used],
                 lr=cast(chunk.lr[used], self.dtype),
@@ -80,7 +80,7 @@ class ChunkRunner:
             if not self.backend.all_finite(leaves((new.cost, new.layers))):
                 return None
             cost = float(self.backend.to_numpy(new.cost).sum(dtype=np.float64))
-            return Done(new, cost, float(weights.sum()), loop.engine)
+            return ChunkResult(new, cost, float(weights.sum()), loop.engine)
 
     def repeat(self, loop: Loop, state: State, examples: Examples, scaling: AnyScaling | None, batches: Batch) -> State:
         """Repeat the step for every batch, on a copy of the state. The new state holds the costs of these steps."""

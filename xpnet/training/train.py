@@ -6,7 +6,6 @@ from typing import Any
 
 from xpnet.backends.threads import AUTO
 from xpnet.checkpoint.record import Snapshot
-from xpnet.core.arrays import leaves
 from xpnet.core.optimizers.base import needs_all_examples
 from xpnet.core.scaling import Scaler, Scaling
 from xpnet.data.fingerprint import fingerprint_all, fingerprint_weights
@@ -22,7 +21,7 @@ from xpnet.training.arguments import Parsed, Request, parse
 from xpnet.training.callback import Trainee
 from xpnet.training.evaluate import make_evaluations, make_training_evaluation
 from xpnet.training.kept_loops import KeptLoops
-from xpnet.training.loop import Values, train_networks
+from xpnet.training.loop import ValueStream, train_networks
 from xpnet.training.plan import Job
 from xpnet.training.prepare import choose_sampling, fit_for_each, map_shared, open_sources, scale_for_each
 from xpnet.training.progress import Progress
@@ -37,7 +36,9 @@ from xpnet.training.resuming.comparison import (
 from xpnet.training.resuming.saving import FileKind, Saving, parse_saving
 
 
-def train(networks: Sequence[Trainee], request: Request, kept_loops: KeptLoops, kind: FileKind = "network") -> Values:
+def train(
+    networks: Sequence[Trainee], request: Request, kept_loops: KeptLoops, kind: FileKind = "network"
+) -> ValueStream:
     """Train networks of one shape on the user's data.
 
     Parameters
@@ -75,7 +76,7 @@ def train(networks: Sequence[Trainee], request: Request, kept_loops: KeptLoops, 
     return (yield from train_networks(jobs, checkpoint=checkpoint, kept_loops=kept_loops, **threads))
 
 
-def train_on_ranks(networks: Sequence[Trainee], request: Request, kind: FileKind) -> Values:
+def train_on_ranks(networks: Sequence[Trainee], request: Request, kind: FileKind) -> ValueStream:
     """Train a network on several processes, which all call this function at once; see `train`.
 
     Network, scaling, callbacks and files are those of rank 0. Each step is taken on rank 0 alone, or on all ranks; if
@@ -208,8 +209,7 @@ def find_scalings(values: Sequence[NetworkValue], standardize: bool) -> list[Sca
         if scaling is None:
             scalings.append(None)
         else:
-            key = b"".join(x.tobytes() for x in leaves(scaling.exact))
-            scalings.append(distinct.setdefault(key, scaling))
+            scalings.append(distinct.setdefault(scaling.content, scaling))
     if distinct and None in scalings and not standardize:
         raise ArgumentError(
             f"member {scalings.index(None)} has no scaling, and others have one; give all of them one, or set the "

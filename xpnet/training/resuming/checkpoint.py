@@ -33,7 +33,7 @@ from xpnet.training.resuming.comparison import (
 from xpnet.training.resuming.saving import Saving
 
 # Takes new snapshots of the networks of these numbers, joined in these groups, and writes all of them if that is due
-Save: TypeAlias = Callable[[Collection[int], Sequence[Sequence[int]]], None]
+SaveFunction: TypeAlias = Callable[[Collection[int], Sequence[Sequence[int]]], None]
 
 
 class Checkpoint(NamedTuple):
@@ -48,7 +48,7 @@ class Checkpoint(NamedTuple):
 
     @property
     def division(self) -> Sequence[Sequence[int]]:
-        """The networks that took their steps together before, group by group."""
+        """The networks that took their steps together in the training that is resumed, group by group."""
         groups: dict[int, list[int]] = {}
         for k, snapshot in enumerate(self.resumed or ()):
             if snapshot.group is not None:
@@ -71,12 +71,12 @@ def make_checkpoint(
 
 
 @contextmanager
-def write_training(checkpoint: Checkpoint | None, trainings: Sequence[Training]) -> Generator[Save, None, None]:
+def write_training(checkpoint: Checkpoint | None, trainings: Sequence[Training]) -> Generator[SaveFunction, None, None]:
     """Write the training of networks in this context, and when it ends, however it ends; resume it, if it is resumed.
 
     Yields
     ------
-    Save
+    SaveFunction
         The function to call between two chunks of steps. Without a checkpoint, it does nothing.
 
     Raises
@@ -240,7 +240,7 @@ def find_starts(networks: Sequence[Trainee], resumed: Sequence[Snapshot] | None)
     if resumed is None:
         return [Start(net.value) for net in networks]
     return [
-        Start(one.value, Position(**one.position), tuple(one.value.history.rows), one.lr_scale, one.stopped)
+        Start(one.value, True, Position(**one.position), tuple(one.value.history.rows), one.lr_scale, one.stopped)
         for one in resumed
     ]
 
