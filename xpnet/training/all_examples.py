@@ -49,7 +49,8 @@ def use_all_examples(jobs: Sequence[Job]) -> Sequence[Job]:
     )
     sizes: list[int] = [len(job.source) for job in jobs]  # type: ignore[arg-type]
     for job, size in zip(jobs, sizes):
-        n_fitted = _count_fitted(job.source) * model.n_targets  # type: ignore[arg-type]
+        numbers = model.n_targets * (1 if job.source.reader.slope_weight is None else 1 + model.n_in)
+        n_fitted = _count_fitted(job.source) * numbers  # type: ignore[arg-type]
         if n_parameters >= n_fitted and _is_unregularized(job, size):
             warn(
                 f"LevenbergMarquardt can fit {n_fitted:,} targets exactly, noise included, with "
