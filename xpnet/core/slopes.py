@@ -92,9 +92,12 @@ def add_slopes(
     def gradient(layers: Layers, x: Array, g: Array, weight: Array, total: Array, xp: Namespace) -> Layers:
         return backward(layers, sigmas, output, *forward(layers, sigmas, x, xp), g, xp, weight, total)
 
+    def add(g: Array, h: Array) -> tuple[Array]:
+        return (g + h,)
+
     for unit, error in slope_errors(layers, sigmas, zs, activations, minibatch.slopes, xp):  # type: ignore[arg-type]
         along = minibatch.slope_weight * error
         cost = cost + 0.5 * xp.vecdot(along, error)
         change = jvp(gradient, (layers, x, unit, weight, total), (None, along, None, None, None), xp)[1]
-        (grads,) = map_layers(lambda g, h: (g + h,), grads, change)
+        (grads,) = map_layers(add, grads, change)
     return grads, cost
