@@ -77,6 +77,19 @@ def test_shards_in_one_process(place, dtype, optimizer):
     assert nets[0].engine.startswith("replay of recorded steps")
 
 
+def test_slopes_in_shards():
+    """Each part of a minibatch adds the gradient of its own slopes."""
+    nets = [Network([6, 8, 3], task="regression", standardize=True, dtype="float64", seed=0) for _ in range(2)]
+    options = {"epochs": 5, "batch_size": 10, "slopes": RNG.normal(size=(75, 3, 6)), "slope_weight": 0.3}
+    options |= {"sample_weight": np.arange(75) % 4, "progress": False}
+    nets[0].train((X, X[:, :3] ** 2), distributed=Distributed(Comm(), shards=8), **options)
+    nets[1].train((X, X[:, :3] ** 2), **options)
+    for own, expected in zip((*nets[0].w, *nets[0].b), (*nets[1].w, *nets[1].b)):
+        np.testing.assert_allclose(own, expected, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(nets[0].history["cost"], nets[1].history["cost"], rtol=1e-12)
+    assert nets[0].engine.startswith("replay of recorded steps")
+
+
 def test_the_penalty_of_estimators_counts_once():
     """Their α adds α/2m ‖w‖² to the cost of a minibatch, whatever the number of its parts."""
     net, lr = Network([6, 8, 3], seed=0), np.full(3, 0.1)

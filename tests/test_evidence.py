@@ -112,6 +112,11 @@ def test_wrong_arguments():
         LevenbergMarquardt(bayesian=True, weight_decay=0.1)
 
 
+def test_slopes_are_refused():
+    with pytest.raises(ValueError, match=r"slopes do not go with LevenbergMarquardt\(bayesian=True\); leave out one"):
+        make().train((X, Y), 2, slopes=np.zeros((40, 1, 3)), **TRAIN)
+
+
 # Error bars
 
 

@@ -22,7 +22,7 @@ PIXELS = rng.integers(256, size=(N, 6), dtype=np.uint8)
 FLOATS = rng.random((N, 6), dtype=np.float32)
 LABELS = (FLOATS[:, 0] * 3).astype(np.int64)
 REALS = 1e6 + FLOATS @ rng.random((6, 2)) + rng.normal(size=(N, 2))
-WEIGHT = rng.random(N)
+WEIGHT, SLOPES = rng.random(N), rng.normal(size=(N, 2, 6))
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +61,12 @@ CASES: dict[str, tuple[Any, Any, Any, Callable[[], dict[str, Any]]]] = {
         REALS,
         {"standardize": True, "task": "regression"},
         lambda: {"validation_split": 0.2, "callbacks": [EarlyStopping(1)], "metrics": ["r2"]},
+    ),
+    "slopes": (
+        FLOATS,
+        REALS,
+        {"standardize": True, "task": "regression"},
+        lambda: {"validation_split": 0.2, "slopes": SLOPES, "slope_weight": 0.1},
     ),
     "bytes": (
         PIXELS.reshape(N, 2, 3),

@@ -668,7 +668,7 @@ DEVIOUS = [  # what was given, what is given then, and the difference that is na
     (
         TESTED,
         {"test_data": (X[:5], LABELS[5:10])},
-        r"test_data differs .*run: the same number of examples, but other inputs or targets, or in another order; give",
+        r"test_data differs .*run: the same number of examples, but other inputs, targets or slopes, or in",
     ),
     (
         {**CLASSES, "data": Labelled(), "cache": False},
@@ -1265,7 +1265,7 @@ def test_another_fit_and_one_that_would_replace_a_file_are_refused(tmp_path):
         with pytest.raises(ValueError, match=message):
             estimator("MLPRegressor", **changes).fit(X, Y[:, 0], checkpoint=tmp_path / "run", resume=True)
     with pytest.raises(
-        ValueError, match=r"train_data differs .* the same number of examples, but other inputs or targets"
+        ValueError, match=r"train_data differs .* the same number of examples, but other inputs, targets or slopes"
     ):
         estimator("MLPRegressor").fit(X, Y[:, 1], checkpoint=tmp_path / "run", resume=True)
     with pytest.raises(FileExistsError, match="exists already; give resume=True"):

@@ -252,6 +252,8 @@ class Ensemble:
         validation_split: float | None = None,
         sample_weight: Any = None,
         class_weight: Any = None,
+        slopes: Any = None,
+        slope_weight: float = 1.0,
         callbacks: Sequence[Callback] | Callable[[int], Sequence[Callback]] = (),
         metrics: Sequence[Any] = (),
         training_metrics: Sequence[Any] = (),

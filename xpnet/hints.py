@@ -118,7 +118,8 @@ LAYERS_ELSEWHERE = {
 OWNERS = {
     "Network.train": (
         *("epochs", "batch_size", "lr", "test_data", "optimizer", "sampling", "validation_data", "validation_split"),
-        *("sample_weight", "class_weight", "callbacks", "metrics", "training_metrics", "steps", "cache", "chunk_steps"),
+        *("sample_weight", "class_weight", "slopes", "slope_weight", "callbacks", "metrics", "training_metrics"),
+        *("steps", "cache", "chunk_steps"),
         *("checkpoint", "every", "resume", "blas_threads", "distributed", "progress"),
     ),
     "Network.measure": ("metrics",),

@@ -351,6 +351,8 @@ class Network(Settings):
         validation_split: float | None = None,
         sample_weight: Any = None,
         class_weight: Any = None,
+        slopes: Any = None,
+        slope_weight: float = 1.0,
         callbacks: Sequence[Callback] = (),
         metrics: Sequence[Any] = (),
         training_metrics: Sequence[Any] = (),
@@ -388,6 +390,9 @@ class Network(Settings):
             epoch. See :doc:`/use/validate`.
         sample_weight, class_weight
             Weights of the examples, (n,); of the classes, {class: number} or "balanced". See :doc:`/use/weights`.
+        slopes, slope_weight
+            Known derivatives of the targets with respect to the inputs, (n, n_targets, n_in), or (n, n_in) for one
+            target; and λ, by which the cost of an example has ½ λ Σ (∂a/∂x − slopes)² added. See :doc:`/use/slopes`.
         callbacks
             Objects that observe and control training, such as `EarlyStopping`. See :doc:`/use/callbacks`.
         metrics, training_metrics

@@ -166,6 +166,13 @@ def class_weights(case: Case) -> list[Any]:
     ]
 
 
+def slopes(case: Case) -> list[Any]:
+    """Derivatives of the targets of a regression, one for each of the outputs."""
+    good = np.ones((case.examples.n, case.net.sizes[-1], case.net.sizes[0]))
+    has_none = case.net.task != "regression" or case.net.cost_name not in ("quadratic", "mse", "huber", "absolute")
+    return [*NOT_ARRAYS, good[:-1], good[..., None], good * np.nan, good + 1j, *([good] if has_none else [])]
+
+
 def metric_lists(case: Case) -> list[Any]:
     """Lists of metrics for the task."""
     other = "accuracy" if case.net.task == "regression" else "r2"
@@ -306,6 +313,8 @@ OF_TRAIN = {
     "validation_split": FRACTIONS,
     "sample_weight": example_weights,
     "class_weight": class_weights,
+    "slopes": slopes,
+    "slope_weight": [*NONNEGATIVE, 2.0],  # which needs slopes
     "callbacks": callback_lists,
     "metrics": metric_lists,
     "training_metrics": metric_lists,

@@ -14,6 +14,7 @@ Parameter in Marquardt's Method", Technical University of Denmark, 1999.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,9 +23,10 @@ from xpnet.core.activations import Activation
 from xpnet.core.arrays import Array, Layers, Namespace, leaves, map_layers, rows_per_block
 from xpnet.core.backprop import deltas, forward
 from xpnet.core.costs import Composed
-from xpnet.core.dual import unit_vectors
+from xpnet.core.dual import jvp, unit_vectors
 from xpnet.core.minibatch import Minibatch
 from xpnet.core.optimizers.base import OptimizerState, penalty
+from xpnet.core.slopes import slope_cost, slope_errors
 
 # The costs that it minimizes, as multiples of ½ Σ (a − y)², by the number of outputs
 SQUARED: dict[str, Callable[[int], float]] = {"quadratic": lambda n_out: 1.0, "mse": lambda n_out: 2.0 / n_out}
@@ -79,7 +81,14 @@ def jacobian(
 
 
 def normal_equations(
-    layers: Layers, sigmas: Sequence[Activation], x: Array, y: Array, share: Array, xp: Namespace
+    layers: Layers,
+    sigmas: Sequence[Activation],
+    x: Array,
+    y: Array,
+    share: Array,
+    xp: Namespace,
+    slopes: Array | None = None,
+    slope_share: Array | None = None,
 ) -> tuple[Array, Array]:
     """Compute JᵀJ, (..., P, P), and Jᵀr, (..., P, 1), of the cost ½ Σ share (a − y)², with r = a − y.
 
@@ -95,6 +104,9 @@ def normal_equations(
         The weight of each example in the cost, (..., m).
     xp
         Namespace of the arrays.
+    slopes, slope_share
+        The derivatives that the outputs are to have, (..., m, n_out, n_in), and the weight of each example in
+        ½ Σ slope_share (∂a/∂x − slopes)², which is then a part of the cost, (..., m, 1).
     """
     n_parameters = sum(w.shape[-1] * w.shape[-2] + b.shape[-1] for w, b in layers)
     rows = rows_per_block(n_parameters)
@@ -103,14 +115,54 @@ def normal_equations(
     for start in range(0, x.shape[-2], rows):
         block = slice(start, min(start + rows, x.shape[-2]))
         zs, activations = forward(layers, sigmas, x[..., block, :], xp)
-        root = xp.sqrt(share[..., block])[..., None]
-        residuals = root * (activations[-1] - y[..., block, :])
-        for k, unit in enumerate(unit_vectors(residuals, xp)):
-            part = jacobian(layers, sigmas, zs, activations, root * unit, xp)
-            square, slope = xp.matmul(part.mT, part), xp.matmul(part.mT, residuals[..., k : k + 1])
+        parts = value_rows(layers, sigmas, zs, activations, y[..., block, :], xp.sqrt(share[..., block])[..., None], xp)
+        if slopes is not None and slope_share is not None:
+            root = xp.sqrt(slope_share[..., block, :])
+            parts = chain(parts, slope_rows(layers, sigmas, zs, activations, slopes[..., block, :, :], root, xp))
+        for part, residuals in parts:
+            square, slope = xp.matmul(part.mT, part), xp.matmul(part.mT, residuals)
             matrix = square if matrix is None else matrix + square
             gradient = slope if gradient is None else gradient + slope
     return matrix, gradient
+
+
+def value_rows(
+    layers: Layers,
+    sigmas: Sequence[Activation],
+    zs: Sequence[Array],
+    activations: Sequence[Array],
+    y: Array,
+    root: Array,
+    xp: Namespace,
+) -> Iterator[tuple[Array, Array]]:
+    """Compute rows of J, (..., m, P), and their residuals root (a − y), (..., m, 1), of one output after the other."""
+    residuals = root * (activations[-1] - y)
+    for k, unit in enumerate(unit_vectors(residuals, xp)):
+        yield jacobian(layers, sigmas, zs, activations, root * unit, xp), residuals[..., k : k + 1]
+
+
+def slope_rows(
+    layers: Layers,
+    sigmas: Sequence[Activation],
+    zs: Sequence[Array],
+    activations: Sequence[Array],
+    slopes: Array,
+    root: Array,
+    xp: Namespace,
+) -> Iterator[tuple[Array, Array]]:
+    """Compute rows of J and their residuals root (∂a/∂x − slopes), for each output, of one input after the other.
+
+    The derivative of ∂a/∂x with respect to the weights is the change of `jacobian` if x moves along this input.
+    """
+
+    def rows(layers: Layers, x: Array, g: Array, xp: Namespace) -> Array:
+        return jacobian(layers, sigmas, *forward(layers, sigmas, x, xp), g, xp)
+
+    x = activations[0]
+    for unit, error in slope_errors(layers, sigmas, zs, activations, slopes, xp):
+        for j, direction in enumerate(unit_vectors(x, xp)):
+            part = jvp(rows, (layers, x, root * unit), (None, direction, None), xp)[1]
+            yield part, root * error[..., j : j + 1]
 
 
 def take_damped_step(
@@ -122,6 +174,7 @@ def take_damped_step(
     """
     ((damping, weight_decay), memory), layers = state.optimizer, state.layers
     x, y, weight, decay = minibatch.x, minibatch.y, minibatch.weight, minibatch.decay
+    slopes, slope_weight = minibatch.slopes, minibatch.slope_weight
     weights = xp.ones_like(y[..., 0]) if weight is None else weight
     share = weights / xp.sum(weights, axis=-1, keepdims=True)
     strength = sum((part for part in (decay, weight_decay) if part is not None), 0.0 * damping)
@@ -130,9 +183,13 @@ def take_damped_step(
         """Compute the cost of each example, with the penalty, and their mean in the shape of μ."""
         zs, activations = forward(layers, sigmas, x, xp)
         costs = output.value(zs[-1], activations[-1], y, xp) + penalty(layers, strength, xp)
+        if slopes is not None:
+            costs = costs + slope_cost(layers, sigmas, zs, activations, minibatch, xp)
         return costs, xp.reshape(xp.sum(share * costs, axis=-1), memory.mu.shape)
 
-    matrix, gradient = normal_equations(layers, sigmas, x, y, SQUARED[output.cost.name](y.shape[-1]) * share, xp)
+    squared_share = SQUARED[output.cost.name](y.shape[-1]) * share
+    slope_share = None if slope_weight is None else slope_weight * share[..., None]
+    matrix, gradient = normal_equations(layers, sigmas, x, y, squared_share, xp, slopes, slope_share)
     decays = tuple((strength + 0.0 * w, 0.0 * b) for w, b in layers)
     costs, cost = measure(layers)
     layers, memory = descend(

@@ -24,14 +24,17 @@ class Minibatch(NamedTuple):
     decay: Array | None = None  # (), λ of a penalty λ/2 ‖w‖² that the cost of this minibatch has
     total: Array | None = None  # (), of a part of a minibatch: the sum of the weights of all parts
     rows: Array | None = None  # (..., m) int32, of a part of a minibatch: where its rows are in the minibatch
+    slopes: Array | None = None  # (..., m, n_targets, n_in), derivatives of the targets with respect to the inputs
+    slope_weight: Array | None = None  # (), λ of their part of the cost
 
 
 class Examples(NamedTuple):
-    """Inputs, targets and weights of examples, as they are stored; without weights, every example counts the same."""
+    """Inputs, targets, weights and slopes of examples, as stored; without weights, every example counts the same."""
 
     x: Array  # (n, n_in), of the network's dtype, or uint8 if the encoding has a scale
     y: Array  # targets (n, n_targets), or classes (n,) int32
     weight: Array | None = None  # (n,)
+    slopes: Array | None = None  # (n, n_targets, n_in)
 
 
 class Encoding(NamedTuple):
@@ -40,6 +43,7 @@ class Encoding(NamedTuple):
     classes: Array  # (n_targets,) int32: 0, 1, 2, ...
     scale: Array | None = None  # (), multiplies the inputs
     scaling: AnyScaling | None = None  # standardizes minibatches; arrays (networks, 1, n) if each network has its own
+    slope_weight: Array | None = None  # (), λ of the slopes, if the examples have any
 
 
 class Batch(NamedTuple):
@@ -60,7 +64,12 @@ def make_minibatch(rows: Examples, encoding: Encoding, batch: Batch, xp: Namespa
     """Decode the examples of one step, or of a stack of steps."""
     x, y = decode(rows.x, rows.y, encoding, xp)
     weight = rows.weight if batch.weight is None else batch.weight
-    return Minibatch(x, y, batch.lr, weight, batch.decay, batch.total, batch.rows)
+    minibatch = Minibatch(x, y, batch.lr, weight, batch.decay, batch.total, batch.rows)
+    if rows.slopes is None:
+        return minibatch
+    slopes = rows.slopes if encoding.scaling is None else encoding.scaling.slopes(rows.slopes)
+    slope_weight = encoding.slope_weight * xp.ones_like(batch.lr)  # one for each step of a stack
+    return minibatch._replace(slopes=slopes, slope_weight=slope_weight)
 
 
 def decode(x: Array, y: Array, encoding: Encoding, xp: Namespace) -> tuple[Array, Array]:

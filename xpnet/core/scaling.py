@@ -45,6 +45,18 @@ class Scaling(NamedTuple):
         """Standardize targets."""
         return y if self.y_mean is None else (y - self.y_mean) / self.y_std
 
+    def slopes(self, slopes: Same) -> Same:
+        """Turn derivatives of the targets with respect to the inputs, (..., n_targets, n_in), into those once scaled.
+
+        Examples
+        --------
+        >>> scaling = Scaling(np.array([[1.0]]), np.array([[2.0]]), np.array([[10.0]]), np.array([[5.0]]))
+        >>> scaling.slopes(np.array([[[3.0]]]))  # 3 · 2 / 5
+        array([[[1.2]]])
+        """
+        slopes = slopes * self.x_std[..., None, :]
+        return slopes if self.y_std is None else slopes / self.y_std[..., None]
+
     def outputs(self, a: Same) -> Same:
         """Scale back standardized targets, or outputs that predict them."""
         return a if self.y_mean is None else a * self.y_std + self.y_mean
@@ -112,6 +124,10 @@ class ScalingInParts(NamedTuple):
         if self.rounded.y_mean is None:
             return y
         return (y - self.rounded.y_mean - self.remainder.y_mean) / self.rounded.y_std
+
+    def slopes(self, slopes: Same) -> Same:
+        """Scale derivatives of the targets with respect to the inputs."""
+        return self.rounded.slopes(slopes)
 
 
 AnyScaling: TypeAlias = Scaling | ScalingInParts

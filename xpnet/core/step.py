@@ -18,6 +18,7 @@ from xpnet.core.evidence import take_bayesian_step
 from xpnet.core.least_squares import take_damped_step
 from xpnet.core.minibatch import Minibatch
 from xpnet.core.optimizers.base import Update, add_decay, penalty
+from xpnet.core.slopes import add_slopes
 
 
 class State(NamedTuple):
@@ -45,6 +46,8 @@ def take_step(
     zs, activations = forward(state.layers, sigmas, minibatch.x, xp)
     grads = backward(state.layers, sigmas, output, zs, activations, minibatch.y, xp, minibatch.weight)
     cost = output.value(zs[-1], activations[-1], minibatch.y, xp)
+    if minibatch.slopes is not None:
+        grads, cost = add_slopes(grads, cost, state.layers, sigmas, zs, activations, minibatch, xp)
     grads, cost = penalize_and_weigh(grads, cost, state.layers, minibatch, xp)  # both as they are in the plain case
     total = state.cost
     total += cost

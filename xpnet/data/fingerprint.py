@@ -21,9 +21,9 @@ from xpnet.data.streams import OnDemand
 def fingerprint(source: Source) -> dict[str, Any]:
     """Describe the examples of a source, before they are scaled, by a few plain values. Synchronizes.
 
-    Arrays, in memory or outside, have a digest of all their inputs and targets, which is the same on every backend, and
-    their total weight. A data set that is read again each epoch is described by its length, and an iterable of batches
-    by the size of its first batch: reading them may give other examples each time.
+    Arrays, in memory or outside, have a digest of all their inputs, targets and slopes, which is the same on every
+    backend, and their total weight. A data set that is read again each epoch is described by its length, and an
+    iterable of batches by the size of its first batch: reading them may give other examples each time.
 
     Examples
     --------
@@ -35,7 +35,8 @@ def fingerprint(source: Source) -> dict[str, Any]:
     (True, False)
     """
     if isinstance(source, (Resident, Gathered)):
-        numbers = chain(_inputs_on_host(source), _blocks_on_host(source.columns.y, source.reader))
+        columns = [column for column in (source.columns.y, source.columns.slopes) if column is not None]
+        numbers = chain(_inputs_on_host(source), *(_blocks_on_host(column, source.reader) for column in columns))
         weight = None if source.weights is None else float(source.weights.on_host.sum(dtype=np.float64))
         return {"examples": len(source), "digest": digest(numbers), "weight": weight}
     if isinstance(source, OnDemand):
@@ -74,18 +75,20 @@ def fingerprint_weights(class_weight: Any, sample_weight: Any, reader: Reader) -
     return {"class_weight": class_weight, "sample_weight": examples}
 
 
-def fingerprint_arrays(x: Any, targets: Any, weight: np.ndarray | None) -> dict[str, Any]:
+def fingerprint_arrays(x: Any, targets: Any, *others: Any) -> dict[str, Any]:
     """Describe examples that nothing has read yet, also sparse ones, by a digest. Synchronizes.
+
+    The others, such as weights, may be None.
 
     Examples
     --------
     >>> x, y = np.eye(3), np.arange(3.0)
-    >>> a, b, c = (fingerprint_arrays(x, targets, None) for targets in (y, y.copy(), y + 1))
+    >>> a, b, c = (fingerprint_arrays(x, targets) for targets in (y, y.copy(), y + 1))
     >>> a == b, a == c
     (True, False)
     """
     inputs = [x.data, x.indices, x.indptr] if hasattr(x, "indptr") else [x]
-    columns = [*inputs, targets] if weight is None else [*inputs, targets, weight]
+    columns = [*inputs, targets, *(other for other in others if other is not None)]
     numbers = (np.asarray(to_host(block)) for column in columns for block in blocks(column))
     return {"examples": int(x.shape[0]), "digest": digest(numbers)}
 

@@ -23,7 +23,7 @@ from xpnet.data.known_rows import KnownRows, choose_known_rows, digest_rows, tak
 from xpnet.data.reader import Reader
 from xpnet.data.resident import Resident, Rows, make_resident, take_rows
 from xpnet.data.sampling import Sampling, in_order
-from xpnet.data.scaling import scale_targets
+from xpnet.data.scaling import scale_slopes, scale_targets
 from xpnet.data.source import Chunk, Columns, Weights, as_nest, store
 from xpnet.data.streams import OnDemand
 
@@ -99,7 +99,8 @@ class Gathered(OnDemand):
         """Return the same rows with scaled targets, and a reader that scales the inputs."""
         reader = self.reader._replace(scaling=scaling)
         y = scale_targets(self.columns.y, scaling, reader.place)
-        return replace(self, columns=Columns(OUTSIDE, y), reader=reader)
+        slopes = scale_slopes(self.columns.slopes, scaling, reader.place)
+        return replace(self, columns=Columns(OUTSIDE, y, slopes), reader=reader)
 
     def take(self, index: np.ndarray) -> "Gathered":
         """Take some of the examples, by their numbers, without reading their inputs."""
@@ -181,7 +182,7 @@ def share_rows(source: Stored | Rows, index: np.ndarray) -> Gathered | Rows:
 def gather_rows(source: Rows) -> Gathered:
     """Make a source that gathers the same rows of a memory map."""
     stored = source.source
-    columns = Columns(OUTSIDE, stored.columns.y)
+    columns = replace(stored.columns, x=OUTSIDE)
     return Gathered(HostRows(stored.columns.x), columns, stored.weights, stored.reader).take(source.rows)
 
 

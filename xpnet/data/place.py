@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
@@ -62,7 +63,7 @@ class Place(NamedTuple):
         return x if self.is_wide(x) else self.home(x).make_contiguous(x)
 
     def find_not_finite(self, x: Array) -> tuple[int, int] | None:
-        """Find row and column of the first number that is not finite; None if there is none. Synchronizes."""
+        """Find row and place in the row of the first number that is not finite; None if all are. Synchronizes."""
         if self.home(x).all_finite([x]):
             return None
         xp, first = self.home(x).xp, 0
@@ -71,7 +72,7 @@ class Place(NamedTuple):
             if int(xp.max(flags)):
                 break
             first += block.shape[0]
-        row, column = divmod(int(xp.argmax(flags)), x.shape[1])
+        row, column = divmod(int(xp.argmax(flags)), math.prod(x.shape[1:]))
         return first + row, column
 
     def take(self, x: Array, index: np.ndarray) -> Array:

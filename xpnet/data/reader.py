@@ -46,6 +46,8 @@ class Reader(NamedTuple):
         Whether to warn of pixels that seem to be unscaled.
     keeps_digits
         Whether there will be a scaling later: until then, numbers that the dtype would round keep their own dtype.
+    slope_weight
+        The weight of slopes in the cost, (), if the examples have any.
     """
 
     model: Model
@@ -55,6 +57,7 @@ class Reader(NamedTuple):
     class_weight: Array | None = None
     warns: bool = True
     keeps_digits: bool = False
+    slope_weight: Array | None = None
 
     @property
     def backend(self) -> Backend:
@@ -83,7 +86,8 @@ class Reader(NamedTuple):
 
     def encoding(self) -> Encoding:
         """Make the arrays that turn stored examples into inputs and targets."""
-        return Encoding(self.backend.asarray(np.arange(self.model.n_targets, dtype=np.int32)), self.scale)
+        classes = self.backend.asarray(np.arange(self.model.n_targets, dtype=np.int32))
+        return Encoding(classes, self.scale, slope_weight=self.slope_weight)
 
     def learn_names(self, x: Any, name: str) -> Reader:
         """Return a reader with the column names of training inputs; refuse names that differ from known ones."""

@@ -13,7 +13,7 @@ from xpnet.data.known_rows import KnownRows, read_known_rows
 from xpnet.data.place import Place
 from xpnet.data.reader import Reader
 from xpnet.data.sampling import Sampling, cut_rows, split_into_chunks
-from xpnet.data.scaling import place_scaling, scale_inputs, scale_targets
+from xpnet.data.scaling import place_scaling, scale_inputs, scale_slopes, scale_targets
 from xpnet.data.source import Chunk, Columns, Countable, Weights, as_nest, store
 
 
@@ -70,8 +70,9 @@ class Resident(Countable):
     def find_overwritten(self) -> str | None:
         """Name a number that has become NaN or infinite since it was read: arrays may share the user's memory."""
         with self.reader.scope():
-            for name, array in (("X", self.columns.x), ("y", self.columns.y)):
-                if array.ndim > 1 and (place := self.reader.place.find_not_finite(array)) is not None:
+            arrays = {"X": self.columns.x, "y": self.columns.y, "slopes": self.columns.slopes}
+            for name, array in ((name, x) for name, x in arrays.items() if x is not None and x.ndim > 1):
+                if (place := self.reader.place.find_not_finite(array)) is not None:
                     return f"row {place[0]}, column {place[1]} of {name}"
         return None
 
@@ -158,8 +159,9 @@ def make_resident(examples: Examples, reader: Reader) -> Resident:
 
 
 def scale_columns(columns: Columns, scaling: Scaler, place: Place) -> Columns:
-    """Scale inputs and targets."""
-    return Columns(scale_inputs(columns.x, scaling, place), scale_targets(columns.y, scaling, place))
+    """Scale inputs, targets and slopes."""
+    x, y = scale_inputs(columns.x, scaling, place), scale_targets(columns.y, scaling, place)
+    return Columns(x, y, scale_slopes(columns.slopes, scaling, place))
 
 
 def take_rows(source: Resident, index: np.ndarray) -> Resident:

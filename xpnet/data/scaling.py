@@ -47,6 +47,12 @@ def scale_targets(y: Array, scaling: Scaler, place: Place) -> Array:
         return scaling.in_dtype.targets(y)
 
 
+def scale_slopes(slopes: Array | None, scaling: Scaler, place: Place) -> Array | None:
+    """Scale derivatives of the targets with respect to the inputs, if there are any."""
+    with place.scope():
+        return None if slopes is None else scaling.in_dtype.slopes(slopes)
+
+
 def _scale_exactly(x: Array, mean: Array | None, std: Array | None, place: Place) -> Array:
     """Scale numbers in float64, where they are, and move the rounded results to the place."""
     if mean is None:

@@ -25,10 +25,11 @@ BAR_DELAY_SECONDS = 0.5  # before a bar appears for something that may not take 
 
 @dataclass(frozen=True, eq=False)
 class Columns:
-    """Inputs and targets that are stored. They equal only themselves: those who share them refer to one object."""
+    """Inputs, targets and slopes that are stored. They equal only themselves: who shares them refers to one object."""
 
     x: Array
     y: Array
+    slopes: Array | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,13 +48,13 @@ class Weights:
 
 def store(examples: Examples, place: Place) -> tuple[Columns, Weights | None]:
     """Store examples, so that they can be shared."""
-    x, y, weight = examples
-    return Columns(x, y), None if weight is None else Weights(weight, place)
+    x, y, weight, slopes = examples
+    return Columns(x, y, slopes), None if weight is None else Weights(weight, place)
 
 
 def as_nest(columns: Columns, weights: Weights | None) -> Examples:
     """Return stored examples as a nest of arrays."""
-    return Examples(columns.x, columns.y, None if weights is None else weights.array)
+    return Examples(columns.x, columns.y, None if weights is None else weights.array, columns.slopes)
 
 
 class Chunk(NamedTuple):

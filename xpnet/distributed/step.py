@@ -14,6 +14,7 @@ from xpnet.core.costs import Output
 from xpnet.core.dropout import drop
 from xpnet.core.minibatch import Batch, Encoding, Examples, Minibatch, make_minibatch
 from xpnet.core.optimizers.base import Update, add_decay, penalty
+from xpnet.core.slopes import add_slopes
 from xpnet.core.step import State
 
 AddUp: TypeAlias = Callable[[Layers, Namespace], Layers]  # adds up the gradients of all processes
@@ -81,6 +82,8 @@ def measure_part(
     zs, activations = forward(state.layers, masked_sigmas, x, xp)
     grads = backward(state.layers, masked_sigmas, output, zs, activations, part.y, xp, part.weight, part.total)
     cost = output.value(zs[-1], activations[-1], part.y, xp)
+    if part.slopes is not None:
+        grads, cost = add_slopes(grads, cost, state.layers, masked_sigmas, zs, activations, part, xp)
     return grads, part.weight * (cost if penalty is None else cost + penalty)
 
 
@@ -115,6 +118,7 @@ def make_parts(copies: bool, rows: Examples, encoding: Encoding, batch: Batch, x
             y=whole.y[..., i, :, :],
             weight=whole.weight[..., i, :],  # type: ignore[index]
             rows=None if whole.rows is None else whole.rows[..., i, :],
+            slopes=None if whole.slopes is None else whole.slopes[..., i, :, :, :],
         )
 
     return tuple(cut(i) for i in range(batch.index.shape[-2]))

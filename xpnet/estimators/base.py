@@ -129,6 +129,8 @@ class BaseLearner(Parameters, BaseModel):
         X_val: Any = None,
         y_val: Any = None,
         sample_weight_val: Any = None,
+        slopes: Any = None,
+        slope_weight: Any = 1.0,
         checkpoint: Any = None,
         every: Every | None = None,
         resume: bool = False,
@@ -150,6 +152,10 @@ class BaseLearner(Parameters, BaseModel):
             Their targets.
         sample_weight_val : array of shape (n_val,), optional
             Their weights.
+        slopes : array of shape (n_samples, n_features) or (n_samples, n_outputs, n_features), optional
+            Known derivatives of the targets of a regression with respect to the inputs.
+        slope_weight
+            The weight λ of their part of the loss of an example, ½ λ Σ (∂a/∂x − slopes)².
         checkpoint, every, resume
             A file for the whole fit, when to write it, and whether to resume the fit in it, as in
             `xpnet.Network.train`: bit for bit. `random_state` must be a whole number.
@@ -168,7 +174,9 @@ class BaseLearner(Parameters, BaseModel):
             If there is a checkpoint and `resume` is not given; if it is damaged, or holds no fit.
         """
         saving = parse_saving_of_fit(self, self._file_kind, checkpoint, every, resume)
-        return self._fit(Call(X, y, sample_weight, X_val, y_val, sample_weight_val, saving=saving))
+        validation = {"X_val": X_val, "y_val": y_val, "sample_weight_val": sample_weight_val}
+        slopes_and_weight = {"slopes": slopes, "slope_weight": slope_weight}
+        return self._fit(Call(X, y, sample_weight, **validation, **slopes_and_weight, saving=saving))
 
     def _fit(self: AnyLearner, call: Call) -> AnyLearner:
         """Fit by `fit_networks`, and assign the fitted attributes at once."""

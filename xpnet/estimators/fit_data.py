@@ -9,7 +9,9 @@ from sklearn.base import is_classifier
 
 from xpnet.backends.base import Backend
 from xpnet.backends.choose import backend_of
+from xpnet.data.conversion import as_real_array
 from xpnet.data.fingerprint import fingerprint_arrays
+from xpnet.data.slopes import parse_slope_weight
 from xpnet.errors import ArgumentError, unless_stopped
 from xpnet.estimators.architecture import choose_backend, is_elsewhere, require_place
 from xpnet.estimators.inputs import name_place, parse_sample_weight, validate_examples
@@ -28,6 +30,8 @@ class Call(NamedTuple):
     y_val: Any = None
     sample_weight_val: Any = None
     classes: Any = None
+    slopes: Any = None
+    slope_weight: Any = 1.0
     partial: bool = False  # whether it is `partial_fit`
     saving: Saving | None = None  # the checkpoint, if there is to be one
 
@@ -43,6 +47,8 @@ class FitData(NamedTuple):
     sample_weight: np.ndarray | None  # (n,) float64, on the host
     class_weight: np.ndarray | None = None  # (n,), of the class of each example, on the host
     validation: "FitData | None" = None
+    slopes: Any = None  # an array of any library, whose shape is not checked yet
+    slope_weight: float = 1.0
 
     @property
     def weight(self) -> np.ndarray | None:
@@ -68,7 +74,9 @@ def check_data(estimator: Any, call: Call, last: Mapping[str, Any]) -> FitData:
     targets, sample_weight = problem.encode(y), parse_sample_weight(sample_weight, X.shape[0])
     class_weight = problem.weigh_classes(y, partial=call.partial)
     names = vars(stand_in).get("feature_names_in_")
-    data = FitData(home, names, problem, X, targets, sample_weight, class_weight)
+    slopes = None if call.slopes is None else as_real_array(call.slopes, "slopes")
+    slope_weight = parse_slope_weight(slopes, call.slope_weight)
+    data = FitData(home, names, problem, X, targets, sample_weight, class_weight, None, slopes, slope_weight)
     return data if call.X_val is None else data._replace(validation=_check_validation(stand_in, call, data))
 
 
@@ -106,6 +114,7 @@ def fingerprint_data(data: FitData) -> dict[str, Any]:
     """Describe the examples of a fit by digests. Synchronizes."""
     held_out = data.validation
     return {
-        "train_data": fingerprint_arrays(data.x, data.targets, data.weight),
+        "train_data": fingerprint_arrays(data.x, data.targets, data.weight, data.slopes),
+        "slope_weight": data.slope_weight,
         "validation_data": held_out and fingerprint_arrays(held_out.x, held_out.targets, held_out.weight),
     }

@@ -19,6 +19,7 @@ from xpnet.core.arrays import Array, Namespace, count_bytes, leaves
 from xpnet.data.conversion import stays_outside
 from xpnet.data.gathered import Stored, gather_rows
 from xpnet.data.resident import Rows, take_rows
+from xpnet.data.slopes import with_slopes
 from xpnet.data.source import describe_known_rows
 from xpnet.errors import ArgumentError, DivergenceError, unless_stopped
 from xpnet.estimators import lbfgs
@@ -40,7 +41,7 @@ from xpnet.estimators.convergence import (
 )
 from xpnet.estimators.examples import RowSource, hold_out, load, read_targets, resample
 from xpnet.estimators.fit_data import Call, FitData, check_data, fingerprint_data
-from xpnet.estimators.inputs import float_dtype
+from xpnet.estimators.inputs import float_dtype, leave_device
 from xpnet.estimators.parameters import FitSettings, Parameters, make_random_state, make_sampling, parse_settings
 from xpnet.estimators.targets import Labels, Problem
 from xpnet.inspection.laplace import fit_laplace
@@ -202,6 +203,8 @@ def load_examples(data: FitData, network: Network) -> tuple[Stored, Stored | Non
         held_out = data.validation
         validation = load(held_out.x, held_out.targets, held_out.weight, "X_val", reader)
     train = load(data.x, data.targets, data.weight, "X", reader).with_known_rows()
+    if data.slopes is not None:
+        train = with_slopes(train, leave_device(data.slopes, reader.backend), data.slope_weight)
     if network.standardize and network.scaling is None:
         scaling = fit_scaling(train)
         return train.scaled(scaling), None if validation is None else validation.scaled(scaling)

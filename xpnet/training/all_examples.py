@@ -49,7 +49,8 @@ def use_all_examples(jobs: Sequence[Job]) -> Sequence[Job]:
     )
     sizes: list[int] = [len(job.source) for job in jobs]  # type: ignore[arg-type]
     for job, size in zip(jobs, sizes):
-        n_fitted = _count_fitted(job.source) * model.n_targets  # type: ignore[arg-type]
+        numbers = model.n_targets * (1 if job.source.reader.slope_weight is None else 1 + model.n_in)
+        n_fitted = _count_fitted(job.source) * numbers  # type: ignore[arg-type]
         if n_parameters >= n_fitted and _is_unregularized(job, size):
             warn(
                 f"LevenbergMarquardt can fit {n_fitted:,} targets exactly, noise included, with "
@@ -90,6 +91,8 @@ def _check_network(job: Job) -> None:
             f"{name} minimizes squared errors, and the cost is {model.cost.name!r}; make the network with "
             f"{' or '.join(f'cost={cost!r}' for cost in SQUARED)}, or give another optimizer, such as Adam()"
         )
+    if reader.slope_weight is not None and getattr(job.plan.optimizer, "bayesian", False):
+        raise ArgumentError(f"slopes do not go with {name}(bayesian=True); leave out one of the two")
     if reader.dtype != "float64":
         raise ArgumentError(f'{name} needs float64, and the network has {reader.dtype}; give dtype="float64"')
     if any(model.dropout):

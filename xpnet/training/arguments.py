@@ -48,6 +48,8 @@ class Request(NamedTuple):
     validation_split: float | None = None
     sample_weight: Any = None
     class_weight: Any = None
+    slopes: Any = None
+    slope_weight: float = 1.0
     callbacks: Sequence[Sequence[Callback]] = ((),)
     metrics: Sequence[Any] = ()
     training_metrics: Sequence[Any] = ()

@@ -27,7 +27,7 @@ from xpnet.core.scaling import AnyScaling
 from xpnet.core.step import State
 from xpnet.data.reader import Reader
 from xpnet.data.resident import Resident, Rows
-from xpnet.data.source import Chunk, Columns
+from xpnet.data.source import Chunk, Columns, as_nest
 from xpnet.state.member import MemberState, whole
 from xpnet.state.places import init_optimizer
 from xpnet.training.kept_loops import Loops
@@ -265,7 +265,7 @@ class Group:
 
 
 class Pool:
-    """Inputs and targets of several networks as one: they are concatenated.
+    """Inputs, targets and slopes of several networks as one: they are concatenated.
 
     Parameters
     ----------
@@ -283,11 +283,10 @@ class Pool:
     @cached_property
     def examples(self) -> Examples:
         """All of them."""
-        xs, ys = [part.x for part in self.columns], [part.y for part in self.columns]
-        if len(xs) == 1:
-            return Examples(xs[0], ys[0])
-        concat = self.backend.xp.concat
-        return Examples(concat(xs, axis=0), concat(ys, axis=0))
+        parts, concat = [as_nest(columns, None) for columns in self.columns], self.backend.xp.concat
+        if len(parts) == 1:
+            return parts[0]
+        return Examples._make(None if arrays[0] is None else concat(arrays, axis=0) for arrays in zip(*parts))
 
     def index(self, chunk: Chunk) -> np.ndarray:
         """Number the examples in the minibatches of a chunk."""
@@ -300,7 +299,7 @@ def bytes_to_join(jobs: Sequence[Job], step_size: int, threads: int | None) -> i
     for numbers in divide_networks(kinds, step_size, threads, jobs[0].source.reader.backend.group_limits):
         distinct = {own.columns for k in numbers if isinstance(own := jobs[k].source, (Resident, Rows))}
         if len(distinct) > 1:
-            total += sum(count_bytes(x) for columns in distinct for x in (columns.x, columns.y))
+            total += sum(count_bytes(x) for columns in distinct for x in leaves(as_nest(columns, None)))
     return total
 
 

@@ -21,6 +21,7 @@ from xpnet.data.reader import Reader
 from xpnet.data.resident import Resident, Rows, scale_columns
 from xpnet.data.sampling import Sampling, in_order, leave_out_weightless, split_rows
 from xpnet.data.scaling import place_scaling
+from xpnet.data.slopes import parse_slope_weight, with_slopes
 from xpnet.data.source import Columns, Source, with_bar
 from xpnet.data.streams import Batches, SharedBatches, SharedPass, check_repeatable, refuse_iterator
 from xpnet.data.weights import check_some_weight, is_balanced, parse_class_weight, parse_sample_weight
@@ -66,6 +67,7 @@ def open_sources(
     _check_request(request, len(split_seeds))
     reader = reader.unscaled()
     train = weigh(open_training_data(request, plan, reader, progress), request.sample_weight)
+    train = add_slopes(train, request)
     reader = reader._replace(feature_names=train.reader.feature_names)
     validation, test = (
         None if data is None else make_source(data, name, reader, epochs=plan.epochs, progress=progress)
@@ -118,6 +120,12 @@ def weigh(train: Source, sample_weight: Any) -> Source:
         return train
     train = _require_stored(train, "sample_weight")
     return with_weight(train, parse_sample_weight(sample_weight, len(train), train.reader))
+
+
+def add_slopes(train: Source, request: Request) -> Source:
+    """Add the derivatives of the targets with respect to the inputs, if there are any."""
+    weight = parse_slope_weight(request.slopes, request.slope_weight)
+    return train if request.slopes is None else with_slopes(_require_stored(train, "slopes"), request.slopes, weight)
 
 
 def _require_stored(source: Source, argument: str, data: str = "train_data") -> Stored:

@@ -189,7 +189,7 @@ def describe_calls(jobs: Sequence[Job], request: Request) -> list[dict[str, Any]
     The jobs' examples are not scaled yet. Synchronizes.
     """
     common: dict[str, Any] = {"batch_size": jobs[0].plan.batch_size, "sampling": jobs[0].plan.sampling.name}
-    common["steps"] = request.steps
+    common |= {"steps": request.steps, "slope_weight": request.slope_weight}
     common |= fingerprint_weights(request.class_weight, request.sample_weight, jobs[0].source.reader)
     common["functions"] = describe_functions(jobs[0].net.view.model, [*request.metrics, *request.training_metrics])
     train_data, validation_data, test_data = (

@@ -31,7 +31,7 @@ from xpnet.version import __version__
 # Described by fingerprints, which are compared
 DATA = ("train_data", "validation_data", "test_data", "sample_weight", "X", "y", "cv")
 # Arguments that the oldest files lack
-LATER = {"test_data", "sample_weight", "class_weight", "arguments", "schedule", "functions"}
+LATER = {"test_data", "sample_weight", "class_weight", "slope_weight", "arguments", "schedule", "functions"}
 # Parameters that a resumed fit may change; the number of epochs and the callbacks are compared on their own
 FREE = {"backend", "device", "verbose", "progress", "warm_start", "max_iter", "callbacks"}
 MOST_RATES = 10_000  # compared, of a user's own schedule
@@ -316,5 +316,5 @@ def _compare_examples(argument: str, before: Any, now: Any, place: str = "now") 
     if name == "digest" and argument == "sample_weight":
         return "other weights, or in another order"
     if name == "digest":
-        return "the same number of examples, but other inputs or targets, or in another order"
+        return "the same number of examples, but other inputs, targets or slopes, or in another order"
     return f"{name} {printable(truncate(before[name]))} and {place} {now[name]}"

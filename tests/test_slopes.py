@@ -1,0 +1,297 @@
+"""Training with slopes, the known derivatives of targets: its cost, at every door, against differences in NumPy."""
+
+import re
+
+import host_cupy
+import numpy as np
+import pytest
+from helpers import assert_same, snapshot
+from sklearn.model_selection import GridSearchCV, KFold
+
+from xpnet import SGD, Adam, ArgumentError, Ensemble, LevenbergMarquardt, Network
+from xpnet.estimators import MLPClassifier, MLPEnsembleRegressor, MLPRegressor
+
+RNG = np.random.default_rng(0)
+X = RNG.uniform(-1, 1, (12, 3))
+Y = np.stack([np.sin(X @ [1, 2, 3]), X[:, 0] * X[:, 1]], axis=1) + 3
+SLOPES = RNG.standard_normal((12, 2, 3))
+WEIGHTS = RNG.uniform(0.5, 2, 12)
+FUNCTIONS = {
+    "tanh": np.tanh,
+    "sigmoid": lambda z: 1 / (1 + np.exp(-z)),
+    "softplus": lambda z: np.log1p(np.exp(z)),
+    "relu": lambda z: np.where(z.real > 0, z, 0),
+    "exp": np.exp,
+    "identity": lambda z: z,
+}
+COSTS = {
+    "quadratic": lambda a, y: 0.5 * np.sum((a - y) ** 2, axis=-1),
+    "mse": lambda a, y: np.mean((a - y) ** 2, axis=-1),
+    "huber(0.1)": lambda a, y: np.sum(np.where(abs(a - y) < 0.1, 0.5 * (a - y) ** 2, 0.1 * abs(a - y) - 0.005), -1),
+    "poisson": lambda a, y: np.sum(a - y * np.log(a), axis=-1),
+}
+CASES = {  # hidden activations, output activation, cost, further options
+    "tanh": (["tanh"], "identity", "quadratic", {}),
+    "deep": (["sigmoid", "softplus"], "identity", "mse", {}),
+    "relu": (["relu", "tanh"], "softplus", "huber(0.1)", {}),
+    "exp": (["softplus"], "exp", "poisson", {}),
+    "linear": ([], "identity", "quadratic", {}),
+    "scale": (["tanh"], "identity", "quadratic", {"scale": 0.5}),
+}
+SQUARES = {"activation": "tanh", "task": "regression", "dtype": "float64"}
+QUIET = {"progress": False}
+
+
+def make(case="tanh", n_out=2, seed=0, **options):
+    hidden, output, cost, more = CASES[case]
+    options = {"output_activation": output, "cost": cost, "dtype": "float64", **more, **options}
+    if hidden:
+        options["activation"] = hidden
+    return Network([3, *(4 + k for k in range(len(hidden))), n_out], task="regression", seed=seed, **options)
+
+
+def host(net):
+    return [(np.asarray(net.backend.to_numpy(w)), np.asarray(net.backend.to_numpy(b))) for w, b in net.layers]
+
+
+def flatten(layers):
+    return np.concatenate([part.ravel() for layer in layers for part in layer])
+
+
+def outputs(theta, layers, case, x):
+    """Outputs (m, n_out) for a flat vector of weights and biases."""
+    hidden, output, *_ = CASES[case]
+    a, start = x, 0
+    for (w, b), name in zip(layers, [*hidden, output], strict=True):
+        middle, start = start + w.size, start + w.size + b.size
+        a = FUNCTIONS[name](a @ theta[start - w.size - b.size : middle].reshape(w.shape).T + theta[middle:start])
+    return a
+
+
+def derivatives(theta, layers, case, x):
+    """∂a/∂x (m, n_out, n_in), by a step into the imaginary direction, which rounds nothing."""
+    steps = 1e-100j * np.eye(x.shape[1])
+    return np.stack([outputs(theta, layers, case, x + step).imag / 1e-100 for step in steps], axis=-1)
+
+
+def costs(theta, layers, case, x, y, slopes, slope_weight):
+    """The cost of each example, in the units that the layers see."""
+    squares = np.sum((derivatives(theta, layers, case, x) - slopes) ** 2, axis=(1, 2))
+    return COSTS[CASES[case][2]](outputs(theta, layers, case, x), y) + 0.5 * slope_weight * squares
+
+
+def differences(function, theta, step=1e-6):
+    """The derivatives of a function of weights, by central differences."""
+    return np.array([(function(theta + h) - function(theta - h)) / (2 * step) for h in step * np.eye(len(theta))])
+
+
+@pytest.mark.everywhere
+@pytest.mark.parametrize("case", CASES)
+def test_each_step_follows_the_gradient_of_the_cost_with_slopes(place, case):
+    """Minibatches with weights, in the order of the network's generator; gradients by central differences."""
+    net = make(case, **place._asdict())
+    layers, scale, rng = host(net), CASES[case][3].get("scale", 1.0), net.make_rng()
+    history = net.train((X, Y), 1, 4, 0.05, slopes=SLOPES, slope_weight=0.3, sample_weight=WEIGHTS, **QUIET)
+    theta, before = flatten(layers), []
+    for rows in rng.permutation(12).reshape(3, 4):
+        data = X[rows] * scale, Y[rows], SLOPES[rows] / scale, 0.3
+        before += [*(WEIGHTS[rows] * costs(theta, layers, case, *data))]
+        theta = theta - 0.05 * differences(
+            lambda p, data=data, w=WEIGHTS[rows]: np.average(costs(p, layers, case, *data), weights=w), theta
+        )
+    np.testing.assert_allclose(flatten(host(net)), theta, rtol=1e-7, atol=1e-8)
+    assert history["cost"][0] == pytest.approx(sum(before) / WEIGHTS.sum(), rel=1e-9)
+
+
+@pytest.mark.everywhere
+@pytest.mark.not_on(host_cupy.NAME)  # its linear algebra needs a driver
+def test_a_step_of_levenberg_marquardt_solves_the_system_with_slopes(place):
+    """(JᵀJ + μ) h = −Jᵀr, with residuals and their Jacobian by central differences; two outputs, weights, mse."""
+    net = make("deep", **place._asdict())
+    layers = host(net)
+    theta, shares = flatten(layers), WEIGHTS / WEIGHTS.sum()
+
+    def residuals(p):
+        values = np.sqrt(shares)[:, None] * (outputs(p, layers, "deep", X) - Y)  # mse has twice the half, over two
+        slopes = np.sqrt(0.3 * shares)[:, None, None] * (derivatives(p, layers, "deep", X) - SLOPES)
+        return np.concatenate([values.ravel(), slopes.ravel()])
+
+    J, r = differences(residuals, theta).T, residuals(theta)
+    mu = 1e-3 * (J.T @ J).diagonal().max()
+    step = -np.linalg.solve(J.T @ J + mu * np.eye(len(theta)), J.T @ r)
+    options = {"slopes": SLOPES, "slope_weight": 0.3, "sample_weight": WEIGHTS, **QUIET}
+    history = net.train((X, Y), epochs=1, optimizer=LevenbergMarquardt(damping=1e-3), **options)
+    np.testing.assert_allclose(flatten(host(net)) - theta, step, rtol=1e-5, atol=1e-7)
+    assert history["cost"][0] == pytest.approx(0.5 * r @ r, rel=1e-9)
+
+
+@pytest.mark.parametrize("optimizer", [SGD(), LevenbergMarquardt()], ids=["SGD", "LM"])
+def test_standardized_networks_scale_slopes(optimizer):
+    """As one that gets scaled numbers, J · x_std / y_std: the same weights, up to rounding."""
+    a, b = make(standardize=True), make()
+    options = {"epochs": 3, "optimizer": optimizer, **QUIET}
+    a.train((X, Y), slopes=SLOPES, **options)
+    scaled = SLOPES * X.std(axis=0) / Y.std(axis=0)[:, None]
+    b.train(((X - X.mean(axis=0)) / X.std(axis=0), (Y - Y.mean(axis=0)) / Y.std(axis=0)), slopes=scaled, **options)
+    np.testing.assert_allclose(flatten(host(a)), flatten(host(b)), rtol=1e-9)
+    assert a.history["cost"] == pytest.approx(b.history["cost"])
+
+
+def test_slopes_of_weight_zero_change_nothing():
+    for optimizer in (SGD(momentum=0.5), Adam(), LevenbergMarquardt(weight_decay=1e-4)):
+        plain, other = make(), make()
+        plain.train((X, Y), epochs=5, optimizer=optimizer, **QUIET)
+        other.train((X, Y), epochs=5, optimizer=optimizer, slopes=SLOPES, slope_weight=0, **QUIET)
+        assert_same(plain, snapshot(other))
+
+
+@pytest.mark.filterwarnings("ignore:LevenbergMarquardt can fit")
+def test_slopes_are_learnt():
+    """Few values do not tell how a function goes on; with slopes they do."""
+    x, x_test = np.linspace(-3, 3, 7)[:, None], np.linspace(-3, 3, 200)[:, None]
+    errors = []
+    for slopes in (None, 2 * np.cos(2 * x)):
+        net = Network([1, 10, 1], **SQUARES, seed=0)
+        net.train((x, np.sin(2 * x)), 200, optimizer=LevenbergMarquardt(weight_decay=1e-6), slopes=slopes, **QUIET)
+        errors.append(np.sqrt(np.mean((net.predict(x_test) - np.sin(2 * x_test[:, 0])) ** 2)))
+    assert errors[1] < errors[0] / 10
+
+
+@pytest.mark.not_on(host_cupy.NAME)
+@pytest.mark.parametrize("optimizer", [Adam(), LevenbergMarquardt()], ids=["Adam", "LM"])
+def test_members_are_trained_as_alone(place, optimizer):
+    """On rows of their own, so that each has its own scaling, by which the slopes it gets are scaled too."""
+    ensemble = Ensemble([3, 4, 2], members=3, **SQUARES, standardize=True, seed=0, **place._asdict())
+    alone, rows = ensemble.copy(), [np.arange(k, k + 8) for k in range(3)]
+    options = {"epochs": 3, "optimizer": optimizer, "slope_weight": 0.3, **QUIET}
+    ensemble.train((X, Y), rows=rows, slopes=SLOPES, **options)
+    for net, member, own in zip(alone, ensemble, rows, strict=True):
+        net.train((X[own], Y[own]), slopes=SLOPES[own], **options)
+        np.testing.assert_allclose(flatten(host(member)), flatten(host(net)), rtol=1e-8, atol=1e-10)
+
+
+def test_with_one_target_its_axis_may_be_left_out():
+    a, b = make(n_out=1), make(n_out=1)
+    a.train((X, Y[:, 0]), slopes=SLOPES[:, 0], **QUIET)
+    b.train((X, Y[:, 0]), slopes=SLOPES[:, :1].tolist(), **QUIET)
+    assert_same(a, snapshot(b))
+
+
+def test_the_cost_of_validation_data_is_that_of_values_alone():
+    """Examples that validation_split holds out are not trained on, and their slopes count nowhere."""
+    net, other = make(standardize=True), make(standardize=True)
+    training, held_out = net.split_rows((X, Y), 0.25)
+    history = net.train((X, Y), 3, validation_split=0.25, slopes=SLOPES, metrics=["mae"], **QUIET)
+    options = {"validation_data": (X[held_out], Y[held_out]), "slopes": SLOPES[training], "metrics": ["mae"], **QUIET}
+    expected = other.train((X[training], Y[training]), 3, **options)
+    for name in ("cost", "validation_cost", "validation_mae"):
+        assert history[name] == pytest.approx(expected[name], rel=1e-12)
+    assert history["validation_cost"][-1] == pytest.approx(net.cost((X[held_out], Y[held_out])))
+
+
+def test_a_training_is_resumed_with_the_same_slopes_only(tmp_path):
+    path, whole, net = tmp_path / "run.safetensors", make(), make()
+    options = {"optimizer": Adam(), "slopes": SLOPES, "slope_weight": 0.3, **QUIET}
+    whole.train((X, Y), 6, 4, **options)
+    net.train((X, Y), 3, 4, checkpoint=path, **options)
+    for change, message in (
+        ({"slopes": SLOPES + 1}, "other inputs, targets or slopes"),
+        ({"slopes": None, "slope_weight": 1.0}, "slope_weight=0.3, but this one has slope_weight=1.0"),
+        ({"slope_weight": 0.4}, "slope_weight=0.3, but this one has slope_weight=0.4"),
+    ):
+        with pytest.raises(ArgumentError, match=re.escape(message)):
+            make().train((X, Y), 6, 4, checkpoint=path, resume=True, **{**options, **change})
+    resumed = make()
+    resumed.train((X, Y), 6, 4, checkpoint=path, resume=True, **options)
+    assert_same(resumed, snapshot(whole))
+
+
+# Estimators
+
+
+FIT = {"hidden_layer_sizes": (4,), "activation": "tanh", "random_state": 0, "alpha": 0.01, "max_iter": 500, "tol": 1e-8}
+
+
+@pytest.mark.parametrize("weight", [None, WEIGHTS], ids=["alike", "weighted"])
+def test_lbfgs_finds_a_minimum_of_the_cost_with_slopes(weight):
+    """There, the differences of the loss vanish, with the penalty, and it is the loss that is reported."""
+    fitted = MLPRegressor(solver="lbfgs", **FIT).fit(X, Y, weight, slopes=SLOPES, slope_weight=0.3)
+    layers, weights = host(fitted.network_), np.ones(12) if weight is None else weight
+    sizes = np.concatenate([np.concatenate([np.ones(w.size), np.zeros(b.size)]) for w, b in layers])
+
+    def loss(p):
+        penalty = 0.5 * 0.01 * np.sum(sizes * p * p) / weights.sum()
+        return (np.average(costs(p, layers, "tanh", X, Y, SLOPES, 0.3), weights=weights) + penalty) / 2  # mean of two
+
+    assert fitted.loss_ == pytest.approx(loss(flatten(layers)), rel=1e-6)
+    assert abs(differences(loss, flatten(layers))).max() < 1e-4
+    plain = MLPRegressor(solver="lbfgs", **FIT).fit(X, Y, weight)
+    assert loss(flatten(layers)) < loss(flatten(host(plain.network_)))
+
+
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+def test_estimators_train_as_networks_do():
+    """One network and several; also where early_stopping holds some examples out."""
+    options = {**FIT, "solver": "sgd", "batch_size": 12, "max_iter": 1, "alpha": 0.0, "standardize": True}
+    one = MLPRegressor(**options).fit(X, Y, slopes=SLOPES)
+    scaled = (X - X.mean(axis=0)) / X.std(axis=0), (Y - Y.mean(axis=0)) / Y.std(axis=0)
+    slopes = SLOPES * X.std(axis=0) / Y.std(axis=0)[:, None]
+    layers = host(MLPRegressor(**{**options, "learning_rate_init": 1e-300}).fit(X, Y).network_)  # before the first step
+    assert one.loss_ == pytest.approx(costs(flatten(layers), layers, "tanh", *scaled, slopes, 1.0).mean() / 2)
+    several = MLPEnsembleRegressor(n_estimators=2, bootstrap=False, **options).fit(X, Y, slopes=SLOPES)
+    member = MLPRegressor(**{**options, "random_state": several.estimators_[1].random_state}).fit(X, Y, slopes=SLOPES)
+    np.testing.assert_allclose(several.estimators_[1].predict(X), member.predict(X), rtol=1e-9)
+    stopped, plain = (MLPRegressor(early_stopping=True, **{**options, "batch_size": 10}) for _ in range(2))
+    assert stopped.fit(X, Y, slopes=SLOPES).loss_ > 1.1 * plain.fit(X, Y).loss_
+
+
+def test_a_search_cuts_slopes_as_it_cuts_targets():
+    search = GridSearchCV(MLPRegressor(solver="lbfgs", **FIT), {"alpha": [0.01]}, cv=KFold(2), error_score="raise")
+    search.fit(X, Y, slopes=SLOPES, slope_weight=0.5)
+    expected = MLPRegressor(solver="lbfgs", **FIT).fit(X[6:], Y[6:], slopes=SLOPES[6:], slope_weight=0.5)
+    assert search.cv_results_["split0_test_score"][0] == pytest.approx(expected.score(X[:6], Y[:6]))
+
+
+# What is refused
+
+
+NAN = np.where(np.arange(72).reshape(12, 2, 3) == 40, np.nan, SLOPES)
+
+
+@pytest.mark.parametrize(
+    ("options", "train", "message"),
+    [
+        ({}, {"slopes": SLOPES[:-1]}, "slopes has shape (11, 2, 3), but must have (12, 2, 3): (examples, targets,"),
+        ({}, {"slopes": SLOPES[:, 0]}, "slopes has shape (12, 3), but must have (12, 2, 3)"),
+        ({"n_out": 1}, {"slopes": SLOPES}, "slopes has shape (12, 2, 3), but must have (12, 1, 3) or (12, 3)"),
+        ({}, {"slopes": NAN}, "NaN or infinity (as float64), first for example 6, target 1, input 1, counted from 0"),
+        ({"dtype": "float32"}, {"slopes": 1e40 * SLOPES}, "NaN or infinity (as float32), first for example 0"),
+        ({}, {"slopes": [["a"]]}, "slopes has dtype"),
+        ({}, {"slopes": SLOPES, "slope_weight": -1}, "slope_weight=-1"),
+        ({}, {"slopes": SLOPES, "slope_weight": np.nan}, "slope_weight=nan"),
+        ({}, {"slope_weight": 2.0}, "slope_weight=2.0 is for slopes=, and there are none; give them"),
+        ({"dropout": 0.2}, {"slopes": SLOPES}, "slopes= do not go with dropout=[0.0, 0.2]"),
+        ({"n_out": 4, "cost": "gaussian", "output_activation": None}, {"slopes": SLOPES}, "cost='gaussian' has 2"),
+    ],
+)
+def test_slopes_that_make_no_sense_are_refused(options, train, message):
+    net = make(**options)
+    before, y = snapshot(net), Y[:, : options.get("n_out", 2)]
+    with pytest.raises(ArgumentError, match=re.escape(message)):
+        net.train((X, y), 1, **train, **QUIET)
+    assert_same(net, before)
+
+
+def test_slopes_need_a_regression_and_all_examples():
+    batches = [(X, Y)]
+    with pytest.raises(ArgumentError, match="slopes needs all examples beforehand; give train_data as arrays"):
+        make().train(iter(batches), 1, slopes=SLOPES, **QUIET)
+    labels, slopes = Y[:, 0] > 3, SLOPES[:, 0]
+    with pytest.raises(ArgumentError, match=r"slopes= are derivatives of the targets of a regression.*'binary'"):
+        Network([3, 1], seed=0, task="binary").train((X, labels), slopes=slopes, **QUIET)
+    classifier = MLPClassifier(max_iter=1)
+    with pytest.raises(ArgumentError, match="slopes= are derivatives of the targets of a regression"):
+        classifier.fit(X, labels, slopes=slopes)
+    assert not hasattr(classifier, "network_")
+    with pytest.raises(ArgumentError, match=re.escape("slopes has shape (12, 3), but must have (12, 2, 3)")):
+        MLPRegressor().fit(X, Y, slopes=slopes)

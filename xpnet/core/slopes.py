@@ -1,0 +1,103 @@
+"""Slopes: known derivatives of the targets with respect to the inputs, which the outputs are to have as well.
+
+With J the derivatives of the targets of an example, its cost is C_x + ½ λ Σ (∂a/∂x − J)², summed over outputs and
+inputs (W. M. Czarnecki et al., "Sobolev Training for Neural Networks", NIPS 2017). Its gradient needs derivatives of
+derivatives. Hold c = λ (∂a/∂x − J) of an output fixed: Σ c ∂a/∂x is then the change of a if x moves along c, so its
+gradient is the change of the gradient of a. That is one `jvp` of backpropagation for each output, however many inputs
+there are.
+
+Inputs and outputs are those that the layers see: what scales them also scales the slopes, before they come here.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from xpnet.core.activations import Activation
+from xpnet.core.arrays import Array, Layers, Namespace, map_layers
+from xpnet.core.backprop import backward, forward, pullback
+from xpnet.core.costs import Composed, Cost
+from xpnet.core.dual import jvp, unit_vectors
+from xpnet.core.minibatch import Minibatch
+
+_products = Cost("products", lambda a, g, xp: xp.vecdot(g, a), lambda a, g, xp: g)  # gᵀ a, whose gradient is g
+
+
+def slope_errors(
+    layers: Layers,
+    sigmas: Sequence[Activation],
+    zs: Sequence[Array],
+    activations: Sequence[Array],
+    slopes: Array,
+    xp: Namespace,
+) -> Iterator[tuple[Array, Array]]:
+    """Compute ∂a/∂x − J of one output after the other.
+
+    Parameters
+    ----------
+    layers, sigmas, zs, activations
+        As in `backprop.pullback`.
+    slopes
+        J, shape (..., m, n_out, n_in).
+    xp
+        Namespace of the arrays.
+
+    Yields
+    ------
+    unit
+        1 in the column of the output and 0 elsewhere, shape (..., m, n_out).
+    error
+        ∂a/∂x − J of this output, shape (..., m, n_in).
+    """
+    for k, unit in enumerate(unit_vectors(activations[-1], xp)):
+        yield unit, pullback(layers, sigmas, zs, activations, unit, xp) - slopes[..., k, :]
+
+
+def slope_cost(
+    layers: Layers,
+    sigmas: Sequence[Activation],
+    zs: Sequence[Array],
+    activations: Sequence[Array],
+    minibatch: Minibatch,
+    xp: Namespace,
+) -> Array:
+    """Compute ½ λ Σ (∂a/∂x − J)² of each example, shape (..., m); the parameters are those of `add_slopes`."""
+    errors = slope_errors(layers, sigmas, zs, activations, minibatch.slopes, xp)  # type: ignore[arg-type]
+    return sum(0.5 * xp.vecdot(minibatch.slope_weight * error, error) for _, error in errors)  # type: ignore
+
+
+def add_slopes(
+    grads: Layers,
+    cost: Array,
+    layers: Layers,
+    sigmas: Sequence[Activation],
+    zs: Sequence[Array],
+    activations: Sequence[Array],
+    minibatch: Minibatch,
+    xp: Namespace,
+) -> tuple[Layers, Array]:
+    """Add ½ λ Σ (∂a/∂x − J)² to the cost of each example, and the gradient of its mean to that of the mean cost.
+
+    Parameters
+    ----------
+    grads, cost
+        The gradient, as `backward` returns it, and the costs, shape (..., m).
+    layers, sigmas, zs, activations
+        As in `backprop.backward`.
+    minibatch
+        The examples, with their slopes.
+    xp
+        Namespace of the arrays.
+    """
+    output, (x, weight, total) = Composed(sigmas[-1], _products), (minibatch.x, minibatch.weight, minibatch.total)
+
+    def gradient(layers: Layers, x: Array, g: Array, weight: Array, total: Array, xp: Namespace) -> Layers:
+        return backward(layers, sigmas, output, *forward(layers, sigmas, x, xp), g, xp, weight, total)
+
+    def add(g: Array, h: Array) -> tuple[Array]:
+        return (g + h,)
+
+    for unit, error in slope_errors(layers, sigmas, zs, activations, minibatch.slopes, xp):  # type: ignore[arg-type]
+        along = minibatch.slope_weight * error
+        cost = cost + 0.5 * xp.vecdot(along, error)
+        change = jvp(gradient, (layers, x, unit, weight, total), (None, along, None, None, None), xp)[1]
+        (grads,) = map_layers(add, grads, change)
+    return grads, cost
