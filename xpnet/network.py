@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from xpnet.core.initializers import Initializer
     from xpnet.core.model import Model, Seeds
     from xpnet.core.optimizers.base import Optimizer
+    from xpnet.core.residuals import Term
     from xpnet.core.scaling import Scaling
     from xpnet.core.schedules import Schedule
     from xpnet.inspection.intervals import Bars, Coverage
@@ -433,6 +434,55 @@ class Network(Settings):
         chunks = training.train.train([self], request, self._loops)
         for error in self._follow([self], chunks).values():
             raise error
+        return self.history
+
+    def solve(
+        self,
+        terms: Sequence[Term],
+        steps: int = 200,
+        *,
+        coefficients: Mapping[str, float] | None = None,
+        redraw: int = 20,
+        damping: float = 1e-3,
+        callbacks: Sequence[Callback] = (),
+        progress: bool = True,
+    ) -> History:
+        """Solve differential equations by `LevenbergMarquardt`: minimize the residuals of terms. See :doc:`/use/physics`.
+
+        Parameters
+        ----------
+        terms, steps
+            A list of `xpnet.Term`, and the most steps; it ends earlier where no step lowers the cost.
+        coefficients
+            First values of unknown coefficients, by the names of arguments of residuals; they are learnt along.
+        redraw
+            The number of steps after which the points of terms with `draw` are drawn anew.
+        damping, callbacks, progress
+            As in `LevenbergMarquardt` and in `train`; an epoch is a step.
+
+        Returns
+        -------
+        History
+            The cost, ½ Σ weight · mean r², and the coefficients by their names, after each step.
+
+        Raises
+        ------
+        DivergenceError
+            If residuals are not finite.
+
+        Examples
+        --------
+        u′ = −c u with u(0) = 1, and c from one observation, u(1) = e⁻²:
+
+        >>> from xpnet import Term
+        >>> net = Network([1, 8, 1], activation="tanh", task="regression", dtype="float64", seed=0)
+        >>> decay = Term(lambda x, u, du, ddu, xp, c: du[0] + c * u, np.linspace(0, 1, 20)[:, None])
+        >>> start, end = (Term(lambda x, u, *_, value=v: u - value, [[t]]) for t, v in ((0, 1.0), (1, np.exp(-2))))
+        >>> history = net.solve([decay, start, end], steps=50, coefficients={"c": 1.0}, progress=False)
+        >>> round(history["c"][-1], 3), net.predict([0.5]).round(3)
+        """
+        options = coefficients, redraw, damping, callbacks, progress
+        self._follow([self], training.solve.solve(self, terms, steps, *options))
         return self.history
 
     def split_rows(self, data: Any, fraction: float) -> tuple[np.ndarray, np.ndarray]:

@@ -127,32 +127,83 @@ def take_damped_step(
     strength = sum((part for part in (decay, weight_decay) if part is not None), 0.0 * damping)
 
     def measure(layers: Layers) -> tuple[Array, Array]:
-        """Compute the cost of each example, with the penalty, and their mean in the shape of μ."""
+        """Compute the cost of each example, with the penalty, and their mean."""
         zs, activations = forward(layers, sigmas, x, xp)
         costs = output.value(zs[-1], activations[-1], y, xp) + penalty(layers, strength, xp)
-        return costs, xp.reshape(xp.sum(share * costs, axis=-1), memory.mu.shape)
+        return costs, xp.sum(share * costs, axis=-1)
 
     matrix, gradient = normal_equations(layers, sigmas, x, y, SQUARED[output.cost.name](y.shape[-1]) * share, xp)
-    decays, parameters = (_join(part, xp) for part in (tuple((strength + 0.0 * w, 0.0 * b) for w, b in layers), layers))
+    decays, parameters = (join(part, xp) for part in (tuple((strength + 0.0 * w, 0.0 * b) for w, b in layers), layers))
     gradient = gradient + decays * parameters
-    numbers = xp.cumulative_sum(xp.ones_like(parameters[..., 0]), axis=-1)
-    identity = xp.astype(numbers[..., :, None] == numbers[..., None, :], parameters.dtype)
-    memory = _bound(memory, damping, xp.reshape(xp.max(matrix * identity, axis=(-2, -1)), memory.mu.shape), xp)
-
-    change = -xp.linalg.solve(matrix + identity * (memory.mu + decays + LEAST), gradient)
-    new_layers = _split(parameters + change, layers, xp)
     costs, cost = measure(layers)
-    _, new_cost = measure(new_layers)
-    predicted = 0.5 * xp.reshape(xp.sum(change * (memory.mu * change - gradient), axis=(-2, -1)), memory.mu.shape)
-    falls = new_cost < cost  # False for NaN
+    identity = make_identity(parameters, xp)
+
+    def solve(mu: Array) -> Array:
+        return -xp.linalg.solve(matrix + identity * (mu + decays + LEAST), gradient)
+
+    def measure_cost(parameters: Array) -> Array:
+        return measure(split(parameters, layers, xp))[1]
+
+    largest = xp.max(matrix * identity, axis=(-2, -1))
+    new, memory, falls = descend(parameters, solve, gradient, largest, cost, measure_cost, memory, damping, xp)
 
     def choose(new: Array, old: Array) -> tuple[Array]:
         return (xp.where(falls, new, old),)
 
-    (layers,) = map_layers(choose, new_layers, layers)
-    memory = _adapt(memory, falls, (cost - new_cost) / predicted, xp)
+    (layers,) = map_layers(choose, split(new, layers, xp), layers)
     optimizer = OptimizerState(state.optimizer.hyperparameters, memory)
     return state._replace(layers=layers, optimizer=optimizer, cost=state.cost + weights * costs)
+
+
+def descend(
+    parameters: Array,
+    solve: Callable[[Array], Array],
+    gradient: Array,
+    largest: Array,
+    cost: Array,
+    measure: Callable[[Array], Array],
+    memory: Damping,
+    damping: Array,
+    xp: Namespace,
+) -> tuple[Array, Damping, Array]:
+    """Compute a damped step, and whether it lowers the cost.
+
+    Parameters
+    ----------
+    parameters
+        Columns, (..., P, 1).
+    solve
+        ``solve(mu)``: the step for the damping μ, of the same shape.
+    gradient
+        The gradient of the cost, of the same shape.
+    largest
+        The largest element of the diagonal of JᵀJ.
+    cost, measure
+        The cost, and a function that computes it for other parameters.
+    memory, damping
+        The state of the damping, and τ, with which it begins.
+    xp
+        Namespace of the arrays.
+
+    Returns
+    -------
+    parameters, memory, falls
+        The parameters after the step, the state for the next one, and whether the cost falls, in the shape of μ; if
+        not, the caller keeps the old parameters.
+    """
+    memory = _bound(memory, damping, xp.reshape(largest, memory.mu.shape), xp)
+    change = solve(memory.mu)
+    new = parameters + change
+    cost, new_cost = (xp.reshape(part, memory.mu.shape) for part in (cost, measure(new)))
+    predicted = 0.5 * xp.reshape(xp.sum(change * (memory.mu * change - gradient), axis=(-2, -1)), memory.mu.shape)
+    falls = new_cost < cost  # False for NaN
+    return new, _adapt(memory, falls, (cost - new_cost) / predicted, xp), falls
+
+
+def make_identity(parameters: Array, xp: Namespace) -> Array:
+    """Make the identity (..., P, P) for columns (..., P, 1); a JAX tracer has no device to give to `eye`."""
+    numbers = xp.cumulative_sum(xp.ones_like(parameters[..., 0]), axis=-1)
+    return xp.astype(numbers[..., :, None] == numbers[..., None, :], parameters.dtype)
 
 
 def _bound(memory: Damping, start: Array, largest: Array, xp: Namespace) -> Damping:
@@ -172,12 +223,12 @@ def _adapt(memory: Damping, falls: Array, gain: Array, xp: Namespace) -> Damping
     )
 
 
-def _join(layers: Layers, xp: Namespace) -> Array:
+def join(layers: Layers, xp: Namespace) -> Array:
     """Join weights and biases into columns (..., P, 1), in the order of `jacobian`."""
     return xp.concat([xp.reshape(part, (*part.shape[:-2], -1, 1)) for part in leaves(layers)], axis=-2)
 
 
-def _split(parameters: Array, layers: Layers, xp: Namespace) -> Layers:
+def split(parameters: Array, layers: Layers, xp: Namespace) -> Layers:
     """Split columns (..., P, 1) into weights and biases of the shapes of `layers`."""
 
     def parts() -> Iterator[Array]:

@@ -100,7 +100,7 @@ def train_networks(
         stack.enter_context(reader.scope())
         stack.enter_context(limit_step_threads(backend, blas_threads, multiplications, min(n_threads or 1, len(jobs))))
         begun = [stack.enter_context(watching(job.callbacks, own)) for job, own in zip(jobs, trainings)]
-        take_changes(jobs, trainings, values)
+        take_changes(trainings, values)
         save = open_file(checkpoint, trainings, ranks, stack)
         yield dict(enumerate(values))
         loops = stack.enter_context((kept_loops or KeptLoops()).lend(backend))
@@ -112,7 +112,7 @@ def train_networks(
         for callbacks in begun:
             while callbacks:
                 callbacks.pop(0).on_train_end()
-                yield take_changes(jobs, trainings, values)  # those that come after it see them
+                yield take_changes(trainings, values)  # those that come after it see them
         return errors
 
 
@@ -133,7 +133,7 @@ def run_all_chunks(
     epochs = [train_epochs(job, training, len(jobs)) for job, training in zip(jobs, trainings)]
     chunks = draw_chunks(epochs, range(len(jobs)))
     check_targets(chunks.values(), jobs[0].source.reader)
-    yield take_changes(jobs, trainings, values)
+    yield take_changes(trainings, values)
     while chunks:
         results = groups.run({k: with_optimizer(values[k], jobs[k]).stored for k in chunks}, chunks)
         done = {k: result for k, result in results.items() if result is not None}
@@ -144,12 +144,12 @@ def run_all_chunks(
         yield {k: values[k] for k in done}
         for k, result in done.items():
             epochs[k].send(result)
-        changes = take_changes(jobs, trainings, values)
+        changes = take_changes(trainings, values)
         save(done, groups.division)
         if ranks is not None:
             ranks.obey()
         chunks = draw_chunks(epochs, done)
-        changes |= take_changes(jobs, trainings, values)
+        changes |= take_changes(trainings, values)
         changes |= release_joined_states(done.keys() - chunks.keys(), trainings, values)
         if changes:
             yield changes
@@ -287,14 +287,12 @@ def take_result(value: NetworkValue, after_steps: Mapping[str, Any], chunk: Chun
     return new._replace(provenance=new.provenance.edit()) if value.provenance.edited else new
 
 
-def take_changes(
-    jobs: Sequence[Job], trainings: Sequence[Training], values: list[NetworkValue]
-) -> dict[int, NetworkValue]:
+def take_changes(trainings: Sequence[Training], values: list[NetworkValue]) -> dict[int, NetworkValue]:
     """Take the values that callbacks have given, with the history and the notes of this training, by their numbers."""
     changes: dict[int, NetworkValue] = {}
     for k, training in enumerate(trainings):
         if training.value is not values[k]:
-            value = check_value(training.value, jobs[k].net.view._replace(value=values[k]))
+            value = check_value(training.value, training.net.view._replace(value=values[k]))
             changes[k] = value._replace(history=training.history, notes=values[k].notes)
             values[k] = training.value = changes[k]
     return changes

@@ -1,0 +1,296 @@
+"""Solving differential equations: Levenberg-Marquardt on the residuals of terms."""
+
+import inspect
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xpnet.backends.versions import describe_versions
+from xpnet.checks import choices, count, in_range, is_list, show, yes_or_no
+from xpnet.core.arrays import Array, Layers, map_arrays
+from xpnet.core.least_squares import LARGEST_GROWTH, descend, join, split
+from xpnet.core.optimizers.levenberg_marquardt import LevenbergMarquardt
+from xpnet.core.residuals import System, Term, compute_rows, evaluate, linearize, mean_cost
+from xpnet.errors import ArgumentError, DivergenceError, unless_stopped
+from xpnet.state.history import History
+from xpnet.state.places import init_optimizer
+from xpnet.state.position import Position
+from xpnet.state.provenance import Run
+from xpnet.state.value import NetworkValue, make_generator
+from xpnet.state.view import View
+from xpnet.training.all_examples import require_memory
+from xpnet.training.arguments import parse_callbacks
+from xpnet.training.callback import LOGS, Callback, Quantity, Trainee, Training, watching
+from xpnet.training.loop import Values, take_changes
+from xpnet.training.progress import Progress
+from xpnet.training.runs import write_optimizer
+
+CANDIDATES = 10  # points that are drawn for each one that is chosen
+ARGUMENTS = ("x", "u", "du", "ddu", "xp")  # of a residual
+
+
+class Problem(NamedTuple):
+    """Terms at points on the device, as a function of parameters (P, 1): weights, biases and coefficients."""
+
+    terms: tuple[Term, ...]
+    names: tuple[str, ...]  # of the coefficients
+    view: View
+
+    def pack(self, layers: Layers, numbers: Mapping[str, float]) -> Array:
+        """Join layers and coefficients into parameters."""
+        backend, dtype = self.view.place
+        column = backend.asarray(np.array([*numbers.values()]).reshape(-1, 1), dtype)
+        return backend.xp.concat([join(layers, backend.xp), column], axis=0) if numbers else join(layers, backend.xp)
+
+    def unpack(self, parameters: Array) -> tuple[Layers, dict[str, Array]]:
+        """Split parameters into layers and coefficients."""
+        first = parameters.shape[0] - len(self.names)
+        numbers = {name: parameters[first + k, 0] for k, name in enumerate(self.names)}
+        return split(parameters, self.view.layers, self.view.xp), numbers
+
+    def measure(self, parameters: Array) -> Array:
+        """Compute the cost."""
+        layers, numbers = self.unpack(parameters)
+        return mean_cost(self.terms, layers, self.view.model.sigmas, numbers, self.view.xp)
+
+    def linearize(self, parameters: Array) -> System:
+        """Compute the linear problem. Synchronizes."""
+        layers, numbers = self.unpack(parameters)
+        system = linearize(self.terms, layers, self.view.model.sigmas, numbers, self.view.xp)
+        if not self.view.backend.all_finite([system.matrix, system.gradient, system.cost[None]]):
+            raise DivergenceError(
+                "residuals or their derivatives are not finite; the network has the weights before them. Look for "
+                "divisions, roots and logarithms in the residuals, and at the units of x and of the coefficients"
+            )
+        return system
+
+    def redraw(self, parameters: Array, rng: np.random.Generator) -> "Problem":
+        """Draw points anew for the terms that can, in proportion to |r| plus its mean. Synchronizes."""
+        layers, numbers = self.unpack(parameters)
+        terms = list(self.terms)
+        for k, term in enumerate(terms):
+            if term.draw is not None:
+                m = term.x.shape[0]
+                points = read_points(term.draw(rng, CANDIDATES * m), f"draw of term {k}", self.view)
+                r = evaluate(replace(term, x=points), layers, self.view.model.sigmas, numbers, self.view.xp)
+                size = abs(self.view.backend.to_numpy(r)[:, 0]) + np.finfo(np.float64).tiny
+                chances = (size + size.mean()) / (2.0 * size.sum())
+                chosen = rng.choice(len(size), m, replace=False, p=chances)
+                terms[k] = replace(term, x=self.view.place.take(points, chosen.astype(np.int32)))
+        return self._replace(terms=tuple(terms))
+
+
+def solve(
+    net: Trainee,
+    terms: Sequence[Term],
+    steps: int,
+    coefficients: Mapping[str, float] | None,
+    redraw: int,
+    damping: float,
+    callbacks: Sequence[Callback],
+    progress: bool,
+) -> Values:
+    """Fit a network to the residuals of terms; see `Network.solve`. Yields and returns as `train_networks`."""
+    view, steps, redraw = net.view, count("steps", steps, 0), count("redraw", redraw, 1)
+    check_network(view, net.standardize)
+    optimizer, numbers = LevenbergMarquardt(damping=damping), parse_coefficients(coefficients)
+    callbacks = parse_callbacks(callbacks) + ([Progress()] if yes_or_no("progress", progress) else [])
+    history = History()
+    with ExitStack() as stack:
+        stack.enter_context(view.scope())
+        problem = Problem(parse_terms(terms, list(numbers), view), tuple(numbers), view)
+        parameters = problem.pack(view.layers, numbers)
+        check_residuals(problem, parameters)
+        training = Training(net, view.value._replace(history=history), steps, 1, dict(LOGS), history, Position())
+        training.quantities |= dict.fromkeys(numbers, Quantity())
+        begun = stack.enter_context(watching(callbacks, training))
+        values = [training.value]
+        yield {0: training.value}
+        yield from run_steps(problem, parameters, optimizer, redraw, training, values, callbacks)
+        while begun:
+            begun.pop(0).on_train_end()
+            yield take_changes([training], values)  # those that come after it see them
+    return {}
+
+
+def run_steps(
+    problem: Problem,
+    parameters: Array,
+    optimizer: LevenbergMarquardt,
+    redraw: int,
+    training: Training,
+    values: list[NetworkValue],
+    callbacks: Sequence[Callback],
+) -> Values:
+    """Take the steps of `solve`; the network's value is replaced in `values`, and yielded after each of them."""
+    view, rng = problem.view, make_generator(values[0].generator)
+    provenance = values[0].provenance.add(describe_run(problem, training.epochs, optimizer))
+    state, system = init_optimizer(optimizer, view.layers, view.place), problem.linearize(parameters)
+    memory, draws = state.memory, any(term.draw is not None for term in problem.terms)
+    for step in range(1, training.epochs + 1):
+        stuck = float(memory.growth) >= LARGEST_GROWTH and not draws  # the damping is at its bound
+        if training.stopped or stuck:
+            break
+        for callback in callbacks:
+            callback.on_epoch_begin(step)
+        started = time.perf_counter()
+        if draws and step > 1 and (step - 1) % redraw == 0:
+            problem = problem.redraw(parameters, rng)
+            system = problem.linearize(parameters)
+        damping = state.hyperparameters.damping
+        solve = partial(system.solve, xp=view.xp)
+        new, memory, falls = descend(parameters, solve, *system[1:4], problem.measure, memory, damping, view.xp)
+        if bool(falls):
+            parameters, system = new, problem.linearize(new)
+        value = replace_layers(values[0], problem.unpack(parameters)[0], view)
+        values[0] = training.value = value._replace(provenance=provenance, generator=rng.bit_generator.state)
+        n_points = sum(term.x.shape[0] for term in problem.terms)
+        cost, seconds = float(system.cost), time.perf_counter() - started
+        training.position = training.position.after_chunk((1, n_points), cost, 1.0, optimizer.default_lr, seconds)
+        numbers = {name: float(number) for name, number in problem.unpack(parameters)[1].items()}
+        logs = training.position.row() | numbers
+        training.history.rows.append(logs)
+        training.position = training.position.next_epoch()
+        yield {0: values[0]}
+        for callback in callbacks:
+            callback.on_chunk_end(1)
+        for callback in callbacks:
+            callback.on_epoch_end(logs)  # may add to the logs
+        if changes := take_changes([training], values):
+            parameters = problem.pack(values[0].layers, numbers)
+            system = problem.linearize(parameters)
+            yield changes
+    training.completed = True
+
+
+def replace_layers(value: NetworkValue, layers: Layers, view: View) -> NetworkValue:
+    """Return a value with other layers, without what was fitted to the old ones."""
+    state = value.state._replace(layers=map_arrays(view.backend.copy, layers))
+    return value._replace(stored=state, calibration=None, novelty=None, known_rows=None)
+
+
+def describe_run(problem: Problem, steps: int, optimizer: LevenbergMarquardt) -> Run:
+    """Describe the call for the provenance of the network."""
+    backend, learnt = problem.view.backend, f", learning {', '.join(problem.names)}" if problem.names else ""
+    return Run(
+        epochs=steps,
+        batch_size=sum(term.x.shape[0] for term in problem.terms),
+        sampling=f"residuals of {len(problem.terms)} terms{learnt}",
+        optimizer=write_optimizer(optimizer),
+        lr="",
+        alpha=0.0,
+        backend=backend.name,
+        device=backend.device_name,
+        processes=1,
+        versions=describe_versions(backend.name),
+    )
+
+
+def check_network(view: View, standardize: bool) -> None:
+    """Refuse a network that `solve` cannot fit."""
+    model = view.model
+    if view.dtype != "float64":
+        raise ArgumentError(f'solve needs float64, and the network has {view.dtype}; give dtype="float64"')
+    if standardize or model.scale is not None or view.scaling is not None:
+        raise ArgumentError(
+            "solve differentiates by x as the network sees it, so it does not go with standardize=True, a scaling or "
+            "scale=; leave them out, and choose units in which x and u are about 1"
+        )
+    if any(model.dropout):
+        raise ArgumentError(f"solve does not go with dropout={list(model.dropout)}; leave dropout out")
+    with view.scope():
+        z = view.backend.asarray(np.linspace(-1.0, 1.0, 4)[None, :], view.dtype)
+        for sigma in model.sigmas:
+            part, whole = (view.backend.to_numpy(sigma.value(rows, view.xp)) for rows in (z[:, :2], z))
+            if not np.allclose(part, whole[:, :2], equal_nan=True):
+                raise ArgumentError(
+                    f"solve needs activations that act on each unit by itself, unlike {sigma.name!r}; give a smooth "
+                    'one, such as activation="tanh" and output_activation="identity"'
+                )
+    require_memory(view.backend, model.sizes)
+
+
+def parse_coefficients(coefficients: Any) -> dict[str, float]:
+    """Check the first values of unknown coefficients."""
+    if coefficients is None:
+        return {}
+    if not isinstance(coefficients, Mapping) or not all(isinstance(name, str) for name in coefficients):
+        raise ArgumentError(
+            f"coefficients={show(coefficients)} must be a dict of names and first values, such as {{'c': 1.0}}"
+        )
+    taken = [name for name in coefficients if name in (*ARGUMENTS, *LOGS)]
+    if taken:
+        raise ArgumentError(
+            f"coefficients has the name {taken[0]!r}, which residuals or histories have for something else; choose "
+            f"another than {choices((*ARGUMENTS, *LOGS))}"
+        )
+    inf = float("inf")
+    return {
+        name: in_range(f"coefficients[{name!r}]", number, -inf, inf, "give a first guess", includes_low=False)
+        for name, number in coefficients.items()
+    }
+
+
+def parse_terms(terms: Any, names: Sequence[str], view: View) -> tuple[Term, ...]:
+    """Check terms; their points move to the device, and their residuals get only the coefficients that they take."""
+    if not is_list(terms) or not terms or not all(isinstance(term, Term) for term in terms):
+        raise ArgumentError(f"terms={show(terms)} must be a list of xpnet.Term, one for each equation")
+    taken = [find_coefficients(term.residual, names) for term in terms]
+    for name in names:
+        if not any(name in own for own in taken):
+            raise ArgumentError(
+                f"coefficients has {name!r}, which no residual takes; write it as a further argument, as in "
+                f"residual(x, u, du, ddu, xp, {name})"
+            )
+    return tuple(
+        replace(term, x=read_points(term.x, f"x of term {k}", view), residual=Residual(term.residual, own))
+        for k, (term, own) in enumerate(zip(terms, taken))
+    )
+
+
+class Residual(NamedTuple):
+    """A residual of the user's, and the names of the coefficients that it takes."""
+
+    function: Any
+    names: tuple[str, ...]
+
+    def __call__(self, *arguments: Any, **coefficients: Any) -> Any:
+        """Call it with these coefficients, and no others."""
+        return self.function(*arguments, **{name: coefficients[name] for name in self.names})
+
+
+def find_coefficients(residual: Any, names: Sequence[str]) -> tuple[str, ...]:
+    """Find the names that a residual takes as arguments.
+
+    Examples
+    --------
+    >>> find_coefficients(lambda x, u, du, ddu, xp, nu: du[0] - nu * ddu[0], ["nu", "c"])
+    ('nu',)
+    """
+    parameters = inspect.signature(residual).parameters
+    takes_all = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+    return tuple(name for name in names if takes_all or name in parameters)
+
+
+def read_points(x: Any, name: str, view: View) -> Array:
+    """Check points and move them to the device as rows."""
+    return view.reader.read_inputs(view.reader.as_rows(x, name)[0], name)
+
+
+def check_residuals(problem: Problem, parameters: Array) -> None:
+    """Compute and differentiate each residual once, to say what is wrong with it before anything has changed."""
+    view, (layers, numbers) = problem.view, problem.unpack(parameters)
+    for k, term in enumerate(problem.terms):
+        evaluate(term, layers, view.model.sigmas, numbers, view.xp)
+        try:
+            next(compute_rows(term, layers, view.model.sigmas, numbers, view.xp))
+        except unless_stopped(TypeError, AttributeError) as error:
+            raise ArgumentError(
+                f"the residual of term {k} cannot be differentiated ({error}); it must use operators and functions of "
+                "xp alone, and so must activations of your own"
+            ) from error
