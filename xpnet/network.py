@@ -441,48 +441,21 @@ class Network(Settings):
         terms: Sequence[Term],
         steps: int = 200,
         *,
-        coefficients: Mapping[str, float] | None = None,
+        coefficients: dict[str, float] | None = None,
         redraw: int = 20,
         damping: float = 1e-3,
         callbacks: Sequence[Callback] = (),
         progress: bool = True,
     ) -> History:
-        """Solve differential equations by `LevenbergMarquardt`: minimize the residuals of terms. See :doc:`/use/physics`.
+        """Solve differential equations: minimize ½ Σ weight · mean r² of a list of `xpnet.Term`, which has an example.
 
-        Parameters
-        ----------
-        terms, steps
-            A list of `xpnet.Term`, and the most steps; it ends earlier where no step lowers the cost.
-        coefficients
-            First values of unknown coefficients, by the names of arguments of residuals; they are learnt along.
-        redraw
-            The number of steps after which the points of terms with `draw` are drawn anew.
-        damping, callbacks, progress
-            As in `LevenbergMarquardt` and in `train`; an epoch is a step.
-
-        Returns
-        -------
-        History
-            The cost, ½ Σ weight · mean r², and the coefficients by their names, after each step.
-
-        Raises
-        ------
-        DivergenceError
-            If residuals are not finite.
-
-        Examples
-        --------
-        u′ = −c u with u(0) = 1, and c from one observation, u(1) = e⁻²:
-
-        >>> from xpnet import Term
-        >>> net = Network([1, 8, 1], activation="tanh", task="regression", dtype="float64", seed=0)
-        >>> decay = Term(lambda x, u, du, ddu, xp, c: du[0] + c * u, np.linspace(0, 1, 20)[:, None])
-        >>> start, end = (Term(lambda x, u, *_, value=v: u - value, [[t]]) for t, v in ((0, 1.0), (1, np.exp(-2))))
-        >>> history = net.solve([decay, start, end], steps=50, coefficients={"c": 1.0}, progress=False)
-        >>> round(history["c"][-1], 3), net.predict([0.5]).round(3)
+        The steps are those of `LevenbergMarquardt`, and end early where none lowers the cost. Unknown `coefficients`,
+        {name: first value}, are learnt along. Points of terms with `draw` change after every `redraw` steps. Returns
+        the cost and the coefficients after each step; see :doc:`/use/differential-equations`.
         """
-        options = coefficients, redraw, damping, callbacks, progress
-        self._follow([self], training.solve.solve(self, terms, steps, *options))
+        self._follow(
+            [self], training.solve.solve(self, terms, steps, coefficients, redraw, damping, callbacks, progress)
+        )
         return self.history
 
     def split_rows(self, data: Any, fraction: float) -> tuple[np.ndarray, np.ndarray]:

@@ -12,20 +12,21 @@ Engineering 403, 2023.
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from xpnet.checks import in_range, overwrite, show
 from xpnet.core.activations import Activation
 from xpnet.core.arrays import Array, Layers, Namespace, map_arrays, rows_per_block
 from xpnet.core.dual import jvp, unit_vectors
-from xpnet.core.least_squares import make_identity
+from xpnet.core.least_squares import LEAST, make_identity
 from xpnet.core.taylor import Series, pull_rows, taylor
 from xpnet.errors import ArgumentError
 
 
 @dataclass(frozen=True, eq=False)
 class Term:
-    """An equation that the outputs of a network are to fulfil at some points; see :doc:`/use/physics`.
+    """An equation that the outputs of a network are to fulfil at some points; see :doc:`/use/differential-equations`.
 
     Parameters
     ----------
@@ -49,10 +50,16 @@ class Term:
 
     Examples
     --------
-    The equation u′ = −u at ten points:
+    u′ = −c u with u(0) = 1, where c is not known, but u(1) = e⁻²:
 
     >>> import numpy as np
-    >>> decay = Term(lambda x, u, du, ddu, xp: du[0] + u, np.linspace(0, 1, 10)[:, None])
+    >>> from xpnet import Network
+    >>> decay = Term(lambda x, u, du, ddu, xp, c: du[0] + c * u, np.linspace(0, 1, 20)[:, None])
+    >>> start, end = Term(lambda x, u, *_: u - 1.0, [[0.0]]), Term(lambda x, u, *_: u - np.exp(-2.0), [[1.0]])
+    >>> net = Network([1, 8, 1], activation="tanh", task="regression", dtype="float64", seed=0)
+    >>> history = net.solve([decay, start, end], steps=50, coefficients={"c": 1.0}, progress=False)
+    >>> round(history["c"][-1], 3), net.predict([0.5]).round(3), np.exp(-1.0).round(3)
+    (2.0, np.float64(0.368), np.float64(0.368))
     """
 
     residual: Callable[..., Any]
@@ -109,7 +116,7 @@ class System(NamedTuple):
     def solve(self, mu: Array, xp: Namespace) -> Array:
         """Compute the step −(JᵀJ + μ)⁻¹ Jᵀr = −Jᵀ (JJᵀ + μ)⁻¹ r, by the smaller matrix."""
         right = self.gradient if self.few is None else self.few[0]
-        step = -xp.linalg.solve(self.matrix + mu * make_identity(right, xp), right)
+        step = -xp.linalg.solve(self.matrix + (mu + LEAST) * make_identity(right, xp), right)
         return step if self.few is None else xp.matmul(self.few[1].mT, step)
 
 
@@ -164,21 +171,17 @@ def compute_rows(
         *arrays, xp = arguments
         return math.sqrt(term.weight / m) * _call(term, tuple(coefficients), arrays, xp)
 
-    columns: list[Array] = []
+    r, columns = residual(*arguments, xp), list[Array]()
     for k, argument in enumerate(arguments[1:], 1):
         for unit in unit_vectors(argument, xp) if argument.ndim else [xp.ones_like(argument)]:
             tangents = [unit if i == k else None for i in range(len(arguments))]
-            r, column = jvp(residual, arguments, tangents, xp)
-            columns.append(column)
+            columns.append(jvp(residual, arguments, tangents, xp)[1])
     streams = [xp.concat(columns[n_out * k : n_out * (k + 1)], axis=-1) for k in range(1 + 2 * n_in)]
     g = Series(streams[0], xp.stack(streams[1 : 1 + n_in]), xp.stack(streams[1 + n_in :]))
     others = columns[n_out * len(streams) :]
     rows_at_once = rows_per_block(_count(layers, coefficients))
     for start in range(0, m, rows_at_once):
-
-        def cut(part: Array) -> Array:
-            return part[..., start : min(start + rows_at_once, m), :]
-
+        cut = itemgetter((..., slice(start, min(start + rows_at_once, m)), slice(None)))
         rows = pull_rows(layers, map_arrays(cut, tuple(trace)), map_arrays(cut, g), xp)
         yield cut(r), xp.concat([rows, *map(cut, others)], axis=-1) if others else rows
 
@@ -196,6 +199,7 @@ def _call(term: Term, names: Sequence[str], arguments: Sequence[Array], xp: Name
     shape = tuple(getattr(r, "shape", ()))
     if shape not in ((m,), (m, 1)):
         raise ArgumentError(
-            f"a residual has shape {shape} at {m} points, but must have ({m},) or ({m}, 1); give a Term for each equation"
+            f"a residual has shape {shape} at {m} points, but must have ({m},) or ({m}, 1); give a Term for each "
+            "equation"
         )
     return xp.reshape(r, (m, 1))

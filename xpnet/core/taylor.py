@@ -48,7 +48,7 @@ def taylor(layers: Layers, sigmas: Sequence[Activation], x: Array, xp: Namespace
     >>> import numpy as np
     >>> u, _ = taylor([(np.array([[2.0]]), np.zeros((1, 1)))], [tanh], np.zeros((1, 1)), np)
     >>> u.value.tolist(), u.first.tolist(), u.second.tolist()
-    ([[0.0]], [[[2.0]]], [[[-0.0]]])
+    ([[0.0]], [[[2.0]]], [[[0.0]]])
     """
     units = xp.stack(list(unit_vectors(x, xp)))
     a = Series(x, units, xp.zeros_like(units))

@@ -1,19 +1,20 @@
 """Solving differential equations: Levenberg-Marquardt on the residuals of terms."""
 
 import inspect
+import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from xpnet.backends.versions import describe_versions
 from xpnet.checks import choices, count, in_range, is_list, show, yes_or_no
 from xpnet.core.arrays import Array, Layers, map_arrays
-from xpnet.core.least_squares import LARGEST_GROWTH, descend, join, split
+from xpnet.core.least_squares import LARGEST_GROWTH, Damping, descend, join, split
 from xpnet.core.optimizers.levenberg_marquardt import LevenbergMarquardt
 from xpnet.core.residuals import System, Term, compute_rows, evaluate, linearize, mean_cost
 from xpnet.errors import ArgumentError, DivergenceError, unless_stopped
@@ -40,6 +41,16 @@ class Problem(NamedTuple):
     terms: tuple[Term, ...]
     names: tuple[str, ...]  # of the coefficients
     view: View
+
+    @property
+    def n_points(self) -> int:
+        """Number of points of all terms."""
+        return sum(term.x.shape[0] for term in self.terms)
+
+    @property
+    def draws(self) -> bool:
+        """Whether points can be drawn anew."""
+        return any(term.draw is not None for term in self.terms)
 
     def pack(self, layers: Layers, numbers: Mapping[str, float]) -> Array:
         """Join layers and coefficients into parameters."""
@@ -78,18 +89,40 @@ class Problem(NamedTuple):
                 m = term.x.shape[0]
                 points = read_points(term.draw(rng, CANDIDATES * m), f"draw of term {k}", self.view)
                 r = evaluate(replace(term, x=points), layers, self.view.model.sigmas, numbers, self.view.xp)
-                size = abs(self.view.backend.to_numpy(r)[:, 0]) + np.finfo(np.float64).tiny
+                size = np.abs(self.view.backend.to_numpy(r)[:, 0]) + np.finfo(np.float64).tiny
                 chances = (size + size.mean()) / (2.0 * size.sum())
-                chosen = rng.choice(len(size), m, replace=False, p=chances)
-                terms[k] = replace(term, x=self.view.place.take(points, chosen.astype(np.int32)))
+                chosen = rng.choice(np.arange(len(size), dtype=np.int32), m, replace=False, p=chances)
+                terms[k] = replace(term, x=self.view.place.take(points, chosen))
         return self._replace(terms=tuple(terms))
+
+
+class Search(NamedTuple):
+    """Where a search for the least cost is."""
+
+    problem: Problem
+    parameters: Array
+    system: System
+    memory: Damping
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether no step lowers the cost: the damping is at its bound. Synchronizes."""
+        return float(self.memory.growth) >= LARGEST_GROWTH
+
+    def step(self, damping: Array) -> "Search":
+        """Take a step if it lowers the cost. Synchronizes."""
+        problem, system, xp = self.problem, self.system, self.problem.view.xp
+        solve, slope = partial(system.solve, xp=xp), (system.gradient, system.largest, system.cost)
+        new, memory, falls = descend(self.parameters, solve, *slope, problem.measure, self.memory, damping, xp)
+        here = self._replace(memory=memory)
+        return here._replace(parameters=new, system=problem.linearize(new)) if bool(falls) else here
 
 
 def solve(
     net: Trainee,
     terms: Sequence[Term],
     steps: int,
-    coefficients: Mapping[str, float] | None,
+    coefficients: dict[str, float] | None,
     redraw: int,
     damping: float,
     callbacks: Sequence[Callback],
@@ -104,14 +137,14 @@ def solve(
     with ExitStack() as stack:
         stack.enter_context(view.scope())
         problem = Problem(parse_terms(terms, list(numbers), view), tuple(numbers), view)
-        parameters = problem.pack(view.layers, numbers)
-        check_residuals(problem, parameters)
+        check_residuals(problem, numbers)
         training = Training(net, view.value._replace(history=history), steps, 1, dict(LOGS), history, Position())
         training.quantities |= dict.fromkeys(numbers, Quantity())
-        begun = stack.enter_context(watching(callbacks, training))
         values = [training.value]
-        yield {0: training.value}
-        yield from run_steps(problem, parameters, optimizer, redraw, training, values, callbacks)
+        begun = stack.enter_context(watching(callbacks, training))
+        take_changes([training], values)
+        yield {0: values[0]}
+        yield from run_steps(problem, numbers, optimizer, redraw, training, values, callbacks)
         while begun:
             begun.pop(0).on_train_end()
             yield take_changes([training], values)  # those that come after it see them
@@ -120,39 +153,34 @@ def solve(
 
 def run_steps(
     problem: Problem,
-    parameters: Array,
+    numbers: dict[str, float],
     optimizer: LevenbergMarquardt,
     redraw: int,
     training: Training,
     values: list[NetworkValue],
     callbacks: Sequence[Callback],
-) -> Values:
-    """Take the steps of `solve`; the network's value is replaced in `values`, and yielded after each of them."""
-    view, rng = problem.view, make_generator(values[0].generator)
+) -> Iterator[dict[int, NetworkValue]]:
+    """Take the steps of `solve`, and yield the network's value after each of them; it is replaced in `values`."""
     provenance = values[0].provenance.add(describe_run(problem, training.epochs, optimizer))
-    state, system = init_optimizer(optimizer, view.layers, view.place), problem.linearize(parameters)
-    memory, draws = state.memory, any(term.draw is not None for term in problem.terms)
+    state, rng = init_optimizer(optimizer, values[0].layers, problem.view.place), make_generator(values[0].generator)
+    parameters = problem.pack(values[0].layers, numbers)
+    search = Search(problem, parameters, problem.linearize(parameters), state.memory)
     for step in range(1, training.epochs + 1):
-        stuck = float(memory.growth) >= LARGEST_GROWTH and not draws  # the damping is at its bound
-        if training.stopped or stuck:
+        if training.stopped or (search.is_stuck and not problem.draws):
             break
         for callback in callbacks:
             callback.on_epoch_begin(step)
         started = time.perf_counter()
-        if draws and step > 1 and (step - 1) % redraw == 0:
-            problem = problem.redraw(parameters, rng)
-            system = problem.linearize(parameters)
-        damping = state.hyperparameters.damping
-        solve = partial(system.solve, xp=view.xp)
-        new, memory, falls = descend(parameters, solve, *system[1:4], problem.measure, memory, damping, view.xp)
-        if bool(falls):
-            parameters, system = new, problem.linearize(new)
-        value = replace_layers(values[0], problem.unpack(parameters)[0], view)
+        if problem.draws and step > 1 and (step - 1) % redraw == 0:
+            problem = problem.redraw(search.parameters, rng)
+            search = Search(problem, search.parameters, problem.linearize(search.parameters), search.memory)
+        search = search.step(state.hyperparameters.damping)
+        layers, coefficients = problem.unpack(search.parameters)
+        numbers = {name: float(number) for name, number in coefficients.items()}
+        value = replace_layers(values[0], layers, problem.view)
         values[0] = training.value = value._replace(provenance=provenance, generator=rng.bit_generator.state)
-        n_points = sum(term.x.shape[0] for term in problem.terms)
-        cost, seconds = float(system.cost), time.perf_counter() - started
-        training.position = training.position.after_chunk((1, n_points), cost, 1.0, optimizer.default_lr, seconds)
-        numbers = {name: float(number) for name, number in problem.unpack(parameters)[1].items()}
+        cost, seconds = float(search.system.cost), time.perf_counter() - started
+        training.position = training.position.after_chunk((1, problem.n_points), cost, 1.0, 1.0, seconds)
         logs = training.position.row() | numbers
         training.history.rows.append(logs)
         training.position = training.position.next_epoch()
@@ -162,9 +190,9 @@ def run_steps(
         for callback in callbacks:
             callback.on_epoch_end(logs)  # may add to the logs
         if changes := take_changes([training], values):
-            parameters = problem.pack(values[0].layers, numbers)
-            system = problem.linearize(parameters)
             yield changes
+            parameters = problem.pack(values[0].layers, numbers)
+            search = Search(problem, parameters, problem.linearize(parameters), search.memory)
     training.completed = True
 
 
@@ -179,7 +207,7 @@ def describe_run(problem: Problem, steps: int, optimizer: LevenbergMarquardt) ->
     backend, learnt = problem.view.backend, f", learning {', '.join(problem.names)}" if problem.names else ""
     return Run(
         epochs=steps,
-        batch_size=sum(term.x.shape[0] for term in problem.terms),
+        batch_size=problem.n_points,
         sampling=f"residuals of {len(problem.terms)} terms{learnt}",
         optimizer=write_optimizer(optimizer),
         lr="",
@@ -219,21 +247,17 @@ def parse_coefficients(coefficients: Any) -> dict[str, float]:
     """Check the first values of unknown coefficients."""
     if coefficients is None:
         return {}
-    if not isinstance(coefficients, Mapping) or not all(isinstance(name, str) for name in coefficients):
-        raise ArgumentError(
-            f"coefficients={show(coefficients)} must be a dict of names and first values, such as {{'c': 1.0}}"
-        )
-    taken = [name for name in coefficients if name in (*ARGUMENTS, *LOGS)]
-    if taken:
-        raise ArgumentError(
-            f"coefficients has the name {taken[0]!r}, which residuals or histories have for something else; choose "
-            f"another than {choices((*ARGUMENTS, *LOGS))}"
-        )
-    inf = float("inf")
-    return {
-        name: in_range(f"coefficients[{name!r}]", number, -inf, inf, "give a first guess", includes_low=False)
-        for name, number in coefficients.items()
-    }
+    if not isinstance(coefficients, dict):
+        raise ArgumentError(f"coefficients={show(coefficients)} must be a dict of first values, such as {{'c': 1.0}}")
+    first = cast("dict[str, Any]", coefficients)
+    for name in first:
+        if name in (*ARGUMENTS, *LOGS):
+            raise ArgumentError(
+                f"coefficients has the name {name!r}, which means something else in a residual or a history; choose "
+                f"another than {choices((*ARGUMENTS, *LOGS))}"
+            )
+    read = partial(in_range, low=-math.inf, high=math.inf, remedy="give a first guess", includes_low=False)
+    return {name: read(f"coefficients[{name!r}]", number) for name, number in first.items()}
 
 
 def parse_terms(terms: Any, names: Sequence[str], view: View) -> tuple[Term, ...]:
@@ -282,9 +306,10 @@ def read_points(x: Any, name: str, view: View) -> Array:
     return view.reader.read_inputs(view.reader.as_rows(x, name)[0], name)
 
 
-def check_residuals(problem: Problem, parameters: Array) -> None:
+def check_residuals(problem: Problem, first: Mapping[str, float]) -> None:
     """Compute and differentiate each residual once, to say what is wrong with it before anything has changed."""
-    view, (layers, numbers) = problem.view, problem.unpack(parameters)
+    view = problem.view
+    layers, numbers = problem.unpack(problem.pack(view.layers, first))
     for k, term in enumerate(problem.terms):
         evaluate(term, layers, view.model.sigmas, numbers, view.xp)
         try:
