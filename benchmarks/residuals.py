@@ -1,9 +1,9 @@
 """Differential equations: errors and processor seconds of `Network.solve`, beside PyTorch's L-BFGS and DeepXDE.
 
 Each contender has the same network, equations, points and weights of the terms, and on each seed as many seconds of the
-processor as xpnet took, or more. PyTorch has xpnet's initial weights, and L-BFGS with a strong Wolfe line search. DeepXDE trains
-as in its examples, by Adam and then by L-BFGS, each for half of the time; its L-BFGS looks at the clock every 1,000
-iterations.
+processor as xpnet took, or more. PyTorch has xpnet's initial weights, and L-BFGS with a strong Wolfe line search.
+DeepXDE trains as in its examples, by Adam and then by L-BFGS, each for half of the time; its L-BFGS looks at the clock
+after every 1,000 iterations.
 
 Prints a table of medians; exits with status 1 if xpnet misses a claim of docs/use/differential-equations.md, or if
 another contender has a smaller median error.
