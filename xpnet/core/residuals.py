@@ -101,7 +101,7 @@ def mean_cost(
     return 0.5 * total
 
 
-class System(NamedTuple):
+class LinearProblem(NamedTuple):
     """The linear problem of a step: the residuals r and their Jacobian J at some parameters.
 
     The P parameters are weights and biases, in the order of `least_squares.jacobian`, then the coefficients.
@@ -126,20 +126,20 @@ def linearize(
     sigmas: Sequence[Activation],
     coefficients: Mapping[str, Array],
     xp: Namespace,
-) -> System:
+) -> LinearProblem:
     """Compute the linear problem of terms; of many points, without storing their whole Jacobian."""
     parts = (part for term in terms for part in compute_rows(term, layers, sigmas, coefficients, xp))
     n_parameters = _count(layers, coefficients)
     if sum(term.x.shape[0] for term in terms) < n_parameters:
         r, rows = (xp.concat(arrays, axis=0) for arrays in zip(*parts))
         largest = xp.max(xp.sum(rows * rows, axis=0))
-        return System(xp.matmul(rows, rows.mT), xp.matmul(rows.mT, r), largest, 0.5 * xp.sum(r * r), (r, rows))
+        return LinearProblem(xp.matmul(rows, rows.mT), xp.matmul(rows.mT, r), largest, 0.5 * xp.sum(r * r), (r, rows))
     sums: list[Array] = []
     for r, rows in _join_small(parts, rows_per_block(n_parameters), xp):
         products = xp.matmul(rows.mT, rows), xp.matmul(rows.mT, r), 0.5 * xp.sum(r * r)
         sums = [x + y for x, y in zip(sums, products)] if sums else [*products]
     matrix, gradient, cost = sums
-    return System(matrix, gradient, xp.max(matrix * make_identity(gradient, xp)), cost, None)
+    return LinearProblem(matrix, gradient, xp.max(matrix * make_identity(gradient, xp)), cost, None)
 
 
 def _join_small(parts: Iterable[tuple[Array, Array]], size: int, xp: Namespace) -> Iterator[list[Array]]:

@@ -16,7 +16,7 @@ from xpnet.checks import choices, count, in_range, is_list, show, yes_or_no
 from xpnet.core.arrays import Array, Layers, map_arrays
 from xpnet.core.least_squares import LARGEST_GROWTH, Damping, descend, join, split
 from xpnet.core.optimizers.levenberg_marquardt import LevenbergMarquardt
-from xpnet.core.residuals import System, Term, compute_rows, evaluate, linearize, mean_cost
+from xpnet.core.residuals import LinearProblem, Term, compute_rows, evaluate, linearize, mean_cost
 from xpnet.errors import ArgumentError, DivergenceError, unless_stopped
 from xpnet.state.history import History
 from xpnet.state.places import init_optimizer
@@ -69,16 +69,16 @@ class Problem(NamedTuple):
         layers, numbers = self.unpack(parameters)
         return mean_cost(self.terms, layers, self.view.model.sigmas, numbers, self.view.xp)
 
-    def linearize(self, parameters: Array) -> System:
+    def linearize(self, parameters: Array) -> LinearProblem:
         """Compute the linear problem. Synchronizes."""
         layers, numbers = self.unpack(parameters)
-        system = linearize(self.terms, layers, self.view.model.sigmas, numbers, self.view.xp)
-        if not self.view.backend.all_finite([system.matrix, system.gradient, system.cost[None]]):
+        linear = linearize(self.terms, layers, self.view.model.sigmas, numbers, self.view.xp)
+        if not self.view.backend.all_finite([linear.matrix, linear.gradient, linear.cost[None]]):
             raise DivergenceError(
                 "residuals or their derivatives are not finite; the network has the weights before them. Look for "
                 "divisions, roots and logarithms in the residuals, and at the units of x and of the coefficients"
             )
-        return system
+        return linear
 
     def redraw(self, parameters: Array, rng: np.random.Generator) -> "Problem":
         """Draw points anew for the terms that can, in proportion to |r| plus its mean. Synchronizes."""
@@ -101,7 +101,7 @@ class Search(NamedTuple):
 
     problem: Problem
     parameters: Array
-    system: System
+    linear: LinearProblem
     memory: Damping
 
     @property
@@ -111,11 +111,11 @@ class Search(NamedTuple):
 
     def step(self, damping: Array) -> "Search":
         """Take a step if it lowers the cost. Synchronizes."""
-        problem, system, xp = self.problem, self.system, self.problem.view.xp
-        solve, slope = partial(system.solve, xp=xp), (system.gradient, system.largest, system.cost)
+        problem, linear, xp = self.problem, self.linear, self.problem.view.xp
+        solve, slope = partial(linear.solve, xp=xp), (linear.gradient, linear.largest, linear.cost)
         new, memory, falls = descend(self.parameters, solve, *slope, problem.measure, self.memory, damping, xp)
         here = self._replace(memory=memory)
-        return here._replace(parameters=new, system=problem.linearize(new)) if bool(falls) else here
+        return here._replace(parameters=new, linear=problem.linearize(new)) if bool(falls) else here
 
 
 def solve(
@@ -179,7 +179,7 @@ def run_steps(
         numbers = {name: float(number) for name, number in coefficients.items()}
         value = replace_layers(values[0], layers, problem.view)
         values[0] = training.value = value._replace(provenance=provenance, generator=rng.bit_generator.state)
-        cost, seconds = float(search.system.cost), time.perf_counter() - started
+        cost, seconds = float(search.linear.cost), time.perf_counter() - started
         training.position = training.position.after_chunk((1, problem.n_points), cost, 1.0, 1.0, seconds)
         logs = training.position.row() | numbers
         training.history.rows.append(logs)
