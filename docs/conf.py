@@ -296,6 +296,10 @@ PICTURES["intervals"] = (
     lambda: run_page("use/intervals.md")["pit"],
     "Histograms of ten bins, with a hill in the middle before the calibration, and a slight slope after it",
 )
+PICTURES["equations"] = (
+    lambda: run_page("use/differential-equations.md")["solutions"],
+    "A damped oscillation, one through noisy points, and a sine that becomes steep in the middle",
+)
 BOOK = runpy.run_path(str(DOCS / "book_figures.py"))
 PICTURES |= {
     f"book-{name}": (functools.partial(BOOK["draw"], name), label) for name, label in BOOK["DESCRIPTIONS"].items()

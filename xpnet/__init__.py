@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from xpnet.core.optimizers.levenberg_marquardt import LevenbergMarquardt
     from xpnet.core.optimizers.sgd import SGD
     from xpnet.core.optimizers.wrappers import L1, Clip, MaxNorm
+    from xpnet.core.residuals import Term
     from xpnet.core.schedules import Constant, Cosine, Exponential, InverseScaling, OneCycle, Step
     from xpnet.ensemble import Ensemble
     from xpnet.errors import ArgumentError, BackendError, CheckpointError, DivergenceError
@@ -30,6 +31,7 @@ _NAMES_IN = {
     "core.optimizers.adam": ("Adam", "AdamW", "RMSProp"),
     "core.optimizers.levenberg_marquardt": ("LevenbergMarquardt",),
     "core.optimizers.wrappers": ("L1", "Clip", "MaxNorm"),
+    "core.residuals": ("Term",),
     "core.schedules": ("Constant", "Cosine", "Exponential", "InverseScaling", "OneCycle", "Step"),
     "training.callback": ("Callback",),
     "training.callbacks": ("CSVLog", "EarlyStopping", "ModelCheckpoint", "ReduceLROnPlateau", "TensorBoard"),
@@ -70,6 +72,7 @@ __all__ = [
     "ReduceLROnPlateau",
     "Step",
     "TensorBoard",
+    "Term",
     "check_gradients",
     "get_backend",
 ]

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from xpnet.core.initializers import Initializer
     from xpnet.core.model import Model, Seeds
     from xpnet.core.optimizers.base import Optimizer
+    from xpnet.core.residuals import Term
     from xpnet.core.scaling import Scaling
     from xpnet.core.schedules import Schedule
     from xpnet.inspection.intervals import Bars, Coverage
@@ -443,6 +444,28 @@ class Network(Settings):
         chunks = training.train.train([self], request, self._loops)
         for error in self._take_values([self], chunks).values():
             raise error
+        return self.history
+
+    def solve(
+        self,
+        terms: Sequence[Term],
+        steps: int = 200,
+        *,
+        coefficients: dict[str, float] | None = None,
+        redraw: int = 20,
+        damping: float = 1e-3,
+        callbacks: Sequence[Callback] = (),
+        progress: bool = True,
+    ) -> History:
+        """Solve differential equations: minimize ½ Σ weight · mean r² of a list of `xpnet.Term`, which has an example.
+
+        The steps are those of `LevenbergMarquardt`, and end early where none lowers the cost. Unknown `coefficients`,
+        {name: first value}, are learnt along. Points of terms with `draw` change after every `redraw` steps. Returns
+        the cost and the coefficients after each step; see :doc:`/use/differential-equations`.
+        """
+        self._take_values(
+            [self], training.solve.solve(self, terms, steps, coefficients, redraw, damping, callbacks, progress)
+        )
         return self.history
 
     def split_rows(self, data: Any, fraction: float) -> tuple[np.ndarray, np.ndarray]:

@@ -20,7 +20,7 @@ from xpnet.core.activations import Activation
 from xpnet.core.arrays import Array, Layers, Namespace, leaves
 from xpnet.core.backprop import forward
 from xpnet.core.costs import Composed
-from xpnet.core.least_squares import SQUARED, descend, identity_matrices, join_layers, normal_equations, split_layers
+from xpnet.core.least_squares import SQUARED, join_layers, lower_cost, make_identity, normal_equations, split_layers
 from xpnet.core.minibatch import Minibatch
 from xpnet.core.optimizers.base import OptimizerState, over_matrices
 
@@ -100,7 +100,7 @@ def take_bayesian_step(
         return measure(layers)[1] + _penalty(layers, decays, xp)
 
     old_cost = cost + _penalty(layers, decays, xp)
-    layers, memory = descend(layers, matrix, gradient, decays, old_cost, measure_penalized, damping, memory, xp)
+    layers, memory = lower_cost(layers, matrix, gradient, decays, old_cost, measure_penalized, memory, damping, xp)
     memory = memory._replace(steps=memory.steps + xp.astype(memory.growth == 2.0, memory.mu.dtype))
     optimizer = OptimizerState(state.optimizer.hyperparameters, memory)
     return state._replace(layers=layers, optimizer=optimizer, cost=state.cost + weights * costs)
@@ -135,7 +135,7 @@ def estimate_precisions(
         Namespace of the arrays.
     """
     decay = join_layers(find_decays(evidence, layers, n), xp)
-    identity = identity_matrices(decay, xp)
+    identity = make_identity(decay, xp)
     inverse = xp.linalg.inv(matrix + identity * decay)
     share = 1.0 - decay * xp.sum(inverse * identity, axis=-1)[..., None]
     share = xp.minimum(xp.maximum(share, 0.0 * share), 0.0 * share + 1.0)

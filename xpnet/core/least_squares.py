@@ -180,37 +180,37 @@ def take_damped_step(
     strength = sum((part for part in (decay, weight_decay) if part is not None), 0.0 * damping)
 
     def measure(layers: Layers) -> tuple[Array, Array]:
-        """Compute the cost of each example, with the penalty, and their mean in the shape of μ."""
+        """Compute the cost of each example, with the penalty, and their mean."""
         zs, activations = forward(layers, sigmas, x, xp)
         costs = output.value(zs[-1], activations[-1], y, xp) + penalty(layers, strength, xp)
         if slopes is not None:
             costs = costs + slope_cost(layers, sigmas, zs, activations, minibatch, xp)
-        return costs, xp.reshape(xp.sum(share * costs, axis=-1), memory.mu.shape)
+        return costs, xp.sum(share * costs, axis=-1)
 
     squared_share = SQUARED[output.cost.name](y.shape[-1]) * share
     slope_share = None if slope_weight is None else slope_weight * share[..., None]
     matrix, gradient = normal_equations(layers, sigmas, x, y, squared_share, xp, slopes, slope_share)
     decays = tuple((strength + 0.0 * w, 0.0 * b) for w, b in layers)
     costs, cost = measure(layers)
-    layers, memory = descend(
-        layers, matrix, gradient, decays, cost, lambda layers: measure(layers)[1], damping, memory, xp
+    layers, memory = lower_cost(
+        layers, matrix, gradient, decays, cost, lambda layers: measure(layers)[1], memory, damping, xp
     )
     optimizer = OptimizerState(state.optimizer.hyperparameters, memory)
     return state._replace(layers=layers, optimizer=optimizer, cost=state.cost + weights * costs)
 
 
-def descend(
+def lower_cost(
     layers: Layers,
     matrix: Array,
     gradient: Array,
     decays: Layers,
     cost: Array,
     measure: Callable[[Layers], Array],
-    start: Array,
     memory: Any,
+    damping: Array,
     xp: Namespace,
 ) -> tuple[Layers, Any]:
-    """Solve the linear problem for a step, and take the step if it lowers the cost.
+    """Solve the normal equations for a step, and take it if it lowers the cost; return layers and memory after it.
 
     Parameters
     ----------
@@ -219,39 +219,83 @@ def descend(
     matrix, gradient
         JᵀJ and Jᵀr at these, as `normal_equations` returns them, without the penalty.
     decays
-        The strength of the penalty ½ λ θ² of each weight and bias, in their shapes.
-    cost
-        The cost at these, with the penalty, in the shape of μ.
-    measure
-        Computes the cost of others.
-    start
-        The damping of the first step, as a multiple of the largest diagonal element of JᵀJ.
-    memory
-        The damping, with the fields `mu` and `growth`.
+        The strength λ of the penalty ½ λ θ² of each weight and bias, in their shapes.
+    cost, measure
+        The cost at these, with the penalty, and a function that computes it for others.
+    memory, damping
+        As in `descend`.
+    xp
+        Namespace of the arrays.
+    """
+    decay, parameters = join_layers(decays, xp), join_layers(layers, xp)
+    gradient = gradient + decay * parameters
+    identity = make_identity(parameters, xp)
+
+    def solve(mu: Array) -> Array:
+        return -xp.linalg.solve(matrix + identity * (mu + decay + LEAST), gradient)
+
+    def measure_parameters(parameters: Array) -> Array:
+        return measure(split_layers(parameters, layers, xp))
+
+    largest = xp.max(matrix * identity, axis=(-2, -1))
+    new, memory, falls = descend(parameters, solve, gradient, largest, cost, measure_parameters, memory, damping, xp)
+
+    def choose(new: Array, old: Array) -> tuple[Array]:
+        return (xp.where(falls, new, old),)
+
+    (layers,) = map_layers(choose, split_layers(new, layers, xp), layers)
+    return layers, memory
+
+
+def descend(
+    parameters: Array,
+    solve: Callable[[Array], Array],
+    gradient: Array,
+    largest: Array,
+    cost: Array,
+    measure: Callable[[Array], Array],
+    memory: Any,
+    damping: Array,
+    xp: Namespace,
+) -> tuple[Array, Any, Array]:
+    """Compute a damped step, and whether it lowers the cost.
+
+    Parameters
+    ----------
+    parameters
+        Columns, (..., P, 1).
+    solve
+        ``solve(mu)``: the step for the damping μ, of the same shape.
+    gradient
+        The gradient of the cost, of the same shape.
+    largest
+        The largest element of the diagonal of JᵀJ.
+    cost, measure
+        The cost, and a function that computes it for other parameters.
+    memory, damping
+        The state of the damping, with the fields `mu` and `growth`; and τ, with which it begins.
     xp
         Namespace of the arrays.
 
     Returns
     -------
-    layers, memory
-        Both after the step.
+    parameters, memory, falls
+        The parameters after the step, the state for the next one, and whether the cost falls, in the shape of μ; if
+        not, the caller keeps the old parameters.
     """
-    decay, parameters = join_layers(decays, xp), join_layers(layers, xp)
-    gradient = gradient + decay * parameters
-    identity = identity_matrices(parameters, xp)
-    memory = _bound(memory, start, xp.reshape(xp.max(matrix * identity, axis=(-2, -1)), memory.mu.shape), xp)
-
-    change = -xp.linalg.solve(matrix + identity * (memory.mu + decay + LEAST), gradient)
-    new_layers = split_layers(parameters + change, layers, xp)
-    new_cost = measure(new_layers)
+    memory = _bound(memory, damping, xp.reshape(largest, memory.mu.shape), xp)
+    change = solve(memory.mu)
+    new = parameters + change
+    cost, new_cost = (xp.reshape(part, memory.mu.shape) for part in (cost, measure(new)))
     predicted = 0.5 * xp.reshape(xp.sum(change * (memory.mu * change - gradient), axis=(-2, -1)), memory.mu.shape)
     falls = new_cost < cost  # False for NaN
+    return new, _adapt(memory, falls, (cost - new_cost) / predicted, xp), falls
 
-    def choose(new: Array, old: Array) -> tuple[Array]:
-        return (xp.where(falls, new, old),)
 
-    (layers,) = map_layers(choose, new_layers, layers)
-    return layers, _adapt(memory, falls, (cost - new_cost) / predicted, xp)
+def make_identity(parameters: Array, xp: Namespace) -> Array:
+    """Make the identity (..., P, P) for columns (..., P, 1); a JAX tracer has no device to give to `eye`."""
+    numbers = xp.cumulative_sum(xp.ones_like(parameters[..., 0]), axis=-1)
+    return xp.astype(numbers[..., :, None] == numbers[..., None, :], parameters.dtype)
 
 
 def _bound(memory: Any, start: Array, largest: Array, xp: Namespace) -> Any:
@@ -269,12 +313,6 @@ def _adapt(memory: Any, falls: Array, gain: Array, xp: Namespace) -> Any:
         mu=xp.where(falls, shrunk, memory.mu * memory.growth),
         growth=xp.where(falls, 2.0 + 0.0 * growth, growth),
     )
-
-
-def identity_matrices(parameters: Array, xp: Namespace) -> Array:
-    """Make identity matrices (..., P, P) for columns of P numbers."""
-    numbers = xp.cumulative_sum(xp.ones_like(parameters[..., 0]), axis=-1)
-    return xp.astype(numbers[..., :, None] == numbers[..., None, :], parameters.dtype)
 
 
 def join_layers(layers: Layers, xp: Namespace) -> Array:

@@ -10,11 +10,12 @@ if TYPE_CHECKING:
     from xpnet.training import evaluate as evaluate
     from xpnet.training import laggards as laggards
     from xpnet.training import prepare as prepare
+    from xpnet.training import solve as solve
     from xpnet.training import train as train
 
 
 def __getattr__(name: str) -> ModuleType:
     """Import a module of this folder when it is first used: so `from xpnet import Network` is fast."""
-    if name in ("arguments", "by_hand", "evaluate", "laggards", "prepare", "train"):
+    if name in ("arguments", "by_hand", "evaluate", "laggards", "prepare", "solve", "train"):
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

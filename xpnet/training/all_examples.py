@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from xpnet.backends.base import Backend
 from xpnet.backends.memory import count_parameters, on_host_only, require_bytes
 from xpnet.checks import warn
 from xpnet.core.least_squares import SQUARED
@@ -40,13 +41,9 @@ def use_all_examples(jobs: Sequence[Job]) -> Sequence[Job]:
                 f"{optimizer!r} needs all examples in every step; give train_data as arrays, as pairs, or as a data "
                 "set with cache=True"
             )
-    model, backend = jobs[0].source.reader.model, jobs[0].source.reader.backend
+    model = jobs[0].source.reader.model
     n_parameters = count_parameters(model.sizes)
-    require_bytes(
-        on_host_only(backend, len(jobs) * MATRICES * BYTES * n_parameters**2),
-        f"Levenberg-Marquardt with the {n_parameters:,} weights and biases of {list(model.sizes)} needs",
-        "give another optimizer, such as Adam(), or a smaller network",
-    )
+    require_memory(jobs[0].source.reader.backend, model.sizes, len(jobs))
     sizes: list[int] = [len(job.source) for job in jobs]  # type: ignore[arg-type]
     for job, size in zip(jobs, sizes):
         numbers = model.n_targets * (1 if job.source.reader.slope_weight is None else 1 + model.n_in)
@@ -76,6 +73,16 @@ def _is_unregularized(job: Job, size: int) -> bool:
     decay = getattr(job.plan.optimizer, "weight_decay", 0.0) + job.plan.alpha / size
     validates = any(name.startswith("validation_") for callback in job.callbacks for name in callback.adds)
     return decay < LEAST_DECAY and not validates
+
+
+def require_memory(backend: Backend, sizes: Sequence[int], networks: int = 1) -> None:
+    """Refuse networks whose matrices do not fit into the machine's memory."""
+    n_parameters = count_parameters(sizes)
+    require_bytes(
+        on_host_only(backend, networks * MATRICES * BYTES * n_parameters**2),
+        f"Levenberg-Marquardt with the {n_parameters:,} weights and biases of {list(sizes)} needs",
+        "give another optimizer, such as Adam(), or a smaller network",
+    )
 
 
 def _check_network(job: Job) -> None:

@@ -106,15 +106,8 @@ def train_networks(
             if job.start.is_resumed:  # then callbacks give it no other value at the beginning
                 training.reached = begin_value(job, training.history)
         values = [training.value for training in trainings]  # of the networks, as soon as they are yielded
-        try:
-            errors = yield from run_with_file(jobs, trainings, values, n_threads, kept_loops or KeptLoops(), checkpoint)
-        except GeneratorExit:
-            raise
-        except BaseException:
-            yield from end_trainings(begun, trainings, values)
-            raise
-        yield from end_trainings(begun, trainings, values)
-        return errors
+        steps = run_with_file(jobs, trainings, values, n_threads, kept_loops or KeptLoops(), checkpoint)
+        return (yield from run_to_end(steps, begun, trainings, values))
 
 
 def run_with_file(
@@ -183,6 +176,21 @@ def take_changes(trainings: Sequence[Training], values: list[NetworkValue]) -> d
     for k, value in changes.items():
         values[k] = value
     return changes
+
+
+def run_to_end(
+    steps: ValueStream, begun: Sequence[list[Callback]], trainings: Sequence[Training], values: list[NetworkValue]
+) -> ValueStream:
+    """Run the steps of trainings, and tell the callbacks when they have ended, however they ended."""
+    try:
+        errors = yield from steps
+    except GeneratorExit:  # nobody takes values any more
+        raise
+    except BaseException:
+        yield from end_trainings(begun, trainings, values)
+        raise
+    yield from end_trainings(begun, trainings, values)
+    return errors
 
 
 def end_trainings(

@@ -1,0 +1,266 @@
+"""Differential equations: errors and processor seconds of `Network.solve`, beside PyTorch's L-BFGS and DeepXDE.
+
+Each contender has the same network, equations, points and weights of the terms, and on each seed as many seconds of the
+processor as xpnet took, or more. PyTorch has xpnet's initial weights, and L-BFGS with a strong Wolfe line search.
+DeepXDE trains as in its examples, by Adam and then by L-BFGS, each for half of the time; its L-BFGS looks at the clock
+after every 1,000 iterations.
+
+Prints a table of medians; exits with status 1 if xpnet misses a claim of docs/use/differential-equations.md, or if
+another contender has a smaller median error.
+"""
+
+import argparse
+import os
+import sys
+import time
+from typing import Any, NamedTuple
+
+import numpy as np
+from harness import Report, machine
+
+from xpnet import Network, Term
+
+PI = np.pi
+NU = 0.01 / PI
+
+
+class Problem(NamedTuple):
+    """Terms, the equation first; points with exact values to compare with; what is claimed."""
+
+    sizes: tuple[int, ...]
+    steps: int
+    terms: list[Term]
+    points: np.ndarray
+    exact: np.ndarray
+    error: float  # relative, in the 2-norm
+    seconds: float
+
+
+def line(n, low, high):
+    return np.linspace(low, high, n)[:, None]
+
+
+def grid(x, y):
+    return np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+
+
+def be(value):
+    """The residual of u = value."""
+    return lambda x, u, du, ddu, xp: u - value
+
+
+def poisson_1d(rng):
+    """u″ = f with u = sin πx + 0.3 sin 4πx."""
+
+    def equation(x, u, du, ddu, xp):
+        return ddu[0] + PI**2 * (xp.sin(PI * x) + 4.8 * xp.sin(4 * PI * x))
+
+    terms = [Term(equation, line(100, -1, 1), weight=0.01), Term(be(0.0), line(2, -1, 1), weight=10.0)]
+    x = line(400, -1, 1)
+    return Problem((1, 20, 20, 1), 800, terms, x, np.sin(PI * x) + 0.3 * np.sin(4 * PI * x), 2e-6, 2.0)
+
+
+def oscillator(rng):
+    """u″ + 2c u′ + ω² u = 0, from u = 1 at rest."""
+    c, omega = 2.0, 20.0
+
+    def equation(x, u, du, ddu, xp):
+        return (ddu[0] + 2 * c * du[0] + omega**2 * u) / omega**2
+
+    def rest(x, u, du, ddu, xp):
+        return du[0] / omega
+
+    terms = [Term(equation, line(150, 0, 1)), Term(be(1.0), line(1, 0, 0)), Term(rest, line(1, 0, 0))]
+    t, w = line(400, 0, 1), np.sqrt(omega**2 - c**2)
+    exact = np.exp(-c * t) * (np.cos(w * t) + c / w * np.sin(w * t))
+    return Problem((1, 20, 20, 1), 500, terms, t, exact, 3e-5, 2.0)
+
+
+def poisson_2d(rng):
+    """Δu = f with u = sin πx sin πy."""
+
+    def equation(x, u, du, ddu, xp):
+        return ddu[0] + ddu[1] + 2 * PI**2 * xp.sin(PI * x[:, :1]) * xp.sin(PI * x[:, 1:])
+
+    s, ends = np.linspace(-1, 1, 20), np.array([-1.0, 1.0])
+    edges = np.concatenate([grid(s, ends), grid(ends, s)])
+    terms = [Term(equation, rng.uniform(-1, 1, (300, 2)), weight=0.01), Term(be(0.0), edges, weight=10.0)]
+    points = grid(np.linspace(-1, 1, 50), np.linspace(-1, 1, 50))
+    exact = np.sin(PI * points[:, :1]) * np.sin(PI * points[:, 1:])
+    return Problem((2, 20, 20, 1), 300, terms, points, exact, 4e-5, 3.0)
+
+
+def burgers(rng):
+    """u_t + u u_x = ν u_xx from −sin πx, which becomes steep at x = 0."""
+
+    def equation(x, u, du, ddu, xp):
+        return du[1] + u * du[0] - NU * ddu[0]
+
+    def start(x, u, du, ddu, xp):
+        return u + xp.sin(PI * x[:, :1])
+
+    def draw(rng, n):
+        return rng.uniform([-1, 0], [1, 1], (n, 2))
+
+    begin, sides = grid(np.linspace(-1, 1, 100), [0.0]), grid([-1.0, 1.0], np.linspace(0, 1, 50))
+    terms = [Term(equation, draw(rng, 2000), draw=draw), Term(start, begin, 10.0), Term(be(0.0), sides, 10.0)]
+    points = grid(np.linspace(-1, 1, 101), np.linspace(0.05, 1, 20))
+    return Problem((2, 20, 20, 20, 1), 400, terms, points, cole_and_hopf(points), 2e-3, 25.0)
+
+
+def cole_and_hopf(points):
+    """Burgers' equation from −sin πx, by Gauss-Hermite quadrature."""
+    z, w = np.polynomial.hermite.hermgauss(200)
+    y = points[:, :1] - np.sqrt(4 * NU * points[:, 1:]) * z
+    f = np.exp(np.log(w) - np.cos(PI * y) / (2 * PI * NU))
+    return -(np.sin(PI * y) * f).sum(axis=1, keepdims=True) / f.sum(axis=1, keepdims=True)
+
+
+PROBLEMS = {"poisson-1d": poisson_1d, "oscillator": oscillator, "poisson-2d": poisson_2d, "burgers": burgers}
+
+
+def make(problem, seed):
+    return Network(list(problem.sizes), activation="tanh", task="regression", dtype="float64", seed=seed)
+
+
+def solve_by_xpnet(problem, seed, seconds):
+    net = make(problem, seed)
+    net.solve(problem.terms, problem.steps, progress=False)
+    return net.forward(problem.points)
+
+
+class Columns:
+    """What the residuals need of a namespace, for PyTorch."""
+
+    def __init__(self, torch):
+        self.sin = torch.sin
+
+
+def differentiate(torch, u, x):
+    """First and second derivatives by each input, as lists of columns."""
+    (slopes,) = torch.autograd.grad(u.sum(), x, create_graph=True)
+    du = [slopes[:, k : k + 1] for k in range(x.shape[1])]
+    second = (torch.autograd.grad(part.sum(), x, create_graph=True)[0] for part in du)
+    return du, [part[:, k : k + 1] for k, part in enumerate(second)]
+
+
+def solve_by_torch(problem, seed, seconds):
+    import torch
+
+    torch.set_num_threads(1)
+    parameters = [
+        torch.tensor(np.ascontiguousarray(part), dtype=torch.float64, requires_grad=True)
+        for layer in make(problem, seed).layers
+        for part in layer
+    ]
+    points = [torch.tensor(np.array(term.x), dtype=torch.float64, requires_grad=True) for term in problem.terms]
+
+    def forward(x):
+        for k in range(0, len(parameters), 2):
+            x = (torch.tanh(x) if k else x) @ parameters[k].T + parameters[k + 1]
+        return x
+
+    def closure():
+        optimizer.zero_grad()
+        total = 0.0
+        for term, x in zip(problem.terms, points, strict=True):
+            u = forward(x)
+            r = term.residual(x, u, *differentiate(torch, u, x), Columns(torch))
+            total = total + 0.5 * term.weight * r.square().mean()
+        total.backward()
+        return total
+
+    options = {"max_iter": 20, "history_size": 50, "tolerance_change": 0.0, "tolerance_grad": 0.0}
+    optimizer = torch.optim.LBFGS(parameters, line_search_fn="strong_wolfe", **options)
+    started = time.process_time()
+    while time.process_time() - started < seconds:
+        optimizer.step(closure)
+    with torch.no_grad():
+        return forward(torch.tensor(problem.points)).numpy()
+
+
+def solve_by_deepxde(problem, seed, seconds):
+    os.environ["DDE_BACKEND"] = "pytorch"
+    import deepxde
+    import torch
+
+    class Timer(deepxde.callbacks.Callback):
+        def on_train_begin(self):
+            self.started = time.process_time()
+
+        def on_epoch_end(self):
+            self.model.stop_training |= time.process_time() - self.started > 0.5 * seconds
+
+    def residual(term):
+        def of_outputs(x, u):
+            n = x.shape[1]
+            du = [deepxde.grad.jacobian(u, x, i=0, j=k) for k in range(n)]
+            ddu = [deepxde.grad.hessian(u, x, i=k, j=k) for k in range(n)]
+            return term.residual(x, u, du, ddu, Columns(torch))
+
+        return of_outputs
+
+    def condition(term):
+        function = residual(term)
+        zeros = np.zeros((len(term.x), 1))
+        return deepxde.icbc.PointSetOperatorBC(np.array(term.x), zeros, lambda x, u, _: function(x, u))
+
+    torch.set_num_threads(1)
+    deepxde.config.set_default_float("float64")
+    deepxde.config.set_random_seed(seed)
+    equation, *others = problem.terms
+    low, high = (
+        getattr(np, name)(np.concatenate([term.x for term in problem.terms]), axis=0) for name in ("min", "max")
+    )
+    region = deepxde.geometry.Hypercube(low, high) if len(low) > 1 else deepxde.geometry.Interval(low[0], high[0])
+    conditions = [condition(term) for term in others]
+    data = deepxde.data.PDE(region, residual(equation), conditions, num_domain=0, anchors=np.array(equation.x))
+    model = deepxde.Model(data, deepxde.nn.FNN(list(problem.sizes), "tanh", "Glorot normal"))
+    weights = [term.weight for term in problem.terms]
+    quiet: dict[str, Any] = {"display_every": 10**9, "verbose": 0}
+    model.compile("adam", lr=1e-3, loss_weights=weights, verbose=0)
+    model.train(iterations=10**7, callbacks=[Timer()], **quiet)
+    deepxde.optimizers.set_LBFGS_options(maxiter=10**7, ftol=0.0, gtol=0.0)
+    model.compile("L-BFGS", loss_weights=weights, verbose=0)
+    model.train(callbacks=[Timer()], **quiet)
+    return model.predict(problem.points)
+
+
+CONTENDERS = {"xpnet": solve_by_xpnet, "torch": solve_by_torch, "deepxde": solve_by_deepxde}
+NAMES = {"xpnet": "xpnet", "torch": "PyTorch, L-BFGS", "deepxde": "DeepXDE"}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--problems", nargs="+", choices=PROBLEMS, default=list(PROBLEMS), help="them (all)")
+    parser.add_argument(
+        "--contenders", nargs="*", choices=CONTENDERS, default=list(CONTENDERS), help="contenders (all)"
+    )
+    parser.add_argument("--seeds", type=int, default=5, help="number of seeds, starting at 0 (5)")
+    args = parser.parse_args()
+    report = Report()
+    report.line(f"{machine()}; seeds 0 to {args.seeds - 1}, processor seconds.")
+    report.head("problem", "contender", "relative error, median", "least", "largest", "seconds, median")
+    for name in args.problems:
+        errors, seconds = {key: [] for key in CONTENDERS}, {key: [] for key in CONTENDERS}
+        for seed in range(args.seeds):
+            for key in [key for key in CONTENDERS if key == "xpnet" or key in args.contenders]:
+                problem = PROBLEMS[name](np.random.default_rng(seed))
+                started = time.process_time()
+                u = CONTENDERS[key](problem, seed, seconds["xpnet"][-1] if seconds["xpnet"] else 0.0)
+                seconds[key].append(time.process_time() - started)
+                errors[key].append(np.linalg.norm(u - problem.exact) / np.linalg.norm(problem.exact))
+        for key in [key for key in CONTENDERS if errors[key]]:
+            shown = [f"{value:.1e}" for value in (np.median(errors[key]), min(errors[key]), max(errors[key]))]
+            report.row(name, NAMES[key], *shown, f"{np.median(seconds[key]):.1f}")
+            if np.median(errors[key]) < np.median(errors["xpnet"]):
+                report.problems.append(f"{name}: {NAMES[key]} has a smaller error than xpnet")
+        if np.median(errors["xpnet"]) > problem.error:
+            report.problems.append(f"{name}: the median error is above {problem.error:g}")
+        if np.median(seconds["xpnet"]) > problem.seconds:
+            report.problems.append(f"{name}: the median of the seconds is above {problem.seconds:g}")
+    return report.end()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

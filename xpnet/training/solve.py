@@ -1,0 +1,324 @@
+"""Solving differential equations: Levenberg-Marquardt on the residuals of terms."""
+
+import inspect
+import math
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+
+from xpnet.backends.versions import describe_versions
+from xpnet.checks import choices, count, in_range, is_list, show, yes_or_no
+from xpnet.core.arrays import Array, Layers, map_arrays
+from xpnet.core.least_squares import LARGEST_GROWTH, Damping, descend, join_layers, split_layers
+from xpnet.core.optimizers.levenberg_marquardt import LevenbergMarquardt
+from xpnet.core.residuals import LinearProblem, Term, compute_rows, evaluate, linearize, mean_cost
+from xpnet.errors import ArgumentError, DivergenceError, unless_stopped
+from xpnet.state.history import History
+from xpnet.state.places import init_optimizer
+from xpnet.state.position import Position
+from xpnet.state.provenance import Run
+from xpnet.state.value import FITTED_TO_WEIGHTS, NetworkValue, make_generator
+from xpnet.state.view import View
+from xpnet.training.all_examples import require_memory
+from xpnet.training.arguments import parse_callbacks
+from xpnet.training.callback import LOGS, Callback, Quantity, Trainee, Training, watching
+from xpnet.training.loop import ValueStream, accept_value, run_to_end, take_changes
+from xpnet.training.progress import Progress
+from xpnet.training.runs import write_optimizer
+
+CANDIDATES = 10  # points that are drawn for each one that is chosen
+ARGUMENTS = ("x", "u", "du", "ddu", "xp")  # of a residual
+
+
+class Problem(NamedTuple):
+    """Terms at points on the device, as a function of parameters (P, 1): weights, biases and coefficients."""
+
+    terms: tuple[Term, ...]
+    names: tuple[str, ...]  # of the coefficients
+    view: View
+
+    @property
+    def n_points(self) -> int:
+        """Number of points of all terms."""
+        return sum(term.x.shape[0] for term in self.terms)
+
+    @property
+    def draws(self) -> bool:
+        """Whether points can be drawn anew."""
+        return any(term.draw is not None for term in self.terms)
+
+    def pack(self, layers: Layers, numbers: Mapping[str, float]) -> Array:
+        """Join layers and coefficients into parameters."""
+        backend, dtype = self.view.place
+        column = backend.asarray(np.array([*numbers.values()]).reshape(-1, 1), dtype)
+        return (
+            backend.xp.concat([join_layers(layers, backend.xp), column], axis=0)
+            if numbers
+            else join_layers(layers, backend.xp)
+        )
+
+    def unpack(self, parameters: Array) -> tuple[Layers, dict[str, Array]]:
+        """Split parameters into layers and coefficients."""
+        first = parameters.shape[0] - len(self.names)
+        numbers = {name: parameters[first + k, 0] for k, name in enumerate(self.names)}
+        return split_layers(parameters, self.view.layers, self.view.xp), numbers
+
+    def measure(self, parameters: Array) -> Array:
+        """Compute the cost."""
+        layers, numbers = self.unpack(parameters)
+        return mean_cost(self.terms, layers, self.view.model.sigmas, numbers, self.view.xp)
+
+    def linearize(self, parameters: Array) -> LinearProblem:
+        """Compute the linear problem. Synchronizes."""
+        layers, numbers = self.unpack(parameters)
+        linear = linearize(self.terms, layers, self.view.model.sigmas, numbers, self.view.xp)
+        if not self.view.backend.all_finite([linear.matrix, linear.gradient, linear.cost[None]]):
+            raise DivergenceError(
+                "residuals or their derivatives are not finite; the network has the weights before them. Look for "
+                "divisions, roots and logarithms in the residuals, and at the units of x and of the coefficients"
+            )
+        return linear
+
+    def redraw(self, parameters: Array, rng: np.random.Generator) -> "Problem":
+        """Draw points anew for the terms that can, in proportion to |r| plus its mean. Synchronizes."""
+        layers, numbers = self.unpack(parameters)
+        terms = list(self.terms)
+        for k, term in enumerate(terms):
+            if term.draw is not None:
+                m = term.x.shape[0]
+                points = read_points(term.draw(rng, CANDIDATES * m), f"draw of term {k}", self.view)
+                r = evaluate(replace(term, x=points), layers, self.view.model.sigmas, numbers, self.view.xp)
+                size = np.abs(self.view.backend.to_numpy(r)[:, 0]) + np.finfo(np.float64).tiny
+                chances = (size + size.mean()) / (2.0 * size.sum())
+                chosen = rng.choice(np.arange(len(size), dtype=np.int32), m, replace=False, p=chances)
+                terms[k] = replace(term, x=self.view.place.take(points, chosen))
+        return self._replace(terms=tuple(terms))
+
+
+class Search(NamedTuple):
+    """Where a search for the least cost is."""
+
+    problem: Problem
+    parameters: Array
+    linear: LinearProblem
+    memory: Damping
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether no step lowers the cost: the damping is at its bound. Synchronizes."""
+        return float(self.memory.growth) >= LARGEST_GROWTH
+
+    def step(self, damping: Array) -> "Search":
+        """Take a step if it lowers the cost. Synchronizes."""
+        problem, linear, xp = self.problem, self.linear, self.problem.view.xp
+        solve, slope = partial(linear.solve, xp=xp), (linear.gradient, linear.largest, linear.cost)
+        new, memory, falls = descend(self.parameters, solve, *slope, problem.measure, self.memory, damping, xp)
+        here = self._replace(memory=memory)
+        return here._replace(parameters=new, linear=problem.linearize(new)) if bool(falls) else here
+
+
+def solve(
+    net: Trainee,
+    terms: Sequence[Term],
+    steps: int,
+    coefficients: dict[str, float] | None,
+    redraw: int,
+    damping: float,
+    callbacks: Sequence[Callback],
+    progress: bool,
+) -> ValueStream:
+    """Fit a network to the residuals of terms; see `Network.solve`. Yields and returns as `train_networks`."""
+    view, steps, redraw = net.view, count("steps", steps, 0), count("redraw", redraw, 1)
+    check_network(view, net.standardize)
+    optimizer, numbers = LevenbergMarquardt(damping=damping), parse_coefficients(coefficients)
+    callbacks = parse_callbacks(callbacks) + ([Progress()] if yes_or_no("progress", progress) else [])
+    history = History()
+    with ExitStack() as stack:
+        stack.enter_context(view.scope())
+        problem = Problem(parse_terms(terms, list(numbers), view), tuple(numbers), view)
+        check_residuals(problem, numbers)
+        accept = partial(accept_value, net, view.value.optimizer, None)
+        value = view.value._replace(history=history)
+        training = Training(net, accept, value, steps, 1, dict(LOGS), history, Position())
+        training.quantities |= dict.fromkeys(numbers, Quantity())
+        begun = stack.enter_context(watching(callbacks, training))
+        values = [training.value]
+        yield {0: values[0]}
+        all_steps = run_steps(problem, numbers, optimizer, redraw, training, values, callbacks)
+        return (yield from run_to_end(all_steps, [begun], [training], values))
+
+
+def run_steps(
+    problem: Problem,
+    numbers: dict[str, float],
+    optimizer: LevenbergMarquardt,
+    redraw: int,
+    training: Training,
+    values: list[NetworkValue],
+    callbacks: Sequence[Callback],
+) -> ValueStream:
+    """Take the steps of `solve`, and yield the network's value after each of them; it is replaced in `values`."""
+    provenance = values[0].provenance.add(describe_run(problem, training.epochs, optimizer))
+    state, rng = init_optimizer(optimizer, values[0].layers, problem.view.place), make_generator(values[0].generator)
+    parameters = problem.pack(values[0].layers, numbers)
+    search = Search(problem, parameters, problem.linearize(parameters), state.memory)
+    for step in range(1, training.epochs + 1):
+        if training.stopped or (search.is_stuck and not problem.draws):
+            break
+        for callback in callbacks:
+            callback.on_epoch_begin(step)
+        started = time.perf_counter()
+        if problem.draws and step > 1 and (step - 1) % redraw == 0:
+            problem = problem.redraw(search.parameters, rng)
+            search = Search(problem, search.parameters, problem.linearize(search.parameters), search.memory)
+        search = search.step(state.hyperparameters.damping)
+        layers, coefficients = problem.unpack(search.parameters)
+        numbers = {name: float(number) for name, number in coefficients.items()}
+        value = replace_layers(values[0], layers, problem.view)
+        training.reached = value._replace(provenance=provenance, generator=rng.bit_generator.state)
+        cost, seconds = float(search.linear.cost), time.perf_counter() - started
+        training.position = training.position.after_chunk((1, problem.n_points), cost, 1.0, 1.0, seconds)
+        logs = training.position.row() | numbers
+        training.history.rows.append(logs)
+        training.position = training.position.next_epoch()
+        yield take_changes([training], values)
+        for callback in callbacks:
+            callback.on_chunk_end(1)
+        for callback in callbacks:
+            callback.on_epoch_end(logs)  # may add to the logs
+        if changes := take_changes([training], values):
+            yield changes
+            parameters = problem.pack(values[0].layers, numbers)
+            search = Search(problem, parameters, problem.linearize(parameters), search.memory)
+    training.completed = True
+    return {}
+
+
+def replace_layers(value: NetworkValue, layers: Layers, view: View) -> NetworkValue:
+    """Return a value with other layers, without what was fitted to the old ones."""
+    state = value.state._replace(layers=map_arrays(view.backend.copy, layers))
+    return value._replace(stored=state, **FITTED_TO_WEIGHTS, novelty=None, known_rows=None)
+
+
+def describe_run(problem: Problem, steps: int, optimizer: LevenbergMarquardt) -> Run:
+    """Describe the call for the provenance of the network."""
+    backend, learnt = problem.view.backend, f", learning {', '.join(problem.names)}" if problem.names else ""
+    return Run(
+        epochs=steps,
+        batch_size=problem.n_points,
+        sampling=f"residuals of {len(problem.terms)} terms{learnt}",
+        optimizer=write_optimizer(optimizer),
+        lr="",
+        alpha=0.0,
+        backend=backend.name,
+        device=backend.device_name,
+        processes=1,
+        versions=describe_versions(backend.name),
+    )
+
+
+def check_network(view: View, standardize: bool) -> None:
+    """Refuse a network that `solve` cannot fit."""
+    model = view.model
+    if view.dtype != "float64":
+        raise ArgumentError(f'solve needs float64, and the network has {view.dtype}; give dtype="float64"')
+    if standardize or model.scale is not None or view.scaling is not None:
+        raise ArgumentError(
+            "solve differentiates by x as the network sees it, so it does not go with standardize=True, a scaling or "
+            "scale=; leave them out, and choose units in which x and u are about 1"
+        )
+    if any(model.dropout):
+        raise ArgumentError(f"solve does not go with dropout={list(model.dropout)}; leave dropout out")
+    with view.scope():
+        z = view.backend.asarray(np.linspace(-1.0, 1.0, 4)[None, :], view.dtype)
+        for sigma in model.sigmas:
+            part, whole = (view.backend.to_numpy(sigma.value(rows, view.xp)) for rows in (z[:, :2], z))
+            if not np.allclose(part, whole[:, :2], equal_nan=True):
+                raise ArgumentError(
+                    f"solve needs activations that act on each unit by itself, unlike {sigma.name!r}; give a smooth "
+                    'one, such as activation="tanh" and output_activation="identity"'
+                )
+    require_memory(view.backend, model.sizes)
+
+
+def parse_coefficients(coefficients: Any) -> dict[str, float]:
+    """Check the first values of unknown coefficients."""
+    if coefficients is None:
+        return {}
+    if not isinstance(coefficients, dict):
+        raise ArgumentError(f"coefficients={show(coefficients)} must be a dict of first values, such as {{'c': 1.0}}")
+    first = cast("dict[str, Any]", coefficients)
+    for name in first:
+        if name in (*ARGUMENTS, *LOGS):
+            raise ArgumentError(
+                f"coefficients has the name {name!r}, which means something else in a residual or a history; choose "
+                f"another than {choices((*ARGUMENTS, *LOGS))}"
+            )
+    read = partial(in_range, low=-math.inf, high=math.inf, remedy="give a first guess", includes_low=False)
+    return {name: read(f"coefficients[{name!r}]", number) for name, number in first.items()}
+
+
+def parse_terms(terms: Any, names: Sequence[str], view: View) -> tuple[Term, ...]:
+    """Check terms; their points move to the device, and their residuals get only the coefficients that they take."""
+    if not is_list(terms) or not terms or not all(isinstance(term, Term) for term in terms):
+        raise ArgumentError(f"terms={show(terms)} must be a list of xpnet.Term, one for each equation")
+    taken = [find_coefficients(term.residual, names) for term in terms]
+    for name in names:
+        if not any(name in own for own in taken):
+            raise ArgumentError(
+                f"coefficients has {name!r}, which no residual takes; write it as a further argument, as in "
+                f"residual(x, u, du, ddu, xp, {name})"
+            )
+    return tuple(
+        replace(term, x=read_points(term.x, f"x of term {k}", view), residual=Residual(term.residual, own))
+        for k, (term, own) in enumerate(zip(terms, taken))
+    )
+
+
+class Residual(NamedTuple):
+    """A residual of the user's, and the names of the coefficients that it takes."""
+
+    function: Any
+    names: tuple[str, ...]
+
+    def __call__(self, *arguments: Any, **coefficients: Any) -> Any:
+        """Call it with these coefficients, and no others."""
+        return self.function(*arguments, **{name: coefficients[name] for name in self.names})
+
+
+def find_coefficients(residual: Any, names: Sequence[str]) -> tuple[str, ...]:
+    """Find the names that a residual takes as arguments.
+
+    Examples
+    --------
+    >>> find_coefficients(lambda x, u, du, ddu, xp, nu: du[0] - nu * ddu[0], ["nu", "c"])
+    ('nu',)
+    """
+    parameters = inspect.signature(residual).parameters
+    takes_all = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+    return tuple(name for name in names if takes_all or name in parameters)
+
+
+def read_points(x: Any, name: str, view: View) -> Array:
+    """Check points and move them to the device as rows."""
+    return view.reader.read_inputs(view.reader.as_rows(x, name)[0], name)
+
+
+def check_residuals(problem: Problem, first: Mapping[str, float]) -> None:
+    """Compute and differentiate each residual once, to say what is wrong with it before anything has changed."""
+    view = problem.view
+    layers, numbers = problem.unpack(problem.pack(view.layers, first))
+    for k, term in enumerate(problem.terms):
+        evaluate(term, layers, view.model.sigmas, numbers, view.xp)
+        try:
+            next(compute_rows(term, layers, view.model.sigmas, numbers, view.xp))
+        except unless_stopped(TypeError, AttributeError) as error:
+            raise ArgumentError(
+                f"the residual of term {k} cannot be differentiated ({error}); it must use operators and functions of "
+                "xp alone, and so must activations of your own"
+            ) from error
