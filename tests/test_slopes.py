@@ -8,7 +8,7 @@ import pytest
 from helpers import assert_same, snapshot
 from sklearn.model_selection import GridSearchCV, KFold
 
-from xpnet import SGD, Adam, ArgumentError, Ensemble, LevenbergMarquardt, Network
+from xpnet import SGD, Adam, ArgumentError, Callback, DivergenceError, Ensemble, LevenbergMarquardt, Network
 from xpnet.estimators import MLPClassifier, MLPEnsembleRegressor, MLPRegressor
 
 RNG = np.random.default_rng(0)
@@ -280,6 +280,17 @@ def test_slopes_that_make_no_sense_are_refused(options, train, message):
     with pytest.raises(ArgumentError, match=re.escape(message)):
         net.train((X, y), 1, **train, **QUIET)
     assert_same(net, before)
+
+
+def test_slopes_that_become_nan_during_a_training_are_named():
+    slopes = SLOPES.copy()
+
+    class Spoil(Callback):
+        def on_epoch_end(self, logs):
+            slopes[4, 1, 2] = np.nan
+
+    with pytest.raises(DivergenceError, match="row 4, column 5 of slopes of the training data"):
+        make().train((X, Y), 2, slopes=slopes, callbacks=[Spoil()], **QUIET)
 
 
 def test_slopes_need_a_regression_and_all_examples():

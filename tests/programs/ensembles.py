@@ -150,8 +150,7 @@ def draw_differences(
     for k, own in enumerate(alone):
         part = rows[k] if rows else np.setdiff1d(np.arange(n), held[k]) if held else np.arange(n)
         own["train_data"] = x[part], y[part]
-        if "sample_weight" in options:
-            own["sample_weight"] = options["sample_weight"][part]
+        own |= {name: options[name][part] for name in ("sample_weight", "slopes") if name in options}
         if held:
             own["validation_data"] = x[held[k]], y[held[k]]
     return options, alone

@@ -92,8 +92,8 @@ def train(world: World, r: random.Random) -> None:
 def vary_options(world: World, options: dict[str, Any], containers: Containers) -> dict[str, Any]:
     """The same options, with their data in other containers, and with others that change no weight."""
     options, r = dict(options), containers.r
-    if "sample_weight" in options:
-        options["sample_weight"] = containers.array(options["sample_weight"])
+    for name in (name for name in ("sample_weight", "slopes") if name in options):
+        options[name] = containers.array(options[name])
     if "validation_data" in options:
         options["validation_data"] = containers.examples(*options["validation_data"])
     if r is None:
@@ -316,7 +316,7 @@ def read_again(world: World, r: random.Random) -> None:
             raise Failure(f"test_{name} is {again.history[f'test_{name}'][-1]}, measured {value}")
 
 
-STORED = ("sample_weight", "validation_split", "class_weight")  # options that need stored data
+STORED = ("sample_weight", "validation_split", "class_weight", "slopes", "slope_weight")  # what needs stored data
 
 
 @operation(weight=1, reads=True)

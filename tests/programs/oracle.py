@@ -195,6 +195,31 @@ def gradient(layers, activations, cost, x, y, weight=None, masks=None):
     return [(d.T @ a, d.sum(axis=0)) for d, a in zip(deltas, a_s)], costs
 
 
+def slope_gradient(layers, activations, x, slopes, weight=None):
+    """The gradient of the mean of ½ Σ (∂a/∂x − slopes)², and the part of each example.
+
+    With c = ∂a/∂x − slopes of an output, it is the change of the gradient of the output if x moves along c.
+    """
+    share = np.full(len(x), 1.0 / len(x)) if weight is None else weight / weight.sum()
+
+    def deltas_of(unit, x):
+        zs, a_s = feed_forward(layers, activations, x)
+        return backpropagate(layers, activations, zs, pull_back(activations[-1], unit, zs[-1])), a_s
+
+    grads, costs = [(0 * w, 0 * b) for w, b in layers], np.zeros(len(x))
+    for k, row in enumerate(np.eye(slopes.shape[1])):
+        unit = np.broadcast_to(row, (len(x), len(row)))
+        c = deltas_of(unit, x)[0][0] @ layers[0][0] - slopes[:, k]
+        step = 1e-3 / max(1.0, np.abs(c).max())  # of differences of fourth order
+        for place, factor in ((-2, 1), (-1, -8), (1, 8), (2, -1)):
+            deltas, a_s = deltas_of(unit * share[:, None], x + place * step * c)
+            parts = [(d.T @ a, d.sum(axis=0)) for d, a in zip(deltas, a_s)]
+            factor /= 12 * step
+            grads = [(gw + factor * w, gb + factor * b) for (gw, gb), (w, b) in zip(grads, parts)]
+        costs += (c**2).sum(axis=1) / 2
+    return grads, costs
+
+
 def update(optimizer, layers, grads, memory, lr):
     """Take a step; returns the new layers and writes into the memory of the optimizer."""
     name, options = optimizer[:2]
@@ -515,6 +540,11 @@ class Oracle:
         mean, std = self.target_scaling
         return (self.target_rows(y) - mean) / std
 
+    def scale_slopes(self, slopes):
+        """Derivatives of the targets by the inputs, (n, n_targets, n_in), in the units that the layers see."""
+        factors = 1.0 / self.scale if self.scale else 1.0 if self.scaling is None else self.scaling[1]
+        return slopes * factors / np.broadcast_to(self.target_scaling[1], self.n_targets)[:, None]
+
     def scale_back(self, a):
         mean, std = self.target_scaling
         blocks = np.split(a, a.shape[-1] // self.n_targets, axis=-1)
@@ -633,13 +663,18 @@ class Oracle:
             return math.inf
         return 1e3 if self.memory.get("tiny squares") else 1.0
 
-    def take_step(self, x, y, lr, weight=None):
+    def take_step(self, x, y, lr, weight=None, slopes=None, slope_weight=1.0):
         """Take a step with a minibatch of scaled examples; returns their costs, or None if they have no weight."""
         if weight is not None and not weight.any():
             return None
         masks = self.masks(len(x))
         self.step += 1
         grads, costs = gradient(self.layers, self.activations, self.cost_name, x, y, weight, masks)
+        if slopes is not None:
+            others, more = slope_gradient(self.layers, self.activations, x, slopes, weight)
+            costs = costs + slope_weight * more
+            pairs = zip(grads, others)
+            grads = [(gw + slope_weight * w, gb + slope_weight * b) for (gw, gb), (w, b) in pairs]
         self.layers = update(self.optimizer, self.layers, grads, self.memory, lr)
         return costs
 
@@ -665,6 +700,8 @@ class Oracle:
         sampling="shuffle",
         sample_weight=None,
         class_weight=None,
+        slopes=None,
+        slope_weight=1.0,
         validation_data=None,
         validation_split=None,
         metrics=(),
@@ -693,10 +730,11 @@ class Oracle:
         data = x[rows], y[rows]
         if self.standardize and self.scaling is None:
             self.fit_scaling(*data)
+        more = {} if slopes is None else {"slopes": self.scale_slopes(slopes[rows]), "slope_weight": slope_weight}
         watch = Watch(self, stop, plateau)
         per_epoch = max(1, len(rows) // batch_size) if sampling == "replacement" else -(-len(rows) // batch_size)
         for epoch in range(1, epochs + 1):
-            row = self.train_epoch(epoch, data, batch_size, lr, epochs * per_epoch, sampling, weight, watch)
+            row = self.train_epoch(epoch, data, batch_size, lr, epochs * per_epoch, sampling, weight, watch, **more)
             row |= {f"training_{name}": self.metric(name, *data) for name in training_metrics}
             if validation_data is not None:
                 row["validation_cost"] = self.cost(*validation_data)
@@ -706,14 +744,17 @@ class Oracle:
         watch.restore()
         return watch.history
 
-    def train_epoch(self, epoch, data, batch_size, schedule, total, sampling, weight, watch):
+    def train_epoch(
+        self, epoch, data, batch_size, schedule, total, sampling, weight, watch, slopes=None, slope_weight=1.0
+    ):
         x, y = self.scale_inputs(data[0]), self.scale_targets(data[1])
         cost, seen, lr = 0.0, 0.0, math.nan
         for index in draw_minibatches(self.rng, len(x), batch_size, sampling, weight):
             lr = learning_rate(schedule, watch.steps, total) * watch.factor
             watch.steps += 1
             part = None if weight is None else weight[index]
-            costs = self.take_step(x[index], y[index], lr, part)
+            more = {} if slopes is None else {"slopes": slopes[index], "slope_weight": slope_weight}
+            costs = self.take_step(x[index], y[index], lr, part, **more)
             if costs is not None:
                 part = np.ones(len(index)) if part is None else part
                 cost, seen = cost + (part * costs).sum(), seen + part.sum()

@@ -584,6 +584,7 @@ def draw_training(world: "World", r: random.Random, net: Any = None) -> Training
         "epochs": r.choice([1, 1, 2, 3, 6]),
         "batch_size": r.choice(FEW_BATCHES if is_few else [1, 2, 3, 4, 7, 10, 30]),
         **_draw_weights(net, examples, r),
+        **_draw_slopes(net, examples, r),
         **_draw_validation(net, examples, r),
     }
     if r.random() < 0.2:
@@ -605,6 +606,20 @@ def _draw_weights(net: Any, examples: Examples, r: random.Random) -> dict[str, A
         classes = {k: r.choice([0.5, 1.0, 3.0]) for k in range(max(2, net.sizes[-1])) if r.random() < 0.6}
         options["class_weight"] = "balanced" if r.random() < 0.5 else classes or {0: 2.0}
     return options
+
+
+SMOOTH = {"sigmoid", "tanh", "softplus", "silu", "gelu_tanh", "exp", "identity"}  # for the oracle's differences
+
+
+def _draw_slopes(net: Any, examples: Examples, r: random.Random) -> dict[str, Any]:
+    """Slopes for a regression without dropout, whose outputs are the targets."""
+    has_targets = known.count_targets(net.cost_name, net.sizes[-1]) == net.sizes[-1] and not any(net.dropout)
+    names = {sigma.name for sigma in net.view.model.sigmas}
+    if net.task != "regression" or not has_targets or not names <= SMOOTH or r.random() < 0.6:
+        return {}
+    rng = np.random.default_rng(r.randrange(2**32))
+    slopes = draw_numbers(rng, -2, 2, (examples.n, net.sizes[-1], net.sizes[0])) * (net.scale or 1.0)
+    return {"slopes": slopes, "slope_weight": r.choice([0.25, 1.0])}
 
 
 def _draw_validation(net: Any, examples: Examples, r: random.Random) -> dict[str, Any]:

@@ -18,7 +18,12 @@ from xpnet.core.costs import Composed, Cost
 from xpnet.core.dual import jvp, unit_vectors
 from xpnet.core.minibatch import Minibatch
 
-_products = Cost("products", lambda a, g, xp: xp.vecdot(g, a), lambda a, g, xp: g)  # gᵀ a, whose gradient is g
+
+def _product_gradient(a: Array, g: Array, xp: Namespace) -> Array:
+    return g
+
+
+_PRODUCT = Cost("product", gradient=_product_gradient)  # gᵀ a, with g in the place of the targets
 
 
 def slope_errors(
@@ -87,7 +92,7 @@ def add_slopes(
     xp
         Namespace of the arrays.
     """
-    output, (x, weight, total) = Composed(sigmas[-1], _products), (minibatch.x, minibatch.weight, minibatch.total)
+    output, (x, weight, total) = Composed(sigmas[-1], _PRODUCT), (minibatch.x, minibatch.weight, minibatch.total)
 
     def gradient(layers: Layers, x: Array, g: Array, weight: Array, total: Array, xp: Namespace) -> Layers:
         return backward(layers, sigmas, output, *forward(layers, sigmas, x, xp), g, xp, weight, total)

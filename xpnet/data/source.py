@@ -25,7 +25,7 @@ BAR_DELAY_SECONDS = 0.5  # before a bar appears for something that may not take 
 
 @dataclass(frozen=True, eq=False)
 class Columns:
-    """Inputs, targets and slopes that are stored. They equal only themselves: who shares them refers to one object."""
+    """Stored inputs, targets and slopes. They equal only themselves: those who share them refer to one object."""
 
     x: Array
     y: Array
