@@ -9,7 +9,7 @@ from helpers import assert_same, snapshot
 
 from xpnet import Callback, DivergenceError, EarlyStopping, Network, Term
 from xpnet.core.activations import ACTIVATIONS, Activation
-from xpnet.core.least_squares import split
+from xpnet.core.least_squares import split_layers
 from xpnet.core.residuals import evaluate, linearize, mean_cost
 from xpnet.core.taylor import Series, pull_rows, taylor
 
@@ -35,7 +35,7 @@ def flatten(layers):
 def unflatten(parameters, sizes, xp):
     """Layers of a vector of weights and biases, of any library."""
     shapes = tuple((np.empty((n_out, n_in)), np.empty((1, n_out))) for n_in, n_out in pairwise(sizes))
-    return split(parameters[:, None], shapes, xp)
+    return split_layers(parameters[:, None], shapes, xp)
 
 
 def central(function, parameters, h=1e-6):
