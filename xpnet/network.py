@@ -343,7 +343,7 @@ class Network(Settings):
         optimizer: Optimizer | str | None = None,
         sampling: Literal["shuffle", "replacement"] | None = None,
         validation_data: Any = None,
-        validation_split: float | None = None,
+        validation_split: Any = None,
         sample_weight: Any = None,
         class_weight: Any = None,
         callbacks: Sequence[Callback] = (),
@@ -379,8 +379,8 @@ class Network(Settings):
         sampling
             "shuffle", unless given: every example once an epoch; or "replacement".
         validation_data, validation_split
-            Any finite source, or a fraction of the training data, in (0, 1), to compute cost and metrics on after each
-            epoch. See :doc:`/use/validate`.
+            Any finite source, to compute cost and metrics on after each epoch; or a part of the training data: a
+            fraction, row numbers, or a splitter of scikit-learn's, whose last split is used. See :doc:`/use/validate`.
         sample_weight, class_weight
             Weights of the examples, (n,); of the classes, {class: number} or "balanced". See :doc:`/use/weights`.
         callbacks
@@ -435,8 +435,8 @@ class Network(Settings):
             raise error
         return self.history
 
-    def split_rows(self, data: Any, fraction: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return the numbers of the rows that ``train(data, validation_split=fraction)`` trains on, and validates on.
+    def split_rows(self, data: Any, split: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return the numbers of the rows that ``train(data, validation_split=split)`` trains on, and validates on.
 
         Examples
         --------
@@ -444,7 +444,7 @@ class Network(Settings):
         >>> net.split_rows(([[1.0], [2.0], [3.0], [4.0]], [1.0, 2.0, 3.0, 4.0]), 0.25)
         (array([0, 2, 3], dtype=int32), array([1], dtype=int32))
         """
-        return training.prepare.split_data(data, fraction, self.seeds.split, self.view.reader)
+        return training.prepare.split_data(data, split, self.seeds.split, self.view.reader)
 
     def reset_optimizer(self, optimizer: Optimizer | str | None = None) -> None:
         """Clear the optimizer's state (the velocity of momentum), and change to another optimizer if one is given."""
