@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import reprlib
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
@@ -107,9 +108,33 @@ def parse_cost(value: Any, argument: str = "cost") -> Cost:
                 _refuse_incomplete(argument, value, "cost", {"value": "a, y, xp", "gradient": "a, y, xp"})
             return _look_up_parametrized(argument, value, COSTS, PARAMETRIZED_COSTS)
         cost = Cost(_name_of(value), value.value, getattr(value, "gradient", None))
+    if cost.value is not None:
+        cost = cost._replace(sees_x=_sees_x(argument, cost))
     if cost.value is not None and cost.gradient is None and not cost.fused:
         cost = cost._replace(gradient=ValueGradient(cost.name, cost.value))
     return _check_name_is_free(argument, cost, COSTS)
+
+
+def _sees_x(argument: str, cost: Cost) -> bool:
+    """Tell whether the functions of a cost have a parameter x; refuse it in another place, or in one of them only."""
+    functions = [function for function in (cost.value, cost.gradient) if function is not None]
+    places = {_find_parameter(function, "x") for function in functions}
+    if places <= {None}:
+        return False
+    if places != {2}:
+        raise ArgumentError(
+            f"{argument}={cost.name!r} sees x in one function only, or not as the third parameter; write "
+            "value(a, y, x, xp), and gradient(a, y, x, xp) if it has one"
+        )
+    return True
+
+
+def _find_parameter(function: Callable[..., Any], name: str) -> int | None:
+    try:
+        names = [*inspect.signature(function).parameters]
+    except ValueError:  # it has no signature, as some functions written in C
+        return None
+    return names.index(name) if name in names else None
 
 
 def parse_hidden(value: Any, layers: int) -> list[Activation]:
@@ -202,8 +227,9 @@ def check_functions(model: Model, asarray: Callable[[np.ndarray], Array], xp: Na
                 _check_result(f"activation {sigma.name!r}: pullback", sigma.pullback(z, z, z, xp), z, z.shape)
         cost = model.cost
         if cost.name.partition("(")[0] not in _strip_parameters(COSTS) and cost.value and cost.gradient:
-            shapes = (2, model.n_out), (2, model.n_targets)
-            a, y = (asarray(np.full(shape, x)) for shape, x in zip(shapes, (0.25, 0.5)))
+            widths = model.n_out, model.n_targets, model.n_in
+            a, y, x = (asarray(np.full((2, n), number)) for n, number in zip(widths, (0.25, 0.5, 0.75)))
+            cost = cost.given(x)
             _check_result(f"cost {cost.name!r}: value", cost.value(a, y, xp), y, (2,))
             _check_result(f"cost {cost.name!r}: gradient", cost.gradient(a, y, xp), a, a.shape)
 
