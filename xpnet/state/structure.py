@@ -117,8 +117,8 @@ def parse_cost(value: Any, argument: str = "cost") -> Cost:
 
 def _sees_x(argument: str, cost: Cost) -> bool:
     """Tell whether the functions of a cost have a parameter x; refuse it in another place, or in one of them only."""
-    functions = [function for function in (cost.value, cost.gradient) if function is not None]
-    places = {_find_parameter(function, "x") for function in functions}
+    own = [function for function in (cost.value, cost.gradient) if function and not isinstance(function, ValueGradient)]
+    places = {_find_parameter(function, "x") for function in own}
     if places <= {None}:
         return False
     if places != {2}:
