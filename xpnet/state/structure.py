@@ -225,11 +225,10 @@ def check_functions(model: Model, asarray: Callable[[np.ndarray], Array], xp: Na
                 z = asarray(np.linspace(0.1, 0.9, 2 * n).reshape(2, n))
                 _check_result(f"activation {sigma.name!r}: value", sigma.value(z, xp), z, z.shape)
                 _check_result(f"activation {sigma.name!r}: pullback", sigma.pullback(z, z, z, xp), z, z.shape)
-        cost = model.cost
+        widths = model.n_out, model.n_targets, model.n_in
+        a, y, x = (asarray(np.full((2, n), number)) for n, number in zip(widths, (0.25, 0.5, 0.75)))
+        cost = model.cost.given(x)
         if cost.name.partition("(")[0] not in _strip_parameters(COSTS) and cost.value and cost.gradient:
-            widths = model.n_out, model.n_targets, model.n_in
-            a, y, x = (asarray(np.full((2, n), number)) for n, number in zip(widths, (0.25, 0.5, 0.75)))
-            cost = cost.given(x)
             _check_result(f"cost {cost.name!r}: value", cost.value(a, y, xp), y, (2,))
             _check_result(f"cost {cost.name!r}: gradient", cost.gradient(a, y, xp), a, a.shape)
 
