@@ -385,6 +385,12 @@ def test_a_cost_sees_standardized_inputs_without_the_masks_of_dropout(tmp_path):
     assert Network.load(tmp_path / "net", custom=[seen]).cost((x, y)) == pytest.approx(4.0, rel=1e-5)
 
 
+def test_a_cost_may_call_its_outputs_x():
+    own = costs.Cost("own", lambda x, y, xp: xp.sum((x - y) ** 2, axis=-1))
+    net, x = Network([3, 2], task="regression", cost=own, seed=0), np.ones((4, 3))
+    assert net.cost((x, np.ones((4, 2)))) == pytest.approx(((net.forward(x) - 1) ** 2).sum(axis=-1).mean())
+
+
 @pytest.mark.parametrize(
     "own",
     [

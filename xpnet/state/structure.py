@@ -118,10 +118,10 @@ def parse_cost(value: Any, argument: str = "cost") -> Cost:
 def _sees_x(argument: str, cost: Cost) -> bool:
     """Tell whether the functions of a cost have a parameter x; refuse it in another place, or in one of them only."""
     own = [function for function in (cost.value, cost.gradient) if function and not isinstance(function, ValueGradient)]
-    places = {_find_parameter(function, "x") for function in own}
-    if places <= {None}:
+    places = [_find_parameter(function, "x") for function in own]
+    if all(place < 2 for place in places):  # it has none, or calls outputs or targets so
         return False
-    if places != {2}:
+    if any(place != 2 for place in places):
         raise ArgumentError(
             f"{argument}={cost.name!r} sees x in one function only, or not as the third parameter; write "
             "value(a, y, x, xp), and gradient(a, y, x, xp) if it has one"
@@ -129,12 +129,13 @@ def _sees_x(argument: str, cost: Cost) -> bool:
     return True
 
 
-def _find_parameter(function: Callable[..., Any], name: str) -> int | None:
+def _find_parameter(function: Callable[..., Any], name: str) -> int:
+    """Find the place of a parameter; −1 without it."""
     try:
         names = [*inspect.signature(function).parameters]
     except ValueError:  # it has no signature, as some functions written in C
-        return None
-    return names.index(name) if name in names else None
+        return -1
+    return names.index(name) if name in names else -1
 
 
 def parse_hidden(value: Any, layers: int) -> list[Activation]:

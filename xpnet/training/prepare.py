@@ -4,6 +4,7 @@ In this order, from top to bottom. Each step is a pure function, which takes sou
 """
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cache, partial
@@ -236,7 +237,7 @@ def ask_splitter(argument: str, splitter: Any, data: Any, name: str) -> tuple[An
             "validate on"
         )
     try:
-        *_, (training, validation) = splitter.split(*data)
+        ((training, validation),) = deque(splitter.split(*data), maxlen=1)
     except unless_stopped(TypeError, ValueError, AttributeError) as error:
         raise ArgumentError(
             f"{argument}={show(splitter)} cannot split {name} into rows to train and to validate on ({error}); if it "
