@@ -7,7 +7,7 @@ import reference
 from helpers import central_differences
 from test_activations import Bent, on
 
-from xpnet import Network
+from xpnet import Ensemble, Network, check_gradients
 from xpnet.core import activations, costs
 from xpnet.core.activations import ACTIVATIONS, exp, identity, mean_std, sigmoid, softmax
 from xpnet.core.costs import (
@@ -321,6 +321,90 @@ def test_a_cost_without_gradient_has_second_derivatives_too(place):
     nets, x, y = make_twins(place)
     for layers in zip(*(net.hvp(x, y, net.layers) for net in nets)):
         np.testing.assert_allclose(*(net.backend.to_numpy(layer.w) for net, layer in zip(nets, layers)), rtol=1e-9)
+
+
+class Scaled:
+    """Another cost, times a function of the inputs."""
+
+    name = "scaled"
+
+    def value(self, a, y, x, xp):
+        return xp.exp(x[..., 0]) * LogCosh().value(a, y, xp)
+
+
+class ScaledWithGradient(Scaled):
+    def gradient(self, a, y, x, xp):
+        return xp.exp(x[..., :1]) * LogCosh().gradient(a, y, xp)
+
+
+@pytest.mark.on("jax")
+@pytest.mark.parametrize("kind", [Scaled, ScaledWithGradient])
+def test_a_cost_that_sees_x_weighs_examples_by_it(kind, place):
+    """As sample weights of mean 1 do, in minibatches of all examples; in training, evaluation, and an ensemble."""
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((40, 3)), rng.standard_normal((40, 2))
+    x[:, 0] -= np.log(np.exp(x[:, 0]).mean())
+    settings = {"task": "regression", "dtype": "float64", "dropout": [0.3, 0.2], **place._asdict()}
+    mine, other = (Network([3, 4, 2], cost=cost, seed=1, **settings) for cost in (kind(), LogCosh()))
+    members = Ensemble([3, 4, 2], members=2, cost=kind(), seed=[1, 2], **settings)
+    options = {"epochs": 5, "batch_size": 40, "lr": 0.1, "progress": False, "validation_data": (x, y)}
+    histories = [net.train((x, y), **options) for net in (mine, members)]
+    weighted = other.train((x, y), **options, sample_weight=np.exp(x[:, 0]))
+    assert mine.engine.split(",")[0] == other.engine.split(",")[0]
+    weights = [net.backend.to_numpy(net.w[0]) for net in (mine, members[0], other)]
+    for one in weights[:2]:
+        np.testing.assert_allclose(one, weights[2], rtol=1e-9)
+    np.testing.assert_allclose(histories[0]["cost"], weighted["cost"], rtol=1e-9)
+    np.testing.assert_allclose(histories[1][0]["validation_cost"], histories[0]["validation_cost"], rtol=1e-9)
+    assert mine.measure((x, y))["cost"] == pytest.approx(np.mean([mine.cost(([a], [b])) for a, b in zip(x, y)]))
+
+
+@pytest.mark.parametrize("kind", [Scaled, ScaledWithGradient])
+def test_derivatives_of_a_cost_that_sees_x(kind, place):
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((5, 3)), rng.standard_normal((5, 2))
+    settings = {"task": "regression", "dtype": "float64", "seed": 1, **place._asdict()}
+    net, other = (Network([3, 4, 2], cost=cost, **settings) for cost in (kind(), LogCosh()))
+    assert check_gradients(net, x, y).passed
+    assert Network([3, 2], cost=net.view.model.cost, task="regression").view.model.cost == net.view.model.cost
+    scale, to_numpy = np.exp(x[:, :1]), net.backend.to_numpy
+    for mine, others in zip(net.deltas(x, y), other.deltas(x, y)):
+        np.testing.assert_allclose(to_numpy(mine), scale * to_numpy(others), rtol=1e-12)
+    products = [n.hvp(x[:1], y[:1], n.layers) for n in (net, other)]
+    for mine, others in zip(*products):
+        np.testing.assert_allclose(to_numpy(mine.w), scale[0] * to_numpy(others.w), rtol=1e-9)
+
+
+def test_a_cost_sees_standardized_inputs_without_the_masks_of_dropout(tmp_path):
+    """Also in a network that was saved."""
+    seen = costs.Cost("seen", lambda a, y, x, xp: xp.sum(x * x, axis=-1) + 0.0 * xp.sum(a, axis=-1))
+    x, y = np.random.default_rng(0).normal(50, 9, (30, 4)), np.zeros((30, 1))
+    net = Network([4, 1], cost=seen, task="regression", standardize=True, dropout=[0.5], seed=0)
+    assert net.train((x, y), epochs=1, progress=False)["cost"] == [pytest.approx(4.0, rel=1e-5)]
+    net.save(tmp_path / "net")
+    assert Network.load(tmp_path / "net", custom=[seen]).cost((x, y)) == pytest.approx(4.0, rel=1e-5)
+
+
+def test_a_cost_may_call_its_outputs_x():
+    own = costs.Cost("own", lambda x, y, xp: xp.sum((x - y) ** 2, axis=-1))
+    net, x = Network([3, 2], task="regression", cost=own, seed=0), np.ones((4, 3))
+    assert net.cost((x, np.ones((4, 2)))) == pytest.approx(((net.forward(x) - 1) ** 2).sum(axis=-1).mean())
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        costs.Cost("own", lambda a, y, xp, x: x),
+        costs.Cost("own", Scaled().value, LogCosh().gradient),
+        costs.Cost("own", LogCosh().value, ScaledWithGradient().gradient),
+    ],
+    ids=["order", "value", "gradient"],
+)
+def test_a_cost_that_sees_x_elsewhere_is_refused(own):
+    with pytest.raises(
+        ValueError, match=r"cost='own' sees x in one function only, or not as the third .*\(a, y, x, xp\)"
+    ):
+        Network([3, 2], task="regression", cost=own)
 
 
 @pytest.mark.parametrize(

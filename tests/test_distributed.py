@@ -59,12 +59,21 @@ Comm.Allreduce = Comm.Allgather = Comm.Sendrecv = Comm.Abort = lambda *_: pytest
 # One process
 
 
+class OfInputs:
+    """A cost that sees x."""
+
+    def value(self, a, y, x, xp):
+        return xp.exp(x[..., 0]) * xp.sum((a - y) ** 2, axis=-1)
+
+
 @pytest.mark.not_on(*REFUSED)
 @pytest.mark.parametrize(
-    ("optimizer", "dtype"), [(Adam(), "float32"), (SGD(momentum=0.5, weight_decay=0.1), "float64")], ids=str
+    ("optimizer", "dtype", "cost"),
+    [(Adam(), "float32", "quadratic"), (SGD(momentum=0.5, weight_decay=0.1), "float64", OfInputs())],
+    ids=["Adam", "SGD"],
 )
-def test_shards_in_one_process(place, dtype, optimizer):
-    settings = {"seed": 0, "dropout": [0.1, 0.3], "standardize": True, "dtype": dtype, **place._asdict()}
+def test_shards_in_one_process(place, dtype, optimizer, cost):
+    settings = {"cost": cost, "seed": 0, "dropout": [0.1, 0.3], "standardize": True, "dtype": dtype, **place._asdict()}
     nets = [Network([6, 8, 3], **settings) for _ in range(2)]
     options = {"epochs": 5, "batch_size": 10, "lr": 0.01, "optimizer": optimizer, "progress": False}
     options |= {"sample_weight": np.arange(75) % 4, "class_weight": "balanced"}

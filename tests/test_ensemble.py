@@ -673,7 +673,7 @@ REFUSED_TRAINING = {
         "rows[0] has shape (2,) and dtype bool, but must list row numbers, whole num",
     ),
     "ragged rows": ({"rows": [[0], [[0, 1], [2]]]}, "rows[1] must list row numbers, whole numbers (setting an array"),
-    "empty rows": ({"rows": [[0], []]}, "rows[1] is empty; give each member at least one row"),
+    "empty rows": ({"rows": [[0], []]}, "rows[1] is empty; give at least one row"),
     "row": ({"rows": [[0, 1], [0, 64]]}, "rows[1] goes from 0 to 64, but train_data has 64 rows, from 0"),
     "rows and split": (
         {"rows": [[0, 1]] * 2, "validation_split": 0.5},
@@ -689,7 +689,7 @@ REFUSED_TRAINING = {
     ),
     "no validation rows": (
         {"validation_rows": [[0, 1], []]},
-        "validation_rows[1] is empty; give each member at least one row",
+        "validation_rows[1] is empty; give at least one row",
     ),
     "all validation rows": (
         {"validation_rows": [[0, 1], np.arange(64)]},

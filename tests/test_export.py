@@ -1,4 +1,4 @@
-"""Networks for onnxruntime, PyTorch and from PyTorch and Keras: the outputs are the same."""
+"""Networks for onnxruntime, PyTorch, JAX and from PyTorch, JAX and Keras: the outputs are the same."""
 
 import itertools
 import json
@@ -15,11 +15,13 @@ from xpnet import Ensemble, Network
 from xpnet.activations import Activation
 from xpnet.cli import main
 from xpnet.core.activations import ACTIVATIONS
-from xpnet.export import from_keras, from_torch, register_skl2onnx, to_onnx, to_torch
+from xpnet.export import from_jax, from_keras, from_torch, register_skl2onnx, to_jax, to_onnx, to_torch
 
 if "torch" not in NOT_INSTALLED:
     import torch
     from torch import nn
+if "jax" not in NOT_INSTALLED:
+    import jax
 
 NAMES = [*ACTIVATIONS, "leaky_relu(0.1)", "elu(0.5, 1.5)", "elu(2.0, 1.0)"]
 # Of a network with these arguments, the last number of units, and whether it is trained with scaled targets
@@ -529,6 +531,7 @@ def test_notes_that_are_no_json_are_refused(tmp_path):
     [
         ("onnx", lambda: to_onnx(Network([3, 2]), "net.onnx"), r"to_onnx needs onnx \(.*install -e '\.\[onnx\]'"),
         ("torch", lambda: to_torch(Network([3, 2])), r"to_torch needs PyTorch \(.*install -e '\.\[torch\]'"),
+        ("jax", lambda: to_jax(Network([3, 2])), r"to_jax needs JAX \(.*install -e '\.\[jax\]'"),
         ("torch", lambda: from_torch(None), r"from_torch needs PyTorch \(.*install -e '\.\[torch\]'"),
     ],
 )
@@ -772,6 +775,158 @@ def test_scales_of_inputs_or_outputs_alone_are_read():
 
 
 # Keras: stand-ins with its attributes, and Keras itself
+
+
+# JAX
+
+
+@pytest.fixture
+def jax_dtype(dtype):
+    """JAX computes in this dtype."""
+    with jax.enable_x64(dtype == "float64"):
+        yield dtype
+
+
+@pytest.fixture
+def in_float64():
+    """JAX computes in float64."""
+    with jax.enable_x64(True):
+        yield
+
+
+def assert_close(actual, expected, dtype, factor=1.0):
+    """Equal to 1e-5 in float32, and to 1e-12 in float64, of the largest number."""
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    assert (actual.dtype, actual.shape) == (expected.dtype, expected.shape)
+    tolerance = factor * (1e-5 if dtype == "float32" else 1e-12)
+    assert np.abs(actual - expected).max() <= tolerance * max(1e-3, np.abs(expected).max())
+
+
+def assert_gradient_is_that_of_backward(f, params, net, x, y):
+    """With respect to the parameters, of the quadratic cost."""
+
+    @jax.jit
+    @jax.grad
+    def gradient(params):
+        return 0.5 * jax.numpy.mean(jax.numpy.sum((f(params, x) - y) ** 2, -1))
+
+    for layer, expected in zip(gradient(params), net.backward(x, y)):
+        for array, own in zip(expected, layer):
+            assert_close(own, array, net.dtype, 10)
+
+
+@pytest.mark.needs("jax")
+@pytest.mark.parametrize("name", NAMES)
+def test_jax_computes_and_differentiates_every_activation(name, in_float64):
+    """Compiled, mapped over examples, of first and second order; at kinks, too, as the first row has z = 0."""
+    x, y = RNG.normal(0, 3, (6, 5)), RNG.uniform(0, 1, (6, 3))
+    x[0] = 0.0
+    net = make_chain(name, "float64")
+    net.b = [np.zeros(8), np.zeros(3)]
+    f, params = to_jax(net)
+    f = jax.jit(f)
+    assert_close(f(params, x), net.forward(x), "float64")
+    assert_close(jax.jit(jax.vmap(jax.jacrev(f, 1), (None, 0)))(params, x), net.jacobian(x), "float64", 10)
+    assert_close(jax.jacfwd(f, 1)(params, x[1]), net.jacobian(x[1]), "float64", 10)
+    if name != "softmax":  # its network has another cost
+        assert_gradient_is_that_of_backward(f, params, net, x, y)
+    if not name.startswith(("elu", "selu")):  # their second derivatives have no value at 0
+        assert_close(jax.jit(jax.vmap(jax.hessian(f, 1), (None, 0)))(params, x), net.hessian(x), "float64", 100)
+
+
+@pytest.mark.needs("jax")
+@pytest.mark.parametrize(("task", "standardize"), CASES)
+def test_jax_computes_every_task_and_back(task, standardize, jax_dtype):
+    n_out, arguments = TASKS[task]
+    x = RNG.normal(50, 10, (40, 5)).astype(jax_dtype)
+    net = Network([5, 6, n_out], standardize=standardize, dropout=0.5, dtype=jax_dtype, seed=0, **arguments)
+    net = train(net, x)
+    f, params = to_jax(net)
+    expected = net.forward(x)
+    f = jax.jit(f)
+    assert_close(f(params, x[0]), expected[0], jax_dtype)
+    assert_close(f(params, x.reshape(4, 2, 5, 5)), expected.reshape(4, 2, 5, n_out), jax_dtype)
+    assert_close(jax.jacfwd(f, 1)(params, x[1]), net.jacobian(x[1]), jax_dtype, 10)
+    other = net.copy()
+    other.layers = [(0 * w, 0 * b) for w, b in net.layers]
+    again = from_jax(other, params)
+    np.testing.assert_array_equal(again.forward(x), expected)
+    assert not other.w[0].any()
+
+
+@pytest.mark.needs("jax")
+def test_networks_of_every_backend_are_functions_of_jax(place: Place):
+    """Pixels as bytes and floats; networks keep their backend on the way back."""
+    pixels = RNG.integers(0, 256, (20, 6), dtype=np.uint8)
+    net = Network([6, 5, 3], scale=1 / 255, task="classification", seed=0, backend=place.backend, device=place.device)
+    f, params = to_jax(net)
+    expected = net.backend.to_numpy(net.forward(pixels))
+    assert_close(f(params, pixels), expected, "float32")
+    assert_close(f(params, pixels.astype("float32")), expected, "float32")
+    again = from_jax(net, params)
+    assert again.backend == net.backend
+    np.testing.assert_array_equal(net.backend.to_numpy(again.forward(pixels)), expected)
+
+
+@pytest.mark.needs("jax")
+def test_an_ensemble_is_one_function_of_jax():
+    """Each member with its scaling; changed parameters come back to their members."""
+    x, y = RNG.normal(50, 10, (40, 2)).astype("float32"), RNG.normal(100, 5, (40, 1)).astype("float32")
+    ensemble = Ensemble([2, 4, 1], members=3, task="regression", standardize=True, seed=0)
+    ensemble.train((x, y), epochs=2, rows=[range(20), range(10, 30), range(40)], progress=False)
+    f, params = to_jax(ensemble)
+    assert_close(jax.jit(f)(params, x), ensemble.forward(x), "float32")
+    assert f(params, x[0]).shape == (3, 1)
+    changed = from_jax(ensemble, [(2 * w, b - 1) for w, b in params])
+    assert_close(f([(2 * w, b - 1) for w, b in params], x), changed.forward(x), "float32")
+    for before, after in zip(ensemble, changed):
+        np.testing.assert_array_equal(after.w[1], 2 * before.w[1])
+
+
+@pytest.mark.needs("jax")
+def test_jax_differentiates_activations_of_your_own_by_their_pullbacks():
+    """One that mixes its outputs, and one whose pullback is not its derivative: a step with the slope of a line."""
+    roll = Activation(
+        "roll",
+        lambda z, xp: xp.concat([2.0 * z[..., 1:], z[..., :1] ** 2], axis=-1),
+        lambda g, z, a, xp: xp.concat([2.0 * z[..., :1] * g[..., -1:], 2.0 * g[..., :-1]], axis=-1),
+    )
+    through = Activation("through", lambda z, xp: xp.sign(z), lambda g, z, a, xp: g)
+    net = Network([3, 5, 4, 2], activation=[roll, through], task="regression", seed=0)
+    f, params = to_jax(net)
+    x, y = RNG.normal(size=(7, 3)).astype("float32"), RNG.normal(size=(7, 2)).astype("float32")
+    assert_gradient_is_that_of_backward(f, params, net, x, y)
+    assert_close(jax.vmap(jax.jacfwd(f, 1), (None, 0))(params, x), net.jacobian(x), "float32")
+
+
+@pytest.mark.needs("jax")
+def test_parameters_that_do_not_fit_are_refused():
+    net = Network([3, 4, 2], seed=0)
+    f, params = to_jax(net)
+    turned = [(w.T, b) for w, b in params]
+    with pytest.raises(ValueError, match=r"params has arrays of shapes .*\(3, 4\).*, but must have .*\(4, 3\)"):
+        jax.jit(f)(turned, np.ones(3))
+    with pytest.raises(ValueError, match=r"w of params\[0\] has shape \(3, 4\), but must have \(4, 3\)"):
+        from_jax(net, turned)
+    with pytest.raises(ValueError, match=r"x has shape \(2,\), but its last axis must hold the 3 inputs"):
+        f(params, np.ones(2))
+    with pytest.raises(ValueError, match=r"b of params\[1\] holds NaN or infinity"):
+        from_jax(net, [params[0], (params[1].w, np.nan * params[1].b)])
+    for function in (lambda: f({"w": 1}, np.ones(3)), lambda: from_jax(net, {"w": 1})):
+        with pytest.raises(ValueError, match=r"params must be a list of pairs \(w, b\)"):
+            function()
+    ensemble = Ensemble([3, 4, 2], members=2, seed=0)
+    with pytest.raises(ValueError, match=r"params holds an array of shape \(4, 3\); those of an ensemble begin .*, 2$"):
+        from_jax(ensemble, params)
+    _, stacked = to_jax(ensemble)
+    with pytest.raises(ValueError, match=r"w of params\[0\]\[0\] has shape \(4, 1\), but must have \(4, 3\)"):
+        from_jax(ensemble, [(stacked[0].w[..., :1], stacked[0].b), stacked[1]])
+
+
+@pytest.mark.needs("jax")
+def test_a_network_in_float64_needs_float64_of_jax():
+    with pytest.raises(ValueError, match=r"computes in float64, and JAX in float32 unless .*jax_enable_x64"):
+        to_jax(Network([3, 2], dtype="float64"))
 
 
 def make_layer(kind, weights=(), **attributes):

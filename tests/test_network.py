@@ -306,9 +306,9 @@ def test_what_split_rows_and_dropout_masks_refuse():
     net = Network([2, 1], task="regression", seed=0)
     with pytest.raises(ArgumentError, match="split_rows needs all examples beforehand; give data as arrays"):
         net.split_rows(iter([DATA]), 0.5)
-    with pytest.raises(ArgumentError, match=r"fraction=1\.5 must be above 0 and below 1"):
+    with pytest.raises(ArgumentError, match=r"split=1\.5 must be above 0 and below 1"):
         net.split_rows(DATA, 1.5)
-    with pytest.raises(ArgumentError, match=r"fraction=0\.99 leaves none of the 20 examples"):
+    with pytest.raises(ArgumentError, match=r"split=0\.99 leaves none of the 20 examples"):
         net.split_rows(DATA, 0.99)
     with pytest.raises(ArgumentError, match="dropout_masks needs dropout, and this network has none"):
         net.dropout_masks(0, 3)

@@ -25,7 +25,7 @@ NEEDS = {
     r"torchvision": {"vision"},
     r"to_onnx\(": {"onnx"},
     r"(to|from)_torch\(": {"torch", "vision"},
-    r"import jax|\"jax\"": {"jax"},
+    r"import jax|\"jax\"|(to|from)_jax\(": {"jax"},
     r"import cupy|\"cupy\"\)|\"cuda": {"cuda12", "cuda13"},
     r"\.plot\(|matplotlib|\bplots\b": {"plots"},
     r"TensorBoard\(": {"tensorboard"},

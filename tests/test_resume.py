@@ -911,6 +911,11 @@ def test_members_that_share_an_iterable_of_batches_resume(tmp_path):
             {"validation_split": 0.5},
             "^train_data differs from that of the training in member 0 of .*run: rows",
         ),
+        (
+            3,
+            {"validation_split": [0, 1]},
+            "^train_data differs from that of the training in member 0 of .*run: rows",
+        ),
     ],
 )
 def test_the_training_of_another_ensemble_is_refused(tmp_path, members, options, message):

@@ -872,7 +872,7 @@ def test_the_expected_calibration_error_worked_by_hand(place):
         ),
         (
             lambda net, x, y: Ensemble.of([net]).calibrate((x, y), rows=[[]]),
-            r"rows\[0\] is empty; give each member at least one row",
+            r"rows\[0\] is empty; give at least one row",
         ),
         (
             lambda net, x, y: Ensemble.of([net]).calibrate((x, y), rows=[[300]]),

@@ -2,6 +2,7 @@
 
 import math
 import xml.dom.minidom
+from types import SimpleNamespace
 
 import array_api_compat
 import numpy as np
@@ -9,10 +10,11 @@ import pytest
 from helpers import Batches, Items, assert_same, snapshot
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.model_selection import GroupKFold, GroupShuffleSplit, StratifiedShuffleSplit, TimeSeriesSplit
 from test_bad_input import refused
 
 import xpnet.core.arrays
-from xpnet import Callback, History, Network, OneCycle
+from xpnet import Callback, Ensemble, History, Network, OneCycle
 from xpnet.data.sampling import split_rows
 from xpnet.training import evaluate
 from xpnet.training.metrics import Metric, accuracy, top_k
@@ -58,10 +60,10 @@ def test_validation_data_that_does_not_fit_is_refused_before_the_first_step(plac
 # A split
 
 
-@pytest.mark.parametrize("part", [0.0, 1.0, 1.5, -0.1, float("nan"), "x", True, [0.5, 0.6]], ids=str)
+@pytest.mark.parametrize("part", [0.0, 1.0, 1.5, -0.1, float("nan"), "x", True, {1, 2}], ids=str)
 def test_a_part_out_of_range_is_refused(part):
     net = Network([4, 3], seed=0)
-    with refused(net, ValueError, r"validation_split=.* must be above 0 and below 1; it is the fraction"):
+    with refused(net, ValueError, r"validation_split=.* must be above 0 and below 1; it is the fraction .*row numbers"):
         net.train((X, LABELS), **OPTIONS, validation_split=part)
 
 
@@ -87,6 +89,88 @@ def test_a_split_that_leaves_nothing_to_train_on_is_refused():
     message = r"validation_split=0\.9 leaves none of the 6 examples to train on; give a smaller fraction"
     with refused(net, ValueError, message):
         net.train((X[:6], [0, 1, 2, 0, 1, 2]), **OPTIONS, validation_split=0.9)
+
+
+class LastRows:
+    """A splitter by time, with a gap; the last of its splits has the most to train on."""
+
+    def split(self, X, y=None, groups=None):
+        for end in (10, len(X)):
+            yield np.arange(end - 7), np.arange(end - 4, end)
+
+
+ROWS = [3, 11, 0]
+SPLITS = {
+    "rows": (lambda: ROWS, np.setdiff1d(np.arange(len(X)), ROWS), sorted(ROWS)),
+    "array": (lambda: np.array(ROWS, np.uint8), np.setdiff1d(np.arange(len(X)), ROWS), sorted(ROWS)),
+    "range": (lambda: range(5, len(X)), np.arange(5), range(5, len(X))),
+    "own splitter": (LastRows, np.arange(len(X) - 7), np.arange(len(X) - 4, len(X))),
+    "scikit-learn": (lambda: TimeSeriesSplit(3, test_size=4), np.arange(len(X) - 4), np.arange(len(X) - 4, len(X))),
+}
+
+
+@pytest.mark.parametrize("name", SPLITS)
+def test_rows_and_splitters_choose_what_is_validated_on(name, place):
+    make, training, validation = SPLITS[name]
+    net, other = network(place), network(place)
+    rows, held_out = net.split_rows((X, LABELS), make())
+    assert ([*rows], [*held_out]) == ([*training], [*validation])
+    history = net.train((X, LABELS), **OPTIONS, validation_split=make())
+    expected = other.train((X[rows], LABELS[rows]), **OPTIONS, validation_data=(X[held_out], LABELS[held_out]))
+    assert history["validation_cost"] == expected["validation_cost"]
+    assert net.fingerprint() == other.fingerprint()
+
+
+def test_a_splitter_gets_x_and_y_and_other_splitters_choose_by_them():
+    """Here, a share of each class; and groups, of which row numbers tell."""
+    net = Network([4, 3], seed=0)
+    splitter = StratifiedShuffleSplit(1, test_size=6, random_state=0)
+    ((_, expected),) = splitter.split(X, LABELS)
+    np.testing.assert_array_equal(net.split_rows((X, LABELS), splitter)[1], np.sort(expected))
+    groups = np.arange(len(X)) // 3
+    split = next(GroupShuffleSplit(1, random_state=0).split(X, LABELS, groups))
+    for own, part in zip(net.split_rows((X, LABELS), split[1]), split, strict=True):
+        np.testing.assert_array_equal(own, part)
+
+
+def test_all_members_have_the_rows_of_a_split():
+    ensemble = Ensemble([4, 3], members=2, standardize=True, seed=0)
+    ensemble.train((X, LABELS), **OPTIONS, validation_split=range(4))
+    for k, member in enumerate(ensemble):
+        alone = Network([4, 3], standardize=True, seed=ensemble.seeds[k])
+        history = alone.train((X[4:], LABELS[4:]), **OPTIONS, validation_data=(X[:4], LABELS[:4]))
+        assert member.scaling.x_mean.tolist() == alone.scaling.x_mean.tolist()
+        np.testing.assert_allclose(member.history["validation_cost"], history["validation_cost"], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        ([0.5, 0.6], r"validation_split has shape \(2,\) and dtype float64, but must list row numbers, whole numbers"),
+        ([], r"validation_split is empty; give at least one row"),
+        ([0, -1], r"validation_split goes from -1 to 0, but train_data has \d+ rows, from 0"),
+        (range(10**4), r"validation_split goes from 0 to 9999, but train_data has \d+ rows, from 0"),
+        (np.arange(len(X)), r"validation_split holds all \d+ rows of train_data; leave some to train on"),
+        (X[:, 0] > 0, r"has shape .* and dtype bool, but must .* for a mask, give numpy\.flatnonzero\(mask\)"),
+        (
+            GroupKFold(2),
+            r"validation_split=GroupKFold\(.*\) cannot split train_data .*groups.*; if it needs groups, give",
+        ),
+        (SimpleNamespace(split=lambda X, y: iter([])), r"validation_split=.* cannot split train_data into rows"),
+        (SimpleNamespace(split=lambda X, y: [([0], [99])]), r"validation_split\.split\(X, y\) goes from 99 to 99"),
+    ],
+)
+def test_rows_and_splitters_that_do_not_fit_are_refused(split, message):
+    net = Network([4, 3], seed=0)
+    with refused(net, ValueError, message):
+        net.train((X, LABELS), **OPTIONS, validation_split=split)
+
+
+def test_a_splitter_needs_x_and_y():
+    net = Network([4, 3], seed=0)
+    message = r"validation_split=.* splits X and y; give train_data as a tuple \(X, y\), or the row numbers to validate"
+    with refused(net, ValueError, message):
+        net.train([*zip(X, LABELS)], **OPTIONS, validation_split=LastRows())
 
 
 @given(st.integers(2, 200), st.floats(0.01, 0.99), st.integers(0, 2**32), st.integers(1, 8))

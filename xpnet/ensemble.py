@@ -249,7 +249,7 @@ class Ensemble:
         rows: Sequence[Any] | None = None,
         validation_rows: Sequence[Any] | None = None,
         validation_data: Any = None,
-        validation_split: float | None = None,
+        validation_split: Any = None,
         sample_weight: Any = None,
         class_weight: Any = None,
         slopes: Any = None,

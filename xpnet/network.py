@@ -11,13 +11,13 @@ import numpy as np
 
 from xpnet import inspection, training
 from xpnet.backends import get_backend
-from xpnet.checks import choices, decode_path, yes_or_no
-from xpnet.core.arrays import Array, Layer, Namespace
+from xpnet.checks import decode_path, yes_or_no
+from xpnet.core.arrays import Array, Layer
 from xpnet.core.step import State
 from xpnet.data.opening import make_source
 from xpnet.data.place import Place
 from xpnet.errors import DivergenceError
-from xpnet.hints import explain_attribute, explain_methods, suggest_argument
+from xpnet.hints import explain_methods
 from xpnet.inspection.predict import predict, predict_outputs
 from xpnet.state import structure
 from xpnet.state.history import History
@@ -27,7 +27,7 @@ from xpnet.state.single_rows import SingleRows
 from xpnet.state.value import FITTED_TO_WEIGHTS, NetworkValue, make_generator
 from xpnet.state.view import View
 from xpnet.training.kept_loops import KeptLoops
-from xpnet.training.metrics import predictions
+from xpnet.training.metrics import predict_from_outputs
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping, Sequence
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from xpnet.core.activations import Activation
     from xpnet.core.costs import Cost
     from xpnet.core.initializers import Initializer
-    from xpnet.core.model import Model, Seeds
+    from xpnet.core.model import Seeds
     from xpnet.core.optimizers.base import Optimizer
     from xpnet.core.residuals import Term
     from xpnet.core.scaling import Scaling
@@ -114,6 +114,8 @@ class Network(Settings):
     array([0, 1, 1, 0])
     """
 
+    _assignable = ("w", "b", "layers", "state", "scaling", "feature_names", "history", "notes", "value")
+
     def __init__(
         self,
         sizes: Sequence[int],
@@ -150,28 +152,6 @@ class Network(Settings):
     def _repr_html_(self) -> str:
         """Return a table of the layers for notebooks, with the settings above it."""
         return self.summary().to_html(repr(self))
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Refuse to assign settings, and unknown names: a misspelt one would do nothing. Subclasses may have more."""
-        if name.startswith("_"):  # fast path: training assigns a value after each chunk
-            return super().__setattr__(name, value)
-        attribute = getattr(Network, name, None)
-        if name == "cost" or (isinstance(attribute, property) and attribute.fset is None):
-            remedy = "call reset_optimizer(...)" if name == "optimizer" else "make a new Network"
-            raise AttributeError(f"{name} of a network cannot be assigned; {remedy}")
-        if type(self) is Network and not isinstance(attribute, property):
-            names = ("w", "b", "layers", "state", "scaling", "feature_names", "history", "notes", "value")
-            hint = suggest_argument(name, names)
-            raise AttributeError(f"{name} of a network cannot be assigned{hint}; choose from {choices(names)}")
-        super().__setattr__(name, value)
-
-    if not TYPE_CHECKING:  # a type checker knows all attributes
-
-        def __getattr__(self, name: str) -> Any:
-            """Say what an attribute of the book's programs or of another library is called here."""
-            if name.startswith("_") or hasattr(type(self), name):
-                return object.__getattribute__(self, name)  # raises the error of Python, or of the property
-            raise AttributeError(explain_attribute(type(self), name), name=name, obj=self)
 
     # The value: all that changes
 
@@ -349,7 +329,7 @@ class Network(Settings):
         optimizer: Optimizer | str | None = None,
         sampling: Literal["shuffle", "replacement"] | None = None,
         validation_data: Any = None,
-        validation_split: float | None = None,
+        validation_split: Any = None,
         sample_weight: Any = None,
         class_weight: Any = None,
         slopes: Any = None,
@@ -387,8 +367,8 @@ class Network(Settings):
         sampling
             "shuffle", unless given: every example once an epoch; or "replacement".
         validation_data, validation_split
-            Any finite source, or a fraction of the training data, in (0, 1), to compute cost and metrics on after each
-            epoch. See :doc:`/use/validate`.
+            Any finite source, to compute cost and metrics on after each epoch; or a part of the training data: a
+            fraction, row numbers, or a splitter of scikit-learn's, whose last split is used. See :doc:`/use/validate`.
         sample_weight, class_weight
             Weights of the examples, (n,); of the classes, {class: number} or "balanced". See :doc:`/use/weights`.
         slopes, slope_weight
@@ -468,8 +448,8 @@ class Network(Settings):
         )
         return self.history
 
-    def split_rows(self, data: Any, fraction: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return the numbers of the rows that ``train(data, validation_split=fraction)`` trains on, and validates on.
+    def split_rows(self, data: Any, split: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return the numbers of the rows that ``train(data, validation_split=split)`` trains on, and validates on.
 
         Examples
         --------
@@ -477,7 +457,7 @@ class Network(Settings):
         >>> net.split_rows(([[1.0], [2.0], [3.0], [4.0]], [1.0, 2.0, 3.0, 4.0]), 0.25)
         (array([0, 2, 3], dtype=int32), array([1], dtype=int32))
         """
-        return training.prepare.split_data(data, fraction, self.seeds.split, self.view.reader)
+        return training.prepare.split_data(data, split, self.seeds.split, self.view.reader)
 
     def reset_optimizer(self, optimizer: Optimizer | str | None = None) -> None:
         """Clear the optimizer's state (the velocity of momentum), and change to another optimizer if one is given."""
@@ -558,7 +538,7 @@ class Network(Settings):
         if yes_or_no("return_std", return_std):
             return inspection.intervals.predict_mean_and_std(self._bars, x)
         if not self._model.cost.levels or self.calibration is None:
-            return predict(self.view.calibrated, x, partial(_predict_from_outputs, self._model))
+            return predict(self.view.calibrated, x, partial(predict_from_outputs, self._model))
         return inspection.intervals.predict_quantiles(self._bars, x)
 
     def predict_proba(self, x: Any) -> Array:
@@ -647,9 +627,8 @@ class Network(Settings):
     def fit_laplace(self, train_data: Any) -> None:
         """Learn how uncertain the weights are, for error bars that grow away from the training examples. Synchronizes.
 
-        For regressions with squared errors and up to some thousands of weights, best after a training with
-        ``LevenbergMarquardt(bayesian=True)``. Until further training, `predict_std` and `interval` then hold the
-        uncertainty of the weights and the noise. See :doc:`/use/error-bars`.
+        For regressions with squared errors and some thousands of weights at most. Until further training, `predict_std`
+        and `interval` then hold the uncertainty of the weights and the noise. See :doc:`/use/few-examples`.
         """
         source = make_source(train_data, "train_data", self.view.reader)
         self._change(laplace=inspection.laplace.fit_laplace(self.view, source))
@@ -919,8 +898,3 @@ class Network(Settings):
         """Move the arrays of a pickle to the device."""
         vars(self).update(attributes)
         self._value = to_device(self._value, self.view)
-
-
-def _predict_from_outputs(model: Model, a: Array, xp: Namespace) -> Array:
-    """Turn outputs (m, n_out) into classes, labels or values."""
-    return predictions(model.cost.prediction(a, xp), model.task, xp)

@@ -1,4 +1,4 @@
-"""Exported files that are run: ONNX by onnxruntime, modules by PyTorch, pages by Node.js."""
+"""Exported files that are run: ONNX by onnxruntime, modules by PyTorch, functions by JAX, pages by Node.js."""
 
 import json
 import random
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from xpnet import Ensemble, Network
-from xpnet.export import from_torch, to_onnx, to_torch, write_page
+from xpnet.export import from_jax, from_torch, to_jax, to_onnx, to_torch, write_page
 
 from .generate import Operation, register
 from .oracle import quantile_levels
@@ -119,6 +119,24 @@ def torch(world: World, r: random.Random) -> None:
     assert_close(module(library.from_numpy(x)).detach().numpy(), expected, tolerance, "PyTorch")
     back = from_torch(module, cost=net.cost_name, dtype=net.dtype)
     assert_close(outputs_of(back, x), expected, tolerance, "from PyTorch")
+
+
+@operation(weight=3, reads=True)
+def jax(world: World, r: random.Random) -> None:
+    """A function of JAX computes the same as `forward`, and its parameters come back."""
+    if not find_spec("jax"):
+        return
+    import jax as library
+
+    model, x = draw_model(world, r), draw_rows(world, r)
+    expected = to_host(model.forward(x))
+    if not are_usual(expected):
+        return
+    with library.enable_x64(bool(world.exact)):
+        f, params = to_jax(model)
+        assert_close(np.asarray(f(params, x)), expected, 1e-10 if world.exact else 1e-4, "JAX")
+        if not np.array_equal(to_host(from_jax(model, params).forward(x)), expected):
+            raise Failure("from JAX: other outputs")
 
 
 @operation(weight=3, reads=True)

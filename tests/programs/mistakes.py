@@ -359,7 +359,7 @@ OF_NETWORK = {
     "minibatch_update": {"batch": examples, "lr": rates},
     "reset_optimizer": {"optimizer": optimizers},
     "fit_scaling": {"data": examples},
-    "split_rows": {"data": examples, "fraction": FRACTIONS},
+    "split_rows": {"data": examples, "split": FRACTIONS},
     "dropout_masks": {"step": at_least(0), "m": at_least(1)},
     "predict_std": {"x": inputs},
     "activations": {"x": inputs},
@@ -441,7 +441,7 @@ def right_value(name: str, case: Case) -> Any:
         case.target.save(path)
         return path
     g = np.ones((given.n, case.net.sizes[-1]))
-    rest = {"fraction": 0.5, "step": 0, "m": 1, "lr": 0.1}
+    rest = {"split": 0.5, "step": 0, "m": 1, "lr": 0.1}
     return {"x": given.x, "y": given.y, "g": g, "direction": case.net.layers, **rest}[name]
 
 

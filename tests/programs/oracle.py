@@ -719,7 +719,10 @@ class Oracle:
         self.use(optimizer)
         x, y = np.asarray(x, float), np.asarray(y)
         rows = np.arange(len(x)) if rows is None else np.asarray(rows)
-        if validation_split is not None:
+        if isinstance(validation_split, list):
+            rows, held = np.setdiff1d(rows, validation_split), validation_split
+            validation_data = x[held], y[held]
+        elif validation_split is not None:
             labels = self.labels(y) if self.task in ("classification", "binary") else None
             rows, held = split_rows(len(x), validation_split, self.split_seed, labels)
             validation_data = x[held], y[held]

@@ -625,7 +625,8 @@ def _draw_slopes(net: Any, examples: Examples, r: random.Random) -> dict[str, An
 def _draw_validation(net: Any, examples: Examples, r: random.Random) -> dict[str, Any]:
     kind = r.random()
     if kind < 0.25 and examples.n >= 5:
-        options: dict[str, Any] = {"validation_split": r.choice([0.2, 0.4])}
+        rows = sorted(r.sample(range(examples.n), 2))
+        options: dict[str, Any] = {"validation_split": r.choice([0.2, 0.4, rows])}
         examples.weights[:] = np.maximum(examples.weights, 0.25)  # or all that is trained on may have none
     elif kind < 0.5:
         options = {"validation_data": Examples(net, r).data}

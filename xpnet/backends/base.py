@@ -132,7 +132,7 @@ class Backend:
         if array_api_compat.device(x) is None:
             raise ArgumentError(
                 f"{name} has no values, as JAX only traces what is computed with it; call the network outside of jit, "
-                "vmap and grad, and take derivatives by jacobian or vjp"
+                "vmap and grad, or make a function for these by xpnet.export.to_jax"
             )
         if isinstance(x, np.ndarray) or (on_host(x) and not isinstance(x, self.array_type)):
             return self._from_host(host_array(x), dtype)

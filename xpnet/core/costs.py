@@ -12,8 +12,9 @@ what these are: the outputs come in blocks of n_targets columns, the first outpu
 target, and so on.
 
 A cost of your own needs no change here: `Network` takes any object with the function value, and computes the gradient
-from it (`dual.ValueGradient`) if there is none. For one that everybody can use by its name, add a `Cost` to `COSTS` at
-the end of this file; CONTRIBUTING.md lists the other places that need it.
+from it (`dual.ValueGradient`) if there is none. Its functions may see the inputs, too: (a, y, x, xp). For one that
+everybody can use by its name, add a `Cost` to `COSTS` at the end of this file; CONTRIBUTING.md lists the other places
+that need it.
 """
 
 from collections.abc import Callable, Sequence
@@ -58,6 +59,10 @@ class Composed(NamedTuple):
     sigma: Activation
     cost: "Cost"
 
+    def given(self, x: Array) -> "Composed":
+        """Let a cost that sees the inputs see these, (..., m, n_in)."""
+        return Composed(self.sigma, self.cost.given(x)) if self.cost.sees_x else self
+
     def value(self, z: Array, a: Array, y: Array, xp: Namespace) -> Array:
         """Cost C_x of each example, shape (..., m)."""
         return self.cost.value(a, y, xp)  # type: ignore
@@ -72,6 +77,10 @@ class Fused(NamedTuple):
 
     value_from_z: Callable[[Array, Array, Namespace], Array]
 
+    def given(self, x: Array) -> "Fused":
+        """Return itself: these costs do not see the inputs."""
+        return self
+
     def value(self, z: Array, a: Array, y: Array, xp: Namespace) -> Array:
         """Cost C_x of each example, shape (..., m)."""
         return self.value_from_z(z, y, xp)
@@ -82,6 +91,16 @@ class Fused(NamedTuple):
 
 
 Output: TypeAlias = Composed | Fused
+
+
+class _Given(NamedTuple):
+    """A function of a cost that sees the inputs, with inputs."""
+
+    function: Callable[[Array, Array, Array, Namespace], Array]
+    x: Array
+
+    def __call__(self, a: Array, y: Array, xp: Namespace) -> Array:
+        return self.function(a, y, self.x, xp)
 
 
 class Cost(NamedTuple):
@@ -103,6 +122,8 @@ class Cost(NamedTuple):
         The only output activation that the cost accepts; None if there are several.
     distribution
         Describes the outputs, if there are several for each target.
+    sees_x
+        Whether value and gradient are functions of (a, y, x, xp); a network finds out, for one of your own.
 
     Examples
     --------
@@ -115,11 +136,18 @@ class Cost(NamedTuple):
     """
 
     name: str
-    value: Callable[[Array, Array, Namespace], Array] | None = None
-    gradient: Callable[[Array, Array, Namespace], Array] | None = None
+    value: Callable[..., Array] | None = None
+    gradient: Callable[..., Array] | None = None
     fused: tuple[tuple[str, Fused], ...] = ()
     activation: Activation | None = None
     distribution: "Distribution | None" = None
+    sees_x: bool = False
+
+    def given(self, x: Array) -> "Cost":
+        """Return the cost as functions of (a, y, xp), for these inputs, (..., m, n_in)."""
+        if not self.sees_x or self.value is None or self.gradient is None:
+            return self
+        return self._replace(value=_Given(self.value, x), gradient=_Given(self.gradient, x), sees_x=False)
 
     @property
     def outputs(self) -> list[str] | None:

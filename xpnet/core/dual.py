@@ -82,16 +82,20 @@ class ValueGradient(NamedTuple):
     name
         The name of the cost, for messages.
     value
-        ``value(a, y, xp)``: the cost of each example, shape (..., m).
+        ``value(a, y, xp)``, or ``value(a, y, x, xp)``: the cost of each example, shape (..., m).
     """
 
     name: str
     value: Function
 
-    def __call__(self, a: Array, y: Array, xp: Namespace) -> Array:
+    def __call__(self, a: Array, *others: Any) -> Array:
         """Compute the derivatives with respect to one output after the other, (..., m, n_out)."""
+        *constants, xp = others
+        zeros = [None] * len(constants)
         try:
-            columns = [jvp(self.value, (a, y), (unit, None), xp)[1][..., None] for unit in unit_vectors(a, xp)]
+            columns = [
+                jvp(self.value, (a, *constants), (unit, *zeros), xp)[1][..., None] for unit in unit_vectors(a, xp)
+            ]
         except unless_stopped(TypeError, AttributeError) as error:
             raise ArgumentError(
                 f"cost {self.name!r} has no gradient, and its value cannot be differentiated ({error}); compute the "

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
-from typing import Any
+from typing import Any, TypeGuard
 
 import array_api_compat
 
@@ -73,7 +73,7 @@ def make_source(
         raise ArgumentError(f"{name} is of type {type(data).__name__}; {CHOICES}")
     if steps is not None:
         raise ArgumentError(f"steps={steps!r} is for an iterable of batches; {name} has a length, so give epochs")
-    if isinstance(data, tuple) and len(data) == 2 and not all(isinstance(part, tuple) for part in data):
+    if holds_arrays(data):
         return _open_arrays(*data, name, reader.learn_names(data[0], f"X of {name}"))
     n_items = _count_items(data, name)
     if n_items == 0:
@@ -88,6 +88,17 @@ def make_source(
         reader = _read_pairs([read_item(data, 0, name)], name, reader).reader  # checked before training begins
         return Dataset(data, name, reader._replace(warns=False))
     return _read_pairs(_items(data, name, progress), name, reader)
+
+
+def holds_arrays(data: Any) -> TypeGuard[tuple[Any, Any]]:
+    """Tell whether data are a tuple (X, y), and not two pairs.
+
+    Examples
+    --------
+    >>> holds_arrays(([[1.0], [2.0]], [3.0, 4.0])), holds_arrays((([1.0], 3.0), ([2.0], 4.0)))
+    (True, False)
+    """
+    return isinstance(data, tuple) and len(data) == 2 and not all(isinstance(part, tuple) for part in data)
 
 
 def _open_arrays(x: Any, y: Any, name: str, reader: Reader) -> Stored:

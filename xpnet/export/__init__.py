@@ -1,8 +1,9 @@
-"""Networks to and from other programs: ONNX files, PyTorch, Keras, and pages for a browser.
+"""Networks to and from other programs: ONNX files, PyTorch, JAX, Keras, and pages for a browser.
 
 A function imports the library that it needs when it is called.
 """
 
+from xpnet.export.jax import from_jax, to_jax
 from xpnet.export.keras import from_keras
 from xpnet.export.lessons import write_lesson
 from xpnet.export.onnx import to_onnx
@@ -11,10 +12,12 @@ from xpnet.export.pipelines import register_skl2onnx
 from xpnet.export.torch import from_torch, to_torch
 
 __all__ = [
+    "from_jax",
     "from_keras",
     "from_torch",
     "make_page",
     "register_skl2onnx",
+    "to_jax",
     "to_onnx",
     "to_torch",
     "write_lesson",

@@ -33,7 +33,7 @@ def _compute_gradients(
     model: Model, backpropagate: Callable[..., Layers], layers: Layers, x: Array, y: Array, xp: Namespace
 ) -> Layers:
     zs, activations = forward(layers, model.sigmas, x, xp)
-    return backpropagate(layers, model.sigmas, model.output, zs, activations, y, xp)
+    return backpropagate(layers, model.sigmas, model.output.given(x), zs, activations, y, xp)
 
 
 def activations(view: View, x: Any) -> list[Array]:
@@ -49,7 +49,7 @@ def deltas(view: View, x: Any, y: Any) -> list[Array]:
     x, y, single = read_batch(view, x, y)
     with view.scope():
         zs, activations = forward(view.layers, view.model.sigmas, x, view.xp)
-        delta = view.model.output.delta(zs[-1], activations[-1], y, view.xp)
+        delta = view.model.output.given(x).delta(zs[-1], activations[-1], y, view.xp)
         errors = propagate(view.layers, view.model.sigmas, zs, activations, delta, view.xp)
         return [error[0, ...] if single else error for error in errors]
 

@@ -66,7 +66,7 @@ class Case(NamedTuple):
                 if model is not None:
                     zs, activations = forward(self.layers, model.sigmas, self.x, np)
                 model = model or self.model
-                rest = model.sigmas, model.output, zs, activations, self.y, np
+                rest = model.sigmas, model.output.given(self.x), zs, activations, self.y, np
                 gradients = backpropagate(equations, self.layers, *rest, last)
         except ValueError:
             return None

@@ -174,9 +174,9 @@ def _estimate_rounding(net: Network, x: Any, y: Any) -> float:
         w, b, a, delta = (np.abs(to_numpy(array)) for array in (*layer, a, delta))
         total += float(np.mean(np.sum(delta * (a @ w.T + b), axis=-1)))
     if isinstance(view.model.output, Composed):
-        _, y, _ = read_batch(view, x, y)
+        x, y, _ = read_batch(view, x, y)
         with view.scope():
-            slopes = to_numpy(view.model.cost.gradient(activations[-1], y, view.xp))  # type: ignore
+            slopes = to_numpy(view.model.cost.given(x).gradient(activations[-1], y, view.xp))  # type: ignore
         total += float(np.mean(np.sum(np.abs(slopes * to_numpy(activations[-1])), axis=-1)))
     else:
         total += 1.0  # the cost is the logarithm of a sum of at least 1: what is far below its rounding vanishes

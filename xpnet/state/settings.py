@@ -1,14 +1,17 @@
-"""Settings: the arguments that a network was made with, which never change."""
+"""Settings: the arguments that a network was made with, which never change, and what cannot be assigned."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from xpnet.backends import Backend
+from xpnet.checks import choices
 from xpnet.core.activations import Activation
 from xpnet.core.costs import Output
 from xpnet.core.model import Model
 from xpnet.data.place import Place
+from xpnet.hints import explain_attribute, suggest_argument
 
 
 class Settings:
@@ -18,6 +21,29 @@ class Settings:
     _given_task: str | None
     _standardize: bool
     _place: Place
+    _assignable: ClassVar[Sequence[str]]  # of a class that refuses to assign anything else; those derived from it may
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse to assign settings, and unknown names: a misspelt one would do nothing. Subclasses may have more."""
+        if name.startswith("_"):  # fast path: training assigns a value after each chunk
+            return super().__setattr__(name, value)
+        attribute = getattr(type(self), name, None)
+        if name == "cost" or (isinstance(attribute, property) and attribute.fset is None):
+            remedy = "call reset_optimizer(...)" if name == "optimizer" else "make a new Network"
+            raise AttributeError(f"{name} of a network cannot be assigned; {remedy}")
+        if "_assignable" in vars(type(self)) and not isinstance(attribute, property):
+            names = self._assignable
+            hint = suggest_argument(name, names)
+            raise AttributeError(f"{name} of a network cannot be assigned{hint}; choose from {choices(names)}")
+        super().__setattr__(name, value)
+
+    if not TYPE_CHECKING:  # a type checker knows all attributes
+
+        def __getattr__(self, name: str) -> Any:
+            """Say what an attribute of the book's programs or of another library is called here."""
+            if name.startswith("_") or hasattr(type(self), name):
+                return object.__getattribute__(self, name)  # raises the error of Python, or of the property
+            raise AttributeError(explain_attribute(type(self), name), name=name, obj=self)
 
     @property
     def sizes(self) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import reprlib
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
@@ -107,9 +108,34 @@ def parse_cost(value: Any, argument: str = "cost") -> Cost:
                 _refuse_incomplete(argument, value, "cost", {"value": "a, y, xp", "gradient": "a, y, xp"})
             return _look_up_parametrized(argument, value, COSTS, PARAMETRIZED_COSTS)
         cost = Cost(_name_of(value), value.value, getattr(value, "gradient", None))
+    if cost.value is not None:
+        cost = cost._replace(sees_x=_sees_x(argument, cost))
     if cost.value is not None and cost.gradient is None and not cost.fused:
         cost = cost._replace(gradient=ValueGradient(cost.name, cost.value))
     return _check_name_is_free(argument, cost, COSTS)
+
+
+def _sees_x(argument: str, cost: Cost) -> bool:
+    """Tell whether the functions of a cost have a parameter x; refuse it in another place, or in one of them only."""
+    own = [function for function in (cost.value, cost.gradient) if function and not isinstance(function, ValueGradient)]
+    places = [_find_parameter(function, "x") for function in own]
+    if all(place < 2 for place in places):  # it has none, or calls outputs or targets so
+        return False
+    if any(place != 2 for place in places):
+        raise ArgumentError(
+            f"{argument}={cost.name!r} sees x in one function only, or not as the third parameter; write "
+            "value(a, y, x, xp), and gradient(a, y, x, xp) if it has one"
+        )
+    return True
+
+
+def _find_parameter(function: Callable[..., Any], name: str) -> int:
+    """Find the place of a parameter; −1 without it."""
+    try:
+        names = [*inspect.signature(function).parameters]
+    except ValueError:  # it has no signature, as some functions written in C
+        return -1
+    return names.index(name) if name in names else -1
 
 
 def parse_hidden(value: Any, layers: int) -> list[Activation]:
@@ -200,10 +226,10 @@ def check_functions(model: Model, asarray: Callable[[np.ndarray], Array], xp: Na
                 z = asarray(np.linspace(0.1, 0.9, 2 * n).reshape(2, n))
                 _check_result(f"activation {sigma.name!r}: value", sigma.value(z, xp), z, z.shape)
                 _check_result(f"activation {sigma.name!r}: pullback", sigma.pullback(z, z, z, xp), z, z.shape)
-        cost = model.cost
+        widths = model.n_out, model.n_targets, model.n_in
+        a, y, x = (asarray(np.full((2, n), number)) for n, number in zip(widths, (0.25, 0.5, 0.75)))
+        cost = model.cost.given(x)
         if cost.name.partition("(")[0] not in _strip_parameters(COSTS) and cost.value and cost.gradient:
-            shapes = (2, model.n_out), (2, model.n_targets)
-            a, y = (asarray(np.full(shape, x)) for shape, x in zip(shapes, (0.25, 0.5)))
             _check_result(f"cost {cost.name!r}: value", cost.value(a, y, xp), y, (2,))
             _check_result(f"cost {cost.name!r}: gradient", cost.gradient(a, y, xp), a, a.shape)
 

@@ -45,7 +45,7 @@ class Request(NamedTuple):
     rows: Sequence[Any] | None = None  # for each network, those to train it on
     validation_rows: Sequence[Any] | None = None  # for each network, those to validate it on
     validation_data: Any = None
-    validation_split: float | None = None
+    validation_split: Any = None
     sample_weight: Any = None
     class_weight: Any = None
     slopes: Any = None

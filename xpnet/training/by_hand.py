@@ -26,10 +26,11 @@ from xpnet.training.prepare import fit_scaling
 from xpnet.training.steps import ChunkRunner
 
 
-def assign_layers(view: View, layers: Any) -> NetworkValue:
-    """Replace weights and biases, which are pairs (w, b)."""
-    weights, biases = split_layers(layers)
-    weights, biases = parse_weights(weights, view.model, view.place), parse_biases(biases, view.model, view.place)
+def assign_layers(view: View, layers: Any, name: str = "") -> NetworkValue:
+    """Replace weights and biases, which are pairs (w, b); `name` is that of the argument, for messages."""
+    weights, biases = split_layers(layers, name or "layers")
+    weights = parse_weights(weights, view.model, view.place, name)
+    biases = parse_biases(biases, view.model, view.place, name)
     return _replace_layers(view, weights, biases)
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from xpnet.backends import Backend
 from xpnet.checks import count
 from xpnet.core.arrays import Array, Namespace, Same, positions
+from xpnet.core.model import Model
 from xpnet.core.scaling import Moments, column_sums, merge_moments, moments
 from xpnet.core.temperature import compute_log_loss, find_logits, sum_confidence_errors
 from xpnet.errors import ArgumentError, unless_stopped
@@ -80,6 +81,11 @@ def predictions(a: Same, task: str, xp: Namespace) -> Same:
         return a[:, 0] if a.shape[1] == 1 else a
     labels = xp.astype(a > 0.5, xp.__array_namespace_info__().default_dtypes()["integral"])
     return labels[:, 0] if task == "binary" else labels
+
+
+def predict_from_outputs(model: Model, a: Array, xp: Namespace) -> Array:
+    """Turn outputs (m, n_out) of a network into classes, labels or values."""
+    return predictions(model.cost.prediction(a, xp), model.task, xp)
 
 
 def _hits(y: Array, a: Array, task: str, xp: Namespace) -> tuple[Array]:

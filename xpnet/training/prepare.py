@@ -4,6 +4,7 @@ The functions are in this order, from top to bottom. Each of these steps takes s
 """
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cache, partial
@@ -11,12 +12,12 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from xpnet.checks import has_entries, in_range, warn, yes_or_no
+from xpnet.checks import has_entries, has_methods, in_range, show, warn, yes_or_no
 from xpnet.core.arrays import Array, blocks
 from xpnet.core.minibatch import one_hot
 from xpnet.core.scaling import Scaler, Scaling, compute_scaling
 from xpnet.data.gathered import Gathered, Stored, copy_rows, share_rows, with_weight
-from xpnet.data.opening import make_source
+from xpnet.data.opening import holds_arrays, make_source
 from xpnet.data.reader import Reader
 from xpnet.data.resident import Resident, Rows, scale_columns
 from xpnet.data.sampling import Sampling, in_order, leave_out_weightless, split_rows
@@ -81,23 +82,37 @@ def open_sources(
 
 def _check_request(request: Request, networks: int) -> None:
     """Refuse two arguments that both say what to train or validate on, and data that are read too often."""
-    fraction = request.validation_split
+    split = request.validation_split
     names = [name for name in ("rows", "validation_rows") if getattr(request, name) is not None]
-    if names and fraction is not None:
-        raise ArgumentError(f"validation_split={fraction!r} contradicts {names[-1]}; leave one of them out")
+    if names and split is not None:
+        raise ArgumentError(f"validation_split={show(split)} contradicts {names[-1]}; leave one of them out")
     if request.validation_rows is not None and request.validation_data is not None:
         raise ArgumentError("validation_data contradicts validation_rows; leave one of them out")
     if networks > 1:
         refuse_iterator(request.validation_data, "validation_data")
         refuse_iterator(request.test_data, "test_data")
-    if fraction is not None:
-        _check_fraction("validation_split", fraction)
+    if split is not None:
+        _check_split("validation_split", split)
         if request.validation_data is not None:
-            raise ArgumentError(f"validation_split={fraction!r} contradicts validation_data; give one of the two")
+            raise ArgumentError(f"validation_split={show(split)} contradicts validation_data; give one of the two")
 
 
-def _check_fraction(argument: str, value: Any) -> None:
-    in_range(argument, value, 0, 1, "it is the fraction of the examples to validate on", includes_low=False)
+def _check_split(argument: str, value: Any) -> None:
+    if _is_fraction(value):
+        remedy = "it is the fraction of the examples to validate on; or give their row numbers, or a splitter"
+        in_range(argument, value, 0, 1, remedy, includes_low=False)
+
+
+def _is_splitter(split: Any) -> bool:
+    """Tell whether an object is like the splitters of scikit-learn: strings and tensors have a method `split`, too."""
+    return (
+        has_methods(split, "split") and not isinstance(split, (str, bytes, bytearray)) and not hasattr(split, "shape")
+    )
+
+
+def _is_fraction(split: Any) -> bool:
+    """Tell whether a split is meant to be a fraction, right or wrong, and not a splitter or a list of row numbers."""
+    return not _is_splitter(split) and not isinstance(split, (list, tuple, range)) and getattr(split, "shape", ()) == ()
 
 
 def open_training_data(request: Request, plan: Plan, reader: Reader, progress: bool) -> Source:
@@ -150,14 +165,17 @@ def split_for_each(train: Source, request: Request, split_seeds: Sequence[int]) 
         return [(share_rows(train, rows), None) for rows in parse_rows("rows", request.rows, networks, len(train))]
     elif request.validation_split is not None:
         train, take = _require_stored(train, "validation_split"), copy_rows if networks == 1 else share_rows
-        splits = [choose_rows(train, "validation_split", request.validation_split, seed) for seed in split_seeds]
+        split = partial(choose_rows, train, "validation_split", request.validation_split, request.train_data)
+        is_own = _is_fraction(request.validation_split)  # of each network
+        splits = [split(seed) for seed in split_seeds] if is_own else [split(split_seeds[0])] * networks
     elif isinstance(train, Batches) and networks > 1:
         shared = SharedPass(train)
         return [(SharedBatches(shared), None) for _ in split_seeds]
     else:
         return [(train, None)] * networks
     unweighted = replace(train, weights=None, known_rows=None)  # to validate on
-    return [(take(train, training), take(unweighted, validation)) for training, validation in splits]
+    parts = {id(split): (take(train, split[0]), take(unweighted, split[1])) for split in splits}
+    return [parts[id(split)] for split in splits]
 
 
 def choose_splits(train: Source, request: Request, networks: int) -> tuple[Stored, list[tuple[np.ndarray, np.ndarray]]]:
@@ -166,13 +184,16 @@ def choose_splits(train: Source, request: Request, networks: int) -> tuple[Store
     validation = parse_rows("validation_rows", request.validation_rows, networks, len(train))
     if request.rows is not None:
         return train, list(zip(parse_rows("rows", request.rows, networks, len(train)), validation))
-    training = [np.setdiff1d(np.arange(len(train), dtype=np.int32), rows) for rows in validation]
-    for k, rows in enumerate(training):
-        if len(rows) == 0:
-            raise ArgumentError(
-                f"validation_rows[{k}] holds all {len(train)} rows of train_data; leave some to train on"
-            )
-    return train, list(zip(training, validation))
+    names = [f"validation_rows[{k}]" for k in range(networks)]
+    return train, [(list_others(name, rows, len(train)), rows) for name, rows in zip(names, validation)]
+
+
+def list_others(name: str, rows: np.ndarray, n: int, data: str = "train_data") -> np.ndarray:
+    """List all other rows of n, to train on; refuse to leave none."""
+    others = np.setdiff1d(np.arange(n, dtype=np.int32), rows)
+    if len(others) == 0:
+        raise ArgumentError(f"{name} holds all {n} rows of {data}; leave some to train on")
+    return others
 
 
 def parse_rows(name: str, rows: Any, members: int, n: int, data: str = "train_data") -> list[np.ndarray]:
@@ -181,27 +202,60 @@ def parse_rows(name: str, rows: Any, members: int, n: int, data: str = "train_da
     if not has_each or len(rows) != members:
         has = f"has {len(rows)} entries" if has_each else f"is {rows!r}"
         raise ArgumentError(f"{name} {has}, but must be a list of {members} arrays of row numbers, one for each member")
-    parts: list[np.ndarray] = []
-    for k, part in enumerate(rows):
-        try:
-            part = np.asarray(part)
-        except unless_stopped(ValueError) as error:
-            raise ArgumentError(f"{name}[{k}] must list row numbers, whole numbers ({error})") from error
-        if part.shape == (0,):
-            raise ArgumentError(f"{name}[{k}] is empty; give each member at least one row")
-        if part.ndim != 1 or part.dtype.kind not in "iu":
-            raise ArgumentError(
-                f"{name}[{k}] has shape {part.shape} and dtype {part.dtype}, but must list row numbers, whole numbers; "
-                "for a mask, give numpy.flatnonzero(mask)"
-            )
-        if part.min() < 0 or part.max() >= n:
-            raise ArgumentError(f"{name}[{k}] goes from {part.min()} to {part.max()}, but {data} has {n} rows, from 0")
-        parts.append(part.astype(np.int32))
-    return parts
+    return [parse_part(f"{name}[{k}]", part, n, data) for k, part in enumerate(rows)]
 
 
-def choose_rows(train: Stored, argument: str, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Choose the rows to train on and those to validate on, each in increasing order."""
+def parse_part(name: str, part: Any, n: int, data: str = "train_data") -> np.ndarray:
+    """Check a list of rows of n examples; `name` is that of the argument."""
+    try:
+        part = np.asarray(part)
+    except unless_stopped(ValueError) as error:
+        raise ArgumentError(f"{name} must list row numbers, whole numbers ({error})") from error
+    if part.shape == (0,):
+        raise ArgumentError(f"{name} is empty; give at least one row")
+    if part.ndim != 1 or part.dtype.kind not in "iu":
+        raise ArgumentError(
+            f"{name} has shape {part.shape} and dtype {part.dtype}, but must list row numbers, whole numbers; for a "
+            "mask, give numpy.flatnonzero(mask)"
+        )
+    if part.min() < 0 or part.max() >= n:
+        raise ArgumentError(f"{name} goes from {part.min()} to {part.max()}, but {data} has {n} rows, from 0")
+    return part.astype(np.int32)
+
+
+def choose_rows(
+    train: Stored, argument: str, split: Any, data: Any, seed: int, name: str = "train_data"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Choose the rows to train on and those to validate on, each in increasing order; `name` is that of the data."""
+    if _is_splitter(split):
+        parts = ask_splitter(argument, split, data, name)
+        training, validation = (parse_part(f"{argument}.split(X, y)", part, len(train), name) for part in parts)
+        return np.sort(training), np.sort(validation)
+    if _is_fraction(split):
+        return draw_rows(train, argument, split, seed)
+    validation = parse_part(argument, split, len(train), name)
+    return list_others(argument, validation, len(train), name), np.sort(validation)
+
+
+def ask_splitter(argument: str, splitter: Any, data: Any, name: str) -> tuple[Any, Any]:
+    """Ask a splitter of scikit-learn for its last split: of splits by time, the one with the most to train on."""
+    if not holds_arrays(data):
+        raise ArgumentError(
+            f"{argument}={show(splitter)} splits X and y; give {name} as a tuple (X, y), or the row numbers to "
+            "validate on"
+        )
+    try:
+        ((training, validation),) = deque(splitter.split(*data), maxlen=1)
+    except unless_stopped(TypeError, ValueError, AttributeError) as error:
+        raise ArgumentError(
+            f"{argument}={show(splitter)} cannot split {name} into rows to train and to validate on ({error}); if it "
+            "needs groups, give the row numbers to validate on, as in next(splitter.split(X, y, groups))[1]"
+        ) from error
+    return training, validation
+
+
+def draw_rows(train: Stored, argument: str, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw the rows to validate on; of each class its share."""
     reader, y = train.reader, train.columns.y
     labels = None
     with reader.scope():
@@ -217,11 +271,11 @@ def choose_rows(train: Stored, argument: str, fraction: float, seed: int) -> tup
     return split_rows(len(train), fraction, np.random.default_rng(seed), labels)
 
 
-def split_data(data: Any, fraction: float, seed: int, reader: Reader) -> tuple[np.ndarray, np.ndarray]:
+def split_data(data: Any, split: Any, seed: int, reader: Reader) -> tuple[np.ndarray, np.ndarray]:
     """Choose the rows of the user's data to train on and those to validate on, each in increasing order."""
-    _check_fraction("fraction", fraction)
+    _check_split("split", split)
     source = make_source(data, "data", reader.unscaled())
-    return choose_rows(_require_stored(source, "split_rows", "data"), "fraction", fraction, seed)
+    return choose_rows(_require_stored(source, "split_rows", "data"), "split", split, data, seed, "data")
 
 
 def balance(train: Source) -> Source:
