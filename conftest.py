@@ -23,7 +23,7 @@ OPTIONAL |= dict.fromkeys(("docs/use/table-models.md", "xpnet/estimators/table_m
 MISSING = {path: name for path, names in OPTIONAL.items() for name in names if find_spec(name) is None}
 
 # Pages whose examples train for about a second and rarely fail
-SLOW_PAGES = {f"{name}.md" for name in ("ensembles", "error-bars", "scikit-learn-more", "search")}
+SLOW_PAGES = {f"{name}.md" for name in ("ensembles", "error-bars", "larger-programs", "scikit-learn-more", "search")}
 
 # Programs, and what replaces CuPy
 collect_ignore = ["docs/conf.py", "docs/book_figures.py", "tests/host_cupy", *MISSING]
