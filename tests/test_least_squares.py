@@ -9,6 +9,7 @@ from helpers import assert_same, run_command, snapshot
 from sklearn.exceptions import ConvergenceWarning
 
 from xpnet import SGD, Clip, Ensemble, LevenbergMarquardt, Network, ReduceLROnPlateau
+from xpnet.costs import make_huber
 from xpnet.estimators import MLPClassifier, MLPRegressor, MLPSearchCV
 
 pytestmark = pytest.mark.not_on(host_cupy.NAME)  # its linear algebra needs a driver
@@ -55,6 +56,21 @@ def test_it_finds_the_minimum_that_scipy_finds():
     net.train((X, y), epochs=40, **TRAIN)
     np.testing.assert_allclose(flatten(net), theirs.x, rtol=1e-5)
     assert net.cost((X, y)) == pytest.approx(theirs.cost / len(X), rel=1e-10)
+
+
+@pytest.mark.parametrize("delta", [1.0, 0.1])
+def test_with_outliers_it_finds_the_minimum_of_hubers_cost_that_scipy_finds(delta):
+    from scipy.optimize import least_squares
+
+    net = make((2, 2, 2), seed=1, cost="huber" if delta == 1 else make_huber(delta))
+    y = net.forward(X) + 0.05 * RNG.standard_normal((len(X), 2))
+    y[::10] += 3.0
+    start = flatten(net)
+    options = {"loss": "huber", "f_scale": delta, "xtol": 1e-15, "ftol": 1e-15, "gtol": 1e-15, "max_nfev": 2000}
+    theirs = least_squares(lambda p: (flat_outputs(net, p) - y).ravel(), start, **options)
+    net.train((X, y), epochs=150, **TRAIN)
+    assert net.cost((X, y)) == pytest.approx(theirs.cost / len(X), rel=1e-6)
+    np.testing.assert_allclose(net.forward(X), flat_outputs(net, theirs.x), atol=1e-3)
 
 
 def test_a_step_that_raises_the_cost_is_not_taken():
@@ -147,9 +163,9 @@ def test_nothing_warns_where_noise_is_not_fitted():
             r'LevenbergMarquardt needs float64, and the network has float32; give dtype="float64"',
         ),
         (
-            {"cost": "huber"},
+            {"cost": "absolute"},
             {},
-            r"minimizes squared errors, and the cost is 'huber'; make .* with cost='quadratic' or cost='mse', or",
+            r"minimizes squared errors, and the cost is 'absolute'; make .* cost='mse' or cost='huber', or give",
         ),
         ({"dropout": 0.1}, {}, r"LevenbergMarquardt does not go with dropout=\[0\.0, 0\.1\]; leave dropout out, and"),
         (

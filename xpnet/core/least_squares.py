@@ -20,20 +20,25 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.core.activations import Activation
-from xpnet.core.arrays import Array, Layers, Namespace, leaves, map_layers, rows_per_block
+from xpnet.core.arrays import Array, Function, Layers, Namespace, leaves, map_layers, rows_per_block
 from xpnet.core.backprop import deltas, forward
-from xpnet.core.costs import Composed
+from xpnet.core.costs import Composed, Cost
 from xpnet.core.dual import jvp, unit_vectors
 from xpnet.core.minibatch import Minibatch
 from xpnet.core.optimizers.base import OptimizerState, penalty
 from xpnet.core.slopes import slope_cost, slope_errors
 
-# The costs that it minimizes, as multiples of ½ Σ (a − y)², by the number of outputs
+# The squared costs that it minimizes, as multiples of ½ Σ (a − y)², by the number of outputs
 SQUARED: dict[str, Callable[[int], float]] = {"quadratic": lambda n_out: 1.0, "mse": lambda n_out: 2.0 / n_out}
 # As multiples of the largest diagonal element of JᵀJ; rounding hides what is beyond them
 LEAST_DAMPING, MOST_DAMPING = 1e-14, 1e14
 LEAST = float(np.finfo(np.float64).tiny)  # keeps JᵀJ = 0 from being singular; rounding drops it from any other sum
 LARGEST_GROWTH, LARGEST_FALL = 2.0**20, 1.0 / 3.0  # the damping changes by these factors at most
+
+
+def is_least_squares(cost: Cost) -> bool:
+    """Tell whether a cost is one of squares, or of Huber, which is one of squares with weights of their own."""
+    return cost.name in SQUARED or cost.name.partition("(")[0] == "huber"
 
 
 class DampingHyperparameters(NamedTuple):
@@ -89,6 +94,7 @@ def normal_equations(
     xp: Namespace,
     slopes: Array | None = None,
     slope_share: Array | None = None,
+    pull: Function | None = None,
 ) -> tuple[Array, Array]:
     """Compute JᵀJ, (..., P, P), and Jᵀr, (..., P, 1), of the cost ½ Σ share (a − y)², with r = a − y.
 
@@ -107,6 +113,9 @@ def normal_equations(
     slopes, slope_share
         The derivatives that the outputs are to have, (..., m, n_out, n_in), and the weight of each example in
         ½ Σ slope_share (∂a/∂x − slopes)², which is then a part of the cost, (..., m, 1).
+    pull
+        The gradient of the cost with respect to the outputs, if that is not a − y. Each square is then weighted so that
+        it has this gradient (iteratively reweighted least squares).
     """
     n_parameters = sum(w.shape[-1] * w.shape[-2] + b.shape[-1] for w, b in layers)
     rows = rows_per_block(n_parameters)
@@ -115,7 +124,10 @@ def normal_equations(
     for start in range(0, x.shape[-2], rows):
         block = slice(start, min(start + rows, x.shape[-2]))
         zs, activations = forward(layers, sigmas, x[..., block, :], xp)
-        parts = value_rows(layers, sigmas, zs, activations, y[..., block, :], xp.sqrt(share[..., block])[..., None], xp)
+        root = xp.sqrt(share[..., block])[..., None]
+        if pull is not None:
+            root = root * xp.sqrt(residual_weights(pull, activations[-1], y[..., block, :], xp))
+        parts = value_rows(layers, sigmas, zs, activations, y[..., block, :], root, xp)
         if slopes is not None and slope_share is not None:
             root = xp.sqrt(slope_share[..., block, :])
             parts = chain(parts, slope_rows(layers, sigmas, zs, activations, slopes[..., block, :, :], root, xp))
@@ -124,6 +136,13 @@ def normal_equations(
             matrix = square if matrix is None else matrix + square
             gradient = slope if gradient is None else gradient + slope
     return matrix, gradient
+
+
+def residual_weights(pull: Function, a: Array, y: Array, xp: Namespace) -> Array:
+    """Compute the weights of squared residuals whose gradient is that of another cost; 1 where a residual is 0."""
+    r = a - y
+    is_zero = r == 0.0
+    return xp.where(is_zero, xp.ones_like(r), pull(a, y, xp) / xp.where(is_zero, xp.ones_like(r), r))
 
 
 def value_rows(
@@ -187,9 +206,12 @@ def take_damped_step(
             costs = costs + slope_cost(layers, sigmas, zs, activations, minibatch, xp)
         return costs, xp.sum(share * costs, axis=-1)
 
-    squared_share = SQUARED[output.cost.name](y.shape[-1]) * share
+    factor, pull = SQUARED.get(output.cost.name), None
+    squared_share = share if factor is None else factor(y.shape[-1]) * share
+    if factor is None:
+        pull = output.cost.gradient
     slope_share = None if slope_weight is None else slope_weight * share[..., None]
-    matrix, gradient = normal_equations(layers, sigmas, x, y, squared_share, xp, slopes, slope_share)
+    matrix, gradient = normal_equations(layers, sigmas, x, y, squared_share, xp, slopes, slope_share, pull)
     decays = tuple((strength + 0.0 * w, 0.0 * b) for w, b in layers)
     costs, cost = measure(layers)
     layers, memory = lower_cost(

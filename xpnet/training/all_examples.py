@@ -7,7 +7,7 @@ import numpy as np
 from xpnet.backends.base import Backend
 from xpnet.backends.memory import count_parameters, on_host_only, require_bytes
 from xpnet.checks import warn
-from xpnet.core.least_squares import SQUARED
+from xpnet.core.least_squares import SQUARED, is_least_squares
 from xpnet.data.gathered import Gathered
 from xpnet.data.resident import Resident, Rows
 from xpnet.errors import ArgumentError
@@ -93,12 +93,14 @@ def _check_network(job: Job) -> None:
             "optimizer, such as Adam()"
         )
     model = reader.model
-    if model.cost.name not in SQUARED:
+    is_bayesian = getattr(job.plan.optimizer, "bayesian", False)
+    if not is_least_squares(model.cost) or (is_bayesian and model.cost.name not in SQUARED):
+        costs = [*SQUARED] if is_bayesian else [*SQUARED, "huber"]
         raise ArgumentError(
             f"{name} minimizes squared errors, and the cost is {model.cost.name!r}; make the network with "
-            f"{' or '.join(f'cost={cost!r}' for cost in SQUARED)}, or give another optimizer, such as Adam()"
+            f"{' or '.join(f'cost={cost!r}' for cost in costs)}, or give another optimizer, such as Adam()"
         )
-    if reader.slope_weight is not None and getattr(job.plan.optimizer, "bayesian", False):
+    if reader.slope_weight is not None and is_bayesian:
         raise ArgumentError(f"slopes do not go with {name}(bayesian=True); leave out one of the two")
     if reader.dtype != "float64":
         raise ArgumentError(f'{name} needs float64, and the network has {reader.dtype}; give dtype="float64"')

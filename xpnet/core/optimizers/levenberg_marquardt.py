@@ -26,7 +26,8 @@ class LevenbergMarquardt:
     1994). The weights change only if the cost falls; it chooses the length of its steps, so `lr` and `batch_size` are
     left out.
 
-    It needs ``dtype="float64"``, the quadratic cost or "mse", and no dropout.
+    It needs ``dtype="float64"``, the cost "quadratic", "mse" or "huber" (whose squares it weights anew in each step),
+    and no dropout.
 
     Parameters
     ----------
