@@ -24,7 +24,7 @@ from xpnet.state.position import Position
 from xpnet.state.provenance import Run
 from xpnet.state.value import NetworkValue, make_generator
 from xpnet.state.view import View
-from xpnet.training.all_examples import require_memory
+from xpnet.training.all_examples import refuse_rates, require_memory
 from xpnet.training.arguments import parse_callbacks
 from xpnet.training.callback import LOGS, Callback, Quantity, Trainee, Training, watching
 from xpnet.training.loop import Values, take_changes
@@ -133,6 +133,7 @@ def solve(
     check_network(view, net.standardize)
     optimizer, numbers = LevenbergMarquardt(damping=damping), parse_coefficients(coefficients)
     callbacks = parse_callbacks(callbacks) + ([Progress()] if yes_or_no("progress", progress) else [])
+    refuse_rates(callbacks, "solve")
     history = History()
     with ExitStack() as stack:
         stack.enter_context(view.scope())
