@@ -136,7 +136,8 @@ def take_damped_step(
     decays, parameters = (join(part, xp) for part in (tuple((strength + 0.0 * w, 0.0 * b) for w, b in layers), layers))
     gradient = gradient + decays * parameters
     costs, cost = measure(layers)
-    identity = make_identity(parameters, xp)
+    numbers = xp.cumulative_sum(xp.ones_like(parameters[..., 0]), axis=-1)
+    identity = xp.astype(numbers[..., :, None] == numbers[..., None, :], parameters.dtype)
 
     def solve(mu: Array) -> Array:
         return -xp.linalg.solve(matrix + identity * (mu + decays + LEAST), gradient)
@@ -198,12 +199,6 @@ def descend(
     predicted = 0.5 * xp.reshape(xp.sum(change * (memory.mu * change - gradient), axis=(-2, -1)), memory.mu.shape)
     falls = new_cost < cost  # False for NaN
     return new, _adapt(memory, falls, (cost - new_cost) / predicted, xp), falls
-
-
-def make_identity(parameters: Array, xp: Namespace) -> Array:
-    """Make the identity (..., P, P) for columns (..., P, 1); a JAX tracer has no device to give to `eye`."""
-    numbers = xp.cumulative_sum(xp.ones_like(parameters[..., 0]), axis=-1)
-    return xp.astype(numbers[..., :, None] == numbers[..., None, :], parameters.dtype)
 
 
 def _bound(memory: Damping, start: Array, largest: Array, xp: Namespace) -> Damping:

@@ -19,7 +19,7 @@ from xpnet.checks import in_range, overwrite, show
 from xpnet.core.activations import Activation
 from xpnet.core.arrays import Array, Layers, Namespace, map_arrays, rows_per_block
 from xpnet.core.dual import jvp, unit_vectors
-from xpnet.core.least_squares import LEAST, make_identity
+from xpnet.core.least_squares import LEAST
 from xpnet.core.taylor import Series, pull_rows, taylor
 from xpnet.errors import ArgumentError
 
@@ -116,7 +116,8 @@ class LinearProblem(NamedTuple):
     def solve(self, mu: Array, xp: Namespace) -> Array:
         """Compute the step −(JᵀJ + μ)⁻¹ Jᵀr = −Jᵀ (JJᵀ + μ)⁻¹ r, by the smaller matrix."""
         right = self.gradient if self.few is None else self.few[0]
-        step = -xp.linalg.solve(self.matrix + (mu + LEAST) * make_identity(right, xp), right)
+        identity = xp.eye(right.shape[0], dtype=right.dtype, device=right.device)
+        step = -xp.linalg.solve(self.matrix + (mu + LEAST) * identity, right)
         return step if self.few is None else xp.matmul(self.few[1].mT, step)
 
 
@@ -131,27 +132,32 @@ def linearize(
     parts = (part for term in terms for part in compute_rows(term, layers, sigmas, coefficients, xp))
     n_parameters = _count(layers, coefficients)
     if sum(term.x.shape[0] for term in terms) < n_parameters:
-        r, rows = (xp.concat(arrays, axis=0) for arrays in zip(*parts))
+        r, rows = _join([*parts], xp)
         largest = xp.max(xp.sum(rows * rows, axis=0))
         return LinearProblem(xp.matmul(rows, rows.mT), xp.matmul(rows.mT, r), largest, 0.5 * xp.sum(r * r), (r, rows))
     sums: list[Array] = []
-    for r, rows in _join_small(parts, rows_per_block(n_parameters), xp):
+    for r, rows in _join_small(parts, n_parameters, xp):
         products = xp.matmul(rows.mT, rows), xp.matmul(rows.mT, r), 0.5 * xp.sum(r * r)
         sums = [x + y for x, y in zip(sums, products)] if sums else [*products]
     matrix, gradient, cost = sums
-    return LinearProblem(matrix, gradient, xp.max(matrix * make_identity(gradient, xp)), cost, None)
+    return LinearProblem(matrix, gradient, xp.max(xp.linalg.diagonal(matrix)), cost, None)
 
 
-def _join_small(parts: Iterable[tuple[Array, Array]], size: int, xp: Namespace) -> Iterator[list[Array]]:
-    """Join blocks of rows until there are `size` for one product; boundaries often have few points."""
+def _join_small(parts: Iterable[tuple[Array, Array]], size: int, xp: Namespace) -> Iterator[tuple[Array, Array]]:
+    """Join blocks of rows until they have `size`: boundaries often have few points, and products cost P² each."""
     waiting: list[tuple[Array, Array]] = []
     for part in parts:
         waiting.append(part)
         if sum(r.shape[0] for r, _ in waiting) >= size:
-            yield [xp.concat(arrays, axis=0) for arrays in zip(*waiting)]
+            yield _join(waiting, xp)
             waiting = []
     if waiting:
-        yield [xp.concat(arrays, axis=0) for arrays in zip(*waiting)]
+        yield _join(waiting, xp)
+
+
+def _join(parts: Sequence[tuple[Array, Array]], xp: Namespace) -> tuple[Array, Array]:
+    r, rows = zip(*parts)
+    return parts[0] if len(parts) == 1 else (xp.concat(r, axis=0), xp.concat(rows, axis=0))
 
 
 def _count(layers: Layers, coefficients: Mapping[str, Array]) -> int:
