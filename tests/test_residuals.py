@@ -356,9 +356,13 @@ def test_wrong_terms(arguments, message):
 
 
 @pytest.mark.not_on(host_cupy.NAME)
-def test_residuals_that_are_not_finite(place):
+@pytest.mark.parametrize("x", [LINE, LINE[1:]], ids=["at first", "at points that are drawn"])
+def test_residuals_that_are_not_finite(place, x):
     net = make(**place._asdict())
     before = snapshot(net)
+    term = Term(lambda x, u, du, ddu, xp: u / x, x, draw=lambda rng, n: np.zeros((n, 1)))
     with pytest.raises(DivergenceError, match="residuals or their derivatives are not finite; the network has"):
-        net.solve([Term(lambda x, u, du, ddu, xp: du[0] / x, LINE)], progress=False)
-    assert_same(net, before)
+        net.solve([term], redraw=2, progress=False)
+    assert len(net.history) == (0 if x is LINE else 2)
+    if x is LINE:
+        assert_same(net, before)

@@ -32,6 +32,10 @@ from xpnet.training.progress import Progress
 from xpnet.training.runs import write_optimizer
 
 CANDIDATES = 10  # points that are drawn for each one that is chosen
+NOT_FINITE = (
+    "residuals or their derivatives are not finite; the network has the weights before them. Look for divisions, roots "
+    "and logarithms in the residuals, and at the units of x and of the coefficients"
+)
 ARGUMENTS = ("x", "u", "du", "ddu", "xp")  # of a residual
 
 
@@ -74,10 +78,7 @@ class Problem(NamedTuple):
         layers, numbers = self.unpack(parameters)
         linear = linearize(self.terms, layers, self.view.model.sigmas, numbers, self.view.xp)
         if not self.view.backend.all_finite([linear.matrix, linear.gradient, linear.cost[None]]):
-            raise DivergenceError(
-                "residuals or their derivatives are not finite; the network has the weights before them. Look for "
-                "divisions, roots and logarithms in the residuals, and at the units of x and of the coefficients"
-            )
+            raise DivergenceError(NOT_FINITE)
         return linear
 
     def redraw(self, parameters: Array, rng: np.random.Generator) -> "Problem":
@@ -90,6 +91,8 @@ class Problem(NamedTuple):
                 points = read_points(term.draw(rng, CANDIDATES * m), f"draw of term {k}", self.view)
                 r = evaluate(replace(term, x=points), layers, self.view.model.sigmas, numbers, self.view.xp)
                 size = np.abs(self.view.backend.to_numpy(r)[:, 0]) + np.finfo(np.float64).tiny
+                if not np.isfinite(size).all():
+                    raise DivergenceError(NOT_FINITE)
                 chances = (size + size.mean()) / (2.0 * size.sum())
                 chosen = rng.choice(np.arange(len(size), dtype=np.int32), m, replace=False, p=chances)
                 terms[k] = replace(term, x=self.view.place.take(points, chosen))
@@ -181,10 +184,10 @@ def run_steps(
         value = replace_layers(values[0], layers, problem.view)
         values[0] = training.value = value._replace(provenance=provenance, generator=rng.bit_generator.state)
         cost, seconds = float(search.linear.cost), time.perf_counter() - started
-        training.position = training.position.after_chunk((1, problem.n_points), cost, 1.0, 1.0, seconds)
-        logs = training.position.row() | numbers
+        position = training.position.after_chunk((1, problem.n_points), cost, weight=1.0, lr=1.0, seconds=seconds)
+        logs = position.row() | numbers
         training.history.rows.append(logs)
-        training.position = training.position.next_epoch()
+        training.position = position.next_epoch()
         yield {0: values[0]}
         for callback in callbacks:
             callback.on_chunk_end(1)
