@@ -1,4 +1,4 @@
-"""Differential equations: derivatives of outputs by inputs and weights, and networks that are fitted to residuals."""
+"""Differential equations: the derivatives in them, and networks that solve them."""
 
 import math
 from itertools import pairwise

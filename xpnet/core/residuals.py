@@ -1,4 +1,4 @@
-"""Residuals of differential equations: functions of the outputs and of their derivatives by the inputs.
+"""Residuals of differential equations: functions of the outputs and their derivatives.
 
 The cost is ½ Σ w/m Σ r², over terms of weight w and their m points. `least_squares` minimizes it, by the derivatives of
 each residual r with respect to all weights and biases, and to unknown coefficients of the equations.
@@ -31,10 +31,10 @@ class Term:
     Parameters
     ----------
     residual
-        ``residual(x, u, du, ddu, xp)``: what the equation leaves at each of m points, (m,) or (m, 1), from the inputs x
-        (m, n_in), the outputs u (m, n_out), and their first and second derivatives by input k, du[k] and ddu[k],
-        (m, n_out) each. It uses operators and functions of `xp`, and each row by itself. Unknown coefficients are
-        further arguments, by their names.
+        ``residual(x, u, du, ddu, xp)``: the difference between the two sides of the equation at each of m points, (m,)
+        or (m, 1). It gets the points x, (m, n_in); the outputs u, (m, n_out); and their first and second derivatives
+        du[k] and ddu[k] with respect to input k, (m, n_out) each. It uses operators and functions of `xp`, and each row
+        by itself. Unknown coefficients are further arguments, by their names.
     x
         The points, (m, n_in).
     weight
@@ -168,7 +168,7 @@ def _count(layers: Layers, coefficients: Mapping[str, Array]) -> int:
 def compute_rows(
     term: Term, layers: Layers, sigmas: Sequence[Activation], coefficients: Mapping[str, Array], xp: Namespace
 ) -> Iterator[tuple[Array, Array]]:
-    """Compute √(w/m) r, (m, 1), and its derivatives by all parameters, (m, P), in blocks of rows."""
+    """Compute √(w/m) r, (m, 1), and its derivatives with respect to all parameters, (m, P), in blocks of rows."""
     u, trace = taylor(layers, sigmas, term.x, xp)
     (m, n_in), n_out = term.x.shape, u.value.shape[-1]
     arguments = (*_list_arguments(term, u), *coefficients.values())
@@ -193,7 +193,7 @@ def compute_rows(
 
 
 def _list_arguments(term: Term, u: Series) -> list[Array]:
-    """List the points, the outputs, and their first and second derivatives by each input."""
+    """List the points, the outputs, and their first and second derivatives."""
     return [term.x, u.value, *(part[k, ...] for part in (u.first, u.second) for k in range(term.x.shape[-1]))]
 
 

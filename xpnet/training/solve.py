@@ -230,7 +230,7 @@ def check_network(view: View, standardize: bool) -> None:
         raise ArgumentError(f'solve needs float64, and the network has {view.dtype}; give dtype="float64"')
     if standardize or model.scale is not None or view.scaling is not None:
         raise ArgumentError(
-            "solve differentiates by x as the network sees it, so it does not go with standardize=True, a scaling or "
+            "solve differentiates with respect to the inputs, so it does not go with standardize=True, a scaling or "
             "scale=; leave them out, and choose units in which x and u are about 1"
         )
     if any(model.dropout):
