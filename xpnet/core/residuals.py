@@ -26,7 +26,7 @@ from xpnet.errors import ArgumentError
 
 @dataclass(frozen=True, eq=False)
 class Term:
-    """An equation that the outputs of a network are to fulfil at some points; see :doc:`/use/differential-equations`.
+    """An equation that the outputs of a network should satisfy at some points; see :doc:`/use/differential-equations`.
 
     Parameters
     ----------
