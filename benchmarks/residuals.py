@@ -137,7 +137,7 @@ class Columns:
 
 
 def differentiate(torch, u, x):
-    """First and second derivatives by each input, as lists of columns."""
+    """First and second derivatives with respect to each input, as lists of columns."""
     (slopes,) = torch.autograd.grad(u.sum(), x, create_graph=True)
     du = [slopes[:, k : k + 1] for k in range(x.shape[1])]
     second = (torch.autograd.grad(part.sum(), x, create_graph=True)[0] for part in du)

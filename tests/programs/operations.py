@@ -2,6 +2,7 @@
 
 import copy
 import csv
+import itertools
 import math
 import os
 import random
@@ -19,6 +20,7 @@ from xpnet import (
     ModelCheckpoint,
     Network,
     ReduceLROnPlateau,
+    Term,
     check_gradients,
 )
 
@@ -373,6 +375,36 @@ def fit_without_effect(world: World, r: random.Random) -> None:
     if not all(np.array_equal(a, b) for old, new in zip(before, layers_of(net)) for a, b in zip(old, new)):
         raise Failure("weights that have no effect have changed")
     assert_close(net.history["cost"], np.full(4, make_oracle(net).cost(x, y)), 1e-12, "costs of steps that fail")
+
+
+@operation(weight=1)
+def solve(world: World, r: random.Random) -> None:
+    """A differential equation with an unknown coefficient: the last cost is that by differences of the oracle."""
+    net, x, kinds = world.net, Examples(world.net, r).x, {*world.net.activation, world.net.output_activation}
+    changed = any(net.dropout) or net.standardize or net.scale or net.scaling is not None
+    if not world.exact or changed or world.place in ("jax", "cupy-on-host"):  # slow, or without cuSOLVER
+        return
+    if any(known.parse(name)[0] in (*WITH_KINKS, "softmax", "mean_std") for name in kinds) or world.oracle is None:
+        return
+    k, weight = r.randrange(net.sizes[0]), r.choice([0.5, 2.0])
+
+    def residual(x: Any, u: Any, du: Any, ddu: Any, xp: Any, c: Any) -> Any:
+        return (c * du[k] - u + x[:, :1])[:, 0]
+
+    def act(net: Network, containers: Containers) -> None:
+        terms = [Term(residual, containers.array(x), weight=weight)]
+        net.solve(terms, 4, coefficients={"c": 0.5}, progress=False)
+
+    world.log.append(f"n={len(x)} k={k}")
+    error = world.act(r, act)
+    world.follow()
+    if error is None:
+        costs, c, h = net.history["cost"], net.history["c"][-1], 1e-6 * np.eye(net.sizes[0])[k]
+        forward = world.oracle.forward
+        slope = (to_host(forward(x + h)) - to_host(forward(x - h))) / 2e-6
+        expected = 0.5 * weight * ((c * slope - to_host(forward(x)) + x[:, :1])[:, 0] ** 2).mean()
+        if not near(costs[-1], expected, 1e-4) or any(b > a for a, b in itertools.pairwise(costs)):
+            raise Failure(f"costs of an equation: {costs}, expected {expected} at the end")
 
 
 @operation(weight=3)

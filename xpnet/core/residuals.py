@@ -1,4 +1,4 @@
-"""Residuals of differential equations: functions of the outputs and of their derivatives by the inputs.
+"""Residuals of differential equations: functions of the outputs and their derivatives.
 
 The cost is ½ Σ w/m Σ r², over terms of weight w and their m points. `least_squares` minimizes it, by the derivatives of
 each residual r with respect to all weights and biases, and to unknown coefficients of the equations.
@@ -19,22 +19,22 @@ from xpnet.checks import in_range, overwrite, show
 from xpnet.core.activations import Activation
 from xpnet.core.arrays import Array, Layers, Namespace, map_arrays, rows_per_block
 from xpnet.core.dual import jvp, unit_vectors
-from xpnet.core.least_squares import LEAST, make_identity
+from xpnet.core.least_squares import LEAST
 from xpnet.core.taylor import Series, pull_rows, taylor
 from xpnet.errors import ArgumentError
 
 
 @dataclass(frozen=True, eq=False)
 class Term:
-    """An equation that the outputs of a network are to fulfil at some points; see :doc:`/use/differential-equations`.
+    """An equation that the outputs of a network should satisfy at some points; see :doc:`/use/differential-equations`.
 
     Parameters
     ----------
     residual
-        ``residual(x, u, du, ddu, xp)``: what the equation leaves at each of m points, (m,) or (m, 1), from the inputs x
-        (m, n_in), the outputs u (m, n_out), and their first and second derivatives by input k, du[k] and ddu[k],
-        (m, n_out) each. It uses operators and functions of `xp`, and each row by itself. Unknown coefficients are
-        further arguments, by their names.
+        ``residual(x, u, du, ddu, xp)``: the difference between the two sides of the equation at each of m points, (m,)
+        or (m, 1). It gets the points x, (m, n_in); the outputs u, (m, n_out); and their first and second derivatives
+        du[k] and ddu[k] with respect to input k, (m, n_out) each. It uses operators and functions of `xp`, and each row
+        by itself. Unknown coefficients are further arguments, by their names.
     x
         The points, (m, n_in).
     weight
@@ -116,7 +116,8 @@ class LinearProblem(NamedTuple):
     def solve(self, mu: Array, xp: Namespace) -> Array:
         """Compute the step −(JᵀJ + μ)⁻¹ Jᵀr = −Jᵀ (JJᵀ + μ)⁻¹ r, by the smaller matrix."""
         right = self.gradient if self.few is None else self.few[0]
-        step = -xp.linalg.solve(self.matrix + (mu + LEAST) * make_identity(right, xp), right)
+        identity = xp.eye(right.shape[0], dtype=right.dtype, device=right.device)
+        step = -xp.linalg.solve(self.matrix + (mu + LEAST) * identity, right)
         return step if self.few is None else xp.matmul(self.few[1].mT, step)
 
 
@@ -131,27 +132,32 @@ def linearize(
     parts = (part for term in terms for part in compute_rows(term, layers, sigmas, coefficients, xp))
     n_parameters = _count(layers, coefficients)
     if sum(term.x.shape[0] for term in terms) < n_parameters:
-        r, rows = (xp.concat(arrays, axis=0) for arrays in zip(*parts))
+        r, rows = _join([*parts], xp)
         largest = xp.max(xp.sum(rows * rows, axis=0))
         return LinearProblem(xp.matmul(rows, rows.mT), xp.matmul(rows.mT, r), largest, 0.5 * xp.sum(r * r), (r, rows))
     sums: list[Array] = []
-    for r, rows in _join_small(parts, rows_per_block(n_parameters), xp):
+    for r, rows in _join_small(parts, n_parameters, xp):
         products = xp.matmul(rows.mT, rows), xp.matmul(rows.mT, r), 0.5 * xp.sum(r * r)
         sums = [x + y for x, y in zip(sums, products)] if sums else [*products]
     matrix, gradient, cost = sums
-    return LinearProblem(matrix, gradient, xp.max(matrix * make_identity(gradient, xp)), cost, None)
+    return LinearProblem(matrix, gradient, xp.max(xp.linalg.diagonal(matrix)), cost, None)
 
 
-def _join_small(parts: Iterable[tuple[Array, Array]], size: int, xp: Namespace) -> Iterator[list[Array]]:
-    """Join blocks of rows until there are `size` for one product; boundaries often have few points."""
+def _join_small(parts: Iterable[tuple[Array, Array]], size: int, xp: Namespace) -> Iterator[tuple[Array, Array]]:
+    """Join blocks of rows until they have `size`: boundaries often have few points, and products cost P² each."""
     waiting: list[tuple[Array, Array]] = []
     for part in parts:
         waiting.append(part)
         if sum(r.shape[0] for r, _ in waiting) >= size:
-            yield [xp.concat(arrays, axis=0) for arrays in zip(*waiting)]
+            yield _join(waiting, xp)
             waiting = []
     if waiting:
-        yield [xp.concat(arrays, axis=0) for arrays in zip(*waiting)]
+        yield _join(waiting, xp)
+
+
+def _join(parts: Sequence[tuple[Array, Array]], xp: Namespace) -> tuple[Array, Array]:
+    r, rows = zip(*parts)
+    return parts[0] if len(parts) == 1 else (xp.concat(r, axis=0), xp.concat(rows, axis=0))
 
 
 def _count(layers: Layers, coefficients: Mapping[str, Array]) -> int:
@@ -162,7 +168,7 @@ def _count(layers: Layers, coefficients: Mapping[str, Array]) -> int:
 def compute_rows(
     term: Term, layers: Layers, sigmas: Sequence[Activation], coefficients: Mapping[str, Array], xp: Namespace
 ) -> Iterator[tuple[Array, Array]]:
-    """Compute √(w/m) r, (m, 1), and its derivatives by all parameters, (m, P), in blocks of rows."""
+    """Compute √(w/m) r, (m, 1), and its derivatives with respect to all parameters, (m, P), in blocks of rows."""
     u, trace = taylor(layers, sigmas, term.x, xp)
     (m, n_in), n_out = term.x.shape, u.value.shape[-1]
     arguments = (*_list_arguments(term, u), *coefficients.values())
@@ -187,7 +193,7 @@ def compute_rows(
 
 
 def _list_arguments(term: Term, u: Series) -> list[Array]:
-    """List the points, the outputs, and their first and second derivatives by each input."""
+    """List the points, the outputs, and their first and second derivatives."""
     return [term.x, u.value, *(part[k, ...] for part in (u.first, u.second) for k in range(term.x.shape[-1]))]
 
 

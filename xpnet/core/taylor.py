@@ -1,8 +1,8 @@
-"""Taylor mode: first and second derivatives of the outputs by each input, and their derivatives by the weights.
+"""Taylor mode: derivatives of the outputs with respect to each input, and theirs with respect to the weights.
 
 Along a line x + t e, the activations of each layer are series in t, and a layer maps the first coefficients of one to
 those of the next: z, z′, z″ to σ(z), σ′ z′, σ″ z′² + σ′ z″ (A. Griewank and A. Walther, "Evaluating Derivatives", 2008,
-chapter 13). Backpropagation through these lines gives the derivatives of u, u′ and u″ by all weights and biases.
+chapter 13). Backpropagation through these lines gives the derivatives of u, u′ and u″ with respect to the weights.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from xpnet.core.dual import jvp, unit_vectors
 
 
 class Series(NamedTuple):
-    """Values (m, n) of a layer, and their first and second derivatives by each input, (n_in, m, n) each."""
+    """Values (m, n) of a layer, and first and second derivatives with respect to each input, (n_in, m, n) each."""
 
     value: Array
     first: Array
@@ -63,7 +63,7 @@ def taylor(layers: Layers, sigmas: Sequence[Activation], x: Array, xp: Namespace
 
 
 def pull_rows(layers: Layers, trace: Sequence[Trace], g: Series, xp: Namespace) -> Array:
-    """Compute the derivatives of gᵀ (u, u′, u″) of each example by all weights and biases, (m, P).
+    """Compute the derivatives of gᵀ (u, u′, u″) of each example with respect to all weights and biases, (m, P).
 
     The parameters are in the order of `least_squares.jacobian`.
 

@@ -11,6 +11,7 @@ from xpnet.core.least_squares import SQUARED, is_least_squares
 from xpnet.data.gathered import Gathered
 from xpnet.data.resident import Resident, Rows
 from xpnet.errors import ArgumentError
+from xpnet.training.callback import Callback
 from xpnet.training.callbacks import ReduceLROnPlateau
 from xpnet.training.plan import Job
 
@@ -85,13 +86,15 @@ def require_memory(backend: Backend, sizes: Sequence[int], networks: int = 1) ->
     )
 
 
+def refuse_rates(callbacks: Sequence[Callback], name: str) -> None:
+    """Refuse a callback that changes learning rates."""
+    if any(isinstance(callback, ReduceLROnPlateau) for callback in callbacks):
+        raise ArgumentError(f"ReduceLROnPlateau is for other optimizers: {name} has no learning rate; leave it out")
+
+
 def _check_network(job: Job) -> None:
     reader, name = job.source.reader, type(job.plan.optimizer).__name__
-    if any(isinstance(callback, ReduceLROnPlateau) for callback in job.callbacks):
-        raise ArgumentError(
-            f"ReduceLROnPlateau is for other optimizers: {name} has no learning rate; leave it out, or give another "
-            "optimizer, such as Adam()"
-        )
+    refuse_rates(job.callbacks, name)
     model = reader.model
     is_bayesian = getattr(job.plan.optimizer, "bayesian", False)
     if not is_least_squares(model.cost) or (is_bayesian and model.cost.name not in SQUARED):

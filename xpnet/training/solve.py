@@ -24,7 +24,7 @@ from xpnet.state.position import Position
 from xpnet.state.provenance import Run
 from xpnet.state.value import FITTED_TO_WEIGHTS, NetworkValue, make_generator
 from xpnet.state.view import View
-from xpnet.training.all_examples import require_memory
+from xpnet.training.all_examples import refuse_rates, require_memory
 from xpnet.training.arguments import parse_callbacks
 from xpnet.training.callback import LOGS, Callback, Quantity, Trainee, Training, watching
 from xpnet.training.loop import ValueStream, accept_value, run_to_end, take_changes
@@ -32,6 +32,10 @@ from xpnet.training.progress import Progress
 from xpnet.training.runs import write_optimizer
 
 CANDIDATES = 10  # points that are drawn for each one that is chosen
+NOT_FINITE = (
+    "residuals or their derivatives are not finite; the network has the weights before them. Look for divisions, roots "
+    "and logarithms in the residuals, and at the units of x and of the coefficients"
+)
 ARGUMENTS = ("x", "u", "du", "ddu", "xp")  # of a residual
 
 
@@ -78,10 +82,7 @@ class Problem(NamedTuple):
         layers, numbers = self.unpack(parameters)
         linear = linearize(self.terms, layers, self.view.model.sigmas, numbers, self.view.xp)
         if not self.view.backend.all_finite([linear.matrix, linear.gradient, linear.cost[None]]):
-            raise DivergenceError(
-                "residuals or their derivatives are not finite; the network has the weights before them. Look for "
-                "divisions, roots and logarithms in the residuals, and at the units of x and of the coefficients"
-            )
+            raise DivergenceError(NOT_FINITE)
         return linear
 
     def redraw(self, parameters: Array, rng: np.random.Generator) -> "Problem":
@@ -94,6 +95,8 @@ class Problem(NamedTuple):
                 points = read_points(term.draw(rng, CANDIDATES * m), f"draw of term {k}", self.view)
                 r = evaluate(replace(term, x=points), layers, self.view.model.sigmas, numbers, self.view.xp)
                 size = np.abs(self.view.backend.to_numpy(r)[:, 0]) + np.finfo(np.float64).tiny
+                if not np.isfinite(size).all():
+                    raise DivergenceError(NOT_FINITE)
                 chances = (size + size.mean()) / (2.0 * size.sum())
                 chosen = rng.choice(np.arange(len(size), dtype=np.int32), m, replace=False, p=chances)
                 terms[k] = replace(term, x=self.view.place.take(points, chosen))
@@ -137,6 +140,7 @@ def solve(
     check_network(view, net.standardize)
     optimizer, numbers = LevenbergMarquardt(damping=damping), parse_coefficients(coefficients)
     callbacks = parse_callbacks(callbacks) + ([Progress()] if yes_or_no("progress", progress) else [])
+    refuse_rates(callbacks, "solve")
     history = History()
     with ExitStack() as stack:
         stack.enter_context(view.scope())
@@ -182,10 +186,10 @@ def run_steps(
         value = replace_layers(values[0], layers, problem.view)
         training.reached = value._replace(provenance=provenance, generator=rng.bit_generator.state)
         cost, seconds = float(search.linear.cost), time.perf_counter() - started
-        training.position = training.position.after_chunk((1, problem.n_points), cost, 1.0, 1.0, seconds)
-        logs = training.position.row() | numbers
+        position = training.position.after_chunk((1, problem.n_points), cost, weight=1.0, lr=1.0, seconds=seconds)
+        logs = position.row() | numbers
         training.history.rows.append(logs)
-        training.position = training.position.next_epoch()
+        training.position = position.next_epoch()
         yield take_changes([training], values)
         for callback in callbacks:
             callback.on_chunk_end(1)
@@ -229,7 +233,7 @@ def check_network(view: View, standardize: bool) -> None:
         raise ArgumentError(f'solve needs float64, and the network has {view.dtype}; give dtype="float64"')
     if standardize or model.scale is not None or view.scaling is not None:
         raise ArgumentError(
-            "solve differentiates by x as the network sees it, so it does not go with standardize=True, a scaling or "
+            "solve differentiates with respect to the inputs, so it does not go with standardize=True, a scaling or "
             "scale=; leave them out, and choose units in which x and u are about 1"
         )
     if any(model.dropout):
