@@ -4,7 +4,7 @@ The cost is ½ Σ w/m Σ r², over terms of weight w and their m points. `least_
 each residual r with respect to all weights and biases, and to unknown coefficients of the equations.
 
 M. Raissi, P. Perdikaris and G. E. Karniadakis, "Physics-Informed Neural Networks", Journal of Computational Physics
-378, 2019. Points are drawn in proportion to |r| as by C. Wu et al., "A Comprehensive Study of Non-Adaptive and
+378, 2019. Points are drawn where residuals are large, as by C. Wu et al., "A Comprehensive Study of Non-Adaptive and
 Residual-Based Adaptive Sampling for Physics-Informed Neural Networks", Computer Methods in Applied Mechanics and
 Engineering 403, 2023.
 """
