@@ -111,7 +111,7 @@ def xpnet(backend, row, x, labels, device="cpu", plain=False, fuse=True):
 
     def train(report, epochs):
         net = start(row, backend=place)
-        net.train(data, epochs, row.batch_size, row.lr, callbacks=[Restart(net, report)], progress=False)
+        net.train(data, epochs, row.batch_size, row.lr, callbacks=[Restart(report)], progress=False)
 
     return train
 
@@ -119,19 +119,22 @@ def xpnet(backend, row, x, labels, device="cpu", plain=False, fuse=True):
 class Restart(Callback):
     """Reports each epoch of a training, and lets the next one begin as the first did."""
 
-    def __init__(self, net, report):
-        self.net, self.report, self.begun = net, report, None
+    def __init__(self, report):
+        self.report = report
+
+    def on_train_begin(self, training):
+        """Remember the value of the network."""
+        self.training, self.begun = training, training.value
 
     def on_epoch_begin(self, epoch):
-        """Restore the state of the network, the optimizer's included, and that of the generator of minibatches."""
-        if self.begun is None:
-            self.begun = self.net.value
-        self.net.value = self.begun
+        """Go back to it: to weights, optimizer and generator."""
+        self.training.value = self.begun
 
     def on_epoch_end(self, logs):
         """Report the epoch."""
-        layers = [tuple(map(self.net.backend.to_numpy, layer)) for layer in self.net.layers]
-        self.report(Epoch(logs["seconds"], logs["cost"], layers, self.net.engine))
+        net = self.training.net
+        layers = [tuple(map(net.backend.to_numpy, layer)) for layer in net.layers]
+        self.report(Epoch(logs["seconds"], logs["cost"], layers, net.engine))
 
 
 def open_backend(name, device, plain=False, fuse=True):
