@@ -103,9 +103,9 @@ def burgers(rng):
         return rng.uniform([-1, 0], [1, 1], (n, 2))
 
     begin, sides = grid(np.linspace(-1, 1, 100), [0.0]), grid([-1.0, 1.0], np.linspace(0, 1, 50))
-    terms = [Term(equation, draw(rng, 2000), draw=draw), Term(start, begin, 10.0), Term(be(0.0), sides, 10.0)]
+    terms = [Term(equation, draw(rng, 1500), draw=draw), Term(start, begin, 10.0), Term(be(0.0), sides, 10.0)]
     points = grid(np.linspace(-1, 1, 101), np.linspace(0.05, 1, 20))
-    return Problem((2, 20, 20, 20, 1), 400, terms, points, cole_and_hopf(points), 2e-3, 25.0)
+    return Problem((2, 20, 20, 20, 1), 350, terms, points, cole_and_hopf(points), 2e-3, 25.0)
 
 
 def cole_and_hopf(points):
