@@ -374,6 +374,8 @@ class Ensemble:
                     else predictions(mean, first.task, xp)
                 )
         bars, intervals = self._bars, inspection.intervals
+        if return_std:
+            bars.require_alike("return_std=True")
         if not bars.levels:
             mean, std = intervals.predict_mean_and_std(bars, x)
             return (mean, std) if return_std else mean
@@ -504,6 +506,7 @@ class Ensemble:
         """List what the predictions of the members depend on."""
         for network in self:
             yield network.value.scaling
+            yield network.value.laplace and network.value.laplace.covariance
             for layer in network.value.layers:
                 yield from layer
 

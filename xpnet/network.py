@@ -631,7 +631,7 @@ class Network(Settings):
         and `interval` then hold the uncertainty of the weights and the noise. See :doc:`/use/few-examples`.
         """
         source = make_source(train_data, "train_data", self.view.reader)
-        self._change(laplace=inspection.laplace.fit_laplace(self.view, source))
+        self._change(laplace=inspection.laplace.fit_laplace(self.view, source), calibration=None)
 
     def fit_novelty(self, x: Any) -> None:
         """Learn from the inputs of all training examples, (n, n_in), 20 or more, for `novelty`. Synchronizes.

@@ -32,11 +32,11 @@ from xpnet.core.least_squares import (
 from xpnet.core.minibatch import Minibatch
 from xpnet.core.optimizers.base import OptimizerState, over_matrices
 
-FIRST_PRECISION = 1e-2  # α of the weights before the first estimate, for targets with variance 1
+FIRST_PRECISION = 1e-2  # α of the weights before the first estimate; the last layer's for targets with variance 1
 WARM_UP = 10  # steps that lower the cost before the first estimate: else weights that learn late vanish early
-SETTLED = 2.0**5  # the growth of the damping after which no step lowers the cost any more, with these precisions
+SETTLED = 2.0**7  # the growth of the damping after which no step lowers the cost any more, with these precisions
 MOST_CHANGE = 10.0  # by which a precision grows or falls in an estimate
-LEAST_SHARE, LEAST_SQUARE = 1e-3, 1e-12  # of a group of weights: how well they are determined, and Σ θ²
+LEAST_SHARE, LEAST_SQUARE = 1e-3, 1e-12  # of a group of weights: how well the data determine them, and Σ θ²
 LEAST_FREEDOM = 1e-3  # of the number of targets: what is left of it after γ
 MOST_PRECISION = 1e14
 
@@ -89,7 +89,7 @@ def take_bayesian_step(
 
     matrix, gradient = normal_equations(layers, sigmas, x, y, factor * share, xp)
     costs, cost = measure(layers)
-    memory = begin(memory, factor * xp.reshape(_variance(y, share, xp), shape), xp)
+    memory = begin(memory, xp.reshape(_variance(y, share, xp), shape), factor, xp)
     has_settled = memory.growth >= SETTLED
     is_due = has_settled | ((memory.steps > WARM_UP) & (memory.growth == 2.0))  # the last step has lowered the cost
     estimate = estimate_precisions(memory, layers, matrix, cost, n, y.shape[-1] * n, xp)
@@ -161,19 +161,35 @@ def _precision(share: Array, part: Array, alpha: Array, xp: Namespace) -> Array:
     """Estimate the precision of the groups of weights that share one, which has the shape of `alpha`."""
     axis = -2 if alpha.shape[-1] == part.shape[-1] else (-2, -1)
     determined, square = (xp.sum(x, axis=axis, keepdims=True) for x in (share, part * part))
-    return xp.maximum(determined, LEAST_SHARE + 0.0 * square) / xp.maximum(square, LEAST_SQUARE + 0.0 * square)
+    estimate = determined / xp.maximum(square, LEAST_SQUARE + 0.0 * square)
+    most = MOST_PRECISION + 0.0 * square
+    return xp.minimum(xp.where(determined < LEAST_SHARE, most, estimate), most)  # what the data do not tell vanishes
 
 
 def _limit(new: Array, old: Array, xp: Namespace) -> Array:
     return xp.minimum(xp.maximum(new, old / MOST_CHANGE), old * MOST_CHANGE)
 
 
-def begin(evidence: Evidence, variance: Array, xp: Namespace) -> Evidence:
-    """Set the precisions before the first step; `variance` is that of the targets, in units of the cost."""
-    noise = xp.where(evidence.noise > 0.0, evidence.noise, 1.0 / variance)
+def begin(evidence: Evidence, variance: Array, factor: float, xp: Namespace) -> Evidence:
+    """Set the precisions before the first step, so that they do not depend on the units of the targets.
+
+    Parameters
+    ----------
+    evidence
+        What is remembered.
+    variance
+        The variance of the targets.
+    factor
+        The cost as a multiple of ½ Σ (a − y)².
+    xp
+        Namespace of the arrays.
+    """
+    noise = xp.where(evidence.noise > 0.0, evidence.noise, 1.0 / (factor * variance))
+    *hidden, last = [tuple(FIRST_PRECISION + 0.0 * alpha for alpha in pair) for pair in evidence.weights]
+    first = (*hidden, tuple(alpha / variance for alpha in last))
     weights = tuple(
-        tuple(xp.where(alpha > 0.0, alpha, FIRST_PRECISION + 0.0 * alpha) for alpha in pair)
-        for pair in evidence.weights
+        tuple(xp.where(alpha > 0.0, alpha, other) for alpha, other in zip(*pairs))
+        for pairs in zip(evidence.weights, first)
     )
     return evidence._replace(noise=noise, weights=weights)
 

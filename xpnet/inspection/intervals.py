@@ -189,9 +189,15 @@ class Bars(NamedTuple):
         if self.view.model.task != "regression":
             raise ArgumentError(f"{what} needs a regression, and the task is {self.view.model.task!r}")
 
+    def require_alike(self, what: str) -> None:
+        """Refuse an ensemble of which some members, but not all, have a Laplace approximation."""
+        if not self.has_laplace and any(view.value.laplace is not None for view in self.views):
+            raise ArgumentError(f"{what} needs fit_laplace of all members, and some have changed since; call it again")
+
     def require(self, what: str) -> None:
         """Refuse a network without error bars; `what` needs them."""
         self.require_regression(what)
+        self.require_alike(what)
         if not self.has_std and not self.levels and self.errors is None:
             raise ArgumentError(
                 f"{what} needs error bars, and this network has cost={self.view.model.cost.name!r}; call "

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.backends.memory import count_parameters, on_host_only, require_bytes
-from xpnet.core.arrays import Array, map_arrays
+from xpnet.core.arrays import Array, leaves, map_arrays
 from xpnet.core.backprop import forward
 from xpnet.core.evidence import Evidence, begin, estimate_precisions, find_decays, init_evidence
 from xpnet.core.laplace import Laplace, outputs_with_variances
@@ -17,15 +17,16 @@ from xpnet.errors import ArgumentError
 from xpnet.inspection.predict import compute_for_rows
 from xpnet.state.view import View
 
-ESTIMATES = 30  # of the precisions, for a network that has not found them in its training
+MOST_ESTIMATES = 100  # of the precisions
+SETTLED = 1e-3  # the relative change of precisions at which they are taken
 MATRICES = 4  # of P × P numbers in memory at once
 
 
 def fit_laplace(view: View, source: Source) -> Laplace:
     """Find the covariance of a network's weights from its training examples; see `Network.fit_laplace`. Synchronizes.
 
-    The precisions are those of Bayesian Levenberg-Marquardt, if it has trained the network. Else they are estimated
-    with the weights held.
+    The precisions are estimated with the weights held, from those of Bayesian Levenberg-Marquardt on, if it has trained
+    the network.
     """
     _require_squares(view)
     model, backend, xp = view.model, view.backend, view.xp
@@ -75,14 +76,20 @@ def _require_squares(view: View) -> None:
 
 
 def _find_evidence(view: View, layers: Any, matrix: np.ndarray, cost: np.ndarray, n: int) -> Evidence:
-    """Return the precisions that the training has found, or estimate them with the weights held."""
-    memory = view.value.state.optimizer.memory
+    """Estimate the precisions, with the weights held, until they settle."""
+    memory, n_examples = view.value.state.optimizer.memory, np.array(float(n))
+    evidence = init_evidence(layers, np.zeros(()))
     if isinstance(memory, Evidence):
         with view.scope():
-            return map_arrays(lambda x: np.asarray(view.backend.to_numpy(x), np.float64), memory)
-    n_examples, evidence = np.array(float(n)), begin(init_evidence(layers, np.zeros(())), np.array(1.0), np)
-    for _ in range(ESTIMATES):
-        evidence = estimate_precisions(evidence, layers, matrix, cost, n_examples, view.model.n_out * n_examples, np)
+            evidence = map_arrays(lambda x: np.asarray(view.backend.to_numpy(x), np.float64), memory)
+    evidence = begin(evidence, np.array(1.0), 1.0, np)
+    for _ in range(MOST_ESTIMATES):
+        new = estimate_precisions(evidence, layers, matrix, cost, n_examples, view.model.n_out * n_examples, np)
+        pairs = zip(leaves((new.noise, new.weights)), leaves((evidence.noise, evidence.weights)))
+        has_settled = all((abs(after - before) <= SETTLED * before).all() for after, before in pairs)
+        evidence = new
+        if has_settled:
+            break
     return evidence
 
 
