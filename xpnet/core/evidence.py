@@ -42,7 +42,7 @@ MOST_PRECISION = 1e14
 
 
 class Evidence(NamedTuple):
-    """What Bayesian Levenberg-Marquardt remembers: the damping and the precisions; all are 0 before the first step.
+    """The state of Bayesian Levenberg-Marquardt: the damping and the precisions, all 0 before the first step.
 
     Numbers are arrays without axes, or (networks, 1, 1) for several networks.
     """
@@ -55,12 +55,12 @@ class Evidence(NamedTuple):
 
     @property
     def relevance(self) -> Array:
-        """How much each input matters, (..., n_in): the standard deviation of its weights, 1/√α."""
+        """The standard deviation of the weights of each input, (..., n_in), 1/√α: about 0 if it does not matter."""
         return self.weights[0][0][..., 0, :] ** -0.5
 
 
 def init_evidence(layers: Layers, zero: Array) -> Evidence:
-    """Make what is remembered before the first step."""
+    """Make the state before the first step."""
     first, *others = layers
     groups = [(0.0 * first[0][..., :1, :], 0.0 * first[1][..., :1, :1])]
     groups += [(0.0 * w[..., :1, :1], 0.0 * b[..., :1, :1]) for w, b in others]
@@ -171,12 +171,12 @@ def _limit(new: Array, old: Array, xp: Namespace) -> Array:
 
 
 def begin(evidence: Evidence, variance: Array, factor: float, xp: Namespace) -> Evidence:
-    """Set the precisions before the first step, so that they do not depend on the units of the targets.
+    """Set the precisions before the first step, relative to the variance of the targets.
 
     Parameters
     ----------
     evidence
-        What is remembered.
+        The state; numbers that are not 0 stay as they are.
     variance
         The variance of the targets.
     factor

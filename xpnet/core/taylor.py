@@ -22,7 +22,7 @@ class Series(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """What the way back through a layer needs of the way forward."""
+    """The quantities of the forward pass that the backward pass through a layer needs."""
 
     a: Series  # what the layer gets
     z: Series  # the weighted inputs

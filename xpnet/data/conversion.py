@@ -1,4 +1,4 @@
-"""What users give, of whichever library: whether it stays outside memory, and how it becomes arrays of real numbers."""
+"""Data from users, of any library: whether they stay outside memory, and their conversion to arrays of real numbers."""
 
 import math
 import mmap

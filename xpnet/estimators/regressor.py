@@ -202,9 +202,9 @@ class MLPRegressor(BaseRegressor, BasePerceptron):
 
     @property
     def relevance_(self) -> Array:
-        """How much each input matters, (n_features,), after a fit with ``solver=LevenbergMarquardt(bayesian=True)``.
+        """The standard deviation of the weights of each input, (n_features,), as the evidence has it.
 
-        It is the standard deviation of the weights of an input, as the evidence has it: about 0 if it does not matter.
+        It is about 0 for an input that does not matter, and needs ``solver=LevenbergMarquardt(bayesian=True)``.
         """
         check_is_fitted(self)
         memory = self.network_.state.optimizer.memory

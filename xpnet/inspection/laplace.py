@@ -18,7 +18,7 @@ from xpnet.inspection.predict import compute_for_rows
 from xpnet.state.view import View
 
 MOST_ESTIMATES = 100  # of the precisions
-SETTLED = 1e-3  # the relative change of precisions at which they are taken
+LEAST_CHANGE = 1e-3  # of a precision, relative to itself; estimates that change less are the last
 MATRICES = 4  # of P × P numbers in memory at once
 
 
@@ -86,7 +86,7 @@ def _find_evidence(view: View, layers: Any, matrix: np.ndarray, cost: np.ndarray
     for _ in range(MOST_ESTIMATES):
         new = estimate_precisions(evidence, layers, matrix, cost, n_examples, view.model.n_out * n_examples, np)
         pairs = zip(leaves((new.noise, new.weights)), leaves((evidence.noise, evidence.weights)))
-        has_settled = all((abs(after - before) <= SETTLED * before).all() for after, before in pairs)
+        has_settled = all((abs(after - before) <= LEAST_CHANGE * before).all() for after, before in pairs)
         evidence = new
         if has_settled:
             break

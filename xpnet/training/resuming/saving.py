@@ -28,7 +28,7 @@ class Saving(NamedTuple):
 
     @property
     def noun(self) -> str:
-        """What the file holds, in messages."""
+        """The word for the content of the file, in messages."""
         return "search" if self.kind == "search" else "training"
 
     def read(self, progress: bool = True) -> bytes | None:
