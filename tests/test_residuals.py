@@ -10,7 +10,7 @@ from helpers import assert_same, snapshot
 
 from xpnet import Callback, DivergenceError, EarlyStopping, Network, ReduceLROnPlateau, Term
 from xpnet.core.activations import ACTIVATIONS, Activation
-from xpnet.core.least_squares import split_layers
+from xpnet.core.arrays import split_layers
 from xpnet.core.residuals import evaluate, linearize, mean_cost
 from xpnet.core.taylor import Series, pull_rows, taylor
 

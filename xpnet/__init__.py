@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from xpnet.backends import get_backend
     from xpnet.core.arrays import Layer
     from xpnet.core.optimizers.adam import Adam, AdamW, RMSProp
+    from xpnet.core.optimizers.lbfgs import LBFGS
     from xpnet.core.optimizers.levenberg_marquardt import LevenbergMarquardt
     from xpnet.core.optimizers.sgd import SGD
     from xpnet.core.optimizers.wrappers import L1, Clip, MaxNorm
@@ -29,6 +30,7 @@ _NAMES_IN = {
     "core.arrays": ("Layer",),
     "core.optimizers.sgd": ("SGD",),
     "core.optimizers.adam": ("Adam", "AdamW", "RMSProp"),
+    "core.optimizers.lbfgs": ("LBFGS",),
     "core.optimizers.levenberg_marquardt": ("LevenbergMarquardt",),
     "core.optimizers.wrappers": ("L1", "Clip", "MaxNorm"),
     "core.residuals": ("Term",),
@@ -45,6 +47,7 @@ _MODULES = ("activations", "backends", "costs", "datasets", "estimators", "expor
 
 __all__ = [
     "L1",
+    "LBFGS",
     "SGD",
     "Adam",
     "AdamW",

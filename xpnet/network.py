@@ -362,8 +362,8 @@ class Network(Settings):
         test_data
             Any finite source. After each epoch, its cost and its metrics are reported.
         optimizer
-            `SGD`, `RMSProp`, `Adam` or `AdamW`, also in `L1`, `Clip` or `MaxNorm`; or `LevenbergMarquardt`. Unless
-            given, it is that of the last call, at first `SGD`. An equal one continues with its state.
+            `SGD`, `RMSProp`, `Adam` or `AdamW`, also in `L1`, `Clip` or `MaxNorm`; `LevenbergMarquardt` or `LBFGS`.
+            Unless given, it is that of the last call, at first `SGD`. An equal one continues with its state.
         sampling
             "shuffle", unless given: every example once an epoch; or "replacement".
         validation_data, validation_split

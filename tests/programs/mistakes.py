@@ -21,6 +21,7 @@ import numpy as np
 import xpnet
 from xpnet import (
     L1,
+    LBFGS,
     SGD,
     Adam,
     ArgumentError,
@@ -414,6 +415,7 @@ CONSTRUCTORS: list[tuple[Callable[..., Any], dict[str, Any], dict[str, Kind]]] =
     (SGD, {}, {"momentum": BELOW_1, "nesterov": FLAGS, "weight_decay": NONNEGATIVE}),
     (RMSProp, {}, {"rho": BELOW_1, "epsilon": POSITIVE, "weight_decay": NONNEGATIVE}),
     (Adam, {}, {"beta1": BELOW_1, "beta2": BELOW_1, "epsilon": POSITIVE, "weight_decay": NONNEGATIVE}),
+    (LBFGS, {}, {"weight_decay": NONNEGATIVE, "history": at_least(1)}),
     (LevenbergMarquardt, {}, {"damping": POSITIVE, "weight_decay": NONNEGATIVE}),
     (L1, {"optimizer": SGD(), "strength": 0.1}, {"optimizer": WRAPPED, "strength": NONNEGATIVE}),
     (xpnet.Clip, {"optimizer": SGD(), "limit": 1.0}, {"optimizer": WRAPPED, "limit": POSITIVE}),

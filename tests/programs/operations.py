@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from xpnet import (
+    LBFGS,
     SGD,
     CSVLog,
     DivergenceError,
@@ -363,6 +364,28 @@ def fit_least_squares(world: World, r: random.Random) -> None:
         for cost, other in zip(net.history["cost"], expected):
             if not near(cost, other, 1e-6):
                 raise Failure(f"costs of Levenberg-Marquardt: {net.history['cost']}, expected {expected}")
+    world.follow()
+
+
+@operation(weight=1)
+def fit_by_lbfgs(world: World, r: random.Random) -> None:
+    """L-BFGS with any cost: the first one is the oracle's, and none is above the one before."""
+    net, examples, oracle = world.net, Examples(world.net, r), world.oracle
+    if not world.exact or any(net.dropout) or oracle is None:
+        return
+    fit_scaling_once(world, examples)
+    decay = r.choice([0.0, 1e-3])
+    world.log.append(f"n={examples.n} weight_decay={decay}")
+
+    def act(net: Network, containers: Containers) -> None:
+        net.reset_optimizer()
+        net.train(containers.examples(*examples.data), epochs=4, optimizer=LBFGS(weight_decay=decay), progress=False)
+
+    expected = oracle.cost(*examples.data) + 0.5 * decay * sum(float((w**2).sum()) for w, _ in layers_of(net))
+    if world.act(r, act) is None:
+        costs = net.history["cost"]
+        if not near(costs[0], expected, 1e-9) or (np.diff(costs) > 0).any():
+            raise Failure(f"costs of L-BFGS: {costs}, of which the first should be {expected}, and none rise")
     world.follow()
 
 

@@ -14,7 +14,11 @@ from xpnet.tabular import WARMUP
 from xpnet.tabular import Recipe as TableRecipe
 from xpnet.training.arguments import parse_rate
 
-CLASSES = {"sgd": "SGD", "rmsprop": "RMSProp", "adam": "Adam", "adamw": "AdamW", "lm": "LevenbergMarquardt"}
+CLASSES = {
+    **{"sgd": "SGD", "rmsprop": "RMSProp", "adam": "Adam", "adamw": "AdamW"},
+    **{"lm": "LevenbergMarquardt", "lbfgs": "LBFGS"},
+}
+WITH_ALL_EXAMPLES = ("lm", "lbfgs")  # in every step
 MOMENTUM = 0.9
 
 
@@ -86,7 +90,7 @@ def find_lone_option(options: argparse.Namespace) -> str | None:
         "--validation-split": options.validation_split is not None,
         "--distributed": options.distributed,
         "--blas-threads": options.blas_threads != "auto",
-        "--optimizer lm": options.optimizer == "lm",
+        f"--optimizer {options.optimizer}": options.optimizer in WITH_ALL_EXAMPLES,
     }
     return next((option for option, is_given in given.items() if is_given), None)
 

@@ -26,6 +26,7 @@ from xpnet.cli.files import (
 )
 from xpnet.cli.printing import print_remarks, say, speaks
 from xpnet.cli.recipes import (
+    WITH_ALL_EXAMPLES,
     Recipe,
     choose_members,
     choose_recipe,
@@ -266,10 +267,12 @@ def training_settings(options: argparse.Namespace, training: ReadyTraining) -> d
 def step_settings(options: argparse.Namespace, recipe: Recipe, data: Data) -> dict[str, Any]:
     """Return the size of minibatches and the learning rate."""
     lr = make_schedule(recipe, for_table=data.columns is not None)
-    if options.optimizer != "lm":
+    if options.optimizer not in WITH_ALL_EXAMPLES:
         return {"batch_size": recipe.batch_size, "lr": lr}
     if options.schedule is not None:  # it takes whole steps, and refuses the others if the user gives them
-        raise ArgumentError(f"--schedule {options.schedule} is for other optimizers: lm has no learning rate")
+        raise ArgumentError(
+            f"--schedule {options.schedule} is for other optimizers: {options.optimizer} has no learning rate"
+        )
     settings = {name: getattr(options, name) for name in ("batch_size", "lr")}
     return {name: value for name, value in settings.items() if value is not None}
 

@@ -225,3 +225,27 @@ def blocks(x: Same, width: int | None = None) -> Iterator[Same]:
 def rows_per_block(width: int) -> int:
     """Count the rows of `width` elements that fit into one block; at least one."""
     return max(1, BLOCK_ELEMENTS // width)
+
+
+def count_elements(layers: Layers) -> int:
+    """Count the weights and biases of a network, or of each of several."""
+    return sum(part.shape[-1] * part.shape[-2] for part in leaves(layers))
+
+
+def join_layers(layers: Layers, xp: Namespace) -> Array:
+    """Join weights and biases into columns (..., P, 1), layer by layer: first the weights, row by row."""
+    return xp.concat([xp.reshape(part, (*part.shape[:-2], -1, 1)) for part in leaves(layers)], axis=-2)
+
+
+def split_layers(parameters: Array, layers: Layers, xp: Namespace) -> Layers:
+    """Split columns (..., P, 1) into weights and biases of the shapes of `layers`."""
+
+    def parts() -> Iterator[Array]:
+        start = 0
+        for part in leaves(layers):
+            size = part.shape[-1] * part.shape[-2]
+            yield xp.reshape(parameters[..., start : start + size, :], part.shape)
+            start += size
+
+    arrays = list(parts())
+    return tuple(zip(arrays[::2], arrays[1::2]))

@@ -17,17 +17,14 @@ Learning", International Conference on Neural Networks, 1997.
 from typing import Any, NamedTuple
 
 from xpnet.core.activations import Activation
-from xpnet.core.arrays import Array, Layers, Namespace, leaves
+from xpnet.core.arrays import Array, Layers, Namespace, join_layers, leaves, split_layers
 from xpnet.core.backprop import forward
 from xpnet.core.costs import Composed
 from xpnet.core.least_squares import (
     SQUARED,
-    join_layers,
     lower_cost,
     make_identity,
     normal_equations,
-    split_layers,
-    take_damped_step,
 )
 from xpnet.core.minibatch import Minibatch
 from xpnet.core.optimizers.base import OptimizerState, over_matrices
@@ -206,6 +203,3 @@ def _penalty(layers: Layers, decays: Layers, xp: Namespace) -> Array:
     parts = zip(leaves(layers), leaves(decays))
     total: Any = sum(over_matrices(xp.sum, decay * part * part) for part, decay in parts)
     return 0.5 * total
-
-
-WHOLE_STEPS = (take_damped_step, take_bayesian_step)  # the updates that take the place of `step.take_step`

@@ -20,7 +20,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.core.activations import Activation
-from xpnet.core.arrays import Array, Function, Layers, Namespace, leaves, map_layers, rows_per_block
+from xpnet.core.arrays import (
+    Array,
+    Layers,
+    Namespace,
+    count_elements,
+    join_layers,
+    map_layers,
+    rows_per_block,
+    split_layers,
+)
 from xpnet.core.backprop import deltas, forward
 from xpnet.core.costs import Composed, Cost
 from xpnet.core.dual import jvp, unit_vectors
@@ -29,6 +38,7 @@ from xpnet.core.optimizers.base import OptimizerState, penalty
 from xpnet.core.slopes import slope_cost, slope_errors
 
 # The squared costs that it minimizes, as multiples of ½ Σ (a − y)², by the number of outputs
+KINKED = ("absolute", "mae")  # have no second derivative, on which its steps rely
 SQUARED: dict[str, Callable[[int], float]] = {"quadratic": lambda n_out: 1.0, "mse": lambda n_out: 2.0 / n_out}
 # As multiples of the largest diagonal element of JᵀJ; rounding hides what is beyond them
 LEAST_DAMPING, MOST_DAMPING = 1e-14, 1e14
@@ -37,8 +47,8 @@ LARGEST_GROWTH, LARGEST_FALL = 2.0**20, 1.0 / 3.0  # the damping changes by thes
 
 
 def is_least_squares(cost: Cost) -> bool:
-    """Tell whether a cost is one of squares, or of Huber, which is one of squares with weights of their own."""
-    return cost.name in SQUARED or cost.name.partition("(")[0] == "huber"
+    """Tell whether a cost is one of squares, or of squares with weights of their own, as Huber's and smooth others."""
+    return cost.gradient is not None and cost.distribution is None and cost.name not in KINKED
 
 
 class DampingHyperparameters(NamedTuple):
@@ -94,7 +104,7 @@ def normal_equations(
     xp: Namespace,
     slopes: Array | None = None,
     slope_share: Array | None = None,
-    pull: Function | None = None,
+    cost: Cost | None = None,
 ) -> tuple[Array, Array]:
     """Compute JᵀJ, (..., P, P), and Jᵀr, (..., P, 1), of the cost ½ Σ share (a − y)², with r = a − y.
 
@@ -113,21 +123,21 @@ def normal_equations(
     slopes, slope_share
         The derivatives that the outputs are to have, (..., m, n_out, n_in), and the weight of each example in
         ½ Σ slope_share (∂a/∂x − slopes)², which is then a part of the cost, (..., m, 1).
-    pull
-        The gradient of the cost with respect to the outputs, if that is not a − y. Each square is then weighted so that
-        it has this gradient (iteratively reweighted least squares).
+    cost
+        The cost of an example in place of ½ Σ (a − y)², if it is another. Each square is then moved and weighted so
+        that it has the gradient of this cost, and the curvature that `second_order` computes.
     """
-    n_parameters = sum(w.shape[-1] * w.shape[-2] + b.shape[-1] for w, b in layers)
-    rows = rows_per_block(n_parameters)
+    rows = rows_per_block(count_elements(layers))
     matrix: Any = None
     gradient: Any = None
     for start in range(0, x.shape[-2], rows):
         block = slice(start, min(start + rows, x.shape[-2]))
         zs, activations = forward(layers, sigmas, x[..., block, :], xp)
-        root = xp.sqrt(share[..., block])[..., None]
-        if pull is not None:
-            root = root * xp.sqrt(residual_weights(pull, activations[-1], y[..., block, :], xp))
-        parts = value_rows(layers, sigmas, zs, activations, y[..., block, :], root, xp)
+        root, error = xp.sqrt(share[..., block])[..., None], activations[-1] - y[..., block, :]
+        if cost is not None:
+            g, curvature = second_order(cost.given(x[..., block, :]), activations[-1], y[..., block, :], xp)
+            root, error = root * xp.sqrt(curvature), g / curvature
+        parts = value_rows(layers, sigmas, zs, activations, error, root, xp)
         if slopes is not None and slope_share is not None:
             root = xp.sqrt(slope_share[..., block, :])
             parts = chain(parts, slope_rows(layers, sigmas, zs, activations, slopes[..., block, :, :], root, xp))
@@ -138,11 +148,18 @@ def normal_equations(
     return matrix, gradient
 
 
-def residual_weights(pull: Function, a: Array, y: Array, xp: Namespace) -> Array:
-    """Compute the weights of squared residuals whose gradient is that of another cost; 1 where a residual is 0."""
+def second_order(cost: Cost, a: Array, y: Array, xp: Namespace) -> tuple[Array, Array]:
+    """Compute the gradient g of a cost, and curvatures above 0: those of squares that are to stand for it.
+
+    They are second derivatives, or ``|g / r|`` if this is more: a robust cost bends down where residuals are large.
+    Where both are 0, they are 1.
+    """
     r = a - y
+    g, second = jvp(cost.gradient, (a, y), (xp.ones_like(a), None), xp)  # type: ignore[arg-type]
     is_zero = r == 0.0
-    return xp.where(is_zero, xp.ones_like(r), pull(a, y, xp) / xp.where(is_zero, xp.ones_like(r), r))
+    ratio = xp.where(is_zero, 0.0 * r, xp.abs(g / xp.where(is_zero, xp.ones_like(r), r)))
+    curvature = xp.maximum(second, ratio)
+    return g, xp.where(curvature > 0.0, curvature, xp.ones_like(curvature))
 
 
 def value_rows(
@@ -150,12 +167,12 @@ def value_rows(
     sigmas: Sequence[Activation],
     zs: Sequence[Array],
     activations: Sequence[Array],
-    y: Array,
+    error: Array,
     root: Array,
     xp: Namespace,
 ) -> Iterator[tuple[Array, Array]]:
-    """Compute rows of J, (..., m, P), and their residuals root (a − y), (..., m, 1), of one output after the other."""
-    residuals = root * (activations[-1] - y)
+    """Compute rows of J, (..., m, P), and their residuals, root · error, (..., m, 1), of one output after the other."""
+    residuals = root * error
     for k, unit in enumerate(unit_vectors(residuals, xp)):
         yield jacobian(layers, sigmas, zs, activations, root * unit, xp), residuals[..., k : k + 1]
 
@@ -197,21 +214,20 @@ def take_damped_step(
     weights = xp.ones_like(y[..., 0]) if weight is None else weight
     share = weights / xp.sum(weights, axis=-1, keepdims=True)
     strength = sum((part for part in (decay, weight_decay) if part is not None), 0.0 * damping)
+    given = output.given(x)
 
     def measure(layers: Layers) -> tuple[Array, Array]:
         """Compute the cost of each example, with the penalty, and their mean."""
         zs, activations = forward(layers, sigmas, x, xp)
-        costs = output.value(zs[-1], activations[-1], y, xp) + penalty(layers, strength, xp)
+        costs = given.value(zs[-1], activations[-1], y, xp) + penalty(layers, strength, xp)
         if slopes is not None:
             costs = costs + slope_cost(layers, sigmas, zs, activations, minibatch, xp)
         return costs, xp.sum(share * costs, axis=-1)
 
-    factor, pull = SQUARED.get(output.cost.name), None
-    squared_share = share if factor is None else factor(y.shape[-1]) * share
-    if factor is None:
-        pull = output.cost.gradient
+    factor = SQUARED.get(output.cost.name)
+    squared_share, other_cost = (share, output.cost) if factor is None else (factor(y.shape[-1]) * share, None)
     slope_share = None if slope_weight is None else slope_weight * share[..., None]
-    matrix, gradient = normal_equations(layers, sigmas, x, y, squared_share, xp, slopes, slope_share, pull)
+    matrix, gradient = normal_equations(layers, sigmas, x, y, squared_share, xp, slopes, slope_share, other_cost)
     decays = tuple((strength + 0.0 * w, 0.0 * b) for w, b in layers)
     costs, cost = measure(layers)
     layers, memory = lower_cost(
@@ -335,22 +351,3 @@ def _adapt(memory: Any, falls: Array, gain: Array, xp: Namespace) -> Any:
         mu=xp.where(falls, shrunk, memory.mu * memory.growth),
         growth=xp.where(falls, 2.0 + 0.0 * growth, growth),
     )
-
-
-def join_layers(layers: Layers, xp: Namespace) -> Array:
-    """Join weights and biases into columns (..., P, 1), in the order of `jacobian`."""
-    return xp.concat([xp.reshape(part, (*part.shape[:-2], -1, 1)) for part in leaves(layers)], axis=-2)
-
-
-def split_layers(parameters: Array, layers: Layers, xp: Namespace) -> Layers:
-    """Split columns (..., P, 1) into weights and biases of the shapes of `layers`."""
-
-    def parts() -> Iterator[Array]:
-        start = 0
-        for part in leaves(layers):
-            size = part.shape[-1] * part.shape[-2]
-            yield xp.reshape(parameters[..., start : start + size, :], part.shape)
-            start += size
-
-    arrays = list(parts())
-    return tuple(zip(arrays[::2], arrays[1::2]))

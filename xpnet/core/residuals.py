@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from xpnet.checks import in_range, overwrite, show
 from xpnet.core.activations import Activation
-from xpnet.core.arrays import Array, Layers, Namespace, map_arrays, rows_per_block
+from xpnet.core.arrays import Array, Layers, Namespace, count_elements, map_arrays, rows_per_block
 from xpnet.core.dual import jvp, unit_vectors
 from xpnet.core.least_squares import LEAST
 from xpnet.core.taylor import Series, pull_rows, taylor
@@ -130,7 +130,7 @@ def linearize(
 ) -> LinearProblem:
     """Compute the linear problem of terms; of many points, without storing their whole Jacobian."""
     parts = (part for term in terms for part in compute_rows(term, layers, sigmas, coefficients, xp))
-    n_parameters = _count(layers, coefficients)
+    n_parameters = count_elements(layers) + len(coefficients)
     if sum(term.x.shape[0] for term in terms) < n_parameters:
         r, rows = _join([*parts], xp)
         largest = xp.max(xp.sum(rows * rows, axis=0))
@@ -160,11 +160,6 @@ def _join(parts: Sequence[tuple[Array, Array]], xp: Namespace) -> tuple[Array, A
     return parts[0] if len(parts) == 1 else (xp.concat(r, axis=0), xp.concat(rows, axis=0))
 
 
-def _count(layers: Layers, coefficients: Mapping[str, Array]) -> int:
-    """Count the parameters."""
-    return sum((w.shape[-1] + 1) * w.shape[-2] for w, _ in layers) + len(coefficients)
-
-
 def compute_rows(
     term: Term, layers: Layers, sigmas: Sequence[Activation], coefficients: Mapping[str, Array], xp: Namespace
 ) -> Iterator[tuple[Array, Array]]:
@@ -185,7 +180,7 @@ def compute_rows(
     streams = [xp.concat(columns[n_out * k : n_out * (k + 1)], axis=-1) for k in range(1 + 2 * n_in)]
     g = Series(streams[0], xp.stack(streams[1 : 1 + n_in]), xp.stack(streams[1 + n_in :]))
     others = columns[n_out * len(streams) :]
-    rows_at_once = rows_per_block(_count(layers, coefficients))
+    rows_at_once = rows_per_block(count_elements(layers) + len(coefficients))
     for start in range(0, m, rows_at_once):
         cut = itemgetter((..., slice(start, min(start + rows_at_once, m)), slice(None)))
         rows = pull_rows(layers, map_arrays(cut, tuple(trace)), map_arrays(cut, g), xp)

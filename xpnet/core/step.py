@@ -14,9 +14,8 @@ from xpnet.core.arrays import Array, Layers, Namespace
 from xpnet.core.backprop import backward, forward
 from xpnet.core.costs import Output
 from xpnet.core.dropout import Dropout, drop
-from xpnet.core.evidence import WHOLE_STEPS
 from xpnet.core.minibatch import Minibatch
-from xpnet.core.optimizers.base import Update, add_decay, penalty
+from xpnet.core.optimizers.base import Update, WholeStep, add_decay, penalty
 from xpnet.core.slopes import add_slopes
 
 
@@ -33,7 +32,7 @@ def make_step(
     sigmas: tuple[Activation, ...], output: Output, update: Any
 ) -> Callable[[State, Minibatch, Namespace], State]:
     """Build the step for a structure: `drop_and_step` with its first three arguments, or the step that `update` is."""
-    if update in WHOLE_STEPS:
+    if isinstance(update, WholeStep):
         return partial(update, sigmas, output)
     return partial(drop_and_step, sigmas, output, update)  # shows its parts, unlike a closure: equal steps are reused
 

@@ -2,8 +2,9 @@
 
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 from sklearn.exceptions import ConvergenceWarning
@@ -159,7 +160,7 @@ class Convergence(Callback):
         self._compare_with_best()
         self._steer()
         if tally.n_iter == max_iter and not self.settings.partial and not self.training.stopped:
-            name = "Levenberg-Marquardt" if self.settings.by_steps else "Stochastic Optimizer"
+            name = type(self.settings.optimizer).__name__ if self.settings.by_steps else "Stochastic Optimizer"
             warn(
                 f"{name}: Maximum iterations ({max_iter}) reached and the optimization hasn't converged yet.",
                 ConvergenceWarning,
@@ -214,6 +215,10 @@ class Convergence(Callback):
     def _compare_with_best(self) -> None:
         """Count successive epochs that do not improve by `tol`, and remember the best epoch."""
         tally, tol = self.tally, self.settings.tol
+        if self.settings.by_steps and (repeats := count_repeats(tally.loss_curve)) > 0:  # the step was not taken
+            if repeats > self.settings.n_iter_no_change:
+                tally.n_without_improvement = repeats
+            return
         watched, improved, best = self.settings.early_stopping, True, False
         if tally.best_loss is not None:
             # Steps of all examples converge to any precision, so that only a fraction of the loss says when to stop
@@ -258,6 +263,17 @@ class Convergence(Callback):
     def _print(self, line: str) -> None:
         if self.settings.verbose:
             print(line)
+
+
+def count_repeats(losses: Sequence[float]) -> int:
+    """Count how often the last loss has come again at the end.
+
+    Examples
+    --------
+    >>> count_repeats([3.0, 2.0, 2.0, 2.0]), count_repeats([2.0, 2.0, 1.0])
+    (2, 0)
+    """
+    return sum(1 for _ in takewhile(lambda loss: loss == losses[-1], reversed(losses))) - 1
 
 
 def _check_entry(name: str, value: Any, initial: Any) -> Any:

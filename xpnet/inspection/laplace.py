@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 
 from xpnet.backends.memory import count_parameters, on_host_only, require_bytes
-from xpnet.core.arrays import Array, leaves, map_arrays
+from xpnet.core.arrays import Array, join_layers, leaves, map_arrays
 from xpnet.core.backprop import forward
 from xpnet.core.evidence import Evidence, begin, estimate_precisions, find_decays, init_evidence
 from xpnet.core.laplace import Laplace, outputs_with_variances
-from xpnet.core.least_squares import SQUARED, join_layers, normal_equations
+from xpnet.core.least_squares import SQUARED, normal_equations
 from xpnet.core.minibatch import decode
 from xpnet.data.source import Source
 from xpnet.errors import ArgumentError

@@ -310,8 +310,8 @@ def draw_layer(
     return w, b[None, :]
 
 
-def round_number(value: float, dtype: str) -> np.ndarray:
-    """Round a hyperparameter of an optimizer to the network's dtype; refuse one that becomes 0, 1 or infinite.
+def round_number(value: float | np.ndarray, dtype: str) -> np.ndarray:
+    """Round numbers of an optimizer to the network's dtype; refuse one that becomes 0, 1 or infinite.
 
     Examples
     --------
@@ -320,7 +320,8 @@ def round_number(value: float, dtype: str) -> np.ndarray:
     """
     with np.errstate(over="ignore"):
         rounded = np.asarray(value, dtype)
-    if (rounded == 0) != (value == 0) or (rounded == 1) != (value == 1) or not np.isfinite(rounded):
+    changes = ((rounded == 0) != (value == 0)) | ((rounded == 1) != (value == 1))
+    if np.any(changes | ~np.isfinite(rounded)):
         raise ArgumentError(
             f'the optimizer\'s number {value!r} is {rounded} in {dtype}; give another, or dtype="float64"'
         )

@@ -1,4 +1,4 @@
-"""Requirements of Levenberg-Marquardt: all examples in every step, squared errors, float64, and enough memory."""
+"""Requirements of optimizers that take whole steps: all examples in each; Levenberg-Marquardt has more."""
 
 from collections.abc import Sequence
 
@@ -8,6 +8,7 @@ from xpnet.backends.base import Backend
 from xpnet.backends.memory import count_parameters, on_host_only, require_bytes
 from xpnet.checks import warn
 from xpnet.core.least_squares import SQUARED, is_least_squares
+from xpnet.core.optimizers.levenberg_marquardt import LevenbergMarquardt
 from xpnet.data.gathered import Gathered
 from xpnet.data.resident import Resident, Rows
 from xpnet.errors import ArgumentError
@@ -25,7 +26,7 @@ LEAST_DECAY = 1e-5
 def use_all_examples(jobs: Sequence[Job]) -> Sequence[Job]:
     """Give jobs minibatches of all examples, which their optimizer needs. Changes nothing.
 
-    Warns if a network can fit the noise.
+    Warns if Levenberg-Marquardt can fit the noise.
 
     Raises
     ------
@@ -36,27 +37,36 @@ def use_all_examples(jobs: Sequence[Job]) -> Sequence[Job]:
     """
     optimizer = jobs[0].plan.optimizer
     for job in jobs:
-        _check_network(job)
+        refuse_rates(job.callbacks, type(optimizer).__name__)
+        _check_dropout(job)
         if not isinstance(job.source, (Resident, Rows, Gathered)):
             raise ArgumentError(
                 f"{optimizer!r} needs all examples in every step; give train_data as arrays, as pairs, or as a data "
                 "set with cache=True"
             )
-    model = jobs[0].source.reader.model
-    n_parameters = count_parameters(model.sizes)
-    require_memory(jobs[0].source.reader.backend, model.sizes, len(jobs))
-    sizes: list[int] = [len(job.source) for job in jobs]  # type: ignore[arg-type]
-    for job, size in zip(jobs, sizes):
-        numbers = model.n_targets * (1 if job.source.reader.slope_weight is None else 1 + model.n_in)
-        n_fitted = _count_fitted(job.source) * numbers  # type: ignore[arg-type]
-        if n_parameters >= n_fitted and _is_unregularized(job, size):
+        if isinstance(optimizer, LevenbergMarquardt):
+            _check_least_squares(job, optimizer)
+    if isinstance(optimizer, LevenbergMarquardt):
+        reader = jobs[0].source.reader
+        require_memory(reader.backend, reader.model.sizes, len(jobs))
+        _warn_of_fitted_noise(jobs)
+    return [job._replace(plan=job.plan._replace(batch_size=len(job.source))) for job in jobs]  # type: ignore[arg-type]
+
+
+def _warn_of_fitted_noise(jobs: Sequence[Job]) -> None:
+    """Warn once if there are as many weights and biases as targets, and nothing else bounds them."""
+    for job in jobs:
+        reader, source = job.source.reader, job.source
+        n_parameters = count_parameters(reader.model.sizes)
+        numbers = reader.model.n_targets * (1 if reader.slope_weight is None else 1 + reader.model.n_in)
+        n_fitted = _count_fitted(source) * numbers  # type: ignore[arg-type]
+        if n_parameters >= n_fitted and _is_unregularized(job, len(source)):  # type: ignore[arg-type]
             warn(
                 f"LevenbergMarquardt can fit {n_fitted:,} targets exactly, noise included, with "
                 f"{n_parameters:,} weights and biases; give weight_decay=1e-4, say (alpha in the estimators), stop "
                 "early on validation data, give bayesian=True, or make the network smaller"
             )
-            break
-    return [job._replace(plan=job.plan._replace(batch_size=size)) for job, size in zip(jobs, sizes)]
+            return
 
 
 def _count_fitted(source: Resident | Rows | Gathered) -> int:
@@ -69,9 +79,11 @@ def _count_fitted(source: Resident | Rows | Gathered) -> int:
 
 def _is_unregularized(job: Job, size: int) -> bool:
     """Tell whether a training has neither weight decay nor validation data."""
-    if getattr(job.plan.optimizer, "bayesian", False):
+    optimizer = job.plan.optimizer
+    assert isinstance(optimizer, LevenbergMarquardt)
+    if optimizer.bayesian:
         return False
-    decay = getattr(job.plan.optimizer, "weight_decay", 0.0) + job.plan.alpha / size
+    decay = optimizer.weight_decay + job.plan.alpha / size
     validates = any(name.startswith("validation_") for callback in job.callbacks for name in callback.adds)
     return decay < LEAST_DECAY and not validates
 
@@ -82,7 +94,7 @@ def require_memory(backend: Backend, sizes: Sequence[int], networks: int = 1) ->
     require_bytes(
         on_host_only(backend, networks * MATRICES * BYTES * n_parameters**2),
         f"Levenberg-Marquardt with the {n_parameters:,} weights and biases of {list(sizes)} needs",
-        "give another optimizer, such as Adam(), or a smaller network",
+        "give another optimizer, such as LBFGS(), or a smaller network",
     )
 
 
@@ -92,23 +104,27 @@ def refuse_rates(callbacks: Sequence[Callback], name: str) -> None:
         raise ArgumentError(f"ReduceLROnPlateau is for other optimizers: {name} has no learning rate; leave it out")
 
 
-def _check_network(job: Job) -> None:
-    reader, name = job.source.reader, type(job.plan.optimizer).__name__
-    refuse_rates(job.callbacks, name)
-    model = reader.model
-    is_bayesian = getattr(job.plan.optimizer, "bayesian", False)
-    if not is_least_squares(model.cost) or (is_bayesian and model.cost.name not in SQUARED):
-        costs = [*SQUARED] if is_bayesian else [*SQUARED, "huber"]
+def _check_dropout(job: Job) -> None:
+    name, dropout = type(job.plan.optimizer).__name__, job.source.reader.model.dropout
+    if any(dropout):
         raise ArgumentError(
-            f"{name} minimizes squared errors, and the cost is {model.cost.name!r}; make the network with "
-            f"{' or '.join(f'cost={cost!r}' for cost in costs)}, or give another optimizer, such as Adam()"
-        )
-    if reader.slope_weight is not None and is_bayesian:
-        raise ArgumentError(f"slopes do not go with {name}(bayesian=True); leave out one of the two")
-    if reader.dtype != "float64":
-        raise ArgumentError(f'{name} needs float64, and the network has {reader.dtype}; give dtype="float64"')
-    if any(model.dropout):
-        raise ArgumentError(
-            f"{name} does not go with dropout={list(model.dropout)}; leave dropout out, and give weight_decay or "
+            f"{name} does not go with dropout={list(dropout)}; leave dropout out, and give weight_decay or "
             "validation data instead"
+        )
+
+
+def _check_least_squares(job: Job, optimizer: LevenbergMarquardt) -> None:
+    """Refuse a network that Levenberg-Marquardt cannot train."""
+    reader, cost = job.source.reader, job.source.reader.model.cost
+    if not is_least_squares(cost) or (optimizer.bayesian and cost.name not in SQUARED):
+        costs = [*SQUARED] if optimizer.bayesian else [*SQUARED, "huber"]
+        raise ArgumentError(
+            f"LevenbergMarquardt minimizes squared errors, and the cost is {cost.name!r}; make the network with "
+            f"{' or '.join(f'cost={cost!r}' for cost in costs)}, or give another optimizer, such as LBFGS()"
+        )
+    if reader.slope_weight is not None and optimizer.bayesian:
+        raise ArgumentError("slopes do not go with LevenbergMarquardt(bayesian=True); leave out one of the two")
+    if reader.dtype != "float64":
+        raise ArgumentError(
+            f'LevenbergMarquardt needs float64, and the network has {reader.dtype}; give dtype="float64"'
         )

@@ -22,7 +22,7 @@ from xpnet.backends.workers import Workers
 from xpnet.core.arrays import count_bytes, leaves
 from xpnet.core.members import dimensions, extract, join, join_nests
 from xpnet.core.minibatch import Batch, Examples
-from xpnet.core.optimizers.base import needs_all_examples
+from xpnet.core.optimizers.levenberg_marquardt import LevenbergMarquardt
 from xpnet.core.scaling import AnyScaling
 from xpnet.core.step import State
 from xpnet.data.reader import Reader
@@ -128,7 +128,7 @@ def largest_batch_size(jobs: Iterable[Job]) -> int:
 def largest_product(jobs: Sequence[Job]) -> int:
     """Count the multiplications of the largest matrix product in a step."""
     model, rows = jobs[0].source.reader.model, largest_batch_size(jobs)
-    if needs_all_examples(jobs[0].plan.optimizer):
+    if isinstance(jobs[0].plan.optimizer, LevenbergMarquardt):
         return rows * count_parameters(model.sizes) ** 2
     return model.multiplications(rows)
 

@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from xpnet.backends.threads import AUTO, limit_step_threads
-from xpnet.core.optimizers.base import Optimizer, needs_all_examples
+from xpnet.core.optimizers.base import Optimizer, begins_anew, needs_all_examples
 from xpnet.core.scaling import Scaler
 from xpnet.data.reader import Reader
 from xpnet.data.resident import Resident, Rows
@@ -301,15 +301,16 @@ def begin(job: Job) -> Training:
 
 def begin_value(job: Job, history: History) -> NetworkValue:
     """Return the value of a network before the first step, with the plan's optimizer and an empty history."""
-    value = with_optimizer(job.start.value, job.plan.optimizer, job.net.view)._replace(history=history)
+    value = with_optimizer(job.start.value, job.plan.optimizer, job.net.view, job.start.is_resumed)
+    value = value._replace(history=history)
     if job.start.position.total_steps > 0:
         return value._replace(known_rows=describe_known_rows(job.source))
     return value
 
 
-def with_optimizer(value: NetworkValue, optimizer: Optimizer, view: View) -> NetworkValue:
-    """Return a value with an optimizer, in a fresh state unless its own is equal."""
-    if value.optimizer == optimizer:
+def with_optimizer(value: NetworkValue, optimizer: Optimizer, view: View, is_resumed: bool = False) -> NetworkValue:
+    """Return a value with an optimizer, in a fresh state unless its own is equal and goes on."""
+    if value.optimizer == optimizer and (is_resumed or not begins_anew(optimizer)):
         return value._replace(optimizer=optimizer)
     return change_optimizer(value, optimizer, view)
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from xpnet.backends.versions import describe_versions
 from xpnet.checks import choices, count, in_range, is_list, show, yes_or_no
-from xpnet.core.arrays import Array, Layers, map_arrays
-from xpnet.core.least_squares import LARGEST_GROWTH, Damping, descend, join_layers, split_layers
+from xpnet.core.arrays import Array, Layers, join_layers, map_arrays, split_layers
+from xpnet.core.least_squares import LARGEST_GROWTH, Damping, descend
 from xpnet.core.optimizers.levenberg_marquardt import LevenbergMarquardt
 from xpnet.core.residuals import LinearProblem, Term, compute_rows, evaluate, linearize, mean_cost
 from xpnet.errors import ArgumentError, DivergenceError, unless_stopped

@@ -27,13 +27,23 @@ class OptimizerState(NamedTuple):
 Update: TypeAlias = Callable[[Layers, Layers, Any, Array, Namespace], tuple[Layers, Any]]
 
 
+class WholeStep(NamedTuple):
+    """The update of an optimizer that takes the whole step: it needs the examples, or the cost at other weights."""
+
+    take: Callable[..., Any]  # (sigmas, output, state, minibatch, xp) -> state
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Take the step."""
+        return self.take(*arguments)
+
+
 class Optimizer(Protocol):
     """An optimizer. Training again with an equal one continues with its state."""
 
     default_lr: ClassVar[float]  # the learning rate if the user does not choose one
 
     def init(self, layers: Layers, to_array: Callable[[float], Array]) -> OptimizerState:
-        """Make the state for a network's first step; `to_array` converts a float."""
+        """Make the state for a network's first step; `to_array` converts a float, or an array of NumPy's."""
         ...
 
     @property
@@ -45,6 +55,11 @@ class Optimizer(Protocol):
 def needs_all_examples(optimizer: Optimizer) -> bool:
     """Tell whether every step of an optimizer takes all examples; it takes the step itself, and not only the update."""
     return getattr(optimizer, "needs_all_examples", False)
+
+
+def begins_anew(optimizer: Optimizer) -> bool:
+    """Tell whether every training begins with a fresh state: it is that of a cost, which other examples change."""
+    return getattr(optimizer, "begins_anew", False)
 
 
 def add_decay(grads: Layers, layers: Layers, strength: Array | None) -> Layers:

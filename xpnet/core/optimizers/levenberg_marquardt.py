@@ -9,7 +9,7 @@ from xpnet.checks import in_range, overwrite, yes_or_no
 from xpnet.core.arrays import Array, Layers, leaves
 from xpnet.core.evidence import init_evidence, take_bayesian_step
 from xpnet.core.least_squares import Damping, DampingHyperparameters, take_damped_step
-from xpnet.core.optimizers.base import OptimizerState, require_between
+from xpnet.core.optimizers.base import OptimizerState, WholeStep, require_between
 from xpnet.errors import ArgumentError
 from xpnet.hints import explain_arguments
 
@@ -26,8 +26,8 @@ class LevenbergMarquardt:
     1994). The weights change only if the cost falls; it chooses the length of its steps, so `lr` and `batch_size` are
     left out.
 
-    It needs ``dtype="float64"``, the cost "quadratic", "mse" or "huber" (whose squares it weights anew in each step),
-    and no dropout.
+    It needs ``dtype="float64"``, no dropout, and the cost "quadratic", "mse" or "huber", or one of your own with an
+    output for each target: its squares get the gradient and the curvature of that cost anew in each step.
 
     Parameters
     ----------
@@ -93,6 +93,6 @@ class LevenbergMarquardt:
         require_between("damping and precisions", leaves(memory), 0.0, math.inf)
 
     @property
-    def update(self) -> Any:
+    def update(self) -> WholeStep:
         """The step: ``(sigmas, output, state, minibatch, xp) -> state``, which needs more than gradients."""
-        return take_bayesian_step if self.bayesian else take_damped_step
+        return WholeStep(take_bayesian_step if self.bayesian else take_damped_step)

@@ -1,11 +1,12 @@
 """All optimizers, by the names under which files store them."""
 
 from xpnet.core.optimizers.adam import Adam, AdamHat, AdamW, RMSProp
+from xpnet.core.optimizers.lbfgs import LBFGS
 from xpnet.core.optimizers.levenberg_marquardt import LevenbergMarquardt
 from xpnet.core.optimizers.sgd import SGD
 from xpnet.core.optimizers.wrappers import L1, Clip, MaxNorm
 
 OPTIMIZERS: dict[str, type] = {
     optimizer.__name__: optimizer
-    for optimizer in (SGD, RMSProp, Adam, AdamHat, AdamW, LevenbergMarquardt, L1, Clip, MaxNorm)
+    for optimizer in (SGD, RMSProp, Adam, AdamHat, AdamW, LBFGS, LevenbergMarquardt, L1, Clip, MaxNorm)
 }
