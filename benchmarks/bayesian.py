@@ -1,11 +1,12 @@
 """Bayesian Levenberg-Marquardt: the test error of few examples, and how many new targets lie within its error bars.
 
-    python benchmarks/bayesian.py errors|bars [--seeds 5]
+    python benchmarks/bayesian.py errors|bars|elsewhere [--seeds 5]
 
 `errors`: the weight of a wing, a function of ten variables (A. Forrester, A. Sobester and A. Keane, "Engineering Design
 via Surrogate Modelling", Wiley 2008), learnt from 256 examples by networks 10-20-20-1, with `bayesian` and without.
 `bars`: the intervals of 90 % of two functions, among the examples, in a gap and outside. It ends with status 1 if an
-ensemble with `fit_laplace` holds fewer than 85 % of the targets anywhere.
+ensemble with `fit_laplace` holds fewer than 85 % of the targets anywhere. `elsewhere`: five functions that the
+pages do not use, beside scikit-learn's Gaussian process; it ends with status 1 below 80 % inside.
 """
 
 import argparse
@@ -15,6 +16,9 @@ import warnings
 from collections.abc import Callable, Iterator
 
 import numpy as np
+from scipy.stats import norm
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF, WhiteKernel
 
 from xpnet import Adam, Ensemble, LevenbergMarquardt, Network, OneCycle
 
@@ -84,6 +88,87 @@ def draw_cube(seed: int) -> tuple[np.ndarray, Function, Function, dict[str, np.n
     return cube[~hole][:400], function, lambda x: 0.05 + 0.15 * np.clip(x[:, 0] + 1, 0, 2), regions
 
 
+def ripple(x: np.ndarray) -> np.ndarray:
+    """Of one variable: a wave on a line."""
+    return 2.0 * x[:, 0] + np.sin(8.0 * x[:, 0])
+
+
+def cliff(x: np.ndarray) -> np.ndarray:
+    """Of two variables: steep along a curve."""
+    return np.tanh(8.0 * (x[:, 0] + 0.5 * x[:, 1] ** 2 - 0.6)) + x[:, 1]
+
+
+def branin(x: np.ndarray) -> np.ndarray:
+    """Of two variables: F. H. Branin, IBM Journal of Research and Development 16, 1972, in hundreds."""
+    p, q = 7.5 * x[:, 0] + 2.5, 7.5 * x[:, 1] + 7.5
+    valley = q - 5.1 / (4.0 * np.pi**2) * p**2 + 5.0 / np.pi * p - 6.0
+    return (valley**2 + 10.0 * (1.0 - 1.0 / (8.0 * np.pi)) * np.cos(p) + 10.0) / 100.0
+
+
+def friedman(x: np.ndarray) -> np.ndarray:
+    """Of five variables: J. H. Friedman, The Annals of Statistics 19, 1991."""
+    u = (x + 1.0) / 2.0
+    return 10.0 * np.sin(np.pi * u[:, 0] * u[:, 1]) + 20.0 * (u[:, 2] - 0.5) ** 2 + 10.0 * u[:, 3] + 5.0 * u[:, 4]
+
+
+def circuit(x: np.ndarray) -> np.ndarray:
+    """Of six variables: the voltage of a circuit; E. N. Ben-Ari and D. M. Steinberg, Quality Engineering 19, 2007."""
+    low, high = np.array([[50.0, 25.0, 0.5, 1.2, 0.25, 50.0], [150.0, 70.0, 3.0, 2.5, 1.2, 300.0]])
+    b1, b2, f, c1, c2, beta = (low + (high - low) * (x + 1.0) / 2.0).T
+    base, gain = 12.0 * b2 / (b1 + b2), beta * (c2 + 9.0)
+    return ((base + 0.74) * gain + 11.35 * f) / (gain + f) + 0.74 * f * gain / ((gain + f) * c1)
+
+
+ELSEWHERE: tuple[tuple[Function, int, int], ...] = (  # functions that no page uses, their variables, and examples
+    *((ripple, 1, 60), (cliff, 2, 200), (branin, 2, 150)),
+    *((friedman, 5, 300), (circuit, 6, 300)),
+)
+
+
+def draw_elsewhere(function: Function, n_in: int, n: int, seed: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Draw inputs of a function in a cube, but for a slab, and where to test."""
+    rng = np.random.default_rng(seed)
+    cube, wide = rng.uniform(-1, 1, (8000, n_in)), rng.uniform(-1.5, 1.5, (8000, n_in))
+    slab = np.abs(cube[:, 0] - 0.1) < 0.25
+    outside = wide[(np.abs(wide) > 1.1).any(axis=1)][:1000]
+    return cube[~slab][:n], {"inside": cube[~slab][n : n + 1000], "gap": cube[slab][:1000], "outside": outside}
+
+
+def hold_elsewhere(seeds: int) -> bool:
+    """Print how many new targets of functions that no page uses the intervals hold; return whether it is enough."""
+    inside = []
+    for function, n_in, n in ELSEWHERE:
+        held: dict[str, list[list[float]]] = {}
+        for seed in range(seeds):
+            x, regions = draw_elsewhere(function, n_in, n, seed)
+            rng, noise = np.random.default_rng(1000 + seed), 0.1 * function(x).std()
+            y = function(x) + noise * rng.standard_normal(n)
+            predictors = {name: model.interval for name, model in make_models(x, y, seed)}
+            for name, interval in (predictors | {"Gaussian process": fit_process(x, y)}).items():
+                fractions = []
+                for points in regions.values():
+                    low, high = interval(points, 0.9)
+                    new = function(points) + noise * rng.standard_normal(len(points))
+                    fractions.append(float(np.mean((low <= new) & (new <= high))))
+                held.setdefault(name, []).append(fractions)
+        print_held(function.__name__, [*regions], held)
+        inside.append(np.mean(held["ensemble, fit_laplace"], axis=0)[0])
+    return min(inside) > 0.8
+
+
+def fit_process(x: np.ndarray, y: np.ndarray) -> Callable[[np.ndarray, float], tuple[np.ndarray, np.ndarray]]:
+    """Fit scikit-learn's Gaussian process with a length for each input and noise; return its intervals."""
+    kernel = 1.0 * RBF(np.ones(x.shape[1])) + WhiteKernel(0.1)
+    process = GaussianProcessRegressor(kernel, normalize_y=True, n_restarts_optimizer=2, random_state=0).fit(x, y)
+
+    def interval(points: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
+        mean, std = process.predict(points, return_std=True)
+        half = norm.ppf(0.5 + level / 2.0) * std
+        return mean - half, mean + half
+
+    return interval
+
+
 def make_models(x: np.ndarray, y: np.ndarray, seed: int) -> Iterator[tuple[str, Network | Ensemble]]:
     """Train a model of each kind."""
     n, sizes = len(x), [x.shape[1], 20, 20, 1]
@@ -122,23 +207,30 @@ def measure_bars(seeds: int) -> bool:
                     new = function(points) + noise(points) * rng.standard_normal(len(points))
                     fractions.append(float(np.mean((low <= new) & (new <= high))))
                 held.setdefault(model_name, []).append(fractions)
-        print(f"\n{name:28s}" + "".join(f"{region:>16s}" for region in regions))
-        for model_name, values in held.items():
-            cells = zip(100 * np.mean(values, axis=0), 100 * np.min(values, axis=0))
-            print(f"{model_name:28s}" + "".join(f"{mean:9.0f} ({least:3.0f})" for mean, least in cells))
+        print_held(name, [*regions], held)
         is_enough &= bool((np.mean(held["ensemble, fit_laplace"], axis=0)[:3] > 0.85).all())
     return is_enough
 
 
+def print_held(name: str, regions: list[str], held: dict[str, list[list[float]]]) -> None:
+    """Print the mean percentages of targets that were held, and the least of a seed."""
+    print(f"\n{name:28s}" + "".join(f"{region:>16s}" for region in regions))
+    for model_name, values in held.items():
+        cells = zip(100 * np.mean(values, axis=0), 100 * np.min(values, axis=0))
+        print(f"{model_name:28s}" + "".join(f"{mean:9.0f} ({least:3.0f})" for mean, least in cells), flush=True)
+
+
 def main() -> int:
-    """Run one of the two."""
+    """Run one of the three."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("question", choices=["errors", "bars"])
+    parser.add_argument("question", choices=[*QUESTIONS])
     parser.add_argument("--seeds", type=int, default=5)
     options = parser.parse_args()
     warnings.simplefilter("ignore")  # plain Levenberg-Marquardt warns of more weights than examples
-    return 0 if {"errors": compare_errors, "bars": measure_bars}[options.question](options.seeds) else 1
+    return 0 if QUESTIONS[options.question](options.seeds) else 1
 
+
+QUESTIONS = {"errors": compare_errors, "bars": measure_bars, "elsewhere": hold_elsewhere}
 
 if __name__ == "__main__":
     sys.exit(main())

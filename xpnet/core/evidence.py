@@ -29,13 +29,18 @@ from xpnet.core.least_squares import (
 from xpnet.core.minibatch import Minibatch
 from xpnet.core.optimizers.base import OptimizerState, over_matrices
 
-FIRST_PRECISION = 1e-2  # α of the weights before the first estimate; the last layer's for targets with variance 1
+# α before the first estimate and at most, for inputs with mean square 1 and targets with variance 1. Weights of larger
+# ones would stay 0 for good, also if they matter once the noise is found to be small
+FIRST_PRECISION, MOST_PRECISION = 1e-2, 1e4
 WARM_UP = 10  # steps that lower the cost before the first estimate: else weights that learn late vanish early
 SETTLED = 2.0**7  # the growth of the damping after which no step lowers the cost any more, with these precisions
-MOST_CHANGE = 10.0  # by which a precision grows or falls in an estimate
+MOST_CHANGE = 10.0  # by which an α grows or falls in an estimate, and by which β falls
+# By which β grows: slowly, so that weights that fit the noise, as those before the first estimate may, decay before
+# there seems to be none. With more weights than examples, both are a solution
+NOISE_CHANGE = 1.3
 LEAST_SHARE, LEAST_SQUARE = 1e-3, 1e-12  # of a group of weights: how well the data determine them, and Σ θ²
 LEAST_FREEDOM = 1e-3  # of the number of targets: what is left of it after γ
-MOST_PRECISION = 1e14
+LEAST_NOISE = 1e-14  # the least variance of the noise
 
 
 class Evidence(NamedTuple):
@@ -48,6 +53,7 @@ class Evidence(NamedTuple):
     growth: Array
     noise: Array  # β, in units of the cost
     weights: Layers  # α: (1, n_in) and (1, 1) for weights and biases of the first layer, (1, 1) and (1, 1) for others
+    most: Layers  # the largest α, in the shapes of `weights`
     steps: Array  # that have lowered the cost
 
     @property
@@ -61,7 +67,8 @@ def init_evidence(layers: Layers, zero: Array) -> Evidence:
     first, *others = layers
     groups = [(0.0 * first[0][..., :1, :], 0.0 * first[1][..., :1, :1])]
     groups += [(0.0 * w[..., :1, :1], 0.0 * b[..., :1, :1]) for w, b in others]
-    return Evidence(zero, 0.0 * zero, 0.0 * zero, tuple(groups), 0.0 * zero)
+    most = tuple((0.0 * w, 0.0 * b) for w, b in groups)
+    return Evidence(zero, 0.0 * zero, 0.0 * zero, tuple(groups), most, 0.0 * zero)
 
 
 def take_bayesian_step(
@@ -86,7 +93,8 @@ def take_bayesian_step(
 
     matrix, gradient = normal_equations(layers, sigmas, x, y, factor * share, xp)
     costs, cost = measure(layers)
-    memory = begin(memory, xp.reshape(_variance(y, share, xp), shape), factor, xp)
+    squares = xp.sum(share[..., None] * x * x, axis=-2, keepdims=True)
+    memory = begin(memory, squares, xp.reshape(_variance(y, share, xp), shape), factor, xp)
     has_settled = memory.growth >= SETTLED
     is_due = has_settled | ((memory.steps > WARM_UP) & (memory.growth == 2.0))  # the last step has lowered the cost
     estimate = estimate_precisions(memory, layers, matrix, cost, n, y.shape[-1] * n, xp)
@@ -146,34 +154,35 @@ def estimate_precisions(
     share = xp.minimum(xp.maximum(share, 0.0 * share), 0.0 * share + 1.0)
     gamma = xp.reshape(xp.sum(share, axis=(-2, -1)), cost.shape)
     weights = tuple(
-        tuple(_limit(_precision(s, part, alpha, xp), alpha, xp) for s, part, alpha in zip(*parts))
-        for parts in zip(split_layers(share, layers, xp), layers, evidence.weights)
+        tuple(_limit(_precision(*own, xp), own[-1], MOST_CHANGE, xp) for own in zip(*parts))
+        for parts in zip(split_layers(share, layers, xp), layers, evidence.most, evidence.weights)
     )
     freedom = xp.maximum(n_targets - gamma, LEAST_FREEDOM * n_targets)
-    noise = freedom / xp.maximum(2.0 * n * cost, freedom / MOST_PRECISION)
-    return evidence._replace(noise=_limit(noise, evidence.noise, xp), weights=weights)
+    noise = freedom / xp.maximum(2.0 * n * cost, LEAST_NOISE * freedom)
+    return evidence._replace(noise=_limit(noise, evidence.noise, NOISE_CHANGE, xp), weights=weights)
 
 
-def _precision(share: Array, part: Array, alpha: Array, xp: Namespace) -> Array:
+def _precision(share: Array, part: Array, most: Array, alpha: Array, xp: Namespace) -> Array:
     """Estimate the precision of the groups of weights that share one, which has the shape of `alpha`."""
     axis = -2 if alpha.shape[-1] == part.shape[-1] else (-2, -1)
     determined, square = (xp.sum(x, axis=axis, keepdims=True) for x in (share, part * part))
     estimate = determined / xp.maximum(square, LEAST_SQUARE + 0.0 * square)
-    most = MOST_PRECISION + 0.0 * square
     return xp.minimum(xp.where(determined < LEAST_SHARE, most, estimate), most)  # what the data do not tell vanishes
 
 
-def _limit(new: Array, old: Array, xp: Namespace) -> Array:
-    return xp.minimum(xp.maximum(new, old / MOST_CHANGE), old * MOST_CHANGE)
+def _limit(new: Array, old: Array, growth: float, xp: Namespace) -> Array:
+    return xp.minimum(xp.maximum(new, old / MOST_CHANGE), old * growth)
 
 
-def begin(evidence: Evidence, variance: Array, factor: float, xp: Namespace) -> Evidence:
-    """Set the precisions before the first step, relative to the variance of the targets.
+def begin(evidence: Evidence, squares: Array, variance: Array, factor: float, xp: Namespace) -> Evidence:
+    """Set the precisions before the first step, relative to the inputs and the variance of the targets.
 
     Parameters
     ----------
     evidence
         The state; numbers that are not 0 stay as they are.
+    squares
+        The mean squares of the inputs, (..., 1, n_in).
     variance
         The variance of the targets.
     factor
@@ -182,13 +191,18 @@ def begin(evidence: Evidence, variance: Array, factor: float, xp: Namespace) -> 
         Namespace of the arrays.
     """
     noise = xp.where(evidence.noise > 0.0, evidence.noise, 1.0 / (factor * variance))
-    *hidden, last = [tuple(FIRST_PRECISION + 0.0 * alpha for alpha in pair) for pair in evidence.weights]
-    first = (*hidden, tuple(alpha / variance for alpha in last))
-    weights = tuple(
-        tuple(xp.where(alpha > 0.0, alpha, other) for alpha, other in zip(*pairs))
-        for pairs in zip(evidence.weights, first)
-    )
-    return evidence._replace(noise=noise, weights=weights)
+    units = [[xp.ones_like(alpha) for alpha in pair] for pair in evidence.weights]
+    units[0][0] = xp.where(squares > 0.0, squares, xp.ones_like(squares))
+    units[-1] = [unit / variance for unit in units[-1]]
+
+    def set_precision(precision: float, own: Layers) -> Layers:
+        return tuple(
+            tuple(xp.where(alpha > 0.0, alpha, precision * unit) for alpha, unit in zip(*pairs))
+            for pairs in zip(own, units)
+        )
+
+    weights, most = set_precision(FIRST_PRECISION, evidence.weights), set_precision(MOST_PRECISION, evidence.most)
+    return evidence._replace(noise=noise, weights=weights, most=most)
 
 
 def _variance(y: Array, share: Array, xp: Namespace) -> Array:

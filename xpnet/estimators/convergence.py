@@ -224,6 +224,8 @@ class Convergence(Callback):
             # Steps of all examples converge to any precision, so that only a fraction of the loss says when to stop
             least = tol * tally.loss_curve[-1] if self.settings.by_steps else tol
             improved = not tally.loss_curve[-1] > tally.best_loss - least
+            if self.settings.bayesian and len(tally.loss_curve) > 1:
+                improved = abs(tally.loss_curve[-1] - tally.loss_curve[-2]) > least
             tally.best_loss = min(tally.best_loss, tally.loss_curve[-1])
         if tally.validates:
             score, loss = tally.validation_scores[-1], tally.validation_losses[-1]

@@ -128,7 +128,7 @@ def fit_networks(
     if all(fit.convergence.completed for fit in fits):  # not after Ctrl-C
         warn_of_laggards([fit.network for fit in fits], [fit.callbacks for fit in fits])
     for fit in fits:
-        if getattr(fit.settings.optimizer, "bayesian", False):
+        if fit.settings.bayesian:
             laplace = fit_laplace(fit.network.view, fit.source)
             fit.network.value = fit.network.value._replace(laplace=laplace)
     return [list_attributes(fit) for fit in fits]

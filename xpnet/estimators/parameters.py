@@ -109,6 +109,11 @@ class FitSettings:
         return self.optimizer is not None and needs_all_examples(self.optimizer)
 
     @property
+    def bayesian(self) -> bool:
+        """Whether the optimizer finds the penalty, so that the loss may rise."""
+        return getattr(self.optimizer, "bayesian", False)
+
+    @property
     def rule(self) -> str:
         """How the learning rate changes between epochs, in words; empty if it does not."""
         return f"invscaling with power_t={self.power_t:g}" if self.invscaling else "adaptive" * self.adaptive

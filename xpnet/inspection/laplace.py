@@ -38,6 +38,7 @@ def fit_laplace(view: View, source: Source) -> Laplace:
     )
     factor, matrix = SQUARED[model.cost.name](model.n_out), np.zeros((n_parameters, n_parameters))
     n, total, cost = 0, 0.0, 0.0  # examples with a weight, the sum of the weights, and that of weighted costs
+    input_squares = np.zeros((1, model.n_in))  # their sums, times the weights
     with view.scope():
         placed = view.layers
         encoding = source.reader.encoding()
@@ -52,11 +53,12 @@ def fit_laplace(view: View, source: Source) -> Laplace:
             squares = xp.sum(weight[:, None] * (activations[-1] - y) ** 2)
             matrix += backend.to_numpy(part)
             cost += 0.5 * factor * float(backend.to_numpy(squares))
+            input_squares += backend.to_numpy(xp.sum(weight[:, None] * x * x, axis=0, keepdims=True))
             weight = backend.to_numpy(weight)
             n, total = n + int(np.count_nonzero(weight)), total + weight.sum()
         layers = map_arrays(backend.to_numpy, layers)
     matrix /= total
-    evidence = _find_evidence(view, layers, matrix, np.array(cost / total), n)
+    evidence = _find_evidence(view, layers, matrix, input_squares / total, np.array(cost / total), n)
     decay = join_layers(find_decays(evidence, layers, np.array(float(n))), np)
     covariance = np.linalg.inv(matrix + np.diag(decay[:, 0])) / (evidence.noise * n)
     laplace = Laplace((covariance + covariance.T) / 2, np.reshape(1.0 / (evidence.noise * factor), (1,)))
@@ -75,14 +77,16 @@ def _require_squares(view: View) -> None:
         )
 
 
-def _find_evidence(view: View, layers: Any, matrix: np.ndarray, cost: np.ndarray, n: int) -> Evidence:
+def _find_evidence(
+    view: View, layers: Any, matrix: np.ndarray, input_squares: np.ndarray, cost: np.ndarray, n: int
+) -> Evidence:
     """Estimate the precisions, with the weights held, until they settle."""
     memory, n_examples = view.value.state.optimizer.memory, np.array(float(n))
     evidence = init_evidence(layers, np.zeros(()))
     if isinstance(memory, Evidence):
         with view.scope():
             evidence = map_arrays(lambda x: np.asarray(view.backend.to_numpy(x), np.float64), memory)
-    evidence = begin(evidence, np.array(1.0), 1.0, np)
+    evidence = begin(evidence, input_squares, np.array(1.0), 1.0, np)
     for _ in range(MOST_ESTIMATES):
         new = estimate_precisions(evidence, layers, matrix, cost, n_examples, view.model.n_out * n_examples, np)
         pairs = zip(leaves((new.noise, new.weights)), leaves((evidence.noise, evidence.weights)))
