@@ -20,6 +20,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import matplotlib.pyplot as plt
 import numpy as np
 import ziamath
+from bs4 import BeautifulSoup
 from docutils import nodes
 from latex2mathml.converter import convert
 from matplotlib.figure import Figure
@@ -392,6 +393,20 @@ def copy_notebooks(app: Sphinx) -> None:
             copy.write_text(text)
 
 
+def fold_sidebar(app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Fold the groups of the sidebar; that of the page is open, and Learn on the first page."""
+    tree = BeautifulSoup(context["furo_navigation_tree"], "html.parser")
+    for caption in tree.select("p.caption"):
+        pages, title = caption.find_next_sibling("ul"), caption.get_text()
+        group, summary = tree.new_tag("details"), tree.new_tag("summary", attrs={"class": "caption"})
+        if pages.select(".current") or (pagename == "index" and title == "Learn"):
+            group["open"] = ""
+        summary.string = title
+        caption.replace_with(group)
+        group.extend([summary, pages.extract()])
+    context["furo_navigation_tree"] = str(tree)
+
+
 def setup(app: Sphinx) -> None:
     """Connect what is above."""
     app.add_html_math_renderer("mathml", (write_formula, None), (write_formula, None))
@@ -405,3 +420,4 @@ def setup(app: Sphinx) -> None:
     app.connect("doctree-read", embed_diagrams, priority=400)  # before Sphinx collects the images
     app.connect("doctree-resolved", join_marks)
     app.connect("html-page-context", mend_links_to_docs)
+    app.connect("html-page-context", fold_sidebar, priority=900)  # after the theme has written it
