@@ -33,6 +33,7 @@ from xpnet.core.initializers import INITIALIZERS
 from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.schedules import SCHEDULES
 from xpnet.hints import NAMES_ELSEWHERE
+from xpnet.learn import book
 from xpnet.training.callback import EVALUATED
 from xpnet.training.metrics import METRICS
 
@@ -595,6 +596,8 @@ def test_attributes_that_a_network_does_not_have_are_refused(net: Network, name:
 )
 def test_attributes_from_elsewhere_are_named_as_they_are_here(net: Network, name: str, equivalent: str | None) -> None:
     hint = f"; its equivalent is '{equivalent}'" if equivalent else ""
+    if hasattr(book.Network, name):
+        hint += ", and xpnet.learn.book has it as in the book"
     for own in (net, copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
         assert not hasattr(own, name)
         with pytest.raises(AttributeError, match=rf"^'Network' object has no attribute '{name}'{hint}$") as caught:

@@ -106,6 +106,9 @@ NAMES_ELSEWHERE = {
     "weights": ("w",),
 }
 
+# methods of the book's networks, which `xpnet.learn.book` has by the same names
+OF_THE_BOOK = ("SGD", "backprop", "feedforward", "total_cost", "update_mini_batch")
+
 # layers of other libraries that networks do not have -> how to get the same outputs without them
 LAYERS_ELSEWHERE = {
     "BatchNorm1d": "fold its factor and shift into the Linear layer before it",
@@ -174,11 +177,14 @@ def explain_attribute(kind: type, name: str) -> str:
     --------
     >>> class Net:
     ...     def train(self): ...
-    >>> explain_attribute(Net, "SGD"), explain_attribute(Net, "trane")
-    ("'Net' object has no attribute 'SGD'; its equivalent is 'train'", "'Net' object has no attribute 'trane'")
+    >>> explain_attribute(Net, "SGD"), explain_attribute(Net, "trane")  # doctest: +NORMALIZE_WHITESPACE
+    ("'Net' object has no attribute 'SGD'; its equivalent is 'train', and xpnet.learn.book has it as in the book",
+     "'Net' object has no attribute 'trane'")
     """
     equivalents = [other for other in NAMES_ELSEWHERE.get(name.lower(), ()) if hasattr(kind, other)]
     hint = f"; its equivalent is {equivalents[0]!r}" if equivalents else ""
+    if hint and name in OF_THE_BOOK:
+        hint += ", and xpnet.learn.book has it as in the book"
     return f"{kind.__name__!r} object has no attribute {name!r}{hint}"
 
 
