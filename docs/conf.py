@@ -89,7 +89,8 @@ numpydoc_show_class_members = False
 
 # Modules of public names: every name in their __all__ has an entry in a page of reference/
 PUBLIC = (
-    *("activations", "costs", "datasets", "estimators", "learn", "learn.book", "learn.mutations", "metrics", "plots"),
+    *("activations", "costs", "datasets", "estimators", "learn", "learn.book", "learn.exercises"),
+    *("learn.mutations", "metrics", "plots"),
 )
 # Internal modules with an entry for every class and function
 DOCUMENTED = (

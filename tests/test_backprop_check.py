@@ -737,7 +737,7 @@ def test_the_report_on_the_page_is_that_of_its_program():
     """Apart from the errors of right gradients, which are rounding."""
     page = (Path(__file__).parents[1] / "docs" / "learn" / "check-your-backprop.md").read_text()
     shown = page.partition("shows the report:\n\n```text\n")[2].partition("\n```")[0].splitlines()
-    report = repr(check_backprop(write("BP3-twice"), [3, 4, 2])).splitlines()
+    report = repr(check_backprop(write("BP3-sum"), [3, 4, 2])).splitlines()
     assert [line.split() for line in shown if "right " not in line] == [
         line.split() for line in report if "right " not in line
     ]
