@@ -336,6 +336,17 @@ def test_predictions_and_evaluations_with_other_weights_compile_nothing_again(co
     assert compilations() == 0
 
 
+@pytest.mark.needs("jax")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_few_numbers_of_rows_are_compiled(compilations, dtype):
+    x = np.random.default_rng(0).standard_normal((40, 5)).astype(dtype)
+    net = Network([5, 4, 3], backend="jax", task="classification", dtype=dtype, seed=0)
+    other = net.to(backend="numpy")
+    for m in range(1, 41):
+        np.testing.assert_allclose(net.predict_proba(x[:m]), other.predict_proba(x[:m]), rtol=1e-5)
+    assert compilations() <= 7 * 3  # 1, 2, 4, 8, 16, 32 and 64 rows
+
+
 def plus_one(y_true, y_pred):
     return float(len(y_true)) + 1.0
 

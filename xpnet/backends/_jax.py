@@ -20,6 +20,7 @@ from xpnet.core.arrays import Function, Native, map_arrays, take_examples
 from xpnet.errors import ArgumentError, BackendError, unless_stopped
 
 MIN_COMPILED_STEPS = 64  # of a compiled loop; fewer batches are padded
+MOST_DOUBLED = 1024  # rows that are padded to a power of two
 MAX_LOOPS = 128  # compiled loops that are kept, a few megabytes each
 MAX_CALLS = 1024  # other compiled functions that are kept, half a megabyte each
 
@@ -77,6 +78,15 @@ class JaxBackend(Backend):
         if not is_fixed(function):  # a program would not notice a change in what a user's function refers to
             return super().call(function, *args)
         return _CALLS.run(self.device, partial(function, xp=jnp), *args)
+
+    def map_rows(self, function: Function, x: Native) -> Native:
+        m, length = x.shape[0], padded_length(x.shape[0])
+        if m == length:
+            return function(x)
+        if self.device.platform != "cpu":
+            return function(jnp.concat([x, jnp.zeros_like(x, shape=(length - m, *x.shape[1:]))]))[:m]
+        with self.scope(precision(x)):  # by NumPy, as JAX would compile a program for each m
+            return self.asarray(self.to_numpy(function(self.asarray(_pad(self.to_numpy(x), length))))[:m])
 
     def all_finite(self, arrays: Iterable[Native]) -> bool:
         if self.device.platform == "cpu":
@@ -198,6 +208,19 @@ def _repeat(step: Function, make_minibatch: Function, state: Any, batches: Any, 
         return step(state, make_minibatch(take_examples(examples, batch.index, jnp), encoding, batch, jnp), jnp)
 
     return jax.lax.fori_loop(0, steps, once, state)
+
+
+def padded_length(m: int) -> int:
+    """Choose the number of rows to compute, at least m: few numbers, and at most a quarter too many if m is large.
+
+    Examples
+    --------
+    >>> [padded_length(m) for m in (1, 3, 1000, 1025, 5000)]
+    [1, 4, 1024, 1280, 5120]
+    """
+    power = 1 << (m - 1).bit_length()
+    step = power // 8 if power > MOST_DOUBLED else power
+    return -(-m // step) * step
 
 
 def _pad(x: np.ndarray, length: int) -> np.ndarray:

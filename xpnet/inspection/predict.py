@@ -80,7 +80,7 @@ def read_rows(view: View, reader: Reader, x: Array, name: str) -> Iterator[Array
 
 def _compute_in_blocks(view: View, reader: Reader, x: Array, name: str, function: Callable[[Array], Array]) -> Array:
     with view.scope():
-        results = [function(inputs) for inputs in read_rows(view, reader, x, name)]
+        results = [view.backend.map_rows(function, inputs) for inputs in read_rows(view, reader, x, name)]
         with view.output_scope():
             return results[0] if len(results) == 1 else view.xp.concat(results, axis=0)
 
