@@ -25,8 +25,8 @@ NEURON = {"w": 2.0, "b": 2.0, "x": 1.0, "y": 0.0, "lr": 0.15, "epochs": 300}  # 
 
 # name -> title, the numbers that it begins with, and the scripts of its own
 LESSONS: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
-    "step": ("One step of training", STEP, ("charts.js", "formulas.js", "step.js")),
-    "neuron": ("A saturated neuron", NEURON, ("charts.js", "neuron.js")),
+    "step": ("One step of training", STEP, ("charts.js", "training.js", "formulas.js", "step.js")),
+    "neuron": ("A saturated neuron", NEURON, ("charts.js", "training.js", "neuron.js")),
 }
 
 
@@ -59,4 +59,4 @@ def write_lesson(lesson: str, path: str | os.PathLike[str]) -> None:
         raise ArgumentError(explain_unknown("lesson", lesson, LESSONS))
     title, numbers, scripts = LESSONS[lesson]
     check_folder(path)
-    write_file(path, fill_page(title, lesson, numbers, scripts, ["lessons.css"]).encode())
+    write_file(path, fill_page(title, lesson, numbers, scripts, ["lessons.css", f"{lesson}.css"]).encode())
