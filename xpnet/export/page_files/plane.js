@@ -37,8 +37,8 @@ const TRIES = [
   [
     "Why is the spiral hard?",
     { data: "spiral", layers: 2, units: 8, activation: "tanh", cost: "cross_entropy", lr: 0.3 },
-    "The first layer can only cut the plane straight; the second bends what these cuts leave. For 100 epochs almost " +
-      "nothing happens, then the arms come apart. Then choose relu: its edges are straight, with corners.",
+    "The first layer can only cut the plane straight; the second bends what these cuts leave. For some 50 epochs " +
+      "little happens, then the arms come apart. Then choose relu: its edges are straight, with corners.",
   ],
 ];
 
@@ -349,9 +349,8 @@ function showCode() {
     `history = net.train((X, y), epochs=${epochs}, batch_size=${batch}, lr=${lr})`,
     'print(history["cost"][-1])',
   ].join("\n");
-  byId("code-note").textContent = costs.length
-    ? `Python prints the cost of epoch ${costs.length} that this page has, too: ${costs.at(-1)}`
-    : "After an epoch, its cost stands here; Python prints the same, but for the last digits.";
+  const seen = `In this page, the cost of epoch ${costs.length} is ${costs.at(-1)}.`;
+  byId("code-note").textContent = `${costs.length ? seen : ""} Rounding errors grow over many steps, or large ones.`;
 }
 
 function show() {
