@@ -127,7 +127,7 @@ const PLANE = [(p) => toPlace(p % GRID), (p) => -toPlace(Math.floor(p / GRID))].
   Float64Array.from({ length: GRID * GRID }, (_, p) => find(p)),
 );
 
-// The activations of each unit over the plane: layer by layer for all pixels, which takes a tenth of the time
+// The activations of each unit over the plane: layer by layer for all pixels, which takes half the time
 function computePictures() {
   const pictures = [PLANE];
   for (let k = 0; k < parts.length; k += 2) {
@@ -379,7 +379,7 @@ function stop() {
   byId("run").textContent = "Run";
   const text = `Epoch ${costs.length}. ${byId("fall-note").textContent}`;
   announce(isSound() ? text : "");
-  if (!isSound()) byId("told").textContent = "The weights have grown beyond all numbers: choose a smaller rate, and reset.";
+  if (!isSound()) byId("told").textContent = "The weights have grown beyond all numbers: choose a smaller rate.";
 }
 
 byId("run").addEventListener("click", () => {
