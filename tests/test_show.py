@@ -20,7 +20,7 @@ from xpnet import Callback, Ensemble, Network, OneCycle
 from xpnet.activations import Activation
 from xpnet.core.activations import ACTIVATIONS
 from xpnet.export import make_page, write_lesson, write_page
-from xpnet.export.lessons import LESSONS
+from xpnet.export.lessons import LESSONS, PLANES, make_examples
 from xpnet.export.page import describe_network
 
 # JAX compiles programs for each of these tests, so that only what it could get wrong alone runs there
@@ -56,6 +56,7 @@ def test_a_page_is_one_file_that_asks_for_nothing(subject, tmp_path):
     # the name of SVG is no address that anybody visits
     assert re.findall(r"https?:", page.replace("http://www.w3.org/2000/svg", "")) == []
     assert re.findall(r"\b(?:src|href)=(\S+)", page) == ['"data:,">']
+    page = re.sub(r'"from [\w.]+ import \w+"', "", page)  # a line of Python, which is shown
     assert not re.search(r"@import|url\(|\bfetch\(|XMLHttpRequest|\bimport\b|\beval\(|Function\(", page)
 
 
@@ -250,10 +251,22 @@ def test_an_existing_file_is_replaced_and_a_missing_folder_named(tmp_path):
 
 
 def test_an_unknown_lesson_is_refused(tmp_path):
-    message = r"lesson='stap' is unknown; choose from 'step', 'neuron' \(did you mean 'step'\?\)"
+    message = r"lesson='stap' is unknown; choose from 'step', 'neuron', 'plane' \(did you mean 'step'\?\)"
     with pytest.raises(ValueError, match=message):
         write_lesson("stap", tmp_path / "page.html")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", PLANES)
+def test_the_examples_of_the_plane_are_two_classes_in_turn(name):
+    X, y = make_examples(name)
+    assert (X.shape, X.dtype, y.ravel().tolist()) == ((120, 2), "float64", [0.0, 1.0] * 60)
+    assert abs(X).max() < 2.5
+    np.testing.assert_array_equal(X, np.round(X * 100) / 100)  # as a page computes them
+    if name == "exclusive_or":
+        np.testing.assert_array_equal(X.prod(axis=1) < 0, y.ravel() == 1)
+    with pytest.raises(ValueError, match=r"name='spirals' is unknown; .* \(did you mean 'spiral'\?\)"):
+        make_examples("spirals")
 
 
 # The command
@@ -299,7 +312,10 @@ def test_wrong_options_of_the_command_end_with_one_clear_line(capsys, tmp_path):
         (["show", model], "the following arguments are required: -o/--out"),
         (["show", "-o", "p.html"], "one of the arguments MODEL --lesson is required"),
         (["show", model, "--lesson", "step", "-o", "p.html"], "argument --lesson: not allowed with argument MODEL"),
-        (["show", "--lesson", "stap", "-o", "p.html"], "invalid choice: 'stap' (choose from 'step', 'neuron')"),
+        (
+            ["show", "--lesson", "stap", "-o", "p.html"],
+            "invalid choice: 'stap' (choose from 'step', 'neuron', 'plane')",
+        ),
         (["show", "--lesson", "step", "-o", "p.html", "--white", "2"], "--white is for the page of a MODEL; leave it"),
         (["show", model, "-o", tmp_path], f"--out {tmp_path} is a folder; name a file in it"),
         (["show", model, "-o", tmp_path / "no" / "page.html"], "there is no folder"),
@@ -1302,9 +1318,120 @@ class TestLessonsInBrowser:
             {"w": 2, "b": 2, "lr": 0.15},
         )
 
+    def test_random_numbers_are_numpys(self, show):
+        window = show("plane")
+        draw = """([seed, n]) => {
+            const { drawNormal, permute } = makeGenerator(start.seeds[seed].map(BigInt));
+            return [permute(7), Array.from({ length: n }, drawNormal), permute(n), permute(2)];
+        }"""
+        for seed, n in ((0, 15000), (9, 3000)):  # of so many numbers, some are in the tails
+            rng = np.random.default_rng(seed)
+            first, normal, *others = window.page.evaluate(draw, [seed, n])
+            assert first == rng.permutation(7).tolist()
+            np.testing.assert_allclose(normal, rng.standard_normal(n), rtol=1e-12)
+            assert others == [rng.permutation(n).tolist(), rng.permutation(2).tolist()]
+
+    @pytest.mark.parametrize("name", PLANES)
+    def test_the_plane_learns_as_a_network_does(self, show, name):
+        """Over 108 steps; the code that the page shows makes and trains the network."""
+        window = show("plane")
+        window.page.emulate_media(reduced_motion="reduce")
+        learn = """([activation, cost, layers, seed]) => {
+            Object.assign(settings, { activation, cost, layers, seed });
+            begin();
+            trainEpochs(9);
+            showCode();
+            return costs;
+        }"""
+        window.page.select_option("#data", name)
+        for k, activation in enumerate(("sigmoid", "tanh", "relu")):
+            for layers, cost in ((1 + k, "quadratic"), (2, "cross_entropy")):
+                costs = window.page.evaluate(learn, [activation, cost, layers, 3 * k + layers])
+                names = {}
+                exec(window.text("#code").replace("lr=", "progress=False, lr="), names)
+                assert len(names["history"]["cost"]) == 9
+                np.testing.assert_allclose(costs, names["history"]["cost"], rtol=0, atol=1e-9)
+                weights = window.page.evaluate("() => parts.flatMap(({ w, b }) => (w ? [...w, ...b] : []))")
+                expected = np.concatenate([array.ravel() for layer in names["net"].layers for array in layer])
+                np.testing.assert_allclose(weights, expected, rtol=0, atol=1e-9)
+
+    def test_pictures_and_numbers_at_every_unit_are_the_librarys(self, show):
+        window = show("plane")
+        for setting, value in (("layers", "2"), ("units", "3"), ("data", "spiral"), ("batch", "120"), ("lr", "1")):
+            window.page.select_option(f"#{setting}", value)
+        for button in ("#epoch", "#one"):
+            window.page.click(button)
+        assert window.text("#count") == "Epoch 2"
+        names = {}
+        exec(window.text("#code").replace("lr=", "progress=False, lr="), names)
+        net, (X, y) = names["net"], (names["X"], names["y"])
+        assert f"the cost of epoch 2 is {window.page.evaluate('() => costs.at(-1)')}." in window.text("#code-note")
+        pictures = window.page.evaluate("() => computePictures().map((layer) => layer.map((one) => [...one]))")
+        for picture, a in zip(pictures, net.activations(np.transpose(pictures[0])), strict=True):
+            np.testing.assert_allclose(picture, a.T, rtol=0, atol=1e-9)
+        colors = window.page.evaluate(
+            "() => [...tiles.at(-1)[0].canvas.getContext('2d').getImageData(0, 0, GRID, GRID).data]"
+        )
+        red, _, blue, alpha = np.reshape(colors, (-1, 4)).T
+        np.testing.assert_allclose(alpha * np.where(blue > red, 1, -1) / 510 + 0.5, np.ravel(pictures[-1]), atol=0.003)
+        # An example by mouse, by its number, and the most wrong one
+        box = window.page.locator("#field svg").bounding_box()
+        costs = [net.cost((X[r : r + 1], y[r : r + 1])) for r in range(len(X))]
+        for r in (7, 40, int(np.argmax(costs))):
+            if r == 7:
+                at = (np.array([1, -1]) * X[r] / 5 + 0.5) * box["width"]
+                window.page.mouse.click(box["x"] + at[0], box["y"] + at[1])
+            elif r == 40:
+                window.page.fill("#example", "41")
+            else:
+                window.page.click("#worst")
+            activations, deltas = net.activations(X[r : r + 1]), net.deltas(X[r : r + 1], y[r : r + 1])
+            expected = [*X[r]]
+            for l, layer in enumerate(net.layers, 1):
+                z = activations[l - 1] @ layer.w.T + layer.b
+                expected += np.stack([z, activations[l], deltas[l - 1]], axis=-1).ravel().tolist()
+            shown = window.page.locator("#stage .value").evaluate_all(
+                "(all) => all.map((e) => Number(e.dataset.value))"
+            )
+            np.testing.assert_allclose(shown, expected, rtol=1e-9, atol=1e-9)
+            assert window.text("#example-note").startswith(f"Example {r + 1}: the target is {y[r, 0]:.0f}, the output ")
+        mean = np.mean([abs(error) for error in net.deltas(X, y)[0]])
+        assert read(window.texts(".column p span")[1].removeprefix("|δ| ")) == pytest.approx(mean, rel=0.05)
+        window.page.fill("#example", "121")
+        assert window.page.get_attribute("#example", "aria-invalid") == "true"
+        assert window.page.locator("#stage .value").count() == 0
+
+    def test_the_plane_runs_pauses_begins_anew_and_answers_questions(self, show):
+        window = show("plane")
+        window.page.click("#one")
+        assert window.text("#count") == "Epoch 0, step 1 of 12"
+        window.page.click("#epoch")  # to its end
+        assert window.text("#count") == "Epoch 1"
+        window.page.click("#tries button >> nth=1")
+        assert window.page.evaluate("() => [settings.data, byId('layers').value]") == ["exclusive_or", "3"]
+        assert window.text("#told").startswith("Look at |δ|")
+        window.page.wait_for_function("() => costs.length >= 3")
+        assert window.text("#run") == "Pause"
+        window.page.click("#run")
+        epochs = window.page.evaluate("() => costs.length")
+        window.wait()
+        assert window.text("#count") == f"Epoch {epochs}"
+        window.page.click("#reset")
+        assert (window.text("#count"), window.text("#told")) == ("Epoch 0", "")
+        window.page.emulate_media(reduced_motion="reduce")
+        window.page.click("#run")
+        assert (window.text("#count"), window.text("#run")) == ("Epoch 100", "Run")
+        window.page.select_option("#activation", "relu")
+        window.page.evaluate("() => { settings.lr = 1e300; byId('epoch').click(); byId('epoch').click() }")
+        assert "choose a smaller rate" in window.text("#told")
+
     @pytest.mark.parametrize("lesson", LESSONS)
     def test_lessons_fit_light_and_dark_and_no_number_is_cut_off(self, show, lesson):
         window, papers = show(lesson), []
+        if lesson == "plane":  # the largest network, and numbers in it
+            for field, value in (("#layers", "3"), ("#units", "8")):
+                window.page.select_option(field, value)
+            window.page.fill("#example", "1")
         for scheme in ("light", "dark"):
             window.page.emulate_media(color_scheme=scheme)
             if lesson == "step":
@@ -1349,7 +1476,7 @@ class TestLessonsInBrowser:
             outline = window.page.evaluate("() => getComputedStyle(document.activeElement).outlineStyle")
             assert outline == "solid"
 
-    @pytest.mark.parametrize(("lesson", "width"), [("step", 356), ("neuron", 936)])
+    @pytest.mark.parametrize(("lesson", "width"), [("step", 356), ("neuron", 936), ("plane", 356)])
     def test_lessons_fit_their_frames(self, frame, lesson, width):
         _, inside = frame(lesson, width)
         if lesson == "step":

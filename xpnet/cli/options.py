@@ -416,8 +416,8 @@ def _add_show(commands: Any) -> None:
         "--lesson",
         choices=LESSONS,
         metavar="NAME",
-        help="instead of MODEL, a page to learn from: step, one step of training with all its numbers, or neuron, one "
-        "that learns slowly",
+        help="instead of MODEL, a page to learn from: step, one step of training with all its numbers; neuron, one "
+        "that learns slowly; or plane, a network that learns to tell two classes apart, with a picture of each unit",
     )
     show.add_argument(
         "-o", "--out", type=Path, metavar="FILE", required=True, help="where to write, as in network.html"

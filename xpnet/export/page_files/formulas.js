@@ -1,8 +1,6 @@
 // The numbers of a step of training, each with its formula. Layer 0 is the input; units and examples are counted from 0
 // here, and from 1 where the reader sees them.
 
-const sigmoidPart = { kind: "activation", name: "sigmoid", numbers: [] };
-
 // From layers {w, b}, as rows of weights and as biases, to parts as network.js computes with them
 function makeParts(layers) {
   return layers.flatMap(({ w, b }) => [{ kind: "dense", w: w.flat(), b }, sigmoidPart]);
@@ -11,27 +9,12 @@ function makeParts(layers) {
 const sum = (numbers) => numbers.reduce((total, number) => total + number, 0);
 const mean = (numbers) => sum(numbers) / numbers.length;
 
-// Forward, and BP1 and BP2, for one example: z, a and δ of each layer; a[0] are the inputs. The cost is quadratic.
-function computeExample(layers, x, y) {
-  const parts = makeParts(layers);
-  const steps = forward(parts, x);
-  const [z, a] = [[null], [steps[0]]];
-  for (let l = 1; l <= layers.length; l++) {
-    z.push(steps[2 * l - 1]);
-    a.push(steps[2 * l]);
-  }
-  const errors = a.at(-1).map((output, k) => output - y[k]);
-  const gradients = pullBack(parts, steps, errors);
-  const delta = z.map((_, l) => (l ? gradients[2 * l - 1] : null));
-  return { z, a, delta, cost: sum(errors.map((error) => 0.5 * error * error)) };
-}
-
-const costOf = (layers, x, y, rows) => mean(rows.map((r) => computeExample(layers, x[r], y[r]).cost));
+const costOf = (layers, x, y, rows) => mean(rows.map((r) => computeExample(makeParts(layers), x[r], y[r]).cost));
 
 // A step on the examples `rows`: what is computed for each, the gradients, which are means over them, the new layers, and
 // the costs of both
 function computeStep({ layers, x, y, lr }, rows) {
-  const examples = Object.fromEntries(rows.map((r) => [r, computeExample(layers, x[r], y[r])]));
+  const examples = Object.fromEntries(rows.map((r) => [r, computeExample(makeParts(layers), x[r], y[r])]));
   const meanOf = (value) => mean(rows.map((r) => value(examples[r])));
   const gradients = layers.map(({ w, b }, k) => ({
     w: w.map((row, j) => row.map((_, i) => meanOf(({ delta, a }) => delta[k + 1][j] * a[k][i]))), // BP4

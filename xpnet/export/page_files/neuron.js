@@ -8,23 +8,11 @@ const settings = { w: start.w, b: start.b, lr: start.lr };
 let epoch = 0;
 let paths; // of each cost, the numbers after each epoch
 
-const sigmoidPart = { kind: "activation", name: "sigmoid", numbers: [] };
-
-// Costs of an output for the target y: value, and δ = ∂C/∂z
-const COSTS = [
-  {
-    name: "quadratic",
-    value: (z, a, y) => 0.5 * (a - y) ** 2,
-    delta: (z, a, y) => PARTS.activation.pullBack(sigmoidPart, [a - y], [z], [a])[0],
-  },
-  { name: "cross-entropy", value: (z, a, y) => softplus(z) - y * z, delta: (z, a, y) => a - y },
-];
-
 // What a neuron with these parameters does, and with what error
 function compute(cost, w, b) {
-  const [, [z], [a]] = forward([{ kind: "dense", w: [w], b: [b] }, sigmoidPart], [start.x]);
-  const slope = ACTIVATIONS.sigmoid.slope(z, a);
-  return { w, b, a, slope, delta: cost.delta(z, a, start.y), cost: cost.value(z, a, start.y) };
+  const example = computeExample([{ kind: "dense", w: [w], b: [b] }, sigmoidPart], [start.x], [start.y], cost);
+  const [[z], [a], [delta]] = [example.z[1], example.a[1], example.delta[1]];
+  return { w, b, a, slope: ACTIVATIONS.sigmoid.slope(z, a), delta, cost: example.cost };
 }
 
 function train(cost) {
@@ -52,14 +40,15 @@ const PLOTS = [
   ["delta", "error", [0, 1]],
 ];
 
+const COMPARED = Object.values(COSTS);
 const cells = new Map(); // from quantities to the cells of both costs
 const rows = QUANTITIES.map(([name, text, formulas]) => {
-  const values = COSTS.map(() => make("span", { className: "value" }));
+  const values = COMPARED.map(() => make("span", { className: "value" }));
   cells.set(name, values);
   const data = values.map((value, k) => make("td", {}, value, make("span", { className: "note" }, formulas[k])));
   return make("tr", {}, make("th", { scope: "row" }, text), ...data);
 });
-const names = COSTS.map(({ name }, k) => make("th", { scope: "col", className: `name${k}` }, name));
+const names = COMPARED.map(({ label }, k) => make("th", { scope: "col", className: `name${k}` }, label));
 byId("state").append(make("tr", {}, make("td"), ...names), ...rows);
 
 function show() {
@@ -74,13 +63,13 @@ function show() {
   const at = Array.from({ length: start.epochs + 1 }, (_, k) => k);
   for (const [name, text, ends] of PLOTS) {
     const lines = paths.map((path) => at.map((k) => (k <= epoch ? path[k][name] : NaN)));
-    const now = paths.map((path, k) => `${format(path[epoch][name])} with ${COSTS[k].name}`).join(", ");
+    const now = paths.map((path, k) => `${format(path[epoch][name])} with ${COMPARED[k].label}`).join(", ");
     const label = `Curves of the ${text} up to epoch ${epoch}: now ${now}`;
     drawChart(
       byId(`plot-${name}`),
       at,
       lines,
-      COSTS.map((cost) => cost.name),
+      COMPARED.map((cost) => cost.label),
       epoch,
       label,
       { ends, isCount: true },
@@ -93,13 +82,13 @@ const clearNote = () => (byId("set-note").textContent = "");
 
 // Train anew with the present settings; moving the slider changes the curves at once
 function retrain() {
-  paths = COSTS.map(train);
+  paths = COMPARED.map(train);
   clearNote();
   show();
 }
 
 const say = () => {
-  const outputs = paths.map((path, k) => `${format(path[epoch].a)} with ${COSTS[k].name}`);
+  const outputs = paths.map((path, k) => `${format(path[epoch].a)} with ${COMPARED[k].label}`);
   announce(`Epoch ${epoch}: the output is ${outputs.join(", ")}.`);
 };
 
@@ -192,7 +181,7 @@ byId("reset").addEventListener("click", () => {
   Object.assign(settings, { w: start.w, b: start.b, lr: start.lr });
   for (const [name, field] of Object.entries(fields)) field.show(settings[name]);
   showRate();
-  paths = COSTS.map(train);
+  paths = COMPARED.map(train);
   goTo(0);
 });
 

@@ -1,0 +1,449 @@
+// A page on which a network with two inputs learns to tell two classes apart: the plane, coloured by its output and by
+// each of its units. The same seed gives the same training as `Network.train`.
+
+const start = JSON.parse(byId("network").textContent);
+const MOST = 3000; // epochs: a page that is forgotten stops
+const AT_ONCE = 100; // epochs of a run, for those who want no motion
+const GRID = 60; // pixels of a picture, in both directions
+const REACH = 2.5; // the pictures go from −REACH to REACH
+
+// What can be chosen: values, their texts, and the first choice
+const CHOICES = {
+  data: ["examples", Object.keys(start.data), "circles", start.labels],
+  layers: ["hidden layers", [1, 2, 3], 1],
+  units: ["units in each", [1, 2, 3, 4, 5, 6, 7, 8], 4],
+  activation: ["activation", ["sigmoid", "tanh", "relu"], "tanh"],
+  cost: ["cost", Object.keys(COSTS), "cross_entropy", Object.values(COSTS).map(({ label }) => label)],
+  lr: ["rate η", [0.03, 0.1, 0.3, 1, 3], 0.3],
+  batch: ["minibatch", [1, 10, 40, start.count], 10, ["1", "10", "40", "all"]],
+  seed: ["seed", start.seeds.map((_, k) => k), 0],
+};
+const settings = Object.fromEntries(Object.entries(CHOICES).map(([name, [, , first]]) => [name, first]));
+
+// Questions, the settings that answer them, and what to look at
+const TRIES = [
+  [
+    "Can two units close a circle?",
+    { data: "circles", layers: 1, units: 2, activation: "tanh", cost: "cross_entropy", lr: 0.3, seed: 1 },
+    "Each hidden unit draws one straight edge, and the output adds them up. Two edges leave a gap, so some examples " +
+      "stay wrong, however long it trains. Then choose 3 units: three edges can close.",
+  ],
+  [
+    "Do more layers always help?",
+    { data: "exclusive_or", layers: 3, units: 4, activation: "sigmoid", cost: "quadratic", lr: 0.3 },
+    "Look at |δ| above the layers: BP2 multiplies by σ′, at most ¼, in every layer on the way back. So the first one " +
+      "hardly learns, and the cost stays flat. Then choose 1 hidden layer, or tanh, whose slope reaches 1.",
+  ],
+  [
+    "Why is the spiral hard?",
+    { data: "spiral", layers: 2, units: 8, activation: "tanh", cost: "cross_entropy", lr: 0.3 },
+    "The first layer can only cut the plane straight; the second bends what these cuts leave. For some 50 epochs " +
+      "little happens, then the arms come apart. Then choose relu: its edges are straight, with corners.",
+  ],
+];
+
+// The examples, and the training: a permutation of the examples for each epoch, cut into minibatches
+
+let x, y; // of all examples
+let parts; // of the network
+let random; // where the weights came from, and the order of each epoch comes from
+let order; // the examples that are still to come in this epoch
+let total; // the sum of the costs in this epoch
+let costs; // the mean cost of each whole epoch, as in xpnet's history
+
+function drawLayer(inputs, outputs, activation) {
+  const isRelu = activation === "relu";
+  const scale = Math.sqrt((isRelu ? 2 : 1) / inputs);
+  const w = Float64Array.from({ length: inputs * outputs }, () => random.drawNormal() * scale);
+  const b = Float64Array.from({ length: outputs }, () => (isRelu ? 0 : random.drawNormal()));
+  return [{ kind: "dense", w, b }, makeActivation(activation)];
+}
+
+function begin() {
+  const numbers = start.data[settings.data];
+  x = numbers.flatMap((number, k) => (k % 2 ? [] : [[number / 100, numbers[k + 1] / 100]]));
+  y = x.map((_, r) => [r % 2]);
+  random = makeGenerator(start.seeds[settings.seed].map(BigInt));
+  const sizes = listSizes();
+  parts = sizes
+    .slice(1)
+    .flatMap((size, k) => drawLayer(sizes[k], size, k < settings.layers ? settings.activation : "sigmoid"));
+  [order, total, costs] = [[], 0, []];
+}
+
+const listSizes = () => [2, ...Array(settings.layers).fill(settings.units), 1];
+const compute = (r) => computeExample(parts, x[r], y[r], COSTS[settings.cost]);
+
+// A step of stochastic gradient descent
+function takeStep() {
+  if (!order.length) order = random.permute(x.length);
+  const examples = order.splice(0, settings.batch).map(compute);
+  const rate = settings.lr / examples.length; // of the mean over the minibatch
+  for (const { delta, a, cost } of examples) {
+    total += cost;
+    for (let l = 1; l < delta.length; l++) {
+      const { w, b } = parts[2 * l - 2];
+      delta[l].forEach((own, j) => {
+        b[j] -= rate * own; // BP3
+        a[l - 1].forEach((activation, i) => (w[j * a[l - 1].length + i] -= rate * own * activation)); // BP4
+      });
+    }
+  }
+  if (order.length) return;
+  costs.push(total / x.length);
+  total = 0;
+}
+
+function trainEpochs(epochs) {
+  for (let k = 0; k < epochs && isSound(); k++) {
+    do takeStep();
+    while (order.length);
+  }
+}
+
+const isSound = () => Number.isFinite(total) && (costs.at(-1) ?? 0) < Infinity;
+
+// Pictures: the share of a colour in each pixel is from −1, orange, to 1, blue
+
+const COLORS = [
+  [214, 116, 16],
+  [40, 108, 214],
+];
+
+function paint(canvas, values, toShare) {
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(GRID, GRID);
+  for (let p = 0; p < values.length; p++) {
+    const share = toShare(values[p]);
+    const color = COLORS[share < 0 ? 0 : 1];
+    for (let k = 0; k < 3; k++) image.data[4 * p + k] = color[k];
+    image.data[4 * p + 3] = 255 * Math.abs(share); // the paper is below it
+  }
+  context.putImageData(image, 0, 0);
+}
+
+const toPlace = (k) => ((k + 0.5) / GRID) * 2 * REACH - REACH;
+const PLANE = [(p) => toPlace(p % GRID), (p) => -toPlace(Math.floor(p / GRID))].map((find) =>
+  Float64Array.from({ length: GRID * GRID }, (_, p) => find(p)),
+);
+
+// The activations of each unit over the plane: layer by layer for all pixels, which takes half the time
+function computePictures() {
+  const pictures = [PLANE];
+  for (let k = 0; k < parts.length; k += 2) {
+    const [{ w, b }, { value }, before] = [parts[k], ACTIVATIONS[parts[k + 1].name], pictures.at(-1)];
+    const after = Array.from(b, (bias, j) => {
+      const picture = new Float64Array(GRID * GRID).fill(bias);
+      before.forEach((other, i) => {
+        const weight = w[j * before.length + i];
+        for (let p = 0; p < picture.length; p++) picture[p] += weight * other[p];
+      });
+      for (let p = 0; p < picture.length; p++) picture[p] = value(picture[p]);
+      return picture;
+    });
+    pictures.push(after);
+  }
+  return pictures;
+}
+
+const SHARES = {
+  sigmoid: () => (a) => 2 * a - 1,
+  tanh: () => (a) => a,
+  relu(values) {
+    const most = values.reduce((largest, a) => Math.max(largest, a), 1e-9);
+    return (a) => a / most;
+  },
+};
+
+// The drawing: for each layer a column with a picture for each unit, over the lines of the weights
+
+const stage = byId("stage");
+let tiles = []; // of each layer
+let heads = []; // of each layer
+let lines = []; // of each weight
+
+function makeTile(name) {
+  const label = `${name}: its activation over the plane`;
+  const canvas = make("canvas", { width: GRID, height: GRID, role: "img", "aria-label": label });
+  const caption = make("figcaption");
+  return { canvas, caption, figure: make("figure", { className: "tile" }, canvas, caption) };
+}
+
+const isOutput = (l) => l === settings.layers + 1;
+const nameOfLayer = (l) => (l === 0 ? "inputs" : isOutput(l) ? "output" : `layer ${l}`);
+
+function build() {
+  tiles = listSizes().map((size, l) =>
+    Array.from({ length: size }, (_, j) => {
+      if (l === 0) return makeTile(`Input ${j + 1}`);
+      return makeTile(isOutput(l) ? "Output" : `Layer ${l}, unit ${j + 1}`);
+    }),
+  );
+  heads = tiles.map(() => make("span"));
+  const columns = tiles.map((column, l) => {
+    const head = make("p", {}, nameOfLayer(l), heads[l]);
+    return make("div", { className: "column" }, head, ...column.map(({ figure }) => figure));
+  });
+  const svg = draw("svg", { "aria-hidden": "true" });
+  lines = tiles.slice(1).flatMap((column, k) =>
+    column.flatMap((to, j) =>
+      tiles[k].map((from, i) => {
+        const line = draw("line", {});
+        svg.append(line);
+        return { line, from, to, find: () => parts[2 * k].w[j * tiles[k].length + i] };
+      }),
+    ),
+  );
+  stage.classList.toggle("few", settings.units < 5 && settings.layers < 3);
+  stage.replaceChildren(svg, ...columns);
+}
+
+function placeLines() {
+  const { left, top } = stage.getBoundingClientRect();
+  const isWide = getComputedStyle(tiles[0][0].figure).display === "flex"; // with numbers beside the pictures
+  for (const { line, from, to } of lines) {
+    const [before, after] = [from.canvas.getBoundingClientRect(), to.canvas.getBoundingClientRect()];
+    line.setAttribute("x1", (isWide ? from.figure.getBoundingClientRect() : before).right - left);
+    line.setAttribute("y1", before.top + before.height / 2 - top);
+    line.setAttribute("x2", after.left - left);
+    line.setAttribute("y2", after.top + after.height / 2 - top);
+  }
+}
+
+// The examples on the plane: discs for the target 1, diamonds for 0
+
+byId("plane").width = byId("plane").height = GRID;
+const scatter = draw("svg", { role: "img", viewBox: `${-REACH} ${-REACH} ${2 * REACH} ${2 * REACH}` });
+byId("field").append(scatter);
+let chosen = null; // the number of an example
+
+function drawExamples() {
+  const ring = draw("circle", { class: "ring", r: 0.15 });
+  const marks = x.map(([u, v], r) => {
+    if (y[r][0]) return draw("circle", { class: "mark one", cx: u, cy: -v, r: 0.055 });
+    return draw("path", { class: "mark zero", d: `M${u - 0.075} ${-v}l.075 -.075 .075 .075 -.075 .075Z` });
+  });
+  scatter.replaceChildren(...marks, ring);
+}
+
+function choose(r) {
+  chosen = r;
+  byId("example").value = r + 1;
+  show();
+  placeLines();
+}
+
+scatter.addEventListener("click", ({ clientX, clientY }) => {
+  const { left, top, width } = scatter.getBoundingClientRect();
+  const [u, v] = [clientX - left, clientY - top].map((pixels) => (pixels / width) * 2 * REACH - REACH);
+  const distances = x.map((point) => Math.hypot(point[0] - u, point[1] + v));
+  choose(distances.indexOf(Math.min(...distances)));
+});
+byId("example").max = start.count;
+byId("example").addEventListener("input", ({ target }) => {
+  const isGood = Number.isInteger(target.valueAsNumber) && target.validity.valid;
+  target.setAttribute("aria-invalid", String(!isGood && target.value !== ""));
+  chosen = isGood ? target.valueAsNumber - 1 : null;
+  show();
+  placeLines();
+});
+byId("worst").addEventListener("click", () => {
+  const each = x.map((_, r) => compute(r).cost);
+  choose(each.indexOf(Math.max(...each)));
+  announce(byId("example-note").textContent);
+});
+
+// Show the present network
+
+function showPictures() {
+  const values = computePictures();
+  tiles.forEach((column, l) =>
+    column.forEach(({ canvas }, j) => {
+      const find = l === 0 ? () => (number) => number / REACH : SHARES[isOutput(l) ? "sigmoid" : settings.activation];
+      paint(canvas, values[l][j], find(values[l][j]));
+    }),
+  );
+  paint(byId("plane"), values.at(-1)[0], (a) => 1.5 * a - 0.75); // paler, for the examples on it
+  for (const { line, find } of lines) {
+    line.setAttribute("stroke-width", 0.8 + Math.min(Math.abs(find()), 4));
+    line.setAttribute("class", `edge ${find() < 0 ? "negative" : "positive"}`);
+  }
+}
+
+// In at most six characters
+function writeBriefly(value) {
+  const size = Math.abs(value);
+  if (size > 0 && (size < 1e-3 || size >= 1000)) return value.toExponential(0).replace("+", "").replaceAll("-", "−");
+  return shorten(Number(value.toFixed(3)), 3);
+}
+
+const write = (symbol, value) => {
+  const number = make("span", { className: "value" }, writeBriefly(value));
+  number.dataset.value = value;
+  return make("span", {}, make("i", {}, symbol), number);
+};
+
+// z, a and δ of the chosen example at every unit
+function showChosen() {
+  stage.classList.toggle("numbered", chosen !== null);
+  const ring = scatter.querySelector(".ring");
+  ring.setAttribute("visibility", chosen === null ? "hidden" : "visible");
+  if (chosen === null) return tiles.flat().forEach(({ caption }) => caption.replaceChildren());
+  const { z, a, delta, cost } = compute(chosen);
+  tiles.forEach((column, l) =>
+    column.forEach(({ caption }, j) => {
+      const numbers = l === 0 ? [["x", a[0][j]]] : [["z", z[l][j]], ["a", a[l][j]], ["δ", delta[l][j]]];
+      caption.replaceChildren(...numbers.map(([symbol, value]) => write(symbol, value)));
+    }),
+  );
+  ring.setAttribute("cx", x[chosen][0]);
+  ring.setAttribute("cy", -x[chosen][1]);
+  byId("example-note").textContent =
+    `Example ${chosen + 1}: the target is ${y[chosen][0]}, the output ${format(a.at(-1)[0])}, the cost ` +
+    `${format(cost)}. δ = ∂C/∂z says how fast this cost changes with the z of a unit.`;
+}
+
+function showNumbers() {
+  const all = x.map((_, r) => compute(r));
+  heads.forEach((head, l) => {
+    const sizes = l === 0 ? [] : all.flatMap(({ delta }) => Array.from(delta[l], Math.abs));
+    head.textContent = l === 0 ? "" : `|δ| ${format(sizes.reduce((sum, size) => sum + size, 0) / sizes.length, 2)}`;
+  });
+  const right = all.filter(({ a }, r) => a.at(-1)[0] > 0.5 === Boolean(y[r][0])).length;
+  const cost = averageOf(all, (example) => example.cost);
+  const steps = Math.ceil(x.length / settings.batch);
+  const done = order.length ? steps - Math.ceil(order.length / settings.batch) : 0;
+  byId("count").textContent = `Epoch ${costs.length}${done ? `, step ${done} of ${steps}` : ""}`;
+  const score = `${right} of ${x.length} examples are on the right side.`;
+  scatter.setAttribute("aria-label", `The plane, coloured by the output: ${score}`);
+  byId("fall-note").textContent = `Now ${format(cost)}; ${score}`;
+  return cost;
+}
+
+let first; // the cost before training
+
+// The curve has at most some hundred points, whatever the number of epochs
+function showCurve() {
+  const curve = [first, ...costs];
+  const every = Math.ceil(curve.length / 400);
+  const at = curve.map((_, k) => k).filter((k) => k % every === 0 || k === curve.length - 1);
+  const values = at.map((k) => curve[k]);
+  if (at.length === 1) at.push(1);
+  const label = `Curve of the mean cost over ${plural(costs.length, "epoch")}: now ${format(curve.at(-1))}`;
+  drawChart(byId("fall"), at, [values], [""], at.at(-1), label, {
+    ends: [0, Math.max(...values.filter(Number.isFinite))],
+    isCount: true,
+  });
+}
+
+function showCode() {
+  const { data, activation, cost, lr, batch, seed } = settings;
+  const epochs = Math.max(costs.length, 1);
+  byId("code").textContent = [
+    "from xpnet import Network",
+    "from xpnet.export.lessons import make_examples",
+    "",
+    `X, y = make_examples("${data}")`,
+    `sizes, seed = [${listSizes().join(", ")}], ${seed}`,
+    `net = Network(sizes, activation="${activation}", cost="${cost}", dtype="float64", seed=seed)`,
+    `history = net.train((X, y), epochs=${epochs}, batch_size=${batch}, lr=${lr})`,
+    'print(history["cost"][-1])',
+  ].join("\n");
+  const seen = `In this page, the cost of epoch ${costs.length} is ${costs.at(-1)}.`;
+  byId("code-note").textContent = `${costs.length ? seen : ""} Rounding errors grow over many steps, or large ones.`;
+}
+
+function show() {
+  const cost = showNumbers();
+  if (!costs.length && !order.length) first = cost;
+  showPictures();
+  showChosen();
+  showCurve();
+  showCode();
+}
+
+// Run, an epoch with each frame
+
+let isRunning = false;
+
+function run() {
+  if (!isRunning) return;
+  trainEpochs(1);
+  show();
+  if (!isSound() || costs.length >= MOST) stop();
+  else requestAnimationFrame(run);
+}
+
+function stop() {
+  isRunning = false;
+  byId("run").textContent = "Run";
+  const text = `Epoch ${costs.length}. ${byId("fall-note").textContent}`;
+  announce(isSound() ? text : "");
+  if (!isSound()) byId("told").textContent = "The weights have grown beyond all numbers: choose a smaller rate.";
+}
+
+byId("run").addEventListener("click", () => {
+  if (isRunning) return stop();
+  if (matchMedia("(prefers-reduced-motion: reduce)").matches) return goOn(() => trainEpochs(AT_ONCE));
+  isRunning = true;
+  byId("run").textContent = "Pause";
+  requestAnimationFrame(run);
+});
+
+function goOn(train) {
+  train();
+  show();
+  stop();
+}
+byId("one").addEventListener("click", () => goOn(() => isSound() && takeStep()));
+byId("epoch").addEventListener("click", () => goOn(() => trainEpochs(1)));
+
+// Begin anew with the present settings
+function restart() {
+  begin();
+  build();
+  drawExamples();
+  show();
+  placeLines();
+}
+
+byId("reset").addEventListener("click", () => {
+  if (isRunning) stop();
+  byId("told").textContent = "";
+  restart();
+});
+
+const selects = Object.entries(CHOICES).map(([name, [label, values, , texts = values]]) => {
+  const options = values.map((value, k) => make("option", { value }, String(texts[k])));
+  const select = make("select", { autocomplete: "off", id: name }, ...options);
+  select.value = settings[name];
+  select.addEventListener("change", () => {
+    settings[name] = values[select.selectedIndex];
+    restart();
+  });
+  byId("choices").append(make("label", {}, label, select));
+  return [name, select];
+});
+
+for (const [question, wanted, answer] of TRIES) {
+  const button = make("button", { type: "button" }, question);
+  button.addEventListener("click", () => {
+    Object.assign(settings, { batch: 10, seed: 0, ...wanted });
+    for (const [name, select] of selects) select.value = settings[name];
+    byId("told").textContent = answer;
+    restart();
+    if (!isRunning) byId("run").click();
+  });
+  byId("tries").append(button);
+}
+
+byId("summary").textContent =
+  "How do a few units, each of which only draws a straight edge, learn the shape of a ring or a spiral? Press Run.";
+byId("exactness").textContent =
+  "Everything is computed in this page, in double precision; with the same seed, xpnet computes the same. Nothing is " +
+  "loaded or sent.";
+restart();
+new ResizeObserver(() => {
+  placeLines();
+  showCurve();
+}).observe(stage);
