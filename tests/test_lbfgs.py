@@ -251,6 +251,7 @@ def test_it_cannot_be_wrapped():
 # In the estimators, and in the shell
 
 
+@pytest.mark.filterwarnings("ignore:LBFGS. Maximum iterations")
 def test_estimators_have_it_with_all_that_epochs_bring():
     """Unlike the solver "lbfgs", which is SciPy's, it has early stopping, curves and callbacks."""
     fit = {"hidden_layer_sizes": (8,), "activation": "tanh", "random_state": 0, "solver": LBFGS(), "alpha": 1e-3}
