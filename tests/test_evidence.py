@@ -88,7 +88,7 @@ def test_it_is_the_same_on_every_backend(place, cost):
         np.testing.assert_allclose(other.backend.to_numpy(theirs), mine, rtol=1e-5)
 
 
-def test_members_train_as_they_would_alone_and_resume(tmp_path):
+def test_members_train_as_they_would_alone_and_files_hold_precisions(tmp_path):
     ensemble = Ensemble([3, 4, 1], 2, seed=[0, 1], **OPTIONS)
     ensemble.train((X, Y), 20, **TRAIN)
     for seed, member in enumerate(ensemble):
@@ -96,13 +96,11 @@ def test_members_train_as_they_would_alone_and_resume(tmp_path):
         net.train((X, Y), 20, **TRAIN)
         np.testing.assert_allclose(member.w[0], net.w[0], rtol=1e-6)
         assert member.state.optimizer.memory.steps == net.state.optimizer.memory.steps
-    whole, parts = make(), make()
-    whole.train((X, Y), 30, **TRAIN)
-    parts.train((X, Y), 18, **TRAIN)
-    parts.save(tmp_path / "net")
+    net.save(tmp_path / "net")
     again = Network.load(tmp_path / "net")
-    again.train((X, Y), 12, **TRAIN)
-    assert_same(again, snapshot(whole))
+    again.fit_laplace((X, Y))
+    net.fit_laplace((X, Y))
+    assert_same(again, snapshot(net))
 
 
 def test_wrong_arguments():
@@ -218,6 +216,25 @@ def test_targets_in_large_units_are_learnt():
         net = make((3, 8, 1), seed=1)
         net.train((X, scale * Y), 100, **TRAIN)
         assert np.corrcoef(net.predict(X), Y[:, 0])[0, 1] > 0.9
+
+
+def test_every_training_begins_anew():
+    """Precisions are those of the examples: others may be of another scale."""
+    net = make()
+    for scale in (1.0, 1e-2):
+        net.train((X, scale * Y), 60, **TRAIN)
+        assert net.state.optimizer.memory.steps <= 60
+        assert net.state.optimizer.memory.noise**-0.5 / scale == pytest.approx(0.1, rel=0.2)
+
+
+def test_error_bars_do_not_depend_on_the_scale_of_targets():
+    bars = []
+    for scale in (1.0, 1e-6):
+        net = make((3, 1))
+        net.train((X, scale * Y), 40, optimizer=LevenbergMarquardt(), progress=False)
+        net.fit_laplace((X, scale * Y))
+        bars.append(net.predict_std(X) / scale)
+    np.testing.assert_allclose(*bars, rtol=1e-3)
 
 
 def test_a_constant_input_is_not_relevant():

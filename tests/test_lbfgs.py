@@ -5,7 +5,7 @@ import pytest
 from helpers import assert_same, run_command, snapshot
 from sklearn.linear_model import LogisticRegression
 
-from xpnet import LBFGS, Callback, Clip, Ensemble, Network, ReduceLROnPlateau
+from xpnet import LBFGS, Callback, Clip, DivergenceError, Ensemble, Network, ReduceLROnPlateau
 from xpnet.core.lbfgs import Trial, interpolate, multiply_inverse_hessian
 from xpnet.estimators import MLPClassifier, MLPRegressor, MLPSearchCV
 
@@ -248,6 +248,13 @@ def test_it_cannot_be_wrapped():
         Clip(LBFGS(), 1.0)
 
 
+def test_where_the_cost_is_infinite_no_rate_is_to_blame():
+    net = Network([1, 1], cost="poisson", output_activation="exp", dtype="float64", seed=0)
+    net.layers = [([[1.0]], [0.0])]
+    with pytest.raises(DivergenceError, match=r"steps 1 to 1: cost or .* these steps\. Scale the inputs$"):
+        net.train((np.full((5, 1), 1e4), np.ones(5)), epochs=3, **TRAIN)
+
+
 # In the estimators, and in the shell
 
 
@@ -261,6 +268,20 @@ def test_estimators_have_it_with_all_that_epochs_bring():
     assert classifier.score(X, Y[:, 0] > 0) > 0.9
     search = MLPSearchCV(MLPRegressor(**fit, max_iter=500, tol=1e-2), {"alpha": [0.1, 1e5]}, cv=2).fit(X, Y)
     assert search.best_params_ == {"alpha": 0.1}
+    with pytest.raises(
+        ValueError, match=r"^partial_fit trains for one epoch, and LBFGS begins anew each time; call fit"
+    ):
+        MLPRegressor(**fit).partial_fit(X, Y)
+
+
+def test_a_long_search_along_a_line_does_not_end_a_fit():
+    """Targets of a million let the first line take 12 epochs; as it ended the fit, the loss was 0.044."""
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(100, 2))
+    y = np.sin(x[:, 0]) + 0.1 * rng.normal(size=100)
+    options = {"hidden_layer_sizes": (8,), "activation": "tanh", "alpha": 0, "dtype": "float64", "random_state": 0}
+    fitted = MLPRegressor(**options, solver=LBFGS(), max_iter=2000).fit(x, 1e6 * y)
+    assert fitted.loss_ < 0.035e12
 
 
 @pytest.mark.needs("pandas")

@@ -95,7 +95,16 @@ class Upwards:
         return 0.25 * xp.sum((1.0 + x[..., :1] ** 2) * (a * a - y) ** 2, axis=-1)
 
 
-@pytest.mark.parametrize("cost", [Cauchy(), Upwards()], ids=lambda cost: cost.name)
+class Shifted:
+    """Least at a = 2 y + 1, and not where the outputs equal the targets."""
+
+    name = "shifted"
+
+    def value(self, a, y, xp):
+        return xp.sum((a - 2.0 * y - 1.0) ** 2, axis=-1)
+
+
+@pytest.mark.parametrize("cost", [Cauchy(), Upwards(), Shifted()], ids=lambda cost: cost.name)
 def test_costs_of_ones_own_reach_a_minimum(place, cost):
     y = np.abs(Y) + 0.5
     y[::10] += 5.0 if cost.name == "cauchy" else 0.0
@@ -107,6 +116,22 @@ def test_costs_of_ones_own_reach_a_minimum(place, cost):
         for (gw, gb), (w, _) in zip(net.backward(X, y), net.view.layers, strict=True)
     ]
     assert max(abs(part).max() for layer in decayed for part in layer) < 1e-5
+
+
+def test_a_gradient_that_cannot_be_differentiated_is_named():
+    class Quartic:
+        def value(self, a, y, xp):
+            return xp.sum((a - y) ** 4, axis=-1)
+
+        def gradient(self, a, y, xp):
+            return 4.0 * np.power(a - y, 3)
+
+    net = make(cost=Quartic())
+    before = snapshot(net)
+    message = r"LevenbergMarquardt cannot differentiate the gradient of cost='Quartic' \(.*\); let it use operators and"
+    with pytest.raises(ValueError, match=message):
+        net.train((X, Y), epochs=1, **TRAIN)
+    assert_same(net, before)
 
 
 def test_a_step_that_raises_the_cost_is_not_taken():
@@ -201,7 +226,7 @@ def test_nothing_warns_where_noise_is_not_fitted():
         (
             {"cost": "absolute"},
             {},
-            r"minimizes squared errors, and the cost is 'absolute'; make .* cost='mse' or cost='huber', or give",
+            r"minimizes squared errors, and the cost is 'absolute'; make .* cost='huber', a smooth one of your own, or",
         ),
         ({"dropout": 0.1}, {}, r"LevenbergMarquardt does not go with dropout=\[0\.0, 0\.1\]; leave dropout out, and"),
         (

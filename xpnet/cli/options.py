@@ -228,7 +228,7 @@ def _add_network(network: Any) -> None:
         metavar="N",
         help="number of networks, whose predictions are averaged; each validates on another part of the rows "
         f"({TABLES.members} for a table; 1 for other data, and with --validation-split, --distributed, --blas-threads "
-        "or --optimizer lm, which are for one network)",
+        "or --optimizer lm or lbfgs, which are for one network)",
     )
     layers = network.add_mutually_exclusive_group()
     layers.add_argument("--sizes", type=_parse_sizes, help="units of each layer, as in 784,30,10 (depends on data)")

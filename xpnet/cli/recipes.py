@@ -15,8 +15,12 @@ from xpnet.tabular import Recipe as TableRecipe
 from xpnet.training.arguments import parse_rate
 
 CLASSES = {
-    **{"sgd": "SGD", "rmsprop": "RMSProp", "adam": "Adam", "adamw": "AdamW"},
-    **{"lm": "LevenbergMarquardt", "lbfgs": "LBFGS"},
+    "sgd": "SGD",
+    "rmsprop": "RMSProp",
+    "adam": "Adam",
+    "adamw": "AdamW",
+    "lm": "LevenbergMarquardt",
+    "lbfgs": "LBFGS",
 }
 WITH_ALL_EXAMPLES = ("lm", "lbfgs")  # in every step
 MOMENTUM = 0.9

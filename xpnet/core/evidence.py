@@ -38,7 +38,7 @@ MOST_CHANGE = 10.0  # by which an α grows or falls in an estimate, and by which
 # By which β grows: slowly, so that weights that fit the noise, as those before the first estimate may, decay before
 # there seems to be none. With more weights than examples, both are a solution
 NOISE_CHANGE = 1.3
-LEAST_SHARE, LEAST_SQUARE = 1e-3, 1e-12  # of a group of weights: how well the data determine them, and Σ θ²
+LEAST_SHARE = 1e-3  # how well the data must determine a group of weights, to say anything of its precision
 LEAST_FREEDOM = 1e-3  # of the number of targets: what is left of it after γ
 LEAST_NOISE = 1e-14  # the least variance of the noise
 
@@ -53,7 +53,6 @@ class Evidence(NamedTuple):
     growth: Array
     noise: Array  # β, in units of the cost
     weights: Layers  # α: (1, n_in) and (1, 1) for weights and biases of the first layer, (1, 1) and (1, 1) for others
-    most: Layers  # the largest α, in the shapes of `weights`
     steps: Array  # that have lowered the cost
 
     @property
@@ -67,8 +66,7 @@ def init_evidence(layers: Layers, zero: Array) -> Evidence:
     first, *others = layers
     groups = [(0.0 * first[0][..., :1, :], 0.0 * first[1][..., :1, :1])]
     groups += [(0.0 * w[..., :1, :1], 0.0 * b[..., :1, :1]) for w, b in others]
-    most = tuple((0.0 * w, 0.0 * b) for w, b in groups)
-    return Evidence(zero, 0.0 * zero, 0.0 * zero, tuple(groups), most, 0.0 * zero)
+    return Evidence(zero, 0.0 * zero, 0.0 * zero, tuple(groups), 0.0 * zero)
 
 
 def take_bayesian_step(
@@ -94,10 +92,12 @@ def take_bayesian_step(
     matrix, gradient = normal_equations(layers, sigmas, x, y, factor * share, xp)
     costs, cost = measure(layers)
     squares = xp.sum(share[..., None] * x * x, axis=-2, keepdims=True)
-    memory = begin(memory, squares, xp.reshape(_variance(y, share, xp), shape), factor, xp)
+    variance = xp.reshape(_variance(y, share, xp), shape)
+    units = unit_precisions(memory, squares, variance, xp)
+    memory = begin(memory, units, 1.0 / (factor * variance), xp)
     has_settled = memory.growth >= SETTLED
     is_due = has_settled | ((memory.steps > WARM_UP) & (memory.growth == 2.0))  # the last step has lowered the cost
-    estimate = estimate_precisions(memory, layers, matrix, cost, n, y.shape[-1] * n, xp)
+    estimate = estimate_precisions(memory, layers, matrix, cost, n, y.shape[-1] * n, units, NOISE_CHANGE, xp)
     memory = memory._replace(
         mu=xp.where(has_settled, 0.0 * memory.mu, memory.mu),  # which begins anew
         growth=xp.where(has_settled, 0.0 * memory.growth, memory.growth),
@@ -128,7 +128,15 @@ def find_decays(evidence: Evidence, layers: Layers, n: Array) -> Layers:
 
 
 def estimate_precisions(
-    evidence: Evidence, layers: Layers, matrix: Array, cost: Array, n: Array, n_targets: Array, xp: Namespace
+    evidence: Evidence,
+    layers: Layers,
+    matrix: Array,
+    cost: Array,
+    n: Array,
+    n_targets: Array,
+    units: Layers,
+    noise_change: float,
+    xp: Namespace,
 ) -> Evidence:
     """Estimate all precisions anew, with the weights held; each changes by a factor of 10 at most.
 
@@ -144,6 +152,10 @@ def estimate_precisions(
         The mean cost at these.
     n, n_targets
         Number of examples, and of their targets.
+    units
+        As `unit_precisions` returns them.
+    noise_change
+        The factor by which β grows at most.
     xp
         Namespace of the arrays.
     """
@@ -154,19 +166,22 @@ def estimate_precisions(
     share = xp.minimum(xp.maximum(share, 0.0 * share), 0.0 * share + 1.0)
     gamma = xp.reshape(xp.sum(share, axis=(-2, -1)), cost.shape)
     weights = tuple(
-        tuple(_limit(_precision(*own, xp), own[-1], MOST_CHANGE, xp) for own in zip(*parts))
-        for parts in zip(split_layers(share, layers, xp), layers, evidence.most, evidence.weights)
+        tuple(
+            _limit(_precision(determined, part, MOST_PRECISION * unit, xp), alpha, MOST_CHANGE, xp)
+            for determined, part, unit, alpha in zip(*parts)
+        )
+        for parts in zip(split_layers(share, layers, xp), layers, units, evidence.weights)
     )
     freedom = xp.maximum(n_targets - gamma, LEAST_FREEDOM * n_targets)
     noise = freedom / xp.maximum(2.0 * n * cost, LEAST_NOISE * freedom)
-    return evidence._replace(noise=_limit(noise, evidence.noise, NOISE_CHANGE, xp), weights=weights)
+    return evidence._replace(noise=_limit(noise, evidence.noise, noise_change, xp), weights=weights)
 
 
-def _precision(share: Array, part: Array, most: Array, alpha: Array, xp: Namespace) -> Array:
-    """Estimate the precision of the groups of weights that share one, which has the shape of `alpha`."""
-    axis = -2 if alpha.shape[-1] == part.shape[-1] else (-2, -1)
+def _precision(share: Array, part: Array, most: Array, xp: Namespace) -> Array:
+    """Estimate the precision of the groups of weights that share one, which has the shape of `most`."""
+    axis = -2 if most.shape[-1] == part.shape[-1] else (-2, -1)
     determined, square = (xp.sum(x, axis=axis, keepdims=True) for x in (share, part * part))
-    estimate = determined / xp.maximum(square, LEAST_SQUARE + 0.0 * square)
+    estimate = determined / xp.maximum(square, LEAST_SHARE / most)
     return xp.minimum(xp.where(determined < LEAST_SHARE, most, estimate), most)  # what the data do not tell vanishes
 
 
@@ -174,35 +189,47 @@ def _limit(new: Array, old: Array, growth: float, xp: Namespace) -> Array:
     return xp.minimum(xp.maximum(new, old / MOST_CHANGE), old * growth)
 
 
-def begin(evidence: Evidence, squares: Array, variance: Array, factor: float, xp: Namespace) -> Evidence:
-    """Set the precisions before the first step, relative to the inputs and the variance of the targets.
+def unit_precisions(evidence: Evidence, squares: Array, variance: Array, xp: Namespace) -> Layers:
+    """Compute the precisions that count as 1, in the shapes of those of the weights.
+
+    They are 1 for inputs with mean square 1 and targets with variance 1. If there is one layer, both change its own.
 
     Parameters
     ----------
     evidence
-        The state; numbers that are not 0 stay as they are.
+        The state.
     squares
         The mean squares of the inputs, (..., 1, n_in).
     variance
         The variance of the targets.
-    factor
-        The cost as a multiple of ½ Σ (a − y)².
     xp
         Namespace of the arrays.
     """
-    noise = xp.where(evidence.noise > 0.0, evidence.noise, 1.0 / (factor * variance))
     units = [[xp.ones_like(alpha) for alpha in pair] for pair in evidence.weights]
     units[0][0] = xp.where(squares > 0.0, squares, xp.ones_like(squares))
     units[-1] = [unit / variance for unit in units[-1]]
+    return tuple((w, b) for w, b in units)
 
-    def set_precision(precision: float, own: Layers) -> Layers:
-        return tuple(
-            tuple(xp.where(alpha > 0.0, alpha, precision * unit) for alpha, unit in zip(*pairs))
-            for pairs in zip(own, units)
-        )
 
-    weights, most = set_precision(FIRST_PRECISION, evidence.weights), set_precision(MOST_PRECISION, evidence.most)
-    return evidence._replace(noise=noise, weights=weights, most=most)
+def begin(evidence: Evidence, units: Layers, noise: Array, xp: Namespace) -> Evidence:
+    """Set the precisions before the first step; those that are not 0 stay as they are.
+
+    Parameters
+    ----------
+    evidence
+        The state.
+    units
+        As `unit_precisions` returns them.
+    noise
+        The first β.
+    xp
+        Namespace of the arrays.
+    """
+    weights = tuple(
+        tuple(xp.where(alpha > 0.0, alpha, FIRST_PRECISION * unit) for alpha, unit in zip(*pairs))
+        for pairs in zip(evidence.weights, units)
+    )
+    return evidence._replace(noise=xp.where(evidence.noise > 0.0, evidence.noise, noise), weights=weights)
 
 
 def _variance(y: Array, share: Array, xp: Namespace) -> Array:

@@ -59,7 +59,7 @@ class Line(NamedTuple):
     length: Array  # at which cost and gradient are measured next; 0 before the first step
     trials: Array  # lengths that have been tried
     low: Trial  # the end of the bracket with less cost; at first, the start of the line
-    high: Trial  # the other end; its length is −1 as long as the cost falls
+    high: Trial  # the other end; its length is −1 as long as the cost falls, and 0 before the first step
     changes: Array  # s of the last steps, (..., pairs, P), the newest last; 0 for none
     gradient_changes: Array  # their y
 
@@ -93,7 +93,7 @@ def take_lbfgs_step(
     start_slope = _dot(line.direction, line.gradient, xp)
     trial = Trial(line.length, xp.reshape(cost, line.cost.shape), _dot(line.direction, gradient, xp))
 
-    is_first = line.length == 0.0
+    is_first = line.length == 0.0  # also where a line has led to nothing: then the pairs are forgotten
     falls = trial.cost <= line.cost + ENOUGH_FALL * trial.length * start_slope  # False for NaN
     is_flat = xp.abs(trial.slope) <= -FLAT_ENOUGH * start_slope
     is_taken = is_first | (falls & is_flat) | (line.trials >= MOST_TRIALS)

@@ -36,9 +36,10 @@ from xpnet.core.dual import jvp, unit_vectors
 from xpnet.core.minibatch import Minibatch
 from xpnet.core.optimizers.base import OptimizerState, penalty
 from xpnet.core.slopes import slope_cost, slope_errors
+from xpnet.errors import ArgumentError
 
-# The squared costs that it minimizes, as multiples of ½ Σ (a − y)², by the number of outputs
 KINKED = ("absolute", "mae")  # have no second derivative, on which its steps rely
+# The squared costs that it minimizes, as multiples of ½ Σ (a − y)², by the number of outputs
 SQUARED: dict[str, Callable[[int], float]] = {"quadratic": lambda n_out: 1.0, "mse": lambda n_out: 2.0 / n_out}
 # As multiples of the largest diagonal element of JᵀJ; rounding hides what is beyond them
 LEAST_DAMPING, MOST_DAMPING = 1e-14, 1e14
@@ -125,7 +126,7 @@ def normal_equations(
         ½ Σ slope_share (∂a/∂x − slopes)², which is then a part of the cost, (..., m, 1).
     cost
         The cost of an example in place of ½ Σ (a − y)², if it is another. Each square is then moved and weighted so
-        that it has the gradient of this cost, and the curvature that `second_order` computes.
+        that it has the gradient of this cost, and the curvature that `gradient_and_curvature` finds.
     """
     rows = rows_per_block(count_elements(layers))
     matrix: Any = None
@@ -135,7 +136,7 @@ def normal_equations(
         zs, activations = forward(layers, sigmas, x[..., block, :], xp)
         root, error = xp.sqrt(share[..., block])[..., None], activations[-1] - y[..., block, :]
         if cost is not None:
-            g, curvature = second_order(cost.given(x[..., block, :]), activations[-1], y[..., block, :], xp)
+            g, curvature = gradient_and_curvature(cost.given(x[..., block, :]), activations[-1], y[..., block, :], xp)
             root, error = root * xp.sqrt(curvature), g / curvature
         parts = value_rows(layers, sigmas, zs, activations, error, root, xp)
         if slopes is not None and slope_share is not None:
@@ -148,17 +149,32 @@ def normal_equations(
     return matrix, gradient
 
 
-def second_order(cost: Cost, a: Array, y: Array, xp: Namespace) -> tuple[Array, Array]:
-    """Compute the gradient g of a cost, and curvatures above 0: those of squares that are to stand for it.
+def gradient_and_curvature(cost: Cost, a: Array, y: Array, xp: Namespace) -> tuple[Array, Array]:
+    """Compute the gradient of a cost, and the curvature, above 0, of the squares that are to stand for it.
 
-    They are second derivatives, or ``|g / r|`` if this is more: a robust cost bends down where residuals are large.
-    Where both are 0, they are 1.
+    The curvature for an output is the second derivative, or the slope of the line from the gradient at a = y to that
+    here, whichever is larger: a robust cost bends down where residuals are large. Where both are 0, it is 1.
+
+    Raises
+    ------
+    ArgumentError
+        If the gradient cannot be differentiated.
     """
-    r = a - y
-    g, second = jvp(cost.gradient, (a, y), (xp.ones_like(a), None), xp)  # type: ignore[arg-type]
-    is_zero = r == 0.0
-    ratio = xp.where(is_zero, 0.0 * r, xp.abs(g / xp.where(is_zero, xp.ones_like(r), r)))
-    curvature = xp.maximum(second, ratio)
+    gradient: Any = cost.gradient
+    columns: list[Array] = []
+    for k, unit in enumerate(unit_vectors(a, xp)):
+        try:
+            columns.append(jvp(gradient, (a, y), (unit, None), xp)[1][..., k : k + 1])
+        except (TypeError, AttributeError) as error:
+            raise ArgumentError(
+                f"LevenbergMarquardt cannot differentiate the gradient of cost={cost.name!r} ({error}); let it use "
+                "operators and functions of xp alone, or give LBFGS()"
+            ) from error
+    g, second, r = gradient(a, y, xp), xp.concat(columns, axis=-1), a - y
+    rise, is_zero = g - gradient(y, y, xp), r == 0.0
+    slope = xp.abs(rise / xp.where(is_zero, xp.ones_like(r), r))
+    slope = xp.where(is_zero | xp.logical_not(xp.isfinite(slope)), xp.zeros_like(slope), slope)
+    curvature = xp.maximum(second, slope)
     return g, xp.where(curvature > 0.0, curvature, xp.ones_like(curvature))
 
 

@@ -215,14 +215,14 @@ class Convergence(Callback):
     def _compare_with_best(self) -> None:
         """Count successive epochs that do not improve by `tol`, and remember the best epoch."""
         tally, tol = self.tally, self.settings.tol
-        if self.settings.by_steps and (repeats := count_repeats(tally.loss_curve)) > 0:  # the step was not taken
-            if repeats > self.settings.n_iter_no_change:
+        if self.settings.by_steps and (repeats := count_repeats(tally.loss_curve)) > 0:  # no step was taken
+            if repeats > max(self.settings.n_iter_no_change, self.settings.most_trials):
                 tally.n_without_improvement = repeats
             return
         watched, improved, best = self.settings.early_stopping, True, False
         if tally.best_loss is not None:
             # Steps of all examples converge to any precision, so that only a fraction of the loss says when to stop
-            least = tol * tally.loss_curve[-1] if self.settings.by_steps else tol
+            least = tol * abs(tally.loss_curve[-1]) if self.settings.by_steps else tol
             improved = not tally.loss_curve[-1] > tally.best_loss - least
             if self.settings.bayesian and len(tally.loss_curve) > 1:
                 improved = abs(tally.loss_curve[-1] - tally.loss_curve[-2]) > least
@@ -232,7 +232,7 @@ class Convergence(Callback):
             if watched == "score":
                 improved, best = not score < tally.best_score + tol, score > tally.best_score
             elif watched == "loss":  # NaN is no improvement
-                least = tol * loss if self.settings.by_steps else tol
+                least = tol * abs(loss) if self.settings.by_steps else tol
                 improved, best = loss <= tally.best_validation_loss - least, loss < tally.best_validation_loss
             tally.best_score = max(tally.best_score, score)
             tally.best_validation_loss = min(tally.best_validation_loss, loss)

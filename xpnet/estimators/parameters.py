@@ -10,8 +10,10 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from xpnet.checks import choices, count, in_range, show, yes_or_no
+from xpnet.core.lbfgs import MOST_TRIALS
 from xpnet.core.optimizers.adam import AdamHat
-from xpnet.core.optimizers.base import Optimizer, needs_all_examples
+from xpnet.core.optimizers.base import Optimizer, begins_anew, needs_all_examples
+from xpnet.core.optimizers.lbfgs import LBFGS
 from xpnet.core.optimizers.levenberg_marquardt import LevenbergMarquardt
 from xpnet.core.optimizers.sgd import SGD
 from xpnet.core.schedules import Schedule
@@ -112,6 +114,11 @@ class FitSettings:
     def bayesian(self) -> bool:
         """Whether the optimizer finds the penalty, so that the loss may rise."""
         return getattr(self.optimizer, "bayesian", False)
+
+    @property
+    def most_trials(self) -> int:
+        """Epochs in which L-BFGS may look for a step, twice: along a line, and then along the gradient."""
+        return 2 * (MOST_TRIALS + 1) if isinstance(self.optimizer, LBFGS) else 0
 
     @property
     def rule(self) -> str:
@@ -296,6 +303,10 @@ def _refuse_for_lbfgs(parameters: Parameters) -> None:
 
 def _check_partial(settings: FitSettings) -> None:
     """Refuse settings that a single epoch cannot have."""
+    if settings.optimizer is not None and begins_anew(settings.optimizer):
+        raise ArgumentError(
+            f"partial_fit trains for one epoch, and {type(settings.optimizer).__name__} begins anew each time; call fit"
+        )
     if settings.early_stopping:
         value = True if settings.early_stopping == "score" else settings.early_stopping
         raise ArgumentError(f"partial_fit does not support early_stopping={value!r}")

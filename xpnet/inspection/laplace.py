@@ -8,7 +8,15 @@ import numpy as np
 from xpnet.backends.memory import count_parameters, on_host_only, require_bytes
 from xpnet.core.arrays import Array, join_layers, leaves, map_arrays
 from xpnet.core.backprop import forward
-from xpnet.core.evidence import Evidence, begin, estimate_precisions, find_decays, init_evidence
+from xpnet.core.evidence import (
+    MOST_CHANGE,
+    Evidence,
+    begin,
+    estimate_precisions,
+    find_decays,
+    init_evidence,
+    unit_precisions,
+)
 from xpnet.core.laplace import Laplace, outputs_with_variances
 from xpnet.core.least_squares import SQUARED, normal_equations
 from xpnet.core.minibatch import decode
@@ -39,6 +47,7 @@ def fit_laplace(view: View, source: Source) -> Laplace:
     factor, matrix = SQUARED[model.cost.name](model.n_out), np.zeros((n_parameters, n_parameters))
     n, total, cost = 0, 0.0, 0.0  # examples with a weight, the sum of the weights, and that of weighted costs
     input_squares = np.zeros((1, model.n_in))  # their sums, times the weights
+    targets, target_squares = np.zeros(model.n_out), np.zeros(model.n_out)  # likewise
     with view.scope():
         placed = view.layers
         encoding = source.reader.encoding()
@@ -54,11 +63,15 @@ def fit_laplace(view: View, source: Source) -> Laplace:
             matrix += backend.to_numpy(part)
             cost += 0.5 * factor * float(backend.to_numpy(squares))
             input_squares += backend.to_numpy(xp.sum(weight[:, None] * x * x, axis=0, keepdims=True))
+            targets += backend.to_numpy(xp.sum(weight[:, None] * y, axis=0))
+            target_squares += backend.to_numpy(xp.sum(weight[:, None] * y * y, axis=0))
             weight = backend.to_numpy(weight)
             n, total = n + int(np.count_nonzero(weight)), total + weight.sum()
         layers = map_arrays(backend.to_numpy, layers)
     matrix /= total
-    evidence = _find_evidence(view, layers, matrix, input_squares / total, np.array(cost / total), n)
+    variance = np.mean(target_squares / total - (targets / total) ** 2)
+    scales = input_squares / total, np.maximum(variance, np.finfo(np.float64).tiny), factor
+    evidence = _find_evidence(view, layers, matrix, scales, np.array(cost / total), n)
     decay = join_layers(find_decays(evidence, layers, np.array(float(n))), np)
     covariance = np.linalg.inv(matrix + np.diag(decay[:, 0])) / (evidence.noise * n)
     laplace = Laplace((covariance + covariance.T) / 2, np.reshape(1.0 / (evidence.noise * factor), (1,)))
@@ -78,7 +91,7 @@ def _require_squares(view: View) -> None:
 
 
 def _find_evidence(
-    view: View, layers: Any, matrix: np.ndarray, input_squares: np.ndarray, cost: np.ndarray, n: int
+    view: View, layers: Any, matrix: np.ndarray, scales: tuple[np.ndarray, np.ndarray, float], cost: np.ndarray, n: int
 ) -> Evidence:
     """Estimate the precisions, with the weights held, until they settle."""
     memory, n_examples = view.value.state.optimizer.memory, np.array(float(n))
@@ -86,9 +99,12 @@ def _find_evidence(
     if isinstance(memory, Evidence):
         with view.scope():
             evidence = map_arrays(lambda x: np.asarray(view.backend.to_numpy(x), np.float64), memory)
-    evidence = begin(evidence, input_squares, np.array(1.0), 1.0, np)
+    input_squares, variance, factor = scales
+    units = unit_precisions(evidence, input_squares, variance, np)
+    evidence = begin(evidence, units, 1.0 / (factor * variance), np)
     for _ in range(MOST_ESTIMATES):
-        new = estimate_precisions(evidence, layers, matrix, cost, n_examples, view.model.n_out * n_examples, np)
+        n_targets = view.model.n_out * n_examples
+        new = estimate_precisions(evidence, layers, matrix, cost, n_examples, n_targets, units, MOST_CHANGE, np)
         pairs = zip(leaves((new.noise, new.weights)), leaves((evidence.noise, evidence.weights)))
         has_settled = all((abs(after - before) <= LEAST_CHANGE * before).all() for after, before in pairs)
         evidence = new

@@ -7,7 +7,7 @@ import numpy as np
 from xpnet.backends.base import Backend
 from xpnet.backends.memory import count_parameters, on_host_only, require_bytes
 from xpnet.checks import warn
-from xpnet.core.least_squares import SQUARED, is_least_squares
+from xpnet.core.least_squares import SQUARED, gradient_and_curvature, is_least_squares
 from xpnet.core.optimizers.levenberg_marquardt import LevenbergMarquardt
 from xpnet.data.gathered import Gathered
 from xpnet.data.resident import Resident, Rows
@@ -117,10 +117,12 @@ def _check_least_squares(job: Job, optimizer: LevenbergMarquardt) -> None:
     """Refuse a network that Levenberg-Marquardt cannot train."""
     reader, cost = job.source.reader, job.source.reader.model.cost
     if not is_least_squares(cost) or (optimizer.bayesian and cost.name not in SQUARED):
-        costs = [*SQUARED] if optimizer.bayesian else [*SQUARED, "huber"]
+        costs = [f"cost={name!r}" for name in SQUARED]
+        if not optimizer.bayesian:
+            costs += ["cost='huber'", "a smooth one of your own"]
         raise ArgumentError(
             f"LevenbergMarquardt minimizes squared errors, and the cost is {cost.name!r}; make the network with "
-            f"{' or '.join(f'cost={cost!r}' for cost in costs)}, or give another optimizer, such as LBFGS()"
+            f"{', '.join(costs)}, or give another optimizer, such as LBFGS()"
         )
     if reader.slope_weight is not None and optimizer.bayesian:
         raise ArgumentError("slopes do not go with LevenbergMarquardt(bayesian=True); leave out one of the two")
@@ -128,3 +130,8 @@ def _check_least_squares(job: Job, optimizer: LevenbergMarquardt) -> None:
         raise ArgumentError(
             f'LevenbergMarquardt needs float64, and the network has {reader.dtype}; give dtype="float64"'
         )
+    if cost.name not in SQUARED:
+        with reader.scope(), np.errstate(all="ignore"):  # an error of its gradient is to come before anything changes
+            sizes = (reader.model.n_in, reader.model.n_out, reader.model.n_out)
+            x, a, y = (reader.backend.asarray(np.full((1, n), 0.5), reader.dtype) for n in sizes)
+            gradient_and_curvature(cost.given(x), a, y, reader.backend.xp)

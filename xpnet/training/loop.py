@@ -368,7 +368,10 @@ def explain_divergence(job: Job, training: Training, lr: np.ndarray) -> Divergen
             f"{steps}: {place} of the training data, counted from 0, has become NaN or infinite since training began; "
             "the network is as it was before these steps. Do not write into data that are trained on, or give a copy"
         )
+    if needs_all_examples(job.plan.optimizer):
+        remedy = f"Give {remedy}" if scales else "Scale the inputs"
+    else:
+        steps, remedy = f"{steps}, at lr={lr.max():g}", f"Give a smaller lr, or {remedy}"
     return DivergenceError(
-        f"{steps}, at lr={lr.max():g}: cost or weights are not finite; the network is as it was before these steps. "
-        f"Give a smaller lr, or {remedy}"
+        f"{steps}: cost or weights are not finite; the network is as it was before these steps. {remedy}"
     )

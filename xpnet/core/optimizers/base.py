@@ -47,7 +47,7 @@ class Optimizer(Protocol):
         ...
 
     @property
-    def update(self) -> Update:
+    def update(self) -> "Update | WholeStep":
         """The function ``(layers, grads, state, lr, xp) -> (layers, state)``, the same for equal structures."""
         ...
 
@@ -58,7 +58,7 @@ def needs_all_examples(optimizer: Optimizer) -> bool:
 
 
 def begins_anew(optimizer: Optimizer) -> bool:
-    """Tell whether every training begins with a fresh state: it is that of a cost, which other examples change."""
+    """Tell whether every training begins with a fresh state, as it describes the cost of the present examples."""
     return getattr(optimizer, "begins_anew", False)
 
 

@@ -23,11 +23,12 @@ class LBFGSHyperparameters(NamedTuple):
 class LBFGS:
     """L-BFGS, for networks and data that are small enough for all examples in every step.
 
-    An epoch measures cost and gradient of all examples once, at a length along a line; it mostly goes there, and else
-    tries another length in the next epoch (D. C. Liu and J. Nocedal, "On the Limited Memory BFGS Method for Large Scale
-    Optimization", Mathematical Programming 45, 1989). It takes any cost, any number of weights, and only as much memory
-    as all activations at once. The cost never rises; `lr` and `batch_size` are left out. Each call of `train` begins
-    anew.
+    An epoch measures cost and gradient of all examples once: the first one where the weights are, each other one at a
+    length along a line. Mostly it goes there, and else tries another length in the next epoch (D. C. Liu and J.
+    Nocedal, "On the Limited Memory BFGS Method for Large Scale Optimization", Mathematical Programming 45, 1989). It
+    takes any cost, any number of weights, and only as much memory as all activations at once. But for rounding, the
+    cost never rises; `lr` and `batch_size` are left out. Each call of `train` begins anew. The search along a line
+    takes up to 20 epochs without a change: let callbacks that stop early wait longer.
 
     Give ``dtype="float64"``: in float32, it ends where rounding hides a lower cost. For regressions with up to some
     thousands of weights and squared errors, `LevenbergMarquardt` is better.

@@ -88,6 +88,11 @@ class LevenbergMarquardt:
             return OptimizerState(hyperparameters, init_evidence(layers, to_array(0.0)))
         return OptimizerState(hyperparameters, Damping(to_array(0.0), to_array(0.0)))
 
+    @property
+    def begins_anew(self) -> bool:
+        """Whether every training begins with a fresh state: precisions are those of the present examples."""
+        return self.bayesian
+
     def check_memory(self, memory: Any) -> None:
         """Refuse NumPy arrays that cannot be a damping and precisions: raise ValueError."""
         require_between("damping and precisions", leaves(memory), 0.0, math.inf)
