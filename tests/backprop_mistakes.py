@@ -684,5 +684,7 @@ def is_located(misprint, check):
 
 
 def is_named(misprint, check):
-    """Tell whether the report says the mistake."""
-    return re.search(misprint.words, repr(check).replace("−", "-"), re.IGNORECASE) is not None
+    """Tell whether a mistake or a note of the report says the mistake, not only the table or a formula."""
+    mistakes = [f"{mistake.equation} {mistake.mistake}" for mistakes in check.explanations for mistake in mistakes]
+    text = "\n".join([*mistakes, *check.notes]).replace("−", "-")
+    return re.search(misprint.words, text, re.IGNORECASE) is not None

@@ -468,18 +468,11 @@ OTHER_EDITS = {
     "BP1": ("y) / m", "y) / m * 1.7", "All layers are wrong: look at the error of the outputs, BP1"),
     "BP2": (
         "* slope(l, zs[l])",
-        "* slope(l, zs[l]) ** 2",
+        "* slope(l, zs[l]) ** 3",
         "The last layer is right, so BP1 is too: look at BP2",
     ),
     "BP3": ("delta.sum(axis=0)", "delta.sum(axis=0) ** 3", "Only biases are wrong, so the errors δ are right"),
     "BP4": ("activations[l]\n", "np.cos(activations[l])\n", "Only weights are wrong, so the errors δ are right"),
-    # That of which the page says that it has no name
-    "BP2, updated": (
-        "gw[l] = delta.T @ activations[l]\n",
-        "gw[l] = delta.T @ activations[l]\n"
-        "        weights = [*weights[:l], weights[l] - 0.5 * gw[l], *weights[l + 1 :]]\n",
-        "The last layer is right, so BP1 is too: look at BP2",
-    ),
 }
 
 
@@ -491,7 +484,9 @@ def test_unknown_mistakes_are_located_by_what_is_right(name):
     assert (check.equation, check.explanations) == (name[:3], [])
     assert check.notes[0] == "No mistake known here, nor two together, gives these gradients"
     assert check.notes[1].startswith(sentence)
-    assert ("Each wrong gradient is 1.7 times the right one" in check.notes) == (name == "BP1")
+    assert any(note.startswith("Each wrong gradient is 1.7 times the right one") for note in check.notes) == (
+        name == "BP1"
+    )
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from xpnet.core.arrays import Layers
 from xpnet.core.backprop import forward
 from xpnet.core.model import Model
 from xpnet.errors import unless_stopped
-from xpnet.learn.mutations import Equations, backpropagate
+from xpnet.learn.mutations import RIGHT, Equations, backpropagate
 from xpnet.network import Network
 
 TOLERANCE = 1e-5  # largest difference that passes, relative to the largest derivative of an array
@@ -32,7 +32,7 @@ class Case(NamedTuple):
     Parameters
     ----------
     kind
-        How its sizes were chosen: "given", "wide" or "square".
+        How its sizes were chosen: "given", "wide", "square" or "shallow".
     model, layers, x, y
         The network and the minibatch.
     factor
@@ -67,10 +67,20 @@ class Case(NamedTuple):
                     zs, activations = forward(self.layers, model.sigmas, self.x, np)
                 model = model or self.model
                 rest = model.sigmas, model.output.given(self.x), zs, activations, self.y, np
-                gradients = backpropagate(equations, self.layers, *rest, last)
+                gradients = backpropagate(equations, self.layers, *rest, last, self.factor)
         except ValueError:
             return None
-        return [self.factor * w for w, _ in gradients], [self.factor * b for _, b in gradients]
+        return [w for w, _ in gradients], [b for _, b in gradients]
+
+    def saturate(self, largest: float) -> Case:
+        """Scale the inputs until the largest |z| of the first layer has this value."""
+        x = self.x * (largest / float(np.max(np.abs(self.zs[0]))))
+        model = self.model
+        with np.errstate(all="ignore"):
+            zs, activations = forward(self.layers, model.sigmas, x, np)
+            rest = model.sigmas, model.output.given(x), zs, activations, self.y, np
+            right = backpropagate(RIGHT, self.layers, *rest)
+        return self._replace(x=x, right=([w for w, _ in right], [b for _, b in right]), zs=zs, activations=activations)
 
 
 class Cases:
@@ -92,7 +102,7 @@ class Cases:
         self.model, self.settings, self.reduction, self.rng = model, settings, reduction, rng
 
     def draw(self, kind: str, n: int) -> Iterator[Case]:
-        """Draw n cases: of the given sizes; of sizes that are "wide", different and above 1; or "square", all equal.
+        """Draw n cases: of the given sizes; "wide", different and above 1; "square", all equal; or "shallow".
 
         The numbers of examples differ from each other and from all sizes, so that shapes show what was summed.
         """
@@ -105,6 +115,8 @@ class Cases:
         sizes, block = list(self.model.sizes), self.model.cost.outputs_per_target
         if kind == "given":
             return sizes
+        if kind == "shallow":
+            return [sizes[0], sizes[-1]]
         if kind == "square":
             return [block * math.ceil(4 / block)] * len(sizes)
         hidden = [(5, 3, 4)[l % 3] for l in range(len(sizes) - 1)]  # three in a row differ
@@ -160,7 +172,8 @@ def ask(backward: Callable[..., Any], case: Case, layout: str) -> Answer:
     given = [[np.array(array, order="C") for array in arrays.values()] for arrays in (weights, biases, data)]
     result = failure = None
     try:
-        result = _copy(backward(given[0], given[1], *given[2]))
+        with np.errstate(all="ignore"):
+            result = _copy(backward(given[0], given[1], *given[2]))
     except unless_stopped(Exception) as error:
         failure = error
     changed = []
@@ -332,6 +345,16 @@ def are_equal(gradients: Gradients, candidate: Gradients, layout: str) -> bool:
         for arrays, others in zip(gradients, (candidate[0], biases))
         for array, other in zip(arrays, others)
     )
+
+
+def is_finite(result: Any) -> bool:
+    """Tell whether all numbers of a result are finite."""
+    if isinstance(result, (list, tuple)):
+        return all(map(is_finite, result))
+    try:
+        return bool(np.isfinite(result).all())
+    except unless_stopped(TypeError, ValueError):  # it is no array of numbers
+        return False
 
 
 def restore_shape(array: np.ndarray, other: np.ndarray) -> np.ndarray:
