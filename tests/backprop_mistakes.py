@@ -543,7 +543,9 @@ MISPRINTS = {
         "1 / 1 + exp(−z) for the sigmoid",
         "loops",
         {
-            "act(sum(w[j][k] * a[-1][k] for k in range(len(a[-1]))) + b[j])": "1 / 1 + np.exp(-b[j] - sum(w[j][k] * a[-1][k] for k in range(len(w[j]))))"
+            "act(sum(w[j][k] * a[-1][k] for k in range(len(a[-1]))) + b[j])": (
+                "1 / 1 + np.exp(-b[j] - sum(w[j][k] * a[-1][k] for k in range(len(w[j]))))"
+            )
         },
         FORWARD,
         r"bracket|parenthes|1 \+ exp",
@@ -597,7 +599,7 @@ MISPRINTS = {
         "vectors",
         {"for i in range(m)": "for i in range(m - 1)"},
         (*ALL_LAYERS, "BP3 and BP4"),
-        r"(leaves out|misses|skips|without) (the last|an|one) example",
+        r"(leaves? out|miss(es)?|skips?|without) (the last|an|one) example",
     ),
     "times the rate": Misprint(
         "returns the gradients times the learning rate",

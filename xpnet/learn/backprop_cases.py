@@ -70,7 +70,7 @@ class Case(NamedTuple):
                 gradients = backpropagate(equations, self.layers, *rest, last, self.factor)
         except ValueError:
             return None
-        return [w for w, _ in gradients], [b for _, b in gradients]
+        return [np.asarray(w) for w, _ in gradients], [np.asarray(b) for _, b in gradients]
 
     def saturate(self, largest: float) -> Case:
         """Scale the inputs until the largest |z| of the first layer has this value."""

@@ -165,7 +165,7 @@ BP1_SLIPS = [
         (
             "broadcasts: y has lost an axis, and a − y holds every output minus every target",
             "give y the shape of the outputs, with an axis of length 1",
-            {"bp1_line": _put_in_bp1(lambda s, l: s.a(l) - s.y.reshape(-1))},
+            {"bp1_line": _put_in_bp1(lambda s, l: s.a(l) - s.xp.reshape(s.y, (-1,)))},
         ),
     ]
 ]
@@ -176,7 +176,7 @@ BP1_SLIPS = [
 
 def _find_gradient(s: Backward, l: int) -> Array:
     """Compute BP4 as it should be: if it needed δ of the layer before, that would need this gradient."""
-    return s.factor * s.xp.matmul(s.delta(l).T, s.a(l - 1))
+    return s.factor * s.xp.matmul(s.delta(l).mT, s.a(l - 1))
 
 
 BP2_SLIPS = [
@@ -275,7 +275,7 @@ def _sum_examples(delta: Line) -> Line:
 
 
 def _multiply(delta: Line, a: Line) -> Line:
-    return lambda s, l: s.xp.matmul(delta(s, l).T, a(s, l))
+    return lambda s, l: s.xp.matmul(delta(s, l).mT, a(s, l))
 
 
 def _make_delta_slips() -> Iterator[Mistake]:
@@ -312,7 +312,7 @@ BP3_SLIPS = [
         (
             "takes the mean over the units in place of the sum over the examples",
             "sum over the axis of the examples: 0 for examples in rows, 1 for columns",
-            lambda s, l: s.xp.mean(s.delta(l), axis=1, keepdims=True).T,
+            lambda s, l: s.xp.mean(s.delta(l), axis=1, keepdims=True).mT,
         ),
         (
             "takes the mean over the units and the examples",
@@ -332,7 +332,7 @@ BP3_SLIPS = [
         (
             "takes the gradient of the weights, summed over the units before",
             "sum δ over the examples",
-            lambda s, l: s.xp.sum(s.xp.matmul(s.delta(l).T, s.a(l - 1)), axis=1)[None],
+            lambda s, l: s.xp.sum(s.xp.matmul(s.delta(l).mT, s.a(l - 1)), axis=1)[None],
         ),
     ]
 ]
@@ -377,7 +377,7 @@ BP4_SLIPS = [
         (
             "multiplies δ and a unit by unit; every column gets the same numbers",
             "take the outer product, δ aᵀ of each example",
-            lambda s, l: s.xp.sum(s.delta(l) * s.a(l - 1), axis=0, keepdims=True).T + 0 * s.w(l),
+            lambda s, l: s.xp.sum(s.delta(l) * s.a(l - 1), axis=0, keepdims=True).mT + 0 * s.w(l),
         ),
         (
             "multiplies the sums of δ and of a over the examples",
@@ -408,7 +408,7 @@ def _go_forward(unit: Unit | None = None, squash: bool = False) -> Callable[...,
 
 
 def _right_unit(sigma: Any, a: Array, w: Array, b: Array, is_last: bool, xp: Namespace) -> tuple[Array, Array]:
-    z = xp.matmul(a, w.T) + b
+    z = xp.matmul(a, w.mT) + b
     return z, sigma.value(z, xp)
 
 
@@ -418,14 +418,14 @@ def _make_unit(
     """Make a unit with another σ, or another factor of b."""
 
     def unit(sigma: Any, a: Array, w: Array, b: Array, is_last: bool, xp: Namespace) -> tuple[Array, Array]:
-        z = xp.matmul(a, w.T) + (b if bias is None else bias(is_last) * b)
+        z = xp.matmul(a, w.mT) + (b if bias is None else bias(is_last) * b)
         return z, value(sigma, z, is_last, xp)
 
     return unit
 
 
 def _add_biases_late(sigma: Any, a: Array, w: Array, b: Array, is_last: bool, xp: Namespace) -> tuple[Array, Array]:
-    z = xp.matmul(a, w.T)
+    z = xp.matmul(a, w.mT)
     return z, sigma.value(z, xp) + b
 
 
