@@ -390,7 +390,7 @@ def test_mistakes_that_need_equal_widths_to_run_are_named_too():
 def test_mistakes_hidden_by_layers_of_one_unit_are_found():
     check = check_backprop(write("BP4-transposed"), [1, 1, 1])
     assert name_explanations(check) == [("BP4-transposed",)]
-    assert check.notes == ["The table is that of another network, 5-3-2, which shows the mistake"]
+    assert check.notes == ["The table is that of another network, 5-3-4, which shows the mistake"]
 
 
 def test_a_program_that_is_right_for_the_given_sizes_only_passes_with_a_note():
@@ -402,7 +402,7 @@ def test_a_program_that_is_right_for_the_given_sizes_only_passes_with_a_note():
     check = check_backprop(backward, [3, 4, 2])
     assert check.passed
     assert len(check.notes) == 1
-    assert check.notes[0].startswith("With the sizes 5-3-2 and 4 examples in rows, your function raised RuntimeError")
+    assert check.notes[0].startswith("With the sizes 5-3-4 and 6 examples in rows, your function raised RuntimeError")
     assert check.notes[0].endswith("written for 3 inputs. For the sizes that you gave it runs")
 
 
@@ -460,7 +460,7 @@ def test_a_mistake_in_the_forward_pass_is_called_so():
         "  the forward pass, z = w a + b and a = σ(z), layer by layer",
         "  To mend it, add b: z = w a + b",
     ]
-    unknown = compile_program(ROWS.replace("+ biases[l]", "- biases[l]"), SIGMOID)
+    unknown = compile_program(ROWS.replace("+ biases[l]", "+ 3 * biases[l]"), SIGMOID)
     assert check_backprop(unknown, [3, 4, 2]).equation == "BP1 or forward"
 
 

@@ -13,11 +13,12 @@ from xpnet.core.arrays import Layers
 from xpnet.core.backprop import forward
 from xpnet.core.model import Model
 from xpnet.errors import unless_stopped
-from xpnet.learn.mutations import RIGHT, Equations, backpropagate
+from xpnet.learn.mutations import RIGHT, Backward, Equations, backpropagate
 from xpnet.network import Network
 
 TOLERANCE = 1e-5  # largest difference that passes, relative to the largest derivative of an array
 NEGLIGIBLE = 1e-6  # arrays this much smaller than the largest are rounding
+CANCELLATION = 0.03  # of a sum, relative to that of the absolute values
 ATTEMPTS = 50  # to draw a network in which no gradient vanishes and no activation is huge
 
 Gradients = tuple[list[np.ndarray], list[np.ndarray]]  # of the weights and of the biases of each layer
@@ -72,6 +73,17 @@ class Case(NamedTuple):
             return None
         return [np.asarray(w) for w, _ in gradients], [np.asarray(b) for _, b in gradients]
 
+    def cancels(self) -> bool:
+        """Tell whether the examples of a layer almost cancel, so that rounding in float32 looks like a mistake."""
+        y, output = self.y, self.model.output.given(self.x)
+        backward = Backward(RIGHT, self.layers, self.model.sigmas, output, self.zs, self.activations, y, np)
+        for l, arrays in enumerate(zip(*self.right)):
+            delta, a = np.abs(self.factor * np.asarray(backward.delta(l))), np.abs(self.activations[l])
+            for array, terms in zip(arrays, (delta.T @ a, delta.sum(axis=0))):
+                if np.max(np.abs(array)) < CANCELLATION * np.max(terms):
+                    return True
+        return False
+
     def saturate(self, largest: float) -> Case:
         """Scale the inputs until the largest |z| of the first layer has this value."""
         x = self.x * (largest / float(np.max(np.abs(self.zs[0]))))
@@ -120,7 +132,7 @@ class Cases:
         if kind == "square":
             return [block * math.ceil(4 / block)] * len(sizes)
         hidden = [(5, 3, 4)[l % 3] for l in range(len(sizes) - 1)]  # three in a row differ
-        return [*hidden, next(n for n in range(2, 99) if n % block == 0 and n not in hidden[-2:])]
+        return [*hidden, next(n for n in range(3, 99) if n % block == 0 and n not in hidden[-2:])]
 
     def _draw_case(self, kind: str, net: Network, m: int) -> Case:
         model = net.view.model
@@ -136,9 +148,11 @@ class Cases:
             largest = [np.max(np.abs(array)) for arrays in right for array in arrays]
             layers = net.view.layers
             zs, activations = (list(map(np.asarray, arrays)) for arrays in forward(layers, model.sigmas, x, np))
-            if max(np.max(np.abs(a)) for a in activations) < 20.0 and min(largest) > 1e-4 * max(largest):
+            case = Case(kind, model, layers, x, y, factor, right, zs, activations)
+            is_moderate = max(np.max(np.abs(a)) for a in activations) < 20.0 and min(largest) > 1e-4 * max(largest)
+            if is_moderate and not case.cancels():
                 break
-        return Case(kind, model, layers, x, y, factor, right, zs, activations)
+        return case
 
     def _draw_targets(self, model: Model, m: int) -> np.ndarray:
         shape, output = (m, model.n_targets), model.sigmas[-1]

@@ -49,7 +49,8 @@ from xpnet.state.structure import parse_seed
 
 LAYOUTS = {"rows": "examples in rows", "columns": "examples in columns"}
 REDUCTIONS = {"mean": "mean over", "sum": "sum over"}
-FITTING_STEPS = 8  # of the Gauss-Newton method, for one number
+FITTING_STEPS, STARTS = 12, (0.0, 0.3)  # of the Gauss-Newton method, for one number
+NO_EFFECT = 1e-4  # a smaller number, such as a learning rate, is rounding
 
 _WHERE = {"all": "", "hidden": ", in the hidden layers only,", "last": ", in the last layer only,"}
 
@@ -221,7 +222,7 @@ def check_backprop(
     again.append(ask(backward, first, layout))
     if any(answer.error for answer in answers):  # shapes that do not fit may fit where all widths are equal
         answers += [ask(backward, case, layout) for case in cases.draw("square", 2)]
-    if all(answer.error for answer in answers) and len(first.layers) > 1:
+    if not any(answer.error is None and is_finite(answer.result) for answer in answers) and len(first.layers) > 1:
         answers += [ask(backward, case, layout) for case in cases.draw("shallow", 2)]
     hints = [*_try_other_layout(backward, answers[0], layout), *_try_saturation(backward, first, layout)]
     return _write_report(answers, again, _Question(layout, reduction, settings), hints)
@@ -244,8 +245,9 @@ def _try_saturation(backward: Callable[..., Any], case: Case, layout: str) -> li
     if is_finite(answer.result):
         return []
     return [
-        "Where z is about 100, your function returns NaN or infinity: exp overflows in float32 from 89 on. Compute in "
-        "float64, or write the sigmoid as 1 / (1 + exp(−z)), and subtract the largest z in a softmax"
+        "Where z is about 100, your function returns NaN or infinity: does exp overflow, as it does in float32 from 89 "
+        "on, or does it divide by a or 1 − a, which are 0 there? Write the sigmoid as 1 / (1 + exp(−z)), and δ of the "
+        "cross-entropy as a − y"
     ]
 
 
@@ -393,21 +395,26 @@ def _find_mistakes(evidence: Sequence[Sequence[_Found]], question: _Question, to
     layout = question.layout
     right = [_Found(case, to_layout(case.right, layout)) for case, _ in evidence[0]]
     frequent = _list_mistakes(question.reduction)
+    first = next(found for found in evidence[-1] if found.gradients is not None)
     for mistakes in (frequent, [*frequent, *SLIPS]):
         if together > 1:  # one that has no effect here does not belong to a pair
             mistakes = [m for m in mistakes if not _gives(m.equations, right, layout)]
         # A program may have BP3 and BP4 twice, as the book's: for the last layer, and in a loop
         twice = [m for m in mistakes if m.equation.startswith(("BP3", "BP4"))] if len(right[0].case.layers) > 1 else []
         for places in (mistakes, *([m._replace(layers=layers) for m in twice] for layers in ("hidden", "last"))):
-            candidates = _make_candidates(places, together, evidence[-1][0], layout)
+            candidates = _make_candidates(places, together, first, layout)
             for found in evidence:
                 explanations = [c.mistakes for c in candidates if _gives(c.equations, found, layout, c.last)]
                 if explanations:
                     return _leave_out_repetitions(explanations)
     if together > 1:
         return []
-    fitted = [mistake for mistake in (_fit(make, evidence[-1][0], layout) for make in FITTED) if mistake]
-    return [(mistake,) for mistake in fitted if _gives(mistake.equations, evidence[-1], layout)]
+    for start in STARTS:
+        fitted = [mistake for mistake in (_fit(make, start, first, layout) for make in FITTED) if mistake]
+        explanations = [(mistake,) for mistake in fitted if _gives(mistake.equations, evidence[-1], layout)]
+        if explanations:
+            return explanations
+    return []
 
 
 def _make_candidates(mistakes: Sequence[Mistake], together: int, found: _Found, layout: str) -> list[_Candidate]:
@@ -459,23 +466,24 @@ def _fits_last_layer(candidate: _Candidate, found: _Found, layout: str) -> str:
     )
 
 
-def _fit(make: Callable[[float], Mistake], found: _Found, layout: str) -> Mistake | None:
+def _fit(make: Callable[[float], Mistake], start: float, found: _Found, layout: str) -> Mistake | None:
     """Find the number of a mistake by the Gauss-Newton method; None if shapes do not fit or it has no effect."""
 
     def compute(c: float) -> np.ndarray | None:
         gradients = found.case.apply(make(c).equations)
         return None if gradients is None else _flatten(to_layout(gradients, layout))
 
-    yours, c, h = _flatten(found.gradients or ([], [])), 0.0, 1e-4
+    yours, c, h = _flatten(found.gradients or ([], [])), start, 1e-4
     for _ in range(FITTING_STEPS):
         now, beyond = compute(c), compute(c + h)
         if now is None or beyond is None or now.shape != yours.shape:
             return None
         slope = (beyond - now) / h
-        if not slope.any():
-            return None
-        c += float(np.vdot(slope, yours - now) / np.vdot(slope, slope))
-    return make(c)
+        step = float(np.vdot(slope, yours - now) / np.vdot(slope, slope)) if slope.any() else math.nan
+        c += step
+        if math.isnan(c) or abs(step) < 1e-9:
+            break
+    return make(c) if abs(c) > NO_EFFECT else None  # not NaN
 
 
 def _flatten(gradients: Gradients) -> np.ndarray:

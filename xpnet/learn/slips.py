@@ -107,6 +107,11 @@ BP1_SLIPS = [
             {"bp1_scale": lambda x, y: len(y) / y.shape[1]},
         ),
         (
+            "multiplies by the number of examples, where it divides",
+            "divide by the number of examples",
+            {"bp1_scale": lambda x, y: len(y) ** 2},
+        ),
+        (
             "squares the error: it takes (a − y)² in place of its derivative",
             "start from a − y, the derivative of ½ (a − y)²",
             {"bp1_line": _put_in_bp1(lambda s, l: (s.a(l) - s.y) ** 2)},
@@ -140,6 +145,11 @@ BP1_SLIPS = [
             "takes the mean error, that of a − y over the outputs, for each output",
             "keep a − y of each output",
             {"bp1_line": _put_in_bp1(lambda s, l: s.xp.mean(s.a(l) - s.y, axis=1, keepdims=True))},
+        ),
+        (
+            "adds the targets: it takes a + y in place of a − y",
+            "start from a − y",
+            {"bp1_line": _put_in_bp1(lambda s, l: s.a(l) + s.y)},
         ),
         ("leaves out the targets", "start from a − y", {"bp1_line": _put_in_bp1(lambda s, l: s.a(l))}),
         (
@@ -482,6 +492,11 @@ FORWARD_SLIPS = [
             _go_forward(_make_unit(_apply, lambda is_last: is_last)),
         ),
         ("adds the biases twice", "add b once: z = w a + b", _go_forward(_make_unit(_apply, lambda is_last: 2))),
+        (
+            "subtracts the biases",
+            "add b: z = w a + b",
+            _go_forward(_make_unit(_apply, lambda is_last: -1)),
+        ),
         (
             "takes σ(−z), as 1 / (1 + exp(z)) is",
             "the sigmoid is 1 / (1 + exp(−z)), with a minus sign",
