@@ -645,8 +645,8 @@ PUT_ASIDE = frozenset(random.Random(43).sample(sorted(MISPRINTS), 30))
 def compile_program(style, activation, misprint=None):
     """Run the source of a program, with a mistake if one is given; for softmax outputs in its own words."""
     source = PROGRAMS[style]
-    for old, new in (misprint.edits if misprint else {}).items():
-        assert old in source, (misprint.what, old)
+    for old, new in misprint.edits.items() if misprint else ():
+        assert old in source, old
         source = source.replace(old, new, 1)
 
     def sigmoid(z):

@@ -312,6 +312,17 @@ def write(*names, end="return gw, gb", layout="rows"):
     return compile_program(edit(layout, "mean", *names).replace("return gw, gb", end), SIGMOID)
 
 
+def test_a_mistake_with_a_number_is_named_with_the_number():
+    source = ROWS.replace(
+        "gw[l] = delta.T @ activations[l]\n",
+        "gw[l] = delta.T @ activations[l]\n"
+        "        weights = [*weights[:l], weights[l] - 0.5 * gw[l], *weights[l + 1 :]]\n",
+    )
+    check = check_backprop(compile_program(source, SIGMOID), [3, 4, 4, 2])
+    assert check.explanations[0][0].mistake == "uses weights that are updated already, with the learning rate 0.5"
+    assert check.equation == "BP2"
+
+
 def test_a_right_program_passes_in_both_layouts_and_reductions():
     check = check_backprop(write(), [3, 4, 2])
     assert check.passed

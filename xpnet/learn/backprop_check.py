@@ -13,7 +13,7 @@ import sysconfig
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -444,12 +444,8 @@ def _make_candidates(mistakes: Sequence[Mistake], together: int, found: _Found, 
 
 def _find_changes(candidate: _Candidate) -> str:
     """Say which gradients of the last layer a candidate changes: those of the weights, "w", of the biases, "b"."""
-    changed = {name for name, value in candidate.last._asdict().items() if value != getattr(RIGHT, name)}
-    changed |= {
-        name
-        for name, value in candidate.equations._asdict().items()
-        if value != getattr(RIGHT, name) and name[:3] not in ("bp2", "bp3", "bp4")
-    }
+    changed = [*_list_changes(candidate.last)]
+    changed += [name for name in _list_changes(candidate.equations) if name[:3] not in ("bp2", "bp3", "bp4")]
     parts = {"bp2": "", "bp3": "b", "bp4": "w"}
     return "".join(parts.get(name[:3], "wb") for name in changed)
 
@@ -508,18 +504,21 @@ def _leave_out_repetitions(explanations: list[Explanation]) -> list[Explanation]
 
 def _join_equations(mistakes: Sequence[Mistake]) -> Equations | None:
     """Make mistakes together; None if they are in the same place and none of them is only a factor."""
-    joined = RIGHT
+    joined: dict[str, Any] = {}
     for mistake in mistakes:
-        for name, value in mistake.equations._asdict().items():
-            before = getattr(joined, name)
-            if value == getattr(RIGHT, name):
-                continue
-            if before != getattr(RIGHT, name):
+        for name, value in _list_changes(mistake.equations).items():
+            if name in joined:
                 if name != "bp1_scale":
                     return None
-                value = partial(_multiply, before, value)
-            joined = joined._replace(**{name: value})
-    return joined
+                value = partial(_multiply, joined[name], value)
+            joined[name] = value
+    return RIGHT._replace(**joined)
+
+
+@lru_cache(maxsize=1000)
+def _list_changes(equations: Equations) -> dict[str, Any]:
+    """List what differs from the right equations."""
+    return {name: value for name, value in equations._asdict().items() if value != getattr(RIGHT, name)}
 
 
 def _multiply(one: Callable[..., float], other: Callable[..., float], x: Any, y: Any) -> float:

@@ -18,7 +18,7 @@ Line = Callable[[Backward, int], Array]
 
 
 def _output_error(s: Backward, l: int) -> Array:
-    """Compute δ of the outputs: a − y after a fused activation, else as people write it, with σ′ of the slope."""
+    """Compute δ of the outputs, with σ′ from the z or a that the forward pass leaves for it."""
     return (
         (s.a(l) - s.y) / s.divisor
         if isinstance(s.output, Fused)
@@ -66,18 +66,18 @@ def _multiply_by(slope: Line) -> Line:
     return lambda s, l: s.error(l) * slope(s, l)
 
 
+def _pluralize(mistake: str) -> str:
+    """Put the verb, with which a phrase begins, into the plural."""
+    verb, _, rest = mistake.partition(" ")
+    return f"{'multiply' if verb == 'multiplies' else verb.removesuffix('s')} {rest}"
+
+
 def _make_slope_slips() -> Iterator[Mistake]:
     for mistake, (remedy, slope) in SLOPES.items():
         line = _multiply_by(slope)
         yield make_mistake("BP1", mistake, remedy, bp1_line=line)
         yield make_mistake("BP2", mistake, remedy, bp2_line=line)
-        yield make_mistake(
-            "BP1 and BP2",
-            mistake.replace("es ", "e ", 1).replace("take ", "take ", 1),
-            remedy,
-            bp1_line=line,
-            bp2_line=line,
-        )
+        yield make_mistake("BP1 and BP2", _pluralize(mistake), remedy, bp1_line=line, bp2_line=line)
 
 
 # BP1
@@ -266,17 +266,17 @@ def _slope_at_inputs(s: Backward) -> Array:
 # BP3 and BP4
 
 DELTAS: dict[str, tuple[str, Line]] = {
-    "{take} the error without σ′(z) in place of δ": ("multiply the error by σ′(z) first", lambda s, l: s.error(l)),
-    "{take} the δ of the next layer in place of that of the layer itself": (
+    "takes the error without σ′(z) in place of δ": ("multiply the error by σ′(z) first", lambda s, l: s.error(l)),
+    "takes the δ of the next layer in place of that of the layer itself": (
         "compute δ of the layer before its gradients",
         lambda s, l: s.delta(min(l + 1, s.n - 1)),
     ),
-    "{take} the δ of the layer before, as if δ were overwritten before it is used": (
+    "takes the δ of the layer before, as if δ were overwritten before it is used": (
         "compute the gradients of a layer before δ is overwritten by BP2",
         lambda s, l: s.delta(max(l - 1, 0)),
     ),
-    "{take} the δ of the outputs in every layer": ("take the δ of the layer itself", lambda s, l: s.delta(s.n - 1)),
-    "{multiply} by σ′(z) once more": ("take δ as it is: σ′(z) is in it", lambda s, l: s.delta(l) * s.slope(l)),
+    "takes the δ of the outputs in every layer": ("take the δ of the layer itself", lambda s, l: s.delta(s.n - 1)),
+    "multiplies by σ′(z) once more": ("take δ as it is: σ′(z) is in it", lambda s, l: s.delta(l) * s.slope(l)),
 }
 
 
@@ -291,13 +291,9 @@ def _multiply(delta: Line, a: Line) -> Line:
 def _make_delta_slips() -> Iterator[Mistake]:
     for mistake, (remedy, delta) in DELTAS.items():
         lines = {"bp3_line": _sum_examples(delta), "bp4_line": _multiply(delta, lambda s, l: s.a(l - 1))}
-        single, plural = (
-            mistake.format(take="takes", multiply="multiplies"),
-            mistake.format(take="take", multiply="multiply"),
-        )
-        yield make_mistake("BP3", single, remedy, bp3_line=lines["bp3_line"])
-        yield make_mistake("BP4", single, remedy, bp4_line=lines["bp4_line"])
-        yield make_mistake("BP3 and BP4", plural, remedy, **lines)
+        yield make_mistake("BP3", mistake, remedy, bp3_line=lines["bp3_line"])
+        yield make_mistake("BP4", mistake, remedy, bp4_line=lines["bp4_line"])
+        yield make_mistake("BP3 and BP4", _pluralize(mistake), remedy, **lines)
     for mistake, remedy, choice in [
         ("leave out the last example", "let the loop run over all examples", slice(None, -1)),
         ("leave out the first example", "let the loop run over all examples", slice(1, None)),
