@@ -252,6 +252,11 @@ def _put_z_for_a_in_the_slope(delta: Array, w: Array, sigma: Activation, z: Arra
     return sigma.pullback(xp.matmul(delta, w), z, z, xp)
 
 
+def _take_z_of_the_next_layer(s: Backward, l: int) -> Array:
+    sigma, z = s.sigmas[l], s.zs[l + 1]
+    return s.error(l) * sigma.pullback(s.xp.ones_like(z), z, sigma.value(z, s.xp), s.xp)
+
+
 def _divide_errors_again(delta: Array, w: Array, sigma: Activation, z: Array, a: Array, xp: Namespace) -> Array:
     return _bp2(delta, w, sigma, z, a, xp) / delta.shape[-2]
 
@@ -476,7 +481,7 @@ MISTAKES = {
         "BP2",
         "is off by one layer: it takes σ′(z) of the next layer, in place of that of the layer itself",
         "take z of the layer whose δ it is",
-        bp2_line=lambda s, l: s.error(l) * s.slope(l + 1),
+        bp2_line=_take_z_of_the_next_layer,
     ),
     "BP2-twice": make_mistake(
         "BP2",
