@@ -132,7 +132,8 @@ class Cases:
         if kind == "square":
             return [block * math.ceil(4 / block)] * len(sizes)
         hidden = [(5, 3, 4)[l % 3] for l in range(len(sizes) - 1)]  # three in a row differ
-        return [*hidden, next(n for n in range(3, 99) if n % block == 0 and n not in hidden[-2:])]
+        taken = *hidden[-2:], sizes[-1]
+        return [*hidden, next(n for n in range(3, 99) if n % block == 0 and n not in taken)]
 
     def _draw_case(self, kind: str, net: Network, m: int) -> Case:
         model = net.view.model
@@ -186,8 +187,7 @@ def ask(backward: Callable[..., Any], case: Case, layout: str) -> Answer:
     given = [[np.array(array, order="C") for array in arrays.values()] for arrays in (weights, biases, data)]
     result = failure = None
     try:
-        with np.errstate(all="ignore"):
-            result = _copy(backward(given[0], given[1], *given[2]))
+        result = _copy(backward(given[0], given[1], *given[2]))
     except unless_stopped(Exception) as error:
         failure = error
     changed = []

@@ -224,7 +224,7 @@ def check_backprop(
         answers += [ask(backward, case, layout) for case in cases.draw("square", 2)]
     if not any(answer.error is None and is_finite(answer.result) for answer in answers) and len(first.layers) > 1:
         answers += [ask(backward, case, layout) for case in cases.draw("shallow", 2)]
-    hints = [*_try_other_layout(backward, answers[0], layout), *_try_saturation(backward, first, layout)]
+    hints = [*_try_other_layout(backward, answers[0], layout), *_try_saturation(backward, answers[0], layout)]
     return _write_report(answers, again, _Question(layout, reduction, settings), hints)
 
 
@@ -236,13 +236,14 @@ def _try_other_layout(backward: Callable[..., Any], answer: Answer, layout: str)
     return [f'It runs with layout="{other}", {LAYOUTS[other]}: give this argument if you mean that']
 
 
-def _try_saturation(backward: Callable[..., Any], case: Case, layout: str) -> list[str]:
+def _try_saturation(backward: Callable[..., Any], answer: Answer, layout: str) -> list[str]:
     """Say whether a function whose gradients are finite returns NaN or infinity where z of layer 1 reaches 100."""
-    saturated = case.saturate(100.0)
-    before, answer = (ask(backward, each, layout) for each in (case, saturated))
-    if answer.error or before.error or not is_finite(saturated.right) or not is_finite(before.result):
+    saturated = answer.case.saturate(100.0)
+    if answer.error or not is_finite(answer.result) or not is_finite(saturated.right):
         return []
-    if is_finite(answer.result):
+    with np.errstate(all="ignore"):
+        beyond = ask(backward, saturated, layout)
+    if beyond.error or is_finite(beyond.result):
         return []
     return [
         "Where z is about 100, your function returns NaN or infinity: does exp overflow, as it does in float32 from 89 "
@@ -688,6 +689,7 @@ def _diagnose(
         notes.insert(0, f"The table is that of another network, {_show_sizes(case)}, {why}")
     if not wrong and not failed:
         return replace(report, notes=[*report.notes, *notes])
-    explanations, equation, explanation = _explain(found, report.wrong, question, locate=not impure)
+    with np.errstate(all="ignore"):  # mistakes may overflow where the function does not
+        explanations, equation, explanation = _explain(found, report.wrong, question, locate=not impure)
     # What the function does besides comes first: it may be the cause
     return replace(report, explanations=explanations, equation=equation, notes=[*report.notes, *explanation, *notes])

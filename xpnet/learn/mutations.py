@@ -116,6 +116,8 @@ class Backward:
     ) -> None:
         if equations.forward is not compute_forward:
             zs, activations = equations.forward(layers, sigmas, activations[0], xp)
+            if isinstance(output, Composed):
+                output = Composed(output.sigma._replace(pullback=self._pull_outputs_back), output.cost)
         self.equations, self.last, self.layers, self.sigmas, self.output = equations, last, layers, sigmas, output
         self.zs, self.activations, self.y, self.xp = zs, activations, y, xp
         self.factor, self.n, self.divisor = factor, len(layers), y.shape[-2]
@@ -136,7 +138,11 @@ class Backward:
         z, a = self.zs[l], self.a(l)
         if self.equations.forward is compute_forward:
             return z, a
-        return (a, a) if self.equations.slope_of_a else (z, self.sigmas[l].value(z, self.xp))
+        right = self.sigmas[l].value(z, self.xp)
+        return (z, right) if bool(self.xp.all(a == right)) or not self.equations.slope_of_a else (a, a)
+
+    def _pull_outputs_back(self, g: Array, z: Array, a: Array, xp: Namespace) -> Array:
+        return self.sigmas[-1].pullback(g, *self.find_slope_arguments(self.n - 1), xp)
 
     def slope(self, l: int) -> Array:
         """Compute σ′(z) of a layer; after a softmax that of its diagonal, a (1 − a), as people write it."""
@@ -338,15 +344,10 @@ def _pass_z_on(
     return compute_forward(layers, [identity] * len(sigmas), x, xp)
 
 
-def _take_z_for_the_outputs(output: Output, z: Array, a: Array, y: Array, xp: Namespace) -> Array:
-    if isinstance(output, Fused):
-        return _bp1(output, z, z, y, xp)
-    g = output.cost.gradient(z, y, xp) / y.shape[-2]  # type: ignore
-    return output.sigma.pullback(g, z, output.sigma.value(z, xp), xp)
-
-
-def _take_z_for_the_outputs_and_their_slope(output: Output, z: Array, a: Array, y: Array, xp: Namespace) -> Array:
-    return _bp1(output, z, z, y, xp)
+def _leave_out_the_last_sigma(
+    layers: Layers, sigmas: Sequence[Activation], x: Array, xp: Namespace
+) -> tuple[list[Array], list[Array]]:
+    return compute_forward(layers, [*sigmas[:-1], identity], x, xp)
 
 
 class Mistake(NamedTuple):
@@ -580,26 +581,15 @@ _FORGETS_THE_OUTPUT_SIGMA = "leaves out σ at the outputs", "end with a = σ(z) 
 # right. Those that "of-a" ends the name of have σ′ of a formula that takes a, such as a (1 − a), and gets z there.
 FORWARD_MISTAKES = {
     "forward-biases": make_mistake("forward", "forgets the biases", "add b: z = w a + b", forward=_forget_the_biases),
-    "forward-output": make_mistake("forward", *_FORGETS_THE_OUTPUT_SIGMA, bp1=_take_z_for_the_outputs),
-    "forward-output-of-a": make_mistake(
-        "forward", *_FORGETS_THE_OUTPUT_SIGMA, bp1=_take_z_for_the_outputs_and_their_slope
-    ),
-    "forward-list": make_mistake("forward", *_KEEPS_Z, forward=_collect_z, bp1=_take_z_for_the_outputs),
-    "forward-list-of-a": make_mistake(
-        "forward",
-        *_KEEPS_Z,
-        forward=_collect_z,
-        bp1=_take_z_for_the_outputs_and_their_slope,
-        bp2=_put_z_for_a_in_the_slope,
-    ),
-    "forward-linear": make_mistake("forward", *_LEAVES_OUT_SIGMA, forward=_pass_z_on, bp1=_take_z_for_the_outputs),
-    "forward-linear-of-a": make_mistake(
-        "forward",
-        *_LEAVES_OUT_SIGMA,
-        forward=_pass_z_on,
-        bp1=_take_z_for_the_outputs_and_their_slope,
-        bp2=_put_z_for_a_in_the_slope,
-    ),
+    **{
+        name + end: make_mistake("forward", *words, forward=forward, slope_of_a=bool(end))
+        for name, words, forward in (
+            ("forward-output", _FORGETS_THE_OUTPUT_SIGMA, _leave_out_the_last_sigma),
+            ("forward-list", _KEEPS_Z, _collect_z),
+            ("forward-linear", _LEAVES_OUT_SIGMA, _pass_z_on),
+        )
+        for end in ("", "-of-a")
+    },
     "forward-transposed": make_mistake(
         "forward",
         "multiplies by wᵀ where w belongs, or the other way round",

@@ -11,19 +11,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from xpnet.core.arrays import Array, Layers, Namespace
-from xpnet.core.costs import Fused
 from xpnet.learn.mutations import RIGHT, Backward, Mistake, make_mistake
 
 Line = Callable[[Backward, int], Array]
-
-
-def _output_error(s: Backward, l: int) -> Array:
-    """Compute δ of the outputs, with σ′ from the z or a that the forward pass leaves for it."""
-    return (
-        (s.a(l) - s.y) / s.divisor
-        if isinstance(s.output, Fused)
-        else s.output.sigma.pullback(s.error(l), *s.find_slope_arguments(l), s.xp)
-    )
 
 
 # Wrong formulas for σ′
@@ -252,7 +242,7 @@ BP2_SLIPS.append(
         "BP2",
         "is used for the last layer too: the loop begins with the last layer again",
         "begin the loop with the layer before the last",
-        bp1_line=lambda s, l: s.xp.matmul(_output_error(s, l), s.w(0)) * s.slope(l),
+        bp1_line=lambda s, l: s.xp.matmul(RIGHT.bp1(s.output, s.zs[l], s.a(l), s.y, s.xp), s.w(0)) * s.slope(l),
     )
 )
 
@@ -449,7 +439,7 @@ def _apply(sigma: Any, z: Array, is_last: bool, xp: Namespace) -> Array:
 
 
 FORWARD_SLIPS = [
-    make_mistake("forward", mistake, remedy, forward=forward, slope_of_a=of_a, bp1_line=_output_error)
+    make_mistake("forward", mistake, remedy, forward=forward, slope_of_a=of_a)
     for mistake, remedy, forward in [
         ("applies σ to the inputs x", "begin with x itself", _go_forward(squash=True)),
         ("adds the biases after σ: a = σ(w a) + b", "add b before: a = σ(w a + b)", _go_forward(_add_biases_late)),
