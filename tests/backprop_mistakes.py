@@ -1,10 +1,10 @@
 """Sixty mistakes in backpropagation as people write them, in seven styles, to measure `check_backprop`.
 
-They were collected from memory of forums, courses and notebooks, before any rule was written to name them. Then 30 were
-put aside by a seeded random choice, `PUT_ASIDE`. The author of the list extended the checker with a view to the other
-30 only. When those put aside were first measured, 29 were located and 28 named in 100 of 100 networks. Three things have
-changed since: the words expected for "one example too few" have a plural; a function whose gradients are all infinite is
-called without hidden layers, too; and no network is drawn in which a rate of 0.1 is 1 / (2 n_out).
+They were collected from memory of forums, courses and notebooks, before any rule was written to name them. Then 30
+were put aside by a seeded random choice, `PUT_ASIDE`. The author of the list extended the checker with a view to the
+other 30 only. When those put aside were first measured, 29 were located and 28 named in 100 of 100 networks. Three
+things have changed since: the words expected for "one example too few" have a plural; a function whose gradients all
+are infinite is called without hidden layers, too; and no network is drawn in which a rate of 0.1 is 1 / (2 n_out).
 """
 
 import random
