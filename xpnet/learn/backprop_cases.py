@@ -13,11 +13,12 @@ from xpnet.core.arrays import Layers
 from xpnet.core.backprop import forward
 from xpnet.core.model import Model
 from xpnet.errors import unless_stopped
-from xpnet.learn.mutations import Equations, backpropagate
+from xpnet.learn.mutations import RIGHT, Backward, Equations, backpropagate
 from xpnet.network import Network
 
 TOLERANCE = 1e-5  # largest difference that passes, relative to the largest derivative of an array
 NEGLIGIBLE = 1e-6  # arrays this much smaller than the largest are rounding
+CANCELLATION = 0.03  # of a sum, relative to that of the absolute values
 ATTEMPTS = 50  # to draw a network in which no gradient vanishes and no activation is huge
 
 Gradients = tuple[list[np.ndarray], list[np.ndarray]]  # of the weights and of the biases of each layer
@@ -32,7 +33,7 @@ class Case(NamedTuple):
     Parameters
     ----------
     kind
-        How its sizes were chosen: "given", "wide" or "square".
+        How its sizes were chosen: "given", "wide", "square" or "shallow".
     model, layers, x, y
         The network and the minibatch.
     factor
@@ -67,10 +68,31 @@ class Case(NamedTuple):
                     zs, activations = forward(self.layers, model.sigmas, self.x, np)
                 model = model or self.model
                 rest = model.sigmas, model.output.given(self.x), zs, activations, self.y, np
-                gradients = backpropagate(equations, self.layers, *rest, last)
+                gradients = backpropagate(equations, self.layers, *rest, last, self.factor)
         except ValueError:
             return None
-        return [self.factor * w for w, _ in gradients], [self.factor * b for _, b in gradients]
+        return [np.asarray(w) for w, _ in gradients], [np.asarray(b) for _, b in gradients]
+
+    def cancels(self) -> bool:
+        """Tell whether the examples of a layer almost cancel, so that rounding in float32 looks like a mistake."""
+        y, output = self.y, self.model.output.given(self.x)
+        backward = Backward(RIGHT, self.layers, self.model.sigmas, output, self.zs, self.activations, y, np)
+        for l, arrays in enumerate(zip(*self.right)):
+            delta, a = np.abs(self.factor * np.asarray(backward.delta(l))), np.abs(self.activations[l])
+            for array, terms in zip(arrays, (delta.T @ a, delta.sum(axis=0))):
+                if np.max(np.abs(array)) < CANCELLATION * np.max(terms):
+                    return True
+        return False
+
+    def saturate(self, largest: float) -> Case:
+        """Scale the inputs until the largest |z| of the first layer has this value."""
+        x = self.x * (largest / float(np.max(np.abs(self.zs[0]))))
+        model = self.model
+        with np.errstate(all="ignore"):
+            zs, activations = forward(self.layers, model.sigmas, x, np)
+            rest = model.sigmas, model.output.given(x), zs, activations, self.y, np
+            right = backpropagate(RIGHT, self.layers, *rest)
+        return self._replace(x=x, right=([w for w, _ in right], [b for _, b in right]), zs=zs, activations=activations)
 
 
 class Cases:
@@ -92,7 +114,7 @@ class Cases:
         self.model, self.settings, self.reduction, self.rng = model, settings, reduction, rng
 
     def draw(self, kind: str, n: int) -> Iterator[Case]:
-        """Draw n cases: of the given sizes; of sizes that are "wide", different and above 1; or "square", all equal.
+        """Draw n cases: of the given sizes; "wide", different and above 1; "square", all equal; or "shallow".
 
         The numbers of examples differ from each other and from all sizes, so that shapes show what was summed.
         """
@@ -105,10 +127,13 @@ class Cases:
         sizes, block = list(self.model.sizes), self.model.cost.outputs_per_target
         if kind == "given":
             return sizes
+        if kind == "shallow":
+            return [sizes[0], sizes[-1]]
         if kind == "square":
             return [block * math.ceil(4 / block)] * len(sizes)
         hidden = [(5, 3, 4)[l % 3] for l in range(len(sizes) - 1)]  # three in a row differ
-        return [*hidden, next(n for n in range(2, 99) if n % block == 0 and n not in hidden[-2:])]
+        taken = *hidden[-2:], sizes[-1]
+        return [*hidden, next(n for n in range(3, 99) if n % block == 0 and n not in taken)]
 
     def _draw_case(self, kind: str, net: Network, m: int) -> Case:
         model = net.view.model
@@ -124,9 +149,11 @@ class Cases:
             largest = [np.max(np.abs(array)) for arrays in right for array in arrays]
             layers = net.view.layers
             zs, activations = (list(map(np.asarray, arrays)) for arrays in forward(layers, model.sigmas, x, np))
-            if max(np.max(np.abs(a)) for a in activations) < 20.0 and min(largest) > 1e-4 * max(largest):
+            case = Case(kind, model, layers, x, y, factor, right, zs, activations)
+            is_moderate = max(np.max(np.abs(a)) for a in activations) < 20.0 and min(largest) > 1e-4 * max(largest)
+            if is_moderate and not case.cancels():
                 break
-        return Case(kind, model, layers, x, y, factor, right, zs, activations)
+        return case
 
     def _draw_targets(self, model: Model, m: int) -> np.ndarray:
         shape, output = (m, model.n_targets), model.sigmas[-1]
@@ -332,6 +359,16 @@ def are_equal(gradients: Gradients, candidate: Gradients, layout: str) -> bool:
         for arrays, others in zip(gradients, (candidate[0], biases))
         for array, other in zip(arrays, others)
     )
+
+
+def is_finite(result: Any) -> bool:
+    """Tell whether all numbers of a result are finite."""
+    if isinstance(result, (list, tuple)):
+        return all(map(is_finite, result))
+    try:
+        return bool(np.isfinite(result).all())
+    except unless_stopped(TypeError, ValueError):  # it is no array of numbers
+        return False
 
 
 def restore_shape(array: np.ndarray, other: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ import sysconfig
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,15 +38,19 @@ from xpnet.learn.backprop_cases import (
     compare,
     find_misshapen,
     is_close,
+    is_finite,
     read,
     to_layout,
 )
-from xpnet.learn.mutations import FORWARD_MISTAKES, MISTAKES, RIGHT, Equations, Mistake, multiply_bp1
+from xpnet.learn.mutations import FORWARD_MISTAKES, MISTAKES, RIGHT, Equations, Mistake
+from xpnet.learn.slips import FITTED, SLIPS
 from xpnet.network import Network
 from xpnet.state.structure import parse_seed
 
 LAYOUTS = {"rows": "examples in rows", "columns": "examples in columns"}
 REDUCTIONS = {"mean": "mean over", "sum": "sum over"}
+FITTING_STEPS, STARTS = 12, (0.0, 0.3)  # of the Gauss-Newton method, for one number
+NO_EFFECT = 1e-4  # a smaller number, such as a learning rate, is rounding
 
 _WHERE = {"all": "", "hidden": ", in the hidden layers only,", "last": ", in the last layer only,"}
 
@@ -217,7 +222,9 @@ def check_backprop(
     again.append(ask(backward, first, layout))
     if any(answer.error for answer in answers):  # shapes that do not fit may fit where all widths are equal
         answers += [ask(backward, case, layout) for case in cases.draw("square", 2)]
-    hints = _try_other_layout(backward, answers[0], layout)
+    if not any(answer.error is None and is_finite(answer.result) for answer in answers) and len(first.layers) > 1:
+        answers += [ask(backward, case, layout) for case in cases.draw("shallow", 2)]
+    hints = [*_try_other_layout(backward, answers[0], layout), *_try_saturation(backward, answers[0], layout)]
     return _write_report(answers, again, _Question(layout, reduction, settings), hints)
 
 
@@ -227,6 +234,22 @@ def _try_other_layout(backward: Callable[..., Any], answer: Answer, layout: str)
     if answer.error is None or ask(backward, answer.case, other).error is not None:
         return []
     return [f'It runs with layout="{other}", {LAYOUTS[other]}: give this argument if you mean that']
+
+
+def _try_saturation(backward: Callable[..., Any], answer: Answer, layout: str) -> list[str]:
+    """Say whether a function whose gradients are finite returns NaN or infinity where z of layer 1 reaches 100."""
+    saturated = answer.case.saturate(100.0)
+    if answer.error or not is_finite(answer.result) or not is_finite(saturated.right):
+        return []
+    with np.errstate(all="ignore"):
+        beyond = ask(backward, saturated, layout)
+    if beyond.error or is_finite(beyond.result):
+        return []
+    return [
+        "Where z is about 100, your function returns NaN or infinity: does exp overflow, as it does in float32 from 89 "
+        "on, or does it divide by a or 1 − a, which are 0 there? Write the sigmoid as 1 / (1 + exp(−z)), and δ of the "
+        "cross-entropy as a − y"
+    ]
 
 
 # Explaining
@@ -258,12 +281,13 @@ _NOT_FOR_SUMS = ("BP1", "BP3-sum", "BP4-sum")
 
 def _list_mistakes(reduction: str) -> list[Mistake]:
     """List the mistakes that can be made with a reduction."""
+    rest = FORWARD_MISTAKES.values()
     if reduction == "mean":
-        return [*MISTAKES.values(), *FORWARD_MISTAKES.values()]
+        return [*MISTAKES.values(), *rest]
     mistakes = {name: mistake for name, mistake in MISTAKES.items() if name not in _NOT_FOR_SUMS}
     for name, (mistake, remedy) in _FOR_SUMS.items():
         mistakes[name] = mistakes[name]._replace(mistake=mistake, remedy=remedy)
-    return [*mistakes.values(), *FORWARD_MISTAKES.values()]
+    return [*mistakes.values(), *rest]
 
 
 class _Found(NamedTuple):
@@ -296,14 +320,16 @@ def _explain(
     found: Sequence[_Found], wrong: list[tuple[int, str]], question: _Question, *, locate: bool
 ) -> tuple[list[Explanation], str | None, list[str]]:
     """Explain wrong gradients: by mistakes, with their equation; else, if `locate`, by the equation, and sentences."""
-    ran = [_Found(case, gradients) for case, gradients in found if gradients is not None]
-    if not all(np.isfinite(array).all() for _, gradients in ran for arrays in gradients or () for array in arrays):
-        return [], None, ["There are NaN or infinity among your gradients: mend that first"]
+    finite = [_Found(case, gradients) for case, gradients in found if gradients is None or is_finite(gradients)]
+    ran = [_Found(case, gradients) for case, gradients in finite if gradients is not None]
+    if not ran:
+        infinite = len(finite) < len(found)
+        return [], None, ["There are NaN or infinity among your gradients: mend that first"] if infinite else []
     if wrong and _gives(RIGHT, ran, question.layout):
         return [], None, ["The numbers are right, but not the shapes: they must be those of the weights and biases"]
     # A function may fail for other sizes only because it was written for the given ones
-    evidence = [found]
-    if wrong and len(ran) < len(found):  # else it raised no error, or was right where it did not
+    evidence = [finite]
+    if wrong and len(ran) < len(finite):  # else it raised no error, or was right where it did not
         evidence.append(ran)
     explanations = _find_mistakes(evidence, question, together=1)
     if wrong and not explanations:
@@ -335,7 +361,11 @@ def _explain_places(ran: Sequence[_Found], wrong: list[tuple[int, str]], layout:
     factor = _find_factor(ran, layout)
     if equation == "BP1" and factor is None:
         equation = "BP1 or forward"
-    sentences = [] if factor is None else [f"Each wrong gradient is {factor:.6g} times the right one"]
+    sentences = (
+        []
+        if factor is None
+        else [f"Each wrong gradient is {factor:.6g} times the right one: leave out the factor, such as a learning rate"]
+    )
     return equation, ["No mistake known here, nor two together, gives these gradients", sentence, *sentences]
 
 
@@ -359,21 +389,102 @@ def _name_equations(mistakes: Explanation) -> str:
 
 
 def _find_mistakes(evidence: Sequence[Sequence[_Found]], question: _Question, together: int) -> list[Explanation]:
-    """Find the mistakes, alone or two together, that give exactly the first evidence, or else the next."""
+    """Find the mistakes, alone or two together, that give exactly the first evidence, or else the next.
+
+    Those of `xpnet break` and of the forward pass come first, as they are the most frequent.
+    """
     layout = question.layout
     right = [_Found(case, to_layout(case.right, layout)) for case, _ in evidence[0]]
-    mistakes = _list_mistakes(question.reduction)
-    if together > 1:  # one that has no effect here does not belong to a pair
-        mistakes = [m for m in mistakes if not _gives(m.equations, right, layout)]
-    # A program may have BP3 and BP4 twice, as the book's: for the last layer, and in a loop
-    twice = [m for m in mistakes if m.equation.startswith(("BP3", "BP4"))] if len(right[0].case.layers) > 1 else []
-    for places in (mistakes, *([m._replace(layers=layers) for m in twice] for layers in ("hidden", "last"))):
-        candidates = [c for c in map(_make_candidate, combinations(places, together)) if c is not None]
-        for found in evidence:
-            explanations = [c.mistakes for c in candidates if _gives(c.equations, found, layout, c.last)]
-            if explanations:
-                return _leave_out_repetitions(explanations)
+    frequent = _list_mistakes(question.reduction)
+    first = next(found for found in evidence[-1] if found.gradients is not None)
+    for mistakes in (frequent, [*frequent, *SLIPS]):
+        if together > 1:  # one that has no effect here does not belong to a pair
+            mistakes = [m for m in mistakes if not _gives(m.equations, right, layout)]
+        # A program may have BP3 and BP4 twice, as the book's: for the last layer, and in a loop
+        twice = [m for m in mistakes if m.equation.startswith(("BP3", "BP4"))] if len(right[0].case.layers) > 1 else []
+        for places in (mistakes, *([m._replace(layers=layers) for m in twice] for layers in ("hidden", "last"))):
+            candidates = _make_candidates(places, together, first, layout)
+            for found in evidence:
+                explanations = [c.mistakes for c in candidates if _gives(c.equations, found, layout, c.last)]
+                if explanations:
+                    return _leave_out_repetitions(explanations)
+    if together > 1:
+        return []
+    for start in STARTS:
+        fitted = [mistake for mistake in (_fit(make, start, first, layout) for make in FITTED) if mistake]
+        explanations = [(mistake,) for mistake in fitted if _gives(mistake.equations, evidence[-1], layout)]
+        if explanations:
+            return explanations
     return []
+
+
+def _make_candidates(mistakes: Sequence[Mistake], together: int, found: _Found, layout: str) -> list[_Candidate]:
+    """Make candidates of one mistake or two; of two, only if the last layer does not speak against them.
+
+    Its gradients do not depend on BP2. So the weights' gradient, or the biases', is right if neither of two mistakes
+    changes it, and it is that of one mistake alone if the other does not.
+    """
+    singles = [c for c in (_make_candidate((m,)) for m in mistakes) if c is not None]
+    if together == 1:
+        return singles
+    right = _fits_last_layer(_Candidate((), RIGHT, RIGHT), found, layout)
+    fits = [_fits_last_layer(c, found, layout) for c in singles]
+    changes = [_find_changes(c) for c in singles]
+
+    def may_fit(i: int, j: int) -> bool:
+        for part in "wb":
+            changing = [k for k in (i, j) if part in changes[k]]
+            if len(changing) < 2 and part not in (fits[changing[0]] if changing else right):
+                return False
+        return True
+
+    pairs = [pair for pair in combinations(range(len(singles)), 2) if may_fit(*pair)]
+    candidates = (_make_candidate((*singles[i].mistakes, *singles[j].mistakes)) for i, j in pairs)
+    return [c for c in candidates if c is not None]
+
+
+def _find_changes(candidate: _Candidate) -> str:
+    """Say which gradients of the last layer a candidate changes: those of the weights, "w", of the biases, "b"."""
+    changed = [*_list_changes(candidate.last)]
+    changed += [name for name in _list_changes(candidate.equations) if name[:3] not in ("bp2", "bp3", "bp4")]
+    parts = {"bp2": "", "bp3": "b", "bp4": "w"}
+    return "".join(parts.get(name[:3], "wb") for name in changed)
+
+
+def _fits_last_layer(candidate: _Candidate, found: _Found, layout: str) -> str:
+    """Say which gradients of the last layer a candidate gives: those of the weights, "w", of the biases, "b"."""
+    case, gradients = found
+    given = case.apply(candidate.equations, last=candidate.last)
+    if given is None or gradients is None:
+        return ""
+    last = [([arrays[-1]], []) for arrays in to_layout(given, layout)]
+    return "".join(
+        part for part, mine, other in zip("wb", gradients, last) if are_equal(([mine[-1]], []), other, "rows")
+    )
+
+
+def _fit(make: Callable[[float], Mistake], start: float, found: _Found, layout: str) -> Mistake | None:
+    """Find the number of a mistake by the Gauss-Newton method; None if shapes do not fit or it has no effect."""
+
+    def compute(c: float) -> np.ndarray | None:
+        gradients = found.case.apply(make(c).equations)
+        return None if gradients is None else _flatten(to_layout(gradients, layout))
+
+    yours, c, h = _flatten(found.gradients or ([], [])), start, 1e-4
+    for _ in range(FITTING_STEPS):
+        now, beyond = compute(c), compute(c + h)
+        if now is None or beyond is None or now.shape != yours.shape:
+            return None
+        slope = (beyond - now) / h
+        step = float(np.vdot(slope, yours - now) / np.vdot(slope, slope)) if slope.any() else math.nan
+        c += step
+        if math.isnan(c) or abs(step) < 1e-9:
+            break
+    return make(c) if abs(c) > NO_EFFECT else None  # not NaN
+
+
+def _flatten(gradients: Gradients) -> np.ndarray:
+    return np.concatenate([array.ravel() for arrays in gradients for array in arrays])
 
 
 def _make_candidate(mistakes: Explanation) -> _Candidate | None:
@@ -394,18 +505,25 @@ def _leave_out_repetitions(explanations: list[Explanation]) -> list[Explanation]
 
 def _join_equations(mistakes: Sequence[Mistake]) -> Equations | None:
     """Make mistakes together; None if they are in the same place and none of them is only a factor."""
-    joined = RIGHT
+    joined: dict[str, Any] = {}
     for mistake in mistakes:
-        for name, value in mistake.equations._asdict().items():
-            before = getattr(joined, name)
-            if value == getattr(RIGHT, name):
-                continue
-            if before != getattr(RIGHT, name):
-                value = multiply_bp1(before, value) if name == "bp1" else None
-            if value is None:
-                return None
-            joined = joined._replace(**{name: value})
-    return joined
+        for name, value in _list_changes(mistake.equations).items():
+            if name in joined:
+                if name != "bp1_scale":
+                    return None
+                value = partial(_multiply, joined[name], value)
+            joined[name] = value
+    return RIGHT._replace(**joined)
+
+
+@lru_cache(maxsize=1000)
+def _list_changes(equations: Equations) -> dict[str, Any]:
+    """List what differs from the right equations."""
+    return {name: value for name, value in equations._asdict().items() if value != getattr(RIGHT, name)}
+
+
+def _multiply(one: Callable[..., float], other: Callable[..., float], x: Any, y: Any) -> float:
+    return one(x, y) * other(x, y)
 
 
 def _find_other_settings(ran: Sequence[_Found], question: _Question) -> str | None:
@@ -571,6 +689,7 @@ def _diagnose(
         notes.insert(0, f"The table is that of another network, {_show_sizes(case)}, {why}")
     if not wrong and not failed:
         return replace(report, notes=[*report.notes, *notes])
-    explanations, equation, explanation = _explain(found, report.wrong, question, locate=not impure)
+    with np.errstate(all="ignore"):  # mistakes may overflow where the function does not
+        explanations, equation, explanation = _explain(found, report.wrong, question, locate=not impure)
     # What the function does besides comes first: it may be the cause
     return replace(report, explanations=explanations, equation=equation, notes=[*report.notes, *explanation, *notes])
