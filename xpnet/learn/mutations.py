@@ -44,10 +44,10 @@ class Equations(NamedTuple):
     Parameters
     ----------
     bp1
-        ``(output, z, a, y, xp)`` -> Δ = ∂C/∂z of the output layer (m, n_out), for the mean cost C, so with its 1/m;
+        ``(output, z, a, y, xp)`` -> ∂C/∂z of the output layer (m, n_out), for the mean cost C, so with its 1/m;
         `output` is a `xpnet.core.costs.Output`.
     bp2
-        ``(delta, w, sigma, z, a, xp)`` -> Δ of a hidden layer with z and a (m, n), from the Δ and the w of the next.
+        ``(delta, w, sigma, z, a, xp)`` -> ∂C/∂z of a hidden layer with z and a (m, n), from that and the w of the next.
     bp3
         ``(delta, xp)`` -> ∂C/∂b of a layer, (1, n_out).
     bp4
@@ -55,7 +55,7 @@ class Equations(NamedTuple):
     forward
         ``(layers, sigmas, x, xp)`` -> the lists of z and of a, as `xpnet.core.backprop.forward` returns them.
     bp1_scale
-        ``(x, y)`` -> a factor of Δ of the output layer.
+        ``(x, y)`` -> a factor of ∂C/∂z of the output layer.
     bp1_line, bp2_line, bp3_line, bp4_line
         In place of one of the first four, ``(s, l)`` -> the same array of layer l, from any arrays of the pass s.
     slope_of_a
@@ -378,13 +378,13 @@ class Mistake(NamedTuple):
 
 
 FORMULAS = {
-    "BP1": "the error of the outputs: δ = ∇C ⊙ σ′(z), divided by the number of examples",
+    "BP1": "the error of the outputs: δ = ∇C ⊙ σ′(z); the mean over the examples comes once, here or in BP3 and BP4",
     "BP2": "the error of a hidden layer: δ = (wᵀ δ of the next layer) ⊙ σ′(z)",
-    "BP3": "the gradient of the biases: ∂C/∂b = δ, summed over the examples",
-    "BP4": "the gradient of the weights: ∂C/∂w = δ aᵀ, summed over the examples",
+    "BP3": "the gradient of the biases: ∂C/∂b = δ for each example",
+    "BP4": "the gradient of the weights: ∂C/∂w = δ aᵀ for each example",
     "forward": "z = w a + b and a = σ(z), layer by layer",
     "BP1 and BP2": "the errors: δ = ∇C ⊙ σ′(z) of the outputs, and δ = (wᵀ δ of the next layer) ⊙ σ′(z)",
-    "BP3 and BP4": "the gradients: ∂C/∂b = δ and ∂C/∂w = δ aᵀ, summed over the examples",
+    "BP3 and BP4": "the gradients: ∂C/∂b = δ and ∂C/∂w = δ aᵀ for each example",
 }
 
 
