@@ -203,7 +203,7 @@ function placeLines() {
   const isWide = getComputedStyle(tiles[0][0].figure).display === "flex"; // with numbers beside the pictures
   for (const { line, from, to } of lines) {
     const [before, after] = [from.canvas.getBoundingClientRect(), to.canvas.getBoundingClientRect()];
-    line.setAttribute("x1", (isWide ? from.figure.getBoundingClientRect() : before).right - left);
+    line.setAttribute("x1", (isWide && chosen !== null ? from.figure.getBoundingClientRect() : before).right - left);
     line.setAttribute("y1", before.top + before.height / 2 - top);
     line.setAttribute("x2", after.left - left);
     line.setAttribute("y2", after.top + after.height / 2 - top);
