@@ -487,7 +487,9 @@ OTHER_EDITS = {
 }
 
 
-@pytest.mark.parametrize("name", OTHER_EDITS)
+@pytest.mark.parametrize(
+    "name", ["BP2", *(pytest.param(name, marks=pytest.mark.slow) for name in ("BP1", "BP3", "BP4"))]
+)
 def test_unknown_mistakes_are_located_by_what_is_right(name):
     old, new, sentence = OTHER_EDITS[name]
     assert old in ROWS

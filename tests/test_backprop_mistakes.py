@@ -69,10 +69,10 @@ def test_a_mistake_that_was_put_aside_is_located_and_named(name):
     assert count_located_and_named(name, 1) == (1, 1)
 
 
-@pytest.mark.slow  # there are many
+@pytest.mark.slow  # there are many; the program below takes 100 networks for each
 @pytest.mark.parametrize("name", MISPRINTS)
 def test_each_mistake_is_located_and_named(name):
-    assert count_located_and_named(name, 10) == (10, 10)
+    assert count_located_and_named(name, 2) == (2, 2)
 
 
 @pytest.mark.parametrize("style", PROGRAMS)

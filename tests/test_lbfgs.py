@@ -202,7 +202,7 @@ def test_weights_that_a_callback_gives_begin_a_new_line():
 def test_slopes_are_learnt_along():
     x = np.linspace(-2, 2, 9)[:, None]
     net, data = make((1, 10, 1)), (x, np.sin(2 * x))
-    net.train(data, epochs=400, slopes=2 * np.cos(2 * x)[:, None], **TRAIN)
+    net.train(data, epochs=200, slopes=2 * np.cos(2 * x)[:, None], **TRAIN)
     between = np.linspace(-2, 2, 50)[:, None]
     assert abs(net.predict(between) - np.sin(2 * between[:, 0])).max() < 0.02
 

@@ -104,18 +104,27 @@ class Shifted:
         return xp.sum((a - 2.0 * y - 1.0) ** 2, axis=-1)
 
 
-@pytest.mark.parametrize("cost", [Cauchy(), Upwards(), Shifted()], ids=lambda cost: cost.name)
-def test_costs_of_ones_own_reach_a_minimum(place, cost):
+def measure_slope(cost, epochs, **place):
+    """Train with a cost of one's own, and return the largest derivative of the cost with its penalty."""
     y = np.abs(Y) + 0.5
     y[::10] += 5.0 if cost.name == "cauchy" else 0.0
-    net = make((2, 3, 2), seed=1, cost=cost, **place._asdict())
-    costs = net.train((X, y), epochs=400, optimizer=LevenbergMarquardt(weight_decay=1e-2), progress=False)["cost"]
+    net = make((2, 3, 2), seed=1, cost=cost, **place)
+    costs = net.train((X, y), epochs, optimizer=LevenbergMarquardt(weight_decay=1e-2), progress=False)["cost"]
     assert (np.diff(costs) <= 1e-12).all()
     decayed = [
         (to_host(net, gw) + 1e-2 * to_host(net, w), to_host(net, gb))
         for (gw, gb), (w, _) in zip(net.backward(X, y), net.view.layers, strict=True)
     ]
-    assert max(abs(part).max() for layer in decayed for part in layer) < 1e-5
+    return max(abs(part).max() for layer in decayed for part in layer)
+
+
+def test_a_robust_cost_of_ones_own_reaches_a_minimum(place):
+    assert measure_slope(Cauchy(), 60, **place._asdict()) < 1e-5
+
+
+@pytest.mark.parametrize("cost", [Upwards(), Shifted()], ids=lambda cost: cost.name)
+def test_costs_that_are_not_least_at_the_targets_reach_a_minimum(cost):
+    assert measure_slope(cost, 200) < 1e-5
 
 
 def test_a_gradient_that_cannot_be_differentiated_is_named():
