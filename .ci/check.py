@@ -109,10 +109,11 @@ STEPS = [
     # In one process: another would take a dozen seconds to begin, and the other steps use the other core. Tests in a
     # browser are left out where there is none, and the suite's first lines say so
     Step(
-        "the whole suite, without the tests above",
-        'pytest --durations=10 -m "slow or not slow" --not-passed',
+        "the whole suite, without the tests above and random programs",
+        'pytest --durations=10 -m "slow or not slow" --not-passed --ignore tests/test_programs.py',
         after=("install dev", TEST.name, "Chromium for the tests in a browser"),
     ),
+    Step("random programs", 'pytest -m "slow or not slow" -p no:cacheprovider tests/test_programs.py'),
     TRAIN,
     DOCUMENT,
     Step(
