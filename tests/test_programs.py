@@ -13,11 +13,11 @@ from programs.generate import repeat_line, run, shrink, write
 BACKENDS = {"strict-device1": "strict", host_cupy.NAME: "cupy-on-host"}  # of places with other names
 QUICK = {("numpy", "networks"): 10}  # how many plain pytest runs too
 NUMBERS = {  # of programs of each kind on each place
-    "numpy": {"networks": 160, "estimators": 20, "doors": 8},
-    "torch": {"networks": 40, "estimators": 3, "doors": 3},
+    "numpy": {"networks": 130, "estimators": 20, "doors": 8},
+    "torch": {"networks": 30, "estimators": 3, "doors": 3},
     "strict-device1": {"networks": 20, "estimators": 3, "doors": 3},
     "jax": {"networks": 6},
-    host_cupy.NAME: {"networks": 30, "doors": 3},
+    host_cupy.NAME: {"networks": 20, "doors": 3},
 }
 PROGRAMS = [
     pytest.param(place, kind, seed, marks=[] if seed < QUICK.get((place, kind), 0) else [pytest.mark.slow])
