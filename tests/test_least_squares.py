@@ -8,7 +8,7 @@ import pytest
 from helpers import assert_same, run_command, snapshot
 from sklearn.exceptions import ConvergenceWarning
 
-from xpnet import SGD, Clip, Ensemble, LevenbergMarquardt, Network, ReduceLROnPlateau
+from xpnet import LBFGS, SGD, Clip, Ensemble, LevenbergMarquardt, Network, ReduceLROnPlateau
 from xpnet.costs import make_huber
 from xpnet.estimators import MLPClassifier, MLPRegressor, MLPSearchCV
 
@@ -322,6 +322,29 @@ def test_an_estimator_stops_on_validation_data():
     assert len(losses) < 100
     error = 0.5 * ((regressor.predict(X[30:]) - Y[30:]) ** 2).mean()
     assert error == pytest.approx(min(losses), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("solver", "seed"), [(LevenbergMarquardt(damping=1e-8), 24), (LBFGS(), 21)], ids=["lm", "lbfgs"]
+)
+def test_the_best_epoch_counts_also_after_one_without_a_step(solver, seed):
+    """The loss of an epoch is that before its step, so it comes again in the best one."""
+    rng = np.random.default_rng(seed)
+    x = rng.uniform(-2, 2, (60, 2))
+    y = np.sin(3 * x[:, 0]) * x[:, 1] + 0.3 * rng.standard_normal(60)
+    options = {
+        "hidden_layer_sizes": (12,),
+        "activation": "tanh",
+        "alpha": 0.0,
+        "dtype": "float64",
+        "random_state": seed,
+    }
+    regressor = MLPRegressor(**options, solver=solver, early_stopping="loss", max_iter=150)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of more weights than examples
+        regressor.fit(x[:40], y[:40], X_val=x[40:], y_val=y[40:])
+    error = 0.5 * ((regressor.predict(x[40:]) - y[40:]) ** 2).mean()
+    assert error == pytest.approx(min(regressor.validation_loss_curve_), rel=1e-9)
 
 
 def test_the_alpha_of_an_estimator_is_that_of_lbfgs():

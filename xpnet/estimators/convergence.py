@@ -215,10 +215,6 @@ class Convergence(Callback):
     def _compare_with_best(self) -> None:
         """Count successive epochs that do not improve by `tol`, and remember the best epoch."""
         tally, tol = self.tally, self.settings.tol
-        if self.settings.by_steps and (repeats := count_repeats(tally.loss_curve)) > 0:  # no step was taken
-            if repeats > max(self.settings.n_iter_no_change, self.settings.most_trials):
-                tally.n_without_improvement = repeats
-            return
         watched, improved, best = self.settings.early_stopping, True, False
         if tally.best_loss is not None:
             # Steps of all examples converge to any precision, so that only a fraction of the loss says when to stop
@@ -238,7 +234,14 @@ class Convergence(Callback):
             tally.best_validation_loss = min(tally.best_validation_loss, loss)
         if best:
             self.best_layers, self.best_epoch = self.training.value.layers, tally.n_iter
-        tally.n_without_improvement = 0 if improved else tally.n_without_improvement + 1
+        # A loss that comes again says only that the step before was not taken, unless none is for long
+        repeats = count_repeats(tally.loss_curve) if self.settings.by_steps else 0
+        if improved:
+            tally.n_without_improvement = 0
+        elif repeats == 0:
+            tally.n_without_improvement += 1
+        elif repeats > max(self.settings.n_iter_no_change, self.settings.most_trials):
+            tally.n_without_improvement = repeats
 
     def _steer(self) -> None:
         """Set the learning rate of the next epoch, or end training."""
