@@ -7,7 +7,7 @@ estimated anew after a step, with the weights held. M = β JᵀJ + α is the inv
 the data determine.
 
 Weights that share an α are those of one input, those of each later layer, and the biases of each layer. An input that
-does not matter gets a large one, and its weights vanish (automatic relevance determination).
+does not matter gets the largest one, and its weights nearly vanish (automatic relevance determination).
 
 D. J. C. MacKay, "Bayesian Interpolation" and "A Practical Bayesian Framework for Backpropagation Networks", Neural
 Computation 4, 1992; for Levenberg-Marquardt, F. D. Foresee and M. T. Hagan, "Gauss-Newton Approximation to Bayesian
@@ -57,7 +57,7 @@ class Evidence(NamedTuple):
 
     @property
     def relevance(self) -> Array:
-        """The standard deviation of the weights of each input, (..., n_in), 1/√α: about 0 if it does not matter."""
+        """The standard deviation of the weights of each input, (..., n_in), 1/√α: the least if it does not matter."""
         return self.weights[0][0][..., 0, :] ** -0.5
 
 
@@ -138,7 +138,7 @@ def estimate_precisions(
     noise_change: float,
     xp: Namespace,
 ) -> Evidence:
-    """Estimate all precisions anew, with the weights held; each changes by a factor of 10 at most.
+    """Estimate all precisions anew, with the weights held; each α changes by a factor of 10 at most.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ def _precision(share: Array, part: Array, most: Array, xp: Namespace) -> Array:
     axis = -2 if most.shape[-1] == part.shape[-1] else (-2, -1)
     determined, square = (xp.sum(x, axis=axis, keepdims=True) for x in (share, part * part))
     estimate = determined / xp.maximum(square, LEAST_SHARE / most)
-    return xp.minimum(xp.where(determined < LEAST_SHARE, most, estimate), most)  # what the data do not tell vanishes
+    return xp.minimum(xp.where(determined < LEAST_SHARE, most, estimate), most)
 
 
 def _limit(new: Array, old: Array, growth: float, xp: Namespace) -> Array:

@@ -204,7 +204,8 @@ class MLPRegressor(BaseRegressor, BasePerceptron):
     def relevance_(self) -> Array:
         """The standard deviation of the weights of each input, (n_features,), as the evidence has it.
 
-        It is about 0 for an input that does not matter, and needs ``solver=LevenbergMarquardt(bayesian=True)``.
+        It is 0.01, the least, for a standardized input that does not matter. It needs
+        ``solver=LevenbergMarquardt(bayesian=True)``.
         """
         check_is_fitted(self)
         memory = self.network_.state.optimizer.memory
