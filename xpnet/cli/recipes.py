@@ -6,7 +6,7 @@ from typing import NamedTuple
 from xpnet.checks import count
 from xpnet.cli.data import Data
 from xpnet.cli.table_files import is_table
-from xpnet.core.optimizers.base import Optimizer
+from xpnet.core.optimizers.base import Optimizer, needs_all_examples
 from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.schedules import SCHEDULES, Cosine, Schedule
 from xpnet.errors import ArgumentError
@@ -22,7 +22,6 @@ CLASSES = {
     "lm": "LevenbergMarquardt",
     "lbfgs": "LBFGS",
 }
-WITH_ALL_EXAMPLES = ("lm", "lbfgs")  # in every step
 MOMENTUM = 0.9
 
 
@@ -94,9 +93,14 @@ def find_lone_option(options: argparse.Namespace) -> str | None:
         "--validation-split": options.validation_split is not None,
         "--distributed": options.distributed,
         "--blas-threads": options.blas_threads != "auto",
-        f"--optimizer {options.optimizer}": options.optimizer in WITH_ALL_EXAMPLES,
+        f"--optimizer {options.optimizer}": takes_all_examples(options.optimizer),
     }
     return next((option for option, is_given in given.items() if is_given), None)
+
+
+def takes_all_examples(optimizer: str | None) -> bool:
+    """Tell whether every step of an optimizer takes all examples, by its name; None stands for the recipe's own."""
+    return optimizer is not None and needs_all_examples(OPTIMIZERS[CLASSES[optimizer]])  # type: ignore[arg-type]
 
 
 def make_schedule(recipe: Recipe, for_table: bool) -> Schedule:

@@ -26,13 +26,13 @@ from xpnet.cli.files import (
 )
 from xpnet.cli.printing import print_remarks, say, speaks
 from xpnet.cli.recipes import (
-    WITH_ALL_EXAMPLES,
     Recipe,
     choose_members,
     choose_recipe,
     find_lone_option,
     make_optimizer,
     make_schedule,
+    takes_all_examples,
 )
 from xpnet.cli.scores import Scores, describe_replaced, note_hold_out, score, score_folds
 from xpnet.cli.table_files import STDIN, Columns, is_table
@@ -267,7 +267,7 @@ def training_settings(options: argparse.Namespace, training: ReadyTraining) -> d
 def step_settings(options: argparse.Namespace, recipe: Recipe, data: Data) -> dict[str, Any]:
     """Return the size of minibatches and the learning rate."""
     lr = make_schedule(recipe, for_table=data.columns is not None)
-    if options.optimizer not in WITH_ALL_EXAMPLES:
+    if not takes_all_examples(options.optimizer):
         return {"batch_size": recipe.batch_size, "lr": lr}
     if options.schedule is not None:  # it takes whole steps, and refuses the others if the user gives them
         raise ArgumentError(

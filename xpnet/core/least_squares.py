@@ -36,7 +36,6 @@ from xpnet.core.dual import jvp, unit_vectors
 from xpnet.core.minibatch import Minibatch
 from xpnet.core.optimizers.base import OptimizerState, penalty
 from xpnet.core.slopes import slope_cost, slope_errors
-from xpnet.errors import ArgumentError
 
 KINKED = ("absolute", "mae")  # have no second derivative, on which its steps rely
 # The squared costs that it minimizes, as multiples of ½ Σ (a − y)², by the number of outputs
@@ -154,23 +153,11 @@ def gradient_and_curvature(cost: Cost, a: Array, y: Array, xp: Namespace) -> tup
 
     The curvature for an output is the second derivative, or the slope of the line from the gradient at a = y to that
     here, whichever is larger: a robust cost bends down where residuals are large. Where both are 0, it is 1.
-
-    Raises
-    ------
-    ArgumentError
-        If the gradient cannot be differentiated.
     """
     gradient: Any = cost.gradient
-    columns: list[Array] = []
-    for k, unit in enumerate(unit_vectors(a, xp)):
-        try:
-            columns.append(jvp(gradient, (a, y), (unit, None), xp)[1][..., k : k + 1])
-        except (TypeError, AttributeError) as error:
-            raise ArgumentError(
-                f"LevenbergMarquardt cannot differentiate the gradient of cost={cost.name!r} ({error}); let it use "
-                "operators and functions of xp alone, or give LBFGS()"
-            ) from error
-    g, second, r = gradient(a, y, xp), xp.concat(columns, axis=-1), a - y
+    changes = [jvp(gradient, (a, y), (unit, None), xp) for unit in unit_vectors(a, xp)]
+    g, second = changes[0][0], xp.concat([change[..., k : k + 1] for k, (_, change) in enumerate(changes)], axis=-1)
+    r = a - y
     rise, is_zero = g - gradient(y, y, xp), r == 0.0
     slope = xp.abs(rise / xp.where(is_zero, xp.ones_like(r), r))
     slope = xp.where(is_zero | xp.logical_not(xp.isfinite(slope)), xp.zeros_like(slope), slope)

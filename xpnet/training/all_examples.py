@@ -7,11 +7,13 @@ import numpy as np
 from xpnet.backends.base import Backend
 from xpnet.backends.memory import count_parameters, on_host_only, require_bytes
 from xpnet.checks import warn
+from xpnet.core.costs import Cost
 from xpnet.core.least_squares import SQUARED, gradient_and_curvature, is_least_squares
 from xpnet.core.optimizers.levenberg_marquardt import LevenbergMarquardt
 from xpnet.data.gathered import Gathered
+from xpnet.data.reader import Reader
 from xpnet.data.resident import Resident, Rows
-from xpnet.errors import ArgumentError
+from xpnet.errors import ArgumentError, unless_stopped
 from xpnet.training.callback import Callback
 from xpnet.training.callbacks import ReduceLROnPlateau
 from xpnet.training.plan import Job
@@ -131,7 +133,18 @@ def _check_least_squares(job: Job, optimizer: LevenbergMarquardt) -> None:
             f'LevenbergMarquardt needs float64, and the network has {reader.dtype}; give dtype="float64"'
         )
     if cost.name not in SQUARED:
-        with reader.scope(), np.errstate(all="ignore"):  # an error of its gradient is to come before anything changes
-            sizes = (reader.model.n_in, reader.model.n_out, reader.model.n_out)
-            x, a, y = (reader.backend.asarray(np.full((1, n), 0.5), reader.dtype) for n in sizes)
+        _check_gradient(cost, reader)
+
+
+def _check_gradient(cost: Cost, reader: Reader) -> None:
+    """Differentiate the gradient of a cost once, to say what is wrong with it before anything has changed."""
+    sizes = (reader.model.n_in, reader.model.n_out, reader.model.n_out)
+    with reader.scope(), np.errstate(all="ignore"):
+        x, a, y = (reader.backend.asarray(np.full((1, n), 0.5), reader.dtype) for n in sizes)
+        try:
             gradient_and_curvature(cost.given(x), a, y, reader.backend.xp)
+        except unless_stopped(TypeError, AttributeError) as error:
+            raise ArgumentError(
+                f"LevenbergMarquardt cannot differentiate the gradient of cost={cost.name!r} ({error}); let it use "
+                "operators and functions of xp alone, or give LBFGS()"
+            ) from error

@@ -42,7 +42,8 @@ class LevenbergMarquardt:
         each input and of each later layer, and for the biases of each layer (MATLAB's ``trainbr``; D. J. C. MacKay,
         1992; F. D. Foresee and M. T. Hagan, 1997). Networks with more weights than examples do not learn the noise,
         and inputs that do not matter lose their weights: `relevance` of ``net.state.optimizer.memory``. Each
-        call of `train` begins anew. It takes twice the time; `weight_decay`, and `alpha` of the estimators, are not used.
+        call of `train` begins anew. It takes twice the time; `weight_decay`, and `alpha` of the estimators, are not
+        used.
 
     Raises
     ------
