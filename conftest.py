@@ -7,7 +7,7 @@ import pytest
 
 PASSED = "xpnet/passed"  # the tests that passed in the last run, in pytest's cache
 
-OPTIONAL = {f"xpnet/backends/_{name}.py": (name,) for name in ("cupy", "torch", "jax")}
+OPTIONAL = {f"xpnet/backends/_{name}.py": (name,) for name in ("cupy", "torch", "jax", "dpnp")}
 OPTIONAL |= {"tests/test_look_at_site.py": ("playwright", "axe_playwright_python")}
 OPTIONAL |= {"xpnet/backends/cuda": ("cupy",), "xpnet/export/_torch_modules.py": ("torch",)}
 OPTIONAL |= {"xpnet/export/torch.py": ("torch",), "xpnet/export/jax.py": ("jax",), "xpnet/export/onnx.py": ("onnx",)}

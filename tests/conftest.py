@@ -27,14 +27,19 @@ settings.load_profile("xpnet")
 
 
 # Where a test runs with one combination of its other parameters; on NumPy, and on GPUs, it runs with all of them
-ONCE = ("strict-device1", "torch", "jax", host_cupy.NAME)
+ONCE = ("strict-device1", "torch", "jax", "dpnp", host_cupy.NAME)
 # Modules about what a library may do otherwise than NumPy. Tests of others are slow there: JAX compiles for half a
 # second. Many of them have the mark not_on("jax"), with on("jax") for tests of what JAX could get wrong alone: traced,
 # compiled, immutable, x64
 ABOUT = {f"test_{name}" for name in ("activations", "backends", "backprop", "costs", "devices", "training", "waits")}
 ABOUT |= {"test_novelty"}
 RECORDED = {"test_data", "test_distributed", "test_dropout", "test_replay", "test_trainings"}
-ABOUT_LIBRARIES = {"jax": ABOUT, "torch": ABOUT | RECORDED, "strict-device1": ABOUT | RECORDED}
+ABOUT_LIBRARIES = {
+    "jax": ABOUT,
+    "torch": ABOUT | RECORDED,
+    "strict-device1": ABOUT | RECORDED,
+    "dpnp": ABOUT | RECORDED,
+}
 # On CuPy, others are left out; these hold its graphs, and what is computed outside of a step: scales, scores, members
 ON_CUPY = {f"test_{name}" for name in ("ensemble", "estimators_everywhere", "fusion", "gpu", "host_cupy", "inspection")}
 ON_CUPY |= {f"test_{name}" for name in ("network", "programs", "scale", "scaling", "uncertainty", "validation")}

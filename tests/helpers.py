@@ -59,6 +59,7 @@ PLACES = {
     "strict-device1": lambda: _strict("device1"),
     "torch": lambda: _library("torch"),
     "jax": lambda: _library("jax", "cpu"),
+    "dpnp": lambda: _library("dpnp"),
     "cupy": _cupy,
     host_cupy.NAME: _cupy_on_host,
     "torch-cuda": lambda: _library("torch", "cuda"),

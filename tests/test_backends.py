@@ -54,7 +54,7 @@ def test_namespace_modules_of_known_libraries_are_those_libraries():
             (
                 "nunpy",
                 None,
-                r"backend='nunpy' is unknown; choose from 'numpy', 'cupy', 'torch', 'jax' \(did you mean 'numpy'",
+                r"backend='nunpy' is unknown; choose from 'numpy', 'cupy', 'torch', 'jax', 'dpnp' \(did you mean",
             ),
             (3, None, r"backend=3 is unknown.*or give an Array API namespace module"),
             (
@@ -249,10 +249,27 @@ def test_device_arrays_are_not_moved_to_the_host_silently(place):
     strict = pytest.importorskip("array_api_strict")
     x = strict.ones((3, 2), device=strict.Device("device1"))
     net = Network([2, 1], **place._asdict())
-    if not on_host(net.backend):
+    if not net.backend.on_host:
         pytest.skip("this network is not on the host")
     with pytest.raises(TypeError, match=r"x is on .*device1.* move the network to the data with net\.to\(array_api"):
         net.forward(x)
+
+
+class OnSYCL:
+    """Stands for an array of dpnp on a CPU, whose memory only SYCL can read."""
+
+    device = "Device(opencl:cpu:0)"
+
+    def __dlpack_device__(self):
+        return 14, 0
+
+
+def test_the_host_is_what_both_the_library_and_dlpack_call_a_cpu():
+    strict = pytest.importorskip("array_api_strict")
+    assert on_host(np.ones(2))
+    assert on_host(strict.ones(2))
+    assert not on_host(strict.ones(2, device=strict.Device("device1")))  # which DLPack calls a CPU
+    assert not on_host(OnSYCL())
 
 
 def test_arrays_on_another_device_are_moved_to_the_networks(place):

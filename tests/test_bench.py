@@ -43,12 +43,14 @@ def test_every_backend_and_device_has_a_row_and_the_others_a_reason(capsys):
     status, out, err = run_command(capsys, "bench", *WORDS)
     assert (status, err) == (0, "")
     assert out[0] == "A step of 6-5-3 (sigmoid, sigmoid, quadratic), batch 10, float32: median of 2 repetitions"
-    assert out[1].split() == ["backend", "device", "µs", "a", "step", "quartiles", "examples/s", "relative"]
+    assert out[1].split()[2:] == ["µs", "a", "step", "quartiles", "examples/s", "relative", "start,", "s"]
     rows = out[2 : 2 + len(usable())]
     assert sorted(tuple(line.split()[:2]) for line in rows) == sorted(usable())
-    assert out[-1].startswith("Fastest: {} on {}, ".format(*rows[0].split()))
     _, listed, _ = run_command(capsys, "backends")
-    assert out[2 + len(usable()) : -1] == [line for line in listed if "cannot be used: " in line]
+    unusable = [line for line in listed if "cannot be used: " in line]
+    verdict = 2 + len(usable()) + len(unusable)
+    assert out[2 + len(usable()) : verdict] == unusable
+    assert out[verdict].startswith("Fastest: {} on {}, ".format(*rows[0].split()))
 
 
 @pytest.mark.needs("torch")
@@ -65,12 +67,12 @@ def test_the_fastest_is_that_of_least_time_whenever_its_turn_comes(clock):
         assert row["relative"] == row["seconds"] / times[0]
         assert row["examples_per_second"] == 7 / row["seconds"]
         assert row["steps"] == 10
-    assert repr(found).splitlines()[-1].startswith("Fastest: {} on {}, ".format(*turn[0]))
+    assert "\nFastest: {} on {}, ".format(*turn[0]) in repr(found)
 
 
-def row(name, seconds, low, high):
+def row(name, seconds, low, high, start=0.0):
     values = {"seconds": seconds, "low": low, "high": high, "examples_per_second": 10 / seconds, "relative": seconds}
-    return {"backend": name, "device": "cpu", **values}
+    return {"backend": name, "device": "cpu", "start": start, **values}
 
 
 def test_what_lies_within_the_quartiles_is_said_to_be_too_close():
@@ -79,6 +81,25 @@ def test_what_lies_within_the_quartiles_is_said_to_be_too_close():
     assert last == "Fastest: a on cpu, 1,000,000.0 µs a step (too close to call: b on cpu)"
     last = repr(bench.Comparison("title", rows[::2], [])).splitlines()[-1]
     assert last == "Fastest: a on cpu, 1,000,000.0 µs a step"
+
+
+def test_a_short_training_is_for_what_starts_soonest():
+    rows = [row("a", 1.0, 0.9, 1.1, start=9.0), row("b", 1.5, 1.4, 1.6, start=3.0), row("c", 4.0, 3.0, 5.0, start=2.0)]
+    *_, one, two = repr(bench.Comparison("title", rows[:2], [])).splitlines()
+    assert one == "Fastest: a on cpu, 1,000,000.0 µs a step"
+    assert two == "For a training of fewer than 12 steps: b on cpu, which starts sooner"
+    assert rows[0]["start"] + 12 * 1.0 == rows[1]["start"] + 12 * 1.5
+    assert repr(bench.Comparison("title", rows, [])).endswith("fewer than 12 steps: b on cpu, which starts sooner")
+    assert "sooner" not in repr(bench.Comparison("title", [row("a", 1.0, 0.9, 1.1, start=0.1), rows[1]], []))
+
+
+def test_the_start_is_what_a_first_training_takes_besides_its_steps(monkeypatch):
+    ticks = itertools.count()
+    monkeypatch.setattr(time, "perf_counter", lambda: next(ticks))
+    times, steps, start = time_step(net(), steps=2, repeats=3)
+    assert (steps, start) == (2, 0.0)  # ten steps of half a second are longer than all that this clock sees before
+    monkeypatch.setattr(bench, "FEWEST_STEPS", 1)
+    assert time_step(net(), steps=2, repeats=3)[2] == pytest.approx(3 - times[0])
 
 
 def test_there_are_as_many_steps_as_take_the_time_and_fit_the_memory(monkeypatch):
@@ -102,7 +123,7 @@ def test_there_are_as_many_steps_as_take_the_time_and_fit_the_memory(monkeypatch
 )
 @pytest.mark.slow
 def test_networks_of_every_kind_can_learn_from_random_examples(sizes, options):
-    each, _ = time_step(Network(sizes, seed=0, **options), **QUICK)
+    each, _, _ = time_step(Network(sizes, seed=0, **options), **QUICK)
     assert each.shape == (2,)
 
 
@@ -163,7 +184,7 @@ def test_where_nothing_can_be_used_the_error_says_why(monkeypatch):
         (["--sizes", "784,x"], "'784,x' must be whole numbers with commas"),
         (
             ["--backend", "numpi"],
-            "--backend numpi is unknown; choose from 'numpy', 'cupy', 'torch', 'jax' (did you mean",
+            "--backend numpi is unknown; choose from 'numpy', 'cupy', 'torch', 'jax', 'dpnp' (did you mean",
         ),
     ],
 )

@@ -256,9 +256,9 @@ def test_task_and_sizes_follow_the_arrays(capsys, tmp_path, y, options, describe
 def test_backends_says_what_can_be_used_and_what_to_do_else(capsys):
     status, out, _ = run_command(capsys, "backends")
     assert status == 0
-    loop = "with the loop in C|without the loop in C; to have it, install with a C compiler"
+    loop = "with the loop in C|with the loop in Python; for that in C, install with a C compiler"
     assert re.fullmatch(f"numpy   can be used on cpu, ({loop})", out[0])
-    assert [line.split()[0] for line in out] == ["numpy", "cupy", "torch", "jax"]
+    assert [line.split()[0] for line in out] == ["numpy", "cupy", "torch", "jax", "dpnp"]
     assert all("can be used on" in line or ("cannot be used" in line and "install" in line) for line in out)
     assert "device=None" not in "".join(out)
 

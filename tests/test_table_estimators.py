@@ -14,7 +14,6 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from test_estimators_among_others import read_strings
 
 from xpnet import CheckpointError, Ensemble
-from xpnet.backends.base import on_host
 from xpnet.errors import BackendError
 from xpnet.estimators import TableClassifier, TableEncoder, TableRegressor
 
@@ -99,7 +98,7 @@ def test_results_lie_where_x_lies(kind, place, backend):
     there = kind(**FEW, **place._asdict()).fit(table, y)
     assert there.ensemble_.backend.name == backend.name
     assert type(there.predict(table)) is np.ndarray
-    if not on_host(backend):
+    if not backend.on_host:
         with pytest.raises(ValueError, match=r"n_jobs=1 has no effect on .*, where all networks compute together"):
             kind(**FEW, n_jobs=1).fit(x, y)
 

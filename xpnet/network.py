@@ -827,7 +827,7 @@ class Network(Settings):
         if backend is None and device is None:
             backend = self.backend
         if backend is None and self.backend.name not in ("numpy", "cupy"):
-            backend = self.backend.name if self.backend.name in ("torch", "jax") else self.backend.xp
+            backend = self.backend.library
         dtype = self.dtype if dtype is None else structure.parse_dtype(dtype)
         structure.parse_scale(self.scale, self._standardize, dtype)
         new = object.__new__(type(self))

@@ -27,6 +27,7 @@ class CuPyBackend(Eager):
     threads_from = None
     speed = ON_GPU
     compiles = True
+    remark = "with CUDA graphs"
     gathered_together = 1 << 24
     kept_bytes = 1 << 30  # GPUs have more memory, and graphs take longer to build
     operators: ClassVar[dict[str, Callable[..., Native]]] = {
@@ -44,6 +45,7 @@ class CuPyBackend(Eager):
         self.fuse = True  # whether operations of captured steps are fused
         self.device = cupy.cuda.Device(_device_number(device))
         self.array_type = cupy.ndarray
+        self.on_host = False
         _check_device(self.device.id)
 
     @property

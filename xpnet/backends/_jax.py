@@ -30,11 +30,13 @@ class JaxBackend(Backend):
 
     threads_from = None
     compiles = True
+    remark = "with compiled loops"
 
     def __init__(self, device: Any = None) -> None:
         self.name, self.xp, self.device = "jax", jnp, _find_device(device)
         self.array_type = jax.Array
-        self.speed = ON_CPU._replace(layer=2e-6) if self.device.platform == "cpu" else ON_GPU
+        self.on_host = self.device.platform == "cpu"
+        self.speed = ON_CPU._replace(layer=2e-6) if self.on_host else ON_GPU
 
     @classmethod
     def devices(cls) -> list[str]:
@@ -59,12 +61,12 @@ class JaxBackend(Backend):
             return jax.device_put(x, self.device, may_alias=False)
 
     def stack(self, arrays: Sequence[Native]) -> Native:
-        if self.device.platform != "cpu":
+        if not self.on_host:
             return super().stack(arrays)
         return self.asarray(np.stack([self.to_numpy(x) for x in arrays]))  # JAX compiles a program for each shape
 
     def take_part(self, x: Native, k: int) -> Native:
-        if self.device.platform != "cpu":
+        if not self.on_host:
             return super().take_part(x, k)
         return self.asarray(self.to_numpy(x)[k])
 
@@ -83,7 +85,7 @@ class JaxBackend(Backend):
         m, length = x.shape[0], padded_length(x.shape[0])
         if m == length:
             return function(x)
-        if self.device.platform != "cpu":
+        if not self.on_host:
             return function(jnp.concat([x, jnp.zeros_like(x, shape=(length - m, *x.shape[1:]))]))[:m]
         with self.scope(precision(x)):  # by NumPy, as JAX would compile a program for each m
             return self.asarray(self.to_numpy(function(self.asarray(_pad(self.to_numpy(x), length))))[:m])

@@ -86,7 +86,7 @@ class NumPyBackend(Eager):
     # The loop in C spends little on a call, so it gains more if what a step works through stays in a cache of 1 MiB
     group_limits = GroupLimits(numbers=1 << 17, fewest=2) if shares_steps else Backend.group_limits
     remark = (
-        ", with the loop in C" if shares_steps else ", without the loop in C; to have it, install with a C compiler"
+        "with the loop in C" if shares_steps else "with the loop in Python; for that in C, install with a C compiler"
     )
 
     def __init__(self, device: Any = None) -> None:
@@ -94,6 +94,7 @@ class NumPyBackend(Eager):
             raise BackendError(f'device={device!r} contradicts backend="numpy", which computes on "cpu" only')
         self.name, self.xp, self.device = "numpy", _XP, "cpu"
         self.array_type = np.ndarray
+        self.on_host = True
 
     def asarray(self, x: Any, dtype: str | None = None, name: str = "the array") -> Native:
         return cast(x, dtype) if type(x) is np.ndarray else super().asarray(x, dtype, name)

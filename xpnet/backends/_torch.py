@@ -10,7 +10,7 @@ import array_api_compat.torch as compat
 import numpy as np
 import torch
 
-from xpnet.backends.base import ON_CPU, ON_GPU, cast, host_array, on_host
+from xpnet.backends.base import ON_CPU, ON_GPU, cast, host_array
 from xpnet.backends.replay.eager import BindShortcut, Eager, PatchedNamespace
 from xpnet.backends.replay.program import ReplayLoop
 from xpnet.core.arrays import Function, Native
@@ -235,7 +235,7 @@ class TorchBackend(Eager):
         try:
             torch_device = torch.get_default_device() if device is None else torch.device(device)
             super().__init__("torch", _XP, torch_device)
-            self.speed = ON_CPU._replace(layer=40e-6) if on_host(self) else ON_GPU._replace(layer=100e-6)
+            self.speed = ON_CPU._replace(layer=40e-6) if self.on_host else ON_GPU._replace(layer=100e-6)
             self.to_numpy(self.xp.zeros(1, device=self.device))  # fails on "meta", whose tensors have no values
         except unless_stopped(RuntimeError, AssertionError, TypeError) as error:
             reason = str(error).strip().splitlines()[0]

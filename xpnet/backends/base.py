@@ -20,6 +20,9 @@ from xpnet.errors import ArgumentError, BackendError, unless_stopped
 CONVERSION_ERRORS = (TypeError, ValueError, RuntimeError, ArithmeticError, LookupError, StopIteration)
 
 
+DLPACK_CPU = 1  # the number by which DLPack's header names devices whose memory the CPU reads
+
+
 class Speed(NamedTuple):
     """Seconds that the parts of a training step take, roughly. They decide how many steps a chunk has."""
 
@@ -65,7 +68,7 @@ class Backend:
     shares_steps: ClassVar[bool] = False  # whether its loop has threads of its own, which share the work of a step
     speed: Speed = ON_CPU
     kept_bytes: ClassVar[int] = 1 << 26  # most bytes that the loops of a network keep between two trainings
-    remark: ClassVar[str] = ""  # how it repeats steps, if that depends on the installation
+    remark: ClassVar[str] = "with a plain loop"  # how it repeats steps here
     compiles: ClassVar[bool] = False  # whether a step with arrays of other shapes must be compiled, which takes seconds
     # Measured with JAX on one core of an AMD EPYC (Zen 5): larger groups gain nothing more, and larger networks spend
     # most of their time in matrix products
@@ -74,8 +77,10 @@ class Backend:
     def __init__(self, name: str, xp: Namespace, device: Any = None) -> None:
         self.name = name
         self.xp = xp
-        self.device = array_api_compat.device(xp.zeros(1, device=device))
-        self.array_type = type(xp.zeros(1, device=device))
+        example = xp.zeros(1, device=device)
+        self.device = array_api_compat.device(example)
+        self.array_type = type(example)
+        self.on_host = on_host(example)
 
     def __repr__(self) -> str:
         return f"<Backend {self.name} on {self.device_name}>"
@@ -89,7 +94,12 @@ class Backend:
     @property
     def device_name(self) -> str:
         """Name of the device, as ``device=`` accepts it."""
-        return str(self.device)
+        return short_name(self.device)
+
+    @property
+    def library(self) -> Any:
+        """The library, as ``backend=`` accepts it: its name, or its namespace module if it has no name here."""
+        return self.xp if type(self) is Backend else self.name
 
     @property
     def thread_variables(self) -> Iterable[str]:
@@ -136,7 +146,7 @@ class Backend:
             )
         if isinstance(x, np.ndarray) or (on_host(x) and not isinstance(x, self.array_type)):
             return self._from_host(host_array(x), dtype)
-        if on_host(self) and not on_host(x):
+        if self.on_host and not on_host(x):
             raise ArgumentError(
                 f"{name} is on {array_api_compat.device(x)} ({library(x)}), but the network computes on the host "
                 f"({self.name}); move the network to the data with {_suggest_move(x)}"
@@ -176,10 +186,7 @@ class Backend:
 
     def to_numpy(self, x: Native) -> np.ndarray:
         """Move an array to the host: the only way back. Synchronizes."""
-        if not on_host(x):
-            devices = self.xp.__array_namespace_info__().devices()
-            x = x.to_device(next(device for device in devices if "cpu" in str(device).lower()))
-        return host_array(x)
+        return host_array(x) if on_host(x) else np.from_dlpack(x, device="cpu", copy=True)
 
     def loop(self, step: Function, make_minibatch: Function) -> "Loop":
         """Build a function that repeats a step over minibatches.
@@ -326,7 +333,7 @@ def open_namespace(xp: ModuleType, device: Any = None) -> Backend:
     try:
         if isinstance(device, str):
             devices = xp.__array_namespace_info__().devices()
-            device = next((known for known in devices if _is_name_of(device, str(known))), device)
+            device = next((known for known in devices if _is_name_of(device, known)), device)
         return Backend(xp.__name__, xp, device)
     except unless_stopped(Exception) as error:
         raise BackendError(
@@ -424,10 +431,18 @@ def refuse_graph(x: Any, name: str) -> None:
 
 
 def on_host(x: Any) -> bool:
-    """Whether an array, or a backend, is in the host's memory."""
-    device = x.device if isinstance(x, Backend) else array_api_compat.device(x)
+    """Whether an array is in the host's memory: on a device that its library and DLPack call a CPU.
+
+    DLPack alone would take the simulated devices of array-api-strict for the host, and names alone dpnp's
+    "opencl:cpu:0", whose memory only SYCL can read.
+    """
+    if isinstance(x, np.ndarray):
+        return True
+    device = array_api_compat.device(x)
     devices = getattr(device, "device_set", [device])  # several, of an array that JAX has divided
-    return all("cpu" in str(one).lower() for one in devices)  # DLPack calls array-api-strict's simulated devices CPUs
+    if not all("cpu" in str(one).lower() for one in devices):
+        return False
+    return len(devices) > 1 or not hasattr(x, "__dlpack_device__") or x.__dlpack_device__()[0] == DLPACK_CPU
 
 
 def host_array(x: Array) -> np.ndarray:
@@ -480,14 +495,23 @@ def _suggest_move(x: Array) -> str:
     name = library(x)
     if name == "cupy":
         return f'net.to("cupy", device="cuda:{x.device.id}")'
-    backend = repr(name) if name in ("torch", "jax") else name
-    return f"net.to({backend}, device={str(array_api_compat.device(x))!r})"
+    backend = repr(name) if name in ("torch", "jax", "dpnp") else name
+    return f"net.to({backend}, device={short_name(array_api_compat.device(x))!r})"
 
 
-def _is_name_of(device: str, full_name: str) -> bool:
-    """Whether `device` names the device that its library writes as `full_name`, such as ``"lib.Device('CPU_0')"``."""
-    quoted = re.sub(r"^.*\(\W*|\W*\)$", "", full_name)
-    return device in (full_name, quoted) or (device == "cpu" and "cpu" in full_name.lower())
+def short_name(device: Any) -> str:
+    """Return the name of a device without what its library writes around it, as in ``"lib.Device('CPU_0')"``.
+
+    Examples
+    --------
+    >>> short_name("lib.Device('CPU_0')"), short_name("cuda:0")
+    ('CPU_0', 'cuda:0')
+    """
+    return re.sub(r"^.*\(\W*|\W*\)$", "", str(device))
+
+
+def _is_name_of(name: str, device: Any) -> bool:
+    return name in (str(device), short_name(device)) or (name == "cpu" and "cpu" in str(device).lower())
 
 
 @contextmanager

@@ -18,6 +18,7 @@ BACKENDS = {
     "cupy": ("_cupy", f"{install_command('cuda13')} (or cuda12 for CUDA 12)"),
     "torch": ("_torch", install_command("torch")),
     "jax": ("_jax", install_command("jax")),
+    "dpnp": ("_dpnp", install_command("dpnp")),
 }
 
 
@@ -27,8 +28,8 @@ def get_backend(backend: Any = None, device: Any = None) -> Backend:
     Parameters
     ----------
     backend
-        ``"numpy"``, ``"cupy"``, ``"torch"``, ``"jax"``, the namespace module of any Array API library, or a `Backend`.
-        None lets `device` decide.
+        ``"numpy"``, ``"cupy"``, ``"torch"``, ``"jax"``, ``"dpnp"``, the namespace module of any Array API library, or
+        a `Backend`. None lets `device` decide.
     device
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, or a device in the library's own terms. Without `backend`, the CPU means
         NumPy, a CUDA device CuPy, and ``"auto"`` CuPy if a GPU can be used, else NumPy (standard error says which).
@@ -101,10 +102,8 @@ def load_backend(name: str, device: Any = None) -> type[Any]:
 
 def _check_device(backend: Backend, device: Any) -> Backend:
     """Return a backend object, and refuse a `device` other than its own."""
-    if device is not None:
-        library = backend.name if backend.name in BACKENDS else backend.xp
-        if get_backend(library, device).device != backend.device:
-            raise BackendError(f"device={device!r} contradicts backend={backend!r}; give one of them")
+    if device is not None and get_backend(backend.library, device).device != backend.device:
+        raise BackendError(f"device={device!r} contradicts backend={backend!r}; give one of them")
     return backend
 
 

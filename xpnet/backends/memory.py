@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from xpnet.backends.base import Backend, on_host
+from xpnet.backends.base import Backend
 from xpnet.errors import unless_stopped
 
 COPIES_OF_STATE = 6  # of weights and optimizer state in memory while a chunk of steps runs, about
@@ -89,4 +89,4 @@ def require_bytes(needed: float, what: str, remedy: str = "give fewer members, o
 
 def on_host_only(backend: Backend, needed: float) -> float:
     """Return the bytes that a backend's arrays need in this machine's memory: none if it computes on a device."""
-    return needed if on_host(backend) else 0
+    return needed if backend.on_host else 0

@@ -13,8 +13,10 @@ from xpnet.errors import ArgumentError, BackendError, unless_stopped
 from xpnet.hints import explain_unknown
 from xpnet.inspection.summary import table
 from xpnet.network import Network
+from xpnet.state.history import History
 
 PAUSE = 0.06  # seconds in which a library's threads stop spinning; they would slow down the next library
+NOTICEABLE = 0.2  # seconds that one library must start before another, for this to be said
 FEWEST_STEPS, MOST_STEPS = 10, 10_000  # in a repetition of about `seconds`
 MOST_ELEMENTS = 2**25  # of the random inputs (128 MiB in float32), unless FEWEST_STEPS steps need more
 
@@ -25,13 +27,13 @@ class Library(NamedTuple):
     name: str
     devices: tuple[str, ...]
     reason: str = ""  # why it cannot be used, and the remedy
-    remark: str = ""  # how it repeats steps, if that depends on the installation
+    remark: str = ""  # how it repeats steps
 
     def __str__(self) -> str:
         """Show the name and the devices, or the reason."""
         if self.reason:
             return f"{self.name:8}cannot be used: {self.reason}"
-        return f"{self.name:8}can be used on {', '.join(self.devices)}{self.remark}"
+        return f"{self.name:8}can be used on {', '.join(self.devices)}, {self.remark}"
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class Comparison:
     rows : list of dict
         For each backend and device, the fastest first: ``backend``, ``device``, ``seconds`` (a step: the median over
         the repetitions), ``low`` and ``high`` (its quartiles), ``steps`` (of a repetition), ``examples_per_second``,
-        and ``relative`` (seconds divided by the seconds of the fastest).
+        ``relative`` (seconds divided by the seconds of the fastest), and ``start`` (seconds that the first training
+        takes besides its steps, as to compile them).
     unusable : list of Library
         Libraries that cannot be used here, with the reasons.
     """
@@ -61,7 +64,7 @@ class Comparison:
 
     def __repr__(self) -> str:
         """Show title, table, the reasons why libraries cannot be used, and the fastest."""
-        head = ["backend", "device", "µs a step", "quartiles", "examples/s", "relative"]
+        head = ["backend", "device", "µs a step", "quartiles", "examples/s", "relative", "start, s"]
         lines = [
             [
                 row["backend"],
@@ -70,6 +73,7 @@ class Comparison:
                 f"{1e6 * row['low']:,.1f} to {1e6 * row['high']:,.1f}",
                 f"{row['examples_per_second']:,.0f}",
                 f"{row['relative']:.2f}",
+                f"{row['start']:.2f}",
             ]
             for row in self.rows
         ]
@@ -80,7 +84,17 @@ class Comparison:
         best, *others = self.rows
         near = [_format_place(row) for row in others if row["low"] <= best["high"]]
         doubt = f" (too close to call: {', '.join(near)})" if near else ""
-        return f"Fastest: {_format_place(best)}, {1e6 * best['seconds']:,.1f} µs a step{doubt}"
+        verdict = f"Fastest: {_format_place(best)}, {1e6 * best['seconds']:,.1f} µs a step{doubt}"
+        # How long a training must be for the fastest to make up for its start
+        lengths = {
+            _format_place(row): (best["start"] - row["start"]) / (row["seconds"] - best["seconds"])
+            for row in others
+            if best["start"] - row["start"] > NOTICEABLE and row["seconds"] > best["seconds"]
+        }
+        if not lengths:
+            return verdict
+        sooner = max(lengths, key=lengths.__getitem__)
+        return f"{verdict}\nFor a training of fewer than {lengths[sooner]:,.0f} steps: {sooner}, which starts sooner"
 
 
 def compare_backends(
@@ -132,11 +146,15 @@ def compare_backends(
         for device in library.devices:
             try:
                 there = net.to(library.name, device)
-                times, taken = time_step(there, batch_size, steps=steps, seconds=seconds, repeats=repeats, seed=seed)
+                times, taken, start = time_step(
+                    there, batch_size, steps=steps, seconds=seconds, repeats=repeats, seed=seed
+                )
             except unless_stopped(RuntimeError, TypeError, MemoryError) as error:  # no float64, or too little memory
                 unusable.append(Library(library.name, (), f"on {device}: {error}"))
             else:
-                rows.append({"backend": library.name, "device": device, **_summary(times), "steps": taken})
+                rows.append(
+                    {"backend": library.name, "device": device, **_summary(times), "steps": taken, "start": start}
+                )
     if not rows:
         raise BackendError("no backend can be used: " + "; ".join(library.reason for library in unusable))
     rows.sort(key=lambda row: row["seconds"])
@@ -154,7 +172,7 @@ def time_step(
     seconds: float = 0.2,
     repeats: int = 7,
     seed: int = 0,
-) -> tuple[np.ndarray, int]:
+) -> tuple[np.ndarray, int, float]:
     """Time a training step of a network on its own backend, using the ``seconds`` in the history of `Network.train`.
 
     A repetition is an epoch of random examples. The first one, in which libraries compile and caches fill, does not
@@ -182,18 +200,25 @@ def time_step(
         Seconds per step, one number for each repetition.
     steps : int
         Steps of a repetition.
+    start : float
+        Seconds that the first training took besides its steps, such as to compile them: 0 if this process compiled
+        such a training before.
 
     Examples
     --------
-    >>> times, steps = time_step(Network([4, 3, 2], seed=0), steps=10, repeats=3)
+    >>> times, steps, start = time_step(Network([4, 3, 2], seed=0), steps=10, repeats=3)
     >>> times.shape, steps, bool((times > 0).all())
     ((3,), 10, True)
     """
     _check(batch_size, steps, seconds, repeats)
     net = net.copy()
     time.sleep(PAUSE)
+    began = time.perf_counter()
+    _train(net, batch_size, FEWEST_STEPS, 1, seed)
+    first = time.perf_counter() - began
     steps = _choose_steps(seconds, net, batch_size, seed) if steps is None else steps
-    return _time_epochs(net, batch_size, steps, repeats, seed), steps
+    times = _time_epochs(net, batch_size, steps, repeats, seed)
+    return times, steps, max(0.0, first - FEWEST_STEPS * float(np.median(times)))
 
 
 def list_libraries(names: Sequence[str] = tuple(BACKENDS)) -> Iterator[Library]:
@@ -245,9 +270,11 @@ def _choose_steps(seconds: float, net: Network, batch_size: int, seed: int) -> i
 
 def _time_epochs(net: Network, batch_size: int, steps: int, repeats: int, seed: int) -> np.ndarray:
     """Measure the seconds per step in each epoch after the first."""
-    data = random_examples(net, steps * batch_size, seed)
-    history = net.train(data, 1 + repeats, batch_size, lr=0.0, progress=False)
-    return np.array(history["seconds"][1:]) / steps
+    return np.array(_train(net, batch_size, steps, 1 + repeats, seed)["seconds"][1:]) / steps
+
+
+def _train(net: Network, batch_size: int, steps: int, epochs: int, seed: int) -> History:
+    return net.train(random_examples(net, steps * batch_size, seed), epochs, batch_size, lr=0.0, progress=False)
 
 
 def _check(batch_size: int, steps: int | None, seconds: float, repeats: int) -> None:

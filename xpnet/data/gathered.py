@@ -11,7 +11,6 @@ from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
-from xpnet.backends.base import on_host
 from xpnet.backends.workers import Workers
 from xpnet.checks import check_lengths
 from xpnet.core.arrays import map_arrays
@@ -75,7 +74,7 @@ class Gathered(OnDemand):
 
         For a device, it only gathers, for another thread must not use the device while a step is recorded there.
         """
-        parts, at_once = self.draw(sampling, rng, batch_size, most, networks), on_host(self.reader.backend)
+        parts, at_once = self.draw(sampling, rng, batch_size, most, networks), self.reader.backend.on_host
         with reading_at_random(self.inputs.inputs) as ask_for:
 
             def gather(part: np.ndarray) -> Any:

@@ -5,7 +5,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from xpnet.backends.base import Backend, on_host
+from xpnet.backends.base import Backend
 from xpnet.backends.replay.eager import Eager
 from xpnet.checks import count, has_methods
 from xpnet.errors import ArgumentError
@@ -72,7 +72,7 @@ def parse_distributed(value: Any, backend: Backend) -> Distributed:
             f"distributed= adds up gradients over MPI, which backend={backend.name!r} cannot do in a compiled step; "
             'train with backend="numpy" or "torch", or use jax.distributed with your own loop around net.backward'
         )
-    if not (isinstance(backend, Eager) and on_host(backend)):
+    if not (isinstance(backend, Eager) and backend.on_host):
         raise ArgumentError(
             f"distributed= adds up gradients in the memory of the host, and not those of backend={backend.name!r} on "
             f'{backend.device_name}; train there with one process, or on CPUs with backend="numpy" or "torch"'

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.backends.base import Backend
-from xpnet.backends.choose import BACKENDS, backend_of, get_backend
+from xpnet.backends.choose import backend_of, get_backend
 from xpnet.checks import count, show
 from xpnet.core.activations import ACTIVATIONS, Activation
 from xpnet.core.costs import COSTS, Cost
@@ -143,7 +143,7 @@ def choose_backend(parameters: Any, home: Backend) -> Backend:
         return home
     library = parameters.backend
     if library is None and home.name != "numpy":
-        library = home.name if home.name in BACKENDS else home.xp
+        library = home.library
     backend = get_backend(library, parameters.device)
     return home if parameters.device is None and backend.name == home.name else backend
 

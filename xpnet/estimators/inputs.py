@@ -46,7 +46,7 @@ def leave_device(x: Any, backend: Backend) -> Array:
     Synchronizes if it moves to the host.
     """
     x = as_array(x)
-    return backend_of(x).to_numpy(x) if on_host(backend) and not on_host(x) else x
+    return backend_of(x).to_numpy(x) if backend.on_host and not on_host(x) else x
 
 
 def float_dtype(x: Array) -> str:

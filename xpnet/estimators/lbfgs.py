@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import scipy.optimize
 
-from xpnet.backends.base import cast, on_host
+from xpnet.backends.base import cast
 from xpnet.backends.threads import AUTO, choose_threads, limit_threads
 from xpnet.backends.versions import describe_versions
 from xpnet.core.arrays import Array, Layers, Namespace, leaves, map_arrays, map_layers, rebuild, rows_per_block
@@ -62,7 +62,7 @@ class Objective:
             self.loop = backend.loop(step, make_minibatch)
         self.weight, self.total = weight, float(weight.sum())
         self.rng = np.random.default_rng(0)  # `chunks` asks for a generator; examples in order do not use it
-        self.rows = min(ROWS_ON_HOST if on_host(backend) else ROWS_ON_DEVICE, rows_per_block(view.model.n_in))
+        self.rows = min(ROWS_ON_HOST if backend.on_host else ROWS_ON_DEVICE, rows_per_block(view.model.n_in))
 
     def __call__(self, flat: np.ndarray) -> tuple[float, np.ndarray]:
         """Compute cost and gradient. Synchronizes once a chunk."""

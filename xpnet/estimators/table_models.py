@@ -11,7 +11,7 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.validation import check_is_fitted
 
-from xpnet.backends.base import Backend, on_host
+from xpnet.backends.base import Backend
 from xpnet.backends.choose import backend_of, to_host
 from xpnet.checks import check_lengths, count, yes_or_no
 from xpnet.core.arrays import Array
@@ -210,7 +210,7 @@ class BaseTableModel(TableParameters, BaseModel):
             return "auto"
         if not isinstance(n_jobs, (int, np.integer)) or isinstance(n_jobs, bool) or n_jobs == 0:
             raise ArgumentError(f"n_jobs={n_jobs!r} must be a number of threads, -1 for one on each core, or None")
-        if not on_host(backend):
+        if not backend.on_host:
             place = f"{backend.device_name}, where all networks compute together"
             raise ArgumentError(f"n_jobs={n_jobs!r} has no effect on {place}; leave it out")
         return int(effective_n_jobs(n_jobs))

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from xpnet.backends.base import Backend, on_host
+from xpnet.backends.base import Backend
 from xpnet.backends.threads import AUTO
 from xpnet.checks import choices, count, has_methods, in_range, is_list, is_text, show, yes_or_no
 from xpnet.core.model import Model
@@ -347,7 +347,7 @@ def parse_blas_threads(backend: Backend, threads: Any) -> int | str:
 def parse_threads(backend: Backend, threads: Any) -> int | str:
     """Check the number of threads among which networks are divided."""
     number = _parse_number_of_threads("threads", threads)
-    if number != AUTO and not on_host(backend):
+    if number != AUTO and not backend.on_host:
         raise ArgumentError(
             f"threads={threads!r} has no effect on {backend.device_name}, where all networks compute together; leave "
             "it out"

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from xpnet.backends import Backend
-from xpnet.backends.base import GroupLimits, cast, on_host
+from xpnet.backends.base import GroupLimits, cast
 from xpnet.backends.memory import COPIES_OF_STATE, count_parameters, on_host_only, require_bytes
 from xpnet.backends.threads import AUTO
 from xpnet.backends.workers import Workers
@@ -332,7 +332,7 @@ def choose_group_threads(backend: Backend, threads: int | str, multiplications: 
     "auto" is the number of cores that the process may use; or one, if the products of a single network, which take
     this many multiplications, are large enough to keep several threads of the library busy.
     """
-    if not on_host(backend):
+    if not backend.on_host:
         return None
     if threads != AUTO:
         return int(threads)

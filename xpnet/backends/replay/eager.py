@@ -31,6 +31,7 @@ class Eager(Backend):
     To add one, implement these methods and return a `ReplayLoop` from `loop`.
     """
 
+    remark = "with the loop in Python"
     # Most elements of the minibatches that are gathered together: half a mebibyte fits the cache of a CPU
     gathered_together: ClassVar[int] = 1 << 17
     operators: ClassVar[dict[str, Callable[..., Native]]]  # functions of "add" (+) and other operators; they take `out`
