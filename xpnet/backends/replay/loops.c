@@ -206,10 +206,8 @@ static int should_swap(const npy_intp *inside, const npy_intp *outside, int n) {
 }
 
 /* Begin an instruction, after the last: it walks over arrays as they are broadcast to a shape. As in NumPy's iterator,
-   the axes with the longest steps are outside, and axes are joined where one continues the other. All are outside a
-   loop that has core dimensions. */
-static Instruction *walk(Operations *self, PyArrayObject **arrays, int n, int n_dims, const npy_intp *shape,
-                         int has_core) {
+   the axes with the longest steps are outside, and axes are joined where one continues the other. */
+static Instruction *walk(Operations *self, PyArrayObject **arrays, int n, int n_dims, const npy_intp *shape) {
     if (self->length == self->capacity) {
         Py_ssize_t capacity = self->capacity ? 2 * self->capacity : 64;
         Instruction *code = PyMem_Realloc(self->code, capacity * sizeof(Instruction));
@@ -245,10 +243,9 @@ static Instruction *walk(Operations *self, PyArrayObject **arrays, int n, int n_
         else
             sizes[joined] = sizes[axis], memmove(steps[joined], steps[axis], sizeof *steps), joined++;
     }
-    int first_outer = joined && !has_core;
-    new->sizes[0] = first_outer ? sizes[0] : 1;
-    if (first_outer) memcpy(new->steps, steps[0], n * sizeof **steps);
-    new->n_outer = joined - first_outer;
+    new->sizes[0] = joined ? sizes[0] : 1;
+    if (joined) memcpy(new->steps, steps[0], n * sizeof **steps);
+    new->n_outer = joined ? joined - 1 : 0;
     for (int axis = 0; axis < new->n_outer; axis++) { /* from the outermost */
         new->outer_sizes[axis] = sizes[joined - 1 - axis];
         memcpy(new->outer_steps[axis], steps[joined - 1 - axis], sizeof *steps);
@@ -327,7 +324,7 @@ static PyObject *add_elementwise(Operations *self, PyObject *args) {
     if (!n || ufunc->nout != 1 || ufunc->nargs != n || ufunc->core_enabled) REFUSE;
     PyUFuncGenericFunction loop = find_ufunc_loop(ufunc, arrays, &data);
     if (!loop) REFUSE;
-    Instruction *new = walk(self, arrays, n, PyArray_NDIM(arrays[n - 1]), PyArray_DIMS(arrays[n - 1]), 0);
+    Instruction *new = walk(self, arrays, n, PyArray_NDIM(arrays[n - 1]), PyArray_DIMS(arrays[n - 1]));
     if (!new || !has_numpys_steps(new, arrays, is_exact)) REFUSE;
     DONE(append(self, loop, data, arrays, 1));
 }
@@ -369,12 +366,12 @@ static PyObject *add_product(Operations *self, PyObject *args) {
             return NULL;
         }
     }
-    Instruction *new = walk(self, cut, n, PyArray_NDIM(cut[n - 1]), PyArray_DIMS(cut[n - 1]), 1);
+    Instruction *new = walk(self, cut, n, PyArray_NDIM(cut[n - 1]), PyArray_DIMS(cut[n - 1]));
     for (int k = 0; k < n; k++) Py_DECREF(cut[k]);
     if (!new) REFUSE;
     memcpy(new->sizes + 1, core_sizes, sizeof core_sizes);
     memcpy(new->steps + n, core_steps, n_core * sizeof *core_steps);
-    if (n_core == 6 && new->n_outer == 0 && unit > 0 && new->sizes[1] > unit) new->unit = unit;
+    if (n_core == 6 && new->sizes[0] == 1 && unit > 0 && new->sizes[1] > unit) new->unit = unit;
     DONE(append(self, loop, data, arrays, 0));
 }
 
@@ -394,7 +391,7 @@ static PyObject *add_copy(Operations *self, PyObject *args) {
     Py_XDECREF(inputs);
     if (!n) REFUSE;
     PyUFuncGenericFunction loop = find_assign_loop(arrays[1], arrays[0]);
-    if (!loop || !walk(self, arrays, n, PyArray_NDIM(arrays[1]), PyArray_DIMS(arrays[1]), 0)) REFUSE;
+    if (!loop || !walk(self, arrays, n, PyArray_NDIM(arrays[1]), PyArray_DIMS(arrays[1]))) REFUSE;
     DONE(append(self, loop, NULL, arrays, 1));
 }
 
@@ -408,7 +405,7 @@ static PyObject *add_choose(Operations *self, PyObject *args) {
     if (PyArray_TYPE(arrays[1]) != PyArray_TYPE(arrays[3]) || PyArray_TYPE(arrays[2]) != PyArray_TYPE(arrays[3]))
         REFUSE;
     PyUFuncGenericFunction loop = find_choose_loop(PyArray_ITEMSIZE(arrays[3]));
-    if (!loop || !walk(self, arrays, n, PyArray_NDIM(arrays[3]), PyArray_DIMS(arrays[3]), 0)) REFUSE;
+    if (!loop || !walk(self, arrays, n, PyArray_NDIM(arrays[3]), PyArray_DIMS(arrays[3]))) REFUSE;
     DONE(append(self, loop, NULL, arrays, 1));
 }
 
@@ -427,7 +424,7 @@ static PyObject *add_accumulate(Operations *self, PyObject *args) {
     PyArrayObject *arrays[MAX_ARRAYS] = {pair[1], pair[0], pair[1]};
     PyUFuncGenericFunction loop = find_ufunc_loop(ufunc, arrays, &data);
     if (!loop) REFUSE;
-    Instruction *new = walk(self, arrays, 3, PyArray_NDIM(arrays[1]), PyArray_DIMS(arrays[1]), 0);
+    Instruction *new = walk(self, arrays, 3, PyArray_NDIM(arrays[1]), PyArray_DIMS(arrays[1]));
     if (!new || !has_numpys_steps(new, arrays, 1)) REFUSE;
     DONE(append(self, loop, data, arrays, 0));
 }
@@ -440,7 +437,7 @@ static PyObject *add_take(Operations *self, PyObject *args) {
     if (!PyArg_ParseTuple(args, "O!p", &PyArray_Type, &target, &is_numbered)) return NULL;
     if (PyArray_NDIM(target) == 0 || !PyArray_ISCARRAY(target) || PyArray_TYPE(target) >= NPY_OBJECT) REFUSE;
     PyArrayObject *arrays[MAX_ARRAYS] = {target, target};
-    Instruction *new = walk(self, arrays, 2, 0, NULL, 0);
+    Instruction *new = walk(self, arrays, 2, 0, NULL);
     if (!new) REFUSE;
     new->target = target, new->is_numbered = is_numbered;
     new->sizes[0] = PyArray_MultiplyList(PyArray_DIMS(target) + 1, PyArray_NDIM(target) - 1);
@@ -453,7 +450,7 @@ static PyObject *add_take(Operations *self, PyObject *args) {
 /* call(function): a call without arguments, in Python */
 static PyObject *add_call(Operations *self, PyObject *function) {
     if (!PyCallable_Check(function)) return PyErr_Format(PyExc_TypeError, "function must be callable");
-    Instruction *new = walk(self, NULL, 0, 0, NULL, 0);
+    Instruction *new = walk(self, NULL, 0, 0, NULL);
     if (!new || PyList_Append(self->kept, function) < 0) return PyErr_Occurred() ? NULL : PyErr_NoMemory();
     new->call = function;
     self->run = self->length++;
