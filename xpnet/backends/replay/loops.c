@@ -1,8 +1,8 @@
 /* Recorded operations on NumPy arrays, run without Python between them.
 
    An `Operations` object is a list of instructions. An instruction is an inner loop with the memory that it walks over:
-   one of NumPy's own, taken from the ufunc, so that every bit is NumPy's, or one of the few below that copy, convert
-   and choose. What has no instruction stays a Python call in its place.
+   one of NumPy's own, taken from the ufunc, so that every bit is NumPy's, or one of the few below that copy, convert,
+   choose, and add up short rows. What has no instruction stays a Python call in its place.
 
    All addresses and steps are computed here, from arrays whose shapes, dtypes and alignment are checked, and the object
    keeps the arrays alive. A method returns False, and adds nothing, for an operation that it cannot express. */
@@ -31,10 +31,11 @@
 /* elements: a run of elementwise loops goes over its arrays in pieces that stay in the cache. A multiple of those that
    any vector loop takes at once, so that each is computed as in the whole array */
 #define TILE 2048
-#define PARTS 2          /* of shared work, for each thread */
-#define AHEAD 2          /* rows: before one is taken, the memory is asked for the beginning of a later one, ... */
-#define AHEAD_BYTES 1024 /* ... which is this long */
-#define LISTEN 0.01      /* seconds from one look for signals to the next */
+#define PARTS 2               /* of shared work, for each thread */
+#define AHEAD 2               /* rows: before one is taken, the memory is asked for the beginning of a later one, ... */
+#define AHEAD_BYTES 1024      /* ... which is this long */
+#define LISTEN 0.01           /* seconds from one look for signals to the next */
+#define SHORT_ROW 512         /* bytes: in shorter ones, NumPy's loops take longer to begin than ours to end */
 #define SHARED_ELEMENTS 30000 /* of all loops of a run: shorter ones are not shared */
 
 typedef struct {
@@ -44,8 +45,8 @@ typedef struct {
     int n_arrays, n_outer;
     char *start[MAX_ARRAYS];
     npy_intp item_size[MAX_ARRAYS];
-    npy_intp sizes[1 + MAX_CORE];   /* of the inner axis, then of the core dimensions, as the loop takes them */
-    npy_intp steps[MAX_ARRAYS * 3]; /* along the inner axis, then along the core dimensions of each array */
+    npy_intp sizes[1 + MAX_CORE];   /* of the inner axis, then of the core dimensions or the rows, as loops take them */
+    npy_intp steps[MAX_ARRAYS * 3]; /* along the inner axis, then along the core dimensions of each array, or rows */
     npy_intp outer_sizes[MAX_AXES]; /* of the axes around it */
     npy_intp outer_steps[MAX_AXES][MAX_ARRAYS];
     int is_elementwise;
@@ -106,6 +107,37 @@ CONVERT_LOOP(npy_double, npy_float)
 CHOOSE_LOOP(choose_1, uint8_t)
 CHOOSE_LOOP(choose_4, uint32_t)
 CHOOSE_LOOP(choose_8, uint64_t)
+
+/* Exact operations on short rows. The number of rows, and the steps from one to the next, follow those along a row. */
+#define ROWS_LOOP(name, type, operator)                                                                                \
+    static void name##_##type(char **start, const npy_intp *sizes, const npy_intp *steps, void *data) {                \
+        for (npy_intp row = 0; row < sizes[1]; row++) {                                                                \
+            type *x = (type *)(start[0] + row * steps[3]), *y = (type *)(start[1] + row * steps[4]);                   \
+            type *to = (type *)(start[2] + row * steps[5]);                                                            \
+            if (steps[1])                                                                                              \
+                for (npy_intp k = 0; k < sizes[0]; k++) to[k] = x[k] operator y[k];                                    \
+            else {                                                                                                     \
+                const type number = *y;                                                                                \
+                for (npy_intp k = 0; k < sizes[0]; k++) to[k] = x[k] operator number;                                  \
+            }                                                                                                          \
+        }                                                                                                              \
+    }
+#define ROWS_LOOPS(name, operator) ROWS_LOOP(name, npy_float, operator) ROWS_LOOP(name, npy_double, operator)
+ROWS_LOOPS(add, +)
+ROWS_LOOPS(subtract, -)
+ROWS_LOOPS(multiply, *)
+ROWS_LOOPS(divide, /)
+
+static PyUFuncGenericFunction find_rows_loop(const char *ufunc, int type) {
+#define FINDS(name)                                                                                                    \
+    if (!strcmp(ufunc, #name))                                                                                         \
+        return type == NPY_FLOAT ? name##_npy_float : type == NPY_DOUBLE ? name##_npy_double : NULL;
+    FINDS(add)
+    FINDS(subtract)
+    FINDS(multiply)
+    FINDS(divide)
+    return NULL;
+}
 
 static PyUFuncGenericFunction find_copy_loop(npy_intp item_size) {
     return item_size == 1 ? copy_1 : item_size == 4 ? copy_4 : item_size == 8 ? copy_8 : NULL;
@@ -266,6 +298,19 @@ static int has_numpys_steps(const Instruction *i, PyArrayObject **arrays, int is
     return 1;
 }
 
+/* If the rows are short, let a loop of our own go over all of them instead of `loop`, that of an exact ufunc; but the
+   first operand must not be broadcast along them. Return the loop to use. */
+static PyUFuncGenericFunction join_rows(Instruction *i, PyUFuncObject *ufunc, int type, PyUFuncGenericFunction loop) {
+    PyUFuncGenericFunction ours = find_rows_loop(ufunc->name, type);
+    npy_intp size = i->item_size[0];
+    if (!ours || i->n_outer == 0 || i->sizes[0] * size > SHORT_ROW) return loop;
+    if (i->steps[0] != size || i->steps[2] != size || (i->steps[1] != size && i->steps[1] != 0)) return loop;
+    int rows = --i->n_outer; /* the innermost axis */
+    i->sizes[1] = i->outer_sizes[rows];
+    memcpy(i->steps + 3, i->outer_steps[rows], 3 * sizeof *i->steps);
+    return ours;
+}
+
 /* Whether one of two instructions of a run writes what the other reads or writes, but not element by element alike: in
    pieces, it would come too early or too late */
 static int clash(const Instruction *a, const Instruction *b) {
@@ -326,6 +371,7 @@ static PyObject *add_elementwise(Operations *self, PyObject *args) {
     if (!loop) REFUSE;
     Instruction *new = walk(self, arrays, n, PyArray_NDIM(arrays[n - 1]), PyArray_DIMS(arrays[n - 1]));
     if (!new || !has_numpys_steps(new, arrays, is_exact)) REFUSE;
+    if (is_exact) loop = join_rows(new, ufunc, PyArray_TYPE(arrays[0]), loop);
     DONE(append(self, loop, data, arrays, 1));
 }
 
@@ -426,6 +472,7 @@ static PyObject *add_accumulate(Operations *self, PyObject *args) {
     if (!loop) REFUSE;
     Instruction *new = walk(self, arrays, 3, PyArray_NDIM(arrays[1]), PyArray_DIMS(arrays[1]));
     if (!new || !has_numpys_steps(new, arrays, 1)) REFUSE;
+    loop = join_rows(new, ufunc, PyArray_TYPE(arrays[0]), loop);
     DONE(append(self, loop, data, arrays, 0));
 }
 
@@ -589,7 +636,7 @@ static void take_rows(const Instruction *i, const Rounds *rounds, npy_intp round
     npy_intp n = i->outer_sizes[0], first = round * n, step = i->outer_steps[0][0];
     npy_intp ahead = Py_MIN(i->sizes[0] * i->item_size[0], AHEAD_BYTES);
     for (npy_intp k = 0; k < n; k++) {
-        if (i->is_numbered && k + AHEAD < n)
+        if (i->is_numbered && first + k + AHEAD < rounds->n_numbers)
             for (npy_intp at = 0; at < ahead; at += 64)
                 PREFETCH(i->start[0] + rounds->numbers[first + k + AHEAD] * step + at);
         npy_intp row = i->is_numbered ? rounds->numbers[first + k] : first + k;
