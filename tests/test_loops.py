@@ -139,26 +139,40 @@ def draw_reduction(memory: Memory, kind: str) -> tuple[Any, np.ndarray]:
     return partial(np.add.reduce, x, axis, None, out, keepdims), out
 
 
-def check_operations(seed: int, n: int) -> int:
-    """Compare operations with NumPy's; return how many were translated."""
-    memory, translated = Memory(seed), 0
-    for _ in range(n):
-        operation, out = draw_operation(memory)
-        code, calls = translate.translate([operation])
-        before = out.copy()
-        with np.errstate(all="ignore"):
-            operation()
-            expected = out.tobytes()
-            out[...] = before
-            code.run()
-        assert out.tobytes() == expected, operation
-        translated += not calls
-    return translated
+def check(operation: Any, out: np.ndarray) -> bool:
+    """Compare an operation with NumPy's; return whether it was translated."""
+    code, calls = translate.translate([operation])
+    before = out.copy()
+    with np.errstate(all="ignore"):
+        operation()
+        expected = out.tobytes()
+        out[...] = before
+        code.run()
+    assert out.tobytes() == expected, operation
+    return not calls
 
 
 def test_random_operations_on_random_memory_give_the_bits_of_numpy(pytestconfig):
-    n = pytestconfig.getoption("operations")
-    assert check_operations(0, n) > 0.75 * n  # reversed arrays are left to NumPy
+    memory, n = Memory(0), pytestconfig.getoption("operations")
+    translated = sum(check(*draw_operation(memory)) for _ in range(n))
+    assert translated > 0.75 * n  # reversed arrays are left to NumPy
+
+
+def test_operations_on_rows_short_and_long_give_the_bits_of_numpy():
+    """Short rows are computed by loops of our own, unless there are gaps in them."""
+    rng = np.random.default_rng(2)
+    for dtype, n, gap, gap_out in itertools.product(FLOATS, (1, 10, 300), (1, 2), (1, 2)):
+        x, out = (rng.standard_normal((4, 7, k * n)).astype(dtype)[..., ::k] for k in (gap, gap_out))
+        row, column, whole = (rng.standard_normal(shape).astype(dtype) for shape in ((1, n), (7, 1), (4, 7, n)))
+        for ufunc, y in itertools.product(
+            (np.add, np.subtract, np.multiply, np.divide), (row, column, whole, whole.mT.copy().mT)
+        ):
+            assert check(partial(ufunc, x, y, out), out)
+            assert check(partial(ufunc, out, y, out), out)
+            assert check(partial(ufunc, row, y, out), out)
+        for axis in (0, -2):
+            sums = np.empty_like(x.sum(axis))
+            assert check(partial(np.add.reduce, x, axis, None, sums, False), sums)
 
 
 def test_runs_of_operations_that_go_tile_by_tile_keep_their_order(pytestconfig):

@@ -1,8 +1,8 @@
 /* Recorded operations on NumPy arrays, run without Python between them.
 
    An `Operations` object is a list of instructions. An instruction is an inner loop with the memory that it walks over:
-   one of NumPy's own, taken from the ufunc, so that every bit is NumPy's, or one of the few below that copy, convert
-   and choose. What has no instruction stays a Python call in its place.
+   one of NumPy's own, taken from the ufunc, so that every bit is NumPy's, or one of the few below that copy, convert,
+   choose, and add up short rows. What has no instruction stays a Python call in its place.
 
    All addresses and steps are computed here, from arrays whose shapes, dtypes and alignment are checked, and the object
    keeps the arrays alive. A method returns False, and adds nothing, for an operation that it cannot express. */
@@ -31,10 +31,11 @@
 /* elements: a run of elementwise loops goes over its arrays in pieces that stay in the cache. A multiple of those that
    any vector loop takes at once, so that each is computed as in the whole array */
 #define TILE 2048
-#define PARTS 2          /* of shared work, for each thread */
-#define AHEAD 2          /* rows: before one is taken, the memory is asked for the beginning of a later one, ... */
-#define AHEAD_BYTES 1024 /* ... which is this long */
-#define LISTEN 0.01      /* seconds from one look for signals to the next */
+#define PARTS 2               /* of shared work, for each thread */
+#define AHEAD 2               /* rows: before one is taken, the memory is asked for the beginning of a later one, ... */
+#define AHEAD_BYTES 1024      /* ... which is this long */
+#define LISTEN 0.01           /* seconds from one look for signals to the next */
+#define SHORT_ROW 512         /* bytes: in shorter ones, NumPy's loops take longer to begin than ours to end */
 #define SHARED_ELEMENTS 30000 /* of all loops of a run: shorter ones are not shared */
 
 typedef struct {
@@ -44,8 +45,8 @@ typedef struct {
     int n_arrays, n_outer;
     char *start[MAX_ARRAYS];
     npy_intp item_size[MAX_ARRAYS];
-    npy_intp sizes[1 + MAX_CORE];   /* of the inner axis, then of the core dimensions, as the loop takes them */
-    npy_intp steps[MAX_ARRAYS * 3]; /* along the inner axis, then along the core dimensions of each array */
+    npy_intp sizes[1 + MAX_CORE];   /* of the inner axis, then of the core dimensions or the rows, as loops take them */
+    npy_intp steps[MAX_ARRAYS * 3]; /* along the inner axis, then along the core dimensions of each array, or rows */
     npy_intp outer_sizes[MAX_AXES]; /* of the axes around it */
     npy_intp outer_steps[MAX_AXES][MAX_ARRAYS];
     int is_elementwise;
@@ -106,6 +107,37 @@ CONVERT_LOOP(npy_double, npy_float)
 CHOOSE_LOOP(choose_1, uint8_t)
 CHOOSE_LOOP(choose_4, uint32_t)
 CHOOSE_LOOP(choose_8, uint64_t)
+
+/* Exact operations on short rows. The number of rows, and the steps from one to the next, follow those along a row. */
+#define ROWS_LOOP(name, type, operator)                                                                                \
+    static void name##_##type(char **start, const npy_intp *sizes, const npy_intp *steps, void *data) {                \
+        for (npy_intp row = 0; row < sizes[1]; row++) {                                                                \
+            type *x = (type *)(start[0] + row * steps[3]), *y = (type *)(start[1] + row * steps[4]);                   \
+            type *to = (type *)(start[2] + row * steps[5]);                                                            \
+            if (steps[1])                                                                                              \
+                for (npy_intp k = 0; k < sizes[0]; k++) to[k] = x[k] operator y[k];                                    \
+            else {                                                                                                     \
+                const type number = *y;                                                                                \
+                for (npy_intp k = 0; k < sizes[0]; k++) to[k] = x[k] operator number;                                  \
+            }                                                                                                          \
+        }                                                                                                              \
+    }
+#define ROWS_LOOPS(name, operator) ROWS_LOOP(name, npy_float, operator) ROWS_LOOP(name, npy_double, operator)
+ROWS_LOOPS(add, +)
+ROWS_LOOPS(subtract, -)
+ROWS_LOOPS(multiply, *)
+ROWS_LOOPS(divide, /)
+
+static PyUFuncGenericFunction find_rows_loop(const char *ufunc, int type) {
+#define FINDS(name)                                                                                                    \
+    if (!strcmp(ufunc, #name))                                                                                         \
+        return type == NPY_FLOAT ? name##_npy_float : type == NPY_DOUBLE ? name##_npy_double : NULL;
+    FINDS(add)
+    FINDS(subtract)
+    FINDS(multiply)
+    FINDS(divide)
+    return NULL;
+}
 
 static PyUFuncGenericFunction find_copy_loop(npy_intp item_size) {
     return item_size == 1 ? copy_1 : item_size == 4 ? copy_4 : item_size == 8 ? copy_8 : NULL;
@@ -206,10 +238,8 @@ static int should_swap(const npy_intp *inside, const npy_intp *outside, int n) {
 }
 
 /* Begin an instruction, after the last: it walks over arrays as they are broadcast to a shape. As in NumPy's iterator,
-   the axes with the longest steps are outside, and axes are joined where one continues the other. All are outside a
-   loop that has core dimensions. */
-static Instruction *walk(Operations *self, PyArrayObject **arrays, int n, int n_dims, const npy_intp *shape,
-                         int has_core) {
+   the axes with the longest steps are outside, and axes are joined where one continues the other. */
+static Instruction *walk(Operations *self, PyArrayObject **arrays, int n, int n_dims, const npy_intp *shape) {
     if (self->length == self->capacity) {
         Py_ssize_t capacity = self->capacity ? 2 * self->capacity : 64;
         Instruction *code = PyMem_Realloc(self->code, capacity * sizeof(Instruction));
@@ -245,10 +275,9 @@ static Instruction *walk(Operations *self, PyArrayObject **arrays, int n, int n_
         else
             sizes[joined] = sizes[axis], memmove(steps[joined], steps[axis], sizeof *steps), joined++;
     }
-    int first_outer = joined && !has_core;
-    new->sizes[0] = first_outer ? sizes[0] : 1;
-    if (first_outer) memcpy(new->steps, steps[0], n * sizeof **steps);
-    new->n_outer = joined - first_outer;
+    new->sizes[0] = joined ? sizes[0] : 1;
+    if (joined) memcpy(new->steps, steps[0], n * sizeof **steps);
+    new->n_outer = joined ? joined - 1 : 0;
     for (int axis = 0; axis < new->n_outer; axis++) { /* from the outermost */
         new->outer_sizes[axis] = sizes[joined - 1 - axis];
         memcpy(new->outer_steps[axis], steps[joined - 1 - axis], sizeof *steps);
@@ -267,6 +296,19 @@ static int has_numpys_steps(const Instruction *i, PyArrayObject **arrays, int is
         if (!is_exact && i->n_outer > 0 && i->steps[k] != i->item_size[k]) return 0;
     }
     return 1;
+}
+
+/* If the rows are short, let a loop of our own go over all of them instead of `loop`, that of an exact ufunc; but the
+   first operand must not be broadcast along them. Return the loop to use. */
+static PyUFuncGenericFunction join_rows(Instruction *i, PyUFuncObject *ufunc, int type, PyUFuncGenericFunction loop) {
+    PyUFuncGenericFunction ours = find_rows_loop(ufunc->name, type);
+    npy_intp size = i->item_size[0];
+    if (!ours || i->n_outer == 0 || i->sizes[0] * size > SHORT_ROW) return loop;
+    if (i->steps[0] != size || i->steps[2] != size || (i->steps[1] != size && i->steps[1] != 0)) return loop;
+    int rows = --i->n_outer; /* the innermost axis */
+    i->sizes[1] = i->outer_sizes[rows];
+    memcpy(i->steps + 3, i->outer_steps[rows], 3 * sizeof *i->steps);
+    return ours;
 }
 
 /* Whether one of two instructions of a run writes what the other reads or writes, but not element by element alike: in
@@ -327,8 +369,9 @@ static PyObject *add_elementwise(Operations *self, PyObject *args) {
     if (!n || ufunc->nout != 1 || ufunc->nargs != n || ufunc->core_enabled) REFUSE;
     PyUFuncGenericFunction loop = find_ufunc_loop(ufunc, arrays, &data);
     if (!loop) REFUSE;
-    Instruction *new = walk(self, arrays, n, PyArray_NDIM(arrays[n - 1]), PyArray_DIMS(arrays[n - 1]), 0);
+    Instruction *new = walk(self, arrays, n, PyArray_NDIM(arrays[n - 1]), PyArray_DIMS(arrays[n - 1]));
     if (!new || !has_numpys_steps(new, arrays, is_exact)) REFUSE;
+    if (is_exact) loop = join_rows(new, ufunc, PyArray_TYPE(arrays[0]), loop);
     DONE(append(self, loop, data, arrays, 1));
 }
 
@@ -369,12 +412,12 @@ static PyObject *add_product(Operations *self, PyObject *args) {
             return NULL;
         }
     }
-    Instruction *new = walk(self, cut, n, PyArray_NDIM(cut[n - 1]), PyArray_DIMS(cut[n - 1]), 1);
+    Instruction *new = walk(self, cut, n, PyArray_NDIM(cut[n - 1]), PyArray_DIMS(cut[n - 1]));
     for (int k = 0; k < n; k++) Py_DECREF(cut[k]);
     if (!new) REFUSE;
     memcpy(new->sizes + 1, core_sizes, sizeof core_sizes);
     memcpy(new->steps + n, core_steps, n_core * sizeof *core_steps);
-    if (n_core == 6 && new->n_outer == 0 && unit > 0 && new->sizes[1] > unit) new->unit = unit;
+    if (n_core == 6 && new->sizes[0] == 1 && unit > 0 && new->sizes[1] > unit) new->unit = unit;
     DONE(append(self, loop, data, arrays, 0));
 }
 
@@ -394,7 +437,7 @@ static PyObject *add_copy(Operations *self, PyObject *args) {
     Py_XDECREF(inputs);
     if (!n) REFUSE;
     PyUFuncGenericFunction loop = find_assign_loop(arrays[1], arrays[0]);
-    if (!loop || !walk(self, arrays, n, PyArray_NDIM(arrays[1]), PyArray_DIMS(arrays[1]), 0)) REFUSE;
+    if (!loop || !walk(self, arrays, n, PyArray_NDIM(arrays[1]), PyArray_DIMS(arrays[1]))) REFUSE;
     DONE(append(self, loop, NULL, arrays, 1));
 }
 
@@ -408,7 +451,7 @@ static PyObject *add_choose(Operations *self, PyObject *args) {
     if (PyArray_TYPE(arrays[1]) != PyArray_TYPE(arrays[3]) || PyArray_TYPE(arrays[2]) != PyArray_TYPE(arrays[3]))
         REFUSE;
     PyUFuncGenericFunction loop = find_choose_loop(PyArray_ITEMSIZE(arrays[3]));
-    if (!loop || !walk(self, arrays, n, PyArray_NDIM(arrays[3]), PyArray_DIMS(arrays[3]), 0)) REFUSE;
+    if (!loop || !walk(self, arrays, n, PyArray_NDIM(arrays[3]), PyArray_DIMS(arrays[3]))) REFUSE;
     DONE(append(self, loop, NULL, arrays, 1));
 }
 
@@ -427,8 +470,9 @@ static PyObject *add_accumulate(Operations *self, PyObject *args) {
     PyArrayObject *arrays[MAX_ARRAYS] = {pair[1], pair[0], pair[1]};
     PyUFuncGenericFunction loop = find_ufunc_loop(ufunc, arrays, &data);
     if (!loop) REFUSE;
-    Instruction *new = walk(self, arrays, 3, PyArray_NDIM(arrays[1]), PyArray_DIMS(arrays[1]), 0);
+    Instruction *new = walk(self, arrays, 3, PyArray_NDIM(arrays[1]), PyArray_DIMS(arrays[1]));
     if (!new || !has_numpys_steps(new, arrays, 1)) REFUSE;
+    loop = join_rows(new, ufunc, PyArray_TYPE(arrays[0]), loop);
     DONE(append(self, loop, data, arrays, 0));
 }
 
@@ -440,7 +484,7 @@ static PyObject *add_take(Operations *self, PyObject *args) {
     if (!PyArg_ParseTuple(args, "O!p", &PyArray_Type, &target, &is_numbered)) return NULL;
     if (PyArray_NDIM(target) == 0 || !PyArray_ISCARRAY(target) || PyArray_TYPE(target) >= NPY_OBJECT) REFUSE;
     PyArrayObject *arrays[MAX_ARRAYS] = {target, target};
-    Instruction *new = walk(self, arrays, 2, 0, NULL, 0);
+    Instruction *new = walk(self, arrays, 2, 0, NULL);
     if (!new) REFUSE;
     new->target = target, new->is_numbered = is_numbered;
     new->sizes[0] = PyArray_MultiplyList(PyArray_DIMS(target) + 1, PyArray_NDIM(target) - 1);
@@ -453,7 +497,7 @@ static PyObject *add_take(Operations *self, PyObject *args) {
 /* call(function): a call without arguments, in Python */
 static PyObject *add_call(Operations *self, PyObject *function) {
     if (!PyCallable_Check(function)) return PyErr_Format(PyExc_TypeError, "function must be callable");
-    Instruction *new = walk(self, NULL, 0, 0, NULL, 0);
+    Instruction *new = walk(self, NULL, 0, 0, NULL);
     if (!new || PyList_Append(self->kept, function) < 0) return PyErr_Occurred() ? NULL : PyErr_NoMemory();
     new->call = function;
     self->run = self->length++;
@@ -592,7 +636,7 @@ static void take_rows(const Instruction *i, const Rounds *rounds, npy_intp round
     npy_intp n = i->outer_sizes[0], first = round * n, step = i->outer_steps[0][0];
     npy_intp ahead = Py_MIN(i->sizes[0] * i->item_size[0], AHEAD_BYTES);
     for (npy_intp k = 0; k < n; k++) {
-        if (i->is_numbered && k + AHEAD < n)
+        if (i->is_numbered && first + k + AHEAD < rounds->n_numbers)
             for (npy_intp at = 0; at < ahead; at += 64)
                 PREFETCH(i->start[0] + rounds->numbers[first + k + AHEAD] * step + at);
         npy_intp row = i->is_numbered ? rounds->numbers[first + k] : first + k;
