@@ -272,6 +272,16 @@ def test_the_host_is_what_both_the_library_and_dlpack_call_a_cpu():
     assert not on_host(OnSYCL())
 
 
+@pytest.mark.parametrize("shape", [(1, 5, 4), (3, 1, 4), (3, 5, 1)])
+def test_matrices_are_multiplied_where_they_are_broadcast(backend, shape):
+    """Derivatives of all outputs multiply such views."""
+    x, y = np.arange(1.0, 1 + np.prod(shape)).reshape(shape), np.arange(24.0).reshape(4, 6)
+    with backend.scope("float64"):
+        view = backend.xp.broadcast_to(backend.asarray(x), (3, 5, 4))
+        product = backend.xp.matmul(view, backend.asarray(y))
+    np.testing.assert_array_equal(backend.to_numpy(product), np.broadcast_to(x, (3, 5, 4)) @ y)
+
+
 def test_arrays_on_another_device_are_moved_to_the_networks(place):
     strict = pytest.importorskip("array_api_strict")
     net = Network([2, 1], backend=strict, device=strict.Device("device1"))

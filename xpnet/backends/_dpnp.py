@@ -1,6 +1,6 @@
 """dpnp on a SYCL device, such as an Intel GPU: steps are recorded, and replayed into memory that is there."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import dpctl
@@ -33,28 +33,35 @@ def _astype(x: Native, dtype: Any, copy: bool = True, device: Any = None, out: N
     return out
 
 
+def _matmul(x: Native, y: Native, out: Native | None = None) -> Native:
+    """Multiply matrices. Of those that are broadcast along an axis dpnp 0.20 computes wrong products: they are copied."""
+    x, y = (dpnp.asarray(factor, copy=True) if 0 in factor.strides else factor for factor in (x, y))
+    return dpnp.matmul(x, y, out=out)
+
+
+_NAMES = ("exp", "log", "log1p", "expm1", "tanh", "abs", "sign", "sqrt", "where", "minimum", "maximum")
+_WITH_OUT = {name: getattr(dpnp, name) for name in (*_NAMES, "vecdot")}
+_WITH_OUT |= {"sum": _sum, "max": _max, "take": _take, "astype": _astype, "matmul": _matmul}
+
+
 def _wait_first(function: Callable[..., Native]) -> Callable[..., Native]:
-    """Make a function that waits for the device before it calls one of oneMKL's.
-
-    Within some of these, dpnp 0.20 waits while it holds Python's lock, for work that needs that lock to end: trainings
-    with tanh stopped for ever. Its pull request 2850 describes the same in another function.
-    """
-
-    def call(x: Native, out: Native | None = None) -> Native:
-        x.device.wait()
-        return function(x, out=out)
+    def call(*args: Any, **options: Any) -> Native:
+        next(x for x in args if isinstance(x, dpnp.ndarray)).device.wait()
+        return function(*args, **options)
 
     return call
 
 
-_OF_ONE_MKL = ("exp", "log", "log1p", "expm1", "tanh", "sqrt")
-_WITH_OUT = {name: getattr(dpnp, name) for name in ("abs", "sign", "where", "minimum", "maximum", "matmul", "vecdot")}
-_WITH_OUT |= {name: _wait_first(getattr(dpnp, name)) for name in _OF_ONE_MKL}
-_WITH_OUT |= {"sum": _sum, "max": _max, "take": _take, "astype": _astype}
+_WAITING = {name: _wait_first(function) for name, function in _WITH_OUT.items()}
 
 
 class DpnpBackend(Eager):
-    """dpnp on one SYCL device."""
+    """dpnp on one SYCL device.
+
+    On a CPU, functions wait for the device before they begin. Within an operation, dpnp 0.20 may wait while it holds
+    Python's lock, for work that needs that lock to end, and both wait for ever; its pull request 2850 mends that in one
+    function. Operators cannot wait first: a plain loop may still stop, on a busy machine.
+    """
 
     threads_from = None
     with_out = _WITH_OUT
@@ -64,9 +71,9 @@ class DpnpBackend(Eager):
         **{"lt": dpnp.less, "le": dpnp.less_equal, "gt": dpnp.greater, "ge": dpnp.greater_equal},
         **{"eq": dpnp.equal, "ne": dpnp.not_equal},
         **{"and": dpnp.bitwise_and, "or": dpnp.bitwise_or, "xor": dpnp.bitwise_xor},
-        **{"lshift": dpnp.bitwise_left_shift, "rshift": dpnp.bitwise_right_shift, "matmul": dpnp.matmul},
+        **{"lshift": dpnp.bitwise_left_shift, "rshift": dpnp.bitwise_right_shift, "matmul": _matmul},
     }
-    not_elementwise: ClassVar[set[Callable[..., Native]]] = {_sum, _max, _take, _astype, dpnp.matmul, dpnp.vecdot}
+    not_elementwise: ClassVar[set[Callable[..., Native]]] = {_sum, _max, _take, _astype, _matmul, dpnp.vecdot}
 
     def __init__(self, device: Any = None) -> None:
         try:
@@ -77,6 +84,9 @@ class DpnpBackend(Eager):
                 f"{name_backend(repr('dpnp'), device)} cannot be used ({error}); SYCL devices found here: {found}; for "
                 "the CPU, install intel-opencl-rt and set OCL_ICD_FILENAMES=libintelocl.so, for a GPU its driver"
             ) from error
+        self.waits = self.device.sycl_device.is_cpu
+        if self.waits:
+            self.xp = PatchedNamespace(dpnp, **_WAITING)
         # Measured on a CPU: Python takes most of the 2 ms that a layer of a step takes
         self.speed = (ON_GPU if self.device.sycl_device.is_gpu else ON_CPU)._replace(layer=2e-3)
 
@@ -104,6 +114,18 @@ class DpnpBackend(Eager):
 
     def shares_memory(self, x: Native, y: Native) -> bool:
         return x.get_array().usm_data is y.get_array().usm_data
+
+    def bind(
+        self, function: Callable[..., Native], args: Sequence[Any], options: Any, out: Native
+    ) -> Callable[[], Any]:
+        return self._after_waiting(super().bind(function, args, options, out))
+
+    def bind_assign(self, target: Native, x: Native) -> Callable[[], Any]:
+        return self._after_waiting(super().bind_assign(target, x))
+
+    def _after_waiting(self, operation: Callable[[], Any]) -> Callable[[], Any]:
+        wait = self.device.wait
+        return (lambda: (wait(), operation())) if self.waits else operation
 
     def make_constant(self, number: float, like: Native) -> Any:
         fits = dpnp.issubdtype(like.dtype, dpnp.floating) or (isinstance(number, int) and like.dtype != dpnp.bool)
