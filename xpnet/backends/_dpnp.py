@@ -34,7 +34,7 @@ def _astype(x: Native, dtype: Any, copy: bool = True, device: Any = None, out: N
 
 
 def _matmul(x: Native, y: Native, out: Native | None = None) -> Native:
-    """Multiply matrices. Of those that are broadcast along an axis dpnp 0.20 computes wrong products: they are copied."""
+    """Multiply matrices, after a copy of those that are broadcast along an axis: dpnp 0.20 multiplies them wrongly."""
     x, y = (dpnp.asarray(factor, copy=True) if 0 in factor.strides else factor for factor in (x, y))
     return dpnp.matmul(x, y, out=out)
 
@@ -82,7 +82,7 @@ class DpnpBackend(Eager):
             found = ", ".join(self.devices()) or "none"
             raise BackendError(
                 f"{name_backend(repr('dpnp'), device)} cannot be used ({error}); SYCL devices found here: {found}; for "
-                "the CPU, install intel-opencl-rt and set OCL_ICD_FILENAMES=libintelocl.so, for a GPU its driver"
+                "the CPU, install intel-opencl-rt and set OCL_ICD_FILENAMES to its libintelocl.so, for a GPU its driver"
             ) from error
         self.waits = self.device.sycl_device.is_cpu
         if self.waits:
