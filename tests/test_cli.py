@@ -1,3 +1,5 @@
+import errno
+import io
 import json
 import os
 import re
@@ -647,6 +649,45 @@ def test_without_a_reader_a_training_goes_on_if_it_writes_a_file(monkeypatch, tm
         net = Network.load(path)
         assert len(net.history) == 2
         assert net.notes["score"].startswith("Test accuracy: ")
+
+
+def test_a_pipe_that_windows_has_closed_counts_as_closed(monkeypatch, tmp_path):
+    """It gives another error there."""
+
+    class Pipe(io.StringIO):
+        def write(self, text):
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+        def fileno(self):
+            return null.fileno()
+
+    with open(os.devnull, "w") as null:
+        monkeypatch.setattr(sys, "stdout", Pipe())
+        path = tmp_path / "net.safetensors"
+        assert main(["train", "--sizes", "784,5,10", "--epochs", "1", "--save", str(path)]) == 0
+    assert path.exists()
+
+
+def test_standard_output_may_lack_characters(monkeypatch, capsys, tmp_path):
+    """As files and pipes on Windows do: what is for people is escaped; predictions are never altered."""
+    folder, out = str(tmp_path / "北京"), io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out, "cp1252"))
+    (tmp_path / "北京").mkdir()
+    assert main(["train", "--sizes", "784,5,10", "--epochs", "0", "--save", f"{folder}/net"]) == 0
+    assert b"\\u5317\\u4eac" in out.getvalue()
+    (tmp_path / "t.csv").write_text("x,city\n" + 10 * "0,北京\n1,Zürich\n", encoding="utf-8")
+    pytest.importorskip("pandas")
+    model = tmp_path / "cities"
+    words = [str(tmp_path / "t.csv"), "--target", "city", "--epochs", "1", "--members", "1", "--save", str(model)]
+    assert main(["train", *words]) == 0
+    capsys.readouterr()
+    written = len(out.getvalue())
+    assert main(["predict", str(model), str(tmp_path / "t.csv")]) == 1
+    assert len(out.getvalue()) == written
+    error = "standard output is in cp1252, which has no '北京'; write a file, in UTF-8, by --out"
+    assert capsys.readouterr().err.endswith(f"xpnet: error: {error}\n")
+    assert main(["predict", str(model), str(tmp_path / "t.csv"), "-o", str(tmp_path / "p.csv")]) == 0
+    assert "北京" in (tmp_path / "p.csv").read_text(encoding="utf-8")
 
 
 def test_the_version_is_a_line(capsys):
