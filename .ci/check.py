@@ -128,7 +128,7 @@ STEPS = [
         "CuPy on host memory",
         'nice pytest --durations=10 --cupy-on-host -m "slow or not slow" tests -p no:cacheprovider',
     ),
-    Step("ruff", "ruff format --check . && ruff check ."),
+    Step("ruff, and what GitHub reads", "pre-commit run --all-files --show-diff-on-failure"),
     Step("pyright", "pyright"),
     Step(
         "NumPy without the loop in C",
