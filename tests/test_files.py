@@ -173,13 +173,14 @@ def like_windows(monkeypatch):
     return readers
 
 
-def test_on_windows_a_file_that_is_being_read_is_replaced_afterwards(tmp_path, like_windows):
+def test_on_windows_a_file_that_is_being_read_is_replaced_afterwards(tmp_path, like_windows, monkeypatch):
     path = tmp_path / "file"
     write_file(path, b"old")
     like_windows["file"] = 3
     write_file(path, b"new")
     assert read_file(path) == b"new"
     like_windows["file"] = np.inf
+    monkeypatch.setattr(writing, "PATIENCE_SECONDS", 0.1)
     with pytest.raises(PermissionError, match=f"Permission denied: {re.escape(repr(str(path)))}"):
         write_file(path, b"newer")
     assert read_file(path) == b"new"
