@@ -363,6 +363,8 @@ def test_broken_files_end_with_one_clear_line(capsys, model, tmp_path):
     for name, content in (("a.npz", b"broken"), ("b.npy", b"broken"), ("c.png", b"broken")):
         (tmp_path / name).write_bytes(content)
     np.save(tmp_path / "objects.npy", np.array([{}]), allow_pickle=True)
+    with open(tmp_path / "several.npy", "wb") as file:
+        np.savez(file, a=np.zeros(2))
     np.save(tmp_path / "narrow.npy", np.ones((2, 5)))
     np.savez(tmp_path / "few.npz", x_train=np.ones((2, 5)))
     one = {name: np.ones((2, 1)) for name in ("x_train", "y_train", "x_test")}
@@ -380,6 +382,14 @@ def test_broken_files_end_with_one_clear_line(capsys, model, tmp_path):
         ),
         (["predict", model, tmp_path / "b.npy"], "is not an array of numbers"),
         (["predict", model, tmp_path / "objects.npy"], "is not an array of numbers"),
+        (
+            ["predict", model, tmp_path / "several.npy"],
+            "several.npy holds several arrays; give one, written by numpy.save",
+        ),
+        (
+            ["evaluate", model, "--data", "mnist-sample", "--target", tmp_path / "b.npy"],
+            "--target is for .npy files, and --data mnist-sample is not one",
+        ),
         (["predict", model, tmp_path / "narrow.npy"], "x has shape (2, 5)"),
         (["predict", model, tmp_path / "c.png"], "is not an image"),
         *[

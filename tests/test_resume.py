@@ -837,6 +837,7 @@ FORGERIES = [  # which would pass for what they stand for
     (("position", "weight"), True),
     (("lr_scale",), float("nan")),
     (("call", "evil"), 1),
+    (("position", "steps"), 3),  # contradicts the total
 ]
 
 
