@@ -174,6 +174,14 @@ def test_predict_reads_an_image(capsys, model, tmp_path, digits):
     assert out[1].split(",")[0] == str(Network.load(model).predict(x)[0])
 
 
+def test_an_image_without_its_library(capsys, model, monkeypatch):
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    _, _, err = run_command(capsys, "predict", model, "digit.png")
+    assert err.startswith(
+        "xpnet: error: an image needs Pillow (import of PIL halted; None in sys.modules); install it "
+    )
+
+
 @pytest.mark.parametrize("shape", [(40,), (40, 1)])
 def test_regression_reports_r2_and_the_mean_absolute_error(capsys, tmp_path, shape):
     x = np.linspace(0, 1, 40)[:, None]
