@@ -607,6 +607,13 @@ def uncertain(folder: Path) -> Path:
     return path
 
 
+def adam(folder: Path) -> Path:
+    net = Network([3, 2], seed=0)
+    net.train((X, X[:, :2]), 1, optimizer=Adam(), progress=False)
+    net.save(path := folder / "adam")
+    return path
+
+
 UNKNOWN = "is not one of xpnet's"
 ERRORS = "must be float64 errors of a regression"
 ORDER = "must be finite numbers in increasing order, and distances at least 0"
@@ -705,6 +712,7 @@ FORGERIES: list[tuple[Callable[[Path], Path], Any, str]] = [  # a file, a change
         put_array("laplace.covariance", np.full((4, 4), np.nan)),
         r"laplace\.covariance must be finite float64",
     ),
+    (adam, put_array("optimizer.4", np.full((2, 3), -1.0, "float32")), "the .* of the optimizer must be from 0 to inf"),
     (uncertain, put_array("laplace.noise", [0.0]), r"laplace\.noise and the diagonal .* must be above 0"),
     (uncertain, put_array("laplace.covariance", -np.eye(4)), r"diagonal of laplace\.covariance must be above 0"),
 ]

@@ -174,6 +174,13 @@ def test_predict_reads_an_image(capsys, model, tmp_path, digits):
     assert out[1].split(",")[0] == str(Network.load(model).predict(x)[0])
 
 
+def test_an_image_for_other_inputs_than_pixels_is_refused(capsys, tmp_path):
+    Network([3, 2]).save(tmp_path / "net")
+    _, _, err = run_command(capsys, "predict", tmp_path / "net", "digit.png")
+    message = "the network takes 3 inputs, which do not form a square image; give a table, or a .npy file of (n, 3)"
+    assert err == f"xpnet: error: {message}\n"
+
+
 def test_an_image_without_its_library(capsys, model, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
     _, _, err = run_command(capsys, "predict", model, "digit.png")
