@@ -850,6 +850,14 @@ def test_a_forged_training_is_refused_and_nothing_changes(halfway, where, value)
     assert_same(net, snapshot(network()))
 
 
+def test_forged_names_of_a_log_are_refused(tmp_path, short_chunks):
+    callbacks = [CSVLog(tmp_path / "log")]
+    interrupted(tmp_path / "run", network, chunks=5, callbacks=lambda: callbacks)
+    forge(tmp_path / "run", put("training", "callbacks", 0, "values", "names", value=[1]))
+    with pytest.raises(CheckpointError, match="names of CSVLog must be a list of strings"):
+        train(network(), tmp_path / "run", [*callbacks, Interrupt()], resume=True)
+
+
 @pytest.mark.parametrize(
     ("where", "value", "message"),
     [

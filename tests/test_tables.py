@@ -775,6 +775,15 @@ def test_a_table_that_does_not_fit_the_network_is_refused(capsys, model):
     assert "texts.csv holds 'heavy' in row 1 of column 'weight'" in refused(capsys, "predict", model, "texts.csv")
 
 
+@pytest.mark.filterwarnings("default::UserWarning")
+def test_too_few_rows_to_calibrate_are_warned_of(capsys, folder):
+    write("x,y\n" + "".join(f"{k % 3},{k}\n" for k in range(5)))
+    words = ["train", "--data", "table.csv", "--target", "y", "--task", "regression", "--epochs", 1, "--members", 1]
+    _, _, err = run_command(capsys, *words, "--validation-split", 0.3)
+    message = "the model is not calibrated: calibrate needs at least 3 examples, and there were 1; give more"
+    assert f"xpnet: warning: {message}" in err
+
+
 def test_columns_of_another_kind_than_in_training_are_refused(capsys, folder):
     import pandas as pd
 
@@ -797,6 +806,8 @@ def test_columns_of_another_kind_than_in_training_are_refused(capsys, folder):
     ):
         assert message in refused(capsys, "evaluate", "net", "--data", f"{name}.parquet")
     assert run_command(capsys, "evaluate", "net", "--data", "empty.parquet")[0] == 0
+    forge(Path("net"), lambda header, arrays: header["notes"]["columns"][0].update(waves=["moon"]))
+    assert "waves=('moon',) of a column in its notes must be among" in refused(capsys, "info", "net")
 
 
 def test_a_network_that_was_not_trained_on_a_table_does_not_know_columns(capsys, folder):
