@@ -3,6 +3,7 @@
 Where this fails, as without a compiler, xpnet does without: NumPy's steps are then repeated by the same loop in Python.
 """
 
+import platform
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,6 +12,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 FOLDER = Path("xpnet", "backends", "replay")
 SOURCES = ("loops.c", "pool.c")
+# Microsoft's compiler has the atomic operations of C11 only with these, from Visual Studio 2022 17.5 on
+FOR_MICROSOFT = ["/std:c11", "/experimental:c11atomics"]
 
 
 class CompileLoop(BuildHookInterface):
@@ -41,6 +44,7 @@ def compile_extension(root: Path) -> Path:
         [str(root / FOLDER / name) for name in SOURCES],
         include_dirs=[numpy.get_include()],
         depends=[str(root / FOLDER / "pool.h")],
+        extra_compile_args=FOR_MICROSOFT if platform.python_compiler().startswith("MSC") else [],
     )
     command: Any = Distribution({"name": "xpnet", "ext_modules": [extension]}).get_command_obj("build_ext")
     command.build_lib, command.force = str(root), True

@@ -128,7 +128,7 @@ STEPS = [
         "CuPy on host memory",
         'nice pytest --durations=10 --cupy-on-host -m "slow or not slow" tests -p no:cacheprovider',
     ),
-    Step("ruff", "ruff format --check . && ruff check ."),
+    Step("ruff, and what GitHub reads", "pre-commit run --all-files --show-diff-on-failure"),
     Step("pyright", "pyright"),
     Step(
         "NumPy without the loop in C",
@@ -136,6 +136,11 @@ STEPS = [
     ),
     Step("NumPy without features of this CPU, as its first lines say", KERNELS, shows=("^NumPy computes .*; off: ",)),
     Step("the loop in C, with sanitizers", SANITIZE),
+    # Zig's compiler is 100 MB, so it is no dependency of development
+    Step(
+        "the loop in C compiles for other systems",
+        "uv pip install --quiet ziglang && python tools/compile_elsewhere.py",
+    ),
     example("mnist.py --sample"),
     example("surrogate.py"),
     example("regression.py", r"within one standard deviation: 0\.(6[2-9]|7[0-4])"),

@@ -67,6 +67,7 @@ def test_namespace_modules_of_known_libraries_are_those_libraries():
             ("torch", "meta", r"device='meta' cannot be used with backend=.torch."),
             ("jax", "cpu:7", r"device='cpu:7' cannot be used with backend=.jax.*it has cpu:0"),
             ("jax", "nonsense", r"device='nonsense' cannot be used with backend=.jax."),
+            ("jax", "cpu:x", r"device='cpu:x' cannot be used with backend=.jax. \('x' is not a number\)"),
             ("jax", "", r"device='' cannot be used with backend=.jax. \(it names no platform\)"),
             ("cupy", "cpu", r"device='cpu' contradicts backend=.cupy., which takes .cuda. or .cuda:N."),
             (sys, None, r"^backend=sys cannot be used.*give an Array API namespace module"),
@@ -90,6 +91,10 @@ def test_an_unknown_device_of_a_namespace_module_raises():
 
 
 def test_a_backend_and_another_device_contradict_each_other():
+    strict = pytest.importorskip("array_api_strict")
+    message = r"^device=.*device1.* contradicts backend=<Backend array_api_strict on .*>; give one of them$"
+    with pytest.raises(BackendError, match=message):
+        get_backend(get_backend(strict), "device1")
     with pytest.raises(BackendError, match=r"device='cuda' contradicts backend=.numpy."):
         get_backend(get_backend("numpy"), "cuda")
 

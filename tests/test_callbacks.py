@@ -356,6 +356,16 @@ def test_tensorboard_leaves_out_what_is_no_number(tmp_path):
     assert len(train(network(), 2, Odd(), TensorBoard(tmp_path))) == 2
 
 
+def test_without_their_libraries_tables_and_tensorboard_name_them(tmp_path, monkeypatch):
+    history = train(network(), 1)
+    for name in ("pandas", "tensorboard.summary"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ImportError, match=r"^to_pandas needs pandas \(.*\); install it with: pip install pandas$"):
+        history.to_pandas()
+    with pytest.raises(ImportError, match=r"^TensorBoard needs tensorboard \(.*\); install it with: pip install "):
+        train(network(), 1, TensorBoard(tmp_path))
+
+
 @pytest.mark.parametrize("value", ["good", None, np.arange(3)], ids=["text", "none", "array"])
 def test_what_is_no_number_is_not_monitored(value):
     stop = EarlyStopping(monitor="own", mode="min")

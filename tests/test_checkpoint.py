@@ -600,6 +600,20 @@ def put_array(name: str, array: Any, *others: Any) -> Callable[[Any, Any], None]
     return lambda header, arrays: arrays.update({name: np.array(array), **dict(zip(others[::2], others[1::2]))})
 
 
+def uncertain(folder: Path) -> Path:
+    net = Network([3, 1], task="regression", seed=0)
+    net.fit_laplace((X, X[:, :1]))
+    net.save(path := folder / "uncertain")
+    return path
+
+
+def adam(folder: Path) -> Path:
+    net = Network([3, 2], seed=0)
+    net.train((X, X[:, :2]), 1, optimizer=Adam(), progress=False)
+    net.save(path := folder / "adam")
+    return path
+
+
 UNKNOWN = "is not one of xpnet's"
 ERRORS = "must be float64 errors of a regression"
 ORDER = "must be finite numbers in increasing order, and distances at least 0"
@@ -688,6 +702,19 @@ FORGERIES: list[tuple[Callable[[Path], Path], Any, str]] = [  # a file, a change
     (gaussian, put_array("calibration.0.widths", np.ones((1, 2, 0))), WIDTHS),
     (gaussian, put_array("calibration.0.widths", np.zeros((1, 2, 3))), "predictions in increasing order and wid"),
     (gaussian, put_array("calibration.0.widths", [[[2.0, 1.0], [1.0, 1.0]]]), "predictions in increasing order"),
+    (
+        uncertain,
+        put_array("laplace.noise", [1.0, 1.0]),
+        r"laplace\.noise must be finite float64 numbers of the shape \(1,\)",
+    ),
+    (
+        uncertain,
+        put_array("laplace.covariance", np.full((4, 4), np.nan)),
+        r"laplace\.covariance must be finite float64",
+    ),
+    (adam, put_array("optimizer.4", np.full((2, 3), -1.0, "float32")), "the .* of the optimizer must be from 0 to inf"),
+    (uncertain, put_array("laplace.noise", [0.0]), r"laplace\.noise and the diagonal .* must be above 0"),
+    (uncertain, put_array("laplace.covariance", -np.eye(4)), r"diagonal of laplace\.covariance must be above 0"),
 ]
 
 
@@ -749,6 +776,17 @@ def test_values_that_are_nested_deeply_are_refused(tmp_path: Path, where: Any, v
     path = full(tmp_path)
     forge(path, put(*where, value=value))
     refuse(path, "nested more than 100 deep|wrapped more than 20 times|RecursionError")
+
+
+def test_an_optimizer_that_is_wrapped_too_often_is_not_saved(tmp_path: Path) -> None:
+    optimizer: Any = SGD()
+    for _ in range(21):
+        optimizer = Clip(optimizer, 1.0)
+    net = Network([3, 2], seed=0)
+    net.train((X, X[:, :2]), 1, optimizer=optimizer, progress=False)
+    with pytest.raises(ValueError, match=r"^optimizer=SGD\(.*\) is wrapped more than 20 times; files hold no more"):
+        net.save(tmp_path / "net")
+    assert not [*tmp_path.iterdir()]
 
 
 def test_notes_may_be_nested_a_hundred_deep(tmp_path: Path) -> None:
@@ -856,6 +894,16 @@ def test_a_header_that_lies_about_its_tensors_is_refused(tmp_path: Path, changes
     path = saved(tmp_path)
     lie(path, change)
     refuse(path, r"does not hold an xpnet network .*its (header|arrays) ")
+
+
+def test_metadata_of_another_kind_and_bytes_after_the_arrays_are_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path)
+    content = path.read_bytes()
+    path.write_bytes(seal(content + b"more"))
+    refuse(path, rf"its arrays end at byte {len(content)}, and it has {len(content) + 4}")
+    header = b'{"__metadata__":[]}'
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    refuse(path, "its metadata is not a JSON object")
 
 
 def test_a_text_beside_the_network_is_not_ignored(tmp_path: Path) -> None:

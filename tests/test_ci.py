@@ -1,6 +1,7 @@
 """What `.ci/run` and the option --not-passed do: steps in order and two at a time, and no test a second time."""
 
 import os
+import re
 import runpy
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 CHECK = ROOT / ".ci" / "check.py"
+NOXFILE, WORKFLOW = ROOT / "noxfile.py", ROOT / ".github" / "workflows" / "tests.yml"
 
 # In a process of its own, as it waits for any child
 PROGRAM = """
@@ -65,6 +67,15 @@ class TestSteps:
         steps = "step('a', 'echo 12', shows=['^1', '^2'])"
         reason = "::: FAILED: a, as it shows no line that matches ^2"
         assert run_steps(tmp_path, steps) == ["::: a", "12", reason, "passed: False"]
+
+
+@pytest.mark.skipif(not (NOXFILE.exists() and WORKFLOW.exists()), reason="not in a source archive")
+def test_the_workflow_runs_every_session_of_nox():
+    sessions = re.findall(r"^@nox\.session.*\ndef (\w+)", NOXFILE.read_text(), re.MULTILINE)
+    lines = re.findall(r"\bsession: \[?([^\]}]+?) ?[\]}]", WORKFLOW.read_text())
+    run = {name.partition("-")[0] for line in lines for name in line.split(", ")}
+    assert run == {*sessions}
+    assert len(sessions) > 2
 
 
 def test_what_passed_in_the_last_run_is_left_out(tmp_path):

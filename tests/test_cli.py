@@ -1,3 +1,5 @@
+import errno
+import io
 import json
 import os
 import re
@@ -170,6 +172,21 @@ def test_predict_reads_an_image(capsys, model, tmp_path, digits):
     status, out, _ = run_command(capsys, "predict", model, path)
     assert status == 0
     assert out[1].split(",")[0] == str(Network.load(model).predict(x)[0])
+
+
+def test_an_image_for_other_inputs_than_pixels_is_refused(capsys, tmp_path):
+    Network([3, 2]).save(tmp_path / "net")
+    _, _, err = run_command(capsys, "predict", tmp_path / "net", "digit.png")
+    message = "the network takes 3 inputs, which do not form a square image; give a table, or a .npy file of (n, 3)"
+    assert err == f"xpnet: error: {message}\n"
+
+
+def test_an_image_without_its_library(capsys, model, monkeypatch):
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    _, _, err = run_command(capsys, "predict", model, "digit.png")
+    assert err.startswith(
+        "xpnet: error: an image needs Pillow (import of PIL halted; None in sys.modules); install it "
+    )
 
 
 @pytest.mark.parametrize("shape", [(40,), (40, 1)])
@@ -361,6 +378,8 @@ def test_broken_files_end_with_one_clear_line(capsys, model, tmp_path):
     for name, content in (("a.npz", b"broken"), ("b.npy", b"broken"), ("c.png", b"broken")):
         (tmp_path / name).write_bytes(content)
     np.save(tmp_path / "objects.npy", np.array([{}]), allow_pickle=True)
+    with open(tmp_path / "several.npy", "wb") as file:
+        np.savez(file, a=np.zeros(2))
     np.save(tmp_path / "narrow.npy", np.ones((2, 5)))
     np.savez(tmp_path / "few.npz", x_train=np.ones((2, 5)))
     one = {name: np.ones((2, 1)) for name in ("x_train", "y_train", "x_test")}
@@ -378,6 +397,14 @@ def test_broken_files_end_with_one_clear_line(capsys, model, tmp_path):
         ),
         (["predict", model, tmp_path / "b.npy"], "is not an array of numbers"),
         (["predict", model, tmp_path / "objects.npy"], "is not an array of numbers"),
+        (
+            ["predict", model, tmp_path / "several.npy"],
+            "several.npy holds several arrays; give one, written by numpy.save",
+        ),
+        (
+            ["evaluate", model, "--data", "mnist-sample", "--target", tmp_path / "b.npy"],
+            "--target is for .npy files, and --data mnist-sample is not one",
+        ),
         (["predict", model, tmp_path / "narrow.npy"], "x has shape (2, 5)"),
         (["predict", model, tmp_path / "c.png"], "is not an image"),
         *[
@@ -647,6 +674,45 @@ def test_without_a_reader_a_training_goes_on_if_it_writes_a_file(monkeypatch, tm
         net = Network.load(path)
         assert len(net.history) == 2
         assert net.notes["score"].startswith("Test accuracy: ")
+
+
+def test_a_pipe_that_windows_has_closed_counts_as_closed(monkeypatch, tmp_path):
+    """It gives another error there."""
+
+    class Pipe(io.StringIO):
+        def write(self, text):
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+        def fileno(self):
+            return null.fileno()
+
+    with open(os.devnull, "w") as null:
+        monkeypatch.setattr(sys, "stdout", Pipe())
+        path = tmp_path / "net.safetensors"
+        assert main(["train", "--sizes", "784,5,10", "--epochs", "1", "--save", str(path)]) == 0
+    assert path.exists()
+
+
+def test_standard_output_may_lack_characters(monkeypatch, capsys, tmp_path):
+    """As files and pipes on Windows do: what is for people is escaped; predictions are never altered."""
+    folder, out = str(tmp_path / "北京"), io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out, "cp1252"))
+    (tmp_path / "北京").mkdir()
+    assert main(["train", "--sizes", "784,5,10", "--epochs", "0", "--save", f"{folder}/net"]) == 0
+    assert b"\\u5317\\u4eac" in out.getvalue()
+    (tmp_path / "t.csv").write_text("x,city\n" + 10 * "0,北京\n1,Zürich\n", encoding="utf-8")
+    pytest.importorskip("pandas")
+    model = tmp_path / "cities"
+    words = [str(tmp_path / "t.csv"), "--target", "city", "--epochs", "1", "--members", "1", "--save", str(model)]
+    assert main(["train", *words]) == 0
+    capsys.readouterr()
+    written = len(out.getvalue())
+    assert main(["predict", str(model), str(tmp_path / "t.csv")]) == 1
+    assert len(out.getvalue()) == written
+    error = "standard output is in cp1252, which has no '北京'; write a file, in UTF-8, by --out"
+    assert capsys.readouterr().err.endswith(f"xpnet: error: {error}\n")
+    assert main(["predict", str(model), str(tmp_path / "t.csv"), "-o", str(tmp_path / "p.csv")]) == 0
+    assert "北京" in (tmp_path / "p.csv").read_text(encoding="utf-8")
 
 
 def test_the_version_is_a_line(capsys):

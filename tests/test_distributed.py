@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from helpers import NOT_INSTALLED
 
+import xpnet
 from xpnet import SGD, Adam, Network
 from xpnet.core.schedules import Constant
 from xpnet.data.opening import make_source
@@ -180,7 +181,7 @@ def check_refusals(errors):
         "other epochs": "rank 1 has other epochs than rank 0: 2 and 3",
         "other optimizer": "rank 1 has other optimizer than rank 0: {'name': 'SGD', 'momentum': 0.5",
         "own optimizer": "rank 1 has other optimizer than rank 0: __main__.OwnSGD(",
-        "other version": "rank 1 has other versions than rank 0: {'xpnet': '0.1.0', ",
+        "other version": f"rank 1 has other versions than rank 0: {{'xpnet': '{xpnet.__version__}', ",
         "other shards": "rank 1 has other shards than rank 0: 4 and 8",
         "all fail": "epochs=-1 must be",
         "no path": "nowhere/run.safetensors: there is no folder",

@@ -506,6 +506,15 @@ def test_the_best_member():
     assert ensemble.best((x, y), metric="accuracy") is ensemble[1]
     with pytest.raises(ValueError, match="metric='worst' does not tell whether smaller or larger is better; give an"):
         ensemble.best((x, y), metric=worst)
+    nets = [Network([2, 1], task="regression", seed=0) for _ in range(2)]
+    for net in nets:
+        net.layers = [(np.array([[9.0, 9.0]]), np.zeros(1))]
+    far = ([[3e38, -3e38]], [0.0])
+    with pytest.raises(ValueError, match="the cost of every member is NaN"):
+        Ensemble.of(nets).best(far)
+    nets[1].layers = [(np.zeros((1, 2)), np.zeros(1))]
+    ensemble = Ensemble.of(nets)
+    assert ensemble.best(far) is ensemble[1]
 
 
 def worst(y_true, y_pred):
@@ -761,6 +770,21 @@ def test_scalings_that_some_members_lack_are_refused():
         Ensemble.of(plain).train(make_data("real"), 1, progress=False)
 
 
+class Bend:
+    """An activation of a user's own, of one name for every slope."""
+
+    name = "bend"
+
+    def __init__(self, slope):
+        self.slope = slope
+
+    def value(self, z, xp):
+        return self.slope * z
+
+    def pullback(self, g, z, a, xp):
+        return self.slope * g
+
+
 REFUSED = {
     "negative members": (lambda: Ensemble([2, 1], -3), "members=-3 must be a whole number of at least 1"),
     "members": (lambda: Ensemble([2, 1], 0), "members=0 must be a whole number of at least 1"),
@@ -791,6 +815,10 @@ REFUSED = {
     "activations": (
         lambda: Ensemble.of([Network([2, 2, 1]), Network([2, 2, 1], activation="tanh")]),
         "network 1 has activation=['tanh'] and network 0 has activation=['sigmoid']; the members of an ensemble must",
+    ),
+    "own activations": (
+        lambda: Ensemble.of([Network([2, 2, 1], activation=Bend(slope)) for slope in (1, 2)]),
+        "networks 1 and 0 have activations or costs of the same names that differ; give the same",
     ),
     "standard deviation": (
         lambda: Ensemble([2, 2], 2, task="classification").predict([[1, 2]], return_std=True),

@@ -131,6 +131,24 @@ def both(kind: str, **parameters: Any) -> tuple[Any, Any]:
 # The same parameters
 
 
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: ours.MLPClassifier().partial_fit([[1.0], [2.0]], [[1, 0], [0, 1]], classes=[0, 1, 2]),
+            r"^classes=\[0, 1, 2\] must be the labels of the 2 columns of y$",
+        ),
+        (
+            lambda: ours.MLPClassifier(class_weight=[{0: 1}, 3]).fit([[1.0], [2.0]], [[0, 1], [1, 0]]),
+            r"^class_weight holds 3, which must be \{label: number\}$",
+        ),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(call, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        call()
+
+
 @pytest.mark.parametrize("kind", ["MLPClassifier", "MLPRegressor"])
 def test_every_parameter_has_its_name_default_and_place(kind):
     mine, other = (inspect.signature(getattr(module, kind)).parameters for module in (ours, theirs))

@@ -499,6 +499,11 @@ def test_other_objects_than_networks_are_refused_with_a_remedy(tmp_path):
     for export, value, message in (
         (to_torch, Ensemble([2, 1], 2), rf"{one} Ensemble; give its members one by one, as in net\[0\]"),
         (to_torch, fitted, f"{one} SimpleNamespace; give its network, net.network_"),
+        (
+            to_torch,
+            many,
+            rf"{one} SimpleNamespace; give the networks of its members one by one, as in net.ensemble_\[0\]",
+        ),
         (to_torch, 3, f"{one} int; give a Network"),
         (to_onnx, fitted, f"{several} SimpleNamespace; give its network, net.network_"),
         (to_onnx, many, f"{several} SimpleNamespace; give its ensemble, net.ensemble_"),

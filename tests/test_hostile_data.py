@@ -567,11 +567,15 @@ def test_tensors_that_only_pytorch_has(net: Network) -> None:
     with warnings.catch_warnings(action="ignore"):  # PyTorch's own, of prototypes
         compressed, nested = x.to_sparse_csr(), torch.nested.nested_tensor([*x])
         quantized = torch.quantize_per_tensor(x, 0.1, 10, torch.quint8)
+    packed = hasattr(torch, "float4_e2m1fn_x2") and [
+        torch.zeros((2, 3), dtype=torch.uint8).view(torch.float4_e2m1fn_x2)
+    ]
     for tensor, message in (
         (x.to_sparse(), r"is a tensor of layout torch\.sparse_coo; give its to_dense\(\)"),
         (compressed, r"is a tensor of layout torch\.sparse_csr; give its to_dense\(\)"),
         (nested, r"is a nested tensor; give its to_padded_tensor\(0\.0\)"),
         (quantized, r"is a quantized tensor; give its dequantize\(\)"),
+        *((x, r"has dtype torch\.float4_e2m1fn_x2, which PyTorch cannot convert; give float32") for x in packed or ()),
         (x.to("meta"), r"is a tensor on the device meta, which holds no values; give one that has values"),
         (torch.complex(x, x), r"has dtype torch\.complex64; give real numbers"),
     ):

@@ -51,7 +51,11 @@ def test_a_network_is_made_again_from_what_its_file_says(place, tmp_path):
     assert twin.provenance == net.provenance
     assert (loaded.provenance.init, run.calls, run.resumed) == ("he_normal, scaled_normal", 1, False)
     assert (run.backend, run.device) == (net.backend.name, net.backend.device_name)
-    wanted = [f"python {'.'.join(map(str, sys.version_info[:3]))}", f"numpy {np.__version__}", "xpnet 0.1.0"]
+    wanted = [
+        f"python {'.'.join(map(str, sys.version_info[:3]))}",
+        f"numpy {np.__version__}",
+        f"xpnet {xpnet.__version__}",
+    ]
     if run.backend in ("torch", "jax"):
         wanted.append(f"{run.backend} {version(run.backend)}")
     assert {*wanted} < {*run.versions.split(", ")}

@@ -837,6 +837,7 @@ FORGERIES = [  # which would pass for what they stand for
     (("position", "weight"), True),
     (("lr_scale",), float("nan")),
     (("call", "evil"), 1),
+    (("position", "steps"), 3),  # contradicts the total
 ]
 
 
@@ -847,6 +848,34 @@ def test_a_forged_training_is_refused_and_nothing_changes(halfway, where, value)
     with pytest.raises(CheckpointError, match="run holds a network that is not valid"):
         train(net, halfway, [Interrupt()], resume=True)
     assert_same(net, snapshot(network()))
+
+
+def test_forged_names_of_a_log_are_refused(tmp_path, short_chunks):
+    callbacks = [CSVLog(tmp_path / "log")]
+    interrupted(tmp_path / "run", network, chunks=5, callbacks=lambda: callbacks)
+    forge(tmp_path / "run", put("training", "callbacks", 0, "values", "names", value=[1]))
+    with pytest.raises(CheckpointError, match="names of CSVLog must be a list of strings"):
+        train(network(), tmp_path / "run", [*callbacks, Interrupt()], resume=True)
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "message"),
+    [
+        ((), {}, r"the tally must have \['n_iter', 'n_seen',"),
+        (("loss_curve",), 0.5, r"tally\.loss_curve=0\.5 must be a list"),
+        (("validates",), True, r"tally\.validates=True must be False in this fit"),
+    ],
+)
+def test_a_forged_tally_of_a_fit_is_refused(tmp_path, where, value, message):
+    from xpnet.estimators import MLPClassifier
+
+    path, data = tmp_path / "fit", (np.arange(12.0).reshape(6, 2), [0, 1] * 3)
+    fit = MLPClassifier((2,), max_iter=1, n_iter_no_change=1, random_state=0).fit
+    with pytest.warns(match="Maximum iterations"):
+        fit(*data, checkpoint=path)
+    forge(path, put("training", "callbacks", 0, "values", "tally", *where, value=value))
+    with pytest.raises(CheckpointError, match=message):
+        fit(*data, checkpoint=path, resume=True)
 
 
 # Several networks in one file

@@ -360,6 +360,17 @@ def test_tables_that_do_not_fit():
         pytest.raises(ValueError, match="X has 3 features, but TableRegressor is expecting 5 features as input"),
     ):
         model.predict(NUMBERS)
+    with pytest.raises(ValueError, match="X has several columns named 'kind'; give each its own name"):
+        model.fit(pets().rename(columns={"home": "kind"}), HEIGHT)
+    with pytest.raises(
+        ValueError, match=r"X holds '1e999' in row 1 of column 'kind' .*, which is too large for a number"
+    ):
+        model.fit(pets().assign(kind=["1e999", *NUMBERS[1:, 0].astype(str)]), HEIGHT)
+    mixed = [day.tz_localize("UTC" if k % 2 else None) for k, day in enumerate(pets()["born"])]
+    with pytest.raises(
+        ValueError, match="some dates in column 'born' of X have a time zone and others have none; write"
+    ):
+        model.fit(pets().assign(born=np.array(mixed, object)), HEIGHT)
     with pytest.raises(ValueError, match="leave every example of X with weight zero"):
         model.fit(pets(), HEIGHT, np.zeros(60))
     with pytest.raises(ValueError, match="Found array with 1 sample"):

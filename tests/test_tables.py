@@ -775,6 +775,41 @@ def test_a_table_that_does_not_fit_the_network_is_refused(capsys, model):
     assert "texts.csv holds 'heavy' in row 1 of column 'weight'" in refused(capsys, "predict", model, "texts.csv")
 
 
+@pytest.mark.filterwarnings("default::UserWarning")
+def test_too_few_rows_to_calibrate_are_warned_of(capsys, folder):
+    write("x,y\n" + "".join(f"{k % 3},{k}\n" for k in range(5)))
+    words = ["train", "--data", "table.csv", "--target", "y", "--task", "regression", "--epochs", 1, "--members", 1]
+    _, _, err = run_command(capsys, *words, "--validation-split", 0.3)
+    message = "the model is not calibrated: calibrate needs at least 3 examples, and there were 1; give more"
+    assert f"xpnet: warning: {message}" in err
+
+
+def test_columns_of_another_kind_than_in_training_are_refused(capsys, folder):
+    import pandas as pd
+
+    days, numbers = pd.date_range("2024-01-01", periods=40), np.linspace(0, 1, 40)
+    rates = [f"{100 * number:.1f}%" for number in numbers]
+    for name, day, y in (
+        ("train", days, rates),
+        ("zoned", days.tz_localize("UTC"), rates),
+        ("numbers", numbers, rates),
+        ("empty", np.full(40, np.nan), rates),
+        ("plain", days, numbers),
+    ):
+        pd.DataFrame({"day": day, "y": y}).to_parquet(f"{name}.parquet")
+    words = ["--data", "train.parquet", "--target", "y", "--save", "net", "--members", 1, "--epochs", 1]
+    assert run_command(capsys, "train", *words)[0] == 0
+    for name, message in (
+        ("zoned", "the dates in column 'day' of zoned.parquet have a time zone, and in training have no time zone"),
+        ("numbers", "numbers.parquet holds numbers in column 'day', which held dates in training"),
+        ("plain", "plain.parquet holds targets without %, and training had them with %"),
+    ):
+        assert message in refused(capsys, "evaluate", "net", "--data", f"{name}.parquet")
+    assert run_command(capsys, "evaluate", "net", "--data", "empty.parquet")[0] == 0
+    forge(Path("net"), lambda header, arrays: header["notes"]["columns"][0].update(waves=["moon"]))
+    assert "waves=('moon',) of a column in its notes must be among" in refused(capsys, "info", "net")
+
+
 def test_a_network_that_was_not_trained_on_a_table_does_not_know_columns(capsys, folder):
     Network([2, 3], task="classification", seed=0).save("net")
     for words in (["predict", "net", "pets.csv"], ["evaluate", "net", "--data", "pets.csv"]):
@@ -789,6 +824,7 @@ def test_a_network_that_was_not_trained_on_a_table_does_not_know_columns(capsys,
         *[("target", wrong) for wrong in (None, 3, ["kind"])],
         *[("decimal", wrong) for wrong in (None, ";", [","])],
         ("grouped", 1),
+        ("columns", []),
         *[("held_out", wrong) for wrong in (None, {}, {**HELD_OUT, "rows": "90"}, {**HELD_OUT, "test_split": 1.0})],
     ],
     ids=str,

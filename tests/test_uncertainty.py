@@ -619,6 +619,10 @@ def test_many_errors_are_thinned_to_some_that_are_not_smaller():
             "calibrate divides errors by predicted standard deviations, and some for validation_data are 0, as where a",
         ),
         (
+            lambda net, few: certain(net).calibrate((X, np.full(N, 1e307))),
+            "calibrate divides errors by predicted standard deviations, and some for validation_data are 0, or near",
+        ),
+        (
             lambda net, few: exploding(net).calibrate((X * (np.arange(N)[:, None] == 2), Y[:, 0])),
             "calibrate needs finite predictions, and that for row 2 of validation_data, counted from 0, is infinite or",
         ),
@@ -631,6 +635,13 @@ def test_what_cannot_be_calibrated_or_covered_is_refused(act, message):
     with pytest.raises(ValueError, match=f"^{message}"):
         act(net, few)
     assert net.calibration is before
+
+
+def certain(net):
+    """A network whose predicted standard deviations are the least that there are."""
+    net = Network([3, 2], cost="gaussian", dtype="float64", seed=0)
+    net.b = [[0.0, -1e4]]
+    return net
 
 
 def exploding(net):

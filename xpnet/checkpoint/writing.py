@@ -18,6 +18,7 @@ except ImportError:  # on Windows
 
 PREFIX, SUFFIX = ".xpnet-", ".tmp"  # of temporary files
 STALE_SECONDS = 60.0  # after this time, a temporary file that no process holds is removed
+PATIENCE_SECONDS = 1.0  # for which a program that reads a file may keep it from being replaced, on Windows
 
 
 def write_file(path: str | os.PathLike[str], content: bytes, *, new: bool = False) -> None:
@@ -70,7 +71,7 @@ def write_file(path: str | os.PathLike[str], content: bytes, *, new: bool = Fals
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            _move_to_new_path(unfinished, target) if new else unfinished.replace(target)
+            _move_to_new_path(unfinished, target) if new else _replace(unfinished, target)
         finally:
             unfinished.unlink(missing_ok=True)
         _flush_folder(target.parent)
@@ -135,6 +136,19 @@ def _keep_permissions(file: Path, old: os.stat_result) -> None:
     os.chmod(file, stat.S_IMODE(old.st_mode))
 
 
+def _replace(file: Path, target: Path) -> None:
+    """Rename a file to a path where another may be. Windows refuses that while a program has the other one open."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            file.replace(target)
+            return
+        except unless_stopped(PermissionError):
+            if time.monotonic() > until:
+                raise
+        time.sleep(0.01)
+
+
 def _move_to_new_path(file: Path, target: Path) -> None:
     """Rename a file; refuse a target that exists, even if it was made a moment ago."""
     try:
@@ -151,23 +165,23 @@ def _move_to_new_path(file: Path, target: Path) -> None:
 
 
 def _remove_stale_files(folder: Path) -> None:
-    """Remove temporary files of processes that have ended: no process holds a lock on them."""
-    if fcntl is None:
-        return
+    """Remove temporary files of processes that have ended: no process holds a lock on them, or has them open."""
     with _ignoring_os_errors():  # if the folder cannot be listed, they stay
         for file in folder.glob(f"{PREFIX}*{SUFFIX}"):
             with _ignoring_os_errors():  # the file is gone, or belongs to somebody else
-                if time.time() - file.lstat().st_mtime > STALE_SECONDS:
-                    with open(os.open(file, os.O_RDONLY | os.O_NOFOLLOW | _NONBLOCK), "rb") as stale:
-                        fcntl.flock(stale, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                        file.unlink()
+                if time.time() - file.lstat().st_mtime <= STALE_SECONDS:
+                    continue
+                if fcntl is None:
+                    file.unlink()  # Windows refuses that while a process has it open
+                    continue
+                with open(os.open(file, os.O_RDONLY | os.O_NOFOLLOW | _NONBLOCK), "rb") as stale:
+                    fcntl.flock(stale, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    file.unlink()
 
 
 def _flush_folder(folder: Path) -> None:
     """Flush a folder to disk, so that a renamed file survives a power failure."""
-    if os.name == "nt":
-        return
-    with _ignoring_os_errors():  # some file systems cannot, and unlistable folders cannot be opened
+    with _ignoring_os_errors():  # Windows and some file systems cannot, and unlistable folders cannot be opened
         number = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(number)

@@ -6,6 +6,8 @@ except the help, by newer versions of argparse, which respect NO_COLOR.
 """
 
 import argparse
+import errno
+import io
 import os
 import sys
 import warnings
@@ -37,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     >>> main(["evaluate", "missing.safetensors"])
     1
     """
-    _replace_closed_streams()
+    _prepare_streams()
     command, options = make_parser(), argparse.Namespace(ranks=None)
     try:
         try:
@@ -82,14 +84,17 @@ def _print_warnings(options: argparse.Namespace) -> Iterator[None]:
         warnings.showwarning = before
 
 
-def _replace_closed_streams() -> None:
-    """Open standard streams that are closed, as by ``>&-``, on the null device.
+def _prepare_streams() -> None:
+    """Open standard streams that are closed, as by ``>&-``, on the null device; let others write every character.
 
-    Otherwise printing fails, and the next file to be opened gets the stream's file descriptor and its output.
+    Otherwise printing to a closed one fails, and the next file to be opened gets its file descriptor and its output.
+    Characters that the encoding lacks, as that of files on Windows does, are escaped as on standard error.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 @contextmanager
@@ -117,7 +122,9 @@ class _Report:
     def _unless_closed(self, call: Callable[..., Any], *args: Any) -> None:
         try:
             call(*args)
-        except BrokenPipeError:
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EINVAL):  # Windows may give the second for a closed pipe
+                raise
             _discard(self.stream)
 
     def __getattr__(self, name: str) -> Any:

@@ -88,13 +88,29 @@ def run_predict(options: argparse.Namespace) -> None:
     header, rows = [*copies, *header], ([*cells, *row] for *cells, row in zip(*copies.values(), rows))
     if not options.out and sys.stdout.isatty():
         header, *rows = ([printable(value) for value in row] for row in (header, *rows))
-    file = io.StringIO() if options.out else sys.stdout
+    file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(header)
     writer.writerows(rows)
-    if options.out and isinstance(file, io.StringIO):
+    if options.out:
         write_file(options.out, file.getvalue().encode())
         say(f"Wrote {len(x):,} predictions to {options.out}")
+    else:
+        _print_whole(file.getvalue())
+
+
+def _print_whole(text: str) -> None:
+    """Print a table as it is, or nothing."""
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError as error:
+        if not sys.stdout.isatty():
+            missing = text[error.start : error.end]
+            raise ArgumentError(
+                f"standard output is in {encoding}, which has no {missing!r}; write a file, in UTF-8, by --out"
+            ) from None
+    sys.stdout.write(text)
 
 
 def run_export(options: argparse.Namespace) -> None:

@@ -56,7 +56,7 @@ def compute_errors(y: np.ndarray, bars: np.ndarray, levels: Sequence[float]) -> 
     """Compute the distances |y − mean| / std of targets (n, n_targets), or their differences from the quantiles."""
     if levels:
         return y[..., None] - bars
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         return (np.abs(y - bars[..., 0]) / bars[..., 1])[..., None]
 
 

@@ -221,8 +221,6 @@ class Reader(NamedTuple):
             self.check_names(pair[0], f"x of item {i} of {name}")
             xs.append(pair[0])
             ys.append(pair[1])
-        if not xs:
-            raise ArgumentError(f"{name} is empty")
         with self.scope():
             x, y = stack(xs, f"x of {name}"), stack(ys, f"y of {name}")
         return self.read_examples(x, y, name, rows)

@@ -286,6 +286,8 @@ def check_table(estimator: Any, X: Any, *, reset: bool) -> Any:
         is_frame = isinstance(X, pandas.DataFrame)
         options: dict[str, Any] = {"dtype": None, "ensure_all_finite": "allow-nan"}
         if is_frame:
+            if len(twice := X.columns[X.columns.duplicated()]):
+                raise ArgumentError(f"X has several columns named {twice[0]!r}; give each its own name")
             options = {"skip_check_array": True}
         checked: Any = validate_data(estimator, X=X, reset=reset, **options)  # type: ignore[arg-type]
         X = X if is_frame else checked
@@ -302,7 +304,4 @@ def _to_frame(encoder: TableEncoder, X: Any, reset: bool) -> Any:
 
     frame = X if isinstance(X, pandas.DataFrame) else pandas.DataFrame(X)
     names = [f"x{name}" if isinstance(name, int) else str(name) for name in frame.columns]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ArgumentError(f"X has several columns named {twice!r}; give each its own name")
     return frame.set_axis(names, axis=1)

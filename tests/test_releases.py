@@ -1,0 +1,58 @@
+"""What a release says of itself is the same everywhere, and one file alone names who publishes it."""
+
+import re
+import runpy
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import xpnet
+
+ROOT = Path(__file__).parents[1]
+find_problems = runpy.run_path(str(ROOT / "tools" / "check_release.py"))["find_problems"]
+URLS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]
+
+
+@pytest.fixture
+def project(tmp_path):
+    """The files that name the version, as they are before a release."""
+    for name in ("xpnet/version.py", "CHANGELOG.md", "pyproject.toml"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, path)
+    path.with_name("CHANGELOG.md").write_text(f"# Changelog\n\n## [{xpnet.__version__}] - 2027-01-31\n")
+    return tmp_path
+
+
+def test_a_tag_that_fits_can_be_released(project):
+    assert find_problems(f"v{xpnet.__version__}", URLS["Repository"], project) == []
+
+
+def test_what_differs_is_named(project):
+    (project / "CHANGELOG.md").write_text("## [9.0] - unreleased\n## [8.0] - 2027-01-31\n")
+    version = xpnet.__version__
+    assert find_problems("v7.0", "https://example.org/xpnet", project) == [
+        f"xpnet/version.py has {version}, and the tag is v7.0: it must be v{version}",
+        f"CHANGELOG.md begins with [9.0] - unreleased: it must be [{version}] and the date",
+        f"pyproject.toml has the repository {URLS['Repository']}, and it is https://example.org/xpnet",
+    ]
+
+
+def test_the_changelog_links_every_version():
+    text = (ROOT / "CHANGELOG.md").read_text()
+    versions = re.findall(r"^## \[(.*)\] - (?:unreleased|\d{4}-\d\d-\d\d)$", text, re.MULTILINE)
+    assert versions[0] == xpnet.__version__.partition(".dev")[0]
+    assert re.findall(r"^\[(.*)\]: \.\./\.\./releases/tag/v(.*)$", text, re.MULTILINE) == [(v, v) for v in versions]
+    assert re.findall(r"^## .*", text, re.MULTILINE) == re.findall(r"^## \[.*\] - .*", text, re.MULTILINE)
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not in a source archive")
+def test_one_file_has_the_address_of_the_project():
+    owner = URLS["Repository"].split("/")[-2]
+    assert URLS["Documentation"] == f"https://{owner}.github.io/xpnet/"
+    command = ["git", "grep", "--name-only", "--fixed-strings", "-e", f"{owner}/xpnet", "-e", f"{owner}.github.io"]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert found.split() == ["pyproject.toml"]
