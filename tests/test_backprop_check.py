@@ -509,6 +509,7 @@ def test_unknown_mistakes_are_located_by_what_is_right(name):
         ([2], "w and b of layer 3 are 0: were they filled in?"),
     ],
 )
+@pytest.mark.slow
 def test_gradients_that_were_not_filled_in_blame_no_equation(layers, note):
     end = f"for l in {layers}: gw[l], gb[l] = 0 * gw[l], 0 * gb[l]\n    return gw, gb"
     check = check_backprop(write(end=end), [3, 4, 2, 2])
@@ -530,6 +531,7 @@ def test_gradients_that_were_not_filled_in_blame_no_equation(layers, note):
         ),
     ],
 )
+@pytest.mark.slow
 def test_a_right_gradient_clears_the_errors_of_its_layer_and_the_later_ones(line, equation, sentence):
     check = check_backprop(write(end=f"{line}; return gw, gb"), [3, 4, 2, 2])
     assert (check.equation, check.notes[1]) == (equation, sentence)

@@ -516,6 +516,7 @@ def comes_back(path: Path) -> bool:
     return bool(same and predicts)
 
 
+@pytest.mark.slow
 def test_a_forged_value_is_refused_or_comes_back_as_it_is(tmp_path: Path) -> None:
     path, ignored = full(tmp_path), set()
     header, arrays = read(path)
