@@ -1,9 +1,9 @@
 """What a release says of itself is the same everywhere, and one file alone names who publishes it."""
 
 import re
-import runpy
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -12,29 +12,37 @@ import pytest
 import xpnet
 
 ROOT = Path(__file__).parents[1]
-find_problems = runpy.run_path(str(ROOT / "tools" / "check_release.py"))["find_problems"]
 URLS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]
 
 
 @pytest.fixture
 def project(tmp_path):
     """The files that name the version, as they are before a release."""
-    for name in ("xpnet/version.py", "CHANGELOG.md", "pyproject.toml"):
+    for name in ("xpnet/version.py", "CHANGELOG.md", "pyproject.toml", "tools/check_release.py"):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, path)
-    path.with_name("CHANGELOG.md").write_text(f"# Changelog\n\n## [{xpnet.__version__}] - 2027-01-31\n")
+    (tmp_path / "CHANGELOG.md").write_text(f"# Changelog\n\n## [{xpnet.__version__}] - 2027-01-31\n")
     return tmp_path
 
 
+def check_release(project, *words):
+    """Return the status, and the lines of the message."""
+    command = [sys.executable, str(project / "tools" / "check_release.py"), *words]
+    done = subprocess.run(command, capture_output=True, text=True)
+    return done.returncode, done.stderr.splitlines()
+
+
 def test_a_tag_that_fits_can_be_released(project):
-    assert find_problems(f"v{xpnet.__version__}", URLS["Repository"], project) == []
+    assert check_release(project, f"v{xpnet.__version__}", URLS["Repository"]) == (0, [])
 
 
 def test_what_differs_is_named(project):
     (project / "CHANGELOG.md").write_text("## [9.0] - unreleased\n## [8.0] - 2027-01-31\n")
     version = xpnet.__version__
-    assert find_problems("v7.0", "https://example.org/xpnet", project) == [
+    status, lines = check_release(project, "v7.0", "https://example.org/xpnet")
+    assert status == 1
+    assert lines == [
         f"xpnet/version.py has {version}, and the tag is v7.0: it must be v{version}",
         f"CHANGELOG.md begins with [9.0] - unreleased: it must be [{version}] and the date",
         f"pyproject.toml has the repository {URLS['Repository']}, and it is https://example.org/xpnet",

@@ -13,11 +13,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 
-def find_problems(tag: str, address: str, root: Path = ROOT) -> list[str]:
+def find_problems(tag: str, address: str) -> list[str]:
     """Say what must be changed before a commit with this tag can be released."""
-    version = re.findall(r'__version__ = "(.*)"', (root / "xpnet" / "version.py").read_text())[0]
-    newest, date = re.findall(r"^## \[(.*)\] - (.*)$", (root / "CHANGELOG.md").read_text(), re.MULTILINE)[0]
-    urls = tomllib.loads((root / "pyproject.toml").read_text())["project"]["urls"]
+    version = re.findall(r'__version__ = "(.*)"', (ROOT / "xpnet" / "version.py").read_text())[0]
+    newest, date = re.findall(r"^## \[(.*)\] - (.*)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[0]
+    urls = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]
     problems = []
     if tag != f"v{version}":
         problems.append(f"xpnet/version.py has {version}, and the tag is {tag}: it must be v{version}")
@@ -29,4 +29,4 @@ def find_problems(tag: str, address: str, root: Path = ROOT) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit("\n".join(find_problems(*sys.argv[1:])))
+    sys.exit("\n".join(find_problems(*sys.argv[1:])) or None)  # of an empty text, the status would be 1
