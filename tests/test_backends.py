@@ -277,6 +277,19 @@ def test_the_host_is_what_both_the_library_and_dlpack_call_a_cpu():
     assert not on_host(OnSYCL())
 
 
+def test_pinned_tensors_are_in_the_memory_of_the_host():
+    torch = pytest.importorskip("torch")
+
+    class Pinned(torch.Tensor):
+        """Stands for a tensor of DataLoader(pin_memory=True), which needs a GPU."""
+
+        def __dlpack_device__(self):
+            return 3, 0
+
+    x, net = torch.ones((4, 2)), Network([2, 1], seed=0)
+    np.testing.assert_array_equal(net.forward(x.as_subclass(Pinned)), net.forward(x))
+
+
 @pytest.mark.parametrize("shape", [(1, 5, 4), (3, 1, 4), (3, 5, 1)])
 def test_matrices_are_multiplied_where_they_are_broadcast(backend, shape):
     """Derivatives of all outputs multiply such views."""

@@ -18,9 +18,8 @@ from xpnet.errors import ArgumentError, BackendError, unless_stopped
 
 # Errors that the conversion of an object to an array may raise, including those of a user's own __array__
 CONVERSION_ERRORS = (TypeError, ValueError, RuntimeError, ArithmeticError, LookupError, StopIteration)
-
-
-DLPACK_CPU = 1  # the number by which DLPack's header names devices whose memory the CPU reads
+# DLPack's numbers for a CPU, and for memory of the host that is pinned for CUDA or ROCm
+DLPACK_HOST = (1, 3, 11)
 
 
 class Speed(NamedTuple):
@@ -431,7 +430,7 @@ def refuse_graph(x: Any, name: str) -> None:
 
 
 def on_host(x: Any) -> bool:
-    """Whether an array is in the host's memory: on a device that its library and DLPack call a CPU.
+    """Whether an array is in the host's memory: on a device that its library calls a CPU, and DLPack the host.
 
     DLPack alone would take the simulated devices of array-api-strict for the host, and names alone dpnp's
     "opencl:cpu:0", whose memory only SYCL can read.
@@ -442,7 +441,7 @@ def on_host(x: Any) -> bool:
     devices = getattr(device, "device_set", [device])  # several, of an array that JAX has divided
     if not all("cpu" in str(one).lower() for one in devices):
         return False
-    return len(devices) > 1 or not hasattr(x, "__dlpack_device__") or x.__dlpack_device__()[0] == DLPACK_CPU
+    return len(devices) > 1 or not hasattr(x, "__dlpack_device__") or x.__dlpack_device__()[0] in DLPACK_HOST
 
 
 def host_array(x: Array) -> np.ndarray:
