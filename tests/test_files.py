@@ -144,6 +144,22 @@ def test_the_file_and_then_its_folder_are_flushed_to_disk(tmp_path, monkeypatch)
     assert done == ["file", "rename", *(["folder"] if os.name != "nt" else [])]
 
 
+@posix
+def test_what_may_not_be_replaced_is_refused_at_once(tmp_path, monkeypatch):
+    """As another user's file in /tmp; only on Windows it is worth waiting."""
+    attempts = []
+
+    def refuse(*paths: Any) -> None:
+        attempts.append(paths)
+        raise PermissionError(errno.EPERM, "Operation not permitted", *map(str, paths))
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(PermissionError, match="Operation not permitted"):
+        write_file(tmp_path / "file", b"")
+    assert len(attempts) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.fixture
 def like_windows(monkeypatch):
     """Take away what Windows lacks, and refuse as it does to replace or remove open files, and to open folders.

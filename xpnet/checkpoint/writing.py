@@ -144,7 +144,7 @@ def _replace(file: Path, target: Path) -> None:
             file.replace(target)
             return
         except unless_stopped(PermissionError):
-            if time.monotonic() > until:
+            if fcntl or time.monotonic() > until:
                 raise
         time.sleep(0.01)
 
