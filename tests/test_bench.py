@@ -94,12 +94,14 @@ def test_a_short_training_is_for_what_starts_soonest():
 
 
 def test_the_start_is_what_a_first_training_takes_besides_its_steps(monkeypatch):
+    """It has ten steps, or those of a repetition if these are fewer: more may not fit into memory."""
     ticks = itertools.count()
-    monkeypatch.setattr(time, "perf_counter", lambda: next(ticks))
-    times, steps, start = time_step(net(), steps=2, repeats=3)
-    assert (steps, start) == (2, 0.0)  # ten steps of half a second are longer than all that this clock sees before
-    monkeypatch.setattr(bench, "FEWEST_STEPS", 1)
-    assert time_step(net(), steps=2, repeats=3)[2] == pytest.approx(3 - times[0])
+    monkeypatch.setattr(time, "perf_counter", lambda: next(ticks))  # a first training takes 3
+    for steps, few in ((2, 2), (20, 10)):
+        times, _, start = time_step(net(), steps=steps, repeats=3)
+        assert start == pytest.approx(3 - few * times[0])
+    ticks = itertools.accumulate(itertools.count())
+    assert time_step(net(), steps=2, repeats=3)[2] == 0.0  # where the later steps took longer
 
 
 def test_there_are_as_many_steps_as_take_the_time_and_fit_the_memory(monkeypatch):

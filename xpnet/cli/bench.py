@@ -213,12 +213,13 @@ def time_step(
     _check(batch_size, steps, seconds, repeats)
     net = net.copy()
     time.sleep(PAUSE)
+    few = FEWEST_STEPS if steps is None else min(FEWEST_STEPS, steps)
     began = time.perf_counter()
-    _train(net, batch_size, FEWEST_STEPS, 1, seed)
+    _train(net, batch_size, few, 1, seed)
     first = time.perf_counter() - began
     steps = _choose_steps(seconds, net, batch_size, seed) if steps is None else steps
     times = _time_epochs(net, batch_size, steps, repeats, seed)
-    return times, steps, max(0.0, first - FEWEST_STEPS * float(np.median(times)))
+    return times, steps, max(0.0, first - few * float(np.median(times)))
 
 
 def list_libraries(names: Sequence[str] = tuple(BACKENDS)) -> Iterator[Library]:
