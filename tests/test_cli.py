@@ -517,10 +517,9 @@ def test_an_interrupt_before_the_first_step_keeps_the_old_file(capsys, monkeypat
     assert path.read_bytes() == b"old"
 
 
-def start(*words):
+def start(*words, unbuffered=""):
     command = [sys.executable, "-m", "xpnet", *map(str, words)]
-    # Output is buffered, as usually; or a closed pipe is noticed earlier than elsewhere
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}  # by which a closed pipe is noticed earlier
     # Tests that run in the background of a shell ignore Ctrl-C, and so would what they start
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
@@ -654,6 +653,18 @@ def test_with_a_closed_stream_for_errors_the_status_says_it(capsys, monkeypatch)
 
 def test_a_closed_pipe_ends_the_command_quietly():
     with start("--help") as process:
+        process.stdout.close()
+        err = process.stderr.read()
+    assert (process.returncode, err) == (141, "")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_predictions_that_are_not_read_to_the_end_are_an_error(tmp_path, unbuffered):
+    """Without a buffer, Python writes as much of a text as it can, and does not say that some is missing."""
+    Network([1, 1], seed=0).save(tmp_path / "net")
+    np.save(tmp_path / "x.npy", np.zeros((20_000, 1)))  # a pipe holds less
+    with start("predict", tmp_path / "net", tmp_path / "x.npy", unbuffered=unbuffered) as process:
+        process.stdout.readline()
         process.stdout.close()
         err = process.stderr.read()
     assert (process.returncode, err) == (141, "")

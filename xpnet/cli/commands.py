@@ -96,12 +96,12 @@ def run_predict(options: argparse.Namespace) -> None:
         write_file(options.out, file.getvalue().encode())
         say(f"Wrote {len(x):,} predictions to {options.out}")
     else:
-        _print_whole(file.getvalue())
+        _print_whole(file)
 
 
-def _print_whole(text: str) -> None:
+def _print_whole(file: io.StringIO) -> None:
     """Print a table as it is, or nothing."""
-    encoding = sys.stdout.encoding or "utf-8"
+    text, encoding = file.getvalue(), sys.stdout.encoding or "utf-8"
     try:
         text.encode(encoding)
     except UnicodeEncodeError as error:
@@ -110,7 +110,8 @@ def _print_whole(text: str) -> None:
             raise ArgumentError(
                 f"standard output is in {encoding}, which has no {missing!r}; write a file, in UTF-8, by --out"
             ) from None
-    sys.stdout.write(text)
+    file.seek(0)
+    sys.stdout.writelines(file)  # line by line: with PYTHONUNBUFFERED, Python loses the rest of a text in silence
 
 
 def run_export(options: argparse.Namespace) -> None:
