@@ -114,7 +114,7 @@ def installed(cases: Iterable[Any]) -> list[Any]:
 def two_blas_threads() -> Iterator[None]:
     """Let NumPy's BLAS use two threads.
 
-    Since threadpoolctl 3.8, while the Python thread that has set the number is alive, no other one can. This one is not.
+    Since threadpoolctl 3.8, no other Python thread can set the number while the one that has set it is alive.
     """
     with ThreadPoolExecutor(1) as pool:
         limits = pool.submit(threadpool_limits, 2).result()
