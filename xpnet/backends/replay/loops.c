@@ -771,7 +771,7 @@ static PyModuleDef_Slot module_slots[] = {
     {0, NULL},
 };
 
-static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, .m_name = "loops", .m_methods = functions, .m_slots = module_slots};
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "loops", .m_methods = functions,
+                                        .m_slots = module_slots};
 
 PyMODINIT_FUNC PyInit_loops(void) { return PyModuleDef_Init(&definition); }
