@@ -4,6 +4,8 @@
 uv downloads Pythons that are not here.
 """
 
+from pathlib import Path
+
 import nox
 
 nox.needs_version = ">=2025.2"
@@ -43,3 +45,12 @@ def lowest_extras(session: nox.Session) -> None:
 def coming(session: nox.Session) -> None:
     """Test with versions that are not released yet, where there are any."""
     test(session, "--prerelease=allow", "-e", ".[test]")
+
+
+@nox.session(python=LOWEST)
+def sycl(session: nox.Session) -> None:
+    """Test dpnp on the CPU as a SYCL device; this downloads 2.9 GB."""
+    session.install("-e", ".[test,dpnp]", "intel-opencl-rt")
+    driver = str(Path(session.virtualenv.location, "lib", "libintelocl.so"))
+    arguments = ["-k", "dpnp", "-m", "slow or not slow", "tests", *session.posargs]
+    session.run("pytest", *arguments, env={"OCL_ICD_FILENAMES": driver})
