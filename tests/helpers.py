@@ -1,6 +1,8 @@
 """What several tests share besides fixtures."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 from browser import CHROMIUM
 from mpi import MPIEXEC
+from threadpoolctl import threadpool_limits
 
 from xpnet import BackendError, Network, get_backend
 from xpnet.cli import main
@@ -106,6 +109,21 @@ def marked(names: Iterable[str]) -> list[Any]:
 def installed(cases: Iterable[Any]) -> list[Any]:
     """Of parameters that are names of libraries, or begin with one, those whose library is installed."""
     return [case for case in cases if (case if isinstance(case, str) else case[0]) not in NOT_INSTALLED]
+
+
+@contextmanager
+def two_blas_threads() -> Iterator[None]:
+    """Let NumPy's BLAS use two threads.
+
+    Since threadpoolctl 3.8, no other Python thread can set the number while the one that has set it is alive.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        limits = pool.submit(threadpool_limits, 2).result()
+    try:
+        yield
+    finally:
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(limits.restore_original_limits).result()
 
 
 class Items:

@@ -817,7 +817,7 @@ def test_notes_may_be_nested_a_hundred_deep(tmp_path: Path) -> None:
 def test_long_values_take_memory_in_proportion_to_the_file_and_are_shown_in_part(
     tmp_path: Path, where: Any, value: Any
 ) -> None:
-    """A list in a list takes 96 bytes in Python, and 2 in a file, as "[[[[]]]]" shows."""
+    """A list in a list takes some 100 bytes in Python, and 2 in a file, as "[[[[]]]]" shows."""
     path = full(tmp_path)
     forge(path, put(*where, value=value))
     tracemalloc.start()
@@ -828,7 +828,7 @@ def test_long_values_take_memory_in_proportion_to_the_file_and_are_shown_in_part
         message = str(error)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 46 * path.stat().st_size
+    assert peak < 50 * path.stat().st_size
     assert len(message) < 2000
 
 

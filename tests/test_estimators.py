@@ -1028,6 +1028,8 @@ def test_a_wrong_parameter_is_named(parameters, message):
         ((X, np.stack([DIGIT, DIGIT], axis=1)), "y has several columns of classes; give one column"),
         ((X, DIGIT, -WEIGHT), r"sample_weight holds -2; give numbers of at least 0|sample_weight holds -1\.9"),
         ((X, DIGIT, 0.0), "leave every example of X with weight zero"),
+        ((np.where(X > 0.5, np.inf, -np.inf), DIGIT), "Input X contains infinity"),
+        ((X, DIGIT, np.where(DIGIT > 4, np.inf, -np.inf)), "Input sample_weight contains infinity"),
     ],
 )
 def test_wrong_data_are_named(given, message):

@@ -6,13 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
-import threadpoolctl
+from helpers import two_blas_threads
 from trainings import TRAININGS
 
 from xpnet import Adam, Network
@@ -202,6 +203,30 @@ def test_runs_of_operations_that_go_tile_by_tile_keep_their_order(pytestconfig):
 X = np.ones((4, 3), "f")
 
 
+@pytest.mark.skipif(not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="this Python always has its lock")
+def test_free_threaded_python_stays_so():
+    code = "import sys, xpnet.backends.replay.loops; sys.exit(sys._is_gil_enabled())"
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHON_GIL": ""}, check=True)
+
+
+def test_operations_serve_one_caller_at_a_time():
+    code, out, errors = loops.Operations(), np.empty_like(X), []
+
+    def add(_=None):
+        try:
+            code.elementwise(np.add, (X, X), out, True)
+        except RuntimeError as error:
+            errors.append(str(error))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(add, range(2000)))
+    assert len(code) + len(errors) == 2000
+    code.call(add)  # which might give them other memory while they run
+    code.run()
+    assert {*errors} == {"these operations are running already"}
+    assert (out == 2).all()
+
+
 def test_an_error_in_an_inner_loop_ends_the_run():
     """As that of a product that finds no memory; here an integer power, which is not translated, stands for it."""
     code, done, two = loops.Operations(), [], np.full(3, 2)
@@ -378,8 +403,7 @@ def test_any_number_of_threads_gives_the_same_bits(monkeypatch):
         expected = train_large(1, "replay of recorded steps")
     for threads in (1, 3, "auto"):
         assert train_large(threads) == expected
-    with threadpoolctl.threadpool_limits(2), ThreadPoolExecutor(3) as pool:
-        threadpoolctl.OpenBLASController.clear_controlling_thread()  # or no other Python thread could set the number
+    with two_blas_threads(), ThreadPoolExecutor(3) as pool:
         # One of them has the helpers at a time, and BLAS one thread until the last has ended
         assert [*pool.map(train_large, (2, 2, 3))] == [expected] * 3
     assert loops.get_threads() == 1

@@ -220,8 +220,8 @@ WEIGHTS = [[[0.5, -1.0], [2.0, 3.0]], [[1e-3, 0.0]]]
         (text()[:-1], "delimiter"),
         ("null", "it must be an object with the keys 'sizes', 'weights', 'biases', 'cost', not None"),
         ("[1, 2]", r"it must be an object with the keys .*, not \[1, 2\]"),
-        ("[" * 200_000, "recursion"),
-        ('{"a":' * 200_000, "recursion"),
+        ("[" * 200_000, "recursion|Stack overflow"),
+        ('{"a":' * 200_000, "recursion|Stack overflow"),
         # keys
         (text(sizes=None), "the key 'sizes' is missing"),
         (text(cost=None), "the key 'cost' is missing"),

@@ -243,7 +243,7 @@ for way in {ways}:
     messages = run(code)[0].splitlines()
     assert len(messages) == len(ways)
     for message in messages:
-        assert message.startswith("xpnet.estimators needs scikit-learn 1.6 or newer (")
+        assert message.startswith("xpnet.estimators needs scikit-learn 1.8 or newer (")
         assert message.endswith("); install it with: pip install -e '.[sklearn]' in a checkout of xpnet")
 
 

@@ -8,7 +8,7 @@ from threading import Event
 import numpy as np
 import pytest
 import threadpoolctl
-from helpers import installed
+from helpers import installed, two_blas_threads
 from test_bad_input import refused
 
 from xpnet import Network, get_backend
@@ -32,8 +32,7 @@ def two_threads(monkeypatch):
     before = torch and torch.get_num_threads()
     if torch:
         torch.set_num_threads(2)
-    with threadpoolctl.threadpool_limits(2):
-        threadpoolctl.OpenBLASController.clear_controlling_thread()  # or no other Python thread could set the number
+    with two_blas_threads():
         yield
     if torch:
         torch.set_num_threads(before)

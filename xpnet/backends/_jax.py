@@ -40,7 +40,11 @@ class JaxBackend(Backend):
 
     @classmethod
     def devices(cls) -> list[str]:
-        return [f"{device.platform}:{device.id}" for device in _all_devices()]
+        return [_name_device(device) for device in _all_devices()]
+
+    @property
+    def device_name(self) -> str:
+        return _name_device(self.device)
 
     @contextmanager
     def scope(self, dtype: str) -> Iterator[None]:
@@ -235,6 +239,10 @@ def _pad(x: np.ndarray, length: int) -> np.ndarray:
 def _all_devices() -> list[Any]:
     platforms = dict.fromkeys([jax.default_backend(), "cpu"])
     return [device for platform in platforms for device in jax.devices(platform)]
+
+
+def _name_device(device: Any) -> str:
+    return f"{device.platform}:{device.id}"  # JAX 0.9 itself writes "TFRT_CPU_0", and does not know that name
 
 
 def _find_device(device: Any) -> Any:

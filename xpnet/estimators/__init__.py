@@ -10,7 +10,7 @@ try:
     from sklearn.utils.validation import validate_data  # noqa: F401  came with scikit-learn 1.6
 except ImportError as error:
     raise ImportError(
-        f"xpnet.estimators needs scikit-learn 1.6 or newer ({error}); install it with: {install_command('sklearn')}"
+        f"xpnet.estimators needs scikit-learn 1.8 or newer ({error}); install it with: {install_command('sklearn')}"
     ) from error
 
 from xpnet.estimators.classifier import MLPClassifier

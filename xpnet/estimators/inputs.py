@@ -163,7 +163,8 @@ def parse_sample_weight(sample_weight: Any, n: int) -> np.ndarray | None:
 def name_arguments(arguments: str, x: Any = None) -> Iterator[None]:
     """Add the names of arguments to errors that scikit-learn or the user's `__array__` raises without them.
 
-    If `x`, one of them, holds texts, an error about those names the remedy.
+    If `x`, one of them, holds texts, an error about those names the remedy. scikit-learn looks for infinite numbers by
+    a sum of all: that NumPy cannot add ∞ and −∞ is no warning of its own.
 
     Examples
     --------
@@ -173,7 +174,8 @@ def name_arguments(arguments: str, x: Any = None) -> Iterator[None]:
     xpnet.ArgumentError: could not convert string to float: 'one' (in X)
     """
     try:
-        yield
+        with np.errstate(invalid="ignore"):
+            yield
     except unless_stopped(*CONVERSION_ERRORS) as error:
         if isinstance(error, (TypeError, ValueError)) and re.search(r"\b(X|y|sample_weight)\b", str(error)):
             raise

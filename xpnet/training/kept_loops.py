@@ -55,7 +55,7 @@ class KeptLoops:
     """The loops of a network's last training, for its next one. Copies and pickles are empty."""
 
     def __init__(self) -> None:
-        self._loops: Loops | None = None
+        self._kept: list[Loops] = []  # at most one
 
     def __reduce__(self) -> Any:
         """Copy and pickle nothing."""
@@ -68,7 +68,9 @@ class KeptLoops:
         Two trainings of the same networks at once, in two threads, share none. After an error or an interrupt, none are
         kept: another thread may still be running one.
         """
-        loops, self._loops = self._loops or Loops(), None
+        loops = Loops()
+        with suppress(IndexError):
+            loops = self._kept.pop()
         yield loops
         loops.end_training(backend)
-        self._loops = loops
+        self._kept = [loops]

@@ -14,6 +14,7 @@
 #include <fenv.h>
 #include <numpy/arrayobject.h>
 #include <numpy/ufuncobject.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -60,7 +61,7 @@ typedef struct {
     PyObject_HEAD Instruction *code;
     Py_ssize_t length, capacity, run; /* `run` is the first instruction of the last run of tiles */
     PyObject *kept;                   /* arrays and calls */
-    int is_running;
+    atomic_int is_busy;
 } Operations;
 
 /* Inner loops of our own */
@@ -673,11 +674,9 @@ static int handle_signals(PyThreadState **thread) {
 
 /* run(numbers, *arrays): all operations in each round, or once if nothing is given, without the GIL but for calls in
    Python. The arrays are those whose rows are taken; each round has its own numbers of rows. */
-static PyObject *run(Operations *self, PyObject *args) {
-    if (self->is_running) return PyErr_Format(PyExc_RuntimeError, "these operations are running already");
+static PyObject *run_rounds(Operations *self, PyObject *args) {
     Rounds rounds = {.n_rounds = 1};
     if (read_arguments(self, args, &rounds) < 0) return NULL;
-    self->is_running = 1;
     int n_threads = pool_acquire();
     PyThreadState *thread = PyEval_SaveThread();
     double looked = now();
@@ -690,7 +689,6 @@ static PyObject *run(Operations *self, PyObject *args) {
     feclearexcept(FE_ALL_EXCEPT); /* or NumPy would report them for its next operation */
     PyEval_RestoreThread(thread);
     if (n_threads > 1) pool_release();
-    self->is_running = 0;
     return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
 }
 
@@ -727,14 +725,33 @@ static void dealloc(Operations *self) {
 
 static Py_ssize_t count(Operations *self) { return self->length; }
 
+/* A method by one caller at a time: another thread, or a call in Python that is one of the operations, may not add any
+   while they run, and without the GIL not while others are added either */
+#define ALONE(name, method)                                                                                            \
+    static PyObject *name(Operations *self, PyObject *args) {                                                          \
+        if (atomic_exchange(&self->is_busy, 1))                                                                        \
+            return PyErr_Format(PyExc_RuntimeError, "these operations are running already");                           \
+        PyObject *result = method(self, args);                                                                         \
+        atomic_store(&self->is_busy, 0);                                                                               \
+        return result;                                                                                                 \
+    }
+ALONE(elementwise, add_elementwise)
+ALONE(product, add_product)
+ALONE(copy, add_copy)
+ALONE(choose, add_choose)
+ALONE(accumulate, add_accumulate)
+ALONE(call, add_call)
+ALONE(take, add_take)
+ALONE(run, run_rounds)
+
 static PyMethodDef methods[] = {
-    {"elementwise", (PyCFunction)add_elementwise, METH_VARARGS, NULL},
-    {"product", (PyCFunction)add_product, METH_VARARGS, NULL},
-    {"copy", (PyCFunction)add_copy, METH_VARARGS, NULL},
-    {"choose", (PyCFunction)add_choose, METH_VARARGS, NULL},
-    {"accumulate", (PyCFunction)add_accumulate, METH_VARARGS, NULL},
-    {"call", (PyCFunction)add_call, METH_O, NULL},
-    {"take", (PyCFunction)add_take, METH_VARARGS, NULL},
+    {"elementwise", (PyCFunction)elementwise, METH_VARARGS, NULL},
+    {"product", (PyCFunction)product, METH_VARARGS, NULL},
+    {"copy", (PyCFunction)copy, METH_VARARGS, NULL},
+    {"choose", (PyCFunction)choose, METH_VARARGS, NULL},
+    {"accumulate", (PyCFunction)accumulate, METH_VARARGS, NULL},
+    {"call", (PyCFunction)call, METH_O, NULL},
+    {"take", (PyCFunction)take, METH_VARARGS, NULL},
     {"run", (PyCFunction)run, METH_VARARGS, NULL},
     {NULL},
 };
@@ -778,16 +795,27 @@ static PyMethodDef functions[] = {
     {NULL},
 };
 
-static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "loops", NULL, -1, functions};
-
-PyMODINIT_FUNC PyInit_loops(void) {
-    import_array();
-    import_umath();
-    PyObject *module = PyModule_Create(&definition);
-    PyObject *type = module ? PyType_FromSpec(&spec) : NULL;
-    if (!type || PyModule_AddObject(module, "Operations", type) < 0) {
-        Py_XDECREF(type);
-        Py_CLEAR(module);
-    }
-    return module;
+static int fill_module(PyObject *module) {
+    import_array1(-1);
+    import_umath1(-1);
+    PyObject *type = PyType_FromSpec(&spec);
+    int result = type ? PyModule_AddObjectRef(module, "Operations", type) : -1;
+    Py_XDECREF(type);
+    return result;
 }
+
+static PyModuleDef_Slot module_slots[] = {
+    {Py_mod_exec, fill_module},
+#ifdef Py_mod_multiple_interpreters
+    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED}, /* nor does NumPy support them */
+#endif
+#ifdef Py_mod_gil
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
+    {0, NULL},
+};
+
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "loops", .m_methods = functions,
+                                        .m_slots = module_slots};
+
+PyMODINIT_FUNC PyInit_loops(void) { return PyModuleDef_Init(&definition); }
