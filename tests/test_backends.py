@@ -69,13 +69,18 @@ def test_namespace_modules_of_known_libraries_are_those_libraries():
             ("jax", "nonsense", r"device='nonsense' cannot be used with backend=.jax."),
             ("jax", "cpu:x", r"device='cpu:x' cannot be used with backend=.jax. \('x' is not a number\)"),
             ("jax", "", r"device='' cannot be used with backend=.jax. \(it names no platform\)"),
+            (
+                "dpnp",
+                "nonsense",
+                r"device='nonsense' cannot be used .*; SYCL devices found here: .* OCL_ICD_FILENAMES to",
+            ),
             ("cupy", "cpu", r"device='cpu' contradicts backend=.cupy., which takes .cuda. or .cuda:N."),
             (sys, None, r"^backend=sys cannot be used.*give an Array API namespace module"),
         ]
     ),
 )
 def test_what_is_not_available_raises_at_construction(backend, device, message):
-    if backend in ("torch", "jax", "cupy"):
+    if backend in ("torch", "jax", "cupy", "dpnp"):
         pytest.importorskip(backend)
     with pytest.raises(BackendError, match=message):
         Network([2, 1], backend=backend, device=device)

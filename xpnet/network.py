@@ -83,8 +83,8 @@ class Network(Settings):
         Whether to bring each input, and each target of a regression, to mean 0 and standard deviation 1, as learnt
         from the training data. See :doc:`/use/standardize`.
     backend, device
-        Where to compute: "numpy", "cupy", "torch", "jax", or an Array API namespace module; "cpu", "cuda", "cuda:1",
-        "auto", or a device in the library's own terms. See `xpnet.get_backend`.
+        Where to compute: "numpy", "cupy", "torch", "jax", "dpnp", or an Array API namespace module; "cpu", "cuda",
+        "cuda:1", "auto", or a device in the library's own terms. See `xpnet.get_backend`.
     dtype
         "float32" or "float64", for the weights and all computations.
     seed

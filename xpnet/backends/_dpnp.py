@@ -58,9 +58,9 @@ _WAITING = {name: _wait_first(function) for name, function in _WITH_OUT.items()}
 class DpnpBackend(Eager):
     """dpnp on one SYCL device.
 
-    On a CPU, functions wait for the device before they begin. Within an operation, dpnp 0.20 may wait while it holds
-    Python's lock, for work that needs that lock to end, and both wait for ever; its pull request 2850 mends that in one
-    function. Operators cannot wait first: a plain loop may still stop, on a busy machine.
+    On a CPU, functions wait for the device before they begin. Within an operation, dpnp 0.20 may hold Python's lock and
+    wait for work that needs this lock to end, so that both wait forever; its pull request 2850 fixes this in one
+    function. Operators cannot wait first: a plain loop may still hang on a busy machine.
     """
 
     threads_from = None
