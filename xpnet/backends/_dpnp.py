@@ -44,15 +44,12 @@ _WITH_OUT = {name: getattr(dpnp, name) for name in (*_NAMES, "vecdot")}
 _WITH_OUT |= {"sum": _sum, "max": _max, "take": _take, "astype": _astype, "matmul": _matmul}
 
 
-def _wait_first(function: Callable[..., Native]) -> Callable[..., Native]:
-    def call(*args: Any, **options: Any) -> Native:
-        next(x for x in args if isinstance(x, dpnp.ndarray)).device.wait()
+def _wait_first(wait: Callable[[], Any], function: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*args: Any, **options: Any) -> Any:
+        wait()
         return function(*args, **options)
 
     return call
-
-
-_WAITING = {name: _wait_first(function) for name, function in _WITH_OUT.items()}
 
 
 class DpnpBackend(Eager):
@@ -86,7 +83,8 @@ class DpnpBackend(Eager):
             ) from error
         self.waits = self.device.sycl_device.is_cpu
         if self.waits:
-            self.xp = PatchedNamespace(dpnp, **_WAITING)
+            waiting = {name: _wait_first(self.device.wait, function) for name, function in _WITH_OUT.items()}
+            self.xp = PatchedNamespace(dpnp, **waiting)
         # Measured on a CPU: Python takes most of the 2 ms that a layer of a step takes
         self.speed = (ON_GPU if self.device.sycl_device.is_gpu else ON_CPU)._replace(layer=2e-3)
 
@@ -124,8 +122,7 @@ class DpnpBackend(Eager):
         return self._after_waiting(super().bind_assign(target, x))
 
     def _after_waiting(self, operation: Callable[[], Any]) -> Callable[[], Any]:
-        wait = self.device.wait
-        return (lambda: (wait(), operation())) if self.waits else operation
+        return _wait_first(self.device.wait, operation) if self.waits else operation
 
     def make_constant(self, number: float, like: Native) -> Any:
         fits = dpnp.issubdtype(like.dtype, dpnp.floating) or (isinstance(number, int) and like.dtype != dpnp.bool)
