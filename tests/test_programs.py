@@ -14,9 +14,9 @@ BACKENDS = {"strict-device1": "strict", host_cupy.NAME: "cupy-on-host"}  # of pl
 QUICK = {("numpy", "networks"): 10}  # how many plain pytest runs too
 NUMBERS = {  # of programs of each kind on each place
     "numpy": {"networks": 130, "estimators": 20, "doors": 8},
-    "torch": {"networks": 30, "estimators": 3, "doors": 3},
+    "torch": {"networks": 30, "estimators": 3, "doors": 1},
     "strict-device1": {"networks": 20, "estimators": 3, "doors": 3},
-    "jax": {"networks": 6},
+    "jax": {"networks": 4},
     host_cupy.NAME: {"networks": 20, "doors": 3},
 }
 PROGRAMS = [
