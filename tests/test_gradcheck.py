@@ -157,3 +157,11 @@ def test_a_right_gradient_passes_where_a_network_is_so_sure_that_its_cost_is_0()
     net.layers = [([[1.0], [-1.0]], [0.0, 0.0])]
     assert net.cost(([[35.0], [36.0]], [0, 0])) == 0.0
     assert check_gradients(net, [[35.0], [36.0]], [0, 0]).passed
+
+
+def test_a_cost_that_is_not_finite_is_refused():
+    net = Network([1, 1], task="regression", output_activation="exp", cost="poisson", seed=0)
+    with pytest.raises(
+        ValueError, match=r"the cost of the batch is inf, so it has no differences .* or smaller weights"
+    ):
+        check_gradients(net, [[1e6], [-1e6]], [1, 1])

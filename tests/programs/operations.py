@@ -128,11 +128,17 @@ def follow_training(
             other = dict(training.expected)
             if other.get("slopes") is not None:
                 other["slopes"] = other["slopes"] * (1 + 4 * np.finfo(float).eps)
-            if not differs(rows, twin.train(x * (1 + 4 * np.finfo(float).eps), y, **other)):
+            x, y = (jitter(part) if part.dtype.kind == "f" else part for part in (x, y))
+            if not differs(rows, twin.train(x, y, **other)):
                 raise
             world.follow()
     elif world.exact and np.isfinite([row["cost"] for row in rows]).all() and oracle.is_finite:
         raise Failure(f"it diverges, and the oracle does not: {error}")
+
+
+def jitter(x: np.ndarray) -> np.ndarray:
+    """Change the last bits of numbers, by factors that differ: standardizing would take away a common one."""
+    return x * (1 + 4 * np.finfo(float).eps * np.resize([1.0, -1.0, -1.0], x.shape))
 
 
 def compare_histories(rows: list[dict[str, Any]], expected: list[dict[str, Any]], tolerance: float) -> None:
@@ -840,7 +846,7 @@ def differentiate_cost(world: World, r: random.Random) -> None:
         for part, a, b in zip(pair, up, down):
             expected = (a - b) / (2 * step)
             assert_close(part, expected, 1e-4, "hvp", max(0.1, np.abs(expected).max(), 1e-5 * np.abs(a).max() / step))
-    if world.place != "jax" and not check_gradients(net, x, y, most=20).passed:
+    if world.place != "jax" and np.isfinite(net.cost((x, y))) and not check_gradients(net, x, y, most=20).passed:
         raise Failure("check_gradients refuses a right gradient")
 
 

@@ -10,6 +10,7 @@ from xpnet.checks import count, in_range
 from xpnet.core.costs import Composed
 from xpnet.data.conversion import as_real_array
 from xpnet.data.opening import make_source
+from xpnet.errors import ArgumentError
 from xpnet.inspection.derivatives import read_batch
 from xpnet.inspection.summary import table
 from xpnet.network import Network
@@ -117,7 +118,7 @@ def check_gradients(
     Raises
     ------
     ArgumentError
-        If an argument is wrong.
+        If an argument is wrong, or the cost is not finite.
 
     Examples
     --------
@@ -135,6 +136,11 @@ def check_gradients(
     gradient = [[to_numpy(part) for part in layer] for layer in twin.backward(x, y)]
     parameters = [(np.array(to_numpy(w)), np.array(to_numpy(b))) for w, b in twin.layers]
     source = make_source(_as_batch(x, y, net), "the batch", twin.view.reader)
+    if not np.isfinite(whole := measure(twin.view, source)["cost"]):
+        raise ArgumentError(
+            f"the cost of the batch is {whole}, so it has no differences to compare with; give other examples, or "
+            "smaller weights"
+        )
     # Of four costs, with the factors of their differences; at a minimum, only the shifted weights have errors
     shifted = twin.copy()
     shifted.layers = [(w + step, b + step) for w, b in parameters]
