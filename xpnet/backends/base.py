@@ -143,7 +143,7 @@ class Backend:
                 f"{name} has no values, as JAX only traces what is computed with it; call the network outside of jit, "
                 "vmap and grad, or make a function for these by xpnet.export.to_jax"
             )
-        if isinstance(x, np.ndarray) or (on_host(x) and not isinstance(x, self.array_type)):
+        if isinstance(x, np.ndarray) or (not isinstance(x, self.array_type) and on_host(x)):
             return self._from_host(host_array(x), dtype)
         if self.on_host and not on_host(x):
             raise ArgumentError(

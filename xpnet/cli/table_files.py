@@ -509,7 +509,7 @@ def _read_text(path: str, name: str, texts: Sequence[str], decimal: str, keep: S
 
             source: Any = path if content is None else io.BytesIO(content)
             options = {"sep": separator, "encoding": encoding, "skipinitialspace": True, **options}
-            if pandas.__version__ < "3.1":  # its own way is wrong in the last digit of many numbers
+            if tuple(map(int, pandas.__version__.split(".")[:2])) < (3, 1):  # whose own way gets many last digits wrong
                 options["float_precision"] = "round_trip"
             with warnings.catch_warnings():
                 warnings.simplefilter("error", pandas.errors.ParserWarning)  # of values without a name
