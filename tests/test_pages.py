@@ -76,12 +76,7 @@ def test_a_page_whose_examples_need_an_extra_begins_with_its_command(page):
         assert not found or beginning & choices, f"{found[0]} needs one of the extras {choices}"
 
 
-# Length, and the way to every page
-
-
-def test_no_page_is_longer_than_two_hundred_lines():
-    lengths = {str(page.relative_to(DOCS)): len(page.read_text().splitlines()) for page in PAGES}
-    assert {name: length for name, length in lengths.items() if length > 200} == {}
+# The way to every page
 
 
 def test_the_calculations_by_hand_fit_on_a_phone():

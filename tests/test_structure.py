@@ -2,13 +2,11 @@
 
 import ast
 import inspect
-import io
 import json
 import operator
 import re
 import subprocess
 import sys
-import tokenize
 from functools import cache
 from pathlib import Path
 
@@ -193,21 +191,6 @@ def test_other_libraries_are_named_in_two_places():
             continue
         top_level = [node for node in ast.parse(modules()[name].read_text()).body if isinstance(node, ast.ImportFrom)]
         assert not {(node.module or "").split(".")[0] for node in top_level} & LIBRARIES, name
-
-
-def code_lines(path):
-    """Lines of code: docstrings, comments and blank lines do not count."""
-    source, docs = path.read_text(), set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
-            docs |= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
-    skip = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
-    tokens = [t for t in tokenize.generate_tokens(io.StringIO(source).readline) if t.type not in skip]
-    return len({line for t in tokens for line in range(t.start[0], t.end[0] + 1)} - docs)
-
-
-def test_the_mathematics_of_a_step_fits_on_two_pages():
-    assert code_lines(PACKAGE / "core/backprop.py") + code_lines(PACKAGE / "core/step.py") <= 120
 
 
 def run(code):
