@@ -289,8 +289,10 @@ static Instruction *walk(Operations *self, PyArrayObject **arrays, int n, int n_
 /* Whether NumPy calls the inner loop with the same steps, and so computes an element in the same way. It does not where
    some are negative: its iterator may go along that axis the other way. It may copy operands of several axes to a
    buffer, where they are contiguous; to an exact loop this makes no difference. An axis of length 1 counts too, as its
-   step may decide which way a loop takes. */
+   step may decide which way a loop takes. Some loops of one operand, such as that of `negative` for AVX-512 up to NumPy
+   2.4, compute wrong numbers where the result has gaps; where NumPy has a buffer, it does not see them. */
 static int has_numpys_steps(const Instruction *i, PyArrayObject **arrays, int is_exact) {
+    if (i->n_arrays == 2 && i->sizes[0] > 1 && i->steps[1] != i->item_size[1]) return 0;
     for (int k = 0; k < i->n_arrays; k++) {
         for (int axis = 0; axis < PyArray_NDIM(arrays[k]); axis++)
             if (PyArray_STRIDE(arrays[k], axis) < 0) return 0;
