@@ -287,7 +287,7 @@ def test_the_file_of_the_ensemble_knows_the_table(tmp_path):
     assert ensemble[0].notes["target"] == "species"
     assert ensemble[0].notes["labels"] == ["cat", "dog", "eel"]
     x = TableEncoder.from_network(ensemble[0]).transform(pets()[::-1])
-    np.testing.assert_array_equal(ensemble.predict_proba(x), model.predict_proba(pets())[::-1])
+    np.testing.assert_array_equal(ensemble.predict_proba(x), model.predict_proba(pets()[::-1]))
 
 
 def test_a_fit_is_resumed(tmp_path):
