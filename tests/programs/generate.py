@@ -5,13 +5,14 @@ import random
 import traceback
 import warnings
 from collections.abc import Callable
-from contextlib import redirect_stdout
+from contextlib import nullcontext, redirect_stdout
 from functools import cache
 from io import StringIO
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from .thresholds import draw_thresholds
 from .world import Failure, remove_paths
 
 # The modules of each kind of program; each hands on OPERATIONS, and the first one the World that they act on
@@ -74,7 +75,9 @@ def run(program: Program, backend: str, digests: list[Any] | None = None) -> Fai
     """
     make_world, table = load_kind(program.kind)
     place, world = -1, None
-    with warnings.catch_warnings(), np.errstate(all="ignore"), redirect_stdout(StringIO()):
+    # Other processes, which doors start, would have the thresholds as they are
+    thresholds = nullcontext() if program.kind == "doors" else draw_thresholds(random.Random(program.seed))
+    with warnings.catch_warnings(), np.errstate(all="ignore"), redirect_stdout(StringIO()), thresholds:
         warnings.simplefilter("ignore")
         try:
             world = make_world(program.seed, backend)

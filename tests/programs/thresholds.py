@@ -1,0 +1,43 @@
+"""Numbers of xpnet that decide on speed and memory alone: small ones take small data on the paths of large ones."""
+
+import random
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pkgutil import resolve_name
+from unittest.mock import patch
+
+# By module and name, what each may be; those of JAX are not here, as they decide on what is compiled, which takes long
+THRESHOLDS = {
+    "core.arrays.BLOCK_ELEMENTS": [1, 7, 40],
+    "data.streams.OnDemand.most_examples": [1, 3],
+    "data.streams.Dataset.most_examples": [1, 3],
+    "data.streams.MAX_BLOCKS_READ": [1],
+    "data.streams.MAX_EXAMPLES_READ": [1, 3],
+    "data.conversion.LEAST_BYTES": [0],
+    "data.gathered.ROWS_TO_CHECK": [1],
+    "data.host_rows.LARGE_SHARE": [0.0],
+    "data.scaling.PARTS_PER_BLOCK": [1, 3],
+    "state.single_rows.PAYS_FROM": [0, 2],
+    "training.groups.REGROUP_AT": [0.4, 0.999],
+    "training.steps.FEWEST_STEPS": [1],
+    "training.steps.CHUNK_SECONDS": [1e-9],
+    "backends.replay.program.MIN_RECORDED_STEPS": [1, 2],
+    "backends.replay.program.MAX_UNROLLED": [1, 2, 3],
+    "backends.replay.native.PAYS_FROM": [0],
+    "backends.replay.tape.SMALL_RESULT": [0, 8],
+    "backends.replay.translate.SHARED_MULTIPLICATIONS": [0],
+    "estimators.folds.MAX_BYTES": [0],
+    "estimators.folds.MIN_FITS": [1],
+    "estimators.lbfgs.ROWS_ON_HOST": [1, 5],
+}
+
+
+@contextmanager
+def draw_thresholds(r: random.Random) -> Iterator[None]:
+    """Draw each of them small, in half of all contexts, or leave it as it is."""
+    names = [name for name in THRESHOLDS if r.random() < 0.6] if r.random() < 0.5 else []
+    with ExitStack() as stack:
+        for name in names:
+            owner, _, last = f"xpnet.{name}".rpartition(".")
+            stack.enter_context(patch.object(resolve_name(owner), last, r.choice(THRESHOLDS[name])))
+        yield
