@@ -576,6 +576,7 @@ def test_another_training_is_not_gone_on_with(capsys, tmp_path):
             ["--early-stopping", 1, "--schedule", "cosine", "--class-weight", "balanced"],
             "with --class-weight None, but this one has --class-weight balanced; give the same",
         ),
+        (["--seed", 8], "with --seed 0, but this one has --seed 8; give the same"),
     ]:
         status, _, err = run_command(capsys, *words, "--resume", *others)
         assert (status, len(err.splitlines())) == (1, 1), err

@@ -1,9 +1,11 @@
 """A training that was interrupted and resumed ends as if it had not been; another training is refused by name."""
 
+import copy
 import csv
 import itertools
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -760,12 +762,55 @@ def test_sample_weights_are_compared_on_every_backend(tmp_path, place):
         ({"dropout": 0.5}, r"with dropout=\[0\.0, 0\.0\], but"),
         ({"standardize": True}, r"with standardize=False, but"),
         ({"task": "regression"}, r"with output_activation='sigmoid', but"),
+        ({"seed": 4}, r"run holds a training with seed=3, but this one has seed=4; give the same, or another checkp"),
+        ({"seed": [3, 1]}, r"with seed=3, but this one has seed=\(3, 1\)"),
+        ({"seed": None, "init": "zeros"}, r"with init='scaled_normal', but this one has init='zeros'"),
     ],
     ids=str,
 )
 def test_the_training_of_another_network_is_refused(halfway, options, message):
+    net = network(**options)
+    before = snapshot(net)
     with pytest.raises(ValueError, match=message):
-        train(network(**options), halfway, [Interrupt()], resume=True)
+        train(net, halfway, [Interrupt()], resume=True)
+    assert_same(net, before)
+
+
+def save_and_load(net, folder):
+    net.save(folder / "net")
+    return Network.load(folder / "net")
+
+
+def assign_value(net, folder):
+    other = network(seed=None)
+    other.value = net.value
+    return other
+
+
+DOORS = {
+    "copy": lambda net, _: net.copy(),
+    "dtypes": lambda net, _: net.to(dtype="float64").to(dtype="float32"),
+    "pickle": lambda net, _: pickle.loads(pickle.dumps(net)),
+    "deepcopy": lambda net, _: copy.deepcopy(net),
+    "file": save_and_load,
+    "value": assign_value,
+}
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_seed_is_that_of_the_file_wherever_a_network_is_from_and_may_be_left_out(halfway, tmp_path, door):
+    with pytest.raises(ValueError, match="with seed=3, but this one has seed=4"):
+        train(DOORS[door](network(seed=4), tmp_path), halfway, [Interrupt()], resume=True)
+    drawn = network(seed=None)
+    if door in ("file", "value"):  # the file, or the value, is what the user has chosen
+        with pytest.raises(ValueError, match=f"with seed=3, but this one has seed={drawn.provenance.seed}"):
+            train(DOORS[door](drawn, tmp_path), halfway, [Interrupt()], resume=True)
+        drawn = network()
+    whole, resumed = network(), DOORS[door](drawn, tmp_path)
+    train(whole, callbacks=[Interrupt()])
+    train(resumed, halfway, [Interrupt()], resume=True)
+    assert_same(resumed, snapshot(whole))
+    assert resumed.has_given_seed  # and is refused by the next file
 
 
 def test_arguments_without_a_checkpoint_are_refused():
@@ -881,8 +926,8 @@ def test_a_forged_tally_of_a_fit_is_refused(tmp_path, where, value, message):
 # Several networks in one file
 
 
-def ensemble(place=None, members=3):
-    return Ensemble([3, 4, 2], members, seed=3, dropout=0.1, **(place._asdict() if place else {}))
+def ensemble(place=None, members=3, seed=3):
+    return Ensemble([3, 4, 2], members, seed=seed, dropout=0.1, **(place._asdict() if place else {}))
 
 
 def train_members(members, path=None, chunks=None, **options):
@@ -909,6 +954,14 @@ def test_an_ensemble_resumes_bit_for_bit(tmp_path, place, chunks):
         assert_same(member, snapshot(other))
         assert rows(member.history) == rows(other.history)
         assert member.value.generator == other.value.generator
+
+
+def test_an_ensemble_without_a_seed_takes_those_of_the_file(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train_members(ensemble(), tmp_path / "run", 3)
+    resumed = ensemble(seed=None)
+    train_members(resumed, tmp_path / "run", resume=True)
+    assert [member.provenance.seed for member in resumed] == ensemble().seeds
 
 
 def test_members_that_share_an_iterable_of_batches_resume(tmp_path):
@@ -945,12 +998,18 @@ def test_members_that_share_an_iterable_of_batches_resume(tmp_path):
             {"validation_split": [0, 1]},
             "^train_data differs from that of the training in member 0 of .*run: rows",
         ),
+        (
+            3,
+            {"seed": [0, 1, 2]},
+            r"^member 0 of .*run holds a training with seed=\d+, but .* seed=0 \(drawn from the seed",
+        ),
     ],
 )
 def test_the_training_of_another_ensemble_is_refused(tmp_path, members, options, message):
     with pytest.raises(KeyboardInterrupt):
         train_members(ensemble(), tmp_path / "run", 3, validation_split=0.3)
-    other = ensemble(members=members)
+    options = {"seed": 3, **options}
+    other = ensemble(members=members, seed=options.pop("seed"))
     before = [snapshot(member) for member in other]
     with pytest.raises(ValueError, match=message):
         train_members(other, tmp_path / "run", resume=True, **{"validation_split": 0.3, **options})

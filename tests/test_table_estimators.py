@@ -301,6 +301,10 @@ def test_a_fit_is_resumed(tmp_path):
         TableRegressor(**FEW).fit(pets(), HEIGHT, checkpoint=path)
     with pytest.raises(ValueError, match=r"train_data differs from that of the training in member 0 of .*fit"):
         TableRegressor(**FEW).fit(pets(), HEIGHT + 1, checkpoint=path, resume=True)
+    with pytest.raises(
+        ValueError, match=r"with seed=\d+, but this one has seed=\d+ \(drawn from the seed or random_st"
+    ):
+        TableRegressor(**{**FEW, "random_state": 99}).fit(pets(), HEIGHT, checkpoint=path, resume=True)
     with pytest.raises(ValueError, match=r"checkpoint=.*fit.* needs random_state to be a whole number, not None"):
         TableRegressor(**{**FEW, "random_state": None}).fit(pets(), HEIGHT, checkpoint=path, resume=True)
     path.write_bytes(b"damaged")

@@ -125,8 +125,8 @@ class Ensemble:
         weights = on_host_only(backend, count_parameters(units) * np.dtype(dtype).itemsize)
         require_bytes(members * (BYTES_OF_NETWORK + weights), f"members={members} networks of {units} need")
         settings |= {"backend": backend, "device": None, "dtype": dtype}
-        self.seeds: list[int | None] = [*parse_seeds(seed, members)]
-        self._networks = [Network(units, seed=own, **settings) for own in self.seeds]
+        self._networks = [Network(units, seed=own, **settings) for own in parse_seeds(seed, members)]
+        self.seeds: list[int | None] = [network.provenance.seed for network in self._networks]
         self._calibrated: Calibrated | None = None
         self._loops = KeptLoops()
 
@@ -691,8 +691,8 @@ def refer_to(part: Any) -> Callable[[], Any]:
         return lambda: part
 
 
-def parse_seeds(seed: Any, members: int) -> list[int]:
-    """Draw the seeds of the members from the seed of an ensemble, or check a list of seeds.
+def parse_seeds(seed: Any, members: int) -> Sequence[int | None]:
+    """Draw the seeds of the members from the seed of an ensemble, or check a list of seeds; each draws its own of None.
 
     Examples
     --------
@@ -703,6 +703,8 @@ def parse_seeds(seed: Any, members: int) -> list[int]:
         if len(seed) != members:
             raise ArgumentError(f"seed has {len(seed)} entries, and the ensemble {members} members; give one for each")
         return [count(f"seed[{k}]", value, 0) for k, value in enumerate(seed)]
+    if seed is None:
+        return [None] * members
     return [int(number) for number in structure.parse_seed(seed).generate_state(members, np.uint64)]
 
 

@@ -139,7 +139,7 @@ class Network(Settings):
         model = structure.parse_model(sizes, activation, output_activation, cost, task, dropout, scale)
         initializer, entropy = structure.parse_initializer(init), structure.parse_seed(seed)
         self._model, self._place = model, Place(get_backend(backend, device), dtype)
-        self._given_task = task
+        self._given_task, self._drawn_seed = task, structure.find_seed(entropy) if seed is None else None
         self._single_rows, self._loops = SingleRows(), KeptLoops()  # recorded and compiled; copies have none
         with self._place.scope():
             structure.check_functions(model, partial(self.backend.asarray, dtype=dtype), self.backend.xp)
@@ -265,6 +265,19 @@ class Network(Settings):
     def provenance(self) -> Provenance:
         """How it was made and trained: seed, initial weights, and each call to `train`. See :doc:`/use/seeds`."""
         return self._value.provenance
+
+    @property
+    def has_given_seed(self) -> bool:
+        """Whether the user has chosen the seed: by `seed`, or by a file or a value that the network is from.
+
+        Else it was drawn, and a training that is resumed may replace it by that of the file.
+
+        Examples
+        --------
+        >>> Network([2, 1]).has_given_seed, Network([2, 1], seed=0).has_given_seed
+        (False, True)
+        """
+        return self._drawn_seed is None or self.provenance.seed != self._drawn_seed
 
     @property
     def history(self) -> History:

@@ -20,6 +20,7 @@ class Settings:
     _model: Model
     _given_task: str | None
     _standardize: bool
+    _drawn_seed: Any  # where none was given
     _place: Place
     _assignable: ClassVar[Sequence[str]]  # of a class that refuses to assign anything else; those derived from it may
 

@@ -43,6 +43,11 @@ class Trainee(Protocol):
         """Whether inputs, and the targets of a regression, are standardized."""
         ...
 
+    @property
+    def has_given_seed(self) -> bool:
+        """Whether the user has chosen its seed."""
+        ...
+
 
 class Quantity(NamedTuple):
     """How to read a number in the logs of an epoch: which direction is better, and whether it is a whole number."""

@@ -28,6 +28,7 @@ from xpnet.training.progress import Progress
 from xpnet.training.rates import check_schedule
 from xpnet.training.resuming.checkpoint import find_starts, make_checkpoint, read_trainings
 from xpnet.training.resuming.comparison import (
+    check_same_origin,
     check_same_on_ranks,
     describe_functions,
     describe_on_rank,
@@ -110,7 +111,11 @@ def open_checkpoint(
 ) -> tuple[Saving | None, list[Snapshot] | None]:
     """Check where a training is to be written, and read the one to resume, if there are any."""
     saving = parse_saving(kind, request.checkpoint, request.every, request.resume)
-    return saving, None if saving is None else read_trainings(saving, networks, request.progress)
+    if saving is None:
+        return None, None
+    resumed = read_trainings(saving, networks, request.progress)
+    check_same_origin(saving, networks, resumed or ())
+    return saving, resumed
 
 
 def make_jobs(networks: Sequence[Trainee], request: Request, starts: Sequence[Start]) -> tuple[Parsed, list[Job]]:

@@ -22,10 +22,12 @@ from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.schedules import SCHEDULE_CLASSES, Schedule
 from xpnet.errors import ArgumentError
-from xpnet.training.callback import Callback, decisive_arguments
+from xpnet.state.provenance import Provenance
+from xpnet.training.callback import Callback, Trainee, decisive_arguments
 from xpnet.training.plan import Job, Plan
 from xpnet.training.rates import learning_rates
 from xpnet.training.resuming.description import describe, describe_call, to_plain
+from xpnet.training.resuming.saving import Saving
 from xpnet.version import __version__
 
 # Described by fingerprints, which are compared
@@ -136,6 +138,18 @@ def check_same_network(path: str, before: Mapping[str, Any], now: Mapping[str, A
     difference = find_difference("training", path, {name: before.get(name) for name in now}, now)
     if difference is not None:
         raise difference
+
+
+def check_same_origin(saving: Saving, networks: Sequence[Trainee], resumed: Sequence[Snapshot]) -> None:
+    """Refuse to resume trainings of networks with other initializers, or with other seeds, unless these were drawn."""
+    for path, net, snapshot in zip(saving.name_parts(len(networks)), networks, resumed):
+        now, before = net.value.provenance, snapshot.value.provenance
+        for name in ("init", "seed") if net.has_given_seed else ("init",):
+            then, value = getattr(before, name), getattr(now, name)
+            if then == value or None in (then, value):  # it is not known
+                continue
+            whose = " (drawn from the seed or random_state of all)" if name == "seed" and len(networks) > 1 else ""
+            raise _difference("training", path, f"{name}={then!r}", f"{name}={value!r}{whose}")
 
 
 def check_same_training(
