@@ -28,8 +28,8 @@ from xpnet.training.progress import Progress
 from xpnet.training.rates import check_schedule
 from xpnet.training.resuming.checkpoint import find_starts, make_checkpoint, read_trainings
 from xpnet.training.resuming.comparison import (
-    check_same_origin,
     check_same_on_ranks,
+    check_same_origin,
     describe_functions,
     describe_on_rank,
     describe_training,

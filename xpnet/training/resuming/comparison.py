@@ -22,7 +22,6 @@ from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.schedules import SCHEDULE_CLASSES, Schedule
 from xpnet.errors import ArgumentError
-from xpnet.state.provenance import Provenance
 from xpnet.training.callback import Callback, Trainee, decisive_arguments
 from xpnet.training.plan import Job, Plan
 from xpnet.training.rates import learning_rates
