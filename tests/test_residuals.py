@@ -332,6 +332,27 @@ REFUSED = [
 ]
 
 
+def draw_line(rng, n):
+    return rng.uniform(0, 1, (n, 1))
+
+
+OBSERVED = Term(lambda x, u, du, ddu, xp: u - xp.asarray(LINE**2), LINE)
+REFUSED += [
+    ({}, {"terms": [Term(lambda x, u, du, xp: u, LINE)]}, "of term 0 has other arguments than x, u, du, ddu, xp "),
+    (
+        {},
+        {"terms": [OBSERVED, Term(lambda x, u, du, ddu, xp, c, k: k * u, LINE)], "coefficients": {"c": 1.0}},
+        "of term 1 has other arguments .*'k'.*; each coefficient .* first value in coefficients, which has 'c'",
+    ),
+    ({}, {"terms": [Term(lambda x, u, du, *_: du[1], LINE)]}, "of term 0 has an index .*; du and ddu have 0 to 0, for"),
+    (
+        {},
+        {"terms": [Term(OBSERVED.residual, LINE, draw=draw_line)]},
+        "of term 0 fails at other points than the 20 of x .*; compute from x what belongs to the points",
+    ),
+]
+
+
 @pytest.mark.parametrize(("options", "arguments", "message"), REFUSED)
 def test_wrong_arguments_change_nothing(options, arguments, message):
     net = make(**options)
@@ -340,6 +361,57 @@ def test_wrong_arguments_change_nothing(options, arguments, message):
     with pytest.raises(ValueError, match=message):
         net.solve(**{**defaults, **arguments})
     assert net.value is before
+
+
+MATRIX = np.random.default_rng(2).standard_normal((20, 20))
+MIXED = [
+    lambda x, u, du, ddu, xp: u - xp.mean(u),
+    lambda x, u, du, ddu, xp: (u * xp.mean(ddu[0]))[:, 0],
+    lambda x, u, du, ddu, xp: xp.where(x > 0.5, u - xp.flip(du[0], axis=0), u),
+    lambda x, u, du, ddu, xp: xp.sort(u, axis=0) - x,  # it is sorted already
+    lambda x, u, du, ddu, xp: xp.concat([u[:1, :], u[1:, :] - u[:-1, :]]),
+    lambda x, u, du, ddu, xp: xp.matmul(xp.asarray(MATRIX), u),
+    lambda x, u, du, ddu, xp: u / xp.max(xp.abs(u)),
+    lambda x, u, du, ddu, xp: u * xp.exp(20.0 * x) - 1e-5 * xp.sum(u),
+]
+ROW_BY_ROW = [
+    OBSERVED.residual,
+    lambda x, u, du, ddu, xp: u - x / xp.max(x),
+    lambda x, u, du, ddu, xp: xp.where(x > 0.5, xp.exp(50.0 * u) - 1.0, 0.0 * u),
+    lambda x, u, du, ddu, xp: (1e12 * u - 1e12 * u * xp.cos(x) + 1e-9 * ddu[0])[:, 0],
+    lambda x, u, du, ddu, xp: xp.log(u + 1.0) * u if bool(xp.all(u > -1.0)) else None,
+]
+
+
+@pytest.mark.not_on(host_cupy.NAME)
+@pytest.mark.parametrize(("residuals", "mixes"), [(MIXED, True), (ROW_BY_ROW, False)])
+def test_a_residual_that_mixes_rows_is_refused(place, residuals, mixes):
+    for residual in residuals:
+        net = make(**place._asdict())
+        net.layers = [(1 + 0 * w, 0 * b) for w, b in net.layers]  # u increases
+        before, terms = net.value, [START, Term(residual, LINE)]
+        if mixes:
+            with pytest.raises(ValueError, match="the residual of term 1 mixes points: it must use each row of u, du"):
+                net.solve(terms, 2, progress=False)
+            assert net.value is before
+        else:
+            net.solve(terms, 2, progress=False)
+
+
+@pytest.mark.not_on(host_cupy.NAME)
+def test_activations_need_the_derivatives_of_the_residuals(place):
+    clipped = Activation("clipped", lambda z, xp: xp.clip(z, -3.0, 3.0), lambda g, z, a, xp: g * (xp.abs(z) < 3.0))
+    steep = Activation("steep", lambda z, xp: xp.sin(30.0 * z), lambda g, z, a, xp: 30.0 * g * xp.cos(30.0 * z))
+    kinked = ["relu", "leaky_relu(0.9)", "elu", "selu", clipped]
+    for activation in [*kinked, steep, "gelu", "softplus", "identity"]:
+        net = make((1, 4, 4, 1), activation=[activation, "tanh"], **place._asdict())
+        net.solve([Term(lambda x, u, du, *_: du[0] + u, LINE)], 2, progress=False)
+        curved = [START, Term(lambda x, u, du, ddu, xp: ddu[0] ** 2 + u, LINE)]
+        if activation in kinked:
+            with pytest.raises(ValueError, match="term 1 has second derivatives, and the activation '"):
+                net.solve(curved, 2, progress=False)
+        else:
+            net.solve(curved, 2, progress=False)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ Engineering 403, 2023.
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -22,6 +23,8 @@ from xpnet.core.dual import jvp, unit_vectors
 from xpnet.core.least_squares import LEAST
 from xpnet.core.taylor import Series, pull_rows, taylor
 from xpnet.errors import ArgumentError
+
+ROUNDING = 1e-6  # relative differences that rounding may make
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +102,46 @@ def mean_cost(
         r = evaluate(term, layers, sigmas, coefficients, xp)
         total = total + term.weight / r.shape[0] * xp.sum(r * r)
     return 0.5 * total
+
+
+class Dependence(NamedTuple):
+    """What the residuals of a term depend on."""
+
+    mixes_rows: bool  # some residual on the outputs, or their derivatives, at another point
+    takes_second: bool  # on second derivatives
+
+
+def find_dependence(
+    term: Term,
+    layers: Layers,
+    sigmas: Sequence[Activation],
+    coefficients: Mapping[str, Array],
+    draw: Callable[[tuple[int, ...]], Array],
+    xp: Namespace,
+) -> Dependence:
+    """Find what residuals depend on, at the present outputs and at others near them. Synchronizes.
+
+    If no rows are mixed, changes of the outputs that are multiplied by a number for each row change the residuals by
+    as much. `draw` makes normal numbers of a shape.
+    """
+    u, _ = taylor(layers, sigmas, term.x, xp)
+    x, *outputs = _list_arguments(term, u)
+    n_first = 1 + term.x.shape[-1]
+
+    def residual(*arguments: Any) -> Array:
+        *arrays, xp = arguments
+        return _call(term, tuple(coefficients), (x, *arrays, *coefficients.values()), xp)
+
+    mixes_rows = takes_second = False
+    for noise in (0.0, 1.0):
+        at = [part + noise * draw(part.shape) for part in outputs]
+        directions, factors = [draw(part.shape) for part in outputs], draw((x.shape[0], 1))
+        scaled, seconds = [factors * one for one in directions], [None] * n_first + directions[n_first:]
+        with suppress(Exception) if noise else nullcontext():  # there, a residual may refuse its arguments
+            change, other, second = (jvp(residual, at, part, xp)[1] for part in (directions, scaled, seconds))
+            mixes_rows |= bool(xp.any(xp.abs(other - factors * change) > ROUNDING * xp.abs(factors * change)))
+            takes_second |= bool(xp.any(second != 0.0))
+    return Dependence(mixes_rows, takes_second)
 
 
 class LinearProblem(NamedTuple):

@@ -16,7 +16,8 @@ from xpnet.checks import choices, count, in_range, is_list, show, yes_or_no
 from xpnet.core.arrays import Array, Layers, join_layers, map_arrays, split_layers
 from xpnet.core.least_squares import LARGEST_GROWTH, Damping, descend
 from xpnet.core.optimizers.levenberg_marquardt import LevenbergMarquardt
-from xpnet.core.residuals import LinearProblem, Term, compute_rows, evaluate, linearize, mean_cost
+from xpnet.core.residuals import LinearProblem, Term, compute_rows, evaluate, find_dependence, linearize, mean_cost
+from xpnet.core.taylor import find_jump
 from xpnet.errors import ArgumentError, DivergenceError, unless_stopped
 from xpnet.state.history import History
 from xpnet.state.places import init_optimizer
@@ -31,6 +32,7 @@ from xpnet.training.loop import ValueStream, accept_value, run_to_end, take_chan
 from xpnet.training.progress import Progress
 from xpnet.training.runs import write_optimizer
 
+LEAST_JUMP = 1e-6  # of a derivative of an activation; of continuous ones, rounding makes less
 CANDIDATES = 10  # points that are drawn for each one that is chosen
 NOT_FINITE = (
     "residuals or their derivatives are not finite; the network has the weights before them. Look for divisions, roots "
@@ -272,6 +274,14 @@ def parse_terms(terms: Any, names: Sequence[str], view: View) -> tuple[Term, ...
     if not is_list(terms) or not terms or not all(isinstance(term, Term) for term in terms):
         raise ArgumentError(f"terms={show(terms)} must be a list of xpnet.Term, one for each equation")
     taken = [find_coefficients(term.residual, names) for term in terms]
+    for k, (term, own) in enumerate(zip(terms, taken)):
+        try:
+            inspect.signature(term.residual).bind(*ARGUMENTS, **dict.fromkeys(own))
+        except TypeError as error:
+            raise ArgumentError(
+                f"the residual of term {k} has other arguments than {', '.join([*ARGUMENTS, *own])} ({error}); each "
+                f"coefficient among them needs a first value in coefficients, which has {choices(names) or 'none'}"
+            ) from None
     for name in names:
         if not any(name in own for own in taken):
             raise ArgumentError(
@@ -315,14 +325,57 @@ def read_points(x: Any, name: str, view: View) -> Array:
 
 def check_residuals(problem: Problem, first: Mapping[str, float]) -> None:
     """Compute and differentiate each residual once, to say what is wrong with it before anything has changed."""
-    view = problem.view
+    view, rng = problem.view, np.random.default_rng(0)
     layers, numbers = problem.unpack(problem.pack(view.layers, first))
+    rest = layers, view.model.sigmas, numbers
     for k, term in enumerate(problem.terms):
-        evaluate(term, layers, view.model.sigmas, numbers, view.xp)
+        name = f"the residual of term {k}"
         try:
-            next(compute_rows(term, layers, view.model.sigmas, numbers, view.xp))
+            evaluate(term, *rest, view.xp)
+        except IndexError as error:
+            raise ArgumentError(
+                f"{name} has an index that is out of range ({error}); du and ddu have 0 to {view.model.n_in - 1}, for "
+                f"each input, and u and each of these have the columns 0 to {view.model.n_out - 1}, for each output"
+            ) from error
+        if term.draw is not None:
+            check_length(term, rest, name, view)
+        try:
+            next(compute_rows(term, *rest, view.xp))
+            with np.errstate(all="ignore"):
+                mixes_rows, takes_second = find_dependence(
+                    term, *rest, lambda shape: view.backend.asarray(rng.standard_normal(shape), view.dtype), view.xp
+                )
         except unless_stopped(TypeError, AttributeError) as error:
             raise ArgumentError(
-                f"the residual of term {k} cannot be differentiated ({error}); it must use operators and functions of "
-                "xp alone, and so must activations of your own"
+                f"{name} cannot be differentiated ({error}); it must use operators and functions of xp alone, and so "
+                "must activations of your own"
             ) from error
+        if mixes_rows:
+            raise ArgumentError(
+                f"{name} mixes points: it must use each row of u, du and ddu by itself, without means, sums, "
+                "differences or sorting over the rows; a coefficient, say, can stand for a mean"
+            )
+        if takes_second:
+            check_smoothness(name, view)
+
+
+def check_length(term: Term, rest: tuple[Any, ...], name: str, view: View) -> None:
+    """Refuse a residual that cannot be computed at other points than those of its term, which are drawn anew."""
+    try:
+        evaluate(replace(term, x=view.xp.concat([term.x, term.x])), *rest, view.xp)
+    except Exception as error:
+        raise ArgumentError(
+            f"{name} fails at other points than the {term.x.shape[0]} of x ({error}), and draw= draws others; compute "
+            "from x what belongs to the points, in place of an array of fixed length, or leave draw out"
+        ) from error
+
+
+def check_smoothness(name: str, view: View) -> None:
+    """Refuse activations without the second derivative that a residual needs."""
+    z = view.backend.asarray(np.linspace(-8.0, 8.0, 65)[None, :], view.dtype)
+    for sigma in view.model.sigmas:
+        if float(find_jump(sigma, z, view.xp)) > LEAST_JUMP:
+            raise ArgumentError(
+                f"{name} has second derivatives, and the activation {sigma.name!r} has none that is continuous; give "
+                'a smooth one, such as activation="tanh"'
+            )
