@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from threading import Lock
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any, ClassVar, NamedTuple
 
 import array_api_compat
@@ -20,6 +20,28 @@ from xpnet.errors import ArgumentError, BackendError, unless_stopped
 CONVERSION_ERRORS = (TypeError, ValueError, RuntimeError, ArithmeticError, LookupError, StopIteration)
 # DLPack's numbers for a CPU, and for memory of the host that is pinned for CUDA or ROCm
 DLPACK_HOST = (1, 3, 11)
+# What a namespace must have, besides functions that only a function of the user calls
+NAMESPACE_FUNCTIONS = (
+    *(
+        "__array_namespace_info__",
+        "abs",
+        "all",
+        "argmax",
+        "asarray",
+        "astype",
+        "broadcast_to",
+        "ceil",
+        "clip",
+        "concat",
+    ),
+    *("count_nonzero", "cumulative_sum", "exp", "expm1", "eye", "finfo", "from_dlpack", "isdtype", "isfinite", "log"),
+    *("log1p", "logical_not", "matmul", "max", "maximum", "mean", "min", "minimum", "ones_like", "permute_dims"),
+    *("reshape", "sign", "sort", "sqrt", "stack", "std", "sum", "take", "tanh", "var", "vecdot", "where", "zeros"),
+    "zeros_like",
+)
+NAMESPACE_DTYPES = ("float32", "float64", "int32", "uint8")
+# ... and its arrays, besides the members of `Array`
+ARRAY_METHODS = ("__array_namespace__", "__dlpack__", "__dlpack_device__", "to_device")
 
 
 class Speed(NamedTuple):
@@ -185,7 +207,12 @@ class Backend:
 
     def to_numpy(self, x: Native) -> np.ndarray:
         """Move an array to the host: the only way back. Synchronizes."""
-        return host_array(x) if on_host(x) else np.from_dlpack(x, device="cpu", copy=True)
+        if on_host(x):
+            return host_array(x)
+        try:
+            return np.from_dlpack(x, device="cpu", copy=True)
+        except unless_stopped(TypeError):  # DLPack of before 2023, for memory that NumPy can read
+            return host_array(x)
 
     def loop(self, step: Function, make_minibatch: Function) -> "Loop":
         """Build a function that repeats a step over minibatches.
@@ -327,18 +354,57 @@ def open_namespace(xp: ModuleType, device: Any = None) -> Backend:
     Raises
     ------
     BackendError
-        If the module is not such a namespace, or does not have the device.
+        If the module is not such a namespace, or does not have the device. What it lacks is named all at once.
     """
+    request = name_backend(xp.__name__, device)
+    missing = [name for name in (*NAMESPACE_FUNCTIONS, *NAMESPACE_DTYPES) if not hasattr(xp, name)]
+    numbers = returned = np.array([[0.5, 2.0]], np.float32)
     try:
-        if isinstance(device, str):
+        if isinstance(device, str) and hasattr(xp, "__array_namespace_info__"):
             devices = xp.__array_namespace_info__().devices()
             device = next((known for known in devices if _is_name_of(device, known)), device)
-        return Backend(xp.__name__, xp, device)
+        if hasattr(xp, "zeros"):
+            x = xp.zeros((1, 1), device=device)
+            missing += [f"{type(x).__name__}.{name}" for name in list_array_members() if not _has_member(x, name)]
+        if not missing:
+            backend = Backend(xp.__name__, xp, device)
+            returned = backend.to_numpy(backend.asarray(numbers))
     except unless_stopped(Exception) as error:
         raise BackendError(
-            f"{name_backend(xp.__name__, device)} cannot be used ({type(error).__name__}: {error}); "
+            f"{request} cannot be used ({type(error).__name__}: {error}); "
             "give an Array API namespace module and one of its devices"
         ) from error
+    if missing:
+        raise BackendError(
+            f"{request} cannot be used, as it lacks {', '.join(missing)}; give an Array API namespace module that has "
+            "all of them"
+        )
+    if returned.dtype != numbers.dtype or not np.array_equal(returned, numbers):
+        raise BackendError(
+            f"{request} cannot be used, as {numbers!r} came back from it as {returned!r}; its asarray must read NumPy "
+            "arrays, and np.from_dlpack its own"
+        )
+    return backend
+
+
+def list_array_members() -> list[str]:
+    """List the attributes and methods that the arrays of a namespace must have.
+
+    Examples
+    --------
+    >>> list_array_members()[:3]
+    ['shape', 'ndim', 'dtype']
+    """
+    kinds = property, FunctionType
+    members = [name for name, value in vars(Array).items() if isinstance(value, kinds)]
+    return [name for name in members if name not in ("__init__", "__subclasshook__")] + [*ARRAY_METHODS]
+
+
+def _has_member(x: Any, name: str) -> bool:
+    """Whether an array has a method or attribute; Python looks for operators in its class, and `object` has some."""
+    if name.startswith("__"):
+        return getattr(type(x), name, None) is not getattr(object, name, None)
+    return hasattr(x, name)
 
 
 def is_array(x: Any) -> bool:
@@ -447,11 +513,26 @@ def on_host(x: Any) -> bool:
 def host_array(x: Array) -> np.ndarray:
     """Convert an array on the host, of any library, to a NumPy array; without a copy if the library allows it.
 
-    Numbers of a dtype that NumPy lacks, such as bfloat16, become float32.
+    Numbers of a dtype that NumPy lacks, such as bfloat16, become float32. The standard knows only DLPack, but that
+    lacks such dtypes.
+
+    Raises
+    ------
+    ArgumentError
+        If the library offers no way that works.
     """
-    x = np.asarray(x)
+    x = np.asarray(x) if isinstance(x, np.ndarray) else _read_foreign(x)
     foreign = x.dtype.isbuiltin == 2  # defined by another package
     return x.astype(np.float32) if foreign and np.can_cast(x.dtype, np.float32) else x
+
+
+def _read_foreign(x: Array) -> np.ndarray:
+    for read in (np.asarray, np.from_dlpack) if hasattr(x, "__array__") else (np.from_dlpack,):
+        try:
+            return read(x)
+        except unless_stopped(Exception) as error:
+            reason = error
+    raise ArgumentError(f"an array of {library(x)} cannot be converted to a NumPy array ({reason}); convert it first")
 
 
 def cast(x: np.ndarray, dtype: str | None) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any
 
 import array_api_compat
 
-from xpnet.backends.base import Backend, as_array, is_array, open_namespace
+from xpnet.backends.base import Backend, as_array, host_array, is_array, on_host, open_namespace
 from xpnet.checks import choices, install_command, name_backend
 from xpnet.errors import BackendError, unless_stopped
 from xpnet.hints import explain_unknown
@@ -81,7 +81,10 @@ def backend_of(x: Any) -> Backend:
 
 def to_host(x: Any) -> Any:
     """Convert an array of any library to NumPy; return anything else as it is. Synchronizes."""
-    return backend_of(x).to_numpy(as_array(x)) if is_foreign(x) else x
+    if not is_foreign(x):
+        return x
+    x = as_array(x)
+    return host_array(x) if on_host(x) else backend_of(x).to_numpy(x)
 
 
 def load_backend(name: str, device: Any = None) -> type[Any]:

@@ -20,6 +20,7 @@ from xpnet.training.plan import Job
 
 MATRICES = 5  # of P × P numbers in memory during a step, about: measured with NumPy for P = 3,151, it is 4.5
 BYTES = 8  # of a number in float64
+SOLVERS = "diagonal", "inv", "solve"  # what steps use of the extension linalg of the array API standard
 # The least λ in ½ λ ‖w‖² that has much effect. With 661 weights trained on 256 noisy targets, the test cost was 0.05 to
 # 0.2 without decay, 0.04 to 0.07 with λ = 1e-6, 0.02 to 0.03 with 1e-5, and 0.002 with 1e-4, in three draws
 LEAST_DECAY = 1e-5
@@ -50,7 +51,7 @@ def use_all_examples(jobs: Sequence[Job]) -> Sequence[Job]:
             _check_least_squares(job, optimizer)
     if isinstance(optimizer, LevenbergMarquardt):
         reader = jobs[0].source.reader
-        require_memory(reader.backend, reader.model.sizes, len(jobs))
+        require_solver(reader.backend, reader.model.sizes, len(jobs))
         _warn_of_fitted_noise(jobs)
     return [job._replace(plan=job.plan._replace(batch_size=len(job.source))) for job in jobs]  # type: ignore[arg-type]
 
@@ -90,8 +91,14 @@ def _is_unregularized(job: Job, size: int) -> bool:
     return decay < LEAST_DECAY and not validates
 
 
-def require_memory(backend: Backend, sizes: Sequence[int], networks: int = 1) -> None:
-    """Refuse networks whose matrices do not fit into the machine's memory."""
+def require_solver(backend: Backend, sizes: Sequence[int], networks: int = 1) -> None:
+    """Refuse a library that solves no equations, and networks whose matrices do not fit into the machine's memory."""
+    missing = [name for name in SOLVERS if not hasattr(getattr(backend.xp, "linalg", None), name)]
+    if missing:
+        raise ArgumentError(
+            f"Levenberg-Marquardt needs linalg.{', linalg.'.join(missing)}, which backend={backend.name} lacks; give "
+            'another optimizer, such as LBFGS(), or a network with backend="numpy"'
+        )
     n_parameters = count_parameters(sizes)
     require_bytes(
         on_host_only(backend, networks * MATRICES * BYTES * n_parameters**2),
