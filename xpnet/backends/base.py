@@ -22,22 +22,11 @@ CONVERSION_ERRORS = (TypeError, ValueError, RuntimeError, ArithmeticError, Looku
 DLPACK_HOST = (1, 3, 11)
 # What a namespace must have, besides functions that only a function of the user calls
 NAMESPACE_FUNCTIONS = (
-    *(
-        "__array_namespace_info__",
-        "abs",
-        "all",
-        "argmax",
-        "asarray",
-        "astype",
-        "broadcast_to",
-        "ceil",
-        "clip",
-        "concat",
-    ),
-    *("count_nonzero", "cumulative_sum", "exp", "expm1", "eye", "finfo", "from_dlpack", "isdtype", "isfinite", "log"),
-    *("log1p", "logical_not", "matmul", "max", "maximum", "mean", "min", "minimum", "ones_like", "permute_dims"),
-    *("reshape", "sign", "sort", "sqrt", "stack", "std", "sum", "take", "tanh", "var", "vecdot", "where", "zeros"),
-    "zeros_like",
+    *("__array_namespace_info__", "abs", "all", "any", "argmax", "asarray", "astype", "broadcast_to", "ceil", "clip"),
+    *("concat", "count_nonzero", "cumulative_sum", "exp", "expm1", "eye", "finfo", "from_dlpack", "isdtype"),
+    *("isfinite", "log", "log1p", "logical_not", "matmul", "max", "maximum", "mean", "min", "minimum", "ones_like"),
+    *("permute_dims", "reshape", "sign", "sort", "sqrt", "stack", "std", "sum", "take", "tanh", "var", "vecdot"),
+    *("where", "zeros", "zeros_like"),
 )
 NAMESPACE_DTYPES = ("float32", "float64", "int32", "uint8")
 # ... and its arrays, besides the members of `Array`
