@@ -158,6 +158,8 @@ def test_all_members_have_the_rows_of_a_split():
         ),
         (SimpleNamespace(split=lambda X, y: iter([])), r"validation_split=.* cannot split train_data into rows"),
         (SimpleNamespace(split=lambda X, y: [([0], [99])]), r"validation_split\.split\(X, y\) goes from 99 to 99"),
+        ([5, 1, 5, 2, 1, 5], r"validation_split lists row 1 2 times; give each row once"),
+        (SimpleNamespace(split=lambda X, y: [([0], [3, 3])]), r"validation_split\.split\(X, y\) lists row 3 2 times; "),
     ],
 )
 def test_rows_and_splitters_that_do_not_fit_are_refused(split, message):

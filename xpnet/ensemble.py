@@ -280,10 +280,11 @@ class Ensemble:
             One for all members, or a list with one for each. Optimizers are of one kind, with the same options turned
             on, while their numbers may differ.
         rows
-            For each member the numbers of the rows of `train_data` to train on, for folds and bagging.
+            For each member the numbers of the rows of `train_data` to train on, for folds and bagging: a row that is
+            listed twice is trained on twice in each epoch.
         validation_rows
             For each member the rows of `train_data` to validate on, for cross-validation. Unless `rows` is given, it
-            trains on all others.
+            trains on all others. A row that is listed twice counts twice in cost and metrics.
         callbacks
             A list, which is copied for each member; or a function of the member's number that returns its list.
         threads

@@ -515,7 +515,7 @@ def host_array(x: Array) -> np.ndarray:
     return x.astype(np.float32) if foreign and np.can_cast(x.dtype, np.float32) else x
 
 
-def _read_foreign(x: Array) -> np.ndarray:
+def _read_foreign(x: Native) -> np.ndarray:
     for read in (np.asarray, np.from_dlpack) if hasattr(x, "__array__") else (np.from_dlpack,):
         try:
             return read(x)

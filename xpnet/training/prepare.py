@@ -223,17 +223,30 @@ def parse_part(name: str, part: Any, n: int, data: str = "train_data") -> np.nda
     return part.astype(np.int32)
 
 
+def refuse_repeated(name: str, rows: np.ndarray) -> None:
+    """Refuse a list of rows that would count some of them more than once; `name` is that of the argument."""
+    numbers, counts = np.unique(rows, return_counts=True)
+    if len(numbers) < len(rows):
+        first = int(np.argmax(counts > 1))
+        raise ArgumentError(
+            f"{name} lists row {numbers[first]} {counts[first]} times; give each row once, as numpy.unique does"
+        )
+
+
 def choose_rows(
     train: Stored, argument: str, split: Any, data: Any, seed: int, name: str = "train_data"
 ) -> tuple[np.ndarray, np.ndarray]:
     """Choose the rows to train on and those to validate on, each in increasing order; `name` is that of the data."""
     if _is_splitter(split):
         parts = ask_splitter(argument, split, data, name)
-        training, validation = (parse_part(f"{argument}.split(X, y)", part, len(train), name) for part in parts)
+        argument += ".split(X, y)"
+        training, validation = (parse_part(argument, part, len(train), name) for part in parts)
+        refuse_repeated(argument, validation)
         return np.sort(training), np.sort(validation)
     if _is_fraction(split):
         return draw_rows(train, argument, split, seed)
     validation = parse_part(argument, split, len(train), name)
+    refuse_repeated(argument, validation)
     return list_others(argument, validation, len(train), name), np.sort(validation)
 
 
