@@ -33,7 +33,7 @@ class Case(NamedTuple):
     Parameters
     ----------
     kind
-        How its sizes were chosen: "given", "wide", "square" or "shallow".
+        How its sizes were chosen: "given", "wide", "square", "deep" or "shallow".
     model, layers, x, y
         The network and the minibatch.
     factor
@@ -114,13 +114,17 @@ class Cases:
         self.model, self.settings, self.reduction, self.rng = model, settings, reduction, rng
 
     def draw(self, kind: str, n: int) -> Iterator[Case]:
-        """Draw n cases: of the given sizes; "wide", different and above 1; "square", all equal; or "shallow".
+        """Draw n cases: of the given sizes; "wide", different and above 1; "square", all equal; "deep", or "shallow".
 
-        The numbers of examples differ from each other and from all sizes, so that shapes show what was summed.
+        A deep network is square, with more hidden layers. The numbers of examples differ from each other and from all
+        sizes, so that shapes show what was summed; but in the last square case that of the examples is equal, too.
         """
         sizes = self._choose_sizes(kind)
         net = Network(sizes, dtype="float64", seed=0, **self.settings)
-        for m in [m for m in range(4, 5 + n + len(sizes)) if m not in sizes][:n]:
+        numbers = [m for m in range(4, 5 + n + len(sizes)) if m not in sizes][:n]
+        if kind == "square":
+            numbers[-1] = sizes[0]
+        for m in numbers:
             yield self._draw_case(kind, net, m)
 
     def _choose_sizes(self, kind: str) -> list[int]:
@@ -129,8 +133,8 @@ class Cases:
             return sizes
         if kind == "shallow":
             return [sizes[0], sizes[-1]]
-        if kind == "square":
-            return [block * math.ceil(4 / block)] * len(sizes)
+        if kind in ("square", "deep"):
+            return [block * math.ceil(4 / block)] * (len(sizes) if kind == "square" else max(len(sizes), 3) + 1)
         hidden = [(5, 3, 4)[l % 3] for l in range(len(sizes) - 1)]  # three in a row differ
         taken = *hidden[-2:], sizes[-1]
         return [*hidden, next(n for n in range(3, 99) if n % block == 0 and n not in taken)]
@@ -251,22 +255,18 @@ READINGS = (
 
 
 def choose_reading(answers: Sequence[Answer]) -> Reading:
-    """Choose the reading in which most shapes fit; the right one if several do."""
+    """Choose the reading in which most shapes fit, if possible where they differ; the right one if several do."""
+    telling = [answer for answer in answers if answer.error is None and answer.case.kind not in ("square", "deep")]
+    return max(READINGS, key=lambda reading: sum(count_fits(answer, reading) for answer in telling or answers))
 
-    def count_fits(reading: Reading) -> int:
-        total = 0
-        for case, result in ((answer.case, answer.result) for answer in answers if answer.error is None):
-            try:
-                lists = reading.read(result)
-                shapes = [[np.squeeze(array).shape for array in arrays] for arrays in lists]
-            except unless_stopped(Exception):  # it is no nest of this kind
-                continue
-            total += sum(
-                given == [np.squeeze(array).shape for array in right] for given, right in zip(shapes, case.right)
-            )
-        return total
 
-    return max(READINGS, key=count_fits)
+def count_fits(answer: Answer, reading: Reading) -> int:
+    """Count the lists, of weights and of biases, whose shapes fit in a reading, apart from axes of length 1."""
+    try:
+        shapes = [[np.squeeze(array).shape for array in arrays] for arrays in reading.read(answer.result)]
+    except unless_stopped(Exception):  # it raised an error, or its result is no nest of this kind
+        return 0
+    return sum(given == [np.squeeze(array).shape for array in right] for given, right in zip(shapes, answer.case.right))
 
 
 def read(result: Any, reading: Reading, n: int) -> Gradients:
@@ -351,14 +351,17 @@ def compare(case: Case, gradients: Gradients, layout: str) -> list[dict[str, Any
 
 
 def are_equal(gradients: Gradients, candidate: Gradients, layout: str) -> bool:
-    """Tell whether gradients are those of a candidate, apart from missing axes and axes of length 1."""
-    biases = [b if layout == "rows" else b.T for b in candidate[1]]
+    """Tell whether gradients are those of a candidate, apart from missing axes and axes of length 1.
+
+    A candidate's single number may also be in each place of an array, as where it was added to zeros.
+    """
     largest = find_largest(candidate)
-    return all(
-        is_close(restore_shape(array, other), other, largest)
-        for arrays, others in zip(gradients, (candidate[0], biases))
-        for array, other in zip(arrays, others)
-    )
+    for arrays, others in zip(gradients, (candidate[0], [b if layout == "rows" else b.T for b in candidate[1]])):
+        for array, other in zip(arrays, others):
+            expected = np.full_like(array, other.item()) if other.size == 1 and array.size else other
+            if not is_close(restore_shape(array, expected), expected, largest):
+                return False
+    return True
 
 
 def is_finite(result: Any) -> bool:

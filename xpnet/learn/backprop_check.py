@@ -36,6 +36,7 @@ from xpnet.learn.backprop_cases import (
     ask,
     choose_reading,
     compare,
+    count_fits,
     find_misshapen,
     is_close,
     is_finite,
@@ -50,6 +51,8 @@ from xpnet.state.structure import parse_seed
 LAYOUTS = {"rows": "examples in rows", "columns": "examples in columns"}
 REDUCTIONS = {"mean": "mean over", "sum": "sum over"}
 FITTING_STEPS, STARTS = 12, (0.0, 0.3)  # of the Gauss-Newton method, for one number
+# Of which a factor may be made, by which gradients are wrong
+COUNTS = "1", "the number of examples", "that of inputs", "that of outputs", "that of units before", "that of its units"
 NO_EFFECT = 1e-4  # a smaller number, such as a learning rate, is rounding
 
 _WHERE = {"all": "", "hidden": ", in the hidden layers only,", "last": ", in the last layer only,"}
@@ -152,10 +155,11 @@ def check_backprop(
 ) -> BackpropCheck:
     """Check your own backpropagation: say which equation and which layer are wrong, and the likely mistake.
 
-    The function gets random weights, biases and minibatches in float64, for networks of these sizes and for one with
-    other widths and equally many layers, in which no mistake hides behind layers of a single unit. Its gradients are
-    compared with those of `Network.backward`. If they are wrong, common mistakes are made on purpose, until one gives
-    exactly your gradients. A wrong gradient never raises: print the result.
+    The function gets random weights, biases and minibatches in float64, for networks of these sizes and for others: one
+    with other widths, in which no mistake hides behind layers of a single unit; one whose widths and number of examples
+    all are equal, so that shapes do not tell arrays apart; and one with more hidden layers, if it runs there. Its
+    gradients are compared with those of `Network.backward`. If they are wrong, common mistakes are made on purpose,
+    until one gives exactly your gradients. A wrong gradient never raises: print the result.
 
     Parameters
     ----------
@@ -220,8 +224,13 @@ def check_backprop(
     again = [ask(backward, first, layout)]
     answers += [ask(backward, case, layout) for case in others]
     again.append(ask(backward, first, layout))
-    if any(answer.error for answer in answers):  # shapes that do not fit may fit where all widths are equal
-        answers += [ask(backward, case, layout) for case in cases.draw("square", 2)]
+    squares = [*cases.draw("square", 3)]  # shapes that do not fit, or that tell arrays apart, fit where all are equal
+    if any(answer.error for answer in answers):
+        squares.pop()  # where everything fits, a function may run that never should
+    answers += [ask(backward, case, layout) for case in squares]
+    deep = [ask(backward, case, layout) for case in cases.draw("deep", 2)]
+    if all(count_fits(answer, choose_reading(answers)) == 2 for answer in deep):  # else it is for this depth only
+        answers += deep
     if not any(answer.error is None and is_finite(answer.result) for answer in answers) and len(first.layers) > 1:
         answers += [ask(backward, case, layout) for case in cases.draw("shallow", 2)]
     hints = [*_try_other_layout(backward, answers[0], layout), *_try_saturation(backward, answers[0], layout)]
@@ -327,10 +336,12 @@ def _explain(
         return [], None, ["There are NaN or infinity among your gradients: mend that first"] if infinite else []
     if wrong and _gives(RIGHT, ran, question.layout):
         return [], None, ["The numbers are right, but not the shapes: they must be those of the weights and biases"]
-    # A function may fail for other sizes only because it was written for the given ones
     evidence = [finite]
-    if wrong and len(ran) < len(finite):  # else it raised no error, or was right where it did not
-        evidence.append(ran)
+    if wrong:
+        # A function may fail for other sizes only because it was written for the given ones, and it may take other
+        # arrays where shapes are equal
+        wrong_only = [found for found in ran if not _gives(RIGHT, [found], question.layout)]
+        evidence += [part for part in (ran, wrong_only) if len(part) < len(evidence[-1])]
     explanations = _find_mistakes(evidence, question, together=1)
     if wrong and not explanations:
         other = _find_other_settings(ran, question)
@@ -342,7 +353,8 @@ def _explain(
         return explanations, _join(names, "or") if names else None, _list_misshapen(_find_shapes(ran, question.layout))
     if not locate:
         return [], None, []
-    return [], *_explain_places(ran, wrong, question.layout)
+    alike = [found for found in wrong_only if found.case.kind == wrong_only[0].case.kind]  # equally many layers
+    return [], *_explain_places(alike, wrong, question.layout)
 
 
 def _explain_places(ran: Sequence[_Found], wrong: list[tuple[int, str]], layout: str) -> tuple[str | None, list[str]]:
@@ -361,11 +373,7 @@ def _explain_places(ran: Sequence[_Found], wrong: list[tuple[int, str]], layout:
     factor = _find_factor(ran, layout)
     if equation == "BP1" and factor is None:
         equation = "BP1 or forward"
-    sentences = (
-        []
-        if factor is None
-        else [f"Each wrong gradient is {factor:.6g} times the right one: leave out the factor, such as a learning rate"]
-    )
+    sentences = [] if factor is None else [f"Each wrong gradient is {factor}"]
     return equation, ["No mistake known here, nor two together, gives these gradients", sentence, *sentences]
 
 
@@ -546,9 +554,9 @@ def _is_right_for(case: Case, gradients: Gradients | None, change: dict[str, Any
     return candidate is not None and gradients is not None and are_equal(gradients, candidate, question.layout)
 
 
-def _find_factor(ran: Sequence[_Found], layout: str) -> float | None:
-    """Find the number by which all wrong gradients are too large, if it is the same."""
-    factor = None
+def _find_factor(ran: Sequence[_Found], layout: str) -> str | None:
+    """Say by what all wrong gradients are multiplied; None if they are no multiples of the right ones."""
+    factors, ratios = [], []
     for case, gradients in ran:
         right = to_layout(case.right, layout)
         rows = [] if gradients is None else compare(case, gradients, layout)
@@ -557,10 +565,21 @@ def _find_factor(ran: Sequence[_Found], layout: str) -> float | None:
             yours, correct = gradients[part][l], right[part][l]  # type: ignore
             if yours.shape != correct.shape:
                 return None
-            factor = float(np.vdot(yours, correct) / np.vdot(correct, correct)) if factor is None else factor
-            if not is_close(yours, factor * correct, np.max(np.abs(yours))):
+            factors.append(float(np.vdot(yours, correct) / np.vdot(correct, correct)))
+            if not is_close(yours, factors[-1] * correct, np.max(np.abs(yours))):
                 return None
-    return factor
+            n_out, n_in = right[0][l].shape
+            counts = [1, len(case.x), case.x.shape[1], case.y.shape[1], n_in, n_out]
+            ratios.append([one / other for one in counts for other in counts])
+    if not factors:
+        return None
+    if np.allclose(factors, factors[0]):
+        return f"{factors[0]:.6g} times the right one: leave out the factor, such as a learning rate"
+    ratio = np.isclose(ratios, np.array(factors)[:, None]).all(axis=0)
+    if ratio.any():
+        one, other = divmod(int(np.argmax(ratio)), len(COUNTS))
+        return f"the right one times {COUNTS[one]}, divided by {COUNTS[other]}: leave this out"
+    return "a multiple of the right one, each another: is it divided by its norm, or by a number that changes?"
 
 
 def _find_empty(ran: Sequence[_Found], wrong: list[tuple[int, str]]) -> list[tuple[int, str]]:
@@ -687,6 +706,8 @@ def _diagnose(
         why = "which shows the mistake" if wrong else "for which your function runs"
         case = next(case for case, _ in found if case.kind == kind)
         notes.insert(0, f"The table is that of another network, {_show_sizes(case)}, {why}")
+        if kind == "square" and wrong and rows_of["given"]:
+            notes[0] += ". Where widths differ your gradients are right: do you choose an array by its shape?"
     if not wrong and not failed:
         return replace(report, notes=[*report.notes, *notes])
     with np.errstate(all="ignore"):  # mistakes may overflow where the function does not
