@@ -463,6 +463,45 @@ def test_two_mistakes_are_named_together(names):
     assert f"Together: {equations[0]} " in repr(check)
 
 
+# What shows only where shapes are equal, or with more layers; and mistakes that were written after the rules
+OF_EQUAL_SHAPE = "(lambda one, other: one if one.shape == other.shape else other)"
+FRESH = [
+    ("weights[l + 1]\n", f"{OF_EQUAL_SHAPE}(weights[l + 1].T, weights[l + 1])\n", "BP2", "w where wᵀ belongs"),
+    ("@ activations[l]\n", f"@ {OF_EQUAL_SHAPE}(x, activations[l])\n", "BP4", "takes the inputs x in every layer"),
+    ("len(x), len(weights)", f"len(x), len(weights); x = {OF_EQUAL_SHAPE}(x.T, x)", "BP1 or forward", "network, 4-4-4"),
+    ("delta @ weights[l + 1]", "delta @ weights[-1]", "BP2", "network, 4-4-4-4"),
+    ("delta.sum(axis=0)", "delta.mean(axis=1) * m", "BP3", "the mean over the units in place of the sum"),
+    ("delta.sum(axis=0)", "delta.mean() * m + 0 * biases[l]", "BP3", "the mean over the units and the examples"),
+    ("delta @ weights[l + 1]", "delta.mean(axis=0) @ weights[l + 1]", "BP2", "the mean δ of the examples"),
+    ("@ activations[l]\n", "@ activations[l] * m / x.shape[1]\n", "BP4", "examples / the number of inputs"),
+    ("@ activations[l]\n", "@ activations[l] / np.linalg.norm(delta)\n", "BP4", "divided by its norm"),
+    ("+ biases[l])", "+ 0.7 * biases[l])", "forward", "takes 0.7 times the biases"),
+    *(
+        ("activations[-1], y)", f"activations[-1], y) / (activations[-1] - y) * ({difference})", "BP1", words)
+        for difference, words in [
+            ("activations[-1] - np.eye(y.shape[1])[y.argmax(axis=1)]", "1 for the largest target"),
+            ("activations[-1] - y.argmax(axis=1)[:, None]", "takes labels"),
+            ("(activations[-1] > 0.5) - y", "rounds the outputs"),
+        ]
+    ),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "equation", "words"), FRESH)
+def test_a_fresh_mistake_is_located_and_named(old, new, equation, words):
+    assert old in ROWS
+    check = check_backprop(compile_program(ROWS.replace(old, new), SIGMOID), [3, 5, 2])
+    assert (check.passed, check.equation) == (False, equation)
+    assert words in repr(check)
+
+
+def test_a_program_for_one_depth_only_passes():
+    """Run with more layers, it fills in the first two."""
+    source = ROWS.replace("L = len(x), len(weights)", "L = len(x), 2")
+    source = source.replace("[None] * L, [None] * L", "[0 * w for w in weights], [0 * b for b in biases]")
+    assert check_backprop(compile_program(source, SIGMOID), [3, 4, 2]).passed
+
+
 def test_a_mistake_in_the_forward_pass_is_called_so():
     check = check_backprop(write("forward-biases"), [3, 4, 2])
     assert check.equation == "forward"
@@ -471,7 +510,7 @@ def test_a_mistake_in_the_forward_pass_is_called_so():
         "  the forward pass, z = w a + b and a = σ(z), layer by layer",
         "  To mend it, add b: z = w a + b",
     ]
-    unknown = compile_program(ROWS.replace("+ biases[l]", "+ 3 * biases[l]"), SIGMOID)
+    unknown = compile_program(ROWS.replace("+ biases[l]", "+ biases[l] ** 2"), SIGMOID)
     assert check_backprop(unknown, [3, 4, 2]).equation == "BP1 or forward"
 
 

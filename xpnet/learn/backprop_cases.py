@@ -269,6 +269,13 @@ def count_fits(answer: Answer, reading: Reading) -> int:
     return sum(given == [np.squeeze(array).shape for array in right] for given, right in zip(shapes, answer.case.right))
 
 
+def is_complete(answer: Answer, reading: Reading) -> bool:
+    """Tell whether a result has gradients of all layers, none of which is 0 as if nothing had been filled in."""
+    return count_fits(answer, reading) == 2 and all(
+        np.any(part) for parts in reading.read(answer.result) for part in parts
+    )
+
+
 def read(result: Any, reading: Reading, n: int) -> Gradients:
     """Turn a result into arrays in float64, of whatever shapes."""
     if result is None:

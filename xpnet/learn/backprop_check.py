@@ -36,9 +36,9 @@ from xpnet.learn.backprop_cases import (
     ask,
     choose_reading,
     compare,
-    count_fits,
     find_misshapen,
     is_close,
+    is_complete,
     is_finite,
     read,
     to_layout,
@@ -52,7 +52,7 @@ LAYOUTS = {"rows": "examples in rows", "columns": "examples in columns"}
 REDUCTIONS = {"mean": "mean over", "sum": "sum over"}
 FITTING_STEPS, STARTS = 12, (0.0, 0.3)  # of the Gauss-Newton method, for one number
 # Of which a factor may be made, by which gradients are wrong
-COUNTS = "1", "the number of examples", "that of inputs", "that of outputs", "that of units before", "that of its units"
+COUNTS = ["1", *(f"the number of {name}" for name in ("examples", "inputs", "outputs", "units before", "its units"))]
 NO_EFFECT = 1e-4  # a smaller number, such as a learning rate, is rounding
 
 _WHERE = {"all": "", "hidden": ", in the hidden layers only,", "last": ", in the last layer only,"}
@@ -157,9 +157,10 @@ def check_backprop(
 
     The function gets random weights, biases and minibatches in float64, for networks of these sizes and for others: one
     with other widths, in which no mistake hides behind layers of a single unit; one whose widths and number of examples
-    all are equal, so that shapes do not tell arrays apart; and one with more hidden layers, if it runs there. Its
-    gradients are compared with those of `Network.backward`. If they are wrong, common mistakes are made on purpose,
-    until one gives exactly your gradients. A wrong gradient never raises: print the result.
+    all are equal, so that shapes do not tell arrays apart; and one with more hidden layers, if it runs there and all
+    layers have the same activation. Its gradients are compared with those of `Network.backward`. If they are wrong,
+    common mistakes are made on purpose, until one gives exactly your gradients. A wrong gradient never raises: print
+    the result.
 
     Parameters
     ----------
@@ -228,13 +229,16 @@ def check_backprop(
     if any(answer.error for answer in answers):
         squares.pop()  # where everything fits, a function may run that never should
     answers += [ask(backward, case, layout) for case in squares]
-    deep = [ask(backward, case, layout) for case in cases.draw("deep", 2)]
-    if all(count_fits(answer, choose_reading(answers)) == 2 for answer in deep):  # else it is for this depth only
-        answers += deep
     if not any(answer.error is None and is_finite(answer.result) for answer in answers) and len(first.layers) > 1:
         answers += [ask(backward, case, layout) for case in cases.draw("shallow", 2)]
     hints = [*_try_other_layout(backward, answers[0], layout), *_try_saturation(backward, answers[0], layout)]
-    return _write_report(answers, again, _Question(layout, reduction, settings), hints)
+    question = _Question(layout, reduction, settings)
+    report = _write_report(answers, again, question, hints)
+    if report.passed and len(set(model.sigmas)) == 1:  # else layers may have numbers in it
+        deep = [ask(backward, case, layout) for case in cases.draw("deep", 2)]
+        if all(is_complete(answer, choose_reading(answers)) for answer in deep):  # else it is for this depth only
+            report = _write_report([*answers, *deep], again, question, hints)
+    return report
 
 
 def _try_other_layout(backward: Callable[..., Any], answer: Answer, layout: str) -> list[str]:
@@ -578,7 +582,7 @@ def _find_factor(ran: Sequence[_Found], layout: str) -> str | None:
     ratio = np.isclose(ratios, np.array(factors)[:, None]).all(axis=0)
     if ratio.any():
         one, other = divmod(int(np.argmax(ratio)), len(COUNTS))
-        return f"the right one times {COUNTS[one]}, divided by {COUNTS[other]}: leave this out"
+        return f"the right one times {COUNTS[one]} / {COUNTS[other]}: leave this factor out"
     return "a multiple of the right one, each another: is it divided by its norm, or by a number that changes?"
 
 
