@@ -71,7 +71,7 @@ def run_predict(options: argparse.Namespace) -> None:
             f"them from a table of {LEAST_ROWS} rows or more"
         )
     with name_argument("FILE", options.file, "a table, a .npy array or an image"):
-        x, remarks, copies = read_examples(
+        x, remarks, copies, unseen = read_examples(
             options.file, first.sizes[0], columns, in_bytes=first.scale is not None, keep=options.keep
         )
     print_remarks(remarks)
@@ -79,7 +79,7 @@ def run_predict(options: argparse.Namespace) -> None:
         print_remarks([f"a spreadsheet takes these classes for formulas: {list_names(formulas)}"])
     header, rows = predict_rows(model, x, columns, options.interval)
     if options.novelty:
-        novelty = model.backend.to_numpy(model.novelty(x))
+        novelty = np.where(unseen, 1.0, model.backend.to_numpy(model.novelty(x)))
         header, rows = [*header, "novelty"], ([*row, value] for row, value in zip(rows, novelty))
     if clashes := [name for name in copies if name in header]:
         raise ArgumentError(

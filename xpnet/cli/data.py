@@ -1,8 +1,9 @@
 """Examples for the command: data sets by name, .npz and .npy files, tables, images."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -184,9 +185,8 @@ def prepare_table(
     bins: int = 0,
 ) -> Data:
     """Make examples of a table: hold rows out, learn from the others how columns become inputs, and make these."""
-    cells, target_cells = table.open(features, categories), table.open_target(target)
-    numbers = [target_cells, *(cells[name] for name in features if name not in categories)]
-    marks = find_marks(numbers, table.decimal, table.points)
+    cells, target_cells = table.open(features, {*categories, *table.declared}), table.open_target(target)
+    marks = find_marks([target_cells, *cells.values()], table.decimal, table.points)
     targets = table.read_targets(target_cells, task, marks)
     if copies := [name for name in features if cells[name].equals(target_cells, targets.rows)]:
         raise ArgumentError(
@@ -198,11 +198,11 @@ def prepare_table(
     division = hold_out.divide(targets.y, table.name, groups, validation_split)
     known = targets.rows.copy()
     known[targets.rows] = ~division.test
-    learnt = learn_columns(table.name, cells, known, marks, categories, bins=bins)
+    learnt = learn_columns(table.name, cells, known, marks, bins=bins)
     if hold_out.group is not None:
         learnt = (*learnt, DroppedColumn(hold_out.group, "its groups are held out as a whole"))
     columns = Columns(learnt, target, targets.labels, targets.unit, marks)
-    x, _ = encode_columns(learnt, table.name, cells, marks)
+    x = encode_columns(learnt, table.name, cells, marks).x
     written = "; ".join(filter(None, [*table.written, table.describe_rows(targets, target)]))
     preparation = [
         *([f"Rows: {written}"] if written else []),
@@ -388,27 +388,47 @@ def read_test_data(
         return NewData(read_arrays(name, in_bytes)[1])
     table = _read_new_table(name, columns, texts=[] if group is None else [group])
     columns = _require(columns, name)
-    (x, notes), targets = table.inputs(columns), table.targets(columns)
+    encoded, targets = table.inputs(columns), table.targets(columns)
     left_out = table.describe_rows(targets, columns.target)
-    notes += [f"{table.name}: {left_out}"] if left_out else []
+    notes = [*encoded.describe(table.name), *([f"{table.name}: {left_out}"] if left_out else [])]
     groups = table.read_groups(group, targets.rows) if group in table.names else None
-    return NewData((x[targets.rows], targets.y), tuple(notes), groups)
+    return NewData((encoded.x[targets.rows], targets.y), tuple(notes), groups)
 
 
-def read_examples(
-    path: Path, n_in: int, columns: Columns | None, in_bytes: bool, keep: Sequence[str] = ()
-) -> tuple[np.ndarray, list[str], dict[str, list[str]]]:
-    """Read examples (n, n_in) to predict: a table, an array (.npy), or an image, converted to grey and resized.
+class Examples(NamedTuple):
+    """Examples to predict.
 
-    Also return what is to be said about them, and the columns `keep` of a table as texts.
+    Parameters
+    ----------
+    x
+        Inputs (n, n_in).
+    remarks
+        What is to be said about them.
+    copies
+        Columns of a table to write again, as texts.
+    unseen
+        Which rows of a table have a value of a kind that training did not have, (n,) of bool.
+    """
+
+    x: Any
+    remarks: Sequence[str] = ()
+    copies: Mapping[str, list[str]] = MappingProxyType({})
+    unseen: Any = False
+
+
+def read_examples(path: Path, n_in: int, columns: Columns | None, in_bytes: bool, keep: Sequence[str] = ()) -> Examples:
+    """Read examples to predict: a table, an array (.npy), or an image, converted to grey and resized.
+
+    The columns `keep` of a table are copied.
     """
     if is_table(str(path)):
         table = _read_new_table(str(path), columns, keep=list_possible_names(keep))
-        return *table.inputs(_require(columns, str(path))), table.copy_columns(table.split_names(keep))
+        encoded, copies = table.inputs(_require(columns, str(path))), table.copy_columns(table.split_names(keep))
+        return Examples(encoded.x, encoded.describe(table.name), copies, encoded.rows)
     if keep:
         raise ArgumentError(f"--keep is for tables ({KINDS}), and FILE {path} is not one")
     x = _read_npy(path, n_in) if path.suffix == ".npy" else _read_image(path, n_in)
-    return _scale(x, in_bytes), [], {}
+    return Examples(_scale(x, in_bytes))
 
 
 def list_possible_names(texts: Sequence[str]) -> list[str]:

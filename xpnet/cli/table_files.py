@@ -15,7 +15,7 @@ import shlex
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -27,6 +27,7 @@ from xpnet.data.cells import (
     Marks,
     are_numbers,
     find_decimal,
+    find_declared,
     find_marks,
     find_missing,
     label,
@@ -38,11 +39,13 @@ from xpnet.data.columns import (
     CategoryColumn,
     Column,
     DroppedColumn,
+    Encoded,
     NumberColumn,
     check_decimal,
     choose_columns,
     encode_columns,
     from_plain,
+    list_words,
     name_inputs,
     open_columns,
     to_plain,
@@ -235,16 +238,21 @@ class Table(NamedTuple):
             for name, column in columns.items()
         }
 
-    def open(self, names: Sequence[str], categories: Sequence[str] = ()) -> dict[str, Cells]:
+    @property
+    def declared(self) -> list[str]:
+        """Names of the columns that a Parquet file declares to be categories."""
+        return find_declared(self.frame)
+
+    def open(self, names: Sequence[str], categories: Collection[str] = ()) -> dict[str, Cells]:
         """Read the cells of columns."""
         return open_columns(self.frame[list(names)], self.name, categories)
 
-    def inputs(self, columns: Columns) -> tuple[np.ndarray, list[str]]:
-        """Return the inputs (n, n_in) of a network, float64, and what is to be said about them."""
+    def inputs(self, columns: Columns) -> Encoded:
+        """Encode the inputs of a network."""
         cells = choose_columns(columns.features, self.frame, self.name)
-        x, notes = encode_columns(columns.features, self.name, cells, self.find_marks(columns))
-        self._check_complete(x, columns)
-        return x, [f"{self.name}: column {name!r} has {note}" for name, note in notes.items()]
+        encoded = encode_columns(columns.features, self.name, cells, self.find_marks(columns))
+        self._check_complete(encoded.x, columns)
+        return encoded
 
     def targets(self, columns: Columns) -> Targets:
         """Return the targets for a network."""
@@ -284,7 +292,7 @@ class Table(NamedTuple):
         numbers = self.open([name for name in names if name in self.names])
         marks = find_marks(numbers.values(), self.decimal)
         if not columns.marks.decimal:
-            return marks
+            return marks._replace(grouped=False)  # 1.234 is not 1234 for the sake of another row
         if columns.marks.decimal == "." and marks == Marks(",", grouped=True):
             _refuse_points(numbers.values())
         if columns.target in numbers and are_numbers(numbers[columns.target]):  # also if no targets are needed
@@ -303,7 +311,8 @@ class Table(NamedTuple):
         from pandas.api.types import is_bool_dtype
 
         series = self.frame[target]
-        return open_column(series, self.name, target, not _is_numeric(series) or is_bool_dtype(series.dtype))
+        cells = open_column(series, self.name, target, not _is_numeric(series) or is_bool_dtype(series.dtype))
+        return cells._replace(is_category=target in self.declared)
 
     def read_targets(self, cells: Cells, task: str | None, marks: Marks) -> Targets:
         """Return the targets to train on: classes or real numbers, as the task or the target itself says."""
@@ -420,10 +429,10 @@ def describe_columns(features: Sequence[Column], cells: Mapping[str, Cells], row
     if n < len(features):
         parts = [f"{n:,} number{'s' if n > 1 else ''}" if n else ""]
         heads = {"category": "categories", "date": "dates", "left out": "left out"}
-        parts += [_list(head, words[kind]) for kind, head in heads.items()]
+        parts += [list_words(head, words[kind]) for kind, head in heads.items()]
         yield f"Columns: {'; '.join(filter(None, parts))}"
     if missing:
-        yield f"Missing values become {'; '.join(_list(f'{value} in', where) for value, where in missing.items())}"
+        yield f"Missing values become {'; '.join(list_words(f'{value} in', where) for value, where in missing.items())}"
 
 
 def find_ids(features: Sequence[Column], cells: Mapping[str, Cells], rows: np.ndarray) -> list[str]:
@@ -452,14 +461,9 @@ def describe_ids(names: Sequence[str]) -> Iterator[str]:
         have = "has" if len(names) == 1 else "have"
         remedy = " ".join(f"--ignore {shlex.quote(name)}" for name in names)
         yield (
-            f"{_list('Like an id,', [repr(name) for name in names])} {have} another whole number in every row: if that "
-            f"says nothing about new rows, add {remedy}"
+            f"{list_words('Like an id,', [*map(repr, names)])} {have} another whole number in every row: if that says "
+            f"nothing about new rows, add {remedy}"
         )
-
-
-def _list(head: str, words: list[str]) -> str:
-    more = f" and {len(words) - 12:,} more" if len(words) > 12 else ""
-    return f"{head} {', '.join(words[:12])}{more}" if words else ""
 
 
 # Reading

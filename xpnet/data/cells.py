@@ -18,10 +18,13 @@ import numpy as np
 from xpnet.checks import truncate
 from xpnet.errors import ArgumentError
 
-TRUTH = {"false": 0.0, "true": 1.0}
+TRUTH = {"false": 0, "true": 1}
 BLANKS = {"?", "-", "--", "."}  # missing values, in columns of numbers and dates
 MOSTLY = 0.5  # a column with at least this part of numbers or dates is one of those, and other texts are mistakes
 SAMPLE = 100  # texts among which dates are looked for
+LONGEST = 400  # characters of a number or a date
+WHOLE = 2.0**53  # from here on, a float64 stands for several whole numbers
+ALIKE = {"string", "boolean", "integer", "floating", "date", "empty"}  # equal objects of such a kind have one text
 PLAIN = (bool, np.bool_, numbers.Real, Decimal)  # numbers that are not texts
 DAY = 86_400_000_000  # microseconds
 TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
@@ -33,6 +36,7 @@ DATES = (
 FORMATS = tuple(map("".join, product(DATES, TIMES)))
 ISO = "ISO8601"  # as pandas calls it
 DIGIT = re.compile(r"\d")  # every date has one
+DIGITS = re.compile(r"[0-9]+")
 ISO_PATTERN = re.compile(r"\d{4}-\d\d(-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d+)?)?\s*(?P<zone>Z|[+-]\d\d:?\d\d)?)?)?")
 
 
@@ -75,6 +79,8 @@ class Cells(NamedTuple):
         The different values: texts without spaces around them, or dates of pandas.
     numbers
         The values as float64 (n,), NaN if missing, of a column that holds numbers already.
+    is_category
+        Whether the user has declared the values to be categories, whatever they look like.
     """
 
     table: str
@@ -82,6 +88,7 @@ class Cells(NamedTuple):
     codes: Any = None
     values: Any = ()
     numbers: Any = None
+    is_category: bool = False
 
     @property
     def n_rows(self) -> int:
@@ -150,18 +157,40 @@ def place(row: int, column: str) -> str:
 
 
 def label(value: Any) -> str:
-    """Format a value as a text; 1 and 1.0 are the same.
+    """Format a value as a text, by itself alone; 1 and 1.0 are the same, and so are a day and its first second.
 
     Examples
     --------
-    >>> label("setosa"), label(1.0), label(True)
-    ('setosa', '1', 'True')
+    >>> label("setosa"), label(1.0), label(np.float32(0.1)), label(True), label(datetime(2024, 12, 31))
+    ('setosa', '1', '0.1', 'True', '2024-12-31')
     """
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
+    if isinstance(value, (float, np.floating)) and value.is_integer():
+        return f"{value or 0:.0f}"
+    if isinstance(value, Decimal):
+        text = f"{value or Decimal():f}"
+        return text.rstrip("0").rstrip(".") if "." in text else text
+    return str(value).removesuffix(" 00:00:00") if isinstance(value, date) else str(value).strip()
+
+
+def find_declared(frame: Any) -> list[str]:
+    """Find the columns of a pandas DataFrame whose dtype declares categories, ordered ones too.
+
+    Examples
+    --------
+    >>> import pandas
+    >>> find_declared(pandas.DataFrame({"zip": pandas.Categorical([8001, 8050]), "mass": [1.5, 2.5]}))
+    ['zip']
+    """
+    from pandas import CategoricalDtype
+
+    kinds = [getattr(dtype, "type", None) for dtype in frame.dtypes]  # that of a dictionary of Arrow is the same
+    return [name for name, kind in zip(frame.columns, kinds) if kind is CategoricalDtype.type]
 
 
 def open_column(series: Any, table: str, column: str, as_text: bool = False) -> Cells:
     """Read the cells of a column of pandas: numbers and truth values as numbers, dates as dates, others as texts.
+
+    Whole numbers that are equal as float64, though they differ, are texts.
 
     Examples
     --------
@@ -176,9 +205,11 @@ def open_column(series: Any, table: str, column: str, as_text: bool = False) -> 
     if types.is_complex_dtype(series.dtype) or types.is_timedelta64_dtype(series.dtype):
         raise ArgumentError(f"{table} holds {series.dtype} in column {column!r}; give numbers, dates or texts")
     if types.is_numeric_dtype(series.dtype) and not as_text:
-        return cells._replace(numbers=series.to_numpy(np.float64, na_value=np.nan))
+        numbers = series.to_numpy(np.float64, na_value=np.nan)
+        if series.dtype.kind == "f" or not _lose_digits(series.to_numpy(), numbers):
+            return cells._replace(numbers=numbers)
     try:
-        codes, values = pandas.factorize(series)
+        codes, values = _factorize(series)
     except TypeError as error:  # of lists
         raise ArgumentError(f"{table} holds {error} in column {column!r}; give numbers, dates or texts") from error
     if not as_text and (kind := _find_kind(values)) == "date":
@@ -186,8 +217,9 @@ def open_column(series: Any, table: str, column: str, as_text: bool = False) -> 
             codes=codes, values=pandas.to_datetime(pandas.Index(values), utc=_are_zoned(values, cells))
         )
     if not as_text and kind == "number":
-        cells = cells._replace(codes=codes, values=values)
-        return Cells(table, column, numbers=cells.spread(_to_floats(cells, values)))
+        floats = _to_floats(cells._replace(codes=codes, values=values), values)
+        if not _lose_digits(values, floats):
+            return cells._replace(numbers=cells._replace(codes=codes).spread(floats))
     texts = [label(value) for value in values]
     if not as_text:
         texts = _write_points(texts, values)
@@ -196,6 +228,32 @@ def open_column(series: Any, table: str, column: str, as_text: bool = False) -> 
     merged = {text: k for k, text in enumerate(dict.fromkeys(filter(None, texts)))}
     codes = np.array([*(merged.get(text, -1) for text in texts), -1])[codes]  # spaces do not make texts different
     return cells._replace(codes=codes, values=list(merged))
+
+
+def _factorize(series: Any) -> tuple[np.ndarray, Any]:
+    """Number the values of a column by their types and texts, -1 where they are missing; return these and the values.
+
+    To pandas, 1, 1.0 and True are one value: the first of them.
+    """
+    import pandas
+
+    codes, values = pandas.factorize(series)
+    if series.dtype != object or pandas.api.types.infer_dtype(series) in ALIKE:
+        return codes, values
+    places: dict[tuple[type, str], int] = {}
+    objects, values = series.tolist(), []
+    for row in np.flatnonzero(codes >= 0):
+        value = objects[row]
+        codes[row] = places.setdefault((type(value), label(value)), len(places))
+        if len(values) < len(places):
+            values.append(value)
+    return codes, values
+
+
+def _lose_digits(values: Any, floats: np.ndarray) -> bool:
+    """Tell whether whole numbers that differ are equal as float64."""
+    large = np.flatnonzero(np.abs(floats) >= WHOLE)
+    return len({values[k] for k in large}) > len(set(floats[large]))
 
 
 def _write_points(texts: list[str], values: Any) -> list[str]:
@@ -227,14 +285,14 @@ def _are_zoned(values: Any, cells: Cells) -> bool:
     return zoned == {True}
 
 
-def _to_floats(cells: Cells, values: Iterable[Any]) -> list[float]:
+def _to_floats(cells: Cells, values: Iterable[Any]) -> np.ndarray:
     floats = []
     for value in values:
         try:
             floats.append(float(value))
         except OverflowError as error:
             raise cells.error(value, "which is too large for a number of 64 bits") from error
-    return floats
+    return np.array(floats)
 
 
 # Texts that are numbers
@@ -254,7 +312,7 @@ def find_decimal(columns: Iterable[Cells]) -> str | None:
     ','
     """
     found: dict[str, Cells] = {}
-    for cells in filter(lambda cells: cells.is_text, columns):
+    for cells in filter(lambda cells: cells.is_text and not cells.is_category, columns):
         texts = _strip_units(cells)[1]
         fitting = [decimal for decimal in PATTERNS if _fit(texts, decimal)]
         if len(fitting) == 1 and fitting[0] not in found:
@@ -317,18 +375,22 @@ def find_missing(cells: Cells, is_category: bool = False) -> np.ndarray:
 
 
 def are_numbers(cells: Cells) -> bool:
-    """Tell whether all cells that have a value are numbers, however they are written.
+    """Tell whether all cells that have a value are numbers, however they are written, and no declared categories.
 
     Examples
     --------
     >>> are_numbers(Cells("X", "a", np.arange(3), ["1,5", "?", "2"])), are_numbers(Cells("X", "a", [0], ["b"]))
     (True, False)
     """
+    if cells.is_category:
+        return False
     return cells.numbers is not None or (cells.is_text and any(_fit(_strip_units(cells)[1], mark) for mark in PATTERNS))
 
 
 def read_cells(cells: Cells, marks: Marks) -> Numbers | Dates | Texts:
     """Read cells as numbers if all of them are, else as dates if all of them are, else as texts.
+
+    Declared categories are texts, and so are numbers with zeros in front, as of postcodes.
 
     Parameters
     ----------
@@ -352,15 +414,45 @@ def read_cells(cells: Cells, marks: Marks) -> Numbers | Dates | Texts:
         return Numbers(cells.numbers)
     if not cells.is_text:
         return Dates(cells.spread(_to_days(cells.values)), "", cells.values.tz is not None)
+    as_texts = Texts(cells.codes, cells.values)
+    if cells.is_category:
+        return as_texts
     texts = [text for text in cells.values if text not in BLANKS]
     if not texts:
         return Numbers(np.full(len(cells.codes), np.nan))
     if are_numbers(cells):
-        return read_numbers(cells, marks)
+        numbers = read_numbers(cells, marks)
+        large = np.abs(numbers.values) >= WHOLE
+        loses_digits = len(np.unique(cells.codes[large])) > len(np.unique(numbers.values[large]))
+        return as_texts if are_codes(texts) or loses_digits else numbers
     if formats := find_formats(cells, texts):
         return read_dates(cells, choose_format(cells, formats))
-    _refuse_mixture(cells, texts)
-    return Texts(cells.codes, cells.values)
+    if not any(map(_is_code, texts)):
+        _refuse_mixture(cells, texts)
+    return as_texts
+
+
+def are_codes(texts: Iterable[str]) -> bool:
+    """Tell whether texts are digits, some with zeros in front.
+
+    Examples
+    --------
+    >>> are_codes(["01067", "80331"]), are_codes(["0", "80331"]), are_codes(["007", "1.5"])
+    (True, False, False)
+    """
+    texts = [*texts]
+    return any(map(_is_code, texts)) and all(map(DIGITS.fullmatch, texts))
+
+
+def _is_code(text: str) -> bool:
+    return len(text) > 1 and text[0] == "0" and DIGITS.fullmatch(text) is not None
+
+
+def number_truth(cells: Cells) -> Cells:
+    """Write truth values among texts as 1 and 0, which they are in a column of them alone."""
+    if not cells.is_text:
+        return cells
+    return cells._replace(values=[f"{TRUTH.get(text.lower(), text)}" for text in cells.values])
 
 
 def read_numbers(cells: Cells, marks: Marks, remedy: str = "") -> Numbers:
@@ -418,12 +510,8 @@ def _parse_number(text: str, mark: str) -> float:
 
 def find_formats(cells: Cells, texts: Sequence[str]) -> list[str]:
     """Find the formats that all of these texts have."""
-    matches = [ISO_PATTERN.fullmatch(text) for text in texts]
-    if all(matches):
-        zoned = [text for text, match in zip(texts, matches) if match["zone"]]  # type: ignore[index]
-        if zoned and len(zoned) < len(texts):
-            other = next(text for text in texts if text not in zoned)
-            raise cells.error(other, f"without a time zone, and {cells.quote(zoned[0])}; write all alike")
+    if all(map(ISO_PATTERN.fullmatch, texts)):
+        _has_zones(cells, texts)
         return [ISO] if not _parse_dates(texts, ISO).isna().any() else []
     if not DIGIT.search(texts[0]):  # or each column of words would be parsed a hundred times
         return []
@@ -442,7 +530,10 @@ def choose_format(cells: Cells, formats: Sequence[str]) -> str:
 
 
 def read_dates(cells: Cells, date_format: str) -> Dates:
-    """Read cells that must be dates; texts in this format, or else all in another that can only be read in one way."""
+    """Read cells that must be dates; texts in this format, or else all in another that can only be read in one way.
+
+    If some are in this format, all must be: what a text means does not depend on the others.
+    """
     if cells.numbers is not None:
         if np.isnan(cells.numbers).all():
             return Dates(cells.numbers)
@@ -452,15 +543,24 @@ def read_dates(cells: Cells, date_format: str) -> Dates:
     texts = ["" if text in BLANKS else text for text in cells.values]
     present = [text for text in texts if text]
     date_format = date_format or ISO
-    if _parse_dates(present, date_format).isna().any() and (formats := find_formats(cells, present)):
+    if _parse_dates(present, date_format).isna().all() and (formats := find_formats(cells, present)):
         date_format = choose_format(cells, formats)
     parsed = _parse_dates(texts, date_format)
     missing = parsed.isna()
     for k, text in enumerate(texts):
         if text and missing[k]:
             raise cells.error(text, f"which is not a date as in {example_of(date_format)}")
-    zoned = date_format == ISO and any((match := ISO_PATTERN.fullmatch(text)) and match["zone"] for text in texts)
+    zoned = date_format == ISO and _has_zones(cells, present)
     return Dates(cells.spread(_to_days(parsed)), date_format, zoned)
+
+
+def _has_zones(cells: Cells, texts: Sequence[str]) -> bool:
+    """Tell whether dates as in 2024-12-31 have time zones; refuse a mixture."""
+    zones = [(match := ISO_PATTERN.fullmatch(text)) is not None and bool(match["zone"]) for text in texts]
+    if len({*zones}) == 2:
+        without, zoned = (texts[zones.index(has_zone)] for has_zone in (False, True))
+        raise cells.error(without, f"without a time zone, and {cells.quote(zoned)}; write all alike")
+    return any(zones)
 
 
 def _parse_dates(texts: Sequence[str], date_format: str) -> Any:

@@ -9,7 +9,7 @@ pandas alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import Field, asdict, dataclass, fields, replace
 from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple
@@ -26,6 +26,7 @@ from xpnet.data.cells import (
     Numbers,
     Texts,
     example_of,
+    number_truth,
     open_column,
     place,
     read_cells,
@@ -57,6 +58,40 @@ class Limits(NamedTuple):
 
 
 LIMITS = Limits()
+
+
+class Unseen(NamedTuple):
+    """Which values of a column are of a kind that training did not have, (n,) of bool."""
+
+    missing: np.ndarray  # none were missing in training
+    unknown: np.ndarray  # texts, where training had no rare ones that would stand for them
+
+
+class Encoded(NamedTuple):
+    """The inputs that a table becomes, (n, n_in), and which of its values are of a kind that training did not have."""
+
+    x: np.ndarray
+    unseen: dict[str, Unseen]  # by the names of columns
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Which rows have such a value, (n,) of bool."""
+        return np.any([part for unseen in self.unseen.values() for part in unseen], axis=0)
+
+    def describe(self, table: str) -> list[str]:
+        """Say in a line how many values there are of which kind; nothing if there are none.
+
+        Examples
+        --------
+        >>> Encoded(np.ones((2, 1)), {"kind": Unseen(np.array([False, True]), np.array([True, False]))}).describe("X")
+        ["X has values that training did not have: missing in 'kind' (1); unknown in 'kind' (1)"]
+        """
+        counts = {
+            kind: [f"{name!r} ({n:,})" for name, unseen in self.unseen.items() if (n := getattr(unseen, kind).sum())]
+            for kind in Unseen._fields
+        }
+        parts = [list_words(f"{kind} in", words) for kind, words in counts.items() if words]
+        return [f"{table} has values that training did not have: {'; '.join(parts)}"] if parts else []
 
 
 @dataclass(frozen=True)
@@ -149,18 +184,18 @@ class NumberColumn:
         names = [self.name] if self.bins is None else self.bins.name_inputs(self.name, _format_numbers)
         return (*names, f"{self.name} (missing)") if self.missing else tuple(names)
 
-    def encode(self, cells: Cells, marks: Marks) -> tuple[list[np.ndarray], str]:
-        """Return the inputs, in blocks (n, k), and what is to be said about them."""
+    def encode(self, cells: Cells, marks: Marks) -> tuple[list[np.ndarray], Unseen]:
+        """Return the inputs, in blocks (n, k), and which values are of a kind that training did not have."""
         marks = Marks(self.decimal, self.grouped) if self.decimal else marks
-        values = read_numbers(cells, marks, "it held numbers in training")
+        values = read_numbers(number_truth(cells), marks, "it held numbers in training")
         if values.unit != self.unit and not np.isnan(values.values).all():
             has = ["with %" if unit else "without %" for unit in (values.unit, self.unit)]
             raise ArgumentError(
                 f"{cells.table} holds numbers {has[0]} in column {self.name!r}, and training had {has[1]}"
             )
         _check_finite(values.values, cells)
-        filled, missing, note = fill(values.values, self.median, self.missing)
-        return [*_encode_numbers(filled, self), missing], note
+        filled, missing, unseen = fill(values.values, self.median, self.missing)
+        return [*_encode_numbers(filled, self), missing], unseen
 
     def describe(self) -> str:
         """Describe what is done with the column.
@@ -207,18 +242,18 @@ class DateColumn:
         names = [days] if self.bins is None else self.bins.name_inputs(self.name, _format_dates)
         return (*names, *marks, *parts)
 
-    def encode(self, cells: Cells, marks: Marks) -> tuple[list[np.ndarray], str]:
-        """Return the inputs, in blocks (n, k), and what is to be said about them."""
+    def encode(self, cells: Cells, marks: Marks) -> tuple[list[np.ndarray], Unseen]:
+        """Return the inputs, in blocks (n, k), and which values are of a kind that training did not have."""
         dates = read_dates(cells, self.format)
         if dates.zoned != self.zoned and not np.isnan(dates.values).all():
             has = ["have a time zone" if zoned else "have no time zone" for zoned in (dates.zoned, self.zoned)]
             raise ArgumentError(
                 f"the dates in column {self.name!r} of {cells.table} {has[0]}, and in training {has[1]}"
             )
-        filled, missing, note = fill(dates.values, self.median, self.missing)
+        filled, missing, unseen = fill(dates.values, self.median, self.missing)
         angles = [2 * np.pi * filled[:, None] / WAVES[wave] for wave in self.waves]
         waves = [part(angle) for angle in angles for part in (np.sin, np.cos)]
-        return [*_encode_numbers(filled, self), missing, *waves], note
+        return [*_encode_numbers(filled, self), missing, *waves], unseen
 
     def describe(self) -> str:
         """Describe what is done with the column."""
@@ -231,7 +266,7 @@ class DateColumn:
 class Lookup(NamedTuple):
     """The inputs of a column of texts: a row of numbers for each of its values, then those for other texts."""
 
-    rows: np.ndarray  # (n, n_inputs), float32
+    rows: np.ndarray  # (n, n_inputs), float32; the last one is of what training did not have
     missing: int  # the row of missing values
     unknown: int  # the row of rare and unknown values
 
@@ -294,17 +329,12 @@ class CategoryColumn:
         rows = np.eye(n + self.missing + self.rare + 1, dtype=np.float32)[:, :-1]  # the last row has no 1
         return Lookup(rows[:, 1:] - rows[:, :1] if self.signed else rows, n, n + self.missing)
 
-    def encode(self, cells: Cells, marks: Marks) -> tuple[list[np.ndarray], str]:
-        """Return the inputs, in blocks (n, k), and what is to be said about them."""
-        places = {value: k for k, value in enumerate(self.values)}
-        lookup = self.lookup
-        rows = [places.get(value, lookup.unknown) for value in cells.values]
-        known = [value in places for value in cells.values]
-        if len(known) and not any(known) and all(map(is_number, cells.values)) and not any(map(is_number, places)):
-            raise ArgumentError(f"{cells.table} holds numbers in column {self.name!r}, which held texts in training")
-        rows = np.array([*rows, lookup.missing])[cells.codes]
-        unknown = ~np.array([*known, True])[cells.codes] & (cells.codes >= 0)
-        return [lookup.rows[rows]], _count(unknown.sum(), "rare or unknown value") if unknown.any() else ""
+    def encode(self, cells: Cells, marks: Marks) -> tuple[list[np.ndarray], Unseen]:
+        """Return the inputs, in blocks (n, k), and which values are of a kind that training did not have."""
+        places, lookup = {value: k for k, value in enumerate(self.values)}, self.lookup
+        rows = np.array([*(places.get(value, lookup.unknown) for value in cells.values), lookup.missing])[cells.codes]
+        is_missing, has_none = cells.codes < 0, rows == len(lookup.rows) - 1
+        return [lookup.rows[rows]], Unseen(has_none & is_missing, has_none & ~is_missing)
 
     def describe(self) -> str:
         """Describe what is done with the column.
@@ -341,25 +371,26 @@ KINDS: dict[str, Any] = {kind.kind: kind for kind in (NumberColumn, DateColumn, 
 TYPES = {"str": str, "bool": bool, "float": float}
 
 
-def fill(values: np.ndarray, median: float, marks: bool) -> tuple[np.ndarray, np.ndarray, str]:
-    """Put the median in place of missing values; return them (n,), which were missing (n, 1) if `marks`, and a note.
+def fill(values: np.ndarray, median: float, marks: bool) -> tuple[np.ndarray, np.ndarray, Unseen]:
+    """Put the median in place of missing values; return them (n,), which were missing (n, 1) if `marks`, and if not.
 
     Examples
     --------
-    >>> fill(np.array([1.0, np.nan]), 5.0, False)
-    (array([1., 5.]), array([], shape=(2, 0), dtype=bool), '1 missing value, taken as the median 5')
+    >>> fill(np.array([1.0, np.nan]), 5.0, True)[:2]
+    (array([1., 5.]), array([[False],
+           [ True]]))
     """
-    missing = np.isnan(values)
+    missing, none = np.isnan(values), np.zeros(len(values), bool)
     filled = np.where(missing, median, values)
-    if marks:
-        return filled, missing[:, None], ""
-    note = f"{_count(missing.sum(), 'missing value')}, taken as the median {median:g}" if missing.any() else ""
-    return filled, missing[:, None][:, :0], note
+    return filled, missing[:, None][:, : int(marks)], Unseen(none if marks else missing, none)
 
 
-def open_columns(frame: Any, table: str, categories: Iterable[str] = ()) -> dict[str, Cells]:
-    """Read the cells of the columns of a pandas DataFrame, by name; those of `categories` as texts."""
-    return {name: open_column(frame[name], table, name, name in categories) for name in frame.columns}
+def open_columns(frame: Any, table: str, categories: Collection[str] = ()) -> dict[str, Cells]:
+    """Read the cells of the columns of a pandas DataFrame, by name; those of `categories` as categories."""
+    return {
+        name: open_column(frame[name], table, name, name in categories)._replace(is_category=name in categories)
+        for name in frame.columns
+    }
 
 
 def learn_columns(
@@ -367,7 +398,6 @@ def learn_columns(
     columns: Mapping[str, Cells],
     rows: np.ndarray,
     marks: Marks,
-    categories: Sequence[str] = (),
     limits: Limits = LIMITS,
     bins: int = 0,
 ) -> tuple[Column, ...]:
@@ -383,8 +413,6 @@ def learn_columns(
         Which rows to learn from, (n,) of bool. How values are written is told by all rows.
     marks
         How the numbers of the table are written, from `find_marks`.
-    categories
-        Names of columns whose values are categories, also if they are numbers or dates.
     limits
         When values of texts are rare.
     bins
@@ -397,7 +425,7 @@ def learn_columns(
     """
     learnt: list[Column] = []
     for name, cells in columns.items():
-        values = Texts(cells.codes, cells.values) if name in categories else read_cells(cells, marks)
+        values = read_cells(cells, marks)
         if isinstance(values, Numbers):
             _check_finite(values.values, cells)
             learnt.append(NumberColumn.learn(name, values, rows, marks, bins))
@@ -415,13 +443,11 @@ def learn_columns(
     return tuple(learnt)
 
 
-def encode_columns(
-    learnt: Iterable[Column], table: str, columns: Mapping[str, Cells], marks: Marks
-) -> tuple[np.ndarray, dict[str, str]]:
-    """Return the inputs (n, n_in), and what is to be said about columns, by name.
+def encode_columns(learnt: Iterable[Column], table: str, columns: Mapping[str, Cells], marks: Marks) -> Encoded:
+    """Encode the cells of a table.
 
-    Their dtype is that of `choose_dtype`. The numbers are written as in training, or with `marks` if training did not
-    show how.
+    The dtype of the inputs is that of `choose_dtype`. The numbers are written as in training, or with `marks` if
+    training did not show how.
 
     Raises
     ------
@@ -431,15 +457,13 @@ def encode_columns(
     used = [column for column in learnt if not isinstance(column, DroppedColumn)]
     n = columns[used[0].name].n_rows
     x = np.empty((n, len(name_inputs(used))), choose_dtype(used))
-    first, notes = 0, {}
+    first, unseen = 0, {}
     for column in used:
-        blocks, note = column.encode(columns[column.name], marks)
+        blocks, unseen[column.name] = column.encode(columns[column.name], marks)
         for block in blocks:
             x[:, first : first + block.shape[1]] = block
             first += block.shape[1]
-        if note:
-            notes[column.name] = note
-    return x, notes
+    return Encoded(x, unseen)
 
 
 def choose_dtype(columns: Iterable[Column]) -> str:
@@ -575,8 +599,16 @@ def _to_plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _count(n: int, noun: str) -> str:
-    return f"{n:,} {noun}{'s' if n > 1 else ''}"
+def list_words(head: str, words: Sequence[str]) -> str:
+    """List the first twelve of some words after a head; nothing if there are none.
+
+    Examples
+    --------
+    >>> list_words("dates", ["'born'", "'seen'"])
+    "dates 'born', 'seen'"
+    """
+    more = f" and {len(words) - 12:,} more" if len(words) > 12 else ""
+    return f"{head} {', '.join(words[:12])}{more}" if words else ""
 
 
 def is_number(text: str) -> bool:

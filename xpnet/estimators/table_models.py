@@ -15,7 +15,7 @@ from xpnet.backends.base import Backend
 from xpnet.backends.choose import backend_of, to_host
 from xpnet.checks import check_lengths, count, yes_or_no
 from xpnet.core.arrays import Array
-from xpnet.data.columns import count_inputs, from_plain
+from xpnet.data.columns import Encoded, count_inputs, from_plain
 from xpnet.data.weights import check_some_weight
 from xpnet.ensemble import Ensemble
 from xpnet.errors import ArgumentError
@@ -24,7 +24,7 @@ from xpnet.estimators.base import BaseModel
 from xpnet.estimators.inputs import move_to, parse_sample_weight, same_place, validate_targets
 from xpnet.estimators.parameters import make_random_state
 from xpnet.estimators.regressor import drop_single_output
-from xpnet.estimators.tables import TableEncoder, check_table
+from xpnet.estimators.tables import TableEncoder, check_table, encode_table
 from xpnet.estimators.targets import (
     MULTICLASS,
     MULTILABEL,
@@ -174,17 +174,18 @@ class BaseTableModel(TableParameters, BaseModel):
         -------
         array of shape (n_samples,)
             The fraction of the rows of `fit` that are nearer to the others: 0.5 is usual, and of rows like those, 1 %
-            exceed 0.99.
+            exceed 0.99. It is 1 for a row with a value of a kind that `fit` did not have: missing, or an unknown text.
 
         Raises
         ------
         ArgumentError
             If `fit` had fewer than 20 rows.
         """
-        x = self._encode(X)
+        encoded = self._encode_table(X)
         if self.ensemble_[0].value.novelty is None:
             raise ArgumentError(f"novelty needs {LEAST_ROWS} rows or more in fit, and there were fewer")
-        return self._move_to(X, self.ensemble_.novelty(x))
+        novelty = self.ensemble_.backend.to_numpy(self.ensemble_.novelty(encoded.x))
+        return move_to(np.where(encoded.rows, 1.0, novelty), backend_of(X))
 
     # What differs between labels and numbers
 
@@ -241,10 +242,13 @@ class BaseTableModel(TableParameters, BaseModel):
 
     # Predicting
 
+    def _encode_table(self, X: Any) -> Encoded:
+        check_is_fitted(self)
+        return encode_table(self.encoder_, check_table(self, to_host(X), reset=False))
+
     def _encode(self, X: Any) -> np.ndarray:
         """Turn a table into inputs of the networks."""
-        check_is_fitted(self)
-        return self.encoder_.transform(check_table(self, to_host(X), reset=False))
+        return self._encode_table(X).x
 
     def _move_to(self, X: Any, result: Any) -> Any:
         """Move a result to where X lies; texts stay on the host."""

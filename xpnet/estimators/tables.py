@@ -10,9 +10,10 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from xpnet.checks import install_command, list_names
-from xpnet.data.cells import find_marks
+from xpnet.checks import install_command, list_names, warn
+from xpnet.data.cells import Marks, find_decimal, find_declared, find_marks
 from xpnet.data.columns import (
+    Encoded,
     Limits,
     NumberColumn,
     check_bins,
@@ -37,7 +38,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     ``standardize=True``. With `bins`, all columns are small, and the network learns better if it does not scale them.
 
     - **Numbers** have their median in place of missing values, and a second column that marks these, if there are any
-      in training. Texts such as "1.234,5" or "12 %" are numbers if all in the column are.
+      in training. Texts such as "1.234,5" or "12 %" are numbers if all in the column are, unless they are digits with
+      zeros in front of some, as in "01067".
     - **Texts** become one-hot: a column for each value, one for missing values, and one for rare values, which unknown
       ones share. If there are no rare values in training, unknown ones are 0 in all columns.
     - **Dates** become days since 1970, filled as numbers are, and sine and cosine of their place in the year, the week
@@ -50,7 +52,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     Parameters
     ----------
     categories : sequence of str, default=()
-        Columns whose values are categories, though they are numbers or dates.
+        Columns whose values are categories, though they are numbers or dates. Columns of a dtype of categories, such as
+        "category" of pandas, are so without being named; an order of the categories is not used.
     min_frequency : int, float or "auto", default="auto"
         A text in fewer rows is rare; a float is a fraction of the rows. "auto" is 3 % of the rows, but at most 40 of
         them. A text in a single row is always rare.
@@ -95,10 +98,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     >>> encoder = TableEncoder(bins=32).fit(table)
     >>> encoder.get_feature_names_out().tolist()
     ['mass (scaled)', 'mass (1.5 to 2.5)', 'mass (2.5 to 3.5)', 'mass (missing)', 'kind=dog']
-    >>> encoder.transform(pandas.DataFrame({"mass": [1.0, 1.75, 3.0], "kind": ["cat", "dog", "bat"]}))[:, 1:]
+    >>> encoder.transform(pandas.DataFrame({"mass": [1.0, 1.75, 3.0], "kind": ["cat", "dog", "dog"]}))[:, 1:]
     array([[-0.5 ,  0.  ,  0.  , -1.  ],
            [ 0.25,  0.  ,  0.  ,  1.  ],
-           [ 1.  ,  0.5 ,  0.  ,  0.  ]], dtype=float32)
+           [ 1.  ,  0.5 ,  0.  ,  1.  ]], dtype=float32)
     """
 
     columns_: list[dict[str, Any]]
@@ -145,10 +148,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             raise ArgumentError(
                 f"categories names {list_names(unknown)}, but X has the columns {list_names(list(frame.columns))}"
             )
-        cells = open_columns(frame, "X", self.categories)
-        marks = find_marks(column for name, column in cells.items() if name not in self.categories)
+        cells = open_columns(frame, "X", {*self.categories, *find_declared(frame)})
         rows = np.ones(len(frame), bool)
-        columns = to_plain(learn_columns("X", cells, rows, marks, self.categories, limits, bins))
+        columns = to_plain(learn_columns("X", cells, rows, find_marks(cells.values()), limits, bins))
         self.__dict__ = {**vars(stand_in), "columns_": columns}
         return self
 
@@ -166,18 +168,18 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         ndarray of shape (n_samples, n_outputs)
             In float32 if numbers or dates are in bins, with up to `bins` columns for each; otherwise in float64.
 
+        Warns
+        -----
+        UserWarning
+            If there are missing values or unknown texts in a column that had none, nor rare texts, in `fit`.
+
         Raises
         ------
         ArgumentError
             If a column does not hold what it held in `fit`, such as texts in place of numbers, or numbers written in
             another way.
         """
-        check_is_fitted(self)
-        frame = _to_frame(self, X, reset=False)
-        columns = from_plain(self.columns_)
-        cells = choose_columns(columns, frame, "X")
-        unknown = [column.name for column in columns if isinstance(column, NumberColumn) and not column.decimal]
-        return encode_columns(columns, "X", cells, find_marks(cells[name] for name in unknown))[0]
+        return encode_table(self, X).x
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return the names of the columns of the result, such as "mass (missing)" or "kind=cat".
@@ -255,6 +257,20 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
 def _is_whole(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def encode_table(encoder: TableEncoder, X: Any) -> Encoded:
+    """Encode a table, and warn of values of a kind that `fit` did not have."""
+    check_is_fitted(encoder)
+    frame = _to_frame(encoder, X, reset=False)
+    columns = from_plain(encoder.columns_)
+    cells = choose_columns(columns, frame, "X")
+    unmarked = [column.name for column in columns if isinstance(column, NumberColumn) and not column.decimal]
+    shown = find_decimal(cells[name] for name in unmarked)
+    encoded = encode_columns(columns, "X", cells, Marks(shown or ""))
+    for line in encoded.describe("X"):
+        warn(line)
+    return encoded
 
 
 def check_table(estimator: Any, X: Any, *, reset: bool) -> Any:
