@@ -94,7 +94,7 @@ def _is_installed(name: str) -> bool:
 NOT_INSTALLED = [
     name
     for name in (
-        *("torch", "jax", "cupy", "torchvision", "pandas", "pyarrow", "nvidia.cuda_nvrtc"),
+        *("torch", "jax", "cupy", "torchvision", "pandas", "pyarrow", "polars", "xarray", "nvidia.cuda_nvrtc"),
         *("onnx", "onnxruntime", "keras", "playwright", "dask", "h5py", "zarr", "skops", "skl2onnx", "mpi4py"),
     )
     if not _is_installed(name)

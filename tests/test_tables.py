@@ -1273,12 +1273,10 @@ def test_values_that_training_did_not_know(capsys, folder):
     x, notes = encoded.x, encoded.describe("new.csv")
     assert x[:, inputs["rare (rare)"]].tolist() == [1, 1, 1, 0]
     assert not x[:, [k for name, k in inputs.items() if name.startswith(("code", "sex"))]].any()
-    assert notes == [
-        "new.csv has values that training did not have: unknown in 'species' (4), 'sex' (4), 'code' (4)"
-    ]
+    assert notes == ["new.csv has values that training did not have: unknown in 'species' (4), 'sex' (4), 'code' (4)"]
     assert encoded.rows.all()
-    assert encode(code=["00", "6", "01", None]).rows.tolist() == [False, True, False, True]
     assert run_command(capsys, "predict", "net", "new.csv")[2] == "".join(f"xpnet: {note}\n" for note in notes)
+    assert encode(code=["00", "6", "01", None]).rows.tolist() == [False, True, False, True]
     for columns, message in (
         ({"bill": "long"}, "new.csv holds 'long' in row 1 of column 'bill' (rows count from 1, without the header)"),
         ({"bill": "12%"}, "new.csv holds numbers with % in column 'bill', and training had without %"),

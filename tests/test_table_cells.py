@@ -1,0 +1,132 @@
+"""What the cells of a table become: each by itself, whatever equals it and whatever holds it."""
+
+from contextlib import suppress
+from copy import copy
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.needs("pandas", "sklearn")
+
+DAYS = [datetime(2024, 1, 1), datetime(2024, 1, 2, 12)]
+INDIA = timezone(timedelta(hours=5, minutes=30))
+ALIKE: list[list[Any]] = [  # equal, or almost, and different texts
+    [1, True],
+    [1.0, True, "true"],
+    [0, False, -0.0, "", None],
+    [Decimal("1.10"), "1.10", 1.1],
+    [np.float32(0.1), 0.1, 0.10000000149011612],
+    [2**53, 2**53 + 1, 2.0**53],
+    [DAYS[0].replace(tzinfo=INDIA), DAYS[0].replace(tzinfo=INDIA).astimezone(UTC)],
+    [date(2024, 1, 1), DAYS[0], "2024-01-01"],
+    [None, float("nan"), Decimal("nan"), "nan"],
+]
+
+
+@pytest.mark.parametrize("cells", ALIKE, ids=str)
+@pytest.mark.parametrize("categories", [(), ("a",)], ids=["read", "declared"])
+@pytest.mark.filterwarnings("ignore:X has values that training did not have")
+def test_a_cell_becomes_the_same_whatever_stands_beside_it(cells, categories):
+    """Whatever equals it, whichever comes first, in training and later, alone or not."""
+    import pandas
+
+    from xpnet.estimators import TableEncoder
+
+    def table(values):
+        return pandas.DataFrame({"a": pandas.Series([*values], dtype=object)})
+
+    words, learnt = [*"abcdefghij"], None
+    for known in (cells, cells[::-1], [*cells[1:], *cells[:1]]):
+        encoder = TableEncoder(categories).fit(table(2 * [*known, *words]))
+        learnt = learnt or encoder.columns_
+        assert encoder.columns_ == learnt
+        alone = np.concatenate([encoder.transform(table([cell])) for cell in cells])
+        for order in ([*range(len(cells))], [*range(len(cells))][::-1], [1, 0, -1]):
+            np.testing.assert_array_equal(encoder.transform(table([cells[k] for k in order])), alone[order])
+
+
+@pytest.mark.parametrize(
+    ("trained", "new", "accepted"),
+    [
+        (["25/12/2024", "03/04/2024"], ["03/04/2024", "04/25/2024"], [0, 1]),
+        (["2024-01-01T00:00Z", "2024-02-01T00:00Z"], ["2024-01-01T00:00Z", "2024-01-01T00:00"], [0]),
+        ([1.5, 2.5], ["1.234", "1,5"], [0, 1]),
+        ([1.5, 2.5], ["2", "1,5"], [0, 1, "both"]),
+        ([True, False], ["true", "0"], [0, 1, "both"]),
+        (["a", "b", "a", "b", "1"], ["2", "a"], [0, 1, "both"]),
+    ],
+)
+def test_no_row_changes_how_another_is_read(trained, new, accepted):
+    """Together, they are refused or read as one by one."""
+    import pandas
+
+    from xpnet.estimators import TableEncoder
+
+    encoder = TableEncoder().fit(pandas.DataFrame({"a": trained}))
+    alone: dict[Any, Any] = {}
+    for k, rows in {0: new[:1], 1: new[1:], "both": new}.items():
+        with suppress(ValueError):
+            alone[k] = encoder.transform(pandas.DataFrame({"a": rows}))
+    assert [*alone] == accepted
+    if "both" in alone:
+        np.testing.assert_array_equal(alone["both"], np.concatenate([alone[0], alone[1]]))
+
+
+def to_arrow(table):
+    from pyarrow import Table
+
+    return Table.from_pandas(table)
+
+
+def to_polars(table):
+    import polars
+
+    return polars.from_pandas(table)
+
+
+def in_arrow(table):
+    """With columns of pandas that Arrow keeps, also dictionaries."""
+    from pandas import ArrowDtype
+
+    return to_arrow(table).to_pandas(types_mapper=ArrowDtype)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        copy,
+        pytest.param(to_arrow, marks=pytest.mark.needs("pyarrow")),
+        pytest.param(in_arrow, marks=pytest.mark.needs("pyarrow")),
+        pytest.param(to_polars, marks=pytest.mark.needs("pyarrow", "polars")),
+    ],
+)
+@pytest.mark.parametrize(
+    ("cells", "values"),
+    [
+        ([8001, 8050, None], ("8001", "8050")),
+        ([2.5, 1.0, None], ("1", "2.5")),
+        ([True, False], ("False", "True")),
+        (["84+", "84", "120"], ("120", "84", "84+")),
+        (DAYS, ("2024-01-01", "2024-01-02 12:00:00")),
+    ],
+    ids=str,
+)
+def test_a_declared_category_is_one(wrap, cells, values):
+    """Whatever its values look like, and whatever holds them; also if a new table does not declare it."""
+    import pandas
+
+    from xpnet.estimators import TableEncoder
+
+    plain = pandas.DataFrame({"a": cells * 3})
+    declared = plain.assign(a=pandas.Categorical(plain["a"], categories=[*plain["a"].dropna().unique()[::-1]]))
+    if wrap is to_polars and not isinstance(cells[0], str):  # it declares texts alone
+        wrap = to_arrow
+    encoder = TableEncoder().fit(wrap(declared))
+    assert encoder.columns_ == TableEncoder(["a"]).fit(plain).columns_
+    assert encoder.columns_[0]["values"] == [*values]
+    expected = encoder.transform(declared)
+    for table in (plain, wrap(declared), wrap(declared[::-1])[::-1] if wrap in (copy, in_arrow) else declared):
+        np.testing.assert_array_equal(encoder.transform(table), expected)
