@@ -1,3 +1,6 @@
+import dataclasses
+
+import array_api_strict
 import numpy as np
 import pytest
 from helpers import assert_same, snapshot
@@ -7,6 +10,7 @@ from numpy.random import PCG64
 from test_backprop import host, layers_of, make
 
 from xpnet import SGD, Adam, ArgumentError, Callback, Ensemble, Network
+from xpnet.core.scaling import Scaling
 
 # test_trainings.py and test_backends.py see what JAX may do otherwise
 pytestmark = pytest.mark.not_on("jax")
@@ -216,29 +220,158 @@ def test_a_network_goes_back_to_an_earlier_value(place, dtype):
     assert net.fingerprint() == trained
 
 
-def regression(*, calibrate):
-    net = Network([2, 1], task="regression", standardize=not calibrate, seed=0)
-    net.calibrate(DATA) if calibrate else net.train(DATA, epochs=1, progress=False)
+class Steep:
+    """An activation of one's own, with a number in it."""
+
+    name = "steep"
+
+    def __init__(self, by):
+        self.by = by
+
+    def value(self, z, xp):
+        return self.by * z
+
+    def pullback(self, g, z, a, xp):
+        return self.by * g
+
+
+REGRESSION = {"activation": "tanh", "task": "regression", "dropout": 0.1, "dtype": "float64", "seed": 0}
+# Arguments that leave all shapes as they are, or not -> what the message says of them
+OTHER_ARGUMENTS = [
+    (
+        {"activation": "relu"},
+        r"activations=\('relu', 'identity'\), and this one has activations=\('tanh', 'identity'\)",
+    ),
+    ({"activation": Steep(1.0)}, r"activations=\('steep', 'identity'\)"),
+    ({"output_activation": "softplus"}, r"activations=\('tanh', 'softplus'\)"),
+    ({"cost": "huber"}, "cost='huber', and this one has cost='quadratic'"),
+    ({"cost": "huber(2.0)"}, r"cost='huber\(2.0\)'"),
+    ({"cost": "gaussian", "output_activation": None}, r"activations=\('tanh', 'mean_std'\)"),
+    ({"task": "multilabel"}, r"activations=\('tanh', 'sigmoid'\)"),
+    ({"task": "classification", "output_activation": None}, r"activations=\('tanh', 'softmax'\)"),
+    ({"standardize": True}, "standardize=True, and this one has standardize=False"),
+    ({"scale": 0.5}, "scale=0.5, and this one has scale=None"),
+    ({"dropout": 0.2}, r"dropout=\(0.0, 0.2\), and this one has dropout=\(0.0, 0.1\)"),
+    ({"sizes": [2, 4, 2]}, r"sizes=\(2, 4, 2\), and this one has sizes=\(2, 3, 2\)"),
+    ({"dtype": "float32"}, "its layers have other shapes, types or dtypes"),
+    ({"backend": array_api_strict}, "its layers have other shapes, types or dtypes"),
+]
+
+
+def regression(sizes=(2, 3, 2), **options):
+    return Network(sizes, **{**REGRESSION, **options})
+
+
+@pytest.mark.parametrize(("arguments", "message"), OTHER_ARGUMENTS, ids=str)
+def test_a_value_is_that_of_a_network_with_the_same_arguments(arguments, message):
+    """Also in callbacks, and for the members of an ensemble."""
+    wrong = regression(**arguments).value
+    net, ensemble = regression(), Ensemble([2, 3, 2], 2, **REGRESSION)
+    before = net.value, ensemble[1].value
+
+    class Assign(Callback):
+        def on_train_begin(self, training):
+            training.value = wrong
+
+    def train(model):
+        model.train(([[0.0, 1.0]], [[0.0, 1.0]]), 1, callbacks=[Assign()], progress=False)
+
+    message = rf"^value must be .* of one with the same arguments, in float64 on numpy; .*{message}"
+    for assign in (
+        lambda: setattr(net, "value", wrong),
+        lambda: setattr(ensemble[1], "value", wrong),
+        lambda: train(net),
+        lambda: train(ensemble),
+    ):
+        with pytest.raises(ArgumentError, match=message):
+            assign()
+    assert (net.value, ensemble[1].value) == before
+
+
+def test_a_value_of_a_network_with_the_same_arguments_is_taken():
+    """Also of one with another seed, and of one with another object for an equal activation."""
+    for activation in ("leaky_relu(0.2)", Steep(1.0)):
+        net, other = regression(activation=activation), regression(activation=activation, seed=1, init="zeros")
+        net.value = other.value
+        assert_same(net, snapshot(other))
+        with pytest.raises(ArgumentError, match=r"activations=.*, and this one has"):
+            net.value = regression(activation="leaky_relu(0.3)" if activation != "steep" else Steep(2.0)).value
+
+
+def wrong_parts():
+    """Parts of a value that do not fit, by what the message says; a function of the value makes each."""
+
+    def replace(**parts):
+        return lambda value: value._replace(**parts)
+
+    def inside(field, **parts):
+        return lambda value: value._replace(**{field: getattr(value, field)._replace(**parts)})
+
+    def in_scaler(**parts):
+        return lambda value: value._replace(scaling=dataclasses.replace(value.scaling, **parts))
+
+    own = "stored", "generator", "seeds", "provenance", "history", "model"
+    for field in own:
+        yield f"its {field} is None", replace(**{field: None})
+    for field in (*own, "scaling", "feature_names", "calibration", "laplace", "novelty", "known_rows"):
+        yield f"its {field} is 'text'", replace(**{field: "text"})
+    yield "its optimizer is <class", replace(optimizer=SGD)
+    yield r"its optimizer has another state than that of SGD\(momentum=0.9", replace(optimizer=SGD(momentum=0.9))
+    for part in ("layers", "dropout"):
+        for wrong in ("ab", 1, (("a", "b"), ("c", "d")), (([1], [2]), ([1], [2]))):
+            yield f"its {part} have other", inside("stored", **{part: wrong})
+    yield "its optimizer has another state", inside("stored", optimizer=None)
+    yield "the generator must be a PCG64", replace(generator={"state": 1})
+    yield "seed -1 must be a whole number of 32 bits", inside("seeds", split=-1)
+    yield r"feature_names=\('a',\) must be 2 strings", replace(feature_names=("a",))
+    yield "its scaling has other shapes", in_scaler(rounded="a")
+    yield "its scaling has other shapes", in_scaler(widens=1)
+    yield (
+        "its scaling does not fit: .* of shape .* must be finite numbers",
+        in_scaler(exact=Scaling(*np.ones((4, 1, 3)))),
+    )
+    yield "its scaling does not fit", in_scaler(exact=Scaling(*"abcd"))
+    yield r"calibration of shape \(2,\) must be float64 errors", inside("calibration", errors=[1.0, 2.0])
+    yield r"calibration of shape \(5, 1, 1\) must be float64", inside("calibration", errors=np.ones((5, 1, 1)))
+    yield "calibration.temperature=2.0 is for classes", inside("calibration", temperature=2.0)
+    yield "calibration.examples=2 must be a whole number of at least 8", inside("calibration", examples=2)
+    yield "calibration.known_rows is of type list", inside("calibration", known_rows=[])
+    yield "calibration.widths of shape .* must be float64 widths", inside("calibration", widths=[1])
+    yield "laplace.noise must be finite float64 numbers", inside("laplace", noise=1.0)
+    yield r"laplace.covariance must be .* of the shape \(17, 17\)", inside("laplace", covariance=np.eye(3))
+    yield "novelty.mean is absent", inside("novelty", mean=0.0)
+    yield "novelty.distances must be numbers .* in increasing order", inside("novelty", distances=np.array([2.0, 1.0]))
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    """A network that has all parts."""
+    rng = np.random.default_rng(0)
+    data = rng.standard_normal((8, 2)), rng.standard_normal((8, 2))
+    net = regression(standardize=True)
+    net.train(data, 1, progress=False)
+    net.fit_laplace(data)
+    net.fit_novelty(np.repeat(data[0], 3, axis=0))
+    net.calibrate((data[0] + 1, data[1]))
+    net.feature_names = "a", "b"
     return net
 
 
-OTHERS = {
-    "sizes": lambda: Network([2, 3]),
-    "dtype": lambda: Network([2, 1], dtype="float64"),
-    "dropout": lambda: Network([2, 1], dropout=[0.5]),
-    "scaling of targets": lambda: regression(calibrate=False),
-    "calibration": lambda: regression(calibrate=True),
-}
+@pytest.mark.parametrize(("message", "change"), [*wrong_parts()])
+def test_a_part_of_a_value_that_does_not_fit_is_named(fitted, message, change):
+    before = fitted.value
+    with pytest.raises(ArgumentError, match=message):
+        fitted.value = change(before)
+    assert fitted.value is before
 
 
-@pytest.mark.parametrize(
-    ("name", "other"), [*(("value", other) for other in OTHERS), *(("state", other) for other in [*OTHERS][:3])]
-)
-def test_the_value_of_a_network_with_other_arguments_is_refused(name, other):
+@pytest.mark.parametrize("name", ["value", "state"])
+def test_something_else_than_a_value_or_a_state_is_refused(name):
     net = Network([2, 1], task="binary", seed=0)
     before = net.value
     message = rf"^{name} must be an earlier {name} of this network, or that of one with the same arguments, in float32"
-    for wrong in (getattr(OTHERS[other](), name), None, net.layers):
+    others = [Network([2, 3]), Network([2, 1], dtype="float64"), Network([2, 1], dropout=[0.5])]
+    for wrong in (*(getattr(other, name) for other in others), None, net.layers):
         with pytest.raises(ArgumentError, match=message):
             setattr(net, name, wrong)
     assert net.value is before

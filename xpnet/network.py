@@ -134,11 +134,11 @@ class Network(Settings):
         seed: int | None = None,
     ) -> None:
         dtype = structure.parse_dtype(dtype)
-        self._standardize = yes_or_no("standardize", standardize)
-        scale = structure.parse_scale(scale, self._standardize, dtype)
-        model = structure.parse_model(sizes, activation, output_activation, cost, task, dropout, scale)
+        standardize = yes_or_no("standardize", standardize)
+        scale = structure.parse_scale(scale, standardize, dtype)
+        model = structure.parse_model(sizes, activation, output_activation, cost, task, dropout, scale, standardize)
         initializer, entropy = structure.parse_initializer(init), structure.parse_seed(seed)
-        self._model, self._place = model, Place(get_backend(backend, device), dtype)
+        self._place = Place(get_backend(backend, device), dtype)
         self._given_task, self._drawn_seed = task, structure.find_seed(entropy) if seed is None else None
         self._single_rows, self._loops = SingleRows(), KeptLoops()  # recorded and compiled; copies have none
         with self._place.scope():
@@ -147,7 +147,7 @@ class Network(Settings):
 
     def summary(self) -> Summary:
         """List layers, shapes, parameters, bytes and floating-point operations, as a table that prints."""
-        return inspection.summary.summarize(self._model, self.dtype)
+        return inspection.summary.summarize(self._value.model, self.dtype)
 
     def _repr_html_(self) -> str:
         """Return a table of the layers for notebooks, with the settings above it."""
@@ -159,7 +159,8 @@ class Network(Settings):
     def value(self) -> NetworkValue:
         """Everything that changes, as one value that nobody writes into; assign an earlier one to go back to it.
 
-        Only notes that were changed in place stay as they are.
+        That of another network must be of one with the same arguments. Notes that were changed in place stay as they
+        are.
 
         Examples
         --------
@@ -181,7 +182,7 @@ class Network(Settings):
     @property
     def view(self) -> View:
         """An immutable snapshot of the network, for functions that only read it."""
-        return View(self._model, self._value, self._place, self._single_rows)
+        return View(self._value, self._place, self._single_rows)
 
     @property
     def state(self) -> State:
@@ -286,7 +287,7 @@ class Network(Settings):
 
     @history.setter
     def history(self, history: History) -> None:
-        self._change(history=history)
+        self.value = self._value._replace(history=history)
 
     @property
     def engine(self) -> str:
@@ -483,7 +484,7 @@ class Network(Settings):
         `batch` is a list of (x, y) pairs, or a tuple (X, y) of arrays, and `lr` is η. If the new weights are not
         finite, it raises `DivergenceError`, and the network is unchanged.
         """
-        self._value = training.by_hand.update(self.view, batch, lr, self._standardize)
+        self._value = training.by_hand.update(self.view, batch, lr)
 
     def fit_scaling(self, data: Any) -> Scaling:
         """Learn the scaling of `standardize` from data, as the first `train` does, for a loop of your own.
@@ -494,7 +495,7 @@ class Network(Settings):
         >>> net.fit_scaling(([[1.0], [3.0]], [10.0, 20.0])).x_mean
         array([[2.]])
         """
-        scaling, self._value = training.by_hand.learn_scaling(self.view, data, self._standardize)
+        scaling, self._value = training.by_hand.learn_scaling(self.view, data)
         return scaling
 
     def make_rng(self) -> np.random.Generator:
@@ -550,8 +551,8 @@ class Network(Settings):
         """
         if yes_or_no("return_std", return_std):
             return inspection.intervals.predict_mean_and_std(self._bars, x)
-        if not self._model.cost.levels or self.calibration is None:
-            return predict(self.view.calibrated, x, partial(predict_from_outputs, self._model))
+        if not self._value.model.cost.levels or self.calibration is None:
+            return predict(self.view.calibrated, x, partial(predict_from_outputs, self._value.model))
         return inspection.intervals.predict_quantiles(self._bars, x)
 
     def predict_proba(self, x: Any) -> Array:
@@ -842,7 +843,7 @@ class Network(Settings):
         if backend is None and self.backend.name not in ("numpy", "cupy"):
             backend = self.backend.library
         dtype = self.dtype if dtype is None else structure.parse_dtype(dtype)
-        structure.parse_scale(self.scale, self._standardize, dtype)
+        structure.parse_scale(self.scale, self.standardize, dtype)
         new = object.__new__(type(self))
         vars(new).update(vars(self), _place=Place(get_backend(backend, device), dtype))
         new._single_rows, new._loops = SingleRows(), KeptLoops()

@@ -103,6 +103,7 @@ def restore(record: Record, view: View) -> NetworkValue:
     names, optimizer = records.feature_names_of(record), records.optimizer_of(record)
     scaling, provenance = records.scaling_of(record), record.provenance
     return NetworkValue(
+        model=model,
         stored=read_state(records.tensors_of(record), optimizer, seeds, view),
         optimizer=optimizer,
         generator=records.generator_of(record),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from xpnet.checkpoint.values import require, require_keys
+from xpnet.state.plain import require, require_keys
 from xpnet.state.provenance import MOST_RUNS, Provenance, Run
 
 # The type of a value, as `Run` names it -> what it must be

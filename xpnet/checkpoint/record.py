@@ -11,19 +11,20 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from xpnet.checkpoint.values import check_dict, check_number, check_whole
 from xpnet.checks import warn
 from xpnet.core.arrays import Array, leaves
-from xpnet.core.calibration import Calibration, check_errors
+from xpnet.core.calibration import Calibration
 from xpnet.core.laplace import Laplace
 from xpnet.core.model import Model
-from xpnet.core.novelty import MOST_DIRECTIONS, Novelty
+from xpnet.core.novelty import Novelty
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.optimizers.sgd import SGD
 from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.scaling import Scaling
 from xpnet.core.step import State
 from xpnet.errors import ArgumentError
+from xpnet.state.parts import check_calibration, check_generator, check_laplace, check_novelty, check_seeds
+from xpnet.state.plain import check_dict, check_number, check_whole
 from xpnet.state.position import Position
 from xpnet.state.value import NetworkValue
 
@@ -231,10 +232,7 @@ def dropout_step_of(tensors: dict[str, np.ndarray]) -> np.ndarray:
 
 def seeds_of(record: Record) -> dict[str, int]:
     """Return the seeds."""
-    for seed in check_dict("seeds", record.seeds).values():
-        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
-            raise ArgumentError(f"seed {seed!r} must be a whole number of 32 bits")
-    return record.seeds
+    return check_seeds(record.seeds)
 
 
 def notes_of(record: Record) -> dict[str, Any]:
@@ -262,7 +260,7 @@ def history_of(record: Record) -> list[dict[str, Any]]:
 
 def generator_of(record: Record) -> dict[str, Any]:
     """Return the state of the generator."""
-    return _check_generator(record.generator)
+    return check_generator(record.generator)
 
 
 def optimizer_of(record: Record) -> Optimizer:
@@ -272,34 +270,14 @@ def optimizer_of(record: Record) -> Optimizer:
 
 def laplace_of(record: Record, model: Model) -> Laplace | None:
     """Return how uncertain the weights are, if that was fitted."""
-    covariance, noise = (record.arrays.get(f"laplace.{name}") for name in Laplace._fields)
-    if covariance is None and noise is None:
-        return None
-    n = sum(n_out * (n_in + 1) for n_out, n_in in model.shapes)
-    for name, array, shape in (("covariance", covariance, (n, n)), ("noise", noise, (1,))):
-        if array is None or array.dtype != np.float64 or array.shape != shape or not np.isfinite(array).all():
-            raise ArgumentError(f"laplace.{name} must be finite float64 numbers of the shape {shape}")
-    if noise[0] <= 0 or (np.diagonal(covariance) <= 0).any():  # type: ignore[index, arg-type]
-        raise ArgumentError("laplace.noise and the diagonal of laplace.covariance must be above 0")
-    return Laplace(covariance, noise)  # type: ignore[arg-type]
+    arrays = [record.arrays.get(f"laplace.{name}") for name in Laplace._fields]
+    return None if all(array is None for array in arrays) else check_laplace(Laplace(*arrays), model)  # type: ignore[arg-type]
 
 
 def novelty_of(record: Record, model: Model) -> Novelty | None:
     """Return what the novelty of rows is computed from, if the network was fitted to its training data."""
-    arrays = {name: record.arrays.get(f"novelty.{name}") for name in Novelty._fields}
-    if all(array is None for array in arrays.values()):
-        return None
-    shapes = {"mean": (1, model.n_in), "whitening": (model.n_in, min(model.n_in, MOST_DIRECTIONS))}
-    for name, array in arrays.items():
-        if array is None or array.dtype != np.float64 or array.shape != shapes.get(name, (array.size,)):
-            what = "absent" if array is None else f"of shape {array.shape} and dtype {array.dtype}"
-            raise ArgumentError(f"novelty.{name} is {what}; it must be float64 numbers for {model.n_in} inputs")
-        if not np.isfinite(array).all():
-            raise ArgumentError(f"novelty.{name} must be finite numbers")
-    novelty = Novelty(**arrays)  # type: ignore[arg-type]
-    if not len(novelty.distances) or novelty.distances[0] < 0 or (np.diff(novelty.distances) < 0).any():
-        raise ArgumentError("novelty.distances must be numbers of at least 0 in increasing order")
-    return novelty
+    arrays = [record.arrays.get(f"novelty.{name}") for name in Novelty._fields]
+    return None if all(array is None for array in arrays) else check_novelty(Novelty(*arrays), model)  # type: ignore[arg-type]
 
 
 def scaling_of(record: Record) -> Scaling | None:
@@ -317,42 +295,19 @@ def calibrations_of(record: Record, model: Model) -> dict[int, Calibration]:
         if not CALIBRATION.fullmatch(name):
             continue
         n, widths = examples.get(name, len(array)), record.arrays.get(f"{name}.widths")
-        if widths is not None:
-            _check_widths(f"{name}.widths", widths, model)
         if model.task == "regression":
-            calibration = Calibration(_check_sorted(name, array, model), n, widths=widths)
+            calibration = Calibration(array, n, widths=widths)
         else:
-            calibration = Calibration(None, n, temperature=_check_temperature(name, array))
-        calibrations[int(name.removeprefix("calibration."))] = calibration
+            calibration = Calibration(None, n, temperature=_temperature_of(name, array), widths=widths)
+        calibrations[int(name.removeprefix("calibration."))] = check_calibration(calibration, model, name)
     widths = {name for name in record.arrays if name.startswith("calibration.") and name.endswith(".widths")}
     refuse_unknown("tensor", {name for name in widths if name.removesuffix(".widths") not in record.arrays})
     return calibrations
 
 
-def _check_sorted(name: str, errors: np.ndarray, model: Model) -> np.ndarray:
-    """Refuse what cannot be the errors of a calibration."""
-    shape = (model.n_targets, max(1, len(model.cost.levels)))
-    if errors.shape[1:] != shape or not len(errors) or errors.dtype != np.float64:
-        raise ArgumentError(f"{name} of shape {errors.shape} must be float64 errors of a regression, (n, *{shape})")
-    least = -np.inf if model.cost.levels else 0.0  # differences, or distances
-    if not (np.isfinite(errors).all() and errors.min() >= least and (errors[1:] >= errors[:-1]).all()):
-        raise ArgumentError(f"{name} must be finite numbers in increasing order, and distances at least 0")
-    check_errors(errors, model.cost.levels)
-    return errors
-
-
-def _check_widths(name: str, widths: np.ndarray, model: Model) -> None:
-    """Refuse what cannot be the widths of a calibration."""
-    fits = widths.ndim == 3 and widths.shape[:2] == (model.n_targets, 2) and widths.shape[2] >= 1
-    if not fits or widths.dtype != np.float64 or model.cost.levels or model.task != "regression":
-        raise ArgumentError(f"{name} of shape {widths.shape} must be float64 widths of error bars, (n_targets, 2, n)")
-    if not (np.isfinite(widths).all() and (np.diff(widths[:, 0]) >= 0).all() and (widths[:, 1] > 0).all()):
-        raise ArgumentError(f"{name} must be finite numbers, predictions in increasing order and widths above 0")
-
-
-def _check_temperature(name: str, array: np.ndarray) -> float:
+def _temperature_of(name: str, array: np.ndarray) -> float:
     """Refuse what cannot be the temperature of a calibration."""
-    if array.shape != (1,) or array.dtype != np.float64 or not 0 < array[0] < np.inf:
+    if array.shape != (1,) or array.dtype != np.float64:
         raise ArgumentError(f"{name} of shape {array.shape} must be the temperature of a classification, above 0, (1,)")
     return float(array[0])
 
@@ -375,7 +330,7 @@ def training_of(record: Record) -> dict[str, Any] | None:
     position = training["position"]
     refuse_unknown("key", set(position) - set(Position._fields))
     if position["generator"] is not None:
-        _check_generator(position["generator"])
+        check_generator(position["generator"])
     for name, least in {"epoch": 1, "steps": 0, "total_steps": 0, "examples": 0}.items():
         check_whole(f"position.{name}", position[name], least)
     for name, least in {"cost": None, "weight": 0.0, "lr": 0.0, "seconds": 0.0}.items():
@@ -450,23 +405,6 @@ def check_depth(value: Any, depth: int = 0) -> None:
     for item in value.values() if isinstance(value, dict) else value:
         if isinstance(item, (dict, list, tuple)):
             check_depth(item, depth + 1)
-
-
-def _check_generator(generator: Any) -> dict[str, Any]:
-    """Check the state of PCG64: NumPy accepts incomplete ones, and truncates fractions."""
-    keys, numbers = {"bit_generator", "state", "has_uint32", "uinteger"}, {"state", "inc"}
-    if set(check_dict("generator", generator)) != keys or generator["bit_generator"] != "PCG64":
-        raise ArgumentError(f"the generator must be a PCG64 with {sorted(keys)}")
-    if set(check_dict("the state of the generator", generator["state"])) != numbers:
-        raise ArgumentError(f"the state of the generator must have {sorted(numbers)}")
-    for name in sorted(numbers):
-        check_whole(name, generator["state"][name], 0, 2**128)
-    check_whole("has_uint32", generator["has_uint32"], 0, 2)
-    check_whole("uinteger", generator["uinteger"], 0, 2**32)
-    # PCG64 would give few different numbers, and drawing a permutation would never end
-    if generator["state"]["inc"] % 2 == 0:
-        raise ArgumentError("the state of its generator has an even increment")
-    return generator
 
 
 def _check_names(names: Any) -> list[str]:

@@ -24,6 +24,8 @@ class Model(NamedTuple):
         Dropout rates of the inputs and of each hidden layer.
     scale
         Multiplies the inputs; None leaves them as they are.
+    standardize
+        Whether inputs, and the targets of a regression, are standardized.
 
     Examples
     --------
@@ -40,6 +42,7 @@ class Model(NamedTuple):
     task: str
     dropout: tuple[float, ...]
     scale: float | None = None
+    standardize: bool = False
 
     @property
     def n_in(self) -> int:

@@ -9,11 +9,11 @@ from typing import Any
 
 from sklearn.exceptions import ConvergenceWarning
 
-from xpnet.checkpoint.values import check_number, check_whole
 from xpnet.checks import warn
 from xpnet.core.arrays import Layers
 from xpnet.errors import ArgumentError
 from xpnet.estimators.parameters import FitSettings
+from xpnet.state.plain import check_number, check_whole
 from xpnet.state.position import Position
 from xpnet.state.value import FITTED_TO_WEIGHTS
 from xpnet.training.callback import Callback, Training

@@ -12,7 +12,7 @@ from sklearn.utils import check_random_state
 from xpnet.checks import choices, count, in_range, show, yes_or_no
 from xpnet.core.lbfgs import MOST_TRIALS
 from xpnet.core.optimizers.adam import AdamHat
-from xpnet.core.optimizers.base import Optimizer, begins_anew, needs_all_examples
+from xpnet.core.optimizers.base import Optimizer, begins_anew, is_optimizer, needs_all_examples
 from xpnet.core.optimizers.lbfgs import LBFGS
 from xpnet.core.optimizers.levenberg_marquardt import LevenbergMarquardt
 from xpnet.core.optimizers.sgd import SGD
@@ -240,7 +240,7 @@ def _parse_optimizer(parameters: Parameters) -> Optimizer | None:
     """Turn the solver into an optimizer; None for L-BFGS."""
     solver = parameters.solver
     if not isinstance(solver, str):
-        if not arguments.is_optimizer(solver):
+        if not is_optimizer(solver):
             raise ArgumentError(
                 f"solver={solver!r} must be one of {choices(SOLVERS)}, or an optimizer, as in "
                 f"{arguments.suggest_optimizer(solver)}"

@@ -127,7 +127,7 @@ def _choose_examples(examples: Examined, rows: Sequence[np.ndarray] | None) -> t
 def _without_output_activation(view: View) -> View:
     """Return a network whose outputs are the weighted inputs of the output layer, which keep all their digits."""
     model = view.model._replace(sigmas=(*view.model.sigmas[:-1], identity))
-    return view._replace(model=model, single_rows=SingleRows())
+    return view._replace(value=view.value._replace(model=model), single_rows=SingleRows())
 
 
 def _refuse_infinite(predicted: np.ndarray) -> None:

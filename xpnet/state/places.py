@@ -2,26 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from xpnet.checks import show
-from xpnet.core.arrays import Layers, leaves, map_arrays
+from xpnet.core.arrays import Layers
+from xpnet.core.calibration import Calibration
 from xpnet.core.dropout import init_dropout
 from xpnet.core.initializers import Initializer
+from xpnet.core.laplace import Laplace
 from xpnet.core.model import Model, Seeds
-from xpnet.core.optimizers.base import Optimizer, OptimizerState
+from xpnet.core.novelty import Novelty
+from xpnet.core.optimizers.base import Optimizer, OptimizerState, is_optimizer
 from xpnet.core.optimizers.sgd import SGD
+from xpnet.core.scaling import Scaler
 from xpnet.core.step import State
 from xpnet.data.place import Place
 from xpnet.data.scaling import place_scaling
 from xpnet.errors import ArgumentError
 from xpnet.state.history import History
+from xpnet.state.member import MemberState
+from xpnet.state.parts import check_calibration, check_generator, check_laplace, check_novelty, check_seeds
 from xpnet.state.provenance import Provenance, name_of
-from xpnet.state.structure import draw_layer, find_seed, round_number
+from xpnet.state.structure import draw_layer, find_difference, find_seed, parse_feature_names, round_number
 from xpnet.state.value import NetworkValue
 from xpnet.state.view import View
+
+NONE = type(None)
+KINDS: dict[str, type | tuple[type, ...]] = {  # of the parts of a value; files refuse notes that they cannot hold
+    "model": Model,
+    "stored": (State, MemberState),
+    "generator": dict,
+    "seeds": Seeds,
+    "provenance": Provenance,
+    "history": History,
+    "scaling": (Scaler, NONE),
+    "feature_names": (tuple, NONE),
+    "calibration": (Calibration, NONE),
+    "laplace": (Laplace, NONE),
+    "novelty": (Novelty, NONE),
+    "known_rows": (Mapping, NONE),
+}
+CHECKS: dict[str, Callable[[Any, Model], Any]] = {  # of parts that fit the model
+    "generator": lambda generator, _: check_generator(generator),
+    "seeds": lambda seeds, _: check_seeds(seeds._asdict()),
+    "feature_names": lambda names, model: parse_feature_names(names, model.n_in),
+    "calibration": check_calibration,
+    "laplace": check_laplace,
+    "novelty": check_novelty,
+}
 
 
 def to_host(view: View) -> NetworkValue:
@@ -40,45 +71,75 @@ def to_device(value: NetworkValue, view: View) -> NetworkValue:
 
 
 def check_value(value: Any, view: View) -> NetworkValue:
-    """Refuse what is not the value of a network like this one, at the same place."""
-    if not isinstance(value, NetworkValue) or not _fits(value, view):
-        raise _refuse("value", value, view)
+    """Refuse what is not the value of a network with the same model and place, or has parts that do not fit it."""
+    own = view.value
+    if not isinstance(value, NetworkValue):
+        raise _refuse("value", view, f"it is {show(value)}")
+    for name, kind in KINDS.items():
+        if not isinstance(part := getattr(value, name), kind):
+            raise _refuse("value", view, f"its {name} is {show(part)}")
+    difference = find_difference(value.model, own.model)
+    if difference is not None:
+        raise _refuse("value", view, difference)
+    try:
+        for name, check in CHECKS.items():
+            part = getattr(value, name)
+            if part is not None and part is not getattr(own, name):
+                check(part, own.model)
+    except ArgumentError as error:
+        raise _refuse("value", view, str(error)) from error
+    if value.scaling is not None and value.scaling is not own.scaling:
+        _check_scaling(value.scaling, view)
+    if value.stored is not own.stored or value.optimizer is not own.optimizer:
+        _check_arrays("value", value.state, value.optimizer, view)
     return value
 
 
 def check_state(state: Any, view: View) -> State:
     """Refuse what is not the state of a network like this one, at the same place."""
-    if not isinstance(state, State) or not _fits(view.value._replace(stored=state, calibration=None), view):
-        raise _refuse("state", state, view)
+    if not isinstance(state, State):
+        raise _refuse("state", view, f"it is {show(state)}")
+    _check_arrays("state", state, view.value.optimizer, view)
     return state
 
 
-def _refuse(name: str, given: Any, view: View) -> ArgumentError:
+def _check_arrays(name: str, state: State, optimizer: Optimizer, view: View) -> None:
+    """Refuse a state whose arrays are others than those of the network, or than those that its optimizer has."""
+    own = view.value.state
+    for part, expected in (("layers", own.layers), ("dropout", own.dropout)):
+        if _outline(getattr(state, part)) != _outline(expected):
+            raise _refuse(name, view, f"its {part} have other shapes, types or dtypes")
+    if not is_optimizer(optimizer):
+        raise _refuse(name, view, f"its optimizer is {show(optimizer)}")
+    if _outline(state.optimizer) != _outline(init_optimizer(optimizer, own.layers, view.place)):
+        raise _refuse(name, view, f"its optimizer has another state than that of {show(optimizer)}")
+
+
+def _check_scaling(scaling: Scaler, view: View) -> None:
+    """Refuse a scaling for other inputs or targets, or of another place."""
+    try:
+        placed = place_scaling(scaling.exact, view.model, view.place)
+    except (ArgumentError, AttributeError, TypeError) as error:  # it holds something else than arrays
+        raise _refuse("value", view, f"its scaling does not fit: {error}") from error
+    fits = [
+        _outline(getattr(one, part)) for one in (scaling, placed) for part in ("exact", "rounded", "widens", "in_dtype")
+    ]
+    if fits[:4] != fits[4:]:
+        raise _refuse("value", view, "its scaling has other shapes, types or dtypes")
+
+
+def _outline(nest: Any) -> Any:
+    """Describe the arrays of a nest by their types, shapes and dtypes."""
+    if isinstance(nest, tuple):
+        return tuple(_outline(part) for part in nest)
+    return type(nest), tuple(getattr(nest, "shape", ())), getattr(nest, "dtype", None)
+
+
+def _refuse(name: str, view: View, problem: str) -> ArgumentError:
     return ArgumentError(
         f"{name} must be an earlier {name} of this network, or that of one with the same arguments, in {view.dtype} on "
-        f"{view.backend.name}, and is {show(given)}"
+        f"{view.backend.name}; {problem}"
     )
-
-
-def _fits(value: NetworkValue, view: View) -> bool:
-    """Tell whether a value has the structure of a network's own, and the state of its optimizer."""
-    arrays, own = (leaves((one.state.layers, one.state.dropout)) for one in (value, view.value))
-    if [(type(x), x.shape, x.dtype) for x in arrays] != [(type(x), x.shape, x.dtype) for x in own]:
-        return False
-    fresh = init_optimizer(value.optimizer, view.layers, view.place)
-    if _find_shapes(value.state.optimizer) != _find_shapes(fresh):
-        return False
-    if value.calibration is not None and (value.calibration.errors is None) == (view.model.task == "regression"):
-        return False
-    if value.scaling is None:
-        return True
-    x_mean, _, y_mean, _ = value.scaling.exact
-    y_fits = y_mean is None or (view.model.scales_targets and y_mean.shape == (1, view.model.n_targets))
-    return x_mean.shape == (1, view.model.n_in) and y_fits
-
-
-def _find_shapes(optimizer: OptimizerState) -> Any:
-    return map_arrays(lambda x: (tuple(x.shape), x.dtype), optimizer)
 
 
 def copy_value(view: View, new: View) -> NetworkValue:
@@ -106,7 +167,7 @@ def init_value(
     names = names[:1] if len(set(names)) == 1 else names
     optimizer, provenance = SGD(), Provenance(find_seed(entropy), ", ".join(names))
     state = init_state(layers, optimizer, seeds, model, place)
-    return NetworkValue(state, optimizer, rng.bit_generator.state, seeds, provenance, History(), {})
+    return NetworkValue(model, state, optimizer, rng.bit_generator.state, seeds, provenance, History(), {})
 
 
 def init_state(layers: Layers, optimizer: Optimizer, seeds: Seeds, model: Model, place: Place) -> State:

@@ -9,17 +9,16 @@ from xpnet.backends import Backend
 from xpnet.checks import choices
 from xpnet.core.activations import Activation
 from xpnet.core.costs import Output
-from xpnet.core.model import Model
 from xpnet.data.place import Place
 from xpnet.hints import explain_attribute, suggest_argument
+from xpnet.state.value import NetworkValue
 
 
 class Settings:
     """The settings of a network, as read-only attributes."""
 
-    _model: Model
+    _value: NetworkValue
     _given_task: str | None
-    _standardize: bool
     _drawn_seed: Any  # where none was given
     _place: Place
     _assignable: ClassVar[Sequence[str]]  # of a class that refuses to assign anything else; those derived from it may
@@ -49,57 +48,57 @@ class Settings:
     @property
     def sizes(self) -> list[int]:
         """Number of units of each layer."""
-        return list(self._model.sizes)
+        return list(self._value.model.sizes)
 
     @property
     def num_layers(self) -> int:
         """Number of layers, inputs included."""
-        return len(self._model.sizes)
+        return len(self._value.model.sizes)
 
     @property
     def sigmas(self) -> tuple[Activation, ...]:
         """The activation functions of all layers."""
-        return self._model.sigmas
+        return self._value.model.sigmas
 
     @property
     def activation(self) -> list[str]:
         """Names of the activations of the hidden layers."""
-        return [sigma.name for sigma in self._model.sigmas[:-1]]
+        return [sigma.name for sigma in self._value.model.sigmas[:-1]]
 
     @property
     def output_activation(self) -> str:
         """Name of the activation of the output layer."""
-        return self._model.sigmas[-1].name
+        return self._value.model.sigmas[-1].name
 
     @property
     def cost_name(self) -> str:
         """Name of the cost function."""
-        return self._model.cost.name
+        return self._value.model.cost.name
 
     @property
     def output(self) -> Output:
         """The cost combined with the activation of the output layer."""
-        return self._model.output
+        return self._value.model.output
 
     @property
     def task(self) -> str:
         """The task, as given or inferred from the output layer."""
-        return self._model.task
+        return self._value.model.task
 
     @property
     def dropout(self) -> list[float]:
         """Dropout rates of the inputs and of each hidden layer."""
-        return list(self._model.dropout)
+        return list(self._value.model.dropout)
 
     @property
     def scale(self) -> float | None:
         """The number that multiplies the inputs, if any."""
-        return self._model.scale
+        return self._value.model.scale
 
     @property
     def standardize(self) -> bool:
         """Whether inputs, and the targets of a regression, are standardized."""
-        return self._standardize
+        return self._value.model.standardize
 
     @property
     def backend(self) -> Backend:
@@ -122,7 +121,7 @@ class Settings:
             "task": self._given_task,
             "dropout": self.dropout,
             "scale": self.scale,
-            "standardize": self._standardize,
+            "standardize": self._value.model.standardize,
             "dtype": self.dtype,
         }
 

@@ -46,7 +46,14 @@ TASKS = {
 
 
 def parse_model(
-    sizes: Any, activation: Any, output_activation: Any, cost: Any, task: Any, dropout: Any, scale: float | None
+    sizes: Any,
+    activation: Any,
+    output_activation: Any,
+    cost: Any,
+    task: Any,
+    dropout: Any,
+    scale: float | None,
+    standardize: bool = False,
 ) -> Model:
     """Make a model from the arguments of `Network`."""
     units = parse_sizes(sizes)
@@ -60,7 +67,32 @@ def parse_model(
             f"target, in {2 * n} for two"
         )
     rates = parse_dropout(dropout, len(units) - 1)
-    return Model(tuple(units), (*hidden, output), cost, task, tuple(rates), scale)
+    return Model(tuple(units), (*hidden, output), cost, task, tuple(rates), scale, standardize)
+
+
+def find_difference(model: Model, own: Model) -> str | None:
+    """Say in what the model of a value differs from that of a network; None if they are the same.
+
+    Examples
+    --------
+    >>> own = parse_model([2, 1], "tanh", None, None, None, 0.0, None)
+    >>> find_difference(own._replace(sizes=(3, 1)), own), find_difference(own, own)
+    ('it is of a network with sizes=(3, 1), and this one has sizes=(2, 1)', None)
+    """
+    for field, part, wanted in zip(Model._fields, model, own):
+        if not (part is wanted or part == wanted):
+            name = "activations" if field == "sigmas" else field
+            written, expected = _write_part(part), _write_part(wanted)
+            expected = "another of that name" if written == expected else f"{name}={expected}"
+            return f"it is of a network with {name}={written}, and this one has {expected}"
+    return None
+
+
+def _write_part(part: Any) -> str:
+    """Write a part of a model; functions by their names."""
+    if isinstance(part, tuple) and not hasattr(part, "name"):
+        return f"({', '.join(map(_write_part, part))})"
+    return repr(getattr(part, "name", part))
 
 
 def _is_iterable(value: Any) -> bool:

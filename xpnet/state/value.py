@@ -11,7 +11,7 @@ import numpy as np
 from xpnet.core.arrays import Array, Layers, map_arrays
 from xpnet.core.calibration import Calibration
 from xpnet.core.laplace import Laplace
-from xpnet.core.model import Seeds
+from xpnet.core.model import Model, Seeds
 from xpnet.core.novelty import Novelty
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.scaling import Scaler, Scaling
@@ -31,6 +31,8 @@ class NetworkValue(NamedTuple):
 
     Parameters
     ----------
+    model
+        The structure of the network that it is a value of.
     stored
         What changes from step to step: layers, and the states of optimizer and dropout; or the part of a joined state
         that it can be copied from.
@@ -60,6 +62,7 @@ class NetworkValue(NamedTuple):
         Describes some rows of the last training; see `xpnet.data.known_rows`.
     """
 
+    model: Model
     stored: State | MemberState
     optimizer: Optimizer
     generator: Mapping[str, Any]

@@ -24,8 +24,6 @@ class View(NamedTuple):
 
     Parameters
     ----------
-    model
-        The structure of the network.
     value
         Everything that changes in it.
     place
@@ -34,10 +32,14 @@ class View(NamedTuple):
         Computes the outputs for single rows.
     """
 
-    model: Model
     value: NetworkValue
     place: Place
     single_rows: SingleRows
+
+    @property
+    def model(self) -> Model:
+        """The structure of the network."""
+        return self.value.model
 
     @property
     def backend(self) -> Backend:

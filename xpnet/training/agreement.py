@@ -127,13 +127,18 @@ def describe_start(start: Start, view: View) -> Start:
 
 
 def describe_value(view: View) -> NetworkValue:
-    """Describe the value of rank 0's network for others; history and notes, which may hold anything, stay there."""
-    return to_host(view).without_digests()._replace(history=History(), notes={})
+    """Describe the value of rank 0's network for others, who have its model; history and notes stay there.
+
+    They may hold anything, as may the model: functions that cannot be sent.
+    """
+    value = to_host(view).without_digests()
+    return value._replace(model=None, history=History(), notes={})  # type: ignore[arg-type]
 
 
 def take_over(value: NetworkValue, view: View) -> NetworkValue:
     """Move rank 0's value to where the network of another rank computes, whose history and notes it gets."""
-    return to_device(value, view)._replace(history=view.value.history, notes=view.value.notes)
+    own = view.value
+    return to_device(value, view)._replace(model=own.model, history=own.history, notes=own.notes)
 
 
 def check_weights(training: Training, ranks: Ranks) -> None:

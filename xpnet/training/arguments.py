@@ -15,9 +15,9 @@ import numpy as np
 
 from xpnet.backends.base import Backend
 from xpnet.backends.threads import AUTO
-from xpnet.checks import choices, count, has_methods, in_range, is_list, is_text, show, yes_or_no
+from xpnet.checks import choices, count, in_range, is_list, is_text, show, yes_or_no
 from xpnet.core.model import Model
-from xpnet.core.optimizers.base import Optimizer, needs_all_examples
+from xpnet.core.optimizers.base import Optimizer, is_optimizer, needs_all_examples
 from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.schedules import Constant, Schedule
 from xpnet.data.sampling import SAMPLING
@@ -258,11 +258,6 @@ def suggest_optimizer(value: Any) -> str:
 def wraps(kind: type[Optimizer]) -> bool:
     """Tell whether a class of optimizers wraps another optimizer."""
     return any(field.name == "optimizer" for field in fields(kind))  # type: ignore[arg-type]
-
-
-def is_optimizer(value: Any) -> bool:
-    """Tell whether an object has the methods of an optimizer."""
-    return has_methods(value, "init", "update") and hasattr(value, "default_lr")
 
 
 def parse_callbacks(value: Any) -> list[Callback]:

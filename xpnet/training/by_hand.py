@@ -63,9 +63,9 @@ def assign_scaling(view: View, scaling: Any) -> NetworkValue:
     return view.value._replace(scaling=placed, **FITTED_TO_WEIGHTS, novelty=None)
 
 
-def learn_scaling(view: View, data: Any, standardize: bool) -> tuple[Scaling, NetworkValue]:
+def learn_scaling(view: View, data: Any) -> tuple[Scaling, NetworkValue]:
     """Learn the scaling of `standardize` from data; see `Network.fit_scaling`."""
-    if not standardize:
+    if not view.model.standardize:
         raise ArgumentError("fit_scaling is for networks with standardize=True; make one with it")
     reader = view.reader.unscaled()._replace(keeps_digits=True)
     source = make_source(data, "data", reader)
@@ -74,10 +74,10 @@ def learn_scaling(view: View, data: Any, standardize: bool) -> tuple[Scaling, Ne
     return scaling.exact, value
 
 
-def update(view: View, batch: Any, lr: Any, standardize: bool) -> NetworkValue:
+def update(view: View, batch: Any, lr: Any) -> NetworkValue:
     """Take a step of plain gradient descent on a minibatch; see `Network.minibatch_update`."""
     lr = parse_rate("lr", lr)
-    if standardize and view.scaling is None:
+    if view.model.standardize and view.scaling is None:
         raise ArgumentError(
             "minibatch_update needs the scaling of standardize=True, and the network has none yet; call "
             "fit_scaling(train_data) once before the loop"

@@ -39,11 +39,6 @@ class Trainee(Protocol):
         ...
 
     @property
-    def standardize(self) -> bool:
-        """Whether inputs, and the targets of a regression, are standardized."""
-        ...
-
-    @property
     def has_given_seed(self) -> bool:
         """Whether the user has chosen its seed."""
         ...

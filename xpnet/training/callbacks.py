@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from xpnet.checkpoint.networks import encode_network
-from xpnet.checkpoint.values import check_number, check_whole
 from xpnet.checkpoint.writing import write_file
 from xpnet.checks import (
     check_folder,
@@ -27,6 +26,7 @@ from xpnet.checks import (
 )
 from xpnet.errors import ArgumentError, unless_stopped
 from xpnet.hints import explain_arguments, find_nearest
+from xpnet.state.plain import check_number, check_whole
 from xpnet.state.value import FITTED_TO_WEIGHTS
 from xpnet.training.callback import EVALUATED, Callback, Training, warn_of_write
 

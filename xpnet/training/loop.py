@@ -358,7 +358,7 @@ def check_targets(chunks: Iterable[Chunk], reader: Reader) -> None:
 def explain_divergence(job: Job, training: Training, lr: np.ndarray) -> DivergenceError:
     """Make the error for steps that diverged, with their learning rates; they began at the training's position."""
     source, position, model = job.source, training.position, job.source.reader.model
-    scales = model.scales_targets and model.scale is None and not job.net.standardize
+    scales = model.scales_targets and model.scale is None and not model.standardize
     remedy = "standardize=True, which scales inputs and targets" if scales else "scale the inputs"
     first, last = position.total_steps + 1, position.total_steps + len(lr)
     steps = f"training diverged in epoch {position.epoch}, steps {first} to {last}"

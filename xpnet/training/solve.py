@@ -139,7 +139,7 @@ def solve(
 ) -> ValueStream:
     """Fit a network to the residuals of terms; see `Network.solve`. Yields and returns as `train_networks`."""
     view, steps, redraw = net.view, count("steps", steps, 0), count("redraw", redraw, 1)
-    check_network(view, net.standardize)
+    check_network(view)
     optimizer, numbers = LevenbergMarquardt(damping=damping), parse_coefficients(coefficients)
     callbacks = parse_callbacks(callbacks) + ([Progress()] if yes_or_no("progress", progress) else [])
     refuse_rates(callbacks, "solve")
@@ -228,12 +228,12 @@ def describe_run(problem: Problem, steps: int, optimizer: LevenbergMarquardt) ->
     )
 
 
-def check_network(view: View, standardize: bool) -> None:
+def check_network(view: View) -> None:
     """Refuse a network that `solve` cannot fit."""
     model = view.model
     if view.dtype != "float64":
         raise ArgumentError(f'solve needs float64, and the network has {view.dtype}; give dtype="float64"')
-    if standardize or model.scale is not None or view.scaling is not None:
+    if model.standardize or model.scale is not None or view.scaling is not None:
         raise ArgumentError(
             "solve differentiates with respect to the inputs, so it does not go with standardize=True, a scaling or "
             "scale=; leave them out, and choose units in which x and u are about 1"

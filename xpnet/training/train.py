@@ -122,7 +122,7 @@ def make_jobs(networks: Sequence[Trainee], request: Request, starts: Sequence[St
     """Parse the arguments, and make the jobs, without callbacks; their examples are not scaled yet."""
     first, values = networks[0], [start.value for start in starts]
     parsed = parse(request, [value.optimizer for value in values], first.view)
-    reader = first.view.reader._replace(keeps_digits=first.standardize, feature_names=find_names(values))
+    reader = first.view.reader._replace(keeps_digits=first.view.model.standardize, feature_names=find_names(values))
     seeds = [value.seeds.split for value in values]
     sources = open_sources(request, parsed.plans[0], reader, seeds, parsed.progress)
     samplings = map_shared(partial(choose_sampling, parsed.plans[0].sampling), [own.train for own in sources])
@@ -132,7 +132,7 @@ def make_jobs(networks: Sequence[Trainee], request: Request, starts: Sequence[St
 
 def fit_scalings(jobs: Sequence[Job], progress: bool) -> list[Scaler | None]:
     """Fit a scaling to the examples of each network that standardizes and has none; return those of all networks."""
-    standardize = jobs[0].net.standardize
+    standardize = jobs[0].net.view.model.standardize
     scalings = find_scalings([job.start.value for job in jobs], standardize)
     return [*fit_for_each(jobs, scalings, progress)] if standardize else scalings
 

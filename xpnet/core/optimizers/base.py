@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias
 
+from xpnet.checks import has_methods
 from xpnet.core.arrays import Array, Layers, Namespace
 from xpnet.errors import ArgumentError
 
@@ -50,6 +51,11 @@ class Optimizer(Protocol):
     def update(self) -> "Update | WholeStep":
         """The function ``(layers, grads, state, lr, xp) -> (layers, state)``, the same for equal structures."""
         ...
+
+
+def is_optimizer(value: Any) -> bool:
+    """Tell whether an object has the methods of an optimizer."""
+    return has_methods(value, "init", "update") and hasattr(value, "default_lr")
 
 
 def needs_all_examples(optimizer: Optimizer) -> bool:

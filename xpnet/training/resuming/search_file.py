@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from xpnet.checkpoint.file import INVALID_VALUE_ERRORS
-from xpnet.checkpoint.values import require, require_keys
 from xpnet.checks import describe_error, printable, refuse_duplicates
 from xpnet.errors import ArgumentError, CheckpointError, unless_stopped
+from xpnet.state.plain import require, require_keys
 from xpnet.training.resuming.comparison import find_difference
 from xpnet.training.resuming.description import describe, describe_call
 from xpnet.training.resuming.saving import Saving
