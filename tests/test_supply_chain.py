@@ -153,7 +153,8 @@ JUSTIFIED = {
     ("estimators.base", "__getstate__"),
     ("estimators.base", "__setstate__"),
     # checkpoints: parameters are described by what a pickle of them would hold; none is written or read
-    ("training.resuming.description", "__reduce_ex__"),
+    ("backends.identity", "__reduce_ex__"),
+    ("backends.identity", "__getstate__"),
     # searches: joblib hashes settings, which are pickled for that and never read again, and hands fits to its workers
     ("estimators.folds", "joblib"),
     ("estimators.folds", "pickle"),

@@ -15,7 +15,7 @@ import numpy as np
 
 from xpnet.backends._numpy import NumPyBackend
 from xpnet.backends.base import ON_CPU, ON_GPU, Backend, Loop, cast, host_array, precision
-from xpnet.backends.fixed import is_fixed
+from xpnet.backends.identity import is_fixed
 from xpnet.core.arrays import Function, Native, map_arrays, take_examples
 from xpnet.errors import ArgumentError, BackendError, unless_stopped
 

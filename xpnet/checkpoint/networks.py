@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from xpnet.backends import Backend
+from xpnet.backends.identity import describe
 from xpnet.checkpoint import record as records
 from xpnet.checkpoint.file import encode, explain_errors
 from xpnet.checkpoint.provenance import from_plain
@@ -23,7 +24,7 @@ from xpnet.data.scaling import place_scaling
 from xpnet.state.history import History
 from xpnet.state.places import init_optimizer
 from xpnet.state.provenance import Provenance
-from xpnet.state.structure import parse_feature_names
+from xpnet.state.structure import describe_own, parse_feature_names
 from xpnet.state.value import NetworkValue
 from xpnet.state.view import View
 from xpnet.version import __version__
@@ -39,7 +40,8 @@ def encode_network(
 ) -> bytes:
     """Return the content of the file of a network; see `make_record`. Synchronizes."""
     with view.scope():
-        return encode(records.make_record(settings, view.value, view.backend.to_numpy, snapshot, shared), __version__)
+        own, to_numpy = describe_own(view.model), view.backend.to_numpy
+        return encode(records.make_record(settings, view.value, to_numpy, snapshot, shared, own), __version__)
 
 
 def fingerprint(settings: Mapping[str, Any], view: View) -> str:
@@ -47,11 +49,13 @@ def fingerprint(settings: Mapping[str, Any], view: View) -> str:
     value = view.value
     plain = {
         "settings": settings,
-        "optimizer": records.encode_optimizer(value.optimizer) or repr(value.optimizer),
+        "optimizer": records.encode_optimizer(value.optimizer) or describe(value.optimizer),
         "generator": value.generator,
         "seeds": value.seeds._asdict(),
         "feature_names": value.feature_names,
     }
+    if own := describe_own(view.model):
+        plain["functions"] = own
     with view.scope():
         return digest_all(plain, records.name_arrays(value, view.backend.to_numpy))
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from xpnet.backends.identity import PYTHON, digest
 from xpnet.checks import warn
 from xpnet.core.arrays import Array, leaves
 from xpnet.core.calibration import Calibration
@@ -26,6 +27,7 @@ from xpnet.errors import ArgumentError
 from xpnet.state.parts import check_calibration, check_generator, check_laplace, check_novelty, check_seeds
 from xpnet.state.plain import check_dict, check_number, check_whole
 from xpnet.state.position import Position
+from xpnet.state.structure import choose_own
 from xpnet.state.value import NetworkValue
 
 SETTINGS = {  # the arguments of Network that a record holds
@@ -77,6 +79,7 @@ class Record(NamedTuple):
     feature_names: list[str] | None = None  # None if they are not known; files then do not have the key
     validation_examples: dict[str, int] | None = None  # of each calibration, by its name; the same
     provenance: dict[str, Any] | None = None  # the same
+    functions: dict[str, str] | None = None  # digests of the user's own by argument, and "python"; the same
 
 
 def make_record(
@@ -85,6 +88,7 @@ def make_record(
     to_numpy: Callable[[Array], np.ndarray],
     snapshot: Snapshot | None = None,
     shared: Calibrations = NO_CALIBRATIONS,
+    functions: Mapping[str, str] = MappingProxyType({}),
 ) -> Record:
     """Make a record of a network, and of its training. Synchronizes.
 
@@ -100,6 +104,8 @@ def make_record(
         The snapshot that it is from, if its training is to be resumed.
     shared
         The calibration of the ensemble that it belongs to, by the number of its members.
+    functions
+        What `describe_own` says of its model; left out where the record holds the functions themselves.
     """
     description = encode_optimizer(value.optimizer)
     if description is None:
@@ -121,6 +127,7 @@ def make_record(
         feature_names=None if value.feature_names is None else list(value.feature_names),
         validation_examples={_name(n): calibration.examples for n, calibration in calibrations.items()} or None,
         provenance=value.provenance.to_dict(),
+        functions={"python": PYTHON, **{name: digest(text) for name, text in functions.items()}} if functions else None,
     )
 
 
@@ -184,13 +191,21 @@ def _name_arrays(prefix: str, state: State, with_optimizer: bool) -> Iterator[tu
 
 def settings_of(record: Record, custom: Iterable[Any]) -> dict[str, Any]:
     """Return the arguments of Network, with the user's own objects in place of their names."""
-    named = {str(getattr(value, "name", type(value).__name__)): value for value in custom}
-    settings = dict(record.settings)
+    custom, digests, settings = list(custom), _functions_of(record), dict(record.settings)
     for name in ("output_activation", "cost"):
-        settings[name] = named.get(settings[name], settings[name])
+        settings[name] = choose_own(name, settings[name], custom, digests)
     if isinstance(settings["activation"], list):
-        settings["activation"] = [named.get(name, name) for name in settings["activation"]]
+        names = enumerate(settings["activation"])
+        settings["activation"] = [choose_own(f"activation[{l}]", name, custom, digests) for l, name in names]
     return settings
+
+
+def _functions_of(record: Record) -> dict[str, str]:
+    """Return the digests of the user's own functions, with the version of Python that compiled them."""
+    digests = check_dict("functions", record.functions or {})
+    if not all(isinstance(text, str) for text in digests.values()) or (digests and "python" not in digests):
+        raise ArgumentError(f"functions={digests!r} must be texts, with that of python")
+    return digests
 
 
 def tensors_of(record: Record) -> dict[str, np.ndarray]:

@@ -19,6 +19,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import indexable
 from sklearn.utils.parallel import Parallel, delayed  # joblib's, with scikit-learn's settings and warning filters
 
+from xpnet.backends.identity import describe
 from xpnet.backends.memory import require_bytes
 from xpnet.checks import count
 from xpnet.errors import ArgumentError
@@ -35,7 +36,6 @@ from xpnet.estimators.folds import (
 )
 from xpnet.estimators.sliced_search import SlicedSearch, StandIn, keep_scores, unwrap_scorers
 from xpnet.hints import explain_arguments
-from xpnet.training.resuming.description import describe
 from xpnet.training.resuming.saving import Saving, parse_saving
 from xpnet.training.resuming.search_file import SearchFile, describe_search
 

@@ -10,13 +10,11 @@ from xpnet.backends.base import Backend
 from xpnet.backends.choose import BACKENDS, get_backend
 from xpnet.checkpoint.networks import find_shared_calibration, restore_network, share_calibration
 from xpnet.checkpoint.record import NO_CALIBRATIONS, Calibrations, Record, encode_optimizer, make_record
-from xpnet.core.activations import ACTIVATIONS, Activation, find_kind, mean_std
 from xpnet.core.calibration import Calibration
-from xpnet.core.costs import Cost
 from xpnet.ensemble import Ensemble, join_networks
 from xpnet.estimators.targets import KINDS, Labels
 from xpnet.network import Network
-from xpnet.state.structure import parse_cost
+from xpnet.state.structure import is_known
 
 TIMES = ("seconds", "examples_per_second")  # in the history of a network
 
@@ -71,8 +69,8 @@ def _encode_network(net: Network, shared: Calibrations = NO_CALIBRATIONS) -> dic
         return net
     with net.view.scope():
         record = make_record(net.settings, net.value, net.backend.to_numpy, shared=shared)
-    *hidden, output = [_name_or_own_activation(sigma) for sigma in model.sigmas]
-    settings = {"activation": hidden, "output_activation": output, "cost": _name_or_own_cost(model.cost)}
+    *hidden, output, cost = [part.name if is_known(part) else part for part in (*model.sigmas, model.cost)]
+    settings = {"activation": hidden, "output_activation": output, "cost": cost}
     rows = [{name: value for name, value in row.items() if name not in TIMES} for row in record.history]
     record = record._replace(settings=record.settings | settings, history=rows)
     return {**record._asdict(), "backend": _encode_backend(net.backend)}
@@ -94,21 +92,6 @@ def _decode_record(state: Mapping[str, Any]) -> tuple[Record, Backend]:
     values = dict(state)
     backend = _decode_backend(values.pop("backend"))
     return Record(**values), backend
-
-
-def _name_or_own_activation(sigma: Activation) -> str | Activation:
-    """Return the name of an activation; the user's own activation itself, or one of xpnet's that the user renamed."""
-    is_known = sigma.name.partition("(")[0] in (*ACTIVATIONS, mean_std.name)
-    return sigma.name if is_known and find_kind(sigma)[0] is not None else sigma
-
-
-def _name_or_own_cost(cost: Cost) -> str | Cost:
-    """Return the name of a cost; the user's own cost itself."""
-    try:
-        parse_cost(cost.name)
-    except ValueError:  # there is none of this name
-        return cost
-    return cost.name
 
 
 def _encode_backend(backend: Backend) -> dict[str, str] | Backend:

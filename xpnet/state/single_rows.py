@@ -4,7 +4,7 @@ from functools import partial
 from typing import Any
 
 from xpnet.backends import Backend
-from xpnet.backends.fixed import is_fixed
+from xpnet.backends.identity import is_fixed
 from xpnet.core.arrays import Array, Function, Layers, Namespace
 from xpnet.core.backprop import forward
 from xpnet.core.model import Model

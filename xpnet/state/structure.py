@@ -6,12 +6,15 @@ import inspect
 import math
 import reprlib
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from typing import Any, Literal, NamedTuple, TypeAlias, cast
+from contextlib import suppress
+from functools import partial
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, cast
 
 import numpy as np
 
-from xpnet.checks import choices, count, has_entries, has_methods, in_range, is_list, is_text, show
-from xpnet.core.activations import ACTIVATIONS, PARAMETRIZED_ACTIVATIONS, Activation
+from xpnet.backends.identity import PYTHON, describe, digest, is_same
+from xpnet.checks import choices, count, has_entries, has_methods, in_range, is_list, is_text, show, warn
+from xpnet.core.activations import ACTIVATIONS, PARAMETRIZED_ACTIVATIONS, Activation, mean_std
 from xpnet.core.arrays import Array, Namespace
 from xpnet.core.costs import COSTS, PARAMETRIZED_COSTS, Cost
 from xpnet.core.dual import ValueGradient
@@ -21,6 +24,8 @@ from xpnet.errors import ArgumentError, unless_stopped
 from xpnet.hints import look_up
 
 DTYPES = ("float32", "float64")
+KNOWN_ACTIVATIONS = {**ACTIVATIONS, mean_std.name: mean_std}  # that of the Gaussian cost cannot be given by its name
+AnyPart = TypeVar("AnyPart", Activation, Cost)
 Task: TypeAlias = Literal["classification", "binary", "multilabel", "regression"]
 
 
@@ -128,7 +133,7 @@ def parse_activation(argument: str, value: Any) -> Activation:
             return _look_up_parametrized(argument, value, ACTIVATIONS, PARAMETRIZED_ACTIVATIONS)
         bounds = {name: getattr(value, name) for name in ("low", "high", "total") if hasattr(value, name)}
         activation = Activation(_name_of(value), value.value, value.pullback, **bounds)
-    return _check_name_is_free(argument, activation, ACTIVATIONS)
+    return _check_name_is_free(argument, activation)
 
 
 def parse_cost(value: Any, argument: str = "cost") -> Cost:
@@ -144,7 +149,7 @@ def parse_cost(value: Any, argument: str = "cost") -> Cost:
         cost = cost._replace(sees_x=_sees_x(argument, cost))
     if cost.value is not None and cost.gradient is None and not cost.fused:
         cost = cost._replace(gradient=ValueGradient(cost.name, cost.value))
-    return _check_name_is_free(argument, cost, COSTS)
+    return _check_name_is_free(argument, cost)
 
 
 def _sees_x(argument: str, cost: Cost) -> bool:
@@ -254,14 +259,14 @@ def check_functions(model: Model, asarray: Callable[[np.ndarray], Array], xp: Na
     """Call the user's own activations and cost once, to check the shapes that they return."""
     with np.errstate(all="ignore"):
         for sigma, n in zip(model.sigmas, model.sizes[1:]):
-            if sigma.name.partition("(")[0] not in ACTIVATIONS and sigma != model.cost.activation:
+            if not is_known(sigma):
                 z = asarray(np.linspace(0.1, 0.9, 2 * n).reshape(2, n))
                 _check_result(f"activation {sigma.name!r}: value", sigma.value(z, xp), z, z.shape)
                 _check_result(f"activation {sigma.name!r}: pullback", sigma.pullback(z, z, z, xp), z, z.shape)
         widths = model.n_out, model.n_targets, model.n_in
         a, y, x = (asarray(np.full((2, n), number)) for n, number in zip(widths, (0.25, 0.5, 0.75)))
         cost = model.cost.given(x)
-        if cost.name.partition("(")[0] not in _strip_parameters(COSTS) and cost.value and cost.gradient:
+        if not is_known(model.cost) and cost.value and cost.gradient:
             _check_result(f"cost {cost.name!r}: value", cost.value(a, y, xp), y, (2,))
             _check_result(f"cost {cost.name!r}: gradient", cost.gradient(a, y, xp), a, a.shape)
 
@@ -404,13 +409,66 @@ def _look_up_parametrized(argument: str, value: Any, table: Mapping[str, Any], p
         raise ArgumentError(f"{argument}={value!r} has invalid parameters: too many numbers") from error
 
 
-def _check_name_is_free(argument: str, value: Any, table: Mapping[str, Any]) -> Any:
+def _check_name_is_free(argument: str, value: AnyPart) -> AnyPart:
     """Refuse a user's own object with the name of another: files would confuse the two."""
-    if table.get(value.name, value) != value:
+    if _find_known(value) is not None and not is_known(value):
         raise ArgumentError(
             f"{argument} is your own object named {value.name!r}, but xpnet has one of that name; rename yours"
         )
     return value
+
+
+def _find_known(value: Activation | Cost) -> Activation | Cost | None:
+    """Find the activation or cost of xpnet with the name of another one, as in "relu" or "leaky_relu(0.2)"."""
+    is_activation = isinstance(value, Activation)
+    tables = (KNOWN_ACTIVATIONS, PARAMETRIZED_ACTIVATIONS) if is_activation else (COSTS, PARAMETRIZED_COSTS)
+    known = tables[0].get(value.name)
+    if known is None and "(" in value.name:
+        with suppress(ArgumentError):
+            known = _look_up_parametrized("", value.name, *tables)
+    return known
+
+
+def is_known(part: Activation | Cost) -> bool:
+    """Tell whether an activation or a cost is that of xpnet with its name."""
+    return is_same(part, _find_known(part))
+
+
+def describe_own(model: Model) -> dict[str, str]:
+    """Describe the user's own activations and cost in a model, by the arguments that they are; see `describe`.
+
+    Examples
+    --------
+    >>> import math
+    >>> own = Activation("mine", math.tanh, math.exp)
+    >>> [*describe_own(parse_model([3, 4, 4, 2], [own, "tanh"], own, None, None, 0.0, None))]
+    ['activation[0]', 'output_activation']
+    """
+    parts = {f"activation[{l}]": sigma for l, sigma in enumerate(model.sigmas[:-1])}
+    parts |= {"output_activation": model.sigmas[-1], "cost": model.cost}
+    return {name: describe(part) for name, part in parts.items() if not is_known(part)}
+
+
+def choose_own(argument: str, name: str, custom: Sequence[Any], digests: Mapping[str, str]) -> Any:
+    """Choose one of the user's own objects by its name, for an argument of a network in a file; else return the name.
+
+    Of several, it is that with the digest in the file. If there is no such one, a warning says so.
+    """
+    parse: Any = parse_cost if argument == "cost" else partial(parse_activation, argument)
+    named = [one for one in custom if _name_of(one) == name and has_methods(one, "pullback") == (argument != "cost")]
+    found = {digest(describe(parse(one))): one for one in named}
+    is_comparable = argument in digests and digests["python"] == PYTHON
+    if len(found) > 1 and not (is_comparable and digests[argument] in found):
+        raise ArgumentError(
+            f"{len(found)} objects in custom= are named {name!r}, and it cannot be told which of them is {argument} in "
+            "the file; give that one alone"
+        )
+    if is_comparable and found and digests[argument] not in found:
+        warn(
+            f"{argument}={name!r} in custom= differs from that of the file, in its code or its values; the network may "
+            "predict otherwise"
+        )
+    return found.get(digests.get(argument, ""), [*found.values(), name][0])
 
 
 def _name_of(value: Any) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
+from xpnet.backends.identity import is_ours
 from xpnet.checks import warn
 from xpnet.state.history import History
 from xpnet.state.position import Position
@@ -157,7 +158,7 @@ def decisive_arguments(callback: Callback) -> dict[str, Any]:
     >>> decisive_arguments(ReduceLROnPlateau(0.5, monitor="cost"))
     {'factor': 0.5, 'patience': 5, 'monitor': 'cost', 'mode': None, 'min_delta': 0.0, 'least': 1e-06}
     """
-    kind = next(kind for kind in type(callback).__mro__ if kind.__module__.startswith("xpnet.training."))
+    kind = next(kind for kind in type(callback).__mro__ if is_ours(kind))
     values = {name: getattr(callback, name, None) for name in inspect.signature(kind).parameters if name not in PATHS}
     return {name: value for name, value in values.items() if value is None or isinstance(value, (int, float, str))}
 

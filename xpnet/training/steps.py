@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from xpnet.backends.base import Loop, Speed, cast
-from xpnet.backends.fixed import is_fixed
+from xpnet.backends.identity import is_fixed
 from xpnet.core.arrays import leaves
 from xpnet.core.minibatch import Batch, Examples, make_minibatch
 from xpnet.core.model import Model

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from xpnet.backends.identity import is_ours
 from xpnet.checkpoint.file import decode, explain_errors
 from xpnet.checkpoint.networks import encode_network, restore_training
 from xpnet.checkpoint.record import Snapshot, check_depth, refuse_unknown
@@ -250,17 +251,12 @@ def restore_callbacks(name: str, callbacks: Sequence[Callback], snapshot: Snapsh
     for i, (callback, record) in enumerate(zip(callbacks, snapshot.callbacks)):
         states = {key: state for (number, key), state in snapshot.states.items() if number == i}
         remembered = {**record["values"], **states}
-        if not is_of_xpnet(callback):  # it may leave some out
+        if not is_ours(callback):  # it may leave some out
             callback.set_state(remembered)
             continue
         with explain_errors(name):
             callback.set_state(remembered)
             refuse_unknown(f"value of {type(callback).__name__}", remembered.keys() - callback.get_state().keys())
-
-
-def is_of_xpnet(callback: Callback) -> bool:
-    """Tell whether a callback is xpnet's, and not a user's own."""
-    return type(callback).__module__.startswith("xpnet.")
 
 
 def _split_state(callback: Callback) -> tuple[dict[str, Any], dict[str, State]]:
@@ -269,7 +265,7 @@ def _split_state(callback: Callback) -> tuple[dict[str, Any], dict[str, State]]:
     try:
         states = {key: value for key, value in remembered.items() if isinstance(value, State)}
         plain = {key: value for key, value in remembered.items() if key not in states}
-        if is_of_xpnet(callback):
+        if is_ours(callback):
             return plain, states  # a new dict of plain values
         check_depth(plain, 4)  # of a callback, in the callbacks, in the training, in the header
         return json.loads(json.dumps(plain, default=np.generic.item)), states

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from xpnet.backends.identity import PYTHON, describe, describe_call
 from xpnet.checkpoint.file import explain_errors
 from xpnet.checkpoint.record import Snapshot, encode_optimizer, refuse_unknown
 from xpnet.checks import choices, count, printable, truncate
@@ -22,10 +23,10 @@ from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.schedules import SCHEDULE_CLASSES, Schedule
 from xpnet.errors import ArgumentError
+from xpnet.state.structure import describe_own
 from xpnet.training.callback import Callback, Trainee, decisive_arguments
 from xpnet.training.plan import Job, Plan
 from xpnet.training.rates import learning_rates
-from xpnet.training.resuming.description import describe, describe_call, to_plain
 from xpnet.training.resuming.saving import Saving
 from xpnet.version import __version__
 
@@ -97,19 +98,29 @@ def describe_schedule(schedule: Schedule, total: int, total_now: int) -> dict[st
 
 
 def describe_functions(model: Model, metrics: Iterable[Any]) -> dict[str, str]:
-    """Describe the user's own activations, cost and metrics by what they compute; the names of xpnet's say enough."""
-    functions: dict[str, list[Any]] = {sigma.name: [sigma.value, sigma.pullback] for sigma in model.sigmas}
-    functions[model.cost.name] = [model.cost.value, model.cost.gradient]
-    functions |= {f"metric {i}": [metric] for i, metric in enumerate(metrics) if not isinstance(metric, str)}
-    own = {
-        name: [part for part in parts if part is not None and not _is_of_xpnet(part)]
-        for name, parts in functions.items()
-    }
-    return {name: describe(parts) for name, parts in own.items() if parts}
+    """Describe the user's own activations, cost and metrics by what they are, with the version that compiled them."""
+    own = describe_own(model)
+    own |= {f"metric {i}": describe(metric) for i, metric in enumerate(metrics) if not isinstance(metric, str)}
+    return {"python": PYTHON, **own} if own else {}
 
 
-def _is_of_xpnet(function: Any) -> bool:
-    return str(getattr(function, "__module__", None)).startswith("xpnet.")
+def to_plain(value: Any) -> Any:
+    """Convert an argument to plain values, as in JSON; an object becomes its description.
+
+    Examples
+    --------
+    >>> to_plain({"class_weight": {np.int64(1): np.float32(0.5)}, "hidden_layer_sizes": (5,)})
+    {'class_weight': {'1': 0.5}, 'hidden_layer_sizes': [5]}
+    """
+    if isinstance(value, dict):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if type(value) in (list, tuple):  # not a tuple with a class of its own, such as an activation
+        return [to_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return describe(value)
 
 
 def steps_to_compare(schedule: Schedule, total: int) -> list[int]:
@@ -166,6 +177,10 @@ def check_same_training(
     if now["epochs"] < epochs:
         raise ArgumentError(f"epochs={now['epochs']} are fewer than the {epochs} that {path} has begun; give more")
     free = {"epochs"} if _has_rates(schedule) else set()
+    with explain_errors(path):
+        versions = {call.get("functions", {}).get("python") for call in (then, now)} - {None}
+    if len(versions) > 1:  # which compile the same code otherwise
+        free.add("functions")
     with explain_errors(path):
         compared = {name: value for name, value in now.items() if name in then.keys() - free}
         difference = find_difference("training", path, then, compared)

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from xpnet.backends.identity import describe, describe_call
 from xpnet.checkpoint.file import INVALID_VALUE_ERRORS
 from xpnet.checks import describe_error, printable, refuse_duplicates
 from xpnet.errors import ArgumentError, CheckpointError, unless_stopped
 from xpnet.state.plain import require, require_keys
 from xpnet.training.resuming.comparison import find_difference
-from xpnet.training.resuming.description import describe, describe_call
 from xpnet.training.resuming.saving import Saving
 
 FORMAT = 1
