@@ -302,9 +302,16 @@ def _describe_class(kind: type, describe_part: Describe) -> str:
 
 
 def _list_attributes(kind: type) -> list[tuple[str, Any]]:
-    """List the methods of a class, and the values that it defines."""
+    """List the methods of a class, and the values that it defines and its methods do not assign, as counters are."""
     attributes: list[tuple[str, Any]] = []
+    assigned: set[str] = set()
+    for value in vars(kind).values():
+        # An attribute that a method assigns to an object leaves that of the class as it is
+        if isinstance(value, FunctionType) and {kind.__name__, "type"} & _list_names(value):
+            assigned |= _find_names(value, "STORE_ATTR")
     for name, value in sorted(vars(kind).items()):
+        if name in assigned:
+            continue
         if isinstance(value, property):
             attributes.append((name, (value.fget, value.fset)))
         elif isinstance(value, functools.cached_property):
@@ -321,7 +328,7 @@ def _list_globals(function: FunctionType) -> list[tuple[str, Any]]:
     variables = function.__globals__
     loaded = _find_names(function, "LOAD_GLOBAL", "LOAD_NAME") - _find_names(function, "STORE_GLOBAL")
     values = [(name, variables[name]) for name in sorted(loaded & variables.keys())]
-    names = {name for code in _walk_code(function.__code__) for name in code.co_names}
+    names = _list_names(function)
     modules = [value for _, value in values if isinstance(value, ModuleType) and _is_own(value)]
     for module in modules:  # which grows
         members = [(f"{module.__name__}.{name}", vars(module)[name]) for name in sorted(names & vars(module).keys())]
@@ -329,6 +336,11 @@ def _list_globals(function: FunctionType) -> list[tuple[str, Any]]:
         inner = [value for _, value in members if isinstance(value, ModuleType) and _is_own(value)]
         modules += [value for value in inner if value not in modules]
     return [(name, value) for name, value in values if _is_compared(value)]
+
+
+def _list_names(function: FunctionType) -> set[str]:
+    """List the names of global and enclosed variables, and of attributes, in a function."""
+    return {name for code in _walk_code(function.__code__) for name in (*code.co_names, *code.co_freevars)}
 
 
 def _find_names(function: FunctionType, *operations: str) -> set[str]:
