@@ -53,13 +53,13 @@ def repeat(program: Program, backend: str) -> int:
 
 
 def run_many(arguments: argparse.Namespace) -> int:
-    start, programs, operations, counts, lines = time.monotonic(), 0, 0, Counter(), {}
+    start, programs, operations, counts, skipped, lines = time.monotonic(), 0, 0, Counter(), Counter(), {}
     seeds = range(arguments.first, arguments.first + arguments.programs)
     for seed, kind in product(seeds, arguments.kinds):
         if time.monotonic() - start > arguments.seconds or (counts and arguments.exitfirst):
             break
         program, digests = keep(write(kind, seed), arguments.operations), []
-        failure = run(program, arguments.backend, digests)
+        failure = run(program, arguments.backend, digests, skipped)
         programs += 1
         operations += len(program.operations) if failure is None else failure.place + 1
         if arguments.digests:
@@ -71,6 +71,8 @@ def run_many(arguments: argparse.Namespace) -> int:
                     program, failure = shrink(program, failure, arguments.backend)
                 lines[failure.kind] = report(program, failure, arguments.backend)
     print(f"{programs} programs, {operations} operations, {time.monotonic() - start:.0f} s, {counts.total()} failures")
+    for reason, number in skipped.most_common():
+        print(f"{number:5} not compared: {reason}")
     for kind, number in counts.most_common():
         print(f"{number:5} {kind}\n      {lines.get(kind, '')}")
     return 1 if counts else 0

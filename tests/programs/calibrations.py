@@ -227,8 +227,8 @@ def crossing_quantiles(world: World, r: random.Random) -> None:
 @operation(weight=2, reads=True)
 def differentiate_predictions(world: World, r: random.Random) -> None:
     """The derivatives of predictions and of standard deviations, calibrated or not, against differences."""
-    net, examples = world.net, Examples(world.net, r, draw_size(world, r, 3, 1))
-    if net.task != "regression" or not world.exact or not is_smooth(net) or not is_finite(net, examples.x):
+    net, examples = world.in_float64().net, Examples(world.net, r, draw_size(world, r, 3, 1))
+    if net.task != "regression" or not is_smooth(net) or not is_finite(net, examples.x):
         return
     has_std = not known.quantile_levels(net.cost_name) and (net.cost_name == "gaussian" or is_calibrated(net))
     compare_slopes(net, examples.x, has_std)

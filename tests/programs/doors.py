@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import io
 import itertools
 import pickle
@@ -12,10 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, redirect_stderr
 from functools import cache, partial
-from math import inf
 from typing import Any
-
-import numpy as np
 
 from xpnet import Callback, DivergenceError
 
@@ -28,12 +24,14 @@ from .world import (
     Interrupt,
     Training,
     World,
-    assert_close,
     assert_same,
+    assert_same_ends,
+    describe_end,
     draw_training,
+    layers_of,
+    measure_rounding,
     new_path,
     place_of,
-    same_rows,
     strip_times,
     to_host,
 )
@@ -161,34 +159,25 @@ def distributed(world: World, r: random.Random) -> None:
         raise Failure("one process diverges, and two ranks do not")
     if shared.fingerprint() != other.fingerprint():
         raise Failure("two ranks have different networks")
-    rounding = estimate_rounding(world, training) * (1e-7 if world.exact else 2e-3)
-    assert_same_to_rounding(shared, alone, rounding)
+    assert_same_to_rounding(world, training, shared, alone)
     if shards is not None:
         single, _ = find_ranks().train(*job, shards, together=False)
         assert_same(single, shared, f"{shards} shards on one rank and on two")
         resume_on_ranks(job, shards, shared, r)
 
 
-def estimate_rounding(world: World, training: Training) -> float:
-    """By how much a training may amplify rounding; without a limit where the oracle does not know."""
+def assert_same_to_rounding(world: World, training: Training, net: Any, expected: Any) -> None:
+    """Weights and histories agree, but for what rounding may change."""
     if world.oracle is None:
-        return inf
-    oracle = copy.deepcopy(world.oracle)
-    oracle.train(*training.examples.data, **training.expected)
-    return oracle.rounding
+        return
 
+    def replay(oracle: Any) -> Any:
+        return oracle.train(*training.examples.data, **training.expected)
 
-def assert_same_to_rounding(net: Any, expected: Any, tolerance: float) -> None:
-    """Weights and histories agree to rounding."""
-    weights = [(to_host(a), to_host(b)) for a, b in zip((*net.w, *net.b), (*expected.w, *expected.b))]
-    scale = max(1e-2, *(np.abs(b).max() for _, b in weights))
-    if scale > 1e4:
-        return  # about to diverge, where rounding grows
-    for a, b in weights:
-        assert_close(a, b, tolerance, "two ranks and one process", scale)
-    rows, others = strip_times(net.history.rows), strip_times(expected.history.rows)
-    if not same_rows(rows, others, 10 * tolerance):
-        raise Failure(f"two ranks have another history: {rows} and {others}")
+    ends = [describe_end(layers_of(each), strip_times(each.history.rows)) for each in (net, expected)]
+    limits = measure_rounding(world.oracle, replay, ends[1], world.net.dtype)
+    if limits is not None:
+        assert_same_ends(*ends, limits, world.tolerance(1e-7, 1e-5), "two ranks and one process")
 
 
 def resume_on_ranks(job: Job, shards: int, expected: Any, r: random.Random) -> None:

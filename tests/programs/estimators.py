@@ -4,6 +4,7 @@ import copy
 import pickle
 import random
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from operator import methodcaller
@@ -53,6 +54,7 @@ class World:
         self.theirs = getattr(theirs, name)(**self.settings)
         self.has_equal_losses = True  # those of a fit with weights differ, and stay in the curves
         self.log: list[str] = []
+        self.skipped: Counter[str] = Counter()
 
     def draw(self, r: random.Random, n: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Draw inputs and targets; numbers with few bits, so that each dtype holds them."""
@@ -179,6 +181,7 @@ def train_both(world: World, method: str, data: Any, options: Any, others: Any =
         world.theirs = untouched  # which a failed fit leaves with some attributes
         return
     if has_left_bounds(world.theirs, data[0]):
+        world.skipped["scikit-learn diverges, or clips probabilities"] += 1
         world.begin_anew()
         return
     try:
@@ -188,6 +191,7 @@ def train_both(world: World, method: str, data: Any, options: Any, others: Any =
     except Failure:
         if not is_chaotic(untouched, world.theirs, method, data, others):
             raise
+        world.skipped["inputs that differ by rounding train another network of scikit-learn"] += 1
         world.begin_anew()
 
 

@@ -4,6 +4,7 @@ import importlib
 import random
 import traceback
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext, redirect_stdout
 from functools import cache
@@ -68,10 +69,13 @@ def write(kind: str, seed: int) -> Program:
     return Program(kind, seed, tuple((name, r.randrange(2**40)) for name in names))
 
 
-def run(program: Program, backend: str, digests: list[Any] | None = None) -> Failure | None:
+def run(
+    program: Program, backend: str, digests: list[Any] | None = None, skipped: Counter[str] | None = None
+) -> Failure | None:
     """Run a program; return what failed, with the number of the operation and what it had drawn.
 
-    The fingerprint of the world after each operation is appended to `digests`, if there are any.
+    The fingerprint of the world after each operation is appended to `digests`, and what was not compared is counted in
+    `skipped`, if they are given.
     """
     make_world, table = load_kind(program.kind)
     place, world = -1, None
@@ -90,6 +94,8 @@ def run(program: Program, backend: str, digests: list[Any] | None = None) -> Fai
             return describe_failure(error, place, world)
         finally:
             remove_paths()
+            if skipped is not None and world is not None:
+                skipped.update(world.skipped)
     return None
 
 

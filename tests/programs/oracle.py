@@ -8,6 +8,7 @@ wraps, ``("Clip", 0.5, ("SGD", {}))``; a schedule is a tuple of its name and num
 import copy
 import math
 from functools import partial
+from inspect import signature
 from statistics import NormalDist
 
 import numpy as np
@@ -17,6 +18,7 @@ WRAPPERS = ("L1", "Clip", "MaxNorm")
 LARGER_IS_BETTER = ("accuracy", "correct", "r2", "top_")
 LONG_NAMES = {"mean_absolute_error": "mae", "mean_squared_error": "mse", "root_mean_squared_error": "rmse"}
 BINS = 15  # of the expected calibration error
+SATURATED = ("sigmoid", "tanh", "elu", "selu")
 TINY = 1e-100  # a step into the imaginary direction
 
 _erf = np.vectorize(math.erf, otypes=[float])
@@ -98,12 +100,20 @@ def differentiate(function, x):
     return function(x + TINY * 1j).imag / TINY
 
 
-def pull_back(name, g, z):
+def keep(a):
+    """Round nothing."""
+    return a
+
+
+def pull_back(name, g, z, round=keep):
     """Take the gradient with respect to the activations back to the weighted inputs."""
     if name == "softmax":
         a = softmax(z)
-        return a * (g - (g * a).sum(axis=-1, keepdims=True))
-    return g * differentiate(partial(activate, name), z)
+        return a * (round(g) - round(g * a).sum(axis=-1, keepdims=True))
+    slope = differentiate(partial(activate, name), z)
+    if round is not keep and parse(name)[0] in SATURATED:  # their slopes are what 1 and an activation differ by
+        slope = slope + round(1.0 + 0.0 * slope) - 1.0
+    return g * slope
 
 
 def quantile_levels(cost):
@@ -156,7 +166,7 @@ def unfused_cost(cost, a, y):
     }[name]
 
 
-def costs_and_deltas(cost, output, z, y):
+def costs_and_deltas(cost, output, z, y, round=keep):
     """The cost of each example, and BP1."""
     a = activate(output, z)
     if cost in ("cross_entropy", "log_likelihood"):
@@ -165,34 +175,35 @@ def costs_and_deltas(cost, output, z, y):
     if cost == "poisson":
         return (a - y * z).sum(axis=1), a - y
     costs, gradient = unfused_cost(cost, a, y)
-    return costs, pull_back(output, gradient, z)
+    return costs, pull_back(output, gradient, z, round)
 
 
-def feed_forward(layers, activations, x, masks=None):
+def feed_forward(layers, activations, x, masks=None, round=keep):
     """Weighted inputs and activations of all layers; `masks` by the number of the layer, 0 for the inputs."""
     masks, zs = masks or {}, []
-    a_s = [x * masks.get(0, 1.0)]
+    a_s = [round(x * masks.get(0, 1.0))]
     for l, ((w, b), name) in enumerate(zip(layers, activations), 1):
         zs.append(a_s[-1] @ w.T + b)
-        a_s.append(activate(name, zs[-1]) * masks.get(l, 1.0))
+        a_s.append(round(activate(name, zs[-1]) * masks.get(l, 1.0)))
     return zs, a_s
 
 
-def backpropagate(layers, activations, zs, delta, masks=None):
+def backpropagate(layers, activations, zs, delta, masks=None, round=keep):
     """The deltas of all layers, from those of the last."""
-    masks, deltas = masks or {}, [delta]
+    masks, deltas = masks or {}, [round(delta)]
     for l in reversed(range(1, len(layers))):
-        deltas.insert(0, pull_back(activations[l - 1], deltas[0] @ layers[l][0] * masks.get(l, 1.0), zs[l - 1]))
+        g = deltas[0] @ layers[l][0] * masks.get(l, 1.0)
+        deltas.insert(0, round(pull_back(activations[l - 1], g, zs[l - 1], round)))
     return deltas
 
 
-def gradient(layers, activations, cost, x, y, weight=None, masks=None):
+def gradient(layers, activations, cost, x, y, weight=None, masks=None, round=keep):
     """The gradient of the mean cost of a minibatch, and the cost of each example."""
-    zs, a_s = feed_forward(layers, activations, x, masks)
-    costs, delta = costs_and_deltas(cost, activations[-1], zs[-1], y)
+    zs, a_s = feed_forward(layers, activations, x, masks, round)
+    costs, delta = costs_and_deltas(cost, activations[-1], zs[-1], y, round)
     weight = np.ones(len(x)) if weight is None else weight
-    deltas = backpropagate(layers, activations, zs, delta * (weight / weight.sum())[:, None], masks)
-    return [(d.T @ a, d.sum(axis=0)) for d, a in zip(deltas, a_s)], costs
+    deltas = backpropagate(layers, activations, zs, delta * (weight / weight.sum())[:, None], masks, round)
+    return [(round(d.T @ a), round(d.sum(axis=0))) for d, a in zip(deltas, a_s)], costs
 
 
 def slope_gradient(layers, activations, x, slopes, weight=None):
@@ -220,20 +231,18 @@ def slope_gradient(layers, activations, x, slopes, weight=None):
     return grads, costs
 
 
-def update(optimizer, layers, grads, memory, lr):
+def update(optimizer, layers, grads, memory, lr, round=keep):
     """Take a step; returns the new layers and writes into the memory of the optimizer."""
     name, options = optimizer[:2]
     if name == "Clip":
         norm = math.sqrt(sum((part**2).sum() for pair in grads for part in pair))
         factor = min(1.0, options / norm) if norm else 1.0
-        return update(optimizer[2], layers, [(factor * w, factor * b) for w, b in grads], memory, lr)
+        return update(optimizer[2], layers, [(factor * w, factor * b) for w, b in grads], memory, lr, round)
     if name == "L1":
-        if any(((w != 0) & (np.abs(w) < 1e-12)).any() for w, _ in layers):
-            memory["sign of rounding"] = True
         grads = [(gw + options * np.sign(w), gb) for (gw, gb), (w, _) in zip(grads, layers)]
-        return update(optimizer[2], layers, grads, memory, lr)
+        return update(optimizer[2], layers, grads, memory, lr, round)
     if name == "MaxNorm":
-        layers = update(optimizer[2], layers, grads, memory, lr)
+        layers = update(optimizer[2], layers, grads, memory, lr, round)
         return [
             (w * np.minimum(1, options / np.maximum(np.linalg.norm(w, axis=1), 1e-300))[:, None], b) for w, b in layers
         ]
@@ -244,16 +253,15 @@ def update(optimizer, layers, grads, memory, lr):
         grads = [(gw + decay * w, gb) for (gw, gb), (w, _) in zip(grads, layers)]
     memory["t"] = memory.get("t", 0) + 1
     parts = [p for pair in layers for p in pair]
+    step = STEPS[name]
+    numbers = {k: each.default for k, each in signature(step).parameters.items() if each.default is not each.empty}
+    numbers |= {k: v for k, v in options.items() if k != "weight_decay"}
+    numbers = {k: v if isinstance(v, bool) else round(v) for k, v in numbers.items()}
     new = []
     for k, (p, g) in enumerate(zip(parts, [g for pair in grads for g in pair])):
         m, s = memory.get(k, (0.0, 0.0))
-        change, memory[k] = STEPS[name](
-            g, m, s, memory["t"], lr, **{k: v for k, v in options.items() if k != "weight_decay"}
-        )
+        change, memory[k] = step(g, m, s, memory["t"], lr, **numbers)
         new.append(p + change)
-        squares = np.asarray(memory[k][1])
-        if ((squares > 0) & (squares < 1e-16)).any():
-            memory["tiny squares"] = True
     return list(zip(new[::2], new[1::2]))
 
 
@@ -471,6 +479,16 @@ def least_log_loss(a, y, task):
     return float(losses.min() if abs(vertex) >= 1 else a0 - a1**2 / (4 * a2))
 
 
+class Rounding:
+    """Changes numbers at random, by at most the relative error of a dtype."""
+
+    def __init__(self, dtype, seed):
+        self.epsilon, self.rng = np.finfo(dtype).eps, np.random.default_rng(seed)
+
+    def __call__(self, a):
+        return a * (1 + self.epsilon * self.rng.uniform(-1, 1, np.shape(a)))
+
+
 class Oracle:
     """A network: its layers, its optimizer with its memory, scaling, calibration, and generator of minibatches."""
 
@@ -495,6 +513,7 @@ class Oracle:
         self.standardize, self.scale, self.scaling = standardize, scale, None
         self.optimizer, self.memory, self.step = ("SGD", {}), {}, step
         self.shifts = self.errors = self.temperature = None  # what `calibrate` finds
+        self.round = keep  # or a `Rounding`, for an oracle that errs as a network of its dtype does
         self.levels, self.n_targets = quantile_levels(cost), count_targets(cost, sizes[-1])
         bounded = activations[-1] not in ("identity", "mean_std") and not activations[-1].startswith("leaky_relu")
         self.scales_targets = task == "regression" and not bounded
@@ -527,7 +546,7 @@ class Oracle:
         ]
 
     def scale_inputs(self, x):
-        x = np.asarray(x, float).reshape(len(x), -1)
+        x = self.round(np.asarray(x, float).reshape(len(x), -1))
         if self.scale:
             return x * self.scale
         return x if self.scaling is None else (x - self.scaling[0]) / self.scaling[1]
@@ -538,7 +557,7 @@ class Oracle:
 
     def scale_targets(self, y):
         mean, std = self.target_scaling
-        return (self.target_rows(y) - mean) / std
+        return (self.round(self.target_rows(y)) - mean) / std
 
     def scale_slopes(self, slopes):
         """Derivatives of the targets by the inputs, (n, n_targets, n_in), in the units that the layers see."""
@@ -572,7 +591,7 @@ class Oracle:
 
     def gradient(self, x, y, weight=None, masks=None):
         scaled = self.scale_inputs(x), self.scale_targets(y)
-        return gradient(self.layers, self.activations, self.cost_name, *scaled, weight, masks)
+        return gradient(self.layers, self.activations, self.cost_name, *scaled, weight, masks, self.round)
 
     def masks(self, n, step=None):
         """The masks of a step, by the number of the layer."""
@@ -652,30 +671,20 @@ class Oracle:
     def is_finite(self):
         return all(np.isfinite(part).all() for pair in self.layers for part in pair)
 
-    @property
-    def rounding(self):
-        """By how much the optimizer may have amplified rounding.
-
-        Many times where gradients were so small that they were mostly rounding; without a limit where it decided on a
-        sign.
-        """
-        if self.memory.get("sign of rounding"):
-            return math.inf
-        return 1e3 if self.memory.get("tiny squares") else 1.0
-
     def take_step(self, x, y, lr, weight=None, slopes=None, slope_weight=1.0):
         """Take a step with a minibatch of scaled examples; returns their costs, or None if they have no weight."""
         if weight is not None and not weight.any():
             return None
         masks = self.masks(len(x))
         self.step += 1
-        grads, costs = gradient(self.layers, self.activations, self.cost_name, x, y, weight, masks)
+        grads, costs = gradient(self.layers, self.activations, self.cost_name, x, y, weight, masks, self.round)
         if slopes is not None:
             others, more = slope_gradient(self.layers, self.activations, x, slopes, weight)
             costs = costs + slope_weight * more
             pairs = zip(grads, others)
             grads = [(gw + slope_weight * w, gb + slope_weight * b) for (gw, gb), (w, b) in pairs]
-        self.layers = update(self.optimizer, self.layers, grads, self.memory, lr)
+        layers = update(self.optimizer, self.layers, grads, self.memory, lr, self.round)
+        self.layers = [(self.round(w), self.round(b)) for w, b in layers]
         return costs
 
     def class_weights(self, class_weight, labels, rows):
