@@ -130,7 +130,8 @@ def draw_differences(
     if "class_weight" in options:
         options["class_weight"] = "balanced"  # among the rows of each member
     if "sample_weight" in options:
-        options["sample_weight"] = np.maximum(options["sample_weight"], 0.25)  # or the rows of a member may have none
+        weight = options["sample_weight"]
+        options["sample_weight"] = np.where(weight > 0, weight, 0.25)  # or the rows of a member may have none
     alone = [{} for _ in range(members)]
     optimizers = OPTIMIZER_LISTS[0] if compiles else r.choice(OPTIMIZER_LISTS)
     for name, values in (("lr", draw_rates(members, r)), ("optimizer", optimizers)):

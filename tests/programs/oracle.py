@@ -18,7 +18,7 @@ WRAPPERS = ("L1", "Clip", "MaxNorm")
 LARGER_IS_BETTER = ("accuracy", "correct", "r2", "top_")
 LONG_NAMES = {"mean_absolute_error": "mae", "mean_squared_error": "mse", "root_mean_squared_error": "rmse"}
 BINS = 15  # of the expected calibration error
-SATURATED = ("sigmoid", "tanh", "elu", "selu")
+SATURATED = ("sigmoid", "tanh", "elu", "selu", "silu", "gelu", "gelu_tanh")
 TINY = 1e-100  # a step into the imaginary direction
 
 _erf = np.vectorize(math.erf, otypes=[float])
@@ -111,7 +111,7 @@ def pull_back(name, g, z, round=keep):
         a = softmax(z)
         return a * (round(g) - round(g * a).sum(axis=-1, keepdims=True))
     slope = differentiate(partial(activate, name), z)
-    if round is not keep and parse(name)[0] in SATURATED:  # their slopes are what 1 and an activation differ by
+    if round is not keep and parse(name)[0] in SATURATED:  # their slopes are differences from 1
         slope = slope + round(1.0 + 0.0 * slope) - 1.0
     return g * slope
 
