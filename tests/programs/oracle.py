@@ -206,11 +206,12 @@ def gradient(layers, activations, cost, x, y, weight=None, masks=None, round=kee
     return [(round(d.T @ a), round(d.sum(axis=0))) for d, a in zip(deltas, a_s)], costs
 
 
-def slope_gradient(layers, activations, x, slopes, weight=None):
+def slope_gradient(layers, activations, x, slopes, weight=None, round=keep):
     """The gradient of the mean of ½ Σ (∂a/∂x − slopes)², and the part of each example.
 
     With c = ∂a/∂x − slopes of an output, it is the change of the gradient of the output if x moves along c.
     """
+    of_differences = keep if round is keep else Rounding("float64", 0)
     share = np.full(len(x), 1.0 / len(x)) if weight is None else weight / weight.sum()
 
     def deltas_of(unit, x):
@@ -220,15 +221,15 @@ def slope_gradient(layers, activations, x, slopes, weight=None):
     grads, costs = [(0 * w, 0 * b) for w, b in layers], np.zeros(len(x))
     for k, row in enumerate(np.eye(slopes.shape[1])):
         unit = np.broadcast_to(row, (len(x), len(row)))
-        c = deltas_of(unit, x)[0][0] @ layers[0][0] - slopes[:, k]
+        c = round(deltas_of(unit, x)[0][0] @ layers[0][0]) - slopes[:, k]
         step = 1e-3 / max(1.0, np.abs(c).max())  # of differences of fourth order
         for place, factor in ((-2, 1), (-1, -8), (1, 8), (2, -1)):
             deltas, a_s = deltas_of(unit * share[:, None], x + place * step * c)
-            parts = [(d.T @ a, d.sum(axis=0)) for d, a in zip(deltas, a_s)]
+            parts = [(of_differences(d.T @ a), of_differences(d.sum(axis=0))) for d, a in zip(deltas, a_s)]
             factor /= 12 * step
             grads = [(gw + factor * w, gb + factor * b) for (gw, gb), (w, b) in zip(grads, parts)]
         costs += (c**2).sum(axis=1) / 2
-    return grads, costs
+    return [(round(w), round(b)) for w, b in grads], costs
 
 
 def update(optimizer, layers, grads, memory, lr, round=keep):
@@ -480,13 +481,18 @@ def least_log_loss(a, y, task):
 
 
 class Rounding:
-    """Changes numbers at random, by at most the relative error of a dtype."""
+    """Rounds numbers to a dtype, after it has changed them at random by at most the relative error of the dtype.
 
-    def __init__(self, dtype, seed):
-        self.epsilon, self.rng = np.finfo(dtype).eps, np.random.default_rng(seed)
+    Without a seed, it only rounds.
+    """
+
+    def __init__(self, dtype, seed=None):
+        self.dtype, self.rng = dtype, np.random.default_rng(seed)
+        self.epsilon = 0.0 if seed is None else np.finfo(dtype).eps
 
     def __call__(self, a):
-        return a * (1 + self.epsilon * self.rng.uniform(-1, 1, np.shape(a)))
+        a = a * (1 + self.epsilon * self.rng.uniform(-1, 1, np.shape(a)))
+        return np.asarray(a).astype(self.dtype).astype(float)
 
 
 class Oracle:
@@ -622,7 +628,7 @@ class Oracle:
         return activate(self.activations[-1], self.feed_forward(x)[0][-1] / self.temperature)
 
     def metric(self, name, x, y):
-        return measure(name, self.points(x), self.target_rows(y), self.task)
+        return measure(name, self.round(self.points(x)), self.target_rows(y), self.task)
 
     # Calibration
 
@@ -679,7 +685,7 @@ class Oracle:
         self.step += 1
         grads, costs = gradient(self.layers, self.activations, self.cost_name, x, y, weight, masks, self.round)
         if slopes is not None:
-            others, more = slope_gradient(self.layers, self.activations, x, slopes, weight)
+            others, more = slope_gradient(self.layers, self.activations, x, self.round(slopes), weight, self.round)
             costs = costs + slope_weight * more
             pairs = zip(grads, others)
             grads = [(gw + slope_weight * w, gb + slope_weight * b) for (gw, gb), (w, b) in pairs]
