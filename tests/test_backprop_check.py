@@ -465,19 +465,41 @@ def test_two_mistakes_are_named_together(names):
 
 # What shows only where shapes are equal, or with more layers; and mistakes that were written after the rules
 OF_EQUAL_SHAPE = "(lambda one, other: one if one.shape == other.shape else other)"
+PRODUCT = "delta.T @ activations[l]"
 FRESH = [
-    ("weights[l + 1]\n", f"{OF_EQUAL_SHAPE}(weights[l + 1].T, weights[l + 1])\n", "BP2", "w where wᵀ belongs"),
-    ("@ activations[l]\n", f"@ {OF_EQUAL_SHAPE}(x, activations[l])\n", "BP4", "takes the inputs x in every layer"),
-    ("len(x), len(weights)", f"len(x), len(weights); x = {OF_EQUAL_SHAPE}(x.T, x)", "BP1 or forward", "network, 4-4-4"),
-    ("delta @ weights[l + 1]", "delta @ weights[-1]", "BP2", "network, 4-4-4-4"),
-    ("delta.sum(axis=0)", "delta.mean(axis=1) * m", "BP3", "the mean over the units in place of the sum"),
-    ("delta.sum(axis=0)", "delta.mean() * m + 0 * biases[l]", "BP3", "the mean over the units and the examples"),
-    ("delta @ weights[l + 1]", "delta.mean(axis=0) @ weights[l + 1]", "BP2", "the mean δ of the examples"),
-    ("@ activations[l]\n", "@ activations[l] * m / x.shape[1]\n", "BP4", "examples / the number of inputs"),
-    ("@ activations[l]\n", "@ activations[l] / np.linalg.norm(delta)\n", "BP4", "divided by its norm"),
-    ("+ biases[l])", "+ 0.7 * biases[l])", "forward", "takes 0.7 times the biases"),
+    ({"weights[l + 1]\n": f"{OF_EQUAL_SHAPE}(weights[l + 1].T, weights[l + 1])\n"}, "BP2", "w where wᵀ belongs"),
+    ({PRODUCT: f"delta.T @ {OF_EQUAL_SHAPE}(x, activations[l])"}, "BP4", "takes the inputs x in every layer"),
+    ({"m, L": f"x = {OF_EQUAL_SHAPE}(x.T, x)\n    m, L"}, "BP1 or forward", "network, 4-4-4, "),
+    ({"weights[l + 1]\n": "weights[-1]\n"}, "BP2", "network, 4-4-4-4, "),
+    ({"delta.sum(axis=0)": "delta.mean(axis=1) * m"}, "BP3", "the mean over the units in place of the sum"),
+    ({"delta.sum(axis=0)": "delta.mean() * m + 0 * biases[l]"}, "BP3", "the mean over the units and the examples"),
+    ({"delta @ w": "delta.mean(axis=0) @ w"}, "BP2", "the mean δ of the examples"),
+    (
+        {"weights[l + 1]\n": "np.hstack([weights[l + 1], biases[l + 1][:, None]])[:, 1:]\n"},
+        "BP2",
+        "cut off at the wrong end",
+    ),
+    ({PRODUCT: f"{PRODUCT} * m / x.shape[1]"}, "BP4", "examples / the number of inputs"),
+    ({PRODUCT: f"{PRODUCT} / np.linalg.norm(delta)"}, "BP4", "divided by its norm"),
+    (
+        {PRODUCT: "delta[1:].T @ activations[l][1:]", "delta.sum(axis=0)": "delta[1:].sum(axis=0)"},
+        "BP3 and BP4",
+        "leave out the first example",
+    ),
+    ({"+ biases[l])": "+ 0.7 * biases[l])"}, "forward", "takes 0.7 times the biases"),
+    ({"+ biases[l])": "+ biases[l] * (l < L - 1))"}, "forward", "forgets the biases in the last layer"),
+    (
+        {"+ biases[l])": "- biases[l])", "delta.sum(axis=0)": "-delta.sum(axis=0)"},
+        "forward",
+        "biases the input -1, in place of 1\n",
+    ),
+    (
+        {"+ biases[l])": "+ biases[l] * 0.7 ** (l > 0))", "delta.sum(axis=0)": "delta.sum(axis=0) * 0.7 ** (l > 0)"},
+        "forward",
+        "input 0.7, in place of 1, in all layers but the first",
+    ),
     *(
-        ("activations[-1], y)", f"activations[-1], y) / (activations[-1] - y) * ({difference})", "BP1", words)
+        ({"output_error(zs[l], activations[-1], y)": f"slope(l, zs[l]) * ({difference})"}, "BP1", words)
         for difference, words in [
             ("activations[-1] - np.eye(y.shape[1])[y.argmax(axis=1)]", "1 for the largest target"),
             ("activations[-1] - y.argmax(axis=1)[:, None]", "takes labels"),
@@ -487,16 +509,33 @@ FRESH = [
 ]
 
 
-@pytest.mark.parametrize(("old", "new", "equation", "words"), FRESH)
-def test_a_fresh_mistake_is_located_and_named(old, new, equation, words):
-    assert old in ROWS
-    check = check_backprop(compile_program(ROWS.replace(old, new), SIGMOID), [3, 5, 2])
+def write_fresh(edits):
+    source = ROWS
+    for old, new in edits.items():
+        assert old in source
+        source = source.replace(old, new)
+    return compile_program(source, SIGMOID)
+
+
+@pytest.mark.parametrize(("edits", "equation", "words"), FRESH)
+def test_a_fresh_mistake_is_located_and_named(edits, equation, words):
+    check = check_backprop(write_fresh(edits), [3, 5, 2])
     assert (check.passed, check.equation) == (False, equation)
     assert words in repr(check)
 
 
+def test_a_wrong_difference_is_named_where_the_slope_cancels():
+    backward = write_fresh({"output_error(zs[l], activations[-1], y)": "(activations[-1] + y)"})
+    assert "adds the targets" in repr(check_backprop(backward, [3, 5, 2], cost="cross_entropy"))
+
+
 def test_a_program_for_one_depth_only_passes():
-    """Run with more layers, it fills in the first two."""
+    """Run with more layers, one fills in the first two, and another has the activation of the outputs too early."""
+    model = Network([1] * 3, activation="tanh", output_activation="sigmoid").view.model
+    source = ROWS.replace("act(l,", "act(min(l, 1),").replace("slope(l,", "slope(min(l, 1),")
+    assert check_backprop(
+        compile_program(source, model), [3, 4, 2], activation="tanh", output_activation="sigmoid"
+    ).passed
     source = ROWS.replace("L = len(x), len(weights)", "L = len(x), 2")
     source = source.replace("[None] * L, [None] * L", "[0 * w for w in weights], [0 * b for b in biases]")
     assert check_backprop(compile_program(source, SIGMOID), [3, 4, 2]).passed

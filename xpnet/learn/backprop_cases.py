@@ -255,17 +255,18 @@ READINGS = (
 
 
 def choose_reading(answers: Sequence[Answer]) -> Reading:
-    """Choose the reading in which most shapes fit, if possible where they differ; the right one if several do."""
-    telling = [answer for answer in answers if answer.error is None and answer.case.kind not in ("square", "deep")]
-    return max(READINGS, key=lambda reading: sum(count_fits(answer, reading) for answer in telling or answers))
+    """Choose the reading in which most shapes fit, and all results are nests; the right one if several do."""
+    return max(READINGS, key=lambda reading: sum(count_fits(answer, reading) for answer in answers))
 
 
-def count_fits(answer: Answer, reading: Reading) -> int:
+def count_fits(answer: Answer, reading: Reading) -> float:
     """Count the lists, of weights and of biases, whose shapes fit in a reading, apart from axes of length 1."""
+    if answer.error:
+        return 0
     try:
         shapes = [[np.squeeze(array).shape for array in arrays] for arrays in reading.read(answer.result)]
-    except unless_stopped(Exception):  # it raised an error, or its result is no nest of this kind
-        return 0
+    except unless_stopped(Exception):  # its result is no nest of this kind
+        return -math.inf
     return sum(given == [np.squeeze(array).shape for array in right] for given, right in zip(shapes, answer.case.right))
 
 
@@ -360,12 +361,12 @@ def compare(case: Case, gradients: Gradients, layout: str) -> list[dict[str, Any
 def are_equal(gradients: Gradients, candidate: Gradients, layout: str) -> bool:
     """Tell whether gradients are those of a candidate, apart from missing axes and axes of length 1.
 
-    A candidate's single number may also be in each place of an array, as where it was added to zeros.
+    A candidate's single number may also be in each place of the biases, as where it was added to zeros.
     """
     largest = find_largest(candidate)
     for arrays, others in zip(gradients, (candidate[0], [b if layout == "rows" else b.T for b in candidate[1]])):
-        for array, other in zip(arrays, others):
-            expected = np.full_like(array, other.item()) if other.size == 1 and array.size else other
+        for array, other, w in zip(arrays, others, candidate[0]):
+            expected = np.full_like(array, other.item()) if other.size == 1 and array.size == len(w) else other
             if not is_close(restore_shape(array, expected), expected, largest):
                 return False
     return True
