@@ -1,14 +1,14 @@
 """Random programs over the public interface, beside an oracle: always the same ones, a fixed number on each place.
 
-`python -m tests.programs` runs others; see CONTRIBUTING.md.
+`python tests/run_programs.py` runs others; see CONTRIBUTING.md.
 """
 
 import host_cupy
 import pytest
 from helpers import LEFT_OUT
 from programs import oracle
-from programs.__main__ import main
 from programs.generate import repeat_line, run, shrink, write
+from run_programs import main
 
 BACKENDS = {"strict-device1": "strict", host_cupy.NAME: "cupy-on-host"}  # of places with other names
 QUICK = {("numpy", "networks"): 10}  # how many plain pytest runs too
@@ -45,8 +45,8 @@ def test_a_mistake_is_found_and_the_line_repeats_it(monkeypatch, capsys):
     monkeypatch.setitem(oracle.STEPS, "SGD", step_too_far)
     assert main(["--programs", "3"]) == 1
     out = capsys.readouterr().out
-    line = next(line for line in out.splitlines() if line.startswith("python -m tests.programs --repeat"))
+    line = next(line for line in out.splitlines() if line.startswith("python tests/run_programs.py --repeat"))
     assert "failures" in out
-    assert main(line.split()[3:]) == 1
+    assert main(line.split()[2:]) == 1
     monkeypatch.undo()
-    assert main(line.split()[3:]) == 0
+    assert main(line.split()[2:]) == 0

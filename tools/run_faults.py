@@ -37,7 +37,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("xpnet", "tests", "conftest.py", "pyproject.toml")  # what the tests need of a checkout
 FAILED = re.compile(r"^FAILED (.+?)(?: - .*)?$", re.MULTILINE)
-REPEATED = re.compile(r"^ *(python -m tests\.programs --repeat .*)$", re.MULTILINE)
+REPEATED = re.compile(r"^ *(python tests/run_programs\.py --repeat .*)$", re.MULTILINE)
 NO_FAULT = re.compile(r"^E +((?:NameError|UnboundLocalError|ImportError|AttributeError): .*)$", re.MULTILINE)
 
 
@@ -74,7 +74,7 @@ def run_pytest(tree: Path, *arguments: str, timeout: float | None = None) -> tup
 
 def run_programs(tree: Path, _: dict[str, Any], timeout: float) -> tuple[str, str]:
     """Let random programs look for a fault, up to the first failure; return what came of it, and the failure."""
-    command = [sys.executable, "-m", "tests.programs", "--programs", "100000", "--seconds", str(timeout / 2), "-x"]
+    command = [sys.executable, "tests/run_programs.py", "--programs", "100000", "--seconds", str(timeout / 2), "-x"]
     summaries = []
     for kind in ("networks", "estimators"):
         done = subprocess.run(

@@ -135,7 +135,7 @@ def repeat_line(program: Program, backend: str) -> str:
     """The command that repeats a program, which may have lost operations."""
     whole = write(program.kind, program.seed).operations
     only = " ".join(str(whole.index(operation)) for operation in program.operations)
-    return f"python -m tests.programs --repeat {program.kind} {program.seed} --only {only} --backend {backend}"
+    return f"python tests/run_programs.py --repeat {program.kind} {program.seed} --only {only} --backend {backend}"
 
 
 def keep(program: Program, names: list[str] | None) -> Program:

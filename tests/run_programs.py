@@ -1,4 +1,4 @@
-"""Run random programs, such as ``python -m tests.programs --programs 100``; each failure has a line that repeats it."""
+"""Run random programs: ``python tests/run_programs.py --programs 100``; each failure has a line that repeats it."""
 
 import argparse
 import sys
@@ -7,16 +7,17 @@ from collections import Counter
 from contextlib import AbstractContextManager, nullcontext
 from hashlib import sha256
 from itertools import product
-from pathlib import Path
 
-from . import environment  # noqa: F401 - libraries read it when they are imported
-from .generate import KINDS, Program, choose, keep, repeat_line, run, shrink, write
+import programs.environment  # noqa: F401 - libraries read it when they are imported
+
+# isort: split
+from programs.generate import KINDS, Program, choose, keep, repeat_line, run, shrink, write
 
 BACKENDS = ("numpy", "torch", "strict", "jax", "cupy-on-host")
 
 
 def main(words: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.programs", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python tests/run_programs.py", description=__doc__)
     parser.add_argument("--programs", type=int, default=100, help="how many of each kind")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no other one after this time")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
@@ -37,7 +38,6 @@ def main(words: list[str] | None = None) -> int:
 
 def device_on_host() -> AbstractContextManager[None]:
     """Let CuPy find a device on host memory."""
-    sys.path.insert(0, str(Path(__file__).parents[1]))
     import host_cupy
 
     return host_cupy.install().devices(1)
