@@ -744,14 +744,34 @@ def test_a_signature_that_does_not_fit_is_named():
     assert check.rows == []
 
 
-def test_an_error_is_shown_where_the_learner_s_own_files_raised_it(tmp_path):
-    """In the deepest of them: neither in the lines that adapt a program, nor in a library that it calls."""
-    file = tmp_path / "network.py"
-    file.write_text("import numpy as np\n\ndef backprop(x):\n    return np.linalg.inv(x)\n")
+@pytest.mark.parametrize(
+    ("library", "own", "place"),
+    [
+        ("other/site-packages", ".", "line 4, return fail(x)"),
+        ("lib", ".", "line 4, return fail(x)"),  # which a .pth file names
+        (
+            "project",
+            "project",
+            "line 2 of library.py, def fail(x): np.linalg.inv(x)",
+        ),  # as that file does of the learner's project
+        ("elsewhere", ".", "line 2 of library.py, def fail(x): np.linalg.inv(x)"),
+    ],
+)
+def test_an_error_is_shown_where_the_learner_s_own_files_raised_it(library, own, place, tmp_path, monkeypatch):
+    """In the deepest of them, and not in a library that it calls."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "some.pth").write_text(f"import os\n\n# lib\n{tmp_path / 'lib'}\n../project\n")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "site")])
     names = {}
-    exec(compile(file.read_text(), str(file), "exec"), names)
-    check = check_backprop(lambda weights, biases, x, y: names["backprop"](x), [3, 2])
-    assert "raised LinAlgError in line 4 of network.py, return np.linalg.inv(x): Last 2 dim" in check.notes[0]
+    for file, text in (
+        (tmp_path / library / "library.py", "import numpy as np\ndef fail(x): np.linalg.inv(x)"),
+        (tmp_path / own / "network.py", "\n\ndef backprop(weights, biases, x, y):\n    return fail(x)\n"),
+    ):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        exec(compile(text, str(file), "exec"), names)
+    check = check_backprop(names["backprop"], [3, 2])
+    assert f"raised LinAlgError in {place}: Last 2 dim" in check.notes[0]
 
 
 @pytest.mark.parametrize(("layout", "other"), [("rows", "columns"), ("columns", "rows")])

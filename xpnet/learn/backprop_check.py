@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import sysconfig
 import traceback
 from collections.abc import Callable, Iterable, Sequence
@@ -624,19 +625,42 @@ def _locate(wrong: list[tuple[int, str]], n: int) -> tuple[str | None, str]:
 
 # The report
 
-# Where the files of libraries are, which are not the learner's
-_FOREIGN = (
-    "<frozen ",
-    *(f"{sysconfig.get_path(name)}{os.sep}" for name in ("stdlib", "platlib", "purelib")),
-    f"{Path(__file__).parents[1]}{os.sep}",
-)
+
+def _find_libraries(function_file: str) -> list[Path]:
+    """List the folders of libraries: those of Python, and those that .pth files name, as of editable installations.
+
+    A folder with the learner's function in it, or around or below the current folder, is a project of the learner.
+    """
+    named = [
+        Path(os.path.abspath(Path(folder, line.strip())))
+        for folder in sys.path
+        for file in Path(folder).glob("*.pth")
+        for line in file.read_text(encoding="utf-8", errors="replace").splitlines()
+        if line.strip() and not line.startswith(("#", "import"))
+    ]
+    here = Path.cwd()
+    others = [
+        folder
+        for folder in named
+        if not (
+            Path(function_file).is_relative_to(folder) or here.is_relative_to(folder) or folder.is_relative_to(here)
+        )
+    ]
+    return [Path(sysconfig.get_path("stdlib")), Path(__file__).parents[1], *others]
+
+
+def _is_of_library(filename: str, libraries: Sequence[Path]) -> bool:
+    path = Path(filename)
+    is_installed = not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
+    return is_installed or filename.startswith("<frozen ") or any(path.is_relative_to(folder) for folder in libraries)
 
 
 def _describe_error(answer: Answer, layout: str) -> str:
     """Say what the function raised, with which network, and in which line of it."""
     error = answer.error
     frames = traceback.extract_tb(error.__traceback__)[1:]  # type: ignore
-    own = [frame for frame in frames if not frame.filename.startswith(_FOREIGN)] or frames
+    libraries = _find_libraries(frames[0].filename) if frames else []
+    own = [frame for frame in frames if not _is_of_library(frame.filename, libraries)] or frames
     place = ""
     if own:
         file = "" if own[-1].filename == frames[0].filename else f" of {Path(own[-1].filename).name}"
