@@ -1,6 +1,7 @@
 """Ensembles: members beside lone networks, and what is computed of all members beside the oracle."""
 
 import copy
+import math
 import pickle
 import random
 from functools import partial
@@ -545,7 +546,8 @@ def expect_errors(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """Means and deviations of new rows, and the errors that the latter are multiplied by.
 
-    None where rounding decides: widths follow the order of the predictions, of which some are equal.
+    None where rounding decides: widths follow the order of the predictions, of which some are equal; or intervals are
+    as long with constant ones.
     """
     has_std = oracles[0].cost_name == "gaussian"
     mean, std = known.mean_and_std(np.stack([oracle.forward(new) for oracle in oracles]), has_std)
@@ -558,10 +560,19 @@ def expect_errors(
     if (np.diff(np.sort(center, axis=0), axis=0) < 1e-9 * np.abs(center).max()).any():
         return None
     errors, deviations = np.zeros_like(y), np.zeros_like(mean)
+    center_of_all, width_of_all = known.mean_and_std(members, has_std)
     for k in range(y.shape[1]):
-        distance = np.abs(y[:, k] - center[:, k]) / width[:, k]
-        out_of_fold, of_all = known.fit_widths(center[:, k], distance, gain[:, k] / width[:, k] ** 2)
-        errors[:, k] = distance / out_of_fold(center[:, k])
+        distance, choices = np.abs(y[:, k] - center[:, k]), []
+        width_of_all[:, k] = width_of_all[:, k] if has_std else 1.0
+        for most in (8, 1):
+            own, of_all = known.fit_widths(center[:, k], distance / width[:, k], gain[:, k] / width[:, k] ** 2, most)
+            unit_of_all = own(center_of_all[:, k]) * width_of_all[:, k]
+            unit = np.minimum(own(center[:, k]) * width[:, k], unit_of_all)
+            choices.append((np.quantile(distance / unit, 0.9) * math.exp(np.log(unit_of_all).mean()), unit, of_all))
+        if len(y) >= 100 and abs(choices[0][0] / choices[1][0] - 1) < 1e-6:
+            return None
+        _, unit, of_all = choices[int(choices[0][0] > choices[1][0])]
+        errors[:, k] = distance / unit
         deviations[:, k] = of_all(mean[:, k]) * (std[:, k] if has_std else 1.0)
     return mean, deviations, errors
 

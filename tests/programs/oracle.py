@@ -895,10 +895,10 @@ def predict_out_of_fold(means, stds, unseen):
     return mean, std, gain
 
 
-def fit_widths(predicted, errors, gain):
-    """The mean error of a target as a function of its prediction: out of fold, and by all members."""
+def fit_widths(predicted, errors, gain, most):
+    """The mean error of a target as a function of its prediction, with so many knots: out of fold, by all members."""
     order, n = np.argsort(predicted, kind="stable"), len(predicted)
-    centers = np.linspace(0, 1, min(max(n // 50, 1), 8))
+    centers = np.linspace(0, 1, min(max(n // 50, 1), most))
     knots = []
     for center in centers:
         weight = np.zeros(n)

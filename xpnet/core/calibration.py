@@ -11,6 +11,8 @@ the mean of all members (CV+ and the jackknife+ after bootstrap are intervals of
 Ramdas and R. Tibshirani, "Predictive Inference with the Jackknife+", Annals of Statistics 49, 2021; B. Kim, C. Xu and
 R. Barber, "Predictive Inference Is Free with the Jackknife+-after-Bootstrap", NeurIPS 2020). The errors are then
 measured in widths that follow the noise: the mean error is a function of the prediction (J. Lei et al., section 5.2).
+The mean of all members lies elsewhere than a prediction out of fold, far away where the members differ much, as after a
+wrong target; so each error is measured in the smaller one of the widths at both.
 
 Predictions are bars (..., n_targets, k): the mean and the standard deviation of each target, k = 2; or its quantiles,
 if there are levels. Errors are (n, n_targets, 1), in standard deviations, or (n, n_targets, n_levels). All are NumPy
@@ -30,6 +32,7 @@ from xpnet.errors import ArgumentError
 MOST_ERRORS = 9_999  # that a calibration keeps
 MOST_KNOTS, ROWS_PER_KNOT = 8, 50  # of widths
 LEAST_WIDTH = 0.01  # as a fraction of the mean error
+JUDGED_LEVEL = 0.9  # of the intervals that are to be shorter with widths than without
 LEAST_PART = 0.25  # least squared error assumed of the mean of all members, as a fraction of that out of fold
 HALF_GAIN = 1_000  # examples with which half of the gain counts
 ONE_SIGMA = math.erf(math.sqrt(0.5))  # probability of a normal error of at most one standard deviation, 0.683
@@ -104,11 +107,58 @@ def combine_unseen(members: np.ndarray, unseen: np.ndarray, cost: Cost) -> OutOf
     return OutOfFold(np.stack([mean[..., 0], np.sqrt(noise + variance)], axis=-1), gain)
 
 
-def find_widths(predicted: np.ndarray, errors: np.ndarray, gain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def choose_widths(
+    y: np.ndarray, out_of_fold: np.ndarray, of_all: np.ndarray, gain: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Choose the widths of each target, and measure the standard deviations of predictions out of fold in them.
+
+    They follow the predictions if this makes intervals shorter, in the geometric mean over the examples; else they are
+    constant. Either way the errors in these units are those of the intervals around the mean of all members, or larger.
+
+    Parameters
+    ----------
+    y
+        Targets (n, n_targets).
+    out_of_fold
+        Bars of each example by the members that have not learnt from it, (n, n_targets, 2).
+    of_all
+        Bars of the mean of all members, (n, n_targets, 2).
+    gain
+        As in `OutOfFold`.
+
+    Returns
+    -------
+    pair of arrays
+        The units of the errors, (n, n_targets), and the widths for the mean of all members, (n_targets, 2, n_knots).
+    """
+    units, widths = [], []
+    for k in range(y.shape[1]):
+        (mean, std), (mean_of_all, std_of_all) = out_of_fold[:, k].T, of_all[:, k].T
+        distance, candidates = np.abs(y[:, k] - mean), []
+        for most in (MOST_KNOTS, 1):
+            own, for_mean = find_widths(mean, distance / std, gain[:, k] / std**2, most)
+            there, here = (
+                interpolate_widths(place[:, None], own[None], np)[:, 0] * unit
+                for place, unit in ((mean, std), (mean_of_all, std_of_all))
+            )
+            unit = np.minimum(there, here)
+            length = np.quantile(distance / unit, JUDGED_LEVEL) * np.exp(np.log(here).mean())
+            candidates.append((length, unit, for_mean))
+        (varying, *chosen), (constant, unit, (_, width)) = candidates
+        if varying > constant:
+            chosen = [unit, np.stack([chosen[1][0], np.full_like(chosen[1][0], width[0])])]
+        units.append(chosen[0])
+        widths.append(chosen[1])
+    return np.stack(units, axis=-1), np.stack(widths)
+
+
+def find_widths(
+    predicted: np.ndarray, errors: np.ndarray, gain: np.ndarray, most_knots: int = MOST_KNOTS
+) -> tuple[np.ndarray, np.ndarray]:
     """Find the mean error as a function of the prediction: that out of fold, and that of the mean of all members.
 
-    It is interpolated between up to 8 knots at equal distances in rank, one for every 50 examples. The mean at a knot
-    is weighted by a triangle that reaches to the next ones.
+    It is interpolated between some knots at equal distances in rank, one for every 50 examples. The mean at a knot is
+    weighted by a triangle that reaches to the next ones.
 
     Of few examples, only a part of the gain counts: members that have chosen their best epoch on them predict them
     better than new ones, by about as much as the mean of all members gains.
@@ -118,6 +168,8 @@ def find_widths(predicted: np.ndarray, errors: np.ndarray, gain: np.ndarray) -> 
     predicted, errors, gain
         For each example, the prediction out of fold, its error, and by how much the square of that is larger than for
         the mean of all members, (n,).
+    most_knots
+        The largest number of knots; 1 for constant widths.
 
     Returns
     -------
@@ -134,7 +186,7 @@ def find_widths(predicted: np.ndarray, errors: np.ndarray, gain: np.ndarray) -> 
     """
     order, n = np.argsort(predicted, kind="stable"), len(predicted)
     rank = (np.arange(n) + 0.5) / n
-    centers = np.linspace(0, 1, np.clip(n // ROWS_PER_KNOT, 1, MOST_KNOTS))
+    centers = np.linspace(0, 1, np.clip(n // ROWS_PER_KNOT, 1, most_knots))
     weights = np.maximum(1 - np.abs(rank - centers[:, None]) * (len(centers) - 1), 0)
     weights /= weights.sum(axis=1, keepdims=True)
     knots, width, square, less = (weights @ part[order] for part in (predicted, errors, errors**2, gain))

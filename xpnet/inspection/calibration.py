@@ -11,17 +11,16 @@ from xpnet.core.activations import identity
 from xpnet.core.calibration import (
     Calibration,
     check_errors,
+    choose_widths,
     combine_unseen,
     compute_errors,
-    find_widths,
-    interpolate_widths,
     sort_errors,
 )
 from xpnet.core.temperature import can_temper, find_temperature
 from xpnet.data.known_rows import KnownRows, choose_known_rows
 from xpnet.data.source import Source
 from xpnet.errors import ArgumentError
-from xpnet.inspection.intervals import Bars, Examined, examine, predict_targets, warn_of_training_data
+from xpnet.inspection.intervals import Bars, Examined, combine_bars, examine, predict_targets, warn_of_training_data
 from xpnet.inspection.predict import predict
 from xpnet.state.single_rows import SingleRows
 from xpnet.state.view import View
@@ -64,21 +63,16 @@ def _find_errors_out_of_fold(bars: Bars, source: Source, rows: Sequence[np.ndarr
     for member in examples.computed:
         _refuse_infinite(member)
     examples, unseen = _choose_examples(examples, rows)
-    predicted, gain = combine_unseen(np.asarray(examples.computed, np.float64), unseen, bars.view.model.cost)
+    members = np.asarray(examples.computed, np.float64)
+    predicted, gain = combine_unseen(members, unseen, bars.view.model.cost)
     widths = None
     if not bars.levels:
-        predicted, widths = _measure_in_widths(examples.y, predicted, gain)
+        of_all = combine_bars(members, np, (), bars.has_noise) if bars.has_noise else members.mean(axis=0)
+        with np.errstate(divide="ignore", invalid="ignore"):  # standard deviations of 0 are refused later
+            units, widths = choose_widths(examples.y, predicted, of_all, gain)
+        predicted = np.stack([predicted[..., 0], units], axis=-1)
     errors = _sort_errors(bars, examples.y, predicted)
     return Calibration(errors, len(examples.y), _describe_rows(bars, examples), widths=widths)
-
-
-def _measure_in_widths(y: np.ndarray, bars: np.ndarray, gain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return bars whose standard deviations are multiplied by widths out of fold, and the widths of the ensemble."""
-    mean, std = bars[..., 0], bars[..., 1]
-    with np.errstate(divide="ignore", invalid="ignore"):  # standard deviations of 0 are refused later
-        columns = zip(mean.T, (np.abs(y - mean) / std).T, (gain / std**2).T)
-        out_of_fold, widths = (np.stack(part) for part in zip(*(find_widths(*column) for column in columns)))
-    return np.stack([mean, std * interpolate_widths(mean, out_of_fold, np)], axis=-1), widths
 
 
 def _sort_errors(bars: Bars, y: np.ndarray, predicted: np.ndarray) -> np.ndarray:
