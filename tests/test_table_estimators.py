@@ -160,6 +160,37 @@ def test_error_bars_grow_with_the_noise():
         model.predict(x, return_std=2)
 
 
+@pytest.mark.parametrize("value", [999.0, -99999.0])
+@pytest.mark.parametrize("kind", ["array", "labels", "columns"])
+def test_intervals_hold_on_right_rows_after_a_wrong_target_which_is_named(kind, value):
+    """And after a few of them: in the rows of low predictions and in those of high ones, at each level."""
+    import pandas
+
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, (1400, 3))
+    y = np.sin(3 * x[:, 0]) + x[:, 1] + 0.2 * rng.standard_normal(1400)
+    y[[5, 7][: 1 + (kind == "columns")]] = value
+    known, new, weight = x[:400], x[400:], np.r_[0.0, np.ones(399)]
+    target, message = y[:400], rf"^y \(rows count from 0\) has {value:g} in row 5, and the others are -\d"
+    if kind == "labels":
+        target, message = pandas.Series(target, [f"r{k}" for k in range(400)]), f"^y has {value:g} in row 'r5', and"
+    elif kind == "columns":
+        target = pandas.DataFrame({"good": x[:400, 2], "bad": target})
+        message = f"^column 'bad' of y has {value:g} in row 5, {value:g} in row 7, and .* correct them, or leave their"
+    regressor = TableRegressor(**{**SMALL, "max_epochs": 8})
+    with pytest.warns(UserWarning, match=message) as caught:
+        regressor.fit(known, target, weight)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    predicted = np.asarray(regressor.predict(new)).reshape(1000, -1)[:, -1]
+    high = predicted > np.median(predicted)
+    for level in (0.68, 0.9, 0.95):
+        low_end, high_end = (np.asarray(end).reshape(1000, -1)[:, -1] for end in regressor.interval(new, level))
+        inside = (low_end <= y[400:]) & (y[400:] <= high_end)
+        assert inside.mean() > level - 0.05
+        assert min(inside[high].mean(), inside[~high].mean()) > level - 0.2
+
+
 def test_error_bars_of_several_targets_and_of_one_member():
     both = np.stack([HEIGHT, 1000 - 5 * HEIGHT], axis=1)
     model = TableRegressor(**FEW).fit(pets(), both)

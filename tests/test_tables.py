@@ -184,6 +184,26 @@ def test_columns_that_cannot_be_kept_are_refused(capsys, model):
         assert not Path("out.csv").exists()
 
 
+@pytest.mark.filterwarnings("always")  # a command prints them
+@pytest.mark.parametrize("members", [3, 1])
+def test_a_wrong_target_is_named_by_its_row_of_the_file(capsys, folder, members):
+    """Not by its place among those to train on; a row without a target counts."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(200)
+    y = [f"{number:.3f}" for number in x + rng.standard_normal(200)]
+    y[9], y[20] = "", "-77777"
+    write("x,y\n" + "".join(f"{a:.3f},{b}\n" for a, b in zip(x, y)), "far.csv")
+    for last in (True, False):
+        words = ["far.csv", "--target", "y", "--members", members, "--epochs", 3, "--hidden", 8, "--test-last"]
+        status, _, err = run_command(capsys, "train", *(words if last else words[:-1]), "--quiet")
+        assert status == 0
+        where = r"column 'y' of far.csv \(rows count from 1, without the header\)"
+        assert re.match(
+            rf"xpnet: warning: {where} has -77777 in row 21, and the others are -\S+ to \d\S+; wrong tar", err
+        )
+        assert err.count("\n") == 1
+
+
 def test_a_real_target_is_predicted_with_intervals(capsys, folder):
     words = ["--data", "line.csv", "--target", "y", "--members", 3, "--epochs", 20, "--save", "net"]
     status, out, err = run_command(capsys, "train", *words, "--metrics", "mean_squared_error,r2")

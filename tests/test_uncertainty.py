@@ -17,7 +17,7 @@ from test_dropout import expected as expected_mask
 
 from xpnet import SGD, Adam, EarlyStopping, Ensemble, Network, OneCycle
 from xpnet.core.activations import identity, mean_std
-from xpnet.core.calibration import MOST_ERRORS, find_error, sort_errors
+from xpnet.core.calibration import MOST_ERRORS, choose_widths, find_error, interpolate_widths, sort_errors
 from xpnet.core.costs import gaussian, make_quantile
 from xpnet.core.scaling import Scaling
 from xpnet.export import make_page, write_page
@@ -742,6 +742,26 @@ def test_intervals_out_of_fold_hold_on_new_data_and_follow_the_noise(cost):
     lengths = np.subtract(*model.interval(new, 0.9)[::-1])
     assert lengths[~low].mean() > 1.8 * lengths[low].mean()
     assert model.measure((new, truth), metrics=["rmse"])["rmse"] > 0
+
+
+@pytest.mark.parametrize(("spread", "follows"), [(0.0, True), (1.0, True), (0.0, False)])
+def test_errors_out_of_fold_are_within_the_widths_at_the_mean_of_all_members_as_often_as_they_say(spread, follows):
+    """However far a prediction out of fold lies from that mean, and with constant widths if they do not follow it."""
+    rng = np.random.default_rng(0)
+    center, scale = rng.uniform(1, 10, (2, 1000, 1)), rng.uniform(0.5, 2, (2, 1000, 1))
+    y = center[0] + 0.1 * center[0] * scale[0] * rng.standard_normal((1000, 1))
+    mean = center[0] + spread * rng.standard_normal((1000, 1))
+    out_of_fold = np.stack([mean, scale[0]], axis=-1)
+    of_all = np.stack([center[0 if follows else 1], scale[1]], axis=-1)
+    units, widths = choose_widths(y, out_of_fold, of_all, np.zeros((1000, 1)))
+    there, here = (interpolate_widths(bars[..., 0], widths, np) * bars[..., 1] for bars in (out_of_fold, of_all))
+    np.testing.assert_allclose(units, np.minimum(there, here))
+    errors = np.abs(y - mean) / units
+    for level in (0.5, 0.9):
+        assert (np.abs(y - mean) <= np.quantile(errors, level) * here).mean() > level - 1e-9
+    assert (np.ptp(widths[0, 1]) > 0) == follows
+    halved = choose_widths(y, out_of_fold, of_all, np.full((1000, 1), 1e9))[1]  # the most that the mean may gain
+    np.testing.assert_allclose(halved[0, 1], widths[0, 1] / 2)
 
 
 # Probabilities, and their calibration

@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xpnet.checks import warn
 from xpnet.core.backprop import forward
 from xpnet.core.optimizers.adam import AdamW
 from xpnet.core.optimizers.sgd import SGD
+from xpnet.core.outliers import find_wrong_targets
 from xpnet.core.scaling import Scaling
 from xpnet.core.schedules import Cosine
 from xpnet.core.temperature import find_logits, output_of
@@ -461,3 +463,28 @@ def predict_out_of_fold(ensemble: Ensemble, x: np.ndarray, folds: Sequence[np.nd
         members[fold] += 1
     mean = np.divide(total, members, out=np.full_like(total, np.nan), where=members > 0)
     return mean if task == "regression" else np.asarray(output_of(task).value(mean, np))  # combined as by the ensemble
+
+
+def warn_of_wrong_targets(y: np.ndarray, predicted: np.ndarray, name: str, labels: Sequence[Any]) -> None:
+    """Warn of targets of a regression that lie far outside of all others.
+
+    Parameters
+    ----------
+    y, predicted
+        As in `find_wrong_targets`.
+    name
+        What the targets are called.
+    labels
+        What each row is called, a number or a label.
+    """
+    rows = find_wrong_targets(y, predicted)
+    if not len(rows):
+        return
+    others = np.delete(y, rows)
+    values = [f"{y[row]:g} in row {labels[row]!r}" for row in rows[:3].tolist()]
+    more = f" and {len(rows) - 3} more" if len(rows) > 3 else ""
+    them, their = ("it", "its row") if len(rows) == 1 else ("them", "their rows")
+    warn(
+        f"{name} has {', '.join(values)}{more}, and the others are {others.min():g} to {others.max():g}; wrong targets "
+        f"move the means that are predicted, and widen all intervals: correct {them}, or leave {their} out"
+    )

@@ -60,6 +60,8 @@ class Data(NamedTuple):
         Inputs and targets to validate on, if they were not to be chosen at random.
     division
         Which rows are held out, if they are not those of a data set.
+    rows
+        The row of the file, from 0, of each example to train on; None for a data set.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Data(NamedTuple):
     preparation: tuple[str, ...] = ()
     validation: Split | None = None
     division: Division | None = None
+    rows: np.ndarray | None = None
 
     @property
     def n_in(self) -> int:
@@ -204,15 +207,16 @@ def prepare_table(
     columns = Columns(learnt, target, targets.labels, targets.unit, marks)
     x = encode_columns(learnt, table.name, cells, marks).x
     written = "; ".join(filter(None, [*table.written, table.describe_rows(targets, target)]))
-    preparation = [
+    preparation = (
         *([f"Rows: {written}"] if written else []),
         *describe_columns(learnt, cells, targets.rows),
         *describe_ids(find_ids(learnt, cells, targets.rows)),
-    ]
+    )
     _warn_of_missing_classes(targets, division, table.name)
     n_out = len(targets.labels) if task == "classification" else 1
-    train, validation, test = divide_examples(x, targets.y, division, np.flatnonzero(targets.rows))
-    return Data(table.name, train, test, task, n_out, columns, tuple(preparation), validation, division)
+    rows = np.flatnonzero(targets.rows)
+    train, validation, test = divide_examples(x, targets.y, division, rows)
+    return Data(table.name, train, test, task, n_out, columns, preparation, validation, division, rows[division.train])
 
 
 def prepare_npy(

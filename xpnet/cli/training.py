@@ -47,7 +47,17 @@ from xpnet.inspection.novelty import LEAST_ROWS
 from xpnet.network import Network
 from xpnet.state.history import History
 from xpnet.state.structure import parse_cost
-from xpnet.tabular import BINS, LONE_FOLDS, choose_rows, choose_scaling, count_folds, make_folds, make_scaling
+from xpnet.tabular import (
+    BINS,
+    LONE_FOLDS,
+    choose_rows,
+    choose_scaling,
+    count_folds,
+    make_folds,
+    make_scaling,
+    predict_out_of_fold,
+    warn_of_wrong_targets,
+)
 from xpnet.tabular import Recipe as TableRecipe
 from xpnet.training.arguments import parse_metrics
 from xpnet.training.callback import Callback
@@ -360,6 +370,8 @@ def complete(training: ReadyTraining) -> None:
     if data.columns is not None and len(data.train[1]) >= LEAST_ROWS:
         model.fit_novelty(data.train[0])
     is_trained = len(training.histories[0]) > 0
+    if is_trained:
+        warn_of_targets(training)
     if not (training.leaves_out_rows and is_trained and (first.task == "regression" or can_temper(first))):
         return
     try:
@@ -369,6 +381,18 @@ def complete(training: ReadyTraining) -> None:
             model.calibrate(data.validation)
     except ValueError as error:
         warn(f"the model is not calibrated: {error}")  # its probabilities or error bars stay as they are
+
+
+def warn_of_targets(training: ReadyTraining) -> None:
+    """Warn of numbers in the target column of a table that lie far outside of all others."""
+    data, model, (x, y) = training.data, training.model, training.data.train
+    if data.columns is None or data.rows is None or data.task != "regression":
+        return
+    name = f"column {data.columns.target!r} of {data.name} (rows count from 1, without the header)"
+    predicted = np.full(len(y), np.nan)
+    if isinstance(model, Ensemble):
+        predicted = predict_out_of_fold(model, x, training.folds)[:, 0]
+    warn_of_wrong_targets(y, predicted, name, (data.rows + 1).tolist())
 
 
 def report_training(options: argparse.Namespace, training: ReadyTraining, seconds: float) -> None:

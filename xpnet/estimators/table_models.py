@@ -36,7 +36,16 @@ from xpnet.estimators.targets import (
 )
 from xpnet.hints import explain_arguments
 from xpnet.inspection.novelty import LEAST_ROWS
-from xpnet.tabular import BINS, Recipe, choose_scaling, make_folds, make_members, predict_out_of_fold, train_members
+from xpnet.tabular import (
+    BINS,
+    Recipe,
+    choose_scaling,
+    make_folds,
+    make_members,
+    predict_out_of_fold,
+    train_members,
+    warn_of_wrong_targets,
+)
 from xpnet.training.resuming.saving import Every, require_seed
 
 Self = TypeVar("Self", bound="BaseTableModel")
@@ -150,6 +159,8 @@ class BaseTableModel(TableParameters, BaseModel):
         name_columns(ensemble, encoder, labels, y)
         train_members(ensemble, x, data.y, recipe, folds, sample_weight=data.weight, **options)
         found = predict_out_of_fold(ensemble, x, folds)
+        if labels is None:
+            warn_of_wrong_numbers(y, data, found)
         out_of_fold = np.full((data.rows_of_x, found.shape[1]), np.nan, found.dtype)
         out_of_fold[data.rows] = found
         fitted = {"encoder_": encoder, "ensemble_": ensemble, **self._name_results(data.problem, out_of_fold)}
@@ -525,6 +536,17 @@ def check_left_out(folds: Sequence[np.ndarray], n: int) -> None:
             f"members={len(folds)} leaves out {left_out} of {n} rows, and error bars need the errors of at least "
             f"{FEWEST_NUMBERS}; give more members, or more rows"
         )
+
+
+def warn_of_wrong_numbers(y: Any, data: TableData, predicted: np.ndarray) -> None:
+    """Warn of targets that lie far outside of all others, with the labels of their rows in y."""
+    names, title = [*range(predicted.shape[1])], "y"
+    if hasattr(y, "iloc"):
+        labels, names = y.index[data.rows].tolist(), y.columns.tolist() if hasattr(y, "columns") else names
+    else:
+        labels, title = data.rows.tolist(), "y (rows count from 0)"
+    for name, targets, column in zip(names, data.y.reshape(predicted.shape).T, predicted.T):
+        warn_of_wrong_targets(targets, column, title if len(names) == 1 else f"column {name!r} of {title}", labels)
 
 
 def name_columns(ensemble: Ensemble, encoder: TableEncoder, labels: Labels | None, y: Any) -> None:
