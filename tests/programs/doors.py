@@ -32,6 +32,7 @@ from .world import (
     measure_rounding,
     new_path,
     place_of,
+    run_oracle,
     strip_times,
     to_host,
 )
@@ -175,7 +176,7 @@ def assert_same_to_rounding(world: World, training: Training, net: Any, expected
         return oracle.train(*training.examples.data, **training.expected)
 
     ends = [describe_end(layers_of(each), strip_times(each.history.rows)) for each in (net, expected)]
-    limits = measure_rounding(world.oracle, replay, ends[1], world.net.dtype)
+    limits = measure_rounding(partial(run_oracle, world.oracle, replay), ends[1], world.net.dtype)
     if limits is not None:
         assert_same_ends(*ends, limits, world.tolerance(1e-7, 1e-5), "two ranks and one process")
 

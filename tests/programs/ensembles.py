@@ -36,14 +36,15 @@ from .world import (
     World,
     assert_close,
     assert_same,
+    describe_end,
     draw_training,
+    layers_of,
     make_network,
     make_optimizer,
     make_oracle,
     metrics_of,
     new_path,
     place_of,
-    same_rows,
     strip_times,
     to_host,
     vary_examples,
@@ -61,10 +62,16 @@ OPTIMIZER_LISTS = [
     [MaxNorm(Adam(), 0.5), MaxNorm(Adam(), 1.0), MaxNorm(Adam(), 2.0)],
 ]
 HUGE_RATE = 1e150
+RATES = [0.01, 0.02, 0.05]
+
+
+def draw_number(r: random.Random) -> int:
+    """Draw the number of members: few, or so many that a group goes on when some have stopped."""
+    return r.randint(9, 17) if r.random() < 0.15 else r.choice([1, 2, 3])
 
 
 def make_members(world: World, r: random.Random, members: int | None = None) -> list[Network]:
-    members = 2 if world.place == "jax" else members or r.choice([1, 2, 3])  # there each number compiles
+    members = 2 if world.place == "jax" else members or draw_number(r)  # there each number compiles
     return [make_network(world.settings, seed=r.randrange(1000)) for _ in range(members)]
 
 
@@ -102,15 +109,33 @@ def assert_same_members(a: Any, b: Any, what: str) -> None:
         assert_same(one, other, f"{what}: member {k}")
 
 
-def assert_near(member: Network, lone: Network, what: str) -> None:
-    """A member is a lone network, but for rounding."""
-    for l, (pair, expected) in enumerate(zip(member.layers, lone.layers), 1):
-        scale = max(1e-2, *(np.abs(to_host(part)).max() for part in expected))
-        for a, b in zip(pair, expected):
-            assert_close(a, b, 1e-7, f"{what}: layer {l}", scale)
-    rows, expected = (strip_times(net.history.rows) for net in (member, lone))
-    if not same_rows(rows, expected, 1e-6):
-        raise Failure(f"{what}: another history: {rows} and {expected}")
+def compare_with_lone(world: World, ensemble: Ensemble, starts: list[Network], act: Any, what: str) -> list[int]:
+    """Each member is what ``act(k, net)`` makes of a lone network, but for rounding; return those that diverge."""
+    diverged = []
+    for k, start in enumerate(starts):
+        run = partial(run_alone, start, partial(act, k))
+        expected = run()
+        if expected is None:
+            diverged.append(k)
+        else:
+            world.compare(describe_network(ensemble[k]), expected, run, f"{what}: member {k}")
+    return diverged
+
+
+def run_alone(start: Network, act: Any, rounding: Any = None) -> dict[str, np.ndarray] | None:
+    """What becomes of a lone network, whose weights may be rounded before; None if it diverges."""
+    net = start.copy()
+    if rounding is not None:
+        net.layers = [(rounding(w), rounding(b)) for w, b in layers_of(net)]
+    try:
+        act(net)
+    except DivergenceError:
+        return None
+    return describe_network(net)
+
+
+def describe_network(net: Network) -> dict[str, np.ndarray]:
+    return describe_end(layers_of(net), strip_times(net.history.rows))
 
 
 # Trainings
@@ -134,10 +159,10 @@ def draw_differences(
         weight = options["sample_weight"]
         options["sample_weight"] = np.where(weight > 0, weight, 0.25)  # or the rows of a member may have none
     alone = [{} for _ in range(members)]
-    optimizers = OPTIMIZER_LISTS[0] if compiles else r.choice(OPTIMIZER_LISTS)
+    optimizers = repeat_to(members, OPTIMIZER_LISTS[0] if compiles else r.choice(OPTIMIZER_LISTS))
     for name, values in (("lr", draw_rates(members, r)), ("optimizer", optimizers)):
         if r.random() < 0.3:
-            options[name] = values[:members]
+            options[name] = values
             for own, value in zip(alone, values):
                 own[name] = value
     rows = held = None
@@ -158,8 +183,13 @@ def draw_differences(
     return options, alone
 
 
+def repeat_to(members: int, values: list[Any]) -> list[Any]:
+    """One of the values for each member, in turn."""
+    return [values[k % len(values)] for k in range(members)]
+
+
 def draw_rates(members: int, r: random.Random) -> list[float]:
-    rates = [0.01, 0.02, 0.05][:members]
+    rates = repeat_to(members, RATES)
     if r.random() < 0.3:
         rates[r.randrange(members)] = HUGE_RATE  # at which most networks diverge
     return rates
@@ -177,45 +207,37 @@ def train_together(world: World, r: random.Random) -> None:
     world.log.append(f"{len(lone)} members, n={training.examples.n}, {options}")
     door, twin = clone(ensemble, r)
     assert_same_members(twin, ensemble, f"clone by {door}")
-    errors = train_both(world, [ensemble, twin], training, options, r)
+    makes = r.random() < 0.6
+    errors = train_both(world, [ensemble, twin], training, options, makes, r)
     assert_same_members(twin, ensemble, f"clone by {door}, {world.log[-1]}")
-    if not world.exact:
-        return
-    diverged = [k for k, net in enumerate(lone) if not train_alone(net, {**options, **alone[k]}, training)]
-    if [str(error).partition(" diverged")[0].split(" ", 1)[-1] for error in errors] != [
-        ", ".join(map(str, diverged))
-    ] * (2 if diverged else 0):
+
+    def act(k: int, net: Network) -> None:
+        own = {**options, **alone[k], "callbacks": training.make_callbacks(k if makes else 0)}
+        net.train(**{name: value for name, value in own.items() if name not in ("rows", "validation_rows", "threads")})
+
+    diverged = compare_with_lone(world, ensemble, lone, act, "trained together")
+    names = [str(error).partition(" diverged")[0].split(" ", 1)[-1] for error in errors]
+    if names != [", ".join(map(str, diverged))] * (2 if diverged else 0):
         raise Failure(f"members {diverged} diverge alone, together: {errors}")
-    for k, net in enumerate(lone):
-        if k not in diverged:
-            assert_near(ensemble[k], net, f"trained together: member {k}")
 
 
 def train_both(
-    world: World, ensembles: list[Ensemble], training: Training, options: dict[str, Any], r: random.Random
+    world: World, ensembles: list[Ensemble], training: Training, options: dict[str, Any], makes: bool, r: random.Random
 ) -> list[DivergenceError]:
-    """Train an ensemble and its clone, the latter with the data in another form; return what they raise."""
+    """Train an ensemble and its clone, the latter with the data in another form; return what they raise.
+
+    Members have callbacks of their own where a function makes them.
+    """
     name, data = vary_examples(*training.examples.data, r, world.exact or not world.net.standardize)
     world.log.append(name)
     errors = []
     for ensemble, train_data in zip(ensembles, (training.examples.data, data)):
-        makes = r.random() < 0.3
-        callbacks = (lambda k: training.make_callbacks()) if makes else training.make_callbacks()
+        callbacks = training.make_callbacks if makes else training.make_callbacks()
         try:
             ensemble.train(train_data, **options, callbacks=callbacks)
         except DivergenceError as error:
             errors.append(error)
     return errors
-
-
-def train_alone(net: Network, options: dict[str, Any], training: Training) -> bool:
-    """Tell whether it does not diverge."""
-    options = {name: value for name, value in options.items() if name not in ("rows", "validation_rows", "threads")}
-    try:
-        net.train(**options, callbacks=training.make_callbacks())
-    except DivergenceError:
-        return False
-    return True
 
 
 @operation(weight=1, reads=True)
@@ -229,66 +251,54 @@ def stream_together(world: World, r: random.Random) -> None:
         options["steps"] = r.randint(1, len(batches))
     try:
         ensemble.train(Batches(batches), **options)
-        for net in lone:
-            net.train(Batches(batches), **options)
     except DivergenceError:
         return
-    for k, net in enumerate(lone) if world.exact else ():
-        assert_near(ensemble[k], net, f"a stream of batches: member {k}")
+    compare_with_lone(world, ensemble, lone, lambda k, net: net.train(Batches(batches), **options), "a stream")
 
 
 @operation(weight=2, reads=True)
 def members_alone_and_together(world: World, r: random.Random) -> None:
     """Members that are trained alone, and assigned to, between trainings of all."""
-    lone = make_members(world, r, 3)
-    ensemble = make_ensemble(world, lone, r)
+    ensemble = make_ensemble(world, make_members(world, r, 3), r)
     for _ in range(r.randint(2, 4)):
-        act = r.choice([train_all, train_one, assign_one, reset_one, clone_all])
-        world.log.append(act.__name__)
+        lone, choose = [net.copy() for net in ensemble], r.choice([train_all, train_one, assign_one, reset_one])
+        act, what = choose(world, lone, r), choose.__name__
+        world.log.append(what)
         try:
-            ensemble = act(world, ensemble, lone, r)
+            if choose is train_all:
+                act(0, ensemble)
+            else:
+                for k, net in enumerate(ensemble):
+                    act(k, net)
         except DivergenceError:
             return
-        for k, net in enumerate(lone) if world.exact else ():
-            assert_near(ensemble[k], net, f"{act.__name__}: member {k}")
+        compare_with_lone(world, ensemble, lone, act, what)
+        door, new = clone(ensemble, r)
+        assert_same_members(new, ensemble, f"clone by {door}")
+        ensemble = new
 
 
-def train_all(world: World, ensemble: Ensemble, lone: list[Network], r: random.Random) -> Ensemble:
+def train_all(world: World, lone: list[Network], r: random.Random) -> Any:
     training = draw_training(world, r, lone[0])
-    if training.options["optimizer"] is None and len({repr(net.optimizer) for net in lone}) > 1:
-        return ensemble  # members of one training need optimizers of one kind
-    ensemble.train(training.examples.data, **training.options, callbacks=training.make_callbacks())
-    for net in lone:
-        net.train(training.examples.data, **training.options, callbacks=training.make_callbacks())
-    return ensemble
+    options = dict(training.options)
+    if len({repr(net.optimizer) for net in lone}) > 1:
+        options["optimizer"] = options["optimizer"] or SGD()  # members of one training need optimizers of one kind
+    return lambda k, net: net.train(training.examples.data, **options, callbacks=training.make_callbacks())
 
 
-def train_one(world: World, ensemble: Ensemble, lone: list[Network], r: random.Random) -> Ensemble:
-    k, training = r.randrange(len(lone)), draw_training(world, r, lone[0])
-    for net in (ensemble[k], lone[k]):
-        net.train(training.examples.data, **training.options, callbacks=training.make_callbacks())
-    return ensemble
+def train_one(world: World, lone: list[Network], r: random.Random) -> Any:
+    chosen, act = r.randrange(len(lone)), train_all(world, lone, r)
+    return lambda k, net: act(k, net) if k == chosen else None
 
 
-def assign_one(world: World, ensemble: Ensemble, lone: list[Network], r: random.Random) -> Ensemble:
-    k = r.randrange(len(lone))
-    weights = [0.5 * to_host(w) for w in lone[k].w]
-    for net in (ensemble[k], lone[k]):
-        net.w = weights
-    return ensemble
+def assign_one(world: World, lone: list[Network], r: random.Random) -> Any:
+    chosen = r.randrange(len(lone))
+    return lambda k, net: setattr(net, "w", [0.5 * to_host(w) for w in net.w]) if k == chosen else None
 
 
-def reset_one(world: World, ensemble: Ensemble, lone: list[Network], r: random.Random) -> Ensemble:
-    k, optimizer = r.randrange(len(lone)), make_optimizer(draw_any_optimizer(world, r))
-    for net in (ensemble[k], lone[k]):
-        net.reset_optimizer(optimizer)
-    return ensemble
-
-
-def clone_all(world: World, ensemble: Ensemble, lone: list[Network], r: random.Random) -> Ensemble:
-    door, new = clone(ensemble, r)
-    assert_same_members(new, ensemble, f"clone by {door}")
-    return new
+def reset_one(world: World, lone: list[Network], r: random.Random) -> Any:
+    chosen, optimizer = r.randrange(len(lone)), make_optimizer(draw_any_optimizer(world, r))
+    return lambda k, net: net.reset_optimizer(optimizer) if k == chosen else None
 
 
 @operation(weight=2, reads=True)
@@ -298,14 +308,17 @@ def resume_together(world: World, r: random.Random) -> None:
     training = draw_training(world, r, lone[0])
     options = dict(training.options)
     if r.random() < 0.3:
-        options["lr"] = [0.01, 0.02, 0.05][: len(lone)]
+        options["lr"] = repeat_to(len(lone), RATES)
     where, after, is_first = r.choice(["begin", "epoch", "chunk", "end"]), r.randrange(8), r.random() < 0.5
-    every, path = r.choice(["epoch", 1, 4]), new_path(".zip")
+    every, path, place = r.choice(["epoch", 1, 4]), new_path(".zip"), r.randrange(len(lone))
     world.log.append(f"{len(lone)} members, {where} {after} {every} {options}")
 
-    def make_callbacks(armed: bool) -> list[Any]:
-        own, interrupt = training.make_callbacks(), [Interrupt(where, after, armed)]
-        return interrupt + own if is_first else own + interrupt
+    def make_callbacks(armed: bool) -> Any:
+        def make(k: int) -> list[Any]:
+            own, interrupt = training.make_callbacks(k), [Interrupt(where, after, armed and k == place)]
+            return interrupt + own if is_first else own + interrupt
+
+        return make
 
     whole, cut, later = (make_ensemble(world, lone, r) for _ in range(3))
     data = training.examples.data

@@ -257,10 +257,11 @@ def update(optimizer, layers, grads, memory, lr, round=keep):
     step = STEPS[name]
     numbers = {k: each.default for k, each in signature(step).parameters.items() if each.default is not each.empty}
     numbers |= {k: v for k, v in options.items() if k != "weight_decay"}
-    numbers = {k: v if isinstance(v, bool) else round(v) for k, v in numbers.items()}
+    numbers = {k: v if isinstance(v, bool) else float(round(v)) for k, v in numbers.items()}
+    dtype = getattr(round, "dtype", float)  # in which squares may overflow
     new = []
     for k, (p, g) in enumerate(zip(parts, [g for pair in grads for g in pair])):
-        m, s = memory.get(k, (0.0, 0.0))
+        g, m, s = (np.asarray(part, dtype) for part in (g, *memory.get(k, (0.0, 0.0))))
         change, memory[k] = step(g, m, s, memory["t"], lr, **numbers)
         new.append(p + change)
     return list(zip(new[::2], new[1::2]))
@@ -723,12 +724,14 @@ class Oracle:
         training_metrics=(),
         stop=None,
         plateau=None,
+        meddle=None,
         rows=None,
     ):
         """Train as Network.train does; returns the rows of the history.
 
         `lr` is a schedule. `stop` is (monitor, patience, min_delta, restore_best) and `plateau` (monitor, factor,
-        patience, min_delta). `rows` are those of a member of an ensemble.
+        patience, min_delta). `meddle` is an epoch, and whether to "halve" the weights at its end, or to "stop". `rows`
+        are those of a member of an ensemble.
         """
         self.forget_calibration()
         self.use(optimizer)
@@ -757,7 +760,10 @@ class Oracle:
             if validation_data is not None:
                 row["validation_cost"] = self.cost(*validation_data)
                 row |= {f"validation_{name}": self.metric(name, *validation_data) for name in metrics}
-            if watch.ends(row):
+            ends = watch.ends(row)
+            if meddle == (epoch, "halve"):
+                self.layers = [(w / 2, b) for w, b in self.layers]
+            if ends or meddle == (epoch, "stop"):
                 break
         watch.restore()
         return watch.history

@@ -172,9 +172,10 @@ def top_k(k: int) -> Metric:
 
 
 def _log_loss(y: Array, a: Array, task: str, xp: Namespace) -> tuple[Array]:
-    # Sigmoid outputs of several classes need not add up to 1
-    p = a / xp.sum(a, axis=-1, keepdims=True) if task == "classification" else a
-    return (compute_log_loss(y, p, task, xp),)
+    if task == "classification":  # sigmoid outputs need not add up to 1, and may all be 0
+        total = xp.sum(a, axis=-1, keepdims=True)
+        a = a / xp.where(total > 0, total, xp.ones_like(total))
+    return (compute_log_loss(y, a, task, xp),)
 
 
 def _calibration_errors(y: Array, a: Array, task: str, xp: Namespace) -> tuple[Array]:
