@@ -111,7 +111,8 @@ def _check_arrays(name: str, state: State, optimizer: Optimizer, view: View) -> 
             raise _refuse(name, view, f"its {part} have other shapes, types or dtypes")
     if not is_optimizer(optimizer):
         raise _refuse(name, view, f"its optimizer is {show(optimizer)}")
-    if _outline(state.optimizer) != _outline(init_optimizer(optimizer, own.layers, view.place)):
+    fresh = init_optimizer(optimizer, own.layers, view.place)
+    if _outline(state.optimizer, typed=False) != _outline(fresh, typed=False):  # numbers need not be arrays
         raise _refuse(name, view, f"its optimizer has another state than that of {show(optimizer)}")
 
 
@@ -128,11 +129,11 @@ def _check_scaling(scaling: Scaler, view: View) -> None:
         raise _refuse("value", view, "its scaling has other shapes, types or dtypes")
 
 
-def _outline(nest: Any) -> Any:
-    """Describe the arrays of a nest by their types, shapes and dtypes."""
+def _outline(nest: Any, *, typed: bool = True) -> Any:
+    """Describe the arrays of a nest by their shapes and dtypes, and by their types, which tell the libraries apart."""
     if isinstance(nest, tuple):
-        return tuple(_outline(part) for part in nest)
-    return type(nest), tuple(getattr(nest, "shape", ())), getattr(nest, "dtype", None)
+        return tuple(_outline(part, typed=typed) for part in nest)
+    return typed and type(nest), tuple(getattr(nest, "shape", ())), getattr(nest, "dtype", type(nest))
 
 
 def _refuse(name: str, view: View, problem: str) -> ArgumentError:
