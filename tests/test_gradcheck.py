@@ -159,6 +159,13 @@ def test_a_right_gradient_passes_where_a_network_is_so_sure_that_its_cost_is_0()
     assert check_gradients(net, [[35.0], [36.0]], [0, 0]).passed
 
 
+@pytest.mark.parametrize("z", [10.0, 12.5, 13.0, 14.5])
+def test_a_right_gradient_passes_where_the_cost_is_a_small_difference(z):
+    net = Network([1, 1], task="binary", dtype="float64", seed=0)
+    net.layers = [([[z]], [0.0])]
+    assert check_gradients(net, [[1.0], [1.03]], [1, 1]).passed
+
+
 def test_a_cost_that_is_not_finite_is_refused():
     net = Network([1, 1], task="regression", output_activation="exp", cost="poisson", seed=0)
     with pytest.raises(

@@ -337,6 +337,12 @@ def test_the_calibrated_log_loss_is_that_at_the_best_temperature(task, factor, p
     assert measured == pytest.approx(min(losses), rel=4e-4)
 
 
+def test_the_log_loss_is_finite_where_all_outputs_of_a_row_round_to_0(place):
+    net = Network([1, 2], output_activation="sigmoid", cost="cross_entropy", **place._asdict())
+    net.layers = [([[-300.0], [-400.0]], [0.0, 0.0])]
+    assert np.isfinite(net.measure(([[1.0], [0.0]], [0, 1]), metrics=["log_loss"])["log_loss"])
+
+
 def test_the_calibrated_log_loss_does_not_jump_where_the_best_temperature_nears_the_highest():
     """3 of 4 are right, and the weighted input is ln 3 times a temperature, which is then the best one."""
     net, losses = Network([1, 1], task="binary", dtype="float64"), []

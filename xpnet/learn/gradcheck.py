@@ -185,7 +185,10 @@ def _estimate_rounding(net: Network, x: Any, y: Any) -> float:
             slopes = to_numpy(view.model.cost.given(x).gradient(activations[-1], y, view.xp))  # type: ignore
         total += float(np.mean(np.sum(np.abs(slopes * to_numpy(activations[-1])), axis=-1)))
     else:
-        total += 1.0  # the cost is the logarithm of a sum of at least 1: what is far below its rounding vanishes
+        w, b = map(to_numpy, net.layers[-1])
+        z = to_numpy(activations[-2]) @ w.T + b
+        # The cost is the logarithm of a sum of at least 1, minus z: what is far below their rounding vanishes
+        total += 1.0 + float(np.mean(np.sum(np.abs(z), axis=-1)))
     return float(np.finfo(np.float64).eps) * total
 
 
