@@ -194,7 +194,8 @@ def test_importance_is_the_rise_of_the_cost_of_rows_left_out_plus_its_error(clas
     ensemble, folds = train(X, y, classes=classes)
     scaling = ensemble[0].scaling
     targets = np.eye(2)[y] if classes else scaling.targets(y)
-    measured = measure_importance(ensemble, X, targets, folds, [1, 2], np.random.default_rng(5))
+    own_targets = [targets[fold] for fold in folds]
+    measured = measure_importance(ensemble, X, own_targets, folds, [1, 2], np.random.default_rng(5))
     rng, rises = np.random.default_rng(5), [[], []]
     for network, fold in zip(ensemble, folds):
 

@@ -247,7 +247,10 @@ def choose_scaling(
     left_out = [rng.permutation(fold)[:PROBE_FOLD_ROWS] for fold in folds[: short.members]]
     ensemble = make_members(x, y, short, classes, scaling=scaling, **settings)
     _train(ensemble, x, y, short, rows, left_out, sample_weight, threads=threads, progress=False)
-    targets = scaling.targets(y.reshape(n, -1)) if classes is None else np.eye(classes)[y]
+    if classes is None:
+        targets = [scaling.targets(y[fold].reshape(len(fold), -1)) for fold in left_out]
+    else:
+        targets = [(y[fold, None] == np.arange(classes)).astype(np.float64) for fold in left_out]
     importance = measure_importance(ensemble, x, targets, left_out, columns, rng)
     return scaling._replace(x_std=1 / weigh_inputs(x, columns, importance)[None])
 
@@ -255,7 +258,7 @@ def choose_scaling(
 def measure_importance(
     ensemble: Ensemble,
     x: np.ndarray,
-    targets: np.ndarray,
+    targets: Sequence[np.ndarray],
     folds: Sequence[np.ndarray],
     columns: Sequence[int],
     rng: np.random.Generator,
@@ -272,7 +275,7 @@ def measure_importance(
     x
         Encoded inputs (n, n_in).
     targets
-        Targets (n, n_out): standardized, or one-hot.
+        Targets (m, n_out) of the rows that each member leaves out: standardized, or one-hot.
     folds
         The rows that each member leaves out.
     columns
@@ -280,7 +283,7 @@ def measure_importance(
     rng
         Shuffles.
     """
-    parts = [_measure_rises(each, x[rows], targets[rows], columns, rng) for each, rows in zip(ensemble, folds)]
+    parts = [_measure_rises(each, x[rows], y, columns, rng) for each, rows, y in zip(ensemble, folds, targets)]
     rises = np.concatenate(parts, axis=1)
     return np.maximum(rises.mean(axis=1), 0) + rises.std(axis=1) / np.sqrt(rises.shape[1])
 
