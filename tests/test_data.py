@@ -638,21 +638,43 @@ def test_names_of_several_kinds_are_refused() -> None:
         train(net, (Table(["w", "x", "y", 3]), LABELS))
 
 
-@pytest.mark.parametrize("library", installed(["pandas", "pyarrow", "polars"]))
-def test_tables_of_several_libraries_have_names(library: str) -> None:
-    module = pytest.importorskip(library)
+def make_table(library: str, columns: Any) -> Any:
+    module, values = pytest.importorskip(library), dict(zip(NAMES, X.T))
+    if library == "xarray":
+        return module.DataArray(X, {"w": np.arange(N), "column": [*NAMES]}, ["w", "column"]).sel(column=[*columns])
     make = {"pandas": "DataFrame", "pyarrow": "table", "polars": "DataFrame"}[library]
-    table = getattr(module, make)(dict(zip(NAMES, X.T)))
+    return getattr(module, make)({name: values[name] for name in columns})
+
+
+@pytest.mark.parametrize("library", installed(["pandas", "pyarrow", "polars", "xarray"]))
+def test_tables_of_several_libraries_have_names(library: str) -> None:
+    table, other = make_table(library, NAMES), make_table(library, SWAPPED)
     net = trained((table, LABELS))
     assert net.feature_names == NAMES
     assert_same(net, snapshot(trained((X, LABELS))))
-    other = table.select(list(SWAPPED)) if library != "pandas" else table[list(SWAPPED)]
-    with refused(net, ValueError, f"x{SWAPPED_ERROR}"):
+    message = (
+        f"x{SWAPPED_ERROR}" if library != "xarray" else re.escape("names, as in X.sel({'column': list(net.feature_n")
+    )
+    with refused(net, ValueError, message):
         net.predict(other)
-    if library == "pandas":
-        assert net.predict(table.iloc[0]) == net.predict(X[0])
-        with refused(net, ValueError, f"x{SWAPPED_ERROR}"):
-            net.predict(other.iloc[0])
+    rows = {"pandas": lambda table: table.iloc[0], "xarray": lambda table: table[0]}
+    if row := rows.get(library):
+        assert net.predict(row(table)) == net.predict(X[0])
+        with refused(net, ValueError, message):
+            net.predict(row(other))
+
+
+@pytest.mark.needs("xarray")
+def test_coordinates_that_are_no_names() -> None:
+    """None, numbers, those of rows, and those of images."""
+    from xarray import DataArray
+
+    rows = [f"row {k}" for k in range(N)]
+    for x in (DataArray(X), DataArray(X, {"column": range(4)}, ["t", "column"]), DataArray(X, {"t": rows}, ["t", "c"])):
+        net = trained((x, LABELS))
+        assert net.feature_names is None
+        assert_same(net, snapshot(trained((X, LABELS))))
+    assert trained((DataArray(X.reshape(N, 2, 2), {"c": ["a", "b"]}, ["t", "r", "c"]), LABELS)).feature_names is None
 
 
 # Labels and targets

@@ -117,6 +117,29 @@ def test_in_a_pipeline_with_names_from_pandas():
 
 
 @quiet
+@pytest.mark.needs("xarray", "dask")
+def test_arrays_of_xarray_have_names(monkeypatch):
+    """Also those that stay outside memory."""
+    import dask.array as da
+    from xarray import DataArray
+
+    for array in (X, da.from_array(X, chunks=(50, 4))):
+        table = DataArray(array, {"part": [*"abcd"]}, ["flower", "part"])
+        for make in (
+            lambda: MLPRegressor(**FEW),
+            lambda: MLPEnsembleClassifier(**FEW, n_estimators=2),
+            lambda: MLPSearchCV(MLPClassifier(**FEW), {"alpha": [0.1]}, cv=2),
+        ):
+            model, plain = make().fit(table, Y), make().fit(X, Y)
+            assert model.feature_names_in_.tolist() == [*"abcd"]
+            np.testing.assert_array_equal(model.predict(table), plain.predict(X))
+            for other in (table[:, ::-1], table.assign_coords(part=[*"abce"])):
+                with pytest.raises(ValueError, match="The feature names should match those that were passed during f"):
+                    model.predict(other)
+        monkeypatch.setattr("xpnet.data.conversion.LEAST_BYTES", 0)
+
+
+@quiet
 @pytest.mark.needs("dask")
 def test_arrays_of_dask_become_numpy_arrays():
     import dask.array as da

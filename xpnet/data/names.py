@@ -10,7 +10,8 @@ from xpnet.errors import ArgumentError
 def column_names(x: Any, name: str) -> tuple[str, ...] | None:
     """Return the column names of inputs, as scikit-learn sees them; None unless they are strings.
 
-    Those are the columns of a table of any library, and the index of a row of pandas.
+    Those are the columns of a table of any library, the index of a row of pandas, and the coordinates of the last axis
+    of an array that has them, as in xarray.
 
     Examples
     --------
@@ -20,6 +21,9 @@ def column_names(x: Any, name: str) -> tuple[str, ...] | None:
     """
     if hasattr(x, "columns"):
         names = x.column_names if hasattr(x, "schema") and hasattr(x, "column_names") else x.columns  # of pyarrow
+    elif has_coordinates(x):
+        axis = x.dims[-1]
+        names = x.coords[axis].values.tolist() if axis in x.coords else None
     else:
         names = x.index if hasattr(x, "iloc") else None
     if isinstance(names, str) or not isinstance(names, Iterable):
@@ -40,11 +44,17 @@ def column_names(x: Any, name: str) -> tuple[str, ...] | None:
     return names
 
 
-def compare_names(names: tuple[str, ...], known: tuple[str, ...]) -> str:
-    """Format how column names differ from the known ones, and what to do."""
+def has_coordinates(x: Any) -> bool:
+    """Tell whether this is a row or a table with coordinates on its axes, as in xarray."""
+    return hasattr(x, "dims") and hasattr(x, "coords") and getattr(x, "ndim", 0) in (1, 2)
+
+
+def compare_names(x: Any, names: tuple[str, ...], known: tuple[str, ...]) -> str:
+    """Format how the column names of x differ from the known ones, and what to do."""
     missing = [column for column in known if column not in set(names)]
     unknown = [column for column in names if column not in set(known)]
-    select = "take them by their names, as in X[list(net.feature_names)]"
+    index = f".sel({{{x.dims[-1]!r}: list(net.feature_names)}})" if has_coordinates(x) else "[list(net.feature_names)]"
+    select = f"take them by their names, as in X{index}"
     forget = "if other columns are meant, give an array, or set net.feature_names to None"
     if missing:
         return (

@@ -95,7 +95,7 @@ class Reader(NamedTuple):
         if names is None:
             return self
         if self.feature_names is not None and names != self.feature_names:
-            raise ArgumentError(f"{name} {compare_names(names, self.feature_names)}")
+            raise ArgumentError(f"{name} {compare_names(x, names, self.feature_names)}")
         return self._replace(feature_names=names)
 
     def check_names(self, x: Any, name: str) -> None:

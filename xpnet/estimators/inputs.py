@@ -21,6 +21,7 @@ from xpnet.checks import check_lengths
 from xpnet.core.arrays import Array
 from xpnet.data.conversion import TEXT_REMEDY, as_real_array, refuse_masks_and_units, stays_outside
 from xpnet.data.host_rows import HostRows, as_host_rows
+from xpnet.data.names import column_names, has_coordinates
 from xpnet.data.weights import check_weights
 from xpnet.errors import ArgumentError, unless_stopped
 
@@ -85,7 +86,7 @@ def validate_inputs(estimator: BaseEstimator, x: Any) -> Any:
             return _validate_by_shape(estimator, x, "no_validation", reset=False)
         check_kind(x, "X")
         options = {**ACCEPTED, "dtype": "numeric"}  # refuses numbers in strings
-        x = validate_data(estimator, _to_native_order(x), reset=False, **options)
+        x = validate_data(estimator, _name_columns(_to_native_order(x)), reset=False, **options)
         return x if x.dtype in FLOATS else x.astype(np.float64)
 
 
@@ -111,7 +112,7 @@ def validate_examples(estimator: BaseEstimator, x: Any, y: Any, *, numeric: bool
         if not is_foreign(x) and not stays_outside(x):
             check_kind(x, "X")
             options: dict[str, Any] = {"multi_output": True, "y_numeric": numeric, "reset": reset}
-            x, y = validate_data(estimator, _to_native_order(x), to_host(y), **options, **ACCEPTED)
+            x, y = validate_data(estimator, _name_columns(_to_native_order(x)), to_host(y), **options, **ACCEPTED)
         else:
             x = _validate_by_shape(estimator, x, y, reset)
             if not (numeric and is_foreign(y)):
@@ -197,6 +198,11 @@ def _to_native_order(x: Any) -> Any:
     return x.astype(x.dtype.newbyteorder("=")) if isinstance(x, np.ndarray) and not x.dtype.isnative else x
 
 
+def _name_columns(x: Any) -> Any:
+    """Return a table of pandas in place of an array with column names, as in xarray, which scikit-learn compares."""
+    return x.to_pandas() if has_coordinates(x) and x.ndim == 2 and column_names(x, "X") else x
+
+
 def _validate_by_shape(estimator: BaseEstimator, given: Any, y: Any, reset: bool) -> Array | HostRows:
     """Check X if it belongs to a library other than NumPy or stays outside, and that y is there if it is needed."""
     if stays_outside(given):
@@ -217,5 +223,6 @@ def _validate_by_shape(estimator: BaseEstimator, given: Any, y: Any, reset: bool
             )
     y = None if y is None else "no_validation"  # scikit-learn raises if y is needed and missing
     named = given.inputs if isinstance(given, HostRows) else given
+    named = _name_columns(named[:0]) if has_coordinates(named) else named
     validate_data(estimator, named, y, reset=reset, skip_check_array=True)
     return x
