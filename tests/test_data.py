@@ -583,7 +583,7 @@ def test_a_training_that_is_resumed_has_its_columns(tmp_path: Path) -> None:
     path = tmp_path / "run"
     train(net, (Table(NAMES), LABELS), checkpoint=path)
     assert Network.load(path).feature_names == NAMES
-    again = Network([4, 5, 3], seed=1, task="classification", dropout=0.5, standardize=True)
+    again = Network([4, 5, 3], seed=7, task="classification", dropout=0.5, standardize=True)
     with refused(again, ValueError, f"X of train_data{SWAPPED_ERROR}"):
         train(again, (Table(SWAPPED), LABELS), epochs=2, checkpoint=path, resume=True)
     train(again, (X, LABELS), epochs=2, checkpoint=path, resume=True)
