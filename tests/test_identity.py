@@ -2,15 +2,17 @@
 
 import functools
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
-from xpnet import Network
+from xpnet import Ensemble, Network
 from xpnet.backends.identity import is_fixed, is_ours
 from xpnet.core.activations import Activation, relu
 from xpnet.core.costs import Cost
 from xpnet.errors import ArgumentError, CheckpointError
+from xpnet.estimators import MLPRegressor, MLPSearchCV
 
 X = np.random.default_rng(0).standard_normal((20, 3))
 Y = (X[:, :2] > 0).astype(float)
@@ -68,7 +70,8 @@ KINDS = [bend, wrapped, Bend, Slots, partly]
 
 
 def make(*activations, **options):
-    return Network([3, *[4] * len(activations), 2], activation=list(activations), dtype="float64", seed=0, **options)
+    options = {"dtype": "float64", "seed": 0, **options}
+    return Network([3, *[4] * len(activations), 2], activation=list(activations), **options)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -117,6 +120,53 @@ def test_a_state_that_has_changed_changes_the_fingerprint():
     before = net.fingerprint()
     sine.by = 2.0
     assert net.fingerprint() == make(Bend(2.0)).fingerprint() != before
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_functions_are_not_the_same_for_equal_tuples():
+    """Tuples of two classes are equal if their items are."""
+
+    class Down(NamedTuple):
+        by: float
+
+        def __call__(self, z, xp):
+            return -self.by * z
+
+    class Up(Down):
+        def __call__(self, z, xp):
+            return self.by * z
+
+    pull = bend(1.0).pullback
+    up, down = (Activation("tilt", kind(1.0), pull) for kind in (Up, Down))
+    assert up == down
+    assert make(up).fingerprint() != make(down).fingerprint()
+    with pytest.raises(ArgumentError, match="and this one has another of that name"):
+        make(up).value = make(down).value
+    with pytest.raises(ArgumentError, match="activations or costs of the same names that differ"):
+        Ensemble.of([make(up), make(down)])
+    model = MLPRegressor(hidden_layer_sizes=(4,), solver="sgd", max_iter=5, random_state=0)
+    search = MLPSearchCV(model, {"activation": [up, down]}, cv=2)
+    assert np.ptp(search.fit(X, Y[:, 0]).cv_results_["mean_test_score"]) > 0
+
+
+def test_a_value_may_be_of_another_network_with_the_same_functions():
+    net, other = make(Bend(2.0)), make(Bend(2.0), seed=1)
+    net.value = other.value
+    assert net.fingerprint() == other.fingerprint()
+    with pytest.raises(ArgumentError, match="and this one has another of that name"):
+        make(Bend(1.0)).value = other.value
+
+
+def test_training_again_sees_a_changed_state(place):
+    """Also where steps are compiled once, and kept."""
+    bent = Bend(1.0)
+    options = {"dtype": "float32", **place._asdict()}
+    net, other = make(bent, **options), make(Bend(3.0), **options)
+    net.train((X, Y), 1, 10, progress=False)
+    net.value, bent.by = make(bent, **options).value, 3.0
+    for one in (net, other):
+        one.train((X, Y), 1, 10, progress=False)
+    assert net.fingerprint() == other.fingerprint()
 
 
 def test_names_of_xpnets_are_taken_also_with_numbers():

@@ -14,6 +14,7 @@ import numpy as np
 from xpnet import inspection, training
 from xpnet.backends import Backend, get_backend
 from xpnet.backends.base import precision
+from xpnet.backends.identity import is_same
 from xpnet.backends.memory import BYTES_OF_NETWORK, count_parameters, on_host_only, require_bytes
 from xpnet.checks import count, decode_path, yes_or_no
 from xpnet.core.arrays import Array
@@ -740,7 +741,7 @@ def check_alike(networks: Sequence[Any]) -> None:
                     f"ensemble must have {same}"
                 )
         models = [one.view.model._replace(dropout=()) for one in (network, networks[0])]
-        if models[0] != models[1]:
+        if not is_same(*models):
             raise ArgumentError(
                 f"networks {k} and 0 have activations or costs of the same names that differ; give the same"
             )

@@ -15,7 +15,7 @@ import numpy as np
 
 from xpnet.backends._numpy import NumPyBackend
 from xpnet.backends.base import ON_CPU, ON_GPU, Backend, Loop, cast, host_array, precision
-from xpnet.backends.identity import is_fixed
+from xpnet.backends.identity import describe, is_fixed
 from xpnet.core.arrays import Function, Native, map_arrays, take_examples
 from xpnet.errors import ArgumentError, BackendError, unless_stopped
 
@@ -118,6 +118,10 @@ class JaxBackend(Backend):
 class CompiledLoop(Loop):
     """Repeats a step by a compiled loop."""
 
+    def __init__(self, backend: Backend, step: Function, make_minibatch: Function) -> None:
+        super().__init__(backend, step, make_minibatch)
+        self.identity = "" if is_fixed(step) else describe(step)  # what a user's function refers to may change
+
     @property
     def engine(self) -> str:
         return "compiled loop"
@@ -131,7 +135,7 @@ class CompiledLoop(Loop):
         )
         with backend.scope(precision(state)):
             padded = map_arrays(lambda x: backend.asarray(_pad(x, length)), batches)
-            return _LOOPS.run(backend.device, repeat, state, padded, np.int32(steps), data)
+            return _LOOPS.run((backend.device, self.identity), repeat, state, padded, np.int32(steps), data)
 
 
 class Programs:
@@ -147,14 +151,14 @@ class Programs:
         self.programs: OrderedDict[Any, tuple[Function, list[Any]]] = OrderedDict()  # with references to the functions
         self.lock = Lock()  # callbacks of `_watch` do not take it: one may run while this thread holds it
 
-    def run(self, device: Any, function: Function, *args: Any) -> Any:
-        """Call a function of nests of arrays, compiled."""
+    def run(self, place: Any, function: Function, *args: Any) -> Any:
+        """Call a function of nests of arrays, compiled for a place."""
         if jax.config.jax_disable_jit:  # pyright: ignore  # the user looks for a mistake
             return function(*args)
         functions: list[Any] = []
         arrays, structure = jax.tree.flatten(args)
         key = (
-            *(_identify(function, functions), structure, *((x.shape, x.dtype) for x in arrays), device),
+            *(_identify(function, functions), structure, *((x.shape, x.dtype) for x in arrays), place),
             *(jax.config.jax_enable_x64, jax.config.jax_default_matmul_precision),  # pyright: ignore
         )
         return self._find(key, function, functions, args)(*args)

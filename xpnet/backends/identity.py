@@ -27,6 +27,7 @@ ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
 LONGEST = 500  # characters of an object or a list that are shown; longer ones become digests
 # By which compiled code differs
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+PICKLING = ("__reduce__", "__reduce_ex__", "__getstate__")
 HEAP_TYPE = 1 << 9  # a flag of classes that are made while a program runs
 Describe = Callable[[Any], str]
 
@@ -49,7 +50,7 @@ def is_ours(value: Any) -> bool:
     if isinstance(value, FunctionType):
         variables = value.__globals__
         name = str(variables.get("__name__"))
-        return _is_in_xpnet(name) and variables is vars(sys.modules.get(name))
+        return _is_in_xpnet(name) and variables is getattr(sys.modules.get(name), "__dict__", None)
     kind = value if isinstance(value, type) else type(value)
     return _is_in_xpnet(kind.__module__) and _is_found(kind)
 
@@ -67,7 +68,7 @@ def is_same(a: Any, b: Any) -> bool:
         return a is b
     if isinstance(a, tuple):
         return len(a) == len(b) and all(map(is_same, a, b))
-    return isinstance(a, PLAIN) and a == b
+    return isinstance(a, (*PLAIN, MethodType)) and a == b
 
 
 def is_fixed(value: Any) -> bool:
@@ -166,16 +167,17 @@ def digest(text: str) -> str:
 def _describe(value: Any, seen: dict[int, tuple[int, Any]], is_parameter: bool) -> str:
     """Describe a value; `seen` numbers the objects that are described already, which may hold one another.
 
-    `is_parameter` tells that an estimator will be copied without its fitted attributes, so that these do not count.
+    `is_parameter` tells that an estimator will be copied without its fitted attributes, so that these do not count, and
+    that a number may be NumPy's.
     """
-    plain = value.item() if issubclass(type(value), np.generic) else value
+    plain = value.item() if is_parameter and issubclass(type(value), np.generic) else value
     if type(plain) in PLAIN:
         return _shorten(repr(plain), type(plain).__name__)
     if isinstance(value, ModuleType) or (isinstance(value, (FunctionType, type)) and _is_known_by_name(value)):
         return _name(value)
     has_numbers = isinstance(value, np.ndarray) and not value.dtype.hasobject
     # What cannot change is not numbered: it may be one object or two equal ones, as constants of two functions
-    if not (has_numbers or isinstance(value, (tuple, frozenset, MethodType))):
+    if not (has_numbers or isinstance(value, (tuple, frozenset, np.generic, MethodType))):
         if id(value) in seen:
             return f"<{type(value).__name__} {seen[id(value)][0]}>"
         seen[id(value)] = len(seen), value  # lives on, so that no other gets its address
@@ -205,7 +207,7 @@ def _describe(value: Any, seen: dict[int, tuple[int, Any]], is_parameter: bool) 
         keywords = _write_fields(dict(sorted(value.keywords.items())), describe_part)
         return _call("partial", [*map(describe_part, (value.func, *value.args)), *keywords])
     if isinstance(value, type):
-        parts = [_name(value), value.__bases__, _list_attributes(value)]
+        parts = [_name(value), type(value), value.__bases__, _list_attributes(value)]
         return f"<class {_name(value)} {digest(describe_part(parts))}>"
     return _describe_numbers(value, describe_part) or _describe_object(value, describe_part)
 
@@ -250,7 +252,7 @@ def _describe_numbers(value: Any, describe_part: Describe) -> str | None:
         return _call(name, [describe_part(value.get_state(legacy=False))])
     if isinstance(value, np.random.Generator):
         return _call(name, [describe_part(value.bit_generator.state)])
-    if hasattr(value, "iloc") and hasattr(value, "index"):  # of pandas
+    if hasattr(type(value), "iloc"):  # of pandas
         columns = value.items() if value.ndim == 2 else [(value.name, value)]
         parts = [(key, str(column.dtype), column.to_numpy()) for key, column in columns]
         return _shorten(_call(name, map(describe_part, [value.index.to_numpy(), *parts])), name)
@@ -356,10 +358,11 @@ def _is_compared(value: Any) -> bool:
 
     Objects of other packages may change as they work, as loggers, generators of random numbers and bars do.
     """
-    kinds = (list, tuple, set, frozenset, dict, np.generic, functools.partial, ModuleType, MethodType, SimpleNamespace)
+    kinds = (list, tuple, set, frozenset, dict, np.generic, ModuleType, MethodType, SimpleNamespace)
     is_table = hasattr(type(value), "iloc") or (hasattr(type(value), "__array__") and _is_array(value))
     has_name = callable(value) and isinstance(getattr(value, "__name__", None), str)
     is_object = isinstance(value, kinds) or has_methods(value, "get_params") or _is_own(type(value))
+    is_object |= type(value).__module__ == "functools"
     return type(value) in PLAIN or is_object or is_table or has_name
 
 
@@ -401,8 +404,8 @@ def _describe_object(value: Any, describe_part: Describe) -> str:
         pickled: Any = copyreg.dispatch_table.get(kind, lambda value: value.__reduce_ex__(4))(value)
     except unless_stopped(Exception):  # whatever a user's own method raises
         pickled = None
-    if not isinstance(pickled, tuple) and _is_own(kind):
-        pickled = kind, (), object.__getstate__(value)
+    if _is_own(kind) and not isinstance(pickled, tuple):
+        pickled = kind, ()
     if not isinstance(pickled, tuple):  # a name in its module
         name = ADDRESS.sub("", repr(value)) if pickled is None else _name(value, pickled)
         return _call(name, code) if code else name
@@ -416,6 +419,8 @@ def _describe_object(value: Any, describe_part: Describe) -> str:
     elif state is not None:
         parts.append(describe_part(state))
     parts += [describe_part(list(part)) for part in (items, entries) if part is not None]
+    if _is_own(kind) and any(isinstance(getattr(kind, name, None), FunctionType) for name in PICKLING):
+        parts.append(describe_part(object.__getstate__(value)))  # of which a pickle may leave something out
     return _shorten(_call(_name(make), [*parts, *code]), _name(kind))
 
 

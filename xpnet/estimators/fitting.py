@@ -12,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from xpnet.backends.base import Backend
 from xpnet.backends.choose import to_host
+from xpnet.backends.identity import is_same
 from xpnet.backends.memory import on_host_only, require_bytes
 from xpnet.checkpoint.record import Snapshot
 from xpnet.checks import warn
@@ -369,8 +370,9 @@ def group_by_structure(fits: Sequence[Fit]) -> list[list[int]]:
     structures: list[Any] = []
     for k, fit in enumerate(fits):
         structure = _list_structure(fit)
-        if structure is not None and structure in structures:
-            groups[structures.index(structure)].append(k)
+        equal = [i for i, other in enumerate(structures) if is_same(structure, other)]
+        if equal and structure is not None:
+            groups[equal[0]].append(k)
         else:
             groups.append([k])
             structures.append(structure)
@@ -382,7 +384,7 @@ def _list_structure(fit: Fit) -> Any:
     if fit.plan is None:
         return None
     view = fit.network.view
-    place = (view.backend.name, view.backend.device, view.dtype)
+    place = (view.backend.name, view.backend.device_name, view.dtype)
     return view.model, view.scaling is None, place, fit.plan.optimizer.update
 
 

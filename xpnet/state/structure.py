@@ -85,7 +85,7 @@ def find_difference(model: Model, own: Model) -> str | None:
     ('it is of a network with sizes=(3, 1), and this one has sizes=(2, 1)', None)
     """
     for field, part, wanted in zip(Model._fields, model, own):
-        if not (part is wanted or part == wanted):
+        if not (is_same(part, wanted) or describe(part) == describe(wanted)):
             name = "activations" if field == "sigmas" else field
             written, expected = _write_part(part), _write_part(wanted)
             expected = "another of that name" if written == expected else f"{name}={expected}"
