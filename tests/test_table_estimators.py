@@ -246,6 +246,33 @@ def test_weights_of_classes_find_more_of_the_rare_class():
     by_row = TableClassifier(**settings).fit(x, y, np.where(y == "rare", ratio["rare"], ratio["usual"]))
     for model in (by_class, by_row):
         np.testing.assert_allclose(model.predict_proba(x), balanced.predict_proba(x), rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(by_class.predict(x), balanced.predict(x))
+    np.testing.assert_array_equal(by_row.predict(x), by_row.classes_[by_row.predict_proba(x).argmax(axis=1)])
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("weigh", ["rows", "rows by a column", "classes", "both"])
+def test_probabilities_are_for_rows_as_frequent_as_in_the_table_whatever_the_weights(tmp_path, classes, weigh):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(4600, 3))
+    z = np.stack([x[:, 0] + 2, x[:, 1], -x[:, 0]], axis=1)[:, :classes]
+    y = (z + rng.gumbel(size=z.shape)).argmax(axis=1)
+    known, new, weight, options = y[:600], y[600:], None, {}
+    if weigh in ("rows", "both"):
+        weight = np.where(known == 1, 5.0, 1.0)
+    elif weigh == "rows by a column":
+        weight = np.exp(x[:600, 0])
+    if weigh in ("classes", "both"):
+        options["class_weight"] = {0: 0.5, 1: 3.0}
+    model = TableClassifier(**{**SMALL, "max_epochs": 15}, **options).fit(x[:600], known, weight)
+    frequency = np.bincount(known) / 600
+    np.testing.assert_allclose(model.oof_proba_.mean(axis=0), frequency, atol=2e-3)
+    p = model.predict_proba(x[600:])
+    np.testing.assert_allclose(p.mean(axis=0), np.bincount(new) / 4000, atol=0.03)
+    best = p * [0.5, 3.0, 1.0][:classes] if options else p
+    np.testing.assert_array_equal(model.predict(x[600:]), best.argmax(axis=1))
+    model.ensemble_.save(tmp_path / "net")
+    np.testing.assert_array_equal(Ensemble.load(tmp_path / "net").predict_proba(model.encoder_.transform(x[600:])), p)
 
 
 @pytest.mark.parametrize("n", [2, 3, 9])

@@ -187,20 +187,19 @@ def test_columns_that_cannot_be_kept_are_refused(capsys, model):
 @pytest.mark.filterwarnings("always")  # a command prints them
 @pytest.mark.parametrize("members", [3, 1])
 def test_a_wrong_target_is_named_by_its_row_of_the_file(capsys, folder, members):
-    """Not by its place among those to train on; a row without a target counts."""
+    """Not by its place among those to train on; a row without a target counts, and so do those held out."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal(200)
     y = [f"{number:.3f}" for number in x + rng.standard_normal(200)]
-    y[9], y[20] = "", "-77777"
+    y[9], y[20], y[199] = "", "-77777", "88888"
     write("x,y\n" + "".join(f"{a:.3f},{b}\n" for a, b in zip(x, y)), "far.csv")
     for last in (True, False):
         words = ["far.csv", "--target", "y", "--members", members, "--epochs", 3, "--hidden", 8, "--test-last"]
         status, _, err = run_command(capsys, "train", *(words if last else words[:-1]), "--quiet")
         assert status == 0
-        where = r"column 'y' of far.csv \(rows count from 1, without the header\)"
-        assert re.match(
-            rf"xpnet: warning: {where} has -77777 in row 21, and the others are -\S+ to \d\S+; wrong tar", err
-        )
+        where = "xpnet: warning: column 'y' of far.csv (rows count from 1, without the header) has"
+        assert err.startswith(f"{where} 88888 in row 200, -77777 in row 21, and the others are -")
+        assert err.endswith("correct them, or leave their rows out\n")
         assert err.count("\n") == 1
 
 

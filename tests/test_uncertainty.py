@@ -20,6 +20,7 @@ from xpnet.core.activations import identity, mean_std
 from xpnet.core.calibration import MOST_ERRORS, choose_widths, find_error, interpolate_widths, sort_errors
 from xpnet.core.costs import gaussian, make_quantile
 from xpnet.core.scaling import Scaling
+from xpnet.core.temperature import find_shift, find_temperature
 from xpnet.export import make_page, write_page
 
 # JAX compiles programs for each of these tests, so that only what it could get wrong alone runs there
@@ -765,6 +766,29 @@ def test_errors_out_of_fold_are_within_the_widths_at_the_mean_of_all_members_as_
 
 
 # Probabilities, and their calibration
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0, 500.0])  # the last is beyond the highest
+def test_a_shift_of_logits_and_a_temperature_undo_weights_of_classes(temperature):
+    rng, bias = np.random.default_rng(0), np.array([1.0, -2.0, 1.0])
+    logits = 2 * rng.standard_normal((20_000, 3))
+    y = np.eye(3)[(logits + bias + rng.gumbel(size=logits.shape)).argmax(axis=1)]
+    shift = find_shift(temperature * logits, y)
+    found = find_temperature(temperature * logits + shift, y, "classification")
+    p = softmax((temperature * logits + shift) / found, axis=1)
+    np.testing.assert_allclose(p.mean(axis=0), y.mean(axis=0), atol=1e-3)
+    assert found == pytest.approx(min(temperature, 100.0), rel=0.05)
+    if temperature < 100:
+        np.testing.assert_allclose(shift / temperature - np.mean(shift / temperature), bias, atol=0.1)
+
+
+def test_a_shift_where_logits_say_nothing_or_all():
+    y = np.eye(2)[[0, 0, 0, 1] * 50]
+    np.testing.assert_allclose(softmax(find_shift(np.zeros((200, 2)), y)), [0.75, 0.25], atol=2e-3)
+    sure = np.where(y, 5.0, -5.0)  # all are right: the slope is that of temperature 1
+    np.testing.assert_allclose(softmax(sure + find_shift(sure, y), axis=1).mean(axis=0), [0.75, 0.25], atol=2e-3)
+    never = np.eye(3)[[0, 0, 0, 1] * 50]  # a class that does not occur
+    assert np.isfinite(find_shift(np.zeros((200, 3)), never)).all()
 
 
 def noisy_classes(task, factor, n=300):

@@ -24,7 +24,7 @@ from xpnet.core.optimizers.sgd import SGD
 from xpnet.core.outliers import find_wrong_targets
 from xpnet.core.scaling import Scaling
 from xpnet.core.schedules import Cosine
-from xpnet.core.temperature import find_logits, output_of
+from xpnet.core.temperature import find_logits, find_shift, output_of
 from xpnet.data.conversion import stays_outside
 from xpnet.data.host_rows import HostRows
 from xpnet.ensemble import Ensemble
@@ -398,7 +398,8 @@ def train_members(
     folds
         The rows that each member leaves out.
     sample_weight
-        The weight of each row, (n,). The calibration is of the rows as they are.
+        The weight of each row, (n,). The calibration is of the rows as they are: where there are weights, the biases of
+        the last layer are shifted, so that mean probabilities are the frequencies of the classes.
     options
         Further arguments of `Ensemble.train`.
     """
@@ -406,9 +407,21 @@ def train_members(
     _train(ensemble, x, y, recipe, rows, folds, sample_weight, **options)
     for network in ensemble:
         network.reset_optimizer(SGD())  # AdamW's averages would make files three times as large
+    if sample_weight is not None and ensemble[0].task == "classification":
+        _shift_biases(ensemble, x, y, folds)
     ensemble.calibrate((x, y), rows=folds)
     if len(x) >= LEAST_ROWS:
         ensemble.fit_novelty(x)
+
+
+def _shift_biases(ensemble: Ensemble, x: np.ndarray, y: np.ndarray, folds: Sequence[np.ndarray]) -> None:
+    """Shift the biases of the last layer of all members, so that they predict rows as frequent as in the table."""
+    p = predict_out_of_fold(ensemble, x, folds)
+    rows = np.isfinite(p[:, 0])
+    shift = find_shift(find_logits(p[rows], "classification", np), np.eye(p.shape[1])[y[rows]])
+    for network in ensemble:
+        *others, last = map(network.backend.to_numpy, network.b)
+        network.b = [*others, last + shift]
 
 
 def _train(
@@ -489,5 +502,5 @@ def warn_of_wrong_targets(y: np.ndarray, predicted: np.ndarray, name: str, label
     them, their = ("it", "its row") if len(rows) == 1 else ("them", "their rows")
     warn(
         f"{name} has {', '.join(values)}{more}, and the others are {others.min():g} to {others.max():g}; wrong targets "
-        f"move the means that are predicted, and widen all intervals: correct {them}, or leave {their} out"
+        f"move the means that are predicted, widen intervals and spoil scores: correct {them}, or leave {their} out"
     )

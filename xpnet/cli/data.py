@@ -61,7 +61,7 @@ class Data(NamedTuple):
     division
         Which rows are held out, if they are not those of a data set.
     rows
-        The row of the file, from 0, of each example to train on; None for a data set.
+        The row of the table, from 0, of each example, held out or not; None for other data.
     """
 
     name: str
@@ -216,7 +216,7 @@ def prepare_table(
     n_out = len(targets.labels) if task == "classification" else 1
     rows = np.flatnonzero(targets.rows)
     train, validation, test = divide_examples(x, targets.y, division, rows)
-    return Data(table.name, train, test, task, n_out, columns, preparation, validation, division, rows[division.train])
+    return Data(table.name, train, test, task, n_out, columns, preparation, validation, division, rows)
 
 
 def prepare_npy(

@@ -385,13 +385,20 @@ def complete(training: ReadyTraining) -> None:
 
 def warn_of_targets(training: ReadyTraining) -> None:
     """Warn of numbers in the target column of a table that lie far outside of all others."""
-    data, model, (x, y) = training.data, training.model, training.data.train
-    if data.columns is None or data.rows is None or data.task != "regression":
+    data, model, division = training.data, training.model, training.data.division
+    if data.columns is None or data.rows is None or division is None or data.task != "regression":
         return
     name = f"column {data.columns.target!r} of {data.name} (rows count from 1, without the header)"
-    predicted = np.full(len(y), np.nan)
+    y, predicted = np.empty((2, len(data.rows)))
+    for rows, split in (
+        (division.train, data.train),
+        (division.validation, data.validation),
+        (division.test, data.test),
+    ):
+        if split is not None:
+            y[rows], predicted[rows] = split[1], np.nan
     if isinstance(model, Ensemble):
-        predicted = predict_out_of_fold(model, x, training.folds)[:, 0]
+        predicted[division.train] = predict_out_of_fold(model, data.train[0], training.folds)[:, 0]
     warn_of_wrong_targets(y, predicted, name, (data.rows + 1).tolist())
 
 

@@ -60,6 +60,7 @@ class TableData(NamedTuple):
     problem: Classification | Regression
     y: np.ndarray  # class numbers (n,), or targets (n,) or (n, n_outputs)
     weight: np.ndarray | None  # (n,), those of the classes included
+    class_weight: np.ndarray | None  # (n_classes,)
     groups: np.ndarray | None  # (n,)
     rows: np.ndarray  # (n,): which rows of X they are
     rows_of_x: int
@@ -93,6 +94,7 @@ class BaseTableModel(TableParameters, BaseModel):
     ensemble_: Ensemble
     classes_: np.ndarray
     _labels: Labels
+    _class_weight: np.ndarray | None
 
     def fit(
         self: Self,
@@ -115,7 +117,8 @@ class BaseTableModel(TableParameters, BaseModel):
             Targets: labels or numbers.
         sample_weight : array of shape (n_samples,), optional
             Weights of the rows, at least 0; rows of weight 0 are left out. They count in training, and where members
-            are judged by their folds, but not in the calibration.
+            are judged by their folds, but not in the calibration: probabilities and intervals are for rows as frequent
+            as in the table.
         groups : array of shape (n_samples,), optional
             The group of each row: a patient, a day. Members leave out whole groups, so they are judged and calibrated
             for rows of groups that they do not know.
@@ -163,7 +166,7 @@ class BaseTableModel(TableParameters, BaseModel):
             warn_of_wrong_numbers(y, data, found)
         out_of_fold = np.full((data.rows_of_x, found.shape[1]), np.nan, found.dtype)
         out_of_fold[data.rows] = found
-        fitted = {"encoder_": encoder, "ensemble_": ensemble, **self._name_results(data.problem, out_of_fold)}
+        fitted = {"encoder_": encoder, "ensemble_": ensemble, **self._name_results(data, out_of_fold)}
         self.__dict__ = {**vars(stand_in), **fitted}  # at once: an interrupt comes before it or after it
         return self
 
@@ -204,7 +207,7 @@ class BaseTableModel(TableParameters, BaseModel):
         """Learn which labels y holds, or check its numbers."""
         raise NotImplementedError
 
-    def _name_results(self, problem: Any, out_of_fold: np.ndarray) -> dict[str, Any]:
+    def _name_results(self, data: TableData, out_of_fold: np.ndarray) -> dict[str, Any]:
         """List further fitted attributes."""
         raise NotImplementedError
 
@@ -244,12 +247,13 @@ class BaseTableModel(TableParameters, BaseModel):
         if groups is not None and len(np.unique(groups)) == 1:
             raise ArgumentError("groups has one group, and members leave out whole groups; give two or more, or none")
         problem = self._learn(y)
-        class_weight = problem.weigh_classes(y, partial=False)
-        if class_weight is not None:
-            weight = class_weight if weight is None else weight * class_weight
+        row_weight, class_weight, targets = problem.weigh_classes(y, partial=False), None, problem.encode(y)
+        if row_weight is not None:
+            weight = row_weight if weight is None else weight * row_weight
+            class_weight = row_weight[np.unique(targets, return_index=True)[1]]
         if weight is not None and np.ptp(weight) == 0:
             weight = None
-        return TableData(table, problem, problem.encode(y), weight, groups, rows, n)
+        return TableData(table, problem, targets, weight, class_weight, groups, rows, n)
 
     # Predicting
 
@@ -314,7 +318,8 @@ class TableClassifier(ClassifierMixin, BaseTableModel):
     backend, device
         Where the networks compute, as in `xpnet.Network`. Unless given, it is where X lies, and NumPy for tables.
     class_weight
-        Weights of the classes, {label: number}; or "balanced", so that all classes have the same total weight.
+        Weights of the classes, {label: number}; or "balanced", so that all classes have the same total weight. They
+        count in training and in `predict`, and do not change probabilities, which are those of the table's frequencies.
 
     Attributes
     ----------
@@ -361,10 +366,14 @@ class TableClassifier(ClassifierMixin, BaseTableModel):
         Returns
         -------
         array of shape (n_samples,)
-            The most probable classes: numbers in the library of X, on its device; NumPy arrays for tables and texts.
+            The most probable classes; with `class_weight`, those with the largest product of weight and probability.
+            Numbers in the library of X, on its device; NumPy arrays for tables and texts.
         """
-        x = self._encode(X)
-        return self._move_to(X, self._labels.decode(self.ensemble_.predict_proba(x), self.ensemble_[0].view))
+        view, p = self.ensemble_[0].view, self.ensemble_.predict_proba(self._encode(X))
+        if self._class_weight is not None:
+            with view.scope():
+                p = p * view.backend.asarray(self._class_weight, view.dtype)
+        return self._move_to(X, self._labels.decode(p, view))
 
     def predict_proba(self, X: Any) -> Array:
         """Predict the probability of each class: the geometric mean of the members, calibrated.
@@ -405,9 +414,10 @@ class TableClassifier(ClassifierMixin, BaseTableModel):
         labels = replace(labels, kind=MULTICLASS)  # an output for each class, also if there are two
         return Classification(labels, "log_loss", self.class_weight)
 
-    def _name_results(self, problem: Classification, out_of_fold: np.ndarray) -> dict[str, Any]:
-        labels = problem.labels
-        return {"_labels": labels, "classes_": labels.classes, "oof_proba_": out_of_fold}
+    def _name_results(self, data: TableData, out_of_fold: np.ndarray) -> dict[str, Any]:
+        labels: Labels = data.problem.labels
+        names = {"_labels": labels, "classes_": labels.classes, "_class_weight": data.class_weight}
+        return {**names, "oof_proba_": out_of_fold}
 
 
 @explain_arguments
@@ -510,7 +520,7 @@ class TableRegressor(RegressorMixin, BaseTableModel):
         problem.check(y)
         return problem
 
-    def _name_results(self, problem: Regression, out_of_fold: np.ndarray) -> dict[str, Any]:
+    def _name_results(self, data: TableData, out_of_fold: np.ndarray) -> dict[str, Any]:
         return {"oof_prediction_": drop_single_output(out_of_fold)}
 
 
