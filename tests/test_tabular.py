@@ -142,13 +142,11 @@ def test_what_members_have_not_learnt_is_not_known_to_them():
 def test_weights_decide_which_epoch_a_member_keeps():
     """As if the fold had each row as often as it weighs."""
     weight = np.where(np.arange(60) % 3 == 0, 2.0, 1.0)
-    ensemble, folds = train(X, CLASSES, classes=3, sample_weight=weight)
+    ensemble, folds = train(X, REAL, sample_weight=weight)
     rows = weigh_rows(folds[0], weight)
     assert len(rows) == len(folds[0])
-    history = ensemble.histories[0]
-    best = int(np.argmin(history["validation_calibrated_log_loss"]))
-    cost = ensemble[0].cost((X[rows], CLASSES[rows]))
-    np.testing.assert_allclose(history["validation_cost"][best], cost, rtol=1e-4)
+    cost = ensemble[0].cost((X[rows], REAL[rows]))
+    np.testing.assert_allclose(min(ensemble.histories[0]["validation_cost"]), cost, rtol=1e-4)
 
 
 def test_rows_by_their_weights():
