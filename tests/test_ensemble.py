@@ -144,6 +144,57 @@ def test_members_are_the_networks_that_each_would_be_alone(case, place):
             np.testing.assert_array_equal(*(snapshot(one).dropout.step for one in (net, ensemble[k])))
 
 
+class Disturb(Callback):
+    """After the first epoch, stop, or go on with other weights; also in the middle of the second."""
+
+    def __init__(self, how):
+        self.how = how
+
+    def on_train_begin(self, training):
+        self.training, self.chunks = training, 0
+
+    def on_chunk_end(self, steps):
+        self.chunks += 1
+        if self.how == "halve" and self.chunks == 4:
+            self._halve()
+
+    def on_epoch_end(self, logs):
+        if self.how == "stop":
+            self.training.stopped = True
+        if self.how == "halve" and logs["epoch"] == 1:
+            self._halve()
+
+    def _halve(self):
+        net = self.training.net.copy()
+        net.w = [w / 2 for w in net.w]
+        self.training.value = net.value
+
+
+@pytest.mark.parametrize("how", ["stop", "halve"])
+@pytest.mark.parametrize("member", [0, 5, 11])
+def test_a_group_goes_on_when_one_of_its_members_is_disturbed(how, member, place):
+    """It is divided anew only when fewer than 7/8 of its members are left; rows, scalings and weights are their own."""
+    (x, y), n = make_data("real"), 12
+    rows = [np.random.default_rng(k).permutation(64)[:40] for k in range(n)]
+    weight = np.random.default_rng(1).uniform(0.5, 2.0, 64)
+    settings = {"activation": "tanh", "task": "regression", "standardize": True, "dropout": 0.1, "dtype": "float64"}
+    settings |= place._asdict()
+    options = {"epochs": 3, "batch_size": 8, "optimizer": Adam(), "progress": False, "chunk_steps": 2}
+    rates, seeds = [0.01 * (1 + k) for k in range(n)], range(n)
+    ensemble = Ensemble([5, 4, 1], n, seed=seeds, **settings)
+    callbacks = [[Disturb(how)] if k == member else [] for k in range(n)]
+    own = {"rows": rows, "lr": rates, "callbacks": lambda k: callbacks[k], "threads": 1, "sample_weight": weight}
+    histories = ensemble.train((x, y), **options, **own)
+    assert [len(history) for history in histories] == [1 if how == "stop" and k == member else 3 for k in range(n)]
+    for k in {0, 4, 5, 6, 11}:
+        net = Network([5, 4, 1], seed=seeds[k], **settings)
+        before, own = net.copy(), {"sample_weight": weight[rows[k]], "lr": rates[k], "callbacks": callbacks[k]}
+        history = net.train((x[rows[k]], y[rows[k]]), **options, **own)
+        assert_close(ensemble[k], net, before, 1e-9)
+        np.testing.assert_allclose(histories[k]["cost"], history["cost"], rtol=1e-9)
+        np.testing.assert_allclose(ensemble[k].scaling.x_mean, net.scaling.x_mean, rtol=1e-12)
+
+
 @pytest.mark.parametrize("shared", [True, False])
 def test_validation_and_test_data_are_standardized_as_training_data_are(shared):
     """The costs in the history are those that a member computes later."""

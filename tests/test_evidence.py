@@ -8,6 +8,7 @@ import host_cupy
 import numpy as np
 import pytest
 from helpers import assert_same, snapshot
+from sklearn.exceptions import ConvergenceWarning
 
 from xpnet import Ensemble, LevenbergMarquardt, Network
 from xpnet.estimators import MLPEnsembleRegressor, MLPRegressor
@@ -52,6 +53,31 @@ def test_the_precisions_have_the_greatest_evidence():
     np.testing.assert_allclose(slopes, 0.0, atol=1e-4)
     elsewhere = [(log_evidence(logs + 1 + h, x, y) - log_evidence(logs + 1 - h, x, y)) / 2e-4 for h in steps]
     assert np.abs(elsewhere).max() > 1
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-10])
+def test_laplace_of_weighted_examples_is_that_of_a_weighted_line(scale):
+    """Covariance (β n / Σw Σ w x xᵀ + α)⁻¹ of n examples; those of weight 0 are no examples."""
+    _, x, y = linear(epochs=0)
+    weight = np.random.default_rng(1).uniform(0.2, 4.0, 30)
+    weight[:6] = 0.0
+    options = {"hidden_layer_sizes": (), "solver": LevenbergMarquardt(bayesian=True), "max_iter": 200, "tol": 0.0}
+    options |= {"random_state": 0, "n_iter_no_change": 200}
+    models = []
+    for rows, each in ((slice(None), scale * weight), (slice(6, None), weight[6:])):
+        with pytest.warns(ConvergenceWarning):
+            models.append(MLPRegressor(**options).fit(x[rows], y[rows, 0], sample_weight=each))
+    fitted, without = models
+    laplace, memory = fitted.network_.value.laplace, fitted.network_.state.optimizer.memory
+    inputs = np.hstack([x, np.ones((30, 1))])
+    alpha = np.append(memory.weights[0][0][0], memory.weights[0][1][0])
+    matrix = memory.noise * 24 / weight.sum() * (inputs.T * weight) @ inputs + np.diag(alpha)
+    np.testing.assert_allclose(laplace.covariance, np.linalg.inv(matrix), rtol=0.02, atol=1e-6)
+    r = y[:, 0] - fitted.predict(x)
+    gamma = 4 - np.sum(alpha * np.diagonal(laplace.covariance))
+    np.testing.assert_allclose(laplace.noise, (24 / weight.sum() * (weight * r**2).sum()) / (24 - gamma), rtol=0.02)
+    for mine, other in zip(fitted.predict(x, return_std=True), without.predict(x, return_std=True)):
+        np.testing.assert_allclose(mine, other, rtol=1e-6)
 
 
 def test_the_noise_is_not_learnt_and_inputs_that_do_not_matter_lose_their_weights():

@@ -28,6 +28,7 @@ from xpnet import (
     RMSProp,
     Step,
 )
+from xpnet.core.arrays import leaves
 from xpnet.core.optimizers.adam import AdamHat
 from xpnet.core.optimizers.table import OPTIMIZERS
 
@@ -139,6 +140,27 @@ def test_trajectory_against_torch_optim_at_constant_lr(place, optimizer):
     net.train(problem(), epochs=EPOCHS, optimizer=optimizer, **options)
     for ours, theirs in zip([p for layer in layers_of(net) for p in layer], expected, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-13)
+
+
+@pytest.mark.parametrize("optimizer", ONE_OF_EACH, ids=str)
+@pytest.mark.parametrize("dtypes", [("float32", "float64"), ("float64", "float32")], ids=" to ".join)
+def test_training_goes_on_in_another_dtype_with_what_the_optimizer_remembers(place, optimizer, dtypes):
+    """Its numbers are those of a new network in that dtype: 0.9, and not the nearest one in float32."""
+    first, second = dtypes
+    net, whole = network(place, dtype=first), network(place, dtype=second)
+    for one in (net, whole):
+        one.train(problem(), 2, optimizer=optimizer, **options)
+    before = snapshot(net)
+    net = net.to(dtype=second)
+    after, fresh = snapshot(net), snapshot(whole)
+    assert after.optimizer.hyperparameters == fresh.optimizer.hyperparameters
+    for old, new in zip(leaves(before.optimizer.memory), leaves(after.optimizer.memory), strict=True):
+        np.testing.assert_array_equal(new, old.astype(new.dtype))
+    assert [x.dtype for x in leaves(after)] == [x.dtype for x in leaves(fresh)]
+    for one in (net, whole):
+        one.train(problem(), 1, optimizer=optimizer, **options)
+    for w, expected, start in zip(*([w for w, _ in snapshot(one).layers] for one in (net, whole)), before.layers):
+        assert np.linalg.norm(w - expected) <= 1e-4 * np.linalg.norm(expected - start[0])
 
 
 def one_step(place, optimizer, lr=0.5, dtype="float64"):

@@ -229,6 +229,7 @@ def test_points_are_drawn_anew_where_residuals_are_large(redraw):
     assert calls == [200] * (8 if redraw == 1 else 4)
     plain = [x for x in seen if isinstance(x, np.ndarray) and len(x) == 20]
     assert plain[0] is not plain[-1]
+    assert all(len(np.unique(x)) == len(x) for x in plain)  # no point is drawn twice
     assert (plain[0] > 0.9).mean() == 0.1
     assert (plain[-1] > 0.9).mean() > 0.3
     assert terms[0].x is LINE

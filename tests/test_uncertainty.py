@@ -16,8 +16,17 @@ from test_activations import on
 from test_dropout import expected as expected_mask
 
 from xpnet import SGD, Adam, EarlyStopping, Ensemble, Network, OneCycle
+from xpnet.checkpoint.archive import write_archive
+from xpnet.checkpoint.networks import encode_network, share_calibration
 from xpnet.core.activations import identity, mean_std
-from xpnet.core.calibration import MOST_ERRORS, choose_widths, find_error, interpolate_widths, sort_errors
+from xpnet.core.calibration import (
+    MOST_ERRORS,
+    choose_widths,
+    coverage_error,
+    find_error,
+    interpolate_widths,
+    sort_errors,
+)
 from xpnet.core.costs import gaussian, make_quantile
 from xpnet.core.scaling import Scaling
 from xpnet.core.temperature import find_shift, find_temperature
@@ -714,6 +723,82 @@ def test_an_ensemble_that_predicts_a_constant_is_calibrated_out_of_fold_and_load
         ensemble.save(tmp_path / "ensemble")
         again = Ensemble.load(tmp_path / "ensemble")
         np.testing.assert_array_equal(again.interval(x[:2]), ensemble.interval(x[:2]))
+
+
+@pytest.mark.parametrize("kind", ["mse", "gaussian", "quantile(0.1, 0.5, 0.9)", "classification", "binary"])
+def test_another_calibration_takes_the_place_of_the_first(kind, tmp_path):
+    """As if there had been none: out of fold or not, in either order; also after a file."""
+    if is_regression := kind not in ("classification", "binary"):
+        ensemble = bars(NUMPY, kind, 2, 3)
+        data, (x, y) = examples(90, 2), examples(80, 2, 1)
+    else:
+        (w, *data), (_, x, y) = noisy_classes(kind, 3.0, 90), noisy_classes(kind, 3.0, 80)
+        ensemble = Ensemble.of([classifier(NUMPY, kind, (1 + k / 4) * w) for k in range(3)])
+        y = y[::-1]
+    folds = np.arange(90).reshape(3, 30)
+
+    def find(model):
+        if is_regression:
+            return model.calibration, *model.interval(x, 0.8)
+        return model.temperature, model.predict_proba(x)
+
+    calls = [((x, y),), (tuple(data), folds)]
+    for first, second in (calls, calls[::-1]):
+        twice, once = ensemble.copy(), ensemble.copy()
+        twice.calibrate(*first)
+        before = find(twice)
+        twice.save(tmp_path / "net")
+        twice = Ensemble.load(tmp_path / "net")
+        assert {(net.calibration, net.temperature) for net in twice} == {(None, None)}  # it is that of all together
+        twice.calibrate(*second)
+        once.calibrate(*second)
+        for mine, expected in zip(find(twice), find(once), strict=True):
+            np.testing.assert_array_equal(mine, expected)
+        assert not np.array_equal(find(twice)[1], before[1])
+
+
+@pytest.mark.parametrize("members", [None, 2])
+@pytest.mark.parametrize("out_of_fold", [True, False])
+def test_files_of_calibrations_know_how_many_examples_there_were(members, out_of_fold, tmp_path):
+    """Of more than are kept: the standard error of a coverage depends on the number."""
+    n = MOST_ERRORS + 1201
+    model, data = bars(NUMPY, "mse", 1, members), examples(n, 1)
+    rows = [range(0, n, 2), range(1, n, 2)] if members and out_of_fold else None
+    model.calibrate(data) if rows is None else model.calibrate(data, rows)
+    assert len(model.calibration) == MOST_ERRORS
+    model.save(tmp_path / "net")
+    test = examples(100, 1, 1)
+    again = type(model).load(tmp_path / "net")
+    assert again.coverage(test).rows == model.coverage(test).rows
+    np.testing.assert_array_equal(again.calibration, model.calibration)
+    expected = [coverage_error(level, 100, n) for level in (0.68, 0.9, 0.95)]
+    assert [row["standard_error"] for row in again.coverage(test).rows] == expected
+
+
+def test_members_with_calibrations_of_their_own_keep_these_in_a_file(tmp_path):
+    """And the ensemble has its own besides; the files of members of two ensembles have none together."""
+    ensemble = bars(NUMPY, "mse", 1, 2)
+    for k, net in enumerate(ensemble):
+        net.calibrate(examples(20 + k, 1, k))
+    alone = [net.calibration for net in ensemble]
+    for calibrated in (False, True):
+        if calibrated:
+            ensemble.calibrate(examples(30, 1, 5))
+        ensemble.save(tmp_path / "net")
+        again = Ensemble.load(tmp_path / "net")
+        for net, expected in zip(again, alone, strict=True):
+            np.testing.assert_array_equal(net.calibration, expected)
+        assert (again.calibration is None) == (not calibrated)
+        assert again.fingerprint() == ensemble.fingerprint()
+    np.testing.assert_array_equal(again.calibration, ensemble.calibration)
+    other = ensemble.copy()
+    other.calibrate(examples(30, 1, 6))
+    parts = [
+        encode_network(net.settings, net.view, shared=share_calibration(model.views))
+        for net, model in zip(ensemble, (ensemble, other))
+    ]
+    write_archive(tmp_path / "mixed", parts)
+    assert Ensemble.load(tmp_path / "mixed").calibration is None
 
 
 def noisy_numbers(n, seed):

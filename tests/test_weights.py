@@ -79,16 +79,18 @@ def by_hand(net, rng, x, y, weight, b, lrs, epochs):
 @pytest.mark.parametrize(
     ("output", "cost"), [("sigmoid", "quadratic"), ("sigmoid", "cross_entropy"), ("softmax", "cross_entropy")]
 )
-@pytest.mark.parametrize("silent", [False, True])
+@pytest.mark.parametrize(("first", "scale"), [(1.0, 1.0), (0.0, 1.0), (1e-10, 1.0), (1e-20, 1e-10), (1.0, 1e20)])
 @pytest.mark.on("torch")
-def test_steps_and_costs_of_epochs_are_weighted_means(place, output, cost, silent):
-    """Minibatches of 5, 5 and 2; with `silent`, the first counts for nothing in the first epoch: its step is left out,
-    and its learning rate with it."""
+def test_steps_and_costs_of_epochs_are_weighted_means(place, output, cost, first, scale):
+    """Minibatches of 5, 5 and 2; the weights of the first in the first epoch may be tiny, and its step is like others.
+
+    If they are 0, its step is left out, and its learning rate with it.
+    """
     net = network(place, output_activation=output, cost=cost)
     y = Y / Y.sum(axis=1, keepdims=True) if output == "softmax" else Y
     schedule, weight, rng = OneCycle(1.0), WEIGHTS.copy(), net.make_rng()
-    if silent:
-        weight[copy.deepcopy(rng).permutation(N)[:5]] = 0.0
+    weight[copy.deepcopy(rng).permutation(N)[:5]] *= first
+    weight *= scale
     lrs = [schedule(step, 6) for step in range(6)]
     layers, costs = by_hand(net, rng, X, y, weight, 5, lrs, 2)
     history = net.train((X, y), 2, 5, schedule, sample_weight=weight, progress=False)
