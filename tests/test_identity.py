@@ -1,14 +1,23 @@
 """Whether functions are the same: in files, fingerprints and trainings that are resumed; never by their names alone."""
 
 import functools
+import os
+import subprocess
+import sys
 import warnings
+from functools import cache, partial
+from pathlib import Path
+from types import FunctionType, ModuleType
 from typing import NamedTuple
 
 import numpy as np
 import pytest
+from scipy import sparse
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LinearRegression
 
 from xpnet import Ensemble, Network
-from xpnet.backends.identity import is_fixed, is_ours
+from xpnet.backends.identity import describe, is_fixed, is_ours
 from xpnet.core.activations import Activation, relu
 from xpnet.core.costs import Cost
 from xpnet.errors import ArgumentError, CheckpointError
@@ -63,7 +72,7 @@ def partly(by):
     def value(by, z, xp):
         return xp.tanh(by * z)
 
-    return Activation("bend", functools.partial(value, by), lambda g, z, a, xp: g * by * (1.0 - a * a))
+    return Activation("bend", partial(value, by), lambda g, z, a, xp: g * by * (1.0 - a * a))
 
 
 KINDS = [bend, wrapped, Bend, Slots, partly]
@@ -192,3 +201,242 @@ def test_another_version_of_python_compares_names_alone(tmp_path, monkeypatch):
     with pytest.raises(CheckpointError, match="2 objects in custom= are named 'bend'"):
         Network.load(tmp_path / "run", custom=[bend(1.0), bend(2.0)])
     make(bend(2.0)).train((X, Y), 3, 10, progress=False, checkpoint=tmp_path / "run", resume=True)
+
+
+# What two values are described by
+
+SOURCE = """
+FACTOR = 2.0
+
+def helper(x):
+    return FACTOR * x
+
+def function(x, by=1.0):
+    'A function.'
+    values = [helper(item) for item in x]  # of a list
+    return np.sum(values) * by
+"""
+
+
+def load(before="", after=""):
+    """The function of a module, one line of which may have been written otherwise."""
+    assert before in SOURCE
+    variables = {"__name__": "module", "np": np}
+    exec(SOURCE.replace(before, after), variables)
+    return variables["function"]
+
+
+CLASS = """
+from sklearn.base import BaseEstimator
+
+class Base:
+    factor = 2.0
+
+    def scale(self, x):
+        return self.factor * x
+
+class Scale(Base, BaseEstimator):
+    def __init__(self, by=1.0):
+        self.by = by
+
+    @property
+    def offset(self):
+        return 0.5
+
+    def apply(self, x):
+        Scale.calls += 1
+        return self.by * self.scale(x) + self.offset
+
+    calls = 0
+"""
+
+
+def load_class(before="", after=""):
+    assert before in CLASS
+    variables = {"__name__": "module"}
+    exec(CLASS.replace(before, after), variables)
+    return variables["Scale"]
+
+
+def load_assigning(text):
+    """A function that assigns an attribute of the same name as another function."""
+    variables = {"__name__": "module"}
+    exec(f"def score(x): return {text}\ndef function(self, x): self.score = score(x)", variables)
+    return variables["function"]
+
+
+def refer(name, value):
+    """A function that refers to a value, which is a global variable."""
+    return FunctionType(compile(f"{name} * 2", "module", "eval"), {"__name__": "module", name: value})
+
+
+def refer_to_module(text):
+    """A function that calls another of the user's modules."""
+    module = ModuleType("tools")
+    exec(text, vars(module))
+    return FunctionType(compile("tools.double(2)", "module", "eval"), {"__name__": "module", "tools": module})
+
+
+class Scale:
+    def __init__(self, by):
+        self.by = by
+
+    def apply(self, x):
+        return self.by * x
+
+    def __call__(self, x):
+        return self.by * x
+
+
+def chain(i):
+    """Two objects that hold each other, or of which one holds itself."""
+    pair = Scale(1.0), Scale(2.0)
+    pair[0].next, pair[1].next = pair[1], pair[i]
+    return pair[0]
+
+
+ONES, OTHERS = np.ones((2000, 3)), np.ones((2000, 3))
+OTHERS[1000, 1] = 2.0
+
+
+def frame(values):
+    return pytest.importorskip("pandas").DataFrame(values, columns=["a", "b", "c"])
+
+
+def run(text, name="f"):
+    """A function, object or class `f` that the lines of a module of the user define."""
+    variables = {"__name__": name, "np": np}
+    exec(text, variables)
+    return variables["f"]
+
+
+def enclose(value):
+    return lambda z: z * value
+
+
+class Wrapper:
+    """An object that looks like a function to Python."""
+
+    def __init__(self, function, by):
+        functools.update_wrapper(self, function)
+        self.by = by
+
+    def __call__(self, z):
+        return self.by * z
+
+
+CLASSES = {  # lines of a class of the user's, with a number that differs
+    "attribute that __init__ may hide": "class C:\n k = {0}\n def __init__(self, k=0):\n  if k: self.k = k\nf = C()",
+    "slots": "class C: __slots__ = ('k',)\nf = C(); f.k = {0}",
+    "no pickle": "class C:\n def __reduce__(self): raise TypeError\nf = C(); f.k = {0}",
+    "empty pickle": "class C:\n def __getstate__(self): return dict()\nf = C(); f.k = {0}",
+    "static method": "class C:\n @staticmethod\n def k(): return {0}\nf = C()",
+    "class method": "class C:\n k = {0}\n @classmethod\n def g(cls): return cls.k\nf = C.g",
+    "cached property": "from functools import *\nclass C:\n @cached_property\n def k(self): return {0}\nf = C()",
+    "partial method": "from functools import *\nclass C:\n def g(self, k): pass\n k = partialmethod(g, {0})\nf = C()",
+    "descriptor": "class D:\n def __init__(self, v): self.v = v\nclass C: k = D({0})\nf = C()",
+    "metaclass": "class M(type):\n def k(cls): return {0}\nclass C(metaclass=M): pass\nf = C()",
+    "list": "class C(list): pass\nf = C([{0}])",
+    "attribute of a list": "class C(list): pass\nf = C(); f.k = {0}",
+    "float": "class C(float): pass\nf = C({0})",
+    "array": "class C(np.ndarray): pass\nf = np.arange({0}.0).view(C)",
+    "attribute of a function": "def f(z): return f.k * z\nf.k = {0}",
+    "keyword default": "def f(z, *, k={0}): return k * z",
+    "nested list of functions": "L = [[lambda z: {0} * z]]\ndef f(z): return L[0][0](z)",
+    "global object": "class C: k = {0}\nC.k, c = {0}, C()\ndef f(z): return c.k * z",
+    "global namespace": "from types import *\nc = SimpleNamespace(k={0})\ndef f(z): return c.k * z",
+    "handler": "def f(z):\n try: return 1 / z\n except (ValueError, OSError)[{0} - 1]: return 1",
+    "dispatch": "from functools import *\n@singledispatch\ndef f(z): pass\n@f.register\ndef _(z: int): return {0}",
+    "named as xpnet's": "from xpnet.core.activations import _ELU\nclass C:\n def k(self): return {0}\n"
+    "C.__module__, C.__qualname__ = _ELU.__module__, _ELU.__qualname__\nf = C()",
+}
+DESCRIBED = {  # a value that is made twice, and one that differs
+    **{name: (partial(run, text.format(1)), partial(run, text.format(2))) for name, text in CLASSES.items()},
+    "run as a module of xpnet": (
+        partial(run, "def f(z): return z", "xpnet.own"),
+        partial(run, "def f(z): return -z", "xpnet.own"),
+    ),
+    "enclosed function": (lambda: enclose(enclose(1)), lambda: enclose(enclose(2))),
+    "enclosed array": (lambda: enclose(ONES.copy()), lambda: enclose(OTHERS)),
+    "enclosed wrapper": (lambda: enclose(Wrapper(enclose, 1)), lambda: enclose(Wrapper(enclose, 2))),
+    "number of NumPy": (lambda: enclose(np.float32(1.5)), lambda: enclose(np.float64(1.5))),
+    "vectorized": (lambda: np.vectorize(enclose(1)), lambda: np.vectorize(enclose(2))),
+    "bound method in C": (lambda: [1, 2].count, lambda: [1, 3].count),
+    "set of objects": (lambda: {Scale(1), Scale(2), "a"}, lambda: {Scale(1), Scale(3), "a"}),
+    "cycle": (lambda: chain(0), lambda: chain(1)),
+    "code": (load, lambda: load("sum", "max")),
+    "inner code": (load, lambda: load("for item in x", "for item in x if item")),
+    "default": (load, lambda: load("by=1.0", "by=2.0")),
+    "helper": (load, lambda: load("FACTOR * x", "FACTOR + x")),
+    "constant": (load, lambda: load("2.0", "3.0")),
+    "partial": (lambda: partial(load(), by=2.0), lambda: partial(load("sum", "max"), by=2.0)),
+    "argument": (lambda: partial(load(), by=2.0), lambda: partial(load(), by=3.0)),
+    "argument by position": (lambda: partial(load(), 2.0), lambda: partial(load(), 3.0)),
+    "method": (lambda: Scale(2.0).apply, lambda: Scale(3.0).apply),
+    "object": (lambda: Scale(2.0), lambda: Scale(3.0)),
+    "cache": (lambda: cache(load()), lambda: cache(load("sum", "max"))),
+    "set": (lambda: {"a", "b", "c"}, lambda: {"a", "b", "d"}),
+    "dict": (lambda: {"a": 1, "b": 2}, lambda: {"a": 2, "b": 1}),
+    "list": (lambda: ONES.tolist(), lambda: OTHERS.tolist()),
+    "array": (lambda: ONES.copy("F"), lambda: OTHERS),
+    "objects": (lambda: ONES.astype(object), lambda: OTHERS.astype(object)),
+    "mask": (lambda: np.ma.array(ONES), lambda: np.ma.array(ONES, mask=OTHERS == 2)),
+    "frozen": (
+        lambda: FrozenEstimator(LinearRegression().fit(X, Y)),
+        lambda: FrozenEstimator(LinearRegression().fit(X, Y[::-1])),
+    ),
+    "sparse": (lambda: sparse.csr_array(ONES), lambda: sparse.csr_array(OTHERS)),
+    "frame": (lambda: frame(ONES), lambda: frame(OTHERS)),
+    "tensor": (lambda: pytest.importorskip("torch").tensor(ONES), lambda: pytest.importorskip("torch").tensor(OTHERS)),
+    "generator": (lambda: np.random.RandomState(1), lambda: np.random.RandomState(2)),
+    "global list": (lambda: refer("WEIGHTS", [1, 10]), lambda: refer("WEIGHTS", [1, 20])),
+    "global array": (lambda: refer("WEIGHTS", ONES), lambda: refer("WEIGHTS", OTHERS)),
+    "global functions": (lambda: refer("SCORES", {"a": load()}), lambda: refer("SCORES", {"a": load("sum", "max")})),
+    "global cache": (lambda: refer("score", cache(load())), lambda: refer("score", cache(load("sum", "max")))),
+    "library": (lambda: refer("average", np.mean), lambda: refer("average", np.median)),
+    "order": (lambda: refer("PAIR", [load(), load("sum", "max")]), lambda: refer("PAIR", [load("sum", "max"), load()])),
+    "module": (
+        lambda: refer_to_module("def double(x): return 2 * x"),
+        lambda: refer_to_module("def double(x): return x + x"),
+    ),
+    "name of an attribute": (lambda: load_assigning("x"), lambda: load_assigning("2 * x")),
+    "class": (load_class, lambda: load_class("self.by *", "self.by +")),
+    "class of a method": (lambda: load_class()().apply, lambda: load_class("factor * x", "factor + x")().apply),
+    "class of an estimator": (lambda: load_class()(), lambda: load_class("2.0", "3.0")()),
+    "property": (lambda: load_class()().apply, lambda: load_class("0.5", "1.5")().apply),
+}
+
+
+@pytest.mark.parametrize("name", DESCRIBED)
+def test_values_are_told_apart_by_all_that_they_hold(name):
+    """Not by their reprs, which are shortened, or name a function only. Equal ones may be made in other orders."""
+    value, other = DESCRIBED[name]
+    assert describe(value()) == describe(value()) != describe(other())
+
+
+def test_comments_do_not_tell_functions_apart():
+    assert describe(load()) == describe(load("# of a list", "\n")) == describe(load("A function.", "It adds."))
+
+
+def test_values_that_hold_themselves_are_described():
+    value = Scale([])
+    value.by.append(value)
+    assert "Scale(by=[<Scale 0>], <class" in describe(value)
+
+
+@pytest.mark.slow
+def test_descriptions_are_the_same_in_other_processes():
+    """Where sets have another order, and objects lie elsewhere."""
+    program = """if True:
+        from test_identity import *
+        print([describe(value()) for name, (value, _) in DESCRIBED.items() if name not in ("frame", "tensor")])
+    """
+    environments = [{**os.environ, "PYTHONHASHSEED": str(seed)} for seed in (1, 2)]
+    outputs = [
+        subprocess.run(
+            [sys.executable, "-c", program], cwd=Path(__file__).parent, env=env, capture_output=True, check=True
+        )
+        for env in environments
+    ]
+    assert outputs[0].stdout == outputs[1].stdout
+    assert len(outputs[0].stdout) > 1000

@@ -12,18 +12,14 @@ import subprocess
 import sys
 import textwrap
 from contextlib import nullcontext
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import FunctionType, ModuleType
 
 import numpy as np
 import pytest
 from helpers import assert_same, snapshot
-from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LinearRegression
 from test_checkpoint import forge, full_disk, put
 from test_training import InterruptAt
 
@@ -47,7 +43,6 @@ from xpnet import (
     TensorBoard,
     estimators,
 )
-from xpnet.backends.identity import describe
 from xpnet.core.activations import Activation
 from xpnet.core.step import State
 from xpnet.training import loop
@@ -1171,158 +1166,6 @@ def test_own_functions_of_a_training_are_compared_by_what_they_compute(tmp_path,
         begin(2.0, resume=True)
     with pytest.raises(KeyboardInterrupt):
         begin(1.0, resume=True)
-
-
-SOURCE = """
-FACTOR = 2.0
-
-def helper(x):
-    return FACTOR * x
-
-def function(x, by=1.0):
-    'A function.'
-    values = [helper(item) for item in x]  # of a list
-    return np.sum(values) * by
-"""
-
-
-def load(before="", after=""):
-    """The function of a module, one line of which may have been written otherwise."""
-    assert before in SOURCE
-    variables = {"__name__": "module", "np": np}
-    exec(SOURCE.replace(before, after), variables)
-    return variables["function"]
-
-
-CLASS = """
-from sklearn.base import BaseEstimator
-
-class Base:
-    factor = 2.0
-
-    def scale(self, x):
-        return self.factor * x
-
-class Scale(Base, BaseEstimator):
-    def __init__(self, by=1.0):
-        self.by = by
-
-    @property
-    def offset(self):
-        return 0.5
-
-    def apply(self, x):
-        Scale.calls += 1
-        return self.by * self.scale(x) + self.offset
-
-    calls = 0
-"""
-
-
-def load_class(before="", after=""):
-    assert before in CLASS
-    variables = {"__name__": "module"}
-    exec(CLASS.replace(before, after), variables)
-    return variables["Scale"]
-
-
-def load_assigning(text):
-    """A function that assigns an attribute of the same name as another function."""
-    variables = {"__name__": "module"}
-    exec(f"def score(x): return {text}\ndef function(self, x): self.score = score(x)", variables)
-    return variables["function"]
-
-
-def refer(name, value):
-    """A function that refers to a value, which is a global variable."""
-    return FunctionType(compile(f"{name} * 2", "module", "eval"), {"__name__": "module", name: value})
-
-
-def refer_to_module(text):
-    """A function that calls another of the user's modules."""
-    module = ModuleType("tools")
-    exec(text, vars(module))
-    return FunctionType(compile("tools.double(2)", "module", "eval"), {"__name__": "module", "tools": module})
-
-
-class Scale:
-    def __init__(self, by):
-        self.by = by
-
-    def apply(self, x):
-        return self.by * x
-
-    def __call__(self, x):
-        return self.by * x
-
-
-ONES, OTHERS = np.ones((2000, 3)), np.ones((2000, 3))
-OTHERS[1000, 1] = 2.0
-
-
-def frame(values):
-    return pytest.importorskip("pandas").DataFrame(values, columns=["a", "b", "c"])
-
-
-DESCRIBED = {  # a value that is made twice, and one that differs
-    "code": (load, lambda: load("sum", "max")),
-    "inner code": (load, lambda: load("for item in x", "for item in x if item")),
-    "default": (load, lambda: load("by=1.0", "by=2.0")),
-    "helper": (load, lambda: load("FACTOR * x", "FACTOR + x")),
-    "constant": (load, lambda: load("2.0", "3.0")),
-    "partial": (lambda: partial(load(), by=2.0), lambda: partial(load("sum", "max"), by=2.0)),
-    "argument": (lambda: partial(load(), by=2.0), lambda: partial(load(), by=3.0)),
-    "argument by position": (lambda: partial(load(), 2.0), lambda: partial(load(), 3.0)),
-    "method": (lambda: Scale(2.0).apply, lambda: Scale(3.0).apply),
-    "object": (lambda: Scale(2.0), lambda: Scale(3.0)),
-    "cache": (lambda: cache(load()), lambda: cache(load("sum", "max"))),
-    "set": (lambda: {"a", "b", "c"}, lambda: {"a", "b", "d"}),
-    "dict": (lambda: {"a": 1, "b": 2}, lambda: {"a": 2, "b": 1}),
-    "list": (lambda: ONES.tolist(), lambda: OTHERS.tolist()),
-    "array": (lambda: ONES.copy("F"), lambda: OTHERS),
-    "objects": (lambda: ONES.astype(object), lambda: OTHERS.astype(object)),
-    "mask": (lambda: np.ma.array(ONES), lambda: np.ma.array(ONES, mask=OTHERS == 2)),
-    "frozen": (
-        lambda: FrozenEstimator(LinearRegression().fit(X, Y)),
-        lambda: FrozenEstimator(LinearRegression().fit(X, Y[::-1])),
-    ),
-    "sparse": (lambda: sparse.csr_array(ONES), lambda: sparse.csr_array(OTHERS)),
-    "frame": (lambda: frame(ONES), lambda: frame(OTHERS)),
-    "tensor": (lambda: pytest.importorskip("torch").tensor(ONES), lambda: pytest.importorskip("torch").tensor(OTHERS)),
-    "generator": (lambda: np.random.RandomState(1), lambda: np.random.RandomState(2)),
-    "global list": (lambda: refer("WEIGHTS", [1, 10]), lambda: refer("WEIGHTS", [1, 20])),
-    "global array": (lambda: refer("WEIGHTS", ONES), lambda: refer("WEIGHTS", OTHERS)),
-    "global functions": (lambda: refer("SCORES", {"a": load()}), lambda: refer("SCORES", {"a": load("sum", "max")})),
-    "global cache": (lambda: refer("score", cache(load())), lambda: refer("score", cache(load("sum", "max")))),
-    "library": (lambda: refer("average", np.mean), lambda: refer("average", np.median)),
-    "order": (lambda: refer("PAIR", [load(), load("sum", "max")]), lambda: refer("PAIR", [load("sum", "max"), load()])),
-    "module": (
-        lambda: refer_to_module("def double(x): return 2 * x"),
-        lambda: refer_to_module("def double(x): return x + x"),
-    ),
-    "name of an attribute": (lambda: load_assigning("x"), lambda: load_assigning("2 * x")),
-    "class": (load_class, lambda: load_class("self.by *", "self.by +")),
-    "class of a method": (lambda: load_class()().apply, lambda: load_class("factor * x", "factor + x")().apply),
-    "class of an estimator": (lambda: load_class()(), lambda: load_class("2.0", "3.0")()),
-    "property": (lambda: load_class()().apply, lambda: load_class("0.5", "1.5")().apply),
-}
-
-
-@pytest.mark.parametrize("name", DESCRIBED)
-def test_values_are_told_apart_by_all_that_they_hold(name):
-    """Not by their reprs, which are shortened, or name a function only. Equal ones may be made in other orders."""
-    value, other = DESCRIBED[name]
-    assert describe(value()) == describe(value()) != describe(other())
-
-
-def test_comments_do_not_tell_functions_apart():
-    assert describe(load()) == describe(load("# of a list", "\n")) == describe(load("A function.", "It adds."))
-
-
-def test_values_that_hold_themselves_are_described():
-    value = Scale([])
-    value.by.append(value)
-    assert "Scale(by=[<Scale 0>], <class" in describe(value)
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

@@ -880,7 +880,8 @@ class Network(Settings):
         Parameters
         ----------
         custom
-            Your own activations and costs that it was made with; the file holds only their names.
+            Your own activations and costs that it was made with; the file holds their names and digests. A warning
+            names one that differs, and several of one name are told apart; see :doc:`/use/extend`.
 
         Raises
         ------
