@@ -64,6 +64,13 @@ def expected(seed, step, layer, m, n, rate):
 PLACES_IN_TIME = list(itertools.product([0, 1, 2**31, 2**32 - 1, 2718281828], [0, 1, 12345, 2**31 - 1], [0, 1, 5]))
 
 
+def test_factors_are_exact_in_another_dtype(place):
+    net = Network([1, 50, 1], dropout=[0.3, 0.1], dtype="float32", seed=0, **place._asdict())
+    same = Network([1, 50, 1], dropout=[0.3, 0.1], dtype="float64", seed=0, **place._asdict())
+    for mask, expected in zip(net.to(**place._asdict(), dtype="float64").dropout_masks(0, 9), same.dropout_masks(0, 9)):
+        assert np.array_equal(net.backend.to_numpy(mask), net.backend.to_numpy(expected))
+
+
 @pytest.mark.on("torch")
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.8, 1e-9, 1 - 1e-9])
 def test_masks_are_the_same_bits_on_every_backend(backend, rate):

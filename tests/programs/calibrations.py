@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet import DivergenceError, Ensemble, Network
+from xpnet import SGD, DivergenceError, Ensemble, Network
 
 from . import oracle as known
 from .generate import Operation, register
@@ -185,6 +185,35 @@ def compare_coverage(world: World, examples: Examples, levels: Any, bounds: np.n
         variance = row["nominal"] * (1 - row["nominal"]) / n  # of a binomial number, or one of a beta distribution
         variance *= 1 if of_calibration is None else (of_calibration + 1 + n) / (of_calibration + 2)
         assert_close(row["standard_error"], math.sqrt(variance), 1e-9, "standard error of the coverage")
+
+
+@operation(weight=2, reads=True)
+def laplace(world: World, r: random.Random) -> None:
+    """Error bars by the uncertainty of weights, of a network that was trained, beside MacKay's formulas."""
+    net = world.in_float64().net.copy()
+    kinks = [known.parse(name)[0] in WITH_KINKS for name in (*net.activation, net.output_activation)]
+    if net.task != "regression" or net.cost_name not in ("quadratic", "mse") or any(kinks):
+        return
+    if world.place in ("jax", "cupy-on-host"):  # slow, or without cuSOLVER
+        return
+    examples, new = Examples(net, r, r.choice([8, 20, 33])), Examples(net, r, 5)
+    if (np.ptp(np.reshape(examples.y, (examples.n, -1)), axis=0) == 0).any():
+        return
+    try:
+        net.train(examples.data, epochs=2, lr=0.01, progress=False, optimizer=SGD())
+    except DivergenceError:
+        return
+    oracle = make_oracle(net)
+    if not np.isfinite(oracle.forward(new.x)).all():
+        return
+    door, twin = clone(net, r)
+    for each in (net, twin):
+        each.fit_laplace(examples.data)
+    assert_same(twin, net, f"fit_laplace of a clone by {door}")
+    std = oracle.std_of_weights(new.x, *oracle.fit_laplace(*examples.data))
+    door, twin = clone(net, r)
+    for name, each in (("", net), (f", of a clone by {door}", twin)):
+        assert_close(each.predict_std(new.x), drop_single(std), 1e-6, f"error bars by fit_laplace{name}", std.max())
 
 
 @operation(weight=2, reads=True)

@@ -37,6 +37,7 @@ from .world import (
     Interrupt,
     Interrupted,
     Items,
+    Meddle,
     Training,
     World,
     assert_close,
@@ -297,7 +298,7 @@ STORED = ("sample_weight", "validation_split", "class_weight", "slopes", "slope_
 def diverge(world: World, r: random.Random) -> None:
     """A step from a finite cost to infinite weights is refused, and not taken."""
     net, data, before = world.net.copy(), Examples(world.net, r).data, layers_of(world.net)
-    rate, optimizer = 1e308 if world.exact else 1e38, SGD(weight_decay=1e6)
+    rate, optimizer = 1e308 if net.dtype == "float64" else 1e38, SGD(weight_decay=1e6)
     if all((np.abs(w) < 1e-3).all() for w, _ in before):
         return
     try:
@@ -383,26 +384,48 @@ def solve(world: World, r: random.Random) -> None:
         return
     if any(known.parse(name)[0] in (*WITH_KINKS, "softmax", "mean_std") for name in kinds) or world.oracle is None:
         return
-    k, weight = r.randrange(net.sizes[0]), r.choice([0.5, 2.0])
+    k, weight, second, n = r.randrange(net.sizes[0]), r.choice([0.5, 2.0]), r.choice([0.0, 0.5]), len(x)
+    redraw = {"redraw": r.choice([1, 2])} if r.random() < 0.5 else {}
+    seen, drawn = [x], [x]
 
     def residual(x: Any, u: Any, du: Any, ddu: Any, xp: Any, c: Any) -> Any:
-        return (c * du[k] - u + x[:, :1])[:, 0]
+        seen.append(take_value(x))
+        return (second * ddu[k] + c * du[k] - u + x[:, :1])[:, 0]
+
+    def draw(rng: Any, n: int) -> np.ndarray:
+        drawn.append(rng.uniform(-2, 2, (n, net.sizes[0])))
+        return drawn[-1]
 
     def act(net: Network, containers: Containers) -> None:
-        terms = [Term(residual, containers.array(x), weight=weight)]
-        net.solve(terms, 4, coefficients={"c": 0.5}, progress=False)
+        terms = [Term(residual, containers.array(x), weight=weight, draw=draw if redraw else None)]
+        net.solve(terms, 4, coefficients={"c": 0.5}, progress=False, **redraw)
 
-    world.log.append(f"n={len(x)} k={k}")
+    world.log.append(f"n={n} k={k} second={second} {redraw}")
     error = world.act(r, act)
     world.begin_anew()
     if error is None:
-        costs, c, h = net.history["cost"], net.history["c"][-1], 1e-6 * np.eye(net.sizes[0])[k]
-        forward = world.oracle.forward
-        slope = (to_host(forward(x + h)) - to_host(forward(x - h))) / 2e-6
-        expected = 0.5 * weight * ((c * slope - to_host(forward(x)) + x[:, :1])[:, 0] ** 2).mean()
-        if not near(costs[-1], expected, 1e-4) or any(b > a for a, b in itertools.pairwise(costs)):
+        costs, c, x = net.history["cost"], net.history["c"][-1], to_host(seen[-1])
+        if len(drawn) > 1 and (len(x) != n or len({*map(tuple, x)} & {*map(tuple, drawn[-1])}) != n):
+            raise Failure("points that were drawn anew are not different ones of the last candidates")
+        slope, curvature = differentiate_twice(lambda x: to_host(world.oracle.forward(x)), x, k)
+        expected = (
+            0.5 * weight * ((second * curvature + c * slope - world.oracle.forward(x) + x[:, :1])[:, 0] ** 2).mean()
+        )
+        if not near(costs[-1], expected, 1e-4) or (not redraw and any(b > a for a, b in itertools.pairwise(costs))):
             raise Failure(f"costs of an equation: {costs}, expected {expected} at the end")
     own.take_over(world)
+
+
+def take_value(x: Any) -> Any:
+    """The points that a residual gets, which carry derivatives where these are wanted."""
+    return take_value(x.value) if hasattr(x, "tangent") else x
+
+
+def differentiate_twice(function: Any, x: np.ndarray, k: int, factor: float) -> tuple[np.ndarray, np.ndarray]:
+    """The first and the second derivative of a function of rows with respect to a column, by differences."""
+    h, first, second = np.eye(x.shape[1])[k], 1e-6 * factor, 3e-4 * factor
+    slope = (function(x + first * h) - function(x - first * h)) / (2 * first)
+    return slope, (function(x + second * h) - 2 * function(x) + function(x - second * h)) / second**2
 
 
 @operation(weight=3)
@@ -498,7 +521,7 @@ def arrange(
     callbacks += [ModelCheckpoint(files[1], monitor="cost")] if "best" in logs else []
     callbacks.append(interrupt or Interrupt("begin", armed=False))
     random.Random(order).shuffle(callbacks)
-    return callbacks
+    return sorted(callbacks, key=lambda callback: isinstance(callback, Meddle))  # which others see the weights before
 
 
 def compare_logs(net: Network, files: tuple[str, str], others: tuple[str, str]) -> None:
@@ -612,6 +635,23 @@ def move(world: World, r: random.Random) -> None:
     if np.isfinite(to_host(there.forward(x))).all():
         assert_close(there.forward(x), back.forward(x), world.tolerance(1e-9, 1e-4), f"forward on {other}")
     world.net = back
+
+
+@operation(weight=2)
+def change_dtype(world: World, r: random.Random) -> None:
+    """In another dtype it is the same but for rounding; its optimizer goes on, or begins anew."""
+    net, dtype = world.net, r.choice(["float32", "float64"])
+    if world.place == "jax" and dtype != net.dtype:  # which would compile it
+        return
+    world.net, world.settings = net.to(**place_of(net), dtype=dtype), {**world.settings, "dtype": dtype}
+    for pair, others in zip(layers_of(world.net), layers_of(net)):
+        if not all(np.array_equal(part, other.astype(dtype)) for part, other in zip(pair, others)):
+            raise Failure(f"in {dtype}, other weights")
+    if world.oracle is None or r.random() < 0.5:
+        world.begin_anew()
+    else:
+        world.exact = world.exact and dtype == "float64"
+        world.oracle.layers, world.oracle.scaling = layers_of(world.net), scaling_of(world.net)
 
 
 # What only reads

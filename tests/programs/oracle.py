@@ -811,6 +811,55 @@ class Oracle:
                 self.layers, mu, growth = before, mu * growth, min(2 * growth, 2.0**20)
         return costs
 
+    def fit_laplace(self, x, y, sample_weight=None, precisions=None):
+        """The covariance of the parameters, and the variance of the noise, by MacKay's formulas.
+
+        `precisions` are those to begin with, as `groups` orders them, and that of the noise, if there are any.
+        """
+        x, y = self.scale_inputs(x), self.scale_targets(y)
+        weight = np.ones(len(x)) if sample_weight is None else np.asarray(sample_weight, float)
+        share, n, k = weight / weight.sum(), np.count_nonzero(weight), y.shape[1]
+        factor = 2 / k if self.cost_name == "mse" else 1.0
+        residuals, jacobian, _ = self.linearize(x, y, share, 0.0)
+        hessian, cost, theta = n * jacobian.T @ jacobian, residuals @ residuals / 2, self.join()
+        variance = (share @ (y - share @ y) ** 2).mean()
+        groups, units = self.group_parameters(share @ x**2, variance)
+        alpha, beta = (0.01 * units, 1 / (factor * variance)) if precisions is None else precisions
+        for _ in range(100):
+            inverse = np.linalg.inv(beta * hessian + np.diag(alpha[groups]))
+            determined = np.clip(1 - alpha[groups] * inverse.diagonal(), 0, 1)
+            most, gamma = 1e4 * units, np.bincount(groups, determined)
+            new = gamma / np.maximum(np.bincount(groups, theta**2), 1e-3 / most)
+            new = np.clip(np.minimum(np.where(gamma < 1e-3, most, new), most), alpha / 10, 10 * alpha)
+            free = max(n * k - gamma.sum(), 1e-3 * n * k)
+            noise = np.clip(free / max(2 * n * cost, 1e-14 * free), beta / 10, 10 * beta)
+            old, alpha, beta = np.append(alpha, beta), new, noise
+            if (np.abs(np.append(alpha, beta) - old) <= 1e-3 * old).all():
+                break
+        return np.linalg.inv(beta * hessian + np.diag(alpha[groups])), 1 / (beta * factor)
+
+    def group_parameters(self, input_squares, variance):
+        """The group of each parameter, in the order of `join`, and the precision that is usual in each."""
+        groups, units, last = [], [], len(self.layers) - 1
+        for l, (w, b) in enumerate(self.layers):
+            usual = 1 / variance if l == last else 1.0
+            columns = np.where(input_squares > 0, input_squares, 1.0) if l == 0 else np.ones(1)
+            groups.append(np.broadcast_to(len(units) + np.arange(len(columns)), w.shape).ravel())
+            units += [*(usual * columns), usual]
+            groups.append(np.full(len(b), len(units) - 1))
+        return np.concatenate(groups), np.array(units)
+
+    def std_of_weights(self, x, covariance, noise):
+        """The standard deviations of targets where the weights are uncertain."""
+        x = self.scale_inputs(x)
+
+        def outputs(parameters):
+            return feed_forward(self.split(parameters), self.activations, x)[1][-1]
+
+        slopes = np.stack([outputs(self.join() + TINY * 1j * unit).imag / TINY for unit in np.eye(len(covariance))], -1)
+        variance = noise + np.einsum("nki,ij,nkj->nk", slopes, covariance, slopes)
+        return np.sqrt(variance) * self.target_scaling[1]
+
     def linearize(self, x, y, share, weight_decay):
         """The residuals whose half squared sum is the cost, their Jacobian, and the decay of each parameter."""
         root = np.sqrt(share * (2 / y.shape[1] if self.cost_name == "mse" else 1.0))[:, None]

@@ -150,10 +150,15 @@ def copy_value(view: View, new: View) -> NetworkValue:
     value = to_device(to_host(view), new)
     if new.dtype == view.dtype:
         return value
-    # Hyperparameters are rounded from their exact values
-    fresh = init_optimizer(value.optimizer, value.layers, new.place)
-    optimizer = fresh._replace(memory=value.state.optimizer.memory)
-    return value._replace(stored=value.state._replace(optimizer=optimizer))
+    # Hyperparameters, and the factors of dropout, are rounded from their exact values
+    state, fresh = value.state, init_optimizer(value.optimizer, value.layers, new.place)
+    state = state._replace(optimizer=fresh._replace(memory=state.optimizer.memory))
+    exact = init_dropout(value.seeds.dropout, value.model.dropout)
+    if exact is not None and state.dropout is not None:
+        with new.scope():
+            scales = new.backend.copy_nest(exact.scales, new.dtype)
+        state = state._replace(dropout=state.dropout._replace(scales=scales))
+    return value._replace(stored=state)
 
 
 def init_value(
