@@ -802,8 +802,8 @@ def test_estimators_use_any_data_rightly_or_refuse_it(method: str, case: Case) -
         (masked(X), r" is a masked array, or holds one; give its filled\(\) values"),
         ([masked(row) for row in X], r" is a masked array, or holds one; give its filled\(\) values"),
         (X.view(Quantity), UNIT_MESSAGE),
-        (X.astype("M8[s]"), r" has dtype datetime64\[s\]; give real numbers, or labels"),
-        (X.astype("m8[s]"), r" has dtype timedelta64\[s\]; give real numbers, or labels"),
+        (X.astype("M8[s]"), r" has dtype datetime64\[s\]; give real numbers, as in .* for days; "),
+        (X.astype("m8[s]"), r" has dtype timedelta64\[s\]; give real numbers, as in .* for days; "),
         (np.zeros(4, [("x", float)]), r" has dtype \[\('x', '<f8'\)\]; give real numbers, or labels"),
     ],
 )
@@ -825,7 +825,7 @@ def test_estimators_do_not_read_what_scikit_learn_would(x: Any, message: str) ->
         est.score(X, y)
     with pytest.raises(TypeError, match=f"^sample_weight{message}"):
         est.score(X, LABELS, y)
-    with pytest.raises(TypeError, match=rf"^y{message} \(these are X_val, y_val and sample_weight_val\)$"):
+    with pytest.raises(TypeError, match=rf"^y{message}.* \(these are X_val, y_val and sample_weight_val\)$"):
         est.fit(X, LABELS, X_val=X, y_val=y)
 
 

@@ -24,6 +24,7 @@ FEW = {**SMALL, "max_epochs": 2}
 RNG = np.random.default_rng(0)
 NUMBERS = RNG.normal(size=(60, 3))
 KINDS = np.array(["cat", "dog", "eel"])[np.arange(60) % 3]
+DAYS = np.arange(60)
 HEIGHT = NUMBERS[:, 0] + 2 * (KINDS == "eel")
 
 
@@ -104,7 +105,9 @@ def test_results_lie_where_x_lies(kind, place, backend):
 
 
 class InPandas:
-    """A table of another library, which pandas takes over by its method."""
+    """A table of another library, which pandas takes over by its method; its data are itself, as in Arrow's columns."""
+
+    data = property(lambda self: self)
 
     def __init__(self, frame):
         self.frame = frame
@@ -379,6 +382,11 @@ def test_a_wrong_parameter_changes_nothing():
         ({"hidden_layer_sizes": [8, 0]}, ValueError, r"hidden_layer_sizes must be > 0, got \[8, 0\]"),
         ({"bins": 1}, ValueError, "bins=1 must be a whole number of at least 2, or 0"),
         ({"categories": ["age"]}, ValueError, "categories names 'age', but X has the columns"),
+        (
+            {"categories": "kind, home"},
+            ValueError,
+            r"'kind, home' must be a sequence of names, as in \['kind', 'home'\]",
+        ),
         ({"n_jobs": 0}, ValueError, "n_jobs=0 must be a number of threads, -1 for one on each core, or None"),
         ({"random_state": "x"}, ValueError, "random_state='x' must be a whole number"),
         ({"progress": 2}, ValueError, "progress=2 must be True or False"),
@@ -403,11 +411,34 @@ def test_a_wrong_parameter_changes_nothing():
         (TableRegressor, np.where(np.arange(60) == 3, np.nan, HEIGHT), "Input y contains NaN"),
         (TableRegressor, KINDS, "y holds <U3, such as 'cat'; give numbers, or use a classifier for labels"),
         (TableRegressor, KINDS.astype(object), "float: 'cat'; give numbers, or use a classifier for labels"),
+        (
+            TableRegressor,
+            lambda: pets()["born"],
+            r"y has dtype datetime64.*; give real numbers, as in \(y - y.min\(\)\) / numpy",
+        ),
+        (TableClassifier, lambda: pets()[["born"]], r"y has dtype datetime64\[.*\]; .* for days; or give labels"),
+        (
+            TableRegressor,
+            DAYS.astype("M8[D]").tolist(),
+            r"y holds date objects, such as \d{4}-\d\d-\d\d; give real numbers",
+        ),
+        (TableRegressor, DAYS.astype("m8[D]").astype(object), "y holds timedelta objects, such as"),
+        (TableRegressor, HEIGHT * 1j, r"Complex data not supported: y has dtype complex128; give y.real and y.imag"),
+        (
+            TableRegressor,
+            HEIGHT * 1e39,
+            r"target 0 goes from .* to .*e\+39, and float32 cannot hold its .*; give it in a",
+        ),
+        (
+            TableRegressor,
+            np.stack([HEIGHT, HEIGHT * 1e-50], 1),
+            "target 1 goes from .* to .*e-50, and float32 cannot hold",
+        ),
     ],
 )
 def test_wrong_targets_are_refused(kind, y, message):
     with pytest.raises(ValueError, match=message):
-        kind(**FEW).fit(pets(), y)
+        kind(**FEW).fit(pets(), y() if callable(y) else y)
 
 
 def test_tables_that_do_not_fit():
@@ -422,6 +453,20 @@ def test_tables_that_do_not_fit():
         pytest.raises(ValueError, match="X has 3 features, but TableRegressor is expecting 5 features as input"),
     ):
         model.predict(NUMBERS)
+    unnamed = pets().to_numpy(object)
+    with (
+        pytest.warns(UserWarning, match="X does not have valid feature names"),
+        pytest.raises(
+            ValueError, match=r"X lacks .*; it has the columns 'x0', .* name its columns, as in pandas.DataFr"
+        ),
+    ):
+        model.predict(unnamed)
+    for row_or_column in (pets()["born"], pets().iloc[0], InPandas(pets()["kind"])):
+        for method in (model.predict, lambda X: model.fit(X, HEIGHT)):
+            with pytest.raises(
+                ValueError, match=r"X is a Series of \d+ values, and must be a table; give X.to_frame\(\)"
+            ):
+                method(row_or_column)
     with pytest.raises(ValueError, match="X has several columns named 'kind'; give each its own name"):
         model.fit(pets().rename(columns={"home": "kind"}), HEIGHT)
     with pytest.raises(

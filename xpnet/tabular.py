@@ -28,6 +28,7 @@ from xpnet.core.temperature import find_logits, find_shift, output_of
 from xpnet.data.conversion import stays_outside
 from xpnet.data.host_rows import HostRows
 from xpnet.ensemble import Ensemble
+from xpnet.errors import ArgumentError
 from xpnet.inspection.novelty import LEAST_ROWS
 from xpnet.inspection.predict import predict
 from xpnet.training.callbacks import EarlyStopping
@@ -211,7 +212,16 @@ def make_scaling(x: np.ndarray, y: np.ndarray | None) -> Scaling:
     rounding = np.finfo(np.float32).eps * np.where(y_mean == 0, 1.0, np.abs(y_mean))
     # Where all targets are equal, they are predicted: the members' outputs are then multiplied by this
     varies = y.max(axis=0) > y.min(axis=0)  # their difference could overflow
-    return Scaling(mean, np.ones_like(mean), y_mean, np.where(varies, y_std, rounding))
+    y_std = np.where(varies, y_std, rounding)
+    for k, numbers in enumerate(np.concatenate([y_mean, y_std]).T):
+        with np.errstate(over="ignore", under="ignore"):
+            mean_and_std = numbers.astype(np.float32)
+        if not np.isfinite(mean_and_std).all() or mean_and_std[1] == 0:
+            raise ArgumentError(
+                f"target {k} goes from {y[:, k].min():.6g} to {y[:, k].max():.6g}, and float32 cannot hold its mean or "
+                "its standard deviation; give it in another unit, such that its numbers are near 1"
+            )
+    return Scaling(mean, np.ones_like(mean), y_mean, y_std)
 
 
 def choose_scaling(

@@ -9,6 +9,7 @@ pandas alone.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import Field, asdict, dataclass, fields, replace
 from itertools import pairwise
@@ -477,7 +478,16 @@ def choose_columns(learnt: Iterable[Column], frame: Any, table: str) -> dict[str
     used = [column for column in learnt if not isinstance(column, DroppedColumn)]
     present = set(frame.columns)
     if lacking := [column.name for column in used if column.name not in present]:
-        raise ArgumentError(f"{table} lacks columns that the network was trained on: {list_names(lacking)}")
+        has_names = any(re.fullmatch(r"x\d+", name) is None for name in present)
+        remedy = (
+            ""
+            if has_names
+            else "; a table without names has those; name its columns, as in pandas.DataFrame(X, columns=[...])"
+        )
+        raise ArgumentError(
+            f"{table} lacks columns that the network was trained on: {list_names(lacking)}; it has the columns "
+            f"{list_names(list(frame.columns))}{remedy}"
+        )
     texts = [column.name for column in used if isinstance(column, CategoryColumn)]
     return open_columns(frame[[column.name for column in used]], table, texts)
 

@@ -180,7 +180,7 @@ def _find_mask_or_unit(x: Any, depth: int = 0) -> Any:
 def _unwrap(x: Any) -> Iterator[Any]:
     """Iterate over an array and those within it: the data of xarray's, and what Dask's blocks will be like."""
     yield x
-    if hasattr(type(x), "data") and not hasattr(x, "__dlpack__"):
+    if hasattr(type(x), "data") and not hasattr(x, "__dlpack__") and x.data is not x:
         yield from _unwrap(x.data)
     elif hasattr(type(x), "__dask_graph__") and hasattr(x, "_meta"):
         yield x._meta

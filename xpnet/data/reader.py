@@ -277,9 +277,10 @@ class Reader(NamedTuple):
         if (position := self.place.find_not_finite(x)) is None:
             return
         row, column = position
+        remedy = "; numbers beyond 3.4e38 are infinite there, so divide those" if self.dtype == "float32" else ""
         raise ArgumentError(
             f"{name} holds NaN or infinity (as {self.dtype}), first in row {row if rows is None else rows[row]}, "
-            f"column {column}, counted from 0; remove or replace such examples"
+            f"column {column}, counted from 0; remove or replace such examples{remedy}"
         )
 
     def _check_reachable(self, y: Array, name: str) -> None:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import date, time, timedelta
 from typing import Any
 
 import array_api_compat
@@ -187,10 +188,31 @@ def name_arguments(arguments: str, x: Any = None) -> Iterator[None]:
 
 
 def check_kind(x: Any, name: str) -> None:
-    """Refuse arrays with a mask or a unit, and of times or records, which scikit-learn would read as plain numbers."""
+    """Refuse arrays with a mask or a unit, and of times, records or complex numbers; also in a column of a table."""
     refuse_masks_and_units(x, name)
-    if isinstance(x, np.ndarray) and (x.dtype.kind in "mM" or x.dtype.names is not None):
+    if hasattr(x, "iloc") and x.ndim == 2 and any(dtype.kind not in "biuf" for dtype in x.dtypes):
+        for k in range(x.shape[1]):
+            check_kind(x.iloc[:, k], name)
+    kind = getattr(getattr(x, "dtype", None), "kind", None)
+    if kind == "c":
+        remedy = f"give {name}.real and {name}.imag as columns"
+        raise ArgumentError(f"Complex data not supported: {name} has dtype {x.dtype}; {remedy}")
+    if isinstance(x, np.ndarray) and x.dtype.names is not None:
         raise ArgumentError(f"{name} has dtype {x.dtype}; give real numbers, or labels")
+    times = f"has dtype {x.dtype}" if kind in ("m", "M") else _describe_times(x)
+    if times:
+        remedy = "xpnet.estimators.TableEncoder reads dates" if name == "X" else "or give labels"
+        days = f"({name} - {name}.min()) / numpy.timedelta64(1, 'D')"
+        raise ArgumentError(f"{name} {times}; give real numbers, as in {days} for days; {remedy}")
+
+
+def _describe_times(x: Any) -> str | None:
+    """Describe dates or durations that are objects of Python, by the first element; None if it is something else."""
+    if not isinstance(x, (list, tuple)) and str(getattr(x, "dtype", "")) != "object":
+        return None
+    first = next(iter(x), None)
+    is_time = isinstance(first, (date, time, timedelta, np.datetime64, np.timedelta64))
+    return f"holds {type(first).__name__} objects, such as {first}" if is_time else None
 
 
 def _to_native_order(x: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -243,8 +244,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         if most is not None and not (_is_whole(most) and most >= 2):
             raise ArgumentError(f"max_categories={most!r} must be a whole number of at least 2, or None")
         if isinstance(self.categories, str) or not isinstance(self.categories, Collection):
-            example = f"[{self.categories!r}]" if isinstance(self.categories, str) else "['year']"
-            raise ArgumentError(f"categories={self.categories!r} must be a sequence of names, as in {example}")
+            names = re.split(r"\s*,\s*", self.categories) if isinstance(self.categories, str) else ["year"]
+            raise ArgumentError(f"categories={self.categories!r} must be a sequence of names, as in {names}")
         return Limits(least, most)
 
     def __sklearn_tags__(self) -> Any:
@@ -294,7 +295,12 @@ def check_table(estimator: Any, X: Any, *, reset: bool) -> Any:
     if not isinstance(X, pandas.DataFrame):
         if hasattr(X, "to_pandas"):
             X = X.to_pandas()
-        elif hasattr(X, "__arrow_c_stream__"):
+        if isinstance(X, pandas.Series):
+            raise ArgumentError(
+                f"X is a Series of {len(X)} values, and must be a table; give X.to_frame() for one column, and "
+                "X.to_frame().T for one row"
+            )
+        if hasattr(X, "__arrow_c_stream__") and not isinstance(X, pandas.DataFrame):
             import pyarrow
 
             X = pyarrow.table(X).to_pandas()
