@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import weakref
 from contextlib import nullcontext
 
 import host_cupy
@@ -222,14 +223,15 @@ def test_they_are_those_of_the_weights_and_examples_at_hand():
     net.fit_laplace((X, Y + 3))
     assert net.calibration is None
     assert (net.predict_std(X) > 2 * before).all()
-    untrained = make()
-    untrained.train((X, Y), 0, **TRAIN)
-    untrained.fit_laplace((X, Y))
-    assert np.isfinite(untrained.predict_std(X)).all()
+    barely = make()
+    barely.train((X, Y), 1, **TRAIN)
+    barely.fit_laplace((X, Y))
+    assert np.isfinite(barely.predict_std(X)).all()
 
 
 def test_an_ensembles_calibration_ends_with_the_error_bars_of_a_member():
     ensemble = Ensemble([3, 4, 1], 2, seed=0, **OPTIONS)
+    ensemble.train((X, Y), 1, **TRAIN)
     ensemble.fit_laplace((X, Y))
     ensemble.calibrate((X + 0.1, Y))
     assert ensemble.calibration is not None
@@ -271,10 +273,63 @@ def test_a_constant_input_is_not_relevant():
     assert relevance[:2].min() > 0.1
 
 
+def test_blocks_of_examples_are_not_collected():
+    seen = []
+
+    class Batches:
+        def __iter__(self):
+            for k in range(0, 40, 4):
+                assert sum(block() is not None for block in seen) <= 2
+                yield self.copy(k)
+
+        def copy(self, k):
+            x = X[k : k + 4].astype(np.float64)
+            seen.append(weakref.ref(x))
+            return x, Y[k : k + 4]
+
+    one, other = make(), make()
+    for net in (one, other):
+        net.train((X, Y), 3, **TRAIN)
+    one.fit_laplace(Batches())
+    other.fit_laplace((X, Y))
+    assert len(seen) == 10
+    np.testing.assert_allclose(one.predict_std(X), other.predict_std(X), rtol=1e-8)
+
+
+def test_targets_far_from_zero():
+    """Error bars are in units of the targets, wherever they lie, or the message names a remedy."""
+    net, other, far = make(), make(), 1e9
+    net.train((X, Y), 20, **TRAIN)
+    w, b = net.layers[-1]
+    other.layers = [*net.layers[:-1], (w, b + far)]
+    net.fit_laplace((X, Y))
+    other.fit_laplace((X, Y + far))
+    np.testing.assert_allclose(other.predict_std(X), net.predict_std(X), rtol=0.1)
+    other.layers = make().layers
+    other.fit_laplace((X, Y + 1e3 * far))
+    np.testing.assert_allclose(other.predict_std(X), 1e3 * far, rtol=1e-3)
+    other = make(activation="relu")
+    other.layers = [(1e200 * w, b) for w, b in other.layers]
+    message = "cannot tell the effects of the 31 weights and biases apart .*; make the network with standardize=True"
+    with np.errstate(all="ignore"), pytest.raises(ValueError, match=message):
+        other.fit_laplace((X, Y))
+
+
+def test_an_ensemble_gets_error_bars_of_all_members_or_none():
+    ensemble = Ensemble.of([make(), make()])
+    ensemble[0].train((X, Y), 1, **TRAIN)
+    with pytest.raises(ValueError, match="fit_laplace needs a trained network"):
+        ensemble.fit_laplace((X, Y))
+    assert ensemble[0].value.laplace is None
+
+
 def test_what_has_no_laplace_approximation():
     with pytest.raises(ValueError, match=r'fit_laplace needs a regression with cost="quadratic" or "mse"'):
         Network([3, 2], task="classification").fit_laplace((X, [0, 1] * 20))
     net = make()
+    with pytest.raises(ValueError, match="fit_laplace needs a trained network, and this one has its first weights"):
+        net.fit_laplace((X, Y))
+    net.minibatch_update((X, Y), 1e-9)
     net.fit_laplace((X, Y))
     with pytest.raises(ValueError, match="return_std=True has no derivatives after fit_laplace"):
         net.predict_jacobian(X, return_std=True)

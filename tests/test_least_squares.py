@@ -1,6 +1,7 @@
 """Levenberg-Marquardt: its linear problem, its steps, and training by it at every door."""
 
 import warnings
+from contextlib import nullcontext
 
 import host_cupy
 import numpy as np
@@ -161,9 +162,14 @@ def test_where_no_weight_has_an_effect_steps_fail_and_other_members_go_on(place)
         net.b = [np.full(3, bias), [10 * bias]]
     alone = ensemble.copy()
     before = [host(net, net.layers) for net in alone]
-    ensemble.train(data, epochs=4, **TRAIN)
+    stuck = pytest.warns(
+        UserWarning, match="none of the 4 steps of LevenbergMarquardt lowered the cost, .*; the weights"
+    )
+    with stuck:
+        ensemble.train(data, epochs=4, **TRAIN)
     for k, (net, member) in enumerate(zip(alone, ensemble, strict=True)):
-        net.train(data, epochs=4, **TRAIN)
+        with stuck if k == 1 else nullcontext():
+            net.train(data, epochs=4, **TRAIN)
         for old, mine, other in zip(before[k], host(net, net.layers), host(net, member.layers), strict=True):
             np.testing.assert_allclose(mine, other, rtol=1e-6, atol=1e-9)
             assert np.array_equal(mine, old) is (k == 1)
@@ -209,17 +215,17 @@ def test_only_examples_that_are_seen_count_as_fitted(place):
     weight = np.repeat([1.0, 0.0], 20)
     message = "can fit 20 targets exactly, noise included, with 29 weights and biases"
     with pytest.warns(UserWarning, match=message):
-        make((2, 7, 1), **place._asdict()).train((x, y), epochs=2, sample_weight=weight, **TRAIN)
+        make((2, 7, 1), **place._asdict()).train((x, y), epochs=1, sample_weight=weight, **TRAIN)
     with pytest.warns(UserWarning, match=message.replace("20", "10")):
         Ensemble([2, 7, 1], 2, **{**OPTIONS, **place._asdict()}).train(
-            (x, y), epochs=2, rows=[np.arange(40) % 10] * 2, **TRAIN
+            (x, y), epochs=1, rows=[np.arange(40) % 10] * 2, **TRAIN
         )
 
 
 def test_nothing_warns_where_noise_is_not_fitted():
-    make((2, 7, 1)).train(FEW, epochs=2, progress=False, optimizer=LevenbergMarquardt(weight_decay=1e-4))
-    make((2, 7, 1)).train(FEW, epochs=2, validation_data=(X, Y[:, 0]), **TRAIN)
-    make((2, 7, 2)).train((X[:20], Y[:20]), epochs=2, **TRAIN)  # 37 weights and biases for 40 targets
+    make((2, 7, 1)).train(FEW, epochs=1, progress=False, optimizer=LevenbergMarquardt(weight_decay=1e-4))
+    make((2, 7, 1)).train(FEW, epochs=1, validation_data=(X, Y[:, 0]), **TRAIN)
+    make((2, 7, 2)).train((X[:20], Y[:20]), epochs=1, **TRAIN)  # 37 weights and biases for 40 targets
     MLPRegressor(**FIT, alpha=0.01).fit(*FEW)
     MLPRegressor(**FIT, early_stopping=True).fit(*FEW)
 
@@ -311,8 +317,8 @@ def test_an_estimator_trains_until_the_loss_no_longer_falls():
     assert regressor.loss_ < 1e-6
     assert regressor.n_iter_ < 500
     assert regressor.network_.optimizer == LevenbergMarquardt()
-    with pytest.warns(ConvergenceWarning, match=r"^LevenbergMarquardt: Maximum iterations \(3\) reached and"):
-        MLPRegressor(**SMALL, max_iter=3).fit(X, Y)
+    with pytest.warns(ConvergenceWarning, match=r"^LevenbergMarquardt: Maximum iterations \(1\) reached and"):
+        MLPRegressor(**SMALL, max_iter=1).fit(X, Y)
 
 
 def test_an_estimator_stops_on_validation_data():

@@ -185,6 +185,23 @@ def test_coefficients_are_those_of_a_fit_of_the_exact_solution():
     assert (np.abs(found - expected) < 0.2 * np.sqrt(np.diag(covariance))).all()
 
 
+@pytest.mark.parametrize(("argument", "remedy"), [("slopes=", "Ensemble"), ("solve", "calibrate")])
+def test_error_bars_need_weights_that_were_fitted_to_targets_alone(argument, remedy, tmp_path):
+    net, train = make(), {"epochs": 2, "lr": 0.1, "progress": False}
+    if argument == "solve":
+        net.solve([START], 3, progress=False)
+    else:
+        net.train((LINE, LINE), slopes=1.0 + 0.0 * LINE, **train)
+    net.save(tmp_path / "net")
+    before = net.value
+    for each in (net, net.copy(), Network.load(tmp_path / "net")):
+        with pytest.raises(ValueError, match=f"the weights were fitted by {argument}, which .*{remedy}"):
+            each.fit_laplace((LINE, LINE))
+    assert net.value is before
+    net.train((LINE, LINE), **train)
+    net.fit_laplace((LINE, LINE))
+
+
 def test_the_cost_is_the_weighted_mean_of_squared_residuals():
     net = make()
     start = Term(START.residual, START.x, weight=10.0)
@@ -235,6 +252,39 @@ def test_points_are_drawn_anew_where_residuals_are_large(redraw):
     assert terms[0].x is LINE
 
 
+def test_a_second_call_goes_on_with_weights_and_coefficients(place, tmp_path):
+    """Other first values, or weights, begin anew."""
+    terms, call = [DECAY, START, END], {"coefficients": {"c": 1.0}, "progress": False}
+    net = make(**place._asdict())
+    found = net.solve(terms, 12, **call)["c"][-1]
+    assert net.copy().solve([DECAY, END], 1, **call, damping=1e9)["c"] == [pytest.approx(found, abs=1e-3)]
+    net.save(tmp_path / "net")
+    loaded = Network.load(tmp_path / "net", **place._asdict())
+    assert loaded.fingerprint() == net.fingerprint()
+    assert loaded.value.objective == net.value.objective == net.copy().value.objective
+    for other in ({"c": 1.5}, {"c": 1.5, "k": 1.0}):
+        terms = [*terms, Term(lambda x, u, du, ddu, xp, k: 0.0 * k + 0.0 * u, LINE)] if "k" in other else terms
+        begun = net.copy().solve(terms, 1, coefficients=other, damping=1e9, progress=False)
+        assert begun["c"] == [pytest.approx(1.5, abs=1e-3)]
+    net.layers = net.layers
+    assert net.solve([DECAY, END], 1, **call, damping=1e9)["c"] == [pytest.approx(1.0, abs=1e-3)]
+
+
+def test_the_best_step_has_its_own_coefficients():
+    class Distance(Callback):
+        adds = ("distance",)
+
+        def on_epoch_end(self, logs):
+            logs["distance"] = abs(logs["c"] - 1.6)
+
+    net, terms, call = make(), [DECAY, START, END], {"coefficients": {"c": 1.0}, "progress": False}
+    best = EarlyStopping(30, monitor="distance", mode="min")
+    history = net.solve(terms, 20, **call, callbacks=[Distance(), best])
+    assert best.best_epoch < 20
+    assert net.value.objective.coefficients == {"c": (1.0, history["c"][best.best_epoch - 1])}
+    assert history["c"][-1] != history["c"][best.best_epoch - 1]
+
+
 class StopAt(Callback):
     """Raise an exception after a step."""
 
@@ -278,7 +328,8 @@ def test_callbacks_watch_and_change_it(tmp_path):
 
 def test_it_ends_where_no_step_lowers_the_cost():
     net = make()
-    history = net.solve([Term(lambda x, u, *_: 0.0 * u + 1.0, LINE)], progress=False)
+    with pytest.warns(UserWarning, match="none of the .* steps of solve lowered the cost, 0.5; the"):
+        history = net.solve([Term(lambda x, u, *_: 0.0 * u + 1.0, LINE)], progress=False)
     assert len(history) < 25
     assert history["cost"] == [0.5] * len(history)
 
@@ -337,7 +388,7 @@ def draw_line(rng, n):
     return rng.uniform(0, 1, (n, 1))
 
 
-OBSERVED = Term(lambda x, u, du, ddu, xp: u - xp.asarray(LINE**2), LINE)
+OBSERVED = Term(lambda x, u, du, ddu, xp: u - xp.asarray(LINE**2, device=u.device), LINE)
 REFUSED += [
     ({}, {"terms": [Term(lambda x, u, du, xp: u, LINE)]}, "of term 0 has other arguments than x, u, du, ddu, xp "),
     (
@@ -371,7 +422,7 @@ MIXED = [
     lambda x, u, du, ddu, xp: xp.where(x > 0.5, u - xp.flip(du[0], axis=0), u),
     lambda x, u, du, ddu, xp: xp.sort(u, axis=0) - x,  # it is sorted already
     lambda x, u, du, ddu, xp: xp.concat([u[:1, :], u[1:, :] - u[:-1, :]]),
-    lambda x, u, du, ddu, xp: xp.matmul(xp.asarray(MATRIX), u),
+    lambda x, u, du, ddu, xp: xp.matmul(xp.asarray(MATRIX, device=u.device), u),
     lambda x, u, du, ddu, xp: u / xp.max(xp.abs(u)),
     lambda x, u, du, ddu, xp: u * xp.exp(20.0 * x) - 1e-5 * xp.sum(u),
 ]
@@ -389,7 +440,7 @@ ROW_BY_ROW = [
 def test_a_residual_that_mixes_rows_is_refused(place, residuals, mixes):
     for residual in residuals:
         net = make(**place._asdict())
-        net.layers = [(1 + 0 * w, 0 * b) for w, b in net.layers]  # u increases
+        net.layers = [(np.ones(w.shape), np.zeros(b.shape)) for w, b in net.layers]  # u increases
         before, terms = net.value, [START, Term(residual, LINE)]
         if mixes:
             with pytest.raises(ValueError, match="the residual of term 1 mixes points: it must use each row of u, du"):
@@ -401,7 +452,9 @@ def test_a_residual_that_mixes_rows_is_refused(place, residuals, mixes):
 
 @pytest.mark.not_on(host_cupy.NAME)
 def test_activations_need_the_derivatives_of_the_residuals(place):
-    clipped = Activation("clipped", lambda z, xp: xp.clip(z, -3.0, 3.0), lambda g, z, a, xp: g * (xp.abs(z) < 3.0))
+    clipped = Activation(
+        "clipped", lambda z, xp: xp.clip(z, -3.0, 3.0), lambda g, z, a, xp: xp.where(xp.abs(z) < 3.0, g, 0.0 * g)
+    )
     steep = Activation("steep", lambda z, xp: xp.sin(30.0 * z), lambda g, z, a, xp: 30.0 * g * xp.cos(30.0 * z))
     kinked = ["relu", "leaky_relu(0.9)", "elu", "selu", clipped]
     for activation in [*kinked, steep, "gelu", "softplus", "identity"]:

@@ -129,7 +129,7 @@ def test_a_step_of_levenberg_marquardt_solves_the_system_with_slopes(place):
 def test_standardized_networks_scale_slopes(optimizer):
     """As one that gets scaled numbers, J · x_std / y_std: the same weights, up to rounding."""
     a, b = make(standardize=True), make()
-    options = {"epochs": 3, "optimizer": optimizer, **QUIET}
+    options = {"epochs": 6, "optimizer": optimizer, **QUIET}
     a.train((X, Y), slopes=SLOPES, **options)
     scaled = SLOPES * X.std(axis=0) / Y.std(axis=0)[:, None]
     b.train(((X - X.mean(axis=0)) / X.std(axis=0), (Y - Y.mean(axis=0)) / Y.std(axis=0)), slopes=scaled, **options)
@@ -163,7 +163,7 @@ def test_members_are_trained_as_alone(place, optimizer):
     """On rows of their own, so that each has its own scaling, by which the slopes it gets are scaled too."""
     ensemble = Ensemble([3, 4, 2], members=3, **SQUARES, standardize=True, seed=0, **place._asdict())
     alone, rows = ensemble.copy(), [np.arange(k, k + 8) for k in range(3)]
-    options = {"epochs": 3, "optimizer": optimizer, "slope_weight": 0.3, **QUIET}
+    options = {"epochs": 6, "optimizer": optimizer, "slope_weight": 0.3, **QUIET}
     ensemble.train((X, Y), rows=rows, slopes=SLOPES, **options)
     for net, member, own in zip(alone, ensemble, rows, strict=True):
         net.train((X[own], Y[own]), slopes=SLOPES[own], **options)

@@ -700,6 +700,18 @@ def test_what_is_exported_is_not_calibrated_and_says_how_to_correct_it(cost, rem
     assert np.abs(rows[0]).max() > 0.1
 
 
+@pytest.mark.parametrize("members", [None, 2])
+def test_what_is_exported_lacks_the_error_bars_of_weights(members):
+    """After a calibration too, which is then not the same for every x."""
+    model = bars(NUMPY, "mse", 1, members)
+    for net in [model] if members is None else model:
+        net.layers = net.layers
+    model.fit_laplace(examples(49, 1))
+    model.calibrate(examples(49, 1, seed=1))
+    with pytest.warns(UserWarning, match="^what is exported lacks the error bars of fit_laplace: net.predict"):
+        make_page(model)
+
+
 def test_exported_standard_deviations_of_an_ensemble_are_not_calibrated_and_its_mean_needs_no_warning():
     message = r"; the calibrated standard deviations are those of net.predict\(x, return_std=True\)$"
     for cost in ("gaussian", "mse"):

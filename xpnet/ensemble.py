@@ -19,6 +19,7 @@ from xpnet.backends.memory import BYTES_OF_NETWORK, count_parameters, on_host_on
 from xpnet.checks import count, decode_path, yes_or_no
 from xpnet.core.arrays import Array
 from xpnet.core.temperature import combine
+from xpnet.data.opening import make_source
 from xpnet.errors import ArgumentError, DivergenceError
 from xpnet.hints import explain_methods
 from xpnet.inspection.predict import predict
@@ -521,8 +522,12 @@ class Ensemble:
 
         Error bars then hold this, the noise, and how far the members differ.
         """
-        for network in self:
-            network.fit_laplace(train_data)
+        fitted = [
+            inspection.laplace.fit_laplace(network.view, make_source(train_data, "train_data", network.view.reader))
+            for network in self
+        ]
+        for network, laplace in zip(self, fitted):
+            network.value = network.value._replace(laplace=laplace, calibration=None)
 
     def fit_novelty(self, x: Any) -> None:
         """Learn what the training inputs are like, as `Network.fit_novelty` does, in the first member. Synchronizes."""

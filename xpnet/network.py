@@ -454,8 +454,9 @@ class Network(Settings):
         """Solve differential equations: minimize ½ Σ weight · mean r² of a list of `xpnet.Term`, which has an example.
 
         The steps are those of `LevenbergMarquardt`, and end early where none lowers the cost. Unknown `coefficients`,
-        {name: first value}, are learnt along. Points of terms with `draw` change after every `redraw` steps. Returns
-        the cost and the coefficients after each step; see :doc:`/use/differential-equations`.
+        {name: first value}, are learnt along; a second call with the same ones goes on with the values that it found.
+        Points of terms with `draw` change after every `redraw` steps. Returns the cost and the coefficients after each
+        step; see :doc:`/use/differential-equations`.
         """
         self._take_values(
             [self], training.solve.solve(self, terms, steps, coefficients, redraw, damping, callbacks, progress)
@@ -641,8 +642,9 @@ class Network(Settings):
     def fit_laplace(self, train_data: Any) -> None:
         """Learn how uncertain the weights are, for error bars that grow away from the training examples. Synchronizes.
 
-        For regressions with squared errors and some thousands of weights at most. Until further training, `predict_std`
-        and `interval` then hold the uncertainty of the weights and the noise. See :doc:`/use/few-examples`.
+        For regressions with squared errors and some thousands of weights at most, trained on targets alone: not with
+        `slopes` or by `solve`. Until further training, `predict_std` and `interval` then hold the uncertainty of the
+        weights and the noise. See :doc:`/use/few-examples`.
         """
         source = make_source(train_data, "train_data", self.view.reader)
         self._change(laplace=inspection.laplace.fit_laplace(self.view, source), calibration=None)

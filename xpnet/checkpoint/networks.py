@@ -53,6 +53,7 @@ def fingerprint(settings: Mapping[str, Any], view: View) -> str:
         "generator": value.generator,
         "seeds": value.seeds._asdict(),
         "feature_names": value.feature_names,
+        "coefficients": value.objective.coefficients,
     }
     if own := describe_own(view.model):
         plain["functions"] = own
@@ -120,6 +121,7 @@ def restore(record: Record, view: View) -> NetworkValue:
         provenance=Provenance() if provenance is None else from_plain(provenance),
         history=History(records.history_of(record)),
         notes=records.notes_of(record),
+        objective=records.objective_of(record),
     )
 
 

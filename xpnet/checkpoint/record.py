@@ -24,11 +24,18 @@ from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.scaling import Scaling
 from xpnet.core.step import State
 from xpnet.errors import ArgumentError
-from xpnet.state.parts import check_calibration, check_generator, check_laplace, check_novelty, check_seeds
-from xpnet.state.plain import check_dict, check_number, check_whole
+from xpnet.state.parts import (
+    check_calibration,
+    check_generator,
+    check_laplace,
+    check_novelty,
+    check_objective,
+    check_seeds,
+)
+from xpnet.state.plain import check_dict, check_number, check_whole, require_keys
 from xpnet.state.position import Position
 from xpnet.state.structure import choose_own
-from xpnet.state.value import NetworkValue
+from xpnet.state.value import NetworkValue, Objective
 
 SETTINGS = {  # the arguments of Network that a record holds
     *("sizes", "activation", "output_activation", "cost", "task"),
@@ -80,6 +87,7 @@ class Record(NamedTuple):
     validation_examples: dict[str, int] | None = None  # of each calibration, by its name; the same
     provenance: dict[str, Any] | None = None  # the same
     functions: dict[str, str] | None = None  # digests of the user's own by argument, and "python"; the same
+    objective: dict[str, Any] | None = None  # the same
 
 
 def make_record(
@@ -128,6 +136,7 @@ def make_record(
         validation_examples={_name(n): calibration.examples for n, calibration in calibrations.items()} or None,
         provenance=value.provenance.to_dict(),
         functions={"python": PYTHON, **{name: digest(text) for name, text in functions.items()}} if functions else None,
+        objective=None if value.objective == Objective() else value.objective._asdict(),
     )
 
 
@@ -325,6 +334,16 @@ def _temperature_of(name: str, array: np.ndarray) -> float:
     if array.shape != (1,) or array.dtype != np.float64:
         raise ArgumentError(f"{name} of shape {array.shape} must be the temperature of a classification, above 0, (1,)")
     return float(array[0])
+
+
+def objective_of(record: Record) -> Objective:
+    """Return what the weights were fitted to besides targets."""
+    if record.objective is None:
+        return Objective()
+    require_keys("objective", record.objective, Objective._fields)
+    weight, pairs = (record.objective[name] for name in Objective._fields)
+    pairs = None if pairs is None else {name: tuple(pair) for name, pair in check_dict("coefficients", pairs).items()}
+    return check_objective(Objective(weight, pairs))
 
 
 def validation_examples_of(record: Record) -> dict[str, int]:

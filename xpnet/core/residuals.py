@@ -37,7 +37,7 @@ class Term:
         ``residual(x, u, du, ddu, xp)``: the difference between the two sides of the equation at each of m points, (m,)
         or (m, 1). It gets the points x, (m, n_in); the outputs u, (m, n_out); and their first and second derivatives
         du[k] and ddu[k] with respect to input k, (m, n_out) each. It uses operators and functions of `xp`, and each row
-        by itself. Unknown coefficients are further arguments, by their names.
+        by itself, which `Network.solve` checks. Unknown coefficients are further arguments, by their names.
     x
         The points, (m, n_in).
     weight
@@ -125,20 +125,21 @@ def find_dependence(
     as much. `draw` makes normal numbers of a shape.
     """
     u, _ = taylor(layers, sigmas, term.x, xp)
-    x, *outputs = _list_arguments(term, u)
-    n_first = 1 + term.x.shape[-1]
+    (x, *outputs), numbers = _list_arguments(term, u), [*coefficients.values()]
+    n_first = 1 + x.shape[-1]
 
     def residual(*arguments: Any) -> Array:
         *arrays, xp = arguments
-        return _call(term, tuple(coefficients), (x, *arrays, *coefficients.values()), xp)
+        return _call(term, tuple(coefficients), arrays, xp)
 
     mixes_rows = takes_second = False
     for noise in (0.0, 1.0):
-        at = [part + noise * draw(part.shape) for part in outputs]
+        at = [x, *(part + noise * draw(part.shape) for part in outputs), *numbers]
         directions, factors = [draw(part.shape) for part in outputs], draw((x.shape[0], 1))
         scaled, seconds = [factors * one for one in directions], [None] * n_first + directions[n_first:]
+        tangents = [[None, *part, *[None] * len(numbers)] for part in (directions, scaled, seconds)]
         with suppress(Exception) if noise else nullcontext():  # there, a residual may refuse its arguments
-            change, other, second = (jvp(residual, at, part, xp)[1] for part in (directions, scaled, seconds))
+            change, other, second = (jvp(residual, at, part, xp)[1] for part in tangents)
             mixes_rows |= bool(xp.any(xp.abs(other - factors * change) > ROUNDING * xp.abs(factors * change)))
             takes_second |= bool(xp.any(second != 0.0))
     return Dependence(mixes_rows, takes_second)

@@ -106,7 +106,7 @@ def take_apart(net: Network, scaling_dtype: str | None = None, *, temperature: f
 
 
 def warn_of_losses(net: Network | Ensemble, *, takes_table: bool = False) -> None:
-    """Warn of what a network loses when it is exported: the corrections of a calibration, and digits.
+    """Warn of what a network loses when it is exported: error bars, the corrections of a calibration, and digits.
 
     What takes the columns of a table gets them in float64, and loses none of their digits.
     """
@@ -115,8 +115,12 @@ def warn_of_losses(net: Network | Ensemble, *, takes_table: bool = False) -> Non
 
 
 def warn_of_calibration(net: Network | Ensemble) -> None:
-    """Warn that error bars or quantiles are not calibrated in what is exported."""
-    cost = require_networks(net)[0].view.model.cost
+    """Warn that what is exported has no error bars, or that they or quantiles are not calibrated in it."""
+    networks = require_networks(net)
+    cost = networks[0].view.model.cost
+    if any(network.value.laplace is not None for network in networks):
+        warn("what is exported lacks the error bars of fit_laplace: net.predict(x, return_std=True) has them")
+        return
     if net.calibration is None or (isinstance(net, Ensemble) and cost.distribution is None):
         return  # of such an ensemble only the mean is exported
     constant = ", which is the same for every x"

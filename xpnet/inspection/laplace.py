@@ -1,12 +1,14 @@
 """Error bars by the Laplace approximation; the formulas are in `core.laplace` and `core.evidence`."""
 
+from collections.abc import Iterator
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from xpnet.backends.memory import count_parameters, on_host_only, require_bytes
-from xpnet.core.arrays import Array, join_layers, leaves, map_arrays
+from xpnet.core.arrays import Array, Layers, join_layers, leaves, map_arrays
 from xpnet.core.backprop import forward
 from xpnet.core.evidence import (
     MOST_CHANGE,
@@ -23,6 +25,7 @@ from xpnet.core.minibatch import decode
 from xpnet.data.source import Source
 from xpnet.errors import ArgumentError
 from xpnet.inspection.predict import compute_for_rows
+from xpnet.state.value import Objective
 from xpnet.state.view import View
 
 MOST_ESTIMATES = 100  # of the precisions
@@ -37,6 +40,7 @@ def fit_laplace(view: View, source: Source) -> Laplace:
     the network.
     """
     _require_squares(view)
+    _require_fit_to_targets(view)
     model, backend, xp = view.model, view.backend, view.xp
     n_parameters = count_parameters(model.sizes)
     require_bytes(
@@ -44,40 +48,73 @@ def fit_laplace(view: View, source: Source) -> Laplace:
         f"fit_laplace with the {n_parameters:,} weights and biases of {list(model.sizes)} needs",
         'use an Ensemble, cost="gaussian", or calibrate, or a smaller network',
     )
-    factor, matrix = SQUARED[model.cost.name](model.n_out), np.zeros((n_parameters, n_parameters))
-    n, total, cost = 0, 0.0, 0.0  # examples with a weight, the sum of the weights, and that of weighted costs
-    input_squares = np.zeros((1, model.n_in))  # their sums, times the weights
-    targets, target_squares = np.zeros(model.n_out), np.zeros(model.n_out)  # likewise
-    with view.scope():
-        placed = view.layers
-        encoding = source.reader.encoding()
-        blocks = [(*decode(part.x, part.y, encoding, xp), part.weight) for part in source.blocks(n_parameters)]
+    factor = SQUARED[model.cost.name](model.n_out)
     with backend.scope("float64"):
-        layers = map_arrays(partial(backend.asarray, dtype="float64"), placed)
-        for x, y, weight in blocks:
-            x, y = (backend.asarray(part, "float64") for part in (x, y))
-            weight = xp.ones_like(y[:, 0]) if weight is None else backend.asarray(weight, "float64")
-            part, _ = normal_equations(layers, model.sigmas, x, y, factor * weight, xp)
-            _, activations = forward(layers, model.sigmas, x, xp)
-            squares = xp.sum(weight[:, None] * (activations[-1] - y) ** 2)
-            matrix += backend.to_numpy(part)
-            cost += 0.5 * factor * float(backend.to_numpy(squares))
-            input_squares += backend.to_numpy(xp.sum(weight[:, None] * x * x, axis=0, keepdims=True))
-            targets += backend.to_numpy(xp.sum(weight[:, None] * y, axis=0))
-            target_squares += backend.to_numpy(xp.sum(weight[:, None] * y * y, axis=0))
-            weight = backend.to_numpy(weight)
-            n, total = n + int(np.count_nonzero(weight)), total + weight.sum()
+        layers = map_arrays(partial(backend.asarray, dtype="float64"), view.layers)
+        origin = forward(layers, model.sigmas, 0.0 * layers[0][0][:1, :], xp)[1][-1]  # near targets that are far from 0
+        sums: list[np.ndarray] = []
+        for part in map(partial(_sum_block, view, layers, origin, factor), _read_blocks(view, source, n_parameters)):
+            sums = [x + y for x, y in zip(sums, part)] if sums else part
         layers = map_arrays(backend.to_numpy, layers)
-    matrix /= total
-    variance = np.mean(target_squares / total - (targets / total) ** 2)
-    scales = input_squares / total, np.maximum(variance, np.finfo(np.float64).tiny), factor
-    evidence = _find_evidence(view, layers, matrix, scales, np.array(cost / total), n)
-    decay = join_layers(find_decays(evidence, layers, np.array(float(n))), np)
-    covariance = np.linalg.inv(matrix + np.diag(decay[:, 0])) / (evidence.noise * n)
+    matrix, cost, input_squares, targets, target_squares, n, total = sums
+    matrix = matrix / total
+    means, squares = targets / total, target_squares / total
+    limits = np.finfo(np.float64)
+    variance = np.maximum(np.mean(squares - means**2), limits.eps * np.mean(squares) + limits.tiny)  # less is rounding
+    scales = input_squares / total, variance, factor
+    try:
+        evidence = _find_evidence(view, layers, matrix, scales, cost / total, int(n))
+        decay = join_layers(find_decays(evidence, layers, np.array(n)), np)
+        covariance = np.linalg.inv(matrix + np.diag(decay[:, 0])) / (evidence.noise * n)
+        if not (np.isfinite(covariance).all() and (np.diagonal(covariance) > 0.0).all()):
+            raise np.linalg.LinAlgError
+    except np.linalg.LinAlgError as error:
+        raise ArgumentError(
+            f"fit_laplace cannot tell the effects of the {n_parameters:,} weights and biases apart in float64, as with "
+            "inputs or targets far from 0; make the network with standardize=True, or train longer"
+        ) from error
     laplace = Laplace((covariance + covariance.T) / 2, np.reshape(1.0 / (evidence.noise * factor), (1,)))
     for array in laplace:
         array.flags.writeable = False
     return laplace
+
+
+def _read_blocks(view: View, source: Source, width: int) -> Iterator[tuple[Array, Array, Array | None]]:
+    """Read inputs, targets and weights block by block; none of them stays in memory."""
+    with view.scope():
+        blocks, encoding = source.blocks(width), source.reader.encoding()
+    while True:
+        with view.scope():
+            block = [(*decode(part.x, part.y, encoding, view.xp), part.weight) for part in islice(blocks, 1)]
+        if not block:
+            return
+        yield block.pop()
+
+
+def _sum_block(
+    view: View, layers: Layers, origin: Array, factor: float, block: tuple[Array, Array, Array | None]
+) -> list[np.ndarray]:
+    """Compute the sums over a block of examples. Synchronizes.
+
+    They are those of JᵀJ, the costs, the squares of the inputs, the targets from an origin and their squares, all of
+    them weighted; the number of examples with a weight, and the weights.
+    """
+    backend, sigmas, xp = view.backend, view.model.sigmas, view.xp
+    x, y = (backend.asarray(part, "float64") for part in block[:2])
+    weight = xp.ones_like(y[:, 0]) if block[2] is None else backend.asarray(block[2], "float64")
+    matrix, _ = normal_equations(layers, sigmas, x, y, factor * weight, xp)
+    _, activations = forward(layers, sigmas, x, xp)
+    column, error, y = weight[:, None], activations[-1] - y, y - origin
+    sums = [
+        matrix,
+        0.5 * factor * xp.sum(column * error**2),
+        xp.sum(column * x * x, axis=0, keepdims=True),
+        xp.sum(column * y, axis=0),
+        xp.sum(column * y * y, axis=0),
+        xp.sum(xp.astype(weight != 0.0, weight.dtype)),
+        xp.sum(weight),
+    ]
+    return [backend.to_numpy(part) for part in sums]
 
 
 def _require_squares(view: View) -> None:
@@ -87,6 +124,21 @@ def _require_squares(view: View) -> None:
             f'fit_laplace needs a regression with cost="quadratic" or "mse", and this network has '
             f'task={view.model.task!r} and cost={view.model.cost.name!r}; make one with task="regression", or see '
             "calibrate for other error bars"
+        )
+
+
+def _require_fit_to_targets(view: View) -> None:
+    """Refuse weights that are not those of a training on targets alone."""
+    provenance, objective = view.value.provenance, view.value.objective
+    if provenance.init is not None and not provenance.runs and not provenance.edited:
+        raise ArgumentError(
+            "fit_laplace needs a trained network, and this one has its first weights; call train before"
+        )
+    if objective != Objective():
+        used = "slopes=" if objective.coefficients is None else "solve"
+        raise ArgumentError(
+            f"fit_laplace knows targets alone, and the weights were fitted by {used}, which its error bars would leave "
+            "out; use an Ensemble, or calibrate on validation data"
         )
 
 

@@ -10,7 +10,8 @@ from xpnet.core.laplace import Laplace
 from xpnet.core.model import Model
 from xpnet.core.novelty import MOST_DIRECTIONS, Novelty
 from xpnet.errors import ArgumentError
-from xpnet.state.plain import check_dict, check_whole
+from xpnet.state.plain import check_dict, check_whole, require
+from xpnet.state.value import Objective
 
 
 def check_calibration(calibration: Calibration, model: Model, name: str = "calibration") -> Calibration:
@@ -81,6 +82,16 @@ def check_novelty(novelty: Novelty, model: Model) -> Novelty:
 
 def _is_float64(array: Any) -> bool:
     return isinstance(array, np.ndarray) and array.dtype == np.float64
+
+
+def check_objective(objective: Objective) -> Objective:
+    """Refuse what weights cannot have been fitted to."""
+    weight, pairs = objective
+    require(type(weight) in (int, float) and 0 <= weight < np.inf, "slope_weight", weight, "a number of at least 0")
+    for name, pair in check_dict("coefficients", {} if pairs is None else pairs).items():
+        fits = isinstance(pair, tuple) and [type(number) for number in pair] == [float, float]
+        require(fits and bool(np.isfinite(pair).all()), f"coefficients[{name!r}]", pair, "two finite numbers")
+    return objective
 
 
 def check_seeds(seeds: Any) -> dict[str, int]:

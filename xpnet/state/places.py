@@ -24,10 +24,17 @@ from xpnet.data.scaling import place_scaling
 from xpnet.errors import ArgumentError
 from xpnet.state.history import History
 from xpnet.state.member import MemberState
-from xpnet.state.parts import check_calibration, check_generator, check_laplace, check_novelty, check_seeds
+from xpnet.state.parts import (
+    check_calibration,
+    check_generator,
+    check_laplace,
+    check_novelty,
+    check_objective,
+    check_seeds,
+)
 from xpnet.state.provenance import Provenance, name_of
 from xpnet.state.structure import draw_layer, find_difference, find_seed, parse_feature_names, round_number
-from xpnet.state.value import NetworkValue
+from xpnet.state.value import NetworkValue, Objective
 from xpnet.state.view import View
 
 NONE = type(None)
@@ -44,6 +51,7 @@ KINDS: dict[str, type | tuple[type, ...]] = {  # of the parts of a value; files 
     "laplace": (Laplace, NONE),
     "novelty": (Novelty, NONE),
     "known_rows": (Mapping, NONE),
+    "objective": Objective,
 }
 CHECKS: dict[str, Callable[[Any, Model], Any]] = {  # of parts that fit the model
     "generator": lambda generator, _: check_generator(generator),
@@ -52,6 +60,7 @@ CHECKS: dict[str, Callable[[Any, Model], Any]] = {  # of parts that fit the mode
     "calibration": check_calibration,
     "laplace": check_laplace,
     "novelty": check_novelty,
+    "objective": lambda objective, _: check_objective(objective),
 }
 
 

@@ -23,6 +23,22 @@ from xpnet.state.provenance import Provenance
 FITTED_TO_WEIGHTS: dict[str, Any] = {"calibration": None, "laplace": None}  # the fields that other weights empty
 
 
+class Objective(NamedTuple):
+    """What the weights were fitted to, besides targets.
+
+    Parameters
+    ----------
+    slope_weight
+        The weight of the slopes of targets; 0 without them.
+    coefficients
+        The first and the present values of the coefficients of the equations that `solve` fitted them to, by their
+        names; None if there are no equations.
+    """
+
+    slope_weight: float = 0.0
+    coefficients: Mapping[str, tuple[float, float]] | None = None
+
+
 class NetworkValue(NamedTuple):
     """Everything that changes in a network, as one value. What trains a network maps one value to the next.
 
@@ -60,6 +76,8 @@ class NetworkValue(NamedTuple):
         What the training inputs are like, if it has been fitted to them.
     known_rows
         Describes some rows of the last training; see `xpnet.data.known_rows`.
+    objective
+        What the weights were fitted to in the last training, besides targets.
     """
 
     model: Model
@@ -76,6 +94,7 @@ class NetworkValue(NamedTuple):
     laplace: Laplace | None = None
     novelty: Novelty | None = None
     known_rows: Mapping[str, Any] | None = None
+    objective: Objective = Objective()
 
     @property
     def state(self) -> State:

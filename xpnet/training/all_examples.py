@@ -14,6 +14,7 @@ from xpnet.data.gathered import Gathered
 from xpnet.data.reader import Reader
 from xpnet.data.resident import Resident, Rows
 from xpnet.errors import ArgumentError, unless_stopped
+from xpnet.state.history import History
 from xpnet.training.callback import Callback
 from xpnet.training.callbacks import ReduceLROnPlateau
 from xpnet.training.plan import Job
@@ -111,6 +112,16 @@ def refuse_rates(callbacks: Sequence[Callback], name: str) -> None:
     """Refuse a callback that changes learning rates."""
     if any(isinstance(callback, ReduceLROnPlateau) for callback in callbacks):
         raise ArgumentError(f"ReduceLROnPlateau is for other optimizers: {name} has no learning rate; leave it out")
+
+
+def warn_of_no_step(name: str, history: History) -> None:
+    """Warn that no step of a call has lowered the cost, if it had a chance: two steps or more, and a cost above 0."""
+    if len(history) > 1 and history["cost"][-1] > 0.0:
+        warn(
+            f"none of the {len(history)} steps of {name} lowered the cost, {history['cost'][-1]:.3g}; the weights are "
+            "as before. Give more steps; if that changes nothing, the weights are at a minimum or without effect, as "
+            "those of units that are saturated or never active: scale the data, or try another seed or activation"
+        )
 
 
 def _check_dropout(job: Job) -> None:

@@ -19,11 +19,13 @@ from xpnet.data.scaling import place_scaling
 from xpnet.data.source import Chunk
 from xpnet.errors import ArgumentError, DivergenceError
 from xpnet.state.places import init_optimizer
-from xpnet.state.value import FITTED_TO_WEIGHTS, NetworkValue
+from xpnet.state.value import FITTED_TO_WEIGHTS, NetworkValue, Objective
 from xpnet.state.view import View
 from xpnet.training.arguments import parse_rate
 from xpnet.training.prepare import fit_scaling
 from xpnet.training.steps import ChunkRunner
+
+FITTED_TO_LAYERS = {**FITTED_TO_WEIGHTS, "objective": Objective()}  # what other weights of the user's make empty
 
 
 def assign_layers(view: View, layers: Any, name: str = "") -> NetworkValue:
@@ -49,7 +51,7 @@ def assign_biases(view: View, biases: Any) -> NetworkValue:
 def _replace_layers(view: View, weights: Sequence[Array], biases: Sequence[Array]) -> NetworkValue:
     layers: Layers = tuple(zip(weights, biases))
     state = view.value.state._replace(layers=layers)
-    return view.value._replace(stored=state, **FITTED_TO_WEIGHTS, provenance=view.value.provenance.edit())
+    return view.value._replace(stored=state, **FITTED_TO_LAYERS, provenance=view.value.provenance.edit())
 
 
 def assign_scaling(view: View, scaling: Any) -> NetworkValue:
@@ -97,4 +99,4 @@ def update(view: View, batch: Any, lr: Any) -> NetworkValue:
         )
     state = value.state._replace(layers=done.state.layers)
     names, provenance = source.reader.feature_names, value.provenance.edit()
-    return value._replace(stored=state, feature_names=names, **FITTED_TO_WEIGHTS, novelty=None, provenance=provenance)
+    return value._replace(stored=state, feature_names=names, **FITTED_TO_LAYERS, novelty=None, provenance=provenance)

@@ -169,34 +169,35 @@ class EarlyStopping(Monitor):
     def on_train_begin(self, training: Training) -> None:
         """Reset."""
         super().on_train_begin(training)
-        self.best_epoch, self.stopped_epoch, self._best_state, self._restored = 0, None, None, False
+        self.best_epoch, self.stopped_epoch, self._best, self._restored = 0, None, None, False
 
     def on_epoch_end(self, logs: dict[str, Any]) -> None:
         """Remember the best state, or stop."""
         if self.improves(logs):
             self.best_epoch = logs["epoch"]
-            self._best_state = self.training.value.state  # which nobody writes into
+            self._best = self.training.value.detached()
         elif sum(map(_has_cost, self.training.history.rows[self.best_epoch :])) >= self.patience:
             self.stopped_epoch, self.training.stopped = logs["epoch"], True
 
     def get_state(self) -> dict[str, Any]:
         """Return the best value, its epoch, and the best state."""
         state = {**super().get_state(), "best_epoch": self.best_epoch, "stopped_epoch": self.stopped_epoch}
-        return state if self._best_state is None else {**state, "best_state": self._best_state}
+        return state if self._best is None else {**state, "best_state": self._best.state}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Take over the best value, its epoch, and the best state."""
         super().set_state(state)
         self.best_epoch, stopped = check_whole("best_epoch", state["best_epoch"], 0), state["stopped_epoch"]
         self.stopped_epoch = None if stopped is None else check_whole("stopped_epoch", stopped, 1)
-        self._best_state = state.get("best_state")
+        best = state.get("best_state")
+        self._best = None if best is None else self.training.value._replace(stored=best)
 
     def on_train_end(self) -> None:
         """Restore the best state."""
-        if self.restore_best and self.training.completed and self._best_state is not None:
-            value = self.training.value
-            self.training.value, self._restored = value._replace(stored=self._best_state, **FITTED_TO_WEIGHTS), True
-        self._best_state = None
+        if self.restore_best and self.training.completed and self._best is not None:
+            best = {"stored": self._best.stored, "objective": self._best.objective}
+            self.training.value, self._restored = self.training.value._replace(**best, **FITTED_TO_WEIGHTS), True
+        self._best = None
         super().on_train_end()
 
 

@@ -21,6 +21,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from xpnet.backends.threads import AUTO, limit_step_threads
+from xpnet.core.arrays import Layers, leaves
 from xpnet.core.optimizers.base import Optimizer, begins_anew, needs_all_examples
 from xpnet.core.scaling import Scaler
 from xpnet.data.reader import Reader
@@ -30,9 +31,9 @@ from xpnet.distributed.ranks import Ranks
 from xpnet.errors import ArgumentError, DivergenceError
 from xpnet.state.history import History
 from xpnet.state.places import change_optimizer, check_value
-from xpnet.state.value import FITTED_TO_WEIGHTS, NetworkValue, make_generator
+from xpnet.state.value import FITTED_TO_WEIGHTS, NetworkValue, Objective, make_generator
 from xpnet.state.view import View
-from xpnet.training.all_examples import use_all_examples
+from xpnet.training.all_examples import use_all_examples, warn_of_no_step
 from xpnet.training.callback import LOGS, Callback, Trainee, Training, end_callbacks, watching
 from xpnet.training.groups import Groups, check_training_memory, choose_group_threads, largest_product
 from xpnet.training.kept_loops import KeptLoops
@@ -142,6 +143,7 @@ def run_all_chunks(
     The networks' values are replaced in `values`.
     """
     errors: dict[int, DivergenceError] = {}
+    unmoved = {k for k, job in enumerate(jobs) if needs_all_examples(job.plan.optimizer) and not job.start.is_resumed}
     ranks = jobs[0].plan.ranks
     after_steps = [fields_after_steps(job, training) for job, training in zip(jobs, trainings)]
     epochs = [train_epochs(job, training, len(jobs)) for job, training in zip(jobs, trainings)]
@@ -153,6 +155,7 @@ def run_all_chunks(
         done = {k: result for k, result in results.items() if result is not None}
         for k in results.keys() - done.keys():
             errors[k], trainings[k].stopped = explain_divergence(jobs[k], trainings[k], chunks[k].lr), True
+        unmoved -= {k for k in unmoved & done.keys() if have_moved(values[k].layers, done[k].state.layers, jobs[k])}
         for k, result in done.items():
             trainings[k].reached = take_result(values[k], after_steps[k], chunks[k], result)
         yield take_changes(trainings, values)
@@ -167,7 +170,15 @@ def run_all_chunks(
             trainings[k].reached = trainings[k].reached.detached()  # or it would keep a joined state in memory
         if changes := take_changes(trainings, values):
             yield changes
+    for k in sorted(unmoved - errors.keys())[:1]:
+        warn_of_no_step(type(jobs[k].plan.optimizer).__name__, trainings[k].history)
     return errors
+
+
+def have_moved(old: Layers, new: Layers, job: Job) -> bool:
+    """Tell whether weights or biases have changed. Synchronizes."""
+    to_numpy = job.source.reader.backend.to_numpy
+    return any((to_numpy(x) != to_numpy(y)).any() for x, y in zip(leaves(old), leaves(new)))
 
 
 def take_changes(trainings: Sequence[Training], values: list[NetworkValue]) -> dict[int, NetworkValue]:
@@ -338,6 +349,7 @@ def fields_after_steps(job: Job, training: Training) -> dict[str, Any]:
         "scaling": reader.scaling,
         "feature_names": reader.feature_names,
         "known_rows": describe_known_rows(job.source),
+        "objective": Objective() if reader.slope_weight is None else Objective(float(reader.slope_weight)),
         **FITTED_TO_WEIGHTS,
         "novelty": None,
     }

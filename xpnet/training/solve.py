@@ -23,9 +23,9 @@ from xpnet.state.history import History
 from xpnet.state.places import init_optimizer
 from xpnet.state.position import Position
 from xpnet.state.provenance import Run
-from xpnet.state.value import FITTED_TO_WEIGHTS, NetworkValue, make_generator
+from xpnet.state.value import FITTED_TO_WEIGHTS, NetworkValue, Objective, make_generator
 from xpnet.state.view import View
-from xpnet.training.all_examples import refuse_rates, require_solver
+from xpnet.training.all_examples import refuse_rates, require_solver, warn_of_no_step
 from xpnet.training.arguments import parse_callbacks
 from xpnet.training.callback import LOGS, Callback, Quantity, Trainee, Training, watching
 from xpnet.training.loop import ValueStream, accept_value, run_to_end, take_changes
@@ -140,27 +140,29 @@ def solve(
     """Fit a network to the residuals of terms; see `Network.solve`. Yields and returns as `train_networks`."""
     view, steps, redraw = net.view, count("steps", steps, 0), count("redraw", redraw, 1)
     check_network(view)
-    optimizer, numbers = LevenbergMarquardt(damping=damping), parse_coefficients(coefficients)
+    optimizer, first = LevenbergMarquardt(damping=damping), parse_coefficients(coefficients)
     callbacks = parse_callbacks(callbacks) + ([Progress()] if yes_or_no("progress", progress) else [])
     refuse_rates(callbacks, "solve")
     history = History()
     with ExitStack() as stack:
         stack.enter_context(view.scope())
-        problem = Problem(parse_terms(terms, list(numbers), view), tuple(numbers), view)
+        problem = Problem(parse_terms(terms, list(first), view), tuple(first), view)
+        numbers = find_present(view.value, first) or first
         check_residuals(problem, numbers)
         accept = partial(accept_value, net, view.value.optimizer, None)
         value = view.value._replace(history=history)
         training = Training(net, accept, value, steps, 1, dict(LOGS), history, Position())
-        training.quantities |= dict.fromkeys(numbers, Quantity())
+        training.quantities |= dict.fromkeys(first, Quantity())
         begun = stack.enter_context(watching(callbacks, training))
         values = [training.value]
         yield {0: values[0]}
-        all_steps = run_steps(problem, numbers, optimizer, redraw, training, values, callbacks)
+        all_steps = run_steps(problem, first, numbers, optimizer, redraw, training, values, callbacks)
         return (yield from run_to_end(all_steps, [begun], [training], values))
 
 
 def run_steps(
     problem: Problem,
+    first: dict[str, float],
     numbers: dict[str, float],
     optimizer: LevenbergMarquardt,
     redraw: int,
@@ -172,7 +174,7 @@ def run_steps(
     provenance = values[0].provenance.add(describe_run(problem, training.epochs, optimizer))
     state, rng = init_optimizer(optimizer, values[0].layers, problem.view.place), make_generator(values[0].generator)
     parameters = problem.pack(values[0].layers, numbers)
-    search = Search(problem, parameters, problem.linearize(parameters), state.memory)
+    search, has_moved = Search(problem, parameters, problem.linearize(parameters), state.memory), False
     for step in range(1, training.epochs + 1):
         if training.stopped or (search.is_stuck and not problem.draws):
             break
@@ -182,10 +184,12 @@ def run_steps(
         if problem.draws and step > 1 and (step - 1) % redraw == 0:
             problem = problem.redraw(search.parameters, rng)
             search = Search(problem, search.parameters, problem.linearize(search.parameters), search.memory)
-        search = search.step(state.hyperparameters.damping)
+        before, search = search.parameters, search.step(state.hyperparameters.damping)
+        has_moved |= search.parameters is not before
         layers, coefficients = problem.unpack(search.parameters)
         numbers = {name: float(number) for name, number in coefficients.items()}
-        value = replace_layers(values[0], layers, problem.view)
+        objective = Objective(coefficients={name: (first[name], numbers[name]) for name in first})
+        value = replace_layers(values[0], layers, problem.view)._replace(objective=objective)
         training.reached = value._replace(provenance=provenance, generator=rng.bit_generator.state)
         cost, seconds = float(search.linear.cost), time.perf_counter() - started
         position = training.position.after_chunk((1, problem.n_points), cost, weight=1.0, lr=1.0, seconds=seconds)
@@ -199,10 +203,19 @@ def run_steps(
             callback.on_epoch_end(logs)  # may add to the logs
         if changes := take_changes([training], values):
             yield changes
+            numbers = find_present(values[0], first) or numbers
             parameters = problem.pack(values[0].layers, numbers)
             search = Search(problem, parameters, problem.linearize(parameters), search.memory)
     training.completed = True
+    if not has_moved:
+        warn_of_no_step("solve", training.history)
     return {}
+
+
+def find_present(value: NetworkValue, first: dict[str, float]) -> dict[str, float] | None:
+    """Find the values that coefficients have reached from these first ones; None if they have not begun there."""
+    pairs = value.objective.coefficients or {}
+    return {name: pairs[name][1] for name in first} if {name: pairs[name][0] for name in pairs} == first else None
 
 
 def replace_layers(value: NetworkValue, layers: Layers, view: View) -> NetworkValue:
