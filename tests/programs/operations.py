@@ -407,11 +407,12 @@ def solve(world: World, r: random.Random) -> None:
         costs, c, x = net.history["cost"], net.history["c"][-1], to_host(seen[-1])
         if len(drawn) > 1 and (len(x) != n or len({*map(tuple, x)} & {*map(tuple, drawn[-1])}) != n):
             raise Failure("points that were drawn anew are not different ones of the last candidates")
-        slope, curvature = differentiate_twice(lambda x: to_host(world.oracle.forward(x)), x, k)
-        expected = (
-            0.5 * weight * ((second * curvature + c * slope - world.oracle.forward(x) + x[:, :1])[:, 0] ** 2).mean()
-        )
-        if not near(costs[-1], expected, 1e-4) or (not redraw and any(b > a for a, b in itertools.pairwise(costs))):
+        slopes = [differentiate_twice(world.oracle.forward, x, k, step) for step in (1.0, 0.5)]
+        residuals = [(second * both[1] + c * both[0] - world.oracle.forward(x) + x[:, :1])[:, 0] for both in slopes]
+        rough, expected = (0.5 * weight * (part**2).mean() for part in residuals)
+        if not near(rough, expected, 1e-5):
+            world.skipped["an equation with large derivatives, which differences miss"] += 1
+        elif not near(costs[-1], expected, 1e-4) or (not redraw and any(b > a for a, b in itertools.pairwise(costs))):
             raise Failure(f"costs of an equation: {costs}, expected {expected} at the end")
     own.take_over(world)
 
