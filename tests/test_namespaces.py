@@ -89,7 +89,8 @@ def test_what_is_listed_is_enough_for_ensembles_and_estimators():
         Ensemble([4, 3, 1], 3, task="regression", seed=0, standardize=True, backend=xp) for xp in (minimal, "numpy")
     ]
     for ensemble in ensembles:
-        ensemble.train((X, X[:, :1]), epochs=3, progress=False)
+        rows = [ensemble[0].backend.asarray(np.arange(k, 30 + k)) for k in range(3)]
+        ensemble.train((X, X[:, :1]), epochs=3, rows=rows, progress=False)
     ours, expected = (each.backend.to_numpy(each.predict(X)) for each in ensembles)
     np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-5)
     model = MLPClassifier(4, max_iter=3, tol=9, n_iter_no_change=1, random_state=0).fit(

@@ -234,7 +234,7 @@ class BaseTableModel(TableParameters, BaseModel):
         """Check the arguments of `fit`, and leave out rows of weight 0."""
         if y is None:  # in the words of scikit-learn
             raise ArgumentError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
-        table = check_table(stand_in, to_host(X), reset=True)
+        table = check_table(stand_in, X, reset=True)
         y = validate_targets(y, numeric=self._numeric)
         n = len(table)
         check_lengths("X", n, "y", len(y))
@@ -259,7 +259,7 @@ class BaseTableModel(TableParameters, BaseModel):
 
     def _encode_table(self, X: Any) -> Encoded:
         check_is_fitted(self)
-        return encode_table(self.encoder_, check_table(self, to_host(X), reset=False))
+        return encode_table(self.encoder_, check_table(self, X, reset=False))
 
     def _encode(self, X: Any) -> np.ndarray:
         """Turn a table into inputs of the networks."""

@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from xpnet.backends.choose import to_host
 from xpnet.checks import install_command, list_names, warn
 from xpnet.data.cells import Marks, find_decimal, find_declared, find_marks
 from xpnet.data.columns import (
@@ -292,6 +293,7 @@ def check_table(estimator: Any, X: Any, *, reset: bool) -> Any:
         remedy = f"install it with: {install_command('tables')}"
         raise ImportError(f"{type(estimator).__name__} needs pandas ({error}); {remedy}") from error
     refuse_masks_and_units(X, "X")
+    X = to_host(X)
     if not isinstance(X, pandas.DataFrame):
         if hasattr(X, "to_pandas"):
             X = X.to_pandas()

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from xpnet.backends.choose import to_host
 from xpnet.checks import has_entries, has_methods, in_range, show, warn, yes_or_no
 from xpnet.core.arrays import Array, blocks
 from xpnet.core.minibatch import one_hot
@@ -208,7 +209,7 @@ def parse_rows(name: str, rows: Any, members: int, n: int, data: str = "train_da
 def parse_part(name: str, part: Any, n: int, data: str = "train_data") -> np.ndarray:
     """Check a list of rows of n examples; `name` is that of the argument."""
     try:
-        part = np.asarray(part)
+        part = np.asarray(to_host(part))
     except unless_stopped(ValueError) as error:
         raise ArgumentError(f"{name} must list row numbers, whole numbers ({error})") from error
     if part.shape == (0,):
