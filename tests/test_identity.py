@@ -414,6 +414,11 @@ def test_values_are_told_apart_by_all_that_they_hold(name):
     assert describe(value()) == describe(value()) != describe(other())
 
 
+def test_a_function_is_the_same_in_a_program_and_where_it_is_imported():
+    program = "import sys\nK = 2\nclass C:\n def f(self): return g(K)\ndef g(k): return k\nf = C()"
+    assert describe(run(program, "__main__")) == describe(run(program, "other"))
+
+
 def test_comments_do_not_tell_functions_apart():
     assert describe(load()) == describe(load("# of a list", "\n")) == describe(load("A function.", "It adds."))
 

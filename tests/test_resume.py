@@ -1118,7 +1118,7 @@ def test_functions_of_a_fit_are_compared_by_their_code(tmp_path):
     for other in (bend(0.5), bend(1.0, lambda g, z, a, xp: 2.0 * g)):
         with pytest.raises(
             ValueError,
-            match=r"with activation=.*value=<function test_resume.bend.<locals>.<lambda> \w{16}>, .*but",
+            match=r"with activation=.*value=<function bend.<locals>.<lambda> \w{16}>, .*but",
         ):
             estimator("MLPRegressor", activation=other).fit(X, Y[:, 0], checkpoint=tmp_path / "run", resume=True)
     again = estimator("MLPRegressor", activation=bend(1.0)).fit(X, Y[:, 0], checkpoint=tmp_path / "run", resume=True)

@@ -175,9 +175,9 @@ def _describe(value: Any, seen: dict[int, tuple[int, Any]], is_parameter: bool) 
         return _shorten(repr(plain), type(plain).__name__)
     if isinstance(value, ModuleType) or (isinstance(value, (FunctionType, type)) and _is_known_by_name(value)):
         return _name(value)
-    has_numbers = isinstance(value, np.ndarray) and not value.dtype.hasobject
+    has_numbers = issubclass(type(value), np.ndarray) and not value.dtype.hasobject
     # What cannot change is not numbered: it may be one object or two equal ones, as constants of two functions
-    if not (has_numbers or isinstance(value, (tuple, frozenset, np.generic, MethodType))):
+    if not (has_numbers or issubclass(type(value), (tuple, frozenset, np.generic, MethodType))):
         if id(value) in seen:
             return f"<{type(value).__name__} {seen[id(value)][0]}>"
         seen[id(value)] = len(seen), value  # lives on, so that no other gets its address
@@ -333,7 +333,7 @@ def _list_globals(function: FunctionType) -> list[tuple[str, Any]]:
     names = _list_names(function)
     modules = [value for _, value in values if isinstance(value, ModuleType) and _is_own(value)]
     for module in modules:  # which grows
-        members = [(f"{module.__name__}.{name}", vars(module)[name]) for name in sorted(names & vars(module).keys())]
+        members = [(name, vars(module)[name]) for name in sorted(names & vars(module).keys())]
         values += members
         inner = [value for _, value in members if isinstance(value, ModuleType) and _is_own(value)]
         modules += [value for value in inner if value not in modules]
@@ -425,15 +425,20 @@ def _describe_object(value: Any, describe_part: Describe) -> str:
 
 
 def _name(value: Any, name: str = "") -> str:
-    """Name a class, function or module, with its module unless that is one of xpnet's or scikit-learn's."""
+    """Name a class, function or module, with its module unless that is one of xpnet's or scikit-learn's.
+
+    The user's own have no module in their names: a program that is imported has another one than where it runs.
+    """
     if isinstance(value, ModuleType):
-        return value.__name__
+        return "module" if _is_own(value) else value.__name__
+    has_code = isinstance(value, (FunctionType, type))
     if isinstance(value, FunctionType):
         module, name = _find_module(value), value.__code__.co_qualname
     else:
         module = str(getattr(value, "__module__", None) or type(value).__module__)
         name = name or getattr(value, "__qualname__", type(value).__name__)
-    return name if module.partition(".")[0] in ("builtins", "sklearn", "xpnet") else f"{module}.{name}"
+    has_module = module.partition(".")[0] not in ("builtins", "sklearn", "xpnet")
+    return f"{module}.{name}" if has_module and not (has_code and _is_own(value)) else name
 
 
 def _call(name: str, parts: Iterable[str]) -> str:
