@@ -117,6 +117,24 @@ def test_in_a_pipeline_with_names_from_pandas():
 
 
 @quiet
+@pytest.mark.filterwarnings("ignore:A column-vector y")
+@pytest.mark.needs("pandas")
+@pytest.mark.parametrize(
+    "make", [lambda y: y, lambda y: y.to_frame(), lambda y: y.array, lambda y: y.astype("category")]
+)
+def test_labels_in_nullable_dtypes_stay_what_they_are(make):
+    import pandas
+
+    for labels, dtype in (([1, 2], "Int64"), ([False, True], "boolean")):
+        y = pandas.Series(np.array(labels)[Y % 2], dtype=dtype)
+        model = MLPClassifier(**FEW).fit(X, make(y))
+        assert [*map(repr, {*model.predict(X).tolist()})] == [*map(repr, labels)]
+        assert model.score(X, y) == (model.predict(X) == np.array(labels)[Y % 2]).mean()
+        with pytest.raises(ValueError, match="Input y contains NaN"):
+            model.fit(X, make(y.where(Y > 0)))
+
+
+@quiet
 @pytest.mark.needs("xarray", "dask")
 def test_arrays_of_xarray_have_names(monkeypatch):
     """Also those that stay outside memory."""

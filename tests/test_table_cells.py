@@ -130,3 +130,73 @@ def test_a_declared_category_is_one(wrap, cells, values):
     expected = encoder.transform(declared)
     for table in (plain, wrap(declared), wrap(declared[::-1])[::-1] if wrap in (copy, in_arrow) else declared):
         np.testing.assert_array_equal(encoder.transform(table), expected)
+
+
+@pytest.mark.needs("pyarrow")
+def test_categories_and_codes_in_files(tmp_path):
+    """Categories of any kind that pandas has written, and digits with zeros in front, which it reads as numbers."""
+    import pandas
+
+    from xpnet.cli.table_files import read_table
+
+    cells = {"i": [3, 5, None, 3], "b": [True, False] * 2, "d": DAYS * 2, "s": ["1", "2"] * 2}
+    declared = pandas.DataFrame({name: pandas.Categorical(values) for name, values in cells.items()})
+    declared.assign(n=range(4)).to_parquet(tmp_path / "t.parquet")
+    table = read_table(str(tmp_path / "t.parquet"))
+    assert table.declared == [*cells]
+    assert {name: column.values for name, column in table.open([*cells], [*cells]).items()} == {
+        "i": ["3", "5"],
+        "b": ["True", "False"],
+        "d": ["2024-01-01", "2024-01-02 12:00:00"],
+        "s": ["1", "2"],
+    }
+    text = "zip,n,f,m,t\n80331,1,1.5,,01\n,20,00.5,007,True\n01067,3,1,8,False\n"
+    for name, encoding in (("t.csv", "utf-8"), ("u.csv", "utf-16")):
+        (tmp_path / name).write_bytes(text.encode(encoding))
+        frame = read_table(str(tmp_path / name)).frame
+        assert [column.dtype.kind for _, column in frame.items()] == ["O", "i", "f", "O", "O"]
+        assert frame["zip"].fillna("").tolist() == ["80331", "", "01067"]
+        assert frame["m"].fillna("").tolist() == ["", "007", "8"]
+    commas = text.replace(",", ";").replace("00.5", "0,5").replace("1.5", "1,5")
+    (tmp_path / "c.csv").write_text(commas)
+    assert read_table(str(tmp_path / "c.csv")).frame["m"].fillna("").tolist() == ["", "007", "8"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind"),
+    [
+        (["01067", "10115", "80331"], "category"),
+        (["01067", "1.5", "2"], "number"),
+        (["01067", "A12", "A13", "7"], "category"),
+        (["0", "10", "-01"], "number"),
+        (["00", "10", "11"], "category"),
+        ([2**53, 2**53 + 1], "category"),
+        ([str(2**53), str(2**53 + 1)], "category"),
+        ([Decimal(2**53), Decimal(2**53 + 1)], "category"),
+        ([2.0**53, 2.0**53 + 2], "number"),
+        ([2**53, 1, 2], "number"),
+        (["9" * 401, "a", "b"], "category"),
+        (["9" * 20, "8"], "number"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_what_digits_are(cells, kind):
+    import pandas
+
+    from xpnet.estimators import TableEncoder
+
+    encoder = TableEncoder().fit(pandas.DataFrame({"a": cells * 2}))
+    assert encoder.columns_[0]["kind"] == kind
+    if kind == "category":
+        assert len(np.unique(encoder.transform(pandas.DataFrame({"a": cells})), axis=0)) == len(cells)
+
+
+def test_a_text_of_megabytes_is_one_among_others():
+    import pandas
+
+    from xpnet.estimators import TableEncoder
+
+    long = ["x" * 10**7, "1" * 10**7, "1/2/" * 10**6]
+    encoder = TableEncoder().fit(pandas.DataFrame({"a": [*"aabb", *long]}))
+    assert encoder.get_feature_names_out().tolist() == ["a=a", "a=b", "a (rare)"]
+    np.testing.assert_array_equal(encoder.transform(pandas.DataFrame({"a": long})), [[0, 0, 1]] * 3)

@@ -50,7 +50,11 @@ def test_columns_in_bins_vary_by_how_much_they_matter(bins):
 
 @pytest.mark.parametrize(
     ("classes", "dtype"),
-    [([False, True], bool), ([3, 7, -1], int), (["a", "b", "c"], "category")],
+    [
+        *(([False, True], bool), ([3, 7, -1], int), (["a", "b", "c"], "category")),
+        *(([False, True], "boolean"), ([2**53, 2**53 + 1], "Int64"), (["a", "b"], "string")),
+        pytest.param([False, True], "bool[pyarrow]", marks=pytest.mark.needs("pyarrow")),
+    ],
 )
 def test_classes_of_any_kind_from_a_table_with_holes(classes, dtype):
     import pandas
@@ -59,7 +63,8 @@ def test_classes_of_any_kind_from_a_table_with_holes(classes, dtype):
     y = pandas.Series(np.array(classes)[number], name="answer").astype(dtype)
     model = TableClassifier(**SMALL).fit(pets(), y)
     probabilities, predicted = model.predict_proba(pets()), model.predict(pets())
-    assert model.classes_.tolist() == sorted(classes)
+    assert [*map(repr, model.classes_.tolist())] == [*map(repr, sorted(classes))]
+    assert model.ensemble_[0].notes["labels"] == [*map(str, sorted(classes))]
     assert probabilities.shape == (60, len(classes))
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
     np.testing.assert_array_equal(predicted, model.classes_[probabilities.argmax(axis=1)])

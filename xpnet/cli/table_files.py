@@ -25,6 +25,7 @@ from xpnet.checks import choices, install_command, list_names
 from xpnet.data.cells import (
     Cells,
     Marks,
+    are_codes,
     are_numbers,
     find_decimal,
     find_declared,
@@ -59,6 +60,7 @@ KINDS = ".csv, .tsv, .txt, .parquet, or - for standard input"
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars", r"\s+": "spaces"}
 HEAD = 2**16  # bytes of a file that show how it is written
 FEWEST_NUMBERED = 20  # rows; in fewer, whole numbers that measure something may be close together by chance
+ZEROS = re.compile(rb"(?<![\w.:/+-])0[0-9]+(?![\w.:/+-])")  # digits with zeros in front, of which pandas makes numbers
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")  # in the name of a column, as in rowId, ROW_ID or "row id"
 WORDS_FOR_IDS = {"id", "identifier", "index", "key", "no", "nr", "number", "row", "rownames", "rownumber", "serial"}
 WORDS_FOR_TIME = {"age", "date", "day", "hour", "month", "quarter", "t", "time", "week", "year"}
@@ -486,10 +488,11 @@ def read_table(path: str, texts: Sequence[str] = (), decimal: str = "", keep: Se
     name = "standard input" if path == STDIN else path
     if path.lower().endswith(".parquet"):
         with _explain_errors(path):
-            names = _read_schema(path)
+            names, declared = _read_schema(path)
         _check_names_differ(path, names)
         with _explain_errors(path):
-            table = Table(name, pandas.read_parquet(path, engine="pyarrow"))
+            frame = pandas.read_parquet(path, engine="pyarrow")
+            table = Table(name, frame.astype({column: "category" for column in declared if column in frame}))
     else:
         table = _read_text(path, name, texts, decimal, keep)
     frame = table.frame
@@ -539,7 +542,18 @@ def _read_text(path: str, name: str, texts: Sequence[str], decimal: str, keep: S
         with _explain_errors(name):  # as texts: pandas would also take 1.5 for 15
             frame = read(**options, dtype=str)
         written.append("numbers have decimal commas")
+    elif encoding == "utf-16" or ZEROS.search(_read_bytes(path) if content is None else content):
+        whole = [k for k, column in enumerate(frame) if _is_numeric(frame[column]) and not (frame[column] % 1).any()]
+        texts = read(**options, dtype=str, usecols=whole) if whole else {}
+        frame = frame.assign(
+            **{column: texts[column] for column in texts if are_codes(texts[column].dropna().tolist())}
+        )
     return Table(name, frame, tuple(written), shown, points, copies)
+
+
+def _read_bytes(path: str) -> bytes:
+    with (gzip.open if path.lower().endswith(".gz") else open)(path, "rb") as file:
+        return file.read()
 
 
 def _read_head(path: str, content: bytes | None) -> tuple[str, list[str]]:
@@ -639,11 +653,13 @@ def _explain_errors(path: str) -> Iterator[None]:
         raise ArgumentError(f"{path} cannot be read as a table ({' '.join(str(error).split())}); {remedy}") from error
 
 
-def _read_schema(path: str) -> list[str]:
-    """Read the names of the columns of a Parquet file."""
+def _read_schema(path: str) -> tuple[list[str], list[str]]:
+    """Read the names of the columns of a Parquet file, and which were categories in pandas: Arrow keeps texts alone."""
     from pyarrow.parquet import read_schema
 
-    return read_schema(path).names
+    schema = read_schema(path)
+    columns = (schema.pandas_metadata or {}).get("columns", [])
+    return schema.names, [column["name"] for column in columns if column.get("pandas_type") == "categorical"]
 
 
 def _check_names_differ(path: str, names: Sequence[str]) -> None:

@@ -495,7 +495,7 @@ def _strip_units(cells: Cells) -> tuple[str, list[str]]:
 
 
 def _fit(texts: Iterable[str], mark: str) -> bool:
-    return all(not text or PATTERNS[mark].fullmatch(text) for text in texts)
+    return all(not text or (len(text) <= LONGEST and PATTERNS[mark].fullmatch(text)) for text in texts)
 
 
 def _parse_number(text: str, mark: str) -> float:
@@ -513,7 +513,7 @@ def find_formats(cells: Cells, texts: Sequence[str]) -> list[str]:
     if all(map(ISO_PATTERN.fullmatch, texts)):
         _has_zones(cells, texts)
         return [ISO] if not _parse_dates(texts, ISO).isna().any() else []
-    if not DIGIT.search(texts[0]):  # or each column of words would be parsed a hundred times
+    if not DIGIT.search(texts[0][:LONGEST]):  # or each column of words would be parsed a hundred times
         return []
     formats = [name for name in FORMATS if not _parse_dates(texts[:1], name).isna().any()]
     return [name for name in formats if not _parse_dates(texts, name).isna().any()]
@@ -567,7 +567,8 @@ def _parse_dates(texts: Sequence[str], date_format: str) -> Any:
     """Parse dates, with time zones as UTC; what does not fit is missing."""
     import pandas
 
-    texts = [text if DIGIT.search(text) else "" for text in texts]  # pandas takes "now" for a date
+    # pandas takes "now" for a date
+    texts = [text if len(text) <= LONGEST and DIGIT.search(text) else "" for text in texts]
     if not any(texts):  # a column of words, for which pandas would take its time
         return pandas.DatetimeIndex([pandas.NaT] * len(texts))
     parsed = pandas.to_datetime(texts, format=date_format, errors="coerce", utc=True)

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from xpnet.checks import count, list_names, show
+from xpnet.checks import count, list_names, show, truncate
 from xpnet.data.cells import (
     DAY,
     PATTERNS,
@@ -299,7 +299,7 @@ class CategoryColumn:
             return replace(column, signed=signed and column.has_two)
         n = int(np.count_nonzero(counts[1:]))
         rare = "another value in every row" if n == len(codes) else f"{n:,} rare values"
-        return DroppedColumn(name, f"always {values[0]!r}" if values else rare if n else "no values")
+        return DroppedColumn(name, f"always {truncate(values[0], 40)!r}" if values else rare if n else "no values")
 
     @property
     def has_two(self) -> bool:

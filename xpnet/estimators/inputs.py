@@ -108,7 +108,7 @@ def validate_examples(estimator: BaseEstimator, x: Any, y: Any, *, numeric: bool
         Whether number and names of the features are set, rather than compared.
     """
     check_kind(y, "y")
-    y = _to_native_order(y)
+    y = _to_native_order(_leave_nullable(y))
     with name_arguments("X and y", x):
         if not is_foreign(x) and not stays_outside(x):
             check_kind(x, "X")
@@ -126,7 +126,7 @@ def validate_targets(y: Any, *, numeric: bool) -> np.ndarray:
     """Check y, labels or numbers, and move it to the host."""
     check_kind(y, "y")
     with name_arguments("y"):
-        return _simplify_targets(_check_targets(_to_native_order(y), numeric), numeric)
+        return _simplify_targets(_check_targets(_to_native_order(_leave_nullable(y)), numeric), numeric)
 
 
 def _check_targets(y: Any, numeric: bool) -> np.ndarray:
@@ -218,6 +218,16 @@ def _describe_times(x: Any) -> str | None:
 def _to_native_order(x: Any) -> Any:
     """Return NumPy arrays in the byte order of this machine: float32 in the other one is float64 to scikit-learn."""
     return x.astype(x.dtype.newbyteorder("=")) if isinstance(x, np.ndarray) and not x.dtype.isnative else x
+
+
+def _leave_nullable(y: Any) -> Any:
+    """Return targets in nullable dtypes of pandas in NumPy's, if none is missing; scikit-learn makes floats of them."""
+    if hasattr(y, "iloc") and y.ndim == 2:
+        return y.apply(_leave_nullable)
+    dtype = getattr(y, "dtype", None)
+    dtype = getattr(getattr(dtype, "categories", None), "dtype", dtype)
+    numpy_dtype = getattr(dtype, "numpy_dtype", None)
+    return y if numpy_dtype is None or y.isna().any() else y.astype(dtype).astype(numpy_dtype)
 
 
 def _name_columns(x: Any) -> Any:

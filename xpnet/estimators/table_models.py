@@ -15,6 +15,7 @@ from xpnet.backends.base import Backend
 from xpnet.backends.choose import backend_of, to_host
 from xpnet.checks import check_lengths, count, yes_or_no
 from xpnet.core.arrays import Array
+from xpnet.data.cells import label
 from xpnet.data.columns import Encoded, count_inputs, from_plain
 from xpnet.data.weights import check_some_weight
 from xpnet.ensemble import Ensemble
@@ -563,7 +564,7 @@ def name_columns(ensemble: Ensemble, encoder: TableEncoder, labels: Labels | Non
     """Note the columns and the target in the networks, as ``xpnet train`` does, which then reads their file."""
     name = getattr(y, "name", None)
     notes: dict[str, Any] = {"target": name if isinstance(name, str) else "y", "columns": encoder.columns_}
-    notes["labels"] = [] if labels is None else [str(label) for label in labels.classes]
+    notes["labels"] = [] if labels is None else [label(value) for value in labels.classes]
     ensemble.feature_names = encoder.get_feature_names_out()
     for network in ensemble:
         network.notes = dict(notes)
