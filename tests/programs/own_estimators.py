@@ -15,12 +15,12 @@ from sklearn.model_selection import GridSearchCV, KFold, RandomizedSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from xpnet import SGD, AdamW, Clip, Cosine, Network, OneCycle, RMSProp, Step
+from xpnet import SGD, AdamW, Clip, Cosine, LevenbergMarquardt, Network, OneCycle, RMSProp, Step
 from xpnet import estimators as ours
 
 from .estimators import World, copy_by_pickle, draw_weights, observe
 from .generate import Operation, register
-from .world import Failure, Interrupt, Interrupted, assert_close, new_path, to_host
+from .world import Failure, Interrupt, Interrupted, assert_close, make_oracle, new_path, to_host
 
 OPERATIONS: dict[str, Operation] = {}
 operation = partial(register, OPERATIONS)
@@ -207,6 +207,27 @@ def standardize(world: World, r: random.Random) -> None:
 
 
 @operation(reads=True)
+def weighted_evidence(world: World, r: random.Random) -> None:
+    """Bayesian Levenberg-Marquardt with weights over many orders of magnitude: error bars beside MacKay's formulas."""
+    if world.place not in ("numpy", "torch"):
+        return
+    solver, model = (
+        LevenbergMarquardt(bayesian=True),
+        Model("Regressor", {"random_state": r.randrange(99), **world.where}),
+    )
+    X, y = draw_examples(model, r)
+    weights = 2.0 ** np.random.default_rng(r.randrange(99)).integers(-30, 31, len(X))
+    options = {"activation": "tanh", "hidden_layer_sizes": r.choice([(3,), ()]), "standardize": r.random() < 0.5}
+    estimator = fit_quietly(model.make(solver=solver, max_iter=r.choice([2, 15]), **options), X, y, weights)
+    net, memory = estimator.network_, estimator.network_.value.state.optimizer.memory
+    alpha = np.concatenate([to_host(part).ravel() for pair in memory.weights for part in pair])
+    oracle = make_oracle(net)
+    laplace = oracle.fit_laplace(X, y, weights, (alpha, float(to_host(memory.noise))))
+    expected = oracle.std_of_weights(X, *laplace)[:, 0]
+    assert_close(estimator.predict(X, return_std=True)[1], expected, 1e-5, "error bars by weighted evidence")
+
+
+@operation(reads=True)
 def network(world: World, r: random.Random) -> None:
     """The network, from a file, computes what the estimator does."""
     model, path = draw_model(world, r), new_path(".safetensors")
@@ -274,7 +295,11 @@ GRID: dict[str, list[Any]] = {
     "tol": [0.0, 0.1],
     "random_state": [1, 2],
     "activation": ["relu", "tanh"],
+    "standardize": [False, True],
+    "dtype": ["float32", "float64"],
 }
+GRID_OF_REGRESSORS = {"loss": ["squared_error", "huber", "gaussian", "quantile(0.1, 0.5, 0.9)", "absolute"]}
+GRID_OF_CLASSIFIERS = {"class_weight": [None, "balanced", {"u": 3.0, "w": 0.0}], "loss": ["log_loss", "quadratic"]}
 
 
 class CutOutput(StringIO):
@@ -297,11 +322,13 @@ def draw_search(world: World, r: random.Random, **changes: Any) -> tuple[Model, 
     is_lbfgs = model.parameters["solver"] == "lbfgs"
     if is_lbfgs:
         model.parameters["max_iter"] = 3  # which keep rounding small
-    names = r.sample(["alpha", "tol"] if is_lbfgs else [*GRID], r.randint(1, 2))
+    grid = GRID | (GRID_OF_REGRESSORS if model.is_regressor else GRID_OF_CLASSIFIERS)
+    names = ["alpha", "tol", "standardize", "class_weight"] if is_lbfgs else [*grid]
+    grid = {name: grid[name] for name in r.sample([name for name in names if name in grid], r.randint(1, 2))}
     if r.random() < 0.3:
         pipeline = make_pipeline(StandardScaler(), model.make(**changes))
-        return model, pipeline, {f"{pipeline.steps[-1][0]}__{name}": GRID[name] for name in names}
-    return model, model.make(**changes), {name: GRID[name] for name in names}
+        return model, pipeline, {f"{pipeline.steps[-1][0]}__{name}": values for name, values in grid.items()}
+    return model, model.make(**changes), grid
 
 
 @operation(reads=True)
@@ -315,15 +342,17 @@ def search(world: World, r: random.Random) -> None:
     kinds = ours.MLPSearchCV, GridSearchCV
     if r.random() < 0.3:
         kinds, options = (ours.MLPRandomSearchCV, RandomizedSearchCV), {**options, "n_iter": 2, "random_state": 0}
+    tolerance = 1e-3 if any("dtype" in name for name in grid) else 1e-6
     mine, other = (fit_quietly(kind(estimator, grid, **options), X, y, **weights) for kind in kinds)
     if {*mine.cv_results_} != {*other.cv_results_} or mine.cv_results_["params"] != other.cv_results_["params"]:
         raise Failure(f"cv_results_: {mine.cv_results_} and {other.cv_results_}")
     for name, expected in other.cv_results_.items():
         if name.endswith("_score") and not name.startswith("rank"):
             found, expected = (np.nan_to_num(each, nan=-9.0) for each in (mine.cv_results_[name], expected))
-            assert_close(found, expected, 1e-6, f"{name}: {model} over {grid}", max(1.0, np.abs(expected).max()))
+            scale = max(1.0, np.abs(expected).max())
+            assert_close(found, expected, tolerance, f"{name}: {model} over {grid}", scale)
     if mine.best_params_ == other.best_params_ and model.is_regressor:
-        assert_close(mine.predict(X), other.predict(X), 1e-5, f"predict of the best: {model} over {grid}")
+        assert_close(mine.predict(X), other.predict(X), 10 * tolerance, f"predict of the best: {model} over {grid}")
 
 
 @operation(reads=True)
