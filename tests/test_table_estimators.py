@@ -90,8 +90,9 @@ def test_results_lie_where_x_lies(kind, place, backend):
     import pandas
 
     y = (HEIGHT > 0.5).astype(int)
-    expected = kind(**FEW).fit(NUMBERS, y)
-    model = kind(**FEW).fit(backend.asarray(NUMBERS, "float32"), backend.asarray(y))
+    options = FEW if kind is TableRegressor else {**FEW, "class_weight": {0: 1.0, 1: 3.0}}
+    expected = kind(**options).fit(NUMBERS, y)
+    model = kind(**options).fit(backend.asarray(NUMBERS, "float32"), backend.asarray(y))
     x = backend.asarray(NUMBERS, "float32")
     assert model.ensemble_.backend.name == backend.name
     methods = ["predict", "predict_proba"] if kind is TableClassifier else ["predict"]
@@ -179,7 +180,10 @@ def test_intervals_hold_on_right_rows_after_a_wrong_target_which_is_named(kind, 
     y = np.sin(3 * x[:, 0]) + x[:, 1] + 0.2 * rng.standard_normal(1400)
     y[[5, 7][: 1 + (kind == "columns")]] = value
     known, new, weight = x[:400], x[400:], np.r_[0.0, np.ones(399)]
-    target, message = y[:400], rf"^y \(rows count from 0\) has {value:g} in row 5, and the others are -\d"
+    target, message = (
+        y[:400],
+        rf"^y \(rows count from 0\) has {value:g} in row 5, and the others are -\d\S* to [1-4]\S*; ",
+    )
     if kind == "labels":
         target, message = pandas.Series(target, [f"r{k}" for k in range(400)]), f"^y has {value:g} in row 'r5', and"
     elif kind == "columns":
@@ -279,6 +283,11 @@ def test_probabilities_are_for_rows_as_frequent_as_in_the_table_whatever_the_wei
     np.testing.assert_allclose(p.mean(axis=0), np.bincount(new) / 4000, atol=0.03)
     best = p * [0.5, 3.0, 1.0][:classes] if options else p
     np.testing.assert_array_equal(model.predict(x[600:]), best.argmax(axis=1))
+    few = TableClassifier(**{**SMALL, "members": 2}, **options).fit(x[:600], known, weight)  # not all are left out
+    left_out = np.isfinite(few.oof_proba_[:, 0])
+    np.testing.assert_allclose(
+        few.oof_proba_[left_out].mean(axis=0), np.bincount(known[left_out]) / left_out.sum(), atol=5e-3
+    )
     model.ensemble_.save(tmp_path / "net")
     np.testing.assert_array_equal(Ensemble.load(tmp_path / "net").predict_proba(model.encoder_.transform(x[600:])), p)
 
