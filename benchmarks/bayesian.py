@@ -1,9 +1,10 @@
 """Bayesian Levenberg-Marquardt: the test error of few examples, and how many new targets lie within its error bars.
 
-    python benchmarks/bayesian.py errors|bars|elsewhere [--seeds 5]
+    python benchmarks/bayesian.py errors|weights|bars|elsewhere [--seeds 5]
 
 `errors`: the weight of a wing, a function of ten variables (A. Forrester, A. Sobester and A. Keane, "Engineering Design
 via Surrogate Modelling", Wiley 2008), learnt from 256 examples by networks 10-20-20-1, with `bayesian` and without.
+`weights`: the test error of plain Levenberg-Marquardt as a multiple of that with `bayesian`, by the number of weights.
 `bars`: the intervals of 90 % of two functions, among the examples, in a gap and outside. It ends with status 1 if an
 ensemble with `fit_laplace` holds fewer than 85 % of the targets anywhere. `elsewhere`: five functions that the
 pages do not use, beside scikit-learn's Gaussian process; it ends with status 1 below 80 % inside.
@@ -26,6 +27,7 @@ LOW = np.array([150.0, 220.0, 6.0, -10.0, 16.0, 0.5, 0.08, 2.5, 1700.0, 0.025])
 HIGH = np.array([200.0, 300.0, 10.0, 10.0, 45.0, 1.0, 0.18, 6.0, 2500.0, 0.08])
 OPTIONS = {"activation": "tanh", "task": "regression", "dtype": "float64", "standardize": True}
 BAYESIAN = LevenbergMarquardt(bayesian=True)
+SHARES = (0.3, 0.5, 0.67, 0.85, 1.0)  # of weights and biases among targets
 Function = Callable[[np.ndarray], np.ndarray]
 
 
@@ -54,6 +56,30 @@ def compare_errors(seeds: int) -> bool:
     for name, (error, seconds) in medians.items():
         print(f"{name:22s} {error:.4f}  {seconds:5.1f} s")
     return medians["bayesian, 300 steps"][0] < medians["plain, 100 steps"][0] / 3
+
+
+def compare_weights(seeds: int) -> bool:
+    """Print how many times the error of `bayesian` the plain one is, by weights per target; return if it grows."""
+    grows = True
+    for function, n_in in ((friedman, 5), (circuit, 6)):
+        for noise in (0.0, 0.03, 0.1):
+            medians = []
+            for share in SHARES:
+                n_hidden, ratios = round(share * 256 / (n_in + 2)), list[float]()
+                for seed in range(seeds):
+                    rng = np.random.default_rng(seed)
+                    x = rng.uniform(-1, 1, (2256, n_in))
+                    truth = function(x) / function(x).std()
+                    y, errors = truth[:256] + noise * rng.standard_normal(256), []
+                    for optimizer in (LevenbergMarquardt(), BAYESIAN):
+                        net = Network([n_in, n_hidden, 1], seed=seed, **OPTIONS)
+                        net.train((x[:256], y), 100, optimizer=optimizer, progress=False)
+                        errors.append(np.sqrt(np.mean((net.predict(x[256:]) - truth[256:]) ** 2)))
+                    ratios.append(errors[0] / errors[1])
+                medians.append(np.median(ratios))
+            print(f"{function.__name__:9s} noise {noise:4.0%}", *(f"{median:5.1f}" for median in medians))
+            grows = grows and (noise == 0.0 or medians[-1] > 1.5 * medians[0])
+    return grows
 
 
 def draw_curve(seed: int) -> tuple[np.ndarray, Function, Function, dict[str, np.ndarray]]:
@@ -221,7 +247,7 @@ def print_held(name: str, regions: list[str], held: dict[str, list[list[float]]]
 
 
 def main() -> int:
-    """Run one of the three."""
+    """Answer one of the questions."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("question", choices=[*QUESTIONS])
     parser.add_argument("--seeds", type=int, default=5)
@@ -230,7 +256,7 @@ def main() -> int:
     return 0 if QUESTIONS[options.question](options.seeds) else 1
 
 
-QUESTIONS = {"errors": compare_errors, "bars": measure_bars, "elsewhere": hold_elsewhere}
+QUESTIONS = {"errors": compare_errors, "weights": compare_weights, "bars": measure_bars, "elsewhere": hold_elsewhere}
 
 if __name__ == "__main__":
     sys.exit(main())

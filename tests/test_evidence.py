@@ -89,7 +89,7 @@ def test_the_noise_is_not_learnt_and_inputs_that_do_not_matter_lose_their_weight
     for optimizer in (LevenbergMarquardt(), LevenbergMarquardt(bayesian=True)):
         nets = [make((3, 20, 1), seed) for seed in range(3)]
         for net in nets:
-            with nullcontext() if optimizer.bayesian else pytest.warns(UserWarning, match="can fit 80 targets"):
+            with nullcontext() if optimizer.bayesian else pytest.warns(UserWarning, match="the noise of 80 targets"):
                 net.train(few, 60, optimizer=optimizer, progress=False)
         errors[optimizer.bayesian] = np.median([np.sqrt(np.mean((net.forward(x) - y) ** 2)) for net in nets])
     assert errors[True] < errors[False] / 3

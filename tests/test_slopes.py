@@ -145,7 +145,7 @@ def test_slopes_of_weight_zero_change_nothing():
         assert_same(plain, snapshot(other))
 
 
-@pytest.mark.filterwarnings("ignore:LevenbergMarquardt can fit")
+@pytest.mark.filterwarnings("ignore:LevenbergMarquardt learns much")
 def test_slopes_are_learnt():
     """Few values do not tell how a function goes on; with slopes they do."""
     x, x_test = np.linspace(-3, 3, 7)[:, None], np.linspace(-3, 3, 200)[:, None]
