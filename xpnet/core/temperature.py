@@ -17,8 +17,8 @@ from xpnet.core.model import Model
 
 # Between these; the lowest turns 0.61 into 0.9
 LOWEST, HIGHEST = 0.2, 100.0
-BOUNDS = 1 / HIGHEST, 1 / LOWEST  # of the slope of the logits
-PENALTY = 0.1  # of the squares of biases, as if normal with a variance of 10
+LEAST_DEVIATION = 0.2  # of logits that say nothing, beside a shift; of smaller ones, the shift would be far larger
+PENALTY = 0.1  # of the squares of biases and of the slope from 1, as if normal with a variance of 10
 NEWTON_STEPS, HALVINGS = 30, 20
 GOLDEN = (math.sqrt(5) - 1) / 2
 CONFIDENCE_BINS = 15  # of the expected calibration error, as in Guo et al.
@@ -100,28 +100,32 @@ def find_shift(logits: np.ndarray, y: np.ndarray) -> np.ndarray:
     n, size = logits.shape
     logits = logits - logits.mean(axis=1, keepdims=True)
     is_fixed = bool(_are_right(logits, y, "classification").all())  # as by `find_temperature`
-    penalty = np.r_[0.0, np.full(size, PENALTY / n)]
+    usual, penalty = np.r_[1.0, np.zeros(size)], PENALTY / n  # the slope, and the bias of each class
 
     def measure(slope_and_biases: np.ndarray) -> tuple[float, np.ndarray]:
         p = softmax.value(slope_and_biases[0] * logits + slope_and_biases[1:], np)
-        return compute_log_loss(y, p, "classification", np) / n + float(penalty @ slope_and_biases**2) / 2, p
+        return compute_log_loss(y, p, "classification", np) / n + penalty / 2 * np.sum(
+            (slope_and_biases - usual) ** 2
+        ), p
 
-    current = np.r_[1.0, np.zeros(size)]  # the slope of the logits, and the bias of each class
+    bounds = max(1 / HIGHEST, LEAST_DEVIATION / max(1.0, float(logits.std()))), 1 / LOWEST
+    slope = np.clip(1 / find_temperature(logits, y, "classification"), *bounds)
+    current = np.r_[slope, np.zeros(size)]
     loss, p = measure(current)
     for _ in range(NEWTON_STEPS):
-        gradient = np.r_[np.sum((p - y) * logits), np.sum(p - y, axis=0)] / n + penalty * current
+        gradient = np.r_[np.sum((p - y) * logits), np.sum(p - y, axis=0)] / n + penalty * (current - usual)
         spread = p * (logits - np.sum(p * logits, axis=1, keepdims=True))
         hessian = np.diag(np.r_[np.sum(spread * logits), p.sum(axis=0)] / n + penalty)
         hessian[1:, 1:] -= p.T @ p / n
         hessian[0, 1:] = hessian[1:, 0] = spread.sum(axis=0) / n
         outward = current[0] - gradient[0]
-        if is_fixed or (current[0] in BOUNDS and not BOUNDS[0] < outward < BOUNDS[1]):  # the slope stays
+        if is_fixed or (current[0] in bounds and not bounds[0] < outward < bounds[1]):  # the slope stays
             gradient[0], hessian[0], hessian[:, 0] = 0.0, 0.0, 0.0
-        hessian[0, 0] += 1e-9  # where all logits are 0, or the slope stays
+            hessian[0, 0] = 1.0
         step = np.linalg.solve(hessian, gradient)
         for halvings in range(HALVINGS):
             trial = current - step / 2**halvings
-            trial[0] = np.clip(trial[0], *BOUNDS)
+            trial[0] = np.clip(trial[0], *bounds)
             trial_loss, trial_p = measure(trial)
             if trial_loss < loss:
                 break
