@@ -772,6 +772,26 @@ def test_the_training_of_another_network_is_refused(halfway, options, message):
     assert_same(net, before)
 
 
+def test_initializers_of_one_name_are_told_apart_by_the_weights_that_they_give(tmp_path):
+    def make(by, seed=3):
+        def own(rng, n_in, n_out):
+            return rng.standard_normal((n_out, n_in)) * by, np.zeros(n_out)
+
+        return network(init=own, seed=seed)
+
+    path = tmp_path / "run"
+    interrupted(path, lambda: make(1.0), chunks=5)
+    for by in (1.5, -1.0):
+        with pytest.raises(ValueError, match=r"run holds a training from other initial weights, with an init='own'"):
+            train(make(by), path, [Interrupt()], resume=True)
+    forge(path, put("training", "call", "initial_weights", value=["a"]))
+    with pytest.raises(CheckpointError, match="run holds a network that is not valid"):
+        train(make(1.0), path, [Interrupt()], resume=True)
+    forge(path, put("training", "call", "initial_weights", value=None))
+    for seed in (None, 3):  # what is not known is not compared
+        train(make(1.0, seed), path, [Interrupt()], resume=True)
+
+
 def save_and_load(net, folder):
     net.save(folder / "net")
     return Network.load(folder / "net")

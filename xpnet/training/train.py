@@ -31,6 +31,7 @@ from xpnet.training.resuming.comparison import (
     check_same_on_ranks,
     check_same_origin,
     describe_functions,
+    describe_initial_weights,
     describe_on_rank,
     describe_training,
 )
@@ -200,9 +201,13 @@ def describe_calls(jobs: Sequence[Job], request: Request) -> list[dict[str, Any]
     train_data, validation_data, test_data = (
         fingerprint_all(getattr(job, name) for job in jobs) for name in ("source", "validation", "test")
     )
+    calls = [
+        {**common, "train_data": train, "validation_data": validation, "test_data": test}
+        for train, validation, test in zip(train_data, validation_data, test_data)
+    ]
     return [
-        describe_training(job.plan, {**common, "train_data": train, "validation_data": validation, "test_data": test})
-        for job, train, validation, test in zip(jobs, train_data, validation_data, test_data)
+        describe_training(job.plan, {**call, "initial_weights": describe_initial_weights(job.net)})
+        for job, call in zip(jobs, calls)
     ]
 
 

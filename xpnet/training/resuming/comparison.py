@@ -18,6 +18,7 @@ from xpnet.backends.identity import PYTHON, describe, describe_call
 from xpnet.checkpoint.file import explain_errors
 from xpnet.checkpoint.record import Snapshot, encode_optimizer, refuse_unknown
 from xpnet.checks import choices, count, printable, truncate
+from xpnet.core.arrays import leaves
 from xpnet.core.model import Model
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.optimizers.table import OPTIMIZERS
@@ -33,7 +34,11 @@ from xpnet.version import __version__
 # Described by fingerprints, which are compared
 DATA = ("train_data", "validation_data", "test_data", "sample_weight", "X", "y", "cv")
 # Arguments that the oldest files lack
-LATER = {"test_data", "sample_weight", "class_weight", "slope_weight", "arguments", "schedule", "functions"}
+LATER = {
+    *("test_data", "sample_weight", "class_weight", "slope_weight"),
+    *("arguments", "schedule", "functions", "initial_weights"),
+}
+OF_FIRST_RANK = {"validation_data", "test_data", "initial_weights"}  # which alone has these, and the network
 # Parameters that a resumed fit may change; the number of epochs and the callbacks are compared on their own
 FREE = {"backend", "device", "verbose", "progress", "warm_start", "max_iter", "callbacks"}
 MOST_RATES = 10_000  # compared, of a user's own schedule
@@ -48,6 +53,19 @@ def describe_training(plan: Plan, arguments: Mapping[str, Any]) -> dict[str, Any
     return describe_call({**arguments, "epochs": plan.epochs, "optimizer": optimizer}, to_plain)
 
 
+def describe_initial_weights(net: Trainee) -> list[float] | None:
+    """Describe the weights of a network that are as its seed and initializer gave them; None if they are not.
+
+    Sums of the positive and of the negative ones tell two functions of one name apart. Synchronizes.
+    """
+    _, _, runs, edited, earlier = net.value.provenance
+    if runs or edited or earlier or not net.has_given_seed:
+        return None
+    with net.view.scope():
+        arrays = [np.ravel(net.view.backend.to_numpy(x)).astype(np.float64) for x in leaves(net.view.layers)]
+    return [float(part.clip(0) @ np.arange(1, 1 + len(part))) for array in arrays for part in (array, -array)]
+
+
 def describe_on_rank(job: Job, call: Mapping[str, Any]) -> dict[str, Any]:
     """Describe a training on one of several processes, with what `describe_training` says of the call."""
     view, plan, steps = job.net.view, job.plan, job.source.steps(job.plan.sampling, job.plan.batch_size)
@@ -56,7 +74,7 @@ def describe_on_rank(job: Job, call: Mapping[str, Any]) -> dict[str, Any]:
         "versions": {"xpnet": __version__, **{name: version(name) for name in {"numpy", view.backend.name}}},
         "backend": view.backend.name,
         **job.net.settings,
-        **{name: value for name, value in call.items() if name not in ("validation_data", "test_data")},
+        **{name: value for name, value in call.items() if name not in OF_FIRST_RANK},
         "chunk_steps": plan.chunk_steps,
         "lr": describe_schedule(plan.schedule, total, total),  # the last, as it depends on the number of steps
     }
@@ -160,6 +178,14 @@ def check_same_origin(saving: Saving, networks: Sequence[Trainee], resumed: Sequ
                 continue
             whose = " (drawn from the seed or random_state of all)" if name == "seed" and len(networks) > 1 else ""
             raise _difference("training", path, f"{name}={then!r}", f"{name}={value!r}{whose}")
+        sums = snapshot.call.get("initial_weights"), describe_initial_weights(net)
+        with explain_errors(path):
+            are_same = None in sums or np.allclose(*sums, rtol=1e-5)  # their last digits may differ between computers
+        if not are_same:
+            raise ArgumentError(
+                f"{path} holds a training from other initial weights, with an init={now.init!r} that gives others; "
+                "give the same function, or another checkpoint"
+            )
 
 
 def check_same_training(
@@ -176,7 +202,7 @@ def check_same_training(
     epochs = before.position["epoch"] - (not before.position["steps"])
     if now["epochs"] < epochs:
         raise ArgumentError(f"epochs={now['epochs']} are fewer than the {epochs} that {path} has begun; give more")
-    free = {"epochs"} if _has_rates(schedule) else set()
+    free = {"initial_weights", *(["epochs"] if _has_rates(schedule) else [])}
     with explain_errors(path):
         versions = {call.get("functions", {}).get("python") for call in (then, now)} - {None}
     if len(versions) > 1:  # which compile the same code otherwise
