@@ -180,7 +180,7 @@ def check_refusals(errors):
         "other sizes": "rank 1 has other sizes than rank 0: [6, 8, 3] and [6, 9, 3]; all processes that share",
         "other epochs": "rank 1 has other epochs than rank 0: 2 and 3",
         "other optimizer": "rank 1 has other optimizer than rank 0: {'name': 'SGD', 'momentum': 0.5",
-        "own optimizer": "rank 1 has other optimizer than rank 0: __main__.OwnSGD(",
+        "own optimizer": "rank 1 has other optimizer than rank 0: OwnSGD(",
         "other version": f"rank 1 has other versions than rank 0: {{'xpnet': '{xpnet.__version__}', ",
         "other shards": "rank 1 has other shards than rank 0: 4 and 8",
         "all fail": "epochs=-1 must be",
