@@ -760,7 +760,7 @@ def test_a_signature_that_does_not_fit_is_named():
 def test_an_error_is_shown_where_the_learner_s_own_files_raised_it(library, own, place, tmp_path, monkeypatch):
     """In the deepest of them, and not in a library that it calls."""
     (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "some.pth").write_text(f"import os\n\n# lib\n{tmp_path / 'lib'}\n../project\n")
+    (tmp_path / "site" / "some.pth").write_text(f"import os\n\n../lib\n{tmp_path / 'project'}\n")
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "site")])
     names = {}
     for file, text in (

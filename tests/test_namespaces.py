@@ -106,6 +106,7 @@ def namespace(monkeypatch) -> ModuleType:
     vars(copy).update({name: value for name, value in vars(minimal).items() if not name.startswith("__")})
     copy.__array_namespace_info__ = minimal.__array_namespace_info__
     monkeypatch.setattr(minimal, "Minimal", kind)
+    kind.__array_namespace__ = lambda self, api_version=None: copy
     copy.Array = kind
     return copy
 

@@ -186,6 +186,12 @@ def test_columns_vary_by_what_a_short_training_finds_important(place):
     np.testing.assert_allclose(ensemble[3].scaling.x_std, scaling.x_std)
 
 
+def test_the_unit_of_targets_changes_no_importance():
+    folds = make_folds(60, 4, np.random.default_rng(1))
+    scalings = [choose_scaling(X, y, SMALL, folds, [1, 1, 1], seed=1) for y in (REAL[:, 0], 4096 * (REAL[:, 0] + 8))]
+    np.testing.assert_allclose(scalings[0].x_std, scalings[1].x_std, rtol=1e-3)
+
+
 @pytest.mark.parametrize("classes", [None, 2])
 def test_importance_is_the_rise_of_the_cost_of_rows_left_out_plus_its_error(classes):
     y = CLASSES % 2 if classes else REAL

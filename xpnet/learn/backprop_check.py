@@ -636,7 +636,6 @@ def _find_libraries(function_file: str) -> list[Path]:
         for folder in sys.path
         for file in Path(folder).glob("*.pth")
         for line in file.read_text(encoding="utf-8", errors="replace").splitlines()
-        if line.strip() and not line.startswith(("#", "import"))
     ]
     here = Path.cwd()
     others = [
