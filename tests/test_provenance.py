@@ -224,4 +224,6 @@ def test_the_reader_of_the_page_encodes_rows_of_a_table():
     text = f"{functions}\n{program}\nconsole.log(JSON.stringify(tables));"
     done = subprocess.run(["node", "-"], input=text, capture_output=True, text=True, check=True)
     for encoder, x in zip(encoders, json.loads(done.stdout)):
-        np.testing.assert_allclose(x, encoder.transform(new), rtol=1e-6, atol=1e-6)
+        with pytest.warns(UserWarning, match="unknown in 'sex'"):
+            expected = encoder.transform(new)
+        np.testing.assert_allclose(x, expected, rtol=1e-6, atol=1e-6)
