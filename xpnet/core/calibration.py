@@ -131,25 +131,38 @@ def choose_widths(
     pair of arrays
         The units of the errors, (n, n_targets), and the widths for the mean of all members, (n_targets, 2, n_knots).
     """
-    units, widths = [], []
+    units: list[np.ndarray] = []
+    widths: list[np.ndarray] = []
     for k in range(y.shape[1]):
-        (mean, std), (mean_of_all, std_of_all) = out_of_fold[:, k].T, of_all[:, k].T
-        distance, candidates = np.abs(y[:, k] - mean), []
-        for most in (MOST_KNOTS, 1):
-            own, for_mean = find_widths(mean, distance / std, gain[:, k] / std**2, most)
-            there, here = (
-                interpolate_widths(place[:, None], own[None], np)[:, 0] * unit
-                for place, unit in ((mean, std), (mean_of_all, std_of_all))
-            )
-            unit = np.minimum(there, here)
-            length = np.quantile(distance / unit, JUDGED_LEVEL) * np.exp(np.log(here).mean())
-            candidates.append((length, unit, for_mean))
-        (varying, *chosen), (constant, unit, (_, width)) = candidates
-        if varying > constant:
-            chosen = [unit, np.stack([chosen[1][0], np.full_like(chosen[1][0], width[0])])]
-        units.append(chosen[0])
-        widths.append(chosen[1])
+        column = y[:, k], out_of_fold[:, k], of_all[:, k], gain[:, k]
+        chosen, constant = (_measure_in_widths(*column, most_knots) for most_knots in (MOST_KNOTS, 1))
+        if chosen.length > constant.length:
+            places, heights = chosen.widths
+            chosen = constant._replace(widths=np.stack([places, np.full_like(heights, constant.widths[1, 0])]))
+        units.append(chosen.units)
+        widths.append(chosen.widths)
     return np.stack(units, axis=-1), np.stack(widths)
+
+
+class InWidths(NamedTuple):
+    """The errors of a target, measured in some widths."""
+
+    length: float  # of an interval, in the geometric mean over the examples
+    units: np.ndarray  # of the errors, (n,)
+    widths: np.ndarray  # for the mean of all members, (2, n_knots)
+
+
+def _measure_in_widths(
+    y: np.ndarray, out_of_fold: np.ndarray, of_all: np.ndarray, gain: np.ndarray, most_knots: int
+) -> InWidths:
+    """Measure the errors of a target in widths with so many knots; bars are (n, 2)."""
+    mean, std = out_of_fold.T
+    distance = np.abs(y - mean)
+    own, widths = find_widths(mean, distance / std, gain / std**2, most_knots)
+    there, here = (bars[:, 1] * interpolate_widths(bars[:, :1], own[None], np)[:, 0] for bars in (out_of_fold, of_all))
+    units = np.minimum(there, here)
+    length = float(np.quantile(distance / units, JUDGED_LEVEL)) * math.exp(float(np.log(here).mean()))
+    return InWidths(length, units, widths)
 
 
 def find_widths(

@@ -43,9 +43,9 @@ def find_wrong_targets(y: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     for k in range(1, max(MOST, int(MOST_SHARE * len(y))) + 1):
         if n - k < FEWEST:
             break
-        rest = np.log(distance[k:n])
+        rest: np.ndarray = np.log(distance[k:n])
         tail = len(rest) // 10
-        spread = max(np.mean(rest[:tail] - rest[tail]), LEAST_TAIL)
+        spread = max(float((rest[:tail] - rest[tail]).mean()), LEAST_TAIL)
         if np.log(distance[k - 1]) - rest[0] > GAP * spread:
             number = k
     found = order[:number]

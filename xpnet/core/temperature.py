@@ -103,17 +103,17 @@ def find_shift(logits: np.ndarray, y: np.ndarray) -> np.ndarray:
     usual, penalty = np.r_[1.0, np.zeros(size)], PENALTY / n  # the slope, and the bias of each class
 
     def measure(slope_and_biases: np.ndarray) -> tuple[float, np.ndarray]:
-        p = softmax.value(slope_and_biases[0] * logits + slope_and_biases[1:], np)
+        p = np.asarray(softmax.value(slope_and_biases[0] * logits + slope_and_biases[1:], np))
         return compute_log_loss(y, p, "classification", np) / n + penalty / 2 * np.sum(
             (slope_and_biases - usual) ** 2
         ), p
 
     bounds = max(1 / HIGHEST, LEAST_DEVIATION / max(1.0, float(logits.std()))), 1 / LOWEST
     slope = np.clip(1 / find_temperature(logits, y, "classification"), *bounds)
-    current = np.r_[slope, np.zeros(size)]
+    current: np.ndarray = np.r_[slope, np.zeros(size)]
     loss, p = measure(current)
     for _ in range(NEWTON_STEPS):
-        gradient = np.r_[np.sum((p - y) * logits), np.sum(p - y, axis=0)] / n + penalty * (current - usual)
+        gradient: np.ndarray = np.r_[np.sum((p - y) * logits), np.sum(p - y, axis=0)] / n + penalty * (current - usual)
         spread = p * (logits - np.sum(p * logits, axis=1, keepdims=True))
         hessian = np.diag(np.r_[np.sum(spread * logits), p.sum(axis=0)] / n + penalty)
         hessian[1:, 1:] -= p.T @ p / n
@@ -122,7 +122,7 @@ def find_shift(logits: np.ndarray, y: np.ndarray) -> np.ndarray:
         if is_fixed or (current[0] in bounds and not bounds[0] < outward < bounds[1]):  # the slope stays
             gradient[0], hessian[0], hessian[:, 0] = 0.0, 0.0, 0.0
             hessian[0, 0] = 1.0
-        step = np.linalg.solve(hessian, gradient)
+        step: np.ndarray = np.linalg.solve(hessian, gradient)
         for halvings in range(HALVINGS):
             trial = current - step / 2**halvings
             trial[0] = np.clip(trial[0], *bounds)

@@ -416,7 +416,7 @@ class TableClassifier(ClassifierMixin, BaseTableModel):
         return Classification(labels, "log_loss", self.class_weight)
 
     def _name_results(self, data: TableData, out_of_fold: np.ndarray) -> dict[str, Any]:
-        labels: Labels = data.problem.labels
+        labels: Any = data.problem.labels
         names = {"_labels": labels, "classes_": labels.classes, "_class_weight": data.class_weight}
         return {**names, "oof_proba_": out_of_fold}
 

@@ -67,9 +67,9 @@ def _find_errors_out_of_fold(bars: Bars, source: Source, rows: Sequence[np.ndarr
     predicted, gain = combine_unseen(members, unseen, bars.view.model.cost)
     widths = None
     if not bars.levels:
-        of_all = combine_bars(members, np, (), bars.has_noise) if bars.has_noise else members.mean(axis=0)
+        of_all = combine_bars([*members], np, (), True) if bars.has_noise else members.mean(axis=0)
         with np.errstate(divide="ignore", invalid="ignore"):  # standard deviations of 0 are refused later
-            units, widths = choose_widths(examples.y, predicted, of_all, gain)
+            units, widths = choose_widths(examples.y, predicted, np.asarray(of_all), gain)
         predicted = np.stack([predicted[..., 0], units], axis=-1)
     errors = _sort_errors(bars, examples.y, predicted)
     return Calibration(errors, len(examples.y), _describe_rows(bars, examples), widths=widths)
