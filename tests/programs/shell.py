@@ -146,9 +146,23 @@ def read(path: str, style: dict[str, Any]) -> Any:
 # What the commands must say
 
 
-def predict(model: Network | Ensemble, x: np.ndarray, level: float | None, novelty: bool) -> dict[str, list[Any]]:
+def find_unseen(columns: list[dict[str, Any]], frame: Any) -> np.ndarray:
+    """Find rows that miss a value where training did not, or have an unknown text where it had no rare ones."""
+    rows = np.zeros(len(frame), bool)
+    for column in columns:
+        if column["kind"] == "category":
+            known = [*column["values"], *([""] if column["missing"] else [])]
+            rows |= ~frame[column["name"]].map(show_text).isin(known).to_numpy() & (not column["rare"])
+        elif column["kind"] != "left out" and not column["missing"]:
+            rows |= frame[column["name"]].isna().to_numpy()
+    return rows
+
+
+def predict(model: Network | Ensemble, frame: Any, level: float | None, novelty: bool) -> dict[str, list[Any]]:
     """Compute in Python what the file of `xpnet predict` holds."""
-    first = model[0] if isinstance(model, Ensemble) else model
+    from xpnet.estimators import TableEncoder
+
+    x, first = TableEncoder.from_network(model).transform(frame), members_of(model)[0]
     columns: dict[str, Any] = {}
     if labels := first.notes.get("labels"):
         p = np.asarray(model.predict_proba(x)).reshape(len(x), -1)
@@ -165,15 +179,14 @@ def predict(model: Network | Ensemble, x: np.ndarray, level: float | None, novel
             names = [name] if part.shape[1] == 1 else [f"{name}_{k}" for k in range(part.shape[1])]
             columns |= dict(zip(names, part.T))
     if novelty:
-        columns["novelty"] = model.novelty(x)
+        rows = find_unseen(first.notes["columns"], frame)
+        columns["novelty"] = np.where(rows, np.ones_like(model.novelty(x)), model.novelty(x))
     return {name: [*values] for name, values in columns.items()}
 
 
 def check_predictions(path: str, model: Network | Ensemble, table: Table, r: random.Random) -> None:
     """Compare the file of predictions of new rows with those of Python."""
-    from xpnet.estimators import TableEncoder
-
-    first = model[0] if isinstance(model, Ensemble) else model
+    first = members_of(model)[0]
     new, words, out = table.write(draw_new_rows(table, r)), [], new_path(".csv")
     has_intervals = table.is_regression and (model.calibration is not None or first.cost_name == "gaussian")
     is_small = model.calibration is not None and len(model.calibration) < 9  # which holds no interval of 90 %
@@ -185,7 +198,7 @@ def check_predictions(path: str, model: Network | Ensemble, table: Table, r: ran
     run_well("predict", path, new, *words, "-o", out)
     with open(out, newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
-    expected = predict(model, TableEncoder.from_network(model).transform(read(new, table.style)), level, novelty)
+    expected = predict(model, read(new, table.style), level, novelty)
     if header != [*expected]:
         raise Failure(f"the predictions have the columns {header}, not {[*expected]}")
     for name, texts, values in zip(header, zip(*rows), expected.values()):

@@ -20,6 +20,7 @@ from .world import Failure, Interrupted, assert_close, new_path, to_host
 
 OPERATIONS: dict[str, Operation] = {}
 operation = partial(register, OPERATIONS)
+TEXTS = ("text", "category", "declared number", "code", "mixture")
 PERIODS = {"year": 365.2425, "week": 7.0, "day": 1.0}  # in days
 ROUNDING = 2e-5  # of float32, in which networks of tables compute
 
@@ -69,6 +70,26 @@ def make_categories(rng: np.random.Generator, n: int, holes: bool) -> Any:
     return pandas.Categorical(punch(np.array(["sea", "land"], object)[np.arange(n) % 2], rng, holes, None))
 
 
+def declare_numbers(rng: np.random.Generator, n: int, holes: bool) -> Any:
+    import pandas
+
+    return pandas.Categorical(punch(np.array([8001.0, 8050.0, 2.5])[np.arange(n) % 3], rng, holes, np.nan))
+
+
+def make_codes(rng: np.random.Generator, n: int, holes: bool) -> Any:
+    values = np.array(["01067", "80331", "10115"], object)[np.r_[0, 0, 1, 1, rng.integers(0, 3, n - 4)]]
+    return punch(values, rng, holes, None)
+
+
+def mix_cells(rng: np.random.Generator, n: int, holes: bool) -> Any:
+    """Texts, and a few cells of which some equal each other."""
+    values = np.array(["cat", "dog"], object)[np.arange(n) % 2]
+    others = [1, 1.0, True, "1", "True", np.float32(0.1), 0.1, float(np.float32(0.1)), False, 0, -0.0, np.int8(1)]
+    for row in range(n - n // 3, n):
+        values[row] = others[rng.integers(len(others))]
+    return punch(values, rng, holes, None)
+
+
 def make_truth(rng: np.random.Generator, n: int, holes: bool) -> Any:
     return np.arange(n) % 3 == 0
 
@@ -100,6 +121,9 @@ COLUMNS: dict[str, Callable[[np.random.Generator, int, bool], Any]] = {
     "count": make_counts,
     "text": make_texts,
     "category": make_categories,
+    "declared number": declare_numbers,
+    "code": make_codes,
+    "mixture": mix_cells,
     "truth": make_truth,
     "date": make_dates,
     "written date": write_dates,
@@ -130,7 +154,11 @@ def to_array(table: Any) -> np.ndarray:
     return table.to_numpy()
 
 
-CONTAINERS: list[Callable[[Any], Any]] = [to_arrow, to_polars, renumber, copy.copy]
+def list_containers(table: Any) -> list[Callable[[Any], Any]]:
+    """List the containers that keep the cells of a table, and what is declared of them."""
+    kinds = kinds_of(table)
+    others = [] if "mixture" in kinds else [to_arrow] if "declared number" in kinds else [to_arrow, to_polars]
+    return [*others, renumber, copy.copy]
 
 
 # The encoder
@@ -138,8 +166,8 @@ CONTAINERS: list[Callable[[Any], Any]] = [to_arrow, to_polars, renumber, copy.co
 
 def encode(known: Any, new: Any, kind: str, bins: int) -> np.ndarray:
     """Encode a column as docs/use/table-columns.md describes it, (n, n_inputs)."""
-    if kind in ("text", "category"):
-        return encode_texts(known.tolist(), new.tolist(), bins)
+    if kind in TEXTS:
+        return encode_texts(*([show_cell(cell) for cell in column] for column in (known, new)), bins)
     known, new = (to_numbers(column, kind) for column in (known, new))
     present = known[~np.isnan(known)]
     if present.min() == present.max() and len(present) == len(known):
@@ -183,9 +211,16 @@ def encode_in_bins(known: np.ndarray, new: np.ndarray, median: float, bins: int)
     return columns
 
 
+def show_cell(cell: Any) -> str | None:
+    """The text that a cell stands for, whatever stands beside it; None if it is missing."""
+    if cell is None or cell != cell:
+        return None
+    text = str(cell).removesuffix(".0")
+    return "0" if text == "-0" else text
+
+
 def encode_texts(known: list[Any], new: list[Any], bins: int) -> np.ndarray:
     """An input for each value of two rows or more, for missing values if they are as frequent, and for rare ones."""
-    known, new = ([text if isinstance(text, str) else None for text in column] for column in (known, new))
     counts = {text: known.count(text) for text in known}
     usual = sorted(text for text, count in counts.items() if count >= 2 and text is not None)
     marks_missing, has_rare = counts.get(None, 0) >= 2, any(count < 2 for count in counts.values())
@@ -199,6 +234,10 @@ def encode_texts(known: list[Any], new: list[Any], bins: int) -> np.ndarray:
     return x if x.shape[1] > 1 else x[:, :0]
 
 
+def encode_arrays(table: Any, new: Any, bins: int) -> np.ndarray:
+    return TableEncoder(bins=bins).fit(to_array(table)).transform(to_array(new))
+
+
 @operation(weight=3, reads=True)
 def encoder(world: World, r: random.Random) -> None:
     """TableEncoder beside its description; on rows, in other containers, and from plain values."""
@@ -206,7 +245,7 @@ def encoder(world: World, r: random.Random) -> None:
 
     table, bins = draw_table(r), r.choice([0, 2, 5, 32])
     new = draw_table(r, kinds=kinds_of(table))
-    fitted = TableEncoder(bins=bins).fit(r.choice(CONTAINERS)(table))
+    fitted = TableEncoder(bins=bins).fit(r.choice(list_containers(table))(table))
     x = fitted.transform(new)
     kinds = kinds_of(table)
     expected = [encode(table[name], new[name], kind, bins) for name, kind in zip(table.columns, kinds, strict=True)]
@@ -217,8 +256,8 @@ def encoder(world: World, r: random.Random) -> None:
     again.columns_ = json.loads(json.dumps(fitted.columns_))
     order = r.sample(range(len(new)), len(new))
     others = {
-        "as an array": TableEncoder(bins=bins).fit(to_array(table)).transform(to_array(new)),
-        "in another container": fitted.transform(r.choice(CONTAINERS)(new)),
+        **({} if "declared number" in kinds else {"as an array": encode_arrays(table, new, bins)}),
+        "in another container": fitted.transform(r.choice(list_containers(new))(new)),
         "from plain values, with columns in another order": again.transform(new[r.sample([*new], len(new.columns))]),
         "in another order": fitted.transform(new.iloc[order])[np.argsort(order)],
         "by a pickle": copy_by_pickle(fitted).transform(new),
@@ -307,8 +346,8 @@ def table_copies(world: World, r: random.Random) -> None:
     assert_equal_predictions(predict_all(twin, new), expected, way.__name__)
     if twin.ensemble_.fingerprint() != model.ensemble_.fingerprint():
         raise Failure(f"{way.__name__}: another ensemble")
-    container, other = r.choice(CONTAINERS), r.choice(CONTAINERS)
-    if r.random() < 0.3:
+    container, other = r.choices(list_containers(new), k=2)
+    if r.random() < 0.3 and "declared number" not in kinds_of(new):
         container = other = to_array
     again = case.fit(container(case.table))
     assert_equal_predictions(predict_all(again, other(new)), expected, f"fit on {container.__name__}")
