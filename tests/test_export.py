@@ -383,6 +383,7 @@ def fit_encoder(bins):
     return TableEncoder(bins=bins).fit(make_table(300))
 
 
+@pytest.mark.filterwarnings("ignore:X has values that training did not have")
 @pytest.mark.needs("onnx", "onnxruntime", "pandas")
 @pytest.mark.filterwarnings("ignore:several columns")
 @pytest.mark.parametrize(

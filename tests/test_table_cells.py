@@ -200,3 +200,25 @@ def test_a_text_of_megabytes_is_one_among_others():
     encoder = TableEncoder().fit(pandas.DataFrame({"a": [*"aabb", *long]}))
     assert encoder.get_feature_names_out().tolist() == ["a=a", "a=b", "a (rare)"]
     np.testing.assert_array_equal(encoder.transform(pandas.DataFrame({"a": long})), [[0, 0, 1]] * 3)
+
+
+@pytest.mark.parametrize(
+    ("trained", "cells", "places"),
+    [
+        (["1", "2", "a"], [1.0, "1.0", "2", "3.0", "1.00"], [0, 0, 1, None, None]),
+        (["1.0", "2.0", "a"], [1, 1.0, "2", "2.0"], [0, 0, 1, 1]),
+        (["1", "1.0", "a"], ["1", "1.0", 1.0], [0, 1, 0]),
+        ([DAYS[0], "a", "b"], [DAYS[0], "2024-01-01", "2024-01-01 00:00:00"], [0, 0, 0]),
+    ],
+    ids=str,
+)
+@pytest.mark.filterwarnings("ignore:X has values that training did not have")
+def test_a_value_is_found_as_files_of_pandas_write_it(trained, cells, places):
+    """A column of whole numbers has .0 where a value is missing, and days have 00:00:00 beside times."""
+    import pandas
+
+    from xpnet.estimators import TableEncoder
+
+    encoder = TableEncoder(["a"]).fit(pandas.DataFrame({"a": pandas.Series(trained * 2, dtype=object)}))
+    x = encoder.transform(pandas.DataFrame({"a": pandas.Series(cells, dtype=object)}))
+    assert [row.argmax() if row.any() else None for row in x] == places

@@ -37,6 +37,8 @@ FORMATS = tuple(map("".join, product(DATES, TIMES)))
 ISO = "ISO8601"  # as pandas calls it
 DIGIT = re.compile(r"\d")  # every date has one
 DIGITS = re.compile(r"[0-9]+")
+WHOLE_NUMBER = re.compile(r"-?[0-9]+(\.0)?")
+DAY_PATTERN = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 ISO_PATTERN = re.compile(r"\d{4}-\d\d(-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d+)?)?\s*(?P<zone>Z|[+-]\d\d:?\d\d)?)?)?")
 
 
@@ -170,6 +172,19 @@ def label(value: Any) -> str:
         text = f"{value or Decimal():f}"
         return text.rstrip("0").rstrip(".") if "." in text else text
     return str(value).removesuffix(" 00:00:00") if isinstance(value, date) else str(value).strip()
+
+
+def rewrite(text: str) -> str:
+    """Write a whole number or a day as pandas does in a file if others in its column are none, or the other way round.
+
+    Examples
+    --------
+    >>> [rewrite(text) for text in ("8001", "8001.0", "2024-12-31", "one")]
+    ['8001.0', '8001', '2024-12-31 00:00:00', 'one']
+    """
+    if WHOLE_NUMBER.fullmatch(text):
+        return text.removesuffix(".0") if text.endswith(".0") else f"{text}.0"
+    return f"{text} 00:00:00" if DAY_PATTERN.fullmatch(text) else text.removesuffix(" 00:00:00")
 
 
 def find_declared(frame: Any) -> list[str]:

@@ -33,6 +33,7 @@ from xpnet.data.cells import (
     read_cells,
     read_dates,
     read_numbers,
+    rewrite,
 )
 from xpnet.errors import ArgumentError
 
@@ -268,6 +269,7 @@ class Lookup(NamedTuple):
     """The inputs of a column of texts: a row of numbers for each of its values, then those for other texts."""
 
     rows: np.ndarray  # (n, n_inputs), float32; the last one is of what training did not have
+    places: dict[str, int]  # the row of each text
     missing: int  # the row of missing values
     unknown: int  # the row of rare and unknown values
 
@@ -324,16 +326,20 @@ class CategoryColumn:
         Lookup(rows=array([[1., 0., 0.],
                [0., 1., 0.],
                [0., 0., 1.],
-               [0., 0., 0.]], dtype=float32), missing=2, unknown=3)
+               [0., 0., 0.]], dtype=float32), places={'f': 0, 'm': 1}, missing=2, unknown=3)
         """
         n = len(self.values)
+        places = {value: k for k, value in enumerate(self.values)}
+        for k, value in enumerate(self.values):
+            places.setdefault(rewrite(value), k)
         rows = np.eye(n + self.missing + self.rare + 1, dtype=np.float32)[:, :-1]  # the last row has no 1
-        return Lookup(rows[:, 1:] - rows[:, :1] if self.signed else rows, n, n + self.missing)
+        return Lookup(rows[:, 1:] - rows[:, :1] if self.signed else rows, places, n, n + self.missing)
 
     def encode(self, cells: Cells, marks: Marks) -> tuple[list[np.ndarray], Unseen]:
         """Return the inputs, in blocks (n, k), and which values are of a kind that training did not have."""
-        places, lookup = {value: k for k, value in enumerate(self.values)}, self.lookup
-        rows = np.array([*(places.get(value, lookup.unknown) for value in cells.values), lookup.missing])[cells.codes]
+        lookup = self.lookup
+        places = [lookup.places.get(value, lookup.unknown) for value in cells.values]
+        rows = np.array([*places, lookup.missing])[cells.codes]
         is_missing, has_none = cells.codes < 0, rows == len(lookup.rows) - 1
         return [lookup.rows[rows]], Unseen(has_none & is_missing, has_none & ~is_missing)
 

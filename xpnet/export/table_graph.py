@@ -64,8 +64,8 @@ def _add_lookup(graph: Graph, column: CategoryColumn, texts: Symbol) -> Symbol:
     numbers = graph.add(
         "LabelEncoder",
         [texts],
-        keys_strings=[*column.values, ""],
-        values_int64s=[*range(len(column.values)), lookup.missing],
+        keys_strings=[*lookup.places, ""],
+        values_int64s=[*lookup.places.values(), lookup.missing],
         default_int64=lookup.unknown,
     )
     numbers = graph.add("Squeeze", [numbers, graph.constant("axis_1", np.array([1], np.int64))])
