@@ -393,7 +393,7 @@ def _has_member(x: Any, name: str) -> bool:
     """Whether an array has a method or attribute; Python looks for operators in its class, and `object` has some."""
     if name.startswith("__"):
         return getattr(type(x), name, None) is not getattr(object, name, None)
-    return hasattr(x, name)
+    return getattr(x, name, None) is not None
 
 
 def is_array(x: Any) -> bool:
