@@ -115,9 +115,8 @@ def test_all_that_is_missing_is_named_at_once(namespace, monkeypatch):
     del namespace.take, namespace.int32
     namespace.Array.to_device = property()  # raises AttributeError
     namespace.Array.__lt__, namespace.Array.device = object.__lt__, None
-    with pytest.raises(
-        BackendError, match=r"^backend=mine cannot be used, as it lacks take, int32, Mine.device, Mine.__lt__, Mine.to_device; "
-    ):
+    missing = "take, int32, Mine.device, Mine.__lt__, Mine.to_device"
+    with pytest.raises(BackendError, match=f"^backend=mine cannot be used, as it lacks {missing}; give an Array API"):
         Network([2, 1], backend=namespace)
 
 

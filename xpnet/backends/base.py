@@ -29,8 +29,8 @@ NAMESPACE_FUNCTIONS = (
     *("where", "zeros", "zeros_like"),
 )
 NAMESPACE_DTYPES = ("float32", "float64", "int32", "uint8")
-# ... and its arrays, besides the members of `Array`
-ARRAY_METHODS = ("__array_namespace__", "__dlpack__", "__dlpack_device__", "to_device")
+# ... and its arrays, besides the members of `Array`; the type stubs of NumPy give `~` to some of its arrays alone
+ARRAY_METHODS = ("__invert__", "__array_namespace__", "__dlpack__", "__dlpack_device__", "to_device")
 
 
 class Speed(NamedTuple):
