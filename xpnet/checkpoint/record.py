@@ -214,6 +214,8 @@ def _functions_of(record: Record) -> dict[str, str]:
     digests = check_dict("functions", record.functions or {})
     if not all(isinstance(text, str) for text in digests.values()) or (digests and "python" not in digests):
         raise ArgumentError(f"functions={digests!r} must be texts, with that of python")
+    hidden = {f"activation[{l}]" for l in range(len(record.settings["sizes"]) - 2)}
+    refuse_unknown("function", digests.keys() - {"python", "output_activation", "cost", *hidden})
     return digests
 
 
