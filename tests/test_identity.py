@@ -24,7 +24,7 @@ from xpnet.core.costs import Cost
 from xpnet.errors import ArgumentError, CheckpointError
 from xpnet.estimators import MLPRegressor, MLPSearchCV
 from xpnet.training.callback import decisive_arguments
-from xpnet.training.metrics import of_function, top_k
+from xpnet.training.metrics import METRICS, of_function, top_k
 
 X = np.random.default_rng(0).standard_normal((20, 3))
 Y = (X[:, :2] > 0).astype(float)
@@ -132,8 +132,9 @@ class Own(SGD):
 
 
 def test_a_step_is_fixed_if_all_that_it_holds_is_of_xpnet():
-    assert is_fixed((Clip(1.0, SGD()).update, top_k(3).measure))
-    assert not is_fixed(Clip(1.0, Own()).update)
+    assert is_fixed((Clip(SGD(), 1.0), SGD().init, top_k(3).measure))
+    assert not is_fixed(Clip(Own(), 1.0))
+    assert not is_fixed(Own().init)  # which a method of xpnet's is, of an object of the user
     assert not is_fixed(of_function(bend).combine)  # which encloses a function of the user's
 
 
@@ -146,17 +147,10 @@ def test_own_optimizers_are_in_the_fingerprint():
     assert prints[0] == prints[1] != prints[2]
 
 
-def test_a_metric_of_the_user_does_not_take_the_place_of_one_of_xpnet(tmp_path):
-    def mean_absolute_error(y_true, y_pred):
-        return 0.5
-
-    def train(metric, **options):
+def test_metrics_of_xpnet_may_be_given_by_name_or_as_they_are(tmp_path):
+    for metric, options in (("r2", {}), (METRICS["r2"], {"resume": True})):
         options |= {"metrics": [metric], "validation_data": (X, Y), "checkpoint": tmp_path / "run"}
-        make("tanh", task="regression").train((X, Y), 2, 10, progress=False, **options)
-
-    train("mean_absolute_error")
-    with pytest.raises(ArgumentError, match=r"but this one has .*metric 0="):
-        train(mean_absolute_error, resume=True)
+        make("tanh", output_activation="identity").train((X, Y), 2, 10, progress=False, **options)
 
 
 def test_callbacks_are_of_xpnet_by_what_they_are():

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backends.identity import PYTHON, describe, describe_call
+from xpnet.backends.identity import PYTHON, describe, describe_call, is_fixed
 from xpnet.checkpoint.file import explain_errors
 from xpnet.checkpoint.record import Snapshot, encode_optimizer, refuse_unknown
 from xpnet.checks import choices, count, printable, truncate
@@ -118,7 +118,7 @@ def describe_schedule(schedule: Schedule, total: int, total_now: int) -> dict[st
 def describe_functions(model: Model, metrics: Iterable[Any]) -> dict[str, str]:
     """Describe the user's own activations, cost and metrics by what they are, with the version that compiled them."""
     own = describe_own(model)
-    own |= {f"metric {i}": describe(metric) for i, metric in enumerate(metrics) if not isinstance(metric, str)}
+    own |= {f"metric {i}": describe(metric) for i, metric in enumerate(metrics) if not is_fixed(metric)}
     return {"python": PYTHON, **own} if own else {}
 
 
