@@ -212,8 +212,8 @@ def settings_of(record: Record, custom: Iterable[Any]) -> dict[str, Any]:
 def _functions_of(record: Record) -> dict[str, str]:
     """Return the digests of the user's own functions, with the version of Python that compiled them."""
     digests = check_dict("functions", record.functions or {})
-    if not all(isinstance(text, str) for text in digests.values()) or (digests and "python" not in digests):
-        raise ArgumentError(f"functions={digests!r} must be texts, with that of python")
+    if not all(isinstance(text, str) for text in digests.values()):
+        raise ArgumentError(f"functions={digests!r} must be texts")
     hidden = {f"activation[{l}]" for l in range(len(record.settings["sizes"]) - 2)}
     refuse_unknown("function", digests.keys() - {"python", "output_activation", "cost", *hidden})
     return digests
