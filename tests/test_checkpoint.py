@@ -642,6 +642,13 @@ FORGERIES: list[tuple[Callable[[Path], Path], Any, str]] = [  # a file, a change
     (full, put("seeds", "split", value=2**32), "seed 4294967296 must be a whole number of 32 bits"),
     (full, put("feature_names", value="abc"), "feature_names='abc' must be a list of strings"),
     (full, put("notes", value=[]), r"notes=\[\] must be a dict"),
+    (full, put("objective", value={}), r"objective=\[\] must be an object with the keys"),
+    (
+        full,
+        put("objective", value={"slope_weight": -1, "coefficients": None}),
+        "slope_weight=-1 must be a number",
+    ),
+    (full, put("objective", value={"slope_weight": 0, "coefficients": {"c": [1]}}), "coefficients.*must be two finite"),
     (full, put("history", value={"cost": 1.0}), "history must be a list of rows"),
     (full, put("history", 0, "cost", value="low"), "cost='low' must be a number"),
     (full, put("history", 0, "cost", value=10**400), "cost=1000.* is too large"),

@@ -481,6 +481,13 @@ def test_wrong_terms(arguments, message):
         Term(**{"residual": spike, "x": LINE, **arguments})
 
 
+def test_draw_gives_as_many_points_as_it_is_asked_for():
+    net = make()
+    with pytest.raises(ValueError, match="draw of term 0 has 20 points, but must have 200"):
+        net.solve([Term(START.residual, LINE, draw=lambda rng, n: LINE)], redraw=2, progress=False)
+    assert len(net.history) == 2
+
+
 @pytest.mark.not_on(host_cupy.NAME)
 @pytest.mark.parametrize("x", [LINE, LINE[1:]], ids=["at first", "at points that are drawn"])
 def test_residuals_that_are_not_finite(place, x):

@@ -96,6 +96,8 @@ class Problem(NamedTuple):
                 m = term.x.shape[0]
                 points = read_points(term.draw(rng, CANDIDATES * m), f"draw of term {k}", self.view)
                 r = evaluate(replace(term, x=points), layers, self.view.model.sigmas, numbers, self.view.xp)
+                if (n := points.shape[0]) != CANDIDATES * m:
+                    raise ArgumentError(f"draw of term {k} has {n} points, but must have {CANDIDATES * m}")
                 size = np.abs(self.view.backend.to_numpy(r)[:, 0]) + np.finfo(np.float64).tiny
                 if not np.isfinite(size).all():
                     raise DivergenceError(NOT_FINITE)
