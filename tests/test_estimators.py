@@ -21,7 +21,7 @@ from sklearn import neural_network as theirs
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_digits
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
-from sklearn.metrics import mean_poisson_deviance
+from sklearn.metrics import mean_poisson_deviance, r2_score
 
 from xpnet import (
     L1,
@@ -593,6 +593,15 @@ def test_validation_data_may_have_weights():
     assert mine.validation_scores_[-1] == mine.score(X[200:][threes], DIGIT[200:][threes])
     proba = mine.predict_proba(X[200:][threes])[:, 3]
     assert mine.validation_loss_curve_[-1] == pytest.approx(-np.log(proba).mean())
+
+
+def test_the_score_of_a_weighted_validation_is_that_of_scikit_learn():
+    weight, rest = np.random.default_rng(0).uniform(size=len(XR) - 100) ** 4, slice(100, None)
+    y = np.stack([XR[:, 0] ** 2, XR[:, 1]], axis=1)
+    given = {"X_val": XR[rest], "y_val": y[rest], "sample_weight_val": weight}
+    mine = ours.MLPRegressor(**SMALL).fit(XR[:100], y[:100], **given)
+    expected = r2_score(y[rest], mine.predict(XR[rest]), sample_weight=weight)
+    assert mine.validation_scores_[-1] == pytest.approx(expected, rel=1e-5)
 
 
 def test_callbacks_see_and_steer(monkeypatch, capsys):

@@ -74,6 +74,26 @@ def test_classes_of_any_kind_from_a_table_with_holes(classes, dtype):
     assert 1 <= model.n_iter_ <= 25
 
 
+@pytest.mark.parametrize("kind", [TableClassifier, TableRegressor])
+def test_rows_without_weight_are_not_there(kind):
+    """The columns, too, are learnt from the others alone; and weights count in the score."""
+    import pandas
+
+    y, weight = KINDS if kind is TableClassifier else HEIGHT, np.arange(60.0) % 4
+    table = pandas.DataFrame({"number": NUMBERS[:, 0], "home": np.array(["sea", "land"])[np.arange(60) % 2]})
+    table["born"] = pandas.Timestamp("2024-01-01") + pandas.to_timedelta(np.arange(60), "D")
+    strange = table.copy()
+    strange.loc[weight == 0] = [1e9, "moon", pandas.Timestamp("1724-01-01")]
+    models = [kind(**FEW).fit(each, y, weight) for each in (table, strange)]
+    models.append(kind(**FEW).fit(table[weight > 0], y[weight > 0], weight[weight > 0]))
+    first, *others = (model.predict(table) for model in models)
+    for other in others:
+        np.testing.assert_array_equal(other, first)
+    judge = accuracy_score if kind is TableClassifier else r2_score
+    times = NUMBERS[:, 1] ** 2
+    assert models[0].score(table, y, times) == judge(y, first, sample_weight=times) != judge(y, first)
+
+
 def test_numbers_from_a_table_with_holes():
     model = TableRegressor(**SMALL).fit(pets(), HEIGHT)
     predicted = model.predict(pets())
