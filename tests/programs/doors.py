@@ -15,6 +15,7 @@ from typing import Any
 
 from xpnet import Callback, DivergenceError
 
+from . import own
 from .generate import Operation, register
 from .kills import Job, assert_same_search, draw_fit
 from .ranks import Ranks, find_mpiexec
@@ -69,6 +70,8 @@ def run_job(content: bytes) -> Any:
 @operation(weight=2, reads=True)
 def train_in_threads(world: World, r: random.Random) -> None:
     """Networks that are trained in threads at once equal those that are trained in turn."""
+    if not own.can_pickle(world.net):
+        return
     jobs = []
     for training in [draw_training(world, r) for _ in range(3)]:
         options = {**training.options, "callbacks": training.make_callbacks()}
@@ -98,6 +101,8 @@ class States(Callback):
 @operation(weight=2, reads=True)
 def predict_during_training(world: World, r: random.Random) -> None:
     """Whoever predicts, or copies a network, while another thread trains it, sees the state before or after a chunk."""
+    if not own.can_pickle(world.net):
+        return
     net, training = world.net.copy(), draw_training(world, r)
     x = Examples(net, r).x
     if net.standardize and net.scaling is None:
@@ -145,7 +150,7 @@ def find_ranks() -> Ranks:
 @operation(weight=2, reads=True)
 def distributed(world: World, r: random.Random) -> None:
     """Two ranks train as one process does: to rounding, and with shards bit for bit; also after an interruption."""
-    if world.place not in ("numpy", "torch") or find_mpiexec() is None:
+    if world.place not in ("numpy", "torch") or find_mpiexec() is None or not own.can_pickle(world.net):
         return
     training, shards = draw_training(world, r), r.choice([None, 2, 4])
     world.log.append(f"shards={shards}")

@@ -13,6 +13,7 @@ from xpnet import SGD, Adam, Clip, DivergenceError, Ensemble, MaxNorm, Network
 from xpnet.core.scaling import Scaling
 
 from . import oracle as known
+from . import own
 from .calibrations import (
     LEVELS,
     ONE_SIGMA,
@@ -86,7 +87,7 @@ def make_ensemble(world: World, lone: list[Network], r: random.Random) -> Ensemb
 def reload(ensemble: Ensemble) -> Ensemble:
     path = new_path(".zip")
     ensemble.save(path)
-    return Ensemble.load(path, **place_of(ensemble[0]))
+    return Ensemble.load(path, **place_of(ensemble[0]), custom=own.make_all())
 
 
 DOORS = {
@@ -100,7 +101,7 @@ DOORS = {
 
 
 def clone(ensemble: Ensemble, r: random.Random) -> tuple[str, Ensemble]:
-    door = r.choice([*DOORS])
+    door = r.choice([door for door in DOORS if door != "pickle" or own.can_pickle(ensemble[0])])
     return door, DOORS[door](ensemble)
 
 

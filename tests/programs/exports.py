@@ -15,6 +15,7 @@ import numpy as np
 from xpnet import Ensemble, Network
 from xpnet.export import from_jax, from_torch, to_jax, to_onnx, to_torch, write_page
 
+from . import own
 from .generate import Operation, register
 from .oracle import quantile_levels
 from .world import Examples, Failure, World, assert_close, make_network, new_path, to_host
@@ -93,6 +94,8 @@ def run_page(path: str, states: Any) -> list[tuple[list[float], list[float], lis
 @operation(weight=4, reads=True)
 def onnx(world: World, r: random.Random) -> None:
     """A file of ONNX computes the same, for bytes too."""
+    if any(own.find_factors(world.net)):  # which files cannot hold
+        return
     if not find_spec("onnx") or not find_spec("onnxruntime"):
         return
     model, x, path = draw_model(world, r), draw_rows(world, r), new_path(".onnx")
@@ -107,6 +110,8 @@ def onnx(world: World, r: random.Random) -> None:
 @operation(weight=4, reads=True)
 def torch(world: World, r: random.Random) -> None:
     """A module of PyTorch computes the same, and so does the network that is made of it."""
+    if any(own.find_factors(world.net)):  # which files cannot hold
+        return
     if not find_spec("torch"):
         return
     import torch as library
@@ -124,6 +129,8 @@ def torch(world: World, r: random.Random) -> None:
 @operation(weight=3, reads=True)
 def jax(world: World, r: random.Random) -> None:
     """A function of JAX computes the same as `forward`, and its parameters come back."""
+    if any(own.find_factors(world.net)):  # which files cannot hold
+        return
     if not find_spec("jax"):
         return
     import jax as library
@@ -142,6 +149,8 @@ def jax(world: World, r: random.Random) -> None:
 @operation(weight=3, reads=True)
 def page(world: World, r: random.Random) -> None:
     """The page computes the same in JavaScript, with its derivatives."""
+    if any(own.find_factors(world.net)):  # which files cannot hold
+        return
     if NODE is None:
         return
     model, x, path = draw_model(world, r), draw_rows(world, r), new_path(".html")

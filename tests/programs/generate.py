@@ -80,7 +80,9 @@ def run(
     make_world, table = load_kind(program.kind)
     place, world = -1, None
     # Other processes, which doors start, would have the thresholds as they are
-    thresholds = nullcontext() if program.kind == "doors" else draw_thresholds(random.Random(program.seed))
+    thresholds = (
+        nullcontext() if program.kind == "doors" else draw_thresholds(program.kind, random.Random(program.seed))
+    )
     with warnings.catch_warnings(), np.errstate(all="ignore"), redirect_stdout(StringIO()), thresholds:
         warnings.simplefilter("ignore")
         try:

@@ -24,6 +24,7 @@ import numpy as np
 
 from xpnet import SGD, CSVLog, DivergenceError, EarlyStopping, Ensemble, Network, ReduceLROnPlateau
 
+from . import own
 from .generate import Operation, register
 from .world import Failure, World, assert_same, draw_training, make_network, new_path, strip_times
 
@@ -138,7 +139,7 @@ def train_twice(make_job: Callable[[Path], Job], r: random.Random, place: str) -
 @operation(weight=3, reads=True)
 def killed(world: World, r: random.Random) -> None:
     """A training whose processes are killed at random moments ends as the one that nobody interrupts."""
-    if world.place not in PLACES:
+    if world.place not in PLACES or not own.can_pickle(world.net):
         return
     model, data, options = draw_job(world, r)
 
@@ -207,7 +208,7 @@ def kill_at_random(folder: Path, r: random.Random, seconds: float, context: Any,
         names = r.choice(SIGNALS[:2] if hasattr(model, "hidden_layer_sizes") else SIGNALS)
         ends.append((names, end(process, names, r)))
         if isinstance(model, (Network, Ensemble)) and (folder / "run").exists():
-            type(model).load(folder / "run")  # raises if it is not whole
+            type(model).load(folder / "run", custom=own.make_all())  # raises if it is not whole
     ends.append(((), end(start(folder, context), (), r)))
     if ends[-1] != ((), 0) and not (folder / "error").exists():
         raise Failure(f"the last process has not come to its end: signals and exit codes {ends}")

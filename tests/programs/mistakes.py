@@ -36,6 +36,7 @@ from xpnet import (
     RMSProp,
 )
 
+from . import own
 from .generate import Operation, register
 from .world import (
     Examples,
@@ -571,7 +572,7 @@ def mistake_in_constructor(world: World, r: Random) -> None:
 
 # Arguments that are wrong together, or at the wrong time: what is called, the error, and a word of its message
 
-Refusal = tuple[Callable[[], Any], type[Exception], str]
+Refusal = tuple[Callable[[], Any], type[Exception] | tuple[type[Exception], ...], str]
 
 
 def train(case: Case, **options: Any) -> Callable[[], Any]:
@@ -629,6 +630,72 @@ def other_training(case: Case, r: Random) -> Refusal:
     name = r.choice([*differences])
     options = {"epochs": 3, "batch_size": 5, "lr": 0.01, "optimizer": SGD(momentum=0.5)}
     return resume_otherwise(case, options, name, differences[name])
+
+
+def describe_settings(net: Network) -> dict[str, Any]:
+    """Arguments of a network like this one, without its own functions."""
+    settings = {name: getattr(net, name) for name in ("sizes", "task", "dropout", "scale", "standardize", "dtype")}
+    return settings | {"activation": net.activation, "cost": net.cost_name, **place_of(net)}
+
+
+def value_of_another(case: Case, r: Random) -> Refusal | None:
+    """A value belongs to networks with equal settings: not to others of the same shapes."""
+    net = case.net
+    changes: dict[str, Any] = {
+        "activation": [r.choice(["tanh", "gelu", "relu"]) for _ in net.activation],
+        "cost": r.choice(["huber(0.7)", "absolute", "mse"]),
+        "standardize": not net.standardize and net.scale is None,
+        "dropout": [0.45] * len(net.dropout),
+    }
+    name = r.choice([*changes])
+    if "bend" in net.activation or getattr(net, "cost_name" if name == "cost" else name) == changes[name]:
+        return None
+    try:
+        other = Network(**{**describe_settings(net), name: changes[name]})
+    except ValueError:  # some costs do not go with some outputs
+        return None
+    return partial(setattr, net, "value", other.value), ArgumentError, "value"
+
+
+def other_seed(case: Case, r: Random) -> Refusal | None:
+    """A training is resumed with the seed that it was begun with."""
+    path, net = new_path(".safetensors"), case.net
+    if "bend" in net.activation or net.provenance.seed is None:
+        return None
+    try:
+        same, other = (Network(**describe_settings(net), seed=seed) for seed in (7, 8))
+    except ValueError:  # some costs do not go with a task
+        return None
+    if case.target is not net:
+        same, other = (Ensemble.of([each, each]) for each in (same, other))
+    options = {"epochs": 3, "lr": 0.01, "checkpoint": path}
+    with suppress(Interrupted, DivergenceError):
+        train(case._replace(target=same), **options, callbacks=[Interrupt("end")])()
+    if not os.path.exists(path):
+        return None
+    options |= {"callbacks": [Interrupt("end", armed=False)], "resume": True}
+    return train(case._replace(target=other), **options), (ArgumentError, CheckpointError), "seed"
+
+
+def other_activation(case: Case, r: Random) -> Refusal:
+    """An activation of one's own is another one if its factor is: not the name tells, but what it is."""
+    kind, factors, path = r.choice(own.KINDS), r.sample(own.FACTORS, 3), new_path(".safetensors")
+    shape = {"sizes": [2, 3, 3, 1], "task": "regression", "seed": 0, **place_of(case.net)}
+    net, other = (Network(**shape, activation=[kind(by), kind(by)]) for by in factors[:2])
+    if net.fingerprint() == other.fingerprint():
+        raise Failure(f"the fingerprints of networks with {kind(factors[0])} and {kind(factors[1])} are equal")
+    how, data = r.choice(["value", "load", "resume"]), (np.ones((4, 2)), np.ones(4))
+    if how == "value":
+        return partial(setattr, other, "value", net.value), ArgumentError, "value"
+    if how == "load":
+        net.save(path)
+        return partial(Network.load, path, custom=[kind(by) for by in factors[1:]]), CheckpointError, "custom"
+    net.train(data, epochs=1, checkpoint=path, progress=False)
+    return (
+        partial(other.train, data, epochs=2, checkpoint=path, resume=True, progress=False),
+        ArgumentError,
+        "activation",
+    )
 
 
 def other_function(case: Case, r: Random) -> Refusal | None:
@@ -697,6 +764,7 @@ def make_like(case: Case) -> Any:
 CONTRADICTIONS = [
     *(two_validations, metrics_of_nothing, monitor_of_nothing, weights_of_batches, steps_of_least_squares),
     *(occupied_checkpoint, resumed_without_training, other_training, *[other_function] * 3),
+    *(value_of_another, value_of_another, other_seed, other_activation, other_activation),
     *(damaged_file, file_of_another_kind),
     *(error_of_a_callback, no_classes, no_regression, no_novelty),
 ]

@@ -26,6 +26,7 @@ from xpnet import (
 )
 
 from . import oracle as known
+from . import own
 from .generate import Operation, register
 from .world import (
     FEW_BATCHES,
@@ -458,7 +459,7 @@ def resume(world: World, r: random.Random) -> None:
             net = (
                 net
                 if r.random() < 0.5
-                else Network.load(path, **place_of(net))
+                else Network.load(path, **place_of(net), custom=own.make_all())
                 if r.random() < 0.5
                 else world.net.copy()
             )
@@ -535,7 +536,7 @@ def compare_logs(net: Network, files: tuple[str, str], others: tuple[str, str]) 
             if not all(near(float(row[name]), float(value), 0.0) for name, value in expected.items()):
                 raise Failure(f"the log holds {row}, and the history {expected}")
     if os.path.exists(files[1]):
-        best, resumed = (Network.load(path, **place_of(net)) for path in (files[1], others[1]))
+        best, resumed = (Network.load(path, **place_of(net), custom=own.make_all()) for path in (files[1], others[1]))
         assert_same(resumed, best, "the best network of the resumed training")
 
 

@@ -33,9 +33,10 @@ THRESHOLDS = {
 
 
 @contextmanager
-def draw_thresholds(r: random.Random) -> Iterator[None]:
-    """Draw each of them small, in half of all contexts, or leave it as it is."""
-    names = [name for name in THRESHOLDS if r.random() < 0.6] if r.random() < 0.5 else []
+def draw_thresholds(kind: str, r: random.Random) -> Iterator[None]:
+    """Draw those that programs of a kind meet small, in half of all contexts, or leave them as they are."""
+    names = [name for name in THRESHOLDS if kind == "estimators" or not name.startswith("estimators.")]
+    names = [name for name in names if r.random() < 0.6] if r.random() < 0.5 else []
     with ExitStack() as stack:
         for name in names:
             owner, _, last = f"xpnet.{name}".rpartition(".")

@@ -21,6 +21,7 @@ from xpnet import Callback, DivergenceError, EarlyStopping, Ensemble, Network, R
 from xpnet.core.optimizers import table
 
 from . import oracle as known
+from . import own
 
 KINDS_OF_NETWORK = [  # task, output activation, cost, outputs for each target
     ("regression", None, None, 1),
@@ -251,7 +252,7 @@ def draw_settings(r: random.Random, place: str = "numpy", dtype: str | None = No
     task, output, cost, each = r.choice(KINDS_OF_NETWORK)
     targets = {"classification": r.randint(2, 6), "binary": 1}.get(task, r.randint(1, 4))
     hidden = [r.randint(1, 7) for _ in range(r.choice([0, 1, 1, 1, 2, 3]))]
-    activations = [r.choice(HIDDEN) for _ in hidden]
+    activations = [r.choice(HIDDEN) if r.random() < 0.9 else r.choice(own.KINDS)(r.choice(own.FACTORS)) for _ in hidden]
     settings = {"sizes": [r.randint(1, 5), *hidden, targets * each], **common}
     if hidden:
         settings["activation"] = activations if r.random() < 0.7 else activations[0]
@@ -274,10 +275,11 @@ def make_network(settings: dict[str, Any], **changes: Any) -> Network:
 
 def make_oracle(net: Any) -> known.Oracle:
     """An oracle with the weights, scaling and generator of a network; its optimizer begins anew."""
-    dropout = net.state.dropout
+    dropout, factors = net.state.dropout, own.find_factors(net)
+    hidden = [f"{name}({by})" if by else name for name, by in zip(net.activation, factors)]
     new = known.Oracle(
         net.sizes,
-        [*net.activation, net.output_activation],
+        [*hidden, net.output_activation],
         net.cost_name,
         net.task,
         layers_of(net),
@@ -299,7 +301,7 @@ def scaling_of(net: Any) -> list[np.ndarray] | None:
 
 def clone(net: Network, r: random.Random) -> tuple[str, Network]:
     """The same network by a random door, and its name."""
-    door = r.choice([*DOORS])
+    door = r.choice([door for door in DOORS if door != "pickle" or own.can_pickle(net)])
     return door, DOORS[door](net, r)
 
 
@@ -310,13 +312,13 @@ def pickle_network(net: Network, r: random.Random) -> Network:
 def reload(net: Network, r: random.Random) -> Network:
     path = new_path(".safetensors")
     net.save(path)
-    return Network.load(path, **place_of(net))
+    return Network.load(path, **place_of(net), custom=own.make_all())
 
 
 def reload_in_ensemble(net: Network, r: random.Random) -> Network:
     path = new_path(".zip")
     Ensemble.of([net]).save(path)
-    return Ensemble.load(path, **place_of(net))[0]
+    return Ensemble.load(path, **place_of(net), custom=own.make_all())[0]
 
 
 DOORS = {

@@ -1,0 +1,92 @@
+"""Activations of a user's own: of several kinds, and all of one name, so that only what they are tells them apart."""
+
+from collections.abc import Callable
+from functools import partial, wraps
+from typing import Any
+
+from xpnet.core.activations import tanh
+
+FACTORS = (0.5, 1.0, 2.0)
+
+
+class Bend:
+    """Its state is the factor."""
+
+    name = "bend"
+
+    def __init__(self, by: float) -> None:
+        self.by = by
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.by})"
+
+    def value(self, z: Any, xp: Any) -> Any:
+        return xp.tanh(self.by * z)
+
+    def pullback(self, g: Any, z: Any, a: Any, xp: Any) -> Any:
+        return g * self.by * (1.0 - a * a)
+
+
+class Closed:
+    """Its functions enclose the factor."""
+
+    name = "bend"
+
+    def __init__(self, by: float) -> None:
+        def value(z: Any, xp: Any) -> Any:
+            return xp.tanh(by * z)
+
+        def pullback(g: Any, z: Any, a: Any, xp: Any) -> Any:
+            return g * by * (1.0 - a * a)
+
+        value.by = by
+        self.by, self.value, self.pullback = by, value, pullback
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.by})"
+
+
+class Wrapped(Closed):
+    """Its functions have the names and the module of xpnet's."""
+
+    def __init__(self, by: float) -> None:
+        super().__init__(by)
+        self.value, self.pullback = wraps(tanh.value)(self.value), wraps(tanh.pullback)(self.pullback)
+
+
+class Partial(Closed):
+    """Its functions are of a module, and get the factor as an argument."""
+
+    def __init__(self, by: float) -> None:
+        super().__init__(by)
+        self.value, self.pullback = partial(bend, by), partial(pull_bend_back, by)
+        self.value.by = by
+
+
+def bend(by: float, z: Any, xp: Any) -> Any:
+    return xp.tanh(by * z)
+
+
+def pull_bend_back(by: float, g: Any, z: Any, a: Any, xp: Any) -> Any:
+    return g * by * (1.0 - a * a)
+
+
+KINDS: list[Callable[[float], Any]] = [Bend, Closed, Wrapped, Partial]
+
+
+def find_factors(net: Any) -> list[float | None]:
+    """The factor of each hidden layer's activation; None for xpnet's."""
+    values = [sigma.value for sigma in net.view.model.sigmas[:-1]]
+    return [getattr(getattr(value, "__self__", value), "by", None) for value in values]
+
+
+def can_pickle(net: Any) -> bool:
+    """Whether no function encloses something, for which there is no pickle."""
+    return not any(
+        hasattr(sigma.value, "by") and not isinstance(sigma.value, partial) for sigma in net.view.model.sigmas
+    )
+
+
+def make_all() -> list[Any]:
+    """All that a file may be made with."""
+    return [kind(by) for kind in KINDS for by in FACTORS]
