@@ -593,6 +593,13 @@ def test_validation_data_may_have_weights():
     assert mine.validation_scores_[-1] == mine.score(X[200:][threes], DIGIT[200:][threes])
     proba = mine.predict_proba(X[200:][threes])[:, 3]
     assert mine.validation_loss_curve_[-1] == pytest.approx(-np.log(proba).mean())
+    counts, weight = np.random.default_rng(0).poisson(3.0, len(XR)).astype(float), np.linspace(0.0, 2.0, len(XR))
+    given = {"X_val": XR, "y_val": counts, "sample_weight_val": weight}
+    regressor = ours.MLPRegressor(**SMALL, loss="poisson").fit(XR, counts, **given)
+    predicted = regressor.predict(XR)
+    assert regressor.validation_scores_[-1] == pytest.approx(r2_score(counts, predicted, sample_weight=weight))
+    deviance = mean_poisson_deviance(counts, predicted, sample_weight=weight)
+    assert regressor.validation_loss_curve_[-1] == pytest.approx(deviance / 2)
 
 
 def test_the_score_of_a_weighted_validation_is_that_of_scikit_learn():

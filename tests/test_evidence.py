@@ -26,11 +26,11 @@ def make(sizes=(3, 6, 1), seed=0, **options):
     return Network(list(sizes), seed=seed, **{**OPTIONS, **options})
 
 
-def linear(epochs=60, **options):
+def linear(epochs=60, n_targets=1, **options):
     """A linear network and its data, for which all formulas are exact."""
     x = RNG.standard_normal((30, 3))
-    y = x @ [[1.0], [0.3], [0.02]] + 0.5 + 0.2 * RNG.standard_normal((30, 1))
-    net = make((3, 1), **options)
+    y = x @ [[1.0], [0.3], [0.02]] + 0.5 + 0.2 * RNG.standard_normal((30, n_targets))
+    net = make((3, n_targets), **options)
     net.train((x, y), epochs, **TRAIN)
     return net, x, y
 
@@ -41,12 +41,13 @@ def log_evidence(logs, x, y):
     inputs = np.hstack([x, np.ones((len(x), 1))])
     covariance = np.eye(len(x)) / beta + (inputs / alphas) @ inputs.T
     _, log_determinant = np.linalg.slogdet(covariance)
-    return -0.5 * (log_determinant + float((y.T @ np.linalg.solve(covariance, y))[0, 0]))
+    return -0.5 * (y.shape[1] * log_determinant + float(np.vdot(y, np.linalg.solve(covariance, y))))
 
 
-def test_the_precisions_have_the_greatest_evidence():
+@pytest.mark.parametrize("n_targets", [1, 3])
+def test_the_precisions_have_the_greatest_evidence(n_targets):
     """No change of one of them makes the data of a linear network more probable."""
-    net, x, y = linear(epochs=200)
+    net, x, y = linear(epochs=200, n_targets=n_targets)
     memory = net.state.optimizer.memory
     logs = np.log([*memory.weights[0][0][0], memory.weights[0][1][0, 0], memory.noise])
     steps = 1e-4 * np.eye(len(logs))

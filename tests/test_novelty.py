@@ -61,12 +61,16 @@ def test_of_new_rows_like_those_of_the_training_one_in_ten_is_farther_than_nine_
     rng = np.random.default_rng(1)
     mixing = 1e-3 * rng.normal(size=(4, n_in))
     x, new = (rng.normal(size=(n, 4)) @ mixing + 1e-4 * rng.normal(size=(n, n_in)) for n in (200, 1000))
+    units = np.geomspace(1.0, 1e5, n_in)
+    x, new = x * units, new * units
     net = network(n_in)
     net.fit_novelty(x)
     assert 0.05 < (novelty(net, new) > 0.9).mean() < 0.13
     assert 0.4 < novelty(net, new).mean() < 0.55
     shuffled = np.stack([rng.permutation(column) for column in new.T], axis=-1)
     assert (novelty(net, shuffled) > 0.99).mean() > 0.95
+    new[:, 0] += 30 * x[:, 0].std()  # the column with the smallest unit
+    assert (novelty(net, new) > 0.99).mean() > 0.95
 
 
 def test_novelty_is_kept_until_the_inputs_are_others(tmp_path):

@@ -222,3 +222,26 @@ def test_a_value_is_found_as_files_of_pandas_write_it(trained, cells, places):
     encoder = TableEncoder(["a"]).fit(pandas.DataFrame({"a": pandas.Series(trained * 2, dtype=object)}))
     x = encoder.transform(pandas.DataFrame({"a": pandas.Series(cells, dtype=object)}))
     assert [row.argmax() if row.any() else None for row in x] == places
+
+
+@pytest.mark.parametrize("bins", [0, 4])
+def test_columns_are_learnt_from_their_rows_alone(bins):
+    """Whatever stands in the others, such as those of a test."""
+    import pandas
+
+    from xpnet.data.cells import Marks
+    from xpnet.data.columns import LIMITS, learn_columns, open_columns
+
+    def learn(seed):
+        rng = np.random.default_rng([1, seed])
+        numbers, days, texts = np.arange(90.0) % 40, np.arange(90) % 37, np.array([*"abc"])[np.arange(90) % 3]
+        if seed:
+            numbers[60:], days[60:], texts[60:] = rng.normal(size=30), rng.integers(900, size=30), "z"
+            numbers[60] = np.nan
+        dates = pandas.Timestamp("2024-01-01") + pandas.to_timedelta(days, unit="h")
+        frame = pandas.DataFrame({"number": numbers, "date": dates, "text": texts})
+        frame.loc[70, "date"] = pandas.NaT if seed else frame["date"][70]
+        return learn_columns("X", open_columns(frame, "X"), np.arange(90) < 60, Marks(), LIMITS, bins)
+
+    assert learn(0) == learn(1)
+    assert [column.kind for column in learn(0)] == ["number", "date", "category"]

@@ -75,6 +75,9 @@ def test_members_train_on_as_many_rows_outside_their_folds():
     rows = choose_rows(folds, 43, np.random.default_rng(0))
     assert [len(part) for part in rows] == [32] * 4
     assert not any(np.isin(part, fold).any() for part, fold in zip(rows, folds))
+    folds = np.split(np.arange(43), [20, 23, 26])  # by groups of different size: as many would be few
+    rows = choose_rows(folds, 43, np.random.default_rng(0))
+    assert [len(part) for part in rows] == [43 - len(fold) for fold in folds]
 
 
 def test_networks_and_minibatches_grow_with_the_table():

@@ -66,10 +66,12 @@ class Scaling(NamedTuple):
 
         Examples
         --------
-        >>> one, other = Scaling(np.array([[1.0]]), np.array([[2.0]])), Scaling(np.array([[3.0]]), np.array([[4.0]]))
+        >>> one, other = (Scaling(*np.array(parts)[:, None, None]) for parts in ([1.0, 2, 3, 4], [3.0, 4, 5, 8]))
         >>> x = np.array([[5.0]])
         >>> one.inputs(x), one.after(other).inputs(other.inputs(x))
         (array([[2.]]), array([[2.]]))
+        >>> one.targets(x), one.after(other).targets(other.targets(x))
+        (array([[0.5]]), array([[0.5]]))
         """
         parts = [(self.x_mean - other.x_mean) / other.x_std, self.x_std / other.x_std]
         if self.y_mean is not None and other.y_mean is not None and other.y_std is not None:

@@ -47,7 +47,15 @@ def check_some_weight(largest: float, name: str) -> None:
 
 
 def relative_weight(weight: Same, largest: float, dtype: str, xp: Namespace) -> Same:
-    """Divide weights by the largest of them: only ratios count in a mean, and sums must not overflow."""
+    """Divide weights by the largest of them: only ratios count in a mean, and sums must not overflow.
+
+    Those that the dtype holds with few digits become 0.
+
+    Examples
+    --------
+    >>> relative_weight(np.array([4.0, 1.0, 1e-40]), 4.0, "float32", np)
+    array([1.  , 0.25, 0.  ])
+    """
     weight = weight / largest
     return xp.where(weight < float(np.finfo(dtype).tiny), 0.0 * weight, weight)
 
