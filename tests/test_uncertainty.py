@@ -860,6 +860,10 @@ def test_errors_out_of_fold_are_within_the_widths_at_the_mean_of_all_members_as_
     assert (np.ptp(widths[0, 1]) > 0) == follows
     halved = choose_widths(y, out_of_fold, of_all, np.full((1000, 1), 1e9))[1]  # the most that the mean may gain
     np.testing.assert_allclose(halved[0, 1], widths[0, 1] / 2)
+    gain = 0.002 * center[0] ** 2
+    own, other = (choose_widths(c * y, c * out_of_fold, c * of_all, c**2 * gain) for c in (1.0, 1000.0))
+    np.testing.assert_allclose(other[0], 1000 * own[0])  # in any unit
+    np.testing.assert_allclose(other[1][0, 1], own[1][0, 1])
 
 
 # Probabilities, and their calibration
