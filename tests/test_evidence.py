@@ -322,6 +322,11 @@ def test_an_ensemble_gets_error_bars_of_all_members_or_none():
     with pytest.raises(ValueError, match="fit_laplace needs a trained network"):
         ensemble.fit_laplace((X, Y))
     assert ensemble[0].value.laplace is None
+    for net in ensemble:
+        net.train((X, Y), 1, **TRAIN)
+        net.calibrate((X + 0.1, Y))
+    ensemble.fit_laplace((X, Y))
+    assert all(net.value.laplace and net.calibration is None for net in ensemble)
 
 
 def test_what_has_no_laplace_approximation():

@@ -222,6 +222,16 @@ def test_only_examples_that_are_seen_count_as_fitted(place):
         )
 
 
+def test_steps_that_have_nothing_to_do_warn_of_nothing(tmp_path):
+    """At a cost of 0, and where a training that has ended is resumed."""
+    net = make((2, 3, 1))
+    net.layers = [(0 * w, 0 * b) for w, b in net.layers]
+    net.train((X, 0 * Y[:, 0]), epochs=5, **TRAIN)
+    for resume in (False, True):
+        net = make((2, 3, 1))
+        net.train((X, Y[:, 0]), epochs=9, checkpoint=tmp_path / "training", resume=resume, **TRAIN)
+
+
 def test_nothing_warns_where_noise_is_not_fitted():
     make((2, 7, 1)).train(FEW, epochs=1, progress=False, optimizer=LevenbergMarquardt(weight_decay=1e-4))
     make((2, 7, 1)).train(FEW, epochs=1, validation_data=(X, Y[:, 0]), **TRAIN)

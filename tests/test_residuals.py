@@ -13,6 +13,7 @@ from xpnet.core.activations import ACTIVATIONS, Activation
 from xpnet.core.arrays import split_layers
 from xpnet.core.residuals import evaluate, linearize, mean_cost
 from xpnet.core.taylor import Series, pull_rows, taylor
+from xpnet.state.value import Objective
 
 RNG = np.random.default_rng(0)
 OPTIONS = {"activation": "tanh", "task": "regression", "dtype": "float64", "seed": 0}
@@ -262,6 +263,8 @@ def test_a_second_call_goes_on_with_weights_and_coefficients(place, tmp_path):
     loaded = Network.load(tmp_path / "net", **place._asdict())
     assert loaded.fingerprint() == net.fingerprint()
     assert loaded.value.objective == net.value.objective == net.copy().value.objective
+    loaded.value = loaded.value._replace(objective=Objective())
+    assert loaded.fingerprint() != net.fingerprint()
     for other in ({"c": 1.5}, {"c": 1.5, "k": 1.0}):
         terms = [*terms, Term(lambda x, u, du, ddu, xp, k: 0.0 * k + 0.0 * u, LINE)] if "k" in other else terms
         begun = net.copy().solve(terms, 1, coefficients=other, damping=1e9, progress=False)
@@ -283,6 +286,22 @@ def test_the_best_step_has_its_own_coefficients():
     assert best.best_epoch < 20
     assert net.value.objective.coefficients == {"c": (1.0, history["c"][best.best_epoch - 1])}
     assert history["c"][-1] != history["c"][best.best_epoch - 1]
+    value = net.value
+
+    class Return(Callback):
+        def on_train_begin(self, training):
+            self.training = training
+
+        def on_epoch_end(self, logs):
+            if logs["epoch"] == 10:
+                self.training.value = value
+
+    call |= {"damping": 1e6}  # short steps
+    other = net.copy()
+    other.solve(terms, 10, coefficients={"c": 1.0}, progress=False)
+    assert other.solve(terms, 11, **call, callbacks=[Return()])["c"][-1] == pytest.approx(
+        history["c"][best.best_epoch - 1], abs=1e-3
+    )
 
 
 class StopAt(Callback):

@@ -145,14 +145,15 @@ def test_slopes_of_weight_zero_change_nothing():
         assert_same(plain, snapshot(other))
 
 
-@pytest.mark.filterwarnings("ignore:LevenbergMarquardt learns much")
 def test_slopes_are_learnt():
     """Few values do not tell how a function goes on; with slopes they do."""
     x, x_test = np.linspace(-3, 3, 7)[:, None], np.linspace(-3, 3, 200)[:, None]
     errors = []
     for slopes in (None, 2 * np.cos(2 * x)):
         net = Network([1, 10, 1], **SQUARES, seed=0)
-        net.train((x, np.sin(2 * x)), 200, optimizer=LevenbergMarquardt(weight_decay=1e-6), slopes=slopes, **QUIET)
+        noted = "biases; give bayesian=True, or" if slopes is None else "biases; give weight_decay"
+        with pytest.warns(UserWarning, match=noted):
+            net.train((x, np.sin(2 * x)), 200, optimizer=LevenbergMarquardt(weight_decay=1e-6), slopes=slopes, **QUIET)
         errors.append(np.sqrt(np.mean((net.predict(x_test) - np.sin(2 * x_test[:, 0])) ** 2)))
     assert errors[1] < errors[0] / 10
 

@@ -41,7 +41,7 @@ def fit_laplace(view: View, source: Source) -> Laplace:
     """
     _require_squares(view)
     _require_fit_to_targets(view)
-    model, backend, xp = view.model, view.backend, view.xp
+    model, backend = view.model, view.backend
     n_parameters = count_parameters(model.sizes)
     require_bytes(
         on_host_only(backend, MATRICES * 8 * n_parameters**2),
@@ -51,9 +51,8 @@ def fit_laplace(view: View, source: Source) -> Laplace:
     factor = SQUARED[model.cost.name](model.n_out)
     with backend.scope("float64"):
         layers = map_arrays(partial(backend.asarray, dtype="float64"), view.layers)
-        origin = forward(layers, model.sigmas, 0.0 * layers[0][0][:1, :], xp)[1][-1]  # near targets that are far from 0
         sums: list[np.ndarray] = []
-        for part in map(partial(_sum_block, view, layers, origin, factor), _read_blocks(view, source, n_parameters)):
+        for part in map(partial(_sum_block, view, layers, factor), _read_blocks(view, source, n_parameters)):
             sums = [x + y for x, y in zip(sums, part)] if sums else part
         layers = map_arrays(backend.to_numpy, layers)
     matrix, cost, input_squares, targets, target_squares, n, total = sums
@@ -91,12 +90,10 @@ def _read_blocks(view: View, source: Source, width: int) -> Iterator[tuple[Array
         yield block.pop()
 
 
-def _sum_block(
-    view: View, layers: Layers, origin: Array, factor: float, block: tuple[Array, Array, Array | None]
-) -> list[np.ndarray]:
+def _sum_block(view: View, layers: Layers, factor: float, block: tuple[Array, Array, Array | None]) -> list[np.ndarray]:
     """Compute the sums over a block of examples. Synchronizes.
 
-    They are those of JᵀJ, the costs, the squares of the inputs, the targets from an origin and their squares, all of
+    They are those of JᵀJ, the costs, the squares of the inputs, the targets and their squares, all of
     them weighted; the number of examples with a weight, and the weights.
     """
     backend, sigmas, xp = view.backend, view.model.sigmas, view.xp
@@ -104,7 +101,7 @@ def _sum_block(
     weight = xp.ones_like(y[:, 0]) if block[2] is None else backend.asarray(block[2], "float64")
     matrix, _ = normal_equations(layers, sigmas, x, y, factor * weight, xp)
     _, activations = forward(layers, sigmas, x, xp)
-    column, error, y = weight[:, None], activations[-1] - y, y - origin
+    column, error = weight[:, None], activations[-1] - y
     sums = [
         matrix,
         0.5 * factor * xp.sum(column * error**2),
