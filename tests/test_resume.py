@@ -45,6 +45,7 @@ from xpnet import (
 )
 from xpnet.core.activations import Activation
 from xpnet.core.step import State
+from xpnet.state.provenance import Provenance
 from xpnet.training import loop
 from xpnet.training.resuming import saving
 
@@ -775,14 +776,15 @@ def test_the_training_of_another_network_is_refused(halfway, options, message):
 def test_initializers_of_one_name_are_told_apart_by_the_weights_that_they_give(tmp_path):
     def make(by, seed=3):
         def own(rng, n_in, n_out):
-            return rng.standard_normal((n_out, n_in)) * by, np.zeros(n_out)
+            w = rng.standard_normal((n_out, n_in))
+            return np.where(w < 0, by * w, w), np.zeros(n_out)
 
         return network(init=own, seed=seed)
 
     path = tmp_path / "run"
     interrupted(path, lambda: make(1.0), chunks=5)
     for by in (1.5, -1.0):
-        with pytest.raises(ValueError, match=r"run holds a training from other initial weights, with an init='own'"):
+        with pytest.raises(ValueError, match=r"run holds a training from other initial weights .* init='own'; give"):
             train(make(by), path, [Interrupt()], resume=True)
     forge(path, put("training", "call", "initial_weights", value=["a"]))
     with pytest.raises(CheckpointError, match="run holds a network that is not valid"):
@@ -790,6 +792,20 @@ def test_initializers_of_one_name_are_told_apart_by_the_weights_that_they_give(t
     forge(path, put("training", "call", "initial_weights", value=None))
     for seed in (None, 3):  # what is not known is not compared
         train(make(1.0, seed), path, [Interrupt()], resume=True)
+
+
+def test_the_network_that_was_interrupted_and_one_whose_seed_is_not_known_go_on(tmp_path, halfway):
+    def forget(net):
+        net.value = net.value._replace(provenance=Provenance())
+        return net
+
+    whole, unknown = network(), forget(network())
+    train(whole, callbacks=[Interrupt()])
+    with pytest.raises(ValueError, match="holds a training from other initial weights"):
+        train(forget(network(seed=4)), halfway, [Interrupt()], resume=True)
+    for net, path in ((interrupted(tmp_path / "own", network, chunks=5), tmp_path / "own"), (unknown, halfway)):
+        train(net, path, [Interrupt()], resume=True)
+        assert_same(net, snapshot(whole))
 
 
 def save_and_load(net, folder):

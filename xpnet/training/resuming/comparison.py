@@ -183,8 +183,8 @@ def check_same_origin(saving: Saving, networks: Sequence[Trainee], resumed: Sequ
             are_same = None in sums or np.allclose(*sums, rtol=1e-5)  # their last digits may differ between computers
         if not are_same:
             raise ArgumentError(
-                f"{path} holds a training from other initial weights, with an init={now.init!r} that gives others; "
-                "give the same function, or another checkpoint"
+                f"{path} holds a training from other initial weights than those of this network, with "
+                f"init={now.init!r}; give the same, or another checkpoint"
             )
 
 
