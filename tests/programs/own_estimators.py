@@ -1,6 +1,7 @@
 """What scikit-learn's estimators do not have, each beside something that must be equal."""
 
 import copy
+import os
 import random
 import warnings
 from contextlib import redirect_stdout
@@ -138,7 +139,13 @@ def resume(world: World, r: random.Random) -> None:
         again = fit_quietly(model.make(kind, **changes, callbacks=[cut]), X, y, **options, checkpoint=path, every=every)
     except Interrupted:
         again = model.make(kind, **changes, callbacks=[Interrupt(cut.where, cut.after, armed=False)])
-        fit_quietly(again, X, y, **options, checkpoint=path, every=every, resume=True)
+        more = {**options, "checkpoint": path, "every": every, "resume": True}
+        if os.path.exists(path):
+            other = clone(again).set_params(random_state=model.parameters["random_state"] + 1)
+            refused = observe(lambda estimator: fit_quietly(estimator, X, y, **more), other).error
+            if not (isinstance(refused, ValueError) and "random_state" in str(refused)):
+                raise Failure(f"resumed with another random_state: {refused!r}: {model}, {changes}") from None
+        fit_quietly(again, X, y, **more)
     for pair in [(again, whole)] if kind == "MLP" else zip(again.estimators_, whole.estimators_, strict=True):
         assert_equal_fits(*pair, f"resumed: cut at {cut.where} {cut.after}, {model}, {changes}")
 

@@ -3,6 +3,7 @@
 import copy
 import json
 import random
+import warnings
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from functools import partial
@@ -542,6 +543,27 @@ def table_outputs(world: World, r: random.Random) -> None:
     if not (halves[0] <= halves[1]).all() or not (halves[1] <= halves[2]).all():
         raise Failure("an interval of a higher level is narrower")
     assert_close(halves[1], std, 1e-3, "the standard deviation, half of a 68 % interval")
+
+
+@operation(reads=True)
+def table_wrong_targets(world: World, r: random.Random) -> None:
+    """Intervals hold the good rows after one or two wrong targets, and a warning names one that is far outside."""
+    case, level, wrong = (
+        draw_case(world, r, 150, TableRegressor),
+        r.choice([0.8, 0.9]),
+        r.choice([99999.0, -999.0]),
+    )
+    rows, y = r.sample(range(150), r.choice([1, 2])), case.y.copy()
+    y[rows] = wrong
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = case.fit(y=y)
+    if not any(f"{wrong:g}" in str(each.message) and str(min(rows)) in str(each.message) for each in caught):
+        raise Failure(f"no warning names the target {wrong:g} in row {min(rows)}")
+    low, high = model.interval(case.table, level)
+    held = np.delete((low <= case.y) & (case.y <= high), rows, axis=0).mean()
+    if held < level - 0.2:
+        raise Failure(f"an interval of level {level} holds {held:.2f} of the good rows beside {wrong:g} in {rows}")
 
 
 WRONG: list[dict[str, Any]] = [
