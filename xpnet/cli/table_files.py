@@ -544,9 +544,9 @@ def _read_text(path: str, name: str, texts: Sequence[str], decimal: str, keep: S
         written.append("numbers have decimal commas")
     elif encoding == "utf-16" or ZEROS.search(_read_bytes(path) if content is None else content):
         whole = [k for k, column in enumerate(frame) if _is_numeric(frame[column]) and not (frame[column] % 1).any()]
-        texts = read(**options, dtype=str, usecols=whole) if whole else {}
+        copied = read(**options, dtype=str, usecols=whole) if whole else {}
         frame = frame.assign(
-            **{column: texts[column] for column in texts if are_codes(texts[column].dropna().tolist())}
+            **{column: copied[column] for column in copied if are_codes(copied[column].dropna().tolist())}
         )
     return Table(name, frame, tuple(written), shown, points, copies)
 

@@ -62,11 +62,11 @@ def _make_slope_slips() -> Iterator[Mistake]:
         yield make_mistake("BP1 and BP2", _pluralize(mistake), remedy, bp1_line=line, bp2_line=line)
 
 
-def _mark_largest(array: Array) -> Array:
+def _mark_largest(array: np.ndarray) -> np.ndarray:
     return np.eye(array.shape[1])[array.argmax(axis=1)]
 
 
-DIFFERENCES: dict[str, Callable[[Array, Array], Array]] = {
+DIFFERENCES: dict[str, Callable[[Any, Any], Any]] = {
     "squares the error: it takes (a − y)² in place of its derivative": lambda a, y: (a - y) ** 2,
     "takes the cost itself, ½ (a − y)², in place of its derivative": lambda a, y: 0.5 * (a - y) ** 2,
     "takes |a − y| in place of a − y": lambda a, y: abs(a - y),
@@ -136,7 +136,7 @@ DELTAS: dict[str, Line] = {
     "takes the δ of the outputs in every layer": lambda s, l: s.delta(s.n - 1),
     "takes the activations in place of δ": lambda s, l: s.a(l),
     "multiplies δ by σ′(z) once more": lambda s, l: s.delta(l) * s.slope(l),
-    "takes the mean δ of the examples for each of them": lambda s, l: np.mean(s.delta(l), axis=0) + 0 * s.delta(l),
+    "takes the mean δ of the examples for each of them": lambda s, l: s.xp.mean(s.delta(l), axis=0) + 0 * s.delta(l),
 }
 OVERWRITTEN: dict[str, Line] = {
     "takes the δ of the layer before, as if δ were overwritten before it is used": lambda s, l: s.delta(max(l - 1, 0)),
@@ -298,7 +298,7 @@ BP4_SLIPS = _make_lines(
 
 # The forward pass
 
-Value = Callable[[Any, Array, Array, bool], Array]  # (σ, z, b, is_last) -> a
+Value = Callable[[Any, Any, Any, bool], Any]  # (σ, z, b, is_last) -> a
 
 
 def _go_forward(

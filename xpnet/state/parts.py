@@ -1,7 +1,7 @@
 """Checks of the parts of a value, wherever they come from: a file, or the user. What they accept, files hold."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -27,7 +27,7 @@ def check_calibration(calibration: Calibration, model: Model, name: str = "calib
         _check_errors(name, errors, model)
     elif errors is not None or not (isinstance(temperature, float) and 0 < temperature < np.inf):
         raise ArgumentError(
-            f"{name} of shape {np.shape(errors)} must be the temperature of a classification, above 0, (1,)"
+            f"{name} of shape {np.shape(cast(Any, errors))} must be the temperature of a classification, above 0, (1,)"
         )
     check_whole(f"{name}.examples", examples, 0 if errors is None else len(errors))
     return calibration
@@ -70,7 +70,7 @@ def check_novelty(novelty: Novelty, model: Model) -> Novelty:
     shapes = {"mean": (1, model.n_in), "whitening": (model.n_in, min(model.n_in, MOST_DIRECTIONS))}
     for name, array in novelty._asdict().items():
         if not _is_float64(array) or array.shape != shapes.get(name, (array.size,)):
-            what = f"of shape {array.shape} and dtype {array.dtype}" if isinstance(array, np.ndarray) else "absent"
+            what = f"of shape {array.shape} and dtype {array.dtype}" if hasattr(array, "dtype") else "absent"
             raise ArgumentError(f"novelty.{name} is {what}; it must be float64 numbers for {model.n_in} inputs")
         if not np.isfinite(array).all():
             raise ArgumentError(f"novelty.{name} must be finite numbers")
@@ -81,7 +81,7 @@ def check_novelty(novelty: Novelty, model: Model) -> Novelty:
 
 
 def _is_float64(array: Any) -> bool:
-    return isinstance(array, np.ndarray) and array.dtype == np.float64
+    return type(array) is np.ndarray and array.dtype == np.float64
 
 
 def check_objective(objective: Objective) -> Objective:
@@ -89,8 +89,9 @@ def check_objective(objective: Objective) -> Objective:
     weight, pairs = objective
     require(type(weight) in (int, float) and 0 <= weight < np.inf, "slope_weight", weight, "a number of at least 0")
     for name, pair in check_dict("coefficients", {} if pairs is None else pairs).items():
-        fits = isinstance(pair, tuple) and [type(number) for number in pair] == [float, float]
-        require(fits and bool(np.isfinite(pair).all()), f"coefficients[{name!r}]", pair, "two finite numbers")
+        numbers = [*cast("tuple[Any, ...]", pair)] if isinstance(pair, tuple) else []
+        fits = [*map(type, numbers)] == [float, float] and bool(np.isfinite(numbers).all())
+        require(fits, f"coefficients[{name!r}]", pair, "two finite numbers")
     return objective
 
 

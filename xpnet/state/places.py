@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -141,8 +141,9 @@ def _check_scaling(scaling: Scaler, view: View) -> None:
 def _outline(nest: Any, *, typed: bool = True) -> Any:
     """Describe the arrays of a nest by their shapes and dtypes, and by their types, which tell the libraries apart."""
     if isinstance(nest, tuple):
-        return tuple(_outline(part, typed=typed) for part in nest)
-    return typed and type(nest), tuple(getattr(nest, "shape", ())), getattr(nest, "dtype", type(nest))
+        return tuple(_outline(part, typed=typed) for part in cast("tuple[Any, ...]", nest))
+    kind = cast("type[Any]", type(nest))
+    return typed and kind, tuple(getattr(nest, "shape", ())), getattr(nest, "dtype", kind)
 
 
 def _refuse(name: str, view: View, problem: str) -> ArgumentError:

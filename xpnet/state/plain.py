@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 from xpnet.checks import truncate
 from xpnet.errors import ArgumentError
@@ -25,16 +25,16 @@ def require(condition: bool, place: str, value: Any, expected: str) -> None:
 
 def require_keys(place: str, value: Any, keys: Iterable[str]) -> None:
     """Refuse a value unless it is a dict, in JSON an object, with these keys and no others."""
-    is_dict = isinstance(value, dict)
-    fits = is_dict and value.keys() == set(keys)
-    require(fits, place, list(value) if is_dict else value, f"an object with the keys {sorted(keys)}")
+    found: Any = list(cast("dict[str, Any]", value)) if isinstance(value, dict) else value
+    fits = isinstance(value, dict) and set(found) == set(keys)
+    require(fits, place, found, f"an object with the keys {sorted(keys)}")
 
 
 def check_dict(name: str, value: Any) -> dict[str, Any]:
     """Check that a value is a dict."""
     if not isinstance(value, dict):
         raise ArgumentError(f"{name}={value!r} must be a dict")
-    return value
+    return cast("dict[str, Any]", value)
 
 
 def check_whole(name: str, value: Any, low: int, high: int = NUMBER_LIMIT) -> int:

@@ -95,9 +95,10 @@ def find_difference(model: Model, own: Model) -> str | None:
 
 def _write_part(part: Any) -> str:
     """Write a part of a model; functions by their names."""
-    if isinstance(part, tuple) and not hasattr(part, "name"):
-        return f"({', '.join(map(_write_part, part))})"
-    return repr(getattr(part, "name", part))
+    name = getattr(part, "name", None)
+    if name is None and isinstance(part, tuple):
+        return f"({', '.join(map(_write_part, cast('tuple[Any, ...]', part)))})"
+    return repr(part if name is None else name)
 
 
 def _is_iterable(value: Any) -> bool:

@@ -374,7 +374,7 @@ def check_residuals(problem: Problem, first: Mapping[str, float]) -> None:
             check_smoothness(name, view)
 
 
-def check_length(term: Term, rest: tuple[Any, ...], name: str, view: View) -> None:
+def check_length(term: Term, rest: tuple[Any, Any, Any], name: str, view: View) -> None:
     """Refuse a residual that cannot be computed at other points than those of its term, which are drawn anew."""
     try:
         evaluate(replace(term, x=view.xp.concat([term.x, term.x])), *rest, view.xp)

@@ -178,7 +178,7 @@ def check_same_origin(saving: Saving, networks: Sequence[Trainee], resumed: Sequ
                 continue
             whose = " (drawn from the seed or random_state of all)" if name == "seed" and len(networks) > 1 else ""
             raise _difference("training", path, f"{name}={then!r}", f"{name}={value!r}{whose}")
-        sums = snapshot.call.get("initial_weights"), describe_initial_weights(net)
+        sums: Any = (snapshot.call.get("initial_weights"), describe_initial_weights(net))
         with explain_errors(path):
             are_same = None in sums or np.allclose(*sums, rtol=1e-5)  # their last digits may differ between computers
         if not are_same:
