@@ -405,6 +405,12 @@ CLASSES = {  # lines of a class of the user's, with a number that differs
     "nested list of functions": "L = [[lambda z: {0} * z]]\ndef f(z): return L[0][0](z)",
     "global object": "class C: k = {0}\nC.k, c = {0}, C()\ndef f(z): return c.k * z",
     "global namespace": "from types import *\nc = SimpleNamespace(k={0})\ndef f(z): return c.k * z",
+    "global number": "from fractions import *\nk = Fraction({0})\ndef f(z): return k * z",
+    "global polynomial": "p = np.polynomial.Polynomial([{0}])\ndef f(z): return p(z)",
+    "options": "from argparse import *\na = Namespace(k={0})\ndef f(z): return a.k * z",
+    "options of another": "from argparse import *\na = Namespace(k={0})\ndef f(z): return g(a, z)\ndef g(a, z): pass",
+    "attribute that a copy gets": "class C:\n k = {0}\n def g(self):\n  new = type(self)()\n  new.k = 3\nf = C()",
+    "attribute of another": "def f(z):\n z.k = 1\n return f.k\nf.k = {0}",
     "handler": "def f(z):\n try: return 1 / z\n except (ValueError, OSError)[{0} - 1]: return 1",
     "dispatch": "from functools import *\n@singledispatch\ndef f(z): pass\n@f.register\ndef _(z: int): return {0}",
     "named as xpnet's": "from xpnet.core.activations import _ELU\nclass C:\n def k(self): return {0}\n"
@@ -481,6 +487,32 @@ def test_a_function_is_the_same_in_a_program_and_where_it_is_imported():
 
 def test_comments_do_not_tell_functions_apart():
     assert describe(load()) == describe(load("# of a list", "\n")) == describe(load("A function.", "It adds."))
+
+
+def test_functions_in_decorators_of_packages_are_compared(monkeypatch):
+    def make(k):
+        module = ModuleType("own")
+        monkeypatch.setitem(sys.modules, "own", module)
+        text = f"from contextlib import *\n@contextmanager\ndef f(z): yield {k} * z\ndef g(z): return f(z)"
+        exec(text, vars(module))
+        return module.g
+
+    assert describe(make(1)) == describe(make(1)) != describe(make(2))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "class C:\n k = {0}\n @classmethod\n def g(cls): cls.k += 1\nf = C()",
+        "class C:\n k = {0}\n def g(self): self.__class__.k += 1\nf = C()",
+        "class C:\n k = {0}\n def g(self): type(self).k = 3\nf = C()",
+        "from argparse import *\na = Namespace(k={0}, b=1)\ndef f(z): return a.b * z",
+        "g = np.random.default_rng({0}).normal\ndef f(z): return g()",
+        "from weakref import *\nd = WeakKeyDictionary()\nd[np.ndarray] = {0}\ndef f(z): return d",
+    ],
+)
+def test_what_changes_as_a_program_works_is_not_compared(text):
+    assert describe(run(text.format(1))) == describe(run(text.format(2)))
 
 
 def test_values_that_hold_themselves_are_described():

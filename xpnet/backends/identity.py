@@ -28,6 +28,7 @@ LONGEST = 500  # characters of an object or a list that are shown; longer ones b
 # By which compiled code differs
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 PICKLING = ("__reduce__", "__reduce_ex__", "__getstate__")
+CHANGING = ("tqdm", "weakref")  # packages whose objects change as they work, as bars and caches do
 HEAP_TYPE = 1 << 9  # a flag of classes that are made while a program runs
 Describe = Callable[[Any], str]
 
@@ -175,6 +176,8 @@ def _describe(value: Any, seen: dict[int, tuple[int, Any]], is_parameter: bool) 
         return _shorten(repr(plain), type(plain).__name__)
     if isinstance(value, ModuleType) or (isinstance(value, (FunctionType, type)) and _is_known_by_name(value)):
         return _name(value)
+    if type(value).__module__.partition(".")[0] in CHANGING:
+        return _name(type(value))
     has_numbers = issubclass(type(value), np.ndarray) and not value.dtype.hasobject
     # What cannot change is not numbered: it may be one object or two equal ones, as constants of two functions
     if not (has_numbers or issubclass(type(value), (tuple, frozenset, np.generic, MethodType))):
@@ -213,8 +216,11 @@ def _describe(value: Any, seen: dict[int, tuple[int, Any]], is_parameter: bool) 
 
 
 def _is_known_by_name(value: Any) -> bool:
-    """Tell whether a function or class is in an installed package, or in Python's, under its name."""
-    return _is_found(value) and not _is_own(value)
+    """Tell whether a function or class is in an installed package, or in Python's, under its name.
+
+    Not a user's own function in a decorator of a package, which has the name of the user's.
+    """
+    return _is_found(value) and not (_is_own(value) or _is_own(sys.modules[value.__module__]))
 
 
 def _is_cloned_by_parameters(value: Any) -> bool:
@@ -288,7 +294,7 @@ def _describe_function(value: FunctionType, describe_part: Describe) -> str:
 
     Global variables count if the function is the user's own.
     """
-    assigned = _find_names(value, "STORE_ATTR")  # such as a counter of its calls
+    assigned = _find_assigned(value, value.__name__)  # such as a counter of its calls
     parts = [
         [] if is_ours(value) else _list_code(value.__code__, value.__doc__),
         *(value.__defaults__, value.__kwdefaults__, [_open_cell(cell) for cell in value.__closure__ or ()]),
@@ -309,8 +315,9 @@ def _list_attributes(kind: type) -> list[tuple[str, Any]]:
     assigned: set[str] = set()
     for value in vars(kind).values():
         # An attribute that a method assigns to an object leaves that of the class as it is
-        if isinstance(value, FunctionType) and {kind.__name__, "type"} & _list_names(value):
-            assigned |= _find_names(value, "STORE_ATTR")
+        function = getattr(value, "__func__", value)
+        if isinstance(function, FunctionType):
+            assigned |= _find_assigned(function, kind.__name__, "__class__", "cls", "type")
     for name, value in sorted(vars(kind).items()):
         if name in assigned:
             continue
@@ -326,18 +333,29 @@ def _list_attributes(kind: type) -> list[tuple[str, Any]]:
 
 
 def _list_globals(function: FunctionType) -> list[tuple[str, Any]]:
-    """List the global variables that a function names and does not assign, and what it names of the user's modules."""
+    """List the global variables that a function names and does not assign, and what it names of namespaces."""
     variables = function.__globals__
     loaded = _find_names(function, "LOAD_GLOBAL", "LOAD_NAME") - _find_names(function, "STORE_GLOBAL")
-    values = [(name, variables[name]) for name in sorted(loaded & variables.keys())]
     names = _list_names(function)
-    modules = [value for _, value in values if isinstance(value, ModuleType) and _is_own(value)]
-    for module in modules:  # which grows
-        members = [(name, vars(module)[name]) for name in sorted(names & vars(module).keys())]
-        values += members
-        inner = [value for _, value in members if isinstance(value, ModuleType) and _is_own(value)]
-        modules += [value for value in inner if value not in modules]
-    return [(name, value) for name, value in values if _is_compared(value)]
+    values = [(name, variables[name]) for name in sorted(loaded & variables.keys())]
+    compared, spaces = [], []
+    for name, value in values:  # which grows
+        if any(value is space for space in spaces):
+            continue
+        members = []
+        if _is_namespace(value):
+            spaces.append(value)
+            members = [(name, vars(value)[name]) for name in sorted(names & vars(value).keys())]
+            values += members
+        if not members and _is_compared(value):
+            compared.append((name, value))
+    return compared
+
+
+def _is_namespace(value: Any) -> bool:
+    """Tell whether a value is a module of the user's, or holds variables as one does, such as options of a program."""
+    is_module = isinstance(value, ModuleType) and _is_own(value)
+    return is_module or isinstance(value, SimpleNamespace) or type(value).__module__ == "argparse"
 
 
 def _list_names(function: FunctionType) -> set[str]:
@@ -353,17 +371,32 @@ def _find_names(function: FunctionType, *operations: str) -> set[str]:
     return {step.argval for step in instructions if step.opname in operations}
 
 
-def _is_compared(value: Any) -> bool:
-    """Tell whether a global variable or an attribute of a class is compared.
+def _find_assigned(function: FunctionType, *owners: str) -> set[str]:
+    """Find the attributes that a function assigns, also by `+=`, to what has one of some names, or is a call of it."""
+    import dis  # slow to import
 
-    Objects of other packages may change as they work, as loggers, generators of random numbers and bars do.
+    assigned = set()
+    for code in _walk_code(function.__code__):
+        steps = [step for step in dis.get_instructions(code) if step.opname not in ("CACHE", "PRECALL")]
+        for i, step in enumerate(steps):
+            is_augmented = step.opname == "LOAD_ATTR" and steps[i - 1].opname == "COPY"
+            end = i - is_augmented
+            called = steps[max(0, end - 4) : end - 2] if steps[end - 1].opname == "CALL" else steps[end - 1 : end]
+            if (is_augmented or step.opname == "STORE_ATTR") and {step.argval for step in called} & {*owners}:
+                assigned.add(step.argval)
+    return assigned
+
+
+def _is_compared(value: Any) -> bool:
+    """Tell whether a global variable or an attribute of a class is compared: what can be called, and what has a value.
+
+    Other objects of packages change as they work: loggers, generators of random numbers, bars; and so do their methods.
     """
-    kinds = (list, tuple, set, frozenset, dict, np.generic, ModuleType, MethodType, SimpleNamespace)
-    is_table = hasattr(type(value), "iloc") or (hasattr(type(value), "__array__") and _is_array(value))
-    has_name = callable(value) and isinstance(getattr(value, "__name__", None), str)
-    is_object = isinstance(value, kinds) or has_methods(value, "get_params") or _is_own(type(value))
-    is_object |= type(value).__module__ == "functools"
-    return type(value) in PLAIN or is_object or is_table or has_name
+    owner = getattr(value, "__self__", None)
+    if owner is not None and not isinstance(owner, ModuleType):
+        return _is_compared(owner)
+    has_value = type(value).__eq__ is not object.__eq__ or callable(value) or has_methods(value, "get_params")
+    return has_value or isinstance(value, ModuleType) or _is_own(type(value)) or type(value).__module__ == "functools"
 
 
 def _walk_code(code: CodeType) -> Iterator[CodeType]:
