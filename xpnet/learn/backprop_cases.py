@@ -136,7 +136,7 @@ class Cases:
         if kind in ("square", "deep"):
             return [block * math.ceil(4 / block)] * (len(sizes) if kind == "square" else max(len(sizes), 3) + 1)
         hidden = [(5, 3, 4)[l % 3] for l in range(len(sizes) - 1)]  # three in a row differ
-        taken = *hidden[-2:], sizes[-1]
+        taken = *hidden, sizes[-1]
         return [*hidden, next(n for n in range(3, 99) if n % block == 0 and n not in taken)]
 
     def _draw_case(self, kind: str, net: Network, m: int) -> Case:

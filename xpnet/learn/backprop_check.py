@@ -358,12 +358,12 @@ def _explain(
         return explanations, _join(names, "or") if names else None, _list_misshapen(_find_shapes(ran, question.layout))
     if not locate:
         return [], None, []
-    alike = [found for found in wrong_only if found.case.kind == wrong_only[0].case.kind]  # equally many layers
-    return [], *_explain_places(alike, wrong, question.layout)
+    return [], *_explain_places(wrong_only, wrong, question.layout)
 
 
-def _explain_places(ran: Sequence[_Found], wrong: list[tuple[int, str]], layout: str) -> tuple[str | None, list[str]]:
+def _explain_places(found: Sequence[_Found], wrong: list[tuple[int, str]], layout: str) -> tuple[str | None, list[str]]:
     """Say which equation seems to be wrong, from the places, shapes and sizes of the wrong gradients."""
+    ran = [other for other in found if other.case.kind == found[0].case.kind]  # of the table, with its layers
     misshapen = _find_shapes(ran, layout)
     empty = _find_empty(ran, wrong)
     equation, sentence = _locate(empty or wrong, len(ran[0].case.layers))
@@ -375,7 +375,7 @@ def _explain_places(ran: Sequence[_Found], wrong: list[tuple[int, str]], layout:
     if shapes:
         equation = equation if equation in ("BP3", "BP4") else None
         sentence = f"The shapes of {_list_wrong(shapes)} are wrong: give them those of the weights and biases"
-    factor = _find_factor(ran, layout)
+    factor = _find_factor(found, layout)
     if equation == "BP1" and factor is None:
         equation = "BP1 or forward"
     sentences = [] if factor is None else [f"Each wrong gradient is {factor}"]
