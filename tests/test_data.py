@@ -670,7 +670,8 @@ def test_coordinates_that_are_no_names() -> None:
     from xarray import DataArray
 
     rows = [f"row {k}" for k in range(N)]
-    for x in (DataArray(X), DataArray(X, {"column": range(4)}, ["t", "column"]), DataArray(X, {"t": rows}, ["t", "c"])):
+    others = {"column": range(4)}, {"t": rows}
+    for x in (DataArray(X), *(DataArray(X, coordinates, ["t", "column"]) for coordinates in others)):
         net = trained((x, LABELS))
         assert net.feature_names is None
         assert_same(net, snapshot(trained((X, LABELS))))

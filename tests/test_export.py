@@ -333,7 +333,7 @@ def make_table(n, seed=0):
         {
             "y": rng.normal(5, 20, n),  # marked where it is missing
             "label": rng.choice(["no", "yes"], n),
-            "Concat_1": rng.choice(["a", "b", "c", "d", None], n, p=[0.4, 0.3, 0.1, 0.1, 0.1]),
+            "Concat_1": rng.choice(["a", "b", "3", "d", None], n, p=[0.4, 0.3, 0.1, 0.1, 0.1]),
             "medians": rng.lognormal(3, 2, n),
             "share": [f"{share:.1f} %" for share in rng.uniform(0, 100, n)],
             "seen": pandas.Timestamp(2020, 1, 1) + pandas.to_timedelta(rng.integers(0, 24 * 999, n), "h"),
@@ -411,6 +411,7 @@ def test_the_encoder_of_a_table_is_in_the_file(task, bins, dtype, tmp_path):
     for k, name in enumerate(table.columns.drop(["id", "Concat_1"])):
         table.loc[10 * k : 10 * k + 1, name] = None
     table.loc[95:97, ["Concat_1", "label", "w_1"]] = "unknown"
+    table.loc[98, "Concat_1"] = "3.0"
     table.loc[97:99, ["y", "medians", "time"]] = [[-1e3, 0.0, 1.6e9], [1e3, 1e9, 1.8e9], [1e6, -1e9, 0.0]]
     outputs = session.run(None, feed(table))
     with pytest.warns(UserWarning, match="values that training did not have"):

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import run_command
 
 pytestmark = pytest.mark.needs("pandas", "sklearn")
 
@@ -55,6 +56,7 @@ def test_a_cell_becomes_the_same_whatever_stands_beside_it(cells, categories):
         (["2024-01-01T00:00Z", "2024-02-01T00:00Z"], ["2024-01-01T00:00Z", "2024-01-01T00:00"], [0]),
         ([1.5, 2.5], ["1.234", "1,5"], [0, 1]),
         ([1.5, 2.5], ["2", "1,5"], [0, 1, "both"]),
+        (["1,5", "2,5"], [3.5, "3.5"], [0]),
         ([True, False], ["true", "0"], [0, 1, "both"]),
         (["a", "b", "a", "b", "1"], ["2", "a"], [0, 1, "both"]),
     ],
@@ -130,6 +132,44 @@ def test_a_declared_category_is_one(wrap, cells, values):
     expected = encoder.transform(declared)
     for table in (plain, wrap(declared), wrap(declared[::-1])[::-1] if wrap in (copy, in_arrow) else declared):
         np.testing.assert_array_equal(encoder.transform(table), expected)
+
+
+def test_declared_categories_do_not_show_how_numbers_are_written():
+    import pandas
+
+    from xpnet.estimators import TableEncoder
+
+    table = pandas.DataFrame({"k": pandas.Categorical(["1,5", "1,7"] * 2), "a": ["1.5", "2.5"] * 2})
+    columns = TableEncoder().fit(table).columns_
+    assert columns[0]["values"] == ["1,5", "1,7"]
+    assert (columns[1]["decimal"], columns[1]["grouped"]) == (".", False)
+
+
+@pytest.mark.needs("pyarrow")
+def test_the_command_takes_declared_categories(tmp_path, monkeypatch, capsys):
+    """Of features and of the target; a row with an unknown one is novel."""
+    import pandas
+
+    from xpnet.cli.data import read_training_data
+
+    monkeypatch.chdir(tmp_path)
+    numbers = np.arange(120)
+    table = pandas.DataFrame({"k": numbers % 3, "a": numbers % 7 + 0.5, "y": numbers % 30})
+    table.astype({"k": "category", "y": "category"}).to_parquet("t.parquet")
+    data = read_training_data("t.parquet", target="y")
+    assert (data.task, data.n_out, data.columns.features[0].values) == ("classification", 30, ("0", "1", "2"))
+    words = ["train", "t.parquet", "--target", "a", "--ignore", "y", "--members", 1, "--epochs", 1, "--save", "net"]
+    assert run_command(capsys, *words)[0] == 0
+    table[:4].assign(k=[0, 1, 7, 2], a=0).to_csv("new.csv", index=False)
+    _, out, err = run_command(capsys, "predict", "net", "new.csv", "--novelty")
+    assert [float(line.split(",")[1]) == 1 for line in out[1:]] == [False, False, True, False]
+    assert err == "xpnet: new.csv has values that training did not have: unknown in 'k' (1)\n"
+    (tmp_path / "n.csv").write_text("k;a\n0;1.234\n1;1,5\n")
+    table.drop(columns="y").assign(z=numbers).to_parquet("t.parquet")
+    assert run_command(capsys, *["train", "t.parquet", "--target", "z", "--epochs", 0, "--save", "other"])[0] == 0
+    _, _, err = run_command(capsys, "predict", "other", "n.csv")
+    assert "holds '1.234' in row 1 of column 'a'" in err
+    assert "which may be 1.234 or 1234" in err
 
 
 @pytest.mark.needs("pyarrow")

@@ -14,6 +14,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from test_estimators_among_others import read_strings
 
 from xpnet import CheckpointError, Ensemble
+from xpnet.data.cells import label
 from xpnet.errors import BackendError
 from xpnet.estimators import TableClassifier, TableEncoder, TableRegressor
 
@@ -52,7 +53,7 @@ def test_columns_in_bins_vary_by_how_much_they_matter(bins):
     ("classes", "dtype"),
     [
         *(([False, True], bool), ([3, 7, -1], int), (["a", "b", "c"], "category")),
-        *(([False, True], "boolean"), ([2**53, 2**53 + 1], "Int64"), (["a", "b"], "string")),
+        *(([False, True], "boolean"), ([2**53, 2**53 + 1], "Int64"), (["a", "b"], "string"), ([1.0, 2.0], float)),
         pytest.param([False, True], "bool[pyarrow]", marks=pytest.mark.needs("pyarrow")),
     ],
 )
@@ -64,7 +65,7 @@ def test_classes_of_any_kind_from_a_table_with_holes(classes, dtype):
     model = TableClassifier(**SMALL).fit(pets(), y)
     probabilities, predicted = model.predict_proba(pets()), model.predict(pets())
     assert [*map(repr, model.classes_.tolist())] == [*map(repr, sorted(classes))]
-    assert model.ensemble_[0].notes["labels"] == [*map(str, sorted(classes))]
+    assert model.ensemble_[0].notes["labels"] == [*map(label, sorted(classes))]
     assert probabilities.shape == (60, len(classes))
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
     np.testing.assert_array_equal(predicted, model.classes_[probabilities.argmax(axis=1)])
@@ -571,6 +572,13 @@ def test_rows_unlike_those_of_fit_are_novel():
     far = pets().assign(length=30.0)
     assert model.novelty(far).min() > model.novelty(pets()).max() - 0.02
     assert model.novelty(pets()).shape == (60,)
+    rows = pets()[:3].assign(born=[None, *pets()["born"][1:3]], home=["sea", "air", "land"])
+    with pytest.warns(
+        UserWarning, match=r"^X has values .* not have: missing in 'born' \(1\); unknown in 'home' \(1\)$"
+    ):
+        novelty = model.novelty(rows)
+    assert novelty.tolist() == [1, 1, model.novelty(pets()[2:3])[0]]
+    assert novelty.dtype == "float32"
     np.testing.assert_allclose(
         pickle.loads(pickle.dumps(model)).novelty(far), model.ensemble_.novelty(model.encoder_.transform(far))
     )

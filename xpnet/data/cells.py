@@ -163,8 +163,8 @@ def label(value: Any) -> str:
 
     Examples
     --------
-    >>> label("setosa"), label(1.0), label(np.float32(0.1)), label(True), label(datetime(2024, 12, 31))
-    ('setosa', '1', '0.1', 'True', '2024-12-31')
+    >>> label("setosa"), label(np.float32(1)), label(-0.0), label(0.1), label(True), label(datetime(2024, 12, 31))
+    ('setosa', '1', '0', '0.1', 'True', '2024-12-31')
     """
     if isinstance(value, (float, np.floating)) and value.is_integer():
         return f"{value or 0:.0f}"
