@@ -442,7 +442,7 @@ def test_the_command_writes_the_columns_of_a_table(tmp_path, capsys, monkeypatch
         "Wrote net.onnx: y_ (batch, 1) of float32, from the columns of a table; NaN, or an empty string, is a missing "
         "value:",
         f"  y (batch, 1) of float64: number, in 32 bins; missing values become {table['y'].median():g}, and are marked",
-        "  Concat_1 (batch, 1) of string: category: 'a', 'b', 'c', 'd', missing",
+        "  Concat_1 (batch, 1) of string: category: '3', 'a', 'b', 'd', missing",
         "  seen (batch, 1) of float64: date: days since 1970 (in 32 bins), place in the year, place in the week, place "
         "in the day; missing values become 2021-07-10T04:00:00",
     ]
