@@ -572,12 +572,13 @@ def test_rows_unlike_those_of_fit_are_novel():
     far = pets().assign(length=30.0)
     assert model.novelty(far).min() > model.novelty(pets()).max() - 0.02
     assert model.novelty(pets()).shape == (60,)
-    rows = pets()[:3].assign(born=[None, *pets()["born"][1:3]], home=["sea", "air", "land"])
-    with pytest.warns(
-        UserWarning, match=r"^X has values .* not have: missing in 'born' \(1\); unknown in 'home' \(1\)$"
-    ):
+    rows = pets()[:4].assign(born=[None, *pets()["born"][1:4]], home=["sea", "air", "land", None])
+    message = (
+        r"^X has values that training did not have: missing in 'born' \(1\), 'home' \(1\); unknown in 'home' \(1\)$"
+    )
+    with pytest.warns(UserWarning, match=message):
         novelty = model.novelty(rows)
-    assert novelty.tolist() == [1, 1, model.novelty(pets()[2:3])[0]]
+    assert novelty.tolist() == [1, 1, model.novelty(pets()[2:3])[0], 1]
     assert novelty.dtype == "float32"
     np.testing.assert_allclose(
         pickle.loads(pickle.dumps(model)).novelty(far), model.ensemble_.novelty(model.encoder_.transform(far))

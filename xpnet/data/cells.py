@@ -327,7 +327,7 @@ def find_decimal(columns: Iterable[Cells]) -> str | None:
     ','
     """
     found: dict[str, Cells] = {}
-    for cells in filter(lambda cells: cells.is_text and not cells.is_category, columns):
+    for cells in filter(lambda cells: cells.is_text, columns):
         texts = _strip_units(cells)[1]
         fitting = [decimal for decimal in PATTERNS if _fit(texts, decimal)]
         if len(fitting) == 1 and fitting[0] not in found:
