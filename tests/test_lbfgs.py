@@ -5,7 +5,7 @@ import pytest
 from helpers import assert_same, run_command, snapshot
 from sklearn.linear_model import LogisticRegression
 
-from xpnet import LBFGS, Callback, Clip, DivergenceError, Ensemble, Network, ReduceLROnPlateau
+from xpnet import LBFGS, Callback, Clip, DivergenceError, Ensemble, LevenbergMarquardt, Network, ReduceLROnPlateau
 from xpnet.core.lbfgs import Trial, interpolate, multiply_inverse_hessian
 from xpnet.estimators import MLPClassifier, MLPRegressor, MLPSearchCV
 
@@ -163,6 +163,14 @@ def test_every_training_begins_anew():
     for net in nets:
         net.train((X[:30], 5 * Y[:30]), epochs=9, **TRAIN)
     np.testing.assert_allclose(*[flatten(net.layers) for net in nets], rtol=1e-9)
+
+
+@pytest.mark.parametrize("optimizer", [LBFGS(), LevenbergMarquardt(weight_decay=1e-3)], ids=["lbfgs", "lm"])
+def test_weights_keep_the_memory_order_of_copies(optimizer):
+    """Another order could change the last bits of products, so a copy, or a resumed training, would go on otherwise."""
+    net = make()
+    net.train((X, Y), epochs=2, optimizer=optimizer, progress=False)
+    assert [w.strides for w, _ in net.view.layers] == [w.strides for w, _ in net.copy().view.layers]
 
 
 def test_a_training_that_is_resumed_goes_on_along_its_line(tmp_path):

@@ -30,7 +30,9 @@ def sigmoid(z):
 
 
 def softplus(z):
-    return np.where(z.real >= 0, z, 0) + np.log1p(np.exp(-np.where(z.real >= 0, z, -z)))
+    """That of a complex number is that of its real part, and its slope: NumPy's complex log1p is less exact."""
+    real = np.maximum(z.real, 0) + np.log1p(np.exp(-np.abs(z.real)))
+    return real + 1j * z.imag * sigmoid(z.real) if np.iscomplexobj(z) else real
 
 
 def softmax(z):
@@ -179,12 +181,18 @@ def costs_and_deltas(cost, output, z, y, round=keep):
     return costs, pull_back(output, gradient, z, round)
 
 
+def multiply(a, b, round=keep):
+    """The product of two matrices; what it rounds is relative to the sizes of the terms, which may cancel."""
+    sizes = np.abs(a) @ np.abs(b)
+    return a @ b + (round(sizes) - sizes)
+
+
 def feed_forward(layers, activations, x, masks=None, round=keep):
     """Weighted inputs and activations of all layers; `masks` by the number of the layer, 0 for the inputs."""
     masks, zs = masks or {}, []
     a_s = [round(x * masks.get(0, 1.0))]
     for l, ((w, b), name) in enumerate(zip(layers, activations), 1):
-        zs.append(a_s[-1] @ w.T + b)
+        zs.append(multiply(a_s[-1], w.T, round) + b)
         a_s.append(round(activate(name, zs[-1]) * masks.get(l, 1.0)))
     return zs, a_s
 
@@ -193,7 +201,7 @@ def backpropagate(layers, activations, zs, delta, masks=None, round=keep):
     """The deltas of all layers, from those of the last."""
     masks, deltas = masks or {}, [round(delta)]
     for l in reversed(range(1, len(layers))):
-        g = deltas[0] @ layers[l][0] * masks.get(l, 1.0)
+        g = multiply(deltas[0], layers[l][0], round) * masks.get(l, 1.0)
         deltas.insert(0, round(pull_back(activations[l - 1], g, zs[l - 1], round)))
     return deltas
 
@@ -204,7 +212,8 @@ def gradient(layers, activations, cost, x, y, weight=None, masks=None, round=kee
     costs, delta = costs_and_deltas(cost, activations[-1], zs[-1], y, round)
     weight = np.ones(len(x)) if weight is None else weight
     deltas = backpropagate(layers, activations, zs, delta * (weight / weight.sum())[:, None], masks, round)
-    return [(round(d.T @ a), round(d.sum(axis=0))) for d, a in zip(deltas, a_s)], costs
+    ones = np.ones((1, len(x)))
+    return [(multiply(d.T, a, round), multiply(ones, d, round)[0]) for d, a in zip(deltas, a_s)], costs
 
 
 def slope_gradient(layers, activations, x, slopes, weight=None, round=keep):

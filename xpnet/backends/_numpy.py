@@ -102,6 +102,9 @@ class NumPyBackend(Eager):
     def copy(self, x: Native) -> Native:
         return np.array(x.mT, order="C").mT if x.ndim > 1 else x.copy()  # a wᵀ is faster where wᵀ is contiguous
 
+    def keep_order(self, x: Native) -> Native:
+        return x if x.ndim < 2 or x.mT.flags.c_contiguous else self.copy(x)
+
     def make_contiguous(self, x: Native) -> Native:
         return x if x.flags.c_contiguous and x.flags.aligned else x.copy()
 

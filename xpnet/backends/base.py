@@ -171,6 +171,10 @@ class Backend:
         """Copy an array of this device, in the memory order in which the library multiplies fastest."""
         return self.xp.asarray(x, copy=True)
 
+    def keep_order(self, x: Array) -> Array:
+        """Return an array in the memory order of `copy`; a copy only where it is in another."""
+        return x
+
     def make_contiguous(self, x: Array) -> Array:
         """Return an aligned array with its rows one after the other in memory; a copy only where it is not one.
 
@@ -330,6 +334,7 @@ class Loop:
                 batch = select(batches, i)
                 rows = take_examples(examples, batch.index, xp)
                 state = self.step(state, self.make_minibatch(rows, encoding, batch, xp), xp)
+                state = map_arrays(self.backend.keep_order, state)  # as after a resume, down to the last bit
         return state
 
     def end_training(self, most: int) -> int:
