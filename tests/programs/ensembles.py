@@ -68,7 +68,7 @@ RATES = [0.01, 0.02, 0.05]
 
 def draw_number(r: random.Random) -> int:
     """Draw the number of members: few, or so many that a group goes on when some have stopped."""
-    return r.randint(9, 17) if r.random() < 0.15 else r.choice([1, 2, 3])
+    return r.randint(9, 17) if r.random() < 0.25 else r.choice([1, 2, 3])
 
 
 def make_members(world: World, r: random.Random, members: int | None = None) -> list[Network]:

@@ -379,12 +379,15 @@ def fit_without_effect(world: World, r: random.Random) -> None:
 def solve(world: World, r: random.Random) -> None:
     """A differential equation with an unknown coefficient: the last cost is that by differences of the oracle."""
     own, world = world, world.in_float64()
-    net, x, kinds = world.net, Examples(world.net, r).x, {*world.net.activation, world.net.output_activation}
+    if world.place in ("jax", "cupy-on-host"):  # slow, or without cuSOLVER
+        return
+    net, kinds = world.net, {known.parse(name)[0] for name in (*world.net.activation, world.net.output_activation)}
     changed = any(net.dropout) or net.standardize or net.scale or net.scaling is not None
-    if changed or world.place in ("jax", "cupy-on-host"):  # slow, or without cuSOLVER
-        return
-    if any(known.parse(name)[0] in (*WITH_KINKS, "softmax", "mean_std") for name in kinds) or world.oracle is None:
-        return
+    if changed or kinds & {*WITH_KINKS, "softmax", "mean_std"} or world.oracle is None:
+        own = world = copy.copy(world)
+        world.net = net = make_small(world, [2, 4, 1], activation="tanh", task="regression")
+        world.oracle, world.exact = make_oracle(net), True
+    x = Examples(net, r).x
     k, weight, second, n = r.randrange(net.sizes[0]), r.choice([0.5, 2.0]), r.choice([0.0, 0.5]), len(x)
     redraw = {"redraw": r.choice([1, 2])} if r.random() < 0.5 else {}
     seen, drawn = [x], [x]

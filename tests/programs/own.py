@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial, wraps
+from inspect import getclosurevars
 from typing import Any
 
 from xpnet.core.activations import tanh
@@ -39,7 +40,6 @@ class Closed:
         def pullback(g: Any, z: Any, a: Any, xp: Any) -> Any:
             return g * by * (1.0 - a * a)
 
-        value.by = by
         self.by, self.value, self.pullback = by, value, pullback
 
     def __repr__(self) -> str:
@@ -60,7 +60,6 @@ class Partial(Closed):
     def __init__(self, by: float) -> None:
         super().__init__(by)
         self.value, self.pullback = partial(bend, by), partial(pull_bend_back, by)
-        self.value.by = by
 
 
 def bend(by: float, z: Any, xp: Any) -> Any:
@@ -76,15 +75,25 @@ KINDS: list[Callable[[float], Any]] = [Bend, Closed, Wrapped, Partial]
 
 def find_factors(net: Any) -> list[float | None]:
     """The factor of each hidden layer's activation; None for xpnet's."""
-    values = [sigma.value for sigma in net.view.model.sigmas[:-1]]
-    return [getattr(getattr(value, "__self__", value), "by", None) for value in values]
+    return [find_factor(sigma.value) for sigma in net.view.model.sigmas[:-1]]
+
+
+def find_factor(value: Any) -> float | None:
+    """The factor of a function `value`, which no attribute tells: it would be part of what the function is."""
+    if isinstance(value, partial):
+        return value.args[0]
+    if isinstance(getattr(value, "__self__", None), Bend):
+        return value.__self__.by
+    return getclosurevars(value).nonlocals.get("by") if is_closure(value) else None
+
+
+def is_closure(value: Any) -> bool:
+    return getattr(value, "__closure__", None) is not None and value.__code__.co_freevars == ("by",)
 
 
 def can_pickle(net: Any) -> bool:
     """Whether no function encloses something, for which there is no pickle."""
-    return not any(
-        hasattr(sigma.value, "by") and not isinstance(sigma.value, partial) for sigma in net.view.model.sigmas
-    )
+    return not any(is_closure(sigma.value) for sigma in net.view.model.sigmas)
 
 
 def make_all() -> list[Any]:

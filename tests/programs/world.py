@@ -621,7 +621,8 @@ def draw_training(world: "World", r: random.Random, net: Any = None) -> Training
     callbacks, watches = _draw_callbacks(same, r)
     if r.random() < 0.2:
         epoch, epochs, act = r.randrange(same["epochs"]), same["epochs"], r.choice(["halve", "stop"])
-        callbacks.append(lambda member: Meddle(1 + (epoch + member) % epochs, act))
+        each = r.random() < 0.5  # of the members, or the first alone
+        callbacks.append(lambda member: Meddle(1 + (epoch + member) % epochs if each or not member else 0, act))
         watches["meddle"] = epoch + 1, act
     rate = schedule[1] if schedule[0] == "Constant" and r.random() < 0.5 else make_schedule(schedule)
     options = {**same, **chunks, "lr": rate, "optimizer": make_optimizer(optimizer), "progress": False}
