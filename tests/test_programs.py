@@ -13,11 +13,11 @@ from run_programs import main
 BACKENDS = {"strict-device1": "strict", host_cupy.NAME: "cupy-on-host"}  # of places with other names
 QUICK = {("numpy", "networks"): 10}  # how many plain pytest runs too
 NUMBERS = {  # of programs of each kind on each place
-    "numpy": {"networks": 130, "estimators": 20, "doors": 8},
-    "torch": {"networks": 30, "estimators": 3, "doors": 1},
-    "strict-device1": {"networks": 20, "estimators": 3, "doors": 3},
-    "jax": {"networks": 4},
-    host_cupy.NAME: {"networks": 20, "doors": 3},
+    "numpy": {"networks": 80, "estimators": 14, "doors": 6},
+    "torch": {"networks": 20, "estimators": 3, "doors": 1},
+    "strict-device1": {"networks": 10, "estimators": 2, "doors": 2},
+    "jax": {"networks": 2},
+    host_cupy.NAME: {"networks": 15, "doors": 3},
 }
 PROGRAMS = [
     pytest.param(place, kind, seed, marks=[] if seed < QUICK.get((place, kind), 0) else [pytest.mark.slow])

@@ -114,9 +114,12 @@ def pull_back(name, g, z, round=keep):
         a = softmax(z)
         return a * (round(g) - round(g * a).sum(axis=-1, keepdims=True))
     slope = differentiate(partial(activate, name), z)
-    if round is not keep and parse(name)[0] in SATURATED:  # their slopes are differences from 1
-        slope = slope + round(1.0 + 0.0 * slope) - 1.0
-    return g * slope
+    return g * (slope + round_difference(name, slope, round))
+
+
+def round_difference(name, slope, round):
+    """By how much rounding changes the slope of an activation that is a difference from 1."""
+    return 0.0 if round is keep or parse(name)[0] not in SATURATED else round(1.0 + 0.0 * slope) - 1.0
 
 
 def quantile_levels(cost):
@@ -221,12 +224,15 @@ def slope_gradient(layers, activations, x, slopes, weight=None, round=keep):
 
     With c = ∂a/∂x − slopes of an output, it is the change of the gradient of the output if x moves along c.
     """
-    of_differences = keep if round is keep else Rounding("float64", 0)
+    of_differences, factors = keep if round is keep else Rounding("float64", 0), {}
+    for l, (name, z) in enumerate(zip(activations[:-1], feed_forward(layers, activations, x)[0]), 1):
+        slope = differentiate(partial(activate, name), z)  # whose rounding is the same in all differences
+        factors[l] = 1 + round_difference(name, slope, round) / np.where(slope == 0, 1, slope)
     share = np.full(len(x), 1.0 / len(x)) if weight is None else weight / weight.sum()
 
     def deltas_of(unit, x):
         zs, a_s = feed_forward(layers, activations, x)
-        return backpropagate(layers, activations, zs, pull_back(activations[-1], unit, zs[-1])), a_s
+        return backpropagate(layers, activations, zs, pull_back(activations[-1], unit, zs[-1]), factors), a_s
 
     grads, costs = [(0 * w, 0 * b) for w, b in layers], np.zeros(len(x))
     for k, row in enumerate(np.eye(slopes.shape[1])):
@@ -492,14 +498,15 @@ def least_log_loss(a, y, task):
 
 
 class Rounding:
-    """Rounds numbers to a dtype, after it has changed them at random by at most the relative error of the dtype.
+    """Rounds numbers to a dtype, after it has changed them at random by at most eight times the dtype's relative error.
 
-    Without a seed, it only rounds.
+    So it shows where a sum of many errors changes a sign, of which an optimizer may make much. Without a seed, it only
+    rounds.
     """
 
     def __init__(self, dtype, seed=None):
         self.dtype, self.rng = dtype, np.random.default_rng(seed)
-        self.epsilon = 0.0 if seed is None else np.finfo(dtype).eps
+        self.epsilon = 0.0 if seed is None else 8 * np.finfo(dtype).eps
 
     def __call__(self, a):
         a = a * (1 + self.epsilon * self.rng.uniform(-1, 1, np.shape(a)))
