@@ -478,8 +478,9 @@ def test_wrong_targets_are_refused(kind, y, message):
 
 def test_tables_that_do_not_fit():
     model = TableRegressor(**FEW)
-    with pytest.raises(NotFittedError, match="This TableRegressor instance is not fitted yet"):
-        model.predict(pets())
+    for kind in (TableClassifier, TableRegressor):
+        with pytest.raises(NotFittedError, match=f"This {kind.__name__} instance is not fitted yet"):
+            kind().predict(pets())
     model.fit(pets(), HEIGHT)
     with pytest.raises(ValueError, match="The feature names should match those that were passed during fit"):
         model.predict(pets().drop(columns="kind"))

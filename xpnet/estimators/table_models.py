@@ -370,7 +370,8 @@ class TableClassifier(ClassifierMixin, BaseTableModel):
             The most probable classes; with `class_weight`, those with the largest product of weight and probability.
             Numbers in the library of X, on its device; NumPy arrays for tables and texts.
         """
-        view, p = self.ensemble_[0].view, self.ensemble_.predict_proba(self._encode(X))
+        x = self._encode(X)
+        view, p = self.ensemble_[0].view, self.ensemble_.predict_proba(x)
         if self._class_weight is not None:
             with view.scope():
                 p = p * view.backend.asarray(self._class_weight, view.dtype)
