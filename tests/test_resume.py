@@ -773,7 +773,7 @@ def test_the_training_of_another_network_is_refused(halfway, options, message):
     assert_same(net, before)
 
 
-def test_initializers_of_one_name_are_told_apart_by_the_weights_that_they_give(tmp_path):
+def test_other_initial_weights_are_refused_by_initializers_of_one_name_or_assigned(tmp_path):
     def make(by, seed=3):
         def own(rng, n_in, n_out):
             w = rng.standard_normal((n_out, n_in))
@@ -783,9 +783,11 @@ def test_initializers_of_one_name_are_told_apart_by_the_weights_that_they_give(t
 
     path = tmp_path / "run"
     interrupted(path, lambda: make(1.0), chunks=5)
-    for by in (1.5, -1.0):
-        with pytest.raises(ValueError, match=r"run holds a training from other initial weights .* init='own'; give"):
-            train(make(by), path, [Interrupt()], resume=True)
+    assigned = make(1.0)
+    assigned.w = [2 * w for w in assigned.w]
+    for other in (make(1.5), make(-1.0), assigned):
+        with pytest.raises(ValueError, match="from other initial weights .* init='own' or assigned ones; give"):
+            train(other, path, [Interrupt()], resume=True)
     forge(path, put("training", "call", "initial_weights", value=["a"]))
     with pytest.raises(CheckpointError, match="run holds a network that is not valid"):
         train(make(1.0), path, [Interrupt()], resume=True)

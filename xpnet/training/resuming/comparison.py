@@ -54,12 +54,13 @@ def describe_training(plan: Plan, arguments: Mapping[str, Any]) -> dict[str, Any
 
 
 def describe_initial_weights(net: Trainee) -> list[float] | None:
-    """Describe the weights of a network that are as its seed and initializer gave them; None if they are not.
+    """Describe the weights of a network that nothing has trained; None if something has, or if its seed was drawn.
 
-    Sums of the positive and of the negative ones tell two functions of one name apart. Synchronizes.
+    Sums of the positive and of the negative ones tell apart two initializers of one name, and assigned weights from
+    those of a seed. Synchronizes.
     """
-    _, _, runs, edited, earlier = net.value.provenance
-    if runs or edited or earlier or not net.has_given_seed:
+    _, _, runs, _, earlier = net.value.provenance
+    if runs or earlier or not net.has_given_seed:
         return None
     with net.view.scope():
         arrays = [np.ravel(net.view.backend.to_numpy(x)).astype(np.float64) for x in leaves(net.view.layers)]
@@ -184,7 +185,7 @@ def check_same_origin(saving: Saving, networks: Sequence[Trainee], resumed: Sequ
         if not are_same:
             raise ArgumentError(
                 f"{path} holds a training from other initial weights than those of this network, with "
-                f"init={now.init!r}; give the same, or another checkpoint"
+                f"init={now.init!r} or assigned ones; give the same, or another checkpoint"
             )
 
 
