@@ -786,7 +786,7 @@ def test_other_initial_weights_are_refused_by_initializers_of_one_name_or_assign
     assigned = make(1.0)
     assigned.w = [2 * w for w in assigned.w]
     for other in (make(1.5), make(-1.0), assigned):
-        with pytest.raises(ValueError, match="from other initial weights .* init='own' or assigned ones; give"):
+        with pytest.raises(ValueError, match=r"other initial weights .* init='own' or assigned ones; give"):
             train(other, path, [Interrupt()], resume=True)
     forge(path, put("training", "call", "initial_weights", value=["a"]))
     with pytest.raises(CheckpointError, match="run holds a network that is not valid"):
