@@ -262,7 +262,7 @@ def regression(sizes=(2, 3, 2), **options):
     return Network(sizes, **{**REGRESSION, **options})
 
 
-@pytest.mark.parametrize(("arguments", "message"), OTHER_ARGUMENTS, ids=str)
+@pytest.mark.parametrize(("arguments", "message"), OTHER_ARGUMENTS)
 def test_a_value_is_that_of_a_network_with_the_same_arguments(arguments, message):
     """Also in callbacks, and for the members of an ensemble."""
     wrong = regression(**arguments).value

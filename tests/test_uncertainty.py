@@ -868,6 +868,23 @@ def test_errors_out_of_fold_are_within_the_widths_at_the_mean_of_all_members_as_
     np.testing.assert_allclose(other[1][0, 1], own[1][0, 1])
 
 
+@pytest.mark.parametrize("cost", ["quadratic", "gaussian"])
+def test_intervals_hold_where_the_mean_of_all_members_is_worse_than_a_member_out_of_fold(cost):
+    """As where a wrong target has moved all members but the one that left it out, whose rows are the most."""
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, (400, 1))
+    y = x[:, 0] + 0.1 * rng.standard_normal(400)
+    networks = [Network([1, 1 + (cost == "gaussian")], task="regression", cost=cost, seed=k) for k in range(3)]
+    for network, shift in zip(networks, (0.0, 6.0, 9.0)):
+        network.w = [[[1.0]] if cost == "quadratic" else [[1.0], [0.0]]]
+        network.b = [[shift] if cost == "quadratic" else [shift, 0.0]]
+    ensemble = Ensemble.of(networks)
+    ensemble.calibrate((x, y), rows=[np.arange(300), np.arange(300, 350), np.arange(350, 400)])
+    for level in (0.5, 0.9):
+        low, high = ensemble.interval(x, level)
+        assert ((low <= y) & (y <= high)).mean() > level - 0.02
+
+
 # Probabilities, and their calibration
 
 

@@ -589,7 +589,8 @@ def expect_errors(
         if len(y) >= 100 and abs(choices[0][0] / choices[1][0] - 1) < 1e-6:
             return None
         _, unit, of_all = choices[int(choices[0][0] > choices[1][0])]
-        errors[:, k] = distance / unit
+        distance_of_all = np.abs(y[:, k] - center_of_all[:, k]) / (of_all(center_of_all[:, k]) * width_of_all[:, k])
+        errors[:, k] = np.maximum(np.sort(distance / unit), np.sort(distance_of_all))
         deviations[:, k] = of_all(mean[:, k]) * (std[:, k] if has_std else 1.0)
     return mean, deviations, errors
 

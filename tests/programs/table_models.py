@@ -550,7 +550,7 @@ def table_wrong_targets(world: World, r: random.Random) -> None:
     """Intervals hold the good rows after one or two wrong targets, and a warning names one that is far outside."""
     case, level, wrong = (
         draw_case(world, r, 150, TableRegressor),
-        r.choice([0.8, 0.9]),
+        r.choice([0.5, 0.8, 0.9]),
         r.choice([99999.0, -999.0]),
     )
     rows, y = r.sample(range(150), r.choice([1, 2])), case.y.copy()

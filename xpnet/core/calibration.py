@@ -12,7 +12,8 @@ Ramdas and R. Tibshirani, "Predictive Inference with the Jackknife+", Annals of 
 R. Barber, "Predictive Inference Is Free with the Jackknife+-after-Bootstrap", NeurIPS 2020). The errors are then
 measured in widths that follow the noise: the mean error is a function of the prediction (J. Lei et al., section 5.2).
 The mean of all members lies elsewhere than a prediction out of fold, far away where the members differ much, as after a
-wrong target; so each error is measured in the smaller one of the widths at both.
+wrong target; so each error is measured in the smaller one of the widths at both, and none is smaller than the error of
+the same rank that the mean of all members makes on the examples.
 
 Predictions are bars (..., n_targets, k): the mean and the standard deviation of each target, k = 2; or its quantiles,
 if there are levels. Errors are (n, n_targets, 1), in standard deviations, or (n, n_targets, n_levels). All are NumPy

@@ -14,6 +14,7 @@ from xpnet.core.calibration import (
     choose_widths,
     combine_unseen,
     compute_errors,
+    interpolate_widths,
     sort_errors,
 )
 from xpnet.core.temperature import can_temper, find_temperature
@@ -65,13 +66,16 @@ def _find_errors_out_of_fold(bars: Bars, source: Source, rows: Sequence[np.ndarr
     examples, unseen = _choose_examples(examples, rows)
     members = np.asarray(examples.computed, np.float64)
     predicted, gain = combine_unseen(members, unseen, bars.view.model.cost)
-    widths = None
-    if not bars.levels:
-        of_all = combine_bars([*members], np, (), True) if bars.has_noise else members.mean(axis=0)
+    if bars.levels:
+        errors, widths = _sort_errors(bars, examples.y, predicted), None
+    else:
+        of_all = np.asarray(combine_bars([*members], np, (), True) if bars.has_noise else members.mean(axis=0))
         with np.errstate(divide="ignore", invalid="ignore"):  # standard deviations of 0 are refused later
-            units, widths = choose_widths(examples.y, predicted, np.asarray(of_all), gain)
-        predicted = np.stack([predicted[..., 0], units], axis=-1)
-    errors = _sort_errors(bars, examples.y, predicted)
+            units, widths = choose_widths(examples.y, predicted, of_all, gain)
+        units_of_all = interpolate_widths(of_all[..., 0], widths, np) * of_all[..., 1]
+        both = (predicted[..., 0], units), (of_all[..., 0], units_of_all)
+        # The mean of all is better where it has learnt, unless a wrong target moves it more than members without it
+        errors = np.maximum(*(_sort_errors(bars, examples.y, np.stack(parts, axis=-1)) for parts in both))
     return Calibration(errors, len(examples.y), _describe_rows(bars, examples), widths=widths)
 
 
