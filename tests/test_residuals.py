@@ -469,7 +469,7 @@ def test_a_residual_that_mixes_rows_is_refused(place, residuals, mixes):
             net.solve(terms, 2, progress=False)
 
 
-@pytest.mark.not_on(host_cupy.NAME)
+@pytest.mark.not_on(host_cupy.NAME, "jax")
 def test_activations_need_the_derivatives_of_the_residuals(place):
     clipped = Activation(
         "clipped", lambda z, xp: xp.clip(z, -3.0, 3.0), lambda g, z, a, xp: xp.where(xp.abs(z) < 3.0, g, 0.0 * g)

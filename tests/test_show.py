@@ -761,6 +761,7 @@ class TestInBrowser:
         assert window.page.evaluate("() => Array.from(encode(state)).slice(0, 5)") == [0, 0, 0, 40, 1]
 
     @pytest.mark.needs("pandas")
+    @pytest.mark.filterwarnings("ignore:X has values that training did not have")
     def test_the_columns_of_a_table_are_encoded_in_bins(self, show):
         """Also beyond the first and last edge; what is missing, rare or unknown is set too."""
         import pandas
