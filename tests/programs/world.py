@@ -233,7 +233,7 @@ def assert_close(a: Any, b: Any, tolerance: float, what: str, scale: float | Non
         raise Failure(f"{what}: shapes {a.shape} and {b.shape}")
     scale = max(np.abs(b).max(initial=0), 1e-3) if scale is None else scale
     difference = np.abs(a - b).max(initial=0)
-    if not difference <= tolerance * scale and np.abs(b).max(initial=0) < np.finfo("float32").max:
+    if not difference <= tolerance * scale and np.abs(b).max(initial=0) < np.finfo("float32").max / 100:
         raise Failure(f"{what}: off by {difference:.3g} of {scale:.3g}")
 
 
