@@ -53,6 +53,7 @@ class HostKernels:
             "cupy_fill": lambda value, out: _assign(out, lambda: value),
             "cupy_arange": lambda start, step, out: _assign(out, lambda: start + step * np.arange(out.size)),
             "cupy_concatenate_same_size": _concatenate,
+            "cupy_concatenate": _concatenate_unequal,
             "cupy_mat_ptrs": _list_matrices,
             "xpnet_sum_in_order": _sum_in_order,
         }
@@ -277,6 +278,20 @@ def _concatenate(pointers, base, out):
             if own.size:
                 flat[which == k] = array_at(int(address), (int(own.max()) + 1,), (dtype.itemsize,), dtype)[own]
         return flat.reshape(shape)
+
+    return _assign(out, value)
+
+
+def _concatenate_unequal(pointers, axis, starts, strides, out):
+    """Join arrays along an axis, given by their addresses, strides, and where each starts in the result."""
+    addresses, starts, strides, axis = _view(pointers), _view(starts).tolist(), _view(strides), int(axis)
+
+    def value() -> np.ndarray:
+        parts: list[np.ndarray] = []
+        for address, start, end, steps in zip(addresses, starts, [*starts[1:], out.shape[axis]], strides):
+            shape = (*out.shape[:axis], end - start, *out.shape[axis + 1 :])
+            parts.append(array_at(int(address), shape, tuple(steps.tolist()), out.dtype))
+        return np.concatenate(parts, axis)
 
     return _assign(out, value)
 

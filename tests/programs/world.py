@@ -805,7 +805,7 @@ class World:
             self.net = other.net.to(**place_of(self.net), dtype=self.net.dtype)
         self.begin_anew()
 
-    def follow(self, replay: Any, what: str) -> None:
+    def follow(self, replay: Any, what: str, exact: float = 1e-10) -> None:
         """Let the oracle do what the network has done, and compare weights, histories and generators.
 
         Where they differ by more than a tolerance, oracles that round as the network may do say by how much they may.
@@ -817,6 +817,8 @@ class World:
             ``replay(oracle)``; returns the rows of the history, or None.
         what
             Is told of a failure.
+        exact
+            The tolerance in float64.
         """
         if self.oracle is None:
             return
@@ -824,7 +826,7 @@ class World:
         rows = replay(self.oracle)  # before its layers are read
         expected = describe_end(self.oracle.layers, rows)
         found = describe_end(layers_of(self.net), None if rows is None else strip_times(self.net.history.rows))
-        need = self.compare(found, expected, functools.partial(run_oracle, before, replay), what)
+        need = self.compare(found, expected, functools.partial(run_oracle, before, replay), what, exact)
         if need == "impossible":
             return self.begin_anew()
         if self.oracle.rng.bit_generator.state != self.net.value.generator:
@@ -832,7 +834,9 @@ class World:
         self.oracle.layers, self.oracle.scaling = layers_of(self.net), scaling_of(self.net)
         return self.begin_anew() if need == "rounding" else None
 
-    def compare(self, found: dict[str, Any], expected: dict[str, Any], run: Any, what: str) -> str:
+    def compare(
+        self, found: dict[str, Any], expected: dict[str, Any], run: Any, what: str, exact: float = 1e-10
+    ) -> str:
         """Compare two ends within a tolerance, or within what `measure_rounding` of `run` says.
 
         Returns
@@ -840,7 +844,7 @@ class World:
         str
             "nothing" if that was not needed, "rounding" if it was, "impossible" if rounding decides too much.
         """
-        tolerance = self.tolerance(1e-10, 1e-5)
+        tolerance = self.tolerance(exact, 1e-5)
         try:
             assert_same_ends(found, expected, {}, tolerance, what)
             return "nothing"
