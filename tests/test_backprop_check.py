@@ -517,6 +517,7 @@ def write_fresh(edits):
     return compile_program(source, SIGMOID)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("edits", "equation", "words"), FRESH)
 def test_a_fresh_mistake_is_located_and_named(edits, equation, words):
     check = check_backprop(write_fresh(edits), [3, 5, 2])

@@ -64,6 +64,7 @@ def test_half_of_the_mistakes_were_put_aside():
     assert (len(MISPRINTS), len(PUT_ASIDE)) == (60, 30)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(PUT_ASIDE))
 def test_a_mistake_that_was_put_aside_is_located_and_named(name):
     assert count_located_and_named(name, 1) == (1, 1)

@@ -123,6 +123,7 @@ def test_a_robust_cost_of_ones_own_reaches_a_minimum(place):
     assert measure_slope(Cauchy(), 60, **place._asdict()) < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cost", [Upwards(), Shifted()], ids=lambda cost: cost.name)
 def test_costs_that_are_not_least_at_the_targets_reach_a_minimum(cost):
     assert measure_slope(cost, 200) < 1e-5
