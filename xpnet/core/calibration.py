@@ -156,7 +156,7 @@ class InWidths(NamedTuple):
 def _measure_in_widths(
     y: np.ndarray, out_of_fold: np.ndarray, of_all: np.ndarray, gain: np.ndarray, most_knots: int
 ) -> InWidths:
-    """Measure the errors of a target in widths with so many knots; bars are (n, 2)."""
+    """Measure the errors of a target in widths with at most `most_knots` knots; bars are (n, 2)."""
     mean, std = out_of_fold.T
     distance = np.abs(y - mean)
     own, widths = find_widths(mean, distance / std, gain / std**2, most_knots)
