@@ -686,7 +686,7 @@ def _draw_callbacks(same: dict[str, Any], r: random.Random) -> tuple[list[Any], 
 
 # Worlds
 
-SPREADS = 4  # of oracles that round at random, by which a network may differ from an oracle that does not
+SPREADS = 8  # of oracles that round at random, by which a network may differ from an oracle that does not
 
 
 def describe_end(layers: Any, rows: list[dict[str, Any]] | None) -> dict[str, np.ndarray]:
