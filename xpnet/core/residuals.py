@@ -105,7 +105,7 @@ def mean_cost(
 
 
 class Dependence(NamedTuple):
-    """What the residuals of a term depend on."""
+    """Whether the residuals of a term depend on other points, and on second derivatives."""
 
     mixes_rows: bool  # some residual on the outputs, or their derivatives, at another point
     takes_second: bool  # on second derivatives

@@ -24,7 +24,7 @@ FITTED_TO_WEIGHTS: dict[str, Any] = {"calibration": None, "laplace": None}  # th
 
 
 class Objective(NamedTuple):
-    """What the weights were fitted to, besides targets.
+    """Slopes or equations that the weights were fitted to, besides targets or in place of them.
 
     Parameters
     ----------
