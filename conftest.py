@@ -15,11 +15,8 @@ OPTIONAL |= {"docs/use/export.md": ("onnx", "onnxruntime", "torch"), "docs/use/l
 OPTIONAL |= {"docs/use/slopes.md": ("jax",), "docs/use/differential-equations.md": ("matplotlib",)}
 OPTIONAL |= dict.fromkeys(("xpnet/plots", "tests/test_plots.py", "docs/index.md"), ("matplotlib",))
 OPTIONAL |= dict.fromkeys(("docs/use/pictures.md", "docs/use/intervals.md"), ("matplotlib",))
-OPTIONAL |= dict.fromkeys(
-    ("docs/use/tables.md", "docs/use/table-columns.md", "xpnet/data/cells.py", "xpnet/estimators/tables.py"),
-    ("pandas",),
-)
-OPTIONAL |= dict.fromkeys(("docs/use/table-models.md", "xpnet/estimators/table_models.py"), ("pandas",))
+OPTIONAL |= dict.fromkeys((f"docs/use/{name}.md" for name in ("tables", "table-columns", "table-models")), ("pandas",))
+OPTIONAL |= dict.fromkeys((f"xpnet/tables/{name}.py" for name in ("_cells", "_encoder", "_models")), ("pandas",))
 MISSING = {path: name for path, names in OPTIONAL.items() for name in names if find_spec(name) is None}
 
 # Pages whose examples train for about a second and rarely fail

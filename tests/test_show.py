@@ -729,7 +729,7 @@ class TestInBrowser:
         np.testing.assert_allclose(window.page.evaluate("() => Array.from(encode(state))"), net.scaling.x_mean[0])
 
     def test_the_columns_of_a_table_have_lists_and_dates_their_waves(self, show):
-        from xpnet.data.columns import CategoryColumn, DateColumn, NumberColumn, name_inputs, to_plain
+        from xpnet.tables.columns import CategoryColumn, DateColumn, NumberColumn, name_inputs, to_plain
 
         columns = (
             CategoryColumn("sex", ("f", "m"), True, False),

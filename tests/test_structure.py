@@ -39,10 +39,10 @@ ORDER = [
     "training",
     "network",
     "ensemble",
-    "tabular",
     "learn",
     "plots",
     "estimators",
+    "tables",
     "export",
     "cli",
     "__main__",
@@ -95,6 +95,8 @@ def test_imports_go_one_way():
     for name, imported in graph().items():
         if name in PUBLIC_NAMES:
             continue
+        if name == "estimators":  # hands on the classes of tables by name, as `xpnet` does, when they are used
+            imported = imported - {"tables"}
         for other in imported:
             assert ORDER.index(room[other]) <= ORDER.index(room[name]), f"{name} imports {other}"
 

@@ -159,7 +159,7 @@ JUSTIFIED = {
     ("estimators.folds", "joblib"),
     ("estimators.folds", "pickle"),
     ("estimators.search", "joblib"),
-    ("estimators.table_models", "joblib"),  # counts the threads that n_jobs means
+    ("tables._models", "joblib"),  # counts the threads that n_jobs means
     # processes that share a training send one another errors as pickles: those of one job, which run the same program
     ("distributed.ranks", "pickle"),
     # JAX compiles the steps of a training, by a method of its own

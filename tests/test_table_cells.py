@@ -177,7 +177,7 @@ def test_categories_and_codes_in_files(tmp_path):
     """Categories of any kind that pandas has written, and digits with zeros in front, which it reads as numbers."""
     import pandas
 
-    from xpnet.cli.table_files import read_table
+    from xpnet.tables.reading import read_table
 
     cells = {"i": [3, 5, None, 3], "b": [True, False] * 2, "d": DAYS * 2, "s": ["1", "2"] * 2}
     declared = pandas.DataFrame({name: pandas.Categorical(values) for name, values in cells.items()})
@@ -269,8 +269,8 @@ def test_columns_are_learnt_from_their_rows_alone(bins):
     """Whatever stands in the others, such as those of a test."""
     import pandas
 
-    from xpnet.data.cells import Marks
-    from xpnet.data.columns import LIMITS, learn_columns, open_columns
+    from xpnet.tables._cells import Marks
+    from xpnet.tables.columns import LIMITS, learn_columns, open_columns
 
     def learn(seed):
         rng = np.random.default_rng([1, seed])

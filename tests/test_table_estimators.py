@@ -14,9 +14,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from test_estimators_among_others import read_strings
 
 from xpnet import CheckpointError, Ensemble
-from xpnet.data.cells import label
 from xpnet.errors import BackendError
 from xpnet.estimators import TableClassifier, TableEncoder, TableRegressor
+from xpnet.tables._cells import label
 
 pytestmark = pytest.mark.needs("pandas")
 
@@ -364,7 +364,7 @@ def test_pickles_hold_arrays_and_plain_values(kind, y):
     model = kind(**FEW).fit(pets(), y)
     content = pickle.dumps(model)
     ours = {name for name in read_strings(content) if name.startswith("xpnet")}
-    assert ours == {"xpnet.estimators.table_models", "xpnet.estimators.tables"}
+    assert ours == {"xpnet.tables._models", "xpnet.tables._encoder"}
     loaded = pickle.loads(content)
     np.testing.assert_array_equal(loaded.predict(pets()), model.predict(pets()))
     assert loaded.ensemble_.seeds == model.ensemble_.seeds

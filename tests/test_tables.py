@@ -20,11 +20,11 @@ from test_cli import interrupt
 from xpnet import Adam, CheckpointError, EarlyStopping, Ensemble, Network
 from xpnet.cli import main
 from xpnet.cli.data import read_training_data
-from xpnet.cli.holdout import HoldOut
-from xpnet.cli.table_files import Columns, read_table
 from xpnet.cli.training import choose_folds
-from xpnet.data.columns import Bins, CategoryColumn, DateColumn, NumberColumn, count_inputs, from_plain, to_plain
-from xpnet.tabular import Recipe, choose_rows, choose_scaling
+from xpnet.tables._held_out import HoldOut
+from xpnet.tables._recipe import Recipe, choose_rows, choose_scaling
+from xpnet.tables.columns import Bins, CategoryColumn, DateColumn, NumberColumn, count_inputs, from_plain, to_plain
+from xpnet.tables.reading import Columns, read_table
 
 pytestmark = [pytest.mark.needs("pandas"), pytest.mark.needs("pyarrow")]
 
@@ -1092,7 +1092,7 @@ ISO_DAYS = [19723, 19752, 19753]  # 2024-01-01, 2024-01-30, 2024-01-31
 def test_texts_that_are_numbers_or_dates(folder, cells, numbers):
     from pandas import DataFrame
 
-    from xpnet.data.cells import find_marks, open_column, read_cells
+    from xpnet.tables._cells import find_marks, open_column, read_cells
 
     write("\n".join(["x\ty", *(f'"{cell}"\t1' for cell in cells)]))
     column = open_column(read_table("table.csv").frame["x"], "X", "x")

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from xpnet.tabular import (
+from xpnet.tables._recipe import (
     Recipe,
     choose_rows,
     choose_scaling,

@@ -17,9 +17,7 @@ from xpnet.cli.data import holds_one_set, read_examples, read_test_data
 from xpnet.cli.files import Model, check_file, check_replaceable, load_model, name_argument, networks_of
 from xpnet.cli.printing import print_remarks, say
 from xpnet.cli.scores import find_held_out, load_columns, load_note, score
-from xpnet.cli.table_files import Columns
 from xpnet.cli.training import DATA_FILES, one_or_each
-from xpnet.data.columns import is_number
 from xpnet.errors import ArgumentError
 from xpnet.export import to_onnx, write_lesson, write_page
 from xpnet.export.onnx import describe_onnx
@@ -27,6 +25,8 @@ from xpnet.export.page import choose_picture
 from xpnet.inspection.novelty import LEAST_ROWS
 from xpnet.learn.mutations import MISTAKES, break_equation, make_figure
 from xpnet.network import Network
+from xpnet.tables.columns import is_number
+from xpnet.tables.reading import Columns
 from xpnet.training.arguments import parse_metrics
 
 MOST_WIDTH = 40  # characters of a name beside which others are indented

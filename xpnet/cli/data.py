@@ -9,8 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.checks import install_command, list_names, printable, warn
-from xpnet.cli.holdout import TEST_SPLIT, Division, HoldOut
-from xpnet.cli.table_files import (
+from xpnet.data import datasets
+from xpnet.data.conversion import stays_outside
+from xpnet.data.host_rows import HostRows
+from xpnet.errors import ArgumentError
+from xpnet.tables._cells import find_marks
+from xpnet.tables._held_out import TEST_SPLIT, Division, HoldOut
+from xpnet.tables.columns import DroppedColumn, check_bins, encode_columns, learn_columns
+from xpnet.tables.reading import (
     KINDS,
     Columns,
     Table,
@@ -21,12 +27,6 @@ from xpnet.cli.table_files import (
     is_table,
     read_table,
 )
-from xpnet.data import datasets
-from xpnet.data.cells import find_marks
-from xpnet.data.columns import DroppedColumn, check_bins, encode_columns, learn_columns
-from xpnet.data.conversion import stays_outside
-from xpnet.data.host_rows import HostRows
-from xpnet.errors import ArgumentError
 
 Split = tuple[Any, np.ndarray]  # (X, y)
 

@@ -24,7 +24,6 @@ from xpnet.cli.commands import (
     run_show,
 )
 from xpnet.cli.data import FILES, SETS
-from xpnet.cli.holdout import TEST_SPLIT
 from xpnet.cli.recipes import CLASSES, MOMENTUM, TABLES
 from xpnet.cli.training import run_train
 from xpnet.core.initializers import INITIALIZERS
@@ -33,7 +32,8 @@ from xpnet.export.lessons import LESSONS
 from xpnet.hints import find_nearest
 from xpnet.learn.mutations import MISTAKES
 from xpnet.state.structure import DTYPES, TASKS
-from xpnet.tabular import BINS
+from xpnet.tables._held_out import TEST_SPLIT
+from xpnet.tables._recipe import BINS
 from xpnet.training.resuming.saving import parse_every
 from xpnet.version import __version__
 

@@ -12,12 +12,12 @@ from xpnet.backends import get_backend
 from xpnet.checkpoint.file import explain_errors
 from xpnet.cli.data import Data, NewData, Split, choose_examples, read_test_data
 from xpnet.cli.files import Model, networks_of
-from xpnet.cli.holdout import NAME, Note, read_note
-from xpnet.cli.table_files import Columns
 from xpnet.ensemble import Ensemble
 from xpnet.errors import ArgumentError, unless_stopped
 from xpnet.network import Network
-from xpnet.tabular import predict_out_of_fold
+from xpnet.tables._held_out import NAME, Note, read_note
+from xpnet.tables._recipe import predict_out_of_fold
+from xpnet.tables.reading import Columns
 from xpnet.training.metrics import Metric, accuracy, correct, log_loss, mean_absolute_error, r2
 
 SAME = 1e-4  # relative difference of costs that two backends may have on the same examples

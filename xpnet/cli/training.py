@@ -35,10 +35,8 @@ from xpnet.cli.recipes import (
     takes_all_examples,
 )
 from xpnet.cli.scores import Scores, describe_replaced, note_hold_out, score, score_folds
-from xpnet.cli.table_files import STDIN, Columns, is_table
 from xpnet.core.optimizers.sgd import SGD
 from xpnet.core.temperature import can_temper
-from xpnet.data.columns import count_inputs
 from xpnet.distributed.ranks import Ranks
 from xpnet.distributed.setting import Distributed, check_launcher
 from xpnet.ensemble import Ensemble
@@ -47,7 +45,7 @@ from xpnet.inspection.novelty import LEAST_ROWS
 from xpnet.network import Network
 from xpnet.state.history import History
 from xpnet.state.structure import parse_cost
-from xpnet.tabular import (
+from xpnet.tables._recipe import (
     BINS,
     LONE_FOLDS,
     choose_rows,
@@ -58,7 +56,9 @@ from xpnet.tabular import (
     predict_out_of_fold,
     warn_of_wrong_targets,
 )
-from xpnet.tabular import Recipe as TableRecipe
+from xpnet.tables._recipe import Recipe as TableRecipe
+from xpnet.tables.columns import count_inputs
+from xpnet.tables.reading import STDIN, Columns, is_table
 from xpnet.training.arguments import parse_metrics
 from xpnet.training.callback import Callback
 from xpnet.training.callbacks import CSVLog, EarlyStopping

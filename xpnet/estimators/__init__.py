@@ -4,6 +4,8 @@ They hold a `Network` and train it with the same mathematics; the modules here c
 follow scikit-learn's rules. Needs scikit-learn, the extra ``sklearn``.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from xpnet.checks import install_command
 
 try:
@@ -17,8 +19,9 @@ from xpnet.estimators.classifier import MLPClassifier
 from xpnet.estimators.ensembles import MLPEnsembleClassifier, MLPEnsembleRegressor
 from xpnet.estimators.regressor import MLPRegressor
 from xpnet.estimators.search import MLPRandomSearchCV, MLPSearchCV
-from xpnet.estimators.table_models import TableClassifier, TableRegressor
-from xpnet.estimators.tables import TableEncoder
+
+if TYPE_CHECKING:
+    from xpnet.tables import TableClassifier, TableEncoder, TableRegressor
 
 __all__ = [
     "MLPClassifier",
@@ -31,3 +34,17 @@ __all__ = [
     "TableEncoder",
     "TableRegressor",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Hand on the classes of `xpnet.tables`, which are built on the estimators here."""
+    if name not in ("TableClassifier", "TableEncoder", "TableRegressor"):
+        raise AttributeError(f"module 'xpnet.estimators' has no attribute {name!r}")
+    from xpnet import tables
+
+    return getattr(tables, name)
+
+
+def __dir__() -> list[str]:
+    """List the public names, imported or not."""
+    return sorted({*__all__, *globals()})

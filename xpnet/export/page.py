@@ -18,13 +18,13 @@ import numpy as np
 from xpnet.checkpoint.writing import write_file
 from xpnet.checks import check_folder, choices, count, in_range
 from xpnet.core.activations import ACTIVATIONS, Activation, find_kind
-from xpnet.data.columns import CategoryColumn, Column, DateColumn, DroppedColumn, NumberColumn, choose_dtype
 from xpnet.data.datasets import mnist_sample
 from xpnet.ensemble import Ensemble
 from xpnet.errors import ArgumentError
-from xpnet.export.encoding import find_columns, find_labels, list_terms
 from xpnet.export.parts import Part, require_networks, take_apart, warn_of_calibration
 from xpnet.network import Network
+from xpnet.tables.columns import CategoryColumn, Column, DateColumn, DroppedColumn, NumberColumn, choose_dtype
+from xpnet.tables.encoding import find_columns, find_labels, list_terms
 
 MOST_BYTES = 2**27  # of weights; as base64 in the page, they take four thirds of this
 FARTHEST = 1e307  # the largest end of a slider: JSON has no infinity, and the slider's length must be finite too

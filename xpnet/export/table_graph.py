@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xpnet.data.columns import CategoryColumn, Column, DateColumn, NumberColumn, choose_dtype
-from xpnet.export.encoding import Term, list_terms
 from xpnet.export.graph import Graph, Symbol, Value
+from xpnet.tables.columns import CategoryColumn, Column, DateColumn, NumberColumn, choose_dtype
+from xpnet.tables.encoding import Term, list_terms
 
 
 class _Place(NamedTuple):

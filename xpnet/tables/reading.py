@@ -22,7 +22,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.checks import choices, install_command, list_names
-from xpnet.data.cells import (
+from xpnet.errors import ArgumentError
+from xpnet.tables._cells import (
     Cells,
     Marks,
     are_codes,
@@ -36,7 +37,7 @@ from xpnet.data.cells import (
     place,
     read_numbers,
 )
-from xpnet.data.columns import (
+from xpnet.tables.columns import (
     CategoryColumn,
     Column,
     DroppedColumn,
@@ -51,7 +52,6 @@ from xpnet.data.columns import (
     open_columns,
     to_plain,
 )
-from xpnet.errors import ArgumentError
 
 STDIN = "-"
 TEXT_SUFFIXES = (".csv", ".tsv", ".txt")

@@ -13,8 +13,12 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from xpnet.backends.choose import to_host
 from xpnet.checks import install_command, list_names, warn
-from xpnet.data.cells import Marks, find_decimal, find_declared, find_marks
-from xpnet.data.columns import (
+from xpnet.data.conversion import refuse_masks_and_units
+from xpnet.ensemble import Ensemble
+from xpnet.errors import ArgumentError
+from xpnet.network import Network
+from xpnet.tables._cells import Marks, find_decimal, find_declared, find_marks
+from xpnet.tables.columns import (
     Encoded,
     Limits,
     NumberColumn,
@@ -27,10 +31,6 @@ from xpnet.data.columns import (
     open_columns,
     to_plain,
 )
-from xpnet.data.conversion import refuse_masks_and_units
-from xpnet.ensemble import Ensemble
-from xpnet.errors import ArgumentError
-from xpnet.network import Network
 
 
 class TableEncoder(TransformerMixin, BaseEstimator):

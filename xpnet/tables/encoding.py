@@ -6,7 +6,9 @@ from math import inf
 from typing import Any, NamedTuple
 
 from xpnet.checks import show
-from xpnet.data.columns import (
+from xpnet.errors import ArgumentError
+from xpnet.network import Network
+from xpnet.tables.columns import (
     WAVES,
     Bins,
     Column,
@@ -16,8 +18,6 @@ from xpnet.data.columns import (
     from_plain,
     name_inputs,
 )
-from xpnet.errors import ArgumentError
-from xpnet.network import Network
 
 
 class Term(NamedTuple):

@@ -1,4 +1,4 @@
-"""`TableClassifier` and `TableRegressor`: the recipe of `xpnet.tabular`, from a table to predictions of its targets."""
+"""`TableClassifier` and `TableRegressor`: from a table to predictions of its targets, by the recipe in `_recipe`."""
 
 import copy
 from collections.abc import Sequence
@@ -15,8 +15,6 @@ from xpnet.backends.base import Backend
 from xpnet.backends.choose import backend_of, to_host
 from xpnet.checks import check_lengths, count, yes_or_no
 from xpnet.core.arrays import Array
-from xpnet.data.cells import label
-from xpnet.data.columns import Encoded, count_inputs, from_plain
 from xpnet.data.weights import check_some_weight
 from xpnet.ensemble import Ensemble
 from xpnet.errors import ArgumentError
@@ -25,7 +23,6 @@ from xpnet.estimators.base import BaseModel
 from xpnet.estimators.inputs import move_to, parse_sample_weight, same_place, validate_targets
 from xpnet.estimators.parameters import make_random_state
 from xpnet.estimators.regressor import drop_single_output
-from xpnet.estimators.tables import TableEncoder, check_table, encode_table
 from xpnet.estimators.targets import (
     MULTICLASS,
     MULTILABEL,
@@ -37,7 +34,9 @@ from xpnet.estimators.targets import (
 )
 from xpnet.hints import explain_arguments
 from xpnet.inspection.novelty import LEAST_ROWS
-from xpnet.tabular import (
+from xpnet.tables._cells import label
+from xpnet.tables._encoder import TableEncoder, check_table, encode_table
+from xpnet.tables._recipe import (
     BINS,
     Recipe,
     choose_scaling,
@@ -47,6 +46,7 @@ from xpnet.tabular import (
     train_members,
     warn_of_wrong_targets,
 )
+from xpnet.tables.columns import Encoded, count_inputs, from_plain
 from xpnet.training.resuming.saving import Every, require_seed
 
 Self = TypeVar("Self", bound="BaseTableModel")

@@ -18,7 +18,8 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from xpnet.checks import count, list_names, show, truncate
-from xpnet.data.cells import (
+from xpnet.errors import ArgumentError
+from xpnet.tables._cells import (
     DAY,
     PATTERNS,
     Cells,
@@ -35,7 +36,6 @@ from xpnet.data.cells import (
     read_numbers,
     rewrite,
 )
-from xpnet.errors import ArgumentError
 
 WAVES = {"year": 365.2425, "week": 7.0, "day": 1.0}  # periods in days
 FARTHEST_DAY = 2.0**63 / DAY  # from 1970; pandas counts microseconds in 64 bits
