@@ -17,7 +17,6 @@ from xpnet import BackendError, Network, get_backend
 from xpnet.cli import main
 from xpnet.core.arrays import leaves as flat
 from xpnet.core.arrays import map_arrays
-from xpnet.data.known_rows import digest_rows
 
 
 class Place(NamedTuple):
@@ -182,13 +181,3 @@ def run_command(capsys, *words):
         status = error.code
     out, err = capsys.readouterr()
     return status, out.splitlines(), err
-
-
-def holds_digests(content: bytes, x: np.ndarray, y: np.ndarray) -> bool:
-    """Tell whether what was written holds digests of rows: of one in hexadecimal digits, or of two in a row as bytes.
-
-    Four bytes occur by chance.
-    """
-    digests = digest_rows(x, y).astype("<u4")
-    pairs = [digests[k : k + 2].tobytes() for k in range(len(digests) - 1)]
-    return any(part in content for part in [*pairs, *(digest.tobytes().hex().encode() for digest in digests)])

@@ -933,16 +933,6 @@ def test_numbers_of_the_optimizer_are_those_of_its_description(tmp_path: Path) -
     assert float(net.state.optimizer.hyperparameters.inner.momentum) == 0.5
 
 
-def test_digests_of_training_rows_in_early_files_are_not_carried_on(tmp_path: Path) -> None:
-    Network([3, 2], cost="gaussian", seed=0).save(path := tmp_path / "net")
-    before = path.read_bytes()
-    rows = {"training": {"examples": 9, "digests": "0123abcd" * 9}}
-    forge(path, lambda header, arrays: header.update({"known_rows": rows}))
-    assert b"0123abcd" in path.read_bytes()
-    Network.load(path).save(path)
-    assert path.read_bytes() == before
-
-
 def test_a_scaling_of_inputs_alone_is_one_and_of_targets_alone_is_none(tmp_path: Path) -> None:
     path = full(tmp_path)
     forge(path, lambda header, arrays: [arrays.pop(f"scaling.y_{name}") for name in ("mean", "std")])

@@ -1,6 +1,5 @@
 """The estimators against scikit-learn's own: the same parameters, the same network, the same attributes."""
 
-import copy
 import inspect
 import pickle
 import re
@@ -12,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import Place, holds_digests
+from helpers import Place
 from scipy import sparse
 
 pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
@@ -869,7 +868,6 @@ def test_sparse_rows_are_never_dense_all_together(monkeypatch):
 
     monkeypatch.setattr(sparse.csr_array, "toarray", watched)
     monkeypatch.setattr("xpnet.core.arrays.BLOCK_ELEMENTS", 4096)
-    monkeypatch.setattr("xpnet.data.known_rows.MOST_NUMBERS", 4096)
     x = sparse.csr_array(X)
     for solver in ("lbfgs", "adam"):
         largest[0] = 0
@@ -878,31 +876,6 @@ def test_sparse_rows_are_never_dense_all_together(monkeypatch):
     largest[0] = 0
     np.testing.assert_allclose(mine.predict_proba(x), mine.predict_proba(X), rtol=1e-12)
     assert 0 < largest[0] <= 4096
-
-
-@pytest.mark.parametrize(
-    ("x", "parameters"),
-    [
-        (XR, {}),
-        (XR.astype(np.float32), {"solver": "lbfgs"}),
-        (sparse.csr_array(XR), {"early_stopping": True}),
-        (XR.astype(np.float32), {"standardize": True}),
-    ],
-    ids=["64", "32, lbfgs", "sparse, early stopping", "32, standardize"],
-)
-def test_networks_recognize_the_examples_of_their_fit(x, parameters):
-    """Not those that early stopping held out, nor those of a test; a copy too, but nothing that is written."""
-    model = ours.MLPRegressor(**{**SMALL, **parameters}).fit(x[:150], TARGET[:150])
-    net = copy.deepcopy(model).network_
-    assert not holds_digests(pickle.dumps(model), XR[:150], TARGET[:150])
-    with pytest.warns(
-        UserWarning, match="^about (100|8.|90|91|92)% of the examples in validation_data are among those"
-    ):
-        net.calibrate((XR[:150], TARGET[:150]))
-    net.calibrate((XR[150:], TARGET[150:]))
-    ensemble = ours.MLPEnsembleRegressor(n_estimators=2, **{**SMALL, **parameters}).fit(x[:150], TARGET[:150])
-    with pytest.warns(UserWarning, match="% of the examples in validation_data are among those of the training, and"):
-        ensemble.ensemble_.calibrate((XR[:150], TARGET[:150]))
 
 
 def test_the_ensemble_of_an_estimator_has_its_members():

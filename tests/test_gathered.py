@@ -46,7 +46,6 @@ def train(x: Any, y: Any, place: Place = HOST, network: Any = None, **options: A
 def assert_alike(net: Network, other: Network) -> None:
     """All bits are the same, except in the sums of the costs of an epoch's minibatches."""
     assert_same(net, snapshot(other))
-    assert net.value.known_rows == other.value.known_rows
     for row, expected in zip(net.history, other.history, strict=True):
         assert row["cost"] == pytest.approx(expected["cost"], rel=1e-6)
         evaluated = [k for k in expected if k.startswith("validation")]

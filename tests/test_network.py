@@ -313,7 +313,7 @@ def wrong_parts():
     own = "stored", "generator", "seeds", "provenance", "history", "model"
     for field in own:
         yield f"its {field} is None", replace(**{field: None})
-    for field in (*own, "scaling", "feature_names", "calibration", "laplace", "novelty", "known_rows"):
+    for field in (*own, "scaling", "feature_names", "calibration", "laplace", "novelty"):
         yield f"its {field} is 'text'", replace(**{field: "text"})
     yield "its optimizer is <class", replace(optimizer=SGD)
     yield r"its optimizer has another state than that of SGD\(momentum=0.9", replace(optimizer=SGD(momentum=0.9))
@@ -335,7 +335,6 @@ def wrong_parts():
     yield r"calibration of shape \(5, 1, 1\) must be float64", inside("calibration", errors=np.ones((5, 1, 1)))
     yield "calibration.temperature=2.0 is for classes", inside("calibration", temperature=2.0)
     yield "calibration.examples=2 must be a whole number of at least 8", inside("calibration", examples=2)
-    yield "calibration.known_rows is of type list", inside("calibration", known_rows=[])
     yield "calibration.widths of shape .* must be float64 widths", inside("calibration", widths=[1])
     yield "laplace.noise must be finite float64 numbers", inside("laplace", noise=1.0)
     yield r"laplace.covariance must be .* of the shape \(17, 17\)", inside("laplace", covariance=np.eye(3))

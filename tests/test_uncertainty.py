@@ -1,14 +1,12 @@
 """Costs with several outputs for each target, what is predicted of them, and samples with dropout."""
 
 import pickle
-import warnings
 from contextlib import nullcontext
 
 import host_cupy
-import joblib
 import numpy as np
 import pytest
-from helpers import Batches, Items, Place, assert_same, holds_digests, snapshot
+from helpers import Batches, Items, Place, assert_same, snapshot
 from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 from sklearn.metrics import log_loss
@@ -30,7 +28,7 @@ from xpnet.core.calibration import (
 from xpnet.core.costs import gaussian, make_quantile
 from xpnet.core.scaling import Scaling
 from xpnet.core.temperature import find_shift, find_temperature
-from xpnet.export import make_page, write_page
+from xpnet.export import make_page
 
 # JAX compiles programs for each of these tests, so that only what it could get wrong alone runs there
 pytestmark = pytest.mark.not_on("jax")
@@ -450,74 +448,6 @@ def test_calibrated_intervals_hold_on_new_data(cost, members):
     rows = "below  standard error\n  0.050" if cost.startswith("quantile") else "within  standard error\n  0.680"
     assert repr(model.coverage(test)).startswith(f"nominal  {rows}")
     assert "<td" in model.coverage(test)._repr_html_()
-
-
-# Examples that were trained on
-
-
-ON_TRAINED = "^about {}% of the examples in {} are among those of the training, and "
-REMEDY = "; give examples that were not trained on, such as those that train gets as validation_data$"
-
-
-def train_on_examples(place, members=None, **options):
-    model, (x, y) = bars(place, "gaussian", 1, members), examples(200, 1)
-    model.train((x, y), epochs=1, lr=0.01, progress=False, **options)
-    return model, x, y
-
-
-@pytest.mark.parametrize("members", [2, None])
-def test_examples_of_the_training_are_recognized(place, members):
-    """In another order, in another dtype, and a part of them; not fresh ones, even if they include a few of those."""
-    (model, x, y), (new, truth) = train_on_examples(place, members), examples(200, 1, 1)
-    order = np.random.default_rng(0).permutation(200)
-    of_training = ON_TRAINED.format(100, "validation_data") + "errors on those are too small for intervals that hold"
-    for rows, dtype in ((order, np.float64), (order[:60], np.float32)):
-        with pytest.warns(UserWarning, match=of_training + REMEDY):
-            model.calibrate((x[rows].astype(dtype), y[rows].astype(dtype)))
-    mixed = np.concatenate([x[:100], new[:100]]), np.concatenate([y[:100], truth[:100]])
-    with pytest.warns(
-        UserWarning, match=ON_TRAINED.format("(49|5.)", "data") + "their coverage is not that" + ".*" + REMEDY
-    ):
-        model.coverage(mixed, [0.5])
-    for k in (0, 20):
-        model.calibrate((np.concatenate([x[:k], new[k:]]), np.concatenate([y[:k], truth[k:]])))
-    model.calibrate((x, truth))  # other measurements at the same points
-    model.coverage(examples(100, 1, 2))
-
-
-@pytest.mark.parametrize("members", [2, None])
-def test_nothing_that_is_written_holds_digests_of_examples(place, members, tmp_path):
-    """So nobody who has a file can ask whether an example was among those of the training, or of `calibrate`."""
-    model, x, y = train_on_examples(place, members, checkpoint=tmp_path / "checkpoint")
-    other = examples(50, 1, 1)
-    model.calibrate(other)
-    model.save(tmp_path / "file")
-    joblib.dump(model, tmp_path / "joblib")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # exports are not calibrated
-        write_page(model, tmp_path / "page")
-    contents = [path.read_bytes() for path in tmp_path.iterdir()] + [pickle.dumps(model)]
-    assert [holds_digests(content, *data) for content in contents for data in ((x, y), other)] == [False] * 10
-    for twin in (pickle.loads(contents[-1]), type(model).load(tmp_path / "file")):
-        twin.coverage(other)  # without a warning
-        twin.calibrate((x, y))
-
-
-def test_a_training_that_is_resumed_after_its_end_recognizes_its_examples(tmp_path):
-    """Its file does not hold their digests, but `train` gets the examples again."""
-    _, x, y = train_on_examples(NUMPY, checkpoint=tmp_path / "run")
-    model, *_ = train_on_examples(NUMPY, checkpoint=tmp_path / "run", resume=True)
-    with pytest.warns(UserWarning, match=ON_TRAINED.format(100, "validation_data")):
-        model.calibrate((x, y))
-
-
-def test_few_rows_or_rows_that_repeat_tell_nothing():
-    x, y = np.arange(7.0)[:, None] * np.ones(3), np.arange(7.0)[:, None]
-    for repeats in (1, 100):
-        model = bars(NUMPY, "gaussian", 1, None)
-        data = np.repeat(x, repeats, axis=0), np.repeat(y, repeats, axis=0)
-        model.train(data, epochs=1, lr=0.01, progress=False)
-        model.calibrate(data)
 
 
 def test_a_calibration_is_kept_until_the_weights_change(place, tmp_path):
@@ -1008,18 +938,6 @@ def test_a_probability_that_rounds_to_1_does_not_outweigh_others(place):
     ensemble.calibrate((x, [1, 1] + [0] * 9))  # odds of 2 : 9, those of z = −1.5
     assert ensemble.temperature == pytest.approx(1, rel=0.01)
     assert 0.05 < float(ensemble.predict_proba(x)[0, 0]) < 0.5
-
-
-def test_only_rows_keep_calibrate_from_warning_of_training_data():
-    """Which all members have learnt from, or each from half of it."""
-    w, x, y = noisy_classes("classification", 1.0)
-    ensemble = Ensemble.of([classifier(NUMPY, "classification", w)] * 2)
-    folds = [np.arange(0, 300, 2), np.arange(1, 300, 2)]
-    ensemble.train((x, y), epochs=1, lr=0.01, validation_rows=folds, progress=False)
-    ensemble.calibrate((x, y), rows=folds)
-    consequence = "probabilities of those are too sure to correct others"
-    with pytest.warns(UserWarning, match=ON_TRAINED.format(50, "validation_data") + consequence + REMEDY):
-        ensemble.calibrate((x, y))
 
 
 @pytest.mark.not_on(host_cupy.NAME)  # variances of CuPy need a driver

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import operator
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -665,17 +664,9 @@ class Ensemble:
     def __copy__(self) -> Ensemble:
         return self.copy()
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Ensemble:
-        """Return a copy that keeps what a pickle leaves out."""
-        new = memo[id(self)] = object.__new__(type(self))
-        new.__setstate__(copy.deepcopy(self.__getstate__(), memo))
-        new._keep(self._calibration)
-        return new
-
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a pickle holds; no digests of examples."""
-        calibration = self._calibration
-        return {**vars(self), "_calibrated": calibration and calibration._replace(known_rows=None)}
+        """Return what a pickle holds."""
+        return {**vars(self), "_calibrated": self._calibration}
 
     def __setstate__(self, attributes: dict[str, Any]) -> None:
         """Keep the calibration of a pickle for the members as they are now."""

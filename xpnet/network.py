@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -900,16 +899,9 @@ class Network(Settings):
     def __copy__(self) -> Network:
         return self.copy()
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Network:
-        """Return a copy that keeps what a pickle leaves out."""
-        new = memo[id(self)] = object.__new__(type(self))
-        new.__setstate__(copy.deepcopy(self.__getstate__(), memo))
-        new._change(known_rows=self._value.known_rows, calibration=self._value.calibration)
-        return new
-
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a pickle holds: arrays as NumPy arrays, which keep their dtypes, and no digests of examples."""
-        return {**vars(self), "_value": to_host(self.view).without_digests()}
+        """Return what a pickle holds: arrays as NumPy arrays, which keep their dtypes."""
+        return {**vars(self), "_value": to_host(self.view)}
 
     def __setstate__(self, attributes: dict[str, Any]) -> None:
         """Move the arrays of a pickle to the device."""

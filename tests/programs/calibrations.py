@@ -3,7 +3,6 @@
 import copy
 import math
 import random
-import warnings
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -291,36 +290,6 @@ def compare_slopes(net: Any, x: np.ndarray, has_std: bool) -> None:
             rounding = 1e-10 * max(np.abs(a).max(), 1.0) / step
             scale = max(1e-2, np.abs(to_host(slope)).max(), 1e5 * rounding)
             assert_close(to_host(slope)[..., i], (a - b) / (2 * step), 1e-5, f"derivatives of {name}", scale)
-
-
-@operation(weight=1, reads=True)
-def recognize_examples(world: World, r: random.Random) -> None:
-    """A warning says that examples are those of the training, or of the calibration; a file does not know them."""
-    net, examples, others = world.net.copy(), Examples(world.net, r, 33), Examples(world.net, r, 33)
-    rows = [(*x, *np.atleast_1d(y)) for each in (examples, others) for x, y in zip(*each.data)]
-    if not can_calibrate(net) or net.task != "regression" or len({*rows}) < len(rows):  # those that repeat tell little
-        return
-    try:
-        net.train(examples.data, epochs=1, lr=1e-3, progress=False)
-    except DivergenceError:
-        return
-    if not all(is_finite(net, each.x) for each in (examples, others)):
-        return
-    door, new = clone(net, r)
-    knows = door not in ("pickle", "save", "Ensemble.save")
-    world.log.append(door)
-    require_warning(knows, lambda: new.calibrate(examples.data), "of the training")
-    require_warning(False, lambda: new.calibrate(others.data), "of the training")
-    require_warning(knows, lambda: new.coverage(examples.data), "of the training")
-    require_warning(True, lambda: new.coverage(others.data), "used by calibrate")
-
-
-def require_warning(expected: bool, act: Any, words: str) -> None:
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        act()
-    if any(words in str(each.message) for each in caught) != expected:
-        raise Failure(f"{'no' if expected else 'a'} warning about examples {words}")
 
 
 # Novelty

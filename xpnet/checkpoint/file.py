@@ -23,7 +23,6 @@ from xpnet.errors import ArgumentError, CheckpointError, unless_stopped
 
 FORMAT = 5  # of files that are written
 READABLE_FORMATS = (5,)  # all since the first that a release wrote
-FORMER_KEYS = {"known_rows"}  # digests of training rows, which are neither read nor written any more
 BLANK_CHECKSUM = "0" * 64
 # What Python raises if a value in a file is not as expected
 INVALID_VALUE_ERRORS = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError)
@@ -117,7 +116,7 @@ def decode(content: bytes, path: str) -> Record:
             )
         _check_checksum(content, header["checksum"])
         refuse_unknown("metadata entry", metadata)
-        refuse_unknown("key", set(header) - {"checksum", "format", "version", *FORMER_KEYS, *Record._fields})
+        refuse_unknown("key", set(header) - {"checksum", "format", "version", *Record._fields})
         if not isinstance(header["version"], str):
             raise ArgumentError("its version must be a string")
         arrays = tensors.read_arrays(content, entries)

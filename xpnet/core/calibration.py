@@ -21,7 +21,7 @@ arrays in float64.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,7 +44,6 @@ class Calibration(NamedTuple):
 
     errors: np.ndarray | None  # sorted
     examples: int  # of the validation data; large ones have more than the errors that are kept
-    known_rows: Mapping[str, Any] | None = None  # describes some of the validation data; stays in memory
     temperature: float | None = None  # see `xpnet.core.temperature`
     widths: np.ndarray | None = None  # (n_targets, 2, n_knots), predictions and widths, between which is interpolated
 

@@ -4,7 +4,6 @@ While a network trains on one chunk, a thread gathers the next one. Targets and 
 device.
 """
 
-import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, TypeVar
@@ -18,7 +17,6 @@ from xpnet.core.minibatch import Examples
 from xpnet.core.scaling import Scaler
 from xpnet.data.conversion import stays_outside
 from xpnet.data.host_rows import HostRows, as_host_rows, reading_at_random
-from xpnet.data.known_rows import KnownRows, choose_known_rows, digest_rows, take_on_host
 from xpnet.data.reader import Reader
 from xpnet.data.resident import Resident, Rows, make_resident, take_rows
 from xpnet.data.sampling import Sampling, in_order
@@ -47,8 +45,6 @@ class Gathered(OnDemand):
         Checks the inputs, moves them to the device and scales them.
     name
         The name of the inputs in errors.
-    known_rows
-        Digests of some of the rows, if the network is to remember them.
     """
 
     inputs: HostRows
@@ -56,7 +52,6 @@ class Gathered(OnDemand):
     weights: Weights | None
     reader: Reader
     name: str = "X"
-    known_rows: KnownRows | None = None
     chunks_held = 6  # one that is trained on, the next one, and copies on their way to the device
 
     def __len__(self) -> int:
@@ -87,13 +82,6 @@ class Gathered(OnDemand):
                 examples = rows if at_once else self._move(part.ravel(), rows)
                 yield Chunk(*store(examples, self.reader.place), in_order(part.shape))
 
-    def with_known_rows(self) -> "Gathered":
-        """Add digests of some rows, computed before scaling, by which a network recognizes them. Synchronizes."""
-        y, reader = self.columns.y, self.reader
-        index = choose_known_rows(len(self), reader.model.n_in + math.prod(y.shape[1:]))
-        digests = digest_rows(self.inputs.read(index), take_on_host(y, index, reader.backend))
-        return replace(self, known_rows=KnownRows(index, digests, len(self)))
-
     def scaled(self, scaling: Scaler) -> "Gathered":
         """Return the same rows with scaled targets, and a reader that scales the inputs."""
         reader = self.reader._replace(scaling=scaling)
@@ -103,9 +91,8 @@ class Gathered(OnDemand):
 
     def take(self, index: np.ndarray) -> "Gathered":
         """Take some of the examples, by their numbers, without reading their inputs."""
-        known = None if self.known_rows is None else self.known_rows.take(index)
         columns, weights = store(self._take(index), self.reader.place)
-        return replace(self, inputs=self.inputs.take(index), columns=columns, weights=weights, known_rows=known)
+        return replace(self, inputs=self.inputs.take(index), columns=columns, weights=weights)
 
     def read_all(self) -> Resident:
         """Move all examples to the device."""

@@ -9,7 +9,6 @@ import numpy as np
 from xpnet.core.arrays import map_arrays, select
 from xpnet.core.minibatch import Examples
 from xpnet.core.scaling import AnyScaling, Scaler
-from xpnet.data.known_rows import KnownRows, read_known_rows
 from xpnet.data.place import Place
 from xpnet.data.reader import Reader
 from xpnet.data.sampling import Sampling, cut_rows, split_into_chunks
@@ -24,7 +23,6 @@ class Resident(Countable):
     columns: Columns
     weights: Weights | None
     reader: Reader
-    known_rows: KnownRows | None = None  # digests of some examples, if the network is to remember them
 
     def __len__(self) -> int:
         """Count the examples."""
@@ -53,11 +51,6 @@ class Resident(Countable):
             with self.reader.scope():
                 block = select(self.examples, part)
             yield block
-
-    def with_known_rows(self) -> "Resident":
-        """Add digests of some rows, computed before scaling, by which a network recognizes them. Synchronizes."""
-        known = read_known_rows(self.columns.x, self.columns.y, len(self), self.reader.backend)
-        return replace(self, known_rows=known)
 
     def scaled(self, scaling: Scaler) -> "Resident":
         """Scale the examples."""
@@ -109,12 +102,6 @@ class Rows(Countable):
         """The reader of the source, with the scaling."""
         reader = self.source.reader
         return reader if self.scaling is None else reader._replace(scaling=self.scaling)
-
-    @property
-    def known_rows(self) -> KnownRows | None:
-        """Those of the source that are among these rows."""
-        known = self.source.known_rows
-        return None if known is None else known.take(self.rows)
 
     @cached_property
     def remaining(self) -> AnyScaling | None:
@@ -168,5 +155,4 @@ def take_rows(source: Resident, index: np.ndarray) -> Resident:
     """Take some of a source's examples, by index."""
     place = source.reader.place
     columns, weights = store(map_arrays(lambda column: place.take(column, index), source.examples), place)
-    known = None if source.known_rows is None else source.known_rows.take(index)
-    return replace(source, columns=columns, weights=weights, known_rows=known)
+    return replace(source, columns=columns, weights=weights)

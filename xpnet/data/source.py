@@ -15,7 +15,6 @@ import numpy as np
 from xpnet.core.arrays import Array
 from xpnet.core.minibatch import Examples
 from xpnet.core.scaling import AnyScaling, Scaler
-from xpnet.data.known_rows import KnownRows
 from xpnet.data.place import Place
 from xpnet.data.reader import Reader
 from xpnet.data.sampling import Sampling
@@ -86,11 +85,6 @@ class Source(Protocol):
         """The reader that moved, or will move, its examples to the device."""
         ...
 
-    @property
-    def known_rows(self) -> KnownRows | None:
-        """Digests of some of its examples, by which a network recognizes them later; None if it has none."""
-        ...
-
     def steps(self, sampling: Sampling, batch_size: int) -> int | None:
         """Number of minibatches of an epoch; None if it is not known in advance."""
         ...
@@ -138,12 +132,6 @@ class Countable:
 
     def skip_epochs(self, epochs: int) -> None:
         """Do nothing: each epoch begins with the first example."""
-
-
-def describe_known_rows(source: Source) -> dict[str, Any] | None:
-    """Return the digests by which a network later recognizes the rows of a source, as plain values."""
-    known = source.known_rows
-    return None if known is None else known.describe()
 
 
 def skip_steps(chunks: Iterable[Chunk], steps: int) -> Iterator[Chunk]:

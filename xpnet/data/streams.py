@@ -13,7 +13,6 @@ from xpnet.core.arrays import BLOCK_ELEMENTS, rows_per_block
 from xpnet.core.minibatch import Examples
 from xpnet.core.scaling import Scaler
 from xpnet.data.conversion import is_pair
-from xpnet.data.known_rows import KnownRows, read_known_rows
 from xpnet.data.reader import Reader
 from xpnet.data.resident import Resident, make_resident
 from xpnet.data.sampling import Sampling, cut_rows, in_order, split_into_chunks
@@ -28,7 +27,6 @@ class OnDemand(Countable):
     """Base class of sources that move examples to the device when they are needed, in the order of `Resident`."""
 
     reader: Reader
-    known_rows: KnownRows | None = None  # none: reading them for this would be reading them once more
     most_examples: ClassVar[int] = BLOCK_ELEMENTS  # to read before training on them
     chunks_held: ClassVar[int] = 1  # in memory at the same time, which share a block
 
@@ -184,7 +182,6 @@ class Batches:
     passes: Passes
     reader: Reader
     first_size: int  # examples in the first batch
-    known_rows: KnownRows | None = None  # of the first batch
 
     def steps(self, sampling: Sampling, batch_size: int) -> int | None:
         """Number of batches of an epoch, if it is known."""
@@ -239,10 +236,7 @@ def make_batches(batches: Iterable[Any], name: str, reader: Reader, per_epoch: i
     if batch and is_pair(batch[0]):
         reader = reader.learn_names(batch[0][0], f"X of batch 0 of {name}")
     first = next(_read_batches(batch, name, reader))
-    source = Batches(passes, reader._replace(warns=False), first.x.shape[0])
-    in_epoch = passes.length() if per_epoch is None else per_epoch
-    examples = None if in_epoch is None else in_epoch * source.first_size
-    return replace(source, known_rows=read_known_rows(first.x, first.y, examples, reader.backend))
+    return Batches(passes, reader._replace(warns=False), first.x.shape[0])
 
 
 class SharedPass:
@@ -312,11 +306,6 @@ class SharedBatches:
         """The reader of the batches, with the scaling."""
         reader = self.shared.batches.reader
         return reader if self.scaling is None else reader._replace(scaling=self.scaling)
-
-    @property
-    def known_rows(self) -> KnownRows | None:
-        """Digests of rows of the first batch."""
-        return self.shared.batches.known_rows
 
     def steps(self, sampling: Sampling, batch_size: int) -> int | None:
         """Number of batches of an epoch, if it is known."""

@@ -103,7 +103,7 @@ def _replace_weight(source: Stored, sample_weight: np.ndarray | None, rows: np.n
         weight[rows] = _divide_by_largest(sample_weight[rows], reader.dtype, HELD_OUT)
         with reader.scope():
             weights = Weights(reader.backend.asarray(weight, reader.dtype), reader.place)
-    return replace(source, weights=weights, known_rows=None)
+    return replace(source, weights=weights)
 
 
 def _divide_by_largest(weight: np.ndarray | None, dtype: str, name: str) -> np.ndarray | None:

@@ -21,7 +21,6 @@ from xpnet.data.conversion import stays_outside
 from xpnet.data.gathered import Stored, gather_rows
 from xpnet.data.resident import Rows, take_rows
 from xpnet.data.slopes import with_slopes
-from xpnet.data.source import describe_known_rows
 from xpnet.errors import ArgumentError, DivergenceError, unless_stopped
 from xpnet.estimators import lbfgs
 from xpnet.estimators.architecture import (
@@ -203,7 +202,7 @@ def load_examples(data: FitData, network: Network) -> tuple[Stored, Stored | Non
     if data.validation is not None:
         held_out = data.validation
         validation = load(held_out.x, held_out.targets, held_out.weight, "X_val", reader)
-    train = load(data.x, data.targets, data.weight, "X", reader).with_known_rows()
+    train = load(data.x, data.targets, data.weight, "X", reader)
     if data.slopes is not None:
         train = with_slopes(train, leave_device(data.slopes, reader.backend), data.slope_weight)
     if network.standardize and network.scaling is None:
@@ -456,7 +455,6 @@ def _minimize(fit: Fit) -> None:
     network.value = network.value._replace(
         stored=network.state._replace(layers=layers),
         **FITTED_TO_WEIGHTS,
-        known_rows=describe_known_rows(fit.source),
         provenance=network.provenance.add(run),
     )
     tally.n_iter, tally.loss, tally.has_epochs = min(result.nit, settings.max_iter), loss(float(result.fun)), False

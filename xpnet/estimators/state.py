@@ -35,7 +35,7 @@ def encode_state(attributes: Mapping[str, Any]) -> dict[str, Any]:
     if "_ensemble" in state:  # the members have its networks
         ensemble, networks = state["_ensemble"], [member.network_ for member in state["estimators_"]]
         calibration = ensemble.views[0].calibration if ensemble.consists_of(networks) else None
-        state["_ensemble"] = calibration and calibration._replace(known_rows=None)._asdict()
+        state["_ensemble"] = calibration and calibration._asdict()
     if "_home" in state:
         state["_home"] = _encode_backend(state["_home"])
     if "_labels" in state:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Sized
-from typing import Any
 
 import numpy as np
 
@@ -18,10 +17,9 @@ from xpnet.core.calibration import (
     sort_errors,
 )
 from xpnet.core.temperature import can_temper, find_temperature
-from xpnet.data.known_rows import KnownRows, choose_known_rows
 from xpnet.data.source import Source
 from xpnet.errors import ArgumentError
-from xpnet.inspection.intervals import Bars, Examined, combine_bars, examine, predict_targets, warn_of_training_data
+from xpnet.inspection.intervals import Bars, Examined, combine_bars, examine, predict_targets
 from xpnet.inspection.predict import predict
 from xpnet.state.single_rows import SingleRows
 from xpnet.state.view import View
@@ -51,9 +49,7 @@ def _find_errors(bars: Bars, source: Source) -> Calibration:
     """Find the sorted errors of a regression."""
     examples = predict_targets(bars, source)
     errors = _sort_errors(bars, examples.y, examples.bars)
-    consequence = "errors on those are too small for intervals that hold"
-    warn_of_training_data(bars, examples.digests, "validation_data", consequence)
-    return Calibration(errors, len(examples.y), _describe_rows(bars, examples))
+    return Calibration(errors, len(examples.y))
 
 
 def _find_errors_out_of_fold(bars: Bars, source: Source, rows: Sequence[np.ndarray]) -> Calibration:
@@ -76,7 +72,7 @@ def _find_errors_out_of_fold(bars: Bars, source: Source, rows: Sequence[np.ndarr
         both = (predicted[..., 0], units), (of_all[..., 0], units_of_all)
         # The mean of all is better where it has learnt, unless a wrong target moves it more than members without it
         errors = np.maximum(*(_sort_errors(bars, examples.y, np.stack(parts, axis=-1)) for parts in both))
-    return Calibration(errors, len(examples.y), _describe_rows(bars, examples), widths=widths)
+    return Calibration(errors, len(examples.y), widths=widths)
 
 
 def _sort_errors(bars: Bars, y: np.ndarray, predicted: np.ndarray) -> np.ndarray:
@@ -103,13 +99,10 @@ def _find_temperature(bars: Bars, source: Source, rows: Sequence[np.ndarray] | N
     examples = examine(bars, source, lambda x: [predict(view, x) for view in views])
     for z in examples.computed:
         _refuse_infinite(z)
-    if rows is None:
-        consequence = "probabilities of those are too sure to correct others"
-        warn_of_training_data(bars, examples.digests, "validation_data", consequence)
     examples, unseen = _choose_examples(examples, rows)
     logits = np.mean(np.asarray(examples.computed, np.float64), axis=0, where=unseen[..., None])
     temperature = find_temperature(logits, examples.y, model.task)
-    return Calibration(None, len(examples.y), _describe_rows(bars, examples), temperature)
+    return Calibration(None, len(examples.y), temperature)
 
 
 def _choose_examples(examples: Examined, rows: Sequence[np.ndarray] | None) -> tuple[Examined, np.ndarray]:
@@ -118,8 +111,7 @@ def _choose_examples(examples: Examined, rows: Sequence[np.ndarray] | None) -> t
     for k, part in enumerate(rows or ()):
         unseen[k, part] = True
     kept = unseen.any(axis=0)
-    computed = [array[kept] for array in examples.computed]
-    return Examined(examples.y[kept], computed, examples.digests[kept]), unseen[:, kept]
+    return Examined(examples.y[kept], [array[kept] for array in examples.computed]), unseen[:, kept]
 
 
 def _without_output_activation(view: View) -> View:
@@ -144,9 +136,3 @@ def _explain_infinite(bars: Bars) -> str:
     else:
         reason = 'as where all members of an ensemble agree; give cost="gaussian", or more members'
     return f"calibrate divides errors by predicted standard deviations, and some for validation_data are 0, {reason}"
-
-
-def _describe_rows(bars: Bars, examples: Examined) -> dict[str, Any] | None:
-    """Describe some of the rows, by which the examples are recognized later."""
-    index = choose_known_rows(len(examples.y), bars.view.model.n_in + bars.view.model.n_targets)
-    return KnownRows(index, examples.digests[index], len(examples.y)).describe()

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.backends.base import precision
-from xpnet.checks import choices, in_range, show, warn
+from xpnet.checks import choices, in_range, show
 from xpnet.core.activations import normal_cdf
 from xpnet.core.arrays import Array, Namespace
 from xpnet.core.calibration import (
@@ -28,7 +28,6 @@ from xpnet.core.calibration import (
 )
 from xpnet.core.costs import Cost
 from xpnet.core.dual import jvp
-from xpnet.data.known_rows import LEAST_SHARE, digest_rows, estimate_known_share
 from xpnet.data.opening import make_source
 from xpnet.data.reader import Reader
 from xpnet.data.source import Source
@@ -79,7 +78,6 @@ class Examined(NamedTuple):
 
     y: np.ndarray  # targets (n, n_targets), in float64
     computed: list[np.ndarray]  # arrays (n, ...)
-    digests: np.ndarray  # (n,), by which the examples are recognized
 
     @property
     def bars(self) -> np.ndarray:
@@ -259,16 +257,6 @@ def bars_of_ensemble(views: Sequence[View], feature_names: tuple[str, ...] | Non
     return Bars(views, views[0].reader._replace(feature_names=feature_names), True)
 
 
-def warn_of_training_data(bars: Bars, digests: np.ndarray, name: str, consequence: str) -> None:
-    """Warn if many of the examples with these digests are those that the networks were trained on."""
-    share = float(np.mean([estimate_known_share(view.value.known_rows, digests) for view in bars.views]))
-    if share >= LEAST_SHARE:
-        warn(
-            f"about {share:.0%} of the examples in {name} are among those of the training, and {consequence}; give "
-            "examples that were not trained on, such as those that train gets as validation_data"
-        )
-
-
 def predict_targets(bars: Bars, source: Source) -> Examined:
     """Read the examples of a source, and predict them as bars."""
     return examine(bars, source, lambda x: [bars.predict(x)])
@@ -276,14 +264,13 @@ def predict_targets(bars: Bars, source: Source) -> Examined:
 
 def examine(bars: Bars, source: Source, compute: Callable[[Array], Sequence[Array]]) -> Examined:
     """Read the examples of a source, and compute some arrays of the inputs, block by block. Synchronizes."""
-    reader, parts, digests = source.reader, [], []
+    reader, parts = source.reader, []
     with bars.view.scope():
         for block in source.blocks(2 * sum(bars.view.model.sizes)):
             computed = [reader.place.home(array).to_numpy(array) for array in compute(block.x)]
             parts.append([reader.targets_on_host(block.y), *computed])
-            digests.append(digest_rows(*(reader.place.home(array).to_numpy(array) for array in (block.x, block.y))))
     y, *computed = (np.concatenate(column) for column in zip(*parts))
-    return Examined(np.asarray(y, np.float64), computed, np.concatenate(digests))
+    return Examined(np.asarray(y, np.float64), computed)
 
 
 def measure_coverage(bars: Bars, data: Any, levels: Sequence[float] | None) -> Coverage:
@@ -291,13 +278,7 @@ def measure_coverage(bars: Bars, data: Any, levels: Sequence[float] | None) -> C
     bars.require("coverage")
     levels = parse_levels(levels, bars.levels)
     examples = predict_targets(bars, bars.open(data, "data"))
-    y, predicted, digests = examples.y, examples.bars, examples.digests
-    warn_of_training_data(bars, digests, "data", "their coverage is not that of new examples")
-    if bars.calibration is not None and estimate_known_share(bars.calibration.known_rows, digests) >= LEAST_SHARE:
-        warn(
-            "many of the examples in data were used by calibrate, so their coverage is right by construction; give "
-            "examples that neither train nor calibrate has had"
-        )
+    y, predicted = examples.y, examples.bars
     if bars.levels:
         quantiles = correct_quantiles(predicted, bars.shifts, bars.levels, np)
         are_covered = y[..., None] <= quantiles[..., [bars.levels.index(level) for level in levels]]

@@ -1,6 +1,5 @@
 """Checks of the parts of a value, wherever they come from: a file, or the user. What they accept, files hold."""
 
-from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -16,9 +15,7 @@ from xpnet.state.value import Objective
 
 def check_calibration(calibration: Calibration, model: Model, name: str = "calibration") -> Calibration:
     """Refuse what cannot be the calibration of a network; `name` is for messages."""
-    errors, examples, known_rows, temperature, widths = calibration
-    if not (isinstance(known_rows, Mapping) or known_rows is None):
-        raise ArgumentError(f"{name}.known_rows is of type {type(known_rows).__name__}, and must be a mapping, or None")
+    errors, examples, temperature, widths = calibration
     if widths is not None:
         _check_widths(f"{name}.widths", widths, model)
     if model.task == "regression":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
@@ -50,7 +50,6 @@ KINDS: dict[str, type | tuple[type, ...]] = {  # of the parts of a value; files 
     "calibration": (Calibration, NONE),
     "laplace": (Laplace, NONE),
     "novelty": (Novelty, NONE),
-    "known_rows": (Mapping, NONE),
     "objective": Objective,
 }
 CHECKS: dict[str, Callable[[Any, Model], Any]] = {  # of parts that fit the model

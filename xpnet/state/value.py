@@ -74,8 +74,6 @@ class NetworkValue(NamedTuple):
         How uncertain the weights are, if it has been fitted to them.
     novelty
         What the training inputs are like, if it has been fitted to them.
-    known_rows
-        Describes some rows of the last training; see `xpnet.data.known_rows`.
     objective
         What the weights were fitted to in the last training, besides targets.
     """
@@ -93,7 +91,6 @@ class NetworkValue(NamedTuple):
     calibration: Calibration | None = None
     laplace: Laplace | None = None
     novelty: Novelty | None = None
-    known_rows: Mapping[str, Any] | None = None
     objective: Objective = Objective()
 
     @property
@@ -119,11 +116,6 @@ class NetworkValue(NamedTuple):
     def detached(self) -> NetworkValue:
         """Return it with a state of its own: a part of a joined state keeps all of that in memory."""
         return self if isinstance(self.stored, State) else self._replace(stored=whole(self.stored))
-
-    def without_digests(self) -> NetworkValue:
-        """Return it without digests of examples, which stay in memory."""
-        calibration = self.calibration and self.calibration._replace(known_rows=None)
-        return self._replace(known_rows=None, calibration=calibration)
 
 
 def make_generator(state: Mapping[str, Any]) -> np.random.Generator:

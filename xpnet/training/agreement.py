@@ -131,7 +131,7 @@ def describe_value(view: View) -> NetworkValue:
 
     They may hold anything, as may the model: functions that cannot be sent.
     """
-    value = to_host(view).without_digests()
+    value = to_host(view)
     return value._replace(model=None, history=History(), notes={})  # type: ignore[arg-type]
 
 

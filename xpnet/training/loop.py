@@ -26,7 +26,7 @@ from xpnet.core.optimizers.base import Optimizer, begins_anew, needs_all_example
 from xpnet.core.scaling import Scaler
 from xpnet.data.reader import Reader
 from xpnet.data.resident import Resident, Rows
-from xpnet.data.source import Chunk, Countable, Source, describe_known_rows, skip_steps
+from xpnet.data.source import Chunk, Countable, Source, skip_steps
 from xpnet.distributed.ranks import Ranks
 from xpnet.errors import ArgumentError, DivergenceError
 from xpnet.state.history import History
@@ -313,10 +313,7 @@ def begin(job: Job) -> Training:
 def begin_value(job: Job, history: History) -> NetworkValue:
     """Return the value of a network before the first step, with the plan's optimizer and an empty history."""
     value = with_optimizer(job.start.value, job.plan.optimizer, job.net.view, job.start.is_resumed)
-    value = value._replace(history=history)
-    if job.start.position.total_steps > 0:
-        return value._replace(known_rows=describe_known_rows(job.source))
-    return value
+    return value._replace(history=history)
 
 
 def with_optimizer(value: NetworkValue, optimizer: Optimizer, view: View, is_resumed: bool = False) -> NetworkValue:
@@ -348,7 +345,6 @@ def fields_after_steps(job: Job, training: Training) -> dict[str, Any]:
         "history": training.history,
         "scaling": reader.scaling,
         "feature_names": reader.feature_names,
-        "known_rows": describe_known_rows(job.source),
         "objective": Objective() if reader.slope_weight is None else Objective(float(reader.slope_weight)),
         **FITTED_TO_WEIGHTS,
         "novelty": None,

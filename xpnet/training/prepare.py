@@ -118,7 +118,7 @@ def _is_fraction(split: Any) -> bool:
 
 def open_training_data(request: Request, plan: Plan, reader: Reader, progress: bool) -> Source:
     """Open the training data; examples have the weights of their classes, unless these are "balanced"."""
-    train = make_source(
+    return make_source(
         request.train_data,
         "train_data",
         reader._replace(class_weight=parse_class_weight(request.class_weight, reader)),
@@ -127,7 +127,6 @@ def open_training_data(request: Request, plan: Plan, reader: Reader, progress: b
         cache=yes_or_no("cache", request.cache),
         progress=progress,
     )
-    return train.with_known_rows() if isinstance(train, (Resident, Gathered)) else train
 
 
 def weigh(train: Source, sample_weight: Any) -> Source:
@@ -174,7 +173,7 @@ def split_for_each(train: Source, request: Request, split_seeds: Sequence[int]) 
         return [(SharedBatches(shared), None) for _ in split_seeds]
     else:
         return [(train, None)] * networks
-    unweighted = replace(train, weights=None, known_rows=None)  # to validate on
+    unweighted = replace(train, weights=None)  # to validate on
     parts = {id(split): (take(train, split[0]), take(unweighted, split[1])) for split in splits}
     return [parts[id(split)] for split in splits]
 

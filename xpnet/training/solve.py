@@ -223,7 +223,7 @@ def find_present(value: NetworkValue, first: dict[str, float]) -> dict[str, floa
 def replace_layers(value: NetworkValue, layers: Layers, view: View) -> NetworkValue:
     """Return a value with other layers, without what was fitted to the old ones."""
     state = value.state._replace(layers=map_arrays(view.backend.copy, layers))
-    return value._replace(stored=state, **FITTED_TO_WEIGHTS, novelty=None, known_rows=None)
+    return value._replace(stored=state, **FITTED_TO_WEIGHTS, novelty=None)
 
 
 def describe_run(problem: Problem, steps: int, optimizer: LevenbergMarquardt) -> Run:
