@@ -18,7 +18,6 @@ from xpnet import BackendError, Ensemble, LevenbergMarquardt, Network
 from xpnet.backends.base import NAMESPACE_DTYPES, NAMESPACE_FUNCTIONS, host_array, list_array_members
 from xpnet.backends.choose import to_host
 from xpnet.estimators import MLPClassifier
-from xpnet.training.all_examples import SOLVERS
 
 PACKAGE = Path(xpnet.__file__).parent
 # Modules about libraries known by name, or whose functions are called where a function of the user calls them
@@ -45,14 +44,14 @@ def test_the_list_is_that_of_the_code_and_of_the_page():
     names, solvers = zip(*(find_names(ast.parse(path.read_text())) for path in files))
     by_name = {"float32", "float64"}  # of dtypes
     assert {*NAMESPACE_FUNCTIONS, *NAMESPACE_DTYPES} == set().union(*names) - {"__name__", "linalg"} | by_name
-    assert {*SOLVERS} == set().union(*solvers)
+    assert {*LevenbergMarquardt.linalg} == set().union(*solvers)
     page = (PACKAGE.parent / "docs" / "use" / "backends.md").read_text().partition("## Any other library")[2]
     rows = [line.split("|")[2] for line in page.partition("\n## ")[0].splitlines() if line.startswith("|")]
     assert [re.findall(r"`(\w+)`", row) for row in rows[2:]] == [
         [*NAMESPACE_FUNCTIONS],
         [*NAMESPACE_DTYPES],
         list_array_members(),
-        [*SOLVERS],
+        [*LevenbergMarquardt.linalg],
     ]
 
 

@@ -14,9 +14,10 @@ from xpnet import inspection, training
 from xpnet.backends import Backend, get_backend
 from xpnet.backends.base import precision
 from xpnet.backends.identity import is_same
-from xpnet.backends.memory import BYTES_OF_NETWORK, count_parameters, on_host_only, require_bytes
+from xpnet.backends.memory import BYTES_OF_NETWORK, on_host_only, require_bytes
 from xpnet.checks import count, decode_path, yes_or_no
 from xpnet.core.arrays import Array
+from xpnet.core.model import count_parameters
 from xpnet.core.temperature import combine
 from xpnet.data.opening import make_source
 from xpnet.errors import ArgumentError, DivergenceError

@@ -1,25 +1,13 @@
 """Estimates of the memory that networks and their training need, and errors if there is less."""
 
 import os
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Iterator
 
 from xpnet.backends.base import Backend
 from xpnet.errors import unless_stopped
 
 COPIES_OF_STATE = 6  # of weights and optimizer state in memory while a chunk of steps runs, about
 BYTES_OF_NETWORK = 2500  # of a Network without its weights, about
-
-
-def count_parameters(sizes: Sequence[int]) -> int:
-    """Count the weights and biases of a network.
-
-    Examples
-    --------
-    >>> count_parameters([3, 4, 2])
-    26
-    """
-    return sum(n_out * (n_in + 1) for n_in, n_out in pairwise(sizes))
 
 
 def find_memory() -> int | None:

@@ -1,6 +1,8 @@
 """Model: the structure of a network, without its weights."""
 
 import math
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from xpnet.core.activations import Activation
@@ -87,6 +89,17 @@ class Model(NamedTuple):
     def multiplications(self, rows: int) -> int:
         """Number of multiplications in the largest matrix product of a forward pass."""
         return rows * max(n_out * n_in for n_out, n_in in self.shapes)
+
+
+def count_parameters(sizes: Sequence[int]) -> int:
+    """Count the weights and biases of a network.
+
+    Examples
+    --------
+    >>> count_parameters([3, 4, 2])
+    26
+    """
+    return sum(n_out * (n_in + 1) for n_in, n_out in pairwise(sizes))
 
 
 class Seeds(NamedTuple):

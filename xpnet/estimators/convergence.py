@@ -124,7 +124,7 @@ class Convergence(Callback):
         validation_loss: Callable[[float], float],
     ) -> None:
         self.settings, self.tally, self.n, self.score_name = settings, tally, n, score_name
-        self.loss, self.validation_loss = loss, validation_loss
+        self.loss, self.validation_loss, self.rate_rule = loss, validation_loss, settings.rule
         self.best_layers: Layers | None = None
         self.best_epoch: int | None = None
 

@@ -267,7 +267,6 @@ def prepare_fit(
         schedule=settings.schedule,
         sampling=make_sampling(random_state, settings.shuffle),
         alpha=alpha,
-        rule=settings.rule,
     )
     evaluations = [] if validation is None else [_make_evaluation(problem, validation)]
     return Fit(

@@ -16,7 +16,8 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 
-from xpnet.backends.memory import COPIES_OF_STATE, count_parameters, find_memory
+from xpnet.backends.memory import COPIES_OF_STATE, find_memory
+from xpnet.core.model import count_parameters
 from xpnet.errors import unless_stopped
 from xpnet.estimators.architecture import parse_hidden_sizes
 from xpnet.estimators.base import BasePerceptron

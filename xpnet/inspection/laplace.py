@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backends.memory import count_parameters, on_host_only, require_bytes
+from xpnet.backends.memory import on_host_only, require_bytes
 from xpnet.core.arrays import Array, Layers, join_layers, leaves, map_arrays
 from xpnet.core.backprop import forward
 from xpnet.core.evidence import (
@@ -22,6 +22,7 @@ from xpnet.core.evidence import (
 from xpnet.core.laplace import Laplace, outputs_with_variances
 from xpnet.core.least_squares import SQUARED, normal_equations
 from xpnet.core.minibatch import decode
+from xpnet.core.model import count_parameters
 from xpnet.data.source import Source
 from xpnet.errors import ArgumentError
 from xpnet.inspection.predict import compute_for_rows

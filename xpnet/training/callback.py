@@ -112,6 +112,8 @@ class Callback:
 
     adds: Sequence[str] = ()  # the names of the quantities that it adds to the logs of an epoch
     quantities: Mapping[str, Quantity] = MappingProxyType({})  # how to read them, if it is known
+    rate_rule: str = ""  # by which it changes the learning rate, as the provenance of a network is to tell
+    changes_rate: bool = False  # whether it assigns `lr_scale`, which an optimizer without a learning rate refuses
     writes_files: bool = False  # whether copies of it would all write to the same place
 
     def __repr__(self) -> str:

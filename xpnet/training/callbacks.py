@@ -222,6 +222,8 @@ class ReduceLROnPlateau(Monitor):
     0.5
     """
 
+    changes_rate = True
+
     def __init__(
         self,
         factor: float = 0.1,

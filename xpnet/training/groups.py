@@ -16,13 +16,13 @@ import numpy as np
 
 from xpnet.backends import Backend
 from xpnet.backends.base import GroupLimits, cast
-from xpnet.backends.memory import COPIES_OF_STATE, count_parameters, on_host_only, require_bytes
+from xpnet.backends.memory import COPIES_OF_STATE, on_host_only, require_bytes
 from xpnet.backends.threads import AUTO
 from xpnet.backends.workers import Workers
 from xpnet.core.arrays import count_bytes, leaves
 from xpnet.core.members import dimensions, extract, join, join_nests
 from xpnet.core.minibatch import Batch, Examples
-from xpnet.core.optimizers.levenberg_marquardt import LevenbergMarquardt
+from xpnet.core.optimizers.base import count_multiplications
 from xpnet.core.scaling import AnyScaling
 from xpnet.core.step import State
 from xpnet.data.reader import Reader
@@ -127,10 +127,7 @@ def largest_batch_size(jobs: Iterable[Job]) -> int:
 
 def largest_product(jobs: Sequence[Job]) -> int:
     """Count the multiplications of the largest matrix product in a step."""
-    model, rows = jobs[0].source.reader.model, largest_batch_size(jobs)
-    if isinstance(jobs[0].plan.optimizer, LevenbergMarquardt):
-        return rows * count_parameters(model.sizes) ** 2
-    return model.multiplications(rows)
+    return count_multiplications(jobs[0].plan.optimizer, jobs[0].source.reader.model, largest_batch_size(jobs))
 
 
 def layout(chunk: Chunk) -> tuple[Any, ...]:

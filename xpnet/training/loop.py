@@ -338,7 +338,7 @@ def fields_after_steps(job: Job, training: Training) -> dict[str, Any]:
     """Return the fields of a network's value that are the same after each of its steps."""
     value, plan, source, reader = training.value, job.plan, job.source, job.source.reader
     draws, batch_size = isinstance(source, Countable), source.batch_size(plan.batch_size)
-    run = describe_run(plan, batch_size, reader.backend, draws=draws)
+    run = describe_run(plan, job.callbacks, batch_size, reader.backend, draws=draws)
     return {
         "optimizer": job.plan.optimizer,
         "provenance": value.provenance.add(run, resumed=training.position.total_steps > 0),

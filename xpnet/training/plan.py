@@ -24,7 +24,6 @@ class Plan(NamedTuple):
     ranks: Ranks | None = None  # the processes that share each minibatch, if there are several
     steps: int | None = None  # minibatches of an epoch, where the data do not say it
     chunk_steps: int | None = None  # in a chunk; None to choose it
-    rule: str = ""  # by which a callback of an estimator changes the learning rate from epoch to epoch
 
 
 class Job(NamedTuple):

@@ -1,5 +1,6 @@
 """Runs: how a training is described in the provenance of its network."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from xpnet.backends import Backend
@@ -8,18 +9,20 @@ from xpnet.core.optimizers.base import Optimizer, needs_all_examples
 from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.schedules import SCHEDULE_CLASSES, Constant
 from xpnet.state.provenance import Run, name_of
+from xpnet.training.callback import Callback
 from xpnet.training.plan import Plan
 
 
-def describe_run(plan: Plan, batch_size: int, backend: Backend, *, draws: bool) -> Run:
+def describe_run(plan: Plan, callbacks: Sequence[Callback], batch_size: int, backend: Backend, *, draws: bool) -> Run:
     """Describe a training for the provenance of its network; `draws` is False for batches that come as they are."""
+    rules = ", ".join(callback.rate_rule for callback in callbacks if callback.rate_rule)
     batches = "as they come" if plan.steps is None else f"as they come, {plan.steps} an epoch"
     return Run(
         epochs=plan.epochs,
         batch_size=batch_size,
         sampling=plan.sampling.name if draws else batches,
         optimizer=write_optimizer(plan.optimizer),
-        lr="" if needs_all_examples(plan.optimizer) else write_rate(plan.schedule, plan.rule),
+        lr="" if needs_all_examples(plan.optimizer) else write_rate(plan.schedule, rules),
         alpha=float(plan.alpha),
         backend=backend.name,
         device=backend.device_name,

@@ -25,7 +25,7 @@ from xpnet.state.position import Position
 from xpnet.state.provenance import Run
 from xpnet.state.value import FITTED_TO_WEIGHTS, NetworkValue, Objective, make_generator
 from xpnet.state.view import View
-from xpnet.training.all_examples import refuse_rates, require_solver, warn_of_no_step
+from xpnet.training.all_examples import check_machine, refuse_rates, warn_of_no_step
 from xpnet.training.arguments import parse_callbacks
 from xpnet.training.callback import LOGS, Callback, Quantity, Trainee, Training, watching
 from xpnet.training.loop import ValueStream, accept_value, run_to_end, take_changes
@@ -264,7 +264,7 @@ def check_network(view: View) -> None:
                     f"solve needs activations that act on each unit by itself, unlike {sigma.name!r}; give a smooth "
                     'one, such as activation="tanh" and output_activation="identity"'
                 )
-    require_solver(view.backend, model.sizes)
+    check_machine(LevenbergMarquardt(), view.backend, model)
 
 
 def parse_coefficients(coefficients: Any) -> dict[str, float]:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias
 
 from xpnet.checks import has_methods
 from xpnet.core.arrays import Array, Layers, Namespace
+from xpnet.core.model import Model
 from xpnet.errors import ArgumentError
 
 
@@ -39,7 +40,17 @@ class WholeStep(NamedTuple):
 
 
 class Optimizer(Protocol):
-    """An optimizer. Training again with an equal one continues with its state."""
+    """An optimizer. Training again with an equal one continues with its state.
+
+    One that needs more may say so, in class attributes or methods; without them, the defaults hold:
+
+    - ``needs_all_examples = True`` (default False): every step takes all examples, and `update` is a `WholeStep`;
+    - ``begins_anew = True`` (default False): every training begins with a fresh state;
+    - ``multiplications(model, rows)``: as `count_multiplications`;
+    - if it needs all examples, also ``linalg``, the names of functions of that extension of the array API standard;
+      ``bytes_needed(model)`` beside weights and activations; ``check_network(model, dtype, to_array, xp, slopes=...)``,
+      which raises an `ArgumentError`; ``explain_noise(model, n_targets, alpha, slopes=...)``, a warning or "".
+    """
 
     default_lr: ClassVar[float]  # the learning rate if the user does not choose one
 
@@ -66,6 +77,12 @@ def needs_all_examples(optimizer: Optimizer) -> bool:
 def begins_anew(optimizer: Optimizer) -> bool:
     """Tell whether every training begins with a fresh state, as it describes the cost of the present examples."""
     return getattr(optimizer, "begins_anew", False)
+
+
+def count_multiplications(optimizer: Optimizer, model: Model, rows: int) -> int:
+    """Count the multiplications of the largest matrix product in a step with `rows` examples."""
+    count = getattr(optimizer, "multiplications", None)
+    return model.multiplications(rows) if count is None else count(model, rows)
 
 
 def add_decay(grads: Layers, layers: Layers, strength: Array | None) -> Layers:
