@@ -27,7 +27,7 @@ from xpnet.data.slopes import parse_slope_weight, with_slopes
 from xpnet.data.source import Columns, Source, with_bar
 from xpnet.data.streams import Batches, SharedBatches, SharedPass, check_repeatable, refuse_iterator
 from xpnet.data.weights import check_some_weight, is_balanced, parse_class_weight, parse_sample_weight
-from xpnet.errors import ArgumentError, unless_stopped
+from xpnet.errors import ArgumentError
 from xpnet.training.arguments import Request
 from xpnet.training.plan import Job, Plan
 
@@ -209,7 +209,7 @@ def parse_part(name: str, part: Any, n: int, data: str = "train_data") -> np.nda
     """Check a list of rows of n examples; `name` is that of the argument."""
     try:
         part = np.asarray(to_host(part))
-    except unless_stopped(ValueError) as error:
+    except ValueError as error:
         raise ArgumentError(f"{name} must list row numbers, whole numbers ({error})") from error
     if part.shape == (0,):
         raise ArgumentError(f"{name} is empty; give at least one row")
@@ -259,7 +259,7 @@ def ask_splitter(argument: str, splitter: Any, data: Any, name: str) -> tuple[An
         )
     try:
         ((training, validation),) = deque(splitter.split(*data), maxlen=1)
-    except unless_stopped(TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError) as error:
         raise ArgumentError(
             f"{argument}={show(splitter)} cannot split {name} into rows to train and to validate on ({error}); if it "
             "needs groups, give the row numbers to validate on, as in next(splitter.split(X, y, groups))[1]"
