@@ -20,6 +20,7 @@ from xpnet.core.arrays import Array
 from xpnet.core.model import count_parameters
 from xpnet.core.temperature import combine
 from xpnet.data.opening import make_source
+from xpnet.data.splits import parse_rows
 from xpnet.errors import ArgumentError, DivergenceError
 from xpnet.hints import explain_methods
 from xpnet.inspection.predict import predict
@@ -452,7 +453,7 @@ class Ensemble:
         source = bars.open(validation_data, "validation_data")
         if rows is not None:
             n = inspection.calibration.count_examples(source)
-            rows = training.prepare.parse_rows("rows", rows, len(self), n, "validation_data")
+            rows = parse_rows("rows", rows, len(self), n, "validation_data")
         self._keep(inspection.calibration.calibrate(bars, source, rows))
 
     @property

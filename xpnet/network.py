@@ -13,6 +13,7 @@ from xpnet.backends import get_backend
 from xpnet.checks import decode_path, yes_or_no
 from xpnet.core.arrays import Array, Layer
 from xpnet.core.step import State
+from xpnet.data.open import split_data
 from xpnet.data.opening import make_source
 from xpnet.data.place import Place
 from xpnet.errors import DivergenceError
@@ -471,7 +472,7 @@ class Network(Settings):
         >>> net.split_rows(([[1.0], [2.0], [3.0], [4.0]], [1.0, 2.0, 3.0, 4.0]), 0.25)
         (array([0, 2, 3], dtype=int32), array([1], dtype=int32))
         """
-        return training.prepare.split_data(data, split, self.seeds.split, self.view.reader)
+        return split_data(data, split, self.seeds.split, self.view.reader)
 
     def reset_optimizer(self, optimizer: Optimizer | str | None = None) -> None:
         """Clear the optimizer's state (the velocity of momentum), and change to another optimizer if one is given."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from xpnet.checkpoint.kinds import is_network
 from xpnet.checkpoint.writing import read_file, write_file
 from xpnet.checks import check_folder, describe_error, printable
-from xpnet.errors import ArgumentError, CheckpointError
+from xpnet.errors import ArgumentError, CheckpointError, unless_stopped, walk_causes
 
 UNIX, WINDOWS = 3, 0  # numbers of systems in the entries of archives; earlier versions on Windows wrote the second
 
@@ -29,7 +29,9 @@ def encode(files: Sequence[bytes], made_on: int = UNIX) -> bytes:
             entry.create_system = made_on
             file.writestr(entry, content)
         file.close()
-    except MemoryError as error:
+    except unless_stopped(MemoryError, ValueError) as error:  # the second from zipfile, after the first
+        if not any(isinstance(cause, MemoryError) for cause in walk_causes(error)):
+            raise
         raise MemoryError(f"there is too little memory for a file of {sum(map(len, files))} bytes") from error
     finally:
         file.fp = None  # or Python would close an archive that was interrupted, which fails and hides the reason
@@ -72,7 +74,15 @@ def decode(content: bytes, path: str) -> list[bytes]:
         if entries[0].create_system not in (UNIX, WINDOWS) or encode(files, entries[0].create_system) != content:
             raise ArgumentError("it is damaged: it holds more than its files, or less than was written")
         return files
-    except (zipfile.BadZipFile, ValueError, KeyError, EOFError, RuntimeError, OverflowError) as error:
+    except unless_stopped(
+        zipfile.BadZipFile,
+        ValueError,
+        KeyError,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+        OverflowError,
+    ) as error:
         raise CheckpointError(
             f"{path} does not hold an xpnet ensemble ({describe_error(error)}); give a file written by Ensemble.save"
         ) from error

@@ -19,7 +19,7 @@ from xpnet.checkpoint.kinds import is_ensemble
 from xpnet.checkpoint.record import Record, check_depth, check_tensors, refuse_unknown
 from xpnet.checkpoint.writing import read_file, write_file
 from xpnet.checks import check_folder, describe_error, printable, refuse_duplicates, truncate
-from xpnet.errors import ArgumentError, CheckpointError
+from xpnet.errors import ArgumentError, CheckpointError, unless_stopped
 
 FORMAT = 5  # of files that are written
 READABLE_FORMATS = (5,)  # all since the first that a release wrote
@@ -59,7 +59,7 @@ def encode(record: Record, version: str) -> bytes:
         json.dumps(dict(record.notes), default=np.generic.item)
         check_depth(record.notes, 1)
         _check_keys(record.notes)
-    except (TypeError, ValueError, RecursionError) as error:
+    except unless_stopped(TypeError, ValueError, RecursionError) as error:
         raise ArgumentError(f"notes of the network must be a dict of plain values, as in JSON ({error})") from error
     check_depth(header)
     text = json.dumps({**header, "notes": dict(record.notes)}, default=np.generic.item)
@@ -127,7 +127,7 @@ def decode(content: bytes, path: str) -> Record:
         return record
     except CheckpointError:
         raise
-    except INVALID_VALUE_ERRORS as error:
+    except unless_stopped(*INVALID_VALUE_ERRORS) as error:
         raise CheckpointError(
             f"{path} does not hold an xpnet network ({describe_error(error)}); give a file written by Network.save"
         ) from error
@@ -138,7 +138,7 @@ def explain_errors(path: str | os.PathLike[str]) -> Iterator[None]:
     """Turn errors in the contents of a record into a CheckpointError that names the file."""
     try:
         yield
-    except INVALID_VALUE_ERRORS as error:
+    except unless_stopped(*INVALID_VALUE_ERRORS) as error:
         hint = "; give your own objects as custom=[...]" if "is unknown" in str(error) else ""
         problem = printable(truncate(f"{error} is missing" if isinstance(error, KeyError) else error))
         raise CheckpointError(

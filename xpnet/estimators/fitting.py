@@ -19,9 +19,10 @@ from xpnet.checks import warn
 from xpnet.core.arrays import Array, Namespace, count_bytes, leaves
 from xpnet.data.conversion import stays_outside
 from xpnet.data.gathered import Stored, gather_rows
+from xpnet.data.open import fit_scaling
 from xpnet.data.resident import Rows, take_rows
 from xpnet.data.slopes import with_slopes
-from xpnet.errors import ArgumentError, DivergenceError
+from xpnet.errors import ArgumentError, DivergenceError, unless_stopped
 from xpnet.estimators import lbfgs
 from xpnet.estimators.architecture import (
     choose_backend,
@@ -53,7 +54,6 @@ from xpnet.training.laggards import warn_of_laggards
 from xpnet.training.loop import train_networks
 from xpnet.training.metrics import Metric, predictions
 from xpnet.training.plan import Job, Plan
-from xpnet.training.prepare import fit_scaling
 from xpnet.training.progress import Progress
 from xpnet.training.resuming.checkpoint import Checkpoint, find_starts, make_checkpoint, read_trainings
 from xpnet.training.resuming.comparison import decisive_parameters, describe_training
@@ -352,7 +352,7 @@ def train_fits(
             else:
                 failed = _descend(group, threads, progress, checkpoint)
                 errors |= {numbers[i]: error for i, error in failed.items()}
-        except ValueError as error:
+        except unless_stopped(ValueError) as error:
             if len(group) > 1:  # it does not say which fit failed
                 raise
             errors[numbers[0]] = error

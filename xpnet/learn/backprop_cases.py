@@ -12,6 +12,7 @@ import numpy as np
 from xpnet.core.arrays import Layers
 from xpnet.core.backprop import forward
 from xpnet.core.model import Model
+from xpnet.errors import unless_stopped
 from xpnet.learn.mutations import RIGHT, Backward, Equations, backpropagate
 from xpnet.network import Network
 
@@ -191,7 +192,7 @@ def ask(backward: Callable[..., Any], case: Case, layout: str) -> Answer:
     result = failure = None
     try:
         result = _copy(backward(given[0], given[1], *given[2]))
-    except Exception as error:
+    except unless_stopped(Exception) as error:
         failure = error
     changed = []
     for arrays, afterwards in zip((weights, biases, data), given):
@@ -264,7 +265,7 @@ def count_fits(answer: Answer, reading: Reading) -> float:
         return 0
     try:
         shapes = [[np.squeeze(array).shape for array in arrays] for arrays in reading.read(answer.result)]
-    except Exception:  # its result is no nest of this kind
+    except unless_stopped(Exception):  # its result is no nest of this kind
         return -math.inf
     return sum(given == [np.squeeze(array).shape for array in right] for given, right in zip(shapes, answer.case.right))
 
@@ -301,7 +302,7 @@ def read(result: Any, reading: Reading, n: int) -> Gradients:
                 if np.iscomplexobj(part):
                     raise UnreadableError(f"The gradient of the {name} of layer {l} is complex; return real numbers")
                 arrays.append(np.asarray(part, dtype=np.float64))
-            except (TypeError, ValueError):
+            except unless_stopped(TypeError, ValueError):
                 raise UnreadableError(
                     f"The gradient of the {name} of layer {l} is no array of numbers: {reprlib.repr(part)}"
                 ) from None
@@ -377,7 +378,7 @@ def is_finite(result: Any) -> bool:
         return all(map(is_finite, result))
     try:
         return bool(np.isfinite(result).all())
-    except (TypeError, ValueError):  # it is no array of numbers
+    except unless_stopped(TypeError, ValueError):  # it is no array of numbers
         return False
 
 

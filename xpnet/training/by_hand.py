@@ -11,6 +11,7 @@ from xpnet.core.scaling import Scaling
 from xpnet.core.step import State
 from xpnet.data.conversion import as_real_array
 from xpnet.data.gathered import Gathered
+from xpnet.data.open import fit_scaling
 from xpnet.data.opening import make_source
 from xpnet.data.parameters import parse_biases, parse_weights, split_layers
 from xpnet.data.resident import Resident
@@ -22,7 +23,6 @@ from xpnet.state.places import init_optimizer
 from xpnet.state.value import FITTED_TO_WEIGHTS, NetworkValue, Objective
 from xpnet.state.view import View
 from xpnet.training.arguments import parse_rate
-from xpnet.training.prepare import fit_scaling
 from xpnet.training.steps import ChunkRunner
 
 FITTED_TO_LAYERS = {**FITTED_TO_WEIGHTS, "objective": Objective()}  # what other weights of the user's make empty

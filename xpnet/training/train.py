@@ -9,6 +9,7 @@ from xpnet.checkpoint.record import Snapshot
 from xpnet.core.optimizers.base import needs_all_examples
 from xpnet.core.scaling import Scaler, Scaling
 from xpnet.data.fingerprint import fingerprint_all, fingerprint_weights
+from xpnet.data.open import Data, choose_sampling, fit_scalings, map_shared, scale_for_each
 from xpnet.data.scaling import place_scaling
 from xpnet.data.source import Countable
 from xpnet.distributed.ranks import Ranks
@@ -23,7 +24,7 @@ from xpnet.training.evaluate import make_evaluations, make_training_evaluation
 from xpnet.training.kept_loops import KeptLoops
 from xpnet.training.loop import ValueStream, train_networks
 from xpnet.training.plan import Job
-from xpnet.training.prepare import choose_sampling, fit_for_each, map_shared, open_sources, scale_for_each
+from xpnet.training.prepare import open_for_each
 from xpnet.training.progress import Progress
 from xpnet.training.rates import check_schedule
 from xpnet.training.resuming.checkpoint import find_starts, make_checkpoint, read_trainings
@@ -72,7 +73,7 @@ def train(
         parsed, jobs = make_jobs(networks, request, starts)
         calls = [] if saving is None else describe_calls(jobs, request)  # by examples that are not scaled yet
         checkpoint = saving and make_checkpoint(saving, resumed, jobs, parsed.callbacks, calls, parsed.progress)
-        jobs = scale_for_each(jobs, fit_scalings(jobs, parsed.progress))
+        jobs = scale_jobs(jobs, find_or_fit_scalings(jobs, parsed.progress))
         jobs = add_callbacks(jobs, parsed)
     threads = {"blas_threads": parsed.blas_threads, "threads": parsed.threads}
     return (yield from train_networks(jobs, checkpoint=checkpoint, kept_loops=kept_loops, **threads))
@@ -125,22 +126,34 @@ def make_jobs(networks: Sequence[Trainee], request: Request, starts: Sequence[St
     parsed = parse(request, [value.optimizer for value in values], first.view)
     reader = first.view.reader._replace(keeps_digits=first.view.model.standardize, feature_names=find_names(values))
     seeds = [value.seeds.split for value in values]
-    sources = open_sources(request, parsed.plans[0], reader, seeds, parsed.progress)
-    samplings = map_shared(partial(choose_sampling, parsed.plans[0].sampling), [own.train for own in sources])
+    data = open_for_each(request, parsed.plans[0], reader, seeds, parsed.progress)
+    samplings = map_shared(partial(choose_sampling, parsed.plans[0].sampling), [own.train for own in data])
     plans = [plan._replace(sampling=sampling) for plan, sampling in zip(parsed.plans, samplings)]
-    return parsed, [Job(net, start, plan, *own) for net, start, plan, own in zip(networks, starts, plans, sources)]
+    parts = zip(networks, starts, plans, data)
+    return parsed, [Job(net, start, plan, own.train, own.validation, own.test) for net, start, plan, own in parts]
 
 
-def fit_scalings(jobs: Sequence[Job], progress: bool) -> list[Scaler | None]:
+def find_or_fit_scalings(jobs: Sequence[Job], progress: bool) -> list[Scaler | None]:
     """Fit a scaling to the examples of each network that standardizes and has none; return those of all networks."""
     standardize = jobs[0].net.view.model.standardize
     scalings = find_scalings([job.start.value for job in jobs], standardize)
-    return [*fit_for_each(jobs, scalings, progress)] if standardize else scalings
+    return [*fit_scalings(list_data(jobs), scalings, progress)] if standardize else scalings
+
+
+def list_data(jobs: Sequence[Job]) -> list[Data]:
+    """List the data of jobs."""
+    return [Data(job.source, job.validation, job.test) for job in jobs]
+
+
+def scale_jobs(jobs: Sequence[Job], scalings: Sequence[Scaler | None]) -> list[Job]:
+    """Scale the examples of jobs."""
+    scaled = scale_for_each(list_data(jobs), scalings)
+    return [job._replace(source=own.train, validation=own.validation, test=own.test) for job, own in zip(jobs, scaled)]
 
 
 def fit_exact_scaling(job: Job, progress: bool) -> Scaling | None:
     """Fit the scaling of a network that several processes train, in NumPy arrays."""
-    (scaling,) = fit_scalings([job], progress)
+    (scaling,) = find_or_fit_scalings([job], progress)
     return scaling and scaling.exact
 
 
@@ -155,7 +168,7 @@ def finish_shared_job(job: Job, parsed: Parsed, scaling: Scaling | None, ranks: 
     """Scale the examples of a process, and add the callback that calls those of rank 0, or follows it."""
     reader = job.source.reader
     placed = None if scaling is None else place_scaling(scaling, reader.model, reader.place)
-    (job,) = scale_for_each([job], [placed])
+    (job,) = scale_jobs([job], [placed])
     (job,) = add_callbacks([job], parsed)
     callback = Lead(job.callbacks, ranks) if ranks.leads else Follow(ranks)
     return job._replace(callbacks=[callback], plan=job.plan._replace(ranks=ranks))

@@ -10,7 +10,7 @@ import numpy as np
 
 from xpnet.checkpoint.writing import read_file, write_file
 from xpnet.checks import check_folder, count, decode_path, printable, yes_or_no
-from xpnet.errors import ArgumentError
+from xpnet.errors import ArgumentError, unless_stopped
 from xpnet.training.callback import warn_of_write
 
 FileKind: TypeAlias = Literal["network", "ensemble", "search"]
@@ -54,7 +54,7 @@ class Saving(NamedTuple):
         """Write the file and return True, or warn; `outcome` says what happens then, unless training continues."""
         try:
             write_file(self.path, encode())
-        except (OSError, MemoryError) as error:
+        except unless_stopped(OSError, MemoryError) as error:
             warn_of_write(f"checkpoint={self.path!r} could not be written", error, *outcome)
             return False
         return True

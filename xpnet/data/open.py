@@ -1,0 +1,342 @@
+"""`open_data` opens the examples of a training from any source; `Data` holds them, and divides, weighs and scales them.
+
+Opening reads and checks, and changes nothing. `Data` are immutable: each of these steps returns others, which share
+arrays where they can, so that several networks may train on the same.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from typing import Any, TypeVar
+
+import numpy as np
+
+from xpnet.checks import yes_or_no
+from xpnet.core.arrays import blocks
+from xpnet.core.minibatch import one_hot
+from xpnet.core.scaling import Scaler, Scaling, compute_scaling
+from xpnet.data.gathered import Gathered, Stored, copy_rows, share_rows, with_weight
+from xpnet.data.opening import make_source
+from xpnet.data.reader import Reader
+from xpnet.data.resident import Resident, Rows, scale_columns
+from xpnet.data.sampling import Sampling, in_order, leave_out_weightless
+from xpnet.data.scaling import place_scaling
+from xpnet.data.slopes import parse_slope_weight, with_slopes
+from xpnet.data.source import Columns, Source, Weights, with_bar
+from xpnet.data.splits import check_split, choose_rows, is_fraction, list_others, parse_part, parse_rows
+from xpnet.data.streams import Batches, SharedBatches, SharedPass, check_repeatable
+from xpnet.data.weights import check_some_weight, is_balanced, parse_class_weight, parse_sample_weight
+from xpnet.errors import ArgumentError
+
+__all__ = [
+    "Data",
+    "choose_sampling",
+    "fit_scaling",
+    "fit_scalings",
+    "map_shared",
+    "open_data",
+    "scale_for_each",
+    "share_batches",
+    "split_data",
+]
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """Examples to train, to validate and to test on. They equal only themselves: networks that share them do so by it.
+
+    Parameters
+    ----------
+    train
+        The examples to train on.
+    validation, test
+        Those to validate and to test on, if any.
+    given
+        The training data as the user gave them, which splitters of scikit-learn ask for.
+    balanced
+        Whether `balance` is still to be called, for ``class_weight="balanced"``.
+    """
+
+    train: Source
+    validation: Source | None = None
+    test: Source | None = None
+    given: Any = None
+    balanced: bool = False
+
+    def part(
+        self, rows: Any = None, validation_rows: Any = None, *, validation_weight: Any = None, copy: bool = False
+    ) -> "Data":
+        """Take a part of the training data, and another one to validate on.
+
+        Parameters
+        ----------
+        rows
+            The numbers of the rows to train on; one may occur several times. All, unless given; or all others, if there
+            are `validation_rows`.
+        validation_rows
+            Those to validate on, where all examples count the same.
+        validation_weight
+            Weights (n,) by which they count instead, an array on the host.
+        copy
+            Whether rows that are in memory are copied, which makes them faster to read; else they are shared.
+        """
+        if rows is None and validation_rows is None:
+            return self
+        train = _require_stored(self.train, "rows" if validation_rows is None else "validation_rows")
+        take, n = copy_rows if copy else share_rows, len(train)
+        if validation_rows is None:
+            return replace(self, train=take(train, parse_part("rows", rows, n)))
+        held_out = parse_part("validation_rows", validation_rows, n)
+        training = list_others("validation_rows", held_out, n) if rows is None else parse_part("rows", rows, n)
+        weights = None
+        if validation_weight is not None:
+            with train.reader.scope():
+                weight = train.reader.backend.asarray(validation_weight, train.reader.dtype)
+            weights = Weights(weight, train.reader.place)
+        watched = replace(train, weights=weights)
+        return replace(self, train=take(train, training), validation=take(watched, held_out))
+
+    def split(self, split: Any, seed: int, *, copy: bool = False) -> "Data":
+        """Hold out a part of the training data to validate on.
+
+        Parameters
+        ----------
+        split
+            A fraction, of each class its share; the numbers of the rows; or a splitter of scikit-learn's, whose last
+            split is taken.
+        seed
+            Draws the rows of a fraction.
+        copy
+            As in `part`.
+        """
+        train = _require_stored(self.train, "validation_split")
+        return self.part(*choose_rows(train, "validation_split", split, self.given, seed), copy=copy)
+
+    def part_for_each(self, rows: Any, validation_rows: Any, members: int) -> list["Data"]:
+        """Take a part for each of several networks; `rows` and `validation_rows` are lists with an entry for each."""
+        if rows is None and validation_rows is None:
+            return [self] * members
+        n = len(_require_stored(self.train, "rows" if validation_rows is None else "validation_rows"))
+        if validation_rows is None:
+            return [self.part(own) for own in parse_rows("rows", rows, members, n)]
+        held_out = parse_rows("validation_rows", validation_rows, members, n)
+        if rows is None:
+            training = [list_others(f"validation_rows[{k}]", own, n) for k, own in enumerate(held_out)]
+        else:
+            training = parse_rows("rows", rows, members, n)
+        return [self.part(*pair) for pair in zip(training, held_out)]
+
+    def split_for_each(self, split: Any, seeds: Sequence[int]) -> list["Data"]:
+        """Hold out a part for each of several networks, by its seed; rows that all of them leave out are shared."""
+        if is_fraction(split):
+            return [self.split(split, seed, copy=len(seeds) == 1) for seed in seeds]
+        return [self.split(split, seeds[0], copy=len(seeds) == 1)] * len(seeds)
+
+    def balance(self) -> "Data":
+        """Weigh the examples to train on so that all classes have the same total weight, if that was asked for."""
+        return replace(self, train=_balance(self.train), balanced=False) if self.balanced else self
+
+    def fit_scaling(self, progress: bool = False) -> Scaler:
+        """Fit a scaling to the examples to train on; with a bar if it takes a noticeable time. Synchronizes."""
+        return fit_scaling(self.train, progress)
+
+    def scaled(self, scaling: Scaler) -> "Data":
+        """Scale all examples."""
+        (scaled,) = scale_for_each([self], [scaling])
+        return scaled
+
+
+def open_data(
+    train_data: Any,
+    reader: Reader,
+    *,
+    validation_data: Any = None,
+    test_data: Any = None,
+    sample_weight: Any = None,
+    class_weight: Any = None,
+    slopes: Any = None,
+    slope_weight: Any = 1.0,
+    epochs: int = 1,
+    steps: int | None = None,
+    cache: bool = True,
+    progress: bool = False,
+) -> Data:
+    """Open the examples of a training. Nothing is scaled yet. Synchronizes.
+
+    Parameters
+    ----------
+    train_data
+        A tuple (X, y) of arrays; a sequence of (x, y) pairs; a map-style data set; an iterable of batches.
+    reader
+        The reader of the networks, such as ``net.view.reader``, which checks the examples and moves them.
+    validation_data, test_data
+        The same, to validate and to test on.
+    sample_weight, class_weight, slopes, slope_weight, steps, cache
+        As in `xpnet.Network.train`.
+    epochs
+        Number of passes over the data.
+    progress
+        Whether reading a data set shows a bar.
+
+    Raises
+    ------
+    ArgumentError
+        If data, weights or slopes do not fit the networks, or one another.
+    """
+    slope_weight = parse_slope_weight(slopes, slope_weight)
+    reader, cache = reader.unscaled(), yes_or_no("cache", cache)
+    weighing = reader._replace(class_weight=parse_class_weight(class_weight, reader))
+    options: dict[str, Any] = {"epochs": epochs, "progress": progress}
+    train = make_source(train_data, "train_data", weighing, steps=steps, cache=cache, **options)
+    if sample_weight is not None:
+        train = _require_stored(train, "sample_weight")
+        train = with_weight(train, parse_sample_weight(sample_weight, len(train), reader))
+    if slopes is not None:
+        train = with_slopes(_require_stored(train, "slopes"), slopes, slope_weight)
+    if is_balanced(class_weight):
+        _require_stored(train, 'class_weight="balanced"')
+    reader = reader._replace(feature_names=train.reader.feature_names)
+    validation, test = (
+        None if data is None else make_source(data, name, reader, **options)
+        for name, data in (("validation_data", validation_data), ("test_data", test_data))
+    )
+    return Data(train, validation, test, train_data, is_balanced(class_weight))
+
+
+def _require_stored(source: Source, argument: str, data: str = "train_data") -> Stored:
+    if not isinstance(source, (Resident, Gathered)):
+        raise ArgumentError(
+            f"{argument} needs all examples beforehand; give {data} as arrays, as pairs, or as a data set with "
+            "cache=True"
+        )
+    return source
+
+
+def split_data(data: Any, split: Any, seed: int, reader: Reader) -> tuple[np.ndarray, np.ndarray]:
+    """Choose the rows of the user's data to train on and those to validate on, each in increasing order."""
+    check_split("split", split)
+    source = make_source(data, "data", reader.unscaled())
+    return choose_rows(_require_stored(source, "split_rows", "data"), "split", split, data, seed, "data")
+
+
+def _balance(train: Source) -> Source:
+    """Weigh the examples so that all classes have the same total weight."""
+    stored = train.source if isinstance(train, Rows) else _require_stored(train, 'class_weight="balanced"')
+    reader, backend, xp = train.reader, train.reader.backend, train.reader.backend.xp
+    counts, targets = np.zeros(max(2, reader.model.n_out)), stored.columns.y
+    with reader.scope():
+        classes = reader.encoding().classes
+        own_targets = xp.take(targets, backend.asarray(train.rows), axis=0) if isinstance(train, Rows) else targets
+        for y in blocks(own_targets, reader.model.n_out):
+            rows = one_hot(y, classes, getattr(xp, reader.dtype), xp) if y.ndim == 1 else y
+            counts += backend.to_numpy(xp.sum(reader.class_columns(rows), axis=0))
+        occurring = counts > 0
+        weights = np.zeros((1, len(counts)))
+        weights[0, occurring] = counts.sum() / (occurring.sum() * counts[occurring])
+        weight = reader.look_up_class_weight(targets, backend.asarray(weights, reader.dtype))
+    weighted = with_weight(stored, weight)
+    return replace(train, source=weighted) if isinstance(train, Rows) else weighted
+
+
+def map_shared(function: Callable[[Source], Result], sources: Sequence[Source]) -> list[Result]:
+    """Apply a function to each source, and only once to one that several networks share."""
+    return [*map(cache(function), sources)]
+
+
+def choose_sampling(sampling: Sampling, train: Source) -> Sampling:
+    """Draw no examples without weight, if the sampling draws with replacement; refuse data that have no others."""
+    stored = train.source if isinstance(train, Rows) else train
+    if not isinstance(stored, (Resident, Gathered)) or stored.weights is None:
+        return sampling
+    weight = stored.weights.on_host
+    weight = weight[train.rows] if isinstance(train, Rows) else weight
+    check_some_weight(float(np.max(weight)), "train_data")
+    return leave_out_weightless(sampling, weight)
+
+
+def share_batches(data: Sequence[Data]) -> list[Data]:
+    """Let several networks that train on the same batches share each pass over them."""
+    share = cache(SharedPass)
+    if len(data) == 1:
+        return [*data]
+    return [
+        replace(own, train=SharedBatches(share(own.train))) if isinstance(own.train, Batches) else own for own in data
+    ]
+
+
+def fit_scalings(data: Sequence[Data], scalings: Sequence[Scaler | None], progress: bool = False) -> list[Scaler]:
+    """Fit a scaling for each network that has none; those with the same examples share it."""
+    sources = [own.train.shared.batches if isinstance(own.train, SharedBatches) else own.train for own in data]
+    fit = cache(partial(fit_scaling, progress=progress))
+    return [fit(source) if scaling is None else scaling for source, scaling in zip(sources, scalings)]
+
+
+def fit_scaling(train: Source, progress: bool = False) -> Scaler:
+    """Fit a scaling to the training data; with a bar if it takes a noticeable time."""
+    check_repeatable(train, "standardize=True")
+    reader = train.reader
+    with reader.scope():
+        blocks_of_rows = train.blocks(4 * reader.model.n_in)
+        if progress:
+            blocks_of_rows = with_bar(blocks_of_rows, "Standardizing train_data", train)
+        scaling = compute_scaling(blocks_of_rows, reader.model.scales_targets, reader.place.moments)
+        _check_scaling(scaling, reader.dtype)
+        return place_scaling(scaling, reader.model, reader.place)
+
+
+def _check_scaling(scaling: Scaling, dtype: str) -> None:
+    """Refuse means and deviations that the dtype cannot represent."""
+    for name, array in scaling._asdict().items():
+        if array is None:
+            continue
+        with np.errstate(over="ignore"):
+            rounded = array.astype(dtype)
+        usable = np.isfinite(rounded) & ((rounded > 0) | (not name.endswith("std")))
+        if not usable.all():
+            kind = "input" if name.startswith("x") else "target"
+            raise ArgumentError(
+                f"standardize=True cannot scale {kind} {np.flatnonzero(~usable)[0]} of train_data: its numbers differ "
+                f"by more, or by less, than {dtype} can represent; scale it yourself, or leave it out"
+            )
+
+
+def scale_for_each(data: Sequence[Data], scalings: Sequence[Scaler | None]) -> list[Data]:
+    """Scale the examples of several networks: once if all have the same scaling, else block by block.
+
+    Numbers that the dtype would round are scaled before they are shared: by the first network's scaling, for all
+    networks whose scaling is close enough to it.
+    """
+    first, place = scalings[0], data[0].train.reader.place
+    if first is None:
+        return [*data]
+    scale_shared = cache(partial(scale_columns, scaling=first, place=place))
+    if all(scaling is first for scaling in scalings):
+        scale: Callable[[Source], Source] = cache(partial(_scale_at_once, scaling=first, scale_shared=scale_shared))
+        return [_scale(own, scale) for own in data]
+    by_blocks: Any = partial(_scale_by_blocks, first=first, scale_shared=scale_shared)
+    return [_scale(own, partial(by_blocks, scaling=scaling)) for own, scaling in zip(data, scalings)]
+
+
+def _scale(data: Data, scale: Callable[[Source], Source]) -> Data:
+    """Scale the examples to train, to validate and to test on."""
+    sources = {"train": data.train, "validation": data.validation, "test": data.test}
+    return replace(data, **{name: scale(source) for name, source in sources.items() if source is not None})
+
+
+def _scale_at_once(source: Source, scaling: Scaler, scale_shared: Callable[[Columns], Columns]) -> Source:
+    """Scale a source as a whole; `scale_shared` scales inputs and targets, which others may share, once for all."""
+    if isinstance(source, (Resident, Rows)):
+        return source.with_scaled(scale_shared(source.columns), scaling)
+    return source.scaled(scaling)
+
+
+def _scale_by_blocks(
+    source: Source, scaling: Scaler, first: Scaler, scale_shared: Callable[[Columns], Columns]
+) -> Source:
+    """Scale each block of a source when it is read; `scale_shared` scales by the scaling of the first network."""
+    rows = Rows(source, in_order((len(source),))) if isinstance(source, Resident) else source
+    if isinstance(rows, Rows) and rows.source.is_wide and scaling.exact.is_near(first.exact):
+        rows = rows.with_scaled(scale_shared(rows.columns), first)
+    return rows.scaled(scaling)
