@@ -34,8 +34,9 @@ from xpnet.estimators import (
     MLPSearchCV,
     folds,
     search,
+    search_file,
 )
-from xpnet.training.resuming import saving, search_file
+from xpnet.training.resuming import saving
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),

@@ -37,7 +37,7 @@ from xpnet.estimators.folds import (
 from xpnet.estimators.sliced_search import SlicedSearch, StandIn, keep_scores, unwrap_scorers
 from xpnet.hints import explain_arguments
 from xpnet.training.resuming.saving import Saving, parse_saving
-from xpnet.training.resuming.search_file import SearchFile, describe_search
+from xpnet.estimators.search_file import SearchFile, describe_search
 
 BYTES_OF_CANDIDATE = 200  # its settings need at least this many
 RESULTS = (  # that scikit-learn's `fit` gives a search

@@ -19,7 +19,7 @@ from sklearn.model_selection import check_cv
 
 from xpnet.errors import is_stop
 from xpnet.estimators.folds import Outcome
-from xpnet.training.resuming.search_file import ScoredFit, SearchFile
+from xpnet.estimators.search_file import ScoredFit, SearchFile
 
 
 class StandIn:

@@ -1,5 +1,5 @@
-"""`checkpoint=`, `every=` and `resume=`: trainings and searches in files, from which they are resumed.
+"""`checkpoint=`, `every=` and `resume=`: trainings in files, from which they are resumed.
 
-`saving.py` says where and when a file is written. `checkpoint.py` writes a training and reads it, and `search_file.py`
-does so for a search. `comparison.py` describes a call, by `description.py`, and compares it with that of a file.
+`saving.py` says where and when a file is written. `checkpoint.py` writes a training and reads it. `comparison.py`
+describes a call, and compares it with that of a file.
 """
