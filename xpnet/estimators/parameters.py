@@ -22,7 +22,7 @@ from xpnet.errors import ArgumentError
 from xpnet.hints import explain_unknown
 from xpnet.training import arguments
 from xpnet.training.callback import Callback
-from xpnet.training.resuming.saving import FileKind, Saving, parse_saving, require_seed
+from xpnet.training.resuming.saving import FileKind, Saving, parse_saving
 
 THEIR_SOLVERS = ("adam", "sgd", "lbfgs")  # those of scikit-learn
 SOLVERS = (*THEIR_SOLVERS, "lm")
@@ -349,7 +349,7 @@ def parse_saving_of_fit(estimator: Any, kind: FileKind, checkpoint: Any, every: 
     ArgumentError
         If the fit could not be resumed: because it has no epochs, or draws other numbers each time.
     """
-    saving = parse_saving(kind, checkpoint, every, resume)
+    saving = parse_saving(checkpoint, every, resume, kind=kind)
     if saving is None:
         return None
     if not hasattr(estimator, "partial_fit"):
@@ -359,3 +359,12 @@ def parse_saving_of_fit(estimator: Any, kind: FileKind, checkpoint: Any, every: 
         )
     require_seed(saving.path, estimator.random_state)
     return saving
+
+
+def require_seed(path: Any, random_state: Any) -> None:
+    """Check that a fit with a checkpoint draws the same numbers each time."""
+    if not isinstance(random_state, (int, np.integer)):
+        raise ArgumentError(
+            f"checkpoint={path!r} needs random_state to be a whole number, not {random_state!r}: the fit that "
+            "resumes it must draw the same initial weights, validation data and minibatches"
+        )

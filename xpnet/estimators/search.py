@@ -34,11 +34,12 @@ from xpnet.estimators.folds import (
     set_candidate,
     slice_candidates,
 )
+from xpnet.estimators.search_file import SearchFile, describe_search
 from xpnet.estimators.sliced_search import SlicedSearch, StandIn, keep_scores, unwrap_scorers
 from xpnet.hints import explain_arguments
 from xpnet.training.resuming.saving import Saving, parse_saving
-from xpnet.estimators.search_file import SearchFile, describe_search
 
+SETTINGS_BETWEEN_WRITES = 10  # of a checkpoint, unless given
 BYTES_OF_CANDIDATE = 200  # its settings need at least this many
 RESULTS = (  # that scikit-learn's `fit` gives a search
     *("cv_results_", "best_estimator_", "best_score_", "best_params_", "best_index_", "scorer_", "n_splits_"),
@@ -108,7 +109,9 @@ class TogetherMixin:
             scored, the settings that were.
         """
         require_learner(self.estimator)
-        saving = parse_saving("search", checkpoint, every, resume)
+        if every is not None:
+            every = count("every", every, 1)
+        saving = parse_saving(checkpoint, every, resume, noun="search")
         candidates, used = self._list_candidates(), {name for name, value in params.items() if value is not None}
         estimators = [set_candidate(self.estimator, candidate) for candidate in candidates]
         for estimator in estimators:
@@ -173,7 +176,7 @@ class TogetherMixin:
             n_scores = 2 if self.return_train_score else 1
             search.file = file = SearchFile(saving, description, len(splits), n_scores, names)
             search.begun = list(zip(candidates, file.begin()))
-            most = saving.every if isinstance(saving.every, int) else None
+            most = saving.every if isinstance(saving.every, int) else SETTINGS_BETWEEN_WRITES
         remaining = candidates[len(search.begun) :]
         search.slices = list(slice_candidates(remaining, self.estimator, folds, most)) if remaining else []
         return search

@@ -15,10 +15,9 @@ import numpy as np
 
 from xpnet.backends.identity import describe, describe_call
 from xpnet.checkpoint.file import INVALID_VALUE_ERRORS
-from xpnet.checks import describe_error, printable, refuse_duplicates
+from xpnet.checks import describe_error, printable, refuse_duplicates, truncate
 from xpnet.errors import ArgumentError, CheckpointError, unless_stopped
 from xpnet.state.plain import require, require_keys
-from xpnet.training.resuming.comparison import find_difference
 from xpnet.training.resuming.saving import Saving
 
 FORMAT = 1
@@ -181,7 +180,7 @@ class SearchFile:
             if encode(record) != content:
                 raise ArgumentError("it is damaged: its checksum does not fit its contents")
             check_description(record["search"])
-            difference = find_difference("search", self.saving.path, record["search"], self.description)
+            difference = find_difference(self.saving.path, record["search"], self.description)
             if difference is None:
                 return self._decode_fits(record["fits"])
         except unless_stopped(*INVALID_VALUE_ERRORS) as error:
@@ -213,6 +212,35 @@ class SearchFile:
             for fit in chain.from_iterable(candidates):
                 fit.scores = [_recall_text(value) for score in fit.scores for value in score.values()]
         return candidates
+
+
+def find_difference(path: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> ArgumentError | None:
+    """Make the error that names the first difference between the search in a file and this one, if any."""
+    name = next((name for name, value in now.items() if before[name] != value), None)
+    if name is None:
+        return None
+    then, value = before[name], now[name]
+    if name in ("X", "y", "sample_weight", "cv"):  # digests
+        return ArgumentError(f"{name} differs from that of the search in {path}; give the same, or another checkpoint")
+    if name == "parameters":
+        differing = [key for key in {**then, **value} if then.get(key) != value.get(key)]
+        key = max(differing, key=lambda key: key.count("__"))  # mlp__alpha, and not the steps that it is in
+        shown = f"{key}={then.get(key)}", f"{key}={value.get(key)}"
+    elif name == "settings" and len(then) != len(value):
+        shown = f"{len(then)} settings to try", str(len(value))
+    elif name == "settings":
+        i = next(i for i, (old, new) in enumerate(zip(then, value)) if old != new)
+        shown = f"{_write_setting(then[i])} as setting {i}", _write_setting(value[i])
+    else:
+        shown = f"{name}={then}", f"{name}={value}"
+    return ArgumentError(
+        f"{path} holds a search with {printable(truncate(shown[0]))}, but this one has {truncate(shown[1])}; give the "
+        "same, or another checkpoint"
+    )
+
+
+def _write_setting(setting: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in setting.items())
 
 
 def encode(record: Mapping[str, Any]) -> bytes:

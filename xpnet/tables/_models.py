@@ -21,7 +21,7 @@ from xpnet.errors import ArgumentError
 from xpnet.estimators.architecture import choose_backend, parse_hidden_sizes
 from xpnet.estimators.base import BaseModel
 from xpnet.estimators.inputs import move_to, parse_sample_weight, same_place, validate_targets
-from xpnet.estimators.parameters import make_random_state
+from xpnet.estimators.parameters import make_random_state, require_seed
 from xpnet.estimators.regressor import drop_single_output
 from xpnet.estimators.targets import (
     MULTICLASS,
@@ -47,7 +47,7 @@ from xpnet.tables._recipe import (
     warn_of_wrong_targets,
 )
 from xpnet.tables.columns import Encoded, count_inputs, from_plain
-from xpnet.training.resuming.saving import Every, require_seed
+from xpnet.training.resuming.saving import Every
 
 Self = TypeVar("Self", bound="BaseTableModel")
 FEWEST_NUMBERS = 3  # rows of a regression, so that errors out of fold calibrate it

@@ -112,7 +112,7 @@ def open_checkpoint(
     networks: Sequence[Trainee], request: Request, kind: FileKind
 ) -> tuple[Saving | None, list[Snapshot] | None]:
     """Check where a training is to be written, and read the one to resume, if there are any."""
-    saving = parse_saving(kind, request.checkpoint, request.every, request.resume)
+    saving = parse_saving(request.checkpoint, request.every, request.resume, kind=kind)
     if saving is None:
         return None, None
     resumed = read_trainings(saving, networks, request.progress)

@@ -32,7 +32,7 @@ from xpnet.training.resuming.saving import Saving
 from xpnet.version import __version__
 
 # Described by fingerprints, which are compared
-DATA = ("train_data", "validation_data", "test_data", "sample_weight", "X", "y", "cv")
+DATA = ("train_data", "validation_data", "test_data", "sample_weight")
 # Arguments that the oldest files lack
 LATER = {
     *("test_data", "sample_weight", "class_weight", "slope_weight"),
@@ -164,7 +164,7 @@ def sample_rates(schedule: Schedule, steps: Sequence[int], total: int) -> list[l
 
 def check_same_network(path: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Refuse to resume the training of a network with other settings."""
-    difference = find_difference("training", path, {name: before.get(name) for name in now}, now)
+    difference = find_difference(path, {name: before.get(name) for name in now}, now)
     if difference is not None:
         raise difference
 
@@ -178,7 +178,7 @@ def check_same_origin(saving: Saving, networks: Sequence[Trainee], resumed: Sequ
             if then == value or None in (then, value):  # it is not known
                 continue
             whose = " (drawn from the seed or random_state of all)" if name == "seed" and len(networks) > 1 else ""
-            raise _difference("training", path, f"{name}={then!r}", f"{name}={value!r}{whose}")
+            raise _difference(path, f"{name}={then!r}", f"{name}={value!r}{whose}")
         sums: Any = (snapshot.call.get("initial_weights"), describe_initial_weights(net))
         with explain_errors(path):
             are_same = None in sums or np.allclose(*sums, rtol=1e-5)  # their last digits may differ between computers
@@ -210,7 +210,7 @@ def check_same_training(
         free.add("functions")
     with explain_errors(path):
         compared = {name: value for name, value in now.items() if name in then.keys() - free}
-        difference = find_difference("training", path, then, compared)
+        difference = find_difference(path, then, compared)
     if difference is not None:
         raise difference
     with explain_errors(path):
@@ -226,12 +226,12 @@ def _check_same_schedule(path: str, then: Mapping[str, Any], schedule: Schedule,
         rates = dict(then["lr"])
         before = dict(then.get("schedule", now))
     if [*rates] != compared:
-        raise _difference("training", path, f"lr at the steps {[*rates]}", f"lr at the steps {compared}")
+        raise _difference(path, f"lr at the steps {[*rates]}", f"lr at the steps {compared}")
     if before != now and "name" in before and "name" in now:
-        raise _difference("training", path, f"lr={_write_call(before)}", f"lr={_write_call(now)}")
+        raise _difference(path, f"lr={_write_call(before)}", f"lr={_write_call(now)}")
     for step, rate in sample_rates(schedule, compared, total_now):
         if rate != rates[step]:
-            raise _difference("training", path, f"lr={rates[step]!r} at step {step}", f"lr={rate!r}")
+            raise _difference(path, f"lr={rates[step]!r} at step {step}", f"lr={rate!r}")
     if before != now:
         raise ArgumentError(
             f"lr differs from that of the training in {path}, though not at the steps {compared}; give the same, or "
@@ -277,13 +277,11 @@ def refuse_own_optimizer(optimizer: Optimizer) -> None:
         )
 
 
-def find_difference(noun: str, path: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> ArgumentError | None:
+def find_difference(path: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> ArgumentError | None:
     """Make the error that names the first argument of a call that differs; None if there is none.
 
     Parameters
     ----------
-    noun
-        What the call does: "training" or "search".
     path
         The file.
     before
@@ -296,21 +294,20 @@ def find_difference(noun: str, path: str, before: Mapping[str, Any], now: Mappin
         if (_is_same if name in DATA else operator.eq)(then, value):
             continue
         if name not in DATA:
-            return _difference(noun, path, *_show_difference(noun, name, before, now))
+            return _difference(path, *_show_difference(name, before, now))
         how = _compare_examples(name, then, value)
         return ArgumentError(
-            f"{name} differs from that of the {noun} in {path}{f': {how}' if how else ''}; give the same, or another "
+            f"{name} differs from that of the training in {path}{f': {how}' if how else ''}; give the same, or another "
             "checkpoint"
         )
     return None
 
 
-def _show_difference(noun: str, name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, str]:
+def _show_difference(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, str]:
     """Show what differs in an argument, in the file and in the call."""
     then, value = before[name], now[name]
-    if name in ("functions", "parameters"):
-        differing = [key for key in {**then, **value} if then.get(key) != value.get(key)]
-        key = max(differing, key=lambda key: key.count("__"))  # mlp__alpha, and not the steps that it is in
+    if name == "functions":
+        key = next(key for key in {**then, **value} if then.get(key) != value.get(key))
         return f"{key}={then.get(key)}", f"{key}={value.get(key)}"
     if name == "arguments":
         parts = zip(before["callbacks"], then, value, strict=True)
@@ -318,13 +315,7 @@ def _show_difference(noun: str, name: str, before: Mapping[str, Any], now: Mappi
         names = [key for key in {**old, **new} if old[key] != new[key]]
         calls = [_write_call({"name": kind, **{key: values[key] for key in names}}) for values in (old, new)]
         return calls[0], calls[1]
-    if name == "settings" and len(then) != len(value):
-        return f"{len(then)} settings to try", str(len(value))
-    if name == "settings":
-        i, (old, new) = next((i, pair) for i, pair in enumerate(zip(then, value)) if pair[0] != pair[1])
-        return f"{_write_setting(old)} as setting {i}", _write_setting(new)
-    show = str if noun == "search" else repr  # whose values are texts
-    return f"{name}={show(then)}", f"{name}={show(value)}"
+    return f"{name}={then!r}", f"{name}={value!r}"
 
 
 def _write_call(description: Mapping[str, Any]) -> str:
@@ -339,13 +330,9 @@ def _write_call(description: Mapping[str, Any]) -> str:
     return f"{description['name']}({arguments})"
 
 
-def _write_setting(setting: Mapping[str, str]) -> str:
-    return ", ".join(f"{name}={value}" for name, value in setting.items())
-
-
-def _difference(noun: str, path: str, before: str, now: str) -> ArgumentError:
+def _difference(path: str, before: str, now: str) -> ArgumentError:
     return ArgumentError(
-        f"{path} holds a {noun} with {printable(truncate(before))}, but this one has {truncate(now)}; give the same, "
+        f"{path} holds a training with {printable(truncate(before))}, but this one has {truncate(now)}; give the same, "
         "or another checkpoint"
     )
 

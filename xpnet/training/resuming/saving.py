@@ -1,4 +1,4 @@
-"""Where and when a training or a search is written to a file, by the arguments `checkpoint`, `every` and `resume`."""
+"""Where and when a training is written to a file, by the arguments `checkpoint`, `every` and `resume`."""
 
 import os
 import sys
@@ -6,30 +6,23 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-import numpy as np
-
 from xpnet.checkpoint.writing import read_file, write_file
 from xpnet.checks import check_folder, count, decode_path, printable, yes_or_no
 from xpnet.errors import ArgumentError, unless_stopped
 from xpnet.training.callback import warn_of_write
 
-FileKind: TypeAlias = Literal["network", "ensemble", "search"]
-Every: TypeAlias = str | int | timedelta  # "epoch", a number of minibatches (of a search, settings), or a time
-EVERY: dict[FileKind, Every] = {"network": "epoch", "ensemble": "epoch", "search": 10}  # unless given
+FileKind: TypeAlias = Literal["network", "ensemble"]
+Every: TypeAlias = str | int | timedelta  # "epoch", a number of minibatches, or a time
 
 
 class Saving(NamedTuple):
-    """Where and when a training or a search is written to a file, and whether one in that file is resumed."""
+    """Where and when a training is written to a file, and whether one in that file is resumed."""
 
-    kind: FileKind
     path: str
     every: Every
     resume: bool
-
-    @property
-    def noun(self) -> str:
-        """The word for the content of the file, in messages."""
-        return "search" if self.kind == "search" else "training"
+    kind: FileKind = "network"
+    noun: str = "training"  # for what is written, in messages
 
     def read(self, progress: bool = True) -> bytes | None:
         """Read the file to resume; None if there is none yet. With `progress`, say so on standard error."""
@@ -83,10 +76,12 @@ class Saving(NamedTuple):
         return [content]
 
 
-def parse_saving(kind: FileKind, path: Any, every: Any, resume: Any) -> Saving | None:
+def parse_saving(
+    path: Any, every: Any, resume: Any, *, kind: FileKind = "network", noun: str = "training"
+) -> Saving | None:
     """Check the arguments `checkpoint`, `every` and `resume` of a call; None if there is to be no checkpoint."""
     if every is not None:
-        every = count("every", every, 1) if kind == "search" else parse_every(every)
+        every = parse_every(every)
     resume = yes_or_no("resume", resume)
     if path is None:
         for name, value in (("every", every), ("resume", resume or None)):
@@ -95,10 +90,10 @@ def parse_saving(kind: FileKind, path: Any, every: Any, resume: Any) -> Saving |
         return None
     path = decode_path("checkpoint", path)
     check_folder(path)
-    saving = Saving(kind, path, EVERY[kind] if every is None else every, resume)
+    saving = Saving(path, "epoch" if every is None else every, resume, kind, noun)
     if os.path.lexists(path) and not resume:
         raise FileExistsError(
-            f"checkpoint={path!r} exists already; give resume=True to continue the {saving.noun} in it, or remove it, "
+            f"checkpoint={path!r} exists already; give resume=True to continue the {noun} in it, or remove it, "
             "or give another path"
         )
     return saving
@@ -117,12 +112,3 @@ def parse_every(every: Any) -> Every:
             f'every={every!r} must be "epoch", a number of minibatches such as 1000, or a time such as '
             "datetime.timedelta(minutes=10)"
         ) from error
-
-
-def require_seed(path: Any, random_state: Any) -> None:
-    """Check that a fit with a checkpoint draws the same numbers each time."""
-    if not isinstance(random_state, (int, np.integer)):
-        raise ArgumentError(
-            f"checkpoint={path!r} needs random_state to be a whole number, not {random_state!r}: the fit that "
-            "resumes it must draw the same initial weights, validation data and minibatches"
-        )
