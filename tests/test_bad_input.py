@@ -2,17 +2,20 @@
 
 import copy
 import inspect
+import json
 import pickle
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import cycle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from helpers import Items, Place, assert_same, snapshot
 
+import xpnet
 from xpnet import (
     SGD,
     Adam,
@@ -32,8 +35,6 @@ from xpnet.core.costs import COSTS
 from xpnet.core.initializers import INITIALIZERS
 from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.schedules import SCHEDULES
-from xpnet.hints import NAMES_ELSEWHERE
-from xpnet.learn import book
 from xpnet.training.callback import EVALUATED
 from xpnet.training.metrics import METRICS
 
@@ -596,9 +597,6 @@ def test_attributes_that_a_network_does_not_have_are_refused(net: Network, name:
 )
 def test_attributes_from_elsewhere_are_named_as_they_are_here(net: Network, name: str, equivalent: str | None) -> None:
     hint = f"; its equivalent is '{equivalent}'" if equivalent else ""
-    if name in ("SGD", "backprop", "feedforward", "total_cost", "update_mini_batch"):
-        assert hasattr(book.Network, name)
-        hint += ", and xpnet.learn.book has it as in the book"
     for own in (net, copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
         assert not hasattr(own, name)
         with pytest.raises(AttributeError, match=rf"^'Network' object has no attribute '{name}'{hint}$") as caught:
@@ -724,7 +722,10 @@ def test_hints_name_what_there_is() -> None:
     explained += (EarlyStopping, ReduceLROnPlateau, CSVLog, TensorBoard, MLPClassifier, MLPEnsembleClassifier)
     explained += (TableClassifier,)
     names = {*dir(Network)}.union(*tables, *(inspect.signature(each).parameters for each in explained))
-    assert {text.partition("=")[0] for meant in NAMES_ELSEWHERE.values() for text in meant} <= names
+    elsewhere = json.loads((Path(xpnet.__file__).parent / "_names.json").read_text())
+    texts = {text.partition(" is ")[0] for meant in elsewhere.values() for text in meant}
+    assert {text.partition("=")[0] for text in texts} <= names
+    assert [*elsewhere] == sorted({name.lower() for name in elsewhere})
 
 
 @pytest.mark.parametrize(

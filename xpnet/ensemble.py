@@ -22,7 +22,7 @@ from xpnet.core.temperature import combine
 from xpnet.data.opening import make_source
 from xpnet.data.splits import parse_rows
 from xpnet.errors import ArgumentError, DivergenceError
-from xpnet.hints import explain_methods
+from xpnet.hints import explain_arguments
 from xpnet.inspection.predict import predict
 from xpnet.network import Network
 from xpnet.state import structure
@@ -53,7 +53,7 @@ class Calibrated(NamedTuple):
     parts: Sequence[Callable[[], Any]]  # each returns the object itself; those of changed members are others
 
 
-@explain_methods
+@explain_arguments
 class Ensemble:
     """Many networks of one shape, trained in one program: for error bars, or over learning rates and folds.
 

@@ -1,7 +1,12 @@
-"""Hints about unknown names and arguments: what was probably meant, also in the words of other libraries."""
+"""Hints about unknown names and arguments: what was probably meant, also in the words of other libraries.
+
+`_names.json` lists names in other libraries and in books, and what stands for each here: names, arguments as they are
+written, or a sentence; the first that fits is suggested.
+"""
 
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from types import FunctionType
 from typing import Any, TypeVar, cast
 
@@ -10,129 +15,6 @@ from xpnet.errors import ArgumentError
 
 T = TypeVar("T")
 MAX_COMPARED = 100  # characters of a name; comparing takes memory and time
-
-# names in other libraries and in books -> names here, or the argument as it is written here; the first one that is
-# accepted is suggested
-NAMES_ELSEWHERE = {
-    # activations, costs, metrics, initial weights
-    "acc": ("accuracy",),
-    "bce": ("cross_entropy",),
-    "binary_crossentropy": ("cross_entropy",),
-    "categorical_crossentropy": ("cross_entropy",),
-    "he": ("he_normal",),
-    "huber_loss": ("huber",),
-    "l1_loss": ("mae",),
-    "linear": ("identity",),
-    "logistic": ("sigmoid",),
-    "mean_absolute_error": ("mae",),
-    "mean_squared_error": ("mse",),
-    "mse_loss": ("mse",),
-    "nll": ("log_likelihood",),
-    "pinball": ("quantile(0.1, 0.5, 0.9)",),
-    "quantile": ("quantile(0.1, 0.5, 0.9)",),
-    "swish": ("silu",),
-    "xavier": ("glorot_uniform",),
-    # quantities of a history
-    "val_acc": ("validation_accuracy",),
-    "val_accuracy": ("validation_accuracy",),
-    "val_loss": ("validation_cost",),
-    # arguments of Network
-    "criterion": ("cost", "loss"),
-    "dropout_rate": ("dropout",),
-    "hidden_layer_sizes": ("sizes",),
-    "kernel_initializer": ("init",),
-    "layer_sizes": ("sizes",),
-    "n_estimators": ("members",),
-    "n_members": ("members",),
-    "loss": ("cost",),
-    "loss_fn": ("cost",),
-    "random_state": ("seed",),
-    # arguments of train
-    "early_stopping": ("callbacks=[EarlyStopping()]",),
-    "eta": ("lr",),
-    "evaluation_data": ("validation_data",),
-    "learning_rate": ("lr", "peak"),
-    "learning_rate_init": ("lr",),
-    "max_iter": ("epochs", "max_epochs"),
-    "mini_batch_size": ("batch_size",),
-    "n_epochs": ("epochs",),
-    "n_jobs": ("blas_threads",),
-    "num_epochs": ("epochs",),
-    "patience": ("n_iter_no_change", "callbacks=[EarlyStopping(patience=5)]"),
-    "shuffle": ("sampling",),
-    "steps_per_epoch": ("steps",),
-    "training_data": ("train_data",),
-    "validation_fraction": ("validation_split",),
-    "verbose": ("progress=False",),
-    # arguments of optimizers
-    "alpha": ("rho", "weight_decay"),
-    "beta_1": ("beta1",),
-    "beta_2": ("beta2",),
-    "betas": ("beta1",),
-    "decay": ("weight_decay",),
-    "eps": ("epsilon",),
-    "l2": ("weight_decay", "alpha"),
-    "lmbda": ("weight_decay", "alpha"),
-    "momentum": ("optimizer=SGD(momentum=0.9)",),
-    "weight_decay": ("optimizer=SGD(weight_decay=1e-4)", "alpha"),
-    # arguments of schedules and callbacks
-    "filename": ("path",),
-    "filepath": ("path",),
-    "log_dir": ("folder",),
-    "lr": ("peak", "learning_rate_init"),
-    "max_lr": ("peak",),
-    "min_lr": ("least",),
-    "restore_best_weights": ("restore_best",),
-    # arguments of the estimators
-    "cost": ("loss",),
-    "epochs": ("max_iter", "max_epochs"),
-    "hidden": ("hidden_layer_sizes",),
-    "members": ("n_estimators",),
-    "optimizer": ("solver",),
-    "seed": ("random_state",),
-    "sizes": ("hidden_layer_sizes",),
-    "validation_split": ("validation_fraction",),
-    # attributes of a network
-    "backprop": ("backward",),
-    "biases": ("b",),
-    "cost_derivative": ("deltas",),
-    "feedforward": ("forward",),
-    "fit": ("train",),
-    "rng": ("make_rng",),
-    "score": ("measure",),
-    "sgd": ("train",),
-    "total_cost": ("cost",),
-    "update_mini_batch": ("minibatch_update",),
-    "weights": ("w",),
-}
-
-# methods of the book's networks, which `xpnet.learn.book` has by the same names
-OF_THE_BOOK = ("SGD", "backprop", "feedforward", "total_cost", "update_mini_batch")
-
-# layers of other libraries that networks do not have -> how to get the same outputs without them
-LAYERS_ELSEWHERE = {
-    "BatchNorm1d": "fold its factor and shift into the Linear layer before it",
-    "BatchNormalization": "fold its factor and shift into the Dense layer before it",
-    "LogSoftmax": "put Softmax in its place, and take the logarithm of the outputs",
-    "Normalization": "fold its factor and shift into the first Dense layer",
-}
-
-# public names, and their optional arguments, which people look for in other places
-OWNERS = {
-    "Network.train": (
-        *("epochs", "batch_size", "lr", "test_data", "optimizer", "sampling", "validation_data", "validation_split"),
-        *("sample_weight", "class_weight", "slopes", "slope_weight", "callbacks", "metrics", "training_metrics"),
-        *("steps", "cache", "chunk_steps"),
-        *("checkpoint", "every", "resume", "blas_threads", "distributed", "progress"),
-    ),
-    "Network.measure": ("metrics",),
-    "Network": (
-        *("activation", "output_activation", "cost", "task", "init", "dropout", "scale", "standardize", "backend"),
-        *("device", "dtype", "seed"),
-    ),
-    "SGD": ("momentum", "nesterov", "weight_decay"),
-    "EarlyStopping": ("patience", "monitor", "mode", "min_delta", "restore_best"),
-}
 # how the first argument is called where a function takes examples
 EXAMPLES = ("train_data", "test_data", "validation_data", "data", "batch")
 
@@ -149,9 +31,22 @@ def find_nearest(name: object, names: Iterable[str]) -> str | None:
     """
     import difflib  # rarely needed, and slow to import
 
-    names, word = list(names), str(name)[:MAX_COMPARED].lower()
-    near = [other for other in NAMES_ELSEWHERE.get(word, ()) if other in names]
-    return next(iter(near or difflib.get_close_matches(word, names, n=1)), None)
+    names, word = list(names), str(name)[:MAX_COMPARED]
+    near = [other for other in translate(word) if other in names]
+    return next(iter(near or difflib.get_close_matches(word.lower(), names, n=1)), None)
+
+
+def translate(name: str) -> list[str]:
+    """List what stands here for a name in other libraries or in books.
+
+    Examples
+    --------
+    >>> translate("min_lr"), translate("anything")
+    (['least'], [])
+    """
+    import json
+
+    return json.loads(Path(__file__).with_name("_names.json").read_bytes()).get(name.lower(), [])
 
 
 def explain_unknown(argument: str, name: object, names: Iterable[str]) -> str:
@@ -168,38 +63,6 @@ def explain_unknown(argument: str, name: object, names: Iterable[str]) -> str:
     return f"{argument}={show(name)} is unknown; choose from {choices(names)}{hint}"
 
 
-def explain_attribute(kind: type, name: str) -> str:
-    """Format the message for an attribute that a class does not have, with its equivalent if there is one.
-
-    Python itself suggests names of a similar spelling.
-
-    Examples
-    --------
-    >>> class Net:
-    ...     def train(self): ...
-    >>> explain_attribute(Net, "SGD"), explain_attribute(Net, "trane")  # doctest: +NORMALIZE_WHITESPACE
-    ("'Net' object has no attribute 'SGD'; its equivalent is 'train', and xpnet.learn.book has it as in the book",
-     "'Net' object has no attribute 'trane'")
-    """
-    equivalents = [other for other in NAMES_ELSEWHERE.get(name.lower(), ()) if hasattr(kind, other)]
-    hint = f"; its equivalent is {equivalents[0]!r}" if equivalents else ""
-    if hint and name in OF_THE_BOOK:
-        hint += ", and xpnet.learn.book has it as in the book"
-    return f"{kind.__name__!r} object has no attribute {name!r}{hint}"
-
-
-def unsupported_layer(place: str, kind: str, supported: Iterable[str]) -> str:
-    """Format the message for a layer of another library that networks do not have: the remedy, and those they have.
-
-    Examples
-    --------
-    >>> unsupported_layer("layer 2 (Conv2d)", "Conv2d", ["Linear", "ReLU"])
-    'layer 2 (Conv2d) is not supported; networks have Linear, ReLU'
-    """
-    remedy = f"; {LAYERS_ELSEWHERE[kind]}" if kind in LAYERS_ELSEWHERE else ""
-    return f"{place} is not supported{remedy}; networks have {', '.join(supported)}"
-
-
 def look_up(argument: str, name: object, table: Mapping[str, Any]) -> Any:
     """Find a named object, or raise a ValueError that lists the choices.
 
@@ -213,13 +76,30 @@ def look_up(argument: str, name: object, table: Mapping[str, Any]) -> Any:
     raise ArgumentError(explain_unknown(argument, name, table))
 
 
-# Signatures, and arguments that do not fit them
+def explain_attribute(kind: type, name: str) -> str:
+    """Format the message for an attribute that a class does not have, with its equivalent if there is one.
+
+    Python itself suggests names of a similar spelling.
+
+    Examples
+    --------
+    >>> class Net:
+    ...     def train(self): ...
+    >>> explain_attribute(Net, "fit"), explain_attribute(Net, "trane")
+    ("'Net' object has no attribute 'fit'; its equivalent is 'train'", "'Net' object has no attribute 'trane'")
+    """
+    equivalents = [other for other in translate(name) if hasattr(kind, other)]
+    hint = f"; its equivalent is {equivalents[0]!r}" if equivalents else ""
+    return f"{kind.__name__!r} object has no attribute {name!r}{hint}"
+
+
+# Arguments that do not fit a signature
 
 
 def explain_arguments(target: T) -> T:
-    """Decorate a function, or a class, so that a call with wrong arguments says what was probably meant.
+    """Decorate a function, or a class and its public methods, so that wrong arguments say what was probably meant.
 
-    The signature does not change, and is inspected only after Python has refused a call.
+    Signatures do not change, and are inspected only after Python has refused a call.
 
     Examples
     --------
@@ -231,40 +111,39 @@ def explain_arguments(target: T) -> T:
     xpnet.ArgumentError: learning_rate=0.2 is not an argument of train (did you mean 'lr'?); choose from 'data', 'lr'
     """
     if isinstance(target, type):
+        for name, member in [*_list_methods(target).items()]:
+            if name in vars(target):
+                setattr(target, name, _explain_calls(member, name))
         target.__init__ = _explain_calls(target.__init__, target.__name__)
         return target
     function = cast(Callable[..., Any], target)
-    return cast(T, _explain_calls(function, function.__qualname__.removesuffix(".__init__").rpartition(".")[2]))
+    return cast(T, _explain_calls(function, function.__name__))
 
 
-def explain_methods(kind: type[T]) -> type[T]:
-    """Decorate a class as `explain_arguments` does, and its public methods too."""
-    for name, member in [*vars(kind).items()]:
-        if isinstance(member, FunctionType) and not name.startswith("_"):
-            setattr(kind, name, _explain_calls(member, name))
-    return explain_arguments(kind)
-
-
-def suggest_argument(name: str, names: Iterable[str]) -> str:
-    """Format a hint at what an unknown argument meant: one of `names`, or an argument of something else.
+def suggest_argument(name: str, names: Iterable[str], kind: type | None = None) -> str:
+    """Format a hint at what an unknown argument meant: one of `names`, or an optional argument of a class's methods.
 
     Examples
     --------
+    >>> class Net:
+    ...     def __init__(self, dropout=0.0): ...
     >>> suggest_argument("verbose", ["lr", "progress"]), suggest_argument("lr", ["beta1"])
     (' (did you mean progress=False?)', ' (lr is an argument of train)')
-    >>> suggest_argument("dropuot", ["w", "b"])
-    " (did you mean 'dropout', an argument of Network?)"
+    >>> suggest_argument("dropuot", ["w", "b"], Net)
+    " (did you mean 'dropout', an argument of Net?)"
     """
     import difflib
 
-    names, owners = list(names), _list_owners()
-    meant = {text.partition("=")[0]: text for text in (name, *NAMES_ELSEWHERE.get(name.lower(), ()))}
+    names, owners = list(names), {} if kind is None else _list_owners(kind)
+    meant = {text.partition("=")[0]: text for text in (name, *translate(name))}
     for argument, text in meant.items():
         if argument in names:
             return f" (did you mean {text if '=' in text else repr(text)}?)"
-    for argument in meant:
+    for argument, text in meant.items():
         if argument in owners:
             return f" ({argument} is an argument of {owners[argument]})"
+        if " is " in text:
+            return f" ({text})"
     near = difflib.get_close_matches(name.lower(), [*names, *owners], n=1)
     if not near:
         return ""
@@ -272,13 +151,20 @@ def suggest_argument(name: str, names: Iterable[str]) -> str:
     return f" (did you mean {near[0]!r}{owner}?)"
 
 
-def _list_owners() -> dict[str, str]:
-    """List the optional arguments that people look for in other places, and the function or class that has each."""
+def _list_methods(kind: type) -> dict[str, Callable[..., Any]]:
+    members = {name: member for base in reversed(kind.__mro__) for name, member in vars(base).items()}
+    return {k: member for k, member in members.items() if isinstance(member, FunctionType) and not k.startswith("_")}
+
+
+def _list_owners(kind: type) -> dict[str, str]:
+    """List the optional arguments of a class and of its public methods, and the names of those that have each."""
+    import inspect  # slow to import
+
     owners: dict[str, str] = {}
-    for owner, arguments in OWNERS.items():
-        for argument in arguments:
-            before = f"{owners[argument]} and " if argument in owners else ""
-            owners[argument] = before + owner.rpartition(".")[2]
+    for owner, function in {kind.__name__: kind, **_list_methods(kind)}.items():
+        for name, parameter in inspect.signature(function).parameters.items():
+            if parameter.default is not parameter.empty:
+                owners[name] = f"{owners[name]} and {owner}" if name in owners else owner
     return owners
 
 
@@ -302,17 +188,21 @@ def _explain_call(
     function: Callable[..., Any], name: str, args: Sequence[Any], options: Mapping[str, Any]
 ) -> str | None:
     """Format the message for an argument that does not fit a function; None if Python's own message is clear."""
-    import inspect  # slow to import
+    import inspect
 
-    parameters = dict(inspect.signature(function).parameters)
-    if parameters.pop("self", None):
-        args = args[1:]
+    parameters, kind = dict(inspect.signature(function).parameters), None
+    if any(value.kind in (value.VAR_POSITIONAL, value.VAR_KEYWORD) for value in parameters.values()):
+        return None
+    if parameters.pop("self", None) and args:
+        kind, args = type(args[0]), args[1:]
     by_position = [key for key, value in parameters.items() if value.kind is value.POSITIONAL_OR_KEYWORD]
     takes_data = bool(by_position) and by_position[0] in EXAMPLES
     together = f"X and y are given together, as in {name}((X, y))"
     for key, value in options.items():
         if key not in parameters:
-            hint = f" ({together})" if takes_data and key in ("x", "X", "y") else suggest_argument(key, parameters)
+            hint = (
+                f" ({together})" if takes_data and key in ("x", "X", "y") else suggest_argument(key, parameters, kind)
+            )
             return (
                 f"{key}={_format_briefly(value)} is not an argument of {name}{hint}; choose from {choices(parameters)}"
             )

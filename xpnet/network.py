@@ -17,7 +17,7 @@ from xpnet.data.open import split_data
 from xpnet.data.opening import make_source
 from xpnet.data.place import Place
 from xpnet.errors import DivergenceError
-from xpnet.hints import explain_methods
+from xpnet.hints import explain_arguments
 from xpnet.inspection.predict import predict, predict_outputs
 from xpnet.state import structure
 from xpnet.state.history import History
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from xpnet.training.callback import Callback
 
 
-@explain_methods
+@explain_arguments
 class Network(Settings):
     """A feed-forward neural network; see :doc:`/use/network`.
 

@@ -21,8 +21,7 @@ from xpnet.core.activations import (
     softplus,
 )
 from xpnet.errors import ArgumentError
-from xpnet.export.parts import Part
-from xpnet.hints import unsupported_layer
+from xpnet.export.parts import Part, unsupported_layer
 
 # Modules that PyTorch lacks. Their numbers are buffers, which move with the module and are not trained.
 

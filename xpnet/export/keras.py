@@ -10,8 +10,7 @@ import numpy as np
 from xpnet.core import activations
 from xpnet.core.activations import Activation, make_elu, make_leaky_relu
 from xpnet.errors import ArgumentError
-from xpnet.export.parts import Part, put_together
-from xpnet.hints import unsupported_layer
+from xpnet.export.parts import Part, put_together, unsupported_layer
 from xpnet.network import Network
 from xpnet.state import structure
 

@@ -33,7 +33,7 @@ class Settings:
             raise AttributeError(f"{name} of a network cannot be assigned; {remedy}")
         if "_assignable" in vars(type(self)) and not isinstance(attribute, property):
             names = self._assignable
-            hint = suggest_argument(name, names)
+            hint = suggest_argument(name, names, type(self))
             raise AttributeError(f"{name} of a network cannot be assigned{hint}; choose from {choices(names)}")
         super().__setattr__(name, value)
 
