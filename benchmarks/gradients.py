@@ -26,7 +26,7 @@ def compare_with_nudges() -> bool:
     """Print both times, the median of some rounds; return whether the gradients agree."""
     (x, labels), _ = mnist_sample()
     net = Network([784, 30, 10], dtype="float64", seed=0)
-    model, layers, x, y = net.view.model, net.view.layers, np.asarray(x[:10], np.float64), np.eye(10)[labels[:10]]
+    model, layers, x, y = net.value.model, net.value.layers, np.asarray(x[:10], np.float64), np.eye(10)[labels[:10]]
 
     def compute_cost() -> float:
         zs, activations = forward(layers, model.sigmas, x, np)
@@ -67,7 +67,7 @@ def compare_with_scipy() -> bool:
         x = np.random.default_rng(seed).uniform(-2, 2, (300, 3))
         y = np.sin(2 * x[:, :1]) * x[:, 1:2] + x[:, 2:] ** 2
         net = Network([3, 20, 10, 1], activation="tanh", task="regression", dtype="float64", seed=seed)
-        model, start = net.view.model, net.view.layers
+        model, start = net.value.model, net.value.layers
         shapes = [part.shape for layer in start for part in layer]
         ends = np.cumsum([np.prod(shape) for shape in shapes])[:-1]
 

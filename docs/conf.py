@@ -96,7 +96,7 @@ PUBLIC = (
 DOCUMENTED = (
     *("cli.bench", "core.backprop", "core.dropout", "core.initializers", "core.minibatch", "core.model", "core.step"),
     *("core.optimizers.adam", "core.optimizers.base", "core.optimizers.sgd", "core.optimizers.wrappers"),
-    *("training.callback", "training.callbacks", "state.history", "state.view"),
+    *("training.callback", "training.callbacks", "state.history"),
 )
 
 

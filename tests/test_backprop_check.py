@@ -236,7 +236,7 @@ def check_random(name, rng, layers="all"):
     sizes, settings = draw_settings(rng)
     layout = str(rng.choice(["rows", "columns"]))
     reduction = "mean" if name in NOT_FOR_SUMS else str(rng.choice(["mean", "sum"]))
-    model = Network(sizes, **settings).view.model
+    model = Network(sizes, **settings).value.model
     if name in NEED_OUTPUT_SLOPE and isinstance(model.output, Fused):
         return None  # there is no σ′
     if name in NEED_SIGMA and (len(sizes) < 3 or settings["activation"] == "identity"):
@@ -304,7 +304,7 @@ def test_right_programs_pass():
 # What the report says, with one small program
 
 
-SIGMOID = Network([1] * 6).view.model  # for up to five layers
+SIGMOID = Network([1] * 6).value.model  # for up to five layers
 
 
 def write(*names, end="return gw, gb", layout="rows"):
@@ -532,7 +532,7 @@ def test_a_wrong_difference_is_named_where_the_slope_cancels():
 
 def test_a_program_for_one_depth_only_passes():
     """Run with more layers, one fills in the first two, and another has the activation of the outputs too early."""
-    model = Network([1] * 3, activation="tanh", output_activation="sigmoid").view.model
+    model = Network([1] * 3, activation="tanh", output_activation="sigmoid").value.model
     source = ROWS.replace("act(l,", "act(min(l, 1),").replace("slope(l,", "slope(min(l, 1),")
     assert check_backprop(
         compile_program(source, model), [3, 4, 2], activation="tanh", output_activation="sigmoid"
@@ -617,7 +617,7 @@ def test_a_right_gradient_clears_the_errors_of_its_layer_and_the_later_ones(line
 
 
 def test_a_program_for_another_cost_or_activation_is_recognized():
-    program = compile_program(ROWS, Network([1] * 3, activation="tanh", output_activation="tanh").view.model)
+    program = compile_program(ROWS, Network([1] * 3, activation="tanh", output_activation="tanh").value.model)
     check = check_backprop(program, [3, 4, 2], output_activation="tanh")
     assert check.notes == ['Your gradients are right for activation="tanh": give this argument if you mean that']
     twice = compile_program(ROWS.replace("/ m", "/ m * 2 / y.shape[1]"), SIGMOID)

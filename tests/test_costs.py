@@ -368,7 +368,7 @@ def test_derivatives_of_a_cost_that_sees_x(kind, place):
     settings = {"task": "regression", "dtype": "float64", "seed": 1, **place._asdict()}
     net, other = (Network([3, 4, 2], cost=cost, **settings) for cost in (kind(), LogCosh()))
     assert check_gradients(net, x, y).passed
-    assert Network([3, 2], cost=net.view.model.cost, task="regression").view.model.cost == net.view.model.cost
+    assert Network([3, 2], cost=net.value.model.cost, task="regression").value.model.cost == net.value.model.cost
     scale, to_numpy = np.exp(x[:, :1]), net.backend.to_numpy
     for mine, others in zip(net.deltas(x, y), other.deltas(x, y)):
         np.testing.assert_allclose(to_numpy(mine), scale * to_numpy(others), rtol=1e-12)

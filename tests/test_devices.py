@@ -145,7 +145,7 @@ ENTRIES: dict[str, Callable[[Any, Any], Any]] = {
 
 def on_device(net):
     """The scaling of a network, as its device has it."""
-    return net.view.scaling and net.view.scaling.rounded
+    return net.value.scaling and net.value.scaling.rounded
 
 
 @pytest.mark.parametrize(("entry", "from_host"), [*zip(ENTRIES, cycle([False, True]))])
@@ -284,7 +284,7 @@ def test_data_and_results_are_shared_where_both_libraries_allow_it(data, compute
     with backend.scope(dtype):
         assert np.shares_memory(backend.to_numpy(backend.asarray(x, dtype)), source.to_numpy(x))
     net = Network([4, 3], dtype=dtype, backend=backend)
-    reader = net.view.reader
+    reader = net.value.reader
     assert np.shares_memory(backend.to_numpy(reader.read_inputs(x, "x")), source.to_numpy(x))
     result = net.forward(x)
     assert np.shares_memory(backend.to_numpy(result), backend.to_numpy(result))

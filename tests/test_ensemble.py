@@ -602,7 +602,7 @@ def written(*files, **options):
 
 def member(sizes=(2, 1), seed=0, **settings):
     net = Network(sizes, seed=seed, **settings)
-    return encode_network(net.settings, net.view)
+    return encode_network(net.settings, net.value)
 
 
 BAD_FILES = {
@@ -991,8 +991,8 @@ def test_a_limit_of_a_container_counts(monkeypatch):
 def test_what_members_refer_to_is_copied_with_them():
     ensemble = Ensemble([1, 2, 1], members=3, task="regression", seed=0)
     ensemble.train(([[0.0], [1.0]], [0.0, 1.0]), 2, progress=False)
-    for view in (copy.deepcopy(ensemble[1].view), pickle.loads(pickle.dumps(ensemble[1].view))):
-        np.testing.assert_array_equal(view.layers[0][0], ensemble[1].w[0])
+    for value in (copy.deepcopy(ensemble[1].value), pickle.loads(pickle.dumps(ensemble[1].value))):
+        np.testing.assert_array_equal(value.layers[0][0], ensemble[1].w[0])
     members = Ensemble.of(WithOwner([1, 1], task="regression", seed=k) for k in range(2))
     members[0].owner = members
     members.calibrate((np.arange(20.0)[:, None], np.arange(20.0)))
@@ -1006,9 +1006,9 @@ def test_a_calibration_is_for_the_weights_that_it_was_found_with():
     x = np.arange(20.0)[:, None]
     ensemble.calibrate((x, x[:, 0]))
     found, before = ensemble.calibration, ensemble[1].value
-    assert [view.calibration.errors is found for view in ensemble.views] == [True, True]
+    assert [value.calibration.errors is found for value in ensemble.values] == [True, True]
     ensemble[1].b = ensemble[1].b
-    assert (ensemble.calibration, ensemble.views[0].calibration) == (None, None)
+    assert (ensemble.calibration, ensemble.values[0].calibration) == (None, None)
     ensemble[1].value = before
     assert ensemble.calibration is found
     gone = ref(before.layers[0][0])

@@ -84,7 +84,7 @@ class Start(Callback):
     layers: list[np.ndarray]
 
     def on_train_begin(self, training):
-        view = training.net.view
+        view = training.net.value
         with view.scope():
             self.layers = [np.array(view.backend.to_numpy(x)) for layer in training.net.state.layers for x in layer]
 

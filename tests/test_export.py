@@ -69,7 +69,7 @@ def run_torch(net, x):
 def find_order(net, outputs):
     """For each row, the columns in the order of exported networks, whose quantiles of a target increase."""
     m, n = outputs.shape
-    n_targets = net.view.model.n_targets
+    n_targets = net.value.model.n_targets
     if "quantile" not in net.cost_name:
         return np.tile(np.arange(n), (m, 1))
     levels = np.argsort(outputs.reshape(m, -1, n_targets), axis=1)
@@ -88,7 +88,7 @@ def assert_agrees(outputs, net, x):
 
 def train(net, x):
     """Train a network a little, so that it has a scaling; classes for classifiers, else targets far from 0."""
-    n = net.view.model.n_targets
+    n = net.value.model.n_targets
     y = RNG.integers(0, 2, len(x)) if net.sizes[-1] == 1 else RNG.integers(0, 2, (len(x), n))
     if net.task == "classification":
         y = RNG.integers(0, n, len(x))
@@ -185,7 +185,7 @@ def test_onnxruntime_computes_the_mean_of_an_ensemble(task, standardize, dtype, 
         train(Network([5, 6, n_out], activation="tanh", standardize=standardize, dtype=dtype, seed=k, **arguments), own)
         for k, own in enumerate((x[:30], x[10:], x[::2]))
     ]
-    ensemble, n_targets = Ensemble.of(members), members[0].view.model.n_targets
+    ensemble, n_targets = Ensemble.of(members), members[0].value.model.n_targets
     if ensemble[0].task != "regression":
         expected = ensemble.predict_proba(x)
     elif task == "gaussian":

@@ -21,7 +21,7 @@ def make(sizes=(3, 8, 2), seed=0, **options):
 
 
 def layers_of(net):
-    return [tuple(np.asarray(net.backend.to_numpy(part)) for part in layer) for layer in net.view.layers]
+    return [tuple(np.asarray(net.backend.to_numpy(part)) for part in layer) for layer in net.value.layers]
 
 
 def flatten(layers):
@@ -170,7 +170,7 @@ def test_weights_keep_the_memory_order_of_copies(optimizer):
     """Another order could change the last bits of products, so a copy, or a resumed training, would go on otherwise."""
     net = make()
     net.train((X, Y), epochs=2, optimizer=optimizer, progress=False)
-    assert [w.strides for w, _ in net.view.layers] == [w.strides for w, _ in net.copy().view.layers]
+    assert [w.strides for w, _ in net.value.layers] == [w.strides for w, _ in net.copy().value.layers]
 
 
 def test_a_training_that_is_resumed_goes_on_along_its_line(tmp_path):

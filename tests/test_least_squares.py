@@ -114,7 +114,7 @@ def measure_slope(cost, epochs, **place):
     assert (np.diff(costs) <= 1e-12).all()
     decayed = [
         (to_host(net, gw) + 1e-2 * to_host(net, w), to_host(net, gb))
-        for (gw, gb), (w, _) in zip(net.backward(X, y), net.view.layers, strict=True)
+        for (gw, gb), (w, _) in zip(net.backward(X, y), net.value.layers, strict=True)
     ]
     return max(abs(part).max() for layer in decayed for part in layer)
 

@@ -253,8 +253,8 @@ OTHER_ARGUMENTS = [
     ({"scale": 0.5}, "scale=0.5, and this one has scale=None"),
     ({"dropout": 0.2}, r"dropout=\(0.0, 0.2\), and this one has dropout=\(0.0, 0.1\)"),
     ({"sizes": [2, 4, 2]}, r"sizes=\(2, 4, 2\), and this one has sizes=\(2, 3, 2\)"),
-    ({"dtype": "float32"}, "its layers have other shapes, types or dtypes"),
-    ({"backend": array_api_strict}, "its layers have other shapes, types or dtypes"),
+    ({"dtype": "float32"}, "it is in float32 on numpy"),
+    ({"backend": array_api_strict}, "it is in float64 on array_api_strict"),
 ]
 
 

@@ -52,13 +52,13 @@ def inputs(kind: str) -> np.ndarray:
 @pytest.fixture
 def blocks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many rows go through the network together."""
-    found, compute = [], predict._outputs
+    found, compute = [], predict._compute_block
 
-    def spy(view: Any, x: Any) -> Any:
+    def spy(value: Any, single_rows: Any, x: Any) -> Any:
         found.append(x.shape[0])
-        return compute(view, x)
+        return compute(value, single_rows, x)
 
-    monkeypatch.setattr(predict, "_outputs", spy)
+    monkeypatch.setattr(predict, "_compute_block", spy)
     return found
 
 

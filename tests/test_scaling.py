@@ -33,7 +33,7 @@ def test_sums_of_many_rows_keep_their_digits(backend):
         np.testing.assert_allclose(backend.to_numpy(found.mean), exact.mean(axis=0), rtol=1e-7)
         np.testing.assert_allclose(backend.to_numpy(found.squares) / N, exact.var(axis=0), rtol=1e-4)
     net = Network([2, 1], backend=backend.xp if backend.name == "array_api_strict" else backend.name)
-    scaling = compute_scaling([(net.backend.asarray(x), None)], False, net.view.reader.place.moments)
+    scaling = compute_scaling([(net.backend.asarray(x), None)], False, net.value.reader.place.moments)
     np.testing.assert_allclose(scaling.x_std[0], exact.std(axis=0), rtol=1e-4)
 
 

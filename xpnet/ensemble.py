@@ -23,7 +23,7 @@ from xpnet.data.opening import make_source
 from xpnet.data.splits import parse_rows
 from xpnet.errors import ArgumentError, DivergenceError
 from xpnet.hints import explain_arguments
-from xpnet.inspection.predict import predict
+from xpnet.inspection.predict import predict, predict_calibrated
 from xpnet.network import Network
 from xpnet.state import structure
 from xpnet.state.history import History
@@ -40,8 +40,9 @@ if TYPE_CHECKING:
     from xpnet.core.optimizers.base import Optimizer
     from xpnet.core.schedules import Schedule
     from xpnet.inspection.intervals import Bars, Coverage
+    from xpnet.state.single_rows import SingleRows
     from xpnet.state.structure import Task
-    from xpnet.state.view import View
+    from xpnet.state.value import Value
     from xpnet.training.callback import Callback
     from xpnet.training.metrics import Metric
 
@@ -206,17 +207,22 @@ class Ensemble:
             network.feature_names = names
 
     @property
-    def views(self) -> list[View]:
-        """Immutable snapshots of the members, as `Network.view`, each with the calibration of the ensemble, if any.
+    def values(self) -> list[Value]:
+        """What the members are at this moment, as `Network.value`, each with the calibration of the ensemble, if any.
 
         Examples
         --------
         >>> ensemble = Ensemble([2, 3, 1], members=3, task="regression", seed=0)
-        >>> [view.calibration for view in ensemble.views]
+        >>> [value.calibration for value in ensemble.values]
         [None, None, None]
         """
         calibration = self._calibration
-        return [network.view.with_calibration(calibration) for network in self]
+        return [network.value._replace(calibration=calibration) for network in self]
+
+    @property
+    def single_rows(self) -> list[SingleRows]:
+        """What computes the outputs of the members for one row at a time; see `Network.single_rows`."""
+        return [network.single_rows for network in self]
 
     @property
     def histories(self) -> list[History]:
@@ -225,7 +231,7 @@ class Ensemble:
 
     def best(self, data: Any, metric: Any = None) -> Network:
         """Find the member with the least cost on data, or the best by a metric as in `train`. Synchronizes."""
-        metrics = [] if metric is None else training.arguments.parse_metrics("metric", [metric], self[0].view.model)
+        metrics = [] if metric is None else training.arguments.parse_metrics("metric", [metric], self[0].value.model)
         if metrics and metrics[0].better is None:
             raise ArgumentError(
                 f"metric={metrics[0].name!r} does not tell whether smaller or larger is better; give an "
@@ -344,17 +350,17 @@ class Ensemble:
         """
         if not self.backend.records(x):
             return self._compute_outputs(x)
-        views = [network.view for network in self]  # of these weights, also if training goes on before the gradient
+        values = [network.value for network in self]  # of these weights, also if training goes on before the gradient
 
         def pull_back(x: Array, g: Array) -> Array:
-            products = [inspection.derivatives.vjp(view, x, g[k]) for k, view in enumerate(views)]
+            products = [inspection.derivatives.vjp(value, x, g[k]) for k, value in enumerate(values)]
             with self.backend.scope(self[0].dtype):
                 return self.backend.xp.sum(self._stack(products), axis=0)
 
-        return self.backend.join(lambda x: self._stack([predict(view, x) for view in views]), pull_back, x)
+        return self.backend.join(lambda x: self._stack([predict(value, x) for value in values]), pull_back, x)
 
     def _compute_outputs(self, x: Any) -> Array:
-        return self._stack([predict(network.view, x) for network in self])
+        return self._stack([predict(network.value, x, single_rows=network.single_rows) for network in self])
 
     def predict(self, x: Any, return_std: bool = False) -> Any:
         """Predict values by the mean over the members, or classes by `predict_proba`, shaped as by `Network.predict`.
@@ -395,8 +401,10 @@ class Ensemble:
 
         A regression has none.
         """
-        training.evaluate.require_classes(self[0].view, "predict_proba")
-        stack = self._stack([predict(view.calibrated, x) for view in self.views])
+        training.evaluate.require_classes(self[0].value, "predict_proba")
+        stack = self._stack(
+            [predict_calibrated(value, x, single_rows=rows) for value, rows in zip(self.values, self.single_rows)]
+        )
         with self.backend.scope(self[0].dtype):
             mean, std = mean_and_std(stack, self.backend.xp)
             if self.temperature is not None:
@@ -405,7 +413,7 @@ class Ensemble:
 
     def _predict_points(self, x: Array) -> Array:
         """Predict one number for each target, (m, n_targets): the mean, or the corrected one of the quantiles."""
-        cost, xp = self[0].view.model.cost, self.backend.xp
+        cost, xp = self[0].value.model.cost, self.backend.xp
         if self[0].task != "regression":
             return self.predict_proba(x)
         if cost.levels:
@@ -516,7 +524,7 @@ class Ensemble:
 
     @property
     def _bars(self) -> Bars:
-        return inspection.intervals.bars_of_ensemble(self.views, self.feature_names)
+        return inspection.intervals.bars_of_ensemble(self.values, self.feature_names, self.single_rows)
 
     def fit_laplace(self, train_data: Any) -> None:
         """Learn how uncertain the weights of each member are, as `Network.fit_laplace` does. Synchronizes.
@@ -524,7 +532,7 @@ class Ensemble:
         Error bars then hold this, the noise, and how far the members differ.
         """
         fitted = [
-            inspection.laplace.fit_laplace(network.view, make_source(train_data, "train_data", network.view.reader))
+            inspection.laplace.fit_laplace(network.value, make_source(train_data, "train_data", network.value.reader))
             for network in self
         ]
         for network, laplace in zip(self, fitted):
@@ -542,12 +550,12 @@ class Ensemble:
 
     def evaluate(self, test_data: Any) -> int:
         """Count the examples that the ensemble classifies correctly; `measure` judges regressions. Synchronizes."""
-        training.evaluate.require_classes(self[0].view, "evaluate")
+        training.evaluate.require_classes(self[0].value, "evaluate")
         return self._measure_mean(test_data, [correct], "test_data")["correct"]
 
     def accuracy(self, data: Any) -> float:
         """Compute the fraction of the examples that the ensemble classifies correctly. Synchronizes."""
-        training.evaluate.require_classes(self[0].view, "accuracy")
+        training.evaluate.require_classes(self[0].value, "accuracy")
         return self._measure_mean(data, [accuracy])["accuracy"]
 
     def cost(self, data: Any, return_std: bool = False) -> Any:
@@ -558,7 +566,7 @@ class Ensemble:
 
     def measure(self, data: Any, *, metrics: Sequence[Any] | None = None) -> dict[str, float]:
         """Compute the `cost`, and metrics of the ensemble's predictions, as `Network.measure` does. Synchronizes."""
-        metrics = training.evaluate.choose_metrics(self[0].view.model, metrics)
+        metrics = training.evaluate.choose_metrics(self[0].value.model, metrics)
         return {"cost": self.cost(data), **self._measure_mean(data, metrics)}
 
     def coverage(self, data: Any, levels: Sequence[float] | None = None) -> Coverage:
@@ -567,12 +575,12 @@ class Ensemble:
 
     def _measure_members(self, data: Any, metrics: Sequence[Metric] = ()) -> list[dict[str, Any]]:
         """Compute the cost of every member on data, and metrics."""
-        return training.evaluate.measure_each([network.view for network in self], data, metrics)
+        return training.evaluate.measure_each([network.value for network in self], data, metrics)
 
     def _measure_mean(self, data: Any, metrics: Sequence[Metric], name: str = "data") -> dict[str, Any]:
         """Compute metrics of the mean outputs; `name` is that of the argument, for messages."""
         source, width = self._bars.open(data, name), 2 * len(self) * sum(self[0].sizes)
-        return training.evaluate.measure_predictions(self[0].view, self._predict_points, source, metrics, width)
+        return training.evaluate.measure_predictions(self[0].value, self._predict_points, source, metrics, width)
 
     # Gradients
 
@@ -643,8 +651,8 @@ class Ensemble:
         from xpnet.checkpoint.archive import write_archive
         from xpnet.checkpoint.networks import encode_network, share_calibration
 
-        shared = share_calibration(self.views)
-        write_archive(path, [encode_network(network.settings, network.view, shared=shared) for network in self])
+        shared = share_calibration(self.values)
+        write_archive(path, [encode_network(network.settings, network.value, shared=shared) for network in self])
 
     @classmethod
     def load(
@@ -661,7 +669,7 @@ class Ensemble:
         networks = [read_network(Network, record, name, backend, custom) for record, (_, name) in zip(records, names)]
         with explain_errors(path):
             check_alike(networks)
-            return cls._made_of(networks, calibration=find_shared_calibration(records, networks[0].view.model))
+            return cls._made_of(networks, calibration=find_shared_calibration(records, networks[0].value.model))
 
     def __copy__(self) -> Ensemble:
         return self.copy()
@@ -738,7 +746,7 @@ def check_alike(networks: Sequence[Any]) -> None:
                     f"network {k} has {name}={value!r} and network 0 has {name}={others[name]!r}; the members of an "
                     f"ensemble must have {same}"
                 )
-        models = [one.view.model._replace(dropout=()) for one in (network, networks[0])]
+        models = [one.value.model._replace(dropout=()) for one in (network, networks[0])]
         if not is_same(*models):
             raise ArgumentError(
                 f"networks {k} and 0 have activations or costs of the same names that differ; give the same"

@@ -18,14 +18,13 @@ from xpnet.data.opening import make_source
 from xpnet.data.place import Place
 from xpnet.errors import DivergenceError
 from xpnet.hints import explain_arguments
-from xpnet.inspection.predict import predict, predict_outputs
+from xpnet.inspection.predict import predict_calibrated, predict_outputs
 from xpnet.state import structure
 from xpnet.state.history import History
 from xpnet.state.places import change_optimizer, check_state, check_value, copy_value, init_value, to_device, to_host
 from xpnet.state.settings import Settings
 from xpnet.state.single_rows import SingleRows
-from xpnet.state.value import FITTED_TO_WEIGHTS, NetworkValue, make_generator
-from xpnet.state.view import View
+from xpnet.state.value import FITTED_TO_WEIGHTS, Value, make_generator
 from xpnet.training.kept_loops import KeptLoops
 from xpnet.training.metrics import predict_from_outputs
 
@@ -138,12 +137,12 @@ class Network(Settings):
         scale = structure.parse_scale(scale, standardize, dtype)
         model = structure.parse_model(sizes, activation, output_activation, cost, task, dropout, scale, standardize)
         initializer, entropy = structure.parse_initializer(init), structure.parse_seed(seed)
-        self._place = Place(get_backend(backend, device), dtype)
+        place = Place(get_backend(backend, device), dtype)
         self._given_task, self._drawn_seed = task, structure.find_seed(entropy) if seed is None else None
         self._single_rows, self._loops = SingleRows(), KeptLoops()  # recorded and compiled; copies have none
-        with self._place.scope():
-            structure.check_functions(model, partial(self.backend.asarray, dtype=dtype), self.backend.xp)
-        self._value = init_value(model, initializer, entropy, self._place)
+        with place.scope():
+            structure.check_functions(model, partial(place.backend.asarray, dtype=dtype), place.backend.xp)
+        self._value = init_value(model, initializer, entropy, place)
 
     def summary(self) -> Summary:
         """List layers, shapes, parameters, bytes and floating-point operations, as a table that prints."""
@@ -156,8 +155,8 @@ class Network(Settings):
     # The value: all that changes
 
     @property
-    def value(self) -> NetworkValue:
-        """Everything that changes, as one value that nobody writes into; assign an earlier one to go back to it.
+    def value(self) -> Value:
+        """What it is at this moment, as one value that nobody writes into; assign an earlier one to go back to it.
 
         That of another network must be of one with the same arguments. Notes that were changed in place stay as they
         are.
@@ -172,17 +171,17 @@ class Network(Settings):
         return self._value
 
     @value.setter
-    def value(self, value: NetworkValue) -> None:
-        self._value = check_value(value, self.view)
+    def value(self, value: Value) -> None:
+        self._value = check_value(value, self._value)
 
     def _change(self, **changes: Any) -> None:
         """Replace parts of the value, all at once: interrupts and other threads see one value or the other."""
         self._value = self._value._replace(**changes)
 
     @property
-    def view(self) -> View:
-        """An immutable snapshot of the network, for functions that only read it."""
-        return View(self._value, self._place, self._single_rows)
+    def single_rows(self) -> SingleRows:
+        """The recorded function that computes the outputs for one row at a time; copies begin without one."""
+        return self._single_rows
 
     @property
     def state(self) -> State:
@@ -191,7 +190,7 @@ class Network(Settings):
 
     @state.setter
     def state(self, state: State) -> None:
-        self._change(stored=check_state(state, self.view), **FITTED_TO_WEIGHTS)
+        self._change(stored=check_state(state, self._value), **FITTED_TO_WEIGHTS)
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -207,32 +206,32 @@ class Network(Settings):
         array([ True,  True])
         """
         copy = self.backend.copy_to_read
-        with self._place.scope():
+        with self._value.scope():
             return tuple(Layer(copy(w), copy(b[0, ...])) for w, b in self.state.layers)
 
     @layers.setter
     def layers(self, layers: Sequence[tuple[Any, Any]]) -> None:
-        self._value = training.by_hand.assign_layers(self.view, layers)
+        self._value = training.by_hand.assign_layers(self._value, layers)
 
     @property
     def w(self) -> tuple[Array, ...]:
         """Copies of the weights of each layer, (n_out, n_in); assignable as a whole."""
-        with self._place.scope():
+        with self._value.scope():
             return tuple(self.backend.copy_to_read(w) for w, _ in self.state.layers)
 
     @w.setter
     def w(self, weights: Sequence[Any]) -> None:
-        self._value = training.by_hand.assign_weights(self.view, weights)
+        self._value = training.by_hand.assign_weights(self._value, weights)
 
     @property
     def b(self) -> tuple[Array, ...]:
         """Copies of the biases of each layer, (n_out,), as `w`; columns (n_out, 1) can be assigned too."""
-        with self._place.scope():
+        with self._value.scope():
             return tuple(self.backend.copy_to_read(b[0, ...]) for _, b in self.state.layers)
 
     @b.setter
     def b(self, biases: Sequence[Any]) -> None:
-        self._value = training.by_hand.assign_biases(self.view, biases)
+        self._value = training.by_hand.assign_biases(self._value, biases)
 
     @property
     def scaling(self) -> Scaling | None:
@@ -241,7 +240,7 @@ class Network(Settings):
 
     @scaling.setter
     def scaling(self, scaling: Scaling | None) -> None:
-        self._value = training.by_hand.assign_scaling(self.view, scaling)
+        self._value = training.by_hand.assign_scaling(self._value, scaling)
 
     @property
     def feature_names(self) -> tuple[str, ...] | None:
@@ -307,7 +306,7 @@ class Network(Settings):
 
     @staticmethod
     def _take_values(
-        networks: Sequence[Network], chunks: Generator[Mapping[int, NetworkValue], None, dict[int, DivergenceError]]
+        networks: Sequence[Network], chunks: Generator[Mapping[int, Value], None, dict[int, DivergenceError]]
     ) -> dict[int, DivergenceError]:
         """Give networks the values that their training yields, until it ends; return what it returns."""
         values, proceed = [network._value for network in networks], partial(next, chunks)
@@ -472,12 +471,12 @@ class Network(Settings):
         >>> net.split_rows(([[1.0], [2.0], [3.0], [4.0]], [1.0, 2.0, 3.0, 4.0]), 0.25)
         (array([0, 2, 3], dtype=int32), array([1], dtype=int32))
         """
-        return split_data(data, split, self.seeds.split, self.view.reader)
+        return split_data(data, split, self.seeds.split, self._value.reader)
 
     def reset_optimizer(self, optimizer: Optimizer | str | None = None) -> None:
         """Clear the optimizer's state (the velocity of momentum), and change to another optimizer if one is given."""
         optimizer = self.optimizer if optimizer is None else training.arguments.parse_optimizer(optimizer)
-        self._value = change_optimizer(self._value, optimizer, self.view)
+        self._value = change_optimizer(self._value, optimizer)
 
     def minibatch_update(self, batch: Any, lr: float) -> None:
         """Take one step of plain gradient descent on a minibatch: w ← w − η ∂C/∂w, with the gradient of `backward`.
@@ -485,7 +484,7 @@ class Network(Settings):
         `batch` is a list of (x, y) pairs, or a tuple (X, y) of arrays, and `lr` is η. If the new weights are not
         finite, it raises `DivergenceError`, and the network is unchanged.
         """
-        self._value = training.by_hand.update(self.view, batch, lr)
+        self._value = training.by_hand.update(self._value, batch, lr)
 
     def fit_scaling(self, data: Any) -> Scaling:
         """Learn the scaling of `standardize` from data, as the first `train` does, for a loop of your own.
@@ -496,7 +495,7 @@ class Network(Settings):
         >>> net.fit_scaling(([[1.0], [3.0]], [10.0, 20.0])).x_mean
         array([[2.]])
         """
-        scaling, self._value = training.by_hand.learn_scaling(self.view, data)
+        scaling, self._value = training.by_hand.learn_scaling(self._value, data)
         return scaling
 
     def make_rng(self) -> np.random.Generator:
@@ -518,7 +517,7 @@ class Network(Settings):
         [None, array([[2., 2., 0., 0.],
                [0., 0., 2., 2.]], dtype=float32)]
         """
-        return inspection.predict.dropout_masks(self.view, step, m)
+        return inspection.predict.dropout_masks(self._value, step, m)
 
     # Predictions
 
@@ -532,7 +531,7 @@ class Network(Settings):
         >>> Network([3, 2], seed=0).forward([[1, 2, 3], [4, 5, 6]]).shape
         (2, 2)
         """
-        return predict_outputs(self.view, x)
+        return predict_outputs(self._value, x, self._single_rows)
 
     def predict(self, x: Any, return_std: bool = False) -> Any:
         """Predict classes, or values for a regression; with `return_std`, a pair of them and of their `predict_std`.
@@ -553,7 +552,9 @@ class Network(Settings):
         if yes_or_no("return_std", return_std):
             return inspection.intervals.predict_mean_and_std(self._bars, x)
         if not self._value.model.cost.levels or self.calibration is None:
-            return predict(self.view.calibrated, x, partial(predict_from_outputs, self._value.model))
+            return predict_calibrated(
+                self._value, x, partial(predict_from_outputs, self._value.model), self._single_rows
+            )
         return inspection.intervals.predict_quantiles(self._bars, x)
 
     def predict_proba(self, x: Any) -> Array:
@@ -561,8 +562,8 @@ class Network(Settings):
 
         They are the outputs; after `calibrate`, those at its `temperature`. A regression has none.
         """
-        training.evaluate.require_classes(self.view, "predict_proba")
-        return predict(self.view.calibrated, x)
+        training.evaluate.require_classes(self._value, "predict_proba")
+        return predict_calibrated(self._value, x, single_rows=self._single_rows)
 
     def predict_std(self, x: Any) -> Array:
         """Predict the standard deviation of each target around the prediction, in the shape of `predict`.
@@ -592,7 +593,7 @@ class Network(Settings):
         Their spread says how unsure the network is of its weights (Y. Gal and Z. Ghahramani, "Dropout as a Bayesian
         Approximation", ICML 2016); see :doc:`/use/error-bars`.
         """
-        return inspection.predict.sample(self.view, x, n)
+        return inspection.predict.sample(self._value, x, n)
 
     def calibrate(self, validation_data: Any) -> None:
         """Correct error bars, quantiles or probabilities, so that they say how often they are right. Synchronizes.
@@ -637,7 +638,7 @@ class Network(Settings):
 
     @property
     def _bars(self) -> Bars:
-        return inspection.intervals.bars_of_network(self.view)
+        return inspection.intervals.bars_of_network(self._value, self._single_rows)
 
     def fit_laplace(self, train_data: Any) -> None:
         """Learn how uncertain the weights are, for error bars that grow away from the training examples. Synchronizes.
@@ -646,15 +647,15 @@ class Network(Settings):
         `slopes` or by `solve`. Until further training, `predict_std` and `interval` then hold the uncertainty of the
         weights and the noise. See :doc:`/use/few-examples`.
         """
-        source = make_source(train_data, "train_data", self.view.reader)
-        self._change(laplace=inspection.laplace.fit_laplace(self.view, source), calibration=None)
+        source = make_source(train_data, "train_data", self._value.reader)
+        self._change(laplace=inspection.laplace.fit_laplace(self._value, source), calibration=None)
 
     def fit_novelty(self, x: Any) -> None:
         """Learn from the inputs of all training examples, (n, n_in), 20 or more, for `novelty`. Synchronizes.
 
         Training, and another scaling, end it.
         """
-        self._change(novelty=inspection.novelty.fit_novelty(self.view, x))
+        self._change(novelty=inspection.novelty.fit_novelty(self._value, x))
 
     def novelty(self, x: Any) -> Array:
         """Compute the fraction of the training data that are nearer to the others than each row, (m,). Synchronizes.
@@ -662,7 +663,7 @@ class Network(Settings):
         0.5 is usual; of new rows like the training data, about 1 in 100 is above 0.99. The distance is that of
         Mahalanobis, and one minus the novelty a p-value, as in conformal anomaly detection. See :doc:`/use/novelty`.
         """
-        return inspection.novelty.predict_novelty(self.view, x)
+        return inspection.novelty.predict_novelty(self._value, x)
 
     # Evaluation
 
@@ -679,17 +680,17 @@ class Network(Settings):
         >>> net.evaluate(([[-1], [1], [2]], [0, 0, 1]))
         2
         """
-        training.evaluate.require_classes(self.view, "evaluate")
-        return training.evaluate.measure_data(self.view, test_data, ["correct"], "test_data")["correct"]
+        training.evaluate.require_classes(self._value, "evaluate")
+        return training.evaluate.measure_data(self._value, test_data, ["correct"], "test_data")["correct"]
 
     def accuracy(self, data: Any) -> float:
         """Compute the fraction of the examples that are classified correctly, as in `evaluate`. Synchronizes."""
-        training.evaluate.require_classes(self.view, "accuracy")
-        return training.evaluate.measure_data(self.view, data, ["accuracy"])["accuracy"]
+        training.evaluate.require_classes(self._value, "accuracy")
+        return training.evaluate.measure_data(self._value, data, ["accuracy"])["accuracy"]
 
     def cost(self, data: Any) -> float:
         """Compute the mean cost, without weight decay; of standardized targets with `standardize`. Synchronizes."""
-        return training.evaluate.measure_data(self.view, data, [])["cost"]
+        return training.evaluate.measure_data(self._value, data, [])["cost"]
 
     def measure(self, data: Any, *, metrics: Sequence[Any] | None = None) -> dict[str, float]:
         """Compute the mean "cost", the number of examples as "size", and metrics, as in `train`. Synchronizes.
@@ -704,7 +705,7 @@ class Network(Settings):
         >>> net.measure(([[1, 1], [3, 4]], [3, 12]), metrics=["mae"])
         {'cost': 0.25, 'size': 2, 'mae': 0.5}
         """
-        return training.evaluate.measure_data(self.view, data, metrics)
+        return training.evaluate.measure_data(self._value, data, metrics)
 
     def coverage(self, data: Any, levels: Sequence[float] | None = None) -> Coverage:
         """Count the targets of a regression within the error bars, or below the quantiles. Synchronizes.
@@ -741,8 +742,8 @@ class Network(Settings):
         >>> net.backward([8, 16], [1])
         [Layer(w=array([[-1., -2.]], dtype=float32), b=array([-0.125], dtype=float32))]
         """
-        gradients = inspection.derivatives.gradients(self.view, x, y)
-        with self._place.scope():
+        gradients = inspection.derivatives.gradients(self._value, x, y)
+        with self._value.scope():
             return [Layer(gw, gb[0, ...]) for gw, gb in gradients]
 
     def hvp(self, x: Any, y: Any, direction: Any) -> list[Layer]:
@@ -759,8 +760,8 @@ class Network(Settings):
         >>> net.hvp([3], [5], direction=[([[1]], [0])])
         [Layer(w=array([[9.]], dtype=float32), b=array([3.], dtype=float32))]
         """
-        product = inspection.derivatives.hvp(self.view, x, y, direction)
-        with self._place.scope():
+        product = inspection.derivatives.hvp(self._value, x, y, direction)
+        with self._value.scope():
             return [Layer(w, b[0, ...]) for w, b in product]
 
     def activations(self, x: Any) -> list[Array]:
@@ -771,7 +772,7 @@ class Network(Settings):
         >>> [a.shape for a in Network([3, 4, 2]).activations([[1, 2, 3], [4, 5, 6]])]
         [(2, 3), (2, 4), (2, 2)]
         """
-        return inspection.derivatives.activations(self.view, x)
+        return inspection.derivatives.activations(self._value, x)
 
     def deltas(self, x: Any, y: Any) -> list[Array]:
         """Compute the errors δ = ∂C_x/∂z of every layer, arrays (m, n), for the cost C_x of each example.
@@ -783,14 +784,14 @@ class Network(Settings):
         >>> net.deltas([8, 16], [1])  # (½ − 1) ½ (1 − ½)
         [array([-0.125], dtype=float32)]
         """
-        return inspection.derivatives.deltas(self.view, x, y)
+        return inspection.derivatives.deltas(self._value, x, y)
 
     def vjp(self, x: Any, g: Any) -> Array:
         """Compute gᵀ ∂a/∂x, (m, n_in), for a gradient g with respect to the outputs, (m, n_out).
 
         It is BP2 carried one layer further, and includes all scaling; see :doc:`/use/derivatives`.
         """
-        return inspection.derivatives.vjp(self.view, x, g)
+        return inspection.derivatives.vjp(self._value, x, g)
 
     def jacobian(self, x: Any) -> Array:
         """Compute the derivatives ∂a/∂x of the outputs of `forward`, (m, n_out, n_in).
@@ -802,11 +803,11 @@ class Network(Settings):
         >>> net.jacobian([1, 1]), net.vjp([1, 1], [2])
         (array([[3., 4.]], dtype=float32), array([6., 8.], dtype=float32))
         """
-        return inspection.derivatives.jacobian(self.view, x)
+        return inspection.derivatives.jacobian(self._value, x)
 
     def value_and_jacobian(self, x: Any) -> tuple[Array, Array]:
         """Compute the outputs of `forward` and their `jacobian`, by one forward pass."""
-        return inspection.derivatives.value_and_jacobian(self.view, x)
+        return inspection.derivatives.value_and_jacobian(self._value, x)
 
     def predict_jacobian(self, x: Any, return_std: bool = False) -> Any:
         """Compute the derivatives of `predict` for a regression, in its shape with an axis (n_in,) at the end.
@@ -824,7 +825,7 @@ class Network(Settings):
 
         They need activations of your own to use operators and functions of `xp` alone. See :doc:`/use/derivatives`.
         """
-        return inspection.derivatives.hessian(self.view, x)
+        return inspection.derivatives.hessian(self._value, x)
 
     # Copies and files
 
@@ -847,9 +848,10 @@ class Network(Settings):
         dtype = self.dtype if dtype is None else structure.parse_dtype(dtype)
         structure.parse_scale(self.scale, self.standardize, dtype)
         new = object.__new__(type(self))
-        vars(new).update(vars(self), _place=Place(get_backend(backend, device), dtype))
-        new._single_rows, new._loops = SingleRows(), KeptLoops()
-        new._value = copy_value(self.view, new.view)
+        place = Place(get_backend(backend, device), dtype)
+        vars(new).update(
+            vars(self), _value=copy_value(self._value, place), _single_rows=SingleRows(), _loops=KeptLoops()
+        )
         return new
 
     def fingerprint(self) -> str:
@@ -859,7 +861,7 @@ class Network(Settings):
         """
         from xpnet.checkpoint.networks import fingerprint
 
-        return fingerprint(self.settings, self.view)
+        return fingerprint(self.settings, self._value)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all that `load` and further training need to a safetensors file, for any backend.
@@ -871,7 +873,7 @@ class Network(Settings):
         from xpnet.checks import check_folder
 
         check_folder(path)
-        write_file(path, encode_network(self.settings, self.view))
+        write_file(path, encode_network(self.settings, self._value))
 
     @classmethod
     def load(
@@ -902,9 +904,9 @@ class Network(Settings):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a pickle holds: arrays as NumPy arrays, which keep their dtypes."""
-        return {**vars(self), "_value": to_host(self.view)}
+        return {**vars(self), "_value": to_host(self._value), "_place": self._value.place}
 
     def __setstate__(self, attributes: dict[str, Any]) -> None:
         """Move the arrays of a pickle to the device."""
-        vars(self).update(attributes)
-        self._value = to_device(self._value, self.view)
+        rest = {name: attribute for name, attribute in attributes.items() if name != "_place"}
+        vars(self).update(rest, _value=to_device(attributes["_value"], attributes["_place"]))

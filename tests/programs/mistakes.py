@@ -171,7 +171,7 @@ def class_weights(case: Case) -> list[Any]:
 def slopes(case: Case) -> list[Any]:
     """Derivatives of the targets of a regression, one for each of the outputs."""
     good = np.ones((case.examples.n, case.net.sizes[-1], case.net.sizes[0]))
-    has_none = case.net.task != "regression" or case.net.view.model.n_targets < case.net.sizes[-1]
+    has_none = case.net.task != "regression" or case.net.value.model.n_targets < case.net.sizes[-1]
     return [*NOT_ARRAYS, good[:-1], good[..., None], good * np.nan, good + 1j, *([good] if has_none else [])]
 
 

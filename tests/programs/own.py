@@ -75,7 +75,7 @@ KINDS: list[Callable[[float], Any]] = [Bend, Closed, Wrapped, Partial]
 
 def find_factors(net: Any) -> list[float | None]:
     """The factor of each hidden layer's activation; None for xpnet's."""
-    return [find_factor(sigma.value) for sigma in net.view.model.sigmas[:-1]]
+    return [find_factor(sigma.value) for sigma in net.value.model.sigmas[:-1]]
 
 
 def find_factor(value: Any) -> float | None:
@@ -93,7 +93,7 @@ def is_closure(value: Any) -> bool:
 
 def can_pickle(net: Any) -> bool:
     """Whether no function encloses something, for which there is no pickle."""
-    return not any(is_closure(sigma.value) for sigma in net.view.model.sigmas)
+    return not any(is_closure(sigma.value) for sigma in net.value.model.sigmas)
 
 
 def make_all() -> list[Any]:

@@ -645,7 +645,7 @@ SMOOTH = {"sigmoid", "tanh", "softplus", "silu", "gelu_tanh", "exp", "identity"}
 def _draw_slopes(net: Any, examples: Examples, r: random.Random) -> dict[str, Any]:
     """Slopes for a regression without dropout, whose outputs are the targets."""
     has_targets = known.count_targets(net.cost_name, net.sizes[-1]) == net.sizes[-1] and not any(net.dropout)
-    names = {sigma.name for sigma in net.view.model.sigmas}
+    names = {sigma.name for sigma in net.value.model.sigmas}
     if net.task != "regression" or not has_targets or not names <= SMOOTH or r.random() < 0.6:
         return {}
     rng = np.random.default_rng(r.randrange(2**32))

@@ -95,6 +95,13 @@ class Backend:
     def __repr__(self) -> str:
         return f"<Backend {self.name} on {self.device_name}>"
 
+    def __eq__(self, other: object) -> bool:
+        """Tell whether it has the same library and device."""
+        return isinstance(other, Backend) and self.name == other.name and bool(self.device == other.device)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.device_name))
+
     def __reduce__(self) -> Any:
         """Copy and pickle by the names of library and device."""
         if type(self) is Backend:

@@ -25,8 +25,7 @@ from xpnet.state.history import History
 from xpnet.state.places import init_optimizer
 from xpnet.state.provenance import Provenance
 from xpnet.state.structure import describe_own, parse_feature_names
-from xpnet.state.value import NetworkValue
-from xpnet.state.view import View
+from xpnet.state.value import Value
 from xpnet.version import __version__
 
 AnyNetwork = TypeVar("AnyNetwork")  # `Network`, which is above
@@ -34,19 +33,19 @@ AnyNetwork = TypeVar("AnyNetwork")  # `Network`, which is above
 
 def encode_network(
     settings: Mapping[str, Any],
-    view: View,
+    view: Value,
     snapshot: Snapshot | None = None,
     shared: Calibrations = NO_CALIBRATIONS,
 ) -> bytes:
     """Return the content of the file of a network; see `make_record`. Synchronizes."""
     with view.scope():
         own, to_numpy = describe_own(view.model), view.backend.to_numpy
-        return encode(records.make_record(settings, view.value, to_numpy, snapshot, shared, own), __version__)
+        return encode(records.make_record(settings, view, to_numpy, snapshot, shared, own), __version__)
 
 
-def fingerprint(settings: Mapping[str, Any], view: View) -> str:
+def fingerprint(settings: Mapping[str, Any], view: Value) -> str:
     """Compute the digest of a network with these arguments of `Network`. Synchronizes."""
-    value = view.value
+    value = view
     plain = {
         "settings": settings,
         "optimizer": records.encode_optimizer(value.optimizer) or describe(value.optimizer),
@@ -92,11 +91,11 @@ def restore_network(
 ) -> AnyNetwork:
     """Make a network of a record, with these arguments of `Network`; see `read_network`."""
     net: Any = make(**settings, init="zeros", seed=0, backend=backend)  # both are replaced
-    net.value = restore(record, net.view)
+    net.value = restore(record, net.value)
     return net
 
 
-def restore(record: Record, view: View) -> NetworkValue:
+def restore(record: Record, view: Value) -> Value:
     """Return everything in a record but its settings, for a network with the structure and the place of `view`.
 
     Raises
@@ -107,8 +106,9 @@ def restore(record: Record, view: View) -> NetworkValue:
     model, seeds = view.model, Seeds(**records.seeds_of(record))
     names, optimizer = records.feature_names_of(record), records.optimizer_of(record)
     scaling, provenance = records.scaling_of(record), record.provenance
-    return NetworkValue(
+    return Value(
         model=model,
+        place=view.place,
         stored=read_state(records.tensors_of(record), optimizer, seeds, view),
         optimizer=optimizer,
         generator=records.generator_of(record),
@@ -125,7 +125,7 @@ def restore(record: Record, view: View) -> NetworkValue:
     )
 
 
-def restore_training(record: Record, view: View) -> Snapshot | None:
+def restore_training(record: Record, view: Value) -> Snapshot | None:
     """Return the training in a record as it was written, if there is one; see `restore`."""
     training, value = records.training_of(record), restore(record, view)
     states = {
@@ -135,7 +135,7 @@ def restore_training(record: Record, view: View) -> Snapshot | None:
     return None if training is None else Snapshot(value, states=states, **training)
 
 
-def share_calibration(views: Sequence[View]) -> Calibrations:
+def share_calibration(views: Sequence[Value]) -> Calibrations:
     """Return the calibration of an ensemble with these views as the records of its members hold it."""
     calibration = views[0].calibration
     return NO_CALIBRATIONS if calibration is None else {len(views): calibration}
@@ -147,7 +147,7 @@ def find_shared_calibration(members: Sequence[Record], model: Model) -> Calibrat
     return first if first is not None and all(map(first.is_same, others)) else None
 
 
-def read_state(tensors: dict[str, np.ndarray], optimizer: Optimizer, seeds: Seeds, view: View) -> State:
+def read_state(tensors: dict[str, np.ndarray], optimizer: Optimizer, seeds: Seeds, view: Value) -> State:
     """Make a state of the arrays in a record, where `view` computes."""
     model, (backend, dtype) = view.model, view.place
     weights, biases = zip(*records.layers_of(tensors, len(model.shapes)))

@@ -35,7 +35,7 @@ from xpnet.state.parts import (
 from xpnet.state.plain import check_dict, check_number, check_whole, require_keys
 from xpnet.state.position import Position
 from xpnet.state.structure import choose_own
-from xpnet.state.value import NetworkValue, Objective
+from xpnet.state.value import Objective, Value
 
 SETTINGS = {  # the arguments of Network that a record holds
     *("sizes", "activation", "output_activation", "cost", "task"),
@@ -59,7 +59,7 @@ NO_CALIBRATIONS: Calibrations = MappingProxyType({})
 class Snapshot(NamedTuple):
     """A network and its training between two chunks of steps: all that is needed to resume the training."""
 
-    value: NetworkValue
+    value: Value
     position: dict[str, Any]  # the fields of Position
     lr_scale: float
     stopped: bool
@@ -92,7 +92,7 @@ class Record(NamedTuple):
 
 def make_record(
     settings: Mapping[str, Any],
-    value: NetworkValue,
+    value: Value,
     to_numpy: Callable[[Array], np.ndarray],
     snapshot: Snapshot | None = None,
     shared: Calibrations = NO_CALIBRATIONS,
@@ -140,13 +140,13 @@ def make_record(
     )
 
 
-def list_calibrations(value: NetworkValue, shared: Calibrations) -> Calibrations:
+def list_calibrations(value: Value, shared: Calibrations) -> Calibrations:
     """List the calibration of a network itself, by the number 0, and that of its ensemble."""
     return dict(shared) if value.calibration is None else {0: value.calibration, **shared}
 
 
 def name_arrays(
-    value: NetworkValue,
+    value: Value,
     to_numpy: Callable[[Array], np.ndarray],
     shared: Calibrations = NO_CALIBRATIONS,
     with_optimizer: bool = True,

@@ -249,7 +249,7 @@ def random_examples(net: Network, n: int, seed: int = 0) -> tuple[np.ndarray, np
     >>> x.shape, x.dtype, y.shape
     ((5, 4), dtype('float32'), (5,))
     """
-    rng, n_out = np.random.default_rng(seed), net.view.model.n_targets
+    rng, n_out = np.random.default_rng(seed), net.value.model.n_targets
     x = rng.standard_normal((n, net.sizes[0]), np.dtype(net.dtype).type)
     if net.task == "classification":
         return x, rng.integers(n_out, size=n)

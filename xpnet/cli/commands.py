@@ -45,7 +45,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
             group=note.hold_out.group if note else None,
         )
     print_remarks(new.remarks)
-    metrics = parse_metrics("metrics", options.metrics, first.view.model)
+    metrics = parse_metrics("metrics", options.metrics, first.value.model)
     if not (options.data and holds_one_set(options.data)):
         print(score(model, new.examples, metrics).describe("Test {}"))
         return
@@ -278,7 +278,7 @@ def check_has_intervals(model: Model, options: argparse.Namespace) -> None:
     first, option = networks_of(model)[0], f"--interval {options.interval:g}"
     if first.task != "regression":
         raise ArgumentError(f"{option} is for regressions, and {options.model} predicts classes; leave it out")
-    if model.calibration is None and not (first.view.model.cost.has_std or first.view.model.cost.levels):
+    if model.calibration is None and not (first.value.model.cost.has_std or first.value.model.cost.levels):
         raise ArgumentError(
             f"{option} needs error bars, and {options.model} has none: `xpnet train` calibrates them for tables, and "
             "--cost gaussian predicts them"
@@ -296,7 +296,7 @@ def predict_rows(
 
     predicted = on_host(model.predict(x))
     if first.task not in ("classification", "binary"):
-        distribution = first.view.model.cost.distribution
+        distribution = first.value.model.cost.distribution
         parts = {"prediction": predicted}
         if distribution is not None and distribution.std is not None:
             parts["std"] = on_host(model.predict(x, return_std=True)[1])

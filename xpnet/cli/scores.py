@@ -50,7 +50,7 @@ def score(model: Model, data: Split, extra: Sequence[Metric] = (), *, intervals:
     metrics = choose_metrics(model, extra)
     scores = model.measure(data, metrics=metrics)
     errors = () if model.calibration is None else model.calibration
-    if intervals and len(errors) >= FEWEST_ERRORS and not networks_of(model)[0].view.model.cost.levels:
+    if intervals and len(errors) >= FEWEST_ERRORS and not networks_of(model)[0].value.model.cost.levels:
         rows = model.coverage(data, [LEVEL]).rows
         scores["coverage"] = sum(row["measured"] for row in rows) / len(rows)
     return format_scores(scores, metrics)

@@ -147,7 +147,7 @@ def prepare_training(options: argparse.Namespace) -> tuple[ReadyTraining, dict[s
         data = read_training_data(options.data, **{name: getattr(options, name) for name in (*arguments, "seed")})
     recipe = choose_recipe(options, data)._replace(members=members)
     model = make_model(options, recipe, data)
-    metrics = parse_metrics("metrics", options.metrics, networks_of(model)[0].view.model)
+    metrics = parse_metrics("metrics", options.metrics, networks_of(model)[0].value.model)
     folds = choose_folds(data, members, options.seed) if members > 1 else []
     for network in networks_of(model)[: len(folds)]:
         network.notes["folds"] = count_folds(len(data.train[1]), members, choose_groups(data, members))
@@ -208,13 +208,15 @@ def make_model(options: argparse.Namespace, recipe: Recipe, data: Data) -> Model
     model = Network(sizes, **settings) if recipe.members == 1 else Ensemble(sizes, recipe.members, **settings)
     networks = networks_of(model)
     if networks[0].task == "regression":
-        networks[0].view.model.cost.require_point("the scores")
+        networks[0].value.model.cost.require_point("the scores")
     for network in networks:
         if data.columns is not None:
             network.feature_names, network.notes = data.columns.inputs, data.columns.notes
         network.notes["data"] = name_data(options)
     if options.bins and options.standardize is None:  # these inputs are scaled already, and need only be centred
-        scaling = make_scaling(data.train[0], data.train[1][:, None] if networks[0].view.model.scales_targets else None)
+        scaling = make_scaling(
+            data.train[0], data.train[1][:, None] if networks[0].value.model.scales_targets else None
+        )
         for network in networks:
             network.scaling = scaling
     return model
@@ -246,7 +248,7 @@ def make_stopping(options: argparse.Namespace, training: ReadyTraining) -> list[
 
 def judges_by_log_loss(training: ReadyTraining) -> bool:
     """Tell whether epochs are judged by the log loss that their probabilities have once they are calibrated."""
-    model = networks_of(training.model)[0].view.model
+    model = networks_of(training.model)[0].value.model
     return training.leaves_out_rows and model.task in calibrated_log_loss.tasks and can_temper(model)
 
 
@@ -363,7 +365,7 @@ def scale_columns(training: ReadyTraining, options: argparse.Namespace) -> None:
 def complete(training: ReadyTraining) -> None:
     """Learn what the rows of a table are like, and calibrate the model by those that were left out."""
     data, model = training.data, training.model
-    first = networks_of(model)[0].view.model
+    first = networks_of(model)[0].value.model
     if isinstance(model, Ensemble):
         for network in model:
             network.reset_optimizer(SGD())  # the averages of AdamW would make files three times as large

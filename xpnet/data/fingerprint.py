@@ -29,7 +29,7 @@ def fingerprint(source: Source) -> dict[str, Any]:
     --------
     >>> from xpnet import Network
     >>> from xpnet.data.opening import make_source
-    >>> reader = Network([2, 1]).view.reader
+    >>> reader = Network([2, 1]).value.reader
     >>> a, b, c = (fingerprint(make_source(([x], [1]), "data", reader)) for x in ([0, 1], [0.0, 1.0], [0, 2]))
     >>> a == b, a == c
     (True, False)

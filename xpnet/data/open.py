@@ -170,7 +170,7 @@ def open_data(
     train_data
         A tuple (X, y) of arrays; a sequence of (x, y) pairs; a map-style data set; an iterable of batches.
     reader
-        The reader of the networks, such as ``net.view.reader``, which checks the examples and moves them.
+        The reader of the networks, such as ``net.value.reader``, which checks the examples and moves them.
     validation_data, test_data
         The same, to validate and to test on.
     sample_weight, class_weight, slopes, slope_weight, steps, cache

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
@@ -23,9 +24,10 @@ from xpnet.estimators.inputs import check_kind, move_to, name_arguments, same_pl
 from xpnet.estimators.parameters import Parameters, is_called, list_fields, parse_saving_of_fit, replace_field
 from xpnet.estimators.state import decode_state, encode_state
 from xpnet.estimators.targets import Labels, is_numeric
-from xpnet.inspection.predict import predict
+from xpnet.inspection.predict import predict_calibrated
 from xpnet.network import Network
-from xpnet.state.view import View
+from xpnet.state.single_rows import SingleRows
+from xpnet.state.value import Value
 from xpnet.training.resuming.saving import Every, FileKind
 
 AnyModel = TypeVar("AnyModel", bound="BaseModel")
@@ -96,8 +98,13 @@ class BaseLearner(Parameters, BaseModel):
     _labels: Labels
 
     @property
-    def _views(self) -> Sequence[View]:
+    def _values(self) -> Sequence[Value]:
         """The fitted networks, each with the calibration that corrects the estimator's probabilities, if any."""
+        raise NotImplementedError
+
+    @property
+    def _single_rows(self) -> Sequence[SingleRows]:
+        """What computes the outputs of the same networks for one row at a time."""
         raise NotImplementedError
 
     # Parameters
@@ -192,22 +199,28 @@ class BaseLearner(Parameters, BaseModel):
         self,
         X: Any,
         method: str,
-        transform: Callable[[Sequence[Array], View], Any],
-        compute: Callable[[View, Any], Array] = predict,
+        transform: Callable[[Sequence[Array], Value], Any],
+        compute: Callable[[Value, Any], Array] | None = None,
     ) -> Any:
         """Compute the outputs of each network for X, transform them on its device, and move the result to that of X.
 
-        `transform` gets what `compute` returns for all networks, and the first network.
+        `transform` gets what `compute` returns for all networks, and the first network; unless given, their outputs.
         """
         check_is_fitted(self)
-        first, *_ = views = self._views
+        first, *_ = values = self._values
         backend = first.backend
         home, X = require_place(self, X, backend, method), validate_inputs(self, X)
-        views = [view.calibrated for view in views]
         with first.scope():
             blocks = dense_blocks(X) if sparse.issparse(X) else [X if stays_outside(X) else move_to(X, backend)]
-            outputs = list(zip(*([compute(view, block) for view in views] for block in blocks)))
-        dtype = max(view.output_dtype for view in views)  # some members may need float64, and others not
+            if compute is None:
+                networks = [
+                    partial(predict_calibrated, value, single_rows=rows)
+                    for value, rows in zip(values, self._single_rows)
+                ]
+            else:
+                networks = [partial(compute, value) for value in values]
+            outputs = list(zip(*([network(block) for network in networks] for block in blocks)))
+        dtype = max(value.output_dtype for value in values)  # some members may need float64, and others not
         with backend.scope(dtype):
             joined = (a[0] if len(a) == 1 else backend.xp.concat(a, axis=0) for a in outputs)
             result = transform([backend.asarray(a, dtype) for a in joined], first)
@@ -234,8 +247,12 @@ class BasePerceptron(BaseLearner):
     _home: Backend  # where X lies
 
     @property
-    def _views(self) -> Sequence[View]:
-        return [self.network_.view]
+    def _values(self) -> Sequence[Value]:
+        return [self.network_.value]
+
+    @property
+    def _single_rows(self) -> Sequence[SingleRows]:
+        return [self.network_.single_rows]
 
     def _fit(self: AnyPerceptron, call: Call) -> AnyPerceptron:
         (attributes,) = fit_networks(self, [self], [vars(self) if self._continues(call) else {}], call)
@@ -307,7 +324,7 @@ class BasePerceptron(BaseLearner):
 
     def _writable(self, arrays: Sequence[Array]) -> list[Array]:
         """Copy arrays of the network: those of scikit-learn's estimators can be written to."""
-        view = self.network_.view
+        view = self.network_.value
         with view.scope():
             return [view.backend.copy(array) for array in arrays]
 
@@ -319,7 +336,7 @@ class BasePerceptron(BaseLearner):
     @property
     def n_outputs_(self) -> int:
         """Number of outputs."""
-        return self.network_.view.model.n_targets
+        return self.network_.value.model.n_targets
 
     @property
     def out_activation_(self) -> str:

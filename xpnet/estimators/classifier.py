@@ -22,7 +22,7 @@ from xpnet.estimators.fit_data import Call
 from xpnet.estimators.fitting import assign_attributes
 from xpnet.estimators.targets import BINARY, MULTICLASS, MULTILABEL, Classification, Labels, is_multilabel
 from xpnet.hints import explain_arguments
-from xpnet.state.view import View
+from xpnet.state.value import Value
 
 Self = TypeVar("Self", bound="BaseClassifier")
 
@@ -102,7 +102,7 @@ class BaseClassifier(ClassifierMixin, BaseLearner):
             As in `predict_proba`.
         """
 
-        def logarithms(outputs: Sequence[Array], view: View) -> Array:
+        def logarithms(outputs: Sequence[Array], view: Value) -> Array:
             with np.errstate(divide="ignore"):
                 return view.xp.log(self._probabilities(outputs, view))
 
@@ -129,11 +129,11 @@ class BaseClassifier(ClassifierMixin, BaseLearner):
         tags.classifier_tags.multi_label = True
         return tags
 
-    def _decode(self, outputs: Sequence[Array], view: View) -> Any:
+    def _decode(self, outputs: Sequence[Array], view: Value) -> Any:
         """Turn the outputs of the networks into labels."""
         return self._labels.decode(combine_outputs(outputs, view), view)
 
-    def _probabilities(self, outputs: Sequence[Array], view: View) -> Array:
+    def _probabilities(self, outputs: Sequence[Array], view: Value) -> Array:
         """Turn the outputs of the networks into probabilities of all classes or labels."""
         a = combine_outputs(outputs, view)
         return view.xp.concat([1.0 - a, a], axis=-1) if self._labels.kind == BINARY else a
@@ -311,7 +311,7 @@ class MLPClassifier(BaseClassifier, BasePerceptron):
         return exchange.to_sklearn(self, neural_network.MLPClassifier, y, {"classes": self._labels.classes})
 
 
-def combine_outputs(outputs: Sequence[Array], view: View) -> Array:
+def combine_outputs(outputs: Sequence[Array], view: Value) -> Array:
     """Combine the outputs of the networks, as `Ensemble.predict_proba` does."""
     if view.calibration is None or len(outputs) == 1:
         return mean_outputs(outputs, view.xp)

@@ -22,7 +22,8 @@ from xpnet.estimators.fitting import assign_attributes, fit_networks
 from xpnet.estimators.parameters import Parameters, make_random_state
 from xpnet.estimators.regressor import BaseRegressor, MLPRegressor
 from xpnet.hints import explain_arguments
-from xpnet.state.view import View
+from xpnet.state.single_rows import SingleRows
+from xpnet.state.value import Value
 from xpnet.training.arguments import copies_for_each, parse_callbacks
 
 Self = TypeVar("Self", bound="BaseEnsemble")
@@ -54,8 +55,12 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
     _home: Backend  # where X lies
 
     @property
-    def _views(self) -> Sequence[View]:
-        return self.ensemble_.views
+    def _values(self) -> Sequence[Value]:
+        return self.ensemble_.values
+
+    @property
+    def _single_rows(self) -> Sequence[SingleRows]:
+        return self.ensemble_.single_rows
 
     @property
     def ensemble_(self) -> Ensemble:
@@ -82,7 +87,7 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
         new = copy.copy(self)
         new.estimators_ = [member.to(X) for member in self.estimators_]
         networks = [member.network_ for member in new.estimators_]
-        new._ensemble = join_networks(networks, calibration=self.ensemble_.views[0].calibration)
+        new._ensemble = join_networks(networks, calibration=self.ensemble_.values[0].calibration)
         new._home = backend_of(X)
         return new
 
@@ -198,7 +203,7 @@ class MLPEnsembleClassifier(BaseClassifier, BaseEnsemble):
         if not yes_or_no("return_std", return_std):
             return super().predict_proba(X)
 
-        def summarize(outputs: Sequence[Array], view: View) -> Array:
+        def summarize(outputs: Sequence[Array], view: Value) -> Array:
             xp = view.xp
             _, std = mean_and_std(xp.stack([self._probabilities([a], view) for a in outputs]), xp)
             return xp.stack([self._probabilities(outputs, view), std])

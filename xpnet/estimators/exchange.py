@@ -72,7 +72,7 @@ def to_sklearn(estimator: BasePerceptron, kind: Callable[..., Any], y: Any, opti
         raise ArgumentError(
             "standardize=True: scikit-learn's networks do not scale; fit with a StandardScaler in a pipeline instead"
         )
-    if len(network.view.model.cost.levels) > 1:
+    if len(network.value.model.cost.levels) > 1:
         raise ArgumentError(
             f"loss={parameters['loss']!r} has several outputs for each target, and scikit-learn's networks have one; "
             "fit with one level"

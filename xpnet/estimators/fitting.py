@@ -129,7 +129,7 @@ def fit_networks(
         warn_of_laggards([fit.network for fit in fits], [fit.callbacks for fit in fits])
     for fit in fits:
         if fit.settings.bayesian:
-            laplace = fit_laplace(fit.network.view, fit.source)
+            laplace = fit_laplace(fit.network.value, fit.source)
             fit.network.value = fit.network.value._replace(laplace=laplace)
     return [list_attributes(fit) for fit in fits]
 
@@ -197,7 +197,7 @@ def _check_continuation(network: Network, sizes: list[int], parameters: Paramete
 
 def load_examples(data: FitData, network: Network) -> tuple[Stored, Stored | None]:
     """Move examples for training, and for validation, to the device; scale them if the network standardizes."""
-    reader = network.view.reader._replace(keeps_digits=network.standardize, warns=False)
+    reader = network.value.reader._replace(keeps_digits=network.standardize, warns=False)
     validation = None
     if data.validation is not None:
         held_out = data.validation
@@ -255,8 +255,8 @@ def prepare_fit(
         source = resample(source, random_state)
     if settings.optimizer is not None:
         tally.begin_epochs(validates=validation is not None, early_stopping=settings.early_stopping is not None)
-    loss = problem.cost_to_loss(network.view, source)
-    validation_loss = float if validation is None else problem.cost_to_loss(network.view, validation)
+    loss = problem.cost_to_loss(network.value, source)
+    validation_loss = float if validation is None else problem.cost_to_loss(network.value, validation)
     convergence = Convergence(settings, tally, len(source), problem.score_name, loss, validation_loss)
     if settings.optimizer is None:
         return Fit(network, data, source, alpha, convergence)
@@ -381,7 +381,7 @@ def _list_structure(fit: Fit) -> Any:
     """List everything that fits must have in common to be trained together; None for L-BFGS."""
     if fit.plan is None:
         return None
-    view = fit.network.view
+    view = fit.network.value
     place = (view.backend.name, view.backend.device_name, view.dtype)
     return view.model, view.scaling is None, place, fit.plan.optimizer.update
 
@@ -449,8 +449,8 @@ def _minimize(fit: Fit) -> None:
             print(f"Iteration {number}, loss = {loss(cost):.8f}")
 
     options = {"maxfun": settings.max_fun, "maxiter": settings.max_iter, "gtol": settings.tol}
-    layers, result = lbfgs.minimize(network.view, source, fit.alpha, options, print_iteration)
-    run = lbfgs.describe_run(network.view, len(source), fit.alpha, options)
+    layers, result = lbfgs.minimize(network.value, source, fit.alpha, options, print_iteration)
+    run = lbfgs.describe_run(network.value, len(source), fit.alpha, options)
     network.value = network.value._replace(
         stored=network.state._replace(layers=layers),
         **FITTED_TO_WEIGHTS,

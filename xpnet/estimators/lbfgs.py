@@ -16,7 +16,7 @@ from xpnet.core.step import State, make_step
 from xpnet.data.gathered import Stored
 from xpnet.data.sampling import Sampling, count_minibatches, cut_into_minibatches
 from xpnet.state.provenance import Run
-from xpnet.state.view import View
+from xpnet.state.value import Value
 
 ROWS_ON_HOST = 2048  # examples in a step on the host, where few save memory
 ROWS_ON_DEVICE = 8192  # examples in a step on a device, where a few large steps cost less than many small ones
@@ -50,7 +50,7 @@ class Objective:
         α.
     """
 
-    def __init__(self, view: View, source: Stored, alpha: float) -> None:
+    def __init__(self, view: Value, source: Stored, alpha: float) -> None:
         self.view, self.source, self.alpha = view, source, alpha
         backend = view.backend
         with view.scope():
@@ -100,7 +100,7 @@ def flatten(layers: Layers) -> np.ndarray:
     return np.concatenate([np.asarray(x, np.float64).ravel() for x in leaves(layers)])
 
 
-def describe_run(view: View, n: int, alpha: float, options: dict[str, Any]) -> Run:
+def describe_run(view: Value, n: int, alpha: float, options: dict[str, Any]) -> Run:
     """Describe a training on n examples for the provenance of its network."""
     arguments = ", ".join(f"{name}={value!r}" for name, value in options.items())
     return Run(
@@ -118,7 +118,7 @@ def describe_run(view: View, n: int, alpha: float, options: dict[str, Any]) -> R
 
 
 def minimize(
-    view: View, source: Stored, alpha: float, options: dict[str, Any], on_iteration: Callable[[int, float], None]
+    view: Value, source: Stored, alpha: float, options: dict[str, Any], on_iteration: Callable[[int, float], None]
 ) -> tuple[Layers, Any]:
     """Minimize the cost by L-BFGS-B, starting from the weights of a network.
 

@@ -23,7 +23,7 @@ from xpnet.estimators.targets import Regression
 from xpnet.hints import explain_arguments
 from xpnet.inspection.intervals import combine_bars
 from xpnet.inspection.laplace import predict_with_variances
-from xpnet.state.view import View
+from xpnet.state.value import Value
 
 Self = TypeVar("Self", bound="BaseRegressor")
 
@@ -80,10 +80,10 @@ class BaseRegressor(RegressorMixin, BaseLearner):
         if not yes_or_no("return_std", return_std):
             return self._predict(X, "predict", lambda outputs, view: drop_single_output(mean_points(outputs, view)))
         check_is_fitted(self)
-        view = self._views[0]
+        view = self._values[0]
         cost, xp = view.model.cost, view.xp
         std = None if cost.distribution is None else cost.distribution.std
-        if all(one.value.laplace is not None for one in self._views):
+        if all(one.laplace is not None for one in self._values):
             both = self._predict(X, "predict", _combine_bars, predict_with_variances)
             return both[..., 0], both[..., 1]
         if std is None and not self._has_spread:
@@ -92,7 +92,7 @@ class BaseRegressor(RegressorMixin, BaseLearner):
                 "one network; give one of the two"
             )
 
-        def mean_and_std(outputs: Sequence[Array], view: View) -> Array:
+        def mean_and_std(outputs: Sequence[Array], view: Value) -> Array:
             stack = xp.stack([cost.point(a, xp) for a in outputs])
             variance = xp.mean((stack - xp.mean(stack, axis=0)) ** 2, axis=0)
             if std is not None:
@@ -122,7 +122,7 @@ class BaseRegressor(RegressorMixin, BaseLearner):
             If the loss has no quantiles.
         """
         check_is_fitted(self)
-        view = self._views[0]
+        view = self._values[0]
         cost, xp = view.model.cost, view.xp
         if not cost.levels:
             raise ArgumentError(
@@ -130,7 +130,7 @@ class BaseRegressor(RegressorMixin, BaseLearner):
                 "loss='quantile(0.1, 0.5, 0.9)', say"
             )
 
-        def quantiles(outputs: Sequence[Array], view: View) -> Array:
+        def quantiles(outputs: Sequence[Array], view: Value) -> Array:
             values = mean_outputs([xp.stack(cost.blocks(a, xp), axis=-1) for a in outputs], xp)
             return values[:, 0, :] if values.shape[1] == 1 else values
 
@@ -214,13 +214,13 @@ class MLPRegressor(BaseRegressor, BasePerceptron):
         return memory.relevance
 
 
-def _combine_bars(bars: Sequence[Array], view: View) -> Array:
+def _combine_bars(bars: Sequence[Array], view: Value) -> Array:
     """Combine means and standard deviations, (m, n_outputs, 2), of the networks; one output has no axis."""
     combined = combine_bars(bars, view.xp, (), has_noise=True)
     return combined[:, 0, :] if combined.shape[1] == 1 else combined
 
 
-def mean_points(outputs: Sequence[Array], view: View) -> Array:
+def mean_points(outputs: Sequence[Array], view: Value) -> Array:
     """Average the predictions of the networks."""
     return mean_outputs([view.model.cost.point(a, view.xp) for a in outputs], view.xp)
 

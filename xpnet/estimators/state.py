@@ -29,12 +29,12 @@ def encode_state(attributes: Mapping[str, Any]) -> dict[str, Any]:
         state["network_"] = _encode_network(state["network_"])
     if "ensemble_" in state:
         ensemble = state["ensemble_"]
-        shared = share_calibration(ensemble.views)
+        shared = share_calibration(ensemble.values)
         networks = [_encode_network(net, shared) for net in ensemble]
         state["ensemble_"] = {"networks": networks, "seeds": ensemble.seeds}
     if "_ensemble" in state:  # the members have its networks
         ensemble, networks = state["_ensemble"], [member.network_ for member in state["estimators_"]]
-        calibration = ensemble.views[0].calibration if ensemble.consists_of(networks) else None
+        calibration = ensemble.values[0].calibration if ensemble.consists_of(networks) else None
         state["_ensemble"] = calibration and calibration._asdict()
     if "_home" in state:
         state["_home"] = _encode_backend(state["_home"])
@@ -64,10 +64,10 @@ def decode_state(state: Mapping[str, Any]) -> dict[str, Any]:
 
 def _encode_network(net: Network, shared: Calibrations = NO_CALIBRATIONS) -> dict[str, Any] | Network:
     """Turn a network into what its file would hold, and the place where it computes."""
-    model = net.view.model
+    model = net.value.model
     if encode_optimizer(net.optimizer) is None:
         return net
-    with net.view.scope():
+    with net.value.scope():
         record = make_record(net.settings, net.value, net.backend.to_numpy, shared=shared)
     *hidden, output, cost = [part.name if is_known(part) else part for part in (*model.sigmas, model.cost)]
     settings = {"activation": hidden, "output_activation": output, "cost": cost}
@@ -84,7 +84,7 @@ def _decode_network(state: Mapping[str, Any]) -> Network:
 def _decode_ensemble(networks: Sequence[Mapping[str, Any]], seeds: Sequence[int | None]) -> Ensemble:
     decoded = [_decode_record(state) for state in networks]
     members = [restore_network(Network, record, record.settings, backend) for record, backend in decoded]
-    calibration = find_shared_calibration([record for record, _ in decoded], members[0].view.model)
+    calibration = find_shared_calibration([record for record, _ in decoded], members[0].value.model)
     return join_networks(members, seeds, calibration)
 
 

@@ -24,7 +24,7 @@ from xpnet.errors import ArgumentError
 from xpnet.estimators.architecture import Head, parse_loss
 from xpnet.estimators.examples import RowSource, read_targets
 from xpnet.state.structure import Task
-from xpnet.state.view import View
+from xpnet.state.value import Value
 from xpnet.training.metrics import mean_r2
 
 # Labels
@@ -80,7 +80,7 @@ class Labels:
         encoder.classes_ = self.classes
         return np.asarray(encoder.transform(y), np.int32)
 
-    def decode(self, a: Array, view: View) -> Any:
+    def decode(self, a: Array, view: Value) -> Any:
         """Decode outputs (n, n_outputs) into labels on their device; strings are returned in NumPy arrays."""
         with view.scope():
             return self._decode(a, view.backend)
@@ -275,7 +275,7 @@ class Classification:
         _check_class_weights(class_weight)
         return np.array([class_weight.get(label, 1.0) for label in classes], float)[self.labels.numbers(y)]
 
-    def cost_to_loss(self, view: View, source: RowSource) -> Callable[[float], float]:
+    def cost_to_loss(self, view: Value, source: RowSource) -> Callable[[float], float]:
         """Return the function that turns a mean cost on a source into the loss to report: the cost itself."""
         return float
 
@@ -344,7 +344,7 @@ class Regression:
     def weigh_classes(self, y: Any, *, partial: bool) -> None:
         """Return None: numbers have no classes."""
 
-    def cost_to_loss(self, view: View, source: RowSource) -> Callable[[float], float]:
+    def cost_to_loss(self, view: Value, source: RowSource) -> Callable[[float], float]:
         """Return the function that turns a mean cost into the loss to report. Synchronizes for the Poisson deviance."""
         if view.model.cost == quadratic:  # a mean over the outputs here, a sum over them in a network
             return lambda cost: cost / view.model.n_out

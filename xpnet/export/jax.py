@@ -74,7 +74,7 @@ def to_jax(net: Network | Ensemble) -> tuple[Callable[[Any, Any], Any], tuple[La
     jax = _import_jax()
     _require_precision(jax, networks[0].dtype)
     warn_of_losses(net)
-    model = networks[0].view.model
+    model = networks[0].value.model
     sigmas = tuple(_differentiate_by_pullback(sigma, jax) for sigma in model.sigmas)
     compute = partial(_compute_outputs, jax.numpy, model, sigmas)
     constants, params = [*map(_find_constants, networks)], [*map(_copy_layers, networks)]
@@ -114,7 +114,7 @@ def from_jax(net: Network | Ensemble, params: Any) -> Any:
     """
     networks, new = require_networks(net), net.copy()
     if isinstance(new, Network):
-        new.value = assign_layers(new.view, params, "params")
+        new.value = assign_layers(new.value, params, "params")
         return new
     weights, biases = split_layers(params, "params")
     arrays = [np.asarray(array) for array in (*weights, *biases)]
@@ -127,7 +127,7 @@ def from_jax(net: Network | Ensemble, params: Any) -> Any:
     for k, member in enumerate(new):
         parts = [array[k] for array in arrays]
         layers = [*zip(parts[: len(weights)], parts[len(weights) :])]
-        member.value = assign_layers(member.view, layers, f"params[{k}]")
+        member.value = assign_layers(member.value, layers, f"params[{k}]")
     return new
 
 
@@ -148,7 +148,7 @@ def _require_precision(jax: Any, dtype: str) -> None:
 
 
 def _find_constants(net: Network) -> Constants:
-    view, dtype = net.view, net.dtype
+    view, dtype = net.value, net.dtype
     scale = None if view.model.scale is None else np.asarray(view.model.scale, dtype)
     if view.scaling is None:
         return Constants(scale, None, None)
@@ -161,7 +161,7 @@ def _find_constants(net: Network) -> Constants:
 
 
 def _copy_layers(net: Network) -> tuple[Layer, ...]:
-    view = net.view
+    view = net.value
     with view.scope():
         return tuple(
             Layer(*(np.array(view.backend.to_numpy(array)) for array in (w, b[0, ...]))) for w, b in view.layers

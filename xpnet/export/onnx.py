@@ -273,7 +273,7 @@ def _add_mean(graph: Graph, outputs: Sequence[Symbol], net: Network) -> Symbol:
 
     if len(outputs) == 1:
         return outputs[0]
-    if not net.view.model.cost.has_std:
+    if not net.value.model.cost.has_std:
         return average(outputs)
     n = outputs[0].n // 2
     means, stds = ([graph.take_columns(a, start, start + n) for a in outputs] for start in (0, n))

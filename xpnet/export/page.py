@@ -188,7 +188,7 @@ def describe_network(net: Network | Ensemble, picture: Picture | None) -> dict[s
         "has_geometric_mean": has_geometric_mean,
         "labels": _name_outputs(net),
         "adds_to_one": net.sigmas[-1].total == 1.0,
-        "levels": net.view.model.cost.levels,
+        "levels": net.value.model.cost.levels,
     }
     if picture is None:
         ranges = _find_ranges(net, members[0])
@@ -382,7 +382,7 @@ def _name_outputs(net: Network) -> list[str]:
     n = 2 if net.task == "binary" else net.sizes[-1]
     if net.task != "regression":
         return find_labels(net) or [str(k) for k in range(n)]
-    n_targets, cost = net.view.model.n_targets, net.view.model.cost
+    n_targets, cost = net.value.model.n_targets, net.value.model.cost
     target = net.notes.get("target")
     targets = [target] if isinstance(target, str) and n_targets == 1 else _number("output", n_targets)
     if cost.outputs_per_target == 1:

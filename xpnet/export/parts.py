@@ -92,7 +92,7 @@ def take_apart(net: Network, scaling_dtype: str | None = None, *, temperature: f
     >>> [part.kind for part in take_apart(Network([784, 30, 10], scale=1 / 255, dropout=0.5))]
     ['scale', 'dense', 'activation', 'dropout', 'dense', 'activation']
     """
-    view, parts, dtype = net.view, [], scaling_dtype or net.dtype
+    view, parts, dtype = net.value, [], scaling_dtype or net.dtype
     scaling = None if view.scaling is None else map_arrays(lambda array: cast(array, dtype), view.scaling.exact)
     with view.scope():
         layers = view.layers if temperature is None else temper(view.layers, temperature)
@@ -125,7 +125,7 @@ def warn_of_losses(net: Network | Ensemble, *, takes_table: bool = False) -> Non
 def warn_of_calibration(net: Network | Ensemble) -> None:
     """Warn that what is exported has no error bars, or that they or quantiles are not calibrated in it."""
     networks = require_networks(net)
-    cost = networks[0].view.model.cost
+    cost = networks[0].value.model.cost
     if any(network.value.laplace is not None for network in networks):
         warn("what is exported lacks the error bars of fit_laplace: net.predict(x, return_std=True) has them")
         return
@@ -145,7 +145,7 @@ def warn_of_calibration(net: Network | Ensemble) -> None:
 
 def _warn_of_rounding(networks: Sequence[Network], *, of_inputs: bool = True) -> None:
     """Warn of inputs and targets that are so far from 0 that one dtype cannot hold their differences."""
-    scalings = [net.view.scaling.exact for net in networks if net.view.scaling is not None and net.dtype == "float32"]
+    scalings = [net.value.scaling.exact for net in networks if net.value.scaling is not None and net.dtype == "float32"]
     far = [
         name
         for name, are_far in (
@@ -295,7 +295,7 @@ class _Plan:
             init="zeros",
             **settings,
         )
-        if self.levels and len(net.view.model.cost.levels) != len(self.levels):
+        if self.levels and len(net.value.model.cost.levels) != len(self.levels):
             raise ArgumentError(
                 f"{self.source} sorts quantiles of {len(self.levels)} levels, but cost={net.cost_name!r} does not have "
                 "them; leave out cost and task"
@@ -315,7 +315,7 @@ class _Plan:
         )
 
     def _make_scaling(self, net: Network) -> Scaling:
-        n_in, n_targets = net.sizes[0], net.view.model.n_targets
+        n_in, n_targets = net.sizes[0], net.value.model.n_targets
         mean, std = self.inputs or (np.zeros(n_in), np.ones(n_in))
         if self.outputs is None and net.task != "regression":
             return Scaling(mean[None, :], std[None, :])

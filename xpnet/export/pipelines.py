@@ -96,7 +96,7 @@ def _convert_classifier(scope: Any, operator: Any, container: Any) -> None:
 def _convert_regressor(scope: Any, operator: Any, container: Any) -> None:
     """Add the nodes of a regressor, which compute predictions (n, n_outputs)."""
     nodes, model = _Nodes(scope, operator, container), _find_model(operator.raw_operator)
-    first = require_networks(model)[0].view.model
+    first = require_networks(model)[0].value.model
     columns = nodes.constant(_find_columns(first.cost, first.n_out))
     nodes.add("Gather", [nodes.add_model(model), columns], operator.outputs[0].full_name, axis=1)
 

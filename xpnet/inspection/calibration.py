@@ -21,8 +21,7 @@ from xpnet.data.source import Source
 from xpnet.errors import ArgumentError
 from xpnet.inspection.intervals import Bars, Examined, combine_bars, examine, predict_targets
 from xpnet.inspection.predict import predict
-from xpnet.state.single_rows import SingleRows
-from xpnet.state.view import View
+from xpnet.state.value import Value
 
 
 def count_examples(source: Source) -> int:
@@ -39,7 +38,7 @@ def calibrate(bars: Bars, source: Source, rows: Sequence[np.ndarray] | None = No
 
     `rows` are the numbers of the examples that each member predicts; all examples unless given.
     """
-    bars = bars._replace(views=[view.with_calibration(None) for view in bars.views])
+    bars = bars._replace(views=[view._replace(calibration=None) for view in bars.views])
     if bars.view.model.task != "regression":
         return _find_temperature(bars, source, rows)
     return _find_errors(bars, source) if rows is None else _find_errors_out_of_fold(bars, source, rows)
@@ -114,10 +113,10 @@ def _choose_examples(examples: Examined, rows: Sequence[np.ndarray] | None) -> t
     return Examined(examples.y[kept], [array[kept] for array in examples.computed]), unseen[:, kept]
 
 
-def _without_output_activation(view: View) -> View:
+def _without_output_activation(view: Value) -> Value:
     """Return a network whose outputs are the weighted inputs of the output layer, which keep all their digits."""
     model = view.model._replace(sigmas=(*view.model.sigmas[:-1], identity))
-    return view._replace(value=view.value._replace(model=model), single_rows=SingleRows())
+    return view._replace(model=model)
 
 
 def _refuse_infinite(predicted: np.ndarray) -> None:

@@ -16,10 +16,10 @@ from xpnet.core.model import Model
 from xpnet.data.conversion import as_real_array
 from xpnet.data.parameters import parse_biases, parse_weights, split_layers
 from xpnet.errors import ArgumentError, unless_stopped
-from xpnet.state.view import View
+from xpnet.state.value import Value
 
 
-def gradients(view: View, x: Any, y: Any, backpropagate: Callable[..., Layers] = backward) -> Layers:
+def gradients(view: Value, x: Any, y: Any, backpropagate: Callable[..., Layers] = backward) -> Layers:
     """Compute the gradient of the mean cost over examples; see `Network.backward`.
 
     `backpropagate` replaces `core.backprop.backward`, to show the effect of a mistake in it.
@@ -36,7 +36,7 @@ def _compute_gradients(
     return backpropagate(layers, model.sigmas, model.output.given(x), zs, activations, y, xp)
 
 
-def activations(view: View, x: Any) -> list[Array]:
+def activations(view: Value, x: Any) -> list[Array]:
     """Compute the activations of every layer, inputs included; see `Network.activations`."""
     x, single = _read_rows(view, x)
     with view.scope():
@@ -44,7 +44,7 @@ def activations(view: View, x: Any) -> list[Array]:
         return [view.xp.asarray(a[0, ...] if single else a, copy=True) for a in layers]
 
 
-def deltas(view: View, x: Any, y: Any) -> list[Array]:
+def deltas(view: Value, x: Any, y: Any) -> list[Array]:
     """Compute the errors of every layer; see `Network.deltas`."""
     x, y, single = read_batch(view, x, y)
     with view.scope():
@@ -54,7 +54,7 @@ def deltas(view: View, x: Any, y: Any) -> list[Array]:
         return [error[0, ...] if single else error for error in errors]
 
 
-def vjp(view: View, x: Any, g: Any) -> Array:
+def vjp(view: Value, x: Any, g: Any) -> Array:
     """Compute a vector-Jacobian product; see `Network.vjp`."""
     x, single = _read_rows(view, x)
     shape = (view.model.n_out,) if single else (x.shape[0], view.model.n_out)
@@ -70,12 +70,12 @@ def vjp(view: View, x: Any, g: Any) -> Array:
         return product[0, ...] if single else product
 
 
-def jacobian(view: View, x: Any) -> Array:
+def jacobian(view: Value, x: Any) -> Array:
     """Compute the derivatives of the outputs with respect to the inputs; see `Network.jacobian`."""
     return value_and_jacobian(view, x)[1]
 
 
-def value_and_jacobian(view: View, x: Any) -> tuple[Array, Array]:
+def value_and_jacobian(view: Value, x: Any) -> tuple[Array, Array]:
     """Compute the outputs and their derivatives by one forward pass; see `Network.value_and_jacobian`."""
     x, single = _read_rows(view, x)
     xp, n_out = view.xp, view.model.n_out
@@ -91,7 +91,7 @@ def value_and_jacobian(view: View, x: Any) -> tuple[Array, Array]:
             return (values[0, ...], matrices[0, ...]) if single else (values, matrices)
 
 
-def hessian(view: View, x: Any) -> Array:
+def hessian(view: Value, x: Any) -> Array:
     """Compute the second derivatives of the outputs with respect to the inputs; see `Network.hessian`."""
     x, single = _read_rows(view, x)
     xp, n_in, n_out = view.xp, view.model.n_in, view.model.n_out
@@ -114,7 +114,7 @@ def hessian(view: View, x: Any) -> Array:
         return matrices[0, ...] if single else matrices
 
 
-def hvp(view: View, x: Any, y: Any, direction: Any) -> Layers:
+def hvp(view: Value, x: Any, y: Any, direction: Any) -> Layers:
     """Multiply the Hessian of the mean cost by a direction; see `Network.hvp`."""
     weights, biases = split_layers(direction, "direction")
     for part in (*weights, *biases):
@@ -138,7 +138,7 @@ def _explain_own_functions() -> Iterator[None]:
         ) from error
 
 
-def _forward_and_pull_back(view: View, x: Array, g: Array) -> tuple[Array, Array]:
+def _forward_and_pull_back(view: Value, x: Array, g: Array) -> tuple[Array, Array]:
     """Compute the outputs a for scaled inputs x, and gᵀ ∂a/∂x with respect to the unscaled ones."""
     compute = partial(_compute_outputs_and_pullback, view.model)
     outputs, product = view.backend.call(compute, view.layers, x, _to_scaled_outputs(view, g))
@@ -153,19 +153,19 @@ def _compute_outputs_and_pullback(
     return activations[-1], pullback(layers, model.sigmas, zs, activations, g, xp)
 
 
-def _to_scaled_outputs(view: View, g: Array) -> Array:
+def _to_scaled_outputs(view: Value, g: Array) -> Array:
     """Turn a gradient with respect to outputs in the units of the targets into one for those of the last layer."""
     scaling = view.output_scaling
     return g if scaling is None else g * view.backend.asarray(scaling[1], view.dtype)
 
 
-def _to_given_inputs(view: View, g: Array) -> Array:
+def _to_given_inputs(view: Value, g: Array) -> Array:
     """Turn derivatives with respect to scaled inputs into those with respect to the inputs that users give."""
     g = g if view.reader.scale is None else g * view.reader.scale
     return g if view.scaling is None else g / view.scaling.rounded.x_std
 
 
-def _read_rows(view: View, x: Any) -> tuple[Array, bool]:
+def _read_rows(view: Value, x: Any) -> tuple[Array, bool]:
     """Read inputs in the form that the first layer takes, and tell whether they were a single example."""
     reader = view.reader
     rows, single = reader.as_rows(x)
@@ -173,7 +173,7 @@ def _read_rows(view: View, x: Any) -> tuple[Array, bool]:
         return apply_scale(reader.read_inputs(rows, "x"), reader.scale, view.xp), single
 
 
-def read_batch(view: View, x: Any, y: Any) -> tuple[Array, Array, bool]:
+def read_batch(view: Value, x: Any, y: Any) -> tuple[Array, Array, bool]:
     """Read inputs and targets in the form that the mathematics takes, and tell whether they were a single example."""
     reader = view.reader
     rows, single = reader.as_rows(x)

@@ -37,7 +37,8 @@ from xpnet.inspection.laplace import predict_with_variances
 from xpnet.inspection.predict import predict
 from xpnet.inspection.summary import table
 from xpnet.state.markup import make_table
-from xpnet.state.view import View
+from xpnet.state.single_rows import SingleRows
+from xpnet.state.value import Value
 
 LEVELS = (0.68, 0.9, 0.95)  # of a table of coverage
 
@@ -91,9 +92,10 @@ class Bars(NamedTuple):
     Bars are arrays (m, n_targets, k) as in `core.calibration`; for one example, they have no axis m.
     """
 
-    views: Sequence[View]  # of the network, or of all members
+    views: Sequence[Value]  # of the network, or of all members
     reader: Reader
     is_ensemble: bool
+    single_rows: Sequence[SingleRows]  # of the same networks
 
     @property
     def calibration(self) -> Calibration | None:
@@ -101,7 +103,7 @@ class Bars(NamedTuple):
         return self.view.calibration
 
     @property
-    def view(self) -> View:
+    def view(self) -> Value:
         """The network, or the first member."""
         return self.views[0]
 
@@ -118,7 +120,7 @@ class Bars(NamedTuple):
     @property
     def has_laplace(self) -> bool:
         """Whether these are those of Laplace approximations."""
-        return all(view.value.laplace is not None for view in self.views)
+        return all(view.laplace is not None for view in self.views)
 
     def predict(self, x: Any) -> Array:
         """Predict bars that are not corrected: their standard deviations are the unit of the errors."""
@@ -135,7 +137,7 @@ class Bars(NamedTuple):
         if self.has_laplace:
             return [predict_with_variances(view, x) for view in self.views]
         transform = partial(make_bars, self.view.model.cost)
-        return [predict(view, x, transform) for view in self.views]
+        return [predict(view, x, transform, rows) for view, rows in zip(self.views, self.single_rows)]
 
     def combine(self, members: Sequence[Array], xp: Namespace) -> Array:
         """Combine the bars of the members, and measure them in the widths of the calibration, if it has any."""
@@ -189,7 +191,7 @@ class Bars(NamedTuple):
 
     def require_alike(self, what: str) -> None:
         """Refuse an ensemble of which some members, but not all, have a Laplace approximation."""
-        if not self.has_laplace and any(view.value.laplace is not None for view in self.views):
+        if not self.has_laplace and any(view.laplace is not None for view in self.views):
             raise ArgumentError(f"{what} needs fit_laplace of all members, and some have changed since; call it again")
 
     def require(self, what: str) -> None:
@@ -247,14 +249,16 @@ def combine_bars(members: Sequence[Array], xp: Namespace, levels: Sequence[float
     return xp.stack([mean[..., 0], xp.sqrt(variance)], axis=-1)
 
 
-def bars_of_network(view: View) -> Bars:
+def bars_of_network(view: Value, single_rows: SingleRows) -> Bars:
     """Return the error bars of a network."""
-    return Bars([view], view.reader, False)
+    return Bars([view], view.reader, False, [single_rows])
 
 
-def bars_of_ensemble(views: Sequence[View], feature_names: tuple[str, ...] | None) -> Bars:
+def bars_of_ensemble(
+    views: Sequence[Value], feature_names: tuple[str, ...] | None, single_rows: Sequence[SingleRows]
+) -> Bars:
     """Return the error bars of an ensemble, whose members have its calibration in place of their own."""
-    return Bars(views, views[0].reader._replace(feature_names=feature_names), True)
+    return Bars(views, views[0].reader._replace(feature_names=feature_names), True, single_rows)
 
 
 def predict_targets(bars: Bars, source: Source) -> Examined:

@@ -26,15 +26,14 @@ from xpnet.core.model import count_parameters
 from xpnet.data.source import Source
 from xpnet.errors import ArgumentError
 from xpnet.inspection.predict import compute_for_rows
-from xpnet.state.value import Objective
-from xpnet.state.view import View
+from xpnet.state.value import Objective, Value
 
 MOST_ESTIMATES = 100  # of the precisions
 LEAST_CHANGE = 1e-3  # of a precision, relative to itself; estimates that change less are the last
 MATRICES = 4  # of P × P numbers in memory at once
 
 
-def fit_laplace(view: View, source: Source) -> Laplace:
+def fit_laplace(view: Value, source: Source) -> Laplace:
     """Find the covariance of a network's weights from its training examples; see `Network.fit_laplace`. Synchronizes.
 
     The precisions are estimated with the weights held, from those of Bayesian Levenberg-Marquardt on, if it has trained
@@ -79,7 +78,7 @@ def fit_laplace(view: View, source: Source) -> Laplace:
     return laplace
 
 
-def _read_blocks(view: View, source: Source, width: int) -> Iterator[tuple[Array, Array, Array | None]]:
+def _read_blocks(view: Value, source: Source, width: int) -> Iterator[tuple[Array, Array, Array | None]]:
     """Read inputs, targets and weights block by block; none of them stays in memory."""
     with view.scope():
         blocks, encoding = source.blocks(width), source.reader.encoding()
@@ -91,7 +90,9 @@ def _read_blocks(view: View, source: Source, width: int) -> Iterator[tuple[Array
         yield block.pop()
 
 
-def _sum_block(view: View, layers: Layers, factor: float, block: tuple[Array, Array, Array | None]) -> list[np.ndarray]:
+def _sum_block(
+    view: Value, layers: Layers, factor: float, block: tuple[Array, Array, Array | None]
+) -> list[np.ndarray]:
     """Compute the sums over a block of examples. Synchronizes.
 
     They are those of JᵀJ, the costs, the squares of the inputs, the targets and their squares, all of
@@ -115,7 +116,7 @@ def _sum_block(view: View, layers: Layers, factor: float, block: tuple[Array, Ar
     return [backend.to_numpy(part) for part in sums]
 
 
-def _require_squares(view: View) -> None:
+def _require_squares(view: Value) -> None:
     """Refuse a network that does not minimize squared errors."""
     if view.model.task != "regression" or view.model.cost.name not in SQUARED:
         raise ArgumentError(
@@ -125,9 +126,9 @@ def _require_squares(view: View) -> None:
         )
 
 
-def _require_fit_to_targets(view: View) -> None:
+def _require_fit_to_targets(view: Value) -> None:
     """Refuse weights that are not those of a training on targets alone."""
-    provenance, objective = view.value.provenance, view.value.objective
+    provenance, objective = view.provenance, view.objective
     if provenance.init is not None and not provenance.runs and not provenance.edited:
         raise ArgumentError(
             "fit_laplace needs a trained network, and this one has its first weights; call train before"
@@ -141,10 +142,10 @@ def _require_fit_to_targets(view: View) -> None:
 
 
 def _find_evidence(
-    view: View, layers: Any, matrix: np.ndarray, scales: tuple[np.ndarray, np.ndarray, float], cost: np.ndarray, n: int
+    view: Value, layers: Any, matrix: np.ndarray, scales: tuple[np.ndarray, np.ndarray, float], cost: np.ndarray, n: int
 ) -> Evidence:
     """Estimate the precisions, with the weights held, until they settle."""
-    memory, n_examples = view.value.state.optimizer.memory, np.array(float(n))
+    memory, n_examples = view.state.optimizer.memory, np.array(float(n))
     evidence = init_evidence(layers, np.zeros(()))
     if isinstance(memory, Evidence):
         with view.scope():
@@ -163,9 +164,9 @@ def _find_evidence(
     return evidence
 
 
-def predict_with_variances(view: View, x: Any) -> Array:
+def predict_with_variances(view: Value, x: Any) -> Array:
     """Predict bars, (m, n_targets, 2), of a network with a Laplace approximation."""
-    laplace = view.value.laplace
+    laplace = view.laplace
     assert laplace is not None
     with view.scope():
         covariance, noise = (view.backend.asarray(array, view.dtype) for array in laplace)

@@ -20,12 +20,12 @@ from xpnet.core.scaling import mean_and_deviation, merge_moments
 from xpnet.data.conversion import stays_outside
 from xpnet.errors import ArgumentError
 from xpnet.inspection.predict import compute_for_rows, read_rows
-from xpnet.state.view import View
+from xpnet.state.value import Value
 
 LEAST_ROWS = 20  # with fewer, no row is farther than 95 % of them
 
 
-def fit_novelty(view: View, x: Any) -> Novelty:
+def fit_novelty(view: Value, x: Any) -> Novelty:
     """Learn from training inputs, (n, n_in), how far they are from each other; see `Network.fit_novelty`. Synchronizes.
 
     They are read three times, so that only a block of them is in memory.
@@ -53,7 +53,7 @@ def fit_novelty(view: View, x: Any) -> Novelty:
     return Novelty(mean, whitening, sort_distances(leave_one_out(distances, n)))
 
 
-def _compute_blocks(view: View, rows: Any, function: Any, *values: np.ndarray) -> Iterator[np.ndarray]:
+def _compute_blocks(view: Value, rows: Any, function: Any, *values: np.ndarray) -> Iterator[np.ndarray]:
     """Apply a function of (x, mean, directions, xp) to each block of rows."""
     placed = [view.backend.asarray(value, view.dtype) for value in values]
     for block in read_rows(view, view.reader, rows, "x"):
@@ -61,11 +61,11 @@ def _compute_blocks(view: View, rows: Any, function: Any, *values: np.ndarray) -
         yield np.asarray(view.backend.to_numpy(result), np.float64)
 
 
-def predict_novelty(view: View, x: Any) -> Array:
+def predict_novelty(view: Value, x: Any) -> Array:
     """Compute the fraction of the training rows that are nearer than each row of x; see `Network.novelty`."""
-    if view.value.novelty is None:
+    if view.novelty is None:
         raise ArgumentError("novelty needs to know the training data; call fit_novelty(x) with their inputs first")
-    mean, whitening, distances = view.value.novelty
+    mean, whitening, distances = view.novelty
     with view.scope():
         mean, whitening = (view.backend.asarray(value, view.dtype) for value in (mean, whitening))
 

@@ -15,28 +15,36 @@ from xpnet.data.conversion import stays_outside
 from xpnet.data.host_rows import read_in_blocks
 from xpnet.data.reader import Reader
 from xpnet.errors import ArgumentError
-from xpnet.state.single_rows import compute_outputs
-from xpnet.state.view import View
+from xpnet.state.single_rows import SingleRows, compute_outputs
+from xpnet.state.value import Value
 
 Transform = Callable[[Array, Namespace], Array]
 
 
-def predict_outputs(view: View, x: Any) -> Array:
+def predict_outputs(view: Value, x: Any, single_rows: SingleRows) -> Array:
     """Compute the outputs of a network; where the library differentiates, as a part of its graph.
 
     Parameters
     ----------
-    view, x
+    view, x, single_rows
         As in `predict`.
     """
     if not view.backend.records(x):
-        return predict(view, x)
+        return predict(view, x, single_rows=single_rows)
     from xpnet.inspection.derivatives import vjp
 
     return view.backend.join(partial(predict, view), partial(vjp, view), x)
 
 
-def predict(view: View, x: Any, transform: Transform | None = None) -> Array:
+def predict_calibrated(
+    value: Value, x: Any, transform: Transform | None = None, single_rows: SingleRows | None = None
+) -> Array:
+    """Compute outputs as `predict` does, and those of a calibrated classification at its temperature."""
+    calibrated = value.calibrated
+    return predict(calibrated, x, transform, single_rows if calibrated is value else None)
+
+
+def predict(view: Value, x: Any, transform: Transform | None = None, single_rows: SingleRows | None = None) -> Array:
     """Compute the outputs for one example, for rows, or for batches of them, and transform each block of outputs.
 
     Parameters
@@ -47,11 +55,13 @@ def predict(view: View, x: Any, transform: Transform | None = None) -> Array:
         One example (n_in,), rows (m, n_in), or an iterable of batches X or (X, y), such as a DataLoader.
     transform
         Pure function (outputs, xp) applied to each block of outputs (m, n_out), such as one that returns their classes.
+    single_rows
+        What computes the outputs for one row, and records how; those of the network, whose weights the value has.
     """
-    return compute_for_rows(view, x, partial(_transform_outputs, view, transform))
+    return compute_for_rows(view, x, partial(_transform_outputs, view, transform, single_rows))
 
 
-def compute_for_rows(view: View, x: Any, function: Callable[[Array], Array]) -> Array:
+def compute_for_rows(view: Value, x: Any, function: Callable[[Array], Array]) -> Array:
     """Apply a function to the inputs for one example, for rows, or for batches of them, and join what it returns.
 
     Parameters
@@ -71,21 +81,21 @@ def compute_for_rows(view: View, x: Any, function: Callable[[Array], Array]) -> 
     return result[0, ...] if single else result
 
 
-def read_rows(view: View, reader: Reader, x: Array, name: str) -> Iterator[Array]:
+def read_rows(view: Value, reader: Reader, x: Array, name: str) -> Iterator[Array]:
     """Read rows of inputs, within the view's scope, in blocks (m, n_in), as the first layer gets them."""
     scale = reader.scale
     for inputs in read_in_blocks(x, name, sum(view.model.sizes), reader):
         yield apply_scale(inputs, scale, view.xp)
 
 
-def _compute_in_blocks(view: View, reader: Reader, x: Array, name: str, function: Callable[[Array], Array]) -> Array:
+def _compute_in_blocks(view: Value, reader: Reader, x: Array, name: str, function: Callable[[Array], Array]) -> Array:
     with view.scope():
         results = [view.backend.map_rows(function, inputs) for inputs in read_rows(view, reader, x, name)]
         with view.output_scope():
             return results[0] if len(results) == 1 else view.xp.concat(results, axis=0)
 
 
-def _compute_for_batches(view: View, batches: Iterable[Any], function: Callable[[Array], Array]) -> Array:
+def _compute_for_batches(view: Value, batches: Iterable[Any], function: Callable[[Array], Array]) -> Array:
     """Apply a function to an iterable of batches X or (X, y), one after the other."""
     reader, results = view.reader, []
     for i, batch in enumerate(batches):
@@ -104,7 +114,7 @@ def _is_stream(x: Any) -> bool:
     return isinstance(x, Iterable) and not isinstance(x, (Sequence, Mapping, Set)) and not hasattr(x, "__array__")
 
 
-def dropout_masks(view: View, step: int, m: int) -> list[Array | None]:
+def dropout_masks(view: Value, step: int, m: int) -> list[Array | None]:
     """Compute the masks of a step; see `Network.dropout_masks`."""
     step, m = count("step", step, 0), count("m", m, 1)
     dropout = _require_dropout(view, "dropout_masks")
@@ -115,7 +125,7 @@ def dropout_masks(view: View, step: int, m: int) -> list[Array | None]:
         return [*make_masks(state, x, view.layers, xp, positions(x[:, 0], xp))]
 
 
-def sample(view: View, x: Any, n: int) -> Array:
+def sample(view: Value, x: Any, n: int) -> Array:
     """Compute the outputs n times with dropout; see `Network.sample`. Changes nothing."""
     n, dropout = count("n", n, 1), _require_dropout(view, "sample")
     reader, xp, results = view.reader, view.xp, []
@@ -137,24 +147,24 @@ def sample(view: View, x: Any, n: int) -> Array:
             return outputs[:, 0, :] if single else outputs
 
 
-def _require_dropout(view: View, what: str) -> Dropout:
+def _require_dropout(view: Value, what: str) -> Dropout:
     """Return the state of dropout; refuse a network that has none."""
-    dropout = view.value.state.dropout
+    dropout = view.state.dropout
     if dropout is None:
         raise ArgumentError(f"{what} needs dropout, and this network has none; make one with dropout=0.1, say")
     return dropout
 
 
-def _transform_outputs(view: View, transform: Transform | None, x: Array) -> Array:
-    outputs = _outputs(view, x)
+def _transform_outputs(view: Value, transform: Transform | None, single_rows: SingleRows | None, x: Array) -> Array:
+    outputs = _compute_block(view, single_rows, x)
     if transform is None:
         return outputs
     with view.output_scope():
         return view.backend.call(transform, outputs)
 
 
-def _outputs(view: View, x: Array) -> Array:
+def _compute_block(view: Value, single_rows: SingleRows | None, x: Array) -> Array:
     """Compute the outputs for a block of inputs, and free everything else in the forward pass."""
-    if x.shape[0] == 1:
-        return view.scale_back(view.single_rows(view.backend, view.model, view.layers, x))
+    if single_rows is not None and x.shape[0] == 1:
+        return view.scale_back(single_rows(view.backend, view.model, view.layers, x))
     return view.scale_back(view.backend.call(partial(compute_outputs, view.model), view.layers, x))

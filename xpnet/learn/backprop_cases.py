@@ -140,7 +140,7 @@ class Cases:
         return [*hidden, next(n for n in range(3, 99) if n % block == 0 and n not in taken)]
 
     def _draw_case(self, kind: str, net: Network, m: int) -> Case:
-        model = net.view.model
+        model = net.value.model
         for _ in range(ATTEMPTS):
             net.layers = [
                 (0.8 * self.rng.normal(size=(n_out, n_in)) / math.sqrt(n_in), 0.5 * self.rng.normal(size=n_out))
@@ -151,7 +151,7 @@ class Cases:
             gradients = net.backward(x, y)
             right = [factor * gw for gw, _ in gradients], [factor * gb[None, :] for _, gb in gradients]
             largest = [np.max(np.abs(array)) for arrays in right for array in arrays]
-            layers = net.view.layers
+            layers = net.value.layers
             zs, activations = (list(map(np.asarray, arrays)) for arrays in forward(layers, model.sigmas, x, np))
             case = Case(kind, model, layers, x, y, factor, right, zs, activations)
             is_moderate = max(np.max(np.abs(a)) for a in activations) < 20.0 and min(largest) > 1e-4 * max(largest)

@@ -218,7 +218,7 @@ def check_backprop(
     look_up("layout", layout, LAYOUTS)
     look_up("reduction", reduction, REDUCTIONS)
     settings = {"activation": activation, "output_activation": output_activation, "cost": cost}
-    model = Network(sizes, **settings).view.model
+    model = Network(sizes, **settings).value.model
     cases = Cases(model, settings, reduction, np.random.default_rng(parse_seed(seed)))
     first, *others = *cases.draw("given", 3), *cases.draw("wide", 2)
     # Again at once and at the end: what a function keeps between calls may depend on the shapes
@@ -550,7 +550,7 @@ def _find_other_settings(ran: Sequence[_Found], question: _Question) -> str | No
 
 def _is_right_for(case: Case, gradients: Gradients | None, change: dict[str, Any], question: _Question) -> bool:
     try:
-        model = Network(case.model.sizes, **{**question.settings, **change}).view.model
+        model = Network(case.model.sizes, **{**question.settings, **change}).value.model
     except ValueError:  # does not go with the other settings
         return False
     if model.cost.outputs_per_target != case.model.cost.outputs_per_target:

@@ -135,8 +135,8 @@ def check_gradients(
     to_numpy = twin.backend.to_numpy
     gradient = [[to_numpy(part) for part in layer] for layer in twin.backward(x, y)]
     parameters = [(np.array(to_numpy(w)), np.array(to_numpy(b))) for w, b in twin.layers]
-    source = make_source(_as_batch(x, y, net), "the batch", twin.view.reader)
-    if not np.isfinite(whole := measure(twin.view, source)["cost"]):
+    source = make_source(_as_batch(x, y, net), "the batch", twin.value.reader)
+    if not np.isfinite(whole := measure(twin.value, source)["cost"]):
         raise ArgumentError(
             f"the cost of the batch is {whole}, so it has no differences to compare with; give other examples, or "
             "smaller weights"
@@ -158,7 +158,7 @@ def check_gradients(
                 value, array.flat[index] = array.flat[index], array.flat[index] + shift
                 twin.layers = parameters
                 array.flat[index] = value
-                return measure(twin.view, source)["cost"]
+                return measure(twin.value, source)["cost"]
 
             row = _compare(derivatives, chosen, cost, step, rounding / tolerance)
             rows.append({"layer": l + 1, "parameter": name, **row})
@@ -167,14 +167,14 @@ def check_gradients(
 
 def _as_batch(x: Any, y: Any, net: Network) -> tuple[Any, Any]:
     """Return inputs and targets as rows; a single example gets an axis of examples."""
-    x, single = net.view.reader.as_rows(x)
+    x, single = net.value.reader.as_rows(x)
     y = as_real_array(y, "y of the batch")
-    return x, (y[None, ...] if single and (y.ndim == 0 or tuple(y.shape) == (net.view.model.n_targets,)) else y)
+    return x, (y[None, ...] if single and (y.ndim == 0 or tuple(y.shape) == (net.value.model.n_targets,)) else y)
 
 
 def _estimate_rounding(net: Network, x: Any, y: Any) -> float:
     """Estimate the rounding error of the mean cost: its own, and those of z and outputs, times the slopes there."""
-    to_numpy, view, activations = net.backend.to_numpy, net.view, net.activations(x)
+    to_numpy, view, activations = net.backend.to_numpy, net.value, net.activations(x)
     total = abs(net.cost(_as_batch(x, y, net)))
     for layer, a, delta in zip(net.layers, activations, net.deltas(x, y)):
         w, b, a, delta = (np.abs(to_numpy(array)) for array in (*layer, a, delta))

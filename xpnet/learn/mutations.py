@@ -634,7 +634,7 @@ class _BrokenNetwork(Network):
 
     def backward(self, x: Any, y: Any) -> list[Layer]:
         """Compute the gradient by the network's own equations."""
-        grads = gradients(self.view, x, y, partial(backpropagate, self.equations))
+        grads = gradients(self.value, x, y, partial(backpropagate, self.equations))
         with self.backend.scope(self.dtype):
             return [Layer(gw, gb[0, ...] if gb.shape[0] == 1 else gb) for gw, gb in grads]
 
@@ -827,7 +827,7 @@ def _train_plainly(
 
     On arrays: to read and assign the network's in each step would take three times as long.
     """
-    (x, labels), view = train_data, net.view
+    (x, labels), view = train_data, net.value
     x, y, layers = x.astype(np.float64), np.eye(SIZES[-1])[labels], view.layers
     rng, accuracies = np.random.default_rng(seed), []
     for _ in range(epochs):

@@ -58,8 +58,8 @@ def open_classifier(net: Any, data: Any, labels: Any) -> tuple[Network | Ensembl
 def find_bars(model: Network | Ensemble) -> Bars:
     """Return the error bars of a network or an ensemble."""
     if isinstance(model, Ensemble):
-        return bars_of_ensemble(model.views, model.feature_names)
-    return bars_of_network(model.view)
+        return bars_of_ensemble(model.values, model.feature_names, model.single_rows)
+    return bars_of_network(model.value, model.single_rows)
 
 
 def first_network(model: Network | Ensemble) -> Network:
@@ -79,7 +79,7 @@ def require_network(function: str, net: Any) -> Network:
 def count_classes(net: Network | Ensemble, function: str) -> int:
     """Count the classes of a network; refuse tasks without one class for each example."""
     first = first_network(net)
-    require_classes(first.view, function)
+    require_classes(first.value, function)
     if first.task == "multilabel":
         raise ArgumentError(
             f'{function} needs one class for each example, and a network with task="multilabel" has several'
@@ -127,7 +127,7 @@ class Block(NamedTuple):
 
 def predict_blocks(net: Network | Ensemble, data: Any, name: str) -> Iterator[Block]:
     """Predict the examples of any finite source, block by block."""
-    view = first_network(net).view
+    view = first_network(net).value
     reader = view.reader.unscaled()  # each network applies its own
     source = make_source(data, name, reader)
     for block in source.blocks(2 * sum(view.model.sizes)):
@@ -148,5 +148,5 @@ def predict_probabilities(net: Network | Ensemble, x: Any) -> np.ndarray:
 
 def to_host(net: Network, array: Any) -> np.ndarray:
     """Move an array of a network to the host."""
-    with net.view.scope():
-        return np.asarray(net.view.reader.place.home(array).to_numpy(array))
+    with net.value.scope():
+        return np.asarray(net.value.reader.place.home(array).to_numpy(array))

@@ -119,7 +119,7 @@ def residuals(net: Any, data: Any, *, ax: Axes | None = None) -> Figure:
 def _predict_points(net: Any, data: Any, function: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the targets of any finite source and one prediction of each, (n, n_targets) each."""
     model = open_model(net)
-    cost, task = first_network(model).view.model.cost, first_network(model).task
+    cost, task = first_network(model).value.model.cost, first_network(model).task
     if task != "regression":
         raise ArgumentError(f"{function} needs a regression, and the task of this network is {task!r}")
     cost.require_point("pictures")
@@ -212,7 +212,7 @@ def error_bars(net: Any, x: Any, y: Any, *, sigmas: float = 2, margin: float = 0
 
 def _check_error_bars(net: Network | Ensemble) -> bool:
     """Check that a regression with one input and one target has error bars; return whether it predicts noise."""
-    model = first_network(net).view.model
+    model = first_network(net).value.model
     if model.task != "regression":
         raise ArgumentError(f"error_bars needs a regression, and the task of this network is {model.task!r}")
     for what, number in (("input", model.n_in), ("target", model.n_targets)):
@@ -244,7 +244,7 @@ def _predict_bands(
 
 def _read_curve(net: Network, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
     """Read examples of one input and one target, to the host."""
-    reader = net.view.reader.unscaled()
+    reader = net.value.reader.unscaled()
     x = x if is_array(x) else np.asarray(x)
     data = reader.read_examples(x[:, None] if x.ndim == 1 else x, y, "the data")
     return to_host(net, data.x)[:, 0], to_host(net, data.y)[:, 0]

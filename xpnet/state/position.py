@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from xpnet.state.value import NetworkValue
+from xpnet.state.value import Value
 
 
 class Position(NamedTuple):
@@ -60,7 +60,7 @@ class Position(NamedTuple):
 class Start(NamedTuple):
     """Where the training of a network begins: before the first step, unless it is resumed."""
 
-    value: NetworkValue
+    value: Value
     is_resumed: bool = False
     position: Position = Position()
     history: tuple[dict[str, Any], ...] = ()  # rows of earlier epochs

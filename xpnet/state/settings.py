@@ -9,18 +9,16 @@ from xpnet.backends import Backend
 from xpnet.checks import choices
 from xpnet.core.activations import Activation
 from xpnet.core.costs import Output
-from xpnet.data.place import Place
 from xpnet.hints import explain_attribute, suggest_argument
-from xpnet.state.value import NetworkValue
+from xpnet.state.value import Value
 
 
 class Settings:
     """The settings of a network, as read-only attributes."""
 
-    _value: NetworkValue
+    _value: Value
     _given_task: str | None
     _drawn_seed: Any  # where none was given
-    _place: Place
     _assignable: ClassVar[Sequence[str]]  # of a class that refuses to assign anything else; those derived from it may
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -103,12 +101,12 @@ class Settings:
     @property
     def backend(self) -> Backend:
         """Where the network computes."""
-        return self._place.backend
+        return self._value.place.backend
 
     @property
     def dtype(self) -> str:
         """The dtype of the weights and of all computations."""
-        return self._place.dtype
+        return self._value.place.dtype
 
     @property
     def settings(self) -> dict[str, Any]:

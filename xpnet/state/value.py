@@ -1,25 +1,31 @@
-"""NetworkValue: everything that changes in a network, as one value."""
+"""Value: what a network is at one moment, for what trains it and for what only reads it."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.core.arrays import Array, Layers, map_arrays
-from xpnet.core.calibration import Calibration
+from xpnet.backends import Backend
+from xpnet.core.arrays import Array, Layers, Namespace, map_arrays
+from xpnet.core.calibration import Calibration, correct_points, find_shifts
 from xpnet.core.laplace import Laplace
 from xpnet.core.model import Model, Seeds
 from xpnet.core.novelty import Novelty
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.scaling import Scaler, Scaling
 from xpnet.core.step import State
+from xpnet.core.temperature import temper
+from xpnet.data.place import Place
+from xpnet.data.reader import Reader
 from xpnet.state.history import History
 from xpnet.state.member import MemberState, whole
 from xpnet.state.provenance import Provenance
 
+NO_SETTINGS = nullcontext()
 FITTED_TO_WEIGHTS: dict[str, Any] = {"calibration": None, "laplace": None}  # the fields that other weights empty
 
 
@@ -39,8 +45,8 @@ class Objective(NamedTuple):
     coefficients: Mapping[str, tuple[float, float]] | None = None
 
 
-class NetworkValue(NamedTuple):
-    """Everything that changes in a network, as one value. What trains a network maps one value to the next.
+class Value(NamedTuple):
+    """What a network is at one moment, and where it computes. Training maps one value to the next.
 
     Nobody writes into its arrays, so values may share them. Only the history of a training that goes on gets longer,
     and `notes` is the user's.
@@ -49,6 +55,8 @@ class NetworkValue(NamedTuple):
     ----------
     model
         The structure of the network that it is a value of.
+    place
+        Where it computes, and in which dtype.
     stored
         What changes from step to step: layers, and the states of optimizer and dropout; or the part of a joined state
         that it can be copied from.
@@ -79,6 +87,7 @@ class NetworkValue(NamedTuple):
     """
 
     model: Model
+    place: Place
     stored: State | MemberState
     optimizer: Optimizer
     generator: Mapping[str, Any]
@@ -104,16 +113,114 @@ class NetworkValue(NamedTuple):
         return self.stored.layers
 
     @property
+    def backend(self) -> Backend:
+        """Where it computes."""
+        return self.place.backend
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of its weights and of all computations."""
+        return self.place.dtype
+
+    @property
+    def xp(self) -> Namespace:
+        """Namespace of the arrays."""
+        return self.place.backend.xp
+
+    @property
+    def reader(self) -> Reader:
+        """The reader that moves inputs and targets to this network."""
+        return Reader(self.model, self.place, self.scaling, self.feature_names)
+
+    def scope(self) -> AbstractContextManager[Any]:
+        """Enter the library's settings for computing in this dtype on this device."""
+        backend, dtype = self.place
+        return backend.scope(dtype)
+
+    @property
     def exact_scaling(self) -> Scaling | None:
         """The scaling in NumPy arrays of float64."""
         return None if self.scaling is None else self.scaling.exact
 
-    def map_state(self, function: Callable[[Array], Array]) -> NetworkValue:
+    # Outputs, in the units of the targets
+
+    @property
+    def output_dtype(self) -> str:
+        """The dtype of outputs in the units of the targets: float64 if the network's dtype cannot hold them."""
+        scaling = self.scaling
+        return "float64" if scaling is not None and scaling.widens else self.dtype
+
+    def output_scope(self) -> AbstractContextManager[Any]:
+        """Enter, within `scope`, the settings for computing outputs in the units of the targets."""
+        if self.scaling is None or not self.scaling.widens:
+            return NO_SETTINGS  # fast path: predicting one example takes microseconds
+        return self.backend.scope(self.output_dtype)
+
+    @property
+    def target_scaling(self) -> tuple[Array, Array] | None:
+        """Mean and standard deviation of the targets, (1, n_targets) each, in the dtype of outputs, if any."""
+        if self.scaling is None:
+            return None
+        exact, rounded, widens = self.scaling.exact, self.scaling.rounded, self.scaling.widens
+        mean, std = (exact.y_mean, exact.y_std) if widens else (rounded.y_mean, rounded.y_std)
+        if mean is None or std is None:
+            return None
+        return (self.backend.asarray(mean), self.backend.asarray(std)) if widens else (mean, std)
+
+    @property
+    def output_scaling(self) -> tuple[Array, Array] | None:
+        """The shift and the factor, (1, n_out) each, that bring outputs to the units of the targets, if any."""
+        scaling = self.target_scaling
+        if scaling is None or self.model.cost.distribution is None:
+            return scaling
+        with self.output_scope():
+            return self.model.cost.output_scaling(*scaling, self.xp)
+
+    def scale_back(self, a: Array) -> Array:
+        """Bring outputs to the units of the targets."""
+        if self.scaling is None:
+            return a  # fast path: predicting one example takes microseconds
+        return self._rescale(a, self.output_scaling)
+
+    def scale_targets_back(self, y: Array) -> Array:
+        """Bring standardized targets back to their units."""
+        return self._rescale(y, self.target_scaling)
+
+    def _rescale(self, a: Array, scaling: tuple[Array, Array] | None) -> Array:
+        if scaling is None:
+            return a
+        shift, factor = scaling
+        if not self.scaling.widens:  # type: ignore[union-attr]
+            return a * factor + shift
+        with self.output_scope():
+            return self.backend.asarray(a, self.output_dtype) * factor + shift
+
+    def choose_points(self, a: Array) -> Array:
+        """Turn outputs in the units of the targets into one number for each target."""
+        cost, xp = self.model.cost, self.xp
+        if self.calibration is None or self.calibration.errors is None or not cost.levels:
+            return cost.point(a, xp)
+        shifts = self.backend.asarray(find_shifts(self.calibration.errors, cost.levels), self.output_dtype)
+        return correct_points(xp.stack(cost.blocks(a, xp), axis=-1), shifts, cost, xp)
+
+    # Other values
+
+    @property
+    def calibrated(self) -> Value:
+        """The value whose outputs are the calibrated probabilities of a classification; itself without these."""
+        calibration = self.calibration
+        if calibration is None or calibration.temperature is None:
+            return self
+        with self.scope():
+            layers = temper(self.layers, calibration.temperature)
+        return self._replace(stored=self.state._replace(layers=layers), calibration=None)
+
+    def map_state(self, function: Callable[[Array], Array]) -> Value:
         """Apply a function to every array of the state, and copy history and notes."""
         state, history, notes = map_arrays(function, self.state), *copy.deepcopy((self.history, self.notes))
         return self._replace(stored=state, history=history, notes=notes)
 
-    def detached(self) -> NetworkValue:
+    def detached(self) -> Value:
         """Return it with a state of its own: a part of a joined state keeps all of that in memory."""
         return self if isinstance(self.stored, State) else self._replace(stored=whole(self.stored))
 

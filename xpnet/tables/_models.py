@@ -371,7 +371,7 @@ class TableClassifier(ClassifierMixin, BaseTableModel):
             Numbers in the library of X, on its device; NumPy arrays for tables and texts.
         """
         x = self._encode(X)
-        view, p = self.ensemble_[0].view, self.ensemble_.predict_proba(x)
+        view, p = self.ensemble_[0].value, self.ensemble_.predict_proba(x)
         if self._class_weight is not None:
             with view.scope():
                 p = p * view.backend.asarray(self._class_weight, view.dtype)

@@ -13,8 +13,7 @@ from xpnet.distributed.ranks import Ranks
 from xpnet.state.history import History
 from xpnet.state.places import to_device, to_host
 from xpnet.state.position import Start
-from xpnet.state.value import NetworkValue
-from xpnet.state.view import View
+from xpnet.state.value import Value
 from xpnet.training.callback import Callback, Training, watching
 
 
@@ -23,7 +22,7 @@ class Changes(NamedTuple):
 
     lr_scale: float
     stopped: bool
-    value: NetworkValue | None  # of the network, in NumPy arrays; None if it is as training has left it
+    value: Value | None  # of the network, in NumPy arrays; None if it is as training has left it
     logs: dict[str, Any] | None
 
 
@@ -70,7 +69,7 @@ class Lead(Callback):
     def _find_changes(self, call: Callable[[], Any], logs: dict[str, Any] | None) -> Changes:
         training, before = self.training, self.training.value
         call()
-        value = None if training.value is before else describe_value(training.view)
+        value = None if training.value is before else describe_value(training.value)
         return Changes(training.lr_scale, training.stopped, value, logs)
 
 
@@ -117,33 +116,31 @@ class Follow(Callback):
             return None
         self.training.lr_scale, self.training.stopped = changes.lr_scale, changes.stopped
         if changes.value is not None:
-            self.training.value = take_over(changes.value, self.training.view)
+            self.training.value = take_over(changes.value, self.training.value)
         return changes.logs
 
 
-def describe_start(start: Start, view: View) -> Start:
+def describe_start(start: Start) -> Start:
     """Describe how the training of rank 0's network begins, or resumes, in NumPy arrays. Synchronizes."""
-    return start._replace(value=describe_value(view._replace(value=start.value)))
+    return start._replace(value=describe_value(start.value))
 
 
-def describe_value(view: View) -> NetworkValue:
+def describe_value(value: Value) -> Value:
     """Describe the value of rank 0's network for others, who have its model; history and notes stay there.
 
     They may hold anything, as may the model: functions that cannot be sent.
     """
-    value = to_host(view)
-    return value._replace(model=None, history=History(), notes={})  # type: ignore[arg-type]
+    return to_host(value)._replace(model=None, history=History(), notes={})  # type: ignore[arg-type]
 
 
-def take_over(value: NetworkValue, view: View) -> NetworkValue:
+def take_over(value: Value, own: Value) -> Value:
     """Move rank 0's value to where the network of another rank computes, whose history and notes it gets."""
-    own = view.value
-    return to_device(value, view)._replace(model=own.model, history=own.history, notes=own.notes)
+    return to_device(value._replace(model=own.model, history=own.history, notes=own.notes), own.place)
 
 
 def check_weights(training: Training, ranks: Ranks) -> None:
     """Raise an error on all ranks if they have different weights. Synchronizes."""
-    digests = ranks.make_on_all(partial(digest_weights, training.view))
+    digests = ranks.make_on_all(partial(digest_weights, training.value))
     others = [rank for rank, digest in enumerate(digests) if digest != digests[0]]
     with ranks.agreeing():
         if others:
@@ -153,7 +150,7 @@ def check_weights(training: Training, ranks: Ranks) -> None:
             )
 
 
-def digest_weights(view: View) -> str:
+def digest_weights(view: Value) -> str:
     """Compute a digest of the weights and biases of a network. Synchronizes."""
     with view.scope():
         return digest(np.ascontiguousarray(view.backend.to_numpy(x)) for x in leaves(view.layers))

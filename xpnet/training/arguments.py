@@ -23,7 +23,7 @@ from xpnet.core.schedules import Constant, Schedule
 from xpnet.data.sampling import SAMPLING
 from xpnet.errors import ArgumentError
 from xpnet.hints import find_nearest, look_up
-from xpnet.state.view import View
+from xpnet.state.value import Value
 from xpnet.training.callback import Callback
 from xpnet.training.metrics import METRICS, Metric, of_function, top_k
 from xpnet.training.plan import Plan
@@ -83,7 +83,7 @@ class Parsed(NamedTuple):
     progress: bool
 
 
-def parse(request: Request, optimizers: Sequence[Optimizer], view: View) -> Parsed:
+def parse(request: Request, optimizers: Sequence[Optimizer], view: Value) -> Parsed:
     """Check the arguments of `train` that are not data, and turn them into objects.
 
     Parameters

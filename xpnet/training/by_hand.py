@@ -20,15 +20,14 @@ from xpnet.data.scaling import place_scaling
 from xpnet.data.source import Chunk
 from xpnet.errors import ArgumentError, DivergenceError
 from xpnet.state.places import init_optimizer
-from xpnet.state.value import FITTED_TO_WEIGHTS, NetworkValue, Objective
-from xpnet.state.view import View
+from xpnet.state.value import FITTED_TO_WEIGHTS, Objective, Value
 from xpnet.training.arguments import parse_rate
 from xpnet.training.steps import ChunkRunner
 
 FITTED_TO_LAYERS = {**FITTED_TO_WEIGHTS, "objective": Objective()}  # what other weights of the user's make empty
 
 
-def assign_layers(view: View, layers: Any, name: str = "") -> NetworkValue:
+def assign_layers(view: Value, layers: Any, name: str = "") -> Value:
     """Replace weights and biases, which are pairs (w, b); `name` is that of the argument, for messages."""
     weights, biases = split_layers(layers, name or "layers")
     weights = parse_weights(weights, view.model, view.place, name)
@@ -36,25 +35,25 @@ def assign_layers(view: View, layers: Any, name: str = "") -> NetworkValue:
     return _replace_layers(view, weights, biases)
 
 
-def assign_weights(view: View, weights: Any) -> NetworkValue:
+def assign_weights(view: Value, weights: Any) -> Value:
     """Replace the weights."""
     weights = parse_weights(weights, view.model, view.place)
-    return _replace_layers(view, weights, [b for _, b in view.value.state.layers])
+    return _replace_layers(view, weights, [b for _, b in view.state.layers])
 
 
-def assign_biases(view: View, biases: Any) -> NetworkValue:
+def assign_biases(view: Value, biases: Any) -> Value:
     """Replace the biases."""
     biases = parse_biases(biases, view.model, view.place)
-    return _replace_layers(view, [w for w, _ in view.value.state.layers], biases)
+    return _replace_layers(view, [w for w, _ in view.state.layers], biases)
 
 
-def _replace_layers(view: View, weights: Sequence[Array], biases: Sequence[Array]) -> NetworkValue:
+def _replace_layers(view: Value, weights: Sequence[Array], biases: Sequence[Array]) -> Value:
     layers: Layers = tuple(zip(weights, biases))
-    state = view.value.state._replace(layers=layers)
-    return view.value._replace(stored=state, **FITTED_TO_LAYERS, provenance=view.value.provenance.edit())
+    state = view.state._replace(layers=layers)
+    return view._replace(stored=state, **FITTED_TO_LAYERS, provenance=view.provenance.edit())
 
 
-def assign_scaling(view: View, scaling: Any) -> NetworkValue:
+def assign_scaling(view: Value, scaling: Any) -> Value:
     """Replace the scaling of `standardize`; None means that there is none yet."""
     placed = None
     if scaling is not None:
@@ -62,21 +61,21 @@ def assign_scaling(view: View, scaling: Any) -> NetworkValue:
             raise ArgumentError(f"scaling={scaling!r} must be a Scaling, such as that of another network, or None")
         arrays = (x if x is None else as_real_array(x, "scaling") for x in scaling)
         placed = place_scaling(Scaling._make(arrays), view.model, view.place)
-    return view.value._replace(scaling=placed, **FITTED_TO_WEIGHTS, novelty=None)
+    return view._replace(scaling=placed, **FITTED_TO_WEIGHTS, novelty=None)
 
 
-def learn_scaling(view: View, data: Any) -> tuple[Scaling, NetworkValue]:
+def learn_scaling(view: Value, data: Any) -> tuple[Scaling, Value]:
     """Learn the scaling of `standardize` from data; see `Network.fit_scaling`."""
     if not view.model.standardize:
         raise ArgumentError("fit_scaling is for networks with standardize=True; make one with it")
     reader = view.reader.unscaled()._replace(keeps_digits=True)
     source = make_source(data, "data", reader)
     scaling, names = fit_scaling(source), source.reader.feature_names
-    value = view.value._replace(scaling=scaling, feature_names=names, **FITTED_TO_WEIGHTS, novelty=None)
+    value = view._replace(scaling=scaling, feature_names=names, **FITTED_TO_WEIGHTS, novelty=None)
     return scaling.exact, value
 
 
-def update(view: View, batch: Any, lr: Any) -> NetworkValue:
+def update(view: Value, batch: Any, lr: Any) -> Value:
     """Take a step of plain gradient descent on a minibatch; see `Network.minibatch_update`."""
     lr = parse_rate("lr", lr)
     if view.model.standardize and view.scaling is None:
@@ -88,7 +87,7 @@ def update(view: View, batch: Any, lr: Any) -> NetworkValue:
     source = source.read_all() if isinstance(source, Gathered) else source
     if not isinstance(source, Resident):
         raise ArgumentError("batch is an iterable of batches; give one of them, a list of (x, y) pairs or (X, y)")
-    value, plain = view.value, SGD()
+    value, plain = view, SGD()
     state = State(value.layers, init_optimizer(plain, value.layers, view.place), value.state.cost)
     chunk = Chunk(source.columns, source.weights, in_order((1, len(source))), lr=np.array([lr]))
     done = ChunkRunner(source.reader, plain).run(state, chunk)

@@ -16,8 +16,7 @@ from xpnet.backends.identity import is_ours
 from xpnet.checks import warn
 from xpnet.state.history import History
 from xpnet.state.position import Position
-from xpnet.state.value import NetworkValue
-from xpnet.state.view import View
+from xpnet.state.value import Value
 from xpnet.training.metrics import METRICS
 
 
@@ -25,13 +24,8 @@ class Trainee(Protocol):
     """A network to train, as training sees it: what it is before the training, and how it was made."""
 
     @property
-    def value(self) -> NetworkValue:
+    def value(self) -> Value:
         """All that changes in it."""
-        ...
-
-    @property
-    def view(self) -> View:
-        """The value with its structure and place."""
         ...
 
     @property
@@ -81,8 +75,8 @@ class Training:
     """
 
     net: Any  # the network, to read; it has no value yet that callbacks have just assigned
-    accept: Callable[[Any, NetworkValue], NetworkValue]  # checks a value that is to replace another one
-    reached: NetworkValue  # the value to which the last steps, or a callback, have brought the network
+    accept: Callable[[Any, Value], Value]  # checks a value that is to replace another one
+    reached: Value  # the value to which the last steps, or a callback, have brought the network
     epochs: int
     steps: int | None  # minibatches per epoch, if that is known
     quantities: dict[str, Quantity]  # of the logs of an epoch; grows as the callbacks that add to them begin
@@ -93,18 +87,13 @@ class Training:
     completed: bool = False  # whether the epochs of this network ran to their end
 
     @property
-    def value(self) -> NetworkValue:
+    def value(self) -> Value:
         """All that changes in the network; assign an earlier one, or that of a changed copy, to go on from it."""
         return self.reached
 
     @value.setter
-    def value(self, value: NetworkValue) -> None:
+    def value(self, value: Value) -> None:
         self.reached = self.accept(value, self.reached)
-
-    @property
-    def view(self) -> View:
-        """The value with its structure and place."""
-        return self.net.view._replace(value=self.reached)
 
 
 class Callback:

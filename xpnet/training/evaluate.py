@@ -13,13 +13,13 @@ from xpnet.data.opening import make_source
 from xpnet.data.source import Source, with_bar
 from xpnet.data.streams import check_repeatable, refuse_iterator
 from xpnet.errors import ArgumentError
-from xpnet.state.view import View
+from xpnet.state.value import Value
 from xpnet.training.arguments import parse_metrics
 from xpnet.training.callback import Callback, Quantity, Training
 from xpnet.training.metrics import Metric, accuracy, correct, mean_absolute_error, r2
 
 
-def measure(view: View, source: Source, metrics: Sequence[Metric] = (), bar: str | None = None) -> dict[str, Any]:
+def measure(view: Value, source: Source, metrics: Sequence[Metric] = (), bar: str | None = None) -> dict[str, Any]:
     """Compute the mean cost over the examples of a source, and metrics, by name. Synchronizes.
 
     The cost is the cost of the data alone, without penalties, on standardized targets, weighted by the examples'
@@ -54,20 +54,20 @@ def measure(view: View, source: Source, metrics: Sequence[Metric] = (), bar: str
     return {"cost": cost / weight, "size": sum(sizes), **scores}
 
 
-def measure_data(view: View, data: Any, metrics: Sequence[Any] | None, name: str = "data") -> dict[str, Any]:
+def measure_data(view: Value, data: Any, metrics: Sequence[Any] | None, name: str = "data") -> dict[str, Any]:
     """Measure on the user's data, with the user's metrics; `name` is that of the argument, for messages."""
     chosen = choose_metrics(view.model, metrics)
     return measure(view, make_source(data, name, view.reader), chosen)
 
 
-def measure_each(views: Sequence[View], data: Any, metrics: Sequence[Any]) -> list[dict[str, Any]]:
+def measure_each(views: Sequence[Value], data: Any, metrics: Sequence[Any]) -> list[dict[str, Any]]:
     """Measure each of several networks on the same data of the user."""
     refuse_iterator(data, "data")
     return [measure_data(view, data, metrics) for view in views]
 
 
 def measure_predictions(
-    view: View, predict: Callable[[Array], Array], source: Source, metrics: Sequence[Metric], width: int
+    view: Value, predict: Callable[[Array], Array], source: Source, metrics: Sequence[Metric], width: int
 ) -> dict[str, Any]:
     """Compute metrics of what `predict` returns for the inputs of a source, in the units of the targets. Synchronizes.
 
@@ -120,7 +120,7 @@ def choose_metrics(model: Model, metrics: Sequence[Any] | None) -> Sequence[Metr
     return [r2, mean_absolute_error] if model.cost.has_point else []
 
 
-def require_classes(view: View, what: str) -> None:
+def require_classes(view: Value, what: str) -> None:
     """Refuse a regression; `what` needs classes."""
     if view.model.task == "regression":
         raise ArgumentError(
@@ -166,7 +166,7 @@ class Evaluate(Callback):
 
     def on_epoch_end(self, logs: dict[str, Any]) -> None:
         """Evaluate the network as it stands."""
-        scores = measure(self.training.view, self.source, self.metrics, self.bar)
+        scores = measure(self.training.value, self.source, self.metrics, self.bar)
         logs.update({name: scores[name.removeprefix(f"{self.prefix}_")] for name in self.adds})
 
     def on_train_end(self) -> None:

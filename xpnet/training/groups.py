@@ -302,7 +302,7 @@ def bytes_to_join(jobs: Sequence[Job], step_size: int, threads: int | None) -> i
 
 def check_training_memory(jobs: Sequence[Job], threads: int | None) -> None:
     """Refuse to train networks together if they, with joined examples, need more memory than the machine has."""
-    view = jobs[0].net.view
+    view = jobs[0].net.value
     optimizer = init_optimizer(jobs[0].plan.optimizer, view.layers, view.place)
     numbers = sum(math.prod(x.shape) for x in leaves((view.layers, optimizer)))
     needed = COPIES_OF_STATE * len(jobs) * numbers * np.dtype(view.dtype).itemsize

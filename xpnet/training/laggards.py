@@ -26,7 +26,7 @@ def warn_of_laggards(networks: Iterable[Trainee], callbacks: Sequence[Sequence[C
         The callbacks of each, which know the epoch whose weights were restored.
     """
     networks = list(networks)
-    model = networks[0].view.model
+    model = networks[0].value.model
     if model.cost.distribution is None or model.cost.distribution.std is None:
         return
     epochs, costs = np.array([find_kept(net.value.history, own) for net, own in zip(networks, callbacks)]).T

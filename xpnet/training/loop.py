@@ -31,10 +31,9 @@ from xpnet.distributed.ranks import Ranks
 from xpnet.errors import ArgumentError, DivergenceError
 from xpnet.state.history import History
 from xpnet.state.places import change_optimizer, check_value
-from xpnet.state.value import FITTED_TO_WEIGHTS, NetworkValue, Objective, make_generator
-from xpnet.state.view import View
+from xpnet.state.value import FITTED_TO_WEIGHTS, Objective, Value, make_generator
 from xpnet.training.all_examples import use_all_examples, warn_of_no_step
-from xpnet.training.callback import LOGS, Callback, Trainee, Training, end_callbacks, watching
+from xpnet.training.callback import LOGS, Callback, Training, end_callbacks, watching
 from xpnet.training.groups import Groups, check_training_memory, choose_group_threads, largest_product
 from xpnet.training.kept_loops import KeptLoops
 from xpnet.training.plan import Job
@@ -45,7 +44,7 @@ from xpnet.training.runs import describe_run
 from xpnet.training.steps import ChunkResult, steps_per_chunk
 
 # Yields the new values of networks, by their numbers; returns the errors of those that have diverged
-ValueStream: TypeAlias = Generator[Mapping[int, NetworkValue], None, dict[int, DivergenceError]]
+ValueStream: TypeAlias = Generator[Mapping[int, Value], None, dict[int, DivergenceError]]
 # Yields chunks of steps, each of which it is sent the result of, with None after it
 EpochRun: TypeAlias = Generator[Chunk | None, ChunkResult | None, None]
 
@@ -114,7 +113,7 @@ def train_networks(
 def run_with_file(
     jobs: Sequence[Job],
     trainings: Sequence[Training],
-    values: list[NetworkValue],
+    values: list[Value],
     threads: int | None,
     kept_loops: KeptLoops,
     checkpoint: Checkpoint | None,
@@ -134,7 +133,7 @@ def run_with_file(
 def run_all_chunks(
     jobs: Sequence[Job],
     trainings: Sequence[Training],
-    values: list[NetworkValue],
+    values: list[Value],
     groups: Groups,
     save: SaveFunction,
 ) -> ValueStream:
@@ -181,7 +180,7 @@ def have_moved(old: Layers, new: Layers, job: Job) -> bool:
     return any((to_numpy(x) != to_numpy(y)).any() for x, y in zip(leaves(old), leaves(new)))
 
 
-def take_changes(trainings: Sequence[Training], values: list[NetworkValue]) -> dict[int, NetworkValue]:
+def take_changes(trainings: Sequence[Training], values: list[Value]) -> dict[int, Value]:
     """Find the new values that trainings have reached, put them into `values`, and return them by their numbers."""
     changes = {k: training.reached for k, training in enumerate(trainings) if training.reached is not values[k]}
     for k, value in changes.items():
@@ -190,7 +189,7 @@ def take_changes(trainings: Sequence[Training], values: list[NetworkValue]) -> d
 
 
 def run_to_end(
-    steps: ValueStream, begun: Sequence[list[Callback]], trainings: Sequence[Training], values: list[NetworkValue]
+    steps: ValueStream, begun: Sequence[list[Callback]], trainings: Sequence[Training], values: list[Value]
 ) -> ValueStream:
     """Run the steps of trainings, and tell the callbacks when they have ended, however they ended."""
     try:
@@ -205,8 +204,8 @@ def run_to_end(
 
 
 def end_trainings(
-    begun: Sequence[list[Callback]], trainings: Sequence[Training], values: list[NetworkValue]
-) -> Generator[Mapping[int, NetworkValue], None, None]:
+    begun: Sequence[list[Callback]], trainings: Sequence[Training], values: list[Value]
+) -> Generator[Mapping[int, Value], None, None]:
     """Tell all callbacks that training has ended; yield the values that they give, for those that come after them."""
     with ExitStack() as stack:
         endings = [stack.enter_context(closing(end_callbacks(callbacks))) for callbacks in begun]
@@ -303,35 +302,33 @@ def begin(job: Job) -> Training:
     plan, start, history = job.plan, job.start, History(job.start.history)
     steps = job.source.steps(plan.sampling, plan.batch_size)
     check_schedule(plan.schedule, plan.epochs, steps)
-    accept = partial(accept_value, job.net, plan.optimizer, job.source.reader.scaling)
+    accept = partial(accept_value, plan.optimizer, job.source.reader.scaling)
     value = begin_value(job, history)
     return Training(
         job.net, accept, value, plan.epochs, steps, dict(LOGS), history, start.position, start.lr_scale, start.stopped
     )
 
 
-def begin_value(job: Job, history: History) -> NetworkValue:
+def begin_value(job: Job, history: History) -> Value:
     """Return the value of a network before the first step, with the plan's optimizer and an empty history."""
-    value = with_optimizer(job.start.value, job.plan.optimizer, job.net.view, job.start.is_resumed)
+    value = with_optimizer(job.start.value, job.plan.optimizer, job.start.is_resumed)
     return value._replace(history=history)
 
 
-def with_optimizer(value: NetworkValue, optimizer: Optimizer, view: View, is_resumed: bool = False) -> NetworkValue:
+def with_optimizer(value: Value, optimizer: Optimizer, is_resumed: bool = False) -> Value:
     """Return a value with an optimizer, in a fresh state unless its own is equal and goes on."""
     if value.optimizer == optimizer and (is_resumed or not begins_anew(optimizer)):
         return value._replace(optimizer=optimizer)
-    return change_optimizer(value, optimizer, view)
+    return change_optimizer(value, optimizer)
 
 
-def accept_value(
-    net: Trainee, optimizer: Optimizer, scaling: Scaler | None, value: Any, present: NetworkValue
-) -> NetworkValue:
+def accept_value(optimizer: Optimizer, scaling: Scaler | None, value: Any, present: Value) -> Value:
     """Check a value that a callback gives to a training, whose optimizer, history and notes it gets."""
-    value = check_value(value, net.view._replace(value=present))
+    value = check_value(value, present)
     own = None if scaling is None else scaling.content
     if value.scaling is not None and value.scaling.content != own:
         raise ArgumentError("value has another scaling than the examples of this training; give one with the same")
-    return with_optimizer(value, optimizer, net.view)._replace(history=present.history, notes=present.notes)
+    return with_optimizer(value, optimizer)._replace(history=present.history, notes=present.notes)
 
 
 def fields_after_steps(job: Job, training: Training) -> dict[str, Any]:
@@ -351,7 +348,7 @@ def fields_after_steps(job: Job, training: Training) -> dict[str, Any]:
     }
 
 
-def take_result(value: NetworkValue, after_steps: Mapping[str, Any], chunk: Chunk, result: ChunkResult) -> NetworkValue:
+def take_result(value: Value, after_steps: Mapping[str, Any], chunk: Chunk, result: ChunkResult) -> Value:
     """Return the value of a network after a chunk of steps."""
     new = value._replace(stored=result.state, generator=chunk.generator, **after_steps)
     return new._replace(provenance=new.provenance.edit()) if value.provenance.edited else new

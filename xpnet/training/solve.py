@@ -23,8 +23,7 @@ from xpnet.state.history import History
 from xpnet.state.places import init_optimizer
 from xpnet.state.position import Position
 from xpnet.state.provenance import Run
-from xpnet.state.value import FITTED_TO_WEIGHTS, NetworkValue, Objective, make_generator
-from xpnet.state.view import View
+from xpnet.state.value import FITTED_TO_WEIGHTS, Objective, Value, make_generator
 from xpnet.training.all_examples import check_machine, refuse_rates, warn_of_no_step
 from xpnet.training.arguments import parse_callbacks
 from xpnet.training.callback import LOGS, Callback, Quantity, Trainee, Training, watching
@@ -46,7 +45,7 @@ class Problem(NamedTuple):
 
     terms: tuple[Term, ...]
     names: tuple[str, ...]  # of the coefficients
-    view: View
+    view: Value
 
     @property
     def n_points(self) -> int:
@@ -140,7 +139,7 @@ def solve(
     progress: bool,
 ) -> ValueStream:
     """Fit a network to the residuals of terms; see `Network.solve`. Yields and returns as `train_networks`."""
-    view, steps, redraw = net.view, count("steps", steps, 0), count("redraw", redraw, 1)
+    view, steps, redraw = net.value, count("steps", steps, 0), count("redraw", redraw, 1)
     check_network(view)
     optimizer, first = LevenbergMarquardt(damping=damping), parse_coefficients(coefficients)
     callbacks = parse_callbacks(callbacks) + ([Progress()] if yes_or_no("progress", progress) else [])
@@ -149,10 +148,10 @@ def solve(
     with ExitStack() as stack:
         stack.enter_context(view.scope())
         problem = Problem(parse_terms(terms, list(first), view), tuple(first), view)
-        numbers = find_present(view.value, first) or first
+        numbers = find_present(view, first) or first
         check_residuals(problem, numbers)
-        accept = partial(accept_value, net, view.value.optimizer, None)
-        value = view.value._replace(history=history)
+        accept = partial(accept_value, view.optimizer, None)
+        value = view._replace(history=history)
         training = Training(net, accept, value, steps, 1, dict(LOGS), history, Position())
         training.quantities |= dict.fromkeys(first, Quantity())
         begun = stack.enter_context(watching(callbacks, training))
@@ -169,7 +168,7 @@ def run_steps(
     optimizer: LevenbergMarquardt,
     redraw: int,
     training: Training,
-    values: list[NetworkValue],
+    values: list[Value],
     callbacks: Sequence[Callback],
 ) -> ValueStream:
     """Take the steps of `solve`, and yield the network's value after each of them; it is replaced in `values`."""
@@ -214,13 +213,13 @@ def run_steps(
     return {}
 
 
-def find_present(value: NetworkValue, first: dict[str, float]) -> dict[str, float] | None:
+def find_present(value: Value, first: dict[str, float]) -> dict[str, float] | None:
     """Find the values that coefficients have reached from these first ones; None if they have not begun there."""
     pairs = value.objective.coefficients or {}
     return {name: pairs[name][1] for name in first} if {name: pairs[name][0] for name in pairs} == first else None
 
 
-def replace_layers(value: NetworkValue, layers: Layers, view: View) -> NetworkValue:
+def replace_layers(value: Value, layers: Layers, view: Value) -> Value:
     """Return a value with other layers, without what was fitted to the old ones."""
     state = value.state._replace(layers=map_arrays(view.backend.copy, layers))
     return value._replace(stored=state, **FITTED_TO_WEIGHTS, novelty=None)
@@ -243,7 +242,7 @@ def describe_run(problem: Problem, steps: int, optimizer: LevenbergMarquardt) ->
     )
 
 
-def check_network(view: View) -> None:
+def check_network(view: Value) -> None:
     """Refuse a network that `solve` cannot fit."""
     model = view.model
     if view.dtype != "float64":
@@ -284,7 +283,7 @@ def parse_coefficients(coefficients: Any) -> dict[str, float]:
     return {name: read(f"coefficients[{name!r}]", number) for name, number in first.items()}
 
 
-def parse_terms(terms: Any, names: Sequence[str], view: View) -> tuple[Term, ...]:
+def parse_terms(terms: Any, names: Sequence[str], view: Value) -> tuple[Term, ...]:
     """Check terms; their points move to the device, and their residuals get only the coefficients that they take."""
     if not is_list(terms) or not terms or not all(isinstance(term, Term) for term in terms):
         raise ArgumentError(f"terms={show(terms)} must be a list of xpnet.Term, one for each equation")
@@ -333,7 +332,7 @@ def find_coefficients(residual: Any, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in names if takes_all or name in parameters)
 
 
-def read_points(x: Any, name: str, view: View) -> Array:
+def read_points(x: Any, name: str, view: Value) -> Array:
     """Check points and move them to the device as rows."""
     return view.reader.read_inputs(view.reader.as_rows(x, name)[0], name)
 
@@ -374,7 +373,7 @@ def check_residuals(problem: Problem, first: Mapping[str, float]) -> None:
             check_smoothness(name, view)
 
 
-def check_length(term: Term, rest: tuple[Any, Any, Any], name: str, view: View) -> None:
+def check_length(term: Term, rest: tuple[Any, Any, Any], name: str, view: Value) -> None:
     """Refuse a residual that cannot be computed at other points than those of its term, which are drawn anew."""
     try:
         evaluate(replace(term, x=view.xp.concat([term.x, term.x])), *rest, view.xp)
@@ -385,7 +384,7 @@ def check_length(term: Term, rest: tuple[Any, Any, Any], name: str, view: View) 
         ) from error
 
 
-def check_smoothness(name: str, view: View) -> None:
+def check_smoothness(name: str, view: Value) -> None:
     """Refuse activations without the second derivative that a residual needs."""
     z = view.backend.asarray(np.linspace(-8.0, 8.0, 65)[None, :], view.dtype)
     for sigma in view.model.sigmas:

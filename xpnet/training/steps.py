@@ -117,7 +117,7 @@ def steps_per_chunk(model: Model, batch_size: int, speed: Speed, networks: int =
     Examples
     --------
     >>> from xpnet import Network, get_backend
-    >>> small, large = Network([784, 30, 10]).view.model, Network([784, 2048, 2048, 10]).view.model
+    >>> small, large = Network([784, 30, 10]).value.model, Network([784, 2048, 2048, 10]).value.model
     >>> speed = get_backend("numpy").speed
     >>> steps_per_chunk(small, 10, speed), steps_per_chunk(large, 512, speed)
     (1566, 20)

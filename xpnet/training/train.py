@@ -16,7 +16,7 @@ from xpnet.distributed.ranks import Ranks
 from xpnet.distributed.setting import parse_distributed
 from xpnet.errors import ArgumentError
 from xpnet.state.position import Start
-from xpnet.state.value import NetworkValue
+from xpnet.state.value import Value
 from xpnet.training.agreement import Follow, Lead, describe_start, take_over
 from xpnet.training.arguments import Parsed, Request, parse
 from xpnet.training.callback import Trainee
@@ -69,7 +69,7 @@ def train(
         return (yield from train_on_ranks(networks, request, kind))
     saving, resumed = open_checkpoint(networks, request, kind)
     starts = find_starts(networks, resumed)
-    with networks[0].view.scope():  # for the user's own code, too: data sets, metrics and callbacks
+    with networks[0].value.scope():  # for the user's own code, too: data sets, metrics and callbacks
         parsed, jobs = make_jobs(networks, request, starts)
         calls = [] if saving is None else describe_calls(jobs, request)  # by examples that are not scaled yet
         checkpoint = saving and make_checkpoint(saving, resumed, jobs, parsed.callbacks, calls, parsed.progress)
@@ -86,14 +86,14 @@ def train_on_ranks(networks: Sequence[Trainee], request: Request, kind: FileKind
     it fails on one of them, all raise an error.
     """
     (net,) = networks
-    ranks = Ranks(parse_distributed(request.distributed, net.view.backend))
+    ranks = Ranks(parse_distributed(request.distributed, net.value.backend))
     with ranks.ending_together():
         saving, resumed = ranks.keep_on_first(lambda: open_checkpoint(networks, request, kind)) or (None, None)
-        start = ranks.make_on_first(lambda: describe_start(find_starts(networks, resumed)[0], net.view))
-        start = start._replace(value=take_over(start.value, net.view))
+        start = ranks.make_on_first(lambda: describe_start(find_starts(networks, resumed)[0]))
+        start = start._replace(value=take_over(start.value, net.value))
         if not ranks.leads:  # it has no callbacks, evaluates nothing, and writes no files
             request = request.without_watching()
-        with net.view.scope():
+        with net.value.scope():
             parsed, (job,) = ranks.make_own(lambda: make_jobs(networks, request, [start]))
             call = ranks.make_own(lambda: describe_shared_call(job, request))
             descriptions = ranks.make_on_all(lambda: {**describe_on_rank(job, call), "shards": ranks.shards})
@@ -123,8 +123,8 @@ def open_checkpoint(
 def make_jobs(networks: Sequence[Trainee], request: Request, starts: Sequence[Start]) -> tuple[Parsed, list[Job]]:
     """Parse the arguments, and make the jobs, without callbacks; their examples are not scaled yet."""
     first, values = networks[0], [start.value for start in starts]
-    parsed = parse(request, [value.optimizer for value in values], first.view)
-    reader = first.view.reader._replace(keeps_digits=first.view.model.standardize, feature_names=find_names(values))
+    parsed = parse(request, [value.optimizer for value in values], first.value)
+    reader = first.value.reader._replace(keeps_digits=first.value.model.standardize, feature_names=find_names(values))
     seeds = [value.seeds.split for value in values]
     data = open_for_each(request, parsed.plans[0], reader, seeds, parsed.progress)
     samplings = map_shared(partial(choose_sampling, parsed.plans[0].sampling), [own.train for own in data])
@@ -135,7 +135,7 @@ def make_jobs(networks: Sequence[Trainee], request: Request, starts: Sequence[St
 
 def find_or_fit_scalings(jobs: Sequence[Job], progress: bool) -> list[Scaler | None]:
     """Fit a scaling to the examples of each network that standardizes and has none; return those of all networks."""
-    standardize = jobs[0].net.view.model.standardize
+    standardize = jobs[0].net.value.model.standardize
     scalings = find_scalings([job.start.value for job in jobs], standardize)
     return [*fit_scalings(list_data(jobs), scalings, progress)] if standardize else scalings
 
@@ -210,7 +210,7 @@ def describe_calls(jobs: Sequence[Job], request: Request) -> list[dict[str, Any]
     common: dict[str, Any] = {"batch_size": jobs[0].plan.batch_size, "sampling": jobs[0].plan.sampling.name}
     common |= {"steps": request.steps, "slope_weight": request.slope_weight}
     common |= fingerprint_weights(request.class_weight, request.sample_weight, jobs[0].source.reader)
-    common["functions"] = describe_functions(jobs[0].net.view.model, [*request.metrics, *request.training_metrics])
+    common["functions"] = describe_functions(jobs[0].net.value.model, [*request.metrics, *request.training_metrics])
     train_data, validation_data, test_data = (
         fingerprint_all(getattr(job, name) for job in jobs) for name in ("source", "validation", "test")
     )
@@ -224,7 +224,7 @@ def describe_calls(jobs: Sequence[Job], request: Request) -> list[dict[str, Any]
     ]
 
 
-def find_scalings(values: Sequence[NetworkValue], standardize: bool) -> list[Scaler | None]:
+def find_scalings(values: Sequence[Value], standardize: bool) -> list[Scaler | None]:
     """Return the scaling of each network; equal ones are one object."""
     distinct: dict[bytes, Scaler] = {}
     scalings: list[Scaler | None] = []
@@ -241,7 +241,7 @@ def find_scalings(values: Sequence[NetworkValue], standardize: bool) -> list[Sca
     return scalings
 
 
-def find_names(values: Sequence[NetworkValue]) -> tuple[str, ...] | None:
+def find_names(values: Sequence[Value]) -> tuple[str, ...] | None:
     """Find the feature names of networks. Some may have none; two must not have different ones."""
     named = [(k, names) for k, value in enumerate(values) if (names := value.feature_names) is not None]
     for k, names in named:

@@ -173,7 +173,7 @@ class CheckpointFile:
 
     def _encode(self) -> bytes:
         parts = [
-            encode_network(training.net.settings, training.net.view._replace(value=snapshot.value), snapshot)
+            encode_network(training.net.settings, snapshot.value, snapshot)
             for training, snapshot in zip(self.trainings, self.snapshots)
         ]
         return self.checkpoint.saving.join(parts)
@@ -228,7 +228,7 @@ def read_training(content: bytes, name: str, net: Trainee) -> Snapshot:
     record = decode(content, name)
     check_same_network(name, record.settings, net.settings)
     with explain_errors(name):
-        snapshot = restore_training(record, net.view)
+        snapshot = restore_training(record, net.value)
     if snapshot is None:
         raise CheckpointError(
             f"{name} holds a network, but no training to resume; load it with Network.load and give another checkpoint"

@@ -62,14 +62,14 @@ def describe_initial_weights(net: Trainee) -> list[float] | None:
     _, _, runs, _, earlier = net.value.provenance
     if runs or earlier or not net.has_given_seed:
         return None
-    with net.view.scope():
-        arrays = [np.ravel(net.view.backend.to_numpy(x)).astype(np.float64) for x in leaves(net.view.layers)]
+    with net.value.scope():
+        arrays = [np.ravel(net.value.backend.to_numpy(x)).astype(np.float64) for x in leaves(net.value.layers)]
     return [float(part.clip(0) @ np.arange(1, 1 + len(part))) for array in arrays for part in (array, -array)]
 
 
 def describe_on_rank(job: Job, call: Mapping[str, Any]) -> dict[str, Any]:
     """Describe a training on one of several processes, with what `describe_training` says of the call."""
-    view, plan, steps = job.net.view, job.plan, job.source.steps(job.plan.sampling, job.plan.batch_size)
+    view, plan, steps = job.net.value, job.plan, job.source.steps(job.plan.sampling, job.plan.batch_size)
     total = plan.epochs * (steps or 0)
     return {
         "versions": {"xpnet": __version__, **{name: version(name) for name in {"numpy", view.backend.name}}},
