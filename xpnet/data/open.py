@@ -25,7 +25,14 @@ from xpnet.data.slopes import parse_slope_weight, with_slopes
 from xpnet.data.source import Columns, Source, Weights, with_bar
 from xpnet.data.splits import check_split, choose_rows, is_fraction, list_others, parse_part, parse_rows
 from xpnet.data.streams import Batches, SharedBatches, SharedPass, check_repeatable
-from xpnet.data.weights import check_some_weight, is_balanced, parse_class_weight, parse_sample_weight
+from xpnet.data.weights import (
+    balance_classes,
+    check_some_weight,
+    is_balanced,
+    parse_class_weight,
+    parse_sample_weight,
+    relative_weight,
+)
 from xpnet.errors import ArgumentError
 
 __all__ = [
@@ -187,12 +194,13 @@ def open_data(
     """
     slope_weight = parse_slope_weight(slopes, slope_weight)
     reader, cache = reader.unscaled(), yes_or_no("cache", cache)
-    weighing = reader._replace(class_weight=parse_class_weight(class_weight, reader))
     options: dict[str, Any] = {"epochs": epochs, "progress": progress}
-    train = make_source(train_data, "train_data", weighing, steps=steps, cache=cache, **options)
+    train = make_source(
+        train_data, "train_data", _weigh_classes(reader, class_weight), steps=steps, cache=cache, **options
+    )
     if sample_weight is not None:
         train = _require_stored(train, "sample_weight")
-        train = with_weight(train, parse_sample_weight(sample_weight, len(train), reader))
+        train = _weigh_examples(train, sample_weight)
     if slopes is not None:
         train = with_slopes(_require_stored(train, "slopes"), slopes, slope_weight)
     if is_balanced(class_weight):
@@ -203,6 +211,35 @@ def open_data(
         for name, data in (("validation_data", validation_data), ("test_data", test_data))
     )
     return Data(train, validation, test, train_data, is_balanced(class_weight))
+
+
+def _weigh_classes(reader: Reader, class_weight: Any) -> Reader:
+    """Return a reader that gives examples the weights of their classes, unless these are "balanced" later."""
+    model = reader.model
+    if class_weight is None:
+        return reader
+    if model.task not in ("classification", "binary"):
+        raise ArgumentError(
+            f"class_weight={class_weight!r} needs one class per example, and a network with task={model.task!r} has "
+            "none; use sample_weight"
+        )
+    if is_balanced(class_weight):
+        return reader
+    weights = parse_class_weight(class_weight, range(max(2, model.n_out)))
+    with reader.scope():
+        return reader._replace(class_weight=reader.backend.asarray(weights[None, :], reader.dtype))
+
+
+def _weigh_examples(source: Stored, sample_weight: Any) -> Stored:
+    """Multiply the weights of examples by the user's, divided by the largest of these."""
+    reader = source.reader
+    weight = parse_sample_weight(sample_weight, len(source), reader.backend, reader.dtype)
+    with reader.scope():
+        if not float(reader.backend.xp.max(weight)) > 0:
+            raise ArgumentError(
+                "sample_weight is 0 for every example; give numbers of at least 0, and not all of them 0"
+            )
+        return with_weight(source, relative_weight(weight, reader.dtype, reader.backend.xp))
 
 
 def _require_stored(source: Source, argument: str, data: str = "train_data") -> Stored:
@@ -232,9 +269,7 @@ def _balance(train: Source) -> Source:
         for y in blocks(own_targets, reader.model.n_out):
             rows = one_hot(y, classes, getattr(xp, reader.dtype), xp) if y.ndim == 1 else y
             counts += backend.to_numpy(xp.sum(reader.class_columns(rows), axis=0))
-        occurring = counts > 0
-        weights = np.zeros((1, len(counts)))
-        weights[0, occurring] = counts.sum() / (occurring.sum() * counts[occurring])
+        weights = balance_classes(counts)[None, :]
         weight = reader.look_up_class_weight(targets, backend.asarray(weights, reader.dtype))
     weighted = with_weight(stored, weight)
     return replace(train, source=weighted) if isinstance(train, Rows) else weighted

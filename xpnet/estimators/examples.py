@@ -110,9 +110,8 @@ def _divide_by_largest(weight: np.ndarray | None, dtype: str, name: str) -> np.n
     """Divide weights by the largest; see `relative_weight`. `name` says in the error which examples have only zeros."""
     if weight is None:
         return None
-    largest = float(weight.max())
-    check_some_weight(largest, name)
-    return relative_weight(weight, largest, dtype, np)
+    check_some_weight(float(weight.max()), name)
+    return relative_weight(weight, dtype, np)
 
 
 def dense_blocks(matrix: Any) -> Iterator[Array]:

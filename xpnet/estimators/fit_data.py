@@ -14,7 +14,7 @@ from xpnet.data.fingerprint import fingerprint_arrays
 from xpnet.data.slopes import parse_slope_weight
 from xpnet.errors import ArgumentError, unless_stopped
 from xpnet.estimators.architecture import choose_backend, is_elsewhere, require_place
-from xpnet.estimators.inputs import name_place, parse_sample_weight, validate_examples
+from xpnet.estimators.inputs import check_sample_weight, name_place, validate_examples
 from xpnet.estimators.parameters import is_called
 from xpnet.estimators.targets import Classification, Problem, Regression
 from xpnet.training.resuming.saving import Saving
@@ -71,7 +71,7 @@ def check_data(estimator: Any, call: Call, last: Mapping[str, Any]) -> FitData:
     stand_in = copy.copy(estimator)  # scikit-learn's checks set `n_features_in_` and `feature_names_in_` on it
     X, y = validate_examples(stand_in, X, y, numeric=kind.numeric, reset=previous is None)
     problem = kind.learn(estimator, y, call.classes, last.get("_labels"), partial=call.partial)
-    targets, sample_weight = problem.encode(y), parse_sample_weight(sample_weight, X.shape[0])
+    targets, sample_weight = problem.encode(y), check_sample_weight(sample_weight, X.shape[0])
     class_weight = problem.weigh_classes(y, partial=call.partial)
     names = vars(stand_in).get("feature_names_in_")
     slopes = None if call.slopes is None else as_real_array(call.slopes, "slopes")
@@ -104,7 +104,7 @@ def _check_validation(stand_in: Any, call: Call, train: FitData) -> FitData:
     try:
         X, y = validate_examples(stand_in, call.X_val, call.y_val, numeric=problem.numeric, reset=False)
         problem.check(y)
-        targets, sample_weight = problem.encode(y), parse_sample_weight(call.sample_weight_val, X.shape[0])
+        targets, sample_weight = problem.encode(y), check_sample_weight(call.sample_weight_val, X.shape[0])
         return FitData(home, train.feature_names, problem, X, targets, sample_weight)
     except unless_stopped(TypeError, ValueError) as error:
         raise ArgumentError(f"{error} (these are X_val, y_val and sample_weight_val)") from error

@@ -23,7 +23,7 @@ from xpnet.core.arrays import Array
 from xpnet.data.conversion import TEXT_REMEDY, as_real_array, refuse_masks_and_units, stays_outside
 from xpnet.data.host_rows import HostRows, as_host_rows
 from xpnet.data.names import column_names, has_coordinates
-from xpnet.data.weights import check_weights
+from xpnet.data.weights import parse_sample_weight
 from xpnet.errors import ArgumentError, unless_stopped
 
 FLOATS = (np.float64, np.float32)
@@ -148,17 +148,15 @@ def _simplify_targets(y: Any, numeric: bool) -> Any:
     return y
 
 
-def parse_sample_weight(sample_weight: Any, n: int) -> np.ndarray | None:
+def check_sample_weight(sample_weight: Any, n: int) -> np.ndarray | None:
     """Check the weights of n examples, one number for all or an array (n,), and move them to the host."""
     if sample_weight is None:
         return None
     check_kind(sample_weight, "sample_weight")
     with name_arguments("sample_weight"):
-        weight = np.full(n, sample_weight) if np.isscalar(sample_weight) else to_host(sample_weight)
-        options: dict[str, Any] = {"dtype": np.float64, "input_name": "sample_weight"}
-        weight = check_array(weight, ensure_2d=False, **options)
-    check_weights(weight, n, get_backend("numpy"))
-    return weight
+        weight = np.full(n, sample_weight) if np.isscalar(sample_weight) else np.asarray(to_host(sample_weight))
+        weight = weight.astype(np.float64) if weight.dtype == object else weight
+        return np.asarray(parse_sample_weight(weight, n, get_backend("numpy"), "float64"))
 
 
 @contextmanager

@@ -12,14 +12,14 @@ import numpy as np
 from scipy import sparse
 from scipy.special import xlogy
 from sklearn.preprocessing import LabelBinarizer, LabelEncoder
-from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 
 from xpnet.backends.base import Backend
 from xpnet.backends.choose import to_host
-from xpnet.checks import choices, in_range
+from xpnet.checks import choices
 from xpnet.core.arrays import Array
 from xpnet.core.costs import poisson, quadratic
+from xpnet.data.weights import balance_classes, is_balanced, parse_class_weight
 from xpnet.errors import ArgumentError
 from xpnet.estimators.architecture import Head, parse_loss
 from xpnet.estimators.examples import RowSource, read_targets
@@ -254,26 +254,33 @@ class Classification:
         class_weight, multilabel = self.class_weight, self.labels.kind == MULTILABEL
         if class_weight is None:
             return None
-        if isinstance(class_weight, str) and class_weight == "balanced":
+        columns = self.labels.encode(y).T if multilabel else [self.labels.numbers(y)]
+        labels = [0, 1] if multilabel else self.labels.classes.tolist()
+        if is_balanced(class_weight):
             if partial:
                 raise ArgumentError(
                     "class_weight='balanced' needs all examples, and partial_fit has only a part of them; give "
                     "{label: number}, or sample_weight"
                 )
-            return compute_sample_weight("balanced", y)
-        if multilabel and isinstance(class_weight, list):
-            for weights in class_weight:
-                _check_class_weights(weights)
-            return compute_sample_weight(class_weight, y)
-        if multilabel or not isinstance(class_weight, Mapping):
-            accepted = "a list with a {label: number} for each label" if multilabel else "{label: number}"
-            raise ArgumentError(f"class_weight={class_weight!r} must be None, 'balanced' or {accepted}")
-        classes = self.labels.classes.tolist()
-        for label in class_weight:
-            if label not in classes:
-                raise ArgumentError(f"class_weight names the class {label!r}; choose from {choices(classes)}")
-        _check_class_weights(class_weight)
-        return np.array([class_weight.get(label, 1.0) for label in classes], float)[self.labels.numbers(y)]
+            weights = [balance_classes(np.bincount(column, minlength=len(labels))) for column in columns]
+        elif multilabel:
+            weights = [parse_class_weight(column, labels) for column in self._weights_of_columns()]
+        else:
+            weights = [parse_class_weight(class_weight, labels)]
+        return np.prod([own[column] for own, column in zip(weights, columns)], axis=0)
+
+    def _weights_of_columns(self) -> list[Any]:
+        """Return the weights of each of several labels, a list with a mapping for each."""
+        class_weight, n = self.class_weight, self.n_outputs
+        if not isinstance(class_weight, list) or len(class_weight) != n:
+            raise ArgumentError(
+                f"class_weight={class_weight!r} must be None, 'balanced' or a list with a {{label: number}} for each "
+                f"label, {n} of them"
+            )
+        for weights in class_weight:
+            if not isinstance(weights, Mapping):
+                raise ArgumentError(f"class_weight holds {weights!r}, which must be {{label: number}}")
+        return class_weight
 
     def cost_to_loss(self, view: Value, source: RowSource) -> Callable[[float], float]:
         """Return the function that turns a mean cost on a source into the loss to report: the cost itself."""
@@ -283,13 +290,6 @@ class Classification:
         """Compute the accuracy, faster than scikit-learn; an example with several labels counts if all are right."""
         is_right = (y_true == y_pred).reshape(len(y_true), -1).all(axis=1)
         return float(np.average(is_right, weights=sample_weight))
-
-
-def _check_class_weights(weights: Any) -> None:
-    if not isinstance(weights, Mapping):
-        raise ArgumentError(f"class_weight holds {weights!r}, which must be {{label: number}}")
-    for label, weight in weights.items():
-        in_range("class_weight", weight, 0, math.inf, f"that of {label!r} is not")
 
 
 @dataclass(frozen=True)

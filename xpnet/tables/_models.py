@@ -20,7 +20,7 @@ from xpnet.ensemble import Ensemble
 from xpnet.errors import ArgumentError
 from xpnet.estimators.architecture import choose_backend, parse_hidden_sizes
 from xpnet.estimators.base import BaseModel
-from xpnet.estimators.inputs import move_to, parse_sample_weight, same_place, validate_targets
+from xpnet.estimators.inputs import check_sample_weight, move_to, same_place, validate_targets
 from xpnet.estimators.parameters import make_random_state, require_seed
 from xpnet.estimators.regressor import drop_single_output
 from xpnet.estimators.targets import (
@@ -239,7 +239,7 @@ class BaseTableModel(TableParameters, BaseModel):
         y = validate_targets(y, numeric=self._numeric)
         n = len(table)
         check_lengths("X", n, "y", len(y))
-        weight, groups, rows = parse_sample_weight(sample_weight, n), number_groups(groups, n), np.arange(n)
+        weight, groups, rows = check_sample_weight(sample_weight, n), number_groups(groups, n), np.arange(n)
         if weight is not None and not weight.all():
             check_some_weight(float(weight.max()), "X")
             rows = np.flatnonzero(weight)
