@@ -891,25 +891,6 @@ def test_a_file_with_notes_that_do_not_fit_is_refused(capsys, model, tmp_path, n
     assert re.search(f"net holds a network that is not valid: (the )?{name}.* in its notes", message)
 
 
-def test_a_file_with_its_names_in_the_notes_is_read(capsys, model, tmp_path):
-    """That is where the command wrote them before networks knew them."""
-    predictions = run_command(capsys, "predict", model, "pets.csv")
-
-    def move_names(header, arrays):
-        header["notes"] = {name: header["notes"][name] for name in ("target", "labels")}
-        header["notes"]["features"] = header.pop("feature_names")
-
-    forge(tmp_path / model, move_names)
-    assert Network.load(tmp_path / model).feature_names == ("weight", "length")
-    assert run_command(capsys, "predict", model, "pets.csv") == predictions
-    write("weight,length,kind\n1,,cat\n")  # which says nothing of missing values
-    message = (
-        "table.csv has no value in row 1 of column 'length' (rows count from 1, without the header); fill it in, or "
-        "leave the row out, as fillna and dropna of pandas do"
-    )
-    assert message in refused(capsys, "predict", model, "table.csv")
-
-
 @pytest.mark.parametrize(("library", "file"), [("pandas", "pets.csv"), ("pyarrow", "pets.parquet")])
 def test_without_its_library_a_table_says_what_to_install(capsys, folder, monkeypatch, library, file):
     pets().to_parquet("pets.parquet")
@@ -1505,7 +1486,7 @@ def test_nothing_from_a_file_acts_on_the_terminal(capsys, originals, folder):
     forge(folder / "net", lambda header, arrays: header["notes"]["columns"].append(long))
     assert sum(len(line) > 999 for line in show(capsys, "info", "net").splitlines()) == 1  # others are not as wide
     path = copyfile(originals / "net", folder / EVIL)
-    forge(path, put("settings", EVIL, value=1))
+    forge(path, put(EVIL, value=1))
     assert show(capsys, "info", path).count("\\x1b[2J") == 2
     with pytest.raises(CheckpointError) as caught:
         Network.load(path)

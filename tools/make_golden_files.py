@@ -1,7 +1,6 @@
 """Write the files that tests/test_golden.py reads: python tools/make_golden_files.py tests/golden.
 
-Run this once for each new format, before it is released, and never again for that format: the files show that those
-which a released version wrote keep loading.
+Run this for each new format, and never again for one that a release has written.
 """
 
 import sys
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from xpnet import Adam, Callback, Clip, EarlyStopping, Network, OneCycle
+from xpnet import Adam, Callback, Clip, EarlyStopping, Ensemble, Network, OneCycle
 from xpnet.checkpoint.file import FORMAT
 from xpnet.training import loop
 
@@ -42,7 +41,10 @@ def main() -> None:
     nets = {"plain": plain, "full": full, "double": double}
     for name, net in nets.items():
         net.save(folder / f"format-{FORMAT}-{name}.safetensors")
-    outputs = {name: np.asarray(net.forward(X), np.float64) for name, net in nets.items()}
+    ensemble = Ensemble.of([plain, plain.copy()])
+    ensemble[1].w = [2 * w for w in plain.w]
+    ensemble.save(folder / f"format-{FORMAT}-ensemble.zip")
+    outputs = {name: np.asarray(net.forward(X), np.float64) for name, net in {**nets, "ensemble": ensemble}.items()}
 
     loop.steps_per_chunk = lambda *args, **options: 2
     options = {"epochs": 4, "batch_size": 5, "lr": OneCycle(0.05), "optimizer": Adam(), "progress": False}

@@ -10,7 +10,7 @@ from xpnet.checkpoint.writing import read_file, write_file
 from xpnet.checks import check_folder, describe_error, printable
 from xpnet.errors import ArgumentError, CheckpointError, unless_stopped, walk_causes
 
-UNIX, WINDOWS = 3, 0  # numbers of systems in the entries of archives; earlier versions on Windows wrote the second
+UNIX = 3  # the number of a system, which entries of archives name
 
 
 def write_archive(path: str | os.PathLike[str], files: Sequence[bytes]) -> None:
@@ -19,14 +19,14 @@ def write_archive(path: str | os.PathLike[str], files: Sequence[bytes]) -> None:
     write_file(path, encode(files))
 
 
-def encode(files: Sequence[bytes], made_on: int = UNIX) -> bytes:
-    """Return an archive of the contents of files. It depends on nothing else, except on the system that it names."""
+def encode(files: Sequence[bytes]) -> bytes:
+    """Return an archive of the contents of files. It depends on nothing else."""
     archive = io.BytesIO()
     file = zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED)
     try:
         for k, content in enumerate(files):
             entry = zipfile.ZipInfo(_name(k))  # with a fixed time
-            entry.create_system = made_on
+            entry.create_system = UNIX
             file.writestr(entry, content)
         file.close()
     except unless_stopped(MemoryError, ValueError) as error:  # the second from zipfile, after the first
@@ -71,7 +71,7 @@ def decode(content: bytes, path: str) -> list[bytes]:
             if sum(entry.file_size for entry in entries) > len(content):
                 raise ArgumentError("its files are larger than the archive")
             files = [archive.read(entry) for entry in entries]
-        if entries[0].create_system not in (UNIX, WINDOWS) or encode(files, entries[0].create_system) != content:
+        if encode(files) != content:
             raise ArgumentError("it is damaged: it holds more than its files, or less than was written")
         return files
     except unless_stopped(

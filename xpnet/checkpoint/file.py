@@ -21,8 +21,7 @@ from xpnet.checkpoint.writing import read_file, write_file
 from xpnet.checks import check_folder, describe_error, printable, refuse_duplicates, truncate
 from xpnet.errors import ArgumentError, CheckpointError, unless_stopped
 
-FORMAT = 5  # of files that are written
-READABLE_FORMATS = (5,)  # all since the first that a release wrote
+FORMAT = 1
 BLANK_CHECKSUM = "0" * 64
 # What Python raises if a value in a file is not as expected
 INVALID_VALUE_ERRORS = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError)
@@ -52,9 +51,6 @@ def encode(record: Record, version: str) -> bytes:
     """Return the content of the file of a record."""
     header = {"checksum": BLANK_CHECKSUM, "format": FORMAT, "version": version, **record._asdict()}
     del header["arrays"]
-    for name in Record._field_defaults:
-        if header[name] is None:
-            del header[name]
     try:
         json.dumps(dict(record.notes), default=np.generic.item)
         check_depth(record.notes, 1)
@@ -109,10 +105,10 @@ def decode(content: bytes, path: str) -> Record:
         metadata, entries = tensors.read_header(content)
         header = json.loads(metadata.pop("xpnet"), object_pairs_hook=refuse_duplicates)
         check_depth(header)
-        if type(header["format"]) is not int or header["format"] not in READABLE_FORMATS:
+        if type(header["format"]) is not int or header["format"] != FORMAT:
             raise CheckpointError(
-                f"{path} has format {truncate(repr(header['format']))} and this version of xpnet reads "
-                f"{' and '.join(map(str, READABLE_FORMATS))}; use one that reads it"
+                f"{path} has format {truncate(repr(header['format']))} and this version of xpnet reads {FORMAT}; use "
+                "one that reads it"
             )
         _check_checksum(content, header["checksum"])
         refuse_unknown("metadata entry", metadata)
@@ -120,9 +116,7 @@ def decode(content: bytes, path: str) -> Record:
         if not isinstance(header["version"], str):
             raise ArgumentError("its version must be a string")
         arrays = tensors.read_arrays(content, entries)
-        names = [name for name in Record._fields if name not in ("arrays", *Record._field_defaults)]
-        options = {name: header[name] for name in Record._field_defaults if name in header}
-        record = Record(**{name: header[name] for name in names}, arrays=arrays, **options)
+        record = Record(**{name: header[name] for name in Record._fields if name != "arrays"}, arrays=arrays)
         check_tensors(record)
         return record
     except CheckpointError:

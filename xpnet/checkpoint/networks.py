@@ -23,7 +23,6 @@ from xpnet.data.parameters import parse_biases, parse_weights
 from xpnet.data.scaling import place_scaling
 from xpnet.state.history import History
 from xpnet.state.places import init_optimizer
-from xpnet.state.provenance import Provenance
 from xpnet.state.structure import describe_own, parse_feature_names
 from xpnet.state.value import Value
 from xpnet.version import __version__
@@ -105,7 +104,7 @@ def restore(record: Record, view: Value) -> Value:
     """
     model, seeds = view.model, Seeds(**records.seeds_of(record))
     names, optimizer = records.feature_names_of(record), records.optimizer_of(record)
-    scaling, provenance = records.scaling_of(record), record.provenance
+    scaling = records.scaling_of(record)
     return Value(
         model=model,
         place=view.place,
@@ -118,7 +117,7 @@ def restore(record: Record, view: Value) -> Value:
         calibration=records.calibrations_of(record, model).get(0),
         laplace=records.laplace_of(record, model),
         novelty=records.novelty_of(record, model),
-        provenance=Provenance() if provenance is None else from_plain(provenance),
+        provenance=from_plain(record.provenance),
         history=History(records.history_of(record)),
         notes=records.notes_of(record),
         objective=records.objective_of(record),

@@ -83,11 +83,11 @@ class Record(NamedTuple):
     history: list[dict[str, Any]]  # rows of the history
     training: dict[str, Any] | None  # the plain fields of Snapshot
     arrays: dict[str, np.ndarray]  # "layers.0.w", "optimizer.0", "dropout.step", "scaling.x_mean", ...
-    feature_names: list[str] | None = None  # None if they are not known; files then do not have the key
-    validation_examples: dict[str, int] | None = None  # of each calibration, by its name; the same
-    provenance: dict[str, Any] | None = None  # the same
-    functions: dict[str, str] | None = None  # digests of the user's own by argument, and "python"; the same
-    objective: dict[str, Any] | None = None  # the same
+    feature_names: list[str] | None  # None if they are not known
+    validation_examples: dict[str, int]  # of each calibration, by its name
+    provenance: dict[str, Any]
+    functions: dict[str, str]  # digests of the user's own by argument, and "python", if there are any
+    objective: dict[str, Any]
 
 
 def make_record(
@@ -133,10 +133,10 @@ def make_record(
         training=None if snapshot is None else {name: getattr(snapshot, name) for name in TRAINING},
         arrays=arrays,
         feature_names=None if value.feature_names is None else list(value.feature_names),
-        validation_examples={_name(n): calibration.examples for n, calibration in calibrations.items()} or None,
+        validation_examples={_name(n): calibration.examples for n, calibration in calibrations.items()},
         provenance=value.provenance.to_dict(),
-        functions={"python": PYTHON, **{name: digest(text) for name, text in functions.items()}} if functions else None,
-        objective=None if value.objective == Objective() else value.objective._asdict(),
+        functions={"python": PYTHON, **{name: digest(text) for name, text in functions.items()}} if functions else {},
+        objective=value.objective._asdict(),
     )
 
 
@@ -211,7 +211,7 @@ def settings_of(record: Record, custom: Iterable[Any]) -> dict[str, Any]:
 
 def _functions_of(record: Record) -> dict[str, str]:
     """Return the digests of the user's own functions, with the version of Python that compiled them."""
-    digests = check_dict("functions", record.functions or {})
+    digests = check_dict("functions", record.functions)
     if not all(isinstance(text, str) for text in digests.values()):
         raise ArgumentError(f"functions={digests!r} must be texts")
     hidden = {f"activation[{l}]" for l in range(len(record.settings["sizes"]) - 2)}
@@ -267,12 +267,11 @@ def notes_of(record: Record) -> dict[str, Any]:
 
 
 def feature_names_of(record: Record) -> list[str] | None:
-    """Return the names of the inputs, if they are known; `xpnet train` once wrote them into the notes."""
-    if record.feature_names is not None:
-        return _check_names(record.feature_names)
-    names = record.notes.get("features") if set(record.notes) == {"features", "target", "labels"} else None
-    fits = isinstance(names, list) and len(names) == record.settings["sizes"][0]
-    return _check_names(names) if fits else None
+    """Return the names of the inputs, if they are known."""
+    names = record.feature_names
+    if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise ArgumentError(f"feature_names={names!r} must be a list of strings")
+    return names
 
 
 def history_of(record: Record) -> list[dict[str, Any]]:
@@ -320,7 +319,7 @@ def calibrations_of(record: Record, model: Model) -> dict[int, Calibration]:
     for name, array in record.arrays.items():
         if not CALIBRATION.fullmatch(name):
             continue
-        n, widths = examples.get(name, len(array)), record.arrays.get(f"{name}.widths")
+        n, widths = examples[name], record.arrays.get(f"{name}.widths")
         if model.task == "regression":
             calibration = Calibration(array, n, widths=widths)
         else:
@@ -340,8 +339,6 @@ def _temperature_of(name: str, array: np.ndarray) -> float:
 
 def objective_of(record: Record) -> Objective:
     """Return what the weights were fitted to besides targets."""
-    if record.objective is None:
-        return Objective()
     require_keys("objective", record.objective, Objective._fields)
     weight, pairs = (record.objective[name] for name in Objective._fields)
     pairs = None if pairs is None else {name: tuple(pair) for name, pair in check_dict("coefficients", pairs).items()}
@@ -349,9 +346,9 @@ def objective_of(record: Record) -> Objective:
 
 
 def validation_examples_of(record: Record) -> dict[str, int]:
-    """Return the number of validation examples of each calibration, by its name; early files have none."""
-    examples = check_dict("validation_examples", record.validation_examples or {})
-    refuse_unknown("calibration", examples.keys() - set(filter(CALIBRATION.fullmatch, record.arrays)))
+    """Return the number of validation examples of each calibration, by its name."""
+    examples = record.validation_examples
+    require_keys("validation_examples", examples, filter(CALIBRATION.fullmatch, record.arrays))
     for name, n in examples.items():
         check_whole(f"validation_examples of {name}", n, len(record.arrays[name]))
     return examples
@@ -362,7 +359,7 @@ def training_of(record: Record) -> dict[str, Any] | None:
     if record.training is None:
         return None
     training = check_dict("training", record.training)
-    refuse_unknown("key", training.keys() - set(TRAINING))
+    require_keys("training", training, TRAINING)
     position = training["position"]
     refuse_unknown("key", set(position) - set(Position._fields))
     if position["generator"] is not None:
@@ -375,7 +372,7 @@ def training_of(record: Record) -> dict[str, Any] | None:
     if position["epoch"] - 1 != len(history_of(record)):
         raise ArgumentError(f"position.epoch={position['epoch']} contradicts a history of {len(record.history)} epochs")
     check_number("lr_scale", training["lr_scale"], 0.0)
-    if training.get("group") is not None:  # the oldest files have none
+    if training["group"] is not None:
         check_whole("group", training["group"], 0)
     if not isinstance(training["stopped"], bool) or not isinstance(training["call"], dict):
         raise ArgumentError("training must hold stopped and call")
@@ -396,7 +393,7 @@ def training_of(record: Record) -> dict[str, Any] | None:
 def check_tensors(record: Record) -> None:
     """Refuse unknown names, and settings that contradict the tensors, before anything of that size is allocated."""
     settings, arrays = record.settings, record.arrays
-    refuse_unknown("setting", set(settings) - SETTINGS)
+    require_keys("settings", settings, SETTINGS)
     layers = len(settings["sizes"]) - 1
     shapes = [arrays[f"layers.{l}.w"].shape for l in range(layers)]
     if not shapes or shapes != list(zip(settings["sizes"][1:], settings["sizes"])):
@@ -441,12 +438,6 @@ def check_depth(value: Any, depth: int = 0) -> None:
     for item in value.values() if isinstance(value, dict) else value:
         if isinstance(item, (dict, list, tuple)):
             check_depth(item, depth + 1)
-
-
-def _check_names(names: Any) -> list[str]:
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ArgumentError(f"feature_names={names!r} must be a list of strings")
-    return names
 
 
 def encode_optimizer(optimizer: Any, depth: int = 0) -> dict[str, Any] | None:

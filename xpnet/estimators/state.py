@@ -56,7 +56,7 @@ def decode_state(state: Mapping[str, Any]) -> dict[str, Any]:
         attributes["_ensemble"] = join_networks(networks, calibration=calibration)
     if "_home" in attributes:
         attributes["_home"] = _decode_backend(attributes["_home"])
-    if isinstance(attributes.get("_labels"), dict):
+    if "_labels" in attributes:
         labels = attributes["_labels"]
         attributes["_labels"] = Labels(**{**labels, "kind": KINDS[labels["kind"]]})
     return attributes

@@ -106,7 +106,7 @@ class Columns(NamedTuple):
         Columns(features=(DroppedColumn(name='a', reason='no values'),), target='c', labels=(), unit='',
                 marks=Marks(decimal='', grouped=False))
         """
-        if feature_names is None or "target" not in notes:
+        if feature_names is None or not {"target", "columns"} <= notes.keys():
             return None
         target, labels, unit = notes["target"], notes.get("labels", []), notes.get("unit", "")
         if not _are_different_texts(labels, n_classes):
@@ -117,10 +117,7 @@ class Columns(NamedTuple):
         if not isinstance(grouped, bool):
             raise ArgumentError(f"grouped={grouped!r} in its notes must be true or false")
         check_decimal(decimal)
-        if "columns" in notes:
-            features = from_plain(notes["columns"])
-        else:  # an early file: all are numbers without missing values
-            features = tuple(NumberColumn(name, np.nan, False) for name in feature_names)
+        features = from_plain(notes["columns"])
         if name_inputs(features) != feature_names:
             raise ArgumentError("the columns in its notes do not make the inputs in its feature_names")
         return cls(features, target, tuple(labels), unit, Marks(decimal, grouped))
@@ -252,9 +249,7 @@ class Table(NamedTuple):
     def inputs(self, columns: Columns) -> Encoded:
         """Encode the inputs of a network."""
         cells = choose_columns(columns.features, self.frame, self.name)
-        encoded = encode_columns(columns.features, self.name, cells, self.find_marks(columns))
-        self._check_complete(encoded.x, columns)
-        return encoded
+        return encode_columns(columns.features, self.name, cells, self.find_marks(columns))
 
     def targets(self, columns: Columns) -> Targets:
         """Return the targets for a network."""
@@ -396,16 +391,6 @@ class Table(NamedTuple):
                 f"column {target!r} of {self.name} holds {len(labels):,} different values in {n:,} rows, "
                 f"such as {labels[0]!r}, which are too many classes; for real targets give plain numbers, as in "
                 "1234.5, and --task regression"
-            )
-
-    def _check_complete(self, x: np.ndarray, columns: Columns) -> None:
-        """Refuse missing values for a network whose file does not say what takes their place."""
-        if (missing := np.isnan(x)).any():
-            row, k = np.argwhere(missing)[0]
-            others = f", one of {missing.sum():,} missing values" if missing.sum() > 1 else ""
-            raise ArgumentError(
-                f"{self.name} has no value in {place(int(row), columns.inputs[k])}{others}; fill it in, or leave the "
-                "row out, as fillna and dropna of pandas do"
             )
 
 

@@ -33,11 +33,6 @@ from xpnet.version import __version__
 
 # Described by fingerprints, which are compared
 DATA = ("train_data", "validation_data", "test_data", "sample_weight")
-# Arguments that the oldest files lack
-LATER = {
-    *("test_data", "sample_weight", "class_weight", "slope_weight"),
-    *("arguments", "schedule", "functions", "initial_weights"),
-}
 OF_FIRST_RANK = {"validation_data", "test_data", "initial_weights"}  # which alone has these, and the network
 # Parameters that a resumed fit may change; the number of epochs and the callbacks are compared on their own
 FREE = {"backend", "device", "verbose", "progress", "warm_start", "max_iter", "callbacks"}
@@ -198,7 +193,7 @@ def check_same_training(
     """
     then = before.call
     with explain_errors(path):
-        refuse_unknown("argument of train", (set(then) ^ {*now, "lr"}) - LATER)
+        refuse_unknown("argument of train", set(then) ^ {*now, "lr", "schedule"})
         total = count("epochs", then["epochs"], 0) * (steps or 0)
     epochs = before.position["epoch"] - (not before.position["steps"])
     if now["epochs"] < epochs:
@@ -224,7 +219,7 @@ def _check_same_schedule(path: str, then: Mapping[str, Any], schedule: Schedule,
     now = describe_schedule(schedule, total, total_now)
     with explain_errors(path):
         rates = dict(then["lr"])
-        before = dict(then.get("schedule", now))
+        before = dict(then["schedule"])
     if [*rates] != compared:
         raise _difference(path, f"lr at the steps {[*rates]}", f"lr at the steps {compared}")
     if before != now and "name" in before and "name" in now:
