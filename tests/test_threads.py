@@ -1,6 +1,9 @@
 """The number of threads that multiply matrices: set for a call, put back after it, and otherwise left alone."""
 
+import signal
 import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from threading import Event
@@ -15,6 +18,7 @@ from xpnet import Network, get_backend
 from xpnet.backends._numpy import NumPyBackend
 from xpnet.backends.base import THREAD_VARIABLES
 from xpnet.backends.threads import choose_threads, limit_threads
+from xpnet.backends.workers import Workers
 from xpnet.cli import main
 from xpnet.training.callback import Callback
 
@@ -225,3 +229,27 @@ def test_the_command_takes_it(capsys):
     for wrong in ("0", "many"):
         assert main(["train", "--epochs", "1", "--blas-threads", wrong]) != 0
         assert 'must be a whole number of at least 1, or "auto"' in capsys.readouterr().err
+
+
+def test_ctrl_c_leaves_workers_usable():
+    workers, started, ready = Workers(2), Event(), Event()
+    main_thread = threading.get_ident()
+
+    def work(i):
+        started.set()
+        ready.wait(10)
+        return i
+
+    def interrupt():
+        started.wait(10)
+        time.sleep(0.05)  # until the main thread waits in C: between two instructions, the signal would not wake it
+        signal.pthread_kill(main_thread, signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
+        workers.map(work, iter(range(4)))
+    ready.set()
+    assert workers.map(lambda i: -i, range(5)) == [0, -1, -2, -3, -4]
+    with pytest.raises(ZeroDivisionError):
+        workers.map(lambda i: 1 // i, range(3))
+    workers.close()

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.errors import ArgumentError, unless_stopped
+from xpnet.errors import ArgumentError
 
 
 def in_range(argument: str, value: Any, low: float, high: float, remedy: str, *, includes_low: bool = True) -> float:
@@ -44,7 +44,7 @@ def _to_float(value: Any) -> float:
         return math.nan
     try:
         return float(value)
-    except unless_stopped(TypeError, ValueError, ArithmeticError):  # not a number, or too large for a float
+    except (TypeError, ValueError, ArithmeticError):  # not a number, or too large for a float
         return math.nan
 
 

@@ -18,7 +18,7 @@ from xpnet.backends.replay.eager import Eager
 from xpnet.backends.replay.program import ReplayLoop
 from xpnet.checks import name_backend
 from xpnet.core.arrays import BLOCK_ELEMENTS, Function, Native, blocks
-from xpnet.errors import BackendError, unless_stopped
+from xpnet.errors import BackendError
 
 
 class CuPyBackend(Eager):
@@ -148,7 +148,7 @@ def _check_device(number: int) -> None:
         with cupy.cuda.Device(number):
             functions.matmul(cupy.ones((2, 2), dtype="float32"), cupy.ones((2, 2), dtype="float32"))
             cupy.cuda.get_current_stream().synchronize()  # not the device: another thread may be capturing on it
-    except unless_stopped(Exception) as error:
+    except Exception as error:
         raise BackendError(
             f"backend='cupy' cannot multiply on cuda:{number} ({type(error).__name__}: {error}); if CUDA libraries are "
             f"missing, install them with: {BACKENDS['cupy'][1]}; else check what else uses the GPU"

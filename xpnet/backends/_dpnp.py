@@ -11,7 +11,7 @@ from xpnet.backends.replay.eager import Eager, PatchedNamespace
 from xpnet.backends.replay.program import ReplayLoop
 from xpnet.checks import name_backend
 from xpnet.core.arrays import Function, Native
-from xpnet.errors import BackendError, unless_stopped
+from xpnet.errors import BackendError
 
 
 def _sum(x: Native, axis: Any = None, dtype: Any = None, keepdims: bool = False, out: Native | None = None) -> Native:
@@ -75,7 +75,7 @@ class DpnpBackend(Eager):
     def __init__(self, device: Any = None) -> None:
         try:
             super().__init__("dpnp", PatchedNamespace(dpnp, **_WITH_OUT), device)
-        except unless_stopped(Exception) as error:  # SyclDeviceCreationError has no closer base class
+        except Exception as error:  # SyclDeviceCreationError has no closer base class
             found = ", ".join(self.devices()) or "none"
             raise BackendError(
                 f"{name_backend(repr('dpnp'), device)} cannot be used ({error}); SYCL devices found here: {found}; for "

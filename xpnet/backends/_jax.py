@@ -17,7 +17,7 @@ from xpnet.backends._numpy import NumPyBackend
 from xpnet.backends.base import ON_CPU, ON_GPU, Backend, Loop, cast, host_array, precision
 from xpnet.backends.identity import describe, is_fixed
 from xpnet.core.arrays import Function, Native, map_arrays, take_examples
-from xpnet.errors import ArgumentError, BackendError, unless_stopped
+from xpnet.errors import ArgumentError, BackendError
 
 MIN_COMPILED_STEPS = 64  # of a compiled loop; fewer batches are padded
 MOST_DOUBLED = 1024  # rows that are padded to a power of two
@@ -262,7 +262,7 @@ def _find_device(device: Any) -> Any:
         if not (index or "0").isdecimal():
             raise ArgumentError(f"{index!r} is not a number")
         return jax.devices(platform)[int(index or 0)]
-    except unless_stopped(RuntimeError, IndexError, ValueError) as error:
+    except (RuntimeError, IndexError, ValueError) as error:
         raise BackendError(
             f'device={device!r} cannot be used with backend="jax" ({error}); it has {", ".join(JaxBackend.devices())}'
         ) from error

@@ -14,7 +14,7 @@ from xpnet.backends.base import ON_CPU, ON_GPU, cast, host_array
 from xpnet.backends.replay.eager import BindShortcut, Eager, PatchedNamespace
 from xpnet.backends.replay.program import ReplayLoop
 from xpnet.core.arrays import Function, Native
-from xpnet.errors import ArgumentError, BackendError, unless_stopped
+from xpnet.errors import ArgumentError, BackendError
 
 # Functions with `out`. They do the same as those of array_api_compat, with less overhead for what a step needs.
 
@@ -237,7 +237,7 @@ class TorchBackend(Eager):
             super().__init__("torch", _XP, torch_device)
             self.speed = ON_CPU._replace(layer=40e-6) if self.on_host else ON_GPU._replace(layer=100e-6)
             self.to_numpy(self.xp.zeros(1, device=self.device))  # fails on "meta", whose tensors have no values
-        except unless_stopped(RuntimeError, AssertionError, TypeError) as error:
+        except (RuntimeError, AssertionError, TypeError) as error:
             reason = str(error).strip().splitlines()[0]
             raise BackendError(
                 f'device={device!r} cannot be used with backend="torch" ({reason}); it has {", ".join(self.devices())}'

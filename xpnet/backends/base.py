@@ -14,7 +14,7 @@ import numpy as np
 
 from xpnet.checks import name_backend
 from xpnet.core.arrays import Array, Function, Namespace, Native, blocks, leaves, map_arrays, select, take_examples
-from xpnet.errors import ArgumentError, BackendError, unless_stopped
+from xpnet.errors import ArgumentError, BackendError
 
 # Errors that the conversion of an object to an array may raise, including those of a user's own __array__
 CONVERSION_ERRORS = (TypeError, ValueError, RuntimeError, ArithmeticError, LookupError, StopIteration)
@@ -211,7 +211,7 @@ class Backend:
             return host_array(x)
         try:
             return np.from_dlpack(x, device="cpu", copy=True)
-        except unless_stopped(TypeError):  # DLPack of before 2023, for memory that NumPy can read
+        except TypeError:  # DLPack of before 2023, for memory that NumPy can read
             return host_array(x)
 
     def loop(self, step: Function, make_minibatch: Function) -> "Loop":
@@ -370,7 +370,7 @@ def open_namespace(xp: ModuleType, device: Any = None) -> Backend:
         if not missing:
             backend = Backend(xp.__name__, xp, device)
             returned = backend.to_numpy(backend.asarray(numbers))
-    except unless_stopped(Exception) as error:
+    except Exception as error:
         raise BackendError(
             f"{request} cannot be used ({type(error).__name__}: {error}); "
             "give an Array API namespace module and one of its devices"
@@ -447,7 +447,7 @@ def as_array(x: Any, name: str = "the array", dtype: Any = None) -> Array:
         return x
     try:
         return np.asarray(x, dtype)
-    except unless_stopped(*CONVERSION_ERRORS) as error:
+    except CONVERSION_ERRORS as error:
         raise ArgumentError(
             f"{name} cannot be converted to an array ({error}); give an array, or rows of equal length"
         ) from error
@@ -472,7 +472,7 @@ def as_plain_tensor(x: Any, name: str) -> Any:
     x = x.detach().resolve_conj().resolve_neg()
     try:
         return x.float() if x.is_floating_point() and x.element_size() < 4 else x  # float32 holds them exactly
-    except unless_stopped(RuntimeError) as error:
+    except RuntimeError as error:
         raise ArgumentError(f"{name} has dtype {x.dtype}, which PyTorch cannot convert; give float32") from error
 
 
@@ -531,7 +531,7 @@ def _read_foreign(x: Native) -> np.ndarray:
     for read in (np.asarray, np.from_dlpack) if hasattr(x, "__array__") else (np.from_dlpack,):
         try:
             return read(x)
-        except unless_stopped(Exception) as error:
+        except Exception as error:
             reason = error
     raise ArgumentError(f"an array of {library(x)} cannot be converted to a NumPy array ({reason}); convert it first")
 

@@ -9,7 +9,7 @@ import array_api_compat
 
 from xpnet.backends.base import Backend, as_array, host_array, is_array, on_host, open_namespace
 from xpnet.checks import choices, install_command, name_backend
-from xpnet.errors import BackendError, unless_stopped
+from xpnet.errors import BackendError
 from xpnet.hints import explain_unknown
 
 # name -> (module of this package, how to install the library)
@@ -98,7 +98,7 @@ def load_backend(name: str, device: Any = None) -> type[Any]:
     module, remedy = BACKENDS[name]
     try:
         return importlib.import_module(f"xpnet.backends.{module}").BACKEND
-    except unless_stopped(ImportError, OSError, RuntimeError, AttributeError) as error:  # not installed, or broken
+    except (ImportError, OSError, RuntimeError, AttributeError) as error:  # not installed, or broken
         request = name_backend(repr(name), device)
         raise BackendError(f"{request} cannot be imported ({error}); install it with: {remedy}") from error
 

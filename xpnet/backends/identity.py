@@ -20,7 +20,6 @@ from xpnet.backends.base import CONVERSION_ERRORS
 from xpnet.backends.choose import to_host
 from xpnet.checks import has_methods
 from xpnet.core.arrays import blocks
-from xpnet.errors import unless_stopped
 
 PLAIN = (type(None), bool, int, float, complex, str, bytes)
 ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
@@ -268,7 +267,7 @@ def _describe_numbers(value: Any, describe_part: Describe) -> str | None:
     try:
         value = to_host(value)
         return _describe_array(value, describe_part) if _is_array(value) else None
-    except unless_stopped(*CONVERSION_ERRORS):  # it has a dtype that NumPy lacks
+    except CONVERSION_ERRORS:  # it has a dtype that NumPy lacks
         return None
 
 
@@ -435,7 +434,7 @@ def _describe_object(value: Any, describe_part: Describe) -> str:
     code = [describe_part(function) for function in functions if isinstance(function, (FunctionType, type))]
     try:
         pickled: Any = copyreg.dispatch_table.get(kind, lambda value: value.__reduce_ex__(4))(value)
-    except unless_stopped(Exception):  # whatever a user's own method raises
+    except Exception:  # whatever a user's own method raises
         pickled = None
     if _is_own(kind) and not isinstance(pickled, tuple):
         pickled = kind, ()

@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterator
 
 from xpnet.backends.base import Backend
-from xpnet.errors import unless_stopped
 
 COPIES_OF_STATE = 6  # of weights and optimizer state in memory while a chunk of steps runs, about
 BYTES_OF_NETWORK = 2500  # of a Network without its weights, about
@@ -17,7 +16,7 @@ def find_memory() -> int | None:
     """
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except unless_stopped(AttributeError, OSError, ValueError):
+    except (AttributeError, OSError, ValueError):
         return None
     return min([memory, *read_limits()])
 
@@ -27,7 +26,7 @@ def find_free_memory() -> int | None:
     try:
         lines = dict(line.split(":", 1) for line in _read_text("/proc/meminfo").splitlines())
         free = 1024 * int(lines["MemAvailable"].split()[0])
-    except unless_stopped(OSError, LookupError, ValueError):  # not Linux
+    except (OSError, LookupError, ValueError):  # not Linux
         return find_memory()
     return min([free, *read_limits()])
 
@@ -39,7 +38,7 @@ def read_limits(root: str = "") -> Iterator[int]:
     """
     try:
         groups = _read_text(f"{root}/proc/self/cgroup").splitlines()
-    except unless_stopped(OSError):  # not Linux
+    except OSError:  # not Linux
         return
     for group in groups:
         _, controllers, path = group.split(":", 2)
@@ -55,7 +54,7 @@ def read_limits(root: str = "") -> Iterator[int]:
                 continue
             try:
                 limit = _read_text(f"{folder}/{name}").strip()
-            except unless_stopped(OSError):
+            except OSError:
                 continue
             if limit.isdecimal():  # not "max"
                 yield int(limit)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from xpnet.checkpoint.kinds import is_network
 from xpnet.checkpoint.writing import read_file, write_file
 from xpnet.checks import check_folder, describe_error, printable
-from xpnet.errors import ArgumentError, CheckpointError, unless_stopped, walk_causes
+from xpnet.errors import ArgumentError, CheckpointError
 
 UNIX = 3  # the number of a system, which entries of archives name
 
@@ -29,9 +29,7 @@ def encode(files: Sequence[bytes]) -> bytes:
             entry.create_system = UNIX
             file.writestr(entry, content)
         file.close()
-    except unless_stopped(MemoryError, ValueError) as error:  # the second from zipfile, after the first
-        if not any(isinstance(cause, MemoryError) for cause in walk_causes(error)):
-            raise
+    except MemoryError as error:
         raise MemoryError(f"there is too little memory for a file of {sum(map(len, files))} bytes") from error
     finally:
         file.fp = None  # or Python would close an archive that was interrupted, which fails and hides the reason
@@ -74,15 +72,7 @@ def decode(content: bytes, path: str) -> list[bytes]:
         if encode(files) != content:
             raise ArgumentError("it is damaged: it holds more than its files, or less than was written")
         return files
-    except unless_stopped(
-        zipfile.BadZipFile,
-        ValueError,
-        KeyError,
-        EOFError,
-        NotImplementedError,
-        RuntimeError,
-        OverflowError,
-    ) as error:
+    except (zipfile.BadZipFile, ValueError, KeyError, EOFError, RuntimeError, OverflowError) as error:
         raise CheckpointError(
             f"{path} does not hold an xpnet ensemble ({describe_error(error)}); give a file written by Ensemble.save"
         ) from error

@@ -19,7 +19,7 @@ from xpnet.checkpoint.kinds import is_ensemble
 from xpnet.checkpoint.record import Record, check_depth, check_tensors, refuse_unknown
 from xpnet.checkpoint.writing import read_file, write_file
 from xpnet.checks import check_folder, describe_error, printable, refuse_duplicates, truncate
-from xpnet.errors import ArgumentError, CheckpointError, unless_stopped
+from xpnet.errors import ArgumentError, CheckpointError
 
 FORMAT = 1
 BLANK_CHECKSUM = "0" * 64
@@ -55,7 +55,7 @@ def encode(record: Record, version: str) -> bytes:
         json.dumps(dict(record.notes), default=np.generic.item)
         check_depth(record.notes, 1)
         _check_keys(record.notes)
-    except unless_stopped(TypeError, ValueError, RecursionError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise ArgumentError(f"notes of the network must be a dict of plain values, as in JSON ({error})") from error
     check_depth(header)
     text = json.dumps({**header, "notes": dict(record.notes)}, default=np.generic.item)
@@ -121,7 +121,7 @@ def decode(content: bytes, path: str) -> Record:
         return record
     except CheckpointError:
         raise
-    except unless_stopped(*INVALID_VALUE_ERRORS) as error:
+    except INVALID_VALUE_ERRORS as error:
         raise CheckpointError(
             f"{path} does not hold an xpnet network ({describe_error(error)}); give a file written by Network.save"
         ) from error
@@ -132,7 +132,7 @@ def explain_errors(path: str | os.PathLike[str]) -> Iterator[None]:
     """Turn errors in the contents of a record into a CheckpointError that names the file."""
     try:
         yield
-    except unless_stopped(*INVALID_VALUE_ERRORS) as error:
+    except INVALID_VALUE_ERRORS as error:
         hint = "; give your own objects as custom=[...]" if "is unknown" in str(error) else ""
         problem = printable(truncate(f"{error} is missing" if isinstance(error, KeyError) else error))
         raise CheckpointError(

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from xpnet.errors import unless_stopped
-
 try:
     import fcntl
 except ImportError:  # on Windows
@@ -116,7 +114,7 @@ def _name_in_errors(path: str) -> Iterator[None]:
     """Make errors name the path that the user gave, whichever file caused them."""
     try:
         yield
-    except unless_stopped(OSError) as error:
+    except OSError as error:
         raise OSError(error.errno, error.strerror, path) from error
 
 
@@ -143,7 +141,7 @@ def _replace(file: Path, target: Path) -> None:
         try:
             file.replace(target)
             return
-        except unless_stopped(PermissionError):
+        except PermissionError:
             if fcntl or time.monotonic() > until:
                 raise
         time.sleep(0.01)
@@ -155,7 +153,7 @@ def _move_to_new_path(file: Path, target: Path) -> None:
         os.link(file, target)  # unlike a rename, it never replaces a file
     except FileExistsError:
         raise
-    except unless_stopped(OSError):  # some file systems have no such links
+    except OSError:  # some file systems have no such links
         os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         try:
             file.replace(target)
@@ -166,9 +164,9 @@ def _move_to_new_path(file: Path, target: Path) -> None:
 
 def _remove_stale_files(folder: Path) -> None:
     """Remove temporary files of processes that have ended: no process holds a lock on them, or has them open."""
-    with _ignoring_os_errors():  # if the folder cannot be listed, they stay
+    with suppress(OSError):  # if the folder cannot be listed, they stay
         for file in folder.glob(f"{PREFIX}*{SUFFIX}"):
-            with _ignoring_os_errors():  # the file is gone, or belongs to somebody else
+            with suppress(OSError):  # the file is gone, or belongs to somebody else
                 if time.time() - file.lstat().st_mtime <= STALE_SECONDS:
                     continue
                 if fcntl is None:
@@ -181,18 +179,9 @@ def _remove_stale_files(folder: Path) -> None:
 
 def _flush_folder(folder: Path) -> None:
     """Flush a folder to disk, so that a renamed file survives a power failure."""
-    with _ignoring_os_errors():  # Windows and some file systems cannot, and unlistable folders cannot be opened
+    with suppress(OSError):  # Windows and some file systems cannot, and unlistable folders cannot be opened
         number = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(number)
         finally:
             os.close(number)
-
-
-@contextmanager
-def _ignoring_os_errors() -> Iterator[None]:
-    """Ignore errors of the operating system in operations that need not succeed."""
-    try:
-        yield
-    except unless_stopped(OSError):
-        pass

@@ -9,7 +9,7 @@ import numpy as np
 
 from xpnet.backends.choose import BACKENDS, get_backend, load_backend
 from xpnet.checks import count, in_range
-from xpnet.errors import ArgumentError, BackendError, unless_stopped
+from xpnet.errors import ArgumentError, BackendError
 from xpnet.hints import explain_unknown
 from xpnet.inspection.summary import table
 from xpnet.network import Network
@@ -150,7 +150,7 @@ def compare_backends(
                 times, taken, start = time_step(
                     there, batch_size, steps=steps, seconds=seconds, repeats=repeats, seed=seed
                 )
-            except unless_stopped(RuntimeError, TypeError, MemoryError) as error:  # no float64, or too little memory
+            except (RuntimeError, TypeError, MemoryError) as error:  # no float64, or too little memory
                 unusable.append(Library(library.name, (), f"on {device}: {error}"))
             else:
                 rows.append(
@@ -236,7 +236,7 @@ def list_libraries(names: Sequence[str] = tuple(BACKENDS)) -> Iterator[Library]:
             backend = load_backend(name)
             get_backend(name)
             yield Library(name, tuple(backend.devices()), remark=backend.remark)
-        except unless_stopped(RuntimeError) as error:
+        except RuntimeError as error:
             yield Library(name, (), str(error))
 
 

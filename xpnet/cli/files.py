@@ -11,7 +11,6 @@ from xpnet.checkpoint.kinds import is_ensemble
 from xpnet.checkpoint.writing import read_file
 from xpnet.checks import check_folder
 from xpnet.ensemble import Ensemble
-from xpnet.errors import unless_stopped
 from xpnet.network import Network
 
 Model = Network | Ensemble
@@ -37,7 +36,7 @@ def load_replaced(path: Path) -> Model | None:
     """Load what is in a file that is to be replaced, if it is a network or an ensemble."""
     try:
         return load_model(path)
-    except unless_stopped(ValueError, TypeError, OSError, RuntimeError):
+    except (ValueError, TypeError, OSError, RuntimeError):
         return None
 
 

@@ -13,7 +13,7 @@ from xpnet.checkpoint.file import explain_errors
 from xpnet.cli.data import Data, NewData, Split, choose_examples, read_test_data
 from xpnet.cli.files import Model, networks_of
 from xpnet.ensemble import Ensemble
-from xpnet.errors import ArgumentError, unless_stopped
+from xpnet.errors import ArgumentError
 from xpnet.network import Network
 from xpnet.tables._held_out import NAME, Note, read_note
 from xpnet.tables._recipe import predict_out_of_fold
@@ -152,7 +152,7 @@ def describe_replaced(
     try:
         scores = _score_on_same_rows(path, old, options, data, metrics)
         note = load_note(old, path)
-    except unless_stopped(ValueError, TypeError, OSError, RuntimeError, ArithmeticError):  # it has other inputs
+    except (ValueError, TypeError, OSError, RuntimeError, ArithmeticError):  # it has other inputs
         return f"{kind} that cannot be evaluated on these test rows: {recorded}"
     division = data.division
     same = division is None or (note and (note.hold_out, note.rows) == (division.hold_out, len(division.test)))

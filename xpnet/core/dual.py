@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from xpnet.checks import is_list
 from xpnet.core.arrays import Array, Function, Namespace, Nest, map_arrays
-from xpnet.errors import ArgumentError, unless_stopped
+from xpnet.errors import ArgumentError
 
 
 def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], xp: Namespace) -> Any:
@@ -96,7 +96,7 @@ class ValueGradient(NamedTuple):
             columns = [
                 jvp(self.value, (a, *constants), (unit, *zeros), xp)[1][..., None] for unit in unit_vectors(a, xp)
             ]
-        except unless_stopped(TypeError, AttributeError) as error:
+        except (TypeError, AttributeError) as error:
             raise ArgumentError(
                 f"cost {self.name!r} has no gradient, and its value cannot be differentiated ({error}); compute the "
                 "value with operators and functions of xp alone, or give the cost a function gradient(a, y, xp)"

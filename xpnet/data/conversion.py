@@ -12,7 +12,7 @@ import numpy as np
 
 from xpnet.backends.base import as_array, host_array
 from xpnet.core.arrays import Array
-from xpnet.errors import ArgumentError, unless_stopped
+from xpnet.errors import ArgumentError
 
 SEQUENCES, MAX_AXES = (list, tuple, deque), 64  # that NumPy converts to an array
 NUMBERS = {bool, int, float}
@@ -107,7 +107,7 @@ def stack(values: Sequence[Any], name: str) -> Array:
     try:
         arrays = [_convert(value, name) for value in values]
         return array_api_compat.array_namespace(arrays[0]).stack(arrays)
-    except unless_stopped(ValueError, TypeError, RuntimeError) as error:
+    except (ValueError, TypeError, RuntimeError) as error:
         shapes = sorted({tuple(as_real_array(value, name).shape) for value in values})[:3]
         raise ArgumentError(f"{name} differ from example to example (shapes {shapes}); make them equal") from error
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from xpnet.checks import count, decode_path, install_command
 from xpnet.data.idx import REMEDY, read_idx
-from xpnet.errors import ArgumentError, unless_stopped
+from xpnet.errors import ArgumentError
 
 Split: TypeAlias = tuple[np.ndarray, np.ndarray]  # (X, y): float32 pixels in [0, 1], integer labels
 
@@ -162,7 +162,7 @@ def _download(name: str, folder: Path) -> None:
             raw.mkdir(parents=True, exist_ok=True)
             for file in IDX_FILES:
                 Path(temporary, name, "raw", file).replace(raw / file)
-    except unless_stopped(OSError, RuntimeError) as error:
+    except (OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise RuntimeError(f"{name} is not in {folder} and cannot be downloaded ({reason}); {alternatives}") from error
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from xpnet.errors import ArgumentError, unless_stopped
+from xpnet.errors import ArgumentError
 
 REMEDY = "delete it, and copy or download it again"
 
@@ -39,7 +39,7 @@ def read_idx(path: str | os.PathLike[str], ndim: int) -> np.ndarray:
     if content.startswith(b"\x1f\x8b"):  # gzip, whatever the file is called
         try:
             content = gzip.decompress(content)
-        except unless_stopped(OSError, EOFError, zlib.error) as error:
+        except (OSError, EOFError, zlib.error) as error:
             raise ArgumentError(f"{path} is not a complete gzip file ({error}); {REMEDY}") from error
     magic, start = bytes([0, 0, 8, ndim]), 4 + 4 * ndim
     if not content.startswith(magic) or len(content) < start:

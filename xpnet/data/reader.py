@@ -21,7 +21,7 @@ from xpnet.data.conversion import as_real_array, is_pair, stack
 from xpnet.data.names import column_names, compare_names
 from xpnet.data.place import Place
 from xpnet.data.scaling import scale_inputs, scale_targets
-from xpnet.errors import ArgumentError, unless_stopped
+from xpnet.errors import ArgumentError
 
 UINT8 = np.dtype(np.uint8)  # dtypes compare faster with a dtype than with a type
 RowNumbers: TypeAlias = Sequence[int] | np.ndarray | None  # in messages; None: 0, 1, ...
@@ -310,7 +310,7 @@ def _refuse_pair(x: tuple[Any, ...], name: str) -> None:
         return
     try:
         first, second = (tuple(getattr(part, "shape", None) or np.shape(part)) for part in x)
-    except unless_stopped(ValueError, TypeError):  # not arrays, which a later check reports
+    except (ValueError, TypeError):  # not arrays, which a later check reports
         return
     if first != second:
         raise ArgumentError(
@@ -322,7 +322,7 @@ def _refuse_pairs(x: Any, name: str, error: ValueError) -> None:
     """Refuse a sequence of pairs (x, y), or a data set of them, that could not be converted."""
     try:
         first = x[0]
-    except unless_stopped(Exception):  # not a sequence, or a data set with an error of its own
+    except Exception:  # not a sequence, or a data set with an error of its own
         return
     if is_pair(first) and not isinstance(first[0], Real):  # or it is a row of two numbers, and others are not
         raise ArgumentError(

@@ -11,7 +11,7 @@ from xpnet.checks import has_entries, has_methods, in_range, show
 from xpnet.data.gathered import Stored
 from xpnet.data.opening import holds_arrays
 from xpnet.data.sampling import split_rows
-from xpnet.errors import ArgumentError, unless_stopped
+from xpnet.errors import ArgumentError
 
 __all__ = ["check_split", "choose_rows", "is_fraction", "list_others", "parse_part", "parse_rows"]
 
@@ -62,7 +62,7 @@ def ask_splitter(argument: str, splitter: Any, data: Any, name: str) -> tuple[An
         )
     try:
         ((training, validation),) = deque(splitter.split(*data), maxlen=1)
-    except unless_stopped(TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError) as error:
         raise ArgumentError(
             f"{argument}={show(splitter)} cannot split {name} into rows to train and to validate on ({error}); if it "
             "needs groups, give the row numbers to validate on, as in next(splitter.split(X, y, groups))[1]"
@@ -100,7 +100,7 @@ def parse_part(name: str, part: Any, n: int, data: str = "train_data") -> np.nda
     """Check a list of rows of n examples; `name` is that of the argument."""
     try:
         part = np.asarray(to_host(part))
-    except unless_stopped(ValueError) as error:
+    except ValueError as error:
         raise ArgumentError(f"{name} must list row numbers, whole numbers ({error})") from error
     if part.shape == (0,):
         raise ArgumentError(f"{name} is empty; give at least one row")

@@ -17,7 +17,7 @@ from xpnet.data.reader import Reader
 from xpnet.data.resident import Resident, make_resident
 from xpnet.data.sampling import Sampling, cut_rows, in_order, split_into_chunks
 from xpnet.data.source import Chunk, Countable, Source, store
-from xpnet.errors import ArgumentError, unless_stopped
+from xpnet.errors import ArgumentError
 
 MAX_BLOCKS_READ = 16  # by all networks together, before training on them
 MAX_EXAMPLES_READ = 1024  # one by one or batch by batch, before training on them: so the bar moves
@@ -83,7 +83,7 @@ def read_item(dataset: Any, i: int, name: str) -> Any:
     """Read an item of a data set; an error names the item."""
     try:
         return dataset[i]
-    except unless_stopped(LookupError, StopIteration) as error:  # StopIteration would look like the end of the data
+    except (LookupError, StopIteration) as error:  # StopIteration would look like the end of the data
         raise ArgumentError(
             f"item {i} of {name} cannot be read ({type(error).__name__}: {error}); there must be {len(dataset)} of "
             "them, counted from 0; give arrays and tables together, as a tuple (X, y)"

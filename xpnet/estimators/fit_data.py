@@ -12,7 +12,7 @@ from xpnet.backends.choose import backend_of
 from xpnet.data.conversion import as_real_array
 from xpnet.data.fingerprint import fingerprint_arrays
 from xpnet.data.slopes import parse_slope_weight
-from xpnet.errors import ArgumentError, unless_stopped
+from xpnet.errors import ArgumentError
 from xpnet.estimators.architecture import choose_backend, is_elsewhere, require_place
 from xpnet.estimators.inputs import check_sample_weight, name_place, validate_examples
 from xpnet.estimators.parameters import is_called
@@ -106,7 +106,7 @@ def _check_validation(stand_in: Any, call: Call, train: FitData) -> FitData:
         problem.check(y)
         targets, sample_weight = problem.encode(y), check_sample_weight(call.sample_weight_val, X.shape[0])
         return FitData(home, train.feature_names, problem, X, targets, sample_weight)
-    except unless_stopped(TypeError, ValueError) as error:
+    except (TypeError, ValueError) as error:
         raise ArgumentError(f"{error} (these are X_val, y_val and sample_weight_val)") from error
 
 

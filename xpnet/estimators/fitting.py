@@ -22,7 +22,7 @@ from xpnet.data.gathered import Stored, gather_rows
 from xpnet.data.open import fit_scaling
 from xpnet.data.resident import Rows, take_rows
 from xpnet.data.slopes import with_slopes
-from xpnet.errors import ArgumentError, DivergenceError, unless_stopped
+from xpnet.errors import ArgumentError, DivergenceError
 from xpnet.estimators import lbfgs
 from xpnet.estimators.architecture import (
     choose_backend,
@@ -352,7 +352,7 @@ def train_fits(
             else:
                 failed = _descend(group, threads, progress, checkpoint)
                 errors |= {numbers[i]: error for i, error in failed.items()}
-        except unless_stopped(ValueError) as error:
+        except ValueError as error:
             if len(group) > 1:  # it does not say which fit failed
                 raise
             errors[numbers[0]] = error

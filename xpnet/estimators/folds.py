@@ -18,7 +18,6 @@ from sklearn.utils import _safe_indexing
 
 from xpnet.backends.memory import COPIES_OF_STATE, find_memory
 from xpnet.core.model import count_parameters
-from xpnet.errors import unless_stopped
 from xpnet.estimators.architecture import parse_hidden_sizes
 from xpnet.estimators.base import BasePerceptron
 from xpnet.estimators.fit_data import Call, FitData, check_data
@@ -194,7 +193,7 @@ def _fit_part(
     for i, trial in trials.items():
         try:
             prepared[i] = prepare_trial(trial, folds, shared)
-        except unless_stopped(Exception):
+        except Exception:
             continue  # scikit-learn will do this fit, meet the same error, and handle it by `error_score`
     numbers, preparation = list(prepared), (time.perf_counter() - began) / max(1, len(prepared))
     for group in group_by_structure([prepared_trial.fit for prepared_trial in prepared.values()]):
@@ -217,7 +216,7 @@ def _fit_group(
         )
     except KeyboardInterrupt as caught:
         interrupt = caught
-    except unless_stopped(Exception):
+    except Exception:
         return  # one fit's callback or schedule failed, or memory is too small for all of them: each is done alone
     seconds = preparation + (time.perf_counter() - began) / len(prepared)
     for k, (i, prepared_trial) in enumerate(prepared.items()):

@@ -24,7 +24,7 @@ from xpnet.data.conversion import TEXT_REMEDY, as_real_array, refuse_masks_and_u
 from xpnet.data.host_rows import HostRows, as_host_rows
 from xpnet.data.names import column_names, has_coordinates
 from xpnet.data.weights import parse_sample_weight
-from xpnet.errors import ArgumentError, unless_stopped
+from xpnet.errors import ArgumentError
 
 FLOATS = (np.float64, np.float32)
 ACCEPTED: dict[str, Any] = {"accept_sparse": ["csr", "csc"], "dtype": list(FLOATS), "order": "C"}
@@ -176,7 +176,7 @@ def name_arguments(arguments: str, x: Any = None) -> Iterator[None]:
     try:
         with np.errstate(invalid="ignore"):
             yield
-    except unless_stopped(*CONVERSION_ERRORS) as error:
+    except CONVERSION_ERRORS as error:
         if isinstance(error, (TypeError, ValueError)) and re.search(r"\b(X|y|sample_weight)\b", str(error)):
             raise
         remedy = ""

@@ -16,7 +16,7 @@ import numpy as np
 from xpnet.backends.identity import describe, describe_call
 from xpnet.checkpoint.file import INVALID_VALUE_ERRORS
 from xpnet.checks import describe_error, printable, refuse_duplicates, truncate
-from xpnet.errors import ArgumentError, CheckpointError, unless_stopped
+from xpnet.errors import ArgumentError, CheckpointError
 from xpnet.state.plain import require, require_keys
 from xpnet.training.resuming.saving import Saving
 
@@ -183,7 +183,7 @@ class SearchFile:
             difference = find_difference(self.saving.path, record["search"], self.description)
             if difference is None:
                 return self._decode_fits(record["fits"])
-        except unless_stopped(*INVALID_VALUE_ERRORS) as error:
+        except INVALID_VALUE_ERRORS as error:
             raise CheckpointError(
                 f"{self.saving.path} does not hold an xpnet search ({describe_error(error)}); give a file that a "
                 "search wrote with checkpoint="

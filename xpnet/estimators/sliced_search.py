@@ -1,8 +1,7 @@
 """The fits of a search, which scikit-learn takes one by one, and which are done a slice of the settings at a time.
 
 scikit-learn clones the estimator for each fit. Here that is a `StandIn`: its clone takes the next fit, and after the
-last of a slice, those of the next slice are done. An error that ends the search is raised there, since scikit-learn
-turns those of fits and scorers into scores. The scores are kept, also in a checkpoint, and the networks are not.
+last of a slice, those of the next slice are done. The scores are kept, also in a checkpoint, and the networks are not.
 """
 
 import time
@@ -17,7 +16,6 @@ from sklearn.base import clone
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import check_cv
 
-from xpnet.errors import is_stop
 from xpnet.estimators.folds import Outcome
 from xpnet.estimators.search_file import ScoredFit, SearchFile
 
@@ -61,7 +59,6 @@ class StandIn:
             try:
                 self.estimator.fit(X, y, **parameters)
             except Exception as error:
-                self.search.note(error)
                 fit.error = error
                 raise
             finally:
@@ -106,7 +103,6 @@ class KeptScorer:
         try:
             value = self.__wrapped__(estimator.estimator, *arguments, **options)
         except Exception as error:
-            estimator.search.note(error)
             fit.scores.append(error)
             raise
         if len(fit.scores) < self.n_scorers:  # on the test fold
@@ -160,7 +156,6 @@ class SlicedSearch:
     results: dict[str, Any] | None = None  # of the settings that were scored
     _fits: Iterator[ScoredFit] | None = None  # for the next clones, while scikit-learn goes through the settings
     _last: ScoredFit | None = None  # which may not be scored yet
-    _stop: Exception | None = None
 
     def run(self, evaluate_candidates: Callable[..., dict[str, Any]]) -> None:
         """Let scikit-learn go through all settings; after Ctrl-C, through those that had begun."""
@@ -177,9 +172,7 @@ class SlicedSearch:
             raise
 
     def take_fit(self) -> ScoredFit | None:
-        """Return the next fit, unless scikit-learn is not going through the settings; raise what stops the search."""
-        if self._stop is not None:
-            raise self._stop
+        """Return the next fit, unless scikit-learn is not going through the settings."""
         if self._last is not None:
             self._last.end()
         self._last = None if self._fits is None else next(self._fits)
@@ -187,19 +180,12 @@ class SlicedSearch:
             self._last.begin()
         return self._last
 
-    def note(self, error: Exception) -> None:
-        """Remember an error that must stop the search, since scikit-learn takes it for a score."""
-        if self._stop is None and is_stop(error):
-            self._stop = error
-
     def _evaluate(self, evaluate: Callable[..., dict[str, Any]], candidates: Sequence[Mapping[str, Any]]) -> None:
         self._fits = self._iterate_fits()
         try:
             results = evaluate(candidates)
         finally:
             self._fits = None
-            if self._stop is not None:
-                raise self._stop from None
         self._end_slice()
         self.results = results
         results.update(self._times())

@@ -12,7 +12,7 @@ from xpnet.backends.choose import get_backend
 from xpnet.backends.replay.eager import Eager
 from xpnet.backends.replay.tape import RecordedArray, RecordedView, Recorder
 from xpnet.core.activations import Activation
-from xpnet.errors import ArgumentError, unless_stopped
+from xpnet.errors import ArgumentError
 
 # The names of NumPy's functions -> ONNX operators
 OPERATORS = {
@@ -148,7 +148,7 @@ def add_recorded(graph: Graph, sigma: Activation, z: Symbol) -> Symbol:
         if (two.nodes, [*two.numbers]) != (three.nodes, [*three.numbers]):
             raise ArgumentError("it depends on the number of examples")
         return _Recording(graph, z, 2).add(sigma.value)
-    except unless_stopped(Exception) as error:  # of the user's own function
+    except Exception as error:  # of the user's own function
         raise ArgumentError(
             f"activation={sigma.name!r} cannot be written as ONNX operators: {error or type(error).__name__}; write "
             "its value with +, -, *, /, ** and xp.exp, xp.log, xp.log1p, xp.expm1, xp.tanh, xp.sin, xp.abs, xp.sqrt, "

@@ -15,7 +15,7 @@ from xpnet.core.minibatch import apply_scale, decode
 from xpnet.core.model import Model
 from xpnet.data.conversion import as_real_array
 from xpnet.data.parameters import parse_biases, parse_weights, split_layers
-from xpnet.errors import ArgumentError, unless_stopped
+from xpnet.errors import ArgumentError
 from xpnet.state.value import Value
 
 
@@ -131,7 +131,7 @@ def _explain_own_functions() -> Iterator[None]:
     """Say what the user's own functions must be like for second derivatives."""
     try:
         yield
-    except unless_stopped(TypeError, AttributeError) as error:
+    except (TypeError, AttributeError) as error:
         raise ArgumentError(
             f"second derivatives cannot be computed ({error}); own activations and costs must use operators and "
             "functions of xp alone"

@@ -12,7 +12,6 @@ import numpy as np
 from xpnet.core.arrays import Layers
 from xpnet.core.backprop import forward
 from xpnet.core.model import Model
-from xpnet.errors import unless_stopped
 from xpnet.learn.mutations import RIGHT, Backward, Equations, backpropagate
 from xpnet.network import Network
 
@@ -192,7 +191,7 @@ def ask(backward: Callable[..., Any], case: Case, layout: str) -> Answer:
     result = failure = None
     try:
         result = _copy(backward(given[0], given[1], *given[2]))
-    except unless_stopped(Exception) as error:
+    except Exception as error:
         failure = error
     changed = []
     for arrays, afterwards in zip((weights, biases, data), given):
@@ -265,7 +264,7 @@ def count_fits(answer: Answer, reading: Reading) -> float:
         return 0
     try:
         shapes = [[np.squeeze(array).shape for array in arrays] for arrays in reading.read(answer.result)]
-    except unless_stopped(Exception):  # its result is no nest of this kind
+    except Exception:  # its result is no nest of this kind
         return -math.inf
     return sum(given == [np.squeeze(array).shape for array in right] for given, right in zip(shapes, answer.case.right))
 
@@ -302,7 +301,7 @@ def read(result: Any, reading: Reading, n: int) -> Gradients:
                 if np.iscomplexobj(part):
                     raise UnreadableError(f"The gradient of the {name} of layer {l} is complex; return real numbers")
                 arrays.append(np.asarray(part, dtype=np.float64))
-            except unless_stopped(TypeError, ValueError):
+            except (TypeError, ValueError):
                 raise UnreadableError(
                     f"The gradient of the {name} of layer {l} is no array of numbers: {reprlib.repr(part)}"
                 ) from None
@@ -378,7 +377,7 @@ def is_finite(result: Any) -> bool:
         return all(map(is_finite, result))
     try:
         return bool(np.isfinite(result).all())
-    except unless_stopped(TypeError, ValueError):  # it is no array of numbers
+    except (TypeError, ValueError):  # it is no array of numbers
         return False
 
 

@@ -23,7 +23,7 @@ from xpnet.core.initializers import Initializer, normal, scaled_normal
 from xpnet.core.minibatch import one_hot
 from xpnet.core.optimizers.sgd import SGD
 from xpnet.data.datasets import mnist, mnist_sample
-from xpnet.errors import ArgumentError, unless_stopped
+from xpnet.errors import ArgumentError
 from xpnet.hints import explain_unknown
 from xpnet.learn import network2
 from xpnet.training.arguments import parse_epochs, parse_rate
@@ -130,7 +130,7 @@ def load_data_wrapper(data: str = "mnist", root: str | os.PathLike[str] | None =
     else:
         try:
             train, validation, test = mnist(root, validation=10_000)
-        except unless_stopped(ImportError, RuntimeError) as error:
+        except (ImportError, RuntimeError) as error:
             raise type(error)(
                 f'{error}; load_data_wrapper("mnist-sample") returns the bundled sample in the same form'
             ) from error
@@ -586,7 +586,7 @@ def _stack(pairs: Iterable[tuple[Any, Any]], name: str, sizes: list[int]) -> tup
     """Stack pairs of columns as rows: inputs (n, n_in), and targets (n, n_out) or classes (n,)."""
     try:
         xs, ys = zip(*pairs, strict=True)
-    except unless_stopped(TypeError, ValueError) as error:
+    except (TypeError, ValueError) as error:
         raise ArgumentError(
             f"{name} must be a list of at least one pair (x, y), like those of load_data_wrapper ({error})"
         ) from error

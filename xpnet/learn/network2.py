@@ -12,7 +12,7 @@ from xpnet.backends import get_backend
 from xpnet.checkpoint.writing import read_file, write_file
 from xpnet.checks import check_folder, choices, refuse_duplicates
 from xpnet.core.activations import sigmoid
-from xpnet.errors import ArgumentError, CheckpointError, unless_stopped
+from xpnet.errors import ArgumentError, CheckpointError
 from xpnet.network import Network
 from xpnet.state.structure import infer_task, parse_dtype
 
@@ -104,7 +104,7 @@ def load(
     content = read_file(path)
     try:
         sizes, weights, biases, cost = decode(content.decode(), dtype)
-    except unless_stopped(ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(
             f"{path} does not hold a network of network2.py ({error}); give a file written by the book's network2.py "
             "or by network2.save"

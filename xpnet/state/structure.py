@@ -20,7 +20,7 @@ from xpnet.core.costs import COSTS, PARAMETRIZED_COSTS, Cost
 from xpnet.core.dual import ValueGradient
 from xpnet.core.initializers import INITIALIZERS, Initializer
 from xpnet.core.model import Model
-from xpnet.errors import ArgumentError, unless_stopped
+from xpnet.errors import ArgumentError
 from xpnet.hints import look_up
 
 DTYPES = ("float32", "float64")
@@ -336,7 +336,7 @@ def draw_layer(
     """Draw the initial weights (n_out, n_in) and biases (1, n_out) of a layer, and check them."""
     try:
         w, b = (np.asarray(array, dtype=np.float64) for array in initializer(rng, n_in, n_out))
-    except unless_stopped(TypeError, ValueError) as error:
+    except (TypeError, ValueError) as error:
         raise ArgumentError(
             f"init={initializer!r} must be a function (rng, n_in, n_out) -> (w, b) ({error})"
         ) from error

@@ -24,7 +24,7 @@ from xpnet.checks import (
     is_text,
     yes_or_no,
 )
-from xpnet.errors import ArgumentError, unless_stopped
+from xpnet.errors import ArgumentError
 from xpnet.hints import explain_arguments, find_nearest
 from xpnet.state.plain import check_number, check_whole
 from xpnet.state.value import FITTED_TO_WEIGHTS
@@ -329,7 +329,7 @@ class ModelCheckpoint(Monitor):
             path = self.path.format(**logs)
             try:
                 write_file(path, encode_network(self.training.net.settings, self.training.value))
-            except unless_stopped(OSError, MemoryError) as error:
+            except (OSError, MemoryError) as error:
                 self.best = best
                 warn_of_write(f"ModelCheckpoint could not write {path!r}", error)
 
@@ -372,7 +372,7 @@ class CSVLog(Callback):
         complete, self._complete = self._complete and not new, False
         try:
             self._write([logs] if complete else self.history.rows, "a" if complete else "w")
-        except unless_stopped(OSError, MemoryError) as error:
+        except (OSError, MemoryError) as error:
             warn_of_write(f"CSVLog could not write {self.path!r}", error)
         else:
             self._complete = True

@@ -22,7 +22,7 @@ from xpnet.core.arrays import Array, Namespace, Same, positions
 from xpnet.core.model import Model
 from xpnet.core.scaling import Moments, column_sums, merge_moments, moments
 from xpnet.core.temperature import compute_log_loss, find_logits, sum_confidence_errors
-from xpnet.errors import ArgumentError, unless_stopped
+from xpnet.errors import ArgumentError
 
 
 class Metric(NamedTuple):
@@ -236,7 +236,7 @@ def of_function(function: Callable[[Any, Any], Any]) -> Metric:
         value = function(y_true, y_pred)
         try:
             return float(value)
-        except unless_stopped(TypeError, ValueError) as error:
+        except (TypeError, ValueError) as error:
             raise ArgumentError(f"the metric {name} must return a number, but returned {value!r}") from error
 
     return Metric(name, _predictions, combine)

@@ -8,7 +8,7 @@ import numpy as np
 
 from xpnet.checks import in_range
 from xpnet.core.schedules import Schedule
-from xpnet.errors import ArgumentError, unless_stopped
+from xpnet.errors import ArgumentError
 
 
 def learning_rates(schedule: Schedule, steps: range, total: int) -> np.ndarray:
@@ -27,7 +27,7 @@ def learning_rates(schedule: Schedule, steps: range, total: int) -> np.ndarray:
     rates = [schedule(step, total) for step in steps]
     try:
         lr = np.array([float(rate) for rate in rates])
-    except unless_stopped(TypeError, ValueError, OverflowError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ArgumentError(f"lr={schedule!r} must return a number ({error})") from error
     wrong = np.flatnonzero(~((lr >= 0.0) & (lr < np.inf)))
     if wrong.size:
@@ -55,9 +55,9 @@ def check_schedule(schedule: Schedule, epochs: int, steps: int | None) -> None:
     total = epochs * (steps or 0)
     try:
         inspect.signature(schedule).bind(0, total)
-    except unless_stopped(TypeError) as error:
+    except TypeError as error:
         raise ArgumentError(f"lr={schedule!r} must be a function of (step, total) ({error})") from error
-    except unless_stopped(ValueError):  # it has no signature, as some functions written in C
+    except ValueError:  # it has no signature, as some functions written in C
         pass
     learning_rates(schedule, range(min(1, epochs)), total)
 

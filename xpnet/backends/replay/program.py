@@ -11,7 +11,6 @@ from xpnet.backends.base import Loop, precision
 from xpnet.backends.replay.eager import Eager
 from xpnet.backends.replay.tape import NotRecordableError, RecordedCall, Recorder
 from xpnet.core.arrays import Function, Native, leaves, map_arrays, select, take_examples
-from xpnet.errors import unless_stopped
 
 Operations: TypeAlias = Sequence[Callable[[], Any]]
 
@@ -102,12 +101,12 @@ class ReplayLoop(Loop):
             return self._make_program(state, batches, data, n_steps)
         except NotRecordableError:
             raise
-        except unless_stopped(Exception) as error:
+        except Exception as error:
             try:
                 self._make_program(state, batches, data, n_steps)
             except NotRecordableError:
                 raise
-            except unless_stopped(Exception) as again:
+            except Exception as again:
                 if type(again) is type(error):
                     raise NotRecordableError(f"{type(error).__name__}: {error}") from error
             raise
@@ -271,7 +270,7 @@ def record(
         end = step(recorded.state, map_arrays(recorder.take_first, minibatches), namespace)
         recorder.close(recorded.state, end)
         calls = recorder.cut()
-    except unless_stopped(Exception) as error:
+    except Exception as error:
         if recorder.refusal is not None:  # somebody caught it, and raised another error in its place
             raise NotRecordableError(recorder.refusal) from error
         raise

@@ -20,7 +20,7 @@ from xpnet.core.least_squares import (
 )
 from xpnet.core.model import Model, count_parameters
 from xpnet.core.optimizers.base import OptimizerState, WholeStep, require_between
-from xpnet.errors import ArgumentError, unless_stopped
+from xpnet.errors import ArgumentError
 from xpnet.hints import explain_arguments
 
 MATRICES = 5  # of P × P numbers in memory during a step, about: measured with NumPy for P = 3,151, it is 4.5
@@ -140,7 +140,7 @@ class LevenbergMarquardt:
         try:
             with np.errstate(all="ignore"):
                 gradient_and_curvature(cost.given(x), a, y, xp)
-        except unless_stopped(TypeError, AttributeError) as error:
+        except (TypeError, AttributeError) as error:
             raise ArgumentError(
                 f"LevenbergMarquardt cannot differentiate the gradient of cost={cost.name!r} ({error}); let it use "
                 "operators and functions of xp alone, or give LBFGS()"

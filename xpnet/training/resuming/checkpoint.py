@@ -19,7 +19,7 @@ from xpnet.checkpoint.record import Snapshot, check_depth, refuse_unknown
 from xpnet.checks import printable
 from xpnet.core.schedules import Schedule
 from xpnet.core.step import State
-from xpnet.errors import ArgumentError, CheckpointError, unless_stopped
+from xpnet.errors import ArgumentError, CheckpointError
 from xpnet.state.history import History
 from xpnet.state.position import Position, Start
 from xpnet.training.callback import Callback, Trainee, Training
@@ -269,7 +269,7 @@ def _split_state(callback: Callback) -> tuple[dict[str, Any], dict[str, State]]:
             return plain, states  # a new dict of plain values
         check_depth(plain, 4)  # of a callback, in the callbacks, in the training, in the header
         return json.loads(json.dumps(plain, default=np.generic.item)), states
-    except unless_stopped(TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (TypeError, ValueError, AttributeError, RecursionError) as error:
         raise ArgumentError(f"{name}.get_state must return a dict of plain values, as in JSON ({error})") from error
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from xpnet.checkpoint.writing import read_file, write_file
 from xpnet.checks import check_folder, count, decode_path, printable, yes_or_no
-from xpnet.errors import ArgumentError, unless_stopped
+from xpnet.errors import ArgumentError
 from xpnet.training.callback import warn_of_write
 
 FileKind: TypeAlias = Literal["network", "ensemble"]
@@ -47,7 +47,7 @@ class Saving(NamedTuple):
         """Write the file and return True, or warn; `outcome` says what happens then, unless training continues."""
         try:
             write_file(self.path, encode())
-        except unless_stopped(OSError, MemoryError) as error:
+        except (OSError, MemoryError) as error:
             warn_of_write(f"checkpoint={self.path!r} could not be written", error, *outcome)
             return False
         return True
