@@ -901,7 +901,7 @@ def test_columns_of_texts_are_refused_with_the_remedy(kind):
     if kind is not ours.MLPClassifier:
         with pytest.raises(ValueError, match=r"'a' \(in X and y\)$"):
             kind(**SMALL).fit(np.eye(10), np.array(["a", 1.0] * 5, dtype=object))
-    with pytest.raises(TypeError, match=r"\('a' in row 0, column 0, counted from 0\); xpnet\.estimators\.TableEncoder"):
+    with pytest.raises(TypeError, match=r"\('a' in row 0, column 0, counted from 0\); turn columns of texts into num"):
         Network([2, 2]).train((x, [0, 1] * 5))
 
 

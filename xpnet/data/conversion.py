@@ -17,7 +17,6 @@ from xpnet.errors import ArgumentError
 SEQUENCES, MAX_AXES = (list, tuple, deque), 64  # that NumPy converts to an array
 NUMBERS = {bool, int, float}
 UNITS = "unit", "units"  # what libraries call the unit of a quantity
-TEXT_REMEDY = "xpnet.estimators.TableEncoder turns columns of texts into numbers"
 LEAST_BYTES = 1 << 26  # of inputs that stay outside memory; smaller ones are read whole, which is faster
 
 
@@ -139,7 +138,8 @@ def _locate_text(x: Array, name: str) -> str:
         if not _is_number(value):
             where = "row {}, column {}".format(*place) if x.ndim == 2 else f"place {', '.join(map(str, place))}"
             shown = repr(value.item() if isinstance(value, np.generic) else value)
-            remedy = f"; {TEXT_REMEDY}" if x.ndim == 2 and name[:1] in ("x", "X") else ""
+            is_table = x.ndim == 2 and name[:1] in ("x", "X")
+            remedy = "; turn columns of texts into numbers first, as an encoder of tables does" if is_table else ""
             return f" ({shown if len(shown) <= 40 else shown[:37] + '...'} in {where}, counted from 0){remedy}"
     return ""
 

@@ -56,10 +56,12 @@ from xpnet.training.metrics import Metric, predictions
 from xpnet.training.plan import Job, Plan
 from xpnet.training.progress import Progress
 from xpnet.training.resuming.checkpoint import Checkpoint, find_starts, make_checkpoint, read_trainings
-from xpnet.training.resuming.comparison import decisive_parameters, describe_training
+from xpnet.training.resuming.comparison import describe_training
 from xpnet.training.resuming.saving import Saving
 
 AnyEstimator = TypeVar("AnyEstimator")
+# Parameters that a resumed fit may change; the number of epochs and the callbacks are compared on their own
+FREE = {"backend", "device", "verbose", "progress", "warm_start", "max_iter", "callbacks"}
 
 
 class Fit(NamedTuple):
@@ -406,6 +408,12 @@ def make_jobs(fits: Sequence[Fit], resumed: Sequence[Snapshot] | None = None, pr
         Job(fit.network, start, plan, fit.source, callbacks=[*fit.callbacks, *bars])
         for fit, start, plan in zip(fits, starts, plans)
     ]
+
+
+def decisive_parameters(estimator: Any) -> dict[str, Any]:
+    """Return an estimator's class, and its parameters but those that a resumed fit may change."""
+    parameters = {name: value for name, value in estimator.get_params(deep=False).items() if name not in FREE}
+    return {"estimator": type(estimator), **parameters}
 
 
 def make_checkpoint_of_fits(estimator: Any, fits: Sequence[Fit], saving: Saving) -> Checkpoint:

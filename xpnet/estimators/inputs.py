@@ -20,7 +20,7 @@ from xpnet.backends.base import CONVERSION_ERRORS, Backend, as_array, on_host, r
 from xpnet.backends.choose import backend_of, get_backend, is_foreign, to_host
 from xpnet.checks import check_lengths
 from xpnet.core.arrays import Array
-from xpnet.data.conversion import TEXT_REMEDY, as_real_array, refuse_masks_and_units, stays_outside
+from xpnet.data.conversion import as_real_array, refuse_masks_and_units, stays_outside
 from xpnet.data.host_rows import HostRows, as_host_rows
 from xpnet.data.names import column_names, has_coordinates
 from xpnet.data.weights import parse_sample_weight
@@ -181,7 +181,8 @@ def name_arguments(arguments: str, x: Any = None) -> Iterator[None]:
             raise
         remedy = ""
         if "could not convert string" in str(error) and x is not None and np.asarray(x).dtype.kind in "OUS":
-            remedy = f"; {TEXT_REMEDY}, as in make_pipeline(TableEncoder(), estimator)"
+            encoder = "xpnet.estimators.TableEncoder turns columns of texts into numbers"
+            remedy = f"; {encoder}, as in make_pipeline(TableEncoder(), estimator)"
         raise ArgumentError(f"{error} (in {arguments}){remedy}") from error
 
 

@@ -34,8 +34,6 @@ from xpnet.version import __version__
 # Described by fingerprints, which are compared
 DATA = ("train_data", "validation_data", "test_data", "sample_weight")
 OF_FIRST_RANK = {"validation_data", "test_data", "initial_weights"}  # which alone has these, and the network
-# Parameters that a resumed fit may change; the number of epochs and the callbacks are compared on their own
-FREE = {"backend", "device", "verbose", "progress", "warm_start", "max_iter", "callbacks"}
 MOST_RATES = 10_000  # compared, of a user's own schedule
 LAST_COMPARED = 1000  # step, if the number of steps is not known
 
@@ -74,12 +72,6 @@ def describe_on_rank(job: Job, call: Mapping[str, Any]) -> dict[str, Any]:
         "chunk_steps": plan.chunk_steps,
         "lr": describe_schedule(plan.schedule, total, total),  # the last, as it depends on the number of steps
     }
-
-
-def decisive_parameters(estimator: Any) -> dict[str, Any]:
-    """Return an estimator's class, and its parameters but those that a resumed fit may change."""
-    parameters = {name: value for name, value in estimator.get_params(deep=False).items() if name not in FREE}
-    return {"estimator": type(estimator), **parameters}
 
 
 def describe_callbacks(callbacks: Sequence[Callback], quantities: Iterable[str]) -> dict[str, Any]:
