@@ -32,19 +32,18 @@ AnyNetwork = TypeVar("AnyNetwork")  # `Network`, which is above
 
 def encode_network(
     settings: Mapping[str, Any],
-    view: Value,
+    value: Value,
     snapshot: Snapshot | None = None,
     shared: Calibrations = NO_CALIBRATIONS,
 ) -> bytes:
     """Return the content of the file of a network; see `make_record`. Synchronizes."""
-    with view.scope():
-        own, to_numpy = describe_own(view.model), view.backend.to_numpy
-        return encode(records.make_record(settings, view, to_numpy, snapshot, shared, own), __version__)
+    with value.scope():
+        own, to_numpy = describe_own(value.model), value.backend.to_numpy
+        return encode(records.make_record(settings, value, to_numpy, snapshot, shared, own), __version__)
 
 
-def fingerprint(settings: Mapping[str, Any], view: Value) -> str:
+def fingerprint(settings: Mapping[str, Any], value: Value) -> str:
     """Compute the digest of a network with these arguments of `Network`. Synchronizes."""
-    value = view
     plain = {
         "settings": settings,
         "optimizer": records.encode_optimizer(value.optimizer) or describe(value.optimizer),
@@ -53,10 +52,10 @@ def fingerprint(settings: Mapping[str, Any], view: Value) -> str:
         "feature_names": value.feature_names,
         "coefficients": value.objective.coefficients,
     }
-    if own := describe_own(view.model):
+    if own := describe_own(value.model):
         plain["functions"] = own
-    with view.scope():
-        return digest_all(plain, records.name_arrays(value, view.backend.to_numpy))
+    with value.scope():
+        return digest_all(plain, records.name_arrays(value, value.backend.to_numpy))
 
 
 def digest_all(plain: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
@@ -94,25 +93,25 @@ def restore_network(
     return net
 
 
-def restore(record: Record, view: Value) -> Value:
-    """Return everything in a record but its settings, for a network with the structure and the place of `view`.
+def restore(record: Record, own: Value) -> Value:
+    """Return everything in a record but its settings, for a network with the structure and the place of `own`.
 
     Raises
     ------
     ValueError, TypeError, KeyError
         If the record is not that of such a network.
     """
-    model, seeds = view.model, Seeds(**records.seeds_of(record))
+    model, seeds = own.model, Seeds(**records.seeds_of(record))
     names, optimizer = records.feature_names_of(record), records.optimizer_of(record)
     scaling = records.scaling_of(record)
     return Value(
         model=model,
-        place=view.place,
-        stored=read_state(records.tensors_of(record), optimizer, seeds, view),
+        place=own.place,
+        stored=read_state(records.tensors_of(record), optimizer, seeds, own),
         optimizer=optimizer,
         generator=records.generator_of(record),
         seeds=seeds,
-        scaling=None if scaling is None else place_scaling(scaling, model, view.place),
+        scaling=None if scaling is None else place_scaling(scaling, model, own.place),
         feature_names=None if names is None else parse_feature_names(names, model.n_in),
         calibration=records.calibrations_of(record, model).get(0),
         laplace=records.laplace_of(record, model),
@@ -124,20 +123,20 @@ def restore(record: Record, view: Value) -> Value:
     )
 
 
-def restore_training(record: Record, view: Value) -> Snapshot | None:
+def restore_training(record: Record, own: Value) -> Snapshot | None:
     """Return the training in a record as it was written, if there is one; see `restore`."""
-    training, value = records.training_of(record), restore(record, view)
+    training, value = records.training_of(record), restore(record, own)
     states = {
-        key: read_state(tensors, value.optimizer, value.seeds, view)
+        key: read_state(tensors, value.optimizer, value.seeds, own)
         for key, tensors in records.callback_tensors_of(record).items()
     }
     return None if training is None else Snapshot(value, states=states, **training)
 
 
-def share_calibration(views: Sequence[Value]) -> Calibrations:
-    """Return the calibration of an ensemble with these views as the records of its members hold it."""
-    calibration = views[0].calibration
-    return NO_CALIBRATIONS if calibration is None else {len(views): calibration}
+def share_calibration(values: Sequence[Value]) -> Calibrations:
+    """Return the calibration of an ensemble with these values as the records of its members hold it."""
+    calibration = values[0].calibration
+    return NO_CALIBRATIONS if calibration is None else {len(values): calibration}
 
 
 def find_shared_calibration(members: Sequence[Record], model: Model) -> Calibration | None:
@@ -146,14 +145,14 @@ def find_shared_calibration(members: Sequence[Record], model: Model) -> Calibrat
     return first if first is not None and all(map(first.is_same, others)) else None
 
 
-def read_state(tensors: dict[str, np.ndarray], optimizer: Optimizer, seeds: Seeds, view: Value) -> State:
-    """Make a state of the arrays in a record, where `view` computes."""
-    model, (backend, dtype) = view.model, view.place
+def read_state(tensors: dict[str, np.ndarray], optimizer: Optimizer, seeds: Seeds, own: Value) -> State:
+    """Make a state of the arrays in a record, for a network with the structure and the place of `own`."""
+    model, (backend, dtype) = own.model, own.place
     weights, biases = zip(*records.layers_of(tensors, len(model.shapes)))
-    layers = tuple(zip(parse_weights(weights, model, view.place), parse_biases(biases, model, view.place)))
+    layers = tuple(zip(parse_weights(weights, model, own.place), parse_biases(biases, model, own.place)))
     dropout = init_dropout(seeds.dropout, model.dropout)
-    state = init_optimizer(optimizer, layers, view.place)
-    with view.scope():
+    state = init_optimizer(optimizer, layers, own.place)
+    with own.scope():
         memory = map_arrays(backend.to_numpy, state.memory)
         memory = rebuild(memory, records.memory_of(tensors, len(leaves(memory))))
         optimizer.check_memory(memory)  # type: ignore[attr-defined]

@@ -324,9 +324,9 @@ class BasePerceptron(BaseLearner):
 
     def _writable(self, arrays: Sequence[Array]) -> list[Array]:
         """Copy arrays of the network: those of scikit-learn's estimators can be written to."""
-        view = self.network_.value
-        with view.scope():
-            return [view.backend.copy(array) for array in arrays]
+        value = self.network_.value
+        with value.scope():
+            return [value.backend.copy(array) for array in arrays]
 
     @property
     def n_layers_(self) -> int:

@@ -102,9 +102,9 @@ class BaseClassifier(ClassifierMixin, BaseLearner):
             As in `predict_proba`.
         """
 
-        def logarithms(outputs: Sequence[Array], view: Value) -> Array:
+        def logarithms(outputs: Sequence[Array], value: Value) -> Array:
             with np.errstate(divide="ignore"):
-                return view.xp.log(self._probabilities(outputs, view))
+                return value.xp.log(self._probabilities(outputs, value))
 
         return self._predict(X, "predict_log_proba", logarithms)
 
@@ -129,14 +129,14 @@ class BaseClassifier(ClassifierMixin, BaseLearner):
         tags.classifier_tags.multi_label = True
         return tags
 
-    def _decode(self, outputs: Sequence[Array], view: Value) -> Any:
+    def _decode(self, outputs: Sequence[Array], value: Value) -> Any:
         """Turn the outputs of the networks into labels."""
-        return self._labels.decode(combine_outputs(outputs, view), view)
+        return self._labels.decode(combine_outputs(outputs, value), value)
 
-    def _probabilities(self, outputs: Sequence[Array], view: Value) -> Array:
+    def _probabilities(self, outputs: Sequence[Array], value: Value) -> Array:
         """Turn the outputs of the networks into probabilities of all classes or labels."""
-        a = combine_outputs(outputs, view)
-        return view.xp.concat([1.0 - a, a], axis=-1) if self._labels.kind == BINARY else a
+        a = combine_outputs(outputs, value)
+        return value.xp.concat([1.0 - a, a], axis=-1) if self._labels.kind == BINARY else a
 
 
 @explain_arguments
@@ -311,8 +311,8 @@ class MLPClassifier(BaseClassifier, BasePerceptron):
         return exchange.to_sklearn(self, neural_network.MLPClassifier, y, {"classes": self._labels.classes})
 
 
-def combine_outputs(outputs: Sequence[Array], view: Value) -> Array:
+def combine_outputs(outputs: Sequence[Array], value: Value) -> Array:
     """Combine the outputs of the networks, as `Ensemble.predict_proba` does."""
-    if view.calibration is None or len(outputs) == 1:
-        return mean_outputs(outputs, view.xp)
-    return combine(view.xp.stack(list(outputs)), view.model.task, view.xp)
+    if value.calibration is None or len(outputs) == 1:
+        return mean_outputs(outputs, value.xp)
+    return combine(value.xp.stack(list(outputs)), value.model.task, value.xp)

@@ -203,10 +203,10 @@ class MLPEnsembleClassifier(BaseClassifier, BaseEnsemble):
         if not yes_or_no("return_std", return_std):
             return super().predict_proba(X)
 
-        def summarize(outputs: Sequence[Array], view: Value) -> Array:
-            xp = view.xp
-            _, std = mean_and_std(xp.stack([self._probabilities([a], view) for a in outputs]), xp)
-            return xp.stack([self._probabilities(outputs, view), std])
+        def summarize(outputs: Sequence[Array], value: Value) -> Array:
+            xp = value.xp
+            _, std = mean_and_std(xp.stack([self._probabilities([a], value) for a in outputs]), xp)
+            return xp.stack([self._probabilities(outputs, value), std])
 
         both = self._predict(X, "predict_proba", summarize)
         return both[0, ...], both[1, ...]

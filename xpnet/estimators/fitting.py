@@ -383,9 +383,9 @@ def _list_structure(fit: Fit) -> Any:
     """List everything that fits must have in common to be trained together; None for L-BFGS."""
     if fit.plan is None:
         return None
-    view = fit.network.value
-    place = (view.backend.name, view.backend.device_name, view.dtype)
-    return view.model, view.scaling is None, place, fit.plan.optimizer.update
+    value = fit.network.value
+    place = (value.backend.name, value.backend.device_name, value.dtype)
+    return value.model, value.scaling is None, place, fit.plan.optimizer.update
 
 
 def _descend(

@@ -42,7 +42,7 @@ class Objective:
 
     Parameters
     ----------
-    view
+    value
         The network.
     source
         The examples.
@@ -50,25 +50,25 @@ class Objective:
         α.
     """
 
-    def __init__(self, view: Value, source: Stored, alpha: float) -> None:
-        self.view, self.source, self.alpha = view, source, alpha
-        backend = view.backend
-        with view.scope():
-            self.layers = map_arrays(backend.to_numpy, view.layers)  # all later weights have their shapes and dtypes
+    def __init__(self, value: Value, source: Stored, alpha: float) -> None:
+        self.value, self.source, self.alpha = value, source, alpha
+        backend = value.backend
+        with value.scope():
+            self.layers = map_arrays(backend.to_numpy, value.layers)  # all later weights have their shapes and dtypes
             self.encoding = source.reader.encoding()
             weights = source.weights
             weight = np.ones(len(source)) if weights is None else weights.on_host.astype(np.float64)
-            step = make_step(view.model.sigmas, view.model.output, add_gradients)
+            step = make_step(value.model.sigmas, value.model.output, add_gradients)
             self.loop = backend.loop(step, make_minibatch)
         self.weight, self.total = weight, float(weight.sum())
         self.rng = np.random.default_rng(0)  # `chunks` asks for a generator; examples in order do not use it
-        self.rows = min(ROWS_ON_HOST if backend.on_host else ROWS_ON_DEVICE, rows_per_block(view.model.n_in))
+        self.rows = min(ROWS_ON_HOST if backend.on_host else ROWS_ON_DEVICE, rows_per_block(value.model.n_in))
 
     def __call__(self, flat: np.ndarray) -> tuple[float, np.ndarray]:
         """Compute cost and gradient. Synchronizes once a chunk."""
-        backend, dtype, done, cost = self.view.backend, self.view.dtype, 0, 0.0
+        backend, dtype, done, cost = self.value.backend, self.value.dtype, 0, 0.0
         layers = self.unflatten(flat)
-        with self.view.scope():
+        with self.value.scope():
             zeros = map_arrays(lambda x: 0.0 * x, layers)
             state = State(layers, zeros, backend.asarray(np.zeros(1), dtype))
             for chunk in self.source.chunks(IN_ORDER, self.rng, self.rows, MAX_STEPS):
@@ -90,9 +90,9 @@ class Objective:
         """Copy a flat vector to the device, as weights and biases."""
         arrays = leaves(self.layers)
         parts = np.split(flat, np.cumsum([x.size for x in arrays])[:-1])
-        parts = [cast(part.reshape(x.shape), self.view.dtype) for part, x in zip(parts, arrays)]
-        with self.view.scope():
-            return self.view.backend.copy_nest(rebuild(self.layers, parts), self.view.dtype)
+        parts = [cast(part.reshape(x.shape), self.value.dtype) for part, x in zip(parts, arrays)]
+        with self.value.scope():
+            return self.value.backend.copy_nest(rebuild(self.layers, parts), self.value.dtype)
 
 
 def flatten(layers: Layers) -> np.ndarray:
@@ -100,9 +100,9 @@ def flatten(layers: Layers) -> np.ndarray:
     return np.concatenate([np.asarray(x, np.float64).ravel() for x in leaves(layers)])
 
 
-def describe_run(view: Value, n: int, alpha: float, options: dict[str, Any]) -> Run:
+def describe_run(value: Value, n: int, alpha: float, options: dict[str, Any]) -> Run:
     """Describe a training on n examples for the provenance of its network."""
-    arguments = ", ".join(f"{name}={value!r}" for name, value in options.items())
+    arguments = ", ".join(f"{name}={option!r}" for name, option in options.items())
     return Run(
         epochs=options["maxiter"],
         batch_size=n,
@@ -110,15 +110,15 @@ def describe_run(view: Value, n: int, alpha: float, options: dict[str, Any]) -> 
         optimizer=f"L-BFGS({arguments})",
         lr="",
         alpha=float(alpha),
-        backend=view.backend.name,
-        device=view.backend.device_name,
+        backend=value.backend.name,
+        device=value.backend.device_name,
         processes=1,
-        versions=f"{describe_versions(view.backend.name)}, scipy {scipy.__version__}",
+        versions=f"{describe_versions(value.backend.name)}, scipy {scipy.__version__}",
     )
 
 
 def minimize(
-    view: Value, source: Stored, alpha: float, options: dict[str, Any], on_iteration: Callable[[int, float], None]
+    value: Value, source: Stored, alpha: float, options: dict[str, Any], on_iteration: Callable[[int, float], None]
 ) -> tuple[Layers, Any]:
     """Minimize the cost by L-BFGS-B, starting from the weights of a network.
 
@@ -126,7 +126,7 @@ def minimize(
 
     Parameters
     ----------
-    view, source, alpha
+    value, source, alpha
         As in `Objective`.
     options
         The options of SciPy's method.
@@ -140,13 +140,13 @@ def minimize(
     result : scipy.optimize.OptimizeResult
         What SciPy returns.
     """
-    objective, numbers = Objective(view, source, alpha), count(1)
+    objective, numbers = Objective(value, source, alpha), count(1)
 
     def callback(intermediate_result: Any) -> None:  # SciPy looks at the name of the argument
         on_iteration(next(numbers), float(intermediate_result.fun))
 
-    multiplications = view.model.multiplications(min(objective.rows, len(source)))
-    with limit_threads(view.backend, choose_threads(view.backend, AUTO, multiplications)):
+    multiplications = value.model.multiplications(min(objective.rows, len(source)))
+    with limit_threads(value.backend, choose_threads(value.backend, AUTO, multiplications)):
         result = scipy.optimize.minimize(
             objective, flatten(objective.layers), method="L-BFGS-B", jac=True, options=options, callback=callback
         )

@@ -78,10 +78,10 @@ class BaseRegressor(RegressorMixin, BaseLearner):
             If `return_std` is given, and there is neither an ensemble nor a ``loss="gaussian"``.
         """
         if not yes_or_no("return_std", return_std):
-            return self._predict(X, "predict", lambda outputs, view: drop_single_output(mean_points(outputs, view)))
+            return self._predict(X, "predict", lambda outputs, value: drop_single_output(mean_points(outputs, value)))
         check_is_fitted(self)
-        view = self._values[0]
-        cost, xp = view.model.cost, view.xp
+        value = self._values[0]
+        cost, xp = value.model.cost, value.xp
         std = None if cost.distribution is None else cost.distribution.std
         if all(one.laplace is not None for one in self._values):
             both = self._predict(X, "predict", _combine_bars, predict_with_variances)
@@ -92,12 +92,12 @@ class BaseRegressor(RegressorMixin, BaseLearner):
                 "one network; give one of the two"
             )
 
-        def mean_and_std(outputs: Sequence[Array], view: Value) -> Array:
+        def mean_and_std(outputs: Sequence[Array], value: Value) -> Array:
             stack = xp.stack([cost.point(a, xp) for a in outputs])
             variance = xp.mean((stack - xp.mean(stack, axis=0)) ** 2, axis=0)
             if std is not None:
                 variance = variance + mean_outputs([std(cost.blocks(a, xp), xp) ** 2 for a in outputs], xp)
-            return drop_single_output(xp.stack([mean_points(outputs, view), xp.sqrt(variance)]))
+            return drop_single_output(xp.stack([mean_points(outputs, value), xp.sqrt(variance)]))
 
         both = self._predict(X, "predict", mean_and_std)
         return both[0, ...], both[1, ...]
@@ -122,15 +122,15 @@ class BaseRegressor(RegressorMixin, BaseLearner):
             If the loss has no quantiles.
         """
         check_is_fitted(self)
-        view = self._values[0]
-        cost, xp = view.model.cost, view.xp
+        value = self._values[0]
+        cost, xp = value.model.cost, value.xp
         if not cost.levels:
             raise ArgumentError(
                 f"predict_quantiles needs quantiles as the loss, and this estimator has loss={self.loss!r}; give "
                 "loss='quantile(0.1, 0.5, 0.9)', say"
             )
 
-        def quantiles(outputs: Sequence[Array], view: Value) -> Array:
+        def quantiles(outputs: Sequence[Array], value: Value) -> Array:
             values = mean_outputs([xp.stack(cost.blocks(a, xp), axis=-1) for a in outputs], xp)
             return values[:, 0, :] if values.shape[1] == 1 else values
 
@@ -214,15 +214,15 @@ class MLPRegressor(BaseRegressor, BasePerceptron):
         return memory.relevance
 
 
-def _combine_bars(bars: Sequence[Array], view: Value) -> Array:
+def _combine_bars(bars: Sequence[Array], value: Value) -> Array:
     """Combine means and standard deviations, (m, n_outputs, 2), of the networks; one output has no axis."""
-    combined = combine_bars(bars, view.xp, (), has_noise=True)
+    combined = combine_bars(bars, value.xp, (), has_noise=True)
     return combined[:, 0, :] if combined.shape[1] == 1 else combined
 
 
-def mean_points(outputs: Sequence[Array], view: Value) -> Array:
+def mean_points(outputs: Sequence[Array], value: Value) -> Array:
     """Average the predictions of the networks."""
-    return mean_outputs([view.model.cost.point(a, view.xp) for a in outputs], view.xp)
+    return mean_outputs([value.model.cost.point(a, value.xp) for a in outputs], value.xp)
 
 
 def drop_single_output(a: Array) -> Array:

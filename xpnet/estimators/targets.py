@@ -80,10 +80,10 @@ class Labels:
         encoder.classes_ = self.classes
         return np.asarray(encoder.transform(y), np.int32)
 
-    def decode(self, a: Array, view: Value) -> Any:
+    def decode(self, a: Array, value: Value) -> Any:
         """Decode outputs (n, n_outputs) into labels on their device; strings are returned in NumPy arrays."""
-        with view.scope():
-            return self._decode(a, view.backend)
+        with value.scope():
+            return self._decode(a, value.backend)
 
     def _decode(self, a: Array, backend: Backend) -> Any:
         xp = backend.xp
@@ -282,7 +282,7 @@ class Classification:
                 raise ArgumentError(f"class_weight holds {weights!r}, which must be {{label: number}}")
         return class_weight
 
-    def cost_to_loss(self, view: Value, source: RowSource) -> Callable[[float], float]:
+    def cost_to_loss(self, value: Value, source: RowSource) -> Callable[[float], float]:
         """Return the function that turns a mean cost on a source into the loss to report: the cost itself."""
         return float
 
@@ -344,11 +344,11 @@ class Regression:
     def weigh_classes(self, y: Any, *, partial: bool) -> None:
         """Return None: numbers have no classes."""
 
-    def cost_to_loss(self, view: Value, source: RowSource) -> Callable[[float], float]:
+    def cost_to_loss(self, value: Value, source: RowSource) -> Callable[[float], float]:
         """Return the function that turns a mean cost into the loss to report. Synchronizes for the Poisson deviance."""
-        if view.model.cost == quadratic:  # a mean over the outputs here, a sum over them in a network
-            return lambda cost: cost / view.model.n_out
-        if view.model.cost == poisson:
+        if value.model.cost == quadratic:  # a mean over the outputs here, a sum over them in a network
+            return lambda cost: cost / value.model.n_out
+        if value.model.cost == poisson:
             deviance = _least_deviance(source)
             return lambda cost: cost + deviance
         return float

@@ -148,23 +148,23 @@ def _require_precision(jax: Any, dtype: str) -> None:
 
 
 def _find_constants(net: Network) -> Constants:
-    view, dtype = net.value, net.dtype
-    scale = None if view.model.scale is None else np.asarray(view.model.scale, dtype)
-    if view.scaling is None:
+    value, dtype = net.value, net.dtype
+    scale = None if value.model.scale is None else np.asarray(value.model.scale, dtype)
+    if value.scaling is None:
         return Constants(scale, None, None)
-    exact = view.scaling.exact
+    exact = value.scaling.exact
     rounded = map_arrays(lambda x: x.astype(dtype), exact)
     inputs = ScalingInParts(rounded, map_arrays(lambda x: (x - x.astype(dtype)).astype(dtype), exact))
     scales_outputs = rounded.y_mean is not None
-    outputs = view.model.cost.output_scaling(rounded.y_mean, rounded.y_std, np) if scales_outputs else None
+    outputs = value.model.cost.output_scaling(rounded.y_mean, rounded.y_std, np) if scales_outputs else None
     return Constants(scale, inputs, outputs)
 
 
 def _copy_layers(net: Network) -> tuple[Layer, ...]:
-    view = net.value
-    with view.scope():
+    value = net.value
+    with value.scope():
         return tuple(
-            Layer(*(np.array(view.backend.to_numpy(array)) for array in (w, b[0, ...]))) for w, b in view.layers
+            Layer(*(np.array(value.backend.to_numpy(array)) for array in (w, b[0, ...]))) for w, b in value.layers
         )
 
 

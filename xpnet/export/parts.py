@@ -92,24 +92,24 @@ def take_apart(net: Network, scaling_dtype: str | None = None, *, temperature: f
     >>> [part.kind for part in take_apart(Network([784, 30, 10], scale=1 / 255, dropout=0.5))]
     ['scale', 'dense', 'activation', 'dropout', 'dense', 'activation']
     """
-    view, parts, dtype = net.value, [], scaling_dtype or net.dtype
-    scaling = None if view.scaling is None else map_arrays(lambda array: cast(array, dtype), view.scaling.exact)
-    with view.scope():
-        layers = view.layers if temperature is None else temper(view.layers, temperature)
-        layers = map_arrays(lambda array: np.array(view.backend.to_numpy(array)), layers)
-    if view.model.scale is not None:
-        parts.append(Part("scale", (np.asarray(view.model.scale, view.dtype),)))
+    value, parts, dtype = net.value, [], scaling_dtype or net.dtype
+    scaling = None if value.scaling is None else map_arrays(lambda array: cast(array, dtype), value.scaling.exact)
+    with value.scope():
+        layers = value.layers if temperature is None else temper(value.layers, temperature)
+        layers = map_arrays(lambda array: np.array(value.backend.to_numpy(array)), layers)
+    if value.model.scale is not None:
+        parts.append(Part("scale", (np.asarray(value.model.scale, value.dtype),)))
     if scaling is not None:
         parts.append(Part("standardize", (scaling.x_mean[0], scaling.x_std[0])))
-    for (w, b), sigma, rate in zip(layers, view.model.sigmas, view.model.dropout):
+    for (w, b), sigma, rate in zip(layers, value.model.sigmas, value.model.dropout):
         if rate:
             parts.append(Part("dropout", (rate,)))
         parts += [Part("dense", (w, b[0])), Part("activation", (sigma,))]
     if scaling is not None and scaling.y_mean is not None:
-        shift, factor = view.model.cost.output_scaling(scaling.y_mean, scaling.y_std, np)
+        shift, factor = value.model.cost.output_scaling(scaling.y_mean, scaling.y_std, np)
         parts.append(Part("rescale", (factor[0], shift[0])))
-    if len(view.model.cost.levels) > 1:
-        parts.append(Part("sort", (np.asarray(view.model.cost.levels),)))
+    if len(value.model.cost.levels) > 1:
+        parts.append(Part("sort", (np.asarray(value.model.cost.levels),)))
     return parts
 
 

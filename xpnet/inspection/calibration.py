@@ -38,8 +38,8 @@ def calibrate(bars: Bars, source: Source, rows: Sequence[np.ndarray] | None = No
 
     `rows` are the numbers of the examples that each member predicts; all examples unless given.
     """
-    bars = bars._replace(views=[view._replace(calibration=None) for view in bars.views])
-    if bars.view.model.task != "regression":
+    bars = bars._replace(values=[value._replace(calibration=None) for value in bars.values])
+    if bars.value.model.task != "regression":
         return _find_temperature(bars, source, rows)
     return _find_errors(bars, source) if rows is None else _find_errors_out_of_fold(bars, source, rows)
 
@@ -60,7 +60,7 @@ def _find_errors_out_of_fold(bars: Bars, source: Source, rows: Sequence[np.ndarr
         _refuse_infinite(member)
     examples, unseen = _choose_examples(examples, rows)
     members = np.asarray(examples.computed, np.float64)
-    predicted, gain = combine_unseen(members, unseen, bars.view.model.cost)
+    predicted, gain = combine_unseen(members, unseen, bars.value.model.cost)
     if bars.levels:
         errors, widths = _sort_errors(bars, examples.y, predicted), None
     else:
@@ -88,14 +88,14 @@ def _sort_errors(bars: Bars, y: np.ndarray, predicted: np.ndarray) -> np.ndarray
 
 def _find_temperature(bars: Bars, source: Source, rows: Sequence[np.ndarray] | None) -> Calibration:
     """Find the temperature of a classification."""
-    model = bars.view.model
+    model = bars.value.model
     if not can_temper(model):
         raise ArgumentError(
             f"calibrate needs probabilities that add up to 1, and the output activation is {model.sigmas[-1].name!r}; "
             'make a network with task="classification", whose output is softmax'
         )
-    views = [_without_output_activation(view) for view in bars.views]
-    examples = examine(bars, source, lambda x: [predict(view, x) for view in views])
+    values = [_without_output_activation(value) for value in bars.values]
+    examples = examine(bars, source, lambda x: [predict(value, x) for value in values])
     for z in examples.computed:
         _refuse_infinite(z)
     examples, unseen = _choose_examples(examples, rows)
@@ -113,10 +113,10 @@ def _choose_examples(examples: Examined, rows: Sequence[np.ndarray] | None) -> t
     return Examined(examples.y[kept], [array[kept] for array in examples.computed]), unseen[:, kept]
 
 
-def _without_output_activation(view: Value) -> Value:
+def _without_output_activation(value: Value) -> Value:
     """Return a network whose outputs are the weighted inputs of the output layer, which keep all their digits."""
-    model = view.model._replace(sigmas=(*view.model.sigmas[:-1], identity))
-    return view._replace(model=model)
+    model = value.model._replace(sigmas=(*value.model.sigmas[:-1], identity))
+    return value._replace(model=model)
 
 
 def _refuse_infinite(predicted: np.ndarray) -> None:
@@ -130,7 +130,7 @@ def _refuse_infinite(predicted: np.ndarray) -> None:
 
 def _explain_infinite(bars: Bars) -> str:
     """Say why predicted standard deviations are 0."""
-    if bars.view.model.cost.has_std:
+    if bars.value.model.cost.has_std:
         reason = "or nearly so; give standardize=True, or other initial weights"
     else:
         reason = 'as where all members of an ensemble agree; give cost="gaussian", or more members'

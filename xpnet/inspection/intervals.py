@@ -92,7 +92,7 @@ class Bars(NamedTuple):
     Bars are arrays (m, n_targets, k) as in `core.calibration`; for one example, they have no axis m.
     """
 
-    views: Sequence[Value]  # of the network, or of all members
+    values: Sequence[Value]  # of the network, or of all members
     reader: Reader
     is_ensemble: bool
     single_rows: Sequence[SingleRows]  # of the same networks
@@ -100,12 +100,12 @@ class Bars(NamedTuple):
     @property
     def calibration(self) -> Calibration | None:
         """The errors that correct them, if there are any; an ensemble's are those of all its members."""
-        return self.view.calibration
+        return self.value.calibration
 
     @property
-    def view(self) -> Value:
+    def value(self) -> Value:
         """The network, or the first member."""
-        return self.views[0]
+        return self.values[0]
 
     @property
     def has_std(self) -> bool:
@@ -115,29 +115,29 @@ class Bars(NamedTuple):
     @property
     def has_noise(self) -> bool:
         """Whether networks predict standard deviations."""
-        return self.view.model.cost.has_std or self.has_laplace
+        return self.value.model.cost.has_std or self.has_laplace
 
     @property
     def has_laplace(self) -> bool:
         """Whether these are those of Laplace approximations."""
-        return all(view.laplace is not None for view in self.views)
+        return all(value.laplace is not None for value in self.values)
 
     def predict(self, x: Any) -> Array:
         """Predict bars that are not corrected: their standard deviations are the unit of the errors."""
         members = self.predict_members(x)
         if not self.is_ensemble:
             return members[0]
-        backend, dtype = self.view.backend, precision(tuple(members))  # some may need float64, and others not
+        backend, dtype = self.value.backend, precision(tuple(members))  # some may need float64, and others not
         with backend.scope(dtype):
             members = [backend.asarray(member, dtype) for member in members]
-            return self.combine(members, self.view.xp)
+            return self.combine(members, self.value.xp)
 
     def predict_members(self, x: Any) -> list[Array]:
         """Predict the bars of the network, or of each member."""
         if self.has_laplace:
-            return [predict_with_variances(view, x) for view in self.views]
-        transform = partial(make_bars, self.view.model.cost)
-        return [predict(view, x, transform, rows) for view, rows in zip(self.views, self.single_rows)]
+            return [predict_with_variances(value, x) for value in self.values]
+        transform = partial(make_bars, self.value.model.cost)
+        return [predict(value, x, transform, rows) for value, rows in zip(self.values, self.single_rows)]
 
     def combine(self, members: Sequence[Array], xp: Namespace) -> Array:
         """Combine the bars of the members, and measure them in the widths of the calibration, if it has any."""
@@ -163,12 +163,12 @@ class Bars(NamedTuple):
     @property
     def is_spread_alone(self) -> bool:
         """Whether standard deviations are those of the members' means alone, and not calibrated."""
-        return self.view.model.cost.distribution is None and self.errors is None and not self.has_noise
+        return self.value.model.cost.distribution is None and self.errors is None and not self.has_noise
 
     @property
     def levels(self) -> tuple[float, ...]:
         """The levels of the quantiles, if there are any."""
-        return self.view.model.cost.levels
+        return self.value.model.cost.levels
 
     @property
     def shifts(self) -> np.ndarray:
@@ -186,12 +186,12 @@ class Bars(NamedTuple):
 
     def require_regression(self, what: str) -> None:
         """Refuse a classification; `what` needs a regression."""
-        if self.view.model.task != "regression":
-            raise ArgumentError(f"{what} needs a regression, and the task is {self.view.model.task!r}")
+        if self.value.model.task != "regression":
+            raise ArgumentError(f"{what} needs a regression, and the task is {self.value.model.task!r}")
 
     def require_alike(self, what: str) -> None:
         """Refuse an ensemble of which some members, but not all, have a Laplace approximation."""
-        if not self.has_laplace and any(view.laplace is not None for view in self.views):
+        if not self.has_laplace and any(value.laplace is not None for value in self.values):
             raise ArgumentError(f"{what} needs fit_laplace of all members, and some have changed since; call it again")
 
     def require(self, what: str) -> None:
@@ -200,7 +200,7 @@ class Bars(NamedTuple):
         self.require_alike(what)
         if not self.has_std and not self.levels and self.errors is None:
             raise ArgumentError(
-                f"{what} needs error bars, and this network has cost={self.view.model.cost.name!r}; call "
+                f"{what} needs error bars, and this network has cost={self.value.model.cost.name!r}; call "
                 "calibrate(validation_data) or fit_laplace(train_data) first, or make a network with "
                 'cost="gaussian" or quantiles, or an Ensemble'
             )
@@ -210,7 +210,7 @@ class Bars(NamedTuple):
         self.require_regression(what)
         if not self.levels and (self.has_std or self.errors is not None):
             return
-        model = self.view.model
+        model = self.value.model
         calibrate = "call calibrate(validation_data), which gives constant ones, or fit_laplace(train_data), or "
         calibrate = "" if self.levels else calibrate
         remedy = ", or take sample(x, 100).std(axis=0), the spread by dropout" if any(model.dropout) else ""
@@ -223,8 +223,8 @@ class Bars(NamedTuple):
         """Move numbers to the device; a single one stays a number."""
         if values.ndim == 0:
             return float(values)
-        with self.view.backend.scope(self.view.output_dtype):
-            return self.view.backend.asarray(values, self.view.output_dtype)
+        with self.value.backend.scope(self.value.output_dtype):
+            return self.value.backend.asarray(values, self.value.output_dtype)
 
 
 def make_bars(cost: Cost, a: Array, xp: Namespace) -> Array:
@@ -249,16 +249,16 @@ def combine_bars(members: Sequence[Array], xp: Namespace, levels: Sequence[float
     return xp.stack([mean[..., 0], xp.sqrt(variance)], axis=-1)
 
 
-def bars_of_network(view: Value, single_rows: SingleRows) -> Bars:
+def bars_of_network(value: Value, single_rows: SingleRows) -> Bars:
     """Return the error bars of a network."""
-    return Bars([view], view.reader, False, [single_rows])
+    return Bars([value], value.reader, False, [single_rows])
 
 
 def bars_of_ensemble(
-    views: Sequence[Value], feature_names: tuple[str, ...] | None, single_rows: Sequence[SingleRows]
+    values: Sequence[Value], feature_names: tuple[str, ...] | None, single_rows: Sequence[SingleRows]
 ) -> Bars:
     """Return the error bars of an ensemble, whose members have its calibration in place of their own."""
-    return Bars(views, views[0].reader._replace(feature_names=feature_names), True, single_rows)
+    return Bars(values, values[0].reader._replace(feature_names=feature_names), True, single_rows)
 
 
 def predict_targets(bars: Bars, source: Source) -> Examined:
@@ -269,8 +269,8 @@ def predict_targets(bars: Bars, source: Source) -> Examined:
 def examine(bars: Bars, source: Source, compute: Callable[[Array], Sequence[Array]]) -> Examined:
     """Read the examples of a source, and compute some arrays of the inputs, block by block. Synchronizes."""
     reader, parts = source.reader, []
-    with bars.view.scope():
-        for block in source.blocks(2 * sum(bars.view.model.sizes)):
+    with bars.value.scope():
+        for block in source.blocks(2 * sum(bars.value.model.sizes)):
             computed = [reader.place.home(array).to_numpy(array) for array in compute(block.x)]
             parts.append([reader.targets_on_host(block.y), *computed])
     y, *computed = (np.concatenate(column) for column in zip(*parts))
@@ -323,7 +323,7 @@ def parse_levels(levels: Any, quantiles: Sequence[float]) -> Sequence[float]:
 def _bound_errors(bars: Bars, level: float) -> np.ndarray:
     """Return the error of each target up to which an interval covers it."""
     if bars.errors is None:
-        return np.full(bars.view.model.n_targets, NormalDist().inv_cdf((1 + level) / 2))
+        return np.full(bars.value.model.n_targets, NormalDist().inv_cdf((1 + level) / 2))
     return find_error(bars.errors, level)
 
 
@@ -350,7 +350,7 @@ def predict_mean_and_std(bars: Bars, x: Any) -> tuple[Array, Array]:
     """Predict means and corrected standard deviations, (m,) or (m, n_targets)."""
     bars.require_std("predict_std")
     predicted = _predict_corrected(bars, x)
-    with bars.view.backend.scope(precision(predicted)):
+    with bars.value.backend.scope(precision(predicted)):
         return _drop_single(predicted[..., 0]), _drop_single(predicted[..., 1])
 
 
@@ -362,29 +362,29 @@ def predict_quantiles(bars: Bars, x: Any) -> Array:
 def predict_points(bars: Bars, x: Any) -> Array:
     """Predict one number for each target, (m, n_targets), with a cost of quantiles."""
     predicted = bars.predict(x)
-    with bars.view.backend.scope(precision(predicted)):
-        return correct_points(predicted, bars.move(bars.shifts), bars.view.model.cost, bars.view.xp)
+    with bars.value.backend.scope(precision(predicted)):
+        return correct_points(predicted, bars.move(bars.shifts), bars.value.model.cost, bars.value.xp)
 
 
 def _predict_corrected(bars: Bars, x: Any) -> Array:
     predicted = bars.predict(x)
-    with bars.view.backend.scope(precision(predicted)):
-        return bars.correct(predicted, bars.view.xp)
+    with bars.value.backend.scope(precision(predicted)):
+        return bars.correct(predicted, bars.value.xp)
 
 
 def differentiate(bars: Bars, x: Any, return_std: bool = False) -> Any:
     """Differentiate what is predicted with respect to the inputs; see `Network.predict_jacobian`."""
     if return_std and bars.has_laplace:
         raise ArgumentError("return_std=True has no derivatives after fit_laplace; leave it out")
-    outputs, matrices = zip(*[value_and_jacobian(view, x) for view in bars.views])
-    backend, xp, dtype = bars.view.backend, bars.view.xp, precision(outputs)
+    outputs, matrices = zip(*[value_and_jacobian(value, x) for value in bars.values])
+    backend, xp, dtype = bars.value.backend, bars.value.xp, precision(outputs)
     with backend.scope(dtype):
         # One axis in front for the inputs
         tangents = tuple(backend.asarray(_roll_axes(matrix, -1, xp), dtype) for matrix in matrices)
         values = tuple(xp.broadcast_to(backend.asarray(a, dtype), t.shape) for a, t in zip(outputs, tangents))
 
         def predict_from_outputs(outputs: Sequence[Array], xp: Namespace) -> Array:
-            combined = bars.combine([make_bars(bars.view.model.cost, a, xp) for a in outputs], xp)
+            combined = bars.combine([make_bars(bars.value.model.cost, a, xp) for a in outputs], xp)
             return bars.correct(combined, xp)
 
         _, slopes = jvp(predict_from_outputs, [values], [tangents], xp)
@@ -392,7 +392,7 @@ def differentiate(bars: Bars, x: Any, return_std: bool = False) -> Any:
             parts = [shape_quantiles(slopes)]
         else:
             parts = [_drop_single(slopes[..., k]) for k in range(1 + return_std)]
-        parts = [backend.asarray(_roll_axes(part, 1, xp), bars.view.dtype) for part in parts]
+        parts = [backend.asarray(_roll_axes(part, 1, xp), bars.value.dtype) for part in parts]
     return tuple(parts) if return_std else parts[0]
 
 
@@ -424,7 +424,7 @@ def predict_interval(bars: Bars, x: Any, level: float) -> tuple[Array, Array]:
         return quantiles[..., low], quantiles[..., high]
     width = bars.move(_drop_single(_bound_errors(bars, level)))
     predicted = bars.predict(x)
-    with bars.view.scope(), bars.view.output_scope():
+    with bars.value.scope(), bars.value.output_scope():
         mean, std = (_drop_single(predicted[..., k]) for k in range(2))
         return mean - width * std, mean + width * std
 

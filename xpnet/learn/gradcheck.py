@@ -174,15 +174,15 @@ def _as_batch(x: Any, y: Any, net: Network) -> tuple[Any, Any]:
 
 def _estimate_rounding(net: Network, x: Any, y: Any) -> float:
     """Estimate the rounding error of the mean cost: its own, and those of z and outputs, times the slopes there."""
-    to_numpy, view, activations = net.backend.to_numpy, net.value, net.activations(x)
+    to_numpy, value, activations = net.backend.to_numpy, net.value, net.activations(x)
     total = abs(net.cost(_as_batch(x, y, net)))
     for layer, a, delta in zip(net.layers, activations, net.deltas(x, y)):
         w, b, a, delta = (np.abs(to_numpy(array)) for array in (*layer, a, delta))
         total += float(np.mean(np.sum(delta * (a @ w.T + b), axis=-1)))
-    if isinstance(view.model.output, Composed):
-        x, y, _ = read_batch(view, x, y)
-        with view.scope():
-            slopes = to_numpy(view.model.cost.given(x).gradient(activations[-1], y, view.xp))  # type: ignore
+    if isinstance(value.model.output, Composed):
+        x, y, _ = read_batch(value, x, y)
+        with value.scope():
+            slopes = to_numpy(value.model.cost.given(x).gradient(activations[-1], y, value.xp))  # type: ignore
         total += float(np.mean(np.sum(np.abs(slopes * to_numpy(activations[-1])), axis=-1)))
     else:
         w, b = map(to_numpy, net.layers[-1])

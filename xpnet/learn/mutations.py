@@ -827,15 +827,15 @@ def _train_plainly(
 
     On arrays: to read and assign the network's in each step would take three times as long.
     """
-    (x, labels), view = train_data, net.value
-    x, y, layers = x.astype(np.float64), np.eye(SIZES[-1])[labels], view.layers
+    (x, labels), value = train_data, net.value
+    x, y, layers = x.astype(np.float64), np.eye(SIZES[-1])[labels], value.layers
     rng, accuracies = np.random.default_rng(seed), []
     for _ in range(epochs):
-        with view.scope():
+        with value.scope():
             for index in (rows for minibatches in shuffle(len(x), BATCH_SIZE, rng) for rows in minibatches):
-                zs, activations = compute_forward(layers, view.model.sigmas, x[index], view.xp)
+                zs, activations = compute_forward(layers, value.model.sigmas, x[index], value.xp)
                 gradient = backpropagate(
-                    net.equations, layers, view.model.sigmas, view.model.output, zs, activations, y[index], view.xp
+                    net.equations, layers, value.model.sigmas, value.model.output, zs, activations, y[index], value.xp
                 )
                 layers = tuple((w - LR * gw, b - LR * gb) for (w, b), (gw, gb) in zip(layers, gradient))
         net.layers = [(w, b[0, :]) for w, b in layers]

@@ -127,12 +127,12 @@ class Block(NamedTuple):
 
 def predict_blocks(net: Network | Ensemble, data: Any, name: str) -> Iterator[Block]:
     """Predict the examples of any finite source, block by block."""
-    view = first_network(net).value
-    reader = view.reader.unscaled()  # each network applies its own
+    value = first_network(net).value
+    reader = value.reader.unscaled()  # each network applies its own
     source = make_source(data, name, reader)
-    for block in source.blocks(2 * sum(view.model.sizes)):
-        with view.scope():
-            true = predictions(reader.targets_on_host(block.y), view.model.task, np)
+    for block in source.blocks(2 * sum(value.model.sizes)):
+        with value.scope():
+            true = predictions(reader.targets_on_host(block.y), value.model.task, np)
         p = predict_probabilities(net, block.x)
         predicted = p.argmax(axis=-1)
         probability = np.take_along_axis(p, predicted[:, None], axis=-1)[:, 0]

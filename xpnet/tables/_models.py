@@ -371,11 +371,11 @@ class TableClassifier(ClassifierMixin, BaseTableModel):
             Numbers in the library of X, on its device; NumPy arrays for tables and texts.
         """
         x = self._encode(X)
-        view, p = self.ensemble_[0].value, self.ensemble_.predict_proba(x)
+        value, p = self.ensemble_[0].value, self.ensemble_.predict_proba(x)
         if self._class_weight is not None:
-            with view.scope():
-                p = p * view.backend.asarray(self._class_weight, view.dtype)
-        return self._move_to(X, self._labels.decode(p, view))
+            with value.scope():
+                p = p * value.backend.asarray(self._class_weight, value.dtype)
+        return self._move_to(X, self._labels.decode(p, value))
 
     def predict_proba(self, X: Any) -> Array:
         """Predict the probability of each class: the geometric mean of the members, calibrated.

@@ -305,9 +305,9 @@ def _measure_rises(
 
     Only what the column contributes to the first layer is computed anew.
     """
-    view = network.value
-    to_numpy, sigmas, output = view.backend.to_numpy, view.model.sigmas, view.model.output
-    (w, b), *others = ((to_numpy(w), to_numpy(b)) for w, b in view.layers)
+    value = network.value
+    to_numpy, sigmas, output = value.backend.to_numpy, value.model.sigmas, value.model.output
+    (w, b), *others = ((to_numpy(w), to_numpy(b)) for w, b in value.layers)
     x = network.scaling.inputs(x).astype(w.dtype)
 
     def costs(z: np.ndarray) -> np.ndarray:
@@ -479,12 +479,12 @@ def predict_out_of_fold(ensemble: Ensemble, x: np.ndarray, folds: Sequence[np.nd
     folds
         The rows that each member left out.
     """
-    views = ensemble.values
-    total, members = np.zeros((len(x), views[0].model.n_targets)), np.zeros((len(x), 1))
-    task = views[0].model.task
-    for view, fold in zip(views, folds):
+    values = ensemble.values
+    total, members = np.zeros((len(x), values[0].model.n_targets)), np.zeros((len(x), 1))
+    task = values[0].model.task
+    for value, fold in zip(values, folds):
         rows = HostRows(x).take(fold) if stays_outside(x) else x[fold]
-        outputs = view.backend.to_numpy(predict_calibrated(view, rows, view.model.cost.point))
+        outputs = value.backend.to_numpy(predict_calibrated(value, rows, value.model.cost.point))
         total[fold] += outputs if task == "regression" else find_logits(outputs, task, np)
         members[fold] += 1
     mean = np.divide(total, members, out=np.full_like(total, np.nan), where=members > 0)

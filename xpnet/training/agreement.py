@@ -150,7 +150,7 @@ def check_weights(training: Training, ranks: Ranks) -> None:
             )
 
 
-def digest_weights(view: Value) -> str:
+def digest_weights(value: Value) -> str:
     """Compute a digest of the weights and biases of a network. Synchronizes."""
-    with view.scope():
-        return digest(np.ascontiguousarray(view.backend.to_numpy(x)) for x in leaves(view.layers))
+    with value.scope():
+        return digest(np.ascontiguousarray(value.backend.to_numpy(x)) for x in leaves(value.layers))

@@ -83,7 +83,7 @@ class Parsed(NamedTuple):
     progress: bool
 
 
-def parse(request: Request, optimizers: Sequence[Optimizer], view: Value) -> Parsed:
+def parse(request: Request, optimizers: Sequence[Optimizer], first: Value) -> Parsed:
     """Check the arguments of `train` that are not data, and turn them into objects.
 
     Parameters
@@ -92,7 +92,7 @@ def parse(request: Request, optimizers: Sequence[Optimizer], view: Value) -> Par
         The arguments.
     optimizers
         The optimizers that the networks have, which are the default.
-    view
+    first
         One of the networks.
     """
     epochs = parse_epochs(request.epochs)
@@ -113,11 +113,11 @@ def parse(request: Request, optimizers: Sequence[Optimizer], view: Value) -> Par
             Plan(epochs, batch_size, optimizer, schedule, sampling, steps=steps, chunk_steps=chunk_steps)
             for optimizer, schedule in zip(optimizers, schedules)
         ],
-        blas_threads=parse_blas_threads(view.backend, request.blas_threads),
-        threads=parse_threads(view.backend, request.threads),
+        blas_threads=parse_blas_threads(first.backend, request.blas_threads),
+        threads=parse_threads(first.backend, request.threads),
         callbacks=[parse_callbacks(callbacks) for callbacks in request.callbacks],
-        metrics=parse_metrics("metrics", request.metrics, view.model),
-        training_metrics=parse_metrics("training_metrics", request.training_metrics, view.model),
+        metrics=parse_metrics("metrics", request.metrics, first.model),
+        training_metrics=parse_metrics("training_metrics", request.training_metrics, first.model),
         progress=yes_or_no("progress", request.progress),
     )
 

@@ -27,68 +27,67 @@ from xpnet.training.steps import ChunkRunner
 FITTED_TO_LAYERS = {**FITTED_TO_WEIGHTS, "objective": Objective()}  # what other weights of the user's make empty
 
 
-def assign_layers(view: Value, layers: Any, name: str = "") -> Value:
+def assign_layers(value: Value, layers: Any, name: str = "") -> Value:
     """Replace weights and biases, which are pairs (w, b); `name` is that of the argument, for messages."""
     weights, biases = split_layers(layers, name or "layers")
-    weights = parse_weights(weights, view.model, view.place, name)
-    biases = parse_biases(biases, view.model, view.place, name)
-    return _replace_layers(view, weights, biases)
+    weights = parse_weights(weights, value.model, value.place, name)
+    biases = parse_biases(biases, value.model, value.place, name)
+    return _replace_layers(value, weights, biases)
 
 
-def assign_weights(view: Value, weights: Any) -> Value:
+def assign_weights(value: Value, weights: Any) -> Value:
     """Replace the weights."""
-    weights = parse_weights(weights, view.model, view.place)
-    return _replace_layers(view, weights, [b for _, b in view.state.layers])
+    weights = parse_weights(weights, value.model, value.place)
+    return _replace_layers(value, weights, [b for _, b in value.state.layers])
 
 
-def assign_biases(view: Value, biases: Any) -> Value:
+def assign_biases(value: Value, biases: Any) -> Value:
     """Replace the biases."""
-    biases = parse_biases(biases, view.model, view.place)
-    return _replace_layers(view, [w for w, _ in view.state.layers], biases)
+    biases = parse_biases(biases, value.model, value.place)
+    return _replace_layers(value, [w for w, _ in value.state.layers], biases)
 
 
-def _replace_layers(view: Value, weights: Sequence[Array], biases: Sequence[Array]) -> Value:
+def _replace_layers(value: Value, weights: Sequence[Array], biases: Sequence[Array]) -> Value:
     layers: Layers = tuple(zip(weights, biases))
-    state = view.state._replace(layers=layers)
-    return view._replace(stored=state, **FITTED_TO_LAYERS, provenance=view.provenance.edit())
+    state = value.state._replace(layers=layers)
+    return value._replace(stored=state, **FITTED_TO_LAYERS, provenance=value.provenance.edit())
 
 
-def assign_scaling(view: Value, scaling: Any) -> Value:
+def assign_scaling(value: Value, scaling: Any) -> Value:
     """Replace the scaling of `standardize`; None means that there is none yet."""
     placed = None
     if scaling is not None:
         if not isinstance(scaling, Scaling):
             raise ArgumentError(f"scaling={scaling!r} must be a Scaling, such as that of another network, or None")
         arrays = (x if x is None else as_real_array(x, "scaling") for x in scaling)
-        placed = place_scaling(Scaling._make(arrays), view.model, view.place)
-    return view._replace(scaling=placed, **FITTED_TO_WEIGHTS, novelty=None)
+        placed = place_scaling(Scaling._make(arrays), value.model, value.place)
+    return value._replace(scaling=placed, **FITTED_TO_WEIGHTS, novelty=None)
 
 
-def learn_scaling(view: Value, data: Any) -> tuple[Scaling, Value]:
+def learn_scaling(value: Value, data: Any) -> tuple[Scaling, Value]:
     """Learn the scaling of `standardize` from data; see `Network.fit_scaling`."""
-    if not view.model.standardize:
+    if not value.model.standardize:
         raise ArgumentError("fit_scaling is for networks with standardize=True; make one with it")
-    reader = view.reader.unscaled()._replace(keeps_digits=True)
+    reader = value.reader.unscaled()._replace(keeps_digits=True)
     source = make_source(data, "data", reader)
     scaling, names = fit_scaling(source), source.reader.feature_names
-    value = view._replace(scaling=scaling, feature_names=names, **FITTED_TO_WEIGHTS, novelty=None)
-    return scaling.exact, value
+    return scaling.exact, value._replace(scaling=scaling, feature_names=names, **FITTED_TO_WEIGHTS, novelty=None)
 
 
-def update(view: Value, batch: Any, lr: Any) -> Value:
+def update(value: Value, batch: Any, lr: Any) -> Value:
     """Take a step of plain gradient descent on a minibatch; see `Network.minibatch_update`."""
     lr = parse_rate("lr", lr)
-    if view.model.standardize and view.scaling is None:
+    if value.model.standardize and value.scaling is None:
         raise ArgumentError(
             "minibatch_update needs the scaling of standardize=True, and the network has none yet; call "
             "fit_scaling(train_data) once before the loop"
         )
-    source = make_source(batch, "batch", view.reader)
+    source = make_source(batch, "batch", value.reader)
     source = source.read_all() if isinstance(source, Gathered) else source
     if not isinstance(source, Resident):
         raise ArgumentError("batch is an iterable of batches; give one of them, a list of (x, y) pairs or (X, y)")
-    value, plain = view, SGD()
-    state = State(value.layers, init_optimizer(plain, value.layers, view.place), value.state.cost)
+    plain = SGD()
+    state = State(value.layers, init_optimizer(plain, value.layers, value.place), value.state.cost)
     chunk = Chunk(source.columns, source.weights, in_order((1, len(source))), lr=np.array([lr]))
     done = ChunkRunner(source.reader, plain).run(state, chunk)
     if done is None:

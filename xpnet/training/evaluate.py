@@ -19,76 +19,76 @@ from xpnet.training.callback import Callback, Quantity, Training
 from xpnet.training.metrics import Metric, accuracy, correct, mean_absolute_error, r2
 
 
-def measure(view: Value, source: Source, metrics: Sequence[Metric] = (), bar: str | None = None) -> dict[str, Any]:
+def measure(value: Value, source: Source, metrics: Sequence[Metric] = (), bar: str | None = None) -> dict[str, Any]:
     """Compute the mean cost over the examples of a source, and metrics, by name. Synchronizes.
 
     The cost is the cost of the data alone, without penalties, on standardized targets, weighted by the examples'
     weights if they have any. Metrics are computed on the original scale, not on the standardized one, and of calibrated
     probabilities if there are any. `bar` labels a progress bar, shown if it takes a noticeable time.
     """
-    model, backend = view.model, view.backend
+    model, backend = value.model, value.backend
     evaluate_block = partial(_evaluate_block, model)
     measure_block = partial(_measure_block, model.task, tuple(metric.measure for metric in metrics))
-    calibrated = view.calibrated.layers
+    calibrated = value.calibrated.layers
     costs: list[Array] = []
     weights: list[Any] = []
     sizes: list[int] = []
     parts: list[Any] = []
-    with view.scope():
+    with value.scope():
         encoding = source.reader.encoding()
         blocks = source.blocks(2 * sum(model.sizes))
         for block in blocks if bar is None else with_bar(blocks, bar, source):
-            cost, a, y = backend.call(evaluate_block, view.layers, encoding, block)
+            cost, a, y = backend.call(evaluate_block, value.layers, encoding, block)
             costs.append(cost)
             sizes.append(a.shape[0])
-            weights.append(a.shape[0] if block.weight is None else view.xp.sum(block.weight))
+            weights.append(a.shape[0] if block.weight is None else value.xp.sum(block.weight))
             if metrics:
-                if calibrated is not view.layers:
+                if calibrated is not value.layers:
                     _, a, y = backend.call(evaluate_block, calibrated, encoding, block)
-                with view.output_scope():
-                    a, y = view.choose_points(view.scale_back(a)), view.scale_targets_back(y)
+                with value.output_scope():
+                    a, y = value.choose_points(value.scale_back(a)), value.scale_targets_back(y)
                     parts.append(backend.call(measure_block, a, y))
-        with view.output_scope():
+        with value.output_scope():
             scores = {metric.name: metric.combine(part, sizes, backend) for metric, part in zip(metrics, zip(*parts))}
         cost, weight = sum(float(cost) for cost in costs), sum(float(weight) for weight in weights)
     return {"cost": cost / weight, "size": sum(sizes), **scores}
 
 
-def measure_data(view: Value, data: Any, metrics: Sequence[Any] | None, name: str = "data") -> dict[str, Any]:
+def measure_data(value: Value, data: Any, metrics: Sequence[Any] | None, name: str = "data") -> dict[str, Any]:
     """Measure on the user's data, with the user's metrics; `name` is that of the argument, for messages."""
-    chosen = choose_metrics(view.model, metrics)
-    return measure(view, make_source(data, name, view.reader), chosen)
+    chosen = choose_metrics(value.model, metrics)
+    return measure(value, make_source(data, name, value.reader), chosen)
 
 
-def measure_each(views: Sequence[Value], data: Any, metrics: Sequence[Any]) -> list[dict[str, Any]]:
+def measure_each(values: Sequence[Value], data: Any, metrics: Sequence[Any]) -> list[dict[str, Any]]:
     """Measure each of several networks on the same data of the user."""
     refuse_iterator(data, "data")
-    return [measure_data(view, data, metrics) for view in views]
+    return [measure_data(value, data, metrics) for value in values]
 
 
 def measure_predictions(
-    view: Value, predict: Callable[[Array], Array], source: Source, metrics: Sequence[Metric], width: int
+    value: Value, predict: Callable[[Array], Array], source: Source, metrics: Sequence[Metric], width: int
 ) -> dict[str, Any]:
     """Compute metrics of what `predict` returns for the inputs of a source, in the units of the targets. Synchronizes.
 
-    `view` is the network that they are for, and the source does not standardize; it is read in blocks that take `width`
-    numbers for each row.
+    `value` is that of the network that they are for. The source does not standardize; it is read in blocks that take
+    `width` numbers for each row.
     """
-    backend, task = view.backend, view.model.task
+    backend, task = value.backend, value.model.task
     encoding = source.reader.encoding()._replace(scale=None)
     sizes: list[int] = []
     parts: list[list[Any]] = [[] for _ in metrics]
-    with view.scope():
+    with value.scope():
         for block in source.blocks(width):
             sizes.append(block.y.shape[0])
             if not metrics:
                 continue
             a = predict(block.x)
             with backend.scope(precision(a)):
-                _, y = decode(a, block.y, encoding, view.xp)
+                _, y = decode(a, block.y, encoding, value.xp)
                 y = backend.asarray(y, precision(a))
                 for part, metric in zip(parts, metrics):
-                    part.append(metric.measure(y, a, task, view.xp))
+                    part.append(metric.measure(y, a, task, value.xp))
         with backend.scope(precision(tuple(map(tuple, parts)))):
             scores = {metric.name: metric.combine(part, sizes, backend) for metric, part in zip(metrics, parts)}
     return {"size": sum(sizes), **scores}
@@ -120,12 +120,12 @@ def choose_metrics(model: Model, metrics: Sequence[Any] | None) -> Sequence[Metr
     return [r2, mean_absolute_error] if model.cost.has_point else []
 
 
-def require_classes(view: Value, what: str) -> None:
+def require_classes(value: Value, what: str) -> None:
     """Refuse a regression; `what` needs classes."""
-    if view.model.task == "regression":
+    if value.model.task == "regression":
         raise ArgumentError(
-            f'{what} needs classes, and a network with task="regression" (the {view.model.sigmas[-1].name} output) has '
-            "none; use predict or measure"
+            f'{what} needs classes, and a network with task="regression" (the {value.model.sigmas[-1].name} output) '
+            "has none; use predict or measure"
         )
 
 

@@ -302,13 +302,13 @@ def bytes_to_join(jobs: Sequence[Job], step_size: int, threads: int | None) -> i
 
 def check_training_memory(jobs: Sequence[Job], threads: int | None) -> None:
     """Refuse to train networks together if they, with joined examples, need more memory than the machine has."""
-    view = jobs[0].net.value
-    optimizer = init_optimizer(jobs[0].plan.optimizer, view.layers, view.place)
-    numbers = sum(math.prod(x.shape) for x in leaves((view.layers, optimizer)))
-    needed = COPIES_OF_STATE * len(jobs) * numbers * np.dtype(view.dtype).itemsize
-    needed += bytes_to_join(jobs, view.model.step_size(largest_batch_size(jobs)), threads)
+    value = jobs[0].net.value
+    optimizer = init_optimizer(jobs[0].plan.optimizer, value.layers, value.place)
+    numbers = sum(math.prod(x.shape) for x in leaves((value.layers, optimizer)))
+    needed = COPIES_OF_STATE * len(jobs) * numbers * np.dtype(value.dtype).itemsize
+    needed += bytes_to_join(jobs, value.model.step_size(largest_batch_size(jobs)), threads)
     require_bytes(
-        on_host_only(view.backend, needed), f"training {len(jobs)} networks of {list(view.model.sizes)} needs"
+        on_host_only(value.backend, needed), f"training {len(jobs)} networks of {list(value.model.sizes)} needs"
     )
 
 

@@ -45,7 +45,7 @@ class Problem(NamedTuple):
 
     terms: tuple[Term, ...]
     names: tuple[str, ...]  # of the coefficients
-    view: Value
+    value: Value
 
     @property
     def n_points(self) -> int:
@@ -59,7 +59,7 @@ class Problem(NamedTuple):
 
     def pack(self, layers: Layers, numbers: Mapping[str, float]) -> Array:
         """Join layers and coefficients into parameters."""
-        backend, dtype = self.view.place
+        backend, dtype = self.value.place
         column = backend.asarray(np.array([*numbers.values()]).reshape(-1, 1), dtype)
         return (
             backend.xp.concat([join_layers(layers, backend.xp), column], axis=0)
@@ -71,18 +71,18 @@ class Problem(NamedTuple):
         """Split parameters into layers and coefficients."""
         first = parameters.shape[0] - len(self.names)
         numbers = {name: parameters[first + k, 0] for k, name in enumerate(self.names)}
-        return split_layers(parameters, self.view.layers, self.view.xp), numbers
+        return split_layers(parameters, self.value.layers, self.value.xp), numbers
 
     def measure(self, parameters: Array) -> Array:
         """Compute the cost."""
         layers, numbers = self.unpack(parameters)
-        return mean_cost(self.terms, layers, self.view.model.sigmas, numbers, self.view.xp)
+        return mean_cost(self.terms, layers, self.value.model.sigmas, numbers, self.value.xp)
 
     def linearize(self, parameters: Array) -> LinearProblem:
         """Compute the linear problem. Synchronizes."""
         layers, numbers = self.unpack(parameters)
-        linear = linearize(self.terms, layers, self.view.model.sigmas, numbers, self.view.xp)
-        if not self.view.backend.all_finite([linear.matrix, linear.gradient, linear.cost[None]]):
+        linear = linearize(self.terms, layers, self.value.model.sigmas, numbers, self.value.xp)
+        if not self.value.backend.all_finite([linear.matrix, linear.gradient, linear.cost[None]]):
             raise DivergenceError(NOT_FINITE)
         return linear
 
@@ -93,16 +93,16 @@ class Problem(NamedTuple):
         for k, term in enumerate(terms):
             if term.draw is not None:
                 m = term.x.shape[0]
-                points = read_points(term.draw(rng, CANDIDATES * m), f"draw of term {k}", self.view)
-                r = evaluate(replace(term, x=points), layers, self.view.model.sigmas, numbers, self.view.xp)
+                points = read_points(term.draw(rng, CANDIDATES * m), f"draw of term {k}", self.value)
+                r = evaluate(replace(term, x=points), layers, self.value.model.sigmas, numbers, self.value.xp)
                 if (n := points.shape[0]) != CANDIDATES * m:
                     raise ArgumentError(f"draw of term {k} has {n} points, but must have {CANDIDATES * m}")
-                size = np.abs(self.view.backend.to_numpy(r)[:, 0]) + np.finfo(np.float64).tiny
+                size = np.abs(self.value.backend.to_numpy(r)[:, 0]) + np.finfo(np.float64).tiny
                 if not np.isfinite(size).all():
                     raise DivergenceError(NOT_FINITE)
                 chances = (size + size.mean()) / (2.0 * size.sum())
                 chosen = rng.choice(np.arange(len(size), dtype=np.int32), m, replace=False, p=chances)
-                terms[k] = replace(term, x=self.view.place.take(points, chosen))
+                terms[k] = replace(term, x=self.value.place.take(points, chosen))
         return self._replace(terms=tuple(terms))
 
 
@@ -121,7 +121,7 @@ class Search(NamedTuple):
 
     def step(self, damping: Array) -> "Search":
         """Take a step if it lowers the cost. Synchronizes."""
-        problem, linear, xp = self.problem, self.linear, self.problem.view.xp
+        problem, linear, xp = self.problem, self.linear, self.problem.value.xp
         solve, slope = partial(linear.solve, xp=xp), (linear.gradient, linear.largest, linear.cost)
         new, memory, falls = descend(self.parameters, solve, *slope, problem.measure, self.memory, damping, xp)
         here = self._replace(memory=memory)
@@ -139,20 +139,19 @@ def solve(
     progress: bool,
 ) -> ValueStream:
     """Fit a network to the residuals of terms; see `Network.solve`. Yields and returns as `train_networks`."""
-    view, steps, redraw = net.value, count("steps", steps, 0), count("redraw", redraw, 1)
-    check_network(view)
+    value, steps, redraw = net.value, count("steps", steps, 0), count("redraw", redraw, 1)
+    check_network(value)
     optimizer, first = LevenbergMarquardt(damping=damping), parse_coefficients(coefficients)
     callbacks = parse_callbacks(callbacks) + ([Progress()] if yes_or_no("progress", progress) else [])
     refuse_rates(callbacks, "solve")
     history = History()
     with ExitStack() as stack:
-        stack.enter_context(view.scope())
-        problem = Problem(parse_terms(terms, list(first), view), tuple(first), view)
-        numbers = find_present(view, first) or first
+        stack.enter_context(value.scope())
+        problem = Problem(parse_terms(terms, list(first), value), tuple(first), value)
+        numbers = find_present(value, first) or first
         check_residuals(problem, numbers)
-        accept = partial(accept_value, view.optimizer, None)
-        value = view._replace(history=history)
-        training = Training(net, accept, value, steps, 1, dict(LOGS), history, Position())
+        accept = partial(accept_value, value.optimizer, None)
+        training = Training(net, accept, value._replace(history=history), steps, 1, dict(LOGS), history, Position())
         training.quantities |= dict.fromkeys(first, Quantity())
         begun = stack.enter_context(watching(callbacks, training))
         values = [training.value]
@@ -173,7 +172,7 @@ def run_steps(
 ) -> ValueStream:
     """Take the steps of `solve`, and yield the network's value after each of them; it is replaced in `values`."""
     provenance = values[0].provenance.add(describe_run(problem, training.epochs, optimizer))
-    state, rng = init_optimizer(optimizer, values[0].layers, problem.view.place), make_generator(values[0].generator)
+    state, rng = init_optimizer(optimizer, values[0].layers, problem.value.place), make_generator(values[0].generator)
     parameters = problem.pack(values[0].layers, numbers)
     search, has_moved = Search(problem, parameters, problem.linearize(parameters), state.memory), False
     for step in range(1, training.epochs + 1):
@@ -190,7 +189,7 @@ def run_steps(
         layers, coefficients = problem.unpack(search.parameters)
         numbers = {name: float(number) for name, number in coefficients.items()}
         objective = Objective(coefficients={name: (first[name], numbers[name]) for name in first})
-        value = replace_layers(values[0], layers, problem.view)._replace(objective=objective)
+        value = replace_layers(values[0], layers)._replace(objective=objective)
         training.reached = value._replace(provenance=provenance, generator=rng.bit_generator.state)
         cost, seconds = float(search.linear.cost), time.perf_counter() - started
         position = training.position.after_chunk((1, problem.n_points), cost, weight=1.0, lr=1.0, seconds=seconds)
@@ -219,15 +218,15 @@ def find_present(value: Value, first: dict[str, float]) -> dict[str, float] | No
     return {name: pairs[name][1] for name in first} if {name: pairs[name][0] for name in pairs} == first else None
 
 
-def replace_layers(value: Value, layers: Layers, view: Value) -> Value:
+def replace_layers(value: Value, layers: Layers) -> Value:
     """Return a value with other layers, without what was fitted to the old ones."""
-    state = value.state._replace(layers=map_arrays(view.backend.copy, layers))
+    state = value.state._replace(layers=map_arrays(value.backend.copy, layers))
     return value._replace(stored=state, **FITTED_TO_WEIGHTS, novelty=None)
 
 
 def describe_run(problem: Problem, steps: int, optimizer: LevenbergMarquardt) -> Run:
     """Describe the call for the provenance of the network."""
-    backend, learnt = problem.view.backend, f", learning {', '.join(problem.names)}" if problem.names else ""
+    backend, learnt = problem.value.backend, f", learning {', '.join(problem.names)}" if problem.names else ""
     return Run(
         epochs=steps,
         batch_size=problem.n_points,
@@ -242,28 +241,28 @@ def describe_run(problem: Problem, steps: int, optimizer: LevenbergMarquardt) ->
     )
 
 
-def check_network(view: Value) -> None:
+def check_network(value: Value) -> None:
     """Refuse a network that `solve` cannot fit."""
-    model = view.model
-    if view.dtype != "float64":
-        raise ArgumentError(f'solve needs float64, and the network has {view.dtype}; give dtype="float64"')
-    if model.standardize or model.scale is not None or view.scaling is not None:
+    model = value.model
+    if value.dtype != "float64":
+        raise ArgumentError(f'solve needs float64, and the network has {value.dtype}; give dtype="float64"')
+    if model.standardize or model.scale is not None or value.scaling is not None:
         raise ArgumentError(
             "solve differentiates with respect to the inputs, so it does not go with standardize=True, a scaling or "
             "scale=; leave them out, and choose units in which x and u are about 1"
         )
     if any(model.dropout):
         raise ArgumentError(f"solve does not go with dropout={list(model.dropout)}; leave dropout out")
-    with view.scope():
-        z = view.backend.asarray(np.linspace(-1.0, 1.0, 4)[None, :], view.dtype)
+    with value.scope():
+        z = value.backend.asarray(np.linspace(-1.0, 1.0, 4)[None, :], value.dtype)
         for sigma in model.sigmas:
-            part, whole = (view.backend.to_numpy(sigma.value(rows, view.xp)) for rows in (z[:, :2], z))
+            part, whole = (value.backend.to_numpy(sigma.value(rows, value.xp)) for rows in (z[:, :2], z))
             if not np.allclose(part, whole[:, :2], equal_nan=True):
                 raise ArgumentError(
                     f"solve needs activations that act on each unit by itself, unlike {sigma.name!r}; give a smooth "
                     'one, such as activation="tanh" and output_activation="identity"'
                 )
-    check_machine(LevenbergMarquardt(), view.backend, model)
+    check_machine(LevenbergMarquardt(), value.backend, model)
 
 
 def parse_coefficients(coefficients: Any) -> dict[str, float]:
@@ -283,7 +282,7 @@ def parse_coefficients(coefficients: Any) -> dict[str, float]:
     return {name: read(f"coefficients[{name!r}]", number) for name, number in first.items()}
 
 
-def parse_terms(terms: Any, names: Sequence[str], view: Value) -> tuple[Term, ...]:
+def parse_terms(terms: Any, names: Sequence[str], value: Value) -> tuple[Term, ...]:
     """Check terms; their points move to the device, and their residuals get only the coefficients that they take."""
     if not is_list(terms) or not terms or not all(isinstance(term, Term) for term in terms):
         raise ArgumentError(f"terms={show(terms)} must be a list of xpnet.Term, one for each equation")
@@ -303,7 +302,7 @@ def parse_terms(terms: Any, names: Sequence[str], view: Value) -> tuple[Term, ..
                 f"residual(x, u, du, ddu, xp, {name})"
             )
     return tuple(
-        replace(term, x=read_points(term.x, f"x of term {k}", view), residual=Residual(term.residual, own))
+        replace(term, x=read_points(term.x, f"x of term {k}", value), residual=Residual(term.residual, own))
         for k, (term, own) in enumerate(zip(terms, taken))
     )
 
@@ -332,32 +331,32 @@ def find_coefficients(residual: Any, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in names if takes_all or name in parameters)
 
 
-def read_points(x: Any, name: str, view: Value) -> Array:
+def read_points(x: Any, name: str, value: Value) -> Array:
     """Check points and move them to the device as rows."""
-    return view.reader.read_inputs(view.reader.as_rows(x, name)[0], name)
+    return value.reader.read_inputs(value.reader.as_rows(x, name)[0], name)
 
 
 def check_residuals(problem: Problem, first: Mapping[str, float]) -> None:
     """Compute and differentiate each residual once, to say what is wrong with it before anything has changed."""
-    view, rng = problem.view, np.random.default_rng(0)
-    layers, numbers = problem.unpack(problem.pack(view.layers, first))
-    rest = layers, view.model.sigmas, numbers
+    value, rng = problem.value, np.random.default_rng(0)
+    layers, numbers = problem.unpack(problem.pack(value.layers, first))
+    rest = layers, value.model.sigmas, numbers
     for k, term in enumerate(problem.terms):
         name = f"the residual of term {k}"
         try:
-            evaluate(term, *rest, view.xp)
+            evaluate(term, *rest, value.xp)
         except IndexError as error:
             raise ArgumentError(
-                f"{name} has an index that is out of range ({error}); du and ddu have 0 to {view.model.n_in - 1}, for "
-                f"each input, and u and each of these have the columns 0 to {view.model.n_out - 1}, for each output"
+                f"{name} has an index that is out of range ({error}); du and ddu have 0 to {value.model.n_in - 1}, for "
+                f"each input, and u and each of these have the columns 0 to {value.model.n_out - 1}, for each output"
             ) from error
         if term.draw is not None:
-            check_length(term, rest, name, view)
+            check_length(term, rest, name, value)
         try:
-            next(compute_rows(term, *rest, view.xp))
+            next(compute_rows(term, *rest, value.xp))
             with np.errstate(all="ignore"):
                 mixes_rows, takes_second = find_dependence(
-                    term, *rest, lambda shape: view.backend.asarray(rng.standard_normal(shape), view.dtype), view.xp
+                    term, *rest, lambda shape: value.backend.asarray(rng.standard_normal(shape), value.dtype), value.xp
                 )
         except (TypeError, AttributeError) as error:
             raise ArgumentError(
@@ -370,13 +369,13 @@ def check_residuals(problem: Problem, first: Mapping[str, float]) -> None:
                 "differences or sorting over the rows; a coefficient, say, can stand for a mean"
             )
         if takes_second:
-            check_smoothness(name, view)
+            check_smoothness(name, value)
 
 
-def check_length(term: Term, rest: tuple[Any, Any, Any], name: str, view: Value) -> None:
+def check_length(term: Term, rest: tuple[Any, Any, Any], name: str, value: Value) -> None:
     """Refuse a residual that cannot be computed at other points than those of its term, which are drawn anew."""
     try:
-        evaluate(replace(term, x=view.xp.concat([term.x, term.x])), *rest, view.xp)
+        evaluate(replace(term, x=value.xp.concat([term.x, term.x])), *rest, value.xp)
     except Exception as error:
         raise ArgumentError(
             f"{name} fails at other points than the {term.x.shape[0]} of x ({error}), and draw= draws others; compute "
@@ -384,11 +383,11 @@ def check_length(term: Term, rest: tuple[Any, Any, Any], name: str, view: Value)
         ) from error
 
 
-def check_smoothness(name: str, view: Value) -> None:
+def check_smoothness(name: str, value: Value) -> None:
     """Refuse activations without the second derivative that a residual needs."""
-    z = view.backend.asarray(np.linspace(-8.0, 8.0, 65)[None, :], view.dtype)
-    for sigma in view.model.sigmas:
-        if float(find_jump(sigma, z, view.xp)) > LEAST_JUMP:
+    z = value.backend.asarray(np.linspace(-8.0, 8.0, 65)[None, :], value.dtype)
+    for sigma in value.model.sigmas:
+        if float(find_jump(sigma, z, value.xp)) > LEAST_JUMP:
             raise ArgumentError(
                 f"{name} has second derivatives, and the activation {sigma.name!r} has none that is continuous; give "
                 'a smooth one, such as activation="tanh"'

@@ -62,11 +62,11 @@ def describe_initial_weights(net: Trainee) -> list[float] | None:
 
 def describe_on_rank(job: Job, call: Mapping[str, Any]) -> dict[str, Any]:
     """Describe a training on one of several processes, with what `describe_training` says of the call."""
-    view, plan, steps = job.net.value, job.plan, job.source.steps(job.plan.sampling, job.plan.batch_size)
+    value, plan, steps = job.net.value, job.plan, job.source.steps(job.plan.sampling, job.plan.batch_size)
     total = plan.epochs * (steps or 0)
     return {
-        "versions": {"xpnet": __version__, **{name: version(name) for name in {"numpy", view.backend.name}}},
-        "backend": view.backend.name,
+        "versions": {"xpnet": __version__, **{name: version(name) for name in {"numpy", value.backend.name}}},
+        "backend": value.backend.name,
         **job.net.settings,
         **{name: value for name, value in call.items() if name not in OF_FIRST_RANK},
         "chunk_steps": plan.chunk_steps,
