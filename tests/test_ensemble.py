@@ -602,7 +602,7 @@ def written(*files, **options):
 
 def member(sizes=(2, 1), seed=0, **settings):
     net = Network(sizes, seed=seed, **settings)
-    return encode_network(net.settings, net.value)
+    return encode_network(net.value)
 
 
 BAD_FILES = {

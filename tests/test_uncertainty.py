@@ -738,7 +738,7 @@ def test_members_with_calibrations_of_their_own_keep_these_in_a_file(tmp_path):
     other = ensemble.copy()
     other.calibrate(examples(30, 1, 6))
     parts = [
-        encode_network(net.settings, net.value, shared=share_calibration(model.values))
+        encode_network(net.value, shared=share_calibration(model.values))
         for net, model in zip(ensemble, (ensemble, other))
     ]
     write_archive(tmp_path / "mixed", parts)

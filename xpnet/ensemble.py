@@ -652,7 +652,7 @@ class Ensemble:
         from xpnet.checkpoint.networks import encode_network, share_calibration
 
         shared = share_calibration(self.values)
-        write_archive(path, [encode_network(network.settings, network.value, shared=shared) for network in self])
+        write_archive(path, [encode_network(network.value, shared=shared) for network in self])
 
     @classmethod
     def load(
@@ -734,7 +734,7 @@ def check_alike(networks: Sequence[Any]) -> None:
         if not isinstance(network, Network):
             raise ArgumentError(f"item {k} is of type {type(network).__name__}; give networks, as in [net, net.copy()]")
         settings, others = (
-            {**one.settings, "backend": one.backend.name, "device": one.backend.device_name}
+            {**one.value.settings, "backend": one.backend.name, "device": one.backend.device_name}
             for one in (network, networks[0])
         )
         for name, value in settings.items():

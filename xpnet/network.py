@@ -1,4 +1,4 @@
-"""Network: the class that users work with. It has settings and one value, and delegates everything else."""
+"""Network: the class that users work with. It holds one value, and delegates everything else."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ import numpy as np
 
 from xpnet import inspection, training
 from xpnet.backends import get_backend
-from xpnet.checks import decode_path, yes_or_no
+from xpnet.checks import choices, decode_path, yes_or_no
 from xpnet.core.arrays import Array, Layer
 from xpnet.core.step import State
 from xpnet.data.open import split_data
 from xpnet.data.opening import make_source
 from xpnet.data.place import Place
 from xpnet.errors import DivergenceError
-from xpnet.hints import explain_arguments
+from xpnet.hints import explain_arguments, explain_attribute, suggest_argument
 from xpnet.inspection.predict import predict_calibrated, predict_outputs
 from xpnet.state import structure
 from xpnet.state.history import History
 from xpnet.state.places import change_optimizer, check_state, check_value, copy_value, init_value, to_device, to_host
-from xpnet.state.settings import Settings
 from xpnet.state.single_rows import SingleRows
 from xpnet.state.value import FITTED_TO_WEIGHTS, Value, make_generator
 from xpnet.training.kept_loops import KeptLoops
@@ -32,8 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping, Sequence
     from datetime import timedelta
 
+    from xpnet.backends import Backend
     from xpnet.core.activations import Activation
-    from xpnet.core.costs import Cost
+    from xpnet.core.costs import Cost, Output
     from xpnet.core.initializers import Initializer
     from xpnet.core.model import Seeds
     from xpnet.core.optimizers.base import Optimizer
@@ -46,9 +46,12 @@ if TYPE_CHECKING:
     from xpnet.state.structure import Task
     from xpnet.training.callback import Callback
 
+# What can be assigned; classes derived from Network may have more
+ASSIGNABLE = ("w", "b", "layers", "state", "scaling", "feature_names", "history", "notes", "value")
+
 
 @explain_arguments
-class Network(Settings):
+class Network:
     """A feed-forward neural network; see :doc:`/use/network`.
 
     With `sizes` alone, it is the book's first network: sigmoid neurons and the quadratic cost, with the initial weights
@@ -113,8 +116,6 @@ class Network(Settings):
     array([0, 1, 1, 0])
     """
 
-    _assignable = ("w", "b", "layers", "state", "scaling", "feature_names", "history", "notes", "value")
-
     def __init__(
         self,
         sizes: Sequence[int],
@@ -138,11 +139,119 @@ class Network(Settings):
         model = structure.parse_model(sizes, activation, output_activation, cost, task, dropout, scale, standardize)
         initializer, entropy = structure.parse_initializer(init), structure.parse_seed(seed)
         place = Place(get_backend(backend, device), dtype)
-        self._given_task, self._drawn_seed = task, structure.find_seed(entropy) if seed is None else None
+        self._drawn_seed = structure.find_seed(entropy) if seed is None else None
         self._single_rows, self._loops = SingleRows(), KeptLoops()  # recorded and compiled; copies have none
         with place.scope():
             structure.check_functions(model, partial(place.backend.asarray, dtype=dtype), place.backend.xp)
         self._value = init_value(model, initializer, entropy, place)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse to assign settings, and unknown names: a misspelt one would do nothing. Subclasses may have more."""
+        if name.startswith("_"):  # fast path: training assigns a value after each chunk
+            return super().__setattr__(name, value)
+        attribute = getattr(type(self), name, None)
+        if name == "cost" or (isinstance(attribute, property) and attribute.fset is None):
+            remedy = "call reset_optimizer(...)" if name == "optimizer" else "make a new Network"
+            raise AttributeError(f"{name} of a network cannot be assigned; {remedy}")
+        if type(self) is Network and not isinstance(attribute, property):
+            hint = suggest_argument(name, ASSIGNABLE, type(self))
+            raise AttributeError(f"{name} of a network cannot be assigned{hint}; choose from {choices(ASSIGNABLE)}")
+        super().__setattr__(name, value)
+
+    if not TYPE_CHECKING:  # a type checker knows all attributes
+
+        def __getattr__(self, name: str) -> Any:
+            """Say what an attribute of the book's programs or of another library is called here."""
+            if name.startswith("_") or hasattr(type(self), name):
+                return object.__getattribute__(self, name)  # raises the error of Python, or of the property
+            raise AttributeError(explain_attribute(type(self), name), name=name, obj=self)
+
+    # Settings, which never change
+
+    @property
+    def sizes(self) -> list[int]:
+        """Number of units of each layer."""
+        return list(self._value.model.sizes)
+
+    @property
+    def num_layers(self) -> int:
+        """Number of layers, inputs included."""
+        return len(self._value.model.sizes)
+
+    @property
+    def sigmas(self) -> tuple[Activation, ...]:
+        """The activation functions of all layers."""
+        return self._value.model.sigmas
+
+    @property
+    def activation(self) -> list[str]:
+        """Names of the activations of the hidden layers."""
+        return [sigma.name for sigma in self._value.model.sigmas[:-1]]
+
+    @property
+    def output_activation(self) -> str:
+        """Name of the activation of the output layer."""
+        return self._value.model.sigmas[-1].name
+
+    @property
+    def cost_name(self) -> str:
+        """Name of the cost function."""
+        return self._value.model.cost.name
+
+    @property
+    def output(self) -> Output:
+        """The cost combined with the activation of the output layer."""
+        return self._value.model.output
+
+    @property
+    def task(self) -> str:
+        """The task, as given or inferred from the output layer."""
+        return self._value.model.task
+
+    @property
+    def dropout(self) -> list[float]:
+        """Dropout rates of the inputs and of each hidden layer."""
+        return list(self._value.model.dropout)
+
+    @property
+    def scale(self) -> float | None:
+        """The number that multiplies the inputs, if any."""
+        return self._value.model.scale
+
+    @property
+    def standardize(self) -> bool:
+        """Whether inputs, and the targets of a regression, are standardized."""
+        return self._value.model.standardize
+
+    @property
+    def backend(self) -> Backend:
+        """Where the network computes."""
+        return self._value.place.backend
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of the weights and of all computations."""
+        return self._value.place.dtype
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The arguments that make a network like this one."""
+        return self._value.settings
+
+    def __repr__(self) -> str:
+        hidden = self.activation
+        shown = {
+            "activation": (hidden[0] if len(set(hidden)) == 1 else hidden) if hidden else None,
+            "output_activation": self.output_activation,
+            "cost": self.cost_name,
+            "dropout": self.dropout if any(self.dropout) else None,
+            "scale": self.scale,
+            "standardize": self.standardize or None,
+            "backend": self.backend.name,
+            "device": self.backend.device_name,
+            "dtype": self.dtype,
+        }
+        return f"Network({self.sizes}, {', '.join(f'{k}={v!r}' for k, v in shown.items() if v is not None)})"
 
     def summary(self) -> Summary:
         """List layers, shapes, parameters, bytes and floating-point operations, as a table that prints."""
@@ -861,7 +970,7 @@ class Network(Settings):
         """
         from xpnet.checkpoint.networks import fingerprint
 
-        return fingerprint(self.settings, self._value)
+        return fingerprint(self._value)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all that `load` and further training need to a safetensors file, for any backend.
@@ -873,7 +982,7 @@ class Network(Settings):
         from xpnet.checks import check_folder
 
         check_folder(path)
-        write_file(path, encode_network(self.settings, self._value))
+        write_file(path, encode_network(self._value))
 
     @classmethod
     def load(

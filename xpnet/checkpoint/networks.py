@@ -31,21 +31,20 @@ AnyNetwork = TypeVar("AnyNetwork")  # `Network`, which is above
 
 
 def encode_network(
-    settings: Mapping[str, Any],
     value: Value,
     snapshot: Snapshot | None = None,
     shared: Calibrations = NO_CALIBRATIONS,
 ) -> bytes:
     """Return the content of the file of a network; see `make_record`. Synchronizes."""
     with value.scope():
-        own, to_numpy = describe_own(value.model), value.backend.to_numpy
-        return encode(records.make_record(settings, value, to_numpy, snapshot, shared, own), __version__)
+        record = records.make_record(value, snapshot, shared, describe_own(value.model))
+        return encode(record, __version__)
 
 
-def fingerprint(settings: Mapping[str, Any], value: Value) -> str:
-    """Compute the digest of a network with these arguments of `Network`. Synchronizes."""
+def fingerprint(value: Value) -> str:
+    """Compute the digest of a network. Synchronizes."""
     plain = {
-        "settings": settings,
+        "settings": value.settings,
         "optimizer": records.encode_optimizer(value.optimizer) or describe(value.optimizer),
         "generator": value.generator,
         "seeds": value.seeds._asdict(),
@@ -55,7 +54,7 @@ def fingerprint(settings: Mapping[str, Any], value: Value) -> str:
     if own := describe_own(value.model):
         plain["functions"] = own
     with value.scope():
-        return digest_all(plain, records.name_arrays(value, value.backend.to_numpy))
+        return digest_all(plain, records.name_arrays(value))
 
 
 def digest_all(plain: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:

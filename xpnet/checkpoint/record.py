@@ -91,9 +91,7 @@ class Record(NamedTuple):
 
 
 def make_record(
-    settings: Mapping[str, Any],
     value: Value,
-    to_numpy: Callable[[Array], np.ndarray],
     snapshot: Snapshot | None = None,
     shared: Calibrations = NO_CALIBRATIONS,
     functions: Mapping[str, str] = MappingProxyType({}),
@@ -102,12 +100,8 @@ def make_record(
 
     Parameters
     ----------
-    settings
-        The arguments of `Network`.
     value
         What the network is.
-    to_numpy
-        Copies an array of the network to the host.
     snapshot
         The snapshot that it is from, if its training is to be resumed.
     shared
@@ -119,12 +113,12 @@ def make_record(
     if description is None:
         warn(f"optimizer={value.optimizer!r} is of your own class and is not saved; reset_optimizer(...) after loading")
     calibrations = list_calibrations(value, shared)
-    arrays = name_arrays(value, to_numpy, shared, description is not None)
+    arrays = name_arrays(value, shared, description is not None)
     for (i, name), state in ({} if snapshot is None else snapshot.states).items():
         named = _name_arrays(f"callbacks.{i}.{name}.", state, description is not None)
-        arrays |= _to_users(named, to_numpy)
+        arrays |= _to_users(named, value.backend.to_numpy)
     return Record(
-        settings=dict(settings),
+        settings=value.settings,
         optimizer=description,
         generator=dict(value.generator),
         seeds=value.seeds._asdict(),
@@ -147,12 +141,11 @@ def list_calibrations(value: Value, shared: Calibrations) -> Calibrations:
 
 def name_arrays(
     value: Value,
-    to_numpy: Callable[[Array], np.ndarray],
     shared: Calibrations = NO_CALIBRATIONS,
     with_optimizer: bool = True,
 ) -> dict[str, np.ndarray]:
     """Return all arrays of a network by their names, as users see them: biases are (n_out,). Synchronizes."""
-    arrays = _to_users(_name_arrays("", value.state, with_optimizer), to_numpy)
+    arrays = _to_users(_name_arrays("", value.state, with_optimizer), value.backend.to_numpy)
     if value.laplace is not None:
         arrays |= {f"laplace.{name}": array for name, array in value.laplace._asdict().items()}
     if value.novelty is not None:

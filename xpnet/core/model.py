@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from xpnet.core.activations import Activation
 from xpnet.core.costs import Cost, Output
@@ -28,6 +28,8 @@ class Model(NamedTuple):
         Multiplies the inputs; None leaves them as they are.
     standardize
         Whether inputs, and the targets of a regression, are standardized.
+    given_task
+        The task as the user gave it; None if it was inferred from the output layer.
 
     Examples
     --------
@@ -45,6 +47,22 @@ class Model(NamedTuple):
     dropout: tuple[float, ...]
     scale: float | None = None
     standardize: bool = False
+    given_task: str | None = None
+
+    def settings(self, dtype: str) -> dict[str, Any]:
+        """Return the arguments that make a network of this structure, which computes in a dtype."""
+        *hidden, output = (sigma.name for sigma in self.sigmas)
+        return {
+            "sizes": list(self.sizes),
+            "activation": hidden,
+            "output_activation": output,
+            "cost": self.cost.name,
+            "task": self.given_task,
+            "dropout": list(self.dropout),
+            "scale": self.scale,
+            "standardize": self.standardize,
+            "dtype": dtype,
+        }
 
     @property
     def n_in(self) -> int:

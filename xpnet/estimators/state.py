@@ -68,7 +68,7 @@ def _encode_network(net: Network, shared: Calibrations = NO_CALIBRATIONS) -> dic
     if encode_optimizer(net.optimizer) is None:
         return net
     with net.value.scope():
-        record = make_record(net.settings, net.value, net.backend.to_numpy, shared=shared)
+        record = make_record(net.value, shared=shared)
     *hidden, output, cost = [part.name if is_known(part) else part for part in (*model.sigmas, model.cost)]
     settings = {"activation": hidden, "output_activation": output, "cost": cost}
     rows = [{name: value for name, value in row.items() if name not in TIMES} for row in record.history]

@@ -63,7 +63,7 @@ def parse_model(
     """Make a model from the arguments of `Network`."""
     units = parse_sizes(sizes)
     hidden = parse_hidden(activation, len(units) - 2)
-    output, cost, task = parse_output(output_activation, cost, task, units[-1])
+    output, cost, resolved = parse_output(output_activation, cost, task, units[-1])
     cost.combine(output)  # raises if they do not go together
     n = cost.outputs_per_target
     if units[-1] % n:
@@ -72,7 +72,7 @@ def parse_model(
             f"target, in {2 * n} for two"
         )
     rates = parse_dropout(dropout, len(units) - 1)
-    return Model(tuple(units), (*hidden, output), cost, task, tuple(rates), scale, standardize)
+    return Model(tuple(units), (*hidden, output), cost, resolved, tuple(rates), scale, standardize, task)
 
 
 def find_difference(model: Model, own: Model) -> str | None:
@@ -86,7 +86,7 @@ def find_difference(model: Model, own: Model) -> str | None:
     """
     for field, part, wanted in zip(Model._fields, model, own):
         if not (is_same(part, wanted) or describe(part) == describe(wanted)):
-            name = "activations" if field == "sigmas" else field
+            name = {"sigmas": "activations", "given_task": "task"}.get(field, field)
             written, expected = _write_part(part), _write_part(wanted)
             expected = "another of that name" if written == expected else f"{name}={expected}"
             return f"it is of a network with {name}={written}, and this one has {expected}"

@@ -113,6 +113,11 @@ class Value(NamedTuple):
         return self.stored.layers
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """The arguments that make a network like this one."""
+        return self.model.settings(self.dtype)
+
+    @property
     def backend(self) -> Backend:
         """Where it computes."""
         return self.place.backend

@@ -29,11 +29,6 @@ class Trainee(Protocol):
         ...
 
     @property
-    def settings(self) -> dict[str, Any]:
-        """The arguments that make a network like this one."""
-        ...
-
-    @property
     def has_given_seed(self) -> bool:
         """Whether the user has chosen its seed."""
         ...

@@ -328,7 +328,7 @@ class ModelCheckpoint(Monitor):
         if due:
             path = self.path.format(**logs)
             try:
-                write_file(path, encode_network(self.training.net.settings, self.training.value))
+                write_file(path, encode_network(self.training.value))
             except (OSError, MemoryError) as error:
                 self.best = best
                 warn_of_write(f"ModelCheckpoint could not write {path!r}", error)

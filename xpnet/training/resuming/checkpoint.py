@@ -172,10 +172,7 @@ class CheckpointFile:
         return take_snapshot(self.trainings[k], self.checkpoint.callbacks[k], self.calls[k])
 
     def _encode(self) -> bytes:
-        parts = [
-            encode_network(training.net.settings, snapshot.value, snapshot)
-            for training, snapshot in zip(self.trainings, self.snapshots)
-        ]
+        parts = [encode_network(snapshot.value, snapshot) for training, snapshot in zip(self.trainings, self.snapshots)]
         return self.checkpoint.saving.join(parts)
 
     def _try_to_write(self, *outcome: str) -> None:
@@ -226,7 +223,7 @@ def read_trainings(saving: Saving, networks: Sequence[Trainee], progress: bool) 
 def read_training(content: bytes, name: str, net: Trainee) -> Snapshot:
     """Read the training of a network from the content of a file, whose name is for messages."""
     record = decode(content, name)
-    check_same_network(name, record.settings, net.settings)
+    check_same_network(name, record.settings, net.value.settings)
     with explain_errors(name):
         snapshot = restore_training(record, net.value)
     if snapshot is None:

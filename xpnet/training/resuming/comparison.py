@@ -67,7 +67,7 @@ def describe_on_rank(job: Job, call: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "versions": {"xpnet": __version__, **{name: version(name) for name in {"numpy", value.backend.name}}},
         "backend": value.backend.name,
-        **job.net.settings,
+        **value.settings,
         **{name: value for name, value in call.items() if name not in OF_FIRST_RANK},
         "chunk_steps": plan.chunk_steps,
         "lr": describe_schedule(plan.schedule, total, total),  # the last, as it depends on the number of steps
