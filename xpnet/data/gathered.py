@@ -12,11 +12,12 @@ import numpy as np
 
 from xpnet.backends.workers import Workers
 from xpnet.checks import check_lengths
-from xpnet.core.arrays import map_arrays
+from xpnet.core.arrays import map_arrays, rows_per_block
 from xpnet.core.minibatch import Examples
 from xpnet.core.scaling import Scaler
 from xpnet.data.conversion import stays_outside
 from xpnet.data.host_rows import HostRows, as_host_rows, reading_at_random
+from xpnet.data.names import name_part
 from xpnet.data.reader import Reader
 from xpnet.data.resident import Resident, Rows, make_resident, take_rows
 from xpnet.data.sampling import Sampling, in_order
@@ -130,24 +131,21 @@ def read_ahead(read: Callable[[Part], Result], parts: Iterable[Part]) -> Iterato
 
 
 def gather_examples(x: Any, y: Any, name: str, reader: Reader) -> Gathered:
-    """Make a source of inputs that stay outside, and their targets."""
-    y = reader.read_targets(y, f"y of {name}")
-    check_lengths(f"X of {name}", x.shape[0], f"y of {name}", y.shape[0])
+    """Make a source of inputs that stay outside, and their targets; the first are checked before training begins."""
+    x_name, y_name = name_part("X", name), name_part("y", name)
+    y, inputs = reader.read_targets(y, y_name), as_host_rows(x)
+    check_lengths(x_name, len(inputs), y_name, y.shape[0])
     weight = None if reader.class_weight is None else reader.look_up_class_weight(y, reader.class_weight)
-    return gather(x, Examples(OUTSIDE, y, weight), f"X of {name}", reader)
-
-
-def gather(x: Any, examples: Examples, name: str, reader: Reader) -> Gathered:
-    """Make a source of inputs that stay outside; its first examples are checked before training begins."""
-    inputs = as_host_rows(x)
-    reader.check_names(inputs.inputs, name)
-    reader.check_shape(inputs, name)
-    source = Gathered(inputs, *store(examples, reader.place), reader, name)
-    source.read(np.arange(min(len(source), ROWS_TO_CHECK), dtype=np.int32))
+    reader.check_names(inputs.inputs, x_name)
+    reader.check_shape(inputs, x_name)
+    source = Gathered(inputs, *store(Examples(OUTSIDE, y, weight), reader.place), reader, x_name)
+    n = min(len(source), ROWS_TO_CHECK, rows_per_block(reader.model.n_in))
+    source.read(np.arange(n, dtype=np.int32))
     return replace(source, reader=reader._replace(warns=False))
 
 
 Stored: TypeAlias = Resident | Gathered  # sources whose targets and weights stay on the device
+RowSource: TypeAlias = Stored | Rows
 
 
 def with_weight(source: Stored, weight: Any) -> Stored:
@@ -155,10 +153,28 @@ def with_weight(source: Stored, weight: Any) -> Stored:
     if source.weights is not None:
         with source.reader.scope():
             weight = weight * source.weights.array
-    return replace(source, weights=Weights(weight, source.reader.place))
+    return replace_weight(source, weight)
 
 
-def share_rows(source: Stored | Rows, index: np.ndarray) -> Gathered | Rows:
+def replace_weight(source: RowSource, weight: Any) -> RowSource:
+    """Replace the weights of a source's examples, or of those whose rows it has, by others on the device, or None."""
+    if isinstance(source, Rows):
+        return replace(source, source=replace_weight(source.source, weight))
+    return replace(source, weights=None if weight is None else Weights(weight, source.reader.place))
+
+
+def read_targets(source: RowSource) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return targets and weights of the examples, on the host. Synchronizes."""
+    stored = source.source if isinstance(source, Rows) else source
+    with source.reader.scope():
+        y = source.reader.backend.to_numpy(stored.columns.y)
+    weight = None if stored.weights is None else stored.weights.on_host
+    if isinstance(source, Rows):
+        return y[source.rows], None if weight is None else weight[source.rows]
+    return y, weight
+
+
+def share_rows(source: RowSource, index: np.ndarray) -> Gathered | Rows:
     """Take some of the examples, by their numbers, without copying their inputs."""
     if isinstance(source, Gathered):
         return source.take(index)

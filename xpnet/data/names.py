@@ -7,6 +7,17 @@ from xpnet.checks import list_names
 from xpnet.errors import ArgumentError
 
 
+def name_part(part: str, name: str) -> str:
+    """Name a part of some data for messages; data without a name have it alone.
+
+    Examples
+    --------
+    >>> name_part("X", "train_data"), name_part("X", "")
+    ('X of train_data', 'X')
+    """
+    return f"{part} of {name}" if name else part
+
+
 def column_names(x: Any, name: str) -> tuple[str, ...] | None:
     """Return the column names of inputs, as scikit-learn sees them; None unless they are strings.
 

@@ -15,14 +15,14 @@ from xpnet.checks import yes_or_no
 from xpnet.core.arrays import blocks
 from xpnet.core.minibatch import one_hot
 from xpnet.core.scaling import Scaler, Scaling, compute_scaling
-from xpnet.data.gathered import Gathered, Stored, copy_rows, share_rows, with_weight
+from xpnet.data.gathered import Gathered, RowSource, Stored, copy_rows, replace_weight, share_rows, with_weight
 from xpnet.data.opening import make_source
 from xpnet.data.reader import Reader
 from xpnet.data.resident import Resident, Rows, scale_columns
 from xpnet.data.sampling import Sampling, in_order, leave_out_weightless
 from xpnet.data.scaling import place_scaling
 from xpnet.data.slopes import parse_slope_weight, with_slopes
-from xpnet.data.source import Columns, Source, Weights, with_bar
+from xpnet.data.source import Columns, Source, with_bar
 from xpnet.data.splits import check_split, choose_rows, is_fraction, list_others, parse_part, parse_rows
 from xpnet.data.streams import Batches, SharedBatches, SharedPass, check_repeatable
 from xpnet.data.weights import (
@@ -91,19 +91,30 @@ class Data:
         """
         if rows is None and validation_rows is None:
             return self
-        train = _require_stored(self.train, "rows" if validation_rows is None else "validation_rows")
+        train = self.train
+        if not isinstance(train, Rows):
+            train = _require_stored(train, "rows" if validation_rows is None else "validation_rows")
         take, n = copy_rows if copy else share_rows, len(train)
         if validation_rows is None:
             return replace(self, train=take(train, parse_part("rows", rows, n)))
         held_out = parse_part("validation_rows", validation_rows, n)
         training = list_others("validation_rows", held_out, n) if rows is None else parse_part("rows", rows, n)
-        weights = None
-        if validation_weight is not None:
-            with train.reader.scope():
-                weight = train.reader.backend.asarray(validation_weight, train.reader.dtype)
-            weights = Weights(weight, train.reader.place)
-        watched = replace(train, weights=weights)
-        return replace(self, train=take(train, training), validation=take(watched, held_out))
+        validation = take(_weigh_only(train, held_out, validation_weight), held_out)
+        return replace(self, train=take(train, training), validation=validation)
+
+    def part_for_each(self, rows: Any, validation_rows: Any, members: int) -> list["Data"]:
+        """Take a part for each of several networks; `rows` and `validation_rows` are lists with an entry for each."""
+        if rows is None and validation_rows is None:
+            return [self] * members
+        n = len(_require_stored(self.train, "rows" if validation_rows is None else "validation_rows"))
+        if validation_rows is None:
+            return [self.part(own) for own in parse_rows("rows", rows, members, n)]
+        held_out = parse_rows("validation_rows", validation_rows, members, n)
+        if rows is None:
+            training = [list_others(f"validation_rows[{k}]", own, n) for k, own in enumerate(held_out)]
+        else:
+            training = parse_rows("rows", rows, members, n)
+        return [self.part(*pair) for pair in zip(training, held_out)]
 
     def split(self, split: Any, seed: int, *, copy: bool = False) -> "Data":
         """Hold out a part of the training data to validate on.
@@ -120,20 +131,6 @@ class Data:
         """
         train = _require_stored(self.train, "validation_split")
         return self.part(*choose_rows(train, "validation_split", split, self.given, seed), copy=copy)
-
-    def part_for_each(self, rows: Any, validation_rows: Any, members: int) -> list["Data"]:
-        """Take a part for each of several networks; `rows` and `validation_rows` are lists with an entry for each."""
-        if rows is None and validation_rows is None:
-            return [self] * members
-        n = len(_require_stored(self.train, "rows" if validation_rows is None else "validation_rows"))
-        if validation_rows is None:
-            return [self.part(own) for own in parse_rows("rows", rows, members, n)]
-        held_out = parse_rows("validation_rows", validation_rows, members, n)
-        if rows is None:
-            training = [list_others(f"validation_rows[{k}]", own, n) for k, own in enumerate(held_out)]
-        else:
-            training = parse_rows("rows", rows, members, n)
-        return [self.part(*pair) for pair in zip(training, held_out)]
 
     def split_for_each(self, split: Any, seeds: Sequence[int]) -> list["Data"]:
         """Hold out a part for each of several networks, by its seed; rows that all of them leave out are shared."""
@@ -159,6 +156,7 @@ def open_data(
     train_data: Any,
     reader: Reader,
     *,
+    name: str = "train_data",
     validation_data: Any = None,
     test_data: Any = None,
     sample_weight: Any = None,
@@ -178,6 +176,8 @@ def open_data(
         A tuple (X, y) of arrays; a sequence of (x, y) pairs; a map-style data set; an iterable of batches.
     reader
         The reader of the networks, such as ``net.value.reader``, which checks the examples and moves them.
+    name
+        The name of the training data in messages; "" where `X` and `y` are arguments of their own.
     validation_data, test_data
         The same, to validate and to test on.
     sample_weight, class_weight, slopes, slope_weight, steps, cache
@@ -240,6 +240,18 @@ def _weigh_examples(source: Stored, sample_weight: Any) -> Stored:
                 "sample_weight is 0 for every example; give numbers of at least 0, and not all of them 0"
             )
         return with_weight(source, relative_weight(weight, reader.dtype, reader.backend.xp))
+
+
+def _weigh_only(source: RowSource, rows: np.ndarray, weight: np.ndarray | None) -> RowSource:
+    """Weigh some rows, by the largest weight among them; without weights, all examples count the same."""
+    if weight is None:
+        return replace_weight(source, None)
+    reader, stored = source.reader, source.source if isinstance(source, Rows) else source
+    check_some_weight(float(weight[rows].max()), "validation_rows")
+    weights = np.zeros(len(stored))
+    weights[source.rows[rows] if isinstance(source, Rows) else rows] = relative_weight(weight[rows], reader.dtype, np)
+    with reader.scope():
+        return replace_weight(source, reader.backend.asarray(weights, reader.dtype))
 
 
 def _require_stored(source: Source, argument: str, data: str = "train_data") -> Stored:

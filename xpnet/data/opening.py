@@ -9,7 +9,8 @@ import array_api_compat
 from xpnet.checks import check_count
 from xpnet.data.conversion import is_pair, stays_outside
 from xpnet.data.gathered import Stored, gather_examples
-from xpnet.data.host_rows import stays_in_place
+from xpnet.data.host_rows import HostRows, stays_in_place
+from xpnet.data.names import name_part
 from xpnet.data.reader import Reader
 from xpnet.data.resident import Resident, make_resident
 from xpnet.data.source import Source, make_bar
@@ -74,7 +75,7 @@ def make_source(
     if steps is not None:
         raise ArgumentError(f"steps={steps!r} is for an iterable of batches; {name} has a length, so give epochs")
     if holds_arrays(data):
-        return _open_arrays(*data, name, reader.learn_names(data[0], f"X of {name}"))
+        return _open_arrays(*data, name, reader.learn_names(data[0], name_part("X", name)))
     n_items = _count_items(data, name)
     if n_items == 0:
         raise ArgumentError(f"{name} is empty")
@@ -106,6 +107,8 @@ def _open_arrays(x: Any, y: Any, name: str, reader: Reader) -> Stored:
 
     A memory map that NumPy can compute with as it is stays in place, unless it exceeds the free memory.
     """
+    if isinstance(x, HostRows) and x.rows is None and stays_in_place(x.inputs, reader):
+        x = x.inputs
     if stays_outside(x) and not stays_in_place(x, reader):
         return gather_examples(x, y, name, reader)
     return make_resident(reader.read_examples(x, y, name), reader)

@@ -18,7 +18,7 @@ from xpnet.core.minibatch import Encoding, Examples, one_hot
 from xpnet.core.model import Model
 from xpnet.core.scaling import Scaler
 from xpnet.data.conversion import as_real_array, is_pair, stack
-from xpnet.data.names import column_names, compare_names
+from xpnet.data.names import column_names, compare_names, name_part
 from xpnet.data.place import Place
 from xpnet.data.scaling import scale_inputs, scale_targets
 from xpnet.errors import ArgumentError
@@ -82,7 +82,7 @@ class Reader(NamedTuple):
 
     def unscaled(self) -> Reader:
         """Return a reader that does not scale, but keeps the digits that scaling needs."""
-        return self._replace(scaling=None, keeps_digits=self.keeps_digits or self.scaling is not None)
+        return self._replace(scaling=None, keeps_digits=self.model.standardize or self.scaling is not None)
 
     def encoding(self) -> Encoding:
         """Make the arrays that turn stored examples into inputs and targets."""
@@ -205,8 +205,9 @@ class Reader(NamedTuple):
 
     def read_examples(self, x: Any, y: Any, name: str, rows: RowNumbers = None) -> Examples:
         """Check inputs and targets of the same examples and move them to the device. Synchronizes."""
-        x, y = self.read_inputs(x, f"X of {name}", rows), self.read_targets(y, f"y of {name}", rows)
-        check_lengths(f"X of {name}", x.shape[0], f"y of {name}", y.shape[0])
+        x_name, y_name = name_part("X", name), name_part("y", name)
+        x, y = self.read_inputs(x, x_name, rows), self.read_targets(y, y_name, rows)
+        check_lengths(x_name, x.shape[0], y_name, y.shape[0])
         return Examples(x, y, None if self.class_weight is None else self.look_up_class_weight(y, self.class_weight))
 
     def read_pairs(self, pairs: Iterable[Any], name: str, rows: RowNumbers = None) -> Examples:

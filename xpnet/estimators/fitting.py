@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
 from xpnet.backends.base import Backend
@@ -18,10 +19,10 @@ from xpnet.checkpoint.record import Snapshot
 from xpnet.checks import warn
 from xpnet.core.arrays import Array, Namespace, count_bytes, leaves
 from xpnet.data.conversion import stays_outside
-from xpnet.data.gathered import Stored, gather_rows
-from xpnet.data.open import fit_scaling
+from xpnet.data.gathered import RowSource, gather_rows, read_targets
+from xpnet.data.host_rows import HostRows
+from xpnet.data.open import Data, open_data
 from xpnet.data.resident import Rows, take_rows
-from xpnet.data.slopes import with_slopes
 from xpnet.errors import ArgumentError, DivergenceError
 from xpnet.estimators import lbfgs
 from xpnet.estimators.architecture import (
@@ -40,7 +41,7 @@ from xpnet.estimators.convergence import (
     warn_if_not_converged,
     write_tally,
 )
-from xpnet.estimators.examples import RowSource, hold_out, load, read_targets, resample
+from xpnet.estimators.examples import divide_by_largest, hold_out, resample
 from xpnet.estimators.fit_data import Call, FitData, check_data, fingerprint_data
 from xpnet.estimators.inputs import float_dtype, leave_device
 from xpnet.estimators.parameters import FitSettings, Parameters, make_random_state, make_sampling, parse_settings
@@ -197,27 +198,36 @@ def _check_continuation(network: Network, sizes: list[int], parameters: Paramete
         )
 
 
-def load_examples(data: FitData, network: Network) -> tuple[Stored, Stored | None]:
-    """Move examples for training, and for validation, to the device; scale them if the network standardizes."""
-    reader = network.value.reader._replace(keeps_digits=network.standardize, warns=False)
-    validation = None
+def load_examples(data: FitData, network: Network) -> Data:
+    """Open examples to train and to validate on; scale them if the network standardizes."""
+    whole = _open_part(data, network, "X")
     if data.validation is not None:
-        held_out = data.validation
-        validation = load(held_out.x, held_out.targets, held_out.weight, "X_val", reader)
-    train = load(data.x, data.targets, data.weight, "X", reader)
-    if data.slopes is not None:
-        train = with_slopes(train, leave_device(data.slopes, reader.backend), data.slope_weight)
-    if network.standardize and network.scaling is None:
-        scaling = fit_scaling(train)
-        return train.scaled(scaling), None if validation is None else validation.scaled(scaling)
-    return train, validation
+        whole = replace(whole, validation=_open_part(data.validation, network, "X_val").train)
+    return whole.scaled(network.value.scaling or whole.fit_scaling()) if network.standardize else whole
+
+
+def _open_part(data: FitData, network: Network, name: str) -> Data:
+    """Open checked examples; inputs that are sparse, or beyond memory, stay on the host."""
+    reader, x = network.value.reader._replace(warns=False), data.x
+    if sparse.issparse(x):
+        x = HostRows(x.tocsr())
+    elif not isinstance(x, HostRows):
+        x = leave_device(x, reader.backend)
+    return open_data(
+        (x, leave_device(data.targets, reader.backend)),
+        reader,
+        name="",
+        sample_weight=divide_by_largest(data.weight, reader.dtype, name),
+        slopes=None if data.slopes is None else leave_device(data.slopes, reader.backend),
+        slope_weight=data.slope_weight,
+    )
 
 
 def prepare_fit(
     network: Network,
     settings: FitSettings,
     data: FitData,
-    examples: tuple[Stored, Stored | None],
+    examples: Data,
     last: Mapping[str, Any],
     random_state: np.random.RandomState,
     *,
@@ -242,19 +252,18 @@ def prepare_fit(
     resamples
         Whether to train on a sample drawn with replacement from the examples that are not held out (bagging).
     """
-    source: RowSource
-    validation: RowSource | None
-    (source, validation), problem, weight = examples, data.problem, data.weight
-    network.value = network.value._replace(scaling=source.reader.scaling)
+    problem, weight = data.problem, data.weight
+    network.value = network.value._replace(scaling=examples.train.reader.scaling)
     tally, alpha = read_tally(last), settings.alpha / (1.0 if weight is None else float(weight.max()))
     if settings.optimizer is not None and settings.early_stopping:
         if settings.early_stopping == "score":
             settings = replace(settings, early_stopping="loss" if settings.by_steps else problem.watched)
-        if validation is None:
+        if examples.validation is None:
             fraction, task = settings.validation_fraction, problem.task
-            source, validation = hold_out(examples[0], data.sample_weight, fraction, task, random_state)
+            examples = hold_out(examples, data.sample_weight, fraction, task, random_state)
     if resamples:
-        source = resample(source, random_state)
+        examples = resample(examples, random_state)
+    source, validation = examples.train, examples.validation
     if settings.optimizer is not None:
         tally.begin_epochs(validates=validation is not None, early_stopping=settings.early_stopping is not None)
     loss = problem.cost_to_loss(network.value, source)

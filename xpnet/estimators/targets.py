@@ -19,10 +19,10 @@ from xpnet.backends.choose import to_host
 from xpnet.checks import choices
 from xpnet.core.arrays import Array
 from xpnet.core.costs import poisson, quadratic
+from xpnet.data.gathered import RowSource, read_targets
 from xpnet.data.weights import balance_classes, is_balanced, parse_class_weight
 from xpnet.errors import ArgumentError
 from xpnet.estimators.architecture import Head, parse_loss
-from xpnet.estimators.examples import RowSource, read_targets
 from xpnet.state.structure import Task
 from xpnet.state.value import Value
 from xpnet.training.metrics import mean_r2

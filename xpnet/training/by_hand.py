@@ -68,7 +68,7 @@ def learn_scaling(value: Value, data: Any) -> tuple[Scaling, Value]:
     """Learn the scaling of `standardize` from data; see `Network.fit_scaling`."""
     if not value.model.standardize:
         raise ArgumentError("fit_scaling is for networks with standardize=True; make one with it")
-    reader = value.reader.unscaled()._replace(keeps_digits=True)
+    reader = value.reader.unscaled()
     source = make_source(data, "data", reader)
     scaling, names = fit_scaling(source), source.reader.feature_names
     return scaling.exact, value._replace(scaling=scaling, feature_names=names, **FITTED_TO_WEIGHTS, novelty=None)

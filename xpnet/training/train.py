@@ -124,7 +124,7 @@ def make_jobs(networks: Sequence[Trainee], request: Request, starts: Sequence[St
     """Parse the arguments, and make the jobs, without callbacks; their examples are not scaled yet."""
     first, values = networks[0], [start.value for start in starts]
     parsed = parse(request, [value.optimizer for value in values], first.value)
-    reader = first.value.reader._replace(keeps_digits=first.value.model.standardize, feature_names=find_names(values))
+    reader = first.value.reader._replace(feature_names=find_names(values))
     seeds = [value.seeds.split for value in values]
     data = open_for_each(request, parsed.plans[0], reader, seeds, parsed.progress)
     samplings = map_shared(partial(choose_sampling, parsed.plans[0].sampling), [own.train for own in data])
