@@ -16,7 +16,7 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 import xpnet
-from xpnet.cli.bench import PAUSE
+from xpnet.cli._bench import PAUSE
 
 ABSENT = "–"
 GOODBYE = 10  # seconds for a process to end by itself

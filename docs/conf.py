@@ -35,8 +35,8 @@ from sphinx.writers.html5 import HTML5Translator
 import xpnet
 from xpnet import Adam, Network, plots
 from xpnet.export import write_lesson, write_page
-from xpnet.export.lessons import LESSONS
-from xpnet.learn import mutations
+from xpnet.learn import _mutations as mutations
+from xpnet.pages._lessons import LESSONS
 
 DOCS = Path(__file__).parent
 os.environ["MATPLOTLIBRC"] = str(DOCS / "notebooks.matplotlibrc")  # of the kernels that run the notebooks
@@ -90,13 +90,13 @@ numpydoc_show_class_members = False
 # Modules of public names: every name in their __all__ has an entry in a page of reference/
 PUBLIC = (
     *("activations", "costs", "datasets", "estimators", "learn", "learn.book", "learn.exercises"),
-    *("learn.mutations", "metrics", "plots"),
+    *("learn._mutations", "metrics", "plots"),
 )
 # Internal modules with an entry for every class and function
 DOCUMENTED = (
-    *("cli.bench", "core.backprop", "core.dropout", "core.initializers", "core.minibatch", "core.model", "core.step"),
-    *("core.optimizers.adam", "core.optimizers.base", "core.optimizers.sgd", "core.optimizers.wrappers"),
-    *("training.callback", "training.callbacks", "state.history"),
+    *("cli._bench", "core.backprop", "core.dropout", "core.initializers", "core.minibatch", "core.model", "core.step"),
+    *("core.optimizers._adam", "core.optimizers.base", "core.optimizers._sgd", "core.optimizers._wrappers"),
+    *("training.callback", "training.callbacks", "value._history"),
 )
 
 

@@ -16,7 +16,7 @@ from xpnet import Network
 from xpnet.core.activations import ACTIVATIONS
 from xpnet.core.costs import COSTS, Fused
 from xpnet.learn import check_backprop
-from xpnet.learn.mutations import FORWARD_MISTAKES, MISTAKES
+from xpnet.learn._mutations import FORWARD_MISTAKES, MISTAKES
 
 # Programs as learners write them, sharing no line with the library's equations, and the edits that make the mistakes
 

@@ -33,10 +33,10 @@ from xpnet import (
 from xpnet.core.activations import ACTIVATIONS, Activation
 from xpnet.core.costs import COSTS
 from xpnet.core.initializers import INITIALIZERS
-from xpnet.core.optimizers.table import OPTIMIZERS
+from xpnet.core.optimizers._table import OPTIMIZERS
 from xpnet.core.schedules import SCHEDULES
+from xpnet.inference.metrics import METRICS
 from xpnet.training.callback import EVALUATED
-from xpnet.training.metrics import METRICS
 
 X = np.random.default_rng(0).random((6, 3))
 LABELS = np.array([0, 1, 0, 1, 1, 0])

@@ -8,8 +8,8 @@ import pytest
 from helpers import assert_same, run_command, snapshot
 
 from xpnet import AdamW, BackendError, Network
-from xpnet.cli import bench
-from xpnet.cli.bench import compare_backends, list_libraries, random_examples, time_step
+from xpnet.cli import _bench as bench
+from xpnet.cli._bench import compare_backends, list_libraries, random_examples, time_step
 
 QUICK = {"steps": 10, "repeats": 2}
 WORDS = ["--steps", 10, "--repeats", 2, "--sizes", "6,5,3"]

@@ -1011,7 +1011,7 @@ def test_what_is_no_path_is_refused(path: Any) -> None:
 LITTLE_MEMORY = """
 import resource, sys
 import numpy as np
-import xpnet.checkpoint.archive, xpnet.checkpoint.file
+import xpnet.files._archive, xpnet.files._file
 from xpnet import CheckpointError, Ensemble, Network
 
 def used():

@@ -14,9 +14,9 @@ from helpers import run_command
 
 from xpnet import Ensemble, Network
 from xpnet.cli import main
-from xpnet.cli.options import make_parser
-from xpnet.learn.mutations import MISTAKES
-from xpnet.training.progress import Progress
+from xpnet.cli._options import make_parser
+from xpnet.learn._mutations import MISTAKES
+from xpnet.training._progress import Progress
 
 
 @pytest.fixture(scope="module")
@@ -772,7 +772,7 @@ def test_break_refuses_what_it_cannot_do(capsys, tmp_path):
 
 def test_break_refuses_pictures_of_an_unknown_kind_before_it_trains(capsys, tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
-    monkeypatch.setattr("xpnet.cli.commands.break_equation", None)
+    monkeypatch.setattr("xpnet.cli._commands.break_equation", None)
     status, _, err = run_command(capsys, "break", "BP1", "--plot", tmp_path / "curves.xyz")
     assert status == 1
     assert "curves.xyz must end in one of " in err

@@ -22,7 +22,7 @@ from xpnet.core.costs import (
     quadratic,
 )
 from xpnet.core.dual import SLOPES, jvp
-from xpnet.state import structure
+from xpnet.value import structure
 
 # JAX compiles each operation, so that only what it could get wrong alone runs there; test_trainings.py has the rest
 pytestmark = pytest.mark.not_on("jax")

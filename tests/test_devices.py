@@ -28,7 +28,7 @@ from xpnet import (
     check_gradients,
     get_backend,
 )
-from xpnet.cli.bench import time_step
+from xpnet.cli._bench import time_step
 from xpnet.core.arrays import map_arrays
 
 strict = pytest.importorskip("array_api_strict")

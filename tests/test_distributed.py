@@ -11,14 +11,14 @@ from helpers import NOT_INSTALLED
 import xpnet
 from xpnet import SGD, Adam, Network
 from xpnet.core.schedules import Constant
-from xpnet.data.opening import make_source
+from xpnet.data._opening import make_source
 from xpnet.data.sampling import SAMPLING
 from xpnet.data.source import Chunk
 from xpnet.distributed import Distributed
-from xpnet.distributed.ranks import Ranks
-from xpnet.training.plan import Plan
-from xpnet.training.shared_steps import SharedRunner
-from xpnet.training.steps import ChunkRunner
+from xpnet.distributed._ranks import Ranks
+from xpnet.training._plan import Plan
+from xpnet.training._shared_steps import SharedRunner
+from xpnet.training._steps import ChunkRunner
 
 CASES = mpi.FOLDER / "on_ranks.py"
 with_mpi = pytest.mark.needs("mpi4py", "mpiexec")

@@ -6,7 +6,7 @@ from pathlib import Path
 import mpi
 import pytest
 
-from xpnet.distributed.setting import check_launcher
+from xpnet.distributed._setting import check_launcher
 
 pytestmark = pytest.mark.needs("mpi4py", "mpiexec")
 CASES = mpi.FOLDER / "faulty_ranks.py"

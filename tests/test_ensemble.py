@@ -34,10 +34,10 @@ from xpnet import (
     RMSProp,
     Step,
 )
-from xpnet.backends.memory import read_limits
-from xpnet.checkpoint import archive
-from xpnet.checkpoint.networks import encode_network
+from xpnet.backends._memory import read_limits
 from xpnet.core.arrays import leaves
+from xpnet.files import _archive as archive
+from xpnet.files._networks import encode_network
 
 # JAX compiles programs for each of these tests, so that only what it could get wrong alone runs there
 pytestmark = pytest.mark.not_on("jax")
@@ -129,7 +129,7 @@ def assert_close(net, other, before, tolerance):
 @pytest.fixture
 def recorded(monkeypatch):
     """Record steps after the first ten, as is done in longer trainings."""
-    monkeypatch.setattr("xpnet.backends.replay.program.MIN_RECORDED_STEPS", 10)
+    monkeypatch.setattr("xpnet.backends.replay._program.MIN_RECORDED_STEPS", 10)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -616,13 +616,13 @@ BAD_FILES = {
         "its files are compressed or encrypted",
     ),
     "another time": (lambda: written(("member-0.safetensors", member())), "(it is damaged: it holds more"),
-    "no network": (lambda: archive.encode([b"x" * 99]), "member 0, does not hold an xpnet network"),
+    "no network": (lambda: archive.encode_archive([b"x" * 99]), "member 0, does not hold an xpnet network"),
     "damaged": (
-        lambda: archive.encode([member()[:-1] + b"x"]),
+        lambda: archive.encode_archive([member()[:-1] + b"x"]),
         "member 0, does not hold an xpnet network (it is damaged: its checksum does not fit",
     ),
     "not alike": (
-        lambda: archive.encode([member(), member(activation="tanh", dtype="float64")]),
+        lambda: archive.encode_archive([member(), member(activation="tanh", dtype="float64")]),
         "holds a network that is not valid: network 1 has dtype='float64' and network 0 has dtype='float32'",
     ),
 }
@@ -654,15 +654,15 @@ def test_a_file_of_an_ensemble_is_not_one_of_a_network(tmp_path):
 
 def is_refused(content):
     try:
-        archive.decode(content, "file")
+        archive.decode_archive(content, "file")
     except CheckpointError:
         return True
     return False
 
 
 def test_an_archive_with_a_flipped_bit_is_refused():
-    content = archive.encode([member([1, 1], seed=k) for k in range(2)])
-    assert len(archive.decode(content, "file")) == 2
+    content = archive.encode_archive([member([1, 1], seed=k) for k in range(2)])
+    assert len(archive.decode_archive(content, "file")) == 2
     damaged, taken = bytearray(content), []
     for bit in range(0, 8 * len(content), 41):
         damaged[bit // 8] ^= 1 << bit % 8
@@ -980,7 +980,7 @@ def test_limits_of_control_groups_are_read(tmp_path, name):
 
 
 def test_a_limit_of_a_container_counts(monkeypatch):
-    monkeypatch.setattr("xpnet.backends.memory.read_limits", lambda: [2**20])
+    monkeypatch.setattr("xpnet.backends._memory.read_limits", lambda: [2**20])
     message = (
         r"^members=1000 networks of \[2, 1\] need about 0\.0 GiB, and this process may use 0\.0; give fewer members"
     )

@@ -576,7 +576,7 @@ def test_an_interrupt_of_lbfgs_changes_nothing(monkeypatch):
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("xpnet.estimators.lbfgs.minimize", interrupt)
+    monkeypatch.setattr("xpnet.estimators._lbfgs.minimize", interrupt)
     with pytest.raises(KeyboardInterrupt):
         ensemble.fit(X, THREE)
     assert ensemble.estimators_ is members
@@ -617,7 +617,7 @@ def test_a_bar_is_shown_once(monkeypatch, capsys):
 
 
 def test_more_members_than_memory_are_refused(monkeypatch):
-    monkeypatch.setattr("xpnet.backends.memory.find_memory", lambda: 2**22)
+    monkeypatch.setattr("xpnet.backends._memory.find_memory", lambda: 2**22)
     ensemble = make(n_estimators=50, hidden_layer_sizes=(2000,))
     tracemalloc.start()
     message = (

@@ -38,7 +38,7 @@ from xpnet import (
     get_backend,
 )
 from xpnet import estimators as ours
-from xpnet.training.progress import Progress
+from xpnet.training._progress import Progress
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),

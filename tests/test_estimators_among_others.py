@@ -286,7 +286,7 @@ def test_skops_trusts_all_but_the_estimator():
     pipeline = make_pipeline(StandardScaler(), MLPClassifier(**SMALL)).fit(X, Y)
     content = skops.io.dumps(pipeline)
     types = skops.io.get_untrusted_types(data=content)
-    assert types == ["xpnet.estimators.classifier.MLPClassifier"]
+    assert types == ["xpnet.estimators._classifier.MLPClassifier"]
     np.testing.assert_array_equal(skops.io.loads(content, trusted=types).predict(X), pipeline.predict(X))
 
 

@@ -19,7 +19,7 @@ from sklearn.utils import _array_api
 from test_estimators import host, put
 
 from xpnet import get_backend
-from xpnet.backends.choose import backend_of
+from xpnet.backends._choose import backend_of
 from xpnet.estimators import MLPClassifier, MLPRegressor
 from xpnet.estimators.inputs import same_place
 

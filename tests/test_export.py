@@ -1054,7 +1054,7 @@ def test_keras_itself_computes_the_same(monkeypatch):
     import keras
     from keras import layers
 
-    from xpnet.export.keras import ACTIVATIONS
+    from xpnet.export._keras import ACTIVATIONS
 
     assert keras.backend.backend() == "numpy"
     keras.utils.set_random_seed(0)  # with some weights, no unit of a layer is active

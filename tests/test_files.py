@@ -20,16 +20,16 @@ import numpy as np
 import pytest
 
 from xpnet import CSVLog, Ensemble, ModelCheckpoint, Network
-from xpnet.checkpoint import writing
-from xpnet.checkpoint.writing import read_file, write_file
 from xpnet.export import to_onnx, write_lesson, write_page
+from xpnet.files import _writing as writing
+from xpnet.files._writing import read_file, write_file
 from xpnet.learn import network2
 
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
 
 WRITER = """
 import sys
-from xpnet.checkpoint.writing import write_file
+from xpnet.files._writing import write_file
 letter, path, count = sys.argv[1:]
 for _ in range(int(count)):
     write_file(path, letter.encode() * 200_000)

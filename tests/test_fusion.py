@@ -16,7 +16,7 @@ from waits import STEPS, Steps, network, prepare_steps, prepare_training
 
 from xpnet import SGD, Adam, Network, get_backend
 from xpnet.backends import Backend
-from xpnet.backends.replay.program import record
+from xpnet.backends.replay._program import record
 from xpnet.core.arrays import leaves
 from xpnet.core.minibatch import make_minibatch
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from xpnet import Adam, Callback, Clip, EarlyStopping, Ensemble, Network, OneCycle
-from xpnet.checkpoint import archive
-from xpnet.checkpoint.file import FORMAT
-from xpnet.training import loop
+from xpnet.files import _archive as archive
+from xpnet.files._file import FORMAT
+from xpnet.training import _loop as loop
 
 # What is in a file goes to other libraries in test_checkpoint.py
 pytestmark = pytest.mark.not_on("torch", "jax")
@@ -51,8 +51,8 @@ def test_all_of_a_file_is_read():
 def test_an_ensemble_loads_and_is_written_as_it_was():
     path = path_of("ensemble.zip")
     np.testing.assert_allclose(Ensemble.load(path).forward(X), outputs("ensemble"), rtol=1e-5, atol=1e-6)
-    contents = archive.decode(path.read_bytes(), "file")
-    assert archive.encode(contents) == path.read_bytes()  # on every system and with every version of Python
+    contents = archive.decode_archive(path.read_bytes(), "file")
+    assert archive.encode_archive(contents) == path.read_bytes()  # on every system and with every version of Python
 
 
 def test_a_training_is_resumed(tmp_path, monkeypatch, place):

@@ -767,7 +767,7 @@ OWN_WARNINGS = "Stochastic Optimizer|X has feature names|A column-vector y was p
 
 def estimate(est: Any, method: str, data: Any) -> np.ndarray | Exception:
     """Return the result, or the error; scikit-learn may warn of the data, and of too few epochs."""
-    from xpnet.backends.choose import to_host
+    from xpnet.backends._choose import to_host
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", OWN_WARNINGS)

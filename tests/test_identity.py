@@ -25,8 +25,8 @@ from xpnet.core.activations import Activation, relu
 from xpnet.core.costs import Cost
 from xpnet.errors import ArgumentError, CheckpointError
 from xpnet.estimators import MLPRegressor, MLPSearchCV
+from xpnet.inference.metrics import METRICS, of_function, top_k
 from xpnet.training.callback import decisive_arguments
-from xpnet.training.metrics import METRICS, of_function, top_k
 
 X = np.random.default_rng(0).standard_normal((20, 3))
 Y = (X[:, :2] > 0).astype(float)
@@ -253,7 +253,7 @@ def test_another_version_of_python_compares_names_alone(tmp_path, monkeypatch):
     """It compiles the same code otherwise."""
     net = make(bend(1.0))
     net.train((X, Y), 2, 10, progress=False, checkpoint=tmp_path / "run")
-    for module in ("checkpoint.record", "state.structure", "training.resuming.comparison"):
+    for module in ("files._record", "value.structure", "training._comparison"):
         monkeypatch.setattr(f"xpnet.{module}.PYTHON", "3.99")
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -6,7 +6,7 @@ from helpers import assert_same, run_command, snapshot
 from sklearn.linear_model import LogisticRegression
 
 from xpnet import LBFGS, Callback, Clip, DivergenceError, Ensemble, LevenbergMarquardt, Network, ReduceLROnPlateau
-from xpnet.core.lbfgs import Trial, interpolate, multiply_inverse_hessian
+from xpnet.core.optimizers._lbfgs_steps import Trial, interpolate, multiply_inverse_hessian
 from xpnet.estimators import MLPClassifier, MLPRegressor, MLPSearchCV
 
 RNG = np.random.default_rng(0)

@@ -18,11 +18,11 @@ from trainings import TRAININGS
 
 from xpnet import Adam, Network
 from xpnet.backends._numpy import NumPyBackend
-from xpnet.state import single_rows
+from xpnet.value import _single_rows as single_rows
 
 loops = pytest.importorskip("xpnet.backends.replay.loops", reason="the loop in C was not built")
-native = pytest.importorskip("xpnet.backends.replay.native")
-translate = pytest.importorskip("xpnet.backends.replay.translate")
+native = pytest.importorskip("xpnet.backends.replay._native")
+translate = pytest.importorskip("xpnet.backends.replay._translate")
 
 pytestmark = pytest.mark.skipif("config.getoption('python_loop')", reason="without the loop in C")
 
@@ -441,7 +441,7 @@ def test_a_process_that_is_forked_during_a_training_shares_later_steps():
     program = """
 import os
 from xpnet.backends.replay import loops
-from xpnet.backends.replay.native import get_step_threads
+from xpnet.backends.replay._native import get_step_threads
 with get_step_threads().share(2):
     child = os.fork()
 with get_step_threads().share(3):

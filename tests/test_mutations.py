@@ -11,8 +11,8 @@ import pytest
 from xpnet import Network, check_gradients
 from xpnet.core import backprop
 from xpnet.data.sampling import shuffle
-from xpnet.learn import mutations
-from xpnet.learn.mutations import MISTAKES, RIGHT, Comparison, Mistake, break_equation
+from xpnet.learn import _mutations as mutations
+from xpnet.learn._mutations import MISTAKES, RIGHT, Comparison, Mistake, break_equation
 
 # test_trainings.py and test_backends.py see what JAX may do otherwise
 pytestmark = pytest.mark.not_on("jax")

@@ -15,8 +15,8 @@ from trainings import TRAININGS
 
 import xpnet
 from xpnet import BackendError, Ensemble, LevenbergMarquardt, Network
+from xpnet.backends._choose import to_host
 from xpnet.backends.base import NAMESPACE_DTYPES, NAMESPACE_FUNCTIONS, host_array, list_array_members
-from xpnet.backends.choose import to_host
 from xpnet.estimators import MLPClassifier
 
 PACKAGE = Path(xpnet.__file__).parent

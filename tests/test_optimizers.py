@@ -29,8 +29,8 @@ from xpnet import (
     Step,
 )
 from xpnet.core.arrays import leaves
-from xpnet.core.optimizers.adam import AdamHat
-from xpnet.core.optimizers.table import OPTIMIZERS
+from xpnet.core.optimizers._adam import AdamHat
+from xpnet.core.optimizers._table import OPTIMIZERS
 
 # test_trainings.py compares each of them on other libraries with NumPy
 pytestmark = pytest.mark.not_on("strict-device1", "torch", "jax")

@@ -17,8 +17,8 @@ from sklearn.metrics import r2_score
 from xpnet import Ensemble, Network
 from xpnet.core import arrays
 from xpnet.core.activations import relu
-from xpnet.inspection import predict
-from xpnet.state import single_rows
+from xpnet.inference import _predict as predict
+from xpnet.value import _single_rows as single_rows
 
 N, SIZES = 11, (4, 5, 3)
 X = np.random.default_rng(0).standard_normal((N, 4))

@@ -15,11 +15,11 @@ from helpers import assert_same, run_command, snapshot
 
 import xpnet
 from xpnet import SGD, Adam, Clip, Constant, Ensemble, Network, OneCycle
-from xpnet.checkpoint.provenance import from_plain
-from xpnet.checkpoint.record import SETTINGS, Record
 from xpnet.core.scaling import Scaling
+from xpnet.files._provenance import from_plain
+from xpnet.files._record import SETTINGS, Record
 from xpnet.learn import network2
-from xpnet.state.provenance import Provenance, Run
+from xpnet.value._provenance import Provenance, Run
 
 rng = np.random.default_rng(0)
 X, Y = rng.standard_normal((40, 3)), rng.standard_normal(40)
@@ -168,7 +168,7 @@ def test_networks_of_estimators_name_the_random_state(capsys, tmp_path):
 # The page that describes the file
 
 PAGE = (Path(__file__).parents[1] / "docs/understand/file-format.md").read_text(encoding="utf-8")
-PARTS = Path(xpnet.__file__).parent / "export/page_files/network.js"
+PARTS = Path(xpnet.__file__).parent / "pages/page_files/network.js"
 
 
 def test_the_page_names_all_that_is_in_a_file():

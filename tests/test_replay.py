@@ -19,8 +19,8 @@ from test_costs import targets
 from trainings import TRAININGS, Training
 
 from xpnet import L1, SGD, Adam, Callback, Clip, MaxNorm, Network, OneCycle, get_backend
-from xpnet.backends.replay import program
-from xpnet.backends.replay.program import ReplayLoop
+from xpnet.backends.replay import _program as program
+from xpnet.backends.replay._program import ReplayLoop
 from xpnet.core.arrays import leaves
 from xpnet.core.minibatch import Batch
 

@@ -11,9 +11,9 @@ from helpers import assert_same, snapshot
 from xpnet import Callback, DivergenceError, EarlyStopping, Network, ReduceLROnPlateau, Term
 from xpnet.core.activations import ACTIVATIONS, Activation
 from xpnet.core.arrays import split_layers
-from xpnet.core.residuals import evaluate, linearize, mean_cost
-from xpnet.core.taylor import Series, pull_rows, taylor
-from xpnet.state.value import Objective
+from xpnet.physics._residuals import evaluate, linearize, mean_cost
+from xpnet.physics._taylor import Series, pull_rows, taylor
+from xpnet.value._value import Objective
 
 RNG = np.random.default_rng(0)
 OPTIONS = {"activation": "tanh", "task": "regression", "dtype": "float64", "seed": 0}

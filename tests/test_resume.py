@@ -45,9 +45,9 @@ from xpnet import (
 )
 from xpnet.core.activations import Activation
 from xpnet.core.step import State
-from xpnet.state.provenance import Provenance
-from xpnet.training import loop
-from xpnet.training.resuming import saving
+from xpnet.training import _loop as loop
+from xpnet.training import _saving as saving
+from xpnet.value._provenance import Provenance
 
 N = 23  # by 4: 5 whole minibatches and a smaller one; in chunks of at most 2
 X = np.random.default_rng(0).standard_normal((N, 3))
@@ -488,7 +488,7 @@ def test_a_checkpoint_that_cannot_be_written_at_first_ends_the_training_before_i
 @pytest.fixture
 def failing(monkeypatch):
     """Let files be written, or not."""
-    from xpnet.checkpoint import writing
+    from xpnet.files import _writing as writing
 
     state = {"fails": False, "error": OSError(28, "No space left on device")}
     replace = writing.Path.replace

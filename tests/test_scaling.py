@@ -9,7 +9,7 @@ from test_activations import on
 
 from xpnet import Adam, DivergenceError, Network
 from xpnet.core.scaling import Scaling, column_sums, compute_scaling, moments
-from xpnet.training.metrics import METRICS
+from xpnet.inference.metrics import METRICS
 
 # JAX compiles programs for each of these tests, so that only what a library could get wrong alone runs there
 pytestmark = pytest.mark.not_on("torch", "jax")

@@ -26,17 +26,11 @@ from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardSca
 from sklearn.random_projection import GaussianRandomProjection
 
 from xpnet import SGD, ArgumentError, Callback, CheckpointError, Constant, Cosine, Network
-from xpnet.estimators import (
-    MLPClassifier,
-    MLPEnsembleClassifier,
-    MLPRandomSearchCV,
-    MLPRegressor,
-    MLPSearchCV,
-    folds,
-    search,
-    search_file,
-)
-from xpnet.training.resuming import saving
+from xpnet.estimators import MLPClassifier, MLPEnsembleClassifier, MLPRandomSearchCV, MLPRegressor, MLPSearchCV
+from xpnet.estimators import _folds as folds
+from xpnet.estimators import _search as search
+from xpnet.estimators import _search_file as search_file
+from xpnet.training import _saving as saving
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),

@@ -20,8 +20,8 @@ from xpnet import Callback, Ensemble, Network, OneCycle
 from xpnet.activations import Activation
 from xpnet.core.activations import ACTIVATIONS
 from xpnet.export import make_page, write_lesson, write_page
-from xpnet.export.lessons import LESSONS, PLANES, make_examples
-from xpnet.export.page import describe_network
+from xpnet.pages._lessons import LESSONS, PLANES, make_examples
+from xpnet.pages._page import describe_network
 
 # JAX compiles programs for each of these tests, so that only what it could get wrong alone runs there
 pytestmark = pytest.mark.not_on("jax")
@@ -229,7 +229,7 @@ def test_what_does_not_fit_is_refused_and_the_file_stays(net, options, message, 
 
 
 def test_a_network_that_is_too_large_is_refused(monkeypatch):
-    monkeypatch.setattr("xpnet.export.page.MOST_BYTES", 100)
+    monkeypatch.setattr("xpnet.pages._page.MOST_BYTES", 100)
     with pytest.raises(ValueError, match=r"net has 1,640 bytes of weights, but a page holds at most 100; show a small"):
         make_page(Network([40, 10]))
 

@@ -135,33 +135,32 @@ FORBIDDEN = {
 JUSTIFIED = {
     # imports by name: the name is one of xpnet's own modules
     ("__init__", "import_module"),
-    ("inspection", "import_module"),  # their own modules
-    ("training", "import_module"),
-    ("backends.choose", "import_module"),
+    ("_lazy", "import_module"),  # their own modules
+    ("backends._choose", "import_module"),
     # copies and pickles: what a program asks Python for, and no file that xpnet reads
     ("backends.base", "__reduce__"),
-    ("training.kept_loops", "__reduce__"),  # of an empty object
-    ("estimators.sliced_search", "__reduce__"),  # of the estimator that it stands in for
-    ("state.member", "__reduce__"),  # of its state
-    ("state.single_rows", "__reduce__"),  # of another
+    ("training._loops", "__reduce__"),  # of an empty object
+    ("estimators._sliced_search", "__reduce__"),  # of the estimator that it stands in for
+    ("value._member", "__reduce__"),  # of its state
+    ("value._single_rows", "__reduce__"),  # of another
     ("backends.base", "import_module"),  # a backend in a pickle is the name of its library
-    ("network", "__getstate__"),
-    ("state.history", "__getstate__"),
-    ("network", "__setstate__"),
-    ("ensemble", "__getstate__"),
-    ("ensemble", "__setstate__"),
+    ("network.network", "__getstate__"),
+    ("value._history", "__getstate__"),
+    ("network.network", "__setstate__"),
+    ("network.ensemble", "__getstate__"),
+    ("network.ensemble", "__setstate__"),
     ("estimators.base", "__getstate__"),
     ("estimators.base", "__setstate__"),
     # checkpoints: parameters are described by what a pickle of them would hold; none is written or read
     ("backends.identity", "__reduce_ex__"),
     ("backends.identity", "__getstate__"),
     # searches: joblib hashes settings, which are pickled for that and never read again, and hands fits to its workers
-    ("estimators.folds", "joblib"),
-    ("estimators.folds", "pickle"),
-    ("estimators.search", "joblib"),
+    ("estimators._folds", "joblib"),
+    ("estimators._folds", "pickle"),
+    ("estimators._search", "joblib"),
     ("tables._models", "joblib"),  # counts the threads that n_jobs means
     # processes that share a training send one another errors as pickles: those of one job, which run the same program
-    ("distributed.ranks", "pickle"),
+    ("distributed._ranks", "pickle"),
     # JAX compiles the steps of a training, by a method of its own
     ("backends._jax", "compile"),
     # GPUs: NVIDIA's library, and kernels that xpnet writes from the operations of a step
@@ -220,12 +219,13 @@ def test_arrays_are_read_without_pickle() -> None:
 def test_every_bundled_file_has_a_licence() -> None:
     """Files that are not xpnet's own are named by a licence beside them, which goes into the wheel and its metadata."""
     own = [
-        *(PACKAGE / "export" / "page_files").glob("*.html"),
-        *(PACKAGE / "export" / "page_files").glob("*.css"),
-        *(PACKAGE / "export" / "page_files").glob("*.js"),
+        *(PACKAGE / "pages" / "page_files").glob("*.html"),
+        *(PACKAGE / "pages" / "page_files").glob("*.css"),
+        *(PACKAGE / "pages" / "page_files").glob("*.js"),
         *(path for path in (PACKAGE / "backends" / "replay").iterdir() if path.suffix in (".c", ".h", ".so", ".pyd")),
     ]
     others = [path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")]
+    others = [path for path in others if path.name != "_names.json"]  # our own
     others = [path for path in others if path not in own]
     licences = [path for path in others if path.name.startswith("LICENSE")]
     bundled = sorted(path for path in others if path not in licences and path.name != "py.typed")

@@ -150,7 +150,7 @@ def test_the_command_takes_declared_categories(tmp_path, monkeypatch, capsys):
     """Of features and of the target; a row with an unknown one is novel."""
     import pandas
 
-    from xpnet.cli.data import read_training_data
+    from xpnet.cli._data import read_training_data
 
     monkeypatch.chdir(tmp_path)
     numbers = np.arange(120)

@@ -19,8 +19,8 @@ from test_cli import interrupt
 
 from xpnet import Adam, CheckpointError, EarlyStopping, Ensemble, Network
 from xpnet.cli import main
-from xpnet.cli.data import read_training_data
-from xpnet.cli.training import choose_folds
+from xpnet.cli._data import read_training_data
+from xpnet.cli._training import choose_folds
 from xpnet.tables._held_out import HoldOut
 from xpnet.tables._recipe import Recipe, choose_rows, choose_scaling
 from xpnet.tables.columns import Bins, CategoryColumn, DateColumn, NumberColumn, count_inputs, from_plain, to_plain

@@ -16,9 +16,9 @@ from test_bad_input import refused
 
 from xpnet import Network, get_backend
 from xpnet.backends._numpy import NumPyBackend
+from xpnet.backends._threads import choose_threads, limit_threads
+from xpnet.backends._workers import Workers
 from xpnet.backends.base import THREAD_VARIABLES
-from xpnet.backends.threads import choose_threads, limit_threads
-from xpnet.backends.workers import Workers
 from xpnet.cli import main
 from xpnet.training.callback import Callback
 

@@ -14,8 +14,6 @@ from test_activations import on
 from test_dropout import expected as expected_mask
 
 from xpnet import SGD, Adam, EarlyStopping, Ensemble, Network, OneCycle
-from xpnet.checkpoint.archive import write_archive
-from xpnet.checkpoint.networks import encode_network, share_calibration
 from xpnet.core.activations import identity, mean_std
 from xpnet.core.calibration import (
     MOST_ERRORS,
@@ -29,6 +27,8 @@ from xpnet.core.costs import gaussian, make_quantile
 from xpnet.core.scaling import Scaling
 from xpnet.core.temperature import find_shift, find_temperature
 from xpnet.export import make_page
+from xpnet.files._archive import write_archive
+from xpnet.files._networks import encode_network, share_calibration
 
 # JAX compiles programs for each of these tests, so that only what it could get wrong alone runs there
 pytestmark = pytest.mark.not_on("jax")

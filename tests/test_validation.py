@@ -16,8 +16,8 @@ from test_bad_input import refused
 import xpnet.core.arrays
 from xpnet import Callback, Ensemble, History, Network, OneCycle
 from xpnet.data.sampling import split_rows
-from xpnet.training import evaluate
-from xpnet.training.metrics import Metric, accuracy, top_k
+from xpnet.inference.metrics import Metric, accuracy, top_k
+from xpnet.training import _evaluate as evaluate
 
 # JAX compiles programs for each of these tests, so that only what it could get wrong alone runs there
 pytestmark = pytest.mark.not_on("jax")

@@ -12,7 +12,7 @@ from waits import HERE, PLACES, Watched, assert_no_waits, network, prepare_steps
 
 from xpnet.core.arrays import map_arrays
 from xpnet.core.step import make_step
-from xpnet.estimators import lbfgs
+from xpnet.estimators import _lbfgs as lbfgs
 
 
 @pytest.fixture(params=HERE)
@@ -85,7 +85,7 @@ def test_a_program_that_copies_to_the_device_is_found():
     def step(state: Any, minibatch: Any, xp: Any) -> Any:
         return state._replace(cost=xp.hypot(state.cost, 2.0))
 
-    with pytest.raises(AssertionError, match=r"copy to the device: 1 × asarray at xpnet/backends/replay/tape.py:\d+"):
+    with pytest.raises(AssertionError, match=r"copy to the device: 1 × asarray at xpnet/backends/replay/_tape.py:\d+"):
         watched.count(prepare_steps(network(watched.backend))._replace(step=step))
 
 

@@ -162,7 +162,7 @@ def watching_torch() -> Iterator[Counts]:
 
 def count_replayed_steps(steps: Steps) -> Counts:
     """Record the steps, and count what their program does: recording itself may make constants."""
-    from xpnet.backends.replay.program import record
+    from xpnet.backends.replay._program import record
 
     backend, step, data, state, batches = steps
     with backend.scope("float32"):

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from xpnet import Adam, Callback, Clip, EarlyStopping, Ensemble, Network, OneCycle
-from xpnet.checkpoint.file import FORMAT
-from xpnet.training import loop
+from xpnet.files._file import FORMAT
+from xpnet.training import _loop as loop
 
 X = np.linspace(-1.0, 1.0, 60).reshape(20, 3)
 LABELS = np.arange(20) % 2

@@ -8,39 +8,59 @@ from xpnet.version import __version__ as __version__
 if TYPE_CHECKING:
     from xpnet.backends import get_backend
     from xpnet.core.arrays import Layer
-    from xpnet.core.optimizers.adam import Adam, AdamW, RMSProp
-    from xpnet.core.optimizers.lbfgs import LBFGS
-    from xpnet.core.optimizers.levenberg_marquardt import LevenbergMarquardt
-    from xpnet.core.optimizers.sgd import SGD
-    from xpnet.core.optimizers.wrappers import L1, Clip, MaxNorm
-    from xpnet.core.residuals import Term
+    from xpnet.core.optimizers import L1, LBFGS, SGD, Adam, AdamW, Clip, LevenbergMarquardt, MaxNorm, RMSProp
     from xpnet.core.schedules import Constant, Cosine, Exponential, InverseScaling, OneCycle, Step
-    from xpnet.ensemble import Ensemble
     from xpnet.errors import ArgumentError, BackendError, CheckpointError, DivergenceError
     from xpnet.learn.gradcheck import check_gradients
-    from xpnet.network import Network
-    from xpnet.state.history import History
+    from xpnet.network.ensemble import Ensemble
+    from xpnet.network.network import Network
+    from xpnet.physics import Term
     from xpnet.training.callback import Callback
     from xpnet.training.callbacks import CSVLog, EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TensorBoard
+    from xpnet.value import History
 
 # module -> the public names that it defines
 _NAMES_IN = {
-    "network": ("Network",),
-    "ensemble": ("Ensemble",),
+    "network.network": ("Network",),
+    "network.ensemble": ("Ensemble",),
     "core.arrays": ("Layer",),
-    "core.optimizers.sgd": ("SGD",),
-    "core.optimizers.adam": ("Adam", "AdamW", "RMSProp"),
-    "core.optimizers.lbfgs": ("LBFGS",),
-    "core.optimizers.levenberg_marquardt": ("LevenbergMarquardt",),
-    "core.optimizers.wrappers": ("L1", "Clip", "MaxNorm"),
-    "core.residuals": ("Term",),
-    "core.schedules": ("Constant", "Cosine", "Exponential", "InverseScaling", "OneCycle", "Step"),
+    "core.optimizers": (
+        "SGD",
+        "Adam",
+        "AdamW",
+        "RMSProp",
+        "LBFGS",
+        "LevenbergMarquardt",
+        "L1",
+        "Clip",
+        "MaxNorm",
+    ),
+    "physics": ("Term",),
+    "core.schedules": (
+        "Constant",
+        "Cosine",
+        "Exponential",
+        "InverseScaling",
+        "OneCycle",
+        "Step",
+    ),
     "training.callback": ("Callback",),
-    "training.callbacks": ("CSVLog", "EarlyStopping", "ModelCheckpoint", "ReduceLROnPlateau", "TensorBoard"),
-    "state.history": ("History",),
+    "training.callbacks": (
+        "CSVLog",
+        "EarlyStopping",
+        "ModelCheckpoint",
+        "ReduceLROnPlateau",
+        "TensorBoard",
+    ),
+    "value": ("History",),
     "learn.gradcheck": ("check_gradients",),
     "backends": ("get_backend",),
-    "errors": ("ArgumentError", "BackendError", "CheckpointError", "DivergenceError"),
+    "errors": (
+        "ArgumentError",
+        "BackendError",
+        "CheckpointError",
+        "DivergenceError",
+    ),
 }
 _MODULE_OF = {name: module for module, names in _NAMES_IN.items() for name in names}
 _MODULES = ("activations", "backends", "costs", "datasets", "estimators", "export", "learn", "metrics", "plots")

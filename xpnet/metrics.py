@@ -1,6 +1,6 @@
-"""Metrics. The public name of `xpnet.training.metrics`."""
+"""Metrics. The public name of `xpnet.inference.metrics`."""
 
-from xpnet.training.metrics import (
+from xpnet.inference.metrics import (
     METRICS,
     Metric,
     accuracy,

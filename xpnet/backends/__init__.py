@@ -6,7 +6,38 @@ finds the backend that ``backend=`` and ``device=`` name; `replay` records a ste
 dpnp.
 """
 
+from xpnet.backends._choose import BACKENDS, backend_of, get_backend, is_foreign, load_backend, to_host
+from xpnet.backends._memory import (
+    BYTES_OF_NETWORK,
+    COPIES_OF_STATE,
+    find_free_memory,
+    find_memory,
+    on_host_only,
+    require_bytes,
+)
+from xpnet.backends._threads import AUTO, choose_threads, limit_step_threads, limit_threads
+from xpnet.backends._versions import describe_versions
+from xpnet.backends._workers import Workers
 from xpnet.backends.base import Backend
-from xpnet.backends.choose import get_backend
 
-__all__ = ["Backend", "get_backend"]
+__all__ = [
+    "AUTO",
+    "BACKENDS",
+    "BYTES_OF_NETWORK",
+    "COPIES_OF_STATE",
+    "Backend",
+    "Workers",
+    "backend_of",
+    "choose_threads",
+    "describe_versions",
+    "find_free_memory",
+    "find_memory",
+    "get_backend",
+    "is_foreign",
+    "limit_step_threads",
+    "limit_threads",
+    "load_backend",
+    "on_host_only",
+    "require_bytes",
+    "to_host",
+]

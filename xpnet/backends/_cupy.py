@@ -9,14 +9,14 @@ from typing import Any, ClassVar
 import cupy
 import numpy as np
 
+from xpnet._checks import name_backend
+from xpnet.backends._choose import BACKENDS
 from xpnet.backends.base import ON_GPU, cast
-from xpnet.backends.choose import BACKENDS
 from xpnet.backends.cuda import functions
 from xpnet.backends.cuda.fusion import Operation
 from xpnet.backends.cuda.graph import GraphLoop
+from xpnet.backends.replay import ReplayLoop
 from xpnet.backends.replay.eager import Eager
-from xpnet.backends.replay.program import ReplayLoop
-from xpnet.checks import name_backend
 from xpnet.core.arrays import BLOCK_ELEMENTS, Function, Native, blocks
 from xpnet.errors import BackendError
 

@@ -10,13 +10,13 @@ import array_api_compat.numpy
 import numpy as np
 
 from xpnet.backends.base import Backend, GroupLimits, cast
+from xpnet.backends.replay import ReplayLoop
 from xpnet.backends.replay.eager import BindShortcut, Eager, PatchedNamespace
-from xpnet.backends.replay.program import ReplayLoop
 from xpnet.core.arrays import Function, Native, blocks
 from xpnet.errors import BackendError
 
 try:
-    from xpnet.backends.replay.native import NativeLoop, get_step_threads, make_native
+    from xpnet.backends.replay import NativeLoop, get_step_threads, make_native
 except ImportError:  # the extension was not built
     NativeLoop = get_step_threads = make_native = None
 

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from xpnet.backends.base import ON_CPU, ON_GPU, cast, host_array
+from xpnet.backends.replay import ReplayLoop
 from xpnet.backends.replay.eager import BindShortcut, Eager, PatchedNamespace
-from xpnet.backends.replay.program import ReplayLoop
 from xpnet.core.arrays import Function, Native
 from xpnet.errors import ArgumentError, BackendError
 

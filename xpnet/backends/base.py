@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 import array_api_compat
 import numpy as np
 
-from xpnet.checks import name_backend
+from xpnet._checks import name_backend
 from xpnet.core.arrays import Array, Function, Namespace, Native, blocks, leaves, map_arrays, select, take_examples
 from xpnet.errors import ArgumentError, BackendError
 

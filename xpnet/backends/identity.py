@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from xpnet._checks import has_methods
+from xpnet.backends._choose import to_host
 from xpnet.backends.base import CONVERSION_ERRORS
-from xpnet.backends.choose import to_host
-from xpnet.checks import has_methods
 from xpnet.core.arrays import blocks
 
 PLAIN = (type(None), bool, int, float, complex, str, bytes)
@@ -85,7 +85,7 @@ def is_fixed(value: Any) -> bool:
 
     Also methods of xpnet's objects are:
 
-    >>> from xpnet.core.optimizers.sgd import SGD
+    >>> from xpnet.core.optimizers._sgd import SGD
     >>> is_fixed(SGD(momentum=0.9).update)
     True
     """

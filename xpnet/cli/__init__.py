@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import Any
 
-from xpnet.checks import printable
-from xpnet.cli.options import Parser, check_paths, make_parser, writes_files
-from xpnet.cli.printing import speaks
+from xpnet._checks import printable
+from xpnet.cli._options import Parser, check_paths, make_parser, writes_files
+from xpnet.cli._printing import speaks
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -3,16 +3,16 @@
 import argparse
 from typing import NamedTuple
 
-from xpnet.checks import count
-from xpnet.cli.data import Data
+from xpnet._checks import count
+from xpnet.cli._data import Data
+from xpnet.core.optimizers import OPTIMIZERS
 from xpnet.core.optimizers.base import Optimizer, needs_all_examples
-from xpnet.core.optimizers.table import OPTIMIZERS
 from xpnet.core.schedules import SCHEDULES, Cosine, Schedule
 from xpnet.errors import ArgumentError
 from xpnet.tables._recipe import WARMUP
 from xpnet.tables._recipe import Recipe as TableRecipe
 from xpnet.tables.reading import is_table
-from xpnet.training.arguments import parse_rate
+from xpnet.training import parse_rate
 
 CLASSES = {
     "sgd": "SGD",

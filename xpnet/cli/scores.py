@@ -9,16 +9,16 @@ from typing import NamedTuple
 import numpy as np
 
 from xpnet.backends import get_backend
-from xpnet.checkpoint.file import explain_errors
-from xpnet.cli.data import Data, NewData, Split, choose_examples, read_test_data
-from xpnet.cli.files import Model, networks_of
-from xpnet.ensemble import Ensemble
+from xpnet.cli._data import Data, NewData, Split, choose_examples, read_test_data
+from xpnet.cli._files import Model, networks_of
 from xpnet.errors import ArgumentError
-from xpnet.network import Network
+from xpnet.files import explain_errors
+from xpnet.inference.metrics import Metric, accuracy, correct, log_loss, mean_absolute_error, r2
+from xpnet.network.ensemble import Ensemble
+from xpnet.network.network import Network
 from xpnet.tables._held_out import NAME, Note, read_note
 from xpnet.tables._recipe import predict_out_of_fold
 from xpnet.tables.reading import Columns
-from xpnet.training.metrics import Metric, accuracy, correct, log_loss, mean_absolute_error, r2
 
 SAME = 1e-4  # relative difference of costs that two backends may have on the same examples
 LEVEL = 0.9  # of intervals that are judged

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from math import inf, pi, sqrt
 from typing import NamedTuple, cast
 
-from xpnet.checks import in_range
+from xpnet._checks import in_range
 from xpnet.core.arrays import Array, Namespace, Same
 from xpnet.core.initializers import Initializer, he_normal, lecun_normal, scaled_normal
 

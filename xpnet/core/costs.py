@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from math import inf, log, pi
 from typing import NamedTuple, TypeAlias
 
-from xpnet.checks import choices, in_range
+from xpnet._checks import choices, in_range
 from xpnet.core.activations import Activation, identity, mean_std
 from xpnet.core.arrays import Array, Namespace
 from xpnet.errors import ArgumentError

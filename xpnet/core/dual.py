@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple, NoReturn
 
-from xpnet.checks import is_list
+from xpnet._checks import is_list
 from xpnet.core.arrays import Array, Function, Namespace, Nest, map_arrays
 from xpnet.errors import ArgumentError
 

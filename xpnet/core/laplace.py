@@ -17,7 +17,7 @@ from xpnet.core.activations import Activation
 from xpnet.core.arrays import Array, Layers, Namespace, rows_per_block
 from xpnet.core.backprop import forward
 from xpnet.core.dual import unit_vectors
-from xpnet.core.least_squares import jacobian
+from xpnet.core.optimizers import jacobian
 
 
 class Laplace(NamedTuple):

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
-from xpnet.checks import in_range, overwrite
+from xpnet._checks import in_range, overwrite
+from xpnet._names import explain_arguments
 from xpnet.errors import ArgumentError
-from xpnet.hints import explain_arguments
 
 Schedule: TypeAlias = Callable[[int, int], float]
 

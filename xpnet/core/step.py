@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+from xpnet.core._slopes import add_slopes
 from xpnet.core.activations import Activation
 from xpnet.core.arrays import Array, Layers, Namespace
 from xpnet.core.backprop import backward, forward
@@ -16,7 +17,6 @@ from xpnet.core.costs import Output
 from xpnet.core.dropout import Dropout, drop
 from xpnet.core.minibatch import Minibatch
 from xpnet.core.optimizers.base import Update, WholeStep, add_decay, penalty
-from xpnet.core.slopes import add_slopes
 
 
 class State(NamedTuple):

@@ -1,1 +1,80 @@
 """Data: from any source to arrays on the device, the order of minibatches, and data sets to learn with."""
+
+from typing import TYPE_CHECKING
+
+from xpnet._lazy import import_lazily
+
+if TYPE_CHECKING:
+    from xpnet.data._digest import digest as digest
+    from xpnet.data._digest import fingerprint_all as fingerprint_all
+    from xpnet.data._digest import fingerprint_arrays as fingerprint_arrays
+    from xpnet.data._digest import fingerprint_weights as fingerprint_weights
+    from xpnet.data._gathered import Gathered as Gathered
+    from xpnet.data._gathered import RowSource as RowSource
+    from xpnet.data._gathered import Stored as Stored
+    from xpnet.data._gathered import gather_rows as gather_rows
+    from xpnet.data._gathered import read_targets as read_targets
+    from xpnet.data._host_rows import HostRows as HostRows
+    from xpnet.data._host_rows import as_host_rows as as_host_rows
+    from xpnet.data._host_rows import read_in_blocks as read_in_blocks
+    from xpnet.data._names import column_names as column_names
+    from xpnet.data._names import has_coordinates as has_coordinates
+    from xpnet.data._opening import make_source as make_source
+    from xpnet.data._slopes import parse_slope_weight as parse_slope_weight
+    from xpnet.data._streams import check_repeatable as check_repeatable
+    from xpnet.data._streams import refuse_iterator as refuse_iterator
+
+__all__ = [
+    "Gathered",
+    "HostRows",
+    "RowSource",
+    "Stored",
+    "as_host_rows",
+    "check_repeatable",
+    "column_names",
+    "digest",
+    "fingerprint_all",
+    "fingerprint_arrays",
+    "fingerprint_weights",
+    "gather_rows",
+    "has_coordinates",
+    "make_source",
+    "parse_slope_weight",
+    "read_in_blocks",
+    "read_targets",
+    "refuse_iterator",
+]
+
+__getattr__ = import_lazily(
+    __name__,
+    {
+        "_digest": (
+            "digest",
+            "fingerprint_all",
+            "fingerprint_arrays",
+            "fingerprint_weights",
+        ),
+        "_gathered": (
+            "Gathered",
+            "RowSource",
+            "Stored",
+            "gather_rows",
+            "read_targets",
+        ),
+        "_host_rows": (
+            "HostRows",
+            "as_host_rows",
+            "read_in_blocks",
+        ),
+        "_names": (
+            "column_names",
+            "has_coordinates",
+        ),
+        "_opening": ("make_source",),
+        "_slopes": ("parse_slope_weight",),
+        "_streams": (
+            "check_repeatable",
+            "refuse_iterator",
+        ),
+    },
+)

@@ -8,8 +8,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from xpnet.checks import count, decode_path, install_command
-from xpnet.data.idx import REMEDY, read_idx
+from xpnet._checks import count, decode_path, install_command
+from xpnet.data._idx import REMEDY, read_idx
 from xpnet.errors import ArgumentError
 
 Split: TypeAlias = tuple[np.ndarray, np.ndarray]  # (X, y): float32 pixels in [0, 1], integer labels

@@ -11,20 +11,20 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from xpnet.checks import yes_or_no
+from xpnet._checks import yes_or_no
 from xpnet.core.arrays import blocks
 from xpnet.core.minibatch import one_hot
 from xpnet.core.scaling import Scaler, Scaling, compute_scaling
-from xpnet.data.gathered import Gathered, RowSource, Stored, copy_rows, replace_weight, share_rows, with_weight
-from xpnet.data.opening import make_source
+from xpnet.data._gathered import Gathered, RowSource, Stored, copy_rows, replace_weight, share_rows, with_weight
+from xpnet.data._opening import make_source
+from xpnet.data._slopes import parse_slope_weight, with_slopes
+from xpnet.data._streams import Batches, SharedBatches, SharedPass, check_repeatable
 from xpnet.data.reader import Reader
 from xpnet.data.resident import Resident, Rows, scale_columns
 from xpnet.data.sampling import Sampling, in_order, leave_out_weightless
 from xpnet.data.scaling import place_scaling
-from xpnet.data.slopes import parse_slope_weight, with_slopes
 from xpnet.data.source import Columns, Source, with_bar
 from xpnet.data.splits import check_split, choose_rows, is_fraction, list_others, parse_part, parse_rows
-from xpnet.data.streams import Batches, SharedBatches, SharedPass, check_repeatable
 from xpnet.data.weights import (
     balance_classes,
     check_some_weight,

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from xpnet.backends import get_backend
 from xpnet.backends.base import Backend, host_array, on_host, precision
-from xpnet.backends.choose import get_backend
 from xpnet.core.arrays import Array, blocks
 from xpnet.core.scaling import Moments, moments
 

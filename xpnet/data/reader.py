@@ -11,14 +11,14 @@ from typing import Any, NamedTuple, TypeAlias
 import array_api_compat
 import numpy as np
 
+from xpnet._checks import check_count, check_lengths, warn
 from xpnet.backends.base import Backend, host_array, on_host, refuse_graph
-from xpnet.checks import check_count, check_lengths, warn
 from xpnet.core.arrays import Array
 from xpnet.core.minibatch import Encoding, Examples, one_hot
 from xpnet.core.model import Model
 from xpnet.core.scaling import Scaler
+from xpnet.data._names import column_names, compare_names, name_part
 from xpnet.data.conversion import as_real_array, is_pair, stack
-from xpnet.data.names import column_names, compare_names, name_part
 from xpnet.data.place import Place
 from xpnet.data.scaling import scale_inputs, scale_targets
 from xpnet.errors import ArgumentError

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backends.choose import to_host
-from xpnet.checks import has_entries, has_methods, in_range, show
-from xpnet.data.gathered import Stored
-from xpnet.data.opening import holds_arrays
+from xpnet._checks import has_entries, has_methods, in_range, show
+from xpnet.backends import to_host
+from xpnet.data._gathered import Stored
+from xpnet.data._opening import holds_arrays
 from xpnet.data.sampling import split_rows
 from xpnet.errors import ArgumentError
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from xpnet._checks import choices, in_range
 from xpnet.backends import Backend
-from xpnet.checks import choices, in_range
 from xpnet.core.arrays import Array, Namespace, Same
 from xpnet.data.conversion import as_real_array
 from xpnet.errors import ArgumentError

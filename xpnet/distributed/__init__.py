@@ -7,6 +7,15 @@
 `Distributed` has the options. mpi4py is imported by the caller, and here only once there is such a training.
 """
 
-from xpnet.distributed.setting import Distributed
+from xpnet.distributed._ranks import Ranks
+from xpnet.distributed._setting import Distributed, check_launcher, parse_distributed
+from xpnet.distributed._step import make_parts, make_shared_step
 
-__all__ = ["Distributed"]
+__all__ = [
+    "Distributed",
+    "Ranks",
+    "check_launcher",
+    "make_parts",
+    "make_shared_step",
+    "parse_distributed",
+]

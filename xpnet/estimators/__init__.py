@@ -6,7 +6,7 @@ follow scikit-learn's rules. Needs scikit-learn, the extra ``sklearn``.
 
 from typing import TYPE_CHECKING, Any
 
-from xpnet.checks import install_command
+from xpnet._checks import install_command
 
 try:
     from sklearn.utils.validation import validate_data  # noqa: F401  came with scikit-learn 1.6
@@ -15,10 +15,11 @@ except ImportError as error:
         f"xpnet.estimators needs scikit-learn 1.8 or newer ({error}); install it with: {install_command('sklearn')}"
     ) from error
 
-from xpnet.estimators.classifier import MLPClassifier
-from xpnet.estimators.ensembles import MLPEnsembleClassifier, MLPEnsembleRegressor
-from xpnet.estimators.regressor import MLPRegressor
-from xpnet.estimators.search import MLPRandomSearchCV, MLPSearchCV
+from xpnet.estimators._classifier import MLPClassifier
+from xpnet.estimators._ensembles import MLPEnsembleClassifier, MLPEnsembleRegressor
+from xpnet.estimators._parameters import make_random_state, require_seed
+from xpnet.estimators._regressor import MLPRegressor, drop_single_output
+from xpnet.estimators._search import MLPRandomSearchCV, MLPSearchCV
 
 if TYPE_CHECKING:
     from xpnet.tables import TableClassifier, TableEncoder, TableRegressor
@@ -33,6 +34,9 @@ __all__ = [
     "TableClassifier",
     "TableEncoder",
     "TableRegressor",
+    "drop_single_output",
+    "make_random_state",
+    "require_seed",
 ]
 
 

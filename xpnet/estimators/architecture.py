@@ -6,19 +6,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from xpnet._checks import count, show
+from xpnet._names import explain_unknown
+from xpnet.backends import backend_of, get_backend
 from xpnet.backends.base import Backend
-from xpnet.backends.choose import backend_of, get_backend
-from xpnet.checks import count, show
 from xpnet.core.activations import ACTIVATIONS, Activation
 from xpnet.core.costs import COSTS, Cost
 from xpnet.core.initializers import Initializer
 from xpnet.errors import ArgumentError
+from xpnet.estimators._parameters import Parameters, is_called
 from xpnet.estimators.inputs import name_place, same_place
-from xpnet.estimators.parameters import Parameters, is_called
-from xpnet.hints import explain_unknown
-from xpnet.network import Network
-from xpnet.state import structure
-from xpnet.state.structure import Task
+from xpnet.network.network import Network
+from xpnet.value import structure
+from xpnet.value.structure import Task
 
 # scikit-learn's names -> names in xpnet
 ACTIVATION_NAMES = {"logistic": "sigmoid"}

@@ -10,25 +10,24 @@ from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from xpnet._checks import yes_or_no
+from xpnet.backends import backend_of, is_foreign, to_host
 from xpnet.backends.base import Backend
-from xpnet.backends.choose import backend_of, is_foreign, to_host
-from xpnet.checks import yes_or_no
 from xpnet.core.arrays import Array, Namespace
 from xpnet.data.conversion import stays_outside
 from xpnet.errors import ArgumentError
+from xpnet.estimators._examples import dense_blocks
+from xpnet.estimators._fit_data import Call
+from xpnet.estimators._fitting import assign_attributes, fit_networks
+from xpnet.estimators._parameters import Parameters, is_called, list_fields, parse_saving_of_fit, replace_field
+from xpnet.estimators._pickles import decode_state, encode_state
 from xpnet.estimators.architecture import ACTIVATION_NAMES, require_place
-from xpnet.estimators.examples import dense_blocks
-from xpnet.estimators.fit_data import Call
-from xpnet.estimators.fitting import assign_attributes, fit_networks
 from xpnet.estimators.inputs import check_kind, move_to, name_arguments, same_place, validate_inputs
-from xpnet.estimators.parameters import Parameters, is_called, list_fields, parse_saving_of_fit, replace_field
-from xpnet.estimators.state import decode_state, encode_state
 from xpnet.estimators.targets import Labels, is_numeric
-from xpnet.inspection.predict import predict_calibrated
-from xpnet.network import Network
-from xpnet.state.single_rows import SingleRows
-from xpnet.state.value import Value
-from xpnet.training.resuming.saving import Every, FileKind
+from xpnet.inference import predict_calibrated
+from xpnet.network.network import Network
+from xpnet.training import Every, FileKind
+from xpnet.value import SingleRows, Value
 
 AnyModel = TypeVar("AnyModel", bound="BaseModel")
 AnyLearner = TypeVar("AnyLearner", bound="BaseLearner")

@@ -16,13 +16,12 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.validation import validate_data
 
+from xpnet._checks import check_lengths
+from xpnet.backends import backend_of, get_backend, is_foreign, to_host
 from xpnet.backends.base import CONVERSION_ERRORS, Backend, as_array, on_host, refuse_graph
-from xpnet.backends.choose import backend_of, get_backend, is_foreign, to_host
-from xpnet.checks import check_lengths
 from xpnet.core.arrays import Array
+from xpnet.data import HostRows, as_host_rows, column_names, has_coordinates
 from xpnet.data.conversion import as_real_array, refuse_masks_and_units, stays_outside
-from xpnet.data.host_rows import HostRows, as_host_rows
-from xpnet.data.names import column_names, has_coordinates
 from xpnet.data.weights import parse_sample_weight
 from xpnet.errors import ArgumentError
 

@@ -14,18 +14,18 @@ from scipy.special import xlogy
 from sklearn.preprocessing import LabelBinarizer, LabelEncoder
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 
+from xpnet._checks import choices
+from xpnet.backends import to_host
 from xpnet.backends.base import Backend
-from xpnet.backends.choose import to_host
-from xpnet.checks import choices
 from xpnet.core.arrays import Array
 from xpnet.core.costs import poisson, quadratic
-from xpnet.data.gathered import RowSource, read_targets
+from xpnet.data import RowSource, read_targets
 from xpnet.data.weights import balance_classes, is_balanced, parse_class_weight
 from xpnet.errors import ArgumentError
 from xpnet.estimators.architecture import Head, parse_loss
-from xpnet.state.structure import Task
-from xpnet.state.value import Value
-from xpnet.training.metrics import mean_r2
+from xpnet.inference.metrics import mean_r2
+from xpnet.value import Value
+from xpnet.value.structure import Task
 
 # Labels
 

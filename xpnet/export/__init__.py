@@ -3,13 +3,12 @@
 A function imports the library that it needs when it is called.
 """
 
-from xpnet.export.jax import from_jax, to_jax
-from xpnet.export.keras import from_keras
-from xpnet.export.lessons import write_lesson
+from xpnet.export._jax import from_jax, to_jax
+from xpnet.export._keras import from_keras
+from xpnet.export._pipelines import register_skl2onnx
+from xpnet.export._torch import from_torch, to_torch
 from xpnet.export.onnx import to_onnx
-from xpnet.export.page import make_page, write_page
-from xpnet.export.pipelines import register_skl2onnx
-from xpnet.export.torch import from_torch, to_torch
+from xpnet.pages import make_page, write_lesson, write_page
 
 __all__ = [
     "from_jax",

@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.checkpoint.writing import write_file
-from xpnet.checks import check_folder, choices, install_command
+from xpnet._checks import check_folder, choices, install_command
 from xpnet.core.activations import Activation, find_kind
-from xpnet.ensemble import Ensemble
 from xpnet.errors import ArgumentError
+from xpnet.export._table_graph import add_columns
 from xpnet.export.graph import Graph, Symbol, Value, add_recorded
 from xpnet.export.parts import Part, require_networks, take_apart, warn_of_losses
-from xpnet.export.table_graph import add_columns
-from xpnet.network import Network
+from xpnet.files import write_file
+from xpnet.network.ensemble import Ensemble
+from xpnet.network.network import Network
 from xpnet.tables.columns import Column
 from xpnet.tables.encoding import choose_columns, find_labels
 from xpnet.version import __version__

@@ -7,16 +7,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from xpnet._checks import warn
 from xpnet.backends.base import cast
-from xpnet.checks import warn
 from xpnet.core.activations import Activation, identity
 from xpnet.core.arrays import map_arrays
 from xpnet.core.costs import make_quantile
 from xpnet.core.scaling import Scaling
 from xpnet.core.temperature import temper
-from xpnet.ensemble import Ensemble
 from xpnet.errors import ArgumentError
-from xpnet.network import Network
+from xpnet.network.ensemble import Ensemble
+from xpnet.network.network import Network
 
 # layers of other libraries that networks do not have -> how to get the same outputs without them
 LAYERS_ELSEWHERE = {

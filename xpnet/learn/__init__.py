@@ -1,5 +1,11 @@
 """Learning: check your own backpropagation, mistakes in the equations, and the book's interface and files."""
 
-from xpnet.learn.backprop_check import check_backprop
+from xpnet.learn._backprop_check import check_backprop
+from xpnet.learn._mutations import MISTAKES, break_equation, make_figure
 
-__all__ = ["check_backprop"]
+__all__ = [
+    "MISTAKES",
+    "break_equation",
+    "check_backprop",
+    "make_figure",
+]

@@ -15,18 +15,18 @@ from typing import Any
 
 import numpy as np
 
-from xpnet import network as networks
-from xpnet.checks import choices, count, in_range
+from xpnet._checks import choices, count, in_range
+from xpnet._names import explain_unknown
 from xpnet.core.activations import sigmoid
 from xpnet.core.costs import Cost, cross_entropy, quadratic
 from xpnet.core.initializers import Initializer, normal, scaled_normal
 from xpnet.core.minibatch import one_hot
-from xpnet.core.optimizers.sgd import SGD
+from xpnet.core.optimizers import SGD
 from xpnet.data.datasets import mnist, mnist_sample
 from xpnet.errors import ArgumentError
-from xpnet.hints import explain_unknown
 from xpnet.learn import network2
-from xpnet.training.arguments import parse_epochs, parse_rate
+from xpnet.network import network as networks
+from xpnet.training import parse_epochs, parse_rate
 from xpnet.training.callback import Callback
 
 __all__ = ["CrossEntropyCost", "FirstNetwork", "Network", "QuadraticCost", "load", "load_data_wrapper"]

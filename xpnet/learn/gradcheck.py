@@ -6,16 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.checks import count, in_range
+from xpnet._checks import count, in_range
 from xpnet.core.costs import Composed
+from xpnet.data import make_source
 from xpnet.data.conversion import as_real_array
-from xpnet.data.opening import make_source
 from xpnet.errors import ArgumentError
-from xpnet.inspection.derivatives import read_batch
-from xpnet.inspection.summary import table
-from xpnet.network import Network
-from xpnet.state.structure import parse_seed
-from xpnet.training.evaluate import measure
+from xpnet.inference import read_batch, table
+from xpnet.network.network import Network
+from xpnet.training import measure
+from xpnet.value.structure import parse_seed
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from xpnet._checks import check_folder, choices, refuse_duplicates
 from xpnet.backends import get_backend
-from xpnet.checkpoint.writing import read_file, write_file
-from xpnet.checks import check_folder, choices, refuse_duplicates
 from xpnet.core.activations import sigmoid
 from xpnet.errors import ArgumentError, CheckpointError
-from xpnet.network import Network
-from xpnet.state.structure import infer_task, parse_dtype
+from xpnet.files import read_file, write_file
+from xpnet.network.network import Network
+from xpnet.value.structure import infer_task, parse_dtype
 
 COSTS = {"QuadraticCost": "quadratic", "CrossEntropyCost": "cross_entropy"}  # names in the files -> names here
 KEYS = ("sizes", "weights", "biases", "cost")

@@ -8,7 +8,7 @@ Pictures do not depend on colour: curves have dashes and markers, classes have m
 from end to end.
 """
 
-from xpnet.checks import install_command
+from xpnet._checks import install_command
 
 try:
     from matplotlib import colormaps  # noqa: F401  not only below: modules that are loaded do not ask again
@@ -18,12 +18,12 @@ except ImportError as error:
         f"xpnet.plots needs matplotlib 3.8 or newer ({error}); install it with: {install_command('plots')}"
     ) from error
 
-from xpnet.plots.calibrations import calibration
-from xpnet.plots.classes import confusion, decision_boundary, mistakes
-from xpnet.plots.layers import activations, weights
-from xpnet.plots.regressions import error_bars, predicted_against_true, residuals
-from xpnet.plots.style import curve_style  # noqa: F401
-from xpnet.plots.trainings import compare, history
+from xpnet.plots._calibrations import calibration
+from xpnet.plots._classes import confusion, decision_boundary, mistakes
+from xpnet.plots._layers import activations, weights
+from xpnet.plots._regressions import error_bars, predicted_against_true, residuals
+from xpnet.plots._style import curve_style  # noqa: F401
+from xpnet.plots._trainings import compare, history
 
 __all__ = [
     "activations",

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.checks import truncate
+from xpnet._checks import truncate
 from xpnet.errors import ArgumentError
 
 TRUTH = {"false": 0, "true": 1}

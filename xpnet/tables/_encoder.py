@@ -11,12 +11,12 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from xpnet.backends.choose import to_host
-from xpnet.checks import install_command, list_names, warn
+from xpnet._checks import install_command, list_names, warn
+from xpnet.backends import to_host
 from xpnet.data.conversion import refuse_masks_and_units
-from xpnet.ensemble import Ensemble
 from xpnet.errors import ArgumentError
-from xpnet.network import Network
+from xpnet.network.ensemble import Ensemble
+from xpnet.network.network import Network
 from xpnet.tables._cells import Marks, find_decimal, find_declared, find_marks
 from xpnet.tables.columns import (
     Encoded,

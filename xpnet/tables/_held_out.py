@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.checks import count, in_range
+from xpnet._checks import count, in_range
 from xpnet.errors import ArgumentError
 
 TEST_SPLIT = 0.2

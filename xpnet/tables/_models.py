@@ -11,18 +11,17 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.validation import check_is_fitted
 
+from xpnet._checks import check_lengths, count, yes_or_no
+from xpnet._names import explain_arguments
+from xpnet.backends import backend_of, to_host
 from xpnet.backends.base import Backend
-from xpnet.backends.choose import backend_of, to_host
-from xpnet.checks import check_lengths, count, yes_or_no
 from xpnet.core.arrays import Array
 from xpnet.data.weights import check_some_weight
-from xpnet.ensemble import Ensemble
 from xpnet.errors import ArgumentError
+from xpnet.estimators import drop_single_output, make_random_state, require_seed
 from xpnet.estimators.architecture import choose_backend, parse_hidden_sizes
 from xpnet.estimators.base import BaseModel
 from xpnet.estimators.inputs import check_sample_weight, move_to, same_place, validate_targets
-from xpnet.estimators.parameters import make_random_state, require_seed
-from xpnet.estimators.regressor import drop_single_output
 from xpnet.estimators.targets import (
     MULTICLASS,
     MULTILABEL,
@@ -32,8 +31,8 @@ from xpnet.estimators.targets import (
     is_numeric,
     learn_labels,
 )
-from xpnet.hints import explain_arguments
-from xpnet.inspection.novelty import LEAST_ROWS
+from xpnet.inference import LEAST_ROWS
+from xpnet.network.ensemble import Ensemble
 from xpnet.tables._cells import label
 from xpnet.tables._encoder import TableEncoder, check_table, encode_table
 from xpnet.tables._recipe import (
@@ -47,7 +46,7 @@ from xpnet.tables._recipe import (
     warn_of_wrong_targets,
 )
 from xpnet.tables.columns import Encoded, count_inputs, from_plain
-from xpnet.training.resuming.saving import Every
+from xpnet.training import Every
 
 Self = TypeVar("Self", bound="BaseTableModel")
 FEWEST_NUMBERS = 3  # rows of a regression, so that errors out of fold calibrate it

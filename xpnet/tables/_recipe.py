@@ -17,20 +17,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xpnet.checks import warn
+from xpnet._checks import warn
 from xpnet.core.backprop import forward
-from xpnet.core.optimizers.adam import AdamW
-from xpnet.core.optimizers.sgd import SGD
+from xpnet.core.optimizers import SGD, AdamW
 from xpnet.core.outliers import find_wrong_targets
 from xpnet.core.scaling import Scaling
 from xpnet.core.schedules import Cosine
 from xpnet.core.temperature import find_logits, find_shift, output_of
+from xpnet.data import HostRows
 from xpnet.data.conversion import stays_outside
-from xpnet.data.host_rows import HostRows
-from xpnet.ensemble import Ensemble
 from xpnet.errors import ArgumentError
-from xpnet.inspection.novelty import LEAST_ROWS
-from xpnet.inspection.predict import predict_calibrated
+from xpnet.inference import LEAST_ROWS, predict_calibrated
+from xpnet.network.ensemble import Ensemble
 from xpnet.training.callbacks import EarlyStopping
 
 if TYPE_CHECKING:

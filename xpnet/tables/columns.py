@@ -17,7 +17,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from xpnet.checks import count, list_names, show, truncate
+from xpnet._checks import count, list_names, show, truncate
 from xpnet.errors import ArgumentError
 from xpnet.tables._cells import (
     DAY,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from math import inf
 from typing import Any, NamedTuple
 
-from xpnet.checks import show
+from xpnet._checks import show
 from xpnet.errors import ArgumentError
-from xpnet.network import Network
+from xpnet.network.network import Network
 from xpnet.tables.columns import (
     WAVES,
     Bins,

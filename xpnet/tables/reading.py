@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.checks import choices, install_command, list_names
+from xpnet._checks import choices, install_command, list_names
 from xpnet.errors import ArgumentError
 from xpnet.tables._cells import (
     Cells,

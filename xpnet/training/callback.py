@@ -12,12 +12,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
+from xpnet._checks import warn
 from xpnet.backends.identity import is_ours
-from xpnet.checks import warn
-from xpnet.state.history import History
-from xpnet.state.position import Position
-from xpnet.state.value import Value
-from xpnet.training.metrics import METRICS
+from xpnet.inference.metrics import METRICS
+from xpnet.value import History, Position, Value
 
 
 class Trainee(Protocol):

@@ -11,9 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.checkpoint.networks import encode_network
-from xpnet.checkpoint.writing import write_file
-from xpnet.checks import (
+from xpnet._checks import (
     check_folder,
     choices,
     count,
@@ -24,11 +22,11 @@ from xpnet.checks import (
     is_text,
     yes_or_no,
 )
+from xpnet._names import explain_arguments, find_nearest
 from xpnet.errors import ArgumentError
-from xpnet.hints import explain_arguments, find_nearest
-from xpnet.state.plain import check_number, check_whole
-from xpnet.state.value import FITTED_TO_WEIGHTS
+from xpnet.files import encode_network, write_file
 from xpnet.training.callback import EVALUATED, Callback, Training, warn_of_write
+from xpnet.value import FITTED_TO_WEIGHTS, check_number, check_whole
 
 
 class Monitor(Callback):

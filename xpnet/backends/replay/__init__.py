@@ -9,3 +9,21 @@ It relies on steps that are pure functions of arrays: which operations run, and 
 values. A step that reads values, uses arrays from elsewhere, or changes an array in place that has two names cannot be
 recorded. It is refused, and a plain loop runs it instead.
 """
+
+from xpnet.backends.replay._native import NativeLoop, get_step_threads, make_native
+from xpnet.backends.replay._program import Case, Operations, Program, ReplayLoop
+from xpnet.backends.replay._tape import NotRecordableError, RecordedArray, RecordedView, Recorder
+
+__all__ = [
+    "Case",
+    "NativeLoop",
+    "NotRecordableError",
+    "Operations",
+    "Program",
+    "RecordedArray",
+    "RecordedView",
+    "Recorder",
+    "ReplayLoop",
+    "get_step_threads",
+    "make_native",
+]

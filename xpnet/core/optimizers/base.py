@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias
 
-from xpnet.checks import has_methods
+from xpnet._checks import has_methods
 from xpnet.core.arrays import Array, Layers, Namespace
 from xpnet.core.model import Model
 from xpnet.errors import ArgumentError

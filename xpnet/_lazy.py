@@ -1,0 +1,20 @@
+"""Names that a package hands on, imported when they are first used."""
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+
+def import_lazily(package: str, names_in: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
+    """Make the `__getattr__` of a package: it imports a name from the module that defines it.
+
+    So importing one name does not load the others. `names_in` lists them by module of the package.
+    """
+    module_of = {name: module for module, names in names_in.items() for name in names}
+
+    def import_name(name: str) -> Any:
+        if name in module_of:
+            return getattr(importlib.import_module(f"{package}.{module_of[name]}"), name)
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+
+    return import_name

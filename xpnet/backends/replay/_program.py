@@ -1,0 +1,298 @@
+"""Programs: the recorded operations of a step, bound to several minibatches, and the loop that runs them."""
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from xpnet.backends.base import Loop, precision
+from xpnet.backends.replay._tape import NotRecordableError, RecordedCall, Recorder
+from xpnet.backends.replay.eager import Eager
+from xpnet.core.arrays import Function, Native, leaves, map_arrays, select, take_examples
+
+Operations: TypeAlias = Sequence[Callable[[], Any]]
+
+MIN_RECORDED_STEPS = 32  # with fewer, recording does not pay, unless minibatches are large
+LARGE_MINIBATCH = 1 << 18  # elements
+MAX_UNROLLED = 16  # steps of a program
+
+
+class ReplayLoop(Loop):
+    """Repeats a step over minibatches: `Backend.loop` of a library without a compiler.
+
+    A program is recorded for each set of shapes, as soon as there have been enough steps, and serves all later calls.
+    Steps that cannot be recorded run in a plain loop.
+    """
+
+    backend: Eager
+
+    def __init__(self, backend: Eager, step: Function, make_minibatch: Function) -> None:
+        super().__init__(backend, step, make_minibatch)
+        self.cases: dict[Any, Case] = {}  # by the shapes, most recently used last
+
+    def __call__(self, state: Any, batches: Any, data: Any) -> Any:
+        """Repeat the step for every batch, on a copy of the state."""
+        backend = self.backend
+        with backend.scope(precision(state)), np.errstate(all="ignore"):
+            batches = map_arrays(backend.asarray, batches)
+            case = self._find_case(state, batches, data)
+            case.steps += batches.index.shape[0]
+            if case.refusal is None:
+                try:
+                    program = self._find_program(case, state, batches, data)
+                except NotRecordableError as error:
+                    self._refuse(case, str(error))
+                else:
+                    if program is not None:
+                        return self._replay(case, program, state, batches, data)
+            return self.repeat(map_arrays(backend.copy, state), batches, data)
+
+    @property
+    def engine(self) -> str:
+        """How most of the steps ran, in a few words."""
+        return max(self.cases.values(), key=lambda case: case.steps, default=Case()).engine
+
+    def end_training(self, most: int) -> int:
+        kept, n_bytes = {}, 0
+        for key, case in reversed(self.cases.items()):
+            if case.program is not None and case.steps and n_bytes + case.program.n_bytes <= most:
+                n_bytes += case.program.n_bytes
+                kept[key] = Case(case.program)
+        self.cases = dict(reversed(kept.items()))
+        return n_bytes
+
+    def _find_case(self, state: Any, batches: Any, data: Any) -> "Case":
+        """Find the case for the shapes of all arrays; the numbers of steps and examples do not matter."""
+        examples, encoding = data
+        shapes = map_arrays(lambda x: (tuple(x.shape), x.dtype), (state, encoding))
+        row_shapes = map_arrays(lambda x: (tuple(x.shape[1:]), x.dtype), (batches, examples))
+        case = self.cases.pop((shapes, row_shapes), None) or Case()
+        self.cases[shapes, row_shapes] = case
+        return case
+
+    def _find_program(self, case: "Case", state: Any, batches: Any, data: Any) -> "Program | None":
+        """Find the program of a case, or record one; None while recording does not pay."""
+        if case.program is None:
+            n_steps = self._steps_to_record(case, batches, data)
+            if n_steps:
+                case.program = self._record(state, batches, data, n_steps)
+        return case.program
+
+    def _replay(self, case: "Case", program: "Program", state: Any, batches: Any, data: Any) -> Any:
+        """Run a program on a copy of the state."""
+        program.begin(state, data)
+        try:
+            program.run(batches, data)
+        except NotRecordableError as error:
+            self._refuse(case, str(error))
+            return self.repeat(map_arrays(self.backend.copy, state), batches, data)
+        return map_arrays(self.backend.copy, program.state)  # the program will write into its own memory again
+
+    def _record(self, state: Any, batches: Any, data: Any, n_steps: int) -> "Program":
+        """Record the first step.
+
+        A step that fails twice in the same way cannot be recorded: it may test the types of its arrays, or a library
+        may raise its own error in place of a refusal. The plain loop then runs the step, and raises the error again if
+        it is the step's own. An error that does not occur again, such as one of a signal handler, surfaces.
+        """
+        try:
+            return self._make_program(state, batches, data, n_steps)
+        except NotRecordableError:
+            raise
+        except Exception as error:
+            try:
+                self._make_program(state, batches, data, n_steps)
+            except NotRecordableError:
+                raise
+            except Exception as again:
+                if type(again) is type(error):
+                    raise NotRecordableError(f"{type(error).__name__}: {error}") from error
+            raise
+
+    def _make_program(self, state: Any, batches: Any, data: Any, n_steps: int) -> "Program":
+        return record(self.backend, self.step, self.make_minibatch, state, batches, data, n_steps)
+
+    def _refuse(self, case: "Case", reason: str) -> None:
+        """Remember that the steps of a case cannot be recorded, and why."""
+        case.program, case.refusal = None, reason
+
+    def _steps_to_record(self, case: "Case", batches: Any, data: Any) -> int:
+        """Choose for how many steps to record a program now; 0 while it does not pay."""
+        steps = batches.index.shape[0]
+        if case.steps < 2:
+            return 0
+        if case.width is None:
+            (examples, encoding), batch, xp = data, select(batches, 0), self.backend.xp
+            minibatch = self.make_minibatch(take_examples(examples, batch.index, xp), encoding, batch, xp)
+            case.width = sum(math.prod(x.shape) for x in leaves(minibatch))
+        if case.steps < MIN_RECORDED_STEPS and case.width < LARGE_MINIBATCH:
+            return 0
+        most = max(1, min(MAX_UNROLLED, self.backend.gathered_together // case.width, steps))
+        return min(range(most // 2 + 1, most + 1), key=lambda n: (steps % n, -n))  # so that few steps are left over
+
+
+class Case:
+    """The program for arrays of certain shapes, or the reason why there is none yet."""
+
+    def __init__(self, program: "Program | None" = None) -> None:
+        self.program = program
+        self.refusal: str | None = None  # why the step cannot be recorded
+        self.steps = 0  # how many there have been in this training
+        self.width: int | None = None  # elements of a minibatch
+
+    @property
+    def engine(self) -> str:
+        """How its steps run."""
+        if self.program is not None:
+            return self.program.engine
+        return f"plain loop: {self.refusal or 'there were too few steps to record them'}"
+
+
+class Inputs(NamedTuple):
+    """The arrays that are written before the operations of a program run, as nests."""
+
+    state: Any  # the memory of the state, before and after the steps
+    encoding: Any
+    batches: Any  # of all steps of the program
+    rows: Any  # the examples that are taken for them, (steps · m, ...)
+
+
+class Program:
+    """The operations of a step, bound to the minibatches of several steps, and the memory that they read and write.
+
+    Parameters
+    ----------
+    backend
+        The library.
+    inputs
+        Arrays that are written before the operations run.
+    preparation
+        Calls without arguments that make the minibatches of all steps.
+    minibatches
+        These minibatches, as a nest of arrays.
+    steps
+        For each step, the calls that take it.
+    replacements
+        For each step, the arrays that take the place of those of the first step, by the ids of the latter, which the
+        calls of the first step keep alive.
+    n_bytes
+        The size of all its arrays.
+    """
+
+    def __init__(
+        self,
+        backend: Eager,
+        inputs: Inputs,
+        preparation: Operations,
+        minibatches: Any,
+        steps: Sequence[Operations],
+        replacements: Sequence[dict[int, Native]],
+        n_bytes: int,
+    ) -> None:
+        self.backend, self.inputs, self.replacements, self.n_bytes = backend, inputs, replacements, n_bytes
+        self.preparation, self.minibatches, self.steps = preparation, minibatches, steps
+        self.operations: Operations = [*preparation, *chain(*steps)]
+        self.engine = "replay of recorded steps"
+
+    @property
+    def state(self) -> Any:
+        """The state, in the program's own memory."""
+        return self.inputs.state
+
+    def begin(self, state: Any, data: Any) -> None:
+        """Copy a state, and the encoding of the examples, into the program's memory."""
+        _, encoding = data
+        for target, x in zip(leaves((self.inputs.state, self.inputs.encoding)), leaves((state, encoding))):
+            self.backend.assign(target, x)
+
+    def run(self, batches: Any, data: Any) -> None:
+        """Run a step for each batch."""
+        (examples, _), xp, n = data, self.backend.xp, len(self.steps)
+        steps = batches.index.shape[0]
+        end = steps - steps % n
+        rounds = [xp.reshape(x[:end, ...], (-1, n, *x.shape[1:])) for x in leaves(batches)]
+        for arrays in zip(*rounds):
+            self._load(arrays, examples)
+            for operation in self.operations:
+                operation()
+        if end < steps:
+            self._load([x[end:, ...] for x in leaves(batches)], examples)
+            for operation in chain(self.preparation, *self.steps[: steps - end]):
+                operation()
+
+    def _load(self, batches: Sequence[Native], examples: Any) -> None:
+        """Copy batches for all steps, or for the first of them, into the program's memory, and take their examples."""
+        assign, inputs = self.backend.assign, self.inputs
+        for target, x in zip(leaves(inputs.batches), batches):
+            if len(x) == len(target):
+                assign(target, x)
+            else:  # the other steps need numbers of examples, too
+                assign(target[: len(x), ...], x)
+                assign(target[len(x) :, ...], x[:1, ...])
+        index = self.backend.xp.reshape(inputs.batches.index, (-1,))
+        for target, x in zip(leaves(inputs.rows), leaves(examples)):
+            self.backend.take_into(target, x, index)
+
+
+def record(
+    backend: Eager,
+    step: Function,
+    make_minibatch: Function,
+    state: Any,
+    batches: Any,
+    data: Any,
+    n_steps: int,
+    make_program: type[Program] = Program,
+) -> Program:
+    """Take the first step on a copy of the state, record it, and bind it to the minibatches of `n_steps` steps.
+
+    Raises
+    ------
+    NotRecordableError
+        If the step cannot be recorded.
+    """
+    recorder, xp = Recorder(backend), backend.xp
+    batches = select(batches, slice(n_steps))
+    index = xp.reshape(batches.index, (-1,))
+    rows = map_arrays(lambda x: xp.take(x, index, axis=0), data[0])
+    try:
+        recorded = Inputs(
+            map_arrays(lambda x: recorder.wrap(backend.copy(x)), state),
+            map_arrays(recorder.wrap_copy, data[1]),
+            map_arrays(recorder.wrap_copy, batches),
+            map_arrays(lambda x: recorder.wrap(xp.reshape(x, (*batches.index.shape, *x.shape[1:]))), rows),
+        )
+        namespace = recorder.namespace()
+        minibatches = make_minibatch(recorded.rows, recorded.encoding, recorded.batches, namespace)
+        preparation = recorder.cut()
+        end = step(recorded.state, map_arrays(recorder.take_first, minibatches), namespace)
+        recorder.close(recorded.state, end)
+        calls = recorder.cut()
+    except Exception as error:
+        if recorder.refusal is not None:  # somebody caught it, and raised another error in its place
+            raise NotRecordableError(recorder.refusal) from error
+        raise
+    finally:
+        recorder.forget_results()  # they refer to the recorder
+    inputs, minibatches = map_arrays(lambda x: x.array, (recorded, minibatches))
+    replacements = [{}, *(recorder.find_replacements(i) for i in range(1, n_steps))]
+    return make_program(
+        backend,
+        inputs._replace(rows=rows),
+        [call.operation for call in preparation],
+        minibatches,
+        bind_to_steps(calls, replacements),
+        replacements,
+        recorder.n_bytes,
+    )
+
+
+def bind_to_steps(calls: list[RecordedCall], replacements: list[dict[int, Native]]) -> list[list[Function]]:
+    """Bind operations to the arrays of each step. Most use none of these, and are the same in all steps."""
+    changing = [call.rebind(replacements[-1]) is not call for call in calls]
+    return [
+        [call.rebind(arrays).operation if changes else call.operation for call, changes in zip(calls, changing)]
+        for arrays in replacements
+    ]

@@ -1,0 +1,80 @@
+"""The names of the inputs of a network: the columns of the table that it was trained on."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from xpnet._checks import list_names
+from xpnet.errors import ArgumentError
+
+
+def name_part(part: str, name: str) -> str:
+    """Name a part of some data for messages; data without a name have it alone.
+
+    Examples
+    --------
+    >>> name_part("X", "train_data"), name_part("X", "")
+    ('X of train_data', 'X')
+    """
+    return f"{part} of {name}" if name else part
+
+
+def column_names(x: Any, name: str) -> tuple[str, ...] | None:
+    """Return the column names of inputs, as scikit-learn sees them; None unless they are strings.
+
+    Those are the columns of a table of any library, the index of a row of pandas, and the coordinates of the last axis
+    of an array that has them, as in xarray.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> column_names(SimpleNamespace(columns=["width", "height"]), "x"), column_names([[1, 2]], "x")
+    (('width', 'height'), None)
+    """
+    if hasattr(x, "columns"):
+        names = x.column_names if hasattr(x, "schema") and hasattr(x, "column_names") else x.columns  # of pyarrow
+    elif has_coordinates(x):
+        axis = x.dims[-1]
+        names = x.coords[axis].values.tolist() if axis in x.coords else None
+    else:
+        names = x.index if hasattr(x, "iloc") else None
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        return None
+    names = tuple(names)
+    are_strings = [isinstance(column, str) for column in names]
+    if any(are_strings) and not all(are_strings):
+        other = names[are_strings.index(False)]
+        raise ArgumentError(
+            f"{name} has column names that are not strings, such as {other!r} of type {type(other).__name__}; make all "
+            "of them strings, as X.columns = X.columns.astype(str) does"
+        )
+    if not all(are_strings) or not names:
+        return None
+    if len(set(names)) < len(names):
+        duplicate = next(column for column in names if names.count(column) > 1)
+        raise ArgumentError(f"{name} has several columns named {duplicate!r}; give each a name of its own")
+    return names
+
+
+def has_coordinates(x: Any) -> bool:
+    """Tell whether this is a row or a table with coordinates on its axes, as in xarray."""
+    return hasattr(x, "dims") and hasattr(x, "coords") and getattr(x, "ndim", 0) in (1, 2)
+
+
+def compare_names(x: Any, names: tuple[str, ...], known: tuple[str, ...]) -> str:
+    """Format how the column names of x differ from the known ones, and what to do."""
+    missing = [column for column in known if column not in set(names)]
+    unknown = [column for column in names if column not in set(known)]
+    index = f".sel({{{x.dims[-1]!r}: list(net.feature_names)}})" if has_coordinates(x) else "[list(net.feature_names)]"
+    select = f"take them by their names, as in X{index}"
+    forget = "if other columns are meant, give an array, or set net.feature_names to None"
+    if missing:
+        return (
+            f"lacks columns that the network was trained on: {list_names(missing)}"
+            + (f"; it has others: {list_names(unknown)}" if unknown else "")
+            + f"; {forget}"
+        )
+    if unknown:
+        return f"has columns that the network was not trained on: {list_names(unknown)}; {select}"
+    k, (now, then) = next((k, pair) for k, pair in enumerate(zip(names, known)) if pair[0] != pair[1])
+    place = f"column {k} is {now!r} and was {then!r}, counted from 0"
+    return f"has its columns in another order than the network was trained on: {place}; {select}"

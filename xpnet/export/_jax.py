@@ -1,0 +1,221 @@
+"""JAX: a network as a pure function of its parameters, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xpnet._checks import install_command
+from xpnet.core.activations import Activation
+from xpnet.core.arrays import Array, map_arrays
+from xpnet.core.backprop import forward
+from xpnet.core.model import Model
+from xpnet.core.scaling import ScalingInParts
+from xpnet.errors import ArgumentError
+from xpnet.export.parts import require_networks, warn_of_losses
+from xpnet.network import assign_layers
+from xpnet.network.ensemble import Ensemble
+from xpnet.network.network import Layer, Network
+from xpnet.value import split_layers
+
+
+class Constants(NamedTuple):
+    """The numbers of a network that are no parameters, as NumPy arrays of its dtype, or None."""
+
+    scale: Any
+    inputs: ScalingInParts | None
+    outputs: tuple[Any, Any] | None  # shift and factor
+
+
+def to_jax(net: Network | Ensemble) -> tuple[Callable[[Any, Any], Any], tuple[Layer, ...]]:
+    """Make a pure function, and its parameters, whose outputs are those of `Network.forward`.
+
+    The function ``f(params, x)`` can be compiled, mapped and differentiated, any number of times, with respect to both
+    arguments: by ``jax.jit``, ``jax.vmap``, ``jax.grad``, ``jax.hessian``. It includes scaling of inputs and outputs,
+    activations of your own, whose derivatives are their pullbacks, and no dropout. As for `forward`, nothing is
+    calibrated, and quantiles are not sorted. Matrices are multiplied as your program has it
+    (``jax.default_matmul_precision``).
+
+    Parameters
+    ----------
+    net
+        The network, on any backend; or an ensemble, whose members are computed at once.
+
+    Returns
+    -------
+    f
+        ``f(params, x)`` computes the outputs (..., n_out) for inputs x (..., n_in), in the dtype of the parameters; of
+        an ensemble (members, ..., n_out).
+    params
+        A pair (w, b) for each layer, w (n_out, n_in) and b (n_out,), as in ``net.layers``, copied to JAX's default
+        device. Those of an ensemble have an axis of members in front.
+
+    Raises
+    ------
+    ArgumentError
+        If `net` is neither; or if it computes in float64 and JAX does not: ``jax.config.update("jax_enable_x64",
+        True)`` makes it.
+    ImportError
+        If JAX is not installed.
+
+    Examples
+    --------
+    >>> import jax
+    >>> net = Network([3, 4, 1], task="regression", seed=0)
+    >>> f, params = to_jax(net)
+    >>> slopes = jax.vmap(jax.grad(lambda x: f(params, x)[0]))(np.eye(3, dtype="float32"))
+    >>> bool(np.allclose(slopes, net.jacobian(np.eye(3))[:, 0], atol=1e-6))
+    True
+    """
+    networks = require_networks(net)
+    jax = _import_jax()
+    _require_precision(jax, networks[0].dtype)
+    warn_of_losses(net)
+    model = networks[0].value.model
+    sigmas = tuple(_differentiate_by_pullback(sigma, jax) for sigma in model.sigmas)
+    compute = partial(_compute_outputs, jax.numpy, model, sigmas)
+    constants, params = [*map(_find_constants, networks)], [*map(_copy_layers, networks)]
+    if isinstance(net, Network):
+        return partial(compute, constants[0]), jax.tree.map(jax.numpy.asarray, params[0])
+    constants, params = (jax.tree.map(lambda *arrays: np.stack(arrays), *nests) for nests in (constants, params))
+    return partial(jax.vmap(compute, (0, 0, None)), constants), jax.tree.map(jax.numpy.asarray, params)
+
+
+def from_jax(net: Network | Ensemble, params: Any) -> Any:
+    """Make a copy of a network with the weights and biases of the parameters that `to_jax` made.
+
+    Parameters
+    ----------
+    net
+        The network, or ensemble, that was given to `to_jax`. It does not change.
+    params
+        Its parameters, as JAX has changed them, on any device.
+
+    Returns
+    -------
+    Network or Ensemble
+        A copy, where `net` is. Its calibration has ended.
+
+    Raises
+    ------
+    ArgumentError
+        If the parameters do not fit the network, or are not finite.
+
+    Examples
+    --------
+    >>> net = Network([3, 4, 1], task="regression", seed=0)
+    >>> f, params = to_jax(net)
+    >>> trained = from_jax(net, [(2 * w, b) for w, b in params])
+    >>> bool((trained.w[0] == 2 * net.w[0]).all())
+    True
+    """
+    networks, new = require_networks(net), net.copy()
+    if isinstance(new, Network):
+        new.value = assign_layers(new.value, params, "params")
+        return new
+    weights, biases = split_layers(params, "params")
+    arrays = [np.asarray(array) for array in (*weights, *biases)]
+    for array in arrays:
+        if array.shape[:1] != (len(networks),):
+            raise ArgumentError(
+                f"params holds an array of shape {array.shape}; those of an ensemble begin with its number of members, "
+                f"{len(networks)}"
+            )
+    for k, member in enumerate(new):
+        parts = [array[k] for array in arrays]
+        layers = [*zip(parts[: len(weights)], parts[len(weights) :])]
+        member.value = assign_layers(member.value, layers, f"params[{k}]")
+    return new
+
+
+def _import_jax() -> Any:
+    try:
+        import jax
+    except ImportError as error:
+        raise ImportError(f"to_jax needs JAX ({error}); install it with: {install_command('jax')}") from error
+    return jax
+
+
+def _require_precision(jax: Any, dtype: str) -> None:
+    if jax.dtypes.canonicalize_dtype(dtype) != dtype:
+        raise ArgumentError(
+            f'net computes in {dtype}, and JAX in float32 unless told otherwise; call jax.config.update("jax_enable_x64'
+            '", True) before, or give net.to(dtype="float32")'
+        )
+
+
+def _find_constants(net: Network) -> Constants:
+    value, dtype = net.value, net.dtype
+    scale = None if value.model.scale is None else np.asarray(value.model.scale, dtype)
+    if value.scaling is None:
+        return Constants(scale, None, None)
+    exact = value.scaling.exact
+    rounded = map_arrays(lambda x: x.astype(dtype), exact)
+    inputs = ScalingInParts(rounded, map_arrays(lambda x: (x - x.astype(dtype)).astype(dtype), exact))
+    scales_outputs = rounded.y_mean is not None
+    outputs = value.model.cost.output_scaling(rounded.y_mean, rounded.y_std, np) if scales_outputs else None
+    return Constants(scale, inputs, outputs)
+
+
+def _copy_layers(net: Network) -> tuple[Layer, ...]:
+    value = net.value
+    with value.scope():
+        return tuple(
+            Layer(*(np.array(value.backend.to_numpy(array)) for array in (w, b[0, ...]))) for w, b in value.layers
+        )
+
+
+class _Namespace:
+    """The functions of jax.numpy; |x| has a derivative at 0, on the same side as in `core.dual`."""
+
+    def __init__(self, jnp: Any) -> None:
+        self.jnp = jnp
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.jnp, name)
+
+    def abs(self, x: Any) -> Any:
+        return self.jnp.where(x > 0.0, x, -x)
+
+
+def _differentiate_by_pullback(sigma: Activation, jax: Any) -> Activation:
+    """Make the derivative of an activation its pullback, also at kinks; JAX's own is wrong there for softplus."""
+    xp = _Namespace(jax.numpy)
+
+    @jax.custom_jvp
+    def value(z: Any) -> Any:
+        return sigma.value(z, xp)  # type: ignore[arg-type]
+
+    @value.defjvp
+    def push_forward(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
+        (z,), a = primals, value(*primals)
+        # A pullback is linear in g, and the derivative in a direction is its transpose
+        push = jax.linear_transpose(lambda g: sigma.pullback(g, z, a, xp), a)  # type: ignore[arg-type]
+        return a, push(*tangents)[0]
+
+    return sigma._replace(value=lambda z, xp: value(z))
+
+
+def _compute_outputs(
+    jnp: Any, model: Model, sigmas: tuple[Activation, ...], constants: Constants, params: Any, x: Any
+) -> Array:
+    weights, biases = split_layers(params, "params")
+    shapes = [(jnp.shape(w), jnp.shape(b)) for w, b in zip(weights, biases)]
+    expected = [(shape, shape[:1]) for shape in model.shapes]
+    if shapes != expected:
+        raise ArgumentError(f"params has arrays of shapes {shapes}, but must have {expected}")
+    layers = tuple((jnp.asarray(w), jnp.asarray(b)) for w, b in zip(weights, biases))
+    x = jnp.asarray(x, layers[0][0].dtype)
+    if x.shape[-1:] != (model.n_in,):
+        raise ArgumentError(f"x has shape {x.shape}, but its last axis must hold the {model.n_in} inputs")
+    rows = jnp.reshape(x, (-1, model.n_in))
+    rows = rows if constants.scale is None else rows * constants.scale
+    rows = rows if constants.inputs is None else constants.inputs.inputs(rows)
+    a = forward(layers, sigmas, rows, jnp)[1][-1]
+    if constants.outputs is not None:
+        shift, factor = constants.outputs
+        a = a * factor + shift
+    return jnp.reshape(a, (*x.shape[:-1], model.n_out))

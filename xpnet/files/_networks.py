@@ -1,0 +1,161 @@
+"""Networks to the content of files, and back."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+from xpnet.backends import Backend
+from xpnet.backends.identity import describe
+from xpnet.core.arrays import leaves, map_arrays, rebuild
+from xpnet.core.calibration import Calibration
+from xpnet.core.dropout import init_dropout
+from xpnet.core.model import Model, Seeds
+from xpnet.core.optimizers.base import Optimizer
+from xpnet.core.step import State
+from xpnet.data.scaling import place_scaling
+from xpnet.files import _record as records
+from xpnet.files._file import encode, explain_errors
+from xpnet.files._provenance import from_plain
+from xpnet.files._record import NO_CALIBRATIONS, Calibrations, Record, Snapshot
+from xpnet.value import History, Value, init_optimizer, parse_biases, parse_weights
+from xpnet.value.structure import describe_own, parse_feature_names
+from xpnet.version import __version__
+
+AnyNetwork = TypeVar("AnyNetwork")  # `Network`, which is above
+
+
+def encode_network(
+    value: Value,
+    snapshot: Snapshot | None = None,
+    shared: Calibrations = NO_CALIBRATIONS,
+) -> bytes:
+    """Return the content of the file of a network; see `make_record`. Synchronizes."""
+    with value.scope():
+        record = records.make_record(value, snapshot, shared, describe_own(value.model))
+        return encode(record, __version__)
+
+
+def fingerprint(value: Value) -> str:
+    """Compute the digest of a network. Synchronizes."""
+    plain = {
+        "settings": value.settings,
+        "optimizer": records.encode_optimizer(value.optimizer) or describe(value.optimizer),
+        "generator": value.generator,
+        "seeds": value.seeds._asdict(),
+        "feature_names": value.feature_names,
+        "coefficients": value.objective.coefficients,
+    }
+    if own := describe_own(value.model):
+        plain["functions"] = own
+    with value.scope():
+        return digest_all(plain, records.name_arrays(value))
+
+
+def digest_all(plain: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
+    """Compute the digest of plain values and of arrays by their names."""
+    digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())
+    for name, array in sorted(arrays.items()):
+        # All zeros get a plus sign: nothing depends on theirs, and equal trainings have been seen to differ in it
+        little = (array + array.dtype.type(0)).astype(array.dtype.newbyteorder("<"), copy=False)
+        digest.update(f"{name} {little.dtype.str} {little.shape}".encode())
+        digest.update(little.tobytes())
+    return digest.hexdigest()
+
+
+def fingerprint_members(fingerprints: Sequence[str], calibration: Calibration | None) -> str:
+    """Compute the digest of an ensemble, from those of its members in their order, and from its calibration."""
+    arrays = {} if calibration is None else records.name_arrays_of("calibration", calibration)
+    return digest_all({"members": fingerprints}, arrays)
+
+
+def read_network(
+    make: Callable[..., AnyNetwork], record: Record, path: str, backend: Backend, custom: Iterable[Any]
+) -> AnyNetwork:
+    """Make a network of a record from a file, whose path is for messages; `make` is `Network` or derived from it."""
+    with explain_errors(path):
+        records.training_of(record)  # raises if there is one that is not valid
+        return restore_network(make, record, records.settings_of(record, custom), backend)
+
+
+def restore_network(
+    make: Callable[..., AnyNetwork], record: Record, settings: Mapping[str, Any], backend: Backend
+) -> AnyNetwork:
+    """Make a network of a record, with these arguments of `Network`; see `read_network`."""
+    net: Any = make(**settings, init="zeros", seed=0, backend=backend)  # both are replaced
+    net.value = restore(record, net.value)
+    return net
+
+
+def restore(record: Record, own: Value) -> Value:
+    """Return everything in a record but its settings, for a network with the structure and the place of `own`.
+
+    Raises
+    ------
+    ValueError, TypeError, KeyError
+        If the record is not that of such a network.
+    """
+    model, seeds = own.model, Seeds(**records.seeds_of(record))
+    names, optimizer = records.feature_names_of(record), records.optimizer_of(record)
+    scaling = records.scaling_of(record)
+    return Value(
+        model=model,
+        place=own.place,
+        stored=read_state(records.tensors_of(record), optimizer, seeds, own),
+        optimizer=optimizer,
+        generator=records.generator_of(record),
+        seeds=seeds,
+        scaling=None if scaling is None else place_scaling(scaling, model, own.place),
+        feature_names=None if names is None else parse_feature_names(names, model.n_in),
+        calibration=records.calibrations_of(record, model).get(0),
+        laplace=records.laplace_of(record, model),
+        novelty=records.novelty_of(record, model),
+        provenance=from_plain(record.provenance),
+        history=History(records.history_of(record)),
+        notes=records.notes_of(record),
+        objective=records.objective_of(record),
+    )
+
+
+def restore_training(record: Record, own: Value) -> Snapshot | None:
+    """Return the training in a record as it was written, if there is one; see `restore`."""
+    training, value = records.training_of(record), restore(record, own)
+    states = {
+        key: read_state(tensors, value.optimizer, value.seeds, own)
+        for key, tensors in records.callback_tensors_of(record).items()
+    }
+    return None if training is None else Snapshot(value, states=states, **training)
+
+
+def share_calibration(values: Sequence[Value]) -> Calibrations:
+    """Return the calibration of an ensemble with these values as the records of its members hold it."""
+    calibration = values[0].calibration
+    return NO_CALIBRATIONS if calibration is None else {len(values): calibration}
+
+
+def find_shared_calibration(members: Sequence[Record], model: Model) -> Calibration | None:
+    """Find the calibration of an ensemble in the records of all its members; None if it has none."""
+    first, *others = (records.calibrations_of(record, model).get(len(members)) for record in members)
+    return first if first is not None and all(map(first.is_same, others)) else None
+
+
+def read_state(tensors: dict[str, np.ndarray], optimizer: Optimizer, seeds: Seeds, own: Value) -> State:
+    """Make a state of the arrays in a record, for a network with the structure and the place of `own`."""
+    model, (backend, dtype) = own.model, own.place
+    weights, biases = zip(*records.layers_of(tensors, len(model.shapes)))
+    layers = tuple(zip(parse_weights(weights, model, own.place), parse_biases(biases, model, own.place)))
+    dropout = init_dropout(seeds.dropout, model.dropout)
+    state = init_optimizer(optimizer, layers, own.place)
+    with own.scope():
+        memory = map_arrays(backend.to_numpy, state.memory)
+        memory = rebuild(memory, records.memory_of(tensors, len(leaves(memory))))
+        optimizer.check_memory(memory)  # type: ignore[attr-defined]
+        state = state._replace(memory=backend.copy_nest(memory, dtype))
+        if dropout is None:
+            records.refuse_unknown("tensor", {"dropout.step"} & tensors.keys())
+        else:
+            dropout = dropout._replace(step=records.dropout_step_of(tensors))
+        dropout, cost = (backend.copy_nest(nest, dtype) for nest in (dropout, np.zeros(1)))
+    return State(layers, state, cost, dropout)

@@ -1,0 +1,137 @@
+"""Calibration: what corrects the error bars, quantiles or probabilities of networks and ensembles, from examples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Sized
+
+import numpy as np
+
+from xpnet.core.activations import identity
+from xpnet.core.calibration import (
+    Calibration,
+    check_errors,
+    choose_widths,
+    combine_unseen,
+    compute_errors,
+    interpolate_widths,
+    sort_errors,
+)
+from xpnet.core.temperature import can_temper, find_temperature
+from xpnet.data.source import Source
+from xpnet.errors import ArgumentError
+from xpnet.inference._intervals import Bars, Examined, combine_bars, examine, predict_targets
+from xpnet.inference._predict import predict
+from xpnet.value import Value
+
+
+def count_examples(source: Source) -> int:
+    """Count the examples of a source, among which rows are chosen; refuse batches, whose number is not known."""
+    if not isinstance(source, Sized):
+        raise ArgumentError(
+            "rows needs the number of examples beforehand; give validation_data as arrays, as pairs, or as a data set"
+        )
+    return len(source)
+
+
+def calibrate(bars: Bars, source: Source, rows: Sequence[np.ndarray] | None = None) -> Calibration:
+    """Find what corrects predictions; see `Network.calibrate` and `Ensemble.calibrate`. Synchronizes.
+
+    `rows` are the numbers of the examples that each member predicts; all examples unless given.
+    """
+    bars = bars._replace(values=[value._replace(calibration=None) for value in bars.values])
+    if bars.value.model.task != "regression":
+        return _find_temperature(bars, source, rows)
+    return _find_errors(bars, source) if rows is None else _find_errors_out_of_fold(bars, source, rows)
+
+
+def _find_errors(bars: Bars, source: Source) -> Calibration:
+    """Find the sorted errors of a regression."""
+    examples = predict_targets(bars, source)
+    errors = _sort_errors(bars, examples.y, examples.bars)
+    return Calibration(errors, len(examples.y))
+
+
+def _find_errors_out_of_fold(bars: Bars, source: Source, rows: Sequence[np.ndarray]) -> Calibration:
+    """Find the sorted errors of predictions by members that have not learnt from an example, and their widths."""
+    if bars.has_laplace:
+        raise ArgumentError("calibrate with rows is not for members with fit_laplace; leave out one of the two")
+    examples = examine(bars, source, bars.predict_members)
+    for member in examples.computed:
+        _refuse_infinite(member)
+    examples, unseen = _choose_examples(examples, rows)
+    members = np.asarray(examples.computed, np.float64)
+    predicted, gain = combine_unseen(members, unseen, bars.value.model.cost)
+    if bars.levels:
+        errors, widths = _sort_errors(bars, examples.y, predicted), None
+    else:
+        of_all = np.asarray(combine_bars([*members], np, (), True) if bars.has_noise else members.mean(axis=0))
+        with np.errstate(divide="ignore", invalid="ignore"):  # standard deviations of 0 are refused later
+            units, widths = choose_widths(examples.y, predicted, of_all, gain)
+        units_of_all = interpolate_widths(of_all[..., 0], widths, np) * of_all[..., 1]
+        both = (predicted[..., 0], units), (of_all[..., 0], units_of_all)
+        # The mean of all is better where it has learnt, unless a wrong target moves it more than members without it
+        errors = np.maximum(*(_sort_errors(bars, examples.y, np.stack(parts, axis=-1)) for parts in both))
+    return Calibration(errors, len(examples.y), widths=widths)
+
+
+def _sort_errors(bars: Bars, y: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Compute and sort the errors of bars, read-only; refuse those that are infinite, or too few."""
+    errors = compute_errors(y, predicted, bars.levels)
+    if not np.isfinite(errors).all():
+        _refuse_infinite(predicted)
+        raise ArgumentError(_explain_infinite(bars))
+    errors = sort_errors(errors, bars.levels)
+    check_errors(errors, bars.levels)
+    errors.flags.writeable = False
+    return errors
+
+
+def _find_temperature(bars: Bars, source: Source, rows: Sequence[np.ndarray] | None) -> Calibration:
+    """Find the temperature of a classification."""
+    model = bars.value.model
+    if not can_temper(model):
+        raise ArgumentError(
+            f"calibrate needs probabilities that add up to 1, and the output activation is {model.sigmas[-1].name!r}; "
+            'make a network with task="classification", whose output is softmax'
+        )
+    values = [_without_output_activation(value) for value in bars.values]
+    examples = examine(bars, source, lambda x: [predict(value, x) for value in values])
+    for z in examples.computed:
+        _refuse_infinite(z)
+    examples, unseen = _choose_examples(examples, rows)
+    logits = np.mean(np.asarray(examples.computed, np.float64), axis=0, where=unseen[..., None])
+    temperature = find_temperature(logits, examples.y, model.task)
+    return Calibration(None, len(examples.y), temperature)
+
+
+def _choose_examples(examples: Examined, rows: Sequence[np.ndarray] | None) -> tuple[Examined, np.ndarray]:
+    """Choose the examples that are in the rows of any member, and tell in those of which ones, (n_members, n)."""
+    unseen = np.full((len(examples.computed), len(examples.y)), rows is None)
+    for k, part in enumerate(rows or ()):
+        unseen[k, part] = True
+    kept = unseen.any(axis=0)
+    return Examined(examples.y[kept], [array[kept] for array in examples.computed]), unseen[:, kept]
+
+
+def _without_output_activation(value: Value) -> Value:
+    """Return a network whose outputs are the weighted inputs of the output layer, which keep all their digits."""
+    model = value.model._replace(sigmas=(*value.model.sigmas[:-1], identity))
+    return value._replace(model=model)
+
+
+def _refuse_infinite(predicted: np.ndarray) -> None:
+    """Refuse predictions (n, ...) that are infinite or NaN."""
+    if len(rows := np.argwhere(~np.isfinite(predicted))):
+        raise ArgumentError(
+            f"calibrate needs finite predictions, and that for row {rows[0, 0]} of validation_data, counted from 0, is "
+            "infinite or NaN; scale the inputs as in training, or leave such examples out"
+        )
+
+
+def _explain_infinite(bars: Bars) -> str:
+    """Say why predicted standard deviations are 0."""
+    if bars.value.model.cost.has_std:
+        reason = "or nearly so; give standardize=True, or other initial weights"
+    else:
+        reason = 'as where all members of an ensemble agree; give cost="gaussian", or more members'
+    return f"calibrate divides errors by predicted standard deviations, and some for validation_data are 0, {reason}"

@@ -1,0 +1,189 @@
+"""Error bars by the Laplace approximation; the formulas are in `core.laplace` and `core.evidence`."""
+
+from collections.abc import Iterator
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from xpnet.backends import on_host_only, require_bytes
+from xpnet.core.arrays import Array, Layers, join_layers, leaves, map_arrays
+from xpnet.core.backprop import forward
+from xpnet.core.laplace import Laplace, outputs_with_variances
+from xpnet.core.minibatch import decode
+from xpnet.core.model import count_parameters
+from xpnet.core.optimizers import (
+    MOST_CHANGE,
+    SQUARED,
+    Evidence,
+    begin,
+    estimate_precisions,
+    find_decays,
+    init_evidence,
+    normal_equations,
+    unit_precisions,
+)
+from xpnet.data.source import Source
+from xpnet.errors import ArgumentError
+from xpnet.inference._predict import compute_for_rows
+from xpnet.value import Objective, Value
+
+MOST_ESTIMATES = 100  # of the precisions
+LEAST_CHANGE = 1e-3  # of a precision, relative to itself; estimates that change less are the last
+MATRICES = 4  # of P × P numbers in memory at once
+
+
+def fit_laplace(value: Value, source: Source) -> Laplace:
+    """Find the covariance of a network's weights from its training examples; see `Network.fit_laplace`. Synchronizes.
+
+    The precisions are estimated with the weights held, from those of Bayesian Levenberg-Marquardt on, if it has trained
+    the network.
+    """
+    _require_squares(value)
+    _require_fit_to_targets(value)
+    model, backend = value.model, value.backend
+    n_parameters = count_parameters(model.sizes)
+    require_bytes(
+        on_host_only(backend, MATRICES * 8 * n_parameters**2),
+        f"fit_laplace with the {n_parameters:,} weights and biases of {list(model.sizes)} needs",
+        'use an Ensemble, cost="gaussian", or calibrate, or a smaller network',
+    )
+    factor = SQUARED[model.cost.name](model.n_out)
+    with backend.scope("float64"):
+        layers = map_arrays(partial(backend.asarray, dtype="float64"), value.layers)
+        sums: list[np.ndarray] = []
+        for part in map(partial(_sum_block, value, layers, factor), _read_blocks(value, source, n_parameters)):
+            sums = [x + y for x, y in zip(sums, part)] if sums else part
+        layers = map_arrays(backend.to_numpy, layers)
+    matrix, cost, input_squares, targets, target_squares, n, total = sums
+    matrix = matrix / total
+    means, squares = targets / total, target_squares / total
+    limits = np.finfo(np.float64)
+    variance = np.maximum(np.mean(squares - means**2), limits.eps * np.mean(squares) + limits.tiny)  # less is rounding
+    scales = input_squares / total, variance, factor
+    try:
+        evidence = _find_evidence(value, layers, matrix, scales, cost / total, int(n))
+        decay = join_layers(find_decays(evidence, layers, np.array(n)), np)
+        covariance = np.linalg.inv(matrix + np.diag(decay[:, 0])) / (evidence.noise * n)
+        if not (np.isfinite(covariance).all() and (np.diagonal(covariance) > 0.0).all()):
+            raise np.linalg.LinAlgError
+    except np.linalg.LinAlgError as error:
+        raise ArgumentError(
+            f"fit_laplace cannot tell the effects of the {n_parameters:,} weights and biases apart in float64, as with "
+            "inputs or targets far from 0; make the network with standardize=True, or train longer"
+        ) from error
+    laplace = Laplace((covariance + covariance.T) / 2, np.reshape(1.0 / (evidence.noise * factor), (1,)))
+    for array in laplace:
+        array.flags.writeable = False
+    return laplace
+
+
+def _read_blocks(value: Value, source: Source, width: int) -> Iterator[tuple[Array, Array, Array | None]]:
+    """Read inputs, targets and weights block by block; none of them stays in memory."""
+    with value.scope():
+        blocks, encoding = source.blocks(width), source.reader.encoding()
+    while True:
+        with value.scope():
+            block = [(*decode(part.x, part.y, encoding, value.xp), part.weight) for part in islice(blocks, 1)]
+        if not block:
+            return
+        yield block.pop()
+
+
+def _sum_block(
+    value: Value, layers: Layers, factor: float, block: tuple[Array, Array, Array | None]
+) -> list[np.ndarray]:
+    """Compute the sums over a block of examples. Synchronizes.
+
+    They are those of JᵀJ, the costs, the squares of the inputs, the targets and their squares, all of
+    them weighted; the number of examples with a weight, and the weights.
+    """
+    backend, sigmas, xp = value.backend, value.model.sigmas, value.xp
+    x, y = (backend.asarray(part, "float64") for part in block[:2])
+    weight = xp.ones_like(y[:, 0]) if block[2] is None else backend.asarray(block[2], "float64")
+    matrix, _ = normal_equations(layers, sigmas, x, y, factor * weight, xp)
+    _, activations = forward(layers, sigmas, x, xp)
+    column, error = weight[:, None], activations[-1] - y
+    sums = [
+        matrix,
+        0.5 * factor * xp.sum(column * error**2),
+        xp.sum(column * x * x, axis=0, keepdims=True),
+        xp.sum(column * y, axis=0),
+        xp.sum(column * y * y, axis=0),
+        xp.sum(xp.astype(weight != 0.0, weight.dtype)),
+        xp.sum(weight),
+    ]
+    return [backend.to_numpy(part) for part in sums]
+
+
+def _require_squares(value: Value) -> None:
+    """Refuse a network that does not minimize squared errors."""
+    if value.model.task != "regression" or value.model.cost.name not in SQUARED:
+        raise ArgumentError(
+            f'fit_laplace needs a regression with cost="quadratic" or "mse", and this network has '
+            f'task={value.model.task!r} and cost={value.model.cost.name!r}; make one with task="regression", or see '
+            "calibrate for other error bars"
+        )
+
+
+def _require_fit_to_targets(value: Value) -> None:
+    """Refuse weights that are not those of a training on targets alone."""
+    provenance, objective = value.provenance, value.objective
+    if provenance.init is not None and not provenance.runs and not provenance.edited:
+        raise ArgumentError(
+            "fit_laplace needs a trained network, and this one has its first weights; call train before"
+        )
+    if objective != Objective():
+        used = "slopes=" if objective.coefficients is None else "solve"
+        raise ArgumentError(
+            f"fit_laplace knows targets alone, and the weights were fitted by {used}, which its error bars would leave "
+            "out; use an Ensemble, or calibrate on validation data"
+        )
+
+
+def _find_evidence(
+    value: Value,
+    layers: Any,
+    matrix: np.ndarray,
+    scales: tuple[np.ndarray, np.ndarray, float],
+    cost: np.ndarray,
+    n: int,
+) -> Evidence:
+    """Estimate the precisions, with the weights held, until they settle."""
+    memory, n_examples = value.state.optimizer.memory, np.array(float(n))
+    evidence = init_evidence(layers, np.zeros(()))
+    if isinstance(memory, Evidence):
+        with value.scope():
+            evidence = map_arrays(lambda x: np.asarray(value.backend.to_numpy(x), np.float64), memory)
+    input_squares, variance, factor = scales
+    units = unit_precisions(evidence, input_squares, variance, np)
+    evidence = begin(evidence, units, 1.0 / (factor * variance), np)
+    for _ in range(MOST_ESTIMATES):
+        n_targets = value.model.n_out * n_examples
+        new = estimate_precisions(evidence, layers, matrix, cost, n_examples, n_targets, units, MOST_CHANGE, np)
+        pairs = zip(leaves((new.noise, new.weights)), leaves((evidence.noise, evidence.weights)))
+        has_settled = all((abs(after - before) <= LEAST_CHANGE * before).all() for after, before in pairs)
+        evidence = new
+        if has_settled:
+            break
+    return evidence
+
+
+def predict_with_variances(value: Value, x: Any) -> Array:
+    """Predict bars, (m, n_targets, 2), of a network with a Laplace approximation."""
+    laplace = value.laplace
+    assert laplace is not None
+    with value.scope():
+        covariance, noise = (value.backend.asarray(array, value.dtype) for array in laplace)
+
+    def compute(inputs: Array) -> Array:
+        function = partial(outputs_with_variances, value.model.sigmas)
+        both, xp = value.backend.call(function, value.layers, covariance, noise, inputs), value.xp
+        mean, std = value.scale_back(both[..., 0]), xp.sqrt(both[..., 1])
+        with value.output_scope():
+            factor = None if value.target_scaling is None else value.target_scaling[1]
+            std = value.backend.asarray(std, value.output_dtype)
+            return xp.stack([mean, std if factor is None else std * factor], axis=-1)
+
+    return compute_for_rows(value, x, compute)

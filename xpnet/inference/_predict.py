@@ -1,0 +1,169 @@
+"""Predictions: outputs for any number of rows, computed block by block, so that memory is bounded."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from xpnet._checks import count
+from xpnet.core.arrays import Array, Namespace, positions, rows_per_block
+from xpnet.core.backprop import forward
+from xpnet.core.dropout import Dropout, drop, make_masks
+from xpnet.core.minibatch import apply_scale
+from xpnet.data import read_in_blocks
+from xpnet.data.conversion import stays_outside
+from xpnet.data.reader import Reader
+from xpnet.errors import ArgumentError
+from xpnet.value import SingleRows, Value, compute_outputs
+
+Transform = Callable[[Array, Namespace], Array]
+
+
+def predict_outputs(value: Value, x: Any, single_rows: SingleRows) -> Array:
+    """Compute the outputs of a network; where the library differentiates, as a part of its graph.
+
+    Parameters
+    ----------
+    value, x, single_rows
+        As in `predict`.
+    """
+    if not value.backend.records(x):
+        return predict(value, x, single_rows=single_rows)
+    from xpnet.inference._derivatives import vjp
+
+    return value.backend.join(partial(predict, value), partial(vjp, value), x)
+
+
+def predict_calibrated(
+    value: Value, x: Any, transform: Transform | None = None, single_rows: SingleRows | None = None
+) -> Array:
+    """Compute outputs as `predict` does, and those of a calibrated classification at its temperature."""
+    calibrated = value.calibrated
+    return predict(calibrated, x, transform, single_rows if calibrated is value else None)
+
+
+def predict(value: Value, x: Any, transform: Transform | None = None, single_rows: SingleRows | None = None) -> Array:
+    """Compute the outputs for one example, for rows, or for batches of them, and transform each block of outputs.
+
+    Parameters
+    ----------
+    value
+        The network.
+    x
+        One example (n_in,), rows (m, n_in), or an iterable of batches X or (X, y), such as a DataLoader.
+    transform
+        Pure function (outputs, xp) applied to each block of outputs (m, n_out), such as one that returns their classes.
+    single_rows
+        What computes the outputs for one row, and records how; those of the network, whose weights the value has.
+    """
+    return compute_for_rows(value, x, partial(_transform_outputs, value, transform, single_rows))
+
+
+def compute_for_rows(value: Value, x: Any, function: Callable[[Array], Array]) -> Array:
+    """Apply a function to the inputs for one example, for rows, or for batches of them, and join what it returns.
+
+    Parameters
+    ----------
+    value, x
+        As in `predict`.
+    function
+        Function of a block of inputs (m, n_in), as the first layer gets them; it returns an array with m rows.
+    """
+    if not hasattr(type(x), "shape") and _is_stream(x):
+        return _compute_for_batches(value, x, function)
+    reader = value.reader
+    if stays_outside(x):
+        return _compute_in_blocks(value, reader, x, "x", function)
+    rows, single = reader.as_rows(x)
+    result = _compute_in_blocks(value, reader, rows, "x", function)
+    return result[0, ...] if single else result
+
+
+def read_rows(value: Value, reader: Reader, x: Array, name: str) -> Iterator[Array]:
+    """Read rows of inputs, within the value's scope, in blocks (m, n_in), as the first layer gets them."""
+    scale = reader.scale
+    for inputs in read_in_blocks(x, name, sum(value.model.sizes), reader):
+        yield apply_scale(inputs, scale, value.xp)
+
+
+def _compute_in_blocks(value: Value, reader: Reader, x: Array, name: str, function: Callable[[Array], Array]) -> Array:
+    with value.scope():
+        results = [value.backend.map_rows(function, inputs) for inputs in read_rows(value, reader, x, name)]
+        with value.output_scope():
+            return results[0] if len(results) == 1 else value.xp.concat(results, axis=0)
+
+
+def _compute_for_batches(value: Value, batches: Iterable[Any], function: Callable[[Array], Array]) -> Array:
+    """Apply a function to an iterable of batches X or (X, y), one after the other."""
+    reader, results = value.reader, []
+    for i, batch in enumerate(batches):
+        has_targets = isinstance(batch, (tuple, list)) and len(batch) in (1, 2) and getattr(batch[0], "ndim", 0) > 1
+        x = batch[0] if has_targets else batch
+        rows, _ = reader.as_rows(x, f"batch {i} of x")
+        results.append(_compute_in_blocks(value, reader, rows, f"batch {i} of x", function))
+    if not results:
+        raise ArgumentError("x has no batches; an iterator can be iterated over only once, so give the batches again")
+    with value.scope(), value.output_scope():
+        return value.xp.concat(results, axis=0)
+
+
+def _is_stream(x: Any) -> bool:
+    """Tell whether something is iterated over, and is not an array, or a sequence that becomes one."""
+    return isinstance(x, Iterable) and not isinstance(x, (Sequence, Mapping, Set)) and not hasattr(x, "__array__")
+
+
+def dropout_masks(value: Value, step: int, m: int) -> list[Array | None]:
+    """Compute the masks of a step; see `Network.dropout_masks`."""
+    step, m = count("step", step, 0), count("m", m, 1)
+    dropout = _require_dropout(value, "dropout_masks")
+    backend, xp = value.backend, value.xp
+    with value.scope():
+        x = backend.asarray(np.zeros((m, value.model.n_in)), value.dtype)
+        state = dropout._replace(step=backend.asarray(np.array([step], np.int32)))
+        return [*make_masks(state, x, value.layers, xp, positions(x[:, 0], xp))]
+
+
+def sample(value: Value, x: Any, n: int) -> Array:
+    """Compute the outputs n times with dropout; see `Network.sample`. Changes nothing."""
+    n, dropout = count("n", n, 1), _require_dropout(value, "sample")
+    reader, xp, results = value.reader, value.xp, []
+    x, single = reader.as_rows(x)
+    with value.scope():
+        inputs, scale = reader.read_inputs(x, "x"), reader.scale
+        m = inputs.shape[0]
+        size = rows_per_block(4 * sum(value.model.sizes))  # making a mask takes several arrays
+        for start in range(0, n * m, size):  # over the rows of all samples
+            numbers = np.divmod(np.arange(start, min(start + size, n * m)), m)
+            samples, rows = (value.backend.asarray(number.astype(np.int32)) for number in numbers)
+            block = apply_scale(xp.take(inputs, rows, axis=0), scale, xp)
+            state = dropout._replace(step=samples[:, None])  # the number of the sample replaces that of the step
+            block, sigmas, _ = drop(state, value.model.sigmas, block, value.layers, xp, rows)
+            _, activations = forward(value.layers, sigmas, block, xp)
+            results.append(value.scale_back(activations[-1]))
+        with value.output_scope():
+            outputs = xp.reshape(xp.concat(results, axis=0), (n, m, value.model.n_out))
+            return outputs[:, 0, :] if single else outputs
+
+
+def _require_dropout(value: Value, what: str) -> Dropout:
+    """Return the state of dropout; refuse a network that has none."""
+    dropout = value.state.dropout
+    if dropout is None:
+        raise ArgumentError(f"{what} needs dropout, and this network has none; make one with dropout=0.1, say")
+    return dropout
+
+
+def _transform_outputs(value: Value, transform: Transform | None, single_rows: SingleRows | None, x: Array) -> Array:
+    outputs = _compute_block(value, single_rows, x)
+    if transform is None:
+        return outputs
+    with value.output_scope():
+        return value.backend.call(transform, outputs)
+
+
+def _compute_block(value: Value, single_rows: SingleRows | None, x: Array) -> Array:
+    """Compute the outputs for a block of inputs, and free everything else in the forward pass."""
+    if single_rows is not None and x.shape[0] == 1:
+        return value.scale_back(single_rows(value.backend, value.model, value.layers, x))
+    return value.scale_back(value.backend.call(partial(compute_outputs, value.model), value.layers, x))

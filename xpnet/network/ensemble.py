@@ -1,0 +1,759 @@
+"""Ensemble: many networks of one shape, trained in one program. Only training needs more than a loop over them."""
+
+from __future__ import annotations
+
+import operator
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from weakref import ref
+
+import numpy as np
+
+from xpnet import inference, training
+from xpnet._checks import count, decode_path, yes_or_no
+from xpnet._names import explain_arguments
+from xpnet.backends import BYTES_OF_NETWORK, Backend, get_backend, on_host_only, require_bytes
+from xpnet.backends.base import precision
+from xpnet.backends.identity import is_same
+from xpnet.core.arrays import Array
+from xpnet.core.model import count_parameters
+from xpnet.core.temperature import combine
+from xpnet.data import make_source
+from xpnet.data.splits import parse_rows
+from xpnet.errors import ArgumentError, DivergenceError
+from xpnet.inference import predict, predict_calibrated
+from xpnet.inference.metrics import accuracy, correct, predictions
+from xpnet.network.network import Network
+from xpnet.training import KeptLoops
+from xpnet.value import History, structure
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from xpnet.core.activations import Activation
+    from xpnet.core.calibration import Calibration
+    from xpnet.core.costs import Cost
+    from xpnet.core.initializers import Initializer
+    from xpnet.core.optimizers.base import Optimizer
+    from xpnet.core.schedules import Schedule
+    from xpnet.inference import Bars, Coverage
+    from xpnet.inference.metrics import Metric
+    from xpnet.training.callback import Callback
+    from xpnet.value import SingleRows, Value
+    from xpnet.value.structure import Task
+
+
+class Calibrated(NamedTuple):
+    """The calibration of an ensemble, and the weights and scalings of the members that it is for."""
+
+    calibration: Calibration
+    parts: Sequence[Callable[[], Any]]  # each returns the object itself; those of changed members are others
+
+
+@explain_arguments
+class Ensemble:
+    """Many networks of one shape, trained in one program: for error bars, or over learning rates and folds.
+
+    Member k, ``ensemble[k]``, is the network that ``Network(sizes, seed=seeds[k], ...)`` would be: trained together,
+    the members have the initial weights, minibatches and dropout masks that each would have alone, and the same
+    results to rounding. See :doc:`/use/ensembles`.
+
+    Parameters
+    ----------
+    sizes
+        Number of units of each layer, from the inputs to the outputs.
+    members
+        Number of networks.
+    seed
+        Seed of the ensemble, from which the seeds of the members are drawn; or a list with a seed for each member.
+    activation, output_activation, cost, task, init, dropout, scale, standardize, backend, device, dtype
+        As in `Network`; the same for all members.
+
+    Attributes
+    ----------
+    seeds : list of int or None
+        The seeds of the members; None for members that were made elsewhere.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is wrong; the message names it, and the choices. So do all methods.
+    MemoryError
+        If the machine has less memory than the networks need.
+    BackendError
+        If the backend or device is not available.
+
+    Notes
+    -----
+    In all methods, `x` and `data` are as in `Network`. With `return_std`, they return a pair: the mean over the
+    members, and the standard deviation around it.
+
+    Examples
+    --------
+    A regression with error bars, which grow where there are no examples:
+
+    >>> import numpy as np
+    >>> x = np.linspace(-1, 1, 50)[:, None]
+    >>> ensemble = Ensemble([1, 20, 1], members=5, activation="tanh", task="regression", seed=0)
+    >>> histories = ensemble.train((x, np.sin(3 * x)), epochs=200, batch_size=10, lr=0.1, progress=False)
+    >>> mean, std = ensemble.predict([[0.5], [3.0]], return_std=True)
+    >>> bool(abs(mean[0] - np.sin(1.5)) < 0.1), bool(std[1] > 5 * std[0])
+    (True, True)
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        members: int = 16,
+        *,
+        activation: str | Activation | Sequence[str | Activation] = "sigmoid",
+        output_activation: str | Activation | None = None,
+        cost: str | Cost | None = None,
+        task: Task | None = None,
+        init: str | Initializer | None = None,
+        dropout: float | Sequence[float] = 0.0,
+        scale: float | None = None,
+        standardize: bool = False,
+        backend: Any = None,
+        device: Any = None,
+        dtype: Any = "float32",
+        seed: int | Sequence[int] | None = None,
+    ) -> None:
+        settings = {name: value for name, value in locals().items() if name not in ("self", "sizes", "members", "seed")}
+        members, units = count("members", members, 1), structure.parse_sizes(sizes)
+        backend, dtype = get_backend(backend, device), structure.parse_dtype(dtype)
+        weights = on_host_only(backend, count_parameters(units) * np.dtype(dtype).itemsize)
+        require_bytes(members * (BYTES_OF_NETWORK + weights), f"members={members} networks of {units} need")
+        settings |= {"backend": backend, "device": None, "dtype": dtype}
+        self._networks = [Network(units, seed=own, **settings) for own in parse_seeds(seed, members)]
+        self.seeds: list[int | None] = [network.provenance.seed for network in self._networks]
+        self._calibrated: Calibrated | None = None
+        self._loops = KeptLoops()
+
+    @classmethod
+    def of(cls, networks: Iterable[Network]) -> Ensemble:
+        """Make an ensemble of copies of networks. It has no calibration yet.
+
+        They must have the same arguments, except `seed`, `init`, and the rates of dropout in the same layers.
+
+        Examples
+        --------
+        >>> ensemble = Ensemble.of([Network([2, 3, 1], seed=7), Network([2, 3, 1], seed=8)])
+        >>> len(ensemble)
+        2
+        """
+        if not isinstance(networks, Iterable):
+            raise ArgumentError(f"networks={networks!r} must be a list of networks, as in [net, net.copy()]")
+        networks = list(networks)
+        check_alike(networks)
+        return cls._made_of(network.copy() for network in networks)
+
+    @classmethod
+    def _made_of(
+        cls, networks: Iterable[Network], seeds: Sequence[int | None] = (), calibration: Calibration | None = None
+    ) -> Ensemble:
+        """Make an ensemble as `join_networks` does."""
+        ensemble = object.__new__(cls)
+        ensemble._networks = list(networks)
+        ensemble.seeds = list(seeds) or [None] * len(ensemble._networks)
+        ensemble._calibrated, ensemble._loops = None, KeptLoops()
+        ensemble._keep(calibration)
+        return ensemble
+
+    # Members
+
+    def __len__(self) -> int:
+        """Count the members."""
+        return len(self._networks)
+
+    def __getitem__(self, k: int) -> Network:
+        """Return member k, which stays a part of the ensemble."""
+        try:
+            return self._networks[operator.index(k)]
+        except TypeError as error:
+            raise ArgumentError(
+                f"an ensemble is indexed by the number of a member, not by {k!r}; make one of some of them with "
+                "Ensemble.of([...])"
+            ) from error
+        except IndexError as error:
+            raise IndexError(f"there is no member {k}: the ensemble has {len(self)}, counted from 0") from error
+
+    def __iter__(self) -> Iterator[Network]:
+        """Iterate over the members."""
+        return iter(self._networks)
+
+    def __repr__(self) -> str:
+        first = self[0]
+        return repr(first).replace(f"Network({first.sizes}", f"Ensemble({first.sizes}, members={len(self)}", 1)
+
+    @property
+    def backend(self) -> Backend:
+        """Where the networks compute."""
+        return self[0].backend
+
+    @property
+    def feature_names(self) -> tuple[str, ...] | None:
+        """The names of the inputs, if a member knows them; see `Network.feature_names`. Assignable to all members."""
+        return training.find_names([network.value for network in self])
+
+    @feature_names.setter
+    def feature_names(self, names: Iterable[str] | None) -> None:
+        names = None if names is None else structure.parse_feature_names(names, self[0].sizes[0])
+        for network in self:
+            network.feature_names = names
+
+    @property
+    def values(self) -> list[Value]:
+        """What the members are at this moment, as `Network.value`, each with the calibration of the ensemble, if any.
+
+        Examples
+        --------
+        >>> ensemble = Ensemble([2, 3, 1], members=3, task="regression", seed=0)
+        >>> [value.calibration for value in ensemble.values]
+        [None, None, None]
+        """
+        calibration = self._calibration
+        return [network.value._replace(calibration=calibration) for network in self]
+
+    @property
+    def single_rows(self) -> list[SingleRows]:
+        """What computes the outputs of the members for one row at a time; see `Network.single_rows`."""
+        return [network.single_rows for network in self]
+
+    @property
+    def histories(self) -> list[History]:
+        """The histories of the members' last training."""
+        return [network.history for network in self]
+
+    def best(self, data: Any, metric: Any = None) -> Network:
+        """Find the member with the least cost on data, or the best by a metric as in `train`. Synchronizes."""
+        metrics = [] if metric is None else training.parse_metrics("metric", [metric], self[0].value.model)
+        if metrics and metrics[0].better is None:
+            raise ArgumentError(
+                f"metric={metrics[0].name!r} does not tell whether smaller or larger is better; give an "
+                "xpnet.metrics.Metric with better='min' or 'max'"
+            )
+        name, sign = ("cost", 1.0) if not metrics else (metrics[0].name, 1.0 if metrics[0].better == "min" else -1.0)
+        scores = [sign * score[name] for score in self._measure_members(data, metrics)]
+        if np.isnan(scores).all():
+            raise ArgumentError(f"the {name} of every member is NaN")
+        return self[int(np.nanargmin(scores))]
+
+    # Training
+
+    def train(
+        self,
+        train_data: Any,
+        epochs: int = 20,
+        batch_size: int | None = None,
+        lr: float | Schedule | Sequence[float | Schedule] | None = None,
+        test_data: Any = None,
+        *,
+        optimizer: Optimizer | str | Sequence[Optimizer | str] | None = None,
+        sampling: Literal["shuffle", "replacement"] | None = None,
+        rows: Sequence[Any] | None = None,
+        validation_rows: Sequence[Any] | None = None,
+        validation_data: Any = None,
+        validation_split: Any = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        slopes: Any = None,
+        slope_weight: float = 1.0,
+        callbacks: Sequence[Callback] | Callable[[int], Sequence[Callback]] = (),
+        metrics: Sequence[Any] = (),
+        training_metrics: Sequence[Any] = (),
+        steps: int | None = None,
+        cache: bool = True,
+        chunk_steps: int | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        every: str | int | timedelta | None = None,
+        resume: bool = False,
+        threads: int | str = "auto",
+        progress: bool = True,
+    ) -> list[History]:
+        """Train all members, each as `Network.train` would train it alone.
+
+        A member that stops early, or diverges, no longer changes while the others continue. Arguments that are not
+        listed are as in `Network.train`, and the same for all members. See :doc:`/use/ensembles`.
+
+        Parameters
+        ----------
+        train_data
+            As in `Network.train`. The members share these examples, and each draws minibatches in its own order; all
+            get the same batches of an iterable.
+        lr, optimizer
+            One for all members, or a list with one for each. Optimizers are of one kind, with the same options turned
+            on, while their numbers may differ.
+        rows
+            For each member the numbers of the rows of `train_data` to train on, for folds and bagging: a row that is
+            listed twice is trained on twice in each epoch.
+        validation_rows
+            For each member the rows of `train_data` to validate on, for cross-validation. Unless `rows` is given, it
+            trains on all others. A row that is listed twice counts twice in cost and metrics.
+        callbacks
+            A list, which is copied for each member; or a function of the member's number that returns its list.
+        threads
+            Number of threads among which the members are divided on a CPU, or "auto".
+
+        Returns
+        -------
+        list of History
+            The history of each member. Also in `histories`, even if training is interrupted.
+
+        Raises
+        ------
+        DivergenceError
+            At the end, if cost or weights of some members have become infinite or NaN; it names them. They are as they
+            were some steps before.
+        MemoryError
+            If the machine has less memory than training needs.
+
+        Examples
+        --------
+        >>> from xpnet.datasets import mnist_sample
+        >>> train_data, test_data = mnist_sample()
+        >>> ensemble = Ensemble([784, 30, 10], members=4, seed=0)
+        >>> histories = ensemble.train(train_data, 2, 10, lr=[0.3, 1.0, 3.0, 10.0], progress=False)
+        >>> [history["lr"][-1] for history in histories]
+        [0.3, 1.0, 3.0, 10.0]
+        >>> bool(ensemble.accuracy(test_data) > 0.85)
+        True
+        """
+        arguments, members = {name: value for name, value in locals().items() if name != "self"}, len(self)
+        arguments["lr"] = training.one_for_each("lr", lr, members)
+        arguments["optimizer"] = training.one_for_each("optimizer", optimizer, members)
+        arguments["callbacks"] = training.copies_for_each(callbacks, members)
+        request = training.Request(**arguments)
+        chunks = training.train(self._networks, request, self._loops, "ensemble")
+        errors = Network._take_values(self._networks, chunks)
+        if errors:
+            raise summarize_divergence(errors, members)
+        first = self[0].optimizer
+        if all(rate == request.lr[0] for rate in request.lr) and all(net.optimizer == first for net in self):
+            # members with other learning rates differ on purpose
+            training.warn_of_laggards(self, request.callbacks)
+        return self.histories
+
+    # Predictions
+
+    def forward(self, x: Any) -> Array:
+        """Compute the outputs of every member, (members, m, n_out).
+
+        Examples
+        --------
+        >>> Ensemble([3, 2], members=5, seed=0).forward([[1, 2, 3], [4, 5, 6]]).shape
+        (5, 2, 2)
+        """
+        if not self.backend.records(x):
+            return self._compute_outputs(x)
+        values = [network.value for network in self]  # of these weights, also if training goes on before the gradient
+
+        def pull_back(x: Array, g: Array) -> Array:
+            products = [inference.vjp(value, x, g[k]) for k, value in enumerate(values)]
+            with self.backend.scope(self[0].dtype):
+                return self.backend.xp.sum(self._stack(products), axis=0)
+
+        return self.backend.join(lambda x: self._stack([predict(value, x) for value in values]), pull_back, x)
+
+    def _compute_outputs(self, x: Any) -> Array:
+        return self._stack([predict(network.value, x, single_rows=network.single_rows) for network in self])
+
+    def predict(self, x: Any, return_std: bool = False) -> Any:
+        """Predict values by the mean over the members, or classes by `predict_proba`, shaped as by `Network.predict`.
+
+        With `return_std`, a regression's standard deviations as well. With ``cost="gaussian"``, they are the root of
+        the mean variance that the members predict plus the variance of their means (Lakshminarayanan et al.,
+        arXiv:1612.01474); else the spread of the members, until `calibrate`. See :doc:`/use/error-bars`.
+        """
+        first, return_std = self[0], yes_or_no("return_std", return_std)
+        if first.task != "regression":
+            if return_std:
+                raise ArgumentError(
+                    f"return_std=True needs a regression, and the task is {first.task!r}; "
+                    "predict_proba(x, return_std=True) gives the spread of the probabilities"
+                )
+            mean, xp = self.predict_proba(x), self.backend.xp
+            with self.backend.scope(first.dtype):
+                return (
+                    predictions(mean[None, :], first.task, xp)[0, ...]
+                    if mean.ndim == 1
+                    else predictions(mean, first.task, xp)
+                )
+        bars = self._bars
+        if return_std:
+            bars.require_alike("return_std=True")
+        if not bars.levels:
+            mean, std = inference.predict_mean_and_std(bars, x)
+            return (mean, std) if return_std else mean
+        quantiles = inference.predict_quantiles(bars, x)
+        if not return_std:
+            return quantiles
+        members = self._stack([inference.shape_quantiles(own) for own in bars.predict_members(x)])
+        with self.backend.scope(precision(members)):
+            return quantiles, self.backend.xp.std(members, axis=0)
+
+    def predict_proba(self, x: Any, return_std: bool = False) -> Any:
+        """Predict probabilities, (m, n_out), by the mean over the members; after `calibrate`, by their geometric mean.
+
+        A regression has none.
+        """
+        training.require_classes(self[0].value, "predict_proba")
+        stack = self._stack(
+            [predict_calibrated(value, x, single_rows=rows) for value, rows in zip(self.values, self.single_rows)]
+        )
+        with self.backend.scope(self[0].dtype):
+            mean, std = mean_and_std(stack, self.backend.xp)
+            if self.temperature is not None:
+                mean = combine(stack, self[0].task, self.backend.xp)
+        return (mean, std) if yes_or_no("return_std", return_std) else mean
+
+    def _predict_points(self, x: Array) -> Array:
+        """Predict one number for each target, (m, n_targets): the mean, or the corrected one of the quantiles."""
+        cost, xp = self[0].value.model.cost, self.backend.xp
+        if self[0].task != "regression":
+            return self.predict_proba(x)
+        if cost.levels:
+            return inference.predict_points(self._bars, x)
+        outputs = self._compute_outputs(x)
+        with self.backend.scope(precision(outputs)):
+            return mean_and_std(cost.point(outputs, xp), xp)[0]
+
+    def interval(self, x: Any, level: float = 0.9) -> tuple[Array, Array]:
+        """Predict the interval that holds the targets with a probability of `level`, as `Network.interval` does."""
+        return inference.predict_interval(self._bars, x, level)
+
+    def sample(self, x: Any, n: int = 100) -> Array:
+        """Compute the outputs of every member as `Network.sample` does: (members, n, m, n_out)."""
+        return self._stack([network.sample(x, n) for network in self])
+
+    def calibrate(self, validation_data: Any, rows: Sequence[Any] | None = None) -> None:
+        """Correct error bars, quantiles or probabilities of the ensemble, as `Network.calibrate` does. Synchronizes.
+
+        The members by themselves are not corrected. For classes, they get one `temperature`, at which the log loss of
+        their geometric mean is least. See :doc:`/use/intervals` and :doc:`/use/classification`.
+
+        Parameters
+        ----------
+        validation_data
+            Examples that no member has learnt from; or, with `rows`, the training data.
+        rows
+            For each member the numbers of the rows that it has not learnt from, such as the `validation_rows` of
+            `train`. Each row is predicted by these members only, so all examples can serve for training too.
+
+        Examples
+        --------
+        Four folds, of which each member leaves out one:
+
+        >>> x, noise = np.random.default_rng(0).normal(size=(2, 400, 3))
+        >>> y = (x[:, 0] + noise[:, 0] > 0).astype(int)
+        >>> folds = np.arange(400).reshape(4, 100)
+        >>> ensemble = Ensemble([3, 30, 2], members=4, activation="tanh", task="classification", seed=0)
+        >>> histories = ensemble.train((x, y), 100, 10, lr=0.3, validation_rows=folds, progress=False)
+        >>> ensemble.calibrate((x, y), rows=folds)
+        >>> round(ensemble.temperature)
+        2
+        """
+        bars = self._bars
+        source = bars.open(validation_data, "validation_data")
+        if rows is not None:
+            n = inference.count_examples(source)
+            rows = parse_rows("rows", rows, len(self), n, "validation_data")
+        self._keep(inference.calibrate(bars, source, rows))
+
+    @property
+    def calibration(self) -> np.ndarray | None:
+        """The sorted errors that `calibrate` found; None before, and after further training of a member."""
+        calibration = self._calibration
+        return None if calibration is None else calibration.errors
+
+    @property
+    def temperature(self) -> float | None:
+        """The temperature for classes that `calibrate` found; None before, and after further training of a member."""
+        calibration = self._calibration
+        return None if calibration is None else calibration.temperature
+
+    @property
+    def _calibration(self) -> Calibration | None:
+        """The calibration, if the members have the weights and scalings that it is for."""
+        if self._calibrated is None:
+            return None
+        calibration, parts = self._calibrated
+        return calibration if all(now is then() for now, then in zip(self._list_parts(), parts)) else None
+
+    def consists_of(self, networks: Sequence[Network]) -> bool:
+        """Tell whether these very networks are the members, in this order.
+
+        Parameters
+        ----------
+        networks
+            The networks to compare with the members, by identity.
+
+        Returns
+        -------
+        bool
+            False, too, if a network has been added, removed or replaced by a copy.
+
+        Examples
+        --------
+        >>> ensemble = Ensemble([2, 3, 1], members=3, seed=0)
+        >>> networks = list(ensemble)
+        >>> ensemble.consists_of(networks), ensemble.consists_of(networks[:2])
+        (True, False)
+        """
+        return len(self) == len(networks) and all(own is other for own, other in zip(self, networks))
+
+    def _keep(self, calibration: Calibration | None) -> None:
+        """Keep the calibration of the members as they are now."""
+        # A member that refers to the ensemble is copied and pickled with it, and has no value before that has ended
+        are_complete = all("_value" in vars(network) for network in self)
+        self._calibrated = None
+        if calibration and are_complete:
+            self._calibrated = Calibrated(calibration, [refer_to(part) for part in self._list_parts()])
+
+    def _list_parts(self) -> Iterator[Any]:
+        """List what the predictions of the members depend on."""
+        for network in self:
+            yield network.value.scaling
+            yield network.value.laplace and network.value.laplace.covariance
+            for layer in network.value.layers:
+                yield from layer
+
+    @property
+    def _bars(self) -> Bars:
+        return inference.bars_of_ensemble(self.values, self.feature_names, self.single_rows)
+
+    def fit_laplace(self, train_data: Any) -> None:
+        """Learn how uncertain the weights of each member are, as `Network.fit_laplace` does. Synchronizes.
+
+        Error bars then hold this, the noise, and how far the members differ.
+        """
+        fitted = [
+            inference.fit_laplace(network.value, make_source(train_data, "train_data", network.value.reader))
+            for network in self
+        ]
+        for network, laplace in zip(self, fitted):
+            network.value = network.value._replace(laplace=laplace, calibration=None)
+
+    def fit_novelty(self, x: Any) -> None:
+        """Learn what the training inputs are like, as `Network.fit_novelty` does, in the first member. Synchronizes."""
+        self[0].fit_novelty(x)
+
+    def novelty(self, x: Any) -> Array:
+        """Compute how unlike the training data each row is, as `Network.novelty` does. Synchronizes."""
+        return self[0].novelty(x)
+
+    # Evaluation
+
+    def evaluate(self, test_data: Any) -> int:
+        """Count the examples that the ensemble classifies correctly; `measure` judges regressions. Synchronizes."""
+        training.require_classes(self[0].value, "evaluate")
+        return self._measure_mean(test_data, [correct], "test_data")["correct"]
+
+    def accuracy(self, data: Any) -> float:
+        """Compute the fraction of the examples that the ensemble classifies correctly. Synchronizes."""
+        training.require_classes(self[0].value, "accuracy")
+        return self._measure_mean(data, [accuracy])["accuracy"]
+
+    def cost(self, data: Any, return_std: bool = False) -> Any:
+        """Compute the mean of the members' costs, which is not the cost of the mean prediction. Synchronizes."""
+        costs = [score["cost"] for score in self._measure_members(data)]
+        mean, std = float(np.mean(costs)), float(np.std(costs))
+        return (mean, std) if yes_or_no("return_std", return_std) else mean
+
+    def measure(self, data: Any, *, metrics: Sequence[Any] | None = None) -> dict[str, float]:
+        """Compute the `cost`, and metrics of the ensemble's predictions, as `Network.measure` does. Synchronizes."""
+        metrics = training.choose_metrics(self[0].value.model, metrics)
+        return {"cost": self.cost(data), **self._measure_mean(data, metrics)}
+
+    def coverage(self, data: Any, levels: Sequence[float] | None = None) -> Coverage:
+        """Count the targets within the error bars, or below the quantiles, as `Network.coverage` does. Synchronizes."""
+        return inference.measure_coverage(self._bars, data, levels)
+
+    def _measure_members(self, data: Any, metrics: Sequence[Metric] = ()) -> list[dict[str, Any]]:
+        """Compute the cost of every member on data, and metrics."""
+        return training.measure_each([network.value for network in self], data, metrics)
+
+    def _measure_mean(self, data: Any, metrics: Sequence[Metric], name: str = "data") -> dict[str, Any]:
+        """Compute metrics of the mean outputs; `name` is that of the argument, for messages."""
+        source, width = self._bars.open(data, name), 2 * len(self) * sum(self[0].sizes)
+        return training.measure_predictions(self[0].value, self._predict_points, source, metrics, width)
+
+    # Gradients
+
+    def vjp(self, x: Any, g: Any, return_std: bool = False) -> Any:
+        """Compute gᵀ ∂a/∂x, (m, n_in), by the mean over the members; see `Network.vjp`."""
+        return self._spread([network.vjp(x, g) for network in self], return_std)
+
+    def jacobian(self, x: Any, return_std: bool = False) -> Any:
+        """Compute the derivatives ∂a/∂x of the outputs, (m, n_out, n_in), by the mean over the members."""
+        return self._spread([network.jacobian(x) for network in self], return_std)
+
+    def value_and_jacobian(self, x: Any, return_std: bool = False) -> tuple[Any, Any]:
+        """Compute the mean outputs and their derivatives, those of `jacobian`.
+
+        With `return_std`, each of the two is a pair of mean and standard deviation.
+        """
+        values, matrices = zip(*[network.value_and_jacobian(x) for network in self])
+        return self._spread(values, return_std), self._spread(matrices, return_std)
+
+    def predict_jacobian(self, x: Any, return_std: bool = False) -> Any:
+        """Compute the derivatives of the predictions of a regression, as `Network.predict_jacobian` does.
+
+        With `return_std`, also those of the standard deviations, ``predict(x, return_std=True)``.
+        """
+        bars = self._bars
+        bars.require_regression("predict_jacobian")
+        if yes_or_no("return_std", return_std) and bars.levels:
+            raise ArgumentError(
+                "return_std=True needs standard deviations, and these networks predict quantiles; "
+                "predict_jacobian(x) has the derivatives of all quantiles"
+            )
+        return inference.differentiate(bars, x, return_std)
+
+    def hessian(self, x: Any, return_std: bool = False) -> Any:
+        """Compute the second derivatives of the outputs, (m, n_out, n_in, n_in), by the mean over the members."""
+        return self._spread([network.hessian(x) for network in self], return_std)
+
+    def _spread(self, results: Sequence[Array], return_std: bool) -> Any:
+        stack = self._stack(results)
+        with self.backend.scope(precision(stack)):
+            mean, std = mean_and_std(stack, self.backend.xp)
+        return (mean, std) if yes_or_no("return_std", return_std) else mean
+
+    def _stack(self, results: Sequence[Array]) -> Array:
+        dtype = precision(tuple(results))  # some members may need float64 for their outputs, and others not
+        with self.backend.scope(dtype):
+            return self.backend.xp.stack([self.backend.asarray(result, dtype) for result in results])
+
+    # Copies and files
+
+    def copy(self) -> Ensemble:
+        """Return an independent copy of all members."""
+        return self.to(self.backend)
+
+    def to(self, backend: Any = None, device: Any = None, dtype: Any = None) -> Ensemble:
+        """Return a copy of all members on another backend or device, or in another dtype; see `Network.to`."""
+        networks = [network.to(backend, device, dtype) for network in self]
+        return self._made_of(networks, self.seeds, self._calibration)
+
+    def fingerprint(self) -> str:
+        """Compute a digest of all members; see `Network.fingerprint`. Synchronizes."""
+        from xpnet.files import fingerprint_members
+
+        return fingerprint_members([network.fingerprint() for network in self], self._calibration)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write all members to one file, for any backend: a zip archive of those that `Network.save` writes."""
+        from xpnet.files import encode_network, share_calibration, write_archive
+
+        shared = share_calibration(self.values)
+        write_archive(path, [encode_network(network.value, shared=shared) for network in self])
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike[str], *, backend: Any = None, device: Any = None, custom: Iterable[Any] = ()
+    ) -> Ensemble:
+        """Read an ensemble that `save` wrote, or a checkpoint of `train`; see `Network.load`."""
+        from xpnet.files import decode, explain_errors, find_shared_calibration, read_archive, read_network
+
+        path, backend, custom = decode_path("path", path), get_backend(backend, device), list(custom)
+        names = [(content, f"{path}, member {k},") for k, content in enumerate(read_archive(path))]
+        records = [decode(content, name) for content, name in names]
+        networks = [read_network(Network, record, name, backend, custom) for record, (_, name) in zip(records, names)]
+        with explain_errors(path):
+            check_alike(networks)
+            return cls._made_of(networks, calibration=find_shared_calibration(records, networks[0].value.model))
+
+    def __copy__(self) -> Ensemble:
+        return self.copy()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a pickle holds."""
+        return {**vars(self), "_calibrated": self._calibration}
+
+    def __setstate__(self, attributes: dict[str, Any]) -> None:
+        """Keep the calibration of a pickle for the members as they are now."""
+        vars(self).update(attributes, _calibrated=None)
+        self._keep(attributes["_calibrated"])
+
+
+def join_networks(
+    networks: Iterable[Network], seeds: Sequence[int | None] = (), calibration: Calibration | None = None
+) -> Ensemble:
+    """Make an ensemble of these very networks, not of copies, for what holds them, too, such as an estimator."""
+    return Ensemble._made_of(networks, seeds, calibration)
+
+
+def refer_to(part: Any) -> Callable[[], Any]:
+    """Return a function that returns an object for as long as others hold it."""
+    try:
+        return ref(part)
+    except TypeError:  # scalings, and the arrays of some libraries, have no weak references
+        return lambda: part
+
+
+def parse_seeds(seed: Any, members: int) -> Sequence[int | None]:
+    """Draw the seeds of the members from the seed of an ensemble, or check a list of seeds; each draws its own of None.
+
+    Examples
+    --------
+    >>> parse_seeds([3, 4], 2)
+    [3, 4]
+    """
+    if isinstance(seed, (list, tuple, range, np.ndarray)) and np.shape(seed) != ():
+        if len(seed) != members:
+            raise ArgumentError(f"seed has {len(seed)} entries, and the ensemble {members} members; give one for each")
+        return [count(f"seed[{k}]", value, 0) for k, value in enumerate(seed)]
+    if seed is None:
+        return [None] * members
+    return [int(number) for number in structure.parse_seed(seed).generate_state(members, np.uint64)]
+
+
+def summarize_divergence(errors: Mapping[int, DivergenceError], members: int) -> DivergenceError:
+    """Make one error for all members that diverged."""
+    first, rest = min(errors), members - len(errors)
+    others = "" if rest == 0 else ", and the other one was" if rest == 1 else f", and the {rest} others were"
+    others += " trained to the end" if rest else ""
+    diverged = "member" if len(errors) == 1 else "members"
+    reason = str(errors[first]).replace("training diverged", f"training of member {first} diverged", 1)
+    return DivergenceError(f"{diverged} {', '.join(map(str, sorted(errors)))} diverged{others}: {reason}")
+
+
+def check_alike(networks: Sequence[Any]) -> None:
+    """Refuse networks that cannot be members of one ensemble."""
+    if not networks:
+        raise ArgumentError("an ensemble needs at least one network, and the list is empty")
+    for k, network in enumerate(networks):
+        if not isinstance(network, Network):
+            raise ArgumentError(f"item {k} is of type {type(network).__name__}; give networks, as in [net, net.copy()]")
+        settings, others = (
+            {**one.value.settings, "backend": one.backend.name, "device": one.backend.device_name}
+            for one in (network, networks[0])
+        )
+        for name, value in settings.items():
+            differs, same = value != others[name], "the same"
+            if name == "dropout":  # rates are numbers in the state, which may differ
+                differs, same = [*map(bool, value)] != [*map(bool, others[name])], "dropout in the same layers"
+            if differs:
+                raise ArgumentError(
+                    f"network {k} has {name}={value!r} and network 0 has {name}={others[name]!r}; the members of an "
+                    f"ensemble must have {same}"
+                )
+        models = [one.value.model._replace(dropout=()) for one in (network, networks[0])]
+        if not is_same(*models):
+            raise ArgumentError(
+                f"networks {k} and 0 have activations or costs of the same names that differ; give the same"
+            )
+    training.find_names([network.value for network in networks])
+
+
+def mean_and_std(values: Array, xp: Any) -> tuple[Array, Array]:
+    """Compute mean and standard deviation over the first axis.
+
+    Examples
+    --------
+    >>> mean_and_std(np.array([[1.0, 2.0], [3.0, 2.0]]), np)
+    (array([2., 2.]), array([1., 0.]))
+    """
+    return xp.mean(values, axis=0), xp.std(values, axis=0)

@@ -1,0 +1,22 @@
+"""Equations: networks that solve them, and the Laplace approximation of what data leave open."""
+
+from typing import TYPE_CHECKING
+
+from xpnet._lazy import import_lazily
+
+if TYPE_CHECKING:
+    from xpnet.physics._residuals import Term as Term
+    from xpnet.physics._solve import solve as solve
+
+__all__ = [
+    "Term",
+    "solve",
+]
+
+__getattr__ = import_lazily(
+    __name__,
+    {
+        "_residuals": ("Term",),
+        "_solve": ("solve",),
+    },
+)

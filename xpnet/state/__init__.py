@@ -1,1 +1,0 @@
-"""The value of a network, and its settings, provenance and history."""

@@ -1,0 +1,153 @@
+"""Callbacks of a training on several processes: rank 0 has them, and tells the others what they have changed."""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xpnet.core.arrays import leaves
+from xpnet.data import digest
+from xpnet.distributed import Ranks
+from xpnet.training.callback import Callback, Training, watching
+from xpnet.value import History, Start, Value, to_device, to_host
+
+
+class Changes(NamedTuple):
+    """The state of a training after callbacks of rank 0, for the other ranks to take over."""
+
+    lr_scale: float
+    stopped: bool
+    value: Value | None  # of the network, in NumPy arrays; None if it is as training has left it
+    logs: dict[str, Any] | None
+
+
+class Lead(Callback):
+    """All callbacks of rank 0. After each of their methods, the other ranks are told what it has changed.
+
+    Parameters
+    ----------
+    callbacks
+        The callbacks.
+    ranks
+        The processes that share the training.
+    """
+
+    def __init__(self, callbacks: Sequence[Callback], ranks: Ranks) -> None:
+        self.callbacks, self.ranks, self.context = callbacks, ranks, ExitStack()
+
+    def on_train_begin(self, training: Training) -> None:
+        """Tell the callbacks that training begins."""
+        self.training = training
+        self._tell(lambda: self.context.enter_context(watching(self.callbacks, training)))
+
+    def on_epoch_begin(self, epoch: int) -> None:
+        """Call the callbacks."""
+        self._tell(lambda: [callback.on_epoch_begin(epoch) for callback in self.callbacks])
+
+    def on_chunk_end(self, steps: int) -> None:
+        """Call the callbacks."""
+        self._tell(lambda: [callback.on_chunk_end(steps) for callback in self.callbacks])
+
+    def on_epoch_end(self, logs: dict[str, Any]) -> None:
+        """Call the callbacks, once all ranks have the same weights."""
+        check_weights(self.training, self.ranks)
+        self._tell(lambda: [callback.on_epoch_end(logs) for callback in self.callbacks], logs)
+
+    def on_train_end(self) -> None:
+        """Tell the callbacks that training has ended."""
+        self._tell(self.context.close)
+        del self.training
+
+    def _tell(self, call: Callable[[], Any], logs: dict[str, Any] | None = None) -> None:
+        self.ranks.make_on_first(partial(self._find_changes, call, logs))
+
+    def _find_changes(self, call: Callable[[], Any], logs: dict[str, Any] | None) -> Changes:
+        training, before = self.training, self.training.value
+        call()
+        value = None if training.value is before else describe_value(training.value)
+        return Changes(training.lr_scale, training.stopped, value, logs)
+
+
+class Follow(Callback):
+    """The callback of the other ranks: it makes the changes that rank 0 tells.
+
+    Parameters
+    ----------
+    ranks
+        The processes that share the training.
+    """
+
+    def __init__(self, ranks: Ranks) -> None:
+        self.ranks = ranks
+
+    def on_train_begin(self, training: Training) -> None:
+        """Listen to rank 0."""
+        self.training = training
+        self._listen()
+
+    def on_epoch_begin(self, epoch: int) -> None:
+        """Listen to rank 0."""
+        self._listen()
+
+    def on_chunk_end(self, steps: int) -> None:
+        """Listen to rank 0."""
+        self._listen()
+
+    def on_epoch_end(self, logs: dict[str, Any]) -> None:
+        """Listen to rank 0, and take over the quantities of the epoch."""
+        check_weights(self.training, self.ranks)
+        of_first = self._listen()
+        logs.clear()
+        logs.update(of_first or {})
+
+    def on_train_end(self) -> None:
+        """Listen to rank 0."""
+        self._listen()
+        del self.training
+
+    def _listen(self) -> dict[str, Any] | None:
+        changes: Changes | None = self.ranks.make_on_first(lambda: None)  # rank 0 makes them
+        if changes is None:
+            return None
+        self.training.lr_scale, self.training.stopped = changes.lr_scale, changes.stopped
+        if changes.value is not None:
+            self.training.value = take_over(changes.value, self.training.value)
+        return changes.logs
+
+
+def describe_start(start: Start) -> Start:
+    """Describe how the training of rank 0's network begins, or resumes, in NumPy arrays. Synchronizes."""
+    return start._replace(value=describe_value(start.value))
+
+
+def describe_value(value: Value) -> Value:
+    """Describe the value of rank 0's network for others, who have its model; history and notes stay there.
+
+    They may hold anything, as may the model: functions that cannot be sent.
+    """
+    return to_host(value)._replace(model=None, history=History(), notes={})  # type: ignore[arg-type]
+
+
+def take_over(value: Value, own: Value) -> Value:
+    """Move rank 0's value to where the network of another rank computes, whose history and notes it gets."""
+    return to_device(value._replace(model=own.model, history=own.history, notes=own.notes), own.place)
+
+
+def check_weights(training: Training, ranks: Ranks) -> None:
+    """Raise an error on all ranks if they have different weights. Synchronizes."""
+    digests = ranks.make_on_all(partial(digest_weights, training.value))
+    others = [rank for rank, digest in enumerate(digests) if digest != digests[0]]
+    with ranks.agreeing():
+        if others:
+            raise RuntimeError(
+                f"after epoch {training.position.epoch - 1}, rank {others[0]} has other weights than rank 0: processes "
+                "that share a training must have the same versions of the libraries, and CPUs of one kind"
+            )
+
+
+def digest_weights(value: Value) -> str:
+    """Compute a digest of the weights and biases of a network. Synchronizes."""
+    with value.scope():
+        return digest(np.ascontiguousarray(value.backend.to_numpy(x)) for x in leaves(value.layers))

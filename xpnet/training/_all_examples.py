@@ -1,0 +1,118 @@
+"""What every optimizer that takes all examples in each step requires; each may require more of a network."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+
+from xpnet._checks import warn
+from xpnet.backends import on_host_only, require_bytes
+from xpnet.backends.base import Backend
+from xpnet.core.model import Model, count_parameters
+from xpnet.core.optimizers.base import Optimizer
+from xpnet.data import Gathered
+from xpnet.data.resident import Resident, Rows
+from xpnet.errors import ArgumentError
+from xpnet.training._plan import Job
+from xpnet.training.callback import Callback
+from xpnet.value import History
+
+
+def use_all_examples(jobs: Sequence[Job]) -> Sequence[Job]:
+    """Give jobs minibatches of all examples, which their optimizer needs. Changes nothing.
+
+    Warns if the optimizer will learn the noise of the targets.
+
+    Raises
+    ------
+    ArgumentError
+        If the optimizer cannot train such a network, or with such data.
+    MemoryError
+        If the machine has not enough memory.
+    """
+    optimizer, reader = jobs[0].plan.optimizer, jobs[0].source.reader
+    for job in jobs:
+        check_job(job)
+    check_machine(optimizer, reader.backend, reader.model, len(jobs))
+    for warning in [text for text in map(explain_noise, jobs) if text][:1]:
+        warn(warning)
+    return [job._replace(plan=job.plan._replace(batch_size=len(job.source))) for job in jobs]  # type: ignore[arg-type]
+
+
+def check_job(job: Job) -> None:
+    """Refuse a network, data or callbacks that do not go with the optimizer."""
+    optimizer, reader = job.plan.optimizer, job.source.reader
+    name, model = type(optimizer).__name__, reader.model
+    refuse_rates(job.callbacks, name)
+    if any(model.dropout):
+        raise ArgumentError(
+            f"{name} does not go with dropout={list(model.dropout)}; leave dropout out, and give weight_decay or "
+            "validation data instead"
+        )
+    if not isinstance(job.source, (Resident, Rows, Gathered)):
+        raise ArgumentError(
+            f"{optimizer!r} needs all examples in every step; give train_data as arrays, as pairs, or as a data "
+            "set with cache=True"
+        )
+    if check_network := getattr(optimizer, "check_network", None):
+        to_array = partial(reader.backend.asarray, dtype=reader.dtype)
+        with reader.scope():
+            check_network(model, reader.dtype, to_array, reader.backend.xp, slopes=reader.slope_weight is not None)
+
+
+def check_machine(optimizer: Optimizer, backend: Backend, model: Model, networks: int = 1) -> None:
+    """Refuse a library without the linear algebra that the optimizer uses, and too large networks."""
+    name = type(optimizer).__name__
+    names = getattr(optimizer, "linalg", ())  # of functions in the extension linalg of the array API standard
+    missing = [function for function in names if not hasattr(getattr(backend.xp, "linalg", None), function)]
+    if missing:
+        raise ArgumentError(
+            f"{name} needs linalg.{', linalg.'.join(missing)}, which backend={backend.name} lacks; give "
+            'another optimizer, such as LBFGS(), or a network with backend="numpy"'
+        )
+    if bytes_needed := getattr(optimizer, "bytes_needed", None):
+        require_bytes(
+            on_host_only(backend, networks * bytes_needed(model)),
+            f"{name} with the {count_parameters(model.sizes):,} weights and biases of {list(model.sizes)} needs",
+            "give another optimizer, such as LBFGS(), or a smaller network",
+        )
+
+
+def explain_noise(job: Job) -> str:
+    """Format the optimizer's warning that it will learn the noise of the targets; "" if it has none."""
+    optimizer, source, reader = job.plan.optimizer, job.source, job.source.reader
+    validates = any(name.startswith("validation_") for callback in job.callbacks for name in callback.adds)
+    explain: Callable[..., str] | None = getattr(optimizer, "explain_noise", None)
+    if validates or explain is None:
+        return ""
+    slopes, size = reader.slope_weight is not None, len(source)  # type: ignore[arg-type]
+    numbers = reader.model.n_targets * (1 + reader.model.n_in if slopes else 1)  # of an example
+    n_targets = count_fitted(source) * numbers  # type: ignore[arg-type]
+    return explain(reader.model, n_targets, job.plan.alpha / size, slopes=slopes)
+
+
+def count_fitted(source: Resident | Rows | Gathered) -> int:
+    """Count the examples that training sees: those with a weight, and each once, however often it was drawn."""
+    stored, rows = (source.source, source.rows) if isinstance(source, Rows) else (source, np.arange(len(source)))
+    if stored.weights is not None:
+        rows = rows[stored.weights.on_host[rows] > 0]
+    return len(np.unique(rows))
+
+
+def refuse_rates(callbacks: Sequence[Callback], name: str) -> None:
+    """Refuse a callback that changes learning rates."""
+    for callback in callbacks:
+        if callback.changes_rate:
+            raise ArgumentError(
+                f"{type(callback).__name__} is for other optimizers: {name} has no learning rate; leave it out"
+            )
+
+
+def warn_of_no_step(name: str, history: History) -> None:
+    """Warn that no step of a call has lowered the cost, if it had a chance: two steps or more, and a cost above 0."""
+    if len(history) > 1 and history["cost"][-1] > 0.0:
+        warn(
+            f"none of the {len(history)} steps of {name} lowered the cost, {history['cost'][-1]:.3g}; the weights are "
+            "as before. Give more steps; if that changes nothing, the weights are at a minimum or without effect, as "
+            "those of units that are saturated or never active: scale the data, or try another seed or activation"
+        )

@@ -1,0 +1,348 @@
+"""Calls, described by plain values and compared, so that only the same training or search is resumed.
+
+A description is a dict from the names of arguments to plain values, as in JSON, or to texts by `describe`. Examples are
+described by fingerprints. Errors name the first difference.
+"""
+
+import hashlib
+import operator
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from math import isclose
+from typing import Any
+
+import numpy as np
+
+from xpnet._checks import choices, count, printable, truncate
+from xpnet.backends.identity import PYTHON, describe, describe_call, is_fixed
+from xpnet.core.arrays import leaves
+from xpnet.core.model import Model
+from xpnet.core.optimizers import OPTIMIZERS
+from xpnet.core.optimizers.base import Optimizer
+from xpnet.core.schedules import SCHEDULE_CLASSES, Schedule
+from xpnet.errors import ArgumentError
+from xpnet.files import Snapshot, encode_optimizer, explain_errors, refuse_unknown
+from xpnet.training._plan import Job, Plan
+from xpnet.training._rates import learning_rates
+from xpnet.training._saving import Saving
+from xpnet.training.callback import Callback, Trainee, decisive_arguments
+from xpnet.value.structure import describe_own
+from xpnet.version import __version__
+
+# Described by fingerprints, which are compared
+DATA = ("train_data", "validation_data", "test_data", "sample_weight")
+OF_FIRST_RANK = {"validation_data", "test_data", "initial_weights"}  # which alone has these, and the network
+MOST_RATES = 10_000  # compared, of a user's own schedule
+LAST_COMPARED = 1000  # step, if the number of steps is not known
+
+# Describing
+
+
+def describe_training(plan: Plan, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe a call that trains a network, by its arguments and plan; `describe_rates` adds the schedule."""
+    optimizer = encode_optimizer(plan.optimizer) or plan.optimizer
+    return describe_call({**arguments, "epochs": plan.epochs, "optimizer": optimizer}, to_plain)
+
+
+def describe_initial_weights(net: Trainee) -> list[float] | None:
+    """Describe the weights of a network that nothing has trained; None if something has, or if its seed was drawn.
+
+    Sums of the positive and of the negative ones tell apart two initializers of one name, and assigned weights from
+    those of a seed. Synchronizes.
+    """
+    _, _, runs, _, earlier = net.value.provenance
+    if runs or earlier or not net.has_given_seed:
+        return None
+    with net.value.scope():
+        arrays = [np.ravel(net.value.backend.to_numpy(x)).astype(np.float64) for x in leaves(net.value.layers)]
+    return [float(part.clip(0) @ np.arange(1, 1 + len(part))) for array in arrays for part in (array, -array)]
+
+
+def describe_on_rank(job: Job, call: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe a training on one of several processes, with what `describe_training` says of the call."""
+    value, plan, steps = job.net.value, job.plan, job.source.steps(job.plan.sampling, job.plan.batch_size)
+    total = plan.epochs * (steps or 0)
+    return {
+        "versions": {"xpnet": __version__, **{name: version(name) for name in {"numpy", value.backend.name}}},
+        "backend": value.backend.name,
+        **value.settings,
+        **{name: value for name, value in call.items() if name not in OF_FIRST_RANK},
+        "chunk_steps": plan.chunk_steps,
+        "lr": describe_schedule(plan.schedule, total, total),  # the last, as it depends on the number of steps
+    }
+
+
+def describe_callbacks(callbacks: Sequence[Callback], quantities: Iterable[str]) -> dict[str, Any]:
+    """Describe callbacks by their classes and arguments, and the quantities that a training computes."""
+    return {
+        "quantities": list(quantities),
+        "callbacks": [type(callback).__name__ for callback in callbacks],
+        "arguments": [decisive_arguments(callback) for callback in callbacks],
+    }
+
+
+def describe_rates(schedule: Schedule, total: int) -> dict[str, Any]:
+    """Describe the learning rates of a training of `total` steps, which are 0 if the number is not known."""
+    rates = sample_rates(schedule, steps_to_compare(schedule, total), total)
+    return {"lr": rates, "schedule": describe_schedule(schedule, total, total)}
+
+
+def describe_schedule(schedule: Schedule, total: int, total_now: int) -> dict[str, Any]:
+    """Describe a schedule by its fields, and a user's own by a digest of its rates at MOST_RATES steps or fewer.
+
+    The steps are spread over `total`; if that is 0, because the number is not known, they are the first ones. The rates
+    are those of a training of `total_now` steps, rounded to seven digits, as the last ones differ between computers.
+    """
+    if type(schedule) in SCHEDULE_CLASSES:
+        return to_plain({"name": type(schedule).__name__, **asdict(schedule)})  # type: ignore
+    first = range(LAST_COMPARED + 1 if _has_rates(schedule) else 0)
+    steps = range(0, total, -(-total // MOST_RATES)) if total else first
+    rates = learning_rates(schedule, steps, total_now).astype(np.float32)
+    return {"digest": hashlib.sha256(rates.tobytes()).hexdigest()}
+
+
+def describe_functions(model: Model, metrics: Iterable[Any]) -> dict[str, str]:
+    """Describe the user's own activations, cost and metrics by what they are, with the version that compiled them."""
+    own = describe_own(model)
+    own |= {f"metric {i}": describe(metric) for i, metric in enumerate(metrics) if not is_fixed(metric)}
+    return {"python": PYTHON, **own} if own else {}
+
+
+def to_plain(value: Any) -> Any:
+    """Convert an argument to plain values, as in JSON; an object becomes its description.
+
+    Examples
+    --------
+    >>> to_plain({"class_weight": {np.int64(1): np.float32(0.5)}, "hidden_layer_sizes": (5,)})
+    {'class_weight': {'1': 0.5}, 'hidden_layer_sizes': [5]}
+    """
+    if isinstance(value, dict):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if type(value) in (list, tuple):  # not a tuple with a class of its own, such as an activation
+        return [to_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return describe(value)
+
+
+def steps_to_compare(schedule: Schedule, total: int) -> list[int]:
+    """Choose the steps at which the rates of two schedules are compared; `total` is 0 if it is not known."""
+    if total:
+        return sorted({0, total // 4, total // 2, 3 * total // 4, total - 1})
+    return [0, 1, 10, 100, LAST_COMPARED] if _has_rates(schedule) else []
+
+
+def _has_rates(schedule: Schedule) -> bool:
+    """Tell whether a schedule has rates in a training whose number of steps is 0 or not known."""
+    return not getattr(schedule, "needs_total", True)
+
+
+def sample_rates(schedule: Schedule, steps: Sequence[int], total: int) -> list[list[float]]:
+    """List steps with their rates."""
+    return [[step, float(learning_rates(schedule, range(step, step + 1), total)[0])] for step in steps]
+
+
+# Comparing
+
+
+def check_same_network(path: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse to resume the training of a network with other settings."""
+    difference = find_difference(path, {name: before.get(name) for name in now}, now)
+    if difference is not None:
+        raise difference
+
+
+def check_same_origin(saving: Saving, networks: Sequence[Trainee], resumed: Sequence[Snapshot]) -> None:
+    """Refuse to resume trainings of networks with other initializers, or with other seeds, unless these were drawn."""
+    for path, net, snapshot in zip(saving.name_parts(len(networks)), networks, resumed):
+        now, before = net.value.provenance, snapshot.value.provenance
+        for name in ("init", "seed") if net.has_given_seed else ("init",):
+            then, value = getattr(before, name), getattr(now, name)
+            if then == value or None in (then, value):  # it is not known
+                continue
+            whose = " (drawn from the seed or random_state of all)" if name == "seed" and len(networks) > 1 else ""
+            raise _difference(path, f"{name}={then!r}", f"{name}={value!r}{whose}")
+        sums: Any = (snapshot.call.get("initial_weights"), describe_initial_weights(net))
+        with explain_errors(path):
+            are_same = None in sums or np.allclose(*sums, rtol=1e-5)  # their last digits may differ between computers
+        if not are_same:
+            raise ArgumentError(
+                f"{path} holds a training from other initial weights than those of this network, with "
+                f"init={now.init!r} or assigned ones; give the same, or another checkpoint"
+            )
+
+
+def check_same_training(
+    path: str, before: Snapshot, now: Mapping[str, Any], schedule: Schedule, steps: int | None
+) -> None:
+    """Refuse to resume another training, and name the difference; `steps` is the number in an epoch, if it is known.
+
+    The number of epochs may differ if the schedule does not depend on the number of steps.
+    """
+    then = before.call
+    with explain_errors(path):
+        refuse_unknown("argument of train", set(then) ^ {*now, "lr", "schedule"})
+        total = count("epochs", then["epochs"], 0) * (steps or 0)
+    epochs = before.position["epoch"] - (not before.position["steps"])
+    if now["epochs"] < epochs:
+        raise ArgumentError(f"epochs={now['epochs']} are fewer than the {epochs} that {path} has begun; give more")
+    free = {"initial_weights", *(["epochs"] if _has_rates(schedule) else [])}
+    with explain_errors(path):
+        versions = {call.get("functions", {}).get("python") for call in (then, now)} - {None}
+    if len(versions) > 1:  # which compile the same code otherwise
+        free.add("functions")
+    with explain_errors(path):
+        compared = {name: value for name, value in now.items() if name in then.keys() - free}
+        difference = find_difference(path, then, compared)
+    if difference is not None:
+        raise difference
+    with explain_errors(path):
+        check_steps(before.position, steps if "examples" in now["train_data"] else None)
+    _check_same_schedule(path, then, schedule, total, now["epochs"] * (steps or 0))
+
+
+def _check_same_schedule(path: str, then: Mapping[str, Any], schedule: Schedule, total: int, total_now: int) -> None:
+    """Refuse a schedule that differs from that of the checkpoint, whose training has `total` steps."""
+    compared = steps_to_compare(schedule, total)
+    now = describe_schedule(schedule, total, total_now)
+    with explain_errors(path):
+        rates = dict(then["lr"])
+        before = dict(then["schedule"])
+    if [*rates] != compared:
+        raise _difference(path, f"lr at the steps {[*rates]}", f"lr at the steps {compared}")
+    if before != now and "name" in before and "name" in now:
+        raise _difference(path, f"lr={_write_call(before)}", f"lr={_write_call(now)}")
+    for step, rate in sample_rates(schedule, compared, total_now):
+        if rate != rates[step]:
+            raise _difference(path, f"lr={rates[step]!r} at step {step}", f"lr={rate!r}")
+    if before != now:
+        raise ArgumentError(
+            f"lr differs from that of the training in {path}, though not at the steps {compared}; give the same, or "
+            "another checkpoint"
+        )
+
+
+def check_steps(position: Mapping[str, Any], steps: int | None) -> None:
+    """Refuse a position whose numbers contradict each other; `steps` is the number in an epoch, if it is certain."""
+    if steps is None:
+        right = position["steps"] <= position["total_steps"]
+    else:
+        right = position["total_steps"] == (position["epoch"] - 1) * steps + position["steps"]
+        right = right and position["steps"] <= steps
+    if not right:
+        numbers = ", ".join(f"{name}={position[name]}" for name in ("epoch", "steps", "total_steps"))
+        raise ArgumentError(f"its position {numbers} contradicts itself")
+
+
+def check_same_on_ranks(descriptions: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse to share a training among ranks if they describe it otherwise, and name the first difference."""
+    first = descriptions[0]
+    for rank, other in enumerate(descriptions):
+        for name, value in other.items():
+            if value == first[name]:
+                continue
+            if name in DATA:
+                difference = _compare_examples(name, first[name], value, f"on rank {rank}")
+            else:
+                difference = f"{truncate(first[name])} and {truncate(value)}"
+            raise ArgumentError(
+                f"rank {rank} has other {name} than rank 0: {difference}; all processes that share a training must "
+                "have the same"
+            )
+
+
+def refuse_own_optimizer(optimizer: Optimizer) -> None:
+    """Refuse an optimizer of a user's own class, whose state a file cannot hold."""
+    if encode_optimizer(optimizer) is None:
+        raise ArgumentError(
+            f"checkpoint= cannot hold the state of optimizer={optimizer!r}, which is of your own class; give one of "
+            f"{choices(OPTIMIZERS)}, or leave checkpoint out"
+        )
+
+
+def find_difference(path: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> ArgumentError | None:
+    """Make the error that names the first argument of a call that differs; None if there is none.
+
+    Parameters
+    ----------
+    path
+        The file.
+    before
+        The description in the file.
+    now
+        The description of the call.
+    """
+    for name, value in now.items():
+        then = before[name]
+        if (_is_same if name in DATA else operator.eq)(then, value):
+            continue
+        if name not in DATA:
+            return _difference(path, *_show_difference(name, before, now))
+        how = _compare_examples(name, then, value)
+        return ArgumentError(
+            f"{name} differs from that of the training in {path}{f': {how}' if how else ''}; give the same, or another "
+            "checkpoint"
+        )
+    return None
+
+
+def _show_difference(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, str]:
+    """Show what differs in an argument, in the file and in the call."""
+    then, value = before[name], now[name]
+    if name == "functions":
+        key = next(key for key in {**then, **value} if then.get(key) != value.get(key))
+        return f"{key}={then.get(key)}", f"{key}={value.get(key)}"
+    if name == "arguments":
+        parts = zip(before["callbacks"], then, value, strict=True)
+        kind, old, new = next(part for part in parts if part[1] != part[2])
+        names = [key for key in {**old, **new} if old[key] != new[key]]
+        calls = [_write_call({"name": kind, **{key: values[key] for key in names}}) for values in (old, new)]
+        return calls[0], calls[1]
+    return f"{name}={then!r}", f"{name}={value!r}"
+
+
+def _write_call(description: Mapping[str, Any]) -> str:
+    """Write a description as the call that makes what it describes.
+
+    Examples
+    --------
+    >>> _write_call({"name": "OneCycle", "peak": 0.5, "warmup": 0.2})
+    'OneCycle(peak=0.5, warmup=0.2)'
+    """
+    arguments = ", ".join(f"{name}={value!r}" for name, value in description.items() if name != "name")
+    return f"{description['name']}({arguments})"
+
+
+def _difference(path: str, before: str, now: str) -> ArgumentError:
+    return ArgumentError(
+        f"{path} holds a training with {printable(truncate(before))}, but this one has {truncate(now)}; give the same, "
+        "or another checkpoint"
+    )
+
+
+def _is_same(before: Any, now: Any) -> bool:
+    """Compare plain values; sums may differ in their last digits, as backends add in different orders."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        return before.keys() == now.keys() and all(_is_same(before[name], now[name]) for name in now)
+    if isinstance(before, float) and isinstance(now, float):
+        return isclose(before, now, rel_tol=1e-5)
+    return before == now
+
+
+def _compare_examples(argument: str, before: Any, now: Any, place: str = "now") -> str:
+    """Describe how two fingerprints differ, if they tell it; `place` says where or when the second one is from."""
+    if isinstance(before, str) and isinstance(now, str):
+        return ""
+    if before is None or now is None:
+        return "that one had none" if before is None else "this one has none"
+    if not (isinstance(before, dict) and isinstance(now, dict) and before.keys() == now.keys()):
+        return "one has it in memory, and the other does not"
+    name = next(name for name in now if not _is_same(before[name], now[name]))
+    if name == "digest" and argument == "sample_weight":
+        return "other weights, or in another order"
+    if name == "digest":
+        return "the same number of examples, but other inputs, targets or slopes, or in another order"
+    return f"{name} {printable(truncate(before[name]))} and {place} {now[name]}"

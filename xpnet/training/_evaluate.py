@@ -1,0 +1,199 @@
+"""Evaluation: cost and metrics of a network on a source, block by block, in one pass."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from xpnet.backends.base import precision
+from xpnet.core.arrays import Array, Function, Layers, Namespace
+from xpnet.core.backprop import forward
+from xpnet.core.minibatch import Encoding, Examples, decode
+from xpnet.core.model import Model
+from xpnet.data import check_repeatable, make_source, refuse_iterator
+from xpnet.data.source import Source, with_bar
+from xpnet.errors import ArgumentError
+from xpnet.inference.metrics import Metric, accuracy, correct, mean_absolute_error, r2
+from xpnet.training._arguments import parse_metrics
+from xpnet.training.callback import Callback, Quantity, Training
+from xpnet.value import Value
+
+
+def measure(value: Value, source: Source, metrics: Sequence[Metric] = (), bar: str | None = None) -> dict[str, Any]:
+    """Compute the mean cost over the examples of a source, and metrics, by name. Synchronizes.
+
+    The cost is the cost of the data alone, without penalties, on standardized targets, weighted by the examples'
+    weights if they have any. Metrics are computed on the original scale, not on the standardized one, and of calibrated
+    probabilities if there are any. `bar` labels a progress bar, shown if it takes a noticeable time.
+    """
+    model, backend = value.model, value.backend
+    evaluate_block = partial(_evaluate_block, model)
+    measure_block = partial(_measure_block, model.task, tuple(metric.measure for metric in metrics))
+    calibrated = value.calibrated.layers
+    costs: list[Array] = []
+    weights: list[Any] = []
+    sizes: list[int] = []
+    parts: list[Any] = []
+    with value.scope():
+        encoding = source.reader.encoding()
+        blocks = source.blocks(2 * sum(model.sizes))
+        for block in blocks if bar is None else with_bar(blocks, bar, source):
+            cost, a, y = backend.call(evaluate_block, value.layers, encoding, block)
+            costs.append(cost)
+            sizes.append(a.shape[0])
+            weights.append(a.shape[0] if block.weight is None else value.xp.sum(block.weight))
+            if metrics:
+                if calibrated is not value.layers:
+                    _, a, y = backend.call(evaluate_block, calibrated, encoding, block)
+                with value.output_scope():
+                    a, y = value.choose_points(value.scale_back(a)), value.scale_targets_back(y)
+                    parts.append(backend.call(measure_block, a, y))
+        with value.output_scope():
+            scores = {metric.name: metric.combine(part, sizes, backend) for metric, part in zip(metrics, zip(*parts))}
+        cost, weight = sum(float(cost) for cost in costs), sum(float(weight) for weight in weights)
+    return {"cost": cost / weight, "size": sum(sizes), **scores}
+
+
+def measure_data(value: Value, data: Any, metrics: Sequence[Any] | None, name: str = "data") -> dict[str, Any]:
+    """Measure on the user's data, with the user's metrics; `name` is that of the argument, for messages."""
+    chosen = choose_metrics(value.model, metrics)
+    return measure(value, make_source(data, name, value.reader), chosen)
+
+
+def measure_each(values: Sequence[Value], data: Any, metrics: Sequence[Any]) -> list[dict[str, Any]]:
+    """Measure each of several networks on the same data of the user."""
+    refuse_iterator(data, "data")
+    return [measure_data(value, data, metrics) for value in values]
+
+
+def measure_predictions(
+    value: Value, predict: Callable[[Array], Array], source: Source, metrics: Sequence[Metric], width: int
+) -> dict[str, Any]:
+    """Compute metrics of what `predict` returns for the inputs of a source, in the units of the targets. Synchronizes.
+
+    `value` is that of the network that they are for. The source does not standardize; it is read in blocks that take
+    `width` numbers for each row.
+    """
+    backend, task = value.backend, value.model.task
+    encoding = source.reader.encoding()._replace(scale=None)
+    sizes: list[int] = []
+    parts: list[list[Any]] = [[] for _ in metrics]
+    with value.scope():
+        for block in source.blocks(width):
+            sizes.append(block.y.shape[0])
+            if not metrics:
+                continue
+            a = predict(block.x)
+            with backend.scope(precision(a)):
+                _, y = decode(a, block.y, encoding, value.xp)
+                y = backend.asarray(y, precision(a))
+                for part, metric in zip(parts, metrics):
+                    part.append(metric.measure(y, a, task, value.xp))
+        with backend.scope(precision(tuple(map(tuple, parts)))):
+            scores = {metric.name: metric.combine(part, sizes, backend) for metric, part in zip(metrics, parts)}
+    return {"size": sum(sizes), **scores}
+
+
+def _evaluate_block(
+    model: Model, layers: Layers, encoding: Encoding, block: Examples, xp: Namespace
+) -> tuple[Array, Array, Array]:
+    """Compute the sum of the costs of a block of examples, their outputs, and their targets."""
+    x, y = decode(block.x, block.y, encoding, xp)
+    zs, activations = forward(layers, model.sigmas, x, xp)
+    cost = model.output.given(x).value(zs[-1], activations[-1], y, xp)
+    return xp.sum(cost if block.weight is None else block.weight * cost), activations[-1], y
+
+
+def _measure_block(
+    task: str, measures: Sequence[Function], a: Array, y: Array, xp: Namespace
+) -> tuple[tuple[Array, ...], ...]:
+    """Compute what a block of predictions and targets contributes to each metric."""
+    return tuple(measure(y, a, task, xp) for measure in measures)
+
+
+def choose_metrics(model: Model, metrics: Sequence[Any] | None) -> Sequence[Metric]:
+    """Parse metrics; None stands for the usual ones of the task, if the cost has one number for each target."""
+    if metrics is not None:
+        return parse_metrics("metrics", metrics, model)
+    if model.task != "regression":
+        return [correct, accuracy]
+    return [r2, mean_absolute_error] if model.cost.has_point else []
+
+
+def require_classes(value: Value, what: str) -> None:
+    """Refuse a regression; `what` needs classes."""
+    if value.model.task == "regression":
+        raise ArgumentError(
+            f'{what} needs classes, and a network with task="regression" (the {value.model.sigmas[-1].name} output) '
+            "has none; use predict or measure"
+        )
+
+
+class Evaluate(Callback):
+    """Add cost and metrics on a source to the logs of each epoch, as in "validation_cost".
+
+    Parameters
+    ----------
+    prefix
+        "training", "validation" or "test".
+    source
+        The examples.
+    metrics
+        The metrics.
+    omit
+        Which of "cost" and "size" to leave out.
+    progress
+        Whether to show a bar if it takes a noticeable time.
+    """
+
+    def __init__(
+        self,
+        prefix: str,
+        source: Source,
+        metrics: Sequence[Metric],
+        omit: Sequence[str] = ("size",),
+        progress: bool = False,
+    ) -> None:
+        self.prefix, self.source, self.metrics = prefix, source, tuple(metrics)
+        self.bar = f"Evaluating {prefix} data" if progress else None
+        names = [name for name in ("cost", "size", *(metric.name for metric in metrics)) if name not in omit]
+        self.adds = tuple(f"{prefix}_{name}" for name in names)
+        self.quantities = {f"{prefix}_{metric.name}": Quantity(metric.better, metric.whole) for metric in metrics}
+
+    def on_train_begin(self, training: Training) -> None:
+        """Remember which network to evaluate."""
+        self.training = training
+
+    def on_epoch_end(self, logs: dict[str, Any]) -> None:
+        """Evaluate the network as it stands."""
+        scores = measure(self.training.value, self.source, self.metrics, self.bar)
+        logs.update({name: scores[name.removeprefix(f"{self.prefix}_")] for name in self.adds})
+
+    def on_train_end(self) -> None:
+        """Drop the reference to the network."""
+        vars(self).pop("training", None)
+
+
+def make_evaluations(
+    validation: Source | None, test: Source | None, metrics: Sequence[Metric], progress: bool
+) -> list[Evaluate]:
+    """Make the callbacks that evaluate validation and test data after each epoch."""
+    if metrics and validation is None and test is None:
+        raise ArgumentError(
+            f"metrics={[metric.name for metric in metrics]} need validation_data, validation_split or test_data; "
+            "metrics on the training data are training_metrics"
+        )
+    evaluations: list[Evaluate] = []
+    if validation is not None:
+        evaluations.append(Evaluate("validation", validation, metrics, progress=progress))
+    if test is not None and test.reader.model.task == "regression":
+        evaluations.append(Evaluate("test", test, metrics, progress=progress))
+    elif test is not None:
+        with_counts = list(dict.fromkeys((correct, accuracy, *metrics)))
+        evaluations.append(Evaluate("test", test, with_counts, (), progress))
+    return evaluations
+
+
+def make_training_evaluation(source: Source, metrics: Sequence[Metric], progress: bool) -> Evaluate:
+    """Make the callback that computes metrics of the training data after each epoch."""
+    check_repeatable(source, "training_metrics")
+    return Evaluate("training", source, metrics, ("cost", "size"), progress)

@@ -1,0 +1,381 @@
+"""Groups of networks of one shape, which take their steps in one program.
+
+The states of networks whose minibatches have the same size are joined, the steps run on all of them at once, and the
+states are split again. Networks that have stopped or diverged drop out.
+"""
+
+import math
+import os
+from collections.abc import Hashable, Iterable, Mapping, Sequence, Sized
+from functools import cached_property, partial
+from itertools import accumulate
+from math import ceil
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from xpnet.backends import AUTO, COPIES_OF_STATE, Backend, Workers, on_host_only, require_bytes
+from xpnet.backends.base import GroupLimits, cast
+from xpnet.core.arrays import count_bytes, leaves
+from xpnet.core.members import dimensions, extract, join, join_nests
+from xpnet.core.minibatch import Batch, Examples
+from xpnet.core.optimizers.base import count_multiplications
+from xpnet.core.scaling import AnyScaling
+from xpnet.core.step import State
+from xpnet.data.reader import Reader
+from xpnet.data.resident import Resident, Rows
+from xpnet.data.source import Chunk, Columns, as_nest
+from xpnet.training._loops import Loops
+from xpnet.training._plan import Job
+from xpnet.training._shared_steps import SharedRunner
+from xpnet.training._steps import ChunkResult, ChunkRunner
+from xpnet.value import MemberState, init_optimizer, whole
+
+# Networks are divided anew once at most this fraction of them is left. Until then, copies of another network fill the
+# places of those that have stopped: new groups mean new programs
+REGROUP_AT, REGROUP_AT_COMPILED = 7 / 8, 1 / 2
+MOST_ROWS = 1 << 31  # of joined examples, whose indices have 32 bits
+
+Results: TypeAlias = dict[int, ChunkResult | None]  # by the numbers of the networks
+
+
+class Groups:
+    """Networks of one shape, divided into groups that take their steps in one program, and the threads that run them.
+
+    Parameters
+    ----------
+    jobs
+        The networks, and how to train each. Their optimizers have the same `update`.
+    threads
+        The number of threads among which the networks are divided; None keeps all of them together.
+    loops
+        Loops of earlier trainings.
+    division
+        If a training is resumed, the groups that it had, as numbers of networks.
+    """
+
+    def __init__(
+        self, jobs: Sequence[Job], threads: int | None, loops: Loops, division: Sequence[Sequence[int]] | None = None
+    ) -> None:
+        self.jobs, self.reader, self.threads, self.loops = jobs, jobs[0].source.reader, threads, loops
+        number = min(threads or 1, len(jobs))
+        self.workers = Workers(number) if number > 1 else None
+        self.groups: list[Group] = []
+        self.members: set[int] = set()  # the networks when they were divided
+        if division:
+            self._make_groups(division)
+
+    @property
+    def division(self) -> list[Sequence[int]]:
+        """The numbers of the networks in each group."""
+        return [group.numbers for group in self.groups]
+
+    def close(self) -> None:
+        """Let the threads end."""
+        if self.workers is not None:
+            self.workers.close()
+
+    def run(self, states: Mapping[int, State | MemberState], chunks: Mapping[int, Chunk]) -> Results:
+        """Take the steps of a chunk of each network, given by their numbers. Synchronizes.
+
+        Returns
+        -------
+        dict
+            The result of each network, whose state may be part of a joined one; None if it is not finite.
+        """
+        run = map if self.workers is None else self.workers.map
+        regroup_at = REGROUP_AT_COMPILED if self.reader.backend.compiles else REGROUP_AT
+        if len(chunks) <= regroup_at * len(self.members) or not chunks.keys() <= self.members:
+            self._divide(chunks)  # the remaining ones are spread evenly again
+        if self.is_new:
+            run = map  # the first chunk runs group by group: what one of them compiles serves the others too
+            self.is_new = False
+        results: Results = {}
+        for part in run(lambda group: group.run(states, chunks), self.groups):
+            results |= part
+        return results
+
+    def _divide(self, chunks: Mapping[int, Chunk]) -> None:
+        """Divide the networks that still have steps to take."""
+        kinds = {k: (describe_minibatches(self.jobs[k]), layout(chunk)) for k, chunk in chunks.items()}
+        rows = max(chunk.index.shape[-1] for chunk in chunks.values())
+        limits = self.reader.backend.group_limits
+        self._make_groups(divide_networks(kinds, self.reader.model.step_size(rows), self.threads, limits))
+
+    def _make_groups(self, division: Sequence[Sequence[int]]) -> None:
+        self.members = {k for numbers in division for k in numbers}
+        self.groups = [Group(numbers, self.jobs, self.loops) for numbers in division]
+        self.is_new = True
+        self.loops.trim(self.reader.backend)  # of an earlier division, whose programs may be of other sizes
+
+
+def describe_minibatches(job: Job) -> tuple[Hashable, ...]:
+    """Describe what networks must share to be joined: examples, steps, batch sizes, and whether there is a penalty."""
+    plan, source = job.plan, job.source
+    length = len(source) if isinstance(source, Sized) else None
+    return length, source.steps(plan.sampling, plan.batch_size), source.batch_size(plan.batch_size), plan.alpha > 0
+
+
+def largest_batch_size(jobs: Iterable[Job]) -> int:
+    """Find the number of examples in the largest minibatch."""
+    return max(job.source.batch_size(job.plan.batch_size) for job in jobs)
+
+
+def largest_product(jobs: Sequence[Job]) -> int:
+    """Count the multiplications of the largest matrix product in a step."""
+    return count_multiplications(jobs[0].plan.optimizer, jobs[0].source.reader.model, largest_batch_size(jobs))
+
+
+def layout(chunk: Chunk) -> tuple[Any, ...]:
+    """Describe how the examples of a chunk are stored; chunks that differ in it cannot be joined."""
+    x, y = chunk.columns.x, chunk.columns.y
+    return x.dtype, y.dtype, tuple(y.shape[1:]), type(chunk.scaling)
+
+
+class Group:
+    """Networks that are joined into one; runs the steps of those that still have work.
+
+    Networks whose chunk has another shape train alone; so do those with a minibatch of zero weight, which is skipped.
+    A group of one network computes without an axis of networks.
+
+    Parameters
+    ----------
+    numbers
+        The numbers of its networks.
+    jobs
+        All networks, and how to train each.
+    loops
+        Loops of earlier trainings.
+    """
+
+    def __init__(self, numbers: Sequence[int], jobs: Sequence[Job], loops: Loops) -> None:
+        self.numbers, self.loops = numbers, loops
+        self.reader, self.optimizer = jobs[0].source.reader, jobs[0].plan.optimizer
+        self.plans = {k: jobs[k].plan for k in numbers}
+        self.runners: dict[int, ChunkRunner | SharedRunner] = {}  # of networks that are trained alone
+        self.pool = Pool((), self.reader.backend)
+        self.states: list[Any] = []  # after the last chunk
+        self.joined: State | None = None  # these as one
+        self.axes: list[State] = []  # the dimensions of each
+        self.scalings: list[AnyScaling | None] = []
+        self.scaling: AnyScaling | None = None  # these as one
+
+    @cached_property
+    def runner(self) -> ChunkRunner:
+        """Runs the steps of the joined networks."""
+        return ChunkRunner(self.reader, self.optimizer, loops=self.loops)
+
+    def run(self, states: Mapping[int, State | MemberState], chunks: Mapping[int, Chunk]) -> Results:
+        """Take the steps of its networks. Synchronizes."""
+        with self.reader.scope():
+            active = [k for k in self.numbers if k in chunks]
+            together = self._choose({k: chunks[k] for k in active}) if len(active) > 1 else {}
+            alone = [k for k in active if k not in together]
+            results: Results = {k: self._run_alone(k, whole(states[k]), chunks[k]) for k in alone}
+            return results | self._run_together(together, states, chunks) if together else results
+
+    def _choose(self, chunks: Mapping[int, Chunk]) -> dict[int, np.ndarray | None]:
+        """Choose the networks whose chunks can be joined; return the weights in their minibatches, if they have any."""
+        shapes = {k: (chunk.index.shape, layout(chunk)) for k, chunk in chunks.items()}
+        alike = [k for k, shape in shapes.items() if shape == shapes[next(iter(shapes))]]
+        columns = dict.fromkeys(chunks[k].columns for k in alike)
+        if not columns.keys() <= self.pool.starts.keys():
+            self.pool = Pool((), self.reader.backend)  # frees the memory before there is another
+            self.pool = Pool(columns, self.reader.backend)
+        if self.pool.n >= MOST_ROWS:
+            return {}
+        weights = {k: chunks[k].weigh() for k in alike}
+        together = {k: weight for k, weight in weights.items() if weight is None or weight.any(axis=-1).all()}
+        return together if len(together) > 1 else {}
+
+    def _run_alone(self, k: int, state: State, chunk: Chunk) -> ChunkResult | None:
+        if k not in self.runners:
+            self.runners[k] = self._make_runner(k)
+        return self.runners[k].run(state, chunk)
+
+    def _make_runner(self, k: int) -> ChunkRunner | SharedRunner:
+        plan = self.plans[k]
+        if plan.ranks is not None:
+            return SharedRunner(self.reader, plan, plan.ranks)
+        return ChunkRunner(self.reader, self.optimizer, plan.alpha, self.loops)
+
+    def _run_together(
+        self,
+        together: Mapping[int, np.ndarray | None],
+        states: Mapping[int, State | MemberState],
+        chunks: Mapping[int, Chunk],
+    ) -> Results:
+        # Few different sizes mean few programs to compile: the first network fills the places of those that stopped
+        numbers = list(together)
+        places = numbers + numbers[:1] * (len(self.numbers) - len(numbers))
+        backend = self.reader.backend
+        batches, weights = self._join_batches(places, chunks, together)
+        scaling = self._join_scalings([chunks[k].scaling for k in places])
+        with self.runner.lend() as loop:
+            state = self._join_states([states[k] for k in places])
+            new, engine = self.runner.repeat(loop, state, self.pool.examples, scaling, batches), loop.engine
+        copy, arrays = partial(copy_member, self.reader), leaves((new.cost, new.layers))
+        parts = [MemberState(new, i, self.axes[i], copy) for i in range(len(numbers))]
+        self.joined, self.states = new, parts + parts[:1] * (len(places) - len(numbers))
+        results: dict[int, ChunkResult | None] = {}
+        all_finite = backend.all_finite(arrays)
+        for i, (k, cost, weight) in enumerate(zip(numbers, backend.to_numpy(new.cost), weights.T)):
+            if all_finite or backend.all_finite([x[i, ...] for x in arrays]):
+                results[k] = ChunkResult(parts[i], float(cost.sum(dtype=np.float64)), float(weight.sum()), engine)
+            else:
+                results[k] = None
+        return results
+
+    def _join_states(self, states: Sequence[State | MemberState]) -> State:
+        """Join the states of the networks, unless they are those of the last chunk."""
+        if self.joined is None or not are_same(states, self.states):
+            own, backend = [whole(state) for state in states], self.reader.backend
+            self.joined, self.axes = join(own, backend.stack, backend.xp), [dimensions(state) for state in own]
+        return self.joined
+
+    def _join_batches(
+        self, places: Sequence[int], chunks: Mapping[int, Chunk], example_weights: Mapping[int, np.ndarray | None]
+    ) -> tuple[Batch, np.ndarray]:
+        """Join the minibatches of the networks; also return the sum of the weights in each, (steps, networks)."""
+        dtype, shape = self.reader.dtype, chunks[places[0]].index.shape
+        index = np.stack([self.pool.index(chunks[k]) for k in places], axis=1)
+        lr = np.stack([chunks[k].lr for k in places], axis=1)
+        weight, sums = None, np.full(lr.shape, float(shape[-1]))
+        weights = [example_weights[k] for k in places]
+        if any(own is not None for own in weights):
+            weight = np.stack([np.ones(shape, dtype) if own is None else own for own in weights], axis=1)
+            sums = weight.sum(axis=-1, dtype=np.float64)
+        alpha = np.array([self.plans[k].alpha for k in places])
+        decay = cast((alpha / sums)[..., None, None], dtype) if alpha.any() else None
+        return Batch(index, cast(lr[..., None, None], dtype), decay, weight), sums
+
+    def _join_scalings(self, scalings: list[AnyScaling | None]) -> AnyScaling | None:
+        if not are_same(scalings, self.scalings):
+            self.scalings, self.scaling = scalings, scalings[0]
+            if not are_same(scalings, scalings[:1] * len(scalings)):
+                self.scaling = join_nests(scalings, self.reader.backend.stack, self.reader.backend.xp)
+        return self.scaling
+
+
+class Pool:
+    """Inputs, targets and slopes of several networks as one: they are concatenated.
+
+    Parameters
+    ----------
+    columns
+        Distinct ones, which networks may share.
+    backend
+        Where they are.
+    """
+
+    def __init__(self, columns: Iterable[Columns], backend: Backend) -> None:
+        self.columns, self.backend = list(columns), backend
+        *starts, self.n = accumulate((part.y.shape[0] for part in self.columns), initial=0)
+        self.starts = dict(zip(self.columns, starts))
+
+    @cached_property
+    def examples(self) -> Examples:
+        """All of them."""
+        parts, concat = [as_nest(columns, None) for columns in self.columns], self.backend.xp.concat
+        if len(parts) == 1:
+            return parts[0]
+        return Examples._make(None if arrays[0] is None else concat(arrays, axis=0) for arrays in zip(*parts))
+
+    def index(self, chunk: Chunk) -> np.ndarray:
+        """Number the examples in the minibatches of a chunk."""
+        return chunk.index + np.int32(self.starts[chunk.columns])
+
+
+def bytes_to_join(jobs: Sequence[Job], step_size: int, threads: int | None) -> int:
+    """Count the bytes of the examples that stay on the device and are joined."""
+    total, kinds = 0, {k: describe_minibatches(job) for k, job in enumerate(jobs)}
+    for numbers in divide_networks(kinds, step_size, threads, jobs[0].source.reader.backend.group_limits):
+        distinct = {own.columns for k in numbers if isinstance(own := jobs[k].source, (Resident, Rows))}
+        if len(distinct) > 1:
+            total += sum(count_bytes(x) for columns in distinct for x in leaves(as_nest(columns, None)))
+    return total
+
+
+def check_training_memory(jobs: Sequence[Job], threads: int | None) -> None:
+    """Refuse to train networks together if they, with joined examples, need more memory than the machine has."""
+    value = jobs[0].net.value
+    optimizer = init_optimizer(jobs[0].plan.optimizer, value.layers, value.place)
+    numbers = sum(math.prod(x.shape) for x in leaves((value.layers, optimizer)))
+    needed = COPIES_OF_STATE * len(jobs) * numbers * np.dtype(value.dtype).itemsize
+    needed += bytes_to_join(jobs, value.model.step_size(largest_batch_size(jobs)), threads)
+    require_bytes(
+        on_host_only(value.backend, needed), f"training {len(jobs)} networks of {list(value.model.sizes)} needs"
+    )
+
+
+def are_same(objects: Sequence[Any], others: Sequence[Any]) -> bool:
+    """Tell whether two lists hold the same objects."""
+    return len(objects) == len(others) and all(x is y for x, y in zip(objects, others))
+
+
+def copy_member(reader: Reader, joined: Any, k: int, axes: Any) -> Any:
+    """Copy the part of network k out of a joined nest, on the device."""
+    with reader.scope():
+        return extract(joined, k, axes, reader.backend.take_part, reader.backend.xp)
+
+
+def choose_group_threads(backend: Backend, threads: int | str, multiplications: int) -> int | None:
+    """Choose the number of threads among which networks are divided; None, on a GPU, keeps all of them together.
+
+    "auto" is the number of cores that the process may use; or one, if the products of a single network, which take
+    this many multiplications, are large enough to keep several threads of the library busy.
+    """
+    if not backend.on_host:
+        return None
+    if threads != AUTO:
+        return int(threads)
+    large = multiplications >= (backend.threads_from or Backend.threads_from or 0)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return 1 if large else cores
+
+
+def divide_networks(
+    kinds: Mapping[int, Hashable], step_size: int, threads: int | None, limits: GroupLimits
+) -> list[list[int]]:
+    """Divide networks into groups of one kind: at least one for each thread, and none that is too large.
+
+    If there are several kinds, groups that are small already are not divided further among the threads.
+
+    Parameters
+    ----------
+    kinds
+        The kind of each network, by its number.
+    step_size
+        `Model.step_size` for the minibatches.
+    threads
+        The number of threads; None for groups of any size.
+    limits
+        Those of the backend.
+
+    Examples
+    --------
+    >>> limits = GroupLimits(numbers=2**19, fewest=4)
+    >>> divide_networks(dict.fromkeys(range(10), "a"), 1000, 2, limits)
+    [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
+    >>> divide_networks({0: "a", 1: "b", 2: "a", 3: "b"}, 1000, 2, limits)
+    [[0, 2], [1, 3]]
+    >>> divide_networks({0: "a", 1: "a"}, 10**7, 1, limits)
+    [[0], [1]]
+    >>> divide_networks({0: "a", 1: "a"}, 10**7, None, limits)
+    [[0, 1]]
+    """
+    numbers_of: dict[Hashable, list[int]] = {}
+    for k, kind in kinds.items():
+        numbers_of.setdefault(kind, []).append(k)
+    if threads is None:
+        return list(numbers_of.values())
+    fitting, for_each_thread = limits.numbers // step_size, ceil(len(kinds) / threads)
+    groups: list[list[int]] = []
+    for numbers in numbers_of.values():
+        n = len(numbers)
+        largest = (
+            min(max(ceil(n / threads), min(for_each_thread, limits.fewest)), fitting) if fitting >= limits.fewest else 1
+        )
+        size = ceil(n / ceil(n / largest))
+        groups += [numbers[start : start + size] for start in range(0, n, size)]
+    return groups

@@ -1,0 +1,70 @@
+"""Running the steps of a chunk of minibatches that several processes share."""
+
+from functools import partial
+
+import numpy as np
+
+from xpnet.backends.base import cast
+from xpnet.backends.replay.eager import Eager
+from xpnet.core.arrays import leaves
+from xpnet.core.minibatch import Batch
+from xpnet.core.step import State
+from xpnet.data.reader import Reader
+from xpnet.data.source import Chunk
+from xpnet.distributed import Ranks, make_parts, make_shared_step
+from xpnet.training._plan import Plan
+from xpnet.training._steps import ChunkResult
+
+
+class SharedRunner:
+    """Runs the steps of chunks with this rank's part of each minibatch; all ranks get the same new state.
+
+    Parameters
+    ----------
+    reader
+        Knows the model, the backend and the dtype.
+    plan
+        How to train.
+    ranks
+        The processes that share the steps.
+    """
+
+    def __init__(self, reader: Reader, plan: Plan, ranks: Ranks) -> None:
+        assert isinstance(reader.backend, Eager)
+        self.backend, self.dtype, self.alpha, self.ranks = reader.backend, reader.dtype, plan.alpha, ranks
+        self.scope, self.encoding = reader.scope, reader.encoding()
+        add_up = partial(ranks.add_up, self.backend.by_columns)
+        step = make_shared_step(reader.model.sigmas, reader.model.output, plan.optimizer.update, add_up)
+        make_minibatch = partial(make_parts, self.backend.depends_on_alignment)
+        self.loop = ranks.attach(self.backend).loop(step, make_minibatch)
+
+    def run(self, state: State, chunk: Chunk) -> ChunkResult | None:
+        """Run the steps of a chunk on a copy of the state; None if it is no longer finite. Synchronizes."""
+        with self.scope():
+            example_weights = None if chunk.weights is None else chunk.weights.on_host
+            weight, totals = self.ranks.weigh(chunk.index, chunk.size, example_weights)
+            used = totals > 0
+            if not used.any():
+                return ChunkResult(state, 0.0, 0.0, self.loop.engine)
+            new = self._repeat(state, chunk, used, weight[used], totals[used])
+            costs = [self.backend.to_numpy(cost) for cost in new.cost]
+            cost, finite = self.ranks.sum_costs(costs, self.backend.all_finite(leaves((new.cost, new.layers))))
+            if not finite:
+                return None
+            return ChunkResult(new._replace(cost=state.cost), cost, float(totals.sum()), self.loop.engine)
+
+    def _repeat(self, state: State, chunk: Chunk, used: np.ndarray, weight: np.ndarray, totals: np.ndarray) -> State:
+        """Repeat the step for every minibatch that has a weight, on a copy of the state."""
+        _, parts, rows = weight.shape
+        places = self.ranks.find_own(chunk.size).places
+        batches = Batch(
+            index=np.ascontiguousarray(chunk.index[used].reshape(weight.shape)),
+            lr=cast(chunk.lr[used], self.dtype),
+            decay=cast(self.alpha / totals, self.dtype) if self.alpha else None,
+            weight=np.ascontiguousarray(cast(weight, self.dtype)),
+            total=cast(totals, self.dtype),
+            rows=None if state.dropout is None else np.ascontiguousarray(np.broadcast_to(places, weight.shape)),
+        )
+        cost = tuple(self.backend.asarray(np.zeros(rows), self.dtype) for _ in range(parts))
+        data = chunk.examples, self.encoding._replace(scaling=chunk.scaling)
+        return self.loop(state._replace(cost=cost), batches, data)

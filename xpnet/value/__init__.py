@@ -1,0 +1,148 @@
+"""What a network is at one moment."""
+
+from typing import TYPE_CHECKING
+
+from xpnet._lazy import import_lazily
+
+if TYPE_CHECKING:
+    from xpnet.value._history import History as History
+    from xpnet.value._html import make_table as make_table
+    from xpnet.value._member import MemberState as MemberState
+    from xpnet.value._member import whole as whole
+    from xpnet.value._parameters import parse_biases as parse_biases
+    from xpnet.value._parameters import parse_weights as parse_weights
+    from xpnet.value._parameters import split_layers as split_layers
+    from xpnet.value._parts import check_calibration as check_calibration
+    from xpnet.value._parts import check_generator as check_generator
+    from xpnet.value._parts import check_laplace as check_laplace
+    from xpnet.value._parts import check_novelty as check_novelty
+    from xpnet.value._parts import check_objective as check_objective
+    from xpnet.value._parts import check_seeds as check_seeds
+    from xpnet.value._places import change_optimizer as change_optimizer
+    from xpnet.value._places import check_state as check_state
+    from xpnet.value._places import check_value as check_value
+    from xpnet.value._places import copy_value as copy_value
+    from xpnet.value._places import init_optimizer as init_optimizer
+    from xpnet.value._places import init_value as init_value
+    from xpnet.value._places import to_device as to_device
+    from xpnet.value._places import to_host as to_host
+    from xpnet.value._plain import check_dict as check_dict
+    from xpnet.value._plain import check_number as check_number
+    from xpnet.value._plain import check_whole as check_whole
+    from xpnet.value._plain import require as require
+    from xpnet.value._plain import require_keys as require_keys
+    from xpnet.value._position import Position as Position
+    from xpnet.value._position import Start as Start
+    from xpnet.value._provenance import MOST_RUNS as MOST_RUNS
+    from xpnet.value._provenance import Provenance as Provenance
+    from xpnet.value._provenance import Run as Run
+    from xpnet.value._provenance import name_of as name_of
+    from xpnet.value._single_rows import SingleRows as SingleRows
+    from xpnet.value._single_rows import compute_outputs as compute_outputs
+    from xpnet.value._value import FITTED_TO_WEIGHTS as FITTED_TO_WEIGHTS
+    from xpnet.value._value import Objective as Objective
+    from xpnet.value._value import Value as Value
+    from xpnet.value._value import make_generator as make_generator
+
+__all__ = [
+    "FITTED_TO_WEIGHTS",
+    "MOST_RUNS",
+    "History",
+    "MemberState",
+    "Objective",
+    "Position",
+    "Provenance",
+    "Run",
+    "SingleRows",
+    "Start",
+    "Value",
+    "change_optimizer",
+    "check_calibration",
+    "check_dict",
+    "check_generator",
+    "check_laplace",
+    "check_novelty",
+    "check_number",
+    "check_objective",
+    "check_seeds",
+    "check_state",
+    "check_value",
+    "check_whole",
+    "compute_outputs",
+    "copy_value",
+    "init_optimizer",
+    "init_value",
+    "make_generator",
+    "make_table",
+    "name_of",
+    "parse_biases",
+    "parse_weights",
+    "require",
+    "require_keys",
+    "split_layers",
+    "to_device",
+    "to_host",
+    "whole",
+]
+
+__getattr__ = import_lazily(
+    __name__,
+    {
+        "_history": ("History",),
+        "_html": ("make_table",),
+        "_member": (
+            "MemberState",
+            "whole",
+        ),
+        "_parameters": (
+            "parse_biases",
+            "parse_weights",
+            "split_layers",
+        ),
+        "_parts": (
+            "check_calibration",
+            "check_generator",
+            "check_laplace",
+            "check_novelty",
+            "check_objective",
+            "check_seeds",
+        ),
+        "_places": (
+            "change_optimizer",
+            "check_state",
+            "check_value",
+            "copy_value",
+            "init_optimizer",
+            "init_value",
+            "to_device",
+            "to_host",
+        ),
+        "_plain": (
+            "check_dict",
+            "check_number",
+            "check_whole",
+            "require",
+            "require_keys",
+        ),
+        "_position": (
+            "Position",
+            "Start",
+        ),
+        "_provenance": (
+            "MOST_RUNS",
+            "Provenance",
+            "Run",
+            "name_of",
+        ),
+        "_single_rows": (
+            "SingleRows",
+            "compute_outputs",
+        ),
+        "_value": (
+            "FITTED_TO_WEIGHTS",
+            "Objective",
+            "Value",
+            "make_generator",
+        ),
+    },
+)

@@ -1,0 +1,237 @@
+"""Value: what a network is at one moment, for what trains it and for what only reads it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xpnet.backends import Backend
+from xpnet.core.arrays import Array, Layers, Namespace, map_arrays
+from xpnet.core.calibration import Calibration, correct_points, find_shifts
+from xpnet.core.laplace import Laplace
+from xpnet.core.model import Model, Seeds
+from xpnet.core.novelty import Novelty
+from xpnet.core.optimizers.base import Optimizer
+from xpnet.core.scaling import Scaler, Scaling
+from xpnet.core.step import State
+from xpnet.core.temperature import temper
+from xpnet.data.place import Place
+from xpnet.data.reader import Reader
+from xpnet.value._history import History
+from xpnet.value._member import MemberState, whole
+from xpnet.value._provenance import Provenance
+
+NO_SETTINGS = nullcontext()
+FITTED_TO_WEIGHTS: dict[str, Any] = {"calibration": None, "laplace": None}  # the fields that other weights empty
+
+
+class Objective(NamedTuple):
+    """Slopes or equations that the weights were fitted to, besides targets or in place of them.
+
+    Parameters
+    ----------
+    slope_weight
+        The weight of the slopes of targets; 0 without them.
+    coefficients
+        The first and the present values of the coefficients of the equations that `solve` fitted them to, by their
+        names; None if there are no equations.
+    """
+
+    slope_weight: float = 0.0
+    coefficients: Mapping[str, tuple[float, float]] | None = None
+
+
+class Value(NamedTuple):
+    """What a network is at one moment, and where it computes. Training maps one value to the next.
+
+    Nobody writes into its arrays, so values may share them. Only the history of a training that goes on gets longer,
+    and `notes` is the user's.
+
+    Parameters
+    ----------
+    model
+        The structure of the network that it is a value of.
+    place
+        Where it computes, and in which dtype.
+    stored
+        What changes from step to step: layers, and the states of optimizer and dropout; or the part of a joined state
+        that it can be copied from.
+    optimizer
+        The optimizer that the state belongs to.
+    generator
+        The state of the generator that draws minibatches.
+    seeds
+        Seeds of dropout and of the validation split.
+    provenance
+        How the network was made and trained.
+    history
+        The history of the last training.
+    notes
+        Plain values of the user's.
+    scaling
+        The scaling by which inputs and targets are standardized, if any.
+    feature_names
+        The names of the inputs, if they are known.
+    calibration
+        What corrects error bars, quantiles or probabilities, if anything.
+    laplace
+        How uncertain the weights are, if it has been fitted to them.
+    novelty
+        What the training inputs are like, if it has been fitted to them.
+    objective
+        What the weights were fitted to in the last training, besides targets.
+    """
+
+    model: Model
+    place: Place
+    stored: State | MemberState
+    optimizer: Optimizer
+    generator: Mapping[str, Any]
+    seeds: Seeds
+    provenance: Provenance
+    history: History
+    notes: dict[str, Any]
+    scaling: Scaler | None = None
+    feature_names: tuple[str, ...] | None = None
+    calibration: Calibration | None = None
+    laplace: Laplace | None = None
+    novelty: Novelty | None = None
+    objective: Objective = Objective()
+
+    @property
+    def state(self) -> State:
+        """The layers, and the states of the optimizer and dropout."""
+        return whole(self.stored)
+
+    @property
+    def layers(self) -> Layers:
+        """The weights and biases."""
+        return self.stored.layers
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The arguments that make a network like this one."""
+        return self.model.settings(self.dtype)
+
+    @property
+    def backend(self) -> Backend:
+        """Where it computes."""
+        return self.place.backend
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of its weights and of all computations."""
+        return self.place.dtype
+
+    @property
+    def xp(self) -> Namespace:
+        """Namespace of the arrays."""
+        return self.place.backend.xp
+
+    @property
+    def reader(self) -> Reader:
+        """The reader that moves inputs and targets to this network."""
+        return Reader(self.model, self.place, self.scaling, self.feature_names)
+
+    def scope(self) -> AbstractContextManager[Any]:
+        """Enter the library's settings for computing in this dtype on this device."""
+        backend, dtype = self.place
+        return backend.scope(dtype)
+
+    @property
+    def exact_scaling(self) -> Scaling | None:
+        """The scaling in NumPy arrays of float64."""
+        return None if self.scaling is None else self.scaling.exact
+
+    # Outputs, in the units of the targets
+
+    @property
+    def output_dtype(self) -> str:
+        """The dtype of outputs in the units of the targets: float64 if the network's dtype cannot hold them."""
+        scaling = self.scaling
+        return "float64" if scaling is not None and scaling.widens else self.dtype
+
+    def output_scope(self) -> AbstractContextManager[Any]:
+        """Enter, within `scope`, the settings for computing outputs in the units of the targets."""
+        if self.scaling is None or not self.scaling.widens:
+            return NO_SETTINGS  # fast path: predicting one example takes microseconds
+        return self.backend.scope(self.output_dtype)
+
+    @property
+    def target_scaling(self) -> tuple[Array, Array] | None:
+        """Mean and standard deviation of the targets, (1, n_targets) each, in the dtype of outputs, if any."""
+        if self.scaling is None:
+            return None
+        exact, rounded, widens = self.scaling.exact, self.scaling.rounded, self.scaling.widens
+        mean, std = (exact.y_mean, exact.y_std) if widens else (rounded.y_mean, rounded.y_std)
+        if mean is None or std is None:
+            return None
+        return (self.backend.asarray(mean), self.backend.asarray(std)) if widens else (mean, std)
+
+    @property
+    def output_scaling(self) -> tuple[Array, Array] | None:
+        """The shift and the factor, (1, n_out) each, that bring outputs to the units of the targets, if any."""
+        scaling = self.target_scaling
+        if scaling is None or self.model.cost.distribution is None:
+            return scaling
+        with self.output_scope():
+            return self.model.cost.output_scaling(*scaling, self.xp)
+
+    def scale_back(self, a: Array) -> Array:
+        """Bring outputs to the units of the targets."""
+        if self.scaling is None:
+            return a  # fast path: predicting one example takes microseconds
+        return self._rescale(a, self.output_scaling)
+
+    def scale_targets_back(self, y: Array) -> Array:
+        """Bring standardized targets back to their units."""
+        return self._rescale(y, self.target_scaling)
+
+    def _rescale(self, a: Array, scaling: tuple[Array, Array] | None) -> Array:
+        if scaling is None:
+            return a
+        shift, factor = scaling
+        if not self.scaling.widens:  # type: ignore[union-attr]
+            return a * factor + shift
+        with self.output_scope():
+            return self.backend.asarray(a, self.output_dtype) * factor + shift
+
+    def choose_points(self, a: Array) -> Array:
+        """Turn outputs in the units of the targets into one number for each target."""
+        cost, xp = self.model.cost, self.xp
+        if self.calibration is None or self.calibration.errors is None or not cost.levels:
+            return cost.point(a, xp)
+        shifts = self.backend.asarray(find_shifts(self.calibration.errors, cost.levels), self.output_dtype)
+        return correct_points(xp.stack(cost.blocks(a, xp), axis=-1), shifts, cost, xp)
+
+    # Other values
+
+    @property
+    def calibrated(self) -> Value:
+        """The value whose outputs are the calibrated probabilities of a classification; itself without these."""
+        calibration = self.calibration
+        if calibration is None or calibration.temperature is None:
+            return self
+        with self.scope():
+            layers = temper(self.layers, calibration.temperature)
+        return self._replace(stored=self.state._replace(layers=layers), calibration=None)
+
+    def map_state(self, function: Callable[[Array], Array]) -> Value:
+        """Apply a function to every array of the state, and copy history and notes."""
+        state, history, notes = map_arrays(function, self.state), *copy.deepcopy((self.history, self.notes))
+        return self._replace(stored=state, history=history, notes=notes)
+
+    def detached(self) -> Value:
+        """Return it with a state of its own: a part of a joined state keeps all of that in memory."""
+        return self if isinstance(self.stored, State) else self._replace(stored=whole(self.stored))
+
+
+def make_generator(state: Mapping[str, Any]) -> np.random.Generator:
+    """Make a generator in a state."""
+    generator = np.random.Generator(np.random.PCG64(0))
+    generator.bit_generator.state = state
+    return generator

@@ -1,0 +1,476 @@
+"""Parses the arguments of `Network`. Errors name the argument, the value, the choices and the remedy."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import reprlib
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from contextlib import suppress
+from functools import partial
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, cast
+
+import numpy as np
+
+from xpnet._checks import choices, count, has_entries, has_methods, in_range, is_list, is_text, show, warn
+from xpnet._names import look_up
+from xpnet.backends.identity import PYTHON, describe, digest, is_same
+from xpnet.core.activations import ACTIVATIONS, PARAMETRIZED_ACTIVATIONS, Activation, mean_std
+from xpnet.core.arrays import Array, Namespace
+from xpnet.core.costs import COSTS, PARAMETRIZED_COSTS, Cost
+from xpnet.core.dual import ValueGradient
+from xpnet.core.initializers import INITIALIZERS, Initializer
+from xpnet.core.model import Model
+from xpnet.errors import ArgumentError
+
+DTYPES = ("float32", "float64")
+KNOWN_ACTIVATIONS = {**ACTIVATIONS, mean_std.name: mean_std}  # that of the Gaussian cost cannot be given by its name
+AnyPart = TypeVar("AnyPart", Activation, Cost)
+Task: TypeAlias = Literal["classification", "binary", "multilabel", "regression"]
+
+
+class TaskChoices(NamedTuple):
+    """The output activations and costs that a task accepts; the first of each is the default."""
+
+    activations: tuple[str, ...]
+    costs: tuple[str, ...]
+
+
+TASKS = {
+    "classification": TaskChoices(("softmax",), ("cross_entropy", "log_likelihood")),
+    "binary": TaskChoices(("sigmoid",), ("cross_entropy",)),
+    "multilabel": TaskChoices(("sigmoid",), ("cross_entropy",)),
+    "regression": TaskChoices(
+        ("identity", *(name for name in ACTIVATIONS if name not in ("identity", "softmax"))),
+        tuple(name for name in COSTS if name not in ("cross_entropy", "log_likelihood")),
+    ),
+}
+
+
+# The structure of a network
+
+
+def parse_model(
+    sizes: Any,
+    activation: Any,
+    output_activation: Any,
+    cost: Any,
+    task: Any,
+    dropout: Any,
+    scale: float | None,
+    standardize: bool = False,
+) -> Model:
+    """Make a model from the arguments of `Network`."""
+    units = parse_sizes(sizes)
+    hidden = parse_hidden(activation, len(units) - 2)
+    output, cost, resolved = parse_output(output_activation, cost, task, units[-1])
+    cost.combine(output)  # raises if they do not go together
+    n = cost.outputs_per_target
+    if units[-1] % n:
+        raise ArgumentError(
+            f"sizes ends in {units[-1]}, but cost={cost.name!r} has {n} outputs for each target; end it in {n} for one "
+            f"target, in {2 * n} for two"
+        )
+    rates = parse_dropout(dropout, len(units) - 1)
+    return Model(tuple(units), (*hidden, output), cost, resolved, tuple(rates), scale, standardize, task)
+
+
+def find_difference(model: Model, own: Model) -> str | None:
+    """Say in what the model of a value differs from that of a network; None if they are the same.
+
+    Examples
+    --------
+    >>> own = parse_model([2, 1], "tanh", None, None, None, 0.0, None)
+    >>> find_difference(own._replace(sizes=(3, 1)), own), find_difference(own, own)
+    ('it is of a network with sizes=(3, 1), and this one has sizes=(2, 1)', None)
+    """
+    for field, part, wanted in zip(Model._fields, model, own):
+        if not (is_same(part, wanted) or describe(part) == describe(wanted)):
+            name = {"sigmas": "activations", "given_task": "task"}.get(field, field)
+            written, expected = _write_part(part), _write_part(wanted)
+            expected = "another of that name" if written == expected else f"{name}={expected}"
+            return f"it is of a network with {name}={written}, and this one has {expected}"
+    return None
+
+
+def _write_part(part: Any) -> str:
+    """Write a part of a model; functions by their names."""
+    name = getattr(part, "name", None)
+    if name is None and isinstance(part, tuple):
+        return f"({', '.join(map(_write_part, cast('tuple[Any, ...]', part)))})"
+    return repr(part if name is None else name)
+
+
+def _is_iterable(value: Any) -> bool:
+    return isinstance(value, Iterable)
+
+
+def _has_order(value: Any) -> bool:
+    return _is_iterable(value) and not isinstance(value, (str, bytes, bytearray, memoryview, Set, Mapping))
+
+
+def parse_sizes(sizes: Any) -> list[int]:
+    """Check the number of units of each layer."""
+    if not _has_order(sizes) or getattr(sizes, "shape", None) == ():
+        raise ArgumentError(f"sizes={show(sizes)} must list the number of units of each layer, as in [784, 30, 10]")
+    units = [count(f"sizes[{l}]", size, 1) for l, size in enumerate(sizes)]
+    if len(units) < 2:
+        raise ArgumentError(f"sizes={units!r} must have at least two layers, inputs and outputs, as in [784, 30, 10]")
+    return units
+
+
+def parse_activation(argument: str, value: Any) -> Activation:
+    """Look up an activation by name, or wrap the user's own object with the two functions.
+
+    Examples
+    --------
+    >>> parse_activation("activation", "relu").name, parse_activation("activation", "leaky_relu(0.2)").name
+    ('relu', 'leaky_relu(0.2)')
+    """
+    activation = value
+    if not isinstance(value, Activation):
+        if not has_methods(value, "value", "pullback"):
+            _refuse_incomplete(argument, value, "activation", {"value": "z, xp", "pullback": "g, z, a, xp"})
+            return _look_up_parametrized(argument, value, ACTIVATIONS, PARAMETRIZED_ACTIVATIONS)
+        bounds = {name: getattr(value, name) for name in ("low", "high", "total") if hasattr(value, name)}
+        activation = Activation(_name_of(value), value.value, value.pullback, **bounds)
+    return _check_name_is_free(argument, activation)
+
+
+def parse_cost(value: Any, argument: str = "cost") -> Cost:
+    """Look up a cost by name, or wrap the user's own object with a value and, if it has one, a gradient."""
+    cost = value
+    if not isinstance(value, Cost):
+        if not has_methods(value, "value") or has_methods(value, "pullback"):
+            if not has_methods(value, "pullback"):
+                _refuse_incomplete(argument, value, "cost", {"value": "a, y, xp", "gradient": "a, y, xp"})
+            return _look_up_parametrized(argument, value, COSTS, PARAMETRIZED_COSTS)
+        cost = Cost(_name_of(value), value.value, getattr(value, "gradient", None))
+    if cost.value is not None:
+        cost = cost._replace(sees_x=_sees_x(argument, cost))
+    if cost.value is not None and cost.gradient is None and not cost.fused:
+        cost = cost._replace(gradient=ValueGradient(cost.name, cost.value))
+    return _check_name_is_free(argument, cost)
+
+
+def _sees_x(argument: str, cost: Cost) -> bool:
+    """Tell whether the functions of a cost have a parameter x; refuse it in another place, or in one of them only."""
+    own = [function for function in (cost.value, cost.gradient) if function and not isinstance(function, ValueGradient)]
+    places = [_find_parameter(function, "x") for function in own]
+    if all(place < 2 for place in places):  # it has none, or calls outputs or targets so
+        return False
+    if any(place != 2 for place in places):
+        raise ArgumentError(
+            f"{argument}={cost.name!r} sees x in one function only, or not as the third parameter; write "
+            "value(a, y, x, xp), and gradient(a, y, x, xp) if it has one"
+        )
+    return True
+
+
+def _find_parameter(function: Callable[..., Any], name: str) -> int:
+    """Find the place of a parameter; −1 without it."""
+    try:
+        names = [*inspect.signature(function).parameters]
+    except ValueError:  # it has no signature, as some functions written in C
+        return -1
+    return names.index(name) if name in names else -1
+
+
+def parse_hidden(value: Any, layers: int) -> list[Activation]:
+    """Parse the activations of the hidden layers: one for all of them, or a list with one for each."""
+    has_each = is_list(value) and not isinstance(value, Activation)
+    activations = [parse_activation("activation", item) for item in (value if has_each else [value] * max(1, layers))]
+    if has_each and len(activations) != layers:
+        raise ArgumentError(
+            f"activation={value!r} names {len(activations)} layers, but there are {layers} hidden ones; they must match"
+        )
+    return activations[:layers]
+
+
+def parse_output(activation: Any, cost: Any, task: Any, n_out: int) -> tuple[Activation, Cost, str]:
+    """Choose output activation, cost and task; refuse arguments that contradict each other."""
+    if task is not None:
+        defaults = look_up("task", task, TASKS)
+        _check_fits_task("output_activation", activation, task, defaults.activations)
+        _check_fits_task("cost", cost, task, defaults.costs)
+        cost = defaults.costs[0] if cost is None else cost
+        accepted = parse_cost(cost).outputs or defaults.activations
+        default = next((name for name in accepted if name in defaults.activations), accepted[0])
+        activation = default if activation is None else activation
+    cost = parse_cost("quadratic" if cost is None else cost)
+    own = cost.activation
+    if own is not None and (activation is None or (isinstance(activation, str) and activation == own.name)):
+        activation = own
+    output = parse_activation("output_activation", "sigmoid" if activation is None else activation)
+    if output.name == "softmax" and n_out == 1:
+        raise ArgumentError(
+            'sizes ends in 1, but a softmax over 1 output is always 1; for two classes give 2 outputs, or task="binary"'
+        )
+    if task == "binary" and n_out != 1:
+        raise ArgumentError(f'task="binary" has 1 output, but sizes ends in {n_out}; end it in 1, or task="multilabel"')
+    return output, cost, task or infer_task(output, n_out)
+
+
+def infer_task(output: Activation, n_out: int) -> str:
+    """Infer the task from the output layer, if the user did not give it."""
+    if output.high == math.inf:
+        return "regression"
+    if n_out > 1:
+        return "classification"
+    return "binary" if output.name == "sigmoid" else "regression"
+
+
+def parse_dropout(value: Any, layers: int) -> list[float]:
+    """Check the dropout rates of the inputs and of each hidden layer; a number is the rate of all hidden layers."""
+    has_each = has_entries(value)
+    usual = "0 turns it off, 0.5 is usual for hidden layers"
+    rates = [in_range("dropout", rate, 0, 1, usual) for rate in (value if has_each else [value])]
+    rates = rates if has_each else [0.0] + rates * (layers - 1)
+    if len(rates) != layers:
+        raise ArgumentError(
+            f"dropout={value!r} has {len(rates)} rates, but there are {layers} layers that can drop: the inputs and "
+            f"{layers - 1} hidden ones"
+        )
+    if not has_each and value and layers == 1:
+        raise ArgumentError(
+            f"dropout={value!r} is for hidden layers, and there are none; for the inputs give [{value!r}]"
+        )
+    return rates
+
+
+def parse_scale(value: Any, standardize: bool, dtype: str) -> float | None:
+    """Check the number that multiplies the inputs."""
+    if value is None:
+        return None
+    if standardize:
+        raise ArgumentError(f"scale={value!r} contradicts standardize=True, which scales inputs itself; leave one out")
+    try:
+        with np.errstate(over="ignore"):
+            number = float(np.asarray(float(value), dtype))
+    except (TypeError, ValueError, OverflowError):
+        number = 0.0
+    if isinstance(value, (bool, str, bytes)) or number == 0 or not math.isfinite(number):
+        raise ArgumentError(
+            f"scale={show(value)} must be a finite number other than 0 (in {dtype}); 1/255 is usual for pixels"
+        )
+    return float(value)
+
+
+def check_functions(model: Model, asarray: Callable[[np.ndarray], Array], xp: Namespace) -> None:
+    """Call the user's own activations and cost once, to check the shapes that they return."""
+    with np.errstate(all="ignore"):
+        for sigma, n in zip(model.sigmas, model.sizes[1:]):
+            if not is_known(sigma):
+                z = asarray(np.linspace(0.1, 0.9, 2 * n).reshape(2, n))
+                _check_result(f"activation {sigma.name!r}: value", sigma.value(z, xp), z, z.shape)
+                _check_result(f"activation {sigma.name!r}: pullback", sigma.pullback(z, z, z, xp), z, z.shape)
+        widths = model.n_out, model.n_targets, model.n_in
+        a, y, x = (asarray(np.full((2, n), number)) for n, number in zip(widths, (0.25, 0.5, 0.75)))
+        cost = model.cost.given(x)
+        if not is_known(model.cost) and cost.value and cost.gradient:
+            _check_result(f"cost {cost.name!r}: value", cost.value(a, y, xp), y, (2,))
+            _check_result(f"cost {cost.name!r}: gradient", cost.gradient(a, y, xp), a, a.shape)
+
+
+# The parameters of a network
+
+
+def parse_dtype(value: Any) -> str:
+    """Return the name of a dtype, which may be a name or an object of any library."""
+    names = {name: name for name in DTYPES}
+    if value is None or isinstance(value, str):
+        return look_up("dtype", value, names)
+    try:
+        name = np.dtype(value).name
+    except TypeError:
+        name = str(value).split(".")[-1]  # another library's, as in torch.float32
+    return look_up("dtype", name, names)
+
+
+def parse_feature_names(names: Any, n_in: int) -> tuple[str, ...]:
+    """Check the names of the inputs.
+
+    Examples
+    --------
+    >>> parse_feature_names(["width", "height"], n_in=2)
+    ('width', 'height')
+    """
+    strings = tuple(names) if _is_iterable(names) and not is_text(names) else ()
+    if len(strings) != n_in or not all(isinstance(string, str) for string in strings):
+        raise ArgumentError(f"feature_names={reprlib.repr(names)} must be {n_in} strings, one for each input, or None")
+    if len(set(strings)) < n_in:
+        raise ArgumentError(f"feature_names={reprlib.repr(names)} must differ from each other")
+    return strings
+
+
+def parse_seed(value: Any) -> np.random.SeedSequence:
+    """Turn a seed into the `SeedSequence` from which everything random in a network is drawn."""
+    try:
+        return np.random.SeedSequence(value)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(f"seed={show(value)} must be None or a whole number of at least 0") from error
+
+
+def find_seed(entropy: np.random.SeedSequence) -> Any:
+    """Return the seed that a `SeedSequence` was made of, as a whole number, or a tuple of them.
+
+    Examples
+    --------
+    >>> find_seed(parse_seed(7)), find_seed(parse_seed([1, 2])), find_seed(parse_seed(None)) > 0
+    (7, (1, 2), True)
+    """
+    seed = entropy.entropy
+    return int(seed) if np.ndim(seed) == 0 else tuple(int(number) for number in np.ravel(seed))  # type: ignore[arg-type]
+
+
+def parse_initializer(value: Any) -> Initializer | None:
+    """Look up an initializer by name, or return a function of the user; None means the default of each layer."""
+    if callable(value) and not isinstance(value, type):
+        return cast(Initializer, value)
+    return None if value is None else look_up("init", value, INITIALIZERS)
+
+
+def draw_layer(
+    initializer: Initializer, rng: np.random.Generator, n_in: int, n_out: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw the initial weights (n_out, n_in) and biases (1, n_out) of a layer, and check them."""
+    try:
+        w, b = (np.asarray(array, dtype=np.float64) for array in initializer(rng, n_in, n_out))
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(
+            f"init={initializer!r} must be a function (rng, n_in, n_out) -> (w, b) ({error})"
+        ) from error
+    if w.shape != (n_out, n_in) or b.shape != (n_out,) or not (np.isfinite(w).all() and np.isfinite(b).all()):
+        raise ArgumentError(
+            f"init={initializer!r} returned w of shape {w.shape} and b of shape {b.shape}, but must return finite "
+            f"numbers of shapes {(n_out, n_in)} and {(n_out,)}"
+        )
+    return w, b[None, :]
+
+
+def round_number(value: float | np.ndarray, dtype: str) -> np.ndarray:
+    """Round numbers of an optimizer to the network's dtype; refuse one that becomes 0, 1 or infinite.
+
+    Examples
+    --------
+    >>> round_number(0.5, "float32")
+    array(0.5, dtype=float32)
+    """
+    with np.errstate(over="ignore"):
+        rounded = np.asarray(value, dtype)
+    changes = ((rounded == 0) != (value == 0)) | ((rounded == 1) != (value == 1))
+    if np.any(changes | ~np.isfinite(rounded)):
+        raise ArgumentError(
+            f'the optimizer\'s number {value!r} is {rounded} in {dtype}; give another, or dtype="float64"'
+        )
+    return rounded
+
+
+def _check_fits_task(argument: str, value: Any, task: str, names: Sequence[str]) -> None:
+    name = value.name if isinstance(value, (Activation, Cost)) else value if isinstance(value, str) else ""
+    kind = name.partition("(")[0]
+    if kind in _strip_parameters((*ACTIVATIONS, *COSTS)) and kind not in _strip_parameters(names):
+        raise ArgumentError(
+            f"{argument}={name!r} contradicts task={task!r}, which goes with {choices(names)}; leave one of the two out"
+        )
+
+
+def _strip_parameters(names: Iterable[str]) -> set[str]:
+    """Strip the parameters in brackets from names."""
+    return {name.partition("(")[0] for name in names}
+
+
+def _check_result(function: str, result: Any, argument: Array, shape: tuple[int, ...]) -> None:
+    if tuple(getattr(result, "shape", (None,))) != tuple(shape) or result.dtype != argument.dtype:
+        has_dtype = hasattr(result, "dtype")
+        actual = f"shape {tuple(result.shape)} and dtype {result.dtype}" if has_dtype else repr(result)
+        raise ArgumentError(
+            f"{function} must return an array of shape {tuple(shape)} and dtype {argument.dtype} for one of shape "
+            f"{tuple(argument.shape)}, but returned {actual}"
+        )
+
+
+def _refuse_incomplete(argument: str, value: Any, kind: str, methods: Mapping[str, str]) -> None:
+    """Refuse an object that has some of the methods of an activation or a cost, and lacks others."""
+    missing = [f"{name}({arguments})" for name, arguments in methods.items() if not has_methods(value, name)]
+    if len(missing) < len(methods):
+        raise ArgumentError(f"{argument}={value!r} lacks the method {missing[0]}, which your own {kind} needs")
+
+
+def _look_up_parametrized(argument: str, value: Any, table: Mapping[str, Any], parametrized: Mapping[str, Any]) -> Any:
+    """Find a named object, or make one with parameters, as in "leaky_relu(0.2)"."""
+    family, _, numbers = value.partition("(") if isinstance(value, str) else ("", "", "")
+    if family not in parametrized or not numbers.endswith(")"):
+        return look_up(argument, value, table)
+    try:
+        return parametrized[family](*(float(number) for number in numbers[:-1].split(",")))
+    except ValueError as error:
+        raise ArgumentError(f"{argument}={value!r} has invalid parameters: {error}") from error
+    except TypeError as error:
+        raise ArgumentError(f"{argument}={value!r} has invalid parameters: too many numbers") from error
+
+
+def _check_name_is_free(argument: str, value: AnyPart) -> AnyPart:
+    """Refuse a user's own object with the name of another: files would confuse the two."""
+    if _find_known(value) is not None and not is_known(value):
+        raise ArgumentError(
+            f"{argument} is your own object named {value.name!r}, but xpnet has one of that name; rename yours"
+        )
+    return value
+
+
+def _find_known(value: Activation | Cost) -> Activation | Cost | None:
+    """Find the activation or cost of xpnet with the name of another one, as in "relu" or "leaky_relu(0.2)"."""
+    is_activation = isinstance(value, Activation)
+    tables = (KNOWN_ACTIVATIONS, PARAMETRIZED_ACTIVATIONS) if is_activation else (COSTS, PARAMETRIZED_COSTS)
+    known = tables[0].get(value.name)
+    if known is None and "(" in value.name:
+        with suppress(ArgumentError):
+            known = _look_up_parametrized("", value.name, *tables)
+    return known
+
+
+def is_known(part: Activation | Cost) -> bool:
+    """Tell whether an activation or a cost is that of xpnet with its name."""
+    return is_same(part, _find_known(part))
+
+
+def describe_own(model: Model) -> dict[str, str]:
+    """Describe the user's own activations and cost in a model, by the arguments that they are; see `describe`.
+
+    Examples
+    --------
+    >>> import math
+    >>> own = Activation("mine", math.tanh, math.exp)
+    >>> [*describe_own(parse_model([3, 4, 4, 2], [own, "tanh"], own, None, None, 0.0, None))]
+    ['activation[0]', 'output_activation']
+    """
+    parts = {f"activation[{l}]": sigma for l, sigma in enumerate(model.sigmas[:-1])}
+    parts |= {"output_activation": model.sigmas[-1], "cost": model.cost}
+    return {name: describe(part) for name, part in parts.items() if not is_known(part)}
+
+
+def choose_own(argument: str, name: str, custom: Sequence[Any], digests: Mapping[str, str]) -> Any:
+    """Choose one of the user's own objects by its name, for an argument of a network in a file; else return the name.
+
+    Of several, it is that with the digest in the file. If there is no such one, a warning says so.
+    """
+    parse: Any = parse_cost if argument == "cost" else partial(parse_activation, argument)
+    named = [one for one in custom if _name_of(one) == name and has_methods(one, "pullback") == (argument != "cost")]
+    found = {digest(describe(parse(one))): one for one in named}
+    is_comparable = argument in digests and digests["python"] == PYTHON
+    if len(found) > 1 and not (is_comparable and digests[argument] in found):
+        raise ArgumentError(
+            f"{len(found)} objects in custom= are named {name!r}, and it cannot be told which of them is {argument} in "
+            "the file; give that one alone"
+        )
+    if is_comparable and found and digests[argument] not in found:
+        warn(
+            f"{argument}={name!r} in custom= differs from that of the file, in its code or its values; the network may "
+            "predict otherwise"
+        )
+    return found.get(digests.get(argument, ""), [*found.values(), name][0])
+
+
+def _name_of(value: Any) -> str:
+    return str(getattr(value, "name", type(value).__name__))
