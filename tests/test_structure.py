@@ -105,6 +105,16 @@ def test_imports_go_one_way():
             assert ORDER.index(room[other]) <= ORDER.index(room[name]), f"{name} imports {other}"
 
 
+def test_private_modules_belong_to_their_packages():
+    """A module whose name begins with an underscore is imported by its package alone."""
+    shell = {"tables._cells", "tables._held_out", "tables._recipe"}  # what the command still takes from tables
+    for name, imported in graph().items():
+        for other in imported - (shell if name.startswith("cli.") else set()):
+            package, _, module = other.rpartition(".")
+            is_inside = not package or f"{name}.".startswith(f"{package}.")
+            assert is_inside or not module.startswith("_"), f"{name} imports {other}"
+
+
 @pytest.mark.slow
 def test_no_module_imports_itself_through_others():
     arrows = graph()
