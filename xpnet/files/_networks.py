@@ -20,8 +20,8 @@ from xpnet.files import _record as records
 from xpnet.files._file import encode, explain_errors
 from xpnet.files._provenance import from_plain
 from xpnet.files._record import NO_CALIBRATIONS, Calibrations, Record, Snapshot
-from xpnet.value import History, Value, init_optimizer, parse_biases, parse_weights
-from xpnet.value.structure import describe_own, parse_feature_names
+from xpnet.value import History, Value, check_parts, init_optimizer, parse_biases, parse_weights
+from xpnet.value.structure import describe_own
 from xpnet.version import __version__
 
 AnyNetwork = TypeVar("AnyNetwork")  # `Network`, which is above
@@ -100,23 +100,25 @@ def restore(record: Record, own: Value) -> Value:
     model, seeds = own.model, Seeds(**records.seeds_of(record))
     names, optimizer = records.feature_names_of(record), records.optimizer_of(record)
     scaling = records.scaling_of(record)
-    return Value(
+    value = Value(
         model=model,
         place=own.place,
-        stored=read_state(records.tensors_of(record), optimizer, seeds, own),
+        stored=own.stored,
         optimizer=optimizer,
-        generator=records.generator_of(record),
+        generator=record.generator,
         seeds=seeds,
         scaling=None if scaling is None else place_scaling(scaling, model, own.place),
-        feature_names=None if names is None else parse_feature_names(names, model.n_in),
+        feature_names=None if names is None else tuple(names),
         calibration=records.calibrations_of(record, model).get(0),
-        laplace=records.laplace_of(record, model),
-        novelty=records.novelty_of(record, model),
+        laplace=records.laplace_of(record),
+        novelty=records.novelty_of(record),
         provenance=from_plain(record.provenance),
         history=History(records.history_of(record)),
         notes=records.notes_of(record),
         objective=records.objective_of(record),
     )
+    check_parts(value, own)
+    return value._replace(stored=read_state(records.tensors_of(record), optimizer, seeds, own))
 
 
 def restore_training(record: Record, own: Value) -> Snapshot | None:

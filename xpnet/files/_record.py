@@ -30,11 +30,7 @@ from xpnet.value import (
     check_calibration,
     check_dict,
     check_generator,
-    check_laplace,
-    check_novelty,
     check_number,
-    check_objective,
-    check_seeds,
     check_whole,
     require_keys,
 )
@@ -254,7 +250,7 @@ def dropout_step_of(tensors: dict[str, np.ndarray]) -> np.ndarray:
 
 def seeds_of(record: Record) -> dict[str, int]:
     """Return the seeds."""
-    return check_seeds(record.seeds)
+    return check_dict("seeds", record.seeds)
 
 
 def notes_of(record: Record) -> dict[str, Any]:
@@ -279,26 +275,21 @@ def history_of(record: Record) -> list[dict[str, Any]]:
     return record.history
 
 
-def generator_of(record: Record) -> dict[str, Any]:
-    """Return the state of the generator."""
-    return check_generator(record.generator)
-
-
 def optimizer_of(record: Record) -> Optimizer:
     """Return the optimizer; plain SGD if the record does not hold it."""
     return SGD() if record.optimizer is None else _decode_optimizer(record.optimizer)
 
 
-def laplace_of(record: Record, model: Model) -> Laplace | None:
+def laplace_of(record: Record) -> Laplace | None:
     """Return how uncertain the weights are, if that was fitted."""
     arrays = [record.arrays.get(f"laplace.{name}") for name in Laplace._fields]
-    return None if all(array is None for array in arrays) else check_laplace(Laplace(*arrays), model)  # type: ignore[arg-type]
+    return None if all(array is None for array in arrays) else Laplace(*arrays)  # type: ignore[arg-type]
 
 
-def novelty_of(record: Record, model: Model) -> Novelty | None:
+def novelty_of(record: Record) -> Novelty | None:
     """Return what the novelty of rows is computed from, if the network was fitted to its training data."""
     arrays = [record.arrays.get(f"novelty.{name}") for name in Novelty._fields]
-    return None if all(array is None for array in arrays) else check_novelty(Novelty(*arrays), model)  # type: ignore[arg-type]
+    return None if all(array is None for array in arrays) else Novelty(*arrays)  # type: ignore[arg-type]
 
 
 def scaling_of(record: Record) -> Scaling | None:
@@ -338,7 +329,7 @@ def objective_of(record: Record) -> Objective:
     require_keys("objective", record.objective, Objective._fields)
     weight, pairs = (record.objective[name] for name in Objective._fields)
     pairs = None if pairs is None else {name: tuple(pair) for name, pair in check_dict("coefficients", pairs).items()}
-    return check_objective(Objective(weight, pairs))
+    return Objective(weight, pairs)
 
 
 def validation_examples_of(record: Record) -> dict[str, int]:

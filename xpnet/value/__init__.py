@@ -14,13 +14,10 @@ if TYPE_CHECKING:
     from xpnet.value._parameters import split_layers as split_layers
     from xpnet.value._parts import check_calibration as check_calibration
     from xpnet.value._parts import check_generator as check_generator
-    from xpnet.value._parts import check_laplace as check_laplace
-    from xpnet.value._parts import check_novelty as check_novelty
-    from xpnet.value._parts import check_objective as check_objective
-    from xpnet.value._parts import check_seeds as check_seeds
+    from xpnet.value._parts import check_parts as check_parts
+    from xpnet.value._parts import check_state as check_state
+    from xpnet.value._parts import check_value as check_value
     from xpnet.value._places import change_optimizer as change_optimizer
-    from xpnet.value._places import check_state as check_state
-    from xpnet.value._places import check_value as check_value
     from xpnet.value._places import copy_value as copy_value
     from xpnet.value._places import init_optimizer as init_optimizer
     from xpnet.value._places import init_value as init_value
@@ -60,11 +57,8 @@ __all__ = [
     "check_calibration",
     "check_dict",
     "check_generator",
-    "check_laplace",
-    "check_novelty",
     "check_number",
-    "check_objective",
-    "check_seeds",
+    "check_parts",
     "check_state",
     "check_value",
     "check_whole",
@@ -102,15 +96,12 @@ __getattr__ = import_lazily(
         "_parts": (
             "check_calibration",
             "check_generator",
-            "check_laplace",
-            "check_novelty",
-            "check_objective",
-            "check_seeds",
+            "check_parts",
+            "check_state",
+            "check_value",
         ),
         "_places": (
             "change_optimizer",
-            "check_state",
-            "check_value",
             "copy_value",
             "init_optimizer",
             "init_value",

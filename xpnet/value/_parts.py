@@ -1,16 +1,113 @@
-"""Checks of the parts of a value, wherever they come from: a file, or the user. What they accept, files hold."""
+"""Checks of values and their parts, wherever they come from: a file, or the user. What they accept, files hold."""
 
-from typing import Any, cast
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import UnionType
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
+from xpnet._checks import show
 from xpnet.core.calibration import Calibration, check_errors
 from xpnet.core.laplace import Laplace
-from xpnet.core.model import Model
+from xpnet.core.model import Model, Seeds
 from xpnet.core.novelty import MOST_DIRECTIONS, Novelty
+from xpnet.core.optimizers.base import Optimizer, is_optimizer
+from xpnet.core.scaling import Scaler
+from xpnet.core.step import State
+from xpnet.data.place import Place
+from xpnet.data.scaling import place_scaling
 from xpnet.errors import ArgumentError
+from xpnet.value._history import History
+from xpnet.value._member import MemberState
+from xpnet.value._places import init_optimizer
 from xpnet.value._plain import check_dict, check_whole, require
-from xpnet.value._value import Objective
+from xpnet.value._provenance import Provenance
+from xpnet.value._value import Objective, Value
+from xpnet.value.structure import find_difference, parse_feature_names
+
+
+def check_value(value: Any, own: Value) -> Value:
+    """Refuse what is not a value of a network with the same model and place, or has parts that do not fit it."""
+    if not isinstance(value, Value):
+        raise _refuse("value", own, f"it is {show(value)}")
+    for name, (kind, _) in PARTS.items():
+        if not isinstance(part := getattr(value, name), kind):
+            raise _refuse("value", own, f"its {name} is {show(part)}")
+    if value.place != own.place:
+        raise _refuse("value", own, f"it is in {value.dtype} on {value.backend.name}")
+    difference = find_difference(value.model, own.model)
+    if difference is not None:
+        raise _refuse("value", own, difference)
+    try:
+        check_parts(value, own)
+    except ArgumentError as error:
+        raise _refuse("value", own, str(error)) from error
+    if value.scaling is not None and value.scaling is not own.scaling:
+        _check_scaling(value.scaling, own)
+    if value.stored is not own.stored or value.optimizer is not own.optimizer:
+        _check_arrays("value", value.state, value.optimizer, own)
+    return value
+
+
+def check_parts(value: Value, own: Value) -> None:
+    """Refuse a value of which parts that are not those of `own` do not fit its model."""
+    for name, (_, check) in PARTS.items():
+        part = getattr(value, name)
+        if check is not None and part is not None and part is not getattr(own, name):
+            check(part, value.model)
+
+
+def check_state(state: Any, own: Value) -> State:
+    """Refuse what is not the state of a network with this value, or of one like it."""
+    if not isinstance(state, State):
+        raise _refuse("state", own, f"it is {show(state)}")
+    _check_arrays("state", state, own.optimizer, own)
+    return state
+
+
+def _check_arrays(name: str, state: State, optimizer: Optimizer, own: Value) -> None:
+    """Refuse a state whose arrays are others than those of the network, or than those that its optimizer has."""
+    for part, expected in (("layers", own.layers), ("dropout", own.state.dropout)):
+        if _outline(getattr(state, part)) != _outline(expected):
+            raise _refuse(name, own, f"its {part} have other shapes, types or dtypes")
+    if not is_optimizer(optimizer):
+        raise _refuse(name, own, f"its optimizer is {show(optimizer)}")
+    fresh = init_optimizer(optimizer, own.layers, own.place)
+    if _outline(state.optimizer, typed=False) != _outline(fresh, typed=False):  # numbers need not be arrays
+        raise _refuse(name, own, f"its optimizer has another state than that of {show(optimizer)}")
+
+
+def _check_scaling(scaling: Scaler, own: Value) -> None:
+    """Refuse a scaling for other inputs or targets, or of another place."""
+    try:
+        placed = place_scaling(scaling.exact, own.model, own.place)
+    except (ArgumentError, AttributeError, TypeError) as error:  # it holds something else than arrays
+        raise _refuse("value", own, f"its scaling does not fit: {error}") from error
+    fits = [
+        _outline(getattr(one, part)) for one in (scaling, placed) for part in ("exact", "rounded", "widens", "in_dtype")
+    ]
+    if fits[:4] != fits[4:]:
+        raise _refuse("value", own, "its scaling has other shapes, types or dtypes")
+
+
+def _outline(nest: Any, *, typed: bool = True) -> Any:
+    """Describe the arrays of a nest by their shapes and dtypes, and by their types, which tell the libraries apart."""
+    if isinstance(nest, tuple):
+        return tuple(_outline(part, typed=typed) for part in cast("tuple[Any, ...]", nest))
+    kind = cast("type[Any]", type(nest))
+    return typed and kind, tuple(getattr(nest, "shape", ())), getattr(nest, "dtype", kind)
+
+
+def _refuse(name: str, own: Value, problem: str) -> ArgumentError:
+    return ArgumentError(
+        f"{name} must be an earlier {name} of this network, or that of one with the same arguments, in {own.dtype} on "
+        f"{own.backend.name}; {problem}"
+    )
+
+
+# The parts
 
 
 def check_calibration(calibration: Calibration, model: Model, name: str = "calibration") -> Calibration:
@@ -51,7 +148,7 @@ def _check_widths(name: str, widths: Any, model: Model) -> None:
         raise ArgumentError(f"{name} must be finite numbers, predictions in increasing order and widths above 0")
 
 
-def check_laplace(laplace: Laplace, model: Model) -> Laplace:
+def _check_laplace(laplace: Laplace, model: Model) -> None:
     """Refuse what cannot be the uncertainty of a network's weights."""
     n = sum(n_out * (n_in + 1) for n_out, n_in in model.shapes)
     for (name, array), shape in zip(laplace._asdict().items(), ((n, n), (1,))):
@@ -59,10 +156,9 @@ def check_laplace(laplace: Laplace, model: Model) -> Laplace:
             raise ArgumentError(f"laplace.{name} must be finite float64 numbers of the shape {shape}")
     if laplace.noise[0] <= 0 or (np.diagonal(laplace.covariance) <= 0).any():
         raise ArgumentError("laplace.noise and the diagonal of laplace.covariance must be above 0")
-    return laplace
 
 
-def check_novelty(novelty: Novelty, model: Model) -> Novelty:
+def _check_novelty(novelty: Novelty, model: Model) -> None:
     """Refuse what novelty cannot be computed from."""
     shapes = {"mean": (1, model.n_in), "whitening": (model.n_in, min(model.n_in, MOST_DIRECTIONS))}
     for name, array in novelty._asdict().items():
@@ -74,14 +170,13 @@ def check_novelty(novelty: Novelty, model: Model) -> Novelty:
     distances = novelty.distances
     if not len(distances) or distances[0] < 0 or (np.diff(distances) < 0).any():
         raise ArgumentError("novelty.distances must be numbers of at least 0 in increasing order")
-    return novelty
 
 
 def _is_float64(array: Any) -> bool:
     return type(array) is np.ndarray and array.dtype == np.float64
 
 
-def check_objective(objective: Objective) -> Objective:
+def _check_objective(objective: Objective, _: Model) -> None:
     """Refuse what weights cannot have been fitted to."""
     weight, pairs = objective
     require(type(weight) in (int, float) and 0 <= weight < np.inf, "slope_weight", weight, "a number of at least 0")
@@ -89,15 +184,13 @@ def check_objective(objective: Objective) -> Objective:
         numbers = [*cast("tuple[Any, ...]", pair)] if isinstance(pair, tuple) else []
         fits = [*map(type, numbers)] == [float, float] and bool(np.isfinite(numbers).all())
         require(fits, f"coefficients[{name!r}]", pair, "two finite numbers")
-    return objective
 
 
-def check_seeds(seeds: Any) -> dict[str, int]:
-    """Check the seeds of dropout and of the validation split, by their names."""
-    for seed in check_dict("seeds", seeds).values():
+def _check_seeds(seeds: Seeds, _: Model) -> None:
+    """Refuse what cannot be the seeds of dropout and of the validation split."""
+    for seed in seeds:
         if type(seed) is not int or not 0 <= seed < 2**32:
             raise ArgumentError(f"seed {seed!r} must be a whole number of 32 bits")
-    return seeds
 
 
 def check_generator(generator: Any) -> dict[str, Any]:
@@ -115,3 +208,21 @@ def check_generator(generator: Any) -> dict[str, Any]:
     if generator["state"]["inc"] % 2 == 0:
         raise ArgumentError("the state of its generator has an even increment")
     return generator
+
+
+Check: TypeAlias = Callable[[Any, Model], object]
+PARTS: dict[str, tuple[type | UnionType, Check | None]] = {  # files refuse notes that they cannot hold
+    "model": (Model, None),
+    "place": (Place, None),
+    "stored": (State | MemberState, None),
+    "generator": (dict, lambda generator, _: check_generator(generator)),
+    "seeds": (Seeds, _check_seeds),
+    "provenance": (Provenance, None),
+    "history": (History, None),
+    "scaling": (Scaler | None, None),
+    "feature_names": (tuple | None, lambda names, model: parse_feature_names(names, model.n_in)),
+    "calibration": (Calibration | None, check_calibration),
+    "laplace": (Laplace | None, _check_laplace),
+    "novelty": (Novelty | None, _check_novelty),
+    "objective": (Objective, _check_objective),
+}

@@ -2,66 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, cast
-
 import numpy as np
 
-from xpnet._checks import show
 from xpnet.backends import get_backend
 from xpnet.core.arrays import Layers
-from xpnet.core.calibration import Calibration
 from xpnet.core.dropout import init_dropout
 from xpnet.core.initializers import Initializer
-from xpnet.core.laplace import Laplace
 from xpnet.core.model import Model, Seeds
-from xpnet.core.novelty import Novelty
 from xpnet.core.optimizers import SGD
-from xpnet.core.optimizers.base import Optimizer, OptimizerState, is_optimizer
-from xpnet.core.scaling import Scaler
+from xpnet.core.optimizers.base import Optimizer, OptimizerState
 from xpnet.core.step import State
 from xpnet.data.place import Place
 from xpnet.data.scaling import place_scaling
-from xpnet.errors import ArgumentError
 from xpnet.value._history import History
-from xpnet.value._member import MemberState
-from xpnet.value._parts import (
-    check_calibration,
-    check_generator,
-    check_laplace,
-    check_novelty,
-    check_objective,
-    check_seeds,
-)
 from xpnet.value._provenance import Provenance, name_of
-from xpnet.value._value import Objective, Value
-from xpnet.value.structure import draw_layer, find_difference, find_seed, parse_feature_names, round_number
-
-NONE = type(None)
-KINDS: dict[str, type | tuple[type, ...]] = {  # of the parts of a value; files refuse notes that they cannot hold
-    "model": Model,
-    "place": Place,
-    "stored": (State, MemberState),
-    "generator": dict,
-    "seeds": Seeds,
-    "provenance": Provenance,
-    "history": History,
-    "scaling": (Scaler, NONE),
-    "feature_names": (tuple, NONE),
-    "calibration": (Calibration, NONE),
-    "laplace": (Laplace, NONE),
-    "novelty": (Novelty, NONE),
-    "objective": Objective,
-}
-CHECKS: dict[str, Callable[[Any, Model], Any]] = {  # of parts that fit the model
-    "generator": lambda generator, _: check_generator(generator),
-    "seeds": lambda seeds, _: check_seeds(seeds._asdict()),
-    "feature_names": lambda names, model: parse_feature_names(names, model.n_in),
-    "calibration": check_calibration,
-    "laplace": check_laplace,
-    "novelty": check_novelty,
-    "objective": lambda objective, _: check_objective(objective),
-}
+from xpnet.value._value import Value
+from xpnet.value.structure import draw_layer, find_seed, round_number
 
 
 def to_host(value: Value) -> Value:
@@ -77,80 +33,6 @@ def to_device(value: Value, place: Place) -> Value:
         state = place.backend.copy_nest(value.state, place.dtype)
     scaling = None if value.scaling is None else place_scaling(value.scaling, value.model, place)  # type: ignore[arg-type]
     return value._replace(place=place, stored=state, scaling=scaling)
-
-
-def check_value(value: Any, own: Value) -> Value:
-    """Refuse what is not a value of a network with the same model and place, or has parts that do not fit it."""
-    if not isinstance(value, Value):
-        raise _refuse("value", own, f"it is {show(value)}")
-    for name, kind in KINDS.items():
-        if not isinstance(part := getattr(value, name), kind):
-            raise _refuse("value", own, f"its {name} is {show(part)}")
-    if value.place != own.place:
-        raise _refuse("value", own, f"it is in {value.dtype} on {value.backend.name}")
-    difference = find_difference(value.model, own.model)
-    if difference is not None:
-        raise _refuse("value", own, difference)
-    try:
-        for name, check in CHECKS.items():
-            part = getattr(value, name)
-            if part is not None and part is not getattr(own, name):
-                check(part, own.model)
-    except ArgumentError as error:
-        raise _refuse("value", own, str(error)) from error
-    if value.scaling is not None and value.scaling is not own.scaling:
-        _check_scaling(value.scaling, own)
-    if value.stored is not own.stored or value.optimizer is not own.optimizer:
-        _check_arrays("value", value.state, value.optimizer, own)
-    return value
-
-
-def check_state(state: Any, own: Value) -> State:
-    """Refuse what is not the state of a network with this value, or of one like it."""
-    if not isinstance(state, State):
-        raise _refuse("state", own, f"it is {show(state)}")
-    _check_arrays("state", state, own.optimizer, own)
-    return state
-
-
-def _check_arrays(name: str, state: State, optimizer: Optimizer, own: Value) -> None:
-    """Refuse a state whose arrays are others than those of the network, or than those that its optimizer has."""
-    for part, expected in (("layers", own.layers), ("dropout", own.state.dropout)):
-        if _outline(getattr(state, part)) != _outline(expected):
-            raise _refuse(name, own, f"its {part} have other shapes, types or dtypes")
-    if not is_optimizer(optimizer):
-        raise _refuse(name, own, f"its optimizer is {show(optimizer)}")
-    fresh = init_optimizer(optimizer, own.layers, own.place)
-    if _outline(state.optimizer, typed=False) != _outline(fresh, typed=False):  # numbers need not be arrays
-        raise _refuse(name, own, f"its optimizer has another state than that of {show(optimizer)}")
-
-
-def _check_scaling(scaling: Scaler, own: Value) -> None:
-    """Refuse a scaling for other inputs or targets, or of another place."""
-    try:
-        placed = place_scaling(scaling.exact, own.model, own.place)
-    except (ArgumentError, AttributeError, TypeError) as error:  # it holds something else than arrays
-        raise _refuse("value", own, f"its scaling does not fit: {error}") from error
-    fits = [
-        _outline(getattr(one, part)) for one in (scaling, placed) for part in ("exact", "rounded", "widens", "in_dtype")
-    ]
-    if fits[:4] != fits[4:]:
-        raise _refuse("value", own, "its scaling has other shapes, types or dtypes")
-
-
-def _outline(nest: Any, *, typed: bool = True) -> Any:
-    """Describe the arrays of a nest by their shapes and dtypes, and by their types, which tell the libraries apart."""
-    if isinstance(nest, tuple):
-        return tuple(_outline(part, typed=typed) for part in cast("tuple[Any, ...]", nest))
-    kind = cast("type[Any]", type(nest))
-    return typed and kind, tuple(getattr(nest, "shape", ())), getattr(nest, "dtype", kind)
-
-
-def _refuse(name: str, own: Value, problem: str) -> ArgumentError:
-    return ArgumentError(
-        f"{name} must be an earlier {name} of this network, or that of one with the same arguments, in {own.dtype} on "
-        f"{own.backend.name}; {problem}"
-    )
 
 
 def copy_value(value: Value, place: Place) -> Value:

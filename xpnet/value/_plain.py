@@ -32,8 +32,7 @@ def require_keys(place: str, value: Any, keys: Iterable[str]) -> None:
 
 def check_dict(name: str, value: Any) -> dict[str, Any]:
     """Check that a value is a dict."""
-    if not isinstance(value, dict):
-        raise ArgumentError(f"{name}={value!r} must be a dict")
+    require(isinstance(value, dict), name, value, "a dict")
     return cast("dict[str, Any]", value)
 
 
@@ -45,8 +44,7 @@ def check_whole(name: str, value: Any, low: int, high: int = NUMBER_LIMIT) -> in
     >>> check_whole("epoch", 3, 1)
     3
     """
-    if type(value) is not int or not low <= value < high:
-        raise ArgumentError(f"{name}={value!r} must be a whole number of at least {low}, below {high}")
+    require(type(value) is int and low <= value < high, name, value, f"a whole number of at least {low}, below {high}")
     return value
 
 
