@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import PurePath
 from types import CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -29,7 +29,16 @@ PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 PICKLING = ("__reduce__", "__reduce_ex__", "__getstate__")
 CHANGING = ("tqdm", "weakref")  # packages whose objects change as they work, as bars and caches do
 HEAP_TYPE = 1 << 9  # a flag of classes that are made while a program runs
-Describe = Callable[[Any], str]
+# Objects around functions, and the attributes that hold all of it
+AROUND: dict[type, tuple[str, ...]] = {
+    MethodType: ("__func__", "__self__"),
+    functools.partial: ("func", "args", "keywords"),
+    functools.cached_property: ("func",),
+    property: ("fget", "fset"),
+    staticmethod: ("__func__",),
+    classmethod: ("__func__",),
+}
+Parts: TypeAlias = list[tuple[Any, Any]]  # what an object holds, with names or None
 
 
 # Whether it is xpnet's
@@ -47,12 +56,14 @@ def is_ours(value: Any) -> bool:
     (True, False)
     """
     value = getattr(value, "__func__", value)
+    if not isinstance(value, (FunctionType, type)):
+        value = type(value)
+    name = _find_module(value)
+    if name.partition(".")[0] != "xpnet":
+        return False
     if isinstance(value, FunctionType):
-        variables = value.__globals__
-        name = str(variables.get("__name__"))
-        return _is_in_xpnet(name) and variables is getattr(sys.modules.get(name), "__dict__", None)
-    kind = value if isinstance(value, type) else type(value)
-    return _is_in_xpnet(kind.__module__) and _is_found(kind)
+        return value.__globals__ is getattr(sys.modules.get(name), "__dict__", None)
+    return _is_found(value)
 
 
 def is_same(a: Any, b: Any) -> bool:
@@ -89,11 +100,11 @@ def is_fixed(value: Any) -> bool:
     >>> is_fixed(SGD(momentum=0.9).update)
     True
     """
-    if value is None or type(value) is tuple or isinstance(value, (int, float, str)):
-        return all(map(is_fixed, value)) if type(value) is tuple else True
+    if value is None or isinstance(value, (int, float, str)):
+        return True
     if isinstance(value, functools.partial):
-        return is_fixed((value.func, value.args, tuple(value.keywords.values())))
-    if not is_ours(value):
+        value = (value.func, *value.args, *value.keywords.values())
+    if type(value) is not tuple and not is_ours(value):
         return False
     if isinstance(value, FunctionType):
         return all(is_fixed(_open_cell(cell)) for cell in value.__closure__ or ())
@@ -103,10 +114,6 @@ def is_fixed(value: Any) -> bool:
         return all(map(is_fixed, value))
     fields = getattr(value, "__dataclass_fields__", ())  # such as the optimizer that a wrapper has
     return isinstance(value, type) or all(is_fixed(getattr(value, name)) for name in fields)
-
-
-def _is_in_xpnet(module: str) -> bool:
-    return module.partition(".")[0] == "xpnet"
 
 
 def _is_found(value: Any) -> bool:
@@ -130,6 +137,16 @@ def _is_own(value: Any) -> bool:
         return True
     file = str(getattr(sys.modules.get(package), "__file__", None))
     return not {"site-packages", "dist-packages"} & set(PurePath(file).parts)
+
+
+def _is_known_by_name(value: Any) -> bool:
+    """Tell whether a value is a module, or a function or class in an installed package, or in Python's, under its name.
+
+    Not a user's own function in a decorator of a package, which has the name of the user's.
+    """
+    if not isinstance(value, (FunctionType, type)):
+        return isinstance(value, ModuleType)
+    return _is_found(value) and not (_is_own(value) or _is_own(sys.modules[value.__module__]))
 
 
 def _find_module(value: Any) -> str:
@@ -159,6 +176,11 @@ def describe(value: Any) -> str:
     return _describe(value, {}, True)
 
 
+def describe_call(arguments: Mapping[str, Any], describe: Callable[[Any], Any] = describe) -> dict[str, Any]:
+    """Describe a call by its arguments; those that only print decide nothing, and are left out."""
+    return {name: describe(value) for name, value in arguments.items() if not name.endswith("verbose")}
+
+
 def digest(text: str) -> str:
     """Compute the digest of a text, 16 hexadecimal digits."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
@@ -170,172 +192,134 @@ def _describe(value: Any, seen: dict[int, tuple[int, Any]], is_parameter: bool) 
     `is_parameter` tells that an estimator will be copied without its fitted attributes, so that these do not count, and
     that a number may be NumPy's.
     """
-    plain = value.item() if is_parameter and issubclass(type(value), np.generic) else value
-    if type(plain) in PLAIN:
-        return _shorten(repr(plain), type(plain).__name__)
-    if isinstance(value, ModuleType) or (isinstance(value, (FunctionType, type)) and _is_known_by_name(value)):
+    if is_parameter and issubclass(type(value), np.generic):
+        value = value.item()
+    kind = type(value)
+    if kind in PLAIN:
+        return _shorten(repr(value), kind)
+    if _is_known_by_name(value):
         return _name(value)
-    if type(value).__module__.partition(".")[0] in CHANGING:
-        return _name(type(value))
-    has_numbers = issubclass(type(value), np.ndarray) and not value.dtype.hasobject
+    if kind.__module__.partition(".")[0] in CHANGING:
+        return _name(kind)
+    has_numbers = issubclass(kind, np.ndarray) and not value.dtype.hasobject
     # What cannot change is not numbered: it may be one object or two equal ones, as constants of two functions
-    if not (has_numbers or issubclass(type(value), (tuple, frozenset, np.generic, MethodType))):
+    if not (has_numbers or issubclass(kind, (tuple, frozenset, np.generic, MethodType))):
         if id(value) in seen:
-            return f"<{type(value).__name__} {seen[id(value)][0]}>"
+            return f"<{kind.__name__} {seen[id(value)][0]}>"
         seen[id(value)] = len(seen), value  # lives on, so that no other gets its address
 
-    def describe_item(part: Any) -> str:
+    def write(part: Any) -> str:
         return _describe(part, seen, is_parameter)
 
-    def describe_alone(part: Any) -> str:
+    def write_alone(part: Any) -> str:
         return _describe(part, dict(seen), is_parameter)
 
-    def describe_part(part: Any) -> str:
+    def write_inner(part: Any) -> str:
         return _describe(part, seen, False)
 
-    if type(value) in (list, tuple, set, frozenset, dict):
-        return _describe_container(value, describe_item, describe_alone)
-    if has_methods(value, "_make"):  # a NamedTuple, such as an activation
-        fields = {**value._asdict(), **getattr(value, "__dict__", {})}
-        return _call(_describe_class(type(value), describe_part), _write_fields(fields, describe_item))
-    if is_parameter and _is_cloned_by_parameters(value):
-        parameters = describe_call(value.get_params(deep=False), describe_item)
-        return _call(_describe_class(type(value), describe_part), _write_fields(parameters, str))
+    if kind in (set, frozenset):  # in an order that is the same in all processes
+        return _shorten(f"{{{', '.join(sorted(map(write_alone, value)))}}}", kind)
+    if kind is dict:
+        items = (f"{write_alone(key)}: {write(value[key])}" for key in sorted(value, key=write_alone))
+        return _shorten(f"{{{', '.join(items)}}}", kind)
+    if kind in (list, tuple):
+        parts = ", ".join(map(write, value)) + "," * (kind is tuple and len(value) == 1)
+        return _shorten(f"[{parts}]" if kind is list else f"({parts})", kind)
     if isinstance(value, FunctionType):
-        return _describe_function(value, describe_part)
-    if isinstance(value, MethodType):
-        return _call(describe_part(value.__func__), [describe_part(value.__self__)])
-    if isinstance(value, functools.partial):
-        keywords = _write_fields(dict(sorted(value.keywords.items())), describe_part)
-        return _call("partial", [*map(describe_part, (value.func, *value.args)), *keywords])
+        return f"<function {_name(value)} {digest(write_inner(_list_function(value)))}>"
     if isinstance(value, type):
-        parts = [_name(value), type(value), value.__bases__, _list_attributes(value)]
-        return f"<class {_name(value)} {digest(describe_part(parts))}>"
-    return _describe_numbers(value, describe_part) or _describe_object(value, describe_part)
+        return f"<class {_name(value)} {digest(write_inner(_list_class(value)))}>"
+    fields = _list_fields(value, is_parameter)
+    if fields is not None:
+        return _call(write_inner(kind) if _is_own(kind) else _name(kind), fields.items(), write)
+    numbers = _list_numbers(value)
+    if isinstance(numbers, str):
+        return numbers
+    name, parts = _take_apart(value) if numbers is None else (type(value).__name__, [(None, part) for part in numbers])
+    return _shorten(_call(name, parts, write_inner) if parts else name, kind)
 
 
-def _is_known_by_name(value: Any) -> bool:
-    """Tell whether a function or class is in an installed package, or in Python's, under its name.
+def _list_fields(value: Any, is_parameter: bool) -> dict[str, Any] | None:
+    """List the fields of a NamedTuple, such as an activation, or the parameters of an estimator; None of others.
 
-    Not a user's own function in a decorator of a package, which has the name of the user's.
+    scikit-learn copies an estimator without its fitted attributes; a `FrozenEstimator` keeps them.
     """
-    return _is_found(value) and not (_is_own(value) or _is_own(sys.modules[value.__module__]))
-
-
-def _is_cloned_by_parameters(value: Any) -> bool:
-    """Tell whether scikit-learn copies an estimator without its fitted attributes; a `FrozenEstimator` keeps them."""
+    if has_methods(value, "_make"):
+        return {**value._asdict(), **getattr(value, "__dict__", {})}
     clone = getattr(type(value), "__sklearn_clone__", None)
-    return has_methods(value, "get_params") and (clone is None or clone.__module__ == "sklearn.base")
+    if is_parameter and has_methods(value, "get_params") and (clone is None or clone.__module__ == "sklearn.base"):
+        return describe_call(value.get_params(deep=False), lambda parameter: parameter)
+    return None
 
 
-def describe_call(arguments: Mapping[str, Any], describe: Callable[[Any], Any] = describe) -> dict[str, Any]:
-    """Describe a call by its arguments; those that only print decide nothing, and are left out."""
-    return {name: describe(value) for name, value in arguments.items() if not name.endswith("verbose")}
-
-
-def _describe_container(value: Any, describe_item: Describe, describe_alone: Describe) -> str:
-    """Describe a list, tuple, set or dict; sets in an order that is the same in all processes, and dicts in any."""
-    kind = type(value).__name__
-    if kind == "dict":
-        parts = [f"{describe_alone(key)}: {describe_item(value[key])}" for key in sorted(value, key=describe_alone)]
-        return _shorten(f"{{{', '.join(parts)}}}", kind)
-    if kind in ("set", "frozenset"):
-        return _shorten(f"{{{', '.join(sorted(map(describe_alone, value)))}}}", kind)
-    parts = ", ".join(map(describe_item, value))
-    if kind == "list":
-        return _shorten(f"[{parts}]", kind)
-    return _shorten(f"({parts}{',' if len(value) == 1 else ''})", kind)
-
-
-def _describe_numbers(value: Any, describe_part: Describe) -> str | None:
-    """Describe generators by their states; arrays, sparse matrices and tables by their numbers; None for anything else.
+def _list_numbers(value: Any) -> list[Any] | str | None:
+    """Describe an array; list the state of a generator, or the numbers of a sparse matrix or table; None of others.
 
     Pickles of these may differ though they are equal: tables and sparse matrices are arranged anew while they are used.
     """
-    name = type(value).__name__
     if isinstance(value, np.random.RandomState):
-        return _call(name, [describe_part(value.get_state(legacy=False))])
+        return [value.get_state(legacy=False)]
     if isinstance(value, np.random.Generator):
-        return _call(name, [describe_part(value.bit_generator.state)])
+        return [value.bit_generator.state]
     if hasattr(type(value), "iloc"):  # of pandas
         columns = value.items() if value.ndim == 2 else [(value.name, value)]
-        parts = [(key, str(column.dtype), column.to_numpy()) for key, column in columns]
-        return _shorten(_call(name, map(describe_part, [value.index.to_numpy(), *parts])), name)
+        return [value.index.to_numpy(), *((key, str(column.dtype), column.to_numpy()) for key, column in columns)]
     if has_methods(value, "tocoo"):
         entries = value.tocoo()
-        return _call(name, map(describe_part, (value.shape, entries.row, entries.col, entries.data)))
+        return [value.shape, entries.row, entries.col, entries.data]
     try:
         value = to_host(value)
-        return _describe_array(value, describe_part) if _is_array(value) else None
+        if isinstance(value, np.ndarray):
+            is_array = type(value) in (np.ndarray, np.memmap)  # masks and units would be lost
+        else:
+            is_array = not isinstance(value, type) and all(hasattr(value, k) for k in ("__array__", "shape", "dtype"))
+        if is_array and np.dtype(value.dtype).hasobject:
+            return [value.shape, np.asarray(value).ravel().tolist()]
+        return _describe_array(value) if is_array else None
     except CONVERSION_ERRORS:  # it has a dtype that NumPy lacks
         return None
 
 
-def _is_array(value: Any) -> bool:
-    """Tell whether an object is an array of NumPy, or can be read as one: masks and units would be lost in that."""
-    if isinstance(value, np.ndarray):
-        return type(value) in (np.ndarray, np.memmap)
-    return not isinstance(value, type) and all(hasattr(value, name) for name in ("__array__", "shape", "dtype"))
-
-
-def _describe_array(value: Any, describe_part: Describe) -> str:
+def _describe_array(value: Any) -> str:
     """Describe an array by a digest of its numbers, in the order of its rows, wherever they lie."""
-    if np.dtype(value.dtype).hasobject:
-        return _call("ndarray", map(describe_part, (value.shape, np.asarray(value).ravel().tolist())))
     result = hashlib.sha256()
     for block in blocks(value) if value.shape else [value]:
         result.update(np.ascontiguousarray(block).data)
     return f"<array {value.dtype} {tuple(value.shape)} {result.hexdigest()[:16]}>"
 
 
-def _describe_function(value: FunctionType, describe_part: Describe) -> str:
-    """Describe a function by its name, and a digest of its code and all that this refers to.
-
-    Global variables count if the function is the user's own.
-    """
+def _list_function(value: FunctionType) -> list[Any]:
+    """List the code of a function and all that this refers to: global variables, too, if it is the user's own."""
     assigned = _find_assigned(value, value.__name__)  # such as a counter of its calls
-    parts = [
+    return [
         [] if is_ours(value) else _list_code(value.__code__, value.__doc__),
         *(value.__defaults__, value.__kwdefaults__, [_open_cell(cell) for cell in value.__closure__ or ()]),
         {name: part for name, part in vars(value).items() if name not in assigned},
         _list_globals(value) if _is_own(value) else [],
     ]
-    return f"<function {_name(value)} {digest(describe_part(parts))}>"
 
 
-def _describe_class(kind: type, describe_part: Describe) -> str:
-    """Describe the class of an object: by its code if it is the user's own."""
-    return describe_part(kind) if _is_own(kind) else _name(kind)
-
-
-def _list_attributes(kind: type) -> list[tuple[str, Any]]:
-    """List the methods of a class, and the values that it defines and its methods do not assign, as counters are."""
-    attributes: list[tuple[str, Any]] = []
-    assigned: set[str] = set()
-    for value in vars(kind).values():
-        # An attribute that a method assigns to an object leaves that of the class as it is
-        function = getattr(value, "__func__", value)
-        if isinstance(function, FunctionType):
-            assigned |= _find_assigned(function, kind.__name__, "__class__", "cls", "type")
-    for name, value in sorted(vars(kind).items()):
-        if name in assigned:
-            continue
-        if isinstance(value, property):
-            attributes.append((name, (value.fget, value.fset)))
-        elif isinstance(value, functools.cached_property):
-            attributes.append((name, value.func))
-        elif isinstance(value, (staticmethod, classmethod)):
-            attributes.append((name, (type(value), value.__func__)))
-        elif isinstance(value, FunctionType) or (not name.startswith("__") and _is_compared(value)):
-            attributes.append((name, value))
-    return attributes
+def _list_class(kind: type) -> list[Any]:
+    """List the bases and methods of a class, and values that it defines and its methods do not assign, as counters."""
+    # An attribute that a method assigns to an object leaves that of the class as it is
+    functions = [getattr(value, "__func__", value) for value in vars(kind).values()]
+    owners = kind.__name__, "__class__", "cls", "type"
+    assigned = {name for f in functions if isinstance(f, FunctionType) for name in _find_assigned(f, *owners)}
+    attributes = [
+        (name, value)
+        for name, value in sorted(vars(kind).items())
+        if name not in assigned
+        and (isinstance(value, (FunctionType, *AROUND)) or (not name.startswith("__") and _is_compared(value)))
+    ]
+    return [_name(kind), type(kind), kind.__bases__, attributes]
 
 
 def _list_globals(function: FunctionType) -> list[tuple[str, Any]]:
     """List the global variables that a function names and does not assign, and what it names of namespaces."""
-    variables = function.__globals__
+    variables, names = function.__globals__, set[str]()
+    for code in _walk_code(function.__code__):
+        names |= {*code.co_names, *code.co_freevars}  # also of attributes
     loaded = _find_names(function, "LOAD_GLOBAL", "LOAD_NAME") - _find_names(function, "STORE_GLOBAL")
-    names = _list_names(function)
     values = [(name, variables[name]) for name in sorted(loaded & variables.keys())]
     compared, spaces = [], []
     for name, value in values:  # which grows
@@ -355,35 +339,6 @@ def _is_namespace(value: Any) -> bool:
     """Tell whether a value is a module of the user's, or holds variables as one does, such as options of a program."""
     is_module = isinstance(value, ModuleType) and _is_own(value)
     return is_module or isinstance(value, SimpleNamespace) or type(value).__module__ == "argparse"
-
-
-def _list_names(function: FunctionType) -> set[str]:
-    """List the names of global and enclosed variables, and of attributes, in a function."""
-    return {name for code in _walk_code(function.__code__) for name in (*code.co_names, *code.co_freevars)}
-
-
-def _find_names(function: FunctionType, *operations: str) -> set[str]:
-    """Find the names in the instructions of a function that do one of some operations."""
-    import dis  # slow to import
-
-    instructions = (step for code in _walk_code(function.__code__) for step in dis.get_instructions(code))
-    return {step.argval for step in instructions if step.opname in operations}
-
-
-def _find_assigned(function: FunctionType, *owners: str) -> set[str]:
-    """Find the attributes that a function assigns, also by `+=`, to what has one of some names, or is a call of it."""
-    import dis  # slow to import
-
-    assigned = set()
-    for code in _walk_code(function.__code__):
-        steps = [step for step in dis.get_instructions(code) if step.opname not in ("CACHE", "PRECALL")]
-        for i, step in enumerate(steps):
-            is_augmented = step.opname == "LOAD_ATTR" and steps[i - 1].opname == "COPY"
-            end = i - is_augmented
-            called = steps[max(0, end - 4) : end - 2] if steps[end - 1].opname == "CALL" else steps[end - 1 : end]
-            if (is_augmented or step.opname == "STORE_ATTR") and {step.argval for step in called} & {*owners}:
-                assigned.add(step.argval)
-    return assigned
 
 
 def _is_compared(value: Any) -> bool:
@@ -406,6 +361,32 @@ def _walk_code(code: CodeType) -> Iterator[CodeType]:
             yield from _walk_code(item)
 
 
+def _list_steps(function: FunctionType) -> Iterator[list[Any]]:
+    """List the instructions of a function, and of each of the functions in it."""
+    import dis  # slow to import
+
+    for code in _walk_code(function.__code__):
+        yield [step for step in dis.get_instructions(code) if step.opname not in ("CACHE", "PRECALL")]
+
+
+def _find_names(function: FunctionType, *operations: str) -> set[str]:
+    """Find the names in the instructions of a function that do one of some operations."""
+    return {step.argval for steps in _list_steps(function) for step in steps if step.opname in operations}
+
+
+def _find_assigned(function: FunctionType, *owners: str) -> set[str]:
+    """Find the attributes that a function assigns, also by `+=`, to what has one of some names, or is a call of it."""
+    assigned: set[str] = set()
+    for steps in _list_steps(function):
+        for i, step in enumerate(steps):
+            is_augmented = step.opname == "LOAD_ATTR" and steps[i - 1].opname == "COPY"
+            end = i - is_augmented
+            called = steps[max(0, end - 4) : end - 2] if steps[end - 1].opname == "CALL" else steps[end - 1 : end]
+            if (is_augmented or step.opname == "STORE_ATTR") and {step.argval for step in called} & {*owners}:
+                assigned.add(step.argval)
+    return assigned
+
+
 def _list_code(code: CodeType, doc: str | None = None) -> tuple[Any, ...]:
     """List the instructions of a function with the names and constants in them, but not lines, nor its docstring."""
     constants = (None, *code.co_consts[1:]) if doc is not None and code.co_consts[:1] == (doc,) else code.co_consts
@@ -422,16 +403,17 @@ def _open_cell(cell: Any) -> Any:
         return ()
 
 
-def _describe_object(value: Any, describe_part: Describe) -> str:
-    """Describe an object by its class, by what a pickle of it would hold, and by the code of its methods.
+def _take_apart(value: Any) -> tuple[str, Parts]:
+    """List what an object holds: by what a pickle of it would hold, and the code of its class and of what it wraps.
 
     An object of another package that cannot be pickled is described by its repr.
     """
     kind = type(value)
-    functions = [getattr(value, "__wrapped__", None), getattr(kind, "__call__", None)]  # noqa: B004
-    if _is_own(kind):
-        functions[1] = kind
-    code = [describe_part(function) for function in functions if isinstance(function, (FunctionType, type))]
+    for around, names in AROUND.items():
+        if isinstance(value, around):
+            return _name(around), [(None, getattr(value, name)) for name in names]
+    functions = getattr(value, "__wrapped__", None), kind if _is_own(kind) else getattr(kind, "__call__", None)  # noqa: B004
+    code: Parts = [(None, function) for function in functions if isinstance(function, (FunctionType, type))]
     try:
         pickled: Any = copyreg.dispatch_table.get(kind, lambda value: value.__reduce_ex__(4))(value)
     except Exception:  # whatever a user's own method raises
@@ -439,21 +421,20 @@ def _describe_object(value: Any, describe_part: Describe) -> str:
     if _is_own(kind) and not isinstance(pickled, tuple):
         pickled = kind, ()
     if not isinstance(pickled, tuple):  # a name in its module
-        name = ADDRESS.sub("", repr(value)) if pickled is None else _name(value, pickled)
-        return _call(name, code) if code else name
+        return ADDRESS.sub("", repr(value)) if pickled is None else _name(value, pickled), code
     parts: Any = (*pickled, None, None, None)
     make, arguments, state, items, entries = parts[:5]
     if make is copyreg.__newobj__:  # type: ignore[attr-defined]
         make, *arguments = arguments
-    parts = [*map(describe_part, arguments)]
+    parts = [(None, part) for part in arguments]
     if isinstance(state, dict):
-        parts += _write_fields(dict(sorted(state.items())), describe_part)
+        parts += sorted(state.items())
     elif state is not None:
-        parts.append(describe_part(state))
-    parts += [describe_part(list(part)) for part in (items, entries) if part is not None]
+        parts.append((None, state))
+    parts += [(None, list(part)) for part in (items, entries) if part is not None]
     if _is_own(kind) and any(isinstance(getattr(kind, name, None), FunctionType) for name in PICKLING):
-        parts.append(describe_part(object.__getstate__(value)))  # of which a pickle may leave something out
-    return _shorten(_call(_name(make), [*parts, *code]), _name(kind))
+        parts.append((None, object.__getstate__(value)))  # of which a pickle may leave something out
+    return _name(make), parts + code
 
 
 def _name(value: Any, name: str = "") -> str:
@@ -473,14 +454,10 @@ def _name(value: Any, name: str = "") -> str:
     return f"{module}.{name}" if has_module and not (has_code and _is_own(value)) else name
 
 
-def _call(name: str, parts: Iterable[str]) -> str:
-    return f"{name}({', '.join(parts)})"
+def _call(name: str, parts: Iterable[tuple[Any, Any]], write: Callable[[Any], str]) -> str:
+    return f"{name}({', '.join(f'{name}={write(part)}' if name is not None else write(part) for name, part in parts)})"
 
 
-def _write_fields(fields: Mapping[str, Any], describe: Describe) -> list[str]:
-    return [f"{name}={describe(part)}" for name, part in fields.items()]
-
-
-def _shorten(text: str, name: str) -> str:
-    """Replace a text that is too long to be read by a name and its digest."""
-    return text if len(text) <= LONGEST else f"<{name} {digest(text)}>"
+def _shorten(text: str, kind: type) -> str:
+    """Replace a text that is too long to be read by the name of its class and its digest."""
+    return text if len(text) <= LONGEST else f"<{_name(kind)} {digest(text)}>"
