@@ -330,7 +330,7 @@ def make_targets(form: str, signal: np.ndarray) -> np.ndarray:
     }[form]
 
 
-def make_source(form: str, x: np.ndarray, y: np.ndarray, sizes: list[list[int]] | None = None) -> Any:
+def open_source(form: str, x: np.ndarray, y: np.ndarray, sizes: list[list[int]] | None = None) -> Any:
     """Examples in one of the forms that `train` takes."""
     if form == "arrays":
         return x, y
@@ -447,11 +447,11 @@ def train(net: Any, call: dict[str, Any], x: np.ndarray, y: np.ndarray, rng: np.
     options = dict(call["train"])
     for name in ("validation", "test"):
         if name in call:
-            options[f"{name}_data"] = make_source(call[name], x[n:], y[n:])
+            options[f"{name}_data"] = open_source(call[name], x[n:], y[n:])
     if "weights" in call:
         options["sample_weight"] = make_weights(call, n, rng)
     options["callbacks"] = [make(each) for each in call.get("callbacks", [])]
-    source = make_source(call["source"], x[:n], y[:n], call.get("sizes"))
+    source = open_source(call["source"], x[:n], y[:n], call.get("sizes"))
     return net.train(source, lr=make(call["lr"]), optimizer=make(call.get("optimizer")), progress=False, **options)
 
 

@@ -11,7 +11,7 @@ from helpers import NOT_INSTALLED
 import xpnet
 from xpnet import SGD, Adam, Network
 from xpnet.core.schedules import Constant
-from xpnet.data._opening import make_source
+from xpnet.data.open import open_source
 from xpnet.data.sampling import SAMPLING
 from xpnet.data.source import Chunk
 from xpnet.distributed import Distributed
@@ -103,7 +103,7 @@ def test_slopes_in_shards():
 def test_the_penalty_of_estimators_counts_once():
     """Their α adds α/2m ‖w‖² to the cost of a minibatch, whatever the number of its parts."""
     net, lr = Network([6, 8, 3], seed=0), np.full(3, 0.1)
-    columns = make_source((X, Y), "data", net.value.reader).columns
+    columns = open_source((X, Y), "data", net.value.reader).columns
     index = np.arange(30, dtype=np.int32).reshape(3, 10)
     ranks = Ranks(Distributed(Comm(), 4))
     own = index[:, ranks.find_own(10).places.ravel()]

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from xpnet.data._host_rows import read_in_blocks as read_in_blocks
     from xpnet.data._names import column_names as column_names
     from xpnet.data._names import has_coordinates as has_coordinates
-    from xpnet.data._opening import make_source as make_source
     from xpnet.data._slopes import parse_slope_weight as parse_slope_weight
     from xpnet.data._streams import check_repeatable as check_repeatable
     from xpnet.data._streams import refuse_iterator as refuse_iterator
@@ -38,7 +37,6 @@ __all__ = [
     "fingerprint_weights",
     "gather_rows",
     "has_coordinates",
-    "make_source",
     "parse_slope_weight",
     "read_in_blocks",
     "read_targets",
@@ -70,7 +68,6 @@ __getattr__ = import_lazily(
             "column_names",
             "has_coordinates",
         ),
-        "_opening": ("make_source",),
         "_slopes": ("parse_slope_weight",),
         "_streams": (
             "check_repeatable",

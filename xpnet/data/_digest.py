@@ -14,8 +14,7 @@ from xpnet.data._gathered import Gathered, Stored, gather_rows
 from xpnet.data._streams import OnDemand
 from xpnet.data.conversion import as_real_array, stays_outside
 from xpnet.data.reader import Reader
-from xpnet.data.resident import Resident, Rows
-from xpnet.data.source import Source
+from xpnet.data.source import Resident, Rows, Source
 
 
 def fingerprint(source: Source) -> dict[str, Any]:
@@ -28,9 +27,9 @@ def fingerprint(source: Source) -> dict[str, Any]:
     Examples
     --------
     >>> from xpnet import Network
-    >>> from xpnet.data._opening import make_source
+    >>> from xpnet.data.open import open_source
     >>> reader = Network([2, 1]).value.reader
-    >>> a, b, c = (fingerprint(make_source(([x], [1]), "data", reader)) for x in ([0, 1], [0.0, 1.0], [0, 2]))
+    >>> a, b, c = (fingerprint(open_source(([x], [1]), "data", reader)) for x in ([0, 1], [0.0, 1.0], [0, 2]))
     >>> a == b, a == c
     (True, False)
     """

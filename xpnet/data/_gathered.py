@@ -20,10 +20,9 @@ from xpnet.data._names import name_part
 from xpnet.data._streams import OnDemand
 from xpnet.data.conversion import stays_outside
 from xpnet.data.reader import Reader
-from xpnet.data.resident import Resident, Rows, make_resident, take_rows
 from xpnet.data.sampling import Sampling, in_order
 from xpnet.data.scaling import scale_slopes, scale_targets
-from xpnet.data.source import Chunk, Columns, Weights, as_nest, store
+from xpnet.data.source import Chunk, Columns, Resident, Rows, Weights, as_nest, make_resident, store, take_rows
 
 OUTSIDE: Any = None  # for the inputs of `Columns` that are not on the device
 ROWS_TO_CHECK = 1024  # before training; the others are checked when they are read

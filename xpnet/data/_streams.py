@@ -14,9 +14,8 @@ from xpnet.core.minibatch import Examples
 from xpnet.core.scaling import Scaler
 from xpnet.data.conversion import is_pair
 from xpnet.data.reader import Reader
-from xpnet.data.resident import Resident, make_resident
 from xpnet.data.sampling import Sampling, cut_rows, in_order, split_into_chunks
-from xpnet.data.source import Chunk, Countable, Source, store
+from xpnet.data.source import Chunk, Countable, Resident, Source, make_resident, store
 from xpnet.errors import ArgumentError
 
 MAX_BLOCKS_READ = 16  # by all networks together, before training on them

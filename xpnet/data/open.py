@@ -4,26 +4,39 @@ Opening reads and checks, and changes nothing. `Data` are immutable: each of the
 arrays where they can, so that several networks may train on the same.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from typing import Any, TypeVar
+from itertools import chain, islice
+from typing import Any, TypeGuard, TypeVar
 
+import array_api_compat
 import numpy as np
 
-from xpnet._checks import yes_or_no
+from xpnet._checks import check_count, yes_or_no
 from xpnet.core.arrays import blocks
 from xpnet.core.minibatch import one_hot
 from xpnet.core.scaling import Scaler, Scaling, compute_scaling
-from xpnet.data._gathered import Gathered, RowSource, Stored, copy_rows, replace_weight, share_rows, with_weight
-from xpnet.data._opening import make_source
+from xpnet.data._gathered import (
+    Gathered,
+    RowSource,
+    Stored,
+    copy_rows,
+    gather_examples,
+    replace_weight,
+    share_rows,
+    with_weight,
+)
+from xpnet.data._host_rows import HostRows, stays_in_place
+from xpnet.data._names import name_part
 from xpnet.data._slopes import parse_slope_weight, with_slopes
-from xpnet.data._streams import Batches, SharedBatches, SharedPass, check_repeatable
+from xpnet.data._streams import Batches, Dataset, SharedBatches, SharedPass, check_repeatable, make_batches, read_item
+from xpnet.data._vision import pixels_and_labels
+from xpnet.data.conversion import is_pair, stays_outside
 from xpnet.data.reader import Reader
-from xpnet.data.resident import Resident, Rows, scale_columns
 from xpnet.data.sampling import Sampling, in_order, leave_out_weightless
 from xpnet.data.scaling import place_scaling
-from xpnet.data.source import Columns, Source, with_bar
+from xpnet.data.source import Columns, Resident, Rows, Source, make_bar, make_resident, scale_columns, with_bar
 from xpnet.data.splits import check_split, choose_rows, is_fraction, list_others, parse_part, parse_rows
 from xpnet.data.weights import (
     balance_classes,
@@ -42,12 +55,17 @@ __all__ = [
     "fit_scalings",
     "map_shared",
     "open_data",
+    "open_source",
     "scale_for_each",
     "share_batches",
     "split_data",
 ]
 
 Result = TypeVar("Result")
+CHOICES = (
+    "give a tuple (X, y) of arrays, a sequence of (x, y) pairs, a data set with __len__ and __getitem__, "
+    "or an iterable of batches (X, y)"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +148,7 @@ class Data:
             As in `part`.
         """
         train = _require_stored(self.train, "validation_split")
-        return self.part(*choose_rows(train, "validation_split", split, self.given, seed), copy=copy)
+        return self.part(*choose_rows(train, "validation_split", split, _find_arrays(self.given), seed), copy=copy)
 
     def split_for_each(self, split: Any, seeds: Sequence[int]) -> list["Data"]:
         """Hold out a part for each of several networks, by its seed; rows that all of them leave out are shared."""
@@ -195,7 +213,7 @@ def open_data(
     slope_weight = parse_slope_weight(slopes, slope_weight)
     reader, cache = reader.unscaled(), yes_or_no("cache", cache)
     options: dict[str, Any] = {"epochs": epochs, "progress": progress}
-    train = make_source(
+    train = open_source(
         train_data, "train_data", _weigh_classes(reader, class_weight), steps=steps, cache=cache, **options
     )
     if sample_weight is not None:
@@ -207,7 +225,7 @@ def open_data(
         _require_stored(train, 'class_weight="balanced"')
     reader = reader._replace(feature_names=train.reader.feature_names)
     validation, test = (
-        None if data is None else make_source(data, name, reader, **options)
+        None if data is None else open_source(data, name, reader, **options)
         for name, data in (("validation_data", validation_data), ("test_data", test_data))
     )
     return Data(train, validation, test, train_data, is_balanced(class_weight))
@@ -263,11 +281,16 @@ def _require_stored(source: Source, argument: str, data: str = "train_data") -> 
     return source
 
 
+def _find_arrays(data: Any) -> tuple[Any, Any] | None:
+    """Return data that are a tuple (X, y), which splitters divide; None for others."""
+    return data if holds_arrays(data) else None
+
+
 def split_data(data: Any, split: Any, seed: int, reader: Reader) -> tuple[np.ndarray, np.ndarray]:
     """Choose the rows of the user's data to train on and those to validate on, each in increasing order."""
     check_split("split", split)
-    source = make_source(data, "data", reader.unscaled())
-    return choose_rows(_require_stored(source, "split_rows", "data"), "split", split, data, seed, "data")
+    source = open_source(data, "data", reader.unscaled())
+    return choose_rows(_require_stored(source, "split_rows", "data"), "split", split, _find_arrays(data), seed, "data")
 
 
 def _balance(train: Source) -> Source:
@@ -387,3 +410,117 @@ def _scale_by_blocks(
     if isinstance(rows, Rows) and rows.source.is_wide and scaling.exact.is_near(first.exact):
         rows = rows.with_scaled(scale_shared(rows.columns), first)
     return rows.scaled(scaling)
+
+
+def open_source(
+    data: Any,
+    name: str,
+    reader: Reader,
+    *,
+    epochs: int = 1,
+    steps: int | None = None,
+    cache: bool = True,
+    progress: bool = False,
+) -> Source:
+    """Make a source from the user's data.
+
+    Parameters
+    ----------
+    data
+        A tuple (X, y) of arrays; a sequence of (x, y) pairs; a map-style data set; an iterable of batches.
+    name
+        Its name in error messages.
+    reader
+        Checks the examples and moves them to the device.
+    epochs
+        Number of passes over it.
+    steps
+        Minibatches per epoch, for an iterable of batches only.
+    cache
+        Whether a data set is read once and kept on the device, or read again each epoch.
+    progress
+        Whether reading a data set shows a bar.
+
+    Raises
+    ------
+    ArgumentError
+        If it is none of these, or holds examples that do not fit the network.
+    """
+    if data is None:
+        raise ArgumentError(f"{name} is missing: give (X, y), pairs, a data set or an iterable of batches")
+    if isinstance(data, (str, bytes, memoryview, Mapping)) or array_api_compat.is_array_api_obj(data):
+        raise ArgumentError(f"{name} is of type {type(data).__name__}; {CHOICES}")
+    has_length = hasattr(data, "__len__") and hasattr(data, "__getitem__")
+    if not has_length and isinstance(data, Iterable):
+        if epochs > 1 and steps is None and isinstance(data, Iterator):
+            raise ArgumentError(
+                f"{name} is an iterator, which can be iterated over only once, not epochs={epochs} times; give an "
+                "object that can be iterated over again, such as a DataLoader, or steps="
+            )
+        return make_batches(data, name, reader, steps)
+    if not has_length:
+        raise ArgumentError(f"{name} is of type {type(data).__name__}; {CHOICES}")
+    if steps is not None:
+        raise ArgumentError(f"steps={steps!r} is for an iterable of batches; {name} has a length, so give epochs")
+    if holds_arrays(data):
+        return _open_arrays(*data, name, reader.learn_names(data[0], name_part("X", name)))
+    n_items = _count_items(data, name)
+    if n_items == 0:
+        raise ArgumentError(f"{name} is empty")
+    check_count(name, n_items)
+    if isinstance(data, (tuple, list)):
+        return _read_pairs(data, name, reader)
+    pixels = pixels_and_labels(data, raw=reader.model.scale is not None)
+    if pixels is not None:
+        return make_resident(reader.read_examples(*pixels, name), reader)
+    if not cache:
+        reader = _read_pairs([read_item(data, 0, name)], name, reader).reader  # checked before training begins
+        return Dataset(data, name, reader._replace(warns=False))
+    return _read_pairs(_items(data, name, progress), name, reader)
+
+
+def holds_arrays(data: Any) -> TypeGuard[tuple[Any, Any]]:
+    """Tell whether data are a tuple (X, y), and not two pairs.
+
+    Examples
+    --------
+    >>> holds_arrays(([[1.0], [2.0]], [3.0, 4.0])), holds_arrays((([1.0], 3.0), ([2.0], 4.0)))
+    (True, False)
+    """
+    return isinstance(data, tuple) and len(data) == 2 and not all(isinstance(part, tuple) for part in data)
+
+
+def _open_arrays(x: Any, y: Any, name: str, reader: Reader) -> Stored:
+    """Make a source of inputs and targets: inputs that stay outside are gathered, all others are moved at once.
+
+    A memory map that NumPy can compute with as it is stays in place, unless it exceeds the free memory.
+    """
+    if isinstance(x, HostRows) and x.rows is None and stays_in_place(x.inputs, reader):
+        x = x.inputs
+    if stays_outside(x) and not stays_in_place(x, reader):
+        return gather_examples(x, y, name, reader)
+    return make_resident(reader.read_examples(x, y, name), reader)
+
+
+def _read_pairs(pairs: Iterable[Any], name: str, reader: Reader) -> Resident:
+    """Read (x, y) pairs; all of them have the column names of the first, if it has any."""
+    remaining = iter(pairs)
+    first = list(islice(remaining, 1))
+    if first and is_pair(first[0]):
+        reader = reader.learn_names(first[0][0], f"x of item 0 of {name}")
+    return make_resident(reader.read_pairs(chain(first, remaining), name), reader)
+
+
+def _items(dataset: Any, name: str, progress: bool) -> Iterator[Any]:
+    """Read a data set item by item, with a bar on standard error."""
+    bar = make_bar(range(len(dataset)), desc=f"Reading {name}", leave=False, disable=not progress)
+    return (read_item(dataset, i, name) for i in bar)
+
+
+def _count_items(data: Any, name: str) -> int:
+    try:
+        return len(data)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ArgumentError(
+            f"{name} is of type {type(data).__name__}, which has no length ({error}); {CHOICES}"
+        ) from error

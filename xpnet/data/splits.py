@@ -9,7 +9,6 @@ import numpy as np
 from xpnet._checks import has_entries, has_methods, in_range, show
 from xpnet.backends import to_host
 from xpnet.data._gathered import Stored
-from xpnet.data._opening import holds_arrays
 from xpnet.data.sampling import split_rows
 from xpnet.errors import ArgumentError
 
@@ -17,7 +16,7 @@ __all__ = ["check_split", "choose_rows", "is_fraction", "list_others", "parse_pa
 
 
 def choose_rows(
-    train: Stored, argument: str, split: Any, data: Any, seed: int, name: str = "train_data"
+    train: Stored, argument: str, split: Any, data: tuple[Any, Any] | None, seed: int, name: str = "train_data"
 ) -> tuple[np.ndarray, np.ndarray]:
     """Choose the rows to train on and those to validate on, each in increasing order; `name` is that of the data."""
     if _is_splitter(split):
@@ -53,9 +52,9 @@ def check_split(argument: str, value: Any) -> None:
         in_range(argument, value, 0, 1, remedy, includes_low=False)
 
 
-def ask_splitter(argument: str, splitter: Any, data: Any, name: str) -> tuple[Any, Any]:
+def ask_splitter(argument: str, splitter: Any, data: tuple[Any, Any] | None, name: str) -> tuple[Any, Any]:
     """Ask a splitter of scikit-learn for its last split: of splits by time, the one with the most to train on."""
-    if not holds_arrays(data):
+    if data is None:
         raise ArgumentError(
             f"{argument}={show(splitter)} splits X and y; give {name} as a tuple (X, y), or the row numbers to "
             "validate on"

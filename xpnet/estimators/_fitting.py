@@ -19,7 +19,7 @@ from xpnet.core.arrays import Array, Namespace, count_bytes, leaves
 from xpnet.data import HostRows, RowSource, gather_rows, read_targets
 from xpnet.data.conversion import stays_outside
 from xpnet.data.open import Data, open_data
-from xpnet.data.resident import Rows, take_rows
+from xpnet.data.source import Rows, take_rows
 from xpnet.errors import ArgumentError, DivergenceError
 from xpnet.estimators import _lbfgs as lbfgs
 from xpnet.estimators._convergence import (

@@ -28,7 +28,7 @@ from xpnet.core.calibration import (
 )
 from xpnet.core.costs import Cost
 from xpnet.core.dual import jvp
-from xpnet.data import make_source
+from xpnet.data.open import open_source
 from xpnet.data.reader import Reader
 from xpnet.data.source import Source
 from xpnet.errors import ArgumentError
@@ -180,7 +180,7 @@ class Bars(NamedTuple):
 
     def open(self, data: Any, name: str) -> Source:
         """Open a source of examples, which each network scales by itself."""
-        return make_source(data, name, self.reader.unscaled())
+        return open_source(data, name, self.reader.unscaled())
 
     def require_regression(self, what: str) -> None:
         """Refuse a classification; `what` needs a regression."""

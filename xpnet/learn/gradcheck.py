@@ -8,8 +8,8 @@ import numpy as np
 
 from xpnet._checks import count, in_range
 from xpnet.core.costs import Composed
-from xpnet.data import make_source
 from xpnet.data.conversion import as_real_array
+from xpnet.data.open import open_source
 from xpnet.errors import ArgumentError
 from xpnet.inference import read_batch, table
 from xpnet.network.network import Network
@@ -134,7 +134,7 @@ def check_gradients(
     to_numpy = twin.backend.to_numpy
     gradient = [[to_numpy(part) for part in layer] for layer in twin.backward(x, y)]
     parameters = [(np.array(to_numpy(w)), np.array(to_numpy(b))) for w, b in twin.layers]
-    source = make_source(_as_batch(x, y, net), "the batch", twin.value.reader)
+    source = open_source(_as_batch(x, y, net), "the batch", twin.value.reader)
     if not np.isfinite(whole := measure(twin.value, source)["cost"]):
         raise ArgumentError(
             f"the cost of the batch is {whole}, so it has no differences to compare with; give other examples, or "

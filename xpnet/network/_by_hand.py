@@ -9,13 +9,12 @@ from xpnet.core.arrays import Array, Layers
 from xpnet.core.optimizers import SGD
 from xpnet.core.scaling import Scaling
 from xpnet.core.step import State
-from xpnet.data import Gathered, make_source
+from xpnet.data import Gathered
 from xpnet.data.conversion import as_real_array
-from xpnet.data.open import fit_scaling
-from xpnet.data.resident import Resident
+from xpnet.data.open import fit_scaling, open_source
 from xpnet.data.sampling import in_order
 from xpnet.data.scaling import place_scaling
-from xpnet.data.source import Chunk
+from xpnet.data.source import Chunk, Resident
 from xpnet.errors import ArgumentError, DivergenceError
 from xpnet.training import ChunkRunner, parse_rate
 from xpnet.value import FITTED_TO_WEIGHTS, Objective, Value, init_optimizer, parse_biases, parse_weights, split_layers
@@ -65,7 +64,7 @@ def learn_scaling(value: Value, data: Any) -> tuple[Scaling, Value]:
     if not value.model.standardize:
         raise ArgumentError("fit_scaling is for networks with standardize=True; make one with it")
     reader = value.reader.unscaled()
-    source = make_source(data, "data", reader)
+    source = open_source(data, "data", reader)
     scaling, names = fit_scaling(source), source.reader.feature_names
     return scaling.exact, value._replace(scaling=scaling, feature_names=names, **FITTED_TO_WEIGHTS, novelty=None)
 
@@ -78,7 +77,7 @@ def update(value: Value, batch: Any, lr: Any) -> Value:
             "minibatch_update needs the scaling of standardize=True, and the network has none yet; call "
             "fit_scaling(train_data) once before the loop"
         )
-    source = make_source(batch, "batch", value.reader)
+    source = open_source(batch, "batch", value.reader)
     source = source.read_all() if isinstance(source, Gathered) else source
     if not isinstance(source, Resident):
         raise ArgumentError("batch is an iterable of batches; give one of them, a list of (x, y) pairs or (X, y)")

@@ -19,7 +19,7 @@ from xpnet.backends.identity import is_same
 from xpnet.core.arrays import Array
 from xpnet.core.model import count_parameters
 from xpnet.core.temperature import combine
-from xpnet.data import make_source
+from xpnet.data.open import open_source
 from xpnet.data.splits import parse_rows
 from xpnet.errors import ArgumentError, DivergenceError
 from xpnet.inference import predict, predict_calibrated
@@ -529,7 +529,7 @@ class Ensemble:
         Error bars then hold this, the noise, and how far the members differ.
         """
         fitted = [
-            inference.fit_laplace(network.value, make_source(train_data, "train_data", network.value.reader))
+            inference.fit_laplace(network.value, open_source(train_data, "train_data", network.value.reader))
             for network in self
         ]
         for network, laplace in zip(self, fitted):

@@ -14,8 +14,7 @@ from xpnet._names import explain_arguments, explain_attribute, suggest_argument
 from xpnet.backends import get_backend
 from xpnet.core.arrays import Array, Layer
 from xpnet.core.step import State
-from xpnet.data import make_source
-from xpnet.data.open import split_data
+from xpnet.data.open import open_source, split_data
 from xpnet.data.place import Place
 from xpnet.errors import DivergenceError
 from xpnet.inference import predict_calibrated, predict_outputs
@@ -764,7 +763,7 @@ class Network:
         `slopes` or by `solve`. Until further training, `predict_std` and `interval` then hold the uncertainty of the
         weights and the noise. See :doc:`/use/few-examples`.
         """
-        source = make_source(train_data, "train_data", self._value.reader)
+        source = open_source(train_data, "train_data", self._value.reader)
         self._change(laplace=inference.fit_laplace(self._value, source), calibration=None)
 
     def fit_novelty(self, x: Any) -> None:

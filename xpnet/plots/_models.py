@@ -10,7 +10,7 @@ import numpy as np
 
 from xpnet._checks import choices, count
 from xpnet.backends import to_host
-from xpnet.data import make_source
+from xpnet.data.open import open_source
 from xpnet.errors import ArgumentError
 from xpnet.inference import Bars, bars_of_ensemble, bars_of_network
 from xpnet.inference.metrics import predictions
@@ -129,7 +129,7 @@ def predict_blocks(net: Network | Ensemble, data: Any, name: str) -> Iterator[Bl
     """Predict the examples of any finite source, block by block."""
     value = first_network(net).value
     reader = value.reader.unscaled()  # each network applies its own
-    source = make_source(data, name, reader)
+    source = open_source(data, name, reader)
     for block in source.blocks(2 * sum(value.model.sizes)):
         with value.scope():
             true = predictions(reader.targets_on_host(block.y), value.model.task, np)

@@ -11,7 +11,7 @@ from xpnet.backends.base import Backend
 from xpnet.core.model import Model, count_parameters
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.data import Gathered
-from xpnet.data.resident import Resident, Rows
+from xpnet.data.source import Resident, Rows
 from xpnet.errors import ArgumentError
 from xpnet.training._plan import Job
 from xpnet.training.callback import Callback

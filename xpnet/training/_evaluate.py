@@ -9,7 +9,8 @@ from xpnet.core.arrays import Array, Function, Layers, Namespace
 from xpnet.core.backprop import forward
 from xpnet.core.minibatch import Encoding, Examples, decode
 from xpnet.core.model import Model
-from xpnet.data import check_repeatable, make_source, refuse_iterator
+from xpnet.data import check_repeatable, refuse_iterator
+from xpnet.data.open import open_source
 from xpnet.data.source import Source, with_bar
 from xpnet.errors import ArgumentError
 from xpnet.inference.metrics import Metric, accuracy, correct, mean_absolute_error, r2
@@ -56,7 +57,7 @@ def measure(value: Value, source: Source, metrics: Sequence[Metric] = (), bar: s
 def measure_data(value: Value, data: Any, metrics: Sequence[Any] | None, name: str = "data") -> dict[str, Any]:
     """Measure on the user's data, with the user's metrics; `name` is that of the argument, for messages."""
     chosen = choose_metrics(value.model, metrics)
-    return measure(value, make_source(data, name, value.reader), chosen)
+    return measure(value, open_source(data, name, value.reader), chosen)
 
 
 def measure_each(values: Sequence[Value], data: Any, metrics: Sequence[Any]) -> list[dict[str, Any]]:

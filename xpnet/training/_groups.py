@@ -23,8 +23,7 @@ from xpnet.core.optimizers.base import count_multiplications
 from xpnet.core.scaling import AnyScaling
 from xpnet.core.step import State
 from xpnet.data.reader import Reader
-from xpnet.data.resident import Resident, Rows
-from xpnet.data.source import Chunk, Columns, as_nest
+from xpnet.data.source import Chunk, Columns, Resident, Rows, as_nest
 from xpnet.training._loops import Loops
 from xpnet.training._plan import Job
 from xpnet.training._shared_steps import SharedRunner

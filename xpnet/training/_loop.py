@@ -25,8 +25,7 @@ from xpnet.core.arrays import Layers, leaves
 from xpnet.core.optimizers.base import Optimizer, begins_anew, needs_all_examples
 from xpnet.core.scaling import Scaler
 from xpnet.data.reader import Reader
-from xpnet.data.resident import Resident, Rows
-from xpnet.data.source import Chunk, Countable, Source, skip_steps
+from xpnet.data.source import Chunk, Countable, Resident, Rows, Source, skip_steps
 from xpnet.distributed import Ranks
 from xpnet.errors import ArgumentError, DivergenceError
 from xpnet.training._all_examples import use_all_examples, warn_of_no_step
