@@ -27,9 +27,9 @@ from sklearn.random_projection import GaussianRandomProjection
 
 from xpnet import SGD, ArgumentError, Callback, CheckpointError, Constant, Cosine, Network
 from xpnet.estimators import MLPClassifier, MLPEnsembleClassifier, MLPRandomSearchCV, MLPRegressor, MLPSearchCV
-from xpnet.estimators import _folds as folds
 from xpnet.estimators import _search as search
 from xpnet.estimators import _search_file as search_file
+from xpnet.estimators import _trials as trials
 from xpnet.training import _saving as saving
 
 pytestmark = [
@@ -477,35 +477,42 @@ def test_workers_change_nothing():
 def test_a_search_that_needs_too_much_memory_runs_in_slices(monkeypatch, expected):
     mine = MLPSearchCV(CLASSIFIER, ALPHAS, cv=2, scoring="neg_log_loss")
     weights = 5 * 6 + 6
-    monkeypatch.setattr(folds, "find_memory", lambda: 2 * 2 * 8 * folds.COPIES_OF_STATE * weights * 2)  # two settings
+    monkeypatch.setattr(trials, "find_memory", lambda: 2 * 2 * 8 * trials.COPIES_OF_STATE * weights * 2)  # two settings
     assert_equal_results(mine.fit(X, THREE), expected)
     assert count_programs(mine) == 2
-    monkeypatch.setattr(folds, "find_memory", lambda: 1)
+    monkeypatch.setattr(trials, "find_memory", lambda: 1)
     scoring = ["accuracy", "neg_log_loss"]
     search_both(CLASSIFIER, TWO_ALPHAS, scoring=scoring, refit="neg_log_loss", return_train_score=True)
-    monkeypatch.setattr(folds, "find_memory", lambda: None)
+    monkeypatch.setattr(trials, "find_memory", lambda: None)
     assert count_programs(mine.fit(X, THREE)) == 1
 
 
 # Ctrl-C
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2])
-def test_an_interrupt_leaves_the_results_so_far(n_jobs):
+def test_an_interrupt_leaves_the_results_so_far():
     grid = [{"alpha": [0.1, 1.0]}, {"hidden_layer_sizes": [(4,)]}]
     estimator = MLPClassifier(**SMALL, callbacks=[Interrupt(2)])
-    mine = MLPSearchCV(estimator, grid, cv=2, n_jobs=n_jobs, scoring="neg_log_loss")
-    with joblib.parallel_config("threading"), pytest.raises(KeyboardInterrupt):
+    mine = MLPSearchCV(estimator, grid, cv=2, scoring="neg_log_loss")
+    with pytest.raises(KeyboardInterrupt):
         mine.fit(X, THREE)
-    assert len(mine.cv_results_["params"]) == (2 if n_jobs == 1 else 3)  # of one worker, the other group had not begun
+    assert mine.cv_results_["params"] == [{"alpha": 0.1}, {"alpha": 1.0}]  # the other group had not begun
     assert {name for name in vars(mine) if name.endswith("_")} == {"cv_results_"}
-    if n_jobs == 1:  # all of them had taken the steps of the second epoch
-        two = MLPClassifier(**{**SMALL, "max_iter": 2})
-        other = GridSearchCV(two, grid[0], cv=2, scoring="neg_log_loss", refit=False).fit(X, THREE)
-        np.testing.assert_allclose(mine.cv_results_["mean_test_score"], other.cv_results_["mean_test_score"])
+    # All of them had taken the steps of the second epoch
+    two = MLPClassifier(**{**SMALL, "max_iter": 2})
+    other = GridSearchCV(two, grid[0], cv=2, scoring="neg_log_loss", refit=False).fit(X, THREE)
+    np.testing.assert_allclose(mine.cv_results_["mean_test_score"], other.cv_results_["mean_test_score"])
     assert not hasattr(estimator, "network_")
     with pytest.raises(NotFittedError):
         mine.predict(X)
+
+
+def test_an_interrupt_leaves_the_slices_that_workers_have_done(tmp_path):
+    grid = [{"alpha": [0.1, 1.0]}, {"callbacks": [[Interrupt(1)]], "alpha": [2.0, 3.0]}]
+    mine = MLPSearchCV(CLASSIFIER, grid, cv=2, n_jobs=2)
+    with joblib.parallel_config("threading"), pytest.raises(KeyboardInterrupt):
+        mine.fit(X, THREE, checkpoint=tmp_path / "run", every=2)
+    assert mine.cv_results_["params"] == [{"alpha": 0.1}, {"alpha": 1.0}]
 
 
 def test_an_interrupt_while_networks_are_scored_leaves_the_settings_that_were():
@@ -1031,28 +1038,3 @@ def test_a_derived_search_keeps_attributes_of_its_own():
     mine = Timed(CLASSIFIER, ONE_ALPHA, cv=2).fit(X, THREE)
     assert (mine.began_, mine.set_params(refit=False).fit(X, THREE).began_) == (5, 5)
     assert not hasattr(mine, "best_estimator_")
-
-
-@pytest.mark.parametrize("scoring", [None, "accuracy", ["accuracy"], lambda estimator, X, y: estimator.score(X, y)])
-def test_libraries_that_replace_fit_see_the_search_itself(scoring, monkeypatch):
-    """As MLflow does for each class of scikit-learn: only the outermost call, which is logged, and then saved."""
-    seen: list[Any] = []
-
-    def watch(search, *arguments, **options):
-        before = search.get_params()
-        assert before["estimator__alpha"] == CLASSIFIER.alpha
-        fit(search, *arguments, **options)
-        assert {name: repr(search.get_params()[name]) for name in before} == {x: repr(y) for x, y in before.items()}
-        assert search.estimator is CLASSIFIER
-        if not callable(scoring):
-            content = pickle.dumps(search)
-            assert b"sliced_search" not in content  # a later version can read it
-            assert pickle.loads(content).score(X, THREE) == search.score(X, THREE)
-        seen.append((type(search), type(search.best_estimator_), search.cv_results_["mean_fit_time"].tolist()))
-        return search
-
-    fit = GridSearchCV.fit
-    monkeypatch.setattr(GridSearchCV, "fit", watch)
-    refit = "accuracy" if isinstance(scoring, list) else True
-    mine = MLPSearchCV(CLASSIFIER, ONE_ALPHA, cv=2, scoring=scoring, refit=refit).fit(X, THREE)
-    assert seen == [(MLPSearchCV, MLPClassifier, mine.cv_results_["mean_fit_time"].tolist())]

@@ -312,7 +312,7 @@ def test_dotted_names_lead_to_something_that_is_there():
 
 
 def test_private_names_of_scikit_learn():
-    """Its next version may change them: these two it documents, for the rows of any data and for kinds of searches."""
+    """Its next version may change them; this one it documents, for the rows of any data."""
     estimators = pytest.importorskip("xpnet.estimators", reason="the estimators need scikit-learn")
     bases = {base for kind in vars(estimators).values() if isinstance(kind, type) for base in kind.__mro__}
     texts = [inspect.getsource(sys.modules[name]) for name in {base.__module__ for base in bases} if "sklearn" in name]
@@ -327,7 +327,7 @@ def test_private_names_of_scikit_learn():
             }
         words = [getattr(node, attribute, None) for attribute in ("attr", "name", "value")]
         used |= theirs & {word for word in words if isinstance(word, str)}
-    assert used == {"_safe_indexing", "_run_search"}
+    assert used == {"_safe_indexing"}
 
 
 def test_each_deliberate_fault_can_be_made():

@@ -140,7 +140,6 @@ JUSTIFIED = {
     # copies and pickles: what a program asks Python for, and no file that xpnet reads
     ("backends.base", "__reduce__"),
     ("training._loops", "__reduce__"),  # of an empty object
-    ("estimators._sliced_search", "__reduce__"),  # of the estimator that it stands in for
     ("value._member", "__reduce__"),  # of its state
     ("value._single_rows", "__reduce__"),  # of another
     ("backends.base", "import_module"),  # a backend in a pickle is the name of its library
@@ -154,9 +153,7 @@ JUSTIFIED = {
     # checkpoints: parameters are described by what a pickle of them would hold; none is written or read
     ("backends.identity", "__reduce_ex__"),
     ("backends.identity", "__getstate__"),
-    # searches: joblib hashes settings, which are pickled for that and never read again, and hands fits to its workers
-    ("estimators._folds", "joblib"),
-    ("estimators._folds", "pickle"),
+    # searches: joblib hands fits to its workers
     ("estimators._search", "joblib"),
     ("tables._models", "joblib"),  # counts the threads that n_jobs means
     # processes that share a training send one another errors as pickles: those of one job, which run the same program

@@ -26,8 +26,8 @@ THRESHOLDS = {
     "backends.replay._native.PAYS_FROM": [0],
     "backends.replay._tape.SMALL_RESULT": [0, 8],
     "backends.replay._translate.SHARED_MULTIPLICATIONS": [0],
-    "estimators._folds.MAX_BYTES": [0],
-    "estimators._folds.MIN_FITS": [1],
+    "estimators._trials.MAX_BYTES": [0],
+    "estimators._trials.MIN_FITS": [1],
     "estimators._lbfgs.ROWS_ON_HOST": [1, 5],
 }
 

@@ -1,17 +1,18 @@
 """MLPSearchCV and MLPRandomSearchCV: scikit-learn's searches, whose fits over settings and folds are trained together.
 
-scikit-learn does the search itself: it scores, ranks and refits. The fits are done here beforehand, a slice of the
-settings at a time, and a stand-in for the estimator hands them over.
+Parameters and predictions are those of scikit-learn's classes. `fit` is xpnet's: it fits and scores a slice of the
+settings at a time on all folds, which is what a checkpoint grows by.
 """
 
-import copy
+import operator
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from types import NoneType
 from typing import Any
 
 import numpy as np
-from joblib import effective_n_jobs, parallel_config
+from joblib import effective_n_jobs
 from sklearn import get_config
 from sklearn.base import is_classifier
 from sklearn.model_selection import GridSearchCV, ParameterGrid, ParameterSampler, RandomizedSearchCV, check_cv
@@ -19,25 +20,33 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import indexable
 from sklearn.utils.parallel import Parallel, delayed  # joblib's, with scikit-learn's settings and warning filters
 
-from xpnet._checks import count
+from xpnet._checks import count, has_entries
 from xpnet._names import explain_arguments
 from xpnet.backends import require_bytes
 from xpnet.backends.identity import describe
 from xpnet.errors import ArgumentError
-from xpnet.estimators._folds import (
+from xpnet.estimators._results import (
+    ScoredFit,
+    Scoring,
+    describe_fit,
+    list_scores,
+    make_results,
+    parse_scoring,
+    require_refit,
+    warn_of_failures,
+)
+from xpnet.estimators._search_file import SearchFile
+from xpnet.estimators._trials import (
     Folds,
-    Outcome,
     Trial,
     can_train_together,
     divide,
     fit_trials,
     set_candidate,
-    slice_candidates,
+    slice_by_memory,
 )
-from xpnet.estimators._search_file import SearchFile, describe_search
-from xpnet.estimators._sliced_search import SlicedSearch, StandIn, keep_scores, unwrap_scorers
 from xpnet.estimators.base import BaseLearner
-from xpnet.training import Saving, parse_saving
+from xpnet.training import parse_saving
 
 SETTINGS_BETWEEN_WRITES = 10  # of a checkpoint, unless given
 BYTES_OF_CANDIDATE = 200  # its settings need at least this many
@@ -121,84 +130,77 @@ class TogetherMixin:
             return super().fit(X, y, **params)  # type: ignore[misc]
         accepted = {"groups"} if isinstance(self.estimator, Pipeline) else {"groups", "sample_weight"}
         if saving is not None:
-            require_repeatable(self, candidates, used - accepted)
+            require_repeatable(self, estimators, used - accepted)
         if used - accepted or get_config()["enable_metadata_routing"]:
             return super().fit(X, y, **params)  # type: ignore[misc]
-        X, y = indexable(X, y)
-        search = self._make_search(candidates, X, y, params, saving)
-        settings, twin = drop_results(self), self._make_twin(search)
-        try:
-            with parallel_config("sequential"):
-                super(TogetherMixin, twin).fit(X, y, **params)  # type: ignore[misc]
-        except KeyboardInterrupt:
-            self.__dict__ = settings | ({} if search.results is None else {"cv_results_": search.results})
-            raise
-        results = {name: value for name, value in vars(twin).items() if name in RESULTS}
-        self.__dict__ = settings | results | {"scorer_": unwrap_scorers(twin.scorer_)}
-        return self
-
-    def _make_twin(self: Any, search: SlicedSearch) -> Any:
-        """Copy this search, with a stand-in that takes the fits of another; scikit-learn fits the copy."""
-        twin, parts = copy.copy(self), {"scoring": search.scoring, "cv": search.splitter, "_sliced": search}
-        twin.__dict__ = drop_results(self) | parts | {"estimator": StandIn(self.estimator, search)}
-        return twin
-
-    def _run_search(self: Any, evaluate_candidates: Any, *, callback_ctx: Any = None) -> None:
-        """Evaluate the settings: the method that scikit-learn has subclasses write."""
-        search = vars(self).pop("_sliced", None)
-        if search is not None:
-            try:
-                return search.run(evaluate_candidates)
-            finally:
-                # This is the copy of the search that has the stand-in, which scikit-learn has cloned by now
-                self.estimator = self.estimator.estimator
-        options = {} if callback_ctx is None else {"callback_ctx": callback_ctx}
-        return super()._run_search(evaluate_candidates, **options)  # type: ignore[misc]
-
-    def _make_search(
-        self: Any,
-        candidates: Sequence[Mapping[str, Any]],
-        X: Any,
-        y: Any,
-        params: Mapping[str, Any],
-        saving: Saving | None,
-    ) -> SlicedSearch:
-        """Make the search over the settings and folds."""
+        X, y, sample_weight = indexable(X, y, params.get("sample_weight"))
         splitter: Any = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
         splits = list(splitter.split(X, y, params.get("groups")))
-        folds = Folds(X, y, params.get("sample_weight"), [train for train, _ in splits])
-        scoring = keep_scores(self.scoring, self.estimator)
-        search, most = SlicedSearch(candidates, scoring, splitter, splits, self._prepare_fits(folds)), None
+        folds, scoring = Folds(X, y, sample_weight, splits), parse_scoring(self, is_weighted=sample_weight is not None)
+        fit_slice, file = self._divide_among_workers(folds, scoring), None
         if saving is not None:
             require_same_folds(self.cv, splits, list(splitter.split(X, y, params.get("groups"))))
-            description = describe_search(self, candidates, splits, *folds[:3])
-            names = list(scoring) if isinstance(scoring, dict) else None
-            n_scores = 2 if self.return_train_score else 1
-            search.file = file = SearchFile(saving, description, len(splits), n_scores, names)
-            search.begun = list(zip(candidates, file.begin()))
-            most = saving.every if isinstance(saving.every, int) else SETTINGS_BETWEEN_WRITES
-        remaining = candidates[len(search.begun) :]
-        search.slices = list(slice_candidates(remaining, self.estimator, folds, most)) if remaining else []
-        return search
+            file, every = SearchFile(saving, self, candidates, folds, scoring), every or SETTINGS_BETWEEN_WRITES
+        fits: dict[int, list[ScoredFit]] = {} if file is None else dict(enumerate(file.begin()))  # by candidate
+        if self.verbose > 0:
+            n, k = len(candidates), len(splits)
+            print(f"Fitting {k} folds for each of {n} candidates, totalling {n * k} fits")
+        settings = {name: value for name, value in vars(self).items() if name not in RESULTS}
+        try:
+            for part in slice_by_memory(estimators, len(fits), folds, every):
+                scored: dict[int, ScoredFit] = {}
+                try:
+                    fit_slice([Trial(estimators[k], fold) for k in part for fold in range(len(splits))], scored)
+                finally:
+                    fits |= join_folds(part, scored, len(splits))
+                if self.verbose > 1:
+                    print_fits({k: fits[k] for k in part}, candidates, scoring, self.verbose)
+                if file is not None:
+                    file.write([*fits.values()])
+            results = make_results(candidates, [*fits.values()], scoring)
+            warn_of_failures([*fits.values()], results, self.error_score)
+            best = choose_best(self.refit, results, list_scores([*fits.values()]))
+            if self.refit:
+                best |= self._refit(best["best_params_"], *folds[:3])
+        except KeyboardInterrupt:
+            self.__dict__ = settings
+            if any(fit.error is None for row in fits.values() for fit in row):
+                done = [candidates[k] for k in fits]
+                self.__dict__ = {**settings, "cv_results_": make_results(done, [*fits.values()], scoring)}
+            raise
+        found = {"cv_results_": results, "n_splits_": len(splits), "multimetric_": bool(list_scores([*fits.values()]))}
+        self.__dict__ = settings | found | best | {"scorer_": scoring.public}
+        return self
 
-    def _prepare_fits(self: Any, folds: Folds) -> Callable[[Sequence[Mapping[str, Any]]], list[Outcome]]:
-        """Return a function that does the fits of settings on all folds, by the joblib backend chosen by the user."""
+    def _divide_among_workers(
+        self: Any, folds: Folds, scoring: Scoring
+    ) -> Callable[[Sequence[Trial], dict[int, ScoredFit]], Any]:
+        """Return a function that fits and scores trials by the joblib backend chosen by the user, into a dict."""
         if not isinstance(self.n_jobs, (int, np.integer, NoneType)):
             raise ArgumentError(
                 f"n_jobs={self.n_jobs!r} must be a number of processes, -1 for one on each core, or None"
             )
-        # Prepared here, since scikit-learn's part of the search runs in this process
         n_jobs: Any = self.n_jobs
-        workers, parallel = effective_n_jobs(n_jobs), Parallel(n_jobs=n_jobs, pre_dispatch=self.pre_dispatch)
+        workers = effective_n_jobs(n_jobs)
+        if workers == 1:
+            options = {"threads": "auto", "progress": self.verbose > 0}
+            return lambda trials, scored: fit_trials(trials, scoring, *folds, scored=scored, **options)
+        parallel = Parallel(n_jobs=n_jobs, pre_dispatch=self.pre_dispatch)
 
-        def do_fits(part: Sequence[Mapping[str, Any]]) -> list[Outcome]:
-            numbers = range(len(folds.rows))
-            trials = [Trial(set_candidate(self.estimator, candidate), fold) for candidate in part for fold in numbers]
-            if workers == 1:
-                return fit_trials(trials, *folds, threads="auto", progress=self.verbose > 0)
-            return share_trials(trials, folds, parallel, workers)
+        def share_trials(trials: Sequence[Trial], scored: dict[int, ScoredFit]) -> None:
+            parts = divide(trials, workers)
+            done: Any = parallel(delayed(fit_trials)([trials[i] for i in part], scoring, *folds) for part in parts)
+            for part, fits in zip(parts, done):
+                scored.update({part[k]: fit for k, fit in fits.items()})
 
-        return do_fits
+        return share_trials
+
+    def _refit(self: Any, settings: Mapping[str, Any], X: Any, y: Any, sample_weight: Any) -> dict[str, Any]:
+        """Fit an estimator with the best settings on all examples, and return the attributes that follow from it."""
+        began, best = time.perf_counter(), set_candidate(self.estimator, settings)
+        best.fit(X, y, **({} if sample_weight is None else {"sample_weight": sample_weight}))
+        names = {"feature_names_in_": best.feature_names_in_} if hasattr(best, "feature_names_in_") else {}
+        return {"best_estimator_": best, "refit_time_": time.perf_counter() - began, **names}
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "scorer_")  # it is set last; after Ctrl-C there is only `cv_results_`
@@ -275,17 +277,37 @@ class MLPRandomSearchCV(TogetherMixin, RandomizedSearchCV):
         return list_settings(f"n_iter={n_iter}", sampler)
 
 
-def drop_results(search: Any) -> dict[str, Any]:
-    """Return the attributes of a search that is not fitted."""
-    return {name: value for name, value in vars(search).items() if name not in RESULTS}
+def join_folds(candidates: range, scored: Mapping[int, ScoredFit], n: int) -> dict[int, list[ScoredFit]]:
+    """Collect the fits of candidates on all folds; leave out candidates that were not scored on all of them."""
+    rows = {k: [scored[i] for i in range(j * n, (j + 1) * n) if i in scored] for j, k in enumerate(candidates)}
+    return {k: row for k, row in rows.items() if len(row) == n}
 
 
-def share_trials(trials: Sequence[Trial], folds: Folds, parallel: Parallel, workers: int) -> list[Outcome]:
-    """Divide fits between several workers."""
-    parts = divide(trials, workers)
-    done: Any = parallel(delayed(fit_trials)([trials[i] for i in part], *folds) for part in parts)
-    outcomes = dict(pair for part, outcomes_of_part in zip(parts, done) for pair in zip(part, outcomes_of_part))
-    return [outcomes[i] for i in range(len(trials))]
+def print_fits(
+    fits: Mapping[int, Sequence[ScoredFit]], candidates: Sequence[Mapping[str, Any]], scoring: Scoring, verbose: int
+) -> None:
+    """Print a line for each fit."""
+    for k, row in fits.items():
+        for i, fit in enumerate(row):
+            print(describe_fit(candidates[k], f"{i + 1}/{len(row)}", fit, scoring, verbose))
+
+
+def choose_best(refit: Any, results: Mapping[str, Any], scores: Sequence[str]) -> dict[str, Any]:
+    """Choose the best settings by their ranks or by the user's function; of several scores, `refit` says which."""
+    if scores:
+        require_refit(refit, scores)
+        if refit is False:
+            return {}
+    if callable(refit):
+        index = operator.index(refit(results))
+        n = len(results["params"])
+        if not 0 <= index < n:
+            raise IndexError(f"refit chose the settings {index}, and they are numbered from 0 to {n - 1}")
+        return {"best_index_": index, "best_params_": results["params"][index]}
+    name = refit if scores else "score"
+    index = results[f"rank_test_{name}"].argmin()
+    score = results[f"mean_test_{name}"][index]
+    return {"best_index_": index, "best_params_": results["params"][index], "best_score_": score}
 
 
 def require_learner(estimator: Any) -> None:
@@ -316,9 +338,7 @@ def refuse_empty(name: str, value: Any) -> None:
         )
     for grid in value if isinstance(value, list) else [value]:
         for setting, values in grid.items() if isinstance(grid, dict) else ():
-            if (isinstance(values, (list, tuple)) and not values) or (
-                isinstance(values, np.ndarray) and not values.size
-            ):
+            if has_entries(values) and not len(values):
                 raise ArgumentError(f"{name} has no values of {setting!r} to try; give a list of them")
 
 
@@ -329,7 +349,7 @@ def list_settings(name: str, settings: ParameterGrid | ParameterSampler) -> list
     return list(settings)
 
 
-def require_repeatable(search: Any, candidates: Sequence[Mapping[str, Any]], others: set[str]) -> None:
+def require_repeatable(search: Any, estimators: Sequence[Any], others: set[str]) -> None:
     """Refuse a checkpoint of a search that would draw other numbers when it is resumed."""
     if others or get_config()["enable_metadata_routing"]:
         cause = f"{', '.join(sorted(others))}=" if others else "metadata routing"
@@ -342,8 +362,8 @@ def require_repeatable(search: Any, candidates: Sequence[Mapping[str, Any]], oth
             "checkpoint= needs the random_state of the search: with None, a search that resumes tries other settings; "
             "give a number, as in random_state=0"
         )
-    for candidate in candidates:
-        for name, value in set_candidate(search.estimator, candidate).get_params().items():
+    for estimator in estimators:
+        for name, value in estimator.get_params().items():
             if value is None and name.rpartition("__")[2] == "random_state":
                 raise ArgumentError(
                     f"checkpoint= needs a number as {name}: with None, a search that resumes draws other numbers; give "

@@ -6,16 +6,16 @@ The file is JSON that ends with a checksum. It describes all settings, and holds
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import chain
 from math import isfinite
 from typing import Any
 
 import numpy as np
 
-from xpnet._checks import describe_error, printable, refuse_duplicates, truncate
+from xpnet._checks import describe_error, is_text, printable, refuse_duplicates, truncate
 from xpnet.backends.identity import describe, describe_call
 from xpnet.errors import ArgumentError, CheckpointError
+from xpnet.estimators._results import ScoredFit, Scoring
+from xpnet.estimators._trials import Folds
 from xpnet.files import INVALID_VALUE_ERRORS
 from xpnet.training import Saving
 from xpnet.value import require, require_keys
@@ -24,62 +24,6 @@ FORMAT = 1
 LARGEST = 2**1023  # whole numbers that are smaller can be floats
 # Of the description of a search
 TEXTS = ("X", "y", "sample_weight", "cv", "estimator", "scoring", "error_score", "return_train_score")
-
-
-@dataclass
-class ScoredFit:
-    """The error of a fit, or the values of its scorers.
-
-    A value is a number, a dict of numbers that a scorer returned, or the exception that it raised.
-    """
-
-    error: Exception | None = None
-    scores: list[Any] = field(default_factory=list)  # of all on the test fold, and then on the training folds
-    seconds: float = 0.0
-    scoring_seconds: float = 0.0  # on the test fold
-    estimator: Any = None  # fitted, until it is scored
-    is_scored: bool = False
-    _recalled: int = 0
-
-    def begin(self) -> None:
-        """Recall from the first value; forget the values of a fit whose scores are not complete."""
-        self._recalled = 0
-        if not self.is_scored:
-            self.scores, self.scoring_seconds = [], 0.0
-
-    def end(self) -> None:
-        """Keep the scores instead of the fitted estimator."""
-        if self.error is not None or self.scores:
-            self.estimator, self.is_scored = None, True
-
-    def recall(self) -> Any:
-        """Return the next value; raise it if it is an exception."""
-        value = self.scores[self._recalled]
-        self._recalled += 1
-        if isinstance(value, Exception):
-            raise value
-        return dict(value) if isinstance(value, dict) else value
-
-    def encode(self, names: Sequence[str] | None) -> dict[str, Any]:
-        """Return plain values. Errors are texts. The values of several scorers are dicts by the names."""
-        scores = [_explain(value) if isinstance(value, Exception) else value for value in self.scores]
-        if names is not None:
-            scores = [dict(zip(names, scores[i:])) for i in range(0, len(scores), len(names))]
-        error = None if self.error is None else _explain(self.error)
-        return {
-            "error": error,
-            "scores": scores,
-            "seconds": self.seconds,
-            "scoring_seconds": self.scoring_seconds,
-        }
-
-
-class RecalledError(RuntimeError):
-    """The error of a fit or a scorer, read from a checkpoint; its text names the error that was raised."""
-
-
-def _explain(error: Exception) -> str:
-    return str(error) if isinstance(error, RecalledError) else f"{type(error).__name__}: {error}"
 
 
 def decode_fit(place: str, values: Any, n_scores: int) -> ScoredFit:
@@ -104,17 +48,14 @@ def decode_fit(place: str, values: Any, n_scores: int) -> ScoredFit:
         for name, part in parts.items():
             is_number = type(part) is float or (isinstance(part, int) and abs(part) < LARGEST)
             require(is_number or type(part) is str, f"{place}.scores{name}", part, "a number or the text of an error")
-    failure = None if error is None else RecalledError(_printable_lines(error))
-    return ScoredFit(failure, [_recall_text(score) for score in scores], *times, is_scored=True)
+    return ScoredFit(_printable_lines(error), [_printable_lines(score) for score in scores], *times)
 
 
-def _recall_text(score: Any) -> Any:
-    """Make an error of a text; leave other scores."""
-    return RecalledError(_printable_lines(score)) if isinstance(score, str) else score
-
-
-def _printable_lines(text: str) -> str:
-    return "\n".join(map(printable, text.split("\n")))
+def _printable_lines(value: Any) -> Any:
+    """Make the lines of texts printable, in a dict, too; leave other values."""
+    if isinstance(value, dict):
+        return {name: _printable_lines(part) for name, part in value.items()}
+    return "\n".join(map(printable, value.split("\n"))) if isinstance(value, str) else value
 
 
 def check_description(search: Any) -> None:
@@ -137,21 +78,15 @@ class SearchFile:
     ----------
     saving
         Where and when to write it.
-    description
-        What another search must have in common, as `describe_search` returns it.
-    n_folds
-        The number of fits of a candidate.
-    n_scores
-        The number of scores of a fit: 1, or 2 with those on the training folds.
-    names
-        The names of several scorers. None: there is one, or a function, which may return a dict.
+    search, candidates, folds, scoring
+        What it is a search for. Another search must have all of this in common.
     """
 
     def __init__(
-        self, saving: Saving, description: dict[str, Any], n_folds: int, n_scores: int, names: Sequence[str] | None
+        self, saving: Saving, search: Any, candidates: Sequence[Mapping[str, Any]], folds: Folds, scoring: Scoring
     ) -> None:
-        self.saving, self.description, self.n_folds, self.n_scores = saving, description, n_folds, n_scores
-        self.names = names
+        self.saving, self.scoring, self.n_folds = saving, scoring, len(folds.rows)
+        self.description = describe_search(search, candidates, folds)
 
     def begin(self) -> list[list[ScoredFit]]:
         """Read the fits of a search to resume, by setting; or write the first file, to see that it can be written."""
@@ -163,9 +98,7 @@ class SearchFile:
 
     def write(self, candidates: Sequence[Sequence[ScoredFit]]) -> None:
         """Write the fits of the candidates that are done, or warn."""
-        self.saving.try_to_write(
-            lambda: self._encode([[fit.encode(self.names) for fit in fits] for fits in candidates])
-        )
+        self.saving.try_to_write(lambda: self._encode([[fit._asdict() for fit in fits] for fits in candidates]))
 
     def _encode(self, fits: Sequence[Sequence[Mapping[str, Any]]]) -> bytes:
         return encode({"format": FORMAT, "search": self.description, "fits": fits})
@@ -195,22 +128,21 @@ class SearchFile:
         most = len(self.description["settings"])
         is_list = type(settings) is list and len(settings) <= most
         require(is_list, "fits", settings, f"a list of at most {most} settings")
-        candidates, names = [], None if self.names is None else tuple(self.names)
+        n_scores, candidates = 2 if self.scoring.scores_training else 1, []
         for k, fits in enumerate(settings):
             is_list = type(fits) is list and len(fits) == self.n_folds
             require(is_list, f"fits[{k}]", fits, f"a list of {self.n_folds} folds")
-            candidates.append([decode_fit(f"fits[{k}][{i}]", fit, self.n_scores) for i, fit in enumerate(fits)])
-        scores = [score for fits in candidates for fit in fits for score in fit.scores]
-        numbers = [score for score in scores if names is not None or not isinstance(score, Exception)]
-        kinds = {tuple(score) if type(score) is dict else None for score in numbers}
-        if len(kinds) > 1 or (names is not None and kinds - {names}):
+            candidates.append([decode_fit(f"fits[{k}][{i}]", fit, n_scores) for i, fit in enumerate(fits)])
+        done = [fit for fits in candidates for fit in fits]
+        scores, names = [score for fit in done for score in fit.scores], self.scoring.names
+        several = isinstance(self.scoring.public, dict)
+        kinds = {
+            tuple(score) if isinstance(score, dict) else None for score in scores if several or type(score) is not str
+        }
+        if len(kinds) > 1 or (names is not None and kinds - {tuple(names) if several else None}):
             raise ArgumentError("fits have scores of several kinds, or of other names than those of the scorers")
-        raises = self.description["error_score"] == describe("raise")
-        if raises and (len(numbers) < len(scores) or any(fit.error for fits in candidates for fit in fits)):
+        if self.scoring.error_score == "raise" and (any(fit.error for fit in done) or any(map(is_text, scores))):
             raise ArgumentError("fits have errors, each of which would have ended a search with error_score='raise'")
-        if names is not None:
-            for fit in chain.from_iterable(candidates):
-                fit.scores = [_recall_text(value) for score in fit.scores for value in score.values()]
         return candidates
 
 
@@ -254,15 +186,13 @@ def _to_number(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else float(value)
 
 
-def describe_search(
-    search: Any, candidates: Sequence[Mapping[str, Any]], splits: Sequence[Any], X: Any, y: Any, sample_weight: Any
-) -> dict[str, Any]:
+def describe_search(search: Any, candidates: Sequence[Mapping[str, Any]], folds: Folds) -> dict[str, Any]:
     """Describe by texts everything that decides the scores of a search."""
-    data = {"X": X, "y": y, "sample_weight": sample_weight}
+    data = {"X": folds.X, "y": folds.y, "sample_weight": folds.sample_weight}
     return {
         "estimator": describe(type(search.estimator)),
         "parameters": describe_call(search.estimator.get_params()),
         **describe_call({name: getattr(search, name) for name in ("scoring", "error_score", "return_train_score")}),
         "settings": [describe_call(candidate) for candidate in candidates],
-        **describe_call({**data, "cv": [[np.asarray(rows) for rows in split] for split in splits]}),
+        **describe_call({**data, "cv": [[np.asarray(part) for part in rows] for rows in folds.rows]}),
     }
