@@ -44,9 +44,9 @@ from xpnet.estimators.architecture import (
 from xpnet.estimators.inputs import float_dtype, leave_device
 from xpnet.estimators.targets import Labels, Problem
 from xpnet.files import Snapshot
-from xpnet.inference import fit_laplace
 from xpnet.inference.metrics import Metric, predictions
 from xpnet.network.network import Network
+from xpnet.physics import fit_laplace
 from xpnet.training import (
     Checkpoint,
     Evaluate,

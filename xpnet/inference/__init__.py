@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from xpnet.inference._intervals import predict_targets as predict_targets
     from xpnet.inference._intervals import shape_quantiles as shape_quantiles
     from xpnet.inference._intervals import transform_targets as transform_targets
-    from xpnet.inference._laplace import fit_laplace as fit_laplace
-    from xpnet.inference._laplace import predict_with_variances as predict_with_variances
     from xpnet.inference._novelty import LEAST_ROWS as LEAST_ROWS
     from xpnet.inference._novelty import fit_novelty as fit_novelty
     from xpnet.inference._novelty import predict_novelty as predict_novelty
@@ -39,6 +37,7 @@ if TYPE_CHECKING:
     from xpnet.inference._predict import predict as predict
     from xpnet.inference._predict import predict_calibrated as predict_calibrated
     from xpnet.inference._predict import predict_outputs as predict_outputs
+    from xpnet.inference._predict import predict_with_variances as predict_with_variances
     from xpnet.inference._predict import sample as sample
     from xpnet.inference._summary import Summary as Summary
     from xpnet.inference._summary import summarize as summarize
@@ -58,7 +57,6 @@ __all__ = [
     "deltas",
     "differentiate",
     "dropout_masks",
-    "fit_laplace",
     "fit_novelty",
     "gradients",
     "hessian",
@@ -119,10 +117,6 @@ __getattr__ = import_lazily(
             "shape_quantiles",
             "transform_targets",
         ),
-        "_laplace": (
-            "fit_laplace",
-            "predict_with_variances",
-        ),
         "_novelty": (
             "LEAST_ROWS",
             "fit_novelty",
@@ -133,6 +127,7 @@ __getattr__ = import_lazily(
             "predict",
             "predict_calibrated",
             "predict_outputs",
+            "predict_with_variances",
             "sample",
         ),
         "_summary": (

@@ -33,8 +33,7 @@ from xpnet.data.reader import Reader
 from xpnet.data.source import Source
 from xpnet.errors import ArgumentError
 from xpnet.inference._derivatives import value_and_jacobian
-from xpnet.inference._laplace import predict_with_variances
-from xpnet.inference._predict import predict
+from xpnet.inference._predict import predict, predict_with_variances
 from xpnet.inference._summary import table
 from xpnet.value import SingleRows, Value, make_table
 

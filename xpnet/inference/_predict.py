@@ -10,6 +10,7 @@ from xpnet._checks import count
 from xpnet.core.arrays import Array, Namespace, positions, rows_per_block
 from xpnet.core.backprop import forward
 from xpnet.core.dropout import Dropout, drop, make_masks
+from xpnet.core.laplace import outputs_with_variances
 from xpnet.core.minibatch import apply_scale
 from xpnet.data import read_in_blocks
 from xpnet.data.conversion import stays_outside
@@ -167,3 +168,22 @@ def _compute_block(value: Value, single_rows: SingleRows | None, x: Array) -> Ar
     if single_rows is not None and x.shape[0] == 1:
         return value.scale_back(single_rows(value.backend, value.model, value.layers, x))
     return value.scale_back(value.backend.call(partial(compute_outputs, value.model), value.layers, x))
+
+
+def predict_with_variances(value: Value, x: Any) -> Array:
+    """Predict bars, (m, n_targets, 2), of a network with a Laplace approximation."""
+    laplace = value.laplace
+    assert laplace is not None
+    with value.scope():
+        covariance, noise = (value.backend.asarray(array, value.dtype) for array in laplace)
+
+    def compute(inputs: Array) -> Array:
+        function = partial(outputs_with_variances, value.model.sigmas)
+        both, xp = value.backend.call(function, value.layers, covariance, noise, inputs), value.xp
+        mean, std = value.scale_back(both[..., 0]), xp.sqrt(both[..., 1])
+        with value.output_scope():
+            factor = None if value.target_scaling is None else value.target_scaling[1]
+            std = value.backend.asarray(std, value.output_dtype)
+            return xp.stack([mean, std if factor is None else std * factor], axis=-1)
+
+    return compute_for_rows(value, x, compute)

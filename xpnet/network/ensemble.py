@@ -10,7 +10,7 @@ from weakref import ref
 
 import numpy as np
 
-from xpnet import inference, training
+from xpnet import inference, physics, training
 from xpnet._checks import count, decode_path, yes_or_no
 from xpnet._names import explain_arguments
 from xpnet.backends import BYTES_OF_NETWORK, Backend, get_backend, on_host_only, require_bytes
@@ -529,7 +529,7 @@ class Ensemble:
         Error bars then hold this, the noise, and how far the members differ.
         """
         fitted = [
-            inference.fit_laplace(network.value, open_source(train_data, "train_data", network.value.reader))
+            physics.fit_laplace(network.value, open_source(train_data, "train_data", network.value.reader))
             for network in self
         ]
         for network, laplace in zip(self, fitted):

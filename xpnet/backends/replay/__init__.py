@@ -10,9 +10,22 @@ values. A step that reads values, uses arrays from elsewhere, or changes an arra
 recorded. It is refused, and a plain loop runs it instead.
 """
 
-from xpnet.backends.replay._native import NativeLoop, get_step_threads, make_native
-from xpnet.backends.replay._program import Case, Operations, Program, ReplayLoop
-from xpnet.backends.replay._tape import NotRecordableError, RecordedArray, RecordedView, Recorder
+from typing import TYPE_CHECKING
+
+from xpnet._lazy import import_lazily
+
+if TYPE_CHECKING:
+    from xpnet.backends.replay._native import NativeLoop as NativeLoop
+    from xpnet.backends.replay._native import get_step_threads as get_step_threads
+    from xpnet.backends.replay._native import make_native as make_native
+    from xpnet.backends.replay._program import Case as Case
+    from xpnet.backends.replay._program import Operations as Operations
+    from xpnet.backends.replay._program import Program as Program
+    from xpnet.backends.replay._program import ReplayLoop as ReplayLoop
+    from xpnet.backends.replay._tape import NotRecordableError as NotRecordableError
+    from xpnet.backends.replay._tape import RecordedArray as RecordedArray
+    from xpnet.backends.replay._tape import RecordedView as RecordedView
+    from xpnet.backends.replay._tape import Recorder as Recorder
 
 __all__ = [
     "Case",
@@ -27,3 +40,26 @@ __all__ = [
     "get_step_threads",
     "make_native",
 ]
+
+__getattr__ = import_lazily(
+    __name__,
+    {
+        "_native": (
+            "NativeLoop",
+            "get_step_threads",
+            "make_native",
+        ),
+        "_program": (
+            "Case",
+            "Operations",
+            "Program",
+            "ReplayLoop",
+        ),
+        "_tape": (
+            "NotRecordableError",
+            "RecordedArray",
+            "RecordedView",
+            "Recorder",
+        ),
+    },
+)

@@ -1,4 +1,4 @@
-"""Error bars by the Laplace approximation; the formulas are in `core.laplace` and `core.evidence`."""
+"""Fitting the Laplace approximation; the formulas are in `core.laplace` and `core.optimizers._evidence`."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -10,7 +10,7 @@ import numpy as np
 from xpnet.backends import on_host_only, require_bytes
 from xpnet.core.arrays import Array, Layers, join_layers, leaves, map_arrays
 from xpnet.core.backprop import forward
-from xpnet.core.laplace import Laplace, outputs_with_variances
+from xpnet.core.laplace import Laplace
 from xpnet.core.minibatch import decode
 from xpnet.core.model import count_parameters
 from xpnet.core.optimizers import (
@@ -26,7 +26,6 @@ from xpnet.core.optimizers import (
 )
 from xpnet.data.source import Source
 from xpnet.errors import ArgumentError
-from xpnet.inference._predict import compute_for_rows
 from xpnet.value import Objective, Value
 
 MOST_ESTIMATES = 100  # of the precisions
@@ -168,22 +167,3 @@ def _find_evidence(
         if has_settled:
             break
     return evidence
-
-
-def predict_with_variances(value: Value, x: Any) -> Array:
-    """Predict bars, (m, n_targets, 2), of a network with a Laplace approximation."""
-    laplace = value.laplace
-    assert laplace is not None
-    with value.scope():
-        covariance, noise = (value.backend.asarray(array, value.dtype) for array in laplace)
-
-    def compute(inputs: Array) -> Array:
-        function = partial(outputs_with_variances, value.model.sigmas)
-        both, xp = value.backend.call(function, value.layers, covariance, noise, inputs), value.xp
-        mean, std = value.scale_back(both[..., 0]), xp.sqrt(both[..., 1])
-        with value.output_scope():
-            factor = None if value.target_scaling is None else value.target_scaling[1]
-            std = value.backend.asarray(std, value.output_dtype)
-            return xp.stack([mean, std if factor is None else std * factor], axis=-1)
-
-    return compute_for_rows(value, x, compute)
