@@ -11,12 +11,11 @@ import numpy as np
 
 from xpnet._checks import name_backend
 from xpnet.backends._choose import BACKENDS
-from xpnet.backends.base import ON_GPU, cast
+from xpnet.backends.base import ON_GPU, Eager, cast
 from xpnet.backends.cuda import functions
 from xpnet.backends.cuda.fusion import Operation
 from xpnet.backends.cuda.graph import GraphLoop
 from xpnet.backends.replay import ReplayLoop
-from xpnet.backends.replay.eager import Eager
 from xpnet.core.arrays import BLOCK_ELEMENTS, Function, Native, blocks
 from xpnet.errors import BackendError
 

@@ -7,9 +7,8 @@ import dpctl
 import dpnp
 
 from xpnet._checks import name_backend
-from xpnet.backends.base import ON_CPU, ON_GPU
+from xpnet.backends.base import ON_CPU, ON_GPU, Eager, PatchedNamespace
 from xpnet.backends.replay import ReplayLoop
-from xpnet.backends.replay.eager import Eager, PatchedNamespace
 from xpnet.core.arrays import Function, Native
 from xpnet.errors import BackendError
 

@@ -9,9 +9,8 @@ from typing import Any, ClassVar
 import array_api_compat.numpy
 import numpy as np
 
-from xpnet.backends.base import Backend, GroupLimits, cast
+from xpnet.backends.base import Backend, BindShortcut, Eager, GroupLimits, PatchedNamespace, cast
 from xpnet.backends.replay import ReplayLoop
-from xpnet.backends.replay.eager import BindShortcut, Eager, PatchedNamespace
 from xpnet.core.arrays import Function, Native, blocks
 from xpnet.errors import BackendError
 

@@ -10,9 +10,8 @@ import array_api_compat.torch as compat
 import numpy as np
 import torch
 
-from xpnet.backends.base import ON_CPU, ON_GPU, cast, host_array
+from xpnet.backends.base import ON_CPU, ON_GPU, BindShortcut, Eager, PatchedNamespace, cast, host_array
 from xpnet.backends.replay import ReplayLoop
-from xpnet.backends.replay.eager import BindShortcut, Eager, PatchedNamespace
 from xpnet.core.arrays import Function, Native
 from xpnet.errors import ArgumentError, BackendError
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.backends.replay.eager import Eager
+from xpnet.backends.base import Eager
 from xpnet.core.arrays import Layers, Namespace, leaves, map_arrays
 from xpnet.data.sampling import Sampling
 from xpnet.distributed._setting import Distributed

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xpnet._checks import count, has_methods
-from xpnet.backends.base import Backend
-from xpnet.backends.replay.eager import Eager
+from xpnet.backends.base import Backend, Eager
 from xpnet.errors import ArgumentError
 
 METHODS = ("Get_rank", "Get_size", "Allreduce", "Allgather", "Sendrecv", "allgather", "bcast", "Abort")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backends.replay.eager import Eager
+from xpnet.backends.base import Eager
 from xpnet.core.arrays import Array
 
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from xpnet.backends import get_backend
+from xpnet.backends.base import Eager
 from xpnet.backends.replay import RecordedArray, RecordedView, Recorder
-from xpnet.backends.replay.eager import Eager
 from xpnet.core.activations import Activation
 from xpnet.errors import ArgumentError
 

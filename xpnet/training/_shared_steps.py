@@ -4,8 +4,7 @@ from functools import partial
 
 import numpy as np
 
-from xpnet.backends.base import cast
-from xpnet.backends.replay.eager import Eager
+from xpnet.backends.base import Eager, cast
 from xpnet.core.arrays import leaves
 from xpnet.core.minibatch import Batch
 from xpnet.core.step import State

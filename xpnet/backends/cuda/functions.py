@@ -6,8 +6,8 @@ from typing import Any
 import array_api_compat.cupy
 import cupy
 
+from xpnet.backends.base import PatchedNamespace
 from xpnet.backends.cuda import cublas, sizes
-from xpnet.backends.replay.eager import PatchedNamespace
 from xpnet.core.arrays import Native
 
 

@@ -10,12 +10,12 @@ from typing import Any
 import cupy
 
 from xpnet._checks import warn
+from xpnet.backends.base import Eager
 from xpnet.backends.cuda import cublas
 from xpnet.backends.cuda.functions import any_along
 from xpnet.backends.cuda.fusion import Kernel, fuse
 from xpnet.backends.cuda.source import Call, write_module
 from xpnet.backends.replay import Case, NotRecordableError, Operations, Program, ReplayLoop
-from xpnet.backends.replay.eager import Eager
 from xpnet.core.arrays import Function, Native, leaves, map_arrays, select
 
 CHANGE_TOLERANCE = 1e-4  # relative to the change of an array

@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 
 from xpnet._checks import warn
-from xpnet.backends.base import limit_thread_pools
+from xpnet.backends.base import Eager, limit_thread_pools
 from xpnet.backends.replay._program import Case, Program, ReplayLoop, record
 from xpnet.backends.replay._tape import NotRecordableError, Recorder
 from xpnet.backends.replay._translate import translate
-from xpnet.backends.replay.eager import Eager
 from xpnet.backends.replay.loops import forget_threads, set_threads
 from xpnet.core.arrays import Function, Native, leaves, map_arrays, select
 

@@ -7,9 +7,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from xpnet.backends.base import Loop, precision
+from xpnet.backends.base import Eager, Loop, precision
 from xpnet.backends.replay._tape import NotRecordableError, RecordedCall, Recorder
-from xpnet.backends.replay.eager import Eager
 from xpnet.core.arrays import Function, Native, leaves, map_arrays, select, take_examples
 
 Operations: TypeAlias = Sequence[Callable[[], Any]]

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from xpnet.backends.replay.eager import Eager
+from xpnet.backends.base import Eager
 from xpnet.core.arrays import Native, count_bytes, leaves
 
 SMALL_RESULT = 1 << 12  # most elements of a result that is computed only once in a step: it stays in the cache
