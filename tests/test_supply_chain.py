@@ -140,8 +140,8 @@ JUSTIFIED = {
     # copies and pickles: what a program asks Python for, and no file that xpnet reads
     ("backends.base", "__reduce__"),
     ("training._loops", "__reduce__"),  # of an empty object
-    ("value._member", "__reduce__"),  # of its state
-    ("value._single_rows", "__reduce__"),  # of another
+    ("core.members", "__reduce__"),  # of its state
+    ("inference._predict", "__reduce__"),  # of another
     ("backends.base", "import_module"),  # a backend in a pickle is the name of its library
     ("network.network", "__getstate__"),
     ("value._history", "__getstate__"),

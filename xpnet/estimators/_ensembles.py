@@ -20,9 +20,10 @@ from xpnet.estimators._fitting import assign_attributes, fit_networks
 from xpnet.estimators._parameters import Parameters, make_random_state
 from xpnet.estimators._regressor import BaseRegressor, MLPRegressor
 from xpnet.estimators.base import BaseLearner, BasePerceptron
+from xpnet.inference import SingleRows
 from xpnet.network.ensemble import Ensemble, join_networks, mean_and_std
 from xpnet.training import copies_for_each, parse_callbacks
-from xpnet.value import SingleRows, Value
+from xpnet.value import Value
 
 Self = TypeVar("Self", bound="BaseEnsemble")
 MAX_SEED = np.iinfo(np.int32).max

@@ -24,10 +24,10 @@ from xpnet.estimators._pickles import decode_state, encode_state
 from xpnet.estimators.architecture import ACTIVATION_NAMES, require_place
 from xpnet.estimators.inputs import check_kind, move_to, name_arguments, same_place, validate_inputs
 from xpnet.estimators.targets import Labels, is_numeric
-from xpnet.inference import predict_calibrated
+from xpnet.inference import SingleRows, predict_calibrated
 from xpnet.network.network import Network
 from xpnet.training import Every, FileKind
-from xpnet.value import SingleRows, Value
+from xpnet.value import Value
 
 AnyModel = TypeVar("AnyModel", bound="BaseModel")
 AnyLearner = TypeVar("AnyLearner", bound="BaseLearner")

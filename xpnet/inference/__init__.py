@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from xpnet.inference._novelty import LEAST_ROWS as LEAST_ROWS
     from xpnet.inference._novelty import fit_novelty as fit_novelty
     from xpnet.inference._novelty import predict_novelty as predict_novelty
+    from xpnet.inference._predict import SingleRows as SingleRows
     from xpnet.inference._predict import dropout_masks as dropout_masks
     from xpnet.inference._predict import predict as predict
     from xpnet.inference._predict import predict_calibrated as predict_calibrated
@@ -47,6 +48,7 @@ __all__ = [
     "LEAST_ROWS",
     "Bars",
     "Coverage",
+    "SingleRows",
     "Summary",
     "activations",
     "bars_of_ensemble",
@@ -123,6 +125,8 @@ __getattr__ = import_lazily(
             "predict_novelty",
         ),
         "_predict": (
+            "SingleRows",
+            "SingleRows",
             "dropout_masks",
             "predict",
             "predict_calibrated",

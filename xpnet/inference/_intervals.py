@@ -33,9 +33,9 @@ from xpnet.data.reader import Reader
 from xpnet.data.source import Source
 from xpnet.errors import ArgumentError
 from xpnet.inference._derivatives import value_and_jacobian
-from xpnet.inference._predict import predict, predict_with_variances
+from xpnet.inference._predict import SingleRows, predict, predict_with_variances
 from xpnet.inference._summary import table
-from xpnet.value import SingleRows, Value, make_table
+from xpnet.value import Value, make_table
 
 LEVELS = (0.68, 0.9, 0.95)  # of a table of coverage
 

@@ -1,5 +1,7 @@
 """Predictions: outputs for any number of rows, computed block by block, so that memory is bounded."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from functools import partial
 from typing import Any
@@ -7,17 +9,21 @@ from typing import Any
 import numpy as np
 
 from xpnet._checks import count
-from xpnet.core.arrays import Array, Namespace, positions, rows_per_block
+from xpnet.backends.identity import is_fixed
+from xpnet.core.arrays import Array, Function, Layers, Namespace, positions, rows_per_block
 from xpnet.core.backprop import forward
 from xpnet.core.dropout import Dropout, drop, make_masks
 from xpnet.core.laplace import outputs_with_variances
 from xpnet.core.minibatch import apply_scale
+from xpnet.core.model import Model
 from xpnet.data import read_in_blocks
 from xpnet.data.conversion import stays_outside
 from xpnet.data.reader import Reader
 from xpnet.errors import ArgumentError
-from xpnet.value import SingleRows, Value, compute_outputs
+from xpnet.value import Value
 
+PAYS_FROM = 200  # single rows with the same weights: recording takes about as long as it saves in 50 of them
+MAX_WIDTH = 1024  # units: the products of wider layers take most of the time, and their old weights should not be kept
 Transform = Callable[[Array, Namespace], Array]
 
 
@@ -166,8 +172,8 @@ def _transform_outputs(value: Value, transform: Transform | None, single_rows: S
 def _compute_block(value: Value, single_rows: SingleRows | None, x: Array) -> Array:
     """Compute the outputs for a block of inputs, and free everything else in the forward pass."""
     if single_rows is not None and x.shape[0] == 1:
-        return value.scale_back(single_rows(value.backend, value.model, value.layers, x))
-    return value.scale_back(value.backend.call(partial(compute_outputs, value.model), value.layers, x))
+        return value.scale_back(single_rows(value, x))
+    return value.scale_back(value.backend.call(partial(_compute_activations, value.model), value.layers, x))
 
 
 def predict_with_variances(value: Value, x: Any) -> Array:
@@ -187,3 +193,40 @@ def predict_with_variances(value: Value, x: Any) -> Array:
             return xp.stack([mean, std if factor is None else std * factor], axis=-1)
 
     return compute_for_rows(value, x, compute)
+
+
+class SingleRows:
+    """Computes outputs for single rows of a network, as soon as this pays by a function that the backend has recorded.
+
+    Copies and pickles are empty.
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[Layers | None, int, Function | None] = None, 0, None  # changes as one: threads may share it
+
+    def __reduce__(self) -> Any:
+        """Copy and pickle nothing."""
+        return SingleRows, ()
+
+    def __call__(self, value: Value, x: Array) -> Array:
+        """Compute the outputs of a network for one row, (1, n_in)."""
+        backend, layers = value.backend, value.layers
+        last_layers, calls, repeat = self._last
+        if last_layers is not layers:
+            calls, repeat = 0, None
+        outputs = None if repeat is None else repeat(x)
+        if outputs is not None:
+            return outputs
+        function = partial(_compute_activations, value.model)
+        outputs = backend.call(function, layers, x)
+        if repeat is None and max(value.model.sizes) <= MAX_WIDTH:
+            if calls == PAYS_FROM and is_fixed(value.model.sigmas):
+                repeat = backend.repeat_function(function, layers, x)
+            self._last = layers, calls + 1, repeat
+        return outputs
+
+
+def _compute_activations(model: Model, layers: Layers, x: Array, xp: Namespace) -> Array:
+    """Compute the activations of the output layer for rows, (m, n_in), and free everything else."""
+    _, activations = forward(layers, model.sigmas, x, xp)
+    return activations[-1]

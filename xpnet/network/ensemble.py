@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from xpnet.core.initializers import Initializer
     from xpnet.core.optimizers.base import Optimizer
     from xpnet.core.schedules import Schedule
-    from xpnet.inference import Bars, Coverage
+    from xpnet.inference import Bars, Coverage, SingleRows
     from xpnet.inference.metrics import Metric
     from xpnet.training.callback import Callback
-    from xpnet.value import SingleRows, Value
+    from xpnet.value import Value
     from xpnet.value.structure import Task
 
 

@@ -17,14 +17,13 @@ from xpnet.core.step import State
 from xpnet.data.open import open_source, split_data
 from xpnet.data.place import Place
 from xpnet.errors import DivergenceError
-from xpnet.inference import predict_calibrated, predict_outputs
+from xpnet.inference import SingleRows, predict_calibrated, predict_outputs
 from xpnet.inference.metrics import predict_from_outputs
 from xpnet.network import _by_hand
 from xpnet.training import KeptLoops
 from xpnet.value import (
     FITTED_TO_WEIGHTS,
     History,
-    SingleRows,
     Value,
     change_optimizer,
     check_state,

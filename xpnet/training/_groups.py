@@ -17,7 +17,7 @@ import numpy as np
 from xpnet.backends import AUTO, COPIES_OF_STATE, Backend, Workers, on_host_only, require_bytes
 from xpnet.backends.base import GroupLimits, cast
 from xpnet.core.arrays import count_bytes, leaves
-from xpnet.core.members import dimensions, extract, join, join_nests
+from xpnet.core.members import MemberState, dimensions, extract, join, join_nests, whole
 from xpnet.core.minibatch import Batch, Examples
 from xpnet.core.optimizers.base import count_multiplications
 from xpnet.core.scaling import AnyScaling
@@ -28,7 +28,7 @@ from xpnet.training._loops import Loops
 from xpnet.training._plan import Job
 from xpnet.training._shared_steps import SharedRunner
 from xpnet.training._steps import ChunkResult, ChunkRunner
-from xpnet.value import MemberState, init_optimizer, whole
+from xpnet.value import init_optimizer
 
 # Networks are divided anew once at most this fraction of them is left. Until then, copies of another network fill the
 # places of those that have stopped: new groups mean new programs

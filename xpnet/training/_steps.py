@@ -10,6 +10,7 @@ import numpy as np
 from xpnet.backends.base import Loop, Speed, cast
 from xpnet.backends.identity import is_fixed
 from xpnet.core.arrays import leaves
+from xpnet.core.members import MemberState
 from xpnet.core.minibatch import Batch, Examples, make_minibatch
 from xpnet.core.model import Model
 from xpnet.core.optimizers.base import Optimizer, needs_all_examples
@@ -18,7 +19,6 @@ from xpnet.core.step import State, make_step
 from xpnet.data.reader import Reader
 from xpnet.data.source import Chunk
 from xpnet.training._loops import Loops
-from xpnet.value import MemberState
 
 CHUNK_SECONDS = 0.1
 FEWEST_STEPS = 20  # in a chunk

@@ -7,8 +7,6 @@ from xpnet._lazy import import_lazily
 if TYPE_CHECKING:
     from xpnet.value._history import History as History
     from xpnet.value._html import make_table as make_table
-    from xpnet.value._member import MemberState as MemberState
-    from xpnet.value._member import whole as whole
     from xpnet.value._parameters import parse_biases as parse_biases
     from xpnet.value._parameters import parse_weights as parse_weights
     from xpnet.value._parameters import split_layers as split_layers
@@ -34,8 +32,6 @@ if TYPE_CHECKING:
     from xpnet.value._provenance import Provenance as Provenance
     from xpnet.value._provenance import Run as Run
     from xpnet.value._provenance import name_of as name_of
-    from xpnet.value._single_rows import SingleRows as SingleRows
-    from xpnet.value._single_rows import compute_outputs as compute_outputs
     from xpnet.value._value import FITTED_TO_WEIGHTS as FITTED_TO_WEIGHTS
     from xpnet.value._value import Objective as Objective
     from xpnet.value._value import Value as Value
@@ -45,12 +41,10 @@ __all__ = [
     "FITTED_TO_WEIGHTS",
     "MOST_RUNS",
     "History",
-    "MemberState",
     "Objective",
     "Position",
     "Provenance",
     "Run",
-    "SingleRows",
     "Start",
     "Value",
     "change_optimizer",
@@ -62,7 +56,6 @@ __all__ = [
     "check_state",
     "check_value",
     "check_whole",
-    "compute_outputs",
     "copy_value",
     "init_optimizer",
     "init_value",
@@ -76,7 +69,6 @@ __all__ = [
     "split_layers",
     "to_device",
     "to_host",
-    "whole",
 ]
 
 __getattr__ = import_lazily(
@@ -84,10 +76,6 @@ __getattr__ = import_lazily(
     {
         "_history": ("History",),
         "_html": ("make_table",),
-        "_member": (
-            "MemberState",
-            "whole",
-        ),
         "_parameters": (
             "parse_biases",
             "parse_weights",
@@ -124,10 +112,6 @@ __getattr__ = import_lazily(
             "Provenance",
             "Run",
             "name_of",
-        ),
-        "_single_rows": (
-            "SingleRows",
-            "compute_outputs",
         ),
         "_value": (
             "FITTED_TO_WEIGHTS",

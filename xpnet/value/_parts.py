@@ -11,6 +11,7 @@ import numpy as np
 from xpnet._checks import show
 from xpnet.core.calibration import Calibration, check_errors
 from xpnet.core.laplace import Laplace
+from xpnet.core.members import MemberState
 from xpnet.core.model import Model, Seeds
 from xpnet.core.novelty import MOST_DIRECTIONS, Novelty
 from xpnet.core.optimizers.base import Optimizer, is_optimizer
@@ -20,7 +21,6 @@ from xpnet.data.place import Place
 from xpnet.data.scaling import place_scaling
 from xpnet.errors import ArgumentError
 from xpnet.value._history import History
-from xpnet.value._member import MemberState
 from xpnet.value._places import init_optimizer
 from xpnet.value._plain import check_dict, check_whole, require
 from xpnet.value._provenance import Provenance

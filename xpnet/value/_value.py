@@ -13,6 +13,7 @@ from xpnet.backends import Backend
 from xpnet.core.arrays import Array, Layers, Namespace, map_arrays
 from xpnet.core.calibration import Calibration, correct_points, find_shifts
 from xpnet.core.laplace import Laplace
+from xpnet.core.members import MemberState, whole
 from xpnet.core.model import Model, Seeds
 from xpnet.core.novelty import Novelty
 from xpnet.core.optimizers.base import Optimizer
@@ -22,7 +23,6 @@ from xpnet.core.temperature import temper
 from xpnet.data.place import Place
 from xpnet.data.reader import Reader
 from xpnet.value._history import History
-from xpnet.value._member import MemberState, whole
 from xpnet.value._provenance import Provenance
 
 NO_SETTINGS = nullcontext()
