@@ -104,9 +104,9 @@ def in_minibatches(row, n, enter, steps, leave):
 # xpnet
 
 
-def xpnet(backend, row, x, labels, device="cpu", plain=False, fuse=True):
+def xpnet(backend, row, x, labels, device="cpu", plain=False):
     """The epochs of one call of Network.train, timed by its history, which excludes only the checks of the data."""
-    place = open_backend(backend, device, plain, fuse)
+    place = open_backend(backend, device, plain)
     data = place.asarray(x), place.asarray(one_hot(labels))
 
     def train(report, epochs):
@@ -137,13 +137,11 @@ class Restart(Callback):
         self.report(Epoch(logs["seconds"], logs["cost"], layers, net.engine))
 
 
-def open_backend(name, device, plain=False, fuse=True):
-    """Open a backend; `plain` repeats steps in the plain loop, and without `fuse` CuPy fuses no operations."""
+def open_backend(name, device, plain=False):
+    """Open a backend; `plain` repeats steps in the plain loop."""
     backend = get_backend(name, device)
     if plain:
         backend.loop = Backend.loop.__get__(backend)
-    if not fuse:
-        backend.fuse = False
     return backend
 
 

@@ -10,7 +10,6 @@ and the times mean nothing.
 import argparse
 import functools
 import importlib
-import itertools
 import os
 import sys
 import time
@@ -38,7 +37,6 @@ HEAD = ("network", "contender", "µs a step (quartiles)", "ratio to xpnet on CuP
 
 CONTENDERS = {  # title -> library, and function that makes the contender
     "xpnet on cupy": ("cupy", partial(xpnet, "cupy")),
-    "xpnet on cupy, unfused graph": ("cupy", partial(xpnet, "cupy", fuse=False)),
     "xpnet on cupy, plain loop": ("cupy", partial(xpnet, "cupy", plain=True)),
     "xpnet on torch": ("torch", partial(xpnet, "torch")),
     "xpnet on jax": ("jax", partial(xpnet, "jax")),
@@ -47,13 +45,6 @@ CONTENDERS = {  # title -> library, and function that makes the contender
     "torch compile": ("torch", TorchCompiled.contender),
     "jax scan": ("jax", jax_by_hand),
 }
-# Sizes of generated kernels, names in xpnet.backends.cuda.sizes, that the sweep tries in every combination; and the
-# networks whose loops are so long that they matter
-SWEEPS = (
-    ({"ONE_BLOCK_ELEMENTS": (1 << 10, 1 << 12, 1 << 14), "MAX_KERNEL_THREADS": (512, 1024)}, ("r1", "r4", "r5")),
-    ({"MAX_BLOCKS": (1024, 2112, 4224)}, ("r5", "r6", "r7")),
-    ({"ELEMENTS_AT_ONCE": (1, 4)}, ("r1", "r5", "r7")),
-)
 
 _pretending = ExitStack()  # as long as the process lives
 
@@ -71,17 +62,13 @@ def pretend():
     _pretending.enter_context(load_host_cupy().install().devices(1))
 
 
-def make_there(where, library, make, sizes, row, x, labels):
-    """Make a contender in its own process, on the GPU or in a rehearsal, with other sizes of generated kernels.
+def make_there(where, library, make, row, x, labels):
+    """Make a contender in its own process, on the GPU or in a rehearsal.
 
     In a rehearsal, PyTorch and JAX use the CPU.
     """
     if where == "host":
         pretend()
-    if sizes:
-        from xpnet.backends.cuda import sizes as module
-
-        vars(module).update(sizes)
     return make(row, x, labels, device="cpu" if where == "host" and library != "cupy" else "cuda")
 
 
@@ -89,32 +76,12 @@ def steps(report, options, digits):
     """Time a step of each network with xpnet on each library, and with PyTorch and JAX as people use them."""
     libraries = [name for name in ("cupy", "torch", "jax") if find_spec(name)]
     chosen = {
-        title: (library, partial(make_there, options.device, library, make, {}))
+        title: (library, partial(make_there, options.device, library, make))
         for title, (library, make) in CONTENDERS.items()
         if library in libraries and not title.startswith(tuple(options.without))
     }
     for name in options.rows:
         time_row(report, options, digits, name, chosen)
-
-
-def sweep(report, options, digits):
-    """Time a step of each network on CuPy with other sizes of the generated kernels."""
-    for name in options.rows:
-        chosen = {
-            title: ("cupy", partial(make_there, options.device, "cupy", partial(xpnet, "cupy"), sizes))
-            for title, sizes in list_settings(name, options.quick)
-        }
-        time_row(report, options, digits, name, chosen)
-
-
-def list_settings(name, quick):
-    """List titles and sizes for a network; the first has the sizes as they are, and so has the last, to show noise."""
-    settings = [("as they are", {})]
-    for values, rows in SWEEPS:
-        if name in rows or quick:
-            combinations = [dict(zip(values, each)) for each in itertools.product(*values.values())]
-            settings += [(", ".join(f"{key} {n}" for key, n in each.items()), each) for each in combinations]
-    return settings[:2] if quick else [*settings, ("as they are, again", {})]
 
 
 def time_row(report, options, digits, name, contenders):
@@ -137,12 +104,8 @@ def time_row(report, options, digits, name, contenders):
     report.rows(row, turns, {title: title for title in contenders}, lambda _: first, describe, 1e6 / row.steps)
 
 
-PARTS = {"steps": steps, "sweep": sweep}
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="what to do (everything)")
     parser.add_argument("--rows", nargs="+", choices=ROWS, help="networks (all)")
     parser.add_argument("--rounds", type=int, default=7, help="timed epochs per contender (%(default)s)")
     parser.add_argument(
@@ -163,8 +126,7 @@ def main():
             sys.exit(f"CuPy cannot run on host memory: {reason}")
         report.line("A REHEARSAL without a GPU, with CuPy on host memory: all times in it mean nothing.")
     digits = load()
-    for part in options.parts:
-        PARTS[part](report, options, digits)
+    steps(report, options, digits)
     report.line(f"\n{len(report.problems)} problems, in {time.perf_counter() - started:.0f} s")
     return report.end()
 

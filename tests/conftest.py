@@ -41,7 +41,7 @@ ABOUT_LIBRARIES = {
     "dpnp": ABOUT | RECORDED,
 }
 # On CuPy, others are left out; these hold its graphs, and what is computed outside of a step: scales, scores, members
-ON_CUPY = {f"test_{name}" for name in ("ensemble", "estimators_everywhere", "fusion", "gpu", "host_cupy", "inspection")}
+ON_CUPY = {f"test_{name}" for name in ("ensemble", "estimators_everywhere", "gpu", "host_cupy", "inspection")}
 ON_CUPY |= {f"test_{name}" for name in ("network", "programs", "scale", "scaling", "uncertainty", "validation")}
 ABOUT_LIBRARIES[host_cupy.NAME] = ABOUT | RECORDED | ON_CUPY
 

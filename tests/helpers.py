@@ -93,7 +93,7 @@ def _is_installed(name: str) -> bool:
 NOT_INSTALLED = [
     name
     for name in (
-        *("torch", "jax", "cupy", "torchvision", "pandas", "pyarrow", "polars", "xarray", "nvidia.cuda_nvrtc"),
+        *("torch", "jax", "cupy", "torchvision", "pandas", "pyarrow", "polars", "xarray"),
         *("onnx", "onnxruntime", "keras", "playwright", "dask", "h5py", "zarr", "skops", "skl2onnx", "mpi4py"),
     )
     if not _is_installed(name)

@@ -21,7 +21,7 @@ from xpnet.estimators import MLPClassifier
 
 PACKAGE = Path(xpnet.__file__).parent
 # Modules about libraries known by name, or whose functions are called where a function of the user calls them
-OTHERS = re.compile(r"backends/(_|cuda|replay)|learn/|distributed/|core/dual")
+OTHERS = re.compile(r"backends/(_|replay)|learn/|distributed/|core/dual")
 RNG = np.random.default_rng(0)
 X, Y = RNG.standard_normal((40, 4)), np.arange(40) % 2
 

@@ -47,7 +47,7 @@ network2.load(folder + "/book").evaluate(test_data)
 import importlib.util
 for module in pkgutil.walk_packages(xpnet.__path__, "xpnet."):
     # the command would begin, each backend and modules of PyTorch need their library, and pictures need matplotlib
-    left_out = ("xpnet.__main__", "xpnet.backends._", "xpnet.backends.cuda", "xpnet.export._torch_modules")
+    left_out = ("xpnet.__main__", "xpnet.backends._", "xpnet.export._torch_modules")
     if importlib.util.find_spec("matplotlib") is None:
         left_out += ("xpnet.plots",)
     if not module.name.startswith(left_out):
@@ -160,9 +160,8 @@ JUSTIFIED = {
     ("distributed._ranks", "pickle"),
     # JAX compiles the steps of a training, by a method of its own
     ("backends._jax", "compile"),
-    # GPUs: NVIDIA's library, and kernels that xpnet writes from the operations of a step
-    ("backends.cuda.cublas", "CDLL"),
-    ("backends.cuda.graph", "RawModule"),
+    # GPUs: NVIDIA's library of products
+    ("backends._cuda_graph", "CDLL"),
 }
 
 

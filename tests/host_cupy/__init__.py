@@ -11,15 +11,12 @@ It relies on private names of CuPy 14, and says so where one is missing.
 
 import ctypes
 import importlib
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from importlib.util import find_spec
-from typing import Any
 
-from host_cupy import native
 from host_cupy.counts import Counts, Meter
 from host_cupy.runtime import HostRuntime
 
@@ -32,8 +29,8 @@ MOST_DEVICES = 2
 class Host:
     """The pretended machine; what is done on its devices can be counted."""
 
-    def __init__(self, runtime: HostRuntime, meter: Meter, kernels: Any) -> None:
-        self.runtime, self.counting, self._kernels = runtime, meter.counting, kernels
+    def __init__(self, runtime: HostRuntime, meter: Meter) -> None:
+        self.runtime, self.counting = runtime, meter.counting
         runtime.n_devices = 0
 
     @contextmanager
@@ -45,15 +42,6 @@ class Host:
         finally:
             self.runtime.n_devices = before
 
-    @contextmanager
-    def threads(self, number: int) -> Iterator[None]:
-        """Run kernels that are compiled in this context by so many threads, which take turns between barriers."""
-        self._kernels.threads = number
-        try:
-            yield
-        finally:
-            self._kernels.threads = 1
-
 
 def why_not() -> str | None:
     """Why CuPy cannot, or need not, run on host memory here; None if it can."""
@@ -61,8 +49,6 @@ def why_not() -> str | None:
         return "CuPy is not installed"
     if _count_gpus():
         return "there is a GPU"
-    if shutil.which(native.COMPILER) is None:
-        return f"there is no {native.COMPILER}, which compiles the kernels that xpnet generates"
     version = _version()
     return None if version.startswith("14.") else f"it is made for CuPy 14, not {version}"
 
@@ -90,16 +76,15 @@ def install() -> Host:
         sys.modules[module.__name__] = libraries.cublas = module
         from host_cupy import kernels  # imports cupy, which binds to all this
 
-        host_kernels = kernels.HostKernels(runtime, meter)
-        host_kernels.install()
+        kernels.HostKernels(runtime, meter).install()
         kernels.cupy.empty(1)  # now the memory pool has a part for each device
-        from xpnet.backends.cuda import cublas as ours
+        from xpnet.backends import _cuda_graph as cuda_graph
 
         library = cublas.Cublas(runtime, meter)
-        ours.load_library = lambda: library
+        cuda_graph.load_library = lambda: library
     except (AttributeError, ImportError, RuntimeError) as error:
         raise RuntimeError(f"host_cupy relies on private names of CuPy 14, and with {_version()}: {error}") from error
-    return Host(runtime, meter, host_kernels)
+    return Host(runtime, meter)
 
 
 def _version() -> str:

@@ -3,7 +3,6 @@
 cuBLAS reads matrices column by column: element (i, j) of a matrix with leading dimension `ld` is number i + j · ld.
 """
 
-import ctypes
 import itertools
 from collections.abc import Callable
 from types import ModuleType
@@ -24,7 +23,7 @@ CONSTANTS = (
 
 
 def make_cublas(runtime: HostRuntime, meter: Meter) -> ModuleType:
-    """Make the module; as CuPy's, it refuses to be called while a stream is being captured."""
+    """Make the module; as CuPy's, it refuses to be called while the current stream is being captured."""
     module: Any = ModuleType("cupy_backends.cuda.libs.cublas")
     for number, name in enumerate(CONSTANTS):
         setattr(module, name, number)
@@ -90,9 +89,6 @@ class Cublas:
         handle._obj.value = next(self.handles)
         return 0
 
-    def cublasDestroy_v2(self, handle):
-        return 0
-
     def cublasSetStream_v2(self, handle, stream):
         self.streams[handle.value] = stream.value or 0
         return 0
@@ -100,15 +96,6 @@ class Cublas:
     def cublasSetWorkspace_v2(self, handle, workspace, size):
         assert workspace.value % 256 == 0, "cuBLAS wants an aligned workspace"
         return 0
-
-    def cublasGemmEx(
-        self, handle, ta, tb, m, n, k, alpha, a, a_type, lda, b, b_type, ldb, beta, c, c_type, ldc, compute, algorithm
-    ):  # fmt: skip
-        zero = ctypes.c_longlong(0)
-        return self.cublasGemmStridedBatchedEx(
-            handle, ta, tb, m, n, k, alpha, a, a_type, lda, zero, b, b_type, ldb, zero, beta, c, c_type, ldc, zero, 1,
-            compute, algorithm,
-        )  # fmt: skip
 
     def cublasGemmStridedBatchedEx(
         self, handle, ta, tb, m, n, k, alpha, a, a_type, lda, step_a, b, b_type, ldb, step_b, beta, c, c_type, ldc,

@@ -13,7 +13,6 @@ from typing import Any
 import cupy
 import numpy as np
 
-from host_cupy import native
 from host_cupy.arrays import array_at
 from host_cupy.counts import Meter
 from host_cupy.runtime import HostRuntime
@@ -45,7 +44,7 @@ class HostKernels:
     """The hooks."""
 
     def __init__(self, runtime: HostRuntime, meter: Meter) -> None:
-        self.runtime, self.meter, self.threads = runtime, meter, 1
+        self.runtime, self.meter = runtime, meter
         self.types: dict[Any, Any] = {}  # of a ufunc's inputs and output, by what they are looked up for
         self.elementwise = {
             "cupy_take": _take,
@@ -55,7 +54,6 @@ class HostKernels:
             "cupy_concatenate_same_size": _concatenate,
             "cupy_concatenate": _concatenate_unequal,
             "cupy_mat_ptrs": _list_matrices,
-            "xpnet_sum_in_order": _sum_in_order,
         }
 
     def install(self) -> None:
@@ -74,8 +72,6 @@ class HostKernels:
         )
         cupy.cumsum, cupy.sort = self.cumsum, self.sort
         cupy.var, cupy.std = partial(self.spread, np.var), partial(self.spread, np.std)
-        cupy.RawModule = lambda code, options=(): native.Module(code, self)
-        UFUNCS.update(native.mathematics())
 
     def launch(self, name: str, arrays: Sequence[Any], work: Callable[[], Any]) -> None:
         """Run a kernel on the current stream, and count it.
@@ -250,16 +246,6 @@ def _take(array, index, left, middle, right, length, out):
         if left != 1:
             flat += i // (middle * right) * length
         return source[flat * right + i % right if right != 1 else flat]
-
-    return _assign(out, value)
-
-
-def _sum_in_order(array, length, inner, out):
-    """Add up along one axis of `length`, which `inner` elements follow, one number after the other."""
-    source, shape = _view(array), out.shape
-
-    def value() -> np.ndarray:
-        return (np.add.accumulate(source.reshape(-1, length, inner), axis=1)[:, -1] + 0).reshape(shape)
 
     return _assign(out, value)
 

@@ -141,8 +141,10 @@ class HostRuntime:
             work()
 
     def is_capturing(self) -> bool:
-        """Whether any stream is being captured."""
-        return bool(self._captures)
+        """Whether the current stream is being captured."""
+        from cupy.cuda import get_current_stream  # it binds to these functions when it is imported
+
+        return bool(self._captures) and get_current_stream().ptr in self._captures
 
     def begin_capture(self, stream: int, mode: int = 0) -> None:
         """Record what is submitted to a stream from now on."""

@@ -1,23 +1,107 @@
-"""CuPy on an NVIDIA GPU: every method enters the device, and loops are CUDA graphs."""
+"""CuPy on an NVIDIA GPU: every method enters the device, and loops are CUDA graphs. No GPU has run it yet."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from functools import cache
 from importlib import metadata
 from typing import Any, ClassVar
 
+import array_api_compat.cupy
 import cupy
 import numpy as np
 
 from xpnet._checks import name_backend
 from xpnet.backends._choose import BACKENDS
-from xpnet.backends.base import ON_GPU, Eager, cast
-from xpnet.backends.cuda import functions
-from xpnet.backends.cuda.fusion import Operation
-from xpnet.backends.cuda.graph import GraphLoop
+from xpnet.backends._cuda_graph import GraphLoop, matmul
+from xpnet.backends.base import ON_GPU, Eager, PatchedNamespace, cast
 from xpnet.backends.replay import ReplayLoop
 from xpnet.core.arrays import BLOCK_ELEMENTS, Function, Native, blocks
 from xpnet.errors import BackendError
+
+# CuPy compiles its kernels for `all`, `any` and `count_nonzero` from the sources of CUB when they are first called with
+# 128 elements or more, which takes seconds. Its sums and minima are precompiled.
+
+
+def all_along(x: Native, axis: Any = None, keepdims: bool = False) -> Native:
+    """Tell whether all elements differ from zero."""
+    if x.size == 0:
+        return cupy.all(x, axis, keepdims=keepdims)
+    return (x != 0).view("uint8").min(axis, keepdims=keepdims).view("bool")
+
+
+def any_along(x: Native, axis: Any = None, keepdims: bool = False) -> Native:
+    """Tell whether any element differs from zero."""
+    if x.size == 0:
+        return cupy.any(x, axis, keepdims=keepdims)
+    return (x != 0).view("uint8").max(axis, keepdims=keepdims).view("bool")
+
+
+def count_nonzero(x: Native, axis: Any = None, keepdims: bool = False) -> Native:
+    """Count the elements that differ from zero."""
+    return (x != 0).astype("int64").sum(axis, keepdims=keepdims)
+
+
+# Functions that take `out`, can be captured, and never wait for the device, as some of array_api_compat do
+
+
+def sum_along(
+    x: Native, axis: Any = None, dtype: Any = None, keepdims: bool = False, out: Native | None = None
+) -> Native:
+    """Compute sums."""
+    return x.sum(axis, dtype, out, keepdims)
+
+
+def max_along(x: Native, axis: Any = None, keepdims: bool = False, out: Native | None = None) -> Native:
+    """Return the largest numbers."""
+    return x.max(axis, out, keepdims)
+
+
+def vecdot(x: Native, y: Native, axis: int = -1, out: Native | None = None) -> Native:
+    """Return scalar products. CuPy has no such function, and array_api_compat's multiplies a stack of tiny matrices."""
+    return (x * y).sum(axis, None, out)
+
+
+def take(x: Native, index: Native, axis: int | None = None, out: Native | None = None) -> Native:
+    """Take elements by index."""
+    return x.take(index, axis, out)
+
+
+def astype(x: Native, dtype: Any, copy: bool = True, device: Any = None, out: Native | None = None) -> Native:
+    """Convert to another dtype."""
+    return x.astype(dtype, copy=copy) if out is None else _into(out, x)
+
+
+def where(condition: Native, x: Any, y: Any, out: Native | None = None) -> Native:
+    """Choose between two arrays, element by element."""
+    return _into(out, cupy.where(condition, x, y))
+
+
+def sign(x: Native, out: Native | None = None) -> Native:
+    """Return the signs; NaN stays NaN."""
+    return _into(out, cupy.where(x == x, cupy.sign(x), x))
+
+
+def clip(x: Native, min: Any = None, max: Any = None) -> Native:
+    """Limit numbers to a range."""
+    x = x if min is None else cupy.maximum(x, min)
+    return x if max is None else cupy.minimum(x, max)
+
+
+def _into(out: Native | None, result: Native) -> Native:
+    if out is None:
+        return result
+    out[...] = result
+    return out
+
+
+WITH_OUT: dict[str, Callable[..., Native]] = {
+    **{name: getattr(cupy, name) for name in ("exp", "log", "log1p", "expm1", "tanh", "sqrt", "minimum", "maximum")},
+    **{"abs": cupy.absolute, "sign": sign, "where": where, "astype": astype, "take": take},
+    **{"sum": sum_along, "max": max_along, "vecdot": vecdot, "matmul": matmul},
+}
+NAMESPACE = PatchedNamespace(
+    array_api_compat.cupy, clip=clip, all=all_along, any=any_along, count_nonzero=count_nonzero, **WITH_OUT
+)
 
 
 class CuPyBackend(Eager):
@@ -28,6 +112,7 @@ class CuPyBackend(Eager):
     compiles = True
     remark = "with CUDA graphs"
     gathered_together = 1 << 24
+    by_columns = True
     kept_bytes = 1 << 30  # GPUs have more memory, and graphs take longer to build
     operators: ClassVar[dict[str, Callable[..., Native]]] = {
         **{"add": cupy.add, "sub": cupy.subtract, "mul": cupy.multiply, "truediv": cupy.true_divide},
@@ -35,13 +120,13 @@ class CuPyBackend(Eager):
         **{"lt": cupy.less, "le": cupy.less_equal, "gt": cupy.greater, "ge": cupy.greater_equal},
         **{"eq": cupy.equal, "ne": cupy.not_equal},
         **{"and": cupy.bitwise_and, "or": cupy.bitwise_or, "xor": cupy.bitwise_xor},
-        **{"lshift": cupy.left_shift, "rshift": cupy.right_shift, "matmul": functions.matmul},
+        **{"lshift": cupy.left_shift, "rshift": cupy.right_shift, "matmul": matmul},
     }
+    with_out = WITH_OUT
 
     def __init__(self, device: Any = None) -> None:
         _check_installation()
-        self.name, self.xp = "cupy", functions.NAMESPACE
-        self.fuse = True  # whether operations of captured steps are fused
+        self.name, self.xp = "cupy", NAMESPACE
         self.device = cupy.cuda.Device(_device_number(device))
         self.array_type = cupy.ndarray
         self.on_host = False
@@ -59,11 +144,15 @@ class CuPyBackend(Eager):
         return cupy.cuda.Device(self.device.id)  # array_api_compat.cupy ignores device= when it makes an array
 
     def copy(self, x: Native) -> Native:
-        with self.scope(""):
-            return cupy.array(x, copy=True, order="C")
+        with self.scope(""):  # by columns, as the gradients of weights are
+            return cupy.array(x.mT, order="C").mT if x.ndim > 1 else cupy.array(x)
+
+    def keep_order(self, x: Native) -> Native:
+        return x if x.ndim < 2 or x.mT.flags.c_contiguous else self.copy(x)
 
     def make_contiguous(self, x: Native) -> Native:
-        return x if x.flags.c_contiguous else self.copy(x)
+        with self.scope(""):
+            return cupy.ascontiguousarray(x)
 
     def to_numpy(self, x: Native) -> np.ndarray:
         return cupy.asnumpy(x)
@@ -74,11 +163,8 @@ class CuPyBackend(Eager):
     def synchronize(self) -> None:
         self.device.synchronize()
 
-    def function_with_out(self, name: str) -> Callable[..., Native] | None:
-        return functions.WITH_OUT.get(name)
-
     def assign(self, target: Native, x: Any) -> None:
-        functions.assign(x, target)
+        target[...] = x
 
     def empty_like(self, x: Native) -> Native:
         return cupy.empty_like(x)
@@ -86,19 +172,8 @@ class CuPyBackend(Eager):
     def shares_memory(self, x: Native, y: Native) -> bool:
         return x.data.mem is y.data.mem
 
-    def is_aligned(self, x: Native) -> bool:
-        return x.data.ptr % 16 == 0  # bytes, which a thread can read at once
-
     def make_constant(self, number: float, like: Native) -> Any:
         return number  # kernels take numbers as they are
-
-    def bind(
-        self, function: Callable[..., Native], args: Sequence[Any], options: Any, out: Native
-    ) -> Callable[[], Any]:
-        return Operation(function, args, options, out)
-
-    def bind_assign(self, target: Native, x: Native) -> Callable[[], Any]:
-        return Operation(functions.assign, (x,), {}, target)
 
     def _from_host(self, x: np.ndarray, dtype: str | None) -> Native:
         with self.scope(""):
@@ -145,7 +220,7 @@ def _check_device(number: int) -> None:
     """
     try:
         with cupy.cuda.Device(number):
-            functions.matmul(cupy.ones((2, 2), dtype="float32"), cupy.ones((2, 2), dtype="float32"))
+            matmul(cupy.ones((2, 2), dtype="float32"), cupy.ones((2, 2), dtype="float32"))
             cupy.cuda.get_current_stream().synchronize()  # not the device: another thread may be capturing on it
     except Exception as error:
         raise BackendError(

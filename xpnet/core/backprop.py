@@ -137,9 +137,9 @@ def weigh(delta: Array, weight: Array, total: Array | None, xp: Namespace) -> Ar
 
 
 def matmul_like_weights(p: Array, q: Array, xp: Namespace) -> Array:
-    """Multiply p by q, as (qᵀ pᵀ)ᵀ: on NumPy and PyTorch, the product then lies in memory as weights do.
+    """Multiply p by q, as (qᵀ pᵀ)ᵀ: on NumPy, CuPy and PyTorch, the product then lies as weights do.
 
-    NumPy stores weights by columns, since a wᵀ is faster so, and subtracting an array in the same order is too.
+    NumPy and CuPy store weights by columns, since a wᵀ is faster so, and subtracting an array in the same order is too.
     """
     return xp.matmul(q.mT, p.mT).mT
 

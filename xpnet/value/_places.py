@@ -38,7 +38,7 @@ def to_device(value: Value, place: Place) -> Value:
 def copy_value(value: Value, place: Place) -> Value:
     """Copy a value to a place, in its dtype."""
     if place == value.place:
-        return value.map_state(value.backend.copy)  # stays on the device
+        return value.map_state(value.backend.copy)._replace(place=place)  # stays on the device
     new = to_device(to_host(value), place)
     if place.dtype == value.dtype:
         return new

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from xpnet.backends.replay._native import get_step_threads as get_step_threads
     from xpnet.backends.replay._native import make_native as make_native
     from xpnet.backends.replay._program import Case as Case
-    from xpnet.backends.replay._program import Operations as Operations
     from xpnet.backends.replay._program import Program as Program
     from xpnet.backends.replay._program import ReplayLoop as ReplayLoop
     from xpnet.backends.replay._tape import NotRecordableError as NotRecordableError
@@ -31,7 +30,6 @@ __all__ = [
     "Case",
     "NativeLoop",
     "NotRecordableError",
-    "Operations",
     "Program",
     "RecordedArray",
     "RecordedView",
@@ -51,7 +49,6 @@ __getattr__ = import_lazily(
         ),
         "_program": (
             "Case",
-            "Operations",
             "Program",
             "ReplayLoop",
         ),
