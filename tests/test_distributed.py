@@ -103,13 +103,13 @@ def test_slopes_in_shards():
 def test_the_penalty_of_estimators_counts_once():
     """Their α adds α/2m ‖w‖² to the cost of a minibatch, whatever the number of its parts."""
     net, lr = Network([6, 8, 3], seed=0), np.full(3, 0.1)
-    columns = open_source((X, Y), "data", net.value.reader).columns
+    examples = open_source((X, Y), "data", net.value.reader).examples
     index = np.arange(30, dtype=np.int32).reshape(3, 10)
     ranks = Ranks(Distributed(Comm(), 4))
     own = index[:, ranks.find_own(10).places.ravel()]
     plan = Plan(1, 10, SGD(), Constant(0.1), SAMPLING["shuffle"], alpha=2.0, ranks=ranks)
-    done = SharedRunner(net.value.reader, plan, ranks).run(net.state, Chunk(columns, None, own, lr=lr, size=10))
-    expected = ChunkRunner(net.value.reader, SGD(), alpha=2.0).run(net.state, Chunk(columns, None, index, lr=lr))
+    done = SharedRunner(net.value.reader, plan, ranks).run(net.state, Chunk(examples, None, own, lr=lr, size=10))
+    expected = ChunkRunner(net.value.reader, SGD(), alpha=2.0).run(net.state, Chunk(examples, None, index, lr=lr))
     assert abs(done.cost / expected.cost - 1) < 1e-6
     for (own_weights, _), (weights, _) in zip(done.state.layers, expected.state.layers):
         np.testing.assert_allclose(own_weights, weights, rtol=1e-5)

@@ -34,9 +34,9 @@ def fingerprint(source: Source) -> dict[str, Any]:
     (True, False)
     """
     if isinstance(source, (Resident, Gathered)):
-        columns = [column for column in (source.columns.y, source.columns.slopes) if column is not None]
+        columns = [column for column in (source.examples.y, source.examples.slopes) if column is not None]
         numbers = chain(_inputs_on_host(source), *(_blocks_on_host(column, source.reader) for column in columns))
-        weight = None if source.weights is None else float(source.weights.on_host.sum(dtype=np.float64))
+        weight = None if source.weight is None else float(source.weight.sum(dtype=np.float64))
         return {"examples": len(source), "digest": digest(numbers), "weight": weight}
     if isinstance(source, OnDemand):
         return {"examples": len(source)}
@@ -53,7 +53,7 @@ def _describe(fingerprint: Callable[[Source], dict[str, Any]], source: Source | 
     """Describe a source by fingerprints, those of the rows of one, too; None if there is none."""
     if not isinstance(source, Rows):
         return None if source is None else fingerprint(source)
-    if stays_outside(source.source.columns.x):  # as if they were gathered, which depends on the free memory
+    if stays_outside(source.examples.x):  # as if they were gathered, which depends on the free memory
         return fingerprint(gather_rows(source))
     return {**fingerprint(source.source), "rows": digest([source.rows])}
 
@@ -109,7 +109,7 @@ def digest(arrays: Iterable[np.ndarray]) -> str:
 def _inputs_on_host(source: Stored) -> Iterator[np.ndarray]:
     """Copy the inputs of a source to the host, or read them there, block by block."""
     if isinstance(source, Resident):
-        return _blocks_on_host(source.columns.x, source.reader)
+        return _blocks_on_host(source.examples.x, source.reader)
     inputs = (source.reader.read_inputs(block, source.name) for block in source.inputs.blocks())
     return chain.from_iterable(_blocks_on_host(x, source.reader) for x in inputs)
 

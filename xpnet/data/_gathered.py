@@ -6,6 +6,7 @@ device.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -22,9 +23,9 @@ from xpnet.data.conversion import stays_outside
 from xpnet.data.reader import Reader
 from xpnet.data.sampling import Sampling, in_order
 from xpnet.data.scaling import scale_slopes, scale_targets
-from xpnet.data.source import Chunk, Columns, Resident, Rows, Weights, as_nest, make_resident, store, take_rows
+from xpnet.data.source import Chunk, Resident, Rows, take_rows, weight_on_host
 
-OUTSIDE: Any = None  # for the inputs of `Columns` that are not on the device
+OUTSIDE: Any = None  # for the inputs of examples that are not on the device
 ROWS_TO_CHECK = 1024  # before training; the others are checked when they are read
 
 Part = TypeVar("Part")
@@ -39,8 +40,8 @@ class Gathered(OnDemand):
     ----------
     inputs
         The rows of the inputs.
-    columns, weights
-        Targets and weights, on the device; `columns.x` is None.
+    examples
+        Targets, weights and slopes, on the device; `examples.x` is None.
     reader
         Checks the inputs, moves them to the device and scales them.
     name
@@ -48,8 +49,7 @@ class Gathered(OnDemand):
     """
 
     inputs: HostRows
-    columns: Columns
-    weights: Weights | None
+    examples: Examples
     reader: Reader
     name: str = "X"
     chunks_held = 6  # one that is trained on, the next one, and copies on their way to the device
@@ -61,6 +61,11 @@ class Gathered(OnDemand):
     def read(self, index: np.ndarray) -> Examples:
         """Gather some rows and move them to the device."""
         return self._move(index, self.inputs.read(index))
+
+    @cached_property
+    def weight(self) -> np.ndarray | None:
+        """The weights of the examples on the host, if they have any. Synchronizes."""
+        return weight_on_host(self.examples, self.reader.place)
 
     def chunks(
         self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int, networks: int = 1
@@ -80,31 +85,30 @@ class Gathered(OnDemand):
 
             for part, rows in read_ahead(gather, parts) if networks == 1 else ((part, gather(part)) for part in parts):
                 examples = rows if at_once else self._move(part.ravel(), rows)
-                yield Chunk(*store(examples, self.reader.place), in_order(part.shape))
+                weight = None if self.weight is None else self.weight[part.ravel()]
+                yield Chunk(examples, weight, in_order(part.shape))
 
     def scaled(self, scaling: Scaler) -> "Gathered":
         """Return the same rows with scaled targets, and a reader that scales the inputs."""
         reader = self.reader._replace(scaling=scaling)
-        y = scale_targets(self.columns.y, scaling, reader.place)
-        slopes = scale_slopes(self.columns.slopes, scaling, reader.place)
-        return replace(self, columns=Columns(OUTSIDE, y, slopes), reader=reader)
+        y = scale_targets(self.examples.y, scaling, reader.place)
+        slopes = scale_slopes(self.examples.slopes, scaling, reader.place)
+        return replace(self, examples=self.examples._replace(y=y, slopes=slopes), reader=reader)
 
     def take(self, index: np.ndarray) -> "Gathered":
         """Take some of the examples, by their numbers, without reading their inputs."""
-        columns, weights = store(self._take(index), self.reader.place)
-        return replace(self, inputs=self.inputs.take(index), columns=columns, weights=weights)
+        return replace(self, inputs=self.inputs.take(index), examples=self._take(index))
 
     def read_all(self) -> Resident:
         """Move all examples to the device."""
-        return make_resident(self.read(np.arange(len(self), dtype=np.int32)), self.reader)
+        return Resident(self.read(np.arange(len(self), dtype=np.int32)), self.reader)
 
     def _move(self, index: np.ndarray, block: np.ndarray) -> Examples:
         x = self.reader.read_inputs(block, self.name, self.inputs.number(index))
         return self._take(index)._replace(x=x)
 
     def _take(self, index: np.ndarray) -> Examples:
-        stored = as_nest(self.columns, self.weights)
-        return map_arrays(lambda column: self.reader.place.take(column, index), stored)
+        return map_arrays(lambda column: self.reader.place.take(column, index), self.examples)
 
 
 def read_ahead(read: Callable[[Part], Result], parts: Iterable[Part]) -> Iterator[tuple[Part, Result]]:
@@ -137,7 +141,7 @@ def gather_examples(x: Any, y: Any, name: str, reader: Reader) -> Gathered:
     weight = None if reader.class_weight is None else reader.look_up_class_weight(y, reader.class_weight)
     reader.check_names(inputs.inputs, x_name)
     reader.check_shape(inputs, x_name)
-    source = Gathered(inputs, *store(Examples(OUTSIDE, y, weight), reader.place), reader, x_name)
+    source = Gathered(inputs, Examples(OUTSIDE, y, weight), reader, x_name)
     n = min(len(source), ROWS_TO_CHECK, rows_per_block(reader.model.n_in))
     source.read(np.arange(n, dtype=np.int32))
     return replace(source, reader=reader._replace(warns=False))
@@ -149,9 +153,9 @@ RowSource: TypeAlias = Stored | Rows
 
 def with_weight(source: Stored, weight: Any) -> Stored:
     """Multiply the weights of a source's examples by `weight`, (n,) on the device."""
-    if source.weights is not None:
+    if source.examples.weight is not None:
         with source.reader.scope():
-            weight = weight * source.weights.array
+            weight = weight * source.examples.weight
     return replace_weight(source, weight)
 
 
@@ -159,18 +163,14 @@ def replace_weight(source: RowSource, weight: Any) -> RowSource:
     """Replace the weights of a source's examples, or of those whose rows it has, by others on the device, or None."""
     if isinstance(source, Rows):
         return replace(source, source=replace_weight(source.source, weight))
-    return replace(source, weights=None if weight is None else Weights(weight, source.reader.place))
+    return replace(source, examples=source.examples._replace(weight=weight))
 
 
 def read_targets(source: RowSource) -> tuple[np.ndarray, np.ndarray | None]:
     """Return targets and weights of the examples, on the host. Synchronizes."""
-    stored = source.source if isinstance(source, Rows) else source
     with source.reader.scope():
-        y = source.reader.backend.to_numpy(stored.columns.y)
-    weight = None if stored.weights is None else stored.weights.on_host
-    if isinstance(source, Rows):
-        return y[source.rows], None if weight is None else weight[source.rows]
-    return y, weight
+        y = source.reader.backend.to_numpy(source.examples.y)
+    return y[source.rows] if isinstance(source, Rows) else y, source.weight
 
 
 def share_rows(source: RowSource, index: np.ndarray) -> Gathered | Rows:
@@ -183,12 +183,12 @@ def share_rows(source: RowSource, index: np.ndarray) -> Gathered | Rows:
 def gather_rows(source: Rows) -> Gathered:
     """Make a source that gathers the same rows of a memory map."""
     stored = source.source
-    columns = replace(stored.columns, x=OUTSIDE)
-    return Gathered(HostRows(stored.columns.x), columns, stored.weights, stored.reader).take(source.rows)
+    examples = stored.examples._replace(x=OUTSIDE)
+    return Gathered(HostRows(stored.examples.x), examples, stored.reader).take(source.rows)
 
 
 def copy_rows(source: Stored, index: np.ndarray) -> Stored | Rows:
     """Take some of the examples, by their numbers. Those in memory are copied, which makes them faster to read."""
-    if isinstance(source, Gathered) or stays_outside(source.columns.x):
+    if isinstance(source, Gathered) or stays_outside(source.examples.x):
         return share_rows(source, index)
     return take_rows(source, index)

@@ -21,7 +21,7 @@ def with_slopes(source: Stored, slopes: Any, slope_weight: float) -> Stored:
     reader, array = source.reader, parse_slopes(slopes, len(source), source.reader)
     with reader.scope():
         weight = reader.backend.asarray(np.asarray(slope_weight, reader.dtype))
-    return replace(source, columns=replace(source.columns, slopes=array), reader=reader._replace(slope_weight=weight))
+    return replace(source, examples=source.examples._replace(slopes=array), reader=reader._replace(slope_weight=weight))
 
 
 def parse_slope_weight(slopes: Any, slope_weight: Any) -> float:

@@ -15,7 +15,7 @@ from xpnet.core.scaling import Scaler
 from xpnet.data.conversion import is_pair
 from xpnet.data.reader import Reader
 from xpnet.data.sampling import Sampling, cut_rows, in_order, split_into_chunks
-from xpnet.data.source import Chunk, Countable, Resident, Source, make_resident, store
+from xpnet.data.source import Chunk, Countable, Resident, Source, weight_on_host
 from xpnet.errors import ArgumentError
 
 MAX_BLOCKS_READ = 16  # by all networks together, before training on them
@@ -38,7 +38,8 @@ class OnDemand(Countable):
     ) -> Iterator[Chunk]:
         """Draw the minibatches of one epoch."""
         for part in self.draw(sampling, rng, batch_size, most, networks):
-            yield Chunk(*store(self.read(part.ravel()), self.reader.place), in_order(part.shape))
+            examples = self.read(part.ravel())
+            yield Chunk(examples, weight_on_host(examples, self.reader.place), in_order(part.shape))
 
     def draw(
         self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int, networks: int
@@ -214,7 +215,7 @@ class Batches:
     def blocks(self, width: int) -> Iterator[Examples]:
         """Iterate over one pass; large batches come in slices."""
         for examples in _read_batches(self.passes.continue_pass(), self.passes.name, self.reader):
-            yield from make_resident(examples, self.reader).blocks(width)
+            yield from Resident(examples, self.reader).blocks(width)
 
     def scaled(self, scaling: Scaler) -> "Batches":
         """Return the batches with a reader that scales."""
@@ -225,7 +226,8 @@ class Batches:
         shape = (len(group), group[0].x.shape[0])
         place = self.reader.place
         columns = (None if columns[0] is None else place.concat(columns) for columns in zip(*group))
-        return Chunk(*store(Examples._make(columns), place), in_order(shape))
+        examples = Examples._make(columns)
+        return Chunk(examples, weight_on_host(examples, place), in_order(shape))
 
 
 def make_batches(batches: Iterable[Any], name: str, reader: Reader, per_epoch: int | None) -> Batches:
@@ -276,9 +278,9 @@ class SharedPass:
         if scaling is None:
             return chunk
         if scaling not in self._scaled:
-            examples = Resident(chunk.columns, chunk.weights, self.batches.reader)
+            examples = Resident(chunk.examples, self.batches.reader)
             self._scaled[scaling] = (
-                chunk._replace(columns=examples.scaled(scaling).columns)
+                chunk._replace(examples=examples.scaled(scaling).examples)
                 if examples.is_wide
                 else chunk._replace(scaling=scaling.in_dtype)
             )
@@ -335,7 +337,7 @@ class SharedBatches:
         """Iterate over one pass."""
         reader = self.shared.batches.reader
         for block in self.shared.batches.blocks(width):
-            yield block if self.scaling is None else make_resident(block, reader).scaled(self.scaling).examples
+            yield block if self.scaling is None else Resident(block, reader).scaled(self.scaling).examples
 
     def scaled(self, scaling: Scaler) -> "SharedBatches":
         """Return the same batches with the scaling."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from xpnet._checks import check_count, yes_or_no
 from xpnet.core.arrays import blocks
-from xpnet.core.minibatch import one_hot
+from xpnet.core.minibatch import Examples, one_hot
 from xpnet.core.scaling import Scaler, Scaling, compute_scaling
 from xpnet.data._gathered import (
     Gathered,
@@ -36,7 +36,7 @@ from xpnet.data.conversion import is_pair, stays_outside
 from xpnet.data.reader import Reader
 from xpnet.data.sampling import Sampling, in_order, leave_out_weightless
 from xpnet.data.scaling import place_scaling
-from xpnet.data.source import Columns, Resident, Rows, Source, make_bar, make_resident, scale_columns, with_bar
+from xpnet.data.source import Resident, Rows, Source, identify, make_bar, scale_examples, with_bar
 from xpnet.data.splits import check_split, choose_rows, is_fraction, list_others, parse_part, parse_rows
 from xpnet.data.weights import (
     balance_classes,
@@ -297,7 +297,7 @@ def _balance(train: Source) -> Source:
     """Weigh the examples so that all classes have the same total weight."""
     stored = train.source if isinstance(train, Rows) else _require_stored(train, 'class_weight="balanced"')
     reader, backend, xp = train.reader, train.reader.backend, train.reader.backend.xp
-    counts, targets = np.zeros(max(2, reader.model.n_out)), stored.columns.y
+    counts, targets = np.zeros(max(2, reader.model.n_out)), stored.examples.y
     with reader.scope():
         classes = reader.encoding().classes
         own_targets = xp.take(targets, backend.asarray(train.rows), axis=0) if isinstance(train, Rows) else targets
@@ -317,13 +317,10 @@ def map_shared(function: Callable[[Source], Result], sources: Sequence[Source]) 
 
 def choose_sampling(sampling: Sampling, train: Source) -> Sampling:
     """Draw no examples without weight, if the sampling draws with replacement; refuse data that have no others."""
-    stored = train.source if isinstance(train, Rows) else train
-    if not isinstance(stored, (Resident, Gathered)) or stored.weights is None:
+    if not isinstance(train, (Resident, Rows, Gathered)) or train.weight is None:
         return sampling
-    weight = stored.weights.on_host
-    weight = weight[train.rows] if isinstance(train, Rows) else weight
-    check_some_weight(float(np.max(weight)), "train_data")
-    return leave_out_weightless(sampling, weight)
+    check_some_weight(float(np.max(train.weight)), "train_data")
+    return leave_out_weightless(sampling, train.weight)
 
 
 def share_batches(data: Sequence[Data]) -> list[Data]:
@@ -378,10 +375,10 @@ def scale_for_each(data: Sequence[Data], scalings: Sequence[Scaler | None]) -> l
     Numbers that the dtype would round are scaled before they are shared: by the first network's scaling, for all
     networks whose scaling is close enough to it.
     """
-    first, place = scalings[0], data[0].train.reader.place
+    first = scalings[0]
     if first is None:
         return [*data]
-    scale_shared = cache(partial(scale_columns, scaling=first, place=place))
+    scale_shared = _scale_once(first)
     if all(scaling is first for scaling in scalings):
         scale: Callable[[Source], Source] = cache(partial(_scale_at_once, scaling=first, scale_shared=scale_shared))
         return [_scale(own, scale) for own in data]
@@ -395,20 +392,35 @@ def _scale(data: Data, scale: Callable[[Source], Source]) -> Data:
     return replace(data, **{name: scale(source) for name, source in sources.items() if source is not None})
 
 
-def _scale_at_once(source: Source, scaling: Scaler, scale_shared: Callable[[Columns], Columns]) -> Source:
-    """Scale a source as a whole; `scale_shared` scales inputs and targets, which others may share, once for all."""
-    if isinstance(source, (Resident, Rows)):
-        return source.with_scaled(scale_shared(source.columns), scaling)
-    return source.scaled(scaling)
+def _scale_once(scaling: Scaler) -> Callable[[Resident], Resident]:
+    """Return a function that scales sources, and arrays that several of them share only once."""
+    scaled: dict[tuple[int, ...], Examples] = {}
+
+    @cache
+    def scale(source: Resident) -> Resident:
+        key = identify(source.examples)
+        if key not in scaled:
+            scaled[key] = scale_examples(source.examples, scaling, source.reader.place)
+        examples = scaled[key]._replace(weight=source.examples.weight)
+        return Resident(examples, source.reader._replace(scaling=scaling))
+
+    return scale
+
+
+def _scale_at_once(source: Source, scaling: Scaler, scale_shared: Callable[[Resident], Resident]) -> Source:
+    """Scale a source as a whole; `scale_shared` scales examples that others may share."""
+    if isinstance(source, Rows):
+        return replace(source, source=scale_shared(source.source))
+    return scale_shared(source) if isinstance(source, Resident) else source.scaled(scaling)
 
 
 def _scale_by_blocks(
-    source: Source, scaling: Scaler, first: Scaler, scale_shared: Callable[[Columns], Columns]
+    source: Source, scaling: Scaler, first: Scaler, scale_shared: Callable[[Resident], Resident]
 ) -> Source:
     """Scale each block of a source when it is read; `scale_shared` scales by the scaling of the first network."""
     rows = Rows(source, in_order((len(source),))) if isinstance(source, Resident) else source
     if isinstance(rows, Rows) and rows.source.is_wide and scaling.exact.is_near(first.exact):
-        rows = rows.with_scaled(scale_shared(rows.columns), first)
+        rows = replace(rows, source=scale_shared(rows.source))
     return rows.scaled(scaling)
 
 
@@ -472,7 +484,7 @@ def open_source(
         return _read_pairs(data, name, reader)
     pixels = pixels_and_labels(data, raw=reader.model.scale is not None)
     if pixels is not None:
-        return make_resident(reader.read_examples(*pixels, name), reader)
+        return Resident(reader.read_examples(*pixels, name), reader)
     if not cache:
         reader = _read_pairs([read_item(data, 0, name)], name, reader).reader  # checked before training begins
         return Dataset(data, name, reader._replace(warns=False))
@@ -499,7 +511,7 @@ def _open_arrays(x: Any, y: Any, name: str, reader: Reader) -> Stored:
         x = x.inputs
     if stays_outside(x) and not stays_in_place(x, reader):
         return gather_examples(x, y, name, reader)
-    return make_resident(reader.read_examples(x, y, name), reader)
+    return Resident(reader.read_examples(x, y, name), reader)
 
 
 def _read_pairs(pairs: Iterable[Any], name: str, reader: Reader) -> Resident:
@@ -508,7 +520,7 @@ def _read_pairs(pairs: Iterable[Any], name: str, reader: Reader) -> Resident:
     first = list(islice(remaining, 1))
     if first and is_pair(first[0]):
         reader = reader.learn_names(first[0][0], f"x of item 0 of {name}")
-    return make_resident(reader.read_pairs(chain(first, remaining), name), reader)
+    return Resident(reader.read_pairs(chain(first, remaining), name), reader)
 
 
 def _items(dataset: Any, name: str, progress: bool) -> Iterator[Any]:

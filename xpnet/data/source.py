@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from xpnet.core.arrays import Array, map_arrays, select
+from xpnet.core.arrays import map_arrays, select
 from xpnet.core.minibatch import Examples
 from xpnet.core.scaling import AnyScaling, Scaler
 from xpnet.data.place import Place
@@ -23,59 +23,41 @@ from xpnet.data.scaling import place_scaling, scale_inputs, scale_slopes, scale_
 BAR_DELAY_SECONDS = 0.5  # before a bar appears for something that may not take long
 
 
-@dataclass(frozen=True, eq=False)
-class Columns:
-    """Stored inputs, targets and slopes. They equal only themselves: those who share them refer to one object."""
-
-    x: Array
-    y: Array
-    slopes: Array | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Weights:
-    """Weights of examples, (n,), that are stored; as `Columns`, they equal only themselves."""
-
-    array: Array
-    place: Place
-
-    @cached_property
-    def on_host(self) -> np.ndarray:
-        """A NumPy array of them, which is made once. Synchronizes."""
-        with self.place.scope():
-            return self.place.backend.to_numpy(self.array)
-
-
-def store(examples: Examples, place: Place) -> tuple[Columns, Weights | None]:
-    """Store examples, so that they can be shared."""
-    x, y, weight, slopes = examples
-    return Columns(x, y, slopes), None if weight is None else Weights(weight, place)
-
-
-def as_nest(columns: Columns, weights: Weights | None) -> Examples:
-    """Return stored examples as a nest of arrays."""
-    return Examples(columns.x, columns.y, None if weights is None else weights.array, columns.slopes)
-
-
 class Chunk(NamedTuple):
     """Several minibatches of one size: examples on the device, and the indices of those that each step takes."""
 
-    columns: Columns
-    weights: Weights | None
+    examples: Examples
+    weight: np.ndarray | None  # (n,), those of the examples, on the host
     index: np.ndarray  # (steps, m) int32, on the host
     scaling: AnyScaling | None = None  # still to be applied to the minibatches
     lr: np.ndarray = np.zeros(0)  # (steps,), the learning rates, which the training loop adds
     size: int = 0  # examples in a minibatch, likewise: `index` may have only those of one of several processes
     generator: Mapping[str, Any] | None = None  # its state after these minibatches were drawn, likewise
 
-    @property
-    def examples(self) -> Examples:
-        """The examples as a nest of arrays."""
-        return as_nest(self.columns, self.weights)
-
     def weigh(self) -> np.ndarray | None:
         """Look up the weights of the examples in each minibatch, (steps, m), if they have any."""
-        return None if self.weights is None else self.weights.on_host[self.index]
+        return None if self.weight is None else self.weight[self.index]
+
+
+def weight_on_host(examples: Examples, place: Place) -> np.ndarray | None:
+    """Return the weights of examples in a NumPy array, if they have any. Synchronizes."""
+    if examples.weight is None:
+        return None
+    with place.scope():
+        return place.backend.to_numpy(examples.weight)
+
+
+def identify(examples: Examples) -> tuple[int, ...]:
+    """Return what is equal for examples that share their arrays; their weights may differ.
+
+    Examples
+    --------
+    >>> x, y, weight = np.eye(2), np.ones(2), np.ones(2)
+    >>> a, b, c = map(identify, (Examples(x, y), Examples(x, y, weight), Examples(y, y)))
+    >>> a == b, a == c
+    (True, False)
+    """
+    return id(examples.x), id(examples.y), id(examples.slopes)
 
 
 class Source(Protocol):
@@ -139,18 +121,17 @@ class Countable:
 class Resident(Countable):
     """Examples that stay on the device from the first epoch to the last."""
 
-    columns: Columns
-    weights: Weights | None
+    examples: Examples
     reader: Reader
 
     def __len__(self) -> int:
         """Count the examples."""
-        return self.columns.y.shape[0]
+        return self.examples.y.shape[0]
 
-    @property
-    def examples(self) -> Examples:
-        """The examples as a nest of arrays."""
-        return as_nest(self.columns, self.weights)
+    @cached_property
+    def weight(self) -> np.ndarray | None:
+        """The weights of the examples on the host, if they have any. Synchronizes."""
+        return weight_on_host(self.examples, self.reader.place)
 
     def chunks(
         self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int, networks: int = 1
@@ -158,7 +139,7 @@ class Resident(Countable):
         """Draw the minibatches of one epoch."""
         for index in sampling.draw(len(self), batch_size, rng):
             for part in split_into_chunks(index, most):
-                yield Chunk(self.columns, self.weights, part)
+                yield Chunk(self.examples, self.weight, part)
 
     def blocks(self, width: int) -> Iterator[Examples]:
         """Iterate over slices of the examples."""
@@ -173,16 +154,14 @@ class Resident(Countable):
 
     def scaled(self, scaling: Scaler) -> "Resident":
         """Scale the examples."""
-        return self.with_scaled(scale_columns(self.columns, scaling, self.reader.place), scaling)
-
-    def with_scaled(self, columns: Columns, scaling: Scaler) -> "Resident":
-        """Replace inputs and targets by those that were scaled."""
-        return replace(self, columns=columns, reader=self.reader._replace(scaling=scaling))
+        return Resident(
+            scale_examples(self.examples, scaling, self.reader.place), self.reader._replace(scaling=scaling)
+        )
 
     def find_overwritten(self) -> str | None:
         """Name a number that has become NaN or infinite since it was read: arrays may share the user's memory."""
         with self.reader.scope():
-            arrays = {"X": self.columns.x, "y": self.columns.y, "slopes": self.columns.slopes}
+            arrays = {"X": self.examples.x, "y": self.examples.y, "slopes": self.examples.slopes}
             for name, array in ((name, x) for name, x in arrays.items() if x is not None and x.ndim > 1):
                 if (place := self.reader.place.find_not_finite(array)) is not None:
                     return f"row {place[0]}, column {place[1]} of {name}"
@@ -191,7 +170,7 @@ class Resident(Countable):
     @property
     def is_wide(self) -> bool:
         """Whether some numbers are still unscaled, because the dtype would round them."""
-        x, y, place = self.columns.x, self.columns.y, self.reader.place
+        x, y, place = self.examples.x, self.examples.y, self.reader.place
         return place.is_wide(x) or (y.ndim > 1 and place.is_wide(y))
 
 
@@ -212,9 +191,14 @@ class Rows(Countable):
         return len(self.rows)
 
     @property
-    def columns(self) -> Columns:
-        """Inputs and targets of the source, all rows included."""
-        return self.source.columns
+    def examples(self) -> Examples:
+        """The examples of the source, all rows included."""
+        return self.source.examples
+
+    @property
+    def weight(self) -> np.ndarray | None:
+        """The weights of these rows on the host, if they have any. Synchronizes."""
+        return None if self.source.weight is None else self.source.weight[self.rows]
 
     @property
     def reader(self) -> Reader:
@@ -237,7 +221,7 @@ class Rows(Countable):
         """Draw the minibatches of one epoch."""
         for index in sampling.draw(len(self), batch_size, rng):
             for part in split_into_chunks(index, most):
-                yield Chunk(self.source.columns, self.source.weights, self.rows[part], self.remaining)
+                yield Chunk(self.source.examples, self.source.weight, self.rows[part], self.remaining)
 
     def blocks(self, width: int) -> Iterator[Examples]:
         """Iterate over the rows in order."""
@@ -248,10 +232,6 @@ class Rows(Countable):
                     block = block._replace(x=scaling.inputs(block.x), y=scaling.targets(block.y))
             yield block
 
-    def with_scaled(self, columns: Columns, scaling: Scaler) -> "Rows":
-        """Replace inputs and targets of the source by those that were scaled."""
-        return replace(self, source=self.source.with_scaled(columns, scaling))
-
     def scaled(self, scaling: Scaler) -> "Rows | Resident":
         """Return the same rows, scaled; if the dtype would round the numbers, a scaled copy of these rows."""
         if self.source.is_wide:
@@ -259,22 +239,16 @@ class Rows(Countable):
         return replace(self, scaling=scaling)
 
 
-def make_resident(examples: Examples, reader: Reader) -> Resident:
-    """Make a source of examples on the device."""
-    return Resident(*store(examples, reader.place), reader)
-
-
-def scale_columns(columns: Columns, scaling: Scaler, place: Place) -> Columns:
+def scale_examples(examples: Examples, scaling: Scaler, place: Place) -> Examples:
     """Scale inputs, targets and slopes."""
-    x, y = scale_inputs(columns.x, scaling, place), scale_targets(columns.y, scaling, place)
-    return Columns(x, y, scale_slopes(columns.slopes, scaling, place))
+    x, y = scale_inputs(examples.x, scaling, place), scale_targets(examples.y, scaling, place)
+    return Examples(x, y, examples.weight, scale_slopes(examples.slopes, scaling, place))
 
 
 def take_rows(source: Resident, index: np.ndarray) -> Resident:
     """Take some of a source's examples, by index."""
     place = source.reader.place
-    columns, weights = store(map_arrays(lambda column: place.take(column, index), source.examples), place)
-    return replace(source, columns=columns, weights=weights)
+    return Resident(map_arrays(lambda column: place.take(column, index), source.examples), source.reader)
 
 
 def skip_steps(chunks: Iterable[Chunk], steps: int) -> Iterator[Chunk]:

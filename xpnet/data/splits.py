@@ -71,7 +71,7 @@ def ask_splitter(argument: str, splitter: Any, data: tuple[Any, Any] | None, nam
 
 def draw_rows(train: Stored, argument: str, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Draw the rows to validate on; of each class its share."""
-    reader, y = train.reader, train.columns.y
+    reader, y = train.reader, train.examples.y
     labels = None
     with reader.scope():
         if reader.model.task == "classification":

@@ -462,7 +462,7 @@ def _minimize(fit: Fit) -> None:
     """Train by L-BFGS."""
     network, settings, tally, source, loss = fit.network, fit.settings, fit.tally, fit.source, fit.convergence.loss
     if isinstance(source, Rows):
-        outside = stays_outside(source.source.columns.x)
+        outside = stays_outside(source.examples.x)
         source = gather_rows(source) if outside else take_rows(source.source, source.rows)
 
     def print_iteration(number: int, cost: float) -> None:

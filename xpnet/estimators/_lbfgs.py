@@ -54,8 +54,7 @@ class Objective:
         with value.scope():
             self.layers = map_arrays(backend.to_numpy, value.layers)  # all later weights have their shapes and dtypes
             self.encoding = source.reader.encoding()
-            weights = source.weights
-            weight = np.ones(len(source)) if weights is None else weights.on_host.astype(np.float64)
+            weight = np.ones(len(source)) if source.weight is None else source.weight.astype(np.float64)
             step = make_step(value.model.sigmas, value.model.output, add_gradients)
             self.loop = backend.loop(step, make_minibatch)
         self.weight, self.total = weight, float(weight.sum())

@@ -93,10 +93,8 @@ def explain_noise(job: Job) -> str:
 
 def count_fitted(source: Resident | Rows | Gathered) -> int:
     """Count the examples that training sees: those with a weight, and each once, however often it was drawn."""
-    stored, rows = (source.source, source.rows) if isinstance(source, Rows) else (source, np.arange(len(source)))
-    if stored.weights is not None:
-        rows = rows[stored.weights.on_host[rows] > 0]
-    return len(np.unique(rows))
+    rows = source.rows if isinstance(source, Rows) else np.arange(len(source))
+    return len(np.unique(rows if source.weight is None else rows[source.weight > 0]))
 
 
 def refuse_rates(callbacks: Sequence[Callback], name: str) -> None:

@@ -23,7 +23,7 @@ from xpnet.core.optimizers.base import count_multiplications
 from xpnet.core.scaling import AnyScaling
 from xpnet.core.step import State
 from xpnet.data.reader import Reader
-from xpnet.data.source import Chunk, Columns, Resident, Rows, as_nest
+from xpnet.data.source import Chunk, Resident, Rows, identify
 from xpnet.training._loops import Loops
 from xpnet.training._plan import Job
 from xpnet.training._shared_steps import SharedRunner
@@ -127,7 +127,7 @@ def largest_product(jobs: Sequence[Job]) -> int:
 
 def layout(chunk: Chunk) -> tuple[Any, ...]:
     """Describe how the examples of a chunk are stored; chunks that differ in it cannot be joined."""
-    x, y = chunk.columns.x, chunk.columns.y
+    x, y = chunk.examples.x, chunk.examples.y
     return x.dtype, y.dtype, tuple(y.shape[1:]), type(chunk.scaling)
 
 
@@ -177,10 +177,10 @@ class Group:
         """Choose the networks whose chunks can be joined; return the weights in their minibatches, if they have any."""
         shapes = {k: (chunk.index.shape, layout(chunk)) for k, chunk in chunks.items()}
         alike = [k for k, shape in shapes.items() if shape == shapes[next(iter(shapes))]]
-        columns = dict.fromkeys(chunks[k].columns for k in alike)
-        if not columns.keys() <= self.pool.starts.keys():
+        examples = {identify(chunks[k].examples): chunks[k].examples for k in alike}
+        if not examples.keys() <= self.pool.starts.keys():
             self.pool = Pool((), self.reader.backend)  # frees the memory before there is another
-            self.pool = Pool(columns, self.reader.backend)
+            self.pool = Pool(examples.values(), self.reader.backend)
         if self.pool.n >= MOST_ROWS:
             return {}
         weights = {k: chunks[k].weigh() for k in alike}
@@ -261,37 +261,38 @@ class Pool:
 
     Parameters
     ----------
-    columns
-        Distinct ones, which networks may share.
+    parts
+        Distinct examples, which networks may share.
     backend
         Where they are.
     """
 
-    def __init__(self, columns: Iterable[Columns], backend: Backend) -> None:
-        self.columns, self.backend = list(columns), backend
-        *starts, self.n = accumulate((part.y.shape[0] for part in self.columns), initial=0)
-        self.starts = dict(zip(self.columns, starts))
+    def __init__(self, parts: Iterable[Examples], backend: Backend) -> None:
+        self.parts, self.backend = [part._replace(weight=None) for part in parts], backend
+        *starts, self.n = accumulate((part.y.shape[0] for part in self.parts), initial=0)
+        self.starts = dict(zip(map(identify, self.parts), starts))
 
     @cached_property
     def examples(self) -> Examples:
         """All of them."""
-        parts, concat = [as_nest(columns, None) for columns in self.columns], self.backend.xp.concat
-        if len(parts) == 1:
-            return parts[0]
-        return Examples._make(None if arrays[0] is None else concat(arrays, axis=0) for arrays in zip(*parts))
+        if len(self.parts) == 1:
+            return self.parts[0]
+        concat = self.backend.xp.concat
+        return Examples._make(None if arrays[0] is None else concat(arrays, axis=0) for arrays in zip(*self.parts))
 
     def index(self, chunk: Chunk) -> np.ndarray:
         """Number the examples in the minibatches of a chunk."""
-        return chunk.index + np.int32(self.starts[chunk.columns])
+        return chunk.index + np.int32(self.starts[identify(chunk.examples)])
 
 
 def bytes_to_join(jobs: Sequence[Job], step_size: int, threads: int | None) -> int:
     """Count the bytes of the examples that stay on the device and are joined."""
     total, kinds = 0, {k: describe_minibatches(job) for k, job in enumerate(jobs)}
     for numbers in divide_networks(kinds, step_size, threads, jobs[0].source.reader.backend.group_limits):
-        distinct = {own.columns for k in numbers if isinstance(own := jobs[k].source, (Resident, Rows))}
+        stored = [own.examples for k in numbers if isinstance(own := jobs[k].source, (Resident, Rows))]
+        distinct = {identify(examples): examples._replace(weight=None) for examples in stored}
         if len(distinct) > 1:
-            total += sum(count_bytes(x) for columns in distinct for x in leaves(as_nest(columns, None)))
+            total += sum(count_bytes(x) for x in leaves([*distinct.values()]))
     return total
 
 

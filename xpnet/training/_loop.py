@@ -353,8 +353,8 @@ def take_result(value: Value, after_steps: Mapping[str, Any], chunk: Chunk, resu
 
 def check_targets(chunks: Iterable[Chunk], reader: Reader) -> None:
     """Warn once if the targets of the first chunks are not on the scale that the cost needs."""
-    columns = dict.fromkeys(chunk.columns for chunk in chunks if chunk.scaling is None)
-    check_target_scale([part.y for part in columns], reader)
+    targets = {id(chunk.examples.y): chunk.examples.y for chunk in chunks if chunk.scaling is None}
+    check_target_scale(targets.values(), reader)
 
 
 def explain_divergence(job: Job, training: Training, lr: np.ndarray) -> DivergenceError:

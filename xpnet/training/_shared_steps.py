@@ -40,8 +40,7 @@ class SharedRunner:
     def run(self, state: State, chunk: Chunk) -> ChunkResult | None:
         """Run the steps of a chunk on a copy of the state; None if it is no longer finite. Synchronizes."""
         with self.scope():
-            example_weights = None if chunk.weights is None else chunk.weights.on_host
-            weight, totals = self.ranks.weigh(chunk.index, chunk.size, example_weights)
+            weight, totals = self.ranks.weigh(chunk.index, chunk.size, chunk.weight)
             used = totals > 0
             if not used.any():
                 return ChunkResult(state, 0.0, 0.0, self.loop.engine)
