@@ -189,6 +189,45 @@ def test_nobody_below_network_names_it():
             assert "Network" not in named | texts, f"{name} names Network"
 
 
+# What the kernel names of its clients, and why; this list only becomes shorter
+NAMED_ABOVE = {
+    "backends._torch": {"xpnet.export"},  # a remedy: make a module of PyTorch
+    "backends.base": {"xpnet.export"},  # a remedy: make a function of JAX
+    "core.optimizers._levenberg_marquardt": {"estimators"},  # a remedy: `alpha`, which is weight decay there
+    "backends.identity": {"sklearn", "verbose"},  # objects that scikit-learn would copy without their fitted attributes
+    "training._comparison": {"random_state"},  # a remedy: from which the seeds of several networks were drawn
+    "network.network": {"physics"},  # `solve` and `fit_laplace`, methods of networks, are imported when called
+    "network.ensemble": {"physics"},  # `fit_laplace`
+}
+
+
+def test_the_kernel_names_nothing_of_its_clients():
+    """Their packages and classes, and parameters of estimators that it has not itself, in code or in texts."""
+    estimators = pytest.importorskip("xpnet.estimators", reason="the estimators need scikit-learn")
+    folders = ORDER[: ORDER.index("network") + 1]
+    kernel = {name: path for name, path in modules().items() if name.split(".")[0] in folders}
+    nodes = [node for path in kernel.values() for node in parse(path)]
+    arguments = {node.arg for node in nodes if isinstance(node, ast.arg)} | {"shuffle"}  # a name of a sampling, too
+    arguments |= {ast.unparse(node.target) for node in nodes if isinstance(node, ast.AnnAssign)}
+    parameters = {
+        name for kind in estimators.__all__ for name in inspect.signature(getattr(estimators, kind)).parameters
+    }
+    clients = {*ORDER[ORDER.index("network") + 1 : -1]}
+    words = {*estimators.__all__, *(parameters - arguments), *(f"xpnet.{name}" for name in clients)}
+    words |= {"estimators", "physics", "sklearn", "keras"}
+    named = {}
+    for name, path in kernel.items():
+        owners = [node for node in parse(path) if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))]
+        docstrings = [node.body[0].value for node in owners if node.body and isinstance(node.body[0], ast.Expr)]
+        for node in parse(path):
+            found = {getattr(node, field, None) for field in ("attr", "arg", "name")}
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in docstrings:
+                found |= {*re.findall(r"xpnet\.\w+|\w+", node.value)}
+            if words & found:
+                named[name] = named.get(name, set()) | (words & found)
+    assert named == NAMED_ABOVE
+
+
 def test_other_libraries_are_named_in_two_places():
     """`backends` computes with them, `export` writes networks for them; torchvision reads data sets, in a function."""
     for name, path in modules().items():
