@@ -23,7 +23,7 @@ MISSING = {path: name for path, names in OPTIONAL.items() for name in names if f
 SLOW_PAGES = {f"{name}.md" for name in ("ensembles", "error-bars", "larger-programs", "scikit-learn-more", "search")}
 
 # Programs, and what replaces CuPy
-collect_ignore = ["docs/conf.py", "docs/book_figures.py", "tests/host_cupy", *MISSING]
+collect_ignore = ["docs/conf.py", "tests/host_cupy", *MISSING]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

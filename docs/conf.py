@@ -89,7 +89,7 @@ numpydoc_show_class_members = False
 
 # Modules of public names: every name in their __all__ has an entry in a page of reference/
 PUBLIC = (
-    *("activations", "costs", "datasets", "estimators", "learn", "learn.book", "learn.exercises"),
+    *("activations", "costs", "datasets", "estimators", "learn", "learn.exercises"),
     *("learn._mutations", "metrics", "plots"),
 )
 # Internal modules with an entry for every class and function
@@ -303,10 +303,6 @@ PICTURES["equations"] = (
     lambda: run_page("use/differential-equations.md")["solutions"],
     "A damped oscillation, one through noisy points, and a sine that becomes steep in the middle",
 )
-BOOK = runpy.run_path(str(DOCS / "book_figures.py"))
-PICTURES |= {
-    f"book-{name}": (functools.partial(BOOK["draw"], name), label) for name, label in BOOK["DESCRIPTIONS"].items()
-}
 
 
 def draw_pictures(app: Sphinx) -> None:

@@ -23,7 +23,6 @@ from xpnet import CSVLog, Ensemble, ModelCheckpoint, Network
 from xpnet.export import to_onnx, write_lesson, write_page
 from xpnet.files import _writing as writing
 from xpnet.files._writing import read_file, write_file
-from xpnet.learn import network2
 
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
 
@@ -303,7 +302,6 @@ def test_every_path_may_be_bytes(tmp_path):
         "checkpoint": lambda path: net.train(data, checkpoint=path, **options),
         "best": lambda path: net.train(data, callbacks=[ModelCheckpoint(path, every=1)], **options),
         "log": lambda path: net.train(data, callbacks=[CSVLog(path)], **options),
-        "network2": partial(network2.save, net),
         "page": lambda path: write_page(net, path),
         "lesson": partial(write_lesson, "step"),
         "ensemble": Ensemble([2, 1], 2, seed=0).save,
@@ -317,7 +315,7 @@ def test_every_path_may_be_bytes(tmp_path):
     for name, write in writers.items():
         write(os.fsencode(folder / name))
     assert sorted(each.name for each in folder.iterdir()) == sorted(writers)
-    assert network2.load(os.fsencode(folder / "network2")).sizes == [2, 1]
+    assert Network.load(os.fsencode(folder / "net")).sizes == [2, 1]
 
 
 @posix

@@ -32,7 +32,6 @@ import contextlib, os, pkgutil, sys
 import xpnet
 from xpnet import Adam, EarlyStopping, ModelCheckpoint, Network
 from xpnet.datasets import mnist_sample
-from xpnet.learn import network2
 
 folder = sys.argv[1]
 (x, y), test_data = mnist_sample()
@@ -41,8 +40,6 @@ net.train((x[:200], y[:200]), epochs=2, optimizer=Adam(), validation_split=0.1, 
           callbacks=[EarlyStopping(), ModelCheckpoint(folder + "/best")])
 net.save(folder + "/net")
 Network.load(folder + "/net").predict(test_data[0])
-network2.save(Network([784, 10]), folder + "/book")
-network2.load(folder + "/book").evaluate(test_data)
 
 import importlib.util
 for module in pkgutil.walk_packages(xpnet.__path__, "xpnet."):
@@ -101,16 +98,13 @@ def test_loading_a_network_executes_nothing(tmp_path: Path) -> None:
     code = """
 import sys
 from xpnet import Adam, Clip, Network
-from xpnet.learn import network2
 
 net = Network([3, 4, 2], task="regression", dropout=0.5, standardize=True, seed=0)
 net.train(([[1, 2, 3], [4, 5, 7]], [[1, 2], [3, 4]]), epochs=1, optimizer=Clip(Adam(), 1.0), progress=False)
 net.save(sys.argv[1] + "/net")
-network2.save(Network([3, 4, 2]), sys.argv[1] + "/book")
 
 def load():
     Network.load(sys.argv[1] + "/net")
-    network2.load(sys.argv[1] + "/book")
 
 load()  # the modules of xpnet that load are imported now
 seen = set()
@@ -206,7 +200,7 @@ def test_arrays_are_read_without_pickle() -> None:
     for call in of_numpy:
         assert ["allow_pickle", "False"] in [[word.arg, ast.unparse(word.value)] for word in call.keywords]
     others = {ast.unparse(call.func) for call in calls} - {ast.unparse(call.func) for call in of_numpy}
-    assert others == {"Network.load", "Ensemble.load", "network2.load", "load"}  # the last is the command's
+    assert others == {"Network.load", "Ensemble.load", "load"}  # the last is the command's
 
 
 # What is bundled

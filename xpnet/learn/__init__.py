@@ -1,4 +1,4 @@
-"""Learning: check your own backpropagation, mistakes in the equations, and the book's interface and files."""
+"""Learning: check your own backpropagation, and mistakes in the equations."""
 
 from xpnet.learn._backprop_check import check_backprop
 from xpnet.learn._mutations import MISTAKES, break_equation, make_figure
