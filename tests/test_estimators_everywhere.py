@@ -21,7 +21,6 @@ from test_estimators import host, put
 from xpnet import get_backend
 from xpnet.backends._choose import backend_of
 from xpnet.estimators import MLPClassifier, MLPRegressor
-from xpnet.estimators.inputs import same_place
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -49,7 +48,7 @@ def can_exchange(request: pytest.FixtureRequest) -> None:
 
 def lies(x: Any, place: Place) -> bool:
     """Whether an array is of the library and on the device of a place."""
-    return same_place(backend_of(x), get_backend(*place)) and (
+    return backend_of(x) == get_backend(*place) and (
         array_api_compat.is_numpy_array(x) == (place.backend == "numpy")
     )
 
@@ -97,7 +96,7 @@ def test_a_backend_that_is_given_computes_and_results_come_back(place, other):
     y = NAMES.astype(object) if other == PLACES["strict"]() else TWO
     est = MLPClassifier(**SMALL, backend=other.backend, device=other.device).fit(put(place, X), put(place, y))
     stays = other.device is None and get_backend(*place).name == get_backend(*other).name  # of X, and its device too
-    assert same_place(est.network_.backend, get_backend(*(place if stays else other)))
+    assert est.network_.backend == get_backend(*(place if stays else other))
     if y.dtype.kind not in "UO":
         assert lies(est.predict(put(place, X)), place)
     assert lies(est.predict_proba(put(place, X)), place)

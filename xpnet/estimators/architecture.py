@@ -15,7 +15,7 @@ from xpnet.core.costs import COSTS, Cost
 from xpnet.core.initializers import Initializer
 from xpnet.errors import ArgumentError
 from xpnet.estimators._parameters import Parameters, is_called
-from xpnet.estimators.inputs import name_place, same_place
+from xpnet.estimators.inputs import name_place
 from xpnet.network.network import Network
 from xpnet.value import structure
 from xpnet.value.structure import Task
@@ -122,7 +122,7 @@ def follows_inputs(parameters: Any) -> bool:
 
 def is_elsewhere(parameters: Any, home: Backend, backend: Backend) -> bool:
     """Tell whether arrays lie elsewhere than the network, which has to follow them."""
-    return follows_inputs(parameters) and not same_place(home, backend)
+    return follows_inputs(parameters) and home != backend
 
 
 def require_place(estimator: Any, x: Any, backend: Backend, method: str) -> Backend:

@@ -22,7 +22,7 @@ from xpnet.estimators._fitting import assign_attributes, fit_networks
 from xpnet.estimators._parameters import Parameters, is_called, list_fields, parse_saving_of_fit, replace_field
 from xpnet.estimators._pickles import decode_state, encode_state
 from xpnet.estimators.architecture import ACTIVATION_NAMES, require_place
-from xpnet.estimators.inputs import check_kind, move_to, name_arguments, same_place, validate_inputs
+from xpnet.estimators.inputs import check_kind, move_to, name_arguments, validate_inputs
 from xpnet.estimators.targets import Labels, is_numeric
 from xpnet.inference import SingleRows, predict_calibrated
 from xpnet.network.network import Network
@@ -225,7 +225,7 @@ class BaseLearner(Parameters, BaseModel):
             result = transform([backend.asarray(a, dtype) for a in joined], first)
         if sparse.issparse(result) or (isinstance(result, np.ndarray) and not is_numeric(result)):
             return result  # other libraries have neither of the two
-        return result if same_place(home, backend) else move_to(result, home)
+        return result if home == backend else move_to(result, home)
 
     # scikit-learn's protocols
 
@@ -274,7 +274,7 @@ class BasePerceptron(BaseLearner):
         net = self.network_
         home, X = require_place(self, X, net.backend, "activations"), validate_inputs(self, X)
         activations = net.activations(X.toarray() if sparse.issparse(X) else move_to(X, net.backend))
-        return activations if same_place(home, net.backend) else [move_to(a, home) for a in activations]
+        return activations if home == net.backend else [move_to(a, home) for a in activations]
 
     # Library, device and structure
 

@@ -31,11 +31,6 @@ ACCEPTED: dict[str, Any] = {"accept_sparse": ["csr", "csc"], "dtype": list(FLOAT
 # Libraries and devices
 
 
-def same_place(a: Backend, b: Backend) -> bool:
-    """Tell whether two backends have the same library and device."""
-    return a.name == b.name and a.device == b.device
-
-
 def move_to(x: Any, backend: Backend) -> Array:
     """Move an array to a library and device, the host included. Synchronizes if it moves to the host."""
     return backend.asarray(leave_device(x, backend))

@@ -126,7 +126,6 @@ __getattr__ = import_lazily(
         ),
         "_predict": (
             "SingleRows",
-            "SingleRows",
             "dropout_masks",
             "predict",
             "predict_calibrated",

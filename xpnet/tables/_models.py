@@ -21,7 +21,7 @@ from xpnet.errors import ArgumentError
 from xpnet.estimators import drop_single_output, make_random_state, require_seed
 from xpnet.estimators.architecture import choose_backend, parse_hidden_sizes
 from xpnet.estimators.base import BaseModel
-from xpnet.estimators.inputs import check_sample_weight, move_to, same_place, validate_targets
+from xpnet.estimators.inputs import check_sample_weight, move_to, validate_targets
 from xpnet.estimators.targets import (
     MULTICLASS,
     MULTILABEL,
@@ -268,7 +268,7 @@ class BaseTableModel(TableParameters, BaseModel):
     def _move_to(self, X: Any, result: Any) -> Any:
         """Move a result to where X lies; texts stay on the host."""
         home, backend = backend_of(X), self.ensemble_.backend
-        if same_place(home, backend) or (isinstance(result, np.ndarray) and not is_numeric(result)):
+        if home == backend or (isinstance(result, np.ndarray) and not is_numeric(result)):
             return result
         return move_to(result, home)
 

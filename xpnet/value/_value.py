@@ -139,8 +139,7 @@ class Value(NamedTuple):
 
     def scope(self) -> AbstractContextManager[Any]:
         """Enter the library's settings for computing in this dtype on this device."""
-        backend, dtype = self.place
-        return backend.scope(dtype)
+        return self.place.scope()
 
     @property
     def exact_scaling(self) -> Scaling | None:
