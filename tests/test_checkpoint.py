@@ -565,6 +565,14 @@ def test_a_training_of_forged_values_is_refused_by_name_or_ends(
     assert 10 < ended < 30
 
 
+def test_a_training_of_a_forged_network_is_not_resumed(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train_on(path := tmp_path / "run", False)
+    forge(path, put("generator", "state", "inc", value=2))
+    with pytest.raises(CheckpointError, match="even increment"):
+        train_on(path, True)
+
+
 CHANGES: list[Callable[[np.ndarray], np.ndarray | None]] = [
     lambda x: None,
     lambda x: x[None, None],

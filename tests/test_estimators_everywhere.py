@@ -48,9 +48,7 @@ def can_exchange(request: pytest.FixtureRequest) -> None:
 
 def lies(x: Any, place: Place) -> bool:
     """Whether an array is of the library and on the device of a place."""
-    return backend_of(x) == get_backend(*place) and (
-        array_api_compat.is_numpy_array(x) == (place.backend == "numpy")
-    )
+    return backend_of(x) == get_backend(*place) and (array_api_compat.is_numpy_array(x) == (place.backend == "numpy"))
 
 
 @pytest.mark.parametrize(
