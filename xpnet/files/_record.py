@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -34,12 +35,9 @@ from xpnet.value import (
     check_whole,
     require_keys,
 )
-from xpnet.value.structure import choose_own
+from xpnet.value.structure import choose_own, parse_model
 
-SETTINGS = {  # the arguments of Network that a record holds
-    *("sizes", "activation", "output_activation", "cost", "task"),
-    *("dropout", "scale", "standardize", "dtype"),
-}
+SETTINGS = {*inspect.signature(parse_model).parameters, "dtype"}  # of a network, that a record holds
 MAX_WRAPPERS = 20  # optimizers around each other
 MAX_DEPTH = 100  # of nested values: so that whatever copies or shows them does not overflow the stack
 # Tensors besides those of layers. Callbacks store states of the network, under names of their own
