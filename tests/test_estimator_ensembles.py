@@ -569,19 +569,6 @@ def test_an_interrupt_keeps_what_is_there(epoch):
     np.testing.assert_allclose(ensemble.estimators_[0].coefs_[0], single.coefs_[0], rtol=1e-9)
 
 
-def test_an_interrupt_of_lbfgs_changes_nothing(monkeypatch):
-    ensemble = make(solver="lbfgs").fit(X, THREE)
-    members = ensemble.estimators_
-
-    def interrupt(*arguments):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("xpnet.estimators._lbfgs.minimize", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        ensemble.fit(X, THREE)
-    assert ensemble.estimators_ is members
-
-
 def test_a_member_that_diverges_is_named_and_nothing_changes():
     ensemble = make(NUMBER, solver="sgd", learning_rate_init=1e-3).fit(X, NUMBER)
     before = dict(vars(ensemble))

@@ -252,8 +252,8 @@ def test_sample_weights_count_as_theirs_do(parameters):
     np.testing.assert_array_equal(mine.predict(X), other.predict(X))
 
 
-def test_more_examples_than_lbfgs_takes_at_once_keep_their_weights():
-    """2048 of them are taken together; those after them count more."""
+def test_many_examples_keep_their_weights_with_lbfgs():
+    """Later ones count more."""
     mine, other = both("MLPClassifier", activation="tanh", solver="lbfgs")
     x, y, weight = np.tile(X, (8, 1)), np.tile(DIGIT, 8), np.linspace(0.1, 2.0, 8 * len(X))
     mine.fit(x, y, weight)

@@ -6,7 +6,7 @@ from helpers import assert_same, run_command, snapshot
 from sklearn.linear_model import LogisticRegression
 
 from xpnet import LBFGS, Callback, Clip, DivergenceError, Ensemble, LevenbergMarquardt, Network, ReduceLROnPlateau
-from xpnet.core.optimizers._lbfgs_steps import Trial, interpolate, multiply_inverse_hessian
+from xpnet.core.optimizers._lbfgs import Trial, find_least, multiply_inverse_hessian
 from xpnet.estimators import MLPClassifier, MLPRegressor, MLPSearchCV
 
 RNG = np.random.default_rng(0)
@@ -56,13 +56,16 @@ def test_the_inverse_hessian_is_that_of_the_dense_recursion(pairs):
 
 
 def test_a_cubic_polynomial_is_least_where_its_derivative_is_0():
-    """t³ − 3 t, which is least at 1; and beyond the margins of a bracket, its tenth."""
+    """t³ − 3 t, which is least at 1, also outside of both; and halfway where the polynomial has no minimum."""
 
     def at(t):
         return Trial(*np.array([t, t**3 - 3 * t, 3 * t**2 - 3]))
 
-    for low, high, expected in ((0.0, 3.0, 1.0), (3.0, 0.0, 1.0), (0.99, 3.0, 0.99 + 0.201), (0.0, 1.01, 0.909)):
-        assert float(interpolate(at(low), at(high), np)) == pytest.approx(expected)
+    for low, high, expected in ((0.0, 3.0, 1 / 3), (3.0, 0.0, 2 / 3), (0.0, 0.5, 2.0)):
+        assert float(find_least(at(low), at(high), np)) == pytest.approx(expected)
+    flat = Trial(*np.array([0.0, 1.0, 0.0]))
+    with np.errstate(invalid="ignore"):
+        assert float(find_least(flat, flat._replace(length=np.array(1.0)), np)) == 0.5
 
 
 def test_steps_meet_the_wolfe_conditions_and_costs_are_those_before_them():
@@ -268,7 +271,7 @@ def test_where_the_cost_is_infinite_no_rate_is_to_blame():
 
 @pytest.mark.filterwarnings("ignore:LBFGS. Maximum iterations")
 def test_estimators_have_it_with_all_that_epochs_bring():
-    """Unlike the solver "lbfgs", which is SciPy's, it has early stopping, curves and callbacks."""
+    """Unlike the solver "lbfgs", which ends by scikit-learn's rules, it has early stopping, curves and callbacks."""
     fit = {"hidden_layer_sizes": (8,), "activation": "tanh", "random_state": 0, "solver": LBFGS(), "alpha": 1e-3}
     regressor = MLPRegressor(**fit, max_iter=500, early_stopping=True).fit(X[:40], Y[:40], X_val=X[40:], y_val=Y[40:])
     assert len(regressor.validation_loss_curve_) == regressor.n_iter_ < 500

@@ -155,8 +155,7 @@ def test_networks_of_estimators_name_the_random_state(capsys, tmp_path):
         assert fitted.network_.provenance.runs[0].lr == lr
     lbfgs = estimators.MLPRegressor(**options, solver="lbfgs").fit(X, Y).network_
     (run,) = lbfgs.provenance.runs
-    assert run.optimizer == "L-BFGS(maxfun=15000, maxiter=2, gtol=0.0001)"
-    assert run.versions.endswith(f", scipy {version('scipy')}")
+    assert (run.optimizer, run.batch_size, run.sampling) == ("LBFGS(weight_decay=0.0, history=10)", 40, "in order")
     lbfgs.save(tmp_path / "net")
     _, lines, _ = run_command(capsys, "info", tmp_path / "net")
     assert lines[-3:] == lbfgs.provenance.describe()

@@ -171,7 +171,7 @@ GRIDS: dict[str, tuple[Any, Any, dict[str, Any], int]] = {
         CLASSIFIER,
         [{"solver": ["adam", SGD(momentum=0.5)]}, {"solver": ["lbfgs"], "max_fun": [3]}],
         LOSS,
-        3,  # L-BFGS fits one by one
+        3,
     ),
     "rules": (
         MLPClassifier(**SMALL, solver="sgd", tol=1.0, n_iter_no_change=1),

@@ -206,24 +206,6 @@ def test_the_estimators_choose_too(monkeypatch):
     assert threads("numpy") == 2
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize(("rows", "number"), [(20, 1), (2048, 2)])
-def test_l_bfgs_chooses_too(monkeypatch, backend, rows, number):
-    """It multiplies the weights by at most 2048 examples at once."""
-    pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
-    import scipy.optimize
-
-    from xpnet.estimators import MLPRegressor
-
-    seen, minimize = [], scipy.optimize.minimize
-    monkeypatch.setattr(scipy.optimize, "minimize", lambda *a, **k: seen.append(threads(backend)) or minimize(*a, **k))
-    x = np.zeros((rows, 100), np.float32)
-    regressor = MLPRegressor(hidden_layer_sizes=(100,), solver="lbfgs", tol=1e9, backend=backend)
-    regressor.fit(x, x[:, 0])
-    assert seen == [number]
-    assert threads(backend) == 2
-
-
 def test_the_command_takes_it(capsys):
     assert main(["train", "--epochs", "1", "--blas-threads", "1"]) == 0
     for wrong in ("0", "many"):

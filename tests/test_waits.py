@@ -10,10 +10,6 @@ from silent import XP, HostAskedError, Silent
 from trainings import TRAININGS, TWINS, Training
 from waits import HERE, PLACES, Watched, assert_no_waits, network, prepare_steps, prepare_training
 
-from xpnet.core.arrays import map_arrays
-from xpnet.core.step import make_step
-from xpnet.estimators import _lbfgs as lbfgs
-
 
 @pytest.fixture(params=HERE)
 def watched(request: pytest.FixtureRequest) -> Watched:
@@ -34,15 +30,6 @@ def test_no_step_waits(watched, training):
     counts = watched.count(prepare_training(watched.backend, training))
     assert_no_waits(counts)
     assert counts.launches() > 0
-
-
-def test_the_gradients_of_lbfgs_wait_for_nothing(watched):
-    steps = prepare_steps(network(watched.backend))
-    with watched.backend.scope("float32"):
-        state = steps.state._replace(optimizer=map_arrays(lambda x: 0.0 * x, steps.state.layers))
-    net = network("numpy")
-    step = make_step(net.sigmas, net.output, lbfgs.add_gradients)
-    assert_no_waits(watched.count(steps._replace(step=step, state=state)))
 
 
 # What waits is found

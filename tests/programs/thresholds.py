@@ -28,7 +28,6 @@ THRESHOLDS = {
     "backends.replay._translate.SHARED_MULTIPLICATIONS": [0],
     "estimators._trials.MAX_BYTES": [0],
     "estimators._trials.MIN_FITS": [1],
-    "estimators._lbfgs.ROWS_ON_HOST": [1, 5],
 }
 
 

@@ -15,7 +15,7 @@ from xpnet.backends._memory import (
     on_host_only,
     require_bytes,
 )
-from xpnet.backends._threads import AUTO, choose_threads, limit_step_threads, limit_threads
+from xpnet.backends._threads import AUTO, limit_step_threads, limit_threads
 from xpnet.backends._versions import describe_versions
 from xpnet.backends._workers import Workers
 from xpnet.backends.base import Backend
@@ -28,7 +28,6 @@ __all__ = [
     "Backend",
     "Workers",
     "backend_of",
-    "choose_threads",
     "describe_versions",
     "find_free_memory",
     "find_memory",

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from xpnet.data._digest import fingerprint_weights as fingerprint_weights
     from xpnet.data._gathered import Gathered as Gathered
     from xpnet.data._gathered import RowSource as RowSource
-    from xpnet.data._gathered import Stored as Stored
-    from xpnet.data._gathered import gather_rows as gather_rows
     from xpnet.data._gathered import read_targets as read_targets
     from xpnet.data._host_rows import HostRows as HostRows
     from xpnet.data._host_rows import as_host_rows as as_host_rows
@@ -27,7 +25,6 @@ __all__ = [
     "Gathered",
     "HostRows",
     "RowSource",
-    "Stored",
     "as_host_rows",
     "check_repeatable",
     "column_names",
@@ -35,7 +32,6 @@ __all__ = [
     "fingerprint_all",
     "fingerprint_arrays",
     "fingerprint_weights",
-    "gather_rows",
     "has_coordinates",
     "parse_slope_weight",
     "read_in_blocks",
@@ -55,8 +51,6 @@ __getattr__ = import_lazily(
         "_gathered": (
             "Gathered",
             "RowSource",
-            "Stored",
-            "gather_rows",
             "read_targets",
         ),
         "_host_rows": (

@@ -19,6 +19,7 @@ from xpnet.value import FITTED_TO_WEIGHTS, Position, check_number, check_whole
 # value of `FitSettings.early_stopping` -> the name of what is watched
 WATCHED = {None: "Training loss", "score": "Validation score", "loss": "Validation loss"}
 SMALLEST_RATE = 1e-6  # an adaptive learning rate that has become as small as this ends training
+LEAST_FALL = 1e7 * sys.float_info.epsilon  # of the cost along a line, as a fraction of it: SciPy's for L-BFGS
 
 
 @dataclass
@@ -268,6 +269,51 @@ class Convergence(Callback):
             print(line)
 
 
+class LineConvergence(Convergence):
+    """Follows scikit-learn's rules for L-BFGS: an iteration is a line that leads to a lower cost.
+
+    Training ends where no part of the gradient is above `tol`, where a line hardly lowers the cost, after `max_iter`
+    lines, and with the line that makes more than `max_fun` evaluations.
+    """
+
+    def on_train_begin(self, training: Training) -> None:
+        """Begin to count; there are no curves."""
+        self.training, self.tally.n_iter, self.tally.has_epochs = training, 0, False
+        self.cost, self.length = math.inf, 0.0  # where the line begins, and the length along it that comes next
+        self.is_lost = False  # whether the last line led nowhere; then the next one follows the gradient
+
+    def on_epoch_end(self, logs: dict[str, Any]) -> None:
+        """Record an iteration where a line ends, and decide whether it was the last one."""
+        line, to_numpy = self.training.value.state.optimizer.memory, self.training.net.backend.to_numpy
+        length, self.length = self.length, float(to_numpy(line.length))
+        if to_numpy(line.trials) > 0:
+            return
+        tally, settings, old_cost, self.cost = self.tally, self.settings, self.cost, float(to_numpy(line.cost))
+        tally.loss = self.loss(self.cost)
+        was_lost, self.is_lost = self.is_lost, length == 0.0
+        if self.is_lost:
+            is_level = was_lost
+        else:
+            tally.n_iter += 1
+            self._print(f"Iteration {tally.n_iter}, loss = {tally.loss:.8f}")
+            is_level = old_cost - self.cost <= LEAST_FALL * max(abs(old_cost), abs(self.cost), 1.0)
+        if is_level or abs(to_numpy(line.gradient)).max() <= settings.tol:
+            self.training.stopped = True
+        elif tally.n_iter >= settings.max_iter:
+            self._give_up(f"max_iter={settings.max_iter} is too small for it.")
+        elif logs["epoch"] > settings.max_fun:
+            self._give_up(f"max_fun={settings.max_fun} evaluations are too few for it.")
+
+    def _give_up(self, reason: str) -> None:
+        """End training before it has converged, with a warning."""
+        self.training.stopped = True
+        warn(
+            f"lbfgs failed to converge after {self.tally.n_iter} iteration(s): {reason}\n"
+            "You might also want to scale the data, with sklearn.preprocessing.StandardScaler, say.",
+            ConvergenceWarning,
+        )
+
+
 def count_repeats(losses: Sequence[float]) -> int:
     """Count how often the last loss has come again at the end.
 
@@ -295,14 +341,3 @@ def _check_entry(name: str, value: Any, initial: Any) -> Any:
     if name == "loss" and value is None:
         return None
     return check_number(place, value, sys.float_info.min if name == "lr_scale" else None)
-
-
-def warn_if_not_converged(result: Any, max_iter: int) -> None:
-    """Warn if L-BFGS ended before it converged."""
-    if result.status == 0:
-        return
-    message = f"lbfgs failed to converge after {result.nit} iteration(s) (status={result.status}):\n{result.message}\n"
-    if result.nit >= max_iter:
-        message += f"\nIncrease the number of iterations to improve the convergence (max_iter={max_iter})."
-    message += "\nYou might also want to scale the data, with sklearn.preprocessing.StandardScaler, say."
-    warn(message, ConvergenceWarning)

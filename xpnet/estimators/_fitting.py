@@ -16,20 +16,10 @@ from xpnet.backends import on_host_only, require_bytes, to_host
 from xpnet.backends.base import Backend
 from xpnet.backends.identity import is_same
 from xpnet.core.arrays import Array, Namespace, count_bytes, leaves
-from xpnet.data import HostRows, RowSource, gather_rows, read_targets
-from xpnet.data.conversion import stays_outside
+from xpnet.data import HostRows, RowSource, read_targets
 from xpnet.data.open import Data, open_data
-from xpnet.data.source import Rows, take_rows
 from xpnet.errors import ArgumentError, DivergenceError
-from xpnet.estimators import _lbfgs as lbfgs
-from xpnet.estimators._convergence import (
-    TALLY_ATTRIBUTES,
-    Convergence,
-    Tally,
-    read_tally,
-    warn_if_not_converged,
-    write_tally,
-)
+from xpnet.estimators._convergence import TALLY_ATTRIBUTES, Convergence, LineConvergence, Tally, read_tally, write_tally
 from xpnet.estimators._examples import divide_by_largest, hold_out, resample
 from xpnet.estimators._fit_data import Call, FitData, check_data, fingerprint_data
 from xpnet.estimators._parameters import FitSettings, Parameters, make_random_state, make_sampling, parse_settings
@@ -62,7 +52,6 @@ from xpnet.training import (
     warn_of_laggards,
 )
 from xpnet.training.callback import Callback
-from xpnet.value import FITTED_TO_WEIGHTS
 
 AnyEstimator = TypeVar("AnyEstimator")
 # Parameters that a resumed fit may change; the number of epochs and the callbacks are compared on their own
@@ -75,10 +64,9 @@ class Fit(NamedTuple):
     network: Network
     data: FitData
     source: RowSource
-    alpha: float  # the penalty, in units of the largest weight of an example
     convergence: Convergence  # follows scikit-learn's rules, and keeps the tally
-    plan: Plan | None = None  # None: L-BFGS
-    callbacks: Sequence[Callback] = ()
+    plan: Plan
+    callbacks: Sequence[Callback]
 
     @property
     def settings(self) -> FitSettings:
@@ -259,7 +247,7 @@ def prepare_fit(
     problem, weight = data.problem, data.weight
     network.value = network.value._replace(scaling=examples.train.reader.scaling)
     tally, alpha = read_tally(last), settings.alpha / (1.0 if weight is None else float(weight.max()))
-    if settings.optimizer is not None and settings.early_stopping:
+    if settings.early_stopping:
         if settings.early_stopping == "score":
             settings = replace(settings, early_stopping="loss" if settings.by_steps else problem.watched)
         if examples.validation is None:
@@ -268,15 +256,14 @@ def prepare_fit(
     if resamples:
         examples = resample(examples, random_state)
     source, validation = examples.train, examples.validation
-    if settings.optimizer is not None:
+    if not settings.counts_lines:
         tally.begin_epochs(validates=validation is not None, early_stopping=settings.early_stopping is not None)
     loss = problem.cost_to_loss(network.value, source)
     validation_loss = float if validation is None else problem.cost_to_loss(network.value, validation)
-    convergence = Convergence(settings, tally, len(source), problem.score_name, loss, validation_loss)
-    if settings.optimizer is None:
-        return Fit(network, data, source, alpha, convergence)
+    rules = LineConvergence if settings.counts_lines else Convergence
+    convergence = rules(settings, tally, len(source), problem.score_name, loss, validation_loss)
     plan = Plan(
-        epochs=1 if settings.partial else settings.max_iter,
+        epochs=settings.epochs,
         batch_size=_clip_batch_size(settings.batch_size, len(source)),
         optimizer=settings.optimizer,
         schedule=settings.schedule,
@@ -284,9 +271,7 @@ def prepare_fit(
         alpha=alpha,
     )
     evaluations = [] if validation is None else [_make_evaluation(problem, validation)]
-    return Fit(
-        network, data, source, alpha, convergence, plan, callbacks=[*evaluations, convergence, *settings.callbacks]
-    )
+    return Fit(network, data, source, convergence, plan, [*evaluations, convergence, *settings.callbacks])
 
 
 def _clip_batch_size(batch_size: int | None, n: int) -> int:
@@ -322,17 +307,10 @@ def train_until_interrupted(fits: Sequence[Fit], checkpoint: Checkpoint | None =
     -------
     dict
         As `train_fits`; empty after Ctrl-C.
-
-    Raises
-    ------
-    KeyboardInterrupt
-        If Ctrl-C has interrupted L-BFGS.
     """
     try:
         return train_fits(fits, checkpoint=checkpoint)
     except KeyboardInterrupt:
-        if fits[0].plan is None:
-            raise
         warn("Training interrupted by user.")
         return {}
 
@@ -362,11 +340,8 @@ def train_fits(
     for numbers in group_by_structure(fits):
         group = [fits[k] for k in numbers]
         try:
-            if group[0].plan is None:
-                _minimize(group[0])
-            else:
-                failed = _descend(group, threads, progress, checkpoint)
-                errors |= {numbers[i]: error for i, error in failed.items()}
+            failed = _descend(group, threads, progress, checkpoint)
+            errors |= {numbers[i]: error for i, error in failed.items()}
         except ValueError as error:
             if len(group) > 1:  # it does not say which fit failed
                 raise
@@ -375,7 +350,7 @@ def train_fits(
 
 
 def group_by_structure(fits: Sequence[Fit]) -> list[list[int]]:
-    """Group the numbers of fits whose networks can be trained in one program; a fit by L-BFGS stays alone.
+    """Group the numbers of fits whose networks can be trained in one program.
 
     Their networks have the same model, place and dtype, and their optimizers the same update, up to its numbers.
     """
@@ -384,7 +359,7 @@ def group_by_structure(fits: Sequence[Fit]) -> list[list[int]]:
     for k, fit in enumerate(fits):
         structure = _list_structure(fit)
         equal = [i for i, other in enumerate(structures) if is_same(structure, other)]
-        if equal and structure is not None:
+        if equal:
             groups[equal[0]].append(k)
         else:
             groups.append([k])
@@ -393,9 +368,7 @@ def group_by_structure(fits: Sequence[Fit]) -> list[list[int]]:
 
 
 def _list_structure(fit: Fit) -> Any:
-    """List everything that fits must have in common to be trained together; None for L-BFGS."""
-    if fit.plan is None:
-        return None
+    """List everything that fits must have in common to be trained together."""
     value = fit.network.value
     place = (value.backend.name, value.backend.device_name, value.dtype)
     return value.model, value.scaling is None, place, fit.plan.optimizer.update
@@ -415,11 +388,10 @@ def _descend(
 def make_jobs(fits: Sequence[Fit], resumed: Sequence[Snapshot] | None = None, progress: bool = False) -> list[Job]:
     """Make the jobs of fits of one structure, with one bar if a fit asks for it, or if it is for several of them."""
     bars = [Progress()] if any(fit.settings.progress for fit in fits) or (progress and len(fits) > 1) else []
-    plans: Any = [fit.plan for fit in fits]
     starts = find_starts([fit.network for fit in fits], resumed)
     return [
-        Job(fit.network, start, plan, fit.source, callbacks=[*fit.callbacks, *bars])
-        for fit, start, plan in zip(fits, starts, plans)
+        Job(fit.network, start, fit.plan, fit.source, callbacks=[*fit.callbacks, *bars])
+        for fit, start in zip(fits, starts)
     ]
 
 
@@ -456,29 +428,6 @@ def _handle_divergence(fit: Fit, error: DivergenceError) -> ValueError | None:
     convergence.record_divergence()
     warn(f"Stopped, and went back to the best weights: {error}", ConvergenceWarning)
     return None
-
-
-def _minimize(fit: Fit) -> None:
-    """Train by L-BFGS."""
-    network, settings, tally, source, loss = fit.network, fit.settings, fit.tally, fit.source, fit.convergence.loss
-    if isinstance(source, Rows):
-        outside = stays_outside(source.examples.x)
-        source = gather_rows(source) if outside else take_rows(source.source, source.rows)
-
-    def print_iteration(number: int, cost: float) -> None:
-        if settings.verbose:
-            print(f"Iteration {number}, loss = {loss(cost):.8f}")
-
-    options = {"maxfun": settings.max_fun, "maxiter": settings.max_iter, "gtol": settings.tol}
-    layers, result = lbfgs.minimize(network.value, source, fit.alpha, options, print_iteration)
-    run = lbfgs.describe_run(network.value, len(source), fit.alpha, options)
-    network.value = network.value._replace(
-        stored=network.state._replace(layers=layers),
-        **FITTED_TO_WEIGHTS,
-        provenance=network.provenance.add(run),
-    )
-    tally.n_iter, tally.loss, tally.has_epochs = min(result.nit, settings.max_iter), loss(float(result.fun)), False
-    warn_if_not_converged(result, settings.max_iter)
 
 
 # Fitted attributes

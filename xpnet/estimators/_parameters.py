@@ -80,7 +80,7 @@ class Parameters:
 class FitSettings:
     """How to train: the checked parameters, except those that shape the network."""
 
-    optimizer: Optimizer | None  # None: L-BFGS, which has no epochs and uses only `alpha` and the last five
+    optimizer: Optimizer
     schedule: Schedule
     invscaling: bool  # whether `power_t` and the examples seen lower the learning rate from epoch to epoch
     adaptive: bool  # whether the learning rate falls when training stalls
@@ -99,11 +99,19 @@ class FitSettings:
     tol: float
     verbose: bool
     partial: bool  # train for one epoch that continues the last call (`partial_fit`)
+    counts_lines: bool = False  # solver "lbfgs": an iteration is a line, `max_iter` and `tol` are scikit-learn's
+
+    @property
+    def epochs(self) -> int:
+        """The most epochs; with "lbfgs", each is an evaluation, and the last line is followed to its end."""
+        if self.counts_lines:
+            return self.max_fun + self.most_trials
+        return 1 if self.partial else self.max_iter
 
     @property
     def by_steps(self) -> bool:
         """Whether the optimizer takes whole steps, of all examples, and `tol` is a fraction of the loss."""
-        return self.optimizer is not None and needs_all_examples(self.optimizer)
+        return needs_all_examples(self.optimizer)
 
     @property
     def bayesian(self) -> bool:
@@ -185,7 +193,7 @@ def parse_settings(parameters: Parameters, *, partial: bool) -> FitSettings:
     optimizer, patience = _parse_optimizer(parameters), parameters.n_iter_no_change
     is_endless = isinstance(patience, (float, np.floating)) and patience == math.inf
     # How the learning rate changes between epochs; Adam adapts its own rates, and others have none
-    has_rule = optimizer is None or not (is_called(parameters.solver, "adam") or needs_all_examples(optimizer))
+    has_rule = not (is_called(parameters.solver, "adam") or needs_all_examples(optimizer))
     rule = parameters.learning_rate if has_rule else None
     settings = FitSettings(
         optimizer=optimizer,
@@ -208,18 +216,20 @@ def parse_settings(parameters: Parameters, *, partial: bool) -> FitSettings:
         verbose=_parse_verbose(parameters.verbose),
         partial=partial,
     )
-    if optimizer is None:
+    if is_called(parameters.solver, "lbfgs"):
         _refuse_for_lbfgs(parameters)
-    if optimizer is None or settings.by_steps:
+        unused: dict[str, Any] = {"batch_size": None, "shuffle": False, "early_stopping": None, "progress": False}
+        settings = replace(settings, counts_lines=True, **unused)
+    if settings.by_steps:
         _refuse_rates_and_minibatches(parameters, settings)
-    if optimizer is not None and partial:
+    if partial:
         _check_partial(settings)
     return settings
 
 
 def _refuse_rates_and_minibatches(parameters: Parameters, settings: FitSettings) -> None:
     """Refuse what the solvers that take whole steps, on all examples, have no use for."""
-    if settings.by_steps and settings.batch_size is not None:
+    if settings.batch_size is not None:
         raise ArgumentError(
             f"batch_size={parameters.batch_size!r} is for other solvers: {parameters.solver!r} uses all examples in "
             "every step; leave it out"
@@ -231,8 +241,8 @@ def _refuse_rates_and_minibatches(parameters: Parameters, settings: FitSettings)
         )
 
 
-def _parse_optimizer(parameters: Parameters) -> Optimizer | None:
-    """Turn the solver into an optimizer; None for L-BFGS."""
+def _parse_optimizer(parameters: Parameters) -> Optimizer:
+    """Turn the solver into an optimizer."""
     solver = parameters.solver
     if not isinstance(solver, str):
         if not is_optimizer(solver):
@@ -245,7 +255,7 @@ def _parse_optimizer(parameters: Parameters) -> Optimizer | None:
         example = suggest_optimizer(solver)
         raise ArgumentError(f"{explain_unknown('solver', solver, SOLVERS)}, or give an optimizer, as in {example}")
     if solver == "lbfgs":
-        return None
+        return LBFGS()
     if solver == "lm":
         return LevenbergMarquardt()
     if solver == "sgd":
@@ -298,7 +308,7 @@ def _refuse_for_lbfgs(parameters: Parameters) -> None:
 
 def _check_partial(settings: FitSettings) -> None:
     """Refuse settings that a single epoch cannot have."""
-    if settings.optimizer is not None and begins_anew(settings.optimizer):
+    if begins_anew(settings.optimizer):
         raise ArgumentError(
             f"partial_fit trains for one epoch, and {type(settings.optimizer).__name__} begins anew each time; call fit"
         )

@@ -213,8 +213,7 @@ class MLPSearchCV(TogetherMixin, GridSearchCV):
     Parameters, attributes and methods are those of `sklearn.model_selection.GridSearchCV`, and so are the scores, to
     rounding. Networks of one structure are trained in one program, which takes less time: their settings may differ
     in `alpha`, learning rates, the numbers of a solver, `max_iter`, `tol`, `random_state` and early stopping. Networks
-    with different sizes, activations, losses, solvers or batch sizes form separate groups. L-BFGS fits its networks
-    one by one.
+    with different sizes, activations, losses, solvers or batch sizes form separate groups.
 
     Parameters
     ----------

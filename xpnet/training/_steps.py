@@ -13,7 +13,7 @@ from xpnet.core.arrays import leaves
 from xpnet.core.members import MemberState
 from xpnet.core.minibatch import Batch, Examples, make_minibatch
 from xpnet.core.model import Model
-from xpnet.core.optimizers.base import Optimizer, needs_all_examples
+from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.scaling import AnyScaling
 from xpnet.core.step import State, make_step
 from xpnet.data.reader import Reader
@@ -52,8 +52,8 @@ class ChunkRunner:
         self.backend, self.dtype, self.alpha = reader.backend, reader.dtype, alpha
         self.scope, self.encoding = reader.scope, reader.encoding()
         step = make_step(reader.model.sigmas, reader.model.output, optimizer.update)
-        if needs_all_examples(optimizer) and not self.backend.compiles:
-            make = partial(Loop, self.backend, step, make_minibatch)  # few and large steps gain nothing from a record
+        if getattr(optimizer, "linalg", ()) and not self.backend.compiles:  # its functions cannot be recorded
+            make = partial(Loop, self.backend, step, make_minibatch)
         else:
             make = partial(self.backend.loop, step, make_minibatch)
         if loops is not None and is_fixed(step):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from xpnet.core.optimizers._evidence import init_evidence as init_evidence
     from xpnet.core.optimizers._evidence import unit_precisions as unit_precisions
     from xpnet.core.optimizers._lbfgs import LBFGS as LBFGS
-    from xpnet.core.optimizers._lbfgs_steps import MOST_TRIALS as MOST_TRIALS
+    from xpnet.core.optimizers._lbfgs import MOST_TRIALS as MOST_TRIALS
     from xpnet.core.optimizers._least_squares import LARGEST_GROWTH as LARGEST_GROWTH
     from xpnet.core.optimizers._least_squares import LEAST as LEAST
     from xpnet.core.optimizers._least_squares import SQUARED as SQUARED
@@ -79,8 +79,10 @@ __getattr__ = import_lazily(
             "init_evidence",
             "unit_precisions",
         ),
-        "_lbfgs": ("LBFGS",),
-        "_lbfgs_steps": ("MOST_TRIALS",),
+        "_lbfgs": (
+            "LBFGS",
+            "MOST_TRIALS",
+        ),
         "_least_squares": (
             "Damping",
             "LARGEST_GROWTH",

@@ -1,15 +1,54 @@
-"""L-BFGS as an optimizer: its hyperparameters; `core.lbfgs` takes the steps."""
+"""L-BFGS: steps along a line to lower cost, whose directions know the curvature from the last steps.
+
+Near a minimum, a step s changes the gradient by about y = H s, where H is the matrix of second derivatives. A few pairs
+(s, y) of past steps say enough of H to turn the gradient g into a direction d ≈ −H⁻¹ g, by two passes over the pairs,
+without any matrix. Along this line, the cost falls enough at a length that meets the strong Wolfe conditions: below
+start.cost + 10⁻³ length × start.slope, with a slope of at most 0.9 times that of the start. Length 1 mostly does. If it
+does not, longer ones are tried, until a minimum along the line lies between two, and then some between these, each
+where a polynomial through costs and slopes is least. All numbers are those of L-BFGS-B in SciPy, so that training takes
+the same steps, but for rounding and rare cases.
+
+Each step of training measures cost and gradient once, with all examples, at one length. The weights change when the
+conditions are met.
+
+D. C. Liu and J. Nocedal, "On the Limited Memory BFGS Method for Large Scale Optimization", Mathematical Programming 45,
+1989; J. Nocedal and S. J. Wright, "Numerical Optimization", 2nd edition, 2006, algorithm 7.4; J. J. Moré and D. J.
+Thuente, "Line Search Algorithms with Guaranteed Sufficient Decrease", ACM Transactions on Mathematical Software 20,
+1994.
+"""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
+
 from xpnet._checks import count, in_range, overwrite
 from xpnet._names import explain_arguments
-from xpnet.core.arrays import Array, Layers, leaves
-from xpnet.core.optimizers._lbfgs_steps import init_line, take_lbfgs_step
-from xpnet.core.optimizers.base import OptimizerState, WholeStep, require_finite
+from xpnet.core.activations import Activation
+from xpnet.core.arrays import (
+    Array,
+    Layers,
+    Namespace,
+    count_elements,
+    join_layers,
+    leaves,
+    map_arrays,
+    split_layers,
+)
+from xpnet.core.costs import Output
+from xpnet.core.minibatch import Minibatch
+from xpnet.core.optimizers.base import OptimizerState, WholeStep, over_matrices, require_finite
+from xpnet.core.step import State, take_step
+
+ENOUGH_FALL, FLAT_ENOUGH = 1e-3, 0.9  # the constants of the Wolfe conditions, as in L-BFGS-B
+LEAST_GROWTH, MOST_GROWTH = 1.1, 4.0  # of a length, in units of its distance from the best one before it
+NARROW = 0.1  # a bracket, as a fraction of its longer end; then its better end is taken
+SHRINKING = 0.66  # a bracket that has become no narrower than by this factor after two trials is halved
+WIDEST = 1e10  # the width before there is a bracket
+MOST_TRIALS = 20  # lengths along a line; then the best one is taken
+LEAST_CURVATURE = 2.0**-52  # sᵀy as a fraction of the slope before the step, below which rounding may have made it
 
 
 class LBFGSHyperparameters(NamedTuple):
@@ -83,3 +122,258 @@ class LBFGS:
     def update(self) -> WholeStep:
         """The step: ``(sigmas, output, state, minibatch, xp) -> state``, which needs more than gradients."""
         return WholeStep(take_lbfgs_step)
+
+
+class Trial(NamedTuple):
+    """Cost and slope at a length along a line; numbers, or (networks, 1, 1) for several networks."""
+
+    length: Array
+    cost: Array
+    slope: Array
+
+
+class Line(NamedTuple):
+    """The state of L-BFGS: the line that is searched, and the pairs (s, y) of the last steps. All are 0 at first."""
+
+    direction: Array  # (..., P, 1)
+    gradient: Array  # (..., P, 1), at the start of the line
+    cost: Array  # at the start
+    length: Array  # at which cost and gradient are measured next; 0 before the first step
+    trials: Array  # lengths that have been tried
+    low: Trial  # the end of the bracket with less cost; at first, the start of the line
+    high: Trial  # the other end; its length is −1 as long as there is none, and 0 before the first step
+    width: Array  # of the bracket
+    wider: Array  # the width one trial before
+    changes: Array  # s of the last steps, (..., pairs, P), the newest last; 0 for none
+    gradient_changes: Array  # their y
+
+
+def init_line(layers: Layers, pairs: int, to_array: Callable[[Any], Array]) -> Line:
+    """Make the state before the first step.
+
+    Parameters
+    ----------
+    layers
+        Weights and biases.
+    pairs
+        The number of steps to remember.
+    to_array
+        Converts numbers, and arrays of NumPy's.
+    """
+    p = count_elements(layers)
+    column, rows, zero = np.zeros((p, 1)), np.zeros((pairs, p)), np.zeros(())
+    trial = Trial(zero, zero, zero)
+    return map_arrays(to_array, Line(column, column, zero, zero, zero, trial, trial, zero, zero, rows, rows))
+
+
+def take_lbfgs_step(
+    sigmas: tuple[Activation, ...], output: Output, state: State, minibatch: Minibatch, xp: Namespace
+) -> State:
+    """Measure cost and gradient at one length along a line; go there, or choose the next length."""
+    (weight_decay,), line = state.optimizer
+    trial_point = join_layers(state.layers, xp) + line.length * line.direction
+    trial_layers = split_layers(trial_point, state.layers, xp)
+    cost, gradient = measure(sigmas, output, trial_layers, weight_decay, minibatch, xp)
+    start_slope = _dot(line.direction, line.gradient, xp)
+    trial = Trial(line.length, xp.reshape(cost, line.cost.shape), _dot(line.direction, gradient, xp))
+
+    is_first = line.length == 0.0  # also where a line has led to nothing: then the pairs are forgotten
+    falls = trial.cost <= line.cost + ENOUGH_FALL * trial.length * start_slope  # False for NaN
+    is_flat = xp.abs(trial.slope) <= -FLAT_ENOUGH * start_slope
+    is_taken = (falls & is_flat) | (line.length == line.low.length)  # the latter comes again as nothing is left to try
+
+    begun, tried = begin_line(line, trial, gradient, is_first, xp), try_next(line, trial, start_slope, xp)
+    layers = choose(is_taken, trial_layers, state.layers, xp)
+    optimizer = OptimizerState(state.optimizer.hyperparameters, choose(is_taken, begun, tried, xp))
+    old_cost = xp.where(is_first, trial.cost, line.cost)
+    weights = xp.ones_like(state.cost) if minibatch.weight is None else minibatch.weight
+    costs = weights * (old_cost[..., 0] if old_cost.ndim else old_cost)
+    return state._replace(layers=layers, optimizer=optimizer, cost=state.cost + costs)
+
+
+def measure(
+    sigmas: tuple[Activation, ...],
+    output: Output,
+    layers: Layers,
+    weight_decay: Array | None,
+    minibatch: Minibatch,
+    xp: Namespace,
+) -> tuple[Array, Array]:
+    """Compute the mean cost of the examples, with the penalty, (...,), and its gradient, (..., P, 1)."""
+
+    def keep_gradient(layers: Layers, grads: Layers, state: None, lr: Array, xp: Namespace) -> tuple[Layers, None]:
+        return grads, state
+
+    decays = [decay for decay in (minibatch.decay, weight_decay) if decay is not None]
+    penalized = minibatch._replace(decay=sum(decays) if decays else None)
+    before = State(layers, None, xp.zeros_like(minibatch.y[..., 0]))
+    after = take_step(sigmas, output.given(minibatch.x), keep_gradient, before, penalized, xp)
+    weights = xp.ones_like(after.cost) if minibatch.weight is None else minibatch.weight
+    return xp.sum(after.cost, axis=-1) / xp.sum(weights, axis=-1), join_layers(after.layers, xp)
+
+
+def begin_line(line: Line, trial: Trial, gradient: Array, is_first: Array, xp: Namespace) -> Line:
+    """Begin a new line at the point of a trial; the first step forgets all pairs."""
+    change, gradient_change = trial.length * line.direction, gradient - line.gradient
+    least = -LEAST_CURVATURE * _dot(change, line.gradient, xp)
+    is_new = xp.logical_not(is_first) & (_dot(change, gradient_change, xp) > least)
+
+    def remember(pairs: Array, new: Array) -> Array:
+        longer = xp.concat([pairs[..., 1:, :], new.mT], axis=-2)
+        return xp.where(is_new, longer, xp.where(is_first, 0.0 * pairs, pairs))
+
+    changes = remember(line.changes, change)
+    gradient_changes = remember(line.gradient_changes, gradient_change)
+    direction = -multiply_inverse_hessian(gradient, changes, gradient_changes, xp)
+    length = xp.where(is_first, _first_length(gradient, xp), xp.ones_like(trial.length))
+    zero = 0.0 * trial.length
+    start = Trial(zero, trial.cost, _dot(direction, gradient, xp))
+    none, width = Trial(zero - 1.0, zero, zero), zero + WIDEST
+    return Line(
+        direction, gradient, trial.cost, length, zero, start, none, width, 2.0 * width, changes, gradient_changes
+    )
+
+
+def multiply_inverse_hessian(gradient: Array, changes: Array, gradient_changes: Array, xp: Namespace) -> Array:
+    """Multiply the gradient by the inverse of H that the pairs (s, y) tell; without pairs, it is 1.
+
+    Parameters
+    ----------
+    gradient
+        (..., P, 1).
+    changes, gradient_changes
+        s and y, (..., pairs, P), the newest last; rows of zeros count for nothing.
+    xp
+        Namespace of the arrays.
+    """
+    parts = [slice(i, i + 1) for i in range(changes.shape[-2])]
+    products = _invert(xp.sum(changes * gradient_changes, axis=-1, keepdims=True), xp)
+    pairs = [(changes[..., part, :], gradient_changes[..., part, :]) for part in parts]
+    inverses = [products[..., part, :] for part in parts]
+    result, shares = gradient, list[Array]()
+    for (s, y), inverse in zip(reversed(pairs), reversed(inverses)):
+        share = inverse * xp.matmul(s, result)
+        result = result - share * y.mT
+        shares.append(share)
+    s, y = pairs[-1]
+    scale = xp.matmul(s, y.mT) * _invert(xp.matmul(y, y.mT), xp)
+    result = xp.where(scale > 0.0, scale, xp.ones_like(scale)) * result
+    for (s, y), inverse, share in zip(pairs, inverses, reversed(shares)):
+        result = result + (share - inverse * xp.matmul(y, result)) * s.mT
+    return result
+
+
+def try_next(line: Line, trial: Trial, start_slope: Array, xp: Namespace) -> Line:
+    """Choose the next length along a line, after a trial that does not meet the Wolfe conditions.
+
+    A cost below the best one that has not fallen enough counts as the height above the line from the start with the
+    least slope that is enough.
+    """
+    low, high = line.low, line.high
+    is_finite = xp.isfinite(trial.cost) & xp.isfinite(trial.slope)
+    halving = Trial(trial.length, low.cost, -low.slope)  # an end with which `choose_length` halves the bracket
+    trial = choose(is_finite, trial, halving, xp)
+    enough = ENOUGH_FALL * start_slope
+    has_fallen_little = (trial.cost <= low.cost) & (trial.cost > line.cost + trial.length * enough)
+    enough = xp.where(has_fallen_little, enough, 0.0 * enough)
+    ends = [Trial(end.length, end.cost - end.length * enough, end.slope - enough) for end in (low, high, trial)]
+    is_higher = xp.logical_not(is_finite) | (ends[2].cost > ends[0].cost)
+    has_passed = ends[2].slope * ends[0].slope < 0.0
+    length = choose_length(*ends, is_higher, has_passed, line.trials == 0.0, xp)
+
+    high = choose(is_higher, trial, choose(has_passed, low, high, xp), xp)
+    low = choose(is_higher, low, trial, xp)
+    trials, is_bracketed, width = line.trials + 1.0, high.length >= 0.0, xp.abs(high.length - low.length)
+    middle = low.length + 0.5 * (high.length - low.length)
+    length = xp.where(is_bracketed & (width >= SHRINKING * line.wider), middle, length)
+    shorter, longer = xp.minimum(low.length, high.length), xp.maximum(low.length, high.length)
+    is_narrow = (length <= shorter) | (length >= longer) | (width <= NARROW * longer)
+    is_last = (is_bracketed & is_narrow) | (trials >= MOST_TRIALS)
+    return line._replace(
+        length=xp.where(is_last, low.length, length),
+        trials=trials,
+        low=low,
+        high=high,
+        width=xp.where(is_bracketed, width, line.width),
+        wider=xp.where(is_bracketed, line.width, line.wider),
+    )
+
+
+def choose_length(
+    low: Trial, high: Trial, trial: Trial, is_higher: Array, has_passed: Array, is_first: Array, xp: Namespace
+) -> Array:
+    """Choose the next length where a polynomial is least: a cubic one, or one through a cost and two slopes or so.
+
+    Parameters
+    ----------
+    low, high
+        The ends of the bracket; the length of `high` is −1 if there is none yet.
+    trial
+        The last trial.
+    is_higher
+        Whether its cost is above that of `low`.
+    has_passed
+        Whether its slope has the other sign.
+    is_first
+        Whether it is the first one along its line.
+    xp
+        Namespace of the arrays.
+    """
+    is_bracketed, width = high.length >= 0.0, trial.length - low.length
+    fraction = find_least(low, trial, xp)
+    cubic = low.length + fraction * width
+    fall = low.cost - trial.cost
+    square = low.length + 0.5 * low.slope / (fall / width + low.slope) * width  # by two costs and a slope
+    secant = trial.length - trial.slope / (trial.slope - low.slope) * width  # by two slopes
+
+    # Where slopes of one sign become flatter, the minimum lies beyond the trial; there, lengths have bounds
+    least = trial.length + xp.where(is_first, -width, LEAST_GROWTH * width)
+    most = trial.length + MOST_GROWTH * width
+    end = xp.where(is_bracketed, xp.where(width > 0.0, high.length, low.length), most)
+    beyond = xp.where(fraction > 1.0, cubic, end)
+    is_nearer = xp.abs(beyond - trial.length) < xp.abs(secant - trial.length)
+    near, far = xp.where(is_nearer, beyond, secant), xp.where(is_nearer, secant, beyond)
+    limit = trial.length + SHRINKING * (high.length - trial.length)
+    near = xp.where(width > 0.0, xp.minimum(near, limit), xp.maximum(near, limit))
+    flatter = xp.where(is_bracketed, near, xp.minimum(xp.maximum(far, least), most))
+
+    steeper = trial.length + find_least(trial, high, xp) * (high.length - trial.length)
+    same_sign = xp.where(xp.abs(trial.slope) < xp.abs(low.slope), flatter, xp.where(is_bracketed, steeper, most))
+    is_far = xp.abs(cubic - trial.length) > xp.abs(secant - trial.length)
+    past = xp.where(is_far, cubic, secant)
+    is_close = xp.abs(cubic - low.length) < xp.abs(square - low.length)
+    higher = xp.where(is_close, cubic, 0.5 * (cubic + square))
+    return xp.where(is_higher, higher, xp.where(has_passed, past, same_sign))
+
+
+def find_least(low: Trial, high: Trial, xp: Namespace) -> Array:
+    """Find where a cubic polynomial through the costs and slopes of two trials is least, as a fraction of the way."""
+    width = high.length - low.length
+    mean = low.slope + high.slope - 3.0 * (high.cost - low.cost) / width
+    root = xp.sqrt(xp.maximum(mean * mean - low.slope * high.slope, 0.0 * mean))
+    root = xp.where(width < 0.0, -root, root)
+    fraction = 1.0 - (high.slope + root - mean) / (high.slope - low.slope + 2.0 * root)
+    return xp.where(xp.isfinite(fraction), fraction, 0.5 * xp.ones_like(fraction))
+
+
+def choose(condition: Array, new: Any, old: Any, xp: Namespace) -> Any:
+    """Choose between two nests of arrays."""
+    remaining = iter(leaves(old))
+    return map_arrays(lambda x: xp.where(condition, x, next(remaining)), new)
+
+
+def _first_length(gradient: Array, xp: Namespace) -> Array:
+    """Find the length of the first step, whose norm is 1."""
+    square = over_matrices(xp.sum, gradient * gradient)
+    return 1.0 / xp.sqrt(xp.where(square > 0.0, square, xp.ones_like(square)))
+
+
+def _dot(p: Array, q: Array, xp: Namespace) -> Array:
+    """Multiply columns, (..., P, 1): a number, or (networks, 1, 1)."""
+    return over_matrices(xp.sum, p * q)
+
+
+def _invert(x: Array, xp: Namespace) -> Array:
+    """Compute 1/x, and 0 for 0."""
+    is_zero = x == 0.0
+    return xp.where(is_zero, 0.0 * x, 1.0 / xp.where(is_zero, xp.ones_like(x), x))
