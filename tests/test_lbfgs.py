@@ -158,6 +158,22 @@ def test_weights_count_as_copies_of_their_examples():
     np.testing.assert_allclose(*[flatten(net.layers) for net in nets], rtol=1e-7)
 
 
+@pytest.mark.parametrize("weight", [None, np.arange(60) % 3, np.arange(60) < 45], ids=["none", "some", "no last part"])
+def test_parts_of_the_examples_add_up(monkeypatch, weight):
+    """Of 25, 25 and 10; a part without weight is never left alone."""
+    whole, ensemble = make(), Ensemble([3, 8, 2], 2, seed=0, **OPTIONS)
+    train = {"epochs": 12, "sample_weight": weight, "optimizer": LBFGS(weight_decay=1e-2), "progress": False}
+    parts, costs = whole.copy(), whole.train((X, Y), **train)["cost"]
+    members = [net.copy() for net in ensemble]
+    for net in members:
+        net.train((X, Y), **train)
+    monkeypatch.setattr("xpnet.training._all_examples.ROWS_ON_HOST", 25)
+    np.testing.assert_allclose(parts.train((X, Y), **train)["cost"], costs, rtol=1e-9)
+    ensemble.train((X, Y), **train)
+    for net, other in ((parts, whole), *zip(ensemble, members, strict=True)):
+        np.testing.assert_allclose(flatten(layers_of(net)), flatten(layers_of(other)), rtol=1e-7)
+
+
 def test_every_training_begins_anew():
     """Also with an equal optimizer, for the other examples have another cost."""
     nets = make(), make()

@@ -18,6 +18,7 @@ THRESHOLDS = {
     "data._host_rows.LARGE_SHARE": [0.0],
     "data.scaling.PARTS_PER_BLOCK": [1, 3],
     "inference._predict.PAYS_FROM": [0, 2],
+    "training._all_examples.ROWS_ON_HOST": [1, 5],
     "training._groups.REGROUP_AT": [0.4, 0.999],
     "training._steps.FEWEST_STEPS": [1],
     "training._steps.CHUNK_SECONDS": [1e-9],

@@ -62,6 +62,23 @@ def leave_out_weightless(sampling: Sampling, weight: np.ndarray) -> Sampling:
     return sampling._replace(draw=partial(draw_with_replacement, among=np.flatnonzero(weight).astype(np.int32)))
 
 
+def draw_last_apart(n: int, batch_size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Take every example once, in order, with the last minibatch apart from the others.
+
+    Examples
+    --------
+    >>> [index.shape for index in draw_last_apart(12, 4, np.random.default_rng(0))]
+    [(2, 4), (1, 4)]
+    """
+    order = np.arange(n, dtype=np.int32)
+    before = (count_minibatches(n, batch_size) - 1) * batch_size
+    yield order[:before].reshape(-1, batch_size)
+    yield order[None, before:]
+
+
+LAST_APART = Sampling("in order", count_minibatches, draw_last_apart)
+
+
 def cut_into_minibatches(order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
     """Cut indices into minibatches of the same size, and one smaller minibatch if there is a remainder."""
     n = len(order)

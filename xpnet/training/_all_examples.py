@@ -8,14 +8,19 @@ import numpy as np
 from xpnet._checks import warn
 from xpnet.backends import on_host_only, require_bytes
 from xpnet.backends.base import Backend
+from xpnet.core.arrays import rows_per_block
 from xpnet.core.model import Model, count_parameters
 from xpnet.core.optimizers.base import Optimizer
-from xpnet.data import Gathered
+from xpnet.data import Gathered, read_targets
+from xpnet.data.sampling import LAST_APART, count_minibatches
 from xpnet.data.source import Resident, Rows
 from xpnet.errors import ArgumentError
-from xpnet.training._plan import Job
+from xpnet.training._plan import Job, Plan
 from xpnet.training.callback import Callback
 from xpnet.value import History
+
+ROWS_ON_HOST = 2048  # examples in a part on the host, where few stay in the cache
+ROWS_ON_DEVICE = 8192  # on a device, where a few large steps cost less than many small ones
 
 
 def use_all_examples(jobs: Sequence[Job]) -> Sequence[Job]:
@@ -36,7 +41,25 @@ def use_all_examples(jobs: Sequence[Job]) -> Sequence[Job]:
     check_machine(optimizer, reader.backend, reader.model, len(jobs))
     for warning in [text for text in map(explain_noise, jobs) if text][:1]:
         warn(warning)
-    return [job._replace(plan=job.plan._replace(batch_size=len(job.source))) for job in jobs]  # type: ignore[arg-type]
+    return [job._replace(plan=divide_epoch(job)) for job in jobs]
+
+
+def divide_epoch(job: Job) -> Plan:
+    """Return the plan for epochs of one step; or of several, in order, if the optimizer adds parts of the examples up.
+
+    Then the rate is 0 before the last part, and 1 there. No part may be without weight, as it would be skipped.
+    """
+    plan, source, n = job.plan, job.source, len(job.source)  # type: ignore[arg-type]
+    reader = source.reader
+    rows = min(ROWS_ON_HOST if reader.backend.on_host else ROWS_ON_DEVICE, rows_per_block(reader.model.n_in))
+    _, weight = read_targets(source)  # type: ignore[arg-type]
+    is_whole = rows >= n or getattr(plan.optimizer.update, "add", None) is None
+    if is_whole or (weight is not None and not np.add.reduceat(weight, range(0, n, rows)).all()):
+        return plan._replace(batch_size=n)
+    parts = count_minibatches(n, rows)
+    return plan._replace(
+        batch_size=rows, sampling=LAST_APART, schedule=lambda step, total: float(step % parts == parts - 1)
+    )
 
 
 def check_job(job: Job) -> None:

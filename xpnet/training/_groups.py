@@ -210,7 +210,7 @@ class Group:
         backend = self.reader.backend
         batches, weights = self._join_batches(places, chunks, together)
         scaling = self._join_scalings([chunks[k].scaling for k in places])
-        with self.runner.lend() as loop:
+        with self.runner.lend(chunks[numbers[0]].lr) as loop:
             state = self._join_states([states[k] for k in places])
             new, engine = self.runner.repeat(loop, state, self.pool.examples, scaling, batches), loop.engine
         copy, arrays = partial(copy_member, self.reader), leaves((new.cost, new.layers))

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from xpnet.core.arrays import leaves
 from xpnet.core.members import MemberState
 from xpnet.core.minibatch import Batch, Examples, make_minibatch
 from xpnet.core.model import Model
-from xpnet.core.optimizers.base import Optimizer
+from xpnet.core.optimizers.base import Optimizer, WholeStep
 from xpnet.core.scaling import AnyScaling
 from xpnet.core.step import State, make_step
 from xpnet.data.reader import Reader
@@ -51,22 +51,29 @@ class ChunkRunner:
     def __init__(self, reader: Reader, optimizer: Optimizer, alpha: float = 0.0, loops: Loops | None = None) -> None:
         self.backend, self.dtype, self.alpha = reader.backend, reader.dtype, alpha
         self.scope, self.encoding = reader.scope, reader.encoding()
-        step = make_step(reader.model.sigmas, reader.model.output, optimizer.update)
-        if getattr(optimizer, "linalg", ()) and not self.backend.compiles:  # its functions cannot be recorded
-            make = partial(Loop, self.backend, step, make_minibatch)
-        else:
-            make = partial(self.backend.loop, step, make_minibatch)
-        if loops is not None and is_fixed(step):
-            self.lend = partial(loops.lend, optimizer.update, make)
-        else:
-            self.lend: Callable[[], AbstractContextManager[Loop]] = partial(nullcontext, make())
+        # What uses linalg cannot be recorded
+        plain = partial(Loop, self.backend) if getattr(optimizer, "linalg", ()) and not self.backend.compiles else None
+
+        def prepare(update: Any) -> Callable[[], AbstractContextManager[Loop]]:
+            step = make_step(reader.model.sigmas, reader.model.output, update)
+            make = partial(plain or self.backend.loop, step, make_minibatch)
+            if loops is not None and is_fixed(step):
+                return partial(loops.lend, update, make)
+            return partial(nullcontext, make())
+
+        self.lend_taking, add = prepare(optimizer.update), getattr(optimizer.update, "add", None)
+        self.lend_adding = self.lend_taking if add is None else prepare(WholeStep(add))
+
+    def lend(self, lr: np.ndarray) -> AbstractContextManager[Loop]:
+        """Lend the loop for steps with these rates; where they are 0, whole steps only add parts of the examples."""
+        return self.lend_taking() if lr.any() else self.lend_adding()
 
     def run(self, state: State, chunk: Chunk) -> ChunkResult | None:
         """Run the steps of a chunk on a copy of the state; None if it is no longer finite. Synchronizes.
 
         Minibatches of zero weight are skipped: they would change nothing.
         """
-        with self.scope(), self.lend() as loop:
+        with self.scope(), self.lend(chunk.lr) as loop:
             weights = minibatch_weights(chunk)
             used = weights > 0
             if not used.any():

@@ -8,8 +8,8 @@ does not, longer ones are tried, until a minimum along the line lies between two
 where a polynomial through costs and slopes is least. All numbers are those of L-BFGS-B in SciPy, so that training takes
 the same steps, but for rounding and rare cases.
 
-Each step of training measures cost and gradient once, with all examples, at one length. The weights change when the
-conditions are met.
+An epoch measures cost and gradient once, of all examples, at one length: many of them part by part. The weights change
+when the conditions are met.
 
 D. C. Liu and J. Nocedal, "On the Limited Memory BFGS Method for Large Scale Optimization", Mathematical Programming 45,
 1989; J. Nocedal and S. J. Wright, "Numerical Optimization", 2nd edition, 2006, algorithm 7.4; J. J. Moré and D. J.
@@ -65,7 +65,7 @@ class LBFGS:
     An epoch measures cost and gradient of all examples once: the first one where the weights are, each other one at a
     length along a line. Mostly it goes there, and else tries another length in the next epoch (D. C. Liu and J.
     Nocedal, "On the Limited Memory BFGS Method for Large Scale Optimization", Mathematical Programming 45, 1989). It
-    takes any cost, any number of weights, and only as much memory as all activations at once. But for rounding, the
+    takes any cost, any number of weights and any number of examples, part by part. But for rounding, the
     cost never rises; `lr` and `batch_size` are left out. Each call of `train` begins anew. The search along a line
     takes up to 20 epochs without a change: let callbacks that stop early wait longer.
 
@@ -121,7 +121,7 @@ class LBFGS:
     @property
     def update(self) -> WholeStep:
         """The step: ``(sigmas, output, state, minibatch, xp) -> state``, which needs more than gradients."""
-        return WholeStep(take_lbfgs_step)
+        return WholeStep(take_lbfgs_step, add_lbfgs_part)
 
 
 class Trial(NamedTuple):
@@ -130,6 +130,14 @@ class Trial(NamedTuple):
     length: Array
     cost: Array
     slope: Array
+
+
+class Sums(NamedTuple):
+    """Sums over the examples that have been measured at the present length, and the sum of their weights."""
+
+    cost: Array
+    gradient: Array  # (..., P, 1)
+    weight: Array
 
 
 class Line(NamedTuple):
@@ -144,6 +152,7 @@ class Line(NamedTuple):
     high: Trial  # the other end; its length is −1 as long as there is none, and 0 before the first step
     width: Array  # of the bracket
     wider: Array  # the width one trial before
+    sums: Sums
     changes: Array  # s of the last steps, (..., pairs, P), the newest last; 0 for none
     gradient_changes: Array  # their y
 
@@ -162,8 +171,8 @@ def init_line(layers: Layers, pairs: int, to_array: Callable[[Any], Array]) -> L
     """
     p = count_elements(layers)
     column, rows, zero = np.zeros((p, 1)), np.zeros((pairs, p)), np.zeros(())
-    trial = Trial(zero, zero, zero)
-    return map_arrays(to_array, Line(column, column, zero, zero, zero, trial, trial, zero, zero, rows, rows))
+    trial, sums = Trial(zero, zero, zero), Sums(zero, column, zero)
+    return map_arrays(to_array, Line(column, column, zero, zero, zero, trial, trial, zero, zero, sums, rows, rows))
 
 
 def take_lbfgs_step(
@@ -171,45 +180,60 @@ def take_lbfgs_step(
 ) -> State:
     """Measure cost and gradient at one length along a line; go there, or choose the next length."""
     (weight_decay,), line = state.optimizer
-    trial_point = join_layers(state.layers, xp) + line.length * line.direction
-    trial_layers = split_layers(trial_point, state.layers, xp)
-    cost, gradient = measure(sigmas, output, trial_layers, weight_decay, minibatch, xp)
+    trial_layers, sums = measure(sigmas, output, state, weight_decay, minibatch, xp)
+    gradient = sums.gradient / sums.weight
     start_slope = _dot(line.direction, line.gradient, xp)
-    trial = Trial(line.length, xp.reshape(cost, line.cost.shape), _dot(line.direction, gradient, xp))
+    trial = Trial(line.length, sums.cost / sums.weight, _dot(line.direction, gradient, xp))
 
     is_first = line.length == 0.0  # also where a line has led to nothing: then the pairs are forgotten
     falls = trial.cost <= line.cost + ENOUGH_FALL * trial.length * start_slope  # False for NaN
     is_flat = xp.abs(trial.slope) <= -FLAT_ENOUGH * start_slope
     is_taken = (falls & is_flat) | (line.length == line.low.length)  # the latter comes again as nothing is left to try
 
+    line = line._replace(sums=map_arrays(xp.zeros_like, sums))
     begun, tried = begin_line(line, trial, gradient, is_first, xp), try_next(line, trial, start_slope, xp)
     layers = choose(is_taken, trial_layers, state.layers, xp)
     optimizer = OptimizerState(state.optimizer.hyperparameters, choose(is_taken, begun, tried, xp))
-    old_cost = xp.where(is_first, trial.cost, line.cost)
-    weights = xp.ones_like(state.cost) if minibatch.weight is None else minibatch.weight
-    costs = weights * (old_cost[..., 0] if old_cost.ndim else old_cost)
-    return state._replace(layers=layers, optimizer=optimizer, cost=state.cost + costs)
+    costs = sums.weight / state.cost.shape[-1] * xp.where(is_first, trial.cost, line.cost)  # an equal share of each row
+    return state._replace(
+        layers=layers, optimizer=optimizer, cost=state.cost + (costs[..., 0] if costs.ndim else costs)
+    )
+
+
+def add_lbfgs_part(
+    sigmas: tuple[Activation, ...], output: Output, state: State, minibatch: Minibatch, xp: Namespace
+) -> State:
+    """Add costs and gradients of some of the examples, which are not the last ones."""
+    _, sums = measure(sigmas, output, state, None, minibatch._replace(decay=None), xp)
+    (hyperparameters, line) = state.optimizer
+    return state._replace(optimizer=OptimizerState(hyperparameters, line._replace(sums=sums)))
 
 
 def measure(
     sigmas: tuple[Activation, ...],
     output: Output,
-    layers: Layers,
+    state: State,
     weight_decay: Array | None,
     minibatch: Minibatch,
     xp: Namespace,
-) -> tuple[Array, Array]:
-    """Compute the mean cost of the examples, with the penalty, (...,), and its gradient, (..., P, 1)."""
+) -> tuple[Layers, Sums]:
+    """Compute the weights at the present length, and the sums with the costs and gradients of a minibatch there."""
 
     def keep_gradient(layers: Layers, grads: Layers, state: None, lr: Array, xp: Namespace) -> tuple[Layers, None]:
         return grads, state
 
-    decays = [decay for decay in (minibatch.decay, weight_decay) if decay is not None]
-    penalized = minibatch._replace(decay=sum(decays) if decays else None)
+    line, sums = state.optimizer.memory, state.optimizer.memory.sums
+    layers = split_layers(join_layers(state.layers, xp) + line.length * line.direction, state.layers, xp)
     before = State(layers, None, xp.zeros_like(minibatch.y[..., 0]))
+    weights = xp.ones_like(before.cost) if minibatch.weight is None else minibatch.weight
+    weight = xp.reshape(xp.sum(weights, axis=-1), sums.weight.shape)
+    total = sums.weight + weight
+    decays = [] if minibatch.decay is None else [minibatch.decay]
+    decays += [] if weight_decay is None else [weight_decay * (total / weight)]
+    penalized = minibatch._replace(decay=sum(decays) if decays else None)
     after = take_step(sigmas, output.given(minibatch.x), keep_gradient, before, penalized, xp)
-    weights = xp.ones_like(after.cost) if minibatch.weight is None else minibatch.weight
-    return xp.sum(after.cost, axis=-1) / xp.sum(weights, axis=-1), join_layers(after.layers, xp)
+    cost = xp.reshape(xp.sum(after.cost, axis=-1), sums.cost.shape)
+    return layers, Sums(sums.cost + cost, sums.gradient + weight * join_layers(after.layers, xp), total)
 
 
 def begin_line(line: Line, trial: Trial, gradient: Array, is_first: Array, xp: Namespace) -> Line:
@@ -229,9 +253,8 @@ def begin_line(line: Line, trial: Trial, gradient: Array, is_first: Array, xp: N
     zero = 0.0 * trial.length
     start = Trial(zero, trial.cost, _dot(direction, gradient, xp))
     none, width = Trial(zero - 1.0, zero, zero), zero + WIDEST
-    return Line(
-        direction, gradient, trial.cost, length, zero, start, none, width, 2.0 * width, changes, gradient_changes
-    )
+    ends = start, none, width, 2.0 * width
+    return Line(direction, gradient, trial.cost, length, zero, *ends, line.sums, changes, gradient_changes)
 
 
 def multiply_inverse_hessian(gradient: Array, changes: Array, gradient_changes: Array, xp: Namespace) -> Array:
@@ -359,7 +382,7 @@ def find_least(low: Trial, high: Trial, xp: Namespace) -> Array:
 def choose(condition: Array, new: Any, old: Any, xp: Namespace) -> Any:
     """Choose between two nests of arrays."""
     remaining = iter(leaves(old))
-    return map_arrays(lambda x: xp.where(condition, x, next(remaining)), new)
+    return map_arrays(lambda x: x if x is (other := next(remaining)) else xp.where(condition, x, other), new)
 
 
 def _first_length(gradient: Array, xp: Namespace) -> Array:

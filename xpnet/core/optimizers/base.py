@@ -33,6 +33,7 @@ class WholeStep(NamedTuple):
     """The update of an optimizer that takes the whole step: it needs the examples, or the cost at other weights."""
 
     take: Callable[..., Any]  # (sigmas, output, state, minibatch, xp) -> state
+    add: Callable[..., Any] | None = None  # likewise, for parts of the examples before the last one; None: no parts
 
     def __call__(self, *arguments: Any) -> Any:
         """Take the step."""
