@@ -9,12 +9,12 @@ from typing import Any
 
 from sklearn.exceptions import ConvergenceWarning
 
-from xpnet._checks import warn
+from xpnet._checks import check_number, check_whole, warn
 from xpnet.core.arrays import Layers
 from xpnet.errors import ArgumentError
 from xpnet.estimators._parameters import FitSettings
 from xpnet.training.callback import Callback, Training
-from xpnet.value import FITTED_TO_WEIGHTS, Position, check_number, check_whole
+from xpnet.value import FITTED_TO_WEIGHTS, Position
 
 # value of `FitSettings.early_stopping` -> the name of what is watched
 WATCHED = {None: "Training loss", "score": "Validation score", "loss": "Validation loss"}

@@ -11,14 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from xpnet._checks import describe_error, is_text, printable, refuse_duplicates, truncate
+from xpnet._checks import describe_error, is_text, printable, refuse_duplicates, require, require_keys, truncate
 from xpnet.backends.identity import describe, describe_call
 from xpnet.errors import ArgumentError, CheckpointError
 from xpnet.estimators._results import ScoredFit, Scoring
 from xpnet.estimators._trials import Folds
 from xpnet.files import INVALID_VALUE_ERRORS
 from xpnet.training import Saving
-from xpnet.value import require, require_keys
 
 FORMAT = 1
 LARGEST = 2**1023  # whole numbers that are smaller can be floats

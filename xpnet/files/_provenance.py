@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from xpnet.value import MOST_RUNS, Provenance, Run, require, require_keys
+from xpnet._checks import require, require_keys
+from xpnet.value import MOST_RUNS, Provenance, Run
 
 # The type of a value, as `Run` names it -> what it must be
 EXPECTED = {str: "a text", bool: "true or false", int: "a whole number of at least 0", float: "a number of at least 0"}

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from xpnet._checks import warn
+from xpnet._checks import check_dict, check_number, check_whole, require_keys, warn
 from xpnet.backends.identity import PYTHON, digest
 from xpnet.core.arrays import Array, leaves
 from xpnet.core.calibration import Calibration
@@ -24,17 +24,7 @@ from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.scaling import Scaling
 from xpnet.core.step import State
 from xpnet.errors import ArgumentError
-from xpnet.value import (
-    Objective,
-    Position,
-    Value,
-    check_calibration,
-    check_dict,
-    check_generator,
-    check_number,
-    check_whole,
-    require_keys,
-)
+from xpnet.value import Objective, Position, Value, check_calibration, check_generator
 from xpnet.value.structure import choose_own, parse_model
 
 SETTINGS = {*inspect.signature(parse_model).parameters, "dtype"}  # of a network, that a record holds

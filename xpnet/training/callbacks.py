@@ -13,6 +13,8 @@ import numpy as np
 
 from xpnet._checks import (
     check_folder,
+    check_number,
+    check_whole,
     choices,
     count,
     decode_path,
@@ -26,7 +28,7 @@ from xpnet._names import explain_arguments, find_nearest
 from xpnet.errors import ArgumentError
 from xpnet.files import encode_network, write_file
 from xpnet.training.callback import EVALUATED, Callback, Training, warn_of_write
-from xpnet.value import FITTED_TO_WEIGHTS, check_number, check_whole
+from xpnet.value import FITTED_TO_WEIGHTS
 
 
 class Monitor(Callback):

@@ -21,11 +21,6 @@ if TYPE_CHECKING:
     from xpnet.value._places import init_value as init_value
     from xpnet.value._places import to_device as to_device
     from xpnet.value._places import to_host as to_host
-    from xpnet.value._plain import check_dict as check_dict
-    from xpnet.value._plain import check_number as check_number
-    from xpnet.value._plain import check_whole as check_whole
-    from xpnet.value._plain import require as require
-    from xpnet.value._plain import require_keys as require_keys
     from xpnet.value._position import Position as Position
     from xpnet.value._position import Start as Start
     from xpnet.value._provenance import MOST_RUNS as MOST_RUNS
@@ -49,13 +44,10 @@ __all__ = [
     "Value",
     "change_optimizer",
     "check_calibration",
-    "check_dict",
     "check_generator",
-    "check_number",
     "check_parts",
     "check_state",
     "check_value",
-    "check_whole",
     "copy_value",
     "init_optimizer",
     "init_value",
@@ -64,8 +56,6 @@ __all__ = [
     "name_of",
     "parse_biases",
     "parse_weights",
-    "require",
-    "require_keys",
     "split_layers",
     "to_device",
     "to_host",
@@ -95,13 +85,6 @@ __getattr__ = import_lazily(
             "init_value",
             "to_device",
             "to_host",
-        ),
-        "_plain": (
-            "check_dict",
-            "check_number",
-            "check_whole",
-            "require",
-            "require_keys",
         ),
         "_position": (
             "Position",

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias, cast
 
 import numpy as np
 
-from xpnet._checks import show
+from xpnet._checks import check_dict, check_whole, require, show
 from xpnet.core.calibration import Calibration, check_errors
 from xpnet.core.laplace import Laplace
 from xpnet.core.members import MemberState
@@ -22,7 +22,6 @@ from xpnet.data.scaling import place_scaling
 from xpnet.errors import ArgumentError
 from xpnet.value._history import History
 from xpnet.value._places import init_optimizer
-from xpnet.value._plain import check_dict, check_whole, require
 from xpnet.value._provenance import Provenance
 from xpnet.value._value import Objective, Value
 from xpnet.value.structure import find_difference, parse_feature_names
