@@ -16,9 +16,9 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 import xpnet
-from xpnet.cli._bench import PAUSE
 
 ABSENT = "–"
+PAUSE = 0.06  # seconds in which a library's threads stop spinning; they would slow down the next library
 GOODBYE = 10  # seconds for a process to end by itself
 ONE, ALL = "one thread", "all threads"
 VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")

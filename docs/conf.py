@@ -35,7 +35,6 @@ from sphinx.writers.html5 import HTML5Translator
 import xpnet
 from xpnet import Adam, Network, plots
 from xpnet.export import write_lesson, write_page
-from xpnet.learn import _mutations as mutations
 from xpnet.pages._lessons import LESSONS
 
 DOCS = Path(__file__).parent
@@ -90,11 +89,11 @@ numpydoc_show_class_members = False
 # Modules of public names: every name in their __all__ has an entry in a page of reference/
 PUBLIC = (
     *("activations", "costs", "datasets", "estimators", "learn", "learn.exercises"),
-    *("learn._mutations", "metrics", "plots"),
+    *("metrics", "plots"),
 )
 # Internal modules with an entry for every class and function
 DOCUMENTED = (
-    *("cli._bench", "core.backprop", "core.dropout", "core.initializers", "core.minibatch", "core.model", "core.step"),
+    *("core.backprop", "core.dropout", "core.initializers", "core.minibatch", "core.model", "core.step"),
     *("core.optimizers._adam", "core.optimizers.base", "core.optimizers._sgd", "core.optimizers._wrappers"),
     *("training.callback", "training.callbacks", "value._history"),
 )
@@ -223,18 +222,6 @@ def draw_search() -> Figure:
     return figure
 
 
-def draw_mistakes() -> Figure:
-    """Draw the learning curves of `xpnet break`, without and with the mistake in each equation."""
-    figure, axes = plt.subplots(2, 2, figsize=(7.2, 5.0), sharex=True, sharey=True, layout="constrained")
-    for name, ax in zip(("BP1", "BP2", "BP3", "BP4"), axes.flat):
-        mutations.break_equation(name).plot(ax)
-        ax.set_title(name)
-        ax.get_legend().remove()
-        ax.label_outer()
-    axes[0, 0].legend(["right", "with the mistake"], loc="center right")
-    return figure
-
-
 def draw_paths() -> Figure:
     """Draw the paths from a weighted input to the cost, which BP2 adds up."""
     figure, ax = plt.subplots(figsize=(4.6, 2.7), layout="constrained")
@@ -270,10 +257,6 @@ def draw_from_page(name: str) -> Figure:
 PICTURES = {
     "first-page": (draw_first_page, "The pixels of a nine, cells for thirty hidden units, and a long bar at output 9"),
     "error-bars": (draw_error_bars, "A curve that networks have learnt; its error bars are wide where examples lack"),
-    "mistakes-in-equations": (
-        draw_mistakes,
-        "Test accuracy by epoch, right and with a mistake in BP1, BP2, BP3, BP4: far below, below, the same, far below",
-    ),
     "paths": (
         draw_paths,
         "An arrow from z of unit j to its a, with σ′(z); from there arrows to z of three units of the next layer, with "

@@ -15,7 +15,6 @@ from helpers import run_command
 from xpnet import Ensemble, Network
 from xpnet.cli import main
 from xpnet.cli._options import make_parser
-from xpnet.learn._mutations import MISTAKES
 from xpnet.training._progress import Progress
 
 
@@ -293,7 +292,7 @@ def test_backends_says_what_can_be_used_and_what_to_do_else(capsys):
         (["train", "--val=0.1"], "unrecognized arguments: --val=0.1; did you mean --validation-split? (see"),
         (["train", "--c", "x"], "did you mean --categories or --class-weight or --cost or --checkpoint? (see"),
         (["--vers"], "xpnet: error: unrecognized arguments: --vers; did you mean --version? (see xpnet --help)"),
-        (["--quiet", "bench"], "xpnet bench: error: unrecognized arguments: --quiet (see xpnet bench --help)"),
+        (["--quiet", "backends"], "xpnet backends: error: unrecognized arguments: --quiet (see xpnet backends --help)"),
         (["trian"], "invalid choice: 'trian'"),
         ([], "required: COMMAND"),
         (["train", "--lr", "nan"], "--lr nan must be a finite number of at least 0"),
@@ -729,58 +728,6 @@ def test_standard_output_may_lack_characters(monkeypatch, capsys, tmp_path):
 def test_the_version_is_a_line(capsys):
     status, (line,), _ = run_command(capsys, "--version")
     assert (status, line.partition(".")[0]) == (0, "xpnet 0")
-
-
-def test_break_lists_the_mistakes(capsys):
-    status, out, err = run_command(capsys, "break")
-    assert (status, err) == (0, "")
-    equations = [line for line in out[:-1] if not line.startswith(" ")]
-    assert [line.partition(",")[0] for line in equations] == ["BP1", "BP2", "BP3", "BP4", "BP3 and BP4"]
-    assert out[1].split(maxsplit=1) == ["BP1", "does not divide by the number of examples in the minibatch"]
-    assert [line.split()[0] for line in out if line.startswith(" ")] == list(MISTAKES)
-    assert out[-1] == "Give one of them, as in: xpnet break BP2"
-
-
-def test_break_shows_the_check_and_the_curve(capsys, tmp_path):
-    pytest.importorskip("matplotlib")
-    words = "break", "bp1", "--epochs", 1, "--seed", 2, "--plot", tmp_path / "curves.png"
-    status, out, err = run_command(capsys, *words)
-    assert (status, err) == (0, "")
-    assert out[0].startswith("BP1, the error of the outputs")
-    assert [line.split()[-1] for line in out[5:9]] == ["FAILED"] * 4
-    assert out[-2].startswith("The learning curve shows it: ")
-    assert out[-1] == f"Drew the learning curves to {tmp_path / 'curves.png'}"
-    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_break_refuses_what_it_cannot_do(capsys, tmp_path):
-    status, out, err = run_command(capsys, "break", "BP5")
-    assert (status, out) == (2, [])
-    assert "argument EQUATION: invalid choice: 'BP5'" in err
-    for name in ("BP1", "BP2", "BP3", "BP4"):
-        assert name in err
-    status, _, err = run_command(capsys, "break", "BP1", "--epochs", 0)
-    assert status == 1
-    assert err.startswith("xpnet: error: --epochs 0 must be")
-    status, _, err = run_command(capsys, "break", "--plot", tmp_path / "curves.png")
-    assert status == 1
-    assert "curves.png needs an equation: 'BP1', 'BP1-twice', " in err
-    status, _, err = run_command(capsys, "break", "BP1", "--plot", tmp_path / "missing" / "curves.png")
-    assert status == 1
-    assert "missing" in err
-
-
-def test_break_refuses_pictures_of_an_unknown_kind_before_it_trains(capsys, tmp_path, monkeypatch):
-    pytest.importorskip("matplotlib")
-    monkeypatch.setattr("xpnet.cli._commands.break_equation", None)
-    status, _, err = run_command(capsys, "break", "BP1", "--plot", tmp_path / "curves.xyz")
-    assert status == 1
-    assert "curves.xyz must end in one of " in err
-    assert "'.png'" in err
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    status, _, err = run_command(capsys, "break", "BP1", "--plot", tmp_path / "curves.png")
-    assert status == 1
-    assert "pip install -e '.[plots]' in a checkout of xpnet" in err
 
 
 # Several processes that train one network

@@ -28,7 +28,6 @@ from xpnet import (
     check_gradients,
     get_backend,
 )
-from xpnet.cli._bench import time_step
 from xpnet.core.arrays import map_arrays
 
 strict = pytest.importorskip("array_api_strict")
@@ -139,7 +138,6 @@ ENTRIES: dict[str, Callable[[Any, Any], Any]] = {
     "reset_optimizer": lambda x, y: network().reset_optimizer(SGD(momentum=0.5)),
     "summary": lambda x, y: network().summary(),
     "check_gradients": lambda x, y: check_gradients(network(dtype="float64"), x, y),
-    "time_step": lambda x, y: len(time_step(network(), 4, steps=3, repeats=1)),
 }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ finds the backend that ``backend=`` and ``device=`` name; `replay` records a ste
 dpnp.
 """
 
-from xpnet.backends._choose import BACKENDS, backend_of, get_backend, is_foreign, load_backend, to_host
+from xpnet.backends._choose import BACKENDS, backend_of, get_backend, is_foreign, to_host
 from xpnet.backends._memory import (
     BYTES_OF_NETWORK,
     COPIES_OF_STATE,
@@ -35,7 +35,6 @@ __all__ = [
     "is_foreign",
     "limit_step_threads",
     "limit_threads",
-    "load_backend",
     "on_host_only",
     "require_bytes",
     "to_host",

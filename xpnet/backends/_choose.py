@@ -58,7 +58,7 @@ def get_backend(backend: Any = None, device: Any = None) -> Backend:
         backend = name
     if not isinstance(backend, str) or backend not in BACKENDS:
         raise BackendError(explain_unknown("backend", backend, BACKENDS) + ", or give an Array API namespace module")
-    return load_backend(backend, device)(device)
+    return _load(backend, device)(device)
 
 
 def is_foreign(x: Any) -> bool:
@@ -87,7 +87,7 @@ def to_host(x: Any) -> Any:
     return host_array(x) if on_host(x) else backend_of(x).to_numpy(x)
 
 
-def load_backend(name: str, device: Any = None) -> type[Any]:
+def _load(name: str, device: Any = None) -> type[Any]:
     """Import the class of a named backend.
 
     Raises

@@ -1,5 +1,4 @@
-"""The command line: ``xpnet train``, ``evaluate``, ``predict``, ``info``, ``export``, ``show``, ``backends``,
-``bench`` and ``break``.
+"""The command line: ``xpnet train``, ``evaluate``, ``predict``, ``info``, ``export``, ``show`` and ``backends``.
 
 A wrong option or file prints one clear line on standard error and gives a nonzero exit status. Nothing is coloured
 except the help, by newer versions of argparse, which respect NO_COLOR.

@@ -10,19 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from xpnet._checks import choices, in_range, list_names, printable
-from xpnet.cli._bench import compare_backends, list_libraries
+from xpnet._checks import in_range, list_names, printable
+from xpnet.backends import BACKENDS, get_backend
 from xpnet.cli._data import holds_one_set, read_examples, read_test_data
-from xpnet.cli._files import Model, check_file, check_replaceable, load_model, name_argument, networks_of
+from xpnet.cli._files import Model, check_replaceable, load_model, name_argument, networks_of
 from xpnet.cli._printing import print_remarks, say
-from xpnet.cli._training import DATA_FILES, one_or_each
+from xpnet.cli._training import DATA_FILES
 from xpnet.cli.scores import find_held_out, load_columns, load_note, score
 from xpnet.errors import ArgumentError
 from xpnet.export import to_onnx, write_lesson, write_page
 from xpnet.export.onnx import describe_onnx
 from xpnet.files import write_file
 from xpnet.inference import LEAST_ROWS
-from xpnet.learn import MISTAKES, break_equation, make_figure
 from xpnet.network.network import Network
 from xpnet.pages import choose_picture
 from xpnet.tables.columns import is_number
@@ -218,49 +217,13 @@ def describe_training(net: Network) -> str:
 
 def run_backends(options: argparse.Namespace) -> None:
     """List libraries and devices, with the reason and the remedy for libraries that cannot be used."""
-    for library in list_libraries():
-        print(library)
-
-
-def run_bench(options: argparse.Namespace) -> None:
-    """Time a step of a network on every library and device, and name the fastest."""
-    net = Network(
-        options.sizes,
-        activation=one_or_each(options.activation),
-        task=options.task,
-        dtype=options.dtype,
-        seed=options.seed,
-    )
-    settings = {name: getattr(options, name) for name in ("steps", "seconds", "repeats", "seed")}
-    print(compare_backends(net, options.batch_size, backends=options.backend, **settings))
-
-
-def run_break(options: argparse.Namespace) -> None:
-    """Make a mistake in an equation, and report which check finds it; without an equation, list the mistakes."""
-    if options.plot:
-        if options.equation is None:
-            raise ArgumentError(f"--plot {options.plot} needs an equation: {choices(MISTAKES)}")
-        check_file("--plot", options.plot)
-        _check_figure(options.plot)
-    if options.equation is None:
-        print(_list_mistakes())
-        return
-    comparison = break_equation(options.equation, epochs=options.epochs, seed=options.seed)
-    print(comparison)
-    if options.plot:
-        comparison.plot().savefig(options.plot)
-        say(f"Drew the learning curves to {options.plot}")
-
-
-def _list_mistakes() -> str:
-    """List the mistakes under their equations."""
-    lines, formula = [], ""
-    for name, mistake in MISTAKES.items():
-        if mistake.formula != formula:
-            formula = mistake.formula
-            lines.append(f"{mistake.equation}, {formula}")
-        lines.append(f"  {name:{max(map(len, MISTAKES))}}  {mistake.mistake}")
-    return "\n".join([*lines, "Give one of them, as in: xpnet break BP2"])
+    for name in BACKENDS:
+        try:
+            backend = get_backend(name)
+        except RuntimeError as error:
+            print(f"{name:8}cannot be used: {error}")
+        else:
+            print(f"{name:8}can be used on {', '.join(backend.devices())}, {backend.remark}")
 
 
 # Saved networks and their predictions
@@ -317,10 +280,3 @@ def find_formulas(columns: Columns | None) -> list[str]:
     """Find classes that a spreadsheet would compute: they begin as formulas do, and are no numbers."""
     labels = () if columns is None else columns.labels
     return [label for label in labels if label.startswith(("=", "+", "-", "@", "\t", "\r")) and not is_number(label)]
-
-
-def _check_figure(path: Path) -> None:
-    """Check, before training, that matplotlib is installed and supports the format of the file."""
-    kinds = make_figure().canvas.get_supported_filetypes()
-    if path.suffix[1:].lower() not in kinds:
-        raise ArgumentError(f"--plot {path} must end in one of {choices(f'.{kind}' for kind in kinds)}")

@@ -15,8 +15,6 @@ from xpnet._names import find_nearest
 from xpnet.backends import BACKENDS
 from xpnet.cli._commands import (
     run_backends,
-    run_bench,
-    run_break,
     run_evaluate,
     run_export,
     run_info,
@@ -29,7 +27,6 @@ from xpnet.cli.recipes import CLASSES, MOMENTUM, TABLES
 from xpnet.core.initializers import INITIALIZERS
 from xpnet.core.schedules import SCHEDULES
 from xpnet.files import is_same_file
-from xpnet.learn import MISTAKES
 from xpnet.pages import LESSONS
 from xpnet.tables._held_out import TEST_SPLIT
 from xpnet.tables._recipe import BINS
@@ -134,8 +131,6 @@ def make_parser() -> Parser:
     _add_export(commands)
     _add_show(commands)
     _add_backends(commands)
-    _add_bench(commands)
-    _add_break(commands)
     return top
 
 
@@ -438,61 +433,6 @@ def _add_show(commands: Any) -> None:
 
 def _add_backends(commands: Any) -> None:
     _add_command(commands, "backends", "list the libraries and devices available here", run_backends)
-
-
-def _add_bench(commands: Any) -> None:
-    bench = _add_command(commands, "bench", "find the library and device that trains a network fastest here", run_bench)
-    bench.add_argument("--sizes", type=_parse_sizes, default="784,30,10", help="units of each layer (%(default)s)")
-    bench.add_argument(
-        "--task", choices=TASKS, metavar="TASK", help=f"{', '.join(TASKS)} (sigmoid outputs and quadratic cost)"
-    )
-    bench.add_argument(
-        "--activation",
-        type=_parse_words,
-        default="sigmoid",
-        metavar="NAMES",
-        help="activation of all hidden layers, or one for each, as in relu,tanh (%(default)s)",
-    )
-    bench.add_argument("--batch-size", type=int, metavar="N", default=10, help="examples in a minibatch (%(default)s)")
-    _add_dtype(bench)
-    bench.add_argument(
-        "--backend",
-        type=_parse_words,
-        metavar="NAMES",
-        help="libraries to time, as in numpy,jax (all that are available)",
-    )
-    length = bench.add_mutually_exclusive_group()
-    length.add_argument(
-        "--seconds", type=float, metavar="S", default=0.2, help="duration of each repetition (%(default)s)"
-    )
-    length.add_argument("--steps", type=int, metavar="N", help="steps in each repetition (chosen to take --seconds)")
-    bench.add_argument(
-        "--repeats", type=int, metavar="N", default=7, help="timed repetitions, after one to warm up (%(default)s)"
-    )
-    bench.add_argument("--seed", type=int, metavar="N", default=0, help="seed of weights and examples (%(default)s)")
-
-
-def _add_break(commands: Any) -> None:
-    summary = "put a mistake into an equation of backpropagation, and see which checks find it"
-    command = _add_command(commands, "break", summary, run_break, "[EQUATION]")
-    command.add_argument(
-        "equation",
-        nargs="?",
-        type=_find_mistake,
-        choices=MISTAKES,
-        metavar="EQUATION",
-        help=f"{', '.join(MISTAKES)}; without one, list the mistakes",
-    )
-    command.add_argument("--epochs", type=int, metavar="N", default=5, help="passes over the data (%(default)s)")
-    command.add_argument(
-        "--seed", type=int, metavar="N", default=0, help="seed of weights and minibatches (%(default)s)"
-    )
-    command.add_argument("--plot", type=Path, metavar="FILE", help="draw the learning curves to a file, such as a PNG")
-
-
-def _find_mistake(word: str) -> str:
-    """Find the name of a mistake, in capital letters or not."""
-    return next((name for name in MISTAKES if name.lower() == word.lower()), word)
 
 
 def _add_source(command: Any) -> None:

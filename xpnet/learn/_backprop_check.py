@@ -404,7 +404,7 @@ def _name_equations(mistakes: Explanation) -> str:
 def _find_mistakes(evidence: Sequence[Sequence[_Found]], question: _Question, together: int) -> list[Explanation]:
     """Find the mistakes, alone or two together, that give exactly the first evidence, or else the next.
 
-    Those of `xpnet break` and of the forward pass come first, as they are the most frequent.
+    Those of an equation and of the forward pass come first, as they are the most frequent.
     """
     layout = question.layout
     right = [_Found(case, to_layout(case.right, layout)) for case, _ in evidence[0]]

@@ -1,40 +1,19 @@
-"""Mistakes in the four equations of backpropagation: how a gradient check finds them, and how they affect training.
+"""Mistakes in the four equations of backpropagation, which `check_backprop` looks for in a function of the user's own.
 
-`break_equation` makes a mistake in one equation, compares the gradient with central differences, and trains with and
-without the mistake. The mathematics in `xpnet.core` is unchanged: the equations are repeated here as functions that can
-be replaced one by one, and training is a plain loop over them. `xpnet.learn.check_backprop` looks for the
-same mistakes in a function of the user's own.
+The mathematics in `xpnet.core` is unchanged: the equations are repeated here as functions that can be replaced one by
+one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from xpnet._checks import count, install_command
-from xpnet._names import look_up
-from xpnet.backends import limit_threads
 from xpnet.core.activations import ACTIVATIONS, Activation, identity
-from xpnet.core.arrays import Array, Layer, Layers, Namespace
+from xpnet.core.arrays import Array, Layers, Namespace
 from xpnet.core.backprop import forward as compute_forward
 from xpnet.core.backprop import matmul_like_weights
 from xpnet.core.costs import COSTS, Composed, Fused, Output
-from xpnet.data.datasets import mnist_sample
-from xpnet.data.sampling import shuffle
-from xpnet.errors import ArgumentError
-from xpnet.inference import gradients, table
-from xpnet.learn.gradcheck import GradientCheck, check_gradients
-from xpnet.network.network import Network
-
-__all__ = ["MISTAKES", "RIGHT", "Comparison", "Equations", "Mistake", "break_equation"]
-
-SIZES, BATCH_SIZE, LR = [784, 30, 10], 10, 3.0  # the book's first network
-MOST_CHECKED = 30  # parameters of each array
-VISIBLE = 0.02  # smaller differences of accuracies may be chance
 
 
 class Equations(NamedTuple):
@@ -392,7 +371,7 @@ def make_mistake(equation: str, mistake: str, remedy: str, **changes: Any) -> Mi
     return Mistake(equation, FORMULAS[equation], mistake, RIGHT._replace(**changes), remedy)
 
 
-# The plain name of an equation is that of the mistake which `xpnet break` and its page show first
+# The plain name of an equation is that of its most frequent mistake
 MISTAKES = {
     "BP1": make_mistake(
         "BP1",
@@ -576,8 +555,7 @@ _LEAVES_OUT_SIGMA = (
 )
 _KEEPS_Z = "keeps z in its list of activations, in place of σ(z)", "append a = σ(z) to the activations"
 _FORGETS_THE_OUTPUT_SIGMA = "leaves out σ at the outputs", "end with a = σ(z) in the last layer too"
-# Mistakes that `check_backprop` knows, but `break_equation` does not make: it trains networks whose forward pass is
-# right. Those that "of-a" ends the name of have σ′ of a formula that takes a, such as a (1 − a), and gets z there.
+# Those that "of-a" ends the name of have σ′ of a formula that takes a, such as a (1 − a), and gets z there.
 FORWARD_MISTAKES = {
     "forward-biases": make_mistake("forward", "forgets the biases", "add b: z = w a + b", forward=_forget_the_biases),
     **{
@@ -624,219 +602,3 @@ def backpropagate(
         sums = [(sw + share * gw, sb + share * gb) for (sw, sb), (gw, gb) in zip(sums, grads)]
         layers = tuple((w - rates[0] * gw, b - rates[1] * gb) for (w, b), (gw, gb) in zip(layers, grads))
     return tuple(sums)  # type: ignore
-
-
-class _BrokenNetwork(Network):
-    """A network whose `backward` uses its own equations. `train` does not use them; `_train_plainly` does."""
-
-    equations = RIGHT  # copied with the network
-
-    def backward(self, x: Any, y: Any) -> list[Layer]:
-        """Compute the gradient by the network's own equations."""
-        grads = gradients(self.value, x, y, partial(backpropagate, self.equations))
-        with self.backend.scope(self.dtype):
-            return [Layer(gw, gb[0, ...] if gb.shape[0] == 1 else gb) for gw, gb in grads]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The result of `break_equation`; printing it shows two tables, or which shapes do not fit.
-
-    Attributes
-    ----------
-    mistake : Mistake
-        The mistake.
-    checks : tuple of GradientCheck
-        The checks of the gradient before training, without and with the mistake; empty if `shapes` shows it.
-    accuracies : tuple of list
-        The test accuracies after each epoch, without and with the mistake; empty if `shapes` shows it.
-    shapes : str
-        Which shapes do not fit with the mistake, so that it cannot be checked or trained with; empty if all do.
-    """
-
-    mistake: Mistake
-    checks: tuple[GradientCheck, ...] = ()
-    accuracies: tuple[list[float], ...] = ()
-    shapes: str = ""
-
-    def __repr__(self) -> str:
-        title = [
-            f"{self.mistake.equation}, {self.mistake.formula}",
-            f"The mistake: it {self.mistake.mistake}",
-            "",
-        ]
-        if self.shapes:
-            return "\n".join([*title, f"The shapes show it: {self.shapes}"])
-        right, broken = self.checks
-        errors = [["layer", "", "right", "with the mistake", ""]]
-        for row, broken_row in zip(right.rows, broken.rows):
-            verdict = "passed" if broken_row["error"] <= broken.tolerance else "FAILED"
-            errors.append(
-                [str(row["layer"]), row["parameter"], f"{row['error']:.1e}", f"{broken_row['error']:.1e}", verdict]
-            )
-        epochs = [["epoch", "right", "with the mistake"]]
-        for epoch, (accuracy, broken_accuracy) in enumerate(zip(*self.accuracies), 1):
-            epochs.append([str(epoch), f"{accuracy:.1%}", f"{broken_accuracy:.1%}"])
-        return "\n".join(
-            [
-                *title,
-                f"Gradient and central differences, largest relative error ({right.tolerance:g} passes)",
-                table(errors, left=(1, 4)),
-                self._explain_check(),
-                "",
-                "Test accuracy after each epoch",
-                table(epochs),
-                self._explain_curve(),
-            ]
-        )
-
-    def _explain_check(self) -> str:
-        """Format the places where the check fails."""
-        broken = self.checks[1]
-        failed = [f"{r['parameter']} of layer {r['layer']}" for r in broken.rows if not r["error"] <= broken.tolerance]
-        return f"The check fails for {', '.join(failed)}" if failed else "The check does not find it"
-
-    def _explain_curve(self) -> str:
-        """Format whether the learning curve shows the mistake."""
-        right, broken = (accuracies[-1] for accuracies in self.accuracies)
-        if abs(right - broken) < VISIBLE:
-            return "The learning curve does not show the mistake"
-        direction = "less" if broken < right else "more"
-        return f"The learning curve shows it: {100 * abs(right - broken):.1f} points {direction}"
-
-    def plot(self, ax: Any = None) -> Any:
-        """Draw the two learning curves with matplotlib (``pip install -e '.[plots]'``).
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-            Where to draw; by default axes of a new figure.
-
-        Returns
-        -------
-        matplotlib Figure
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is not installed.
-        ArgumentError
-            If there are no curves, because shapes do not fit with the mistake.
-        """
-        if self.shapes:
-            raise ArgumentError(
-                f"there are no learning curves of this mistake in {self.mistake.equation}: {self.shapes}"
-            )
-        figure = make_figure() if ax is None else ax.figure
-        ax = figure.add_subplot() if ax is None else ax
-        right, broken = self.accuracies
-        epochs = range(1, len(right) + 1)
-        ax.plot(epochs, right, "o-", label="right")
-        ax.plot(epochs, broken, "s--", label=f"{self.mistake.equation} {self.mistake.mistake}")
-        ax.set(xlabel="epoch", ylabel="test accuracy", ylim=(0, 1), xticks=epochs)
-        ax.legend()
-        return figure
-
-
-def make_figure() -> Any:
-    """Make a figure of matplotlib, or raise ImportError with the command that installs it."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(f"plot needs matplotlib ({error}); install it with: {install_command('plots')}") from error
-    return Figure(layout="constrained")
-
-
-def break_equation(mistake: str | Mistake, *, epochs: int = 5, seed: int = 0) -> Comparison:
-    """Make a mistake in one of the four equations, check the gradient, and train with and without the mistake.
-
-    The network is the book's first, 784-30-10 with sigmoid neurons and the quadratic cost, in float64, trained on the
-    5,000 digits that come with xpnet in minibatches of 10, with a learning rate of 3.0. Initial weights and minibatches
-    are the same with and without the mistake.
-
-    Parameters
-    ----------
-    mistake
-        The name of a mistake in `MISTAKES`, such as "BP2" or "BP1-sign", or your own `Mistake`.
-    epochs
-        Number of passes over the training data.
-    seed
-        Seed of weights and minibatches.
-
-    Returns
-    -------
-    Comparison
-        Prints as two tables. Where shapes do not fit with the mistake, it prints which.
-
-    Raises
-    ------
-    ArgumentError
-        If an argument is wrong.
-
-    Examples
-    --------
-    >>> comparison = break_equation("BP2", epochs=1)
-    >>> [check.passed for check in comparison.checks]
-    [True, False]
-
-    The check fails in the layer before the outputs, whose error comes from BP2:
-
-    >>> [(row["layer"], row["parameter"], row["error"] < 1e-5) for row in comparison.checks[1].rows]
-    [(1, 'w', False), (1, 'b', False), (2, 'w', True), (2, 'b', True)]
-    """
-    chosen = mistake if isinstance(mistake, Mistake) else look_up("mistake", mistake, MISTAKES)
-    epochs, seed = count("epochs", epochs, 1), count("seed", seed, 0)  # None would draw two different networks
-    train_data, test_data = mnist_sample()
-    batch = train_data[0][:BATCH_SIZE], train_data[1][:BATCH_SIZE]
-    networks = [_BrokenNetwork(SIZES, dtype="float64", seed=seed) for _ in range(2)]
-    networks[1].equations = chosen.equations
-    shapes = _find_wrong_shapes(networks[1], *batch)
-    if shapes:
-        return Comparison(chosen, shapes=shapes)
-    with limit_threads(networks[0].backend, 1):  # more gain nothing in products as small as these
-        checks = tuple(check_gradients(net, *batch, most=MOST_CHECKED) for net in networks)
-        accuracies = tuple(_train_plainly(net, train_data, test_data, epochs, seed) for net in networks)
-    return Comparison(chosen, checks, accuracies)
-
-
-def _find_wrong_shapes(net: Network, x: np.ndarray, y: np.ndarray) -> str:
-    """Say which gradients have not the shape of their parameters, or that a product is impossible; empty if all fit."""
-    network = f"in the network {'-'.join(map(str, SIZES))}, with minibatches of {BATCH_SIZE},"
-    try:
-        gradient = net.backward(x, y)
-    except ValueError as error:
-        return f"{network} NumPy refuses a product or sum ({error})"
-    wrong = [
-        f"the gradient of {name} of layer {l} has shape {part.shape}, not {parameter.shape}"
-        for l, layers in enumerate(zip(gradient, net.layers), 1)
-        for name, part, parameter in zip("wb", *layers)
-        if part.shape != parameter.shape
-    ]
-    return f"{network} {', and '.join(wrong)}" if wrong else ""
-
-
-def _train_plainly(
-    net: _BrokenNetwork,
-    train_data: tuple[np.ndarray, np.ndarray],
-    test_data: tuple[np.ndarray, np.ndarray],
-    epochs: int,
-    seed: int,
-) -> list[float]:
-    """Train by gradient descent with the network's own equations; return the test accuracy after each epoch.
-
-    On arrays: to read and assign the network's in each step would take three times as long.
-    """
-    (x, labels), value = train_data, net.value
-    x, y, layers = x.astype(np.float64), np.eye(SIZES[-1])[labels], value.layers
-    rng, accuracies = np.random.default_rng(seed), []
-    for _ in range(epochs):
-        with value.scope():
-            for index in (rows for minibatches in shuffle(len(x), BATCH_SIZE, rng) for rows in minibatches):
-                zs, activations = compute_forward(layers, value.model.sigmas, x[index], value.xp)
-                gradient = backpropagate(
-                    net.equations, layers, value.model.sigmas, value.model.output, zs, activations, y[index], value.xp
-                )
-                layers = tuple((w - LR * gw, b - LR * gb) for (w, b), (gw, gb) in zip(layers, gradient))
-        net.layers = [(w, b[0, :]) for w, b in layers]
-        accuracies.append(net.accuracy(test_data))
-    return accuracies
