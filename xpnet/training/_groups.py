@@ -292,7 +292,7 @@ def bytes_to_join(jobs: Sequence[Job], step_size: int, threads: int | None) -> i
         stored = [own.examples for k in numbers if isinstance(own := jobs[k].source, (Resident, Rows))]
         distinct = {identify(examples): examples._replace(weight=None) for examples in stored}
         if len(distinct) > 1:
-            total += sum(count_bytes(x) for x in leaves([*distinct.values()]))
+            total += sum(count_bytes(x) for x in leaves(tuple(distinct.values())))
     return total
 
 
