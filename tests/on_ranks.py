@@ -128,7 +128,7 @@ def whole():
 
 def interrupted(path):
     """Train until one rank receives SIGTERM in the middle of an epoch."""
-    run, chunks = SharedRunner.run, []
+    run, chunks = SharedRunner.run_chunk, []
 
     def interrupt(runner, state, chunk):
         chunks.append(chunk)
@@ -136,12 +136,12 @@ def interrupted(path):
             os.kill(os.getpid(), signal.SIGTERM)
         return run(runner, state, chunk)
 
-    SharedRunner.run = interrupt
+    SharedRunner.run_chunk = interrupt
     net = make(dropout=0.2, standardize=True)
     try:
         net.train(FEW, distributed=SHARED, checkpoint=path, every=10**6, **LONG)
     except SystemExit as stop:
-        SharedRunner.run = run
+        SharedRunner.run_chunk = run
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
         return stop.code, COMM.allgather(len(net.history))
 
@@ -238,18 +238,18 @@ def diverged():
 
 def other_weights():
     """One rank gets other weights than the others."""
-    run = SharedRunner.run
+    run = SharedRunner.run_chunk
 
     def disturb(runner, state, chunk):
-        done = run(runner, state, chunk)
-        ((w, b),) = done.state.layers
-        return done._replace(state=done.state._replace(layers=((w + COMM.rank, b),)))
+        new, *others = run(runner, state, chunk)
+        ((w, b),) = new.layers
+        return new._replace(layers=((w + COMM.rank, b),)), *others
 
-    SharedRunner.run = disturb
+    SharedRunner.run_chunk = disturb
     try:
         make((6, 3)).train(FEW, epochs=3, distributed=COMM, progress=False)
     except RuntimeError as error:
-        SharedRunner.run = run
+        SharedRunner.run_chunk = run
         return COMM.allgather(str(error))
 
 

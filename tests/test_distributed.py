@@ -10,13 +10,10 @@ from helpers import NOT_INSTALLED
 
 import xpnet
 from xpnet import SGD, Adam, Network
-from xpnet.core.schedules import Constant
 from xpnet.data.open import open_source
-from xpnet.data.sampling import SAMPLING
 from xpnet.data.source import Chunk
 from xpnet.distributed import Distributed
 from xpnet.distributed._ranks import Ranks
-from xpnet.training._plan import Plan
 from xpnet.training._shared_steps import SharedRunner
 from xpnet.training._steps import ChunkRunner
 
@@ -107,11 +104,11 @@ def test_the_penalty_of_estimators_counts_once():
     index = np.arange(30, dtype=np.int32).reshape(3, 10)
     ranks = Ranks(Distributed(Comm(), 4))
     own = index[:, ranks.find_own(10).places.ravel()]
-    plan = Plan(1, 10, SGD(), Constant(0.1), SAMPLING["shuffle"], alpha=2.0, ranks=ranks)
-    done = SharedRunner(net.value.reader, plan, ranks).run(net.state, Chunk(examples, None, own, lr=lr, size=10))
-    expected = ChunkRunner(net.value.reader, SGD(), alpha=2.0).run(net.state, Chunk(examples, None, index, lr=lr))
-    assert abs(done.cost / expected.cost - 1) < 1e-6
-    for (own_weights, _), (weights, _) in zip(done.state.layers, expected.state.layers):
+    runner, chunk = SharedRunner(net.value.reader, SGD(), 2.0, ranks), Chunk(examples, None, own, lr=lr, size=10)
+    state, cost, *_ = runner.run({0: net.state}, {0: chunk})[0]
+    expected, expected_cost, *_ = ChunkRunner(net.value.reader, SGD(), 2.0).run(net.state, chunk._replace(index=index))
+    assert abs(cost / expected_cost - 1) < 1e-6
+    for (own_weights, _), (weights, _) in zip(state.layers, expected.layers):
         np.testing.assert_allclose(own_weights, weights, rtol=1e-5)
 
 

@@ -45,8 +45,8 @@ from xpnet import (
 )
 from xpnet.core.activations import Activation
 from xpnet.core.step import State
-from xpnet.training import _loop as loop
 from xpnet.training import _saving as saving
+from xpnet.training import _train
 from xpnet.value._provenance import Provenance
 
 N = 23  # by 4: 5 whole minibatches and a smaller one; in chunks of at most 2
@@ -58,7 +58,7 @@ EPOCHS, CHUNKS = 4, 4  # chunks in an epoch: 2, 2, 1 and 1 minibatches
 
 @pytest.fixture(autouse=True)
 def short_chunks(monkeypatch):
-    monkeypatch.setattr(loop, "steps_per_chunk", lambda *args, **options: 2)
+    monkeypatch.setattr(_train, "steps_per_chunk", lambda *args, **options: 2)
 
 
 class Interrupt(Callback):
@@ -1257,9 +1257,9 @@ SCRIPT = """
     import os, signal, sys, threading, time
     import numpy as np
     from xpnet import Callback, Ensemble, Network, OneCycle
-    from xpnet.training import loop
+    from xpnet.training import _train
 
-    loop.steps_per_chunk = lambda *args, **options: 2
+    _train.steps_per_chunk = lambda *args, **options: 2
     X, Y = np.random.default_rng(0).standard_normal((23, 3)), np.random.default_rng(1).uniform(size=(23, 2))
 
     class Signal(Callback):
@@ -1382,11 +1382,10 @@ def test_a_handler_of_the_users_is_kept(tmp_path):
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")  # at a with
 def test_an_interrupt_at_any_line_leaves_a_checkpoint_that_goes_on(tmp_path):
     """At every 113th line of the loop, the callbacks and the writing of files; then the training is resumed."""
-    files = ("training/loop.py", "state/position.py", "training/resuming/checkpoint.py", "training/callbacks.py")
-    files += ("training/resuming/saving.py",)
-    files += ("training/callback.py", "training/groups.py", "training/steps.py", "training/train.py")
-    files += ("checkpoint/record.py", "checkpoint/networks.py", "checkpoint/file.py", "checkpoint/writing.py")
-    files += ("xpnet/network.py",)
+    files = ("training/_loop.py", "training/_train.py", "training/_checkpoint.py", "training/_saving.py")
+    files += ("training/callback.py", "training/callbacks.py", "training/_groups.py", "training/_steps.py")
+    files += ("files/_record.py", "files/_networks.py", "files/_file.py", "files/_writing.py")
+    files += ("network/network.py", "value/_moment.py")
     callbacks = lambda: [EarlyStopping(9, monitor="cost"), CSVLog(tmp_path / "log.csv"), Interrupt()]  # noqa: E731
     options = {"data": (X[:8], Y[:8]), "epochs": 2, "optimizer": SGD(momentum=0.9)}
     whole, traced = network(), set()

@@ -8,13 +8,14 @@ from typing import Any
 def import_lazily(package: str, names_in: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
     """Make the `__getattr__` of a package: it imports a name from the module that defines it.
 
-    So importing one name does not load the others. `names_in` lists them by module of the package.
+    So importing one name does not load the others. `names_in` lists them by module of the package, or, after a dot, of
+    the one that it is in.
     """
     module_of = {name: module for module, names in names_in.items() for name in names}
 
     def import_name(name: str) -> Any:
         if name in module_of:
-            return getattr(importlib.import_module(f"{package}.{module_of[name]}"), name)
+            return getattr(importlib.import_module(f".{module_of[name]}", package), name)
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
     return import_name

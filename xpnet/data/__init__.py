@@ -6,9 +6,7 @@ from xpnet._lazy import import_lazily
 
 if TYPE_CHECKING:
     from xpnet.data._digest import digest as digest
-    from xpnet.data._digest import fingerprint_all as fingerprint_all
     from xpnet.data._digest import fingerprint_arrays as fingerprint_arrays
-    from xpnet.data._digest import fingerprint_weights as fingerprint_weights
     from xpnet.data._gathered import Gathered as Gathered
     from xpnet.data._gathered import RowSource as RowSource
     from xpnet.data._gathered import read_targets as read_targets
@@ -29,9 +27,7 @@ __all__ = [
     "check_repeatable",
     "column_names",
     "digest",
-    "fingerprint_all",
     "fingerprint_arrays",
-    "fingerprint_weights",
     "has_coordinates",
     "parse_slope_weight",
     "read_in_blocks",
@@ -44,9 +40,7 @@ __getattr__ = import_lazily(
     {
         "_digest": (
             "digest",
-            "fingerprint_all",
             "fingerprint_arrays",
-            "fingerprint_weights",
         ),
         "_gathered": (
             "Gathered",

@@ -183,6 +183,11 @@ class Batches:
     reader: Reader
     first_size: int  # examples in the first batch
 
+    @property
+    def per_epoch(self) -> int | None:
+        """Number of batches of an epoch, as the user gave it; None for epochs of a whole pass."""
+        return self.passes.per_epoch
+
     def steps(self, sampling: Sampling, batch_size: int) -> int | None:
         """Number of batches of an epoch, if it is known."""
         return self.passes.length() if self.passes.per_epoch is None else self.passes.per_epoch
@@ -307,6 +312,11 @@ class SharedBatches:
         """The reader of the batches, with the scaling."""
         reader = self.shared.batches.reader
         return reader if self.scaling is None else reader._replace(scaling=self.scaling)
+
+    @property
+    def per_epoch(self) -> int | None:
+        """Number of batches of an epoch, as the user gave it; None for epochs of a whole pass."""
+        return self.shared.batches.per_epoch
 
     def steps(self, sampling: Sampling, batch_size: int) -> int | None:
         """Number of batches of an epoch, if it is known."""

@@ -5,7 +5,7 @@ arrays where they can, so that several networks may train on the same.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from itertools import chain, islice
 from typing import Any, TypeGuard, TypeVar
@@ -13,10 +13,11 @@ from typing import Any, TypeGuard, TypeVar
 import array_api_compat
 import numpy as np
 
-from xpnet._checks import check_count, yes_or_no
+from xpnet._checks import check_count, count, show, yes_or_no
 from xpnet.core.arrays import blocks
 from xpnet.core.minibatch import Examples, one_hot
 from xpnet.core.scaling import Scaler, Scaling, compute_scaling
+from xpnet.data._digest import fingerprint_all, fingerprint_weights
 from xpnet.data._gathered import (
     Gathered,
     RowSource,
@@ -51,6 +52,7 @@ from xpnet.errors import ArgumentError
 __all__ = [
     "Data",
     "choose_sampling",
+    "describe_for_each",
     "fit_scaling",
     "fit_scalings",
     "map_shared",
@@ -79,7 +81,8 @@ class Data:
     validation, test
         Those to validate and to test on, if any.
     given
-        The training data as the user gave them, which splitters of scikit-learn ask for.
+        What the user gave: the training data, which splitters of scikit-learn ask for, and "steps", "class_weight",
+        "sample_weight" and "slope_weight", by which `describe_for_each` describes them.
     balanced
         Whether `balance` is still to be called, for ``class_weight="balanced"``.
     """
@@ -87,7 +90,7 @@ class Data:
     train: Source
     validation: Source | None = None
     test: Source | None = None
-    given: Any = None
+    given: Mapping[str, Any] = field(default_factory=dict)
     balanced: bool = False
 
     def part(
@@ -115,6 +118,8 @@ class Data:
         take, n = copy_rows if copy else share_rows, len(train)
         if validation_rows is None:
             return replace(self, train=take(train, parse_part("rows", rows, n)))
+        if self.validation is not None:
+            raise ArgumentError("validation_data contradicts validation_rows; leave one of them out")
         held_out = parse_part("validation_rows", validation_rows, n)
         training = list_others("validation_rows", held_out, n) if rows is None else parse_part("rows", rows, n)
         validation = take(_weigh_only(train, held_out, validation_weight), held_out)
@@ -147,8 +152,12 @@ class Data:
         copy
             As in `part`.
         """
+        check_split("validation_split", split)
+        if self.validation is not None:
+            raise ArgumentError(f"validation_split={show(split)} contradicts validation_data; give one of the two")
         train = _require_stored(self.train, "validation_split")
-        return self.part(*choose_rows(train, "validation_split", split, _find_arrays(self.given), seed), copy=copy)
+        arrays = _find_arrays(self.given.get("train_data"))
+        return self.part(*choose_rows(train, "validation_split", split, arrays, seed), copy=copy)
 
     def split_for_each(self, split: Any, seeds: Sequence[int]) -> list["Data"]:
         """Hold out a part for each of several networks, by its seed; rows that all of them leave out are shared."""
@@ -210,25 +219,26 @@ def open_data(
     ArgumentError
         If data, weights or slopes do not fit the networks, or one another.
     """
-    slope_weight = parse_slope_weight(slopes, slope_weight)
-    reader, cache = reader.unscaled(), yes_or_no("cache", cache)
+    slope_weight, cache = parse_slope_weight(slopes, slope_weight), yes_or_no("cache", cache)
+    steps = None if steps is None else count("steps", steps, 1)
+    reader = reader.unscaled()
     options: dict[str, Any] = {"epochs": epochs, "progress": progress}
-    train = open_source(
-        train_data, "train_data", _weigh_classes(reader, class_weight), steps=steps, cache=cache, **options
-    )
-    if sample_weight is not None:
-        train = _require_stored(train, "sample_weight")
-        train = _weigh_examples(train, sample_weight)
-    if slopes is not None:
-        train = with_slopes(_require_stored(train, "slopes"), slopes, slope_weight)
-    if is_balanced(class_weight):
-        _require_stored(train, 'class_weight="balanced"')
-    reader = reader._replace(feature_names=train.reader.feature_names)
-    validation, test = (
-        None if data is None else open_source(data, name, reader, **options)
-        for name, data in (("validation_data", validation_data), ("test_data", test_data))
-    )
-    return Data(train, validation, test, train_data, is_balanced(class_weight))
+    with reader.scope():  # for the user's own code, too
+        weighing = _weigh_classes(reader, class_weight)
+        train = open_source(train_data, "train_data", weighing, steps=steps, cache=cache, **options)
+        if sample_weight is not None:
+            train = _weigh_examples(_require_stored(train, "sample_weight"), sample_weight)
+        if slopes is not None:
+            train = with_slopes(_require_stored(train, "slopes"), slopes, slope_weight)
+        if is_balanced(class_weight):
+            _require_stored(train, 'class_weight="balanced"')
+        reader = reader._replace(feature_names=train.reader.feature_names)
+        validation, test = (
+            None if data is None else open_source(data, name, reader, **options)
+            for name, data in (("validation_data", validation_data), ("test_data", test_data))
+        )
+    given = {"train_data": train_data, "steps": steps, "class_weight": class_weight, "sample_weight": sample_weight}
+    return Data(train, validation, test, {**given, "slope_weight": slope_weight}, is_balanced(class_weight))
 
 
 def _weigh_classes(reader: Reader, class_weight: Any) -> Reader:
@@ -321,6 +331,21 @@ def choose_sampling(sampling: Sampling, train: Source) -> Sampling:
         return sampling
     check_some_weight(float(np.max(train.weight)), "train_data")
     return leave_out_weightless(sampling, train.weight)
+
+
+def describe_for_each(data: Sequence[Data]) -> list[dict[str, Any]]:
+    """Describe data that are not scaled yet by plain values, to compare them with those of another training.
+
+    What several networks share is read once. Synchronizes.
+    """
+    sources = [fingerprint_all(getattr(own, name) for own in data) for name in ("train", "validation", "test")]
+    descriptions: list[dict[str, Any]] = []
+    for own, train, validation, test in zip(data, *sources):
+        others = {name: own.given.get(name) for name in ("steps", "slope_weight")}
+        weights = fingerprint_weights(own.given.get("class_weight"), own.given.get("sample_weight"), own.train.reader)
+        examples = {"train_data": train, "validation_data": validation, "test_data": test}
+        descriptions.append({**others, **weights, **examples})
+    return descriptions
 
 
 def share_batches(data: Sequence[Data]) -> list[Data]:

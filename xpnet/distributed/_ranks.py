@@ -189,14 +189,9 @@ class Ranks:
             self.has_agreed = True
             raise
 
-    @contextmanager
-    def stepping_together(self) -> Iterator[None]:
-        """Note an error that leaves this context, and that not all ranks raise: from then on, this one is alone."""
-        try:
-            yield
-        except BaseException:
-            self.is_alone = not self.has_agreed
-            raise
+    def leave_steps(self) -> None:
+        """Note that an error ends the steps of this rank, which is alone from then on, unless all ranks raise it."""
+        self.is_alone = not self.has_agreed
 
     @contextmanager
     def ending_together(self) -> Iterator[None]:

@@ -14,7 +14,7 @@ from xpnet.core.arrays import Layers
 from xpnet.errors import ArgumentError
 from xpnet.estimators._parameters import FitSettings
 from xpnet.training.callback import Callback, Training
-from xpnet.value import FITTED_TO_WEIGHTS, Position
+from xpnet.value import FITTED_TO_WEIGHTS
 
 # value of `FitSettings.early_stopping` -> the name of what is watched
 WATCHED = {None: "Training loss", "score": "Validation score", "loss": "Validation loss"}
@@ -176,7 +176,7 @@ class Convergence(Callback):
         """Return the tally, the learning rate and the best epoch with its weights."""
         tally = {name: [*value] if isinstance(value, list) else value for name, value in vars(self.tally).items()}
         state = {"tally": tally, "rate": self.training.lr_scale, "best_epoch": self.best_epoch}
-        if self.best_layers is None or self.training.position == Position():  # then `on_train_begin` finds them again
+        if self.best_layers is None or not self.training.position.total_steps:  # then `on_train_begin` finds them again
             return state
         return {**state, "best_state": self.training.value.state._replace(layers=self.best_layers)}
 
@@ -189,7 +189,7 @@ class Convergence(Callback):
         self.best_epoch = None if best_epoch is None else check_whole("best_epoch", best_epoch, 0)
         vars(self.tally).update(values)
         self.training.lr_scale = rate
-        if self.training.position != Position():
+        if self.training.position.total_steps:
             self.best_layers = state["best_state"].layers if "best_state" in state else None
 
     def record_divergence(self) -> None:

@@ -16,7 +16,7 @@ from xpnet.estimators._parameters import is_called
 from xpnet.estimators.architecture import choose_backend, is_elsewhere, require_place
 from xpnet.estimators.inputs import check_sample_weight, name_place, validate_examples
 from xpnet.estimators.targets import Classification, Problem, Regression
-from xpnet.training import Saving
+from xpnet.training import Checkpoint
 
 
 class Call(NamedTuple):
@@ -32,7 +32,7 @@ class Call(NamedTuple):
     slopes: Any = None
     slope_weight: Any = 1.0
     partial: bool = False  # whether it is `partial_fit`
-    saving: Saving | None = None  # the checkpoint, if there is to be one
+    saving: Checkpoint | None = None  # the checkpoint, if there is to be one
 
 
 class FitData(NamedTuple):

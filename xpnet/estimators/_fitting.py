@@ -16,6 +16,7 @@ from xpnet.backends import on_host_only, require_bytes, to_host
 from xpnet.backends.base import Backend
 from xpnet.backends.identity import is_same
 from xpnet.core.arrays import Array, Namespace, count_bytes, leaves
+from xpnet.core.optimizers.base import needs_all_examples
 from xpnet.data import HostRows, RowSource, read_targets
 from xpnet.data.open import Data, open_data
 from xpnet.errors import ArgumentError, DivergenceError
@@ -33,25 +34,11 @@ from xpnet.estimators.architecture import (
 )
 from xpnet.estimators.inputs import float_dtype, leave_device
 from xpnet.estimators.targets import Labels, Problem
-from xpnet.files import Snapshot
 from xpnet.inference.metrics import Metric, predictions
 from xpnet.network.network import Network
 from xpnet.physics import fit_laplace
-from xpnet.training import (
-    Checkpoint,
-    Evaluate,
-    Job,
-    Plan,
-    Progress,
-    Saving,
-    describe_training,
-    find_starts,
-    make_checkpoint,
-    read_trainings,
-    train_networks,
-    warn_of_laggards,
-)
-from xpnet.training.callback import Callback
+from xpnet.training import Checkpoint, Evaluate, Job, Plan, find_starts, train, warn_of_laggards
+from xpnet.value import Moment
 
 AnyEstimator = TypeVar("AnyEstimator")
 # Parameters that a resumed fit may change; the number of epochs and the callbacks are compared on their own
@@ -66,7 +53,6 @@ class Fit(NamedTuple):
     source: RowSource
     convergence: Convergence  # follows scikit-learn's rules, and keeps the tally
     plan: Plan
-    callbacks: Sequence[Callback]
 
     @property
     def settings(self) -> FitSettings:
@@ -115,13 +101,16 @@ def fit_networks(
         examples = examples or load_examples(data, network)  # they share them
         own = replace(settings, callbacks=member.callbacks)
         fits.append(prepare_fit(network, own, data, examples, attributes, random_state, resamples=resamples))
-    checkpoint = None if call.saving is None else make_checkpoint_of_fits(estimator, fits, call.saving)
+    checkpoint = call.saving
+    if checkpoint is not None:
+        decides = {**decisive_parameters(estimator), **fingerprint_data(data)}
+        checkpoint = replace(checkpoint, decides=decides)
     for k, error in train_until_interrupted(fits, checkpoint).items():
         if len(fits) == 1:
             raise error
         raise ArgumentError(f"{error} (this is member {k} of {len(fits)})") from error
     if all(fit.convergence.completed for fit in fits):  # not after Ctrl-C
-        warn_of_laggards([fit.network for fit in fits], [fit.callbacks for fit in fits])
+        warn_of_laggards([fit.network for fit in fits], [fit.plan.callbacks for fit in fits])
     for fit in fits:
         if fit.settings.bayesian:
             laplace = fit_laplace(fit.network.value, fit.source)
@@ -262,16 +251,19 @@ def prepare_fit(
     validation_loss = float if validation is None else problem.cost_to_loss(network.value, validation)
     rules = LineConvergence if settings.counts_lines else Convergence
     convergence = rules(settings, tally, len(source), problem.score_name, loss, validation_loss)
+    whole, batch_size = needs_all_examples(settings.optimizer), _clip_batch_size(settings.batch_size, len(source))
+    evaluations = [] if validation is None else [_make_evaluation(problem, validation)]
     plan = Plan(
         epochs=settings.epochs,
-        batch_size=_clip_batch_size(settings.batch_size, len(source)),
+        batch_size=None if whole else batch_size,
         optimizer=settings.optimizer,
-        schedule=settings.schedule,
+        lr=None if whole else settings.schedule,
         sampling=make_sampling(random_state, settings.shuffle),
         alpha=alpha,
+        callbacks=[*evaluations, convergence, *settings.callbacks],
+        progress=settings.progress,
     )
-    evaluations = [] if validation is None else [_make_evaluation(problem, validation)]
-    return Fit(network, data, source, convergence, plan, [*evaluations, convergence, *settings.callbacks])
+    return Fit(network, data, source, convergence, plan)
 
 
 def _clip_batch_size(batch_size: int | None, n: int) -> int:
@@ -378,41 +370,27 @@ def _descend(
     fits: Sequence[Fit], threads: int | str, progress: bool, checkpoint: Checkpoint | None
 ) -> dict[int, ValueError]:
     """Train networks of one structure by gradient descent, and return the errors of those that failed."""
-    jobs = make_jobs(fits, None if checkpoint is None else checkpoint.resumed, progress)
-    training = train_networks(jobs, threads=threads, checkpoint=checkpoint)
-    diverged = Network._take_values([fit.network for fit in fits], training)
-    failed = {i: _handle_divergence(fits[i], error) for i, error in diverged.items()}
-    return {i: error for i, error in failed.items() if error is not None}
-
-
-def make_jobs(fits: Sequence[Fit], resumed: Sequence[Snapshot] | None = None, progress: bool = False) -> list[Job]:
-    """Make the jobs of fits of one structure, with one bar if a fit asks for it, or if it is for several of them."""
-    bars = [Progress()] if any(fit.settings.progress for fit in fits) or (progress and len(fits) > 1) else []
-    starts = find_starts([fit.network for fit in fits], resumed)
-    return [
-        Job(fit.network, start, fit.plan, fit.source, callbacks=[*fit.callbacks, *bars])
+    networks = [fit.network for fit in fits]
+    progress = any(fit.plan.progress for fit in fits) or (progress and len(fits) > 1)  # one bar for all
+    starts = find_starts(networks, checkpoint, progress)
+    for fit, start in zip(fits, starts):
+        if isinstance(start, Moment):
+            n = len(fit.source)
+            for _ in range(start.epoch - 1):  # so that the generators of `random_state` are where they were
+                fit.plan.sampling.draw(n, fit.plan.batch_size or n, np.random.default_rng(0))  # type: ignore[union-attr]
+    jobs = [
+        Job(start, Data(fit.source), replace(fit.plan, progress=progress), fit.network)
         for fit, start in zip(fits, starts)
     ]
+    diverged = train(jobs, threads=threads, checkpoint=checkpoint).give_to(networks)
+    failed = {i: _handle_divergence(fits[i], error) for i, error in diverged.items()}
+    return {i: error for i, error in failed.items() if error is not None}
 
 
 def decisive_parameters(estimator: Any) -> dict[str, Any]:
     """Return an estimator's class, and its parameters but those that a resumed fit may change."""
     parameters = {name: value for name, value in estimator.get_params(deep=False).items() if name not in FREE}
     return {"estimator": type(estimator), **parameters}
-
-
-def make_checkpoint_of_fits(estimator: Any, fits: Sequence[Fit], saving: Saving) -> Checkpoint:
-    """Make the checkpoint of an estimator's fits, which resumes those in its file, if there are any. Synchronizes."""
-    jobs, progress = make_jobs(fits), any(fit.settings.progress for fit in fits)
-    resumed = read_trainings(saving, [fit.network for fit in fits], progress)
-    remembering: Any = [[fit.convergence, *fit.settings.callbacks] for fit in fits]
-    arguments = {**decisive_parameters(estimator), **fingerprint_data(fits[0].data)}
-    calls = [describe_training(job.plan, arguments) for job in jobs]
-    checkpoint = make_checkpoint(saving, resumed, jobs, remembering, calls, progress)
-    for job, snapshot in zip(jobs, resumed or ()):
-        for _ in range(snapshot.position["epoch"] - 1):  # so that the generators of `random_state` are where they were
-            job.plan.sampling.draw(len(job.source), job.plan.batch_size, np.random.default_rng(0))  # type: ignore
-    return checkpoint
 
 
 def _handle_divergence(fit: Fit, error: DivergenceError) -> ValueError | None:

@@ -16,7 +16,7 @@ from xpnet.core.optimizers.base import Optimizer, begins_anew, is_optimizer, nee
 from xpnet.core.schedules import Schedule
 from xpnet.data.sampling import Sampling, count_minibatches, cut_into_minibatches
 from xpnet.errors import ArgumentError
-from xpnet.training import FileKind, Saving, parse_callbacks, parse_saving, parse_schedule, suggest_optimizer
+from xpnet.training import Checkpoint, FileKind, parse_callbacks, parse_checkpoint, parse_schedule, suggest_optimizer
 from xpnet.training.callback import Callback
 
 THEIR_SOLVERS = ("adam", "sgd", "lbfgs")  # those of scikit-learn
@@ -346,7 +346,7 @@ def make_sampling(random_state: np.random.RandomState, shuffle: bool) -> Samplin
     return Sampling("shuffle" if shuffle else "in order", count_minibatches, draw)
 
 
-def parse_saving_of_fit(estimator: Any, kind: FileKind, checkpoint: Any, every: Any, resume: Any) -> Saving | None:
+def parse_saving_of_fit(estimator: Any, kind: FileKind, checkpoint: Any, every: Any, resume: Any) -> Checkpoint | None:
     """Check the arguments of `fit` that are about a checkpoint; None if there is to be none.
 
     Raises
@@ -354,7 +354,7 @@ def parse_saving_of_fit(estimator: Any, kind: FileKind, checkpoint: Any, every: 
     ArgumentError
         If the fit could not be resumed: because it has no epochs, or draws other numbers each time.
     """
-    saving = parse_saving(checkpoint, every, resume, kind=kind)
+    saving = parse_checkpoint(checkpoint, every, resume, kind=kind)
     if saving is None:
         return None
     if not hasattr(estimator, "partial_fit"):

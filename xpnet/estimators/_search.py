@@ -46,7 +46,7 @@ from xpnet.estimators._trials import (
     slice_by_memory,
 )
 from xpnet.estimators.base import BaseLearner
-from xpnet.training import parse_saving
+from xpnet.training import parse_checkpoint
 
 SETTINGS_BETWEEN_WRITES = 10  # of a checkpoint, unless given
 BYTES_OF_CANDIDATE = 200  # its settings need at least this many
@@ -120,7 +120,7 @@ class TogetherMixin:
         require_learner(self.estimator)
         if every is not None:
             every = count("every", every, 1)
-        saving = parse_saving(checkpoint, every, resume, noun="search")
+        saving = parse_checkpoint(checkpoint, every, resume, noun="search")
         candidates, used = self._list_candidates(), {name for name, value in params.items() if value is not None}
         estimators = [set_candidate(self.estimator, candidate) for candidate in candidates]
         for estimator in estimators:

@@ -17,7 +17,7 @@ from xpnet.errors import ArgumentError, CheckpointError
 from xpnet.estimators._results import ScoredFit, Scoring
 from xpnet.estimators._trials import Folds
 from xpnet.files import INVALID_VALUE_ERRORS
-from xpnet.training import Saving
+from xpnet.training import Checkpoint
 
 FORMAT = 1
 LARGEST = 2**1023  # whole numbers that are smaller can be floats
@@ -82,7 +82,7 @@ class SearchFile:
     """
 
     def __init__(
-        self, saving: Saving, search: Any, candidates: Sequence[Mapping[str, Any]], folds: Folds, scoring: Scoring
+        self, saving: Checkpoint, search: Any, candidates: Sequence[Mapping[str, Any]], folds: Folds, scoring: Scoring
     ) -> None:
         self.saving, self.scoring, self.n_folds = saving, scoring, len(folds.rows)
         self.description = describe_search(search, candidates, folds)

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from xpnet.files._record import NO_CALIBRATIONS as NO_CALIBRATIONS
     from xpnet.files._record import Calibrations as Calibrations
     from xpnet.files._record import Record as Record
-    from xpnet.files._record import Snapshot as Snapshot
     from xpnet.files._record import check_depth as check_depth
     from xpnet.files._record import encode_optimizer as encode_optimizer
     from xpnet.files._record import make_record as make_record
@@ -38,7 +37,6 @@ __all__ = [
     "NO_CALIBRATIONS",
     "Calibrations",
     "Record",
-    "Snapshot",
     "check_depth",
     "decode",
     "decode_archive",
@@ -92,7 +90,6 @@ __getattr__ = import_lazily(
             "Calibrations",
             "NO_CALIBRATIONS",
             "Record",
-            "Snapshot",
             "check_depth",
             "encode_optimizer",
             "make_record",

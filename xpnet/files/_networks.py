@@ -19,8 +19,8 @@ from xpnet.data.scaling import place_scaling
 from xpnet.files import _record as records
 from xpnet.files._file import encode, explain_errors
 from xpnet.files._provenance import from_plain
-from xpnet.files._record import NO_CALIBRATIONS, Calibrations, Record, Snapshot
-from xpnet.value import History, Value, check_parts, init_optimizer, parse_biases, parse_weights
+from xpnet.files._record import NO_CALIBRATIONS, Calibrations, Record
+from xpnet.value import History, Moment, Value, check_parts, init_optimizer, parse_biases, parse_weights
 from xpnet.value.structure import describe_own
 from xpnet.version import __version__
 
@@ -29,12 +29,12 @@ AnyNetwork = TypeVar("AnyNetwork")  # `Network`, which is above
 
 def encode_network(
     value: Value,
-    snapshot: Snapshot | None = None,
+    moment: Moment | None = None,
     shared: Calibrations = NO_CALIBRATIONS,
 ) -> bytes:
     """Return the content of the file of a network; see `make_record`. Synchronizes."""
     with value.scope():
-        record = records.make_record(value, snapshot, shared, describe_own(value.model))
+        record = records.make_record(value, moment, shared, describe_own(value.model))
         return encode(record, __version__)
 
 
@@ -121,14 +121,19 @@ def restore(record: Record, own: Value) -> Value:
     return value._replace(stored=read_state(records.tensors_of(record), optimizer, seeds, own))
 
 
-def restore_training(record: Record, own: Value) -> Snapshot | None:
-    """Return the training in a record as it was written, if there is one; see `restore`."""
+def restore_training(record: Record, own: Value) -> Moment | None:
+    """Return the moment of a training in a record as it was written, if there is one; see `restore`."""
     training, value = records.training_of(record), restore(record, own)
-    states = {
-        key: read_state(tensors, value.optimizer, value.seeds, own)
-        for key, tensors in records.callback_tensors_of(record).items()
-    }
-    return None if training is None else Snapshot(value, states=states, **training)
+    states: dict[int, dict[str, State]] = {}
+    for (i, name), tensors in records.callback_tensors_of(record).items():
+        states.setdefault(i, {})[name] = read_state(tensors, value.optimizer, value.seeds, own)
+    if training is None:
+        return None
+    callbacks = [
+        {**own, "values": {**own["values"], **states.get(i, {})}} for i, own in enumerate(training["callbacks"])
+    ]
+    others = {name: part for name, part in training.items() if name != "position"}
+    return Moment(value, **{**training["position"], **others, "callbacks": callbacks})
 
 
 def share_calibration(values: Sequence[Value]) -> Calibrations:

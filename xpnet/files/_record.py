@@ -24,7 +24,7 @@ from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.scaling import Scaling
 from xpnet.core.step import State
 from xpnet.errors import ArgumentError
-from xpnet.value import Objective, Position, Value, check_calibration, check_generator
+from xpnet.value import Moment, Objective, Value, check_calibration, check_generator
 from xpnet.value.structure import choose_own, parse_model
 
 SETTINGS = {*inspect.signature(parse_model).parameters, "dtype"}  # of a network, that a record holds
@@ -43,20 +43,9 @@ Calibrations: TypeAlias = Mapping[int, Calibration]  # by the number of members,
 NO_CALIBRATIONS: Calibrations = MappingProxyType({})
 
 
-class Snapshot(NamedTuple):
-    """A network and its training between two chunks of steps: all that is needed to resume the training."""
-
-    value: Value
-    position: dict[str, Any]  # the fields of Position
-    lr_scale: float
-    stopped: bool
-    call: dict[str, Any]  # the arguments that must be the same when it is resumed
-    callbacks: list[dict[str, Any]]  # for each, its "name" and the "values" that it remembers, besides states
-    states: Mapping[tuple[int, str], State]  # (number of the callback, name) -> state that it remembers
-    group: int | None = None  # of networks that take their steps in one program; None before the first step
-
-
-TRAINING = ("position", "lr_scale", "stopped", "call", "callbacks", "group")  # the fields that are plain values
+# The plain values of a moment of a training; those of its position stand together
+POSITION = ("epoch", "steps", "total_steps", "examples", "cost", "weight", "lr", "seconds", "generator")
+TRAINING = ("position", "lr_scale", "stopped", "call", "callbacks", "group")
 
 
 class Record(NamedTuple):
@@ -68,7 +57,7 @@ class Record(NamedTuple):
     seeds: dict[str, Any]
     notes: dict[str, Any]  # of the user
     history: list[dict[str, Any]]  # rows of the history
-    training: dict[str, Any] | None  # the plain fields of Snapshot
+    training: dict[str, Any] | None  # the plain values of a moment
     arrays: dict[str, np.ndarray]  # "layers.0.w", "optimizer.0", "dropout.step", "scaling.x_mean", ...
     feature_names: list[str] | None  # None if they are not known
     validation_examples: dict[str, int]  # of each calibration, by its name
@@ -79,7 +68,7 @@ class Record(NamedTuple):
 
 def make_record(
     value: Value,
-    snapshot: Snapshot | None = None,
+    moment: Moment | None = None,
     shared: Calibrations = NO_CALIBRATIONS,
     functions: Mapping[str, str] = MappingProxyType({}),
 ) -> Record:
@@ -89,8 +78,8 @@ def make_record(
     ----------
     value
         What the network is.
-    snapshot
-        The snapshot that it is from, if its training is to be resumed.
+    moment
+        The moment of its training, if that is to be resumed.
     shared
         The calibration of the ensemble that it belongs to, by the number of its members.
     functions
@@ -101,9 +90,11 @@ def make_record(
         warn(f"optimizer={value.optimizer!r} is of your own class and is not saved; reset_optimizer(...) after loading")
     calibrations = list_calibrations(value, shared)
     arrays = name_arrays(value, shared, description is not None)
-    for (i, name), state in ({} if snapshot is None else snapshot.states).items():
-        named = _name_arrays(f"callbacks.{i}.{name}.", state, description is not None)
-        arrays |= _to_users(named, value.backend.to_numpy)
+    for i, callback in enumerate(() if moment is None else moment.callbacks):
+        for name, state in callback["values"].items():
+            if isinstance(state, State):
+                named = _name_arrays(f"callbacks.{i}.{name}.", state, description is not None)
+                arrays |= _to_users(named, value.backend.to_numpy)
     return Record(
         settings=value.settings,
         optimizer=description,
@@ -111,7 +102,7 @@ def make_record(
         seeds=value.seeds._asdict(),
         notes=value.notes,
         history=[_plain_row(row) for row in value.history.copy_rows()],
-        training=None if snapshot is None else {name: getattr(snapshot, name) for name in TRAINING},
+        training=None if moment is None else describe_moment(moment),
         arrays=arrays,
         feature_names=None if value.feature_names is None else list(value.feature_names),
         validation_examples={_name(n): calibration.examples for n, calibration in calibrations.items()},
@@ -119,6 +110,17 @@ def make_record(
         functions={"python": PYTHON, **{name: digest(text) for name, text in functions.items()}} if functions else {},
         objective=value.objective._asdict(),
     )
+
+
+def describe_moment(moment: Moment) -> dict[str, Any]:
+    """Return the plain values of a moment, without those of the network."""
+    fields: dict[str, Any] = moment._asdict()
+    callbacks = [
+        {**own, "values": {name: value for name, value in own["values"].items() if not isinstance(value, State)}}
+        for own in moment.callbacks
+    ]
+    fields |= {"position": {name: fields[name] for name in POSITION}, "callbacks": callbacks}
+    return {name: fields[name] for name in TRAINING}
 
 
 def list_calibrations(value: Value, shared: Calibrations) -> Calibrations:
@@ -330,13 +332,13 @@ def validation_examples_of(record: Record) -> dict[str, int]:
 
 
 def training_of(record: Record) -> dict[str, Any] | None:
-    """Return the plain fields of the snapshot, if there is a training."""
+    """Return the plain values of the moment of a training, if there is one."""
     if record.training is None:
         return None
     training = check_dict("training", record.training)
     require_keys("training", training, TRAINING)
     position = training["position"]
-    refuse_unknown("key", set(position) - set(Position._fields))
+    refuse_unknown("key", set(position) - set(POSITION))
     if position["generator"] is not None:
         check_generator(position["generator"])
     for name, least in {"epoch": 1, "steps": 0, "total_steps": 0, "examples": 0}.items():

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import operator
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import ref
 
 import numpy as np
 
 from xpnet import inference, physics, training
-from xpnet._checks import count, decode_path, yes_or_no
+from xpnet._checks import count, decode_path, show, yes_or_no
 from xpnet._names import explain_arguments
 from xpnet.backends import BYTES_OF_NETWORK, Backend, get_backend, on_host_only, require_bytes
 from xpnet.backends.base import precision
@@ -19,14 +21,15 @@ from xpnet.backends.identity import is_same
 from xpnet.core.arrays import Array
 from xpnet.core.model import count_parameters
 from xpnet.core.temperature import combine
-from xpnet.data.open import open_source
+from xpnet.data import refuse_iterator
+from xpnet.data.open import open_data, open_source
 from xpnet.data.splits import parse_rows
 from xpnet.errors import ArgumentError, DivergenceError
 from xpnet.inference import predict, predict_calibrated
 from xpnet.inference.metrics import accuracy, correct, predictions
 from xpnet.network.network import Network
 from xpnet.training import KeptLoops
-from xpnet.value import History, structure
+from xpnet.value import History, Moment, structure
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -49,6 +52,34 @@ class Calibrated(NamedTuple):
 
     calibration: Calibration
     parts: Sequence[Callable[[], Any]]  # each returns the object itself; those of changed members are others
+
+
+def takes_options_of_training(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a method, by name, the arguments of `Network.train` that it does not list and that plans or data take.
+
+    Its signature shows all of them, in the same order.
+    """
+    own, of_network = inspect.signature(method), inspect.signature(Network.train)
+    shared = {
+        name: parameter
+        for name, parameter in of_network.parameters.items()
+        if name in {*training.Plan.__dataclass_fields__, *open_data.__kwdefaults__}.difference(own.parameters)
+    }
+    listed = {**own.parameters, **shared}
+    order = [*of_network.parameters, *own.parameters]
+    order[order.index("validation_data") : order.index("validation_data")] = ["rows", "validation_rows"]
+    order.insert(order.index("progress"), "threads")
+    parameters = [listed[name] for name in dict.fromkeys(order) if name in listed and name != "others"]
+
+    @functools.wraps(method)
+    def call(*args: Any, **options: Any) -> Any:
+        unknown = options.keys() - listed.keys()
+        if unknown:
+            raise TypeError(f"unknown arguments {', '.join(sorted(unknown))}")
+        return method(*args, **{name: parameter.default for name, parameter in shared.items()} | options)
+
+    call.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return call
 
 
 @explain_arguments
@@ -195,7 +226,7 @@ class Ensemble:
     @property
     def feature_names(self) -> tuple[str, ...] | None:
         """The names of the inputs, if a member knows them; see `Network.feature_names`. Assignable to all members."""
-        return training.find_names([network.value for network in self])
+        return find_names([network.value for network in self])
 
     @feature_names.setter
     def feature_names(self, names: Iterable[str] | None) -> None:
@@ -242,6 +273,7 @@ class Ensemble:
 
     # Training
 
+    @takes_options_of_training
     def train(
         self,
         train_data: Any,
@@ -251,26 +283,16 @@ class Ensemble:
         test_data: Any = None,
         *,
         optimizer: Optimizer | str | Sequence[Optimizer | str] | None = None,
-        sampling: Literal["shuffle", "replacement"] | None = None,
         rows: Sequence[Any] | None = None,
         validation_rows: Sequence[Any] | None = None,
         validation_data: Any = None,
         validation_split: Any = None,
-        sample_weight: Any = None,
-        class_weight: Any = None,
-        slopes: Any = None,
-        slope_weight: float = 1.0,
         callbacks: Sequence[Callback] | Callable[[int], Sequence[Callback]] = (),
-        metrics: Sequence[Any] = (),
-        training_metrics: Sequence[Any] = (),
-        steps: int | None = None,
-        cache: bool = True,
-        chunk_steps: int | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         every: str | int | timedelta | None = None,
         resume: bool = False,
         threads: int | str = "auto",
-        progress: bool = True,
+        **others: Any,
     ) -> list[History]:
         """Train all members, each as `Network.train` would train it alone.
 
@@ -320,19 +342,43 @@ class Ensemble:
         >>> bool(ensemble.accuracy(test_data) > 0.85)
         True
         """
-        arguments, members = {name: value for name, value in locals().items() if name != "self"}, len(self)
-        arguments["lr"] = training.one_for_each("lr", lr, members)
-        arguments["optimizer"] = training.one_for_each("optimizer", optimizer, members)
-        arguments["callbacks"] = training.copies_for_each(callbacks, members)
-        request = training.Request(**arguments)
-        chunks = training.train(self._networks, request, self._loops, "ensemble")
-        errors = Network._take_values(self._networks, chunks)
-        if errors:
+        members, networks = len(self), self._networks
+        file = training.parse_checkpoint(checkpoint, every, resume, kind="ensemble")
+        starts = training.find_starts(networks, file, others["progress"])
+        values = [start.value if isinstance(start, Moment) else start for start in starts]
+        of_plan = choose(others, training.Plan.__dataclass_fields__) | {"epochs": epochs, "batch_size": batch_size}
+        lrs, optimizers = (
+            training.one_for_each(name, value, members) for name, value in (("lr", lr), ("optimizer", optimizer))
+        )
+        plans = [
+            training.Plan(lr=rate, optimizer=own, callbacks=watching, **of_plan)
+            for rate, own, watching in zip(lrs, optimizers, training.copies_for_each(callbacks, members))
+        ]
+        training.check_one_update([plan.optimizer or value.optimizer for plan, value in zip(plans, values)])
+        refuse_contradictions(rows, validation_rows, validation_split)
+        if members > 1:
+            refuse_iterator(validation_data, "validation_data")
+            refuse_iterator(test_data, "test_data")
+        whole = open_data(
+            train_data,
+            values[0].reader._replace(feature_names=find_names(values)),
+            validation_data=validation_data,
+            test_data=test_data,
+            epochs=plans[0].epochs,
+            **choose(others, open_data.__kwdefaults__),
+        )
+        if validation_split is None:
+            parts = whole.part_for_each(rows, validation_rows, members)
+        else:
+            parts = whole.split_for_each(validation_split, [value.seeds.split for value in values])
+        jobs = [training.Job(*job) for job in zip(starts, parts, plans, networks)]
+        stream = training.train(jobs, threads=threads, checkpoint=file, loops=self._loops)
+        if errors := stream.give_to(networks):
             raise summarize_divergence(errors, members)
         first = self[0].optimizer
-        if all(rate == request.lr[0] for rate in request.lr) and all(net.optimizer == first for net in self):
+        if all(rate == lrs[0] for rate in lrs) and all(net.optimizer == first for net in self):
             # members with other learning rates differ on purpose
-            training.warn_of_laggards(self, request.callbacks)
+            training.warn_of_laggards(self, [plan.callbacks for plan in plans])
         return self.histories
 
     # Predictions
@@ -745,7 +791,32 @@ def check_alike(networks: Sequence[Any]) -> None:
             raise ArgumentError(
                 f"networks {k} and 0 have activations or costs of the same names that differ; give the same"
             )
-    training.find_names([network.value for network in networks])
+    find_names([network.value for network in networks])
+
+
+def choose(options: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Choose the options of these names."""
+    return {name: options[name] for name in names if name in options}
+
+
+def refuse_contradictions(rows: Any, validation_rows: Any, validation_split: Any) -> None:
+    """Refuse two arguments that both say what to train or to validate on."""
+    names = [name for name, value in (("rows", rows), ("validation_rows", validation_rows)) if value is not None]
+    if names and validation_split is not None:
+        raise ArgumentError(f"validation_split={show(validation_split)} contradicts {names[-1]}; leave one of them out")
+
+
+def find_names(values: Sequence[Value]) -> tuple[str, ...] | None:
+    """Find the feature names of networks. Some may have none; two must not have different ones."""
+    named = [(k, names) for k, value in enumerate(values) if (names := value.feature_names) is not None]
+    for k, names in named:
+        if names != named[0][1]:
+            i, (own, first) = next((i, pair) for i, pair in enumerate(zip(names, named[0][1])) if pair[0] != pair[1])
+            raise ArgumentError(
+                f"network {k} has the name {own!r} for input {i} and network {named[0][0]} has {first!r}; the members "
+                "of an ensemble must have the same feature_names, or None"
+            )
+    return named[0][1] if named else None
 
 
 def mean_and_std(values: Array, xp: Any) -> tuple[Array, Array]:

@@ -14,9 +14,8 @@ from xpnet._names import explain_arguments, explain_attribute, suggest_argument
 from xpnet.backends import get_backend
 from xpnet.core.arrays import Array, Layer
 from xpnet.core.step import State
-from xpnet.data.open import open_source, split_data
+from xpnet.data.open import open_data, open_source, split_data
 from xpnet.data.place import Place
-from xpnet.errors import DivergenceError
 from xpnet.inference import SingleRows, predict_calibrated, predict_outputs
 from xpnet.inference.metrics import predict_from_outputs
 from xpnet.network import _by_hand
@@ -24,6 +23,7 @@ from xpnet.training import KeptLoops
 from xpnet.value import (
     FITTED_TO_WEIGHTS,
     History,
+    Moment,
     Value,
     change_optimizer,
     check_state,
@@ -37,7 +37,7 @@ from xpnet.value import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import timedelta
 
     from xpnet.backends import Backend
@@ -291,6 +291,10 @@ class Network:
     def value(self, value: Value) -> None:
         self._value = check_value(value, self._value)
 
+    def receive(self, value: Value) -> None:
+        """Take over a value that a training of this network has reached, unchecked: many times a second."""
+        self._value = value
+
     def _change(self, **changes: Any) -> None:
         """Replace parts of the value, all at once: interrupts and other threads see one value or the other."""
         self._value = self._value._replace(**changes)
@@ -421,33 +425,6 @@ class Network:
 
     # Training
 
-    @staticmethod
-    def _take_values(
-        networks: Sequence[Network], chunks: Generator[Mapping[int, Value], None, dict[int, DivergenceError]]
-    ) -> dict[int, DivergenceError]:
-        """Give networks the values that their training yields, until it ends; return what it returns."""
-        values, proceed = [network._value for network in networks], partial(next, chunks)
-        try:
-            while True:
-                changes = proceed()
-                try:
-                    if any(network._value is not value for network, value in zip(networks, values)):
-                        raise RuntimeError(
-                            "a network was changed while it was being trained, by a callback or in another thread; a "
-                            "callback assigns `value` of its training instead, and other threads must wait"
-                        )
-                    for k, value in changes.items():
-                        networks[k]._value = values[k] = value
-                    proceed = partial(next, chunks)
-                except BaseException as error:
-                    proceed = partial(chunks.throw, error)  # it ends in its own way, and may give last values
-        except StopIteration as end:
-            return end.value
-        finally:
-            chunks.close()
-            for network in networks:
-                network._value = network._value.detached()
-
     def train(
         self,
         train_data: Any,
@@ -548,11 +525,47 @@ class Network:
         >>> round(net.accuracy(test_data), 2)
         0.91
         """
-        arguments = {name: value for name, value in locals().items() if name != "self"}
-        arguments |= {"lr": [lr], "optimizer": [optimizer], "callbacks": [callbacks]}  # one for each network
-        request = training.Request(**arguments)
-        chunks = training.train([self], request, self._loops)
-        for error in self._take_values([self], chunks).values():
+
+        def make_job(start: Value | Moment, watches: bool = True) -> training.Job:
+            plan = training.Plan(
+                epochs=epochs,
+                batch_size=batch_size,
+                lr=lr,
+                optimizer=optimizer,
+                sampling=sampling,
+                callbacks=callbacks,
+                metrics=metrics,
+                training_metrics=training_metrics,
+                chunk_steps=chunk_steps,
+                progress=progress,
+            )
+            value = start.value if isinstance(start, Moment) else start
+            data = open_data(
+                train_data,
+                value.reader,
+                validation_data=validation_data if watches else None,
+                test_data=test_data if watches else None,
+                sample_weight=sample_weight,
+                class_weight=class_weight,
+                slopes=slopes,
+                slope_weight=slope_weight,
+                epochs=plan.epochs,
+                steps=steps,
+                cache=cache,
+                progress=plan.progress and watches,
+            )
+            if validation_split is not None:
+                data = data.split(validation_split, value.seeds.split, copy=True)
+            return training.Job(start, data, plan if watches else plan.without_watching(), owner=self)
+
+        open_checkpoint = partial(training.parse_checkpoint, checkpoint, every, resume)
+        if distributed is None:
+            file = open_checkpoint()
+            (start,) = training.find_starts([self], file, progress)
+            stream = training.train([make_job(start)], checkpoint=file, loops=self._loops, blas_threads=blas_threads)
+        else:
+            stream = training.train_on_ranks(self, distributed, make_job, open_checkpoint, blas_threads, progress)
+        for error in stream.give_to([self]).values():
             raise error
         return self.history
 
@@ -574,7 +587,7 @@ class Network:
         Points of terms with `draw` change after every `redraw` steps. Returns the cost and the coefficients after each
         step; see :doc:`/use/differential-equations`.
         """
-        self._take_values([self], physics.solve(self, terms, steps, coefficients, redraw, damping, callbacks, progress))
+        physics.solve(self, terms, steps, coefficients, redraw, damping, callbacks, progress).give_to([self])
         return self.history
 
     def split_rows(self, data: Any, split: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -3,8 +3,8 @@
 import inspect
 import math
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, cast
@@ -19,19 +19,21 @@ from xpnet.errors import ArgumentError, DivergenceError
 from xpnet.physics._residuals import LinearProblem, Term, compute_rows, evaluate, find_dependence, linearize, mean_cost
 from xpnet.physics._taylor import find_jump
 from xpnet.training import (
+    Pauses,
     Progress,
-    ValueStream,
+    Stream,
+    Values,
     accept_value,
     check_machine,
+    ignore,
     parse_callbacks,
     refuse_rates,
     run_to_end,
-    take_changes,
     warn_of_no_step,
     write_optimizer,
 )
 from xpnet.training.callback import LOGS, Callback, Quantity, Trainee, Training, watching
-from xpnet.value import FITTED_TO_WEIGHTS, History, Objective, Position, Run, Value, init_optimizer, make_generator
+from xpnet.value import FITTED_TO_WEIGHTS, History, Moment, Objective, Run, Value, init_optimizer, make_generator
 
 LEAST_JUMP = 1e-6  # of a derivative of an activation; of continuous ones, rounding makes less
 CANDIDATES = 10  # points that are drawn for each one that is chosen
@@ -139,27 +141,36 @@ def solve(
     damping: float,
     callbacks: Sequence[Callback],
     progress: bool,
-) -> ValueStream:
-    """Fit a network to the residuals of terms; see `Network.solve`. Yields and returns as `train_networks`."""
+) -> Stream:
+    """Fit a network to the residuals of terms; see `Network.solve`."""
     value, steps, redraw = net.value, count("steps", steps, 0), count("redraw", redraw, 1)
     check_network(value)
     optimizer, first = LevenbergMarquardt(damping=damping), parse_coefficients(coefficients)
     callbacks = parse_callbacks(callbacks) + ([Progress()] if yes_or_no("progress", progress) else [])
     refuse_rates(callbacks, "solve")
-    history = History()
+    moment = Moment(value._replace(history=History()))
+    training = Training(net, partial(accept_value, value.optimizer, None), moment, steps, 1, dict(LOGS))
+    return Stream(run(training, terms, first, optimizer, redraw, callbacks), [training], {})
+
+
+def run(
+    training: Training,
+    terms: Sequence[Term],
+    first: dict[str, float],
+    optimizer: LevenbergMarquardt,
+    redraw: int,
+    callbacks: Sequence[Callback],
+) -> Generator[Values, None, None]:
+    """Check the terms, take the steps of `solve`, and yield the network's values."""
     with ExitStack() as stack:
-        stack.enter_context(value.scope())
-        problem = Problem(parse_terms(terms, list(first), value), tuple(first), value)
-        numbers = find_present(value, first) or first
+        stack.enter_context(training.value.scope())
+        problem = Problem(parse_terms(terms, list(first), training.value), tuple(first), training.value)
+        numbers = find_present(training.value, first) or first
         check_residuals(problem, numbers)
-        accept = partial(accept_value, value.optimizer, None)
-        training = Training(net, accept, value._replace(history=history), steps, 1, dict(LOGS), history, Position())
         training.quantities |= dict.fromkeys(first, Quantity())
         begun = stack.enter_context(watching(callbacks, training))
-        values = [training.value]
-        yield {0: values[0]}
-        all_steps = run_steps(problem, first, numbers, optimizer, redraw, training, values, callbacks)
-        return (yield from run_to_end(all_steps, [begun], [training], values))
+        steps = run_steps(problem, first, numbers, optimizer, redraw, training, callbacks)
+        yield from run_to_end(steps, {0: training}, [begun], nullcontext(ignore))
 
 
 def run_steps(
@@ -169,13 +180,13 @@ def run_steps(
     optimizer: LevenbergMarquardt,
     redraw: int,
     training: Training,
-    values: list[Value],
     callbacks: Sequence[Callback],
-) -> ValueStream:
-    """Take the steps of `solve`, and yield the network's value after each of them; it is replaced in `values`."""
-    provenance = values[0].provenance.add(describe_run(problem, training.epochs, optimizer))
-    state, rng = init_optimizer(optimizer, values[0].layers, problem.value.place), make_generator(values[0].generator)
-    parameters = problem.pack(values[0].layers, numbers)
+) -> Pauses:
+    """Take the steps of `solve`; yields as `run_steps` of the training loop does."""
+    value = training.value
+    provenance = value.provenance.add(describe_run(problem, training.epochs, optimizer))
+    state, rng = init_optimizer(optimizer, value.layers, problem.value.place), make_generator(value.generator)
+    parameters = problem.pack(value.layers, numbers)
     search, has_moved = Search(problem, parameters, problem.linearize(parameters), state.memory), False
     for step in range(1, training.epochs + 1):
         if training.stopped or (search.is_stuck and not problem.draws):
@@ -191,27 +202,27 @@ def run_steps(
         layers, coefficients = problem.unpack(search.parameters)
         numbers = {name: float(number) for name, number in coefficients.items()}
         objective = Objective(coefficients={name: (first[name], numbers[name]) for name in first})
-        value = replace_layers(values[0], layers)._replace(objective=objective)
-        training.reached = value._replace(provenance=provenance, generator=rng.bit_generator.state)
+        value = replace_layers(training.value, layers)._replace(objective=objective)
+        value = value._replace(provenance=provenance, generator=rng.bit_generator.state)
         cost, seconds = float(search.linear.cost), time.perf_counter() - started
-        position = training.position.after_chunk((1, problem.n_points), cost, weight=1.0, lr=1.0, seconds=seconds)
-        logs = position.row() | numbers
+        shape = 1, problem.n_points
+        moment = training.position.after_chunk(value, shape, cost, weight=1.0, lr=1.0, seconds=seconds)
+        logs = moment.row() | numbers
         training.history.rows.append(logs)
-        training.position = position.next_epoch()
-        yield take_changes([training], values)
+        training.position = moment.next_epoch()
+        yield None
         for callback in callbacks:
             callback.on_chunk_end(1)
         for callback in callbacks:
             callback.on_epoch_end(logs)  # may add to the logs
-        if changes := take_changes([training], values):
-            yield changes
-            numbers = find_present(values[0], first) or numbers
-            parameters = problem.pack(values[0].layers, numbers)
+        yield [0]
+        if training.value is not value:  # callbacks have given another one
+            numbers = find_present(training.value, first) or numbers
+            parameters = problem.pack(training.value.layers, numbers)
             search = Search(problem, parameters, problem.linearize(parameters), search.memory)
     training.completed = True
     if not has_moved:
         warn_of_no_step("solve", training.history)
-    return {}
 
 
 def find_present(value: Value, first: dict[str, float]) -> dict[str, float] | None:

@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING
 from xpnet._lazy import import_lazily
 
 if TYPE_CHECKING:
+    from xpnet.data.open import Data as Data
+    from xpnet.data.open import open_data as open_data
     from xpnet.training._all_examples import check_machine as check_machine
     from xpnet.training._all_examples import refuse_rates as refuse_rates
     from xpnet.training._all_examples import warn_of_no_step as warn_of_no_step
-    from xpnet.training._arguments import Request as Request
+    from xpnet.training._arguments import check_one_update as check_one_update
     from xpnet.training._arguments import copies_for_each as copies_for_each
     from xpnet.training._arguments import one_for_each as one_for_each
     from xpnet.training._arguments import parse_callbacks as parse_callbacks
@@ -18,11 +20,7 @@ if TYPE_CHECKING:
     from xpnet.training._arguments import parse_rate as parse_rate
     from xpnet.training._arguments import parse_schedule as parse_schedule
     from xpnet.training._arguments import suggest_optimizer as suggest_optimizer
-    from xpnet.training._checkpoint import Checkpoint as Checkpoint
     from xpnet.training._checkpoint import find_starts as find_starts
-    from xpnet.training._checkpoint import make_checkpoint as make_checkpoint
-    from xpnet.training._checkpoint import read_trainings as read_trainings
-    from xpnet.training._comparison import describe_training as describe_training
     from xpnet.training._evaluate import Evaluate as Evaluate
     from xpnet.training._evaluate import choose_metrics as choose_metrics
     from xpnet.training._evaluate import measure as measure
@@ -31,67 +29,69 @@ if TYPE_CHECKING:
     from xpnet.training._evaluate import measure_predictions as measure_predictions
     from xpnet.training._evaluate import require_classes as require_classes
     from xpnet.training._laggards import warn_of_laggards as warn_of_laggards
-    from xpnet.training._loop import ValueStream as ValueStream
+    from xpnet.training._loop import Pauses as Pauses
     from xpnet.training._loop import accept_value as accept_value
-    from xpnet.training._loop import run_to_end as run_to_end
-    from xpnet.training._loop import take_changes as take_changes
-    from xpnet.training._loop import train_networks as train_networks
     from xpnet.training._loops import KeptLoops as KeptLoops
     from xpnet.training._plan import Job as Job
     from xpnet.training._plan import Plan as Plan
     from xpnet.training._progress import Progress as Progress
     from xpnet.training._runs import write_optimizer as write_optimizer
+    from xpnet.training._saving import Checkpoint as Checkpoint
     from xpnet.training._saving import Every as Every
     from xpnet.training._saving import FileKind as FileKind
-    from xpnet.training._saving import Saving as Saving
+    from xpnet.training._saving import parse_checkpoint as parse_checkpoint
     from xpnet.training._saving import parse_every as parse_every
-    from xpnet.training._saving import parse_saving as parse_saving
     from xpnet.training._steps import ChunkRunner as ChunkRunner
-    from xpnet.training._train import find_names as find_names
+    from xpnet.training._train import Stream as Stream
+    from xpnet.training._train import Values as Values
+    from xpnet.training._train import ignore as ignore
+    from xpnet.training._train import run_to_end as run_to_end
     from xpnet.training._train import train as train
+    from xpnet.training.on_ranks import train_on_ranks as train_on_ranks
+    from xpnet.value import Moment as Moment
 
 __all__ = [
     "Checkpoint",
     "ChunkRunner",
+    "Data",
     "Evaluate",
     "Every",
     "FileKind",
     "Job",
     "KeptLoops",
+    "Moment",
+    "Pauses",
     "Plan",
     "Progress",
-    "Request",
-    "Saving",
-    "ValueStream",
+    "Stream",
+    "Values",
     "accept_value",
     "check_machine",
+    "check_one_update",
     "choose_metrics",
     "copies_for_each",
-    "describe_training",
-    "find_names",
     "find_starts",
-    "make_checkpoint",
+    "ignore",
     "measure",
     "measure_data",
     "measure_each",
     "measure_predictions",
     "one_for_each",
+    "open_data",
     "parse_callbacks",
+    "parse_checkpoint",
     "parse_epochs",
     "parse_every",
     "parse_metrics",
     "parse_optimizer",
     "parse_rate",
-    "parse_saving",
     "parse_schedule",
-    "read_trainings",
     "refuse_rates",
     "require_classes",
     "run_to_end",
     "suggest_optimizer",
-    "take_changes",
     "train",
-    "train_networks",
+    "train_on_ranks",
     "warn_of_laggards",
     "warn_of_no_step",
     "write_optimizer",
@@ -106,7 +106,7 @@ __getattr__ = import_lazily(
             "warn_of_no_step",
         ),
         "_arguments": (
-            "Request",
+            "check_one_update",
             "copies_for_each",
             "one_for_each",
             "parse_callbacks",
@@ -117,13 +117,7 @@ __getattr__ = import_lazily(
             "parse_schedule",
             "suggest_optimizer",
         ),
-        "_checkpoint": (
-            "Checkpoint",
-            "find_starts",
-            "make_checkpoint",
-            "read_trainings",
-        ),
-        "_comparison": ("describe_training",),
+        "_checkpoint": ("find_starts",),
         "_evaluate": (
             "Evaluate",
             "choose_metrics",
@@ -135,11 +129,8 @@ __getattr__ = import_lazily(
         ),
         "_laggards": ("warn_of_laggards",),
         "_loop": (
-            "ValueStream",
+            "Pauses",
             "accept_value",
-            "run_to_end",
-            "take_changes",
-            "train_networks",
         ),
         "_loops": ("KeptLoops",),
         "_plan": (
@@ -149,16 +140,23 @@ __getattr__ = import_lazily(
         "_progress": ("Progress",),
         "_runs": ("write_optimizer",),
         "_saving": (
+            "Checkpoint",
             "Every",
             "FileKind",
-            "Saving",
+            "parse_checkpoint",
             "parse_every",
-            "parse_saving",
         ),
         "_steps": ("ChunkRunner",),
         "_train": (
-            "find_names",
+            "Progress",
+            "Stream",
+            "Values",
+            "ignore",
+            "run_to_end",
             "train",
         ),
+        ".data.open": ("Data", "open_data"),
+        ".value": ("Moment",),
+        "on_ranks": ("train_on_ranks",),
     },
 )

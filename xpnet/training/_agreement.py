@@ -11,7 +11,7 @@ from xpnet.core.arrays import leaves
 from xpnet.data import digest
 from xpnet.distributed import Ranks
 from xpnet.training.callback import Callback, Training, watching
-from xpnet.value import History, Start, Value, to_device, to_host
+from xpnet.value import NO_CALL, History, Moment, Value, to_device, to_host
 
 
 class Changes(NamedTuple):
@@ -117,9 +117,21 @@ class Follow(Callback):
         return changes.logs
 
 
-def describe_start(start: Start) -> Start:
+def describe_start(start: Value | Moment) -> Value | Moment:
     """Describe how the training of rank 0's network begins, or resumes, in NumPy arrays. Synchronizes."""
-    return start._replace(value=describe_value(start.value))
+    if not isinstance(start, Moment):
+        return describe_value(start)
+    value = describe_value(start.value)._replace(history=start.value.history)
+    return start._replace(value=value, call=NO_CALL, callbacks=())
+
+
+def take_over_start(start: Value | Moment, of_first: Value | Moment, own: Value) -> Value | Moment:
+    """Move rank 0's start to where the network of a rank computes; rank 0 knows what its file holds besides."""
+    if not isinstance(start, Moment):
+        return take_over(start, own)
+    value = take_over(start.value, own)._replace(history=start.value.history)
+    file = of_first if isinstance(of_first, Moment) else start
+    return start._replace(value=value, call=file.call, callbacks=file.callbacks)
 
 
 def describe_value(value: Value) -> Value:

@@ -1,6 +1,7 @@
 """What every optimizer that takes all examples in each step requires; each may require more of a network."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -13,7 +14,7 @@ from xpnet.core.model import Model, count_parameters
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.data import Gathered, read_targets
 from xpnet.data.sampling import LAST_APART, count_minibatches
-from xpnet.data.source import Resident, Rows
+from xpnet.data.source import Resident, Rows, Source
 from xpnet.errors import ArgumentError
 from xpnet.training._plan import Job, Plan
 from xpnet.training.callback import Callback
@@ -23,10 +24,8 @@ ROWS_ON_HOST = 2048  # examples in a part on the host, where few stay in the cac
 ROWS_ON_DEVICE = 8192  # on a device, where a few large steps cost less than many small ones
 
 
-def use_all_examples(jobs: Sequence[Job]) -> Sequence[Job]:
-    """Give jobs minibatches of all examples, which their optimizer needs. Changes nothing.
-
-    Warns if the optimizer will learn the noise of the targets.
+def check_all_examples(jobs: Sequence[Job]) -> None:
+    """Check jobs whose optimizer needs all examples in every step; warn if it will learn the noise of the targets.
 
     Raises
     ------
@@ -35,13 +34,22 @@ def use_all_examples(jobs: Sequence[Job]) -> Sequence[Job]:
     MemoryError
         If the machine has not enough memory.
     """
-    optimizer, reader = jobs[0].plan.optimizer, jobs[0].source.reader
+    optimizer, reader = jobs[0].plan.optimizer, jobs[0].data.train.reader
     for job in jobs:
         check_job(job)
     check_machine(optimizer, reader.backend, reader.model, len(jobs))
     for warning in [text for text in map(explain_noise, jobs) if text][:1]:
         warn(warning)
-    return [job._replace(plan=divide_epoch(job)) for job in jobs]
+
+
+def count_examples(source: Source, optimizer: Optimizer) -> int:
+    """Count the examples of a source; refuse one that an optimizer cannot take whole in every step."""
+    if not isinstance(source, (Resident, Rows, Gathered)):
+        raise ArgumentError(
+            f"{optimizer!r} needs all examples in every step; give train_data as arrays, as pairs, or as a data "
+            "set with cache=True"
+        )
+    return len(source)
 
 
 def divide_epoch(job: Job) -> Plan:
@@ -49,33 +57,26 @@ def divide_epoch(job: Job) -> Plan:
 
     Then the rate is 0 before the last part, and 1 there. No part may be without weight, as it would be skipped.
     """
-    plan, source, n = job.plan, job.source, len(job.source)  # type: ignore[arg-type]
+    plan, source, n = job.plan, job.data.train, len(job.data.train)  # type: ignore[arg-type]
     reader = source.reader
     rows = min(ROWS_ON_HOST if reader.backend.on_host else ROWS_ON_DEVICE, rows_per_block(reader.model.n_in))
     _, weight = read_targets(source)  # type: ignore[arg-type]
     is_whole = rows >= n or getattr(plan.optimizer.update, "add", None) is None
     if is_whole or (weight is not None and not np.add.reduceat(weight, range(0, n, rows)).all()):
-        return plan._replace(batch_size=n)
+        return replace(plan, batch_size=n)
     parts = count_minibatches(n, rows)
-    return plan._replace(
-        batch_size=rows, sampling=LAST_APART, schedule=lambda step, total: float(step % parts == parts - 1)
-    )
+    return replace(plan, batch_size=rows, sampling=LAST_APART, lr=lambda step, total: float(step % parts == parts - 1))
 
 
 def check_job(job: Job) -> None:
     """Refuse a network, data or callbacks that do not go with the optimizer."""
-    optimizer, reader = job.plan.optimizer, job.source.reader
+    optimizer, reader = job.plan.optimizer, job.data.train.reader
     name, model = type(optimizer).__name__, reader.model
-    refuse_rates(job.callbacks, name)
+    refuse_rates(job.plan.callbacks, name)
     if any(model.dropout):
         raise ArgumentError(
             f"{name} does not go with dropout={list(model.dropout)}; leave dropout out, and give weight_decay or "
             "validation data instead"
-        )
-    if not isinstance(job.source, (Resident, Rows, Gathered)):
-        raise ArgumentError(
-            f"{optimizer!r} needs all examples in every step; give train_data as arrays, as pairs, or as a data "
-            "set with cache=True"
         )
     if check_network := getattr(optimizer, "check_network", None):
         to_array = partial(reader.backend.asarray, dtype=reader.dtype)
@@ -103,8 +104,8 @@ def check_machine(optimizer: Optimizer, backend: Backend, model: Model, networks
 
 def explain_noise(job: Job) -> str:
     """Format the optimizer's warning that it will learn the noise of the targets; "" if it has none."""
-    optimizer, source, reader = job.plan.optimizer, job.source, job.source.reader
-    validates = any(name.startswith("validation_") for callback in job.callbacks for name in callback.adds)
+    optimizer, source, reader = job.plan.optimizer, job.data.train, job.data.train.reader
+    validates = any(name.startswith("validation_") for callback in job.plan.callbacks for name in callback.adds)
     explain: Callable[..., str] | None = getattr(optimizer, "explain_noise", None)
     if validates or explain is None:
         return ""

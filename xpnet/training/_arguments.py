@@ -4,122 +4,28 @@ import copy
 import difflib
 import inspect
 import math
-import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import fields
-from datetime import timedelta
-from typing import Any, NamedTuple, cast
+from functools import cache
+from typing import Any, cast
 
 import numpy as np
 
-from xpnet._checks import choices, count, in_range, is_list, is_text, show, yes_or_no
+from xpnet._checks import choices, count, in_range, is_list, is_text, show
 from xpnet._names import find_nearest, look_up
 from xpnet.backends import AUTO
 from xpnet.backends.base import Backend
 from xpnet.core.model import Model
 from xpnet.core.optimizers import OPTIMIZERS
-from xpnet.core.optimizers.base import Optimizer, is_optimizer, needs_all_examples
+from xpnet.core.optimizers.base import Optimizer, is_optimizer
 from xpnet.core.schedules import Constant, Schedule
-from xpnet.data.sampling import SAMPLING
+from xpnet.data.sampling import SAMPLING, Sampling
 from xpnet.errors import ArgumentError
 from xpnet.inference.metrics import METRICS, Metric, of_function, top_k
-from xpnet.training._plan import Plan
 from xpnet.training.callback import Callback
-from xpnet.value import Value
 
-BATCH_SIZE = 30  # unless given
 MOST_THREADS = 10_000  # more than any machine's cores, and small enough for an int in C
-
-
-class Request(NamedTuple):
-    """The arguments of `train` as the user gave them, or their defaults; they are not checked yet."""
-
-    train_data: Any
-    epochs: int = 20
-    batch_size: int | None = None
-    lr: Sequence[float | Schedule | None] = (None,)  # one for each network, like optimizer and callbacks
-    test_data: Any = None
-    optimizer: Sequence[Optimizer | str | None] = (None,)
-    sampling: str | None = None
-    rows: Sequence[Any] | None = None  # for each network, those to train it on
-    validation_rows: Sequence[Any] | None = None  # for each network, those to validate it on
-    validation_data: Any = None
-    validation_split: Any = None
-    sample_weight: Any = None
-    class_weight: Any = None
-    slopes: Any = None
-    slope_weight: float = 1.0
-    callbacks: Sequence[Sequence[Callback]] = ((),)
-    metrics: Sequence[Any] = ()
-    training_metrics: Sequence[Any] = ()
-    steps: int | None = None
-    cache: bool = True
-    chunk_steps: int | None = None
-    checkpoint: str | os.PathLike[str] | None = None
-    every: str | int | timedelta | None = None
-    resume: bool = False
-    blas_threads: int | str = AUTO
-    threads: int | str = AUTO
-    distributed: Any = None
-    progress: bool = True
-
-    def without_watching(self) -> "Request":
-        """Leave out what observes training, for a process that only shares the steps."""
-        others = {"checkpoint": None, "every": None, "resume": False, "progress": False}
-        nothing = {"validation_data": None, "test_data": None, "metrics": (), "training_metrics": ()}
-        return self._replace(callbacks=[()], **nothing, **others)
-
-
-class Parsed(NamedTuple):
-    """The arguments of `train` that are not data, as objects."""
-
-    plans: list[Plan]  # for each network, like callbacks
-    callbacks: list[list[Callback]]
-    metrics: list[Metric]
-    training_metrics: list[Metric]
-    blas_threads: int | str
-    threads: int | str
-    progress: bool
-
-
-def parse(request: Request, optimizers: Sequence[Optimizer], first: Value) -> Parsed:
-    """Check the arguments of `train` that are not data, and turn them into objects.
-
-    Parameters
-    ----------
-    request
-        The arguments.
-    optimizers
-        The optimizers that the networks have, which are the default.
-    first
-        One of the networks.
-    """
-    epochs = parse_epochs(request.epochs)
-    batch_size = BATCH_SIZE if request.batch_size is None else count("batch_size", request.batch_size, 1)
-    steps = None if request.steps is None else count("steps", request.steps, 1)
-    chunk_steps = None if request.chunk_steps is None else count("chunk_steps", request.chunk_steps, 1)
-    optimizers = [own if value is None else parse_optimizer(value) for own, value in zip(optimizers, request.optimizer)]
-    check_one_update(optimizers)
-    if needs_all_examples(optimizers[0]):
-        _refuse_steps(optimizers[0], request)
-    schedules = [
-        parse_schedule(optimizer.default_lr if value is None else value)
-        for optimizer, value in zip(optimizers, request.lr)
-    ]
-    sampling = look_up("sampling", "shuffle" if request.sampling is None else request.sampling, SAMPLING)
-    return Parsed(
-        plans=[
-            Plan(epochs, batch_size, optimizer, schedule, sampling, steps=steps, chunk_steps=chunk_steps)
-            for optimizer, schedule in zip(optimizers, schedules)
-        ],
-        blas_threads=parse_blas_threads(first.backend, request.blas_threads),
-        threads=parse_threads(first.backend, request.threads),
-        callbacks=[parse_callbacks(callbacks) for callbacks in request.callbacks],
-        metrics=parse_metrics("metrics", request.metrics, first.model),
-        training_metrics=parse_metrics("training_metrics", request.training_metrics, first.model),
-        progress=yes_or_no("progress", request.progress),
-    )
 
 
 # What may differ by member of an ensemble
@@ -194,18 +100,6 @@ def check_one_update(optimizers: Sequence[Optimizer]) -> None:
             )
 
 
-def _refuse_steps(optimizer: Optimizer, request: Request) -> None:
-    """Refuse arguments about steps that the optimizer chooses itself."""
-    named = ("batch_size", request.batch_size), ("sampling", request.sampling), *(("lr", rate) for rate in request.lr)
-    for name, value in named:
-        if value is None:
-            continue
-        raise ArgumentError(
-            f"{name}={value!r} is for other optimizers: {type(optimizer).__name__} uses all examples in every step, "
-            "and chooses its length; leave it out, or give another optimizer"
-        )
-
-
 # The arguments one by one
 
 
@@ -214,6 +108,16 @@ def parse_epochs(value: Any) -> int:
     if isinstance(value, (list, tuple)) or getattr(value, "shape", ()) != ():  # a number of NumPy has the shape ()
         raise ArgumentError("epochs is an array; X and y are given together, as in train((X, y), epochs=20)")
     return count("epochs", value, 0)
+
+
+def parse_alpha(value: Any) -> float:
+    """Check the strength of a penalty."""
+    return in_range("alpha", value, 0, math.inf, "0 turns it off")
+
+
+def parse_sampling(value: Any) -> Sampling:
+    """Check a sampling, or find the one that a name stands for."""
+    return value if isinstance(value, Sampling) else look_up("sampling", value, SAMPLING)
 
 
 def parse_rate(argument: str, value: Any) -> float:
@@ -270,17 +174,33 @@ def parse_callbacks(value: Any) -> list[Callback]:
                 f"callbacks holds {callback!r}, which is not an object of a subclass of xpnet.Callback; "
                 "give one, as in [EarlyStopping()]"
             )
-        _check_hooks(callback)
+        check_hooks(type(callback))
+        if not is_list(callback.adds) or not all(map(is_text, callback.adds)):
+            raise ArgumentError(f"{type(callback).__name__}.adds={callback.adds!r} must be a tuple of names")
     if len({id(callback) for callback in value}) < len(value):
         raise ArgumentError("callbacks holds the same object twice; make a new one for each place")
     return list(value)
 
 
-def parse_metrics(argument: str, value: Any, model: Model) -> list[Metric]:
-    """Parse metrics, each a name, a `Metric`, or a function (y_true, y_pred) -> number."""
+def parse_metrics(argument: str, value: Any, model: Model | None = None) -> list[Metric]:
+    """Parse metrics, each a name, a `Metric`, or a function (y_true, y_pred) -> number, which must suit the model."""
     if not is_list(value) or isinstance(value, Metric):
         raise ArgumentError(f'{argument}={show(value)} must be a list of metrics, as in ["accuracy"]')
     metrics = [_parse_metric(argument, item) for item in value]
+    names = [metric.name for metric in metrics]
+    for metric in metrics:
+        taken = METRICS.get(metric.name, metric) != metric or metric.name in ("cost", "size")
+        if taken or names.count(metric.name) > 1:
+            raise ArgumentError(
+                f"{argument} holds a metric called {metric.name!r}, which is taken; give it another name"
+            )
+    if model is not None:
+        check_metrics(argument, metrics, model)
+    return metrics
+
+
+def check_metrics(argument: str, metrics: Sequence[Metric], model: Model) -> None:
+    """Refuse metrics that are not for a network."""
     for metric in metrics:
         if metric.tasks and model.task not in metric.tasks:
             raise ArgumentError(
@@ -290,14 +210,6 @@ def parse_metrics(argument: str, value: Any, model: Model) -> list[Metric]:
             raise ArgumentError(f"{argument} holds {metric.name!r}, which needs {metric.outputs} outputs or more")
     if metrics:
         model.cost.require_point(argument)
-    names = [metric.name for metric in metrics]
-    for metric in metrics:
-        taken = METRICS.get(metric.name, metric) != metric or metric.name in ("cost", "size")
-        if taken or names.count(metric.name) > 1:
-            raise ArgumentError(
-                f"{argument} holds a metric called {metric.name!r}, which is taken; give it another name"
-            )
-    return metrics
 
 
 def _parse_metric(argument: str, value: Any) -> Metric:
@@ -310,11 +222,12 @@ def _parse_metric(argument: str, value: Any) -> Metric:
     return look_up(argument, value, METRICS)
 
 
-def _check_hooks(callback: Callback) -> None:
+@cache
+def check_hooks(kind: type[Callback]) -> None:
     """Refuse methods that would never be called, or that expect other parameters."""
-    name = type(callback).__name__
+    name = kind.__name__
     hooks = {hook: inspect.signature(getattr(Callback, hook)) for hook in vars(Callback) if hook.startswith("on_")}
-    for method, function in inspect.getmembers(type(callback), inspect.isfunction):
+    for method, function in inspect.getmembers(kind, inspect.isfunction):
         if method not in hooks and method.startswith("on_") and difflib.get_close_matches(method, hooks, cutoff=0.7):
             raise ArgumentError(f"{name}.{method} would never be called; a callback has {', '.join(hooks)}")
         if method in hooks:
@@ -324,8 +237,6 @@ def _check_hooks(callback: Callback) -> None:
                     raise ArgumentError("another order")
             except TypeError as error:
                 raise ArgumentError(f"{name}.{method} must have the parameters {hooks[method]}") from error
-    if not is_list(callback.adds) or not all(map(is_text, callback.adds)):
-        raise ArgumentError(f"{name}.adds={callback.adds!r} must be a tuple of names")
 
 
 def parse_blas_threads(backend: Backend, threads: Any) -> int | str:

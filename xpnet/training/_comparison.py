@@ -7,7 +7,7 @@ described by fingerprints. Errors name the first difference.
 import hashlib
 import operator
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from importlib.metadata import version
 from math import isclose
 from typing import Any
@@ -22,27 +22,35 @@ from xpnet.core.optimizers import OPTIMIZERS
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.schedules import SCHEDULE_CLASSES, Schedule
 from xpnet.errors import ArgumentError
-from xpnet.files import Snapshot, encode_optimizer, explain_errors, refuse_unknown
-from xpnet.training._plan import Job, Plan
+from xpnet.files import encode_optimizer, explain_errors, refuse_unknown
+from xpnet.training._plan import Job
 from xpnet.training._rates import learning_rates
-from xpnet.training._saving import Saving
 from xpnet.training.callback import Callback, Trainee, decisive_arguments
+from xpnet.value import Moment
 from xpnet.value.structure import describe_own
 from xpnet.version import __version__
 
 # Described by fingerprints, which are compared
 DATA = ("train_data", "validation_data", "test_data", "sample_weight")
 OF_FIRST_RANK = {"validation_data", "test_data", "initial_weights"}  # which alone has these, and the network
+APART = {"lr", "callbacks", "metrics", "training_metrics"}  # the fields of a plan that are described by functions
+FREE = {"chunk_steps", "progress"}  # those that a resumed training may change
 MOST_RATES = 10_000  # compared, of a user's own schedule
 LAST_COMPARED = 1000  # step, if the number of steps is not known
 
 # Describing
 
 
-def describe_training(plan: Plan, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Describe a call that trains a network, by its arguments and plan; `describe_rates` adds the schedule."""
-    optimizer = encode_optimizer(plan.optimizer) or plan.optimizer
-    return describe_call({**arguments, "epochs": plan.epochs, "optimizer": optimizer}, to_plain)
+def describe_training(job: Job, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe the training of a network, whose plan is complete, by what must be the same when it is resumed.
+
+    These are the fields of the plan, and `arguments`; `describe_callbacks` and `describe_rates` add those of `APART`.
+    """
+    plan = job.plan
+    own = {name: getattr(plan, name) for name in (field.name for field in fields(plan)) if name not in FREE | APART}
+    own |= {"sampling": plan.sampling.name, "optimizer": encode_optimizer(plan.optimizer) or plan.optimizer}
+    functions = describe_functions(job.value.model, [*plan.metrics, *plan.training_metrics])
+    return describe_call({**own, "functions": functions, **arguments}, to_plain)
 
 
 def describe_initial_weights(net: Trainee) -> list[float] | None:
@@ -51,25 +59,25 @@ def describe_initial_weights(net: Trainee) -> list[float] | None:
     Sums of the positive and of the negative ones tell apart two initializers of one name, and assigned weights from
     those of a seed. Synchronizes.
     """
-    _, _, runs, _, earlier = net.value.provenance
-    if runs or earlier or not net.has_given_seed:
+    value = net.value
+    if value.provenance.runs or value.provenance.earlier or not net.has_given_seed:
         return None
-    with net.value.scope():
-        arrays = [np.ravel(net.value.backend.to_numpy(x)).astype(np.float64) for x in leaves(net.value.layers)]
+    with value.scope():
+        arrays = [np.ravel(value.backend.to_numpy(x)).astype(np.float64) for x in leaves(value.layers)]
     return [float(part.clip(0) @ np.arange(1, 1 + len(part))) for array in arrays for part in (array, -array)]
 
 
 def describe_on_rank(job: Job, call: Mapping[str, Any]) -> dict[str, Any]:
     """Describe a training on one of several processes, with what `describe_training` says of the call."""
-    value, plan, steps = job.net.value, job.plan, job.source.steps(job.plan.sampling, job.plan.batch_size)
+    plan, backend, steps = job.plan, job.value.backend, job.data.train.steps(job.plan.sampling, job.plan.batch_size)
     total = plan.epochs * (steps or 0)
     return {
-        "versions": {"xpnet": __version__, **{name: version(name) for name in {"numpy", value.backend.name}}},
-        "backend": value.backend.name,
-        **value.settings,
+        "versions": {"xpnet": __version__, **{name: version(name) for name in {"numpy", backend.name}}},
+        "backend": backend.name,
+        **job.value.settings,
         **{name: value for name, value in call.items() if name not in OF_FIRST_RANK},
         "chunk_steps": plan.chunk_steps,
-        "lr": describe_schedule(plan.schedule, total, total),  # the last, as it depends on the number of steps
+        "lr": describe_schedule(plan.lr, total, total),  # the last, as it depends on the number of steps
     }
 
 
@@ -155,28 +163,29 @@ def check_same_network(path: str, before: Mapping[str, Any], now: Mapping[str, A
         raise difference
 
 
-def check_same_origin(saving: Saving, networks: Sequence[Trainee], resumed: Sequence[Snapshot]) -> None:
-    """Refuse to resume trainings of networks with other initializers, or with other seeds, unless these were drawn."""
-    for path, net, snapshot in zip(saving.name_parts(len(networks)), networks, resumed):
-        now, before = net.value.provenance, snapshot.value.provenance
-        for name in ("init", "seed") if net.has_given_seed else ("init",):
-            then, value = getattr(before, name), getattr(now, name)
-            if then == value or None in (then, value):  # it is not known
-                continue
-            whose = " (drawn from the seed or random_state of all)" if name == "seed" and len(networks) > 1 else ""
-            raise _difference(path, f"{name}={then!r}", f"{name}={value!r}{whose}")
-        sums: Any = (snapshot.call.get("initial_weights"), describe_initial_weights(net))
-        with explain_errors(path):
-            are_same = None in sums or np.allclose(*sums, rtol=1e-5)  # their last digits may differ between computers
-        if not are_same:
-            raise ArgumentError(
-                f"{path} holds a training from other initial weights than those of this network, with "
-                f"init={now.init!r} or assigned ones; give the same, or another checkpoint"
-            )
+def check_same_origin(path: str, net: Trainee, before: Moment, networks: int) -> None:
+    """Refuse to resume the training of a network with another initializer, or another seed, unless that was drawn.
+
+    Those of several `networks` are from one seed.
+    """
+    note = " (drawn from the seed or random_state of all)" if networks > 1 else ""
+    now, then = net.value.provenance, before.value.provenance
+    for name in ("init", "seed") if net.has_given_seed else ("init",):
+        pair = getattr(then, name), getattr(now, name)
+        if pair[0] != pair[1] and None not in pair:  # which would say that it is not known
+            raise _difference(path, f"{name}={pair[0]!r}", f"{name}={pair[1]!r}{note if name == 'seed' else ''}")
+    sums: Any = (before.call.get("initial_weights"), describe_initial_weights(net))
+    with explain_errors(path):
+        are_same = None in sums or np.allclose(*sums, rtol=1e-5)  # their last digits may differ between computers
+    if not are_same:
+        raise ArgumentError(
+            f"{path} holds a training from other initial weights than those of this network, with "
+            f"init={now.init!r} or assigned ones; give the same, or another checkpoint"
+        )
 
 
 def check_same_training(
-    path: str, before: Snapshot, now: Mapping[str, Any], schedule: Schedule, steps: int | None
+    path: str, before: Moment, now: Mapping[str, Any], schedule: Schedule, steps: int | None
 ) -> None:
     """Refuse to resume another training, and name the difference; `steps` is the number in an epoch, if it is known.
 
@@ -186,7 +195,7 @@ def check_same_training(
     with explain_errors(path):
         refuse_unknown("argument of train", set(then) ^ {*now, "lr", "schedule"})
         total = count("epochs", then["epochs"], 0) * (steps or 0)
-    epochs = before.position["epoch"] - (not before.position["steps"])
+    epochs = before.epoch - (not before.steps)
     if now["epochs"] < epochs:
         raise ArgumentError(f"epochs={now['epochs']} are fewer than the {epochs} that {path} has begun; give more")
     free = {"initial_weights", *(["epochs"] if _has_rates(schedule) else [])}
@@ -200,7 +209,7 @@ def check_same_training(
     if difference is not None:
         raise difference
     with explain_errors(path):
-        check_steps(before.position, steps if "examples" in now["train_data"] else None)
+        check_steps(before, steps if "examples" in now["train_data"] else None)
     _check_same_schedule(path, then, schedule, total, now["epochs"] * (steps or 0))
 
 
@@ -225,15 +234,14 @@ def _check_same_schedule(path: str, then: Mapping[str, Any], schedule: Schedule,
         )
 
 
-def check_steps(position: Mapping[str, Any], steps: int | None) -> None:
-    """Refuse a position whose numbers contradict each other; `steps` is the number in an epoch, if it is certain."""
+def check_steps(moment: Moment, steps: int | None) -> None:
+    """Refuse a moment whose numbers contradict each other; `steps` is the number in an epoch, if it is certain."""
     if steps is None:
-        right = position["steps"] <= position["total_steps"]
+        right = moment.steps <= moment.total_steps
     else:
-        right = position["total_steps"] == (position["epoch"] - 1) * steps + position["steps"]
-        right = right and position["steps"] <= steps
+        right = moment.total_steps == (moment.epoch - 1) * steps + moment.steps and moment.steps <= steps
     if not right:
-        numbers = ", ".join(f"{name}={position[name]}" for name in ("epoch", "steps", "total_steps"))
+        numbers = ", ".join(f"{name}={getattr(moment, name)}" for name in ("epoch", "steps", "total_steps"))
         raise ArgumentError(f"its position {numbers} contradicts itself")
 
 

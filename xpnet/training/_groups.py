@@ -7,10 +7,11 @@ states are split again. Networks that have stopped or diverged drop out.
 import math
 import os
 from collections.abc import Hashable, Iterable, Mapping, Sequence, Sized
+from contextlib import ExitStack, closing
 from functools import cached_property, partial
 from itertools import accumulate
 from math import ceil
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -24,22 +25,21 @@ from xpnet.core.scaling import AnyScaling
 from xpnet.core.step import State
 from xpnet.data.reader import Reader
 from xpnet.data.source import Chunk, Resident, Rows, identify
-from xpnet.training._loops import Loops
+from xpnet.training._loops import KeptLoops, Loops
 from xpnet.training._plan import Job
-from xpnet.training._shared_steps import SharedRunner
-from xpnet.training._steps import ChunkResult, ChunkRunner
-from xpnet.value import init_optimizer
+from xpnet.training._steps import ChunkRunner, Result, Results
+from xpnet.value import Moment, init_optimizer
 
 # Networks are divided anew once at most this fraction of them is left. Until then, copies of another network fill the
 # places of those that have stopped: new groups mean new programs
 REGROUP_AT, REGROUP_AT_COMPILED = 7 / 8, 1 / 2
 MOST_ROWS = 1 << 31  # of joined examples, whose indices have 32 bits
 
-Results: TypeAlias = dict[int, ChunkResult | None]  # by the numbers of the networks
-
 
 class Groups:
-    """Networks of one shape, divided into groups that take their steps in one program, and the threads that run them.
+    """The runner of networks of one shape: it joins them, and takes their steps in this process.
+
+    They are divided into groups that take their steps in one program, and among threads that run these.
 
     Parameters
     ----------
@@ -47,32 +47,38 @@ class Groups:
         The networks, and how to train each. Their optimizers have the same `update`.
     threads
         The number of threads among which the networks are divided; None keeps all of them together.
-    loops
-        Loops of earlier trainings.
-    division
-        If a training is resumed, the groups that it had, as numbers of networks.
+    kept_loops
+        The loops of an earlier training of these networks.
     """
 
-    def __init__(
-        self, jobs: Sequence[Job], threads: int | None, loops: Loops, division: Sequence[Sequence[int]] | None = None
-    ) -> None:
-        self.jobs, self.reader, self.threads, self.loops = jobs, jobs[0].source.reader, threads, loops
-        number = min(threads or 1, len(jobs))
-        self.workers = Workers(number) if number > 1 else None
+    processes = 1
+
+    def __init__(self, jobs: Sequence[Job], threads: int | None, kept_loops: KeptLoops) -> None:
+        self.jobs, self.reader, self.threads, self.kept_loops = jobs, jobs[0].data.train.reader, threads, kept_loops
+        self.workers: Workers | None = None
         self.groups: list[Group] = []
         self.members: set[int] = set()  # the networks when they were divided
-        if division:
-            self._make_groups(division)
+
+    def __enter__(self) -> "Groups":
+        """Borrow the loops, begin the threads, and join the networks that were joined before they were resumed."""
+        number, division = min(self.threads or 1, len(self.jobs)), find_division([job.start for job in self.jobs])
+        with ExitStack() as stack:
+            self.loops = stack.enter_context(self.kept_loops.lend(self.reader.backend))
+            if number > 1:
+                self.workers = stack.enter_context(closing(Workers(number)))
+            if division:
+                self._make_groups(division)
+            self.context = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> bool | None:
+        """Let the threads end, and give back the loops."""
+        return self.context.__exit__(*error)
 
     @property
     def division(self) -> list[Sequence[int]]:
         """The numbers of the networks in each group."""
         return [group.numbers for group in self.groups]
-
-    def close(self) -> None:
-        """Let the threads end."""
-        if self.workers is not None:
-            self.workers.close()
 
     def run(self, states: Mapping[int, State | MemberState], chunks: Mapping[int, Chunk]) -> Results:
         """Take the steps of a chunk of each network, given by their numbers. Synchronizes.
@@ -80,7 +86,8 @@ class Groups:
         Returns
         -------
         dict
-            The result of each network, whose state may be part of a joined one; None if it is not finite.
+            For each network its new state, which may be part of a joined one, the sum of its costs, each times its
+            weight, the sum of these weights, and how its steps ran; None if the state is not finite.
         """
         run = map if self.workers is None else self.workers.map
         regroup_at = REGROUP_AT_COMPILED if self.reader.backend.compiles else REGROUP_AT
@@ -108,21 +115,30 @@ class Groups:
         self.loops.trim(self.reader.backend)  # of an earlier division, whose programs may be of other sizes
 
 
+def find_division(starts: Sequence[Any]) -> list[list[int]]:
+    """Find the networks that took their steps together in trainings that are resumed, group by group."""
+    groups: dict[int, list[int]] = {}
+    for k, start in enumerate(starts):
+        if isinstance(start, Moment) and start.group is not None:
+            groups.setdefault(start.group, []).append(k)
+    return list(groups.values())
+
+
 def describe_minibatches(job: Job) -> tuple[Hashable, ...]:
     """Describe what networks must share to be joined: examples, steps, batch sizes, and whether there is a penalty."""
-    plan, source = job.plan, job.source
+    plan, source = job.plan, job.data.train
     length = len(source) if isinstance(source, Sized) else None
     return length, source.steps(plan.sampling, plan.batch_size), source.batch_size(plan.batch_size), plan.alpha > 0
 
 
 def largest_batch_size(jobs: Iterable[Job]) -> int:
     """Find the number of examples in the largest minibatch."""
-    return max(job.source.batch_size(job.plan.batch_size) for job in jobs)
+    return max(job.data.train.batch_size(job.plan.batch_size) for job in jobs)
 
 
 def largest_product(jobs: Sequence[Job]) -> int:
     """Count the multiplications of the largest matrix product in a step."""
-    return count_multiplications(jobs[0].plan.optimizer, jobs[0].source.reader.model, largest_batch_size(jobs))
+    return count_multiplications(jobs[0].plan.optimizer, jobs[0].data.train.reader.model, largest_batch_size(jobs))
 
 
 def layout(chunk: Chunk) -> tuple[Any, ...]:
@@ -149,9 +165,9 @@ class Group:
 
     def __init__(self, numbers: Sequence[int], jobs: Sequence[Job], loops: Loops) -> None:
         self.numbers, self.loops = numbers, loops
-        self.reader, self.optimizer = jobs[0].source.reader, jobs[0].plan.optimizer
+        self.reader, self.optimizer = jobs[0].data.train.reader, jobs[0].plan.optimizer
         self.plans = {k: jobs[k].plan for k in numbers}
-        self.runners: dict[int, ChunkRunner | SharedRunner] = {}  # of networks that are trained alone
+        self.runners: dict[int, ChunkRunner] = {}  # of networks that are trained alone
         self.pool = Pool((), self.reader.backend)
         self.states: list[Any] = []  # after the last chunk
         self.joined: State | None = None  # these as one
@@ -187,16 +203,10 @@ class Group:
         together = {k: weight for k, weight in weights.items() if weight is None or weight.any(axis=-1).all()}
         return together if len(together) > 1 else {}
 
-    def _run_alone(self, k: int, state: State, chunk: Chunk) -> ChunkResult | None:
+    def _run_alone(self, k: int, state: State, chunk: Chunk) -> Result | None:
         if k not in self.runners:
-            self.runners[k] = self._make_runner(k)
+            self.runners[k] = ChunkRunner(self.reader, self.optimizer, self.plans[k].alpha, self.loops)
         return self.runners[k].run(state, chunk)
-
-    def _make_runner(self, k: int) -> ChunkRunner | SharedRunner:
-        plan = self.plans[k]
-        if plan.ranks is not None:
-            return SharedRunner(self.reader, plan, plan.ranks)
-        return ChunkRunner(self.reader, self.optimizer, plan.alpha, self.loops)
 
     def _run_together(
         self,
@@ -216,11 +226,11 @@ class Group:
         copy, arrays = partial(copy_member, self.reader), leaves((new.cost, new.layers))
         parts = [MemberState(new, i, self.axes[i], copy) for i in range(len(numbers))]
         self.joined, self.states = new, parts + parts[:1] * (len(places) - len(numbers))
-        results: dict[int, ChunkResult | None] = {}
+        results: Results = {}
         all_finite = backend.all_finite(arrays)
         for i, (k, cost, weight) in enumerate(zip(numbers, backend.to_numpy(new.cost), weights.T)):
             if all_finite or backend.all_finite([x[i, ...] for x in arrays]):
-                results[k] = ChunkResult(parts[i], float(cost.sum(dtype=np.float64)), float(weight.sum()), engine)
+                results[k] = parts[i], float(cost.sum(dtype=np.float64)), float(weight.sum()), engine
             else:
                 results[k] = None
         return results
@@ -288,8 +298,8 @@ class Pool:
 def bytes_to_join(jobs: Sequence[Job], step_size: int, threads: int | None) -> int:
     """Count the bytes of the examples that stay on the device and are joined."""
     total, kinds = 0, {k: describe_minibatches(job) for k, job in enumerate(jobs)}
-    for numbers in divide_networks(kinds, step_size, threads, jobs[0].source.reader.backend.group_limits):
-        stored = [own.examples for k in numbers if isinstance(own := jobs[k].source, (Resident, Rows))]
+    for numbers in divide_networks(kinds, step_size, threads, jobs[0].data.train.reader.backend.group_limits):
+        stored = [own.examples for k in numbers if isinstance(own := jobs[k].data.train, (Resident, Rows))]
         distinct = {identify(examples): examples._replace(weight=None) for examples in stored}
         if len(distinct) > 1:
             total += sum(count_bytes(x) for x in leaves(tuple(distinct.values())))
@@ -298,7 +308,7 @@ def bytes_to_join(jobs: Sequence[Job], step_size: int, threads: int | None) -> i
 
 def check_training_memory(jobs: Sequence[Job], threads: int | None) -> None:
     """Refuse to train networks together if they, with joined examples, need more memory than the machine has."""
-    value = jobs[0].net.value
+    value = jobs[0].value
     optimizer = init_optimizer(jobs[0].plan.optimizer, value.layers, value.place)
     numbers = sum(math.prod(x.shape) for x in leaves((value.layers, optimizer)))
     needed = COPIES_OF_STATE * len(jobs) * numbers * np.dtype(value.dtype).itemsize

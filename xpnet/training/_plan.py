@@ -1,38 +1,108 @@
-"""Jobs: a network to train, with its plan, its examples and its callbacks."""
+"""Plans: how a network is trained, checked when they are made; and jobs: what to train by a plan, on which data."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, NamedTuple
 
+from xpnet._checks import count, overwrite, yes_or_no
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.schedules import Schedule
+from xpnet.data.open import Data
 from xpnet.data.sampling import Sampling
-from xpnet.data.source import Source
-from xpnet.distributed import Ranks
-from xpnet.training.callback import Callback, Trainee
-from xpnet.value import Start
+from xpnet.training._arguments import (
+    parse_alpha,
+    parse_callbacks,
+    parse_epochs,
+    parse_metrics,
+    parse_optimizer,
+    parse_sampling,
+    parse_schedule,
+)
+from xpnet.training.callback import Callback
+from xpnet.value import Moment, Value
+
+CHECKS: dict[str, Callable[[Any], Any]] = {  # of the fields of a plan, which become what they return
+    "epochs": parse_epochs,
+    "batch_size": partial(count, "batch_size", least=1),
+    "chunk_steps": partial(count, "chunk_steps", least=1),
+    "optimizer": parse_optimizer,
+    "lr": parse_schedule,
+    "sampling": parse_sampling,
+    "alpha": parse_alpha,
+    "callbacks": parse_callbacks,
+    "metrics": partial(parse_metrics, "metrics"),
+    "training_metrics": partial(parse_metrics, "training_metrics"),
+    "progress": partial(yes_or_no, "progress"),
+}
 
 
-class Plan(NamedTuple):
-    """How to train a network."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Plan:
+    """How to train a network, by the arguments of `Network.train`, which it checks. None stands for "not given".
 
-    epochs: int
-    batch_size: int
-    optimizer: Optimizer
-    schedule: Schedule  # the learning rate as a function of (step, total)
-    sampling: Sampling
-    alpha: float = 0.0  # adds α/2m ‖w‖² to the cost of a minibatch; m is the sum of its examples' weights
-    ranks: Ranks | None = None  # the processes that share each minibatch, if there are several
-    steps: int | None = None  # minibatches of an epoch, where the data do not say it
-    chunk_steps: int | None = None  # in a chunk; None to choose it
+    Parameters
+    ----------
+    epochs, batch_size, lr, optimizer, sampling, callbacks, metrics, training_metrics, chunk_steps, progress
+        As in `Network.train`. Names become objects, and a number `lr` becomes a constant schedule.
+    alpha
+        Adds α/2m ‖w‖² to the cost of a minibatch; m is the sum of its examples' weights.
+
+    Raises
+    ------
+    ArgumentError
+        If one of them is wrong; the message names it.
+
+    Examples
+    --------
+    >>> Plan(epochs=5, lr=0.1).lr
+    Constant(lr=0.1)
+    """
+
+    epochs: int = 20
+    batch_size: int | None = None
+    lr: float | Schedule | None = None
+    optimizer: Optimizer | str | None = None
+    sampling: str | Sampling | None = None
+    alpha: float = 0.0
+    callbacks: Sequence[Callback] = ()
+    metrics: Sequence[Any] = ()
+    training_metrics: Sequence[Any] = ()
+    chunk_steps: int | None = None
+    progress: bool = False
+
+    def __post_init__(self) -> None:
+        for name, check in CHECKS.items():
+            value = getattr(self, name)
+            if value is not None or getattr(type(self), name) is not None:
+                overwrite(self, **{name: check(value)})
+
+    def without_watching(self) -> "Plan":
+        """Leave out what observes training, for a process that only shares the steps."""
+        return replace(self, callbacks=(), metrics=(), training_metrics=(), progress=False)
 
 
 class Job(NamedTuple):
-    """A network to train, with its plan, its examples and its callbacks."""
+    """What to train, on which data, and how.
 
-    net: Trainee
-    start: Start
+    Parameters
+    ----------
+    start
+        The value of a network, or the moment at which its training goes on.
+    data
+        The examples.
+    plan
+        How to train.
+    owner
+        The network, which callbacks see as `training.net`; training does not change it.
+    """
+
+    start: Value | Moment
+    data: Data
     plan: Plan
-    source: Source  # the examples to train on
-    validation: Source | None = None
-    test: Source | None = None
-    callbacks: Sequence[Callback] = ()
+    owner: Any = None
+
+    @property
+    def value(self) -> Value:
+        """The value with which training begins."""
+        return self.start.value if isinstance(self.start, Moment) else self.start

@@ -2,11 +2,12 @@
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-from xpnet._checks import check_folder, count, decode_path, printable, yes_or_no
+from xpnet._checks import check_folder, count, decode_path, overwrite, printable, yes_or_no
 from xpnet.errors import ArgumentError
 from xpnet.files import read_file, write_file
 from xpnet.training.callback import warn_of_write
@@ -15,14 +16,49 @@ FileKind: TypeAlias = Literal["network", "ensemble"]
 Every: TypeAlias = str | int | timedelta  # "epoch", a number of minibatches, or a time
 
 
-class Saving(NamedTuple):
-    """Where and when a training is written to a file, and whether one in that file is resumed."""
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """Where and when a training is written to a file, and whether the one in it is resumed; see :doc:`/use/resume`.
+
+    Parameters
+    ----------
+    path
+        The file.
+    every
+        When to write it: after each "epoch", a number of minibatches, or a `datetime.timedelta`.
+    resume
+        Whether to resume the training in the file, if there is one.
+    kind
+        What the file holds: a "network" alone, or an "ensemble".
+    decides
+        What a client of `train` says, by names, that a resumed training must have in common besides data and plan; it
+        also says for it whether the networks are the same at the beginning.
+    noun
+        The word for what is written, in messages.
+
+    Raises
+    ------
+    FileExistsError
+        If the file exists, and `resume` is not given.
+    """
 
     path: str
-    every: Every
-    resume: bool
+    every: Every = "epoch"
+    resume: bool = False
     kind: FileKind = "network"
-    noun: str = "training"  # for what is written, in messages
+    decides: Mapping[str, Any] = field(default_factory=dict)
+    noun: str = "training"
+
+    def __post_init__(self) -> None:
+        every, resume = parse_every(self.every), yes_or_no("resume", self.resume)
+        path = decode_path("checkpoint", self.path)
+        overwrite(self, path=path, every=every, resume=resume)
+        check_folder(path)
+        if os.path.lexists(path) and not resume:
+            raise FileExistsError(
+                f"checkpoint={path!r} exists already; give resume=True to continue the {self.noun} in it, or remove "
+                "it, or give another path"
+            )
 
     def read(self, progress: bool = True) -> bytes | None:
         """Read the file to resume; None if there is none yet. With `progress`, say so on standard error."""
@@ -76,27 +112,15 @@ class Saving(NamedTuple):
         return [content]
 
 
-def parse_saving(
-    path: Any, every: Any, resume: Any, *, kind: FileKind = "network", noun: str = "training"
-) -> Saving | None:
+def parse_checkpoint(path: Any, every: Any, resume: Any, **others: Any) -> Checkpoint | None:
     """Check the arguments `checkpoint`, `every` and `resume` of a call; None if there is to be no checkpoint."""
-    if every is not None:
-        every = parse_every(every)
-    resume = yes_or_no("resume", resume)
-    if path is None:
-        for name, value in (("every", every), ("resume", resume or None)):
-            if value is not None:
-                raise ArgumentError(f"{name}={value!r} needs checkpoint=, the file to write, as in 'run.safetensors'")
-        return None
-    path = decode_path("checkpoint", path)
-    check_folder(path)
-    saving = Saving(path, "epoch" if every is None else every, resume, kind, noun)
-    if os.path.lexists(path) and not resume:
-        raise FileExistsError(
-            f"checkpoint={path!r} exists already; give resume=True to continue the {noun} in it, or remove it, "
-            "or give another path"
-        )
-    return saving
+    if path is not None:
+        return Checkpoint(path, "epoch" if every is None else every, resume, **others)
+    every, resume = None if every is None else parse_every(every), yes_or_no("resume", resume)
+    for name, value in (("every", every), ("resume", resume or None)):
+        if value is not None:
+            raise ArgumentError(f"{name}={value!r} needs checkpoint=, the file to write, as in 'run.safetensors'")
+    return None
 
 
 def parse_every(every: Any) -> Every:

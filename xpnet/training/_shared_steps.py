@@ -1,55 +1,78 @@
 """Running the steps of a chunk of minibatches that several processes share."""
 
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from xpnet.backends.base import Eager, cast
 from xpnet.core.arrays import leaves
+from xpnet.core.members import MemberState, whole
 from xpnet.core.minibatch import Batch
+from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.step import State
 from xpnet.data.reader import Reader
 from xpnet.data.source import Chunk
 from xpnet.distributed import Ranks, make_parts, make_shared_step
-from xpnet.training._plan import Plan
-from xpnet.training._steps import ChunkResult
+from xpnet.training._steps import Result, Results
 
 
 class SharedRunner:
-    """Runs the steps of chunks with this rank's part of each minibatch; all ranks get the same new state.
+    """Runs the steps of one network with this rank's part of each minibatch; all ranks get the same new state.
 
     Parameters
     ----------
     reader
         Knows the model, the backend and the dtype.
-    plan
-        How to train.
+    optimizer
+        The optimizer.
+    alpha
+        Adds α/2m ‖w‖² to the cost of a minibatch; m is the sum of its examples' weights.
     ranks
         The processes that share the steps.
     """
 
-    def __init__(self, reader: Reader, plan: Plan, ranks: Ranks) -> None:
+    division = ()  # a lone network has no group
+
+    def __init__(self, reader: Reader, optimizer: Optimizer, alpha: float, ranks: Ranks) -> None:
         assert isinstance(reader.backend, Eager)
-        self.backend, self.dtype, self.alpha, self.ranks = reader.backend, reader.dtype, plan.alpha, ranks
+        self.backend, self.dtype, self.alpha, self.ranks = reader.backend, reader.dtype, alpha, ranks
+        self.processes = ranks.size
         self.scope, self.encoding = reader.scope, reader.encoding()
         add_up = partial(ranks.add_up, self.backend.by_columns)
-        step = make_shared_step(reader.model.sigmas, reader.model.output, plan.optimizer.update, add_up)
+        step = make_shared_step(reader.model.sigmas, reader.model.output, optimizer.update, add_up)
         make_minibatch = partial(make_parts, self.backend.depends_on_alignment)
         self.loop = ranks.attach(self.backend).loop(step, make_minibatch)
 
-    def run(self, state: State, chunk: Chunk) -> ChunkResult | None:
+    def __enter__(self) -> "SharedRunner":
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        """Obey a signal of the last chunk, unless an error ends the steps."""
+        if error is None:
+            self.ranks.obey()
+        else:
+            self.ranks.leave_steps()
+
+    def run(self, states: Mapping[int, State | MemberState], chunks: Mapping[int, Chunk]) -> Results:
+        """Obey a signal of the chunk before, on all ranks, and take the steps of a chunk. Synchronizes."""
+        self.ranks.obey()
+        return {k: self.run_chunk(whole(states[k]), chunk) for k, chunk in chunks.items()}
+
+    def run_chunk(self, state: State, chunk: Chunk) -> Result | None:
         """Run the steps of a chunk on a copy of the state; None if it is no longer finite. Synchronizes."""
         with self.scope():
             weight, totals = self.ranks.weigh(chunk.index, chunk.size, chunk.weight)
             used = totals > 0
             if not used.any():
-                return ChunkResult(state, 0.0, 0.0, self.loop.engine)
+                return state, 0.0, 0.0, self.loop.engine
             new = self._repeat(state, chunk, used, weight[used], totals[used])
             costs = [self.backend.to_numpy(cost) for cost in new.cost]
             cost, finite = self.ranks.sum_costs(costs, self.backend.all_finite(leaves((new.cost, new.layers))))
             if not finite:
                 return None
-            return ChunkResult(new._replace(cost=state.cost), cost, float(totals.sum()), self.loop.engine)
+            return new._replace(cost=state.cost), cost, float(totals.sum()), self.loop.engine
 
     def _repeat(self, state: State, chunk: Chunk, used: np.ndarray, weight: np.ndarray, totals: np.ndarray) -> State:
         """Repeat the step for every minibatch that has a weight, on a copy of the state."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -24,13 +24,10 @@ CHUNK_SECONDS = 0.1
 FEWEST_STEPS = 20  # in a chunk
 
 
-class ChunkResult(NamedTuple):
-    """The result of a chunk of steps."""
-
-    state: State | MemberState
-    cost: float  # sum over the examples of the chunk, each cost times its weight
-    weight: float  # sum of their weights
-    engine: str  # how the steps ran
+# The state after a chunk of steps; the sum over its examples, of each cost times its weight; the sum of their weights;
+# and how the steps ran
+Result: TypeAlias = tuple[State | MemberState, float, float, str]
+Results: TypeAlias = dict[int, Result | None]  # by the numbers of the networks; None if it is not finite
 
 
 class ChunkRunner:
@@ -68,7 +65,7 @@ class ChunkRunner:
         """Lend the loop for steps with these rates; where they are 0, whole steps only add parts of the examples."""
         return self.lend_taking() if lr.any() else self.lend_adding()
 
-    def run(self, state: State, chunk: Chunk) -> ChunkResult | None:
+    def run(self, state: State, chunk: Chunk) -> Result | None:
         """Run the steps of a chunk on a copy of the state; None if it is no longer finite. Synchronizes.
 
         Minibatches of zero weight are skipped: they would change nothing.
@@ -77,7 +74,7 @@ class ChunkRunner:
             weights = minibatch_weights(chunk)
             used = weights > 0
             if not used.any():
-                return ChunkResult(state, 0.0, 0.0, loop.engine)
+                return state, 0.0, 0.0, loop.engine
             batches = Batch(
                 index=chunk.index[used],
                 lr=cast(chunk.lr[used], self.dtype),
@@ -87,7 +84,7 @@ class ChunkRunner:
             if not self.backend.all_finite(leaves((new.cost, new.layers))):
                 return None
             cost = float(self.backend.to_numpy(new.cost).sum(dtype=np.float64))
-            return ChunkResult(new, cost, float(weights.sum()), loop.engine)
+            return new, cost, float(weights.sum()), loop.engine
 
     def repeat(self, loop: Loop, state: State, examples: Examples, scaling: AnyScaling | None, batches: Batch) -> State:
         """Repeat the step for every batch, on a copy of the state. The new state holds the costs of these steps."""

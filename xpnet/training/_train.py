@@ -1,237 +1,297 @@
-"""Training networks by the arguments of `train`: parse them, prepare the data, make the callbacks, run the loop."""
+"""The one way to train networks: jobs in, a stream of their values out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from itertools import chain
+from typing import Any, TypeAlias
 
-from xpnet.backends import AUTO
-from xpnet.core.optimizers.base import needs_all_examples
-from xpnet.core.scaling import Scaler, Scaling
-from xpnet.data import fingerprint_all, fingerprint_weights
-from xpnet.data.open import Data, choose_sampling, fit_scalings, map_shared, scale_for_each
-from xpnet.data.scaling import place_scaling
-from xpnet.data.source import Countable
-from xpnet.distributed import Ranks, parse_distributed
-from xpnet.errors import ArgumentError
-from xpnet.files import Snapshot
-from xpnet.training._agreement import Follow, Lead, describe_start, take_over
-from xpnet.training._arguments import Parsed, Request, parse
-from xpnet.training._checkpoint import find_starts, make_checkpoint, read_trainings
-from xpnet.training._comparison import (
-    check_same_on_ranks,
-    check_same_origin,
-    describe_functions,
-    describe_initial_weights,
-    describe_on_rank,
-    describe_training,
+from xpnet.backends import AUTO, limit_step_threads
+from xpnet.backends.identity import is_same
+from xpnet.core.optimizers.base import Optimizer, needs_all_examples
+from xpnet.core.scaling import Scaler
+from xpnet.core.schedules import Constant
+from xpnet.data.open import (
+    Data,
+    choose_sampling,
+    describe_for_each,
+    fit_scalings,
+    map_shared,
+    scale_for_each,
+    share_batches,
 )
+from xpnet.data.sampling import SAMPLING
+from xpnet.errors import ArgumentError, DivergenceError
+from xpnet.training._all_examples import check_all_examples, count_examples, divide_epoch
+from xpnet.training._arguments import check_metrics, parse_blas_threads, parse_schedule, parse_threads
+from xpnet.training._checkpoint import CheckpointFile, exiting_on_sigterm, find_starts
+from xpnet.training._comparison import describe_initial_weights, describe_training
 from xpnet.training._evaluate import make_evaluations, make_training_evaluation
-from xpnet.training._loop import ValueStream, train_networks
+from xpnet.training._groups import Groups, check_training_memory, choose_group_threads, largest_product
+from xpnet.training._loop import Pauses, Runner, begin, begin_moment, run_steps
 from xpnet.training._loops import KeptLoops
-from xpnet.training._plan import Job
-from xpnet.training._prepare import open_for_each
+from xpnet.training._plan import Job, Plan
 from xpnet.training._progress import Progress
-from xpnet.training._rates import check_schedule
-from xpnet.training._saving import FileKind, Saving, parse_saving
-from xpnet.training.callback import Trainee
-from xpnet.value import Start, Value
+from xpnet.training._saving import Checkpoint
+from xpnet.training._steps import steps_per_chunk
+from xpnet.training.callback import Callback, Trainee, Training, end_callbacks, watching
+from xpnet.value import Moment, Value
+
+BATCH_SIZE = 30  # unless given
+
+Values: TypeAlias = Mapping[int, Value]  # new values of networks, by their numbers
 
 
-def train(
-    networks: Sequence[Trainee], request: Request, kept_loops: KeptLoops, kind: FileKind = "network"
-) -> ValueStream:
-    """Train networks of one shape on the user's data.
+class Stream(Iterator[Values]):
+    """Trainings that go on while somebody reads from them: an iterator of the new values of networks, by their numbers.
+
+    Training goes on when the next values are asked for. Callbacks are called, and files are written, after that: when
+    the values that they are about have been taken.
 
     Parameters
     ----------
-    networks
-        The networks, which training only reads.
-    request
-        The arguments of `train`, not parsed yet; `lr`, `optimizer` and `callbacks` have an entry for each network.
-    kept_loops
-        The recorded or compiled loops of an earlier training of these networks.
-    kind
-        The kind of file for a checkpoint.
+    steps
+        Generates the values.
+    trainings
+        The trainings of all networks.
+    errors
+        Gets the error of each network that diverges, by its number. It has its last value before that.
+    """
 
-    Yields
-    ------
-    dict
-        New values of networks, by their numbers, which the caller is to assign before it goes on.
+    def __init__(
+        self, steps: Generator[Values, None, None], trainings: list[Training], errors: dict[int, DivergenceError]
+    ) -> None:
+        self._steps, self._trainings, self.errors = steps, trainings, errors
+
+    @property
+    def moments(self) -> list[Moment]:
+        """The moment that each training has reached."""
+        return [training.position for training in self._trainings]
+
+    def __next__(self) -> Values:
+        """Go on to the next values."""
+        return next(self._steps)
+
+    def give_to(self, networks: Sequence[Trainee]) -> dict[int, DivergenceError]:
+        """Give the networks their new values until the trainings end; return the errors of those that diverged.
+
+        An error on the way, Ctrl-C for one, ends the trainings in their own way: callbacks are told, and may give last
+        values. Then it is raised again.
+        """
+        values, proceed = [network.value for network in networks], partial(next, self._steps)
+        try:
+            while True:
+                changes = proceed()
+                try:
+                    if any(network.value is not value for network, value in zip(networks, values)):
+                        raise RuntimeError(
+                            "a network was changed while it was being trained, by a callback or in another thread; a "
+                            "callback assigns `value` of its training instead, and other threads must wait"
+                        )
+                    for k, value in changes.items():
+                        values[k] = value
+                        networks[k].receive(value)
+                    proceed = partial(next, self._steps)
+                except BaseException as error:
+                    proceed = partial(self._steps.throw, error)
+        except StopIteration:
+            return self.errors
+        finally:
+            self.close()
+            for network in networks:
+                network.receive(network.value.detached())
+
+    def finish(self) -> list[Moment]:
+        """Train to the end, and return the last moments."""
+        for _ in self:
+            pass
+        return self.moments
+
+    def close(self) -> None:
+        """End the trainings where they are."""
+        self._steps.close()
+
+
+def train(
+    jobs: Sequence[Job],
+    *,
+    threads: int | str = AUTO,
+    blas_threads: int | str = AUTO,
+    checkpoint: Checkpoint | None = None,
+    loops: KeptLoops | None = None,
+    runner: Runner | None = None,
+) -> Stream:
+    """Train networks of any structures; see :doc:`/use/parts`. It changes none of them.
+
+    Networks of one structure advance together, and one structure is trained after the other. A network that diverges
+    stops, and the others continue.
+
+    Parameters
+    ----------
+    jobs
+        What to train, on which data, and how. Jobs that share `Data`, or parts of one, share the examples.
+    threads, blas_threads
+        As in `Ensemble.train` and `Network.train`.
+    checkpoint
+        Where the training is written, for jobs of one structure; the first call that resumes it reads it again, unless
+        the jobs begin with moments.
+    loops
+        The recorded or compiled loops of an earlier training of these networks.
+    runner
+        Takes the steps; unless given, they are taken in this process, for several networks at once.
 
     Returns
     -------
-    dict
-        The error of each network that has diverged, by its number.
+    Stream
+        The new values of the networks; training begins when the first ones are asked for.
+
+    Raises
+    ------
+    ArgumentError
+        If a plan does not fit its network or its data; the message names the argument. So do the steps.
+    MemoryError
+        If the machine has less memory than training several networks needs.
+
+    Examples
+    --------
+    >>> from xpnet import Network
+    >>> from xpnet.training import Job, Plan, open_data, train
+    >>> net = Network([2, 2, 1], activation="tanh", task="binary", seed=1)
+    >>> x, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+    >>> data, plan = open_data((x, y), net.value), Plan(epochs=400, batch_size=4, lr=1.0)
+    >>> (moment,) = train([Job(net.value, data, plan)]).finish()
+    >>> net.value = moment.value
+    >>> net.predict(x)
+    array([0, 1, 1, 0])
     """
-    if request.distributed is not None:
-        return (yield from train_on_ranks(networks, request, kind))
-    saving, resumed = open_checkpoint(networks, request, kind)
-    starts = find_starts(networks, resumed)
-    with networks[0].value.scope():  # for the user's own code, too: data sets, metrics and callbacks
-        parsed, jobs = make_jobs(networks, request, starts)
-        calls = [] if saving is None else describe_calls(jobs, request)  # by examples that are not scaled yet
-        checkpoint = saving and make_checkpoint(saving, resumed, jobs, parsed.callbacks, calls, parsed.progress)
-        jobs = scale_jobs(jobs, find_or_fit_scalings(jobs, parsed.progress))
-        jobs = add_callbacks(jobs, parsed)
-    threads = {"blas_threads": parsed.blas_threads, "threads": parsed.threads}
-    return (yield from train_networks(jobs, checkpoint=checkpoint, kept_loops=kept_loops, **threads))
+    jobs, errors = list(jobs), {}
+    groups = group_by_structure(jobs)
+    if checkpoint is not None:
+        if len(groups) > 1:
+            raise ArgumentError("checkpoint= is for jobs of one structure, and these have several; train them in turn")
+        if not any(isinstance(job.start, Moment) for job in jobs):
+            starts = find_starts([job.owner for job in jobs], checkpoint, jobs[0].plan.progress)
+            jobs = [job._replace(start=start) for job, start in zip(jobs, starts)]
+    trainings: dict[int, Training] = {}
+    runs: list[Generator[Values, None, None]] = []
+    options: dict[str, Any] = {"threads": threads, "blas_threads": blas_threads, "loops": loops, "runner": runner}
+    for numbers in groups:
+        group, file = prepare([jobs[k] for k in numbers], checkpoint)
+        begun = {k: begin(job) for k, job in zip(numbers, group)}
+        trainings |= begun
+        runs.append(run(group, begun, errors, file, **options))
+    return Stream(run_in_turn(runs), [trainings[k] for k in range(len(jobs))], errors)
 
 
-def train_on_ranks(networks: Sequence[Trainee], request: Request, kind: FileKind) -> ValueStream:
-    """Train a network on several processes, which all call this function at once; see `train`.
+def group_by_structure(jobs: Sequence[Job]) -> list[list[int]]:
+    """Group the numbers of jobs whose networks can take their steps in one program.
 
-    Network, scaling, callbacks and files are those of rank 0. Each step is taken on rank 0 alone, or on all ranks; if
-    it fails on one of them, all raise an error.
+    Their networks have the same model, place and dtype, and their optimizers the same update, up to its numbers.
     """
-    (net,) = networks
-    ranks = Ranks(parse_distributed(request.distributed, net.value.backend))
-    with ranks.ending_together():
-        saving, resumed = ranks.keep_on_first(lambda: open_checkpoint(networks, request, kind)) or (None, None)
-        start = ranks.make_on_first(lambda: describe_start(find_starts(networks, resumed)[0]))
-        start = start._replace(value=take_over(start.value, net.value))
-        if not ranks.leads:  # it has no callbacks, evaluates nothing, and writes no files
-            request = request.without_watching()
-        with net.value.scope():
-            parsed, (job,) = ranks.make_own(lambda: make_jobs(networks, request, [start]))
-            call = ranks.make_own(lambda: describe_shared_call(job, request))
-            descriptions = ranks.make_on_all(lambda: {**describe_on_rank(job, call), "shards": ranks.shards})
-            with ranks.agreeing():
-                check_same_on_ranks(descriptions)
-            scaling = ranks.make_on_first(lambda: fit_exact_scaling(job, parsed.progress))
-            checkpoint = ranks.keep_on_first(
-                lambda: saving and make_checkpoint(saving, resumed, [job], parsed.callbacks, [call], parsed.progress)
-            )
-            job = ranks.make_own(lambda: finish_shared_job(job, parsed, scaling, ranks))
-        blas_threads = 1 if parsed.blas_threads == AUTO else parsed.blas_threads  # they share a machine's cores
-        return (yield from train_networks([job], blas_threads=blas_threads, checkpoint=checkpoint))
-
-
-def open_checkpoint(
-    networks: Sequence[Trainee], request: Request, kind: FileKind
-) -> tuple[Saving | None, list[Snapshot] | None]:
-    """Check where a training is to be written, and read the one to resume, if there are any."""
-    saving = parse_saving(request.checkpoint, request.every, request.resume, kind=kind)
-    if saving is None:
-        return None, None
-    resumed = read_trainings(saving, networks, request.progress)
-    check_same_origin(saving, networks, resumed or ())
-    return saving, resumed
-
-
-def make_jobs(networks: Sequence[Trainee], request: Request, starts: Sequence[Start]) -> tuple[Parsed, list[Job]]:
-    """Parse the arguments, and make the jobs, without callbacks; their examples are not scaled yet."""
-    first, values = networks[0], [start.value for start in starts]
-    parsed = parse(request, [value.optimizer for value in values], first.value)
-    reader = first.value.reader._replace(feature_names=find_names(values))
-    seeds = [value.seeds.split for value in values]
-    data = open_for_each(request, parsed.plans[0], reader, seeds, parsed.progress)
-    samplings = map_shared(partial(choose_sampling, parsed.plans[0].sampling), [own.train for own in data])
-    plans = [plan._replace(sampling=sampling) for plan, sampling in zip(parsed.plans, samplings)]
-    parts = zip(networks, starts, plans, data)
-    return parsed, [Job(net, start, plan, own.train, own.validation, own.test) for net, start, plan, own in parts]
-
-
-def find_or_fit_scalings(jobs: Sequence[Job], progress: bool) -> list[Scaler | None]:
-    """Fit a scaling to the examples of each network that standardizes and has none; return those of all networks."""
-    standardize = jobs[0].net.value.model.standardize
-    scalings = find_scalings([job.start.value for job in jobs], standardize)
-    return [*fit_scalings(list_data(jobs), scalings, progress)] if standardize else scalings
-
-
-def list_data(jobs: Sequence[Job]) -> list[Data]:
-    """List the data of jobs."""
-    return [Data(job.source, job.validation, job.test) for job in jobs]
-
-
-def scale_jobs(jobs: Sequence[Job], scalings: Sequence[Scaler | None]) -> list[Job]:
-    """Scale the examples of jobs."""
-    scaled = scale_for_each(list_data(jobs), scalings)
-    return [job._replace(source=own.train, validation=own.validation, test=own.test) for job, own in zip(jobs, scaled)]
-
-
-def fit_exact_scaling(job: Job, progress: bool) -> Scaling | None:
-    """Fit the scaling of a network that several processes train, in NumPy arrays."""
-    (scaling,) = find_or_fit_scalings([job], progress)
-    return scaling and scaling.exact
-
-
-def describe_shared_call(job: Job, request: Request) -> dict[str, Any]:
-    """Describe a call that several processes make; refuse one whose minibatches they cannot share. Synchronizes."""
-    _check_can_share(job)
-    (call,) = describe_calls([job], request)
-    return call
-
-
-def finish_shared_job(job: Job, parsed: Parsed, scaling: Scaling | None, ranks: Ranks) -> Job:
-    """Scale the examples of a process, and add the callback that calls those of rank 0, or follows it."""
-    reader = job.source.reader
-    placed = None if scaling is None else place_scaling(scaling, reader.model, reader.place)
-    (job,) = scale_jobs([job], [placed])
-    (job,) = add_callbacks([job], parsed)
-    callback = Lead(job.callbacks, ranks) if ranks.leads else Follow(ranks)
-    return job._replace(callbacks=[callback], plan=job.plan._replace(ranks=ranks))
-
-
-def _check_can_share(job: Job) -> None:
-    """Refuse a job whose minibatches several processes cannot share."""
-    if needs_all_examples(job.plan.optimizer):
-        raise ArgumentError(
-            f"distributed= shares minibatches, and {type(job.plan.optimizer).__name__} uses all examples in every "
-            "step; train in one process, or give another optimizer"
-        )
-    if not isinstance(job.source, Countable):
-        raise ArgumentError(
-            "distributed= needs train_data from which every process can read any examples, and an iterable of batches "
-            "has an order of its own; give arrays, a memory map, or a data set"
-        )
-    check_schedule(job.plan.schedule, job.plan.epochs, job.source.steps(job.plan.sampling, job.plan.batch_size))
-
-
-def add_callbacks(jobs: Sequence[Job], parsed: Parsed) -> list[Job]:
-    """Give each network its callbacks, evaluations first: others see their results."""
-    bars = [Progress()] if parsed.progress else []  # one for all networks
-    with_bars = parsed.progress and len(jobs) == 1
-    with_callbacks: list[Job] = []
-    for job, own in zip(jobs, parsed.callbacks):
-        evaluations = make_evaluations(job.validation, job.test, parsed.metrics, with_bars)
-        if parsed.training_metrics:
-            evaluations.insert(0, make_training_evaluation(job.source, parsed.training_metrics, with_bars))
-        with_callbacks.append(job._replace(callbacks=[*evaluations, *own, *bars]))
-    return with_callbacks
-
-
-def describe_calls(jobs: Sequence[Job], request: Request) -> list[dict[str, Any]]:
-    """Describe a call for each network by what another one must share to resume its training.
-
-    The jobs' examples are not scaled yet. Synchronizes.
-    """
-    common: dict[str, Any] = {"batch_size": jobs[0].plan.batch_size, "sampling": jobs[0].plan.sampling.name}
-    common |= {"steps": request.steps, "slope_weight": request.slope_weight}
-    common |= fingerprint_weights(request.class_weight, request.sample_weight, jobs[0].source.reader)
-    common["functions"] = describe_functions(jobs[0].net.value.model, [*request.metrics, *request.training_metrics])
-    train_data, validation_data, test_data = (
-        fingerprint_all(getattr(job, name) for job in jobs) for name in ("source", "validation", "test")
-    )
-    calls = [
-        {**common, "train_data": train, "validation_data": validation, "test_data": test}
-        for train, validation, test in zip(train_data, validation_data, test_data)
-    ]
-    return [
-        describe_training(job.plan, {**call, "initial_weights": describe_initial_weights(job.net)})
-        for job, call in zip(jobs, calls)
-    ]
-
-
-def find_scalings(values: Sequence[Value], standardize: bool) -> list[Scaler | None]:
-    """Return the scaling of each network; equal ones are one object."""
-    distinct: dict[bytes, Scaler] = {}
-    scalings: list[Scaler | None] = []
-    for scaling in (value.scaling for value in values):
-        if scaling is None:
-            scalings.append(None)
+    groups: list[list[int]] = []
+    structures: list[Any] = []
+    for k, job in enumerate(jobs):
+        value = job.value
+        place = value.backend.name, value.backend.device_name, value.dtype
+        structure = value.model, place, (job.plan.optimizer or value.optimizer).update
+        for numbers, other in zip(groups, structures):
+            if is_same(structure, other):
+                numbers.append(k)
+                break
         else:
-            scalings.append(distinct.setdefault(scaling.content, scaling))
-    if distinct and None in scalings and not standardize:
+            groups.append([k])
+            structures.append(structure)
+    return groups
+
+
+# What a training begins with
+
+
+def prepare(jobs: Sequence[Job], checkpoint: Checkpoint | None) -> tuple[list[Job], CheckpointFile | None]:
+    """Complete the plans of jobs of one structure, balance and scale their data, and add the callbacks that evaluate.
+
+    Also return the file of their training, if there is to be one.
+    """
+    with jobs[0].value.scope():  # for the user's own code, too: metrics and callbacks
+        jobs = complete_jobs(jobs)
+        file = None if checkpoint is None else CheckpointFile(checkpoint, jobs, describe_calls(jobs))
+        if jobs[0].data.train.reader.scaling is None:
+            jobs = replace_data(jobs, scale_for_each([job.data for job in jobs], find_scalings(jobs)))
+        return finish_jobs(jobs), file
+
+
+def replace_data(jobs: Sequence[Job], data: Sequence[Data]) -> list[Job]:
+    """Replace the data of jobs."""
+    return [job._replace(data=own) for job, own in zip(jobs, data)]
+
+
+def complete_jobs(jobs: Sequence[Job]) -> list[Job]:
+    """Balance the data of jobs, and put in their plans what is not given."""
+    jobs = replace_data(jobs, share_batches(map_shared(Data.balance, [job.data for job in jobs])))
+    return [job._replace(plan=complete(job.plan, job.value, job.data)) for job in jobs]
+
+
+def complete(plan: Plan, value: Value, data: Data) -> Plan:
+    """Put in a plan what is not given: the optimizer of the value, its learning rate, 30 examples in a minibatch.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    value
+        The value of the network.
+    data
+        The data, on which sampling and batch size depend.
+    """
+    optimizer: Optimizer = value.optimizer if plan.optimizer is None else plan.optimizer
+    batch_size, sampling = plan.batch_size or BATCH_SIZE, plan.sampling or SAMPLING["shuffle"]
+    if needs_all_examples(optimizer):
+        refuse_steps(plan, type(optimizer).__name__)
+        batch_size = count_examples(data.train, optimizer)
+    check_metrics("metrics", plan.metrics, value.model)
+    check_metrics("training_metrics", plan.training_metrics, value.model)
+    return replace(
+        plan,
+        batch_size=batch_size,
+        lr=parse_schedule(optimizer.default_lr) if plan.lr is None else plan.lr,
+        optimizer=optimizer,
+        sampling=choose_sampling(sampling, data.train),
+    )
+
+
+def refuse_steps(plan: Plan, name: str) -> None:
+    """Refuse what is given about steps that the optimizer of this name chooses itself."""
+    rate, sampling = plan.lr.lr if isinstance(plan.lr, Constant) else plan.lr, plan.sampling
+    named = sampling.name if sampling in SAMPLING.values() else None  # an order of a client's own stays
+    given = {"batch_size": plan.batch_size, "sampling": named, "lr": rate}
+    for argument, value in given.items():
+        if value is not None:
+            raise ArgumentError(
+                f"{argument}={value!r} is for other optimizers: {name} uses all examples in every step, and chooses "
+                "its length; leave it out, or give another optimizer"
+            )
+
+
+def describe_calls(jobs: Sequence[Job]) -> list[dict[str, Any]]:
+    """Describe the trainings of jobs by what must be the same when they are resumed. Synchronizes.
+
+    Their plans are complete, and their examples not scaled yet.
+    """
+    descriptions = describe_for_each([job.data for job in jobs])
+    return [
+        describe_training(job, {**data, "initial_weights": describe_initial_weights(job.owner)})
+        for job, data in zip(jobs, descriptions)
+    ]
+
+
+def find_scalings(jobs: Sequence[Job]) -> list[Scaler | None]:
+    """Return the scaling of each network; fit one where it standardizes and has none. Equal ones are one object."""
+    distinct: dict[bytes, Scaler] = {}
+    scalings = [None if (own := job.value.scaling) is None else distinct.setdefault(own.content, own) for job in jobs]
+    if jobs[0].value.model.standardize:
+        return [*fit_scalings([job.data for job in jobs], scalings, jobs[0].plan.progress)]
+    if distinct and None in scalings:
         raise ArgumentError(
             f"member {scalings.index(None)} has no scaling, and others have one; give all of them one, or set the "
             "scaling of each to None"
@@ -239,14 +299,116 @@ def find_scalings(values: Sequence[Value], standardize: bool) -> list[Scaler | N
     return scalings
 
 
-def find_names(values: Sequence[Value]) -> tuple[str, ...] | None:
-    """Find the feature names of networks. Some may have none; two must not have different ones."""
-    named = [(k, names) for k, value in enumerate(values) if (names := value.feature_names) is not None]
-    for k, names in named:
-        if names != named[0][1]:
-            i, (own, first) = next((i, pair) for i, pair in enumerate(zip(names, named[0][1])) if pair[0] != pair[1])
-            raise ArgumentError(
-                f"network {k} has the name {own!r} for input {i} and network {named[0][0]} has {first!r}; the members "
-                "of an ensemble must have the same feature_names, or None"
-            )
-    return named[0][1] if named else None
+def finish_jobs(jobs: Sequence[Job]) -> list[Job]:
+    """Add the callbacks to jobs, evaluations first: others see their results; and choose how many steps a chunk has."""
+    bars = [Progress()] if any(job.plan.progress for job in jobs) else []  # one for all networks
+    with_bars = bool(bars) and len(jobs) == 1
+    finished: list[Job] = []
+    for job in jobs:
+        plan, data = job.plan, job.data
+        evaluations = make_evaluations(data.validation, data.test, plan.metrics, with_bars)
+        if plan.training_metrics:
+            evaluations.insert(0, make_training_evaluation(data.train, plan.training_metrics, with_bars))
+        finished.append(job._replace(plan=replace(plan, callbacks=[*evaluations, *plan.callbacks, *bars])))
+    if needs_all_examples(jobs[0].plan.optimizer):
+        check_all_examples(finished)
+        finished = [job._replace(plan=divide_epoch(job)) for job in finished]
+    return [job._replace(plan=choose_chunks(job, len(jobs))) for job in finished]
+
+
+def choose_chunks(job: Job, networks: int) -> Plan:
+    """Choose how many steps a chunk has, unless it is given, where `networks` are trained in one program."""
+    plan, value, size = job.plan, job.value, job.data.train.batch_size(job.plan.batch_size)
+    if plan.chunk_steps is not None:
+        return plan
+    return replace(plan, chunk_steps=steps_per_chunk(value.model, size, value.backend.speed, networks))
+
+
+# The course of a training
+
+
+def run_in_turn(runs: Sequence[Generator[Values, None, None]]) -> Generator[Values, None, None]:
+    """Run the trainings of several structures, one after the other."""
+    for values in runs:
+        yield from values
+
+
+def run(
+    jobs: Sequence[Job],
+    trainings: Mapping[int, Training],
+    errors: dict[int, DivergenceError],
+    file: CheckpointFile | None = None,
+    *,
+    threads: int | str = AUTO,
+    blas_threads: int | str = AUTO,
+    loops: KeptLoops | None = None,
+    runner: Runner | None = None,
+) -> Generator[Values, None, None]:
+    """Run the trainings of jobs of one structure, by their numbers in the stream; see `train`."""
+    backend, multiplications = jobs[0].value.backend, largest_product(jobs)
+    threads, blas_threads = parse_threads(backend, threads), parse_blas_threads(backend, blas_threads)
+    groups = choose_group_threads(backend, threads, multiplications)
+    if len(jobs) > 1:
+        check_training_memory(jobs, groups)
+    runner = Groups(jobs, groups, loops or KeptLoops()) if runner is None else runner
+    own, failed = list(trainings.values()), dict[int, DivergenceError]()
+    with ExitStack() as stack:
+        if file is not None:
+            stack.enter_context(exiting_on_sigterm())
+        stack.enter_context(jobs[0].value.scope())
+        stack.enter_context(limit_step_threads(backend, blas_threads, multiplications, min(groups or 1, len(jobs))))
+        begun = [stack.enter_context(watching(job.plan.callbacks, now)) for job, now in zip(jobs, own)]
+        for job, training in zip(jobs, own):
+            if isinstance(job.start, Moment):  # then callbacks give it no other value at the beginning
+                training.move(value=begin_moment(job).value._replace(history=training.history))
+        writing = nullcontext(ignore) if file is None else file.writing(own, runner)
+        yield from run_to_end(run_steps(jobs, own, runner, failed), trainings, begun, writing)
+    errors |= {k: failed[i] for i, k in enumerate(trainings) if i in failed}
+
+
+def ignore(done: Sequence[int]) -> None:
+    """Write no file."""
+
+
+def run_to_end(
+    pauses: Pauses,
+    trainings: Mapping[int, Training],
+    begun: Sequence[list[Callback]],
+    writing: AbstractContextManager[Callable[[Sequence[int]], None]],
+) -> Generator[Values, None, None]:
+    """Yield the new values of networks at each pause, save them between chunks, and tell the callbacks at the end.
+
+    They are told however the trainings end. The file that the context `writing` opens is closed before.
+    """
+    values = {k: training.value for k, training in trainings.items()}  # of the networks, as soon as they are yielded
+    try:
+        with writing as save, closing(pauses):
+            yield dict(values)
+            for done in pauses:
+                if changes := take_changes(trainings, values):
+                    yield changes
+                if done is not None:
+                    save(done)
+    except GeneratorExit:  # nobody takes values any more
+        raise
+    except BaseException:
+        yield from end_trainings(begun, trainings, values)
+        raise
+    yield from end_trainings(begun, trainings, values)
+
+
+def take_changes(trainings: Mapping[int, Training], values: dict[int, Value]) -> Values:
+    """Find the new values that trainings have reached, put them into `values`, and return them by their numbers."""
+    changes = {k: now for k, training in trainings.items() if (now := training.value) is not values[k]}
+    values.update(changes)
+    return changes
+
+
+def end_trainings(
+    begun: Sequence[list[Callback]], trainings: Mapping[int, Training], values: dict[int, Value]
+) -> Generator[Values, None, None]:
+    """Tell all callbacks that training has ended; yield the values that they give, for those that come after them."""
+    with ExitStack() as stack:
+        endings = [stack.enter_context(closing(end_callbacks(callbacks))) for callbacks in begun]
+        for _ in chain(*endings):
+            yield take_changes(trainings, values)

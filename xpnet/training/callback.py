@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 from xpnet._checks import warn
 from xpnet.backends.identity import is_ours
 from xpnet.inference.metrics import METRICS
-from xpnet.value import History, Position, Value
+from xpnet.value import History, Moment, Value
 
 
 class Trainee(Protocol):
@@ -29,6 +29,10 @@ class Trainee(Protocol):
     @property
     def has_given_seed(self) -> bool:
         """Whether the user has chosen its seed."""
+        ...
+
+    def receive(self, value: Value) -> None:
+        """Take over a value that its training has reached."""
         ...
 
 
@@ -69,24 +73,47 @@ class Training:
 
     net: Any  # the network, to read; it has no value yet that callbacks have just assigned
     accept: Callable[[Any, Value], Value]  # checks a value that is to replace another one
-    reached: Value  # the value to which the last steps, or a callback, have brought the network
+    position: Moment  # how far it has come; not at the beginning if a training is resumed
     epochs: int
     steps: int | None  # minibatches per epoch, if that is known
     quantities: dict[str, Quantity]  # of the logs of an epoch; grows as the callbacks that add to them begin
-    history: History
-    position: Position  # how far it has come; not at the beginning if a training is resumed
-    lr_scale: float = 1.0  # multiplies the schedule
-    stopped: bool = False  # True ends training after this epoch
     completed: bool = False  # whether the epochs of this network ran to their end
 
     @property
     def value(self) -> Value:
         """All that changes in the network; assign an earlier one, or that of a changed copy, to go on from it."""
-        return self.reached
+        return self.position.value
 
     @value.setter
     def value(self, value: Value) -> None:
-        self.reached = self.accept(value, self.reached)
+        self.move(value=self.accept(value, self.value))
+
+    @property
+    def lr_scale(self) -> float:
+        """The number that multiplies the schedule."""
+        return self.position.lr_scale
+
+    @lr_scale.setter
+    def lr_scale(self, lr_scale: float) -> None:
+        self.move(lr_scale=lr_scale)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether training ends after this epoch."""
+        return self.position.stopped
+
+    @stopped.setter
+    def stopped(self, stopped: bool) -> None:
+        self.move(stopped=stopped)
+
+    @property
+    def history(self) -> History:
+        """The quantities of the epochs so far."""
+        return self.value.history
+
+    def move(self, **changes: Any) -> None:
+        """Replace parts of the moment, unchecked."""
+        self.position = self.position._replace(**changes)
 
 
 class Callback:

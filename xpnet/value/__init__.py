@@ -7,6 +7,8 @@ from xpnet._lazy import import_lazily
 if TYPE_CHECKING:
     from xpnet.value._history import History as History
     from xpnet.value._html import make_table as make_table
+    from xpnet.value._moment import NO_CALL as NO_CALL
+    from xpnet.value._moment import Moment as Moment
     from xpnet.value._parameters import parse_biases as parse_biases
     from xpnet.value._parameters import parse_weights as parse_weights
     from xpnet.value._parameters import split_layers as split_layers
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
     from xpnet.value._places import init_value as init_value
     from xpnet.value._places import to_device as to_device
     from xpnet.value._places import to_host as to_host
-    from xpnet.value._position import Position as Position
-    from xpnet.value._position import Start as Start
     from xpnet.value._provenance import MOST_RUNS as MOST_RUNS
     from xpnet.value._provenance import Provenance as Provenance
     from xpnet.value._provenance import Run as Run
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 __all__ = [
     "FITTED_TO_WEIGHTS",
     "MOST_RUNS",
+    "NO_CALL",
     "History",
+    "Moment",
     "Objective",
-    "Position",
     "Provenance",
     "Run",
-    "Start",
     "Value",
     "change_optimizer",
     "check_calibration",
@@ -86,10 +86,7 @@ __getattr__ = import_lazily(
             "to_device",
             "to_host",
         ),
-        "_position": (
-            "Position",
-            "Start",
-        ),
+        "_moment": ("NO_CALL", "Moment"),
         "_provenance": (
             "MOST_RUNS",
             "Provenance",

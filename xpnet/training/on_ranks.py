@@ -1,0 +1,168 @@
+"""Trainings that several processes share: what each of them prepares, and what they agree on."""
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from xpnet.backends import AUTO
+from xpnet.core.optimizers.base import needs_all_examples
+from xpnet.core.scaling import Scaling
+from xpnet.data.scaling import place_scaling
+from xpnet.data.source import Countable
+from xpnet.distributed import Ranks, parse_distributed
+from xpnet.errors import ArgumentError, DivergenceError
+from xpnet.training._agreement import Follow, Lead, describe_start, take_over_start
+from xpnet.training._checkpoint import CheckpointFile, SaveFunction, find_starts
+from xpnet.training._comparison import check_same_on_ranks, describe_on_rank
+from xpnet.training._loop import Runner, begin
+from xpnet.training._plan import Job
+from xpnet.training._rates import check_schedule
+from xpnet.training._saving import Checkpoint
+from xpnet.training._shared_steps import SharedRunner
+from xpnet.training._train import (
+    Stream,
+    Values,
+    complete_jobs,
+    describe_calls,
+    find_scalings,
+    finish_jobs,
+    ignore,
+    run,
+)
+from xpnet.training.callback import Trainee, Training
+from xpnet.value import Moment, Value
+
+MakeJob = Callable[[Value | Moment, bool], Job]
+
+
+def train_on_ranks(
+    net: Trainee,
+    distributed: Any,
+    make_job: MakeJob,
+    open_checkpoint: Callable[[], Checkpoint | None],
+    blas_threads: int | str,
+    progress: bool,
+) -> Stream:
+    """Train a network on several processes, which all call this function at once; see `train`.
+
+    Network, scaling, callbacks and files are those of rank 0. Each step is taken on rank 0 alone, or on all ranks; if
+    it fails on one of them, all raise an error.
+
+    Parameters
+    ----------
+    net
+        The network.
+    distributed
+        The processes, as in `Network.train`.
+    make_job
+        Makes the job of a process, from where training begins, and whether the process watches the training: all but
+        rank 0 have no callbacks, evaluate nothing, and write no files.
+    open_checkpoint
+        Checks where rank 0 is to write the training.
+    blas_threads, progress
+        As in `Network.train`.
+    """
+    errors: dict[int, DivergenceError] = {}
+    trainings: list[Training] = []
+    ranks = Ranks(parse_distributed(distributed, net.value.backend))
+
+    def find_start() -> tuple[Checkpoint | None, Value | Moment]:
+        checkpoint = open_checkpoint()
+        return checkpoint, find_starts([net], checkpoint, progress)[0]
+
+    steps = run_on_ranks(net, ranks, make_job, find_start, blas_threads, trainings, errors)
+    return Stream(steps, trainings, errors)
+
+
+def run_on_ranks(
+    net: Trainee,
+    ranks: Ranks,
+    make_job: MakeJob,
+    find_start: Callable[[], tuple[Checkpoint | None, Value | Moment]],
+    blas_threads: int | str,
+    trainings: list[Training],
+    errors: dict[int, DivergenceError],
+) -> Generator[Values, None, None]:
+    """Prepare the training of a network on each rank, and run it; see `train_on_ranks`."""
+    with ranks.ending_together():
+        checkpoint, own = ranks.keep_on_first(find_start) or (None, net.value)
+        start = take_over_start(ranks.make_on_first(lambda: describe_start(own)), own, net.value)
+        with net.value.scope():
+            (job,) = ranks.make_own(lambda: complete_jobs([make_job(start, ranks.leads)]))
+            (call,) = ranks.make_own(lambda: describe_shared_call(job))
+            descriptions = ranks.make_on_all(lambda: {**describe_on_rank(job, call), "shards": ranks.shards})
+            with ranks.agreeing():
+                check_same_on_ranks(descriptions)
+            scaling = ranks.make_on_first(lambda: fit_exact_scaling(job))
+            file = ranks.keep_on_first(
+                lambda: None if checkpoint is None else CheckpointFile(checkpoint, [job], [call])
+            )
+            job = ranks.make_own(lambda: finish_job(job, scaling, ranks))
+            trainings.append(ranks.make_own(lambda: begin(job)))
+        threads = 1 if blas_threads == AUTO else blas_threads  # they share a machine's cores
+        runner = SharedRunner(job.data.train.reader, job.plan.optimizer, job.plan.alpha, ranks)
+        options: dict[str, Any] = {"blas_threads": threads, "runner": runner}
+        with ranks.listening():
+            yield from run([job], {0: trainings[0]}, errors, FileOnFirst(file, ranks), **options)
+
+
+class FileOnFirst:
+    """The file of a training that rank 0 writes, if there is one; an error there is raised on all ranks.
+
+    Parameters
+    ----------
+    file
+        The file, on rank 0.
+    ranks
+        The processes that share the training.
+    """
+
+    def __init__(self, file: CheckpointFile | None, ranks: Ranks) -> None:
+        self.file, self.ranks = file, ranks
+
+    @contextmanager
+    def writing(self, trainings: Sequence[Training], runner: Runner) -> Generator[SaveFunction, None, None]:
+        """Write the training in this context; see `CheckpointFile.writing`."""
+        with ExitStack() as stack:
+            writing = nullcontext(ignore) if self.file is None else self.file.writing(trainings, runner)
+            save = self.ranks.keep_on_first(partial(stack.enter_context, writing))
+            yield lambda numbers: self.ranks.make_on_first(lambda: save(numbers))
+
+
+def describe_shared_call(job: Job) -> list[dict[str, Any]]:
+    """Describe a call that several processes make; refuse one whose minibatches they cannot share. Synchronizes."""
+    plan, source = job.plan, job.data.train
+    if needs_all_examples(plan.optimizer):
+        raise ArgumentError(
+            f"distributed= shares minibatches, and {type(plan.optimizer).__name__} uses all examples in every step; "
+            "train in one process, or give another optimizer"
+        )
+    if not isinstance(source, Countable):
+        raise ArgumentError(
+            "distributed= needs train_data from which every process can read any examples, and an iterable of batches "
+            "has an order of its own; give arrays, a memory map, or a data set"
+        )
+    check_schedule(plan.lr, plan.epochs, source.steps(plan.sampling, plan.batch_size))
+    return describe_calls([job])
+
+
+def fit_exact_scaling(job: Job) -> Scaling | None:
+    """Fit the scaling of a network that several processes train, in NumPy arrays."""
+    (scaling,) = find_scalings([job])
+    return scaling and scaling.exact
+
+
+def finish_job(job: Job, scaling: Scaling | None, ranks: Ranks) -> Job:
+    """Scale the examples of a process, share minibatches, and add the callback that calls those of rank 0, or follows.
+
+    The scaling is that of rank 0.
+    """
+    reader, data = job.data.train.reader, job.data
+    if scaling is not None:
+        data = data.scaled(place_scaling(scaling, reader.model, reader.place))
+    (job,) = finish_jobs([job._replace(data=data)])
+    callback = Lead(job.plan.callbacks, ranks) if ranks.leads else Follow(ranks)
+    plan = replace(job.plan, callbacks=[callback], sampling=ranks.share(job.plan.sampling))
+    return job._replace(plan=plan)
