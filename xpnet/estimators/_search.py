@@ -28,10 +28,11 @@ from xpnet.errors import ArgumentError
 from xpnet.estimators._results import (
     ScoredFit,
     Scoring,
-    describe_fit,
     list_scores,
     make_results,
+    name_weights,
     parse_scoring,
+    print_fits,
     require_refit,
     warn_of_failures,
 )
@@ -125,13 +126,13 @@ class TogetherMixin:
         estimators = [set_candidate(self.estimator, candidate) for candidate in candidates]
         for estimator in estimators:
             require_learner(estimator)
-        if not all(map(can_train_together, (self.estimator, *estimators))):
-            refuse_checkpoint(self.estimator, checkpoint)
-            return super().fit(X, y, **params)  # type: ignore[misc]
-        accepted = {"groups"} if isinstance(self.estimator, Pipeline) else {"groups", "sample_weight"}
-        if saving is not None:
-            require_repeatable(self, estimators, used - accepted)
-        if used - accepted or get_config()["enable_metadata_routing"]:
+        if causes := self._find_what_separates(estimators, used):
+            if saving is not None:
+                raise ArgumentError(
+                    "checkpoint= is for searches over an MLPClassifier or MLPRegressor, or a Pipeline that ends with "
+                    f"one, with groups= and sample_weight= only; with {causes}, scikit-learn does the fits one by one; "
+                    "leave checkpoint out"
+                )
             return super().fit(X, y, **params)  # type: ignore[misc]
         X, y, sample_weight = indexable(X, y, params.get("sample_weight"))
         splitter: Any = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
@@ -139,42 +140,47 @@ class TogetherMixin:
         folds, scoring = Folds(X, y, sample_weight, splits), parse_scoring(self, is_weighted=sample_weight is not None)
         fit_slice, file = self._divide_among_workers(folds, scoring), None
         if saving is not None:
-            require_same_folds(self.cv, splits, list(splitter.split(X, y, params.get("groups"))))
+            require_repeatable(self, estimators, splits, list(splitter.split(X, y, params.get("groups"))))
             file, every = SearchFile(saving, self, candidates, folds, scoring), every or SETTINGS_BETWEEN_WRITES
-        fits: dict[int, list[ScoredFit]] = {} if file is None else dict(enumerate(file.begin()))  # by candidate
-        if self.verbose > 0:
-            n, k = len(candidates), len(splits)
-            print(f"Fitting {k} folds for each of {n} candidates, totalling {n * k} fits")
+        scored = {} if file is None else file.begin()  # by the numbers of candidate and fold
         settings = {name: value for name, value in vars(self).items() if name not in RESULTS}
+        n = len(splits)
+        if self.verbose > 0:
+            fits = n * len(candidates)
+            print(f"Fitting {n} folds for each of {len(candidates)} candidates, totalling {fits} fits")
         try:
-            for part in slice_by_memory(estimators, len(fits), folds, every):
-                scored: dict[int, ScoredFit] = {}
-                try:
-                    fit_slice([Trial(estimators[k], fold) for k in part for fold in range(len(splits))], scored)
-                finally:
-                    fits |= join_folds(part, scored, len(splits))
-                if self.verbose > 1:
-                    print_fits({k: fits[k] for k in part}, candidates, scoring, self.verbose)
+            for part in slice_by_memory(estimators, len(scored) // n, folds, every):
+                fit_slice([Trial(k, fold, estimators[k]) for k in part for fold in range(n)], scored)
+                for k in part if self.verbose > 1 else ():
+                    print_fits(candidates[k], [scored[k, fold] for fold in range(n)], scoring, self.verbose)
                 if file is not None:
-                    file.write([*fits.values()])
-            results = make_results(candidates, [*fits.values()], scoring)
-            warn_of_failures([*fits.values()], results, self.error_score)
-            best = choose_best(self.refit, results, list_scores([*fits.values()]))
+                    file.write(scored)
+            fits = [scored[number] for number in sorted(scored)]
+            results, names = make_results(candidates, fits, scoring), list_scores(fits)
+            warn_of_failures(fits, results, self.error_score)
+            found = choose_best(self.refit, results, names)
             if self.refit:
-                best |= self._refit(best["best_params_"], *folds[:3])
+                found |= self._refit(found["best_params_"], *folds[:3])
         except KeyboardInterrupt:
             self.__dict__ = settings
-            if any(fit.error is None for row in fits.values() for fit in row):
-                done = [candidates[k] for k in fits]
-                self.__dict__ = {**settings, "cv_results_": make_results(done, [*fits.values()], scoring)}
+            whole = [k for k in range(len(candidates)) if all((k, fold) in scored for fold in range(n))]
+            fits = [scored[k, fold] for k in whole for fold in range(n)]
+            if any(fit.error is None for fit in fits):
+                self.cv_results_ = make_results([candidates[k] for k in whole], fits, scoring)
             raise
-        found = {"cv_results_": results, "n_splits_": len(splits), "multimetric_": bool(list_scores([*fits.values()]))}
-        self.__dict__ = settings | found | best | {"scorer_": scoring.public}
+        found |= {"cv_results_": results, "n_splits_": n, "multimetric_": bool(names), "scorer_": scoring.public}
+        self.__dict__ = settings | found
         return self
 
-    def _divide_among_workers(
-        self: Any, folds: Folds, scoring: Scoring
-    ) -> Callable[[Sequence[Trial], dict[int, ScoredFit]], Any]:
+    def _find_what_separates(self: Any, estimators: Sequence[Any], used: set[str]) -> str:
+        """Say why networks cannot be trained together: "" if they can; `used` names further arguments of `fit`."""
+        if not all(map(can_train_together, (self.estimator, *estimators))):
+            return f"estimator={self.estimator!r}"
+        if others := used - ({"groups"} if isinstance(self.estimator, Pipeline) else {"groups", "sample_weight"}):
+            return f"{', '.join(sorted(others))}="
+        return "metadata routing" if get_config()["enable_metadata_routing"] else ""
+
+    def _divide_among_workers(self: Any, folds: Folds, scoring: Scoring) -> Callable[[Sequence[Trial], Any], Any]:
         """Return a function that fits and scores trials by the joblib backend chosen by the user, into a dict."""
         if not isinstance(self.n_jobs, (int, np.integer, NoneType)):
             raise ArgumentError(
@@ -187,18 +193,17 @@ class TogetherMixin:
             return lambda trials, scored: fit_trials(trials, scoring, *folds, scored=scored, **options)
         parallel = Parallel(n_jobs=n_jobs, pre_dispatch=self.pre_dispatch)
 
-        def share_trials(trials: Sequence[Trial], scored: dict[int, ScoredFit]) -> None:
-            parts = divide(trials, workers)
-            done: Any = parallel(delayed(fit_trials)([trials[i] for i in part], scoring, *folds) for part in parts)
-            for part, fits in zip(parts, done):
-                scored.update({part[k]: fit for k, fit in fits.items()})
+        def share_trials(trials: Sequence[Trial], scored: dict[tuple[int, int], ScoredFit]) -> None:
+            done: Any = parallel(delayed(fit_trials)(part, scoring, *folds) for part in divide(trials, workers))
+            for fits in done:
+                scored.update(fits)
 
         return share_trials
 
     def _refit(self: Any, settings: Mapping[str, Any], X: Any, y: Any, sample_weight: Any) -> dict[str, Any]:
         """Fit an estimator with the best settings on all examples, and return the attributes that follow from it."""
         began, best = time.perf_counter(), set_candidate(self.estimator, settings)
-        best.fit(X, y, **({} if sample_weight is None else {"sample_weight": sample_weight}))
+        best.fit(X, y, **name_weights(sample_weight))
         names = {"feature_names_in_": best.feature_names_in_} if hasattr(best, "feature_names_in_") else {}
         return {"best_estimator_": best, "refit_time_": time.perf_counter() - began, **names}
 
@@ -276,37 +281,21 @@ class MLPRandomSearchCV(TogetherMixin, RandomizedSearchCV):
         return list_settings(f"n_iter={n_iter}", sampler)
 
 
-def join_folds(candidates: range, scored: Mapping[int, ScoredFit], n: int) -> dict[int, list[ScoredFit]]:
-    """Collect the fits of candidates on all folds; leave out candidates that were not scored on all of them."""
-    rows = {k: [scored[i] for i in range(j * n, (j + 1) * n) if i in scored] for j, k in enumerate(candidates)}
-    return {k: row for k, row in rows.items() if len(row) == n}
-
-
-def print_fits(
-    fits: Mapping[int, Sequence[ScoredFit]], candidates: Sequence[Mapping[str, Any]], scoring: Scoring, verbose: int
-) -> None:
-    """Print a line for each fit."""
-    for k, row in fits.items():
-        for i, fit in enumerate(row):
-            print(describe_fit(candidates[k], f"{i + 1}/{len(row)}", fit, scoring, verbose))
-
-
-def choose_best(refit: Any, results: Mapping[str, Any], scores: Sequence[str]) -> dict[str, Any]:
-    """Choose the best settings by their ranks or by the user's function; of several scores, `refit` says which."""
-    if scores:
-        require_refit(refit, scores)
+def choose_best(refit: Any, results: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Choose the best settings by their ranks or by the user's function; of several scores, `refit` names one."""
+    if names:
+        require_refit(refit, names)
         if refit is False:
             return {}
     if callable(refit):
-        index = operator.index(refit(results))
-        n = len(results["params"])
-        if not 0 <= index < n:
-            raise IndexError(f"refit chose the settings {index}, and they are numbered from 0 to {n - 1}")
-        return {"best_index_": index, "best_params_": results["params"][index]}
-    name = refit if scores else "score"
-    index = results[f"rank_test_{name}"].argmin()
-    score = results[f"mean_test_{name}"][index]
-    return {"best_index_": index, "best_params_": results["params"][index], "best_score_": score}
+        best, found = operator.index(refit(results)), {}
+        if not 0 <= best < len(results["params"]):
+            raise IndexError(f"refit chose the settings {best} of {len(results['params'])}, which are numbered from 0")
+    else:
+        name = refit if names else "score"
+        best = results[f"rank_test_{name}"].argmin()
+        found = {"best_score_": results[f"mean_test_{name}"][best]}
+    return {**found, "best_index_": best, "best_params_": results["params"][best]}
 
 
 def require_learner(estimator: Any) -> None:
@@ -317,15 +306,6 @@ def require_learner(estimator: Any) -> None:
         raise ArgumentError(
             f"estimator={estimator!r} must be an estimator of xpnet.estimators, or contain one, as a Pipeline may; for "
             "others there is sklearn.model_selection.GridSearchCV"
-        )
-
-
-def refuse_checkpoint(estimator: Any, checkpoint: Any) -> None:
-    """Refuse a checkpoint of a search whose fits are not trained together."""
-    if checkpoint is not None:
-        raise ArgumentError(
-            f"checkpoint= is for searches over an MLPClassifier or MLPRegressor, or a Pipeline that ends with one; for "
-            f"estimator={estimator!r}, scikit-learn does the fits one by one; leave checkpoint out"
         )
 
 
@@ -348,14 +328,8 @@ def list_settings(name: str, settings: ParameterGrid | ParameterSampler) -> list
     return list(settings)
 
 
-def require_repeatable(search: Any, estimators: Sequence[Any], others: set[str]) -> None:
-    """Refuse a checkpoint of a search that would draw other numbers when it is resumed."""
-    if others or get_config()["enable_metadata_routing"]:
-        cause = f"{', '.join(sorted(others))}=" if others else "metadata routing"
-        raise ArgumentError(
-            f"checkpoint= is for searches with groups= and sample_weight= only; with {cause}, scikit-learn does the "
-            "fits one by one; leave checkpoint out"
-        )
+def require_repeatable(search: Any, estimators: Sequence[Any], splits: Sequence[Any], again: Sequence[Any]) -> None:
+    """Refuse a checkpoint of a search that would draw other numbers, or other folds, when it is resumed."""
     if isinstance(search, RandomizedSearchCV) and search.random_state is None:
         raise ArgumentError(
             "checkpoint= needs the random_state of the search: with None, a search that resumes tries other settings; "
@@ -368,12 +342,8 @@ def require_repeatable(search: Any, estimators: Sequence[Any], others: set[str])
                     f"checkpoint= needs a number as {name}: with None, a search that resumes draws other numbers; give "
                     f"one, as in {name}=0"
                 )
-
-
-def require_same_folds(cv: Any, splits: Sequence[Any], again: Sequence[Any]) -> None:
-    """Refuse a checkpoint with folds that differ each time they are made."""
-    if describe(list(splits)) != describe(list(again)):
+    if describe(splits) != describe(again):
         raise ArgumentError(
-            f"checkpoint= needs folds that can be made again, and cv={cv!r} makes others each time; give it a number "
-            "as random_state"
+            f"checkpoint= needs folds that can be made again, and cv={search.cv!r} makes others each time; give it a "
+            "number as random_state"
         )

@@ -6,12 +6,12 @@ The file is JSON that ends with a checksum. It describes all settings, and holds
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from math import isfinite
+from types import NoneType
 from typing import Any
 
 import numpy as np
 
-from xpnet._checks import describe_error, is_text, printable, refuse_duplicates, require, require_keys, truncate
+from xpnet._checks import describe_error, printable, refuse_duplicates, require, require_keys, truncate
 from xpnet.backends.identity import describe, describe_call
 from xpnet.errors import ArgumentError, CheckpointError
 from xpnet.estimators._results import ScoredFit, Scoring
@@ -21,53 +21,7 @@ from xpnet.training import Checkpoint
 
 FORMAT = 1
 LARGEST = 2**1023  # whole numbers that are smaller can be floats
-# Of the description of a search
-TEXTS = ("X", "y", "sample_weight", "cv", "estimator", "scoring", "error_score", "return_train_score")
-
-
-def decode_fit(place: str, values: Any, n_scores: int) -> ScoredFit:
-    """Make the fit of plain values that stand at a `place` in a file.
-
-    Raises
-    ------
-    ArgumentError
-        If they are not those of a fit with `n_scores` scores.
-    """
-    require_keys(place, values, {"error", "scores", "seconds", "scoring_seconds"})
-    error, scores, times = values["error"], values["scores"], (values["seconds"], values["scoring_seconds"])
-    for name, seconds in zip(("seconds", "scoring_seconds"), times):
-        is_time = type(seconds) is float and isfinite(seconds) and seconds >= 0
-        require(is_time, f"{place}.{name}", seconds, "a finite number of at least 0")
-    require(error is None or type(error) is str, f"{place}.error", error, "null or a text")
-    expected = n_scores if error is None else 0
-    is_list = type(scores) is list and len(scores) == expected
-    require(is_list, f"{place}.scores", scores, f"a list of {expected} values")
-    for i, score in enumerate(scores):
-        parts = {f"[{i}].{name}": part for name, part in score.items()} if type(score) is dict else {f"[{i}]": score}
-        for name, part in parts.items():
-            is_number = type(part) is float or (isinstance(part, int) and abs(part) < LARGEST)
-            require(is_number or type(part) is str, f"{place}.scores{name}", part, "a number or the text of an error")
-    return ScoredFit(_printable_lines(error), [_printable_lines(score) for score in scores], *times)
-
-
-def _printable_lines(value: Any) -> Any:
-    """Make the lines of texts printable, in a dict, too; leave other values."""
-    if isinstance(value, dict):
-        return {name: _printable_lines(part) for name, part in value.items()}
-    return "\n".join(map(printable, value.split("\n"))) if isinstance(value, str) else value
-
-
-def check_description(search: Any) -> None:
-    """Check the description of a search that was read from a file."""
-    require_keys("search", search, {*TEXTS, "parameters", "settings"})
-    require(type(search["settings"]) is list, "search.settings", search["settings"], "a list")
-    texts: dict[str, Any] = {"search": {name: search[name] for name in TEXTS}}
-    texts["search.parameters"] = search["parameters"]
-    texts |= {f"search.settings[{i}]": setting for i, setting in enumerate(search["settings"])}
-    for place, values in texts.items():
-        require(type(values) is dict, place, values, "an object")
-        for name, value in values.items():
-            require(type(value) is str, f"{place}.{name}", value, "a text")
+Fits = dict[tuple[int, int], ScoredFit]  # by the numbers of candidate and fold
 
 
 class SearchFile:
@@ -87,22 +41,24 @@ class SearchFile:
         self.saving, self.scoring, self.n_folds = saving, scoring, len(folds.rows)
         self.description = describe_search(search, candidates, folds)
 
-    def begin(self) -> list[list[ScoredFit]]:
-        """Read the fits of a search to resume, by setting; or write the first file, to see that it can be written."""
+    def begin(self) -> Fits:
+        """Read the fits of a search to resume; or write the first file, to see that it can be written."""
         content = self.saving.read()
         if content is not None:
             return self._decode(content)
-        self.saving.write_first(self._encode([]))
-        return []
+        self.saving.write_first(self._encode({}))
+        return {}
 
-    def write(self, candidates: Sequence[Sequence[ScoredFit]]) -> None:
+    def write(self, fits: Fits) -> None:
         """Write the fits of the candidates that are done, or warn."""
-        self.saving.try_to_write(lambda: self._encode([[fit._asdict() for fit in fits] for fits in candidates]))
+        self.saving.try_to_write(lambda: self._encode(fits))
 
-    def _encode(self, fits: Sequence[Sequence[Mapping[str, Any]]]) -> bytes:
-        return encode({"format": FORMAT, "search": self.description, "fits": fits})
+    def _encode(self, fits: Fits) -> bytes:
+        plain = [fits[number]._asdict() for number in sorted(fits)]
+        rows = [plain[k : k + self.n_folds] for k in range(0, len(plain), self.n_folds)]
+        return encode({"format": FORMAT, "search": self.description, "fits": rows})
 
-    def _decode(self, content: bytes) -> list[list[ScoredFit]]:
+    def _decode(self, content: bytes) -> Fits:
         try:
             record = json.loads(str(content, "utf-8"), object_pairs_hook=refuse_duplicates)
             require_keys("the file", record, {"format", "search", "fits", "checksum"})
@@ -111,7 +67,6 @@ class SearchFile:
             del record["checksum"]
             if encode(record) != content:
                 raise ArgumentError("it is damaged: its checksum does not fit its contents")
-            check_description(record["search"])
             difference = find_difference(self.saving.path, record["search"], self.description)
             if difference is None:
                 return self._decode_fits(record["fits"])
@@ -122,27 +77,49 @@ class SearchFile:
             ) from error
         raise difference
 
-    def _decode_fits(self, settings: Any) -> list[list[ScoredFit]]:
-        """Make the fits of the settings that are done."""
-        most = len(self.description["settings"])
-        is_list = type(settings) is list and len(settings) <= most
-        require(is_list, "fits", settings, f"a list of at most {most} settings")
-        n_scores, candidates = 2 if self.scoring.scores_training else 1, []
-        for k, fits in enumerate(settings):
-            is_list = type(fits) is list and len(fits) == self.n_folds
-            require(is_list, f"fits[{k}]", fits, f"a list of {self.n_folds} folds")
-            candidates.append([decode_fit(f"fits[{k}][{i}]", fit, n_scores) for i, fit in enumerate(fits)])
-        done = [fit for fits in candidates for fit in fits]
-        scores, names = [score for fit in done for score in fit.scores], self.scoring.names
-        several = isinstance(self.scoring.public, dict)
-        kinds = {
-            tuple(score) if isinstance(score, dict) else None for score in scores if several or type(score) is not str
-        }
-        if len(kinds) > 1 or (names is not None and kinds - {tuple(names) if several else None}):
-            raise ArgumentError("fits have scores of several kinds, or of other names than those of the scorers")
-        if self.scoring.error_score == "raise" and (any(fit.error for fit in done) or any(map(is_text, scores))):
-            raise ArgumentError("fits have errors, each of which would have ended a search with error_score='raise'")
-        return candidates
+    def _decode_fits(self, rows: Any) -> Fits:
+        """Make the fits of the candidates that are done."""
+        most, fits = len(self.description["settings"]), {}
+        is_list = type(rows) is list and len(rows) <= most
+        require(is_list, "fits", rows, f"a list of at most {most} settings")
+        for k, row in enumerate(rows):
+            is_list = type(row) is list and len(row) == self.n_folds
+            require(is_list, f"fits[{k}]", row, f"a list of {self.n_folds} folds")
+            fits |= {(k, i): self._decode_fit(f"fits[{k}][{i}]", fit) for i, fit in enumerate(row)}
+        return fits
+
+    def _decode_fit(self, place: str, values: Any) -> ScoredFit:
+        """Make the fit of plain values that stand at a `place` in the file."""
+        require_keys(place, values, ScoredFit._fields)
+        error, scores, *times = (values[name] for name in ScoredFit._fields)
+        n = 0 if error is not None else 2 if self.scoring.scores_training else 1
+        is_list = type(scores) is list and len(scores) == n
+        require(is_list, f"{place}.scores", scores, f"a list of {n} values")
+        parts = []
+        for score in scores:
+            if isinstance(self.scoring.public, dict):
+                require_keys(f"{place}.scores", score, self.scoring.public)
+            has_names = isinstance(score, dict) and not self.scoring.is_single
+            parts += score.values() if has_names else [score]
+        are_scores = all(is_number(part) or isinstance(part, str) for part in parts)
+        require(are_scores, f"{place}.scores", scores, "numbers, or the texts of errors")
+        are_plain = isinstance(error, (str, NoneType)) and all(map(is_number, times))
+        require(are_plain, place, values, "a fit, with null or a text as its error, and numbers of seconds")
+        if self.scoring.error_score == "raise" and any(isinstance(part, str) for part in (error, *parts)):
+            raise ArgumentError(f"{place} has an error, which would have ended a search with error_score='raise'")
+        return ScoredFit(printable_lines(error), [printable_lines(score) for score in scores], *times)
+
+
+def is_number(value: Any) -> bool:
+    """Tell whether a value that was read from JSON is a number that can be a float."""
+    return type(value) is float or (isinstance(value, int) and abs(value) < LARGEST)
+
+
+def printable_lines(value: Any) -> Any:
+    """Make the lines of texts printable, in a dict, too; leave other values."""
+    if isinstance(value, dict):
+        return {name: printable_lines(part) for name, part in value.items()}
+    return "\n".join(map(printable, value.split("\n"))) if isinstance(value, str) else value
 
 
 def find_difference(path: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> ArgumentError | None:

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -27,7 +28,7 @@ from xpnet.estimators._fitting import (
     train_fits,
 )
 from xpnet.estimators._parameters import make_random_state, parse_settings
-from xpnet.estimators._results import Examples, ScoredFit, Scoring
+from xpnet.estimators._results import ScoredFit, Scoring, name_weights
 from xpnet.estimators.architecture import parse_hidden_sizes
 from xpnet.estimators.base import BasePerceptron
 
@@ -68,10 +69,16 @@ def set_candidate(estimator: Any, candidate: Mapping[str, Any]) -> Any:
 
 
 class Trial(NamedTuple):
-    """A fit to do: an estimator with its settings, which stays as it is, on one fold."""
+    """A fit to do: an estimator with the settings of a candidate, which stays as it is, on one fold."""
 
-    estimator: Any  # a `BasePerceptron`, or a pipeline that ends with one
+    candidate: int  # its number
     fold: int  # its number
+    estimator: Any  # a `BasePerceptron`, or a pipeline that ends with one
+
+    @property
+    def number(self) -> tuple[int, int]:
+        """The numbers of its candidate and fold."""
+        return self.candidate, self.fold
 
     def describe(self, *others: str) -> str:
         """Describe the parameters on which the examples depend, and others."""
@@ -86,7 +93,7 @@ class Folds(NamedTuple):
     sample_weight: Any
     rows: Sequence[tuple[np.ndarray, np.ndarray]]
 
-    def take(self, fold: int, part: int = 0) -> Examples:
+    def take(self, fold: int, part: int = 0) -> tuple[Any, Any, Any]:
         """Take the training examples of a fold (0), or its test examples (1)."""
         rows = self.rows[fold][part]
         X, y, sample_weight = (None if part is None else _safe_indexing(part, rows) for part in self[:3])
@@ -114,8 +121,8 @@ def fit_trials(
     *,
     threads: int | str = 1,
     progress: bool = False,
-    scored: dict[int, ScoredFit] | None = None,
-) -> dict[int, ScoredFit]:
+    scored: dict[tuple[int, int], ScoredFit] | None = None,
+) -> dict[tuple[int, int], ScoredFit]:
     """Fit trials, those of one structure together, and score each.
 
     Parameters
@@ -132,65 +139,57 @@ def fit_trials(
         Takes what is returned, trial by trial: after Ctrl-C it holds those that had begun and could be scored.
     """
     folds, scored = Folds(X, y, sample_weight, rows), {} if scored is None else scored
-    numbers = sorted(range(len(trials)), key=lambda i: trials[i].fold)
-    parts = [numbers]
+    parts = [trials]
     if folds.size > MAX_BYTES:
-        parts = [list(part) for _, part in groupby(numbers, lambda i: trials[i].fold)]
+        parts = [[trial for trial in trials if trial.fold == fold] for fold in range(len(rows))]
     for part in parts:
-        for i, outcome, seconds in _fit_part({i: trials[i] for i in part}, folds, threads, progress):
-            fold = trials[i].fold
-            scored[i] = scoring.score_fit(outcome, folds.take(fold, 1), folds.take(fold), seconds)
+        for trial, outcome, seconds in _fit_part(part, folds, threads, progress):
+            scored[trial.number] = scoring.score_fit(outcome, partial(folds.take, trial.fold), seconds)
     return scored
 
 
 def _fit_part(
-    trials: Mapping[int, Trial], folds: Folds, threads: int | str, progress: bool
-) -> Iterator[tuple[int, Any, float]]:
-    """Fit some of the trials. Yield the number of each, its fitted estimator or its error, and its seconds."""
+    trials: Sequence[Trial], folds: Folds, threads: int | str, progress: bool
+) -> Iterator[tuple[Trial, Any, float]]:
+    """Fit some of the trials. Yield each, its fitted estimator or its error, and its seconds."""
     began, shared = time.perf_counter(), {}
-    keys = {i: describe(find_transformers(trial.estimator)) for i, trial in trials.items()}  # before they are fitted
-    prepared: dict[int, tuple[Fit, Any]] = {}
-    for i, trial in trials.items():
+    transformers = [describe(find_transformers(trial.estimator)) for trial in trials]  # before they are fitted
+    prepared: list[tuple[Trial, Fit, Any]] = []
+    alone = []
+    for trial, key in zip(trials, transformers):
         try:
-            prepared[i] = prepare_trial(trial, folds, keys[i], shared)
+            prepared.append((trial, *prepare_trial(trial, folds, key, shared)))
         except Exception:
-            continue
-    numbers, preparation = list(prepared), (time.perf_counter() - began) / max(1, len(prepared))
-    alone = [i for i in trials if i not in prepared]
-    for group in group_by_structure([fit for fit, _ in prepared.values()]):
-        members = [numbers[k] for k in group]
+            alone.append(trial)  # which meets the same error
+    preparation = (time.perf_counter() - began) / max(1, len(prepared))
+    for numbers in group_by_structure([fit for _, fit, _ in prepared]):
+        group = [prepared[k] for k in numbers]
         began, errors, interrupt = time.perf_counter(), {}, None
         try:
-            errors = train_fits([prepared[i][0] for i in members], threads=threads, progress=progress)
+            errors = train_fits([fit for _, fit, _ in group], threads=threads, progress=progress)
         except KeyboardInterrupt as caught:
             interrupt = caught
         except Exception:  # one fit's callback or schedule failed, or memory is too small for all of them
-            alone += members
+            alone += [trial for trial, _, _ in group]
             continue
-        seconds = preparation + (time.perf_counter() - began) / len(members)
-        for i, k in sorted((i, k) for k, i in enumerate(members)):  # so that settings are scored one after the other
-            fit, estimator = prepared.pop(i)
+        seconds = preparation + (time.perf_counter() - began) / len(group)
+        for k, (trial, fit, estimator) in enumerate(group):
             if k in errors:
-                yield i, errors[k], seconds
+                yield trial, errors[k], seconds
             elif interrupt is None or fit.tally.n_iter > 0:
                 assign_attributes(find_last(estimator), list_attributes(fit))
-                yield i, estimator, seconds
+                yield trial, estimator, seconds
         if interrupt is not None:
             raise interrupt
-    for i in alone:
-        yield i, *_fit_alone(trials[i], folds)
-
-
-def _fit_alone(trial: Trial, folds: Folds) -> tuple[Any, float]:
-    """Fit a trial by `fit` of its estimator. Return it, or its error, and its seconds."""
-    began, estimator = time.perf_counter(), clone(trial.estimator)
-    X, y, sample_weight = folds.take(trial.fold)
-    weights = {} if sample_weight is None else {"sample_weight": sample_weight}
-    try:
-        outcome = estimator.fit(X, y, **weights)
-    except Exception as error:
-        outcome = error
-    return outcome, time.perf_counter() - began
+    X: Any
+    for trial in alone:
+        began, estimator = time.perf_counter(), clone(trial.estimator)
+        X, y, sample_weight = folds.take(trial.fold)
+        try:
+            outcome = estimator.fit(X, y, **name_weights(sample_weight))
+        except Exception as error:
+            outcome = error
+        yield trial, outcome, time.perf_counter() - began
 
 
 def find_transformers(estimator: Any) -> Any:
@@ -232,15 +231,15 @@ def prepare_trial(trial: Trial, folds: Folds, transformers: str, shared: dict[An
     return prepare_fit(network, settings, data, examples, {}, random_state), estimator
 
 
-def divide(trials: Sequence[Trial], workers: int) -> list[list[int]]:
-    """Divide the numbers of trials into equal parts for workers, with trials that train together in one part."""
-    kinds = [trial.describe("batch_size") for trial in trials]
-    order = sorted(range(len(trials)), key=lambda i: (kinds[i], trials[i].fold))
+def divide(trials: Sequence[Trial], workers: int) -> list[list[Trial]]:
+    """Divide trials into equal parts for workers, with trials that train together in one part."""
     parts = []
-    for _, of_kind in groupby(order, lambda i: kinds[i]):
-        numbers = list(of_kind)
-        n = max(1, min(workers, len(numbers) // MIN_FITS))
-        parts += [part.tolist() for part in np.array_split(numbers, n)]
+    kinds = {trial.number: trial.describe("batch_size") for trial in trials}
+    order = sorted(trials, key=lambda trial: (kinds[trial.number], trial.fold))
+    for _, of_kind in groupby(order, lambda trial: kinds[trial.number]):
+        group = list(of_kind)
+        n = max(1, min(workers, len(group) // MIN_FITS))
+        parts += [[group[k] for k in part] for part in np.array_split(range(len(group)), n)]
     return parts
 
 
