@@ -94,7 +94,7 @@ NOT_INSTALLED = [
     name
     for name in (
         *("torch", "jax", "cupy", "torchvision", "pandas", "pyarrow", "polars", "xarray"),
-        *("onnx", "onnxruntime", "keras", "playwright", "dask", "h5py", "zarr", "skops", "skl2onnx", "mpi4py"),
+        *("onnx", "onnxruntime", "playwright", "dask", "h5py", "zarr", "skops", "skl2onnx", "mpi4py"),
     )
     if not _is_installed(name)
 ] + [name for name, path in {"chromium": CHROMIUM, "mpiexec": MPIEXEC}.items() if not path]

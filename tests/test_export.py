@@ -1,6 +1,5 @@
-"""Networks for onnxruntime, PyTorch, JAX and from PyTorch, JAX and Keras: the outputs are the same."""
+"""Networks for onnxruntime, PyTorch, JAX and from PyTorch and JAX: the outputs are the same."""
 
-import itertools
 import json
 import os
 import sys
@@ -15,7 +14,7 @@ from xpnet import Ensemble, Network
 from xpnet.activations import Activation
 from xpnet.cli import main
 from xpnet.core.activations import ACTIVATIONS
-from xpnet.export import from_jax, from_keras, from_torch, register_skl2onnx, to_jax, to_onnx, to_torch
+from xpnet.export import from_jax, from_torch, register_skl2onnx, to_jax, to_onnx, to_torch
 
 if "torch" not in NOT_INSTALLED:
     import torch
@@ -782,9 +781,6 @@ def test_scales_of_inputs_or_outputs_alone_are_read():
         assert_agrees(part(torch.from_numpy(x)).detach().numpy(), net, x)
 
 
-# Keras: stand-ins with its attributes, and Keras itself
-
-
 # JAX
 
 
@@ -935,144 +931,6 @@ def test_parameters_that_do_not_fit_are_refused():
 def test_a_network_in_float64_needs_float64_of_jax():
     with pytest.raises(ValueError, match=r"computes in float64, and JAX in float32 unless .*jax_enable_x64"):
         to_jax(Network([3, 2], dtype="float64"))
-
-
-def make_layer(kind, weights=(), **attributes):
-    return type(kind, (), {"get_weights": lambda self: list(weights), **attributes})()
-
-
-def dense(n_in, n_out, function, bias=True):
-    weights = [RNG.normal(size=(n_in, n_out)).astype("float32"), RNG.normal(size=n_out).astype("float32")]
-    return make_layer("Dense", weights[: 1 + bias], activation=SimpleNamespace(__name__=function))
-
-
-def make_model(*layers):
-    return type("Sequential", (), {"layers": list(layers)})()
-
-
-def test_a_network_of_a_keras_model():
-    first, last = dense(4, 5, "relu"), dense(5, 3, "softmax", bias=False)
-    net = from_keras(
-        make_model(make_layer("InputLayer"), make_layer("Flatten"), first, make_layer("Dropout", rate=0.2), last),
-        seed=0,
-    )
-    (w, b), (v,) = first.get_weights(), last.get_weights()
-    x = RNG.normal(size=(6, 4)).astype("float32")
-    z = np.maximum(x @ w + b, 0) @ v
-    e = np.exp(z - z.max(axis=1, keepdims=True))
-    assert_agrees(e / e.sum(axis=1, keepdims=True), net, x)
-    assert (net.sizes, net.task, net.cost_name, net.dropout) == ([4, 5, 3], "classification", "cross_entropy", [0, 0.2])
-
-
-def test_slopes_are_those_of_keras():
-    """Its function has 0.2, and its layers say theirs, in Keras 2 by another name."""
-    layers = {
-        "leaky_relu(0.2)": [dense(3, 2, "leaky_relu")],
-        "leaky_relu(0.3)": [dense(3, 2, "linear"), make_layer("LeakyReLU", negative_slope=0.3)],
-        "leaky_relu(0.4)": [dense(3, 2, "linear"), make_layer("LeakyReLU", alpha=0.4)],
-        "leaky_relu(0.1)": [dense(3, 2, "linear"), make_layer("ReLU", max_value=None, threshold=0, negative_slope=0.1)],
-        "relu": [dense(3, 2, "linear"), make_layer("ReLU", max_value=None, threshold=0, negative_slope=0)],
-        "elu(1.5, 1.0)": [dense(3, 2, "linear"), make_layer("ELU", alpha=1.5)],
-    }
-    assert {name: from_keras(make_model(*model)).output_activation for name, model in layers.items()} == {
-        name: name for name in layers
-    }
-
-
-def test_a_network_of_weights_from_keras():
-    first, last = dense(4, 5, "relu"), dense(5, 3, "linear")
-    weights = [*first.get_weights(), *last.get_weights()]
-    net = from_keras(weights, activation="relu", output_activation="identity", dtype="float64")
-    again = from_keras(make_model(first, last), dtype="float64")
-    x = RNG.normal(size=(6, 4))
-    np.testing.assert_array_equal(net.forward(x), again.forward(x))
-    assert net.forward(x) == pytest.approx(np.maximum(x @ weights[0] + weights[1], 0) @ weights[2] + weights[3])
-
-
-REFUSED_MODELS = {
-    r"model_or_weights: layer 1 \(Conv2D\) is not supported; networks have Dense, Activation, .*": lambda: make_model(
-        dense(3, 2, "relu"), make_layer("Conv2D")
-    ),
-    r"layer 1 \(BatchNormalization\) is not supported; fold its factor and shift into the Dense": lambda: make_model(
-        dense(3, 2, "relu"), make_layer("BatchNormalization")
-    ),
-    r"layer 0 \(Dense\) has the activation '<lambda>', which is not supported; choose from 'linear', 'relu'": (
-        lambda: make_model(dense(3, 2, "<lambda>"))
-    ),
-    r"layer 0 \(Dense\) has no weights yet; build the model, as in model.build": lambda: make_model(
-        make_layer("Dense")
-    ),
-    r"layer 1 \(ReLU\) has max_value=6, threshold=0; a network's activation has neither": lambda: make_model(
-        dense(3, 2, "linear"), make_layer("ReLU", max_value=6, threshold=0, negative_slope=0)
-    ),
-    r"model_or_weights: layer 1 \(LeakyReLU\) is not supported: slope=1.5 must be in \[0, 1\)": lambda: make_model(
-        dense(3, 2, "linear"), make_layer("LeakyReLU", negative_slope=1.5)
-    ),
-    r"layer 1 \(Softmax\) has axis=0; a network's softmax has axis=-1": lambda: make_model(
-        dense(3, 2, "linear"), make_layer("Softmax", axis=0)
-    ),
-    r"layer 0 \(Dense\) has weights of shapes \(3,\) and \(2,\), but a Dense layer has a kernel": lambda: make_model(
-        make_layer("Dense", [np.ones(3), np.ones(2)])
-    ),
-    r"layer 1 \(Dense\) has 5 inputs, but the layer before has 2 outputs": lambda: make_model(
-        dense(3, 2, "relu"), dense(5, 2, "relu")
-    ),
-    "output_activation is missing: arrays do not say which function follows them; give it, as in output_activation='": (
-        lambda: [np.ones((2, 2)), np.ones(2)]
-    ),
-    "has 3 arrays, but must have a kernel and a bias for each layer; give the model itself": lambda: [np.ones(1)] * 3,
-}
-
-
-@pytest.mark.parametrize("message", REFUSED_MODELS)
-def test_a_model_that_a_network_cannot_be_is_refused(message):
-    with pytest.raises(ValueError, match=message):
-        from_keras(REFUSED_MODELS[message]())
-
-
-def test_arrays_that_a_network_cannot_be_made_of_are_refused():
-    half = [np.ones((2, 2), "float16"), np.ones(2, "float16")]
-    with pytest.raises(ValueError, match=r"has weights of dtype float16; give dtype=\"float32\""):
-        from_keras(half, output_activation="identity")
-    with pytest.raises(ValueError, match=r"^activation is missing: arrays do not say which function follows them"):
-        from_keras([np.ones((2, 2)), np.ones(2)] * 2, output_activation="identity")
-
-
-def test_a_model_with_branches_is_refused_and_a_model_says_its_activations_itself():
-    functional = type("Functional", (), {"layers": [dense(3, 2, "relu")]})()
-    with pytest.raises(TypeError, match=r"must be a Sequential model or the list .*, not of type Functional; put"):
-        from_keras(functional)
-    with pytest.raises(ValueError, match="activation='relu' is for weights alone; the layers of a model say it"):
-        from_keras(make_model(dense(3, 2, "relu")), activation="relu")
-
-
-@pytest.mark.slow
-@pytest.mark.needs("keras", "jax")  # which its backend of NumPy imports
-@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning")
-def test_keras_itself_computes_the_same(monkeypatch):
-    monkeypatch.setenv("KERAS_BACKEND", "numpy")  # which compiles nothing
-    import keras
-    from keras import layers
-
-    from xpnet.export._keras import ACTIVATIONS
-
-    assert keras.backend.backend() == "numpy"
-    keras.utils.set_random_seed(0)  # with some weights, no unit of a layer is active
-    x = np.random.default_rng(0).normal(size=(20, 2, 3)).astype("float32")
-    own = [layers.ReLU(), layers.ReLU(negative_slope=0.1), layers.LeakyReLU(), layers.LeakyReLU(0.1), layers.ELU(1.5)]
-    own += [layers.Softmax(), layers.Activation("tanh")]
-    groups = [[layers.Flatten(), layers.Dense(5, "tanh")]]
-    groups += [[layers.Dropout(0.2), layers.Dense(3, "relu", use_bias=False)]]
-    groups += [[layers.Dense(4, name)] for name in ACTIVATIONS] + [[layers.Dense(4), layer] for layer in own]
-    net = from_keras(keras.Sequential([layers.Input((2, 3)), *itertools.chain(*groups)]))
-    assert net.dropout[:3] == [0.0, 0.2, 0.0]
-    outputs = x
-    for group, activations in zip(groups, net.activations(x.reshape(20, 6))[1:], strict=True):
-        for layer in group:
-            outputs = layer(outputs)
-        computed = keras.ops.convert_to_numpy(outputs)
-        difference = np.abs(activations - computed).max() / np.abs(computed).max()
-        assert difference < 1e-5, group[-1].get_config()
 
 
 # The command

@@ -1,10 +1,9 @@
-"""Networks to and from other programs: ONNX files, PyTorch, JAX, Keras, and pages for a browser.
+"""Networks to and from other programs: ONNX files, PyTorch, JAX, and pages for a browser.
 
 A function imports the library that it needs when it is called.
 """
 
 from xpnet.export._jax import from_jax, to_jax
-from xpnet.export._keras import from_keras
 from xpnet.export._pipelines import register_skl2onnx
 from xpnet.export._torch import from_torch, to_torch
 from xpnet.export.onnx import to_onnx
@@ -12,7 +11,6 @@ from xpnet.pages import make_page, write_lesson, write_page
 
 __all__ = [
     "from_jax",
-    "from_keras",
     "from_torch",
     "make_page",
     "register_skl2onnx",

@@ -21,7 +21,7 @@ from xpnet.core.activations import (
     softplus,
 )
 from xpnet.errors import ArgumentError
-from xpnet.export.parts import Part, unsupported_layer
+from xpnet.export.parts import Part
 
 # Modules that PyTorch lacks. Their numbers are buffers, which move with the module and are not trained.
 
@@ -213,11 +213,19 @@ def _layers(module: nn.Sequential, prefix: str = "") -> Iterator[tuple[str, nn.M
             yield f"layer {prefix}{name} ({type(layer).__name__})", layer
 
 
+# Layers that networks do not have -> how to get the same outputs without them
+LAYERS_ELSEWHERE = {
+    "BatchNorm1d": "; fold its factor and shift into the Linear layer before it",
+    "LogSoftmax": "; put Softmax in its place, and take the logarithm of the outputs",
+}
+
+
 def _read_layer(place: str, layer: nn.Module) -> Part:
     reader = _READERS.get(type(layer))
     if reader is None:
         supported = [kind.__name__ for kind in _READERS if kind.__module__ != __name__]
-        raise ArgumentError(f"module: {unsupported_layer(place, type(layer).__name__, supported)}")
+        remedy = LAYERS_ELSEWHERE.get(type(layer).__name__, "")
+        raise ArgumentError(f"module: {place} is not supported{remedy}; networks have {', '.join(supported)}")
     part = reader(layer)
     if isinstance(part, str):
         raise ArgumentError(f"module: {place} {part}")

@@ -18,14 +18,6 @@ from xpnet.errors import ArgumentError
 from xpnet.network.ensemble import Ensemble
 from xpnet.network.network import Network
 
-# layers of other libraries that networks do not have -> how to get the same outputs without them
-LAYERS_ELSEWHERE = {
-    "BatchNorm1d": "fold its factor and shift into the Linear layer before it",
-    "BatchNormalization": "fold its factor and shift into the Dense layer before it",
-    "LogSoftmax": "put Softmax in its place, and take the logarithm of the outputs",
-    "Normalization": "fold its factor and shift into the first Dense layer",
-}
-
 
 class Part(NamedTuple):
     """One part of a network, and its numbers as NumPy arrays.
@@ -160,18 +152,6 @@ def _warn_of_rounding(networks: Sequence[Network], *, of_inputs: bool = True) ->
             'differences, and an exported network computes in one dtype; export net.to(dtype="float64") (in the shell: '
             "xpnet export --dtype float64)"
         )
-
-
-def unsupported_layer(place: str, kind: str, supported: Iterable[str]) -> str:
-    """Format the message for a layer of another library that networks do not have: the remedy, and those they have.
-
-    Examples
-    --------
-    >>> unsupported_layer("layer 2 (Conv2d)", "Conv2d", ["Linear", "ReLU"])
-    'layer 2 (Conv2d) is not supported; networks have Linear, ReLU'
-    """
-    remedy = f"; {LAYERS_ELSEWHERE[kind]}" if kind in LAYERS_ELSEWHERE else ""
-    return f"{place} is not supported{remedy}; networks have {', '.join(supported)}"
 
 
 def put_together(parts: Iterable[Part], source: str, **settings: Any) -> Network:
