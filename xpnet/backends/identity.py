@@ -316,9 +316,8 @@ def _list_class(kind: type) -> list[Any]:
 
 def _list_globals(function: FunctionType) -> list[tuple[str, Any]]:
     """List the global variables that a function names and does not assign, and what it names of namespaces."""
-    variables, names = function.__globals__, set[str]()
-    for code in _walk_code(function.__code__):
-        names |= {*code.co_names, *code.co_freevars}  # also of attributes
+    variables = function.__globals__
+    names = {name for code in _walk_code(function.__code__) for name in code.co_names}  # also of attributes
     loaded = _find_names(function, "LOAD_GLOBAL", "LOAD_NAME") - _find_names(function, "STORE_GLOBAL")
     values = [(name, variables[name]) for name in sorted(loaded & variables.keys())]
     compared, spaces = [], []
