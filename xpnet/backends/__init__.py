@@ -6,7 +6,7 @@ finds the backend that ``backend=`` and ``device=`` name; `replay` records a ste
 dpnp.
 """
 
-from xpnet.backends._choose import BACKENDS, backend_of, get_backend, is_foreign, to_host
+from xpnet.backends._choose import BACKENDS, backend_of, find_place, get_backend, is_foreign, to_host
 from xpnet.backends._memory import (
     BYTES_OF_NETWORK,
     COPIES_OF_STATE,
@@ -18,7 +18,7 @@ from xpnet.backends._memory import (
 from xpnet.backends._threads import AUTO, limit_step_threads, limit_threads
 from xpnet.backends._versions import describe_versions
 from xpnet.backends._workers import Workers
-from xpnet.backends.base import Backend
+from xpnet.backends.base import Backend, Place
 
 __all__ = [
     "AUTO",
@@ -26,11 +26,13 @@ __all__ = [
     "BYTES_OF_NETWORK",
     "COPIES_OF_STATE",
     "Backend",
+    "Place",
     "Workers",
     "backend_of",
     "describe_versions",
     "find_free_memory",
     "find_memory",
+    "find_place",
     "get_backend",
     "is_foreign",
     "limit_step_threads",

@@ -9,7 +9,7 @@ import array_api_compat
 
 from xpnet._checks import choices, install_command, name_backend
 from xpnet._names import explain_unknown
-from xpnet.backends.base import Backend, as_array, host_array, is_array, on_host, open_namespace
+from xpnet.backends.base import Backend, Place, as_array, host_array, is_array, on_host, open_namespace
 from xpnet.errors import BackendError
 
 # name -> (module of this package, how to install the library)
@@ -59,6 +59,11 @@ def get_backend(backend: Any = None, device: Any = None) -> Backend:
     if not isinstance(backend, str) or backend not in BACKENDS:
         raise BackendError(explain_unknown("backend", backend, BACKENDS) + ", or give an Array API namespace module")
     return _load(backend, device)(device)
+
+
+def find_place(backend: Any, device: Any, dtype: str) -> Place:
+    """Find where ``backend=`` and ``device=`` ask to compute, in a dtype."""
+    return Place(get_backend(backend, device), dtype, get_backend("numpy"))
 
 
 def is_foreign(x: Any) -> bool:

@@ -500,7 +500,7 @@ def open_source(
     if steps is not None:
         raise ArgumentError(f"steps={steps!r} is for an iterable of batches; {name} has a length, so give epochs")
     if holds_arrays(data):
-        return _open_arrays(*data, name, reader.learn_names(data[0], name_part("X", name)))
+        return _open_arrays(*data, name, reader)
     n_items = _count_items(data, name)
     if n_items == 0:
         raise ArgumentError(f"{name} is empty")
@@ -534,7 +534,9 @@ def _open_arrays(x: Any, y: Any, name: str, reader: Reader) -> Stored:
     """
     if isinstance(x, HostRows) and x.rows is None and stays_in_place(x.inputs, reader):
         x = x.inputs
-    if stays_outside(x) and not stays_in_place(x, reader):
+    is_gathered = stays_outside(x) and not stays_in_place(x, reader)
+    reader = reader.learn_names(x, name_part("X", name))
+    if is_gathered:
         return gather_examples(x, y, name, reader)
     return Resident(reader.read_examples(x, y, name), reader)
 

@@ -12,14 +12,13 @@ import array_api_compat
 import numpy as np
 
 from xpnet._checks import check_count, check_lengths, warn
-from xpnet.backends.base import Backend, host_array, on_host, refuse_graph
+from xpnet.backends.base import Backend, Place, host_array, on_host, refuse_graph
 from xpnet.core.arrays import Array
 from xpnet.core.minibatch import Encoding, Examples, one_hot
 from xpnet.core.model import Model
 from xpnet.core.scaling import Scaler
 from xpnet.data._names import column_names, compare_names, name_part
 from xpnet.data.conversion import as_real_array, is_pair, stack
-from xpnet.data.place import Place
 from xpnet.data.scaling import scale_inputs, scale_targets
 from xpnet.errors import ArgumentError
 
@@ -71,8 +70,7 @@ class Reader(NamedTuple):
 
     def scope(self) -> AbstractContextManager[Any]:
         """Enter the library's settings for computing in this dtype on this device."""
-        backend, dtype = self.place
-        return backend.scope(dtype)
+        return self.place.scope()
 
     @property
     def scale(self) -> Array | None:
@@ -126,7 +124,11 @@ class Reader(NamedTuple):
     def move_inputs(self, x: Any, name: str) -> Array:
         """Check the form of inputs, (n, n_in) or (n, ...) with as many elements, and move them as (n, n_in)."""
         self.check_names(x, name)
-        x, place = as_real_array(x, name), self.place
+        return self._move_real(as_real_array(x, name), name)
+
+    def _move_real(self, x: Array, name: str) -> Array:
+        """Do the same with inputs that are an array of real numbers already."""
+        place = self.place
         self.check_shape(x, name)
         if x.shape[0] == 0:
             raise ArgumentError(f"{name} is empty: it has shape {tuple(x.shape)}")
@@ -186,7 +188,11 @@ class Reader(NamedTuple):
         array
             Classes (n,) int32, or rows (n, n_targets).
         """
-        y, n, place = as_real_array(y, name), self.model.n_targets, self.place
+        return self._read_real_targets(as_real_array(y, name), name, rows)
+
+    def _read_real_targets(self, y: Array, name: str, rows: RowNumbers) -> Array:
+        """Do the same with targets that are an array of real numbers already."""
+        n, place = self.model.n_targets, self.place
         if y.ndim > 0 and y.shape[0] == 0:
             raise ArgumentError(f"{name} is empty: it has shape {tuple(y.shape)}")
         takes_classes = n > 1 and self.model.task != "regression"
@@ -206,7 +212,11 @@ class Reader(NamedTuple):
     def read_examples(self, x: Any, y: Any, name: str, rows: RowNumbers = None) -> Examples:
         """Check inputs and targets of the same examples and move them to the device. Synchronizes."""
         x_name, y_name = name_part("X", name), name_part("y", name)
-        x, y = self.read_inputs(x, x_name, rows), self.read_targets(y, y_name, rows)
+        self.check_names(x, x_name)
+        x, y = as_real_array(x, x_name), as_real_array(y, y_name)
+        with self.scope():
+            x = self.finish_inputs(self._move_real(x, x_name), x_name, rows)
+        y = self._read_real_targets(y, y_name, rows)
         check_lengths(x_name, x.shape[0], y_name, y.shape[0])
         return Examples(x, y, None if self.class_weight is None else self.look_up_class_weight(y, self.class_weight))
 

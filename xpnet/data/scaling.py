@@ -2,11 +2,10 @@
 
 import numpy as np
 
-from xpnet.backends.base import cast
+from xpnet.backends.base import Place, cast
 from xpnet.core.arrays import Array, blocks, map_arrays
 from xpnet.core.model import Model
 from xpnet.core.scaling import Scaler, Scaling, ScalingInParts
-from xpnet.data.place import Place
 from xpnet.errors import ArgumentError
 
 PARTS_PER_BLOCK = 64  # on the host, so that a part stays in the processor's cache between operations

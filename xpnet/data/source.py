@@ -12,10 +12,10 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from xpnet.backends.base import Place
 from xpnet.core.arrays import map_arrays, select
 from xpnet.core.minibatch import Examples
 from xpnet.core.scaling import AnyScaling, Scaler
-from xpnet.data.place import Place
 from xpnet.data.reader import Reader
 from xpnet.data.sampling import Sampling, cut_rows, split_into_chunks
 from xpnet.data.scaling import place_scaling, scale_inputs, scale_slopes, scale_targets

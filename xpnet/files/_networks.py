@@ -150,7 +150,7 @@ def find_shared_calibration(members: Sequence[Record], model: Model) -> Calibrat
 
 def read_state(tensors: dict[str, np.ndarray], optimizer: Optimizer, seeds: Seeds, own: Value) -> State:
     """Make a state of the arrays in a record, for a network with the structure and the place of `own`."""
-    model, (backend, dtype) = own.model, own.place
+    model, (backend, dtype, _) = own.model, own.place
     weights, biases = zip(*records.layers_of(tensors, len(model.shapes)))
     layers = tuple(zip(parse_weights(weights, model, own.place), parse_biases(biases, model, own.place)))
     dropout = init_dropout(seeds.dropout, model.dropout)

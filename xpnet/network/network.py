@@ -11,11 +11,10 @@ import numpy as np
 from xpnet import inference, physics, training
 from xpnet._checks import choices, decode_path, yes_or_no
 from xpnet._names import explain_arguments, explain_attribute, suggest_argument
-from xpnet.backends import get_backend
+from xpnet.backends import find_place, get_backend
 from xpnet.core.arrays import Array, Layer
 from xpnet.core.step import State
 from xpnet.data.open import open_data, open_source, split_data
-from xpnet.data.place import Place
 from xpnet.inference import SingleRows, predict_calibrated, predict_outputs
 from xpnet.inference.metrics import predict_from_outputs
 from xpnet.network import _by_hand
@@ -146,7 +145,7 @@ class Network:
         scale = structure.parse_scale(scale, standardize, dtype)
         model = structure.parse_model(sizes, activation, output_activation, cost, task, dropout, scale, standardize)
         initializer, entropy = structure.parse_initializer(init), structure.parse_seed(seed)
-        place = Place(get_backend(backend, device), dtype)
+        place = find_place(backend, device, dtype)
         self._drawn_seed = structure.find_seed(entropy) if seed is None else None
         self._single_rows, self._loops = SingleRows(), KeptLoops()  # recorded and compiled; copies have none
         with place.scope():
@@ -976,7 +975,7 @@ class Network:
         dtype = self.dtype if dtype is None else structure.parse_dtype(dtype)
         structure.parse_scale(self.scale, self.standardize, dtype)
         new = object.__new__(type(self))
-        place = Place(get_backend(backend, device), dtype)
+        place = find_place(backend, device, dtype)
         vars(new).update(
             vars(self), _value=copy_value(self._value, place), _single_rows=SingleRows(), _loops=KeptLoops()
         )

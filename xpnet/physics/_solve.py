@@ -63,7 +63,7 @@ class Problem(NamedTuple):
 
     def pack(self, layers: Layers, numbers: Mapping[str, float]) -> Array:
         """Join layers and coefficients into parameters."""
-        backend, dtype = self.value.place
+        backend, dtype, _ = self.value.place
         column = backend.asarray(np.array([*numbers.values()]).reshape(-1, 1), dtype)
         return (
             backend.xp.concat([join_layers(layers, backend.xp), column], axis=0)

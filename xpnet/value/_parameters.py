@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
+from xpnet.backends.base import Place
 from xpnet.core.arrays import Array
 from xpnet.core.model import Model
 from xpnet.data.conversion import as_real_array
-from xpnet.data.place import Place
 from xpnet.errors import ArgumentError
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 
 from xpnet._checks import check_dict, check_whole, require, show
+from xpnet.backends.base import Place
 from xpnet.core.calibration import Calibration, check_errors
 from xpnet.core.laplace import Laplace
 from xpnet.core.members import MemberState
@@ -17,7 +18,6 @@ from xpnet.core.novelty import MOST_DIRECTIONS, Novelty
 from xpnet.core.optimizers.base import Optimizer, is_optimizer
 from xpnet.core.scaling import Scaler
 from xpnet.core.step import State
-from xpnet.data.place import Place
 from xpnet.data.scaling import place_scaling
 from xpnet.errors import ArgumentError
 from xpnet.value._history import History

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from xpnet.backends import get_backend
+from xpnet.backends import find_place
+from xpnet.backends.base import Place
 from xpnet.core.arrays import Layers
 from xpnet.core.dropout import init_dropout
 from xpnet.core.initializers import Initializer
@@ -12,7 +13,6 @@ from xpnet.core.model import Model, Seeds
 from xpnet.core.optimizers import SGD
 from xpnet.core.optimizers.base import Optimizer, OptimizerState
 from xpnet.core.step import State
-from xpnet.data.place import Place
 from xpnet.data.scaling import place_scaling
 from xpnet.value._history import History
 from xpnet.value._provenance import Provenance, name_of
@@ -24,7 +24,7 @@ def to_host(value: Value) -> Value:
     """Copy a value; its arrays become NumPy arrays, and its scaling an exact one. Synchronizes."""
     with value.scope():
         host = value.map_state(value.backend.to_numpy)
-    return host._replace(place=Place(get_backend("numpy"), value.dtype), scaling=value.exact_scaling)
+    return host._replace(place=find_place("numpy", None, value.dtype), scaling=value.exact_scaling)
 
 
 def to_device(value: Value, place: Place) -> Value:
@@ -76,7 +76,7 @@ def init_state(layers: Layers, optimizer: Optimizer, seeds: Seeds, model: Model,
 
 def init_optimizer(optimizer: Optimizer, layers: Layers, place: Place) -> OptimizerState:
     """Make a fresh state of an optimizer for weights and biases."""
-    backend, dtype = place
+    backend, dtype, _ = place
     with place.scope():
         return optimizer.init(layers, lambda number: backend.asarray(round_number(number, dtype), dtype))
 

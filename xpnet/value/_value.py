@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.backends import Backend
+from xpnet.backends.base import Place
 from xpnet.core.arrays import Array, Layers, Namespace, map_arrays
 from xpnet.core.calibration import Calibration, correct_points, find_shifts
 from xpnet.core.laplace import Laplace
@@ -20,7 +21,6 @@ from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.scaling import Scaler, Scaling
 from xpnet.core.step import State
 from xpnet.core.temperature import temper
-from xpnet.data.place import Place
 from xpnet.data.reader import Reader
 from xpnet.value._history import History
 from xpnet.value._provenance import Provenance
