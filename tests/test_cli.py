@@ -778,7 +778,7 @@ def test_ranks_share_a_training_and_one_of_them_prints_and_writes_files(tmp_path
     [
         (["--shards", "8"], "--shards 8 needs --distributed"),
         (["--distributed", "--shards", "6"], "--shards 6 must be a power of two and a multiple of the number of"),
-        (["--distributed", "-"], "--distributed: every process reads the data, and only one has standard input"),
+        (["--distributed", "x.csv"], "--distributed is for arrays, and --data x.csv is a table; leave it out"),
     ],
 )
 def test_what_cannot_be_shared_is_refused(words, message, capsys):

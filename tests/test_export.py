@@ -445,7 +445,7 @@ def test_the_command_writes_the_columns_of_a_table(tmp_path, capsys, monkeypatch
         "  seen (batch, 1) of float64: date: days since 1970 (in 32 bins), place in the year, place in the week, place "
         "in the day; missing values become 2021-07-10T04:00:00",
     ]
-    net = Network.load("net")
+    net = Ensemble.load("net")[0]
     feeds = feed(table.assign(id=0))
     del feeds["rooms"]
     assert main(["predict", "net", "table.csv", "--out", "predictions.csv"]) == 0

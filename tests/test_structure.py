@@ -207,7 +207,7 @@ def test_the_kernel_names_nothing_of_its_clients():
     folders = ORDER[: ORDER.index("network") + 1]
     kernel = {name: path for name, path in modules().items() if name.split(".")[0] in folders}
     nodes = [node for path in kernel.values() for node in parse(path)]
-    arguments = {node.arg for node in nodes if isinstance(node, ast.arg)} | {"shuffle"}  # a name of a sampling, too
+    arguments = {node.arg for node in nodes if isinstance(node, ast.arg)} | {"shuffle", "network"}  # its own words
     arguments |= {ast.unparse(node.target) for node in nodes if isinstance(node, ast.AnnAssign)}
     parameters = {
         name for kind in estimators.__all__ for name in inspect.signature(getattr(estimators, kind)).parameters

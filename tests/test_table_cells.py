@@ -150,14 +150,16 @@ def test_the_command_takes_declared_categories(tmp_path, monkeypatch, capsys):
     """Of features and of the target; a row with an unknown one is novel."""
     import pandas
 
-    from xpnet.cli._data import read_training_data
+    from xpnet.estimators import TableEncoder
+    from xpnet.tables.reading import read_table
 
     monkeypatch.chdir(tmp_path)
     numbers = np.arange(120)
     table = pandas.DataFrame({"k": numbers % 3, "a": numbers % 7 + 0.5, "y": numbers % 30})
     table.astype({"k": "category", "y": "category"}).to_parquet("t.parquet")
-    data = read_training_data("t.parquet", target="y")
-    assert (data.task, data.n_out, data.columns.features[0].values) == ("classification", 30, ("0", "1", "2"))
+    X, y, _ = read_table("t.parquet").split("y")
+    assert len(y.labels) == 30
+    assert TableEncoder().fit(X).columns_[0]["values"] == ["0", "1", "2"]
     words = ["train", "t.parquet", "--target", "a", "--ignore", "y", "--members", 1, "--epochs", 1, "--save", "net"]
     assert run_command(capsys, *words)[0] == 0
     table[:4].assign(k=[0, 1, 7, 2], a=0).to_csv("new.csv", index=False)

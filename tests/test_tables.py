@@ -8,6 +8,7 @@ from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from shutil import copyfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,11 +20,11 @@ from test_cli import interrupt
 
 from xpnet import Adam, CheckpointError, EarlyStopping, Ensemble, Network
 from xpnet.cli import main
-from xpnet.cli._data import read_training_data
-from xpnet.cli._training import choose_folds
-from xpnet.tables._held_out import HoldOut
-from xpnet.tables._recipe import Recipe, choose_rows, choose_scaling
+from xpnet.cli._tables import choose_left_out
+from xpnet.tables._recipe import Recipe, choose_scaling
 from xpnet.tables.columns import Bins, CategoryColumn, DateColumn, NumberColumn, count_inputs, from_plain, to_plain
+from xpnet.tables.folds import choose_rows, make_folds
+from xpnet.tables.held_out import HoldOut
 from xpnet.tables.reading import Columns, read_table
 
 pytestmark = [pytest.mark.needs("pandas"), pytest.mark.needs("pyarrow")]
@@ -52,6 +53,20 @@ def line(n=60):
     return pandas.DataFrame({"a": x[:, 0], "b": 1000 * x[:, 1], "y": 50 + 7 * x[:, 0] - 3 * x[:, 1]})
 
 
+def read_parts(name, target, task=None, *, bins=0, validation_split=None, ignore=(), **hold_out):
+    """The rows that the command trains, validates and tests on, encoded by what is learnt without those for testing."""
+    from xpnet.estimators import TableEncoder
+
+    rule = HoldOut(**hold_out)
+    table = read_table(name, [] if rule.group is None else [rule.group])
+    X, y, groups = table.split(target, ignore=ignore, group=rule.group, task=task)
+    division = rule.divide(y.y, name, groups, validation_split)
+    encoder = TableEncoder(bins=bins).fit(X[~division.test])
+    rows = {"train": division.train, "validation": division.validation, "test": division.test}
+    parts = {part: (encoder.transform(X[of_part]), y[of_part].y) for part, of_part in rows.items() if of_part.any()}
+    return SimpleNamespace(**parts, division=division, labels=y.labels, columns=from_plain(encoder.columns_))
+
+
 @pytest.fixture(scope="module")
 def originals(tmp_path_factory):
     """A folder with pets.csv, line.csv and coded.csv, and networks trained on the first and the last."""
@@ -64,6 +79,8 @@ def originals(tmp_path_factory):
         plain = ["--members", "1", "--bins", "0", "--quiet"]
         assert main(["train", "pets.csv", "--target", "kind", "--epochs", "1", *plain, "--save", "net"]) == 0
         assert main(["train", "coded.csv", "--target", "y", "--epochs", "0", *plain, "--save", "coded"]) == 0
+        for path in ("net", "coded"):
+            Ensemble.load(path)[0].save(path)
     return made
 
 
@@ -302,7 +319,7 @@ def test_options_of_tables_reach_the_training(capsys, folder):
     net = Network([2, 5, 3], activation="relu", task="classification", seed=0)
     x, y = pets()[["weight", "length"]].to_numpy(), np.arange(90) % 3
     net.train((x, y), 1, 30, 0.01, class_weight={0: 2, 1: 0.5}, progress=False)
-    np.testing.assert_array_equal(Network.load("net").w[0], net.w[0])
+    np.testing.assert_array_equal(Ensemble.load("net")[0].w[0], net.w[0])
 
 
 # Members
@@ -311,19 +328,25 @@ def test_options_of_tables_reach_the_training(capsys, folder):
 def test_members_leave_out_groups_and_consecutive_rows_as_testing_does(capsys, folder):
     table = visits()
     table.to_csv("t.csv", index=False)
-    data = read_training_data("t.csv", None, "effect", test_group="patient")
+    data = read_parts("t.csv", "effect", group="patient")
+    rows = np.flatnonzero(data.division.train)
+
+    def choose(members):
+        chosen = choose_left_out(members, data.division, rows, "t.csv")["groups"]
+        return make_folds(len(rows), members, np.random.default_rng(0), groups=chosen)
+
     patients = table.set_index("dose")["patient"]
-    folds = [set(patients[data.train[0][fold, 0]]) for fold in choose_folds(data, 4, 0)]
+    folds = [set(patients[data.train[0][fold, 0]]) for fold in choose(4)]
     n = len(set(patients[data.train[0][:, 0]]))
     assert sum(map(len, folds)) == len(set.union(*folds)) == n
     words = ["train", "t.csv", "--target", "effect", "--test-group", "patient", "--epochs", 1, "--quiet"]
     assert run_command(capsys, *words, "--members", 2 * n, "--save", "net")[0] == 0
     said = f"Members: {2 * n}, each of which left out one of {min(n, 8)} folds"
     assert said in run_command(capsys, "info", "net")[1]
-    data = read_training_data("t.csv", None, "effect", test_last=True, ignore=["patient"])
-    n = len(data.train[1])
+    data = read_parts("t.csv", "effect", last=True, ignore=["patient"])
+    rows, n = np.flatnonzero(data.division.train), len(data.train[1])
     for members, kept in ((2, 1 / 2), (4, 0)):
-        folds = choose_folds(data, members, 0)
+        folds = choose(members)
         assert [np.ptp(fold) + 1 - len(fold) for fold in folds] == [0] * members
         assert n - len(np.unique(np.concatenate(folds))) == pytest.approx(kept * n, abs=2)
 
@@ -342,10 +365,11 @@ def test_options_reach_all_members(capsys, folder):
     words += " --metrics top_2 --save net --log run.csv"
     status, out, err = run_command(capsys, "train", "pets.csv", "--target", "kind", *words.split())
     assert (status, err) == (0, "")
-    data = read_training_data("pets.csv", None, "kind", bins=4, seed=3)
+    data = read_parts("pets.csv", "kind", bins=4, seed=3)
     settings = {"activation": "relu", "task": "classification", "dropout": 0.2, "standardize": True, "dtype": "float64"}
-    ensemble = Ensemble([data.n_in, 5, 3], 2, seed=3, **settings)
-    folds, columns = choose_folds(data, 2, 3), count_inputs(data.columns.features)
+    ensemble = Ensemble([data.train[0].shape[1], 5, 3], 2, seed=3, **settings)
+    folds = make_folds(72, 2, np.random.default_rng(3), classes=data.train[1])
+    columns = count_inputs(data.columns)
     recipe = Recipe(2, (5,), epochs=3, batch_size=16)
     scaling = choose_scaling(*data.train, recipe, folds, columns, 3, seed=3)
     for network in ensemble:
@@ -372,10 +396,10 @@ def test_options_reach_all_members(capsys, folder):
 def test_without_rows_for_testing_the_score_is_that_of_the_rows_left_out(capsys, folder):
     words = ["train", "line.csv", "--target", "y", "--test-split", 0, "--members", 4, "--epochs", 2, "--quiet"]
     (said,) = run_command(capsys, *words, "--save", "net")[1]
-    data, ensemble = read_training_data("line.csv", None, "y", bins=32, test_split=0), Ensemble.load("net")
+    data, ensemble = read_parts("line.csv", "y", bins=32, test_split=0), Ensemble.load("net")
     x, y = data.train
     predicted = np.empty(60)
-    for net, rows in zip(ensemble, choose_folds(data, 4, 0)):
+    for net, rows in zip(ensemble, make_folds(60, 4, np.random.default_rng(0))):
         predicted[rows] = net.predict(x[rows])
     r2, error = 1 - np.sum((y - predicted) ** 2) / np.sum((y - y.mean()) ** 2), np.abs(y - predicted).mean()
     assert said.startswith(f"Out-of-fold R2: {r2:.4f}, mean absolute error: {error:.6g} after ")
@@ -468,14 +492,14 @@ def test_classes_are_texts_and_few_whole_numbers_in_order(folder, values, labels
     import pandas
 
     pandas.DataFrame({"x": -np.arange(1.0, 1 + len(values)), "y": list(values)}).to_csv("table.csv", index=False)
-    data = read_training_data("table.csv", None, "y", test_split=0)
-    assert data.columns.labels == labels
-    y = data.train[1]
+    _, targets, _ = read_table("table.csv").split("y")
+    assert targets.labels == labels
+    y = targets.y
     if labels:
         assert [labels[k] for k in y] == [str(int(v)) if isinstance(v, float) else str(v) for v in values]
     else:
         assert (y.dtype, y.tolist()) == (np.float64, list(values))
-        assert read_training_data("table.csv", "regression", "y").columns.labels == ()
+        assert read_table("table.csv").split("y", task="regression")[1].labels == ()
 
 
 def test_examples_are_held_out_at_random_with_the_same_part_of_each_class():
@@ -495,7 +519,7 @@ def test_examples_are_held_out_at_random_with_the_same_part_of_each_class():
 
 
 @pytest.mark.parametrize("bins", [0, 8])
-@pytest.mark.parametrize("way", [{}, {"test_last": True}, {"test_group": "group"}], ids=str)
+@pytest.mark.parametrize("way", [{}, {"last": True}, {"group": "group"}], ids=str)
 def test_columns_are_learnt_without_the_rows_for_testing(folder, bins, way):
     """Whatever stands in those rows, other rows become the same inputs; and each class has its part of them."""
     import pandas
@@ -515,13 +539,13 @@ def test_columns_are_learnt_without_the_rows_for_testing(folder, bins, way):
 
     def read(table):
         table.to_csv("t.csv", index=False)
-        return read_training_data("t.csv", **options)
+        return read_parts("t.csv", **options)
 
     first = read(table)
     rows, test = np.flatnonzero(table["kind"].notna()), first.division.test
     table.loc[rows[test], ["number", "colour", "day"]] = [1e9, "a new one", "1724-01-01"]
     second = read(table)
-    assert to_plain(second.columns.features) == to_plain(first.columns.features)
+    assert to_plain(second.columns) == to_plain(first.columns)
     for before, after in ((first.train, second.train), (first.validation, second.validation)):
         np.testing.assert_array_equal(after[0], before[0])
     assert not np.array_equal(second.test[0], first.test[0])
@@ -552,7 +576,7 @@ def test_whole_groups_are_held_out(capsys, folder):
     parts = {}
     for shuffled in (table, table.sample(frac=1, random_state=0)):
         shuffled.to_csv("t.csv", index=False)
-        data = read_training_data("t.csv", None, "effect", test_group="patient", validation_split=0.3)
+        data = read_parts("t.csv", "effect", group="patient", validation_split=0.3)
         for name in ("train", "validation", "test"):
             rows = set(getattr(data, name)[0][:, 0])
             held = table[table["dose"].isin(rows)]
@@ -564,7 +588,7 @@ def test_whole_groups_are_held_out(capsys, folder):
     groups = f"{len(parts['test'])} and {len(parts['validation'])} of 12 groups of 'patient'"
     assert out[0].endswith(f"; {n_test} of them for testing and {n_validation} for validation: {groups}")
     assert out[1] == "Columns: 1 number; left out 'patient' (its groups are held out as a whole)"
-    net = Network.load("net")
+    net = Ensemble.load("net")[0]
     assert len(net.history["validation_cost"]) == 1
     assert "patient" not in "".join(net.feature_names)
 
@@ -592,7 +616,7 @@ def test_the_last_rows_are_held_out(capsys, folder):
     status, out, err = run_command(capsys, "train", "t.csv", "--target", "kind", *words, "--validation-split", 0.25)
     assert (status, err) == (0, "")
     assert out[0].endswith("; the last 10 of them for testing and the 10 before them for validation")
-    data = read_training_data("t.csv", None, "kind", test_last=True, validation_split=0.25)
+    data = read_parts("t.csv", "kind", last=True, validation_split=0.25)
     weights = [part[0][:, 0] for part in (data.train, data.validation, data.test)]
     np.testing.assert_array_equal(np.concatenate(weights), table["weight"])
     assert run_command(capsys, "evaluate", "net", "t.csv")[1][1].startswith(
@@ -612,10 +636,13 @@ def test_the_last_rows_are_held_out(capsys, folder):
     assert run_command(capsys, "evaluate", "net", "x.npy", "--target", "y.npy")[1][1].startswith("R2 on the 4 rows")
 
 
+@pytest.mark.filterwarnings("always")  # a command prints them
 def test_classes_that_are_all_held_out_are_warned_of(capsys, folder):
     pets().sort_values("kind").to_csv("t.csv", index=False)
-    with pytest.warns(UserWarning, match="t.csv has no rows of 'dog', 'eel' to train on: all of them are held out"):
-        read_training_data("t.csv", None, "kind", test_last=True, test_split=0.7)
+    words = ["--target", "kind", "--test-last", "--test-split", 0.7, "--members", 2, "--epochs", 1, "--quiet"]
+    status, _, err = run_command(capsys, "train", "t.csv", *words)
+    message = "t.csv has no rows of 'dog', 'eel' to train on: all of them are held out"
+    assert (status, err) == (0, f"xpnet: warning: {message}\n")
 
 
 @pytest.mark.parametrize("fraction", [0.01, 0.2, 0.6])
@@ -730,9 +757,9 @@ def test_a_wrong_option_of_a_table_is_refused(capsys, folder, options, message):
             "each row needs as many cells as the header",
         ),
         ("a,y\n1,\n2,\n", "table.csv has no value in column 'y', the target"),
-        ("a,y\n1,0\n2024-01-05,1\n", "table.csv holds '2024-01-05' in row 2 of column 'a'"),
+        ("a,y\n1,0\n2024-01-05,1\n3,1\n", "table.csv holds '2024-01-05' in row 2 of column 'a'"),
         (
-            "a,y\n1,0\ninf,1\n",
+            "a,y\n1,0\ninf,1\n3,1\n",
             "table.csv holds inf in row 2 of column 'a' (rows count from 1, without the header); give finite",
         ),
         ("a,y\n1,0.5\n2,-inf\n", "table.csv holds -inf in row 2 of column 'y'"),
@@ -862,6 +889,7 @@ def test_columns_of_another_kind_than_in_training_are_refused(capsys, folder):
     ):
         assert message in refused(capsys, "evaluate", "net", "--data", f"{name}.parquet")
     assert run_command(capsys, "evaluate", "net", "--data", "empty.parquet")[0] == 0
+    Ensemble.load("net")[0].save("net")
     forge(Path("net"), lambda header, arrays: header["notes"]["columns"][0].update(waves=["moon"]))
     assert "waves=('moon',) of a column in its notes must be among" in refused(capsys, "info", "net")
 
@@ -942,7 +970,7 @@ def test_a_real_table_is_learnt_end_to_end(capsys, folder, monkeypatch):
         "Columns: 1 number; categories 'species' (2), 'sex' (3); dates 'seen'; left out 'planet' (always 'Earth')",
         "Missing values become the median, marked, in 'bill' (16); a value of their own in 'sex' (7)",
     ]
-    net = Network.load("net")
+    net = Ensemble.load("net")[0]
     assert json.loads(json.dumps(net.notes)) == net.notes
     assert net.feature_names[:5] == ("species=Adelie", "species=Gentoo", "bill", "bill (missing)", "sex=female")
     assert float(out[-1].split("R2: ")[1].split(",")[0]) > 0.8
@@ -962,9 +990,9 @@ def test_a_real_table_is_learnt_end_to_end(capsys, folder, monkeypatch):
     x = TableEncoder.from_network(net).transform(penguins())
     np.testing.assert_array_equal(np.float32(predictions[1][1:]), net.predict(x).astype(np.float32))
     status, out, _ = run_command(capsys, "info", "net")
-    assert (status, out[1][:12]) == (0, "Trained for ")
-    assert out[2].startswith("Test R2: ")
-    assert out[3:] == [
+    assert (status, out[1][:9]) == (0, "Test R2: ")
+    assert out[11].startswith("Member 0: Trained for ")
+    assert out[2:11] == [
         "Held out for testing: 24 of 118 rows, at random (test split 0.2, seed 0)",
         "Calibrated: error bars, by the errors of 19 predictions",
         "Target: 'mass', a number",
@@ -975,7 +1003,6 @@ def test_a_real_table_is_learnt_end_to_end(capsys, folder, monkeypatch):
         "  'seen'     date as in 2024-12-31: days since 1970, place in the year, place in the week; missing values "
         f"become {np.datetime64(round(net.notes['columns'][3]['median'] * 86400), 's').item():%Y-%m-%d}",
         "  'planet'   left out: always 'Earth'",
-        *net.provenance.describe(),
     ]
     assert net.provenance.seed == 0
     assert run_command(capsys, "show", "net", "-o", "net.html")[0] == 0
@@ -1298,7 +1325,7 @@ def test_values_that_training_did_not_know(capsys, folder):
     words += ["--members", 1, "--bins", 0]
     _, out, _ = run_command(capsys, *words, "--categories", "code", "--epochs", 1)
     assert "categories 'species' (2), 'sex' (3), 'code' (6), 'rare' (2)" in "".join(out)
-    net = Network.load("net")
+    net = Ensemble.load("net")[0]
     assert "code=05" in net.feature_names  # 05 is not 5
     inputs = {name: k for k, name in enumerate(net.feature_names)}
 
@@ -1352,7 +1379,7 @@ def test_many_categories_are_capped(folder):
 
     values = np.repeat([f"v{k:04}" for k in range(100)], 50)
     pandas.DataFrame({"v": values, "y": np.arange(5000) % 2}).to_csv("t.csv", index=False)
-    data = read_training_data("t.csv", None, "y")
+    data = read_parts("t.csv", "y")
     assert data.train[0].shape == (4000, 40)
     np.testing.assert_array_equal(data.train[0].sum(axis=1), 1)
 
@@ -1390,11 +1417,11 @@ def test_save_replaces_networks_of_the_same_data_and_target(capsys, folder):
     assert run_command(capsys, *words, "pets.csv", "--target", "kind")[0] == 0
     assert len(Ensemble.load("net")) == 8
     assert run_command(capsys, *words, "./pets.csv", "--target", "kind", "--hidden", 5, "--members", 1)[0] == 0
-    assert Network.load("net").sizes == [66, 5, 3]
+    assert Ensemble.load("net")[0].sizes == [66, 5, 3]
     message = "--save net holds another network, trained on pets.csv to predict 'kind'; give --force to replace it"
     assert message in refused(capsys, *words, "line.csv", "--target", "y")
     assert message in refused(capsys, *words, "pets.csv", "--target", "weight")
-    assert Network.load("net").sizes == [66, 5, 3]
+    assert Ensemble.load("net")[0].sizes == [66, 5, 3]
     assert run_command(capsys, *words, "line.csv", "--target", "y", "--force")[0] == 0
     for name, y in (("x", np.eye(20, 3)), ("y", np.arange(20) % 2), ("z", np.arange(20) % 4)):
         np.save(name, y)
@@ -1431,7 +1458,7 @@ def test_save_compares_the_network_with_the_one_that_it_replaces(capsys, folder)
     saved, first = train("--members", 1)
     assert saved == "Saved to net"
     saved, second = train("--members", 2, "--hidden", 5, "--ignore", "weight")
-    expected = f"a network with {without_heading(first)} on these test rows; now it is {without_heading(second)}"
+    expected = f"an ensemble with {without_heading(first)} on these test rows; now it is {without_heading(second)}"
     assert saved == f"Saved to net, in place of {expected}"
     saved, third = train("--members", 2, "--seed", 1)
     pattern = "an ensemble with accuracy: .* on these test rows, some of which it may have been trained on; now it is "

@@ -7,17 +7,15 @@ import pytest
 
 from xpnet.tables._recipe import (
     Recipe,
-    choose_rows,
     choose_scaling,
-    make_folds,
     make_members,
     make_scaling,
     measure_importance,
-    predict_out_of_fold,
     train_members,
     weigh_inputs,
     weigh_rows,
 )
+from xpnet.tables.folds import choose_rows, make_folds, predict_out_of_fold
 
 pytestmark = pytest.mark.not_on("jax")  # TableClassifier learns by the whole recipe there
 SMALL = Recipe(members=4, hidden=(16,), epochs=15, batch_size=5, lr=0.02)

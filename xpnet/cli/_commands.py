@@ -15,8 +15,8 @@ from xpnet.backends import BACKENDS, get_backend
 from xpnet.cli._data import holds_one_set, read_examples, read_test_data
 from xpnet.cli._files import Model, check_replaceable, load_model, name_argument, networks_of
 from xpnet.cli._printing import print_remarks, say
+from xpnet.cli._saved import find_held_out, load_columns, load_note
 from xpnet.cli._training import DATA_FILES
-from xpnet.cli.scores import find_held_out, load_columns, load_note, score
 from xpnet.errors import ArgumentError
 from xpnet.export import to_onnx, write_lesson, write_page
 from xpnet.export.onnx import describe_onnx
@@ -26,6 +26,7 @@ from xpnet.network.network import Network
 from xpnet.pages import choose_picture
 from xpnet.tables.columns import is_number
 from xpnet.tables.reading import Columns
+from xpnet.tables.scores import score
 from xpnet.training import parse_metrics
 
 MOST_WIDTH = 40  # characters of a name beside which others are indented

@@ -8,24 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet._checks import install_command, list_names, printable, warn
+from xpnet._checks import install_command, printable
 from xpnet.data import HostRows, datasets
 from xpnet.data.conversion import stays_outside
 from xpnet.errors import ArgumentError
-from xpnet.tables._cells import find_marks
-from xpnet.tables._held_out import TEST_SPLIT, Division, HoldOut
-from xpnet.tables.columns import DroppedColumn, check_bins, encode_columns, learn_columns
-from xpnet.tables.reading import (
-    KINDS,
-    Columns,
-    Table,
-    Targets,
-    describe_columns,
-    describe_ids,
-    find_ids,
-    is_table,
-    read_table,
-)
+from xpnet.tables.held_out import Division, HoldOut
+from xpnet.tables.reading import KINDS, Columns, Table, is_table, read_table
 
 Split = tuple[Any, np.ndarray]  # (X, y)
 
@@ -39,7 +27,7 @@ ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
 
 class Data(NamedTuple):
-    """Examples to train and test on, and the number of outputs and the task that they need.
+    """Arrays to train and test on, and the number of outputs and the task that they need.
 
     Parameters
     ----------
@@ -51,16 +39,10 @@ class Data(NamedTuple):
         "classification", "binary", "multilabel" or "regression".
     n_out
         The smallest possible number of outputs.
-    columns
-        The columns, if the data is a table.
-    preparation
-        Lines that say how a table is read and prepared, if it is not just numbers.
     validation
         Inputs and targets to validate on, if they were not to be chosen at random.
     division
         Which rows are held out, if they are not those of a data set.
-    rows
-        The row of the table, from 0, of each example, held out or not; None for other data.
     """
 
     name: str
@@ -68,11 +50,8 @@ class Data(NamedTuple):
     test: Split | None
     task: str
     n_out: int
-    columns: Columns | None = None
-    preparation: tuple[str, ...] = ()
     validation: Split | None = None
     division: Division | None = None
-    rows: np.ndarray | None = None
 
     @property
     def n_in(self) -> int:
@@ -82,52 +61,45 @@ class Data(NamedTuple):
     @property
     def features(self) -> str:
         """Describe the features."""
-        used = self.n_in if self.columns is None else sum(bool(column.inputs) for column in self.columns.features)
-        if used == self.n_in:
-            return f"{self.n_in:,} feature{'s' if self.n_in > 1 else ''}"
-        return f"{self.n_in:,} inputs from {used:,} column{'s' if used > 1 else ''}"
-
-    @property
-    def splits(self) -> list[Split]:
-        """All examples."""
-        return [split for split in (self.train, self.validation, self.test) if split is not None]
+        return f"{self.n_in:,} feature{'s' if self.n_in > 1 else ''}"
 
     @property
     def outputs(self) -> str:
         """Describe the targets."""
-        if self.task == "regression" and self.n_out == 1:
-            parts = [y for _, y in self.splits]
-            return f"a target from {min(y.min() for y in parts):.6g} to {max(y.max() for y in parts):.6g}"
-        if self.task == "binary":
-            return "2 classes"
-        noun = {"classification": "classes", "multilabel": "labels", "regression": "targets"}[self.task]
-        return f"{self.n_out} {noun}"
+        splits = [split for split in (self.train, self.validation, self.test) if split is not None]
+        return describe_outputs(self.task, self.n_out, [y for _, y in splits])
 
     def __str__(self) -> str:
-        """Describe the data in a line, and what is done with a table in up to three more."""
-        n = sum(len(y) for _, y in self.splits)
-        parts = [f"{self.name}: {n:,} examples, {self.features}, {self.outputs}"]
-        if self.division is not None:
-            parts.append(str(self.division))
-        elif self.test is not None:
-            parts.append(f"{len(self.test[1]):,} of them for testing")
-        return "\n".join(map(printable, ["; ".join(filter(None, parts)), *self.preparation]))
+        """Describe the data in a line."""
+        n = sum(len(split[1]) for split in (self.train, self.validation, self.test) if split is not None)
+        held_out = self.division or (None if self.test is None else f"{len(self.test[1]):,} of them for testing")
+        return describe_examples(self.name, n, self.features, self.outputs, held_out)
+
+
+def describe_examples(name: str, n: int, features: str, outputs: str, held_out: Division | str | None) -> str:
+    """Describe data in a line."""
+    parts = [f"{name}: {n:,} examples, {features}, {outputs}", "" if held_out is None else str(held_out)]
+    return printable("; ".join(filter(None, parts)))
+
+
+def describe_outputs(task: str, n_out: int, targets: Sequence[np.ndarray]) -> str:
+    """Describe targets."""
+    if task == "regression" and n_out == 1:
+        return f"a target from {min(y.min() for y in targets):.6g} to {max(y.max() for y in targets):.6g}"
+    if task == "binary":
+        return "2 classes"
+    noun = {"classification": "classes", "multilabel": "labels", "regression": "targets"}[task]
+    return f"{n_out} {noun}"
 
 
 def read_training_data(
     name: str,
     task: str | None = None,
     target: str | None = None,
-    ignore: Sequence[str] = (),
-    categories: Sequence[str] = (),
-    bins: int | None = None,
-    test_split: float | None = None,
-    test_group: str | None = None,
-    test_last: bool = False,
+    hold_out: HoldOut | None = None,
     validation_split: float | None = None,
-    seed: int = 0,
 ) -> Data:
-    """Read examples to train and test on.
+    """Read arrays to train and test on.
 
     Parameters
     ----------
@@ -135,87 +107,18 @@ def read_training_data(
         The name of a data set or file.
     task
         The task; by default, the targets decide.
-    target, ignore, categories, test_group
-        For a table: the column to predict, columns to leave out, columns whose values are categories though they are
-        numbers or dates, and the column whose groups are held out as a whole. For a .npy file: the file of its targets.
-    bins
-        For a table: the largest number of bins of a column of numbers; 0: they stay as they are.
-    test_split, test_last
-        For a table or a .npy file: the fraction of its rows to test on, and whether these are the last ones.
+    target
+        For a .npy file: the file of its targets.
+    hold_out
+        For a .npy file: how rows to test on are chosen.
     validation_split
         The fraction of the other rows to validate on.
-    seed
-        Seed that chooses rows.
     """
-    hold_out = HoldOut(TEST_SPLIT if test_split is None else test_split, seed, test_group, test_last)
-    if (test_last or test_group is not None) and hold_out.test_split == 0 and validation_split is None:
-        option = "--test-last" if test_last else f"--test-group {test_group}"
-        raise ArgumentError(f"{option} needs rows to hold out; give --test-split above 0")
-    if is_table(name):
-        table = read_table(name, [*list_possible_names(categories), *([] if test_group is None else [test_group])])
-        ignore, categories = table.split_names(ignore), table.split_names(categories)
-        features = table.choose_features(target, ignore, categories, test_group)
-        bins = check_bins(bins or 0)
-        return prepare_table(table, features, str(target), categories, task, hold_out, validation_split, bins)
-    is_npy = Path(name).suffix == ".npy"
-    for_npy = {"--target": target, "--test-split": test_split, "--test-last": test_last or None}
-    for_tables = {
-        "--ignore": ignore or None,
-        "--categories": categories or None,
-        "--test-group": test_group,
-        "--bins": bins or None,
-    }
-    for option, value in {**for_tables, **({} if is_npy else for_npy)}.items():
-        if value is not None:
-            kinds = f"{KINDS}; or .npy files" if option in for_npy else KINDS
-            raise ArgumentError(f"{option} is for tables ({kinds}), and --data {name} is not one")
-    if is_npy:
-        return prepare_npy(name, task, target, hold_out, validation_split)
+    if Path(name).suffix == ".npy":
+        return prepare_npy(name, task, target, hold_out or HoldOut(), validation_split)
     train, test = read_arrays(name)
     task = task or find_task(train[1])
     return Data(name, train, test, task, count_outputs([train[1], test[1]], task, name))
-
-
-def prepare_table(
-    table: Table,
-    features: Sequence[str],
-    target: str,
-    categories: Sequence[str],
-    task: str | None,
-    hold_out: HoldOut,
-    validation_split: float | None,
-    bins: int = 0,
-) -> Data:
-    """Make examples of a table: hold rows out, learn from the others how columns become inputs, and make these."""
-    cells, target_cells = table.open(features, {*categories, *table.declared}), table.open_target(target)
-    marks = find_marks([target_cells, *cells.values()], table.decimal, table.points)
-    targets = table.read_targets(target_cells, task, marks)
-    if copies := [name for name in features if cells[name].equals(target_cells, targets.rows)]:
-        raise ArgumentError(
-            f"column {copies[0]!r} of {table.name} equals the target in every row, which would give the network the "
-            f"answer; leave it out with --ignore {copies[0]!r}"
-        )
-    task = task or ("classification" if targets.labels else "regression")
-    groups = table.read_groups(hold_out.group, targets.rows)
-    division = hold_out.divide(targets.y, table.name, groups, validation_split)
-    known = targets.rows.copy()
-    known[targets.rows] = ~division.test
-    learnt = learn_columns(table.name, cells, known, marks, bins=bins)
-    if hold_out.group is not None:
-        learnt = (*learnt, DroppedColumn(hold_out.group, "its groups are held out as a whole"))
-    columns = Columns(learnt, target, targets.labels, targets.unit, marks)
-    x = encode_columns(learnt, table.name, cells, marks).x
-    written = "; ".join(filter(None, [*table.written, table.describe_rows(targets, target)]))
-    preparation = (
-        *([f"Rows: {written}"] if written else []),
-        *describe_columns(learnt, cells, targets.rows),
-        *describe_ids(find_ids(learnt, cells, targets.rows)),
-    )
-    _warn_of_missing_classes(targets, division, table.name)
-    n_out = len(targets.labels) if task == "classification" else 1
-    rows = np.flatnonzero(targets.rows)
-    train, validation, test = divide_examples(x, targets.y, division, rows)
-    return Data(table.name, train, test, task, n_out, columns, preparation, validation, division, rows)
 
 
 def prepare_npy(
@@ -231,43 +134,20 @@ def prepare_npy(
     return Data(name, train, test, task, n_out, validation=validation, division=division)
 
 
-def divide_examples(
-    x: Any, y: np.ndarray, division: Division, index: np.ndarray | None = None
-) -> tuple[Split, Split | None, Split | None]:
-    """Return the examples to train on, to validate on and to test on; None where there are none.
-
-    `index` are the rows of x that have targets, where others have none.
-    """
+def divide_examples(x: Any, y: np.ndarray, division: Division) -> tuple[Split, Split | None, Split | None]:
+    """Return the examples to train on, to validate on and to test on; None where there are none."""
     validation, test = (
-        choose_examples(x, y, rows, index) if rows.any() else None for rows in (division.validation, division.test)
+        choose_examples(x, y, rows) if rows.any() else None for rows in (division.validation, division.test)
     )
-    return choose_examples(x, y, division.train, index), validation, test
+    return choose_examples(x, y, division.train), validation, test
 
 
-def choose_examples(x: Any, y: np.ndarray, rows: np.ndarray, index: np.ndarray | None = None) -> Split:
-    """Return some of the examples; large inputs stay where they are.
-
-    Parameters
-    ----------
-    x, y
-        Inputs and targets.
-    rows
-        Which examples, (n,) of bool.
-    index
-        The row of x of each target; unless given, those of the targets.
-    """
-    if len(x) == len(y) and rows.all():
+def choose_examples(x: Any, y: np.ndarray, rows: np.ndarray) -> Split:
+    """Return some of the examples, (n,) of bool; large inputs stay where they are."""
+    if rows.all():
         return x, y
-    index = np.flatnonzero(rows) if index is None else index[rows]
+    index = np.flatnonzero(rows)
     return (HostRows(x).take(index) if stays_outside(x) else x[index]), y[rows]
-
-
-def _warn_of_missing_classes(targets: Targets, division: Division, name: str) -> None:
-    """Warn of classes that a network cannot learn, because all their rows are held out."""
-    if targets.labels:
-        counts = np.bincount(targets.y[division.train], minlength=len(targets.labels))
-        if missing := [text for text, number in zip(targets.labels, counts) if number == 0]:
-            warn(f"{name} has no rows of {list_names(missing)} to train on: all of them are held out")
 
 
 def read_arrays(name: str, in_bytes: bool = False) -> tuple[Split, Split]:

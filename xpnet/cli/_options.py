@@ -22,14 +22,14 @@ from xpnet.cli._commands import (
     run_show,
 )
 from xpnet.cli._data import FILES, SETS
+from xpnet.cli._recipes import CLASSES, MOMENTUM, TABLES
 from xpnet.cli._training import run_train
-from xpnet.cli.recipes import CLASSES, MOMENTUM, TABLES
 from xpnet.core.initializers import INITIALIZERS
 from xpnet.core.schedules import SCHEDULES
 from xpnet.files import is_same_file
 from xpnet.pages import LESSONS
-from xpnet.tables._held_out import TEST_SPLIT
-from xpnet.tables._recipe import BINS
+from xpnet.tables.columns import BINS
+from xpnet.tables.held_out import TEST_SPLIT
 from xpnet.training import parse_every
 from xpnet.value.structure import DTYPES, TASKS
 from xpnet.version import __version__

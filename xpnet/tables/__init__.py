@@ -9,12 +9,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from xpnet.tables._encoder import TableEncoder
     from xpnet.tables._models import TableClassifier, TableRegressor
+    from xpnet.tables._recipe import Recipe
+    from xpnet.tables.held_out import hold_out
 
-__all__ = ["TableClassifier", "TableEncoder", "TableRegressor"]
+__all__ = ["Recipe", "TableClassifier", "TableEncoder", "TableRegressor", "hold_out"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import a class when it is first used."""
+    """Import a public name when it is first used."""
+    if name == "Recipe":
+        from xpnet.tables._recipe import Recipe
+
+        return Recipe
+    if name == "hold_out":
+        from xpnet.tables.held_out import hold_out
+
+        return hold_out
     if name not in __all__:
         raise AttributeError(f"module 'xpnet.tables' has no attribute {name!r}")
     import xpnet.estimators  # noqa: F401  which says how to install scikit-learn

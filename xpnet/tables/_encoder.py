@@ -19,10 +19,12 @@ from xpnet.network.ensemble import Ensemble
 from xpnet.network.network import Network
 from xpnet.tables._cells import Marks, find_decimal, find_declared, find_marks
 from xpnet.tables.columns import (
+    DroppedColumn,
     Encoded,
     Limits,
     NumberColumn,
     check_bins,
+    check_columns,
     choose_columns,
     encode_columns,
     from_plain,
@@ -31,6 +33,7 @@ from xpnet.tables.columns import (
     open_columns,
     to_plain,
 )
+from xpnet.tables.reading import Features
 
 
 class TableEncoder(TransformerMixin, BaseEstimator):
@@ -145,15 +148,13 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         """
         limits, bins = self._limits(), check_bins(self.bins)
         stand_in = copy.copy(self)  # scikit-learn's check sets attributes on it
-        frame = _to_frame(stand_in, X, reset=True)
-        if unknown := [name for name in self.categories if name not in set(frame.columns)]:
-            raise ArgumentError(
-                f"categories names {list_names(unknown)}, but X has the columns {list_names(list(frame.columns))}"
-            )
-        cells = open_columns(frame, "X", {*self.categories, *find_declared(frame)})
-        rows = np.ones(len(frame), bool)
-        columns = to_plain(learn_columns("X", cells, rows, find_marks(cells.values()), limits, bins))
-        self.__dict__ = {**vars(stand_in), "columns_": columns}
+        features = check_table(stand_in, X, reset=True)
+        if not isinstance(features, Features):
+            features = self._open(_to_frame(features))
+        rows = np.zeros(next(iter(features.cells.values())).n_rows, bool)
+        rows[features.rows] = True
+        columns = learn_columns(features.table, features.cells, rows, features.marks, limits, bins)
+        self.__dict__ = {**vars(stand_in), "columns_": to_plain([*columns, *features.left_out])}
         return self
 
     def transform(self, X: Any) -> np.ndarray:
@@ -230,6 +231,15 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         encoder.columns_ = to_plain(columns)
         return encoder
 
+    def _open(self, frame: Any) -> Features:
+        """Read the cells of a DataFrame."""
+        if unknown := [name for name in self.categories if name not in set(frame.columns)]:
+            raise ArgumentError(
+                f"categories names {list_names(unknown)}, but X has the columns {list_names(list(frame.columns))}"
+            )
+        cells = open_columns(frame, "X", {*self.categories, *find_declared(frame)})
+        return Features("X", cells, find_marks(cells.values()), np.arange(len(frame)))
+
     def _limits(self) -> Limits:
         least, most = self.min_frequency, self.max_categories
         if isinstance(least, (float, np.floating)):
@@ -262,21 +272,22 @@ def _is_whole(value: Any) -> bool:
 
 
 def encode_table(encoder: TableEncoder, X: Any) -> Encoded:
-    """Encode a table, and warn of values of a kind that `fit` did not have."""
+    """Encode a table, and warn of values of a kind that `fit` did not have, unless they are rows of a file."""
     check_is_fitted(encoder)
-    frame = _to_frame(encoder, X, reset=False)
-    columns = from_plain(encoder.columns_)
-    cells = choose_columns(columns, frame, "X")
+    columns, X = from_plain(encoder.columns_), check_table(encoder, X, reset=False)
+    if isinstance(X, Features):
+        check_columns([column for column in columns if not isinstance(column, DroppedColumn)], [*X.cells], X.table)
+        return encode_columns(columns, X.table, X.cells, X.marks).take(X.rows)
+    cells = choose_columns(columns, _to_frame(X), "X")
     unmarked = [column.name for column in columns if isinstance(column, NumberColumn) and not column.decimal]
-    shown = find_decimal(cells[name] for name in unmarked)
-    encoded = encode_columns(columns, "X", cells, Marks(shown or ""))
+    encoded = encode_columns(columns, "X", cells, Marks(find_decimal(cells[name] for name in unmarked) or ""))
     for line in encoded.describe("X"):
         warn(line)
     return encoded
 
 
 def check_table(estimator: Any, X: Any, *, reset: bool) -> Any:
-    """Check a table as scikit-learn does, and return it as a DataFrame of pandas or an array.
+    """Check a table as scikit-learn does, and return it as a DataFrame of pandas or an array, or as it is in a file.
 
     Parameters
     ----------
@@ -292,6 +303,10 @@ def check_table(estimator: Any, X: Any, *, reset: bool) -> Any:
     except ImportError as error:
         remedy = f"install it with: {install_command('tables')}"
         raise ImportError(f"{type(estimator).__name__} needs pandas ({error}); {remedy}") from error
+    if isinstance(X, Features):
+        if reset:
+            estimator.n_features_in_, estimator.feature_names_in_ = len(X.cells), np.array([*X.cells], object)
+        return _check_rows(X, reset)
     refuse_masks_and_units(X, "X")
     X = to_host(X)
     if not isinstance(X, pandas.DataFrame):
@@ -315,15 +330,18 @@ def check_table(estimator: Any, X: Any, *, reset: bool) -> Any:
             options = {"skip_check_array": True}
         checked: Any = validate_data(estimator, X=X, reset=reset, **options)  # type: ignore[arg-type]
         X = X if is_frame else checked
-    rows = len(X)
-    if rows < (least := 2 if reset else 1):  # in the words of scikit-learn
+    return _check_rows(X, reset)
+
+
+def _check_rows(X: Any, reset: bool) -> Any:
+    """Refuse a table with too few rows, in the words of scikit-learn."""
+    if (rows := len(X)) < (least := 2 if reset else 1):
         raise ArgumentError(f"Found array with {rows} sample(s) while a minimum of {least} is required.")
     return X
 
 
-def _to_frame(encoder: TableEncoder, X: Any, reset: bool) -> Any:
-    """Check a table, and return a DataFrame of pandas with texts as names."""
-    X = check_table(encoder, X, reset=reset)
+def _to_frame(X: Any) -> Any:
+    """Return a checked table as a DataFrame of pandas with texts as names."""
     import pandas
 
     frame = X if isinstance(X, pandas.DataFrame) else pandas.DataFrame(X)

@@ -1,7 +1,7 @@
 """`TableClassifier` and `TableRegressor`: from a table to predictions of its targets, by the recipe in `_recipe`."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -11,7 +11,7 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.validation import check_is_fitted
 
-from xpnet._checks import check_lengths, count, yes_or_no
+from xpnet._checks import check_lengths, choices, count, list_names, show, warn, yes_or_no
 from xpnet._names import explain_arguments
 from xpnet.backends import backend_of, to_host
 from xpnet.backends.base import Backend
@@ -36,27 +36,44 @@ from xpnet.network.ensemble import Ensemble
 from xpnet.tables._cells import label
 from xpnet.tables._encoder import TableEncoder, check_table, encode_table
 from xpnet.tables._recipe import (
-    BINS,
     Recipe,
     choose_scaling,
-    make_folds,
+    give_scaling,
+    leaves_out_rows,
     make_members,
-    predict_out_of_fold,
+    make_scaling,
     train_members,
     warn_of_wrong_targets,
 )
-from xpnet.tables.columns import Encoded, count_inputs, from_plain
-from xpnet.training import Every
+from xpnet.tables.columns import BINS, Encoded, count_inputs, from_plain
+from xpnet.tables.folds import count_folds, make_folds, predict_out_of_fold
+from xpnet.tables.reading import Columns, Targets
+from xpnet.tables.scores import Scores, score, score_out_of_fold
+from xpnet.training import Every, parse_metrics
 
 Self = TypeVar("Self", bound="BaseTableModel")
 FEWEST_NUMBERS = 3  # rows of a regression, so that errors out of fold calibrate it
 MAX_SEED = np.iinfo(np.int32).max
+# What tables need not decide by themselves
+OPTIONS_OF_NETWORKS = (
+    "activation",
+    "output_activation",
+    "cost",
+    "task",
+    "init",
+    "dropout",
+    "standardize",
+    "dtype",
+    "seed",
+)
+OPTIONS_OF_TRAININGS = ("epochs", "batch_size", "lr", "optimizer", "sampling", "class_weight", "metrics", "callbacks")
 
 
 class TableData(NamedTuple):
     """The checked arguments of a fit, on the host, without rows of weight 0."""
 
-    table: Any  # (n, n_features): a DataFrame of pandas, or an array
+    table: Any  # (n, n_features): a DataFrame of pandas, an array, or rows of a file
+    column: Any  # the y of the user
     problem: Classification | Regression
     y: np.ndarray  # class numbers (n,), or targets (n,) or (n, n_outputs)
     weight: np.ndarray | None  # (n,), those of the classes included
@@ -64,6 +81,15 @@ class TableData(NamedTuple):
     groups: np.ndarray | None  # (n,)
     rows: np.ndarray  # (n,): which rows of X they are
     rows_of_x: int
+
+    def find(self, rows: Any) -> np.ndarray:
+        """Find rows of X among these, by their numbers; those of weight 0 are not."""
+        rows = np.asarray(to_host(rows))
+        if rows.ndim != 1 or (
+            len(rows) and (rows.dtype.kind not in "iu" or not 0 <= rows.min() <= rows.max() < self.rows_of_x)
+        ):
+            raise ArgumentError(f"folds holds {show(rows)}; give numbers of rows of X, from 0 to {self.rows_of_x - 1}")
+        return np.flatnonzero(np.isin(self.rows, rows)).astype(np.int32)
 
 
 @dataclass(eq=False, repr=False)
@@ -74,6 +100,7 @@ class TableParameters:
     _: KW_ONLY
     hidden_layer_sizes: Any = None
     max_epochs: int | None = None
+    patience: int = Recipe.patience
     bins: int = BINS
     categories: Sequence[str] = ()
     n_jobs: int | None = None
@@ -81,6 +108,8 @@ class TableParameters:
     progress: bool = False
     backend: Any = None
     device: Any = None
+    network: Mapping[str, Any] | None = None
+    training: Mapping[str, Any] | None = None
 
 
 class BaseTableModel(TableParameters, BaseModel):
@@ -92,6 +121,7 @@ class BaseTableModel(TableParameters, BaseModel):
     # Set by `fit`
     encoder_: TableEncoder
     ensemble_: Ensemble
+    _scores: tuple[Any, ...] | None
     classes_: np.ndarray
     _labels: Labels
     _class_weight: np.ndarray | None
@@ -103,6 +133,7 @@ class BaseTableModel(TableParameters, BaseModel):
         sample_weight: Any = None,
         *,
         groups: Any = None,
+        folds: Any = None,
         checkpoint: Any = None,
         every: Every | None = None,
         resume: bool = False,
@@ -112,7 +143,8 @@ class BaseTableModel(TableParameters, BaseModel):
         Parameters
         ----------
         X : DataFrame or array of shape (n_samples, n_features)
-            The table, as `TableEncoder` takes it; or an array of any library, which comes to the host to be encoded.
+            The table, as `TableEncoder` takes it; or an array of any library, which comes to the host to be encoded. X
+            and y may also be the `Features` and `Targets` of a file, from `xpnet.tables.reading`.
         y : array of shape (n_samples,) or (n_samples, n_outputs)
             Targets: labels or numbers.
         sample_weight : array of shape (n_samples,), optional
@@ -121,7 +153,10 @@ class BaseTableModel(TableParameters, BaseModel):
             as in the table.
         groups : array of shape (n_samples,), optional
             The group of each row: a patient, a day. Members leave out whole groups, so they are judged and calibrated
-            for rows of groups that they do not know.
+            for rows of groups that they do not know. `hold_out` chooses rows for testing in the same way.
+        folds : sequence of arrays, optional
+            The numbers of the rows that each member leaves out, instead of folds at random: the last rows, say. If they
+            are all empty, members learn from all rows, for all epochs, and are not calibrated.
         checkpoint, every, resume
             A file for the whole training, when to write it, and whether to resume the training in it, as in
             `xpnet.Ensemble.train`: bit for bit, with the same number of threads. `random_state` must be a whole number.
@@ -140,35 +175,80 @@ class BaseTableModel(TableParameters, BaseModel):
         """
         recipe, backend = self._parse_recipe(), choose_backend(self, backend_of(X))
         options = {"threads": self._choose_threads(backend), "progress": yes_or_no("progress", self.progress)}
-        if checkpoint is not None:
+        if checkpoint is not None and recipe.network.get("seed") is None:
             require_seed(checkpoint, self.random_state)
         options |= {"checkpoint": checkpoint, "every": every, "resume": resume}
         seed = int(make_random_state(self.random_state).randint(MAX_SEED))
+        seed = recipe.network.get("seed", seed)
         stand_in = copy.copy(self)  # scikit-learn's checks set `n_features_in_` and `feature_names_in_` on it
         data = self._check(stand_in, X, y, sample_weight, groups)
         encoder, labels = TableEncoder(self.categories, bins=self.bins).fit(data.table), data.problem.labels
         x = encoder.transform(data.table)
         classes, n_classes = (None, None) if labels is None else (data.y, len(labels.classes))
-        rng = np.random.default_rng(seed)
-        folds = make_folds(len(x), recipe.members, rng, classes=classes, groups=data.groups)
+        n_folds = None
+        if folds is not None:
+            folds = [data.find(part) for part in folds]
+        else:
+            rng = np.random.default_rng(seed)
+            folds = make_folds(len(x), recipe.members, rng, classes=classes, groups=data.groups)
+            if labels is None:
+                check_left_out(folds, len(x))
+            n_folds = count_folds(len(x), recipe.members, data.groups)
+        shared: dict[str, Any] = {"classes": n_classes, "seed": seed, "backend": backend}
+        ensemble = make_members(x, data.y, recipe, **shared)
         if labels is None:
-            check_left_out(folds, len(x))
-        settings: dict[str, Any] = {"classes": n_classes, "seed": seed, "backend": backend}
-        if self.bins:
-            columns, shared = count_inputs(from_plain(encoder.columns_)), {"threads": options["threads"], **settings}
-            scaling = choose_scaling(x, data.y, recipe, folds, columns, sample_weight=data.weight, **shared)
-            settings["scaling"] = scaling
-        ensemble = make_members(x, data.y, recipe, **settings)
-        name_columns(ensemble, encoder, labels, y)
+            ensemble[0].value.model.cost.require_point("the scores")
+        metrics = parse_metrics("metrics", recipe.training.get("metrics", ()), ensemble[0].value.model)
+        if self.bins and "standardize" not in recipe.network:
+            scaling = make_scaling(x, data.y.reshape(len(x), -1) if labels is None else None)
+            if leaves_out_rows(folds) and recipe.choose_epochs(len(x)):
+                columns, threads = count_inputs(from_plain(encoder.columns_)), options["threads"]
+                weight = {"sample_weight": data.weight, "threads": threads}
+                scaling = choose_scaling(x, data.y, recipe, folds, columns, **weight, **shared)
+            give_scaling(ensemble, scaling)
+        name_columns(ensemble, encoder, data, n_folds)
         train_members(ensemble, x, data.y, recipe, folds, sample_weight=data.weight, **options)
         found = predict_out_of_fold(ensemble, x, folds)
-        if labels is None:
-            warn_of_wrong_numbers(y, data, found)
+        if labels is None and ensemble.histories[0]:
+            warn_of_wrong_numbers(data, found)
+        scores = tuple(score_out_of_fold(ensemble, data.y, found, metrics)) if leaves_out_rows(folds) else None
         out_of_fold = np.full((data.rows_of_x, found.shape[1]), np.nan, found.dtype)
         out_of_fold[data.rows] = found
-        fitted = {"encoder_": encoder, "ensemble_": ensemble, **self._name_results(data, out_of_fold)}
+        fitted = {"encoder_": encoder, "ensemble_": ensemble, "_scores": scores}
+        fitted |= self._name_results(data, out_of_fold)
         self.__dict__ = {**vars(stand_in), **fitted}  # at once: an interrupt comes before it or after it
         return self
+
+    def describe_scores(self, X: Any = None, y: Any = None) -> Scores:
+        """Describe how good predictions are, in the units of the targets.
+
+        The scores are R² and the mean absolute error, or the accuracy and the log loss; and the metrics in `training`.
+
+        Parameters
+        ----------
+        X : DataFrame or array of shape (n_samples, n_features), optional
+            A table that `fit` has not seen. Unless given, the scores are those out of fold, of the rows of `fit`.
+        y : array of shape (n_samples,) or (n_samples, n_outputs), optional
+            Its targets.
+
+        Returns
+        -------
+        Scores
+            As a text, it is a line such as "R2: 0.4578, mean absolute error: 47.7605, within 90% intervals: 89.8%".
+
+        Raises
+        ------
+        ArgumentError
+            If neither is given, and no rows were left out in `fit`.
+        """
+        check_is_fitted(self)
+        if X is None:
+            if self._scores is None:
+                raise ArgumentError("no rows were left out in fit, which the scores out of fold need; give X and y")
+            return Scores(*self._scores)
+        x = self._encode(X)
+        metrics = parse_metrics("metrics", (self.training or {}).get("metrics", ()), self.ensemble_[0].value.model)
+        return score(self.ensemble_, (x, y.y if isinstance(y, Targets) else self._encode_targets(y)), metrics)
 
     @property
     def n_iter_(self) -> int:
@@ -207,6 +287,10 @@ class BaseTableModel(TableParameters, BaseModel):
         """Learn which labels y holds, or check its numbers."""
         raise NotImplementedError
 
+    def _encode_targets(self, y: Any) -> np.ndarray:
+        """Turn labels or numbers into targets of the networks."""
+        raise NotImplementedError
+
     def _name_results(self, data: TableData, out_of_fold: np.ndarray) -> dict[str, Any]:
         """List further fitted attributes."""
         raise NotImplementedError
@@ -216,7 +300,20 @@ class BaseTableModel(TableParameters, BaseModel):
     def _parse_recipe(self) -> Recipe:
         hidden = None if self.hidden_layer_sizes is None else tuple(parse_hidden_sizes(self.hidden_layer_sizes))
         epochs = None if self.max_epochs is None else count("max_epochs", self.max_epochs, 1)
-        return Recipe(members=count("members", self.members, 1), epochs=epochs, hidden=hidden)
+        network = parse_options("network", self.network, OPTIONS_OF_NETWORKS)
+        training = parse_options("training", self.training, OPTIONS_OF_TRAININGS)
+        tasks = ("regression",) if self._numeric else ("classification", "binary")
+        if network.get("task") not in (None, *tasks):
+            raise ArgumentError(f"network has task={network['task']!r}; {type(self).__name__} takes {choices(tasks)}")
+        return Recipe(
+            members=count("members", self.members, 1),
+            hidden=hidden,
+            epochs=training.get("epochs", epochs),
+            batch_size=training.get("batch_size"),
+            patience=count("patience", self.patience, 1),
+            network=network,
+            training=training,
+        )
 
     def _choose_threads(self, backend: Backend) -> int | str:
         """Choose the number of threads on a backend, as `Ensemble.train` takes it."""
@@ -235,7 +332,9 @@ class BaseTableModel(TableParameters, BaseModel):
         if y is None:  # in the words of scikit-learn
             raise ArgumentError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
         table = check_table(stand_in, X, reset=True)
-        y = validate_targets(y, numeric=self._numeric)
+        column = y  # which may have a name
+        if not isinstance(y, Targets):
+            y = validate_targets(y, numeric=self._numeric)
         n = len(table)
         check_lengths("X", n, "y", len(y))
         weight, groups, rows = check_sample_weight(sample_weight, n), number_groups(groups, n), np.arange(n)
@@ -247,13 +346,16 @@ class BaseTableModel(TableParameters, BaseModel):
         if groups is not None and len(np.unique(groups)) == 1:
             raise ArgumentError("groups has one group, and members leave out whole groups; give two or more, or none")
         problem = self._learn(y)
+        if isinstance(y, Targets):
+            y = y.y if problem.labels is None else problem.labels.classes[y.y]
         row_weight, class_weight, targets = problem.weigh_classes(y, partial=False), None, problem.encode(y)
         if row_weight is not None:
             weight = row_weight if weight is None else weight * row_weight
-            class_weight = row_weight[np.unique(targets, return_index=True)[1]]
+            class_weight = np.ones(len(problem.labels.classes))
+            class_weight[targets] = row_weight
         if weight is not None and np.ptp(weight) == 0:
             weight = None
-        return TableData(table, problem, targets, weight, class_weight, groups, rows, n)
+        return TableData(table, column, problem, targets, weight, class_weight, groups, rows, n)
 
     # Predicting
 
@@ -370,7 +472,7 @@ class TableClassifier(ClassifierMixin, BaseTableModel):
             Numbers in the library of X, on its device; NumPy arrays for tables and texts.
         """
         x = self._encode(X)
-        value, p = self.ensemble_[0].value, self.ensemble_.predict_proba(x)
+        value, p = self.ensemble_[0].value, self._predict_proba(x)
         if self._class_weight is not None:
             with value.scope():
                 p = p * value.backend.asarray(self._class_weight, value.dtype)
@@ -389,8 +491,15 @@ class TableClassifier(ClassifierMixin, BaseTableModel):
         array of shape (n_samples, n_classes)
             In the order of `classes_`.
         """
-        x = self._encode(X)
-        return self._move_to(X, self.ensemble_.predict_proba(x))
+        return self._move_to(X, self._predict_proba(self._encode(X)))
+
+    def _predict_proba(self, x: np.ndarray) -> Array:
+        p, value = self.ensemble_.predict_proba(x), self.ensemble_[0].value
+        if value.model.task != "binary":
+            return p
+        with value.scope():
+            p = value.backend.xp.reshape(p, (-1, 1))
+            return value.backend.xp.concat([1 - p, p], axis=1)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Compute the accuracy of predictions, by `sklearn.metrics.accuracy_score`, on the host.
@@ -406,7 +515,19 @@ class TableClassifier(ClassifierMixin, BaseTableModel):
         """
         return self._score(accuracy_score, X, y, sample_weight)
 
-    def _learn(self, y: np.ndarray) -> Classification:
+    def _encode_targets(self, y: Any) -> np.ndarray:
+        y = validate_targets(y, numeric=False)
+        self._labels.check(y)
+        return self._labels.encode(y)
+
+    def _learn(self, y: Any) -> Classification:
+        if isinstance(y, Targets):
+            if not y.labels:
+                raise ArgumentError(f"column {y.column!r} of {y.table} was read as numbers, and labels are needed")
+            counts = np.bincount(y.y, minlength=len(y.labels))
+            if missing := [text for text, number in zip(y.labels, counts) if number == 0]:
+                warn(f"{y.table} has no rows of {list_names(missing)} to train on: all of them are held out")
+            return Classification(Labels(np.array(y.labels, object), MULTICLASS), "log_loss", self.class_weight)
         labels = learn_labels(y)
         if labels.kind == MULTILABEL:
             raise ArgumentError(f"y has shape {y.shape}, several labels for each row; give one class for each row")
@@ -417,6 +538,8 @@ class TableClassifier(ClassifierMixin, BaseTableModel):
 
     def _name_results(self, data: TableData, out_of_fold: np.ndarray) -> dict[str, Any]:
         labels: Any = data.problem.labels
+        if out_of_fold.shape[1] == 1:  # of one output
+            out_of_fold = np.concatenate([1 - out_of_fold, out_of_fold], axis=1)
         names = {"_labels": labels, "classes_": labels.classes, "_class_weight": data.class_weight}
         return {**names, "oof_proba_": out_of_fold}
 
@@ -513,7 +636,14 @@ class TableRegressor(RegressorMixin, BaseTableModel):
         """
         return self._score(r2_score, X, y, sample_weight)
 
-    def _learn(self, y: np.ndarray) -> Regression:
+    def _encode_targets(self, y: Any) -> np.ndarray:
+        return validate_targets(y, numeric=True)
+
+    def _learn(self, y: Any) -> Regression:
+        if isinstance(y, Targets):
+            if y.labels:
+                raise ArgumentError(f"column {y.column!r} of {y.table} was read as labels, and numbers are needed")
+            y = y.y
         if (n := len(y)) < FEWEST_NUMBERS:  # in the words of scikit-learn
             least = f"a minimum of {FEWEST_NUMBERS} is required by TableRegressor"
             raise ArgumentError(f"Found array with {n} sample(s) while {least}.")
@@ -549,8 +679,15 @@ def check_left_out(folds: Sequence[np.ndarray], n: int) -> None:
         )
 
 
-def warn_of_wrong_numbers(y: Any, data: TableData, predicted: np.ndarray) -> None:
-    """Warn of targets that lie far outside of all others, with the labels of their rows in y."""
+def warn_of_wrong_numbers(data: TableData, predicted: np.ndarray) -> None:
+    """Warn of targets that lie far outside of all others, with the labels of their rows; of a file, of all its rows."""
+    y = data.column
+    if isinstance(y, Targets):
+        out_of_fold = np.full(len(y.all_y), np.nan)
+        out_of_fold[np.flatnonzero(np.isin(y.all_rows, y.rows))[data.rows]] = predicted[:, 0]
+        name = f"column {y.column!r} of {y.table} (rows count from 1, without the header)"
+        warn_of_wrong_targets(y.all_y, out_of_fold, name, (y.all_rows + 1).tolist())
+        return
     names, title = [*range(predicted.shape[1])], "y"
     if hasattr(y, "iloc"):
         labels, names = y.index[data.rows].tolist(), y.columns.tolist() if hasattr(y, "columns") else names
@@ -560,11 +697,27 @@ def warn_of_wrong_numbers(y: Any, data: TableData, predicted: np.ndarray) -> Non
         warn_of_wrong_targets(targets, column, title if len(names) == 1 else f"column {name!r} of {title}", labels)
 
 
-def name_columns(ensemble: Ensemble, encoder: TableEncoder, labels: Labels | None, y: Any) -> None:
-    """Note the columns and the target in the networks, as ``xpnet train`` does, which then reads their file."""
-    name = getattr(y, "name", None)
-    notes: dict[str, Any] = {"target": name if isinstance(name, str) else "y", "columns": encoder.columns_}
-    notes["labels"] = [] if labels is None else [label(value) for value in labels.classes]
-    ensemble.feature_names = encoder.get_feature_names_out()
+def name_columns(ensemble: Ensemble, encoder: TableEncoder, data: TableData, n_folds: int | None) -> None:
+    """Note the columns and the target in the networks, so that the commands read a table for them from their file."""
+    y, labels = data.column, data.problem.labels
+    if isinstance(y, Targets):
+        columns = Columns(from_plain(encoder.columns_), y.column, y.labels, y.unit, data.table.marks)
+    else:
+        name, classes = getattr(y, "name", None), [] if labels is None else labels.classes
+        target = name if isinstance(name, str) else "y"
+        columns = Columns(from_plain(encoder.columns_), target, tuple(label(value) for value in classes))
+    ensemble.feature_names = columns.inputs
     for network in ensemble:
-        network.notes = dict(notes)
+        network.notes = columns.notes | ({} if n_folds is None else {"folds": n_folds})
+
+
+def parse_options(argument: str, value: Any, names: Sequence[str]) -> dict[str, Any]:
+    """Check a mapping of further arguments by their names."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise ArgumentError(f"{argument}={show(value)} must be a mapping, as in {{{names[0]!r}: ...}}")
+    for name in value:
+        if name not in names:
+            raise ArgumentError(f"{argument} has {name!r}; choose from {choices(names)}")
+    return dict(value)

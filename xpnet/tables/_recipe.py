@@ -12,32 +12,30 @@ networks and backpropagation-free machine learning models", Science 2024) learn 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from xpnet._checks import warn
 from xpnet.core.backprop import forward
 from xpnet.core.optimizers import SGD, AdamW
+from xpnet.core.optimizers.base import needs_all_examples
 from xpnet.core.outliers import find_wrong_targets
 from xpnet.core.scaling import Scaling
 from xpnet.core.schedules import Cosine
-from xpnet.core.temperature import find_logits, find_shift, output_of
-from xpnet.data import HostRows
-from xpnet.data.conversion import stays_outside
+from xpnet.core.temperature import can_temper, find_logits, find_shift
 from xpnet.errors import ArgumentError
-from xpnet.inference import LEAST_ROWS, predict_calibrated
+from xpnet.inference import LEAST_ROWS
+from xpnet.inference.metrics import accuracy, calibrated_log_loss, mean_absolute_error, r2
 from xpnet.network.ensemble import Ensemble
+from xpnet.tables.folds import choose_rows, predict_out_of_fold
+from xpnet.training import parse_metrics, parse_optimizer
 from xpnet.training.callbacks import EarlyStopping
+from xpnet.value.structure import parse_cost
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-BINS = 32
-FEWEST_FOLDS = 4  # so that a few members leave out no more than a quarter of the rows
-LONE_FOLDS = 5  # of a single member
-FOLD_ROWS = 20  # in a fold, if there are more than 8: the best epoch on fewer flatters the errors that calibrate
 BATCH_SIZES = {1_500: 32, 3_000: 64, 12_000: 128}  # below these numbers of rows
 LARGEST_BATCH_SIZE = 256
 EPOCHS, FEWEST_EPOCHS = 50, 10
@@ -71,6 +69,8 @@ class Recipe:
         Number of epochs without improvement after which a member stops.
     batch_size
         Examples in a minibatch; None: by the number of rows.
+    network, training
+        Arguments of `Ensemble` and of `Ensemble.train` in place of these and others.
     """
 
     members: int = 8
@@ -80,6 +80,12 @@ class Recipe:
     epochs: int | None = None
     patience: int = 15
     batch_size: int | None = None
+    network: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    def schedule(self, lr: float | None = None) -> Cosine:
+        """Make the schedule of the learning rate, of which `lr` is the largest; None: that of the recipe."""
+        return Cosine(self.lr if lr is None else lr, warmup=WARMUP)
 
     def choose_hidden(self, n: int) -> tuple[int, ...]:
         """Choose the number of units of each hidden layer for n rows."""
@@ -104,87 +110,6 @@ class Recipe:
         if self.batch_size is not None:
             return self.batch_size
         return next((size for rows, size in BATCH_SIZES.items() if n < rows), LARGEST_BATCH_SIZE)
-
-
-def count_folds(n: int, members: int, groups: Any = None) -> int:
-    """Choose the number of folds of n rows: one for each member, if that leaves enough rows, and a group, in each.
-
-    Examples
-    --------
-    >>> [count_folds(200, members) for members in (1, 2, 8, 16)], count_folds(1_000, 16), count_folds(3, 8)
-    ([5, 4, 8, 10], 16, 3)
-    """
-    units = n if groups is None else len(np.unique(groups))
-    if members == 1:
-        return min(LONE_FOLDS, units)
-    most = max(Recipe.members, n // FOLD_ROWS)
-    return min(max(members, FEWEST_FOLDS), most, units)
-
-
-def make_folds(
-    n: int, members: int, rng: np.random.Generator, *, classes: np.ndarray | None = None, groups: Any = None
-) -> list[np.ndarray]:
-    """Divide n rows into folds of about equal size, and return those that the members leave out.
-
-    With more members than folds, several members leave out the same rows; see `count_folds`.
-
-    Parameters
-    ----------
-    n
-        Number of rows, at least 2.
-    members
-        Number of members.
-    rng
-        Draws the order of the rows.
-    classes
-        The class of each row; each fold then has its share of every class.
-    groups
-        The group of each row, whole numbers; the rows of a group stay together.
-
-    Examples
-    --------
-    >>> [fold.tolist() for fold in make_folds(6, 4, np.random.default_rng(0))]
-    [[0, 3], [1, 2], [5], [4]]
-    """
-    folds = count_folds(n, members, groups)
-    if groups is not None:
-        fold = _spread_groups(groups, folds, rng)
-    else:
-        order, fold = rng.permutation(n), np.empty(n, np.intp)
-        if classes is not None:
-            order = order[np.argsort(classes[order], kind="stable")]
-        fold[order] = np.arange(n) % folds
-    return [np.flatnonzero(fold == k % folds).astype(np.int32) for k in range(members)]
-
-
-def _spread_groups(groups: Any, folds: int, rng: np.random.Generator) -> np.ndarray:
-    """Return the fold of each row: the largest groups first, each into the fold with the fewest rows so far.
-
-    Examples
-    --------
-    >>> _spread_groups(np.array([7, 7, 7, 5, 5, 6]), 2, np.random.default_rng(0)).tolist()
-    [0, 0, 0, 1, 1, 1]
-    """
-    values, numbers, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    rows, fold_of_group = np.zeros(folds, np.intp), np.empty(len(values), np.intp)
-    order = rng.permutation(len(values))
-    for group in order[np.argsort(-sizes[order], kind="stable")]:
-        fold_of_group[group] = np.argmin(rows)
-        rows[fold_of_group[group]] += sizes[group]
-    return fold_of_group[numbers]
-
-
-def choose_rows(folds: Sequence[np.ndarray], n: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """Choose the rows that each member trains on: those outside its fold, the same number for each member.
-
-    Members with the same number of rows take their steps together. Where folds of groups differ so much that this would
-    leave out more than a tenth of them, each member has all of them.
-    """
-    others = [np.setdiff1d(np.arange(n, dtype=np.int32), fold) for fold in folds]
-    least = min(map(len, others))
-    if least < 0.9 * max(map(len, others)):
-        return others
-    return [np.sort(rng.permutation(rows)[:least]) for rows in others]
 
 
 def weigh_rows(rows: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -250,7 +175,8 @@ def choose_scaling(
     scaling = make_scaling(x, y.reshape(len(y), -1) if classes is None else None)
     n, rng = len(x), np.random.default_rng(settings.get("seed"))
     epochs = min(recipe.choose_epochs(n), PROBE_EPOCHS)
-    short = replace(recipe, members=min(recipe.members, PROBES), epochs=epochs)
+    usual = {"patience": Recipe.patience, "network": {}, "training": {}}
+    short = replace(recipe, members=min(recipe.members, PROBES), epochs=epochs, **usual)
     rows = [rng.permutation(rows)[:PROBE_ROWS] for rows in choose_rows(folds, n, rng)[: short.members]]
     left_out = [rng.permutation(fold)[:PROBE_FOLD_ROWS] for fold in folds[: short.members]]
     ensemble = make_members(x, y, short, classes, scaling=scaling, **settings)
@@ -365,19 +291,28 @@ def make_members(
     settings
         Further arguments of `Ensemble`: `seed`, `backend`, `device`.
     """
-    n_out = classes or y.reshape(len(y), -1).shape[1]
-    ensemble = Ensemble(
-        [x.shape[1], *recipe.choose_hidden(len(x)), n_out],
-        recipe.members,
-        activation="relu",
-        task="regression" if classes is None else "classification",
-        standardize=True,
-        **settings,
-    )
+    settings = {"activation": "relu", "standardize": True, **settings, **recipe.network}
+    if classes is None:
+        cost = settings.get("cost")
+        settings["task"] = "regression"
+        n_out = y.reshape(len(y), -1).shape[1] * (parse_cost(cost).outputs_per_target if cost else 1)
+    elif settings.get("task") is None and {"output_activation", "cost"} & settings.keys():
+        settings = {"output_activation": "softmax", "cost": "cross_entropy", **settings}
+        n_out = classes
+    else:
+        task = settings.setdefault("task", "classification")
+        n_out = 1 if task == "binary" else classes
+    ensemble = Ensemble([x.shape[1], *recipe.choose_hidden(len(x)), n_out], recipe.members, **settings)
     if scaling is not None:
-        for network in ensemble:
-            network.scaling = scaling
+        give_scaling(ensemble, scaling)
     return ensemble
+
+
+def give_scaling(ensemble: Ensemble, scaling: Scaling) -> None:
+    """Give all members a scaling of the inputs, and of the targets unless their cost is for targets as they are."""
+    scales_targets = ensemble[0].value.model.scales_targets
+    for network in ensemble:
+        network.scaling = scaling if scales_targets else Scaling(scaling.x_mean, scaling.x_std)
 
 
 def train_members(
@@ -404,22 +339,32 @@ def train_members(
     recipe
         How to train.
     folds
-        The rows that each member leaves out.
+        The rows that each member leaves out; if there are none, members are trained to the end, and not calibrated.
     sample_weight
         The weight of each row, (n,). The calibration is of the rows as they are: where there are weights, the biases of
         the last layer are shifted, so that mean probabilities are the frequencies of the classes.
     options
         Further arguments of `Ensemble.train`.
     """
-    rows = choose_rows(folds, len(x), np.random.default_rng(ensemble.seeds[0]))
-    _train(ensemble, x, y, recipe, rows, folds, sample_weight, **options)
+    rng, model = np.random.default_rng(recipe.network.get("seed", ensemble.seeds[0])), ensemble[0].value.model
+    _train(ensemble, x, y, recipe, choose_rows(folds, len(x), rng), folds, sample_weight, **options)
     for network in ensemble:
         network.reset_optimizer(SGD())  # AdamW's averages would make files three times as large
-    if sample_weight is not None and ensemble[0].task == "classification":
-        _shift_biases(ensemble, x, y, folds)
-    ensemble.calibrate((x, y), rows=folds)
     if len(x) >= LEAST_ROWS:
         ensemble.fit_novelty(x)
+    if not (leaves_out_rows(folds) and ensemble.histories[0] and (model.task == "regression" or can_temper(model))):
+        return
+    if sample_weight is not None and model.task == "classification":
+        _shift_biases(ensemble, x, y, folds)
+    try:
+        ensemble.calibrate((x, y), rows=folds)
+    except ValueError as error:
+        warn(f"the model is not calibrated: {error}")  # its probabilities or error bars stay as they are
+
+
+def leaves_out_rows(folds: Sequence[np.ndarray]) -> bool:
+    """Tell whether members leave out rows, by which they are judged and calibrated."""
+    return any(map(len, folds))
 
 
 def _shift_biases(ensemble: Ensemble, x: np.ndarray, y: np.ndarray, folds: Sequence[np.ndarray]) -> None:
@@ -443,50 +388,42 @@ def _train(
     **options: Any,
 ) -> None:
     """Train each member on its rows, until it no longer improves on its fold."""
-    is_regression = ensemble[0].task == "regression"
-    monitor = "validation_cost" if is_regression else "validation_calibrated_log_loss"
-    metrics = [] if is_regression else ["calibrated_log_loss"]
+    left_out = leaves_out_rows(folds)
+    settings: dict[str, Any] = {
+        "epochs": recipe.choose_epochs(len(x)),
+        "optimizer": AdamW(weight_decay=recipe.weight_decay),
+        **recipe.training,
+    }
+    if not needs_all_examples(parse_optimizer(settings["optimizer"])):
+        steps = {"batch_size": recipe.choose_batch_size(len(x)), "lr": recipe.schedule()}
+        settings = {**steps, **settings}
+    metrics = choose_metrics(ensemble, left_out, settings.pop("metrics", ()))
+    own, stopping = settings.pop("callbacks", ()), []
+    if left_out:
+        monitor = "validation_calibrated_log_loss" if calibrated_log_loss in metrics else "validation_cost"
+        stopping = [EarlyStopping(recipe.patience, monitor=monitor)]
+        if sample_weight is not None:
+            folds = [weigh_rows(fold, sample_weight) for fold in folds]
     ensemble.train(
         (x, y),
-        recipe.choose_epochs(len(x)),
-        recipe.choose_batch_size(len(x)),
-        Cosine(recipe.lr, warmup=WARMUP),
-        optimizer=AdamW(weight_decay=recipe.weight_decay),
         rows=rows,
-        validation_rows=folds if sample_weight is None else [weigh_rows(fold, sample_weight) for fold in folds],
+        validation_rows=folds if left_out else None,
         sample_weight=sample_weight,
-        callbacks=[EarlyStopping(recipe.patience, monitor=monitor)],
-        metrics=metrics,
+        callbacks=(lambda k: [*copy.deepcopy(stopping), *own(k)]) if callable(own) else [*stopping, *own],
+        **{"metrics" if left_out else "training_metrics": metrics},
+        **settings,
         **options,
     )
 
 
-def predict_out_of_fold(ensemble: Ensemble, x: np.ndarray, folds: Sequence[np.ndarray]) -> np.ndarray:
-    """Predict each row by the members that have not learnt from it, (n, n_targets), on the host. Synchronizes.
-
-    These are probabilities, or means or medians of a regression.
-
-    Rows that no member has left out are NaN.
-
-    Parameters
-    ----------
-    ensemble
-        The trained members, whose probabilities are calibrated.
-    x
-        The encoded inputs that they were trained on, (n, n_in).
-    folds
-        The rows that each member left out.
-    """
-    values = ensemble.values
-    total, members = np.zeros((len(x), values[0].model.n_targets)), np.zeros((len(x), 1))
-    task = values[0].model.task
-    for value, fold in zip(values, folds):
-        rows = HostRows(x).take(fold) if stays_outside(x) else x[fold]
-        outputs = value.backend.to_numpy(predict_calibrated(value, rows, value.model.cost.point))
-        total[fold] += outputs if task == "regression" else find_logits(outputs, task, np)
-        members[fold] += 1
-    mean = np.divide(total, members, out=np.full_like(total, np.nan), where=members > 0)
-    return mean if task == "regression" else np.asarray(output_of(task).value(mean, np))  # combined as by the ensemble
+def choose_metrics(ensemble: Ensemble, left_out: bool, extra: Sequence[Any]) -> list[Any]:
+    """Choose the metrics of each epoch: the usual ones, in the units of the targets, and those that the user wants."""
+    model, usual = ensemble[0].value.model, list[Any]()
+    if model.task == "regression":  # the cost is that of standardized targets
+        usual = [r2, mean_absolute_error]
+    elif left_out:
+        usual = [accuracy, calibrated_log_loss] if can_temper(model) else [accuracy]
+    return list(dict.fromkeys([*usual, *parse_metrics("metrics", extra, model)]))
 
 
 def warn_of_wrong_targets(y: np.ndarray, predicted: np.ndarray, name: str, labels: Sequence[Any]) -> None:

@@ -37,6 +37,7 @@ from xpnet.tables._cells import (
     rewrite,
 )
 
+BINS = 32  # of a column of numbers; a good number
 WAVES = {"year": 365.2425, "week": 7.0, "day": 1.0}  # periods in days
 FARTHEST_DAY = 2.0**63 / DAY  # from 1970; pandas counts microseconds in 64 bits
 LARGEST = float(np.finfo(np.float64).max)
@@ -74,6 +75,10 @@ class Encoded(NamedTuple):
 
     x: np.ndarray
     unseen: dict[str, Unseen]  # by the names of columns
+
+    def take(self, rows: np.ndarray) -> Encoded:
+        """Return some of the rows."""
+        return Encoded(self.x[rows], {name: Unseen(*(part[rows] for part in one)) for name, one in self.unseen.items()})
 
     @property
     def rows(self) -> np.ndarray:
@@ -482,7 +487,14 @@ def choose_dtype(columns: Iterable[Column]) -> str:
 def choose_columns(learnt: Iterable[Column], frame: Any, table: str) -> dict[str, Cells]:
     """Read the cells that inputs are made of from a pandas DataFrame, by their names."""
     used = [column for column in learnt if not isinstance(column, DroppedColumn)]
-    present = set(frame.columns)
+    check_columns(used, list(frame.columns), table)
+    texts = [column.name for column in used if isinstance(column, CategoryColumn)]
+    return open_columns(frame[[column.name for column in used]], table, texts)
+
+
+def check_columns(used: Iterable[Column], names: Sequence[str], table: str) -> None:
+    """Refuse a table that lacks columns which inputs are made of."""
+    present = set(names)
     if lacking := [column.name for column in used if column.name not in present]:
         has_names = any(re.fullmatch(r"x\d+", name) is None for name in present)
         remedy = (
@@ -492,10 +504,8 @@ def choose_columns(learnt: Iterable[Column], frame: Any, table: str) -> dict[str
         )
         raise ArgumentError(
             f"{table} lacks columns that the network was trained on: {list_names(lacking)}; it has the columns "
-            f"{list_names(list(frame.columns))}{remedy}"
+            f"{list_names(names)}{remedy}"
         )
-    texts = [column.name for column in used if isinstance(column, CategoryColumn)]
-    return open_columns(frame[[column.name for column in used]], table, texts)
 
 
 def name_inputs(columns: Iterable[Column]) -> tuple[str, ...]:

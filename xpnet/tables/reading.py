@@ -17,6 +17,7 @@ import warnings
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -140,13 +141,83 @@ class Columns(NamedTuple):
         return {"target": self.target, "labels": list(self.labels), **unit, **marks, "columns": to_plain(self.features)}
 
 
-class Targets(NamedTuple):
-    """The targets of a table."""
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Rows of a table as they are written, without its target: the X of `TableClassifier` and `TableRegressor`.
 
-    rows: np.ndarray  # (n,) of bool: those that have a target
-    y: np.ndarray  # for each of these rows, its class as int64, or a real number as float64
+    Parameters
+    ----------
+    table
+        Name of the table.
+    cells
+        The columns, with the cells of all rows.
+    marks
+        How numbers are written.
+    rows
+        The rows that these are, by their numbers in the table, from 0.
+    left_out
+        Columns that are no inputs, with the reason.
+    """
+
+    table: str
+    cells: Mapping[str, Cells]
+    marks: Marks
+    rows: np.ndarray
+    left_out: tuple[DroppedColumn, ...] = ()
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        return len(self.rows)
+
+    def __getitem__(self, index: Any) -> Features:
+        """Return some of the rows."""
+        return replace(self, rows=self.rows[index])
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """Targets of rows of a table: the y of `TableClassifier` and `TableRegressor`.
+
+    Parameters
+    ----------
+    table, column
+        Names of the table and of the column.
+    all_rows, all_y
+        The rows that have a target, by their numbers in the table; and the class of each as int64, or a real number.
+    labels
+        The labels of the classes, in order; empty for real numbers.
+    unit
+        "%" if the numbers were written with it.
+    index
+        Which of them these targets are; None for all.
+    """
+
+    table: str
+    column: str
+    all_rows: np.ndarray
+    all_y: np.ndarray
     labels: tuple[str, ...] = ()
     unit: str = ""
+    index: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        """Count the targets."""
+        return len(self.y)
+
+    def __getitem__(self, index: Any) -> Targets:
+        """Return some of the targets."""
+        own = np.arange(len(self.all_y)) if self.index is None else self.index
+        return replace(self, index=own[index])
+
+    @property
+    def rows(self) -> np.ndarray:
+        """The rows that have these targets."""
+        return self.all_rows if self.index is None else self.all_rows[self.index]
+
+    @property
+    def y(self) -> np.ndarray:
+        """The class, or the number, of each row."""
+        return self.all_y if self.index is None else self.all_y[self.index]
 
 
 def is_table(name: str) -> bool:
@@ -219,6 +290,48 @@ class Table(NamedTuple):
             )
         return features
 
+    def split(
+        self,
+        target: str | None,
+        *,
+        ignore: Sequence[str] = (),
+        categories: Sequence[str] = (),
+        group: str | None = None,
+        task: str | None = None,
+    ) -> tuple[Features, Targets, np.ndarray | None]:
+        """Split the rows that have a target into the columns to predict from, the targets, and the groups of the rows.
+
+        Parameters
+        ----------
+        target
+            The column to predict.
+        ignore
+            Columns to leave out.
+        categories
+            Columns whose values are categories, though they are numbers or dates.
+        group
+            A column whose equal values make a group; it is left out.
+        task
+            The task; by default, the targets decide.
+
+        Raises
+        ------
+        ArgumentError
+            If the table has no such column, if a column equals the target, or if targets cannot be read.
+        """
+        names = self.choose_features(target, ignore, categories, group)
+        cells, target_cells = self.open(names, {*categories, *self.declared}), self.open_target(str(target))
+        marks = find_marks([target_cells, *cells.values()], self.decimal, self.points)
+        targets = self.read_targets(target_cells, task, marks)
+        if copies := [name for name in names if cells[name].equals(target_cells, targets.rows)]:
+            raise ArgumentError(
+                f"column {copies[0]!r} of {self.name} equals the target in every row, which would give the network the "
+                f"answer; leave it out with --ignore {copies[0]!r}"
+            )
+        left_out = () if group is None else (DroppedColumn(group, "its groups are held out as a whole"),)
+        features = Features(self.name, cells, marks, targets.rows, left_out)
+        return features, targets, self.read_groups(group, targets.rows)
+
     def split_names(self, names: Sequence[str]) -> list[str]:
         """Split texts of names with commas between them, unless the text is itself a name."""
         present = set(self.names)
@@ -264,17 +377,16 @@ class Table(NamedTuple):
         return targets
 
     def read_groups(self, column: str | None, rows: np.ndarray) -> np.ndarray | None:
-        """Return the number of the group of each of `rows`: equal values of a column, as texts, make a group."""
+        """Return the group of each of `rows`, a text: equal values of a column make a group."""
         if column is None:
             return None
         cells = self.open([column], [column])[column]
-        if len(missing := np.flatnonzero(rows & (cells.codes < 0))):
+        if len(missing := rows[cells.codes[rows] < 0]):
             raise ArgumentError(
                 f"{self.name} has no value in {place(int(missing[0]), column)}, and --test-group needs one; fill it "
                 "in, or leave the row out"
             )
-        places = {value: k for k, value in enumerate(sorted(cells.values))}
-        return np.array([places[value] for value in cells.values])[cells.codes[rows]]
+        return np.array(cells.values, str)[cells.codes[rows]]
 
     def find_marks(self, columns: Columns) -> Marks:
         """Find how the numbers for a network are written: as in training, if that showed it.
@@ -298,8 +410,9 @@ class Table(NamedTuple):
 
     def describe_rows(self, targets: Targets, target: str) -> str:
         """Say how many rows are left out, if any are."""
-        n = int((~targets.rows).sum())
-        return f"{n:,} of {len(targets.rows):,} rows have no {target!r} and are left out" if n else ""
+        rows = len(self.frame)
+        n = rows - len(targets.rows)
+        return f"{n:,} of {rows:,} rows have no {target!r} and are left out" if n else ""
 
     # The target
 
@@ -326,7 +439,7 @@ class Table(NamedTuple):
         if len(wrong := np.flatnonzero(np.isinf(values.values))):
             where = place(int(wrong[0]), cells.column)
             raise ArgumentError(f"{self.name} holds {values.values[wrong[0]]} in {where}; give finite numbers")
-        return Targets(rows, values.values[rows], (), values.unit)
+        return Targets(self.name, cells.column, rows, values.values[rows], (), values.unit)
 
     def read_classes(self, cells: Cells, labels: Sequence[str] | None = None) -> Targets:
         """Return classes: by these labels, or numbers in increasing order, and texts in alphabetical order."""
@@ -341,15 +454,16 @@ class Table(NamedTuple):
             codes = np.array([texts.index(str(value)) for value in cells.values])[cells.codes[rows]]
         if labels is None:
             self._check_classes(texts, len(codes), cells.column)
-            return Targets(rows, codes.astype(np.int64), tuple(texts))
+            return Targets(self.name, cells.column, rows, codes.astype(np.int64), tuple(texts))
         places = {text: k for k, text in enumerate(labels)}
-        for row, code in zip(np.flatnonzero(rows).tolist(), codes):
+        for row, code in zip(rows.tolist(), codes):
             if texts[code] not in places:
                 raise ArgumentError(
                     f"{self.name} holds {texts[code]!r} in {place(row, cells.column)}, which is not a class of the "
                     f"network; choose from {list_names(labels)}"
                 )
-        return Targets(rows, np.array([places[texts[code]] for code in codes], np.int64), tuple(labels))
+        numbers = np.array([places[texts[code]] for code in codes], np.int64)
+        return Targets(self.name, cells.column, rows, numbers, tuple(labels))
 
     def has_classes(self, cells: Cells, task: str | None, marks: Marks) -> bool:
         """Tell whether the target holds classes rather than real numbers."""
@@ -376,10 +490,10 @@ class Table(NamedTuple):
             f"{self.name} has no column {name!r} for {role}; choose from {list_names(self.names)}{hint}{remedy}"
         )
 
-    def _find_rows(self, rows: np.ndarray, cells: Cells) -> np.ndarray:
-        if not rows.any():
+    def _find_rows(self, known: np.ndarray, cells: Cells) -> np.ndarray:
+        if not known.any():
             raise ArgumentError(f"{self.name} has no value in column {cells.column!r}, the target")
-        return rows
+        return np.flatnonzero(known)
 
     def _check_classes(self, labels: Sequence[str], n: int, target: str) -> None:
         if len(labels) == 1:
@@ -392,6 +506,17 @@ class Table(NamedTuple):
                 f"such as {labels[0]!r}, which are too many classes; for real targets give plain numbers, as in "
                 "1234.5, and --task regression"
             )
+
+
+def describe_preparation(
+    table: Table, features: Features, targets: Targets, columns: Sequence[Column]
+) -> Iterator[str]:
+    """Say in up to four lines how a table is written, which rows it lacks, and what is done with its columns."""
+    written = "; ".join(filter(None, [*table.written, table.describe_rows(targets, targets.column)]))
+    if written:
+        yield f"Rows: {written}"
+    yield from describe_columns(columns, features.cells, targets.rows)
+    yield from describe_ids(find_ids(columns, features.cells, targets.rows))
 
 
 def describe_columns(features: Sequence[Column], cells: Mapping[str, Cells], rows: np.ndarray) -> Iterator[str]:

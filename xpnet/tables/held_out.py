@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet._checks import count, in_range
+from xpnet._checks import check_lengths, count, in_range
 from xpnet.errors import ArgumentError
 
 TEST_SPLIT = 0.2
@@ -17,6 +17,51 @@ TYPES = {
     **{"test_split": float, "seed": int, "group": (str, type(None)), "last": bool},
     **{"rows": int, "test_rows": int, "cost": float},
 }
+
+
+__all__ = ["NAME", "TEST_SPLIT", "Division", "HoldOut", "Note", "hold_out", "read_note"]
+
+
+def hold_out(
+    y: Any, fraction: float = TEST_SPLIT, *, groups: Any = None, last: bool = False, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Choose rows of a table to test on, as ``xpnet train`` does.
+
+    Parameters
+    ----------
+    y : array of shape (n,)
+        The target of each row. Of each class of whole numbers or texts, the same fraction is held out.
+    fraction
+        The fraction of the rows, at least 0 and below 1.
+    groups : array of shape (n,), optional
+        The group of each row, such as a patient: groups are held out as a whole.
+    last
+        Whether the last rows are held out, for tables in the order of time.
+    seed
+        Seed of the choice.
+
+    Returns
+    -------
+    train, test : arrays of int
+        The numbers of the rows.
+
+    Examples
+    --------
+    >>> hold_out([0.1, 0.7, 0.3, 0.5], 0.25, last=True)
+    (array([0, 1, 2]), array([3]))
+    """
+    y = np.asarray(y)
+    if y.dtype.kind not in "biuf":
+        y = np.unique(y.astype(str), return_inverse=True)[1]
+    if groups is not None:
+        groups = np.unique(np.asarray(groups).astype(str), return_inverse=True)[1]
+        check_lengths("y", len(y), "groups", len(groups))
+    if last and groups is not None:
+        raise ArgumentError("last=True holds out the last rows, and groups= whole groups; give one of them")
+    test = HoldOut(fraction, seed, None if groups is None else "groups", last).choose(
+        "fraction", fraction, y, "y", groups
+    )
+    return np.flatnonzero(~test), np.flatnonzero(test)
 
 
 class HoldOut(NamedTuple):

@@ -1,16 +1,15 @@
 """Recipes of ``xpnet train``: settings that work well for a kind of data, unless options say otherwise."""
 
 import argparse
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
-from xpnet._checks import count
-from xpnet.cli._data import Data
+from xpnet._checks import choices, count
 from xpnet.core.optimizers import OPTIMIZERS
 from xpnet.core.optimizers.base import Optimizer, needs_all_examples
-from xpnet.core.schedules import SCHEDULES, Cosine, Schedule
+from xpnet.core.schedules import SCHEDULES
 from xpnet.errors import ArgumentError
-from xpnet.tables._recipe import WARMUP
-from xpnet.tables._recipe import Recipe as TableRecipe
+from xpnet.tables import Recipe as TableRecipe
 from xpnet.tables.reading import is_table
 from xpnet.training import parse_rate
 
@@ -45,35 +44,25 @@ class Recipe(NamedTuple):
 FULL_MNIST = Recipe(hidden=(256,), epochs=5, batch_size=64, lr=0.2, weight_decay=0.0001)
 RECIPES = {"mnist-sample": Recipe(), "mnist": FULL_MNIST, "fashion-mnist": FULL_MNIST}
 TABLES = TableRecipe()
+RECIPE_FOR_TABLES = Recipe(
+    members=TABLES.members,
+    optimizer="adamw",
+    lr=TABLES.lr,
+    schedule="cosine",
+    weight_decay=TABLES.weight_decay,
+    early_stopping=TABLES.patience,
+)
 SGD_FOR_TABLES = {"lr": 0.02, "weight_decay": 0.01}
 
 
-def choose_recipe(options: argparse.Namespace, data: Data) -> Recipe:
-    """Choose the recipe for the data, and replace its settings by the user's options."""
-    is_of_table = data.columns is not None
-    recipe = make_table_recipe(len(data.train[1])) if is_of_table else RECIPES.get(data.name, Recipe())
+def choose_recipe(options: argparse.Namespace, recipe: Recipe) -> Recipe:
+    """Replace the settings of a recipe by the user's options."""
     if options.optimizer not in (None, recipe.optimizer):
         kind = OPTIMIZERS[CLASSES[options.optimizer]]
         settings = {"lr": kind.default_lr, "weight_decay": kind().weight_decay}
         recipe = recipe._replace(**(SGD_FOR_TABLES if options.optimizer == "sgd" else settings))
     settings = {name: getattr(options, name) for name in Recipe._fields}
     return recipe._replace(**{name: value for name, value in settings.items() if value is not None})
-
-
-def make_table_recipe(n: int) -> Recipe:
-    """Make the recipe for a table with n rows to train on."""
-    return Recipe(
-        members=TABLES.members,
-        hidden=TABLES.choose_hidden(n),
-        standardize=True,
-        epochs=TABLES.choose_epochs(n),
-        batch_size=TABLES.choose_batch_size(n),
-        optimizer="adamw",
-        lr=TABLES.lr,
-        schedule="cosine",
-        weight_decay=TABLES.weight_decay,
-        early_stopping=TABLES.patience,
-    )
 
 
 def choose_members(options: argparse.Namespace) -> int:
@@ -103,12 +92,55 @@ def takes_all_examples(optimizer: str | None) -> bool:
     return optimizer is not None and needs_all_examples(OPTIMIZERS[CLASSES[optimizer]])  # type: ignore[arg-type]
 
 
-def make_schedule(recipe: Recipe, for_table: bool) -> Schedule:
-    """Make the schedule of the learning rate."""
-    rate = parse_rate("lr", recipe.lr)
-    if for_table and recipe.schedule == "cosine":
-        return Cosine(rate, warmup=WARMUP)
-    return SCHEDULES[recipe.schedule](rate)
+def choose_steps(options: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
+    """Choose the optimizer, the learning rate, and the size of minibatches if the user gives it."""
+    optimizer = make_optimizer(recipe.optimizer, options.momentum, recipe.weight_decay)
+    given = {} if options.batch_size is None else {"batch_size": options.batch_size}
+    if not takes_all_examples(options.optimizer):
+        rate = parse_rate("lr", recipe.lr)
+        is_usual = recipe.schedule == "cosine" and is_table(options.data)
+        return {
+            **given,
+            "optimizer": optimizer,
+            "lr": (TABLES.schedule if is_usual else SCHEDULES[recipe.schedule])(rate),
+        }
+    if options.schedule is not None:  # it takes whole steps, and refuses the others if the user gives them
+        raise ArgumentError(
+            f"--schedule {options.schedule} is for other optimizers: {options.optimizer} has no learning rate"
+        )
+    return {**given, "optimizer": optimizer, **({} if options.lr is None else {"lr": options.lr})}
+
+
+def choose_network(options: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
+    """Collect the arguments of a network, but for its sizes and where it computes; None where there is no option."""
+    words = options.activation
+    return {
+        "activation": words[0] if len(words) == 1 else words,
+        "output_activation": options.output_activation,
+        "cost": options.cost,
+        "task": options.task,
+        "init": options.init,
+        "dropout": recipe.dropout[0] if len(recipe.dropout) == 1 else recipe.dropout,
+        "standardize": options.standardize,
+        "dtype": options.dtype,
+        "seed": options.seed,
+    }
+
+
+def parse_class_weight(weights: str | Mapping[str, float] | None, labels: Sequence[str] | None) -> Any:
+    """Convert the weights of classes from labels to class numbers; those of arrays, None, are numbers."""
+    if weights is None or isinstance(weights, str):
+        return weights
+    numbers = {}
+    for label, weight in weights.items():
+        if labels is not None and label not in labels:
+            raise ArgumentError(f"--class-weight names the class {label!r}; choose from {choices(labels)}")
+        if labels is None and not label.isdecimal():
+            raise ArgumentError(
+                f"--class-weight names the class {label!r}; classes of arrays are numbers, as in 0=1,1=5"
+            )
+        numbers[int(label) if labels is None else labels.index(label)] = weight
+    return numbers
 
 
 def make_optimizer(name: str, momentum: float | None, weight_decay: float) -> Optimizer:

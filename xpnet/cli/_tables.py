@@ -1,0 +1,185 @@
+"""``xpnet train`` on a table: `TableClassifier` and `TableRegressor`, with the options of the command."""
+
+import argparse
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xpnet._checks import count
+from xpnet.cli._data import FILES, describe_examples, describe_outputs, list_possible_names
+from xpnet.cli._files import name_argument, name_data
+from xpnet.cli._printing import say
+from xpnet.cli._recipes import (
+    RECIPE_FOR_TABLES,
+    choose_members,
+    choose_network,
+    choose_recipe,
+    choose_steps,
+    find_lone_option,
+    parse_class_weight,
+)
+from xpnet.cli._results import Result, Running, check_files, make_hold_out, report_training, save_if_interrupted
+from xpnet.errors import ArgumentError
+from xpnet.network.ensemble import Ensemble
+from xpnet.network.network import Network
+from xpnet.tables import Recipe
+from xpnet.tables.columns import BINS, from_plain
+from xpnet.tables.folds import LONE_FOLDS, count_folds
+from xpnet.tables.held_out import Division
+from xpnet.tables.reading import Features, Table, Targets, describe_preparation, read_table
+from xpnet.training.callback import Callback, Training
+from xpnet.value import History
+
+if TYPE_CHECKING:
+    from xpnet.tables import TableClassifier, TableRegressor
+
+
+def train_table(options: argparse.Namespace) -> None:
+    """Train an ensemble on a table, report, and save."""
+    if options.distributed or options.blas_threads != "auto":
+        option = "--distributed" if options.distributed else "--blas-threads"
+        raise ArgumentError(f"{option} is for arrays, and --data {options.data} is a table; leave it out")
+    members, lone = choose_members(options), find_lone_option(options)
+    if members == 1 and options.validation_split is None:
+        options.validation_split = 1 / LONE_FOLDS
+    check_files(options, members)
+    hold_out = make_hold_out(options)
+    with name_argument("--data", options.data, FILES):
+        groups = [] if options.test_group is None else [options.test_group]
+        table = read_table(options.data, [*list_possible_names(options.categories), *groups])
+    X, y, groups = table.split(
+        options.target,
+        ignore=table.split_names(options.ignore),
+        categories=table.split_names(options.categories),
+        group=options.test_group,
+        task=options.task,
+    )
+    division = hold_out.divide(y.y, table.name, groups, options.validation_split)
+    rows, test = np.flatnonzero(~division.test), np.flatnonzero(division.test)
+    running = Running(is_ensemble=True)
+
+    def begin() -> None:
+        for network in running.networks:
+            network.notes["data"] = name_data(options)
+        describe(options, running.networks, (table, X, y, division), lone)
+
+    model = make_model(options, members, y, lambda k: [Beginning(running, members, begin)])
+    chosen = choose_left_out(members, division, rows, table.name)
+    saving = {"checkpoint": options.checkpoint, "every": options.every, "resume": options.resume}
+    epochs, started = Recipe(epochs=options.epochs).choose_epochs(len(rows)), time.perf_counter()
+    with save_if_interrupted(running, options, epochs, members, calibrates=True):
+        model.fit(X[rows], y[rows], **chosen, **saving)
+    seconds, ensemble = time.perf_counter() - started, model.ensemble_
+    if len(test):
+        heading, scores = "Test {}", model.describe_scores(X[test], y[test])
+    elif members > 1 or division.validation.any():
+        heading, scores = "Out-of-fold {}" if members > 1 else "Validation {}", model.describe_scores()
+    else:
+        heading, scores = "Training {}", model.describe_scores(X[rows], y[rows])
+    best = find_best_epochs(ensemble.histories, model.patience)
+    report_training(options, Result(ensemble, model.training["metrics"], division, heading, scores, best, seconds))
+
+
+def make_model(
+    options: argparse.Namespace, members: int, y: Targets, callbacks: Callable[[int], list[Callback]]
+) -> "TableClassifier | TableRegressor":
+    """Make the estimator."""
+    from xpnet.tables import TableClassifier, TableRegressor  # which import scikit-learn
+
+    recipe = choose_recipe(options, RECIPE_FOR_TABLES)
+    network = {name: value for name, value in choose_network(options, recipe).items() if value is not None}
+    if members == 1:
+        network["seed"] = [options.seed]  # that of the network itself
+    training = {
+        **choose_steps(options, recipe),
+        "class_weight": parse_class_weight(options.class_weight, y.labels),
+        "metrics": options.metrics,
+        "callbacks": callbacks,
+        **({} if options.epochs is None else {"epochs": options.epochs}),
+    }
+    bins = options.bins
+    if bins is None:  # lm is for few weights, and bins make many
+        bins = 0 if options.optimizer == "lm" else BINS
+    return (TableClassifier if y.labels else TableRegressor)(
+        members,
+        hidden_layer_sizes=options.hidden if options.sizes is None else options.sizes[1:-1],
+        patience=count("early_stopping", recipe.early_stopping, 1),
+        bins=bins,
+        progress=not options.quiet,
+        backend=options.backend,
+        device=options.device,
+        network=network,
+        training=training,
+    )
+
+
+def choose_left_out(members: int, division: Division, rows: np.ndarray, name: str) -> dict[str, Any]:
+    """Choose what members leave out: rows at random, whole groups, or consecutive ones, as for testing."""
+    if members == 1:
+        return {"folds": [np.flatnonzero(division.validation[rows])]}
+    groups = None if division.groups is None else division.groups[rows]
+    if len(rows) < 2 or (groups is not None and len(np.unique(groups)) < 2):
+        one = "row" if len(rows) < 2 else "group"
+        raise ArgumentError(
+            f"each member leaves out a part of the rows, and {name} has one {one} to train on; give --members 1 "
+            "--validation-split 0"
+        )
+    if division.hold_out.last:
+        parts = np.arange(len(rows)) * count_folds(len(rows), members) // len(rows)
+        groups = np.char.zfill(parts.astype(str), 9)
+    return {"groups": groups}
+
+
+def describe(
+    options: argparse.Namespace,
+    networks: list[Network],
+    data: tuple[Table, Features, Targets, Division],
+    lone: str | None,
+) -> None:
+    """Print what is trained on which data, and check the sizes that the user gives."""
+    (table, X, y, division), sizes = data, networks[0].sizes
+    columns = from_plain(networks[0].notes["columns"])
+    used = sum(bool(column.inputs) for column in columns)
+    features = f"{sizes[0]:,} feature{'s' if sizes[0] > 1 else ''}"
+    if used != sizes[0]:
+        features = f"{sizes[0]:,} inputs from {used:,} column{'s' if used > 1 else ''}"
+    task = options.task or ("classification" if y.labels else "regression")
+    outputs = describe_outputs(task, len(y.labels) or 1, [y.y])
+    if options.sizes is not None and options.sizes != sizes:
+        raise ArgumentError(
+            f"--sizes {','.join(map(str, options.sizes))} does not fit {table.name}, which has {features} and "
+            f"{outputs}; give --sizes {','.join(map(str, sizes))}, or leave it out"
+        )
+    if options.quiet:
+        return
+    print(describe_examples(table.name, len(y), features, outputs, division))
+    for line in describe_preparation(table, X, y, columns):
+        say(line)
+    if lone is not None and options.members is None:
+        print(f"One network instead of an ensemble, because {lone} is for one")
+    print(Ensemble.of(networks), flush=True)
+
+
+def find_best_epochs(histories: list[History], patience: int) -> list[int]:
+    """Find the epochs that early stopping went back to, if it ended the training of a member."""
+    if not histories[0] or "validation_cost" not in histories[0].rows[0]:
+        return []
+    watched = "validation_calibrated_log_loss"
+    watched = watched if watched in histories[0].rows[0] else "validation_cost"
+    best = [int(np.nanargmin(history[watched])) + 1 for history in histories]
+    return best if any(len(history) - k >= patience for history, k in zip(histories, best)) else []
+
+
+class Beginning(Callback):
+    """Collects the networks of a training, and calls a function when all of them are there."""
+
+    def __init__(self, networks: Running, members: int, call: Callable[[], None]) -> None:
+        self._running, self._members, self._call = networks, members, call
+
+    def on_train_begin(self, training: Training) -> None:
+        """Collect a network."""
+        self._running.add(training.net)
+        if len(self._running.networks) == self._members:
+            self._call()
