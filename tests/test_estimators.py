@@ -1011,6 +1011,11 @@ def test_a_wrong_parameter_is_named(parameters, message):
     assert not hasattr(mine, "classes_")
 
 
+def test_numbers_that_the_dtype_cannot_hold_are_named_as_the_argument():
+    with pytest.raises(ValueError, match=r"^X holds NaN or infinity \(as float32\), first in row 0, column "):
+        ours.MLPClassifier(dtype="float32").fit(1e300 * (X + 1.0), DIGIT)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

@@ -225,7 +225,7 @@ def open_data(
     options: dict[str, Any] = {"epochs": epochs, "progress": progress}
     with reader.scope():  # for the user's own code, too
         weighing = _weigh_classes(reader, class_weight)
-        train = open_source(train_data, "train_data", weighing, steps=steps, cache=cache, **options)
+        train = open_source(train_data, name, weighing, steps=steps, cache=cache, **options)
         if sample_weight is not None:
             train = _weigh_examples(_require_stored(train, "sample_weight"), sample_weight)
         if slopes is not None:
@@ -234,8 +234,8 @@ def open_data(
             _require_stored(train, 'class_weight="balanced"')
         reader = reader._replace(feature_names=train.reader.feature_names)
         validation, test = (
-            None if data is None else open_source(data, name, reader, **options)
-            for name, data in (("validation_data", validation_data), ("test_data", test_data))
+            None if data is None else open_source(data, watched, reader, **options)
+            for watched, data in (("validation_data", validation_data), ("test_data", test_data))
         )
     given = {"train_data": train_data, "steps": steps, "class_weight": class_weight, "sample_weight": sample_weight}
     return Data(train, validation, test, {**given, "slope_weight": slope_weight}, is_balanced(class_weight))
@@ -327,10 +327,12 @@ def map_shared(function: Callable[[Source], Result], sources: Sequence[Source]) 
 
 def choose_sampling(sampling: Sampling, train: Source) -> Sampling:
     """Draw no examples without weight, if the sampling draws with replacement; refuse data that have no others."""
-    if not isinstance(train, (Resident, Rows, Gathered)) or train.weight is None:
+    if not isinstance(train, (Resident, Rows, Gathered)) or train.examples.weight is None:
         return sampling
-    check_some_weight(float(np.max(train.weight)), "train_data")
-    return leave_out_weightless(sampling, train.weight)
+    weight = train.weight
+    assert weight is not None
+    check_some_weight(float(np.max(weight)), "train_data")
+    return leave_out_weightless(sampling, weight)
 
 
 def describe_for_each(data: Sequence[Data]) -> list[dict[str, Any]]:

@@ -279,7 +279,8 @@ class Reader(NamedTuple):
     def _find_bounds(self, y: Array, name: str) -> tuple[int, int]:
         """Find the smallest and the largest of some whole numbers, wherever they are. Synchronizes."""
         # JAX reads 64-bit integers only in its x64 mode, NumPy always
-        y = host_array(y) if on_host(y) else self.backend.asarray(y, None, name)
+        if not isinstance(y, np.ndarray):
+            y = host_array(y) if on_host(y) else self.backend.asarray(y, None, name)
         with self.scope():
             xp = array_api_compat.array_namespace(y)
             return int(xp.min(y)), int(xp.max(y))

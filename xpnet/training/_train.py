@@ -159,7 +159,7 @@ def train(
     >>> from xpnet.training import Job, Plan, open_data, train
     >>> net = Network([2, 2, 1], activation="tanh", task="binary", seed=1)
     >>> x, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
-    >>> data, plan = open_data((x, y), net.value), Plan(epochs=400, batch_size=4, lr=1.0)
+    >>> data, plan = open_data((x, y), net.value.reader), Plan(epochs=400, batch_size=4, lr=1.0)
     >>> (moment,) = train([Job(net.value, data, plan)]).finish()
     >>> net.value = moment.value
     >>> net.predict(x)
