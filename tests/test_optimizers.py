@@ -15,6 +15,7 @@ from xpnet import (
     SGD,
     Adam,
     AdamW,
+    ArgumentError,
     Clip,
     Constant,
     Cosine,
@@ -282,6 +283,49 @@ def test_without_a_rate_an_optimizer_has_its_own(optimizer, lr):
     net = Network([3, 2], seed=0)
     history = net.train(([[1.0, 2.0, 3.0]], [[0.0, 1.0]]), epochs=1, lr=None, optimizer=optimizer, progress=False)
     assert history["lr"] == [lr]
+
+
+class Whole(SGD):
+    """Steps of all examples."""
+
+    needs_all_examples = True
+
+
+class Demanding(Whole):
+    """It says what it needs besides."""
+
+    def __init__(self, linalg=(), needed=0, dtype=None):
+        super().__init__()
+        vars(self).update(linalg=linalg, needed=needed, dtype=dtype)
+
+    def bytes_needed(self, model):
+        return self.needed
+
+    def check_network(self, model, dtype, to_array, xp, *, slopes):
+        if dtype == self.dtype:
+            raise ArgumentError(f"not in {dtype}")
+
+    def explain_noise(self, model, n_targets, alpha, *, slopes):
+        return f"{n_targets} targets, alpha={alpha}"
+
+
+def test_an_optimizer_of_ones_own_says_what_it_needs():
+    x, y = np.random.default_rng(0).random((7, 3)), np.eye(7, 2)
+    nets = [Network([3, 2], seed=0, dtype="float64") for _ in range(2)]
+    for net, optimizer, batch_size in zip(nets, (Whole(), SGD()), (None, 7)):
+        net.train((x, y), epochs=2, batch_size=batch_size, optimizer=optimizer, progress=False)
+    np.testing.assert_allclose(nets[0].w[0], nets[1].w[0], rtol=1e-12)
+    for error, message, own in (
+        (ArgumentError, r"^Demanding needs linalg\.nothing, which backend=numpy lacks", Demanding(["inv", "nothing"])),
+        (MemoryError, r"^Demanding with the 8 weights and biases of \[3, 2\] needs about", Demanding(needed=10**18)),
+        (ArgumentError, "^not in float64$", Demanding(dtype="float64")),
+    ):
+        before = snapshot(nets[0])
+        with pytest.raises(error, match=message):
+            nets[0].train((x, y), epochs=1, optimizer=own, progress=False)
+        assert_same(nets[0], before)
+    with pytest.warns(UserWarning, match=r"^14 targets, alpha=0\.0$"):
+        nets[0].train((x, y), epochs=1, optimizer=Demanding(), progress=False)
 
 
 FINITE = "must be a finite number of at least 0"

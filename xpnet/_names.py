@@ -32,16 +32,16 @@ def find_nearest(name: object, names: Iterable[str]) -> str | None:
     import difflib  # rarely needed, and slow to import
 
     names, word = list(names), str(name)[:MAX_COMPARED]
-    near = [other for other in translate(word) if other in names]
+    near = [other for other in list_equivalents(word) if other in names]
     return next(iter(near or difflib.get_close_matches(word.lower(), names, n=1)), None)
 
 
-def translate(name: str) -> list[str]:
+def list_equivalents(name: str) -> list[str]:
     """List what stands here for a name in other libraries or in books.
 
     Examples
     --------
-    >>> translate("min_lr"), translate("anything")
+    >>> list_equivalents("min_lr"), list_equivalents("anything")
     (['least'], [])
     """
     import json
@@ -88,7 +88,7 @@ def explain_attribute(kind: type, name: str) -> str:
     >>> explain_attribute(Net, "fit"), explain_attribute(Net, "trane")
     ("'Net' object has no attribute 'fit'; its equivalent is 'train'", "'Net' object has no attribute 'trane'")
     """
-    equivalents = [other for other in translate(name) if hasattr(kind, other)]
+    equivalents = [other for other in list_equivalents(name) if hasattr(kind, other)]
     hint = f"; its equivalent is {equivalents[0]!r}" if equivalents else ""
     return f"{kind.__name__!r} object has no attribute {name!r}{hint}"
 
@@ -135,7 +135,7 @@ def suggest_argument(name: str, names: Iterable[str], kind: type | None = None) 
     import difflib
 
     names, owners = list(names), {} if kind is None else _list_owners(kind)
-    meant = {text.partition("=")[0]: text for text in (name, *translate(name))}
+    meant = {text.partition("=")[0]: text for text in (name, *list_equivalents(name))}
     for argument, text in meant.items():
         if argument in names:
             return f" (did you mean {text if '=' in text else repr(text)}?)"
