@@ -204,8 +204,9 @@ def test_scores_are_those_of_grid_search(case):
 
 @pytest.mark.slow
 def test_folds_and_weights():
-    given = {"groups": GROUPS, "sample_weight": SOME.tolist()}
-    search_both(CLASSIFIER, TWO_ALPHAS, given=given, scoring="neg_log_loss", cv=GroupKFold(2))
+    given = {"groups": GROUPS, "sample_weight": SOME.tolist(), "X_val": None}
+    mine, _ = search_both(CLASSIFIER, TWO_ALPHAS, given=given, scoring="neg_log_loss", cv=GroupKFold(2))
+    assert count_programs(mine) == 1
 
 
 @pytest.mark.slow
@@ -284,6 +285,18 @@ def score_last(estimator: Any, x: Any, y: Any) -> float:
     return estimator[-1].score(estimator[:-1].transform(x), y)
 
 
+def test_scorers_that_take_no_weights():
+    def score(estimator, x, y):
+        return estimator.score(x, y)
+
+    with pytest.warns(UserWarning, match=r"The scoring .* does not support sample_weight, which may lead to"):
+        search_both(CLASSIFIER, TWO_ALPHAS, given={"sample_weight": SOME}, scoring=score)
+    mine = MLPSearchCV(CLASSIFIER, TWO_ALPHAS, cv=2, scoring={"own": score, "accuracy": "accuracy"}, refit="own")
+    with pytest.warns(UserWarning, match=r"The scoring \{'own': .* does not support sample_weight"):
+        mine.fit(X, THREE, sample_weight=SOME)
+    np.testing.assert_array_equal(mine.cv_results_["mean_test_own"], mine.cv_results_["mean_test_accuracy"])
+
+
 @pytest.mark.slow
 def test_own_scorers_see_the_estimator():
     scoring = {"own": score_last, "accuracy": "accuracy"}
@@ -349,7 +362,7 @@ def break_down(step: int, total: int) -> float:
 def test_an_error_in_one_fit_does_not_end_the_others():
     grid = [{"learning_rate": [Constant(0.1), break_down]}, {"hidden_layer_sizes": [(4,)]}]
     with pytest.warns(FitFailedWarning, match="lr must be a finite number of at least 0, but the schedule gave -1"):
-        search_both(MLPClassifier(**SMALL, solver="sgd"), grid, scoring="neg_log_loss")
+        search_both(MLPClassifier(**SMALL, solver="sgd", warm_start=True), grid, scoring="neg_log_loss")
 
 
 @pytest.mark.parametrize(
@@ -515,20 +528,21 @@ def test_an_interrupt_leaves_the_slices_that_workers_have_done(tmp_path):
     assert mine.cv_results_["params"] == [{"alpha": 0.1}, {"alpha": 1.0}]
 
 
-def test_an_interrupt_while_networks_are_scored_leaves_the_settings_that_were():
+@pytest.mark.parametrize("call", [1, 4])
+def test_an_interrupt_while_networks_are_scored_leaves_the_settings_that_were(call):
     calls = []
 
     def score(estimator, x, y):
         calls.append(estimator)
-        if len(calls) == 4:
+        if len(calls) == call:
             raise KeyboardInterrupt
         return 0.5
 
     mine = MLPSearchCV(CLASSIFIER, ALPHAS, cv=2, scoring=score)
     with pytest.raises(KeyboardInterrupt):
         mine.fit(X, THREE)
-    assert mine.cv_results_["params"] == [{"alpha": 1e-4}]
-    assert len(calls) == 4
+    assert getattr(mine, "cv_results_", {}).get("params") == ([{"alpha": 1e-4}] if call == 4 else None)
+    assert len(calls) == call
 
 
 def test_an_interrupt_leaves_nothing_of_an_earlier_fit():
@@ -545,6 +559,7 @@ def test_an_interrupt_after_fits_that_failed_is_one():
     mine = MLPSearchCV(MLPRegressor(**SMALL, solver="sgd"), grid, cv=2)
     with pytest.raises(KeyboardInterrupt):
         mine.fit(X, NUMBER)
+    assert mine.cv_results_["params"] == [{"learning_rate_init": 1e300}]  # of the other, a fold had not begun
 
 
 # Checkpoints
@@ -668,12 +683,12 @@ def test_settings_that_fail_are_remembered_as_failed(tmp_path, fits):
 
 def test_an_interrupted_slice_is_not_written(tmp_path, fits):
     """Ctrl-C leaves its scores in `cv_results_`, but its networks have not been trained to the end."""
-    grid = [{"alpha": [0.1, 1.0]}, {"callbacks": [[Interrupt(3)]]}]
+    grid = [{"alpha": [*range(10)]}, {"callbacks": [[Interrupt(3)]]}]
     mine = MLPSearchCV(CLASSIFIER, grid, cv=2)
     with pytest.raises(KeyboardInterrupt):
-        mine.fit(X, THREE, checkpoint=tmp_path / "run", every=2)
-    assert len(mine.cv_results_["params"]) == 3
-    assert len(json.loads((tmp_path / "run").read_text())["fits"]) == 2
+        mine.fit(X, THREE, checkpoint=tmp_path / "run")
+    assert len(mine.cv_results_["params"]) == 11
+    assert len(json.loads((tmp_path / "run").read_text())["fits"]) == 10
 
 
 def test_a_checkpoint_of_a_search_that_exists_is_not_replaced(tmp_path, fits, capsys, monkeypatch):
@@ -772,6 +787,15 @@ def test_what_a_forged_file_holds_does_not_act_on_the_terminal(tmp_path, written
             MLPSearchCV(CLASSIFIER, ALPHAS, cv=2).fit(X, THREE, checkpoint=tmp_path / "run", resume=True)
         assert "\\x1b[2J\\nDone" in str(caught.value)
         assert str(caught.value).isprintable()
+    record = json.loads(written)
+    del record["checksum"]
+    FIT(record).update(error="\x1b[2J", scores=[])
+    (tmp_path / "run").write_bytes(search_file.encode(record))
+    with (
+        pytest.warns(FitFailedWarning, match=r"with the following error:\n\\x1b\[2J$"),
+        pytest.warns(UserWarning, match="scores are non-finite"),
+    ):
+        MLPSearchCV(CLASSIFIER, ALPHAS, cv=2).fit(X, THREE, checkpoint=tmp_path / "run", resume=True)
 
 
 def test_steps_and_functions_are_compared(tmp_path, fits):

@@ -165,7 +165,7 @@ class TogetherMixin:
             self.__dict__ = settings
             whole = [k for k in range(len(candidates)) if all((k, fold) in scored for fold in range(n))]
             fits = [scored[k, fold] for k in whole for fold in range(n)]
-            if any(fit.error is None for fit in fits):
+            if fits:
                 self.cv_results_ = make_results([candidates[k] for k in whole], fits, scoring)
             raise
         found |= {"cv_results_": results, "n_splits_": n, "multimetric_": bool(names), "scorer_": scoring.public}
