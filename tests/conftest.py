@@ -38,7 +38,7 @@ ABOUT_LIBRARIES = {
     "jax": ABOUT,
     "torch": ABOUT | RECORDED,
     "strict-device1": ABOUT | RECORDED,
-    "dpnp": ABOUT | RECORDED,
+    "dpnp": ABOUT,
 }
 # On CuPy, others are left out; these hold its graphs, and what is computed outside of a step: scales, scores, members
 ON_CUPY = {f"test_{name}" for name in ("ensemble", "estimators_everywhere", "gpu", "host_cupy", "inspection")}

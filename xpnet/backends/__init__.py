@@ -3,7 +3,7 @@
 This package is the only place that names an array library. `base` serves any Array API namespace; `_numpy`, `_cupy`,
 `_torch`, `_jax` and `_dpnp` hold what these libraries do differently, and are imported only when asked for; `choose`
 finds the backend that ``backend=`` and ``device=`` name; `replay` records a step and repeats it, for NumPy, PyTorch and
-dpnp.
+CuPy.
 """
 
 from xpnet.backends._choose import BACKENDS, backend_of, find_place, get_backend, is_foreign, to_host
