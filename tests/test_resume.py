@@ -1383,7 +1383,7 @@ def test_a_handler_of_the_users_is_kept(tmp_path):
 def test_an_interrupt_at_any_line_leaves_a_checkpoint_that_goes_on(tmp_path):
     """At every 113th line of the loop, the callbacks and the writing of files; then the training is resumed."""
     files = ("training/_loop.py", "training/_train.py", "training/_checkpoint.py", "training/_saving.py")
-    files += ("training/callback.py", "training/callbacks.py", "training/_groups.py", "training/_steps.py")
+    files += ("training/callback.py", "training/callbacks.py", "training/_groups.py")
     files += ("files/_record.py", "files/_networks.py", "files/_file.py", "files/_writing.py")
     files += ("network/network.py", "value/_moment.py")
     callbacks = lambda: [EarlyStopping(9, monitor="cost"), CSVLog(tmp_path / "log.csv"), Interrupt()]  # noqa: E731

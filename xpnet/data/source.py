@@ -34,10 +34,6 @@ class Chunk(NamedTuple):
     size: int = 0  # examples in a minibatch, likewise: `index` may have only those of one of several processes
     generator: Mapping[str, Any] | None = None  # its state after these minibatches were drawn, likewise
 
-    def weigh(self) -> np.ndarray | None:
-        """Look up the weights of the examples in each minibatch, (steps, m), if they have any."""
-        return None if self.weight is None else self.weight[self.index]
-
 
 def weight_on_host(examples: Examples, place: Place) -> np.ndarray | None:
     """Return the weights of examples in a NumPy array, if they have any. Synchronizes."""

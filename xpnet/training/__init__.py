@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from xpnet.training._evaluate import measure_each as measure_each
     from xpnet.training._evaluate import measure_predictions as measure_predictions
     from xpnet.training._evaluate import require_classes as require_classes
+    from xpnet.training._groups import ChunkRunner as ChunkRunner
     from xpnet.training._laggards import warn_of_laggards as warn_of_laggards
     from xpnet.training._loop import Pauses as Pauses
     from xpnet.training._loop import accept_value as accept_value
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from xpnet.training._saving import FileKind as FileKind
     from xpnet.training._saving import parse_checkpoint as parse_checkpoint
     from xpnet.training._saving import parse_every as parse_every
-    from xpnet.training._steps import ChunkRunner as ChunkRunner
     from xpnet.training._train import Stream as Stream
     from xpnet.training._train import Values as Values
     from xpnet.training._train import ignore as ignore
@@ -146,7 +146,7 @@ __getattr__ = import_lazily(
             "parse_checkpoint",
             "parse_every",
         ),
-        "_steps": ("ChunkRunner",),
+        "_groups": ("ChunkRunner",),
         "_train": (
             "Progress",
             "Stream",

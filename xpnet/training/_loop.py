@@ -26,10 +26,10 @@ from xpnet.data.reader import Reader
 from xpnet.data.source import Chunk, Resident, Rows, skip_steps
 from xpnet.errors import ArgumentError, DivergenceError
 from xpnet.training._all_examples import warn_of_no_step
+from xpnet.training._groups import Result, Results
 from xpnet.training._plan import Job
 from xpnet.training._rates import check_length, check_scale, check_schedule, learning_rates
 from xpnet.training._runs import describe_run
-from xpnet.training._steps import Result, Results
 from xpnet.training._target_scale import check_target_scale
 from xpnet.training.callback import LOGS, Training
 from xpnet.value import (

@@ -15,7 +15,7 @@ from xpnet.core.step import State
 from xpnet.data.reader import Reader
 from xpnet.data.source import Chunk
 from xpnet.distributed import Ranks, make_parts, make_shared_step
-from xpnet.training._steps import Result, Results
+from xpnet.training._groups import Result, Results
 
 
 class SharedRunner:

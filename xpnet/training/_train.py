@@ -28,13 +28,12 @@ from xpnet.training._arguments import check_metrics, parse_blas_threads, parse_s
 from xpnet.training._checkpoint import CheckpointFile, exiting_on_sigterm, find_starts
 from xpnet.training._comparison import describe_initial_weights, describe_training
 from xpnet.training._evaluate import make_evaluations, make_training_evaluation
-from xpnet.training._groups import Groups, check_training_memory, choose_group_threads, largest_product
+from xpnet.training._groups import Groups, check_training_memory, choose_group_threads, largest_product, steps_per_chunk
 from xpnet.training._loop import Pauses, Runner, begin, begin_moment, run_steps
 from xpnet.training._loops import KeptLoops
 from xpnet.training._plan import Job, Plan
 from xpnet.training._progress import Progress
 from xpnet.training._saving import Checkpoint
-from xpnet.training._steps import steps_per_chunk
 from xpnet.training.callback import Callback, Trainee, Training, end_callbacks, watching
 from xpnet.value import Moment, Value
 
