@@ -30,7 +30,6 @@ from xpnet.estimators import MLPClassifier, MLPEnsembleClassifier, MLPRandomSear
 from xpnet.estimators import _search as search
 from xpnet.estimators import _search_file as search_file
 from xpnet.estimators import _trials as trials
-from xpnet.training import _saving as saving
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
@@ -369,10 +368,6 @@ def test_an_error_in_one_fit_does_not_end_the_others():
     ("make", "message"),
     [
         (
-            lambda: MLPSearchCV(CLASSIFIER, {name: range(10**6) for name in ("alpha", "tol", "max_iter")}),
-            "param_grid asks for 1,000,000,000,000,000,000 settings, whose list needs about .* GiB, and this",
-        ),
-        (
             lambda: MLPSearchCV(CLASSIFIER, {name: range(10**6) for name in ("alpha", "tol", "max_iter", "power_t")}),
             "param_grid asks for 1,000,000,000,000,000,000,000,000 settings, whose list needs about ",
         ),
@@ -381,7 +376,7 @@ def test_an_error_in_one_fit_does_not_end_the_others():
             "n_iter=1000000000000 asks for 1,000,000,000,000 settings, whose list needs about 186,264.5 GiB, and",
         ),
     ],
-    ids=["grid", "63 bits", "random"],
+    ids=["grid", "random"],
 )
 def test_far_too_many_settings_are_refused_before_memory_is_taken(make, message):
     with pytest.raises(MemoryError, match=f"^{message}.*; give fewer"):
@@ -705,21 +700,6 @@ def test_a_checkpoint_of_a_search_that_exists_is_not_replaced(tmp_path, fits, ca
     assert fits.numbers == [6]
 
 
-def test_a_checkpoint_of_a_search_that_cannot_be_written_warns_and_the_search_tries_again(tmp_path, monkeypatch):
-    path, write, calls = tmp_path / "run", saving.write_file, []
-
-    def write_or_fail(*arguments, **options):
-        calls.append(1)
-        if len(calls) == 2:
-            raise OSError(28, "No space left on device", str(path))
-        write(*arguments, **options)
-
-    monkeypatch.setattr(saving, "write_file", write_or_fail)
-    with pytest.warns(UserWarning, match=r"checkpoint='.*run' could not be written \(.*No space left.*will try again"):
-        MLPSearchCV(CLASSIFIER, ALPHAS, cv=2).fit(X, THREE, checkpoint=path, every=1)
-    assert len(json.loads(path.read_text())["fits"]) == 3
-
-
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     """The file that a search over ALPHAS in two folds wrote."""
@@ -852,22 +832,6 @@ UNREPEATABLE: dict[str, tuple[Any, dict[str, Any], str]] = {
         "with groups= and sample_weight= only; with X_val, y_val=, scikit-learn does the fits one by one; leave",
     ),
     "every": (MLPSearchCV(CLASSIFIER, ALPHAS), {"every": 0}, "every=0 must be a whole number of at least 1"),
-    "resume": (MLPSearchCV(CLASSIFIER, ALPHAS), {"resume": "no"}, "resume='no' must be True or False"),
-    "resume, array": (
-        MLPSearchCV(CLASSIFIER, ALPHAS),
-        {"checkpoint": None, "resume": np.ones(2)},
-        "resume=array([1., 1.]) must be True or False",
-    ),
-    "no file": (
-        MLPSearchCV(CLASSIFIER, ALPHAS),
-        {"checkpoint": None, "resume": True},
-        "resume=True needs checkpoint=, the",
-    ),
-    "no file, every": (
-        MLPSearchCV(CLASSIFIER, ALPHAS),
-        {"checkpoint": None, "every": 10},  # the default
-        "every=10 needs checkpoint=, the",
-    ),
 }
 
 
@@ -884,19 +848,14 @@ FIT = lambda record: record["fits"][0][0]  # noqa: E731
 
 FORGERIES: dict[str, Any] = {  # what the error says -> how the file is forged
     "format=2 must be 1, which this version of xpnet reads": lambda record: record.update(format=2),
-    "the file=['format', 'search', 'checksum'] must be an object": lambda record: record.pop("fits"),
-    "fits=5 must be a list of at most 3 settings": lambda record: record.update(fits=5),
     "must be a list of at most 3 settings": lambda record: record["fits"].append(record["fits"][0]),
     "must be a list of 2 folds": lambda record: record["fits"][0].pop(),
     "KeyError: 'X'": lambda record: record["search"].pop("X"),
     "AttributeError: ": lambda record: record["search"]["settings"].__setitem__(1, 0.5),
     "and numbers of seconds": lambda record: FIT(record).update(seconds="1"),
-    "with null or a text as its error": lambda record: FIT(record).update(error=5, scores=[]),
     "must be an object with the keys ['error', 'scores', ": lambda record: FIT(record).update(weights=[]),
     "fits[0][0].scores=[[1.0]] must be numbers, or the texts of": lambda record: FIT(record).update(scores=[[1.0]]),
-    "must be numbers, or the texts of errors": lambda record: FIT(record).update(scores=[10**400]),
     "scores=[{'accuracy': 1.0}] must be": lambda record: FIT(record).update(scores=[{"accuracy": 1.0}]),
-    "fits[0][0].scores=[] must be a list of 1 values": lambda record: FIT(record).update(scores=[]),
     "must be a list of 0 values": lambda record: FIT(record).update(error="an error"),
 }
 

@@ -92,7 +92,7 @@ def parse_scoring(search: Any, is_weighted: bool) -> Scoring:
         require_refit(search.refit, scorers)
     has_functions = not all(hasattr(scorer, "get_metadata_routing") for scorer in scorers.values())
     is_function = has_functions and not several
-    takes_weights = not has_functions or (is_function and "sample_weight" in signature(scoring).parameters)
+    takes_weights = not has_functions or (is_function and "sample_weight" in signature(scorers["score"]).parameters)
     if is_weighted and not takes_weights:
         warn(
             f"The scoring {scoring} does not support sample_weight, which may lead to statistically incorrect results "

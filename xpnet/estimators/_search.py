@@ -288,7 +288,8 @@ def choose_best(refit: Any, results: Mapping[str, Any], names: Sequence[str]) ->
         if refit is False:
             return {}
     if callable(refit):
-        best, found = operator.index(refit(results)), {}
+        chosen: Any = refit(results)
+        best, found = operator.index(chosen), {}
         if not 0 <= best < len(results["params"]):
             raise IndexError(f"refit chose the settings {best} of {len(results['params'])}, which are numbered from 0")
     else:
