@@ -154,20 +154,20 @@ def test_ctrl_c_at_any_line_of_a_step_leaves_the_network_as_before(place):
             assert_same(net, before)
     assert interrupted >= 25
     assert traced >= {"core/backprop.py", "core/step.py", "core/minibatch.py"}
-    assert traced >= {"core/optimizers/adam.py", "core/optimizers/wrappers.py"}
+    assert traced >= {"core/optimizers/_adam.py", "core/optimizers/_wrappers.py"}
     assert not all(np.array_equal(a, b) for (a, _), (b, _) in zip(before.layers, snapshot(net).layers, strict=True))
 
 
 @pytest.mark.slow
 def test_ctrl_c_at_any_line_of_network_leaves_a_whole_network(tmp_path):
-    """State and optimizer, and state and scaling, change together; at every other line."""
+    """State and optimizer, and state and scaling, change together; at every third line."""
     data = problem()
-    for k in range(1, 1000, 2):
+    for k in range(1, 1000, 3):
         net = Network([SIZES[0], 3, SIZES[-1]], task="regression", standardize=True, seed=0)
         net.reset_optimizer(SGD(momentum=0.9))
         before = snapshot(net)
         try:
-            with InterruptAt(k, set(), files=("xpnet/network.py",)):
+            with InterruptAt(k, set(), files=("network/network.py", "training/_train.py")):
                 net.train(data, epochs=1, batch_size=N, lr=1e-3, optimizer=Adam(), progress=False)
             break
         except KeyboardInterrupt:
@@ -186,7 +186,7 @@ class InterruptAt:
         f"core/{name}.py"
         for name in (
             *("backprop", "step", "activations", "costs", "dropout", "minibatch"),
-            *("optimizers/base", "optimizers/sgd", "optimizers/adam", "optimizers/wrappers"),
+            *("optimizers/base", "optimizers/_sgd", "optimizers/_adam", "optimizers/_wrappers"),
         )
     )
 

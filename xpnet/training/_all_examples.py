@@ -12,7 +12,7 @@ from xpnet.backends.base import Backend
 from xpnet.core.arrays import rows_per_block
 from xpnet.core.model import Model, count_parameters
 from xpnet.core.optimizers.base import Optimizer
-from xpnet.data import Gathered, read_targets
+from xpnet.data import Gathered, RowSource, read_targets
 from xpnet.data.sampling import LAST_APART, count_minibatches
 from xpnet.data.source import Resident, Rows, Source
 from xpnet.errors import ArgumentError
@@ -52,15 +52,14 @@ def count_examples(source: Source, optimizer: Optimizer) -> int:
     return len(source)
 
 
-def divide_epoch(job: Job) -> Plan:
+def divide_epoch(plan: Plan, source: RowSource) -> Plan:
     """Return the plan for epochs of one step; or of several, in order, if the optimizer adds parts of the examples up.
 
     Then the rate is 0 before the last part, and 1 there. No part may be without weight, as it would be skipped.
     """
-    plan, source, n = job.plan, job.data.train, len(job.data.train)  # type: ignore[arg-type]
-    reader = source.reader
+    n, reader = len(source), source.reader
     rows = min(ROWS_ON_HOST if reader.backend.on_host else ROWS_ON_DEVICE, rows_per_block(reader.model.n_in))
-    _, weight = read_targets(source)  # type: ignore[arg-type]
+    _, weight = read_targets(source)
     is_whole = rows >= n or getattr(plan.optimizer.update, "add", None) is None
     if is_whole or (weight is not None and not np.add.reduceat(weight, range(0, n, rows)).all()):
         return replace(plan, batch_size=n)

@@ -74,7 +74,7 @@ class Plan:
     def __post_init__(self) -> None:
         for name, check in CHECKS.items():
             value = getattr(self, name)
-            if value is not None or getattr(type(self), name) is not None:
+            if value is not getattr(Plan, name):  # the default
                 overwrite(self, **{name: check(value)})
 
     def without_watching(self) -> "Plan":

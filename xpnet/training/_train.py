@@ -78,12 +78,12 @@ class Stream(Iterator[Values]):
         An error on the way, Ctrl-C for one, ends the trainings in their own way: callbacks are told, and may give last
         values. Then it is raised again.
         """
-        values, proceed = [network.value for network in networks], partial(next, self._steps)
+        values, proceed, is_whole = [network.value for network in networks], partial(next, self), True
         try:
             while True:
                 changes = proceed()
                 try:
-                    if any(network.value is not value for network, value in zip(networks, values)):
+                    if is_whole and any(network.value is not value for network, value in zip(networks, values)):
                         raise RuntimeError(
                             "a network was changed while it was being trained, by a callback or in another thread; a "
                             "callback assigns `value` of its training instead, and other threads must wait"
@@ -91,9 +91,9 @@ class Stream(Iterator[Values]):
                     for k, value in changes.items():
                         values[k] = value
                         networks[k].receive(value)
-                    proceed = partial(next, self._steps)
+                    proceed = partial(next, self)
                 except BaseException as error:
-                    proceed = partial(self._steps.throw, error)
+                    proceed, is_whole = partial(self._steps.throw, error), False  # it may come between two networks
         except StopIteration:
             return self.errors
         finally:
@@ -301,26 +301,23 @@ def find_scalings(jobs: Sequence[Job]) -> list[Scaler | None]:
 def finish_jobs(jobs: Sequence[Job]) -> list[Job]:
     """Add the callbacks to jobs, evaluations first: others see their results; and choose how many steps a chunk has."""
     bars = [Progress()] if any(job.plan.progress for job in jobs) else []  # one for all networks
-    with_bars = bool(bars) and len(jobs) == 1
-    finished: list[Job] = []
-    for job in jobs:
-        plan, data = job.plan, job.data
-        evaluations = make_evaluations(data.validation, data.test, plan.metrics, with_bars)
-        if plan.training_metrics:
-            evaluations.insert(0, make_training_evaluation(data.train, plan.training_metrics, with_bars))
-        finished.append(job._replace(plan=replace(plan, callbacks=[*evaluations, *plan.callbacks, *bars])))
+    finished = [job._replace(plan=finish(job.plan, job.value, job.data, bars, len(jobs))) for job in jobs]
     if needs_all_examples(jobs[0].plan.optimizer):
         check_all_examples(finished)
-        finished = [job._replace(plan=divide_epoch(job)) for job in finished]
-    return [job._replace(plan=choose_chunks(job, len(jobs))) for job in finished]
+    return finished
 
 
-def choose_chunks(job: Job, networks: int) -> Plan:
-    """Choose how many steps a chunk has, unless it is given, where `networks` are trained in one program."""
-    plan, value, size = job.plan, job.value, job.data.train.batch_size(job.plan.batch_size)
-    if plan.chunk_steps is not None:
-        return plan
-    return replace(plan, chunk_steps=steps_per_chunk(value.model, size, value.backend.speed, networks))
+def finish(plan: Plan, value: Value, data: Data, bars: Sequence[Callback], networks: int) -> Plan:
+    """Add evaluations and bars to the callbacks of a plan, and choose the length of chunks for several networks."""
+    with_bars = bool(bars) and networks == 1
+    evaluations = make_evaluations(data.validation, data.test, plan.metrics, with_bars)
+    if plan.training_metrics:
+        evaluations.insert(0, make_training_evaluation(data.train, plan.training_metrics, with_bars))
+    if needs_all_examples(plan.optimizer):
+        plan = divide_epoch(plan, data.train)
+    size, speed = data.train.batch_size(plan.batch_size), value.backend.speed
+    chunk_steps = plan.chunk_steps or steps_per_chunk(value.model, size, speed, networks)
+    return replace(plan, callbacks=[*evaluations, *plan.callbacks, *bars], chunk_steps=chunk_steps)
 
 
 # The course of a training
