@@ -74,7 +74,7 @@ def run_train(options: argparse.Namespace) -> None:
         train_table(options)
         return
     if options.distributed:
-        options.ranks = join_ranks(options)
+        options.ranks = join_ranks()
     training, settings = make_on_all(options, prepare_training)
     data, model, networks = training.data, training.model, networks_of(training.model)
     if speaks(options) and not options.quiet:
@@ -300,7 +300,7 @@ def score_training(training: ReadyTraining) -> tuple[str, Scores]:
 # Several processes that train one network
 
 
-def join_ranks(options: argparse.Namespace) -> Ranks:
+def join_ranks() -> Ranks:
     """Find the processes that mpiexec has started."""
     try:
         from mpi4py import MPI

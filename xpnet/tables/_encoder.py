@@ -277,10 +277,10 @@ def encode_table(encoder: TableEncoder, X: Any) -> Encoded:
     columns, X = from_plain(encoder.columns_), check_table(encoder, X, reset=False)
     if isinstance(X, Features):
         check_columns([column for column in columns if not isinstance(column, DroppedColumn)], [*X.cells], X.table)
-        return encode_columns(columns, X.table, X.cells, X.marks).take(X.rows)
+        return encode_columns(columns, X.cells, X.marks).take(X.rows)
     cells = choose_columns(columns, _to_frame(X), "X")
     unmarked = [column.name for column in columns if isinstance(column, NumberColumn) and not column.decimal]
-    encoded = encode_columns(columns, "X", cells, Marks(find_decimal(cells[name] for name in unmarked) or ""))
+    encoded = encode_columns(columns, cells, Marks(find_decimal(cells[name] for name in unmarked) or ""))
     for line in encoded.describe("X"):
         warn(line)
     return encoded

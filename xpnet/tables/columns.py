@@ -455,7 +455,7 @@ def learn_columns(
     return tuple(learnt)
 
 
-def encode_columns(learnt: Iterable[Column], table: str, columns: Mapping[str, Cells], marks: Marks) -> Encoded:
+def encode_columns(learnt: Iterable[Column], columns: Mapping[str, Cells], marks: Marks) -> Encoded:
     """Encode the cells of a table.
 
     The dtype of the inputs is that of `choose_dtype`. The numbers are written as in training, or with `marks` if

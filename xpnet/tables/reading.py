@@ -362,7 +362,7 @@ class Table(NamedTuple):
     def inputs(self, columns: Columns) -> Encoded:
         """Encode the inputs of a network."""
         cells = choose_columns(columns.features, self.frame, self.name)
-        return encode_columns(columns.features, self.name, cells, self.find_marks(columns))
+        return encode_columns(columns.features, cells, self.find_marks(columns))
 
     def targets(self, columns: Columns) -> Targets:
         """Return the targets for a network."""
@@ -619,7 +619,7 @@ def _read_text(path: str, name: str, texts: Sequence[str], decimal: str, keep: S
     content = sys.stdin.buffer.read() if path == STDIN else None
     with _explain_errors(name):
         encoding, lines = _read_head(path, content)
-        separator = _find_separator(lines, name)
+        separator = _find_separator(lines)
 
         def read(**options: Any) -> Any:
             import pandas
@@ -679,7 +679,7 @@ def _read_head(path: str, content: bytes | None) -> tuple[str, list[str]]:
     return encoding, [line for line in (lines[:-1] if len(head) == HEAD else lines) if line.strip()]
 
 
-def _find_separator(lines: list[str], name: str) -> str:
+def _find_separator(lines: list[str]) -> str:
     """Find the separator: the one that splits all lines into as many fields as the first."""
     counts = {}
     for separator in SEPARATORS:
