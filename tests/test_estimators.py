@@ -264,6 +264,18 @@ def test_many_examples_keep_their_weights_with_lbfgs():
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("parameters", [{}, {"shuffle": False}, {**STOPS, "max_iter": 3}, LBFGS], ids=str)
+def test_a_generator_of_the_user_is_left_where_theirs_is(parameters):
+    generators = np.random.RandomState(3), np.random.RandomState(3)
+    for est, generator in zip(both("MLPClassifier", **parameters), generators, strict=True):
+        generator.normal()  # keeps another normal number
+        for _ in range(2):
+            est.set_params(random_state=generator).fit(X, DIGIT)
+        if parameters == {}:
+            est.partial_fit(X, DIGIT)
+    assert len({(generator.normal(), generator.normal(), generator.random()) for generator in generators}) == 1
+
+
 def test_warm_start_goes_on_as_theirs_does():
     mine, other = both("MLPClassifier", warm_start=True, solver="sgd", learning_rate="invscaling")
     for n in (300, 250):

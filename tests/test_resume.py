@@ -957,6 +957,31 @@ def test_a_forged_tally_of_a_fit_is_refused(tmp_path, where, value, message):
         fit(*data, checkpoint=path, resume=True)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("rows", [0, 1, 2, 3, 4, 4], r"the rows of an order must be 0, 1, 2, \.\.\. in any order"),
+        ("rows", [2, 0, 1], r"the training has no order of its 6 examples"),
+        ("rows", [[0, 1]], r"the rows of an order must be"),
+        ("state", np.full(625, 625), r"the state of an order must be 624 words, and the number of the next one"),
+        ("state", np.zeros(3), r"the state of an order must be 624 words"),
+    ],
+)
+def test_a_forged_order_of_examples_is_refused(tmp_path, name, value, message):
+    from xpnet.estimators import MLPClassifier
+
+    path, data = tmp_path / "fit", (np.arange(12.0).reshape(6, 2), [0, 1] * 3)
+
+    def fit(epochs, **options):
+        return MLPClassifier((2,), max_iter=epochs, random_state=0).fit(*data, checkpoint=path, **options)
+
+    with pytest.warns(match="Maximum iterations"):
+        fit(1)
+    forge(path, lambda header, arrays: arrays.update({f"order.{name}": np.array(value, np.int32)}))
+    with pytest.raises(ValueError, match=message):
+        fit(2, resume=True)
+
+
 # Several networks in one file
 
 

@@ -21,7 +21,7 @@ from xpnet.data._names import name_part
 from xpnet.data._streams import OnDemand
 from xpnet.data.conversion import stays_outside
 from xpnet.data.reader import Reader
-from xpnet.data.sampling import Sampling, in_order
+from xpnet.data.sampling import in_order
 from xpnet.data.scaling import scale_slopes, scale_targets
 from xpnet.data.source import Chunk, Resident, Rows, take_rows, weight_on_host
 
@@ -67,14 +67,12 @@ class Gathered(OnDemand):
         """The weights of the examples on the host, if they have any. Synchronizes."""
         return weight_on_host(self.examples, self.reader.place)
 
-    def chunks(
-        self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int, networks: int = 1
-    ) -> Iterator[Chunk]:
-        """Draw the minibatches of one epoch; for a lone network, a thread gathers one chunk ahead.
+    def chunks(self, minibatches: Iterable[np.ndarray], most: int, networks: int = 1) -> Iterator[Chunk]:
+        """Take the minibatches of one epoch; for a lone network, a thread gathers one chunk ahead.
 
         For a device, it only gathers, for another thread must not use the device while a step is recorded there.
         """
-        parts, at_once = self.draw(sampling, rng, batch_size, most, networks), self.reader.backend.on_host
+        parts, at_once = self.split(minibatches, most, networks), self.reader.backend.on_host
         with reading_at_random(self.inputs.inputs) as ask_for:
 
             def gather(part: np.ndarray) -> Any:

@@ -33,19 +33,15 @@ class OnDemand(Countable):
         """Move some of the examples to the device."""
         raise NotImplementedError
 
-    def chunks(
-        self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int, networks: int = 1
-    ) -> Iterator[Chunk]:
-        """Draw the minibatches of one epoch."""
-        for part in self.draw(sampling, rng, batch_size, most, networks):
+    def chunks(self, minibatches: Iterable[np.ndarray], most: int, networks: int = 1) -> Iterator[Chunk]:
+        """Take the minibatches of one epoch."""
+        for part in self.split(minibatches, most, networks):
             examples = self.read(part.ravel())
             yield Chunk(examples, weight_on_host(examples, self.reader.place), in_order(part.shape))
 
-    def draw(
-        self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int, networks: int
-    ) -> Iterator[np.ndarray]:
-        """Draw the numbers of the examples in each chunk, (steps, m); as many as fit into memory are in a chunk."""
-        for index in sampling.draw(len(self), batch_size, rng):
+    def split(self, minibatches: Iterable[np.ndarray], most: int, networks: int) -> Iterator[np.ndarray]:
+        """Split minibatches into chunks, (steps, m); as many as fit into memory are in a chunk."""
+        for index in minibatches:
             fitting = _minibatches_that_fit(index.shape[1], self.reader, self.most_examples, networks, self.chunks_held)
             yield from split_into_chunks(index, min(most, fitting))
 
@@ -196,9 +192,7 @@ class Batches:
         """Number of examples in a batch, which is the iterable's choice."""
         return self.first_size
 
-    def chunks(
-        self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int, networks: int = 1
-    ) -> Iterator[Chunk]:
+    def chunks(self, minibatches: Iterable[np.ndarray], most: int, networks: int = 1) -> Iterator[Chunk]:
         """Read the batches of one epoch; successive batches of equal size share a chunk."""
         group: list[Examples] = []
         for examples in _read_batches(self.passes.epoch(), self.passes.name, self.reader):
@@ -326,12 +320,10 @@ class SharedBatches:
         """Number of examples in a batch."""
         return self.shared.batches.batch_size(batch_size)
 
-    def chunks(
-        self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int, networks: int = 1
-    ) -> Iterator[Chunk]:
+    def chunks(self, minibatches: Iterable[np.ndarray], most: int, networks: int = 1) -> Iterator[Chunk]:
         """Take the batches of one epoch, in step with the other networks."""
         self.epoch += 1
-        begin = partial(self.shared.batches.chunks, sampling, rng, batch_size, most)
+        begin = partial(self.shared.batches.chunks, minibatches, most)
         for number in count(1):
             chunk = self.shared.take(self.epoch, number, begin)
             if chunk is None:

@@ -1,47 +1,91 @@
 """The order in which examples are drawn into minibatches, on the host, so that it is the same on every backend."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from xpnet.core.arrays import rows_per_block
+from xpnet.errors import ArgumentError
+
+GeneratorState: TypeAlias = Mapping[str, Any]  # of a PCG64 of NumPy's
+ANY_SEED = np.random.SeedSequence(0)  # of generators that get another state
+
+
+class Order(NamedTuple):
+    """An order of all examples, and the state of the generator that shuffles it again for the next epoch."""
+
+    rows: np.ndarray  # (n,) int32
+    state: np.ndarray  # (625,) int32, of NumPy's RandomState: the 624 words of the Mersenne Twister, and the next one
+
+
+Drawn: TypeAlias = tuple[Sequence[np.ndarray], GeneratorState, Order | None]
 
 
 class Sampling(NamedTuple):
-    """A way to draw the minibatches of an epoch."""
+    """A way to draw the minibatches of an epoch. It maps values to values, and changes none."""
 
     name: str
     steps: Callable[[int, int], int]  # (number of examples, batch size) -> number of minibatches
-    draw: Callable[[int, int, np.random.Generator], Iterator[np.ndarray]]  # -> their indices, (steps, m) int32
+    # (number of examples, batch size, generator, order) -> their indices, (steps, m) int32, and the last two after that
+    draw: Callable[[int, int, GeneratorState, Order | None], Drawn]
+    order: Order | None = None  # before the first epoch, for a way that needs it
 
 
-def shuffle(n: int, batch_size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+def make_generator(state: GeneratorState) -> np.random.Generator:
+    """Make a generator in a state."""
+    bits = np.random.PCG64(ANY_SEED)
+    bits.state = state
+    return np.random.Generator(bits)
+
+
+def shuffle(n: int, batch_size: int, generator: GeneratorState, order: Order | None) -> Drawn:
     """Draw every example once, in random order; the last minibatch holds the remainder.
 
     Examples
     --------
-    >>> [index.shape for index in shuffle(10, 4, np.random.default_rng(0))]
+    >>> minibatches, _, _ = shuffle(10, 4, np.random.PCG64(0).state, None)
+    >>> [index.shape for index in minibatches]
     [(2, 4), (1, 2)]
     """
-    return cut_into_minibatches(rng.permutation(n).astype(np.int32), batch_size)
+    rng = make_generator(generator)
+    return cut_into_minibatches(rng.permutation(n).astype(np.int32), batch_size), rng.bit_generator.state, order
 
 
 def draw_with_replacement(
-    n: int, batch_size: int, rng: np.random.Generator, among: np.ndarray | None = None
-) -> Iterator[np.ndarray]:
+    n: int, batch_size: int, generator: GeneratorState, order: Order | None, among: np.ndarray | None = None
+) -> Drawn:
     """Draw n // batch_size minibatches, at least one, each example independently from all, or from some of them.
 
     Examples
     --------
-    >>> [index.shape for index in draw_with_replacement(10, 4, np.random.default_rng(0))]
+    >>> minibatches, _, _ = draw_with_replacement(10, 4, np.random.PCG64(0).state, None)
+    >>> [index.shape for index in minibatches]
     [(2, 4)]
     """
-    m = min(batch_size, n)
+    m, rng = min(batch_size, n), make_generator(generator)
     index = rng.integers(n if among is None else len(among), size=(n // m, m), dtype=np.int32)
-    yield index if among is None else among[index]
+    return [index if among is None else among[index]], rng.bit_generator.state, order
+
+
+def draw_in_order(n: int, batch_size: int, generator: GeneratorState, order: Order | None) -> Drawn:
+    """Take every example once, in order."""
+    return cut_into_minibatches(np.arange(n, dtype=np.int32), batch_size), generator, order
+
+
+def draw_last_apart(n: int, batch_size: int, generator: GeneratorState, order: Order | None) -> Drawn:
+    """Take every example once, in order, with the last minibatch apart from the others.
+
+    Examples
+    --------
+    >>> minibatches, _, _ = draw_last_apart(12, 4, np.random.PCG64(0).state, None)
+    >>> [index.shape for index in minibatches]
+    [(2, 4), (1, 4)]
+    """
+    rows, before = np.arange(n, dtype=np.int32), (count_minibatches(n, batch_size) - 1) * batch_size
+    return [rows[:before].reshape(-1, batch_size), rows[None, before:]], generator, order
 
 
 def count_minibatches(n: int, batch_size: int) -> int:
@@ -53,6 +97,54 @@ SAMPLING = {
     "shuffle": Sampling("shuffle", count_minibatches, shuffle),
     "replacement": Sampling("replacement", lambda n, batch_size: max(1, n // batch_size), draw_with_replacement),
 }
+IN_ORDER = Sampling("in order", count_minibatches, draw_in_order)
+LAST_APART = Sampling("in order", count_minibatches, draw_last_apart)
+
+
+def shuffle_further(generator: np.random.RandomState, n: int) -> Sampling:
+    """Make a sampling that shuffles n examples further in each epoch, beginning with a generator in this state.
+
+    Examples
+    --------
+    >>> sampling = shuffle_further(np.random.RandomState(0), 4)
+    >>> (index,), _, order = sampling.draw(4, 4, {}, sampling.order)
+    >>> index.tolist(), order.rows.tolist()
+    ([[2, 3, 1, 0]], [2, 3, 1, 0])
+    >>> (again,), *_ = sampling.draw(4, 4, {}, sampling.order)
+    >>> again.tolist()
+    [[2, 3, 1, 0]]
+    """
+    own = np.random.RandomState(0)  # gets the state of an order before each draw; to make one takes long
+
+    def draw(n: int, batch_size: int, pcg64: GeneratorState, order: Order | None) -> Drawn:
+        if order is None or len(order.rows) != n:
+            raise ArgumentError(f"the training has no order of its {n} examples")
+        own.set_state(unpack_state(order))
+        rows = order.rows[own.permutation(n)]
+        return cut_into_minibatches(rows, batch_size), pcg64, Order(rows, pack_state(own))
+
+    return Sampling("shuffle", count_minibatches, draw, Order(np.arange(n, dtype=np.int32), pack_state(generator)))
+
+
+def pack_state(generator: np.random.RandomState) -> np.ndarray:
+    """Return the state of a generator, as an `Order` holds it."""
+    _, words, place, *_ = generator.get_state()  # type: ignore[misc]
+    return np.append(np.asarray(words, np.uint32).view(np.int32), np.int32(place))
+
+
+def unpack_state(order: Order) -> tuple[str, np.ndarray, int]:
+    """Return the state in an order as ``RandomState.set_state`` takes it."""
+    return "MT19937", order.state[:-1].view(np.uint32), int(order.state[-1])
+
+
+def check_order(order: Order) -> Order:
+    """Refuse what cannot be an order."""
+    rows, state = order
+    if rows.dtype != np.int32 or rows.ndim != 1 or not np.array_equal(np.sort(rows), np.arange(len(rows))):
+        raise ArgumentError("the rows of an order must be 0, 1, 2, ... in any order")
+    if state.dtype != np.int32 or state.shape != (625,) or not 0 <= state[-1] <= 624:
+        raise ArgumentError("the state of an order must be 624 words, and the number of the next one")
+    return order
 
 
 def leave_out_weightless(sampling: Sampling, weight: np.ndarray) -> Sampling:
@@ -62,31 +154,12 @@ def leave_out_weightless(sampling: Sampling, weight: np.ndarray) -> Sampling:
     return sampling._replace(draw=partial(draw_with_replacement, among=np.flatnonzero(weight).astype(np.int32)))
 
 
-def draw_last_apart(n: int, batch_size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Take every example once, in order, with the last minibatch apart from the others.
-
-    Examples
-    --------
-    >>> [index.shape for index in draw_last_apart(12, 4, np.random.default_rng(0))]
-    [(2, 4), (1, 4)]
-    """
-    order = np.arange(n, dtype=np.int32)
-    before = (count_minibatches(n, batch_size) - 1) * batch_size
-    yield order[:before].reshape(-1, batch_size)
-    yield order[None, before:]
-
-
-LAST_APART = Sampling("in order", count_minibatches, draw_last_apart)
-
-
-def cut_into_minibatches(order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
+def cut_into_minibatches(rows: np.ndarray, batch_size: int) -> list[np.ndarray]:
     """Cut indices into minibatches of the same size, and one smaller minibatch if there is a remainder."""
-    n = len(order)
+    n = len(rows)
     m = min(batch_size, n)
     whole = n - n % m
-    yield order[:whole].reshape(-1, m)
-    if whole < n:
-        yield order[None, whole:]
+    return [rows[:whole].reshape(-1, m), *([rows[None, whole:]] if whole < n else [])]
 
 
 def split_into_chunks(index: np.ndarray, most: int) -> Iterator[np.ndarray]:

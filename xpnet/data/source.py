@@ -72,12 +72,11 @@ class Source(Protocol):
         """Number of examples in a minibatch, if the user asks for `batch_size`."""
         ...
 
-    def chunks(
-        self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int, networks: int = 1
-    ) -> Iterator[Chunk]:
-        """Draw the minibatches of one epoch, at most `most` of them in a chunk.
+    def chunks(self, minibatches: Iterable[np.ndarray], most: int, networks: int = 1) -> Iterator[Chunk]:
+        """Take the minibatches of one epoch, at most `most` of them in a chunk.
 
-        The more `networks` hold a chunk at the same time, the less each may read into memory.
+        They are stacks of indices, (steps, m); a source whose batches come as they are needs none. The more `networks`
+        hold a chunk at the same time, the less each may read into memory.
         """
         ...
 
@@ -129,11 +128,9 @@ class Resident(Countable):
         """The weights of the examples on the host, if they have any. Synchronizes."""
         return weight_on_host(self.examples, self.reader.place)
 
-    def chunks(
-        self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int, networks: int = 1
-    ) -> Iterator[Chunk]:
-        """Draw the minibatches of one epoch."""
-        for index in sampling.draw(len(self), batch_size, rng):
+    def chunks(self, minibatches: Iterable[np.ndarray], most: int, networks: int = 1) -> Iterator[Chunk]:
+        """Take the minibatches of one epoch."""
+        for index in minibatches:
             for part in split_into_chunks(index, most):
                 yield Chunk(self.examples, self.weight, part)
 
@@ -211,11 +208,9 @@ class Rows(Countable):
         reader = self.source.reader
         return place_scaling(self.scaling.exact.after(before.exact), reader.model, reader.place).in_dtype
 
-    def chunks(
-        self, sampling: Sampling, rng: np.random.Generator, batch_size: int, most: int, networks: int = 1
-    ) -> Iterator[Chunk]:
-        """Draw the minibatches of one epoch."""
-        for index in sampling.draw(len(self), batch_size, rng):
+    def chunks(self, minibatches: Iterable[np.ndarray], most: int, networks: int = 1) -> Iterator[Chunk]:
+        """Take the minibatches of one epoch."""
+        for index in minibatches:
             for part in split_into_chunks(index, most):
                 yield Chunk(self.source.examples, self.source.weight, self.rows[part], self.remaining)
 

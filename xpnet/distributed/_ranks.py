@@ -16,7 +16,7 @@ import numpy as np
 
 from xpnet.backends.base import Eager
 from xpnet.core.arrays import Layers, Namespace, leaves, map_arrays
-from xpnet.data.sampling import Sampling
+from xpnet.data.sampling import Drawn, GeneratorState, Order, Sampling
 from xpnet.distributed._setting import Distributed
 from xpnet.distributed._sums import HostSum
 
@@ -65,9 +65,9 @@ class Ranks:
     def share(self, sampling: Sampling) -> Sampling:
         """Return a sampling that draws the same minibatches, and keeps this rank's part of each, (steps, rows)."""
 
-        def draw(n: int, batch_size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-            for index in sampling.draw(n, batch_size, rng):
-                yield index[:, self.find_own(index.shape[1]).places.ravel()]
+        def draw(n: int, batch_size: int, generator: GeneratorState, order: Order | None) -> Drawn:
+            minibatches, *after = sampling.draw(n, batch_size, generator, order)
+            return [index[:, self.find_own(index.shape[1]).places.ravel()] for index in minibatches], *after
 
         return sampling._replace(draw=draw)
 

@@ -19,11 +19,12 @@ from xpnet.core.arrays import Array, Namespace, count_bytes, leaves
 from xpnet.core.optimizers.base import needs_all_examples
 from xpnet.data import HostRows, RowSource, read_targets
 from xpnet.data.open import Data, open_data
+from xpnet.data.sampling import IN_ORDER, shuffle_further, unpack_state
 from xpnet.errors import ArgumentError, DivergenceError
 from xpnet.estimators._convergence import TALLY_ATTRIBUTES, Convergence, LineConvergence, Tally, read_tally, write_tally
 from xpnet.estimators._examples import divide_by_largest, hold_out, resample
 from xpnet.estimators._fit_data import Call, FitData, check_data, fingerprint_data
-from xpnet.estimators._parameters import FitSettings, Parameters, make_random_state, make_sampling, parse_settings
+from xpnet.estimators._parameters import FitSettings, Parameters, make_random_state, parse_settings
 from xpnet.estimators.architecture import (
     choose_backend,
     choose_dtype,
@@ -37,8 +38,7 @@ from xpnet.estimators.targets import Labels, Problem
 from xpnet.inference.metrics import Metric, predictions
 from xpnet.network.network import Network
 from xpnet.physics import fit_laplace
-from xpnet.training import Checkpoint, Evaluate, Job, Plan, find_starts, train, warn_of_laggards
-from xpnet.value import Moment
+from xpnet.training import Checkpoint, Evaluate, Job, Plan, train, warn_of_laggards
 
 AnyEstimator = TypeVar("AnyEstimator")
 # Parameters that a resumed fit may change; the number of epochs and the callbacks are compared on their own
@@ -53,6 +53,7 @@ class Fit(NamedTuple):
     source: RowSource
     convergence: Convergence  # follows scikit-learn's rules, and keeps the tally
     plan: Plan
+    random_state: np.random.RandomState
 
     @property
     def settings(self) -> FitSettings:
@@ -258,12 +259,12 @@ def prepare_fit(
         batch_size=None if whole else batch_size,
         optimizer=settings.optimizer,
         lr=None if whole else settings.schedule,
-        sampling=make_sampling(random_state, settings.shuffle),
+        sampling=shuffle_further(random_state, len(source)) if settings.shuffle else IN_ORDER,
         alpha=alpha,
         callbacks=[*evaluations, convergence, *settings.callbacks],
         progress=settings.progress,
     )
-    return Fit(network, data, source, convergence, plan)
+    return Fit(network, data, source, convergence, plan, random_state)
 
 
 def _clip_batch_size(batch_size: int | None, n: int) -> int:
@@ -372,17 +373,14 @@ def _descend(
     """Train networks of one structure by gradient descent, and return the errors of those that failed."""
     networks = [fit.network for fit in fits]
     progress = any(fit.plan.progress for fit in fits) or (progress and len(fits) > 1)  # one bar for all
-    starts = find_starts(networks, checkpoint, progress)
-    for fit, start in zip(fits, starts):
-        if isinstance(start, Moment):
-            n = len(fit.source)
-            for _ in range(start.epoch - 1):  # so that the generators of `random_state` are where they were
-                fit.plan.sampling.draw(n, fit.plan.batch_size or n, np.random.default_rng(0))  # type: ignore[union-attr]
-    jobs = [
-        Job(start, Data(fit.source), replace(fit.plan, progress=progress), fit.network)
-        for fit, start in zip(fits, starts)
-    ]
-    diverged = train(jobs, threads=threads, checkpoint=checkpoint).give_to(networks)
+    jobs = [Job(fit.network.value, Data(fit.source), replace(fit.plan, progress=progress), fit.network) for fit in fits]
+    stream = train(jobs, threads=threads, checkpoint=checkpoint)
+    try:
+        diverged = stream.give_to(networks)
+    finally:
+        for fit, moment in zip(fits, stream.moments):
+            if moment.order is not None:  # leave the generator where scikit-learn does
+                fit.random_state.set_state((*unpack_state(moment.order), *fit.random_state.get_state()[3:]))
     failed = {i: _handle_divergence(fits[i], error) for i, error in diverged.items()}
     return {i: error for i, error in failed.items() if error is not None}
 

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, fields, is_dataclass, replace
 from typing import Any
 
@@ -14,7 +14,6 @@ from xpnet._names import explain_unknown
 from xpnet.core.optimizers import LBFGS, MOST_TRIALS, SGD, AdamHat, LevenbergMarquardt
 from xpnet.core.optimizers.base import Optimizer, begins_anew, is_optimizer, needs_all_examples
 from xpnet.core.schedules import Schedule
-from xpnet.data.sampling import Sampling, count_minibatches, cut_into_minibatches
 from xpnet.errors import ArgumentError
 from xpnet.training import Checkpoint, FileKind, parse_callbacks, parse_checkpoint, parse_schedule, suggest_optimizer
 from xpnet.training.callback import Callback
@@ -330,20 +329,6 @@ def make_random_state(value: Any) -> np.random.RandomState:
         raise ArgumentError(
             f"random_state={show(value)} must be a whole number from 0 to 2**32 - 1, a RandomState of NumPy, or None"
         ) from error
-
-
-def make_sampling(random_state: np.random.RandomState, shuffle: bool) -> Sampling:
-    """Draw minibatches as scikit-learn does: each epoch shuffles the order of the one before, if `shuffle` is given."""
-    order = np.zeros(0, np.int32)
-
-    def draw(n: int, batch_size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-        nonlocal order
-        order = order if len(order) else np.arange(n, dtype=np.int32)
-        if shuffle:
-            order = order[random_state.permutation(n)]  # what sklearn.utils.shuffle does, in a twentieth of the time
-        return cut_into_minibatches(order, batch_size)
-
-    return Sampling("shuffle" if shuffle else "in order", count_minibatches, draw)
 
 
 def parse_saving_of_fit(estimator: Any, kind: FileKind, checkpoint: Any, every: Any, resume: Any) -> Checkpoint | None:

@@ -133,7 +133,7 @@ def restore_training(record: Record, own: Value) -> Moment | None:
         {**own, "values": {**own["values"], **states.get(i, {})}} for i, own in enumerate(training["callbacks"])
     ]
     others = {name: part for name, part in training.items() if name != "position"}
-    return Moment(value, **{**training["position"], **others, "callbacks": callbacks})
+    return Moment(value, **{**training["position"], **others, "callbacks": callbacks}, order=records.order_of(record))
 
 
 def share_calibration(values: Sequence[Value]) -> Calibrations:

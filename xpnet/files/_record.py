@@ -23,6 +23,7 @@ from xpnet.core.optimizers import OPTIMIZERS, SGD
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.scaling import Scaling
 from xpnet.core.step import State
+from xpnet.data.sampling import Order, check_order
 from xpnet.errors import ArgumentError
 from xpnet.value import Moment, Objective, Value, check_calibration, check_generator
 from xpnet.value.structure import choose_own, parse_model
@@ -36,6 +37,7 @@ OTHER_TENSORS = re.compile(
     rf"optimizer\.\d+|dropout\.step|scaling\.({'|'.join(Scaling._fields)})|{CALIBRATION.pattern}(\.widths)?"
     rf"|novelty\.({'|'.join(Novelty._fields)})|laplace\.({'|'.join(Laplace._fields)})"
 )
+ORDER_TENSORS = [f"order.{name}" for name in Order._fields]
 CALLBACK_TENSORS = re.compile(r"(callbacks\.(\d+)\.([^.]+)\.)(layers\.\d+\.[wb]|optimizer\.\d+|dropout\.step)")
 
 
@@ -95,6 +97,8 @@ def make_record(
             if isinstance(state, State):
                 named = _name_arrays(f"callbacks.{i}.{name}.", state, description is not None)
                 arrays |= _to_users(named, value.backend.to_numpy)
+    if moment is not None and moment.order is not None:
+        arrays |= dict(zip(ORDER_TENSORS, moment.order))
     return Record(
         settings=value.settings,
         optimizer=description,
@@ -203,8 +207,14 @@ def _functions_of(record: Record) -> dict[str, str]:
 
 def tensors_of(record: Record) -> dict[str, np.ndarray]:
     """Return the arrays of the network's state, by name."""
-    others = ("callbacks.", "scaling.", "calibration.", "laplace.", "novelty.")
+    others = ("callbacks.", "order.", "scaling.", "calibration.", "laplace.", "novelty.")
     return {name: array for name, array in record.arrays.items() if not name.startswith(others)}
+
+
+def order_of(record: Record) -> Order | None:
+    """Return the order of the examples, if a training has one."""
+    arrays = [record.arrays[name] for name in ORDER_TENSORS if name in record.arrays]
+    return check_order(Order(*arrays)) if arrays else None
 
 
 def callback_tensors_of(record: Record) -> dict[tuple[int, str], dict[str, np.ndarray]]:
@@ -361,6 +371,7 @@ def training_of(record: Record) -> dict[str, Any] | None:
     for i, _ in states:
         if i >= len(training["callbacks"]):
             raise ArgumentError(f"there is no callback {i}")
+    order_of(record)  # raises if there is one that is not valid
     # Before the first step, the network still has the optimizer of its previous training
     if training["call"]["optimizer"] != record.optimizer and (position["total_steps"] or states):
         raise ArgumentError(f"optimizer={record.optimizer!r} contradicts that of its training")
@@ -382,15 +393,16 @@ def check_tensors(record: Record) -> None:
     unexpected = {name for name in arrays if name not in tensors and not OTHER_TENSORS.fullmatch(name)}
     for name in sorted(name for name in unexpected if name.startswith("layers.")):
         raise ArgumentError(f"sizes={settings['sizes']} contradicts the tensor {name!r}")
-    has_callbacks = record.training is not None
-    unknown = {name for name in unexpected if not (has_callbacks and CALLBACK_TENSORS.fullmatch(name))}
+    is_training = record.training is not None
+    of_training = {name for name in unexpected if name in ORDER_TENSORS or CALLBACK_TENSORS.fullmatch(name)}
+    unknown = unexpected - of_training if is_training else unexpected
     refuse_unknown("tensor", unknown)
 
 
 def _has_own_dtype(name: str, array: np.ndarray) -> bool:
     """Tell whether a tensor may have a dtype of its own, as scalings and calibrations in float64 do."""
     own = name.startswith(("scaling.", "calibration.", "laplace.", "novelty."))
-    return name.endswith("dropout.step") or (own and array.dtype == np.float64)
+    return name.endswith("dropout.step") or name in ORDER_TENSORS or (own and array.dtype == np.float64)
 
 
 def refuse_unknown(kind: str, names: Iterable[str]) -> None:

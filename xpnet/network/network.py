@@ -15,6 +15,7 @@ from xpnet.backends import find_place, get_backend
 from xpnet.core.arrays import Array, Layer
 from xpnet.core.step import State
 from xpnet.data.open import open_data, open_source, split_data
+from xpnet.data.sampling import make_generator
 from xpnet.inference import SingleRows, predict_calibrated, predict_outputs
 from xpnet.inference.metrics import predict_from_outputs
 from xpnet.network import _by_hand
@@ -29,7 +30,6 @@ from xpnet.value import (
     check_value,
     copy_value,
     init_value,
-    make_generator,
     structure,
     to_device,
     to_host,

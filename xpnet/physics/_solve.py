@@ -15,6 +15,7 @@ from xpnet._checks import choices, count, in_range, is_list, show, yes_or_no
 from xpnet.backends import describe_versions
 from xpnet.core.arrays import Array, Layers, join_layers, map_arrays, split_layers
 from xpnet.core.optimizers import LARGEST_GROWTH, Damping, LevenbergMarquardt, descend
+from xpnet.data.sampling import make_generator
 from xpnet.errors import ArgumentError, DivergenceError
 from xpnet.physics._residuals import LinearProblem, Term, compute_rows, evaluate, find_dependence, linearize, mean_cost
 from xpnet.physics._taylor import find_jump
@@ -33,7 +34,7 @@ from xpnet.training import (
     write_optimizer,
 )
 from xpnet.training.callback import LOGS, Callback, Quantity, Trainee, Training, watching
-from xpnet.value import FITTED_TO_WEIGHTS, History, Moment, Objective, Run, Value, init_optimizer, make_generator
+from xpnet.value import FITTED_TO_WEIGHTS, History, Moment, Objective, Run, Value, init_optimizer
 
 LEAST_JUMP = 1e-6  # of a derivative of an activation; of continuous ones, rounding makes less
 CANDIDATES = 10  # points that are drawn for each one that is chosen

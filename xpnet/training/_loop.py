@@ -41,7 +41,6 @@ from xpnet.value import (
     Value,
     change_optimizer,
     check_value,
-    make_generator,
 )
 
 # Yields chunks of steps, each of which it is sent the result of, with None before and after callbacks
@@ -142,21 +141,19 @@ def run_epochs(job: Job, training: Training, networks: int, processes: int) -> E
     after_steps, total = fields_after_steps(job, training, processes), plan.epochs * (training.steps or 0)
     m, n = source.batch_size(plan.batch_size), len(source) if isinstance(source, Sized) else None
     source.skip_epochs(training.position.epoch - 1)
-    generator = training.value.generator
-    rng = make_generator(generator)
     for epoch in range(training.position.epoch, plan.epochs + 1):
         if training.stopped:
             break
         for callback in plan.callbacks:
             callback.on_epoch_begin(epoch)
-        beginning = training.position.generator or training.value.generator  # an epoch that is resumed draws it again
-        if beginning is not generator:
-            rng = make_generator(beginning)
-        training.move(generator=beginning)
+        generator = training.position.generator or training.value.generator  # an epoch that is resumed draws it again
+        training.move(generator=generator)
         started = time.perf_counter() - training.position.seconds
-        chunks = source.chunks(plan.sampling, rng, plan.batch_size, plan.chunk_steps, networks)
+        minibatches, order = (), None  # where batches come as they are
+        if n is not None:
+            minibatches, generator, order = plan.sampling.draw(n, plan.batch_size, generator, training.position.order)
+        chunks = source.chunks(minibatches, plan.chunk_steps, networks)
         for i, chunk in enumerate(skip_steps(chunks, training.position.steps)):
-            generator = rng.bit_generator.state
             if i > 0:
                 yield None
             done, total_done = training.position.steps, training.position.total_steps
@@ -179,7 +176,7 @@ def run_epochs(job: Job, training: Training, networks: int, processes: int) -> E
                 callback.on_chunk_end(steps)
         logs = training.position.row()
         training.history.rows.append(logs)
-        training.position = training.position.next_epoch()
+        training.position = training.position.next_epoch(order)
         for callback in plan.callbacks:
             callback.on_epoch_end(logs)  # may add to the logs
         yield None
@@ -198,7 +195,7 @@ def begin(job: Job) -> Training:
 def begin_moment(job: Job) -> Moment:
     """Return the moment before the first step, with the plan's optimizer, and a history of earlier epochs alone."""
     is_resumed = isinstance(job.start, Moment)
-    moment = job.start if is_resumed else Moment(job.start)
+    moment = job.start if is_resumed else Moment(job.start, order=job.plan.sampling.order)
     value = with_optimizer(moment.value, job.plan.optimizer, is_resumed)
     history = History(moment.value.history.rows if is_resumed else ())
     return moment._replace(value=value._replace(history=history), call=NO_CALL, callbacks=())

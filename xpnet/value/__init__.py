@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from xpnet.value._value import FITTED_TO_WEIGHTS as FITTED_TO_WEIGHTS
     from xpnet.value._value import Objective as Objective
     from xpnet.value._value import Value as Value
-    from xpnet.value._value import make_generator as make_generator
 
 __all__ = [
     "FITTED_TO_WEIGHTS",
@@ -51,7 +50,6 @@ __all__ = [
     "copy_value",
     "init_optimizer",
     "init_value",
-    "make_generator",
     "make_table",
     "name_of",
     "parse_biases",
@@ -97,7 +95,6 @@ __getattr__ = import_lazily(
             "FITTED_TO_WEIGHTS",
             "Objective",
             "Value",
-            "make_generator",
         ),
     },
 )

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from xpnet.data.sampling import Order
 from xpnet.value._value import Value
 
 NO_CALL: Mapping[str, Any] = {}  # nobody writes into it
@@ -31,6 +32,7 @@ class Moment(NamedTuple):
     lr: float = 0.0  # of the last step
     seconds: float = 0.0  # that this epoch has taken
     generator: Mapping[str, Any] | None = None  # its state before this epoch's minibatches were drawn; None: as it is
+    order: Order | None = None  # of the examples, likewise, where the sampling has one
     lr_scale: float = 1.0  # multiplies the schedule
     stopped: bool = False  # whether training ends after this epoch
     group: int | None = None  # of networks that take their steps in one program; None before the first step
@@ -54,11 +56,10 @@ class Moment(NamedTuple):
             seconds=seconds,
         )
 
-    def next_epoch(self) -> "Moment":
-        """Move to the beginning of the next epoch."""
-        return self._replace(
-            epoch=self.epoch + 1, steps=0, examples=0, cost=0.0, weight=0.0, lr=0.0, seconds=0.0, generator=None
-        )
+    def next_epoch(self, order: Order | None = None) -> "Moment":
+        """Move to the beginning of the next epoch, with the order after this one."""
+        new = {"steps": 0, "examples": 0, "cost": 0.0, "weight": 0.0, "lr": 0.0, "seconds": 0.0, "generator": None}
+        return self._replace(epoch=self.epoch + 1, order=order, **new)
 
     def row(self) -> dict[str, Any]:
         """Make the row of the history for an epoch that has ended."""

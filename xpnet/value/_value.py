@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from xpnet.backends import Backend
 from xpnet.backends.base import Place
 from xpnet.core.arrays import Array, Layers, Namespace, map_arrays
@@ -227,10 +225,3 @@ class Value(NamedTuple):
     def detached(self) -> Value:
         """Return it with a state of its own: a part of a joined state keeps all of that in memory."""
         return self if isinstance(self.stored, State) else self._replace(stored=whole(self.stored))
-
-
-def make_generator(state: Mapping[str, Any]) -> np.random.Generator:
-    """Make a generator in a state."""
-    generator = np.random.Generator(np.random.PCG64(0))
-    generator.bit_generator.state = state
-    return generator
