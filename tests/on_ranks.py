@@ -16,8 +16,8 @@ from mpi4py import MPI
 
 from xpnet import SGD, Adam, Callback, Clip, EarlyStopping, LevenbergMarquardt, Network, ReduceLROnPlateau
 from xpnet.distributed import Distributed
+from xpnet.distributed._runner import SharedRunner
 from xpnet.training import _comparison as comparison
-from xpnet.training._shared_steps import SharedRunner
 
 COMM = MPI.COMM_WORLD
 RNG = np.random.default_rng(0)

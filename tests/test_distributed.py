@@ -14,8 +14,8 @@ from xpnet.data.open import open_source
 from xpnet.data.source import Chunk
 from xpnet.distributed import Distributed
 from xpnet.distributed._ranks import Ranks
+from xpnet.distributed._runner import SharedRunner
 from xpnet.training._groups import ChunkRunner
-from xpnet.training._shared_steps import SharedRunner
 
 CASES = mpi.FOLDER / "on_ranks.py"
 with_mpi = pytest.mark.needs("mpi4py", "mpiexec")

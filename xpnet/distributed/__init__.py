@@ -7,15 +7,13 @@
 `Distributed` has the options. mpi4py is imported by the caller, and here only once there is such a training.
 """
 
+from xpnet.distributed._on_ranks import train_on_ranks
 from xpnet.distributed._ranks import Ranks
-from xpnet.distributed._setting import Distributed, check_launcher, parse_distributed
-from xpnet.distributed._step import make_parts, make_shared_step
+from xpnet.distributed._setting import Distributed, check_launcher
 
 __all__ = [
     "Distributed",
     "Ranks",
     "check_launcher",
-    "make_parts",
-    "make_shared_step",
-    "parse_distributed",
+    "train_on_ranks",
 ]

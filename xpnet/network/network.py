@@ -563,7 +563,9 @@ class Network:
             (start,) = training.find_starts([self], file, progress)
             stream = training.train([make_job(start)], checkpoint=file, loops=self._loops, blas_threads=blas_threads)
         else:
-            stream = training.train_on_ranks(self, distributed, make_job, open_checkpoint, blas_threads, progress)
+            from xpnet.distributed import train_on_ranks
+
+            stream = train_on_ranks(self, distributed, make_job, open_checkpoint, blas_threads, progress)
         for error in stream.give_to([self]).values():
             raise error
         return self.history

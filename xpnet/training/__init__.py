@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from xpnet.training._arguments import parse_rate as parse_rate
     from xpnet.training._arguments import parse_schedule as parse_schedule
     from xpnet.training._arguments import suggest_optimizer as suggest_optimizer
+    from xpnet.training._checkpoint import CheckpointFile as CheckpointFile
+    from xpnet.training._checkpoint import SaveFunction as SaveFunction
     from xpnet.training._checkpoint import find_starts as find_starts
+    from xpnet.training._comparison import check_same_on_ranks as check_same_on_ranks
+    from xpnet.training._comparison import describe_on_rank as describe_on_rank
     from xpnet.training._evaluate import Evaluate as Evaluate
     from xpnet.training._evaluate import choose_metrics as choose_metrics
     from xpnet.training._evaluate import measure as measure
@@ -29,13 +33,18 @@ if TYPE_CHECKING:
     from xpnet.training._evaluate import measure_predictions as measure_predictions
     from xpnet.training._evaluate import require_classes as require_classes
     from xpnet.training._groups import ChunkRunner as ChunkRunner
+    from xpnet.training._groups import Result as Result
+    from xpnet.training._groups import Results as Results
     from xpnet.training._laggards import warn_of_laggards as warn_of_laggards
     from xpnet.training._loop import Pauses as Pauses
+    from xpnet.training._loop import Runner as Runner
     from xpnet.training._loop import accept_value as accept_value
+    from xpnet.training._loop import begin as begin
     from xpnet.training._loops import KeptLoops as KeptLoops
     from xpnet.training._plan import Job as Job
     from xpnet.training._plan import Plan as Plan
     from xpnet.training._progress import Progress as Progress
+    from xpnet.training._rates import check_schedule as check_schedule
     from xpnet.training._runs import write_optimizer as write_optimizer
     from xpnet.training._saving import Checkpoint as Checkpoint
     from xpnet.training._saving import Every as Every
@@ -44,14 +53,19 @@ if TYPE_CHECKING:
     from xpnet.training._saving import parse_every as parse_every
     from xpnet.training._train import Stream as Stream
     from xpnet.training._train import Values as Values
+    from xpnet.training._train import complete_jobs as complete_jobs
+    from xpnet.training._train import describe_calls as describe_calls
+    from xpnet.training._train import find_scalings as find_scalings
+    from xpnet.training._train import finish_jobs as finish_jobs
     from xpnet.training._train import ignore as ignore
+    from xpnet.training._train import run as run
     from xpnet.training._train import run_to_end as run_to_end
     from xpnet.training._train import train as train
-    from xpnet.training.on_ranks import train_on_ranks as train_on_ranks
     from xpnet.value import Moment as Moment
 
 __all__ = [
     "Checkpoint",
+    "CheckpointFile",
     "ChunkRunner",
     "Data",
     "Evaluate",
@@ -63,14 +77,26 @@ __all__ = [
     "Pauses",
     "Plan",
     "Progress",
+    "Result",
+    "Results",
+    "Runner",
+    "SaveFunction",
     "Stream",
     "Values",
     "accept_value",
+    "begin",
     "check_machine",
     "check_one_update",
+    "check_same_on_ranks",
+    "check_schedule",
     "choose_metrics",
+    "complete_jobs",
     "copies_for_each",
+    "describe_calls",
+    "describe_on_rank",
+    "find_scalings",
     "find_starts",
+    "finish_jobs",
     "ignore",
     "measure",
     "measure_data",
@@ -88,10 +114,10 @@ __all__ = [
     "parse_schedule",
     "refuse_rates",
     "require_classes",
+    "run",
     "run_to_end",
     "suggest_optimizer",
     "train",
-    "train_on_ranks",
     "warn_of_laggards",
     "warn_of_no_step",
     "write_optimizer",
@@ -117,7 +143,11 @@ __getattr__ = import_lazily(
             "parse_schedule",
             "suggest_optimizer",
         ),
-        "_checkpoint": ("find_starts",),
+        "_checkpoint": (
+            "CheckpointFile",
+            "SaveFunction",
+            "find_starts",
+        ),
         "_evaluate": (
             "Evaluate",
             "choose_metrics",
@@ -127,8 +157,15 @@ __getattr__ = import_lazily(
             "measure_predictions",
             "require_classes",
         ),
+        "_comparison": (
+            "check_same_on_ranks",
+            "describe_on_rank",
+        ),
+        "_rates": ("check_schedule",),
         "_laggards": ("warn_of_laggards",),
         "_loop": (
+            "Runner",
+            "begin",
             "Pauses",
             "accept_value",
         ),
@@ -146,8 +183,17 @@ __getattr__ = import_lazily(
             "parse_checkpoint",
             "parse_every",
         ),
-        "_groups": ("ChunkRunner",),
+        "_groups": (
+            "Result",
+            "Results",
+            "ChunkRunner",
+        ),
         "_train": (
+            "complete_jobs",
+            "describe_calls",
+            "find_scalings",
+            "finish_jobs",
+            "run",
             "Progress",
             "Stream",
             "Values",
@@ -157,6 +203,5 @@ __getattr__ = import_lazily(
         ),
         ".data.open": ("Data", "open_data"),
         ".value": ("Moment",),
-        "on_ranks": ("train_on_ranks",),
     },
 )

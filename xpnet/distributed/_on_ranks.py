@@ -11,22 +11,27 @@ from xpnet.core.optimizers.base import needs_all_examples
 from xpnet.core.scaling import Scaling
 from xpnet.data.scaling import place_scaling
 from xpnet.data.source import Countable
-from xpnet.distributed import Ranks, parse_distributed
+from xpnet.distributed._agreement import Follow, Lead, describe_start, take_over_start
+from xpnet.distributed._ranks import Ranks
+from xpnet.distributed._runner import SharedRunner
+from xpnet.distributed._setting import parse_distributed
 from xpnet.errors import ArgumentError, DivergenceError
-from xpnet.training._agreement import Follow, Lead, describe_start, take_over_start
-from xpnet.training._checkpoint import CheckpointFile, SaveFunction, find_starts
-from xpnet.training._comparison import check_same_on_ranks, describe_on_rank
-from xpnet.training._loop import Runner, begin
-from xpnet.training._plan import Job
-from xpnet.training._rates import check_schedule
-from xpnet.training._saving import Checkpoint
-from xpnet.training._shared_steps import SharedRunner
-from xpnet.training._train import (
+from xpnet.training import (
+    Checkpoint,
+    CheckpointFile,
+    Job,
+    Runner,
+    SaveFunction,
     Stream,
     Values,
+    begin,
+    check_same_on_ranks,
+    check_schedule,
     complete_jobs,
     describe_calls,
+    describe_on_rank,
     find_scalings,
+    find_starts,
     finish_jobs,
     ignore,
     run,

@@ -9,7 +9,7 @@ import numpy as np
 
 from xpnet.core.arrays import leaves
 from xpnet.data import digest
-from xpnet.distributed import Ranks
+from xpnet.distributed._ranks import Ranks
 from xpnet.training.callback import Callback, Training, watching
 from xpnet.value import NO_CALL, History, Moment, Value, to_device, to_host
 

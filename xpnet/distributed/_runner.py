@@ -14,8 +14,9 @@ from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.step import State
 from xpnet.data.reader import Reader
 from xpnet.data.source import Chunk
-from xpnet.distributed import Ranks, make_parts, make_shared_step
-from xpnet.training._groups import Result, Results
+from xpnet.distributed._ranks import Ranks
+from xpnet.distributed._step import make_parts, make_shared_step
+from xpnet.training import Result, Results
 
 
 class SharedRunner:
