@@ -47,8 +47,8 @@ class GraphLoop(ReplayLoop):
         batches = select(batches, slice(n_steps))
         plain = self.repeat(map_arrays(self.backend.copy, state), batches, data)
         for _ in range(2):  # the second launch shows whether it depends on anything but the state
-            program.begin(state, data)
-            program.run(batches, data)
+            program.begin(state, data[1])
+            program.run(batches, data[0])
         if not agree(leaves(program.state), leaves(plain), leaves(state)):
             raise NotRecordableError("the captured graph gives other results on this device")
         return program

@@ -415,12 +415,6 @@ class Eager(Backend):
         """Write an array or a number into an array."""
         raise NotImplementedError
 
-    def take_into(self, target: Native, x: Native, index: Native) -> None:
-        """Write the rows of an array that `index` numbers into another array."""
-        take = self.function_with_out("take")
-        assert take is not None
-        take(x, index, 0, target)
-
     def empty_like(self, x: Native) -> Native:
         """Allocate an array of the same shape, dtype and strides."""
         raise NotImplementedError

@@ -11,7 +11,7 @@ import numpy as np
 
 from xpnet._checks import warn
 from xpnet.backends.base import Eager, limit_thread_pools
-from xpnet.backends.replay._program import Case, Program, ReplayLoop, record
+from xpnet.backends.replay._program import Program, ReplayLoop
 from xpnet.backends.replay._tape import NotRecordableError, Recorder
 from xpnet.backends.replay._translate import translate
 from xpnet.backends.replay.loops import forget_threads, set_threads
@@ -21,29 +21,14 @@ PAYS_FROM = 8  # steps: large ones take long to try
 TRIED = 2  # steps, to compare the results of both loops
 
 
-class NativeLoop(ReplayLoop):
-    """Repeats recorded steps by NumPy's inner loops, called from C; the results are those of `ReplayLoop`."""
-
-    def _find_program(self, case: Case, state: Any, batches: Any, data: Any) -> Program | None:
-        """Find the program of a case, or record one; translate it as soon as this pays."""
-        program = super()._find_program(case, state, batches, data)
-        if isinstance(program, NativeProgram) and case.steps >= PAYS_FROM and not program.was_translated:
-            program.translate(state, batches, data)
-        return program
-
-    def _make_program(self, state: Any, batches: Any, data: Any, n_steps: int) -> Program:
-        return record(self.backend, self.step, self.make_minibatch, state, batches, data, n_steps, NativeProgram)
-
-    def _steps_to_record(self, case: Case, batches: Any, data: Any) -> int:
-        """Record one step: C begins the next without Python, and what a step reads stays in the cache."""
-        return min(1, super()._steps_to_record(case, batches, data))
-
-
 class NativeProgram(Program):
     """A program of one step that is run in C once it has been translated."""
 
     code: Any = None
     was_translated = False
+
+    def gains_by_translation(self, steps: int) -> bool:
+        return steps >= PAYS_FROM and not self.was_translated
 
     def translate(self, state: Any, batches: Any, data: Any) -> None:
         """Translate the operations, if this gives the bits of those in Python for the first batches.
@@ -62,19 +47,31 @@ class NativeProgram(Program):
         in_python = f", {len(calls)} of {len(self.operations)} operations in Python" if calls else ""
         self.engine = f"replay of recorded steps in C{in_python}"
 
-    def run(self, batches: Any, data: Any) -> None:
+    def run(self, batches: Any, examples: Any) -> None:
         """Run a step for each batch."""
         if self.code is None:
-            return super().run(batches, data)
+            return super().run(batches, examples)
         batches = map_arrays(np.ascontiguousarray, batches)
-        examples = [np.require(x, requirements="A") for x in leaves(data[0])]
-        self.code.run(batches.index, *leaves(batches), *examples)
+        columns = [np.require(x, requirements="A") for x in leaves(examples)]
+        self.code.run(batches.index, *leaves(batches), *columns)
 
     def _try(self, state: Any, batches: Any, data: Any) -> list[bytes]:
         """Run steps, and return all bits of the state after them."""
-        self.begin(state, data)
-        self.run(batches, data)
+        self.begin(state, data[1])
+        self.run(batches, data[0])
         return [x.tobytes() for x in leaves(self.state)]
+
+
+class NativeLoop(ReplayLoop):
+    """Repeats recorded steps by NumPy's inner loops, called from C; the results are those of `ReplayLoop`.
+
+    C begins the next step without Python, and what a step reads stays in the cache: a program has one step.
+    """
+
+    unrolls = False
+
+    def _choose_program(self) -> type[Program]:
+        return NativeProgram
 
 
 class NativeFunction:

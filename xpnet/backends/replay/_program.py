@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from itertools import chain
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -26,6 +26,7 @@ class ReplayLoop(Loop):
     """
 
     backend: Eager
+    unrolls: ClassVar[bool] = True  # whether a program has several steps
 
     def __init__(self, backend: Eager, step: Function, make_minibatch: Function) -> None:
         super().__init__(backend, step, make_minibatch)
@@ -64,26 +65,30 @@ class ReplayLoop(Loop):
 
     def _find_case(self, state: Any, batches: Any, data: Any) -> "Case":
         """Find the case for the shapes of all arrays; the numbers of steps and examples do not matter."""
-        examples, encoding = data
+        columns, encoding = leaves(data[0]), data[1]
         shapes = map_arrays(lambda x: (tuple(x.shape), x.dtype), (state, encoding))
-        row_shapes = map_arrays(lambda x: (tuple(x.shape[1:]), x.dtype), (batches, examples))
-        case = self.cases.pop((shapes, row_shapes), None) or Case()
-        self.cases[shapes, row_shapes] = case
+        row_shapes = map_arrays(lambda x: (tuple(x.shape[1:]), x.dtype), batches)
+        key = shapes, row_shapes, *[(tuple(x.shape[1:]), x.dtype) for x in columns]
+        case = self.cases.pop(key, None) or Case()
+        case.width = math.prod(batches.index.shape[1:]) * sum(math.prod(x.shape[1:]) for x in columns)
+        self.cases[key] = case
         return case
 
     def _find_program(self, case: "Case", state: Any, batches: Any, data: Any) -> "Program | None":
         """Find the program of a case, or record one; None while recording does not pay."""
         if case.program is None:
-            n_steps = self._steps_to_record(case, batches, data)
+            n_steps = self._steps_to_record(case, batches.index.shape[0])
             if n_steps:
                 case.program = self._record(state, batches, data, n_steps)
+        if case.program is not None and case.program.gains_by_translation(case.steps):
+            case.program.translate(state, batches, data)
         return case.program
 
     def _replay(self, case: "Case", program: "Program", state: Any, batches: Any, data: Any) -> Any:
         """Run a program on a copy of the state."""
-        program.begin(state, data)
+        program.begin(state, data[1])
         try:
-            program.run(batches, data)
+            program.run(batches, data[0])
         except NotRecordableError as error:
             self._refuse(case, str(error))
             return self.repeat(map_arrays(self.backend.copy, state), batches, data)
@@ -111,23 +116,23 @@ class ReplayLoop(Loop):
             raise
 
     def _make_program(self, state: Any, batches: Any, data: Any, n_steps: int) -> "Program":
-        return record(self.backend, self.step, self.make_minibatch, state, batches, data, n_steps)
+        make = self._choose_program()
+        return record(self.backend, self.step, self.make_minibatch, state, batches, data, n_steps, make)
+
+    def _choose_program(self) -> "type[Program]":
+        """Return the class of programs."""
+        return Program
 
     def _refuse(self, case: "Case", reason: str) -> None:
         """Remember that the steps of a case cannot be recorded, and why."""
         case.program, case.refusal = None, reason
 
-    def _steps_to_record(self, case: "Case", batches: Any, data: Any) -> int:
-        """Choose for how many steps to record a program now; 0 while it does not pay."""
-        steps = batches.index.shape[0]
-        if case.steps < 2:
+    def _steps_to_record(self, case: "Case", steps: int) -> int:
+        """Choose for how many of these steps to record a program now; 0 while it does not pay."""
+        if case.steps < 2 or (case.steps < MIN_RECORDED_STEPS and case.width < LARGE_MINIBATCH):
             return 0
-        if case.width is None:
-            (examples, encoding), batch, xp = data, select(batches, 0), self.backend.xp
-            minibatch = self.make_minibatch(take_examples(examples, batch.index, xp), encoding, batch, xp)
-            case.width = sum(math.prod(x.shape) for x in leaves(minibatch))
-        if case.steps < MIN_RECORDED_STEPS and case.width < LARGE_MINIBATCH:
-            return 0
+        if not self.unrolls:
+            return 1
         most = max(1, min(MAX_UNROLLED, self.backend.gathered_together // case.width, steps))
         return min(range(most // 2 + 1, most + 1), key=lambda n: (steps % n, -n))  # so that few steps are left over
 
@@ -139,7 +144,7 @@ class Case:
         self.program = program
         self.refusal: str | None = None  # why the step cannot be recorded
         self.steps = 0  # how many there have been in this training
-        self.width: int | None = None  # elements of a minibatch
+        self.width = 0  # elements of the examples of a minibatch
 
     @property
     def engine(self) -> str:
@@ -193,6 +198,7 @@ class Program:
         self.backend, self.inputs, self.replacements, self.n_bytes = backend, inputs, replacements, n_bytes
         self.preparation, self.minibatches, self.steps = preparation, minibatches, steps
         self.operations: Operations = [*preparation, *chain(*steps)]
+        self.take: Any = backend.function_with_out("take")
         self.engine = "replay of recorded steps"
 
     @property
@@ -200,29 +206,36 @@ class Program:
         """The state, in the program's own memory."""
         return self.inputs.state
 
-    def begin(self, state: Any, data: Any) -> None:
+    def gains_by_translation(self, steps: int) -> bool:
+        """Tell whether `translate` would make a program faster that has run this many steps."""
+        return False
+
+    def translate(self, state: Any, batches: Any, data: Any) -> None:
+        """Translate the program into a faster form."""
+        raise NotImplementedError
+
+    def begin(self, state: Any, encoding: Any) -> None:
         """Copy a state, and the encoding of the examples, into the program's memory."""
-        _, encoding = data
         for target, x in zip(leaves((self.inputs.state, self.inputs.encoding)), leaves((state, encoding))):
             self.backend.assign(target, x)
 
-    def run(self, batches: Any, data: Any) -> None:
+    def run(self, batches: Any, examples: Any) -> None:
         """Run a step for each batch."""
-        (examples, _), xp, n = data, self.backend.xp, len(self.steps)
+        xp, n, columns = self.backend.xp, len(self.steps), [*zip(leaves(self.inputs.rows), leaves(examples))]
         steps = batches.index.shape[0]
         end = steps - steps % n
         rounds = [xp.reshape(x[:end, ...], (-1, n, *x.shape[1:])) for x in leaves(batches)]
-        for arrays in zip(*rounds):
-            self._load(arrays, examples)
-            for operation in self.operations:
-                operation()
-        if end < steps:
-            self._load([x[end:, ...] for x in leaves(batches)], examples)
-            for operation in chain(self.preparation, *self.steps[: steps - end]):
+        rest = [[x[end:, ...] for x in leaves(batches)]] if end < steps else []
+        for arrays in chain(zip(*rounds), rest):
+            index = self._load(arrays)
+            for target, x in columns:
+                self.take(x, index, 0, target)
+            whole = len(arrays[0]) == n
+            for operation in self.operations if whole else chain(self.preparation, *self.steps[: steps - end]):
                 operation()
 
-    def _load(self, batches: Sequence[Native], examples: Any) -> None:
-        """Copy batches for all steps, or for the first of them, into the program's memory, and take their examples."""
+    def _load(self, batches: Sequence[Native]) -> Native:
+        """Copy batches for all steps, or for the first of them, into the program's memory; return all their indices."""
         assign, inputs = self.backend.assign, self.inputs
         for target, x in zip(leaves(inputs.batches), batches):
             if len(x) == len(target):
@@ -230,9 +243,7 @@ class Program:
             else:  # the other steps need numbers of examples, too
                 assign(target[: len(x), ...], x)
                 assign(target[len(x) :, ...], x[:1, ...])
-        index = self.backend.xp.reshape(inputs.batches.index, (-1,))
-        for target, x in zip(leaves(inputs.rows), leaves(examples)):
-            self.backend.take_into(target, x, index)
+        return self.backend.xp.reshape(inputs.batches.index, (-1,))
 
 
 def record(
@@ -243,7 +254,7 @@ def record(
     batches: Any,
     data: Any,
     n_steps: int,
-    make_program: type[Program] = Program,
+    make_program: type[Program],
 ) -> Program:
     """Take the first step on a copy of the state, record it, and bind it to the minibatches of `n_steps` steps.
 
@@ -255,7 +266,7 @@ def record(
     recorder, xp = Recorder(backend), backend.xp
     batches = select(batches, slice(n_steps))
     index = xp.reshape(batches.index, (-1,))
-    rows = map_arrays(lambda x: xp.take(x, index, axis=0), data[0])
+    rows = take_examples(data[0], index, xp)
     try:
         recorded = Inputs(
             map_arrays(lambda x: recorder.wrap(backend.copy(x)), state),
