@@ -61,7 +61,7 @@ class Data(NamedTuple):
     @property
     def features(self) -> str:
         """Describe the features."""
-        return f"{self.n_in:,} feature{'s' if self.n_in > 1 else ''}"
+        return describe_features(self.n_in, self.n_in)
 
     @property
     def outputs(self) -> str:
@@ -80,6 +80,13 @@ def describe_examples(name: str, n: int, features: str, outputs: str, held_out: 
     """Describe data in a line."""
     parts = [f"{name}: {n:,} examples, {features}, {outputs}", "" if held_out is None else str(held_out)]
     return printable("; ".join(filter(None, parts)))
+
+
+def describe_features(n_in: int, columns: int) -> str:
+    """Describe the inputs, and the columns of a table that they come from."""
+    if columns == n_in:
+        return f"{n_in:,} feature{'s' if n_in > 1 else ''}"
+    return f"{n_in:,} inputs from {columns:,} column{'s' if columns > 1 else ''}"
 
 
 def describe_outputs(task: str, n_out: int, targets: Sequence[np.ndarray]) -> str:

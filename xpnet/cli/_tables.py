@@ -3,12 +3,13 @@
 import argparse
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from xpnet._checks import count
-from xpnet.cli._data import FILES, describe_examples, describe_outputs, list_possible_names
+from xpnet.cli._data import FILES, describe_examples, describe_features, describe_outputs, list_possible_names
 from xpnet.cli._files import name_argument, name_data
 from xpnet.cli._printing import say
 from xpnet.cli._recipes import (
@@ -32,9 +33,6 @@ from xpnet.tables.reading import Features, Table, Targets, describe_preparation,
 from xpnet.training.callback import Callback, Training
 from xpnet.value import History
 
-if TYPE_CHECKING:
-    from xpnet.tables import TableClassifier, TableRegressor
-
 
 def train_table(options: argparse.Namespace) -> None:
     """Train an ensemble on a table, report, and save."""
@@ -45,10 +43,9 @@ def train_table(options: argparse.Namespace) -> None:
     if members == 1 and options.validation_split is None:
         options.validation_split = 1 / LONE_FOLDS
     check_files(options, members)
-    hold_out = make_hold_out(options)
     with name_argument("--data", options.data, FILES):
-        groups = [] if options.test_group is None else [options.test_group]
-        table = read_table(options.data, [*list_possible_names(options.categories), *groups])
+        texts = [*list_possible_names(options.categories), *filter(None, [options.test_group])]
+        table = read_table(options.data, texts)
     X, y, groups = table.split(
         options.target,
         ignore=table.split_names(options.ignore),
@@ -56,21 +53,16 @@ def train_table(options: argparse.Namespace) -> None:
         group=options.test_group,
         task=options.task,
     )
-    division = hold_out.divide(y.y, table.name, groups, options.validation_split)
+    division = make_hold_out(options).divide(y.y, table.name, groups, options.validation_split)
     rows, test = np.flatnonzero(~division.test), np.flatnonzero(division.test)
-    running = Running(is_ensemble=True)
-
-    def begin() -> None:
-        for network in running.networks:
-            network.notes["data"] = name_data(options)
-        describe(options, running.networks, (table, X, y, division), lone)
-
-    model = make_model(options, members, y, lambda k: [Beginning(running, members, begin)])
+    running, data = Running(is_ensemble=True), (table, X, y, division)
+    begin = partial(Beginning, running, members, lambda: describe(options, running.networks, data, lone))
+    model = make_model(options, members, y, lambda k: [begin()])
     chosen = choose_left_out(members, division, rows, table.name)
-    saving = {"checkpoint": options.checkpoint, "every": options.every, "resume": options.resume}
+    chosen |= {name: getattr(options, name) for name in ("checkpoint", "every", "resume")}
     epochs, started = Recipe(epochs=options.epochs).choose_epochs(len(rows)), time.perf_counter()
     with save_if_interrupted(running, options, epochs, members, calibrates=True):
-        model.fit(X[rows], y[rows], **chosen, **saving)
+        model.fit(X[rows], y[rows], **chosen)
     seconds, ensemble = time.perf_counter() - started, model.ensemble_
     if len(test):
         heading, scores = "Test {}", model.describe_scores(X[test], y[test])
@@ -84,11 +76,11 @@ def train_table(options: argparse.Namespace) -> None:
 
 def make_model(
     options: argparse.Namespace, members: int, y: Targets, callbacks: Callable[[int], list[Callback]]
-) -> "TableClassifier | TableRegressor":
-    """Make the estimator."""
+) -> Any:
+    """Make the estimator, a `TableClassifier` or a `TableRegressor`."""
     from xpnet.tables import TableClassifier, TableRegressor  # which import scikit-learn
 
-    recipe = choose_recipe(options, RECIPE_FOR_TABLES)
+    recipe, bins = choose_recipe(options, RECIPE_FOR_TABLES), options.bins
     network = {name: value for name, value in choose_network(options, recipe).items() if value is not None}
     if members == 1:
         network["seed"] = [options.seed]  # that of the network itself
@@ -99,7 +91,6 @@ def make_model(
         "callbacks": callbacks,
         **({} if options.epochs is None else {"epochs": options.epochs}),
     }
-    bins = options.bins
     if bins is None:  # lm is for few weights, and bins make many
         bins = 0 if options.optimizer == "lm" else BINS
     return (TableClassifier if y.labels else TableRegressor)(
@@ -138,13 +129,12 @@ def describe(
     data: tuple[Table, Features, Targets, Division],
     lone: str | None,
 ) -> None:
-    """Print what is trained on which data, and check the sizes that the user gives."""
+    """Print what is trained on which data, note the data, and check the sizes that the user gives."""
     (table, X, y, division), sizes = data, networks[0].sizes
     columns = from_plain(networks[0].notes["columns"])
-    used = sum(bool(column.inputs) for column in columns)
-    features = f"{sizes[0]:,} feature{'s' if sizes[0] > 1 else ''}"
-    if used != sizes[0]:
-        features = f"{sizes[0]:,} inputs from {used:,} column{'s' if used > 1 else ''}"
+    for network in networks:
+        network.notes["data"] = name_data(options)
+    features = describe_features(sizes[0], sum(bool(column.inputs) for column in columns))
     task = options.task or ("classification" if y.labels else "regression")
     outputs = describe_outputs(task, len(y.labels) or 1, [y.y])
     if options.sizes is not None and options.sizes != sizes:
@@ -164,10 +154,10 @@ def describe(
 
 def find_best_epochs(histories: list[History], patience: int) -> list[int]:
     """Find the epochs that early stopping went back to, if it ended the training of a member."""
-    if not histories[0] or "validation_cost" not in histories[0].rows[0]:
+    names = [*histories[0].rows[0]] if histories[0] else []
+    watched = "validation_calibrated_log_loss" if "validation_calibrated_log_loss" in names else "validation_cost"
+    if watched not in names:
         return []
-    watched = "validation_calibrated_log_loss"
-    watched = watched if watched in histories[0].rows[0] else "validation_cost"
     best = [int(np.nanargmin(history[watched])) + 1 for history in histories]
     return best if any(len(history) - k >= patience for history, k in zip(histories, best)) else []
 

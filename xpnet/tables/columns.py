@@ -37,6 +37,35 @@ from xpnet.tables._cells import (
     rewrite,
 )
 
+__all__ = [
+    "BINS",
+    "LIMITS",
+    "WAVES",
+    "Bins",
+    "CategoryColumn",
+    "Column",
+    "DateColumn",
+    "DroppedColumn",
+    "Encoded",
+    "Limits",
+    "NumberColumn",
+    "check_bins",
+    "check_columns",
+    "check_decimal",
+    "choose_columns",
+    "choose_dtype",
+    "count_inputs",
+    "encode_columns",
+    "from_plain",
+    "is_number",
+    "learn_columns",
+    "list_words",
+    "name_inputs",
+    "open_columns",
+    "to_plain",
+]
+
+
 BINS = 32  # of a column of numbers; a good number
 WAVES = {"year": 365.2425, "week": 7.0, "day": 1.0}  # periods in days
 FARTHEST_DAY = 2.0**63 / DAY  # from 1970; pandas counts microseconds in 64 bits

@@ -19,6 +19,8 @@ from xpnet.tables.columns import (
     name_inputs,
 )
 
+__all__ = ["Term", "choose_columns", "find_columns", "find_labels", "list_terms"]
+
 
 class Term(NamedTuple):
     """An input that is a function of a number v, with z = (v − offset) / divisor.

@@ -54,6 +54,9 @@ from xpnet.tables.columns import (
     to_plain,
 )
 
+__all__ = ["KINDS", "Columns", "Features", "Table", "Targets", "describe_preparation", "is_table", "read_table"]
+
+
 STDIN = "-"
 TEXT_SUFFIXES = (".csv", ".tsv", ".txt")
 SUFFIXES = (*TEXT_SUFFIXES, *(f"{suffix}.gz" for suffix in TEXT_SUFFIXES), ".parquet")
