@@ -20,7 +20,7 @@ EXTRAS = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["op
 
 # Code in the examples of a page -> the extras of which one brings what the code needs
 NEEDS = {
-    r"import sklearn|from sklearn|xpnet\.estimators|validation_split=": {"sklearn"},
+    r"import sklearn|from sklearn|xpnet\.estimators|validation_split=": {"sklearn", "tables"},
     r"import torch\b|from torch\b|\"torch\"": {"torch", "vision"},
     r"torchvision": {"vision"},
     r"to_onnx\(": {"onnx"},

@@ -290,7 +290,18 @@ for way in {ways}:
 
 
 def test_the_public_names_are_there():
-    modules = {"activations", "backends", "costs", "datasets", "estimators", "export", "learn", "metrics", "plots"}
+    modules = {
+        "activations",
+        "backends",
+        "costs",
+        "datasets",
+        "estimators",
+        "export",
+        "learn",
+        "metrics",
+        "plots",
+        "tables",
+    }
     assert {name for name in dir(xpnet) if not name.startswith("_")} == modules | set(xpnet.__all__)
     for name in xpnet.__all__:
         assert getattr(xpnet, name).__doc__, name

@@ -1,6 +1,7 @@
 """TableClassifier and TableRegressor: from any table to predictions, in scikit-learn."""
 
 import pickle
+import re
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,12 @@ from sklearn.metrics import accuracy_score, r2_score, recall_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from test_estimators_among_others import read_strings
 
-from xpnet import CheckpointError, Ensemble
+from xpnet import Callback, CheckpointError, Ensemble
 from xpnet.errors import BackendError
 from xpnet.estimators import TableClassifier, TableEncoder, TableRegressor
+from xpnet.tables import hold_out
 from xpnet.tables._cells import label
+from xpnet.tables.reading import read_table
 
 pytestmark = pytest.mark.needs("pandas")
 
@@ -352,8 +355,133 @@ def test_progress_and_threads(capsys):
     quiet = TableRegressor(**FEW).fit(pets(), HEIGHT)
     assert capsys.readouterr() == ("", "")
     loud = TableRegressor(**FEW, n_jobs=-1, progress=True).fit(pets(), HEIGHT)
-    assert "Epoch: 2 / 2" in capsys.readouterr().out
+    assert re.search(r"Epoch: 2 / 2,\t validation: r2 \S+, mean absolute error \S+\n", capsys.readouterr().out)
     np.testing.assert_allclose(loud.predict(pets()), quiet.predict(pets()), rtol=1e-5, atol=1e-6)
+
+
+# What the command needs, too
+
+
+def test_other_settings_of_networks_and_trainings():
+    network = {"activation": "tanh", "cost": "gaussian", "dtype": "float64", "dropout": 0.1, "seed": 5}
+    epochs = []
+
+    class Count(Callback):
+        def on_epoch_end(self, logs):
+            epochs.append(logs["epoch"])
+
+    training = {"optimizer": "adam", "lr": 0.01, "epochs": 3, "metrics": ["rmse"], "callbacks": lambda k: [Count()]}
+    model = TableRegressor(**FEW, network=network, training=training).fit(pets(), HEIGHT)
+    twin = TableRegressor(**{**FEW, "random_state": 1}, network=network, training={**training, "callbacks": [Count()]})
+    np.testing.assert_array_equal(twin.fit(pets(), HEIGHT).predict(pets()), model.predict(pets()))
+    ensemble = model.ensemble_
+    assert ensemble.seeds == Ensemble([2, 1], 4, seed=5).seeds
+    expected = ("tanh", "gaussian", "float64", 2)
+    settings = ensemble[0].settings
+    assert (settings["activation"][0], ensemble[0].cost_name, ensemble[0].dtype, ensemble[0].sizes[-1]) == expected
+    assert sorted(epochs) == sorted(2 * 4 * [1, 2, 3])
+    history = ensemble.histories[0][-1]
+    assert (history["epoch"], history["lr"]) == (3, 0.01)
+    assert {"validation_rmse", "validation_r2", "validation_mean_absolute_error"} <= history.keys()
+    plain = TableRegressor(**FEW, network={"standardize": False}).fit(pets(), HEIGHT)
+    assert plain.ensemble_[0].scaling is None
+
+
+def test_patience_ends_the_training_of_a_member():
+    noise = np.random.default_rng(0).normal(size=60)
+    lengths = {
+        patience: max(map(len, TableRegressor(**SMALL, patience=patience).fit(NUMBERS, noise).ensemble_.histories))
+        for patience in (1, 15)
+    }
+    assert lengths[1] < lengths[15]
+
+
+@pytest.mark.parametrize("members", [1, 4])
+def test_one_output_for_two_classes(members):
+    y = np.where(HEIGHT > 0.5, "tall", "small")
+    model = TableClassifier(**{**SMALL, "members": members}, network={"task": "binary"}).fit(pets(), y)
+    assert model.ensemble_[0].sizes[-1] == 1
+    p = model.predict_proba(pets())
+    np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-6)
+    np.testing.assert_array_equal(model.predict(pets()), model.classes_[p.argmax(axis=1)])
+    assert model.score(pets(), y) > 0.7
+    left_out = np.isfinite(model.oof_proba_[:, 0])
+    accuracy = (model.classes_[model.oof_proba_.argmax(axis=1)] == y)[left_out].mean()
+    assert str(model.describe_scores()).startswith(f"accuracy: {accuracy:.2%} (")
+
+
+def test_folds_that_the_user_chooses():
+    last = [np.arange(40, 60), [0, 59], np.arange(50, 60)]
+    model = TableRegressor(**{**FEW, "members": 3}).fit(pets(), HEIGHT, np.arange(60), folds=last)
+    assert np.flatnonzero(np.isfinite(model.oof_prediction_)).tolist() == [*range(40, 60)]  # row 0 has no weight
+    model = TableRegressor(**{**SMALL, "members": 2}).fit(pets(), HEIGHT, folds=[[], []])
+    assert [len(history) for history in model.ensemble_.histories] == [25, 25]
+    assert "training_r2" in model.ensemble_.histories[0][0]
+    assert model.ensemble_.calibration is None
+    assert np.isnan(model.oof_prediction_).all()
+    with pytest.raises(ValueError, match="no rows were left out in fit, which the scores out of fold need; give X and"):
+        model.describe_scores()
+    for wrong in ([[60], [1]], [[0.5], [1]], [[[1]], [2]]):
+        with pytest.raises(ValueError, match=r"folds holds .*; give numbers of rows of X, from 0 to 59"):
+            model.fit(pets(), HEIGHT, folds=wrong)
+
+
+def test_scores_in_the_units_of_the_targets():
+    model = TableRegressor(**SMALL, training={"metrics": ["mean_squared_error"]}).fit(pets()[:45], HEIGHT[:45])
+    error = np.abs(HEIGHT[:45] - model.oof_prediction_).mean()
+    expected = f"R2: {r2_score(HEIGHT[:45], model.oof_prediction_):.4f}, mean absolute error: {error:.6g}, mean_squared"
+    assert str(model.describe_scores()).startswith(expected)
+    predicted = model.predict(pets()[45:])
+    error = np.abs(HEIGHT[45:] - predicted).mean()
+    text = str(model.describe_scores(pets()[45:], HEIGHT[45:]))
+    expected = rf"R2: {r2_score(HEIGHT[45:], predicted):.4f}, mean absolute error: {error:.6g}, within 90% intervals: "
+    assert text.startswith(expected)
+    assert ", mean_squared_error: " in text
+    classifier = TableClassifier(**SMALL).fit(pets()[:45], KINDS[:45])
+    score = classifier.score(pets()[45:], KINDS[45:])
+    text = str(classifier.describe_scores(pets()[45:], KINDS[45:]))
+    assert text.startswith(f"accuracy: {score:.2%} ({round(15 * score)}/15), log loss: ")
+
+
+def test_rows_for_testing():
+    train, test = hold_out(KINDS, 0.1)
+    assert sorted([*train, *test]) == [*range(60)]
+    assert [(KINDS[test] == kind).sum() for kind in ("cat", "dog", "eel")] == [2, 2, 2]
+    assert hold_out(HEIGHT, 0.1, last=True)[1].tolist() == [*range(54, 60)]
+    assert not np.array_equal(hold_out(HEIGHT, seed=1)[1], hold_out(HEIGHT)[1])
+    train, test = hold_out(HEIGHT, groups=np.arange(60) % 7)
+    assert 0 < len(test) <= 12
+    assert not {*(train % 7)} & {*(test % 7)}
+    for options, message in (
+        ({"fraction": 1.5}, r"fraction=1.5 must be in \[0, 1\)"),
+        ({"groups": ["a"] * 60}, "groups has one group, and groups are held out as a whole; give two or more"),
+        ({"fraction": 0.999}, "fraction=0.999 leaves none of the 60 rows of y to train on"),
+        ({"groups": [1, 2]}, "y has 60 examples and groups has 2"),
+        ({"groups": KINDS, "last": True}, "last=True holds out the last rows, and groups= whole groups; give one of"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            hold_out(HEIGHT, **options)
+
+
+def test_the_columns_of_a_file(tmp_path):
+    """As they are written there, and classes in the order of numbers, also one that is not among the rows to learn."""
+    path = tmp_path / "t.csv"
+    pets().assign(y=[10, 9, 100] * 20).to_csv(path, index=False)
+    X, y, groups = read_table(str(path)).split("y", group="home")
+    assert groups.tolist() == ["sea", "land"] * 30
+    rows = np.flatnonzero(y.y < 2)
+    with pytest.warns(UserWarning, match=r"t.csv has no rows of '100' to train on: all of them are held out"):
+        model = TableClassifier(**SMALL, class_weight="balanced").fit(X[rows], y[rows])
+    assert model.classes_.tolist() == ["9", "10", "100"]
+    assert {*model.predict(X)} <= {"9", "10"}
+    left_out = {"kind": "left out", "name": "home", "reason": "its groups are held out as a whole"}
+    assert model.ensemble_[0].notes["columns"][-1] == left_out
+    assert str(model.describe_scores(X[rows], y[rows])).startswith("accuracy: ")
+    with pytest.raises(ValueError, match=r"column 'y' of .*t.csv was read as labels, and numbers are needed"):
+        TableRegressor(**FEW).fit(X, y)
+    X, y, _ = read_table(str(path)).split("length")
+    with pytest.raises(ValueError, match=r"column 'length' of .*t.csv was read as numbers, and labels are needed"):
+        TableClassifier(**FEW).fit(X, y)
 
 
 # In scikit-learn
@@ -426,6 +554,12 @@ def test_a_wrong_parameter_changes_nothing():
         ({"random_state": "x"}, ValueError, "random_state='x' must be a whole number"),
         ({"progress": 2}, ValueError, "progress=2 must be True or False"),
         ({"backend": "tpu"}, BackendError, "backend='tpu' is unknown"),
+        ({"patience": 0}, ValueError, "patience=0 must be a whole number of at least 1"),
+        ({"network": {"sizes": [1]}}, ValueError, "network has 'sizes'; choose from 'activation', "),
+        ({"network": {"task": "regression"}}, ValueError, "network has task='regression'; TableClassifier takes 'clas"),
+        ({"network": "tanh"}, ValueError, "network='tanh' must be a mapping, as in {'activation': ...}"),
+        ({"training": {"rows": []}}, ValueError, "training has 'rows'; choose from 'epochs', "),
+        ({"training": {"metrics": ["r2"]}}, ValueError, "metrics holds 'r2', which is for 'regression'"),
         ({"class_weight": {"bat": 2}}, ValueError, "class_weight names the class 'bat'; choose from 'cat', 'dog', 'e"),
     ):
         right = model.get_params()

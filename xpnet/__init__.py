@@ -63,7 +63,18 @@ _NAMES_IN = {
     ),
 }
 _MODULE_OF = {name: module for module, names in _NAMES_IN.items() for name in names}
-_MODULES = ("activations", "backends", "costs", "datasets", "estimators", "export", "learn", "metrics", "plots")
+_MODULES = (
+    "activations",
+    "backends",
+    "costs",
+    "datasets",
+    "estimators",
+    "export",
+    "learn",
+    "metrics",
+    "plots",
+    "tables",
+)
 
 __all__ = [
     "L1",

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from xpnet._checks import count
 from xpnet.cli._data import FILES, describe_examples, describe_features, describe_outputs, list_possible_names
@@ -36,9 +37,8 @@ from xpnet.value import History
 
 def train_table(options: argparse.Namespace) -> None:
     """Train an ensemble on a table, report, and save."""
-    if options.distributed or options.blas_threads != "auto":
-        option = "--distributed" if options.distributed else "--blas-threads"
-        raise ArgumentError(f"{option} is for arrays, and --data {options.data} is a table; leave it out")
+    if options.distributed:
+        raise ArgumentError(f"--distributed is for arrays, and --data {options.data} is a table; leave it out")
     members, lone = choose_members(options), find_lone_option(options)
     if members == 1 and options.validation_split is None:
         options.validation_split = 1 / LONE_FOLDS
@@ -61,7 +61,8 @@ def train_table(options: argparse.Namespace) -> None:
     chosen = choose_left_out(members, division, rows, table.name)
     chosen |= {name: getattr(options, name) for name in ("checkpoint", "every", "resume")}
     epochs, started = Recipe(epochs=options.epochs).choose_epochs(len(rows)), time.perf_counter()
-    with save_if_interrupted(running, options, epochs, members, calibrates=True):
+    limit = threadpool_limits(None if options.blas_threads == "auto" else options.blas_threads, "blas")
+    with limit, save_if_interrupted(running, options, epochs, members, calibrates=True):
         model.fit(X[rows], y[rows], **chosen)
     seconds, ensemble = time.perf_counter() - started, model.ensemble_
     if len(test):

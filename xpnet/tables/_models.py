@@ -405,6 +405,8 @@ class TableClassifier(ClassifierMixin, BaseTableModel):
     max_epochs
         Maximum number of epochs; the learning rate falls until then. A member stops earlier if its fold shows no
         improvement. None chooses by the number of rows: 50, or 10 to 49 for more than 100,000.
+    patience
+        Number of epochs without improvement on its fold after which a member stops.
     bins
         As in `TableEncoder`; 0 leaves numbers in one column.
     categories
@@ -416,9 +418,19 @@ class TableClassifier(ClassifierMixin, BaseTableModel):
         Draws folds, initial weights and minibatches: a number, a `numpy.random.RandomState`, or None for NumPy's global
         one.
     progress
-        Whether to show a bar on standard error, and a line per epoch on standard output.
+        Whether to show a bar on standard error, and a line per epoch on standard output, with scores of the folds in
+        the units of the targets.
     backend, device
         Where the networks compute, as in `xpnet.Network`. Unless given, it is where X lies, and NumPy for tables.
+    network : mapping, optional
+        Other arguments of `xpnet.Ensemble`, such as ``{"activation": "tanh", "dropout": 0.1}``: `activation`,
+        `output_activation`, `cost`, `task`, `init`, `dropout`, `standardize`, `dtype` and `seed`. With `standardize`,
+        columns are not scaled by their importance. `seed` is used in place of `random_state`.
+    training : mapping, optional
+        Other arguments of `xpnet.Ensemble.train`, such as ``{"optimizer": "adam", "lr": 0.01}``: `epochs`, `lr`,
+        `batch_size`, `optimizer`, `sampling`, `class_weight`, `metrics` and `callbacks`. The classes in its
+        `class_weight` are numbers from 0, in the order of `classes_`; unlike those of the estimator, they move the
+        probabilities.
     class_weight
         Weights of the classes, {label: number}; or "balanced", so that all classes have the same total weight. They
         count in training and in `predict`, and do not change probabilities, which are those of the table's frequencies.
@@ -554,7 +566,9 @@ class TableRegressor(RegressorMixin, BaseTableModel):
 
     Parameters
     ----------
-    members, hidden_layer_sizes, max_epochs, bins, categories, n_jobs, random_state, progress, backend, device
+    members, hidden_layer_sizes, max_epochs, patience, bins, categories, n_jobs, random_state, progress
+        As in `TableClassifier`.
+    backend, device, network, training
         As in `TableClassifier`.
 
     Attributes

@@ -56,6 +56,8 @@ def hold_out(
     if groups is not None:
         groups = np.unique(np.asarray(groups).astype(str), return_inverse=True)[1]
         check_lengths("y", len(y), "groups", len(groups))
+        if groups.max(initial=0) == 0:
+            raise ArgumentError("groups has one group, and groups are held out as a whole; give two or more, or none")
     if last and groups is not None:
         raise ArgumentError("last=True holds out the last rows, and groups= whole groups; give one of them")
     test = HoldOut(fraction, seed, None if groups is None else "groups", last).choose(
@@ -125,7 +127,7 @@ class HoldOut(NamedTuple):
         if fraction == 0:
             return np.zeros(n, bool)
         n_held_out = max(1, round(fraction * n))
-        option = f"--{argument.replace('_', '-')} {fraction:g}"
+        option = f"{argument}={fraction:g}"
         if n_held_out == n:
             raise ArgumentError(f"{option} leaves none of the {n} rows of {name} to train on")
         if self.last:
