@@ -1,5 +1,6 @@
 """The order in which examples are drawn into minibatches, on the host, so that it is the same on every backend."""
 
+import ctypes
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -11,7 +12,14 @@ from xpnet.core.arrays import rows_per_block
 from xpnet.errors import ArgumentError
 
 GeneratorState: TypeAlias = Mapping[str, Any]  # of a PCG64 of NumPy's
-ANY_SEED = np.random.SeedSequence(0)  # of generators that get another state
+
+
+class NoSeed(np.random.bit_generator.ISeedSequence):
+    """Seeds a generator that gets another state, in a tenth of the time that a seed takes."""
+
+    def generate_state(self, n_words: int, dtype: Any = np.uint32) -> np.ndarray:
+        """Generate zeros."""
+        return np.zeros(n_words, dtype)
 
 
 class Order(NamedTuple):
@@ -36,7 +44,7 @@ class Sampling(NamedTuple):
 
 def make_generator(state: GeneratorState) -> np.random.Generator:
     """Make a generator in a state."""
-    bits = np.random.PCG64(ANY_SEED)
+    bits = np.random.PCG64(NoSeed())
     bits.state = state
     return np.random.Generator(bits)
 
@@ -114,16 +122,30 @@ def shuffle_further(generator: np.random.RandomState, n: int) -> Sampling:
     >>> again.tolist()
     [[2, 3, 1, 0]]
     """
-    own = np.random.RandomState(0)  # gets the state of an order before each draw; to make one takes long
+    bits = np.random.MT19937(0)  # gets the state of an order before each draw; to make one takes long
+    own, state = np.random.RandomState(bits), view_state(bits)
 
     def draw(n: int, batch_size: int, pcg64: GeneratorState, order: Order | None) -> Drawn:
         if order is None or len(order.rows) != n:
             raise ArgumentError(f"the training has no order of its {n} examples")
-        own.set_state(unpack_state(order))
+        state[:] = order.state
         rows = order.rows[own.permutation(n)]
-        return cut_into_minibatches(rows, batch_size), pcg64, Order(rows, pack_state(own))
+        return cut_into_minibatches(rows, batch_size), pcg64, Order(rows, state.copy())
 
     return Sampling("shuffle", count_minibatches, draw, Order(np.arange(n, dtype=np.int32), pack_state(generator)))
+
+
+def view_state(bits: np.random.MT19937) -> np.ndarray:
+    """View the memory of a Mersenne Twister as an `Order` holds its state; NumPy's own functions take 25 µs for a copy.
+
+    Examples
+    --------
+    >>> bits = np.random.MT19937(0)
+    >>> state, generator = view_state(bits), np.random.RandomState(bits)
+    >>> generator.permutation(9).tolist() and bool((pack_state(generator) == state).all())
+    True
+    """
+    return np.ctypeslib.as_array((ctypes.c_int32 * 625).from_address(bits.ctypes.state_address))
 
 
 def pack_state(generator: np.random.RandomState) -> np.ndarray:

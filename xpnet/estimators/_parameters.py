@@ -324,11 +324,14 @@ def _check_partial(settings: FitSettings) -> None:
 def make_random_state(value: Any) -> np.random.RandomState:
     """Make the generator of a `random_state`."""
     try:
-        return check_random_state(value)
+        generator = check_random_state(value)
     except ValueError as error:
         raise ArgumentError(
             f"random_state={show(value)} must be a whole number from 0 to 2**32 - 1, a RandomState of NumPy, or None"
         ) from error
+    if generator.get_state(legacy=False)["bit_generator"] != "MT19937":
+        raise ArgumentError(f"random_state={show(value)} must draw by MT19937; give a RandomState of a seed")
+    return generator
 
 
 def parse_saving_of_fit(estimator: Any, kind: FileKind, checkpoint: Any, every: Any, resume: Any) -> Checkpoint | None:
