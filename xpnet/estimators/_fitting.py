@@ -14,7 +14,6 @@ from sklearn.exceptions import ConvergenceWarning
 from xpnet._checks import warn
 from xpnet.backends import on_host_only, require_bytes, to_host
 from xpnet.backends.base import Backend
-from xpnet.backends.identity import is_same
 from xpnet.core.arrays import Array, Namespace, count_bytes, leaves
 from xpnet.core.optimizers.base import needs_all_examples
 from xpnet.data import HostRows, RowSource, read_targets
@@ -48,12 +47,15 @@ FREE = {"backend", "device", "verbose", "progress", "warm_start", "max_iter", "c
 class Fit(NamedTuple):
     """A fit that is ready to train. Training changes the network and the tally."""
 
-    network: Network
+    job: Job
     data: FitData
-    source: RowSource
     convergence: Convergence  # follows scikit-learn's rules, and keeps the tally
-    plan: Plan
     random_state: np.random.RandomState
+
+    @property
+    def network(self) -> Network:
+        """The network."""
+        return self.job.owner
 
     @property
     def settings(self) -> FitSettings:
@@ -111,10 +113,10 @@ def fit_networks(
             raise error
         raise ArgumentError(f"{error} (this is member {k} of {len(fits)})") from error
     if all(fit.convergence.completed for fit in fits):  # not after Ctrl-C
-        warn_of_laggards([fit.network for fit in fits], [fit.plan.callbacks for fit in fits])
+        warn_of_laggards([fit.network for fit in fits], [fit.job.plan.callbacks for fit in fits])
     for fit in fits:
         if fit.settings.bayesian:
-            laplace = fit_laplace(fit.network.value, fit.source)
+            laplace = fit_laplace(fit.network.value, fit.job.data.train)
             fit.network.value = fit.network.value._replace(laplace=laplace)
     return [list_attributes(fit) for fit in fits]
 
@@ -264,7 +266,7 @@ def prepare_fit(
         callbacks=[*evaluations, convergence, *settings.callbacks],
         progress=settings.progress,
     )
-    return Fit(network, data, source, convergence, plan, random_state)
+    return Fit(Job(network.value, Data(source), plan, network), data, convergence, random_state)
 
 
 def _clip_batch_size(batch_size: int | None, n: int) -> int:
@@ -311,7 +313,7 @@ def train_until_interrupted(fits: Sequence[Fit], checkpoint: Checkpoint | None =
 def train_fits(
     fits: Sequence[Fit], *, threads: int | str = "auto", progress: bool = False, checkpoint: Checkpoint | None = None
 ) -> dict[int, ValueError]:
-    """Train the networks of fits, those of one structure in one program.
+    """Train the networks of fits of one structure in one program.
 
     Parameters
     ----------
@@ -322,61 +324,19 @@ def train_fits(
     progress
         Whether to show a bar for networks that are trained together, even if no fit asks for one.
     checkpoint
-        Writes the training of fits of one structure to a file.
+        Writes the training to a file.
 
     Returns
     -------
     dict
-        The errors of those that failed, by their numbers.
+        The errors of those that diverged, by their numbers.
     """
-    errors: dict[int, ValueError] = {}
-    for numbers in group_by_structure(fits):
-        group = [fits[k] for k in numbers]
-        try:
-            failed = _descend(group, threads, progress, checkpoint)
-            errors |= {numbers[i]: error for i, error in failed.items()}
-        except ValueError as error:
-            if len(group) > 1:  # it does not say which fit failed
-                raise
-            errors[numbers[0]] = error
-    return errors
-
-
-def group_by_structure(fits: Sequence[Fit]) -> list[list[int]]:
-    """Group the numbers of fits whose networks can be trained in one program.
-
-    Their networks have the same model, place and dtype, and their optimizers the same update, up to its numbers.
-    """
-    groups: list[list[int]] = []
-    structures: list[Any] = []
-    for k, fit in enumerate(fits):
-        structure = _list_structure(fit)
-        equal = [i for i, other in enumerate(structures) if is_same(structure, other)]
-        if equal:
-            groups[equal[0]].append(k)
-        else:
-            groups.append([k])
-            structures.append(structure)
-    return groups
-
-
-def _list_structure(fit: Fit) -> Any:
-    """List everything that fits must have in common to be trained together."""
-    value = fit.network.value
-    place = (value.backend.name, value.backend.device_name, value.dtype)
-    return value.model, value.scaling is None, place, fit.plan.optimizer.update
-
-
-def _descend(
-    fits: Sequence[Fit], threads: int | str, progress: bool, checkpoint: Checkpoint | None
-) -> dict[int, ValueError]:
-    """Train networks of one structure by gradient descent, and return the errors of those that failed."""
-    networks = [fit.network for fit in fits]
-    progress = any(fit.plan.progress for fit in fits) or (progress and len(fits) > 1)  # one bar for all
-    jobs = [Job(fit.network.value, Data(fit.source), replace(fit.plan, progress=progress), fit.network) for fit in fits]
+    jobs = [fit.job for fit in fits]
+    if progress and len(jobs) > 1:
+        jobs[0] = jobs[0]._replace(plan=replace(jobs[0].plan, progress=True))  # one bar for all
     stream = train(jobs, threads=threads, checkpoint=checkpoint)
     try:
-        diverged = stream.give_to(networks)
+        diverged = stream.give_to([fit.network for fit in fits])
     finally:
         for fit, moment in zip(fits, stream.moments):
             if moment.order is not None:  # leave the generator where scikit-learn does

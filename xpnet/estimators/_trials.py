@@ -20,7 +20,6 @@ from xpnet.estimators._fit_data import Call, FitData, check_data
 from xpnet.estimators._fitting import (
     Fit,
     assign_attributes,
-    group_by_structure,
     list_attributes,
     load_examples,
     prepare_fit,
@@ -31,6 +30,7 @@ from xpnet.estimators._parameters import make_random_state, parse_settings
 from xpnet.estimators._results import ScoredFit, Scoring, name_weights
 from xpnet.estimators.architecture import parse_hidden_sizes
 from xpnet.estimators.base import BasePerceptron
+from xpnet.training import group_by_structure
 
 MIN_FITS = 4  # of one kind per worker, unless there are fewer
 MAX_BYTES = 1 << 28  # of the examples of all folds together; larger folds are trained one after the other
@@ -162,7 +162,7 @@ def _fit_part(
         except Exception:
             alone.append(trial)  # which meets the same error
     preparation = (time.perf_counter() - began) / max(1, len(prepared))
-    for numbers in group_by_structure([fit for _, fit, _ in prepared]):
+    for numbers in group_by_structure([fit.job for _, fit, _ in prepared]):
         group = [prepared[k] for k in numbers]
         began, errors, interrupt = time.perf_counter(), {}, None
         try:

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from xpnet.training._train import describe_calls as describe_calls
     from xpnet.training._train import find_scalings as find_scalings
     from xpnet.training._train import finish_jobs as finish_jobs
+    from xpnet.training._train import group_by_structure as group_by_structure
     from xpnet.training._train import ignore as ignore
     from xpnet.training._train import run as run
     from xpnet.training._train import run_to_end as run_to_end
@@ -97,6 +98,7 @@ __all__ = [
     "find_scalings",
     "find_starts",
     "finish_jobs",
+    "group_by_structure",
     "ignore",
     "measure",
     "measure_data",
@@ -193,6 +195,7 @@ __getattr__ = import_lazily(
             "describe_calls",
             "find_scalings",
             "finish_jobs",
+            "group_by_structure",
             "run",
             "Progress",
             "Stream",
