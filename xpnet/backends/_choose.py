@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import Any
 
 import array_api_compat
+import numpy as np
 
 from xpnet._checks import choices, install_command, name_backend
 from xpnet._names import explain_unknown
@@ -68,7 +69,7 @@ def find_place(backend: Any, device: Any, dtype: str) -> Place:
 
 def is_foreign(x: Any) -> bool:
     """Tell whether this is an array of a library other than NumPy."""
-    return is_array(x) and not array_api_compat.is_numpy_array(x)
+    return not isinstance(x, np.ndarray) and is_array(x) and not array_api_compat.is_numpy_array(x)
 
 
 def backend_of(x: Any) -> Backend:

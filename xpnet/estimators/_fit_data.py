@@ -44,17 +44,10 @@ class FitData(NamedTuple):
     x: Any  # (n, n_features): an array of any library, or a sparse matrix
     targets: Any  # as the network outputs them; see `Classification.encode`
     sample_weight: np.ndarray | None  # (n,) float64, on the host
-    class_weight: np.ndarray | None = None  # (n,), of the class of each example, on the host
+    weight: np.ndarray | None  # the same, times the weights of the classes
     validation: "FitData | None" = None
     slopes: Any = None  # an array of any library, whose shape is not checked yet
     slope_weight: float = 1.0
-
-    @property
-    def weight(self) -> np.ndarray | None:
-        """Weights of the examples, those of their classes included."""
-        if self.class_weight is None or self.sample_weight is None:
-            return self.sample_weight if self.class_weight is None else self.class_weight
-        return self.sample_weight * self.class_weight
 
 
 def check_data(estimator: Any, call: Call, last: Mapping[str, Any]) -> FitData:
@@ -71,11 +64,15 @@ def check_data(estimator: Any, call: Call, last: Mapping[str, Any]) -> FitData:
     X, y = validate_examples(stand_in, X, y, numeric=kind.numeric, reset=previous is None)
     problem = kind.learn(estimator, y, call.classes, last.get("_labels"), partial=call.partial)
     targets, sample_weight = problem.encode(y), check_sample_weight(sample_weight, X.shape[0])
-    class_weight = problem.weigh_classes(y, partial=call.partial)
+    weight = problem.weigh_classes(y, partial=call.partial)
+    if weight is None:
+        weight = sample_weight
+    elif sample_weight is not None:
+        weight = sample_weight * weight
     names = vars(stand_in).get("feature_names_in_")
     slopes = None if call.slopes is None else as_real_array(call.slopes, "slopes")
     slope_weight = parse_slope_weight(slopes, call.slope_weight)
-    data = FitData(home, names, problem, X, targets, sample_weight, class_weight, None, slopes, slope_weight)
+    data = FitData(home, names, problem, X, targets, sample_weight, weight, None, slopes, slope_weight)
     return data if call.X_val is None else data._replace(validation=_check_validation(stand_in, call, data))
 
 
@@ -104,7 +101,7 @@ def _check_validation(stand_in: Any, call: Call, train: FitData) -> FitData:
         X, y = validate_examples(stand_in, call.X_val, call.y_val, numeric=problem.numeric, reset=False)
         problem.check(y)
         targets, sample_weight = problem.encode(y), check_sample_weight(call.sample_weight_val, X.shape[0])
-        return FitData(home, train.feature_names, problem, X, targets, sample_weight)
+        return FitData(home, train.feature_names, problem, X, targets, sample_weight, sample_weight)
     except (TypeError, ValueError) as error:
         raise ArgumentError(f"{error} (these are X_val, y_val and sample_weight_val)") from error
 

@@ -41,6 +41,8 @@ def leave_device(x: Any, backend: Backend) -> Array:
 
     Synchronizes if it moves to the host.
     """
+    if isinstance(x, np.ndarray):
+        return x
     x = as_array(x)
     return backend_of(x).to_numpy(x) if backend.on_host and not on_host(x) else x
 
@@ -225,7 +227,9 @@ def _leave_nullable(y: Any) -> Any:
 
 def _name_columns(x: Any) -> Any:
     """Return a table of pandas in place of an array with column names, as in xarray, which scikit-learn compares."""
-    return x.to_pandas() if has_coordinates(x) and x.ndim == 2 and column_names(x, "X") else x
+    if isinstance(x, np.ndarray) or not has_coordinates(x):
+        return x
+    return x.to_pandas() if x.ndim == 2 and column_names(x, "X") else x
 
 
 def _validate_by_shape(estimator: BaseEstimator, given: Any, y: Any, reset: bool) -> Array | HostRows:
