@@ -15,9 +15,8 @@ import numpy as np
 from mpi4py import MPI
 
 from xpnet import SGD, Adam, Callback, Clip, EarlyStopping, LevenbergMarquardt, Network, ReduceLROnPlateau
-from xpnet.distributed import Distributed
+from xpnet.distributed import Distributed, _on_ranks
 from xpnet.distributed._runner import SharedRunner
-from xpnet.training import _comparison as comparison
 
 COMM = MPI.COMM_WORLD
 RNG = np.random.default_rng(0)
@@ -285,10 +284,10 @@ def refused():
         ),
     }
     errors = {name: fail(net, data, **{"epochs": 1, **options}) for name, (net, data, options) in calls.items()}
-    version = comparison.__version__
-    comparison.__version__ = "0.0.0" if last else version
+    version = _on_ranks.__version__
+    _on_ranks.__version__ = "0.0.0" if last else version
     errors["other version"] = fail(make(), FEW, epochs=1)
-    comparison.__version__ = version
+    _on_ranks.__version__ = version
     return errors
 
 

@@ -1,11 +1,13 @@
 """Trainings that several processes share: what each of them prepares, and what they agree on."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
+from importlib.metadata import version
 from typing import Any
 
+from xpnet._checks import truncate
 from xpnet.backends import AUTO
 from xpnet.core.optimizers.base import needs_all_examples
 from xpnet.core.scaling import Scaling
@@ -17,6 +19,7 @@ from xpnet.distributed._runner import SharedRunner
 from xpnet.distributed._setting import parse_distributed
 from xpnet.errors import ArgumentError, DivergenceError
 from xpnet.training import (
+    FINGERPRINTED,
     Checkpoint,
     CheckpointFile,
     Job,
@@ -25,11 +28,11 @@ from xpnet.training import (
     Stream,
     Values,
     begin,
-    check_same_on_ranks,
     check_schedule,
+    compare_examples,
     complete_jobs,
     describe_calls,
-    describe_on_rank,
+    describe_schedule,
     find_scalings,
     find_starts,
     finish_jobs,
@@ -38,8 +41,10 @@ from xpnet.training import (
 )
 from xpnet.training.callback import Trainee, Training
 from xpnet.value import Moment, Value
+from xpnet.version import __version__
 
 MakeJob = Callable[[Value | Moment, bool], Job]
+OF_FIRST_RANK = {"validation_data", "test_data", "initial_weights"}  # which alone has these, and the network
 
 
 def train_on_ranks(
@@ -171,3 +176,34 @@ def finish_job(job: Job, scaling: Scaling | None, ranks: Ranks) -> Job:
     callback = Lead(job.plan.callbacks, ranks) if ranks.leads else Follow(ranks)
     plan = replace(job.plan, callbacks=[callback], sampling=ranks.share(job.plan.sampling))
     return job._replace(plan=plan)
+
+
+def describe_on_rank(job: Job, call: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe a training on one of several processes, with what `describe_training` says of the call."""
+    plan, backend, steps = job.plan, job.value.backend, job.data.train.steps(job.plan.sampling, job.plan.batch_size)
+    total = plan.epochs * (steps or 0)
+    return {
+        "versions": {"xpnet": __version__, **{name: version(name) for name in {"numpy", backend.name}}},
+        "backend": backend.name,
+        **job.value.settings,
+        **{name: value for name, value in call.items() if name not in OF_FIRST_RANK},
+        "chunk_steps": plan.chunk_steps,
+        "lr": describe_schedule(plan.lr, total, total),  # the last, as it depends on the number of steps
+    }
+
+
+def check_same_on_ranks(descriptions: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse to share a training among ranks if they describe it otherwise, and name the first difference."""
+    first = descriptions[0]
+    for rank, other in enumerate(descriptions):
+        for name, value in other.items():
+            if value == first[name]:
+                continue
+            if name in FINGERPRINTED:
+                difference = compare_examples(name, first[name], value, f"on rank {rank}")
+            else:
+                difference = f"{truncate(first[name])} and {truncate(value)}"
+            raise ArgumentError(
+                f"rank {rank} has other {name} than rank 0: {difference}; all processes that share a training must "
+                "have the same"
+            )

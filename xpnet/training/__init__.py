@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from xpnet.training._checkpoint import CheckpointFile as CheckpointFile
     from xpnet.training._checkpoint import SaveFunction as SaveFunction
     from xpnet.training._checkpoint import find_starts as find_starts
-    from xpnet.training._comparison import check_same_on_ranks as check_same_on_ranks
-    from xpnet.training._comparison import describe_on_rank as describe_on_rank
+    from xpnet.training._comparison import FINGERPRINTED as FINGERPRINTED
+    from xpnet.training._comparison import compare_examples as compare_examples
+    from xpnet.training._comparison import describe_schedule as describe_schedule
     from xpnet.training._evaluate import Evaluate as Evaluate
     from xpnet.training._evaluate import choose_metrics as choose_metrics
     from xpnet.training._evaluate import measure as measure
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from xpnet.value import Moment as Moment
 
 __all__ = [
+    "FINGERPRINTED",
     "Checkpoint",
     "CheckpointFile",
     "ChunkRunner",
@@ -88,13 +90,13 @@ __all__ = [
     "begin",
     "check_machine",
     "check_one_update",
-    "check_same_on_ranks",
     "check_schedule",
     "choose_metrics",
+    "compare_examples",
     "complete_jobs",
     "copies_for_each",
     "describe_calls",
-    "describe_on_rank",
+    "describe_schedule",
     "find_scalings",
     "find_starts",
     "finish_jobs",
@@ -160,8 +162,9 @@ __getattr__ = import_lazily(
             "require_classes",
         ),
         "_comparison": (
-            "check_same_on_ranks",
-            "describe_on_rank",
+            "FINGERPRINTED",
+            "compare_examples",
+            "describe_schedule",
         ),
         "_rates": ("check_schedule",),
         "_laggards": ("warn_of_laggards",),

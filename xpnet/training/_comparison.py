@@ -8,7 +8,6 @@ import hashlib
 import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
-from importlib.metadata import version
 from math import isclose
 from typing import Any
 
@@ -28,11 +27,9 @@ from xpnet.training._rates import learning_rates
 from xpnet.training.callback import Callback, Trainee, decisive_arguments
 from xpnet.value import Moment
 from xpnet.value.structure import describe_own
-from xpnet.version import __version__
 
 # Described by fingerprints, which are compared
-DATA = ("train_data", "validation_data", "test_data", "sample_weight")
-OF_FIRST_RANK = {"validation_data", "test_data", "initial_weights"}  # which alone has these, and the network
+FINGERPRINTED = ("train_data", "validation_data", "test_data", "sample_weight")
 APART = {"lr", "callbacks", "metrics", "training_metrics"}  # the fields of a plan that are described by functions
 FREE = {"chunk_steps", "progress"}  # those that a resumed training may change
 MOST_RATES = 10_000  # compared, of a user's own schedule
@@ -65,20 +62,6 @@ def describe_initial_weights(net: Trainee) -> list[float] | None:
     with value.scope():
         arrays = [np.ravel(value.backend.to_numpy(x)).astype(np.float64) for x in leaves(value.layers)]
     return [float(part.clip(0) @ np.arange(1, 1 + len(part))) for array in arrays for part in (array, -array)]
-
-
-def describe_on_rank(job: Job, call: Mapping[str, Any]) -> dict[str, Any]:
-    """Describe a training on one of several processes, with what `describe_training` says of the call."""
-    plan, backend, steps = job.plan, job.value.backend, job.data.train.steps(job.plan.sampling, job.plan.batch_size)
-    total = plan.epochs * (steps or 0)
-    return {
-        "versions": {"xpnet": __version__, **{name: version(name) for name in {"numpy", backend.name}}},
-        "backend": backend.name,
-        **job.value.settings,
-        **{name: value for name, value in call.items() if name not in OF_FIRST_RANK},
-        "chunk_steps": plan.chunk_steps,
-        "lr": describe_schedule(plan.lr, total, total),  # the last, as it depends on the number of steps
-    }
 
 
 def describe_callbacks(callbacks: Sequence[Callback], quantities: Iterable[str]) -> dict[str, Any]:
@@ -245,23 +228,6 @@ def check_steps(moment: Moment, steps: int | None) -> None:
         raise ArgumentError(f"its position {numbers} contradicts itself")
 
 
-def check_same_on_ranks(descriptions: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse to share a training among ranks if they describe it otherwise, and name the first difference."""
-    first = descriptions[0]
-    for rank, other in enumerate(descriptions):
-        for name, value in other.items():
-            if value == first[name]:
-                continue
-            if name in DATA:
-                difference = _compare_examples(name, first[name], value, f"on rank {rank}")
-            else:
-                difference = f"{truncate(first[name])} and {truncate(value)}"
-            raise ArgumentError(
-                f"rank {rank} has other {name} than rank 0: {difference}; all processes that share a training must "
-                "have the same"
-            )
-
-
 def refuse_own_optimizer(optimizer: Optimizer) -> None:
     """Refuse an optimizer of a user's own class, whose state a file cannot hold."""
     if encode_optimizer(optimizer) is None:
@@ -285,11 +251,11 @@ def find_difference(path: str, before: Mapping[str, Any], now: Mapping[str, Any]
     """
     for name, value in now.items():
         then = before[name]
-        if (_is_same if name in DATA else operator.eq)(then, value):
+        if (_is_same if name in FINGERPRINTED else operator.eq)(then, value):
             continue
-        if name not in DATA:
+        if name not in FINGERPRINTED:
             return _difference(path, *_show_difference(name, before, now))
-        how = _compare_examples(name, then, value)
+        how = compare_examples(name, then, value)
         return ArgumentError(
             f"{name} differs from that of the training in {path}{f': {how}' if how else ''}; give the same, or another "
             "checkpoint"
@@ -340,7 +306,7 @@ def _is_same(before: Any, now: Any) -> bool:
     return before == now
 
 
-def _compare_examples(argument: str, before: Any, now: Any, place: str = "now") -> str:
+def compare_examples(argument: str, before: Any, now: Any, place: str = "now") -> str:
     """Describe how two fingerprints differ, if they tell it; `place` says where or when the second one is from."""
     if isinstance(before, str) and isinstance(now, str):
         return ""
