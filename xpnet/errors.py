@@ -1,5 +1,12 @@
 """The exceptions that xpnet raises."""
 
+__all__ = [
+    "ArgumentError",
+    "BackendError",
+    "CheckpointError",
+    "DivergenceError",
+]
+
 
 class ArgumentError(ValueError, TypeError):
     """An argument is wrong, or data given as one; the message names it, and says what is accepted.

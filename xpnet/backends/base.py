@@ -19,6 +19,31 @@ from xpnet.core.arrays import Array, Function, Namespace, Native, blocks, leaves
 from xpnet.core.scaling import Moments, moments
 from xpnet.errors import ArgumentError, BackendError
 
+__all__ = [
+    "CONVERSION_ERRORS",
+    "ON_CPU",
+    "ON_GPU",
+    "Backend",
+    "BindShortcut",
+    "Eager",
+    "GroupLimits",
+    "Loop",
+    "PatchedNamespace",
+    "Place",
+    "Speed",
+    "as_array",
+    "cast",
+    "count_threads",
+    "find_blas",
+    "host_array",
+    "is_array",
+    "limit_thread_pools",
+    "on_host",
+    "open_namespace",
+    "precision",
+    "refuse_graph",
+]
+
 # Errors that the conversion of an object to an array may raise, including those of a user's own __array__
 CONVERSION_ERRORS = (TypeError, ValueError, RuntimeError, ArithmeticError, LookupError, StopIteration)
 # DLPack's numbers for a CPU, and for memory of the host that is pinned for CUDA or ROCm

@@ -21,6 +21,16 @@ from xpnet.backends._choose import to_host
 from xpnet.backends.base import CONVERSION_ERRORS
 from xpnet.core.arrays import blocks
 
+__all__ = [
+    "PYTHON",
+    "describe",
+    "describe_call",
+    "digest",
+    "is_fixed",
+    "is_ours",
+    "is_same",
+]
+
 PLAIN = (type(None), bool, int, float, complex, str, bytes)
 ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
 LONGEST = 500  # characters of an object or a list that are shown; longer ones become digests

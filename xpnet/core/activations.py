@@ -17,6 +17,30 @@ from xpnet._checks import in_range
 from xpnet.core.arrays import Array, Namespace, Same
 from xpnet.core.initializers import Initializer, he_normal, lecun_normal, scaled_normal
 
+__all__ = [
+    "ACTIVATIONS",
+    "PARAMETRIZED_ACTIVATIONS",
+    "Activation",
+    "elu",
+    "exp",
+    "find_kind",
+    "gelu",
+    "gelu_tanh",
+    "identity",
+    "leaky_relu",
+    "make_elu",
+    "make_leaky_relu",
+    "mean_std",
+    "normal_cdf",
+    "relu",
+    "selu",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "softplus",
+    "tanh",
+]
+
 
 class Activation(NamedTuple):
     """An activation function.

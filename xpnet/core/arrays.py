@@ -12,6 +12,31 @@ import numpy as np
 
 from xpnet.errors import ArgumentError
 
+__all__ = [
+    "BLOCK_ELEMENTS",
+    "Array",
+    "Function",
+    "Layer",
+    "Layers",
+    "Namespace",
+    "Native",
+    "Nest",
+    "Same",
+    "blocks",
+    "count_bytes",
+    "count_elements",
+    "join_layers",
+    "leaves",
+    "map_arrays",
+    "map_layers",
+    "positions",
+    "rebuild",
+    "rows_per_block",
+    "select",
+    "split_layers",
+    "take_examples",
+]
+
 Function: TypeAlias = Callable[..., Any]
 Namespace: TypeAlias = Any  # that library's Array API namespace, called xp everywhere
 Native: TypeAlias = Any  # an array of a library known by name, with all that this library offers; only for backends

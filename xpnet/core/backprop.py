@@ -18,6 +18,16 @@ from xpnet.core.arrays import Array, Layers, Namespace
 from xpnet.core.costs import Output
 from xpnet.core.dual import jvp
 
+__all__ = [
+    "backward",
+    "deltas",
+    "forward",
+    "hessian_product",
+    "matmul_like_weights",
+    "pullback",
+    "weigh",
+]
+
 
 def forward(layers: Layers, sigmas: Sequence[Activation], x: Array, xp: Namespace) -> tuple[list[Array], list[Array]]:
     """Compute the weighted inputs z and the activations a of every layer.

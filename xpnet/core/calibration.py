@@ -30,6 +30,23 @@ from xpnet.core.arrays import Array, Namespace
 from xpnet.core.costs import Cost
 from xpnet.errors import ArgumentError
 
+__all__ = [
+    "ONE_SIGMA",
+    "Calibration",
+    "check_errors",
+    "choose_widths",
+    "combine_unseen",
+    "compute_errors",
+    "correct_points",
+    "correct_quantiles",
+    "coverage_error",
+    "find_error",
+    "find_shifts",
+    "interpolate_widths",
+    "rank_errors",
+    "sort_errors",
+]
+
 MOST_ERRORS = 9_999  # that a calibration keeps
 MOST_KNOTS, ROWS_PER_KNOT = 8, 50  # of widths
 LEAST_WIDTH = 0.01  # as a fraction of the mean error

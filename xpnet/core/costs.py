@@ -26,6 +26,27 @@ from xpnet.core.activations import Activation, identity, mean_std
 from xpnet.core.arrays import Array, Namespace
 from xpnet.errors import ArgumentError
 
+__all__ = [
+    "COSTS",
+    "PARAMETRIZED_COSTS",
+    "Composed",
+    "Cost",
+    "Distribution",
+    "Fused",
+    "Output",
+    "absolute",
+    "cross_entropy",
+    "gaussian",
+    "huber",
+    "log_likelihood",
+    "mae",
+    "make_huber",
+    "make_quantile",
+    "mse",
+    "poisson",
+    "quadratic",
+]
+
 # The costs of the book
 
 

@@ -15,6 +15,14 @@ import numpy as np
 from xpnet.core.activations import Activation
 from xpnet.core.arrays import Array, Layers, Namespace, positions
 
+__all__ = [
+    "Dropout",
+    "drop",
+    "init_dropout",
+    "keep_mask",
+    "make_masks",
+]
+
 _GOLDEN = 0x9E3779B9 - 2**32  # 2³² divided by the golden ratio, as a signed number
 
 

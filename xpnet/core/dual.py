@@ -23,6 +23,12 @@ from xpnet._checks import is_list
 from xpnet.core.arrays import Array, Function, Namespace, Nest, map_arrays
 from xpnet.errors import ArgumentError
 
+__all__ = [
+    "ValueGradient",
+    "jvp",
+    "unit_vectors",
+]
+
 
 def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], xp: Namespace) -> Any:
     """Compute the derivative of a function of arrays in one direction: a Jacobian-vector product.

@@ -15,6 +15,14 @@ from typing import TypeAlias
 
 import numpy as np
 
+__all__ = [
+    "INITIALIZERS",
+    "Initializer",
+    "he_normal",
+    "lecun_normal",
+    "scaled_normal",
+]
+
 # (rng, n_in, n_out) -> (w, b)
 Initializer: TypeAlias = "Callable[[np.random.Generator, int, int], tuple[np.ndarray, np.ndarray]]"
 

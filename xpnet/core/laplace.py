@@ -19,6 +19,11 @@ from xpnet.core.backprop import forward
 from xpnet.core.dual import unit_vectors
 from xpnet.core.optimizers import jacobian
 
+__all__ = [
+    "Laplace",
+    "outputs_with_variances",
+]
+
 
 class Laplace(NamedTuple):
     """The covariance of all weights and biases, and the noise of standardized targets: NumPy arrays in float64."""

@@ -11,6 +11,15 @@ from typing import Any, TypeAlias
 from xpnet.core.arrays import Array, Layers, Namespace, Nest, map_arrays
 from xpnet.core.step import State
 
+__all__ = [
+    "MemberState",
+    "dimensions",
+    "extract",
+    "join",
+    "join_nests",
+    "whole",
+]
+
 Axes: TypeAlias = "int | tuple[Axes, ...] | None"  # a nest of the numbers of axes of arrays
 
 FIELDS = ("layers", "optimizer", "dropout")

@@ -9,6 +9,17 @@ from typing import Any, NamedTuple
 from xpnet.core.arrays import Array, Namespace, Same
 from xpnet.core.scaling import AnyScaling
 
+__all__ = [
+    "Batch",
+    "Encoding",
+    "Examples",
+    "Minibatch",
+    "apply_scale",
+    "decode",
+    "make_minibatch",
+    "one_hot",
+]
+
 
 class Minibatch(NamedTuple):
     """The arrays that a step computes with. A stack of them has an axis of steps in front.

@@ -8,6 +8,12 @@ from typing import Any, NamedTuple
 from xpnet.core.activations import Activation
 from xpnet.core.costs import Cost, Output
 
+__all__ = [
+    "Model",
+    "Seeds",
+    "count_parameters",
+]
+
 
 class Model(NamedTuple):
     """The structure of a network: everything except its weights, its optimizer and its device.

@@ -17,6 +17,18 @@ import numpy as np
 from xpnet.core.arrays import Array, Namespace
 from xpnet.core.calibration import sort_errors
 
+__all__ = [
+    "MOST_DIRECTIONS",
+    "Novelty",
+    "choose_directions",
+    "leave_one_out",
+    "measure_distances",
+    "rank_distances",
+    "sort_distances",
+    "sum_products",
+    "whiten",
+]
+
 MOST_DIRECTIONS = 256
 RIDGE = 0.01  # added to variances of 1, for columns that determine one another, or never vary
 

@@ -9,6 +9,10 @@ incomes, and only what is far outside for the tail of its own kind is named.
 
 import numpy as np
 
+__all__ = [
+    "find_wrong_targets",
+]
+
 FEWEST = 50  # targets that differ from the median; of fewer, the tail is not known
 MOST, MOST_SHARE = 3, 0.01  # targets that may be wrong: more of them are a group of their own
 GAP = 10.0  # in units of γ: one in exp(10) = 22,000 tables of such a tail has a wider one

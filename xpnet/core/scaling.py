@@ -16,6 +16,19 @@ import numpy as np
 
 from xpnet.core.arrays import Array, Namespace, Same, leaves
 
+__all__ = [
+    "AnyScaling",
+    "Moments",
+    "Scaler",
+    "Scaling",
+    "ScalingInParts",
+    "column_sums",
+    "compute_scaling",
+    "mean_and_deviation",
+    "merge_moments",
+    "moments",
+]
+
 # In standard deviations. Outputs whose mean is further from 0 are scaled back in float64: float32 would round them by
 # more than 1.5e-5 standard deviations
 FAR_FROM_ZERO = 2.0**8

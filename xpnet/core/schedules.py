@@ -13,6 +13,18 @@ from xpnet._checks import in_range, overwrite
 from xpnet._names import explain_arguments
 from xpnet.errors import ArgumentError
 
+__all__ = [
+    "SCHEDULES",
+    "SCHEDULE_CLASSES",
+    "Constant",
+    "Cosine",
+    "Exponential",
+    "InverseScaling",
+    "OneCycle",
+    "Schedule",
+    "Step",
+]
+
 Schedule: TypeAlias = Callable[[int, int], float]
 
 

@@ -18,6 +18,14 @@ from xpnet.core.dropout import Dropout, drop
 from xpnet.core.minibatch import Minibatch
 from xpnet.core.optimizers.base import Update, WholeStep, add_decay, penalty
 
+__all__ = [
+    "State",
+    "drop_and_step",
+    "make_step",
+    "penalize_and_weigh",
+    "take_step",
+]
+
 
 class State(NamedTuple):
     """Everything that changes from step to step."""

@@ -15,6 +15,18 @@ from xpnet.core.activations import Activation, sigmoid, softmax
 from xpnet.core.arrays import Array, Layers, Namespace, Same
 from xpnet.core.model import Model
 
+__all__ = [
+    "can_temper",
+    "combine",
+    "compute_log_loss",
+    "find_logits",
+    "find_shift",
+    "find_temperature",
+    "output_of",
+    "sum_confidence_errors",
+    "temper",
+]
+
 # Between these; the lowest turns 0.61 into 0.9
 LOWEST, HIGHEST = 0.2, 100.0
 LEAST_DEVIATION = 0.2  # of logits that say nothing, beside a shift; of smaller ones, the shift would be far larger

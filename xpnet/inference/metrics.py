@@ -24,6 +24,25 @@ from xpnet.core.scaling import Moments, column_sums, merge_moments, moments
 from xpnet.core.temperature import compute_log_loss, find_logits, sum_confidence_errors
 from xpnet.errors import ArgumentError
 
+__all__ = [
+    "METRICS",
+    "Metric",
+    "accuracy",
+    "calibrated_log_loss",
+    "correct",
+    "expected_calibration_error",
+    "log_loss",
+    "mean_absolute_error",
+    "mean_r2",
+    "mean_squared_error",
+    "of_function",
+    "predict_from_outputs",
+    "predictions",
+    "r2",
+    "root_mean_squared_error",
+    "top_k",
+]
+
 
 class Metric(NamedTuple):
     """A number that says how good predictions are.

@@ -23,6 +23,23 @@ from xpnet.core.initializers import INITIALIZERS, Initializer
 from xpnet.core.model import Model
 from xpnet.errors import ArgumentError
 
+__all__ = [
+    "DTYPES",
+    "TASKS",
+    "Task",
+    "choose_own",
+    "describe_own",
+    "draw_layer",
+    "find_difference",
+    "find_seed",
+    "is_known",
+    "parse_cost",
+    "parse_feature_names",
+    "parse_model",
+    "parse_seed",
+    "round_number",
+]
+
 DTYPES = ("float32", "float64")
 KNOWN_ACTIVATIONS = {**ACTIVATIONS, mean_std.name: mean_std}  # that of the Gaussian cost cannot be given by its name
 AnyPart = TypeVar("AnyPart", Activation, Cost)

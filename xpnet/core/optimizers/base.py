@@ -17,6 +17,22 @@ from xpnet.core.arrays import Array, Layers, Namespace
 from xpnet.core.model import Model
 from xpnet.errors import ArgumentError
 
+__all__ = [
+    "Optimizer",
+    "OptimizerState",
+    "Update",
+    "WholeStep",
+    "add_decay",
+    "begins_anew",
+    "count_multiplications",
+    "is_optimizer",
+    "needs_all_examples",
+    "over_matrices",
+    "penalty",
+    "require_between",
+    "require_finite",
+]
+
 
 class OptimizerState(NamedTuple):
     """The state of an optimizer, in two parts."""
