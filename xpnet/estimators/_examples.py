@@ -21,7 +21,7 @@ def hold_out(
     """Split off the validation examples that scikit-learn would choose; the weights of classes do not apply to them."""
     if fraction == 0:
         raise ArgumentError("validation_fraction=0 holds out nothing for early_stopping to watch; 0.1 is usual")
-    y, weight = read_targets(data.train)
+    y, weight = read_targets(data.train)  # type: ignore[arg-type]
     classes = (y[:, 0] > 0.5).astype(str) if task == "binary" else None  # scikit-learn's errors say "True" and "False"
     parts: Any = train_test_split(np.arange(len(y)), test_size=fraction, random_state=random_state, stratify=classes)
     training_rows, validation_rows = parts
@@ -39,7 +39,7 @@ def resample(data: Data, random_state: np.random.RandomState) -> Data:
     """Draw a sample with replacement, as large as the examples to train on."""
     n = len(data.train)  # type: ignore[arg-type]
     drawn = data.part(random_state.randint(n, size=n))
-    _, weight = read_targets(drawn.train)
+    _, weight = read_targets(drawn.train)  # type: ignore[arg-type]
     if weight is not None:
         check_some_weight(float(weight.max()), "a bootstrap sample")
     return drawn

@@ -247,7 +247,8 @@ def prepare_fit(
             examples = hold_out(examples, data.sample_weight, fraction, task, random_state)
     if resamples:
         examples = resample(examples, random_state)
-    source, validation = examples.train, examples.validation
+    source: Any = examples.train  # by its rows
+    validation: Any = examples.validation
     if not settings.counts_lines:
         tally.begin_epochs(validates=validation is not None, early_stopping=settings.early_stopping is not None)
     loss = problem.cost_to_loss(network.value, source)
@@ -340,7 +341,8 @@ def train_fits(
     finally:
         for fit, moment in zip(fits, stream.moments):
             if moment.order is not None:  # leave the generator where scikit-learn does
-                fit.random_state.set_state((*unpack_state(moment.order), *fit.random_state.get_state()[3:]))
+                now: Any = fit.random_state.get_state()
+                fit.random_state.set_state((*unpack_state(moment.order), *now[3:]))
     failed = {i: _handle_divergence(fits[i], error) for i, error in diverged.items()}
     return {i: error for i, error in failed.items() if error is not None}
 
