@@ -106,6 +106,20 @@ def test_events_are_done(host):
     assert pytest.importorskip("cupy").cuda.get_current_stream().record().done
 
 
+def test_graphs_run_one_after_the_other_whatever_the_stream(host):
+    """They share the workspace of their products."""
+    cupy = pytest.importorskip("cupy")
+    from xpnet.backends._cuda_graph import Graph
+
+    x = cupy.ones((4, 4))
+    graphs = [Graph([lambda: cupy.multiply(x, 3.0, out=x)]) for _ in range(2)]
+    graphs[0]()
+    with host.counting() as counts, cupy.cuda.Stream(non_blocking=True):
+        graphs[1]()
+    assert counts["wait for another stream"] == 1
+    assert (x == 9).all()
+
+
 # What lies where
 
 

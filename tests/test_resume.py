@@ -929,6 +929,12 @@ def test_a_forged_training_is_refused_and_nothing_changes(halfway, where, value)
     assert_same(net, snapshot(network()))
 
 
+def test_a_training_that_lacks_an_argument_is_refused(halfway):
+    forge(halfway, lambda header, arrays: [header["training"]["call"].pop("sampling")])
+    with pytest.raises(CheckpointError, match=r"call=\[.* must be an object with the keys .*'sampling'"):
+        train(network(), halfway, [Interrupt()], resume=True)
+
+
 def test_forged_names_of_a_log_are_refused(tmp_path, short_chunks):
     callbacks = [CSVLog(tmp_path / "log")]
     interrupted(tmp_path / "run", network, chunks=5, callbacks=lambda: callbacks)

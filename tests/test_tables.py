@@ -895,7 +895,9 @@ def test_columns_of_another_kind_than_in_training_are_refused(capsys, folder):
 
 
 def test_a_network_that_was_not_trained_on_a_table_does_not_know_columns(capsys, folder):
-    Network([2, 3], task="classification", seed=0).save("net")
+    net = Network([2, 3], task="classification", seed=0)
+    net.feature_names, net.notes = ["weight", "length"], {"target": "kind"}  # the user's own
+    net.save("net")
     for words in (["predict", "net", "pets.csv"], ["evaluate", "net", "--data", "pets.csv"]):
         assert "pets.csv is a table, and the network does not know its columns" in refused(capsys, *words)
 

@@ -73,7 +73,7 @@ class HostRuntime:
             "streamDestroy": nothing,
             "streamQuery": nothing,
             "streamSynchronize": self.synchronize,
-            "streamWaitEvent": nothing,
+            "streamWaitEvent": lambda *args: self.meter.add("wait for another stream"),
             "streamIsCapturing": lambda stream: int(stream in self._captures),
             "streamBeginCapture": self.begin_capture,
             "streamEndCapture": self.end_capture,

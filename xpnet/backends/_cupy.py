@@ -147,9 +147,6 @@ class CuPyBackend(Eager):
         with self.scope(""):  # by columns, as the gradients of weights are
             return cupy.array(x.mT, order="C").mT if x.ndim > 1 else cupy.array(x)
 
-    def keep_order(self, x: Native) -> Native:
-        return x if x.ndim < 2 or x.mT.flags.c_contiguous else self.copy(x)
-
     def make_contiguous(self, x: Native) -> Native:
         with self.scope(""):
             return cupy.ascontiguousarray(x)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet._checks import choices, count, printable, truncate
+from xpnet._checks import choices, count, printable, require_keys, truncate
 from xpnet.backends.identity import PYTHON, describe, describe_call, is_fixed
 from xpnet.core.arrays import leaves
 from xpnet.core.model import Model
@@ -21,7 +21,7 @@ from xpnet.core.optimizers import OPTIMIZERS
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.schedules import SCHEDULE_CLASSES, Schedule
 from xpnet.errors import ArgumentError
-from xpnet.files import encode_optimizer, explain_errors, refuse_unknown
+from xpnet.files import encode_optimizer, explain_errors
 from xpnet.training._plan import Job
 from xpnet.training._rates import learning_rates
 from xpnet.training.callback import Callback, Trainee, decisive_arguments
@@ -176,7 +176,7 @@ def check_same_training(
     """
     then = before.call
     with explain_errors(path):
-        refuse_unknown("argument of train", set(then) ^ {*now, "lr", "schedule"})
+        require_keys("call", then, {*now, "lr", "schedule"})
         total = count("epochs", then["epochs"], 0) * (steps or 0)
     epochs = before.epoch - (not before.steps)
     if now["epochs"] < epochs:
@@ -187,7 +187,7 @@ def check_same_training(
     if len(versions) > 1:  # which compile the same code otherwise
         free.add("functions")
     with explain_errors(path):
-        compared = {name: value for name, value in now.items() if name in then.keys() - free}
+        compared = {name: value for name, value in now.items() if name not in free}
         difference = find_difference(path, then, compared)
     if difference is not None:
         raise difference
