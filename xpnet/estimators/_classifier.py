@@ -18,7 +18,6 @@ from xpnet.core.arrays import Array
 from xpnet.core.temperature import combine
 from xpnet.errors import ArgumentError
 from xpnet.estimators import _exchange as exchange
-from xpnet.estimators._fit_data import Call
 from xpnet.estimators._fitting import assign_attributes
 from xpnet.estimators.base import BaseLearner, BasePerceptron, has_epochs, mean_outputs
 from xpnet.estimators.targets import BINARY, MULTICLASS, MULTILABEL, Classification, Labels, is_multilabel
@@ -55,7 +54,7 @@ class BaseClassifier(ClassifierMixin, BaseLearner):
         """
         if classes is None and not self.__sklearn_is_fitted__() and not is_multilabel(to_host(y)):
             raise ArgumentError("classes must be passed on the first call to partial_fit.")
-        return self._fit(Call(X, y, sample_weight, classes=classes, partial=True))
+        return self._fit(X, y, sample_weight, classes=classes, partial=True)
 
     def predict(self, X: Any) -> Any:
         """Predict the class of each example, or its labels.

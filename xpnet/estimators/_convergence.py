@@ -13,6 +13,7 @@ from xpnet._checks import check_number, check_whole, warn
 from xpnet.core.arrays import Layers
 from xpnet.errors import ArgumentError
 from xpnet.estimators._parameters import FitSettings
+from xpnet.training import Plan
 from xpnet.training.callback import Callback, Training
 from xpnet.value import FITTED_TO_WEIGHTS
 
@@ -267,6 +268,11 @@ class Convergence(Callback):
     def _print(self, line: str) -> None:
         if self.settings.verbose:
             print(line)
+
+
+def find_convergence(plan: Plan) -> Convergence:
+    """Find the callback that follows scikit-learn's rules in the plan of a fit."""
+    return next(callback for callback in plan.callbacks if isinstance(callback, Convergence))
 
 
 class LineConvergence(Convergence):

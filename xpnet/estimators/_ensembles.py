@@ -15,8 +15,7 @@ from xpnet.backends.base import Backend
 from xpnet.core.arrays import Array
 from xpnet.errors import ArgumentError
 from xpnet.estimators._classifier import BaseClassifier, MLPClassifier
-from xpnet.estimators._fit_data import Call
-from xpnet.estimators._fitting import assign_attributes, fit_networks
+from xpnet.estimators._fitting import assign_attributes
 from xpnet.estimators._parameters import Parameters, make_random_state
 from xpnet.estimators._regressor import BaseRegressor, MLPRegressor
 from xpnet.estimators.base import BaseLearner, BasePerceptron
@@ -90,20 +89,9 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
         new._home = backend_of(X)
         return new
 
-    def _fit(self: Self, call: Call) -> Self:
-        resamples = yes_or_no("bootstrap", self.bootstrap)
-        previous = self.estimators_ if self._continues(call) else []
-        members = self._make_members(previous)
-        last = [vars(member) for member in previous] or [{}] * len(members)
-        fitted = fit_networks(self, members, last, call, resamples=resamples)
-        for member, attributes in zip(members, fitted):
-            assign_attributes(member, attributes)
-        shared = {name: fitted[0][name] for name in SHARED_ATTRIBUTES if name in fitted[0]}
-        ensemble = join_networks(member.network_ for member in members)
-        return assign_attributes(self, {**shared, "estimators_": members, "_ensemble": ensemble})
-
-    def _make_members(self, previous: Sequence[BasePerceptron]) -> list[BasePerceptron]:
+    def _make_members(self, continues: bool) -> tuple[list[BasePerceptron], list[dict[str, Any]]]:
         """Make the members, not fitted yet, with the seeds of the previous ones if the fit continues these."""
+        previous = self.estimators_ if continues else []
         n = count("n_estimators", self.n_estimators, 1)
         if previous and n != len(previous):
             raise ArgumentError(
@@ -117,10 +105,18 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
         else:
             seeds = make_random_state(self.random_state).randint(MAX_SEED, size=n).tolist()
         parameters = {field.name: getattr(self, field.name) for field in fields(self._member) if field.init}
-        return [
+        members = [
             self._member(**{**parameters, "random_state": seed, "callbacks": own})
             for seed, own in zip(seeds, callbacks)
         ]
+        return members, [vars(member) for member in previous] or [{} for _ in members]
+
+    def _join_members(self, members: Sequence[Any], fitted: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        for member, attributes in zip(members, fitted):
+            assign_attributes(member, attributes)
+        shared = {name: fitted[0][name] for name in SHARED_ATTRIBUTES if name in fitted[0]}
+        ensemble = join_networks(member.network_ for member in members)
+        return {**shared, "estimators_": members, "_ensemble": ensemble}
 
     def __sklearn_array_api_convert__(self: Self, convert: Any) -> Self:
         """Return a copy that lives where scikit-learn's function `convert` moves arrays."""

@@ -1,80 +1,188 @@
-"""Fitting, from the arguments of `fit` to fitted attributes: check, start networks, load examples, prepare, train.
+"""`fit` of all estimators: check, start networks, open examples, make jobs, train, list fitted attributes.
 
-The estimators call `fit_networks`; a search goes the same way for many trials, which share their examples.
+A search takes the same steps for many trials, which share their examples.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple, TypeVar
+from functools import partial
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 from scipy import sparse
+from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
 
-from xpnet._checks import warn
-from xpnet.backends import on_host_only, require_bytes, to_host
+from xpnet._checks import warn, yes_or_no
+from xpnet.backends import backend_of, on_host_only, require_bytes, to_host
 from xpnet.backends.base import Backend
 from xpnet.core.arrays import Array, Namespace, count_bytes, leaves
 from xpnet.core.optimizers.base import needs_all_examples
-from xpnet.data import HostRows, RowSource, read_targets
+from xpnet.data import HostRows, RowSource, fingerprint_arrays, parse_slope_weight, read_targets
+from xpnet.data.conversion import as_real_array
 from xpnet.data.open import Data, open_data
 from xpnet.data.sampling import IN_ORDER, shuffle_further, unpack_state
+from xpnet.data.weights import check_some_weight, relative_weight
 from xpnet.errors import ArgumentError, DivergenceError
-from xpnet.estimators._convergence import TALLY_ATTRIBUTES, Convergence, LineConvergence, Tally, read_tally, write_tally
-from xpnet.estimators._examples import divide_by_largest, hold_out, resample
-from xpnet.estimators._fit_data import Call, FitData, check_data, fingerprint_data
-from xpnet.estimators._parameters import FitSettings, Parameters, make_random_state, parse_settings
+from xpnet.estimators._convergence import (
+    TALLY_ATTRIBUTES,
+    Convergence,
+    LineConvergence,
+    Tally,
+    find_convergence,
+    read_tally,
+    write_tally,
+)
+from xpnet.estimators._parameters import (
+    FitSettings,
+    Parameters,
+    make_random_state,
+    parse_saving_of_fit,
+    parse_settings,
+)
 from xpnet.estimators.architecture import (
     choose_backend,
     choose_dtype,
     draw_uniform,
+    is_elsewhere,
     make_network,
     parse_hidden_sizes,
+    require_place,
     take_layers,
 )
-from xpnet.estimators.inputs import float_dtype, leave_device
-from xpnet.estimators.targets import Labels, Problem
+from xpnet.estimators.inputs import check_sample_weight, float_dtype, leave_device, name_place, validate_examples
+from xpnet.estimators.targets import Classification, Labels, Problem, Regression
 from xpnet.inference.metrics import Metric, predictions
 from xpnet.network.network import Network
 from xpnet.physics import fit_laplace
-from xpnet.training import Checkpoint, Evaluate, Job, Plan, train, warn_of_laggards
+from xpnet.training import Checkpoint, Evaluate, Every, FileKind, Job, Plan, train, warn_of_laggards
 
 AnyEstimator = TypeVar("AnyEstimator")
+AnyLearner = TypeVar("AnyLearner", bound="FitMixin")
 # Parameters that a resumed fit may change; the number of epochs and the callbacks are compared on their own
 FREE = {"backend", "device", "verbose", "progress", "warm_start", "max_iter", "callbacks"}
 
 
-class Fit(NamedTuple):
-    """A fit that is ready to train. Training changes the network and the tally."""
+class FitData(NamedTuple):
+    """The examples of a fit, checked, and still where the user has them."""
 
-    job: Job
-    data: FitData
-    convergence: Convergence  # follows scikit-learn's rules, and keeps the tally
-    random_state: np.random.RandomState
+    home: Backend  # where X lies
+    dtype: str  # to compute with X in
+    feature_names: np.ndarray | None  # None: X has no names
+    problem: Problem
+    x: Any  # (n, n_features): an array of any library, or a sparse matrix
+    targets: Any  # as the network outputs them; see `Classification.encode`
+    sample_weight: np.ndarray | None  # (n,) float64, on the host
+    weight: np.ndarray | None  # the same, times the weights of the classes
+    validation: "FitData | None" = None
+    slopes: Any = None  # an array of any library, whose shape is not checked yet
+    slope_weight: float = 1.0
 
-    @property
-    def network(self) -> Network:
-        """The network."""
-        return self.job.owner
 
-    @property
-    def settings(self) -> FitSettings:
-        """How to train."""
-        return self.convergence.settings
+class FitMixin(Parameters):
+    """Fits the networks of an estimator, one or several."""
 
-    @property
-    def tally(self) -> Tally:
-        """Counts and curves."""
-        return self.convergence.tally
+    _file_kind: ClassVar[FileKind] = "network"  # of a checkpoint
+
+    def fit(
+        self: AnyLearner,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+        slopes: Any = None,
+        slope_weight: Any = 1.0,
+        checkpoint: Any = None,
+        every: Every | None = None,
+        resume: bool = False,
+    ) -> AnyLearner:
+        """Fit the network to inputs and targets.
+
+        Parameters
+        ----------
+        X : array of shape (n_samples, n_features)
+            Inputs: an array of any library, on any device; a table, a list, or a sparse matrix.
+        y : array of shape (n_samples,) or (n_samples, n_outputs)
+            Targets: labels or numbers.
+        sample_weight : array of shape (n_samples,), optional
+            Weights of the examples, at least 0.
+        X_val : array of shape (n_val, n_features), optional
+            Validation data: loss and score on them are computed after each epoch, and `early_stopping` watches them
+            instead of holding out a part of X. A pipeline transforms them with ``transform_input=["X_val"]``.
+        y_val : array of shape (n_val,) or (n_val, n_outputs), optional
+            Their targets.
+        sample_weight_val : array of shape (n_val,), optional
+            Their weights.
+        slopes : array of shape (n_samples, n_features) or (n_samples, n_outputs, n_features), optional
+            Known derivatives of the targets of a regression with respect to the inputs.
+        slope_weight
+            The weight λ of their part of the loss of an example, ½ λ Σ (∂a/∂x − slopes)².
+        checkpoint, every, resume
+            A file for the whole fit, when to write it, and whether to resume the fit in it, as in
+            `xpnet.Network.train`: bit for bit. `random_state` must be a whole number.
+
+        Returns
+        -------
+        self
+            The fitted estimator.
+
+        Raises
+        ------
+        ArgumentError
+            If a parameter, X or y is wrong, or weights become infinite or NaN; the estimator is then unchanged. With
+            `early_stopping`, such weights only end training, with a warning.
+        FileExistsError, CheckpointError
+            If there is a checkpoint and `resume` is not given; if it is damaged, or holds no fit.
+        """
+        saving = parse_saving_of_fit(self, self._file_kind, checkpoint, every, resume)
+        validation = {"X_val": X_val, "y_val": y_val, "sample_weight_val": sample_weight_val}
+        return self._fit(X, y, sample_weight, saving, **validation, slopes=slopes, slope_weight=slope_weight)
+
+    def _fit(
+        self: AnyLearner,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        checkpoint: Checkpoint | None = None,
+        *,
+        partial: bool = False,
+        **others: Any,
+    ) -> AnyLearner:
+        """Fit, or with `partial` train for one epoch, and assign the fitted attributes at once.
+
+        `others` are arguments of `check_examples`.
+        """
+        continues = (partial or yes_or_no("warm_start", self.warm_start)) and self.__sklearn_is_fitted__()
+        members, last = self._make_members(continues)
+        settings = parse_settings(self, partial=partial)
+        data = check_data(self, settings, last[0], X, y, sample_weight, **others)
+        fitted = fit_networks(self, settings, data, members, last, checkpoint)
+        return assign_attributes(self, self._join_members(members, fitted))
+
+    def _make_members(self, continues: bool) -> tuple[Sequence[Parameters], Sequence[Mapping[str, Any]]]:
+        """Return the parameters of each network, and the last fitted attributes of each; empty to start anew."""
+        raise NotImplementedError
+
+    def _join_members(self, members: Sequence[Any], fitted: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Make the fitted attributes of the estimator out of those of each network."""
+        raise NotImplementedError
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_home")
 
 
 def fit_networks(
     estimator: Parameters,
+    settings: FitSettings,
+    data: FitData,
     members: Sequence[Parameters],
     last: Sequence[Mapping[str, Any]],
-    call: Call,
-    *,
-    resamples: bool = False,
+    checkpoint: Checkpoint | None,
 ) -> list[dict[str, Any]]:
     """Fit one network or several to the same examples, and return the fitted attributes of each.
 
@@ -82,43 +190,130 @@ def fit_networks(
     ----------
     estimator
         The estimator whose `fit` or `partial_fit` was called. It stays as it is.
+    settings, data
+        Its checked parameters, and the checked arguments of the method.
     members
         The parameters of each network; they differ in `random_state` and `callbacks`. A lone network has those of the
         estimator.
     last
         The fitted attributes of each that this fit continues; empty to start anew.
-    call
-        The arguments of the method.
-    resamples
-        Whether each trains on a sample of its own, drawn with replacement from the examples that are not held out.
+    checkpoint
+        Writes the fit to a file, if there is to be one.
     """
-    settings = parse_settings(estimator, partial=call.partial)
-    data = check_data(estimator, call, last[0])
-    fits: list[Fit] = []
+    jobs: list[Job] = []
+    random_states = [make_random_state(member.random_state) for member in members]
     examples = None
-    for member, attributes in zip(members, last):
-        random_state = make_random_state(member.random_state)
-        network = start_network(member, data, attributes.get("network_"), random_state, partial=call.partial)
-        if len(members) > 1 and not fits:
+    for member, random_state, attributes in zip(members, random_states, last):
+        network = start_network(member, settings, data, attributes.get("network_"), random_state)
+        if len(members) > 1 and not jobs:
             _require_memory(network, len(members))
-        examples = examples or load_examples(data, network)  # they share them
+        examples = examples or open_examples(data, network)  # they share them
         own = replace(settings, callbacks=member.callbacks)
-        fits.append(prepare_fit(network, own, data, examples, attributes, random_state, resamples=resamples))
-    checkpoint = call.saving
+        jobs.append(make_job(network, own, data, examples, attributes, random_state))
     if checkpoint is not None:
-        decides = {**decisive_parameters(estimator), **fingerprint_data(data)}
-        checkpoint = replace(checkpoint, decides=decides)
-    for k, error in train_until_interrupted(fits, checkpoint).items():
-        if len(fits) == 1:
+        checkpoint = replace(checkpoint, decides={**decisive_parameters(estimator), **fingerprint_data(data)})
+    errors = {}
+    try:
+        errors = settle(jobs, _train(jobs, random_states, checkpoint))
+    except KeyboardInterrupt:  # what the networks have learnt until then stays
+        warn("Training interrupted by user.")
+    for k, error in errors.items():
+        if len(jobs) == 1:
             raise error
-        raise ArgumentError(f"{error} (this is member {k} of {len(fits)})") from error
-    if all(fit.convergence.completed for fit in fits):  # not after Ctrl-C
-        warn_of_laggards([fit.network for fit in fits], [fit.job.plan.callbacks for fit in fits])
-    for fit in fits:
-        if fit.settings.bayesian:
-            laplace = fit_laplace(fit.network.value, fit.job.data.train)
-            fit.network.value = fit.network.value._replace(laplace=laplace)
-    return [list_attributes(fit) for fit in fits]
+        raise ArgumentError(f"{error} (this is member {k} of {len(jobs)})") from error
+    if all(find_convergence(job.plan).completed for job in jobs):  # not after Ctrl-C
+        warn_of_laggards([job.owner for job in jobs], [job.plan.callbacks for job in jobs])
+    if settings.bayesian:
+        for job in jobs:
+            laplace = fit_laplace(job.owner.value, job.data.train)
+            job.owner.value = job.owner.value._replace(laplace=laplace)
+    return [list_attributes(job, data) for job in jobs]
+
+
+# The data of a fit
+
+
+def check_data(
+    estimator: Any,
+    settings: FitSettings,
+    last: Mapping[str, Any],
+    X: Any,
+    y: Any,
+    sample_weight: Any = None,
+    *,
+    X_val: Any = None,
+    y_val: Any = None,
+    sample_weight_val: Any = None,
+    classes: Any = None,
+    slopes: Any = None,
+    slope_weight: Any = 1.0,
+) -> FitData:
+    """Check the examples of a call against one another, and against the fitted attributes `last` that it continues."""
+    _check_pairs(settings, X_val, y_val, sample_weight_val)
+    previous, partial = last.get("network_"), settings.partial
+    if previous is None:
+        home = backend_of(X)
+    else:
+        home = require_place(estimator, X, previous.backend, "partial_fit" if partial else "fit")
+    kind = Classification if is_classifier(estimator) else Regression
+    stand_in = copy.copy(estimator)  # scikit-learn's checks set `n_features_in_` and `feature_names_in_` on it
+    X, y = validate_examples(stand_in, home, X, y, numeric=kind.numeric, reset=previous is None)
+    problem = kind.learn(estimator, y, classes, last.get("_labels"), partial=partial)
+    sample_weight, weight = check_sample_weight(sample_weight, X.shape[0]), problem.weigh_classes(y, partial=partial)
+    if weight is None:
+        weight = sample_weight
+    elif sample_weight is not None:
+        weight = sample_weight * weight
+    names = vars(stand_in).get("feature_names_in_")
+    data = FitData(home, float_dtype(X), names, problem, X, problem.encode(y), sample_weight, weight)
+    if X_val is not None:
+        data = data._replace(validation=_check_validation(stand_in, data, X_val, y_val, sample_weight_val))
+    if slopes is not None:
+        data = data._replace(slopes=as_real_array(slopes, "slopes"))
+    return data._replace(slope_weight=parse_slope_weight(slopes, slope_weight))
+
+
+def _check_pairs(settings: FitSettings, X_val: Any, y_val: Any, sample_weight_val: Any) -> None:
+    """Refuse validation data that are incomplete, or that the solver cannot use."""
+    if X_val is None and (y_val is not None or sample_weight_val is not None):
+        raise ArgumentError("y_val and sample_weight_val are for validation data, which need X_val; give it too")
+    if X_val is not None and y_val is None:
+        raise ArgumentError("X_val needs y_val, the targets of the validation data; give both, or neither")
+    if X_val is not None and settings.counts_lines:
+        raise ArgumentError(
+            "X_val is for solvers that train epoch by epoch, which lbfgs does not; leave it out, or give solver='adam'"
+        )
+
+
+def _check_validation(stand_in: Any, train: FitData, X_val: Any, y_val: Any, sample_weight_val: Any) -> FitData:
+    """Check validation data."""
+    home, backend = backend_of(X_val), choose_backend(stand_in, train.home)
+    if is_elsewhere(stand_in, home, backend):
+        raise ArgumentError(
+            f"X_val is of {name_place(home)}, and X of {name_place(backend)}; give both in one library and on one "
+            "device, or choose where to compute by backend= and device="
+        )
+    problem = train.problem
+    try:
+        X, y = validate_examples(stand_in, home, X_val, y_val, numeric=problem.numeric, reset=False)
+        problem.check(y)
+        weight = check_sample_weight(sample_weight_val, X.shape[0])
+        return train._replace(home=home, x=X, targets=problem.encode(y), sample_weight=weight, weight=weight)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(f"{error} (these are X_val, y_val and sample_weight_val)") from error
+
+
+def fingerprint_data(data: FitData) -> dict[str, Any]:
+    """Describe the examples of a fit by digests. Synchronizes."""
+    held_out = data.validation
+    return {
+        "train_data": fingerprint_arrays(data.x, data.targets, data.weight, data.slopes),
+        "slope_weight": data.slope_weight,
+        "validation_data": held_out and fingerprint_arrays(held_out.x, held_out.targets, held_out.weight),
+    }
+
+
+# Networks
 
 
 def _require_memory(network: Network, members: int) -> None:
@@ -129,26 +324,25 @@ def _require_memory(network: Network, members: int) -> None:
 
 def start_network(
     parameters: Parameters,
+    settings: FitSettings,
     data: FitData,
     previous: Network | None,
     random_state: np.random.RandomState,
-    *,
-    partial: bool = False,
 ) -> Network:
     """Make a new network, with random weights or with those of a previous one (`warm_start`).
 
+    For `partial_fit`, copy the previous one, which also continues its optimizer.
+
     Parameters
     ----------
-    parameters, data
+    parameters, settings, data
         They say what the network looks like, and where it computes.
     previous
         The network whose weights it takes, if any.
     random_state
         Draws initial weights, and the seed of dropout.
-    partial
-        Whether the network is a copy of the previous one, for `partial_fit`, which also continues its optimizer.
     """
-    if previous is not None and partial:
+    if previous is not None and settings.partial:
         return previous.copy()
     head = data.problem.head()
     sizes = [data.x.shape[1], *parse_hidden_sizes(parameters.hidden_layer_sizes), head.units]
@@ -157,7 +351,7 @@ def start_network(
     else:
         _check_continuation(previous, sizes, parameters)
         init = take_layers((to_host(w), to_host(b)) for w, b in previous.layers)
-    dtype, backend = choose_dtype(parameters, float_dtype(data.x)), choose_backend(parameters, data.home)
+    dtype, backend = choose_dtype(parameters, data.dtype), choose_backend(parameters, data.home)
     seed = int(random_state.randint(2**31 - 1)) if np.any(parameters.dropout) else 0
     network = make_network(parameters, sizes, head, init, backend, dtype, seed)
     network.feature_names = data.feature_names
@@ -182,7 +376,10 @@ def _check_continuation(network: Network, sizes: list[int], parameters: Paramete
         )
 
 
-def load_examples(data: FitData, network: Network) -> Data:
+# Examples and jobs
+
+
+def open_examples(data: FitData, network: Network) -> Data:
     """Open examples to train and to validate on; scale them if the network standardizes."""
     whole = _open_part(data, network, "X")
     if data.validation is not None:
@@ -192,49 +389,48 @@ def load_examples(data: FitData, network: Network) -> Data:
 
 def _open_part(data: FitData, network: Network, name: str) -> Data:
     """Open checked examples; inputs that are sparse, or beyond memory, stay on the host."""
-    reader, x = network.value.reader._replace(warns=False), data.x
+    reader, x, weight = network.value.reader._replace(warns=False), data.x, data.weight
     if sparse.issparse(x):
         x = HostRows(x.tocsr())
-    elif not isinstance(x, HostRows):
+    elif not isinstance(x, (np.ndarray, HostRows)):
         x = leave_device(x, reader.backend)
+    if weight is not None:  # by the largest, before they lose digits
+        check_some_weight(float(weight.max()), name)
+        weight = relative_weight(weight, reader.dtype, np)
     return open_data(
         (x, leave_device(data.targets, reader.backend)),
         reader,
         name="",
-        sample_weight=divide_by_largest(data.weight, reader.dtype, name),
+        sample_weight=weight,
         slopes=None if data.slopes is None else leave_device(data.slopes, reader.backend),
         slope_weight=data.slope_weight,
     )
 
 
-def prepare_fit(
+def make_job(
     network: Network,
     settings: FitSettings,
     data: FitData,
     examples: Data,
     last: Mapping[str, Any],
     random_state: np.random.RandomState,
-    *,
-    resamples: bool = False,
-) -> Fit:
-    """Prepare a fit.
+) -> Job:
+    """Make the job of training a network by scikit-learn's rules; a callback, `Convergence`, follows them.
 
     Parameters
     ----------
     network
-        The network; its state will change.
+        The network, which owns the job.
     settings
         How to train.
     data
         The checked arguments of the fit.
     examples
-        Its examples where the network computes, as `load_examples` returns them; several fits may share them.
+        Its examples where the network computes, as `open_examples` returns them; several jobs may share them.
     last
         The fitted attributes that this fit continues; they stay as they are.
     random_state
         Draws validation data and minibatches.
-    resamples
-        Whether to train on a sample drawn with replacement from the examples that are not held out (bagging).
     """
     problem, weight = data.problem, data.weight
     network.value = network.value._replace(scaling=examples.train.reader.scaling)
@@ -243,31 +439,67 @@ def prepare_fit(
         if settings.early_stopping == "score":
             settings = replace(settings, early_stopping="loss" if settings.by_steps else problem.watched)
         if examples.validation is None:
-            fraction, task = settings.validation_fraction, problem.task
-            examples = hold_out(examples, data.sample_weight, fraction, task, random_state)
-    if resamples:
+            examples = hold_out(examples, data, settings.validation_fraction, random_state)
+    if settings.bootstrap:
         examples = resample(examples, random_state)
     source: Any = examples.train  # by its rows
     validation: Any = examples.validation
+    n = len(source)
     if not settings.counts_lines:
         tally.begin_epochs(validates=validation is not None, early_stopping=settings.early_stopping is not None)
-    loss = problem.cost_to_loss(network.value, source)
-    validation_loss = float if validation is None else problem.cost_to_loss(network.value, validation)
+    losses = [
+        float if part is None else problem.cost_to_loss(network.value.model, partial(read_targets, part))
+        for part in (source, validation)
+    ]
     rules = LineConvergence if settings.counts_lines else Convergence
-    convergence = rules(settings, tally, len(source), problem.score_name, loss, validation_loss)
-    whole, batch_size = needs_all_examples(settings.optimizer), _clip_batch_size(settings.batch_size, len(source))
     evaluations = [] if validation is None else [_make_evaluation(problem, validation)]
+    whole = needs_all_examples(settings.optimizer)
     plan = Plan(
         epochs=settings.epochs,
-        batch_size=None if whole else batch_size,
+        batch_size=None if whole else _clip_batch_size(settings.batch_size, n),
         optimizer=settings.optimizer,
         lr=None if whole else settings.schedule,
-        sampling=shuffle_further(random_state, len(source)) if settings.shuffle else IN_ORDER,
+        sampling=shuffle_further(random_state, n) if settings.shuffle else IN_ORDER,
         alpha=alpha,
-        callbacks=[*evaluations, convergence, *settings.callbacks],
+        callbacks=[
+            *evaluations,
+            rules(settings, tally, n, problem.score_name, *losses),
+            *settings.callbacks,
+        ],
         progress=settings.progress,
     )
-    return Fit(Job(network.value, Data(source), plan, network), data, convergence, random_state)
+    return Job(network.value, Data(source), plan, network)
+
+
+def hold_out(examples: Data, data: FitData, fraction: float, random_state: np.random.RandomState) -> Data:
+    """Split off the validation examples that scikit-learn would choose; the weights of classes do not apply to them."""
+    if fraction == 0:
+        raise ArgumentError("validation_fraction=0 holds out nothing for early_stopping to watch; 0.1 is usual")
+    train: Any = examples.train  # by its rows
+    y, weight = read_targets(train)
+    # scikit-learn's errors say "True" and "False"
+    classes = (y[:, 0] > 0.5).astype(str) if data.problem.task == "binary" else None
+    parts: Any = train_test_split(np.arange(len(y)), test_size=fraction, random_state=random_state, stratify=classes)
+    training_rows, validation_rows = parts
+    if len(validation_rows) < 2:
+        raise ArgumentError(
+            "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
+        )
+    for own, rows in ((weight, training_rows), (data.sample_weight, validation_rows)):
+        if own is not None:
+            check_some_weight(float(own[rows].max()), "a part that early_stopping makes")
+    return examples.part(training_rows, validation_rows, validation_weight=data.sample_weight)
+
+
+def resample(examples: Data, random_state: np.random.RandomState) -> Data:
+    """Draw a sample with replacement, as large as the examples to train on."""
+    train: Any = examples.train  # by its rows
+    drawn = examples.part(random_state.randint(len(train), size=len(train)))
+    train = drawn.train
+    _, weight = read_targets(train)
+    if weight is not None:
+        check_some_weight(float(weight.max()), "a bootstrap sample")
+    return drawn
 
 
 def _clip_batch_size(batch_size: int | None, n: int) -> int:
@@ -296,76 +528,44 @@ def _make_evaluation(problem: Problem, validation: RowSource) -> Evaluate:
 # Training
 
 
-def train_until_interrupted(fits: Sequence[Fit], checkpoint: Checkpoint | None = None) -> dict[int, ValueError]:
-    """Train the networks of fits; Ctrl-C ends their epochs, and what they have learnt until then stays.
-
-    Returns
-    -------
-    dict
-        As `train_fits`; empty after Ctrl-C.
-    """
-    try:
-        return train_fits(fits, checkpoint=checkpoint)
-    except KeyboardInterrupt:
-        warn("Training interrupted by user.")
-        return {}
-
-
-def train_fits(
-    fits: Sequence[Fit], *, threads: int | str = "auto", progress: bool = False, checkpoint: Checkpoint | None = None
-) -> dict[int, ValueError]:
-    """Train the networks of fits of one structure in one program.
-
-    Parameters
-    ----------
-    fits
-        The fits; their networks and tallies change.
-    threads
-        As in `Ensemble.train`.
-    progress
-        Whether to show a bar for networks that are trained together, even if no fit asks for one.
-    checkpoint
-        Writes the training to a file.
-
-    Returns
-    -------
-    dict
-        The errors of those that diverged, by their numbers.
-    """
-    jobs = [fit.job for fit in fits]
-    if progress and len(jobs) > 1:
-        jobs[0] = jobs[0]._replace(plan=replace(jobs[0].plan, progress=True))  # one bar for all
-    stream = train(jobs, threads=threads, checkpoint=checkpoint)
-    try:
-        diverged = stream.give_to([fit.network for fit in fits])
-    finally:
-        for fit, moment in zip(fits, stream.moments):
-            if moment.order is not None:  # leave the generator where scikit-learn does
-                now: Any = fit.random_state.get_state()
-                fit.random_state.set_state((*unpack_state(moment.order), *now[3:]))
-    failed = {i: _handle_divergence(fits[i], error) for i, error in diverged.items()}
-    return {i: error for i, error in failed.items() if error is not None}
-
-
 def decisive_parameters(estimator: Any) -> dict[str, Any]:
     """Return an estimator's class, and its parameters but those that a resumed fit may change."""
     parameters = {name: value for name, value in estimator.get_params(deep=False).items() if name not in FREE}
     return {"estimator": type(estimator), **parameters}
 
 
-def _handle_divergence(fit: Fit, error: DivergenceError) -> ValueError | None:
+def _train(
+    jobs: Sequence[Job], random_states: Sequence[np.random.RandomState], checkpoint: Checkpoint | None
+) -> dict[int, DivergenceError]:
+    """Train the networks that own jobs, and leave the generators where scikit-learn does."""
+    stream = train(jobs, checkpoint=checkpoint)
+    try:
+        return stream.give_to([job.owner for job in jobs])
+    finally:
+        for random_state, moment in zip(random_states, stream.moments):
+            if moment.order is not None:
+                now: Any = random_state.get_state()
+                random_state.set_state((*unpack_state(moment.order), *now[3:]))
+
+
+def settle(jobs: Sequence[Job], diverged: Mapping[int, DivergenceError]) -> dict[int, ValueError]:
+    """Return the errors of the jobs that failed, by their numbers; warn of those that have a best epoch."""
+    failures = {k: _settle(find_convergence(jobs[k].plan), error) for k, error in diverged.items()}
+    return {k: failure for k, failure in failures.items() if failure is not None}
+
+
+def _settle(convergence: Convergence, error: DivergenceError) -> ValueError | None:
     """Warn that training diverged after the best epoch of early stopping, or else return the error to raise."""
-    convergence = fit.convergence
-    if not fit.settings.early_stopping or convergence.best_layers is None:
-        failure = ValueError(
-            "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
-            f"preprocessed: {error}"
-        )
-        failure.__cause__ = error
-        return failure
-    convergence.record_divergence()
-    warn(f"Stopped, and went back to the best weights: {error}", ConvergenceWarning)
-    return None
+    if convergence.settings.early_stopping and convergence.best_layers is not None:
+        convergence.record_divergence()
+        warn(f"Stopped, and went back to the best weights: {error}", ConvergenceWarning)
+        return None
+    failure = ValueError(
+        "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
+        f"preprocessed: {error}"
+    )
+    failure.__cause__ = error
+    return failure
 
 
 # Fitted attributes
@@ -376,10 +576,10 @@ ATTRIBUTES = (
 )
 
 
-def list_attributes(fit: Fit) -> dict[str, Any]:
+def list_attributes(job: Job, data: FitData) -> dict[str, Any]:
     """List the fitted attributes of an estimator of one network, without those that do not apply."""
-    data = fit.data
-    return join_attributes(fit.network, data.home, data.feature_names, data.problem.labels, fit.tally)
+    tally = find_convergence(job.plan).tally
+    return join_attributes(job.owner, data.home, data.feature_names, data.problem.labels, tally)
 
 
 def join_attributes(

@@ -93,6 +93,7 @@ class FitSettings:
     n_iter_no_change: float
     callbacks: Sequence[Callback]
     progress: bool
+    bootstrap: bool  # whether each network trains on a sample drawn with replacement from the examples not held out
     max_iter: int
     max_fun: int
     tol: float
@@ -209,6 +210,7 @@ def parse_settings(parameters: Parameters, *, partial: bool) -> FitSettings:
         n_iter_no_change=math.inf if is_endless else count("n_iter_no_change", patience, 1),
         callbacks=parse_callbacks(parameters.callbacks),
         progress=switches["progress"],
+        bootstrap=yes_or_no("bootstrap", getattr(parameters, "bootstrap", False)),  # of ensembles
         max_iter=count("max_iter", parameters.max_iter, 1),
         max_fun=count("max_fun", parameters.max_fun, 1),
         tol=numbers["tol"],

@@ -17,7 +17,6 @@ from xpnet.core.arrays import Array
 from xpnet.core.optimizers import Evidence
 from xpnet.errors import ArgumentError
 from xpnet.estimators import _exchange as exchange
-from xpnet.estimators._fit_data import Call
 from xpnet.estimators._fitting import assign_attributes
 from xpnet.estimators.base import BaseLearner, BasePerceptron, has_epochs, mean_outputs
 from xpnet.estimators.targets import Regression
@@ -51,7 +50,7 @@ class BaseRegressor(RegressorMixin, BaseLearner):
         self
             The fitted estimator.
         """
-        return self._fit(Call(X, y, sample_weight, partial=True))
+        return self._fit(X, y, sample_weight, partial=True)
 
     def predict(self, X: Any, return_std: bool = False) -> Any:
         """Predict numbers.

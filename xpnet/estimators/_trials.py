@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -16,21 +17,22 @@ from sklearn.utils import _safe_indexing
 from xpnet.backends import COPIES_OF_STATE, find_memory
 from xpnet.backends.identity import describe
 from xpnet.core.model import count_parameters
-from xpnet.estimators._fit_data import Call, FitData, check_data
+from xpnet.estimators._convergence import find_convergence
 from xpnet.estimators._fitting import (
-    Fit,
+    FitData,
     assign_attributes,
+    check_data,
     list_attributes,
-    load_examples,
-    prepare_fit,
+    make_job,
+    open_examples,
+    settle,
     start_network,
-    train_fits,
 )
 from xpnet.estimators._parameters import make_random_state, parse_settings
 from xpnet.estimators._results import ScoredFit, Scoring, name_weights
 from xpnet.estimators.architecture import parse_hidden_sizes
 from xpnet.estimators.base import BasePerceptron
-from xpnet.training import group_by_structure
+from xpnet.training import Job, group_by_structure, train
 
 MIN_FITS = 4  # of one kind per worker, unless there are fewer
 MAX_BYTES = 1 << 28  # of the examples of all folds together; larger folds are trained one after the other
@@ -154,7 +156,7 @@ def _fit_part(
     """Fit some of the trials. Yield each, its fitted estimator or its error, and its seconds."""
     began, shared = time.perf_counter(), {}
     transformers = [describe(find_transformers(trial.estimator)) for trial in trials]  # before they are fitted
-    prepared: list[tuple[Trial, Fit, Any]] = []
+    prepared: list[tuple[Trial, Job, FitData, Any]] = []
     alone = []
     for trial, key in zip(trials, transformers):
         try:
@@ -162,22 +164,25 @@ def _fit_part(
         except Exception:
             alone.append(trial)  # which meets the same error
     preparation = (time.perf_counter() - began) / max(1, len(prepared))
-    for numbers in group_by_structure([fit.job for _, fit, _ in prepared]):
+    for numbers in group_by_structure([job for _, job, *_ in prepared]):
         group = [prepared[k] for k in numbers]
         began, errors, interrupt = time.perf_counter(), {}, None
         try:
-            errors = train_fits([fit for _, fit, _ in group], threads=threads, progress=progress)
+            jobs = [job for _, job, *_ in group]
+            if progress and len(jobs) > 1:
+                jobs[0] = jobs[0]._replace(plan=replace(jobs[0].plan, progress=True))  # one bar for all
+            errors = settle(jobs, train(jobs, threads=threads).give_to([job.owner for job in jobs]))
         except KeyboardInterrupt as caught:
             interrupt = caught
         except Exception:  # one fit's callback or schedule failed, or memory is too small for all of them
-            alone += [trial for trial, _, _ in group]
+            alone += [trial for trial, *_ in group]
             continue
         seconds = preparation + (time.perf_counter() - began) / len(group)
-        for k, (trial, fit, estimator) in enumerate(group):
+        for k, (trial, job, data, estimator) in enumerate(group):
             if k in errors:
                 yield trial, errors[k], seconds
-            elif interrupt is None or fit.tally.n_iter > 0:
-                assign_attributes(find_last(estimator), list_attributes(fit))
+            elif interrupt is None or find_convergence(job.plan).tally.n_iter > 0:
+                assign_attributes(find_last(estimator), list_attributes(job, data))
                 yield trial, estimator, seconds
         if interrupt is not None:
             raise interrupt
@@ -197,8 +202,8 @@ def find_transformers(estimator: Any) -> Any:
     return estimator[:-1] if isinstance(estimator, Pipeline) and len(estimator.steps) > 1 else None
 
 
-def prepare_trial(trial: Trial, folds: Folds, transformers: str, shared: dict[Any, Any]) -> tuple[Fit, Any]:
-    """Prepare the fit of a trial. Return it, and a new estimator with fitted transformers.
+def prepare_trial(trial: Trial, folds: Folds, transformers: str, shared: dict[Any, Any]) -> tuple[Job, FitData, Any]:
+    """Prepare the fit of a trial. Return its job, its checked data, and a new estimator with fitted transformers.
 
     Parameters
     ----------
@@ -224,11 +229,11 @@ def prepare_trial(trial: Trial, folds: Folds, transformers: str, shared: dict[An
         estimator.steps[:-1] = first.steps
     settings = parse_settings(perceptron, partial=False)
     key = (*key, trial.describe())
-    data: FitData = share(("data", *key), lambda: check_data(perceptron, Call(X, y, sample_weight), {}))
+    data: FitData = share(("data", *key), lambda: check_data(perceptron, settings, {}, X, y, sample_weight))
     random_state = make_random_state(perceptron.random_state)
-    network = start_network(perceptron, data, None, random_state)
-    examples = share(("examples", *key), lambda: load_examples(data, network))
-    return prepare_fit(network, settings, data, examples, {}, random_state), estimator
+    network = start_network(perceptron, settings, data, None, random_state)
+    examples = share(("examples", *key), lambda: open_examples(data, network))
+    return make_job(network, settings, data, examples, {}, random_state), data, estimator
 
 
 def divide(trials: Sequence[Trial], workers: int) -> list[list[Trial]]:

@@ -10,23 +10,19 @@ from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from xpnet._checks import yes_or_no
 from xpnet.backends import backend_of, is_foreign, to_host
 from xpnet.backends.base import Backend
 from xpnet.core.arrays import Array, Namespace
 from xpnet.data.conversion import stays_outside
 from xpnet.errors import ArgumentError
-from xpnet.estimators._examples import dense_blocks
-from xpnet.estimators._fit_data import Call
-from xpnet.estimators._fitting import assign_attributes, fit_networks
-from xpnet.estimators._parameters import Parameters, is_called, list_fields, parse_saving_of_fit, replace_field
+from xpnet.estimators._fitting import FitMixin
+from xpnet.estimators._parameters import Parameters, is_called, list_fields, replace_field
 from xpnet.estimators._pickles import decode_state, encode_state
 from xpnet.estimators.architecture import ACTIVATION_NAMES, require_place
-from xpnet.estimators.inputs import check_kind, move_to, name_arguments, validate_inputs
+from xpnet.estimators.inputs import check_kind, dense_blocks, move_to, name_arguments, validate_inputs
 from xpnet.estimators.targets import Labels, is_numeric
 from xpnet.inference import SingleRows, predict_calibrated
 from xpnet.network.network import Network
-from xpnet.training import Every, FileKind
 from xpnet.value import Value
 
 AnyModel = TypeVar("AnyModel", bound="BaseModel")
@@ -87,10 +83,8 @@ class BaseModel(BaseEstimator):
         self.__dict__ = decode_state(state)
 
 
-class BaseLearner(Parameters, BaseModel):
+class BaseLearner(FitMixin, BaseModel):
     """Base class of the estimators with scikit-learn's parameters, of one network or several."""
-
-    _file_kind: ClassVar[FileKind] = "network"  # of a checkpoint
 
     # Set by `fit`
     _home: Backend
@@ -124,74 +118,6 @@ class BaseLearner(Parameters, BaseModel):
             setattr(self, name, replace_field(name, getattr(self, name), setting, value))
         return self
 
-    # Fitting
-
-    def fit(
-        self: AnyLearner,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        X_val: Any = None,
-        y_val: Any = None,
-        sample_weight_val: Any = None,
-        slopes: Any = None,
-        slope_weight: Any = 1.0,
-        checkpoint: Any = None,
-        every: Every | None = None,
-        resume: bool = False,
-    ) -> AnyLearner:
-        """Fit the network to inputs and targets.
-
-        Parameters
-        ----------
-        X : array of shape (n_samples, n_features)
-            Inputs: an array of any library, on any device; a table, a list, or a sparse matrix.
-        y : array of shape (n_samples,) or (n_samples, n_outputs)
-            Targets: labels or numbers.
-        sample_weight : array of shape (n_samples,), optional
-            Weights of the examples, at least 0.
-        X_val : array of shape (n_val, n_features), optional
-            Validation data: loss and score on them are computed after each epoch, and `early_stopping` watches them
-            instead of holding out a part of X. A pipeline transforms them with ``transform_input=["X_val"]``.
-        y_val : array of shape (n_val,) or (n_val, n_outputs), optional
-            Their targets.
-        sample_weight_val : array of shape (n_val,), optional
-            Their weights.
-        slopes : array of shape (n_samples, n_features) or (n_samples, n_outputs, n_features), optional
-            Known derivatives of the targets of a regression with respect to the inputs.
-        slope_weight
-            The weight λ of their part of the loss of an example, ½ λ Σ (∂a/∂x − slopes)².
-        checkpoint, every, resume
-            A file for the whole fit, when to write it, and whether to resume the fit in it, as in
-            `xpnet.Network.train`: bit for bit. `random_state` must be a whole number.
-
-        Returns
-        -------
-        self
-            The fitted estimator.
-
-        Raises
-        ------
-        ArgumentError
-            If a parameter, X or y is wrong, or weights become infinite or NaN; the estimator is then unchanged. With
-            `early_stopping`, such weights only end training, with a warning.
-        FileExistsError, CheckpointError
-            If there is a checkpoint and `resume` is not given; if it is damaged, or holds no fit.
-        """
-        saving = parse_saving_of_fit(self, self._file_kind, checkpoint, every, resume)
-        validation = {"X_val": X_val, "y_val": y_val, "sample_weight_val": sample_weight_val}
-        slopes_and_weight = {"slopes": slopes, "slope_weight": slope_weight}
-        return self._fit(Call(X, y, sample_weight, **validation, **slopes_and_weight, saving=saving))
-
-    def _fit(self: AnyLearner, call: Call) -> AnyLearner:
-        """Fit by `fit_networks`, and assign the fitted attributes at once."""
-        raise NotImplementedError
-
-    def _continues(self, call: Call) -> bool:
-        """Tell whether a call continues the last one."""
-        return (call.partial or yes_or_no("warm_start", self.warm_start)) and self.__sklearn_is_fitted__()
-
     # Predicting
 
     def _predict(
@@ -208,7 +134,8 @@ class BaseLearner(Parameters, BaseModel):
         check_is_fitted(self)
         first, *_ = values = self._values
         backend = first.backend
-        home, X = require_place(self, X, backend, method), validate_inputs(self, X)
+        home = require_place(self, X, backend, method)
+        X = validate_inputs(self, home, X)
         with first.scope():
             blocks = dense_blocks(X) if sparse.issparse(X) else [X if stays_outside(X) else move_to(X, backend)]
             if compute is None:
@@ -228,9 +155,6 @@ class BaseLearner(Parameters, BaseModel):
         return result if home == backend else move_to(result, home)
 
     # scikit-learn's protocols
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "_home")
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -253,9 +177,11 @@ class BasePerceptron(BaseLearner):
     def _single_rows(self) -> Sequence[SingleRows]:
         return [self.network_.single_rows]
 
-    def _fit(self: AnyPerceptron, call: Call) -> AnyPerceptron:
-        (attributes,) = fit_networks(self, [self], [vars(self) if self._continues(call) else {}], call)
-        return assign_attributes(self, attributes)
+    def _make_members(self, continues: bool) -> tuple[list["BasePerceptron"], list[dict[str, Any]]]:
+        return [self], [vars(self) if continues else {}]
+
+    def _join_members(self, members: Sequence[Any], fitted: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        return fitted[0]
 
     def activations(self, X: Any) -> list[Array]:
         """Compute the activations of every layer.
@@ -272,7 +198,8 @@ class BasePerceptron(BaseLearner):
         """
         check_is_fitted(self)
         net = self.network_
-        home, X = require_place(self, X, net.backend, "activations"), validate_inputs(self, X)
+        home = require_place(self, X, net.backend, "activations")
+        X = validate_inputs(self, home, X)
         activations = net.activations(X.toarray() if sparse.issparse(X) else move_to(X, net.backend))
         return activations if home == net.backend else [move_to(a, home) for a in activations]
 

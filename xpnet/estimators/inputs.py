@@ -19,7 +19,7 @@ from sklearn.utils.validation import validate_data
 from xpnet._checks import check_lengths
 from xpnet.backends import backend_of, get_backend, is_foreign, to_host
 from xpnet.backends.base import CONVERSION_ERRORS, Backend, as_array, on_host, refuse_graph
-from xpnet.core.arrays import Array
+from xpnet.core.arrays import Array, rows_per_block
 from xpnet.data import HostRows, as_host_rows, column_names, has_coordinates
 from xpnet.data.conversion import as_real_array, refuse_masks_and_units, stays_outside
 from xpnet.data.weights import parse_sample_weight
@@ -68,18 +68,25 @@ def name_place(backend: Backend) -> str:
     return f"{backend.name.removeprefix('array_api_compat.')} on {backend.device_name}"
 
 
+def dense_blocks(matrix: Any) -> Iterator[Array]:
+    """Iterate over dense blocks of rows of a sparse matrix, with at most 4 million numbers each, or single rows."""
+    rows, matrix = rows_per_block(matrix.shape[1]), matrix.tocsr()
+    for start in range(0, matrix.shape[0], rows):
+        yield matrix[start : start + rows].toarray()
+
+
 # Checks
 
 
-def validate_inputs(estimator: BaseEstimator, x: Any) -> Any:
-    """Check X, in its own library, against the features that the estimator was fitted to.
+def validate_inputs(estimator: BaseEstimator, home: Backend, x: Any) -> Any:
+    """Check X, which is at home in this library, against the features that the estimator was fitted to.
 
     scikit-learn checks NumPy arrays, and everything that it converts to one. Inputs that stay outside memory become
     `HostRows`, which are checked when they are read.
     """
     with name_arguments("X"):
         refuse_graph(x, "X")
-        if is_foreign(x) or stays_outside(x):
+        if home.name != "numpy" or stays_outside(x):
             return _validate_by_shape(estimator, x, "no_validation", reset=False)
         check_kind(x, "X")
         options = {**ACCEPTED, "dtype": "numeric"}  # refuses numbers in strings
@@ -87,13 +94,17 @@ def validate_inputs(estimator: BaseEstimator, x: Any) -> Any:
         return x if x.dtype in FLOATS else x.astype(np.float64)
 
 
-def validate_examples(estimator: BaseEstimator, x: Any, y: Any, *, numeric: bool, reset: bool) -> tuple[Any, Any]:
+def validate_examples(
+    estimator: BaseEstimator, home: Backend, x: Any, y: Any, *, numeric: bool, reset: bool
+) -> tuple[Any, Any]:
     """Check X and y. Labels are returned on the host; numbers stay in their library.
 
     Parameters
     ----------
     estimator
         The estimator: scikit-learn compares `n_features_in_` and `feature_names_in_` with X, or sets them on it.
+    home
+        Where X lies.
     x
         Inputs (n, n_features).
     y
@@ -106,8 +117,9 @@ def validate_examples(estimator: BaseEstimator, x: Any, y: Any, *, numeric: bool
     check_kind(y, "y")
     y = _to_native_order(_leave_nullable(y))
     with name_arguments("X and y", x):
-        if not is_foreign(x) and not stays_outside(x):
+        if home.name == "numpy":
             check_kind(x, "X")
+        if home.name == "numpy" and not stays_outside(x):
             options: dict[str, Any] = {"multi_output": True, "y_numeric": numeric, "reset": reset}
             x, y = validate_data(estimator, _name_columns(_to_native_order(x)), to_host(y), **options, **ACCEPTED)
         else:
@@ -194,7 +206,7 @@ def check_kind(x: Any, name: str) -> None:
         raise ArgumentError(f"Complex data not supported: {name} has dtype {x.dtype}; {remedy}")
     if isinstance(x, np.ndarray) and x.dtype.names is not None:
         raise ArgumentError(f"{name} has dtype {x.dtype}; give real numbers, or labels")
-    times = f"has dtype {x.dtype}" if kind in ("m", "M") else _describe_times(x)
+    times = f"has dtype {x.dtype}" if kind in ("m", "M") else _describe_times(x) if kind in ("O", None) else None
     if times:
         remedy = "xpnet.estimators.TableEncoder reads dates" if name == "X" else "or give labels"
         days = f"({name} - {name}.min()) / numpy.timedelta64(1, 'D')"

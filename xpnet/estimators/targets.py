@@ -19,13 +19,15 @@ from xpnet.backends import to_host
 from xpnet.backends.base import Backend
 from xpnet.core.arrays import Array
 from xpnet.core.costs import poisson, quadratic
-from xpnet.data import RowSource, read_targets
+from xpnet.core.model import Model
 from xpnet.data.weights import balance_classes, is_balanced, parse_class_weight
 from xpnet.errors import ArgumentError
 from xpnet.estimators.architecture import Head, parse_loss
 from xpnet.inference.metrics import mean_r2
 from xpnet.value import Value
 from xpnet.value.structure import Task
+
+TargetsAndWeight: TypeAlias = tuple[np.ndarray, np.ndarray | None]
 
 # Labels
 
@@ -282,8 +284,11 @@ class Classification:
                 raise ArgumentError(f"class_weight holds {weights!r}, which must be {{label: number}}")
         return class_weight
 
-    def cost_to_loss(self, value: Value, source: RowSource) -> Callable[[float], float]:
-        """Return the function that turns a mean cost on a source into the loss to report: the cost itself."""
+    def cost_to_loss(self, model: Model, read: Callable[[], TargetsAndWeight]) -> Callable[[float], float]:
+        """Return the function that turns a mean cost on examples into the loss to report: the cost itself.
+
+        `read` returns the targets of these examples and their weights, as `read_targets` does.
+        """
         return float
 
     def score(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
@@ -344,12 +349,12 @@ class Regression:
     def weigh_classes(self, y: Any, *, partial: bool) -> None:
         """Return None: numbers have no classes."""
 
-    def cost_to_loss(self, value: Value, source: RowSource) -> Callable[[float], float]:
+    def cost_to_loss(self, model: Model, read: Callable[[], TargetsAndWeight]) -> Callable[[float], float]:
         """Return the function that turns a mean cost into the loss to report. Synchronizes for the Poisson deviance."""
-        if value.model.cost == quadratic:  # a mean over the outputs here, a sum over them in a network
-            return lambda cost: cost / value.model.n_out
-        if value.model.cost == poisson:
-            deviance = _least_deviance(source)
+        if model.cost == quadratic:  # a mean over the outputs here, a sum over them in a network
+            return lambda cost: cost / model.n_out
+        if model.cost == poisson:
+            deviance = _least_deviance(*read())
             return lambda cost: cost + deviance
         return float
 
@@ -364,9 +369,8 @@ class Regression:
         return mean_r2(errors, spread)
 
 
-def _least_deviance(source: RowSource) -> float:
+def _least_deviance(y: np.ndarray, weight: np.ndarray | None) -> float:
     """Compute the constant part of the Poisson deviance, which a network's cost leaves out."""
-    y, weight = read_targets(source)
     y = np.asarray(y, np.float64)
     return float(np.average((xlogy(y, y) - y).sum(axis=1), weights=weight))
 
