@@ -318,7 +318,7 @@ def test_it_is_an_optimizer_of_the_command(capsys, tmp_path):
     words = ["train", "--data", path, "--target", "y", "--optimizer", "lbfgs", *words]
     status, _, err = run_command(capsys, *words, "--dtype", "float64", "--save", tmp_path / "net")
     assert (status, err) == (0, "")
-    assert Network.load(tmp_path / "net").optimizer == LBFGS()
+    assert Ensemble.load(tmp_path / "net")[0].provenance.runs[0].optimizer == repr(LBFGS())
     status, _, err = run_command(capsys, *words, "--lr", 0.1)
     assert status == 1
     assert err.startswith("xpnet: error: --lr 0.1 is for other optimizers: LBFGS")

@@ -411,7 +411,7 @@ def test_it_is_an_optimizer_of_the_command(capsys, tmp_path):
     words = ["train", "--data", path, "--target", "y", "--optimizer", "lm", *words]
     status, out, err = run_command(capsys, *words, "--dtype", "float64", "--save", tmp_path / "net")
     assert (status, err) == (0, "")
-    assert Network.load(tmp_path / "net").optimizer == LevenbergMarquardt()
+    assert Ensemble.load(tmp_path / "net")[0].provenance.runs[0].optimizer == repr(LevenbergMarquardt())
     assert float(out[-1].split()[2].rstrip(",")) > 0.9
     for options, message in (
         (["--lr", 0.1, "--dtype", "float64"], "--lr 0.1 is for other optimizers: Levenb"),
