@@ -11,7 +11,7 @@ from xpnet.core.arrays import leaves
 from xpnet.data import digest
 from xpnet.distributed._ranks import Ranks
 from xpnet.training.callback import Callback, Training, watching
-from xpnet.value import NO_CALL, History, Moment, Value, to_device, to_host
+from xpnet.value import History, Moment, Value, to_device, to_host
 
 
 class Changes(NamedTuple):
@@ -117,21 +117,16 @@ class Follow(Callback):
         return changes.logs
 
 
-def describe_start(start: Value | Moment) -> Value | Moment:
+def describe_start(start: Moment) -> Moment:
     """Describe how the training of rank 0's network begins, or resumes, in NumPy arrays. Synchronizes."""
-    if not isinstance(start, Moment):
-        return describe_value(start)
     value = describe_value(start.value)._replace(history=start.value.history)
-    return start._replace(value=value, call=NO_CALL, callbacks=())
+    return start._replace(value=value, callbacks=())
 
 
-def take_over_start(start: Value | Moment, of_first: Value | Moment, own: Value) -> Value | Moment:
-    """Move rank 0's start to where the network of a rank computes; rank 0 knows what its file holds besides."""
-    if not isinstance(start, Moment):
-        return take_over(start, own)
+def take_over_start(start: Moment, of_first: Moment, own: Value) -> Moment:
+    """Move rank 0's start to where the network of a rank computes; rank 0 knows what its callbacks remember."""
     value = take_over(start.value, own)._replace(history=start.value.history)
-    file = of_first if isinstance(of_first, Moment) else start
-    return start._replace(value=value, call=file.call, callbacks=file.callbacks)
+    return start._replace(value=value, callbacks=of_first.callbacks)
 
 
 def describe_value(value: Value) -> Value:

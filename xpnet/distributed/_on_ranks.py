@@ -40,10 +40,10 @@ from xpnet.training import (
     run,
 )
 from xpnet.training.callback import Trainee, Training
-from xpnet.value import Moment, Value
+from xpnet.value import Moment
 from xpnet.version import __version__
 
-MakeJob = Callable[[Value | Moment, bool], Job]
+MakeJob = Callable[[Moment, bool], Job]
 OF_FIRST_RANK = {"validation_data", "test_data", "initial_weights"}  # which alone has these, and the network
 
 
@@ -78,7 +78,7 @@ def train_on_ranks(
     trainings: list[Training] = []
     ranks = Ranks(parse_distributed(distributed, net.value.backend))
 
-    def find_start() -> tuple[Checkpoint | None, Value | Moment]:
+    def find_start() -> tuple[Checkpoint | None, Moment]:
         checkpoint = open_checkpoint()
         return checkpoint, find_starts([net], checkpoint, progress)[0]
 
@@ -90,14 +90,14 @@ def run_on_ranks(
     net: Trainee,
     ranks: Ranks,
     make_job: MakeJob,
-    find_start: Callable[[], tuple[Checkpoint | None, Value | Moment]],
+    find_start: Callable[[], tuple[Checkpoint | None, Moment]],
     blas_threads: int | str,
     trainings: list[Training],
     errors: dict[int, DivergenceError],
 ) -> Generator[Values, None, None]:
     """Prepare the training of a network on each rank, and run it; see `train_on_ranks`."""
     with ranks.ending_together():
-        checkpoint, own = ranks.keep_on_first(find_start) or (None, net.value)
+        checkpoint, own = ranks.keep_on_first(find_start) or (None, Moment(net.value))
         start = take_over_start(ranks.make_on_first(lambda: describe_start(own)), own, net.value)
         with net.value.scope():
             (job,) = ranks.make_own(lambda: complete_jobs([make_job(start, ranks.leads)]))

@@ -29,7 +29,7 @@ from xpnet.inference import predict, predict_calibrated
 from xpnet.inference.metrics import accuracy, correct, predictions
 from xpnet.network.network import Network
 from xpnet.training import KeptLoops
-from xpnet.value import History, Moment, structure
+from xpnet.value import History, structure
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -345,7 +345,7 @@ class Ensemble:
         members, networks = len(self), self._networks
         file = training.parse_checkpoint(checkpoint, every, resume, kind="ensemble")
         starts = training.find_starts(networks, file, others["progress"])
-        values = [start.value if isinstance(start, Moment) else start for start in starts]
+        values = [start.value for start in starts]
         of_plan = choose(others, training.Plan.__dataclass_fields__) | {"epochs": epochs, "batch_size": batch_size}
         lrs, optimizers = (
             training.one_for_each(name, value, members) for name, value in (("lr", lr), ("optimizer", optimizer))

@@ -525,7 +525,7 @@ class Network:
         0.91
         """
 
-        def make_job(start: Value | Moment, watches: bool = True) -> training.Job:
+        def make_job(start: Moment, watches: bool = True) -> training.Job:
             plan = training.Plan(
                 epochs=epochs,
                 batch_size=batch_size,
@@ -538,10 +538,9 @@ class Network:
                 chunk_steps=chunk_steps,
                 progress=progress,
             )
-            value = start.value if isinstance(start, Moment) else start
             data = open_data(
                 train_data,
-                value.reader,
+                start.value.reader,
                 validation_data=validation_data if watches else None,
                 test_data=test_data if watches else None,
                 sample_weight=sample_weight,
@@ -554,7 +553,7 @@ class Network:
                 progress=plan.progress and watches,
             )
             if validation_split is not None:
-                data = data.split(validation_split, value.seeds.split, copy=True)
+                data = data.split(validation_split, start.value.seeds.split, copy=True)
             return training.Job(start, data, plan if watches else plan.without_watching(), owner=self)
 
         open_checkpoint = partial(training.parse_checkpoint, checkpoint, every, resume)

@@ -32,7 +32,7 @@ from xpnet.training._plan import Job
 from xpnet.training._progress import Progress
 from xpnet.training._saving import Checkpoint
 from xpnet.training.callback import Callback, Trainee, Training
-from xpnet.value import History, Moment, Value
+from xpnet.value import History, Moment
 
 # Takes the moments of the networks of these numbers, and writes those of all if that is due
 SaveFunction: TypeAlias = Callable[[Sequence[int]], None]
@@ -85,7 +85,7 @@ class CheckpointFile:
         FileExistsError
             If there is a file by now that is not to be resumed.
         """
-        resumed = [job.start for job in self.jobs if isinstance(job.start, Moment) and job.start.call]
+        resumed = [job.start for job in self.jobs if job.start.call]
         names = self.checkpoint.name_parts(len(self.jobs))
         for k, training in enumerate(trainings):
             plan, steps = self.jobs[k].plan, training.steps
@@ -160,14 +160,14 @@ def mark_groups(moments: Iterable[Moment], division: Sequence[Sequence[int]]) ->
 # Reading
 
 
-def find_starts(networks: Sequence[Trainee], checkpoint: Checkpoint | None, progress: bool) -> list[Value | Moment]:
-    """Find where the training of each network begins: at its value, or at the moment in a file that is resumed.
+def find_starts(networks: Sequence[Trainee], checkpoint: Checkpoint | None, progress: bool) -> list[Moment]:
+    """Find the moment at which the training of each network begins: now, or that in a file that is resumed.
 
     `progress` tells whether to say that there is no file yet.
     """
     content = None if checkpoint is None else checkpoint.read(progress)
     if checkpoint is None or content is None:
-        return [net.value for net in networks]
+        return [Moment(net.value) for net in networks]
     parts = checkpoint.split(content)
     if len(parts) != len(networks):
         raise ArgumentError(
@@ -179,7 +179,7 @@ def find_starts(networks: Sequence[Trainee], checkpoint: Checkpoint | None, prog
     for name, net, moment in zip(names, networks, moments):
         if not checkpoint.decides:
             check_same_origin(name, net, moment, len(networks))
-    return [*moments]
+    return moments
 
 
 def read_training(content: bytes, name: str, net: Trainee) -> Moment:

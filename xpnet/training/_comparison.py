@@ -46,7 +46,7 @@ def describe_training(job: Job, arguments: Mapping[str, Any]) -> dict[str, Any]:
     plan = job.plan
     own = {name: getattr(plan, name) for name in (field.name for field in fields(plan)) if name not in FREE | APART}
     own |= {"sampling": plan.sampling.name, "optimizer": encode_optimizer(plan.optimizer) or plan.optimizer}
-    functions = describe_functions(job.value.model, [*plan.metrics, *plan.training_metrics])
+    functions = describe_functions(job.start.value.model, [*plan.metrics, *plan.training_metrics])
     return describe_call({**own, "functions": functions, **arguments}, to_plain)
 
 

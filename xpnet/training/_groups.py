@@ -22,7 +22,7 @@ from xpnet.core.arrays import count_bytes, leaves
 from xpnet.core.members import MemberState, dimensions, extract, join, join_nests, whole
 from xpnet.core.minibatch import Batch, Examples, make_minibatch
 from xpnet.core.model import Model
-from xpnet.core.optimizers.base import Optimizer, WholeStep, count_multiplications
+from xpnet.core.optimizers.base import Optimizer, WholeStep
 from xpnet.core.scaling import AnyScaling
 from xpnet.core.step import State, make_step
 from xpnet.data.reader import Reader
@@ -124,11 +124,11 @@ class Groups:
         self.loops.trim(self.reader.backend)  # of an earlier division, whose programs may be of other sizes
 
 
-def find_division(starts: Sequence[Any]) -> list[list[int]]:
+def find_division(starts: Sequence[Moment]) -> list[list[int]]:
     """Find the networks that took their steps together in trainings that are resumed, group by group."""
     groups: dict[int, list[int]] = {}
     for k, start in enumerate(starts):
-        if isinstance(start, Moment) and start.group is not None:
+        if start.group is not None:
             groups.setdefault(start.group, []).append(k)
     return list(groups.values())
 
@@ -137,17 +137,7 @@ def describe_minibatches(job: Job) -> tuple[Hashable, ...]:
     """Describe what networks must share to be joined: examples, steps, batch sizes, and whether there is a penalty."""
     plan, source = job.plan, job.data.train
     length = len(source) if isinstance(source, Sized) else None
-    return length, source.steps(plan.sampling, plan.batch_size), source.batch_size(plan.batch_size), plan.alpha > 0
-
-
-def largest_batch_size(jobs: Iterable[Job]) -> int:
-    """Find the number of examples in the largest minibatch."""
-    return max(job.data.train.batch_size(job.plan.batch_size) for job in jobs)
-
-
-def largest_product(jobs: Sequence[Job]) -> int:
-    """Count the multiplications of the largest matrix product in a step."""
-    return count_multiplications(jobs[0].plan.optimizer, jobs[0].data.train.reader.model, largest_batch_size(jobs))
+    return length, source.steps(plan.sampling, plan.batch_size), plan.batch_size, plan.alpha > 0
 
 
 def layout(chunk: Chunk) -> tuple[Any, ...]:
@@ -423,11 +413,11 @@ def bytes_to_join(jobs: Sequence[Job], step_size: int, threads: int | None) -> i
 
 def check_training_memory(jobs: Sequence[Job], threads: int | None) -> None:
     """Refuse to train networks together if they, with joined examples, need more memory than the machine has."""
-    value = jobs[0].value
+    value, batch_size = jobs[0].start.value, max(job.plan.batch_size for job in jobs)
     optimizer = init_optimizer(jobs[0].plan.optimizer, value.layers, value.place)
     numbers = sum(math.prod(x.shape) for x in leaves((value.layers, optimizer)))
     needed = COPIES_OF_STATE * len(jobs) * numbers * np.dtype(value.dtype).itemsize
-    needed += bytes_to_join(jobs, value.model.step_size(largest_batch_size(jobs)), threads)
+    needed += bytes_to_join(jobs, value.model.step_size(batch_size), threads)
     require_bytes(
         on_host_only(value.backend, needed), f"training {len(jobs)} networks of {list(value.model.sizes)} needs"
     )

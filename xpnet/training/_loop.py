@@ -23,7 +23,7 @@ from xpnet.core.optimizers.base import Optimizer, begins_anew, needs_all_example
 from xpnet.core.scaling import Scaler
 from xpnet.core.step import State
 from xpnet.data.reader import Reader
-from xpnet.data.source import Chunk, Resident, Rows, skip_steps
+from xpnet.data.source import Chunk, Countable, Resident, Rows, skip_steps
 from xpnet.errors import ArgumentError, DivergenceError
 from xpnet.training._all_examples import warn_of_no_step
 from xpnet.training._groups import Result, Results
@@ -139,7 +139,7 @@ def run_epochs(job: Job, training: Training, networks: int, processes: int) -> E
     """
     plan, source = job.plan, job.data.train
     after_steps, total = fields_after_steps(job, training, processes), plan.epochs * (training.steps or 0)
-    m, n = source.batch_size(plan.batch_size), len(source) if isinstance(source, Sized) else None
+    m, n = plan.batch_size, len(source) if isinstance(source, Sized) else None
     source.skip_epochs(training.position.epoch - 1)
     for epoch in range(training.position.epoch, plan.epochs + 1):
         if training.stopped:
@@ -194,11 +194,11 @@ def begin(job: Job) -> Training:
 
 def begin_moment(job: Job) -> Moment:
     """Return the moment before the first step, with the plan's optimizer, and a history of earlier epochs alone."""
-    is_resumed = isinstance(job.start, Moment)
-    moment = job.start if is_resumed else Moment(job.start, order=job.plan.sampling.order)
-    value = with_optimizer(moment.value, job.plan.optimizer, is_resumed)
-    history = History(moment.value.history.rows if is_resumed else ())
-    return moment._replace(value=value._replace(history=history), call=NO_CALL, callbacks=())
+    start = job.start
+    value = with_optimizer(start.value, job.plan.optimizer, start.has_begun)
+    history = History(start.value.history.rows if start.has_begun else ())
+    order = start.order if start.has_begun else job.plan.sampling.order
+    return start._replace(value=value._replace(history=history), order=order, call=NO_CALL, callbacks=())
 
 
 def with_optimizer(value: Value, optimizer: Optimizer, is_resumed: bool = False) -> Value:
@@ -219,8 +219,9 @@ def accept_value(optimizer: Optimizer, scaling: Scaler | None, value: Any, prese
 
 def fields_after_steps(job: Job, training: Training, processes: int) -> dict[str, Any]:
     """Return the fields of a network's value that are the same after each of its steps."""
-    source, value = job.data.train, training.value
-    run, reader = describe_run(job.plan, source, processes), source.reader
+    source, reader, value = job.data.train, job.data.train.reader, training.value
+    draws = isinstance(source, Countable)
+    run = describe_run(job.plan, reader.backend, processes, draws=draws, per_epoch=None if draws else source.per_epoch)
     return {
         "optimizer": job.plan.optimizer,
         "provenance": value.provenance.add(run, resumed=training.position.total_steps > 0),
@@ -250,7 +251,7 @@ def check_targets(chunks: Iterable[Chunk], reader: Reader) -> None:
 def find_unmoved(jobs: Sequence[Job]) -> set[int]:
     """Find the networks of which a warning is due unless weights change; resumed ones may have changed before."""
     numbers = enumerate(jobs)
-    return {k for k, job in numbers if needs_all_examples(job.plan.optimizer) and not isinstance(job.start, Moment)}
+    return {k for k, job in numbers if needs_all_examples(job.plan.optimizer) and not job.start.has_begun}
 
 
 def have_moved(old: State | MemberState, new: State | MemberState, backend: Backend) -> bool:

@@ -101,8 +101,3 @@ class Job(NamedTuple):
     data: Data
     plan: Plan
     owner: Any = None
-
-    @property
-    def value(self) -> Value:
-        """The value with which training begins."""
-        return self.start.value if isinstance(self.start, Moment) else self.start

@@ -2,25 +2,25 @@
 
 from typing import Any
 
-from xpnet.backends import describe_versions
+from xpnet.backends import Backend, describe_versions
 from xpnet.core.optimizers import OPTIMIZERS
 from xpnet.core.optimizers.base import Optimizer, needs_all_examples
 from xpnet.core.schedules import SCHEDULE_CLASSES, Constant
-from xpnet.data.source import Countable, Source
 from xpnet.training._plan import Plan
 from xpnet.value import Run, name_of
 
 
-def describe_run(plan: Plan, source: Source, processes: int = 1) -> Run:
-    """Describe a training on the examples of a source, for the provenance of its network."""
+def describe_run(plan: Plan, backend: Backend, processes: int, *, draws: bool, per_epoch: int | None = None) -> Run:
+    """Describe a training for the provenance of its network.
+
+    `draws` is False for batches that come as they are, and `per_epoch` then the number of them that was given.
+    """
     rules = ", ".join(callback.rate_rule for callback in plan.callbacks if callback.rate_rule)
-    sampling, backend = plan.sampling.name, source.reader.backend
-    if not isinstance(source, Countable):
-        sampling = "as they come" if source.per_epoch is None else f"as they come, {source.per_epoch} an epoch"
+    batches = "as they come" if per_epoch is None else f"as they come, {per_epoch} an epoch"
     return Run(
         epochs=plan.epochs,
-        batch_size=source.batch_size(plan.batch_size),
-        sampling=sampling,
+        batch_size=plan.batch_size,
+        sampling=plan.sampling.name if draws else batches,
         optimizer=write_optimizer(plan.optimizer),
         lr="" if needs_all_examples(plan.optimizer) else write_rate(plan.lr, rules),
         alpha=float(plan.alpha),

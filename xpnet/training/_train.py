@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from xpnet.backends import AUTO, limit_step_threads
 from xpnet.backends.identity import is_same
-from xpnet.core.optimizers.base import Optimizer, needs_all_examples
+from xpnet.core.optimizers.base import Optimizer, count_multiplications, needs_all_examples
 from xpnet.core.scaling import Scaler
 from xpnet.core.schedules import Constant
 from xpnet.data.open import (
@@ -28,7 +28,7 @@ from xpnet.training._arguments import check_metrics, parse_blas_threads, parse_s
 from xpnet.training._checkpoint import CheckpointFile, exiting_on_sigterm, find_starts
 from xpnet.training._comparison import describe_initial_weights, describe_training
 from xpnet.training._evaluate import make_evaluations, make_training_evaluation
-from xpnet.training._groups import Groups, check_training_memory, choose_group_threads, largest_product, steps_per_chunk
+from xpnet.training._groups import Groups, check_training_memory, choose_group_threads, steps_per_chunk
 from xpnet.training._loop import Pauses, Runner, begin, begin_moment, run_steps
 from xpnet.training._loops import KeptLoops
 from xpnet.training._plan import Job, Plan
@@ -164,14 +164,13 @@ def train(
     >>> net.predict(x)
     array([0, 1, 1, 0])
     """
-    jobs, errors = list(jobs), {}
+    starts = [job.start if isinstance(job.start, Moment) else Moment(job.start) for job in jobs]
+    if checkpoint is not None and not any(start.has_begun for start in starts):
+        starts = find_starts([job.owner for job in jobs], checkpoint, jobs[0].plan.progress)
+    jobs, errors = [job._replace(start=start) for job, start in zip(jobs, starts)], {}
     groups = group_by_structure(jobs)
-    if checkpoint is not None:
-        if len(groups) > 1:
-            raise ArgumentError("checkpoint= is for jobs of one structure, and these have several; train them in turn")
-        if not any(isinstance(job.start, Moment) for job in jobs):
-            starts = find_starts([job.owner for job in jobs], checkpoint, jobs[0].plan.progress)
-            jobs = [job._replace(start=start) for job, start in zip(jobs, starts)]
+    if checkpoint is not None and len(groups) > 1:
+        raise ArgumentError("checkpoint= is for jobs of one structure, and these have several; train them in turn")
     trainings: dict[int, Training] = {}
     runs: list[Generator[Values, None, None]] = []
     options: dict[str, Any] = {"threads": threads, "blas_threads": blas_threads, "loops": loops, "runner": runner}
@@ -191,7 +190,7 @@ def group_by_structure(jobs: Sequence[Job]) -> list[list[int]]:
     groups: list[list[int]] = []
     structures: list[Any] = []
     for k, job in enumerate(jobs):
-        value = job.value
+        value = job.start.value
         place = value.backend.name, value.backend.device_name, value.dtype
         structure = value.model, place, (job.plan.optimizer or value.optimizer).update
         for numbers, other in zip(groups, structures):
@@ -212,7 +211,7 @@ def prepare(jobs: Sequence[Job], checkpoint: Checkpoint | None) -> tuple[list[Jo
 
     Also return the file of their training, if there is to be one.
     """
-    with jobs[0].value.scope():  # for the user's own code, too: metrics and callbacks
+    with jobs[0].start.value.scope():  # for the user's own code, too: metrics and callbacks
         jobs = complete_jobs(jobs)
         file = None if checkpoint is None else CheckpointFile(checkpoint, jobs, describe_calls(jobs))
         if jobs[0].data.train.reader.scaling is None:
@@ -228,7 +227,7 @@ def replace_data(jobs: Sequence[Job], data: Sequence[Data]) -> list[Job]:
 def complete_jobs(jobs: Sequence[Job]) -> list[Job]:
     """Balance the data of jobs, and put in their plans what is not given."""
     jobs = replace_data(jobs, share_batches(map_shared(Data.balance, [job.data for job in jobs])))
-    return [job._replace(plan=complete(job.plan, job.value, job.data)) for job in jobs]
+    return [job._replace(plan=complete(job.plan, job.start.value, job.data)) for job in jobs]
 
 
 def complete(plan: Plan, value: Value, data: Data) -> Plan:
@@ -287,8 +286,10 @@ def describe_calls(jobs: Sequence[Job]) -> list[dict[str, Any]]:
 def find_scalings(jobs: Sequence[Job]) -> list[Scaler | None]:
     """Return the scaling of each network; fit one where it standardizes and has none. Equal ones are one object."""
     distinct: dict[bytes, Scaler] = {}
-    scalings = [None if (own := job.value.scaling) is None else distinct.setdefault(own.content, own) for job in jobs]
-    if jobs[0].value.model.standardize:
+    scalings = [
+        None if (own := job.start.value.scaling) is None else distinct.setdefault(own.content, own) for job in jobs
+    ]
+    if jobs[0].start.value.model.standardize:
         return [*fit_scalings([job.data for job in jobs], scalings, jobs[0].plan.progress)]
     if distinct and None in scalings:
         raise ArgumentError(
@@ -301,23 +302,27 @@ def find_scalings(jobs: Sequence[Job]) -> list[Scaler | None]:
 def finish_jobs(jobs: Sequence[Job]) -> list[Job]:
     """Add the callbacks to jobs, evaluations first: others see their results; and choose how many steps a chunk has."""
     bars = [Progress()] if any(job.plan.progress for job in jobs) else []  # one for all networks
-    finished = [job._replace(plan=finish(job.plan, job.value, job.data, bars, len(jobs))) for job in jobs]
+    finished = [job._replace(plan=finish(job.plan, job.start.value, job.data, bars, len(jobs))) for job in jobs]
     if needs_all_examples(jobs[0].plan.optimizer):
         check_all_examples(finished)
     return finished
 
 
 def finish(plan: Plan, value: Value, data: Data, bars: Sequence[Callback], networks: int) -> Plan:
-    """Add evaluations and bars to the callbacks of a plan, and choose the length of chunks for several networks."""
+    """Add evaluations and bars to the callbacks of a plan, and say how large minibatches and chunks are in these data.
+
+    As many networks are trained in one program as `networks` says.
+    """
     with_bars = bool(bars) and networks == 1
     evaluations = make_evaluations(data.validation, data.test, plan.metrics, with_bars)
     if plan.training_metrics:
         evaluations.insert(0, make_training_evaluation(data.train, plan.training_metrics, with_bars))
     if needs_all_examples(plan.optimizer):
         plan = divide_epoch(plan, data.train)
-    size, speed = data.train.batch_size(plan.batch_size), value.backend.speed
-    chunk_steps = plan.chunk_steps or steps_per_chunk(value.model, size, speed, networks)
-    return replace(plan, callbacks=[*evaluations, *plan.callbacks, *bars], chunk_steps=chunk_steps)
+    batch_size = data.train.batch_size(plan.batch_size)
+    chunk_steps = plan.chunk_steps or steps_per_chunk(value.model, batch_size, value.backend.speed, networks)
+    callbacks = [*evaluations, *plan.callbacks, *bars]
+    return replace(plan, batch_size=batch_size, callbacks=callbacks, chunk_steps=chunk_steps)
 
 
 # The course of a training
@@ -341,7 +346,9 @@ def run(
     runner: Runner | None = None,
 ) -> Generator[Values, None, None]:
     """Run the trainings of jobs of one structure, by their numbers in the stream; see `train`."""
-    backend, multiplications = jobs[0].value.backend, largest_product(jobs)
+    value, backend = jobs[0].start.value, jobs[0].start.value.backend
+    batch_size = max(job.plan.batch_size for job in jobs)
+    multiplications = count_multiplications(jobs[0].plan.optimizer, value.model, batch_size)
     threads, blas_threads = parse_threads(backend, threads), parse_blas_threads(backend, blas_threads)
     groups = choose_group_threads(backend, threads, multiplications)
     if len(jobs) > 1:
@@ -351,11 +358,11 @@ def run(
     with ExitStack() as stack:
         if file is not None:
             stack.enter_context(exiting_on_sigterm())
-        stack.enter_context(jobs[0].value.scope())
+        stack.enter_context(jobs[0].start.value.scope())
         stack.enter_context(limit_step_threads(backend, blas_threads, multiplications, min(groups or 1, len(jobs))))
         begun = [stack.enter_context(watching(job.plan.callbacks, now)) for job, now in zip(jobs, own)]
         for job, training in zip(jobs, own):
-            if isinstance(job.start, Moment):  # then callbacks give it no other value at the beginning
+            if job.start.has_begun:  # then callbacks give it no other value at the beginning
                 training.move(value=begin_moment(job).value._replace(history=training.history))
         writing = nullcontext(ignore) if file is None else file.writing(own, runner)
         yield from run_to_end(run_steps(jobs, own, runner, failed), trainings, begun, writing)

@@ -40,6 +40,11 @@ class Moment(NamedTuple):
     call: Mapping[str, Any] = NO_CALL
     callbacks: Sequence[Mapping[str, Any]] = ()
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether the training that it is of has begun; else it is where a training may begin."""
+        return self.total_steps > 0 or bool(self.call)
+
     def after_chunk(
         self, value: Value, shape: tuple[int, int], cost: float, weight: float, lr: float, seconds: float
     ) -> "Moment":
