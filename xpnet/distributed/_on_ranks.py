@@ -15,7 +15,7 @@ from xpnet.data.scaling import place_scaling
 from xpnet.data.source import Countable
 from xpnet.distributed._agreement import Follow, Lead, describe_start, take_over_start
 from xpnet.distributed._ranks import Ranks
-from xpnet.distributed._runner import SharedRunner
+from xpnet.distributed._runner import run_together
 from xpnet.distributed._setting import parse_distributed
 from xpnet.errors import ArgumentError, DivergenceError
 from xpnet.training import (
@@ -23,11 +23,9 @@ from xpnet.training import (
     Checkpoint,
     CheckpointFile,
     Job,
-    Runner,
     SaveFunction,
     Stream,
     Values,
-    begin,
     check_schedule,
     compare_examples,
     complete_jobs,
@@ -109,10 +107,10 @@ def run_on_ranks(
             file = ranks.keep_on_first(
                 lambda: None if checkpoint is None else CheckpointFile(checkpoint, [job], [call])
             )
-            job = ranks.make_own(lambda: finish_job(job, scaling, ranks))
-            trainings.append(ranks.make_own(lambda: begin(job)))
+            job, training = ranks.make_own(lambda: finish_job(job, scaling, ranks))
+            trainings.append(training)
         threads = 1 if blas_threads == AUTO else blas_threads  # they share a machine's cores
-        runner = SharedRunner(job.data.train.reader, job.plan.optimizer, job.plan.alpha, ranks)
+        runner = run_together(job.data.train.reader, job.plan.optimizer, job.plan.alpha, ranks)
         options: dict[str, Any] = {"blas_threads": threads, "runner": runner}
         with ranks.listening():
             yield from run([job], {0: trainings[0]}, errors, FileOnFirst(file, ranks), **options)
@@ -133,12 +131,12 @@ class FileOnFirst:
         self.file, self.ranks = file, ranks
 
     @contextmanager
-    def writing(self, trainings: Sequence[Training], runner: Runner) -> Generator[SaveFunction, None, None]:
+    def writing(self, trainings: Sequence[Training]) -> Generator[SaveFunction, None, None]:
         """Write the training in this context; see `CheckpointFile.writing`."""
         with ExitStack() as stack:
-            writing = nullcontext(ignore) if self.file is None else self.file.writing(trainings, runner)
+            writing = nullcontext(ignore) if self.file is None else self.file.writing(trainings)
             save = self.ranks.keep_on_first(partial(stack.enter_context, writing))
-            yield lambda numbers: self.ranks.make_on_first(lambda: save(numbers))
+            yield lambda *numbers: self.ranks.make_on_first(lambda: save(*numbers))
 
 
 def describe_shared_call(job: Job) -> list[dict[str, Any]]:
@@ -164,7 +162,7 @@ def fit_exact_scaling(job: Job) -> Scaling | None:
     return scaling and scaling.exact
 
 
-def finish_job(job: Job, scaling: Scaling | None, ranks: Ranks) -> Job:
+def finish_job(job: Job, scaling: Scaling | None, ranks: Ranks) -> tuple[Job, Training]:
     """Scale the examples of a process, share minibatches, and add the callback that calls those of rank 0, or follows.
 
     The scaling is that of rank 0.
@@ -172,20 +170,20 @@ def finish_job(job: Job, scaling: Scaling | None, ranks: Ranks) -> Job:
     reader, data = job.data.train.reader, job.data
     if scaling is not None:
         data = data.scaled(place_scaling(scaling, reader.model, reader.place))
-    (job,) = finish_jobs([job._replace(data=data)])
+    (job,), (training,) = finish_jobs([job._replace(data=data)])
     callback = Lead(job.plan.callbacks, ranks) if ranks.leads else Follow(ranks)
     plan = replace(job.plan, callbacks=[callback], sampling=ranks.share(job.plan.sampling))
-    return job._replace(plan=plan)
+    return job._replace(plan=plan), training
 
 
 def describe_on_rank(job: Job, call: Mapping[str, Any]) -> dict[str, Any]:
     """Describe a training on one of several processes, with what `describe_training` says of the call."""
-    plan, backend, steps = job.plan, job.value.backend, job.data.train.steps(job.plan.sampling, job.plan.batch_size)
-    total = plan.epochs * (steps or 0)
+    plan, value = job.plan, job.start.value
+    total = plan.epochs * (job.data.train.steps(plan.sampling, plan.batch_size) or 0)
     return {
-        "versions": {"xpnet": __version__, **{name: version(name) for name in {"numpy", backend.name}}},
-        "backend": backend.name,
-        **job.value.settings,
+        "versions": {"xpnet": __version__, **{name: version(name) for name in {"numpy", value.backend.name}}},
+        "backend": value.backend.name,
+        **value.settings,
         **{name: value for name, value in call.items() if name not in OF_FIRST_RANK},
         "chunk_steps": plan.chunk_steps,
         "lr": describe_schedule(plan.lr, total, total),  # the last, as it depends on the number of steps

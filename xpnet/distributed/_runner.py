@@ -1,8 +1,8 @@
 """Running the steps of a chunk of minibatches that several processes share."""
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -17,6 +17,19 @@ from xpnet.data.source import Chunk
 from xpnet.distributed._ranks import Ranks
 from xpnet.distributed._step import make_parts, make_shared_step
 from xpnet.training import Result, Results
+
+
+@contextmanager
+def run_together(
+    reader: Reader, optimizer: Optimizer, alpha: float, ranks: Ranks
+) -> Generator["SharedRunner", None, None]:
+    """Return the context of a runner on several processes; see `SharedRunner`. A signal is obeyed at its end, too."""
+    try:
+        yield SharedRunner(reader, optimizer, alpha, ranks)
+    except BaseException:
+        ranks.leave_steps()
+        raise
+    ranks.obey()
 
 
 class SharedRunner:
@@ -45,16 +58,6 @@ class SharedRunner:
         step = make_shared_step(reader.model.sigmas, reader.model.output, optimizer.update, add_up)
         make_minibatch = partial(make_parts, self.backend.depends_on_alignment)
         self.loop = ranks.attach(self.backend).loop(step, make_minibatch)
-
-    def __enter__(self) -> "SharedRunner":
-        return self
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        """Obey a signal of the last chunk, unless an error ends the steps."""
-        if error is None:
-            self.ranks.obey()
-        else:
-            self.ranks.leave_steps()
 
     def run(self, states: Mapping[int, State | MemberState], chunks: Mapping[int, Chunk]) -> Results:
         """Obey a signal of the chunk before, on all ranks, and take the steps of a chunk. Synchronizes."""

@@ -216,7 +216,7 @@ def run_steps(
             callback.on_chunk_end(1)
         for callback in callbacks:
             callback.on_epoch_end(logs)  # may add to the logs
-        yield [0]
+        yield [0], ()
         if training.value is not value:  # callbacks have given another one
             numbers = find_present(training.value, first) or numbers
             parameters = problem.pack(training.value.layers, numbers)

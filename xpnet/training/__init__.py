@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from xpnet.training._arguments import parse_rate as parse_rate
     from xpnet.training._arguments import parse_schedule as parse_schedule
     from xpnet.training._arguments import suggest_optimizer as suggest_optimizer
+    from xpnet.training._begin import accept_value as accept_value
     from xpnet.training._checkpoint import CheckpointFile as CheckpointFile
     from xpnet.training._checkpoint import SaveFunction as SaveFunction
     from xpnet.training._checkpoint import find_starts as find_starts
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
     from xpnet.training._laggards import warn_of_laggards as warn_of_laggards
     from xpnet.training._loop import Pauses as Pauses
     from xpnet.training._loop import Runner as Runner
-    from xpnet.training._loop import accept_value as accept_value
-    from xpnet.training._loop import begin as begin
     from xpnet.training._loops import KeptLoops as KeptLoops
     from xpnet.training._plan import Job as Job
     from xpnet.training._plan import Plan as Plan
@@ -87,7 +86,6 @@ __all__ = [
     "Stream",
     "Values",
     "accept_value",
-    "begin",
     "check_machine",
     "check_one_update",
     "check_schedule",
@@ -147,6 +145,7 @@ __getattr__ = import_lazily(
             "parse_schedule",
             "suggest_optimizer",
         ),
+        "_begin": ("accept_value",),
         "_checkpoint": (
             "CheckpointFile",
             "SaveFunction",
@@ -168,12 +167,7 @@ __getattr__ = import_lazily(
         ),
         "_rates": ("check_schedule",),
         "_laggards": ("warn_of_laggards",),
-        "_loop": (
-            "Runner",
-            "begin",
-            "Pauses",
-            "accept_value",
-        ),
+        "_loop": ("Runner", "Pauses"),
         "_loops": ("KeptLoops",),
         "_plan": (
             "Job",
@@ -200,7 +194,6 @@ __getattr__ = import_lazily(
             "finish_jobs",
             "group_by_structure",
             "run",
-            "Progress",
             "Stream",
             "Values",
             "ignore",

@@ -27,15 +27,14 @@ from xpnet.training._comparison import (
     to_plain,
 )
 from xpnet.training._evaluate import Evaluate
-from xpnet.training._loop import Runner
 from xpnet.training._plan import Job
 from xpnet.training._progress import Progress
 from xpnet.training._saving import Checkpoint
 from xpnet.training.callback import Callback, Trainee, Training
 from xpnet.value import History, Moment
 
-# Takes the moments of the networks of these numbers, and writes those of all if that is due
-SaveFunction: TypeAlias = Callable[[Sequence[int]], None]
+# Takes the moments of the networks of these numbers, joined in these groups, and writes those of all if that is due
+SaveFunction: TypeAlias = Callable[[Sequence[int], Sequence[Sequence[int]]], None]
 
 
 class CheckpointFile:
@@ -68,10 +67,8 @@ class CheckpointFile:
             refuse_own_optimizer(job.plan.optimizer)
 
     @contextmanager
-    def writing(self, trainings: Sequence[Training], runner: Runner) -> Generator[SaveFunction, None, None]:
+    def writing(self, trainings: Sequence[Training]) -> Generator[SaveFunction, None, None]:
         """Write the trainings in this context, and when it ends, however it ends; resume them, if they are resumed.
-
-        The runner knows which networks are joined.
 
         Yields
         ------
@@ -96,7 +93,7 @@ class CheckpointFile:
         # After all comparisons, as it may change a file
         for name, own, moment in zip(names, self.callbacks, resumed):
             restore_callbacks(name, own, moment)
-        self.trainings, self.runner = trainings, runner
+        self.trainings = trainings
         self.moments = tuple(self._take_moment(k) for k in range(len(trainings)))
         self.epoch_ended = False  # since the file was written
         self._mark_written()
@@ -115,10 +112,10 @@ class CheckpointFile:
         """Number of minibatches that the furthest network has trained on."""
         return max(training.position.total_steps for training in self.trainings)
 
-    def update(self, numbers: Sequence[int]) -> None:
-        """Take the moments of networks that have taken steps; write all if that is due."""
+    def update(self, numbers: Sequence[int], division: Sequence[Sequence[int]]) -> None:
+        """Take the moments of networks that have taken steps, joined by `division`; write all if that is due."""
         moments = (self._take_moment(k) if k in numbers else now for k, now in enumerate(self.moments))
-        self.moments = mark_groups(moments, self.runner.division)  # one assignment, which an interrupt cannot split
+        self.moments = mark_groups(moments, division)  # one assignment, which an interrupt cannot split
         self.epoch_ended |= any(self.trainings[k].position.steps == 0 for k in numbers)
         if self._is_due():
             self._try_to_write()

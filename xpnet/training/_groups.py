@@ -6,8 +6,8 @@ states are split again. Networks that have stopped or diverged drop out.
 
 import math
 import os
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence, Sized
-from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
+from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, Sequence, Sized
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from functools import cached_property, partial
 from itertools import accumulate
 from math import ceil
@@ -45,10 +45,9 @@ Result: TypeAlias = tuple[State | MemberState, float, float, str]
 Results: TypeAlias = dict[int, Result | None]  # by the numbers of the networks; None if it is not finite
 
 
-class Groups:
-    """The runner of networks of one shape: it joins them, and takes their steps in this process.
-
-    They are divided into groups that take their steps in one program, and among threads that run these.
+@contextmanager
+def run_in_groups(jobs: Sequence[Job], threads: int | None, kept_loops: KeptLoops) -> Generator["Groups", None, None]:
+    """Return the context of the runner of networks of one shape: it joins them, and takes their steps in this process.
 
     Parameters
     ----------
@@ -59,30 +58,36 @@ class Groups:
     kept_loops
         The loops of an earlier training of these networks.
     """
+    number = min(threads or 1, len(jobs))
+    with kept_loops.lend(jobs[0].start.value.backend) as loops, ExitStack() as stack:
+        workers = stack.enter_context(closing(Workers(number))) if number > 1 else None
+        yield Groups(jobs, threads, loops, workers)
+
+
+class Groups:
+    """Networks of one shape, divided into groups that take their steps in one program, and the threads that run them.
+
+    Those that were joined before they were resumed are so again.
+
+    Parameters
+    ----------
+    jobs, threads
+        As in `run_in_groups`.
+    loops
+        Loops of earlier trainings.
+    workers
+        The threads, if there are several.
+    """
 
     processes = 1
 
-    def __init__(self, jobs: Sequence[Job], threads: int | None, kept_loops: KeptLoops) -> None:
-        self.jobs, self.reader, self.threads, self.kept_loops = jobs, jobs[0].data.train.reader, threads, kept_loops
-        self.workers: Workers | None = None
+    def __init__(self, jobs: Sequence[Job], threads: int | None, loops: Loops, workers: Workers | None) -> None:
+        self.jobs, self.reader, self.threads = jobs, jobs[0].data.train.reader, threads
+        self.loops, self.workers = loops, workers
         self.groups: list[Group] = []
         self.members: set[int] = set()  # the networks when they were divided
-
-    def __enter__(self) -> "Groups":
-        """Borrow the loops, begin the threads, and join the networks that were joined before they were resumed."""
-        number, division = min(self.threads or 1, len(self.jobs)), find_division([job.start for job in self.jobs])
-        with ExitStack() as stack:
-            self.loops = stack.enter_context(self.kept_loops.lend(self.reader.backend))
-            if number > 1:
-                self.workers = stack.enter_context(closing(Workers(number)))
-            if division:
-                self._make_groups(division)
-            self.context = stack.pop_all()
-        return self
-
-    def __exit__(self, *error: Any) -> bool | None:
-        """Let the threads end, and give back the loops."""
-        return self.context.__exit__(*error)
+        if division := find_division([job.start for job in jobs]):
+            self._make_groups(division)
 
     @property
     def division(self) -> list[Sequence[int]]:

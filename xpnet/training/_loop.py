@@ -11,7 +11,7 @@ before the chunk.
 
 import time
 from collections.abc import Generator, Iterable, Mapping, Sequence, Sized
-from functools import partial
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -19,45 +19,36 @@ import numpy as np
 from xpnet.backends import Backend
 from xpnet.core.arrays import leaves
 from xpnet.core.members import MemberState
-from xpnet.core.optimizers.base import Optimizer, begins_anew, needs_all_examples
-from xpnet.core.scaling import Scaler
+from xpnet.core.optimizers.base import needs_all_examples
 from xpnet.core.step import State
 from xpnet.data.reader import Reader
 from xpnet.data.source import Chunk, Countable, Resident, Rows, skip_steps
-from xpnet.errors import ArgumentError, DivergenceError
+from xpnet.errors import DivergenceError
 from xpnet.training._all_examples import warn_of_no_step
 from xpnet.training._groups import Result, Results
 from xpnet.training._plan import Job
-from xpnet.training._rates import check_length, check_scale, check_schedule, learning_rates
+from xpnet.training._rates import check_length, check_scale, learning_rates
 from xpnet.training._runs import describe_run
 from xpnet.training._target_scale import check_target_scale
-from xpnet.training.callback import LOGS, Training
+from xpnet.training.callback import Training
 from xpnet.value import (
     FITTED_TO_WEIGHTS,
-    NO_CALL,
-    History,
-    Moment,
     Objective,
     Value,
-    change_optimizer,
-    check_value,
 )
 
 # Yields chunks of steps, each of which it is sent the result of, with None before and after callbacks
 Epochs: TypeAlias = Generator[Chunk | None, Result | None, None]
-# Yields None when networks have new values, and between two chunks the numbers of those that have taken steps
-Pauses: TypeAlias = Generator[Sequence[int] | None, None, None]
+# Yields None when networks have new values; between two chunks, the numbers of those that have taken steps, and
+# those of networks that are joined, group by group
+Pauses: TypeAlias = Generator[tuple[Sequence[int], Sequence[Sequence[int]]] | None, None, None]
 
 
 class Runner(Protocol):
-    """What takes the steps of networks, within its context."""
+    """What takes the steps of networks."""
 
     division: Sequence[Sequence[int]]  # the numbers of those that are joined, group by group: a file keeps them
     processes: int  # that share the steps
-
-    def __enter__(self) -> Any: ...
-
-    def __exit__(self, *error: Any) -> Any: ...
 
     def run(self, states: Mapping[int, State | MemberState], chunks: Mapping[int, Chunk]) -> Results:
         """Take the steps of a chunk of each network, given by their numbers, on copies of their states. Synchronizes.
@@ -72,7 +63,10 @@ class Runner(Protocol):
 
 
 def run_steps(
-    jobs: Sequence[Job], trainings: Sequence[Training], runner: Runner, errors: dict[int, DivergenceError]
+    jobs: Sequence[Job],
+    trainings: Sequence[Training],
+    running: AbstractContextManager[Runner],
+    errors: dict[int, DivergenceError],
 ) -> Pauses:
     """Take the steps of several networks, a chunk of each at once, until the training of each has ended.
 
@@ -84,13 +78,13 @@ def run_steps(
         The networks. Their optimizers have the same `update`; everything else may differ.
     trainings
         Their trainings, which move on.
-    runner
-        Takes the steps.
+    running
+        The context of what takes the steps.
     errors
         Gets the error of each network that diverges, by its number.
     """
     reader, unmoved = jobs[0].data.train.reader, find_unmoved(jobs)
-    with runner:
+    with running as runner:
         epochs = [run_epochs(*pair, len(jobs), runner.processes) for pair in zip(jobs, trainings)]
         chunks = draw_chunks(epochs, range(len(jobs)))
         check_targets(chunks.values(), reader)
@@ -106,7 +100,7 @@ def run_steps(
             yield None
             for k in done:
                 next(epochs[k])  # callbacks are called
-            yield done
+            yield done, runner.division
             chunks = draw_chunks(epochs, done)
             for k in set(done) - chunks.keys():
                 trainings[k].move(value=trainings[k].value.detached())  # or it would keep a joined state in memory
@@ -181,40 +175,6 @@ def run_epochs(job: Job, training: Training, networks: int, processes: int) -> E
             callback.on_epoch_end(logs)  # may add to the logs
         yield None
     training.completed = True
-
-
-def begin(job: Job) -> Training:
-    """Check the schedule, and make the training that the callbacks see."""
-    plan, source = job.plan, job.data.train
-    steps = source.steps(plan.sampling, plan.batch_size)
-    check_schedule(plan.lr, plan.epochs, steps)
-    accept = partial(accept_value, plan.optimizer, source.reader.scaling)
-    return Training(job.owner, accept, begin_moment(job), plan.epochs, steps, dict(LOGS))
-
-
-def begin_moment(job: Job) -> Moment:
-    """Return the moment before the first step, with the plan's optimizer, and a history of earlier epochs alone."""
-    start = job.start
-    value = with_optimizer(start.value, job.plan.optimizer, start.has_begun)
-    history = History(start.value.history.rows if start.has_begun else ())
-    order = start.order if start.has_begun else job.plan.sampling.order
-    return start._replace(value=value._replace(history=history), order=order, call=NO_CALL, callbacks=())
-
-
-def with_optimizer(value: Value, optimizer: Optimizer, is_resumed: bool = False) -> Value:
-    """Return a value with an optimizer, in a fresh state unless its own is equal and goes on."""
-    if value.optimizer == optimizer and (is_resumed or not begins_anew(optimizer)):
-        return value._replace(optimizer=optimizer)
-    return change_optimizer(value, optimizer)
-
-
-def accept_value(optimizer: Optimizer, scaling: Scaler | None, value: Any, present: Value) -> Value:
-    """Check a value that a callback gives to a training, whose optimizer, history and notes it gets."""
-    value = check_value(value, present)
-    own = None if scaling is None else scaling.content
-    if value.scaling is not None and value.scaling.content != own:
-        raise ArgumentError("value has another scaling than the examples of this training; give one with the same")
-    return with_optimizer(value, optimizer)._replace(history=present.history, notes=present.notes)
 
 
 def fields_after_steps(job: Job, training: Training, processes: int) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The one way to train networks: jobs in, a stream of their values out."""
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -25,11 +25,12 @@ from xpnet.data.sampling import SAMPLING
 from xpnet.errors import ArgumentError, DivergenceError
 from xpnet.training._all_examples import check_all_examples, count_examples, divide_epoch
 from xpnet.training._arguments import check_metrics, parse_blas_threads, parse_schedule, parse_threads
-from xpnet.training._checkpoint import CheckpointFile, exiting_on_sigterm, find_starts
+from xpnet.training._begin import begin, begin_moment
+from xpnet.training._checkpoint import CheckpointFile, SaveFunction, exiting_on_sigterm, find_starts
 from xpnet.training._comparison import describe_initial_weights, describe_training
 from xpnet.training._evaluate import make_evaluations, make_training_evaluation
-from xpnet.training._groups import Groups, check_training_memory, choose_group_threads, steps_per_chunk
-from xpnet.training._loop import Pauses, Runner, begin, begin_moment, run_steps
+from xpnet.training._groups import check_training_memory, choose_group_threads, run_in_groups, steps_per_chunk
+from xpnet.training._loop import Pauses, Runner, run_steps
 from xpnet.training._loops import KeptLoops
 from xpnet.training._plan import Job, Plan
 from xpnet.training._progress import Progress
@@ -119,7 +120,7 @@ def train(
     blas_threads: int | str = AUTO,
     checkpoint: Checkpoint | None = None,
     loops: KeptLoops | None = None,
-    runner: Runner | None = None,
+    runner: AbstractContextManager[Runner] | None = None,
 ) -> Stream:
     """Train networks of any structures; see :doc:`/use/parts`. It changes none of them.
 
@@ -138,7 +139,7 @@ def train(
     loops
         The recorded or compiled loops of an earlier training of these networks.
     runner
-        Takes the steps; unless given, they are taken in this process, for several networks at once.
+        The context of what takes the steps; unless given, they are taken in this process, for several networks at once.
 
     Returns
     -------
@@ -175,8 +176,8 @@ def train(
     runs: list[Generator[Values, None, None]] = []
     options: dict[str, Any] = {"threads": threads, "blas_threads": blas_threads, "loops": loops, "runner": runner}
     for numbers in groups:
-        group, file = prepare([jobs[k] for k in numbers], checkpoint)
-        begun = {k: begin(job) for k, job in zip(numbers, group)}
+        group, own, file = prepare([jobs[k] for k in numbers], checkpoint)
+        begun = dict(zip(numbers, own))
         trainings |= begun
         runs.append(run(group, begun, errors, file, **options))
     return Stream(run_in_turn(runs), [trainings[k] for k in range(len(jobs))], errors)
@@ -206,17 +207,19 @@ def group_by_structure(jobs: Sequence[Job]) -> list[list[int]]:
 # What a training begins with
 
 
-def prepare(jobs: Sequence[Job], checkpoint: Checkpoint | None) -> tuple[list[Job], CheckpointFile | None]:
+def prepare(
+    jobs: Sequence[Job], checkpoint: Checkpoint | None
+) -> tuple[list[Job], list[Training], CheckpointFile | None]:
     """Complete the plans of jobs of one structure, balance and scale their data, and add the callbacks that evaluate.
 
-    Also return the file of their training, if there is to be one.
+    Also return their trainings, and the file for these, if there is to be one.
     """
     with jobs[0].start.value.scope():  # for the user's own code, too: metrics and callbacks
         jobs = complete_jobs(jobs)
         file = None if checkpoint is None else CheckpointFile(checkpoint, jobs, describe_calls(jobs))
-        if jobs[0].data.train.reader.scaling is None:
-            jobs = replace_data(jobs, scale_for_each([job.data for job in jobs], find_scalings(jobs)))
-        return finish_jobs(jobs), file
+        if jobs[0].data.train.reader.scaling is None and (scalings := find_scalings(jobs))[0] is not None:
+            jobs = replace_data(jobs, scale_for_each([job.data for job in jobs], scalings))
+        return *finish_jobs(jobs), file
 
 
 def replace_data(jobs: Sequence[Job], data: Sequence[Data]) -> list[Job]:
@@ -225,9 +228,9 @@ def replace_data(jobs: Sequence[Job], data: Sequence[Data]) -> list[Job]:
 
 
 def complete_jobs(jobs: Sequence[Job]) -> list[Job]:
-    """Balance the data of jobs, and put in their plans what is not given."""
-    jobs = replace_data(jobs, share_batches(map_shared(Data.balance, [job.data for job in jobs])))
-    return [job._replace(plan=complete(job.plan, job.start.value, job.data)) for job in jobs]
+    """Put in the plans of jobs what is not given, and balance their data."""
+    jobs = [job._replace(plan=complete(job.plan, job.start.value, job.data)) for job in jobs]
+    return replace_data(jobs, share_batches(map_shared(Data.balance, [job.data for job in jobs])))
 
 
 def complete(plan: Plan, value: Value, data: Data) -> Plan:
@@ -299,30 +302,32 @@ def find_scalings(jobs: Sequence[Job]) -> list[Scaler | None]:
     return scalings
 
 
-def finish_jobs(jobs: Sequence[Job]) -> list[Job]:
-    """Add the callbacks to jobs, evaluations first: others see their results; and choose how many steps a chunk has."""
+def finish_jobs(jobs: Sequence[Job]) -> tuple[list[Job], list[Training]]:
+    """Finish jobs of one structure, whose data are scaled, and make their trainings."""
     bars = [Progress()] if any(job.plan.progress for job in jobs) else []  # one for all networks
-    finished = [job._replace(plan=finish(job.plan, job.start.value, job.data, bars, len(jobs))) for job in jobs]
+    finished = [finish(job, bars, len(jobs)) for job in jobs]
     if needs_all_examples(jobs[0].plan.optimizer):
-        check_all_examples(finished)
-    return finished
+        check_all_examples([job for job, _ in finished])
+    return [job for job, _ in finished], [training for _, training in finished]
 
 
-def finish(plan: Plan, value: Value, data: Data, bars: Sequence[Callback], networks: int) -> Plan:
-    """Add evaluations and bars to the callbacks of a plan, and say how large minibatches and chunks are in these data.
+def finish(job: Job, bars: Sequence[Callback], networks: int) -> tuple[Job, Training]:
+    """Add evaluations to the callbacks of a job, and bars, say how large minibatches and chunks are, and begin.
 
     As many networks are trained in one program as `networks` says.
     """
-    with_bars = bool(bars) and networks == 1
+    (start, data, plan, owner), with_bars = job, bool(bars) and networks == 1
     evaluations = make_evaluations(data.validation, data.test, plan.metrics, with_bars)
     if plan.training_metrics:
         evaluations.insert(0, make_training_evaluation(data.train, plan.training_metrics, with_bars))
     if needs_all_examples(plan.optimizer):
         plan = divide_epoch(plan, data.train)
     batch_size = data.train.batch_size(plan.batch_size)
+    steps = data.train.steps(plan.sampling, batch_size)
+    value, callbacks = start.value, [*evaluations, *plan.callbacks, *bars]
     chunk_steps = plan.chunk_steps or steps_per_chunk(value.model, batch_size, value.backend.speed, networks)
-    callbacks = [*evaluations, *plan.callbacks, *bars]
-    return replace(plan, batch_size=batch_size, callbacks=callbacks, chunk_steps=chunk_steps)
+    plan = replace(plan, batch_size=batch_size, callbacks=callbacks, chunk_steps=chunk_steps)
+    return job._replace(plan=plan), begin(start, plan, steps, data.train.reader.scaling, owner)
 
 
 # The course of a training
@@ -343,7 +348,7 @@ def run(
     threads: int | str = AUTO,
     blas_threads: int | str = AUTO,
     loops: KeptLoops | None = None,
-    runner: Runner | None = None,
+    runner: AbstractContextManager[Runner] | None = None,
 ) -> Generator[Values, None, None]:
     """Run the trainings of jobs of one structure, by their numbers in the stream; see `train`."""
     value, backend = jobs[0].start.value, jobs[0].start.value.backend
@@ -353,7 +358,7 @@ def run(
     groups = choose_group_threads(backend, threads, multiplications)
     if len(jobs) > 1:
         check_training_memory(jobs, groups)
-    runner = Groups(jobs, groups, loops or KeptLoops()) if runner is None else runner
+    runner = run_in_groups(jobs, groups, loops or KeptLoops()) if runner is None else runner
     own, failed = list(trainings.values()), dict[int, DivergenceError]()
     with ExitStack() as stack:
         if file is not None:
@@ -363,13 +368,14 @@ def run(
         begun = [stack.enter_context(watching(job.plan.callbacks, now)) for job, now in zip(jobs, own)]
         for job, training in zip(jobs, own):
             if job.start.has_begun:  # then callbacks give it no other value at the beginning
-                training.move(value=begin_moment(job).value._replace(history=training.history))
-        writing = nullcontext(ignore) if file is None else file.writing(own, runner)
+                value = begin_moment(job.start, job.plan).value
+                training.move(value=value._replace(history=training.history))
+        writing = nullcontext(ignore) if file is None else file.writing(own)
         yield from run_to_end(run_steps(jobs, own, runner, failed), trainings, begun, writing)
     errors |= {k: failed[i] for i, k in enumerate(trainings) if i in failed}
 
 
-def ignore(done: Sequence[int]) -> None:
+def ignore(numbers: Sequence[int], division: Sequence[Sequence[int]]) -> None:
     """Write no file."""
 
 
@@ -377,7 +383,7 @@ def run_to_end(
     pauses: Pauses,
     trainings: Mapping[int, Training],
     begun: Sequence[list[Callback]],
-    writing: AbstractContextManager[Callable[[Sequence[int]], None]],
+    writing: AbstractContextManager[SaveFunction],
 ) -> Generator[Values, None, None]:
     """Yield the new values of networks at each pause, save them between chunks, and tell the callbacks at the end.
 
@@ -391,7 +397,7 @@ def run_to_end(
                 if changes := take_changes(trainings, values):
                     yield changes
                 if done is not None:
-                    save(done)
+                    save(*done)
     except GeneratorExit:  # nobody takes values any more
         raise
     except BaseException:
