@@ -191,7 +191,7 @@ def group_by_structure(jobs: Sequence[Job]) -> list[list[int]]:
     groups: list[list[int]] = []
     structures: list[Any] = []
     for k, job in enumerate(jobs):
-        value = job.start.value
+        value = job.start.value if isinstance(job.start, Moment) else job.start
         place = value.backend.name, value.backend.device_name, value.dtype
         structure = value.model, place, (job.plan.optimizer or value.optimizer).update
         for numbers, other in zip(groups, structures):
