@@ -29,7 +29,9 @@ def encode_archive(files: Sequence[bytes]) -> bytes:
             entry.create_system = UNIX
             file.writestr(entry, content)
         file.close()
-    except MemoryError as error:
+    except (MemoryError, ValueError) as error:  # the second from zipfile, after the first
+        if not any(isinstance(each, MemoryError) for each in (error, error.__context__)):
+            raise
         raise MemoryError(f"there is too little memory for a file of {sum(map(len, files))} bytes") from error
     finally:
         file.fp = None  # or Python would close an archive that was interrupted, which fails and hides the reason
