@@ -151,7 +151,7 @@ class Convergence(Callback):
 
     def on_epoch_end(self, logs: dict[str, Any]) -> None:
         """Record the epoch, and decide how training continues."""
-        tally, max_iter = self.tally, self.settings.max_iter
+        tally, epochs = self.tally, self.settings.epochs
         if tally.validates:
             score, cost = logs[f"validation_{self.score_name}"], logs["validation_cost"]
             self._record(self.loss(logs["cost"]), score, self.validation_loss(cost))
@@ -159,10 +159,10 @@ class Convergence(Callback):
             self._record(self.loss(logs["cost"]))
         self._compare_with_best()
         self._steer()
-        if tally.n_iter == max_iter and not self.settings.partial and not self.training.stopped:
+        if tally.n_iter == epochs and not self.settings.partial and not self.training.stopped:
             name = type(self.settings.optimizer).__name__ if self.settings.by_steps else "Stochastic Optimizer"
             warn(
-                f"{name}: Maximum iterations ({max_iter}) reached and the optimization hasn't converged yet.",
+                f"{name}: Maximum iterations ({epochs}) reached and the optimization hasn't converged yet.",
                 ConvergenceWarning,
             )
 
@@ -278,7 +278,7 @@ def find_convergence(plan: Plan) -> Convergence:
 class LineConvergence(Convergence):
     """Follows scikit-learn's rules for L-BFGS: an iteration is a line that leads to a lower cost.
 
-    Training ends where no part of the gradient is above `tol`, where a line hardly lowers the cost, after `max_iter`
+    Training ends where no part of the gradient is above `tol`, where a line hardly lowers the cost, after `lines`
     lines, and with the line that makes more than `max_fun` evaluations.
     """
 
@@ -305,8 +305,8 @@ class LineConvergence(Convergence):
             is_level = old_cost - self.cost <= LEAST_FALL * max(abs(old_cost), abs(self.cost), 1.0)
         if is_level or abs(to_numpy(line.gradient)).max() <= settings.tol:
             self.training.stopped = True
-        elif tally.n_iter >= settings.max_iter:
-            self._give_up(f"max_iter={settings.max_iter} is too small for it.")
+        elif tally.n_iter >= settings.lines:  # type: ignore[operator]
+            self._give_up(f"max_iter={settings.lines} is too small for it.")
         elif logs["epoch"] > settings.max_fun:
             self._give_up(f"max_fun={settings.max_fun} evaluations are too few for it.")
 

@@ -214,7 +214,7 @@ def fit_networks(
         checkpoint = replace(checkpoint, decides={**decisive_parameters(estimator), **fingerprint_data(data)})
     errors = {}
     try:
-        errors = settle(jobs, _train(jobs, random_states, checkpoint))
+        errors = settle(jobs, _train(jobs, members, random_states, checkpoint))
     except KeyboardInterrupt:  # what the networks have learnt until then stays
         warn("Training interrupted by user.")
     for k, error in errors.items():
@@ -279,7 +279,7 @@ def _check_pairs(settings: FitSettings, X_val: Any, y_val: Any, sample_weight_va
         raise ArgumentError("y_val and sample_weight_val are for validation data, which need X_val; give it too")
     if X_val is not None and y_val is None:
         raise ArgumentError("X_val needs y_val, the targets of the validation data; give both, or neither")
-    if X_val is not None and settings.counts_lines:
+    if X_val is not None and settings.lines is not None:
         raise ArgumentError(
             "X_val is for solvers that train epoch by epoch, which lbfgs does not; leave it out, or give solver='adam'"
         )
@@ -445,13 +445,13 @@ def make_job(
     source: Any = examples.train  # by its rows
     validation: Any = examples.validation
     n = len(source)
-    if not settings.counts_lines:
+    if settings.lines is None:
         tally.begin_epochs(validates=validation is not None, early_stopping=settings.early_stopping is not None)
     losses = [
         float if part is None else problem.cost_to_loss(network.value.model, partial(read_targets, part))
         for part in (source, validation)
     ]
-    rules = LineConvergence if settings.counts_lines else Convergence
+    rules = Convergence if settings.lines is None else LineConvergence
     evaluations = [] if validation is None else [_make_evaluation(problem, validation)]
     whole = needs_all_examples(settings.optimizer)
     plan = Plan(
@@ -535,15 +535,18 @@ def decisive_parameters(estimator: Any) -> dict[str, Any]:
 
 
 def _train(
-    jobs: Sequence[Job], random_states: Sequence[np.random.RandomState], checkpoint: Checkpoint | None
+    jobs: Sequence[Job],
+    members: Sequence[Parameters],
+    random_states: Sequence[np.random.RandomState],
+    checkpoint: Checkpoint | None,
 ) -> dict[int, DivergenceError]:
-    """Train the networks that own jobs, and leave the generators where scikit-learn does."""
+    """Train the networks that own jobs, and leave generators of the user's where scikit-learn does."""
     stream = train(jobs, checkpoint=checkpoint)
     try:
         return stream.give_to([job.owner for job in jobs])
     finally:
-        for random_state, moment in zip(random_states, stream.moments):
-            if moment.order is not None:
+        for member, random_state, moment in zip(members, random_states, stream.moments):
+            if moment.order is not None and not isinstance(member.random_state, (int, np.integer)):
                 now: Any = random_state.get_state()
                 random_state.set_state((*unpack_state(moment.order), *now[3:]))
 

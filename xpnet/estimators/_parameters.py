@@ -94,19 +94,12 @@ class FitSettings:
     callbacks: Sequence[Callback]
     progress: bool
     bootstrap: bool  # whether each network trains on a sample drawn with replacement from the examples not held out
-    max_iter: int
+    epochs: int  # the most; with "lbfgs", each is an evaluation, and the last line is followed to its end
     max_fun: int
     tol: float
     verbose: bool
     partial: bool  # train for one epoch that continues the last call (`partial_fit`)
-    counts_lines: bool = False  # solver "lbfgs": an iteration is a line, `max_iter` and `tol` are scikit-learn's
-
-    @property
-    def epochs(self) -> int:
-        """The most epochs; with "lbfgs", each is an evaluation, and the last line is followed to its end."""
-        if self.counts_lines:
-            return self.max_fun + self.most_trials
-        return 1 if self.partial else self.max_iter
+    lines: int | None = None  # the most with "lbfgs", whose iterations they are; None: other solvers
 
     @property
     def by_steps(self) -> bool:
@@ -195,6 +188,7 @@ def parse_settings(parameters: Parameters, *, partial: bool) -> FitSettings:
     # How the learning rate changes between epochs; Adam adapts its own rates, and others have none
     has_rule = not (is_called(parameters.solver, "adam") or needs_all_examples(optimizer))
     rule = parameters.learning_rate if has_rule else None
+    max_iter = count("max_iter", parameters.max_iter, 1)
     settings = FitSettings(
         optimizer=optimizer,
         schedule=_parse_schedule(parameters),
@@ -211,7 +205,7 @@ def parse_settings(parameters: Parameters, *, partial: bool) -> FitSettings:
         callbacks=parse_callbacks(parameters.callbacks),
         progress=switches["progress"],
         bootstrap=yes_or_no("bootstrap", getattr(parameters, "bootstrap", False)),  # of ensembles
-        max_iter=count("max_iter", parameters.max_iter, 1),
+        epochs=1 if partial else max_iter,
         max_fun=count("max_fun", parameters.max_fun, 1),
         tol=numbers["tol"],
         verbose=_parse_verbose(parameters.verbose),
@@ -220,7 +214,8 @@ def parse_settings(parameters: Parameters, *, partial: bool) -> FitSettings:
     if is_called(parameters.solver, "lbfgs"):
         _refuse_for_lbfgs(parameters)
         unused: dict[str, Any] = {"batch_size": None, "shuffle": False, "early_stopping": None, "progress": False}
-        settings = replace(settings, counts_lines=True, **unused)
+        epochs = settings.max_fun + settings.most_trials
+        settings = replace(settings, epochs=epochs, lines=max_iter, **unused)
     if settings.by_steps:
         _refuse_rates_and_minibatches(parameters, settings)
     if partial:

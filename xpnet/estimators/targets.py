@@ -144,12 +144,13 @@ def learn_labels(y: Any, classes: Any = None) -> Labels:
     ('binary', 'multilabel')
     """
     check_classification_targets(y)
-    if type_of_target(y, input_name="y") == "multiclass-multioutput":
+    kind = type_of_target(y, input_name="y")
+    if kind == "multiclass-multioutput":
         raise ArgumentError(
             "y has several columns of classes; give one column, or for several labels an example rows of 0 and 1, or "
             "see sklearn.multioutput.MultiOutputClassifier"
         )
-    if is_multilabel(y):
+    if kind == "multilabel-indicator":
         names: Any = LabelBinarizer().fit(y).classes_
         if classes is not None and len(unique_labels(classes)) != len(names):
             raise ArgumentError(f"classes={classes!r} must be the labels of the {len(names)} columns of y")
