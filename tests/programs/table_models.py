@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
+from sklearn.metrics import accuracy_score, r2_score
 
 from xpnet import Ensemble
 from xpnet.estimators import TableClassifier, TableEncoder, TableRegressor
@@ -308,6 +309,9 @@ def draw_case(world: World, r: random.Random, n: int | None = None, model: type 
         "max_epochs": r.choice([1, 3]),
         "bins": r.choice([0, 4, 32]),
         "random_state": r.randrange(1000),
+        "patience": r.choice([1, 15]),
+        "network": r.choice([None, {"activation": "tanh"}, {"dropout": 0.2}, {"seed": 7}]),
+        "training": r.choice([None, {"batch_size": 8}, {"optimizer": "adam", "lr": 0.01}]),
         **world.where,
     }
     if model is TableRegressor:
@@ -412,8 +416,13 @@ def table_folds(world: World, r: random.Random) -> None:
         groups = np.array([f"group {k}" for k in np.random.default_rng(r.randrange(2**32)).integers(0, 8, len(case.y))])
         groups[:8] = [f"group {k}" for k in range(8)]
         case.options["groups"] = groups
+    members, own = case.settings["members"], []
+    if groups is None and r.random() < 0.5:
+        rows = np.random.default_rng(r.randrange(2**32)).permutation(len(case.y))
+        own = case.options["folds"] = np.array_split(rows, max(members, 4))[:members]
     model = case.fit()
-    folds, members = find_folds(model, case), case.settings["members"]
+    folds = find_folds(model, case)
+    check_scores(model, case)
     sizes, left_out = (
         [len(fold) for fold in folds],
         np.isfinite(get_out_of_fold(model)).reshape(len(case.y), -1).all(axis=1),
@@ -424,6 +433,10 @@ def table_folds(world: World, r: random.Random) -> None:
         for fold in folds:
             if {*groups[fold]} & {*np.delete(groups, fold)}:
                 raise Failure("a group is in two folds")
+    elif own:
+        for fold, chosen in zip(folds, own, strict=True):
+            if {*fold.tolist()} != {*chosen.tolist()}:
+                raise Failure(f"rows {sorted(fold)} were left out, and not {sorted(chosen)}")
     elif max(sizes) - min(sizes) > 1 or (members > 1 and abs(min(sizes) - len(case.y) / max(members, 4)) > 1):
         raise Failure(f"the folds of {members} members have {sizes} of {len(case.y)} rows")
     elif case.is_classifier and members > 1:
@@ -434,6 +447,21 @@ def table_folds(world: World, r: random.Random) -> None:
     check_calibration(model, case, folds)
     if not case.is_classifier:
         check_leakage(model, case, folds, r)
+
+
+def check_scores(model: Any, case: Case) -> None:
+    """Check the scores out of fold against those of scikit-learn."""
+    out_of_fold = get_out_of_fold(model).reshape(len(case.y), -1)
+    rows = np.isfinite(out_of_fold).all(axis=1)
+    y, predicted, text = case.y[rows], out_of_fold[rows], str(model.describe_scores())
+    if case.is_classifier:
+        score = f"accuracy: {accuracy_score(y, model.classes_[predicted.argmax(axis=1)]):.2%} ("
+    elif case.y.ndim == 1:
+        score = f"R2: {r2_score(y, predicted):.4f}, mean absolute error: "
+    else:
+        score = "R2: "
+    if not text.startswith(score):
+        raise Failure(f"scores out of fold: {text!r}, and not {score!r}")
 
 
 def check_calibration(model: Any, case: Case, folds: list[np.ndarray]) -> None:
