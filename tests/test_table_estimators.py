@@ -385,6 +385,9 @@ def test_other_settings_of_networks_and_trainings():
     assert {"validation_rmse", "validation_r2", "validation_mean_absolute_error"} <= history.keys()
     plain = TableRegressor(**FEW, network={"standardize": False}).fit(pets(), HEIGHT)
     assert plain.ensemble_[0].scaling is None
+    counts = TableRegressor(**FEW, network={"cost": "poisson"}, training={"epochs": 0}).fit(pets(), np.arange(60) % 4)
+    assert counts.ensemble_[0].scaling.y_std is None
+    np.testing.assert_array_equal(counts.ensemble_[0].scaling.x_std, 1)  # no columns are weighed without a training
 
 
 def test_patience_ends_the_training_of_a_member():
@@ -470,6 +473,7 @@ def test_the_columns_of_a_file(tmp_path):
     X, y, groups = read_table(str(path)).split("y", group="home")
     assert groups.tolist() == ["sea", "land"] * 30
     rows = np.flatnonzero(y.y < 2)
+    assert y[rows][10:12].rows.tolist() == X[rows][10:12].rows.tolist() == [15, 16]
     with pytest.warns(UserWarning, match=r"t.csv has no rows of '100' to train on: all of them are held out"):
         model = TableClassifier(**SMALL, class_weight="balanced").fit(X[rows], y[rows])
     assert model.classes_.tolist() == ["9", "10", "100"]
@@ -482,6 +486,18 @@ def test_the_columns_of_a_file(tmp_path):
     X, y, _ = read_table(str(path)).split("length")
     with pytest.raises(ValueError, match=r"column 'length' of .*t.csv was read as numbers, and labels are needed"):
         TableClassifier(**FEW).fit(X, y)
+
+
+def test_a_group_that_the_columns_of_a_file_tell_apart_is_not_wrong(tmp_path):
+    """Its predictions out of fold stand beside its targets, whatever the order of the rows."""
+    import pandas
+
+    flag, noise = np.isin(np.arange(200), [60, 61, 62]), np.random.default_rng(0).normal(size=(200, 2))
+    table = pandas.DataFrame({"x": noise[:, 0], "flag": flag, "y": noise[:, 1] + 300 * flag})
+    table.to_csv(tmp_path / "t.csv", index=False)
+    X, y, _ = read_table(str(tmp_path / "t.csv")).split("y")
+    rows = np.arange(200)[:39:-1]
+    TableRegressor(**{**SMALL, "max_epochs": 60}, bins=0).fit(X[rows], y[rows])  # without a warning
 
 
 # In scikit-learn

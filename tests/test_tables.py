@@ -360,28 +360,29 @@ def test_members_without_rows_to_leave_out_are_refused(capsys, folder):
 
 
 def test_options_reach_all_members(capsys, folder):
-    words = "--members 2 --hidden 5 --epochs 3 --lr 0.01 --schedule constant --optimizer adam --weight-decay 0.1"
+    words = "--members 5 --hidden 5 --epochs 6 --lr 0.1 --schedule constant --optimizer adam --weight-decay 0.1"
     words += " --batch-size 16 --class-weight cat=2 --dropout 0.2 --early-stopping 1 --seed 3 --dtype float64 --bins 4"
     words += " --metrics top_2 --save net --log run.csv"
     status, out, err = run_command(capsys, "train", "pets.csv", "--target", "kind", *words.split())
     assert (status, err) == (0, "")
     data = read_parts("pets.csv", "kind", bins=4, seed=3)
     settings = {"activation": "relu", "task": "classification", "dropout": 0.2, "standardize": True, "dtype": "float64"}
-    ensemble = Ensemble([data.train[0].shape[1], 5, 3], 2, seed=3, **settings)
-    folds = make_folds(72, 2, np.random.default_rng(3), classes=data.train[1])
+    ensemble = Ensemble([data.train[0].shape[1], 5, 3], 5, seed=3, **settings)
+    folds = make_folds(72, 5, np.random.default_rng(3), classes=data.train[1])
     columns = count_inputs(data.columns)
-    recipe = Recipe(2, (5,), epochs=3, batch_size=16)
+    recipe = Recipe(5, (5,), epochs=6, batch_size=16)
     scaling = choose_scaling(*data.train, recipe, folds, columns, 3, seed=3)
     for network in ensemble:
         network.scaling = scaling
+    stopping = [EarlyStopping(1, monitor="validation_calibrated_log_loss") for _ in ensemble]
     histories = ensemble.train(
         data.train,
-        *(3, 16, 0.01),
+        *(6, 16, 0.1),
         optimizer=Adam(weight_decay=0.1),
         rows=choose_rows(folds, 72, np.random.default_rng(3)),
         validation_rows=folds,
         class_weight={0: 2},
-        callbacks=[EarlyStopping(1, monitor="validation_calibrated_log_loss")],
+        callbacks=lambda k: stopping[k : k + 1],
         metrics=["calibrated_log_loss"],
         progress=False,
     )
@@ -389,8 +390,11 @@ def test_options_reach_all_members(capsys, folder):
         np.testing.assert_array_equal(saved.w[0], mine.w[0])
     names, *rows = (line.split(",") for line in Path("run.csv").read_text().splitlines())
     assert {"member", "epoch", "cost", "validation_accuracy", "validation_top_2"} <= set(names)
-    assert [row[:2] for row in rows] == [[str(k), str(row["epoch"])] for k in (0, 1) for row in histories[k]]
+    assert [row[:2] for row in rows] == [[str(k), str(row["epoch"])] for k in range(5) for row in histories[k]]
     assert "top_2: " in out[-1]
+    best = [one.best_epoch for one in stopping]
+    assert any(one.stopped_epoch for one in stopping)
+    assert out[-2] == f"Each network is that of its best epoch, {min(best)} to {max(best)}"
 
 
 def test_without_rows_for_testing_the_score_is_that_of_the_rows_left_out(capsys, folder):

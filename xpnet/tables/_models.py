@@ -698,7 +698,7 @@ def warn_of_wrong_numbers(data: TableData, predicted: np.ndarray) -> None:
     y = data.column
     if isinstance(y, Targets):
         out_of_fold = np.full(len(y.all_y), np.nan)
-        out_of_fold[np.flatnonzero(np.isin(y.all_rows, y.rows))[data.rows]] = predicted[:, 0]
+        out_of_fold[y.places[data.rows]] = predicted[:, 0]
         name = f"column {y.column!r} of {y.table} (rows count from 1, without the header)"
         warn_of_wrong_targets(y.all_y, out_of_fold, name, (y.all_rows + 1).tolist())
         return

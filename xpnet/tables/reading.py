@@ -209,18 +209,22 @@ class Targets:
 
     def __getitem__(self, index: Any) -> Targets:
         """Return some of the targets."""
-        own = np.arange(len(self.all_y)) if self.index is None else self.index
-        return replace(self, index=own[index])
+        return replace(self, index=self.places[index])
+
+    @property
+    def places(self) -> np.ndarray:
+        """The places of these targets among all."""
+        return np.arange(len(self.all_y)) if self.index is None else self.index
 
     @property
     def rows(self) -> np.ndarray:
         """The rows that have these targets."""
-        return self.all_rows if self.index is None else self.all_rows[self.index]
+        return self.all_rows[self.places]
 
     @property
     def y(self) -> np.ndarray:
         """The class, or the number, of each row."""
-        return self.all_y if self.index is None else self.all_y[self.index]
+        return self.all_y[self.places]
 
 
 def is_table(name: str) -> bool:
