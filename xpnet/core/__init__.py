@@ -2,9 +2,3 @@
 
 An update may overwrite the state that it is given; a loop works on a copy.
 """
-
-from xpnet.core._slopes import add_slopes
-
-__all__ = [
-    "add_slopes",
-]

@@ -20,6 +20,7 @@ from xpnet.core.optimizers.base import Update, WholeStep, add_decay, penalty
 
 __all__ = [
     "State",
+    "add_slopes",
     "drop_and_step",
     "make_step",
     "penalize_and_weigh",

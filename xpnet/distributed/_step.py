@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeAlias
 
-from xpnet.core import add_slopes
 from xpnet.core.activations import Activation
 from xpnet.core.arrays import Array, Layers, Namespace
 from xpnet.core.backprop import backward, forward
@@ -15,7 +14,7 @@ from xpnet.core.costs import Output
 from xpnet.core.dropout import drop
 from xpnet.core.minibatch import Batch, Encoding, Examples, Minibatch, make_minibatch
 from xpnet.core.optimizers.base import Update, add_decay, penalty
-from xpnet.core.step import State
+from xpnet.core.step import State, add_slopes
 
 AddUp: TypeAlias = Callable[[Layers, Namespace], Layers]  # adds up the gradients of all processes
 

@@ -16,7 +16,6 @@ from xpnet.data.sampling import in_order
 from xpnet.data.scaling import place_scaling
 from xpnet.data.source import Chunk, Resident
 from xpnet.errors import ArgumentError, DivergenceError
-from xpnet.training import ChunkRunner, parse_rate
 from xpnet.value import FITTED_TO_WEIGHTS, Objective, Value, init_optimizer, parse_biases, parse_weights, split_layers
 
 FITTED_TO_LAYERS = {**FITTED_TO_WEIGHTS, "objective": Objective()}  # what other weights of the user's make empty
@@ -71,6 +70,8 @@ def learn_scaling(value: Value, data: Any) -> tuple[Scaling, Value]:
 
 def update(value: Value, batch: Any, lr: Any) -> Value:
     """Take a step of plain gradient descent on a minibatch; see `Network.minibatch_update`."""
+    from xpnet.training import ChunkRunner, parse_rate  # slow to import
+
     lr = parse_rate("lr", lr)
     if value.model.standardize and value.scaling is None:
         raise ArgumentError(
