@@ -452,6 +452,13 @@ def test_weights_of_classes_and_of_examples_are_multiplied():
     np.testing.assert_allclose(mine.coefs_[0], twin.coefs_[0], rtol=1e-9)
 
 
+def test_weights_of_the_classes_of_several_labels_are_multiplied():
+    y = np.stack([DIGIT > 4, DIGIT % 2], axis=1).astype(int)
+    mine = ours.MLPClassifier(**SMALL, class_weight=[{0: 2.0}, {1: 3.0}]).fit(X, y)
+    twin = ours.MLPClassifier(**SMALL).fit(X, y, np.where(y[:, 0] == 0, 2.0, 1.0) * np.where(y[:, 1] == 1, 3.0, 1.0))
+    np.testing.assert_allclose(mine.coefs_[0], twin.coefs_[0], rtol=1e-9)
+
+
 def test_class_weights_of_no_class_are_named():
     mine = ours.MLPClassifier(**SMALL, class_weight={3: 2.0, 10: 1.0})
     with pytest.raises(ValueError, match="class_weight names the class 10; choose from 0, 1, 2"):
