@@ -22,7 +22,7 @@ from xpnet.cli._commands import (
     run_show,
 )
 from xpnet.cli._data import FILES, SETS
-from xpnet.cli._recipes import CLASSES, MOMENTUM, TABLES
+from xpnet.cli._defaults import CLASSES, MOMENTUM, TABLES
 from xpnet.cli._training import run_train
 from xpnet.core.initializers import INITIALIZERS
 from xpnet.core.schedules import SCHEDULES

@@ -11,17 +11,17 @@ from threadpoolctl import threadpool_limits
 
 from xpnet._checks import count
 from xpnet.cli._data import FILES, describe_examples, describe_features, describe_outputs, list_possible_names
-from xpnet.cli._files import name_argument, name_data
-from xpnet.cli._printing import say
-from xpnet.cli._recipes import (
-    RECIPE_FOR_TABLES,
+from xpnet.cli._defaults import (
+    DEFAULTS_FOR_TABLES,
+    choose_defaults,
     choose_members,
     choose_network,
-    choose_recipe,
     choose_steps,
     find_lone_option,
     parse_class_weight,
 )
+from xpnet.cli._files import name_argument, name_data
+from xpnet.cli._printing import say
 from xpnet.cli._results import Result, Running, check_files, make_hold_out, report_training, save_if_interrupted
 from xpnet.errors import ArgumentError
 from xpnet.network.ensemble import Ensemble
@@ -81,12 +81,12 @@ def make_model(
     """Make the estimator, a `TableClassifier` or a `TableRegressor`."""
     from xpnet.tables import TableClassifier, TableRegressor  # which import scikit-learn
 
-    recipe, bins = choose_recipe(options, RECIPE_FOR_TABLES), options.bins
-    network = {name: value for name, value in choose_network(options, recipe).items() if value is not None}
+    defaults, bins = choose_defaults(options, DEFAULTS_FOR_TABLES), options.bins
+    network = {name: value for name, value in choose_network(options, defaults).items() if value is not None}
     if members == 1:
         network["seed"] = [options.seed]  # that of the network itself
     training = {
-        **choose_steps(options, recipe),
+        **choose_steps(options, defaults),
         "class_weight": parse_class_weight(options.class_weight, y.labels),
         "metrics": options.metrics,
         "callbacks": callbacks,
@@ -97,7 +97,7 @@ def make_model(
     return (TableClassifier if y.labels else TableRegressor)(
         members,
         hidden_layer_sizes=options.hidden if options.sizes is None else options.sizes[1:-1],
-        patience=count("early_stopping", recipe.early_stopping, 1),
+        patience=count("early_stopping", defaults.early_stopping, 1),
         bins=bins,
         progress=not options.quiet,
         backend=options.backend,

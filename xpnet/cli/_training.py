@@ -9,18 +9,18 @@ import numpy as np
 
 from xpnet._checks import count, install_command, warn
 from xpnet.cli._data import FILES, SETS, Data, read_training_data
-from xpnet.cli._files import Model, name_argument, name_data, networks_of
-from xpnet.cli._printing import speaks
-from xpnet.cli._recipes import (
-    RECIPES,
-    Recipe,
+from xpnet.cli._defaults import (
+    DEFAULTS,
+    Defaults,
+    choose_defaults,
     choose_members,
     choose_network,
-    choose_recipe,
     choose_steps,
     parse_class_weight,
     takes_all_examples,
 )
+from xpnet.cli._files import Model, name_argument, name_data, networks_of
+from xpnet.cli._printing import speaks
 from xpnet.cli._results import Result, Running, check_files, make_hold_out, report_training, save_if_interrupted
 from xpnet.cli._tables import train_table
 from xpnet.core.optimizers import SGD
@@ -48,7 +48,7 @@ class ReadyTraining(NamedTuple):
 
     Parameters
     ----------
-    data, recipe
+    data, defaults
         What it is trained on, and how.
     model
         The network or the ensemble.
@@ -61,7 +61,7 @@ class ReadyTraining(NamedTuple):
     """
 
     data: Data
-    recipe: Recipe
+    defaults: Defaults
     model: Model
     metrics: list[Metric]
     folds: list[np.ndarray]
@@ -83,7 +83,9 @@ def run_train(options: argparse.Namespace) -> None:
     running, started = Running(is_ensemble=isinstance(model, Ensemble)), time.perf_counter()
     for network in networks:
         running.add(network)
-    with save_if_interrupted(running, options, training.recipe.epochs, len(networks), calibrates=bool(training.folds)):
+    with save_if_interrupted(
+        running, options, training.defaults.epochs, len(networks), calibrates=bool(training.folds)
+    ):
         model.train(data.train, **settings)
         seconds = time.perf_counter() - started
         if speaks(options):
@@ -106,16 +108,16 @@ def prepare_training(options: argparse.Namespace) -> tuple[ReadyTraining, dict[s
         check_files(options, members)
     with name_argument("--data", options.data, DATA_FILES):
         data = read_data(options)
-    recipe = choose_recipe(options, RECIPES.get(data.name, Recipe()))._replace(members=members)
-    model = make_model(options, recipe, data)
+    defaults = choose_defaults(options, DEFAULTS.get(data.name, Defaults()))._replace(members=members)
+    model = make_model(options, defaults, data)
     metrics = parse_metrics("metrics", options.metrics, networks_of(model)[0].value.model)
     folds = choose_folds(data, members, options.seed) if members > 1 else []
     for network in networks_of(model)[: len(folds)]:
         network.notes["folds"] = count_folds(len(data.train[1]), members, choose_groups(data, members))
-    training = ReadyTraining(data, recipe, model, metrics, folds, [])
+    training = ReadyTraining(data, defaults, model, metrics, folds, [])
     training = training._replace(stopping=make_stopping(options, training))
     settings = training_settings(options, training)
-    if options.plot and recipe.epochs == 0:
+    if options.plot and defaults.epochs == 0:
         raise ArgumentError(f"--plot {options.plot} needs epochs to draw, and --epochs is 0")
     return training, settings
 
@@ -162,19 +164,19 @@ def choose_groups(data: Data, members: int) -> np.ndarray | None:
     return None
 
 
-def make_model(options: argparse.Namespace, recipe: Recipe, data: Data) -> Model:
+def make_model(options: argparse.Namespace, defaults: Defaults, data: Data) -> Model:
     """Make the network or the ensemble for the data."""
-    settings = choose_network(options, recipe)
+    settings = choose_network(options, defaults)
     cost = options.cost
-    settings |= {"task": options.task or data.task, "standardize": recipe.standardize}
+    settings |= {"task": options.task or data.task, "standardize": defaults.standardize}
     if options.task is None and data.task == "classification":  # so that any output activation and cost can be given
         settings["task"] = None
         settings["output_activation"] = options.output_activation or "softmax"
         settings["cost"] = cost or "cross_entropy"
     per_target = parse_cost(cost).outputs_per_target if data.task == "regression" and cost else 1
-    sizes = choose_sizes(options.sizes, recipe.hidden, data, data.n_out * per_target)
+    sizes = choose_sizes(options.sizes, defaults.hidden, data, data.n_out * per_target)
     settings |= {"backend": options.backend, "device": options.device}
-    model = Network(sizes, **settings) if recipe.members == 1 else Ensemble(sizes, recipe.members, **settings)
+    model = Network(sizes, **settings) if defaults.members == 1 else Ensemble(sizes, defaults.members, **settings)
     networks = networks_of(model)
     if networks[0].task == "regression":
         networks[0].value.model.cost.require_point("the scores")
@@ -201,7 +203,7 @@ def choose_sizes(sizes: Sequence[int] | None, hidden: Sequence[int], data: Data,
 
 def make_stopping(options: argparse.Namespace, training: ReadyTraining) -> list[EarlyStopping]:
     """Make the early stopping of each network, if there are rows to validate it on."""
-    patience, networks = training.recipe.early_stopping, networks_of(training.model)
+    patience, networks = training.defaults.early_stopping, networks_of(training.model)
     if patience is None or not (training.folds or options.validation_split):
         return []
     monitor = "validation_calibrated_log_loss" if judges_by_log_loss(training) else "validation_cost"
@@ -216,12 +218,12 @@ def judges_by_log_loss(training: ReadyTraining) -> bool:
 
 def training_settings(options: argparse.Namespace, training: ReadyTraining) -> dict[str, Any]:
     """Collect the arguments of `train`."""
-    data, recipe = training.data, training.recipe
-    steps = choose_steps(options, recipe)
+    data, defaults = training.data, training.defaults
+    steps = choose_steps(options, defaults)
     if "lr" in steps and "batch_size" not in steps and not takes_all_examples(options.optimizer):
-        steps["batch_size"] = recipe.batch_size
+        steps["batch_size"] = defaults.batch_size
     settings = {
-        "epochs": recipe.epochs,
+        "epochs": defaults.epochs,
         **steps,
         "class_weight": parse_class_weight(options.class_weight, None),
         "checkpoint": options.checkpoint,

@@ -1,4 +1,4 @@
-"""Recipes of ``xpnet train``: settings that work well for a kind of data, unless options say otherwise."""
+"""Defaults of ``xpnet train``: settings that work well for a kind of data, unless options say otherwise."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from xpnet.core.optimizers import OPTIMIZERS
 from xpnet.core.optimizers.base import Optimizer, needs_all_examples
 from xpnet.core.schedules import SCHEDULES
 from xpnet.errors import ArgumentError
-from xpnet.tables import Recipe as TableRecipe
+from xpnet.tables import Recipe
 from xpnet.tables.reading import is_table
 from xpnet.training import parse_rate
 
@@ -24,7 +24,7 @@ CLASSES = {
 MOMENTUM = 0.9
 
 
-class Recipe(NamedTuple):
+class Defaults(NamedTuple):
     """How networks are made and trained; each field is an option of the same name."""
 
     members: int = 1
@@ -41,10 +41,10 @@ class Recipe(NamedTuple):
 
 
 # benchmarks/accuracy.py measures the accuracies of these
-FULL_MNIST = Recipe(hidden=(256,), epochs=5, batch_size=64, lr=0.2, weight_decay=0.0001)
-RECIPES = {"mnist-sample": Recipe(), "mnist": FULL_MNIST, "fashion-mnist": FULL_MNIST}
-TABLES = TableRecipe()
-RECIPE_FOR_TABLES = Recipe(
+FULL_MNIST = Defaults(hidden=(256,), epochs=5, batch_size=64, lr=0.2, weight_decay=0.0001)
+DEFAULTS = {"mnist-sample": Defaults(), "mnist": FULL_MNIST, "fashion-mnist": FULL_MNIST}
+TABLES = Recipe()
+DEFAULTS_FOR_TABLES = Defaults(
     members=TABLES.members,
     optimizer="adamw",
     lr=TABLES.lr,
@@ -55,14 +55,14 @@ RECIPE_FOR_TABLES = Recipe(
 SGD_FOR_TABLES = {"lr": 0.02, "weight_decay": 0.01}
 
 
-def choose_recipe(options: argparse.Namespace, recipe: Recipe) -> Recipe:
-    """Replace the settings of a recipe by the user's options."""
-    if options.optimizer not in (None, recipe.optimizer):
+def choose_defaults(options: argparse.Namespace, defaults: Defaults) -> Defaults:
+    """Replace defaults by the user's options."""
+    if options.optimizer not in (None, defaults.optimizer):
         kind = OPTIMIZERS[CLASSES[options.optimizer]]
         settings = {"lr": kind.default_lr, "weight_decay": kind().weight_decay}
-        recipe = recipe._replace(**(SGD_FOR_TABLES if options.optimizer == "sgd" else settings))
-    settings = {name: getattr(options, name) for name in Recipe._fields}
-    return recipe._replace(**{name: value for name, value in settings.items() if value is not None})
+        defaults = defaults._replace(**(SGD_FOR_TABLES if options.optimizer == "sgd" else settings))
+    settings = {name: getattr(options, name) for name in Defaults._fields}
+    return defaults._replace(**{name: value for name, value in settings.items() if value is not None})
 
 
 def choose_members(options: argparse.Namespace) -> int:
@@ -92,17 +92,17 @@ def takes_all_examples(optimizer: str | None) -> bool:
     return optimizer is not None and needs_all_examples(OPTIMIZERS[CLASSES[optimizer]])  # type: ignore[arg-type]
 
 
-def choose_steps(options: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
+def choose_steps(options: argparse.Namespace, settings: Defaults) -> dict[str, Any]:
     """Choose the optimizer, the learning rate, and the size of minibatches if the user gives it."""
-    optimizer = make_optimizer(recipe.optimizer, options.momentum, recipe.weight_decay)
+    optimizer = make_optimizer(settings.optimizer, options.momentum, settings.weight_decay)
     given = {} if options.batch_size is None else {"batch_size": options.batch_size}
     if not takes_all_examples(options.optimizer):
-        rate = parse_rate("lr", recipe.lr)
-        is_usual = recipe.schedule == "cosine" and is_table(options.data)
+        rate = parse_rate("lr", settings.lr)
+        is_usual = settings.schedule == "cosine" and is_table(options.data)
         return {
             **given,
             "optimizer": optimizer,
-            "lr": (TABLES.schedule if is_usual else SCHEDULES[recipe.schedule])(rate),
+            "lr": (TABLES.schedule if is_usual else SCHEDULES[settings.schedule])(rate),
         }
     if options.schedule is not None:  # it takes whole steps, and refuses the others if the user gives them
         raise ArgumentError(
@@ -111,7 +111,7 @@ def choose_steps(options: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
     return {**given, "optimizer": optimizer, **({} if options.lr is None else {"lr": options.lr})}
 
 
-def choose_network(options: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
+def choose_network(options: argparse.Namespace, settings: Defaults) -> dict[str, Any]:
     """Collect the arguments of a network, but for its sizes and where it computes; None where there is no option."""
     words = options.activation
     return {
@@ -120,7 +120,7 @@ def choose_network(options: argparse.Namespace, recipe: Recipe) -> dict[str, Any
         "cost": options.cost,
         "task": options.task,
         "init": options.init,
-        "dropout": recipe.dropout[0] if len(recipe.dropout) == 1 else recipe.dropout,
+        "dropout": settings.dropout[0] if len(settings.dropout) == 1 else settings.dropout,
         "standardize": options.standardize,
         "dtype": options.dtype,
         "seed": options.seed,
