@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from xpnet.core.outliers import find_wrong_targets
+from xpnet.tables._outliers import find_wrong_targets
 
 N = 400
 HONEST = {

@@ -119,6 +119,18 @@ def test_private_modules_belong_to_their_packages():
             assert is_inside or not module.startswith("_"), f"{name} imports {other}"
 
 
+def test_the_kernel_has_few_public_modules():
+    """Those that its packages and clients may import; an empty `__init__.py` offers nothing."""
+    folders = ORDER[ORDER.index("core") : ORDER.index("network") + 1]
+    kernel = {name: path for name, path in modules().items() if name.split(".")[0] in folders}
+    public = [
+        name
+        for name, path in kernel.items()
+        if not name.rpartition(".")[2].startswith("_") and len(ast.parse(path.read_text()).body) > 1
+    ]
+    assert len(public) <= 40, sorted(public)
+
+
 @pytest.mark.slow
 def test_no_module_imports_itself_through_others():
     arrows = graph()

@@ -16,7 +16,7 @@ THRESHOLDS = {
     "data.conversion.LEAST_BYTES": [0],
     "data._gathered.ROWS_TO_CHECK": [1],
     "data._host_rows.LARGE_SHARE": [0.0],
-    "data.scaling.PARTS_PER_BLOCK": [1, 3],
+    "data._scaling.PARTS_PER_BLOCK": [1, 3],
     "inference._predict.PAYS_FROM": [0, 2],
     "training._all_examples.ROWS_ON_HOST": [1, 5],
     "training._groups.REGROUP_AT": [0.4, 0.999],

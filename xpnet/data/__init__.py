@@ -15,24 +15,40 @@ if TYPE_CHECKING:
     from xpnet.data._host_rows import read_in_blocks as read_in_blocks
     from xpnet.data._names import column_names as column_names
     from xpnet.data._names import has_coordinates as has_coordinates
+    from xpnet.data._scaling import place_scaling as place_scaling
     from xpnet.data._slopes import parse_slope_weight as parse_slope_weight
+    from xpnet.data._splits import parse_rows as parse_rows
     from xpnet.data._streams import check_repeatable as check_repeatable
     from xpnet.data._streams import refuse_iterator as refuse_iterator
+    from xpnet.data._weights import balance_classes as balance_classes
+    from xpnet.data._weights import check_some_weight as check_some_weight
+    from xpnet.data._weights import is_balanced as is_balanced
+    from xpnet.data._weights import parse_class_weight as parse_class_weight
+    from xpnet.data._weights import parse_sample_weight as parse_sample_weight
+    from xpnet.data._weights import relative_weight as relative_weight
 
 __all__ = [
     "Gathered",
     "HostRows",
     "RowSource",
     "as_host_rows",
+    "balance_classes",
     "check_repeatable",
+    "check_some_weight",
     "column_names",
     "digest",
     "fingerprint_arrays",
     "has_coordinates",
+    "is_balanced",
+    "parse_class_weight",
+    "parse_rows",
+    "parse_sample_weight",
     "parse_slope_weight",
+    "place_scaling",
     "read_in_blocks",
     "read_targets",
     "refuse_iterator",
+    "relative_weight",
 ]
 
 __getattr__ = import_lazily(
@@ -56,10 +72,20 @@ __getattr__ = import_lazily(
             "column_names",
             "has_coordinates",
         ),
+        "_scaling": ("place_scaling",),
         "_slopes": ("parse_slope_weight",),
         "_streams": (
             "check_repeatable",
             "refuse_iterator",
+        ),
+        "_splits": ("parse_rows",),
+        "_weights": (
+            "balance_classes",
+            "check_some_weight",
+            "is_balanced",
+            "parse_class_weight",
+            "parse_sample_weight",
+            "relative_weight",
         ),
     },
 )

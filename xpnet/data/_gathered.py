@@ -18,11 +18,11 @@ from xpnet.core.minibatch import Examples
 from xpnet.core.scaling import Scaler
 from xpnet.data._host_rows import HostRows, as_host_rows, reading_at_random
 from xpnet.data._names import name_part
+from xpnet.data._scaling import scale_slopes, scale_targets
 from xpnet.data._streams import OnDemand
 from xpnet.data.conversion import stays_outside
 from xpnet.data.reader import Reader
 from xpnet.data.sampling import in_order
-from xpnet.data.scaling import scale_slopes, scale_targets
 from xpnet.data.source import Chunk, Resident, Rows, take_rows, weight_on_host
 
 OUTSIDE: Any = None  # for the inputs of examples that are not on the device

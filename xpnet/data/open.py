@@ -30,16 +30,12 @@ from xpnet.data._gathered import (
 )
 from xpnet.data._host_rows import HostRows, stays_in_place
 from xpnet.data._names import name_part
+from xpnet.data._scaling import place_scaling
 from xpnet.data._slopes import parse_slope_weight, with_slopes
+from xpnet.data._splits import check_split, choose_rows, is_fraction, list_others, parse_part, parse_rows
 from xpnet.data._streams import Batches, Dataset, SharedBatches, SharedPass, check_repeatable, make_batches, read_item
 from xpnet.data._vision import pixels_and_labels
-from xpnet.data.conversion import is_pair, stays_outside
-from xpnet.data.reader import Reader
-from xpnet.data.sampling import Sampling, in_order, leave_out_weightless
-from xpnet.data.scaling import place_scaling
-from xpnet.data.source import Resident, Rows, Source, identify, make_bar, scale_examples, with_bar
-from xpnet.data.splits import check_split, choose_rows, is_fraction, list_others, parse_part, parse_rows
-from xpnet.data.weights import (
+from xpnet.data._weights import (
     balance_classes,
     check_some_weight,
     is_balanced,
@@ -47,6 +43,10 @@ from xpnet.data.weights import (
     parse_sample_weight,
     relative_weight,
 )
+from xpnet.data.conversion import is_pair, stays_outside
+from xpnet.data.reader import Reader
+from xpnet.data.sampling import Sampling, in_order, leave_out_weightless
+from xpnet.data.source import Resident, Rows, Source, identify, make_bar, scale_examples, with_bar
 from xpnet.errors import ArgumentError
 
 __all__ = [

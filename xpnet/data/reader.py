@@ -18,8 +18,8 @@ from xpnet.core.minibatch import Encoding, Examples, one_hot
 from xpnet.core.model import Model
 from xpnet.core.scaling import Scaler
 from xpnet.data._names import column_names, compare_names, name_part
+from xpnet.data._scaling import scale_inputs, scale_targets
 from xpnet.data.conversion import as_real_array, is_pair, stack
-from xpnet.data.scaling import scale_inputs, scale_targets
 from xpnet.errors import ArgumentError
 
 UINT8 = np.dtype(np.uint8)  # dtypes compare faster with a dtype than with a type

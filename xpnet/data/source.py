@@ -16,9 +16,9 @@ from xpnet.backends.base import Place
 from xpnet.core.arrays import map_arrays, select
 from xpnet.core.minibatch import Examples
 from xpnet.core.scaling import AnyScaling, Scaler
+from xpnet.data._scaling import place_scaling, scale_inputs, scale_slopes, scale_targets
 from xpnet.data.reader import Reader
 from xpnet.data.sampling import Sampling, cut_rows, split_into_chunks
-from xpnet.data.scaling import place_scaling, scale_inputs, scale_slopes, scale_targets
 
 BAR_DELAY_SECONDS = 0.5  # before a bar appears for something that may not take long
 

@@ -11,7 +11,7 @@ from xpnet._checks import truncate
 from xpnet.backends import AUTO
 from xpnet.core.optimizers.base import needs_all_examples
 from xpnet.core.scaling import Scaling
-from xpnet.data.scaling import place_scaling
+from xpnet.data import place_scaling
 from xpnet.data.source import Countable
 from xpnet.distributed._agreement import Follow, Lead, describe_start, take_over_start
 from xpnet.distributed._ranks import Ranks

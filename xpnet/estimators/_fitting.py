@@ -20,11 +20,18 @@ from xpnet.backends import backend_of, on_host_only, require_bytes, to_host
 from xpnet.backends.base import Backend
 from xpnet.core.arrays import Array, Namespace, count_bytes, leaves
 from xpnet.core.optimizers.base import needs_all_examples
-from xpnet.data import HostRows, RowSource, fingerprint_arrays, parse_slope_weight, read_targets
+from xpnet.data import (
+    HostRows,
+    RowSource,
+    check_some_weight,
+    fingerprint_arrays,
+    parse_slope_weight,
+    read_targets,
+    relative_weight,
+)
 from xpnet.data.conversion import as_real_array
 from xpnet.data.open import Data, open_data
 from xpnet.data.sampling import IN_ORDER, shuffle_further, unpack_state
-from xpnet.data.weights import check_some_weight, relative_weight
 from xpnet.errors import ArgumentError, DivergenceError
 from xpnet.estimators._convergence import (
     TALLY_ATTRIBUTES,

@@ -20,7 +20,7 @@ from xpnet.backends.base import Backend
 from xpnet.core.arrays import Array
 from xpnet.core.costs import poisson, quadratic
 from xpnet.core.model import Model
-from xpnet.data.weights import balance_classes, is_balanced, parse_class_weight
+from xpnet.data import balance_classes, is_balanced, parse_class_weight
 from xpnet.errors import ArgumentError
 from xpnet.estimators.architecture import Head, parse_loss
 from xpnet.inference.metrics import mean_r2

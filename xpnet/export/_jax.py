@@ -16,10 +16,9 @@ from xpnet.core.model import Model
 from xpnet.core.scaling import ScalingInParts
 from xpnet.errors import ArgumentError
 from xpnet.export.parts import require_networks, warn_of_losses
-from xpnet.network import assign_layers
 from xpnet.network.ensemble import Ensemble
 from xpnet.network.network import Layer, Network
-from xpnet.value import split_layers
+from xpnet.value import assign_layers, split_layers
 
 
 class Constants(NamedTuple):

@@ -15,7 +15,7 @@ from xpnet.core.dropout import init_dropout
 from xpnet.core.model import Model, Seeds
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.step import State
-from xpnet.data.scaling import place_scaling
+from xpnet.data import place_scaling
 from xpnet.files import _record as records
 from xpnet.files._file import encode, explain_errors
 from xpnet.files._provenance import from_plain

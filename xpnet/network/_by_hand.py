@@ -1,61 +1,18 @@
-"""Changes that users make by hand: assigned weights and scaling, single steps. Each makes a new value of a network."""
+"""Steps that users take by hand: learning a scaling, a step on one minibatch. Each makes a new value of a network."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from xpnet.core.arrays import Array, Layers
 from xpnet.core.optimizers import SGD
 from xpnet.core.scaling import Scaling
 from xpnet.core.step import State
 from xpnet.data import Gathered
-from xpnet.data.conversion import as_real_array
 from xpnet.data.open import fit_scaling, open_source
 from xpnet.data.sampling import in_order
-from xpnet.data.scaling import place_scaling
 from xpnet.data.source import Chunk, Resident
 from xpnet.errors import ArgumentError, DivergenceError
-from xpnet.value import FITTED_TO_WEIGHTS, Objective, Value, init_optimizer, parse_biases, parse_weights, split_layers
-
-FITTED_TO_LAYERS = {**FITTED_TO_WEIGHTS, "objective": Objective()}  # what other weights of the user's make empty
-
-
-def assign_layers(value: Value, layers: Any, name: str = "") -> Value:
-    """Replace weights and biases, which are pairs (w, b); `name` is that of the argument, for messages."""
-    weights, biases = split_layers(layers, name or "layers")
-    weights = parse_weights(weights, value.model, value.place, name)
-    biases = parse_biases(biases, value.model, value.place, name)
-    return _replace_layers(value, weights, biases)
-
-
-def assign_weights(value: Value, weights: Any) -> Value:
-    """Replace the weights."""
-    weights = parse_weights(weights, value.model, value.place)
-    return _replace_layers(value, weights, [b for _, b in value.state.layers])
-
-
-def assign_biases(value: Value, biases: Any) -> Value:
-    """Replace the biases."""
-    biases = parse_biases(biases, value.model, value.place)
-    return _replace_layers(value, [w for w, _ in value.state.layers], biases)
-
-
-def _replace_layers(value: Value, weights: Sequence[Array], biases: Sequence[Array]) -> Value:
-    layers: Layers = tuple(zip(weights, biases))
-    state = value.state._replace(layers=layers)
-    return value._replace(stored=state, **FITTED_TO_LAYERS, provenance=value.provenance.edit())
-
-
-def assign_scaling(value: Value, scaling: Any) -> Value:
-    """Replace the scaling of `standardize`; None means that there is none yet."""
-    placed = None
-    if scaling is not None:
-        if not isinstance(scaling, Scaling):
-            raise ArgumentError(f"scaling={scaling!r} must be a Scaling, such as that of another network, or None")
-        arrays = (x if x is None else as_real_array(x, "scaling") for x in scaling)
-        placed = place_scaling(Scaling._make(arrays), value.model, value.place)
-    return value._replace(scaling=placed, **FITTED_TO_WEIGHTS, novelty=None)
+from xpnet.value import FITTED_TO_LAYERS, FITTED_TO_WEIGHTS, Value, init_optimizer
 
 
 def learn_scaling(value: Value, data: Any) -> tuple[Scaling, Value]:

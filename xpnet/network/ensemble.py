@@ -21,9 +21,8 @@ from xpnet.backends.identity import is_same
 from xpnet.core.arrays import Array
 from xpnet.core.model import count_parameters
 from xpnet.core.temperature import combine
-from xpnet.data import refuse_iterator
+from xpnet.data import parse_rows, refuse_iterator
 from xpnet.data.open import open_data, open_source
-from xpnet.data.splits import parse_rows
 from xpnet.errors import ArgumentError, DivergenceError
 from xpnet.inference import predict, predict_calibrated
 from xpnet.inference.metrics import accuracy, correct, predictions

@@ -25,6 +25,10 @@ from xpnet.value import (
     History,
     Moment,
     Value,
+    assign_biases,
+    assign_layers,
+    assign_scaling,
+    assign_weights,
     change_optimizer,
     check_state,
     check_value,
@@ -331,7 +335,7 @@ class Network:
 
     @layers.setter
     def layers(self, layers: Sequence[tuple[Any, Any]]) -> None:
-        self._value = _by_hand.assign_layers(self._value, layers)
+        self._value = assign_layers(self._value, layers)
 
     @property
     def w(self) -> tuple[Array, ...]:
@@ -341,7 +345,7 @@ class Network:
 
     @w.setter
     def w(self, weights: Sequence[Any]) -> None:
-        self._value = _by_hand.assign_weights(self._value, weights)
+        self._value = assign_weights(self._value, weights)
 
     @property
     def b(self) -> tuple[Array, ...]:
@@ -351,7 +355,7 @@ class Network:
 
     @b.setter
     def b(self, biases: Sequence[Any]) -> None:
-        self._value = _by_hand.assign_biases(self._value, biases)
+        self._value = assign_biases(self._value, biases)
 
     @property
     def scaling(self) -> Scaling | None:
@@ -360,7 +364,7 @@ class Network:
 
     @scaling.setter
     def scaling(self, scaling: Scaling | None) -> None:
-        self._value = _by_hand.assign_scaling(self._value, scaling)
+        self._value = assign_scaling(self._value, scaling)
 
     @property
     def feature_names(self) -> tuple[str, ...] | None:

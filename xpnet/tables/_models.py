@@ -16,7 +16,7 @@ from xpnet._names import explain_arguments
 from xpnet.backends import backend_of, to_host
 from xpnet.backends.base import Backend
 from xpnet.core.arrays import Array
-from xpnet.data.weights import check_some_weight
+from xpnet.data import check_some_weight
 from xpnet.errors import ArgumentError
 from xpnet.estimators import drop_single_output, make_random_state, require_seed
 from xpnet.estimators.architecture import choose_backend, parse_hidden_sizes

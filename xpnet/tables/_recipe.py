@@ -23,7 +23,6 @@ from xpnet._checks import warn
 from xpnet.core.backprop import forward
 from xpnet.core.optimizers import SGD, AdamW
 from xpnet.core.optimizers.base import needs_all_examples
-from xpnet.core.outliers import find_wrong_targets
 from xpnet.core.scaling import Scaling
 from xpnet.core.schedules import Cosine
 from xpnet.core.temperature import can_temper, find_logits, find_shift
@@ -31,6 +30,7 @@ from xpnet.errors import ArgumentError
 from xpnet.inference import LEAST_ROWS
 from xpnet.inference.metrics import accuracy, calibrated_log_loss, mean_absolute_error, r2
 from xpnet.network.ensemble import Ensemble
+from xpnet.tables._outliers import find_wrong_targets
 from xpnet.tables.folds import choose_rows, predict_out_of_fold
 from xpnet.training import parse_metrics, parse_optimizer
 from xpnet.training.callbacks import EarlyStopping

@@ -9,6 +9,11 @@ if TYPE_CHECKING:
     from xpnet.value._html import make_table as make_table
     from xpnet.value._moment import NO_CALL as NO_CALL
     from xpnet.value._moment import Moment as Moment
+    from xpnet.value._parameters import FITTED_TO_LAYERS as FITTED_TO_LAYERS
+    from xpnet.value._parameters import assign_biases as assign_biases
+    from xpnet.value._parameters import assign_layers as assign_layers
+    from xpnet.value._parameters import assign_scaling as assign_scaling
+    from xpnet.value._parameters import assign_weights as assign_weights
     from xpnet.value._parameters import parse_biases as parse_biases
     from xpnet.value._parameters import parse_weights as parse_weights
     from xpnet.value._parameters import split_layers as split_layers
@@ -32,6 +37,7 @@ if TYPE_CHECKING:
     from xpnet.value._value import Value as Value
 
 __all__ = [
+    "FITTED_TO_LAYERS",
     "FITTED_TO_WEIGHTS",
     "MOST_RUNS",
     "NO_CALL",
@@ -41,6 +47,10 @@ __all__ = [
     "Provenance",
     "Run",
     "Value",
+    "assign_biases",
+    "assign_layers",
+    "assign_scaling",
+    "assign_weights",
     "change_optimizer",
     "check_calibration",
     "check_generator",
@@ -65,6 +75,11 @@ __getattr__ = import_lazily(
         "_history": ("History",),
         "_html": ("make_table",),
         "_parameters": (
+            "assign_biases",
+            "assign_layers",
+            "assign_scaling",
+            "assign_weights",
+            "FITTED_TO_LAYERS",
             "parse_biases",
             "parse_weights",
             "split_layers",

@@ -1,13 +1,18 @@
-"""Weights and biases that users assign: checked, and copied to the device."""
+"""Weights, biases and scalings that users assign: checked, copied to the device, and put into a new value."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from xpnet.backends.base import Place
-from xpnet.core.arrays import Array
+from xpnet.core.arrays import Array, Layers
 from xpnet.core.model import Model
+from xpnet.core.scaling import Scaling
+from xpnet.data import place_scaling
 from xpnet.data.conversion import as_real_array
 from xpnet.errors import ArgumentError
+from xpnet.value._value import FITTED_TO_WEIGHTS, Objective, Value
+
+FITTED_TO_LAYERS = {**FITTED_TO_WEIGHTS, "objective": Objective()}  # what other weights of the user's make empty
 
 
 def parse_weights(weights: Any, model: Model, place: Place, name: str = "") -> list[Array]:
@@ -59,3 +64,40 @@ def _parse_parameter(name: str, array: Any, shapes: Sequence[tuple[int, ...]], p
             raise ArgumentError(f"{name} holds NaN or infinity")
         matrix = shapes[0] if len(shapes) == 1 else (1, *shapes[0])
         return backend.copy(backend.xp.reshape(x, matrix))
+
+
+def assign_layers(value: Value, layers: Any, name: str = "") -> Value:
+    """Replace weights and biases, which are pairs (w, b); `name` is that of the argument, for messages."""
+    weights, biases = split_layers(layers, name or "layers")
+    weights = parse_weights(weights, value.model, value.place, name)
+    biases = parse_biases(biases, value.model, value.place, name)
+    return _replace_layers(value, weights, biases)
+
+
+def assign_weights(value: Value, weights: Any) -> Value:
+    """Replace the weights."""
+    weights = parse_weights(weights, value.model, value.place)
+    return _replace_layers(value, weights, [b for _, b in value.state.layers])
+
+
+def assign_biases(value: Value, biases: Any) -> Value:
+    """Replace the biases."""
+    biases = parse_biases(biases, value.model, value.place)
+    return _replace_layers(value, [w for w, _ in value.state.layers], biases)
+
+
+def _replace_layers(value: Value, weights: Sequence[Array], biases: Sequence[Array]) -> Value:
+    layers: Layers = tuple(zip(weights, biases))
+    state = value.state._replace(layers=layers)
+    return value._replace(stored=state, **FITTED_TO_LAYERS, provenance=value.provenance.edit())
+
+
+def assign_scaling(value: Value, scaling: Any) -> Value:
+    """Replace the scaling of `standardize`; None means that there is none yet."""
+    placed = None
+    if scaling is not None:
+        if not isinstance(scaling, Scaling):
+            raise ArgumentError(f"scaling={scaling!r} must be a Scaling, such as that of another network, or None")
+        arrays = (x if x is None else as_real_array(x, "scaling") for x in scaling)
+        placed = place_scaling(Scaling._make(arrays), value.model, value.place)
+    return value._replace(scaling=placed, **FITTED_TO_WEIGHTS, novelty=None)

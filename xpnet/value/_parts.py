@@ -18,7 +18,7 @@ from xpnet.core.novelty import MOST_DIRECTIONS, Novelty
 from xpnet.core.optimizers.base import Optimizer, is_optimizer
 from xpnet.core.scaling import Scaler
 from xpnet.core.step import State
-from xpnet.data.scaling import place_scaling
+from xpnet.data import place_scaling
 from xpnet.errors import ArgumentError
 from xpnet.value._history import History
 from xpnet.value._places import init_optimizer
