@@ -348,6 +348,14 @@ def test_that_it_has_not_converged_is_a_warning_at_the_line_of_fit(kind, paramet
             assert caught[0].filename == __file__
 
 
+@pytest.mark.filterwarnings("default::sklearn.exceptions.ConvergenceWarning")
+def test_lbfgs_that_converges_in_the_last_iteration_allowed_warns_like_theirs():
+    for est in both("MLPRegressor", solver="lbfgs", tol=0.1, max_iter=200):
+        est.fit(XR, TARGET)
+        with pytest.warns(ConvergenceWarning, match="failed to converge"):
+            est.set_params(max_iter=est.n_iter_).fit(XR, TARGET)
+
+
 class Interrupt(Callback):
     def on_epoch_end(self, logs: dict[str, Any]) -> None:
         if logs["epoch"] == 3:

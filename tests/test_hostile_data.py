@@ -8,6 +8,7 @@ import re
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
+from datetime import date
 from typing import Any, NamedTuple
 
 import host_cupy
@@ -827,6 +828,11 @@ def test_estimators_do_not_read_what_scikit_learn_would(x: Any, message: str) ->
         est.score(X, LABELS, y)
     with pytest.raises(TypeError, match=rf"^y{message}.* \(these are X_val, y_val and sample_weight_val\)$"):
         est.fit(X, LABELS, X_val=X, y_val=y)
+
+
+def test_dates_in_a_list_are_no_labels() -> None:
+    with pytest.raises(TypeError, match=r"^y holds date objects, such as 2026-01-02; give real numbers, as in "):
+        classifier().fit(X, [date(2026, 1, 2)] * len(X))
 
 
 @pytest.mark.needs("torch")

@@ -303,12 +303,12 @@ class LineConvergence(Convergence):
             tally.n_iter += 1
             self._print(f"Iteration {tally.n_iter}, loss = {tally.loss:.8f}")
             is_level = old_cost - self.cost <= LEAST_FALL * max(abs(old_cost), abs(self.cost), 1.0)
-        if is_level or abs(to_numpy(line.gradient)).max() <= settings.tol:
-            self.training.stopped = True
-        elif tally.n_iter >= settings.lines:  # type: ignore[operator]
+        if tally.n_iter >= settings.lines:  # type: ignore[operator]
             self._give_up(f"max_iter={settings.lines} is too small for it.")
         elif logs["epoch"] > settings.max_fun:
             self._give_up(f"max_fun={settings.max_fun} evaluations are too few for it.")
+        elif is_level or abs(to_numpy(line.gradient)).max() <= settings.tol:
+            self.training.stopped = True
 
     def _give_up(self, reason: str) -> None:
         """End training before it has converged, with a warning."""
