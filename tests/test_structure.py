@@ -131,6 +131,24 @@ def test_the_kernel_has_few_public_modules():
     assert len(public) <= 40, sorted(public)
 
 
+def test_public_modules_say_what_they_offer():
+    """They have `__all__`, and others of the package import nothing else from them."""
+    paths, offered = modules(), {}
+    for name, path in paths.items():
+        lists = [node.value for node in ast.parse(path.read_text()).body if ast.unparse(node).startswith("__all__ =")]
+        offered[name] = set(ast.literal_eval(lists[0])) if lists else None
+        is_empty = path.name == "__init__.py" and len(ast.parse(path.read_text()).body) == 1
+        is_private = name.rpartition(".")[2].startswith("_")
+        assert lists or is_private or is_empty or name in ("__init__", "version", "cli"), f"{name} has no __all__"
+    for name, path in paths.items():
+        for node in parse(path):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("xpnet."):
+                other = node.module.removeprefix("xpnet.")
+                taken = {alias.name for alias in node.names if f"{other}.{alias.name}" not in paths}
+                if offered.get(other) is not None and other != name:
+                    assert taken <= offered[other], f"{name} imports {taken - offered[other]} from {other}"
+
+
 @pytest.mark.slow
 def test_no_module_imports_itself_through_others():
     arrows = graph()

@@ -14,6 +14,18 @@ from xpnet.backends.base import as_array, host_array
 from xpnet.core.arrays import Array
 from xpnet.errors import ArgumentError
 
+__all__ = [
+    "Outside",
+    "as_real_array",
+    "count_input_bytes",
+    "find_map",
+    "is_arrow_table",
+    "is_pair",
+    "refuse_masks_and_units",
+    "stack",
+    "stays_outside",
+]
+
 SEQUENCES, MAX_AXES = (list, tuple, deque), 64  # that NumPy converts to an array
 NUMBERS = {bool, int, float}
 UNITS = "unit", "units"  # what libraries call the unit of a quantity

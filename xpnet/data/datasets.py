@@ -12,6 +12,12 @@ from xpnet._checks import count, decode_path, install_command
 from xpnet.data._idx import REMEDY, read_idx
 from xpnet.errors import ArgumentError
 
+__all__ = [
+    "fashion_mnist",
+    "mnist",
+    "mnist_sample",
+]
+
 Split: TypeAlias = tuple[np.ndarray, np.ndarray]  # (X, y): float32 pixels in [0, 1], integer labels
 
 IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")

@@ -22,6 +22,10 @@ from xpnet.data._scaling import scale_inputs, scale_targets
 from xpnet.data.conversion import as_real_array, is_pair, stack
 from xpnet.errors import ArgumentError
 
+__all__ = [
+    "Reader",
+]
+
 UINT8 = np.dtype(np.uint8)  # dtypes compare faster with a dtype than with a type
 RowNumbers: TypeAlias = Sequence[int] | np.ndarray | None  # in messages; None: 0, 1, ...
 

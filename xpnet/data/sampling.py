@@ -11,6 +11,26 @@ import numpy as np
 from xpnet.core.arrays import rows_per_block
 from xpnet.errors import ArgumentError
 
+__all__ = [
+    "IN_ORDER",
+    "LAST_APART",
+    "SAMPLING",
+    "Drawn",
+    "GeneratorState",
+    "Order",
+    "Sampling",
+    "check_order",
+    "count_minibatches",
+    "cut_rows",
+    "in_order",
+    "leave_out_weightless",
+    "make_generator",
+    "shuffle_further",
+    "split_into_chunks",
+    "split_rows",
+    "unpack_state",
+]
+
 GeneratorState: TypeAlias = Mapping[str, Any]  # of a PCG64 of NumPy's
 
 

@@ -20,6 +20,21 @@ from xpnet.data._scaling import place_scaling, scale_inputs, scale_slopes, scale
 from xpnet.data.reader import Reader
 from xpnet.data.sampling import Sampling, cut_rows, split_into_chunks
 
+__all__ = [
+    "Chunk",
+    "Countable",
+    "Resident",
+    "Rows",
+    "Source",
+    "identify",
+    "make_bar",
+    "scale_examples",
+    "skip_steps",
+    "take_rows",
+    "weight_on_host",
+    "with_bar",
+]
+
 BAR_DELAY_SECONDS = 0.5  # before a bar appears for something that may not take long
 
 

@@ -20,6 +20,20 @@ from xpnet.network.network import Network
 from xpnet.value import structure
 from xpnet.value.structure import Task
 
+__all__ = [
+    "ACTIVATION_NAMES",
+    "Head",
+    "choose_backend",
+    "choose_dtype",
+    "draw_uniform",
+    "is_elsewhere",
+    "make_network",
+    "parse_hidden_sizes",
+    "parse_loss",
+    "require_place",
+    "take_layers",
+]
+
 # scikit-learn's names -> names in xpnet
 ACTIVATION_NAMES = {"logistic": "sigmoid"}
 LOSS_NAMES = {"log_loss": "cross_entropy", "squared_error": "quadratic"}

@@ -25,6 +25,14 @@ from xpnet.inference import SingleRows, predict_calibrated
 from xpnet.network.network import Network
 from xpnet.value import Value
 
+__all__ = [
+    "BaseLearner",
+    "BaseModel",
+    "BasePerceptron",
+    "has_epochs",
+    "mean_outputs",
+]
+
 AnyModel = TypeVar("AnyModel", bound="BaseModel")
 AnyLearner = TypeVar("AnyLearner", bound="BaseLearner")
 AnyPerceptron = TypeVar("AnyPerceptron", bound="BasePerceptron")

@@ -24,6 +24,20 @@ from xpnet.data import HostRows, as_host_rows, column_names, has_coordinates, pa
 from xpnet.data.conversion import as_real_array, refuse_masks_and_units, stays_outside
 from xpnet.errors import ArgumentError
 
+__all__ = [
+    "check_kind",
+    "check_sample_weight",
+    "dense_blocks",
+    "float_dtype",
+    "leave_device",
+    "move_to",
+    "name_arguments",
+    "name_place",
+    "validate_examples",
+    "validate_inputs",
+    "validate_targets",
+]
+
 FLOATS = (np.float64, np.float32)
 ACCEPTED: dict[str, Any] = {"accept_sparse": ["csr", "csc"], "dtype": list(FLOATS), "order": "C"}
 

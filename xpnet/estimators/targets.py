@@ -27,6 +27,20 @@ from xpnet.inference.metrics import mean_r2
 from xpnet.value import Value
 from xpnet.value.structure import Task
 
+__all__ = [
+    "BINARY",
+    "KINDS",
+    "MULTICLASS",
+    "MULTILABEL",
+    "Classification",
+    "Labels",
+    "Problem",
+    "Regression",
+    "is_multilabel",
+    "is_numeric",
+    "learn_labels",
+]
+
 TargetsAndWeight: TypeAlias = tuple[np.ndarray, np.ndarray | None]
 
 # Labels

@@ -10,14 +10,14 @@ import numpy as np
 
 from xpnet._checks import install_command
 from xpnet.core.activations import Activation
-from xpnet.core.arrays import Array, map_arrays
+from xpnet.core.arrays import Array, Layer, map_arrays
 from xpnet.core.backprop import forward
 from xpnet.core.model import Model
 from xpnet.core.scaling import ScalingInParts
 from xpnet.errors import ArgumentError
 from xpnet.export.parts import require_networks, warn_of_losses
 from xpnet.network.ensemble import Ensemble
-from xpnet.network.network import Layer, Network
+from xpnet.network.network import Network
 from xpnet.value import assign_layers, split_layers
 
 

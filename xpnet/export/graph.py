@@ -14,6 +14,13 @@ from xpnet.backends.replay import RecordedArray, RecordedView, Recorder
 from xpnet.core.activations import Activation
 from xpnet.errors import ArgumentError
 
+__all__ = [
+    "Graph",
+    "Symbol",
+    "Value",
+    "add_recorded",
+]
+
 # The names of NumPy's functions -> ONNX operators
 OPERATORS = {
     **{"add": "Add", "subtract": "Sub", "multiply": "Mul", "divide": "Div", "negative": "Neg"},

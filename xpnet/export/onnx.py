@@ -23,6 +23,13 @@ from xpnet.tables.columns import Column
 from xpnet.tables.encoding import choose_columns, find_labels
 from xpnet.version import __version__
 
+__all__ = [
+    "describe_onnx",
+    "list_nodes",
+    "make_graph",
+    "to_onnx",
+]
+
 OPSET = 17  # of 2022; the first with all operators that are used here
 IR_VERSION = 8  # the version of the file format that belongs to this opset
 OTHER_SETS = {"LabelEncoder": "ai.onnx.ml"}  # operators that belong to another set

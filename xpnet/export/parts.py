@@ -18,6 +18,16 @@ from xpnet.errors import ArgumentError
 from xpnet.network.ensemble import Ensemble
 from xpnet.network.network import Network
 
+__all__ = [
+    "Part",
+    "put_together",
+    "require_network",
+    "require_networks",
+    "take_apart",
+    "warn_of_calibration",
+    "warn_of_losses",
+]
+
 
 class Part(NamedTuple):
     """One part of a network, and its numbers as NumPy arrays.

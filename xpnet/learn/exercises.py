@@ -10,7 +10,12 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["check_numbers", "check_prediction", "make_backward", "sigmoid"]
+__all__ = [
+    "check_numbers",
+    "check_prediction",
+    "make_backward",
+    "sigmoid",
+]
 
 
 def sigmoid(z: Any) -> Any:

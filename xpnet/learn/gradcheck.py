@@ -16,6 +16,11 @@ from xpnet.network.network import Network
 from xpnet.training import measure
 from xpnet.value.structure import parse_seed
 
+__all__ = [
+    "GradientCheck",
+    "check_gradients",
+]
+
 
 @dataclass(frozen=True)
 class GradientCheck:

@@ -45,6 +45,12 @@ if TYPE_CHECKING:
     from xpnet.value import Value
     from xpnet.value.structure import Task
 
+__all__ = [
+    "Ensemble",
+    "join_networks",
+    "mean_and_std",
+]
+
 
 class Calibrated(NamedTuple):
     """The calibration of an ensemble, and the weights and scalings of the members that it is for."""

@@ -57,6 +57,10 @@ if TYPE_CHECKING:
     from xpnet.value import Provenance
     from xpnet.value.structure import Task
 
+__all__ = [
+    "Network",
+]
+
 # What can be assigned; classes derived from Network may have more
 ASSIGNABLE = ("w", "b", "layers", "state", "scaling", "feature_names", "history", "notes", "value")
 

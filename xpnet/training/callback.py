@@ -17,6 +17,19 @@ from xpnet.backends.identity import is_ours
 from xpnet.inference.metrics import METRICS
 from xpnet.value import History, Moment, Value
 
+__all__ = [
+    "EVALUATED",
+    "LOGS",
+    "Callback",
+    "Quantity",
+    "Trainee",
+    "Training",
+    "decisive_arguments",
+    "end_callbacks",
+    "warn_of_write",
+    "watching",
+]
+
 
 class Trainee(Protocol):
     """A network to train, as training sees it: what it is before the training, and how it was made."""

@@ -30,6 +30,15 @@ from xpnet.files import encode_network, write_file
 from xpnet.training.callback import EVALUATED, Callback, Training, warn_of_write
 from xpnet.value import FITTED_TO_WEIGHTS
 
+__all__ = [
+    "CSVLog",
+    "EarlyStopping",
+    "ModelCheckpoint",
+    "Monitor",
+    "ReduceLROnPlateau",
+    "TensorBoard",
+]
+
 
 class Monitor(Callback):
     """Base class of callbacks that watch whether one quantity of the logs improves.
