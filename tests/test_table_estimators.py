@@ -427,6 +427,8 @@ def test_folds_that_the_user_chooses():
     for wrong in ([[60], [1]], [[0.5], [1]], [[[1]], [2]]):
         with pytest.raises(ValueError, match=r"folds holds .*; give numbers of rows of X, from 0 to 59"):
             model.fit(pets(), HEIGHT, folds=wrong)
+    with pytest.raises(ValueError, match="folds has 1 entries, and there are members=2; give one for each"):
+        model.fit(pets(), HEIGHT, folds=[[1]])
 
 
 def test_scores_in_the_units_of_the_targets():
@@ -573,6 +575,7 @@ def test_a_wrong_parameter_changes_nothing():
         ({"patience": 0}, ValueError, "patience=0 must be a whole number of at least 1"),
         ({"network": {"sizes": [1]}}, ValueError, "network has 'sizes'; choose from 'activation', "),
         ({"network": {"task": "regression"}}, ValueError, "network has task='regression'; TableClassifier takes 'clas"),
+        ({"network": {"seed": -1}}, ValueError, "seed=-1 must be None or a whole number of"),
         ({"network": "tanh"}, ValueError, "network='tanh' must be a mapping, as in {'activation': ...}"),
         ({"training": {"rows": []}}, ValueError, "training has 'rows'; choose from 'epochs', "),
         ({"training": {"metrics": ["r2"]}}, ValueError, "metrics holds 'r2', which is for 'regression'"),

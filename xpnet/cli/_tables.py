@@ -82,7 +82,7 @@ def make_model(
     from xpnet.tables import TableClassifier, TableRegressor  # which import scikit-learn
 
     defaults, bins = choose_defaults(options, DEFAULTS_FOR_TABLES), options.bins
-    network = {name: value for name, value in choose_network(options, defaults).items() if value is not None}
+    network = choose_network(options, defaults)
     if members == 1:
         network["seed"] = [options.seed]  # that of the network itself
     training = {
@@ -90,7 +90,7 @@ def make_model(
         "class_weight": parse_class_weight(options.class_weight, y.labels),
         "metrics": options.metrics,
         "callbacks": callbacks,
-        **({} if options.epochs is None else {"epochs": options.epochs}),
+        "epochs": options.epochs,
     }
     if bins is None:  # lm is for few weights, and bins make many
         bins = 0 if options.optimizer == "lm" else BINS

@@ -175,27 +175,23 @@ class BaseTableModel(TableParameters, BaseModel):
         """
         recipe, backend = self._parse_recipe(), choose_backend(self, backend_of(X))
         options = {"threads": self._choose_threads(backend), "progress": yes_or_no("progress", self.progress)}
-        if checkpoint is not None and recipe.network.get("seed") is None:
+        if checkpoint is not None and "seed" not in recipe.network:
             require_seed(checkpoint, self.random_state)
         options |= {"checkpoint": checkpoint, "every": every, "resume": resume}
-        seed = int(make_random_state(self.random_state).randint(MAX_SEED))
-        seed = recipe.network.get("seed", seed)
+        drawn = int(make_random_state(self.random_state).randint(MAX_SEED))
+        seed = recipe.network.get("seed", drawn)
         stand_in = copy.copy(self)  # scikit-learn's checks set `n_features_in_` and `feature_names_in_` on it
         data = self._check(stand_in, X, y, sample_weight, groups)
         encoder, labels = TableEncoder(self.categories, bins=self.bins).fit(data.table), data.problem.labels
         x = encoder.transform(data.table)
-        classes, n_classes = (None, None) if labels is None else (data.y, len(labels.classes))
-        n_folds = None
-        if folds is not None:
-            folds = [data.find(part) for part in folds]
-        else:
-            rng = np.random.default_rng(seed)
-            folds = make_folds(len(x), recipe.members, rng, classes=classes, groups=data.groups)
-            if labels is None:
-                check_left_out(folds, len(x))
-            n_folds = count_folds(len(x), recipe.members, data.groups)
-        shared: dict[str, Any] = {"classes": n_classes, "seed": seed, "backend": backend}
+        n_folds = count_folds(len(x), recipe.members, data.groups) if folds is None else None
+        shared: dict[str, Any] = {
+            "classes": None if labels is None else len(labels.classes),
+            "seed": seed,
+            "backend": backend,
+        }
         ensemble = make_members(x, data.y, recipe, **shared)
+        folds = choose_folds(data, recipe.members, seed, folds)
         if labels is None:
             ensemble[0].value.model.cost.require_point("the scores")
         metrics = parse_metrics("metrics", recipe.training.get("metrics", ()), ensemble[0].value.model)
@@ -684,6 +680,20 @@ def number_groups(groups: Any, n: int) -> np.ndarray | None:
     return np.unique([str(group) for group in groups], return_inverse=True)[1]
 
 
+def choose_folds(data: TableData, members: int, seed: Any, folds: Any) -> list[np.ndarray]:
+    """Choose the rows that each member leaves out: those that the user gives, or folds at random or of groups."""
+    if folds is not None:
+        if len(folds) != members:
+            raise ArgumentError(f"folds has {len(folds)} entries, and there are members={members}; give one for each")
+        return [data.find(rows) for rows in folds]
+    is_regression, n = data.problem.labels is None, len(data.y)
+    classes = None if is_regression else data.y
+    chosen = make_folds(n, members, np.random.default_rng(seed), classes=classes, groups=data.groups)
+    if is_regression:
+        check_left_out(chosen, n)
+    return chosen
+
+
 def check_left_out(folds: Sequence[np.ndarray], n: int) -> None:
     """Refuse a regression on n rows whose members leave out too few of them for errors that calibrate it."""
     if (left_out := len(np.unique(np.concatenate(folds)))) < FEWEST_NUMBERS:
@@ -726,7 +736,7 @@ def name_columns(ensemble: Ensemble, encoder: TableEncoder, data: TableData, n_f
 
 
 def parse_options(argument: str, value: Any, names: Sequence[str]) -> dict[str, Any]:
-    """Check a mapping of further arguments by their names."""
+    """Check a mapping of further arguments by their names; those that are None are as if not given."""
     if value is None:
         return {}
     if not isinstance(value, Mapping):
@@ -734,4 +744,4 @@ def parse_options(argument: str, value: Any, names: Sequence[str]) -> dict[str, 
     for name in value:
         if name not in names:
             raise ArgumentError(f"{argument} has {name!r}; choose from {choices(names)}")
-    return dict(value)
+    return {name: own for name, own in value.items() if own is not None}
