@@ -240,9 +240,9 @@ def other_weights():
     run = SharedRunner.run_chunk
 
     def disturb(runner, state, chunk):
-        new, *others = run(runner, state, chunk)
-        ((w, b),) = new.layers
-        return new._replace(layers=((w + COMM.rank, b),)), *others
+        changes, *others = run(runner, state, chunk)
+        ((w, b),) = changes["stored"].layers
+        return {"stored": changes["stored"]._replace(layers=((w + COMM.rank, b),))}, *others
 
     SharedRunner.run_chunk = disturb
     try:

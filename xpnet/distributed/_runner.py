@@ -8,7 +8,6 @@ import numpy as np
 
 from xpnet.backends.base import Eager, cast
 from xpnet.core.arrays import leaves
-from xpnet.core.members import MemberState, whole
 from xpnet.core.minibatch import Batch
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.step import State
@@ -17,6 +16,7 @@ from xpnet.data.source import Chunk
 from xpnet.distributed._ranks import Ranks
 from xpnet.distributed._step import make_parts, make_shared_step
 from xpnet.training import Result, Results
+from xpnet.value import Value
 
 
 @contextmanager
@@ -52,17 +52,17 @@ class SharedRunner:
     def __init__(self, reader: Reader, optimizer: Optimizer, alpha: float, ranks: Ranks) -> None:
         assert isinstance(reader.backend, Eager)
         self.backend, self.dtype, self.alpha, self.ranks = reader.backend, reader.dtype, alpha, ranks
-        self.processes = ranks.size
+        self.run_fields = {"processes": ranks.size}
         self.scope, self.encoding = reader.scope, reader.encoding()
         add_up = partial(ranks.add_up, self.backend.by_columns)
         step = make_shared_step(reader.model.sigmas, reader.model.output, optimizer.update, add_up)
         make_minibatch = partial(make_parts, self.backend.depends_on_alignment)
         self.loop = ranks.attach(self.backend).loop(step, make_minibatch)
 
-    def run(self, states: Mapping[int, State | MemberState], chunks: Mapping[int, Chunk]) -> Results:
+    def run(self, values: Mapping[int, Value], chunks: Mapping[int, Chunk]) -> Results:
         """Obey a signal of the chunk before, on all ranks, and take the steps of a chunk. Synchronizes."""
         self.ranks.obey()
-        return {k: self.run_chunk(whole(states[k]), chunk) for k, chunk in chunks.items()}
+        return {k: self.run_chunk(values[k].state, chunk) for k, chunk in chunks.items()}
 
     def run_chunk(self, state: State, chunk: Chunk) -> Result | None:
         """Run the steps of a chunk on a copy of the state; None if it is no longer finite. Synchronizes."""
@@ -70,13 +70,13 @@ class SharedRunner:
             weight, totals = self.ranks.weigh(chunk.index, chunk.size, chunk.weight)
             used = totals > 0
             if not used.any():
-                return state, 0.0, 0.0, self.loop.engine
+                return {"stored": state}, 0.0, 0.0, self.loop.engine
             new = self._repeat(state, chunk, used, weight[used], totals[used])
             costs = [self.backend.to_numpy(cost) for cost in new.cost]
             cost, finite = self.ranks.sum_costs(costs, self.backend.all_finite(leaves((new.cost, new.layers))))
             if not finite:
                 return None
-            return new._replace(cost=state.cost), cost, float(totals.sum()), self.loop.engine
+            return {"stored": new._replace(cost=state.cost)}, cost, float(totals.sum()), self.loop.engine
 
     def _repeat(self, state: State, chunk: Chunk, used: np.ndarray, weight: np.ndarray, totals: np.ndarray) -> State:
         """Repeat the step for every minibatch that has a weight, on a copy of the state."""

@@ -48,6 +48,6 @@ def update(value: Value, batch: Any, lr: Any) -> Value:
             f"training diverged in a minibatch update, at lr={lr:g}: cost or weights are not finite; the network is as "
             "it was before. Give a smaller lr, or scale the inputs"
         )
-    state = value.state._replace(layers=done[0].layers)
+    state = value.state._replace(layers=done[0]["stored"].layers)
     names, provenance = source.reader.feature_names, value.provenance.edit()
     return value._replace(stored=state, feature_names=names, **FITTED_TO_LAYERS, novelty=None, provenance=provenance)

@@ -150,7 +150,7 @@ def solve(
     callbacks = parse_callbacks(callbacks) + ([Progress()] if yes_or_no("progress", progress) else [])
     refuse_rates(callbacks, "solve")
     moment = Moment(value._replace(history=History()))
-    training = Training(net, partial(accept_value, value.optimizer, None), moment, steps, 1, dict(LOGS))
+    training = Training(net, partial(accept_value, None), moment, steps, 1, dict(LOGS))
     return Stream(run(training, terms, first, optimizer, redraw, callbacks), [training], {})
 
 

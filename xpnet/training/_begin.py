@@ -29,7 +29,7 @@ def begin(start: Moment, plan: Plan, steps: int | None, scaling: Scaler | None, 
         The network.
     """
     check_schedule(plan.lr, plan.epochs, steps)
-    accept = partial(accept_value, plan.optimizer, scaling)
+    accept = partial(accept_value, scaling)
     return Training(owner, accept, begin_moment(start, plan), plan.epochs, steps, dict(LOGS))
 
 
@@ -41,17 +41,19 @@ def begin_moment(start: Moment, plan: Plan) -> Moment:
     return start._replace(value=value._replace(history=history), order=order, call=NO_CALL, callbacks=())
 
 
-def with_optimizer(value: Value, optimizer: Optimizer, has_begun: bool = False) -> Value:
+def with_optimizer(value: Value, optimizer: Optimizer | None, has_begun: bool = False) -> Value:
     """Return a value with an optimizer, in a fresh state unless its own is equal and goes on."""
+    if optimizer is None:
+        return value
     if value.optimizer == optimizer and (has_begun or not begins_anew(optimizer)):
         return value._replace(optimizer=optimizer)
     return change_optimizer(value, optimizer)
 
 
-def accept_value(optimizer: Optimizer, scaling: Scaler | None, value: Any, present: Value) -> Value:
+def accept_value(scaling: Scaler | None, value: Any, present: Value) -> Value:
     """Check a value that a callback gives to a training, whose optimizer, history and notes it gets."""
     value = check_value(value, present)
     own = None if scaling is None else scaling.content
     if value.scaling is not None and value.scaling.content != own:
         raise ArgumentError("value has another scaling than the examples of this training; give one with the same")
-    return with_optimizer(value, optimizer)._replace(history=present.history, notes=present.notes)
+    return with_optimizer(value, present.optimizer)._replace(history=present.history, notes=present.notes)

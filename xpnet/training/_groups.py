@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, ExitStack, closing, contextmanage
 from functools import cached_property, partial
 from itertools import accumulate
 from math import ceil
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -29,7 +30,7 @@ from xpnet.data.reader import Reader
 from xpnet.data.source import Chunk, Resident, Rows, identify
 from xpnet.training._loops import KeptLoops, Loops
 from xpnet.training._plan import Job
-from xpnet.value import Moment, init_optimizer
+from xpnet.value import Moment, Value, init_optimizer
 
 # Networks are divided anew once at most this fraction of them is left. Until then, copies of another network fill the
 # places of those that have stopped: new groups mean new programs
@@ -39,9 +40,9 @@ CHUNK_SECONDS = 0.1
 FEWEST_STEPS = 20  # in a chunk
 
 
-# The state after a chunk of steps; the sum over its examples, of each cost times its weight; the sum of their weights;
-# and how the steps ran
-Result: TypeAlias = tuple[State | MemberState, float, float, str]
+# What a chunk of steps changes in the value of a network, its state at least; the sum over its examples, of each cost
+# times its weight; the sum of their weights; and how the steps ran
+Result: TypeAlias = tuple[Mapping[str, Any], float, float, str]
 Results: TypeAlias = dict[int, Result | None]  # by the numbers of the networks; None if it is not finite
 
 
@@ -79,7 +80,7 @@ class Groups:
         The threads, if there are several.
     """
 
-    processes = 1
+    run_fields = MappingProxyType[str, Any]({})
 
     def __init__(self, jobs: Sequence[Job], threads: int | None, loops: Loops, workers: Workers | None) -> None:
         self.jobs, self.reader, self.threads = jobs, jobs[0].data.train.reader, threads
@@ -94,15 +95,9 @@ class Groups:
         """The numbers of the networks in each group."""
         return [group.numbers for group in self.groups]
 
-    def run(self, states: Mapping[int, State | MemberState], chunks: Mapping[int, Chunk]) -> Results:
-        """Take the steps of a chunk of each network, given by their numbers. Synchronizes.
-
-        Returns
-        -------
-        dict
-            For each network its new state, which may be part of a joined one, the sum of its costs, each times its
-            weight, the sum of these weights, and how its steps ran; None if the state is not finite.
-        """
+    def run(self, values: Mapping[int, Value], chunks: Mapping[int, Chunk]) -> Results:
+        """Take the steps of a chunk of each network, by their numbers; a new state may be part of a joined one."""
+        states = {k: value.stored for k, value in values.items()}
         run = map if self.workers is None else self.workers.map
         regroup_at = REGROUP_AT_COMPILED if self.reader.backend.compiles else REGROUP_AT
         if len(chunks) <= regroup_at * len(self.members) or not chunks.keys() <= self.members:
@@ -195,7 +190,7 @@ class ChunkRunner:
             weights = minibatch_weights(chunk)
             used = weights > 0
             if not used.any():
-                return state, 0.0, 0.0, loop.engine
+                return {"stored": state}, 0.0, 0.0, loop.engine
             batches = Batch(
                 index=chunk.index[used],
                 lr=cast(chunk.lr[used], self.dtype),
@@ -205,7 +200,7 @@ class ChunkRunner:
             if not self.backend.all_finite(leaves((new.cost, new.layers))):
                 return None
             cost = float(self.backend.to_numpy(new.cost).sum(dtype=np.float64))
-            return new, cost, float(weights.sum()), loop.engine
+            return {"stored": new}, cost, float(weights.sum()), loop.engine
 
     def repeat(self, loop: Loop, state: State, examples: Examples, scaling: AnyScaling | None, batches: Batch) -> State:
         """Repeat the step for every batch, on a copy of the state. The new state holds the costs of these steps."""
@@ -340,7 +335,7 @@ class Group:
         all_finite = backend.all_finite(arrays)
         for i, (k, cost, weight) in enumerate(zip(numbers, backend.to_numpy(new.cost), weights.T)):
             if all_finite or backend.all_finite([x[i, ...] for x in arrays]):
-                results[k] = parts[i], float(cost.sum(dtype=np.float64)), float(weight.sum()), engine
+                results[k] = {"stored": parts[i]}, float(cost.sum(dtype=np.float64)), float(weight.sum()), engine
             else:
                 results[k] = None
         return results

@@ -17,10 +17,8 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 
 from xpnet.backends import Backend
-from xpnet.core.arrays import leaves
-from xpnet.core.members import MemberState
+from xpnet.core.arrays import Layers, leaves
 from xpnet.core.optimizers.base import needs_all_examples
-from xpnet.core.step import State
 from xpnet.data.reader import Reader
 from xpnet.data.source import Chunk, Countable, Resident, Rows, skip_steps
 from xpnet.errors import DivergenceError
@@ -48,16 +46,16 @@ class Runner(Protocol):
     """What takes the steps of networks."""
 
     division: Sequence[Sequence[int]]  # the numbers of those that are joined, group by group: a file keeps them
-    processes: int  # that share the steps
+    run_fields: Mapping[str, Any]  # of the `Run` in provenance, which it knows better than the plan
 
-    def run(self, states: Mapping[int, State | MemberState], chunks: Mapping[int, Chunk]) -> Results:
+    def run(self, values: Mapping[int, Value], chunks: Mapping[int, Chunk]) -> Results:
         """Take the steps of a chunk of each network, given by their numbers, on copies of their states. Synchronizes.
 
         Returns
         -------
         dict
-            For each network its new state, the sum of its costs, each times its weight, the sum of these weights, and
-            how its steps ran; None if the state is not finite.
+            For each network what changes in its value, its state at least; the sum of its costs, each times its weight;
+            the sum of these weights; and how its steps ran. None if the state is not finite.
         """
         ...
 
@@ -85,16 +83,18 @@ def run_steps(
     """
     reader, unmoved = jobs[0].data.train.reader, find_unmoved(jobs)
     with running as runner:
-        epochs = [run_epochs(*pair, len(jobs), runner.processes) for pair in zip(jobs, trainings)]
+        epochs = [run_epochs(*pair, len(jobs), runner.run_fields) for pair in zip(jobs, trainings)]
         chunks = draw_chunks(epochs, range(len(jobs)))
         check_targets(chunks.values(), reader)
         while chunks:
-            states = {k: trainings[k].value.stored for k in chunks}
-            results = runner.run(states, chunks)
+            values = {k: trainings[k].value for k in chunks}
+            results = runner.run(values, chunks)
             done = [k for k, result in results.items() if result is not None]
             for k in results.keys() - set(done):
                 errors[k], trainings[k].stopped = explain_divergence(jobs[k], trainings[k], chunks[k].lr), True
-            unmoved -= {k for k in unmoved.intersection(done) if have_moved(states[k], results[k][0], reader.backend)}
+            for k in unmoved.intersection(done):
+                if have_moved(values[k].layers, results[k][0]["stored"].layers, reader.backend):
+                    unmoved.discard(k)
             for k in done:
                 epochs[k].send(results[k])
             yield None
@@ -114,7 +114,7 @@ def draw_chunks(epochs: Sequence[Epochs], numbers: Iterable[int]) -> dict[int, C
     return {k: chunk for k, chunk in chunks.items() if chunk is not None}
 
 
-def run_epochs(job: Job, training: Training, networks: int, processes: int) -> Epochs:
+def run_epochs(job: Job, training: Training, networks: int, run_fields: Mapping[str, Any]) -> Epochs:
     """Run stochastic gradient descent on one network.
 
     Yields each chunk of steps, and is sent its result; then yields None, when the network is to get its new value, and
@@ -128,11 +128,11 @@ def run_epochs(job: Job, training: Training, networks: int, processes: int) -> E
         Its training. It begins at ``training.position``, and ``training.history`` gets a row for each epoch.
     networks
         The number of networks that are trained in one program.
-    processes
-        The number of processes that share the steps.
+    run_fields
+        Those of the runner.
     """
     plan, source = job.plan, job.data.train
-    after_steps, total = fields_after_steps(job, training, processes), plan.epochs * (training.steps or 0)
+    after_steps, total = fields_after_steps(job, training, run_fields), plan.epochs * (training.steps or 0)
     m, n = plan.batch_size, len(source) if isinstance(source, Sized) else None
     source.skip_epochs(training.position.epoch - 1)
     for epoch in range(training.position.epoch, plan.epochs + 1):
@@ -158,9 +158,9 @@ def run_epochs(job: Job, training: Training, networks: int, processes: int) -> E
             # Meanwhile these steps are taken
             result = yield chunk._replace(lr=lr, size=size)
             assert result is not None
-            state, cost, weight, engine = result
+            changes, cost, weight, engine = result
             training.history.engine = engine
-            value = replace_state(training.value, state, generator, after_steps)
+            value = change_value(training.value, {"generator": generator, **after_steps, **changes})
             seconds = time.perf_counter() - started
             training.position = training.position.after_chunk(
                 value, (steps, size), cost, weight, float(lr[-1]), seconds
@@ -177,14 +177,13 @@ def run_epochs(job: Job, training: Training, networks: int, processes: int) -> E
     training.completed = True
 
 
-def fields_after_steps(job: Job, training: Training, processes: int) -> dict[str, Any]:
+def fields_after_steps(job: Job, training: Training, run_fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a network's value that are the same after each of its steps."""
     source, reader, value = job.data.train, job.data.train.reader, training.value
     draws = isinstance(source, Countable)
-    run = describe_run(job.plan, reader.backend, processes, draws=draws, per_epoch=None if draws else source.per_epoch)
+    run = describe_run(job.plan, reader.backend, draws=draws, per_epoch=None if draws else source.per_epoch)
     return {
-        "optimizer": job.plan.optimizer,
-        "provenance": value.provenance.add(run, resumed=training.position.total_steps > 0),
+        "provenance": value.provenance.add(run._replace(**run_fields), resumed=training.position.total_steps > 0),
         "history": training.history,
         "scaling": reader.scaling,
         "feature_names": reader.feature_names,
@@ -194,11 +193,9 @@ def fields_after_steps(job: Job, training: Training, processes: int) -> dict[str
     }
 
 
-def replace_state(
-    value: Value, state: State | MemberState, generator: Mapping[str, Any], after_steps: Mapping[str, Any]
-) -> Value:
+def change_value(value: Value, changes: Mapping[str, Any]) -> Value:
     """Return the value of a network after a chunk of steps."""
-    new = value._replace(stored=state, generator=generator, **after_steps)
+    new = value._replace(**changes)
     return new._replace(provenance=new.provenance.edit()) if value.provenance.edited else new
 
 
@@ -214,9 +211,9 @@ def find_unmoved(jobs: Sequence[Job]) -> set[int]:
     return {k for k, job in numbers if needs_all_examples(job.plan.optimizer) and not job.start.has_begun}
 
 
-def have_moved(old: State | MemberState, new: State | MemberState, backend: Backend) -> bool:
+def have_moved(old: Layers, new: Layers, backend: Backend) -> bool:
     """Tell whether weights or biases have changed. Synchronizes."""
-    pairs = zip(leaves(old.layers), leaves(new.layers))
+    pairs = zip(leaves(old), leaves(new))
     return any((backend.to_numpy(x) != backend.to_numpy(y)).any() for x, y in pairs)
 
 

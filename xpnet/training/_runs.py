@@ -10,8 +10,8 @@ from xpnet.training._plan import Plan
 from xpnet.value import Run, name_of
 
 
-def describe_run(plan: Plan, backend: Backend, processes: int, *, draws: bool, per_epoch: int | None = None) -> Run:
-    """Describe a training for the provenance of its network.
+def describe_run(plan: Plan, backend: Backend, *, draws: bool, per_epoch: int | None = None) -> Run:
+    """Describe a training in this process for the provenance of its network.
 
     `draws` is False for batches that come as they are, and `per_epoch` then the number of them that was given.
     """
@@ -26,7 +26,7 @@ def describe_run(plan: Plan, backend: Backend, processes: int, *, draws: bool, p
         alpha=float(plan.alpha),
         backend=backend.name,
         device=backend.device_name,
-        processes=processes,
+        processes=1,
         versions=describe_versions(backend.name),
     )
 

@@ -139,7 +139,8 @@ def train(
     loops
         The recorded or compiled loops of an earlier training of these networks.
     runner
-        The context of what takes the steps; unless given, they are taken in this process, for several networks at once.
+        The context of what takes the steps; a plan without an optimizer leaves them to it, and the value keeps its own.
+        Unless given, they are taken in this process, for several networks at once.
 
     Returns
     -------
@@ -176,7 +177,7 @@ def train(
     runs: list[Generator[Values, None, None]] = []
     options: dict[str, Any] = {"threads": threads, "blas_threads": blas_threads, "loops": loops, "runner": runner}
     for numbers in groups:
-        group, own, file = prepare([jobs[k] for k in numbers], checkpoint)
+        group, own, file = prepare([jobs[k] for k in numbers], checkpoint, runner)
         begun = dict(zip(numbers, own))
         trainings |= begun
         runs.append(run(group, begun, errors, file, **options))
@@ -208,14 +209,14 @@ def group_by_structure(jobs: Sequence[Job]) -> list[list[int]]:
 
 
 def prepare(
-    jobs: Sequence[Job], checkpoint: Checkpoint | None
+    jobs: Sequence[Job], checkpoint: Checkpoint | None, runner: AbstractContextManager[Runner] | None
 ) -> tuple[list[Job], list[Training], CheckpointFile | None]:
     """Complete the plans of jobs of one structure, balance and scale their data, and add the callbacks that evaluate.
 
     Also return their trainings, and the file for these, if there is to be one.
     """
     with jobs[0].start.value.scope():  # for the user's own code, too: metrics and callbacks
-        jobs = complete_jobs(jobs)
+        jobs = complete_jobs(jobs, runner)
         file = None if checkpoint is None else CheckpointFile(checkpoint, jobs, describe_calls(jobs))
         if jobs[0].data.train.reader.scaling is None and (scalings := find_scalings(jobs))[0] is not None:
             jobs = replace_data(jobs, scale_for_each([job.data for job in jobs], scalings))
@@ -227,13 +228,13 @@ def replace_data(jobs: Sequence[Job], data: Sequence[Data]) -> list[Job]:
     return [job._replace(data=own) for job, own in zip(jobs, data)]
 
 
-def complete_jobs(jobs: Sequence[Job]) -> list[Job]:
+def complete_jobs(jobs: Sequence[Job], runner: AbstractContextManager[Runner] | None = None) -> list[Job]:
     """Put in the plans of jobs what is not given, and balance their data."""
-    jobs = [job._replace(plan=complete(job.plan, job.start.value, job.data)) for job in jobs]
+    jobs = [job._replace(plan=complete(job.plan, job.start.value, job.data, runner)) for job in jobs]
     return replace_data(jobs, share_batches(map_shared(Data.balance, [job.data for job in jobs])))
 
 
-def complete(plan: Plan, value: Value, data: Data) -> Plan:
+def complete(plan: Plan, value: Value, data: Data, runner: AbstractContextManager[Runner] | None) -> Plan:
     """Put in a plan what is not given: the optimizer of the value, its learning rate, 30 examples in a minibatch.
 
     Parameters
@@ -244,8 +245,10 @@ def complete(plan: Plan, value: Value, data: Data) -> Plan:
         The value of the network.
     data
         The data, on which sampling and batch size depend.
+    runner
+        If given, a plan without an optimizer leaves the steps to it, and the value keeps its optimizer.
     """
-    optimizer: Optimizer = value.optimizer if plan.optimizer is None else plan.optimizer
+    optimizer: Optimizer | None = value.optimizer if plan.optimizer is None and runner is None else plan.optimizer
     batch_size, sampling = plan.batch_size or BATCH_SIZE, plan.sampling or SAMPLING["shuffle"]
     if needs_all_examples(optimizer):
         refuse_steps(plan, type(optimizer).__name__)
@@ -255,7 +258,7 @@ def complete(plan: Plan, value: Value, data: Data) -> Plan:
     return replace(
         plan,
         batch_size=batch_size,
-        lr=parse_schedule(optimizer.default_lr) if plan.lr is None else plan.lr,
+        lr=parse_schedule(1.0 if optimizer is None else optimizer.default_lr) if plan.lr is None else plan.lr,
         optimizer=optimizer,
         sampling=choose_sampling(sampling, data.train),
     )
@@ -358,13 +361,15 @@ def run(
     groups = choose_group_threads(backend, threads, multiplications)
     if len(jobs) > 1:
         check_training_memory(jobs, groups)
-    runner = run_in_groups(jobs, groups, loops or KeptLoops()) if runner is None else runner
     own, failed = list(trainings.values()), dict[int, DivergenceError]()
     with ExitStack() as stack:
         if file is not None:
             stack.enter_context(exiting_on_sigterm())
         stack.enter_context(jobs[0].start.value.scope())
-        stack.enter_context(limit_step_threads(backend, blas_threads, multiplications, min(groups or 1, len(jobs))))
+        if runner is None or blas_threads != AUTO:
+            number = min(groups or 1, len(jobs))
+            stack.enter_context(limit_step_threads(backend, blas_threads, multiplications, number))
+        runner = run_in_groups(jobs, groups, loops or KeptLoops()) if runner is None else runner
         begun = [stack.enter_context(watching(job.plan.callbacks, now)) for job, now in zip(jobs, own)]
         for job, training in zip(jobs, own):
             if job.start.has_begun:  # then callbacks give it no other value at the beginning

@@ -86,7 +86,7 @@ def is_optimizer(value: Any) -> bool:
     return has_methods(value, "init", "update") and hasattr(value, "default_lr")
 
 
-def needs_all_examples(optimizer: Optimizer) -> bool:
+def needs_all_examples(optimizer: Optimizer | None) -> bool:
     """Tell whether every step of an optimizer takes all examples; it takes the step itself, and not only the update."""
     return getattr(optimizer, "needs_all_examples", False)
 
@@ -96,7 +96,7 @@ def begins_anew(optimizer: Optimizer) -> bool:
     return getattr(optimizer, "begins_anew", False)
 
 
-def count_multiplications(optimizer: Optimizer, model: Model, rows: int) -> int:
+def count_multiplications(optimizer: Optimizer | None, model: Model, rows: int) -> int:
     """Count the multiplications of the largest matrix product in a step with `rows` examples."""
     count = getattr(optimizer, "multiplications", None)
     return model.multiplications(rows) if count is None else count(model, rows)
