@@ -129,11 +129,6 @@ class Convergence(Callback):
         self.best_epoch: int | None = None
 
     @property
-    def completed(self) -> bool:
-        """Whether training began and ran to its end."""
-        return hasattr(self, "training") and self.training.completed
-
-    @property
     def kept_epoch(self) -> int | None:
         """The best epoch, with `early_stopping`."""
         return self.best_epoch

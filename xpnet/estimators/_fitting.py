@@ -219,16 +219,15 @@ def fit_networks(
         jobs.append(make_job(network, own, data, examples, attributes, random_state))
     if checkpoint is not None:
         checkpoint = replace(checkpoint, decides={**decisive_parameters(estimator), **fingerprint_data(data)})
-    errors = {}
     try:
         errors = settle(jobs, _train(jobs, members, random_states, checkpoint))
     except KeyboardInterrupt:  # what the networks have learnt until then stays
         warn("Training interrupted by user.")
-    for k, error in errors.items():
-        if len(jobs) == 1:
-            raise error
-        raise ArgumentError(f"{error} (this is member {k} of {len(jobs)})") from error
-    if all(find_convergence(job.plan).completed for job in jobs):  # not after Ctrl-C
+    else:
+        for k, error in errors.items():
+            if len(jobs) == 1:
+                raise error
+            raise ArgumentError(f"{error} (this is member {k} of {len(jobs)})") from error
         warn_of_laggards([job.owner for job in jobs], [job.plan.callbacks for job in jobs])
     if settings.bayesian:
         for job in jobs:
