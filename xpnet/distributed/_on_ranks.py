@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from typing import Any
@@ -172,7 +171,7 @@ def finish_job(job: Job, scaling: Scaling | None, ranks: Ranks) -> tuple[Job, Tr
         data = data.scaled(place_scaling(scaling, reader.model, reader.place))
     (job,), (training,) = finish_jobs([job._replace(data=data)])
     callback = Lead(job.plan.callbacks, ranks) if ranks.leads else Follow(ranks)
-    plan = replace(job.plan, callbacks=[callback], sampling=ranks.share(job.plan.sampling))
+    plan = job.plan.with_fields(callbacks=[callback], sampling=ranks.share(job.plan.sampling))
     return job._replace(plan=plan), training
 
 

@@ -1,7 +1,6 @@
 """What every optimizer that takes all examples in each step requires; each may require more of a network."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -62,9 +61,11 @@ def divide_epoch(plan: Plan, source: RowSource) -> Plan:
     _, weight = read_targets(source)
     is_whole = rows >= n or getattr(plan.optimizer.update, "add", None) is None
     if is_whole or (weight is not None and not np.add.reduceat(weight, range(0, n, rows)).all()):
-        return replace(plan, batch_size=n)
+        return plan.with_fields(batch_size=n)
     parts = count_minibatches(n, rows)
-    return replace(plan, batch_size=rows, sampling=LAST_APART, lr=lambda step, total: float(step % parts == parts - 1))
+    return plan.with_fields(
+        batch_size=rows, sampling=LAST_APART, lr=lambda step, total: float(step % parts == parts - 1)
+    )
 
 
 def check_job(job: Job) -> None:

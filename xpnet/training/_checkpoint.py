@@ -62,8 +62,6 @@ class CheckpointFile:
             for job in jobs
         ]
         for job in jobs:
-            if job.owner is None:
-                raise ArgumentError("checkpoint= needs jobs with an owner: the network, whose arguments the file holds")
             refuse_own_optimizer(job.plan.optimizer)
 
     @contextmanager

@@ -1,7 +1,7 @@
 """Plans: how a network is trained, checked when they are made; and jobs: what to train by a plan, on which data."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -79,7 +79,13 @@ class Plan:
 
     def without_watching(self) -> "Plan":
         """Leave out what observes training, for a process that only shares the steps."""
-        return replace(self, callbacks=(), metrics=(), training_metrics=(), progress=False)
+        return self.with_fields(callbacks=(), metrics=(), training_metrics=(), progress=False)
+
+    def with_fields(self, **fields: Any) -> "Plan":
+        """Return a plan with other values of some fields, which nothing checks again."""
+        plan = object.__new__(Plan)
+        vars(plan).update(vars(self), **fields)
+        return plan
 
 
 class Job(NamedTuple):

@@ -2,7 +2,6 @@
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
-from dataclasses import replace
 from functools import partial
 from itertools import chain
 from typing import Any, TypeAlias
@@ -167,6 +166,8 @@ def train(
     array([0, 1, 1, 0])
     """
     starts = [job.start if isinstance(job.start, Moment) else Moment(job.start) for job in jobs]
+    if checkpoint is not None and any(job.owner is None for job in jobs):
+        raise ArgumentError("checkpoint= needs jobs with an owner, the network; give it, as in Job(..., owner=net)")
     if checkpoint is not None and not any(start.has_begun for start in starts):
         starts = find_starts([job.owner for job in jobs], checkpoint, jobs[0].plan.progress)
     jobs, errors = [job._replace(start=start) for job, start in zip(jobs, starts)], {}
@@ -215,12 +216,25 @@ def prepare(
 
     Also return their trainings, and the file for these, if there is to be one.
     """
+    for job in jobs:
+        check_data(job)
     with jobs[0].start.value.scope():  # for the user's own code, too: metrics and callbacks
         jobs = complete_jobs(jobs, runner)
         file = None if checkpoint is None else CheckpointFile(checkpoint, jobs, describe_calls(jobs))
         if jobs[0].data.train.reader.scaling is None and (scalings := find_scalings(jobs))[0] is not None:
             jobs = replace_data(jobs, scale_for_each([job.data for job in jobs], scalings))
         return *finish_jobs(jobs), file
+
+
+def check_data(job: Job) -> None:
+    """Refuse data that were opened for a network of another structure, or at another place."""
+    value, reader = job.start.value, job.data.train.reader
+    if reader.place != value.place or not (reader.model is value.model or is_same(reader.model, value.model)):
+        raise ArgumentError(
+            f"the data of a job were opened for a network {list(reader.model.sizes)} in {reader.dtype} on "
+            f"{reader.backend.name}, and it begins with the value of another, {list(value.model.sizes)} in "
+            f"{value.dtype} on {value.backend.name}; open them by open_data(..., net.value.reader) of that network"
+        )
 
 
 def replace_data(jobs: Sequence[Job], data: Sequence[Data]) -> list[Job]:
@@ -255,8 +269,7 @@ def complete(plan: Plan, value: Value, data: Data, runner: AbstractContextManage
         batch_size = count_examples(data.train, optimizer)
     check_metrics("metrics", plan.metrics, value.model)
     check_metrics("training_metrics", plan.training_metrics, value.model)
-    return replace(
-        plan,
+    return plan.with_fields(
         batch_size=batch_size,
         lr=parse_schedule(1.0 if optimizer is None else optimizer.default_lr) if plan.lr is None else plan.lr,
         optimizer=optimizer,
@@ -329,7 +342,7 @@ def finish(job: Job, bars: Sequence[Callback], networks: int) -> tuple[Job, Trai
     steps = data.train.steps(plan.sampling, batch_size)
     value, callbacks = start.value, [*evaluations, *plan.callbacks, *bars]
     chunk_steps = plan.chunk_steps or steps_per_chunk(value.model, batch_size, value.backend.speed, networks)
-    plan = replace(plan, batch_size=batch_size, callbacks=callbacks, chunk_steps=chunk_steps)
+    plan = plan.with_fields(batch_size=batch_size, callbacks=callbacks, chunk_steps=chunk_steps)
     return job._replace(plan=plan), begin(start, plan, steps, data.train.reader.scaling, owner)
 
 

@@ -1,0 +1,132 @@
+"""Training from parts: jobs in, a stream of values out."""
+
+import inspect
+
+import numpy as np
+import pytest
+from helpers import assert_same, snapshot
+
+from xpnet import SGD, Callback, Ensemble, Network
+from xpnet.training import Checkpoint, Job, Plan, open_data, train
+
+X = np.random.default_rng(0).uniform(-1.0, 1.0, (60, 2)).astype(np.float32)
+Y = (X[:, :1] * X[:, 1:]).astype(np.float32)
+OPTIONS = {"epochs": 4, "batch_size": 7, "lr": 0.1, "optimizer": SGD(momentum=0.9)}
+
+
+def network(width=5, seed=0, **options):
+    return Network([2, width, 1], activation="tanh", task="regression", seed=seed, **options)
+
+
+def make_job(net, start=None, **options):
+    data = open_data((X, Y), net.value.reader)
+    return Job(start or net.value, data, Plan(**{**OPTIONS, **options}), owner=net)
+
+
+def test_networks_of_two_structures_are_trained_as_each_alone():
+    nets, alone = ([network(5), network(3), network(5, seed=1)] for _ in range(2))
+    assert train([make_job(net) for net in nets]).give_to(nets) == {}
+    for net, other in zip(nets, alone, strict=True):
+        other.train((X, Y), **OPTIONS, progress=False)
+        np.testing.assert_allclose(net.w[0], other.w[0], rtol=1e-5)
+        assert len(net.history) == 4
+    np.testing.assert_array_equal(nets[1].w[0], alone[1].w[0])  # which nothing was joined with
+
+
+def test_a_stream_changes_no_network_and_goes_on_from_a_moment_of_another():
+    net, whole, before = network(), network(), snapshot(network())
+    (moment,) = train([make_job(net, epochs=2)]).finish()
+    assert_same(net, before)
+    assert (moment.epoch, moment.steps, moment.total_steps) == (3, 0, 18)
+    stream = train([make_job(net, moment)])
+    for values in stream:
+        net.value = values[0]
+    whole.train((X, Y), **OPTIONS, progress=False)
+    assert [row["epoch"] for row in net.history] == [1, 2, 3, 4]
+    np.testing.assert_array_equal(net.w[0], whole.w[0])
+    np.testing.assert_array_equal(net.history["cost"], whole.history["cost"])
+    assert stream.moments[0].total_steps == 36
+
+
+def test_a_stream_that_nobody_reads_any_more_tells_the_callbacks():
+    calls = []
+
+    class Watch(Callback):
+        def on_train_begin(self, training):
+            calls.append(training.net)
+
+        def on_train_end(self):
+            calls.append("end")
+
+    net = network()
+    stream = train([make_job(net, callbacks=[Watch()])])
+    assert calls == []
+    next(stream)
+    stream.close()
+    assert calls == [net, "end"]
+
+
+def test_a_diverged_network_has_its_error_by_its_number():
+    nets = [network(), network(3, seed=1)]
+    stream = train([make_job(nets[0]), make_job(nets[1], lr=1e30)])
+    stream.finish()
+    assert [*stream.errors] == [1]
+    assert "training diverged in epoch 1" in str(stream.errors[1])
+    assert (stream.moments[0].epoch, stream.moments[1].total_steps) == (5, 0)
+
+
+def test_a_checkpoint_resumes_jobs_that_begin_with_values(tmp_path):
+    class Stop(Callback):
+        interrupts = True
+
+        def on_epoch_end(self, logs):
+            if self.interrupts and logs["epoch"] == 2:
+                raise KeyboardInterrupt
+
+    first, again, whole, stop = network(), network(), network(), Stop()
+    with pytest.raises(KeyboardInterrupt):
+        train([make_job(first, callbacks=[Stop()])], checkpoint=Checkpoint(tmp_path / "run")).give_to([first])
+    resumed = Checkpoint(tmp_path / "run", resume=True)
+    with pytest.raises(ValueError, match="needs jobs with an owner"):
+        train([make_job(again)._replace(owner=None)], checkpoint=resumed)
+    with pytest.raises(ValueError, match="is for jobs of one structure"):
+        train([make_job(again), make_job(network(3))], checkpoint=Checkpoint(tmp_path / "other"))
+    stop.interrupts = False
+    train([make_job(again, callbacks=[stop])], checkpoint=resumed).give_to([again])
+    whole.train((X, Y), **OPTIONS, progress=False)
+    np.testing.assert_array_equal(again.w[0], whole.w[0])
+    assert len(again.history) == 4
+
+
+@pytest.mark.parametrize("options", [{"width": 4}, {"dtype": "float64"}], ids=["structure", "dtype"])
+def test_data_of_another_network_are_refused(options):
+    with pytest.raises(ValueError, match="the data of a job were opened for a network"):
+        train([make_job(network())._replace(start=network(**options).value)])
+
+
+WRONG = {
+    "epochs": -1,
+    "batch_size": 0,
+    "lr": -1.0,
+    "optimizer": "adamm",
+    "sampling": "x",
+    "alpha": -1.0,
+    "callbacks": 3,
+}
+WRONG |= {"metrics": "r2", "training_metrics": ["x"], "chunk_steps": 0, "progress": 1}
+
+
+@pytest.mark.parametrize("argument", WRONG)
+def test_a_plan_is_checked_when_it_is_made(argument):
+    with pytest.raises(ValueError, match=argument):
+        Plan(**{argument: WRONG[argument]})
+
+
+def test_an_ensemble_takes_the_arguments_of_a_network():
+    of_network, of_ensemble = (inspect.signature(kind.train).parameters for kind in (Network, Ensemble))
+    assert of_network.keys() - of_ensemble.keys() == {"blas_threads", "distributed"}
+    assert of_ensemble.keys() - of_network.keys() == {"rows", "validation_rows", "threads"}
+    shared = of_network.keys() & of_ensemble.keys()
+    assert {name: of_network[name].default for name in shared} == {name: of_ensemble[name].default for name in shared}
+    with pytest.raises(ValueError, match=r"optimzer='adam' is not an argument of train \(did you mean 'optimizer'?"):
+        Ensemble([2, 3, 1], 2).train((X, Y), optimzer="adam")
