@@ -44,6 +44,16 @@ def test_a_part_of_a_part_is_the_same_rows_alone(weighted):
     np.testing.assert_allclose(history["validation_cost"], other["validation_cost"], rtol=1e-5)
 
 
+@pytest.mark.parametrize("copy", [False, True])
+def test_a_part_is_split_as_its_rows_alone(copy):
+    net, rows = network(), np.arange(30, 4, -1)
+    part = open_data((X, Y), net.value.reader).part(rows, copy=copy).split(0.25, 3, copy=copy)
+    alone = open_data((X[rows], Y[rows]), net.value.reader).split(0.25, 3)
+    ((weights, history),), ((expected, other),) = learn((net, part)), learn((net, alone))
+    np.testing.assert_array_equal(weights, expected)
+    np.testing.assert_allclose(history["validation_cost"], other["validation_cost"], rtol=1e-6)
+
+
 def test_networks_that_share_inputs_have_targets_of_their_own():
     nets = network(0), network(1)
     data = [open_data((X, y), nets[0].value.reader) for y in (Y, 1 - Y)]

@@ -154,7 +154,7 @@ def with_weight(source: Stored, weight: Any) -> Stored:
     if source.examples.weight is not None:
         with source.reader.scope():
             weight = weight * source.examples.weight
-    return replace_weight(source, weight)
+    return replace(source, examples=source.examples._replace(weight=weight))
 
 
 def replace_weight(source: RowSource, weight: Any) -> RowSource:
@@ -175,7 +175,7 @@ def share_rows(source: RowSource, index: np.ndarray) -> Gathered | Rows:
     """Take some of the examples, by their numbers, without copying their inputs."""
     if isinstance(source, Gathered):
         return source.take(index)
-    return Rows(source.source, source.rows[index]) if isinstance(source, Rows) else Rows(source, index)
+    return replace(source, rows=source.rows[index]) if isinstance(source, Rows) else Rows(source, index)
 
 
 def gather_rows(source: Rows) -> Gathered:
@@ -185,8 +185,8 @@ def gather_rows(source: Rows) -> Gathered:
     return Gathered(HostRows(stored.examples.x), examples, stored.reader).take(source.rows)
 
 
-def copy_rows(source: Stored, index: np.ndarray) -> Stored | Rows:
+def copy_rows(source: RowSource, index: np.ndarray) -> RowSource:
     """Take some of the examples, by their numbers. Those in memory are copied, which makes them faster to read."""
-    if isinstance(source, Gathered) or stays_outside(source.examples.x):
-        return share_rows(source, index)
-    return take_rows(source, index)
+    if isinstance(source, Resident) and not stays_outside(source.examples.x):
+        return take_rows(source, index)
+    return share_rows(source, index)

@@ -8,7 +8,7 @@ import numpy as np
 
 from xpnet._checks import has_entries, has_methods, in_range, show
 from xpnet.backends import to_host
-from xpnet.data._gathered import Stored
+from xpnet.data._gathered import RowSource, read_targets
 from xpnet.data.sampling import split_rows
 from xpnet.errors import ArgumentError
 
@@ -16,7 +16,7 @@ __all__ = ["check_split", "choose_rows", "is_fraction", "list_others", "parse_pa
 
 
 def choose_rows(
-    train: Stored, argument: str, split: Any, data: tuple[Any, Any] | None, seed: int, name: str = "train_data"
+    train: RowSource, argument: str, split: Any, data: tuple[Any, Any] | None, seed: int, name: str = "train_data"
 ) -> tuple[np.ndarray, np.ndarray]:
     """Choose the rows to train on and those to validate on, each in increasing order; `name` is that of the data."""
     if _is_splitter(split):
@@ -69,15 +69,13 @@ def ask_splitter(argument: str, splitter: Any, data: tuple[Any, Any] | None, nam
     return training, validation
 
 
-def draw_rows(train: Stored, argument: str, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def draw_rows(train: RowSource, argument: str, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Draw the rows to validate on; of each class its share."""
-    reader, y = train.reader, train.examples.y
-    labels = None
-    with reader.scope():
-        if reader.model.task == "classification":
-            labels = reader.backend.to_numpy(y if y.ndim == 1 else reader.backend.xp.argmax(y, axis=-1))
-        elif reader.model.task == "binary":
-            labels = reader.backend.to_numpy(y[:, 0] > 0.5)
+    (y, _), labels = read_targets(train), None
+    if train.reader.model.task == "classification":
+        labels = y if y.ndim == 1 else y.argmax(axis=-1)
+    elif train.reader.model.task == "binary":
+        labels = y[:, 0] > 0.5
     if math.ceil(fraction * len(train)) == len(train):
         raise ArgumentError(
             f"{argument}={fraction!r} leaves none of the {len(train)} examples to train on; give a smaller "

@@ -112,24 +112,27 @@ class Data:
         """
         if rows is None and validation_rows is None:
             return self
-        train = self.train
-        if not isinstance(train, Rows):
-            train = _require_stored(train, "rows" if validation_rows is None else "validation_rows")
+        train = self._find_rows("rows" if validation_rows is None else "validation_rows")
         take, n = copy_rows if copy else share_rows, len(train)
+        given = {**self.given, "train_data": None}  # of which these are other rows
         if validation_rows is None:
-            return replace(self, train=take(train, parse_part("rows", rows, n)))
+            return replace(self, train=take(train, parse_part("rows", rows, n)), given=given)
         if self.validation is not None:
             raise ArgumentError("validation_data contradicts validation_rows; leave one of them out")
         held_out = parse_part("validation_rows", validation_rows, n)
         training = list_others("validation_rows", held_out, n) if rows is None else parse_part("rows", rows, n)
         validation = take(_weigh_only(train, held_out, validation_weight), held_out)
-        return replace(self, train=take(train, training), validation=validation)
+        return replace(self, train=take(train, training), validation=validation, given=given)
+
+    def _find_rows(self, argument: str) -> RowSource:
+        """Return the source of the training data, whose rows can be taken; `argument` needs these, for messages."""
+        return self.train if isinstance(self.train, Rows) else _require_stored(self.train, argument)
 
     def part_for_each(self, rows: Any, validation_rows: Any, members: int) -> list["Data"]:
         """Take a part for each of several networks; `rows` and `validation_rows` are lists with an entry for each."""
         if rows is None and validation_rows is None:
             return [self] * members
-        n = len(_require_stored(self.train, "rows" if validation_rows is None else "validation_rows"))
+        n = len(self._find_rows("rows" if validation_rows is None else "validation_rows"))
         if validation_rows is None:
             return [self.part(own) for own in parse_rows("rows", rows, members, n)]
         held_out = parse_rows("validation_rows", validation_rows, members, n)
@@ -155,7 +158,7 @@ class Data:
         check_split("validation_split", split)
         if self.validation is not None:
             raise ArgumentError(f"validation_split={show(split)} contradicts validation_data; give one of the two")
-        train = _require_stored(self.train, "validation_split")
+        train = self._find_rows("validation_split")
         arrays = _find_arrays(self.given.get("train_data"))
         return self.part(*choose_rows(train, "validation_split", split, arrays, seed), copy=copy)
 
