@@ -116,8 +116,8 @@ def find_dependence(
     layers: Layers,
     sigmas: Sequence[Activation],
     coefficients: Mapping[str, Array],
-    draw: Callable[[tuple[int, ...]], Array],
     xp: Namespace,
+    draw: Callable[[tuple[int, ...]], Array],
 ) -> Dependence:
     """Find what residuals depend on, at the present outputs and at others near them. Synchronizes.
 

@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, cast
@@ -118,27 +118,28 @@ def read_points(x: Any, name: str, value: Value) -> Array:
     return value.reader.read_inputs(value.reader.as_rows(x, name)[0], name)
 
 
-def check_residuals(problem: Any, first: Mapping[str, float]) -> None:
-    """Compute and differentiate each residual once, to say what is wrong with it before anything has changed."""
-    value, rng = problem.value, np.random.default_rng(0)
-    layers, numbers = problem.unpack(problem.pack(value.layers, first))
-    rest = layers, value.model.sigmas, numbers
-    for k, term in enumerate(problem.terms):
+def check_residuals(terms: Sequence[Term], present: tuple[Any, ...], value: Value) -> None:
+    """Compute and differentiate each residual once, to say what is wrong with it before anything has changed.
+
+    `present` is what `evaluate` takes after a term.
+    """
+    rng = np.random.default_rng(0)
+    for k, term in enumerate(terms):
         name = f"the residual of term {k}"
         try:
-            evaluate(term, *rest, value.xp)
+            evaluate(term, *present)
         except IndexError as error:
             raise ArgumentError(
                 f"{name} has an index that is out of range ({error}); du and ddu have 0 to {value.model.n_in - 1}, for "
                 f"each input, and u and each of these have the columns 0 to {value.model.n_out - 1}, for each output"
             ) from error
         if term.draw is not None:
-            check_length(term, rest, name, value)
+            check_length(term, present, name, value)
         try:
-            next(compute_rows(term, *rest, value.xp))
+            next(compute_rows(term, *present))
             with np.errstate(all="ignore"):
                 mixes_rows, takes_second = find_dependence(
-                    term, *rest, lambda shape: value.backend.asarray(rng.standard_normal(shape), value.dtype), value.xp
+                    term, *present, lambda shape: value.backend.asarray(rng.standard_normal(shape), value.dtype)
                 )
         except (TypeError, AttributeError) as error:
             raise ArgumentError(
@@ -154,10 +155,10 @@ def check_residuals(problem: Any, first: Mapping[str, float]) -> None:
             check_smoothness(name, value)
 
 
-def check_length(term: Term, rest: tuple[Any, Any, Any], name: str, value: Value) -> None:
+def check_length(term: Term, present: tuple[Any, ...], name: str, value: Value) -> None:
     """Refuse a residual that cannot be computed at other points than those of its term, which are drawn anew."""
     try:
-        evaluate(replace(term, x=value.xp.concat([term.x, term.x])), *rest, value.xp)
+        evaluate(replace(term, x=value.xp.concat([term.x, term.x])), *present)
     except Exception as error:
         raise ArgumentError(
             f"{name} fails at other points than the {term.x.shape[0]} of x ({error}), and draw= draws others; compute "

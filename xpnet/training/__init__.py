@@ -14,13 +14,11 @@ if TYPE_CHECKING:
     from xpnet.training._arguments import copies_for_each as copies_for_each
     from xpnet.training._arguments import one_for_each as one_for_each
     from xpnet.training._arguments import parse_callbacks as parse_callbacks
-    from xpnet.training._arguments import parse_epochs as parse_epochs
     from xpnet.training._arguments import parse_metrics as parse_metrics
     from xpnet.training._arguments import parse_optimizer as parse_optimizer
     from xpnet.training._arguments import parse_rate as parse_rate
     from xpnet.training._arguments import parse_schedule as parse_schedule
     from xpnet.training._arguments import suggest_optimizer as suggest_optimizer
-    from xpnet.training._begin import accept_value as accept_value
     from xpnet.training._checkpoint import CheckpointFile as CheckpointFile
     from xpnet.training._checkpoint import SaveFunction as SaveFunction
     from xpnet.training._checkpoint import find_starts as find_starts
@@ -38,14 +36,11 @@ if TYPE_CHECKING:
     from xpnet.training._groups import Result as Result
     from xpnet.training._groups import Results as Results
     from xpnet.training._laggards import warn_of_laggards as warn_of_laggards
-    from xpnet.training._loop import Pauses as Pauses
     from xpnet.training._loop import Runner as Runner
     from xpnet.training._loops import KeptLoops as KeptLoops
     from xpnet.training._plan import Job as Job
     from xpnet.training._plan import Plan as Plan
-    from xpnet.training._progress import Progress as Progress
     from xpnet.training._rates import check_schedule as check_schedule
-    from xpnet.training._runs import write_optimizer as write_optimizer
     from xpnet.training._saving import Checkpoint as Checkpoint
     from xpnet.training._saving import Every as Every
     from xpnet.training._saving import FileKind as FileKind
@@ -60,7 +55,6 @@ if TYPE_CHECKING:
     from xpnet.training._train import group_by_structure as group_by_structure
     from xpnet.training._train import ignore as ignore
     from xpnet.training._train import run as run
-    from xpnet.training._train import run_to_end as run_to_end
     from xpnet.training._train import train as train
     from xpnet.value import Moment as Moment
 
@@ -76,16 +70,13 @@ __all__ = [
     "Job",
     "KeptLoops",
     "Moment",
-    "Pauses",
     "Plan",
-    "Progress",
     "Result",
     "Results",
     "Runner",
     "SaveFunction",
     "Stream",
     "Values",
-    "accept_value",
     "check_machine",
     "check_one_update",
     "check_schedule",
@@ -108,7 +99,6 @@ __all__ = [
     "open_data",
     "parse_callbacks",
     "parse_checkpoint",
-    "parse_epochs",
     "parse_every",
     "parse_metrics",
     "parse_optimizer",
@@ -117,12 +107,10 @@ __all__ = [
     "refuse_rates",
     "require_classes",
     "run",
-    "run_to_end",
     "suggest_optimizer",
     "train",
     "warn_of_laggards",
     "warn_of_no_step",
-    "write_optimizer",
 ]
 
 __getattr__ = import_lazily(
@@ -138,14 +126,12 @@ __getattr__ = import_lazily(
             "copies_for_each",
             "one_for_each",
             "parse_callbacks",
-            "parse_epochs",
             "parse_metrics",
             "parse_optimizer",
             "parse_rate",
             "parse_schedule",
             "suggest_optimizer",
         ),
-        "_begin": ("accept_value",),
         "_checkpoint": (
             "CheckpointFile",
             "SaveFunction",
@@ -167,14 +153,12 @@ __getattr__ = import_lazily(
         ),
         "_rates": ("check_schedule",),
         "_laggards": ("warn_of_laggards",),
-        "_loop": ("Runner", "Pauses"),
+        "_loop": ("Runner",),
         "_loops": ("KeptLoops",),
         "_plan": (
             "Job",
             "Plan",
         ),
-        "_progress": ("Progress",),
-        "_runs": ("write_optimizer",),
         "_saving": (
             "Checkpoint",
             "Every",
@@ -197,7 +181,6 @@ __getattr__ = import_lazily(
             "Stream",
             "Values",
             "ignore",
-            "run_to_end",
             "train",
         ),
         ".data.open": ("Data", "open_data"),

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from xpnet.core.optimizers._least_squares import LARGEST_GROWTH as LARGEST_GROWTH
     from xpnet.core.optimizers._least_squares import LEAST as LEAST
     from xpnet.core.optimizers._least_squares import SQUARED as SQUARED
-    from xpnet.core.optimizers._least_squares import Damping as Damping
     from xpnet.core.optimizers._least_squares import descend as descend
     from xpnet.core.optimizers._least_squares import jacobian as jacobian
     from xpnet.core.optimizers._least_squares import normal_equations as normal_equations
@@ -46,7 +45,6 @@ __all__ = [
     "AdamHat",
     "AdamW",
     "Clip",
-    "Damping",
     "Evidence",
     "LevenbergMarquardt",
     "MaxNorm",
@@ -84,7 +82,6 @@ __getattr__ = import_lazily(
             "MOST_TRIALS",
         ),
         "_least_squares": (
-            "Damping",
             "LARGEST_GROWTH",
             "LEAST",
             "SQUARED",
