@@ -6,7 +6,7 @@ from helpers import assert_same, run_command, snapshot
 from sklearn.linear_model import LogisticRegression
 
 from xpnet import LBFGS, Callback, Clip, DivergenceError, Ensemble, LevenbergMarquardt, Network, ReduceLROnPlateau
-from xpnet.core.optimizers._lbfgs import Trial, find_least, multiply_inverse_hessian
+from xpnet.core.optimizers._lbfgs import LinePoint, find_least, multiply_inverse_hessian
 from xpnet.estimators import MLPClassifier, MLPRegressor, MLPSearchCV
 
 RNG = np.random.default_rng(0)
@@ -59,11 +59,11 @@ def test_a_cubic_polynomial_is_least_where_its_derivative_is_0():
     """t³ − 3 t, which is least at 1, also outside of both; and halfway where the polynomial has no minimum."""
 
     def at(t):
-        return Trial(*np.array([t, t**3 - 3 * t, 3 * t**2 - 3]))
+        return LinePoint(*np.array([t, t**3 - 3 * t, 3 * t**2 - 3]))
 
     for low, high, expected in ((0.0, 3.0, 1 / 3), (3.0, 0.0, 2 / 3), (0.0, 0.5, 2.0)):
         assert float(find_least(at(low), at(high), np)) == pytest.approx(expected)
-    flat = Trial(*np.array([0.0, 1.0, 0.0]))
+    flat = LinePoint(*np.array([0.0, 1.0, 0.0]))
     with np.errstate(invalid="ignore"):
         assert float(find_least(flat, flat._replace(length=np.array(1.0)), np)) == 0.5
 

@@ -17,7 +17,7 @@ from xpnet.core.activations import Activation
 from xpnet.core.arrays import Array, Layers, Namespace, rows_per_block
 from xpnet.core.backprop import forward
 from xpnet.core.dual import unit_vectors
-from xpnet.core.optimizers import jacobian
+from xpnet.core.optimizers import parameter_jacobian
 
 __all__ = [
     "Laplace",
@@ -28,7 +28,7 @@ __all__ = [
 class Laplace(NamedTuple):
     """The covariance of all weights and biases, and the noise of standardized targets: NumPy arrays in float64."""
 
-    covariance: np.ndarray  # (P, P), in the order of `least_squares.jacobian`
+    covariance: np.ndarray  # (P, P), in the order of `parameter_jacobian`
     noise: np.ndarray  # (1,): the variance of the targets around the outputs
 
 
@@ -43,7 +43,7 @@ def outputs_with_variances(
         zs, activations = forward(layers, sigmas, block, xp)
         columns: list[Array] = []
         for unit in unit_vectors(activations[-1], xp):
-            slopes = jacobian(layers, sigmas, zs, activations, unit, xp)
+            slopes = parameter_jacobian(layers, sigmas, zs, activations, unit, xp)
             columns.append(xp.sum(xp.matmul(slopes, covariance) * slopes, axis=-1))
         blocks.append(xp.stack([activations[-1], noise + xp.stack(columns, axis=-1)], axis=-1))
     return blocks[0] if len(blocks) == 1 else xp.concat(blocks, axis=0)

@@ -351,7 +351,8 @@ class Ensemble:
         file = training.parse_checkpoint(checkpoint, every, resume, kind="ensemble")
         starts = training.find_starts(networks, file, others["progress"])
         values = [start.value for start in starts]
-        of_plan = choose(others, training.Plan.__dataclass_fields__) | {"epochs": epochs, "batch_size": batch_size}
+        of_plan = choose_options(others, training.Plan.__dataclass_fields__)
+        of_plan |= {"epochs": epochs, "batch_size": batch_size}
         lrs, optimizers = (
             training.one_for_each(name, value, members) for name, value in (("lr", lr), ("optimizer", optimizer))
         )
@@ -370,7 +371,7 @@ class Ensemble:
             validation_data=validation_data,
             test_data=test_data,
             epochs=plans[0].epochs,
-            **choose(others, open_data.__kwdefaults__),
+            **choose_options(others, open_data.__kwdefaults__),
         )
         if validation_split is None:
             parts = whole.part_for_each(rows, validation_rows, members)
@@ -799,7 +800,7 @@ def check_alike(networks: Sequence[Any]) -> None:
     find_names([network.value for network in networks])
 
 
-def choose(options: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+def choose_options(options: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
     """Choose the options of these names."""
     return {name: options[name] for name in names if name in options}
 

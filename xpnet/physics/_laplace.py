@@ -17,7 +17,7 @@ from xpnet.core.optimizers import (
     MOST_CHANGE,
     SQUARED,
     Evidence,
-    begin,
+    begin_evidence,
     estimate_precisions,
     find_decays,
     init_evidence,
@@ -157,7 +157,7 @@ def _find_evidence(
             evidence = map_arrays(lambda x: np.asarray(value.backend.to_numpy(x), np.float64), memory)
     input_squares, variance, factor = scales
     units = unit_precisions(evidence, input_squares, variance, np)
-    evidence = begin(evidence, units, 1.0 / (factor * variance), np)
+    evidence = begin_evidence(evidence, units, 1.0 / (factor * variance), np)
     for _ in range(MOST_ESTIMATES):
         n_targets = value.model.n_out * n_examples
         new = estimate_precisions(evidence, layers, matrix, cost, n_examples, n_targets, units, MOST_CHANGE, np)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from xpnet.core.optimizers._adam import RMSProp as RMSProp
     from xpnet.core.optimizers._evidence import MOST_CHANGE as MOST_CHANGE
     from xpnet.core.optimizers._evidence import Evidence as Evidence
-    from xpnet.core.optimizers._evidence import begin as begin
+    from xpnet.core.optimizers._evidence import begin_evidence as begin_evidence
     from xpnet.core.optimizers._evidence import estimate_precisions as estimate_precisions
     from xpnet.core.optimizers._evidence import find_decays as find_decays
     from xpnet.core.optimizers._evidence import init_evidence as init_evidence
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from xpnet.core.optimizers._least_squares import LEAST as LEAST
     from xpnet.core.optimizers._least_squares import SQUARED as SQUARED
     from xpnet.core.optimizers._least_squares import descend as descend
-    from xpnet.core.optimizers._least_squares import jacobian as jacobian
     from xpnet.core.optimizers._least_squares import normal_equations as normal_equations
+    from xpnet.core.optimizers._least_squares import parameter_jacobian as parameter_jacobian
     from xpnet.core.optimizers._levenberg_marquardt import LevenbergMarquardt as LevenbergMarquardt
     from xpnet.core.optimizers._sgd import SGD as SGD
     from xpnet.core.optimizers._table import OPTIMIZERS as OPTIMIZERS
@@ -49,13 +49,13 @@ __all__ = [
     "LevenbergMarquardt",
     "MaxNorm",
     "RMSProp",
-    "begin",
+    "begin_evidence",
     "descend",
     "estimate_precisions",
     "find_decays",
     "init_evidence",
-    "jacobian",
     "normal_equations",
+    "parameter_jacobian",
     "unit_precisions",
 ]
 
@@ -71,7 +71,7 @@ __getattr__ = import_lazily(
         "_evidence": (
             "Evidence",
             "MOST_CHANGE",
-            "begin",
+            "begin_evidence",
             "estimate_precisions",
             "find_decays",
             "init_evidence",
@@ -86,7 +86,7 @@ __getattr__ = import_lazily(
             "LEAST",
             "SQUARED",
             "descend",
-            "jacobian",
+            "parameter_jacobian",
             "normal_equations",
         ),
         "_levenberg_marquardt": ("LevenbergMarquardt",),

@@ -89,7 +89,7 @@ def take_bayesian_step(
     squares = xp.sum(share[..., None] * x * x, axis=-2, keepdims=True)
     variance = xp.reshape(_variance(y, share, xp), shape)
     units = unit_precisions(memory, squares, variance, xp)
-    memory = begin(memory, units, 1.0 / (factor * variance), xp)
+    memory = begin_evidence(memory, units, 1.0 / (factor * variance), xp)
     has_settled = memory.growth >= SETTLED
     is_due = has_settled | ((memory.steps > WARM_UP) & (memory.growth == 2.0))  # the last step has lowered the cost
     estimate = estimate_precisions(memory, layers, matrix, cost, n, y.shape[-1] * n, units, NOISE_CHANGE, xp)
@@ -206,7 +206,7 @@ def unit_precisions(evidence: Evidence, squares: Array, variance: Array, xp: Nam
     return tuple((w, b) for w, b in units)
 
 
-def begin(evidence: Evidence, units: Layers, noise: Array, xp: Namespace) -> Evidence:
+def begin_evidence(evidence: Evidence, units: Layers, noise: Array, xp: Namespace) -> Evidence:
     """Set the precisions before the first step; those that are not 0 stay as they are.
 
     Parameters

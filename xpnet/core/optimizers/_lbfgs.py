@@ -124,7 +124,7 @@ class LBFGS:
         return WholeStep(take_lbfgs_step, add_lbfgs_part)
 
 
-class Trial(NamedTuple):
+class LinePoint(NamedTuple):
     """Cost and slope at a length along a line; numbers, or (networks, 1, 1) for several networks."""
 
     length: Array
@@ -148,8 +148,8 @@ class Line(NamedTuple):
     cost: Array  # at the start
     length: Array  # at which cost and gradient are measured next; 0 before the first step
     trials: Array  # lengths that have been tried
-    low: Trial  # the end of the bracket with less cost; at first, the start of the line
-    high: Trial  # the other end; its length is −1 as long as there is none, and 0 before the first step
+    low: LinePoint  # the end of the bracket with less cost; at first, the start of the line
+    high: LinePoint  # the other end; its length is −1 as long as there is none, and 0 before the first step
     width: Array  # of the bracket
     wider: Array  # the width one trial before
     sums: Sums
@@ -171,7 +171,7 @@ def init_line(layers: Layers, pairs: int, to_array: Callable[[Any], Array]) -> L
     """
     p = count_elements(layers)
     column, rows, zero = np.zeros((p, 1)), np.zeros((pairs, p)), np.zeros(())
-    trial, sums = Trial(zero, zero, zero), Sums(zero, column, zero)
+    trial, sums = LinePoint(zero, zero, zero), Sums(zero, column, zero)
     return map_arrays(to_array, Line(column, column, zero, zero, zero, trial, trial, zero, zero, sums, rows, rows))
 
 
@@ -180,10 +180,10 @@ def take_lbfgs_step(
 ) -> State:
     """Measure cost and gradient at one length along a line; go there, or choose the next length."""
     (weight_decay,), line = state.optimizer
-    trial_layers, sums = measure(sigmas, output, state, weight_decay, minibatch, xp)
+    trial_layers, sums = evaluate_at_length(sigmas, output, state, weight_decay, minibatch, xp)
     gradient = sums.gradient / sums.weight
     start_slope = _dot(line.direction, line.gradient, xp)
-    trial = Trial(line.length, sums.cost / sums.weight, _dot(line.direction, gradient, xp))
+    trial = LinePoint(line.length, sums.cost / sums.weight, _dot(line.direction, gradient, xp))
 
     is_first = line.length == 0.0  # also where a line has led to nothing: then the pairs are forgotten
     falls = trial.cost <= line.cost + ENOUGH_FALL * trial.length * start_slope  # False for NaN
@@ -192,8 +192,8 @@ def take_lbfgs_step(
 
     line = line._replace(sums=map_arrays(xp.zeros_like, sums))
     begun, tried = begin_line(line, trial, gradient, is_first, xp), try_next(line, trial, start_slope, xp)
-    layers = choose(is_taken, trial_layers, state.layers, xp)
-    optimizer = OptimizerState(state.optimizer.hyperparameters, choose(is_taken, begun, tried, xp))
+    layers = select_arrays(is_taken, trial_layers, state.layers, xp)
+    optimizer = OptimizerState(state.optimizer.hyperparameters, select_arrays(is_taken, begun, tried, xp))
     costs = sums.weight / state.cost.shape[-1] * xp.where(is_first, trial.cost, line.cost)  # an equal share of each row
     return state._replace(
         layers=layers, optimizer=optimizer, cost=state.cost + (costs[..., 0] if costs.ndim else costs)
@@ -204,12 +204,12 @@ def add_lbfgs_part(
     sigmas: tuple[Activation, ...], output: Output, state: State, minibatch: Minibatch, xp: Namespace
 ) -> State:
     """Add costs and gradients of some of the examples, which are not the last ones."""
-    _, sums = measure(sigmas, output, state, None, minibatch._replace(decay=None), xp)
+    _, sums = evaluate_at_length(sigmas, output, state, None, minibatch._replace(decay=None), xp)
     (hyperparameters, line) = state.optimizer
     return state._replace(optimizer=OptimizerState(hyperparameters, line._replace(sums=sums)))
 
 
-def measure(
+def evaluate_at_length(
     sigmas: tuple[Activation, ...],
     output: Output,
     state: State,
@@ -236,7 +236,7 @@ def measure(
     return layers, Sums(sums.cost + cost, sums.gradient + weight * join_layers(after.layers, xp), total)
 
 
-def begin_line(line: Line, trial: Trial, gradient: Array, is_first: Array, xp: Namespace) -> Line:
+def begin_line(line: Line, trial: LinePoint, gradient: Array, is_first: Array, xp: Namespace) -> Line:
     """Begin a new line at the point of a trial; the first step forgets all pairs."""
     change, gradient_change = trial.length * line.direction, gradient - line.gradient
     least = -LEAST_CURVATURE * _dot(change, line.gradient, xp)
@@ -251,8 +251,8 @@ def begin_line(line: Line, trial: Trial, gradient: Array, is_first: Array, xp: N
     direction = -multiply_inverse_hessian(gradient, changes, gradient_changes, xp)
     length = xp.where(is_first, _first_length(gradient, xp), xp.ones_like(trial.length))
     zero = 0.0 * trial.length
-    start = Trial(zero, trial.cost, _dot(direction, gradient, xp))
-    none, width = Trial(zero - 1.0, zero, zero), zero + WIDEST
+    start = LinePoint(zero, trial.cost, _dot(direction, gradient, xp))
+    none, width = LinePoint(zero - 1.0, zero, zero), zero + WIDEST
     ends = start, none, width, 2.0 * width
     return Line(direction, gradient, trial.cost, length, zero, *ends, line.sums, changes, gradient_changes)
 
@@ -286,7 +286,7 @@ def multiply_inverse_hessian(gradient: Array, changes: Array, gradient_changes: 
     return result
 
 
-def try_next(line: Line, trial: Trial, start_slope: Array, xp: Namespace) -> Line:
+def try_next(line: Line, trial: LinePoint, start_slope: Array, xp: Namespace) -> Line:
     """Choose the next length along a line, after a trial that does not meet the Wolfe conditions.
 
     A cost below the best one that has not fallen enough counts as the height above the line from the start with the
@@ -294,18 +294,18 @@ def try_next(line: Line, trial: Trial, start_slope: Array, xp: Namespace) -> Lin
     """
     low, high = line.low, line.high
     is_finite = xp.isfinite(trial.cost) & xp.isfinite(trial.slope)
-    halving = Trial(trial.length, low.cost, -low.slope)  # an end with which `choose_length` halves the bracket
-    trial = choose(is_finite, trial, halving, xp)
+    halving = LinePoint(trial.length, low.cost, -low.slope)  # an end with which `choose_length` halves the bracket
+    trial = select_arrays(is_finite, trial, halving, xp)
     enough = ENOUGH_FALL * start_slope
     has_fallen_little = (trial.cost <= low.cost) & (trial.cost > line.cost + trial.length * enough)
     enough = xp.where(has_fallen_little, enough, 0.0 * enough)
-    ends = [Trial(end.length, end.cost - end.length * enough, end.slope - enough) for end in (low, high, trial)]
+    ends = [LinePoint(end.length, end.cost - end.length * enough, end.slope - enough) for end in (low, high, trial)]
     is_higher = xp.logical_not(is_finite) | (ends[2].cost > ends[0].cost)
     has_passed = ends[2].slope * ends[0].slope < 0.0
     length = choose_length(*ends, is_higher, has_passed, line.trials == 0.0, xp)
 
-    high = choose(is_higher, trial, choose(has_passed, low, high, xp), xp)
-    low = choose(is_higher, low, trial, xp)
+    high = select_arrays(is_higher, trial, select_arrays(has_passed, low, high, xp), xp)
+    low = select_arrays(is_higher, low, trial, xp)
     trials, is_bracketed, width = line.trials + 1.0, high.length >= 0.0, xp.abs(high.length - low.length)
     middle = low.length + 0.5 * (high.length - low.length)
     length = xp.where(is_bracketed & (width >= SHRINKING * line.wider), middle, length)
@@ -323,7 +323,13 @@ def try_next(line: Line, trial: Trial, start_slope: Array, xp: Namespace) -> Lin
 
 
 def choose_length(
-    low: Trial, high: Trial, trial: Trial, is_higher: Array, has_passed: Array, is_first: Array, xp: Namespace
+    low: LinePoint,
+    high: LinePoint,
+    trial: LinePoint,
+    is_higher: Array,
+    has_passed: Array,
+    is_first: Array,
+    xp: Namespace,
 ) -> Array:
     """Choose the next length where a polynomial is least: a cubic one, or one through a cost and two slopes or so.
 
@@ -369,7 +375,7 @@ def choose_length(
     return xp.where(is_higher, higher, xp.where(has_passed, past, same_sign))
 
 
-def find_least(low: Trial, high: Trial, xp: Namespace) -> Array:
+def find_least(low: LinePoint, high: LinePoint, xp: Namespace) -> Array:
     """Find where a cubic polynomial through the costs and slopes of two trials is least, as a fraction of the way."""
     width = high.length - low.length
     mean = low.slope + high.slope - 3.0 * (high.cost - low.cost) / width
@@ -379,7 +385,7 @@ def find_least(low: Trial, high: Trial, xp: Namespace) -> Array:
     return xp.where(xp.isfinite(fraction), fraction, 0.5 * xp.ones_like(fraction))
 
 
-def choose(condition: Array, new: Any, old: Any, xp: Namespace) -> Any:
+def select_arrays(condition: Array, new: Any, old: Any, xp: Namespace) -> Any:
     """Choose between two nests of arrays."""
     remaining = iter(leaves(old))
     return map_arrays(lambda x: x if x is (other := next(remaining)) else xp.where(condition, x, other), new)

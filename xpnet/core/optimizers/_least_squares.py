@@ -65,7 +65,7 @@ class Damping(NamedTuple):
     growth: Array  # the factor by which μ grows if the next step fails; 0 before the first
 
 
-def jacobian(
+def parameter_jacobian(
     layers: Layers,
     sigmas: Sequence[Activation],
     zs: Sequence[Array],
@@ -177,7 +177,7 @@ def value_rows(
     """Compute rows of J, (..., m, P), and their residuals, root · error, (..., m, 1), of one output after the other."""
     residuals = root * error
     for k, unit in enumerate(unit_vectors(residuals, xp)):
-        yield jacobian(layers, sigmas, zs, activations, root * unit, xp), residuals[..., k : k + 1]
+        yield parameter_jacobian(layers, sigmas, zs, activations, root * unit, xp), residuals[..., k : k + 1]
 
 
 def slope_rows(
@@ -191,11 +191,12 @@ def slope_rows(
 ) -> Iterator[tuple[Array, Array]]:
     """Compute rows of J and their residuals root (∂a/∂x − slopes), for each output, of one input after the other.
 
-    The derivative of ∂a/∂x with respect to the weights is the change of `jacobian` if x moves along this input.
+    The derivative of ∂a/∂x with respect to the weights is the change of `parameter_jacobian` if x moves along this
+    input.
     """
 
     def rows(layers: Layers, x: Array, g: Array, xp: Namespace) -> Array:
-        return jacobian(layers, sigmas, *forward(layers, sigmas, x, xp), g, xp)
+        return parameter_jacobian(layers, sigmas, *forward(layers, sigmas, x, xp), g, xp)
 
     x = activations[0]
     for unit, error in slope_errors(layers, sigmas, zs, activations, slopes, xp):
