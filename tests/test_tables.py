@@ -20,12 +20,12 @@ from test_cli import interrupt
 
 from xpnet import Adam, CheckpointError, EarlyStopping, Ensemble, Network
 from xpnet.cli import main
-from xpnet.cli._tables import choose_left_out
-from xpnet.tables._recipe import Recipe, choose_scaling
+from xpnet.cli._results import choose_groups
 from xpnet.tables.columns import Bins, CategoryColumn, DateColumn, NumberColumn, count_inputs, from_plain, to_plain
 from xpnet.tables.folds import choose_rows, make_folds
 from xpnet.tables.held_out import HoldOut
 from xpnet.tables.reading import Columns, read_table
+from xpnet.tables.recipe import Recipe, choose_scaling
 
 pytestmark = [pytest.mark.needs("pandas"), pytest.mark.needs("pyarrow")]
 
@@ -332,7 +332,7 @@ def test_members_leave_out_groups_and_consecutive_rows_as_testing_does(capsys, f
     rows = np.flatnonzero(data.division.train)
 
     def choose(members):
-        chosen = choose_left_out(members, data.division, rows, "t.csv")["groups"]
+        chosen = choose_groups(members, data.division, len(rows), "t.csv")
         return make_folds(len(rows), members, np.random.default_rng(0), groups=chosen)
 
     patients = table.set_index("dose")["patient"]

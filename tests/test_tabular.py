@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from xpnet.tables._recipe import (
+from xpnet.tables.folds import choose_rows, make_folds, predict_out_of_fold
+from xpnet.tables.recipe import (
     Recipe,
     choose_scaling,
     make_members,
@@ -15,7 +16,6 @@ from xpnet.tables._recipe import (
     weigh_inputs,
     weigh_rows,
 )
-from xpnet.tables.folds import choose_rows, make_folds, predict_out_of_fold
 
 pytestmark = pytest.mark.not_on("jax")  # TableClassifier learns by the whole recipe there
 SMALL = Recipe(members=4, hidden=(16,), epochs=15, batch_size=5, lr=0.02)

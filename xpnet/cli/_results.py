@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from xpnet.cli._files import Model, check_file, check_replaceable, is_in_use, load_replaced, name_data, networks_of
 from xpnet.cli._printing import print_remarks, say, speaks
 from xpnet.cli._saved import describe_replaced, note_hold_out
@@ -16,10 +18,12 @@ from xpnet.files import write_file
 from xpnet.inference.metrics import Metric
 from xpnet.network.ensemble import Ensemble, join_networks
 from xpnet.network.network import Network
+from xpnet.tables.folds import count_folds
 from xpnet.tables.held_out import TEST_SPLIT, Division, HoldOut
 from xpnet.tables.scores import Scores
 from xpnet.value import History
 
+SAVING = ("checkpoint", "every", "resume")  # options that are arguments of `train`, too
 PICTURES = (".png", ".pdf", ".svg", ".jpg")
 
 
@@ -36,8 +40,8 @@ class Result(NamedTuple):
         Which rows were held out, if they were chosen here.
     heading, scores
         Its scores, and on which rows, with {} in place of the first score.
-    best_epochs
-        The best epoch of each network, if early stopping went back to it.
+    patience
+        That of early stopping; None without it.
     seconds
         How long the training took.
     """
@@ -47,7 +51,7 @@ class Result(NamedTuple):
     division: Division | None
     heading: str
     scores: Scores
-    best_epochs: Sequence[int]
+    patience: int | None
     seconds: float
 
     @property
@@ -63,6 +67,23 @@ def make_hold_out(options: argparse.Namespace) -> HoldOut:
         option = "--test-last" if options.test_last else f"--test-group {options.test_group}"
         raise ArgumentError(f"{option} needs rows to hold out; give --test-split above 0")
     return HoldOut(split, options.seed, options.test_group, options.test_last)
+
+
+def choose_groups(members: int, division: Division | None, n: int, name: str) -> np.ndarray | None:
+    """Choose the groups of the n rows to train on, whose rows members leave out together, as they are for testing.
+
+    They are those of the user, or parts that follow one another if the last rows are held out; None for single rows.
+    """
+    groups = None if division is None or division.groups is None else division.groups[~division.test]
+    if n < 2 or (groups is not None and len(np.unique(groups)) < 2):
+        one = "row" if n < 2 else "group"
+        raise ArgumentError(
+            f"each member leaves out a part of the rows, and {name} has one {one} to train on; give --members 1 "
+            "--validation-split 0"
+        )
+    if division is not None and division.hold_out.last:
+        return np.char.zfill((np.arange(n) * count_folds(n, members) // n).astype(str), 9)  # in the order of texts
+    return groups
 
 
 def report_training(options: argparse.Namespace, result: Result) -> None:
@@ -81,7 +102,7 @@ def report_training(options: argparse.Namespace, result: Result) -> None:
         save_curve(mean_history(result.histories), options.plot)
     if options.plot and not options.quiet:
         say(f"Drew the learning curve to {options.plot}")
-    if not options.quiet and (best := result.best_epochs):
+    if not options.quiet and (best := find_best_epochs(result.histories, result.patience)):
         if len(best) == 1:
             print(f"Stopped after epoch {len(result.histories[0])}; the network is that of epoch {best[0]}")
         else:
@@ -147,6 +168,16 @@ def save_curve(history: History, path: Path) -> None:
     from xpnet import plots
 
     plots.history(history).savefig(path, dpi=150)
+
+
+def find_best_epochs(histories: Sequence[History], patience: int | None) -> list[int]:
+    """Find the epochs that early stopping went back to, if it ended the training of a member."""
+    names = [*histories[0].rows[0]] if histories[0] else []
+    watched = "validation_calibrated_log_loss" if "validation_calibrated_log_loss" in names else "validation_cost"
+    if patience is None or watched not in names:
+        return []
+    best = [int(np.nanargmin(history[watched])) + 1 for history in histories]
+    return best if any(len(history) - k >= patience for history, k in zip(histories, best)) else []
 
 
 class Running:

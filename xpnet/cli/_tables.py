@@ -22,17 +22,25 @@ from xpnet.cli._defaults import (
 )
 from xpnet.cli._files import name_argument, name_data
 from xpnet.cli._printing import say
-from xpnet.cli._results import Result, Running, check_files, make_hold_out, report_training, save_if_interrupted
+from xpnet.cli._results import (
+    SAVING,
+    Result,
+    Running,
+    check_files,
+    choose_groups,
+    make_hold_out,
+    report_training,
+    save_if_interrupted,
+)
 from xpnet.errors import ArgumentError
 from xpnet.network.ensemble import Ensemble
 from xpnet.network.network import Network
 from xpnet.tables import Recipe
 from xpnet.tables.columns import BINS, from_plain
-from xpnet.tables.folds import LONE_FOLDS, count_folds
+from xpnet.tables.folds import LONE_FOLDS
 from xpnet.tables.held_out import Division
 from xpnet.tables.reading import Features, Table, Targets, describe_preparation, read_table
 from xpnet.training.callback import Callback, Training
-from xpnet.value import History
 
 
 def train_table(options: argparse.Namespace) -> None:
@@ -58,8 +66,10 @@ def train_table(options: argparse.Namespace) -> None:
     running, data = Running(is_ensemble=True), (table, X, y, division)
     begin = partial(Beginning, running, members, lambda: describe(options, running.networks, data, lone))
     model = make_model(options, members, y, lambda k: [begin()])
-    chosen = choose_left_out(members, division, rows, table.name)
-    chosen |= {name: getattr(options, name) for name in ("checkpoint", "every", "resume")}
+    chosen: dict[str, Any] = {"folds": [np.flatnonzero(division.validation[rows])]}
+    if members > 1:
+        chosen = {"groups": choose_groups(members, division, len(rows), table.name)}
+    chosen |= {name: getattr(options, name) for name in SAVING}
     epochs, started = Recipe(epochs=options.epochs).choose_epochs(len(rows)), time.perf_counter()
     limit = threadpool_limits(None if options.blas_threads == "auto" else options.blas_threads, "blas")
     with limit, save_if_interrupted(running, options, epochs, members, calibrates=True):
@@ -71,8 +81,9 @@ def train_table(options: argparse.Namespace) -> None:
         heading, scores = "Out-of-fold {}" if members > 1 else "Validation {}", model.describe_scores()
     else:
         heading, scores = "Training {}", model.describe_scores(X[rows], y[rows])
-    best = find_best_epochs(ensemble.histories, model.patience)
-    report_training(options, Result(ensemble, model.training["metrics"], division, heading, scores, best, seconds))
+    report_training(
+        options, Result(ensemble, model.training["metrics"], division, heading, scores, model.patience, seconds)
+    )
 
 
 def make_model(
@@ -107,23 +118,6 @@ def make_model(
     )
 
 
-def choose_left_out(members: int, division: Division, rows: np.ndarray, name: str) -> dict[str, Any]:
-    """Choose what members leave out: rows at random, whole groups, or consecutive ones, as for testing."""
-    if members == 1:
-        return {"folds": [np.flatnonzero(division.validation[rows])]}
-    groups = None if division.groups is None else division.groups[rows]
-    if len(rows) < 2 or (groups is not None and len(np.unique(groups)) < 2):
-        one = "row" if len(rows) < 2 else "group"
-        raise ArgumentError(
-            f"each member leaves out a part of the rows, and {name} has one {one} to train on; give --members 1 "
-            "--validation-split 0"
-        )
-    if division.hold_out.last:
-        parts = np.arange(len(rows)) * count_folds(len(rows), members) // len(rows)
-        groups = np.char.zfill(parts.astype(str), 9)
-    return {"groups": groups}
-
-
 def describe(
     options: argparse.Namespace,
     networks: list[Network],
@@ -151,16 +145,6 @@ def describe(
     if lone is not None and options.members is None:
         print(f"One network instead of an ensemble, because {lone} is for one")
     print(Ensemble.of(networks), flush=True)
-
-
-def find_best_epochs(histories: list[History], patience: int) -> list[int]:
-    """Find the epochs that early stopping went back to, if it ended the training of a member."""
-    names = [*histories[0].rows[0]] if histories[0] else []
-    watched = "validation_calibrated_log_loss" if "validation_calibrated_log_loss" in names else "validation_cost"
-    if watched not in names:
-        return []
-    best = [int(np.nanargmin(history[watched])) + 1 for history in histories]
-    return best if any(len(history) - k >= patience for history, k in zip(histories, best)) else []
 
 
 class Beginning(Callback):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from xpnet._checks import count, install_command, warn
+from xpnet._checks import count, install_command
 from xpnet.cli._data import FILES, SETS, Data, read_training_data
 from xpnet.cli._defaults import (
     DEFAULTS,
@@ -21,17 +21,26 @@ from xpnet.cli._defaults import (
 )
 from xpnet.cli._files import Model, name_argument, name_data, networks_of
 from xpnet.cli._printing import speaks
-from xpnet.cli._results import Result, Running, check_files, make_hold_out, report_training, save_if_interrupted
+from xpnet.cli._results import (
+    SAVING,
+    Result,
+    Running,
+    check_files,
+    choose_groups,
+    make_hold_out,
+    report_training,
+    save_if_interrupted,
+)
 from xpnet.cli._tables import train_table
-from xpnet.core.optimizers import SGD
-from xpnet.core.temperature import can_temper
 from xpnet.distributed import Distributed, Ranks, check_launcher
 from xpnet.errors import ArgumentError
-from xpnet.inference.metrics import Metric, accuracy, calibrated_log_loss, mean_absolute_error, r2
+from xpnet.inference.metrics import Metric
 from xpnet.network.ensemble import Ensemble
 from xpnet.network.network import Network
-from xpnet.tables.folds import choose_rows, count_folds, make_folds, predict_out_of_fold
+from xpnet.tables import Recipe
+from xpnet.tables.folds import count_folds, make_folds, predict_out_of_fold
 from xpnet.tables.reading import KINDS, is_table
+from xpnet.tables.recipe import choose_metrics, train_members
 from xpnet.tables.scores import Scores, score, score_out_of_fold
 from xpnet.training import parse_metrics
 from xpnet.training.callback import Callback
@@ -56,8 +65,6 @@ class ReadyTraining(NamedTuple):
         The metrics that the user wants.
     folds
         The rows of the training data that each member leaves out; empty for a network.
-    stopping
-        The early stopping of each network; empty if there is none.
     """
 
     data: Data
@@ -65,7 +72,6 @@ class ReadyTraining(NamedTuple):
     model: Model
     metrics: list[Metric]
     folds: list[np.ndarray]
-    stopping: list[EarlyStopping]
 
 
 def run_train(options: argparse.Namespace) -> None:
@@ -83,19 +89,19 @@ def run_train(options: argparse.Namespace) -> None:
     running, started = Running(is_ensemble=isinstance(model, Ensemble)), time.perf_counter()
     for network in networks:
         running.add(network)
-    with save_if_interrupted(
-        running, options, training.defaults.epochs, len(networks), calibrates=bool(training.folds)
-    ):
-        model.train(data.train, **settings)
+    defaults, calibrates = training.defaults, isinstance(model, Ensemble)
+    with save_if_interrupted(running, options, defaults.epochs, len(networks), calibrates=calibrates):
+        saving = {"progress": not options.quiet, **{name: getattr(options, name) for name in SAVING}}
+        if isinstance(model, Ensemble):
+            recipe = Recipe(patience=defaults.early_stopping, network={"seed": options.seed}, training=settings)
+            train_members(model, *data.train, recipe, training.folds, **saving)
+        else:
+            model.train(data.train, **settings, **saving)
         seconds = time.perf_counter() - started
-        if speaks(options):
-            calibrate(training)
     if speaks(options):
         heading, scores = score_training(training)
-        best = [one.best_epoch for one in training.stopping]
-        best = best if any(one.stopped_epoch for one in training.stopping) else []
-        result = Result(model, training.metrics, data.division, heading, scores, best, seconds)
-        report_training(options, result)
+        patience = defaults.early_stopping
+        report_training(options, Result(model, training.metrics, data.division, heading, scores, patience, seconds))
 
 
 # Before the training
@@ -109,13 +115,17 @@ def prepare_training(options: argparse.Namespace) -> tuple[ReadyTraining, dict[s
     with name_argument("--data", options.data, DATA_FILES):
         data = read_data(options)
     defaults = choose_defaults(options, DEFAULTS.get(data.name, Defaults()))._replace(members=members)
+    if defaults.early_stopping is not None:
+        count("early_stopping", defaults.early_stopping, 1)
     model = make_model(options, defaults, data)
     metrics = parse_metrics("metrics", options.metrics, networks_of(model)[0].value.model)
-    folds = choose_folds(data, members, options.seed) if members > 1 else []
-    for network in networks_of(model)[: len(folds)]:
-        network.notes["folds"] = count_folds(len(data.train[1]), members, choose_groups(data, members))
-    training = ReadyTraining(data, defaults, model, metrics, folds, [])
-    training = training._replace(stopping=make_stopping(options, training))
+    folds = []
+    if members > 1:
+        groups = choose_groups(members, data.division, len(data.train[1]), data.name)
+        folds = choose_folds(data, groups, members, options.seed)
+        for network in networks_of(model):
+            network.notes["folds"] = count_folds(len(data.train[1]), members, groups)
+    training = ReadyTraining(data, defaults, model, metrics, folds)
     settings = training_settings(options, training)
     if options.plot and defaults.epochs == 0:
         raise ArgumentError(f"--plot {options.plot} needs epochs to draw, and --epochs is 0")
@@ -140,28 +150,11 @@ def read_data(options: argparse.Namespace) -> Data:
     return read_training_data(name, options.task, options.target, hold_out, options.validation_split)
 
 
-def choose_folds(data: Data, members: int, seed: int) -> list[np.ndarray]:
-    """Choose the rows that each member leaves out: at random, whole groups, or consecutive ones, as for testing."""
-    y, groups = data.train[1], choose_groups(data, members)
-    if len(y) < 2 or (groups is not None and len(np.unique(groups)) < 2):
-        one = "row" if len(y) < 2 else "group"
-        raise ArgumentError(
-            f"each member leaves out a part of the rows, and {data.name} has one {one} to train on; give --members 1 "
-            "--validation-split 0"
-        )
+def choose_folds(data: Data, groups: np.ndarray | None, members: int, seed: int) -> list[np.ndarray]:
+    """Choose the rows that each member leaves out, as for testing."""
+    y = data.train[1]
     has_classes = data.task in ("classification", "binary") and y.ndim == 1
     return make_folds(len(y), members, np.random.default_rng(seed), classes=y if has_classes else None, groups=groups)
-
-
-def choose_groups(data: Data, members: int) -> np.ndarray | None:
-    """Choose the group of each row of the training data, whose rows members leave out together; None for single rows.
-
-    They are parts that follow one another if the last rows are held out for testing.
-    """
-    division, n = data.division, len(data.train[1])
-    if division is not None and division.hold_out.last:
-        return np.arange(n) * count_folds(n, members) // n
-    return None
 
 
 def make_model(options: argparse.Namespace, defaults: Defaults, data: Data) -> Model:
@@ -201,91 +194,38 @@ def choose_sizes(sizes: Sequence[int] | None, hidden: Sequence[int], data: Data,
     return list(sizes)
 
 
-def make_stopping(options: argparse.Namespace, training: ReadyTraining) -> list[EarlyStopping]:
-    """Make the early stopping of each network, if there are rows to validate it on."""
-    patience, networks = training.defaults.early_stopping, networks_of(training.model)
-    if patience is None or not (training.folds or options.validation_split):
-        return []
-    monitor = "validation_calibrated_log_loss" if judges_by_log_loss(training) else "validation_cost"
-    return [EarlyStopping(count("early_stopping", patience, least=1), monitor=monitor) for _ in networks]
-
-
-def judges_by_log_loss(training: ReadyTraining) -> bool:
-    """Tell whether epochs are judged by the log loss that their probabilities have once they are calibrated."""
-    model = networks_of(training.model)[0].value.model
-    return bool(training.folds) and model.task in calibrated_log_loss.tasks and can_temper(model)
-
-
 def training_settings(options: argparse.Namespace, training: ReadyTraining) -> dict[str, Any]:
-    """Collect the arguments of `train`."""
-    data, defaults = training.data, training.defaults
+    """Collect the arguments of `train`, but for those that say what it prints and writes."""
+    defaults = training.defaults
     steps = choose_steps(options, defaults)
-    if "lr" in steps and "batch_size" not in steps and not takes_all_examples(options.optimizer):
+    if not takes_all_examples(options.optimizer):
         steps["batch_size"] = defaults.batch_size
-    settings = {
-        "epochs": defaults.epochs,
-        **steps,
-        "class_weight": parse_class_weight(options.class_weight, None),
-        "checkpoint": options.checkpoint,
-        "every": options.every,
-        "resume": options.resume,
-        "progress": not options.quiet,
-    }
-    if not isinstance(training.model, Ensemble):
-        return settings | settings_of_one(options, training)
-    stopping, rng = training.stopping, np.random.default_rng(options.seed)
-    return settings | {
-        "rows": choose_rows(training.folds, len(data.train[1]), rng),
-        "validation_rows": training.folds,
-        "metrics": choose_metrics(training),
-        "callbacks": lambda k: stopping[k : k + 1],
-    }
+    class_weight = parse_class_weight(options.class_weight, None)
+    settings = {"epochs": defaults.epochs, **steps, "class_weight": class_weight}
+    if training.folds:
+        return {**settings, "metrics": training.metrics}
+    return settings | settings_of_one(options, training)
 
 
 def settings_of_one(options: argparse.Namespace, training: ReadyTraining) -> dict[str, Any]:
     """Collect the arguments that differ for a single network from those of `Ensemble.train`."""
-    data = training.data
-    callbacks: list[Callback] = [*training.stopping, *([CSVLog(options.log)] if options.log else [])]
+    data, patience = training.data, training.defaults.early_stopping
+    callbacks: list[Callback] = [] if patience is None else [EarlyStopping(patience)]
+    callbacks += [CSVLog(options.log)] if options.log else []
     settings: dict[str, Any] = {"callbacks": callbacks, "blas_threads": options.blas_threads}
     if options.ranks is not None:
         settings["distributed"] = Distributed(options.ranks.comm, options.shards)
     validation: dict[str, Any] = {"validation_data": data.validation}
     if data.division is None:  # of a data set, whose rows to validate on `train` chooses
         validation = {"validation_split": options.validation_split}
-    evaluated = data.test is not None or bool(options.validation_split)
-    metrics = choose_metrics(training) if evaluated else training.metrics
+    metrics = training.metrics
+    if evaluated := data.test is not None or bool(options.validation_split):
+        metrics = choose_metrics(networks_of(training.model)[0].value.model, False, metrics)
     use = {"metrics": metrics} if evaluated else {"training_metrics": metrics}
     return settings | validation | use | {"test_data": data.test}
 
 
-def choose_metrics(training: ReadyTraining) -> list[Metric]:
-    """Choose the metrics of each epoch: the usual ones, in the units of the target, and those that the user wants."""
-    if training.data.task == "regression":  # the cost is that of standardized targets
-        usual = [r2, mean_absolute_error]
-    elif training.folds:
-        usual = [accuracy, calibrated_log_loss] if judges_by_log_loss(training) else [accuracy]
-    else:
-        usual = []
-    return list(dict.fromkeys([*usual, *training.metrics]))
-
-
 # After the training
-
-
-def calibrate(training: ReadyTraining) -> None:
-    """Calibrate an ensemble by the rows that its members left out."""
-    model = training.model
-    if not isinstance(model, Ensemble):
-        return
-    for network in model:
-        network.reset_optimizer(SGD())  # the averages of AdamW would make files three times as large
-    first = model[0].value.model
-    if not (len(model.histories[0]) > 0 and (first.task == "regression" or can_temper(first))):
-        return
-    try:
-        model.calibrate(training.data.train, rows=training.folds)
-    except ValueError as error:
-        warn(f"the model is not calibrated: {error}")  # its probabilities or error bars stay as they are
 
 
 def score_training(training: ReadyTraining) -> tuple[str, Scores]:

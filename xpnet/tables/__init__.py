@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from xpnet.tables._encoder import TableEncoder
     from xpnet.tables._models import TableClassifier, TableRegressor
-    from xpnet.tables._recipe import Recipe
     from xpnet.tables.held_out import hold_out
+    from xpnet.tables.recipe import Recipe
 
 __all__ = ["Recipe", "TableClassifier", "TableEncoder", "TableRegressor", "hold_out"]
 
@@ -18,7 +18,7 @@ __all__ = ["Recipe", "TableClassifier", "TableEncoder", "TableRegressor", "hold_
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used."""
     if name == "Recipe":
-        from xpnet.tables._recipe import Recipe
+        from xpnet.tables.recipe import Recipe
 
         return Recipe
     if name == "hold_out":

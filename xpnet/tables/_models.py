@@ -1,4 +1,4 @@
-"""`TableClassifier` and `TableRegressor`: from a table to predictions of its targets, by the recipe in `_recipe`."""
+"""`TableClassifier` and `TableRegressor`: from a table to predictions of its targets, by the recipe in `recipe`."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -35,7 +35,10 @@ from xpnet.inference import LEAST_ROWS
 from xpnet.network.ensemble import Ensemble
 from xpnet.tables._cells import label
 from xpnet.tables._encoder import TableEncoder, check_table, encode_table
-from xpnet.tables._recipe import (
+from xpnet.tables.columns import BINS, Encoded, count_inputs, from_plain
+from xpnet.tables.folds import count_folds, make_folds, predict_out_of_fold
+from xpnet.tables.reading import Columns, Targets
+from xpnet.tables.recipe import (
     Recipe,
     choose_scaling,
     give_scaling,
@@ -45,9 +48,6 @@ from xpnet.tables._recipe import (
     train_members,
     warn_of_wrong_targets,
 )
-from xpnet.tables.columns import BINS, Encoded, count_inputs, from_plain
-from xpnet.tables.folds import count_folds, make_folds, predict_out_of_fold
-from xpnet.tables.reading import Columns, Targets
 from xpnet.tables.scores import Scores, score, score_out_of_fold
 from xpnet.training import Every, parse_metrics
 
@@ -204,6 +204,8 @@ class BaseTableModel(TableParameters, BaseModel):
             give_scaling(ensemble, scaling)
         name_columns(ensemble, encoder, data, n_folds)
         train_members(ensemble, x, data.y, recipe, folds, sample_weight=data.weight, **options)
+        if len(x) >= LEAST_ROWS:
+            ensemble.fit_novelty(x)
         found = predict_out_of_fold(ensemble, x, folds)
         if labels is None and ensemble.histories[0]:
             warn_of_wrong_numbers(data, found)

@@ -21,20 +21,35 @@ import numpy as np
 
 from xpnet._checks import warn
 from xpnet.core.backprop import forward
+from xpnet.core.model import Model
 from xpnet.core.optimizers import SGD, AdamW
 from xpnet.core.optimizers.base import needs_all_examples
 from xpnet.core.scaling import Scaling
 from xpnet.core.schedules import Cosine
 from xpnet.core.temperature import can_temper, find_logits, find_shift
 from xpnet.errors import ArgumentError
-from xpnet.inference import LEAST_ROWS
-from xpnet.inference.metrics import accuracy, calibrated_log_loss, mean_absolute_error, r2
+from xpnet.inference.metrics import Metric, accuracy, calibrated_log_loss, mean_absolute_error, r2
 from xpnet.network.ensemble import Ensemble
 from xpnet.tables._outliers import find_wrong_targets
 from xpnet.tables.folds import choose_rows, predict_out_of_fold
 from xpnet.training import parse_metrics, parse_optimizer
 from xpnet.training.callbacks import EarlyStopping
 from xpnet.value.structure import parse_cost
+
+__all__ = [
+    "Recipe",
+    "choose_metrics",
+    "choose_scaling",
+    "give_scaling",
+    "leaves_out_rows",
+    "make_members",
+    "make_scaling",
+    "measure_importance",
+    "train_members",
+    "warn_of_wrong_targets",
+    "weigh_inputs",
+    "weigh_rows",
+]
 
 BATCH_SIZES = {1_500: 32, 3_000: 64, 12_000: 128}  # below these numbers of rows
 LARGEST_BATCH_SIZE = 256
@@ -66,7 +81,7 @@ class Recipe:
     epochs
         The most epochs; None: by the number of rows.
     patience
-        Number of epochs without improvement after which a member stops.
+        Number of epochs without improvement after which a member stops; None: never.
     batch_size
         Examples in a minibatch; None: by the number of rows.
     network, training
@@ -78,7 +93,7 @@ class Recipe:
     lr: float = 5e-3
     weight_decay: float = 0.1
     epochs: int | None = None
-    patience: int = 15
+    patience: int | None = 15
     batch_size: int | None = None
     network: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -326,8 +341,6 @@ def train_members(
 ) -> None:
     """Train the members, each on the rows outside its fold, and calibrate the ensemble by their folds.
 
-    If there are enough rows, it also fits `Ensemble.novelty` to them.
-
     Parameters
     ----------
     ensemble
@@ -350,8 +363,6 @@ def train_members(
     _train(ensemble, x, y, recipe, choose_rows(folds, len(x), rng), folds, sample_weight, **options)
     for network in ensemble:
         network.reset_optimizer(SGD())  # AdamW's averages would make files three times as large
-    if len(x) >= LEAST_ROWS:
-        ensemble.fit_novelty(x)
     if not (leaves_out_rows(folds) and ensemble.histories[0] and (model.task == "regression" or can_temper(model))):
         return
     if sample_weight is not None and model.task == "classification":
@@ -397,13 +408,13 @@ def _train(
     if not needs_all_examples(parse_optimizer(settings["optimizer"])):
         steps = {"batch_size": recipe.choose_batch_size(len(x)), "lr": recipe.schedule()}
         settings = {**steps, **settings}
-    metrics = choose_metrics(ensemble, left_out, settings.pop("metrics", ()))
+    metrics = choose_metrics(ensemble[0].value.model, left_out, settings.pop("metrics", ()))
     own, stopping = settings.pop("callbacks", ()), []
-    if left_out:
+    if left_out and recipe.patience is not None:
         monitor = "validation_calibrated_log_loss" if calibrated_log_loss in metrics else "validation_cost"
         stopping = [EarlyStopping(recipe.patience, monitor=monitor)]
-        if sample_weight is not None:
-            folds = [weigh_rows(fold, sample_weight) for fold in folds]
+    if left_out and sample_weight is not None:
+        folds = [weigh_rows(fold, sample_weight) for fold in folds]
     ensemble.train(
         (x, y),
         rows=rows,
@@ -416,13 +427,14 @@ def _train(
     )
 
 
-def choose_metrics(ensemble: Ensemble, left_out: bool, extra: Sequence[Any]) -> list[Any]:
+def choose_metrics(model: Model, left_out: bool, extra: Sequence[Any]) -> list[Metric]:
     """Choose the metrics of each epoch: the usual ones, in the units of the targets, and those that the user wants."""
-    model, usual = ensemble[0].value.model, list[Any]()
+    usual = list[Metric]()
     if model.task == "regression":  # the cost is that of standardized targets
         usual = [r2, mean_absolute_error]
     elif left_out:
-        usual = [accuracy, calibrated_log_loss] if can_temper(model) else [accuracy]
+        is_judged = model.task in calibrated_log_loss.tasks and can_temper(model)
+        usual = [accuracy, calibrated_log_loss] if is_judged else [accuracy]
     return list(dict.fromkeys([*usual, *parse_metrics("metrics", extra, model)]))
 
 
