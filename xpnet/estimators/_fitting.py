@@ -162,13 +162,15 @@ class FitMixin(Parameters):
     ) -> AnyLearner:
         """Fit, or with `partial` train for one epoch, and assign the fitted attributes at once.
 
-        `others` are arguments of `check_examples`.
+        `others` are arguments of `check_data`.
         """
         continues = (partial or yes_or_no("warm_start", self.warm_start)) and self.__sklearn_is_fitted__()
         members, last = self._make_members(continues)
         settings = parse_settings(self, partial=partial)
         data = check_data(self, settings, last[0], X, y, sample_weight, **others)
-        fitted = fit_networks(self, settings, data, members, last, checkpoint)
+        if checkpoint is not None:
+            checkpoint = replace(checkpoint, decides={**decisive_parameters(self), **fingerprint_data(data)})
+        fitted = fit_networks(settings, data, members, last, checkpoint)
         return assign_attributes(self, self._join_members(members, fitted))
 
     def _make_members(self, continues: bool) -> tuple[Sequence[Parameters], Sequence[Mapping[str, Any]]]:
@@ -184,7 +186,6 @@ class FitMixin(Parameters):
 
 
 def fit_networks(
-    estimator: Parameters,
     settings: FitSettings,
     data: FitData,
     members: Sequence[Parameters],
@@ -195,10 +196,8 @@ def fit_networks(
 
     Parameters
     ----------
-    estimator
-        The estimator whose `fit` or `partial_fit` was called. It stays as it is.
     settings, data
-        Its checked parameters, and the checked arguments of the method.
+        The checked parameters of the estimator, and the checked arguments of its method.
     members
         The parameters of each network; they differ in `random_state` and `callbacks`. A lone network has those of the
         estimator.
@@ -217,8 +216,6 @@ def fit_networks(
         examples = examples or open_examples(data, network)  # they share them
         own = replace(settings, callbacks=member.callbacks)
         jobs.append(make_job(network, own, data, examples, attributes, random_state))
-    if checkpoint is not None:
-        checkpoint = replace(checkpoint, decides={**decisive_parameters(estimator), **fingerprint_data(data)})
     try:
         errors = settle(jobs, _train(jobs, members, random_states, checkpoint))
     except KeyboardInterrupt:  # what the networks have learnt until then stays
@@ -559,22 +556,19 @@ def _train(
 
 def settle(jobs: Sequence[Job], diverged: Mapping[int, DivergenceError]) -> dict[int, ValueError]:
     """Return the errors of the jobs that failed, by their numbers; warn of those that have a best epoch."""
-    failures = {k: _settle(find_convergence(jobs[k].plan), error) for k, error in diverged.items()}
-    return {k: failure for k, failure in failures.items() if failure is not None}
-
-
-def _settle(convergence: Convergence, error: DivergenceError) -> ValueError | None:
-    """Warn that training diverged after the best epoch of early stopping, or else return the error to raise."""
-    if convergence.settings.early_stopping and convergence.best_layers is not None:
-        convergence.record_divergence()
-        warn(f"Stopped, and went back to the best weights: {error}", ConvergenceWarning)
-        return None
-    failure = ValueError(
-        "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
-        f"preprocessed: {error}"
-    )
-    failure.__cause__ = error
-    return failure
+    failures: dict[int, ValueError] = {}
+    for k, error in diverged.items():
+        convergence = find_convergence(jobs[k].plan)
+        if convergence.settings.early_stopping and convergence.best_layers is not None:
+            convergence.record_divergence()
+            warn(f"Stopped, and went back to the best weights: {error}", ConvergenceWarning)
+        else:
+            failures[k] = ValueError(
+                "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
+                f"preprocessed: {error}"
+            )
+            failures[k].__cause__ = error
+    return failures
 
 
 # Fitted attributes
