@@ -25,7 +25,7 @@ __all__ = [
     "PYTHON",
     "describe",
     "describe_call",
-    "digest",
+    "digest_text",
     "is_fixed",
     "is_ours",
     "is_same",
@@ -191,7 +191,7 @@ def describe_call(arguments: Mapping[str, Any], describe: Callable[[Any], Any] =
     return {name: describe(value) for name, value in arguments.items() if not name.endswith("verbose")}
 
 
-def digest(text: str) -> str:
+def digest_text(text: str) -> str:
     """Compute the digest of a text, 16 hexadecimal digits."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
@@ -236,9 +236,9 @@ def _describe(value: Any, seen: dict[int, tuple[int, Any]], is_parameter: bool) 
         parts = ", ".join(map(write, value)) + "," * (kind is tuple and len(value) == 1)
         return _shorten(f"[{parts}]" if kind is list else f"({parts})", kind)
     if isinstance(value, FunctionType):
-        return f"<function {_name(value)} {digest(write_inner(_list_function(value)))}>"
+        return f"<function {_name(value)} {digest_text(write_inner(_list_function(value)))}>"
     if isinstance(value, type):
-        return f"<class {_name(value)} {digest(write_inner(_list_class(value)))}>"
+        return f"<class {_name(value)} {digest_text(write_inner(_list_class(value)))}>"
     fields = _list_fields(value, is_parameter)
     if fields is not None:
         return _call(write_inner(kind) if _is_own(kind) else _name(kind), fields.items(), write)
@@ -469,4 +469,4 @@ def _call(name: str, parts: Iterable[tuple[Any, Any]], write: Callable[[Any], st
 
 def _shorten(text: str, kind: type) -> str:
     """Replace a text that is too long to be read by the name of its class and its digest."""
-    return text if len(text) <= LONGEST else f"<{_name(kind)} {digest(text)}>"
+    return text if len(text) <= LONGEST else f"<{_name(kind)} {digest_text(text)}>"

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from xpnet._lazy import import_lazily
 
 if TYPE_CHECKING:
-    from xpnet.data._digest import digest as digest
+    from xpnet.data._digest import digest_arrays as digest_arrays
     from xpnet.data._digest import fingerprint_arrays as fingerprint_arrays
     from xpnet.data._gathered import Gathered as Gathered
     from xpnet.data._gathered import RowSource as RowSource
@@ -36,7 +36,7 @@ __all__ = [
     "check_repeatable",
     "check_some_weight",
     "column_names",
-    "digest",
+    "digest_arrays",
     "fingerprint_arrays",
     "has_coordinates",
     "is_balanced",
@@ -55,7 +55,7 @@ __getattr__ = import_lazily(
     __name__,
     {
         "_digest": (
-            "digest",
+            "digest_arrays",
             "fingerprint_arrays",
         ),
         "_gathered": (

@@ -17,7 +17,7 @@ from xpnet.data.reader import Reader
 from xpnet.data.source import Resident, Rows, Source
 
 
-def fingerprint(source: Source) -> dict[str, Any]:
+def fingerprint_source(source: Source) -> dict[str, Any]:
     """Describe the examples of a source, before they are scaled, by a few plain values. Synchronizes.
 
     Arrays, in memory or outside, have a digest of all their inputs, targets and slopes, which is the same on every
@@ -29,7 +29,7 @@ def fingerprint(source: Source) -> dict[str, Any]:
     >>> from xpnet import Network
     >>> from xpnet.data.open import open_source
     >>> reader = Network([2, 1]).value.reader
-    >>> a, b, c = (fingerprint(open_source(([x], [1]), "data", reader)) for x in ([0, 1], [0.0, 1.0], [0, 2]))
+    >>> a, b, c = (fingerprint_source(open_source(([x], [1]), "data", reader)) for x in ([0, 1], [0.0, 1.0], [0, 2]))
     >>> a == b, a == c
     (True, False)
     """
@@ -37,7 +37,7 @@ def fingerprint(source: Source) -> dict[str, Any]:
         columns = [column for column in (source.examples.y, source.examples.slopes) if column is not None]
         numbers = chain(_inputs_on_host(source), *(_blocks_on_host(column, source.reader) for column in columns))
         weight = None if source.weight is None else float(source.weight.sum(dtype=np.float64))
-        return {"examples": len(source), "digest": digest(numbers), "weight": weight}
+        return {"examples": len(source), "digest": digest_arrays(numbers), "weight": weight}
     if isinstance(source, OnDemand):
         return {"examples": len(source)}
     return {"batch": source.batch_size(0)}
@@ -45,7 +45,7 @@ def fingerprint(source: Source) -> dict[str, Any]:
 
 def fingerprint_all(sources: Iterable[Source | None]) -> list[dict[str, Any] | None]:
     """Describe several sources; one that occurs several times is read once. Synchronizes."""
-    describe = cache(partial(_describe, cache(fingerprint)))
+    describe = cache(partial(_describe, cache(fingerprint_source)))
     return [describe(source) for source in sources]
 
 
@@ -55,7 +55,7 @@ def _describe(fingerprint: Callable[[Source], dict[str, Any]], source: Source | 
         return None if source is None else fingerprint(source)
     if stays_outside(source.examples.x):  # as if they were gathered, which depends on the free memory
         return fingerprint(gather_rows(source))
-    return {**fingerprint(source.source), "rows": digest([source.rows])}
+    return {**fingerprint(source.source), "rows": digest_arrays([source.rows])}
 
 
 def fingerprint_weights(class_weight: Any, sample_weight: Any, reader: Reader) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def fingerprint_weights(class_weight: Any, sample_weight: Any, reader: Reader) -
         if sample_weight is not None:
             weight = as_real_array(sample_weight, "sample_weight")
             weight = reader.backend.asarray(weight, reader.dtype, "sample_weight")
-            examples = {"digest": digest(_blocks_on_host(weight, reader))}
+            examples = {"digest": digest_arrays(_blocks_on_host(weight, reader))}
     return {"class_weight": class_weight, "sample_weight": examples}
 
 
@@ -89,15 +89,15 @@ def fingerprint_arrays(x: Any, targets: Any, *others: Any) -> dict[str, Any]:
     inputs = [x.data, x.indices, x.indptr] if hasattr(x, "indptr") else [x]
     columns = [*inputs, targets, *(other for other in others if other is not None)]
     numbers = (np.asarray(to_host(block)) for column in columns for block in blocks(column))
-    return {"examples": int(x.shape[0]), "digest": digest(numbers)}
+    return {"examples": int(x.shape[0]), "digest": digest_arrays(numbers)}
 
 
-def digest(arrays: Iterable[np.ndarray]) -> str:
+def digest_arrays(arrays: Iterable[np.ndarray]) -> str:
     """Compute a digest of the numbers in arrays, one after the other.
 
     Examples
     --------
-    >>> digest([np.arange(4)]) == digest([np.arange(3), np.array([3])])
+    >>> digest_arrays([np.arange(4)]) == digest_arrays([np.arange(3), np.array([3])])
     True
     """
     result = hashlib.sha256()

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.core.arrays import leaves
-from xpnet.data import digest
+from xpnet.data import digest_arrays
 from xpnet.distributed._ranks import Ranks
 from xpnet.training.callback import Callback, Training, watching
-from xpnet.value import History, Moment, Value, to_device, to_host
+from xpnet.value import History, Moment, Value, copy_to_device, copy_to_host
 
 
 class Changes(NamedTuple):
@@ -134,12 +134,12 @@ def describe_value(value: Value) -> Value:
 
     They may hold anything, as may the model: functions that cannot be sent.
     """
-    return to_host(value)._replace(model=None, history=History(), notes={})  # type: ignore[arg-type]
+    return copy_to_host(value)._replace(model=None, history=History(), notes={})  # type: ignore[arg-type]
 
 
 def take_over(value: Value, own: Value) -> Value:
     """Move rank 0's value to where the network of another rank computes, whose history and notes it gets."""
-    return to_device(value._replace(model=own.model, history=own.history, notes=own.notes), own.place)
+    return copy_to_device(value._replace(model=own.model, history=own.history, notes=own.notes), own.place)
 
 
 def check_weights(training: Training, ranks: Ranks) -> None:
@@ -157,4 +157,4 @@ def check_weights(training: Training, ranks: Ranks) -> None:
 def digest_weights(value: Value) -> str:
     """Compute a digest of the weights and biases of a network. Synchronizes."""
     with value.scope():
-        return digest(np.ascontiguousarray(value.backend.to_numpy(x)) for x in leaves(value.layers))
+        return digest_arrays(np.ascontiguousarray(value.backend.to_numpy(x)) for x in leaves(value.layers))

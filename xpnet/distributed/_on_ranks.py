@@ -33,8 +33,8 @@ from xpnet.training import (
     find_scalings,
     find_starts,
     finish_jobs,
-    ignore,
-    run,
+    ignore_pause,
+    run_jobs,
 )
 from xpnet.training.callback import Trainee, Training
 from xpnet.value import Moment
@@ -112,7 +112,7 @@ def run_on_ranks(
         runner = run_together(job.data.train.reader, job.plan.optimizer, job.plan.alpha, ranks)
         options: dict[str, Any] = {"blas_threads": threads, "runner": runner}
         with ranks.listening():
-            yield from run([job], {0: trainings[0]}, errors, FileOnFirst(file, ranks), **options)
+            yield from run_jobs([job], {0: trainings[0]}, errors, FileOnFirst(file, ranks), **options)
 
 
 class FileOnFirst:
@@ -133,7 +133,7 @@ class FileOnFirst:
     def writing(self, trainings: Sequence[Training]) -> Generator[SaveFunction, None, None]:
         """Write the training in this context; see `CheckpointFile.writing`."""
         with ExitStack() as stack:
-            writing = nullcontext(ignore) if self.file is None else self.file.writing(trainings)
+            writing = nullcontext(ignore_pause) if self.file is None else self.file.writing(trainings)
             save = self.ranks.keep_on_first(partial(stack.enter_context, writing))
             yield lambda *numbers: self.ranks.make_on_first(lambda: save(*numbers))
 

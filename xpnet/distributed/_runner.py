@@ -15,7 +15,7 @@ from xpnet.data.reader import Reader
 from xpnet.data.source import Chunk
 from xpnet.distributed._ranks import Ranks
 from xpnet.distributed._step import make_parts, make_shared_step
-from xpnet.training import Result, Results
+from xpnet.training import ChunkResult, ChunkResults
 from xpnet.value import Value
 
 
@@ -59,12 +59,12 @@ class SharedRunner:
         make_minibatch = partial(make_parts, self.backend.depends_on_alignment)
         self.loop = ranks.attach(self.backend).loop(step, make_minibatch)
 
-    def run(self, values: Mapping[int, Value], chunks: Mapping[int, Chunk]) -> Results:
+    def run(self, values: Mapping[int, Value], chunks: Mapping[int, Chunk]) -> ChunkResults:
         """Obey a signal of the chunk before, on all ranks, and take the steps of a chunk. Synchronizes."""
         self.ranks.obey()
         return {k: self.run_chunk(values[k].state, chunk) for k, chunk in chunks.items()}
 
-    def run_chunk(self, state: State, chunk: Chunk) -> Result | None:
+    def run_chunk(self, state: State, chunk: Chunk) -> ChunkResult | None:
         """Run the steps of a chunk on a copy of the state; None if it is no longer finite. Synchronizes."""
         with self.scope():
             weight, totals = self.ranks.weigh(chunk.index, chunk.size, chunk.weight)

@@ -67,7 +67,7 @@ class SearchFile:
             del record["checksum"]
             if encode(record) != content:
                 raise ArgumentError("it is damaged: its checksum does not fit its contents")
-            difference = find_difference(self.saving.path, record["search"], self.description)
+            difference = explain_other_search(self.saving.path, record["search"], self.description)
             if difference is None:
                 return self._decode_fits(record["fits"])
         except INVALID_VALUE_ERRORS as error:
@@ -122,7 +122,7 @@ def printable_lines(value: Any) -> Any:
     return "\n".join(map(printable, value.split("\n"))) if isinstance(value, str) else value
 
 
-def find_difference(path: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> ArgumentError | None:
+def explain_other_search(path: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> ArgumentError | None:
     """Make the error that names the first difference between the search in a file and this one, if any."""
     name = next((name for name, value in now.items() if before[name] != value), None)
     if name is None:

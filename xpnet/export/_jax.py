@@ -18,7 +18,7 @@ from xpnet.errors import ArgumentError
 from xpnet.export.parts import require_networks, warn_of_losses
 from xpnet.network.ensemble import Ensemble
 from xpnet.network.network import Network
-from xpnet.value import assign_layers, split_layers
+from xpnet.value import assign_layers, split_pairs
 
 
 class Constants(NamedTuple):
@@ -115,7 +115,7 @@ def from_jax(net: Network | Ensemble, params: Any) -> Any:
     if isinstance(new, Network):
         new.value = assign_layers(new.value, params, "params")
         return new
-    weights, biases = split_layers(params, "params")
+    weights, biases = split_pairs(params, "params")
     arrays = [np.asarray(array) for array in (*weights, *biases)]
     for array in arrays:
         if array.shape[:1] != (len(networks),):
@@ -201,7 +201,7 @@ def _differentiate_by_pullback(sigma: Activation, jax: Any) -> Activation:
 def _compute_outputs(
     jnp: Any, model: Model, sigmas: tuple[Activation, ...], constants: Constants, params: Any, x: Any
 ) -> Array:
-    weights, biases = split_layers(params, "params")
+    weights, biases = split_pairs(params, "params")
     shapes = [(jnp.shape(w), jnp.shape(b)) for w, b in zip(weights, biases)]
     expected = [(shape, shape[:1]) for shape in model.shapes]
     if shapes != expected:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from xpnet.files._archive import read_archive as read_archive
     from xpnet.files._archive import write_archive as write_archive
     from xpnet.files._file import INVALID_VALUE_ERRORS as INVALID_VALUE_ERRORS
-    from xpnet.files._file import decode as decode
+    from xpnet.files._file import decode_record as decode_record
     from xpnet.files._file import explain_errors as explain_errors
     from xpnet.files._kinds import is_ensemble as is_ensemble
     from xpnet.files._networks import encode_network as encode_network
@@ -38,8 +38,8 @@ __all__ = [
     "Calibrations",
     "Record",
     "check_depth",
-    "decode",
     "decode_archive",
+    "decode_record",
     "encode_archive",
     "encode_network",
     "encode_optimizer",
@@ -72,7 +72,7 @@ __getattr__ = import_lazily(
         ),
         "_file": (
             "INVALID_VALUE_ERRORS",
-            "decode",
+            "decode_record",
             "explain_errors",
         ),
         "_kinds": ("is_ensemble",),

@@ -44,10 +44,10 @@ def write(path: str | os.PathLike[str], record: Record, version: str, *, new: bo
     """
     path = os.fsdecode(path)
     check_folder(path)
-    write_file(path, encode(record, version), new=new)
+    write_file(path, encode_record(record, version), new=new)
 
 
-def encode(record: Record, version: str) -> bytes:
+def encode_record(record: Record, version: str) -> bytes:
     """Return the content of the file of a record."""
     header = {"checksum": BLANK_CHECKSUM, "format": FORMAT, "version": version, **record._asdict()}
     del header["arrays"]
@@ -78,7 +78,7 @@ def _check_keys(value: Any) -> None:
             _check_keys(item)
 
 
-def read(path: str | os.PathLike[str]) -> Record:
+def read_record(path: str | os.PathLike[str]) -> Record:
     """Read a record, and check as much of it as possible without making a network.
 
     Raises
@@ -90,10 +90,10 @@ def read(path: str | os.PathLike[str]) -> Record:
         If it cannot be read at all.
     """
     path = os.fsdecode(path)
-    return decode(read_file(path), path)
+    return decode_record(read_file(path), path)
 
 
-def decode(content: bytes, path: str) -> Record:
+def decode_record(content: bytes, path: str) -> Record:
     """Return the record in the content of a file; `path` is for messages."""
     path = printable(path)
     if is_ensemble(content):
@@ -115,7 +115,7 @@ def decode(content: bytes, path: str) -> Record:
         refuse_unknown("key", set(header) - {"checksum", "format", "version", *Record._fields})
         if not isinstance(header["version"], str):
             raise ArgumentError("its version must be a string")
-        arrays = tensors.read_arrays(content, entries)
+        arrays = tensors.decode_arrays(content, entries)
         record = Record(**{name: header[name] for name in Record._fields if name != "arrays"}, arrays=arrays)
         check_tensors(record)
         return record

@@ -17,7 +17,7 @@ from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.step import State
 from xpnet.data import place_scaling
 from xpnet.files import _record as records
-from xpnet.files._file import encode, explain_errors
+from xpnet.files._file import encode_record, explain_errors
 from xpnet.files._provenance import from_plain
 from xpnet.files._record import NO_CALIBRATIONS, Calibrations, Record
 from xpnet.value import History, Moment, Value, check_parts, init_optimizer, parse_biases, parse_weights
@@ -35,7 +35,7 @@ def encode_network(
     """Return the content of the file of a network; see `make_record`. Synchronizes."""
     with value.scope():
         record = records.make_record(value, moment, shared, describe_own(value.model))
-        return encode(record, __version__)
+        return encode_record(record, __version__)
 
 
 def fingerprint(value: Value) -> str:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from xpnet._checks import check_dict, check_number, check_whole, require_keys, warn
-from xpnet.backends.identity import PYTHON, digest
+from xpnet.backends.identity import PYTHON, digest_text
 from xpnet.core.arrays import Array, leaves
 from xpnet.core.calibration import Calibration
 from xpnet.core.laplace import Laplace
@@ -91,6 +91,7 @@ def make_record(
     if description is None:
         warn(f"optimizer={value.optimizer!r} is of your own class and is not saved; reset_optimizer(...) after loading")
     calibrations = list_calibrations(value, shared)
+    digests = {name: digest_text(text) for name, text in functions.items()}
     arrays = name_arrays(value, shared, description is not None)
     for i, callback in enumerate(() if moment is None else moment.callbacks):
         for name, state in callback["values"].items():
@@ -111,7 +112,7 @@ def make_record(
         feature_names=None if value.feature_names is None else list(value.feature_names),
         validation_examples={_name(n): calibration.examples for n, calibration in calibrations.items()},
         provenance=value.provenance.to_dict(),
-        functions={"python": PYTHON, **{name: digest(text) for name, text in functions.items()}} if functions else {},
+        functions={"python": PYTHON, **digests} if digests else {},
         objective=value.objective._asdict(),
     )
 

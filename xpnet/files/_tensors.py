@@ -30,7 +30,7 @@ def lay_out(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> tu
     b'{"__metadata__":{},"w":{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]}}      '
     >>> content = header + b"".join(buffers)
     >>> _, entries = read_header(content)
-    >>> read_arrays(content, entries)["w"].shape
+    >>> decode_arrays(content, entries)["w"].shape
     (2, 1)
     """
     kinds, names = {dtype: name for name, dtype in DTYPE_CODES.items()}, [*DTYPE_CODES]
@@ -48,7 +48,7 @@ def lay_out(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> tu
 
 
 def read_header(content: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the metadata of a file, and its entries for the arrays, which `read_arrays` checks.
+    """Return the metadata of a file, and its entries for the arrays, which `decode_arrays` checks.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def find_header_end(content: bytes) -> int:
     return end
 
 
-def read_arrays(content: bytes, entries: dict[str, Any]) -> dict[str, np.ndarray]:
+def decode_arrays(content: bytes, entries: dict[str, Any]) -> dict[str, np.ndarray]:
     """Return the arrays of a file, as copies.
 
     Raises

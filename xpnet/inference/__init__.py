@@ -6,7 +6,7 @@ from xpnet._lazy import import_lazily
 
 if TYPE_CHECKING:
     from xpnet.inference._calibration import calibrate as calibrate
-    from xpnet.inference._calibration import count_examples as count_examples
+    from xpnet.inference._calibration import count_rows as count_rows
     from xpnet.inference._derivatives import activations as activations
     from xpnet.inference._derivatives import deltas as deltas
     from xpnet.inference._derivatives import gradients as gradients
@@ -55,7 +55,7 @@ __all__ = [
     "bars_of_network",
     "calibrate",
     "combine_bars",
-    "count_examples",
+    "count_rows",
     "deltas",
     "differentiate",
     "dropout_masks",
@@ -90,7 +90,7 @@ __getattr__ = import_lazily(
     {
         "_calibration": (
             "calibrate",
-            "count_examples",
+            "count_rows",
         ),
         "_derivatives": (
             "activations",

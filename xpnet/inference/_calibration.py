@@ -24,7 +24,7 @@ from xpnet.inference._predict import predict
 from xpnet.value import Value
 
 
-def count_examples(source: Source) -> int:
+def count_rows(source: Source) -> int:
     """Count the examples of a source, among which rows are chosen; refuse batches, whose number is not known."""
     if not isinstance(source, Sized):
         raise ArgumentError(

@@ -15,7 +15,7 @@ from xpnet.core.minibatch import apply_scale, decode
 from xpnet.core.model import Model
 from xpnet.data.conversion import as_real_array
 from xpnet.errors import ArgumentError
-from xpnet.value import Value, parse_biases, parse_weights, split_layers
+from xpnet.value import Value, parse_biases, parse_weights, split_pairs
 
 
 def gradients(value: Value, x: Any, y: Any, backpropagate: Callable[..., Layers] = backward) -> Layers:
@@ -115,7 +115,7 @@ def hessian(value: Value, x: Any) -> Array:
 
 def hvp(value: Value, x: Any, y: Any, direction: Any) -> Layers:
     """Multiply the Hessian of the mean cost by a direction; see `Network.hvp`."""
-    weights, biases = split_layers(direction, "direction")
+    weights, biases = split_pairs(direction, "direction")
     for part in (*weights, *biases):
         refuse_graph(part, "direction")
     shapes = value.model, value.place

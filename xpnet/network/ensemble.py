@@ -509,7 +509,7 @@ class Ensemble:
         bars = self._bars
         source = bars.open(validation_data, "validation_data")
         if rows is not None:
-            n = inference.count_examples(source)
+            n = inference.count_rows(source)
             rows = parse_rows("rows", rows, len(self), n, "validation_data")
         self._keep(inference.calibrate(bars, source, rows))
 
@@ -707,11 +707,11 @@ class Ensemble:
         cls, path: str | os.PathLike[str], *, backend: Any = None, device: Any = None, custom: Iterable[Any] = ()
     ) -> Ensemble:
         """Read an ensemble that `save` wrote, or a checkpoint of `train`; see `Network.load`."""
-        from xpnet.files import decode, explain_errors, find_shared_calibration, read_archive, read_network
+        from xpnet.files import decode_record, explain_errors, find_shared_calibration, read_archive, read_network
 
         path, backend, custom = decode_path("path", path), get_backend(backend, device), list(custom)
         names = [(content, f"{path}, member {k},") for k, content in enumerate(read_archive(path))]
-        records = [decode(content, name) for content, name in names]
+        records = [decode_record(content, name) for content, name in names]
         networks = [read_network(Network, record, name, backend, custom) for record, (_, name) in zip(records, names)]
         with explain_errors(path):
             check_alike(networks)

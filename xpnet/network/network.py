@@ -32,11 +32,11 @@ from xpnet.value import (
     change_optimizer,
     check_state,
     check_value,
+    copy_to_device,
+    copy_to_host,
     copy_value,
     init_value,
     structure,
-    to_device,
-    to_host,
 )
 
 if TYPE_CHECKING:
@@ -1027,19 +1027,19 @@ class Network:
         CheckpointError
             If the file does not hold a network, or is damaged.
         """
-        from xpnet.files import decode, read_file, read_network
+        from xpnet.files import decode_record, read_file, read_network
 
         path = decode_path("path", path)
-        return read_network(cls, decode(read_file(path), path), path, get_backend(backend, device), custom)
+        return read_network(cls, decode_record(read_file(path), path), path, get_backend(backend, device), custom)
 
     def __copy__(self) -> Network:
         return self.copy()
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a pickle holds: arrays as NumPy arrays, which keep their dtypes."""
-        return {**vars(self), "_value": to_host(self._value), "_place": self._value.place}
+        return {**vars(self), "_value": copy_to_host(self._value), "_place": self._value.place}
 
     def __setstate__(self, attributes: dict[str, Any]) -> None:
         """Move the arrays of a pickle to the device."""
         rest = {name: attribute for name, attribute in attributes.items() if name != "_place"}
-        vars(self).update(rest, _value=to_device(attributes["_value"], attributes["_place"]))
+        vars(self).update(rest, _value=copy_to_device(attributes["_value"], attributes["_place"]))

@@ -18,7 +18,7 @@ from xpnet.data.source import Chunk, Resident
 from xpnet.errors import ArgumentError, DivergenceError
 from xpnet.physics._residuals import LinearProblem, Term, evaluate, linearize, mean_cost
 from xpnet.physics._terms import check_network, check_residuals, parse_coefficients, parse_terms, read_points
-from xpnet.training import Data, Job, Plan, Results, Stream, refuse_rates, train, warn_of_no_step
+from xpnet.training import ChunkResults, Data, Job, Plan, Stream, refuse_rates, train, warn_of_no_step
 from xpnet.training.callback import Callback, Trainee, Training
 from xpnet.value import Objective, Value, init_optimizer
 
@@ -148,7 +148,7 @@ class Descent:
         """Whether no step lowers the cost any more: the damping is at its bound. Synchronizes."""
         return not self.draws and float(self.memory.growth) >= LARGEST_GROWTH
 
-    def run(self, values: Mapping[int, Value], chunks: Mapping[int, Chunk]) -> Results:
+    def run(self, values: Mapping[int, Value], chunks: Mapping[int, Chunk]) -> ChunkResults:
         """Take a step from a value, which callbacks may have given. Synchronizes."""
         value, rng = values[0], make_generator(values[0].generator)
         if value.stored is not self.stored or value.objective is not self.objective:

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from xpnet.training._evaluate import measure_each as measure_each
     from xpnet.training._evaluate import measure_predictions as measure_predictions
     from xpnet.training._evaluate import require_classes as require_classes
+    from xpnet.training._groups import ChunkResult as ChunkResult
+    from xpnet.training._groups import ChunkResults as ChunkResults
     from xpnet.training._groups import ChunkRunner as ChunkRunner
-    from xpnet.training._groups import Result as Result
-    from xpnet.training._groups import Results as Results
     from xpnet.training._laggards import warn_of_laggards as warn_of_laggards
     from xpnet.training._loop import Runner as Runner
     from xpnet.training._loops import KeptLoops as KeptLoops
@@ -53,8 +53,8 @@ if TYPE_CHECKING:
     from xpnet.training._train import find_scalings as find_scalings
     from xpnet.training._train import finish_jobs as finish_jobs
     from xpnet.training._train import group_by_structure as group_by_structure
-    from xpnet.training._train import ignore as ignore
-    from xpnet.training._train import run as run
+    from xpnet.training._train import ignore_pause as ignore_pause
+    from xpnet.training._train import run_jobs as run_jobs
     from xpnet.training._train import train as train
     from xpnet.value import Moment as Moment
 
@@ -62,6 +62,8 @@ __all__ = [
     "FINGERPRINTED",
     "Checkpoint",
     "CheckpointFile",
+    "ChunkResult",
+    "ChunkResults",
     "ChunkRunner",
     "Data",
     "Evaluate",
@@ -71,8 +73,6 @@ __all__ = [
     "KeptLoops",
     "Moment",
     "Plan",
-    "Result",
-    "Results",
     "Runner",
     "SaveFunction",
     "Stream",
@@ -90,7 +90,7 @@ __all__ = [
     "find_starts",
     "finish_jobs",
     "group_by_structure",
-    "ignore",
+    "ignore_pause",
     "measure",
     "measure_data",
     "measure_each",
@@ -106,7 +106,7 @@ __all__ = [
     "parse_schedule",
     "refuse_rates",
     "require_classes",
-    "run",
+    "run_jobs",
     "suggest_optimizer",
     "train",
     "warn_of_laggards",
@@ -167,8 +167,8 @@ __getattr__ = import_lazily(
             "parse_every",
         ),
         "_groups": (
-            "Result",
-            "Results",
+            "ChunkResult",
+            "ChunkResults",
             "ChunkRunner",
         ),
         "_train": (
@@ -177,10 +177,10 @@ __getattr__ = import_lazily(
             "find_scalings",
             "finish_jobs",
             "group_by_structure",
-            "run",
+            "run_jobs",
             "Stream",
             "Values",
-            "ignore",
+            "ignore_pause",
             "train",
         ),
         ".data.open": ("Data", "open_data"),

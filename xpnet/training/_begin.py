@@ -12,7 +12,7 @@ from xpnet.training.callback import LOGS, Training
 from xpnet.value import NO_CALL, History, Moment, Value, change_optimizer, check_value
 
 
-def begin(start: Moment, plan: Plan, steps: int | None, scaling: Scaler | None, owner: Any) -> Training:
+def begin_training(start: Moment, plan: Plan, steps: int | None, scaling: Scaler | None, owner: Any) -> Training:
     """Check the schedule, and make the training that the callbacks see.
 
     Parameters

@@ -16,15 +16,15 @@ from xpnet._checks import printable
 from xpnet.backends.identity import describe_call, is_ours
 from xpnet.core.step import State
 from xpnet.errors import ArgumentError, CheckpointError
-from xpnet.files import check_depth, decode, encode_network, explain_errors, refuse_unknown, restore_training
+from xpnet.files import check_depth, decode_record, encode_network, explain_errors, refuse_unknown, restore_training
 from xpnet.training._comparison import (
     check_same_network,
     check_same_origin,
     check_same_training,
+    describe_argument,
     describe_callbacks,
     describe_rates,
     refuse_own_optimizer,
-    to_plain,
 )
 from xpnet.training._evaluate import Evaluate
 from xpnet.training._plan import Job
@@ -55,7 +55,7 @@ class CheckpointFile:
 
     def __init__(self, checkpoint: Checkpoint, jobs: Sequence[Job], calls: Sequence[dict[str, Any]]) -> None:
         self.checkpoint, self.jobs = checkpoint, jobs
-        decides = describe_call(checkpoint.decides, to_plain)
+        decides = describe_call(checkpoint.decides, describe_argument)
         self.calls = [{**decides, **call, **decides} for call in calls]  # it is compared first
         self.callbacks = [
             [callback for callback in job.plan.callbacks if not isinstance(callback, (Evaluate, Progress))]
@@ -179,7 +179,7 @@ def find_starts(networks: Sequence[Trainee], checkpoint: Checkpoint | None, prog
 
 def read_training(content: bytes, name: str, net: Trainee) -> Moment:
     """Read the training of a network from the content of a file, whose name is for messages."""
-    record = decode(content, name)
+    record = decode_record(content, name)
     check_same_network(name, record.settings, net.value.settings)
     with explain_errors(name):
         moment = restore_training(record, net.value)

@@ -47,7 +47,7 @@ def describe_training(job: Job, arguments: Mapping[str, Any]) -> dict[str, Any]:
     own = {name: getattr(plan, name) for name in (field.name for field in fields(plan)) if name not in FREE | APART}
     own |= {"sampling": plan.sampling.name, "optimizer": encode_optimizer(plan.optimizer) or plan.optimizer}
     functions = describe_functions(job.start.value.model, [*plan.metrics, *plan.training_metrics])
-    return describe_call({**own, "functions": functions, **arguments}, to_plain)
+    return describe_call({**own, "functions": functions, **arguments}, describe_argument)
 
 
 def describe_initial_weights(net: Trainee) -> list[float] | None:
@@ -86,7 +86,7 @@ def describe_schedule(schedule: Schedule, total: int, total_now: int) -> dict[st
     are those of a training of `total_now` steps, rounded to seven digits, as the last ones differ between computers.
     """
     if type(schedule) in SCHEDULE_CLASSES:
-        return to_plain({"name": type(schedule).__name__, **asdict(schedule)})  # type: ignore
+        return describe_argument({"name": type(schedule).__name__, **asdict(schedule)})  # type: ignore
     first = range(LAST_COMPARED + 1 if _has_rates(schedule) else 0)
     steps = range(0, total, -(-total // MOST_RATES)) if total else first
     rates = learning_rates(schedule, steps, total_now).astype(np.float32)
@@ -100,18 +100,18 @@ def describe_functions(model: Model, metrics: Iterable[Any]) -> dict[str, str]:
     return {"python": PYTHON, **own} if own else {}
 
 
-def to_plain(value: Any) -> Any:
+def describe_argument(value: Any) -> Any:
     """Convert an argument to plain values, as in JSON; an object becomes its description.
 
     Examples
     --------
-    >>> to_plain({"class_weight": {np.int64(1): np.float32(0.5)}, "hidden_layer_sizes": (5,)})
+    >>> describe_argument({"class_weight": {np.int64(1): np.float32(0.5)}, "hidden_layer_sizes": (5,)})
     {'class_weight': {'1': 0.5}, 'hidden_layer_sizes': [5]}
     """
     if isinstance(value, dict):
-        return {str(key): to_plain(item) for key, item in value.items()}
+        return {str(key): describe_argument(item) for key, item in value.items()}
     if type(value) in (list, tuple):  # not a tuple with a class of its own, such as an activation
-        return [to_plain(item) for item in value]
+        return [describe_argument(item) for item in value]
     if isinstance(value, np.generic):
         return value.item()
     if value is None or isinstance(value, (bool, int, float, str)):
@@ -141,7 +141,7 @@ def sample_rates(schedule: Schedule, steps: Sequence[int], total: int) -> list[l
 
 def check_same_network(path: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Refuse to resume the training of a network with other settings."""
-    difference = find_difference(path, {name: before.get(name) for name in now}, now)
+    difference = explain_other_call(path, {name: before.get(name) for name in now}, now)
     if difference is not None:
         raise difference
 
@@ -188,7 +188,7 @@ def check_same_training(
         free.add("functions")
     with explain_errors(path):
         compared = {name: value for name, value in now.items() if name not in free}
-        difference = find_difference(path, then, compared)
+        difference = explain_other_call(path, then, compared)
     if difference is not None:
         raise difference
     with explain_errors(path):
@@ -237,7 +237,7 @@ def refuse_own_optimizer(optimizer: Optimizer) -> None:
         )
 
 
-def find_difference(path: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> ArgumentError | None:
+def explain_other_call(path: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> ArgumentError | None:
     """Make the error that names the first argument of a call that differs; None if there is none.
 
     Parameters

@@ -42,8 +42,8 @@ FEWEST_STEPS = 20  # in a chunk
 
 # What a chunk of steps changes in the value of a network, its state at least; the sum over its examples, of each cost
 # times its weight; the sum of their weights; and how the steps ran
-Result: TypeAlias = tuple[Mapping[str, Any], float, float, str]
-Results: TypeAlias = dict[int, Result | None]  # by the numbers of the networks; None if it is not finite
+ChunkResult: TypeAlias = tuple[Mapping[str, Any], float, float, str]
+ChunkResults: TypeAlias = dict[int, ChunkResult | None]  # by the numbers of the networks; None if it is not finite
 
 
 @contextmanager
@@ -95,7 +95,7 @@ class Groups:
         """The numbers of the networks in each group."""
         return [group.numbers for group in self.groups]
 
-    def run(self, values: Mapping[int, Value], chunks: Mapping[int, Chunk]) -> Results:
+    def run(self, values: Mapping[int, Value], chunks: Mapping[int, Chunk]) -> ChunkResults:
         """Take the steps of a chunk of each network, by their numbers; a new state may be part of a joined one."""
         states = {k: value.stored for k, value in values.items()}
         run = map if self.workers is None else self.workers.map
@@ -105,7 +105,7 @@ class Groups:
         if self.is_new:
             run = map  # the first chunk runs group by group: what one of them compiles serves the others too
             self.is_new = False
-        results: Results = {}
+        results: ChunkResults = {}
         for part in run(lambda group: group.run(states, chunks), self.groups):
             results |= part
         return results
@@ -181,7 +181,7 @@ class ChunkRunner:
         """Lend the loop for steps with these rates; where they are 0, whole steps only add parts of the examples."""
         return self.lend_taking() if lr.any() else self.lend_adding()
 
-    def run(self, state: State, chunk: Chunk) -> Result | None:
+    def run(self, state: State, chunk: Chunk) -> ChunkResult | None:
         """Run the steps of a chunk on a copy of the state; None if it is no longer finite. Synchronizes.
 
         Minibatches of zero weight are skipped: they would change nothing.
@@ -209,14 +209,14 @@ class ChunkRunner:
             return loop(state._replace(cost=cost), batches, (examples, self.encoding._replace(scaling=scaling)))
 
 
-def weigh(chunk: Chunk) -> np.ndarray | None:
+def look_up_weights(chunk: Chunk) -> np.ndarray | None:
     """Look up the weights of the examples in each minibatch, (steps, m), if they have any."""
     return None if chunk.weight is None else chunk.weight[chunk.index]
 
 
 def minibatch_weights(chunk: Chunk) -> np.ndarray:
     """Sum the weights of the examples in each minibatch."""
-    weights = weigh(chunk)
+    weights = look_up_weights(chunk)
     if weights is None:
         return np.full(len(chunk.index), float(chunk.index.shape[1]))
     return weights.sum(axis=-1, dtype=np.float64)
@@ -285,13 +285,13 @@ class Group:
         """Runs the steps of the joined networks."""
         return ChunkRunner(self.reader, self.optimizer, loops=self.loops)
 
-    def run(self, states: Mapping[int, State | MemberState], chunks: Mapping[int, Chunk]) -> Results:
+    def run(self, states: Mapping[int, State | MemberState], chunks: Mapping[int, Chunk]) -> ChunkResults:
         """Take the steps of its networks. Synchronizes."""
         with self.reader.scope():
             active = [k for k in self.numbers if k in chunks]
             together = self._choose({k: chunks[k] for k in active}) if len(active) > 1 else {}
             alone = [k for k in active if k not in together]
-            results: Results = {k: self._run_alone(k, whole(states[k]), chunks[k]) for k in alone}
+            results: ChunkResults = {k: self._run_alone(k, whole(states[k]), chunks[k]) for k in alone}
             return results | self._run_together(together, states, chunks) if together else results
 
     def _choose(self, chunks: Mapping[int, Chunk]) -> dict[int, np.ndarray | None]:
@@ -304,11 +304,11 @@ class Group:
             self.pool = Pool(examples.values(), self.reader.backend)
         if self.pool.n >= MOST_ROWS:
             return {}
-        weights = {k: weigh(chunks[k]) for k in alike}
+        weights = {k: look_up_weights(chunks[k]) for k in alike}
         together = {k: weight for k, weight in weights.items() if weight is None or weight.any(axis=-1).all()}
         return together if len(together) > 1 else {}
 
-    def _run_alone(self, k: int, state: State, chunk: Chunk) -> Result | None:
+    def _run_alone(self, k: int, state: State, chunk: Chunk) -> ChunkResult | None:
         if k not in self.runners:
             self.runners[k] = ChunkRunner(self.reader, self.optimizer, self.plans[k].alpha, self.loops)
         return self.runners[k].run(state, chunk)
@@ -318,7 +318,7 @@ class Group:
         together: Mapping[int, np.ndarray | None],
         states: Mapping[int, State | MemberState],
         chunks: Mapping[int, Chunk],
-    ) -> Results:
+    ) -> ChunkResults:
         # Few different sizes mean few programs to compile: the first network fills the places of those that stopped
         numbers = list(together)
         places = numbers + numbers[:1] * (len(self.numbers) - len(numbers))
@@ -331,7 +331,7 @@ class Group:
         copy, arrays = partial(copy_member, self.reader), leaves((new.cost, new.layers))
         parts = [MemberState(new, i, self.axes[i], copy) for i in range(len(numbers))]
         self.joined, self.states = new, parts + parts[:1] * (len(places) - len(numbers))
-        results: Results = {}
+        results: ChunkResults = {}
         all_finite = backend.all_finite(arrays)
         for i, (k, cost, weight) in enumerate(zip(numbers, backend.to_numpy(new.cost), weights.T)):
             if all_finite or backend.all_finite([x[i, ...] for x in arrays]):
@@ -342,7 +342,7 @@ class Group:
 
     def _join_states(self, states: Sequence[State | MemberState]) -> State:
         """Join the states of the networks, unless they are those of the last chunk."""
-        if self.joined is None or not are_same(states, self.states):
+        if self.joined is None or not are_identical(states, self.states):
             own, backend = [whole(state) for state in states], self.reader.backend
             self.joined, self.axes = join(own, backend.stack, backend.xp), [dimensions(state) for state in own]
         return self.joined
@@ -364,9 +364,9 @@ class Group:
         return Batch(index, cast(lr[..., None, None], dtype), decay, weight), sums
 
     def _join_scalings(self, scalings: list[AnyScaling | None]) -> AnyScaling | None:
-        if not are_same(scalings, self.scalings):
+        if not are_identical(scalings, self.scalings):
             self.scalings, self.scaling = scalings, scalings[0]
-            if not are_same(scalings, scalings[:1] * len(scalings)):
+            if not are_identical(scalings, scalings[:1] * len(scalings)):
                 self.scaling = join_nests(scalings, self.reader.backend.stack, self.reader.backend.xp)
         return self.scaling
 
@@ -423,7 +423,7 @@ def check_training_memory(jobs: Sequence[Job], threads: int | None) -> None:
     )
 
 
-def are_same(objects: Sequence[Any], others: Sequence[Any]) -> bool:
+def are_identical(objects: Sequence[Any], others: Sequence[Any]) -> bool:
     """Tell whether two lists hold the same objects."""
     return len(objects) == len(others) and all(x is y for x, y in zip(objects, others))
 

@@ -23,7 +23,7 @@ from xpnet.data.reader import Reader
 from xpnet.data.source import Chunk, Countable, Resident, Rows, skip_steps
 from xpnet.errors import DivergenceError
 from xpnet.training._all_examples import warn_of_no_step
-from xpnet.training._groups import Result, Results
+from xpnet.training._groups import ChunkResult, ChunkResults
 from xpnet.training._plan import Job
 from xpnet.training._rates import check_length, check_scale, learning_rates
 from xpnet.training._runs import describe_run
@@ -36,7 +36,7 @@ from xpnet.value import (
 )
 
 # Yields chunks of steps, each of which it is sent the result of, with None before and after callbacks
-Epochs: TypeAlias = Generator[Chunk | None, Result | None, None]
+Epochs: TypeAlias = Generator[Chunk | None, ChunkResult | None, None]
 # Yields None when networks have new values; between two chunks, the numbers of those that have taken steps, and
 # those of networks that are joined, group by group
 Pauses: TypeAlias = Generator[tuple[Sequence[int], Sequence[Sequence[int]]] | None, None, None]
@@ -48,7 +48,7 @@ class Runner(Protocol):
     division: Sequence[Sequence[int]]  # the numbers of those that are joined, group by group: a file keeps them
     run_fields: Mapping[str, Any]  # of the `Run` in provenance, which it knows better than the plan
 
-    def run(self, values: Mapping[int, Value], chunks: Mapping[int, Chunk]) -> Results:
+    def run(self, values: Mapping[int, Value], chunks: Mapping[int, Chunk]) -> ChunkResults:
         """Take the steps of a chunk of each network, given by their numbers, on copies of their states. Synchronizes.
 
         Returns

@@ -24,7 +24,7 @@ from xpnet.data.sampling import SAMPLING
 from xpnet.errors import ArgumentError, DivergenceError
 from xpnet.training._all_examples import check_all_examples, count_examples, divide_epoch
 from xpnet.training._arguments import check_metrics, parse_blas_threads, parse_schedule, parse_threads
-from xpnet.training._begin import begin, begin_moment
+from xpnet.training._begin import begin_moment, begin_training
 from xpnet.training._checkpoint import CheckpointFile, SaveFunction, exiting_on_sigterm, find_starts
 from xpnet.training._comparison import describe_initial_weights, describe_training
 from xpnet.training._evaluate import make_evaluations, make_training_evaluation
@@ -181,7 +181,7 @@ def train(
         group, own, file = prepare([jobs[k] for k in numbers], checkpoint, runner)
         begun = dict(zip(numbers, own))
         trainings |= begun
-        runs.append(run(group, begun, errors, file, **options))
+        runs.append(run_jobs(group, begun, errors, file, **options))
     return Stream(run_in_turn(runs), [trainings[k] for k in range(len(jobs))], errors)
 
 
@@ -343,7 +343,7 @@ def finish(job: Job, bars: Sequence[Callback], networks: int) -> tuple[Job, Trai
     value, callbacks = start.value, [*evaluations, *plan.callbacks, *bars]
     chunk_steps = plan.chunk_steps or steps_per_chunk(value.model, batch_size, value.backend.speed, networks)
     plan = plan.with_fields(batch_size=batch_size, callbacks=callbacks, chunk_steps=chunk_steps)
-    return job._replace(plan=plan), begin(start, plan, steps, data.train.reader.scaling, owner)
+    return job._replace(plan=plan), begin_training(start, plan, steps, data.train.reader.scaling, owner)
 
 
 # The course of a training
@@ -355,7 +355,7 @@ def run_in_turn(runs: Sequence[Generator[Values, None, None]]) -> Generator[Valu
         yield from values
 
 
-def run(
+def run_jobs(
     jobs: Sequence[Job],
     trainings: Mapping[int, Training],
     errors: dict[int, DivergenceError],
@@ -388,12 +388,12 @@ def run(
             if job.start.has_begun:  # then callbacks give it no other value at the beginning
                 value = begin_moment(job.start, job.plan).value
                 training.move(value=value._replace(history=training.history))
-        writing = nullcontext(ignore) if file is None else file.writing(own)
+        writing = nullcontext(ignore_pause) if file is None else file.writing(own)
         yield from run_to_end(run_steps(jobs, own, runner, failed), trainings, begun, writing)
     errors |= {k: failed[i] for i, k in enumerate(trainings) if i in failed}
 
 
-def ignore(numbers: Sequence[int], division: Sequence[Sequence[int]]) -> None:
+def ignore_pause(numbers: Sequence[int], division: Sequence[Sequence[int]]) -> None:
     """Write no file."""
 
 

@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from xpnet.value._parameters import assign_weights as assign_weights
     from xpnet.value._parameters import parse_biases as parse_biases
     from xpnet.value._parameters import parse_weights as parse_weights
-    from xpnet.value._parameters import split_layers as split_layers
+    from xpnet.value._parameters import split_pairs as split_pairs
     from xpnet.value._parts import check_calibration as check_calibration
     from xpnet.value._parts import check_generator as check_generator
     from xpnet.value._parts import check_parts as check_parts
     from xpnet.value._parts import check_state as check_state
     from xpnet.value._parts import check_value as check_value
     from xpnet.value._places import change_optimizer as change_optimizer
+    from xpnet.value._places import copy_to_device as copy_to_device
+    from xpnet.value._places import copy_to_host as copy_to_host
     from xpnet.value._places import copy_value as copy_value
     from xpnet.value._places import init_optimizer as init_optimizer
     from xpnet.value._places import init_value as init_value
-    from xpnet.value._places import to_device as to_device
-    from xpnet.value._places import to_host as to_host
     from xpnet.value._provenance import MOST_RUNS as MOST_RUNS
     from xpnet.value._provenance import Provenance as Provenance
     from xpnet.value._provenance import Run as Run
@@ -57,6 +57,8 @@ __all__ = [
     "check_parts",
     "check_state",
     "check_value",
+    "copy_to_device",
+    "copy_to_host",
     "copy_value",
     "init_optimizer",
     "init_value",
@@ -64,9 +66,7 @@ __all__ = [
     "name_of",
     "parse_biases",
     "parse_weights",
-    "split_layers",
-    "to_device",
-    "to_host",
+    "split_pairs",
 ]
 
 __getattr__ = import_lazily(
@@ -82,7 +82,7 @@ __getattr__ = import_lazily(
             "FITTED_TO_LAYERS",
             "parse_biases",
             "parse_weights",
-            "split_layers",
+            "split_pairs",
         ),
         "_parts": (
             "check_calibration",
@@ -96,8 +96,8 @@ __getattr__ = import_lazily(
             "copy_value",
             "init_optimizer",
             "init_value",
-            "to_device",
-            "to_host",
+            "copy_to_device",
+            "copy_to_host",
         ),
         "_moment": ("NO_CALL", "Moment"),
         "_provenance": (

@@ -35,7 +35,7 @@ def parse_biases(biases: Any, model: Model, place: Place, name: str = "") -> lis
     ]
 
 
-def split_layers(layers: Any, name: str = "layers") -> tuple[list[Any], list[Any]]:
+def split_pairs(layers: Any, name: str = "layers") -> tuple[list[Any], list[Any]]:
     """Split a list of pairs (w, b) into weights and biases."""
     if not isinstance(layers, (tuple, list)) or not all(
         isinstance(layer, (tuple, list)) and len(layer) == 2 for layer in layers
@@ -68,7 +68,7 @@ def _parse_parameter(name: str, array: Any, shapes: Sequence[tuple[int, ...]], p
 
 def assign_layers(value: Value, layers: Any, name: str = "") -> Value:
     """Replace weights and biases, which are pairs (w, b); `name` is that of the argument, for messages."""
-    weights, biases = split_layers(layers, name or "layers")
+    weights, biases = split_pairs(layers, name or "layers")
     weights = parse_weights(weights, value.model, value.place, name)
     biases = parse_biases(biases, value.model, value.place, name)
     return _replace_layers(value, weights, biases)

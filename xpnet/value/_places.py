@@ -20,15 +20,15 @@ from xpnet.value._value import Value
 from xpnet.value.structure import draw_layer, find_seed, round_number
 
 
-def to_host(value: Value) -> Value:
+def copy_to_host(value: Value) -> Value:
     """Copy a value; its arrays become NumPy arrays, and its scaling an exact one. Synchronizes."""
     with value.scope():
         host = value.map_state(value.backend.to_numpy)
     return host._replace(place=find_place("numpy", None, value.dtype), scaling=value.exact_scaling)
 
 
-def to_device(value: Value, place: Place) -> Value:
-    """Copy a value of `to_host` to a place."""
+def copy_to_device(value: Value, place: Place) -> Value:
+    """Copy a value of `copy_to_host` to a place."""
     with place.scope():
         state = place.backend.copy_nest(value.state, place.dtype)
     scaling = None if value.scaling is None else place_scaling(value.scaling, value.model, place)  # type: ignore[arg-type]
@@ -39,7 +39,7 @@ def copy_value(value: Value, place: Place) -> Value:
     """Copy a value to a place, in its dtype."""
     if place == value.place:
         return value.map_state(value.backend.copy)._replace(place=place)  # stays on the device
-    new = to_device(to_host(value), place)
+    new = copy_to_device(copy_to_host(value), place)
     if place.dtype == value.dtype:
         return new
     # Hyperparameters, and the factors of dropout, are rounded from their exact values

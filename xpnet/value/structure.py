@@ -14,7 +14,7 @@ import numpy as np
 
 from xpnet._checks import choices, count, has_entries, has_methods, in_range, is_list, is_text, show, warn
 from xpnet._names import look_up
-from xpnet.backends.identity import PYTHON, describe, digest, is_same
+from xpnet.backends.identity import PYTHON, describe, digest_text, is_same
 from xpnet.core.activations import ACTIVATIONS, PARAMETRIZED_ACTIVATIONS, Activation, mean_std
 from xpnet.core.arrays import Array, Namespace
 from xpnet.core.costs import COSTS, PARAMETRIZED_COSTS, Cost
@@ -474,7 +474,7 @@ def choose_own(argument: str, name: str, custom: Sequence[Any], digests: Mapping
     """
     parse: Any = parse_cost if argument == "cost" else partial(parse_activation, argument)
     named = [one for one in custom if _name_of(one) == name and has_methods(one, "pullback") == (argument != "cost")]
-    found = {digest(describe(parse(one))): one for one in named}
+    found = {digest_text(describe(parse(one))): one for one in named}
     is_comparable = argument in digests and digests["python"] == PYTHON
     if len(found) > 1 and not (is_comparable and digests[argument] in found):
         raise ArgumentError(
