@@ -35,7 +35,7 @@ from sphinx.writers.html5 import HTML5Translator
 import xpnet
 from xpnet import Adam, Network, plots
 from xpnet.export import write_lesson, write_page
-from xpnet.pages._lessons import LESSONS
+from xpnet.pages import LESSONS
 
 DOCS = Path(__file__).parent
 os.environ["MATPLOTLIBRC"] = str(DOCS / "notebooks.matplotlibrc")  # of the kernels that run the notebooks
@@ -83,7 +83,7 @@ nb_output_stderr = "remove"  # says which of this machine's devices cannot be us
 autosummary_generate = False  # the tables in reference/api.md link to entries on the other pages
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-autodoc_preserve_defaults = True
+autodoc_preserve_defaults = False
 numpydoc_show_class_members = False
 
 # Modules of public names: every name in their __all__ has an entry in a page of reference/
@@ -93,7 +93,7 @@ PUBLIC = (
 )
 # Internal modules with an entry for every class and function
 DOCUMENTED = (
-    *("core.backprop", "core.dropout", "core.initializers", "core.minibatch", "core.model", "core.step"),
+    *("core.backprop", "core.dropout", "core.initializers", "core.minibatch", "core.step"),
     *("core.optimizers._adam", "core.optimizers.base", "core.optimizers._sgd", "core.optimizers._wrappers"),
     *("training.callback", "training.callbacks", "value._history"),
 )

@@ -18,9 +18,15 @@ import numpy as np
 __all__ = [
     "INITIALIZERS",
     "Initializer",
+    "glorot_normal",
+    "glorot_uniform",
     "he_normal",
+    "he_uniform",
     "lecun_normal",
+    "normal",
+    "orthogonal",
     "scaled_normal",
+    "zeros",
 ]
 
 # (rng, n_in, n_out) -> (w, b)

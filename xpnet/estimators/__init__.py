@@ -17,8 +17,7 @@ except ImportError as error:
 
 from xpnet.estimators._classifier import MLPClassifier
 from xpnet.estimators._ensembles import MLPEnsembleClassifier, MLPEnsembleRegressor
-from xpnet.estimators._parameters import make_random_state, require_seed
-from xpnet.estimators._regressor import MLPRegressor, drop_single_output
+from xpnet.estimators._regressor import MLPRegressor
 from xpnet.estimators._search import MLPRandomSearchCV, MLPSearchCV
 
 if TYPE_CHECKING:
@@ -34,9 +33,6 @@ __all__ = [
     "TableClassifier",
     "TableEncoder",
     "TableRegressor",
-    "drop_single_output",
-    "make_random_state",
-    "require_seed",
 ]
 
 

@@ -16,9 +16,10 @@ from xpnet.core.arrays import Array
 from xpnet.errors import ArgumentError
 from xpnet.estimators._classifier import BaseClassifier, MLPClassifier
 from xpnet.estimators._fitting import assign_attributes
-from xpnet.estimators._parameters import Parameters, make_random_state
+from xpnet.estimators._parameters import Parameters
 from xpnet.estimators._regressor import BaseRegressor, MLPRegressor
 from xpnet.estimators.base import BaseLearner, BasePerceptron
+from xpnet.estimators.inputs import make_random_state
 from xpnet.inference import SingleRows
 from xpnet.network.ensemble import Ensemble, join_networks, mean_and_std
 from xpnet.training import copies_for_each, parse_callbacks

@@ -45,7 +45,6 @@ from xpnet.estimators._convergence import (
 from xpnet.estimators._parameters import (
     FitSettings,
     Parameters,
-    make_random_state,
     parse_saving_of_fit,
     parse_settings,
 )
@@ -59,7 +58,14 @@ from xpnet.estimators.architecture import (
     require_place,
     take_layers,
 )
-from xpnet.estimators.inputs import check_sample_weight, float_dtype, leave_device, name_place, validate_examples
+from xpnet.estimators.inputs import (
+    check_sample_weight,
+    float_dtype,
+    leave_device,
+    make_random_state,
+    name_place,
+    validate_examples,
+)
 from xpnet.estimators.targets import Classification, Labels, Problem, Regression
 from xpnet.inference.metrics import Metric, predictions
 from xpnet.network.network import Network

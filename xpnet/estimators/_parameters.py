@@ -7,14 +7,14 @@ from dataclasses import KW_ONLY, dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
-from sklearn.utils import check_random_state
 
-from xpnet._checks import choices, count, in_range, show, yes_or_no
+from xpnet._checks import choices, count, in_range, yes_or_no
 from xpnet._names import explain_unknown
 from xpnet.core.optimizers import LBFGS, MOST_TRIALS, SGD, AdamHat, LevenbergMarquardt
 from xpnet.core.optimizers.base import Optimizer, begins_anew, is_optimizer, needs_all_examples
 from xpnet.core.schedules import Schedule
 from xpnet.errors import ArgumentError
+from xpnet.estimators.inputs import require_seed
 from xpnet.training import Checkpoint, FileKind, parse_callbacks, parse_checkpoint, parse_schedule, suggest_optimizer
 from xpnet.training.callback import Callback
 
@@ -318,19 +318,6 @@ def _check_partial(settings: FitSettings) -> None:
         )
 
 
-def make_random_state(value: Any) -> np.random.RandomState:
-    """Make the generator of a `random_state`."""
-    try:
-        generator = check_random_state(value)
-    except ValueError as error:
-        raise ArgumentError(
-            f"random_state={show(value)} must be a whole number from 0 to 2**32 - 1, a RandomState of NumPy, or None"
-        ) from error
-    if generator.get_state(legacy=False)["bit_generator"] != "MT19937":
-        raise ArgumentError(f"random_state={show(value)} must draw by MT19937; give a RandomState of a seed")
-    return generator
-
-
 def parse_saving_of_fit(estimator: Any, kind: FileKind, checkpoint: Any, every: Any, resume: Any) -> Checkpoint | None:
     """Check the arguments of `fit` that are about a checkpoint; None if there is to be none.
 
@@ -349,12 +336,3 @@ def parse_saving_of_fit(estimator: Any, kind: FileKind, checkpoint: Any, every: 
         )
     require_seed(saving.path, estimator.random_state)
     return saving
-
-
-def require_seed(path: Any, random_state: Any) -> None:
-    """Check that a fit with a checkpoint draws the same numbers each time."""
-    if not isinstance(random_state, (int, np.integer)):
-        raise ArgumentError(
-            f"checkpoint={path!r} needs random_state to be a whole number, not {random_state!r}: the fit that "
-            "resumes it must draw the same initial weights, validation data and minibatches"
-        )

@@ -19,6 +19,7 @@ from xpnet.errors import ArgumentError
 from xpnet.estimators import _exchange as exchange
 from xpnet.estimators._fitting import assign_attributes
 from xpnet.estimators.base import BaseLearner, BasePerceptron, has_epochs, mean_outputs
+from xpnet.estimators.inputs import drop_single_output
 from xpnet.estimators.targets import Regression
 from xpnet.inference import combine_bars, predict_with_variances
 from xpnet.value import Value
@@ -221,8 +222,3 @@ def _combine_bars(bars: Sequence[Array], value: Value) -> Array:
 def mean_points(outputs: Sequence[Array], value: Value) -> Array:
     """Average the predictions of the networks."""
     return mean_outputs([value.model.cost.point(a, value.xp) for a in outputs], value.xp)
-
-
-def drop_single_output(a: Array) -> Array:
-    """Turn outputs (n, 1) into (n,), as scikit-learn's regressors return them; several outputs stay as they are."""
-    return a[..., 0] if a.shape[-1] == 1 else a

@@ -28,10 +28,11 @@ from xpnet.estimators._fitting import (
     settle,
     start_network,
 )
-from xpnet.estimators._parameters import make_random_state, parse_settings
+from xpnet.estimators._parameters import parse_settings
 from xpnet.estimators._results import ScoredFit, Scoring, name_weights
 from xpnet.estimators.architecture import parse_hidden_sizes
 from xpnet.estimators.base import BasePerceptron
+from xpnet.estimators.inputs import make_random_state
 from xpnet.training import Job, group_by_structure, train
 
 MIN_FITS = 4  # of one kind per worker, unless there are fewer

@@ -13,10 +13,10 @@ from typing import Any
 import array_api_compat
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_array, column_or_1d
+from sklearn.utils import check_array, check_random_state, column_or_1d
 from sklearn.utils.validation import validate_data
 
-from xpnet._checks import check_lengths
+from xpnet._checks import check_lengths, show
 from xpnet.backends import backend_of, get_backend, is_foreign, to_host
 from xpnet.backends.base import CONVERSION_ERRORS, Backend, as_array, on_host, refuse_graph
 from xpnet.core.arrays import Array, rows_per_block
@@ -28,11 +28,14 @@ __all__ = [
     "check_kind",
     "check_sample_weight",
     "dense_blocks",
+    "drop_single_output",
     "float_dtype",
     "leave_device",
+    "make_random_state",
     "move_to",
     "name_arguments",
     "name_place",
+    "require_seed",
     "validate_examples",
     "validate_inputs",
     "validate_targets",
@@ -280,3 +283,30 @@ def _validate_by_shape(estimator: BaseEstimator, given: Any, y: Any, reset: bool
     named = _name_columns(named[:0]) if has_coordinates(named) else named
     validate_data(estimator, named, y, reset=reset, skip_check_array=True)
     return x
+
+
+def drop_single_output(a: Array) -> Array:
+    """Turn outputs (n, 1) into (n,), as scikit-learn's regressors return them; several outputs stay as they are."""
+    return a[..., 0] if a.shape[-1] == 1 else a
+
+
+def make_random_state(value: Any) -> np.random.RandomState:
+    """Make the generator of a `random_state`."""
+    try:
+        generator = check_random_state(value)
+    except ValueError as error:
+        raise ArgumentError(
+            f"random_state={show(value)} must be a whole number from 0 to 2**32 - 1, a RandomState of NumPy, or None"
+        ) from error
+    if generator.get_state(legacy=False)["bit_generator"] != "MT19937":
+        raise ArgumentError(f"random_state={show(value)} must draw by MT19937; give a RandomState of a seed")
+    return generator
+
+
+def require_seed(path: Any, random_state: Any) -> None:
+    """Check that a fit with a checkpoint draws the same numbers each time."""
+    if not isinstance(random_state, (int, np.integer)):
+        raise ArgumentError(
+            f"checkpoint={path!r} needs random_state to be a whole number, not {random_state!r}: the fit that "
+            "resumes it must draw the same initial weights, validation data and minibatches"
+        )

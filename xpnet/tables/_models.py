@@ -18,10 +18,16 @@ from xpnet.backends.base import Backend
 from xpnet.core.arrays import Array
 from xpnet.data import check_some_weight
 from xpnet.errors import ArgumentError
-from xpnet.estimators import drop_single_output, make_random_state, require_seed
 from xpnet.estimators.architecture import choose_backend, parse_hidden_sizes
 from xpnet.estimators.base import BaseModel
-from xpnet.estimators.inputs import check_sample_weight, move_to, validate_targets
+from xpnet.estimators.inputs import (
+    check_sample_weight,
+    drop_single_output,
+    make_random_state,
+    move_to,
+    require_seed,
+    validate_targets,
+)
 from xpnet.estimators.targets import (
     MULTICLASS,
     MULTILABEL,

@@ -341,7 +341,7 @@ function showCode() {
   const epochs = Math.max(costs.length, 1);
   byId("code").textContent = [
     "from xpnet import Network",
-    "from xpnet.export.lessons import make_examples",
+    "from xpnet.pages import make_examples",
     "",
     `X, y = make_examples("${data}")`,
     `sizes, seed = [${listSizes().join(", ")}], ${seed}`,
