@@ -156,7 +156,7 @@ def test_each_operation_of_a_step_is_captured(cupy, name):
     x, w, z = (cupy.asarray(rng.standard_normal(shape, np.float32)) for shape in ((10, 784), (30, 784), (10, 30)))
     rows, xp = cupy.asarray([3, 1, 2]), get_backend("cupy", "cuda").xp
     expected = cupy.asnumpy(OPERATIONS[name](xp, x, w, z, rows))  # and what an operation makes once is there
-    captured = cuda_graph.Graph([lambda: results.append(OPERATIONS[name](xp, x, w, z, rows))])
+    captured = cuda_graph.CapturedGraph([lambda: results.append(OPERATIONS[name](xp, x, w, z, rows))])
     results[0].fill(7)
     captured()
     np.testing.assert_allclose(cupy.asnumpy(results[0]), expected, rtol=1e-5, atol=1e-5 * abs(expected).max())
@@ -241,7 +241,7 @@ def test_what_cannot_be_captured_goes_by_the_plain_loop_and_it_says_why(cupy, va
 @pytest.mark.parametrize("fault", ["left out", "not a number", "twice", "what the launch before left"])
 def test_a_graph_that_gives_other_results_is_not_used(cupy, monkeypatch, fault):
     """As a fault that only some GPU shows would: it costs time, and no number is wrong."""
-    make, left = cuda_graph.Graph, cupy.zeros(())
+    make, left = cuda_graph.CapturedGraph, cupy.zeros(())
     changes: dict[str, Any] = {
         "left out": lambda launches: launches[:-1],
         "not a number": lambda launches: [*launches, lambda: launches[-1].keywords["out"].fill(np.nan)],

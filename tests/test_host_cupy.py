@@ -109,10 +109,10 @@ def test_events_are_done(host):
 def test_graphs_run_one_after_the_other_whatever_the_stream(host):
     """They share the workspace of their products."""
     cupy = pytest.importorskip("cupy")
-    from xpnet.backends._cuda_graph import Graph
+    from xpnet.backends._cuda_graph import CapturedGraph
 
     x = cupy.ones((4, 4))
-    graphs = [Graph([lambda: cupy.multiply(x, 3.0, out=x)]) for _ in range(2)]
+    graphs = [CapturedGraph([lambda: cupy.multiply(x, 3.0, out=x)]) for _ in range(2)]
     graphs[0]()
     with host.counting() as counts, cupy.cuda.Stream(non_blocking=True):
         graphs[1]()

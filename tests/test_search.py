@@ -762,7 +762,7 @@ def test_what_a_forged_file_holds_does_not_act_on_the_terminal(tmp_path, written
         (record, "format", "does not"),
     ):
         place[name] = "\x1b[2J\nDone"
-        (tmp_path / "run").write_bytes(search_file.encode(record))
+        (tmp_path / "run").write_bytes(search_file.encode_search(record))
         with pytest.raises(ValueError, match=message) as caught:
             MLPSearchCV(CLASSIFIER, ALPHAS, cv=2).fit(X, THREE, checkpoint=tmp_path / "run", resume=True)
         assert "\\x1b[2J\\nDone" in str(caught.value)
@@ -770,7 +770,7 @@ def test_what_a_forged_file_holds_does_not_act_on_the_terminal(tmp_path, written
     record = json.loads(written)
     del record["checksum"]
     FIT(record).update(error="\x1b[2J", scores=[])
-    (tmp_path / "run").write_bytes(search_file.encode(record))
+    (tmp_path / "run").write_bytes(search_file.encode_search(record))
     with (
         pytest.warns(FitFailedWarning, match=r"with the following error:\n\\x1b\[2J$"),
         pytest.warns(UserWarning, match="scores are non-finite"),
@@ -864,9 +864,9 @@ FORGERIES: dict[str, Any] = {  # what the error says -> how the file is forged
 def test_a_forged_file_of_a_search_is_refused(tmp_path, written, fits, message):
     path, record = tmp_path / "run", json.loads(written)
     del record["checksum"]
-    assert search_file.encode(record) == written
+    assert search_file.encode_search(record) == written
     FORGERIES[message](record)
-    path.write_bytes(search_file.encode(record))
+    path.write_bytes(search_file.encode_search(record))
     with pytest.raises(
         CheckpointError,
         match=rf"run does not hold an xpnet search \(.*{re.escape(message)}.*; give a file that a search wrote",
@@ -889,7 +889,7 @@ def test_a_forged_error_of_a_scorer_is_not_raised(tmp_path, options, message):
     record = json.loads(path.read_bytes())
     del record["checksum"]
     record["fits"][0][0]["scores"] = ["an error"]
-    path.write_bytes(search_file.encode(record))
+    path.write_bytes(search_file.encode_search(record))
     with pytest.raises(CheckpointError, match=f"run does not hold an xpnet search .*{message}"):
         mine.fit(X, THREE, checkpoint=path, resume=True)
 

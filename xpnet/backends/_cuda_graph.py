@@ -19,7 +19,7 @@ import cupy
 import numpy as np
 
 from xpnet._checks import warn
-from xpnet.backends.replay import Case, NotRecordableError, Program, ReplayLoop
+from xpnet.backends.replay import NotRecordableError, Program, ReplayLoop, ShapeCase
 from xpnet.core.arrays import Native, leaves, map_arrays, select
 
 CHANGE_TOLERANCE = 1e-4  # relative to the change of an array
@@ -42,7 +42,7 @@ class GraphLoop(ReplayLoop):
         GPUs makes training slower, but no number wrong.
         """
         program = super()._make_program(state, batches, data, n_steps)
-        graph = Graph([*program.preparation, *chain(*program.steps)])
+        graph = CapturedGraph([*program.preparation, *chain(*program.steps)])
         program.operations, program.engine = [graph], f"CUDA graph, {len(graph.launches) / n_steps:.3g} nodes a step"
         batches = select(batches, slice(n_steps))
         plain = self.repeat(map_arrays(self.backend.copy, state), batches, data)
@@ -53,13 +53,13 @@ class GraphLoop(ReplayLoop):
             raise NotRecordableError("the captured graph gives other results on this device")
         return program
 
-    def _refuse(self, case: Case, reason: str) -> None:
+    def _refuse(self, case: ShapeCase, reason: str) -> None:
         super()._refuse(case, reason)
         message = f"the steps cannot run as a CUDA graph, and run in a plain loop, which is many times slower: {reason}"
         warn(message)
 
 
-class Graph:
+class CapturedGraph:
     """Captured launches: functions without arguments, which it keeps, because they hold the memory that it uses."""
 
     def __init__(self, launches: Sequence[Callable[[], Any]]) -> None:

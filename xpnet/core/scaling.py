@@ -10,16 +10,15 @@ come in float32 lose nothing more: the rounded mean is subtracted first, then th
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from xpnet.core.arrays import Array, Namespace, Same, leaves
 
 __all__ = [
-    "AnyScaling",
     "Moments",
-    "Scaler",
+    "PlacedScaling",
     "Scaling",
     "ScalingInParts",
     "column_sums",
@@ -145,11 +144,8 @@ class ScalingInParts(NamedTuple):
         return self.rounded.slopes(slopes)
 
 
-AnyScaling: TypeAlias = Scaling | ScalingInParts
-
-
 @dataclass(frozen=True, eq=False)
-class Scaler:
+class PlacedScaling:
     """A scaling as a network applies it. It equals only itself: that two networks share one is seen by identity.
 
     Parameters
@@ -167,7 +163,7 @@ class Scaler:
     exact: Scaling
     rounded: Scaling
     widens: bool
-    in_dtype: AnyScaling
+    in_dtype: Scaling | ScalingInParts
 
     @property
     def content(self) -> bytes:

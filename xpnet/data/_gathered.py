@@ -15,7 +15,7 @@ from xpnet._checks import check_lengths
 from xpnet.backends import Workers
 from xpnet.core.arrays import map_arrays, rows_per_block
 from xpnet.core.minibatch import Examples
-from xpnet.core.scaling import Scaler
+from xpnet.core.scaling import PlacedScaling
 from xpnet.data._host_rows import HostRows, as_host_rows, reading_at_random
 from xpnet.data._names import name_part
 from xpnet.data._scaling import scale_slopes, scale_targets
@@ -86,7 +86,7 @@ class Gathered(OnDemand):
                 weight = None if self.weight is None else self.weight[part.ravel()]
                 yield Chunk(examples, weight, in_order(part.shape))
 
-    def scaled(self, scaling: Scaler) -> "Gathered":
+    def scaled(self, scaling: PlacedScaling) -> "Gathered":
         """Return the same rows with scaled targets, and a reader that scales the inputs."""
         reader = self.reader._replace(scaling=scaling)
         y = scale_targets(self.examples.y, scaling, reader.place)

@@ -5,13 +5,13 @@ import numpy as np
 from xpnet.backends.base import Place, cast
 from xpnet.core.arrays import Array, blocks, map_arrays
 from xpnet.core.model import Model
-from xpnet.core.scaling import Scaler, Scaling, ScalingInParts
+from xpnet.core.scaling import PlacedScaling, Scaling, ScalingInParts
 from xpnet.errors import ArgumentError
 
 PARTS_PER_BLOCK = 64  # on the host, so that a part stays in the processor's cache between operations
 
 
-def place_scaling(scaling: Scaling, model: Model, place: Place) -> Scaler:
+def place_scaling(scaling: Scaling, model: Model, place: Place) -> PlacedScaling:
     """Check a scaling, whose arrays may be anywhere, and make the exact and the rounded copy. Synchronizes."""
     exact = map_arrays(lambda x: np.array(place.home(x).to_numpy(x), np.float64), scaling)
     _check_fit(exact, model, place.dtype)
@@ -25,10 +25,10 @@ def place_scaling(scaling: Scaling, model: Model, place: Place) -> Scaler:
         if is_single and (exact.has_far_inputs or exact.has_far_targets):
             remainder = map_arrays(lambda x: x - x.astype(place.dtype), exact)
             in_dtype = ScalingInParts(rounded, place.backend.copy_nest(remainder, place.dtype))
-    return Scaler(exact, rounded, is_single and exact.has_far_targets, in_dtype)
+    return PlacedScaling(exact, rounded, is_single and exact.has_far_targets, in_dtype)
 
 
-def scale_inputs(x: Array, scaling: Scaler, place: Place) -> Array:
+def scale_inputs(x: Array, scaling: PlacedScaling, place: Place) -> Array:
     """Standardize inputs that were read; the result is at the place, in its dtype."""
     if place.is_wide(x):
         return _scale_exactly(x, scaling.exact.x_mean, scaling.exact.x_std, place)
@@ -36,7 +36,7 @@ def scale_inputs(x: Array, scaling: Scaler, place: Place) -> Array:
         return scaling.in_dtype.inputs(x)
 
 
-def scale_targets(y: Array, scaling: Scaler, place: Place) -> Array:
+def scale_targets(y: Array, scaling: PlacedScaling, place: Place) -> Array:
     """Standardize targets that were read, unless they are classes."""
     if y.ndim == 1:
         return y
@@ -46,7 +46,7 @@ def scale_targets(y: Array, scaling: Scaler, place: Place) -> Array:
         return scaling.in_dtype.targets(y)
 
 
-def scale_slopes(slopes: Array | None, scaling: Scaler, place: Place) -> Array | None:
+def scale_slopes(slopes: Array | None, scaling: PlacedScaling, place: Place) -> Array | None:
     """Scale derivatives of the targets with respect to the inputs, if there are any."""
     with place.scope():
         return None if slopes is None else scaling.in_dtype.slopes(slopes)

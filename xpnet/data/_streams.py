@@ -11,7 +11,7 @@ import numpy as np
 
 from xpnet.core.arrays import BLOCK_ELEMENTS, rows_per_block
 from xpnet.core.minibatch import Examples
-from xpnet.core.scaling import Scaler
+from xpnet.core.scaling import PlacedScaling
 from xpnet.data.conversion import is_pair
 from xpnet.data.reader import Reader
 from xpnet.data.sampling import Sampling, cut_rows, in_order, split_into_chunks
@@ -70,7 +70,7 @@ class Dataset(OnDemand):
         items = (read_item(self.dataset, int(i), self.name) for i in index)
         return self.reader.read_pairs(items, self.name, index)
 
-    def scaled(self, scaling: Scaler) -> "Dataset":
+    def scaled(self, scaling: PlacedScaling) -> "Dataset":
         """Return the data set with a reader that scales."""
         return replace(self, reader=self.reader._replace(scaling=scaling))
 
@@ -216,7 +216,7 @@ class Batches:
         for examples in _read_batches(self.passes.continue_pass(), self.passes.name, self.reader):
             yield from Resident(examples, self.reader).blocks(width)
 
-    def scaled(self, scaling: Scaler) -> "Batches":
+    def scaled(self, scaling: PlacedScaling) -> "Batches":
         """Return the batches with a reader that scales."""
         return replace(self, reader=self.reader._replace(scaling=scaling))
 
@@ -254,7 +254,7 @@ class SharedPass:
         self.batches = batches
         self.epoch = self.number = 0  # of the last chunk, counted from 1
         self.chunk: Chunk | None = None
-        self._scaled: dict[Scaler, Chunk] = {}  # that chunk, by each scaling of the networks
+        self._scaled: dict[PlacedScaling, Chunk] = {}  # that chunk, by each scaling of the networks
         self._chunks: Iterator[Chunk] = iter(())
 
     def skip_epochs(self, epochs: int) -> None:
@@ -272,7 +272,7 @@ class SharedPass:
             self.number, self.chunk, self._scaled = number, next(self._chunks, None), {}
         return self.chunk
 
-    def scale(self, chunk: Chunk, scaling: Scaler | None) -> Chunk:
+    def scale(self, chunk: Chunk, scaling: PlacedScaling | None) -> Chunk:
         """Scale the last chunk: at once if the dtype would round its numbers, else when minibatches are gathered."""
         if scaling is None:
             return chunk
@@ -297,7 +297,7 @@ class SharedBatches:
         Standardizes the minibatches of this network; None leaves them as they are.
     """
 
-    def __init__(self, shared: SharedPass, scaling: Scaler | None = None) -> None:
+    def __init__(self, shared: SharedPass, scaling: PlacedScaling | None = None) -> None:
         self.shared, self.scaling = shared, scaling
         self.epoch = 0  # that has begun, counted from 1
 
@@ -341,7 +341,7 @@ class SharedBatches:
         for block in self.shared.batches.blocks(width):
             yield block if self.scaling is None else Resident(block, reader).scaled(self.scaling).examples
 
-    def scaled(self, scaling: Scaler) -> "SharedBatches":
+    def scaled(self, scaling: PlacedScaling) -> "SharedBatches":
         """Return the same batches with the scaling."""
         return SharedBatches(self.shared, scaling)
 

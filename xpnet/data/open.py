@@ -16,7 +16,7 @@ import numpy as np
 from xpnet._checks import check_count, count, show, yes_or_no
 from xpnet.core.arrays import blocks
 from xpnet.core.minibatch import Examples, one_hot
-from xpnet.core.scaling import Scaler, Scaling, compute_scaling
+from xpnet.core.scaling import PlacedScaling, Scaling, compute_scaling
 from xpnet.data._digest import fingerprint_all, fingerprint_weights
 from xpnet.data._gathered import (
     Gathered,
@@ -172,11 +172,11 @@ class Data:
         """Weigh the examples to train on so that all classes have the same total weight, if that was asked for."""
         return replace(self, train=_balance(self.train), balanced=False) if self.balanced else self
 
-    def fit_scaling(self, progress: bool = False) -> Scaler:
+    def fit_scaling(self, progress: bool = False) -> PlacedScaling:
         """Fit a scaling to the examples to train on; with a bar if it takes a noticeable time. Synchronizes."""
         return fit_scaling(self.train, progress)
 
-    def scaled(self, scaling: Scaler) -> "Data":
+    def scaled(self, scaling: PlacedScaling) -> "Data":
         """Scale all examples."""
         (scaled,) = scale_for_each([self], [scaling])
         return scaled
@@ -363,14 +363,16 @@ def share_batches(data: Sequence[Data]) -> list[Data]:
     ]
 
 
-def fit_scalings(data: Sequence[Data], scalings: Sequence[Scaler | None], progress: bool = False) -> list[Scaler]:
+def fit_scalings(
+    data: Sequence[Data], scalings: Sequence[PlacedScaling | None], progress: bool = False
+) -> list[PlacedScaling]:
     """Fit a scaling for each network that has none; those with the same examples share it."""
     sources = [own.train.shared.batches if isinstance(own.train, SharedBatches) else own.train for own in data]
     fit = cache(partial(fit_scaling, progress=progress))
     return [fit(source) if scaling is None else scaling for source, scaling in zip(sources, scalings)]
 
 
-def fit_scaling(train: Source, progress: bool = False) -> Scaler:
+def fit_scaling(train: Source, progress: bool = False) -> PlacedScaling:
     """Fit a scaling to the training data; with a bar if it takes a noticeable time."""
     check_repeatable(train, "standardize=True")
     reader = train.reader
@@ -399,7 +401,7 @@ def _check_scaling(scaling: Scaling, dtype: str) -> None:
             )
 
 
-def scale_for_each(data: Sequence[Data], scalings: Sequence[Scaler | None]) -> list[Data]:
+def scale_for_each(data: Sequence[Data], scalings: Sequence[PlacedScaling | None]) -> list[Data]:
     """Scale the examples of several networks: once if all have the same scaling, else block by block.
 
     Numbers that the dtype would round are scaled before they are shared: by the first network's scaling, for all
@@ -422,7 +424,7 @@ def _scale(data: Data, scale: Callable[[Source], Source]) -> Data:
     return replace(data, **{name: scale(source) for name, source in sources.items() if source is not None})
 
 
-def _scale_once(scaling: Scaler) -> Callable[[Resident], Resident]:
+def _scale_once(scaling: PlacedScaling) -> Callable[[Resident], Resident]:
     """Return a function that scales sources, and arrays that several of them share only once."""
     scaled: dict[tuple[int, ...], Examples] = {}
 
@@ -437,7 +439,7 @@ def _scale_once(scaling: Scaler) -> Callable[[Resident], Resident]:
     return scale
 
 
-def _scale_at_once(source: Source, scaling: Scaler, scale_shared: Callable[[Resident], Resident]) -> Source:
+def _scale_at_once(source: Source, scaling: PlacedScaling, scale_shared: Callable[[Resident], Resident]) -> Source:
     """Scale a source as a whole; `scale_shared` scales examples that others may share."""
     if isinstance(source, Rows):
         return replace(source, source=scale_shared(source.source))
@@ -445,7 +447,7 @@ def _scale_at_once(source: Source, scaling: Scaler, scale_shared: Callable[[Resi
 
 
 def _scale_by_blocks(
-    source: Source, scaling: Scaler, first: Scaler, scale_shared: Callable[[Resident], Resident]
+    source: Source, scaling: PlacedScaling, first: PlacedScaling, scale_shared: Callable[[Resident], Resident]
 ) -> Source:
     """Scale each block of a source when it is read; `scale_shared` scales by the scaling of the first network."""
     rows = Rows(source, in_order((len(source),))) if isinstance(source, Resident) else source

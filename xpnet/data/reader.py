@@ -16,7 +16,7 @@ from xpnet.backends.base import Backend, Place, host_array, on_host, refuse_grap
 from xpnet.core.arrays import Array
 from xpnet.core.minibatch import Encoding, Examples, one_hot
 from xpnet.core.model import Model
-from xpnet.core.scaling import Scaler
+from xpnet.core.scaling import PlacedScaling
 from xpnet.data._names import column_names, compare_names, name_part
 from xpnet.data._scaling import scale_inputs, scale_targets
 from xpnet.data.conversion import as_real_array, is_pair, stack
@@ -55,7 +55,7 @@ class Reader(NamedTuple):
 
     model: Model
     place: Place
-    scaling: Scaler | None = None
+    scaling: PlacedScaling | None = None
     feature_names: tuple[str, ...] | None = None
     class_weight: Array | None = None
     warns: bool = True

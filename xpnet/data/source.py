@@ -15,7 +15,7 @@ import numpy as np
 from xpnet.backends.base import Place
 from xpnet.core.arrays import map_arrays, select
 from xpnet.core.minibatch import Examples
-from xpnet.core.scaling import AnyScaling, Scaler
+from xpnet.core.scaling import PlacedScaling, Scaling, ScalingInParts
 from xpnet.data._scaling import place_scaling, scale_inputs, scale_slopes, scale_targets
 from xpnet.data.reader import Reader
 from xpnet.data.sampling import Sampling, cut_rows, split_into_chunks
@@ -44,7 +44,7 @@ class Chunk(NamedTuple):
     examples: Examples
     weight: np.ndarray | None  # (n,), those of the examples, on the host
     index: np.ndarray  # (steps, m) int32, on the host
-    scaling: AnyScaling | None = None  # still to be applied to the minibatches
+    scaling: Scaling | ScalingInParts | None = None  # still to be applied to the minibatches
     lr: np.ndarray = np.zeros(0)  # (steps,), the learning rates, which the training loop adds
     size: int = 0  # examples in a minibatch, likewise: `index` may have only those of one of several processes
     generator: Mapping[str, Any] | None = None  # its state after these minibatches were drawn, likewise
@@ -103,7 +103,7 @@ class Source(Protocol):
         """Iterate over all examples in order, in blocks sized for `width` values per row."""
         ...
 
-    def scaled(self, scaling: Scaler) -> "Source":
+    def scaled(self, scaling: PlacedScaling) -> "Source":
         """Return the same source with its examples scaled."""
         ...
 
@@ -160,7 +160,7 @@ class Resident(Countable):
                 block = select(self.examples, part)
             yield block
 
-    def scaled(self, scaling: Scaler) -> "Resident":
+    def scaled(self, scaling: PlacedScaling) -> "Resident":
         """Scale the examples."""
         return Resident(
             scale_examples(self.examples, scaling, self.reader.place), self.reader._replace(scaling=scaling)
@@ -192,7 +192,7 @@ class Rows(Countable):
 
     source: Resident
     rows: np.ndarray  # (n,) int32, on the host
-    scaling: Scaler | None = None
+    scaling: PlacedScaling | None = None
 
     def __len__(self) -> int:
         """Count the rows."""
@@ -215,7 +215,7 @@ class Rows(Countable):
         return reader if self.scaling is None else reader._replace(scaling=self.scaling)
 
     @cached_property
-    def remaining(self) -> AnyScaling | None:
+    def remaining(self) -> Scaling | ScalingInParts | None:
         """The scaling that the examples of the source still need, on the device."""
         before = self.source.reader.scaling
         if self.scaling is None or before is None:
@@ -238,14 +238,14 @@ class Rows(Countable):
                     block = block._replace(x=scaling.inputs(block.x), y=scaling.targets(block.y))
             yield block
 
-    def scaled(self, scaling: Scaler) -> "Rows | Resident":
+    def scaled(self, scaling: PlacedScaling) -> "Rows | Resident":
         """Return the same rows, scaled; if the dtype would round the numbers, a scaled copy of these rows."""
         if self.source.is_wide:
             return take_rows(self.source, self.rows).scaled(scaling)
         return replace(self, scaling=scaling)
 
 
-def scale_examples(examples: Examples, scaling: Scaler, place: Place) -> Examples:
+def scale_examples(examples: Examples, scaling: PlacedScaling, place: Place) -> Examples:
     """Scale inputs, targets and slopes."""
     x, y = scale_inputs(examples.x, scaling, place), scale_targets(examples.y, scaling, place)
     return Examples(x, y, examples.weight, scale_slopes(examples.slopes, scaling, place))

@@ -56,7 +56,7 @@ class SearchFile:
     def _encode(self, fits: Fits) -> bytes:
         plain = [fits[number]._asdict() for number in sorted(fits)]
         rows = [plain[k : k + self.n_folds] for k in range(0, len(plain), self.n_folds)]
-        return encode({"format": FORMAT, "search": self.description, "fits": rows})
+        return encode_search({"format": FORMAT, "search": self.description, "fits": rows})
 
     def _decode(self, content: bytes) -> Fits:
         try:
@@ -65,7 +65,7 @@ class SearchFile:
             is_known = type(record["format"]) is int and record["format"] == FORMAT
             require(is_known, "format", record["format"], f"{FORMAT}, which this version of xpnet reads")
             del record["checksum"]
-            if encode(record) != content:
+            if encode_search(record) != content:
                 raise ArgumentError("it is damaged: its checksum does not fit its contents")
             difference = explain_other_search(self.saving.path, record["search"], self.description)
             if difference is None:
@@ -101,16 +101,16 @@ class SearchFile:
                 require_keys(f"{place}.scores", score, self.scoring.public)
             has_names = isinstance(score, dict) and not self.scoring.is_single
             parts += score.values() if has_names else [score]
-        are_scores = all(is_number(part) or isinstance(part, str) for part in parts)
+        are_scores = all(is_json_number(part) or isinstance(part, str) for part in parts)
         require(are_scores, f"{place}.scores", scores, "numbers, or the texts of errors")
-        are_plain = isinstance(error, (str, NoneType)) and all(map(is_number, times))
+        are_plain = isinstance(error, (str, NoneType)) and all(map(is_json_number, times))
         require(are_plain, place, values, "a fit, with null or a text as its error, and numbers of seconds")
         if self.scoring.error_score == "raise" and any(isinstance(part, str) for part in (error, *parts)):
             raise ArgumentError(f"{place} has an error, which would have ended a search with error_score='raise'")
         return ScoredFit(printable_lines(error), [printable_lines(score) for score in scores], *times)
 
 
-def is_number(value: Any) -> bool:
+def is_json_number(value: Any) -> bool:
     """Tell whether a value that was read from JSON is a number that can be a float."""
     return type(value) is float or (isinstance(value, int) and abs(value) < LARGEST)
 
@@ -151,7 +151,7 @@ def _write_setting(setting: Mapping[str, str]) -> str:
     return ", ".join(f"{name}={value}" for name, value in setting.items())
 
 
-def encode(record: Mapping[str, Any]) -> bytes:
+def encode_search(record: Mapping[str, Any]) -> bytes:
     """Return the content of a file: the record as JSON, and a digest of it as the last value."""
     text = json.dumps(record, default=_to_number)
     digest = hashlib.sha256(text.encode()).hexdigest()

@@ -60,7 +60,7 @@ def make_network(
     """Make a network with layers of the given sizes. It names `random_state` as its seed, if that is a number."""
     network = Network(
         sizes,
-        activation=parse_hidden(parameters.activation, len(sizes) - 2),
+        activation=parse_hidden_activation(parameters.activation, len(sizes) - 2),
         output_activation=head.activation,
         cost=head.cost,
         task=head.task,
@@ -91,7 +91,7 @@ def parse_hidden_sizes(value: Any) -> list[int]:
     return [count("hidden_layer_sizes", size, 1) for size in sizes]
 
 
-def parse_hidden(value: Any, layers: int) -> list[Activation]:
+def parse_hidden_activation(value: Any, layers: int) -> list[Activation]:
     """Take one activation for all hidden layers, or a list with one for each, by its name here or in scikit-learn."""
     is_list = isinstance(value, (list, tuple)) and not isinstance(value, Activation)
     names = (*ACTIVATION_NAMES, *ACTIVATIONS)
@@ -168,7 +168,7 @@ def draw_uniform(activation: Any, random_state: np.random.RandomState, layers: i
     c is 2 for layers of sigmoid units, else 6; the output layer has the c of the last of the hidden `layers`. See
     Glorot and Bengio, AISTATS 2010, equation 16.
     """
-    c = [2.0 if sigma.name == "sigmoid" else 6.0 for sigma in parse_hidden(activation, layers)]
+    c = [2.0 if sigma.name == "sigmoid" else 6.0 for sigma in parse_hidden_activation(activation, layers)]
     if not layers and is_called(activation, "logistic"):
         c = [2.0]
     remaining = iter([*c, c[-1] if c else 6.0])

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xpnet.export.graph import Graph, Symbol, Value
+from xpnet.export.graph import Graph, Symbol, ValueInfo
 from xpnet.tables.columns import CategoryColumn, Column, DateColumn, NumberColumn, choose_dtype
 from xpnet.tables.encoding import Term, list_terms
 
@@ -50,13 +50,13 @@ def add_columns(graph: Graph, columns: Sequence[Column]) -> Symbol:
     return x
 
 
-def _describe_input(column: Column) -> Value:
+def _describe_input(column: Column) -> ValueInfo:
     dtype, description = "float64", column.describe()
     if isinstance(column, CategoryColumn):
         dtype = "string"
     elif isinstance(column, DateColumn):
         description = replace(column, format="").describe() + ("; in UTC" if column.zoned else "")
-    return Value(column.name, dtype, (1,), description)
+    return ValueInfo(column.name, dtype, (1,), description)
 
 
 def _add_lookup(graph: Graph, column: CategoryColumn, texts: Symbol) -> Symbol:

@@ -17,7 +17,7 @@ from xpnet.errors import ArgumentError
 __all__ = [
     "Graph",
     "Symbol",
-    "Value",
+    "ValueInfo",
     "add_recorded",
 ]
 
@@ -38,7 +38,7 @@ class Symbol(NamedTuple):
     n: int
 
 
-class Value(NamedTuple):
+class ValueInfo(NamedTuple):
     """An input or output of a graph."""
 
     name: str
@@ -56,7 +56,7 @@ class Graph:
     Examples
     --------
     >>> graph = Graph("float32")
-    >>> x = graph.input(Value("x", "float32", (3,)))
+    >>> x = graph.input(ValueInfo("x", "float32", (3,)))
     >>> graph.add("Relu", [x]), graph.add("Relu", [x])
     (Symbol(name='Relu_1', n=3), Symbol(name='Relu_1', n=3))
     >>> graph.nodes
@@ -65,15 +65,15 @@ class Graph:
 
     def __init__(self, dtype: str) -> None:
         self.dtype = dtype
-        self.inputs: list[Value] = []
-        self.outputs: list[Value] = []
+        self.inputs: list[ValueInfo] = []
+        self.outputs: list[ValueInfo] = []
         self.nodes: list[tuple[str, list[str], str, dict[str, Any]]] = []  # operator, inputs, output, attributes
         self.constants: dict[str, np.ndarray] = {}
         self.numbers: dict[float, Symbol] = {}
         self._names: set[str] = set()  # that are in use
         self._count: Counter[str] = Counter()
 
-    def input(self, value: Value) -> Symbol:
+    def input(self, value: ValueInfo) -> Symbol:
         """Add an input, and return its symbol."""
         self.inputs.append(value)
         self._names.add(value.name)
@@ -114,7 +114,7 @@ class Graph:
         ]
         return self.add("Slice", [x, *bounds], stop - start)
 
-    def output(self, symbol: Symbol, value: Value) -> None:
+    def output(self, symbol: Symbol, value: ValueInfo) -> None:
         """Make the result of a node an output."""
         name = self._choose_name(value.name)
         self.outputs.append(value._replace(name=name))

@@ -14,7 +14,7 @@ from xpnet._checks import check_folder, choices, install_command
 from xpnet.core.activations import Activation, find_kind
 from xpnet.errors import ArgumentError
 from xpnet.export._table_graph import add_columns
-from xpnet.export.graph import Graph, Symbol, Value, add_recorded
+from xpnet.export.graph import Graph, Symbol, ValueInfo, add_recorded
 from xpnet.export.parts import Part, require_networks, take_apart, warn_of_losses
 from xpnet.files import write_file
 from xpnet.network.ensemble import Ensemble
@@ -91,12 +91,12 @@ def to_onnx(
     columns = choose_columns(networks[0], encoder)
     dtype = _parse_input_dtype(networks[0], input_dtype, bool(columns))
     check_folder(path)
-    content = encode(net, dtype, columns)
+    content = encode_model(net, dtype, columns)
     warn_of_losses(net, takes_table=bool(columns))
     write_file(path, content)
 
 
-def encode(net: Network | Ensemble, input_dtype: str, columns: Sequence[Column] = ()) -> bytes:
+def encode_model(net: Network | Ensemble, input_dtype: str, columns: Sequence[Column] = ()) -> bytes:
     """Return the bytes of the file that `to_onnx` writes. Synchronizes."""
     try:
         import onnx
@@ -137,7 +137,7 @@ def encode(net: Network | Ensemble, input_dtype: str, columns: Sequence[Column] 
     return model.SerializeToString()
 
 
-def _make_value(value: Value) -> Any:
+def _make_value(value: ValueInfo) -> Any:
     from onnx import helper
 
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(object if value.dtype == "string" else value.dtype))
@@ -229,7 +229,7 @@ def make_graph(net: Network | Ensemble, input_dtype: str, columns: Sequence[Colu
     if columns:
         x = add_columns(graph, columns)
     else:
-        x = graph.input(Value("x", input_dtype, (first.sizes[0],)))
+        x = graph.input(ValueInfo("x", input_dtype, (first.sizes[0],)))
         if input_dtype != graph.dtype:
             x = graph.add("Cast", [x], to=graph.dtype)
     dtype = "float64" if columns else graph.dtype
@@ -240,7 +240,7 @@ def make_graph(net: Network | Ensemble, input_dtype: str, columns: Sequence[Colu
             parts, last = parts[:-1], parts[-1:]
         outputs.append(_add_parts(graph, parts, x, dtype, f"_of_{k}" if k else ""))
     y = _add_parts(graph, last, _add_mean(graph, outputs, first), graph.dtype, "")
-    graph.output(y, Value("y", graph.dtype, (y.n,)))
+    graph.output(y, ValueInfo("y", graph.dtype, (y.n,)))
     return graph
 
 
@@ -269,7 +269,7 @@ def _add_label(graph: Graph, labels: Sequence[str]) -> None:
     else:
         number = graph.add("ArgMax", [y], 1, axis=1, keepdims=0)
     texts = graph.constant("labels", np.array(labels, object))
-    graph.output(graph.add("Gather", [texts, number], axis=0), Value("label", "string", ()))
+    graph.output(graph.add("Gather", [texts, number], axis=0), ValueInfo("label", "string", ()))
 
 
 def _add_mean(graph: Graph, outputs: Sequence[Symbol], net: Network) -> Symbol:

@@ -43,7 +43,7 @@ ARRAYS = {
 EXACT = ("standardize", "rescale")  # parts whose arrays are always float64
 
 
-class Picture(NamedTuple):
+class InputImage(NamedTuple):
     """The image that inputs are shown as."""
 
     height: int
@@ -161,7 +161,7 @@ def fill_page(
     return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], _read("page.html"))
 
 
-def describe_network(net: Network | Ensemble, picture: Picture | None) -> dict[str, Any]:
+def describe_network(net: Network | Ensemble, picture: InputImage | None) -> dict[str, Any]:
     """Describe a network, or the members of an ensemble, as plain values, with arrays as texts in base64. Synchronizes.
 
     Examples
@@ -193,7 +193,7 @@ def describe_network(net: Network | Ensemble, picture: Picture | None) -> dict[s
     if picture is None:
         ranges = _find_ranges(net, members[0])
         columns = find_columns(net)
-        table = {"fields": describe_columns(columns, ranges) or None, "rounds": choose_dtype(columns) == "float32"}
+        table = {"fields": describe_fields(columns, ranges) or None, "rounds": choose_dtype(columns) == "float32"}
         return {**description, "features": net.feature_names, "ranges": ranges, **table}
     examples = _choose_examples() if picture[:2] == MNIST else []
     return {**description, "image": picture._asdict(), "examples": examples}
@@ -230,7 +230,7 @@ def _describe_activation(sigma: Activation) -> dict[str, Any]:
 
 def choose_picture(
     net: Network | Ensemble, image: tuple[int, int] | bool | None = None, white: float | None = None
-) -> Picture | None:
+) -> InputImage | None:
     """Choose how inputs are shown as an image, as `write_page` does; None if they are not an image. Synchronizes.
 
     Examples
@@ -257,7 +257,7 @@ def choose_picture(
     if white is None:
         white = _find_white(net)
     in_range("white", white, 0, inf, "1 is usual, and 255 for bytes", includes_low=False)
-    return Picture(height, width, float(white))
+    return InputImage(height, width, float(white))
 
 
 def _parse_size(image: Any) -> tuple[int, int]:
@@ -312,7 +312,7 @@ def _choose_examples() -> list[dict[str, str]]:
     return [{"name": str(digit), "pixels": _encode(images[row] * 255, "uint8")} for digit, row in zip(range(10), rows)]
 
 
-def describe_columns(columns: Sequence[Column], ranges: Sequence[Sequence[float]]) -> list[dict[str, Any]]:
+def describe_fields(columns: Sequence[Column], ranges: Sequence[Sequence[float]]) -> list[dict[str, Any]]:
     """Describe the columns of a table as fields to set: numbers with the terms that they become, and choices with rows.
 
     Parameters
@@ -324,7 +324,7 @@ def describe_columns(columns: Sequence[Column], ranges: Sequence[Sequence[float]
 
     Examples
     --------
-    >>> describe_columns([CategoryColumn("sex", ("f", "m"), missing=False, rare=False, signed=True)], [[-2.8, 3.2]])
+    >>> describe_fields([CategoryColumn("sex", ("f", "m"), missing=False, rare=False, signed=True)], [[-2.8, 3.2]])
     [{'name': 'sex', 'start': 1, 'options': ['f', 'm', 'another'], 'rows': [[-1.0], [1.0], [0.0]]}]
     """
     fields: list[dict[str, Any]] = []

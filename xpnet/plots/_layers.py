@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from xpnet._checks import count
 from xpnet.errors import ArgumentError
 from xpnet.network.network import Network
-from xpnet.plots._models import move_to_host, parse_labels, parse_shape, require_network
+from xpnet.plots._models import move_to_host, parse_labels, parse_shape, require_one_network
 from xpnet.plots._style import DARK, LIGHT, MAP, hide_ticks, make_panel
 
 MOST_BARS = 30  # larger output layers are drawn as cells
@@ -55,7 +55,7 @@ def weights(net: Any, n: int = 64, *, shape: tuple[int, int] | None = None, ax: 
     ['0', '1', '2', '']
     """
     n = count("n", n, 1)
-    net = require_network("weights", net)
+    net = require_one_network("weights", net)
     shape = parse_shape("weights", net, shape)
     w = move_to_host(net, net.w[0])
     shown = w[:n]
@@ -118,7 +118,7 @@ def activations(
     >>> [ax.get_title() for ax in figure.axes[:3]]
     ['4 inputs', '6 sigmoid units', '3 sigmoid outputs']
     """
-    classes, net = getattr(net, "classes_", ()), require_network("activations", net)
+    classes, net = getattr(net, "classes_", ()), require_one_network("activations", net)
     if labels is None and len(classes) == net.sizes[-1]:
         labels = classes
     names = parse_labels(labels, net.sizes[-1])

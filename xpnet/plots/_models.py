@@ -67,7 +67,7 @@ def first_network(model: Network | Ensemble) -> Network:
     return model[0] if isinstance(model, Ensemble) else model
 
 
-def require_network(function: str, net: Any) -> Network:
+def require_one_network(function: str, net: Any) -> Network:
     """Return one network, or that of an estimator."""
     model = open_model(net)
     if isinstance(model, Ensemble):

@@ -4,7 +4,7 @@ from functools import partial
 from typing import Any
 
 from xpnet.core.optimizers.base import Optimizer, begins_anew
-from xpnet.core.scaling import Scaler
+from xpnet.core.scaling import PlacedScaling
 from xpnet.errors import ArgumentError
 from xpnet.training._plan import Plan
 from xpnet.training._rates import check_schedule
@@ -12,7 +12,7 @@ from xpnet.training.callback import LOGS, Training
 from xpnet.value import NO_CALL, History, Moment, Value, change_optimizer, check_value
 
 
-def begin_training(start: Moment, plan: Plan, steps: int | None, scaling: Scaler | None, owner: Any) -> Training:
+def begin_training(start: Moment, plan: Plan, steps: int | None, scaling: PlacedScaling | None, owner: Any) -> Training:
     """Check the schedule, and make the training that the callbacks see.
 
     Parameters
@@ -50,7 +50,7 @@ def with_optimizer(value: Value, optimizer: Optimizer | None, has_begun: bool = 
     return change_optimizer(value, optimizer)
 
 
-def accept_value(scaling: Scaler | None, value: Any, present: Value) -> Value:
+def accept_value(scaling: PlacedScaling | None, value: Any, present: Value) -> Value:
     """Check a value that a callback gives to a training, whose optimizer, history and notes it gets."""
     value = check_value(value, present)
     own = None if scaling is None else scaling.content

@@ -24,7 +24,7 @@ from xpnet.core.members import MemberState, dimensions, extract, join, join_nest
 from xpnet.core.minibatch import Batch, Examples, make_minibatch
 from xpnet.core.model import Model
 from xpnet.core.optimizers.base import Optimizer, WholeStep
-from xpnet.core.scaling import AnyScaling
+from xpnet.core.scaling import Scaling, ScalingInParts
 from xpnet.core.step import State, make_step
 from xpnet.data.reader import Reader
 from xpnet.data.source import Chunk, Resident, Rows, identify
@@ -202,7 +202,9 @@ class ChunkRunner:
             cost = float(self.backend.to_numpy(new.cost).sum(dtype=np.float64))
             return {"stored": new}, cost, float(weights.sum()), loop.engine
 
-    def repeat(self, loop: Loop, state: State, examples: Examples, scaling: AnyScaling | None, batches: Batch) -> State:
+    def repeat(
+        self, loop: Loop, state: State, examples: Examples, scaling: Scaling | ScalingInParts | None, batches: Batch
+    ) -> State:
         """Repeat the step for every batch, on a copy of the state. The new state holds the costs of these steps."""
         with self.scope():
             cost = self.backend.asarray(np.zeros(batches.index.shape[1:]), self.dtype)
@@ -277,8 +279,8 @@ class Group:
         self.states: list[Any] = []  # after the last chunk
         self.joined: State | None = None  # these as one
         self.axes: list[State] = []  # the dimensions of each
-        self.scalings: list[AnyScaling | None] = []
-        self.scaling: AnyScaling | None = None  # these as one
+        self.scalings: list[Scaling | ScalingInParts | None] = []
+        self.scaling: Scaling | ScalingInParts | None = None  # these as one
 
     @cached_property
     def runner(self) -> ChunkRunner:
@@ -363,7 +365,7 @@ class Group:
         decay = cast((alpha / sums)[..., None, None], dtype) if alpha.any() else None
         return Batch(index, cast(lr[..., None, None], dtype), decay, weight), sums
 
-    def _join_scalings(self, scalings: list[AnyScaling | None]) -> AnyScaling | None:
+    def _join_scalings(self, scalings: list[Scaling | ScalingInParts | None]) -> Scaling | ScalingInParts | None:
         if not are_identical(scalings, self.scalings):
             self.scalings, self.scaling = scalings, scalings[0]
             if not are_identical(scalings, scalings[:1] * len(scalings)):

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from xpnet.backends import AUTO, limit_step_threads
 from xpnet.backends.identity import is_same
 from xpnet.core.optimizers.base import Optimizer, count_multiplications, needs_all_examples
-from xpnet.core.scaling import Scaler
+from xpnet.core.scaling import PlacedScaling
 from xpnet.core.schedules import Constant
 from xpnet.data.open import (
     Data,
@@ -302,9 +302,9 @@ def describe_calls(jobs: Sequence[Job]) -> list[dict[str, Any]]:
     ]
 
 
-def find_scalings(jobs: Sequence[Job]) -> list[Scaler | None]:
+def find_scalings(jobs: Sequence[Job]) -> list[PlacedScaling | None]:
     """Return the scaling of each network; fit one where it standardizes and has none. Equal ones are one object."""
-    distinct: dict[bytes, Scaler] = {}
+    distinct: dict[bytes, PlacedScaling] = {}
     scalings = [
         None if (own := job.start.value.scaling) is None else distinct.setdefault(own.content, own) for job in jobs
     ]

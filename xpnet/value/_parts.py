@@ -16,7 +16,7 @@ from xpnet.core.members import MemberState
 from xpnet.core.model import Model, Seeds
 from xpnet.core.novelty import MOST_DIRECTIONS, Novelty
 from xpnet.core.optimizers.base import Optimizer, is_optimizer
-from xpnet.core.scaling import Scaler
+from xpnet.core.scaling import PlacedScaling
 from xpnet.core.step import State
 from xpnet.data import place_scaling
 from xpnet.errors import ArgumentError
@@ -78,7 +78,7 @@ def _check_arrays(name: str, state: State, optimizer: Optimizer, own: Value) -> 
         raise _refuse(name, own, f"its optimizer has another state than that of {show(optimizer)}")
 
 
-def _check_scaling(scaling: Scaler, own: Value) -> None:
+def _check_scaling(scaling: PlacedScaling, own: Value) -> None:
     """Refuse a scaling for other inputs or targets, or of another place."""
     try:
         placed = place_scaling(scaling.exact, own.model, own.place)
@@ -218,7 +218,7 @@ PARTS: dict[str, tuple[type | UnionType, Check | None]] = {  # files refuse note
     "seeds": (Seeds, _check_seeds),
     "provenance": (Provenance, None),
     "history": (History, None),
-    "scaling": (Scaler | None, None),
+    "scaling": (PlacedScaling | None, None),
     "feature_names": (tuple | None, lambda names, model: parse_feature_names(names, model.n_in)),
     "calibration": (Calibration | None, check_calibration),
     "laplace": (Laplace | None, _check_laplace),

@@ -16,7 +16,7 @@ from xpnet.core.members import MemberState, whole
 from xpnet.core.model import Model, Seeds
 from xpnet.core.novelty import Novelty
 from xpnet.core.optimizers.base import Optimizer
-from xpnet.core.scaling import Scaler, Scaling
+from xpnet.core.scaling import PlacedScaling, Scaling
 from xpnet.core.step import State
 from xpnet.core.temperature import temper
 from xpnet.data.reader import Reader
@@ -93,7 +93,7 @@ class Value(NamedTuple):
     provenance: Provenance
     history: History
     notes: dict[str, Any]
-    scaling: Scaler | None = None
+    scaling: PlacedScaling | None = None
     feature_names: tuple[str, ...] | None = None
     calibration: Calibration | None = None
     laplace: Laplace | None = None

@@ -18,16 +18,15 @@ if TYPE_CHECKING:
     from xpnet.backends.replay._native import NativeLoop as NativeLoop
     from xpnet.backends.replay._native import get_step_threads as get_step_threads
     from xpnet.backends.replay._native import make_native as make_native
-    from xpnet.backends.replay._program import Case as Case
     from xpnet.backends.replay._program import Program as Program
     from xpnet.backends.replay._program import ReplayLoop as ReplayLoop
+    from xpnet.backends.replay._program import ShapeCase as ShapeCase
     from xpnet.backends.replay._tape import NotRecordableError as NotRecordableError
     from xpnet.backends.replay._tape import RecordedArray as RecordedArray
     from xpnet.backends.replay._tape import RecordedView as RecordedView
     from xpnet.backends.replay._tape import Recorder as Recorder
 
 __all__ = [
-    "Case",
     "NativeLoop",
     "NotRecordableError",
     "Program",
@@ -35,6 +34,7 @@ __all__ = [
     "RecordedView",
     "Recorder",
     "ReplayLoop",
+    "ShapeCase",
     "get_step_threads",
     "make_native",
 ]
@@ -48,7 +48,7 @@ __getattr__ = import_lazily(
             "make_native",
         ),
         "_program": (
-            "Case",
+            "ShapeCase",
             "Program",
             "ReplayLoop",
         ),

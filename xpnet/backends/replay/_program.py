@@ -30,7 +30,7 @@ class ReplayLoop(Loop):
 
     def __init__(self, backend: Eager, step: Function, make_minibatch: Function) -> None:
         super().__init__(backend, step, make_minibatch)
-        self.cases: dict[Any, Case] = {}  # by the shapes, most recently used last
+        self.cases: dict[Any, ShapeCase] = {}  # by the shapes, most recently used last
 
     def __call__(self, state: Any, batches: Any, data: Any) -> Any:
         """Repeat the step for every batch, on a copy of the state."""
@@ -52,29 +52,29 @@ class ReplayLoop(Loop):
     @property
     def engine(self) -> str:
         """How most of the steps ran, in a few words."""
-        return max(self.cases.values(), key=lambda case: case.steps, default=Case()).engine
+        return max(self.cases.values(), key=lambda case: case.steps, default=ShapeCase()).engine
 
     def end_training(self, most: int) -> int:
         kept, n_bytes = {}, 0
         for key, case in reversed(self.cases.items()):
             if case.program is not None and case.steps and n_bytes + case.program.n_bytes <= most:
                 n_bytes += case.program.n_bytes
-                kept[key] = Case(case.program)
+                kept[key] = ShapeCase(case.program)
         self.cases = dict(reversed(kept.items()))
         return n_bytes
 
-    def _find_case(self, state: Any, batches: Any, data: Any) -> "Case":
+    def _find_case(self, state: Any, batches: Any, data: Any) -> "ShapeCase":
         """Find the case for the shapes of all arrays; the numbers of steps and examples do not matter."""
         columns, encoding = leaves(data[0]), data[1]
         shapes = map_arrays(lambda x: (tuple(x.shape), x.dtype), (state, encoding))
         row_shapes = map_arrays(lambda x: (tuple(x.shape[1:]), x.dtype), batches)
         key = shapes, row_shapes, *[(tuple(x.shape[1:]), x.dtype) for x in columns]
-        case = self.cases.pop(key, None) or Case()
+        case = self.cases.pop(key, None) or ShapeCase()
         case.width = math.prod(batches.index.shape[1:]) * sum(math.prod(x.shape[1:]) for x in columns)
         self.cases[key] = case
         return case
 
-    def _find_program(self, case: "Case", state: Any, batches: Any, data: Any) -> "Program | None":
+    def _find_program(self, case: "ShapeCase", state: Any, batches: Any, data: Any) -> "Program | None":
         """Find the program of a case, or record one; None while recording does not pay."""
         if case.program is None:
             n_steps = self._steps_to_record(case, batches.index.shape[0])
@@ -84,7 +84,7 @@ class ReplayLoop(Loop):
             case.program.translate(state, batches, data)
         return case.program
 
-    def _replay(self, case: "Case", program: "Program", state: Any, batches: Any, data: Any) -> Any:
+    def _replay(self, case: "ShapeCase", program: "Program", state: Any, batches: Any, data: Any) -> Any:
         """Run a program on a copy of the state."""
         program.begin(state, data[1])
         try:
@@ -123,11 +123,11 @@ class ReplayLoop(Loop):
         """Return the class of programs."""
         return Program
 
-    def _refuse(self, case: "Case", reason: str) -> None:
+    def _refuse(self, case: "ShapeCase", reason: str) -> None:
         """Remember that the steps of a case cannot be recorded, and why."""
         case.program, case.refusal = None, reason
 
-    def _steps_to_record(self, case: "Case", steps: int) -> int:
+    def _steps_to_record(self, case: "ShapeCase", steps: int) -> int:
         """Choose for how many of these steps to record a program now; 0 while it does not pay."""
         if case.steps < 2 or (case.steps < MIN_RECORDED_STEPS and case.width < LARGE_MINIBATCH):
             return 0
@@ -137,7 +137,7 @@ class ReplayLoop(Loop):
         return min(range(most // 2 + 1, most + 1), key=lambda n: (steps % n, -n))  # so that few steps are left over
 
 
-class Case:
+class ShapeCase:
     """The program for arrays of certain shapes, or the reason why there is none yet."""
 
     def __init__(self, program: "Program | None" = None) -> None:
