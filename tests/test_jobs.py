@@ -98,6 +98,30 @@ def test_a_checkpoint_resumes_jobs_that_begin_with_values(tmp_path):
     assert len(again.history) == 4
 
 
+@pytest.mark.parametrize("last", [0, 2])
+def test_a_value_that_a_callback_gives_at_the_beginning_is_not_given_again(tmp_path, last):
+    class Halve(Callback):
+        def __init__(self, last=None):
+            self.last = last
+
+        def on_train_begin(self, training):
+            self.training, state = training, training.value.state
+            layers = tuple((w / 2, b) for w, b in state.layers)
+            training.value = training.value._replace(stored=state._replace(layers=layers))
+
+        def on_epoch_begin(self, epoch):
+            if self.last == epoch - 1:
+                raise KeyboardInterrupt
+
+    first, again, whole = network(), network(), network()
+    path, options = tmp_path / "run", {**OPTIONS, "progress": False}
+    with pytest.raises(KeyboardInterrupt):
+        first.train((X, Y), **options, callbacks=[Halve(last)], checkpoint=path)
+    again.train((X, Y), **options, callbacks=[Halve()], checkpoint=path, resume=True)
+    whole.train((X, Y), **options, callbacks=[Halve()])
+    np.testing.assert_array_equal(again.w[0], whole.w[0])
+
+
 @pytest.mark.parametrize("options", [{"width": 4}, {"dtype": "float64"}], ids=["structure", "dtype"])
 def test_data_of_another_network_are_refused(options):
     with pytest.raises(ValueError, match="the data of a job were opened for a network"):
@@ -126,6 +150,8 @@ def test_an_ensemble_takes_the_arguments_of_a_network():
     of_network, of_ensemble = (inspect.signature(kind.train).parameters for kind in (Network, Ensemble))
     assert of_network.keys() - of_ensemble.keys() == {"blas_threads", "distributed"}
     assert of_ensemble.keys() - of_network.keys() == {"rows", "validation_rows", "threads"}
+    assert [*of_ensemble][7:10] == ["sampling", "rows", "validation_rows"]
+    assert [*of_ensemble][-2:] == ["threads", "progress"]
     shared = of_network.keys() & of_ensemble.keys()
     assert {name: of_network[name].default for name in shared} == {name: of_ensemble[name].default for name in shared}
     with pytest.raises(ValueError, match=r"optimzer='adam' is not an argument of train \(did you mean 'optimizer'?"):
