@@ -93,6 +93,9 @@ def test_a_checkpoint_resumes_jobs_that_begin_with_values(tmp_path):
         train([make_job(again), make_job(network(3))], checkpoint=Checkpoint(tmp_path / "other"))
     stop.interrupts = False
     train([make_job(again, callbacks=[stop])], checkpoint=resumed).give_to([again])
+    pair = [network(), network(seed=1)]
+    train([make_job(net) for net in pair], checkpoint=Checkpoint(tmp_path / "pair")).give_to(pair)
+    np.testing.assert_array_equal(Ensemble.load(tmp_path / "pair")[1].w[0], pair[1].w[0])
     whole.train((X, Y), **OPTIONS, progress=False)
     np.testing.assert_array_equal(again.w[0], whole.w[0])
     assert len(again.history) == 4

@@ -29,7 +29,7 @@ class Checkpoint:
     resume
         Whether to resume the training in the file, if there is one.
     kind
-        What the file holds: a "network" alone, or an "ensemble".
+        What the file holds: a "network" alone, or an "ensemble", as that of several networks does.
     decides
         What a client of `train` says, by names, that a resumed training must have in common besides data and plan; it
         also says for it whether the networks are the same at the beginning.

@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from typing import Any, TypeAlias
@@ -168,6 +169,8 @@ def train(
     starts = [job.start if isinstance(job.start, Moment) else Moment(job.start) for job in jobs]
     if checkpoint is not None and any(job.owner is None for job in jobs):
         raise ArgumentError("checkpoint= needs jobs with an owner, the network; give it, as in Job(..., owner=net)")
+    if checkpoint is not None and len(jobs) > 1:
+        checkpoint = replace(checkpoint, kind="ensemble")
     if checkpoint is not None and not any(start.has_begun for start in starts):
         starts = find_starts([job.owner for job in jobs], checkpoint, jobs[0].plan.progress)
     jobs, errors = [job._replace(start=start) for job, start in zip(jobs, starts)], {}
