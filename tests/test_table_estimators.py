@@ -394,9 +394,9 @@ def test_patience_ends_the_training_of_a_member():
     noise = np.random.default_rng(0).normal(size=60)
     lengths = {
         patience: max(map(len, TableRegressor(**SMALL, patience=patience).fit(NUMBERS, noise).ensemble_.histories))
-        for patience in (1, 15)
+        for patience in (1, 15, None)
     }
-    assert lengths[1] < lengths[15]
+    assert lengths[1] < lengths[15] <= lengths[None] == 25
 
 
 @pytest.mark.parametrize("members", [1, 4])

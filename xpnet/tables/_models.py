@@ -106,7 +106,7 @@ class TableParameters:
     _: KW_ONLY
     hidden_layer_sizes: Any = None
     max_epochs: int | None = None
-    patience: int = Recipe.patience
+    patience: int | None = Recipe.patience
     bins: int = BINS
     categories: Sequence[str] = ()
     n_jobs: int | None = None
@@ -287,7 +287,7 @@ class BaseTableModel(TableParameters, BaseModel):
 
     # What differs between labels and numbers
 
-    def _learn(self, y: np.ndarray) -> Classification | Regression:
+    def _learn(self, y: Any) -> Classification | Regression:
         """Learn which labels y holds, or check its numbers."""
         raise NotImplementedError
 
@@ -314,7 +314,7 @@ class BaseTableModel(TableParameters, BaseModel):
             hidden=hidden,
             epochs=training.get("epochs", epochs),
             batch_size=training.get("batch_size"),
-            patience=count("patience", self.patience, 1),
+            patience=None if self.patience is None else count("patience", self.patience, 1),
             network=network,
             training=training,
         )
@@ -355,7 +355,7 @@ class BaseTableModel(TableParameters, BaseModel):
         row_weight, class_weight, targets = problem.weigh_classes(y, partial=False), None, problem.encode(y)
         if row_weight is not None:
             weight = row_weight if weight is None else weight * row_weight
-            class_weight = np.ones(len(problem.labels.classes))
+            class_weight = np.ones(problem.n_outputs)
             class_weight[targets] = row_weight
         if weight is not None and np.ptp(weight) == 0:
             weight = None
@@ -410,7 +410,7 @@ class TableClassifier(ClassifierMixin, BaseTableModel):
         Maximum number of epochs; the learning rate falls until then. A member stops earlier if its fold shows no
         improvement. None chooses by the number of rows: 50, or 10 to 49 for more than 100,000.
     patience
-        Number of epochs without improvement on its fold after which a member stops.
+        Number of epochs without improvement on its fold after which a member stops; None: it does not stop earlier.
     bins
         As in `TableEncoder`; 0 leaves numbers in one column.
     categories

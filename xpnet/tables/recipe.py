@@ -409,7 +409,8 @@ def _train(
         steps = {"batch_size": recipe.choose_batch_size(len(x)), "lr": recipe.schedule()}
         settings = {**steps, **settings}
     metrics = choose_metrics(ensemble[0].value.model, left_out, settings.pop("metrics", ()))
-    own, stopping = settings.pop("callbacks", ()), []
+    own: Any = settings.pop("callbacks", ())
+    is_function, stopping = callable(own), []
     if left_out and recipe.patience is not None:
         monitor = "validation_calibrated_log_loss" if calibrated_log_loss in metrics else "validation_cost"
         stopping = [EarlyStopping(recipe.patience, monitor=monitor)]
@@ -420,7 +421,7 @@ def _train(
         rows=rows,
         validation_rows=folds if left_out else None,
         sample_weight=sample_weight,
-        callbacks=(lambda k: [*copy.deepcopy(stopping), *own(k)]) if callable(own) else [*stopping, *own],
+        callbacks=(lambda k: [*copy.deepcopy(stopping), *own(k)]) if is_function else [*stopping, *own],
         **{"metrics" if left_out else "training_metrics": metrics},
         **settings,
         **options,
