@@ -175,7 +175,7 @@ class FitMixin(Parameters):
         settings = parse_settings(self, partial=partial)
         data = check_data(self, settings, last[0], X, y, sample_weight, **others)
         if checkpoint is not None:
-            checkpoint = replace(checkpoint, decides={**decisive_parameters(self), **fingerprint_data(data)})
+            checkpoint = replace(checkpoint, decides=describe_fit(self, data))
         fitted = fit_networks(settings, data, members, last, checkpoint)
         return assign_attributes(self, self._join_members(members, fitted))
 
@@ -312,10 +312,12 @@ def _check_validation(stand_in: Any, train: FitData, X_val: Any, y_val: Any, sam
         raise ArgumentError(f"{error} (these are X_val, y_val and sample_weight_val)") from error
 
 
-def fingerprint_data(data: FitData) -> dict[str, Any]:
-    """Describe the examples of a fit by digests. Synchronizes."""
+def describe_fit(estimator: Any, data: FitData) -> dict[str, Any]:
+    """Describe what must be the same when a fit is resumed: its parameters, and digests of its data. Synchronizes."""
     held_out = data.validation
     return {
+        "estimator": type(estimator),
+        **{name: value for name, value in estimator.get_params(deep=False).items() if name not in FREE},
         "train_data": fingerprint_arrays(data.x, data.targets, data.weight, data.slopes),
         "slope_weight": data.slope_weight,
         "validation_data": held_out and fingerprint_arrays(held_out.x, held_out.targets, held_out.weight),
@@ -535,12 +537,6 @@ def _make_evaluation(problem: Problem, validation: RowSource) -> Evaluate:
 
 
 # Training
-
-
-def decisive_parameters(estimator: Any) -> dict[str, Any]:
-    """Return an estimator's class, and its parameters but those that a resumed fit may change."""
-    parameters = {name: value for name, value in estimator.get_params(deep=False).items() if name not in FREE}
-    return {"estimator": type(estimator), **parameters}
 
 
 def _train(
