@@ -1174,6 +1174,7 @@ def test_warm_start_refuses_another_network():
         with pytest.raises(ValueError, match=re.escape(message)):
             mine.fit(X, y)
     assert mine.partial_fit(X, PARITY).t_ == 5 * len(X)  # which may lack some
+    assert [run.calls for run in mine.fit(X, DIGIT).network_.provenance.runs] == [1, 1, 1]
     mine.hidden_layer_sizes = (13,)
     with pytest.raises(
         ValueError, match=r"warm_start=True continues a network of the sizes \[64, 12, 10\], but .* \[64, 13, 10\]"
