@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from helpers import assert_same, snapshot
 
-from xpnet import Callback, DivergenceError, EarlyStopping, Network, ReduceLROnPlateau, Term
+from xpnet import SGD, Callback, DivergenceError, EarlyStopping, LevenbergMarquardt, Network, ReduceLROnPlateau, Term
 from xpnet.core.activations import ACTIVATIONS, Activation
 from xpnet.core.arrays import split_layers
 from xpnet.physics._residuals import evaluate, linearize, mean_cost
 from xpnet.physics._taylor import Series, pull_rows, taylor
-from xpnet.value._value import Objective
+from xpnet.value import Objective
 
 RNG = np.random.default_rng(0)
 OPTIONS = {"activation": "tanh", "task": "regression", "dtype": "float64", "seed": 0}
@@ -156,7 +156,19 @@ def test_a_network_solves_an_equation_and_learns_its_coefficient(place):
     assert history is net.history
     assert history["epoch"] == [*range(1, 41)]
     assert (np.diff(history["cost"]) <= 0).all()
-    assert "'residuals of 3 terms, learning c'" in str(net.provenance)
+    how = "damping=0.001, bayesian=False); epochs=40, batch_size=22, sampling='residuals of 3 terms, learning c'"
+    assert f"Trained by LevenbergMarquardt(weight_decay=0.0, {how}" in str(net.provenance)
+
+
+@pytest.mark.parametrize("optimizer", [SGD(momentum=0.9), LevenbergMarquardt()])
+def test_a_network_keeps_its_own_optimizer(optimizer):
+    net = make()
+    net.train((np.tile(LINE, (4, 1)), np.tile(LINE, (4, 1))), 2, lr=None, optimizer=optimizer, progress=False)
+    before = net.value
+    net.solve([Term(lambda x, u, *_: u - 2.0, LINE)], 3, progress=False)
+    assert net.optimizer == optimizer
+    assert net.value.state.optimizer is before.state.optimizer
+    assert net.value.generator == before.generator
 
 
 def test_coefficients_are_those_of_a_fit_of_the_exact_solution():
@@ -220,6 +232,10 @@ def test_fewer_points_than_weights_take_the_same_steps():
     np.testing.assert_allclose(flatten(nets[0].layers), flatten(nets[1].layers), rtol=1e-6)
 
 
+def draw_line(rng, n):
+    return rng.uniform(0, 1, (n, 1))
+
+
 def spike(x, u, du, ddu, xp):
     return 0.001 * u + 10.0 * xp.astype(x > 0.9, u.dtype)
 
@@ -244,6 +260,7 @@ def test_points_are_drawn_anew_where_residuals_are_large(redraw):
         history = net.solve(terms, steps=5, redraw=redraw, progress=False)
         results.append((net.fingerprint(), history["cost"]))
     assert results[0] == results[1]
+    assert net.value.generator != make().value.generator
     assert calls == [200] * (8 if redraw == 1 else 4)
     plain = [x for x in seen if isinstance(x, np.ndarray) and len(x) == 20]
     assert plain[0] is not plain[-1]
@@ -304,6 +321,29 @@ def test_the_best_step_has_its_own_coefficients():
     )
 
 
+def test_a_value_that_a_callback_gives_brings_its_coefficients_or_keeps_them():
+    class Give(Callback):
+        def __init__(self, change):
+            self.change = change
+
+        def on_train_begin(self, training):
+            self.training, self.first = training, training.value
+
+        def on_epoch_end(self, logs):
+            if logs["epoch"] == 5:
+                self.training.value = self.change(self.first, self.training.value)
+
+    def solve(change):
+        call = {"coefficients": {"c": 1.0}, "callbacks": [Give(change)], "progress": False}
+        return make().solve([DECAY, START, END], 8, **call)["c"]
+
+    plain, other = solve(lambda first, now: now), Objective(coefficients={"c": (1.0, 5.0)})
+    begun_again = solve(lambda first, now: first)
+    assert begun_again == solve(lambda first, now: first._replace(objective=now.objective))
+    assert begun_again[5:] != plain[5:]
+    assert solve(lambda first, now: now._replace(objective=other))[5:] != plain[5:]
+
+
 class StopAt(Callback):
     """Raise an exception after a step."""
 
@@ -351,6 +391,13 @@ def test_it_ends_where_no_step_lowers_the_cost():
         history = net.solve([Term(lambda x, u, *_: 0.0 * u + 1.0, LINE)], progress=False)
     assert len(history) < 25
     assert history["cost"] == [0.5] * len(history)
+    with pytest.raises(KeyboardInterrupt):  # and no warning
+        net.solve(
+            [Term(lambda x, u, *_: 0.0 * u + 1.0, LINE)], callbacks=[StopAt(3, KeyboardInterrupt())], progress=False
+        )
+    with pytest.warns(UserWarning, match="none of the 60 steps of solve"):
+        history = net.solve([Term(lambda x, u, *_: 0.0 * u + x, LINE, draw=draw_line)], 60, redraw=30, progress=False)
+    assert [*dict.fromkeys(history["cost"])] == [history["cost"][0], history["cost"][-1]]  # those of the drawn points
 
 
 def own_soft(z, xp):
@@ -401,10 +448,6 @@ REFUSED = [
         r"the residual of term 0 cannot be differentiated \(.*\); it must use operators and functions of xp alone",
     ),
 ]
-
-
-def draw_line(rng, n):
-    return rng.uniform(0, 1, (n, 1))
 
 
 OBSERVED = Term(lambda x, u, du, ddu, xp: u - xp.asarray(LINE**2, device=u.device), LINE)

@@ -14,7 +14,7 @@ import threadpoolctl
 from helpers import installed, two_blas_threads
 from test_bad_input import refused
 
-from xpnet import Network, get_backend
+from xpnet import Network, Term, get_backend
 from xpnet.backends._numpy import NumPyBackend
 from xpnet.backends._threads import choose_threads, limit_threads
 from xpnet.backends._workers import Workers
@@ -98,6 +98,17 @@ def test_small_products_get_one_thread_and_large_ones_what_there_is(backend, mon
     # 1024 examples, 4096 inputs and 4 outputs make 2²⁴ multiplications, as many as ask for threads
     assert threads_during_training(backend, (4096, 4), large, batch_size=1024) == 2
     assert threads_during_training(backend, (4096, 4), large, batch_size=1023) == 1
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_solve_leaves_threads_alone(backend):
+    class Count(Callback):
+        def on_epoch_end(self, logs):
+            logs["threads"] = threads(backend)
+
+    net = Network([1, 3, 1], activation="tanh", task="regression", dtype="float64", backend=backend, seed=0)
+    term = Term(lambda x, u, *_: u - 1.0, [[0.0], [1.0]])
+    assert net.solve([term], 1, callbacks=[Count()], progress=False)["threads"] == [2]
 
 
 @pytest.mark.skipif(not NumPyBackend.shares_steps, reason="without the loop in C")
