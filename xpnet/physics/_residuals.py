@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from xpnet._checks import in_range, overwrite, show
 from xpnet.core.activations import Activation
@@ -25,6 +25,9 @@ from xpnet.errors import ArgumentError
 from xpnet.physics._taylor import Series, pull_rows, taylor
 
 ROUNDING = 1e-6  # relative differences that rounding may make
+
+# Layers, activations, coefficients and namespace: what residuals are computed with
+Present: TypeAlias = tuple[Layers, Sequence[Activation], Mapping[str, Array], Namespace]
 
 
 @dataclass(frozen=True, eq=False)

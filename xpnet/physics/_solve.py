@@ -16,7 +16,7 @@ from xpnet.core.step import State
 from xpnet.data.sampling import IN_ORDER, make_generator
 from xpnet.data.source import Chunk, Resident
 from xpnet.errors import ArgumentError, DivergenceError
-from xpnet.physics._residuals import LinearProblem, Term, evaluate, linearize, mean_cost
+from xpnet.physics._residuals import LinearProblem, Present, Term, evaluate, linearize, mean_cost
 from xpnet.physics._terms import check_network, check_residuals, parse_coefficients, parse_terms, read_points
 from xpnet.training import ChunkResults, Data, Job, Plan, Stream, refuse_rates, train, warn_of_no_step
 from xpnet.training.callback import Callback, Trainee, Training
@@ -77,8 +77,8 @@ class Problem(NamedTuple):
         column = self.value.backend.asarray(np.array([*numbers.values()]).reshape(-1, 1), self.value.dtype)
         return self.value.xp.concat([join_layers(layers, self.value.xp), column], axis=0)
 
-    def unpack(self, parameters: Array) -> tuple[Layers, Any, dict[str, Array], Any]:
-        """Split parameters into layers and coefficients; with activations and namespace, as residuals need them."""
+    def unpack(self, parameters: Array) -> Present:
+        """Split parameters into layers and coefficients, with which residuals are computed."""
         value, first = self.value, parameters.shape[0] - len(self.names)
         numbers = {name: parameters[first + k, 0] for k, name in enumerate(self.names)}
         return split_layers(parameters, value.layers, value.xp), value.model.sigmas, numbers, value.xp

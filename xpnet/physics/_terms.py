@@ -13,7 +13,7 @@ from xpnet._checks import choices, in_range, is_list, show
 from xpnet.core.arrays import Array
 from xpnet.core.optimizers import LevenbergMarquardt
 from xpnet.errors import ArgumentError
-from xpnet.physics._residuals import Term, compute_rows, evaluate, find_dependence
+from xpnet.physics._residuals import Present, Term, compute_rows, evaluate, find_dependence
 from xpnet.physics._taylor import find_jump
 from xpnet.training import check_machine
 from xpnet.training.callback import LOGS
@@ -118,11 +118,8 @@ def read_points(x: Any, name: str, value: Value) -> Array:
     return value.reader.read_inputs(value.reader.as_rows(x, name)[0], name)
 
 
-def check_residuals(terms: Sequence[Term], present: tuple[Any, ...], value: Value) -> None:
-    """Compute and differentiate each residual once, to say what is wrong with it before anything has changed.
-
-    `present` is what `evaluate` takes after a term.
-    """
+def check_residuals(terms: Sequence[Term], present: Present, value: Value) -> None:
+    """Compute and differentiate each residual once, to say what is wrong with it before anything has changed."""
     rng = np.random.default_rng(0)
     for k, term in enumerate(terms):
         name = f"the residual of term {k}"
@@ -155,7 +152,7 @@ def check_residuals(terms: Sequence[Term], present: tuple[Any, ...], value: Valu
             check_smoothness(name, value)
 
 
-def check_length(term: Term, present: tuple[Any, ...], name: str, value: Value) -> None:
+def check_length(term: Term, present: Present, name: str, value: Value) -> None:
     """Refuse a residual that cannot be computed at other points than those of its term, which are drawn anew."""
     try:
         evaluate(replace(term, x=value.xp.concat([term.x, term.x])), *present)

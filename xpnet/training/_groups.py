@@ -11,7 +11,6 @@ from contextlib import AbstractContextManager, ExitStack, closing, contextmanage
 from functools import cached_property, partial
 from itertools import accumulate
 from math import ceil
-from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -80,13 +79,12 @@ class Groups:
         The threads, if there are several.
     """
 
-    run_fields = MappingProxyType[str, Any]({})
-
     def __init__(self, jobs: Sequence[Job], threads: int | None, loops: Loops, workers: Workers | None) -> None:
         self.jobs, self.reader, self.threads = jobs, jobs[0].data.train.reader, threads
         self.loops, self.workers = loops, workers
         self.groups: list[Group] = []
         self.members: set[int] = set()  # the networks when they were divided
+        self.run_fields = dict[str, Any]()
         if division := find_division([job.start for job in jobs]):
             self._make_groups(division)
 

@@ -45,8 +45,15 @@ Pauses: TypeAlias = Generator[tuple[Sequence[int], Sequence[Sequence[int]]] | No
 class Runner(Protocol):
     """What takes the steps of networks."""
 
-    division: Sequence[Sequence[int]]  # the numbers of those that are joined, group by group: a file keeps them
-    run_fields: Mapping[str, Any]  # of the `Run` in provenance, which it knows better than the plan
+    @property
+    def division(self) -> Sequence[Sequence[int]]:
+        """The numbers of those that are joined, group by group: a file keeps them."""
+        ...
+
+    @property
+    def run_fields(self) -> Mapping[str, Any]:
+        """Fields of the `Run` in provenance that it knows better than the plan."""
+        ...
 
     def run(self, values: Mapping[int, Value], chunks: Mapping[int, Chunk]) -> ChunkResults:
         """Take the steps of a chunk of each network, given by their numbers, on copies of their states. Synchronizes.

@@ -385,14 +385,14 @@ def run_jobs(
         if runner is None or blas_threads != AUTO:
             number = min(groups or 1, len(jobs))
             stack.enter_context(limit_step_threads(backend, blas_threads, multiplications, number))
-        runner = run_in_groups(jobs, groups, loops or KeptLoops()) if runner is None else runner
+        running = run_in_groups(jobs, groups, loops or KeptLoops()) if runner is None else runner
         begun = [stack.enter_context(watching(job.plan.callbacks, now)) for job, now in zip(jobs, own)]
         for job, training in zip(jobs, own):
             if job.start.has_begun:  # then callbacks give it no other value at the beginning
                 value = begin_moment(job.start, job.plan).value
                 training.move(value=value._replace(history=training.history))
         writing = nullcontext(ignore_pause) if file is None else file.writing(own)
-        yield from run_to_end(run_steps(jobs, own, runner, failed), trainings, begun, writing)
+        yield from run_to_end(run_steps(jobs, own, running, failed), trainings, begun, writing)
     errors |= {k: failed[i] for i, k in enumerate(trainings) if i in failed}
 
 
