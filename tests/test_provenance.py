@@ -16,7 +16,7 @@ from helpers import assert_same, run_command, snapshot
 import xpnet
 from xpnet import SGD, Adam, Clip, Constant, Ensemble, Network, OneCycle
 from xpnet.core.scaling import Scaling
-from xpnet.files._provenance import from_plain
+from xpnet.files._provenance import parse_provenance
 from xpnet.files._record import SETTINGS, Record
 from xpnet.value._provenance import Provenance, Run
 
@@ -109,7 +109,7 @@ def test_of_many_runs_the_last_hundred_are_listed():
     assert [one.lr for one in provenance.runs] == [str(k) for k in range(50, 150)]
     assert provenance.earlier == 1 + 2 * 50
     assert provenance.describe()[0].endswith("; 101 earlier calls to train are not listed")
-    assert from_plain(provenance.to_dict()) == provenance
+    assert parse_provenance(provenance.to_dict()) == provenance
 
 
 def test_members_of_an_ensemble_have_their_own(capsys, tmp_path):

@@ -22,7 +22,7 @@ from xpnet import Adam, CheckpointError, EarlyStopping, Ensemble, Network
 from xpnet.cli import main
 from xpnet.cli._results import choose_groups
 from xpnet.tables.columns import Bins, CategoryColumn, DateColumn, NumberColumn, count_inputs, from_plain, to_plain
-from xpnet.tables.folds import choose_rows, make_folds
+from xpnet.tables.folds import choose_training_rows, make_folds
 from xpnet.tables.held_out import HoldOut
 from xpnet.tables.reading import Columns, read_table
 from xpnet.tables.recipe import Recipe, choose_scaling
@@ -379,7 +379,7 @@ def test_options_reach_all_members(capsys, folder):
         data.train,
         *(6, 16, 0.1),
         optimizer=Adam(weight_decay=0.1),
-        rows=choose_rows(folds, 72, np.random.default_rng(3)),
+        rows=choose_training_rows(folds, 72, np.random.default_rng(3)),
         validation_rows=folds,
         class_weight={0: 2},
         callbacks=lambda k: stopping[k : k + 1],

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from xpnet.tables.folds import choose_rows, make_folds, predict_out_of_fold
+from xpnet.tables.folds import choose_training_rows, make_folds, predict_out_of_fold
 from xpnet.tables.recipe import (
     Recipe,
     choose_scaling,
@@ -70,11 +70,11 @@ def test_groups_stay_together():
 
 def test_members_train_on_as_many_rows_outside_their_folds():
     folds = make_folds(43, 4, np.random.default_rng(0))
-    rows = choose_rows(folds, 43, np.random.default_rng(0))
+    rows = choose_training_rows(folds, 43, np.random.default_rng(0))
     assert [len(part) for part in rows] == [32] * 4
     assert not any(np.isin(part, fold).any() for part, fold in zip(rows, folds))
     folds = np.split(np.arange(43), [20, 23, 26])  # by groups of different size: as many would be few
-    rows = choose_rows(folds, 43, np.random.default_rng(0))
+    rows = choose_training_rows(folds, 43, np.random.default_rng(0))
     assert [len(part) for part in rows] == [43 - len(fold) for fold in folds]
 
 

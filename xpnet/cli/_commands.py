@@ -13,7 +13,7 @@ import numpy as np
 from xpnet._checks import in_range, list_names, printable
 from xpnet.backends import BACKENDS, get_backend
 from xpnet.cli._data import holds_one_set, read_examples, read_test_data
-from xpnet.cli._files import Model, check_replaceable, load_model, name_argument, networks_of
+from xpnet.cli._files import check_replaceable, load_model, name_argument, networks_of
 from xpnet.cli._printing import print_remarks, say
 from xpnet.cli._saved import find_held_out, load_columns, load_note
 from xpnet.cli._training import DATA_FILES
@@ -22,6 +22,7 @@ from xpnet.export import to_onnx, write_lesson, write_page
 from xpnet.export.onnx import describe_onnx
 from xpnet.files import write_file
 from xpnet.inference import LEAST_ROWS
+from xpnet.network.ensemble import Ensemble
 from xpnet.network.network import Network
 from xpnet.pages import choose_picture
 from xpnet.tables.columns import is_number
@@ -169,15 +170,15 @@ def describe_file(path: Path) -> Iterator[str]:
         seed, *runs = net.provenance.describe()
         if runs and (first := trainings.index(trainings[k])) < k:
             runs = [f"Trained as member {first}"]
-        lines = [describe_training(net), seed, *runs]
+        lines = [describe_last_training(net), seed, *runs]
         yield from (f"{'  ' if i else f'Member {k}: '}{line}" for i, line in enumerate(lines))
 
 
-def describe_model(model: Model, path: Path) -> Iterator[str]:
+def describe_model(model: Network | Ensemble, path: Path) -> Iterator[str]:
     """Describe a network or an ensemble line by line: its training and its scores, its target and its inputs."""
     columns, net = load_columns(model, path), networks_of(model)[0]
     if model is net:
-        yield describe_training(net)
+        yield describe_last_training(net)
     elif model.feature_names is None and columns is None and "data" not in net.notes:  # not by the command
         return
     if isinstance(net.notes.get("score"), str):
@@ -199,7 +200,7 @@ def describe_model(model: Model, path: Path) -> Iterator[str]:
         yield f"  {column.name!r:{width}}  {column.describe()}"
 
 
-def describe_calibration(model: Model) -> Iterator[str]:
+def describe_calibration(model: Network | Ensemble) -> Iterator[str]:
     """Say what a calibration corrects, if there was one."""
     if model.temperature is not None:
         yield f"Calibrated: probabilities at the temperature {model.temperature:.3g}"
@@ -207,7 +208,7 @@ def describe_calibration(model: Model) -> Iterator[str]:
         yield f"Calibrated: error bars, by the errors of {len(model.calibration):,} predictions"
 
 
-def describe_training(net: Network) -> str:
+def describe_last_training(net: Network) -> str:
     """Describe the last training of a network in a line."""
     data = f" on {net.notes['data']}" if isinstance(net.notes.get("data"), str) else ""
     n = len(net.history)
@@ -230,13 +231,13 @@ def run_backends(options: argparse.Namespace) -> None:
 # Saved networks and their predictions
 
 
-def load(options: argparse.Namespace) -> tuple[Model, Columns | None]:
+def load(options: argparse.Namespace) -> tuple[Network | Ensemble, Columns | None]:
     """Load a network or an ensemble, and the columns of the table that it was trained on, if any."""
     model = load_model(options.model, backend=options.backend, device=options.device)
     return model, load_columns(model, options.model)
 
 
-def check_has_intervals(model: Model, options: argparse.Namespace) -> None:
+def check_has_intervals(model: Network | Ensemble, options: argparse.Namespace) -> None:
     """Refuse an impossible level, and intervals of a model that predicts classes, or has no error bars."""
     in_range("interval", options.interval, 0, 1, "0.9 is usual", includes_low=False)
     first, option = networks_of(model)[0], f"--interval {options.interval:g}"
@@ -250,7 +251,7 @@ def check_has_intervals(model: Model, options: argparse.Namespace) -> None:
 
 
 def predict_rows(
-    model: Model, x: np.ndarray, columns: Columns | None, level: float | None = None
+    model: Network | Ensemble, x: np.ndarray, columns: Columns | None, level: float | None = None
 ) -> tuple[list[str], Iterator[Any]]:
     """Predict examples; return the names of the columns, and a row of values for each example."""
     first = networks_of(model)[0]

@@ -26,7 +26,7 @@ FILES = f"an .npz file, a .npy file of inputs, or a table ({KINDS})"
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
 
-class Data(NamedTuple):
+class TrainingData(NamedTuple):
     """Arrays to train and test on, and the number of outputs and the task that they need.
 
     Parameters
@@ -105,7 +105,7 @@ def read_training_data(
     target: str | None = None,
     hold_out: HoldOut | None = None,
     validation_split: float | None = None,
-) -> Data:
+) -> TrainingData:
     """Read arrays to train and test on.
 
     Parameters
@@ -125,12 +125,12 @@ def read_training_data(
         return prepare_npy(name, task, target, hold_out or HoldOut(), validation_split)
     train, test = read_arrays(name)
     task = task or find_task(train[1])
-    return Data(name, train, test, task, count_outputs([train[1], test[1]], task, name))
+    return TrainingData(name, train, test, task, count_outputs([train[1], test[1]], task, name))
 
 
 def prepare_npy(
     name: str, task: str | None, target: str | None, hold_out: HoldOut, validation_split: float | None
-) -> Data:
+) -> TrainingData:
     """Read inputs and targets from .npy files, and hold rows out; large inputs stay where they are."""
     x, y = read_npy_pair(name, target)
     division = hold_out.divide(y, name, validation_split=validation_split)
@@ -138,7 +138,7 @@ def prepare_npy(
     task = task or find_task(train[1])
     parts = [part[1] for part in (train, validation, test) if part is not None]
     n_out = count_outputs(parts, task, name)
-    return Data(name, train, test, task, n_out, validation=validation, division=division)
+    return TrainingData(name, train, test, task, n_out, validation=validation, division=division)
 
 
 def divide_examples(x: Any, y: np.ndarray, division: Division) -> tuple[Split, Split | None, Split | None]:
@@ -285,7 +285,7 @@ def read_test_data(
     return NewData((encoded.x[targets.rows], targets.y), tuple(notes), groups)
 
 
-class Examples(NamedTuple):
+class RowsToPredict(NamedTuple):
     """Examples to predict.
 
     Parameters
@@ -306,7 +306,9 @@ class Examples(NamedTuple):
     unseen: Any = False
 
 
-def read_examples(path: Path, n_in: int, columns: Columns | None, in_bytes: bool, keep: Sequence[str] = ()) -> Examples:
+def read_examples(
+    path: Path, n_in: int, columns: Columns | None, in_bytes: bool, keep: Sequence[str] = ()
+) -> RowsToPredict:
     """Read examples to predict: a table, an array (.npy), or an image, converted to grey and resized.
 
     The columns `keep` of a table are copied.
@@ -314,11 +316,11 @@ def read_examples(path: Path, n_in: int, columns: Columns | None, in_bytes: bool
     if is_table(str(path)):
         table = _read_new_table(str(path), columns, keep=list_possible_names(keep))
         encoded, copies = table.inputs(_require(columns, str(path))), table.copy_columns(table.split_names(keep))
-        return Examples(encoded.x, encoded.describe(table.name), copies, encoded.rows)
+        return RowsToPredict(encoded.x, encoded.describe(table.name), copies, encoded.rows)
     if keep:
         raise ArgumentError(f"--keep is for tables ({KINDS}), and FILE {path} is not one")
     x = _read_npy(path, n_in) if path.suffix == ".npy" else _read_image(path, n_in)
-    return Examples(_scale(x, in_bytes))
+    return RowsToPredict(_scale(x, in_bytes))
 
 
 def list_possible_names(texts: Sequence[str]) -> list[str]:

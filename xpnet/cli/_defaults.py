@@ -127,7 +127,7 @@ def choose_network(options: argparse.Namespace, settings: Defaults) -> dict[str,
     }
 
 
-def parse_class_weight(weights: str | Mapping[str, float] | None, labels: Sequence[str] | None) -> Any:
+def number_class_weights(weights: str | Mapping[str, float] | None, labels: Sequence[str] | None) -> Any:
     """Convert the weights of classes from labels to class numbers; those of arrays, None, are numbers."""
     if weights is None or isinstance(weights, str):
         return weights

@@ -12,16 +12,14 @@ from xpnet.files import is_ensemble, read_file
 from xpnet.network.ensemble import Ensemble
 from xpnet.network.network import Network
 
-Model = Network | Ensemble
 
-
-def load_model(path: Path, **place: Any) -> Model:
+def load_model(path: Path, **place: Any) -> Network | Ensemble:
     """Load the network or the ensemble in the file MODEL."""
     with name_argument("MODEL", path, "a file written by xpnet train --save"):
         return Ensemble.load(path, **place) if is_ensemble(read_file(path)) else Network.load(path, **place)
 
 
-def networks_of(model: Model) -> list[Network]:
+def networks_of(model: Network | Ensemble) -> list[Network]:
     """List the members of an ensemble, or the network alone."""
     return list(model) if isinstance(model, Ensemble) else [model]
 
@@ -31,7 +29,7 @@ def is_in_use(path: Path) -> bool:
     return path.exists() and path.stat().st_size > 0
 
 
-def load_replaced(path: Path) -> Model | None:
+def load_replaced(path: Path) -> Network | Ensemble | None:
     """Load what is in a file that is to be replaced, if it is a network or an ensemble."""
     try:
         return load_model(path)

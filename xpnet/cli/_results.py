@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xpnet.cli._files import Model, check_file, check_replaceable, is_in_use, load_replaced, name_data, networks_of
+from xpnet.cli._files import check_file, check_replaceable, is_in_use, load_replaced, name_data, networks_of
 from xpnet.cli._printing import print_remarks, say, speaks
 from xpnet.cli._saved import describe_replaced, note_hold_out
 from xpnet.errors import ArgumentError
@@ -46,7 +46,7 @@ class Result(NamedTuple):
         How long the training took.
     """
 
-    model: Model
+    model: Network | Ensemble
     metrics: Sequence[Metric]
     division: Division | None
     heading: str

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from xpnet.cli._data import NewData, Split, choose_examples, read_test_data
-from xpnet.cli._files import Model, networks_of
+from xpnet.cli._files import networks_of
 from xpnet.errors import ArgumentError
 from xpnet.files import explain_errors
 from xpnet.inference.metrics import Metric
@@ -19,7 +19,7 @@ from xpnet.tables.scores import Scores, score
 SAME = 1e-4  # relative difference of costs that two backends may have on the same examples
 
 
-def load_columns(model: Model, path: Path) -> Columns | None:
+def load_columns(model: Network | Ensemble, path: Path) -> Columns | None:
     """Return the columns of the table that the network or the ensemble in a file was trained on, if any."""
     net = networks_of(model)[0]
     n_classes = {"regression": 0, "binary": 2}.get(net.task, net.sizes[-1])
@@ -27,7 +27,7 @@ def load_columns(model: Model, path: Path) -> Columns | None:
         return Columns.of(net.feature_names, net.notes, n_classes)
 
 
-def load_note(model: Model, path: Path) -> Note | None:
+def load_note(model: Network | Ensemble, path: Path) -> Note | None:
     """Read how the command held rows out when it trained what is in a file; see `read_note`."""
     with explain_errors(path):
         return read_note(networks_of(model)[0].notes)
@@ -39,7 +39,7 @@ def note_hold_out(net: Network, division: Division | None, cost: float) -> None:
         net.notes[NAME] = Note(division.hold_out, len(division.test), int(division.test.sum()), cost).to_dict()
 
 
-def find_held_out(model: Model, note: Note | None, new: NewData, name: str) -> Split | None:
+def find_held_out(model: Network | Ensemble, note: Note | None, new: NewData, name: str) -> Split | None:
     """Return the examples that training held out to test on; None if the data are not what training had.
 
     They are if the cost on the rows that would be held out is the one that was measured then.
@@ -58,7 +58,7 @@ def find_held_out(model: Model, note: Note | None, new: NewData, name: str) -> S
 
 def describe_replaced(
     path: Path,
-    old: Model,
+    old: Network | Ensemble,
     options: argparse.Namespace,
     division: Division | None,
     metrics: Sequence[Metric],
@@ -94,7 +94,11 @@ def describe_replaced(
 
 
 def _score_on_same_rows(
-    path: Path, old: Model, options: argparse.Namespace, division: Division | None, metrics: Sequence[Metric]
+    path: Path,
+    old: Network | Ensemble,
+    options: argparse.Namespace,
+    division: Division | None,
+    metrics: Sequence[Metric],
 ) -> Scores:
     """Score a model on the rows that another one is tested on; the file of a table is read again for it."""
     columns, target = load_columns(old, path), options.target if Path(options.data).suffix == ".npy" else None

@@ -18,7 +18,7 @@ from xpnet.cli._defaults import (
     choose_network,
     choose_steps,
     find_lone_option,
-    parse_class_weight,
+    number_class_weights,
 )
 from xpnet.cli._files import name_argument, name_data
 from xpnet.cli._printing import say
@@ -64,8 +64,8 @@ def train_table(options: argparse.Namespace) -> None:
     division = make_hold_out(options).divide(y.y, table.name, groups, options.validation_split)
     rows, test = np.flatnonzero(~division.test), np.flatnonzero(division.test)
     running, data = Running(is_ensemble=True), (table, X, y, division)
-    begin = partial(Beginning, running, members, lambda: describe(options, running.networks, data, lone))
-    model = make_model(options, members, y, lambda k: [begin()])
+    begin = partial(Beginning, running, members, lambda: announce_training(options, running.networks, data, lone))
+    model = make_estimator(options, members, y, lambda k: [begin()])
     chosen: dict[str, Any] = {"folds": [np.flatnonzero(division.validation[rows])]}
     if members > 1:
         chosen = {"groups": choose_groups(members, division, len(rows), table.name)}
@@ -86,7 +86,7 @@ def train_table(options: argparse.Namespace) -> None:
     )
 
 
-def make_model(
+def make_estimator(
     options: argparse.Namespace, members: int, y: Targets, callbacks: Callable[[int], list[Callback]]
 ) -> Any:
     """Make the estimator, a `TableClassifier` or a `TableRegressor`."""
@@ -98,7 +98,7 @@ def make_model(
         network["seed"] = [options.seed]  # that of the network itself
     training = {
         **choose_steps(options, defaults),
-        "class_weight": parse_class_weight(options.class_weight, y.labels),
+        "class_weight": number_class_weights(options.class_weight, y.labels),
         "metrics": options.metrics,
         "callbacks": callbacks,
         "epochs": options.epochs,
@@ -118,7 +118,7 @@ def make_model(
     )
 
 
-def describe(
+def announce_training(
     options: argparse.Namespace,
     networks: list[Network],
     data: tuple[Table, Features, Targets, Division],

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from xpnet._checks import count, install_command
-from xpnet.cli._data import FILES, SETS, Data, read_training_data
+from xpnet.cli._data import FILES, SETS, TrainingData, read_training_data
 from xpnet.cli._defaults import (
     DEFAULTS,
     Defaults,
@@ -16,10 +16,10 @@ from xpnet.cli._defaults import (
     choose_members,
     choose_network,
     choose_steps,
-    parse_class_weight,
+    number_class_weights,
     takes_all_examples,
 )
-from xpnet.cli._files import Model, name_argument, name_data, networks_of
+from xpnet.cli._files import name_argument, name_data, networks_of
 from xpnet.cli._printing import speaks
 from xpnet.cli._results import (
     SAVING,
@@ -40,7 +40,7 @@ from xpnet.network.network import Network
 from xpnet.tables import Recipe
 from xpnet.tables.folds import count_folds, make_folds, predict_out_of_fold
 from xpnet.tables.reading import KINDS, is_table
-from xpnet.tables.recipe import choose_metrics, train_members
+from xpnet.tables.recipe import choose_epoch_metrics, train_members
 from xpnet.tables.scores import Scores, score, score_out_of_fold
 from xpnet.training import parse_metrics
 from xpnet.training.callback import Callback
@@ -67,9 +67,9 @@ class ReadyTraining(NamedTuple):
         The rows of the training data that each member leaves out; empty for a network.
     """
 
-    data: Data
+    data: TrainingData
     defaults: Defaults
-    model: Model
+    model: Network | Ensemble
     metrics: list[Metric]
     folds: list[np.ndarray]
 
@@ -132,7 +132,7 @@ def prepare_training(options: argparse.Namespace) -> tuple[ReadyTraining, dict[s
     return training, settings
 
 
-def read_data(options: argparse.Namespace) -> Data:
+def read_data(options: argparse.Namespace) -> TrainingData:
     """Read the arrays; options of tables, or of single files, are refused where they do not apply."""
     hold_out, name = make_hold_out(options), options.data
     for_npy = {"--target": options.target, "--test-split": options.test_split, "--test-last": options.test_last or None}
@@ -150,14 +150,14 @@ def read_data(options: argparse.Namespace) -> Data:
     return read_training_data(name, options.task, options.target, hold_out, options.validation_split)
 
 
-def choose_folds(data: Data, groups: np.ndarray | None, members: int, seed: int) -> list[np.ndarray]:
+def choose_folds(data: TrainingData, groups: np.ndarray | None, members: int, seed: int) -> list[np.ndarray]:
     """Choose the rows that each member leaves out, as for testing."""
     y = data.train[1]
     has_classes = data.task in ("classification", "binary") and y.ndim == 1
     return make_folds(len(y), members, np.random.default_rng(seed), classes=y if has_classes else None, groups=groups)
 
 
-def make_model(options: argparse.Namespace, defaults: Defaults, data: Data) -> Model:
+def make_model(options: argparse.Namespace, defaults: Defaults, data: TrainingData) -> Network | Ensemble:
     """Make the network or the ensemble for the data."""
     settings = choose_network(options, defaults)
     cost = options.cost
@@ -178,7 +178,7 @@ def make_model(options: argparse.Namespace, defaults: Defaults, data: Data) -> M
     return model
 
 
-def choose_sizes(sizes: Sequence[int] | None, hidden: Sequence[int], data: Data, n_out: int) -> list[int]:
+def choose_sizes(sizes: Sequence[int] | None, hidden: Sequence[int], data: TrainingData, n_out: int) -> list[int]:
     """Choose the units of each layer; the user's sizes must fit the data, which needs `n_out` outputs."""
     if sizes is None:
         return [data.n_in, *hidden, n_out]
@@ -200,7 +200,7 @@ def training_settings(options: argparse.Namespace, training: ReadyTraining) -> d
     steps = choose_steps(options, defaults)
     if not takes_all_examples(options.optimizer):
         steps["batch_size"] = defaults.batch_size
-    class_weight = parse_class_weight(options.class_weight, None)
+    class_weight = number_class_weights(options.class_weight, None)
     settings = {"epochs": defaults.epochs, **steps, "class_weight": class_weight}
     if training.folds:
         return {**settings, "metrics": training.metrics}
@@ -220,7 +220,7 @@ def settings_of_one(options: argparse.Namespace, training: ReadyTraining) -> dic
         validation = {"validation_split": options.validation_split}
     metrics = training.metrics
     if evaluated := data.test is not None or bool(options.validation_split):
-        metrics = choose_metrics(networks_of(training.model)[0].value.model, False, metrics)
+        metrics = choose_epoch_metrics(networks_of(training.model)[0].value.model, False, metrics)
     use = {"metrics": metrics} if evaluated else {"training_metrics": metrics}
     return settings | validation | use | {"test_data": data.test}
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from xpnet.export.graph import Graph, Symbol, ValueInfo
-from xpnet.tables.columns import CategoryColumn, Column, DateColumn, NumberColumn, choose_dtype
-from xpnet.tables.encoding import Term, list_terms
+from xpnet.tables.columns import CategoryColumn, Column, DateColumn, NumberColumn, choose_input_dtype
+from xpnet.tables.encoding import ColumnTerm, list_terms
 
 
 class _Place(NamedTuple):
@@ -19,7 +19,7 @@ class _Place(NamedTuple):
 
     place: int
     source: int
-    term: Term
+    term: ColumnTerm
 
 
 def add_columns(graph: Graph, columns: Sequence[Column]) -> Symbol:
@@ -45,7 +45,7 @@ def add_columns(graph: Graph, columns: Sequence[Column]) -> Symbol:
         blocks.append(block)
         places += range(first, first + block.n)
     x = _take(graph, graph.add("Concat", blocks, n, axis=1), np.argsort(places))
-    if choose_dtype(columns) == "float32":
+    if choose_input_dtype(columns) == "float32":
         x = graph.add("Cast", [graph.add("Cast", [x], to="float32")], to="float64")
     return x
 
@@ -91,7 +91,7 @@ def _add_numbers(
     return blocks, places
 
 
-def _add_terms(graph: Graph, kind: str, x: Symbol, terms: Sequence[Term]) -> Symbol:
+def _add_terms(graph: Graph, kind: str, x: Symbol, terms: Sequence[ColumnTerm]) -> Symbol:
     """Add inputs of one kind, of x (batch, n) with a column for each of them."""
     offset, divisor, low, high = (
         np.array([getattr(term, name) for term in terms]) for name in ("offset", "divisor", "low", "high")

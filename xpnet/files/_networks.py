@@ -18,7 +18,7 @@ from xpnet.core.step import State
 from xpnet.data import place_scaling
 from xpnet.files import _record as records
 from xpnet.files._file import encode_record, explain_errors
-from xpnet.files._provenance import from_plain
+from xpnet.files._provenance import parse_provenance
 from xpnet.files._record import NO_CALIBRATIONS, Calibrations, Record
 from xpnet.value import History, Moment, Value, check_parts, init_optimizer, parse_biases, parse_weights
 from xpnet.value.structure import describe_own
@@ -112,7 +112,7 @@ def restore(record: Record, own: Value) -> Value:
         calibration=records.calibrations_of(record, model).get(0),
         laplace=records.laplace_of(record),
         novelty=records.novelty_of(record),
-        provenance=from_plain(record.provenance),
+        provenance=parse_provenance(record.provenance),
         history=History(records.history_of(record)),
         notes=records.notes_of(record),
         objective=records.objective_of(record),

@@ -9,12 +9,12 @@ from xpnet.value import MOST_RUNS, Provenance, Run
 EXPECTED = {str: "a text", bool: "true or false", int: "a whole number of at least 0", float: "a number of at least 0"}
 
 
-def from_plain(plain: Any) -> Provenance:
+def parse_provenance(plain: Any) -> Provenance:
     """Make the provenance of plain values, which may come from a file; refuse others.
 
     Examples
     --------
-    >>> from_plain({"seed": 7, "init": "zeros", "runs": [], "edited": False, "earlier": 0})
+    >>> parse_provenance({"seed": 7, "init": "zeros", "runs": [], "edited": False, "earlier": 0})
     Provenance(seed=7, init='zeros', runs=(), edited=False, earlier=0)
     """
     require_keys("provenance", plain, Provenance._fields)

@@ -23,7 +23,7 @@ from xpnet.export.parts import Part, require_networks, take_apart, warn_of_calib
 from xpnet.files import write_file
 from xpnet.network.ensemble import Ensemble
 from xpnet.network.network import Network
-from xpnet.tables.columns import CategoryColumn, Column, DateColumn, DroppedColumn, NumberColumn, choose_dtype
+from xpnet.tables.columns import CategoryColumn, Column, DateColumn, DroppedColumn, NumberColumn, choose_input_dtype
 from xpnet.tables.encoding import find_columns, find_labels, list_terms
 
 MOST_BYTES = 2**27  # of weights; as base64 in the page, they take four thirds of this
@@ -193,7 +193,7 @@ def describe_network(net: Network | Ensemble, picture: InputImage | None) -> dic
     if picture is None:
         ranges = _find_ranges(net, members[0])
         columns = find_columns(net)
-        table = {"fields": describe_fields(columns, ranges) or None, "rounds": choose_dtype(columns) == "float32"}
+        table = {"fields": describe_fields(columns, ranges) or None, "rounds": choose_input_dtype(columns) == "float32"}
         return {**description, "features": net.feature_names, "ranges": ranges, **table}
     examples = _choose_examples() if picture[:2] == MNIST else []
     return {**description, "image": picture._asdict(), "examples": examples}

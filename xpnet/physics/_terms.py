@@ -131,7 +131,7 @@ def check_residuals(terms: Sequence[Term], present: Present, value: Value) -> No
                 f"each input, and u and each of these have the columns 0 to {value.model.n_out - 1}, for each output"
             ) from error
         if term.draw is not None:
-            check_length(term, present, name, value)
+            check_other_points(term, present, name, value)
         try:
             next(compute_rows(term, *present))
             with np.errstate(all="ignore"):
@@ -152,7 +152,7 @@ def check_residuals(terms: Sequence[Term], present: Present, value: Value) -> No
             check_smoothness(name, value)
 
 
-def check_length(term: Term, present: Present, name: str, value: Value) -> None:
+def check_other_points(term: Term, present: Present, name: str, value: Value) -> None:
     """Refuse a residual that cannot be computed at other points than those of its term, which are drawn anew."""
     try:
         evaluate(replace(term, x=value.xp.concat([term.x, term.x])), *present)

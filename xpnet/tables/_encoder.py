@@ -25,12 +25,12 @@ from xpnet.tables.columns import (
     NumberColumn,
     check_bins,
     check_columns,
-    choose_columns,
     encode_columns,
     from_plain,
     learn_columns,
     name_inputs,
     open_columns,
+    read_frame,
     to_plain,
 )
 from xpnet.tables.reading import Features
@@ -278,7 +278,7 @@ def encode_table(encoder: TableEncoder, X: Any) -> Encoded:
     if isinstance(X, Features):
         check_columns([column for column in columns if not isinstance(column, DroppedColumn)], [*X.cells], X.table)
         return encode_columns(columns, X.cells, X.marks).take(X.rows)
-    cells = choose_columns(columns, _to_frame(X), "X")
+    cells = read_frame(columns, _to_frame(X), "X")
     unmarked = [column.name for column in columns if isinstance(column, NumberColumn) and not column.decimal]
     encoded = encode_columns(columns, cells, Marks(find_decimal(cells[name] for name in unmarked) or ""))
     for line in encoded.describe("X"):

@@ -52,8 +52,7 @@ __all__ = [
     "check_bins",
     "check_columns",
     "check_decimal",
-    "choose_columns",
-    "choose_dtype",
+    "choose_input_dtype",
     "count_inputs",
     "encode_columns",
     "from_plain",
@@ -62,6 +61,7 @@ __all__ = [
     "list_words",
     "name_inputs",
     "open_columns",
+    "read_frame",
     "to_plain",
 ]
 
@@ -487,7 +487,7 @@ def learn_columns(
 def encode_columns(learnt: Iterable[Column], columns: Mapping[str, Cells], marks: Marks) -> Encoded:
     """Encode the cells of a table.
 
-    The dtype of the inputs is that of `choose_dtype`. The numbers are written as in training, or with `marks` if
+    The dtype of the inputs is that of `choose_input_dtype`. The numbers are written as in training, or with `marks` if
     training did not show how.
 
     Raises
@@ -497,7 +497,7 @@ def encode_columns(learnt: Iterable[Column], columns: Mapping[str, Cells], marks
     """
     used = [column for column in learnt if not isinstance(column, DroppedColumn)]
     n = columns[used[0].name].n_rows
-    x = np.empty((n, len(name_inputs(used))), choose_dtype(used))
+    x = np.empty((n, len(name_inputs(used))), choose_input_dtype(used))
     first, unseen = 0, {}
     for column in used:
         blocks, unseen[column.name] = column.encode(columns[column.name], marks)
@@ -507,13 +507,13 @@ def encode_columns(learnt: Iterable[Column], columns: Mapping[str, Cells], marks
     return Encoded(x, unseen)
 
 
-def choose_dtype(columns: Iterable[Column]) -> str:
+def choose_input_dtype(columns: Iterable[Column]) -> str:
     """Choose the dtype of the inputs: float32 if all numbers and dates are in bins, which makes them small."""
     in_bins = {column.bins is not None for column in columns if isinstance(column, NumberColumn | DateColumn)}
     return "float32" if in_bins == {True} else "float64"
 
 
-def choose_columns(learnt: Iterable[Column], frame: Any, table: str) -> dict[str, Cells]:
+def read_frame(learnt: Iterable[Column], frame: Any, table: str) -> dict[str, Cells]:
     """Read the cells that inputs are made of from a pandas DataFrame, by their names."""
     used = [column for column in learnt if not isinstance(column, DroppedColumn)]
     check_columns(used, list(frame.columns), table)

@@ -19,10 +19,10 @@ from xpnet.tables.columns import (
     name_inputs,
 )
 
-__all__ = ["Term", "choose_columns", "find_columns", "find_labels", "list_terms"]
+__all__ = ["ColumnTerm", "choose_columns", "find_columns", "find_labels", "list_terms"]
 
 
-class Term(NamedTuple):
+class ColumnTerm(NamedTuple):
     """An input that is a function of a number v, with z = (v − offset) / divisor.
 
     Parameters
@@ -41,7 +41,7 @@ class Term(NamedTuple):
     high: float = inf
 
 
-def list_terms(column: NumberColumn | DateColumn) -> list[Term]:
+def list_terms(column: NumberColumn | DateColumn) -> list[ColumnTerm]:
     """List the inputs that a column of numbers, or of dates as days since 1970, becomes.
 
     A missing number is replaced by the median of the column, before it is encoded.
@@ -49,23 +49,23 @@ def list_terms(column: NumberColumn | DateColumn) -> list[Term]:
     Examples
     --------
     >>> list_terms(NumberColumn("mass", 3.5, missing=True))
-    [Term(kind='linear', offset=0.0, divisor=1.0, low=-inf, high=inf),
-     Term(kind='missing', offset=0.0, divisor=1.0, low=-inf, high=inf)]
+    [ColumnTerm(kind='linear', offset=0.0, divisor=1.0, low=-inf, high=inf),
+     ColumnTerm(kind='missing', offset=0.0, divisor=1.0, low=-inf, high=inf)]
     """
-    terms = [Term("linear")] if column.bins is None else _list_bins(column.bins, column.median)
+    terms = [ColumnTerm("linear")] if column.bins is None else _list_bins(column.bins, column.median)
     if column.missing:
-        terms.append(Term("missing"))
+        terms.append(ColumnTerm("missing"))
     if isinstance(column, DateColumn):
         periods = [WAVES[wave] for wave in column.waves]
-        terms += [Term("wave", -shift * period, period) for period in periods for shift in (0.0, 0.25)]
+        terms += [ColumnTerm("wave", -shift * period, period) for period in periods for shift in (0.0, 0.25)]
     return terms
 
 
-def _list_bins(bins: Bins, median: float) -> list[Term]:
-    terms, last = [Term("squash", median, bins.scale)], len(bins.edges) - 2
+def _list_bins(bins: Bins, median: float) -> list[ColumnTerm]:
+    terms, last = [ColumnTerm("squash", median, bins.scale)], len(bins.edges) - 2
     for k, (low, high) in enumerate(zip(bins.edges, bins.edges[1:])):
         # The first bin goes on below its edge, and the last one above
-        terms.append(Term("linear", low, high - low, 0.0 if k else -1.0, 1.0 if k < last else 2.0))
+        terms.append(ColumnTerm("linear", low, high - low, 0.0 if k else -1.0, 1.0 if k < last else 2.0))
     return terms
 
 

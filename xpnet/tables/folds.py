@@ -11,7 +11,7 @@ from xpnet.data.conversion import stays_outside
 from xpnet.inference import predict_calibrated
 from xpnet.network.ensemble import Ensemble
 
-__all__ = ["LONE_FOLDS", "choose_rows", "count_folds", "make_folds", "predict_out_of_fold"]
+__all__ = ["LONE_FOLDS", "choose_training_rows", "count_folds", "make_folds", "predict_out_of_fold"]
 
 FEWEST_FOLDS = 4  # so that a few members leave out no more than a quarter of the rows
 LONE_FOLDS = 5  # of a single member
@@ -87,7 +87,7 @@ def _spread_groups(groups: Any, folds: int, rng: np.random.Generator) -> np.ndar
     return fold_of_group[numbers]
 
 
-def choose_rows(folds: Sequence[np.ndarray], n: int, rng: np.random.Generator) -> list[np.ndarray]:
+def choose_training_rows(folds: Sequence[np.ndarray], n: int, rng: np.random.Generator) -> list[np.ndarray]:
     """Choose the rows that each member trains on: those outside its fold, the same number for each member.
 
     Members with the same number of rows take their steps together. Where folds of groups differ so much that this would

@@ -134,7 +134,7 @@ class HoldOut(NamedTuple):
             return np.arange(n) >= n - n_held_out
         rng = np.random.default_rng(count("seed", self.seed, least=0))
         if groups is None:
-            return choose_rows(y, n_held_out, rng)
+            return draw_held_out_rows(y, n_held_out, rng)
         if len(np.unique(groups)) == 1:
             rest, leave_out = "", ""
             if argument != "test_split":
@@ -143,7 +143,7 @@ class HoldOut(NamedTuple):
                 f"{option} holds out whole groups, but {name} has only one group of {self.group!r}{rest}; give another "
                 f"column as --test-group{leave_out}"
             )
-        return choose_groups(groups, n_held_out, rng)
+        return draw_held_out_groups(groups, n_held_out, rng)
 
 
 class Division(NamedTuple):
@@ -174,7 +174,7 @@ class Division(NamedTuple):
         return text
 
 
-def choose_rows(y: np.ndarray, n_held_out: int, rng: np.random.Generator) -> np.ndarray:
+def draw_held_out_rows(y: np.ndarray, n_held_out: int, rng: np.random.Generator) -> np.ndarray:
     """Choose rows at random, the same fraction of each class."""
     n = len(y)
     order = rng.permutation(n)
@@ -185,12 +185,12 @@ def choose_rows(y: np.ndarray, n_held_out: int, rng: np.random.Generator) -> np.
     return chosen
 
 
-def choose_groups(groups: np.ndarray, n_held_out: int, rng: np.random.Generator) -> np.ndarray:
+def draw_held_out_groups(groups: np.ndarray, n_held_out: int, rng: np.random.Generator) -> np.ndarray:
     """Choose whole groups, of two or more, at random: those that fit into `n_held_out` rows, or the smallest.
 
     Examples
     --------
-    >>> choose_groups(np.array([0, 0, 0, 1, 1, 2]), 3, np.random.default_rng(0)).tolist()
+    >>> draw_held_out_groups(np.array([0, 0, 0, 1, 1, 2]), 3, np.random.default_rng(0)).tolist()
     [False, False, False, True, True, True]
     """
     _, codes, counts = np.unique(groups, return_inverse=True, return_counts=True)

@@ -45,12 +45,12 @@ from xpnet.tables.columns import (
     Encoded,
     NumberColumn,
     check_decimal,
-    choose_columns,
     encode_columns,
     from_plain,
     list_words,
     name_inputs,
     open_columns,
+    read_frame,
     to_plain,
 )
 
@@ -368,7 +368,7 @@ class Table(NamedTuple):
 
     def inputs(self, columns: Columns) -> Encoded:
         """Encode the inputs of a network."""
-        cells = choose_columns(columns.features, self.frame, self.name)
+        cells = read_frame(columns.features, self.frame, self.name)
         return encode_columns(columns.features, cells, self.find_marks(columns))
 
     def targets(self, columns: Columns) -> Targets:

@@ -31,14 +31,14 @@ from xpnet.errors import ArgumentError
 from xpnet.inference.metrics import Metric, accuracy, calibrated_log_loss, mean_absolute_error, r2
 from xpnet.network.ensemble import Ensemble
 from xpnet.tables._outliers import find_wrong_targets
-from xpnet.tables.folds import choose_rows, predict_out_of_fold
+from xpnet.tables.folds import choose_training_rows, predict_out_of_fold
 from xpnet.training import parse_metrics, parse_optimizer
 from xpnet.training.callbacks import EarlyStopping
 from xpnet.value.structure import parse_cost
 
 __all__ = [
     "Recipe",
-    "choose_metrics",
+    "choose_epoch_metrics",
     "choose_scaling",
     "give_scaling",
     "leaves_out_rows",
@@ -192,7 +192,7 @@ def choose_scaling(
     epochs = min(recipe.choose_epochs(n), PROBE_EPOCHS)
     usual = {"patience": Recipe.patience, "network": {}, "training": {}}
     short = replace(recipe, members=min(recipe.members, PROBES), epochs=epochs, **usual)
-    rows = [rng.permutation(rows)[:PROBE_ROWS] for rows in choose_rows(folds, n, rng)[: short.members]]
+    rows = [rng.permutation(rows)[:PROBE_ROWS] for rows in choose_training_rows(folds, n, rng)[: short.members]]
     left_out = [rng.permutation(fold)[:PROBE_FOLD_ROWS] for fold in folds[: short.members]]
     ensemble = make_members(x, y, short, classes, scaling=scaling, **settings)
     _train(ensemble, x, y, short, rows, left_out, sample_weight, threads=threads, progress=False)
@@ -360,7 +360,7 @@ def train_members(
         Further arguments of `Ensemble.train`.
     """
     rng, model = np.random.default_rng(recipe.network.get("seed", ensemble.seeds[0])), ensemble[0].value.model
-    _train(ensemble, x, y, recipe, choose_rows(folds, len(x), rng), folds, sample_weight, **options)
+    _train(ensemble, x, y, recipe, choose_training_rows(folds, len(x), rng), folds, sample_weight, **options)
     for network in ensemble:
         network.reset_optimizer(SGD())  # AdamW's averages would make files three times as large
     if not (leaves_out_rows(folds) and ensemble.histories[0] and (model.task == "regression" or can_temper(model))):
@@ -408,7 +408,7 @@ def _train(
     if not needs_all_examples(parse_optimizer(settings["optimizer"])):
         steps = {"batch_size": recipe.choose_batch_size(len(x)), "lr": recipe.schedule()}
         settings = {**steps, **settings}
-    metrics = choose_metrics(ensemble[0].value.model, left_out, settings.pop("metrics", ()))
+    metrics = choose_epoch_metrics(ensemble[0].value.model, left_out, settings.pop("metrics", ()))
     own: Any = settings.pop("callbacks", ())
     is_function, stopping = callable(own), []
     if left_out and recipe.patience is not None:
@@ -428,7 +428,7 @@ def _train(
     )
 
 
-def choose_metrics(model: Model, left_out: bool, extra: Sequence[Any]) -> list[Metric]:
+def choose_epoch_metrics(model: Model, left_out: bool, extra: Sequence[Any]) -> list[Metric]:
     """Choose the metrics of each epoch: the usual ones, in the units of the targets, and those that the user wants."""
     usual = list[Metric]()
     if model.task == "regression":  # the cost is that of standardized targets

@@ -13,7 +13,7 @@ from xpnet.network.network import Network
 
 __all__ = ["Scores", "score", "score_out_of_fold"]
 
-Model = Network | Ensemble
+
 LEVEL = 0.9  # of intervals that are judged
 FEWEST_ERRORS = 9  # by which intervals of this level are calibrated
 
@@ -35,14 +35,14 @@ class Scores(NamedTuple):
 
 
 def score(
-    model: Model, data: tuple[Any, np.ndarray], extra: Sequence[Metric] = (), *, intervals: bool = True
+    model: Network | Ensemble, data: tuple[Any, np.ndarray], extra: Sequence[Metric] = (), *, intervals: bool = True
 ) -> Scores:
     """Compute scores of a network or an ensemble on data.
 
     They are accuracy, or R2 and mean absolute error; after a calibration also the log loss, or the fraction of targets
     within intervals, if `intervals` are to be judged and there were enough errors for them; and extra metrics.
     """
-    metrics = choose_metrics(model, extra)
+    metrics = choose_score_metrics(model, extra)
     scores = model.measure(data, metrics=metrics)
     errors = () if model.calibration is None else model.calibration
     if intervals and len(errors) >= FEWEST_ERRORS and not _first(model).value.model.cost.levels:
@@ -53,7 +53,7 @@ def score(
 
 def score_out_of_fold(ensemble: Ensemble, y: np.ndarray, predicted: np.ndarray, extra: Sequence[Metric] = ()) -> Scores:
     """Compute scores as `score` does, of the predictions of `predict_out_of_fold`; rows without one are left out."""
-    metrics, host, n = choose_metrics(ensemble, extra), get_backend(), predicted.shape[1]
+    metrics, host, n = choose_score_metrics(ensemble, extra), get_backend(), predicted.shape[1]
     rows = np.flatnonzero(~np.isnan(predicted[:, 0]))
     predicted = predicted[rows]
     targets = np.eye(n)[y[rows]] if y.ndim == 1 and n > 1 else y[rows].reshape(-1, n).astype(np.float64)
@@ -62,7 +62,7 @@ def score_out_of_fold(ensemble: Ensemble, y: np.ndarray, predicted: np.ndarray, 
     return format_scores({**scores, "size": len(rows), "cost": math.nan}, metrics)
 
 
-def choose_metrics(model: Model, extra: Sequence[Metric]) -> list[Metric]:
+def choose_score_metrics(model: Network | Ensemble, extra: Sequence[Metric]) -> list[Metric]:
     """Choose the metrics of a model's scores, the usual ones first."""
     first = _first(model)
     usual = [r2, mean_absolute_error] if first.task == "regression" else [accuracy, correct]
@@ -85,5 +85,5 @@ def format_scores(scores: Mapping[str, float], metrics: Sequence[Metric]) -> Sco
     return Scores(name, values, float(scores["cost"]))
 
 
-def _first(model: Model) -> Network:
+def _first(model: Network | Ensemble) -> Network:
     return model[0] if isinstance(model, Ensemble) else model

@@ -220,7 +220,7 @@ def prepare(
     Also return their trainings, and the file for these, if there is to be one.
     """
     for job in jobs:
-        check_data(job)
+        check_place_of_data(job)
     with jobs[0].start.value.scope():  # for the user's own code, too: metrics and callbacks
         jobs = complete_jobs(jobs, runner)
         file = None if checkpoint is None else CheckpointFile(checkpoint, jobs, describe_calls(jobs))
@@ -229,7 +229,7 @@ def prepare(
         return *finish_jobs(jobs), file
 
 
-def check_data(job: Job) -> None:
+def check_place_of_data(job: Job) -> None:
     """Refuse data that were opened for a network of another structure, or at another place."""
     value, reader = job.start.value, job.data.train.reader
     if reader.place != value.place or not (reader.model is value.model or is_same(reader.model, value.model)):
