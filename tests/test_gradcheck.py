@@ -1,4 +1,4 @@
-"""check_gradients: right gradients pass, and wrong ones are found; `test_mutations.py` breaks the four equations."""
+"""check_gradients: right gradients pass, and wrong ones are found."""
 
 import numpy as np
 import pytest

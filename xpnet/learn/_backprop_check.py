@@ -1,23 +1,20 @@
 """Checks a learner's own backpropagation, and names the equation, the layer and the likely mistake.
 
-The function that is checked gets random networks and minibatches, and its gradients are compared with those of
-`Network.backward`. To name a mistake, each of `mutations.MISTAKES` is made on purpose in the same networks: the one
-whose gradients are those of the function is the likely mistake.
+The function that is checked gets random networks and minibatches, and its gradients are compared with the right ones.
+To name a mistake, each of the table in `_mistakes` is made on purpose in the same networks: the one whose gradients
+are those of the function is the likely mistake.
 """
 
 from __future__ import annotations
 
 import math
-import os
 import sys
 import sysconfig
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
-from itertools import combinations
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -28,9 +25,7 @@ from xpnet.errors import ArgumentError
 from xpnet.inference import table
 from xpnet.learn._cases import (
     Answer,
-    Case,
     Cases,
-    Gradients,
     UnreadableError,
     are_equal,
     are_same,
@@ -42,23 +37,17 @@ from xpnet.learn._cases import (
     is_complete,
     is_finite,
     read,
-    to_layout,
 )
-from xpnet.learn._mutations import FORWARD_MISTAKES, MISTAKES, RIGHT, Equations, Mistake
-from xpnet.learn._slips import FITTED, SLIPS
+from xpnet.learn._mistakes import Explanation, find_mistakes, gives
 from xpnet.network.network import Network
 from xpnet.value.structure import parse_seed
 
 LAYOUTS = {"rows": "examples in rows", "columns": "examples in columns"}
 REDUCTIONS = {"mean": "mean over", "sum": "sum over"}
-FITTING_STEPS, STARTS = 12, (0.0, 0.3)  # of the Gauss-Newton method, for one number
 # Of which a factor may be made, by which gradients are wrong
 COUNTS = ["1", *(f"the number of {name}" for name in ("examples", "inputs", "outputs", "units before", "its units"))]
-NO_EFFECT = 1e-4  # a smaller number, such as a learning rate, is rounding
 
 _WHERE = {"all": "", "hidden": ", in the hidden layers only,", "last": ", in the last layer only,"}
-
-Explanation = tuple[Mistake, ...]  # mistakes that give the learner's gradients together
 
 
 @dataclass(frozen=True)
@@ -119,11 +108,10 @@ class BackpropCheck:
 
 
 def _format_row(row: dict[str, Any]) -> list[str]:
-    verdict = "right" if row["passed"] else "WRONG"
+    start = [str(row["layer"]), row["parameter"], "right" if row["passed"] else "WRONG"]
     if isinstance(row["yours"], tuple):
-        return [str(row["layer"]), row["parameter"], verdict, "shape", "", str(row["yours"]), str(row["right"])]
-    numbers = [f"{row['error']:.1e}", str(row["at"]), f"{row['yours']:.6g}", f"{row['right']:.6g}"]
-    return [str(row["layer"]), row["parameter"], verdict, *numbers]
+        return [*start, "shape", "", str(row["yours"]), str(row["right"])]
+    return [*start, f"{row['error']:.1e}", str(row["at"]), f"{row['yours']:.6g}", f"{row['right']:.6g}"]
 
 
 def _list_wrong(wrong: list[tuple[int, str]]) -> str:
@@ -132,9 +120,11 @@ def _list_wrong(wrong: list[tuple[int, str]]) -> str:
     for layer in dict.fromkeys(layer for layer, _ in wrong):
         names = _join(name for number, name in wrong if number == layer)
         layers_of.setdefault(names, []).append(str(layer))
-    return ", ".join(
-        f"{names} of layer{'s' if len(layers) > 1 else ''} {_join(layers)}" for names, layers in layers_of.items()
-    )
+    return ", ".join(f"{names} of {_name_layers(layers)}" for names, layers in layers_of.items())
+
+
+def _name_layers(layers: Sequence[Any]) -> str:
+    return f"layer{'s' if len(layers) > 1 else ''} {_join(map(str, layers))}"
 
 
 def _join(words: Iterable[str], last: str = "and") -> str:
@@ -219,46 +209,44 @@ def check_backprop(
     look_up("reduction", reduction, REDUCTIONS)
     settings = {"activation": activation, "output_activation": output_activation, "cost": cost}
     model = Network(sizes, **settings).value.model
-    cases = Cases(model, settings, reduction, np.random.default_rng(parse_seed(seed)))
+    cases = Cases(model, settings, layout, reduction, np.random.default_rng(parse_seed(seed)))
     first, *others = *cases.draw("given", 3), *cases.draw("wide", 2)
     # Again at once and at the end: what a function keeps between calls may depend on the shapes
-    answers = [ask(backward, first, layout)]
-    again = [ask(backward, first, layout)]
-    answers += [ask(backward, case, layout) for case in others]
-    again.append(ask(backward, first, layout))
+    answers, again = [ask(backward, first)], [ask(backward, first)]
+    answers += [ask(backward, case) for case in others]
+    again.append(ask(backward, first))
     squares = [*cases.draw("square", 3)]  # shapes that do not fit, or that tell arrays apart, fit where all are equal
     if any(answer.error for answer in answers):
         squares.pop()  # where everything fits, a function may run that never should
-    answers += [ask(backward, case, layout) for case in squares]
+    answers += [ask(backward, case) for case in squares]
     if not any(answer.error is None and is_finite(answer.result) for answer in answers) and len(first.layers) > 1:
-        answers += [ask(backward, case, layout) for case in cases.draw("shallow", 2)]
-    hints = [*_try_other_layout(backward, answers[0], layout), *_try_saturation(backward, answers[0], layout)]
-    question = _Question(layout, reduction, settings)
-    report = _write_report(answers, again, question, hints)
+        answers += [ask(backward, case) for case in cases.draw("shallow", 2)]
+    hints = [*_try_other_layout(backward, answers[0]), *_try_saturation(backward, answers[0])]
+    report = _write_report(answers, again, cases, hints)
     if report.passed and len(set(model.sigmas)) == 1:  # else layers may have numbers in it
-        deep = [ask(backward, case, layout) for case in cases.draw("deep", 2)]
+        deep = [ask(backward, case) for case in cases.draw("deep", 2)]
         if all(is_complete(answer, choose_reading(answers)) for answer in deep):  # else it is for this depth only
-            report = _write_report([*answers, *deep], again, question, hints)
+            report = _write_report([*answers, *deep], again, cases, hints)
     return report
 
 
-def _try_other_layout(backward: Callable[..., Any], answer: Answer, layout: str) -> list[str]:
+def _try_other_layout(backward: Callable[..., Any], answer: Answer) -> list[str]:
     """Say whether a function that raises an error runs with the other layout."""
-    (other,) = LAYOUTS.keys() - {layout}
-    if answer.error is None or ask(backward, answer.case, other).error is not None:
+    (other,) = LAYOUTS.keys() - {answer.case.layout}
+    if answer.error is None or ask(backward, answer.case._replace(layout=other)).error is not None:
         return []
     return [f'It runs with layout="{other}", {LAYOUTS[other]}: give this argument if you mean that']
 
 
-def _try_saturation(backward: Callable[..., Any], answer: Answer, layout: str) -> list[str]:
+def _try_saturation(backward: Callable[..., Any], answer: Answer) -> list[str]:
     """Say whether a function whose gradients are finite returns NaN or infinity where z of layer 1 reaches 100."""
-    saturated = answer.case.saturate(100.0)
-    if answer.error or not is_finite(answer.result) or not is_finite(saturated.right):
+    if answer.error or not is_finite(answer.result):
         return []
     with np.errstate(all="ignore"):
-        beyond = ask(backward, saturated, layout)
-    if beyond.error or is_finite(beyond.result):
-        return []
+        saturated = answer.case.saturate(100.0)
+        beyond = ask(backward, saturated)
+        if not is_finite(saturated.right) or beyond.error or is_finite(beyond.result):
+            return []
     return [
         "Where z is about 100, your function returns NaN or infinity: does exp overflow, as it does in float32 from 89 "
         "on, or does it divide by a or 1 − a, which are 0 there? Write the sigmoid as 1 / (1 + exp(−z)), and δ of the "
@@ -269,130 +257,67 @@ def _try_saturation(backward: Callable[..., Any], answer: Answer, layout: str) -
 # Explaining
 
 
-class _Question(NamedTuple):
-    """The kind of gradients that the learner's function should return."""
-
-    layout: str
-    reduction: str
-    settings: dict[str, Any]
-
-    def title(self, case: Case) -> str:
-        """Format the question, for the first line of the report."""
-        activations = ", then ".join(dict.fromkeys(sigma.name for sigma in case.model.sigmas))
-        cost = f"{case.model.cost.name} cost, {REDUCTIONS[self.reduction]} the {LAYOUTS[self.layout]}"
-        return f"Backpropagation in {_show_sizes(case)}: {activations}; {cost}"
-
-
-# What a factor 1/m too much or too little means where the sum over the examples is asked for
-_FOR_SUMS = {
-    "BP1-twice": ("divides by the number of examples", 'leave the division out, or say reduction="mean"'),
-    "BP2-twice": ("divides by the number of examples", "leave the division out"),
-    "BP3-twice": ("divides by the number of examples", "take the sum over the examples, not the mean"),
-    "BP4-twice": ("divides by the number of examples", "take the product alone: it is the sum over the examples"),
-}
-_NOT_FOR_SUMS = ("BP1", "BP3-sum", "BP4-sum")
-
-
-def _list_mistakes(reduction: str) -> list[Mistake]:
-    """List the mistakes that can be made with a reduction."""
-    rest = FORWARD_MISTAKES.values()
-    if reduction == "mean":
-        return [*MISTAKES.values(), *rest]
-    mistakes = {name: mistake for name, mistake in MISTAKES.items() if name not in _NOT_FOR_SUMS}
-    for name, (mistake, remedy) in _FOR_SUMS.items():
-        mistakes[name] = mistakes[name]._replace(mistake=mistake, remedy=remedy)
-    return [*mistakes.values(), *rest]
-
-
-class _Found(NamedTuple):
-    """Gradients that the function returned for a case; None if it raised an error."""
-
-    case: Case
-    gradients: Gradients | None
-
-
-class _Candidate(NamedTuple):
-    """Mistakes that may explain the gradients, with their equations; `last` holds BP3 and BP4 of the last layer."""
-
-    mistakes: Explanation
-    equations: Equations
-    last: Equations
-
-
-def _gives(equations: Equations, found: Sequence[_Found], layout: str, last: Equations | None = None) -> bool:
-    """Tell whether these equations give what was found, errors included."""
-    for case, gradients in found:
-        candidate = case.apply(equations, last=last)
-        if (candidate is None) != (gradients is None):
-            return False
-        if candidate is not None and gradients is not None and not are_equal(gradients, candidate, layout):
-            return False
-    return True
-
-
 def _explain(
-    found: Sequence[_Found], wrong: list[tuple[int, str]], question: _Question, *, locate: bool
+    answers: Sequence[Answer], wrong: list[tuple[int, str]], cases: Cases, *, locate: bool
 ) -> tuple[list[Explanation], str | None, list[str]]:
     """Explain wrong gradients: by mistakes, with their equation; else, if `locate`, by the equation, and sentences."""
-    finite = [_Found(case, gradients) for case, gradients in found if gradients is None or is_finite(gradients)]
-    ran = [_Found(case, gradients) for case, gradients in finite if gradients is not None]
+    finite = [answer for answer in answers if answer.gradients is None or is_finite(answer.gradients)]
+    ran = [answer for answer in finite if answer.gradients is not None]
     if not ran:
-        infinite = len(finite) < len(found)
+        infinite = len(finite) < len(answers)
         return [], None, ["There are NaN or infinity among your gradients: mend that first"] if infinite else []
-    if wrong and _gives(RIGHT, ran, question.layout):
+    if wrong and gives({}, ran):
         return [], None, ["The numbers are right, but not the shapes: they must be those of the weights and biases"]
-    evidence = [finite]
-    if wrong:
-        # A function may fail for other sizes only because it was written for the given ones, and it may take other
-        # arrays where shapes are equal
-        wrong_only = [found for found in ran if not _gives(RIGHT, [found], question.layout)]
-        evidence += [part for part in (ran, wrong_only) if len(part) < len(evidence[-1])]
-    explanations = _find_mistakes(evidence, question, together=1)
+    # A function may fail for other sizes only because it was written for the given ones, and it may take other arrays
+    # where shapes are equal
+    wrong_only = [answer for answer in ran if not gives({}, [answer])]
+    evidence = [finite, ran, wrong_only] if wrong else [finite]
+    explanations = find_mistakes(evidence, cases.reduction, together=1)
     if wrong and not explanations:
-        other = _find_other_settings(ran, question)
+        other = _find_other_settings(ran, cases.settings)
         if other is not None:
             return [], None, [f"Your gradients are right for {other}: give this argument if you mean that"]
-        explanations = _find_mistakes(evidence, question, together=2)
+        explanations = find_mistakes(evidence, cases.reduction, together=2)
     if explanations or not wrong:
         names = dict.fromkeys(_name_equations(mistakes) for mistakes in explanations)
-        return explanations, _join(names, "or") if names else None, _list_misshapen(_find_shapes(ran, question.layout))
-    if not locate:
-        return [], None, []
-    return [], *_explain_places(wrong_only, wrong, question.layout)
+        return explanations, _join(names, "or") if names else None, _list_misshapen(ran)
+    return [], *(_explain_places(wrong_only, wrong) if locate else (None, []))
 
 
-def _explain_places(found: Sequence[_Found], wrong: list[tuple[int, str]], layout: str) -> tuple[str | None, list[str]]:
+def _explain_places(answers: Sequence[Answer], wrong: list[tuple[int, str]]) -> tuple[str | None, list[str]]:
     """Say which equation seems to be wrong, from the places, shapes and sizes of the wrong gradients."""
-    ran = [other for other in found if other.case.kind == found[0].case.kind]  # of the table, with its layers
-    misshapen = _find_shapes(ran, layout)
-    empty = _find_empty(ran, wrong)
+    ran = [answer for answer in answers if answer.case.kind == answers[0].case.kind]  # of the table, with its layers
+    empty = [
+        (l, name)
+        for l, name in wrong
+        if not any(np.any(answer.gradients[l - 1]["wb".index(name)]) for answer in ran)  # type: ignore
+    ]
     equation, sentence = _locate(empty or wrong, len(ran[0].case.layers))
     if empty:
-        places = f"{_list_wrong(empty)} {'are' if len(empty) > 1 else 'is'} 0"
+        many = len(empty) > 1
         cause = ", or is δ 0 there?" if equation in ("BP1", "BP2") else "?"
-        return None, [f"{places}: {'were they' if len(empty) > 1 else 'was it'} filled in{cause}"]
-    shapes = [place for place in wrong if any(place in places for places in misshapen)]
+        return None, [
+            f"{_list_wrong(empty)} {'are' if many else 'is'} 0: {'were they' if many else 'was it'} filled in{cause}"
+        ]
+    misshapen = {place for answer in ran for place in find_misshapen(answer)}
+    shapes = [place for place in wrong if place in misshapen]
     if shapes:
         equation = equation if equation in ("BP3", "BP4") else None
         sentence = f"The shapes of {_list_wrong(shapes)} are wrong: give them those of the weights and biases"
-    factor = _find_factor(found, layout)
+    factor = _find_factor(answers)
     if equation == "BP1" and factor is None:
         equation = "BP1 or forward"
     sentences = [] if factor is None else [f"Each wrong gradient is {factor}"]
     return equation, ["No mistake known here, nor two together, gives these gradients", sentence, *sentences]
 
 
-def _find_shapes(ran: Sequence[_Found], layout: str) -> list[dict[tuple[int, str], bool]]:
-    """Find the wrong shapes of each case."""
-    return [find_misshapen(case, gradients, layout) for case, gradients in ran if gradients is not None]
-
-
-def _list_misshapen(misshapen: Sequence[dict[tuple[int, str], bool]]) -> list[str]:
+def _list_misshapen(ran: Sequence[Answer]) -> list[str]:
     """Say which shapes are wrong besides the numbers, not because of them: those that only lost or gained axes."""
+    places = [item for answer in ran for item in find_misshapen(answer).items()]
     notes = []
-    for which, name in zip("wb", ("weights", "biases")):
-        restorable = [mended for places in misshapen for (_, part), mended in places.items() if part == which]
-        if restorable and all(restorable):
+    for part, name in zip("wb", ("weights", "biases")):
+        mended = [is_mended for (_, which), is_mended in places if which == part]
+        if mended and all(mended):
             notes.append(f"The shapes of the {name}' gradients are wrong, too: they must be those of the {name}")
     return notes
 
@@ -401,179 +326,39 @@ def _name_equations(mistakes: Explanation) -> str:
     return _join(sorted({name for mistake in mistakes for name in mistake.equation.split(" and ")}))
 
 
-def _find_mistakes(evidence: Sequence[Sequence[_Found]], question: _Question, together: int) -> list[Explanation]:
-    """Find the mistakes, alone or two together, that give exactly the first evidence, or else the next.
-
-    Those of an equation and of the forward pass come first, as they are the most frequent.
-    """
-    layout = question.layout
-    right = [_Found(case, to_layout(case.right, layout)) for case, _ in evidence[0]]
-    frequent = _list_mistakes(question.reduction)
-    first = next(found for found in evidence[-1] if found.gradients is not None)
-    for mistakes in (frequent, [*frequent, *SLIPS]):
-        if together > 1:  # one that has no effect here does not belong to a pair
-            mistakes = [m for m in mistakes if not _gives(m.equations, right, layout)]
-        # A program may have BP3 and BP4 twice, as the book's: for the last layer, and in a loop
-        twice = [m for m in mistakes if m.equation.startswith(("BP3", "BP4"))] if len(right[0].case.layers) > 1 else []
-        for places in (mistakes, *([m._replace(layers=layers) for m in twice] for layers in ("hidden", "last"))):
-            candidates = _make_candidates(places, together, first, layout)
-            for found in evidence:
-                explanations = [c.mistakes for c in candidates if _gives(c.equations, found, layout, c.last)]
-                if explanations:
-                    return _leave_out_repetitions(explanations)
-    if together > 1:
-        return []
-    for start in STARTS:
-        fitted = [mistake for mistake in (_fit(make, start, first, layout) for make in FITTED) if mistake]
-        explanations = [(mistake,) for mistake in fitted if _gives(mistake.equations, evidence[-1], layout)]
-        if explanations:
-            return explanations
-    return []
-
-
-def _make_candidates(mistakes: Sequence[Mistake], together: int, found: _Found, layout: str) -> list[_Candidate]:
-    """Make candidates of one mistake or two; of two, only if the last layer does not speak against them.
-
-    Its gradients do not depend on BP2. So the weights' gradient, or the biases', is right if neither of two mistakes
-    changes it, and it is that of one mistake alone if the other does not.
-    """
-    singles = [c for c in (_make_candidate((m,)) for m in mistakes) if c is not None]
-    if together == 1:
-        return singles
-    right = _fits_last_layer(_Candidate((), RIGHT, RIGHT), found, layout)
-    fits = [_fits_last_layer(c, found, layout) for c in singles]
-    changes = [_find_changes(c) for c in singles]
-
-    def may_fit(i: int, j: int) -> bool:
-        for part in "wb":
-            changing = [k for k in (i, j) if part in changes[k]]
-            if len(changing) < 2 and part not in (fits[changing[0]] if changing else right):
-                return False
-        return True
-
-    pairs = [pair for pair in combinations(range(len(singles)), 2) if may_fit(*pair)]
-    candidates = (_make_candidate((*singles[i].mistakes, *singles[j].mistakes)) for i, j in pairs)
-    return [c for c in candidates if c is not None]
-
-
-def _find_changes(candidate: _Candidate) -> str:
-    """Say which gradients of the last layer a candidate changes: those of the weights, "w", of the biases, "b"."""
-    changed = [*_list_changes(candidate.last)]
-    changed += [name for name in _list_changes(candidate.equations) if name[:3] not in ("bp2", "bp3", "bp4")]
-    parts = {"bp2": "", "bp3": "b", "bp4": "w"}
-    return "".join(parts.get(name[:3], "wb") for name in changed)
-
-
-def _fits_last_layer(candidate: _Candidate, found: _Found, layout: str) -> str:
-    """Say which gradients of the last layer a candidate gives: those of the weights, "w", of the biases, "b"."""
-    case, gradients = found
-    given = case.apply(candidate.equations, last=candidate.last)
-    if given is None or gradients is None:
-        return ""
-    last = [([arrays[-1]], []) for arrays in to_layout(given, layout)]
-    return "".join(
-        part for part, mine, other in zip("wb", gradients, last) if are_equal(([mine[-1]], []), other, "rows")
-    )
-
-
-def _fit(make: Callable[[float], Mistake], start: float, found: _Found, layout: str) -> Mistake | None:
-    """Find the number of a mistake by the Gauss-Newton method; None if shapes do not fit or it has no effect."""
-
-    def compute(c: float) -> np.ndarray | None:
-        gradients = found.case.apply(make(c).equations)
-        return None if gradients is None else _flatten(to_layout(gradients, layout))
-
-    yours, c, h = _flatten(found.gradients or ([], [])), start, 1e-4
-    for _ in range(FITTING_STEPS):
-        now, beyond = compute(c), compute(c + h)
-        if now is None or beyond is None or now.shape != yours.shape:
-            return None
-        slope = (beyond - now) / h
-        step = float(np.vdot(slope, yours - now) / np.vdot(slope, slope)) if slope.any() else math.nan
-        c += step
-        if math.isnan(c) or abs(step) < 1e-9:
-            break
-    return make(c) if abs(c) > NO_EFFECT else None  # not NaN
-
-
-def _flatten(gradients: Gradients) -> np.ndarray:
-    return np.concatenate([array.ravel() for arrays in gradients for array in arrays])
-
-
-def _make_candidate(mistakes: Explanation) -> _Candidate | None:
-    """Make mistakes together, each in its layers; None if they exclude each other."""
-    hidden = _join_equations([m for m in mistakes if m.layers != "last"])
-    last = _join_equations([m for m in mistakes if m.layers != "hidden"])
-    return None if hidden is None or last is None else _Candidate(mistakes, hidden, last)
-
-
-def _leave_out_repetitions(explanations: list[Explanation]) -> list[Explanation]:
-    """Leave out explanations in the same words, and all but the first in the forward pass, which says the least."""
-    distinct = {}
-    for mistakes in explanations:
-        words = tuple("forward" if m.equation == "forward" else f"{m.equation} {m.mistake}" for m in mistakes)
-        distinct.setdefault(words, mistakes)
-    return list(distinct.values())
-
-
-def _join_equations(mistakes: Sequence[Mistake]) -> Equations | None:
-    """Make mistakes together; None if they are in the same place and none of them is only a factor."""
-    joined: dict[str, Any] = {}
-    for mistake in mistakes:
-        for name, value in _list_changes(mistake.equations).items():
-            if name in joined:
-                if name != "bp1_scale":
-                    return None
-                value = partial(_multiply, joined[name], value)
-            joined[name] = value
-    return RIGHT._replace(**joined)
-
-
-@lru_cache(maxsize=1000)
-def _list_changes(equations: Equations) -> dict[str, Any]:
-    """List what differs from the right equations."""
-    return {name: value for name, value in equations._asdict().items() if value != getattr(RIGHT, name)}
-
-
-def _multiply(one: Callable[..., float], other: Callable[..., float], x: Any, y: Any) -> float:
-    return one(x, y) * other(x, y)
-
-
-def _find_other_settings(ran: Sequence[_Found], question: _Question) -> str | None:
+def _find_other_settings(ran: Sequence[Answer], settings: dict[str, Any]) -> str | None:
     """Find another activation or cost for which the gradients are right."""
     names = {"activation": ACTIVATIONS, "output_activation": ACTIVATIONS, "cost": COSTS}
     for argument, name in ((argument, name) for argument, known in names.items() for name in known):
-        if all(_is_right_for(case, gradients, {argument: name}, question) for case, gradients in ran):
+        if all(_is_right_for(answer, {**settings, argument: name}) for answer in ran):
             return f'{argument}="{name}"'
     return None
 
 
-def _is_right_for(case: Case, gradients: Gradients | None, change: dict[str, Any], question: _Question) -> bool:
+def _is_right_for(answer: Answer, settings: dict[str, Any]) -> bool:
     try:
-        model = Network(case.model.sizes, **{**question.settings, **change}).value.model
+        model = Network(answer.case.model.sizes, **settings).value.model
     except ValueError:  # does not go with the other settings
         return False
-    if model.cost.outputs_per_target != case.model.cost.outputs_per_target:
+    if model.cost.outputs_per_target != answer.case.model.cost.outputs_per_target:
         return False
-    candidate = case.apply(RIGHT, model)
-    return candidate is not None and gradients is not None and are_equal(gradients, candidate, question.layout)
+    return are_equal(answer.gradients, answer.case.find_right(model))  # type: ignore
 
 
-def _find_factor(ran: Sequence[_Found], layout: str) -> str | None:
+def _find_factor(ran: Sequence[Answer]) -> str | None:
     """Say by what all wrong gradients are multiplied; None if they are no multiples of the right ones."""
     factors, ratios = [], []
-    for case, gradients in ran:
-        right = to_layout(case.right, layout)
-        rows = [] if gradients is None else compare(case, gradients, layout)
-        for row in (row for row in rows if not row["passed"]):
+    for answer in ran:
+        case = answer.case
+        for row in (row for row in compare(answer) if not row["passed"]):
             part, l = "wb".index(row["parameter"]), row["layer"] - 1
-            yours, correct = gradients[part][l], right[part][l]  # type: ignore
+            yours, correct = answer.gradients[l][part], case.right[l][part]  # type: ignore
             if yours.shape != correct.shape:
                 return None
             factors.append(float(np.vdot(yours, correct) / np.vdot(correct, correct)))
             if not is_close(yours, factors[-1] * correct, np.max(np.abs(yours))):
                 return None
-            n_out, n_in = right[0][l].shape
+            n_out, n_in = case.model.shapes[l]
             counts = [1, len(case.x), case.x.shape[1], case.y.shape[1], n_in, n_out]
             ratios.append([one / other for one in counts for other in counts])
     if not factors:
@@ -585,12 +370,6 @@ def _find_factor(ran: Sequence[_Found], layout: str) -> str | None:
         one, other = divmod(int(np.argmax(ratio)), len(COUNTS))
         return f"the right one times {COUNTS[one]} / {COUNTS[other]}: leave this factor out"
     return "a multiple of the right one, each another: is it divided by its norm, or by a number that changes?"
-
-
-def _find_empty(ran: Sequence[_Found], wrong: list[tuple[int, str]]) -> list[tuple[int, str]]:
-    """Find the wrong gradients that are always 0."""
-    gradients = [found.gradients for found in ran if found.gradients is not None]
-    return [(l, name) for l, name in wrong if not any(np.any(lists["wb".index(name)][l - 1]) for lists in gradients)]
 
 
 def _locate(wrong: list[tuple[int, str]], n: int) -> tuple[str | None, str]:
@@ -618,8 +397,8 @@ def _locate(wrong: list[tuple[int, str]], n: int) -> tuple[str | None, str]:
     if not of_biases:
         return "BP4", "Only weights are wrong, so the errors δ are right: look at BP4"
     return "BP3 and BP4", (
-        f"In layer 1 a gradient is right, so the errors δ of all layers are: look at BP3 and BP4 of layer"
-        f"{'s' if len(later) > 1 else ''} {_join(map(str, later))}"
+        "In layer 1 a gradient is right, so the errors δ of all layers are: look at BP3 and BP4 of "
+        f"{_name_layers(later)}"
     )
 
 
@@ -627,20 +406,15 @@ def _locate(wrong: list[tuple[int, str]], n: int) -> tuple[str | None, str]:
 
 
 def _find_libraries(function_file: str) -> list[Path]:
-    """List the folders of libraries: those of Python, and those that .pth files name, as of editable installations.
+    """List the folders of libraries: those of Python and of xpnet, and those in which Python looks for modules.
 
     A folder with the learner's function in it, or around or below the current folder, is a project of the learner.
     """
-    named = [
-        Path(os.path.abspath(Path(folder, line.strip())))
-        for folder in sys.path
-        for file in Path(folder).glob("*.pth")
-        for line in file.read_text(encoding="utf-8", errors="replace").splitlines()
-    ]
     here = Path.cwd()
+    found = [Path(folder).absolute() for folder in sys.path if folder]  # by .pth files, too
     others = [
         folder
-        for folder in named
+        for folder in found
         if not (
             Path(function_file).is_relative_to(folder) or here.is_relative_to(folder) or folder.is_relative_to(here)
         )
@@ -654,25 +428,50 @@ def _is_of_library(filename: str, libraries: Sequence[Path]) -> bool:
     return is_installed or filename.startswith("<frozen ") or any(path.is_relative_to(folder) for folder in libraries)
 
 
-def _describe_error(answer: Answer, layout: str) -> str:
+def _describe_error(answer: Answer) -> str:
     """Say what the function raised, with which network, and in which line of it."""
-    error = answer.error
+    error, case = answer.error, answer.case
     frames = traceback.extract_tb(error.__traceback__)[1:]  # type: ignore
     libraries = _find_libraries(frames[0].filename) if frames else []
     own = [frame for frame in frames if not _is_of_library(frame.filename, libraries)] or frames
-    place = ""
+    place = ". It is called as backward(weights, biases, x, y)"
+    where = ""
     if own:
         file = "" if own[-1].filename == frames[0].filename else f" of {Path(own[-1].filename).name}"
-        place = f" in line {own[-1].lineno}{file}{f', {own[-1].line}' if own[-1].line else ''}"
-    called = "" if own else ". It is called as backward(weights, biases, x, y)"
+        where, place = f" in line {own[-1].lineno}{file}{f', {own[-1].line}' if own[-1].line else ''}", ""
     return (
-        f"With the sizes {_show_sizes(answer.case)} and {len(answer.case.x)} {LAYOUTS[layout]}, your function raised "
-        f"{type(error).__name__}{place}: {error}{called}"
+        f"With the sizes {case.sizes} and {len(case.x)} {LAYOUTS[case.layout]}, your function raised "
+        f"{type(error).__name__}{where}: {error}{place}"
     )
 
 
-def _show_sizes(case: Case) -> str:
-    return "-".join(map(str, case.model.sizes))
+def _write_report(answers: list[Answer], again: list[Answer], cases: Cases, hints: list[str]) -> BackpropCheck:
+    """Read the answers, compare them with the right gradients, and explain the difference."""
+    case = answers[0].case
+    activations = ", then ".join(dict.fromkeys(sigma.name for sigma in case.model.sigmas))
+    examples = f"{REDUCTIONS[cases.reduction]} the {LAYOUTS[case.layout]}"
+    title = f"Backpropagation in {case.sizes}: {activations}; {case.model.cost.name} cost, {examples}"
+    report = BackpropCheck(False, [], None, [], [], None, title)
+    reading = choose_reading(answers)
+    try:
+        answers = [
+            answer if answer.error else answer._replace(gradients=read(answer.result, reading, len(answer.case.layers)))
+            for answer in answers
+        ]
+    except UnreadableError as complaint:
+        return replace(report, notes=[str(complaint)])
+    impurities = []
+    changed = list(dict.fromkeys(name for answer in answers for name in answer.changed))
+    if changed:
+        impurities.append(f"Your function changes its arguments: {_join(changed)}. Let it work on copies of them")
+    if any(answer.error is None and not are_same(answer.result, answers[0].result) for answer in again):
+        impurities.append(
+            "Called again with the same arguments, your function returns other numbers: it keeps something between "
+            "calls, such as sums that do not begin at 0, or draws random numbers"
+        )
+    notes = [reading.note, *impurities] if reading.note else impurities
+    report = _diagnose(replace(report, notes=notes), answers, cases, impure=bool(impurities))
+    return replace(report, notes=[*report.notes, *hints])
 
 
 def _merge_rows(tables: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
@@ -683,61 +482,30 @@ def _merge_rows(tables: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
     ]
 
 
-def _write_report(answers: list[Answer], again: list[Answer], question: _Question, hints: list[str]) -> BackpropCheck:
-    """Read the answers, compare them with the right gradients, and explain the difference."""
-    report = BackpropCheck(False, [], None, [], [], None, question.title(answers[0].case))
-    reading = choose_reading(answers)
-    if reading.note:
-        report.notes.append(reading.note)
-    found = []
-    for answer in answers:
-        try:
-            gradients = None if answer.error else read(answer.result, reading, len(answer.case.layers))
-        except UnreadableError as complaint:
-            return replace(report, notes=[str(complaint)])
-        found.append(_Found(answer.case, gradients))
-    impurities = []
-    changed = list(dict.fromkeys(name for answer in answers for name in answer.changed))
-    if changed:
-        impurities.append(f"Your function changes its arguments: {_join(changed)}. Let it work on copies of them")
-    if any(answer.error is None and not are_same(answer.result, answers[0].result) for answer in again):
-        impurities.append(
-            "Called again with the same arguments, your function returns other numbers: it keeps something between "
-            "calls, such as sums that do not begin at 0, or draws random numbers"
-        )
-    report.notes.extend(impurities)
-    report = _diagnose(report, answers, found, question, impure=bool(impurities))
-    return replace(report, notes=[*report.notes, *hints])
-
-
-def _diagnose(
-    report: BackpropCheck, answers: list[Answer], found: list[_Found], question: _Question, *, impure: bool
-) -> BackpropCheck:
+def _diagnose(report: BackpropCheck, answers: list[Answer], cases: Cases, *, impure: bool) -> BackpropCheck:
     """Add the table, the verdict and the explanation to a report; `impure` if it says what else the function does."""
+    cases_of = {answer.case.kind: answer.case for answer in reversed(answers)}
     rows_of = {
-        kind: _merge_rows([compare(c, g, question.layout) for c, g in found if c.kind == kind and g is not None])
-        for kind in dict.fromkeys(case.kind for case, _ in found)
+        kind: _merge_rows([compare(a) for a in answers if a.case.kind == kind and a.gradients is not None])
+        for kind in dict.fromkeys(answer.case.kind for answer in answers)
     }
     failure = next((answer for answer in answers if answer.error), None)
     failed = failure is not None and failure.case.kind == "given"
     wrong = [kind for kind, rows in rows_of.items() if not all(row["passed"] for row in rows)]
-    kind = wrong[0] if wrong else next((kind for kind, rows in rows_of.items() if rows), "given")
+    kind = next((kind for kind in (*wrong, *rows_of) if rows_of[kind]), "given")
     notes = []
     report = replace(report, passed=not (failed or wrong or report.notes), rows=rows_of[kind])
     if failure is not None:
         report = replace(report, error=failure.error)
-        notes.append(_describe_error(failure, question.layout))
-        if not failed:
-            notes[-1] += ". For the sizes that you gave it runs"
+        notes.append(_describe_error(failure) + ("" if failed else ". For the sizes that you gave it runs"))
     if kind != "given" and rows_of[kind]:
         why = "which shows the mistake" if wrong else "for which your function runs"
-        case = next(case for case, _ in found if case.kind == kind)
-        notes.insert(0, f"The table is that of another network, {_show_sizes(case)}, {why}")
+        notes.insert(0, f"The table is that of another network, {cases_of[kind].sizes}, {why}")
         if kind == "square" and wrong and rows_of["given"]:
             notes[0] += ". Where widths differ your gradients are right: do you choose an array by its shape?"
     if not wrong and not failed:
         return replace(report, notes=[*report.notes, *notes])
     with np.errstate(all="ignore"):  # mistakes may overflow where the function does not
-        explanations, equation, explanation = _explain(found, report.wrong, question, locate=not impure)
+        explanations, equation, explanation = _explain(answers, report.wrong, cases, locate=not impure)
     # What the function does besides comes first: it may be the cause
     return replace(report, explanations=explanations, equation=equation, notes=[*report.notes, *explanation, *notes])
