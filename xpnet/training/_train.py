@@ -171,7 +171,7 @@ def train(
         raise ArgumentError("checkpoint= needs jobs with an owner, the network; give it, as in Job(..., owner=net)")
     if checkpoint is not None and len(jobs) > 1:
         checkpoint = replace(checkpoint, kind="ensemble")
-    if checkpoint is not None and not any(start.has_begun for start in starts):
+    if checkpoint is not None and not any(isinstance(job.start, Moment) for job in jobs):
         starts = find_starts([job.owner for job in jobs], checkpoint, jobs[0].plan.progress)
     jobs, errors = [job._replace(start=start) for job, start in zip(jobs, starts)], {}
     groups = group_by_structure(jobs)
