@@ -253,7 +253,7 @@ def test_another_version_of_python_compares_names_alone(tmp_path, monkeypatch):
     """It compiles the same code otherwise."""
     net = make(bend(1.0))
     net.train((X, Y), 2, 10, progress=False, checkpoint=tmp_path / "run")
-    for module in ("files._record", "value.structure", "training._comparison"):
+    for module in ("files._record", "value.structure", "training._description"):
         monkeypatch.setattr(f"xpnet.{module}.PYTHON", "3.99")
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -229,7 +229,7 @@ NAMED_ABOVE = {
     "backends.base": {"xpnet.export"},  # a remedy: make a function of JAX
     "core.optimizers._levenberg_marquardt": {"estimators"},  # a remedy: `alpha`, which is weight decay there
     "backends.identity": {"sklearn", "verbose"},  # objects that scikit-learn would copy without their fitted attributes
-    "training._comparison": {"random_state"},  # a remedy: from which the seeds of several networks were drawn
+    "training._description": {"random_state"},  # a remedy: from which the seeds of several networks were drawn
     "network.network": {
         "physics",
         "xpnet.physics",

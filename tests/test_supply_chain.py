@@ -133,7 +133,7 @@ JUSTIFIED = {
     ("backends._choose", "import_module"),
     # copies and pickles: what a program asks Python for, and no file that xpnet reads
     ("backends.base", "__reduce__"),
-    ("training._loops", "__reduce__"),  # of an empty object
+    ("training._kept_loops", "__reduce__"),  # of an empty object
     ("core.members", "__reduce__"),  # of its state
     ("inference._predict", "__reduce__"),  # of another
     ("backends.base", "import_module"),  # a backend in a pickle is the name of its library

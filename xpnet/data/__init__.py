@@ -7,14 +7,14 @@ from xpnet._lazy import import_lazily
 if TYPE_CHECKING:
     from xpnet.data._digest import digest_arrays as digest_arrays
     from xpnet.data._digest import fingerprint_arrays as fingerprint_arrays
+    from xpnet.data._feature_names import column_names as column_names
+    from xpnet.data._feature_names import has_coordinates as has_coordinates
     from xpnet.data._gathered import Gathered as Gathered
     from xpnet.data._gathered import RowSource as RowSource
     from xpnet.data._gathered import read_targets as read_targets
     from xpnet.data._host_rows import HostRows as HostRows
     from xpnet.data._host_rows import as_host_rows as as_host_rows
     from xpnet.data._host_rows import read_in_blocks as read_in_blocks
-    from xpnet.data._names import column_names as column_names
-    from xpnet.data._names import has_coordinates as has_coordinates
     from xpnet.data._scaling import place_scaling as place_scaling
     from xpnet.data._slopes import parse_slope_weight as parse_slope_weight
     from xpnet.data._splits import parse_rows as parse_rows
@@ -68,7 +68,7 @@ __getattr__ = import_lazily(
             "as_host_rows",
             "read_in_blocks",
         ),
-        "_names": (
+        "_feature_names": (
             "column_names",
             "has_coordinates",
         ),

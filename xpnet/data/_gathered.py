@@ -16,8 +16,8 @@ from xpnet.backends import Workers
 from xpnet.core.arrays import map_arrays, rows_per_block
 from xpnet.core.minibatch import Examples
 from xpnet.core.scaling import PlacedScaling
+from xpnet.data._feature_names import name_part
 from xpnet.data._host_rows import HostRows, as_host_rows, reading_at_random
-from xpnet.data._names import name_part
 from xpnet.data._scaling import scale_slopes, scale_targets
 from xpnet.data._streams import OnDemand
 from xpnet.data.conversion import stays_outside

@@ -18,6 +18,7 @@ from xpnet.core.arrays import blocks
 from xpnet.core.minibatch import Examples, one_hot
 from xpnet.core.scaling import PlacedScaling, Scaling, compute_scaling
 from xpnet.data._digest import fingerprint_all, fingerprint_weights
+from xpnet.data._feature_names import name_part
 from xpnet.data._gathered import (
     Gathered,
     RowSource,
@@ -29,7 +30,6 @@ from xpnet.data._gathered import (
     with_weight,
 )
 from xpnet.data._host_rows import HostRows, stays_in_place
-from xpnet.data._names import name_part
 from xpnet.data._scaling import place_scaling
 from xpnet.data._slopes import parse_slope_weight, with_slopes
 from xpnet.data._splits import check_split, choose_rows, is_fraction, list_others, parse_part, parse_rows

@@ -17,7 +17,7 @@ from xpnet.core.arrays import Array
 from xpnet.core.minibatch import Encoding, Examples, one_hot
 from xpnet.core.model import Model
 from xpnet.core.scaling import PlacedScaling
-from xpnet.data._names import column_names, compare_names, name_part
+from xpnet.data._feature_names import column_names, compare_names, name_part
 from xpnet.data._scaling import scale_inputs, scale_targets
 from xpnet.data.conversion import as_real_array, is_pair, stack
 from xpnet.errors import ArgumentError

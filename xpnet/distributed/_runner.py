@@ -14,7 +14,7 @@ from xpnet.core.step import State
 from xpnet.data.reader import Reader
 from xpnet.data.source import Chunk
 from xpnet.distributed._ranks import Ranks
-from xpnet.distributed._step import make_parts, make_shared_step
+from xpnet.distributed._shared_step import make_parts, make_shared_step
 from xpnet.training import ChunkResult, ChunkResults
 from xpnet.value import Value
 

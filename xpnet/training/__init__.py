@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from xpnet.training._checkpoint import CheckpointFile as CheckpointFile
     from xpnet.training._checkpoint import SaveFunction as SaveFunction
     from xpnet.training._checkpoint import find_starts as find_starts
-    from xpnet.training._comparison import FINGERPRINTED as FINGERPRINTED
-    from xpnet.training._comparison import compare_examples as compare_examples
-    from xpnet.training._comparison import describe_schedule as describe_schedule
+    from xpnet.training._description import FINGERPRINTED as FINGERPRINTED
+    from xpnet.training._description import compare_examples as compare_examples
+    from xpnet.training._description import describe_schedule as describe_schedule
     from xpnet.training._evaluate import Evaluate as Evaluate
     from xpnet.training._evaluate import choose_metrics as choose_metrics
     from xpnet.training._evaluate import measure as measure
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from xpnet.training._groups import ChunkResult as ChunkResult
     from xpnet.training._groups import ChunkResults as ChunkResults
     from xpnet.training._groups import ChunkRunner as ChunkRunner
+    from xpnet.training._kept_loops import KeptLoops as KeptLoops
     from xpnet.training._laggards import warn_of_laggards as warn_of_laggards
     from xpnet.training._loop import Runner as Runner
-    from xpnet.training._loops import KeptLoops as KeptLoops
     from xpnet.training._plan import Job as Job
     from xpnet.training._plan import Plan as Plan
     from xpnet.training._rates import check_schedule as check_schedule
@@ -146,7 +146,7 @@ __getattr__ = import_lazily(
             "measure_predictions",
             "require_classes",
         ),
-        "_comparison": (
+        "_description": (
             "FINGERPRINTED",
             "compare_examples",
             "describe_schedule",
@@ -154,7 +154,7 @@ __getattr__ = import_lazily(
         "_rates": ("check_schedule",),
         "_laggards": ("warn_of_laggards",),
         "_loop": ("Runner",),
-        "_loops": ("KeptLoops",),
+        "_kept_loops": ("KeptLoops",),
         "_plan": (
             "Job",
             "Plan",

@@ -17,7 +17,7 @@ from xpnet.backends.identity import describe_call, is_ours
 from xpnet.core.step import State
 from xpnet.errors import ArgumentError, CheckpointError
 from xpnet.files import check_depth, decode_record, encode_network, explain_errors, refuse_unknown, restore_training
-from xpnet.training._comparison import (
+from xpnet.training._description import (
     check_same_network,
     check_same_origin,
     check_same_training,

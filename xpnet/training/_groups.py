@@ -27,7 +27,7 @@ from xpnet.core.scaling import Scaling, ScalingInParts
 from xpnet.core.step import State, make_step
 from xpnet.data.reader import Reader
 from xpnet.data.source import Chunk, Resident, Rows, identify
-from xpnet.training._loops import KeptLoops, Loops
+from xpnet.training._kept_loops import KeptLoops, Loops
 from xpnet.training._plan import Job
 from xpnet.value import Moment, Value, init_optimizer
 

@@ -27,11 +27,11 @@ from xpnet.training._all_examples import check_all_examples, count_examples, div
 from xpnet.training._arguments import check_metrics, parse_blas_threads, parse_schedule, parse_threads
 from xpnet.training._begin import begin_moment, begin_training
 from xpnet.training._checkpoint import CheckpointFile, SaveFunction, exiting_on_sigterm, find_starts
-from xpnet.training._comparison import describe_initial_weights, describe_training
+from xpnet.training._description import describe_initial_weights, describe_training
 from xpnet.training._evaluate import make_evaluations, make_training_evaluation
 from xpnet.training._groups import check_training_memory, choose_group_threads, run_in_groups, steps_per_chunk
+from xpnet.training._kept_loops import KeptLoops
 from xpnet.training._loop import Pauses, Runner, run_steps
-from xpnet.training._loops import KeptLoops
 from xpnet.training._plan import Job, Plan
 from xpnet.training._progress import Progress
 from xpnet.training._saving import Checkpoint

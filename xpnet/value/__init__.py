@@ -5,18 +5,18 @@ from typing import TYPE_CHECKING
 from xpnet._lazy import import_lazily
 
 if TYPE_CHECKING:
+    from xpnet.value._assigned import FITTED_TO_LAYERS as FITTED_TO_LAYERS
+    from xpnet.value._assigned import assign_biases as assign_biases
+    from xpnet.value._assigned import assign_layers as assign_layers
+    from xpnet.value._assigned import assign_scaling as assign_scaling
+    from xpnet.value._assigned import assign_weights as assign_weights
+    from xpnet.value._assigned import parse_biases as parse_biases
+    from xpnet.value._assigned import parse_weights as parse_weights
+    from xpnet.value._assigned import split_pairs as split_pairs
     from xpnet.value._history import History as History
     from xpnet.value._html import make_table as make_table
     from xpnet.value._moment import NO_CALL as NO_CALL
     from xpnet.value._moment import Moment as Moment
-    from xpnet.value._parameters import FITTED_TO_LAYERS as FITTED_TO_LAYERS
-    from xpnet.value._parameters import assign_biases as assign_biases
-    from xpnet.value._parameters import assign_layers as assign_layers
-    from xpnet.value._parameters import assign_scaling as assign_scaling
-    from xpnet.value._parameters import assign_weights as assign_weights
-    from xpnet.value._parameters import parse_biases as parse_biases
-    from xpnet.value._parameters import parse_weights as parse_weights
-    from xpnet.value._parameters import split_pairs as split_pairs
     from xpnet.value._parts import check_calibration as check_calibration
     from xpnet.value._parts import check_generator as check_generator
     from xpnet.value._parts import check_parts as check_parts
@@ -74,7 +74,7 @@ __getattr__ = import_lazily(
     {
         "_history": ("History",),
         "_html": ("make_table",),
-        "_parameters": (
+        "_assigned": (
             "assign_biases",
             "assign_layers",
             "assign_scaling",
