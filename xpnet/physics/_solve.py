@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet._checks import count
-from xpnet.core.arrays import Array, Layers, join_layers, map_arrays, split_layers
+from xpnet.core.arrays import Array, Layers, Namespace, join_layers, map_arrays, split_layers
 from xpnet.core.minibatch import Examples
 from xpnet.core.optimizers import LARGEST_GROWTH, LevenbergMarquardt, descend
 from xpnet.core.step import State
@@ -135,7 +135,8 @@ class Descent:
         state = init_optimizer(optimizer, problem.value.layers, problem.value.place)
         self.damping, self.memory = state.hyperparameters.damping, state.memory
         self.run_fields = {"optimizer": repr(optimizer), "lr": ""}
-        self.stored: State | None = None  # and the objective: what the last step led to
+        self.stored: State | None = None  # what the last step led to, as the objective is
+        self.objective: Objective | None = None
         self.steps, self.has_moved = 0, False
 
     @property
@@ -150,27 +151,34 @@ class Descent:
 
     def run(self, values: Mapping[int, Value], chunks: Mapping[int, Chunk]) -> ChunkResults:
         """Take a step from a value, which callbacks may have given. Synchronizes."""
-        value, rng = values[0], make_generator(values[0].generator)
+        value, changes = values[0], dict[str, Any]()
         if value.stored is not self.stored or value.objective is not self.objective:
             self.coefficients = find_present(value, self.first) or self.coefficients
             self.parameters, self.linear = self.problem.pack(value.layers, self.coefficients), None
         if self.draws and self.steps and self.steps % self.redraw == 0:
+            rng = make_generator(value.generator)
             self.problem, self.linear = self.problem.redraw(self.parameters, rng), None
-        if self.linear is None:
-            self.linear = self.problem.linearize(self.parameters)
-        linear, measure, memory = self.linear, self.problem.measure, self.memory
-        solve, slope = partial(linear.solve, xp=value.xp), (linear.gradient, linear.largest, linear.cost)
-        new, self.memory, falls = descend(self.parameters, solve, *slope, measure, memory, self.damping, value.xp)
-        if bool(falls):
-            self.parameters, self.linear, self.has_moved = new, self.problem.linearize(new), True
+            changes["generator"] = rng.bit_generator.state
+        linear = self._step(value.xp)
         layers, _, coefficients, _ = self.problem.unpack(self.parameters)
         self.coefficients = {name: float(number) for name, number in coefficients.items()}
         self.objective = Objective(
             coefficients={name: (self.first[name], self.coefficients[name]) for name in self.first}
         )
         self.stored, self.steps = value.state._replace(layers=map_arrays(value.backend.copy, layers)), self.steps + 1
-        changes = {"stored": self.stored, "objective": self.objective, "generator": rng.bit_generator.state}
-        return {0: (changes, float(self.linear.cost), 1.0, "")}
+        changes |= {"stored": self.stored, "objective": self.objective}
+        return {0: (changes, float(linear.cost), 1.0, "")}
+
+    def _step(self, xp: Namespace) -> LinearProblem:
+        """Change the parameters, if the cost then falls; return the linear problem at them. Synchronizes."""
+        linear = self.problem.linearize(self.parameters) if self.linear is None else self.linear
+        solve, slope = partial(linear.solve, xp=xp), (linear.gradient, linear.largest, linear.cost)
+        measure, memory = self.problem.measure, self.memory
+        new, self.memory, falls = descend(self.parameters, solve, *slope, measure, memory, self.damping, xp)
+        if bool(falls):
+            self.parameters, linear, self.has_moved = new, self.problem.linearize(new), True
+        self.linear = linear
+        return linear
 
 
 class Coefficients(Callback):
