@@ -30,9 +30,9 @@ class DpnpBackend(Backend):
         try:
             super().__init__("dpnp", PatchedNamespace(dpnp, matmul=matmul), device)
         except Exception as error:  # SyclDeviceCreationError has no closer base class
-            found = ", ".join(self.devices()) or "none"
+            there = ", ".join(self.devices()) or "none"
             raise BackendError(
-                f"{name_backend(repr('dpnp'), device)} cannot be used ({error}); SYCL devices found here: {found}; for "
+                f"{name_backend(repr('dpnp'), device)} cannot be used ({error}); SYCL devices found here: {there}; for "
                 "the CPU, install intel-opencl-rt and set OCL_ICD_FILENAMES to its libintelocl.so, for a GPU its driver"
             ) from error
         if self.device.sycl_device.is_cpu:

@@ -560,7 +560,7 @@ def open_namespace(xp: ModuleType, device: Any = None) -> Backend:
     try:
         if isinstance(device, str) and hasattr(xp, "__array_namespace_info__"):
             devices = xp.__array_namespace_info__().devices()
-            device = next((known for known in devices if _is_name_of(device, known)), device)
+            device = next((candidate for candidate in devices if _is_name_of(device, candidate)), device)
         if hasattr(xp, "zeros"):
             x = xp.zeros((1, 1), device=device)
             missing += [f"{type(x).__name__}.{name}" for name in list_array_members() if not _has_member(x, name)]

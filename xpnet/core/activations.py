@@ -345,4 +345,5 @@ def find_kind(sigma: Activation) -> tuple[str | None, tuple[float, ...]]:
     for name, make in PARAMETRIZED_ACTIVATIONS.items():
         if type(make().value) is type(sigma.value):
             return name, tuple(cast("tuple[float, ...]", sigma.value))
-    return next((known.name for known in (*ACTIVATIONS.values(), mean_std) if known.value is sigma.value), None), ()
+    activations = (*ACTIVATIONS.values(), mean_std)
+    return next((activation.name for activation in activations if activation.value is sigma.value), None), ()

@@ -148,13 +148,13 @@ def leaves(nest: Nest) -> list[Any]:
     """
     if not isinstance(nest, tuple):
         return [] if nest is None else [nest]
-    found: list[Any] = []
+    arrays: list[Any] = []
     for part in nest:
         if isinstance(part, tuple):
-            found += leaves(part)
+            arrays += leaves(part)
         elif part is not None:
-            found.append(part)
-    return found
+            arrays.append(part)
+    return arrays
 
 
 def count_bytes(x: Array) -> int:

@@ -207,6 +207,6 @@ def hessian_product(
     """
 
     def gradient(layers: Layers, x: Array, y: Array, xp: Namespace) -> Layers:
-        return backward(layers, sigmas, output.given(x), *forward(layers, sigmas, x, xp), y, xp)
+        return backward(layers, sigmas, output.with_inputs(x), *forward(layers, sigmas, x, xp), y, xp)
 
     return jvp(gradient, (layers, x, y), (direction, None, None), xp)[1]

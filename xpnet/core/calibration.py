@@ -175,8 +175,9 @@ def _measure_in_widths(
     """Measure the errors of a target in widths with at most `most_knots` knots; bars are (n, 2)."""
     mean, std = out_of_fold.T
     distance = np.abs(y - mean)
-    own, widths = find_widths(mean, distance / std, gain / std**2, most_knots)
-    there, here = (bars[:, 1] * interpolate_widths(bars[:, :1], own[None], np)[:, 0] for bars in (out_of_fold, of_all))
+    knots, widths = find_widths(mean, distance / std, gain / std**2, most_knots)
+    bars = (out_of_fold, of_all)
+    there, here = (bar[:, 1] * interpolate_widths(bar[:, :1], knots[None], np)[:, 0] for bar in bars)
     units = np.minimum(there, here)
     length = float(np.quantile(distance / units, JUDGED_LEVEL)) * math.exp(float(np.log(here).mean()))
     return InWidths(length, units, widths)

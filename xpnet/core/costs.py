@@ -80,9 +80,9 @@ class Composed(NamedTuple):
     sigma: Activation
     cost: "Cost"
 
-    def given(self, x: Array) -> "Composed":
+    def with_inputs(self, x: Array) -> "Composed":
         """Let a cost that sees the inputs see these, (..., m, n_in)."""
-        return Composed(self.sigma, self.cost.given(x)) if self.cost.sees_x else self
+        return Composed(self.sigma, self.cost.with_inputs(x)) if self.cost.sees_x else self
 
     def value(self, z: Array, a: Array, y: Array, xp: Namespace) -> Array:
         """Cost C_x of each example, shape (..., m)."""
@@ -98,7 +98,7 @@ class Fused(NamedTuple):
 
     value_from_z: Callable[[Array, Array, Namespace], Array]
 
-    def given(self, x: Array) -> "Fused":
+    def with_inputs(self, x: Array) -> "Fused":
         """Return itself: these costs do not see the inputs."""
         return self
 
@@ -164,7 +164,7 @@ class Cost(NamedTuple):
     distribution: "Distribution | None" = None
     sees_x: bool = False
 
-    def given(self, x: Array) -> "Cost":
+    def with_inputs(self, x: Array) -> "Cost":
         """Return the cost as functions of (a, y, xp), for these inputs, (..., m, n_in)."""
         if not self.sees_x or self.value is None or self.gradient is None:
             return self

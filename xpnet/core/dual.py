@@ -245,9 +245,9 @@ class DualNamespace:
 
     def __getattr__(self, name: str) -> Any:
         """Return a function for dual numbers, and dtypes and numbers as they are."""
-        known = RULES.get(name)
-        if known is not None:
-            return partial(known, self)
+        rule = RULES.get(name)
+        if rule is not None:
+            return partial(rule, self)
         value = getattr(self.inner, name)
         if isinstance(value, type) or not callable(value):
             return value

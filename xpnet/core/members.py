@@ -84,7 +84,9 @@ def extract(joined: Any, k: int, axes: Axes, take: Callable[[Array, int], Array]
     if axes is None:
         return None
     if isinstance(axes, tuple):
-        return getattr(axes, "_make", tuple)(extract(part, k, own, take, xp) for part, own in zip(joined, axes))
+        return getattr(axes, "_make", tuple)(
+            extract(part, k, part_axes, take, xp) for part, part_axes in zip(joined, axes)
+        )
     part = take(joined, k)
     return part if axes == 2 else xp.reshape(part, (-1,) if axes else ())
 

@@ -76,6 +76,6 @@ def drop_and_step(
     sigmas: Sequence[Activation], output: Output, update: Update, state: State, minibatch: Minibatch, xp: Namespace
 ) -> State:
     """Take one step with dropout: a plain step with masked inputs and activation functions."""
-    output = output.given(minibatch.x)  # without masks
+    output = output.with_inputs(minibatch.x)  # without masks
     x, masked_sigmas, dropout = drop(state.dropout, sigmas, minibatch.x, state.layers, xp)
     return take_step(masked_sigmas, output, update, state._replace(dropout=dropout), minibatch._replace(x=x), xp)

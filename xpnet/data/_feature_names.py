@@ -60,10 +60,10 @@ def has_coordinates(x: Any) -> bool:
     return hasattr(x, "dims") and hasattr(x, "coords") and getattr(x, "ndim", 0) in (1, 2)
 
 
-def compare_names(x: Any, names: tuple[str, ...], known: tuple[str, ...]) -> str:
+def compare_names(x: Any, names: tuple[str, ...], trained: tuple[str, ...]) -> str:
     """Format how the column names of x differ from the known ones, and what to do."""
-    missing = [column for column in known if column not in set(names)]
-    unknown = [column for column in names if column not in set(known)]
+    missing = [column for column in trained if column not in set(names)]
+    unknown = [column for column in names if column not in set(trained)]
     index = f".sel({{{x.dims[-1]!r}: list(net.feature_names)}})" if has_coordinates(x) else "[list(net.feature_names)]"
     select = f"take them by their names, as in X{index}"
     forget = "if other columns are meant, give an array, or set net.feature_names to None"
@@ -75,6 +75,6 @@ def compare_names(x: Any, names: tuple[str, ...], known: tuple[str, ...]) -> str
         )
     if unknown:
         return f"has columns that the network was not trained on: {list_names(unknown)}; {select}"
-    k, (now, then) = next((k, pair) for k, pair in enumerate(zip(names, known)) if pair[0] != pair[1])
+    k, (now, then) = next((k, pair) for k, pair in enumerate(zip(names, trained)) if pair[0] != pair[1])
     place = f"column {k} is {now!r} and was {then!r}, counted from 0"
     return f"has its columns in another order than the network was trained on: {place}; {select}"

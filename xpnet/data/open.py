@@ -80,7 +80,7 @@ class Data:
         The examples to train on.
     validation, test
         Those to validate and to test on, if any.
-    given
+    arguments
         What the user gave: the training data, which splitters of scikit-learn ask for, and "steps", "class_weight",
         "sample_weight" and "slope_weight", by which `describe_for_each` describes them.
     balanced
@@ -90,7 +90,7 @@ class Data:
     train: Source
     validation: Source | None = None
     test: Source | None = None
-    given: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = field(default_factory=dict)
     balanced: bool = False
 
     def part(
@@ -114,15 +114,15 @@ class Data:
             return self
         train = self._find_rows("rows" if validation_rows is None else "validation_rows")
         take, n = copy_rows if copy else share_rows, len(train)
-        given = {**self.given, "train_data": None}  # of which these are other rows
+        arguments = {**self.arguments, "train_data": None}  # of which these are other rows
         if validation_rows is None:
-            return replace(self, train=take(train, parse_part("rows", rows, n)), given=given)
+            return replace(self, train=take(train, parse_part("rows", rows, n)), arguments=arguments)
         if self.validation is not None:
             raise ArgumentError("validation_data contradicts validation_rows; leave one of them out")
         held_out = parse_part("validation_rows", validation_rows, n)
         training = list_others("validation_rows", held_out, n) if rows is None else parse_part("rows", rows, n)
         validation = take(_weigh_only(train, held_out, validation_weight), held_out)
-        return replace(self, train=take(train, training), validation=validation, given=given)
+        return replace(self, train=take(train, training), validation=validation, arguments=arguments)
 
     def _find_rows(self, argument: str) -> RowSource:
         """Return the source of the training data, whose rows can be taken; `argument` needs these, for messages."""
@@ -134,10 +134,10 @@ class Data:
             return [self] * members
         n = len(self._find_rows("rows" if validation_rows is None else "validation_rows"))
         if validation_rows is None:
-            return [self.part(own) for own in parse_rows("rows", rows, members, n)]
+            return [self.part(own_rows) for own_rows in parse_rows("rows", rows, members, n)]
         held_out = parse_rows("validation_rows", validation_rows, members, n)
         if rows is None:
-            training = [list_others(f"validation_rows[{k}]", own, n) for k, own in enumerate(held_out)]
+            training = [list_others(f"validation_rows[{k}]", own_rows, n) for k, own_rows in enumerate(held_out)]
         else:
             training = parse_rows("rows", rows, members, n)
         return [self.part(*pair) for pair in zip(training, held_out)]
@@ -159,7 +159,7 @@ class Data:
         if self.validation is not None:
             raise ArgumentError(f"validation_split={show(split)} contradicts validation_data; give one of the two")
         train = self._find_rows("validation_split")
-        arrays = _find_arrays(self.given.get("train_data"))
+        arrays = _find_arrays(self.arguments.get("train_data"))
         return self.part(*choose_rows(train, "validation_split", split, arrays, seed), copy=copy)
 
     def split_for_each(self, split: Any, seeds: Sequence[int]) -> list["Data"]:
@@ -240,8 +240,8 @@ def open_data(
             None if data is None else open_source(data, watched, reader, **options)
             for watched, data in (("validation_data", validation_data), ("test_data", test_data))
         )
-    given = {"train_data": train_data, "steps": steps, "class_weight": class_weight, "sample_weight": sample_weight}
-    return Data(train, validation, test, {**given, "slope_weight": slope_weight}, is_balanced(class_weight))
+    arguments = {"train_data": train_data, "steps": steps, "class_weight": class_weight, "sample_weight": sample_weight}
+    return Data(train, validation, test, {**arguments, "slope_weight": slope_weight}, is_balanced(class_weight))
 
 
 def _weigh_classes(reader: Reader, class_weight: Any) -> Reader:
@@ -343,11 +343,13 @@ def describe_for_each(data: Sequence[Data]) -> list[dict[str, Any]]:
 
     What several networks share is read once. Synchronizes.
     """
-    sources = [fingerprint_all(getattr(own, name) for own in data) for name in ("train", "validation", "test")]
+    sources = [fingerprint_all(getattr(part, name) for part in data) for name in ("train", "validation", "test")]
     descriptions: list[dict[str, Any]] = []
-    for own, train, validation, test in zip(data, *sources):
-        others = {name: own.given.get(name) for name in ("steps", "slope_weight")}
-        weights = fingerprint_weights(own.given.get("class_weight"), own.given.get("sample_weight"), own.train.reader)
+    for part, train, validation, test in zip(data, *sources):
+        others = {name: part.arguments.get(name) for name in ("steps", "slope_weight")}
+        weights = fingerprint_weights(
+            part.arguments.get("class_weight"), part.arguments.get("sample_weight"), part.train.reader
+        )
         examples = {"train_data": train, "validation_data": validation, "test_data": test}
         descriptions.append({**others, **weights, **examples})
     return descriptions
@@ -359,7 +361,8 @@ def share_batches(data: Sequence[Data]) -> list[Data]:
     if len(data) == 1:
         return [*data]
     return [
-        replace(own, train=SharedBatches(share(own.train))) if isinstance(own.train, Batches) else own for own in data
+        replace(part, train=SharedBatches(share(part.train))) if isinstance(part.train, Batches) else part
+        for part in data
     ]
 
 
@@ -367,7 +370,7 @@ def fit_scalings(
     data: Sequence[Data], scalings: Sequence[PlacedScaling | None], progress: bool = False
 ) -> list[PlacedScaling]:
     """Fit a scaling for each network that has none; those with the same examples share it."""
-    sources = [own.train.shared.batches if isinstance(own.train, SharedBatches) else own.train for own in data]
+    sources = [part.train.shared.batches if isinstance(part.train, SharedBatches) else part.train for part in data]
     fit = cache(partial(fit_scaling, progress=progress))
     return [fit(source) if scaling is None else scaling for source, scaling in zip(sources, scalings)]
 
@@ -413,9 +416,9 @@ def scale_for_each(data: Sequence[Data], scalings: Sequence[PlacedScaling | None
     scale_shared = _scale_once(first)
     if all(scaling is first for scaling in scalings):
         scale: Callable[[Source], Source] = cache(partial(_scale_at_once, scaling=first, scale_shared=scale_shared))
-        return [_scale(own, scale) for own in data]
+        return [_scale(part, scale) for part in data]
     by_blocks: Any = partial(_scale_by_blocks, first=first, scale_shared=scale_shared)
-    return [_scale(own, partial(by_blocks, scaling=scaling)) for own, scaling in zip(data, scalings)]
+    return [_scale(part, partial(by_blocks, scaling=scaling)) for part, scaling in zip(data, scalings)]
 
 
 def _scale(data: Data, scale: Callable[[Source], Source]) -> Data:

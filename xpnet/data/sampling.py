@@ -143,13 +143,13 @@ def shuffle_further(generator: np.random.RandomState, n: int) -> Sampling:
     [[2, 3, 1, 0]]
     """
     bits = np.random.MT19937(0)  # gets the state of an order before each draw; to make one takes long
-    own, state = np.random.RandomState(bits), view_state(bits)
+    random_state, state = np.random.RandomState(bits), view_state(bits)
 
     def draw(n: int, batch_size: int, pcg64: GeneratorState, order: Order | None) -> Drawn:
         if order is None or len(order.rows) != n:
             raise ArgumentError(f"the training has no order of its {n} examples")
         state[:] = order.state
-        rows = order.rows[own.permutation(n)]
+        rows = order.rows[random_state.permutation(n)]
         return cut_into_minibatches(rows, batch_size), pcg64, Order(rows, state.copy())
 
     return Sampling("shuffle", count_minibatches, draw, Order(np.arange(n, dtype=np.int32), pack_state(generator)))

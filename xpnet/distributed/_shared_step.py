@@ -77,7 +77,7 @@ def measure_part(
     sigmas: Sequence[Activation], output: Output, state: State, part: Minibatch, penalty: Array | None, xp: Namespace
 ) -> tuple[Layers, Array]:
     """Compute the gradient and the costs of a part of a minibatch."""
-    output = output.given(part.x)
+    output = output.with_inputs(part.x)
     x, masked_sigmas, _ = drop(state.dropout, sigmas, part.x, state.layers, xp, part.rows)
     zs, activations = forward(state.layers, masked_sigmas, x, xp)
     grads = backward(state.layers, masked_sigmas, output, zs, activations, part.y, xp, part.weight, part.total)

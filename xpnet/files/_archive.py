@@ -30,7 +30,7 @@ def encode_archive(files: Sequence[bytes]) -> bytes:
             file.writestr(entry, content)
         file.close()
     except (MemoryError, ValueError) as error:  # the second from zipfile, after the first
-        if not any(isinstance(each, MemoryError) for each in (error, error.__context__)):
+        if not any(isinstance(cause, MemoryError) for cause in (error, error.__context__)):
             raise
         raise MemoryError(f"there is too little memory for a file of {sum(map(len, files))} bytes") from error
     finally:

@@ -48,8 +48,8 @@ def fingerprint(value: Value) -> str:
         "feature_names": value.feature_names,
         "coefficients": value.objective.coefficients,
     }
-    if own := describe_own(value.model):
-        plain["functions"] = own
+    if functions := describe_own(value.model):
+        plain["functions"] = functions
     with value.scope():
         return digest_all(plain, records.name_arrays(value))
 
@@ -89,25 +89,25 @@ def restore_network(
     return net
 
 
-def restore(record: Record, own: Value) -> Value:
-    """Return everything in a record but its settings, for a network with the structure and the place of `own`.
+def restore(record: Record, present: Value) -> Value:
+    """Return everything in a record but its settings, for a network with the structure and the place of `present`.
 
     Raises
     ------
     ValueError, TypeError, KeyError
         If the record is not that of such a network.
     """
-    model, seeds = own.model, Seeds(**records.seeds_of(record))
+    model, seeds = present.model, Seeds(**records.seeds_of(record))
     names, optimizer = records.feature_names_of(record), records.optimizer_of(record)
     scaling = records.scaling_of(record)
     value = Value(
         model=model,
-        place=own.place,
-        stored=own.stored,
+        place=present.place,
+        stored=present.stored,
         optimizer=optimizer,
         generator=record.generator,
         seeds=seeds,
-        scaling=None if scaling is None else place_scaling(scaling, model, own.place),
+        scaling=None if scaling is None else place_scaling(scaling, model, present.place),
         feature_names=None if names is None else tuple(names),
         calibration=records.calibrations_of(record, model).get(0),
         laplace=records.laplace_of(record),
@@ -117,20 +117,21 @@ def restore(record: Record, own: Value) -> Value:
         notes=records.notes_of(record),
         objective=records.objective_of(record),
     )
-    check_parts(value, own)
-    return value._replace(stored=read_state(records.tensors_of(record), optimizer, seeds, own))
+    check_parts(value, present)
+    return value._replace(stored=read_state(records.tensors_of(record), optimizer, seeds, present))
 
 
-def restore_training(record: Record, own: Value) -> Moment | None:
+def restore_training(record: Record, present: Value) -> Moment | None:
     """Return the moment of a training in a record as it was written, if there is one; see `restore`."""
-    training, value = records.training_of(record), restore(record, own)
+    training, value = records.training_of(record), restore(record, present)
     states: dict[int, dict[str, State]] = {}
     for (i, name), tensors in records.callback_tensors_of(record).items():
-        states.setdefault(i, {})[name] = read_state(tensors, value.optimizer, value.seeds, own)
+        states.setdefault(i, {})[name] = read_state(tensors, value.optimizer, value.seeds, present)
     if training is None:
         return None
     callbacks = [
-        {**own, "values": {**own["values"], **states.get(i, {})}} for i, own in enumerate(training["callbacks"])
+        {**callback, "values": {**callback["values"], **states.get(i, {})}}
+        for i, callback in enumerate(training["callbacks"])
     ]
     others = {name: part for name, part in training.items() if name != "position"}
     return Moment(value, **{**training["position"], **others, "callbacks": callbacks}, order=records.order_of(record))
@@ -148,14 +149,14 @@ def find_shared_calibration(members: Sequence[Record], model: Model) -> Calibrat
     return first if first is not None and all(map(first.is_same, others)) else None
 
 
-def read_state(tensors: dict[str, np.ndarray], optimizer: Optimizer, seeds: Seeds, own: Value) -> State:
-    """Make a state of the arrays in a record, for a network with the structure and the place of `own`."""
-    model, (backend, dtype, _) = own.model, own.place
+def read_state(tensors: dict[str, np.ndarray], optimizer: Optimizer, seeds: Seeds, present: Value) -> State:
+    """Make a state of the arrays in a record, for a network with the structure and the place of `present`."""
+    model, (backend, dtype, _) = present.model, present.place
     weights, biases = zip(*records.layers_of(tensors, len(model.shapes)))
-    layers = tuple(zip(parse_weights(weights, model, own.place), parse_biases(biases, model, own.place)))
+    layers = tuple(zip(parse_weights(weights, model, present.place), parse_biases(biases, model, present.place)))
     dropout = init_dropout(seeds.dropout, model.dropout)
-    state = init_optimizer(optimizer, layers, own.place)
-    with own.scope():
+    state = init_optimizer(optimizer, layers, present.place)
+    with present.scope():
         memory = map_arrays(backend.to_numpy, state.memory)
         memory = rebuild(memory, records.memory_of(tensors, len(leaves(memory))))
         optimizer.check_memory(memory)  # type: ignore[attr-defined]

@@ -121,8 +121,11 @@ def describe_moment(moment: Moment) -> dict[str, Any]:
     """Return the plain values of a moment, without those of the network."""
     fields: dict[str, Any] = moment._asdict()
     callbacks = [
-        {**own, "values": {name: value for name, value in own["values"].items() if not isinstance(value, State)}}
-        for own in moment.callbacks
+        {
+            **callback,
+            "values": {name: value for name, value in callback["values"].items() if not isinstance(value, State)},
+        }
+        for callback in moment.callbacks
     ]
     fields |= {"position": {name: fields[name] for name in POSITION}, "callbacks": callbacks}
     return {name: fields[name] for name in TRAINING}
@@ -402,8 +405,8 @@ def check_tensors(record: Record) -> None:
 
 def _has_own_dtype(name: str, array: np.ndarray) -> bool:
     """Tell whether a tensor may have a dtype of its own, as scalings and calibrations in float64 do."""
-    own = name.startswith(("scaling.", "calibration.", "laplace.", "novelty."))
-    return name.endswith("dropout.step") or name in ORDER_TENSORS or (own and array.dtype == np.float64)
+    holds_float64 = name.startswith(("scaling.", "calibration.", "laplace.", "novelty."))
+    return name.endswith("dropout.step") or name in ORDER_TENSORS or (holds_float64 and array.dtype == np.float64)
 
 
 def refuse_unknown(kind: str, names: Iterable[str]) -> None:

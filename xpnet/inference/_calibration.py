@@ -109,8 +109,8 @@ def _choose_examples(examples: Examined, rows: Sequence[np.ndarray] | None) -> t
     unseen = np.full((len(examples.computed), len(examples.y)), rows is None)
     for k, part in enumerate(rows or ()):
         unseen[k, part] = True
-    kept = unseen.any(axis=0)
-    return Examined(examples.y[kept], [array[kept] for array in examples.computed]), unseen[:, kept]
+    is_used = unseen.any(axis=0)
+    return Examined(examples.y[is_used], [array[is_used] for array in examples.computed]), unseen[:, is_used]
 
 
 def _without_output_activation(value: Value) -> Value:

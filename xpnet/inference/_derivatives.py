@@ -32,7 +32,7 @@ def _compute_gradients(
     model: Model, backpropagate: Callable[..., Layers], layers: Layers, x: Array, y: Array, xp: Namespace
 ) -> Layers:
     zs, activations = forward(layers, model.sigmas, x, xp)
-    return backpropagate(layers, model.sigmas, model.output.given(x), zs, activations, y, xp)
+    return backpropagate(layers, model.sigmas, model.output.with_inputs(x), zs, activations, y, xp)
 
 
 def activations(value: Value, x: Any) -> list[Array]:
@@ -48,7 +48,7 @@ def deltas(value: Value, x: Any, y: Any) -> list[Array]:
     x, y, single = read_batch(value, x, y)
     with value.scope():
         zs, activations = forward(value.layers, value.model.sigmas, x, value.xp)
-        delta = value.model.output.given(x).delta(zs[-1], activations[-1], y, value.xp)
+        delta = value.model.output.with_inputs(x).delta(zs[-1], activations[-1], y, value.xp)
         errors = propagate(value.layers, value.model.sigmas, zs, activations, delta, value.xp)
         return [error[0, ...] if single else error for error in errors]
 

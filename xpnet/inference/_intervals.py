@@ -310,11 +310,11 @@ def parse_levels(levels: Any, quantiles: Sequence[float]) -> Sequence[float]:
     levels = [in_range("level", p, 0, 1, "0.9 is usual", includes_low=False) for p in levels]
     if not quantiles:
         return levels
-    found = [_find_level(quantiles, level) for level in levels]
-    if None in found:
-        missing = levels[found.index(None)]
+    indices = [_find_level(quantiles, level) for level in levels]
+    if None in indices:
+        missing = levels[indices.index(None)]
         raise ArgumentError(f"level={missing:g} is not one of the levels of the quantiles, {choices(quantiles)}")
-    return [quantiles[k] for k in found if k is not None]
+    return [quantiles[k] for k in indices if k is not None]
 
 
 def _bound_errors(bars: Bars, level: float) -> np.ndarray:
@@ -428,7 +428,7 @@ def predict_interval(bars: Bars, x: Any, level: float) -> tuple[Array, Array]:
 
 def _find_level(levels: Sequence[float], wanted: float) -> int | None:
     """Find the number of a level, up to rounding: 1 - 0.9 is not quite 0.1."""
-    return next((k for k, known in enumerate(levels) if abs(known - wanted) < 1e-9), None)
+    return next((k for k, candidate in enumerate(levels) if abs(candidate - wanted) < 1e-9), None)
 
 
 def _require_level(levels: Sequence[float], wanted: float, level: float) -> int:

@@ -218,8 +218,8 @@ def _log_losses(y: Array, a: Array, task: str, xp: Namespace) -> tuple[Array]:
     if task == "binary":  # of both classes
         y, z = xp.concat([1 - y, y], axis=-1), xp.concat([xp.zeros_like(z), z], axis=-1)
     z = z - xp.max(z, axis=-1, keepdims=True)
-    own = xp.sum(y * z)
-    sums = (xp.sum(xp.log(xp.sum(xp.exp(z / t), axis=-1))) - own / t for t in TEMPERATURES)
+    of_targets = xp.sum(y * z)
+    sums = (xp.sum(xp.log(xp.sum(xp.exp(z / t), axis=-1))) - of_targets / t for t in TEMPERATURES)
     return (xp.stack(list(sums)),)
 
 

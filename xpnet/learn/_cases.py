@@ -28,7 +28,7 @@ Gradients = list[tuple[np.ndarray, np.ndarray]]  # of the weights and of the bia
 def compute_gradients(model: Model, layers: Layers, x: np.ndarray, y: np.ndarray) -> Layers:
     """Compute the right gradients of the mean cost."""
     passed = forward(layers, model.sigmas, x, np)
-    return backward(layers, model.sigmas, model.output.given(x), *passed, y, np)
+    return backward(layers, model.sigmas, model.output.with_inputs(x), *passed, y, np)
 
 
 class Case(NamedTuple):
@@ -78,7 +78,7 @@ class Case(NamedTuple):
 
         Rounding in float32 would look like a mistake there.
         """
-        sigmas, output = self.model.sigmas, self.model.output.given(self.x)
+        sigmas, output = self.model.sigmas, self.model.output.with_inputs(self.x)
         zs, activations = forward(self.layers, sigmas, self.x, np)
         of_outputs = output.delta(zs[-1], activations[-1], self.y, np) * self.factor / len(self.x)
         errors = deltas(self.layers, sigmas, zs, activations, of_outputs, np)

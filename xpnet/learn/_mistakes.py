@@ -70,7 +70,7 @@ class LayerPass(dict[str, Any]):
     def __init__(self, case: Case, lines: Lines, before: LayerPass | None) -> None:
         l = before.l + 1 if before else 0
         w, b = case.layers[l]
-        sigma, output = case.model.sigmas[l], case.model.output.given(case.x)
+        sigma, output = case.model.sigmas[l], case.model.output.with_inputs(case.x)
         super().__init__(case=case, l=l, w=w, b=b, x=case.x, y=case.y, m=len(case.x), factor=case.factor)
         self.update(
             here=self, before=before, next=None, sigma=lambda z: sigma.value(z, np), output=output, pull=self.pull

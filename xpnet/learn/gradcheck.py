@@ -186,7 +186,7 @@ def _estimate_rounding(net: Network, x: Any, y: Any) -> float:
     if isinstance(value.model.output, Composed):
         x, y, _ = read_batch(value, x, y)
         with value.scope():
-            slopes = to_numpy(value.model.cost.given(x).gradient(activations[-1], y, value.xp))  # type: ignore
+            slopes = to_numpy(value.model.cost.with_inputs(x).gradient(activations[-1], y, value.xp))  # type: ignore
         total += float(np.mean(np.sum(np.abs(slopes * to_numpy(activations[-1])), axis=-1)))
     else:
         w, b = map(to_numpy, net.layers[-1])

@@ -64,14 +64,14 @@ def takes_options_of_training(method: Callable[..., Any]) -> Callable[..., Any]:
 
     Its signature shows all of them, in the same order.
     """
-    own, of_network = inspect.signature(method), inspect.signature(Network.train)
+    of_method, of_network = inspect.signature(method), inspect.signature(Network.train)
     shared = {
         name: parameter
         for name, parameter in of_network.parameters.items()
-        if name in {*training.Plan.__dataclass_fields__, *open_data.__kwdefaults__}.difference(own.parameters)
+        if name in {*training.Plan.__dataclass_fields__, *open_data.__kwdefaults__}.difference(of_method.parameters)
     }
-    listed = {**own.parameters, **shared}
-    order = [*of_network.parameters, *own.parameters]
+    listed = {**of_method.parameters, **shared}
+    order = [*of_network.parameters, *of_method.parameters]
     order[order.index("validation_data") : order.index("validation_data")] = ["rows", "validation_rows"]
     order.insert(order.index("progress"), "threads")
     parameters = [listed[name] for name in dict.fromkeys(order) if name in listed and name != "others"]
@@ -83,7 +83,7 @@ def takes_options_of_training(method: Callable[..., Any]) -> Callable[..., Any]:
             raise TypeError(f"unknown arguments {', '.join(sorted(unknown))}")
         return method(*args, **{name: parameter.default for name, parameter in shared.items()} | options)
 
-    call.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    call.__signature__ = of_method.replace(parameters=parameters)  # type: ignore[attr-defined]
     return call
 
 
@@ -357,8 +357,8 @@ class Ensemble:
             training.one_for_each(name, value, members) for name, value in (("lr", lr), ("optimizer", optimizer))
         )
         plans = [
-            training.Plan(lr=rate, optimizer=own, callbacks=watching, **of_plan)
-            for rate, own, watching in zip(lrs, optimizers, training.copies_for_each(callbacks, members))
+            training.Plan(lr=rate, optimizer=optimizer, callbacks=watching, **of_plan)
+            for rate, optimizer, watching in zip(lrs, optimizers, training.copies_for_each(callbacks, members))
         ]
         training.check_one_update([plan.optimizer or value.optimizer for plan, value in zip(plans, values)])
         refuse_contradictions(rows, validation_rows, validation_split)
@@ -441,7 +441,7 @@ class Ensemble:
         quantiles = inference.predict_quantiles(bars, x)
         if not return_std:
             return quantiles
-        members = self._stack([inference.shape_quantiles(own) for own in bars.predict_members(x)])
+        members = self._stack([inference.shape_quantiles(prediction) for prediction in bars.predict_members(x)])
         with self.backend.scope(precision(members)):
             return quantiles, self.backend.xp.std(members, axis=0)
 
@@ -553,7 +553,7 @@ class Ensemble:
         >>> ensemble.consists_of(networks), ensemble.consists_of(networks[:2])
         (True, False)
         """
-        return len(self) == len(networks) and all(own is other for own, other in zip(self, networks))
+        return len(self) == len(networks) and all(member is other for member, other in zip(self, networks))
 
     def _keep(self, calibration: Calibration | None) -> None:
         """Keep the calibration of the members as they are now."""
@@ -817,9 +817,9 @@ def find_names(values: Sequence[Value]) -> tuple[str, ...] | None:
     named = [(k, names) for k, value in enumerate(values) if (names := value.feature_names) is not None]
     for k, names in named:
         if names != named[0][1]:
-            i, (own, first) = next((i, pair) for i, pair in enumerate(zip(names, named[0][1])) if pair[0] != pair[1])
+            i, (name, first) = next((i, pair) for i, pair in enumerate(zip(names, named[0][1])) if pair[0] != pair[1])
             raise ArgumentError(
-                f"network {k} has the name {own!r} for input {i} and network {named[0][0]} has {first!r}; the members "
+                f"network {k} has the name {name!r} for input {i} and network {named[0][0]} has {first!r}; the members "
                 "of an ensemble must have the same feature_names, or None"
             )
     return named[0][1] if named else None

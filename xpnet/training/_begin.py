@@ -53,7 +53,7 @@ def with_optimizer(value: Value, optimizer: Optimizer | None, has_begun: bool = 
 def accept_value(scaling: PlacedScaling | None, value: Any, present: Value) -> Value:
     """Check a value that a callback gives to a training, whose optimizer, history and notes it gets."""
     value = check_value(value, present)
-    own = None if scaling is None else scaling.content
-    if value.scaling is not None and value.scaling.content != own:
+    content = None if scaling is None else scaling.content
+    if value.scaling is not None and value.scaling.content != content:
         raise ArgumentError("value has another scaling than the examples of this training; give one with the same")
     return with_optimizer(value, present.optimizer)._replace(history=present.history, notes=present.notes)

@@ -89,8 +89,8 @@ class CheckpointFile:
                 check_same_training(names[k], resumed[k], call, plan.lr, steps)
             self.calls[k] = {**call, **describe_rates(plan.lr, plan.epochs * (steps or 0))}
         # After all comparisons, as it may change a file
-        for name, own, moment in zip(names, self.callbacks, resumed):
-            restore_callbacks(name, own, moment)
+        for name, callbacks, moment in zip(names, self.callbacks, resumed):
+            restore_callbacks(name, callbacks, moment)
         self.trainings = trainings
         self.moments = tuple(self._take_moment(k) for k in range(len(trainings)))
         self.epoch_ended = False  # since the file was written
@@ -142,7 +142,7 @@ class CheckpointFile:
 def take_moment(training: Training, callbacks: Sequence[Callback], call: dict[str, Any]) -> Moment:
     """Take the moment of a training, with what its callbacks remember, and the description of its call."""
     value = training.value._replace(history=History(training.history.rows))  # which grows
-    remembered = [{"name": type(own).__name__, "values": remember(own)} for own in callbacks]
+    remembered = [{"name": type(callback).__name__, "values": remember(callback)} for callback in callbacks]
     return training.position._replace(value=value, call=call, callbacks=remembered)
 
 

@@ -44,10 +44,11 @@ def describe_training(job: Job, arguments: Mapping[str, Any]) -> dict[str, Any]:
     These are the fields of the plan, and `arguments`; `describe_callbacks` and `describe_rates` add those of `APART`.
     """
     plan = job.plan
-    own = {name: getattr(plan, name) for name in (field.name for field in fields(plan)) if name not in FREE | APART}
-    own |= {"sampling": plan.sampling.name, "optimizer": encode_optimizer(plan.optimizer) or plan.optimizer}
+    names = [field.name for field in fields(plan) if field.name not in FREE | APART]
+    settings = {name: getattr(plan, name) for name in names}
+    settings |= {"sampling": plan.sampling.name, "optimizer": encode_optimizer(plan.optimizer) or plan.optimizer}
     functions = describe_functions(job.start.value.model, [*plan.metrics, *plan.training_metrics])
-    return describe_call({**own, "functions": functions, **arguments}, describe_argument)
+    return describe_call({**settings, "functions": functions, **arguments}, describe_argument)
 
 
 def describe_initial_weights(net: Trainee) -> list[float] | None:
@@ -95,9 +96,9 @@ def describe_schedule(schedule: Schedule, total: int, total_now: int) -> dict[st
 
 def describe_functions(model: Model, metrics: Iterable[Any]) -> dict[str, str]:
     """Describe the user's own activations, cost and metrics by what they are, with the version that compiled them."""
-    own = describe_own(model)
-    own |= {f"metric {i}": describe(metric) for i, metric in enumerate(metrics) if not is_fixed(metric)}
-    return {"python": PYTHON, **own} if own else {}
+    functions = describe_own(model)
+    functions |= {f"metric {i}": describe(metric) for i, metric in enumerate(metrics) if not is_fixed(metric)}
+    return {"python": PYTHON, **functions} if functions else {}
 
 
 def describe_argument(value: Any) -> Any:

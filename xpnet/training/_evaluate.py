@@ -100,7 +100,7 @@ def _evaluate_block(
     """Compute the sum of the costs of a block of examples, their outputs, and their targets."""
     x, y = decode(block.x, block.y, encoding, xp)
     zs, activations = forward(layers, model.sigmas, x, xp)
-    cost = model.output.given(x).value(zs[-1], activations[-1], y, xp)
+    cost = model.output.with_inputs(x).value(zs[-1], activations[-1], y, xp)
     return xp.sum(cost if block.weight is None else block.weight * cost), activations[-1], y
 
 

@@ -343,8 +343,8 @@ class Group:
     def _join_states(self, states: Sequence[State | MemberState]) -> State:
         """Join the states of the networks, unless they are those of the last chunk."""
         if self.joined is None or not are_identical(states, self.states):
-            own, backend = [whole(state) for state in states], self.reader.backend
-            self.joined, self.axes = join(own, backend.stack, backend.xp), [dimensions(state) for state in own]
+            members, backend = [whole(state) for state in states], self.reader.backend
+            self.joined, self.axes = join(members, backend.stack, backend.xp), [dimensions(state) for state in members]
         return self.joined
 
     def _join_batches(
@@ -356,8 +356,8 @@ class Group:
         lr = np.stack([chunks[k].lr for k in places], axis=1)
         weight, sums = None, np.full(lr.shape, float(shape[-1]))
         weights = [example_weights[k] for k in places]
-        if any(own is not None for own in weights):
-            weight = np.stack([np.ones(shape, dtype) if own is None else own for own in weights], axis=1)
+        if any(part is not None for part in weights):
+            weight = np.stack([np.ones(shape, dtype) if part is None else part for part in weights], axis=1)
             sums = weight.sum(axis=-1, dtype=np.float64)
         alpha = np.array([self.plans[k].alpha for k in places])
         decay = cast((alpha / sums)[..., None, None], dtype) if alpha.any() else None
@@ -404,7 +404,7 @@ def bytes_to_join(jobs: Sequence[Job], step_size: int, threads: int | None) -> i
     """Count the bytes of the examples that stay on the device and are joined."""
     total, kinds = 0, {k: describe_minibatches(job) for k, job in enumerate(jobs)}
     for numbers in divide_networks(kinds, step_size, threads, jobs[0].data.train.reader.backend.group_limits):
-        stored = [own.examples for k in numbers if isinstance(own := jobs[k].data.train, (Resident, Rows))]
+        stored = [source.examples for k in numbers if isinstance(source := jobs[k].data.train, (Resident, Rows))]
         distinct = {identify(examples): examples._replace(weight=None) for examples in stored}
         if len(distinct) > 1:
             total += sum(count_bytes(x) for x in leaves(tuple(distinct.values())))

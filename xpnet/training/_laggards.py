@@ -29,7 +29,7 @@ def warn_of_laggards(networks: Iterable[Trainee], callbacks: Sequence[Sequence[C
     model = networks[0].value.model
     if model.cost.distribution is None or model.cost.distribution.std is None:
         return
-    epochs, costs = np.array([find_kept(net.value.history, own) for net, own in zip(networks, callbacks)]).T
+    epochs, costs = np.array([find_kept(net.value.history, watching) for net, watching in zip(networks, callbacks)]).T
     above = (costs - np.median(costs)) / model.n_targets
     laggards = np.flatnonzero((above > FAR_BEHIND) & (epochs < np.median(epochs)))
     if len(laggards):
@@ -49,6 +49,6 @@ def find_kept(history: History, callbacks: Sequence[Callback]) -> tuple[float, f
     >>> find_kept(History([{"epoch": 1, "cost": 0.5}, {"epoch": 2, "cost": 0.25}]), [])
     (2, 0.25)
     """
-    kept = [epoch for callback in callbacks if (epoch := callback.kept_epoch) is not None]
-    epoch = kept[-1] if kept else len(history)
+    epochs = [epoch for callback in callbacks if (epoch := callback.kept_epoch) is not None]
+    epoch = epochs[-1] if epochs else len(history)
     return epoch, next((row["cost"] for row in history if row["epoch"] == epoch), math.nan)

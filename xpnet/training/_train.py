@@ -181,8 +181,8 @@ def train(
     runs: list[Generator[Values, None, None]] = []
     options: dict[str, Any] = {"threads": threads, "blas_threads": blas_threads, "loops": loops, "runner": runner}
     for numbers in groups:
-        group, own, file = prepare([jobs[k] for k in numbers], checkpoint, runner)
-        begun = dict(zip(numbers, own))
+        group, started, file = prepare([jobs[k] for k in numbers], checkpoint, runner)
+        begun = dict(zip(numbers, started))
         trainings |= begun
         runs.append(run_jobs(group, begun, errors, file, **options))
     return Stream(run_in_turn(runs), [trainings[k] for k in range(len(jobs))], errors)
@@ -242,7 +242,7 @@ def check_place_of_data(job: Job) -> None:
 
 def replace_data(jobs: Sequence[Job], data: Sequence[Data]) -> list[Job]:
     """Replace the data of jobs."""
-    return [job._replace(data=own) for job, own in zip(jobs, data)]
+    return [job._replace(data=part) for job, part in zip(jobs, data)]
 
 
 def complete_jobs(jobs: Sequence[Job], runner: AbstractContextManager[Runner] | None = None) -> list[Job]:
@@ -284,8 +284,8 @@ def refuse_steps(plan: Plan, name: str) -> None:
     """Refuse what is given about steps that the optimizer of this name chooses itself."""
     rate, sampling = plan.lr.lr if isinstance(plan.lr, Constant) else plan.lr, plan.sampling
     named = sampling.name if sampling in SAMPLING.values() else None  # an order of a client's own stays
-    given = {"batch_size": plan.batch_size, "sampling": named, "lr": rate}
-    for argument, value in given.items():
+    arguments = {"batch_size": plan.batch_size, "sampling": named, "lr": rate}
+    for argument, value in arguments.items():
         if value is not None:
             raise ArgumentError(
                 f"{argument}={value!r} is for other optimizers: {name} uses all examples in every step, and chooses "
@@ -309,7 +309,7 @@ def find_scalings(jobs: Sequence[Job]) -> list[PlacedScaling | None]:
     """Return the scaling of each network; fit one where it standardizes and has none. Equal ones are one object."""
     distinct: dict[bytes, PlacedScaling] = {}
     scalings = [
-        None if (own := job.start.value.scaling) is None else distinct.setdefault(own.content, own) for job in jobs
+        None if (now := job.start.value.scaling) is None else distinct.setdefault(now.content, now) for job in jobs
     ]
     if jobs[0].start.value.model.standardize:
         return [*fit_scalings([job.data for job in jobs], scalings, jobs[0].plan.progress)]
@@ -377,7 +377,7 @@ def run_jobs(
     groups = choose_group_threads(backend, threads, multiplications)
     if len(jobs) > 1:
         check_training_memory(jobs, groups)
-    own, failed = list(trainings.values()), dict[int, DivergenceError]()
+    own_trainings, failed = list(trainings.values()), dict[int, DivergenceError]()
     with ExitStack() as stack:
         if file is not None:
             stack.enter_context(exiting_on_sigterm())
@@ -386,13 +386,13 @@ def run_jobs(
             number = min(groups or 1, len(jobs))
             stack.enter_context(limit_step_threads(backend, blas_threads, multiplications, number))
         running = run_in_groups(jobs, groups, loops or KeptLoops()) if runner is None else runner
-        begun = [stack.enter_context(watching(job.plan.callbacks, now)) for job, now in zip(jobs, own)]
-        for job, training in zip(jobs, own):
+        begun = [stack.enter_context(watching(job.plan.callbacks, now)) for job, now in zip(jobs, own_trainings)]
+        for job, training in zip(jobs, own_trainings):
             if job.start.has_begun:  # then callbacks give it no other value at the beginning
                 value = begin_moment(job.start, job.plan).value
                 training.move(value=value._replace(history=training.history))
-        writing = nullcontext(ignore_pause) if file is None else file.writing(own)
-        yield from run_to_end(run_steps(jobs, own, running, failed), trainings, begun, writing)
+        writing = nullcontext(ignore_pause) if file is None else file.writing(own_trainings)
+        yield from run_to_end(run_steps(jobs, own_trainings, running, failed), trainings, begun, writing)
     errors |= {k: failed[i] for i, k in enumerate(trainings) if i in failed}
 
 

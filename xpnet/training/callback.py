@@ -204,8 +204,8 @@ def watching(callbacks: Sequence[Callback], training: Training) -> Generator[lis
         for callback in callbacks:
             callback.on_train_begin(training)
             begun.append(callback)
-            known = LOGS | EVALUATED | dict(callback.quantities)
-            training.quantities |= {name: known.get(name, Quantity()) for name in callback.adds}
+            quantities = LOGS | EVALUATED | dict(callback.quantities)
+            training.quantities |= {name: quantities.get(name, Quantity()) for name in callback.adds}
         yield begun
 
 

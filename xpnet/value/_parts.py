@@ -27,68 +27,68 @@ from xpnet.value._value import Objective, Value
 from xpnet.value.structure import find_difference, parse_feature_names
 
 
-def check_value(value: Any, own: Value) -> Value:
+def check_value(value: Any, present: Value) -> Value:
     """Refuse what is not a value of a network with the same model and place, or has parts that do not fit it."""
     if not isinstance(value, Value):
-        raise _refuse("value", own, f"it is {show(value)}")
+        raise _refuse("value", present, f"it is {show(value)}")
     for name, (kind, _) in PARTS.items():
         if not isinstance(part := getattr(value, name), kind):
-            raise _refuse("value", own, f"its {name} is {show(part)}")
-    if value.place != own.place:
-        raise _refuse("value", own, f"it is in {value.dtype} on {value.backend.name}")
-    difference = find_difference(value.model, own.model)
+            raise _refuse("value", present, f"its {name} is {show(part)}")
+    if value.place != present.place:
+        raise _refuse("value", present, f"it is in {value.dtype} on {value.backend.name}")
+    difference = find_difference(value.model, present.model)
     if difference is not None:
-        raise _refuse("value", own, difference)
+        raise _refuse("value", present, difference)
     try:
-        check_parts(value, own)
+        check_parts(value, present)
     except ArgumentError as error:
-        raise _refuse("value", own, str(error)) from error
-    if value.scaling is not None and value.scaling is not own.scaling:
-        _check_scaling(value.scaling, own)
-    if value.stored is not own.stored or value.optimizer is not own.optimizer:
-        _check_arrays("value", value.state, value.optimizer, own)
+        raise _refuse("value", present, str(error)) from error
+    if value.scaling is not None and value.scaling is not present.scaling:
+        _check_scaling(value.scaling, present)
+    if value.stored is not present.stored or value.optimizer is not present.optimizer:
+        _check_arrays("value", value.state, value.optimizer, present)
     return value
 
 
-def check_parts(value: Value, own: Value) -> None:
-    """Refuse a value of which parts that are not those of `own` do not fit its model."""
+def check_parts(value: Value, present: Value) -> None:
+    """Refuse a value of which parts that are not those of `present` do not fit its model."""
     for name, (_, check) in PARTS.items():
         part = getattr(value, name)
-        if check is not None and part is not None and part is not getattr(own, name):
+        if check is not None and part is not None and part is not getattr(present, name):
             check(part, value.model)
 
 
-def check_state(state: Any, own: Value) -> State:
+def check_state(state: Any, present: Value) -> State:
     """Refuse what is not the state of a network with this value, or of one like it."""
     if not isinstance(state, State):
-        raise _refuse("state", own, f"it is {show(state)}")
-    _check_arrays("state", state, own.optimizer, own)
+        raise _refuse("state", present, f"it is {show(state)}")
+    _check_arrays("state", state, present.optimizer, present)
     return state
 
 
-def _check_arrays(name: str, state: State, optimizer: Optimizer, own: Value) -> None:
+def _check_arrays(name: str, state: State, optimizer: Optimizer, present: Value) -> None:
     """Refuse a state whose arrays are others than those of the network, or than those that its optimizer has."""
-    for part, expected in (("layers", own.layers), ("dropout", own.state.dropout)):
+    for part, expected in (("layers", present.layers), ("dropout", present.state.dropout)):
         if _outline(getattr(state, part)) != _outline(expected):
-            raise _refuse(name, own, f"its {part} have other shapes, types or dtypes")
+            raise _refuse(name, present, f"its {part} have other shapes, types or dtypes")
     if not is_optimizer(optimizer):
-        raise _refuse(name, own, f"its optimizer is {show(optimizer)}")
-    fresh = init_optimizer(optimizer, own.layers, own.place)
+        raise _refuse(name, present, f"its optimizer is {show(optimizer)}")
+    fresh = init_optimizer(optimizer, present.layers, present.place)
     if _outline(state.optimizer, typed=False) != _outline(fresh, typed=False):  # numbers need not be arrays
-        raise _refuse(name, own, f"its optimizer has another state than that of {show(optimizer)}")
+        raise _refuse(name, present, f"its optimizer has another state than that of {show(optimizer)}")
 
 
-def _check_scaling(scaling: PlacedScaling, own: Value) -> None:
+def _check_scaling(scaling: PlacedScaling, present: Value) -> None:
     """Refuse a scaling for other inputs or targets, or of another place."""
     try:
-        placed = place_scaling(scaling.exact, own.model, own.place)
+        placed = place_scaling(scaling.exact, present.model, present.place)
     except (ArgumentError, AttributeError, TypeError) as error:  # it holds something else than arrays
-        raise _refuse("value", own, f"its scaling does not fit: {error}") from error
+        raise _refuse("value", present, f"its scaling does not fit: {error}") from error
     fits = [
         _outline(getattr(one, part)) for one in (scaling, placed) for part in ("exact", "rounded", "widens", "in_dtype")
     ]
     if fits[:4] != fits[4:]:
-        raise _refuse("value", own, "its scaling has other shapes, types or dtypes")
+        raise _refuse("value", present, "its scaling has other shapes, types or dtypes")
 
 
 def _outline(nest: Any, *, typed: bool = True) -> Any:
@@ -99,10 +99,10 @@ def _outline(nest: Any, *, typed: bool = True) -> Any:
     return typed and kind, tuple(getattr(nest, "shape", ())), getattr(nest, "dtype", kind)
 
 
-def _refuse(name: str, own: Value, problem: str) -> ArgumentError:
+def _refuse(name: str, present: Value, problem: str) -> ArgumentError:
     return ArgumentError(
-        f"{name} must be an earlier {name} of this network, or that of one with the same arguments, in {own.dtype} on "
-        f"{own.backend.name}; {problem}"
+        f"{name} must be an earlier {name} of this network, or that of one with the same arguments, in {present.dtype} "
+        f"on {present.backend.name}; {problem}"
     )
 
 

@@ -92,7 +92,7 @@ def parse_model(
     return Model(tuple(units), (*hidden, output), cost, resolved, tuple(rates), scale, standardize, task)
 
 
-def find_difference(model: Model, own: Model) -> str | None:
+def find_difference(model: Model, wanted_model: Model) -> str | None:
     """Say in what the model of a value differs from that of a network; None if they are the same.
 
     Examples
@@ -101,7 +101,7 @@ def find_difference(model: Model, own: Model) -> str | None:
     >>> find_difference(own._replace(sizes=(3, 1)), own), find_difference(own, own)
     ('it is of a network with sizes=(3, 1), and this one has sizes=(2, 1)', None)
     """
-    for field, part, wanted in zip(Model._fields, model, own):
+    for field, part, wanted in zip(Model._fields, model, wanted_model):
         if not (is_same(part, wanted) or describe(part) == describe(wanted)):
             name = {"sigmas": "activations", "given_task": "task"}.get(field, field)
             written, expected = _write_part(part), _write_part(wanted)
@@ -172,8 +172,10 @@ def parse_cost(value: Any, argument: str = "cost") -> Cost:
 
 def _sees_x(argument: str, cost: Cost) -> bool:
     """Tell whether the functions of a cost have a parameter x; refuse it in another place, or in one of them only."""
-    own = [function for function in (cost.value, cost.gradient) if function and not isinstance(function, ValueGradient)]
-    places = [_find_parameter(function, "x") for function in own]
+    functions = [
+        function for function in (cost.value, cost.gradient) if function and not isinstance(function, ValueGradient)
+    ]
+    places = [_find_parameter(function, "x") for function in functions]
     if all(place < 2 for place in places):  # it has none, or calls outputs or targets so
         return False
     if any(place != 2 for place in places):
@@ -215,9 +217,9 @@ def parse_output(activation: Any, cost: Any, task: Any, n_out: int) -> tuple[Act
         default = next((name for name in accepted if name in defaults.activations), accepted[0])
         activation = default if activation is None else activation
     cost = parse_cost("quadratic" if cost is None else cost)
-    own = cost.activation
-    if own is not None and (activation is None or (isinstance(activation, str) and activation == own.name)):
-        activation = own
+    usual = cost.activation
+    if usual is not None and (activation is None or (isinstance(activation, str) and activation == usual.name)):
+        activation = usual
     output = parse_activation("output_activation", "sigmoid" if activation is None else activation)
     if output.name == "softmax" and n_out == 1:
         raise ArgumentError(
@@ -283,7 +285,7 @@ def check_functions(model: Model, asarray: Callable[[np.ndarray], Array], xp: Na
                 _check_result(f"activation {sigma.name!r}: pullback", sigma.pullback(z, z, z, xp), z, z.shape)
         widths = model.n_out, model.n_targets, model.n_in
         a, y, x = (asarray(np.full((2, n), number)) for n, number in zip(widths, (0.25, 0.5, 0.75)))
-        cost = model.cost.given(x)
+        cost = model.cost.with_inputs(x)
         if not is_known(model.cost) and cost.value and cost.gradient:
             _check_result(f"cost {cost.name!r}: value", cost.value(a, y, xp), y, (2,))
             _check_result(f"cost {cost.name!r}: gradient", cost.gradient(a, y, xp), a, a.shape)
@@ -440,11 +442,11 @@ def _find_known(value: Activation | Cost) -> Activation | Cost | None:
     """Find the activation or cost of xpnet with the name of another one, as in "relu" or "leaky_relu(0.2)"."""
     is_activation = isinstance(value, Activation)
     tables = (KNOWN_ACTIVATIONS, PARAMETRIZED_ACTIVATIONS) if is_activation else (COSTS, PARAMETRIZED_COSTS)
-    known = tables[0].get(value.name)
-    if known is None and "(" in value.name:
+    candidate = tables[0].get(value.name)
+    if candidate is None and "(" in value.name:
         with suppress(ArgumentError):
-            known = _look_up_parametrized("", value.name, *tables)
-    return known
+            candidate = _look_up_parametrized("", value.name, *tables)
+    return candidate
 
 
 def is_known(part: Activation | Cost) -> bool:
@@ -474,19 +476,19 @@ def choose_own(argument: str, name: str, custom: Sequence[Any], digests: Mapping
     """
     parse: Any = parse_cost if argument == "cost" else partial(parse_activation, argument)
     named = [one for one in custom if _name_of(one) == name and has_methods(one, "pullback") == (argument != "cost")]
-    found = {digest_text(describe(parse(one))): one for one in named}
+    by_digest = {digest_text(describe(parse(one))): one for one in named}
     is_comparable = argument in digests and digests["python"] == PYTHON
-    if len(found) > 1 and not (is_comparable and digests[argument] in found):
+    if len(by_digest) > 1 and not (is_comparable and digests[argument] in by_digest):
         raise ArgumentError(
-            f"{len(found)} objects in custom= are named {name!r}, and it cannot be told which of them is {argument} in "
-            "the file; give that one alone"
+            f"{len(by_digest)} objects in custom= are named {name!r}, and it cannot be told which of them is "
+            f"{argument} in the file; give that one alone"
         )
-    if is_comparable and found and digests[argument] not in found:
+    if is_comparable and by_digest and digests[argument] not in by_digest:
         warn(
             f"{argument}={name!r} in custom= differs from that of the file, in its code or its values; the network may "
             "predict otherwise"
         )
-    return found.get(digests.get(argument, ""), [*found.values(), name][0])
+    return by_digest.get(digests.get(argument, ""), [*by_digest.values(), name][0])
 
 
 def _name_of(value: Any) -> str:

@@ -55,12 +55,12 @@ class ReplayLoop(Loop):
         return max(self.cases.values(), key=lambda case: case.steps, default=ShapeCase()).engine
 
     def end_training(self, most: int) -> int:
-        kept, n_bytes = {}, 0
+        programs, n_bytes = {}, 0
         for key, case in reversed(self.cases.items()):
             if case.program is not None and case.steps and n_bytes + case.program.n_bytes <= most:
                 n_bytes += case.program.n_bytes
-                kept[key] = ShapeCase(case.program)
-        self.cases = dict(reversed(kept.items()))
+                programs[key] = ShapeCase(case.program)
+        self.cases = dict(reversed(programs.items()))
         return n_bytes
 
     def _find_case(self, state: Any, batches: Any, data: Any) -> "ShapeCase":

@@ -119,10 +119,10 @@ def _add_reduction(code: Any, ufunc: np.ufunc, x: np.ndarray, axis: Any, out: np
         axes = sorted(axes, key=lambda a: -x.strides[a])
         if any(x.strides[a] != x.strides[b] * x.shape[b] for a, b in pairwise(axes)):
             return False
-        kept = [a for a in range(x.ndim) if a not in axes]
-        x, out = (y.transpose(*kept, *axes) for y in (x, out))
-        x, out = (y.reshape(*y.shape[: len(kept)], -1) for y in (x, out))  # views
-        axes = [len(kept)]
+        remaining = [a for a in range(x.ndim) if a not in axes]
+        x, out = (y.transpose(*remaining, *axes) for y in (x, out))
+        x, out = (y.reshape(*y.shape[: len(remaining)], -1) for y in (x, out))  # views
+        axes = [len(remaining)]
     if ufunc is np.add and x.shape[axes[0]] > MOST_ADDED:
         return False
     if ufunc is np.add:

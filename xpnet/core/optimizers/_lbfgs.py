@@ -231,7 +231,7 @@ def evaluate_at_length(
     decays = [] if minibatch.decay is None else [minibatch.decay]
     decays += [] if weight_decay is None else [weight_decay * (total / weight)]
     penalized = minibatch._replace(decay=sum(decays) if decays else None)
-    after = take_step(sigmas, output.given(minibatch.x), keep_gradient, before, penalized, xp)
+    after = take_step(sigmas, output.with_inputs(minibatch.x), keep_gradient, before, penalized, xp)
     cost = xp.reshape(xp.sum(after.cost, axis=-1), sums.cost.shape)
     return layers, Sums(sums.cost + cost, sums.gradient + weight * join_layers(after.layers, xp), total)
 

@@ -135,7 +135,8 @@ def normal_equations(
         zs, activations = forward(layers, sigmas, x[..., block, :], xp)
         root, error = xp.sqrt(share[..., block])[..., None], activations[-1] - y[..., block, :]
         if cost is not None:
-            g, curvature = gradient_and_curvature(cost.given(x[..., block, :]), activations[-1], y[..., block, :], xp)
+            cost_here = cost.with_inputs(x[..., block, :])
+            g, curvature = gradient_and_curvature(cost_here, activations[-1], y[..., block, :], xp)
             root, error = root * xp.sqrt(curvature), g / curvature
         parts = value_rows(layers, sigmas, zs, activations, error, root, xp)
         if slopes is not None and slope_share is not None:
@@ -218,12 +219,12 @@ def take_damped_step(
     weights = xp.ones_like(y[..., 0]) if weight is None else weight
     share = weights / xp.sum(weights, axis=-1, keepdims=True)
     strength = sum((part for part in (decay, weight_decay) if part is not None), 0.0 * damping)
-    given = output.given(x)
+    output_here = output.with_inputs(x)
 
     def measure(layers: Layers) -> tuple[Array, Array]:
         """Compute the cost of each example, with the penalty, and their mean."""
         zs, activations = forward(layers, sigmas, x, xp)
-        costs = given.value(zs[-1], activations[-1], y, xp) + penalty(layers, strength, xp)
+        costs = output_here.value(zs[-1], activations[-1], y, xp) + penalty(layers, strength, xp)
         if slopes is not None:
             costs = costs + slope_cost(layers, sigmas, zs, activations, minibatch, xp)
         return costs, xp.sum(share * costs, axis=-1)

@@ -139,7 +139,7 @@ class LevenbergMarquardt:
         x, a, y = (to_array(np.full((1, n), 0.5)) for n in (model.n_in, model.n_out, model.n_out))
         try:
             with np.errstate(all="ignore"):
-                gradient_and_curvature(cost.given(x), a, y, xp)
+                gradient_and_curvature(cost.with_inputs(x), a, y, xp)
         except (TypeError, AttributeError) as error:
             raise ArgumentError(
                 f"LevenbergMarquardt cannot differentiate the gradient of cost={cost.name!r} ({error}); let it use "
