@@ -209,9 +209,7 @@ def test_arrays_are_read_without_pickle() -> None:
 def test_every_bundled_file_has_a_licence() -> None:
     """Files that are not xpnet's own are named by a licence beside them, which goes into the wheel and its metadata."""
     own = [
-        *(PACKAGE / "pages" / "page_files").glob("*.html"),
-        *(PACKAGE / "pages" / "page_files").glob("*.css"),
-        *(PACKAGE / "pages" / "page_files").glob("*.js"),
+        *(path for path in (PACKAGE / "pages").glob("*_files/*") if path.suffix in (".html", ".css", ".js")),
         *(path for path in (PACKAGE / "backends" / "replay").iterdir() if path.suffix in (".c", ".h", ".so", ".pyd")),
     ]
     others = [path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")]

@@ -78,11 +78,11 @@ def _describe_planes() -> dict[str, Any]:
     }
 
 
-# name -> title, a function that returns the numbers that it begins with, and the scripts of its own
+# name -> title, a function that returns the numbers that it begins with, and the scripts before its own
 LESSONS: dict[str, tuple[str, Callable[[], dict[str, Any]], tuple[str, ...]]] = {
-    "step": ("One step of training", lambda: STEP, ("charts.js", "training.js", "formulas.js", "step.js")),
-    "neuron": ("A saturated neuron", lambda: NEURON, ("charts.js", "training.js", "neuron.js")),
-    "plane": ("Watch it learn", _describe_planes, ("charts.js", "training.js", "random.js", "plane.js")),
+    "step": ("One step of training", lambda: STEP, ("training.js", "formulas.js")),
+    "neuron": ("A saturated neuron", lambda: NEURON, ("training.js",)),
+    "plane": ("Watch it learn", _describe_planes, ("training.js", "random.js")),
 }
 
 
@@ -117,4 +117,5 @@ def write_lesson(lesson: str, path: str | os.PathLike[str]) -> None:
         raise ArgumentError(explain_unknown("lesson", lesson, LESSONS))
     title, describe, scripts = LESSONS[lesson]
     check_folder(path)
-    write_file(path, fill_page(title, lesson, describe(), scripts, ["lessons.css", f"{lesson}.css"]).encode())
+    styles = ["lessons.css", f"{lesson}.css"]
+    write_file(path, fill_page(title, "lesson_files", lesson, describe(), scripts, styles).encode())

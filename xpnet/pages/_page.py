@@ -126,25 +126,26 @@ def make_page(
         raise ArgumentError(f"title={title!r} must be a text")
     picture = choose_picture(net, image, white)
     kind = "sliders" if picture is None else "drawing"
-    scripts = ("page.js", "drawing.js") if picture else ("charts.js", "page.js", "sliders.js")
     warn_of_calibration(net)
-    return fill_page(TITLE if title is None else title, kind, describe_network(net, picture), scripts)
+    return fill_page(TITLE if title is None else title, "page_files", kind, describe_network(net, picture), ["page.js"])
 
 
 def fill_page(
-    title: str, kind: str, network: dict[str, Any], scripts: Sequence[str], styles: Sequence[str] = ()
+    title: str, folder: str, kind: str, network: dict[str, Any], scripts: Sequence[str], styles: Sequence[str] = ()
 ) -> str:
     """Put a page together from its files: the body of that kind, scripts, styles, and a network as plain values.
 
-    `scripts` and `styles` are those that not all pages have.
+    `scripts` and `styles` are those in the folder that the page has before the script of its kind.
 
     Examples
     --------
-    >>> fill_page("Sliders", "sliders", {}, ["charts.js"]).splitlines()[0]
+    >>> fill_page("Sliders", "page_files", "sliders", {}, ["page.js"]).splitlines()[0]
     '<!doctype html>'
     """
-    script = '"use strict";\n\n' + "\n".join(map(_read, ("network.js", "elements.js", *scripts)))
-    style = "\n".join(map(_read, ("page.css", *styles)))
+    shared = [f"page_files/{name}" for name in ("network.js", "elements.js", "charts.js")]
+    own = [f"{folder}/{name}" for name in (*scripts, f"{kind}.js")]
+    script = '"use strict";\n\n' + "\n".join(map(_read, (*shared, *own)))
+    style = "\n".join(map(_read, ("page_files/page.css", *(f"{folder}/{name}" for name in styles))))
     policy = (
         f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; img-src data:; "
         "base-uri 'none'; form-action 'none'"
@@ -153,12 +154,12 @@ def fill_page(
         "policy": policy,
         "title": escape(title),
         "style": style,
-        "body": _read(f"{kind}.html"),
+        "body": _read(f"{folder}/{kind}.html"),
         # A browser would end the script at "</script>" in a name
         "network": json.dumps(network, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
         "script": script,
     }
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], _read("page.html"))
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], _read("page_files/page.html"))
 
 
 def describe_network(net: Network | Ensemble, picture: InputImage | None) -> dict[str, Any]:
@@ -412,4 +413,4 @@ def _hash(text: str) -> str:
 
 
 def _read(name: str) -> str:
-    return (files("xpnet") / "pages" / "page_files" / name).read_text(encoding="utf-8")
+    return (files("xpnet") / "pages" / name).read_text(encoding="utf-8")
