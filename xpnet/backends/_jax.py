@@ -40,7 +40,8 @@ class JaxBackend(Backend):
 
     @classmethod
     def devices(cls) -> list[str]:
-        return [_name_device(device) for device in _all_devices()]
+        platforms = dict.fromkeys([jax.default_backend(), "cpu"])
+        return [_name_device(device) for platform in platforms for device in jax.devices(platform)]
 
     @property
     def device_name(self) -> str:
@@ -238,11 +239,6 @@ def _pad(x: np.ndarray, length: int) -> np.ndarray:
     padded = np.zeros((length, *x.shape[1:]), x.dtype)
     padded[: len(x)] = x
     return padded
-
-
-def _all_devices() -> list[Any]:
-    platforms = dict.fromkeys([jax.default_backend(), "cpu"])
-    return [device for platform in platforms for device in jax.devices(platform)]
 
 
 def _name_device(device: Any) -> str:

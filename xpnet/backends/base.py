@@ -491,7 +491,9 @@ class Place(NamedTuple):
         """Tell whether these are numbers, other than classes, that the network's dtype would round."""
         if self.dtype == "float64":
             return False
-        return x.dtype.char in WIDE_CODES if isinstance(x, np.ndarray) else _name_dtype(x) in WIDE_DTYPES
+        if isinstance(x, np.ndarray):
+            return x.dtype.char in WIDE_CODES
+        return str(x.dtype).rpartition(".")[2] in WIDE_DTYPES
 
     def home(self, x: Array) -> Backend:
         """Return the backend of an array that was read; unscaled numbers may still be in a NumPy array."""
@@ -540,10 +542,6 @@ class Place(NamedTuple):
         with home.scope(dtype):
             result = moments(home.make_contiguous(home.asarray(x, dtype)), home.xp)
             return Moments(result.n, *(home.to_numpy(array) for array in result[1:]))
-
-
-def _name_dtype(x: Array) -> str:
-    return str(x.dtype).rpartition(".")[2]
 
 
 def open_namespace(xp: ModuleType, device: Any = None) -> Backend:

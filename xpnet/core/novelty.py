@@ -15,7 +15,6 @@ from typing import NamedTuple
 import numpy as np
 
 from xpnet.core.arrays import Array, Namespace
-from xpnet.core.calibration import sort_errors
 
 __all__ = [
     "MOST_DIRECTIONS",
@@ -24,7 +23,6 @@ __all__ = [
     "leave_one_out",
     "measure_distances",
     "rank_distances",
-    "sort_distances",
     "sum_products",
     "whiten",
 ]
@@ -85,11 +83,6 @@ def leave_one_out(distances: np.ndarray, n: int) -> np.ndarray:
     """
     rest = np.maximum(1 - n / (n - 1) ** 2 * distances, 1e-6)  # above 0, but for rounding
     return (n / (n - 1)) ** 2 * distances / rest
-
-
-def sort_distances(distances: np.ndarray) -> np.ndarray:
-    """Sort the distances of training rows; keep as many as a calibration keeps errors, none of them smaller."""
-    return sort_errors(distances[:, None, None])[:, 0, 0]
 
 
 def rank_distances(distances: np.ndarray, new: np.ndarray) -> np.ndarray:

@@ -55,7 +55,6 @@ __all__ = [
     "describe_for_each",
     "fit_scaling",
     "fit_scalings",
-    "map_shared",
     "open_data",
     "open_source",
     "scale_for_each",
@@ -321,11 +320,6 @@ def _balance(train: Source) -> Source:
         weight = reader.look_up_class_weight(targets, backend.asarray(weights, reader.dtype))
     weighted = with_weight(stored, weight)
     return replace(train, source=weighted) if isinstance(train, Rows) else weighted
-
-
-def map_shared(function: Callable[[Source], Result], sources: Sequence[Source]) -> list[Result]:
-    """Apply a function to each source, and only once to one that several networks share."""
-    return [*map(cache(function), sources)]
 
 
 def choose_sampling(sampling: Sampling, train: Source) -> Sampling:

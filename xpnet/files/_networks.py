@@ -7,12 +7,15 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from xpnet._checks import check_dict
 from xpnet.backends import Backend
 from xpnet.backends.identity import describe
 from xpnet.core.arrays import leaves, map_arrays, rebuild
 from xpnet.core.calibration import Calibration
 from xpnet.core.dropout import init_dropout
+from xpnet.core.laplace import Laplace
 from xpnet.core.model import Model, Seeds
+from xpnet.core.novelty import Novelty
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.step import State
 from xpnet.data import place_scaling
@@ -97,7 +100,7 @@ def restore(record: Record, present: Value) -> Value:
     ValueError, TypeError, KeyError
         If the record is not that of such a network.
     """
-    model, seeds = present.model, Seeds(**records.seeds_of(record))
+    model, seeds = present.model, Seeds(**check_dict("seeds", record.seeds))
     names, optimizer = records.feature_names_of(record), records.optimizer_of(record)
     scaling = records.scaling_of(record)
     value = Value(
@@ -110,11 +113,11 @@ def restore(record: Record, present: Value) -> Value:
         scaling=None if scaling is None else place_scaling(scaling, model, present.place),
         feature_names=None if names is None else tuple(names),
         calibration=records.calibrations_of(record, model).get(0),
-        laplace=records.laplace_of(record),
-        novelty=records.novelty_of(record),
+        laplace=records.fit_of(record, "laplace", Laplace),
+        novelty=records.fit_of(record, "novelty", Novelty),
         provenance=parse_provenance(record.provenance),
         history=History(records.history_of(record)),
-        notes=records.notes_of(record),
+        notes=check_dict("notes", record.notes),
         objective=records.objective_of(record),
     )
     check_parts(value, present)

@@ -26,11 +26,11 @@ def parse_provenance(plain: Any) -> Provenance:
     require(isinstance(edited, bool), "provenance.edited", edited, "true or false")
     require(type(earlier) is int and earlier >= 0, "provenance.earlier", earlier, EXPECTED[int])
     seed = tuple(seed) if isinstance(seed, list) else seed
-    runs = tuple(_run_from_plain(f"provenance.runs[{i}]", run) for i, run in enumerate(runs))
+    runs = tuple(_parse_run(f"provenance.runs[{i}]", run) for i, run in enumerate(runs))
     return Provenance(seed, init, runs, edited, earlier)
 
 
-def _run_from_plain(place: str, plain: Any) -> Run:
+def _parse_run(place: str, plain: Any) -> Run:
     require_keys(place, plain, Run._fields)
     for name, kind in Run.__annotations__.items():
         value = plain[name]

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -40,7 +40,7 @@ OTHER_TENSORS = re.compile(
 ORDER_TENSORS = [f"order.{name}" for name in Order._fields]
 CALLBACK_TENSORS = re.compile(r"(callbacks\.(\d+)\.([^.]+)\.)(layers\.\d+\.[wb]|optimizer\.\d+|dropout\.step)")
 
-
+Fit = TypeVar("Fit", Laplace, Novelty)
 Calibrations: TypeAlias = Mapping[int, Calibration]  # by the number of members, or 0 for a network alone
 NO_CALIBRATIONS: Calibrations = MappingProxyType({})
 
@@ -106,7 +106,9 @@ def make_record(
         generator=dict(value.generator),
         seeds=value.seeds._asdict(),
         notes=value.notes,
-        history=[_plain_row(row) for row in value.history.copy_rows()],
+        history=[
+            {str(name): _plain_value(name, value) for name, value in row.items()} for row in value.history.copy_rows()
+        ],
         training=None if moment is None else describe_moment(moment),
         arrays=arrays,
         feature_names=None if value.feature_names is None else list(value.feature_names),
@@ -252,16 +254,6 @@ def dropout_step_of(tensors: dict[str, np.ndarray]) -> np.ndarray:
     return step
 
 
-def seeds_of(record: Record) -> dict[str, int]:
-    """Return the seeds."""
-    return check_dict("seeds", record.seeds)
-
-
-def notes_of(record: Record) -> dict[str, Any]:
-    """Return the notes."""
-    return check_dict("notes", record.notes)
-
-
 def feature_names_of(record: Record) -> list[str] | None:
     """Return the names of the inputs, if they are known."""
     names = record.feature_names
@@ -284,16 +276,10 @@ def optimizer_of(record: Record) -> Optimizer:
     return SGD() if record.optimizer is None else _decode_optimizer(record.optimizer)
 
 
-def laplace_of(record: Record) -> Laplace | None:
-    """Return how uncertain the weights are, if that was fitted."""
-    arrays = [record.arrays.get(f"laplace.{name}") for name in Laplace._fields]
-    return None if all(array is None for array in arrays) else Laplace(*arrays)  # type: ignore[arg-type]
-
-
-def novelty_of(record: Record) -> Novelty | None:
-    """Return what the novelty of rows is computed from, if the network was fitted to its training data."""
-    arrays = [record.arrays.get(f"novelty.{name}") for name in Novelty._fields]
-    return None if all(array is None for array in arrays) else Novelty(*arrays)  # type: ignore[arg-type]
+def fit_of(record: Record, name: str, kind: type[Fit]) -> Fit | None:
+    """Return what was fitted to the weights, such as "laplace", if anything was."""
+    arrays = [record.arrays.get(f"{name}.{part}") for part in kind._fields]
+    return None if all(array is None for array in arrays) else kind(*arrays)
 
 
 def scaling_of(record: Record) -> Scaling | None:
@@ -456,11 +442,6 @@ def _decode_optimizer(description: dict[str, Any], depth: int = 0) -> Optimizer:
     if "optimizer" in options:
         options["optimizer"] = _decode_optimizer(options["optimizer"], depth + 1)
     return kind(**options)
-
-
-def _plain_row(row: dict[str, Any]) -> dict[str, Any]:
-    """Convert the values of a row of the history, some of which callbacks may have added, to plain ones, as in JSON."""
-    return {str(name): _plain_value(name, value) for name, value in row.items()}
 
 
 def _plain_value(name: str, value: Any) -> Any:

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 
 from xpnet.core.arrays import Array
+from xpnet.core.calibration import sort_errors
 from xpnet.core.novelty import (
     Novelty,
     choose_directions,
     leave_one_out,
     measure_distances,
     rank_distances,
-    sort_distances,
     sum_products,
     whiten,
 )
@@ -52,7 +52,9 @@ def fit_novelty(value: Value, x: Any) -> Novelty:
         products = np.sum([*_compute_blocks(value, rows, sum_products, mean, directions)], axis=0)
         whitening = whiten(directions, products, n)
         distances = np.concatenate([*_compute_blocks(value, rows, measure_distances, mean, whitening)])
-    return Novelty(mean, whitening, sort_distances(leave_one_out(distances, n)))
+    distances = leave_one_out(distances, n)
+    # As many as a calibration keeps errors, none of them smaller
+    return Novelty(mean, whitening, sort_errors(distances[:, None, None])[:, 0, 0])
 
 
 def _compute_blocks(value: Value, rows: Any, function: Any, *arrays: np.ndarray) -> Iterator[np.ndarray]:

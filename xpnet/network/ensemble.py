@@ -624,7 +624,8 @@ class Ensemble:
 
     def _measure_members(self, data: Any, metrics: Sequence[Metric] = ()) -> list[dict[str, Any]]:
         """Compute the cost of every member on data, and metrics."""
-        return training.measure_each([network.value for network in self], data, metrics)
+        refuse_iterator(data, "data")
+        return [training.measure_data(network.value, data, metrics) for network in self]
 
     def _measure_mean(self, data: Any, metrics: Sequence[Metric], name: str = "data") -> dict[str, Any]:
         """Compute metrics of the mean outputs; `name` is that of the argument, for messages."""

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from xpnet.training._evaluate import choose_metrics as choose_metrics
     from xpnet.training._evaluate import measure as measure
     from xpnet.training._evaluate import measure_data as measure_data
-    from xpnet.training._evaluate import measure_each as measure_each
     from xpnet.training._evaluate import measure_predictions as measure_predictions
     from xpnet.training._evaluate import require_classes as require_classes
     from xpnet.training._groups import ChunkResult as ChunkResult
@@ -93,7 +92,6 @@ __all__ = [
     "ignore_pause",
     "measure",
     "measure_data",
-    "measure_each",
     "measure_predictions",
     "one_for_each",
     "open_data",
@@ -142,7 +140,6 @@ __getattr__ = import_lazily(
             "choose_metrics",
             "measure",
             "measure_data",
-            "measure_each",
             "measure_predictions",
             "require_classes",
         ),

@@ -111,14 +111,10 @@ def explain_noise(job: Job) -> str:
         return ""
     slopes, size = reader.slope_weight is not None, len(source)  # type: ignore[arg-type]
     numbers = reader.model.n_targets * (1 + reader.model.n_in if slopes else 1)  # of an example
-    n_targets = count_fitted(source) * numbers  # type: ignore[arg-type]
+    rows = source.rows if isinstance(source, Rows) else np.arange(size)
+    # Only those with a weight are fitted, and each once, however often it was drawn
+    n_targets = numbers * len(np.unique(rows if source.weight is None else rows[source.weight > 0]))
     return explain(reader.model, n_targets, job.plan.alpha / size, slopes=slopes)
-
-
-def count_fitted(source: Resident | Rows | Gathered) -> int:
-    """Count the examples that training sees: those with a weight, and each once, however often it was drawn."""
-    rows = source.rows if isinstance(source, Rows) else np.arange(len(source))
-    return len(np.unique(rows if source.weight is None else rows[source.weight > 0]))
 
 
 def refuse_rates(callbacks: Sequence[Callback], name: str) -> None:

@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeAlias
@@ -113,7 +113,9 @@ class CheckpointFile:
     def update(self, numbers: Sequence[int], division: Sequence[Sequence[int]]) -> None:
         """Take the moments of networks that have taken steps, joined by `division`; write all if that is due."""
         moments = (self._take_moment(k) if k in numbers else now for k, now in enumerate(self.moments))
-        self.moments = mark_groups(moments, division)  # one assignment, which an interrupt cannot split
+        groups = {k: group for group, members in enumerate(division) for k in members}
+        # One assignment, which an interrupt cannot split
+        self.moments = tuple(moment._replace(group=groups.get(k)) for k, moment in enumerate(moments))
         self.epoch_ended |= any(self.trainings[k].position.steps == 0 for k in numbers)
         if self._is_due():
             self._try_to_write()
@@ -144,12 +146,6 @@ def take_moment(training: Training, callbacks: Sequence[Callback], call: dict[st
     value = training.value._replace(history=History(training.history.rows))  # which grows
     remembered = [{"name": type(callback).__name__, "values": remember(callback)} for callback in callbacks]
     return training.position._replace(value=value, call=call, callbacks=remembered)
-
-
-def mark_groups(moments: Iterable[Moment], division: Sequence[Sequence[int]]) -> tuple[Moment, ...]:
-    """Note in moments which networks are joined, by the number of their group."""
-    groups = {k: group for group, numbers in enumerate(division) for k in numbers}
-    return tuple(moment._replace(group=groups.get(k)) for k, moment in enumerate(moments))
 
 
 # Reading

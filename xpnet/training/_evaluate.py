@@ -9,7 +9,6 @@ from xpnet.core.arrays import Array, Function, Layers, Namespace
 from xpnet.core.backprop import forward
 from xpnet.core.minibatch import Encoding, Examples, decode
 from xpnet.core.model import Model
-from xpnet.data import check_repeatable, refuse_iterator
 from xpnet.data.open import open_source
 from xpnet.data.source import Source, with_bar
 from xpnet.errors import ArgumentError
@@ -58,12 +57,6 @@ def measure_data(value: Value, data: Any, metrics: Sequence[Any] | None, name: s
     """Measure on the user's data, with the user's metrics; `name` is that of the argument, for messages."""
     chosen = choose_metrics(value.model, metrics)
     return measure(value, open_source(data, name, value.reader), chosen)
-
-
-def measure_each(values: Sequence[Value], data: Any, metrics: Sequence[Any]) -> list[dict[str, Any]]:
-    """Measure each of several networks on the same data of the user."""
-    refuse_iterator(data, "data")
-    return [measure_data(value, data, metrics) for value in values]
 
 
 def measure_predictions(
@@ -192,9 +185,3 @@ def make_evaluations(
         with_counts = list(dict.fromkeys((correct, accuracy, *metrics)))
         evaluations.append(Evaluate("test", test, with_counts, (), progress))
     return evaluations
-
-
-def make_training_evaluation(source: Source, metrics: Sequence[Metric], progress: bool) -> Evaluate:
-    """Make the callback that computes metrics of the training data after each epoch."""
-    check_repeatable(source, "training_metrics")
-    return Evaluate("training", source, metrics, ("cost", "size"), progress)

@@ -19,7 +19,6 @@ import numpy as np
 from xpnet.backends import Backend
 from xpnet.core.arrays import Layers, leaves
 from xpnet.core.optimizers.base import needs_all_examples
-from xpnet.data.reader import Reader
 from xpnet.data.source import Chunk, Countable, Resident, Rows, skip_steps
 from xpnet.errors import DivergenceError
 from xpnet.training._all_examples import warn_of_no_step
@@ -88,11 +87,14 @@ def run_steps(
     errors
         Gets the error of each network that diverges, by its number.
     """
-    reader, unmoved = jobs[0].data.train.reader, find_unmoved(jobs)
+    reader = jobs[0].data.train.reader
+    # Networks of which a warning is due unless weights change; resumed ones may have changed before
+    unmoved = {k for k, job in enumerate(jobs) if needs_all_examples(job.plan.optimizer) and not job.start.has_begun}
     with running as runner:
         epochs = [run_epochs(*pair, len(jobs), runner.run_fields) for pair in zip(jobs, trainings)]
         chunks = draw_chunks(epochs, range(len(jobs)))
-        check_targets(chunks.values(), reader)
+        targets = {id(chunk.examples.y): chunk.examples.y for chunk in chunks.values() if chunk.scaling is None}
+        check_target_scale(targets.values(), reader)
         while chunks:
             values = {k: trainings[k].value for k in chunks}
             results = runner.run(values, chunks)
@@ -204,18 +206,6 @@ def change_value(value: Value, changes: Mapping[str, Any]) -> Value:
     """Return the value of a network after a chunk of steps."""
     new = value._replace(**changes)
     return new._replace(provenance=new.provenance.edit()) if value.provenance.edited else new
-
-
-def check_targets(chunks: Iterable[Chunk], reader: Reader) -> None:
-    """Warn once if the targets of the first chunks are not on the scale that the cost needs."""
-    targets = {id(chunk.examples.y): chunk.examples.y for chunk in chunks if chunk.scaling is None}
-    check_target_scale(targets.values(), reader)
-
-
-def find_unmoved(jobs: Sequence[Job]) -> set[int]:
-    """Find the networks of which a warning is due unless weights change; resumed ones may have changed before."""
-    numbers = enumerate(jobs)
-    return {k for k, job in numbers if needs_all_examples(job.plan.optimizer) and not job.start.has_begun}
 
 
 def have_moved(old: Layers, new: Layers, backend: Backend) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from itertools import chain
 from typing import Any, TypeAlias
 
@@ -12,12 +12,12 @@ from xpnet.backends.identity import is_same
 from xpnet.core.optimizers.base import Optimizer, count_multiplications, needs_all_examples
 from xpnet.core.scaling import PlacedScaling
 from xpnet.core.schedules import Constant
+from xpnet.data import check_repeatable
 from xpnet.data.open import (
     Data,
     choose_sampling,
     describe_for_each,
     fit_scalings,
-    map_shared,
     scale_for_each,
     share_batches,
 )
@@ -28,7 +28,7 @@ from xpnet.training._arguments import check_metrics, parse_blas_threads, parse_s
 from xpnet.training._begin import begin_moment, begin_training
 from xpnet.training._checkpoint import CheckpointFile, SaveFunction, exiting_on_sigterm, find_starts
 from xpnet.training._description import describe_initial_weights, describe_training
-from xpnet.training._evaluate import make_evaluations, make_training_evaluation
+from xpnet.training._evaluate import Evaluate, make_evaluations
 from xpnet.training._groups import check_training_memory, choose_group_threads, run_in_groups, steps_per_chunk
 from xpnet.training._kept_loops import KeptLoops
 from xpnet.training._loop import Pauses, Runner, run_steps
@@ -248,7 +248,7 @@ def replace_data(jobs: Sequence[Job], data: Sequence[Data]) -> list[Job]:
 def complete_jobs(jobs: Sequence[Job], runner: AbstractContextManager[Runner] | None = None) -> list[Job]:
     """Put in the plans of jobs what is not given, and balance their data."""
     jobs = [job._replace(plan=complete(job.plan, job.start.value, job.data, runner)) for job in jobs]
-    return replace_data(jobs, share_batches(map_shared(Data.balance, [job.data for job in jobs])))
+    return replace_data(jobs, share_batches([*map(cache(Data.balance), [job.data for job in jobs])]))
 
 
 def complete(plan: Plan, value: Value, data: Data, runner: AbstractContextManager[Runner] | None) -> Plan:
@@ -338,7 +338,8 @@ def finish(job: Job, bars: Sequence[Callback], networks: int) -> tuple[Job, Trai
     (start, data, plan, owner), with_bars = job, bool(bars) and networks == 1
     evaluations = make_evaluations(data.validation, data.test, plan.metrics, with_bars)
     if plan.training_metrics:
-        evaluations.insert(0, make_training_evaluation(data.train, plan.training_metrics, with_bars))
+        check_repeatable(data.train, "training_metrics")
+        evaluations.insert(0, Evaluate("training", data.train, plan.training_metrics, ("cost", "size"), with_bars))
     if needs_all_examples(plan.optimizer):
         plan = divide_epoch(plan, data.train)
     batch_size = data.train.batch_size(plan.batch_size)

@@ -145,7 +145,7 @@ class Recorder:
         inputs: list[RecordedArray] = []
         plain_args, plain_options = self._unwrap(args, inputs), self._unwrap(options or {}, inputs)
         result = function(*plain_args, **plain_options)
-        if not self._is_array(result):
+        if not isinstance(result, (self.backend.array_type, np.generic)):  # NumPy's numbers are arrays without axes
             return self._return_other(result, function, inputs)
         result = self._as_array(result)
         source = self._find_source(result, inputs)
@@ -268,9 +268,6 @@ class Recorder:
         if not isinstance(nest, type) and hasattr(nest, "__array__"):
             self.refuse(f"an array of type {type(nest).__name__} comes from elsewhere")
         return nest
-
-    def _is_array(self, result: Any) -> bool:
-        return isinstance(result, (self.backend.array_type, np.generic))  # NumPy's numbers are arrays without axes
 
     def _as_array(self, result: Any) -> Native:
         return result if isinstance(result, self.backend.array_type) else self.backend.xp.asarray(result)
