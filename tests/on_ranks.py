@@ -52,6 +52,7 @@ def as_one_process():
         np.testing.assert_allclose(costs, alone.train((X, Y), progress=False, **options)["cost"], rtol=1e-6)
         for own, expected in zip((*shared.w, *shared.b), (*alone.w, *alone.b)):
             assert np.abs(own - expected).max() < 1e-6 * np.abs(expected).max()
+        assert (shared.provenance.runs[-1].processes, alone.provenance.runs[-1].processes) == (COMM.size, 1)
         digest(shared)
         engines.append(shared.engine)
     return engines[0]

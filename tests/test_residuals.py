@@ -162,10 +162,11 @@ def test_a_network_solves_an_equation_and_learns_its_coefficient(place):
 
 @pytest.mark.parametrize("optimizer", [SGD(momentum=0.9), LevenbergMarquardt()])
 def test_a_network_keeps_its_own_optimizer(optimizer):
-    net = make()
-    net.train((np.tile(LINE, (4, 1)), np.tile(LINE, (4, 1))), 2, lr=None, optimizer=optimizer, progress=False)
+    net, x = make(), np.tile(LINE, (4, 1))
+    net.train((x, x), 2, optimizer=optimizer, progress=False)
     before = net.value
-    net.solve([Term(lambda x, u, *_: u - 2.0, LINE)], 3, progress=False)
+    net.solve([Term(lambda x, u, *_: u - 2.0, x)], 3, progress=False)
+    assert "bayesian=False); epochs=3, batch_size=80, sampling='residuals of 1 terms'" in str(net.provenance)
     assert net.optimizer == optimizer
     assert net.value.state.optimizer is before.state.optimizer
     assert net.value.generator == before.generator
