@@ -81,6 +81,7 @@ CLASSIFIERS: list[Any] = [
     (LBFGS, DIGIT),
     ({"solver": "lbfgs", "alpha": 1.0, "max_iter": 200, "tol": 0.1}, PARITY),
     ({"solver": "lbfgs", "max_fun": 3}, SEVERAL),
+    ({"solver": "lbfgs", "alpha": 10.0, "hidden_layer_sizes": (), "max_iter": 100, "tol": 0.0}, PARITY),
 ]
 REGRESSORS: list[Any] = [
     ({}, TARGET),
@@ -275,6 +276,16 @@ def test_a_generator_of_the_user_is_left_where_theirs_is(parameters):
         if parameters == {}:
             est.partial_fit(X, DIGIT)
     assert len({(generator.normal(), generator.normal(), generator.random()) for generator in generators}) == 1
+
+
+def test_lbfgs_ends_where_no_line_lowers_the_loss():
+    """Each step that it tries, down to a millionth of the first one, overflows."""
+    fit = {"loss": "poisson", "solver": "lbfgs", "hidden_layer_sizes": (), "warm_start": True, "max_fun": 200}
+    mine = ours.MLPRegressor(**fit).fit(XR[:, :1], TARGET)
+    mine.coefs_, mine.intercepts_ = [np.zeros((1, 1))], [np.zeros(1)]
+    with pytest.warns(UserWarning, match="steps of LBFGS lowered the cost"):
+        mine.fit(1e30 * XR[:, :1], TARGET)
+    assert (mine.n_iter_, len(mine.network_.history)) == (0, 22)
 
 
 def test_warm_start_goes_on_as_theirs_does():

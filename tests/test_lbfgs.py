@@ -6,13 +6,15 @@ from helpers import assert_same, run_command, snapshot
 from sklearn.linear_model import LogisticRegression
 
 from xpnet import LBFGS, Callback, Clip, DivergenceError, Ensemble, LevenbergMarquardt, Network, ReduceLROnPlateau
-from xpnet.core.optimizers._lbfgs import LinePoint, find_least, multiply_inverse_hessian
+from xpnet.core.arrays import leaves
+from xpnet.core.optimizers._lbfgs import Line, LinePoint, find_least, multiply_inverse_hessian, try_next
 from xpnet.estimators import MLPClassifier, MLPRegressor, MLPSearchCV
 
 RNG = np.random.default_rng(0)
 X = RNG.uniform(-2, 2, (60, 3))
 Y = np.stack([np.sin(2 * X[:, 0]) * X[:, 1], X.sum(axis=1) ** 2 / 4], axis=1)
 OPTIONS = {"activation": "tanh", "task": "regression", "dtype": "float64"}
+SCALES = [(a, b) for a in (0.01, 1.0, 30.0) for b in (1e-4, 1.0, 1e3, 1e6)]
 TRAIN = {"optimizer": LBFGS(), "progress": False}
 
 
@@ -68,6 +70,44 @@ def test_a_cubic_polynomial_is_least_where_its_derivative_is_0():
         assert float(find_least(flat, flat._replace(length=np.array(1.0)), np)) == 0.5
 
 
+@pytest.mark.parametrize("exponent", [-3, -1, 0, 1])
+def test_lengths_along_a_line_are_those_of_scipy(exponent):
+    """Of lines that fall steeply, then fall and rise in waves of all lengths."""
+    dcsrch = pytest.importorskip("scipy.optimize._dcsrch")
+    trials = []
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        waves, heights, phases = 10 ** rng.uniform(-2, 1.5, 4), rng.normal(size=4), rng.uniform(0, 7, 4)
+        drop, width = 10 ** rng.uniform(-3, 3, 2)
+        tried, expected, length = [], [], 10**exponent * rng.uniform(1, 5)
+
+        def value(t):
+            expected.append(float(t))  # noqa: B023
+            return (heights * np.sin(waves * t + phases)).sum() + drop * np.hypot(t / width - 1, 0.01)  # noqa: B023
+
+        def slope(t):
+            bend = (t / width - 1) / np.hypot(t / width - 1, 0.01)  # noqa: B023
+            return (heights * waves * np.cos(waves * t + phases)).sum() + drop / width * bend  # noqa: B023
+
+        zero = np.zeros(())
+        start = LinePoint(zero, value(0.0), slope(0.0))
+        if start.slope >= 0:
+            continue
+        with np.errstate(all="ignore"):
+            search = dcsrch.DCSRCH(value, slope, 1e-3, 0.9, 0.1, 0.0, 1e10)
+            search(length, start.cost, start.slope, maxiter=20)
+            none, width_before = LinePoint(zero - 1, zero, zero), zero + 1e10
+            state = none, width_before, 2 * width_before, None, None, None
+            line = Line(None, None, start.cost, zero + length, zero, start, *state)
+            for t in expected[1:]:
+                tried.append(float(line.length))
+                line = try_next(line, LinePoint(line.length, value(t), slope(t)), start.slope, np)
+                expected.pop()
+        trials.append(len(tried))
+        assert tried == pytest.approx(expected[1:], rel=1e-6), seed
+    assert max(trials) > 8
+
+
 def test_steps_meet_the_wolfe_conditions_and_costs_are_those_before_them():
     net, data, path = make(), (X, Y), []
 
@@ -105,11 +145,11 @@ def test_it_finds_the_only_minimum_of_a_logistic_regression(place):
     np.testing.assert_allclose(np.ravel(b), theirs.intercept_, rtol=1e-4, atol=1e-6)
 
 
-def test_it_comes_as_far_as_scipy_with_as_many_evaluations():
+def minimize_by_scipy(net, data, **options):
+    """Minimize the cost of a network by L-BFGS-B, and list the costs after its iterations."""
     from scipy.optimize import minimize
 
-    net = make()
-    shapes = [(w.shape, np.shape(b)) for w, b in net.layers]
+    shapes, costs = [(w.shape, np.shape(b)) for w, b in net.layers], []
 
     def objective(parameters):
         layers, start = [], 0
@@ -117,12 +157,30 @@ def test_it_comes_as_far_as_scipy_with_as_many_evaluations():
             middle, end = start + np.prod(shape), start + np.prod(shape) + np.prod(width)
             layers.append((parameters[start:middle].reshape(shape), parameters[middle:end]))
             start = end
-        return measure(net, layers, (X, Y))
+        return measure(net, layers, data)
 
-    options = {"maxfun": 200, "maxiter": 10**6, "ftol": 0.0, "gtol": 0.0}
-    theirs = minimize(objective, flatten(net.layers), method="L-BFGS-B", jac=True, options=options)
+    def keep(intermediate_result):
+        costs.append(intermediate_result.fun)
+
+    options = {"maxiter": 10**6, "ftol": 0.0, "gtol": 0.0, **options}
+    return minimize(objective, flatten(net.layers), method="L-BFGS-B", jac=True, options=options, callback=keep), costs
+
+
+def test_it_comes_as_far_as_scipy_with_as_many_evaluations():
+    net = make()
+    theirs, _ = minimize_by_scipy(net, (X, Y), maxfun=200)
     net.train((X, Y), epochs=200, **TRAIN)
     assert theirs.fun / 2 < net.cost((X, Y)) < 2 * theirs.fun < 0.1
+
+
+@pytest.mark.parametrize("scales", SCALES, ids=str)
+def test_its_steps_are_those_of_scipy(scales):
+    """Also where lines are long, and need many trials."""
+    net, data = make(), (scales[0] * X, scales[1] * Y)
+    theirs, costs = minimize_by_scipy(net, data, maxiter=8)
+    mine = net.train(data, epochs=theirs.nfev + 1, **TRAIN)["cost"]
+    after_lines = [cost for cost, before in zip(mine[1:], mine, strict=False) if cost != before]
+    assert after_lines[:5] == pytest.approx(costs[:5], rel=1e-6)
 
 
 def test_costs_that_overflow_halve_the_bracket():
@@ -130,6 +188,10 @@ def test_costs_that_overflow_halve_the_bracket():
     x, y = np.full((20, 1), 1e3), np.full(20, 2.0)
     net = Network([1, 1], cost="poisson", output_activation="exp", dtype="float64", seed=0)
     net.layers = [([[0.0]], [0.0])]
+    other = net.copy()
+    with pytest.warns(match="none of the 2 steps"):
+        other.train((x, y), epochs=2, **TRAIN)
+    assert all(np.isfinite(part).all() for part in leaves(other.value.state.optimizer.memory))
     costs = net.train((x, y), epochs=60, **TRAIN)["cost"]
     assert (np.diff(costs) <= 0).all()
     assert net.predict([1e3]) == pytest.approx(2.0, rel=1e-6)

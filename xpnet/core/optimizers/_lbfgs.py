@@ -43,7 +43,7 @@ from xpnet.core.optimizers.base import OptimizerState, WholeStep, over_matrices,
 from xpnet.core.step import State, take_step
 
 ENOUGH_FALL, FLAT_ENOUGH = 1e-3, 0.9  # the constants of the Wolfe conditions, as in L-BFGS-B
-LEAST_GROWTH, MOST_GROWTH = 1.1, 4.0  # of a length, in units of its distance from the best one before it
+MOST_GROWTH = 4.0  # of a length, in units of its distance from the best one before it
 NARROW = 0.1  # a bracket, as a fraction of its longer end; then its better end is taken
 SHRINKING = 0.66  # a bracket that has become no narrower than by this factor after two trials is halved
 WIDEST = 1e10  # the width before there is a bracket
@@ -302,7 +302,7 @@ def try_next(line: Line, trial: LinePoint, start_slope: Array, xp: Namespace) ->
     ends = [LinePoint(end.length, end.cost - end.length * enough, end.slope - enough) for end in (low, high, trial)]
     is_higher = xp.logical_not(is_finite) | (ends[2].cost > ends[0].cost)
     has_passed = ends[2].slope * ends[0].slope < 0.0
-    length = choose_length(*ends, is_higher, has_passed, line.trials == 0.0, xp)
+    length = choose_length(*ends, is_higher, has_passed, xp)
 
     high = select_arrays(is_higher, trial, select_arrays(has_passed, low, high, xp), xp)
     low = select_arrays(is_higher, low, trial, xp)
@@ -323,13 +323,7 @@ def try_next(line: Line, trial: LinePoint, start_slope: Array, xp: Namespace) ->
 
 
 def choose_length(
-    low: LinePoint,
-    high: LinePoint,
-    trial: LinePoint,
-    is_higher: Array,
-    has_passed: Array,
-    is_first: Array,
-    xp: Namespace,
+    low: LinePoint, high: LinePoint, trial: LinePoint, is_higher: Array, has_passed: Array, xp: Namespace
 ) -> Array:
     """Choose the next length where a polynomial is least: a cubic one, or one through a cost and two slopes or so.
 
@@ -343,8 +337,6 @@ def choose_length(
         Whether its cost is above that of `low`.
     has_passed
         Whether its slope has the other sign.
-    is_first
-        Whether it is the first one along its line.
     xp
         Namespace of the arrays.
     """
@@ -355,16 +347,15 @@ def choose_length(
     square = low.length + 0.5 * low.slope / (fall / width + low.slope) * width  # by two costs and a slope
     secant = trial.length - trial.slope / (trial.slope - low.slope) * width  # by two slopes
 
-    # Where slopes of one sign become flatter, the minimum lies beyond the trial; there, lengths have bounds
-    least = trial.length + xp.where(is_first, -width, LEAST_GROWTH * width)
+    # Where slopes of one sign become flatter, the minimum lies beyond the trial; there, lengths are bounded
     most = trial.length + MOST_GROWTH * width
-    end = xp.where(is_bracketed, xp.where(width > 0.0, high.length, low.length), most)
+    end = xp.where(is_bracketed, high.length, most)
     beyond = xp.where(fraction > 1.0, cubic, end)
     is_nearer = xp.abs(beyond - trial.length) < xp.abs(secant - trial.length)
     near, far = xp.where(is_nearer, beyond, secant), xp.where(is_nearer, secant, beyond)
     limit = trial.length + SHRINKING * (high.length - trial.length)
     near = xp.where(width > 0.0, xp.minimum(near, limit), xp.maximum(near, limit))
-    flatter = xp.where(is_bracketed, near, xp.minimum(xp.maximum(far, least), most))
+    flatter = xp.where(is_bracketed, near, xp.minimum(far, most))
 
     steeper = trial.length + find_least(trial, high, xp) * (high.length - trial.length)
     same_sign = xp.where(xp.abs(trial.slope) < xp.abs(low.slope), flatter, xp.where(is_bracketed, steeper, most))
@@ -376,13 +367,17 @@ def choose_length(
 
 
 def find_least(low: LinePoint, high: LinePoint, xp: Namespace) -> Array:
-    """Find where a cubic polynomial through the costs and slopes of two trials is least, as a fraction of the way."""
+    """Find where a cubic polynomial through the costs and slopes of two trials is least, as a fraction of the way.
+
+    It is a half where the polynomial has no minimum.
+    """
     width = high.length - low.length
     mean = low.slope + high.slope - 3.0 * (high.cost - low.cost) / width
-    root = xp.sqrt(xp.maximum(mean * mean - low.slope * high.slope, 0.0 * mean))
+    square = mean * mean - low.slope * high.slope
+    root = xp.sqrt(xp.maximum(square, 0.0 * mean))
     root = xp.where(width < 0.0, -root, root)
     fraction = 1.0 - (high.slope + root - mean) / (high.slope - low.slope + 2.0 * root)
-    return xp.where(xp.isfinite(fraction), fraction, 0.5 * xp.ones_like(fraction))
+    return xp.where(xp.isfinite(fraction) & (square > 0.0), fraction, 0.5 * xp.ones_like(fraction))
 
 
 def select_arrays(condition: Array, new: Any, old: Any, xp: Namespace) -> Any:
