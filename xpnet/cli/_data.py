@@ -13,16 +13,16 @@ from xpnet.data import HostRows, datasets
 from xpnet.data.conversion import stays_outside
 from xpnet.errors import ArgumentError
 from xpnet.tables.held_out import Division, HoldOut
-from xpnet.tables.reading import KINDS, Columns, Table, is_table, read_table
+from xpnet.tables.reading import FILE_KINDS, Columns, Table, is_table, read_table
 
-Split = tuple[Any, np.ndarray]  # (X, y)
+XAndY = tuple[Any, np.ndarray]  # (X, y)
 
 SETS: dict[str, Callable[[], Any]] = {
     "mnist-sample": datasets.mnist_sample,
     "mnist": datasets.mnist,
     "fashion-mnist": datasets.fashion_mnist,
 }
-FILES = f"an .npz file, a .npy file of inputs, or a table ({KINDS})"
+FILES = f"an .npz file, a .npy file of inputs, or a table ({FILE_KINDS})"
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
 
@@ -46,11 +46,11 @@ class TrainingData(NamedTuple):
     """
 
     name: str
-    train: Split
-    test: Split | None
+    train: XAndY
+    test: XAndY | None
     task: str
     n_out: int
-    validation: Split | None = None
+    validation: XAndY | None = None
     division: Division | None = None
 
     @property
@@ -141,7 +141,7 @@ def prepare_npy(
     return TrainingData(name, train, test, task, n_out, validation=validation, division=division)
 
 
-def divide_examples(x: Any, y: np.ndarray, division: Division) -> tuple[Split, Split | None, Split | None]:
+def divide_examples(x: Any, y: np.ndarray, division: Division) -> tuple[XAndY, XAndY | None, XAndY | None]:
     """Return the examples to train on, to validate on and to test on; None where there are none."""
     validation, test = (
         choose_examples(x, y, rows) if rows.any() else None for rows in (division.validation, division.test)
@@ -149,7 +149,7 @@ def divide_examples(x: Any, y: np.ndarray, division: Division) -> tuple[Split, S
     return choose_examples(x, y, division.train), validation, test
 
 
-def choose_examples(x: Any, y: np.ndarray, rows: np.ndarray) -> Split:
+def choose_examples(x: Any, y: np.ndarray, rows: np.ndarray) -> XAndY:
     """Return some of the examples, (n,) of bool; large inputs stay where they are."""
     if rows.all():
         return x, y
@@ -157,7 +157,7 @@ def choose_examples(x: Any, y: np.ndarray, rows: np.ndarray) -> Split:
     return (HostRows(x).take(index) if stays_outside(x) else x[index]), y[rows]
 
 
-def read_arrays(name: str, in_bytes: bool = False) -> tuple[Split, Split]:
+def read_arrays(name: str, in_bytes: bool = False) -> tuple[XAndY, XAndY]:
     """Read ((x_train, y_train), (x_test, y_test)) from a data set, or from an .npz file with arrays of these names.
 
     Pixels are in [0, 1], or bytes if `in_bytes`, for a network that scales them itself.
@@ -210,7 +210,7 @@ class Pixels:
         return _scale(self.x[index], in_bytes=False)
 
 
-def read_npy_pair(name: str, target: str | None, in_bytes: bool = False) -> Split:
+def read_npy_pair(name: str, target: str | None, in_bytes: bool = False) -> XAndY:
     """Read inputs (n, ...) and targets from two .npy files."""
     if target is None or Path(target).suffix != ".npy":
         raise ArgumentError(f"--data {name} needs its targets in another file: give --target, as in --target y.npy")
@@ -255,7 +255,7 @@ def count_outputs(targets: Sequence[np.ndarray], task: str, name: str) -> int:
 class NewData(NamedTuple):
     """Examples to evaluate a network on, what is to be said about them, and the number of each one's group, if any."""
 
-    examples: Split
+    examples: XAndY
     remarks: tuple[str, ...] = ()
     groups: np.ndarray | None = None
 
@@ -318,7 +318,7 @@ def read_examples(
         encoded, copies = table.inputs(_require(columns, str(path))), table.copy_columns(table.split_names(keep))
         return RowsToPredict(encoded.x, encoded.describe(table.name), copies, encoded.rows)
     if keep:
-        raise ArgumentError(f"--keep is for tables ({KINDS}), and FILE {path} is not one")
+        raise ArgumentError(f"--keep is for tables ({FILE_KINDS}), and FILE {path} is not one")
     x = _read_npy(path, n_in) if path.suffix == ".npy" else _read_image(path, n_in)
     return RowsToPredict(_scale(x, in_bytes))
 

@@ -13,7 +13,7 @@ from xpnet.tables import Recipe
 from xpnet.tables.reading import is_table
 from xpnet.training import parse_rate
 
-CLASSES = {
+OPTIMIZER_CLASSES = {
     "sgd": "SGD",
     "rmsprop": "RMSProp",
     "adam": "Adam",
@@ -58,7 +58,7 @@ SGD_FOR_TABLES = {"lr": 0.02, "weight_decay": 0.01}
 def choose_defaults(options: argparse.Namespace, defaults: Defaults) -> Defaults:
     """Replace defaults by the user's options."""
     if options.optimizer not in (None, defaults.optimizer):
-        kind = OPTIMIZERS[CLASSES[options.optimizer]]
+        kind = OPTIMIZERS[OPTIMIZER_CLASSES[options.optimizer]]
         settings = {"lr": kind.default_lr, "weight_decay": kind().weight_decay}
         defaults = defaults._replace(**(SGD_FOR_TABLES if options.optimizer == "sgd" else settings))
     settings = {name: getattr(options, name) for name in Defaults._fields}
@@ -78,29 +78,29 @@ def choose_members(options: argparse.Namespace) -> int:
 
 def find_lone_option(options: argparse.Namespace) -> str | None:
     """Find an option that the user gives, and that only a single network has."""
-    given = {
+    options_of_one = {
         "--validation-split": options.validation_split is not None,
         "--distributed": options.distributed,
         "--blas-threads": options.blas_threads != "auto",
         f"--optimizer {options.optimizer}": takes_all_examples(options.optimizer),
     }
-    return next((option for option, is_given in given.items() if is_given), None)
+    return next((option for option, is_given in options_of_one.items() if is_given), None)
 
 
 def takes_all_examples(optimizer: str | None) -> bool:
     """Tell whether every step of an optimizer takes all examples, by its name; None stands for the recipe's own."""
-    return optimizer is not None and needs_all_examples(OPTIMIZERS[CLASSES[optimizer]])  # type: ignore[arg-type]
+    return optimizer is not None and needs_all_examples(OPTIMIZERS[OPTIMIZER_CLASSES[optimizer]])  # type: ignore[arg-type]
 
 
 def choose_steps(options: argparse.Namespace, settings: Defaults) -> dict[str, Any]:
     """Choose the optimizer, the learning rate, and the size of minibatches if the user gives it."""
     optimizer = make_optimizer(settings.optimizer, options.momentum, settings.weight_decay)
-    given = {} if options.batch_size is None else {"batch_size": options.batch_size}
+    batch = {} if options.batch_size is None else {"batch_size": options.batch_size}
     if not takes_all_examples(options.optimizer):
         rate = parse_rate("lr", settings.lr)
         is_usual = settings.schedule == "cosine" and is_table(options.data)
         return {
-            **given,
+            **batch,
             "optimizer": optimizer,
             "lr": (TABLES.schedule if is_usual else SCHEDULES[settings.schedule])(rate),
         }
@@ -108,7 +108,7 @@ def choose_steps(options: argparse.Namespace, settings: Defaults) -> dict[str, A
         raise ArgumentError(
             f"--schedule {options.schedule} is for other optimizers: {options.optimizer} has no learning rate"
         )
-    return {**given, "optimizer": optimizer, **({} if options.lr is None else {"lr": options.lr})}
+    return {**batch, "optimizer": optimizer, **({} if options.lr is None else {"lr": options.lr})}
 
 
 def choose_network(options: argparse.Namespace, settings: Defaults) -> dict[str, Any]:
@@ -149,4 +149,4 @@ def make_optimizer(name: str, momentum: float | None, weight_decay: float) -> Op
         return OPTIMIZERS["SGD"](momentum=MOMENTUM if momentum is None else momentum, weight_decay=weight_decay)
     if momentum is not None:
         raise ArgumentError(f"--momentum {momentum:g} is for SGD; --optimizer {name} has its own")
-    return OPTIMIZERS[CLASSES[name]](weight_decay=weight_decay)
+    return OPTIMIZERS[OPTIMIZER_CLASSES[name]](weight_decay=weight_decay)

@@ -22,7 +22,7 @@ from xpnet.cli._commands import (
     run_show,
 )
 from xpnet.cli._data import FILES, SETS
-from xpnet.cli._defaults import CLASSES, MOMENTUM, TABLES
+from xpnet.cli._defaults import MOMENTUM, OPTIMIZER_CLASSES, TABLES
 from xpnet.cli._training import run_train
 from xpnet.core.initializers import INITIALIZERS
 from xpnet.core.schedules import SCHEDULES
@@ -288,7 +288,10 @@ def _add_training(training: Any) -> None:
 
 def _add_optimizer(training: Any) -> None:
     training.add_argument(
-        "--optimizer", choices=CLASSES, metavar="NAME", help=f"{', '.join(CLASSES)} (adamw for a table, or sgd)"
+        "--optimizer",
+        choices=OPTIMIZER_CLASSES,
+        metavar="NAME",
+        help=f"{', '.join(OPTIMIZER_CLASSES)} (adamw for a table, or sgd)",
     )
     training.add_argument(
         "--lr", type=float, metavar="RATE", help="largest learning rate (depends on data and optimizer)"

@@ -27,7 +27,7 @@ SAVING = ("checkpoint", "every", "resume")  # options that are arguments of `tra
 PICTURES = (".png", ".pdf", ".svg", ".jpg")
 
 
-class Result(NamedTuple):
+class TrainingResult(NamedTuple):
     """What was trained, and how good it is.
 
     Parameters
@@ -86,7 +86,7 @@ def choose_groups(members: int, division: Division | None, n: int, name: str) ->
     return groups
 
 
-def report_training(options: argparse.Namespace, result: Result) -> None:
+def report_training(options: argparse.Namespace, result: TrainingResult) -> None:
     """Save what was trained, draw its learning curve, and say how the training went."""
     text = result.scores.describe(result.heading)
     if options.save:
@@ -110,7 +110,7 @@ def report_training(options: argparse.Namespace, result: Result) -> None:
     print(f"{text} {describe_speed(result.histories, result.seconds)}")
 
 
-def save_model(options: argparse.Namespace, result: Result) -> str:
+def save_model(options: argparse.Namespace, result: TrainingResult) -> str:
     """Save the network or the ensemble; say so, and compare it with what it replaces, if there is something."""
     holds_something = is_in_use(options.save)
     old = load_replaced(options.save) if holds_something else None

@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from xpnet.cli._data import NewData, Split, choose_examples, read_test_data
+from xpnet.cli._data import NewData, XAndY, choose_examples, read_test_data
 from xpnet.cli._files import networks_of
 from xpnet.errors import ArgumentError
 from xpnet.files import explain_errors
@@ -39,7 +39,7 @@ def note_hold_out(net: Network, division: Division | None, cost: float) -> None:
         net.notes[NAME] = Note(division.hold_out, len(division.test), int(division.test.sum()), cost).to_dict()
 
 
-def find_held_out(model: Network | Ensemble, note: Note | None, new: NewData, name: str) -> Split | None:
+def find_held_out(model: Network | Ensemble, note: Note | None, new: NewData, name: str) -> XAndY | None:
     """Return the examples that training held out to test on; None if the data are not what training had.
 
     They are if the cost on the rows that would be held out is the one that was measured then.

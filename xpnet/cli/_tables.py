@@ -24,8 +24,8 @@ from xpnet.cli._files import name_argument, name_data
 from xpnet.cli._printing import say
 from xpnet.cli._results import (
     SAVING,
-    Result,
     Running,
+    TrainingResult,
     check_files,
     choose_groups,
     make_hold_out,
@@ -82,7 +82,7 @@ def train_table(options: argparse.Namespace) -> None:
     else:
         heading, scores = "Training {}", model.describe_scores(X[rows], y[rows])
     report_training(
-        options, Result(ensemble, model.training["metrics"], division, heading, scores, model.patience, seconds)
+        options, TrainingResult(ensemble, model.training["metrics"], division, heading, scores, model.patience, seconds)
     )
 
 

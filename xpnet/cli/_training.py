@@ -23,8 +23,8 @@ from xpnet.cli._files import name_argument, name_data, networks_of
 from xpnet.cli._printing import speaks
 from xpnet.cli._results import (
     SAVING,
-    Result,
     Running,
+    TrainingResult,
     check_files,
     choose_groups,
     make_hold_out,
@@ -39,7 +39,7 @@ from xpnet.network.ensemble import Ensemble
 from xpnet.network.network import Network
 from xpnet.tables import Recipe
 from xpnet.tables.folds import count_folds, make_folds, predict_out_of_fold
-from xpnet.tables.reading import KINDS, is_table
+from xpnet.tables.reading import FILE_KINDS, is_table
 from xpnet.tables.recipe import choose_epoch_metrics, train_members
 from xpnet.tables.scores import Scores, score, score_out_of_fold
 from xpnet.training import parse_metrics
@@ -101,7 +101,9 @@ def run_train(options: argparse.Namespace) -> None:
     if speaks(options):
         heading, scores = score_training(training)
         patience = defaults.early_stopping
-        report_training(options, Result(model, training.metrics, data.division, heading, scores, patience, seconds))
+        report_training(
+            options, TrainingResult(model, training.metrics, data.division, heading, scores, patience, seconds)
+        )
 
 
 # Before the training
@@ -145,7 +147,7 @@ def read_data(options: argparse.Namespace) -> TrainingData:
     is_npy = name.endswith(".npy")
     for option, value in {**for_tables, **({} if is_npy else for_npy)}.items():
         if value is not None:
-            kinds = f"{KINDS}; or .npy files" if option in for_npy else KINDS
+            kinds = f"{FILE_KINDS}; or .npy files" if option in for_npy else FILE_KINDS
             raise ArgumentError(f"{option} is for tables ({kinds}), and --data {name} is not one")
     return read_training_data(name, options.task, options.target, hold_out, options.validation_split)
 

@@ -123,9 +123,9 @@ def describe_start(start: Moment) -> Moment:
     return start._replace(value=value, callbacks=())
 
 
-def take_over_start(start: Moment, of_first: Moment, own: Value) -> Moment:
+def take_over_start(start: Moment, of_first: Moment, present: Value) -> Moment:
     """Move rank 0's start to where the network of a rank computes; rank 0 knows what its callbacks remember."""
-    value = take_over(start.value, own)._replace(history=start.value.history)
+    value = take_over(start.value, present)._replace(history=start.value.history)
     return start._replace(value=value, callbacks=of_first.callbacks)
 
 
@@ -137,9 +137,11 @@ def describe_value(value: Value) -> Value:
     return copy_to_host(value)._replace(model=None, history=History(), notes={})  # type: ignore[arg-type]
 
 
-def take_over(value: Value, own: Value) -> Value:
+def take_over(value: Value, present: Value) -> Value:
     """Move rank 0's value to where the network of another rank computes, whose history and notes it gets."""
-    return copy_to_device(value._replace(model=own.model, history=own.history, notes=own.notes), own.place)
+    return copy_to_device(
+        value._replace(model=present.model, history=present.history, notes=present.notes), present.place
+    )
 
 
 def check_weights(training: Training, ranks: Ranks) -> None:

@@ -94,8 +94,8 @@ def run_on_ranks(
 ) -> Generator[Values, None, None]:
     """Prepare the training of a network on each rank, and run it; see `train_on_ranks`."""
     with ranks.ending_together():
-        checkpoint, own = ranks.keep_on_first(find_start) or (None, Moment(net.value))
-        start = take_over_start(ranks.make_on_first(lambda: describe_start(own)), own, net.value)
+        checkpoint, first = ranks.keep_on_first(find_start) or (None, Moment(net.value))
+        start = take_over_start(ranks.make_on_first(lambda: describe_start(first)), first, net.value)
         with net.value.scope():
             (job,) = ranks.make_own(lambda: complete_jobs([make_job(start, ranks.leads)]))
             (call,) = ranks.make_own(lambda: describe_shared_call(job))

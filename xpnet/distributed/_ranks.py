@@ -87,8 +87,8 @@ class Ranks:
         shape = (len(index), *is_real.shape)
         if weights is None:
             return np.broadcast_to(is_real.astype(float), shape), np.full(len(index), float(m))
-        own = np.where(is_real, weights[index].reshape(shape), 0.0)
-        return own, self.gather(own.sum(axis=-1, dtype=np.float64).T).sum(axis=0)
+        own_weights = np.where(is_real, weights[index].reshape(shape), 0.0)
+        return own_weights, self.gather(own_weights.sum(axis=-1, dtype=np.float64).T).sum(axis=0)
 
     # Sums over all ranks
 
@@ -115,13 +115,13 @@ class Ranks:
         remaining = iter(sums)
         return map_arrays(lambda _: next(remaining), grads)
 
-    def gather(self, own: np.ndarray) -> np.ndarray:
+    def gather(self, rows: np.ndarray) -> np.ndarray:
         """Gather the rows of all ranks, in their order: (rows, ...) becomes (ranks · rows, ...)."""
         if self.size == 1:
-            return own
-        own = np.ascontiguousarray(own)
-        everything = np.empty((self.size * own.shape[0], *own.shape[1:]), own.dtype)
-        self.comm.Allgather(own, everything)
+            return rows
+        rows = np.ascontiguousarray(rows)
+        everything = np.empty((self.size * rows.shape[0], *rows.shape[1:]), rows.dtype)
+        self.comm.Allgather(rows, everything)
         return everything
 
     def sum_costs(self, costs: Sequence[np.ndarray], finite: bool) -> tuple[float, bool]:
@@ -129,8 +129,8 @@ class Ranks:
 
         It also tells all ranks of a signal that one of them has received.
         """
-        own = np.array([[float(cost.sum(dtype=np.float64)), finite, self.signal] for cost in costs])
-        costs_of_parts, are_finite, signals = self.gather(own).T
+        parts = np.array([[float(cost.sum(dtype=np.float64)), finite, self.signal] for cost in costs])
+        costs_of_parts, are_finite, signals = self.gather(parts).T
         self.agreed_signal = int(signals.max())
         return float(costs_of_parts.sum()), bool(are_finite.all())
 

@@ -107,8 +107,8 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
             seeds = make_random_state(self.random_state).randint(MAX_SEED, size=n).tolist()
         parameters = {field.name: getattr(self, field.name) for field in fields(self._member) if field.init}
         members = [
-            self._member(**{**parameters, "random_state": seed, "callbacks": own})
-            for seed, own in zip(seeds, callbacks)
+            self._member(**{**parameters, "random_state": seed, "callbacks": watching})
+            for seed, watching in zip(seeds, callbacks)
         ]
         return members, [vars(member) for member in previous] or [{} for _ in members]
 

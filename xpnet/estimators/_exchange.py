@@ -21,7 +21,7 @@ from xpnet.estimators.targets import Problem
 from xpnet.network.network import Network
 
 # names in xpnet -> scikit-learn's
-ACTIVATIONS = {"identity": "identity", "sigmoid": "logistic", "tanh": "tanh", "relu": "relu"}
+SKLEARN_ACTIVATIONS = {"identity": "identity", "sigmoid": "logistic", "tanh": "tanh", "relu": "relu"}
 LOSSES = ("squared_error", "poisson")
 
 
@@ -83,7 +83,7 @@ def to_sklearn(estimator: BasePerceptron, kind: Callable[..., Any], y: Any, opti
     quick["verbose"] = False
     theirs = kind(**{**translated, **quick})
     theirs.partial_fit(np.zeros((1, network.sizes[0])), y, **options)
-    output = ACTIVATIONS.get(network.output_activation, network.output_activation)
+    output = SKLEARN_ACTIVATIONS.get(network.output_activation, network.output_activation)
     if output != theirs.out_activation_:
         raise ArgumentError(
             f"loss={parameters['loss']!r} has the output activation {output!r}, which scikit-learn does not "
@@ -98,14 +98,14 @@ def _translate(parameters: Mapping[str, Any], network: Network, defaults: Mappin
     """Translate the parameters that scikit-learn has; unsupported values become its defaults."""
     translated = {name: value for name, value in parameters.items() if name in defaults}
     names, parameter = set(network.activation), parameters["activation"]
-    if len(names) > 1 or not names <= set(ACTIVATIONS):
+    if len(names) > 1 or not names <= set(SKLEARN_ACTIVATIONS):
         raise ArgumentError(
             f"activation={parameter!r} is one that scikit-learn does not support; it has "
-            f"{choices(ACTIVATIONS.values())}, the same for all hidden layers"
+            f"{choices(SKLEARN_ACTIVATIONS.values())}, the same for all hidden layers"
         )
     if not names and isinstance(parameter, str):  # without hidden layers, it counts for the first weights alone
-        names = {ACTIVATION_NAMES.get(parameter, parameter)} & set(ACTIVATIONS)
-    translated["activation"] = ACTIVATIONS[names.pop()] if names else defaults["activation"]
+        names = {ACTIVATION_NAMES.get(parameter, parameter)} & set(SKLEARN_ACTIVATIONS)
+    translated["activation"] = SKLEARN_ACTIVATIONS[names.pop()] if names else defaults["activation"]
     for name, supported in (("solver", THEIR_SOLVERS), ("learning_rate", LEARNING_RATES), ("loss", LOSSES)):
         if name in defaults and not (isinstance(translated[name], str) and translated[name] in supported):
             translated[name] = defaults[name]

@@ -73,9 +73,9 @@ from xpnet.physics import fit_laplace
 from xpnet.training import Checkpoint, Evaluate, Every, FileKind, Job, Plan, train, warn_of_laggards
 
 AnyEstimator = TypeVar("AnyEstimator")
-AnyLearner = TypeVar("AnyLearner", bound="FitMixin")
+AnyFit = TypeVar("AnyLearner", bound="FitMixin")
 # Parameters that a resumed fit may change; the number of epochs and the callbacks are compared on their own
-FREE = {"backend", "device", "verbose", "progress", "warm_start", "max_iter", "callbacks"}
+FREE_PARAMETERS = {"backend", "device", "verbose", "progress", "warm_start", "max_iter", "callbacks"}
 
 
 class FitData(NamedTuple):
@@ -100,7 +100,7 @@ class FitMixin(Parameters):
     _file_kind: ClassVar[FileKind] = "network"  # of a checkpoint
 
     def fit(
-        self: AnyLearner,
+        self: AnyFit,
         X: Any,
         y: Any,
         sample_weight: Any = None,
@@ -113,7 +113,7 @@ class FitMixin(Parameters):
         checkpoint: Any = None,
         every: Every | None = None,
         resume: bool = False,
-    ) -> AnyLearner:
+    ) -> AnyFit:
         """Fit the network to inputs and targets.
 
         Parameters
@@ -157,7 +157,7 @@ class FitMixin(Parameters):
         return self._fit(X, y, sample_weight, saving, **validation, slopes=slopes, slope_weight=slope_weight)
 
     def _fit(
-        self: AnyLearner,
+        self: AnyFit,
         X: Any,
         y: Any,
         sample_weight: Any = None,
@@ -165,7 +165,7 @@ class FitMixin(Parameters):
         *,
         partial: bool = False,
         **others: Any,
-    ) -> AnyLearner:
+    ) -> AnyFit:
         """Fit, or with `partial` train for one epoch, and assign the fitted attributes at once.
 
         `others` are arguments of `check_data`.
@@ -220,8 +220,8 @@ def fit_networks(
         if len(members) > 1 and not jobs:
             _require_memory(network, len(members))
         examples = examples or open_examples(data, network)  # they share them
-        own = replace(settings, callbacks=member.callbacks)
-        jobs.append(make_job(network, own, data, examples, attributes, random_state))
+        member_settings = replace(settings, callbacks=member.callbacks)
+        jobs.append(make_job(network, member_settings, data, examples, attributes, random_state))
     try:
         errors = settle(jobs, _train(jobs, members, random_states, checkpoint))
     except KeyboardInterrupt:  # what the networks have learnt until then stays
@@ -317,7 +317,7 @@ def describe_fit(estimator: Any, data: FitData) -> dict[str, Any]:
     held_out = data.validation
     return {
         "estimator": type(estimator),
-        **{name: value for name, value in estimator.get_params(deep=False).items() if name not in FREE},
+        **{name: value for name, value in estimator.get_params(deep=False).items() if name not in FREE_PARAMETERS},
         "train_data": fingerprint_arrays(data.x, data.targets, data.weight, data.slopes),
         "slope_weight": data.slope_weight,
         "validation_data": held_out and fingerprint_arrays(held_out.x, held_out.targets, held_out.weight),
@@ -450,7 +450,7 @@ def make_job(
         if settings.early_stopping == "score":
             settings = replace(settings, early_stopping="loss" if settings.by_steps else problem.watched)
         if examples.validation is None:
-            examples = hold_out(examples, data, settings.validation_fraction, random_state)
+            examples = split_off_validation(examples, data, settings.validation_fraction, random_state)
     if settings.bootstrap:
         examples = resample(examples, random_state)
     source: Any = examples.train  # by its rows
@@ -482,7 +482,7 @@ def make_job(
     return Job(network.value, Data(source), plan, network)
 
 
-def hold_out(examples: Data, data: FitData, fraction: float, random_state: np.random.RandomState) -> Data:
+def split_off_validation(examples: Data, data: FitData, fraction: float, random_state: np.random.RandomState) -> Data:
     """Split off the validation examples that scikit-learn would choose; the weights of classes do not apply to them."""
     if fraction == 0:
         raise ArgumentError("validation_fraction=0 holds out nothing for early_stopping to watch; 0.1 is usual")
@@ -496,9 +496,9 @@ def hold_out(examples: Data, data: FitData, fraction: float, random_state: np.ra
         raise ArgumentError(
             "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
         )
-    for own, rows in ((weight, training_rows), (data.sample_weight, validation_rows)):
-        if own is not None:
-            check_some_weight(float(own[rows].max()), "a part that early_stopping makes")
+    for part_weight, rows in ((weight, training_rows), (data.sample_weight, validation_rows)):
+        if part_weight is not None:
+            check_some_weight(float(part_weight[rows].max()), "a part that early_stopping makes")
     return examples.part(training_rows, validation_rows, validation_weight=data.sample_weight)
 
 

@@ -145,14 +145,14 @@ def replace_field(name: str, value: Any, path: str, new: Any) -> Any:
     SGD(momentum=0.9, nesterov=False, weight_decay=0.1)
     """
     field, _, rest = path.partition("__")
-    known = [key.removeprefix(f"{name}__") for key in list_fields(name, value)]
-    if not known:
+    field_names = [key.removeprefix(f"{name}__") for key in list_fields(name, value)]
+    if not field_names:
         raise ArgumentError(
             f"{name}__{path}={new!r} is a setting of an object, and {name}={value!r} is none; give one, as in "
             "solver=AdamW()"
         )
-    if field not in known:
-        raise ArgumentError(f"{name}={value!r} has no setting {field!r}; choose from {choices(known)}")
+    if field not in field_names:
+        raise ArgumentError(f"{name}={value!r} has no setting {field!r}; choose from {choices(field_names)}")
     if rest:
         new = replace_field(f"{name}__{field}", getattr(value, field), rest, new)
     return replace(value, **{field: new})

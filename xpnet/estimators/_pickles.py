@@ -9,7 +9,7 @@ from typing import Any
 from xpnet.backends import BACKENDS, get_backend
 from xpnet.backends.base import Backend
 from xpnet.core.calibration import Calibration
-from xpnet.estimators.targets import KINDS, Labels
+from xpnet.estimators.targets import LABEL_KINDS, Labels
 from xpnet.files import (
     NO_CALIBRATIONS,
     Calibrations,
@@ -66,7 +66,7 @@ def decode_state(state: Mapping[str, Any]) -> dict[str, Any]:
         attributes["_home"] = _decode_backend(attributes["_home"])
     if "_labels" in attributes:
         labels = attributes["_labels"]
-        attributes["_labels"] = Labels(**{**labels, "kind": KINDS[labels["kind"]]})
+        attributes["_labels"] = Labels(**{**labels, "kind": LABEL_KINDS[labels["kind"]]})
     return attributes
 
 

@@ -158,9 +158,9 @@ class TogetherMixin:
             fits = [scored[number] for number in sorted(scored)]
             results, names = make_results(candidates, fits, scoring), list_scores(fits)
             warn_of_failures(fits, results, self.error_score)
-            found = choose_best(self.refit, results, names)
+            attributes = choose_best(self.refit, results, names)
             if self.refit:
-                found |= self._refit(found["best_params_"], *folds[:3])
+                attributes |= self._refit(attributes["best_params_"], *folds[:3])
         except KeyboardInterrupt:
             self.__dict__ = settings
             whole = [k for k in range(len(candidates)) if all((k, fold) in scored for fold in range(n))]
@@ -168,8 +168,8 @@ class TogetherMixin:
             if fits:
                 self.cv_results_ = make_results([candidates[k] for k in whole], fits, scoring)
             raise
-        found |= {"cv_results_": results, "n_splits_": n, "multimetric_": bool(names), "scorer_": scoring.public}
-        self.__dict__ = settings | found
+        attributes |= {"cv_results_": results, "n_splits_": n, "multimetric_": bool(names), "scorer_": scoring.public}
+        self.__dict__ = settings | attributes
         return self
 
     def _find_what_separates(self: Any, estimators: Sequence[Any], used: set[str]) -> str:
@@ -289,14 +289,14 @@ def choose_best(refit: Any, results: Mapping[str, Any], names: Sequence[str]) ->
             return {}
     if callable(refit):
         chosen: Any = refit(results)
-        best, found = operator.index(chosen), {}
+        best, best_score = operator.index(chosen), {}
         if not 0 <= best < len(results["params"]):
             raise IndexError(f"refit chose the settings {best} of {len(results['params'])}, which are numbered from 0")
     else:
         name = refit if names else "score"
         best = results[f"rank_test_{name}"].argmin()
-        found = {"best_score_": results[f"mean_test_{name}"][best]}
-    return {**found, "best_index_": best, "best_params_": results["params"][best]}
+        best_score = {"best_score_": results[f"mean_test_{name}"][best]}
+    return {**best_score, "best_index_": best, "best_params_": results["params"][best]}
 
 
 def require_learner(estimator: Any) -> None:

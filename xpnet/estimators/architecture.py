@@ -72,8 +72,8 @@ def make_network(
         seed=seed,
     )
     state = parameters.random_state
-    known = int(state) if isinstance(state, (int, np.integer)) else None
-    network.value = network.value._replace(provenance=network.provenance._replace(seed=known))
+    whole = int(state) if isinstance(state, (int, np.integer)) else None
+    network.value = network.value._replace(provenance=network.provenance._replace(seed=whole))
     return network
 
 
@@ -124,9 +124,9 @@ def parse_loss(loss: Any) -> Cost:
     return cost
 
 
-def choose_dtype(parameters: Parameters, own: str) -> str:
+def choose_dtype(parameters: Parameters, dtype_of_inputs: str) -> str:
     """Choose the dtype to compute in: the parameter, or else that of X, its own."""
-    return own if parameters.dtype is None else structure.parse_dtype(parameters.dtype)
+    return dtype_of_inputs if parameters.dtype is None else structure.parse_dtype(parameters.dtype)
 
 
 def follows_inputs(parameters: Any) -> bool:

@@ -118,8 +118,10 @@ class BaseLearner(FitMixin, BaseModel):
 
     def set_params(self: AnyLearner, **parameters: Any) -> AnyLearner:
         """Set parameters, and settings of an optimizer or schedule by names such as solver__weight_decay."""
-        own = self.get_params(deep=False)
-        nested = {name: value for name, value in parameters.items() if name.partition("__")[0] in own and "__" in name}
+        names = self.get_params(deep=False)
+        nested = {
+            name: value for name, value in parameters.items() if name.partition("__")[0] in names and "__" in name
+        }
         super().set_params(**{name: value for name, value in parameters.items() if name not in nested})
         for path, value in nested.items():
             name, _, setting = path.partition("__")

@@ -260,13 +260,13 @@ def _name_columns(x: Any) -> Any:
     return x.to_pandas() if x.ndim == 2 and column_names(x, "X") else x
 
 
-def _validate_by_shape(estimator: BaseEstimator, given: Any, y: Any, reset: bool) -> Array | HostRows:
+def _validate_by_shape(estimator: BaseEstimator, inputs: Any, y: Any, reset: bool) -> Array | HostRows:
     """Check X if it belongs to a library other than NumPy or stays outside, and that y is there if it is needed."""
-    if stays_outside(given):
-        x = as_host_rows(given)
+    if stays_outside(inputs):
+        x = as_host_rows(inputs)
         x = x if x.dtype in FLOATS else replace(x, own_dtype=np.float64)  # as scikit-learn converts it
     else:
-        x = as_real_array(given, "X")
+        x = as_real_array(inputs, "X")
     if x.ndim != 2:
         raise ArgumentError(
             f"Expected 2D array, got {x.ndim}D array instead: X has shape {tuple(x.shape)}, but must have "
@@ -279,7 +279,7 @@ def _validate_by_shape(estimator: BaseEstimator, given: Any, y: Any, reset: bool
                 f"{type(estimator).__name__}."
             )
     y = None if y is None else "no_validation"  # scikit-learn raises if y is needed and missing
-    named = given.inputs if isinstance(given, HostRows) else given
+    named = inputs.inputs if isinstance(inputs, HostRows) else inputs
     named = _name_columns(named[:0]) if has_coordinates(named) else named
     validate_data(estimator, named, y, reset=reset, skip_check_array=True)
     return x

@@ -29,7 +29,7 @@ from xpnet.value.structure import Task
 
 __all__ = [
     "BINARY",
-    "KINDS",
+    "LABEL_KINDS",
     "MULTICLASS",
     "MULTILABEL",
     "Classification",
@@ -57,7 +57,7 @@ class LabelKind(NamedTuple):
 BINARY = LabelKind("binary", "binary", "sigmoid")  # one output: the probability of the second class
 MULTICLASS = LabelKind("multiclass", "classification", "softmax")  # an output for each class
 MULTILABEL = LabelKind("multilabel", "multilabel", "sigmoid")  # an output for each label, any number of which may be 1
-KINDS = {kind.name: kind for kind in (BINARY, MULTICLASS, MULTILABEL)}
+LABEL_KINDS = {kind.name: kind for kind in (BINARY, MULTICLASS, MULTILABEL)}
 
 
 @dataclass(frozen=True)
@@ -284,7 +284,7 @@ class Classification:
             weights = [parse_class_weight(column, labels) for column in self._weights_of_columns()]
         else:
             weights = [parse_class_weight(class_weight, labels)]
-        return np.prod([own[column] for own, column in zip(weights, columns)], axis=0)
+        return np.prod([column_weights[column] for column_weights, column in zip(weights, columns)], axis=0)
 
     def _weights_of_columns(self) -> list[Any]:
         """Return the weights of each of several labels, a list with a mapping for each."""

@@ -82,12 +82,12 @@ def _add_numbers(
     values = graph.add("Where", [missing, graph.constant("medians", medians), values])
     blocks, places = [], []
     for kind in ("linear", "squash", "wave", "missing"):
-        own = [term for term in terms if term.term.kind == kind]
-        if own:
+        of_kind = [term for term in terms if term.term.kind == kind]
+        if of_kind:
             x = graph.add("Cast", [missing], to="float64") if kind == "missing" else values
-            x = _take(graph, x, np.array([term.source for term in own]))
-            blocks.append(_add_terms(graph, kind, x, [term.term for term in own]))
-            places += [term.place for term in own]
+            x = _take(graph, x, np.array([term.source for term in of_kind]))
+            blocks.append(_add_terms(graph, kind, x, [term.term for term in of_kind]))
+            places += [term.place for term in of_kind]
     return blocks, places
 
 

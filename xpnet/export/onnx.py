@@ -286,7 +286,7 @@ def _add_mean(graph: Graph, outputs: Sequence[Symbol], net: Network) -> Symbol:
     means, stds = ([graph.take_columns(a, start, start + n) for a in outputs] for start in (0, n))
     mean = average(means)
     variances = [graph.add("Mul", [std, std]) for std in stds]
-    differences = [graph.add("Sub", [own, mean]) for own in means]
+    differences = [graph.add("Sub", [member_mean, mean]) for member_mean in means]
     variances += [graph.add("Mul", [difference, difference]) for difference in differences]
     std = graph.add("Sqrt", [graph.add("Div", [graph.add("Sum", variances), float(len(outputs))])])
     return graph.add("Concat", [mean, std], 2 * n, axis=-1)

@@ -279,7 +279,7 @@ def optimizer_of(record: Record) -> Optimizer:
 def fit_of(record: Record, name: str, kind: type[Fit]) -> Fit | None:
     """Return what was fitted to the weights, such as "laplace", if anything was."""
     arrays = [record.arrays.get(f"{name}.{part}") for part in kind._fields]
-    return None if all(array is None for array in arrays) else kind(*arrays)
+    return None if all(array is None for array in arrays) else kind(*arrays)  # type: ignore[arg-type]
 
 
 def scaling_of(record: Record) -> Scaling | None:

@@ -331,12 +331,12 @@ def describe_fields(columns: Sequence[Column], ranges: Sequence[Sequence[float]]
     fields: list[dict[str, Any]] = []
     first = 0
     for column in columns:
-        own = np.array(ranges[first : first + len(column.inputs)])
-        first += len(own)
+        column_ranges = np.array(ranges[first : first + len(column.inputs)])
+        first += len(column_ranges)
         if isinstance(column, CategoryColumn):
-            fields.append({"name": column.name, **_describe_choice(column, own.mean(axis=1))})
+            fields.append({"name": column.name, **_describe_choice(column, column_ranges.mean(axis=1))})
         elif not isinstance(column, DroppedColumn):
-            fields.append(_describe_number(column, own[0]))
+            fields.append(_describe_number(column, column_ranges[0]))
     return fields
 
 

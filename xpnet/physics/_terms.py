@@ -69,23 +69,23 @@ def parse_terms(terms: Any, names: Sequence[str], value: Value) -> tuple[Term, .
     if not is_list(terms) or not terms or not all(isinstance(term, Term) for term in terms):
         raise ArgumentError(f"terms={show(terms)} must be a list of xpnet.Term, one for each equation")
     taken = [find_coefficients(term.residual, names) for term in terms]
-    for k, (term, own) in enumerate(zip(terms, taken)):
+    for k, (term, used) in enumerate(zip(terms, taken)):
         try:
-            inspect.signature(term.residual).bind(*ARGUMENTS, **dict.fromkeys(own))
+            inspect.signature(term.residual).bind(*ARGUMENTS, **dict.fromkeys(used))
         except TypeError as error:
             raise ArgumentError(
-                f"the residual of term {k} has other arguments than {', '.join([*ARGUMENTS, *own])} ({error}); each "
+                f"the residual of term {k} has other arguments than {', '.join([*ARGUMENTS, *used])} ({error}); each "
                 f"coefficient among them needs a first value in coefficients, which has {choices(names) or 'none'}"
             ) from None
     for name in names:
-        if not any(name in own for own in taken):
+        if not any(name in used for used in taken):
             raise ArgumentError(
                 f"coefficients has {name!r}, which no residual takes; write it as a further argument, as in "
                 f"residual(x, u, du, ddu, xp, {name})"
             )
     return tuple(
-        replace(term, x=read_points(term.x, f"x of term {k}", value), residual=Residual(term.residual, own))
-        for k, (term, own) in enumerate(zip(terms, taken))
+        replace(term, x=read_points(term.x, f"x of term {k}", value), residual=Residual(term.residual, its_names))
+        for k, (term, its_names) in enumerate(zip(terms, taken))
     )
 
 

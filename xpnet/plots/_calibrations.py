@@ -99,10 +99,10 @@ def _draw_reliability(ax: Axes, model: Network | Ensemble, data: Any, bins: int)
         p, is_right = np.where(is_right == classes, p, 1 - p), classes  # of class 1
     numbers = np.minimum((p * bins).astype(int), bins - 1)
     sizes = np.bincount(numbers, minlength=bins)
-    kept = sizes > 0
-    mean, fraction = (np.bincount(numbers, values, bins)[kept] / sizes[kept] for values in (p, is_right))
+    is_filled = sizes > 0
+    mean, fraction = (np.bincount(numbers, values, bins)[is_filled] / sizes[is_filled] for values in (p, is_right))
     # Wilson's interval (Journal of the American Statistical Association 22, 1927), which is right for few examples too
-    n, z = sizes[kept], 1.96
+    n, z = sizes[is_filled], 1.96
     middle = (fraction + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z * np.sqrt(fraction * (1 - fraction) / n + (z / (2 * n)) ** 2) / (1 + z**2 / n)
     ends = np.maximum([fraction - middle + half, middle + half - fraction], 0)

@@ -140,27 +140,27 @@ def mistakes(
     model, data, labels = open_classifier(net, data, labels)
     n, n_classes = count("n", n, 1), count_classes(model, "mistakes")
     names, shape = parse_labels(labels, n_classes), parse_shape("mistakes", first_network(model), shape)
-    kept: list[tuple[float, int, int, np.ndarray]] = []
+    worst: list[tuple[float, int, int, np.ndarray]] = []
     wrong = total = 0
     for block in predict_blocks(model, data, "data"):
         numbers = np.flatnonzero(block.classes != block.predicted)
         wrong, total = wrong + len(numbers), total + len(block.classes)
-        kept += [(block.probability[k], block.classes[k], block.predicted[k], block.x[k]) for k in numbers]
-        kept = sorted(kept, key=lambda mistake: -mistake[0])[:n]  # stable: equal ones keep the order of the data
+        worst += [(block.probability[k], block.classes[k], block.predicted[k], block.x[k]) for k in numbers]
+        worst = sorted(worst, key=lambda mistake: -mistake[0])[:n]  # stable: equal ones keep the order of the data
     title = f"{wrong:,} of {total:,} examples are classified wrongly"
-    if not kept:
+    if not worst:
         figure, panel = make_panel(ax, (4, 1))
         panel.suptitle(title, fontsize="medium")
         return figure
-    columns = math.ceil(math.sqrt(len(kept)))
-    rows = math.ceil(len(kept) / columns)
+    columns = math.ceil(math.sqrt(len(worst)))
+    rows = math.ceil(len(worst) / columns)
     figure, panel = make_panel(ax, (max(4.2, 1.25 * columns), 0.7 + 1.4 * rows))
     grid = panel.subplots(rows, columns, squeeze=False).ravel()
-    for cell in grid[len(kept) :]:
+    for cell in grid[len(worst) :]:
         cell.remove()
-    titles = [f"{names[true]} → {names[predicted]} ({probability:.0%})" for probability, true, predicted, _ in kept]
+    titles = [f"{names[true]} → {names[predicted]} ({probability:.0%})" for probability, true, predicted, _ in worst]
     is_long = max(map(len, titles)) > MOST_LETTERS
-    for cell, words, (*_, x) in zip(grid, titles, kept):
+    for cell, words, (*_, x) in zip(grid, titles, worst):
         cell.imshow(x.reshape(shape), cmap="gray")
         cell.set_title(words.replace(" → ", " →\n") if is_long else words, fontsize=7 if is_long else 9)
         hide_ticks(cell)

@@ -17,7 +17,7 @@ from xpnet.network.network import Network
 from xpnet.plots._style import Picture, curve_style, figure_of, make_axes
 from xpnet.value import History
 
-COSTS = ("cost", "validation_cost", "test_cost")
+COST_NAMES = ("cost", "validation_cost", "test_cost")
 
 
 def history(history: History, *names: str, ax: Axes | None = None) -> Figure:
@@ -55,7 +55,7 @@ def history(history: History, *names: str, ax: Axes | None = None) -> Figure:
     quantities = history.to_dict()
     if not all(isinstance(name, str) for name in names):
         raise ArgumentError(f"history takes names of quantities, {choices(quantities)}; axes are given as ax=")
-    costs = names or [name for name in quantities if name in COSTS]
+    costs = names or [name for name in quantities if name in COST_NAMES]
     accuracies = [name for name in quantities if name.endswith("accuracy")]
     if names or ax is not None or not accuracies:
         panels = [(make_axes(ax), costs)]

@@ -326,22 +326,22 @@ def find_decimal(columns: Iterable[Cells]) -> str | None:
     >>> find_decimal([Cells("X", "a", np.arange(2), ["1,5", "2"])])
     ','
     """
-    found: dict[str, Cells] = {}
+    examples: dict[str, Cells] = {}
     for cells in filter(lambda cells: cells.is_text, columns):
         texts = _strip_units(cells)[1]
         fitting = [decimal for decimal in PATTERNS if _fit(texts, decimal)]
-        if len(fitting) == 1 and fitting[0] not in found:
-            found[fitting[0]] = cells
-    if len(found) == 2:
+        if len(fitting) == 1 and fitting[0] not in examples:
+            examples[fitting[0]] = cells
+    if len(examples) == 2:
         point, comma = (
             cells.quote(next(text for text in cells.values if not _are_numbers([text], (other,))[0]))
-            for cells, other in ((found["."], ","), (found[","], "."))
+            for cells, other in ((examples["."], ","), (examples[","], "."))
         )
         raise ArgumentError(
-            f"{found['.'].table} has decimal points, as in {point}, and decimal commas, as in {comma}; write all "
+            f"{examples['.'].table} has decimal points, as in {point}, and decimal commas, as in {comma}; write all "
             "numbers alike, or leave columns out"
         )
-    return next(iter(found), None)
+    return next(iter(examples), None)
 
 
 def find_marks(columns: Iterable[Cells], decimal: str | None = None, points: bool = False) -> Marks:

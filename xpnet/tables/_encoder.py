@@ -328,8 +328,8 @@ def check_table(estimator: Any, X: Any, *, reset: bool) -> Any:
             if len(twice := X.columns[X.columns.duplicated()]):
                 raise ArgumentError(f"X has several columns named {twice[0]!r}; give each its own name")
             options = {"skip_check_array": True}
-        checked: Any = validate_data(estimator, X=X, reset=reset, **options)  # type: ignore[arg-type]
-        X = X if is_frame else checked
+        validated: Any = validate_data(estimator, X=X, reset=reset, **options)  # type: ignore[arg-type]
+        X = X if is_frame else validated
     return _check_rows(X, reset)
 
 

@@ -212,12 +212,12 @@ class BaseTableModel(TableParameters, BaseModel):
         train_members(ensemble, x, data.y, recipe, folds, sample_weight=data.weight, **options)
         if len(x) >= LEAST_ROWS:
             ensemble.fit_novelty(x)
-        found = predict_out_of_fold(ensemble, x, folds)
+        predicted = predict_out_of_fold(ensemble, x, folds)
         if labels is None and ensemble.histories[0]:
-            warn_of_wrong_numbers(data, found)
-        scores = tuple(score_out_of_fold(ensemble, data.y, found, metrics)) if leaves_out_rows(folds) else None
-        out_of_fold = np.full((data.rows_of_x, found.shape[1]), np.nan, found.dtype)
-        out_of_fold[data.rows] = found
+            warn_of_wrong_numbers(data, predicted)
+        scores = tuple(score_out_of_fold(ensemble, data.y, predicted, metrics)) if leaves_out_rows(folds) else None
+        out_of_fold = np.full((data.rows_of_x, predicted.shape[1]), np.nan, predicted.dtype)
+        out_of_fold[data.rows] = predicted
         fitted = {"encoder_": encoder, "ensemble_": ensemble, "_scores": scores}
         fitted |= self._name_results(data, out_of_fold)
         self.__dict__ = {**vars(stand_in), **fitted}  # at once: an interrupt comes before it or after it
@@ -752,4 +752,4 @@ def parse_options(argument: str, value: Any, names: Sequence[str]) -> dict[str, 
     for name in value:
         if name not in names:
             raise ArgumentError(f"{argument} has {name!r}; choose from {choices(names)}")
-    return {name: own for name, own in value.items() if own is not None}
+    return {name: option for name, option in value.items() if option is not None}

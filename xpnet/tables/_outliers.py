@@ -52,5 +52,7 @@ def find_wrong_targets(y: np.ndarray, predicted: np.ndarray) -> np.ndarray:
         spread = max(float((rest[:tail] - rest[tail]).mean()), LEAST_TAIL)
         if np.log(distance[k - 1]) - rest[0] > GAP * spread:
             number = k
-    found = order[:number]
-    return found[~(np.abs(y - predicted)[found] <= EXPLAINED * distance[:number])]  # those without a prediction, too
+    outliers = order[:number]
+    return outliers[
+        ~(np.abs(y - predicted)[outliers] <= EXPLAINED * distance[:number])
+    ]  # those without a prediction, too

@@ -408,7 +408,7 @@ class DroppedColumn:
 
 
 Column = NumberColumn | DateColumn | CategoryColumn | DroppedColumn
-KINDS: dict[str, Any] = {kind.kind: kind for kind in (NumberColumn, DateColumn, CategoryColumn, DroppedColumn)}
+COLUMN_KINDS: dict[str, Any] = {kind.kind: kind for kind in (NumberColumn, DateColumn, CategoryColumn, DroppedColumn)}
 TYPES = {"str": str, "bool": bool, "float": float}
 
 
@@ -580,7 +580,7 @@ def from_plain(plain: Any) -> tuple[Column, ...]:
 
 def _column_from_plain(plain: Any) -> Column:
     name: Any = plain.get("kind") if isinstance(plain, Mapping) else None
-    kind = KINDS.get(name) if isinstance(name, str) else None
+    kind = COLUMN_KINDS.get(name) if isinstance(name, str) else None
     if kind is None or set(plain) != {"kind", *(field.name for field in fields(kind))}:
         raise ArgumentError(f"{plain!r} in the columns of its notes is not a column")
     column = kind(**{field.name: _field_from_plain(field, plain[field.name]) for field in fields(kind)})

@@ -54,13 +54,13 @@ from xpnet.tables.columns import (
     to_plain,
 )
 
-__all__ = ["KINDS", "Columns", "Features", "Table", "Targets", "describe_preparation", "is_table", "read_table"]
+__all__ = ["FILE_KINDS", "Columns", "Features", "Table", "Targets", "describe_preparation", "is_table", "read_table"]
 
 
 STDIN = "-"
 TEXT_SUFFIXES = (".csv", ".tsv", ".txt")
 SUFFIXES = (*TEXT_SUFFIXES, *(f"{suffix}.gz" for suffix in TEXT_SUFFIXES), ".parquet")
-KINDS = ".csv, .tsv, .txt, .parquet, or - for standard input"
+FILE_KINDS = ".csv, .tsv, .txt, .parquet, or - for standard input"
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars", r"\s+": "spaces"}
 HEAD = 2**16  # bytes of a file that show how it is written
 FEWEST_NUMBERED = 20  # rows; in fewer, whole numbers that measure something may be close together by chance
@@ -497,10 +497,10 @@ class Table(NamedTuple):
             f"{self.name} has no column {name!r} for {role}; choose from {list_names(self.names)}{hint}{remedy}"
         )
 
-    def _find_rows(self, known: np.ndarray, cells: Cells) -> np.ndarray:
-        if not known.any():
+    def _find_rows(self, has_value: np.ndarray, cells: Cells) -> np.ndarray:
+        if not has_value.any():
             raise ArgumentError(f"{self.name} has no value in column {cells.column!r}, the target")
-        return np.flatnonzero(known)
+        return np.flatnonzero(has_value)
 
     def _check_classes(self, labels: Sequence[str], n: int, target: str) -> None:
         if len(labels) == 1:

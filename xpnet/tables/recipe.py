@@ -232,7 +232,7 @@ def measure_importance(
     rng
         Shuffles.
     """
-    parts = [_measure_rises(each, x[rows], y, columns, rng) for each, rows, y in zip(ensemble, folds, targets)]
+    parts = [_measure_rises(member, x[rows], y, columns, rng) for member, rows, y in zip(ensemble, folds, targets)]
     rises = np.concatenate(parts, axis=1)
     return np.maximum(rises.mean(axis=1), 0) + rises.std(axis=1) / np.sqrt(rises.shape[1])
 
@@ -409,8 +409,8 @@ def _train(
         steps = {"batch_size": recipe.choose_batch_size(len(x)), "lr": recipe.schedule()}
         settings = {**steps, **settings}
     metrics = choose_epoch_metrics(ensemble[0].value.model, left_out, settings.pop("metrics", ()))
-    own: Any = settings.pop("callbacks", ())
-    is_function, stopping = callable(own), []
+    callbacks: Any = settings.pop("callbacks", ())
+    is_function, stopping = callable(callbacks), []
     if left_out and recipe.patience is not None:
         monitor = "validation_calibrated_log_loss" if calibrated_log_loss in metrics else "validation_cost"
         stopping = [EarlyStopping(recipe.patience, monitor=monitor)]
@@ -421,7 +421,7 @@ def _train(
         rows=rows,
         validation_rows=folds if left_out else None,
         sample_weight=sample_weight,
-        callbacks=(lambda k: [*copy.deepcopy(stopping), *own(k)]) if is_function else [*stopping, *own],
+        callbacks=(lambda k: [*copy.deepcopy(stopping), *callbacks(k)]) if is_function else [*stopping, *callbacks],
         **{"metrics" if left_out else "training_metrics": metrics},
         **settings,
         **options,

@@ -55,8 +55,8 @@ def measure(value: Value, source: Source, metrics: Sequence[Metric] = (), bar: s
 
 def measure_data(value: Value, data: Any, metrics: Sequence[Any] | None, name: str = "data") -> dict[str, Any]:
     """Measure on the user's data, with the user's metrics; `name` is that of the argument, for messages."""
-    chosen = choose_metrics(value.model, metrics)
-    return measure(value, open_source(data, name, value.reader), chosen)
+    parsed = choose_metrics(value.model, metrics)
+    return measure(value, open_source(data, name, value.reader), parsed)
 
 
 def measure_predictions(
