@@ -12,6 +12,7 @@ import sys
 import sysconfig
 import traceback
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -330,19 +331,11 @@ def _find_other_settings(ran: Sequence[Answer], settings: dict[str, Any]) -> str
     """Find another activation or cost for which the gradients are right."""
     names = {"activation": ACTIVATIONS, "output_activation": ACTIVATIONS, "cost": COSTS}
     for argument, name in ((argument, name) for argument, known in names.items() for name in known):
-        if all(_is_right_for(answer, {**settings, argument: name}) for answer in ran):
-            return f'{argument}="{name}"'
+        with suppress(ValueError):  # does not go with the other settings
+            rights = [answer.case.find_right(**{**settings, argument: name}) for answer in ran]
+            if all(are_equal(answer.gradients, right) for answer, right in zip(ran, rights)):  # type: ignore
+                return f'{argument}="{name}"'
     return None
-
-
-def _is_right_for(answer: Answer, settings: dict[str, Any]) -> bool:
-    try:
-        model = Network(answer.case.model.sizes, **settings).value.model
-    except ValueError:  # does not go with the other settings
-        return False
-    if model.cost.outputs_per_target != answer.case.model.cost.outputs_per_target:
-        return False
-    return are_equal(answer.gradients, answer.case.find_right(model))  # type: ignore
 
 
 def _find_factor(ran: Sequence[Answer]) -> str | None:
@@ -405,43 +398,33 @@ def _locate(wrong: list[tuple[int, str]], n: int) -> tuple[str | None, str]:
 # The report
 
 
-def _find_libraries(function_file: str) -> list[Path]:
-    """List the folders of libraries: those of Python and of xpnet, and those in which Python looks for modules.
+def _is_of_library(filename: str, function_file: str) -> bool:
+    """Tell whether a file is in a folder of libraries: of Python, of xpnet, or one in which Python looks for modules.
 
     A folder with the learner's function in it, or around or below the current folder, is a project of the learner.
     """
-    here = Path.cwd()
-    found = [Path(folder).absolute() for folder in sys.path if folder]  # by .pth files, too
-    others = [
-        folder
-        for folder in found
-        if not (
-            Path(function_file).is_relative_to(folder) or here.is_relative_to(folder) or folder.is_relative_to(here)
-        )
-    ]
-    return [Path(sysconfig.get_path("stdlib")), Path(__file__).parents[1], *others]
-
-
-def _is_of_library(filename: str, libraries: Sequence[Path]) -> bool:
-    path = Path(filename)
+    path, here = Path(filename), Path.cwd()
+    folders = [Path(sysconfig.get_path("stdlib")), Path(__file__).parents[1]]
+    for folder in (Path(entry).absolute() for entry in sys.path if entry):  # by .pth files, too
+        is_own = Path(function_file).is_relative_to(folder) or here.is_relative_to(folder)
+        if not is_own and not folder.is_relative_to(here):
+            folders.append(folder)
     is_installed = not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
-    return is_installed or filename.startswith("<frozen ") or any(path.is_relative_to(folder) for folder in libraries)
+    return is_installed or filename.startswith("<frozen ") or any(map(path.is_relative_to, folders))
 
 
 def _describe_error(answer: Answer) -> str:
     """Say what the function raised, with which network, and in which line of it."""
     error, case = answer.error, answer.case
     frames = traceback.extract_tb(error.__traceback__)[1:]  # type: ignore
-    libraries = _find_libraries(frames[0].filename) if frames else []
-    own = [frame for frame in frames if not _is_of_library(frame.filename, libraries)] or frames
-    place = ". It is called as backward(weights, biases, x, y)"
-    where = ""
+    own = [frame for frame in frames if not _is_of_library(frame.filename, frames[0].filename)] or frames
+    place, call = "", "" if own else ". It is called as backward(weights, biases, x, y)"
     if own:
         file = "" if own[-1].filename == frames[0].filename else f" of {Path(own[-1].filename).name}"
-        where, place = f" in line {own[-1].lineno}{file}{f', {own[-1].line}' if own[-1].line else ''}", ""
+        place = f" in line {own[-1].lineno}{file}{f', {own[-1].line}' if own[-1].line else ''}"
     return (
         f"With the sizes {case.sizes} and {len(case.x)} {LAYOUTS[case.layout]}, your function raised "
-        f"{type(error).__name__}{where}: {error}{place}"
+        f"{type(error).__name__}{place}: {error}{call}"
     )
 
 
@@ -469,13 +452,14 @@ def _write_report(answers: list[Answer], again: list[Answer], cases: Cases, hint
             "Called again with the same arguments, your function returns other numbers: it keeps something between "
             "calls, such as sums that do not begin at 0, or draws random numbers"
         )
-    notes = [reading.note, *impurities] if reading.note else impurities
+    notes = [reading, *impurities] if reading else impurities
     report = _diagnose(replace(report, notes=notes), answers, cases, impure=bool(impurities))
     return replace(report, notes=[*report.notes, *hints])
 
 
-def _merge_rows(tables: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Take each row where it is worst."""
+def _tabulate(answers: Iterable[Answer]) -> list[dict[str, Any]]:
+    """Compare answers for networks of the same sizes with the right gradients, and take each row where it is worst."""
+    tables = [compare(answer) for answer in answers if answer.gradients is not None]
     return [
         max(rows, key=lambda row: (not row["passed"], not math.isnan(row["error"]), row["error"]))
         for rows in zip(*tables)
@@ -484,11 +468,8 @@ def _merge_rows(tables: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
 
 def _diagnose(report: BackpropCheck, answers: list[Answer], cases: Cases, *, impure: bool) -> BackpropCheck:
     """Add the table, the verdict and the explanation to a report; `impure` if it says what else the function does."""
-    cases_of = {answer.case.kind: answer.case for answer in reversed(answers)}
-    rows_of = {
-        kind: _merge_rows([compare(a) for a in answers if a.case.kind == kind and a.gradients is not None])
-        for kind in dict.fromkeys(answer.case.kind for answer in answers)
-    }
+    cases_of = {answer.case.kind: answer.case for answer in answers}
+    rows_of = {kind: _tabulate(answer for answer in answers if answer.case.kind == kind) for kind in cases_of}
     failure = next((answer for answer in answers if answer.error), None)
     failed = failure is not None and failure.case.kind == "given"
     wrong = [kind for kind, rows in rows_of.items() if not all(row["passed"] for row in rows)]

@@ -62,12 +62,15 @@ class Case(NamedTuple):
     @property
     def right(self) -> Gradients:
         """The right gradients."""
-        return self.find_right(self.model)
-
-    def find_right(self, model: Model) -> Gradients:
-        """Compute the right gradients for other activations or another cost."""
-        gradients = compute_gradients(model, self.layers, self.x, self.y)
+        gradients = compute_gradients(self.model, self.layers, self.x, self.y)
         return [self.lay_out(self.factor * gw, self.factor * gb) for gw, gb in gradients]
+
+    def find_right(self, **settings: Any) -> Gradients:
+        """Compute the right gradients for other activations or another cost, which has the same targets."""
+        model = Network(self.model.sizes, **settings).value.model
+        if model.cost.outputs_per_target != self.model.cost.outputs_per_target:
+            raise ValueError("the cost has other targets")
+        return self._replace(model=model).right
 
     def lay_out(self, gw: Any, gb: Any) -> tuple[Any, Any]:
         """Give the biases' gradient, (1, n_out) if it is right, the shape that it has in the layout."""
@@ -98,7 +101,7 @@ class Case(NamedTuple):
         return self._replace(x=self.x * (largest / float(np.max(np.abs(zs[0])))))
 
 
-class Cases:
+class Cases(NamedTuple):
     """Draws cases.
 
     Parameters
@@ -115,10 +118,11 @@ class Cases:
         Draws weights and minibatches.
     """
 
-    def __init__(
-        self, model: Model, settings: dict[str, Any], layout: str, reduction: str, rng: np.random.Generator
-    ) -> None:
-        self.model, self.settings, self.layout, self.reduction, self.rng = model, settings, layout, reduction, rng
+    model: Model
+    settings: dict[str, Any]
+    layout: str
+    reduction: str
+    rng: np.random.Generator
 
     def draw(self, kind: str, n: int) -> Iterator[Case]:
         """Draw n cases: of the given sizes; "wide", different and above 1; "square", all equal; "deep", or "shallow".
@@ -228,47 +232,36 @@ class UnreadableError(Exception):
     """The result is not two lists of arrays; the message says what it is."""
 
 
-class Reading(NamedTuple):
-    """A way to find the gradients in a result: the right one, or a mistaken one with a note that says so."""
-
-    note: str
-    read: Callable[[Any], tuple[Any, Any]]
-
-
-READINGS = (
-    Reading("", lambda result: (result[0], result[1])),
-    Reading(
+# Ways to find the gradients in a result: the right one, and mistaken ones with a note that says so
+PAIRS = "Your function returns a pair for each layer; return two lists, one for the weights and one for the biases"
+READINGS: dict[str, Callable[[Any], tuple[Any, Any]]] = {
+    "": lambda result: (result[0], result[1]),
+    (
         "Your function returns the biases' gradients first, as the book's backprop does; return those of the weights "
-        "first",
-        lambda result: (result[1], result[0]),
+        "first"
+    ): lambda result: (result[1], result[0]),
+    "Your function returns the layers in the reverse order; begin with the first layer after the inputs": (
+        lambda result: (result[0][::-1], result[1][::-1])
     ),
-    Reading(
-        "Your function returns the layers in the reverse order; begin with the first layer after the inputs",
-        lambda result: (result[0][::-1], result[1][::-1]),
-    ),
-    Reading(
+    (
         "Your function returns the biases' gradients first, and the layers in the reverse order; return those of the "
-        "weights first, each list from the first layer after the inputs",
-        lambda result: (result[1][::-1], result[0][::-1]),
-    ),
-    Reading(
-        "Your function returns a pair for each layer; return two lists, one for the weights and one for the biases",
-        lambda result: tuple(zip(*result, strict=True)),  # type: ignore
-    ),
-)
+        "weights first, each list from the first layer after the inputs"
+    ): lambda result: (result[1][::-1], result[0][::-1]),
+    PAIRS: lambda result: tuple(zip(*result, strict=True)),  # type: ignore
+}
 
 
-def choose_reading(answers: Sequence[Answer]) -> Reading:
-    """Choose the reading in which most shapes fit, and all results are nests; the right one if several do."""
+def choose_reading(answers: Sequence[Answer]) -> str:
+    """Choose the reading in which most shapes fit and all results are nests; the right one if several do."""
     return max(READINGS, key=lambda reading: sum(_count_fits(answer, reading) for answer in answers))
 
 
-def _count_fits(answer: Answer, reading: Reading) -> float:
+def _count_fits(answer: Answer, reading: str) -> float:
     """Count the lists, of weights and of biases, whose shapes fit in a reading, apart from axes of length 1."""
     if answer.error:
         return 0
     try:
-        shapes = [[np.squeeze(array).shape for array in arrays] for arrays in reading.read(answer.result)]
+        shapes = [[np.squeeze(array).shape for array in arrays] for arrays in READINGS[reading](answer.result)]
     except Exception:  # its result is no nest of this kind
         return -math.inf
     return sum(
@@ -276,25 +269,25 @@ def _count_fits(answer: Answer, reading: Reading) -> float:
     )
 
 
-def is_complete(answer: Answer, reading: Reading) -> bool:
+def is_complete(answer: Answer, reading: str) -> bool:
     """Tell whether a result has gradients of all layers, none of which is 0 as if nothing had been filled in."""
     return _count_fits(answer, reading) == 2 and all(
-        np.any(part) for parts in reading.read(answer.result) for part in parts
+        np.any(part) for parts in READINGS[reading](answer.result) for part in parts
     )
 
 
-def read(result: Any, reading: Reading, n: int) -> Gradients:
+def read(result: Any, reading: str, n: int) -> Gradients:
     """Turn a result into arrays in float64, of whatever shapes."""
     if result is None:
         raise UnreadableError(
             "Your function returns None; end it with a return of two lists, for weights and for biases"
         )
-    if not isinstance(result, list) or (len(result) != 2 and reading.read is not READINGS[-1].read):
+    if not isinstance(result, list) or (len(result) != 2 and reading != PAIRS):
         raise UnreadableError(
             f"Your function returns {_describe(result)}; return two lists, the gradients of weights and of biases"
         )
     gradients: list[list[np.ndarray]] = [[], []]
-    for arrays, parts, name in zip(gradients, reading.read(result), ("weights", "biases")):
+    for arrays, parts, name in zip(gradients, READINGS[reading](result), ("weights", "biases")):
         if not hasattr(parts, "__len__") or len(parts) != n:
             raise UnreadableError(
                 f"Your function returns {_describe(parts)} for the {name}; return a list with an array for each layer "

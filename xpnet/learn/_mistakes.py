@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache
-from itertools import combinations
+from itertools import combinations, islice
 from types import CodeType
 from typing import Any, NamedTuple
 
@@ -261,13 +262,13 @@ FREQUENT = [
     ),
     _make(
         "BP2",
-        "bp2 = pull(next.delta @ next.w.T)",
+        "bp2 = pull(next.delta2 @ next.w.T)",
         "multiplies by w where wᵀ belongs, or the other way round",
         "with w of shape (n_out, n_in), the product is wᵀ δ for examples in columns and δ w for examples in rows",
     ),
     _make(
         "BP2",
-        "bp2 = pull(next.delta @ w)",
+        "bp2 = pull(next.delta2 @ w)",
         "is off by one layer: it takes the weights of the layer itself, in place of those of the next layer",
         "take the weights between the layer whose δ it is and the next one",
     ),
@@ -296,14 +297,14 @@ FREQUENT = [
     ),
     _make(
         "BP3",
-        "bp3 = delta.sum(axis=1, keepdims=True).T",
+        "bp3 = delta3.sum(axis=1, keepdims=True).T",
         "sums over the units, not over the examples",
         "sum over the axis of the examples: 0 for examples in rows, 1 for columns",
     ),
-    _make("BP3", "bp3 = delta.sum(keepdims=True)", "sums over the units too", OVER_EXAMPLES),
+    _make("BP3", "bp3 = delta3.sum(keepdims=True)", "sums over the units too", OVER_EXAMPLES),
     _make(
         "BP3",
-        "bp3 = delta",
+        "bp3 = delta3",
         "does not sum over the examples",
         "sum δ over the axis of the examples: 0 for examples in rows, 1 for columns",
     ),
@@ -336,7 +337,7 @@ FREQUENT = [
     ),
     _make(
         "BP4",
-        "bp4 = a_in.T @ delta",
+        "bp4 = a4.T @ delta4",
         "gives the transposed gradient, a δᵀ",
         "exchange the factors: δ aᵀ for examples in columns, δᵀ a for rows, of the shape of the weights",
     ),
@@ -501,9 +502,9 @@ RARE = [
         {f"delta2 = {delta}": words for delta, words in (DELTAS | AVERAGED).items()}
         | {
             "bp2 = error + slope": "adds σ′(z) to wᵀ δ, where it multiplies",
-            "bp2 = next.delta * slope": "leaves out the weights",
-            "bp2 = next.delta @ next.right_gw * slope": "takes the gradient of the weights in place of the weights",
-            "bp2 = next.delta @ np.hstack([next.w[:, 1:], next.b.T]) * slope": (
+            "bp2 = next.delta2 * slope": "leaves out the weights",
+            "bp2 = next.delta2 @ next.right_gw * slope": "takes the gradient of the weights in place of the weights",
+            "bp2 = next.delta2 @ np.hstack([next.w[:, 1:], next.b.T]) * slope": (
                 "takes the weights of the next unit: the biases, beside the weights, were cut off at the wrong end"
             ),
             "bp2 = (error + b) * slope": "adds the biases, as the forward pass does",
@@ -530,10 +531,10 @@ RARE = [
         "BP3",
         OVER_EXAMPLES,
         {
-            "bp3 = delta.mean(axis=1, keepdims=True).T": (
+            "bp3 = delta3.mean(axis=1, keepdims=True).T": (
                 "takes the mean over the units in place of the sum over the examples"
             ),
-            "bp3 = delta.mean(keepdims=True)": "takes the mean over the units and the examples",
+            "bp3 = delta3.mean(keepdims=True)": "takes the mean over the units and the examples",
         },
         "; scale3 = m",  # δ is not divided by the number of examples yet
     ),
@@ -543,7 +544,7 @@ RARE = [
         {
             "delta3 = delta * b": "multiplies δ by the biases",
             "delta3 = delta * a": "multiplies δ by the activations",
-            "bp3 = (delta.T @ a_in).sum(axis=1)[None]": (
+            "bp3 = (delta3.T @ a_in).sum(axis=1)[None]": (
                 "takes the gradient of the weights, summed over the units before"
             ),
         },
@@ -559,14 +560,14 @@ RARE = [
             ),
             "a4 = a_in if before else sigma(x)": "takes σ(x) in place of the inputs x",
             "a4 = before.slope if before else x": "takes σ′(z) of the layer before in place of its activations",
-            "bp4 = delta.sum(axis=0)[:, None] * w": "takes the weights in place of the activations",
-            "bp4 = (delta * a_in).sum(axis=0) + 0 * w": (
+            "bp4 = delta4.sum(axis=0)[:, None] * w": "takes the weights in place of the activations",
+            "bp4 = (delta4 * a4).sum(axis=0) + 0 * w": (
                 "multiplies δ and a unit by unit; every row gets the same numbers"
             ),
-            "bp4 = (delta * a_in).sum(axis=0)[:, None] + 0 * w": (
+            "bp4 = (delta4 * a4).sum(axis=0)[:, None] + 0 * w": (
                 "multiplies δ and a unit by unit; every column gets the same numbers"
             ),
-            "bp4 = delta.sum(axis=0)[:, None] * a_in.sum(axis=0)": (
+            "bp4 = delta4.sum(axis=0)[:, None] * a4.sum(axis=0)": (
                 "multiplies the sums of δ and of a over the examples"
             ),
         },
@@ -636,7 +637,7 @@ FITTED = [
     ),
     _make(
         "BP2",
-        "bp2 = next.delta @ (next.w - c * next.right_gw) * slope",
+        "bp2 = next.delta2 @ (next.w - c * next.right_gw) * slope",
         "uses weights that are updated already, with the learning rate {c}",
         "compute all gradients first, then update",
     ),
@@ -750,22 +751,23 @@ def _find_pairs(mistakes: Sequence[Mistake], answer: Answer) -> Iterator[Explana
     Its gradients do not depend on BP2. So the weights' gradient, or the biases', is right if neither of two mistakes
     changes it, and it is that of one mistake alone if the other does not.
     """
-    yours, right, singles = answer.gradients[-1], answer.case.right[-1], []  # type: ignore
+
+    def compare(lines: Lines) -> list[bool]:
+        (last,) = islice(backpropagate(answer.case, lines), 1)
+        return [are_equal([[yours]], [[array]]) for yours, array in zip(answer.gradients[-1], last)]  # type: ignore
+
+    right, singles = compare({}), []
     for mistake in mistakes:
-        try:
-            last = next(backpropagate(answer.case, mistake.lines))
-        except ValueError:  # shapes do not fit
-            continue
-        changes = [not are_equal([[array]], [[other]]) for array, other in zip(right, last)]
-        singles.append((mistake, changes, [are_equal([[array]], [[other]]) for array, other in zip(yours, last)]))
-    fits = [are_equal([[array]], [[other]]) for array, other in zip(yours, right)]
-    for one, other in combinations(singles, 2):
-        both = one[0].lines.keys() & other[0].lines.keys()
-        changing = [[fit for _, changes, fit in (one, other) if changes[part]] for part in (0, 1)]
-        if all(name.startswith("scale") for name in both) and all(
-            len(fits_of) == 2 or (fits_of[0][part] if fits_of else fits[part]) for part, fits_of in enumerate(changing)
+        with suppress(ValueError):  # shapes do not fit
+            singles.append((mistake, compare(mistake.lines)))
+    for (one, fits_one), (other, fits_other) in combinations(singles, 2):
+        are_apart = all(name.startswith("scale") for name in one.lines.keys() & other.lines.keys())
+        if are_apart and all(
+            (fits_other if has_other else right)[part] if not has_one else has_other or fits_one[part]
+            for part, others in enumerate(("23", "24"))  # equations without effect on the weights, and on the biases
+            for has_one, has_other in [[any(name[-1] not in others for name in m.lines) for m in (one, other)]]
         ):
-            yield one[0], other[0]
+            yield one, other
 
 
 def _fit(row: Mistake, start: float, answer: Answer) -> Mistake | None:
