@@ -1035,9 +1035,10 @@ def test_a_history_is_named_with_its_place():
             {"random_state": "no"},
             r"random_state='no' must be a whole number from 0 to 2\*\*32 - 1, a RandomState of NumPy",
         ),
-        (
+        pytest.param(
             {"random_state": np.random.RandomState(np.random.PCG64(0))},
             r"random_state=RandomState\(PCG64\).* must draw by MT19937; give a RandomState of a seed$",
+            id="random_state=RandomState(PCG64)",
         ),
         ({"warm_start": 3}, r"warm_start=3 must be True or False"),
         ({"dropout": 1.0}, r"dropout=1\.0 must be in \[0, 1\)"),
