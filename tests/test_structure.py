@@ -287,6 +287,12 @@ def run(code):
     return done.stdout.strip(), done.stderr.strip()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("package", [name for name in ORDER if (PACKAGE / name).is_dir()])
+def test_every_package_can_be_imported_first(package):
+    assert run(f"from xpnet.{package} import *") == ("", "")
+
+
 OTHERS = (
     "{m.split('.')[0] for m in sys.modules} & "
     "{'torch', 'jax', 'jaxlib', 'cupy', 'torchvision', 'matplotlib', 'PIL', 'mpi4py'}"

@@ -152,6 +152,9 @@ JUSTIFIED = {
     ("tables._models", "joblib"),  # counts the threads that n_jobs means
     # processes that share a training send one another errors as pickles: those of one job, which run the same program
     ("distributed._ranks", "pickle"),
+    # learning: lines of the table of mistakes, which stands in the module itself
+    ("learn._mistakes", "compile"),
+    ("learn._mistakes", "eval"),
     # JAX compiles the steps of a training, by a method of its own
     ("backends._jax", "compile"),
     # GPUs: NVIDIA's library of products

@@ -3,11 +3,15 @@
 A function imports the library that it needs when it is called.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from xpnet.export._jax import from_jax, to_jax
 from xpnet.export._pipelines import register_skl2onnx
 from xpnet.export._torch import from_torch, to_torch
 from xpnet.export.onnx import to_onnx
-from xpnet.pages import make_page, write_lesson, write_page
+
+if TYPE_CHECKING:
+    from xpnet.pages import make_page, write_lesson, write_page
 
 __all__ = [
     "from_jax",
@@ -20,3 +24,17 @@ __all__ = [
     "write_lesson",
     "write_page",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Hand on the functions of `xpnet.pages`, which read networks by the modules here."""
+    if name not in ("make_page", "write_lesson", "write_page"):
+        raise AttributeError(f"module 'xpnet.export' has no attribute {name!r}")
+    from xpnet import pages
+
+    return getattr(pages, name)
+
+
+def __dir__() -> list[str]:
+    """List the public names, imported or not."""
+    return sorted({*__all__, *globals()})

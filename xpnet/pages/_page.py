@@ -237,7 +237,7 @@ def choose_picture(
     Examples
     --------
     >>> choose_picture(Network([784, 10], scale=1 / 255))
-    Picture(height=28, width=28, white=255.0)
+    InputImage(height=28, width=28, white=255.0)
     """
     net = require_networks(net)[0]
     n_in = net.sizes[0]
