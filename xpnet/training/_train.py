@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from xpnet.backends import AUTO, limit_step_threads
 from xpnet.backends.identity import is_same
+from xpnet.core.model import Model
 from xpnet.core.optimizers.base import Optimizer, count_multiplications, needs_all_examples
 from xpnet.core.scaling import PlacedScaling
 from xpnet.core.schedules import Constant
@@ -267,17 +268,23 @@ def complete(plan: Plan, value: Value, data: Data, runner: AbstractContextManage
     """
     optimizer: Optimizer | None = value.optimizer if plan.optimizer is None and runner is None else plan.optimizer
     batch_size, sampling = plan.batch_size or BATCH_SIZE, plan.sampling or SAMPLING["shuffle"]
+    check_plan(plan, optimizer, value.model)
     if needs_all_examples(optimizer):
-        refuse_steps(plan, type(optimizer).__name__)
         batch_size = count_examples(data.train, optimizer)
-    check_metrics("metrics", plan.metrics, value.model)
-    check_metrics("training_metrics", plan.training_metrics, value.model)
     return plan.with_fields(
         batch_size=batch_size,
         lr=parse_schedule(1.0 if optimizer is None else optimizer.default_lr) if plan.lr is None else plan.lr,
         optimizer=optimizer,
         sampling=choose_sampling(sampling, data.train),
     )
+
+
+def check_plan(plan: Plan, optimizer: Optimizer | None, model: Model) -> None:
+    """Refuse a plan that does not fit a network, or the optimizer that is used, whatever the data."""
+    if needs_all_examples(optimizer):
+        refuse_steps(plan, type(optimizer).__name__)
+    check_metrics("metrics", plan.metrics, model)
+    check_metrics("training_metrics", plan.training_metrics, model)
 
 
 def refuse_steps(plan: Plan, name: str) -> None:
