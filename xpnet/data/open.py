@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from itertools import chain, islice
-from typing import Any, TypeGuard, TypeVar
+from typing import Any, TypeGuard
 
 import array_api_compat
 import numpy as np
@@ -62,7 +62,6 @@ __all__ = [
     "split_data",
 ]
 
-Result = TypeVar("Result")
 CHOICES = (
     "give a tuple (X, y) of arrays, a sequence of (x, y) pairs, a data set with __len__ and __getitem__, "
     "or an iterable of batches (X, y)"
