@@ -5,7 +5,7 @@ chunk at a time (`chunks`), and all examples in order, one block at a time (`blo
 """
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
@@ -47,7 +47,6 @@ class Chunk(NamedTuple):
     scaling: Scaling | ScalingInParts | None = None  # still to be applied to the minibatches
     lr: np.ndarray = np.zeros(0)  # (steps,), the learning rates, which the training loop adds
     size: int = 0  # examples in a minibatch, likewise: `index` may have only those of one of several processes
-    generator: Mapping[str, Any] | None = None  # its state after these minibatches were drawn, likewise
 
 
 def weight_on_host(examples: Examples, place: Place) -> np.ndarray | None:

@@ -1,4 +1,4 @@
-"""Writes a record to a safetensors file with a JSON header and a checksum, and reads it; nothing is executed.
+"""Turns a record into a safetensors file with a JSON header and a checksum, and back; nothing is executed.
 
 The metadata of the file has one entry, "xpnet": the record without its arrays, as JSON. Its first value is the
 checksum: the SHA-256 digest of the whole file, with zeros in place of the digest itself.
@@ -14,37 +14,17 @@ from typing import Any
 
 import numpy as np
 
-from xpnet._checks import check_folder, describe_error, printable, refuse_duplicates, truncate
+from xpnet._checks import describe_error, printable, refuse_duplicates, truncate
 from xpnet.errors import ArgumentError, CheckpointError
 from xpnet.files import _tensors as tensors
 from xpnet.files._kinds import is_ensemble
 from xpnet.files._record import Record, check_depth, check_tensors, refuse_unknown
-from xpnet.files._writing import read_file, write_file
 
 FORMAT = 1
 BLANK_CHECKSUM = "0" * 64
 # What Python raises if a value in a file is not as expected
 INVALID_VALUE_ERRORS = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError)
 CHECKSUM = re.compile(rb'\\"checksum\\": \\"([0-9a-f]{64})\\"')  # JSON inside JSON
-
-
-def write(path: str | os.PathLike[str], record: Record, version: str, *, new: bool = False) -> None:
-    """Write a record; an existing file is replaced whole, or not at all.
-
-    Parameters
-    ----------
-    path
-        The file.
-    record
-        Its content.
-    version
-        The version of xpnet, for people who read the file.
-    new
-        Whether to refuse a file that exists, as in `write_file`.
-    """
-    path = os.fsdecode(path)
-    check_folder(path)
-    write_file(path, encode_record(record, version), new=new)
 
 
 def encode_record(record: Record, version: str) -> bytes:
@@ -78,23 +58,21 @@ def _check_keys(value: Any) -> None:
             _check_keys(item)
 
 
-def read_record(path: str | os.PathLike[str]) -> Record:
-    """Read a record, and check as much of it as possible without making a network.
+def decode_record(content: bytes, path: str) -> Record:
+    """Return the record in the content of a file, and check as much of it as possible without making a network.
+
+    Parameters
+    ----------
+    content
+        The content.
+    path
+        The file, for messages.
 
     Raises
     ------
     CheckpointError
-        If the file is not a safetensors file, was not written by xpnet, has a later format, is damaged, or contradicts
-        itself.
-    OSError
-        If it cannot be read at all.
+        If it is not a safetensors file, was not written by xpnet, has another format, or is damaged.
     """
-    path = os.fsdecode(path)
-    return decode_record(read_file(path), path)
-
-
-def decode_record(content: bytes, path: str) -> Record:
-    """Return the record in the content of a file; `path` is for messages."""
     path = printable(path)
     if is_ensemble(content):
         raise CheckpointError(
