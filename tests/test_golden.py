@@ -9,7 +9,7 @@ import pytest
 from xpnet import Adam, Callback, Clip, EarlyStopping, Ensemble, Network, OneCycle
 from xpnet.files import _archive as archive
 from xpnet.files._file import FORMAT
-from xpnet.training import _train
+from xpnet.training import _loop
 
 # What is in a file goes to other libraries in test_checkpoint.py
 pytestmark = pytest.mark.not_on("torch", "jax")
@@ -61,7 +61,7 @@ def test_a_training_is_resumed(tmp_path, monkeypatch, place):
     class Stop(Callback):
         """It has the name of the one that interrupted."""
 
-    monkeypatch.setattr(_train, "steps_per_chunk", lambda *args, **options: 2)
+    monkeypatch.setattr(_loop, "steps_per_chunk", lambda *args, **options: 2)
     checkpoint = tmp_path / "run.safetensors"
     shutil.copy(path_of("training.safetensors"), checkpoint)
     options = {"epochs": 4, "batch_size": 5, "lr": OneCycle(0.05), "optimizer": Adam(), "progress": False}

@@ -45,8 +45,8 @@ from xpnet import (
 )
 from xpnet.core.activations import Activation
 from xpnet.core.step import State
+from xpnet.training import _loop
 from xpnet.training import _saving as saving
-from xpnet.training import _train
 from xpnet.value._provenance import Provenance
 
 N = 23  # by 4: 5 whole minibatches and a smaller one; in chunks of at most 2
@@ -58,7 +58,7 @@ EPOCHS, CHUNKS = 4, 4  # chunks in an epoch: 2, 2, 1 and 1 minibatches
 
 @pytest.fixture(autouse=True)
 def short_chunks(monkeypatch):
-    monkeypatch.setattr(_train, "steps_per_chunk", lambda *args, **options: 2)
+    monkeypatch.setattr(_loop, "steps_per_chunk", lambda *args, **options: 2)
 
 
 class Interrupt(Callback):
@@ -1291,9 +1291,9 @@ SCRIPT = """
     import os, signal, sys, threading, time
     import numpy as np
     from xpnet import Callback, Ensemble, Network, OneCycle
-    from xpnet.training import _train
+    from xpnet.training import _loop
 
-    _train.steps_per_chunk = lambda *args, **options: 2
+    _loop.steps_per_chunk = lambda *args, **options: 2
     X, Y = np.random.default_rng(0).standard_normal((23, 3)), np.random.default_rng(1).uniform(size=(23, 2))
 
     class Signal(Callback):

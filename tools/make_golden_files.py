@@ -10,7 +10,7 @@ import numpy as np
 
 from xpnet import Adam, Callback, Clip, EarlyStopping, Ensemble, Network, OneCycle
 from xpnet.files._file import FORMAT
-from xpnet.training import _train
+from xpnet.training import _loop
 
 X = np.linspace(-1.0, 1.0, 60).reshape(20, 3)
 LABELS = np.arange(20) % 2
@@ -46,7 +46,7 @@ def main() -> None:
     ensemble.save(folder / f"format-{FORMAT}-ensemble.zip")
     outputs = {name: np.asarray(net.forward(X), np.float64) for name, net in {**nets, "ensemble": ensemble}.items()}
 
-    _train.steps_per_chunk = lambda *args, **options: 2
+    _loop.steps_per_chunk = lambda *args, **options: 2
     options = {"epochs": 4, "batch_size": 5, "lr": OneCycle(0.05), "optimizer": Adam(), "progress": False}
     options |= {"validation_data": (X, LABELS)}
     checkpoint = folder / f"format-{FORMAT}-training.safetensors"

@@ -9,7 +9,7 @@ import sys
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 import numpy as np
 
@@ -244,7 +244,7 @@ def refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return record
 
 
-def is_list(value: Any) -> bool:
+def is_list(value: Any) -> TypeGuard[Sequence[Any]]:
     """Tell whether a value is a list or a tuple."""
     return isinstance(value, (list, tuple))
 
@@ -252,6 +252,11 @@ def is_list(value: Any) -> bool:
 def has_entries(value: Any) -> bool:
     """Tell whether a value is a list, a tuple, or a NumPy array with an axis."""
     return is_list(value) or (isinstance(value, np.ndarray) and value.ndim > 0)
+
+
+def is_dict(value: Any) -> TypeGuard[dict[Any, Any]]:
+    """Tell whether a value is a dict."""
+    return isinstance(value, dict)
 
 
 def is_text(value: Any) -> bool:
@@ -299,8 +304,8 @@ def require(condition: bool, place: str, value: Any, expected: str) -> None:
 
 def require_keys(place: str, value: Any, keys: Iterable[str]) -> None:
     """Refuse a value unless it is a dict, in JSON an object, with these keys and no others."""
-    found: Any = list(cast("dict[str, Any]", value)) if isinstance(value, dict) else value
-    fits = isinstance(value, dict) and set(found) == set(keys)
+    found: Any = list(value) if is_dict(value) else value
+    fits = is_dict(value) and set(found) == set(keys)
     require(fits, place, found, f"an object with the keys {sorted(keys)}")
 
 

@@ -480,7 +480,8 @@ def _split(x: Any, level: DualNamespace) -> tuple[Any, Any]:
 
 def _values(nest: Any, level: DualNamespace) -> Any:
     if is_list(nest):
-        return type(nest)(_values(x, level) for x in nest)
+        values = [_values(x, level) for x in nest]
+        return tuple(values) if isinstance(nest, tuple) else values
     return _split(nest, level)[0]
 
 

@@ -179,11 +179,6 @@ class Batches:
     reader: Reader
     first_size: int  # examples in the first batch
 
-    @property
-    def per_epoch(self) -> int | None:
-        """Number of batches of an epoch, as the user gave it; None for epochs of a whole pass."""
-        return self.passes.per_epoch
-
     def steps(self, sampling: Sampling, batch_size: int) -> int | None:
         """Number of batches of an epoch, if it is known."""
         return self.passes.length() if self.passes.per_epoch is None else self.passes.per_epoch
@@ -191,6 +186,11 @@ class Batches:
     def batch_size(self, batch_size: int) -> int:
         """Number of examples in a batch, which is the iterable's choice."""
         return self.first_size
+
+    def name_order(self, sampling: Sampling) -> str:
+        """Name the order of the batches, which is the iterable's choice."""
+        number = self.passes.per_epoch
+        return "as they come" if number is None else f"as they come, {number} an epoch"
 
     def chunks(self, minibatches: Iterable[np.ndarray], most: int, networks: int = 1) -> Iterator[Chunk]:
         """Read the batches of one epoch; successive batches of equal size share a chunk."""
@@ -307,11 +307,6 @@ class SharedBatches:
         reader = self.shared.batches.reader
         return reader if self.scaling is None else reader._replace(scaling=self.scaling)
 
-    @property
-    def per_epoch(self) -> int | None:
-        """Number of batches of an epoch, as the user gave it; None for epochs of a whole pass."""
-        return self.shared.batches.per_epoch
-
     def steps(self, sampling: Sampling, batch_size: int) -> int | None:
         """Number of batches of an epoch, if it is known."""
         return self.shared.batches.steps(sampling, batch_size)
@@ -319,6 +314,10 @@ class SharedBatches:
     def batch_size(self, batch_size: int) -> int:
         """Number of examples in a batch."""
         return self.shared.batches.batch_size(batch_size)
+
+    def name_order(self, sampling: Sampling) -> str:
+        """Name the order of the batches."""
+        return self.shared.batches.name_order(sampling)
 
     def chunks(self, minibatches: Iterable[np.ndarray], most: int, networks: int = 1) -> Iterator[Chunk]:
         """Take the batches of one epoch, in step with the other networks."""

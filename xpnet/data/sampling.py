@@ -64,7 +64,8 @@ class Sampling(NamedTuple):
 
 def make_generator(state: GeneratorState) -> np.random.Generator:
     """Make a generator in a state."""
-    bits = np.random.PCG64(NoSeed())
+    pcg64: Any = np.random.PCG64  # which takes more seeds and states than its types say
+    bits = pcg64(NoSeed())
     bits.state = state
     return np.random.Generator(bits)
 

@@ -94,6 +94,10 @@ class Source(Protocol):
         """
         ...
 
+    def name_order(self, sampling: Sampling) -> str:
+        """Name the order of its minibatches, for the provenance of a network."""
+        ...
+
     def skip_epochs(self, epochs: int) -> None:
         """Skip the minibatches of whole epochs, if an epoch begins where the last one ended."""
         ...
@@ -121,6 +125,10 @@ class Countable:
     def batch_size(self, batch_size: int) -> int:
         """Number of examples in a minibatch."""
         return min(batch_size, len(self))
+
+    def name_order(self, sampling: Sampling) -> str:
+        """Name the order of the minibatches: that in which they are drawn."""
+        return sampling.name
 
     def skip_epochs(self, epochs: int) -> None:
         """Do nothing: each epoch begins with the first example."""

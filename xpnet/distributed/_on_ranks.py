@@ -21,6 +21,7 @@ from xpnet.training import (
     FINGERPRINTED,
     Checkpoint,
     CheckpointFile,
+    CompleteJob,
     Job,
     SaveFunction,
     Stream,
@@ -109,36 +110,24 @@ def run_on_ranks(
             job, training = ranks.make_own(lambda: finish_job(job, scaling, ranks))
             trainings.append(training)
         threads = 1 if blas_threads == AUTO else blas_threads  # they share a machine's cores
-        runner = run_together(job.data.train.reader, job.plan.optimizer, job.plan.alpha, ranks)
+        runner = run_together(job.data.train.reader, job.optimizer, job.plan.alpha, ranks)
         options: dict[str, Any] = {"blas_threads": threads, "runner": runner}
         with ranks.listening():
-            yield from run_jobs([job], {0: trainings[0]}, errors, FileOnFirst(file, ranks), **options)
+            yield from run_jobs([job], {0: trainings[0]}, errors, partial(write_on_first, file, ranks), **options)
 
 
-class FileOnFirst:
-    """The file of a training that rank 0 writes, if there is one; an error there is raised on all ranks.
-
-    Parameters
-    ----------
-    file
-        The file, on rank 0.
-    ranks
-        The processes that share the training.
-    """
-
-    def __init__(self, file: CheckpointFile | None, ranks: Ranks) -> None:
-        self.file, self.ranks = file, ranks
-
-    @contextmanager
-    def writing(self, trainings: Sequence[Training]) -> Generator[SaveFunction, None, None]:
-        """Write the training in this context; see `CheckpointFile.writing`."""
-        with ExitStack() as stack:
-            writing = nullcontext(ignore_pause) if self.file is None else self.file.writing(trainings)
-            save = self.ranks.keep_on_first(partial(stack.enter_context, writing))
-            yield lambda *numbers: self.ranks.make_on_first(lambda: save(*numbers))
+@contextmanager
+def write_on_first(
+    file: CheckpointFile | None, ranks: Ranks, trainings: Sequence[Training]
+) -> Generator[SaveFunction, None, None]:
+    """Write trainings on rank 0, if it has a file; an error there is raised on all ranks."""
+    with ExitStack() as stack:
+        writing = nullcontext(ignore_pause) if file is None else file.writing(trainings)
+        save = ranks.keep_on_first(partial(stack.enter_context, writing))
+        yield lambda *numbers: ranks.make_on_first(lambda: save(*numbers))
 
 
-def describe_shared_call(job: Job) -> list[dict[str, Any]]:
+def describe_shared_call(job: CompleteJob) -> list[dict[str, Any]]:
     """Describe a call that several processes make; refuse one whose minibatches they cannot share. Synchronizes."""
     plan, source = job.plan, job.data.train
     if needs_all_examples(plan.optimizer):
@@ -155,13 +144,13 @@ def describe_shared_call(job: Job) -> list[dict[str, Any]]:
     return describe_calls([job])
 
 
-def fit_exact_scaling(job: Job) -> Scaling | None:
+def fit_exact_scaling(job: CompleteJob) -> Scaling | None:
     """Fit the scaling of a network that several processes train, in NumPy arrays."""
     (scaling,) = find_scalings([job])
     return scaling and scaling.exact
 
 
-def finish_job(job: Job, scaling: Scaling | None, ranks: Ranks) -> tuple[Job, Training]:
+def finish_job(job: CompleteJob, scaling: Scaling | None, ranks: Ranks) -> tuple[CompleteJob, Training]:
     """Scale the examples of a process, share minibatches, and add the callback that calls those of rank 0, or follows.
 
     The scaling is that of rank 0.
@@ -171,11 +160,11 @@ def finish_job(job: Job, scaling: Scaling | None, ranks: Ranks) -> tuple[Job, Tr
         data = data.scaled(place_scaling(scaling, reader.model, reader.place))
     (job,), (training,) = finish_jobs([job._replace(data=data)])
     callback = Lead(job.plan.callbacks, ranks) if ranks.leads else Follow(ranks)
-    plan = job.plan.with_fields(callbacks=[callback], sampling=ranks.share(job.plan.sampling))
+    plan = job.plan.complete(callbacks=[callback], sampling=ranks.share(job.plan.sampling))
     return job._replace(plan=plan), training
 
 
-def describe_on_rank(job: Job, call: Mapping[str, Any]) -> dict[str, Any]:
+def describe_on_rank(job: CompleteJob, call: Mapping[str, Any]) -> dict[str, Any]:
     """Describe a training on one of several processes, with what `describe_training` says of the call."""
     plan, value = job.plan, job.start.value
     total = plan.epochs * (job.data.train.steps(plan.sampling, plan.batch_size) or 0)

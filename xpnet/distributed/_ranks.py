@@ -66,8 +66,8 @@ class Ranks:
         """Return a sampling that draws the same minibatches, and keeps this rank's part of each, (steps, rows)."""
 
         def draw(n: int, batch_size: int, generator: GeneratorState, order: Order | None) -> Drawn:
-            minibatches, *after = sampling.draw(n, batch_size, generator, order)
-            return [index[:, self.find_own(index.shape[1]).places.ravel()] for index in minibatches], *after
+            minibatches, generator, order = sampling.draw(n, batch_size, generator, order)
+            return [index[:, self.find_own(index.shape[1]).places.ravel()] for index in minibatches], generator, order
 
         return sampling._replace(draw=draw)
 

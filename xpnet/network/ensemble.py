@@ -21,7 +21,7 @@ from xpnet.backends.identity import is_same
 from xpnet.core.arrays import Array
 from xpnet.core.model import count_parameters
 from xpnet.core.temperature import combine
-from xpnet.data import check_split, parse_rows, refuse_iterator
+from xpnet.data import parse_rows, refuse_iterator
 from xpnet.data.open import open_data, open_source
 from xpnet.errors import ArgumentError, DivergenceError
 from xpnet.inference import predict, predict_calibrated
@@ -51,6 +51,8 @@ __all__ = [
     "mean_and_std",
 ]
 
+OF_DATA = inspect.signature(open_data).parameters
+
 
 class Calibrated(NamedTuple):
     """The calibration of an ensemble, and the weights and scalings of the members that it is for."""
@@ -68,7 +70,7 @@ def takes_options_of_training(method: Callable[..., Any]) -> Callable[..., Any]:
     shared = {
         name: parameter
         for name, parameter in of_network.parameters.items()
-        if name in {*training.Plan.__dataclass_fields__, *open_data.__kwdefaults__}.difference(of_method.parameters)
+        if name in {*training.Plan.__dataclass_fields__, *OF_DATA}.difference(of_method.parameters)
     }
     listed = {**of_method.parameters, **shared}
     order = [*of_network.parameters, *of_method.parameters]
@@ -360,13 +362,8 @@ class Ensemble:
             training.Plan(lr=rate, optimizer=optimizer, callbacks=watching, **of_plan)
             for rate, optimizer, watching in zip(lrs, optimizers, training.copies_for_each(callbacks, members))
         ]
-        used = [plan.optimizer or value.optimizer for plan, value in zip(plans, values)]
-        training.check_one_update(used)
-        training.check_plan(plans[0], used[0], values[0].model)
-        training.parse_threads(self.backend, threads)
+        training.check_one_update([plan.find_optimizer(value) for plan, value in zip(plans, values)])
         refuse_contradictions(rows, validation_rows, validation_split)
-        if validation_split is not None:
-            check_split("validation_split", validation_split)
         if members > 1:
             refuse_iterator(validation_data, "validation_data")
             refuse_iterator(test_data, "test_data")
@@ -376,7 +373,7 @@ class Ensemble:
             validation_data=validation_data,
             test_data=test_data,
             epochs=plans[0].epochs,
-            **choose_options(others, open_data.__kwdefaults__),
+            **choose_options(others, OF_DATA),
         )
         if validation_split is None:
             parts = whole.part_for_each(rows, validation_rows, members)

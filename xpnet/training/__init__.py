@@ -13,13 +13,11 @@ if TYPE_CHECKING:
     from xpnet.training._arguments import check_one_update as check_one_update
     from xpnet.training._arguments import copies_for_each as copies_for_each
     from xpnet.training._arguments import one_for_each as one_for_each
-    from xpnet.training._arguments import parse_blas_threads as parse_blas_threads
     from xpnet.training._arguments import parse_callbacks as parse_callbacks
     from xpnet.training._arguments import parse_metrics as parse_metrics
     from xpnet.training._arguments import parse_optimizer as parse_optimizer
     from xpnet.training._arguments import parse_rate as parse_rate
     from xpnet.training._arguments import parse_schedule as parse_schedule
-    from xpnet.training._arguments import parse_threads as parse_threads
     from xpnet.training._arguments import suggest_optimizer as suggest_optimizer
     from xpnet.training._checkpoint import CheckpointFile as CheckpointFile
     from xpnet.training._checkpoint import SaveFunction as SaveFunction
@@ -39,6 +37,7 @@ if TYPE_CHECKING:
     from xpnet.training._kept_loops import KeptLoops as KeptLoops
     from xpnet.training._laggards import warn_of_laggards as warn_of_laggards
     from xpnet.training._loop import Runner as Runner
+    from xpnet.training._plan import CompleteJob as CompleteJob
     from xpnet.training._plan import Job as Job
     from xpnet.training._plan import Plan as Plan
     from xpnet.training._rates import check_schedule as check_schedule
@@ -49,7 +48,6 @@ if TYPE_CHECKING:
     from xpnet.training._saving import parse_every as parse_every
     from xpnet.training._train import Stream as Stream
     from xpnet.training._train import Values as Values
-    from xpnet.training._train import check_plan as check_plan
     from xpnet.training._train import complete_jobs as complete_jobs
     from xpnet.training._train import describe_calls as describe_calls
     from xpnet.training._train import find_scalings as find_scalings
@@ -67,6 +65,7 @@ __all__ = [
     "ChunkResult",
     "ChunkResults",
     "ChunkRunner",
+    "CompleteJob",
     "Data",
     "Evaluate",
     "Every",
@@ -81,7 +80,6 @@ __all__ = [
     "Values",
     "check_machine",
     "check_one_update",
-    "check_plan",
     "check_schedule",
     "choose_metrics",
     "compare_examples",
@@ -99,7 +97,6 @@ __all__ = [
     "measure_predictions",
     "one_for_each",
     "open_data",
-    "parse_blas_threads",
     "parse_callbacks",
     "parse_checkpoint",
     "parse_every",
@@ -107,7 +104,6 @@ __all__ = [
     "parse_optimizer",
     "parse_rate",
     "parse_schedule",
-    "parse_threads",
     "refuse_rates",
     "require_classes",
     "run_jobs",
@@ -129,13 +125,11 @@ __getattr__ = import_lazily(
             "check_one_update",
             "copies_for_each",
             "one_for_each",
-            "parse_blas_threads",
             "parse_callbacks",
             "parse_metrics",
             "parse_optimizer",
             "parse_rate",
             "parse_schedule",
-            "parse_threads",
             "suggest_optimizer",
         ),
         "_checkpoint": (
@@ -161,6 +155,7 @@ __getattr__ = import_lazily(
         "_loop": ("Runner",),
         "_kept_loops": ("KeptLoops",),
         "_plan": (
+            "CompleteJob",
             "Job",
             "Plan",
         ),
@@ -177,7 +172,6 @@ __getattr__ = import_lazily(
             "ChunkRunner",
         ),
         "_train": (
-            "check_plan",
             "complete_jobs",
             "describe_calls",
             "find_scalings",

@@ -15,7 +15,7 @@ from xpnet.data import Gathered, RowSource, read_targets
 from xpnet.data.sampling import LAST_APART, count_minibatches
 from xpnet.data.source import Resident, Rows, Source
 from xpnet.errors import ArgumentError
-from xpnet.training._plan import Job, Plan
+from xpnet.training._plan import CompleteJob
 from xpnet.training.callback import Callback
 from xpnet.value import History
 
@@ -23,7 +23,7 @@ ROWS_ON_HOST = 2048  # examples in a part on the host, where few stay in the cac
 ROWS_ON_DEVICE = 8192  # on a device, where a few large steps cost less than many small ones
 
 
-def check_all_examples(jobs: Sequence[Job]) -> None:
+def check_all_examples(jobs: Sequence[CompleteJob]) -> None:
     """Check jobs whose optimizer needs all examples in every step; warn if it will learn the noise of the targets.
 
     Raises
@@ -33,7 +33,7 @@ def check_all_examples(jobs: Sequence[Job]) -> None:
     MemoryError
         If the machine has not enough memory.
     """
-    optimizer, reader = jobs[0].plan.optimizer, jobs[0].data.train.reader
+    optimizer, reader = jobs[0].optimizer, jobs[0].data.train.reader
     for job in jobs:
         check_job(job)
     check_machine(optimizer, reader.backend, reader.model, len(jobs))
@@ -41,36 +41,39 @@ def check_all_examples(jobs: Sequence[Job]) -> None:
         warn(warning)
 
 
-def count_examples(source: Source, optimizer: Optimizer) -> int:
-    """Count the examples of a source; refuse one that an optimizer cannot take whole in every step."""
+def require_rows(source: Source, optimizer: Optimizer) -> RowSource:
+    """Return a source; refuse one that an optimizer cannot take whole in every step."""
     if not isinstance(source, (Resident, Rows, Gathered)):
         raise ArgumentError(
             f"{optimizer!r} needs all examples in every step; give train_data as arrays, as pairs, or as a data "
             "set with cache=True"
         )
-    return len(source)
+    return source
 
 
-def divide_epoch(plan: Plan, source: RowSource) -> Plan:
-    """Return the plan for epochs of one step; or of several, in order, if the optimizer adds parts of the examples up.
+def divide_epoch(job: CompleteJob) -> CompleteJob:
+    """Return the job for epochs of one step; or of several, in order, if the optimizer adds parts of the examples up.
 
     Then the rate is 0 before the last part, and 1 there. No part may be without weight, as it would be skipped.
     """
+    source = require_rows(job.data.train, job.optimizer)
     n, reader = len(source), source.reader
     rows = min(ROWS_ON_HOST if reader.backend.on_host else ROWS_ON_DEVICE, rows_per_block(reader.model.n_in))
     _, weight = read_targets(source)
-    is_whole = rows >= n or getattr(plan.optimizer.update, "add", None) is None
+    is_whole = rows >= n or getattr(job.optimizer.update, "add", None) is None
     if is_whole or (weight is not None and not np.add.reduceat(weight, range(0, n, rows)).all()):
-        return plan.with_fields(batch_size=n)
+        return job._replace(plan=job.plan.complete(batch_size=n))
     parts = count_minibatches(n, rows)
-    return plan.with_fields(
-        batch_size=rows, sampling=LAST_APART, lr=lambda step, total: float(step % parts == parts - 1)
-    )
+
+    def rate(step: int, total: int) -> float:
+        return float(step % parts == parts - 1)
+
+    return job._replace(plan=job.plan.complete(batch_size=rows, sampling=LAST_APART, lr=rate))
 
 
-def check_job(job: Job) -> None:
+def check_job(job: CompleteJob) -> None:
     """Refuse a network, data or callbacks that do not go with the optimizer."""
-    optimizer, reader = job.plan.optimizer, job.data.train.reader
+    optimizer, reader = job.optimizer, job.data.train.reader
     name, model = type(optimizer).__name__, reader.model
     refuse_rates(job.plan.callbacks, name)
     if any(model.dropout):
@@ -102,19 +105,19 @@ def check_machine(optimizer: Optimizer, backend: Backend, model: Model, networks
         )
 
 
-def explain_noise(job: Job) -> str:
+def explain_noise(job: CompleteJob) -> str:
     """Format the optimizer's warning that it will learn the noise of the targets; "" if it has none."""
-    optimizer, source, reader = job.plan.optimizer, job.data.train, job.data.train.reader
+    optimizer, source = job.optimizer, require_rows(job.data.train, job.optimizer)
     validates = any(name.startswith("validation_") for callback in job.plan.callbacks for name in callback.adds)
     explain: Callable[..., str] | None = getattr(optimizer, "explain_noise", None)
     if validates or explain is None:
         return ""
-    slopes, size = reader.slope_weight is not None, len(source)  # type: ignore[arg-type]
+    reader, slopes = source.reader, source.reader.slope_weight is not None
     numbers = reader.model.n_targets * (1 + reader.model.n_in if slopes else 1)  # of an example
-    rows = source.rows if isinstance(source, Rows) else np.arange(size)
+    rows = source.rows if isinstance(source, Rows) else np.arange(len(source))
     # Only those with a weight are fitted, and each once, however often it was drawn
     n_targets = numbers * len(np.unique(rows if source.weight is None else rows[source.weight > 0]))
-    return explain(reader.model, n_targets, job.plan.alpha / size, slopes=slopes)
+    return explain(reader.model, n_targets, job.plan.alpha / len(source), slopes=slopes)
 
 
 def refuse_rates(callbacks: Sequence[Callback], name: str) -> None:

@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from typing import Any, TypeAlias
 
@@ -27,7 +27,7 @@ from xpnet.training._description import (
     refuse_own_optimizer,
 )
 from xpnet.training._evaluate import Evaluate
-from xpnet.training._plan import Job
+from xpnet.training._plan import CompleteJob
 from xpnet.training._progress import Progress
 from xpnet.training._saving import Checkpoint
 from xpnet.training.callback import Callback, Trainee, Training
@@ -35,6 +35,8 @@ from xpnet.value import History, Moment
 
 # Takes the moments of the networks of these numbers, joined in these groups, and writes those of all if that is due
 SaveFunction: TypeAlias = Callable[[Sequence[int], Sequence[Sequence[int]]], None]
+# Writes trainings in a context, and when it ends
+Writing: TypeAlias = Callable[[Sequence[Training]], AbstractContextManager[SaveFunction]]
 
 
 class CheckpointFile:
@@ -53,7 +55,7 @@ class CheckpointFile:
         For each, what `describe_training` says of it.
     """
 
-    def __init__(self, checkpoint: Checkpoint, jobs: Sequence[Job], calls: Sequence[dict[str, Any]]) -> None:
+    def __init__(self, checkpoint: Checkpoint, jobs: Sequence[CompleteJob], calls: Sequence[dict[str, Any]]) -> None:
         self.checkpoint, self.jobs = checkpoint, jobs
         decides = describe_call(checkpoint.decides, describe_argument)
         self.calls = [{**decides, **call, **decides} for call in calls]  # it is compared first
@@ -62,7 +64,7 @@ class CheckpointFile:
             for job in jobs
         ]
         for job in jobs:
-            refuse_own_optimizer(job.plan.optimizer)
+            refuse_own_optimizer(job.optimizer)
 
     @contextmanager
     def writing(self, trainings: Sequence[Training]) -> Generator[SaveFunction, None, None]:

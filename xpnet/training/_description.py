@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet._checks import choices, count, printable, require_keys, truncate
+from xpnet._checks import choices, count, is_dict, printable, require_keys, truncate
 from xpnet.backends.identity import PYTHON, describe, describe_call, is_fixed
 from xpnet.core.arrays import leaves
 from xpnet.core.model import Model
@@ -22,7 +22,7 @@ from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.schedules import SCHEDULE_CLASSES, Schedule
 from xpnet.errors import ArgumentError
 from xpnet.files import encode_optimizer, explain_errors
-from xpnet.training._plan import Job
+from xpnet.training._plan import CompleteJob
 from xpnet.training._rates import learning_rates
 from xpnet.training.callback import Callback, Trainee, decisive_arguments
 from xpnet.value import Moment
@@ -38,7 +38,7 @@ LAST_COMPARED = 1000  # step, if the number of steps is not known
 # Describing
 
 
-def describe_training(job: Job, arguments: Mapping[str, Any]) -> dict[str, Any]:
+def describe_training(job: CompleteJob, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Describe the training of a network, whose plan is complete, by what must be the same when it is resumed.
 
     These are the fields of the plan, and `arguments`; `describe_callbacks` and `describe_rates` add those of `APART`.
@@ -46,7 +46,7 @@ def describe_training(job: Job, arguments: Mapping[str, Any]) -> dict[str, Any]:
     plan = job.plan
     names = [field.name for field in fields(plan) if field.name not in FREE | APART]
     settings = {name: getattr(plan, name) for name in names}
-    settings |= {"sampling": plan.sampling.name, "optimizer": encode_optimizer(plan.optimizer) or plan.optimizer}
+    settings |= {"sampling": plan.sampling.name, "optimizer": encode_optimizer(job.optimizer) or job.optimizer}
     functions = describe_functions(job.start.value.model, [*plan.metrics, *plan.training_metrics])
     return describe_call({**settings, "functions": functions, **arguments}, describe_argument)
 
@@ -109,12 +109,12 @@ def describe_argument(value: Any) -> Any:
     >>> describe_argument({"class_weight": {np.int64(1): np.float32(0.5)}, "hidden_layer_sizes": (5,)})
     {'class_weight': {'1': 0.5}, 'hidden_layer_sizes': [5]}
     """
-    if isinstance(value, dict):
+    if is_dict(value):
         return {str(key): describe_argument(item) for key, item in value.items()}
     if type(value) in (list, tuple):  # not a tuple with a class of its own, such as an activation
         return [describe_argument(item) for item in value]
     if isinstance(value, np.generic):
-        return value.item()
+        return np.generic.item(value)
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     return describe(value)
@@ -300,7 +300,7 @@ def _difference(path: str, before: str, now: str) -> ArgumentError:
 
 def _is_same(before: Any, now: Any) -> bool:
     """Compare plain values; sums may differ in their last digits, as backends add in different orders."""
-    if isinstance(before, dict) and isinstance(now, dict):
+    if is_dict(before) and is_dict(now):
         return before.keys() == now.keys() and all(_is_same(before[name], now[name]) for name in now)
     if isinstance(before, float) and isinstance(now, float):
         return isclose(before, now, rel_tol=1e-5)
@@ -313,7 +313,7 @@ def compare_examples(argument: str, before: Any, now: Any, place: str = "now") -
         return ""
     if before is None or now is None:
         return "that one had none" if before is None else "this one has none"
-    if not (isinstance(before, dict) and isinstance(now, dict) and before.keys() == now.keys()):
+    if not (is_dict(before) and is_dict(now) and before.keys() == now.keys()):
         return "one has it in memory, and the other does not"
     name = next(name for name in now if not _is_same(before[name], now[name]))
     if name == "digest" and argument == "sample_weight":

@@ -28,7 +28,7 @@ from xpnet.core.step import State, make_step
 from xpnet.data.reader import Reader
 from xpnet.data.source import Chunk, Resident, Rows, identify
 from xpnet.training._kept_loops import KeptLoops, Loops
-from xpnet.training._plan import Job
+from xpnet.training._plan import CompleteJob
 from xpnet.value import Moment, Value, init_optimizer
 
 # Networks are divided anew once at most this fraction of them is left. Until then, copies of another network fill the
@@ -46,7 +46,9 @@ ChunkResults: TypeAlias = dict[int, ChunkResult | None]  # by the numbers of the
 
 
 @contextmanager
-def run_in_groups(jobs: Sequence[Job], threads: int | None, kept_loops: KeptLoops) -> Generator["Groups", None, None]:
+def run_in_groups(
+    jobs: Sequence[CompleteJob], threads: int | None, kept_loops: KeptLoops
+) -> Generator["Groups", None, None]:
     """Return the context of the runner of networks of one shape: it joins them, and takes their steps in this process.
 
     Parameters
@@ -79,7 +81,7 @@ class Groups:
         The threads, if there are several.
     """
 
-    def __init__(self, jobs: Sequence[Job], threads: int | None, loops: Loops, workers: Workers | None) -> None:
+    def __init__(self, jobs: Sequence[CompleteJob], threads: int | None, loops: Loops, workers: Workers | None) -> None:
         self.jobs, self.reader, self.threads = jobs, jobs[0].data.train.reader, threads
         self.loops, self.workers = loops, workers
         self.groups: list[Group] = []
@@ -131,7 +133,7 @@ def find_division(starts: Sequence[Moment]) -> list[list[int]]:
     return list(groups.values())
 
 
-def describe_minibatches(job: Job) -> tuple[Hashable, ...]:
+def describe_minibatches(job: CompleteJob) -> tuple[Hashable, ...]:
     """Describe what networks must share to be joined: examples, steps, batch sizes, and whether there is a penalty."""
     plan, source = job.plan, job.data.train
     length = len(source) if isinstance(source, Sized) else None
@@ -268,9 +270,9 @@ class Group:
         Loops of earlier trainings.
     """
 
-    def __init__(self, numbers: Sequence[int], jobs: Sequence[Job], loops: Loops) -> None:
+    def __init__(self, numbers: Sequence[int], jobs: Sequence[CompleteJob], loops: Loops) -> None:
         self.numbers, self.loops = numbers, loops
-        self.reader, self.optimizer = jobs[0].data.train.reader, jobs[0].plan.optimizer
+        self.reader, self.optimizer = jobs[0].data.train.reader, jobs[0].optimizer
         self.plans = {k: jobs[k].plan for k in numbers}
         self.runners: dict[int, ChunkRunner] = {}  # of networks that are trained alone
         self.pool = Pool((), self.reader.backend)
@@ -400,7 +402,7 @@ class Pool:
         return chunk.index + np.int32(self.starts[identify(chunk.examples)])
 
 
-def bytes_to_join(jobs: Sequence[Job], step_size: int, threads: int | None) -> int:
+def bytes_to_join(jobs: Sequence[CompleteJob], step_size: int, threads: int | None) -> int:
     """Count the bytes of the examples that stay on the device and are joined."""
     total, kinds = 0, {k: describe_minibatches(job) for k, job in enumerate(jobs)}
     for numbers in divide_networks(kinds, step_size, threads, jobs[0].data.train.reader.backend.group_limits):
@@ -411,10 +413,10 @@ def bytes_to_join(jobs: Sequence[Job], step_size: int, threads: int | None) -> i
     return total
 
 
-def check_training_memory(jobs: Sequence[Job], threads: int | None) -> None:
+def check_training_memory(jobs: Sequence[CompleteJob], threads: int | None) -> None:
     """Refuse to train networks together if they, with joined examples, need more memory than the machine has."""
     value, batch_size = jobs[0].start.value, max(job.plan.batch_size for job in jobs)
-    optimizer = init_optimizer(jobs[0].plan.optimizer, value.layers, value.place)
+    optimizer = init_optimizer(jobs[0].optimizer, value.layers, value.place)
     numbers = sum(math.prod(x.shape) for x in leaves((value.layers, optimizer)))
     needed = COPIES_OF_STATE * len(jobs) * numbers * np.dtype(value.dtype).itemsize
     needed += bytes_to_join(jobs, value.model.step_size(batch_size), threads)

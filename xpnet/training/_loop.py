@@ -19,11 +19,11 @@ import numpy as np
 from xpnet.backends import Backend
 from xpnet.core.arrays import Layers, leaves
 from xpnet.core.optimizers.base import needs_all_examples
-from xpnet.data.source import Chunk, Countable, Resident, Rows, skip_steps
+from xpnet.data.source import Chunk, Resident, Rows, skip_steps
 from xpnet.errors import DivergenceError
 from xpnet.training._all_examples import warn_of_no_step
-from xpnet.training._groups import ChunkResult, ChunkResults
-from xpnet.training._plan import Job
+from xpnet.training._groups import ChunkResult, ChunkResults, steps_per_chunk
+from xpnet.training._plan import CompleteJob
 from xpnet.training._rates import check_length, check_scale, learning_rates
 from xpnet.training._runs import describe_run
 from xpnet.training._target_scale import check_target_scale
@@ -67,7 +67,7 @@ class Runner(Protocol):
 
 
 def run_steps(
-    jobs: Sequence[Job],
+    jobs: Sequence[CompleteJob],
     trainings: Sequence[Training],
     running: AbstractContextManager[Runner],
     errors: dict[int, DivergenceError],
@@ -98,23 +98,23 @@ def run_steps(
         while chunks:
             values = {k: trainings[k].value for k in chunks}
             results = runner.run(values, chunks)
-            done = [k for k, result in results.items() if result is not None]
-            for k in results.keys() - set(done):
+            done = {k: result for k, result in results.items() if result is not None}
+            for k in results.keys() - done.keys():
                 errors[k], trainings[k].stopped = explain_divergence(jobs[k], trainings[k], chunks[k].lr), True
             for k in unmoved.intersection(done):
-                if have_moved(values[k].layers, results[k][0]["stored"].layers, reader.backend):
+                if have_moved(values[k].layers, done[k][0]["stored"].layers, reader.backend):
                     unmoved.discard(k)
-            for k in done:
-                epochs[k].send(results[k])
+            for k, result in done.items():
+                epochs[k].send(result)
             yield None
             for k in done:
                 next(epochs[k])  # callbacks are called
-            yield done, runner.division
+            yield [*done], runner.division
             chunks = draw_chunks(epochs, done)
-            for k in set(done) - chunks.keys():
+            for k in done.keys() - chunks.keys():
                 trainings[k].move(value=trainings[k].value.detached())  # or it would keep a joined state in memory
     for k in sorted(unmoved - errors.keys())[:1]:
-        warn_of_no_step(type(jobs[k].plan.optimizer).__name__, trainings[k].history)
+        warn_of_no_step(type(jobs[k].optimizer).__name__, trainings[k].history)
 
 
 def draw_chunks(epochs: Sequence[Epochs], numbers: Iterable[int]) -> dict[int, Chunk]:
@@ -123,7 +123,7 @@ def draw_chunks(epochs: Sequence[Epochs], numbers: Iterable[int]) -> dict[int, C
     return {k: chunk for k, chunk in chunks.items() if chunk is not None}
 
 
-def run_epochs(job: Job, training: Training, networks: int, run_fields: Mapping[str, Any]) -> Epochs:
+def run_epochs(job: CompleteJob, training: Training, networks: int, run_fields: Mapping[str, Any]) -> Epochs:
     """Run stochastic gradient descent on one network.
 
     Yields each chunk of steps, and is sent its result; then yields None, when the network is to get its new value, and
@@ -143,6 +143,8 @@ def run_epochs(job: Job, training: Training, networks: int, run_fields: Mapping[
     plan, source = job.plan, job.data.train
     after_steps, total = fields_after_steps(job, training, run_fields), plan.epochs * (training.steps or 0)
     m, n = plan.batch_size, len(source) if isinstance(source, Sized) else None
+    model, speed = source.reader.model, source.reader.backend.speed
+    most = plan.chunk_steps or steps_per_chunk(model, m, speed, networks)
     source.skip_epochs(training.position.epoch - 1)
     for epoch in range(training.position.epoch, plan.epochs + 1):
         if training.stopped:
@@ -154,8 +156,8 @@ def run_epochs(job: Job, training: Training, networks: int, run_fields: Mapping[
         started = time.perf_counter() - training.position.seconds
         minibatches, order = (), None  # where batches come as they are
         if n is not None:
-            minibatches, generator, order = plan.sampling.draw(n, plan.batch_size, generator, training.position.order)
-        chunks = source.chunks(minibatches, plan.chunk_steps, networks)
+            minibatches, generator, order = plan.sampling.draw(n, m, generator, training.position.order)
+        chunks = source.chunks(minibatches, most, networks)
         for i, chunk in enumerate(skip_steps(chunks, training.position.steps)):
             if i > 0:
                 yield None
@@ -186,13 +188,12 @@ def run_epochs(job: Job, training: Training, networks: int, run_fields: Mapping[
     training.completed = True
 
 
-def fields_after_steps(job: Job, training: Training, run_fields: Mapping[str, Any]) -> dict[str, Any]:
+def fields_after_steps(job: CompleteJob, training: Training, run_fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a network's value that are the same after each of its steps."""
-    source, reader, value = job.data.train, job.data.train.reader, training.value
-    draws = isinstance(source, Countable)
-    run = describe_run(job.plan, reader.backend, draws=draws, per_epoch=None if draws else source.per_epoch)
+    reader, value, order = job.data.train.reader, training.value, job.data.train.name_order(job.plan.sampling)
+    run = describe_run(job.plan, job.optimizer, order, reader.backend)._replace(**run_fields)
     return {
-        "provenance": value.provenance.add(run._replace(**run_fields), resumed=training.position.total_steps > 0),
+        "provenance": value.provenance.add(run, resumed=training.position.total_steps > 0),
         "history": training.history,
         "scaling": reader.scaling,
         "feature_names": reader.feature_names,
@@ -214,7 +215,7 @@ def have_moved(old: Layers, new: Layers, backend: Backend) -> bool:
     return any((backend.to_numpy(x) != backend.to_numpy(y)).any() for x, y in pairs)
 
 
-def explain_divergence(job: Job, training: Training, lr: np.ndarray) -> DivergenceError:
+def explain_divergence(job: CompleteJob, training: Training, lr: np.ndarray) -> DivergenceError:
     """Make the error for steps that diverged, with their learning rates; they began at the training's position."""
     source, position, model = job.data.train, training.position, job.data.train.reader.model
     scales = model.scales_targets and model.scale is None and not model.standardize

@@ -1,7 +1,7 @@
 """Plans: how a network is trained, checked when they are made; and jobs: what to train by a plan, on which data."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -77,15 +77,28 @@ class Plan:
             if value is not getattr(Plan, name):  # the default
                 overwrite(self, **{name: check(value)})
 
+    def find_optimizer(self, value: Value) -> Optimizer:
+        """Return the optimizer, or that of a value if none is given."""
+        return parse_optimizer(self.optimizer or value.optimizer)
+
     def without_watching(self) -> "Plan":
         """Leave out what observes training, for a process that only shares the steps."""
-        return self.with_fields(callbacks=(), metrics=(), training_metrics=(), progress=False)
+        return replace(self, callbacks=(), metrics=(), training_metrics=(), progress=False)
 
-    def with_fields(self, **fields: Any) -> "Plan":
-        """Return a plan with other values of some fields, which nothing checks again."""
-        plan = object.__new__(Plan)
+    def complete(self, **fields: Any) -> "CompletePlan":
+        """Return the complete plan with these values of some fields, which nothing checks again."""
+        plan = object.__new__(CompletePlan)
         vars(plan).update(vars(self), **fields)
         return plan
+
+
+class CompletePlan(Plan):
+    """A plan in which nothing is left out that the steps need: what is not given has been chosen."""
+
+    batch_size: int
+    lr: Schedule
+    optimizer: Optimizer | None  # None if a runner takes the steps in its own way
+    sampling: Sampling
 
 
 class Job(NamedTuple):
@@ -107,3 +120,13 @@ class Job(NamedTuple):
     data: Data
     plan: Plan
     owner: Any = None
+
+
+class CompleteJob(NamedTuple):
+    """A job that begins with a moment, by a complete plan: what training works on."""
+
+    start: Moment
+    data: Data
+    plan: CompletePlan
+    owner: Any
+    optimizer: Optimizer  # that of the plan; or of the value, which keeps it where a runner takes the steps

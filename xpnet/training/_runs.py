@@ -6,22 +6,18 @@ from xpnet.backends import Backend, describe_versions
 from xpnet.core.optimizers import OPTIMIZERS
 from xpnet.core.optimizers.base import Optimizer, needs_all_examples
 from xpnet.core.schedules import SCHEDULE_CLASSES, Constant
-from xpnet.training._plan import Plan
+from xpnet.training._plan import CompletePlan
 from xpnet.value import Run, name_of
 
 
-def describe_run(plan: Plan, backend: Backend, *, draws: bool, per_epoch: int | None = None) -> Run:
-    """Describe a training in this process for the provenance of its network.
-
-    `draws` is False for batches that come as they are, and `per_epoch` then the number of them that was given.
-    """
+def describe_run(plan: CompletePlan, optimizer: Optimizer, order: str, backend: Backend) -> Run:
+    """Describe a training in this process for the provenance of its network; `order` is that of its minibatches."""
     rules = ", ".join(callback.rate_rule for callback in plan.callbacks if callback.rate_rule)
-    batches = "as they come" if per_epoch is None else f"as they come, {per_epoch} an epoch"
     return Run(
         epochs=plan.epochs,
         batch_size=plan.batch_size,
-        sampling=plan.sampling.name if draws else batches,
-        optimizer=write_optimizer(plan.optimizer),
+        sampling=order,
+        optimizer=write_optimizer(optimizer),
         lr="" if needs_all_examples(plan.optimizer) else write_rate(plan.lr, rules),
         alpha=float(plan.alpha),
         backend=backend.name,

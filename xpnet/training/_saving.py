@@ -46,7 +46,7 @@ class Checkpoint:
     every: Every = "epoch"
     resume: bool = False
     kind: FileKind = "network"
-    decides: Mapping[str, Any] = field(default_factory=dict)
+    decides: Mapping[str, Any] = field(default_factory=dict[str, Any])
     noun: str = "training"
 
     def __post_init__(self) -> None:

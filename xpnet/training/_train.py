@@ -9,8 +9,7 @@ from typing import Any, TypeAlias
 
 from xpnet.backends import AUTO, limit_step_threads
 from xpnet.backends.identity import is_same
-from xpnet.core.model import Model
-from xpnet.core.optimizers.base import Optimizer, count_multiplications, needs_all_examples
+from xpnet.core.optimizers.base import Optimizer, begins_anew, count_multiplications, needs_all_examples
 from xpnet.core.scaling import PlacedScaling
 from xpnet.core.schedules import Constant
 from xpnet.data import check_repeatable
@@ -24,20 +23,26 @@ from xpnet.data.open import (
 )
 from xpnet.data.sampling import SAMPLING
 from xpnet.errors import ArgumentError, DivergenceError
-from xpnet.training._all_examples import check_all_examples, count_examples, divide_epoch
-from xpnet.training._arguments import check_metrics, parse_blas_threads, parse_schedule, parse_threads
-from xpnet.training._begin import begin_moment, begin_training
-from xpnet.training._checkpoint import CheckpointFile, SaveFunction, exiting_on_sigterm, find_starts
+from xpnet.training._all_examples import check_all_examples, divide_epoch, require_rows
+from xpnet.training._arguments import (
+    check_metrics,
+    parse_blas_threads,
+    parse_sampling,
+    parse_schedule,
+    parse_threads,
+)
+from xpnet.training._checkpoint import CheckpointFile, SaveFunction, Writing, exiting_on_sigterm, find_starts
 from xpnet.training._description import describe_initial_weights, describe_training
 from xpnet.training._evaluate import Evaluate, make_evaluations
-from xpnet.training._groups import check_training_memory, choose_group_threads, run_in_groups, steps_per_chunk
+from xpnet.training._groups import check_training_memory, choose_group_threads, run_in_groups
 from xpnet.training._kept_loops import KeptLoops
 from xpnet.training._loop import Pauses, Runner, run_steps
-from xpnet.training._plan import Job, Plan
+from xpnet.training._plan import CompleteJob, Job, Plan
 from xpnet.training._progress import Progress
+from xpnet.training._rates import check_schedule
 from xpnet.training._saving import Checkpoint
-from xpnet.training.callback import Callback, Trainee, Training, end_callbacks, watching
-from xpnet.value import Moment, Value
+from xpnet.training.callback import LOGS, Callback, Trainee, Training, end_callbacks, watching
+from xpnet.value import NO_CALL, History, Moment, Value, change_optimizer, check_value
 
 BATCH_SIZE = 30  # unless given
 
@@ -167,25 +172,25 @@ def train(
     >>> net.predict(x)
     array([0, 1, 1, 0])
     """
-    starts = [job.start if isinstance(job.start, Moment) else Moment(job.start) for job in jobs]
     if checkpoint is not None and any(job.owner is None for job in jobs):
         raise ArgumentError("checkpoint= needs jobs with an owner, the network; give it, as in Job(..., owner=net)")
     if checkpoint is not None and len(jobs) > 1:
         checkpoint = replace(checkpoint, kind="ensemble")
     if checkpoint is not None and not any(isinstance(job.start, Moment) for job in jobs):
         starts = find_starts([job.owner for job in jobs], checkpoint, jobs[0].plan.progress)
-    jobs, errors = [job._replace(start=start) for job, start in zip(jobs, starts)], {}
+        jobs = [job._replace(start=start) for job, start in zip(jobs, starts)]
     groups = group_by_structure(jobs)
     if checkpoint is not None and len(groups) > 1:
         raise ArgumentError("checkpoint= is for jobs of one structure, and these have several; train them in turn")
     trainings: dict[int, Training] = {}
+    errors: dict[int, DivergenceError] = {}
     runs: list[Generator[Values, None, None]] = []
     options: dict[str, Any] = {"threads": threads, "blas_threads": blas_threads, "loops": loops, "runner": runner}
     for numbers in groups:
         group, started, file = prepare([jobs[k] for k in numbers], checkpoint, runner)
         begun = dict(zip(numbers, started))
         trainings |= begun
-        runs.append(run_jobs(group, begun, errors, file, **options))
+        runs.append(run_jobs(group, begun, errors, file and file.writing, **options))
     return Stream(run_in_turn(runs), [trainings[k] for k in range(len(jobs))], errors)
 
 
@@ -197,9 +202,9 @@ def group_by_structure(jobs: Sequence[Job]) -> list[list[int]]:
     groups: list[list[int]] = []
     structures: list[Any] = []
     for k, job in enumerate(jobs):
-        value = job.start.value if isinstance(job.start, Moment) else job.start
+        value = find_moment(job).value
         place = value.backend.name, value.backend.device_name, value.dtype
-        structure = value.model, place, (job.plan.optimizer or value.optimizer).update
+        structure = value.model, place, job.plan.find_optimizer(value).update
         for numbers, other in zip(groups, structures):
             if is_same(structure, other):
                 numbers.append(k)
@@ -210,29 +215,32 @@ def group_by_structure(jobs: Sequence[Job]) -> list[list[int]]:
     return groups
 
 
+def find_moment(job: Job) -> Moment:
+    """Return where a job begins."""
+    return job.start if isinstance(job.start, Moment) else Moment(job.start)
+
+
 # What a training begins with
 
 
 def prepare(
     jobs: Sequence[Job], checkpoint: Checkpoint | None, runner: AbstractContextManager[Runner] | None
-) -> tuple[list[Job], list[Training], CheckpointFile | None]:
+) -> tuple[list[CompleteJob], list[Training], CheckpointFile | None]:
     """Complete the plans of jobs of one structure, balance and scale their data, and add the callbacks that evaluate.
 
     Also return their trainings, and the file for these, if there is to be one.
     """
-    for job in jobs:
-        check_place_of_data(job)
-    with jobs[0].start.value.scope():  # for the user's own code, too: metrics and callbacks
-        jobs = complete_jobs(jobs, runner)
-        file = None if checkpoint is None else CheckpointFile(checkpoint, jobs, describe_calls(jobs))
-        if jobs[0].data.train.reader.scaling is None and (scalings := find_scalings(jobs))[0] is not None:
-            jobs = replace_data(jobs, scale_for_each([job.data for job in jobs], scalings))
-        return *finish_jobs(jobs), file
+    with find_moment(jobs[0]).value.scope():  # for the user's own code, too: metrics and callbacks
+        begun = complete_jobs(jobs, runner)
+        file = None if checkpoint is None else CheckpointFile(checkpoint, begun, describe_calls(begun))
+        if begun[0].data.train.reader.scaling is None and (scalings := find_scalings(begun))[0] is not None:
+            begun = replace_data(begun, scale_for_each([job.data for job in begun], scalings))
+        return *finish_jobs(begun), file
 
 
 def check_place_of_data(job: Job) -> None:
     """Refuse data that were opened for a network of another structure, or at another place."""
-    value, reader = job.start.value, job.data.train.reader
+    value, reader = find_moment(job).value, job.data.train.reader
     if reader.place != value.place or not (reader.model is value.model or is_same(reader.model, value.model)):
         raise ArgumentError(
             f"the data of a job were opened for a network {list(reader.model.sizes)} in {reader.dtype} on "
@@ -241,57 +249,46 @@ def check_place_of_data(job: Job) -> None:
         )
 
 
-def replace_data(jobs: Sequence[Job], data: Sequence[Data]) -> list[Job]:
+def replace_data(jobs: Sequence[CompleteJob], data: Sequence[Data]) -> list[CompleteJob]:
     """Replace the data of jobs."""
     return [job._replace(data=part) for job, part in zip(jobs, data)]
 
 
-def complete_jobs(jobs: Sequence[Job], runner: AbstractContextManager[Runner] | None = None) -> list[Job]:
-    """Put in the plans of jobs what is not given, and balance their data."""
-    jobs = [job._replace(plan=complete(job.plan, job.start.value, job.data, runner)) for job in jobs]
-    return replace_data(jobs, share_batches([*map(cache(Data.balance), [job.data for job in jobs])]))
+def complete_jobs(jobs: Sequence[Job], runner: AbstractContextManager[Runner] | None = None) -> list[CompleteJob]:
+    """Put in the plans of jobs what is not given, and balance their data.
 
-
-def complete(plan: Plan, value: Value, data: Data, runner: AbstractContextManager[Runner] | None) -> Plan:
-    """Put in a plan what is not given: the optimizer of the value, its learning rate, 30 examples in a minibatch.
-
-    Parameters
-    ----------
-    plan
-        The plan.
-    value
-        The value of the network.
-    data
-        The data, on which sampling and batch size depend.
-    runner
-        If given, a plan without an optimizer leaves the steps to it, and the value keeps its optimizer.
+    A plan without an optimizer leaves the steps to the runner, if there is one, and the value keeps its optimizer.
     """
-    optimizer: Optimizer | None = value.optimizer if plan.optimizer is None and runner is None else plan.optimizer
-    batch_size, sampling = plan.batch_size or BATCH_SIZE, plan.sampling or SAMPLING["shuffle"]
-    check_plan(plan, optimizer, value.model)
-    if needs_all_examples(optimizer):
-        batch_size = count_examples(data.train, optimizer)
-    return plan.with_fields(
-        batch_size=batch_size,
-        lr=parse_schedule(1.0 if optimizer is None else optimizer.default_lr) if plan.lr is None else plan.lr,
-        optimizer=optimizer,
-        sampling=choose_sampling(sampling, data.train),
-    )
+    complete, balance = [complete_job(job, leaves_steps=runner is not None) for job in jobs], cache(Data.balance)
+    return replace_data(complete, share_batches([balance(job.data) for job in jobs]))
 
 
-def check_plan(plan: Plan, optimizer: Optimizer | None, model: Model) -> None:
-    """Refuse a plan that does not fit a network, or the optimizer that is used, whatever the data."""
+def complete_job(job: Job, leaves_steps: bool) -> CompleteJob:
+    """Put in a plan what is not given: the optimizer of the value, its learning rate, 30 examples in a minibatch."""
+    check_place_of_data(job)
+    start, plan, train = find_moment(job), job.plan, job.data.train
+    optimizer = None if leaves_steps and plan.optimizer is None else plan.find_optimizer(start.value)
+    batch_size = plan.batch_size or BATCH_SIZE
     if needs_all_examples(optimizer):
         refuse_steps(plan, type(optimizer).__name__)
-    check_metrics("metrics", plan.metrics, model)
-    check_metrics("training_metrics", plan.training_metrics, model)
+        batch_size = len(require_rows(train, optimizer))
+    check_metrics("metrics", plan.metrics, start.value.model)
+    check_metrics("training_metrics", plan.training_metrics, start.value.model)
+    rate = 1.0 if optimizer is None else optimizer.default_lr
+    complete = plan.complete(
+        batch_size=batch_size,
+        lr=parse_schedule(rate if plan.lr is None else plan.lr),
+        optimizer=optimizer,
+        sampling=choose_sampling(parse_sampling(plan.sampling or "shuffle"), train),
+    )
+    return CompleteJob(start, job.data, complete, job.owner, plan.find_optimizer(start.value))
 
 
 def refuse_steps(plan: Plan, name: str) -> None:
     """Refuse what is given about steps that the optimizer of this name chooses itself."""
-    rate, sampling = plan.lr.lr if isinstance(plan.lr, Constant) else plan.lr, plan.sampling
-    named = sampling.name if sampling in SAMPLING.values() else None  # an order of a client's own stays
-    arguments = {"batch_size": plan.batch_size, "sampling": named, "lr": rate}
+    rate = plan.lr.lr if isinstance(plan.lr, Constant) else plan.lr
+    named = [name for name, sampling in SAMPLING.items() if sampling == plan.sampling]  # a client's own order stays
+    arguments = {"batch_size": plan.batch_size, "sampling": named[0] if named else None, "lr": rate}
     for argument, value in arguments.items():
         if value is not None:
             raise ArgumentError(
@@ -300,7 +297,7 @@ def refuse_steps(plan: Plan, name: str) -> None:
             )
 
 
-def describe_calls(jobs: Sequence[Job]) -> list[dict[str, Any]]:
+def describe_calls(jobs: Sequence[CompleteJob]) -> list[dict[str, Any]]:
     """Describe the trainings of jobs by what must be the same when they are resumed. Synchronizes.
 
     Their plans are complete, and their examples not scaled yet.
@@ -312,7 +309,7 @@ def describe_calls(jobs: Sequence[Job]) -> list[dict[str, Any]]:
     ]
 
 
-def find_scalings(jobs: Sequence[Job]) -> list[PlacedScaling | None]:
+def find_scalings(jobs: Sequence[CompleteJob]) -> list[PlacedScaling | None]:
     """Return the scaling of each network; fit one where it standardizes and has none. Equal ones are one object."""
     distinct: dict[bytes, PlacedScaling] = {}
     scalings = [
@@ -328,33 +325,63 @@ def find_scalings(jobs: Sequence[Job]) -> list[PlacedScaling | None]:
     return scalings
 
 
-def finish_jobs(jobs: Sequence[Job]) -> tuple[list[Job], list[Training]]:
+def finish_jobs(jobs: Sequence[CompleteJob]) -> tuple[list[CompleteJob], list[Training]]:
     """Finish jobs of one structure, whose data are scaled, and make their trainings."""
     bars = [Progress()] if any(job.plan.progress for job in jobs) else []  # one for all networks
-    finished = [finish(job, bars, len(jobs)) for job in jobs]
+    finished = [finish(job, bars, len(jobs) == 1) for job in jobs]
     if needs_all_examples(jobs[0].plan.optimizer):
         check_all_examples([job for job, _ in finished])
     return [job for job, _ in finished], [training for _, training in finished]
 
 
-def finish(job: Job, bars: Sequence[Callback], networks: int) -> tuple[Job, Training]:
-    """Add evaluations to the callbacks of a job, and bars, say how large minibatches and chunks are, and begin.
-
-    As many networks are trained in one program as `networks` says.
-    """
-    (start, data, plan, owner), with_bars = job, bool(bars) and networks == 1
+def finish(job: CompleteJob, bars: Sequence[Callback], is_alone: bool) -> tuple[CompleteJob, Training]:
+    """Add evaluations to the callbacks of a job, and bars, say how large minibatches are, and begin."""
+    if needs_all_examples(job.plan.optimizer):
+        job = divide_epoch(job)
+    data, plan, with_bars = job.data, job.plan, bool(bars) and is_alone
     evaluations = make_evaluations(data.validation, data.test, plan.metrics, with_bars)
     if plan.training_metrics:
         check_repeatable(data.train, "training_metrics")
         evaluations.insert(0, Evaluate("training", data.train, plan.training_metrics, ("cost", "size"), with_bars))
-    if needs_all_examples(plan.optimizer):
-        plan = divide_epoch(plan, data.train)
-    batch_size = data.train.batch_size(plan.batch_size)
-    steps = data.train.steps(plan.sampling, batch_size)
-    value, callbacks = start.value, [*evaluations, *plan.callbacks, *bars]
-    chunk_steps = plan.chunk_steps or steps_per_chunk(value.model, batch_size, value.backend.speed, networks)
-    plan = plan.with_fields(batch_size=batch_size, callbacks=callbacks, chunk_steps=chunk_steps)
-    return job._replace(plan=plan), begin_training(start, plan, steps, data.train.reader.scaling, owner)
+    batch_size, callbacks = data.train.batch_size(plan.batch_size), [*evaluations, *plan.callbacks, *bars]
+    job = job._replace(plan=plan.complete(batch_size=batch_size, callbacks=callbacks))
+    return job, begin_training(job)
+
+
+def begin_training(job: CompleteJob) -> Training:
+    """Check the schedule, and make the training that the callbacks see."""
+    plan, train = job.plan, job.data.train
+    steps = train.steps(plan.sampling, plan.batch_size)
+    check_schedule(plan.lr, plan.epochs, steps)
+    accept = partial(accept_value, train.reader.scaling)
+    return Training(job.owner, accept, begin_moment(job), plan.epochs, steps, dict(LOGS))
+
+
+def begin_moment(job: CompleteJob) -> Moment:
+    """Return the moment before the first step, with the plan's optimizer, and a history of earlier epochs alone."""
+    start, plan = job.start, job.plan
+    value = with_optimizer(start.value, plan.optimizer, start.has_begun)
+    history = History(start.value.history.rows if start.has_begun else ())
+    order = start.order if start.has_begun else plan.sampling.order
+    return start._replace(value=value._replace(history=history), order=order, call=NO_CALL, callbacks=())
+
+
+def with_optimizer(value: Value, optimizer: Optimizer | None, has_begun: bool = False) -> Value:
+    """Return a value with an optimizer, in a fresh state unless its own is equal and goes on."""
+    if optimizer is None:
+        return value
+    if value.optimizer == optimizer and (has_begun or not begins_anew(optimizer)):
+        return value._replace(optimizer=optimizer)
+    return change_optimizer(value, optimizer)
+
+
+def accept_value(scaling: PlacedScaling | None, value: Any, present: Value) -> Value:
+    """Check a value that a callback gives to a training, whose optimizer, history and notes it gets."""
+    value = check_value(value, present)
+    content = None if scaling is None else scaling.content
+    if value.scaling is not None and value.scaling.content != content:
+        raise ArgumentError("value has another scaling than the examples of this training; give one with the same")
+    return with_optimizer(value, present.optimizer)._replace(history=present.history, notes=present.notes)
 
 
 # The course of a training
@@ -367,10 +394,10 @@ def run_in_turn(runs: Sequence[Generator[Values, None, None]]) -> Generator[Valu
 
 
 def run_jobs(
-    jobs: Sequence[Job],
+    jobs: Sequence[CompleteJob],
     trainings: Mapping[int, Training],
     errors: dict[int, DivergenceError],
-    file: CheckpointFile | None = None,
+    write: Writing | None = None,
     *,
     threads: int | str = AUTO,
     blas_threads: int | str = AUTO,
@@ -387,7 +414,7 @@ def run_jobs(
         check_training_memory(jobs, groups)
     own_trainings, failed = list(trainings.values()), dict[int, DivergenceError]()
     with ExitStack() as stack:
-        if file is not None:
+        if write is not None:
             stack.enter_context(exiting_on_sigterm())
         stack.enter_context(jobs[0].start.value.scope())
         if runner is None or blas_threads != AUTO:
@@ -397,9 +424,9 @@ def run_jobs(
         begun = [stack.enter_context(watching(job.plan.callbacks, now)) for job, now in zip(jobs, own_trainings)]
         for job, training in zip(jobs, own_trainings):
             if job.start.has_begun:  # then callbacks give it no other value at the beginning
-                value = begin_moment(job.start, job.plan).value
+                value = begin_moment(job).value
                 training.move(value=value._replace(history=training.history))
-        writing = nullcontext(ignore_pause) if file is None else file.writing(own_trainings)
+        writing = nullcontext(ignore_pause) if write is None else write(own_trainings)
         yield from run_to_end(run_steps(jobs, own_trainings, running, failed), trainings, begun, writing)
     errors |= {k: failed[i] for i, k in enumerate(trainings) if i in failed}
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from xpnet._checks import is_list
 from xpnet.backends.base import Place
 from xpnet.core.arrays import Array, Layers
 from xpnet.core.model import Model
@@ -37,15 +38,13 @@ def parse_biases(biases: Any, model: Model, place: Place, name: str = "") -> lis
 
 def split_pairs(layers: Any, name: str = "layers") -> tuple[list[Any], list[Any]]:
     """Split a list of pairs (w, b) into weights and biases."""
-    if not isinstance(layers, (tuple, list)) or not all(
-        isinstance(layer, (tuple, list)) and len(layer) == 2 for layer in layers
-    ):
+    if not is_list(layers) or not all(is_list(layer) and len(layer) == 2 for layer in layers):
         raise ArgumentError(f"{name} must be a list of pairs (w, b)")
     return [w for w, _ in layers], [b for _, b in layers]
 
 
 def _check_arrays(name: str, arrays: Any, n: int) -> Sequence[Any]:
-    if not isinstance(arrays, (tuple, list)):
+    if not is_list(arrays):
         raise ArgumentError(f"{name} must be a list of {n} arrays, not a {type(arrays).__name__}")
     if len(arrays) != n:
         raise ArgumentError(f"{name} has {len(arrays)} arrays, but the network has {n} layers of weights")

@@ -299,10 +299,11 @@ def try_next(line: Line, trial: LinePoint, start_slope: Array, xp: Namespace) ->
     enough = ENOUGH_FALL * start_slope
     has_fallen_little = (trial.cost <= low.cost) & (trial.cost > line.cost + trial.length * enough)
     enough = xp.where(has_fallen_little, enough, 0.0 * enough)
-    ends = [LinePoint(end.length, end.cost - end.length * enough, end.slope - enough) for end in (low, high, trial)]
-    is_higher = xp.logical_not(is_finite) | (ends[2].cost > ends[0].cost)
-    has_passed = ends[2].slope * ends[0].slope < 0.0
-    length = choose_length(*ends, is_higher, has_passed, xp)
+    ends = (low, high, trial)
+    a, b, c = (LinePoint(end.length, end.cost - end.length * enough, end.slope - enough) for end in ends)
+    is_higher = xp.logical_not(is_finite) | (c.cost > a.cost)
+    has_passed = c.slope * a.slope < 0.0
+    length = choose_length(a, b, c, is_higher, has_passed, xp)
 
     high = select_arrays(is_higher, trial, select_arrays(has_passed, low, high, xp), xp)
     low = select_arrays(is_higher, low, trial, xp)

@@ -10,7 +10,7 @@ compiles nothing again. The structure of the state (a velocity or none) depends 
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias, TypeGuard
 
 from xpnet._checks import has_methods
 from xpnet.core.arrays import Array, Layers, Namespace
@@ -86,7 +86,7 @@ def is_optimizer(value: Any) -> bool:
     return has_methods(value, "init", "update") and hasattr(value, "default_lr")
 
 
-def needs_all_examples(optimizer: Optimizer | None) -> bool:
+def needs_all_examples(optimizer: Optimizer | None) -> TypeGuard[Optimizer]:
     """Tell whether every step of an optimizer takes all examples; it takes the step itself, and not only the update."""
     return getattr(optimizer, "needs_all_examples", False)
 
