@@ -59,7 +59,9 @@ class WholeStep(NamedTuple):
 class Optimizer(Protocol):
     """An optimizer. Training again with an equal one continues with its state.
 
-    One that needs more may say so, in class attributes or methods; without them, the defaults hold:
+    Those of xpnet have another method, for files: ``check_memory(memory)`` refuses NumPy arrays that cannot be its
+    memory, in the structure of a fresh one. One that needs more may say so, in class attributes or methods; without
+    them, the defaults hold:
 
     - ``needs_all_examples = True`` (default False): every step takes all examples, and `update` is a `WholeStep`;
     - ``begins_anew = True`` (default False): every training begins with a fresh state;
