@@ -252,7 +252,7 @@ def test_a_graph_that_gives_other_results_is_not_used(cupy, monkeypatch, fault):
             lambda: cupy.add(left, 1, out=left),
         ],
     }
-    monkeypatch.setattr(cuda_graph, "Graph", lambda launches: make(changes[fault](launches)))
+    monkeypatch.setattr(cuda_graph, "CapturedGraph", lambda launches: make(changes[fault](launches)))
     net = network()
     twin = plainly(net)
     with pytest.warns(UserWarning, match="which is many times slower: the captured graph gives other results"):
