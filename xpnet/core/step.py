@@ -55,7 +55,7 @@ def take_step(
     cost = output.value(zs[-1], activations[-1], minibatch.y, xp)
     if minibatch.slopes is not None:
         grads, cost = add_slopes(grads, cost, state.layers, sigmas, zs, activations, minibatch, xp)
-    grads, cost = penalize_and_weigh(grads, cost, state.layers, minibatch, xp)  # both as they are in the plain case
+    grads, cost = penalize_and_weigh(grads, cost, state.layers, minibatch, xp)  # often there is nothing to do
     total = state.cost
     total += cost
     layers, optimizer = update(state.layers, grads, state.optimizer, minibatch.lr, xp)

@@ -131,7 +131,7 @@ class Reader(NamedTuple):
         return self._move_real(as_real_array(x, name), name)
 
     def _move_real(self, x: Array, name: str) -> Array:
-        """Do the same with inputs that are an array of real numbers already."""
+        """Do what `move_inputs` does after the names, with an array of real numbers."""
         place = self.place
         self.check_shape(x, name)
         if x.shape[0] == 0:
@@ -195,7 +195,7 @@ class Reader(NamedTuple):
         return self._read_real_targets(as_real_array(y, name), name, rows)
 
     def _read_real_targets(self, y: Array, name: str, rows: RowNumbers) -> Array:
-        """Do the same with targets that are an array of real numbers already."""
+        """Do what `read_targets` does, with an array of real numbers."""
         n, place = self.model.n_targets, self.place
         if y.ndim > 0 and y.shape[0] == 0:
             raise ArgumentError(f"{name} is empty: it has shape {tuple(y.shape)}")

@@ -45,8 +45,8 @@ class Chunk(NamedTuple):
     weight: np.ndarray | None  # (n,), those of the examples, on the host
     index: np.ndarray  # (steps, m) int32, on the host
     scaling: Scaling | ScalingInParts | None = None  # still to be applied to the minibatches
-    lr: np.ndarray = np.zeros(0)  # (steps,), the learning rates, which the training loop adds
-    size: int = 0  # examples in a minibatch, likewise: `index` may have only those of one of several processes
+    lr: np.ndarray = np.zeros(0)  # (steps,), the learning rates; the training loop adds them
+    size: int = 0  # examples in a minibatch, also added there: a process that shares minibatches has a part in `index`
 
 
 def weight_on_host(examples: Examples, place: Place) -> np.ndarray | None:

@@ -116,7 +116,7 @@ class Bars(NamedTuple):
 
     @property
     def has_laplace(self) -> bool:
-        """Whether these are those of Laplace approximations."""
+        """Whether all networks have a Laplace approximation, which then predicts the standard deviations."""
         return all(value.laplace is not None for value in self.values)
 
     def predict(self, x: Any) -> Array:

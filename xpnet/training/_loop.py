@@ -165,7 +165,7 @@ def run_epochs(job: CompleteJob, training: Training, networks: int, run_fields: 
             steps = len(chunk.index)
             check_length(plan.lr, training.steps, done + steps)
             lr = check_scale(training.lr_scale) * learning_rates(plan.lr, range(total_done, total_done + steps), total)
-            size = chunk.index.shape[1] if n is None else min(m, n - done * m)  # `index` may have a part of each
+            size = chunk.index.shape[1] if n is None else min(m, n - done * m)  # not that of `index`, as in `Chunk`
             # Meanwhile these steps are taken
             result = yield chunk._replace(lr=lr, size=size)
             assert result is not None

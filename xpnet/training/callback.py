@@ -80,11 +80,11 @@ EVALUATED = {
 class Training:
     """The training of one network, as callbacks see it.
 
-    They may assign `value`, `lr_scale` and `stopped` at any time. Training goes on from the value that they leave, with
-    its own optimizer, and the history and the notes of the network, which gets it after them.
+    They may assign `value`, `lr_scale` and `stopped` at any time. Training goes on from an assigned value with the
+    optimizer, history and notes that it had. The network gets it after the callbacks.
     """
 
-    net: Any  # the network, to read; it has no value yet that callbacks have just assigned
+    net: Any  # the network, to read; a value that a callback assigns is not in it yet
     accept: Callable[[Any, Value], Value]  # checks a value that is to replace another one
     position: Moment  # how far it has come; not at the beginning if a training is resumed
     epochs: int

@@ -13,7 +13,7 @@ from xpnet.data.conversion import as_real_array
 from xpnet.errors import ArgumentError
 from xpnet.value._value import FITTED_TO_WEIGHTS, Objective, Value
 
-FITTED_TO_LAYERS = {**FITTED_TO_WEIGHTS, "objective": Objective()}  # what other weights of the user's make empty
+FITTED_TO_LAYERS = {**FITTED_TO_WEIGHTS, "objective": Objective()}  # likewise, once users change weights themselves
 
 
 def parse_weights(weights: Any, model: Model, place: Place, name: str = "") -> list[Array]:

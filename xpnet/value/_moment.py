@@ -32,7 +32,7 @@ class Moment(NamedTuple):
     lr: float = 0.0  # of the last step
     seconds: float = 0.0  # that this epoch has taken
     generator: Mapping[str, Any] | None = None  # its state before this epoch's minibatches were drawn; None: as it is
-    order: Order | None = None  # of the examples, likewise, where the sampling has one
+    order: Order | None = None  # of the examples before this epoch, if the sampling has one
     lr_scale: float = 1.0  # multiplies the schedule
     stopped: bool = False  # whether training ends after this epoch
     group: int | None = None  # of networks that take their steps in one program; None before the first step

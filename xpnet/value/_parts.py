@@ -210,7 +210,7 @@ def check_generator(generator: Any) -> dict[str, Any]:
 
 
 Check: TypeAlias = Callable[[Any, Model], object]
-PARTS: dict[str, tuple[type | UnionType, Check | None]] = {  # files refuse notes that they cannot hold
+PARTS: dict[str, tuple[type | UnionType, Check | None]] = {  # `_check_arrays` checks the optimizer
     "model": (Model, None),
     "place": (Place, None),
     "stored": (State | MemberState, None),

@@ -24,7 +24,7 @@ from xpnet.value._history import History
 from xpnet.value._provenance import Provenance
 
 NO_SETTINGS = nullcontext()
-FITTED_TO_WEIGHTS: dict[str, Any] = {"calibration": None, "laplace": None}  # the fields that other weights empty
+FITTED_TO_WEIGHTS: dict[str, Any] = {"calibration": None, "laplace": None}  # None again once weights change
 
 
 class Objective(NamedTuple):
