@@ -73,7 +73,7 @@ from xpnet.physics import fit_laplace
 from xpnet.training import Checkpoint, Evaluate, Every, FileKind, Job, Plan, train, warn_of_laggards
 
 AnyEstimator = TypeVar("AnyEstimator")
-AnyFit = TypeVar("AnyLearner", bound="FitMixin")
+AnyFit = TypeVar("AnyFit", bound="FitMixin")
 # Parameters that a resumed fit may change; the number of epochs and the callbacks are compared on their own
 FREE_PARAMETERS = {"backend", "device", "verbose", "progress", "warm_start", "max_iter", "callbacks"}
 

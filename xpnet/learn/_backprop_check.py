@@ -282,7 +282,8 @@ def _explain(
     if explanations or not wrong:
         names = dict.fromkeys(_name_equations(mistakes) for mistakes in explanations)
         return explanations, _join(names, "or") if names else None, _list_misshapen(ran)
-    return [], *(_explain_places(wrong_only, wrong) if locate else (None, []))
+    sentence, shapes = _explain_places(wrong_only, wrong) if locate else (None, [])
+    return [], sentence, shapes
 
 
 def _explain_places(answers: Sequence[Answer], wrong: list[tuple[int, str]]) -> tuple[str | None, list[str]]:

@@ -48,7 +48,7 @@ class Case(NamedTuple):
 
     kind: str
     model: Model
-    layers: Layers
+    layers: Any  # NumPy arrays, as those of all that is computed of them
     x: np.ndarray
     y: np.ndarray
     factor: float
@@ -82,9 +82,10 @@ class Case(NamedTuple):
         Rounding in float32 would look like a mistake there.
         """
         sigmas, output = self.model.sigmas, self.model.output.with_inputs(self.x)
+        activations: Any
         zs, activations = forward(self.layers, sigmas, self.x, np)
         of_outputs = output.delta(zs[-1], activations[-1], self.y, np) * self.factor / len(self.x)
-        errors = deltas(self.layers, sigmas, zs, activations, of_outputs, np)
+        errors: Any = deltas(self.layers, sigmas, zs, activations, of_outputs, np)
         sizes, terms = [], []
         for (gw, gb), delta, a in zip(self.right, errors, activations):
             sizes += [np.max(np.abs(gw)), np.max(np.abs(gb))]
@@ -97,7 +98,7 @@ class Case(NamedTuple):
 
     def saturate(self, largest: float) -> Case:
         """Scale the inputs until the largest |z| of the first layer has this value."""
-        zs, _ = forward(self.layers, self.model.sigmas, self.x, np)
+        zs: Any = forward(self.layers, self.model.sigmas, self.x, np)[0]
         return self._replace(x=self.x * (largest / float(np.max(np.abs(zs[0])))))
 
 
@@ -335,8 +336,9 @@ def compare(answer: Answer) -> list[dict[str, Any]]:
     """Compare with the right gradients, array by array."""
     right = answer.case.right
     largest, rows = _find_largest(right), []
-    for l, pairs in enumerate(zip(answer.gradients, right), 1):  # type: ignore
-        for name, yours, correct in zip("wb", *pairs):
+    gradients: Any = answer.gradients
+    for l, (own, expected) in enumerate(zip(gradients, right), 1):
+        for name, yours, correct in zip("wb", own, expected):
             row = {"layer": l, "parameter": name, "passed": False, "error": math.nan, "at": None}
             if yours.shape != correct.shape:
                 rows.append({**row, "yours": yours.shape, "right": correct.shape})

@@ -80,7 +80,8 @@ def make_backward(
     """
 
     def backward(weights: Any, biases: Any, x: Any, y: Any) -> tuple[list[Any], list[Any]]:
-        zs, activations = forward([*zip(weights, biases)], [core.sigmoid] * len(weights), x, np)
+        layers: Any = [*zip(weights, biases)]
+        zs, activations = forward(layers, [core.sigmoid] * len(weights), x, np)
         delta = bp1(zs[-1], activations[-1], y)
         gw, gb = [], []
         for l in reversed(range(len(weights))):

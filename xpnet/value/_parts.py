@@ -219,7 +219,7 @@ PARTS: dict[str, tuple[type | UnionType, Check | None]] = {  # `_check_arrays` c
     "provenance": (Provenance, None),
     "history": (History, None),
     "scaling": (PlacedScaling | None, None),
-    "feature_names": (tuple | None, lambda names, model: parse_feature_names(names, model.n_in)),
+    "feature_names": (tuple | None, lambda names, model: parse_feature_names(names, model.n_in)),  # type: ignore[reportMissingTypeArgument]
     "calibration": (Calibration | None, check_calibration),
     "laplace": (Laplace | None, _check_laplace),
     "novelty": (Novelty | None, _check_novelty),
