@@ -2,9 +2,7 @@
 // here, and from 1 where the reader sees them.
 
 // From layers {w, b}, as rows of weights and as biases, to parts as network.js computes with them
-function makeParts(layers) {
-  return layers.flatMap(({ w, b }) => [{ kind: "dense", w: w.flat(), b }, sigmoidPart]);
-}
+const makeParts = (layers) => layers.flatMap(({ w, b }) => [{ kind: "dense", w: w.flat(), b }, sigmoidPart]);
 
 const sum = (numbers) => numbers.reduce((total, number) => total + number, 0);
 const mean = (numbers) => sum(numbers) / numbers.length;
@@ -27,16 +25,19 @@ function computeStep({ layers, x, y, lr }, rows) {
   return { examples, gradients, updated, cost: meanOf(({ cost }) => cost), newCost: costOf(updated, x, y, rows) };
 }
 
-// The derivative of the cost, found by moving a weight or a bias a little to both sides, and forward passes alone
-function nudge(layers, x, y, rows, move) {
+const NUDGE = 1e-5;
+
+// The derivative of the cost, found by moving a weight or a bias a little to both sides, and forward passes alone.
+// `find` finds the list that the number is in, and its place there.
+function nudge({ layers, x, y }, rows, find) {
   const [up, down] = [NUDGE, -NUDGE].map((size) => {
     const moved = structuredClone(layers);
-    move(moved, size);
+    const [list, place] = find(moved);
+    list[place] += size;
     return costOf(moved, x, y, rows);
   });
   return (up - down) / (2 * NUDGE);
 }
-const NUDGE = 1e-5;
 
 // Symbols, with the layer above and the unit below
 
@@ -106,207 +107,103 @@ const PHASES = ["Start", "Forward", "BP1", "BP2", "BP3", "BP4", "Update"];
 // numbers, which n writes. A derivative has the symbol of what is nudged to find it too, and a function that does so.
 // After the update, weights and biases are the new ones.
 function listNumbers(state, rows, phase) {
+  const { layers, x, y, lr } = state;
   const step = computeStep(state, rows);
-  const about = { ...state, rows, ...step, isUpdated: phase === 6, last: state.layers.length };
-  const numbers = new Map();
-  const add = (key, number) => numbers.set(key, { uses: [], write: () => [], ...number });
-  for (const r of rows) {
-    state.x[r].forEach((value, i) =>
-      add(`a-0-${i}-${r}`, describeGiven(about, value, nameOfA(0, i), `input ${i + 1}`, r)),
-    );
-    state.y[r].forEach((value, k) =>
-      add(`y-${k}-${r}`, describeGiven(about, value, `y${BELOW[k]}`, `target ${k + 1}`, r)),
-    );
-    add(`c-${r}`, describeCost(about, r));
-  }
-  add("cost", describeMeanCost(about));
-  state.layers.forEach(({ w }, k) => {
-    w.forEach((row, j) => {
-      const unit = [k + 1, j];
-      add(`b-${unit.join("-")}`, describeBias(about, ...unit));
-      add(`gb-${unit.join("-")}`, describeBP3(about, ...unit));
-      row.forEach((_, i) => {
-        add(`w-${unit.join("-")}-${i}`, describeWeight(about, ...unit, i));
-        add(`gw-${unit.join("-")}-${i}`, describeBP4(about, ...unit, i));
-      });
-      for (const r of rows) {
-        add(`z-${unit.join("-")}-${r}`, describeZ(about, ...unit, r));
-        add(`a-${unit.join("-")}-${r}`, describeA(about, ...unit, r));
-        add(`d-${unit.join("-")}-${r}`, (k + 1 === about.last ? describeBP1 : describeBP2)(about, ...unit, r));
-      }
-    });
-  });
-  return { numbers, ...step };
-}
+  const { examples, gradients, updated, cost } = step;
+  const [last, numbers] = [layers.length, new Map()];
+  const add = (key, phase, value, symbol, name, write = () => [], uses = [], others = {}) =>
+    numbers.set(key, { phase, value, symbol, name, write, uses, ...others });
 
-const ofExample = (rows, r) => (rows.length > 1 ? ` for example ${r + 1}` : "");
+  // A mean over the examples of what `write` writes for each, in symbols and in numbers
+  const isMean = rows.length > 1;
+  const writeMean = (write) => (isMean ? `½ · (${join(rows.map(write))})` : write(rows[0]));
+  const nameMean = (name) => writeMean((r) => name + (isMean ? ` of example ${r + 1}` : ""));
+  const forExample = (r) => (isMean ? ` for example ${r + 1}` : "");
 
-// A mean over the examples of what `write` writes for each, in symbols and in numbers
-const writeMean = (rows, write) => (rows.length > 1 ? `½ · (${join(rows.map(write))})` : write(rows[0]));
-const nameMean = (rows, name) => writeMean(rows, (r) => name + (rows.length > 1 ? ` of example ${r + 1}` : ""));
-
-function describeGiven({ rows }, value, symbol, name, r) {
-  return { phase: 0, value, symbol, name: name + ofExample(rows, r) };
-}
-
-// Forward
-
-function describeZ({ layers, rows, examples }, l, j, r) {
-  const [row, bias, before] = [layers[l - 1].w[j], layers[l - 1].b[j], examples[r].a[l - 1]];
-  return {
-    phase: 1,
-    value: examples[r].z[l][j],
-    symbol: nameOf("z", l, j),
-    name: `weighted input of ${nameOfUnit(l, j)}${ofExample(rows, r)}`,
-    write: (n) => [
-      join([...row.map((_, i) => `${nameOf("w", l, j, i)} ${nameOfA(l - 1, i)}`), nameOf("b", l, j)]),
-      join([...row.map((w, i) => `${n(w)} · ${n(before[i])}`), n(bias)]),
-    ],
-    uses: [...row.flatMap((_, i) => [`w-${l}-${j}-${i}`, `a-${l - 1}-${i}-${r}`]), `b-${l}-${j}`],
-  };
-}
-
-function describeA({ rows, examples }, l, j, r) {
-  return {
-    phase: 1,
-    value: examples[r].a[l][j],
-    symbol: nameOf("a", l, j),
-    name: `activation of ${nameOfUnit(l, j)}${ofExample(rows, r)}`,
-    write: (n) => [`σ(${nameOf("z", l, j)})`, `1 / (1 + e^(−${n(examples[r].z[l][j])}))`],
-    uses: [`z-${l}-${j}-${r}`],
-  };
-}
-
-function describeCost({ y, rows, examples, last }, r) {
-  const outputs = Array.from(examples[r].a[last]);
-  return {
-    phase: 1,
-    value: examples[r].cost,
-    symbol: rows.length > 1 ? `C of example ${r + 1}` : "C",
-    name: `cost of example ${r + 1}`,
-    write: (n) => [
-      `½ · ${group(outputs.map((_, k) => `(${nameOf("a", last, k)} − y${BELOW[k]})²`))}`,
+  function addExample(r) {
+    x[r].forEach((value, i) => add(`a-0-${i}-${r}`, 0, value, nameOfA(0, i), `input ${i + 1}${forExample(r)}`));
+    y[r].forEach((value, k) => add(`y-${k}-${r}`, 0, value, `y${BELOW[k]}`, `target ${k + 1}${forExample(r)}`));
+    const outputs = Array.from(examples[r].a[last]);
+    const symbols = outputs.map((_, k) => `(${nameOf("a", last, k)} − y${BELOW[k]})²`);
+    const write = (n) => [
+      `½ · ${group(symbols)}`,
       `½ · ${group(outputs.map((output, k) => `(${n(output)} − ${n(y[r][k])})²`))}`,
-    ],
-    uses: outputs.flatMap((_, k) => [`a-${last}-${k}-${r}`, `y-${k}-${r}`]),
-  };
-}
+    ];
+    const uses = outputs.flatMap((_, k) => [`a-${last}-${k}-${r}`, `y-${k}-${r}`]);
+    const symbol = isMean ? `C of example ${r + 1}` : "C";
+    add(`c-${r}`, 1, examples[r].cost, symbol, `cost of example ${r + 1}`, write, uses);
+  }
 
-function describeMeanCost(about) {
-  const { rows, examples, cost } = about;
-  if (rows.length === 1) return describeCost(about, rows[0]);
-  return {
-    phase: 1,
-    value: cost,
-    symbol: "C",
-    name: "cost, the mean over both examples",
-    write: (n) => [nameMean(rows, "C"), writeMean(rows, (r) => n(examples[r].cost))],
-    uses: rows.map((r) => `c-${r}`),
-  };
-}
+  // A weight or a bias, and the derivative with respect to it, which phase `own` computes
+  function addParameter(key, symbol, name, find, own, write, uses) {
+    const [old, gradient, next] = [layers, gradients, updated].map(find).map(([list, place]) => list[place]);
+    const writeNew = (n) => [`${symbol} − η ∂C/∂${symbol}`, `${n(old)} − ${n(lr)} · ${n(gradient)}`];
+    if (phase < 6) add(key, 0, old, symbol, name);
+    else add(key, 6, next, `new ${symbol}`, `new ${name}`, writeNew, [`g${key}`]);
+    const nudged = [symbol, () => nudge(state, rows, find)];
+    add(`g${key}`, own, gradient, `∂C/∂${symbol}`, `derivative with respect to the ${name}`, write, uses, { nudged });
+  }
 
-// Backward
+  // z, a and δ of a unit
+  function addUnit(l, j, r) {
+    const [{ w, b }, { z, a, delta }] = [layers[l - 1], examples[r]];
+    const [unit, symbol, own, before] = [`${l}-${j}`, nameOf("z", l, j), a[l][j], a[l - 1]];
+    const name = `${nameOfUnit(l, j)}${forExample(r)}`;
+    const writeZ = (n) => [
+      join([...w[j].map((_, i) => `${nameOf("w", l, j, i)} ${nameOfA(l - 1, i)}`), nameOf("b", l, j)]),
+      join([...w[j].map((weight, i) => `${n(weight)} · ${n(before[i])}`), n(b[j])]),
+    ];
+    const usesOfZ = w[j].flatMap((_, i) => [`w-${unit}-${i}`, `a-${l - 1}-${i}-${r}`]);
+    add(`z-${unit}-${r}`, 1, z[l][j], symbol, `weighted input of ${name}`, writeZ, [...usesOfZ, `b-${unit}`]);
+    const writeA = (n) => [`σ(${symbol})`, `1 / (1 + e^(−${n(z[l][j])}))`];
+    add(`a-${unit}-${r}`, 1, own, nameOf("a", l, j), `activation of ${name}`, writeA, [`z-${unit}-${r}`]);
+    // A move of the bias moves z as much
+    const nudged = [symbol, () => nudge(state, [r], (where) => [where[l - 1].b, j])];
+    const addDelta = (phase, write, uses, paths) =>
+      add(`d-${unit}-${r}`, phase, delta[l][j], nameOf("δ", l, j), `error of ${name}`, write, uses, { nudged, paths });
+    if (l === last) {
+      const writeBP1 = (n) => [
+        `(${nameOf("a", l, j)} − y${BELOW[j]}) · σ′(${symbol})`,
+        `(${n(own)} − ${n(y[r][j])}) · ${writeSlope(own, n)}`,
+        `${n(own - y[r][j])} · ${n(own - own * own)}`,
+      ];
+      return addDelta(2, writeBP1, [`a-${unit}-${r}`, `y-${j}-${r}`]);
+    }
+    // The sum has a term for each path that leaves the unit: through a weight to a unit of the next layer
+    const [next, weights] = [delta[l + 1], layers[l].w.map((row) => row[j])];
+    const terms = weights.map((_, k) => `${nameOf("w", l + 1, k, j)} ${nameOf("δ", l + 1, k)}`);
+    const writeBP2 = (n) => [
+      `(${join(terms)}) · σ′(${symbol})`,
+      `(${join(weights.map((weight, k) => `${n(weight)} · ${n(next[k])}`))}) · ${writeSlope(own, n)}`,
+      `${group(weights.map((weight, k) => n(weight * next[k])))} · ${n(own - own * own)}`,
+    ];
+    const uses = weights.flatMap((_, k) => [`w-${l + 1}-${k}-${j}`, `d-${l + 1}-${k}-${r}`]);
+    addDelta(3, writeBP2, [...uses, `a-${unit}-${r}`], weights.map((_, k) => nameOf("z", l + 1, k)));
+  }
 
-// A move of the bias moves z as much
-const nudgeZ = ({ layers, x, y }, l, j, r) => nudge(layers, x, y, [r], (moved, size) => (moved[l - 1].b[j] += size));
-
-function describeBP1(about, l, j, r) {
-  const { y, rows, examples } = about;
-  const [a, target] = [examples[r].a[l][j], y[r][j]];
-  return {
-    phase: 2,
-    value: examples[r].delta[l][j],
-    symbol: nameOf("δ", l, j),
-    name: `error of ${nameOfUnit(l, j)}${ofExample(rows, r)}`,
-    write: (n) => [
-      `(${nameOf("a", l, j)} − y${BELOW[j]}) · σ′(${nameOf("z", l, j)})`,
-      `(${n(a)} − ${n(target)}) · ${writeSlope(a, n)}`,
-      `${n(a - target)} · ${n(a - a * a)}`,
-    ],
-    uses: [`a-${l}-${j}-${r}`, `y-${j}-${r}`],
-    nudged: [nameOf("z", l, j), () => nudgeZ(about, l, j, r)],
-  };
-}
-
-// The sum has a term for each path that leaves the unit: through a weight to a unit of the next layer
-function describeBP2(about, l, j, r) {
-  const { layers, rows, examples } = about;
-  const [a, next, weights] = [examples[r].a[l][j], examples[r].delta[l + 1], layers[l].w.map((row) => row[j])];
-  const terms = weights.map((_, k) => `${nameOf("w", l + 1, k, j)} ${nameOf("δ", l + 1, k)}`);
-  return {
-    phase: 3,
-    value: examples[r].delta[l][j],
-    symbol: nameOf("δ", l, j),
-    name: `error of ${nameOfUnit(l, j)}${ofExample(rows, r)}`,
-    write: (n) => [
-      `(${join(terms)}) · σ′(${nameOf("z", l, j)})`,
-      `(${join(weights.map((w, k) => `${n(w)} · ${n(next[k])}`))}) · ${writeSlope(a, n)}`,
-      `${group(weights.map((w, k) => n(w * next[k])))} · ${n(a - a * a)}`,
-    ],
-    uses: [...weights.flatMap((_, k) => [`w-${l + 1}-${k}-${j}`, `d-${l + 1}-${k}-${r}`]), `a-${l}-${j}-${r}`],
-    nudged: [nameOf("z", l, j), () => nudgeZ(about, l, j, r)],
-    paths: weights.map((_, k) => nameOf("z", l + 1, k)),
-  };
-}
-
-function describeBP3({ layers, x, y, rows, examples, gradients }, l, j) {
-  return {
-    phase: 4,
-    value: gradients[l - 1].b[j],
-    symbol: `∂C/∂${nameOf("b", l, j)}`,
-    name: `derivative with respect to the bias of ${nameOfUnit(l, j)}`,
-    write: (n) => [nameMean(rows, nameOf("δ", l, j)), writeMean(rows, (r) => n(examples[r].delta[l][j]))],
-    uses: rows.map((r) => `d-${l}-${j}-${r}`),
-    nudged: [nameOf("b", l, j), () => nudge(layers, x, y, rows, (moved, size) => (moved[l - 1].b[j] += size))],
-  };
-}
-
-const nameOfWeight = (l, j, i) => `weight from ${nameOfUnit(l - 1, i)} to ${nameOfUnit(l, j)}`;
-
-function describeBP4({ layers, x, y, rows, examples, gradients }, l, j, i) {
-  const factorsOf = (r) => [examples[r].delta[l][j], examples[r].a[l - 1][i]];
-  return {
-    phase: 5,
-    value: gradients[l - 1].w[j][i],
-    symbol: `∂C/∂${nameOf("w", l, j, i)}`,
-    name: `derivative with respect to the ${nameOfWeight(l, j, i)}`,
-    write: (n) => [
-      nameMean(rows, `${nameOf("δ", l, j)} ${nameOfA(l - 1, i)}`),
-      writeMean(rows, (r) => factorsOf(r).map(n).join(" · ")),
-    ],
-    uses: rows.flatMap((r) => [`d-${l}-${j}-${r}`, `a-${l - 1}-${i}-${r}`]),
-    nudged: [nameOf("w", l, j, i), () => nudge(layers, x, y, rows, (moved, size) => (moved[l - 1].w[j][i] += size))],
-  };
-}
-
-// Weights and biases: given, or new
-
-const describeWeight = (about, l, j, i) =>
-  describeParameter(
-    about,
-    nameOf("w", l, j, i),
-    nameOfWeight(l, j, i),
-    `gw-${l}-${j}-${i}`,
-    (layers) => layers[l - 1].w[j][i],
+  rows.forEach(addExample);
+  const writeCost = (n) => [nameMean("C"), writeMean((r) => n(examples[r].cost))];
+  add("cost", 1, cost, "C", "cost, the mean over both examples", writeCost, rows.map((r) => `c-${r}`));
+  layers.forEach(({ w }, k) =>
+    w.forEach((row, j) => {
+      const [l, delta] = [k + 1, nameOf("δ", k + 1, j)];
+      const errorOf = (r) => examples[r].delta[l][j];
+      rows.forEach((r) => addUnit(l, j, r));
+      const writeBP3 = (n) => [nameMean(delta), writeMean((r) => n(errorOf(r)))];
+      const errors = rows.map((r) => `d-${l}-${j}-${r}`);
+      const bias = `bias of ${nameOfUnit(l, j)}`;
+      addParameter(`b-${l}-${j}`, nameOf("b", l, j), bias, (where) => [where[k].b, j], 4, writeBP3, errors);
+      row.forEach((_, i) => {
+        const writeBP4 = (n) => [
+          nameMean(`${delta} ${nameOfA(k, i)}`),
+          writeMean((r) => `${n(errorOf(r))} · ${n(examples[r].a[k][i])}`),
+        ];
+        const uses = rows.flatMap((r) => [`d-${l}-${j}-${r}`, `a-${k}-${i}-${r}`]);
+        const name = `weight from ${nameOfUnit(k, i)} to ${nameOfUnit(l, j)}`;
+        const find = (where) => [where[k].w[j], i];
+        addParameter(`w-${l}-${j}-${i}`, nameOf("w", l, j, i), name, find, 5, writeBP4, uses);
+      });
+    }),
   );
-
-const describeBias = (about, l, j) =>
-  describeParameter(
-    about,
-    nameOf("b", l, j),
-    `bias of ${nameOfUnit(l, j)}`,
-    `gb-${l}-${j}`,
-    (layers) => layers[l - 1].b[j],
-  );
-
-function describeParameter({ layers, lr, gradients, updated, isUpdated }, symbol, name, gradient, find) {
-  if (!isUpdated) return { phase: 0, value: find(layers), symbol, name };
-  return {
-    phase: 6,
-    value: find(updated),
-    symbol: `new ${symbol}`,
-    name: `new ${name}`,
-    write: (n) => [`${symbol} − η ∂C/∂${symbol}`, `${n(find(layers))} − ${n(lr)} · ${n(find(gradients))}`],
-    uses: [gradient],
-  };
+  return { numbers, ...step };
 }

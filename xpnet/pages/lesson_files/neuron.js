@@ -1,6 +1,5 @@
 // A page on which a neuron with one input learns, with the quadratic cost and with cross-entropy from the same start.
 
-const start = JSON.parse(byId("network").textContent);
 const MOST = 1000; // the largest size of a number that can be given
 const MILLISECONDS = 20; // that an epoch takes while the page runs
 
@@ -26,30 +25,29 @@ function train(cost) {
 
 // Show the numbers now, and the plots up to now
 
-const QUANTITIES = [
-  ["a", "output a", ["", ""]],
-  ["slope", "σ′(z)", ["", ""]],
-  ["delta", "error δ", ["(a − y) σ′(z)", "a − y"]],
-  ["cost", "cost C", ["½ (a − y)²", "−ln(1 − a)"]],
-  ["w", "weight w", ["", ""]],
-  ["b", "bias b", ["", ""]],
-];
-const PLOTS = [
-  ["a", "output", [0, 1]],
-  ["slope", "slope of the sigmoid", [0, 0.25]],
-  ["delta", "error", [0, 1]],
-];
+// Names, and the formulas of both costs; for those that are plotted, what the plot is called, and its ends
+const QUANTITIES = {
+  a: { text: "output a", plot: ["output", [0, 1]] },
+  slope: { text: "σ′(z)", plot: ["slope of the sigmoid", [0, 0.25]] },
+  delta: { text: "error δ", formulas: ["(a − y) σ′(z)", "a − y"], plot: ["error", [0, 1]] },
+  cost: { text: "cost C", formulas: ["½ (a − y)²", "−ln(1 − a)"] },
+  w: { text: "weight w" },
+  b: { text: "bias b" },
+};
 
 const COMPARED = Object.values(COSTS);
+const labels = COMPARED.map(({ label }) => label);
 const cells = new Map(); // from quantities to the cells of both costs
-const rows = QUANTITIES.map(([name, text, formulas]) => {
+const rows = Object.entries(QUANTITIES).map(([name, { text, formulas = ["", ""] }]) => {
   const values = COMPARED.map(() => make("span", { className: "value" }));
   cells.set(name, values);
-  const data = values.map((value, k) => make("td", {}, value, make("span", { className: "note" }, formulas[k])));
-  return make("tr", {}, make("th", { scope: "row" }, text), ...data);
+  const notes = formulas.map((formula) => make("span", { className: "note" }, formula));
+  return [text, ...values.map((value, k) => [value, notes[k]])];
 });
-const names = COMPARED.map(({ label }, k) => make("th", { scope: "col", className: `name${k}` }, label));
-byId("state").append(make("tr", {}, make("td"), ...names), ...rows);
+byId("state").append(...makeTable(labels, rows));
+
+// The present values of both costs, as a text
+const writeBoth = (name) => paths.map((path, k) => `${format(path[epoch][name])} with ${labels[k]}`).join(", ");
 
 function show() {
   for (const [name, values] of cells) {
@@ -61,19 +59,12 @@ function show() {
   byId("epoch").textContent = `Epoch ${epoch} of ${start.epochs}`;
   byId("one").disabled = epoch === start.epochs;
   const at = Array.from({ length: start.epochs + 1 }, (_, k) => k);
-  for (const [name, text, ends] of PLOTS) {
+  for (const [name, { plot }] of Object.entries(QUANTITIES)) {
+    if (!plot) continue;
+    const [text, ends] = plot;
     const lines = paths.map((path) => at.map((k) => (k <= epoch ? path[k][name] : NaN)));
-    const now = paths.map((path, k) => `${format(path[epoch][name])} with ${COMPARED[k].label}`).join(", ");
-    const label = `Curves of the ${text} up to epoch ${epoch}: now ${now}`;
-    drawChart(
-      byId(`plot-${name}`),
-      at,
-      lines,
-      COMPARED.map((cost) => cost.label),
-      epoch,
-      label,
-      { ends, isCount: true },
-    );
+    const description = `Curves of the ${text} up to epoch ${epoch}: now ${writeBoth(name)}`;
+    drawChart(byId(`plot-${name}`), at, lines, labels, epoch, description, { ends, isCount: true });
   }
 }
 
@@ -87,49 +78,33 @@ function retrain() {
   show();
 }
 
-const say = () => {
-  const outputs = paths.map((path, k) => `${format(path[epoch].a)} with ${COMPARED[k].label}`);
-  announce(`Epoch ${epoch}: the output is ${outputs.join(", ")}.`);
-};
+// Run, a while for each epoch
 
-// Run, a while for each epoch, or at once for those who want no motion
+let begun; // when epoch 0 was, or would have been, while the page runs
 
-let begun = null; // when epoch 0 was, or would have been, while the page runs
-
-function run(now) {
-  if (begun === null) return;
-  epoch = Math.min(start.epochs, Math.max(0, Math.floor((now - begun) / MILLISECONDS)));
-  show();
-  if (epoch === start.epochs) stop();
-  else requestAnimationFrame(run);
-}
-
-function stop() {
-  begun = null;
-  byId("run").textContent = "Run";
-  say();
-}
-
-byId("run").addEventListener("click", () => {
-  clearNote();
-  if (begun !== null) return stop();
-  if (epoch === start.epochs) epoch = 0;
-  if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
+const runner = makeRunner({
+  begin() {
+    clearNote();
+    if (epoch === start.epochs) epoch = 0;
+    begun = performance.now() - epoch * MILLISECONDS;
+  },
+  advance(now) {
+    epoch = Math.min(start.epochs, Math.max(0, Math.floor((now - begun) / MILLISECONDS)));
+    show();
+    return epoch < start.epochs;
+  },
+  finish() {
     epoch = start.epochs;
     show();
-    return stop();
-  }
-  byId("run").textContent = "Pause";
-  begun = performance.now() - epoch * MILLISECONDS;
-  requestAnimationFrame(run);
+  },
+  end: () => announce(`Epoch ${epoch}: the output is ${writeBoth("a")}.`),
 });
 
 function goTo(wanted) {
-  if (begun !== null) stop();
   clearNote();
   epoch = wanted;
   show();
-  say();
+  runner.stop();
 }
 byId("one").addEventListener("click", () => goTo(Math.min(epoch + 1, start.epochs)));
 
@@ -138,42 +113,35 @@ byId("one").addEventListener("click", () => goTo(Math.min(epoch + 1, start.epoch
 const [LOWEST, HIGHEST] = [0.005, 10]; // ends of the slider of the learning rate
 const toPlace = (lr) => Math.log10(Math.max(lr, LOWEST));
 
-const slider = makeSlider({
-  min: toPlace(LOWEST),
-  max: toPlace(HIGHEST),
-  value: toPlace(settings.lr),
-  "aria-labelledby": "rate-label",
-});
-const showRate = () => {
+const ends = { min: toPlace(LOWEST), max: toPlace(HIGHEST), value: toPlace(settings.lr) };
+const slider = makeSlider({ ...ends, "aria-labelledby": "rate-label" });
+const nameRate = () => slider.setAttribute("aria-valuetext", shorten(settings.lr, 3));
+function showRate() {
   slider.value = toPlace(settings.lr);
-  slider.setAttribute("aria-valuetext", shorten(settings.lr, 3));
-};
+  nameRate();
+}
 slider.addEventListener("input", () => {
   settings.lr = round(10 ** slider.valueAsNumber, 2);
   fields.lr.show(settings.lr);
-  slider.setAttribute("aria-valuetext", shorten(settings.lr, 3));
+  nameRate();
   retrain();
 });
 
-const LABELS = { w: "weight at the start", b: "bias at the start", lr: "learning rate" };
-
-function addField(name, low) {
+function addField(setting, label, min = -MOST) {
   const use = (value) => {
-    settings[name] = value;
-    if (name === "lr") showRate();
+    settings[setting] = value;
+    showRate();
     retrain();
   };
-  const field = makeField(LABELS[name], settings[name], use, { low, high: MOST });
-  field.addEventListener("input", () => {
-    const isBad = field.getAttribute("aria-invalid") === "true";
-    const kept = shorten(settings[name]);
-    const text = `The ${LABELS[name]} must be a number from ${shorten(low)} to ${MOST}; it stays ${kept}.`;
-    byId("set-note").textContent = isBad ? text : "";
-  });
-  return field;
+  const options = { min, max: MOST, note: byId("set-note"), name: `The ${label}` };
+  return makeField(label, settings[setting], use, options);
 }
 
-const fields = { w: addField("w", -MOST), b: addField("b", -MOST), lr: addField("lr", 0) };
+const fields = {
+  w: addField("w", "weight at the start"),
+  b: addField("b", "bias at the start"),
+  lr: addField("lr", "learning rate", 0),
+};
 byId("rate").append(slider);
 byId("rate-number").append(fields.lr);
 byId("start").append(make("label", {}, "start w ", fields.w), make("label", {}, "start b ", fields.b));
@@ -188,7 +156,6 @@ byId("reset").addEventListener("click", () => {
 byId("summary").textContent =
   `One weight and one bias; the input is ${start.x} and the target ${start.y}. ` +
   "Both neurons begin with the same wrong output. As there is one example, an epoch is one step.";
-byId("exactness").textContent = "Everything is computed in this page, in double precision. Nothing is loaded or sent.";
 showRate();
 retrain();
 new ResizeObserver(() => show()).observe(byId("plot-a"));

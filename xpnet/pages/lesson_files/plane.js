@@ -1,7 +1,6 @@
 // A page on which a network with two inputs learns to tell two classes apart: the plane, coloured by its output and by
 // each of its units. The same seed gives the same training as `Network.train`.
 
-const start = JSON.parse(byId("network").textContent);
 const MOST = 3000; // epochs: a page that is forgotten stops
 const AT_ONCE = 100; // epochs of a run, for those who want no motion
 const GRID = 60; // pixels of a picture, in both directions
@@ -364,39 +363,32 @@ function show() {
 
 // Run, an epoch with each frame
 
-let isRunning = false;
-
-function run() {
-  if (!isRunning) return;
-  trainEpochs(1);
-  show();
-  if (!isSound() || costs.length >= MOST) stop();
-  else requestAnimationFrame(run);
-}
-
-function stop() {
-  isRunning = false;
-  byId("run").textContent = "Run";
-  const text = `Epoch ${costs.length}. ${byId("fall-note").textContent}`;
-  announce(isSound() ? text : "");
-  if (!isSound()) byId("told").textContent = "The weights have grown beyond all numbers: choose a smaller rate.";
-}
-
-byId("run").addEventListener("click", () => {
-  if (isRunning) return stop();
-  if (matchMedia("(prefers-reduced-motion: reduce)").matches) return goOn(() => trainEpochs(AT_ONCE));
-  isRunning = true;
-  byId("run").textContent = "Pause";
-  requestAnimationFrame(run);
+const runner = makeRunner({
+  begin() {},
+  advance() {
+    goOn(1);
+    return isSound() && costs.length < MOST;
+  },
+  finish: () => goOn(AT_ONCE),
+  end() {
+    announce(isSound() ? `Epoch ${costs.length}. ${byId("fall-note").textContent}` : "");
+    if (!isSound()) byId("told").textContent = "The weights have grown beyond all numbers: choose a smaller rate.";
+  },
 });
 
-function goOn(train) {
-  train();
+function goOn(epochs) {
+  trainEpochs(epochs);
   show();
-  stop();
 }
-byId("one").addEventListener("click", () => goOn(() => isSound() && takeStep()));
-byId("epoch").addEventListener("click", () => goOn(() => trainEpochs(1)));
+byId("one").addEventListener("click", () => {
+  if (isSound()) takeStep();
+  show();
+  runner.stop();
+});
+byId("epoch").addEventListener("click", () => {
+  goOn(1);
+  runner.stop();
+});
 
 // Begin anew with the present settings
 function restart() {
@@ -408,7 +400,7 @@ function restart() {
 }
 
 byId("reset").addEventListener("click", () => {
-  if (isRunning) stop();
+  if (runner.isRunning) runner.stop();
   byId("told").textContent = "";
   restart();
 });
@@ -432,16 +424,14 @@ for (const [question, wanted, answer] of TRIES) {
     for (const [name, select] of selects) select.value = settings[name];
     byId("told").textContent = answer;
     restart();
-    if (!isRunning) byId("run").click();
+    if (!runner.isRunning) byId("run").click();
   });
   byId("tries").append(button);
 }
 
 byId("summary").textContent =
   "How do a few units, each of which only draws a straight edge, learn the shape of a ring or a spiral? Press Run.";
-byId("exactness").textContent =
-  "Everything is computed in this page, in double precision; with the same seed, xpnet computes the same. Nothing is " +
-  "loaded or sent.";
+byId("exactness").append(" With the same seed, xpnet computes the same.");
 restart();
 new ResizeObserver(() => {
   placeLines();

@@ -1,8 +1,7 @@
 // A page that takes steps of training on a small network, phase by phase, and shows how each number comes about.
 
-const start = JSON.parse(byId("network").textContent);
 const MOST = 1000; // the largest size of a number that can be given
-const REACH = { low: 0, high: 1 }; // the outputs of a sigmoid, so that targets lie there too
+const REACH = { min: 0, max: 1 }; // the outputs of a sigmoid, so that targets lie there too
 
 let state; // what goes into the present step: layers, x, y, lr
 let rows = [0, 1]; // the examples in the minibatch
@@ -19,61 +18,53 @@ function load() {
   build();
 }
 
-// What each phase does: its name, its equation for one example, and why
+// What each phase does: its name, its equation for one example, and why. `forMean` returns its argument where a mean over
+// examples is taken.
 const TEXTS = [
-  ["Before the step", "", "The weights and biases are given, and so are examples with their targets. Press Next."],
+  ["Before the step", "", () => "The weights and biases are given, and so are examples with their targets. Press Next."],
   [
     "Forward: from the inputs to the cost",
     "zˡ = wˡ aˡ⁻¹ + bˡ,  aˡ = σ(zˡ)",
-    "Every z and a is kept: the four equations need them again.",
+    () => "Every z and a is kept: the four equations need them again.",
   ],
   [
     "BP1: the error of the outputs",
     "δᴸ = ∇ₐC ⊙ σ′(zᴸ)",
-    "δ says how fast the cost of the example changes with z. For the sigmoid, σ′(z) = a (1 − a), which is near 0 " +
-      "where a is near 0 or 1.",
+    (forMean) =>
+      "δ says how fast the cost of the example changes with z. For the sigmoid, σ′(z) = a (1 − a), which is near 0 " +
+      "where a is near 0 or 1." +
+      forMean(" The mean comes later; xpnet's code divides δ by the number of examples here already, and calls it Δ."),
   ],
-  ["BP2: the error of the previous layer", "δˡ = (wˡ⁺¹)ᵀ δˡ⁺¹ ⊙ σ′(zˡ),\nδˡⱼ = (Σₖ wˡ⁺¹ₖⱼ δˡ⁺¹ₖ) · σ′(zˡⱼ)", ""],
+  [
+    "BP2: the error of the previous layer",
+    "δˡ = (wˡ⁺¹)ᵀ δˡ⁺¹ ⊙ σ′(zˡ),\nδˡⱼ = (Σₖ wˡ⁺¹ₖⱼ δˡ⁺¹ₖ) · σ′(zˡⱼ)",
+    () =>
+      "A change of z reaches the cost through every weight that leaves the unit, so the sum has a term for each: " +
+      (state.y[0].length > 1 ? "two here." : "with one output a single one. Choose two outputs to see a sum."),
+  ],
   [
     "BP3: the gradient of the biases",
     "∂C/∂bˡ = δˡ",
-    "z grows as much as b does, so the derivatives with respect to both are the same.",
+    (forMean) =>
+      "z grows as much as b does, so the derivatives with respect to both are the same." +
+      forMean(" Here is the mean over the examples, which Δ in xpnet's code holds already."),
   ],
   [
     "BP4: the gradient of the weights",
     "∂C/∂wˡ = δˡ (aˡ⁻¹)ᵀ",
-    "When a weight grows by 1, z grows by the activation a that it multiplies. Where that is near 0, the weight " +
-      "learns slowly.",
+    (forMean) =>
+      "When a weight grows by 1, z grows by the activation a that it multiplies. Where that is near 0, the weight " +
+      `learns slowly.${forMean(" Here is the mean over the examples, too.")}`,
   ],
-  ["Update: one step downhill", "w ← w − η ∂C/∂w,  b ← b − η ∂C/∂b", ""],
+  [
+    "Update: one step downhill",
+    "w ← w − η ∂C/∂w,  b ← b − η ∂C/∂b",
+    () =>
+      `The cost ${shown.newCost < shown.cost ? "falls" : "goes"} from ${shorten(shown.cost)} to ` +
+      `${shorten(shown.newCost)}. The drawing has the new weights and biases; z, a and δ are of the old ones until Next ` +
+      "begins another step.",
+  ],
 ];
-
-function explain() {
-  const [title, equation, words] = TEXTS[phase];
-  // With several examples, where the mean over them is taken
-  const means = {
-    2: " The mean comes later; xpnet's code divides δ by the number of examples here already, and calls it Δ.",
-    4: " Here is the mean over the examples, which Δ in xpnet's code holds already.",
-    5: " Here is the mean over the examples, too.",
-  };
-  if (phase === 3) {
-    const few =
-      state.layers[1].w.length > 1 ? "two here." : "with one output a single one. Choose two outputs to see a sum.";
-    const why =
-      "A change of z reaches the cost through every weight that leaves the unit, so the sum has a term for each: ";
-    return [title, equation, why + few];
-  }
-  if (phase === 6) {
-    const direction = shown.newCost < shown.cost ? "falls" : "goes";
-    return [
-      title,
-      equation,
-      `The cost ${direction} from ${shorten(shown.cost)} to ${shorten(shown.newCost)}. The drawing ` +
-        "has the new weights and biases; z, a and δ are of the old ones until Next begins another step.",
-    ];
-  }
-  return [title, equation, words + ((rows.length > 1 && means[phase]) || "")];
-}
 
 // The number that a phase shows first: the one that says most about it
 const FIRST = [null, "z-1-0", "d-2-0", "d-1-0", "gb-2-0", "gw-2-0-0", "w-2-0-0"];
@@ -102,6 +93,8 @@ function writeBriefly(value, isGiven) {
     .replaceAll("-", "−");
 }
 
+const makeSymbol = (text) => make("i", {}, text);
+
 function makeNumber(key) {
   const button = make("button", { type: "button", className: "number", tabIndex: -1, "aria-describedby": "formula" });
   button.dataset.key = key;
@@ -109,17 +102,14 @@ function makeNumber(key) {
   return button;
 }
 
+// A weight or a bias, and the derivative with respect to it
+const makeParameter = (symbol, key) => [makeSymbol(symbol), makeNumber(key), makeSymbol("∂"), makeNumber(`g${key}`)];
+
 function makeBox(kind, title, entries, foot) {
   const head = [make("span", { className: "name" }, title), ...rows.map((r) => make("span", {}, `ex. ${r + 1}`))];
-  const body = entries.flatMap(([symbol, key]) => [
-    make("i", {}, symbol),
-    ...rows.map((r) => makeNumber(`${key}-${r}`)),
-  ]);
-  const box = make(
-    "div",
-    { className: `unit ${kind} of${rows.length}` },
-    make("div", { className: "cells" }, ...head, ...body),
-  );
+  const body = entries.flatMap(([symbol, key]) => [makeSymbol(symbol), ...rows.map((r) => makeNumber(`${key}-${r}`))]);
+  const cells = make("div", { className: "cells" }, ...head, ...body);
+  const box = make("div", { className: `unit ${kind} of${rows.length}` }, cells);
   if (foot) box.append(make("div", { className: "foot" }, ...foot));
   return box;
 }
@@ -127,12 +117,7 @@ function makeBox(kind, title, entries, foot) {
 function makeUnit(l, j) {
   if (l === 0) return makeBox("short", `input ${j + 1}`, [[nameOfA(0, j), `a-0-${j}`]]);
   const entries = ["z", "a", "δ"].map((letter) => [nameOf(letter, l, j), `${letter === "δ" ? "d" : letter}-${l}-${j}`]);
-  const bias = [
-    make("i", {}, nameOf("b", l, j)),
-    makeNumber(`b-${l}-${j}`),
-    make("i", {}, "∂"),
-    makeNumber(`gb-${l}-${j}`),
-  ];
+  const bias = makeParameter(nameOf("b", l, j), `b-${l}-${j}`);
   return makeBox("", `${l === 1 ? "hidden" : "output"} ${j + 1}`, entries, bias);
 }
 
@@ -143,20 +128,19 @@ function build() {
   layers.forEach(({ w }, k) => {
     w.forEach((row, j) =>
       row.forEach((_, i) => {
-        const name = make("i", {}, nameOf("w", k + 1, j, i));
-        const numbers = ["w", "gw"].map((kind) => makeNumber(`${kind}-${k + 1}-${j}-${i}`));
-        const element = make("div", { className: "chip" }, name, numbers[0], make("i", {}, "∂"), numbers[1]);
-        chips.push({ l: k + 1, j, i, element });
+        const key = `w-${k + 1}-${j}-${i}`;
+        const element = make("div", { className: "chip" }, ...makeParameter(nameOf("w", k + 1, j, i), key));
+        chips.push({ key, l: k + 1, j, i, element });
       }),
     );
     boxes.push(w.map((_, j) => makeUnit(k + 1, j)));
   });
   const targets = y[0].map((_, k) => [`y${BELOW[k]}`, `y-${k}`]);
-  const cost = rows.length > 1 ? [make("i", {}, "mean"), makeNumber("cost")] : null;
+  const cost = rows.length > 1 ? [makeSymbol("mean"), makeNumber("cost")] : null;
   boxes.push([makeBox("", "cost", [...targets, ["C", "c"]], cost)]);
   const svg = draw("svg", { "aria-hidden": "true" });
   stage.replaceChildren(svg, ...boxes.flat(), ...chips.map(({ element }) => element));
-  [selected, lines] = [firstOf(), []];
+  [selected, lines] = [firstOf(), []]; // place() draws the lines
   listFields();
   update();
   place();
@@ -195,29 +179,30 @@ function place() {
 }
 
 function drawLines(ends, wide) {
-  const point = ([u, v]) => (wide ? [u, v] : [v, u]);
   const svg = stage.querySelector("svg");
   svg.replaceChildren();
-  lines = [];
+  // A line between units of two layers, and a function that finds a point on it
   const connect = (l, i, j) => {
-    const [before, after] = [ends[l], ends[l + 1]];
-    return [point([before.to, before.centres[i]]), point([after.from, after.centres[j]])];
-  };
-  const add = (name, [[x1, y1], [x2, y2]]) => {
-    const line = draw("line", { class: name, x1, y1, x2, y2 });
+    const [from, to] = [[ends[l].to, ends[l].centres[i]], [ends[l + 1].from, ends[l + 1].centres[j]]];
+    const find = (share) => {
+      const [u, v] = from.map((begin, axis) => begin + share * (to[axis] - begin));
+      return wide ? [u, v] : [v, u];
+    };
+    const [[x1, y1], [x2, y2]] = [find(0), find(1)];
+    const line = draw("line", { class: "edge", x1, y1, x2, y2 });
     svg.append(line);
-    return line;
+    return { line, find };
   };
-  boxes.at(-2).forEach((_, k) => add("edge", connect(2, k, 0)));
-  for (const { l, j, i, element } of chips) {
-    const edge = connect(l - 1, i, j);
+  boxes.at(-2).forEach((_, k) => connect(2, k, 0));
+  lines = chips.map(({ key, l, j, i, element }) => {
+    const { line, find } = connect(l - 1, i, j);
     const crosses = boxes[l].length > 1 && i !== j;
     const share = crosses ? (wide ? 0.36 : 0.2) : wide ? 0.5 : boxes[l].length > 1 ? 0.73 : 0.36;
-    const [x, y] = [0, 1].map((axis) => edge[0][axis] + share * (edge[1][axis] - edge[0][axis]));
+    const [x, y] = find(share);
     element.style.left = `${x - element.offsetWidth / 2}px`;
     element.style.top = `${y - element.offsetHeight / 2}px`;
-    lines.push({ key: `w-${l}-${j}-${i}`, line: add("edge", edge) });
-  }
+    return { key, line };
+  });
   showSelected();
 }
 
@@ -234,15 +219,12 @@ function update() {
     button.classList.toggle("fresh", isKnown && own === phase && phase > 0);
     button.setAttribute("aria-label", isKnown ? `${name}, ${symbol} = ${shorten(value)}` : `${name}, not computed yet`);
   }
-  const [title, equation, words] = explain();
+  const [title, equation, explain] = TEXTS[phase];
   byId("phase-title").textContent = title;
   byId("equation").textContent = equation;
-  byId("words").textContent = words;
+  byId("words").textContent = explain((text) => (rows.length > 1 ? text : ""));
   byId("count").textContent = `Step ${past.length + 1}`;
-  [...byId("phases").children].forEach((button, k) => {
-    if (k + 1 === phase) button.setAttribute("aria-current", "step");
-    else button.removeAttribute("aria-current");
-  });
+  [...byId("phases").children].forEach((button, k) => (button.ariaCurrent = k + 1 === phase ? "step" : null));
   byId("back").disabled = phase === 0;
   byId("formula").closest(".walk").classList.toggle("begun", phase > 0);
   for (const id of ["given-note", "data-note"]) byId(id).textContent = ""; // of an entry before this change
@@ -302,15 +284,12 @@ function describeCheck({ nudged, paths }) {
   return through + check + shorten(find());
 }
 
-function select(key) {
-  selected = key;
-  showSelected();
-}
-
 for (const name of ["pointerover", "focusin", "click"]) {
   stage.addEventListener(name, ({ target }) => {
     const button = target.closest("button.number");
-    if (button && !button.disabled && button.dataset.key !== selected) select(button.dataset.key);
+    if (!button || button.disabled || button.dataset.key === selected) return;
+    selected = button.dataset.key;
+    showSelected();
   });
 }
 
@@ -356,8 +335,8 @@ stage.addEventListener("keydown", (event) => {
 
 function go(to) {
   phase = to;
+  selected = firstOf();
   update();
-  select(firstOf());
   const formula = [...byId("formula").children].map((line) => line.textContent).join(" ");
   announce(`${byId("phase-title").textContent}. ${byId("words").textContent} ${formula}`);
 }
@@ -421,11 +400,9 @@ function showFall() {
   ];
   const text = (k) => shorten(costs.at(k));
   byId("fall").hidden = costs.length < 2;
-  byId("fall-note").textContent =
-    costs.length < 2
-      ? "After an update, the costs before and after it are drawn here."
-      : `From ${text(0)} to ${text(-1)}`;
+  byId("fall-note").textContent = "After an update, the costs before and after it are drawn here.";
   if (costs.length < 2) return;
+  byId("fall-note").textContent = `From ${text(0)} to ${text(-1)}`;
   const at = costs.map((_, k) => k);
   const label = `Curve of the cost over ${plural(costs.length - 1, "step")}: from ${text(0)} to ${text(-1)}`;
   drawChart(byId("fall"), at, [costs], [""], costs.length - 1, label, { isCount: true });
@@ -435,77 +412,48 @@ function showFall() {
 
 let fields = [];
 
-function addField(label, note, find, change, { isNew = true, low = -MOST, high = MOST } = {}) {
+// A field for the number at a place of a list or an object. `find` finds this list, which another step may replace.
+function addField(label, find, place, note, { isNew = true, ...ends } = {}) {
   const use = (value) => {
-    change(value);
+    find()[place] = value;
     if (isNew) past = [];
     update();
   };
-  const field = makeField(label, find(), use, { low, high, digits: 3 });
-  field.addEventListener("input", () => {
-    const isBad = field.getAttribute("aria-invalid") === "true";
-    const text = `${label} must be a number from ${shorten(low)} to ${high}; it stays ${shorten(find())}.`;
-    byId(note).textContent = isBad ? text : "";
-  });
-  fields.push({ field, find });
+  const options = { min: -MOST, max: MOST, digits: 3, note: byId(note), ...ends };
+  const field = makeField(label, find()[place], use, options);
+  fields.push({ field, find: () => find()[place] });
   return field;
 }
 
 const showFields = () => fields.forEach(({ field, find }) => field.show(find()));
 
-function fillTable(table, heads, lines) {
-  const head = make("tr", {}, make("td"), ...heads.map((text) => make("th", { scope: "col" }, text)));
-  const body = lines.map(([name, ...cells]) => {
-    return make("tr", {}, make("th", { scope: "row" }, name), ...cells.map((cell) => make("td", {}, cell)));
-  });
-  table.replaceChildren(head, ...body);
-}
-
-// A field for a number of a list
-function addGiven(label, find, k, note = "given-note", ends = {}) {
-  return addField(
-    label,
-    note,
-    () => find()[k],
-    (value) => (find()[k] = value),
-    ends,
-  );
-}
-
 function listFields() {
   fields = [];
   const units = state.layers.flatMap(({ w, b }, k) =>
-    w.map((row, j) => {
-      const weights = row.map((_, i) => addGiven(nameOf("w", k + 1, j, i), () => state.layers[k].w[j], i));
-      const bias = addGiven(nameOf("b", k + 1, j), () => state.layers[k].b, j);
+    b.map((_, j) => {
+      const find = () => state.layers[k];
+      const weights = w[j].map((_, i) => addField(nameOf("w", k + 1, j, i), () => find().w[j], i, "given-note"));
+      const bias = addField(nameOf("b", k + 1, j), () => find().b, j, "given-note");
       return [`${k ? "output" : "hidden"} ${j + 1}`, ...weights, bias];
     }),
   );
-  fillTable(byId("parameters"), ["from 1", "from 2", "bias"], units);
-  const examples = state.x.map((inputs, r) => {
-    const own = ` of example ${r + 1}`;
+  byId("parameters").replaceChildren(...makeTable(["from 1", "from 2", "bias"], units));
+  const [inputs, targets] = [state.x[0].map((_, i) => nameOfA(0, i)), state.y[0].map((_, k) => `y${BELOW[k]}`)];
+  const examples = state.x.map((_, r) => {
+    const addOne = (symbol, list, k, ends) =>
+      addField(`${symbol} of example ${r + 1}`, () => list[r], k, "data-note", ends);
     return [
       `ex. ${r + 1}`,
-      ...inputs.map((_, i) => addGiven(nameOfA(0, i) + own, () => state.x[r], i, "data-note")),
-      ...state.y[r].map((_, k) => addGiven(`y${BELOW[k]}${own}`, () => state.y[r], k, "data-note", REACH)),
+      ...inputs.map((symbol, i) => addOne(symbol, state.x, i)),
+      ...targets.map((symbol, k) => addOne(symbol, state.y, k, REACH)),
     ];
   });
-  const heads = [...state.x[0].map((_, i) => nameOfA(0, i)), ...state.y[0].map((_, k) => `y${BELOW[k]}`)];
-  fillTable(byId("data"), heads, examples);
-  byId("rate").replaceChildren(
-    addField(
-      "η",
-      "data-note",
-      () => state.lr,
-      (value) => (state.lr = value),
-      { isNew: false, low: 0 },
-    ),
-  );
+  byId("data").replaceChildren(...makeTable([...inputs, ...targets], examples));
+  byId("rate").replaceChildren(addField("η", () => state, "lr", "data-note", { isNew: false, min: 0 }));
 }
 
 byId("summary").textContent =
   "Two inputs, two hidden units and one output or two; sigmoid everywhere, and the quadratic cost.";
-byId("exactness").textContent = "Everything is computed in this page, in double precision. Nothing is loaded or sent.";
 new ResizeObserver(() => {
   place();
   showFall();

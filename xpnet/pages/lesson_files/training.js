@@ -1,4 +1,6 @@
-// Training, for the lessons: costs of an output, and forward, BP1 and BP2 for one example.
+// For all lessons: what the page begins with, training, and the buttons and tables of a lesson.
+
+const start = JSON.parse(byId("network").textContent);
 
 const makeActivation = (name) => ({ kind: "activation", name, numbers: [] });
 const sigmoidPart = makeActivation("sigmoid");
@@ -28,4 +30,45 @@ function computeExample(parts, x, y, cost = COSTS.quadratic) {
   const gradients = pullBack(inner, steps, errors);
   for (let l = 1; l < z.length; l++) delta.push(gradients[2 * l - 1]);
   return { z, a, delta, cost: outputs.reduce((sum, output) => sum + cost.value(...output), 0) };
+}
+
+// The rows of a table, from its heads and lines of a name and cells, each of one element or a list of them
+function makeTable(heads, lines) {
+  const head = make("tr", {}, make("td"), ...heads.map((text) => make("th", { scope: "col" }, text)));
+  const body = lines.map(([name, ...cells]) => {
+    const data = cells.map((cell) => make("td", {}, ...[cell].flat()));
+    return make("tr", {}, make("th", { scope: "row" }, name), ...data);
+  });
+  return [head, ...body];
+}
+
+// Let the button "run" run and pause: `advance` shows what comes with a frame, and says whether there is more; `begin`
+// comes before the first frame, `end` after the last one. For those who want no motion, `finish` shows the end at once.
+function makeRunner({ begin, advance, finish, end }) {
+  const button = byId("run");
+  const runner = { isRunning: false, stop };
+  function show(isRunning) {
+    runner.isRunning = isRunning;
+    button.textContent = isRunning ? "Pause" : "Run";
+  }
+  function stop() {
+    show(false);
+    end();
+  }
+  function run(now) {
+    if (!runner.isRunning) return;
+    if (advance(now)) requestAnimationFrame(run);
+    else stop();
+  }
+  button.addEventListener("click", () => {
+    if (runner.isRunning) return stop();
+    begin();
+    if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
+      finish();
+      return stop();
+    }
+    show(true);
+    requestAnimationFrame(run);
+  });
+  return runner;
 }

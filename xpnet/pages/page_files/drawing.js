@@ -164,16 +164,19 @@ function beginImage() {
   if (examples.length) restartColors();
 }
 
-function clear() {
+// Begin with the pixels of an example, or with nothing drawn
+function showExample(pixels = null) {
   beginImage();
-  [strokes, example, drawing] = [[], null, false];
+  [strokes, drawing, example] = [[], false, pixels];
   update();
 }
+const clear = () => showExample();
+
+const clip = (share, margin = 0) => Math.min(Math.max(share, margin), 1 - margin);
 
 function placeOf(event) {
   const area = pad.getBoundingClientRect();
-  const inside = (share) => Math.min(Math.max(share, 0), 1);
-  return [inside((event.clientX - area.left) / area.width), inside((event.clientY - area.top) / area.height)];
+  return [clip((event.clientX - area.left) / area.width), clip((event.clientY - area.top) / area.height)];
 }
 
 pad.addEventListener("pointerdown", (event) => {
@@ -188,11 +191,7 @@ pad.addEventListener("pointermove", (event) => {
   for (const each of events.length ? events : [event]) strokes.at(-1).push(placeOf(each));
   update();
 });
-for (const name of ["pointerup", "pointercancel"]) {
-  pad.addEventListener(name, () => {
-    if (!cursor) drawing = false;
-  });
-}
+pad.addEventListener("lostpointercapture", () => (drawing &&= cursor !== null));
 
 // The keyboard: arrows move the pen, space lowers and lifts it
 
@@ -203,8 +202,7 @@ pad.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.key in ARROWS) {
     const [dx, dy] = ARROWS[event.key];
-    const inside = (share) => Math.min(Math.max(share, STEP), 1 - STEP);
-    cursor = cursor ? [inside(cursor[0] + dx * STEP), inside(cursor[1] + dy * STEP)] : [0.5, 0.5];
+    cursor = cursor ? [clip(cursor[0] + dx * STEP, STEP), clip(cursor[1] + dy * STEP, STEP)] : [0.5, 0.5];
     if (drawing) strokes.at(-1).push(cursor);
     update();
   } else if (event.key === " ") {
@@ -224,12 +222,6 @@ pad.addEventListener("blur", () => {
 byId("clear").addEventListener("click", clear);
 
 // Examples
-
-function showExample(pixels) {
-  beginImage();
-  [strokes, drawing, example] = [[], false, pixels];
-  update();
-}
 
 const examples = network.examples.map(({ name, pixels }) => {
   const numbers = Float64Array.from(atob(pixels), (character) => character.charCodeAt(0) / 255);
@@ -254,18 +246,16 @@ function showEffect(x, pass) {
   const label = chosenLabel(pass.outputs);
   const isProduct = byId("effect-kind").value === "product";
   const values = derivativesOf(pass, label).map((number, i) => (isProduct ? number * x[i] : number));
-  const most = values.reduce((largest, number) => Math.max(largest, Math.abs(number)), 0);
+  const most = sizeOf(values);
   paint(byId("effect"), values, height, width, -(most || 1), most || 1);
   byId("effect-low").textContent = format(-most, 2);
   byId("effect-high").textContent = format(most, 2);
   const name = network.labels[label];
-  const kind = isProduct ? "Derivative times pixel" : "Derivative";
+  const [kind, meaning] = isProduct
+    ? ["Derivative times pixel", "times the pixel: how much the pixel adds, to first order. Black pixels add nothing."]
+    : ["Derivative", "as net.jacobian() computes it: how much a slightly lighter pixel changes the output."];
   byId("effect").setAttribute("aria-label", `${kind} of output ${name}, as an image`);
-  byId("effect-note").textContent =
-    `The derivative of output ${name} with respect to each pixel, ` +
-    (isProduct
-      ? "times the pixel: how much the pixel adds, to first order. Black pixels add nothing."
-      : "as net.jacobian() computes it: how much a slightly lighter pixel changes the output.");
+  byId("effect-note").textContent = `The derivative of output ${name} with respect to each pixel, ${meaning}`;
 }
 
 // The weights of the first layer, an image for each hidden unit. The frames show the activations.
@@ -275,28 +265,24 @@ const firstLayer = inside.find((part) => part.kind === "dense");
 const units = network.sizes[1];
 const tiles = [];
 
-function findRange() {
-  const sizes = Float64Array.from(firstLayer.w, Math.abs).sort();
-  return sizes[Math.floor(0.995 * (sizes.length - 1))] || 1;
-}
+const sizes = Float64Array.from(firstLayer.w, Math.abs).sort();
+const range = sizes[Math.floor(0.995 * (sizes.length - 1))] || 1;
 
-function makeTiles(upTo, range) {
+function makeTiles(upTo) {
   for (let unit = tiles.length; unit < upTo; unit++) {
     const canvas = make("canvas", { className: "pixels", role: "img", "aria-label": `Weights of unit ${unit}` });
     const weights = firstLayer.w.subarray(unit * height * width, (unit + 1) * height * width);
     paint(canvas, weights, height, width, -range, range);
-    const tile = make("figure", { className: "tile" }, canvas, make("figcaption", {}, String(unit)));
-    byId("tiles").append(tile);
+    byId("tiles").append(make("figure", { className: "tile" }, canvas, make("figcaption", {}, String(unit))));
     tiles.push(canvas);
   }
   byId("more").hidden = upTo === units;
   byId("more").textContent = `Show all ${thousands(units)}`;
 }
 
-const range = findRange();
-makeTiles(Math.min(units, FEW), range);
+makeTiles(Math.min(units, FEW));
 byId("more").addEventListener("click", () => {
-  makeTiles(units, range);
+  makeTiles(units);
   update();
 });
 byId("weights-low").textContent = format(-range, 2);
@@ -308,7 +294,7 @@ byId("weights-note").textContent =
 
 function showFrames({ steps: [steps] }) {
   const activations = steps[activationParts[0] + 1];
-  const most = activations.reduce((largest, number) => Math.max(largest, Math.abs(number)), 0) || 1;
+  const most = sizeOf(activations) || 1;
   tiles.forEach((tile, unit) => {
     tile.style.borderColor = `rgb(${pickColor(COLORS, Math.max(activations[unit] / most, 0))})`;
   });
@@ -316,7 +302,8 @@ function showFrames({ steps: [steps] }) {
 
 // All together
 
-const inputsOf = () => (example ? example.map((pixel) => white * pixel) : prepare(strokes));
+const scale = (pixels) => pixels.map((pixel) => white * pixel);
+const inputsOf = () => (example ? scale(example) : prepare(strokes));
 
 function updateNow() {
   const x = inputsOf();
@@ -332,7 +319,7 @@ const update = onceAFrame(updateNow);
 
 byId("input-size").textContent = `${height} × ${width} pixels, from 0 (black) to ${Number(white.toPrecision(6))} (white)`;
 for (const id of ["target", "effect-kind"]) byId(id).addEventListener("change", update);
-const stepsOfExamples = examples.map((pixels) => forward(inside, pixels.map((pixel) => white * pixel)));
+const stepsOfExamples = examples.map((pixels) => forward(inside, scale(pixels)));
 for (const { place, setUsual } of layers) setUsual(stepsOfExamples.map((steps) => steps[place + 1]));
 if (examples.length) showExample(examples[3]);
 else update();

@@ -50,25 +50,29 @@ function shorten(number, digits = 4) {
   return size !== 0 && (size < 1e-4 || !(size < 1e7)) ? format(number, digits) : String(rounded).replace("-", "−");
 }
 
-// A field for a number, used while it is typed. A text, nothing, or a number beyond the ends is marked, and the number
-// from before stays in force.
-function makeField(label, value, use, { low = -Infinity, high = Infinity, digits = 4 } = {}) {
-  const field = make("input", { type: "number", step: "any", "aria-label": label, value: round(value, digits) });
+// A field for a number, used while it is typed. A text, nothing, or a number beyond the ends is marked, and the element
+// `note`, if there is one, says so of what has that `name`; the number from before stays in force.
+function makeField(label, value, use, { digits = 4, note = null, name = label, ...ends } = {}) {
+  const shown = { "aria-label": label, value: round(value, digits) };
+  const field = make("input", { type: "number", step: "any", ...ends, ...shown });
   let [kept, used] = [value, value];
+  const isGood = () => field.validity.valid && field.value !== "";
+  const mark = (isBad) => field.setAttribute("aria-invalid", String(isBad));
   const apply = (number) => {
     if (number !== used) use((used = number));
   };
-  const isGood = () =>
-    field.valueAsNumber >= low && field.valueAsNumber <= high && Number.isFinite(field.valueAsNumber);
   field.addEventListener("input", () => {
-    field.setAttribute("aria-invalid", String(!isGood()));
+    mark(!isGood());
     apply(isGood() ? field.valueAsNumber : kept);
+    if (!note) return;
+    const text = () => `${name} must be a number from ${shorten(ends.min)} to ${ends.max}; it stays ${shorten(kept)}.`;
+    note.textContent = isGood() ? "" : text();
   });
   // Show a number that was not typed here
   field.show = (number) => {
     kept = used = number;
     field.value = round(number, digits);
-    field.setAttribute("aria-invalid", "false");
+    mark(false);
   };
   field.addEventListener("change", () => {
     if (isGood()) kept = used;

@@ -28,6 +28,7 @@ function paint(canvas, values, height, width, low, high, colors = COLORS) {
 
 const activationParts = inside.flatMap((part, k) => (part.kind === "activation" ? [k] : []));
 
+const largestOf = (values) => values.reduce((best, value, k) => (value > values[best] ? k : best), 0);
 const sizeOf = (numbers) => numbers.reduce((size, value) => Math.max(size, Math.abs(value) || 0), 0);
 
 // Round a size up to one of a few round numbers
@@ -48,56 +49,39 @@ function makeLayer(number, part, units) {
   const figure = make("figure", {}, caption, canvas, legend, readout);
   let [usual, most, isSigned, shown, hovered] = [0, 0, false, [], null];
   let [start, end] = [0, 1]; // of the colours
+  let [columns, cell] = [1, 1]; // of cells, and the pixels of one
 
-  function describe() {
-    if (hovered !== null && hovered < units) readout.textContent = `unit ${hovered}: ${format(shown[hovered])}`;
-    else {
-      const largest = shown.reduce((best, value, k) => (value > shown[best] ? k : best), 0);
-      readout.textContent = `largest: unit ${largest}, ${format(shown[largest])}`;
-    }
+  function hover(unit) {
+    hovered = unit < units ? unit : null; // beyond the last one, there is none
+    const named = hovered ?? largestOf(shown);
+    const text = hovered === null ? `largest: unit ${named},` : `unit ${named}:`;
+    readout.textContent = `${text} ${format(shown[named])}`;
   }
 
   // As wide as the page, with cells that are squares of whole pixels
   function draw() {
     const available = canvas.parentElement.clientWidth || 300;
-    const cell = Math.max(3, Math.min(26, Math.floor(Math.sqrt((available * 110) / units))));
-    const columns = Math.min(units, Math.max(1, Math.floor(available / cell)));
-    const rows = Math.ceil(units / columns);
+    cell = Math.max(3, Math.min(26, Math.floor(Math.sqrt((available * 110) / units))));
+    columns = Math.min(units, Math.max(1, Math.floor(available / cell)));
     const ratio = window.devicePixelRatio || 1;
-    canvas.width = columns * cell * ratio;
-    canvas.height = rows * cell * ratio;
-    canvas.style.width = `${columns * cell}px`;
-    canvas.style.height = `${rows * cell}px`;
+    for (const [side, cells] of [["width", columns], ["height", Math.ceil(units / columns)]]) {
+      canvas[side] = cells * cell * ratio;
+      canvas.style[side] = `${cells * cell}px`;
+    }
     const context = canvas.getContext("2d");
     context.scale(ratio, ratio);
-    const gap = cell > 5 ? 1 : 0;
+    const size = cell > 5 ? cell - 1 : cell; // with a gap
     shown.forEach((value, k) => {
       context.fillStyle = `rgb(${pickColor(COLORS, (value - start) / (end - start))})`;
-      context.fillRect((k % columns) * cell, Math.floor(k / columns) * cell, cell - gap, cell - gap);
+      context.fillRect((k % columns) * cell, Math.floor(k / columns) * cell, size, size);
     });
-    canvas.dataset.columns = columns;
-    canvas.dataset.cell = cell;
   }
 
-  canvas.addEventListener("pointermove", (event) => {
-    const { columns, cell } = canvas.dataset;
-    const column = Math.min(Math.floor(event.offsetX / cell), columns - 1);
-    hovered = Math.floor(event.offsetY / cell) * columns + column;
-    describe();
+  canvas.addEventListener("pointermove", ({ offsetX, offsetY }) => {
+    hover(Math.floor(offsetY / cell) * columns + Math.min(Math.floor(offsetX / cell), columns - 1));
   });
-  canvas.addEventListener("pointerleave", () => {
-    hovered = null;
-    describe();
-  });
+  canvas.addEventListener("pointerleave", () => hover(Infinity));
   new ResizeObserver(draw).observe(figure);
-
-  // The colours end at a round number, which grows when an activation exceeds it; 0 is their start, or in the middle
-  function widen(activations) {
-    most = Math.max(most, sizeOf(activations));
-    isSigned ||= activations.some((value) => value < 0);
-    end = most > 0 && Number.isFinite(most) ? roundUp(most) : 1;
-    start = isSigned ? -end : 0;
-  }
 
   // Set the usual end of the colours: the median over examples of their largest activation. With the largest of all,
   // most examples would be dark.
@@ -108,17 +92,19 @@ function makeLayer(number, part, units) {
   }
 
   // Forget the activations of other inputs
-  function restart() {
-    most = usual;
-  }
+  const restart = () => (most = usual);
 
+  // The colours end at a round number, which grows when an activation exceeds it; 0 is their start, or in the middle
   function show(activations) {
     shown = Array.from(activations, (value) => (Number.isFinite(value) ? value : 0));
-    widen(shown);
+    most = Math.max(most, sizeOf(shown));
+    isSigned ||= shown.some((value) => value < 0);
+    end = most > 0 && Number.isFinite(most) ? roundUp(most) : 1;
+    start = isSigned ? -end : 0;
     low.textContent = format(start, 2);
     high.textContent = format(end, 2);
     draw();
-    describe();
+    hover(hovered ?? Infinity);
     canvas.setAttribute("aria-label", `Activations of hidden layer ${number}; ${readout.textContent}`);
   }
 
@@ -130,9 +116,7 @@ const layers = activationParts
   .slice(0, -1)
   .map((place, l) => ({ place, ...makeLayer(l + 1, inside[place], network.sizes[l + 1]) }));
 
-function restartColors() {
-  for (const { restart } of layers) restart();
-}
+const restartColors = () => layers.forEach(({ restart }) => restart());
 
 // The outputs
 
@@ -141,7 +125,6 @@ const MOST_ROWS = 100;
 
 // The values beside the labels: for a binary task, the probability of each of the two classes
 const valuesOf = (outputs) => (network.task === "binary" ? [1 - outputs[0], outputs[0]] : Array.from(outputs));
-const largestOf = (values) => values.reduce((best, value, k) => (value > values[best] ? k : best), 0);
 
 // The number of the answer among the labels, as Network.predict has it; null if there is no single one
 function answerOf(values) {
@@ -177,8 +160,7 @@ function showOutputs(outputs) {
   const values = valuesOf(outputs);
   const answer = answerOf(values);
   const [word, detail] = summarize(values);
-  byId("verdict").replaceChildren(make("strong", {}, word), ` ${detail}`);
-  byId("brief")?.replaceChildren(make("strong", {}, word), ` ${detail}`);
+  for (const id of ["verdict", "brief"]) byId(id)?.replaceChildren(make("strong", {}, word), ` ${detail}`);
   rows.forEach(({ row, bar, value }, k) => {
     row.classList.toggle("chosen", k === answer || (network.task === "multilabel" && values[k] > 0.5));
     bar.style.width = `${100 * Math.min(Math.max(values[k], 0), 1)}%`;
@@ -221,21 +203,18 @@ function describeLayer(part, units) {
 const shape = activationParts.map((place, l) => describeLayer(inside[place], network.sizes[l + 1]));
 shape.unshift(plural(network.sizes[0], "input"));
 const members = network.members.length;
-const [each, subject] = members > 1 ? [`${members} members, each `, "all members"] : ["", "the network"];
+const each = members > 1 ? `${members} members, each ` : "";
 byId("summary").textContent = `${each}${shape.join(" → ")} · ${thousands(network.parameters)} weights and biases`;
 byId("inside-note").textContent = `These are the layers of the first of ${members} members.`;
 byId("inside-note").hidden = members === 1;
 byId("exactness").textContent =
-  `Everything is computed in this page, with the weights of ${subject} (${network.dtype}) and in double precision. ` +
+  `Everything is computed in this page, with the weights of ${each ? "all members" : "the network"} (${network.dtype}) and in double precision. ` +
   "Nothing is loaded or sent." +
   (network.examples?.length ? " The examples are from MNIST, by LeCun, Cortes and Burges (CC BY-SA 3.0)." : "");
-byId("outputs-note").textContent = {
-  classification: network.adds_to_one ? "" : "The largest output is the answer. The outputs need not add up to 1.",
-  binary: "",
-  multilabel: "Labels are independent.",
-  regression: "",
-}[network.task];
-if (members > 1) byId("outputs-note").append(` The ${network.has_geometric_mean ? "geometric mean" : "mean"} of ${members} members.`);
-if (network.labels.length > MOST_ROWS) {
-  byId("outputs-note").append(` The first ${MOST_ROWS} of ${thousands(network.labels.length)} are listed.`);
-}
+const notes = [
+  [!isShare && !isRegression, "The largest output is the answer. The outputs need not add up to 1."],
+  [network.task === "multilabel", "Labels are independent."],
+  [members > 1, `The ${network.has_geometric_mean ? "geometric mean" : "mean"} of ${members} members.`],
+  [network.labels.length > MOST_ROWS, `The first ${MOST_ROWS} of ${thousands(network.labels.length)} are listed.`],
+];
+byId("outputs-note").textContent = notes.flatMap(([applies, text]) => (applies ? [text] : [])).join(" ");
