@@ -71,7 +71,7 @@ def _describe_planes() -> dict[str, Any]:
     """Describe the examples, in hundredths, and NumPy's generators for some seeds."""
     states = [np.random.PCG64(seed).state["state"] for seed in range(10)]
     return {
-        "data": {name: (100 * make_examples(name)[0]).round().astype(int).ravel().tolist() for name in PLANES},
+        "data": {name: (100 * make_examples(name)[0]).round().astype(int).tolist() for name in PLANES},
         "labels": list(PLANES.values()),
         "count": N_EXAMPLES,
         "seeds": [[hex(state["state"]), hex(state["inc"])] for state in states],

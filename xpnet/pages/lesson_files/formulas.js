@@ -4,16 +4,13 @@
 // From layers {w, b}, as rows of weights and as biases, to parts as network.js computes with them
 const makeParts = (layers) => layers.flatMap(({ w, b }) => [{ kind: "dense", w: w.flat(), b }, sigmoidPart]);
 
-const sum = (numbers) => numbers.reduce((total, number) => total + number, 0);
-const mean = (numbers) => sum(numbers) / numbers.length;
-
-const costOf = (layers, x, y, rows) => mean(rows.map((r) => computeExample(makeParts(layers), x[r], y[r]).cost));
+const costOf = (layers, x, y, rows) => averageOf(rows, (r) => computeExample(makeParts(layers), x[r], y[r]).cost);
 
 // A step on the examples `rows`: what is computed for each, the gradients, which are means over them, the new layers, and
 // the costs of both
 function computeStep({ layers, x, y, lr }, rows) {
   const examples = Object.fromEntries(rows.map((r) => [r, computeExample(makeParts(layers), x[r], y[r])]));
-  const meanOf = (value) => mean(rows.map((r) => value(examples[r])));
+  const meanOf = (value) => averageOf(rows, (r) => value(examples[r]));
   const gradients = layers.map(({ w, b }, k) => ({
     w: w.map((row, j) => row.map((_, i) => meanOf(({ delta, a }) => delta[k + 1][j] * a[k][i]))), // BP4
     b: b.map((_, j) => meanOf(({ delta }) => delta[k + 1][j])), // BP3

@@ -59,14 +59,12 @@ function drawLayer(inputs, outputs, activation) {
 }
 
 function begin() {
-  const numbers = start.data[settings.data];
-  x = numbers.flatMap((number, k) => (k % 2 ? [] : [[number / 100, numbers[k + 1] / 100]]));
+  x = start.data[settings.data].map((point) => point.map((number) => number / 100));
   y = x.map((_, r) => [r % 2]);
   random = makeGenerator(start.seeds[settings.seed].map(BigInt));
-  const sizes = listSizes();
-  parts = sizes
-    .slice(1)
-    .flatMap((size, k) => drawLayer(sizes[k], size, k < settings.layers ? settings.activation : "sigmoid"));
+  const [, ...sizes] = listSizes();
+  const activationOf = (k) => (k < settings.layers ? settings.activation : "sigmoid");
+  parts = sizes.flatMap((size, k) => drawLayer(sizes[k - 1] ?? 2, size, activationOf(k)));
   [order, total, costs] = [[], 0, []];
 }
 
@@ -104,21 +102,15 @@ const isSound = () => Number.isFinite(total) && (costs.at(-1) ?? 0) < Infinity;
 
 // Pictures: the share of a colour in each pixel is from −1, orange, to 1, blue
 
-const COLORS = [
-  [214, 116, 16],
-  [40, 108, 214],
-];
+const [ORANGE, BLUE] = [[214, 116, 16], [40, 108, 214]];
 
 function paint(canvas, values, toShare) {
-  const context = canvas.getContext("2d");
-  const image = context.createImageData(GRID, GRID);
-  for (let p = 0; p < values.length; p++) {
-    const share = toShare(values[p]);
-    const color = COLORS[share < 0 ? 0 : 1];
-    for (let k = 0; k < 3; k++) image.data[4 * p + k] = color[k];
-    image.data[4 * p + 3] = 255 * Math.abs(share); // the paper is below it
-  }
-  context.putImageData(image, 0, 0);
+  const image = new ImageData(GRID, GRID);
+  values.forEach((value, p) => {
+    const share = toShare(value);
+    image.data.set([...(share < 0 ? ORANGE : BLUE), 255 * Math.abs(share)], 4 * p); // the paper is below it
+  });
+  canvas.getContext("2d").putImageData(image, 0, 0);
 }
 
 const toPlace = (k) => ((k + 0.5) / GRID) * 2 * REACH - REACH;
@@ -161,38 +153,34 @@ let tiles = []; // of each layer
 let heads = []; // of each layer
 let lines = []; // of each weight
 
-function makeTile(name) {
-  const label = `${name}: its activation over the plane`;
+const isOutput = (l) => l === settings.layers + 1;
+
+// The names of a layer and of a unit in it
+function nameLayer(l, j) {
+  if (l === 0) return ["inputs", `Input ${j + 1}`];
+  return isOutput(l) ? ["output", "Output"] : [`layer ${l}`, `Layer ${l}, unit ${j + 1}`];
+}
+
+function makeTile(l, j) {
+  const label = `${nameLayer(l, j)[1]}: its activation over the plane`;
   const canvas = make("canvas", { width: GRID, height: GRID, role: "img", "aria-label": label });
   const caption = make("figcaption");
   return { canvas, caption, figure: make("figure", { className: "tile" }, canvas, caption) };
 }
 
-const isOutput = (l) => l === settings.layers + 1;
-const nameOfLayer = (l) => (l === 0 ? "inputs" : isOutput(l) ? "output" : `layer ${l}`);
-
 function build() {
-  tiles = listSizes().map((size, l) =>
-    Array.from({ length: size }, (_, j) => {
-      if (l === 0) return makeTile(`Input ${j + 1}`);
-      return makeTile(isOutput(l) ? "Output" : `Layer ${l}, unit ${j + 1}`);
-    }),
-  );
+  tiles = listSizes().map((size, l) => Array.from({ length: size }, (_, j) => makeTile(l, j)));
   heads = tiles.map(() => make("span"));
   const columns = tiles.map((column, l) => {
-    const head = make("p", {}, nameOfLayer(l), heads[l]);
+    const head = make("p", {}, nameLayer(l)[0], heads[l]);
     return make("div", { className: "column" }, head, ...column.map(({ figure }) => figure));
   });
-  const svg = draw("svg", { "aria-hidden": "true" });
-  lines = tiles.slice(1).flatMap((column, k) =>
-    column.flatMap((to, j) =>
-      tiles[k].map((from, i) => {
-        const line = draw("line", {});
-        svg.append(line);
-        return { line, from, to, find: () => parts[2 * k].w[j * tiles[k].length + i] };
-      }),
-    ),
-  );
+  const connect = (l, i, j) => {
+    const find = () => parts[2 * l].w[j * tiles[l].length + i];
+    return { line: draw("line", {}), from: tiles[l][i], to: tiles[l + 1][j], find };
+  };
+  lines = tiles.slice(1).flatMap((column, l) => column.flatMap((_, j) => tiles[l].map((_, i) => connect(l, i, j))));
+  const svg = draw("svg", { "aria-hidden": "true" }, ...lines.map(({ line }) => line));
   stage.classList.toggle("few", settings.units < 5 && settings.layers < 3);
   stage.replaceChildren(svg, ...columns);
 }
@@ -201,11 +189,11 @@ function placeLines() {
   const { left, top } = stage.getBoundingClientRect();
   const isWide = getComputedStyle(tiles[0][0].figure).display === "flex"; // with numbers beside the pictures
   for (const { line, from, to } of lines) {
-    const [before, after] = [from.canvas.getBoundingClientRect(), to.canvas.getBoundingClientRect()];
-    line.setAttribute("x1", (isWide && chosen !== null ? from.figure.getBoundingClientRect() : before).right - left);
-    line.setAttribute("y1", before.top + before.height / 2 - top);
-    line.setAttribute("x2", after.left - left);
-    line.setAttribute("y2", after.top + after.height / 2 - top);
+    const [begin, before, after] = [isWide && chosen !== null ? from.figure : from.canvas, from.canvas, to.canvas].map(
+      (element) => element.getBoundingClientRect(),
+    );
+    const [y1, y2] = [before, after].map((box) => box.top + box.height / 2 - top);
+    setAttributes(line, { x1: begin.right - left, y1, x2: after.left - left, y2 });
   }
 }
 
@@ -239,10 +227,9 @@ scatter.addEventListener("click", ({ clientX, clientY }) => {
   choose(distances.indexOf(Math.min(...distances)));
 });
 byId("example").max = start.count;
-byId("example").addEventListener("input", ({ target }) => {
-  const isGood = Number.isInteger(target.valueAsNumber) && target.validity.valid;
-  target.setAttribute("aria-invalid", String(!isGood && target.value !== ""));
-  chosen = isGood ? target.valueAsNumber - 1 : null;
+byId("example").addEventListener("input", ({ target: field }) => {
+  field.setAttribute("aria-invalid", String(!field.validity.valid)); // nothing is no bad entry
+  chosen = field.validity.valid && field.value ? field.valueAsNumber - 1 : null;
   show();
   placeLines();
 });
@@ -263,24 +250,20 @@ function showPictures() {
     }),
   );
   paint(byId("plane"), values.at(-1)[0], (a) => 1.5 * a - 0.75); // paler, for the examples on it
-  for (const { line, find } of lines) {
-    line.setAttribute("stroke-width", 0.8 + Math.min(Math.abs(find()), 4));
-    line.setAttribute("class", `edge ${find() < 0 ? "negative" : "positive"}`);
-  }
+  for (const { line, find } of lines) showWeight(line, find(), 0.8, 4);
 }
 
 // In at most six characters
 function writeBriefly(value) {
   const size = Math.abs(value);
-  if (size > 0 && (size < 1e-3 || size >= 1000)) return value.toExponential(0).replace("+", "").replaceAll("-", "−");
+  if (size > 0 && (size < 1e-3 || size >= 1000)) return writePower(value, 0);
   return shorten(Number(value.toFixed(3)), 3);
 }
 
-const write = (symbol, value) => {
-  const number = make("span", { className: "value" }, writeBriefly(value));
-  number.dataset.value = value;
+function write(symbol, value) {
+  const number = make("span", { className: "value", "data-value": value }, writeBriefly(value));
   return make("span", {}, make("i", {}, symbol), number);
-};
+}
 
 // z, a and δ of the chosen example at every unit
 function showChosen() {
@@ -295,8 +278,7 @@ function showChosen() {
       caption.replaceChildren(...numbers.map(([symbol, value]) => write(symbol, value)));
     }),
   );
-  ring.setAttribute("cx", x[chosen][0]);
-  ring.setAttribute("cy", -x[chosen][1]);
+  setAttributes(ring, { cx: x[chosen][0], cy: -x[chosen][1] });
   byId("example-note").textContent =
     `Example ${chosen + 1}: the target is ${y[chosen][0]}, the output ${format(a.at(-1)[0])}, the cost ` +
     `${format(cost)}. δ = ∂C/∂z says how fast this cost changes with the z of a unit.`;
@@ -305,8 +287,7 @@ function showChosen() {
 function showNumbers() {
   const all = x.map((_, r) => compute(r));
   heads.forEach((head, l) => {
-    const sizes = l === 0 ? [] : all.flatMap(({ delta }) => Array.from(delta[l], Math.abs));
-    head.textContent = l === 0 ? "" : `|δ| ${format(sizes.reduce((sum, size) => sum + size, 0) / sizes.length, 2)}`;
+    if (l > 0) head.textContent = `|δ| ${format(averageOf(all.flatMap(({ delta }) => [...delta[l]]), Math.abs), 2)}`;
   });
   const right = all.filter(({ a }, r) => a.at(-1)[0] > 0.5 === Boolean(y[r][0])).length;
   const cost = averageOf(all, (example) => example.cost);
@@ -406,7 +387,7 @@ byId("reset").addEventListener("click", () => {
 });
 
 const selects = Object.entries(CHOICES).map(([name, [label, values, , texts = values]]) => {
-  const options = values.map((value, k) => make("option", { value }, String(texts[k])));
+  const options = values.map((value, k) => new Option(texts[k], value));
   const select = make("select", { autocomplete: "off", id: name }, ...options);
   select.value = settings[name];
   select.addEventListener("change", () => {

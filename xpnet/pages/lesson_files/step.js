@@ -87,17 +87,14 @@ function writeBriefly(value, isGiven) {
     if (isGiven) return shorten(value, size < 1e-2 ? 2 : 3);
     return value.toFixed(4 - Math.max(0, Math.floor(Math.log10(size)))).replace("-", "−");
   }
-  return value
-    .toExponential(size < 1e-9 ? 0 : 1)
-    .replace("+", "")
-    .replaceAll("-", "−");
+  return writePower(value, size < 1e-9 ? 0 : 1);
 }
 
 const makeSymbol = (text) => make("i", {}, text);
 
 function makeNumber(key) {
-  const button = make("button", { type: "button", className: "number", tabIndex: -1, "aria-describedby": "formula" });
-  button.dataset.key = key;
+  const names = { className: "number", "data-key": key, "aria-describedby": "formula" };
+  const button = make("button", { type: "button", tabIndex: -1, ...names });
   places.set(key, button);
   return button;
 }
@@ -125,14 +122,12 @@ function build() {
   [places, chips] = [new Map(), []];
   const { layers, x, y } = state;
   boxes = [x[0].map((_, i) => makeUnit(0, i))];
+  const makeChip = (l, j, i) => {
+    const key = `w-${l}-${j}-${i}`;
+    return { key, l, j, i, element: make("div", { className: "chip" }, ...makeParameter(nameOf("w", l, j, i), key)) };
+  };
   layers.forEach(({ w }, k) => {
-    w.forEach((row, j) =>
-      row.forEach((_, i) => {
-        const key = `w-${k + 1}-${j}-${i}`;
-        const element = make("div", { className: "chip" }, ...makeParameter(nameOf("w", k + 1, j, i), key));
-        chips.push({ key, l: k + 1, j, i, element });
-      }),
-    );
+    chips.push(...w.flatMap((row, j) => row.map((_, i) => makeChip(k + 1, j, i))));
     boxes.push(w.map((_, j) => makeUnit(k + 1, j)));
   });
   const targets = y[0].map((_, k) => [`y${BELOW[k]}`, `y-${k}`]);
@@ -151,7 +146,6 @@ const WIDE = 885; // pixels
 
 function place() {
   const wide = stage.clientWidth >= WIDE;
-  stage.classList.toggle("wide", wide);
   const [width, height] = [(box) => box.offsetWidth, (box) => box.offsetHeight];
   const [along, across] = wide ? [width, height] : [height, width]; // along the way from layer to layer
   const most = (size, list) => Math.max(...list.map(size));
@@ -244,10 +238,8 @@ function showSelected() {
   const stop = isShown ? places.get(selected) : [...places.values()].find((button) => !button.disabled);
   stop.tabIndex = 0;
   for (const { key, line } of lines) {
-    const weight = shown.numbers.get(key).value;
-    line.setAttribute("stroke-width", 1 + Math.min(Math.abs(weight), 3));
-    const isUsed = uses.has(key) || [key, `g${key}`].includes(selected);
-    line.setAttribute("class", `edge ${weight < 0 ? "negative" : "positive"}${isShown && isUsed ? " used" : ""}`);
+    const isUsed = isShown && (uses.has(key) || [key, `g${key}`].includes(selected));
+    showWeight(line, shown.numbers.get(key).value, 1, 3, isUsed);
   }
   byId("formula-name").textContent = isShown ? number.name : "Each number shows here how it is computed.";
   const texts = isShown ? writeFormula(number) : [];
@@ -341,32 +333,33 @@ function go(to) {
   announce(`${byId("phase-title").textContent}. ${byId("words").textContent} ${formula}`);
 }
 
-function beginNextStep() {
-  past.push({ layers: state.layers, cost: shown.cost });
-  state.layers = shown.updated;
+function takeStep() {
+  const { updated, cost } = computeStep(state, rows);
+  past.push({ layers: state.layers, cost });
+  state.layers = updated;
+}
+
+// Begin with other weights than before
+function goToStep(phase) {
   showFields();
+  go(phase);
 }
 
 function goBack() {
-  if (phase === 1 && past.length) {
-    state.layers = past.pop().layers;
-    showFields();
-    go(6);
-  } else go(Math.max(phase - 1, 0));
+  if (phase !== 1 || !past.length) return go(Math.max(phase - 1, 0));
+  state.layers = past.pop().layers;
+  goToStep(6);
 }
 
 function goOn() {
   if (phase < 6) return go(phase + 1);
-  beginNextStep();
-  go(1);
+  takeStep();
+  goToStep(1);
 }
 
 function takeTen() {
-  for (let k = 0; k < 10; k++) {
-    shown = listNumbers(state, rows, 6);
-    beginNextStep();
-  }
-  go(1);
+  for (let k = 0; k < 10; k++) takeStep();
+  goToStep(1);
 }
 
 byId("phases").append(

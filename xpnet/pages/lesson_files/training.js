@@ -29,7 +29,7 @@ function computeExample(parts, x, y, cost = COSTS.quadratic) {
   const errors = outputs.map((output) => cost.delta(...output));
   const gradients = pullBack(inner, steps, errors);
   for (let l = 1; l < z.length; l++) delta.push(gradients[2 * l - 1]);
-  return { z, a, delta, cost: outputs.reduce((sum, output) => sum + cost.value(...output), 0) };
+  return { z, a, delta, cost: sum(outputs.map((output) => cost.value(...output))) };
 }
 
 // The rows of a table, from its heads and lines of a name and cells, each of one element or a list of them
@@ -71,4 +71,11 @@ function makeRunner({ begin, advance, finish, end }) {
     requestAnimationFrame(run);
   });
   return runner;
+}
+
+// Show a weight by the width and the colour of a line
+function showWeight(line, weight, least, most, isUsed = false) {
+  const sign = weight < 0 ? "negative" : "positive";
+  const width = least + Math.min(Math.abs(weight), most);
+  setAttributes(line, { "stroke-width": width, class: `edge ${sign}${isUsed ? " used" : ""}` });
 }

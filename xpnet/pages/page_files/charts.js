@@ -3,9 +3,13 @@
 const SVG = "http://www.w3.org/2000/svg";
 const DASHES = ["", "8 4", "2 3", "10 3 2 3", "4 4", "1 4"];
 
+function setAttributes(element, attributes) {
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+}
+
 function draw(tag, attributes, ...children) {
   const element = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  setAttributes(element, attributes);
   element.append(...children);
   return element;
 }
@@ -39,22 +43,19 @@ function drawChart(place, at, lines, labels, now, description, { band = null, en
   [low, high] = [low - margin, high + margin];
   const across = (value) => left + ((value - at[0]) / (at.at(-1) - at[0])) * (wide - left - right);
   const up = (value) => tall - bottom - ((value - low) / (high - low)) * (tall - top - bottom);
+  const line = (name, [x1, x2], [y1, y2]) => draw("line", { class: name, x1, x2, y1, y2 });
+  const write = (text, x, y, anchor) => draw("text", { x, y, "text-anchor": anchor }, text);
   const chart = draw("svg", { width: wide, height: tall, role: "img", "aria-label": description });
-  const [xTicks, yTicks] = [findTicks(at[0], at.at(-1), wide / 90, isCount ? 1 : 0), findTicks(low, high, 5)];
-  for (const [tick, text] of yTicks) {
-    chart.append(
-      draw("line", { class: "grid", x1: left, x2: wide - right, y1: up(tick), y2: up(tick) }),
-      draw("text", { x: left - 6, y: up(tick) + 4, "text-anchor": "end" }, text),
-    );
+  for (const [tick, text] of findTicks(low, high, 5)) {
+    const y = up(tick);
+    chart.append(line("grid", [left, wide - right], [y, y]), write(text, left - 6, y + 4, "end"));
   }
-  for (const [tick, text] of xTicks) {
-    chart.append(
-      draw("line", { class: "grid", x1: across(tick), x2: across(tick), y1: tall - bottom, y2: tall - bottom + 4 }),
-      draw("text", { x: across(tick), y: tall - 8, "text-anchor": "middle" }, text),
-    );
+  for (const [tick, text] of findTicks(at[0], at.at(-1), wide / 90, isCount ? 1 : 0)) {
+    const x = across(tick);
+    chart.append(line("grid", [x, x], [tall - bottom, tall - bottom + 4]), write(text, x, tall - 8, "middle"));
   }
   if (now >= at[0] && now <= at.at(-1)) {
-    chart.append(draw("line", { class: "now", x1: across(now), x2: across(now), y1: top, y2: tall - bottom }));
+    chart.append(line("now", [across(now), across(now)], [top, tall - bottom]));
   }
   const trace = (line) => {
     const points = line.map((value, p) => [at[p], value]).filter(([, value]) => Number.isFinite(value));
@@ -73,13 +74,13 @@ function drawChart(place, at, lines, labels, now, description, { band = null, en
 }
 
 function makeKey(labels, bandText) {
-  const entries = labels.map((label, k) => {
-    const line = draw("line", { class: `curve color${k}`, x1: 1, x2: 29, y1: 6, y2: 6, "stroke-dasharray": DASHES[k] });
-    return make("span", {}, draw("svg", { width: 30, height: 12, "aria-hidden": "true" }, line), ` ${label}`);
+  const curves = labels.map((label, k) => {
+    const style = { class: `curve color${k}`, "stroke-dasharray": DASHES[k] };
+    return [label, draw("line", { ...style, x1: 1, x2: 29, y1: 6, y2: 6 })];
   });
-  if (bandText) {
-    const box = draw("rect", { class: "band", x: 1, width: 28, height: 12 });
-    entries.push(make("span", {}, draw("svg", { width: 30, height: 12, "aria-hidden": "true" }, box), ` ${bandText}`));
-  }
+  const band = bandText ? [[bandText, draw("rect", { class: "band", x: 1, width: 28, height: 12 })]] : [];
+  const entries = [...curves, ...band].map(([text, shape]) =>
+    make("span", {}, draw("svg", { width: 30, height: 12, "aria-hidden": "true" }, shape), ` ${text}`),
+  );
   return make("div", { className: "key" }, ...entries);
 }

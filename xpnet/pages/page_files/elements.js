@@ -35,6 +35,9 @@ function format(number, digits = 3) {
   return number.toFixed(Math.min(places, 8)).replace("-", "−");
 }
 
+// As a power of ten, in few characters
+const writePower = (number, places) => number.toExponential(places).replace("+", "").replaceAll("-", "−");
+
 const percent = (share) => `${(100 * share).toFixed(1)}\u00a0%`;
 const thousands = (number) => number.toLocaleString("en");
 const plural = (number, word) => `${thousands(number)} ${word}${number === 1 ? "" : "s"}`;

@@ -5,6 +5,9 @@ const sigmoid = (z) => {
   return e / (1 + e);
 };
 
+const sum = (numbers) => numbers.reduce((total, number) => total + number, 0);
+const averageOf = (items, numberOf) => items.reduce((total, item) => total + numberOf(item), 0) / items.length;
+
 const softplus = (z) => Math.max(z, 0) + Math.log1p(Math.exp(-Math.abs(z)));
 
 // The distribution function of the normal distribution; core/activations.py has the formula and these numbers
@@ -31,19 +34,13 @@ const ACTIVATIONS = {
   tanh: { value: Math.tanh, slope: (z, a) => 1 - a * a },
   relu: { value: (z) => Math.max(z, 0), slope: (z) => (z > 0 ? 1 : 0) },
   identity: { value: (z) => z, slope: () => 1 },
-  leaky_relu: {
-    value: (z, slope) => Math.max(z, slope * z),
-    slope: (z, a, slope) => (z > 0 ? 1 : slope),
-  },
+  leaky_relu: { value: (z, slope) => Math.max(z, slope * z), slope: (z, a, slope) => (z > 0 ? 1 : slope) },
   elu: {
     value: (z, alpha, scale) => scale * (Math.max(z, 0) + alpha * Math.expm1(Math.min(z, 0))),
     slope: (z, a, alpha, scale) => scale * (z > 0 ? 1 : alpha * Math.exp(z)),
   },
   softplus: { value: softplus, slope: sigmoid },
-  silu: {
-    value: (z) => z * sigmoid(z),
-    slope: (z, a) => sigmoid(z) + a * (1 - sigmoid(z)),
-  },
+  silu: { value: (z) => z * sigmoid(z), slope: (z, a) => sigmoid(z) + a * (1 - sigmoid(z)) },
   gelu: {
     value: (z) => z * normalCdf(z),
     slope: (z) => normalCdf(z) + (z * Math.exp(-0.5 * z * z)) / Math.sqrt(2 * Math.PI),
@@ -64,11 +61,11 @@ const MIXING = {
     value(z) {
       const largest = z.reduce((most, number) => Math.max(most, number), -Infinity);
       const e = z.map((number) => Math.exp(number - largest));
-      const sum = e.reduce((total, number) => total + number, 0);
-      return e.map((number) => number / sum);
+      const total = sum(e);
+      return e.map((number) => number / total);
     },
     pullBack(g, z, a) {
-      const mean = a.reduce((sum, share, k) => sum + share * g[k], 0);
+      const mean = sum(a.map((share, k) => share * g[k]));
       return a.map((share, k) => share * (g[k] - mean));
     },
   },
@@ -91,21 +88,19 @@ const PARTS = {
   },
   dense: {
     value({ w, b }, x) {
-      const [z, n] = [Float64Array.from(b), x.length];
-      for (let j = 0, k = 0; j < z.length; j++) {
-        let sum = 0;
-        for (let i = 0; i < n; i++, k++) sum += w[k] * x[i];
-        z[j] += sum;
-      }
-      return z;
+      let k = 0;
+      return Float64Array.from(b, (bias) => {
+        let total = 0;
+        for (let i = 0; i < x.length; i++, k++) total += w[k] * x[i];
+        return bias + total;
+      });
     },
     pullBack({ w }, g, x) {
-      const [back, n] = [new Float64Array(x.length), x.length];
-      for (let j = 0; j < g.length; j++) {
-        const own = g[j];
-        if (own === 0) continue; // as of half of the units with ReLU
-        for (let i = 0, k = j * n; i < n; i++, k++) back[i] += own * w[k];
-      }
+      const back = new Float64Array(x.length);
+      g.forEach((own, j) => {
+        if (own === 0) return; // as of half of the units with ReLU
+        for (let i = 0, k = j * x.length; i < x.length; i++, k++) back[i] += own * w[k];
+      });
       return back;
     },
   },
@@ -194,8 +189,6 @@ function run({ members, has_geometric_mean }, x) {
   }
   return { steps, outputs };
 }
-
-const averageOf = (items, numberOf) => items.reduce((sum, item) => sum + numberOf(item), 0) / items.length;
 
 // Derivatives of an output with respect to all inputs: a row of the Jacobian
 function derivatives({ members }, { steps, z, outputs }, output) {

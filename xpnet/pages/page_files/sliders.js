@@ -51,13 +51,11 @@ function slopeOf(row, state, k) {
     const slope = TERMS[kind].slope((value - offset) / divisor, low ?? -Infinity, high ?? Infinity);
     return (row[firsts[k] + j] * slope) / divisor;
   });
-  return parts.reduce((sum, part) => sum + part, 0);
+  return sum(parts);
 }
 
 // The state with another value in field k
-function change(state, k, value, missing = false) {
-  return state.map((entry, j) => (j === k ? { value, missing } : entry));
-}
+const change = (state, k, value, missing = false) => state.with(k, { value, missing });
 
 // A row for each number: its name, a slider, a number that may lie beyond the slider's ends, and a derivative. A row
 // for each choice, and for whether a number is missing.
@@ -66,48 +64,52 @@ const MOST_FIELDS = 200; // listed at once
 const MANY = 12; // with at least this many, there is a field to search them
 let list = []; // the rows of numbers that are shown
 
+function makeRow(name, ...cells) {
+  return make("div", { className: "slider" }, make("span", { className: "label" }, name), ...cells);
+}
+
+function makeSelect(name, options, value, use) {
+  const select = make("select", { "aria-label": name }, ...options.map((text, option) => new Option(text, option)));
+  select.value = value;
+  select.addEventListener("change", () => use(Number(select.value)));
+  return select;
+}
+
 function makeNumber(k) {
-  const { name, range, start } = fields[k];
-  const [min, max] = range;
-  const slider = makeSlider({ min, max, value: state[k].value, "aria-label": name });
-  const number = makeField(`${name}, as a number`, state[k].value, (value) => {
+  const { name, range, median } = fields[k];
+  const [[min, max], { value, missing }] = [range, state[k]];
+  const set = (value, isMissing = false) => {
+    state = change(state, k, value, isMissing);
+    select.value = Number(isMissing);
+    update();
+  };
+  const slider = makeSlider({ min, max, value, "aria-label": name });
+  const number = makeField(`${name}, as a number`, value, (value) => {
     set(value);
     slider.valueAsNumber = value;
   });
-  const missing = make("select", { "aria-label": `${name} is missing` }, new Option("no", 0), new Option("yes", 1));
-  missing.value = String(Number(state[k].missing));
-  const set = (value) => {
-    state = change(state, k, value);
-    missing.value = "0";
-    update();
-  };
   slider.addEventListener("input", () => {
     set(slider.valueAsNumber);
     number.show(slider.valueAsNumber);
   });
-  missing.addEventListener("change", () => {
-    const isMissing = missing.value === "1";
-    state = change(state, k, isMissing ? fields[k].median : state[k].value, isMissing);
+  const select = makeSelect(`${name} is missing`, ["no", "yes"], Number(missing), (isMissing) => {
+    set(isMissing ? median : state[k].value, Boolean(isMissing));
     slider.valueAsNumber = state[k].value;
     number.show(state[k].value);
-    update();
   });
   const slope = make("span", { className: "value" });
-  const row = make("div", { className: "slider" }, make("span", { className: "label" }, name), slider, number, slope);
-  if (!canBeMissing(k)) return { k, rows: [row], slope };
-  const label = make("span", { className: "label" }, `${name} is missing`);
-  return { k, rows: [row, make("div", { className: "slider" }, label, missing)], slope };
+  const rows = [makeRow(name, slider, number, slope)];
+  if (canBeMissing(k)) rows.push(makeRow(`${name} is missing`, select));
+  return { k, rows, slope };
 }
 
 function makeChoice(k) {
   const { name, options } = fields[k];
-  const select = make("select", { "aria-label": name }, ...options.map((text, option) => new Option(text, option)));
-  select.value = String(state[k].value);
-  select.addEventListener("change", () => {
-    state = change(state, k, Number(select.value));
+  const select = makeSelect(name, options, state[k].value, (option) => {
+    state = change(state, k, option);
     update();
   });
-  return { k, rows: [make("div", { className: "slider" }, make("span", { className: "label" }, name), select)] };
+  return { k, rows: [makeRow(name, select)] };
 }
 
 function listFields() {
@@ -116,11 +118,9 @@ function listFields() {
   const entries = found.slice(0, MOST_FIELDS).map((k) => (isNumber(k) ? makeNumber(k) : makeChoice(k)));
   list = entries.filter(({ slope }) => slope);
   byId("inputs").replaceChildren(...entries.flatMap(({ rows }) => rows));
-  let note = found.length ? "" : "No input has this in its name.";
-  if (found.length > MOST_FIELDS) {
-    note = `The first ${MOST_FIELDS} of ${thousands(found.length)} inputs are listed; type to find others.`;
-  }
-  byId("inputs-note").textContent = note;
+  const first = `The first ${MOST_FIELDS} of ${thousands(found.length)} inputs are listed; type to find others.`;
+  const none = found.length ? "" : "No input has this in its name.";
+  byId("inputs-note").textContent = found.length > MOST_FIELDS ? first : none;
   update();
 }
 
