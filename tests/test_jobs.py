@@ -48,6 +48,19 @@ def test_a_stream_changes_no_network_and_goes_on_from_a_moment_of_another():
     assert stream.moments[0].total_steps == 36
 
 
+@pytest.mark.parametrize("values", range(1, 12))
+def test_another_training_goes_on_from_wherever_a_stream_was_left(values):
+    """The last steps of an epoch have been taken before its row is in the history."""
+    net, whole = network(), network()
+    stream = train([make_job(net, chunk_steps=4)])
+    for _ in range(values):
+        next(stream)
+    train([make_job(net, stream.moments[0], chunk_steps=4)]).give_to([net])
+    whole.train((X, Y), **OPTIONS, chunk_steps=4, progress=False)
+    np.testing.assert_array_equal(net.w[0], whole.w[0])
+    np.testing.assert_array_equal(net.history["cost"], whole.history["cost"])
+
+
 def test_a_stream_that_nobody_reads_any_more_tells_the_callbacks():
     calls = []
 

@@ -118,8 +118,11 @@ def run_steps(
 
 
 def draw_chunks(epochs: Sequence[Epochs], numbers: Iterable[int]) -> dict[int, Chunk]:
-    """Draw the next chunks of networks, by their numbers; there are none of a network that has ended."""
-    chunks = {k: next(epochs[k], None) for k in numbers}
+    """Draw the next chunks of networks, by their numbers; there are none of a network that has ended.
+
+    An epoch that is resumed may have none left: its training goes on with the next one.
+    """
+    chunks = {k: next((chunk for chunk in epochs[k] if chunk is not None), None) for k in numbers}
     return {k: chunk for k, chunk in chunks.items() if chunk is not None}
 
 
