@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers import assert_same, snapshot
 
-from xpnet import SGD, Callback, Ensemble, Network
+from xpnet import SGD, ArgumentError, Callback, Ensemble, Network
 from xpnet.training import Checkpoint, Job, Plan, open_data, train
 
 X = np.random.default_rng(0).uniform(-1.0, 1.0, (60, 2)).astype(np.float32)
@@ -172,3 +172,18 @@ def test_an_ensemble_takes_the_arguments_of_a_network():
     assert {name: of_network[name].default for name in shared} == {name: of_ensemble[name].default for name in shared}
     with pytest.raises(ValueError, match=r"optimzer='adam' is not an argument of train \(did you mean 'optimizer'?"):
         Ensemble([2, 3, 1], 2).train((X, Y), optimzer="adam")
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ({"start": network()}, r"the start of a job is Network\(.*; give net\.value, or a moment"),
+        ({"data": (X[:1], Y[:1])}, r"the data of a job is \(.*; give open_data\("),
+        ({"plan": {"epochs": 2}}, r"the plan of a job is \{'epochs': 2\}; give Plan\("),
+        ({"checkpoint": "run"}, r"the checkpoint is 'run'; give Checkpoint\("),
+    ],
+)
+def test_what_is_no_part_of_a_training_is_refused(part, message):
+    job, checkpoint = make_job(network()), part.get("checkpoint")
+    with pytest.raises(ArgumentError, match=message):
+        train([job._replace(**part) if checkpoint is None else job], checkpoint=checkpoint)

@@ -5,8 +5,10 @@ from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import replace
 from functools import cache, partial
 from itertools import chain
+from types import NoneType
 from typing import Any, TypeAlias
 
+from xpnet._checks import show
 from xpnet.backends import AUTO, limit_step_threads
 from xpnet.backends.identity import is_same
 from xpnet.core.optimizers.base import Optimizer, begins_anew, count_multiplications, needs_all_examples
@@ -172,6 +174,7 @@ def train(
     >>> net.predict(x)
     array([0, 1, 1, 0])
     """
+    check_parts(jobs, checkpoint)
     if checkpoint is not None and any(job.owner is None for job in jobs):
         raise ArgumentError("checkpoint= needs jobs with an owner, the network; give it, as in Job(..., owner=net)")
     if checkpoint is not None and len(jobs) > 1:
@@ -221,6 +224,20 @@ def find_moment(job: Job) -> Moment:
 
 
 # What a training begins with
+
+
+def check_parts(jobs: Sequence[Job], checkpoint: Any) -> None:
+    """Refuse what is not made of the parts of a training, such as a network in place of its value."""
+    parts = [("checkpoint", checkpoint, (Checkpoint, NoneType), 'Checkpoint("run.safetensors")')]
+    for job in jobs:
+        parts += [
+            ("start of a job", job.start, (Value, Moment), "net.value, or a moment of an earlier training"),
+            ("data of a job", job.data, (Data,), "open_data((X, y), net.value.reader)"),
+            ("plan of a job", job.plan, (Plan,), "Plan(epochs=20)"),
+        ]
+    for name, part, kinds, remedy in parts:
+        if not isinstance(part, kinds):
+            raise ArgumentError(f"the {name} is {show(part)}; give {remedy}")
 
 
 def prepare(
