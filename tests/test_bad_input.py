@@ -198,6 +198,27 @@ def test_arguments_of_train_are_checked_before_the_first_step(
         train(net, **options)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"metrics": ["r2"]},
+        {"training_metrics": ["r2"]},
+        {"validation_split": 1.5},
+        {"threads": 0},
+        {"optimizer": "lbfgs", "lr": 0.1},
+    ],
+)
+@pytest.mark.parametrize("kind", [Network, Ensemble])
+def test_what_is_wrong_whatever_the_data_is_refused_before_they_are_read(kind: Any, options: dict[str, Any]) -> None:
+    """Reading may take long, and a generator would have lost its first batch."""
+    if kind is Network and "threads" in options:
+        options = {"blas_threads": 0}
+    batches = iter([(X, LABELS)])
+    with pytest.raises(ArgumentError, match=f"{[*options][-1]}"):
+        kind([3, 4], task="classification", seed=0).train(batches, epochs=1, progress=False, **options)
+    assert len(list(batches)) == 1
+
+
 class Pretender:
     """Prints as True, which says nothing of what it is."""
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from xpnet.data._host_rows import read_in_blocks as read_in_blocks
     from xpnet.data._scaling import place_scaling as place_scaling
     from xpnet.data._slopes import parse_slope_weight as parse_slope_weight
+    from xpnet.data._splits import check_split as check_split
     from xpnet.data._splits import parse_rows as parse_rows
     from xpnet.data._streams import check_repeatable as check_repeatable
     from xpnet.data._streams import refuse_iterator as refuse_iterator
@@ -35,6 +36,7 @@ __all__ = [
     "balance_classes",
     "check_repeatable",
     "check_some_weight",
+    "check_split",
     "column_names",
     "digest_arrays",
     "fingerprint_arrays",
@@ -78,7 +80,10 @@ __getattr__ = import_lazily(
             "check_repeatable",
             "refuse_iterator",
         ),
-        "_splits": ("parse_rows",),
+        "_splits": (
+            "check_split",
+            "parse_rows",
+        ),
         "_weights": (
             "balance_classes",
             "check_some_weight",

@@ -21,7 +21,7 @@ from xpnet.backends.identity import is_same
 from xpnet.core.arrays import Array
 from xpnet.core.model import count_parameters
 from xpnet.core.temperature import combine
-from xpnet.data import parse_rows, refuse_iterator
+from xpnet.data import check_split, parse_rows, refuse_iterator
 from xpnet.data.open import open_data, open_source
 from xpnet.errors import ArgumentError, DivergenceError
 from xpnet.inference import predict, predict_calibrated
@@ -362,8 +362,13 @@ class Ensemble:
             training.Plan(lr=rate, optimizer=optimizer, callbacks=watching, **of_plan)
             for rate, optimizer, watching in zip(lrs, optimizers, training.copies_for_each(callbacks, members))
         ]
-        training.check_one_update([plan.find_optimizer(value) for plan, value in zip(plans, values)])
+        used = [plan.find_optimizer(value) for plan, value in zip(plans, values)]
+        training.check_one_update(used)
+        training.check_plan(plans[0], used[0], values[0].model)
+        training.parse_threads(self.backend, threads)
         refuse_contradictions(rows, validation_rows, validation_split)
+        if validation_split is not None:
+            check_split("validation_split", validation_split)
         if members > 1:
             refuse_iterator(validation_data, "validation_data")
             refuse_iterator(test_data, "test_data")

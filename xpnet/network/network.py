@@ -14,6 +14,7 @@ from xpnet._names import explain_arguments, explain_attribute, suggest_argument
 from xpnet.backends import find_place, get_backend
 from xpnet.core.arrays import Array, Layer
 from xpnet.core.step import State
+from xpnet.data import check_split
 from xpnet.data.open import open_data, open_source, split_data
 from xpnet.data.sampling import make_generator
 from xpnet.inference import SingleRows, predict_calibrated, predict_outputs
@@ -546,6 +547,11 @@ class Network:
                 chunk_steps=chunk_steps,
                 progress=progress,
             )
+            # Before data are read, which may take long, or be possible only once
+            training.check_plan(plan, plan.find_optimizer(start.value), start.value.model)
+            training.parse_blas_threads(start.value.backend, blas_threads)
+            if validation_split is not None:
+                check_split("validation_split", validation_split)
             data = open_data(
                 train_data,
                 start.value.reader,

@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from xpnet.training._arguments import check_one_update as check_one_update
     from xpnet.training._arguments import copies_for_each as copies_for_each
     from xpnet.training._arguments import one_for_each as one_for_each
+    from xpnet.training._arguments import parse_blas_threads as parse_blas_threads
     from xpnet.training._arguments import parse_callbacks as parse_callbacks
     from xpnet.training._arguments import parse_metrics as parse_metrics
     from xpnet.training._arguments import parse_optimizer as parse_optimizer
     from xpnet.training._arguments import parse_rate as parse_rate
     from xpnet.training._arguments import parse_schedule as parse_schedule
+    from xpnet.training._arguments import parse_threads as parse_threads
     from xpnet.training._arguments import suggest_optimizer as suggest_optimizer
     from xpnet.training._checkpoint import CheckpointFile as CheckpointFile
     from xpnet.training._checkpoint import SaveFunction as SaveFunction
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from xpnet.training._saving import parse_every as parse_every
     from xpnet.training._train import Stream as Stream
     from xpnet.training._train import Values as Values
+    from xpnet.training._train import check_plan as check_plan
     from xpnet.training._train import complete_jobs as complete_jobs
     from xpnet.training._train import describe_calls as describe_calls
     from xpnet.training._train import find_scalings as find_scalings
@@ -80,6 +83,7 @@ __all__ = [
     "Values",
     "check_machine",
     "check_one_update",
+    "check_plan",
     "check_schedule",
     "choose_metrics",
     "compare_examples",
@@ -97,6 +101,7 @@ __all__ = [
     "measure_predictions",
     "one_for_each",
     "open_data",
+    "parse_blas_threads",
     "parse_callbacks",
     "parse_checkpoint",
     "parse_every",
@@ -104,6 +109,7 @@ __all__ = [
     "parse_optimizer",
     "parse_rate",
     "parse_schedule",
+    "parse_threads",
     "refuse_rates",
     "require_classes",
     "run_jobs",
@@ -125,11 +131,13 @@ __getattr__ = import_lazily(
             "check_one_update",
             "copies_for_each",
             "one_for_each",
+            "parse_blas_threads",
             "parse_callbacks",
             "parse_metrics",
             "parse_optimizer",
             "parse_rate",
             "parse_schedule",
+            "parse_threads",
             "suggest_optimizer",
         ),
         "_checkpoint": (
@@ -172,6 +180,7 @@ __getattr__ = import_lazily(
             "ChunkRunner",
         ),
         "_train": (
+            "check_plan",
             "complete_jobs",
             "describe_calls",
             "find_scalings",

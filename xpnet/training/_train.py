@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from xpnet._checks import show
 from xpnet.backends import AUTO, limit_step_threads
 from xpnet.backends.identity import is_same
+from xpnet.core.model import Model
 from xpnet.core.optimizers.base import Optimizer, begins_anew, count_multiplications, needs_all_examples
 from xpnet.core.scaling import PlacedScaling
 from xpnet.core.schedules import Constant
@@ -286,11 +287,9 @@ def complete_job(job: Job, leaves_steps: bool) -> CompleteJob:
     start, plan, train = find_moment(job), job.plan, job.data.train
     optimizer = None if leaves_steps and plan.optimizer is None else plan.find_optimizer(start.value)
     batch_size = plan.batch_size or BATCH_SIZE
+    check_plan(plan, optimizer, start.value.model)
     if needs_all_examples(optimizer):
-        refuse_steps(plan, type(optimizer).__name__)
         batch_size = len(require_rows(train, optimizer))
-    check_metrics("metrics", plan.metrics, start.value.model)
-    check_metrics("training_metrics", plan.training_metrics, start.value.model)
     rate = 1.0 if optimizer is None else optimizer.default_lr
     complete = plan.complete(
         batch_size=batch_size,
@@ -299,6 +298,14 @@ def complete_job(job: Job, leaves_steps: bool) -> CompleteJob:
         sampling=choose_sampling(parse_sampling(plan.sampling or "shuffle"), train),
     )
     return CompleteJob(start, job.data, complete, job.owner, plan.find_optimizer(start.value))
+
+
+def check_plan(plan: Plan, optimizer: Optimizer | None, model: Model) -> None:
+    """Refuse a plan that does not fit a network, or the optimizer that is used, whatever the data."""
+    if needs_all_examples(optimizer):
+        refuse_steps(plan, type(optimizer).__name__)
+    check_metrics("metrics", plan.metrics, model)
+    check_metrics("training_metrics", plan.training_metrics, model)
 
 
 def refuse_steps(plan: Plan, name: str) -> None:
