@@ -1449,6 +1449,13 @@ def test_save_replaces_networks_of_the_same_data_and_target(capsys, folder):
     )
 
 
+def test_a_table_has_threads_only_where_the_library_has_some(capsys, folder):
+    pytest.importorskip("jax")
+    message = "--blas-threads 1 has no effect on --backend jax, which has its own threads"
+    words = ["train", "pets.csv", "--target", "kind", "--epochs", 1, "--blas-threads", 1]
+    assert message in refused(capsys, *words, "--backend", "jax")
+
+
 def test_save_compares_the_network_with_the_one_that_it_replaces(capsys, folder):
     """On the rows that the new one is tested on, and for as long as the data have what the earlier one needs."""
 
@@ -1463,7 +1470,10 @@ def test_save_compares_the_network_with_the_one_that_it_replaces(capsys, folder)
 
     saved, first = train("--members", 1)
     assert saved == "Saved to net"
+    saved, again = train("--members", 1, "--metrics", "mae")
+    assert re.search(r"an ensemble with accuracy: .*, mae: \S+ on these test rows; now it is .*, mae: ", saved)
     saved, second = train("--members", 2, "--hidden", 5, "--ignore", "weight")
+    assert again.startswith(first)
     expected = f"an ensemble with {without_heading(first)} on these test rows; now it is {without_heading(second)}"
     assert saved == f"Saved to net, in place of {expected}"
     saved, third = train("--members", 2, "--seed", 1)

@@ -3,13 +3,14 @@
 import argparse
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from xpnet._checks import count
+from xpnet.backends import AUTO, get_backend, limit_threads
 from xpnet.cli._data import FILES, describe_examples, describe_features, describe_outputs, list_possible_names
 from xpnet.cli._defaults import (
     DEFAULTS_FOR_TABLES,
@@ -40,6 +41,7 @@ from xpnet.tables.columns import BINS, from_plain
 from xpnet.tables.folds import LONE_FOLDS
 from xpnet.tables.held_out import Division
 from xpnet.tables.reading import Features, Table, Targets, describe_preparation, read_table
+from xpnet.training import parse_blas_threads, parse_metrics
 from xpnet.training.callback import Callback, Training
 
 
@@ -51,6 +53,7 @@ def train_table(options: argparse.Namespace) -> None:
     if members == 1 and options.validation_split is None:
         options.validation_split = 1 / LONE_FOLDS
     check_files(options, members)
+    limit = limit_blas_threads(options)
     with name_argument("--data", options.data, FILES):
         texts = [*list_possible_names(options.categories), *filter(None, [options.test_group])]
         table = read_table(options.data, texts)
@@ -71,7 +74,6 @@ def train_table(options: argparse.Namespace) -> None:
         chosen = {"groups": choose_groups(members, division, len(rows), table.name)}
     chosen |= {name: getattr(options, name) for name in SAVING}
     epochs, started = Recipe(epochs=options.epochs).choose_epochs(len(rows)), time.perf_counter()
-    limit = threadpool_limits(None if options.blas_threads == "auto" else options.blas_threads, "blas")
     with limit, save_if_interrupted(running, options, epochs, members, calibrates=True):
         model.fit(X[rows], y[rows], **chosen)
     seconds, ensemble = time.perf_counter() - started, model.ensemble_
@@ -81,9 +83,16 @@ def train_table(options: argparse.Namespace) -> None:
         heading, scores = "Out-of-fold {}" if members > 1 else "Validation {}", model.describe_scores()
     else:
         heading, scores = "Training {}", model.describe_scores(X[rows], y[rows])
-    report_training(
-        options, TrainingResult(ensemble, model.training["metrics"], division, heading, scores, model.patience, seconds)
-    )
+    metrics = parse_metrics("metrics", options.metrics, ensemble[0].value.model)
+    report_training(options, TrainingResult(ensemble, metrics, division, heading, scores, model.patience, seconds))
+
+
+def limit_blas_threads(options: argparse.Namespace) -> AbstractContextManager[Any]:
+    """Return a context with the number of threads that the user gives; an ensemble would choose it."""
+    if options.blas_threads == AUTO:
+        return nullcontext()
+    backend = get_backend(options.backend, options.device)
+    return limit_threads(backend, int(parse_blas_threads(backend, options.blas_threads)))
 
 
 def make_estimator(
