@@ -197,6 +197,14 @@ def test_every_row_is_as_likely_to_be_held_out():
 # History
 
 
+def test_a_fraction_is_held_out_of_targets_that_are_scaled(place):
+    net = network(place, (4, 1), task="regression", standardize=True)
+    x = np.random.default_rng(0).normal(size=(20, 4))
+    history = net.train((x, x[:, 0]), epochs=1, validation_split=0.2, progress=False)
+    rows = net.split_rows((x, x[:, 0]), 0.2)[1]
+    assert history["validation_cost"] == [pytest.approx(net.cost((x[rows], x[rows, 0])))]
+
+
 def test_a_row_an_epoch(place):
     net = network(place)
     history = net.train(

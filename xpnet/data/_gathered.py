@@ -12,7 +12,7 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 
 from xpnet._checks import check_lengths
-from xpnet.backends import Workers
+from xpnet.backends import Workers, to_host
 from xpnet.core.arrays import map_arrays, rows_per_block
 from xpnet.core.minibatch import Examples
 from xpnet.core.scaling import PlacedScaling
@@ -167,7 +167,7 @@ def replace_weight(source: RowSource, weight: Any) -> RowSource:
 def read_targets(source: RowSource) -> tuple[np.ndarray, np.ndarray | None]:
     """Return targets and weights of the examples, on the host. Synchronizes."""
     with source.reader.scope():
-        y = source.reader.backend.to_numpy(source.examples.y)
+        y = to_host(source.examples.y)  # where they are already, if they are to be scaled
     return y[source.rows] if isinstance(source, Rows) else y, source.weight
 
 
