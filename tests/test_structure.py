@@ -146,6 +146,15 @@ def test_public_modules_say_what_they_offer():
                 taken = {alias.name for alias in node.names if f"{other}.{alias.name}" not in paths}
                 if offered.get(other) is not None and other != name:
                     assert taken <= offered[other], f"{name} imports {taken - offered[other]} from {other}"
+        own = {
+            alias.asname or alias.name: f"{node.module}.{alias.name}".removeprefix("xpnet.")
+            for node in parse(path)
+            if isinstance(node, ast.ImportFrom)
+            for alias in node.names
+        }
+        for node in parse(path):
+            other = own.get(ast.unparse(node.value), "") if isinstance(node, ast.Attribute) else ""
+            assert node.attr in offered[other] if offered.get(other) else True, f"{name} takes {node.attr} from {other}"
 
 
 @pytest.mark.slow

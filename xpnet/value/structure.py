@@ -27,6 +27,7 @@ __all__ = [
     "DTYPES",
     "TASKS",
     "Task",
+    "check_functions",
     "choose_own",
     "describe_own",
     "draw_layer",
@@ -34,9 +35,14 @@ __all__ = [
     "find_seed",
     "is_known",
     "parse_cost",
+    "parse_dtype",
     "parse_feature_names",
+    "parse_hidden",
+    "parse_initializer",
     "parse_model",
+    "parse_scale",
     "parse_seed",
+    "parse_sizes",
     "round_number",
 ]
 
