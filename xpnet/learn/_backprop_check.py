@@ -269,17 +269,14 @@ def _explain(
         return [], None, ["There are NaN or infinity among your gradients: mend that first"] if infinite else []
     if wrong and gives({}, ran):
         return [], None, ["The numbers are right, but not the shapes: they must be those of the weights and biases"]
-    # A function may fail for other sizes only because it was written for the given ones, and it may take other arrays
-    # where shapes are equal
     wrong_only = [answer for answer in ran if not gives({}, [answer])]
-    evidence = [finite, ran, wrong_only] if wrong else [finite]
-    explanations = find_mistakes(evidence, cases.reduction, together=1)
-    if wrong and not explanations:
+    explanations = find_mistakes(wrong_only or finite, cases.reduction, together=1)
+    if wrong_only and not explanations:
         other = _find_other_settings(ran, cases.settings)
         if other is not None:
             return [], None, [f"Your gradients are right for {other}: give this argument if you mean that"]
-        explanations = find_mistakes(evidence, cases.reduction, together=2)
-    if explanations or not wrong:
+        explanations = find_mistakes(wrong_only, cases.reduction, together=2)
+    if explanations or not wrong_only:
         names = dict.fromkeys(_name_equations(mistakes) for mistakes in explanations)
         return explanations, _join(names, "or") if names else None, _list_misshapen(ran)
     sentence, shapes = _explain_places(wrong_only, wrong) if locate else (None, [])

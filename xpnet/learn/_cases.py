@@ -76,6 +76,7 @@ class Case(NamedTuple):
         """Give the biases' gradient, (1, n_out) if it is right, the shape that it has in the layout."""
         return gw, gb.T if self.layout == "columns" else gb[0] if len(gb) == 1 else gb
 
+    @np.errstate(all="ignore")
     def is_clear(self) -> bool:
         """Tell whether no activation is huge, no gradient vanishes, and nowhere the examples almost cancel.
 
@@ -351,17 +352,19 @@ def compare(answer: Answer) -> list[dict[str, Any]]:
     return rows
 
 
-def are_equal(gradients: Sequence[Sequence[np.ndarray]], candidate: Iterable[Iterable[np.ndarray]]) -> bool:
+def are_equal(gradients: Sequence[tuple[Any, Any]], candidate: Iterable[tuple[Any, Any]]) -> bool:
     """Tell whether gradients are those of a candidate, apart from missing axes and axes of length 1.
 
-    A candidate's single number may also be in each place, as where it was added to zeros.
+    A candidate's single number may also be in each place of the biases, as where it was added to zeros.
     """
     largest = _find_largest(gradients)
     return all(
         is_close(_restore_shape(array, expected), expected, largest)
         for pair, others in zip(gradients, candidate)
         for array, other in zip(pair, others)
-        for expected in [np.full_like(array, other.item()) if other.size == 1 else other]
+        for expected in [
+            np.full_like(array, other.item()) if other.size == 1 and array.size == len(others[0]) else other
+        ]
     )
 
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
-from itertools import combinations, islice
+from itertools import combinations
 from types import CodeType
 from typing import Any, NamedTuple
 
@@ -274,7 +274,7 @@ FREQUENT = [
     ),
     _make(
         "BP2",
-        "bp2 = pull(error, next.z)",
+        "bp2 = error * pull(np.ones_like(next.z), next.z)",
         "is off by one layer: it takes σ′(z) of the next layer, in place of that of the layer itself",
         "take z of the layer whose δ it is",
     ),
@@ -688,42 +688,37 @@ def backpropagate(case: Case, lines: Lines) -> Iterator[tuple[Any, Any]]:
 
 def gives(lines: Lines, answers: Iterable[Answer]) -> bool:
     """Tell whether a pass with these lines gives the gradients of all answers, errors included."""
-    for answer in answers:
-        candidate, gradients = backpropagate(answer.case, lines), answer.gradients
+
+    def gives_one(answer: Answer) -> bool:
+        gradients, candidate = answer.gradients, backpropagate(answer.case, lines)
         try:
-            is_same = not [*candidate] if gradients is None else are_equal(gradients[::-1], candidate)
+            return not [*candidate] if gradients is None else are_equal(gradients[::-1], candidate)
         except ValueError:  # shapes do not fit
-            is_same = gradients is None
-        if not is_same:
-            return False
-    return True
+            return gradients is None
+
+    return all(map(gives_one, answers))
 
 
-def find_mistakes(evidence: Sequence[Sequence[Answer]], reduction: str, *, together: int) -> list[Explanation]:
-    """Find the mistakes, one or two together, that give exactly the first part of the evidence, or else the next.
+def find_mistakes(answers: Sequence[Answer], reduction: str, *, together: int) -> list[Explanation]:
+    """Find the mistakes, one or two together, that give exactly the gradients of some answers, the frequent ones first.
 
-    Each part of the evidence holds the next. Frequent mistakes come first.
+    Where some are wrong, give only these: a function may choose arrays by their shapes, or be written for one network.
     """
-    right = [Answer(answer.case, gradients=answer.case.right) for answer in evidence[0]]
-    first = next(answer for answer in evidence[-1] if answer.gradients is not None)
+    first = next(answer for answer in answers if answer.gradients is not None)
     for rows in (FREQUENT, [*FREQUENT, *RARE]):
         mistakes = [mistake for mistake in rows if mistake.reduction in ("", reduction)]
-        if together > 1:  # one that has no effect here does not belong to a pair
-            mistakes = [mistake for mistake in mistakes if not gives(mistake.lines, right)]
         # A program may have BP3 and BP4 twice, as the book's: for the last layer, and in a loop
-        twice = [m for m in mistakes if m.equation.startswith(("BP3", "BP4"))] if len(first.case.layers) > 1 else []
+        twice = [mistake for mistake in mistakes if mistake.equation.startswith(("BP3", "BP4"))]
         for places in (mistakes, *([_place(m, layers) for m in twice] for layers in ("hidden", "last"))):
             candidates = [(mistake,) for mistake in places] if together == 1 else _find_pairs(places, first)
-            explanations = [c for c in candidates if gives(_join_lines(c), evidence[-1])]
-            for answers in evidence:
-                best = [explanation for explanation in explanations if gives(_join_lines(explanation), answers)]
-                if best:
-                    return _leave_out_repetitions(best)
+            explanations = [mistakes for mistakes in candidates if gives(_join_lines(mistakes), answers)]
+            if explanations:
+                return _leave_out_repetitions(explanations)
     if together > 1:
         return []
     for start in STARTS:
         fitted = [mistake for mistake in (_fit(row, start, first) for row in FITTED) if mistake]
-        explanations = [(mistake,) for mistake in fitted if gives(mistake.lines, evidence[-1])]
+        explanations = [(mistake,) for mistake in fitted if gives(mistake.lines, answers)]
         if explanations:
             return explanations
     return []
@@ -751,10 +746,12 @@ def _find_pairs(mistakes: Sequence[Mistake], answer: Answer) -> Iterator[Explana
     Its gradients do not depend on BP2. So the weights' gradient, or the biases', is right if neither of two mistakes
     changes it, and it is that of one mistake alone if the other does not.
     """
+    yours = answer.gradients[-1]  # type: ignore
 
     def compare(lines: Lines) -> list[bool]:
-        (last,) = islice(backpropagate(answer.case, lines), 1)
-        return [are_equal([[yours]], [[array]]) for yours, array in zip(answer.gradients[-1], last)]  # type: ignore
+        gw, gb = next(backpropagate(answer.case, lines))
+        pairs = (yours[0], gb), (gw, yours[1])
+        return [are_equal([pair], [(gw, gb)]) for pair in pairs]
 
     right, singles = compare({}), []
     for mistake in mistakes:
