@@ -158,6 +158,13 @@ def test_mistakes_that_need_equal_widths_to_run_are_named_too():
     )
 
 
+def test_a_mistake_that_only_raises_is_named():
+    """σ′ of the identity is 1, in any layer, but of its shape."""
+    program = compile_program(edit("rows", *TABLE["mistakes"]["BP2-z-layer"]["rows"]), lambda z: z, np.ones_like)
+    check = check_backprop(program, [3, 4, 2], activation="identity", output_activation="identity")
+    assert (name_explanations(check), len(check.wrong)) == ([("BP2-z-layer",)], 0)
+
+
 def test_mistakes_hidden_by_layers_of_one_unit_are_found():
     check = check_backprop(write("BP4-transposed"), [1, 1, 1])
     assert name_explanations(check) == [("BP4-transposed",)]
