@@ -83,6 +83,32 @@ def test_a_mistake_with_a_number_is_named_with_the_number():
     assert check.equation == "BP2"
 
 
+def test_updates_after_each_example_are_named_with_their_rate():
+    right, rate = write(), 0.1
+
+    def backward(weights, biases, x, y):
+        sums = [0 * w for w in weights], [0 * b for b in biases]
+        for i in range(len(x)):
+            gradients = right(weights, biases, x[i : i + 1], y[i : i + 1])
+            sums = tuple([a + g / len(x) for a, g in zip(*pair)] for pair in zip(sums, gradients))
+            weights = [w - rate * g for w, g in zip(weights, gradients[0])]
+        return sums
+
+    (explanation,) = check_backprop(backward, [3, 4, 2]).explanations
+    assert "change weights after each example, with the learning rate 0.1:" in explanation[0].mistake
+
+
+def test_a_sum_over_softmax_units_is_not_a_sum_over_everything():
+    """Both are 0, but one has a number for each example."""
+    program = compile_program(
+        edit("rows", *TABLE["mistakes"]["BP3-axis"]["rows"]),
+        lambda z: np.exp(z) / np.exp(z).sum(axis=1, keepdims=True),
+        np.ones_like,
+    )
+    check = check_backprop(program, [3, 2], output_activation="softmax", cost="cross_entropy")
+    assert name_explanations(check) == [("BP3-axis",)]
+
+
 def test_a_right_program_passes_in_both_layouts_and_reductions():
     check = check_backprop(write(), [3, 4, 2])
     assert check.passed
