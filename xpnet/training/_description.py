@@ -113,8 +113,8 @@ def describe_argument(value: Any) -> Any:
         return {str(key): describe_argument(item) for key, item in value.items()}
     if type(value) in (list, tuple):  # not a tuple with a class of its own, such as an activation
         return [describe_argument(item) for item in value]
-    if isinstance(value, np.generic):
-        return np.generic.item(value)
+    if issubclass(type(value), np.generic):
+        return value.item()
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     return describe(value)
