@@ -28,16 +28,21 @@ from xpnet.pages._page import describe_network
 pytestmark = pytest.mark.not_on("jax")
 
 ROOT = Path(__file__).parents[1]
-PAGES = {"drawing": Network([784, 30, 10], seed=0), "sliders": Network([5, 6, 3], task="classification", seed=0)}
+PAGES = {
+    "drawing": Network([784, 30, 10], seed=0),
+    "small": Network([64, 5, 10], scale=1 / 16, seed=0),
+    "sliders": Network([5, 6, 3], task="classification", seed=0),
+}
 SUBJECTS = [*PAGES, *LESSONS]
 
 
-def write(subject, path, **options):
+def write(subject, path):
     """Write the page of a network, or of that name, and return its text."""
     if subject in LESSONS:
         write_lesson(subject, path)
     else:
-        write_page(PAGES.get(subject, subject) if isinstance(subject, str) else subject, path, **options)
+        net = PAGES[subject] if isinstance(subject, str) else subject
+        write_page(net, path, image=(8, 8) if net.sizes[0] == 64 else None)
     return path.read_text(encoding="utf-8")
 
 
@@ -292,6 +297,20 @@ def drawings():
     return PAGES["drawing"], code, small, np.ones((10, 3)), 1e-9
 
 
+def small_drawings():
+    """In any place, as much of an image is white as of scikit-learn's digits, and a slanted 1 is upright."""
+    code = """(drawings) => {
+      const images = drawings.map(prepare);
+      const [first, last] = [0, 7].map((row) => images[1].slice(8 * row, 8 * row + 8).indexOf(Math.max(...images[1])));
+      return [sum(images.map(sum)) / (640 * white), first - last];
+    }"""
+    places = [(1, 0, 0), (0.5, 0.4, 0.1)]
+    drawn = [
+        [[[(u + a * x, v + a * y) for x, y in s] for s in all_] for all_ in STROKES.values()] for a, u, v in places
+    ]
+    return "small", code, drawn, [[0.3, 0]] * 2, 0.03
+
+
 def random_numbers():
     """Of so many numbers, some are in the tails."""
     code = """([seed, n]) => {
@@ -402,7 +421,7 @@ def steps():
 
 
 @pytest.mark.skipif(NODE is None, reason="Node.js is not installed")
-@pytest.mark.parametrize("case", [networks, columns, drawings, random_numbers, planes, neurons, steps])
+@pytest.mark.parametrize("case", [networks, columns, drawings, small_drawings, random_numbers, planes, neurons, steps])
 def test_scripts_compute_what_the_library_does(case, tmp_path):
     subject, code, arguments, expected, tolerance = case()
     write(subject, tmp_path / "page.html")
