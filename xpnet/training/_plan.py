@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from xpnet._checks import count, overwrite, yes_or_no
 from xpnet.core.optimizers.base import Optimizer
@@ -92,15 +92,6 @@ class Plan:
         return plan
 
 
-class CompletePlan(Plan):
-    """A plan in which nothing is left out that the steps need: what is not given has been chosen."""
-
-    batch_size: int
-    lr: Schedule
-    optimizer: Optimizer | None  # None if a runner takes the steps in its own way
-    sampling: Sampling
-
-
 class Job(NamedTuple):
     """What to train, on which data, and how.
 
@@ -121,12 +112,32 @@ class Job(NamedTuple):
     plan: Plan
     owner: Any = None
 
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimizer of the plan, or that of the value."""
+        return self.plan.find_optimizer(self.start.value if isinstance(self.start, Moment) else self.start)
 
-class CompleteJob(NamedTuple):
-    """A job that begins with a moment, by a complete plan: what training works on."""
 
-    start: Moment
-    data: Data
-    plan: CompletePlan
-    owner: Any
-    optimizer: Optimizer  # that of the plan; or of the value, which keeps it where a runner takes the steps
+if TYPE_CHECKING:
+
+    class CompletePlan(Plan):
+        """A plan in which nothing is left out that the steps need: what is not given has been chosen."""
+
+        batch_size: int
+        lr: Schedule
+        optimizer: Optimizer | None  # None if a runner takes the steps in its own way
+        sampling: Sampling
+
+    class CompleteJob(NamedTuple):
+        """A job that begins with a moment, by a complete plan: what training works on."""
+
+        start: Moment
+        data: Data
+        plan: CompletePlan
+        owner: Any
+
+        @property
+        def optimizer(self) -> Optimizer: ...
+
+else:  # no kinds of their own: type checkers alone tell them from a plan and a job
+    CompletePlan, CompleteJob = Plan, Job

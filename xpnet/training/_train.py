@@ -297,7 +297,7 @@ def complete_job(job: Job, leaves_steps: bool) -> CompleteJob:
         optimizer=optimizer,
         sampling=choose_sampling(parse_sampling(plan.sampling or "shuffle"), train),
     )
-    return CompleteJob(start, job.data, complete, job.owner, plan.find_optimizer(start.value))
+    return CompleteJob(start, job.data, complete, job.owner)
 
 
 def check_plan(plan: Plan, optimizer: Optimizer | None, model: Model) -> None:
