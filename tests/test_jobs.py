@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers import assert_same, snapshot
 
-from xpnet import SGD, ArgumentError, Callback, Ensemble, Network
+from xpnet import SGD, Adam, ArgumentError, Callback, Ensemble, Network
 from xpnet.training import Checkpoint, Job, Plan, open_data, train
 
 X = np.random.default_rng(0).uniform(-1.0, 1.0, (60, 2)).astype(np.float32)
@@ -187,3 +187,10 @@ def test_what_is_no_part_of_a_training_is_refused(part, message):
     job, checkpoint = make_job(network()), part.get("checkpoint")
     with pytest.raises(ArgumentError, match=message):
         train([job._replace(**part) if checkpoint is None else job], checkpoint=checkpoint)
+
+
+def test_a_plan_without_an_optimizer_goes_on_with_that_of_the_value_at_its_usual_rate():
+    net = network()
+    net.train((X, Y), 1, optimizer="adam", lr=0.1, progress=False)
+    (moment,) = train([make_job(net, epochs=1, optimizer=None, lr=None)]).finish()
+    assert (moment.value.history["lr"][-1], moment.value.optimizer) == (0.001, Adam())
