@@ -25,6 +25,8 @@ def make_job(net, start=None, **options):
 
 def test_networks_of_two_structures_are_trained_as_each_alone():
     nets, alone = ([network(5), network(3), network(5, seed=1)] for _ in range(2))
+    with pytest.raises(ArgumentError, match="networks has 1 entries, and the stream has"):
+        train([make_job(net) for net in nets]).give_to(nets[:1])
     assert train([make_job(net) for net in nets]).give_to(nets) == {}
     for net, other in zip(nets, alone, strict=True):
         other.train((X, Y), **OPTIONS, progress=False)

@@ -87,12 +87,22 @@ class Stream(Iterator[Values]):
 
         An error on the way, Ctrl-C for one, ends the trainings in their own way: callbacks are told, and may give last
         values. Then it is raised again.
+
+        Raises
+        ------
+        ArgumentError
+            If there is not one network for each job.
         """
         values, proceed, is_whole = [network.value for network in networks], partial(next, self), True
         try:
             while True:
                 changes = proceed()
                 try:
+                    if len(networks) != len(self._trainings):
+                        raise ArgumentError(
+                            f"networks has {len(networks)} entries, and the stream has {len(self._trainings)} "
+                            "trainings; give the network of each job, in their order"
+                        )
                     if is_whole and any(network.value is not value for network, value in zip(networks, values)):
                         raise RuntimeError(
                             "a network was changed while it was being trained, by a callback or in another thread; a "
