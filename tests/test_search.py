@@ -478,6 +478,28 @@ def test_workers_change_nothing():
     assert_equal_results(mine, other, 1e-12)
 
 
+class FailOnce(Callback):
+    """Fails in the first training that it sees."""
+
+    def __init__(self, failures: list[int]) -> None:
+        self.failures = failures
+
+    def __deepcopy__(self, memo: Any) -> "FailOnce":
+        return FailOnce(self.failures)
+
+    def on_epoch_begin(self, epoch: int) -> None:
+        self.failures.append(epoch)
+        if len(self.failures) == 1:
+            raise RuntimeError("once")
+
+
+def test_fits_that_fail_only_together_are_repeated_with_a_warning():
+    mlp = MLPClassifier((3,), max_iter=2, tol=0.0, n_iter_no_change=9, random_state=0, callbacks=[FailOnce([])])
+    with pytest.warns(UserWarning, match=r"repeated one by one: together they raised RuntimeError\('once'\)"):
+        result = MLPSearchCV(mlp, {"alpha": [0.0, 0.1]}, cv=2).fit(X, X[:, 0] > 0)
+    assert np.isfinite(result.cv_results_["mean_test_score"]).all()
+
+
 # Slices, and folds one by one
 
 

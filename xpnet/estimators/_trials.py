@@ -14,6 +14,7 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 
+from xpnet._checks import warn
 from xpnet.backends import COPIES_OF_STATE, find_memory
 from xpnet.backends.identity import describe
 from xpnet.core.model import count_parameters
@@ -158,7 +159,8 @@ def _fit_part(
     began, shared = time.perf_counter(), {}
     transformers = [describe(find_transformers(trial.estimator)) for trial in trials]  # before they are fitted
     prepared: list[tuple[Trial, Job, FitData, Any]] = []
-    alone = []
+    alone: list[Trial] = []
+    unexplained: Exception | None = None  # that ended trials together, until one of them fails alone, too
     for trial, key in zip(trials, transformers):
         try:
             prepared.append((trial, *prepare_trial(trial, folds, key, shared)))
@@ -175,7 +177,8 @@ def _fit_part(
             errors = settle(jobs, train(jobs, threads=threads).give_to([job.owner for job in jobs]))
         except KeyboardInterrupt as caught:
             interrupt = caught
-        except Exception:  # one fit's callback or schedule failed, or memory is too small for all of them
+        except Exception as error:  # one fit's callback or schedule failed, or memory is too small for all of them
+            unexplained = unexplained if isinstance(error, MemoryError) else error
             alone += [trial for trial, *_ in group]
             continue
         seconds = preparation + (time.perf_counter() - began) / len(group)
@@ -188,14 +191,17 @@ def _fit_part(
         if interrupt is not None:
             raise interrupt
     X: Any
+    estimator: Any
     for trial in alone:
         began, estimator = time.perf_counter(), clone(trial.estimator)
         X, y, sample_weight = folds.take(trial.fold)
         try:
             outcome = estimator.fit(X, y, **name_weights(sample_weight))
         except Exception as error:
-            outcome = error
+            outcome, unexplained = error, None
         yield trial, outcome, time.perf_counter() - began
+    if unexplained is not None:
+        warn(f"fits of a search were repeated one by one: together they raised {unexplained!r}, and alone they did not")
 
 
 def find_transformers(estimator: Any) -> Any:
