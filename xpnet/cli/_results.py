@@ -1,4 +1,4 @@
-"""What ``xpnet train`` leaves behind: files, curves, scores, and what an interrupt saves."""
+"""Results of ``xpnet train``: files, curves, scores, also of a training that was interrupted."""
 
 import argparse
 import csv
@@ -28,7 +28,7 @@ PICTURES = (".png", ".pdf", ".svg", ".jpg")
 
 
 class TrainingResult(NamedTuple):
-    """What was trained, and how good it is.
+    """A trained network or ensemble, with its scores.
 
     Parameters
     ----------

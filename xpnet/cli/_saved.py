@@ -1,4 +1,4 @@
-"""What the file of a network says of the table that it was trained on, of its test rows and its scores."""
+"""Notes in the file of a network: the table that it was trained on, the test rows, and its scores."""
 
 import argparse
 import math

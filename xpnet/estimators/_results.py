@@ -23,7 +23,7 @@ def name_weights(sample_weight: Any) -> dict[str, Any]:
 
 
 class ScoredFit(NamedTuple):
-    """What is kept of a trial: its scores, or the error of its fit. A score is a number, or the text of an error."""
+    """The scores of a trial, or the error of its fit. A score is a number, or the text of an error."""
 
     error: str | None
     scores: list[Any]  # on test rows, and maybe on training rows; each a score, or a dict of them

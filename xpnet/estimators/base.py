@@ -105,7 +105,7 @@ class BaseLearner(FitMixin, BaseModel):
 
     @property
     def _single_rows(self) -> Sequence[SingleRows]:
-        """What computes the outputs of the same networks for one row at a time."""
+        """Functions that compute the outputs of the same networks for one row at a time."""
         raise NotImplementedError
 
     # Parameters

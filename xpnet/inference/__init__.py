@@ -1,4 +1,4 @@
-"""What is computed of a network: predictions, derivatives, error bars, metrics, a summary."""
+"""Results that networks give: predictions, derivatives, error bars, metrics, a summary."""
 
 from typing import TYPE_CHECKING
 

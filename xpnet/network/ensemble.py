@@ -243,7 +243,7 @@ class Ensemble:
 
     @property
     def values(self) -> list[Value]:
-        """What the members are at this moment, as `Network.value`, each with the calibration of the ensemble, if any.
+        """The values of the members, as `Network.value`, each with the calibration of the ensemble, if any.
 
         Examples
         --------
@@ -256,7 +256,7 @@ class Ensemble:
 
     @property
     def single_rows(self) -> list[SingleRows]:
-        """What computes the outputs of the members for one row at a time; see `Network.single_rows`."""
+        """Functions that compute the outputs of the members for one row at a time; see `Network.single_rows`."""
         return [network.single_rows for network in self]
 
     @property

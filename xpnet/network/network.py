@@ -281,7 +281,7 @@ class Network:
 
     @property
     def value(self) -> Value:
-        """What it is at this moment, as one value that nobody writes into; assign an earlier one to go back to it.
+        """The state of the network, as one value that nobody writes into; assign an earlier one to go back to it.
 
         That of another network must be of one with the same arguments. Notes that were changed in place stay as they
         are.

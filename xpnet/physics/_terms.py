@@ -1,4 +1,4 @@
-"""What `solve` is given: the network, coefficients and terms, checked before anything has changed."""
+"""Arguments of `solve`: the network, coefficients and terms, checked before anything has changed."""
 
 import inspect
 import math

@@ -6,6 +6,8 @@ The classes, which `xpnet.estimators` has, too, need pandas and scikit-learn, an
 
 from typing import TYPE_CHECKING, Any
 
+from xpnet._lazy import import_lazily
+
 if TYPE_CHECKING:
     from xpnet.tables._encoder import TableEncoder
     from xpnet.tables._models import TableClassifier, TableRegressor
@@ -15,19 +17,19 @@ if TYPE_CHECKING:
 __all__ = ["Recipe", "TableClassifier", "TableEncoder", "TableRegressor", "hold_out"]
 
 
+_import_name = import_lazily(
+    __name__,
+    {
+        "_encoder": ("TableEncoder",),
+        "_models": ("TableClassifier", "TableRegressor"),
+        "held_out": ("hold_out",),
+        "recipe": ("Recipe",),
+    },
+)
+
+
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used."""
-    if name == "Recipe":
-        from xpnet.tables.recipe import Recipe
-
-        return Recipe
-    if name == "hold_out":
-        from xpnet.tables.held_out import hold_out
-
-        return hold_out
-    if name not in __all__:
-        raise AttributeError(f"module 'xpnet.tables' has no attribute {name!r}")
-    import xpnet.estimators  # noqa: F401  which says how to install scikit-learn
-    from xpnet.tables import _encoder, _models
-
-    return getattr(_encoder if name == "TableEncoder" else _models, name)
+    if name.startswith("Table"):
+        import xpnet.estimators.base  # noqa: F401  which says how to install scikit-learn
+    return _import_name(name)

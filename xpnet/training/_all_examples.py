@@ -1,4 +1,4 @@
-"""What every optimizer that takes all examples in each step requires; each may require more of a network."""
+"""Requirements of all optimizers that take all examples in each step; each may require more of a network."""
 
 from collections.abc import Callable, Sequence
 from functools import partial

@@ -42,7 +42,7 @@ Pauses: TypeAlias = Generator[tuple[Sequence[int], Sequence[Sequence[int]]] | No
 
 
 class Runner(Protocol):
-    """What takes the steps of networks."""
+    """An object that takes the steps of networks."""
 
     @property
     def division(self) -> Sequence[Sequence[int]]:

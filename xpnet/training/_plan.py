@@ -79,7 +79,7 @@ class Plan:
 
     def find_optimizer(self, value: Value) -> Optimizer:
         """Return the optimizer, or that of a value if none is given."""
-        return parse_optimizer(self.optimizer or value.optimizer)
+        return parse_optimizer(value.optimizer if self.optimizer is None else self.optimizer)
 
     def without_watching(self) -> "Plan":
         """Leave out what observes training, for a process that only shares the steps."""
@@ -93,7 +93,7 @@ class Plan:
 
 
 class Job(NamedTuple):
-    """What to train, on which data, and how.
+    """A network to train, its data, and the plan.
 
     Parameters
     ----------

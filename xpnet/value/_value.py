@@ -44,7 +44,7 @@ class Objective(NamedTuple):
 
 
 class Value(NamedTuple):
-    """What a network is at one moment, and where it computes. Training maps one value to the next.
+    """The state of a network at one moment, and the place where it computes. Training maps one value to the next.
 
     Nobody writes into its arrays, so values may share them. Only the history of a training that goes on gets longer,
     and `notes` is the user's.
