@@ -8,7 +8,6 @@ import pytest
 PASSED = "xpnet/passed"  # the tests that passed in the last run, in pytest's cache
 
 OPTIONAL = {f"xpnet/backends/_{name}.py": (name,) for name in ("cupy", "torch", "jax", "dpnp")}
-OPTIONAL |= {"tests/test_look_at_site.py": ("playwright", "axe_playwright_python")}
 OPTIONAL |= {"xpnet/backends/_cuda_graph.py": ("cupy",), "xpnet/export/_torch_modules.py": ("torch",)}
 OPTIONAL |= {"xpnet/export/_torch.py": ("torch",), "xpnet/export/_jax.py": ("jax",), "xpnet/export/onnx.py": ("onnx",)}
 OPTIONAL |= {"docs/use/export.md": ("onnx", "onnxruntime", "torch"), "docs/use/larger-programs.md": ("torch", "jax")}

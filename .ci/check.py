@@ -57,8 +57,8 @@ CHROMIUM = """
 if ! command -v chromium && command -v apt-get && [ "$(id -u)" = 0 ]; then
     apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null
 fi"""
-# On a GPU where there is one; else with the real CuPy on host memory. Other libraries are left out:
-# tests/test_benchmarks.py trains with them, and PyTorch's compiler needs minutes on the CPU
+# On a GPU where there is one; else with the real CuPy on host memory. Other libraries are left out: PyTorch's compiler
+# needs minutes on the CPU
 REHEARSE = """
 device=$(python -c 'import cupy; print("cuda" if cupy.is_available() else "host")')
 python benchmarks/gpu.py --device "$device" --quick --file "$WORK/gpu.txt" \
