@@ -9,7 +9,8 @@ import sys
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeGuard, cast
+from dataclasses import fields
+from typing import Any, NamedTuple, TypeGuard, cast
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from xpnet.errors import ArgumentError
 NUMBER_LIMIT = 2**63  # whole numbers in files are smaller
 
 
-def in_range(argument: str, value: Any, low: float, high: float, remedy: str, *, includes_low: bool = True) -> float:
+def in_range(argument: str, value: Any, low: float, high: float, remedy: str, includes_low: bool = True) -> float:
     """Check that ``low <= value < high``, or ``low < value < high``, for a number of any kind; return it as a float.
 
     Examples
@@ -86,6 +87,56 @@ def count(argument: str, value: object, least: int) -> int:
     if number < least or isinstance(value, bool):
         raise ArgumentError(f"{argument}={show(value)} must be a whole number of at least {least}")
     return number
+
+
+class Real(NamedTuple):
+    """A kind of argument, for `check_fields`: a number as `in_range` checks it."""
+
+    low: float
+    high: float
+    remedy: str
+    includes_low: bool = True
+
+    def __call__(self, argument: str, value: Any) -> float:
+        """Check a value."""
+        return in_range(argument, value, *self)
+
+
+class Count(NamedTuple):
+    """A kind of argument, for `check_fields`: a whole number of at least `least`."""
+
+    least: int
+
+    def __call__(self, argument: str, value: Any) -> int:
+        """Check a value."""
+        return count(argument, value, self.least)
+
+
+def check_fields(settings: Any) -> None:
+    """Check the fields of a dataclass as their annotations say, for its `__post_init__`.
+
+    A field annotated with ``Annotated[kind, check]`` becomes ``check(name, value)``, unless it is the default. A check
+    is a `Real`, a `Count`, or a function such as `yes_or_no`. Annotations must not be postponed (`__future__`).
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> from typing import Annotated
+    >>> @dataclass
+    ... class Settings:
+    ...     momentum: Annotated[float, Real(0, 1, "0 turns it off")] = 0.0
+    ...     steps: Annotated[int | None, Count(1)] = None
+    ...     def __post_init__(self):
+    ...         check_fields(self)
+    >>> Settings(steps=0)
+    Traceback (most recent call last):
+    xpnet.ArgumentError: steps=0 must be a whole number of at least 1
+    """
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        for check in getattr(field.type, "__metadata__", ()):
+            if value is not field.default:
+                object.__setattr__(settings, field.name, check(field.name, value))
 
 
 def check_count(name: str, n: int) -> None:

@@ -100,7 +100,7 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
                 "number to continue, or warm_start=False to start anew"
             )
         require_bytes(n * BYTES_OF_NETWORK, f"n_estimators={n} networks need")
-        callbacks = copies_for_each(parse_callbacks(self.callbacks), n, INSTEAD)
+        callbacks = copies_for_each(parse_callbacks("callbacks", self.callbacks), n, INSTEAD)
         if previous:
             seeds = [member.random_state for member in previous]
         else:

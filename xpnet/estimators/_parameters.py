@@ -202,7 +202,7 @@ def parse_settings(parameters: Parameters, *, partial: bool) -> FitSettings:
         early_stopping=_parse_early_stopping(parameters.early_stopping),
         validation_fraction=numbers["validation_fraction"],
         n_iter_no_change=math.inf if is_endless else count("n_iter_no_change", patience, 1),
-        callbacks=parse_callbacks(parameters.callbacks),
+        callbacks=parse_callbacks("callbacks", parameters.callbacks),
         progress=switches["progress"],
         bootstrap=yes_or_no("bootstrap", getattr(parameters, "bootstrap", False)),  # of ensembles
         epochs=1 if partial else max_iter,
@@ -271,7 +271,7 @@ def _parse_schedule(parameters: Parameters) -> Schedule:
             "learning_rate_init"
         )
     rate = parameters.learning_rate_init if isinstance(learning_rate, str) else learning_rate
-    return parse_schedule(rate, "learning_rate")
+    return parse_schedule("learning_rate", rate)
 
 
 def _parse_early_stopping(value: Any) -> str | None:

@@ -617,7 +617,7 @@ class Network:
 
     def reset_optimizer(self, optimizer: Optimizer | str | None = None) -> None:
         """Clear the optimizer's state (the velocity of momentum), and change to another optimizer if one is given."""
-        optimizer = self.optimizer if optimizer is None else training.parse_optimizer(optimizer)
+        optimizer = self.optimizer if optimizer is None else training.parse_optimizer("optimizer", optimizer)
         self._value = change_optimizer(self._value, optimizer)
 
     def minibatch_update(self, batch: Any, lr: float) -> None:

@@ -405,7 +405,7 @@ def _train(
         "optimizer": AdamW(weight_decay=recipe.weight_decay),
         **recipe.training,
     }
-    if not needs_all_examples(parse_optimizer(settings["optimizer"])):
+    if not needs_all_examples(parse_optimizer("optimizer", settings["optimizer"])):
         steps = {"batch_size": recipe.choose_batch_size(len(x)), "lr": recipe.schedule()}
         settings = {**steps, **settings}
     metrics = choose_epoch_metrics(ensemble[0].value.model, left_out, settings.pop("metrics", ()))

@@ -61,12 +61,12 @@ def copies_for_each(callbacks: Any, members: int, remedy: str | None = None) -> 
     """
     if callable(callbacks) and not isinstance(callbacks, type):
         check_call(callbacks)
-        lists = [parse_callbacks(callbacks(k)) for k in range(members)]
+        lists = [parse_callbacks("callbacks", callbacks(k)) for k in range(members)]
         every = [callback for part in lists for callback in part]
         if len({id(callback) for callback in every}) < len(every):
             raise ArgumentError("callbacks returns the same object for several members; make new ones in each call")
         return lists
-    shared = parse_callbacks(callbacks)
+    shared = parse_callbacks("callbacks", callbacks)
     for callback in shared:
         if callback.writes_files:
             function = f"callbacks=lambda k: [{type(callback).__name__}(f'member-{{k}}')]"
@@ -103,21 +103,16 @@ def check_one_update(optimizers: Sequence[Optimizer]) -> None:
 # The arguments one by one
 
 
-def parse_epochs(value: Any) -> int:
+def parse_epochs(argument: str, value: Any) -> int:
     """Check the number of epochs; some users give the targets in its place."""
     if isinstance(value, (list, tuple)) or getattr(value, "shape", ()) != ():  # a number of NumPy has the shape ()
         raise ArgumentError("epochs is an array; X and y are given together, as in train((X, y), epochs=20)")
-    return count("epochs", value, 0)
+    return count(argument, value, 0)
 
 
-def parse_alpha(value: Any) -> float:
-    """Check the strength of a penalty."""
-    return in_range("alpha", value, 0, math.inf, "0 turns it off")
-
-
-def parse_sampling(value: Any) -> Sampling:
+def parse_sampling(argument: str, value: Any) -> Sampling:
     """Check a sampling, or find the one that a name stands for."""
-    return value if isinstance(value, Sampling) else look_up("sampling", value, SAMPLING)
+    return value if isinstance(value, Sampling) else look_up(argument, value, SAMPLING)
 
 
 def parse_rate(argument: str, value: Any) -> float:
@@ -125,21 +120,21 @@ def parse_rate(argument: str, value: Any) -> float:
     return in_range(argument, value, 0, math.inf, "0.01 is a usual one")
 
 
-def parse_schedule(lr: Any, argument: str = "lr") -> Schedule:
+def parse_schedule(argument: str, lr: Any) -> Schedule:
     """Return a schedule as it is, and a number as a constant schedule."""
     if isinstance(lr, type):
         raise ArgumentError(f"{argument}={lr.__name__} is a class; give one of its objects, such as {lr.__name__}(0.1)")
     return cast(Schedule, lr) if callable(lr) else Constant(parse_rate(argument, lr))
 
 
-def parse_optimizer(value: Any) -> Optimizer:
+def parse_optimizer(argument: str, value: Any) -> Optimizer:
     """Check an optimizer, or make the one that a name stands for, with its default options."""
     if isinstance(value, str):
         named = {name.lower(): kind for name, kind in OPTIMIZERS.items() if not wraps(kind)}
         named["lm"] = named.pop("levenbergmarquardt")
-        return look_up("optimizer", value, named)()
+        return look_up(argument, value, named)()
     if not is_optimizer(value):
-        raise ArgumentError(f"optimizer={show(value)} is not an optimizer; give {suggest_optimizer(value)}, say")
+        raise ArgumentError(f"{argument}={show(value)} is not an optimizer; give {suggest_optimizer(value)}, say")
     return value
 
 
@@ -164,21 +159,21 @@ def wraps(kind: type[Optimizer]) -> bool:
     return any(field.name == "optimizer" for field in fields(kind))  # type: ignore[arg-type]
 
 
-def parse_callbacks(value: Any) -> list[Callback]:
+def parse_callbacks(argument: str, value: Any) -> list[Callback]:
     """Check a list of callbacks."""
     if not is_list(value):
-        raise ArgumentError(f"callbacks={show(value)} must be a list of callbacks, as in [EarlyStopping()]")
+        raise ArgumentError(f"{argument}={show(value)} must be a list of callbacks, as in [EarlyStopping()]")
     for callback in value:
         if not isinstance(callback, Callback):
             raise ArgumentError(
-                f"callbacks holds {callback!r}, which is not an object of a subclass of xpnet.Callback; "
+                f"{argument} holds {callback!r}, which is not an object of a subclass of xpnet.Callback; "
                 "give one, as in [EarlyStopping()]"
             )
         check_hooks(type(callback))
         if not is_list(callback.adds) or not all(map(is_text, callback.adds)):
             raise ArgumentError(f"{type(callback).__name__}.adds={callback.adds!r} must be a tuple of names")
     if len({id(callback) for callback in value}) < len(value):
-        raise ArgumentError("callbacks holds the same object twice; make a new one for each place")
+        raise ArgumentError(f"{argument} holds the same object twice; make a new one for each place")
     return list(value)
 
 

@@ -1,17 +1,16 @@
 """Plans: how a network is trained, checked when they are made; and jobs: what to train by a plan, on which data."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
-from xpnet._checks import count, overwrite, yes_or_no
+from xpnet._checks import Count, Real, check_fields, yes_or_no
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.schedules import Schedule
 from xpnet.data.open import Data
 from xpnet.data.sampling import Sampling
 from xpnet.training._arguments import (
-    parse_alpha,
     parse_callbacks,
     parse_epochs,
     parse_metrics,
@@ -21,20 +20,6 @@ from xpnet.training._arguments import (
 )
 from xpnet.training.callback import Callback
 from xpnet.value import Moment, Value
-
-CHECKS: dict[str, Callable[[Any], Any]] = {  # of the fields of a plan, which become what they return
-    "epochs": parse_epochs,
-    "batch_size": partial(count, "batch_size", least=1),
-    "chunk_steps": partial(count, "chunk_steps", least=1),
-    "optimizer": parse_optimizer,
-    "lr": parse_schedule,
-    "sampling": parse_sampling,
-    "alpha": parse_alpha,
-    "callbacks": parse_callbacks,
-    "metrics": partial(parse_metrics, "metrics"),
-    "training_metrics": partial(parse_metrics, "training_metrics"),
-    "progress": partial(yes_or_no, "progress"),
-}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -59,27 +44,24 @@ class Plan:
     Constant(lr=0.1)
     """
 
-    epochs: int = 20
-    batch_size: int | None = None
-    lr: float | Schedule | None = None
-    optimizer: Optimizer | str | None = None
-    sampling: str | Sampling | None = None
-    alpha: float = 0.0
-    callbacks: Sequence[Callback] = ()
-    metrics: Sequence[Any] = ()
-    training_metrics: Sequence[Any] = ()
-    chunk_steps: int | None = None
-    progress: bool = False
+    epochs: Annotated[int, parse_epochs] = 20
+    batch_size: Annotated[int | None, Count(1)] = None
+    lr: Annotated[float | Schedule | None, parse_schedule] = None
+    optimizer: Annotated[Optimizer | str | None, parse_optimizer] = None
+    sampling: Annotated[str | Sampling | None, parse_sampling] = None
+    alpha: Annotated[float, Real(0, math.inf, "0 turns it off")] = 0.0
+    callbacks: Annotated[Sequence[Callback], parse_callbacks] = ()
+    metrics: Annotated[Sequence[Any], parse_metrics] = ()
+    training_metrics: Annotated[Sequence[Any], parse_metrics] = ()
+    chunk_steps: Annotated[int | None, Count(1)] = None
+    progress: Annotated[bool, yes_or_no] = False
 
     def __post_init__(self) -> None:
-        for name, check in CHECKS.items():
-            value = getattr(self, name)
-            if value is not getattr(Plan, name):  # the default
-                overwrite(self, **{name: check(value)})
+        check_fields(self)
 
     def find_optimizer(self, value: Value) -> Optimizer:
         """Return the optimizer, or that of a value if none is given."""
-        return parse_optimizer(value.optimizer if self.optimizer is None else self.optimizer)
+        return parse_optimizer("optimizer", value.optimizer if self.optimizer is None else self.optimizer)
 
     def without_watching(self) -> "Plan":
         """Leave out what observes training, for a process that only shares the steps."""

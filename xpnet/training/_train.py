@@ -303,9 +303,9 @@ def complete_job(job: Job, leaves_steps: bool) -> CompleteJob:
     rate = 1.0 if optimizer is None else optimizer.default_lr
     complete = plan.complete(
         batch_size=batch_size,
-        lr=parse_schedule(rate if plan.lr is None else plan.lr),
+        lr=parse_schedule("lr", rate if plan.lr is None else plan.lr),
         optimizer=optimizer,
-        sampling=choose_sampling(parse_sampling(plan.sampling or "shuffle"), train),
+        sampling=choose_sampling(parse_sampling("sampling", plan.sampling or "shuffle"), train),
     )
     return CompleteJob(start, job.data, complete, job.owner)
 

@@ -11,9 +11,9 @@ Momentum's velocity is the memory of the optimizer's state: arrays in the shapes
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
-from xpnet._checks import in_range, overwrite, yes_or_no
+from xpnet._checks import Real, check_fields, yes_or_no
 from xpnet._names import explain_arguments
 from xpnet.core.arrays import Array, Layers, Namespace, leaves, map_arrays, map_layers
 from xpnet.core.optimizers.base import OptimizerState, Update, add_decay, require_finite
@@ -106,19 +106,14 @@ class SGD:
     SGD(momentum=0.9, nesterov=False, weight_decay=0.0)
     """
 
-    momentum: float = 0.0
-    nesterov: bool = False
-    weight_decay: float = 0.0
+    momentum: Annotated[float, Real(0, 1, "0 turns it off")] = 0.0
+    nesterov: Annotated[bool, yes_or_no] = False
+    weight_decay: Annotated[float, Real(0, math.inf, "0 turns it off")] = 0.0
     default_lr: ClassVar[float] = 0.01
 
     def __post_init__(self) -> None:
         """Check the hyperparameters."""
-        overwrite(
-            self,
-            momentum=in_range("momentum", self.momentum, 0, 1, "0 turns it off"),
-            nesterov=yes_or_no("nesterov", self.nesterov),
-            weight_decay=in_range("weight_decay", self.weight_decay, 0, math.inf, "0 turns it off"),
-        )
+        check_fields(self)
         if self.nesterov and not self.momentum:
             raise ArgumentError("nesterov=True needs momentum; give momentum=0.9, say")
 
