@@ -19,7 +19,7 @@ from xpnet.errors import ArgumentError
 NUMBER_LIMIT = 2**63  # whole numbers in files are smaller
 
 
-def in_range(argument: str, value: Any, low: float, high: float, remedy: str, includes_low: bool = True) -> float:
+def in_range(argument: str, value: Any, low: float, high: float, remedy: str = "", includes_low: bool = True) -> float:
     """Check that ``low <= value < high``, or ``low < value < high``, for a number of any kind; return it as a float.
 
     Examples
@@ -37,7 +37,7 @@ def in_range(argument: str, value: Any, low: float, high: float, remedy: str, in
             interval = f"a finite number {'of at least' if includes_low else 'above'} {low:g}"
         else:
             interval = f"in [{low:g}, {high:g})" if includes_low else f"above {low:g} and below {high:g}"
-        raise ArgumentError(f"{argument}={show(value)} must be {interval}; {remedy}")
+        raise ArgumentError(f"{argument}={show(value)} must be {interval}" + (f"; {remedy}" if remedy else ""))
     return number
 
 
@@ -72,7 +72,7 @@ def yes_or_no(argument: str, value: Any) -> bool:
     return bool(value)
 
 
-def count(argument: str, value: object, least: int) -> int:
+def count(argument: str, value: Any, least: int, below: int = NUMBER_LIMIT) -> int:
     """Check that a value is a whole number of at least `least`.
 
     Examples
@@ -81,11 +81,12 @@ def count(argument: str, value: object, least: int) -> int:
     3
     """
     try:
-        number = operator.index(value)  # type: ignore[arg-type]
+        number = least - 1 if isinstance(value, bool) else operator.index(value)
     except TypeError:
         number = least - 1
-    if number < least or isinstance(value, bool):
-        raise ArgumentError(f"{argument}={show(value)} must be a whole number of at least {least}")
+    if not least <= number < below:
+        limit = f", below {below}" if number >= least else ""
+        raise ArgumentError(f"{argument}={show(value)} must be a whole number of at least {least}{limit}")
     return number
 
 
@@ -94,7 +95,7 @@ class Real(NamedTuple):
 
     low: float
     high: float
-    remedy: str
+    remedy: str = ""
     includes_low: bool = True
 
     def __call__(self, argument: str, value: Any) -> float:
@@ -366,30 +367,13 @@ def check_dict(name: str, value: Any) -> dict[str, Any]:
     return cast("dict[str, Any]", value)
 
 
-def check_whole(name: str, value: Any, low: int, high: int = NUMBER_LIMIT) -> int:
-    """Check that a value is a whole number from `low` and below `high`.
-
-    Examples
-    --------
-    >>> check_whole("epoch", 3, 1)
-    3
-    """
-    require(type(value) is int and low <= value < high, name, value, f"a whole number of at least {low}, below {high}")
-    return value
-
-
-def check_number(name: str, value: Any, least: float | None = None) -> float:
-    """Check that a value is a number that a float can hold; with `least`, a finite one of at least that.
+def check_number(place: str, value: Any) -> float:
+    """Check that a value is a number that a float can hold, or NaN.
 
     Examples
     --------
     >>> check_number("cost", 1)
     1.0
     """
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ArgumentError(f"{name}={value!r} must be a number")
-    if isinstance(value, int) and abs(value) >= NUMBER_LIMIT:
-        raise ArgumentError(f"{name}={value!r} is too large")
-    if least is not None and not least <= value < math.inf:
-        raise ArgumentError(f"{name}={value!r} must be a finite number of at least {least:g}")
+    require(type(value) is float or (type(value) is int and abs(value) < NUMBER_LIMIT), place, value, "a number")
     return float(value)

@@ -9,7 +9,7 @@ from typing import Any
 
 from sklearn.exceptions import ConvergenceWarning
 
-from xpnet._checks import check_number, check_whole, warn
+from xpnet._checks import check_number, count, in_range, warn
 from xpnet.core.arrays import Layers
 from xpnet.errors import ArgumentError
 from xpnet.estimators._parameters import FitSettings
@@ -178,11 +178,11 @@ class Convergence(Callback):
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Take over the tally, the learning rate and the best epoch with its weights."""
-        values, rate, best_epoch = state["tally"], check_number("rate", state["rate"], 0.0), state["best_epoch"]
+        values, rate, best_epoch = state["tally"], in_range("rate", state["rate"], 0, math.inf), state["best_epoch"]
         if not isinstance(values, dict) or values.keys() != vars(self.tally).keys():
             raise ArgumentError(f"the tally must have {list(vars(self.tally))}")
         values = {name: _check_entry(name, value, getattr(self.tally, name)) for name, value in values.items()}
-        self.best_epoch = None if best_epoch is None else check_whole("best_epoch", best_epoch, 0)
+        self.best_epoch = None if best_epoch is None else count("best_epoch", best_epoch, 0)
         vars(self.tally).update(values)
         self.training.lr_scale = rate
         if self.training.position.total_steps:
@@ -338,7 +338,9 @@ def _check_entry(name: str, value: Any, initial: Any) -> Any:
             raise ArgumentError(f"{place}={value!r} must be {initial!r} in this fit")
         return value
     if isinstance(initial, int):
-        return check_whole(place, value, 0)
+        return count(place, value, 0)
     if name == "loss" and value is None:
         return None
-    return check_number(place, value, sys.float_info.min if name == "lr_scale" else None)
+    if name == "lr_scale":
+        return in_range(place, value, 0, math.inf, includes_low=False)
+    return check_number(place, value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
-from xpnet._checks import check_dict, check_number, check_whole, require_keys, warn
+from xpnet._checks import check_dict, check_number, count, in_range, require_keys, warn
 from xpnet.backends.identity import PYTHON, digest_text
 from xpnet.core.arrays import Array, leaves
 from xpnet.core.calibration import Calibration
@@ -327,7 +328,7 @@ def validation_examples_of(record: Record) -> dict[str, int]:
     examples = record.validation_examples
     require_keys("validation_examples", examples, filter(CALIBRATION.fullmatch, record.arrays))
     for name, n in examples.items():
-        check_whole(f"validation_examples of {name}", n, len(record.arrays[name]))
+        count(f"validation_examples of {name}", n, len(record.arrays[name]))
     return examples
 
 
@@ -342,15 +343,16 @@ def training_of(record: Record) -> dict[str, Any] | None:
     if position["generator"] is not None:
         check_generator(position["generator"])
     for name, least in {"epoch": 1, "steps": 0, "total_steps": 0, "examples": 0}.items():
-        check_whole(f"position.{name}", position[name], least)
-    for name, least in {"cost": None, "weight": 0.0, "lr": 0.0, "seconds": 0.0}.items():
-        check_number(f"position.{name}", position[name], least)
+        count(f"position.{name}", position[name], least)
+    check_number("position.cost", position["cost"])
+    for name in ("weight", "lr", "seconds"):
+        in_range(f"position.{name}", position[name], 0, math.inf)
     # Or a forged epoch, of which past ones are drawn again, would take forever
     if position["epoch"] - 1 != len(history_of(record)):
         raise ArgumentError(f"position.epoch={position['epoch']} contradicts a history of {len(record.history)} epochs")
-    check_number("lr_scale", training["lr_scale"], 0.0)
+    in_range("lr_scale", training["lr_scale"], 0, math.inf)
     if training["group"] is not None:
-        check_whole("group", training["group"], 0)
+        count("group", training["group"], 0)
     if not isinstance(training["stopped"], bool) or not isinstance(training["call"], dict):
         raise ArgumentError("training must hold stopped and call")
     for callback in training["callbacks"]:

@@ -14,7 +14,6 @@ import numpy as np
 from xpnet._checks import (
     check_folder,
     check_number,
-    check_whole,
     choices,
     count,
     decode_path,
@@ -196,8 +195,8 @@ class EarlyStopping(Monitor):
     def set_state(self, state: dict[str, Any]) -> None:
         """Take over the best value, its epoch, and the best state."""
         super().set_state(state)
-        self.best_epoch, stopped = check_whole("best_epoch", state["best_epoch"], 0), state["stopped_epoch"]
-        self.stopped_epoch = None if stopped is None else check_whole("stopped_epoch", stopped, 1)
+        self.best_epoch, stopped = count("best_epoch", state["best_epoch"], 0), state["stopped_epoch"]
+        self.stopped_epoch = None if stopped is None else count("stopped_epoch", stopped, 1)
         best = state.get("best_state")
         self._best = None if best is None else self.training.value._replace(stored=best)
 
@@ -260,7 +259,7 @@ class ReduceLROnPlateau(Monitor):
     def set_state(self, state: dict[str, Any]) -> None:
         """Take over the best value, and the number of epochs since."""
         super().set_state(state)
-        self._waited = check_whole("waited", state["waited"], 0)
+        self._waited = count("waited", state["waited"], 0)
 
     def on_epoch_end(self, logs: dict[str, Any]) -> None:
         """Count the epochs without improvement, and lower the rate after enough of them."""

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias, cast
 
 import numpy as np
 
-from xpnet._checks import check_dict, check_whole, require, show
+from xpnet._checks import check_dict, count, require, show
 from xpnet.backends.base import Place
 from xpnet.core.calibration import Calibration, check_errors
 from xpnet.core.laplace import Laplace
@@ -122,7 +122,7 @@ def check_calibration(calibration: Calibration, model: Model, name: str = "calib
         raise ArgumentError(
             f"{name} of shape {np.shape(cast(Any, errors))} must be the temperature of a classification, above 0, (1,)"
         )
-    check_whole(f"{name}.examples", examples, 0 if errors is None else len(errors))
+    count(f"{name}.examples", examples, 0 if errors is None else len(errors))
     return calibration
 
 
@@ -200,9 +200,9 @@ def check_generator(generator: Any) -> dict[str, Any]:
     if set(check_dict("the state of the generator", generator["state"])) != numbers:
         raise ArgumentError(f"the state of the generator must have {sorted(numbers)}")
     for name in sorted(numbers):
-        check_whole(name, generator["state"][name], 0, 2**128)
-    check_whole("has_uint32", generator["has_uint32"], 0, 2)
-    check_whole("uinteger", generator["uinteger"], 0, 2**32)
+        count(name, generator["state"][name], 0, 2**128)
+    count("has_uint32", generator["has_uint32"], 0, 2)
+    count("uinteger", generator["uinteger"], 0, 2**32)
     # PCG64 would give few different numbers, and drawing a permutation would never end
     if generator["state"]["inc"] % 2 == 0:
         raise ArgumentError("the state of its generator has an even increment")
