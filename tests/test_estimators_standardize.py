@@ -122,12 +122,3 @@ def test_numbers_far_from_0_fit_float32_as_float64(place, kind):
         found.append(predicted)
     for single, double in zip(*found, strict=True):
         np.testing.assert_allclose(single, double, rtol=0, atol=3e-4)
-
-
-def test_scikit_learns_networks_do_not_standardize():
-    fitted = MLPClassifier(**SMALL, standardize=True).fit(WINE, CULTIVAR)
-    with pytest.raises(ValueError, match="standardize=True: scikit-learn's networks do not scale; fit with a Standard"):
-        fitted.to_sklearn()
-    peer = theirs.MLPClassifier(**SMALL).fit(WINE, CULTIVAR)
-    with pytest.raises(ValueError, match="standardize=True: scikit-learn has trained the network on X as it is; leave"):
-        MLPClassifier.from_sklearn(peer, standardize=True)

@@ -222,10 +222,6 @@ def test_quantiles_work_with_what_scikit_learn_does_with_estimators():
     assert fits[0].best_validation_loss_ == min(fits[0].validation_loss_curve_)
     again = pickle.loads(pickle.dumps(fits[1]))
     np.testing.assert_array_equal(fits[0].predict_quantiles(X), again.predict_quantiles(X))
-    with pytest.raises(
-        ValueError, match=r"^loss='quantile\(.*\)' has several outputs for each target, and scikit-learn's"
-    ):
-        estimators.MLPRegressor("quantile(0.1, 0.5)", hidden_layer_sizes=(5,), max_iter=1).fit(X, y).to_sklearn()
 
 
 def test_the_estimators_refuse_losses_that_do_not_fit_them():

@@ -368,30 +368,6 @@ def clone_by_parameters(estimator: Any) -> Any:
 
 
 @operation(reads=True)
-def convert(world: World, r: random.Random) -> None:
-    """There and back, it predicts the same."""
-    if not hasattr(world.mine, "coefs_"):
-        return
-    X, _ = world.draw(r)
-    there = world.mine.to_sklearn()
-    back = type(world.mine).from_sklearn(there)
-    for estimator in (there, back):
-        for method in ["predict_proba"] * world.is_classifier + ["predict"]:
-            expected = getattr(world.mine, method)(X)
-            rows = slice(None)
-            if method == "predict" and world.is_classifier:
-                rows = is_sure(world.mine.predict_proba(X))
-            result = getattr(estimator, method)(X)
-            if expected.dtype.kind in "fc":
-                assert_close(result, expected, world.tolerance / 100, f"{method} of {type(estimator).__name__}")
-            elif not np.array_equal(result[rows], expected[rows]):
-                raise Failure(f"{method} of {type(estimator).__name__}: {result}, not {expected}")
-    ignored = {} if len(world.mine.coefs_) > 1 else {"activation": None}  # nothing is between inputs and outputs
-    if there.get_params() | ignored != world.theirs.get_params() | ignored:
-        raise Failure(f"to_sklearn has the parameters {there.get_params()}, not {world.theirs.get_params()}")
-
-
-@operation(reads=True)
 def assign(world: World, r: random.Random) -> None:
     """Other weights predict otherwise, the same in both."""
     if hasattr(world.mine, "coefs_"):

@@ -5,22 +5,17 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Any, TypeVar
 
 import numpy as np
-from scipy import sparse
-from sklearn import neural_network
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
 
 from xpnet._names import explain_arguments
 from xpnet.backends import to_host
 from xpnet.core.arrays import Array
 from xpnet.core.temperature import combine
 from xpnet.errors import ArgumentError
-from xpnet.estimators import _exchange as exchange
-from xpnet.estimators._fitting import assign_attributes
 from xpnet.estimators.base import BaseLearner, BasePerceptron, has_epochs, mean_outputs
-from xpnet.estimators.targets import BINARY, MULTICLASS, MULTILABEL, Classification, Labels, is_multilabel
+from xpnet.estimators.targets import BINARY, is_multilabel
 from xpnet.value import Value
 
 Self = TypeVar("Self", bound="BaseClassifier")
@@ -260,54 +255,6 @@ class MLPClassifier(BaseClassifier, BasePerceptron):
     >>> round(classifier.score(X_test, y_test), 2), len(classifier.validation_loss_curve_)
     (0.96, 60)
     """
-
-    @classmethod
-    def from_sklearn(cls, fitted: Any, **more: Any) -> "MLPClassifier":
-        """Convert a fitted `sklearn.neural_network.MLPClassifier`: its parameters, weights and fitted attributes.
-
-        Training continues with a fresh optimizer.
-
-        Parameters
-        ----------
-        fitted
-            The estimator of scikit-learn.
-        **more
-            Parameters that it does not have, such as ``device="cuda"``.
-
-        Examples
-        --------
-        >>> from sklearn.datasets import load_iris
-        >>> from sklearn.neural_network import MLPClassifier as Theirs
-        >>> X, y = load_iris(return_X_y=True)
-        >>> theirs = Theirs(solver="lbfgs", max_iter=500, random_state=0).fit(X, y)
-        >>> ours = MLPClassifier.from_sklearn(theirs, backend="numpy")
-        >>> int((ours.predict(X) != theirs.predict(X)).sum())
-        0
-        """
-        est = cls(**exchange.read_parameters(fitted, neural_network.MLPClassifier, more))
-        kind = MULTICLASS if fitted.out_activation_ == MULTICLASS.activation else BINARY
-        if kind == BINARY and len(fitted.intercepts_[-1]) > 1:
-            kind = MULTILABEL
-        labels = Labels(fitted.classes_, kind, getattr(fitted._label_binarizer, "sparse_input_", False))
-        problem = Classification(labels, est.loss, est.class_weight)
-        return assign_attributes(est, exchange.from_sklearn(fitted, est, problem))
-
-    def to_sklearn(self) -> Any:
-        """Make a fitted `sklearn.neural_network.MLPClassifier`, on the host.
-
-        Parameters that scikit-learn does not have are left out; they change no prediction.
-
-        Raises
-        ------
-        ArgumentError
-            If an activation is one that scikit-learn does not support.
-        """
-        check_is_fitted(self)
-        y = self._labels.classes[:1]
-        if self._labels.kind == MULTILABEL:
-            y = np.zeros((1, self.n_outputs_), int)
-            y = sparse.csr_matrix(y) if self._labels.as_sparse else y
-        return exchange.to_sklearn(self, neural_network.MLPClassifier, y, {"classes": self._labels.classes})
 
 
 def combine_outputs(outputs: Sequence[Array], value: Value) -> Array:

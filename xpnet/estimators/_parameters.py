@@ -18,8 +18,7 @@ from xpnet.estimators.inputs import require_seed
 from xpnet.training import Checkpoint, FileKind, parse_callbacks, parse_checkpoint, parse_schedule, suggest_optimizer
 from xpnet.training.callback import Callback
 
-THEIR_SOLVERS = ("adam", "sgd", "lbfgs")  # those of scikit-learn
-SOLVERS = (*THEIR_SOLVERS, "lm")
+SOLVERS = ("adam", "sgd", "lbfgs", "lm")
 LEARNING_RATES = ("constant", "invscaling", "adaptive")
 SWITCHES = ("shuffle", "warm_start", "nesterovs_momentum", "progress")  # parameters that are True or False
 above = functools.partial(in_range, includes_low=False)

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
-import numpy as np
-from sklearn import neural_network
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
@@ -16,11 +14,8 @@ from xpnet._names import explain_arguments
 from xpnet.core.arrays import Array
 from xpnet.core.optimizers import Evidence
 from xpnet.errors import ArgumentError
-from xpnet.estimators import _exchange as exchange
-from xpnet.estimators._fitting import assign_attributes
 from xpnet.estimators.base import BaseLearner, BasePerceptron, has_epochs, mean_outputs
 from xpnet.estimators.inputs import drop_single_output
-from xpnet.estimators.targets import Regression
 from xpnet.inference import combine_bars, predict_with_variances
 from xpnet.value import Value
 
@@ -185,19 +180,6 @@ class MLPRegressor(BaseRegressor, BasePerceptron):
     >>> round(regressor.score(X_test, y_test), 2)
     0.99
     """
-
-    @classmethod
-    def from_sklearn(cls, fitted: Any, **more: Any) -> "MLPRegressor":
-        """Convert a fitted `sklearn.neural_network.MLPRegressor`; see `MLPClassifier.from_sklearn`."""
-        est = cls(**exchange.read_parameters(fitted, neural_network.MLPRegressor, more))
-        problem = Regression(len(fitted.intercepts_[-1]), est.loss)
-        return assign_attributes(est, exchange.from_sklearn(fitted, est, problem))
-
-    def to_sklearn(self) -> Any:
-        """Make a fitted `sklearn.neural_network.MLPRegressor`; see `MLPClassifier.to_sklearn`."""
-        check_is_fitted(self)
-        y = np.zeros((1, self.n_outputs_) if self.n_outputs_ > 1 else 1)
-        return exchange.to_sklearn(self, neural_network.MLPRegressor, y, {})
 
     @property
     def relevance_(self) -> Array:
