@@ -594,7 +594,7 @@ def test_an_optimizer_is_not_assigned_and_attributes_of_ones_own_are(net: Networ
     [
         ("lr", r" \(lr is an argument of train\)"),
         ("learning_rate", r" \(lr is an argument of train\)"),
-        ("dropuot", r" \(did you mean 'dropout', an argument of Network\?\)"),
+        ("dropuot", ""),
         ("weights", r" \(did you mean 'w'\?\)"),
         ("scalling", r" \(did you mean 'scaling'\?\)"),
         ("train", ""),
@@ -613,11 +613,11 @@ def test_attributes_that_a_network_does_not_have_are_refused(net: Network, name:
         *[("SGD", "train"), ("feedforward", "forward"), ("weights", "w"), ("biases", "b"), ("backprop", "backward")],
         *[("update_mini_batch", "minibatch_update"), ("cost_derivative", "deltas"), ("total_cost", "cost")],
         ("score", "measure"),  # of scikit-learn
-        *[("forwrad", None), ("_nothing", None)],  # Python itself suggests similar names
+        *[("forwrad", "forward"), ("_nothing", None)],
     ],
 )
 def test_attributes_from_elsewhere_are_named_as_they_are_here(net: Network, name: str, equivalent: str | None) -> None:
-    hint = f"; its equivalent is '{equivalent}'" if equivalent else ""
+    hint = rf" \(did you mean '{equivalent}'\?\)" if equivalent else ""
     for own in (net, copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
         assert not hasattr(own, name)
         with pytest.raises(AttributeError, match=rf"^'Network' object has no attribute '{name}'{hint}$") as caught:
@@ -647,56 +647,29 @@ def test_the_error_of_a_property_stays_as_it_is() -> None:
         ),
         (lambda net: Adam(eps=1e-7), r"^eps=1e-07 is not an argument of Adam \(did you mean 'epsilon'\?\); choose"),
         (
-            lambda net: SGD(0.9),
-            r"^SGD takes its arguments by name, as in SGD\(momentum=0\.9\); lr is an argument of train$",
-        ),
-        (
-            lambda net: Network([3, 2], "relu"),
-            r"^Network takes 'sizes' by position, .* by name, as in activation='relu'$",
-        ),
-        (
-            lambda net: Network(784, 30, 10),
-            r"^Network takes 'sizes' by position, .* 3 arguments; sizes is one list, as in Network\(\[784, 30, 10\]\)$",
-        ),
-        (
             lambda net: Network([3, 2], lr=0.1),
             r"^lr=0\.1 is not an argument of Network \(lr is an argument of train\); ",
         ),
         (
             lambda net: net.train(GOOD, verbose=0),
-            r"^verbose=0 is not .* train \(did you mean progress=False\?\); choose",
+            r"^verbose=0 is not .* train \(did you mean 'progress=False'\?\); choose",
         ),
-        (lambda net: net.train(GOOD, momentum=0.9), r" train \(did you mean optimizer=SGD\(momentum=0\.9\)\?\); "),
+        (lambda net: net.train(GOOD, momentum=0.9), r" train \(did you mean 'optimizer=SGD\(momentum=0\.9\)'\?\); "),
         (lambda net: net.train(GOOD, dropout=0.5), r" of train \(dropout is an argument of Network\); choose from"),
         (lambda net: net.train(GOOD, nonsense=None), r"^nonsense=None is not an argument of train; choose from"),
+        (lambda net: net.train(X, LABELS, 1, 3, 0.1, GOOD), r"^train takes X and y together, as in train\(\(X, y\)\)$"),
         (
-            lambda net: net.train(GOOD, 1, 3, 0.1, None, SGD()),
-            r"train takes .* but was given 6 .*, as in optimizer=\.\.\.$",
+            lambda net: net.train(x=X, y=LABELS),
+            r"^x=.* is not .*train \(train_data is X and y together.*\(\(X, y\)\)\);",
         ),
-        (
-            lambda net: net.measure(GOOD, ["r2"]),
-            r"^measure takes 'data' .*; give others by name, as in metrics=\['r2'\]",
-        ),
-        (lambda net: net.evaluate(GOOD, metrics=["r2"]), r" \(metrics is an argument of train and measure\); choose"),
-        (lambda net: net.train(X, LABELS, 1, 3, 0.1, GOOD), r"; X and y are given together, as in train\(\(X, y\)\)$"),
-        (lambda net: net.train(x=X, y=LABELS), r"^x=\.\.\. is not .*train \(X and y are given .* train\(\(X, y\)\)\);"),
         *[
             (
                 lambda net, k=k, y=y: (net, Ensemble([3, 2], members=2))[k].train(X, y, epochs=1),
-                r"^epochs is an array; X and y are given together, as in train\(\(X, y\), epochs=1\)$",
+                r"^train takes X and y together, as in train\(\(X, y\)\)$",
             )
             for k in (0, 1)
             for y in (LABELS, LABELS.tolist())
         ],
-        (
-            lambda net: net.train(GOOD, 3, epochs=4),
-            r"^train was given epochs twice: 3 by position, and epochs=4; by position it takes 'train_data', 'epochs', "
-            r".*, in this order; give others by name, as in batch_size=3$",
-        ),
-        (
-            lambda net: Network([3, 2], sizes=[784, *range(9)]),
-            r"^Network was given sizes twice: \[3, 2\] by position, and sizes=\.\.\.; give it once$",
-        ),
         (lambda net: net.predict(X, return_sdt=True), r"^return_sdt=True .* predict \(did you mean 'return_std'\?\);"),
         (lambda net: Ensemble.of([net]).forward(data=X), r"^data=.* is not an argument of forward.*; choose from 'x'$"),
         (lambda net: Network(), r"^Network\.__init__\(\) missing 1 required positional argument: 'sizes'$"),

@@ -325,7 +325,7 @@ def test_backends_says_what_can_be_used_and_what_to_do_else(capsys):
             "argument --sizes: it does not name any layer; give the units of each, as in 784,30,10",
         ),
         (["train", "--data=--"], "error: --data=--: -- is not a value"),
-        (["train", "--blas-threads", "9" * 20], f'--blas-threads {"9" * 20} must be at most 10000, or "auto"'),
+        (["train", "--blas-threads", "9" * 20], 'must be a whole number of at least 1, below 10001, or "auto"'),
         (["train", "--sizes", "784,10", "--hidden", "5"], "argument --hidden: not allowed with argument --sizes"),
         (["train", "--class-weight", "even"], "'even' must be balanced, or a number for each class: yes=5,no=1"),
         (

@@ -171,16 +171,6 @@ def test_every_parameter_has_its_name_default_and_place(kind):
             r"^hidden_layers=\(3,\) is not an argument of MLPClassifier \(did you mean 'hidden_layer_sizes'\?\); "
             r"choose from 'hidden_layer_sizes', 'activation', .*'dtype'",
         ),
-        (
-            lambda: ours.MLPRegressor((5,), loss="gaussian"),
-            r"^MLPRegressor was given loss twice: \(5,\) by position, and loss='gaussian'; by position it takes "
-            r"'loss', 'hidden_layer_sizes', 'activation', in this order; give others by name, as in "
-            r"hidden_layer_sizes=\(5,\)$",
-        ),
-        (
-            lambda: ours.MLPClassifier((5,), "relu", "adam"),
-            r"^MLPClassifier takes 'hidden_layer_sizes', 'activation' by position, but was given 3 arguments; give",
-        ),
     ],
 )
 def test_arguments_that_do_not_fit_say_what_was_meant(call, message):

@@ -10,7 +10,7 @@ import numpy as np
 
 from xpnet import inference, physics, training
 from xpnet._checks import choices, decode_path, yes_or_no
-from xpnet._names import explain_arguments, explain_attribute, suggest_argument
+from xpnet._names import explain_arguments, suggest
 from xpnet.backends import find_place, get_backend
 from xpnet.core.arrays import Array, Layer
 from xpnet.core.step import State
@@ -170,7 +170,7 @@ class Network:
             remedy = "call reset_optimizer(...)" if name == "optimizer" else "make a new Network"
             raise AttributeError(f"{name} of a network cannot be assigned; {remedy}")
         if type(self) is Network and not isinstance(attribute, property):
-            hint = suggest_argument(name, ASSIGNABLE, type(self))
+            hint = suggest(name, ASSIGNABLE)
             raise AttributeError(f"{name} of a network cannot be assigned{hint}; choose from {choices(ASSIGNABLE)}")
         super().__setattr__(name, value)
 
@@ -180,7 +180,8 @@ class Network:
             """Say what an attribute of the book's programs or of another library is called here."""
             if name.startswith("_") or hasattr(type(self), name):
                 return object.__getattribute__(self, name)  # raises the error of Python, or of the property
-            raise AttributeError(explain_attribute(type(self), name), name=name, obj=self)
+            hint = suggest(name, dir(type(self)))
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}", name=name, obj=self)
 
     # Settings, which never change
 

@@ -103,13 +103,6 @@ def check_one_update(optimizers: Sequence[Optimizer]) -> None:
 # The arguments one by one
 
 
-def parse_epochs(argument: str, value: Any) -> int:
-    """Check the number of epochs; some users give the targets in its place."""
-    if isinstance(value, (list, tuple)) or getattr(value, "shape", ()) != ():  # a number of NumPy has the shape ()
-        raise ArgumentError("epochs is an array; X and y are given together, as in train((X, y), epochs=20)")
-    return count(argument, value, 0)
-
-
 def parse_sampling(argument: str, value: Any) -> Sampling:
     """Check a sampling, or find the one that a name stands for."""
     return value if isinstance(value, Sampling) else look_up(argument, value, SAMPLING)
@@ -260,9 +253,6 @@ def _parse_number_of_threads(argument: str, threads: Any) -> int | str:
     if isinstance(threads, str) and threads == AUTO:
         return threads
     try:
-        number = count(argument, threads, 1)
+        return count(argument, threads, 1, MOST_THREADS + 1)
     except ValueError as error:
         raise ArgumentError(f'{error}, or "auto"') from None
-    if number > MOST_THREADS:
-        raise ArgumentError(f'{argument}={threads!r} must be at most {MOST_THREADS}, or "auto"')
-    return number

@@ -12,7 +12,6 @@ from xpnet.data.open import Data
 from xpnet.data.sampling import Sampling
 from xpnet.training._arguments import (
     parse_callbacks,
-    parse_epochs,
     parse_metrics,
     parse_optimizer,
     parse_sampling,
@@ -44,7 +43,7 @@ class Plan:
     Constant(lr=0.1)
     """
 
-    epochs: Annotated[int, parse_epochs] = 20
+    epochs: Annotated[int, Count(0)] = 20
     batch_size: Annotated[int | None, Count(1)] = None
     lr: Annotated[float | Schedule | None, parse_schedule] = None
     optimizer: Annotated[Optimizer | str | None, parse_optimizer] = None
