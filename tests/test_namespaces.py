@@ -45,7 +45,7 @@ def test_the_list_is_that_of_the_code_and_of_the_page():
     by_name = {"float32", "float64"}  # of dtypes
     assert {*NAMESPACE_FUNCTIONS, *NAMESPACE_DTYPES} == set().union(*names) - {"__name__", "linalg"} | by_name
     assert {*LevenbergMarquardt.linalg} == set().union(*solvers)
-    page = (PACKAGE.parent / "docs" / "use" / "backends.md").read_text().partition("## Any other library")[2]
+    page = (PACKAGE.parent / "docs" / "use" / "backends.md").read_text().partition("## Other array libraries")[2]
     rows = [line.split("|")[2] for line in page.partition("\n## ")[0].splitlines() if line.startswith("|")]
     assert [re.findall(r"`(\w+)`", row) for row in rows[2:]] == [
         [*NAMESPACE_FUNCTIONS],
