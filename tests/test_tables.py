@@ -1729,7 +1729,7 @@ def test_the_page_shows_what_the_command_prints(capsys, folder):
 
     page = (Path(__file__).parents[1] / "docs" / "use" / "tables.md").read_text(encoding="utf-8")
     exec(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1], {})
-    words = ["train", "penguins.csv", "--target", "body_mass_g", "--save", "penguins.xpnet"]
+    words = ["train", "penguins.csv", "--target", "body_mass_g", "--save", "penguins.safetensors"]
     _, out, _ = run_command(capsys, *words, "--epochs", 1)
     training, reading = (block.splitlines() for block in re.findall(r"```text\n(.*?)\n```", page, re.DOTALL))
     assert blur([*out[:4], *out[5:-1]]) == blur([*reading, training[0], *training[-3:-1]])
