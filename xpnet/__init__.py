@@ -3,6 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from xpnet._lazy import import_lazily
 from xpnet.version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -18,63 +19,6 @@ if TYPE_CHECKING:
     from xpnet.training.callback import Callback
     from xpnet.training.callbacks import CSVLog, EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TensorBoard
     from xpnet.value import History
-
-# module -> the public names that it defines
-_NAMES_IN = {
-    "network.network": ("Network",),
-    "network.ensemble": ("Ensemble",),
-    "core.arrays": ("Layer",),
-    "core.optimizers": (
-        "SGD",
-        "Adam",
-        "AdamW",
-        "RMSProp",
-        "LBFGS",
-        "LevenbergMarquardt",
-        "L1",
-        "Clip",
-        "MaxNorm",
-    ),
-    "physics": ("Term",),
-    "core.schedules": (
-        "Constant",
-        "Cosine",
-        "Exponential",
-        "InverseScaling",
-        "OneCycle",
-        "Step",
-    ),
-    "training.callback": ("Callback",),
-    "training.callbacks": (
-        "CSVLog",
-        "EarlyStopping",
-        "ModelCheckpoint",
-        "ReduceLROnPlateau",
-        "TensorBoard",
-    ),
-    "value": ("History",),
-    "learn.gradcheck": ("check_gradients",),
-    "backends": ("get_backend",),
-    "errors": (
-        "ArgumentError",
-        "BackendError",
-        "CheckpointError",
-        "DivergenceError",
-    ),
-}
-_MODULE_OF = {name: module for module, names in _NAMES_IN.items() for name in names}
-_MODULES = (
-    "activations",
-    "backends",
-    "costs",
-    "datasets",
-    "estimators",
-    "export",
-    "learn",
-    "metrics",
-    "plots",
-    "tables",
-)
 
 __all__ = [
     "L1",
@@ -112,15 +56,52 @@ __all__ = [
 ]
 
 
+_MODULES = (
+    "activations",
+    "backends",
+    "costs",
+    "datasets",
+    "estimators",
+    "export",
+    "learn",
+    "metrics",
+    "plots",
+    "tables",
+)
+_import_name = import_lazily(
+    __name__,
+    {
+        "backends": ("get_backend",),
+        "core.arrays": ("Layer",),
+        "core.optimizers": (
+            "L1",
+            "LBFGS",
+            "SGD",
+            "Adam",
+            "AdamW",
+            "Clip",
+            "LevenbergMarquardt",
+            "MaxNorm",
+            "RMSProp",
+        ),
+        "core.schedules": ("Constant", "Cosine", "Exponential", "InverseScaling", "OneCycle", "Step"),
+        "errors": ("ArgumentError", "BackendError", "CheckpointError", "DivergenceError"),
+        "learn.gradcheck": ("check_gradients",),
+        "network.ensemble": ("Ensemble",),
+        "network.network": ("Network",),
+        "physics": ("Term",),
+        "training.callback": ("Callback",),
+        "training.callbacks": ("CSVLog", "EarlyStopping", "ModelCheckpoint", "ReduceLROnPlateau", "TensorBoard"),
+        "value": ("History",),
+    },
+)
+
+
 def __getattr__(name: str) -> Any:
     """Import a public name or module when it is first used."""
-    if name in _MODULE_OF:
-        return getattr(importlib.import_module(f"xpnet.{_MODULE_OF[name]}"), name)
-    if name in _MODULES:
-        return importlib.import_module(f"xpnet.{name}")
-    raise AttributeError(f"module 'xpnet' has no attribute {name!r}")
+    return importlib.import_module(f"xpnet.{name}") if name in _MODULES else _import_name(name)
 
 
 def __dir__() -> list[str]:
     """List the public names, imported or not."""
-    return sorted({*_MODULE_OF, *_MODULES, *(name for name in globals() if name.startswith("__"))})
+    return sorted({*__all__, *_MODULES, *(name for name in globals() if name.startswith("__"))})

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 from xpnet._lazy import import_lazily
 
 if TYPE_CHECKING:
-    from xpnet.physics._laplace import fit_laplace as fit_laplace
-    from xpnet.physics._residuals import Term as Term
-    from xpnet.physics._solve import solve as solve
+    from xpnet.physics._laplace import fit_laplace
+    from xpnet.physics._residuals import Term
+    from xpnet.physics._solve import solve
 
 __all__ = [
     "Term",
@@ -15,11 +15,4 @@ __all__ = [
     "solve",
 ]
 
-__getattr__ = import_lazily(
-    __name__,
-    {
-        "_laplace": ("fit_laplace",),
-        "_residuals": ("Term",),
-        "_solve": ("solve",),
-    },
-)
+__getattr__ = import_lazily(__name__, {"_laplace": ("fit_laplace",), "_residuals": ("Term",), "_solve": ("solve",)})

@@ -10,21 +10,9 @@ values. A step that reads values, uses arrays from elsewhere, or changes an arra
 recorded. It is refused, and a plain loop runs it instead.
 """
 
-from typing import TYPE_CHECKING
-
-from xpnet._lazy import import_lazily
-
-if TYPE_CHECKING:
-    from xpnet.backends.replay._native import NativeLoop as NativeLoop
-    from xpnet.backends.replay._native import get_step_threads as get_step_threads
-    from xpnet.backends.replay._native import make_native as make_native
-    from xpnet.backends.replay._program import Program as Program
-    from xpnet.backends.replay._program import ReplayLoop as ReplayLoop
-    from xpnet.backends.replay._program import ShapeCase as ShapeCase
-    from xpnet.backends.replay._tape import NotRecordableError as NotRecordableError
-    from xpnet.backends.replay._tape import RecordedArray as RecordedArray
-    from xpnet.backends.replay._tape import RecordedView as RecordedView
-    from xpnet.backends.replay._tape import Recorder as Recorder
+from xpnet.backends.replay._native import NativeLoop, get_step_threads, make_native
+from xpnet.backends.replay._program import Program, ReplayLoop, ShapeCase
+from xpnet.backends.replay._tape import NotRecordableError, RecordedArray, RecordedView, Recorder
 
 __all__ = [
     "NativeLoop",
@@ -38,25 +26,3 @@ __all__ = [
     "get_step_threads",
     "make_native",
 ]
-
-__getattr__ = import_lazily(
-    __name__,
-    {
-        "_native": (
-            "NativeLoop",
-            "get_step_threads",
-            "make_native",
-        ),
-        "_program": (
-            "ShapeCase",
-            "Program",
-            "ReplayLoop",
-        ),
-        "_tape": (
-            "NotRecordableError",
-            "RecordedArray",
-            "RecordedView",
-            "Recorder",
-        ),
-    },
-)
