@@ -1731,5 +1731,5 @@ def test_the_page_shows_what_the_command_prints(capsys, folder):
     exec(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1], {})
     words = ["train", "penguins.csv", "--target", "body_mass_g", "--save", "penguins.safetensors"]
     _, out, _ = run_command(capsys, *words, "--epochs", 1)
-    training, reading = (block.splitlines() for block in re.findall(r"```text\n(.*?)\n```", page, re.DOTALL))
+    reading, training = (block.splitlines() for block in re.findall(r"```text\n(.*?)\n```", page, re.DOTALL))
     assert blur([*out[:4], *out[5:-1]]) == blur([*reading, training[0], *training[-3:-1]])
