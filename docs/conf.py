@@ -249,8 +249,8 @@ def draw_paths() -> Figure:
 
 
 def draw_from_page(name: str) -> Figure:
-    """Return the figure of that name, which the examples of use/pictures.md draw."""
-    return run_page("use/pictures.md")[name]
+    """Return the figure of that name, which the examples of use/inspect.md draw."""
+    return run_page("use/inspect.md")[name]
 
 
 # file -> function that draws the picture, and a description of it
