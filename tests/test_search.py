@@ -18,7 +18,6 @@ from scipy.stats import loguniform
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.exceptions import FitFailedWarning, NotFittedError
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, make_scorer
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, RandomizedSearchCV, ShuffleSplit, StratifiedKFold
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -28,7 +27,6 @@ from sklearn.random_projection import GaussianRandomProjection
 from xpnet import SGD, ArgumentError, Callback, CheckpointError, Constant, Cosine, Network
 from xpnet.estimators import MLPClassifier, MLPEnsembleClassifier, MLPRandomSearchCV, MLPRegressor, MLPSearchCV
 from xpnet.estimators import _search as search
-from xpnet.estimators import _search_file as search_file
 from xpnet.estimators import _trials as trials
 
 pytestmark = [
@@ -100,9 +98,8 @@ def assert_equal_results(mine: Any, other: Any, tolerance: float = 1e-9) -> None
         if name == "params":
             assert show(results[name]) == show(values)
         elif isinstance(values, np.ma.MaskedArray):
-            assert results[name].dtype == values.dtype
             np.testing.assert_array_equal(results[name].mask, values.mask)
-            assert show(results[name].tolist()) == show(values.tolist())
+            assert [*map(str, results[name])] == [*map(str, values)]
         elif name.endswith("_time"):
             assert results[name].shape == values.shape
             assert (results[name] >= 0).all()
@@ -317,10 +314,9 @@ def test_a_scorer_that_fails(tmp_path):
     some = {"scoring": {"a": fail, "accuracy": "accuracy"}, "refit": "accuracy"}
     with pytest.warns(UserWarning, match="Scoring failed"):
         mine, other = search_both(CLASSIFIER, ONE_ALPHA, **some)
-    for resume in (False, True):
-        with pytest.warns(UserWarning, match=r"Scoring failed(.|\n)*RuntimeError: no score"):
-            mine.fit(X, THREE, checkpoint=tmp_path / "run", resume=resume)
-        assert_equal_results(mine, other)
+    with pytest.warns(UserWarning, match=r"Scoring failed(.|\n)*RuntimeError: no score"):
+        mine.fit(X, THREE, checkpoint=tmp_path / "run")
+    assert_equal_results(mine.fit(X, THREE, checkpoint=tmp_path / "run", resume=True), other)
     with pytest.raises(RuntimeError, match="no score"):
         MLPSearchCV(CLASSIFIER, ALPHAS, scoring=fail, error_score="raise").fit(X, THREE)
 
@@ -364,25 +360,6 @@ def test_an_error_in_one_fit_does_not_end_the_others():
         search_both(MLPClassifier(**SMALL, solver="sgd", warm_start=True), grid, scoring="neg_log_loss")
 
 
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (
-            lambda: MLPSearchCV(CLASSIFIER, {name: range(10**6) for name in ("alpha", "tol", "max_iter", "power_t")}),
-            "param_grid asks for 1,000,000,000,000,000,000,000,000 settings, whose list needs about ",
-        ),
-        (
-            lambda: MLPRandomSearchCV(CLASSIFIER, {"alpha": loguniform(1e-3, 1.0)}, n_iter=10**12),
-            "n_iter=1000000000000 asks for 1,000,000,000,000 settings, whose list needs about 186,264.5 GiB, and",
-        ),
-    ],
-    ids=["grid", "random"],
-)
-def test_far_too_many_settings_are_refused_before_memory_is_taken(make, message):
-    with pytest.raises(MemoryError, match=f"^{message}.*; give fewer"):
-        make().fit(X, THREE)
-
-
 # Random searches
 
 
@@ -392,11 +369,6 @@ def test_a_random_search_is_that_of_scikit_learn():
     mine = MLPRandomSearchCV(CLASSIFIER, settings, random_state=np.random.RandomState(3), **options).fit(X, THREE)
     assert count_programs(mine) == 2
     assert_equal_results(mine, RandomizedSearchCV(CLASSIFIER, settings, random_state=3, **options).fit(X, THREE))
-
-
-def test_a_random_search_needs_a_number_of_settings():
-    with pytest.raises(ValueError, match="n_iter=0 must be a whole number of at least 1"):
-        MLPRandomSearchCV(CLASSIFIER, ALPHAS, n_iter=0).fit(X, THREE)
 
 
 # In scikit-learn
@@ -451,16 +423,12 @@ def test_a_search_can_be_fitted_again():
     assert_equal_results(mine, GridSearchCV(CLASSIFIER, {"alpha": [2.0]}, cv=3).fit(X, TWO))
 
 
-def test_a_bar_and_lines(monkeypatch, capsys):
+def test_a_bar(monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    MLPSearchCV(CLASSIFIER, ALPHAS, cv=2, verbose=3).fit(X, THREE)
+    MLPSearchCV(CLASSIFIER, ALPHAS, cv=2, verbose=1).fit(X, THREE)
     shown = capsys.readouterr()
     assert "Fitting 2 folds for each of 3 candidates, totalling 6 fits" in shown.out
-    assert re.search(r"\[CV 2/2\] END \.+alpha=10\.0;, score=0\.\d+ total time=", shown.out)
     assert shown.err.count("\r  0%|") == 1
-
-
-# What the search itself may do wrong; the other checks are about what it searches over, and so is `test_estimators.py`
 
 
 # Workers
@@ -478,43 +446,28 @@ def test_workers_change_nothing():
     assert_equal_results(mine, other, 1e-12)
 
 
-class FailOnce(Callback):
-    """Fails in the first training that it sees."""
-
-    def __init__(self, failures: list[int]) -> None:
-        self.failures = failures
-
-    def __deepcopy__(self, memo: Any) -> "FailOnce":
-        return FailOnce(self.failures)
-
-    def on_epoch_begin(self, epoch: int) -> None:
-        self.failures.append(epoch)
-        if len(self.failures) == 1:
-            raise RuntimeError("once")
+# Parts, and folds one by one
 
 
-def test_fits_that_fail_only_together_are_repeated_with_a_warning():
-    mlp = MLPClassifier((3,), max_iter=2, tol=0.0, n_iter_no_change=9, random_state=0, callbacks=[FailOnce([])])
-    with pytest.warns(UserWarning, match=r"repeated one by one: together they raised RuntimeError\('once'\)"):
-        result = MLPSearchCV(mlp, {"alpha": [0.0, 0.1]}, cv=2).fit(X, X[:, 0] > 0)
-    assert np.isfinite(result.cv_results_["mean_test_score"]).all()
+@pytest.mark.parametrize("largest", [2, 0])
+def test_networks_that_need_too_much_memory_together_are_trained_in_parts(monkeypatch, expected, largest):
+    train, sizes = trials.train, []
+
+    def refuse(jobs, **options):
+        if len(jobs) > largest:
+            raise MemoryError
+        sizes.append(len(jobs))
+        return train(jobs, **options)
+
+    monkeypatch.setattr(trials, "train", refuse)
+    assert_equal_results(MLPSearchCV(CLASSIFIER, ALPHAS, cv=2, scoring="neg_log_loss").fit(X, THREE), expected)
+    assert sum(sizes) == (6 if largest else 0)
 
 
-# Slices, and folds one by one
-
-
-@pytest.mark.slow
-def test_a_search_that_needs_too_much_memory_runs_in_slices(monkeypatch, expected):
-    mine = MLPSearchCV(CLASSIFIER, ALPHAS, cv=2, scoring="neg_log_loss")
-    weights = 5 * 6 + 6
-    monkeypatch.setattr(trials, "find_memory", lambda: 2 * 2 * 8 * trials.COPIES_OF_STATE * weights * 2)  # two settings
-    assert_equal_results(mine.fit(X, THREE), expected)
-    assert count_programs(mine) == 2
-    monkeypatch.setattr(trials, "find_memory", lambda: 1)
-    scoring = ["accuracy", "neg_log_loss"]
-    search_both(CLASSIFIER, TWO_ALPHAS, scoring=scoring, refit="neg_log_loss", return_train_score=True)
-    monkeypatch.setattr(trials, "find_memory", lambda: None)
-    assert count_programs(mine.fit(X, THREE)) == 1
+def test_large_folds_are_trained_one_by_one(monkeypatch, expected):
+    monkeypatch.setattr(trials, "MAX_BYTES", 1)
+    mine = MLPSearchCV(CLASSIFIER, ALPHAS, cv=2, scoring="neg_log_loss").fit(X, THREE)
+    assert_equal_results(mine, expected)
 
 
 # Ctrl-C
@@ -569,14 +522,6 @@ def test_an_interrupt_leaves_nothing_of_an_earlier_fit():
         mine.fit(X, THREE)
     assert {name for name in vars(mine) if name.endswith("_")} == {"cv_results_"}
     assert len(mine.cv_results_["params"]) == 3
-
-
-def test_an_interrupt_after_fits_that_failed_is_one():
-    grid = [{"learning_rate_init": [1e300]}, {"hidden_layer_sizes": [(4,)], "callbacks": [[Interrupt(1)]]}]
-    mine = MLPSearchCV(MLPRegressor(**SMALL, solver="sgd"), grid, cv=2)
-    with pytest.raises(KeyboardInterrupt):
-        mine.fit(X, NUMBER)
-    assert mine.cv_results_["params"] == [{"learning_rate_init": 1e300}]  # of the other, a fold had not begun
 
 
 # Checkpoints
@@ -705,7 +650,7 @@ def test_an_interrupted_slice_is_not_written(tmp_path, fits):
     with pytest.raises(KeyboardInterrupt):
         mine.fit(X, THREE, checkpoint=tmp_path / "run")
     assert len(mine.cv_results_["params"]) == 11
-    assert len(json.loads((tmp_path / "run").read_text())["fits"]) == 10
+    assert len(json.loads((tmp_path / "run").read_text())["fits"]) == 20
 
 
 def test_a_checkpoint_of_a_search_that_exists_is_not_replaced(tmp_path, fits, capsys, monkeypatch):
@@ -734,31 +679,35 @@ OTHERS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "settings": (
         {"param_grid": {"alpha": [1e-4, 2.0, 10.0]}},
         {},
-        "holds a search with alpha=1.0 as setting 1, but this one has alpha=2.0; give the same, or another checkpoint",
+        "with setting 1=alpha=1.0, but this one has alpha=2.0; give the same, or another checkpoint",
     ),
-    "number of settings": ({"param_grid": ONE_ALPHA}, {}, "holds a search with 3 settings to try, but this one has 1;"),
+    "number of settings": (
+        {"param_grid": ONE_ALPHA},
+        {},
+        "holds a search with number of settings=3, but this one has 1;",
+    ),
     "parameter": (
         {"estimator": MLPClassifier(**{**SMALL, "max_iter": 6})},
         {},
-        "max_iter=3, but this one has max_iter=6",
+        "max_iter=3, but this one has 6",
     ),
     "kind": (
         {"estimator": MLPRegressor(**SMALL)},
         {},
-        "with estimator=MLPClassifier, but this one has estimator=MLPRegressor; give the same, or another checkpoint",
+        "with estimator=MLPClassifier, but this one has MLPRegressor; give the same, or another checkpoint",
     ),
     "random_state": (
         {"estimator": MLPClassifier(**{**SMALL, "random_state": np.random.RandomState(1)})},
         {},
-        "with random_state=0, but this one has random_state=RandomState(",
+        "with random_state=0, but this one has RandomState(",
     ),
-    "scoring": ({"scoring": "neg_log_loss"}, {}, "with scoring=None, but this one has scoring='neg_log_loss'; give"),
-    "error_score": ({"error_score": 0.0}, {}, "with error_score=nan, but this one has error_score=0.0; give the same"),
-    "train": ({"return_train_score": True}, {}, "return_train_score=False, but this one has return_train_score=True"),
-    "folds": ({"cv": KFold(2)}, {}, "cv differs from that of the search in .*; give the same, or"),
-    "X": ({}, {"X": X + 1}, "X differs from that of the search in .*; give the same, or another checkpoint"),
-    "y": ({}, {"y": (THREE + 1) % 3}, "y differs from that of the search in "),
-    "weights": ({}, {"sample_weight": WEIGHT}, "sample_weight differs from that of the search in "),
+    "scoring": ({"scoring": "neg_log_loss"}, {}, "with scoring=None, but this one has 'neg_log_loss'; give"),
+    "error_score": ({"error_score": 0.0}, {}, "with error_score=nan, but this one has 0.0; give the same"),
+    "train": ({"return_train_score": True}, {}, "return_train_score=False, but this one has True"),
+    "folds": ({"cv": KFold(2)}, {}, "holds a search with cv="),
+    "X": ({}, {"X": X + 1}, "holds a search with X="),
+    "y": ({}, {"y": (THREE + 1) % 3}, "holds a search with y="),
+    "weights": ({}, {"sample_weight": WEIGHT}, "holds a search with sample_weight="),
 }
 
 
@@ -776,30 +725,6 @@ def test_another_search_is_refused_by_name(tmp_path, written, fits, name):
     assert not [attribute for attribute in vars(mine) if attribute.endswith("_")]
 
 
-def test_what_a_forged_file_holds_does_not_act_on_the_terminal(tmp_path, written):
-    record = json.loads(written)
-    del record["checksum"]
-    for place, name, message in (
-        (record["search"], "estimator", "holds a search with"),
-        (record, "format", "does not"),
-    ):
-        place[name] = "\x1b[2J\nDone"
-        (tmp_path / "run").write_bytes(search_file.encode_search(record))
-        with pytest.raises(ValueError, match=message) as caught:
-            MLPSearchCV(CLASSIFIER, ALPHAS, cv=2).fit(X, THREE, checkpoint=tmp_path / "run", resume=True)
-        assert "\\x1b[2J\\nDone" in str(caught.value)
-        assert str(caught.value).isprintable()
-    record = json.loads(written)
-    del record["checksum"]
-    FIT(record).update(error="\x1b[2J", scores=[])
-    (tmp_path / "run").write_bytes(search_file.encode_search(record))
-    with (
-        pytest.warns(FitFailedWarning, match=r"with the following error:\n\\x1b\[2J$"),
-        pytest.warns(UserWarning, match="scores are non-finite"),
-    ):
-        MLPSearchCV(CLASSIFIER, ALPHAS, cv=2).fit(X, THREE, checkpoint=tmp_path / "run", resume=True)
-
-
 def test_steps_and_functions_are_compared(tmp_path, fits):
     """Also where they are settings, whose repr scikit-learn shortens, with callbacks whose repr is an address."""
     path, loud = tmp_path / "run", MLPClassifier(**SMALL, verbose=True)
@@ -810,16 +735,12 @@ def test_steps_and_functions_are_compared(tmp_path, fits):
 
     make().fit(X, THREE, checkpoint=path)
     make(verbose=True).fit(X, THREE, checkpoint=path, resume=True)
-    with pytest.raises(
-        ValueError, match=r"tol=0.0001, .* as setting 0, but this one has mlp=MLPClassifier\(.* tol=0.2,"
-    ):
+    with pytest.raises(ValueError, match=r"setting 0=.*tol=0.0001, .*, but this one has .* tol=0.2,"):
         make(tol=0.2).fit(X, THREE, checkpoint=path, resume=True)
     assert fits.numbers == [4]
     scorings = [lambda model, x, y: 1.0, lambda model, x, y: 2.0]
     MLPSearchCV(CLASSIFIER, ALPHAS, cv=2, scoring=scorings[0]).fit(X, THREE, checkpoint=tmp_path / "other")
-    with pytest.raises(
-        ValueError, match=r"with scoring=<function .*<lambda> \w{16}>, but this one has scoring=<function"
-    ):
+    with pytest.raises(ValueError, match=r"with scoring=<function .*<lambda> \w{16}>, but this one has <function"):
         MLPSearchCV(CLASSIFIER, ALPHAS, cv=2, scoring=scorings[1]).fit(
             X, THREE, checkpoint=tmp_path / "other", resume=True
         )
@@ -866,56 +787,6 @@ def test_a_search_that_cannot_be_resumed_is_refused_at_once(tmp_path, fits, name
     assert not fits.numbers
 
 
-FIT = lambda record: record["fits"][0][0]  # noqa: E731
-
-FORGERIES: dict[str, Any] = {  # what the error says -> how the file is forged
-    "format=2 must be 1, which this version of xpnet reads": lambda record: record.update(format=2),
-    "must be a list of at most 3 settings": lambda record: record["fits"].append(record["fits"][0]),
-    "must be a list of 2 folds": lambda record: record["fits"][0].pop(),
-    "KeyError: 'X'": lambda record: record["search"].pop("X"),
-    "AttributeError: ": lambda record: record["search"]["settings"].__setitem__(1, 0.5),
-    "and numbers of seconds": lambda record: FIT(record).update(seconds="1"),
-    "must be an object with the keys ['error', 'scores', ": lambda record: FIT(record).update(weights=[]),
-    "fits[0][0].scores=[[1.0]] must be numbers, or the texts of": lambda record: FIT(record).update(scores=[[1.0]]),
-    "scores=[{'accuracy': 1.0}] must be": lambda record: FIT(record).update(scores=[{"accuracy": 1.0}]),
-    "must be a list of 0 values": lambda record: FIT(record).update(error="an error"),
-}
-
-
-@pytest.mark.parametrize("message", FORGERIES)
-def test_a_forged_file_of_a_search_is_refused(tmp_path, written, fits, message):
-    path, record = tmp_path / "run", json.loads(written)
-    del record["checksum"]
-    assert search_file.encode_search(record) == written
-    FORGERIES[message](record)
-    path.write_bytes(search_file.encode_search(record))
-    with pytest.raises(
-        CheckpointError,
-        match=rf"run does not hold an xpnet search \(.*{re.escape(message)}.*; give a file that a search wrote",
-    ):
-        MLPSearchCV(CLASSIFIER, ALPHAS, cv=2).fit(X, THREE, checkpoint=path, resume=True)
-    assert not fits.numbers
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"scoring": ["accuracy"], "refit": False}, "scores='an error' must be an object with the keys"),
-        ({"error_score": "raise"}, "an error, which would have ended a search with error_score='raise'"),
-    ],
-)
-def test_a_forged_error_of_a_scorer_is_not_raised(tmp_path, options, message):
-    """It has a text from the file, where errors of scorers are either in a dict, or end the search."""
-    path, mine = tmp_path / "run", MLPSearchCV(CLASSIFIER, ONE_ALPHA, cv=2, **options)
-    mine.fit(X, THREE, checkpoint=path)
-    record = json.loads(path.read_bytes())
-    del record["checksum"]
-    record["fits"][0][0]["scores"] = ["an error"]
-    path.write_bytes(search_file.encode_search(record))
-    with pytest.raises(CheckpointError, match=f"run does not hold an xpnet search .*{message}"):
-        mine.fit(X, THREE, checkpoint=path, resume=True)
-
-
 def test_a_damaged_file_of_a_search_is_refused(tmp_path, written, fits):
     path, mine = tmp_path / "run", MLPSearchCV(CLASSIFIER, ALPHAS, cv=2)
     some = np.linspace(0, len(written) - 1, 8).astype(int)
@@ -929,43 +800,20 @@ def test_a_damaged_file_of_a_search_is_refused(tmp_path, written, fits):
     assert not fits.numbers
 
 
-# Bad input
-
-BAD: dict[str, tuple[Any, Any, dict[str, Any], type[Exception], str]] = {
-    "nothing": (CLASSIFIER, {}, {}, ValueError, "param_grid={} has no settings to try; give lists of them, as in {"),
-    "no values": (CLASSIFIER, {"alpha": []}, {}, ValueError, "param_grid has no values of 'alpha' to try; give a "),
-    "no array": (CLASSIFIER, {"alpha": np.zeros(0)}, {}, ValueError, "param_grid has no values of 'alpha' to try"),
-    "unknown later": (CLASSIFIER, [ALPHAS, {"alfa": [1.0]}], {}, ValueError, "Invalid parameter 'alfa' for estimator"),
-    "others": (
-        LogisticRegression(),
-        {"C": [1.0]},
-        {},
-        TypeError,
-        "estimator=LogisticRegression() must be an estimator of xpnet.estimators, or contain one, as a Pipeline may; "
-        "for others there is sklearn.model_selection.GridSearchCV",
-    ),
-    "a class": (MLPClassifier, ALPHAS, {}, TypeError, "must be an estimator of xpnet.estimators, or contain one"),
-    "workers": (CLASSIFIER, ALPHAS, {"n_jobs": "2"}, TypeError, "n_jobs='2' must be a number of processes, -1 for one"),
-    "an ensemble": (MLPEnsembleClassifier(), {"alfa": [1.0]}, {}, ValueError, "Invalid parameter 'alfa' for estimator"),
-    "a step": (
-        PIPELINE,
-        {"mlp": [CLASSIFIER, LogisticRegression()]},
-        {},
-        TypeError,
-        "must be an estimator of xpnet.est",
-    ),
-}
+# What is left to scikit-learn
 
 
-@pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_refused_before_anything_trains(case):
-    estimator, grid, options, kind, message = BAD[case]
-    if estimator is not None and not isinstance(estimator, type):
-        estimator = clone(estimator)
-        if isinstance(last(estimator), (MLPClassifier, MLPEnsembleClassifier)):
-            last(estimator).callbacks = [Count()]
-    mine = MLPSearchCV(estimator, grid, **options)
-    with pytest.raises(kind, match=re.escape(message)):
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({"error_score": "rise"}, "error_score='rise' must be 'raise', or a number"),
+        ({"param_grid": {"alpha": []}}, "alpha"),
+        ({"param_grid": {"alfa": [1]}}, "alfa"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_trains(options, name):
+    mine = MLPSearchCV(**{"estimator": MLPClassifier(**SMALL, callbacks=[Count()]), "param_grid": ALPHAS, **options})
+    with pytest.raises((ValueError, TypeError), match=name):
         mine.fit(X, THREE)
     assert Count.epochs == 0
     assert not [name for name in vars(mine) if name.endswith("_")]
@@ -975,10 +823,10 @@ def test_examples_that_do_not_fit_are_refused_before_anything_trains():
     mine = MLPSearchCV(MLPClassifier(**SMALL, callbacks=[Count()]), ALPHAS, cv=2)
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         mine.fit(X, THREE[:40])
-    with pytest.raises(ValueError, match=r"All the 6 fits failed\.(.|\n)*Input X contains NaN"):
+    with pytest.raises(ValueError, match=r"All the 6 fits failed(.|\n)*Input X contains NaN"):
         mine.fit(np.full_like(X, np.nan), THREE)
     with pytest.raises(
-        ValueError, match=r"All the 6 fits failed\.(.|\n)*requires y to be passed, but the target y is None"
+        ValueError, match=r"All the 6 fits failed(.|\n)*requires y to be passed, but the target y is None"
     ):
         mine.fit(X)
     assert Count.epochs == 0
@@ -1022,14 +870,3 @@ def test_other_estimators_are_fitted_one_by_one(estimator, name, y, tmp_path):
     np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
     with pytest.raises(ValueError, match=r"(?s)checkpoint= is for searches over .* the fits one by one; leave check"):
         clone(ours).fit(X, y, checkpoint=tmp_path / "file")
-
-
-def test_a_derived_search_keeps_attributes_of_its_own():
-    class Timed(MLPSearchCV):
-        def fit(self, X, y, **arguments):
-            self.began_ = 5
-            return super().fit(X, y, **arguments)
-
-    mine = Timed(CLASSIFIER, ONE_ALPHA, cv=2).fit(X, THREE)
-    assert (mine.began_, mine.set_params(refit=False).fit(X, THREE).began_) == (5, 5)
-    assert not hasattr(mine, "best_estimator_")

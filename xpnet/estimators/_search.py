@@ -4,57 +4,44 @@ Parameters and predictions are those of scikit-learn's classes. `fit` is xpnet's
 settings at a time on all folds, which is what a checkpoint grows by.
 """
 
-import operator
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from types import NoneType
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from inspect import signature
+from numbers import Number
 from typing import Any
 
 import numpy as np
 from joblib import effective_n_jobs
+from scipy.stats import rankdata
 from sklearn import get_config
 from sklearn.base import is_classifier
+from sklearn.exceptions import FitFailedWarning
+from sklearn.metrics import check_scoring
 from sklearn.model_selection import GridSearchCV, ParameterGrid, ParameterSampler, RandomizedSearchCV, check_cv
 from sklearn.pipeline import Pipeline
 from sklearn.utils import indexable
 from sklearn.utils.parallel import Parallel, delayed  # joblib's, with scikit-learn's settings and warning filters
 
-from xpnet._checks import count, has_entries
+from xpnet._checks import choices, count, printable, show, warn
 from xpnet._names import explain_arguments
-from xpnet.backends import require_bytes
 from xpnet.backends.identity import describe
 from xpnet.errors import ArgumentError
-from xpnet.estimators._results import (
-    ScoredFit,
-    Scoring,
-    list_scores,
-    make_results,
-    name_weights,
-    parse_scoring,
-    print_fits,
-    require_refit,
-    warn_of_failures,
-)
-from xpnet.estimators._search_file import SearchFile
+from xpnet.estimators._search_file import SearchFile, describe_search
 from xpnet.estimators._trials import (
-    Folds,
+    Scored,
+    Scoring,
     Trial,
     can_train_together,
     divide,
     fit_trials,
+    name_weights,
     set_candidate,
-    slice_by_memory,
 )
-from xpnet.estimators.base import BaseLearner
 from xpnet.training import parse_checkpoint
 
 SETTINGS_BETWEEN_WRITES = 10  # of a checkpoint, unless given
-BYTES_OF_CANDIDATE = 200  # its settings need at least this many
-RESULTS = (  # that scikit-learn's `fit` gives a search
-    *("cv_results_", "best_estimator_", "best_score_", "best_params_", "best_index_", "scorer_", "n_splits_"),
-    *("refit_time_", "multimetric_", "feature_names_in_"),
-)
 
 
 class TogetherMixin:
@@ -104,29 +91,23 @@ class TogetherMixin:
         Raises
         ------
         ArgumentError
-            If the estimator is none of xpnet's and contains none, there are no settings, one of them names an unknown
-            parameter, or there are too few examples for the folds; if the search cannot be repeated, or is another than
-            that in the file. Nothing is trained then.
+            If the search cannot be repeated, or is another than that in the file. Nothing is trained then.
+        ValueError
+            If a parameter is wrong, a setting names an unknown one, or there are too few examples for the folds.
         FileExistsError
             If the file exists, and `resume` is False.
         CheckpointError
             If the file does not hold a search, or is damaged.
-        MemoryError
-            If the machine has less memory than a list of the settings needs.
         KeyboardInterrupt
             After Ctrl-C. `cv_results_` then holds the settings whose training had begun, with the scores of their
             networks at that moment. With several workers, it holds the slices that were done; while networks are
             scored, the settings that were.
         """
-        require_learner(self.estimator)
-        if every is not None:
-            every = count("every", every, 1)
+        every = every if every is None else count("every", every, 1)
         saving = parse_checkpoint(checkpoint, every, resume, noun="search")
-        candidates, used = self._list_candidates(), {name for name, value in params.items() if value is not None}
+        candidates = self._list_candidates()
         estimators = [set_candidate(self.estimator, candidate) for candidate in candidates]
-        for estimator in estimators:
-            require_learner(estimator)
-        if causes := self._find_what_separates(estimators, used):
+        if causes := self._find_what_separates(estimators, params):
             if saving is not None:
                 raise ArgumentError(
                     "checkpoint= is for searches over an MLPClassifier or MLPRegressor, or a Pipeline that ends with "
@@ -137,68 +118,83 @@ class TogetherMixin:
         X, y, sample_weight = indexable(X, y, params.get("sample_weight"))
         splitter: Any = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
         splits = list(splitter.split(X, y, params.get("groups")))
-        folds, scoring = Folds(X, y, sample_weight, splits), parse_scoring(self, is_weighted=sample_weight is not None)
-        fit_slice, file = self._divide_among_workers(folds, scoring), None
+        scoring = parse_scoring(self, is_weighted=sample_weight is not None)
+        file, scored, n = None, {}, len(splits)
         if saving is not None:
             require_repeatable(self, estimators, splits, list(splitter.split(X, y, params.get("groups"))))
-            file, every = SearchFile(saving, self, candidates, folds, scoring), every or SETTINGS_BETWEEN_WRITES
-        scored = {} if file is None else file.begin()  # by the numbers of candidate and fold
-        settings = {name: value for name, value in vars(self).items() if name not in RESULTS}
-        n = len(splits)
+            data = {"X": X, "y": y, "sample_weight": sample_weight, "cv": splits}
+            file = SearchFile(saving, describe_search(self, candidates, data))
+            scored, every = file.begin(), every or SETTINGS_BETWEEN_WRITES
         if self.verbose > 0:
-            fits = n * len(candidates)
-            print(f"Fitting {n} folds for each of {len(candidates)} candidates, totalling {fits} fits")
+            print(f"Fitting {n} folds for each of {len(candidates)} candidates, totalling {n * len(candidates)} fits")
+        kept = {name: value for name, value in vars(self).items() if not name.endswith("_")}
         try:
-            for part in slice_by_memory(estimators, len(scored) // n, folds, every):
-                fit_slice([Trial(k, fold, estimators[k]) for k in part for fold in range(n)], scored)
-                for k in part if self.verbose > 1 else ():
-                    print_fits(candidates[k], [scored[k, fold] for fold in range(n)], scoring, self.verbose)
+            size = every or len(candidates)
+            for first in range(len(scored) // n, len(candidates), size):
+                numbers = range(len(candidates))[first : first + size]
+                trials = [Trial(k, fold, estimators[k]) for k in numbers for fold in range(n)]
+                self._fit_trials(trials, scored, scoring, X, y, sample_weight, splits)
                 if file is not None:
                     file.write(scored)
-            fits = [scored[number] for number in sorted(scored)]
-            results, names = make_results(candidates, fits, scoring), list_scores(fits)
-            warn_of_failures(fits, results, self.error_score)
-            attributes = choose_best(self.refit, results, names)
+            attributes = self._summarize(candidates, scored)
             if self.refit:
-                attributes |= self._refit(attributes["best_params_"], *folds[:3])
+                attributes |= self._refit(attributes["best_params_"], X, y, sample_weight)
+            attributes |= {"n_splits_": n, "scorer_": scoring.public}
         except KeyboardInterrupt:
-            self.__dict__ = settings
+            self.__dict__ = kept
             whole = [k for k in range(len(candidates)) if all((k, fold) in scored for fold in range(n))]
-            fits = [scored[k, fold] for k in whole for fold in range(n)]
-            if fits:
-                self.cv_results_ = make_results([candidates[k] for k in whole], fits, scoring)
+            if whole:
+                done = [scored[k, fold] for k in whole for fold in range(n)]
+                self.cv_results_ = make_results([candidates[k] for k in whole], done, self.error_score)
             raise
-        attributes |= {"cv_results_": results, "n_splits_": n, "multimetric_": bool(names), "scorer_": scoring.public}
-        self.__dict__ = settings | attributes
+        self.__dict__ = kept | attributes  # at once: an interrupt comes before it or after it
         return self
 
-    def _find_what_separates(self: Any, estimators: Sequence[Any], used: set[str]) -> str:
-        """Say why networks cannot be trained together: "" if they can; `used` names further arguments of `fit`."""
+    def _find_what_separates(self: Any, estimators: Sequence[Any], params: Mapping[str, Any]) -> str:
+        """Say why networks cannot be trained together, "" if they can; `params` are further arguments of `fit`."""
         if not all(map(can_train_together, (self.estimator, *estimators))):
             return f"estimator={self.estimator!r}"
+        used = {name for name, value in params.items() if value is not None}
         if others := used - ({"groups"} if isinstance(self.estimator, Pipeline) else {"groups", "sample_weight"}):
             return f"{', '.join(sorted(others))}="
         return "metadata routing" if get_config()["enable_metadata_routing"] else ""
 
-    def _divide_among_workers(self: Any, folds: Folds, scoring: Scoring) -> Callable[[Sequence[Trial], Any], Any]:
-        """Return a function that fits and scores trials by the joblib backend chosen by the user, into a dict."""
-        if not isinstance(self.n_jobs, (int, np.integer, NoneType)):
-            raise ArgumentError(
-                f"n_jobs={self.n_jobs!r} must be a number of processes, -1 for one on each core, or None"
-            )
-        n_jobs: Any = self.n_jobs
-        workers = effective_n_jobs(n_jobs)
+    def _fit_trials(self: Any, trials: Sequence[Trial], scored: Scored, *others: Any) -> None:
+        """Fit and score trials in this process, or divided among the workers of the joblib backend that is chosen."""
+        workers = effective_n_jobs(self.n_jobs)
         if workers == 1:
-            options = {"threads": "auto", "progress": self.verbose > 0}
-            return lambda trials, scored: fit_trials(trials, scoring, *folds, scored=scored, **options)
-        parallel = Parallel(n_jobs=n_jobs, pre_dispatch=self.pre_dispatch)
+            fit_trials(trials, *others, threads="auto", progress=self.verbose > 0, scored=scored)
+            return
+        parallel = Parallel(n_jobs=self.n_jobs, pre_dispatch=self.pre_dispatch)
+        done: Any = parallel(delayed(fit_trials)(part, *others) for part in divide(trials, workers))
+        for fits in done:
+            scored.update(fits)
 
-        def share_trials(trials: Sequence[Trial], scored: dict[tuple[int, int], ScoredFit]) -> None:
-            done: Any = parallel(delayed(fit_trials)(part, scoring, *folds) for part in divide(trials, workers))
-            for fits in done:
-                scored.update(fits)
-
-        return share_trials
+    def _summarize(self: Any, candidates: Sequence[dict[str, Any]], scored: Scored) -> dict[str, Any]:
+        """Make the results, and choose the best settings; warn of fits that failed."""
+        fits = [scored[number] for number in sorted(scored)]
+        errors = Counter(fit["error"] for fit in fits if fit["error"] is not None)
+        if errors:
+            texts = (f"{k} fits failed with the following error:\n{text}" for text, k in errors.items())
+            details = "\n".join(map(printable, "\n".join(texts).split("\n")))
+            if errors.total() == len(fits):
+                raise ValueError(f"All the {len(fits)} fits failed; error_score='raise' raises the first.\n{details}")
+            warn(
+                f"{errors.total()} fits failed out of a total of {len(fits)}. Their scores are set to "
+                f"{self.error_score}; error_score='raise' raises the first error.\n{details}",
+                FitFailedWarning,
+            )
+        results, several = make_results(candidates, fits, self.error_score), list_scores(fits) != ["score"]
+        attributes: dict[str, Any] = {"cv_results_": results, "multimetric_": several}
+        if several and require_refit(self.refit, list_scores(fits)) is False:
+            return attributes
+        refit = self.refit if several else "score"
+        if callable(self.refit):
+            best: Any = self.refit(results)
+        else:
+            best = results[f"rank_test_{refit}"].argmin()
+            attributes["best_score_"] = results[f"mean_test_{refit}"][best]
+        return attributes | {"best_index_": best, "best_params_": results["params"][best]}
 
     def _refit(self: Any, settings: Mapping[str, Any], X: Any, y: Any, sample_weight: Any) -> dict[str, Any]:
         """Fit an estimator with the best settings on all examples, and return the attributes that follow from it."""
@@ -223,16 +219,16 @@ class MLPSearchCV(TogetherMixin, GridSearchCV):
     Parameters
     ----------
     estimator
-        An `MLPClassifier` or `MLPRegressor` of `xpnet.estimators`, or a pipeline that ends with one. Ensembles, and
-        other estimators that contain one of xpnet's, such as a `TransformedTargetRegressor`, are fitted one by one, as
-        in GridSearchCV, and so are derived classes with a `fit` of their own.
+        An `MLPClassifier` or `MLPRegressor` of `xpnet.estimators`, or a pipeline that ends with one. Other estimators,
+        such as an ensemble or a `TransformedTargetRegressor`, are fitted one by one, as in GridSearchCV, and so are
+        derived classes with a `fit` of their own.
     param_grid
         As in GridSearchCV: lists of settings by the name of the parameter, or a list of such dictionaries.
     n_jobs
         The number of processes, or of workers of the joblib backend, between which the fits are divided. None trains
         all of them in this process, by threads on all cores.
     scoring, refit, cv, verbose, pre_dispatch, error_score, return_train_score
-        As in GridSearchCV. `verbose` shows a bar, too.
+        As in GridSearchCV. `verbose` shows a bar, and no lines for single fits.
 
     Attributes
     ----------
@@ -251,8 +247,7 @@ class MLPSearchCV(TogetherMixin, GridSearchCV):
     """
 
     def _list_candidates(self) -> list[dict[str, Any]]:
-        refuse_empty("param_grid", self.param_grid)
-        return list_settings("param_grid", ParameterGrid(self.param_grid))
+        return list(ParameterGrid(self.param_grid))
 
 
 @explain_arguments
@@ -275,58 +270,82 @@ class MLPRandomSearchCV(TogetherMixin, RandomizedSearchCV):
     """
 
     def _list_candidates(self) -> list[dict[str, Any]]:
-        refuse_empty("param_distributions", self.param_distributions)
-        n_iter = count("n_iter", self.n_iter, 1)
-        sampler = ParameterSampler(self.param_distributions, n_iter, random_state=self.random_state)
-        return list_settings(f"n_iter={n_iter}", sampler)
-
-
-def choose_best(refit: Any, results: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """Choose the best settings by their ranks or by the user's function; of several scores, `refit` names one."""
-    if names:
-        require_refit(refit, names)
-        if refit is False:
-            return {}
-    if callable(refit):
-        chosen: Any = refit(results)
-        best, best_score = operator.index(chosen), {}
-        if not 0 <= best < len(results["params"]):
-            raise IndexError(f"refit chose the settings {best} of {len(results['params'])}, which are numbered from 0")
-    else:
-        name = refit if names else "score"
-        best = results[f"rank_test_{name}"].argmin()
-        best_score = {"best_score_": results[f"mean_test_{name}"][best]}
-    return {**best_score, "best_index_": best, "best_params_": results["params"][best]}
-
-
-def require_learner(estimator: Any) -> None:
-    """Refuse estimators that have nothing to do with xpnet."""
-    is_estimator = hasattr(estimator, "get_params") and not isinstance(estimator, type)
-    parts = [estimator, *estimator.get_params().values()] if is_estimator else []
-    if not any(isinstance(part, BaseLearner) for part in parts):
-        raise ArgumentError(
-            f"estimator={estimator!r} must be an estimator of xpnet.estimators, or contain one, as a Pipeline may; for "
-            "others there is sklearn.model_selection.GridSearchCV"
+        return list(
+            ParameterSampler(self.param_distributions, count("n_iter", self.n_iter, 1), random_state=self.random_state)
         )
 
 
-def refuse_empty(name: str, value: Any) -> None:
-    """Refuse a grid without settings, or one with a setting that has no values."""
-    if not value:
-        raise ArgumentError(
-            f"{name}={value!r} has no settings to try; give lists of them, as in {{'alpha': [1e-4, 1e-2]}}"
+def parse_scoring(search: Any, is_weighted: bool) -> Scoring:
+    """Check how a search scores: its parameters `scoring`, `error_score` and `refit`."""
+    scoring, error_score = search.scoring, search.error_score
+    if not isinstance(error_score, Number) and error_score != "raise":
+        raise ArgumentError(f"error_score={show(error_score)} must be 'raise', or a number such as numpy.nan")
+    several = isinstance(scoring, (list, tuple, set, dict))
+    parts = scoring if isinstance(scoring, dict) else dict(zip(scoring, scoring)) if several else {"score": scoring}
+    scorers: dict[str, Any] = {name: check_scoring(search.estimator, part) for name, part in parts.items()}
+    if several:
+        require_refit(search.refit, scorers)
+    scorer: Any = scorers.get("score")
+    if several:  # predicts once for all of them
+        scorer = check_scoring(search.estimator, scorers, raise_exc=error_score == "raise")
+    takes_weights = all(hasattr(part, "get_metadata_routing") for part in scorers.values())
+    takes_weights = takes_weights or "sample_weight" in signature(scorer).parameters
+    if is_weighted and not takes_weights:
+        warn(
+            f"The scoring {scoring} does not support sample_weight, which may lead to statistically incorrect results "
+            f"when fitting {search} with sample_weight."
         )
-    for grid in value if isinstance(value, list) else [value]:
-        for setting, values in grid.items() if isinstance(grid, dict) else ():
-            if has_entries(values) and not len(values):
-                raise ArgumentError(f"{name} has no values of {setting!r} to try; give a list of them")
+    public = scorers if several else scorer
+    return Scoring(scorer, public, takes_weights, error_score, search.return_train_score)
 
 
-def list_settings(name: str, settings: ParameterGrid | ParameterSampler) -> list[dict[str, Any]]:
-    """List the settings of a search, unless the list needs more memory than there is."""
-    number = settings.__len__()  # `len` refuses numbers of more than 63 bits
-    require_bytes(number * BYTES_OF_CANDIDATE, f"{name} asks for {number:,} settings, whose list needs", "give fewer")
-    return list(settings)
+def require_refit(refit: Any, names: Iterable[str]) -> Any:
+    """Refuse to choose the best settings of several scores without one that decides."""
+    if refit is not False and not callable(refit) and refit not in names:
+        raise ArgumentError(
+            f"refit={refit!r} must be the score by which the best settings are chosen, one of {choices(names)}, or a "
+            "function that chooses them; give False to fit no estimator with them"
+        )
+    return refit
+
+
+def list_scores(fits: Sequence[Mapping[str, Any]]) -> list[str]:
+    """List the names of the scores of fits; "score" if there is one."""
+    return next((list(fit["test"]) for fit in fits if fit["error"] is None), ["score"])
+
+
+def make_results(
+    candidates: Sequence[Mapping[str, Any]], fits: Sequence[Mapping[str, Any]], error_score: Any
+) -> dict[str, Any]:
+    """Make the `cv_results_` of candidates, from their fits on all folds, in the order of scikit-learn's columns."""
+    results: dict[str, Any] = {}
+
+    def add(name: str, values: Sequence[float]) -> np.ndarray:
+        table = np.array(values, np.float64).reshape(len(candidates), -1)
+        if "time" not in name:
+            results.update({f"split{i}_{name}": column for i, column in enumerate(table.T)})
+        results[f"mean_{name}"], results[f"std_{name}"] = table.mean(axis=1), table.std(axis=1)
+        if not np.isfinite(results[f"mean_{name}"]).all():
+            warn(f"One or more of the {name.split('_')[0]} scores are non-finite: {results[f'mean_{name}']}")
+        return results[f"mean_{name}"]
+
+    add("fit_time", [fit["fit_time"] for fit in fits])
+    add("score_time", [fit["score_time"] for fit in fits])
+    for name in dict.fromkeys(name for candidate in candidates for name in candidate):
+        column = np.ma.MaskedArray(np.empty(len(candidates), object), mask=True)
+        for k, candidate in enumerate(candidates):
+            if name in candidate:
+                column[k] = candidate[name]
+        results[f"param_{name}"] = column
+    results["params"] = list(candidates)
+    for name in list_scores(fits):
+        means = add(f"test_{name}", [fit["test"].get(name, error_score) for fit in fits])
+        worst = 0.0 if np.isnan(means).all() else np.nanmin(means) - 1  # where a score is missing
+        ranks = rankdata(-np.where(np.isnan(means), worst, means), method="min")
+        results[f"rank_test_{name}"] = ranks.astype(np.int32)
+        if "train" in fits[0]:
+            add(f"train_{name}", [fit["train"].get(name, error_score) for fit in fits])
+    return results
 
 
 def require_repeatable(search: Any, estimators: Sequence[Any], splits: Sequence[Any], again: Sequence[Any]) -> None:

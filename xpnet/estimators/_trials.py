@@ -2,22 +2,19 @@
 
 import math
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-from scipy import sparse
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 
 from xpnet._checks import warn
-from xpnet.backends import COPIES_OF_STATE, find_memory
 from xpnet.backends.identity import describe
-from xpnet.core.model import count_parameters
 from xpnet.estimators._convergence import find_convergence
 from xpnet.estimators._fitting import (
     FitData,
@@ -30,32 +27,29 @@ from xpnet.estimators._fitting import (
     start_network,
 )
 from xpnet.estimators._parameters import parse_settings
-from xpnet.estimators._results import ScoredFit, Scoring, name_weights
-from xpnet.estimators.architecture import parse_hidden_sizes
 from xpnet.estimators.base import BasePerceptron
 from xpnet.estimators.inputs import make_random_state
 from xpnet.training import Job, group_by_structure, train
 
-MIN_FITS = 4  # of one kind per worker, unless there are fewer
 MAX_BYTES = 1 << 28  # of the examples of all folds together; larger folds are trained one after the other
 # Parameters on which the examples of a fit and their place depend
 DATA_PARAMETERS = (
-    "loss",
-    "hidden_layer_sizes",
-    "activation",
-    "class_weight",
-    "dropout",
-    "standardize",
-    "backend",
-    "device",
-    "dtype",
-    "solver",
+    *("loss", "hidden_layer_sizes", "activation", "class_weight", "dropout", "standardize"),
+    *("backend", "device", "dtype", "solver"),
 )
+Splits: TypeAlias = Sequence[tuple[np.ndarray, np.ndarray]]  # the rows of each fold to train on, and to test on
+Take: TypeAlias = Callable[[int, int], list[Any]]  # X, y and weights of a fold, to train on (0) or to test on (1)
+Scored: TypeAlias = dict[tuple[int, int], dict[str, Any]]  # by candidate and fold: what scikit-learn knows of a fit
 
 
 def find_last(estimator: Any) -> Any:
     """Return the last estimator of a pipeline; any other estimator as it is."""
     return estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
+
+
+def find_transformers(estimator: Any) -> Any:
+    """Return the steps of a pipeline before the last, as a pipeline; None if there are none."""
+    return estimator[:-1] if isinstance(estimator, Pipeline) and len(estimator.steps) > 1 else None
 
 
 def can_train_together(estimator: Any) -> bool:
@@ -72,6 +66,11 @@ def set_candidate(estimator: Any, candidate: Mapping[str, Any]) -> Any:
     return new.set_params(**settings)
 
 
+def name_weights(sample_weight: Any) -> dict[str, Any]:
+    """Return the weights as an argument for a function, if there are any."""
+    return {} if sample_weight is None else {"sample_weight": sample_weight}
+
+
 class Trial(NamedTuple):
     """A fit to do: an estimator with the settings of a candidate, which stays as it is, on one fold."""
 
@@ -79,40 +78,52 @@ class Trial(NamedTuple):
     fold: int  # its number
     estimator: Any  # a `BasePerceptron`, or a pipeline that ends with one
 
-    @property
-    def number(self) -> tuple[int, int]:
-        """The numbers of its candidate and fold."""
-        return self.candidate, self.fold
-
     def describe(self, *others: str) -> str:
         """Describe the parameters on which the examples depend, and others."""
         return describe([getattr(find_last(self.estimator), name, None) for name in (*DATA_PARAMETERS, *others)])
 
 
-class Folds(NamedTuple):
-    """The examples of a search, as the user gave them, and the training and test rows of each fold."""
+class Scoring(NamedTuple):
+    """How the trials of a search are scored."""
 
-    X: Any
-    y: Any
-    sample_weight: Any
-    rows: Sequence[tuple[np.ndarray, np.ndarray]]
+    scorer: Callable[..., Any]  # of scikit-learn, or the user's function; may return several scores by their names
+    public: Any  # the scorer or scorers as the attribute `scorer_`
+    takes_weights: bool
+    error_score: Any
+    scores_training: bool
 
-    def take(self, fold: int, part: int = 0) -> tuple[Any, Any, Any]:
-        """Take the training examples of a fold (0), or its test examples (1)."""
-        rows = self.rows[fold][part]
-        X, y, sample_weight = (None if part is None else _safe_indexing(part, rows) for part in self[:3])
-        return X, y, sample_weight
+    def score_fit(self, outcome: Any, take: Callable[[int], list[Any]], seconds: float) -> dict[str, Any]:
+        """Score a fitted estimator, or the error of its fit, which took these seconds and has no scores."""
+        error, scores, seconds_of_score = None, [{}, {}], 0.0
+        if not isinstance(outcome, Exception):
+            test, began = take(1), time.perf_counter()
+            scores[0] = self.score(outcome, *test)
+            seconds_of_score = time.perf_counter() - began
+            if self.scores_training:
+                scores[1] = self.score(outcome, *take(0))
+        elif self.error_score == "raise":
+            raise outcome
+        else:
+            error = "".join(traceback.format_exception(outcome))
+        named = {"test": scores[0]} | ({"train": scores[1]} if self.scores_training else {})
+        return {"error": error, "fit_time": seconds, "score_time": seconds_of_score, **named}
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of X."""
-        return tuple(self.X.shape) if hasattr(self.X, "shape") else (len(self.X), *np.shape(self.X[:1])[1:])
-
-    @property
-    def size(self) -> int:
-        """Approximate size of the training examples of all folds, in bytes."""
-        n = self.X.nnz if sparse.issparse(self.X) else math.prod(self.shape)
-        return len(self.rows) * getattr(self.X, "nbytes", 8 * n)
+    def score(self, model: Any, X: Any, y: Any, sample_weight: Any) -> dict[str, float]:
+        """Score a fitted estimator on examples."""
+        try:
+            scores = self.scorer(model, X, y, **name_weights(sample_weight if self.takes_weights else None))
+            scores = scores if isinstance(scores, dict) else {"score": float(scores)}
+        except Exception:
+            if self.error_score == "raise":
+                raise
+            scores = {"score": traceback.format_exc()}
+        for text in scores.values():
+            if isinstance(text, str):  # of several scores, scikit-learn gives the text of an error
+                warn(
+                    "Scoring failed. The score on this train-test partition for these parameters will be set to "
+                    f"{self.error_score}. Details: \n{text}"
+                )
+        return {name: float(self.error_score if isinstance(x, str) else x) for name, x in scores.items()}
 
 
 def fit_trials(
@@ -121,20 +132,20 @@ def fit_trials(
     X: Any,
     y: Any,
     sample_weight: Any,
-    rows: Sequence[tuple[np.ndarray, np.ndarray]],
+    splits: Splits,
     *,
     threads: int | str = 1,
     progress: bool = False,
-    scored: dict[tuple[int, int], ScoredFit] | None = None,
-) -> dict[tuple[int, int], ScoredFit]:
+    scored: Scored | None = None,
+) -> Scored:
     """Fit trials, those of one structure together, and score each.
 
     Parameters
     ----------
     trials, scoring
         What to fit, and how to score it.
-    X, y, sample_weight, rows
-        As in `Folds`. joblib shares arrays between workers only if they are arguments themselves.
+    X, y, sample_weight, splits
+        The examples as the user gave them. joblib shares arrays between workers only if they are arguments themselves.
     threads
         As in `Ensemble.train`.
     progress
@@ -142,44 +153,50 @@ def fit_trials(
     scored
         Takes what is returned, trial by trial: after Ctrl-C it holds those that had begun and could be scored.
     """
-    folds, scored = Folds(X, y, sample_weight, rows), {} if scored is None else scored
-    parts = [trials]
-    if folds.size > MAX_BYTES:
-        parts = [[trial for trial in trials if trial.fold == fold] for fold in range(len(rows))]
+    scored = {} if scored is None else scored
+
+    def take(fold: int, part: int) -> list[Any]:
+        return [None if a is None else _safe_indexing(a, splits[fold][part]) for a in (X, y, sample_weight)]
+
+    parts, shape = [trials], X.shape if hasattr(X, "shape") else [len(X)]
+    if 8 * len(splits) * math.prod(shape) > MAX_BYTES:
+        parts = [[trial for trial in trials if trial.fold == fold] for fold in range(len(splits))]
     for part in parts:
-        for trial, outcome, seconds in _fit_part(part, folds, threads, progress):
-            scored[trial.number] = scoring.score_fit(outcome, partial(folds.take, trial.fold), seconds)
+        for trial, outcome, seconds in train_trials(part, take, threads, progress):
+            scored[trial.candidate, trial.fold] = scoring.score_fit(outcome, partial(take, trial.fold), seconds)
     return scored
 
 
-def _fit_part(
-    trials: Sequence[Trial], folds: Folds, threads: int | str, progress: bool
+def train_trials(
+    trials: Sequence[Trial], take: Take, threads: int | str, progress: bool
 ) -> Iterator[tuple[Trial, Any, float]]:
-    """Fit some of the trials. Yield each, its fitted estimator or its error, and its seconds."""
+    """Train trials. Yield each, its fitted estimator or its error, and its seconds."""
     began, shared = time.perf_counter(), {}
     transformers = [describe(find_transformers(trial.estimator)) for trial in trials]  # before they are fitted
     prepared: list[tuple[Trial, Job, FitData, Any]] = []
     alone: list[Trial] = []
-    unexplained: Exception | None = None  # that ended trials together, until one of them fails alone, too
     for trial, key in zip(trials, transformers):
         try:
-            prepared.append((trial, *prepare_trial(trial, folds, key, shared)))
+            prepared.append((trial, *prepare_trial(trial, take, key, shared)))
         except Exception:
             alone.append(trial)  # which meets the same error
     preparation = (time.perf_counter() - began) / max(1, len(prepared))
-    for numbers in group_by_structure([job for _, job, *_ in prepared]):
-        group = [prepared[k] for k in numbers]
-        began, errors, interrupt = time.perf_counter(), {}, None
+    groups = [[prepared[k] for k in numbers] for numbers in group_by_structure([job for _, job, *_ in prepared])]
+    while groups:
+        group, began, errors, interrupt = groups.pop(0), time.perf_counter(), {}, None
+        jobs = [job for _, job, *_ in group]
+        if progress and len(jobs) > 1:
+            jobs[0] = jobs[0]._replace(plan=replace(jobs[0].plan, progress=True))  # one bar for all
         try:
-            jobs = [job for _, job, *_ in group]
-            if progress and len(jobs) > 1:
-                jobs[0] = jobs[0]._replace(plan=replace(jobs[0].plan, progress=True))  # one bar for all
             errors = settle(jobs, train(jobs, threads=threads).give_to([job.owner for job in jobs]))
         except KeyboardInterrupt as caught:
             interrupt = caught
-        except Exception as error:  # one fit's callback or schedule failed, or memory is too small for all of them
-            unexplained = unexplained if isinstance(error, MemoryError) else error
-            alone += [trial for trial, *_ in group]
+        except Exception as error:  # before the first step, there is too little memory; or a callback failed
+            half = len(group) // 2
+            if isinstance(error, MemoryError) and half:
+                groups[:0] = group[:half], group[half:]
+            else:
+                alone += [trial for trial, *_ in group]
             continue
         seconds = preparation + (time.perf_counter() - began) / len(group)
         for k, (trial, job, data, estimator) in enumerate(group):
@@ -190,36 +207,21 @@ def _fit_part(
                 yield trial, estimator, seconds
         if interrupt is not None:
             raise interrupt
-    X: Any
-    estimator: Any
     for trial in alone:
-        began, estimator = time.perf_counter(), clone(trial.estimator)
-        X, y, sample_weight = folds.take(trial.fold)
+        began, (X, y, sample_weight) = time.perf_counter(), take(trial.fold, 0)
+        outcome: Any = clone(trial.estimator)
         try:
-            outcome = estimator.fit(X, y, **name_weights(sample_weight))
+            outcome.fit(X, y, **name_weights(sample_weight))
         except Exception as error:
-            outcome, unexplained = error, None
+            outcome = error
         yield trial, outcome, time.perf_counter() - began
-    if unexplained is not None:
-        warn(f"fits of a search were repeated one by one: together they raised {unexplained!r}, and alone they did not")
 
 
-def find_transformers(estimator: Any) -> Any:
-    """Return the steps of a pipeline before the last, as a pipeline; None if there are none."""
-    return estimator[:-1] if isinstance(estimator, Pipeline) and len(estimator.steps) > 1 else None
-
-
-def prepare_trial(trial: Trial, folds: Folds, transformers: str, shared: dict[Any, Any]) -> tuple[Job, FitData, Any]:
+def prepare_trial(trial: Trial, take: Take, transformers: str, shared: dict[Any, Any]) -> tuple[Job, FitData, Any]:
     """Prepare the fit of a trial. Return its job, its checked data, and a new estimator with fitted transformers.
 
-    Parameters
-    ----------
-    trial, folds
-        The trial, and the examples.
-    transformers
-        Describes the transformers.
-    shared
-        What earlier trials with the same fold, transformers and parameters have prepared; new ones are added.
+    `transformers` describes them. What trials with the same fold, transformers and parameters share is kept in
+    `shared`.
     """
 
     def share(key: Any, make: Callable[[], Any]) -> Any:
@@ -229,7 +231,7 @@ def prepare_trial(trial: Trial, folds: Folds, transformers: str, shared: dict[An
 
     estimator: Any = clone(trial.estimator)
     perceptron, first = find_last(estimator), find_transformers(estimator)
-    X, y, sample_weight = share(trial.fold, lambda: folds.take(trial.fold))
+    X, y, sample_weight = share(trial.fold, lambda: take(trial.fold, 0))
     key = (trial.fold, transformers)
     if first is not None:
         first, X = share(key, lambda: (first, first.fit_transform(X, y)))
@@ -244,34 +246,6 @@ def prepare_trial(trial: Trial, folds: Folds, transformers: str, shared: dict[An
 
 
 def divide(trials: Sequence[Trial], workers: int) -> list[list[Trial]]:
-    """Divide trials into equal parts for workers, with trials that train together in one part."""
-    parts = []
-    kinds = {trial.number: trial.describe("batch_size") for trial in trials}
-    order = sorted(trials, key=lambda trial: (kinds[trial.number], trial.fold))
-    for _, of_kind in groupby(order, lambda trial: kinds[trial.number]):
-        group = list(of_kind)
-        n = max(1, min(workers, len(group) // MIN_FITS))
-        parts += [[group[k] for k in part] for part in np.array_split(range(len(group)), n)]
-    return parts
-
-
-def slice_by_memory(estimators: Sequence[Any], first: int, folds: Folds, most: int | None) -> Iterator[range]:
-    """Slice the numbers of estimators from the `first`, so that a slice needs at most about half of the memory.
-
-    A slice has at most `most` estimators.
-    """
-    memory, needed = find_memory(), 0.0
-    n_in = folds.shape[1] if len(folds.shape) > 1 else 1  # of texts and the like, only the transformers know it
-    for i in range(first, len(estimators)):
-        try:
-            units = [n_in, *parse_hidden_sizes(find_last(estimators[i]).hidden_layer_sizes)]
-        except ValueError:  # its fit will fail
-            units = [n_in]
-        bytes_of_candidate = 8.0 * COPIES_OF_STATE * count_parameters(units) * len(folds.rows)
-        is_full = memory is not None and i > first and needed + bytes_of_candidate > memory / 2
-        if is_full or i - first == most:
-            yield range(first, i)
-            first, needed = i, 0.0
-        needed += bytes_of_candidate
-    if first < len(estimators):
-        yield range(first, len(estimators))
+    """Divide trials into equal parts for workers; those that train together come one after the other."""
+    order = sorted(trials, key=lambda trial: (trial.describe("batch_size"), trial.fold))
+    return [[order[k] for k in part] for part in np.array_split(range(len(order)), min(workers, len(order)))]
