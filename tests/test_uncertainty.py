@@ -27,8 +27,7 @@ from xpnet.core.costs import gaussian, make_quantile
 from xpnet.core.scaling import Scaling
 from xpnet.core.temperature import find_shift, find_temperature
 from xpnet.export import make_page
-from xpnet.files._archive import write_archive
-from xpnet.files._networks import encode_network, share_calibration
+from xpnet.files import encode_network, share_calibration, write_archive
 
 # JAX compiles programs for each of these tests, so that only what it could get wrong alone runs there
 pytestmark = pytest.mark.not_on("jax")

@@ -76,30 +76,28 @@ def _encode_network(net: Network, shared: Calibrations = NO_CALIBRATIONS) -> dic
     if encode_optimizer(net.optimizer) is None:
         return net
     with net.value.scope():
-        record = make_record(net.value, shared=shared)
+        plain, arrays = make_record(net.value, shared=shared)
     *hidden, output, cost = [part.name if is_known(part) else part for part in (*model.sigmas, model.cost)]
     settings = {"activation": hidden, "output_activation": output, "cost": cost}
-    rows = [{name: value for name, value in row.items() if name not in TIMES} for row in record.history]
-    record = record._replace(settings=record.settings | settings, history=rows)
-    return {**record._asdict(), "backend": _encode_backend(net.backend)}
+    rows = [{name: value for name, value in row.items() if name not in TIMES} for row in plain["history"]]
+    plain |= {"settings": plain["settings"] | settings, "history": rows}
+    return {"plain": plain, "arrays": arrays, "backend": _encode_backend(net.backend)}
 
 
 def _decode_network(state: Mapping[str, Any]) -> Network:
     record, backend = _decode_record(state)
-    return restore_network(Network, record, record.settings, backend)
+    return restore_network(Network, record, record.plain["settings"], backend)
 
 
 def _decode_ensemble(networks: Sequence[Mapping[str, Any]], seeds: Sequence[int | None]) -> Ensemble:
     decoded = [_decode_record(state) for state in networks]
-    members = [restore_network(Network, record, record.settings, backend) for record, backend in decoded]
+    members = [restore_network(Network, record, record.plain["settings"], backend) for record, backend in decoded]
     calibration = find_shared_calibration([record for record, _ in decoded], members[0].value.model)
     return join_networks(members, seeds, calibration)
 
 
 def _decode_record(state: Mapping[str, Any]) -> tuple[Record, Backend]:
-    values = dict(state)
-    backend = _decode_backend(values.pop("backend"))
-    return Record(**values), backend
+    return Record(state["plain"], state["arrays"]), _decode_backend(state["backend"])
 
 
 def _encode_backend(backend: Backend) -> dict[str, str] | Backend:

@@ -1,45 +1,81 @@
 """Turns a record into a safetensors file with a JSON header and a checksum, and back; nothing is executed.
 
-The metadata of the file has one entry, "xpnet": the record without its arrays, as JSON. Its first value is the
+A safetensors file begins with the length of its header in 8 bytes; then come the header, in JSON, and without gaps the
+arrays. The library safetensors writes the same bytes, but it aborts the process if memory runs short.
+
+The metadata in the header has one entry, "xpnet": the plain values of the record, as JSON. Its first value is the
 checksum: the SHA-256 digest of the whole file, with zeros in place of the digest itself.
 """
 
 import hashlib
 import json
+import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from xpnet._checks import describe_error, printable, refuse_duplicates, truncate
+from xpnet._checks import describe_error, printable, refuse_duplicates, require_keys, truncate
+from xpnet.backends import Backend
 from xpnet.errors import ArgumentError, CheckpointError
-from xpnet.files import _tensors as tensors
-from xpnet.files._kinds import is_ensemble
-from xpnet.files._record import Record, check_depth, check_tensors, refuse_unknown
+from xpnet.files._record import (
+    NO_CALIBRATIONS,
+    PLAIN,
+    AnyNetwork,
+    Calibrations,
+    Record,
+    check_sizes,
+    make_record,
+    restore_network,
+    settings_of,
+)
+from xpnet.value import Moment, Value
+from xpnet.version import __version__
 
 FORMAT = 1
+DTYPES = {name: np.dtype(dtype) for name, dtype in (("F64", "<f8"), ("F32", "<f4"), ("I32", "<i4"))}  # file order
+NETWORK_START = b'{"__metadata__":{"xpnet":'  # after the length of the header
+ENSEMBLE_START = re.compile(rb"PK\x03\x04.{26}member-0\.safetensors", re.DOTALL)  # of a zip archive
 BLANK_CHECKSUM = "0" * 64
+MAX_DEPTH = 100  # of nested values
+CHECKSUM = re.compile(rb'\\"checksum\\": \\"([0-9a-f]{64})\\"')  # JSON inside JSON
 # What Python raises if a value in a file is not as expected
 INVALID_VALUE_ERRORS = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError)
-CHECKSUM = re.compile(rb'\\"checksum\\": \\"([0-9a-f]{64})\\"')  # JSON inside JSON
 
 
-def encode_record(record: Record, version: str) -> bytes:
-    """Return the content of the file of a record."""
-    header = {"checksum": BLANK_CHECKSUM, "format": FORMAT, "version": version, **record._asdict()}
-    del header["arrays"]
+def is_network(content: bytes) -> bool:
+    """Tell whether `Network.save` wrote a file, or `train` a checkpoint."""
+    return content.startswith(NETWORK_START, 8)
+
+
+def is_ensemble(content: bytes) -> bool:
+    """Tell whether `Ensemble.save` wrote a file.
+
+    Examples
+    --------
+    >>> is_ensemble(b"PK"), is_network(b"PK")
+    (False, False)
+    """
+    return ENSEMBLE_START.match(content) is not None
+
+
+def encode_network(value: Value, moment: Moment | None = None, shared: Calibrations = NO_CALIBRATIONS) -> bytes:
+    """Return the content of the file of a network; see `make_record`. Synchronizes."""
+    with value.scope():
+        record = make_record(value, moment, shared)
+    header = {"checksum": BLANK_CHECKSUM, "format": FORMAT, "version": __version__, **record.plain}
+    notes = header["notes"]
     try:
-        json.dumps(dict(record.notes), default=np.generic.item)
-        check_depth(record.notes, 1)
-        _check_keys(record.notes)
+        json.dumps(dict(notes), default=np.generic.item)
+        check_plain(notes)
     except (TypeError, ValueError, RecursionError) as error:
         raise ArgumentError(f"notes of the network must be a dict of plain values, as in JSON ({error})") from error
-    check_depth(header)
-    text = json.dumps({**header, "notes": dict(record.notes)}, default=np.generic.item)
-    head, buffers = tensors.lay_out(record.arrays, {"xpnet": text})
+    check_plain(header)
+    text = json.dumps({**header, "notes": dict(notes)}, default=np.generic.item)
+    head, buffers = lay_out(record.arrays, {"xpnet": text})
     digest = hashlib.sha256(head)
     for buffer in buffers:
         digest.update(buffer)
@@ -48,14 +84,77 @@ def encode_record(record: Record, version: str) -> bytes:
     return b"".join([head, *buffers])  # the one copy of the arrays
 
 
-def _check_keys(value: Any) -> None:
-    """Refuse keys that are not strings: JSON would convert them, and two might become equal."""
+def check_plain(value: Any, depth: int = 0) -> None:
+    """Refuse keys that are not strings, which JSON would convert, and values that are nested too deeply to be copied.
+
+    Examples
+    --------
+    >>> check_plain({"a": [1, 2]})
+    """
+    if depth > MAX_DEPTH:
+        raise ArgumentError(f"its values are nested more than {MAX_DEPTH} deep")
     for key in value if isinstance(value, Mapping) else ():
         if not isinstance(key, str):
             raise ArgumentError(f"the key {key!r} is not a string")
     for item in value.values() if isinstance(value, Mapping) else value:
         if isinstance(item, (Mapping, list, tuple)):
-            _check_keys(item)
+            check_plain(item, depth + 1)
+
+
+def lay_out(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> tuple[bytes, list[memoryview]]:
+    """Return the parts of a safetensors file, to be joined: its header with the length, and views of the arrays.
+
+    Examples
+    --------
+    >>> header, buffers = lay_out({"w": np.zeros((2, 1), np.float32)}, {})
+    >>> header[8:]
+    b'{"__metadata__":{},"w":{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]}}      '
+    >>> decode_tensors(header + b"".join(buffers))[1]["w"].shape
+    (2, 1)
+    """
+    header: dict[str, Any] = {"__metadata__": metadata}
+    buffers: list[memoryview] = []
+    position = 0
+    for code, dtype in DTYPES.items():
+        for name in sorted(name for name, array in arrays.items() if array.dtype == dtype):
+            buffers.append(np.asarray(arrays[name], dtype, order="C").reshape(-1).view(np.uint8).data)
+            end = position + buffers[-1].nbytes
+            header[name] = {"dtype": code, "shape": [*arrays[name].shape], "data_offsets": [position, end]}
+            position = end
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text, buffers
+
+
+def decode_tensors(content: bytes) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    """Return the metadata and the arrays of a safetensors file, as copies, if its header is what `lay_out` makes."""
+    begin = _find_header_end(content)
+    header = json.loads(str(content[8:begin], "utf-8"))
+    metadata, arrays = header.pop("__metadata__"), dict[str, np.ndarray]()
+    for name, entry in header.items():
+        shape, start = entry["shape"], begin + entry["data_offsets"][0]
+        arrays[name] = np.frombuffer(content, DTYPES[entry["dtype"]], math.prod(shape), start).reshape(shape)
+    # No copies until then: the same bytes might be those of many arrays
+    if lay_out(arrays, metadata)[0] != content[:begin] or begin + sum(x.nbytes for x in arrays.values()) != len(
+        content
+    ):
+        raise ArgumentError("its header does not describe its arrays as xpnet does")
+    return metadata, {name: array.astype(array.dtype.newbyteorder("=")) for name, array in arrays.items()}
+
+
+def _find_header_end(content: bytes) -> int:
+    end = 8 + int.from_bytes(content[:8], "little")
+    if end > len(content):
+        raise ArgumentError("it ends within its header")
+    return end
+
+
+def _find_checksum(content: bytes) -> int:
+    """Find where the digest begins: it is the first value of the record."""
+    match = CHECKSUM.search(content, 8, _find_header_end(content))
+    if match is None:
+        raise ArgumentError("it has no checksum")
+    return match.start(1)
 
 
 def decode_record(content: bytes, path: str) -> Record:
@@ -80,22 +179,23 @@ def decode_record(content: bytes, path: str) -> Record:
             "members, as ensemble[0].save(...) writes it"
         )
     try:
-        metadata, entries = tensors.read_header(content)
-        header = json.loads(metadata.pop("xpnet"), object_pairs_hook=refuse_duplicates)
-        check_depth(header)
-        if type(header["format"]) is not int or header["format"] != FORMAT:
+        metadata, arrays = decode_tensors(content)
+        require_keys("metadata", metadata, ["xpnet"])
+        plain = json.loads(metadata["xpnet"], object_pairs_hook=refuse_duplicates)
+        check_plain(plain)
+        if type(plain["format"]) is not int or plain["format"] != FORMAT:
             raise CheckpointError(
-                f"{path} has format {truncate(repr(header['format']))} and this version of xpnet reads {FORMAT}; use "
+                f"{path} has format {truncate(repr(plain['format']))} and this version of xpnet reads {FORMAT}; use "
                 "one that reads it"
             )
-        _check_checksum(content, header["checksum"])
-        refuse_unknown("metadata entry", metadata)
-        refuse_unknown("key", set(header) - {"checksum", "format", "version", *Record._fields})
-        if not isinstance(header["version"], str):
-            raise ArgumentError("its version must be a string")
-        arrays = tensors.decode_arrays(content, entries)
-        record = Record(**{name: header[name] for name in Record._fields if name != "arrays"}, arrays=arrays)
-        check_tensors(record)
+        start = _find_checksum(content)
+        digest = hashlib.sha256(content[:start] + BLANK_CHECKSUM.encode())
+        digest.update(memoryview(content)[start + len(BLANK_CHECKSUM) :])
+        if digest.hexdigest() != plain["checksum"]:
+            raise ArgumentError("it is damaged: its checksum does not fit its contents")
+        require_keys("the file", plain, ("checksum", "format", "version", *PLAIN))
+        record = Record({name: plain[name] for name in PLAIN}, arrays)
+        check_sizes(record)
         return record
     except CheckpointError:
         raise
@@ -118,19 +218,9 @@ def explain_errors(path: str | os.PathLike[str]) -> Iterator[None]:
         ) from error
 
 
-def _check_checksum(content: bytes, checksum: Any) -> None:
-    """Refuse a file that has changed since it was written."""
-    start = _find_checksum(content)
-    digest = hashlib.sha256(content[:start])
-    digest.update(BLANK_CHECKSUM.encode())
-    digest.update(memoryview(content)[start + len(BLANK_CHECKSUM) :])
-    if digest.hexdigest() != checksum:
-        raise ArgumentError("it is damaged: its checksum does not fit its contents")
-
-
-def _find_checksum(content: bytes) -> int:
-    """Find where the digest begins: it is the first value of the record."""
-    match = CHECKSUM.search(content, 8, tensors.find_header_end(content))
-    if match is None:
-        raise ArgumentError("it has no checksum")
-    return match.start(1)
+def read_network(
+    make: Callable[..., AnyNetwork], record: Record, path: str, backend: Backend, custom: Iterable[Any]
+) -> AnyNetwork:
+    """Make a network of a record from a file, whose path is for messages; `make` is `Network` or derived from it."""
+    with explain_errors(path):
+        return restore_network(make, record, settings_of(record, custom), backend)

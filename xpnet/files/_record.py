@@ -1,80 +1,87 @@
-"""Records: a network and its training as plain values and NumPy arrays."""
+"""Records: a network, and its training if it has one, as plain values and NumPy arrays by name; and back."""
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import json
 import math
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
+from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
-from xpnet._checks import check_dict, check_number, count, in_range, require_keys, warn
-from xpnet.backends.identity import PYTHON, digest_text
-from xpnet.core.arrays import Array, leaves
+from xpnet._checks import Count, Real, check_dict, check_number, count, require, require_keys, warn
+from xpnet.backends import Backend
+from xpnet.backends.identity import PYTHON, describe, digest_text
+from xpnet.core.arrays import Array, leaves, map_arrays, rebuild
 from xpnet.core.calibration import Calibration
+from xpnet.core.dropout import init_dropout
 from xpnet.core.laplace import Laplace
-from xpnet.core.model import Model
+from xpnet.core.model import Model, Seeds
 from xpnet.core.novelty import Novelty
 from xpnet.core.optimizers import OPTIMIZERS, SGD
 from xpnet.core.optimizers.base import Optimizer
 from xpnet.core.scaling import Scaling
 from xpnet.core.step import State
+from xpnet.data import place_scaling
 from xpnet.data.sampling import Order, check_order
 from xpnet.errors import ArgumentError
-from xpnet.value import Moment, Objective, Value, check_calibration, check_generator
-from xpnet.value.structure import choose_own, parse_model
-
-SETTINGS = {*inspect.signature(parse_model).parameters, "dtype"}  # of a network, that a record holds
-MAX_WRAPPERS = 20  # optimizers around each other
-MAX_DEPTH = 100  # of nested values: so that whatever copies or shows them does not overflow the stack
-# Tensors besides those of layers. Callbacks store states of the network, under names of their own
-CALIBRATION = re.compile(r"calibration\.(0|[1-9]\d{0,8})")  # with the number of members, or 0 for the network alone
-OTHER_TENSORS = re.compile(
-    rf"optimizer\.\d+|dropout\.step|scaling\.({'|'.join(Scaling._fields)})|{CALIBRATION.pattern}(\.widths)?"
-    rf"|novelty\.({'|'.join(Novelty._fields)})|laplace\.({'|'.join(Laplace._fields)})"
+from xpnet.value import (
+    MOST_RUNS,
+    History,
+    Moment,
+    Objective,
+    Provenance,
+    Run,
+    Value,
+    check_calibration,
+    check_generator,
+    check_parts,
+    init_optimizer,
+    parse_biases,
+    parse_weights,
 )
-ORDER_TENSORS = [f"order.{name}" for name in Order._fields]
-CALLBACK_TENSORS = re.compile(r"(callbacks\.(\d+)\.([^.]+)\.)(layers\.\d+\.[wb]|optimizer\.\d+|dropout\.step)")
+from xpnet.value.structure import choose_own, describe_own, parse_model
 
-Fit = TypeVar("Fit", Laplace, Novelty)
+AnyNetwork = TypeVar("AnyNetwork")  # `Network`, which is above
+Part = TypeVar("Part", Laplace, Novelty, Scaling, Order)
 Calibrations: TypeAlias = Mapping[int, Calibration]  # by the number of members, or 0 for a network alone
 NO_CALIBRATIONS: Calibrations = MappingProxyType({})
+Check: TypeAlias = Callable[[str, Any], object]
 
-
-# The plain values of a moment of a training; those of its position stand together
-POSITION = ("epoch", "steps", "total_steps", "examples", "cost", "weight", "lr", "seconds", "generator")
-TRAINING = ("position", "lr_scale", "stopped", "call", "callbacks", "group")
+SETTINGS = {*inspect.signature(parse_model).parameters, "dtype"}  # of a network
+# The plain values of a record
+PLAIN = (
+    "settings",  # the arguments of Network
+    "optimizer",  # its name and numbers; None for an optimizer of the user's own class
+    "generator",
+    "seeds",
+    "notes",
+    "history",
+    "training",  # the plain values of a moment; None for a network alone
+    "feature_names",
+    "validation_examples",  # of each calibration, by the name of its array
+    "provenance",
+    "functions",  # digests of the user's own by argument, and "python", if there are any
+    "objective",
+)
 
 
 class Record(NamedTuple):
-    """A network, and its training if it has one, as plain values and NumPy arrays."""
+    """A network, and its training if it has one."""
 
-    settings: dict[str, Any]  # the arguments of Network
-    optimizer: dict[str, Any] | None  # its name and numbers; None for an optimizer of the user's own class
-    generator: dict[str, Any]  # state of the generator
-    seeds: dict[str, Any]
-    notes: dict[str, Any]  # of the user
-    history: list[dict[str, Any]]  # rows of the history
-    training: dict[str, Any] | None  # the plain values of a moment
+    plain: dict[str, Any]  # by the names in `PLAIN`
     arrays: dict[str, np.ndarray]  # "layers.0.w", "optimizer.0", "dropout.step", "scaling.x_mean", ...
-    feature_names: list[str] | None  # None if they are not known
-    validation_examples: dict[str, int]  # of each calibration, by its name
-    provenance: dict[str, Any]
-    functions: dict[str, str]  # digests of the user's own by argument, and "python", if there are any
-    objective: dict[str, Any]
 
 
-def make_record(
-    value: Value,
-    moment: Moment | None = None,
-    shared: Calibrations = NO_CALIBRATIONS,
-    functions: Mapping[str, str] = MappingProxyType({}),
-) -> Record:
+# To records
+
+
+def make_record(value: Value, moment: Moment | None = None, shared: Calibrations = NO_CALIBRATIONS) -> Record:
     """Make a record of a network, and of its training. Synchronizes.
 
     Parameters
@@ -85,90 +92,82 @@ def make_record(
         The moment of its training, if that is to be resumed.
     shared
         The calibration of the ensemble that it belongs to, by the number of its members.
-    functions
-        What `describe_own` says of its model; left out where the record holds the functions themselves.
     """
-    description = encode_optimizer(value.optimizer)
-    if description is None:
+    optimizer = encode_optimizer(value.optimizer)
+    if optimizer is None:
         warn(f"optimizer={value.optimizer!r} is of your own class and is not saved; reset_optimizer(...) after loading")
-    calibrations = list_calibrations(value, shared)
-    digests = {name: digest_text(text) for name, text in functions.items()}
-    arrays = name_arrays(value, shared, description is not None)
-    for i, callback in enumerate(() if moment is None else moment.callbacks):
-        for name, state in callback["values"].items():
-            if isinstance(state, State):
-                named = _name_arrays(f"callbacks.{i}.{name}.", state, description is not None)
-                arrays |= _to_users(named, value.backend.to_numpy)
-    if moment is not None and moment.order is not None:
-        arrays |= dict(zip(ORDER_TENSORS, moment.order))
-    return Record(
-        settings=value.settings,
-        optimizer=description,
-        generator=dict(value.generator),
-        seeds=value.seeds._asdict(),
-        notes=value.notes,
-        history=[
-            {str(name): _plain_value(name, value) for name, value in row.items()} for row in value.history.copy_rows()
+    own = {name: digest_text(text) for name, text in describe_own(value.model).items()}
+    plain = {
+        "settings": value.settings,
+        "optimizer": optimizer,
+        "generator": dict(value.generator),
+        "seeds": value.seeds._asdict(),
+        "notes": value.notes,
+        "history": [
+            {str(name): _plain_value(name, number) for name, number in row.items()} for row in value.history.copy_rows()
         ],
-        training=None if moment is None else describe_moment(moment),
-        arrays=arrays,
-        feature_names=None if value.feature_names is None else list(value.feature_names),
-        validation_examples={_name(n): calibration.examples for n, calibration in calibrations.items()},
-        provenance=value.provenance.to_dict(),
-        functions={"python": PYTHON, **digests} if digests else {},
-        objective=value.objective._asdict(),
-    )
+        "training": None,
+        "feature_names": value.feature_names and list(value.feature_names),
+        "validation_examples": {
+            f"calibration.{n}": calibration.examples for n, calibration in _list_calibrations(value, shared).items()
+        },
+        "provenance": value.provenance.to_dict(),
+        "functions": {"python": PYTHON, **own} if own else {},
+        "objective": value.objective._asdict(),
+    }
+    arrays = name_arrays(value, shared, with_optimizer=optimizer is not None)
+    if moment is not None:
+        plain["training"], others = _encode_moment(moment, partial(_name_state, with_optimizer=optimizer is not None))
+        arrays |= others
+    return Record(plain, arrays)
 
 
-def describe_moment(moment: Moment) -> dict[str, Any]:
-    """Return the plain values of a moment, without those of the network."""
-    fields: dict[str, Any] = moment._asdict()
-    callbacks = [
-        {
-            **callback,
-            "values": {name: value for name, value in callback["values"].items() if not isinstance(value, State)},
-        }
-        for callback in moment.callbacks
-    ]
-    fields |= {"position": {name: fields[name] for name in POSITION}, "callbacks": callbacks}
-    return {name: fields[name] for name in TRAINING}
-
-
-def list_calibrations(value: Value, shared: Calibrations) -> Calibrations:
-    """List the calibration of a network itself, by the number 0, and that of its ensemble."""
-    return dict(shared) if value.calibration is None else {0: value.calibration, **shared}
+def _encode_moment(
+    moment: Moment, name_state: Callable[..., dict[str, np.ndarray]]
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return the plain values of a training, and the arrays of its order and of what its callbacks remember."""
+    arrays = {} if moment.order is None else _name_parts("order", moment.order)
+    callbacks: list[dict[str, Any]] = []
+    for i, callback in enumerate(moment.callbacks):
+        states = {name: part for name, part in callback["values"].items() if isinstance(part, State)}
+        for name, state in states.items():
+            arrays |= name_state(f"callbacks.{i}.{name}.", state, moment.value.backend.to_numpy)
+        values = {name: part for name, part in callback["values"].items() if name not in states}
+        callbacks.append({"name": callback["name"], "values": values})
+    position, others = ({name: getattr(moment, name) for name in checks} for checks in (POSITION, TRAINING))
+    return {"position": position, **others, "callbacks": callbacks}, arrays
 
 
 def name_arrays(
-    value: Value,
-    shared: Calibrations = NO_CALIBRATIONS,
-    with_optimizer: bool = True,
+    value: Value, shared: Calibrations = NO_CALIBRATIONS, with_optimizer: bool = True
 ) -> dict[str, np.ndarray]:
     """Return all arrays of a network by their names, as users see them: biases are (n_out,). Synchronizes."""
-    arrays = _to_users(_name_arrays("", value.state, with_optimizer), value.backend.to_numpy)
-    if value.laplace is not None:
-        arrays |= {f"laplace.{name}": array for name, array in value.laplace._asdict().items()}
-    if value.novelty is not None:
-        arrays |= {f"novelty.{name}": array for name, array in value.novelty._asdict().items()}
-    if value.scaling is not None:
-        exact = value.scaling.exact._asdict()
-        arrays |= {f"scaling.{name}": array for name, array in exact.items() if array is not None}
-    for members, calibration in list_calibrations(value, shared).items():
-        arrays |= name_arrays_of(_name(members), calibration)
+    arrays = _name_state("", value.state, value.backend.to_numpy, with_optimizer)
+    for name, part in {"laplace": value.laplace, "novelty": value.novelty, "scaling": value.exact_scaling}.items():
+        arrays |= {} if part is None else _name_parts(name, part)
+    for n, calibration in _list_calibrations(value, shared).items():
+        arrays |= name_calibration(f"calibration.{n}", calibration)
     return arrays
 
 
-def _to_users(placed: Iterable[tuple[str, Array]], to_numpy: Callable[[Array], np.ndarray]) -> dict[str, np.ndarray]:
-    arrays = {name: to_numpy(array) for name, array in placed}
-    return arrays | {name: array[0] for name, array in arrays.items() if name.endswith(".b")}
+def _name_state(
+    prefix: str, state: State, to_numpy: Callable[[Array], np.ndarray], with_optimizer: bool
+) -> dict[str, np.ndarray]:
+    arrays: dict[str, np.ndarray] = {}
+    for l, (w, b) in enumerate(state.layers):
+        arrays[f"{prefix}layers.{l}.w"], arrays[f"{prefix}layers.{l}.b"] = to_numpy(w), to_numpy(b)[0]
+    for i, array in enumerate(leaves(state.optimizer.memory) if with_optimizer else ()):
+        arrays[f"{prefix}optimizer.{i}"] = to_numpy(array)
+    if state.dropout is not None:
+        arrays[f"{prefix}dropout.step"] = to_numpy(state.dropout.step)
+    return arrays
 
 
-def _name(members: int) -> str:
-    """Name a calibration: of a network alone by 0, and of an ensemble's by the number of its members."""
-    return f"calibration.{members}"
+def _name_parts(name: str, parts: Laplace | Novelty | Scaling | Order) -> dict[str, np.ndarray]:
+    return {f"{name}.{field}": array for field, array in parts._asdict().items() if array is not None}
 
 
-def name_arrays_of(name: str, calibration: Calibration) -> dict[str, np.ndarray]:
+def name_calibration(name: str, calibration: Calibration) -> dict[str, np.ndarray]:
     """Name the arrays of a calibration: its errors, and widths if it has any; or its temperature, (1,)."""
     if calibration.errors is None:
         return {name: np.array([calibration.temperature])}
@@ -176,274 +175,26 @@ def name_arrays_of(name: str, calibration: Calibration) -> dict[str, np.ndarray]
     return {name: calibration.errors, **widths}
 
 
-def _name_arrays(prefix: str, state: State, with_optimizer: bool) -> Iterator[tuple[str, Array]]:
-    """Name the arrays of a network's state."""
-    for l, (w, b) in enumerate(state.layers):
-        yield f"{prefix}layers.{l}.w", w
-        yield f"{prefix}layers.{l}.b", b
-    if with_optimizer:
-        for i, array in enumerate(leaves(state.optimizer.memory)):
-            yield f"{prefix}optimizer.{i}", array
-    if state.dropout is not None:
-        yield f"{prefix}dropout.step", state.dropout.step
+def _list_calibrations(value: Value, shared: Calibrations) -> Calibrations:
+    """List the calibration of a network itself, by the number 0, and that of its ensemble."""
+    return dict(shared) if value.calibration is None else {0: value.calibration, **shared}
 
 
-# What a record holds
+def share_calibration(values: Sequence[Value]) -> Calibrations:
+    """Return the calibration of an ensemble with these values as the records of its members hold it."""
+    calibration = values[0].calibration
+    return NO_CALIBRATIONS if calibration is None else {len(values): calibration}
 
 
-def settings_of(record: Record, custom: Iterable[Any]) -> dict[str, Any]:
-    """Return the arguments of Network, with the user's own objects in place of their names."""
-    custom, digests, settings = list(custom), _functions_of(record), dict(record.settings)
-    for name in ("output_activation", "cost"):
-        settings[name] = choose_own(name, settings[name], custom, digests)
-    if isinstance(settings["activation"], list):
-        names = enumerate(settings["activation"])
-        settings["activation"] = [choose_own(f"activation[{l}]", name, custom, digests) for l, name in names]
-    return settings
-
-
-def _functions_of(record: Record) -> dict[str, str]:
-    """Return the digests of the user's own functions, with the version of Python that compiled them."""
-    digests = check_dict("functions", record.functions)
-    if not all(isinstance(text, str) for text in digests.values()):
-        raise ArgumentError(f"functions={digests!r} must be texts")
-    hidden = {f"activation[{l}]" for l in range(len(record.settings["sizes"]) - 2)}
-    refuse_unknown("function", digests.keys() - {"python", "output_activation", "cost", *hidden})
-    return digests
-
-
-def tensors_of(record: Record) -> dict[str, np.ndarray]:
-    """Return the arrays of the network's state, by name."""
-    others = ("callbacks.", "order.", "scaling.", "calibration.", "laplace.", "novelty.")
-    return {name: array for name, array in record.arrays.items() if not name.startswith(others)}
-
-
-def order_of(record: Record) -> Order | None:
-    """Return the order of the examples, if a training has one."""
-    arrays = [record.arrays[name] for name in ORDER_TENSORS if name in record.arrays]
-    return check_order(Order(*arrays)) if arrays else None
-
-
-def callback_tensors_of(record: Record) -> dict[tuple[int, str], dict[str, np.ndarray]]:
-    """Return the states of the network that callbacks remember: (number of the callback, name) -> arrays by name."""
-    states: dict[tuple[int, str], dict[str, np.ndarray]] = {}
-    for name, array in record.arrays.items():
-        if match := CALLBACK_TENSORS.fullmatch(name):
-            _, i, key, tensor = match.groups()
-            states.setdefault((int(i), key), {})[tensor] = array
-    return states
-
-
-def layers_of(tensors: dict[str, np.ndarray], n: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return weights and biases of each of n layers."""
-    _refuse_others(tensors, "layers.", [f"layers.{l}.{part}" for l in range(n) for part in "wb"])
-    return [(tensors[f"layers.{l}.w"], tensors[f"layers.{l}.b"]) for l in range(n)]
-
-
-def memory_of(tensors: dict[str, np.ndarray], n: int) -> list[np.ndarray]:
-    """Return the n arrays of the optimizer's memory."""
-    names = [f"optimizer.{i}" for i in range(n)]
-    _refuse_others(tensors, "optimizer.", names)
-    return [tensors[name] for name in names]
-
-
-def dropout_step_of(tensors: dict[str, np.ndarray]) -> np.ndarray:
-    """Return the step of dropout, (1,)."""
-    step = tensors["dropout.step"]
-    if (step.shape, step.dtype) != ((1,), np.int32):
-        raise ArgumentError(f"dropout.step of shape {step.shape} and dtype {step.dtype} must be one int32 number")
-    return step
-
-
-def feature_names_of(record: Record) -> list[str] | None:
-    """Return the names of the inputs, if they are known."""
-    names = record.feature_names
-    if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
-        raise ArgumentError(f"feature_names={names!r} must be a list of strings")
-    return names
-
-
-def history_of(record: Record) -> list[dict[str, Any]]:
-    """Return the rows of the history."""
-    if not isinstance(record.history, list):
-        raise ArgumentError("history must be a list of rows")
-    for row in record.history:
-        check_number("cost", check_dict("a row of the history", row)["cost"])
-    return record.history
-
-
-def optimizer_of(record: Record) -> Optimizer:
-    """Return the optimizer; plain SGD if the record does not hold it."""
-    return SGD() if record.optimizer is None else _decode_optimizer(record.optimizer)
-
-
-def fit_of(record: Record, name: str, kind: type[Fit]) -> Fit | None:
-    """Return what was fitted to the weights, such as "laplace", if anything was."""
-    arrays = [record.arrays.get(f"{name}.{part}") for part in kind._fields]
-    return None if all(array is None for array in arrays) else kind(*arrays)  # type: ignore[arg-type]
-
-
-def scaling_of(record: Record) -> Scaling | None:
-    """Return the scaling of a network, unchecked, if it has one."""
-    arrays = {name: record.arrays.get(f"scaling.{name}") for name in Scaling._fields}
-    if all(array is None for array in arrays.values()):
-        return None
-    return Scaling(**arrays)  # type: ignore[arg-type]
-
-
-def calibrations_of(record: Record, model: Model) -> dict[int, Calibration]:
-    """Return the calibrations of a network, for ensembles by their number of members, or 0 for the network alone."""
-    calibrations, examples = {}, validation_examples_of(record)
-    for name, array in record.arrays.items():
-        if not CALIBRATION.fullmatch(name):
-            continue
-        n, widths = examples[name], record.arrays.get(f"{name}.widths")
-        if model.task == "regression":
-            calibration = Calibration(array, n, widths=widths)
-        else:
-            calibration = Calibration(None, n, temperature=_temperature_of(name, array), widths=widths)
-        calibrations[int(name.removeprefix("calibration."))] = check_calibration(calibration, model, name)
-    widths = {name for name in record.arrays if name.startswith("calibration.") and name.endswith(".widths")}
-    refuse_unknown("tensor", {name for name in widths if name.removesuffix(".widths") not in record.arrays})
-    return calibrations
-
-
-def _temperature_of(name: str, array: np.ndarray) -> float:
-    """Refuse what cannot be the temperature of a calibration."""
-    if array.shape != (1,) or array.dtype != np.float64:
-        raise ArgumentError(f"{name} of shape {array.shape} must be the temperature of a classification, above 0, (1,)")
-    return float(array[0])
-
-
-def objective_of(record: Record) -> Objective:
-    """Return what the weights were fitted to besides targets."""
-    require_keys("objective", record.objective, Objective._fields)
-    weight, pairs = (record.objective[name] for name in Objective._fields)
-    pairs = None if pairs is None else {name: tuple(pair) for name, pair in check_dict("coefficients", pairs).items()}
-    return Objective(weight, pairs)
-
-
-def validation_examples_of(record: Record) -> dict[str, int]:
-    """Return the number of validation examples of each calibration, by its name."""
-    examples = record.validation_examples
-    require_keys("validation_examples", examples, filter(CALIBRATION.fullmatch, record.arrays))
-    for name, n in examples.items():
-        count(f"validation_examples of {name}", n, len(record.arrays[name]))
-    return examples
-
-
-def training_of(record: Record) -> dict[str, Any] | None:
-    """Return the plain values of the moment of a training, if there is one."""
-    if record.training is None:
-        return None
-    training = check_dict("training", record.training)
-    require_keys("training", training, TRAINING)
-    position = training["position"]
-    refuse_unknown("key", set(position) - set(POSITION))
-    if position["generator"] is not None:
-        check_generator(position["generator"])
-    for name, least in {"epoch": 1, "steps": 0, "total_steps": 0, "examples": 0}.items():
-        count(f"position.{name}", position[name], least)
-    check_number("position.cost", position["cost"])
-    for name in ("weight", "lr", "seconds"):
-        in_range(f"position.{name}", position[name], 0, math.inf)
-    # Or a forged epoch, of which past ones are drawn again, would take forever
-    if position["epoch"] - 1 != len(history_of(record)):
-        raise ArgumentError(f"position.epoch={position['epoch']} contradicts a history of {len(record.history)} epochs")
-    in_range("lr_scale", training["lr_scale"], 0, math.inf)
-    if training["group"] is not None:
-        count("group", training["group"], 0)
-    if not isinstance(training["stopped"], bool) or not isinstance(training["call"], dict):
-        raise ArgumentError("training must hold stopped and call")
-    for callback in training["callbacks"]:
-        if set(check_dict("a callback", callback)) != {"name", "values"}:
-            raise ArgumentError("a callback must have a name and values")
-        check_dict("values of a callback", callback["values"])
-    states = callback_tensors_of(record)
-    for i, _ in states:
-        if i >= len(training["callbacks"]):
-            raise ArgumentError(f"there is no callback {i}")
-    order_of(record)  # raises if there is one that is not valid
-    # Before the first step, the network still has the optimizer of its previous training
-    if training["call"]["optimizer"] != record.optimizer and (position["total_steps"] or states):
-        raise ArgumentError(f"optimizer={record.optimizer!r} contradicts that of its training")
-    return training
-
-
-def check_tensors(record: Record) -> None:
-    """Refuse unknown names, and settings that contradict the tensors, before anything of that size is allocated."""
-    settings, arrays = record.settings, record.arrays
-    require_keys("settings", settings, SETTINGS)
-    layers = len(settings["sizes"]) - 1
-    shapes = [arrays[f"layers.{l}.w"].shape for l in range(layers)]
-    if not shapes or shapes != list(zip(settings["sizes"][1:], settings["sizes"])):
-        raise ArgumentError(f"sizes={settings['sizes']} contradicts weights of the shapes {shapes}")
-    dtypes = {str(array.dtype) for name, array in arrays.items() if not _has_own_dtype(name, array)}
-    if dtypes != {settings["dtype"]}:
-        raise ArgumentError(f"dtype={settings['dtype']!r} contradicts tensors of {sorted(dtypes)}")
-    tensors = {f"layers.{l}.{part}" for l in range(layers) for part in "wb"}
-    unexpected = {name for name in arrays if name not in tensors and not OTHER_TENSORS.fullmatch(name)}
-    for name in sorted(name for name in unexpected if name.startswith("layers.")):
-        raise ArgumentError(f"sizes={settings['sizes']} contradicts the tensor {name!r}")
-    is_training = record.training is not None
-    of_training = {name for name in unexpected if name in ORDER_TENSORS or CALLBACK_TENSORS.fullmatch(name)}
-    unknown = unexpected - of_training if is_training else unexpected
-    refuse_unknown("tensor", unknown)
-
-
-def _has_own_dtype(name: str, array: np.ndarray) -> bool:
-    """Tell whether a tensor may have a dtype of its own, as scalings and calibrations in float64 do."""
-    holds_float64 = name.startswith(("scaling.", "calibration.", "laplace.", "novelty."))
-    return name.endswith("dropout.step") or name in ORDER_TENSORS or (holds_float64 and array.dtype == np.float64)
-
-
-def refuse_unknown(kind: str, names: Iterable[str]) -> None:
-    """Refuse names that no version of xpnet writes: nothing in a file is ignored."""
-    for name in sorted(names):
-        raise ArgumentError(f"the {kind} {name!r} is not one of xpnet's")
-
-
-def _refuse_others(tensors: dict[str, np.ndarray], prefix: str, names: Iterable[str]) -> None:
-    refuse_unknown("tensor", {name for name in tensors if name.startswith(prefix)} - set(names))
-
-
-def check_depth(value: Any, depth: int = 0) -> None:
-    """Refuse values that are nested more deeply than any file needs; `depth` is the depth of `value` itself.
-
-    Examples
-    --------
-    >>> check_depth({"a": [1, 2]})
-    """
-    if depth > MAX_DEPTH:
-        raise ArgumentError(f"its values are nested more than {MAX_DEPTH} deep")
-    for item in value.values() if isinstance(value, dict) else value:
-        if isinstance(item, (dict, list, tuple)):
-            check_depth(item, depth + 1)
-
-
-def encode_optimizer(optimizer: Any, depth: int = 0) -> dict[str, Any] | None:
+def encode_optimizer(optimizer: Any) -> dict[str, Any] | None:
     """Encode an optimizer as its name and numbers; None for an optimizer of the user's own class."""
-    if depth > MAX_WRAPPERS:
-        raise ArgumentError(f"optimizer={optimizer!r} is wrapped more than {MAX_WRAPPERS} times; files hold no more")
     if OPTIMIZERS.get(type(optimizer).__name__) is not type(optimizer):
         return None
     description: dict[str, Any] = {"name": type(optimizer).__name__}
     for field in fields(optimizer):
         value = getattr(optimizer, field.name)
-        description[field.name] = encode_optimizer(value, depth + 1) if field.name == "optimizer" else value
-        if description[field.name] is None:
-            return None
-    return description
-
-
-def _decode_optimizer(description: dict[str, Any], depth: int = 0) -> Optimizer:
-    if depth > MAX_WRAPPERS:
-        raise ArgumentError(f"its optimizer is wrapped more than {MAX_WRAPPERS} times")
-    options = dict(check_dict("optimizer", description))
-    kind = OPTIMIZERS[options.pop("name")]
-    if "optimizer" in options:
-        options["optimizer"] = _decode_optimizer(options["optimizer"], depth + 1)
-    return kind(**options)
+        description[field.name] = encode_optimizer(value) if field.name == "optimizer" else value
+    return None if None in description.values() else description
 
 
 def _plain_value(name: str, value: Any) -> Any:
@@ -452,8 +203,273 @@ def _plain_value(name: str, value: Any) -> Any:
     value = value.tolist() if hasattr(value, "tolist") else value  # from NumPy or another library
     try:
         json.dumps(value)
-        check_depth([value], 2)  # in a row, in the history
     except (TypeError, ValueError, RecursionError):
         warn(f"history[{name!r}] holds an object of type {type(value).__name__}, which is not saved")
         return None
     return value
+
+
+# Fingerprints
+
+
+def fingerprint(value: Value) -> str:
+    """Compute the digest of a network. Synchronizes."""
+    plain = {
+        "settings": value.settings,
+        "optimizer": encode_optimizer(value.optimizer) or describe(value.optimizer),
+        "generator": value.generator,
+        "seeds": value.seeds._asdict(),
+        "feature_names": value.feature_names,
+        "coefficients": value.objective.coefficients,
+    }
+    if functions := describe_own(value.model):
+        plain["functions"] = functions
+    with value.scope():
+        return _digest_all(plain, name_arrays(value))
+
+
+def fingerprint_members(fingerprints: Sequence[str], calibration: Calibration | None) -> str:
+    """Compute the digest of an ensemble, from those of its members in their order, and from its calibration."""
+    arrays = {} if calibration is None else name_calibration("calibration", calibration)
+    return _digest_all({"members": fingerprints}, arrays)
+
+
+def _digest_all(plain: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())
+    for name, array in sorted(arrays.items()):
+        # All zeros get a plus sign: nothing depends on theirs, and equal trainings have been seen to differ in it
+        little = (array + array.dtype.type(0)).astype(array.dtype.newbyteorder("<"), copy=False)
+        digest.update(f"{name} {little.dtype.str} {little.shape}".encode())
+        digest.update(little.tobytes())
+    return digest.hexdigest()
+
+
+# From records, which may come from anywhere: nothing in them is ignored. Arrays are taken out of a dict as they are
+# read, so those that are left are unknown
+
+
+def _optional(check: Callable[..., object]) -> Check:
+    return lambda name, value: value is None or check(name, value)
+
+
+def _of_type(expected: str, *kinds: type) -> Check:
+    return lambda name, value: require(type(value) in kinds, name, value, expected)
+
+
+_text, _flag = _of_type("a text", str), _of_type("true or false", bool)
+# What a moment holds besides its value, its order and its callbacks; the first stand together in a record
+POSITION: dict[str, Check] = {
+    "epoch": Count(1),
+    "steps": Count(0),
+    "total_steps": Count(0),
+    "examples": Count(0),
+    "cost": check_number,
+    "weight": Real(0, math.inf),
+    "lr": Real(0, math.inf),
+    "seconds": Real(0, math.inf),
+    "generator": _optional(lambda _, generator: check_generator(generator)),
+}
+TRAINING: dict[str, Check] = {
+    "lr_scale": Real(0, math.inf),
+    "stopped": _flag,
+    "call": check_dict,
+    "group": _optional(Count(0)),
+}
+RUN: dict[str, Check] = {
+    name: {str: _text, bool: _flag, int: Count(0), float: Real(0, math.inf)}[kind]
+    for name, kind in Run.__annotations__.items()
+}
+
+
+def _check_all(place: str, plain: Any, checks: Mapping[str, Check]) -> dict[str, Any]:
+    """Refuse what is not a dict with these keys, or has values of other kinds."""
+    require_keys(place, plain, checks)
+    for name, check in checks.items():
+        check(f"{place}.{name}", plain[name])
+    return plain
+
+
+def refuse_unknown(kind: str, names: Iterable[str]) -> None:
+    """Refuse names that no version of xpnet writes: nothing in a file is ignored."""
+    for name in sorted(names):
+        raise ArgumentError(f"the {kind} {name!r} is not one of xpnet's")
+
+
+def check_sizes(record: Record) -> None:
+    """Refuse settings that contradict the weights, before anything of that size is allocated."""
+    settings = record.plain["settings"]
+    require_keys("settings", settings, SETTINGS)
+    sizes = settings["sizes"]
+    shapes = [record.arrays[f"layers.{l}.w"].shape for l in range(len(sizes) - 1)]
+    if not shapes or shapes != list(zip(sizes[1:], sizes)):
+        raise ArgumentError(f"sizes={sizes} contradicts weights of the shapes {shapes}")
+
+
+def settings_of(record: Record, custom: Iterable[Any]) -> dict[str, Any]:
+    """Return the arguments of Network, with the user's own objects in place of their names."""
+    custom, settings, digests = list(custom), dict(record.plain["settings"]), record.plain["functions"]
+    hidden = [f"activation[{l}]" for l in range(len(settings["sizes"]) - 2)]
+    for name, digest in check_dict("functions", digests).items():
+        _text(f"functions.{name}", digest)
+    refuse_unknown("function", digests.keys() - {"python", "output_activation", "cost", *hidden})
+    for name in ("output_activation", "cost"):
+        settings[name] = choose_own(name, settings[name], custom, digests)
+    if isinstance(settings["activation"], list):
+        pairs = zip(hidden, settings["activation"], strict=True)
+        settings["activation"] = [choose_own(argument, name, custom, digests) for argument, name in pairs]
+    return settings
+
+
+def restore_network(
+    make: Callable[..., AnyNetwork], record: Record, settings: Mapping[str, Any], backend: Backend
+) -> AnyNetwork:
+    """Make a network of a record, with these arguments; `make` is `Network` or derived from it."""
+    net: Any = make(**settings, init="zeros", seed=0, backend=backend)  # both are replaced
+    net.value = restore(record, net.value).value
+    return net
+
+
+def restore(record: Record, present: Value) -> Moment:
+    """Return everything in a record but its settings, for a network with the structure and the place of `present`.
+
+    It is the moment of the training, as it was written; without one, a moment at which a training may begin.
+
+    Raises
+    ------
+    ValueError, TypeError, KeyError
+        If the record is not that of such a network.
+    """
+    plain, arrays, model = record.plain, dict(record.arrays), present.model
+    names, scaling, history = plain["feature_names"], _take_parts(arrays, "scaling", Scaling), plain["history"]
+    require(isinstance(names, list | None), "feature_names", names, "a list of strings")
+    require(isinstance(history, list), "history", history, "a list of rows")
+    for row in history:
+        check_number("cost", check_dict("a row of the history", row)["cost"])
+    require_keys("objective", plain["objective"], Objective._fields)
+    weight, pairs = (plain["objective"][name] for name in Objective._fields)
+    if pairs is not None:
+        pairs = {name: tuple(pair) for name, pair in check_dict("coefficients", pairs).items()}
+    value = Value(
+        model=model,
+        place=present.place,
+        stored=present.stored,
+        optimizer=SGD() if plain["optimizer"] is None else _decode_optimizer(plain["optimizer"]),
+        generator=plain["generator"],
+        seeds=Seeds(**check_dict("seeds", plain["seeds"])),
+        scaling=None if scaling is None else place_scaling(scaling, model, present.place),
+        feature_names=None if names is None else tuple(names),
+        calibration=_take_calibrations(plain, arrays, model).get(0),
+        laplace=_take_parts(arrays, "laplace", Laplace),
+        novelty=_take_parts(arrays, "novelty", Novelty),
+        provenance=_parse_provenance(plain["provenance"]),
+        history=History(history),
+        notes=check_dict("notes", plain["notes"]),
+        objective=Objective(weight, pairs),
+    )
+    check_parts(value, present)
+    value = value._replace(stored=_take_state(arrays, value, present))
+    moment = Moment(value) if plain["training"] is None else _take_moment(plain, arrays, value, present)
+    refuse_unknown("tensor", arrays)
+    return moment
+
+
+def _take_moment(plain: Mapping[str, Any], arrays: dict[str, np.ndarray], value: Value, present: Value) -> Moment:
+    training, order = dict(check_dict("training", plain["training"])), _take_parts(arrays, "order", Order)
+    position = _check_all("position", training.pop("position"), POSITION)
+    callbacks: list[dict[str, Any]] = []
+    for i, callback in enumerate(training.pop("callbacks")):
+        require_keys("a callback", callback, ("name", "values"))
+        states: dict[str, dict[str, np.ndarray]] = {}
+        for name in [name for name in arrays if name.startswith(f"callbacks.{i}.")]:
+            _, _, key, tensor = name.split(".", 3)
+            states.setdefault(key, {})[tensor] = arrays.pop(name)
+        values = dict(check_dict("values of a callback", callback["values"]))
+        for key, tensors in states.items():
+            values[key] = _take_state(tensors, value, present)
+            refuse_unknown("tensor", tensors)
+        callbacks.append({"name": callback["name"], "values": values})
+    _check_all("training", training, TRAINING)
+    # Or a forged epoch, of which past ones are drawn again, would take forever
+    if position["epoch"] - 1 != len(value.history):
+        raise ArgumentError(f"position.epoch={position['epoch']} contradicts a history of {len(value.history)} epochs")
+    # Before the first step, the network still has the optimizer of its previous training
+    has_states = any(isinstance(part, State) for callback in callbacks for part in callback["values"].values())
+    if training["call"]["optimizer"] != plain["optimizer"] and (position["total_steps"] or has_states):
+        raise ArgumentError(f"optimizer={plain['optimizer']!r} contradicts that of its training")
+    return Moment(value, **position, **training, callbacks=callbacks, order=order and check_order(order))
+
+
+def _take_parts(arrays: dict[str, np.ndarray], name: str, kind: type[Part]) -> Part | None:
+    """Take the arrays of a named tuple, unchecked; None if there are none."""
+    parts: list[Any] = [arrays.pop(f"{name}.{field}", None) for field in kind._fields]
+    return None if all(part is None for part in parts) else kind(*parts)
+
+
+def _take_calibrations(plain: Mapping[str, Any], arrays: dict[str, np.ndarray], model: Model) -> dict[int, Calibration]:
+    """Take the calibrations of a network, for ensembles by their number of members, or 0 for the network alone."""
+    calibrations: dict[int, Calibration] = {}
+    for name, examples in check_dict("validation_examples", plain["validation_examples"]).items():
+        array, widths, n = arrays.pop(name), arrays.pop(f"{name}.widths", None), int(name.removeprefix("calibration."))
+        require(name == f"calibration.{n}" and n >= 0, "validation_examples", name, "names of calibrations")
+        errors, temperature = (array, None) if model.task == "regression" else (None, array.item())
+        calibration = Calibration(errors, examples, temperature, widths)
+        calibrations[n] = check_calibration(calibration, model, name)
+    return calibrations
+
+
+def find_shared_calibration(members: Sequence[Record], model: Model) -> Calibration | None:
+    """Find the calibration of an ensemble in the records of all its members; None if it has none."""
+    first, *others = (
+        _take_calibrations(record.plain, dict(record.arrays), model).get(len(members)) for record in members
+    )
+    return first if first is not None and all(map(first.is_same, others)) else None
+
+
+def _take_state(arrays: dict[str, np.ndarray], value: Value, present: Value) -> State:
+    """Take the state of a network with the optimizer and seeds of `value`, the structure and place of `present`."""
+    model, (backend, dtype, _) = present.model, present.place
+
+    def take(name: str) -> np.ndarray:
+        array = arrays.pop(name)
+        require(array.dtype == dtype, f"dtype of {name}", str(array.dtype), f"{dtype!r}, as in the settings")
+        return array
+
+    weights, biases = ([take(f"layers.{l}.{part}") for l in range(len(model.shapes))] for part in "wb")
+    layers = tuple(zip(parse_weights(weights, model, present.place), parse_biases(biases, model, present.place)))
+    state, dropout = init_optimizer(value.optimizer, layers, present.place), None
+    with present.scope():
+        memory = map_arrays(backend.to_numpy, state.memory)
+        memory = rebuild(memory, [take(f"optimizer.{i}") for i in range(len(leaves(memory)))])
+        value.optimizer.check_memory(memory)  # type: ignore[attr-defined]
+        state = state._replace(memory=backend.copy_nest(memory, dtype))
+        if any(model.dropout):
+            step = arrays.pop("dropout.step")
+            outline = step.shape, step.dtype
+            require(outline == ((1,), np.int32), "dropout.step", outline, "one int32 number")
+            dropout = init_dropout(value.seeds.dropout, model.dropout)._replace(step=step)  # type: ignore[union-attr]
+        dropout, cost = (backend.copy_nest(nest, dtype) for nest in (dropout, np.zeros(1)))
+    return State(layers, state, cost, dropout)
+
+
+def _decode_optimizer(description: Any) -> Optimizer:
+    options = dict(check_dict("optimizer", description))
+    kind = OPTIMIZERS[options.pop("name")]
+    if "optimizer" in options:
+        options["optimizer"] = _decode_optimizer(options["optimizer"])
+    return kind(**options)
+
+
+def _parse_provenance(plain: Any) -> Provenance:
+    require_keys("provenance", plain, Provenance._fields)
+    seed, init, runs, edited, earlier = (plain[name] for name in Provenance._fields)
+    numbers = seed if isinstance(seed, list) else [0 if seed is None else seed]
+    fits = all(type(number) is int and number >= 0 for number in numbers)
+    require(fits, "provenance.seed", seed, "null, a whole number of at least 0, or a list of them")
+    _optional(_text)("provenance.init", init)
+    _flag("provenance.edited", edited)
+    count("provenance.earlier", earlier, 0)
+    require(
+        isinstance(runs, list) and len(runs) <= MOST_RUNS, "provenance.runs", runs, f"a list of at most {MOST_RUNS}"
+    )
+    runs = tuple(Run(**_check_all(f"provenance.runs[{i}]", run, RUN)) for i, run in enumerate(runs))
+    return Provenance(tuple(seed) if isinstance(seed, list) else seed, init, runs, edited, earlier)

@@ -16,7 +16,7 @@ from xpnet._checks import printable
 from xpnet.backends.identity import describe_call, is_ours
 from xpnet.core.step import State
 from xpnet.errors import ArgumentError, CheckpointError
-from xpnet.files import check_depth, decode_record, encode_network, explain_errors, refuse_unknown, restore_training
+from xpnet.files import decode_record, encode_network, explain_errors, refuse_unknown, restore
 from xpnet.training._description import (
     check_same_network,
     check_same_origin,
@@ -178,10 +178,10 @@ def find_starts(networks: Sequence[Trainee], checkpoint: Checkpoint | None, prog
 def read_training(content: bytes, name: str, net: Trainee) -> Moment:
     """Read the training of a network from the content of a file, whose name is for messages."""
     record = decode_record(content, name)
-    check_same_network(name, record.settings, net.value.settings)
+    check_same_network(name, record.plain["settings"], net.value.settings)
     with explain_errors(name):
-        moment = restore_training(record, net.value)
-    if moment is None:
+        moment = restore(record, net.value)
+    if record.plain["training"] is None:
         raise CheckpointError(
             f"{name} holds a network, but no training to resume; load it with Network.load and give another checkpoint"
         )
@@ -208,7 +208,6 @@ def remember(callback: Callback) -> dict[str, Any]:
         plain = {key: value for key, value in remembered.items() if key not in states}
         if is_ours(callback):
             return remembered  # a new dict of plain values
-        check_depth(plain, 4)  # of a callback, in the callbacks, in the training, in the header
         return {**json.loads(json.dumps(plain, default=np.generic.item)), **states}
     except (TypeError, ValueError, AttributeError, RecursionError) as error:
         raise ArgumentError(f"{name}.get_state must return a dict of plain values, as in JSON ({error})") from error
