@@ -4,8 +4,9 @@ Each function returns a figure, which a notebook shows and ``figure.savefig("pic
 window, uses pyplot, or changes its arguments. With ``ax=`` they draw on your axes, or in place of them if they need
 several, and return the figure of the axes. Data and networks may be on any backend and device.
 
-Pictures do not depend on colour: curves have dashes and markers, classes have markers, and colour maps become lighter
-from end to end.
+Pictures do not depend on color: curves have dashes and markers, classes have markers, and color maps become lighter
+from end to end. For confusion matrices, and predictions against targets, see `ConfusionMatrixDisplay` and
+`PredictionErrorDisplay` of scikit-learn, whose `from_predictions` takes what `predict` returns.
 """
 
 from xpnet._checks import install_command
@@ -19,9 +20,9 @@ except ImportError as error:
     ) from error
 
 from xpnet.plots._calibrations import calibration
-from xpnet.plots._classes import confusion, decision_boundary, mistakes
+from xpnet.plots._classes import decision_boundary, mistakes
 from xpnet.plots._layers import activations, weights
-from xpnet.plots._regressions import error_bars, predicted_against_true, residuals
+from xpnet.plots._regressions import error_bars
 from xpnet.plots._style import curve_style  # noqa: F401
 from xpnet.plots._trainings import compare, history
 
@@ -29,12 +30,9 @@ __all__ = [
     "activations",
     "calibration",
     "compare",
-    "confusion",
     "decision_boundary",
     "error_bars",
     "history",
     "mistakes",
-    "predicted_against_true",
-    "residuals",
     "weights",
 ]

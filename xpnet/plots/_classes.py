@@ -10,9 +10,7 @@ import numpy as np
 from matplotlib import colormaps, rcParams
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
-from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 from xpnet._checks import count
 from xpnet.errors import ArgumentError
@@ -27,68 +25,10 @@ from xpnet.plots._models import (
     predict_blocks,
     predict_probabilities,
 )
-from xpnet.plots._style import INK, MAP, MARKERS, PAPER, figure_of, hide_ticks, make_axes, make_panel
+from xpnet.plots._style import INK, MAP, MARKERS, figure_of, hide_ticks, make_axes, make_panel
 
-MOST_CELL_TEXTS = 20  # with more classes, the numbers would not fit into the cells
+MOST_IN_LEGEND = 20  # classes
 MOST_LETTERS = 16  # in a line above an image
-
-
-def confusion(net: Any, data: Any, *, labels: Sequence[object] | None = None, ax: Axes | None = None) -> Figure:
-    """Draw how often examples of each class are predicted as each class. Synchronizes.
-
-    Parameters
-    ----------
-    net
-        A network, ensemble or fitted estimator with the task "classification" or "binary".
-    data
-        Any finite source, such as (X, y).
-    labels
-        The names of the classes; by default their numbers, or the classes of the estimator.
-    ax
-        Where to draw; by default axes of a new figure.
-
-    Returns
-    -------
-    Figure
-        With a cell for each pair of classes: its colour is the fraction of the examples of the true class (row), and
-        its number, with up to 20 classes, is that of the examples. Cells without examples have no number.
-
-    Raises
-    ------
-    ArgumentError
-        If the network has another task, or if the data are empty or do not fit it.
-
-    Examples
-    --------
-    >>> net = Network([1, 1], task="binary")
-    >>> net.layers = [([[1]], [0])]
-    >>> figure = confusion(net, ([[-2], [-1], [3], [-4]], [0, 0, 1, 1]))
-    >>> [text.get_text() for text in figure.axes[0].texts]
-    ['2', '1', '1']
-    """
-    model, data, labels = open_classifier(net, data, labels)
-    n = count_classes(model, "confusion")
-    names = parse_labels(labels, n)
-    counts = np.zeros((n, n), dtype=np.int64)
-    for block in predict_blocks(model, data, "data"):
-        np.add.at(counts, (block.classes, block.predicted), 1)
-    fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = min(max(3.2, 1.6 + 0.42 * n), 10)
-    ax = make_axes(ax, (side + 0.9, side))
-    image = ax.imshow(
-        fractions, cmap=MAP, norm=PowerNorm(0.5, 0, 1)
-    )  # a few confusions are seen beside hundreds of hits
-    ax.set(xlabel="predicted class", ylabel="true class")
-    _label_classes(ax, names)
-    ticks, percent = [0, 0.01, 0.05, 0.2, 0.5, 1], PercentFormatter(1, decimals=0)
-    bar = figure_of(ax).colorbar(image, ax=ax, aspect=25, pad=0.03, ticks=ticks, format=percent)
-    bar.set_label("fraction of the true class")
-    if n <= MOST_CELL_TEXTS:
-        size = 9 if n <= 12 and counts.max() < 10_000 else 6
-        for i, j in np.argwhere(counts):
-            color = _text_color(image.to_rgba(fractions[i, j]))
-            ax.text(j, i, str(counts[i, j]), ha="center", va="center", color=color, fontsize=size)
-    return figure_of(ax)
 
 
 def mistakes(
@@ -224,7 +164,7 @@ def decision_boundary(
     for k in range(n):
         marker = {"marker": MARKERS[k % len(MARKERS)], "color": colors[k], "edgecolors": INK}
         ax.scatter(*x[classes == k].T, s=24, linewidths=0.7, label=str(names[k]), **marker)
-    if n <= MOST_CELL_TEXTS:
+    if n <= MOST_IN_LEGEND:
         legend = ax.legend(title="class", loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
         for patch in legend.legend_handles:  # beside the picture, where the paper may be dark
             if isinstance(patch, PathCollection):
@@ -233,7 +173,7 @@ def decision_boundary(
 
 
 def _draw_regions(ax: Axes, net: Network | Ensemble, x: np.ndarray, resolution: int, colors: np.ndarray) -> None:
-    """Shade what a network predicts around the examples x, in the colour of each class, and draw the boundaries."""
+    """Shade what a network predicts around the examples x, in the color of each class, and draw the boundaries."""
     n, low, high = len(colors), x.min(axis=0), x.max(axis=0)
     margin = np.where(high > low, 0.08 * (high - low), 1.0)
     (left, bottom), (right, top) = low - margin, high + margin
@@ -253,21 +193,3 @@ def _draw_regions(ax: Axes, net: Network | Ensemble, x: np.ndarray, resolution: 
         if lead.min() < 0 < lead.max():
             ax.contour(across, up, lead, levels=[0], colors=INK, linewidths=1)
     ax.set(xlabel="input 0", ylabel="input 1", xlim=(left, right), ylim=(bottom, top))
-
-
-def _label_classes(ax: Axes, names: Sequence[str]) -> None:
-    """Name the classes on both axes; if there are many, only some, so that the names do not touch."""
-    step = max(1, math.ceil(len(names) / 25))
-    numbers = range(0, len(names), step)
-    shown = [names[k] for k in numbers]
-    is_long = max(map(len, shown)) > 3
-    turned = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if is_long else {}
-    ax.set_xticks(numbers, shown, **turned)
-    ax.set_yticks(numbers, shown)
-
-
-def _text_color(color: Any) -> str:
-    """Choose black or white, whichever has the larger contrast with a colour (WCAG 2)."""
-    channels = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in color[:3]]
-    luminance = np.dot(channels, (0.2126, 0.7152, 0.0722))
-    return INK if luminance > 0.179 else PAPER

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet._checks import choices, count
+from xpnet._checks import choices
 from xpnet.backends import to_host
 from xpnet.data.open import open_source
 from xpnet.errors import ArgumentError
@@ -39,20 +39,13 @@ def open_classifier(net: Any, data: Any, labels: Any) -> tuple[Network | Ensembl
     model, classes = open_model(net), getattr(net, "classes_", None)
     if model is net or classes is None:
         return model, data, labels
-    labels = classes if labels is None else labels
-    if classes.dtype.kind in "biu" and np.array_equal(classes, np.arange(len(classes))):
-        return model, data, labels
-    if not isinstance(data, tuple) or len(data) != 2:
-        raise ArgumentError(
-            f"data is of type {type(data).__name__}; give (X, y) for an estimator, with the classes in y"
-        )
     X, y = data
     y = np.asarray(to_host(y)).ravel()
     for label in y[~np.isin(y, classes)].tolist():
         raise ArgumentError(
-            f"y has the class {label!r}, which the estimator has not learnt; it knows {choices(classes.tolist())}"
+            f"y has the class {label!r}, which the estimator has not learned; it knows {choices(classes.tolist())}"
         )
-    return model, (X, np.searchsorted(classes, y)), labels
+    return model, (X, np.searchsorted(classes, y)), classes if labels is None else labels
 
 
 def find_bars(model: Network | Ensemble) -> Bars:
@@ -89,10 +82,8 @@ def count_classes(net: Network | Ensemble, function: str) -> int:
 
 def parse_labels(labels: Sequence[object] | None, n: int) -> list[str]:
     """Return the names of classes or outputs, by default their numbers."""
-    if labels is None:
-        return [str(k) for k in range(n)]
-    is_list = isinstance(labels, Iterable) and not isinstance(labels, (str, Mapping))
-    if not is_list or getattr(labels, "shape", None) == () or len(names := [str(label) for label in labels]) != n:
+    names = [str(label) for label in (range(n) if labels is None else labels)]
+    if len(names) != n:
         raise ArgumentError(f"labels={labels!r} must have {n} names, one for each class or output")
     return names
 
@@ -108,9 +99,7 @@ def parse_shape(function: str, net: Network, shape: tuple[int, int] | None) -> t
                 f"shape=(rows, columns) with {n_in} pixels"
             )
         return side, side
-    if not isinstance(shape, Sequence) or isinstance(shape, str) or len(shape) != 2:
-        raise ArgumentError(f"shape={shape!r} must be two numbers, (rows, columns)")
-    rows, columns = count("rows in shape", shape[0], 1), count("columns in shape", shape[1], 1)
+    rows, columns = shape
     if rows * columns != n_in:
         raise ArgumentError(f"shape={shape!r} has {rows * columns} pixels, and this network has {n_in} inputs")
     return rows, columns

@@ -1,4 +1,4 @@
-"""Pictures of regressions: predictions, their errors and their error bars."""
+"""Pictures of regressions: predictions and their error bars."""
 
 from __future__ import annotations
 
@@ -12,141 +12,11 @@ from matplotlib.figure import Figure
 
 from xpnet._checks import in_range
 from xpnet.backends.base import is_array
-from xpnet.core.calibration import correct_points
 from xpnet.errors import ArgumentError
-from xpnet.inference import predict_targets
-from xpnet.inference.metrics import mean_r2
 from xpnet.network.ensemble import Ensemble
 from xpnet.network.network import Network
-from xpnet.plots._models import find_bars, first_network, move_to_host, open_model
-from xpnet.plots._style import COLORS, DARK, LIGHT, figure_of, make_axes, make_panel
-
-ORANGE = COLORS[1]
-LEAST_FOR_MEDIANS = 100  # examples
-MOST_SHAPES = 2_000  # of points in a vector graphic; more of them are drawn as an image
-
-
-def predicted_against_true(net: Any, data: Any, *, ax: Axes | None = None) -> Figure:
-    """Draw the predictions of a regression against the true targets. Synchronizes.
-
-    Parameters
-    ----------
-    net
-        A network, ensemble or fitted estimator of a regression. Of a cost of quantiles, the medians are drawn,
-        or the quantiles of the only level.
-    data
-        Any finite source, such as (X, y).
-    ax
-        Where to draw, or axes whose place several targets take; by default a new figure.
-
-    Returns
-    -------
-    Figure
-        With a point for each example, and a line where prediction and target are equal. Above it are R² and the root of
-        the mean squared error. Each of several targets has axes of its own.
-
-    Raises
-    ------
-    ArgumentError
-        If the task is not a regression, if the data are empty or do not fit it, or if there are several quantiles and
-        no median.
-
-    Examples
-    --------
-    >>> net = Network([1, 1], task="regression")
-    >>> net.layers = [([[2]], [0])]
-    >>> predicted_against_true(net, ([[1], [2], [3]], [2, 5, 5])).axes[0].get_title()
-    'R² 0.667, RMSE 0.816'
-    """
-    y, predicted = _predict_points(net, data, "predicted_against_true")
-    figure, axes = _make_row(ax, y.shape[1])
-    for k, panel in enumerate(axes):
-        _draw_points(panel, y[:, k], predicted[:, k])
-        ends = np.array([min(y[:, k].min(), predicted[:, k].min()), max(y[:, k].max(), predicted[:, k].max())])
-        panel.plot(ends, ends, color=rcParams["text.color"], linewidth=1, zorder=3)
-        squares = (y[:, k] - predicted[:, k]) ** 2
-        r2 = mean_r2(squares.sum(keepdims=True), ((y[:, k] - y[:, k].mean()) ** 2).sum(keepdims=True))
-        title = f"R² {r2:.3f}, RMSE {math.sqrt(squares.mean()):.3g}"
-        panel.set(xlabel=_name_target("true", k, y), ylabel=_name_target("predicted", k, y), aspect="equal")
-        panel.set_title(title, fontsize="medium")
-    return figure
-
-
-def residuals(net: Any, data: Any, *, ax: Axes | None = None) -> Figure:
-    """Draw the residuals of a regression, target − prediction, against its predictions. Synchronizes.
-
-    They should scatter around 0 everywhere. A curve says that the network has missed something; a funnel, that the
-    noise is not the same everywhere, which ``cost="gaussian"`` can learn.
-
-    Parameters
-    ----------
-    net, data, ax
-        As in `predicted_against_true`.
-
-    Returns
-    -------
-    Figure
-        With a point for each example, a line at 0, and the medians of ten groups of examples with similar predictions,
-        if there are at least 100.
-
-    Raises
-    ------
-    ArgumentError
-        As in `predicted_against_true`.
-
-    Examples
-    --------
-    >>> net = Network([1, 1], task="regression")
-    >>> net.layers = [([[2]], [0])]
-    >>> residuals(net, ([[1], [2], [3]], [2, 5, 5])).axes[0].lines[0].get_ydata()
-    array([ 0.,  1., -1.])
-    """
-    y, predicted = _predict_points(net, data, "residuals")
-    figure, axes = _make_row(ax, y.shape[1])
-    for k, panel in enumerate(axes):
-        residual = y[:, k] - predicted[:, k]
-        _draw_points(panel, predicted[:, k], residual)
-        panel.axhline(0, color=rcParams["text.color"], linewidth=1, zorder=3)
-        if len(y) >= LEAST_FOR_MEDIANS:
-            groups = np.array_split(np.argsort(predicted[:, k], kind="stable"), 10)
-            middles = np.array([[np.median(predicted[g, k]), np.median(residual[g])] for g in groups])
-            panel.plot(*middles.T, "D-", color=ORANGE, markersize=4, linewidth=1.2, label="median", zorder=4)
-            panel.legend(fontsize="small")
-        panel.set(xlabel=_name_target("predicted", k, y), ylabel=_name_target("true − predicted", k, y))
-    return figure
-
-
-def _predict_points(net: Any, data: Any, function: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the targets of any finite source and one prediction of each, (n, n_targets) each."""
-    model = open_model(net)
-    cost, task = first_network(model).value.model.cost, first_network(model).task
-    if task != "regression":
-        raise ArgumentError(f"{function} needs a regression, and the task of this network is {task!r}")
-    cost.require_point("pictures")
-    bars = find_bars(model)
-    examples = predict_targets(bars, bars.open(data, "data"))
-    if not cost.levels:
-        return examples.y, examples.bars[..., 0]
-    return examples.y, np.asarray(correct_points(examples.bars, bars.shifts, cost, np))
-
-
-def _make_row(ax: Axes | None, n: int) -> tuple[Any, list[Axes]]:
-    """Return a figure with axes for each of n targets, in a row."""
-    if n == 1:
-        ax = make_axes(ax, (4.4, 3.8))
-        return figure_of(ax), [ax]
-    figure, panel = make_panel(ax, (4.0 * n, 3.8))
-    return figure, panel.subplots(1, n).tolist()
-
-
-def _draw_points(ax: Axes, x: np.ndarray, y: np.ndarray) -> None:
-    """Draw examples, paler where there are many."""
-    alpha = min(0.7, max(0.1, 30 / math.sqrt(len(x)) / 2))
-    ax.plot(x, y, "o", color=DARK, alpha=alpha, markersize=4, markeredgewidth=0, rasterized=len(x) > MOST_SHAPES)
-
-
-def _name_target(name: str, k: int, y: np.ndarray) -> str:
-    return name if y.shape[1] == 1 else f"{name}, target {k}"
+from xpnet.plots._models import first_network, move_to_host, open_model
+from xpnet.plots._style import DARK, LIGHT, figure_of, make_axes
 
 
 def error_bars(net: Any, x: Any, y: Any, *, sigmas: float = 2, margin: float = 0.25, ax: Axes | None = None) -> Figure:
@@ -213,14 +83,13 @@ def error_bars(net: Any, x: Any, y: Any, *, sigmas: float = 2, margin: float = 0
 def _check_error_bars(net: Network | Ensemble) -> bool:
     """Check that a regression with one input and one target has error bars; return whether it predicts noise."""
     model = first_network(net).value.model
-    if model.task != "regression":
-        raise ArgumentError(f"error_bars needs a regression, and the task of this network is {model.task!r}")
-    for what, number in (("input", model.n_in), ("target", model.n_targets)):
-        if number != 1:
-            raise ArgumentError(f"error_bars draws 1 {what}, and this network has {number}")
-    distribution = model.cost.distribution
-    has_noise = distribution is not None and distribution.std is not None
-    if (distribution is not None and not has_noise) or not (has_noise or isinstance(net, Ensemble)):
+    if (model.task, model.n_in, model.n_targets) != ("regression", 1, 1):
+        raise ArgumentError(
+            f"error_bars draws a regression with 1 input and 1 target, and this network has the task {model.task!r}, "
+            f"{model.n_in} inputs and {model.n_targets} targets"
+        )
+    has_noise = model.cost.distribution is not None and model.cost.distribution.std is not None
+    if not has_noise and (model.cost.distribution is not None or not isinstance(net, Ensemble)):
         raise ArgumentError(
             f'error_bars needs an Ensemble, or a network with cost="gaussian"; this has cost={model.cost.name!r}'
         )
@@ -230,16 +99,14 @@ def _check_error_bars(net: Network | Ensemble) -> bool:
 def _predict_bands(
     net: Network | Ensemble, rows: np.ndarray, has_noise: bool
 ) -> tuple[np.ndarray, list[tuple[str, np.ndarray, str, str]]]:
-    """Predict the mean, and for each band its name, standard deviation, colour and dashes; the widest band first."""
+    """Predict the mean, and for each band its name, standard deviation, color and dashes; the widest band first."""
     mean, std = (move_to_host(first_network(net), array) for array in net.predict(rows, return_std=True))
-    bands = []
-    if has_noise:
-        name = "noise and disagreement" if isinstance(net, Ensemble) else "noise"
-        bands.append((name, std, LIGHT, "-"))
-    if isinstance(net, Ensemble):
-        disagreement = np.std([move_to_host(net[0], network.predict(rows)) for network in net], axis=0)
-        bands.append(("disagreement alone" if has_noise else "disagreement", disagreement, DARK, "--"))
-    return mean, bands
+    if not isinstance(net, Ensemble):
+        return mean, [("noise", std, LIGHT, "-")]
+    disagreement = np.std([move_to_host(net[0], network.predict(rows)) for network in net], axis=0)
+    if not has_noise:
+        return mean, [("disagreement", disagreement, DARK, "--")]
+    return mean, [("noise and disagreement", std, LIGHT, "-"), ("disagreement alone", disagreement, DARK, "--")]
 
 
 def _read_curve(net: Network, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:

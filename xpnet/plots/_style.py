@@ -11,14 +11,14 @@ from matplotlib.figure import Figure, SubFigure
 
 from xpnet.errors import ArgumentError
 
-# Colours that colour-blind readers tell apart (M. Okabe and K. Ito, 2008); dashes and markers do so without colours
+# Colors that color-blind readers tell apart (M. Okabe and K. Ito, 2008); dashes and markers do so without colors
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 MOST_MARKERS = 12  # on a curve
-MAP = "cividis"  # as light in equal steps, for all kinds of colour vision
+MAP = "cividis"  # as light in equal steps, for all kinds of color vision
 DARK, LIGHT = COLORS[0], "#9ecae1"  # blue
-INK, PAPER = "black", "white"  # of texts on light and on dark cells
+INK = "black"
 
 
 class Picture(Figure):
@@ -43,13 +43,11 @@ def curve_style(k: int, points: int) -> dict[str, Any]:
 
 def make_axes(ax: Axes | None, size: tuple[float, float] = (5.5, 3.4)) -> Axes:
     """Return the axes, or make some on a new figure."""
-    _check_axes(ax)
     return Picture(figsize=size, layout="constrained").subplots() if ax is None else ax
 
 
 def make_panel(ax: Axes | None, size: tuple[float, float]) -> tuple[Any, Figure | SubFigure]:
     """Return the figure of the axes, and a subfigure in their place; or a new figure, twice."""
-    _check_axes(ax)
     if ax is None:
         figure = Picture(figsize=size, layout="constrained")
         return figure, figure
@@ -58,13 +56,6 @@ def make_panel(ax: Axes | None, size: tuple[float, float]) -> tuple[Any, Figure 
         raise ArgumentError("ax has no place in a grid; give axes that subplots() made, as in figure.subplots(1, 2)[0]")
     ax.remove()
     return figure, figure.add_subfigure(place)
-
-
-def _check_axes(ax: Any) -> None:
-    if ax is not None and not isinstance(ax, Axes):
-        raise ArgumentError(
-            f"ax is of type {type(ax).__name__}; give axes of one picture, as figure.subplots() makes them"
-        )
 
 
 def figure_of(ax: Axes) -> Any:

@@ -10,10 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from xpnet._checks import choices
+from xpnet._checks import show
 from xpnet.errors import ArgumentError
-from xpnet.network.ensemble import Ensemble
-from xpnet.network.network import Network
 from xpnet.plots._style import Picture, curve_style, figure_of, make_axes
 from xpnet.value import History
 
@@ -43,7 +41,7 @@ def history(history: History, *names: str, ax: Axes | None = None) -> Figure:
     KeyError
         If the history does not have a quantity.
     ArgumentError
-        If there are no epochs, if `history` is not a history, or if a quantity is not given by its name.
+        If `history` is not a history, or has no epochs.
 
     Examples
     --------
@@ -52,11 +50,8 @@ def history(history: History, *names: str, ax: Axes | None = None) -> Figure:
     1
     """
     _check_history("history", history)
-    quantities = history.to_dict()
-    if not all(isinstance(name, str) for name in names):
-        raise ArgumentError(f"history takes names of quantities, {choices(quantities)}; axes are given as ax=")
-    costs = names or [name for name in quantities if name in COST_NAMES]
-    accuracies = [name for name in quantities if name.endswith("accuracy")]
+    costs = names or [name for name in history.to_dict() if name in COST_NAMES]
+    accuracies = [name for name in history.to_dict() if name.endswith("accuracy")]
     if names or ax is not None or not accuracies:
         panels = [(make_axes(ax), costs)]
     else:
@@ -64,7 +59,8 @@ def history(history: History, *names: str, ax: Axes | None = None) -> Figure:
         panels = [*zip(both, (costs, accuracies))]
     for panel, shown in panels:
         _draw_curves(panel, {name: (history["epoch"], history[name]) for name in shown})
-        _label_values(panel, shown)
+        kinds = {name.rpartition("_")[2] for name in shown}
+        panel.set_ylabel(kinds.pop() if len(kinds) == 1 else "")
     return figure_of(panels[0][0])
 
 
@@ -102,38 +98,27 @@ def compare(
     >>> compare({"slow": slow, "fast": fast}).axes[0].get_ylabel()
     'cost'
     """
-    if isinstance(histories, History) or not isinstance(histories, Iterable):
-        raise ArgumentError(
-            f"histories is of type {type(histories).__name__}; give several, as in [h1, h2] or "
-            "{'SGD': h1, 'Adam': h2}"
-        )
     named = dict(histories) if isinstance(histories, Mapping) else {str(k): h for k, h in enumerate(histories, 1)}
     if not named:
         raise ArgumentError("histories is empty; give at least one, as in [h1, h2]")
     for name, one in named.items():
         _check_history(f"history {name!r}", one)
-    if quantity is not None and not isinstance(quantity, str):
-        raise ArgumentError(f"quantity={quantity!r} must be the name of a quantity, such as 'validation_cost'")
     if quantity is None:
         preferred = ("validation_accuracy", "test_accuracy", "validation_cost", "test_cost", "cost")
         shared = [name for name in preferred if all(name in one.to_dict() for one in named.values())]
         quantity = shared[0] if shared else "cost"  # whose absence the first history without it explains
     ax = make_axes(ax)
     _draw_curves(ax, {str(name): (one["epoch"], one[quantity]) for name, one in named.items()})
-    _label_values(ax, [quantity], exactly=True)
+    ax.set_ylabel(quantity.replace("_", " "))
     return figure_of(ax)
 
 
 def _check_history(argument: str, value: Any) -> None:
-    if isinstance(value, (Network, Ensemble)):
-        remedy = "net.history" if isinstance(value, Network) else "ensemble.histories, in compare"
-        raise ArgumentError(f"{argument} is of type {type(value).__name__}; give {remedy}")
-    if not isinstance(value, History):
-        remedies = {"network_": "its network_.history", "ensemble_": "its ensemble_.histories, in compare"}
-        remedy = next((remedies[name] for name in remedies if hasattr(value, name)), "the History that train returned")
-        raise ArgumentError(f"{argument} is of type {type(value).__name__}; give {remedy}")
-    if not value.rows:
-        raise ArgumentError(f"{argument} has no epochs; train first")
+    if not isinstance(value, History) or not value.rows:
+        raise ArgumentError(
+            f"{argument}={show(value)} must be the History of a training, such as net.history or one of "
+            "ensemble.histories, with an epoch or more"
+        )
 
 
 def _draw_curves(ax: Axes, curves: Mapping[str, tuple[Sequence[Any], Sequence[Any]]]) -> None:
@@ -144,10 +129,3 @@ def _draw_curves(ax: Axes, curves: Mapping[str, tuple[Sequence[Any], Sequence[An
     ax.set_xlabel("epoch")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     ax.legend()
-
-
-def _label_values(ax: Axes, names: Sequence[str], exactly: bool = False) -> None:
-    """Label the y axis if all quantities are of one kind, such as "cost"."""
-    kinds = {name if exactly else name.rpartition("_")[2] for name in names}
-    if len(kinds) == 1:
-        ax.set_ylabel(kinds.pop().replace("_", " "))
