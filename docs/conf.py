@@ -275,7 +275,7 @@ PICTURES |= {
         "activations": "An image of a nine, the activations of thirty hidden units, and the largest output, the nine",
         "boundary": "Three arms of a spiral, each in the region that the network gives to its class",
         "bars": "A curve with bands of noise and disagreement; the disagreement grows beyond the examples",
-        "against": "Predictions along a diagonal, and their residuals around 0 with the medians of ten groups",
+        "against": "Predictions along a diagonal, and their residuals around 0",
     }.items()
 }
 PICTURES["intervals"] = (
