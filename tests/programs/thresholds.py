@@ -28,7 +28,6 @@ THRESHOLDS = {
     "backends.replay._tape.SMALL_RESULT": [0, 8],
     "backends.replay._translate.SHARED_MULTIPLICATIONS": [0],
     "estimators._trials.MAX_BYTES": [0],
-    "estimators._trials.MIN_FITS": [1],
 }
 
 
