@@ -94,7 +94,7 @@ PUBLIC = (
 # Internal modules with an entry for every class and function
 DOCUMENTED = (
     *("core.backprop", "core.dropout", "core.initializers", "core.minibatch", "core.step"),
-    *("core.optimizers._adam", "core.optimizers.base", "core.optimizers._sgd", "core.optimizers._wrappers"),
+    *("core.optimizers._adam", "core.optimizers._base", "core.optimizers._sgd", "core.optimizers._wrappers"),
     *("training.callback", "training.callbacks", "value._history"),
 )
 

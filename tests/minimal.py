@@ -6,7 +6,7 @@ from typing import Any
 import array_api_compat.numpy
 import numpy as np
 
-from xpnet.backends.base import NAMESPACE_DTYPES, NAMESPACE_FUNCTIONS, list_array_members
+from xpnet.backends.base import ARRAY_MEMBERS, NAMESPACE_DTYPES, NAMESPACE_FUNCTIONS
 
 
 class Minimal:
@@ -51,7 +51,7 @@ def _make_function(name: str) -> Any:
     return call
 
 
-for _name in list_array_members():
+for _name in ARRAY_MEMBERS:
     setattr(Minimal, _name, _make_member(_name))
 for _name in NAMESPACE_FUNCTIONS:
     globals()[_name] = _make_function(_name)

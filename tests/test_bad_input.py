@@ -33,7 +33,7 @@ from xpnet import (
 from xpnet.core.activations import ACTIVATIONS, Activation
 from xpnet.core.costs import COSTS
 from xpnet.core.initializers import INITIALIZERS
-from xpnet.core.optimizers._table import OPTIMIZERS
+from xpnet.core.optimizers import OPTIMIZERS
 from xpnet.core.schedules import SCHEDULES
 from xpnet.inference.metrics import METRICS
 from xpnet.training.callback import EVALUATED

@@ -16,7 +16,7 @@ from trainings import TRAININGS
 import xpnet
 from xpnet import BackendError, Ensemble, LevenbergMarquardt, Network
 from xpnet.backends._choose import to_host
-from xpnet.backends.base import NAMESPACE_DTYPES, NAMESPACE_FUNCTIONS, host_array, list_array_members
+from xpnet.backends.base import ARRAY_MEMBERS, NAMESPACE_DTYPES, NAMESPACE_FUNCTIONS, host_array
 from xpnet.estimators import MLPClassifier
 
 PACKAGE = Path(xpnet.__file__).parent
@@ -50,7 +50,7 @@ def test_the_list_is_that_of_the_code_and_of_the_page():
     assert [re.findall(r"`(\w+)`", row) for row in rows[2:]] == [
         [*NAMESPACE_FUNCTIONS],
         [*NAMESPACE_DTYPES],
-        list_array_members(),
+        [*ARRAY_MEMBERS],
         [*LevenbergMarquardt.linalg],
     ]
 

@@ -186,7 +186,7 @@ class InterruptAt:
         f"core/{name}.py"
         for name in (
             *("backprop", "step", "activations", "costs", "dropout", "minibatch"),
-            *("optimizers/base", "optimizers/_sgd", "optimizers/_adam", "optimizers/_wrappers"),
+            *("optimizers/_base", "optimizers/_sgd", "optimizers/_adam", "optimizers/_wrappers"),
         )
     )
 

@@ -18,7 +18,7 @@ import numpy as np
 
 import xpnet
 from xpnet import Callback, DivergenceError, EarlyStopping, Ensemble, Network, ReduceLROnPlateau
-from xpnet.core.optimizers import _table as table
+from xpnet.core import optimizers as table
 
 from . import oracle as known
 from . import own

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache, partial
 from threading import Lock
-from types import FunctionType, ModuleType
+from types import ModuleType
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import array_api_compat
@@ -57,8 +57,14 @@ NAMESPACE_FUNCTIONS = (
     *("where", "zeros", "zeros_like"),
 )
 NAMESPACE_DTYPES = ("float32", "float64", "int32", "uint8")
-# ... and its arrays, besides the members of `Array`; the type stubs of NumPy give `~` to some of its arrays alone
-ARRAY_METHODS = ("__invert__", "__array_namespace__", "__dlpack__", "__dlpack_device__", "to_device")
+# ... and its arrays
+ARRAY_MEMBERS = (
+    *("shape", "ndim", "dtype", "device", "mT", "__getitem__", "__bool__", "__int__", "__float__", "__neg__"),
+    *("__abs__", "__add__", "__radd__", "__sub__", "__rsub__", "__mul__", "__rmul__", "__truediv__", "__rtruediv__"),
+    *("__pow__", "__rpow__", "__matmul__", "__and__", "__or__", "__xor__", "__rshift__", "__lt__", "__le__"),
+    *("__gt__", "__ge__", "__eq__", "__ne__", "__invert__", "__array_namespace__", "__dlpack__", "__dlpack_device__"),
+    "to_device",
+)
 
 BindShortcut: TypeAlias = Callable[..., Callable[[], Any]]  # (out, *args, **options) -> call with less Python around it
 
@@ -561,7 +567,7 @@ def open_namespace(xp: ModuleType, device: Any = None) -> Backend:
             device = next((candidate for candidate in devices if _is_name_of(device, candidate)), device)
         if hasattr(xp, "zeros"):
             x = xp.zeros((1, 1), device=device)
-            missing += [f"{type(x).__name__}.{name}" for name in list_array_members() if not _has_member(x, name)]
+            missing += [f"{type(x).__name__}.{name}" for name in ARRAY_MEMBERS if not _has_member(x, name)]
         if not missing:
             backend = Backend(xp.__name__, xp, device)
             returned = backend.to_numpy(backend.asarray(numbers))
@@ -581,19 +587,6 @@ def open_namespace(xp: ModuleType, device: Any = None) -> Backend:
             "arrays, and np.from_dlpack its own"
         )
     return backend
-
-
-def list_array_members() -> list[str]:
-    """List the attributes and methods that the arrays of a namespace must have.
-
-    Examples
-    --------
-    >>> list_array_members()[:3]
-    ['shape', 'ndim', 'dtype']
-    """
-    kinds = property, FunctionType
-    members = [name for name, value in vars(Array).items() if isinstance(value, kinds)]
-    return [name for name in members if name not in ("__init__", "__subclasshook__")] + [*ARRAY_METHODS]
 
 
 def _has_member(x: Any, name: str) -> bool:

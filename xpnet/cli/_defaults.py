@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from xpnet._checks import choices, count
-from xpnet.core.optimizers import OPTIMIZERS
-from xpnet.core.optimizers.base import Optimizer, needs_all_examples
+from xpnet.core.optimizers import OPTIMIZERS, Optimizer, needs_all_examples
 from xpnet.core.schedules import SCHEDULES
 from xpnet.errors import ArgumentError
 from xpnet.tables import Recipe

@@ -15,6 +15,8 @@ Forward-Mode AD in a Functional Framework", Higher-Order and Symbolic Computatio
 
 import math
 import operator
+
+# pyright: reportUnknownArgumentType=false, reportUnknownVariableType=false
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple, NoReturn

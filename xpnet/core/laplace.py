@@ -1,11 +1,22 @@
-"""The Laplace approximation: how uncertain a network's outputs are, because the examples do not determine its weights.
+"""Bayesian weights: how strongly they are to decay, how noisy the targets are, and what the examples leave open.
 
-Around the most probable weights, their distribution is about a normal one, whose covariance is the inverse of
-M = β JᵀJ + α (see `evidence`). An output changes by J h if the weights change by h, so its variance is J M⁻¹ Jᵀ, which
-grows where there are no examples. The variance of the noise, 1/β, comes on top of it.
+With normal errors of precision β (one over their variance), and a normal prior of precision α for each weight, the most
+probable weights minimize ½ β Σ r² + ½ Σ α θ². Both precisions are those under which the data are most probable: each is
+estimated anew after a step, with the weights held. M = β JᵀJ + α is the inverse of the weights' covariance, and
+1 − α (M⁻¹)ᵢᵢ says how well the data determine weight i, from 0 to 1. The sum of these is γ, the number of weights that
+the data determine.
 
-D. J. C. MacKay, "A Practical Bayesian Framework for Backpropagation Networks", Neural Computation 4, 1992; E. Daxberger
-et al., "Laplace Redux", NeurIPS 2021.
+Weights that share an α are those of one input, those of each later layer, and the biases of each layer. An input that
+does not matter gets the largest one, and its weights nearly vanish (automatic relevance determination).
+
+Around the most probable weights, their distribution is about a normal one: the Laplace approximation. An output changes
+by J h if the weights change by h, so its variance is J M⁻¹ Jᵀ, which grows where there are no examples. The variance of
+the noise, 1/β, comes on top of it.
+
+D. J. C. MacKay, "Bayesian Interpolation" and "A Practical Bayesian Framework for Backpropagation Networks", Neural
+Computation 4, 1992; for Levenberg-Marquardt, F. D. Foresee and M. T. Hagan, "Gauss-Newton Approximation to Bayesian
+Learning", International Conference on Neural Networks, 1997; for error bars, E. Daxberger et al., "Laplace Redux",
+NeurIPS 2021.
 """
 
 from collections.abc import Sequence
@@ -14,15 +25,166 @@ from typing import NamedTuple
 import numpy as np
 
 from xpnet.core.activations import Activation
-from xpnet.core.arrays import Array, Layers, Namespace, rows_per_block
+from xpnet.core.arrays import Array, Layers, Namespace, join_layers, leaves, map_layers, rows_per_block, split_layers
 from xpnet.core.backprop import forward
 from xpnet.core.dual import unit_vectors
-from xpnet.core.optimizers import parameter_jacobian
+from xpnet.core.least_squares import make_identity, parameter_jacobian
 
 __all__ = [
+    "NOISE_CHANGE",
+    "Evidence",
     "Laplace",
+    "approximate",
+    "begin_evidence",
+    "estimate_precisions",
+    "find_decays",
+    "init_evidence",
     "outputs_with_variances",
 ]
+
+# α before the first estimate and at most, for inputs with mean square 1 and targets with variance 1. Weights of larger
+# ones would stay 0 for good, also if they matter once the noise is found to be small
+FIRST_PRECISION, MOST_PRECISION = 1e-2, 1e4
+MOST_CHANGE = 10.0  # by which an α grows or falls in an estimate, and by which β falls
+# By which β grows: slowly, so that weights that fit the noise, as those before the first estimate may, decay before
+# there seems to be none. With more weights than examples, both are a solution
+NOISE_CHANGE = 1.3
+LEAST_SHARE = 1e-3  # how well the data must determine a group of weights, to say anything of its precision
+LEAST_FREEDOM = 1e-3  # of the number of targets: what is left of it after γ
+LEAST_NOISE = 1e-14  # the least variance of the noise
+MOST_ESTIMATES = 100  # of the precisions, with the weights held
+LEAST_CHANGE = 1e-3  # of a precision, relative to itself; estimates that change less are the last
+
+
+class Evidence(NamedTuple):
+    """The state of Bayesian Levenberg-Marquardt: the damping and the precisions, all 0 before the first step.
+
+    Numbers are arrays without axes, or (networks, 1, 1) for several networks.
+    """
+
+    mu: Array  # the damping, as in `least_squares.Damping`
+    growth: Array
+    noise: Array  # β, in units of the cost
+    weights: Layers  # α: (1, n_in) and (1, 1) for weights and biases of the first layer, (1, 1) and (1, 1) for others
+    steps: Array  # that have lowered the cost
+
+    @property
+    def relevance(self) -> Array:
+        """The standard deviation of the weights of each input, (..., n_in), 1/√α: the least if it does not matter."""
+        return self.weights[0][0][..., 0, :] ** -0.5
+
+
+def init_evidence(layers: Layers, zero: Array) -> Evidence:
+    """Make the state before the first step."""
+    first, *others = layers
+    groups = [(0.0 * first[0][..., :1, :], 0.0 * first[1][..., :1, :1])]
+    groups += [(0.0 * w[..., :1, :1], 0.0 * b[..., :1, :1]) for w, b in others]
+    return Evidence(zero, 0.0 * zero, 0.0 * zero, tuple(groups), 0.0 * zero)
+
+
+def begin_evidence(
+    evidence: Evidence, squares: Array, variance: Array, factor: float, xp: Namespace
+) -> tuple[Evidence, Layers]:
+    """Set the precisions before the first step; those that are not 0 stay as they are.
+
+    Parameters
+    ----------
+    evidence
+        The state.
+    squares
+        The mean squares of the inputs, (..., 1, n_in).
+    variance
+        The variance of the targets, in the shape of μ.
+    factor
+        The cost of an example, as a multiple of ½ Σ (a − y)².
+    xp
+        Namespace of the arrays.
+
+    Returns
+    -------
+    evidence, units
+        The precisions; and those that count as 1, in the shapes of those of the weights: they are 1 for inputs with
+        mean square 1 and targets with variance 1. If there is one layer, both change its own.
+    """
+    layers = [[xp.ones_like(alpha) for alpha in pair] for pair in evidence.weights]
+    layers[0][0] = xp.where(squares > 0.0, squares, xp.ones_like(squares))
+    layers[-1] = [unit / variance for unit in layers[-1]]
+    units = tuple((w, b) for w, b in layers)
+
+    def begin(alpha: Array, unit: Array) -> tuple[Array]:
+        return (xp.where(alpha > 0.0, alpha, FIRST_PRECISION * unit),)
+
+    (weights,) = map_layers(begin, evidence.weights, units)
+    noise = xp.where(evidence.noise > 0.0, evidence.noise, 1.0 / (factor * variance))
+    return evidence._replace(noise=noise, weights=weights), units
+
+
+def find_decays(evidence: Evidence, layers: Layers, n: Array) -> Layers:
+    """Find the λ in the penalty ½ λ θ² of each weight and bias that goes with the mean cost of n examples."""
+    scale = evidence.noise * n
+
+    def divide(alpha: Array, part: Array) -> tuple[Array]:
+        return (alpha / scale + 0.0 * part,)
+
+    return map_layers(divide, evidence.weights, layers)[0]
+
+
+def estimate_precisions(
+    evidence: Evidence,
+    layers: Layers,
+    matrix: Array,
+    cost: Array,
+    n: Array,
+    n_out: int,
+    units: Layers,
+    noise_change: float,
+    xp: Namespace,
+) -> Evidence:
+    """Estimate all precisions anew, with the weights held; each α changes by a factor of 10 at most.
+
+    Parameters
+    ----------
+    evidence
+        The precisions.
+    layers
+        Weights and biases.
+    matrix
+        JᵀJ of the mean cost at these.
+    cost
+        The mean cost at these.
+    n, n_out
+        Number of examples, and of the targets of each.
+    units
+        As `begin_evidence` returns them.
+    noise_change
+        The factor by which β grows at most.
+    xp
+        Namespace of the arrays.
+    """
+    decay = join_layers(find_decays(evidence, layers, n), xp)
+    identity = make_identity(decay, xp)
+    inverse = xp.linalg.inv(matrix + identity * decay)
+    share = 1.0 - decay * xp.sum(inverse * identity, axis=-1)[..., None]
+    share = xp.minimum(xp.maximum(share, 0.0 * share), 0.0 * share + 1.0)
+    gamma = xp.reshape(xp.sum(share, axis=(-2, -1)), cost.shape)
+
+    def limit(new: Array, old: Array, growth: float) -> Array:
+        return xp.minimum(xp.maximum(new, old / MOST_CHANGE), old * growth)
+
+    def estimate(share: Array, part: Array, unit: Array, alpha: Array) -> tuple[Array]:
+        """Estimate the precisions of the groups of weights that share one."""
+        most = MOST_PRECISION * unit
+        axis = -2 if most.shape[-1] == part.shape[-1] else (-2, -1)
+        determined, square = (xp.sum(x, axis=axis, keepdims=True) for x in (share, part * part))
+        precision = determined / xp.maximum(square, LEAST_SHARE / most)
+        precision = xp.minimum(xp.where(determined < LEAST_SHARE, most, precision), most)
+        return (limit(precision, alpha, MOST_CHANGE),)
+
+    (weights,) = map_layers(estimate, split_layers(share, layers, xp), layers, units, evidence.weights)
+    n_targets = n_out * n
+    freedom = xp.maximum(n_targets - gamma, LEAST_FREEDOM * n_targets)
+    noise = freedom / xp.maximum(2.0 * n * cost, LEAST_NOISE * freedom)
+    return evidence._replace(noise=limit(noise, evidence.noise, noise_change), weights=weights)
 
 
 class Laplace(NamedTuple):
@@ -30,6 +192,38 @@ class Laplace(NamedTuple):
 
     covariance: np.ndarray  # (P, P), in the order of `parameter_jacobian`
     noise: np.ndarray  # (1,): the variance of the targets around the outputs
+
+
+def approximate(
+    evidence: Evidence,
+    layers: Layers,
+    matrix: np.ndarray,
+    cost: np.ndarray,
+    n: np.ndarray,
+    n_out: int,
+    units: Layers,
+    factor: float,
+) -> Laplace:
+    """Estimate the precisions until they settle, with the weights held, and invert M; all arrays are NumPy's.
+
+    The parameters are those of `estimate_precisions` and `begin_evidence`.
+
+    Raises
+    ------
+    LinAlgError
+        If rounding hides the effects of some weights.
+    """
+    for _ in range(MOST_ESTIMATES):
+        before = evidence
+        evidence = estimate_precisions(before, layers, matrix, cost, n, n_out, units, MOST_CHANGE, np)
+        pairs = zip(leaves((evidence.noise, evidence.weights)), leaves((before.noise, before.weights)))
+        if all((abs(new - old) <= LEAST_CHANGE * old).all() for new, old in pairs):
+            break
+    decay = join_layers(find_decays(evidence, layers, n), np)
+    covariance = np.linalg.inv(matrix + np.diag(decay[:, 0])) / (evidence.noise * n)
+    if not (np.isfinite(covariance).all() and (np.diagonal(covariance) > 0.0).all()):
+        raise np.linalg.LinAlgError
+    return Laplace((covariance + covariance.T) / 2, np.reshape(1.0 / (evidence.noise * factor), (1,)))
 
 
 def outputs_with_variances(

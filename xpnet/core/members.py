@@ -4,6 +4,8 @@ The mathematics uses only the last two axes, (examples, units), and carries the 
 axes of length 1, so that they broadcast against the weights of all networks: () and (1,) become (networks, 1, 1).
 """
 
+# pyright: reportUnknownArgumentType=false, reportUnknownVariableType=false
+
 from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Any, TypeAlias

@@ -7,9 +7,9 @@ that does not use the total sets ``needs_total = False`` and can then be used wi
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+from typing import Annotated, Any, ClassVar, TypeAlias
 
-from xpnet._checks import in_range, overwrite
+from xpnet._checks import Real, check_fields, is_list, show
 from xpnet._names import explain_arguments
 from xpnet.errors import ArgumentError
 
@@ -27,10 +27,30 @@ __all__ = [
 
 Schedule: TypeAlias = Callable[[int, int], float]
 
+Rate: TypeAlias = Annotated[float, Real(0, math.inf, "0.01 is a usual rate")]
+RateAboveZero: TypeAlias = Annotated[float, Real(0, math.inf, "0.01 is a usual rate", includes_low=False)]
+Fraction: TypeAlias = Annotated[float, Real(0, 1, "it is a fraction of all steps")]
+
+
+def parse_points(argument: str, value: Any) -> tuple[float, ...]:
+    """Check the points of `Step`."""
+    if not is_list(value):
+        raise ArgumentError(f"{argument}={show(value)} must be a tuple of fractions of all steps, as in (0.5, 0.75)")
+    return tuple(Real(0, 1, "each is a fraction of all steps")(argument, point) for point in value)
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """Base class of the schedules: checks their numbers."""
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        check_fields(self)
+
 
 @explain_arguments
 @dataclass(frozen=True)
-class Constant:
+class Constant(_Checked):
     """The same rate at every step.
 
     Parameters
@@ -49,12 +69,8 @@ class Constant:
     0.5
     """
 
-    lr: float
+    lr: Rate
     needs_total: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        """Check the rate."""
-        overwrite(self, lr=in_range("lr", self.lr, 0, math.inf, "0.01 is a usual one"))
 
     def __call__(self, step: int, total: int) -> float:
         """Learning rate of a step."""
@@ -63,7 +79,7 @@ class Constant:
 
 @explain_arguments
 @dataclass(frozen=True)
-class Step:
+class Step(_Checked):
     """Drop the rate at certain points of the training.
 
     The rate is lr · factorᵏ after k points.
@@ -89,20 +105,9 @@ class Step:
     [1.0, 1.0, 0.5, 0.25]
     """
 
-    lr: float
-    factor: float = 0.1
-    at: Sequence[float] = (0.5, 0.75)
-
-    def __post_init__(self) -> None:
-        """Check the numbers."""
-        overwrite(
-            self,
-            lr=in_range("lr", self.lr, 0, math.inf, "it is the first learning rate"),
-            factor=in_range("factor", self.factor, 0, math.inf, "0.1 is usual"),
-        )
-        if not isinstance(self.at, (tuple, list)):
-            raise ArgumentError(f"at={self.at!r} must be a tuple of fractions of all steps, as in (0.5, 0.75)")
-        overwrite(self, at=tuple(in_range("at", x, 0, 1, "each is a fraction of all steps") for x in self.at))
+    lr: Rate
+    factor: Annotated[float, Real(0, math.inf, "0.1 is usual")] = 0.1
+    at: Annotated[Sequence[float], parse_points] = (0.5, 0.75)
 
     def __call__(self, step: int, total: int) -> float:
         """Learning rate of a step."""
@@ -111,7 +116,7 @@ class Step:
 
 @explain_arguments
 @dataclass(frozen=True)
-class Exponential:
+class Exponential(_Checked):
     """Decay exponentially from a first rate to a last one.
 
     With t = step / (total − 1), the rate is lr · (final / lr)ᵗ.
@@ -132,23 +137,8 @@ class Exponential:
     [1.0, 0.1, 0.01]
     """
 
-    lr: float
-    final: float
-
-    def __post_init__(self) -> None:
-        """Check the numbers."""
-        overwrite(
-            self,
-            lr=in_range("lr", self.lr, 0, math.inf, "it is the first learning rate", includes_low=False),
-            final=in_range(
-                "final",
-                self.final,
-                0,
-                math.inf,
-                "it is the last learning rate, and an exponential never reaches 0",
-                includes_low=False,
-            ),
-        )
+    lr: RateAboveZero
+    final: RateAboveZero
 
     def __call__(self, step: int, total: int) -> float:
         """Learning rate of a step."""
@@ -157,7 +147,7 @@ class Exponential:
 
 @explain_arguments
 @dataclass(frozen=True)
-class InverseScaling:
+class InverseScaling(_Checked):
     """Divide the rate by a power of the step number: lr / (step + 1)^power.
 
     It does not depend on the total number of steps.
@@ -180,17 +170,9 @@ class InverseScaling:
     [1.0, 0.5, 0.25]
     """
 
-    lr: float
-    power: float = 0.5
+    lr: Rate
+    power: Annotated[float, Real(0, math.inf, "0.5 is usual")] = 0.5
     needs_total: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        """Check the numbers."""
-        overwrite(
-            self,
-            lr=in_range("lr", self.lr, 0, math.inf, "it is the first learning rate"),
-            power=in_range("power", self.power, 0, math.inf, "0.5 is usual"),
-        )
 
     def __call__(self, step: int, total: int) -> float:
         """Learning rate of a step."""
@@ -199,7 +181,7 @@ class InverseScaling:
 
 @explain_arguments
 @dataclass(frozen=True)
-class Cosine:
+class Cosine(_Checked):
     """Warm up linearly, then follow half a cosine down (Loshchilov and Hutter, arXiv:1608.03983, equation 5).
 
     With t = (step + ½) / total, the rate is peak · t / warmup while t < warmup, and then
@@ -225,18 +207,9 @@ class Cosine:
     [0.5, 0.933, 0.5, 0.067]
     """
 
-    peak: float
-    warmup: float = 0.0
-    final: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Check the numbers."""
-        overwrite(
-            self,
-            peak=in_range("peak", self.peak, 0, math.inf, "it is the largest learning rate"),
-            warmup=in_range("warmup", self.warmup, 0, 1, "it is a fraction of all steps"),
-            final=in_range("final", self.final, 0, math.inf, "it is the last learning rate"),
-        )
+    peak: Rate
+    warmup: Fraction = 0.0
+    final: Rate = 0.0
 
     def __call__(self, step: int, total: int) -> float:
         """Learning rate of a step."""
@@ -249,7 +222,7 @@ class Cosine:
 
 @explain_arguments
 @dataclass(frozen=True)
-class OneCycle:
+class OneCycle(_Checked):
     """Rise linearly to a peak, then fall linearly to zero (after Smith, arXiv:1803.09820).
 
     With t = (step + ½) / total, the rate is peak · t / warmup while t < warmup, then peak · (1 − t) / (1 − warmup).
@@ -273,16 +246,8 @@ class OneCycle:
     [0.25, 0.75, 0.75, 0.25]
     """
 
-    peak: float
-    warmup: float = 0.2
-
-    def __post_init__(self) -> None:
-        """Check the numbers."""
-        overwrite(
-            self,
-            peak=in_range("peak", self.peak, 0, math.inf, "it is the largest learning rate"),
-            warmup=in_range("warmup", self.warmup, 0, 1, "it is a fraction of all steps"),
-        )
+    peak: Rate
+    warmup: Fraction = 0.2
 
     def __call__(self, step: int, total: int) -> float:
         """Learning rate of a step."""

@@ -7,25 +7,33 @@ recorded and replayed, or in a plain loop.
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from xpnet.core._slopes import add_slopes
 from xpnet.core.activations import Activation
-from xpnet.core.arrays import Array, Layers, Namespace
+from xpnet.core.arrays import Array, Layers, Namespace, leaves, map_arrays
 from xpnet.core.backprop import backward, forward
 from xpnet.core.costs import Output
 from xpnet.core.dropout import Dropout, drop
 from xpnet.core.minibatch import Minibatch
-from xpnet.core.optimizers.base import Update, WholeStep, add_decay, penalty
 
 __all__ = [
     "State",
+    "Update",
+    "WholeStep",
+    "add_decay",
     "add_slopes",
+    "differentiate",
     "drop_and_step",
     "make_step",
-    "penalize_and_weigh",
+    "over_matrices",
+    "penalty",
+    "select_arrays",
     "take_step",
 ]
+
+# The update of an optimizer: (layers, grads, state, lr, xp) -> (layers, state)
+Update: TypeAlias = Callable[[Layers, Layers, Any, Array, Namespace], tuple[Layers, Any]]
 
 
 class State(NamedTuple):
@@ -35,6 +43,17 @@ class State(NamedTuple):
     optimizer: Any
     cost: Any  # (..., m): the cost at each position of the minibatch, before the update, summed over a chunk's steps
     dropout: Dropout | None = None
+
+
+class WholeStep(NamedTuple):
+    """The update of an optimizer that takes the whole step: it needs the examples, or the cost at other weights."""
+
+    take: Callable[..., Any]  # (sigmas, output, state, minibatch, xp) -> state
+    add: Callable[..., Any] | None = None  # likewise, for parts of the examples before the last one; None: no parts
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Take the step."""
+        return self.take(*arguments)
 
 
 def make_step(
@@ -50,22 +69,22 @@ def take_step(
     sigmas: Sequence[Activation], output: Output, update: Update, state: State, minibatch: Minibatch, xp: Namespace
 ) -> State:
     """Take one step of training. It may overwrite the arrays of `state`, so give it a copy."""
-    zs, activations = forward(state.layers, sigmas, minibatch.x, xp)
-    grads = backward(state.layers, sigmas, output, zs, activations, minibatch.y, xp, minibatch.weight)
-    cost = output.value(zs[-1], activations[-1], minibatch.y, xp)
-    if minibatch.slopes is not None:
-        grads, cost = add_slopes(grads, cost, state.layers, sigmas, zs, activations, minibatch, xp)
-    grads, cost = penalize_and_weigh(grads, cost, state.layers, minibatch, xp)  # often there is nothing to do
+    grads, cost = differentiate(sigmas, output, state.layers, minibatch, xp)
     total = state.cost
     total += cost
     layers, optimizer = update(state.layers, grads, state.optimizer, minibatch.lr, xp)
     return State(layers, optimizer, total, state.dropout)
 
 
-def penalize_and_weigh(
-    grads: Layers, cost: Array, layers: Layers, minibatch: Minibatch, xp: Namespace
+def differentiate(
+    sigmas: Sequence[Activation], output: Output, layers: Layers, minibatch: Minibatch, xp: Namespace
 ) -> tuple[Layers, Array]:
-    """Add the penalty on the weights, if there is one, and multiply costs by the weights of their examples, if any."""
+    """Compute the gradient of the mean cost of a minibatch, and the cost of each example, times its weight."""
+    zs, activations = forward(layers, sigmas, minibatch.x, xp)
+    grads = backward(layers, sigmas, output, zs, activations, minibatch.y, xp, minibatch.weight)
+    cost = output.value(zs[-1], activations[-1], minibatch.y, xp)
+    if minibatch.slopes is not None:
+        grads, cost = add_slopes(grads, cost, layers, sigmas, zs, activations, minibatch, xp)
     if minibatch.decay is not None:  # the estimators' α; the weight_decay of optimizers is applied in their update
         grads = add_decay(grads, layers, minibatch.decay)
         cost = cost + penalty(layers, minibatch.decay, xp)
@@ -79,3 +98,34 @@ def drop_and_step(
     output = output.with_inputs(minibatch.x)  # without masks
     x, masked_sigmas, dropout = drop(state.dropout, sigmas, minibatch.x, state.layers, xp)
     return take_step(masked_sigmas, output, update, state._replace(dropout=dropout), minibatch._replace(x=x), xp)
+
+
+def add_decay(grads: Layers, layers: Layers, strength: Array | None) -> Layers:
+    """Add the gradient of λ/2 ‖w‖², which is λ w; biases do not decay."""
+    if strength is None:
+        return grads
+    return tuple((gw + strength * w, gb) for (w, _), (gw, gb) in zip(layers, grads))
+
+
+def penalty(layers: Layers, strength: Array, xp: Namespace) -> Array:
+    """Compute λ/2 ‖w‖², whose gradient `add_decay` adds; a number, or (networks, 1) for several networks."""
+    number = 0.5 * strength * sum(over_matrices(xp.sum, w * w) for w, _ in layers)
+    return number[..., 0] if number.ndim else number
+
+
+def over_matrices(reduce: Callable[..., Array], x: Array) -> Array:
+    """Reduce a matrix to a number, or the matrices of several networks to (networks, 1, 1).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> float(over_matrices(np.sum, np.ones((3, 4)))), over_matrices(np.sum, np.ones((2, 3, 4))).shape
+    (12.0, (2, 1, 1))
+    """
+    return reduce(x) if x.ndim == 2 else reduce(x, axis=(-2, -1), keepdims=True)
+
+
+def select_arrays(condition: Array, new: Any, old: Any, xp: Namespace) -> Any:
+    """Choose between two nests of arrays: the new ones where the condition holds."""
+    remaining = iter(leaves(old))
+    return map_arrays(lambda x: x if x is (other := next(remaining)) else xp.where(condition, x, other), new)

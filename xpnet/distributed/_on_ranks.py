@@ -8,7 +8,7 @@ from typing import Any
 
 from xpnet._checks import truncate
 from xpnet.backends import AUTO
-from xpnet.core.optimizers.base import needs_all_examples
+from xpnet.core.optimizers import needs_all_examples
 from xpnet.core.scaling import Scaling
 from xpnet.data import place_scaling
 from xpnet.data.source import Countable

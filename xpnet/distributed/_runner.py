@@ -9,7 +9,7 @@ import numpy as np
 from xpnet.backends.base import Eager, cast
 from xpnet.core.arrays import leaves
 from xpnet.core.minibatch import Batch
-from xpnet.core.optimizers.base import Optimizer
+from xpnet.core.optimizers import Optimizer
 from xpnet.core.step import State
 from xpnet.data.reader import Reader
 from xpnet.data.source import Chunk

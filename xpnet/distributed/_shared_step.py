@@ -13,8 +13,7 @@ from xpnet.core.backprop import backward, forward
 from xpnet.core.costs import Output
 from xpnet.core.dropout import drop
 from xpnet.core.minibatch import Batch, Encoding, Examples, Minibatch, make_minibatch
-from xpnet.core.optimizers.base import Update, add_decay, penalty
-from xpnet.core.step import State, add_slopes
+from xpnet.core.step import State, Update, add_decay, add_slopes, penalty
 
 AddUp: TypeAlias = Callable[[Layers, Namespace], Layers]  # adds up the gradients of all processes
 

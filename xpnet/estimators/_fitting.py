@@ -19,7 +19,7 @@ from xpnet._checks import warn, yes_or_no
 from xpnet.backends import backend_of, on_host_only, require_bytes, to_host
 from xpnet.backends.base import Backend
 from xpnet.core.arrays import Array, Namespace, count_bytes, leaves
-from xpnet.core.optimizers.base import needs_all_examples
+from xpnet.core.optimizers import needs_all_examples
 from xpnet.data import (
     HostRows,
     RowSource,

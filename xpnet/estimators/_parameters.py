@@ -10,8 +10,17 @@ import numpy as np
 
 from xpnet._checks import choices, count, in_range, yes_or_no
 from xpnet._names import explain_unknown
-from xpnet.core.optimizers import LBFGS, MOST_TRIALS, SGD, AdamHat, LevenbergMarquardt
-from xpnet.core.optimizers.base import Optimizer, begins_anew, is_optimizer, needs_all_examples
+from xpnet.core.optimizers import (
+    LBFGS,
+    MOST_TRIALS,
+    SGD,
+    AdamHat,
+    LevenbergMarquardt,
+    Optimizer,
+    begins_anew,
+    is_optimizer,
+    needs_all_examples,
+)
 from xpnet.core.schedules import Schedule
 from xpnet.errors import ArgumentError
 from xpnet.estimators.inputs import require_seed

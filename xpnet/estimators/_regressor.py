@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from xpnet._checks import yes_or_no
 from xpnet._names import explain_arguments
 from xpnet.core.arrays import Array
-from xpnet.core.optimizers import Evidence
+from xpnet.core.laplace import Evidence
 from xpnet.errors import ArgumentError
 from xpnet.estimators.base import BaseLearner, BasePerceptron, has_epochs, mean_outputs
 from xpnet.estimators.inputs import drop_single_output

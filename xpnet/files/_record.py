@@ -23,8 +23,7 @@ from xpnet.core.dropout import init_dropout
 from xpnet.core.laplace import Laplace
 from xpnet.core.model import Model, Seeds
 from xpnet.core.novelty import Novelty
-from xpnet.core.optimizers import OPTIMIZERS, SGD
-from xpnet.core.optimizers.base import Optimizer
+from xpnet.core.optimizers import OPTIMIZERS, SGD, Optimizer
 from xpnet.core.scaling import Scaling
 from xpnet.core.step import State
 from xpnet.data import place_scaling
@@ -440,7 +439,8 @@ def _take_state(arrays: dict[str, np.ndarray], value: Value, present: Value) -> 
     with present.scope():
         memory = map_arrays(backend.to_numpy, state.memory)
         memory = rebuild(memory, [take(f"optimizer.{i}") for i in range(len(leaves(memory)))])
-        value.optimizer.check_memory(memory)  # type: ignore[attr-defined]
+        if not all(np.isfinite(array).all() for array in leaves(memory)):
+            raise ArgumentError("the memory of the optimizer must be finite")
         state = state._replace(memory=backend.copy_nest(memory, dtype))
         if any(model.dropout):
             step = arrays.pop("dropout.step")

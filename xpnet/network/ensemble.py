@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from xpnet.core.calibration import Calibration
     from xpnet.core.costs import Cost
     from xpnet.core.initializers import Initializer
-    from xpnet.core.optimizers.base import Optimizer
+    from xpnet.core.optimizers import Optimizer
     from xpnet.core.schedules import Schedule
     from xpnet.inference import Bars, Coverage, SingleRows
     from xpnet.inference.metrics import Metric

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from xpnet.core.costs import Cost, Output
     from xpnet.core.initializers import Initializer
     from xpnet.core.model import Seeds
-    from xpnet.core.optimizers.base import Optimizer
+    from xpnet.core.optimizers import Optimizer
     from xpnet.core.scaling import Scaling
     from xpnet.core.schedules import Schedule
     from xpnet.inference import Bars, Coverage, Summary

@@ -1,36 +1,36 @@
-"""Fitting the Laplace approximation; the formulas are in `core.laplace` and `core.optimizers._evidence`."""
+"""Fitting the Laplace approximation, block by block; the formulas are in `core.laplace`."""
 
 from collections.abc import Iterator
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
 from xpnet.backends import on_host_only, require_bytes
-from xpnet.core.arrays import Array, Layers, join_layers, leaves, map_arrays
+from xpnet.core.arrays import Array, Layers, map_arrays
 from xpnet.core.backprop import forward
-from xpnet.core.laplace import Laplace
+from xpnet.core.laplace import Evidence, Laplace, approximate, begin_evidence, init_evidence
+from xpnet.core.least_squares import SQUARED, normal_equations
 from xpnet.core.minibatch import decode
 from xpnet.core.model import count_parameters
-from xpnet.core.optimizers import (
-    MOST_CHANGE,
-    SQUARED,
-    Evidence,
-    begin_evidence,
-    estimate_precisions,
-    find_decays,
-    init_evidence,
-    normal_equations,
-    unit_precisions,
-)
 from xpnet.data.source import Source
 from xpnet.errors import ArgumentError
 from xpnet.value import Objective, Value
 
-MOST_ESTIMATES = 100  # of the precisions
-LEAST_CHANGE = 1e-3  # of a precision, relative to itself; estimates that change less are the last
 MATRICES = 4  # of P × P numbers in memory at once
+
+
+class Sums(NamedTuple):
+    """Sums over examples, of numbers times their weights."""
+
+    matrix: Array  # JᵀJ
+    cost: Array
+    input_squares: Array  # (1, n_in)
+    targets: Array  # (n_targets,)
+    target_squares: Array
+    n: Array  # the number of examples with a weight
+    weight: Array
 
 
 def fit_laplace(value: Value, source: Source) -> Laplace:
@@ -52,27 +52,26 @@ def fit_laplace(value: Value, source: Source) -> Laplace:
     with backend.scope("float64"):
         layers = map_arrays(partial(backend.asarray, dtype="float64"), value.layers)
         sums: list[np.ndarray] = []
-        for part in map(partial(_sum_block, value, layers, factor), _read_blocks(value, source, n_parameters)):
+        for block in _read_blocks(value, source, n_parameters):
+            part = map_arrays(backend.to_numpy, _sum_block(value, layers, factor, block))
             sums = [x + y for x, y in zip(sums, part)] if sums else part
         layers = map_arrays(backend.to_numpy, layers)
-    matrix, cost, input_squares, targets, target_squares, n, total = sums
-    matrix = matrix / total
-    means, squares = targets / total, target_squares / total
+    matrix, cost, input_squares, targets, target_squares = (part / sums[-1] for part in sums[:5])
     limits = np.finfo(np.float64)
-    variance = np.maximum(np.mean(squares - means**2), limits.eps * np.mean(squares) + limits.tiny)  # less is rounding
-    scales = input_squares / total, variance, factor
+    variance = np.mean(target_squares - targets**2)
+    variance = np.maximum(variance, limits.eps * np.mean(target_squares) + limits.tiny)  # less is rounding
+    memory, evidence = value.state.optimizer.memory, init_evidence(layers, np.zeros(()))
+    if isinstance(memory, Evidence):
+        with value.scope():
+            evidence = map_arrays(lambda x: np.asarray(backend.to_numpy(x), np.float64), memory)
+    evidence, units = begin_evidence(evidence, input_squares, variance, factor, np)
     try:
-        evidence = _find_evidence(value, layers, matrix, scales, cost / total, int(n))
-        decay = join_layers(find_decays(evidence, layers, np.array(n)), np)
-        covariance = np.linalg.inv(matrix + np.diag(decay[:, 0])) / (evidence.noise * n)
-        if not (np.isfinite(covariance).all() and (np.diagonal(covariance) > 0.0).all()):
-            raise np.linalg.LinAlgError
+        laplace = approximate(evidence, layers, matrix, cost, sums[5], model.n_out, units, factor)
     except np.linalg.LinAlgError as error:
         raise ArgumentError(
             f"fit_laplace cannot tell the effects of the {n_parameters:,} weights and biases apart in float64, as with "
             "inputs or targets far from 0; make the network with standardize=True, or train longer"
         ) from error
-    laplace = Laplace((covariance + covariance.T) / 2, np.reshape(1.0 / (evidence.noise * factor), (1,)))
     for array in laplace:
         array.flags.writeable = False
     return laplace
@@ -90,21 +89,15 @@ def _read_blocks(value: Value, source: Source, width: int) -> Iterator[tuple[Arr
         yield block.pop()
 
 
-def _sum_block(
-    value: Value, layers: Layers, factor: float, block: tuple[Array, Array, Array | None]
-) -> list[np.ndarray]:
-    """Compute the sums over a block of examples. Synchronizes.
-
-    They are those of JᵀJ, the costs, the squares of the inputs, the targets and their squares, all of
-    them weighted; the number of examples with a weight, and the weights.
-    """
+def _sum_block(value: Value, layers: Layers, factor: float, block: tuple[Array, Array, Array | None]) -> Sums:
+    """Compute the sums over a block of inputs, targets and weights."""
     backend, sigmas, xp = value.backend, value.model.sigmas, value.xp
     x, y = (backend.asarray(part, "float64") for part in block[:2])
     weight = xp.ones_like(y[:, 0]) if block[2] is None else backend.asarray(block[2], "float64")
     matrix, _ = normal_equations(layers, sigmas, x, y, factor * weight, xp)
     _, activations = forward(layers, sigmas, x, xp)
     column, error = weight[:, None], activations[-1] - y
-    sums = [
+    return Sums(
         matrix,
         0.5 * factor * xp.sum(column * error**2),
         xp.sum(column * x * x, axis=0, keepdims=True),
@@ -112,8 +105,7 @@ def _sum_block(
         xp.sum(column * y * y, axis=0),
         xp.sum(xp.astype(weight != 0.0, weight.dtype)),
         xp.sum(weight),
-    ]
-    return [backend.to_numpy(part) for part in sums]
+    )
 
 
 def _require_squares(value: Value) -> None:
@@ -139,31 +131,3 @@ def _require_fit_to_targets(value: Value) -> None:
             f"fit_laplace knows targets alone, and the weights were fitted by {used}, which its error bars would leave "
             "out; use an Ensemble, or calibrate on validation data"
         )
-
-
-def _find_evidence(
-    value: Value,
-    layers: Any,
-    matrix: np.ndarray,
-    scales: tuple[np.ndarray, np.ndarray, float],
-    cost: np.ndarray,
-    n: int,
-) -> Evidence:
-    """Estimate the precisions, with the weights held, until they settle."""
-    memory, n_examples = value.state.optimizer.memory, np.array(float(n))
-    evidence = init_evidence(layers, np.zeros(()))
-    if isinstance(memory, Evidence):
-        with value.scope():
-            evidence = map_arrays(lambda x: np.asarray(value.backend.to_numpy(x), np.float64), memory)
-    input_squares, variance, factor = scales
-    units = unit_precisions(evidence, input_squares, variance, np)
-    evidence = begin_evidence(evidence, units, 1.0 / (factor * variance), np)
-    for _ in range(MOST_ESTIMATES):
-        n_targets = value.model.n_out * n_examples
-        new = estimate_precisions(evidence, layers, matrix, cost, n_examples, n_targets, units, MOST_CHANGE, np)
-        pairs = zip(leaves((new.noise, new.weights)), leaves((evidence.noise, evidence.weights)))
-        has_settled = all((abs(after - before) <= LEAST_CHANGE * before).all() for after, before in pairs)
-        evidence = new
-        if has_settled:
-            break
-    return evidence

@@ -20,7 +20,7 @@ from xpnet._checks import in_range, overwrite, show
 from xpnet.core.activations import Activation
 from xpnet.core.arrays import Array, Layers, Namespace, count_elements, map_arrays, rows_per_block
 from xpnet.core.dual import jvp, unit_vectors
-from xpnet.core.optimizers import LEAST
+from xpnet.core.least_squares import solve_damped
 from xpnet.errors import ArgumentError
 from xpnet.physics._taylor import Series, pull_rows, taylor
 
@@ -162,9 +162,7 @@ class LinearProblem(NamedTuple):
 
     def solve(self, mu: Array, xp: Namespace) -> Array:
         """Compute the step −(JᵀJ + μ)⁻¹ Jᵀr = −Jᵀ (JJᵀ + μ)⁻¹ r, by the smaller matrix."""
-        right = self.gradient if self.few is None else self.few[0]
-        identity = xp.eye(right.shape[0], dtype=right.dtype, device=right.device)
-        step = -xp.linalg.solve(self.matrix + (mu + LEAST) * identity, right)
+        step = solve_damped(self.matrix, self.gradient if self.few is None else self.few[0], mu, xp)
         return step if self.few is None else xp.matmul(self.few[1].mT, step)
 
 

@@ -10,8 +10,9 @@ import numpy as np
 
 from xpnet._checks import count
 from xpnet.core.arrays import Array, Layers, Namespace, join_layers, map_arrays, split_layers
+from xpnet.core.least_squares import LARGEST_GROWTH, descend
 from xpnet.core.minibatch import Examples
-from xpnet.core.optimizers import LARGEST_GROWTH, LevenbergMarquardt, descend
+from xpnet.core.optimizers import LevenbergMarquardt
 from xpnet.core.step import State
 from xpnet.data.sampling import IN_ORDER, make_generator
 from xpnet.data.source import Chunk, Resident

@@ -22,8 +22,7 @@ import numpy as np
 from xpnet._checks import warn
 from xpnet.core.backprop import forward
 from xpnet.core.model import Model
-from xpnet.core.optimizers import SGD, AdamW
-from xpnet.core.optimizers.base import needs_all_examples
+from xpnet.core.optimizers import SGD, AdamW, needs_all_examples
 from xpnet.core.scaling import Scaling
 from xpnet.core.schedules import Cosine
 from xpnet.core.temperature import can_temper, find_logits, find_shift

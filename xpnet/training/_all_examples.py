@@ -10,7 +10,7 @@ from xpnet.backends import on_host_only, require_bytes
 from xpnet.backends.base import Backend
 from xpnet.core.arrays import rows_per_block
 from xpnet.core.model import Model, count_parameters
-from xpnet.core.optimizers.base import Optimizer
+from xpnet.core.optimizers import Optimizer
 from xpnet.data import Gathered, RowSource, read_targets
 from xpnet.data.sampling import LAST_APART, count_minibatches
 from xpnet.data.source import Resident, Rows, Source

@@ -17,8 +17,7 @@ from xpnet._names import find_nearest, look_up
 from xpnet.backends import AUTO
 from xpnet.backends.base import Backend
 from xpnet.core.model import Model
-from xpnet.core.optimizers import OPTIMIZERS
-from xpnet.core.optimizers.base import Optimizer, is_optimizer
+from xpnet.core.optimizers import OPTIMIZERS, Optimizer, is_optimizer
 from xpnet.core.schedules import Constant, Schedule
 from xpnet.data.sampling import SAMPLING, Sampling
 from xpnet.errors import ArgumentError

@@ -17,8 +17,7 @@ from xpnet._checks import choices, count, is_dict, printable, require_keys, trun
 from xpnet.backends.identity import PYTHON, describe, describe_call, is_fixed
 from xpnet.core.arrays import leaves
 from xpnet.core.model import Model
-from xpnet.core.optimizers import OPTIMIZERS
-from xpnet.core.optimizers.base import Optimizer
+from xpnet.core.optimizers import OPTIMIZERS, Optimizer
 from xpnet.core.schedules import SCHEDULE_CLASSES, Schedule
 from xpnet.errors import ArgumentError
 from xpnet.files import encode_optimizer, explain_errors

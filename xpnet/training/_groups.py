@@ -22,9 +22,9 @@ from xpnet.core.arrays import count_bytes, leaves
 from xpnet.core.members import MemberState, dimensions, extract, join, join_nests, whole
 from xpnet.core.minibatch import Batch, Examples, make_minibatch
 from xpnet.core.model import Model
-from xpnet.core.optimizers.base import Optimizer, WholeStep
+from xpnet.core.optimizers import Optimizer
 from xpnet.core.scaling import Scaling, ScalingInParts
-from xpnet.core.step import State, make_step
+from xpnet.core.step import State, WholeStep, make_step
 from xpnet.data.reader import Reader
 from xpnet.data.source import Chunk, Resident, Rows, identify
 from xpnet.training._kept_loops import KeptLoops, Loops

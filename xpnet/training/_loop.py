@@ -18,7 +18,7 @@ import numpy as np
 
 from xpnet.backends import Backend
 from xpnet.core.arrays import Layers, leaves
-from xpnet.core.optimizers.base import needs_all_examples
+from xpnet.core.optimizers import needs_all_examples
 from xpnet.data.source import Chunk, Resident, Rows, skip_steps
 from xpnet.errors import DivergenceError
 from xpnet.training._all_examples import warn_of_no_step

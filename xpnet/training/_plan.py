@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from xpnet._checks import Count, Real, check_fields, yes_or_no
-from xpnet.core.optimizers.base import Optimizer
+from xpnet.core.optimizers import Optimizer
 from xpnet.core.schedules import Schedule
 from xpnet.data.open import Data
 from xpnet.data.sampling import Sampling

@@ -3,8 +3,7 @@
 from typing import Any
 
 from xpnet.backends import Backend, describe_versions
-from xpnet.core.optimizers import OPTIMIZERS
-from xpnet.core.optimizers.base import Optimizer, needs_all_examples
+from xpnet.core.optimizers import OPTIMIZERS, Optimizer, needs_all_examples
 from xpnet.core.schedules import SCHEDULE_CLASSES, Constant
 from xpnet.training._plan import CompletePlan
 from xpnet.value import Run, name_of

@@ -12,7 +12,7 @@ from xpnet._checks import show
 from xpnet.backends import AUTO, limit_step_threads
 from xpnet.backends.identity import is_same
 from xpnet.core.model import Model
-from xpnet.core.optimizers.base import Optimizer, begins_anew, count_multiplications, needs_all_examples
+from xpnet.core.optimizers import Optimizer, begins_anew, count_multiplications, needs_all_examples
 from xpnet.core.scaling import PlacedScaling
 from xpnet.core.schedules import Constant
 from xpnet.data import check_repeatable

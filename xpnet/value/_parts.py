@@ -15,7 +15,7 @@ from xpnet.core.laplace import Laplace
 from xpnet.core.members import MemberState
 from xpnet.core.model import Model, Seeds
 from xpnet.core.novelty import MOST_DIRECTIONS, Novelty
-from xpnet.core.optimizers.base import Optimizer, is_optimizer
+from xpnet.core.optimizers import Optimizer, is_optimizer
 from xpnet.core.scaling import PlacedScaling
 from xpnet.core.step import State
 from xpnet.data import place_scaling

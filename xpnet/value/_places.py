@@ -10,8 +10,7 @@ from xpnet.core.arrays import Layers
 from xpnet.core.dropout import init_dropout
 from xpnet.core.initializers import Initializer
 from xpnet.core.model import Model, Seeds
-from xpnet.core.optimizers import SGD
-from xpnet.core.optimizers.base import Optimizer, OptimizerState
+from xpnet.core.optimizers import SGD, Optimizer, OptimizerState
 from xpnet.core.step import State
 from xpnet.data import place_scaling
 from xpnet.value._history import History

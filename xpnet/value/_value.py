@@ -15,7 +15,7 @@ from xpnet.core.laplace import Laplace
 from xpnet.core.members import MemberState, whole
 from xpnet.core.model import Model, Seeds
 from xpnet.core.novelty import Novelty
-from xpnet.core.optimizers.base import Optimizer
+from xpnet.core.optimizers import Optimizer
 from xpnet.core.scaling import PlacedScaling, Scaling
 from xpnet.core.step import State
 from xpnet.core.temperature import temper

@@ -3,12 +3,13 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
-from xpnet._checks import in_range, overwrite
+from xpnet._checks import Real, check_fields
 from xpnet._names import explain_arguments
-from xpnet.core.arrays import Array, Layers, Namespace, leaves, map_arrays, map_layers
-from xpnet.core.optimizers.base import OptimizerState, Update, add_decay, require_between, require_finite
+from xpnet.core.arrays import Array, Layers, Namespace, map_arrays, map_layers
+from xpnet.core.optimizers._base import OptimizerState, zeros_like
+from xpnet.core.step import Update, add_decay
 
 
 class RMSPropHyperparameters(NamedTuple):
@@ -61,32 +62,19 @@ class RMSProp:
     RMSProp(rho=0.9, epsilon=1e-08, weight_decay=0.0)
     """
 
-    rho: float = 0.99
-    epsilon: float = 1e-8
-    weight_decay: float = 0.0
+    rho: Annotated[float, Real(0, 1, "0.99 is usual")] = 0.99
+    epsilon: Annotated[float, Real(0, math.inf, "1e-8 is usual", includes_low=False)] = 1e-8
+    weight_decay: Annotated[float, Real(0, math.inf, "0 turns it off")] = 0.0
     default_lr: ClassVar[float] = 0.001
 
     def __post_init__(self) -> None:
         """Check the hyperparameters."""
-        overwrite(
-            self,
-            rho=in_range("rho", self.rho, 0, 1, "0.99 is usual"),
-            epsilon=in_range("epsilon", self.epsilon, 0, math.inf, "1e-8 is usual", includes_low=False),
-            weight_decay=in_range("weight_decay", self.weight_decay, 0, math.inf, "0 turns it off"),
-        )
+        check_fields(self)
 
     def init(self, layers: Layers, to_array: Callable[[float], Array]) -> OptimizerState:
         """Make the state for a network's first step; `to_array` converts a float."""
-        hyperparameters = RMSPropHyperparameters(
-            rho=to_array(self.rho),
-            epsilon=to_array(self.epsilon),
-            weight_decay=to_array(self.weight_decay) if self.weight_decay else None,
-        )
-        return OptimizerState(hyperparameters, map_arrays(lambda x: 0.0 * x, layers))
-
-    def check_memory(self, memory: Any) -> None:
-        """Refuse NumPy arrays that cannot be the memory of RMSProp: raise ValueError."""
-        require_between("mean of squares", leaves(memory), 0, math.inf)
+        numbers = RMSPropHyperparameters(self.rho, self.epsilon, self.weight_decay or None)
+        return OptimizerState(map_arrays(to_array, numbers), zeros_like(layers))
 
     @property
     def update(self) -> Update:
@@ -207,43 +195,21 @@ class Adam:
     Adam(beta1=0.8, beta2=0.999, epsilon=1e-08, weight_decay=0.0)
     """
 
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-8
-    weight_decay: float = 0.0
+    beta1: Annotated[float, Real(0, 1, "0.9 is usual")] = 0.9
+    beta2: Annotated[float, Real(0, 1, "0.999 is usual")] = 0.999
+    epsilon: Annotated[float, Real(0, math.inf, "1e-8 is usual", includes_low=False)] = 1e-8
+    weight_decay: Annotated[float, Real(0, math.inf, "0 turns it off")] = 0.0
     default_lr: ClassVar[float] = 0.001
 
     def __post_init__(self) -> None:
         """Check the hyperparameters."""
-        overwrite(
-            self,
-            beta1=in_range("beta1", self.beta1, 0, 1, "0.9 is usual"),
-            beta2=in_range("beta2", self.beta2, 0, 1, "0.999 is usual"),
-            epsilon=in_range("epsilon", self.epsilon, 0, math.inf, "1e-8 is usual", includes_low=False),
-            weight_decay=in_range("weight_decay", self.weight_decay, 0, math.inf, "0 turns it off"),
-        )
+        check_fields(self)
 
     def init(self, layers: Layers, to_array: Callable[[float], Array]) -> OptimizerState:
         """Make the state for a network's first step; `to_array` converts a float."""
-        hyperparameters = AdamHyperparameters(
-            beta1=to_array(self.beta1),
-            beta2=to_array(self.beta2),
-            epsilon=to_array(self.epsilon),
-            weight_decay=to_array(self.weight_decay) if self.weight_decay else None,
-        )
-        memory = AdamMemory(
-            power1=to_array(1.0)[None],
-            power2=to_array(1.0)[None],
-            first=map_arrays(lambda x: 0.0 * x, layers),
-            second=map_arrays(lambda x: 0.0 * x, layers),
-        )
-        return OptimizerState(hyperparameters, memory)
-
-    def check_memory(self, memory: AdamMemory) -> None:
-        """Refuse NumPy arrays that cannot be the memory of Adam: raise ValueError."""
-        require_between("power of beta", (memory.power1, memory.power2), 0, 1)
-        require_finite("sum of gradients", leaves(memory.first))
-        require_between("sum of squares", leaves(memory.second), 0, math.inf)
+        numbers = AdamHyperparameters(self.beta1, self.beta2, self.epsilon, self.weight_decay or None)
+        memory = AdamMemory(to_array(1.0)[None], to_array(1.0)[None], zeros_like(layers), zeros_like(layers))
+        return OptimizerState(map_arrays(to_array, numbers), memory)
 
     @property
     def update(self) -> Update:
@@ -305,7 +271,7 @@ class AdamW(Adam):
     AdamW(beta1=0.9, beta2=0.999, epsilon=1e-08, weight_decay=0.01)
     """
 
-    weight_decay: float = 0.01
+    weight_decay: Annotated[float, Real(0, math.inf, "0 turns it off")] = 0.01
 
     @property
     def update(self) -> Update:

@@ -20,27 +20,18 @@ Thuente, "Line Search Algorithms with Guaranteed Sufficient Decrease", ACM Trans
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from xpnet._checks import count, in_range, overwrite
+from xpnet._checks import Count, Real, check_fields
 from xpnet._names import explain_arguments
 from xpnet.core.activations import Activation
-from xpnet.core.arrays import (
-    Array,
-    Layers,
-    Namespace,
-    count_elements,
-    join_layers,
-    leaves,
-    map_arrays,
-    split_layers,
-)
+from xpnet.core.arrays import Array, Layers, Namespace, count_elements, join_layers, map_arrays, split_layers
 from xpnet.core.costs import Output
 from xpnet.core.minibatch import Minibatch
-from xpnet.core.optimizers.base import OptimizerState, WholeStep, over_matrices, require_finite
-from xpnet.core.step import State, take_step
+from xpnet.core.optimizers._base import OptimizerState
+from xpnet.core.step import State, WholeStep, differentiate, over_matrices, select_arrays
 
 ENOUGH_FALL, FLAT_ENOUGH = 1e-3, 0.9  # the constants of the Wolfe conditions, as in L-BFGS-B
 MOST_GROWTH = 4.0  # of a length, in units of its distance from the best one before it
@@ -95,28 +86,23 @@ class LBFGS:
     True
     """
 
-    weight_decay: float = 0.0
-    history: int = 10
+    weight_decay: Annotated[float, Real(0, math.inf, "0 turns it off")] = 0.0
+    history: Annotated[int, Count(1)] = 10
     default_lr: ClassVar[float] = 1.0  # not used
     needs_all_examples: ClassVar[bool] = True
     begins_anew: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Check the hyperparameters."""
-        overwrite(
-            self,
-            weight_decay=in_range("weight_decay", self.weight_decay, 0, math.inf, "0 turns it off"),
-            history=count("history", self.history, 1),
-        )
+        check_fields(self)
 
     def init(self, layers: Layers, to_array: Callable[[Any], Array]) -> OptimizerState:
         """Make the state for a network's first step; `to_array` converts a float, or an array of NumPy's."""
-        decay = to_array(self.weight_decay) if self.weight_decay else None
-        return OptimizerState(LBFGSHyperparameters(decay), init_line(layers, self.history, to_array))
-
-    def check_memory(self, memory: Any) -> None:
-        """Refuse NumPy arrays that cannot be lines and steps: raise ValueError."""
-        require_finite("lines and steps", leaves(memory))
+        p, zero = count_elements(layers), np.zeros(())
+        column, rows, point = np.zeros((p, 1)), np.zeros((self.history, p)), LinePoint(zero, zero, zero)
+        sums = Sums(zero, column, zero)
+        line = Line(column, column, zero, zero, zero, point, point, zero, zero, sums, rows, rows)
+        return map_arrays(to_array, OptimizerState(LBFGSHyperparameters(self.weight_decay or None), line))
 
     @property
     def update(self) -> WholeStep:
@@ -155,24 +141,6 @@ class Line(NamedTuple):
     sums: Sums
     changes: Array  # s of the last steps, (..., pairs, P), the newest last; 0 for none
     gradient_changes: Array  # their y
-
-
-def init_line(layers: Layers, pairs: int, to_array: Callable[[Any], Array]) -> Line:
-    """Make the state before the first step.
-
-    Parameters
-    ----------
-    layers
-        Weights and biases.
-    pairs
-        The number of steps to remember.
-    to_array
-        Converts numbers, and arrays of NumPy's.
-    """
-    p = count_elements(layers)
-    column, rows, zero = np.zeros((p, 1)), np.zeros((pairs, p)), np.zeros(())
-    trial, sums = LinePoint(zero, zero, zero), Sums(zero, column, zero)
-    return map_arrays(to_array, Line(column, column, zero, zero, zero, trial, trial, zero, zero, sums, rows, rows))
 
 
 def take_lbfgs_step(
@@ -218,22 +186,17 @@ def evaluate_at_length(
     xp: Namespace,
 ) -> tuple[Layers, Sums]:
     """Compute the weights at the present length, and the sums with the costs and gradients of a minibatch there."""
-
-    def keep_gradient(layers: Layers, grads: Layers, state: None, lr: Array, xp: Namespace) -> tuple[Layers, None]:
-        return grads, state
-
-    line, sums = state.optimizer.memory, state.optimizer.memory.sums
+    line, sums, shape = state.optimizer.memory, state.optimizer.memory.sums, state.optimizer.memory.cost.shape
     layers = split_layers(join_layers(state.layers, xp) + line.length * line.direction, state.layers, xp)
-    before = State(layers, None, xp.zeros_like(minibatch.y[..., 0]))
-    weights = xp.ones_like(before.cost) if minibatch.weight is None else minibatch.weight
-    weight = xp.reshape(xp.sum(weights, axis=-1), sums.weight.shape)
+    weights = xp.ones_like(minibatch.y[..., 0]) if minibatch.weight is None else minibatch.weight
+    weight = xp.reshape(xp.sum(weights, axis=-1), shape)
     total = sums.weight + weight
     decays = [] if minibatch.decay is None else [minibatch.decay]
     decays += [] if weight_decay is None else [weight_decay * (total / weight)]
     penalized = minibatch._replace(decay=sum(decays) if decays else None)
-    after = take_step(sigmas, output.with_inputs(minibatch.x), keep_gradient, before, penalized, xp)
-    cost = xp.reshape(xp.sum(after.cost, axis=-1), sums.cost.shape)
-    return layers, Sums(sums.cost + cost, sums.gradient + weight * join_layers(after.layers, xp), total)
+    grads, costs = differentiate(sigmas, output.with_inputs(minibatch.x), layers, penalized, xp)
+    cost = xp.reshape(xp.sum(costs, axis=-1), shape)
+    return layers, Sums(sums.cost + cost, sums.gradient + weight * join_layers(grads, xp), total)
 
 
 def begin_line(line: Line, trial: LinePoint, gradient: Array, is_first: Array, xp: Namespace) -> Line:
@@ -249,7 +212,9 @@ def begin_line(line: Line, trial: LinePoint, gradient: Array, is_first: Array, x
     changes = remember(line.changes, change)
     gradient_changes = remember(line.gradient_changes, gradient_change)
     direction = -multiply_inverse_hessian(gradient, changes, gradient_changes, xp)
-    length = xp.where(is_first, _first_length(gradient, xp), xp.ones_like(trial.length))
+    square = _dot(gradient, gradient, xp)
+    ones = xp.ones_like(square)
+    length = xp.where(is_first, 1.0 / xp.sqrt(xp.where(square > 0.0, square, ones)), ones)  # the first has the norm 1
     zero = 0.0 * trial.length
     start = LinePoint(zero, trial.cost, _dot(direction, gradient, xp))
     none, width = LinePoint(zero - 1.0, zero, zero), zero + WIDEST
@@ -269,19 +234,18 @@ def multiply_inverse_hessian(gradient: Array, changes: Array, gradient_changes: 
     xp
         Namespace of the arrays.
     """
-    parts = [slice(i, i + 1) for i in range(changes.shape[-2])]
-    products = _invert(xp.sum(changes * gradient_changes, axis=-1, keepdims=True), xp)
-    pairs = [(changes[..., part, :], gradient_changes[..., part, :]) for part in parts]
-    inverses = [products[..., part, :] for part in parts]
+    inverses = _invert(xp.sum(changes * gradient_changes, axis=-1, keepdims=True), xp)
+    rows = [slice(i, i + 1) for i in range(changes.shape[-2])]
+    pairs = [tuple(part[..., row, :] for part in (changes, gradient_changes, inverses)) for row in rows]
     result, shares = gradient, list[Array]()
-    for (s, y), inverse in zip(reversed(pairs), reversed(inverses)):
+    for s, y, inverse in reversed(pairs):
         share = inverse * xp.matmul(s, result)
         result = result - share * y.mT
         shares.append(share)
-    s, y = pairs[-1]
+    s, y, _ = pairs[-1]
     scale = xp.matmul(s, y.mT) * _invert(xp.matmul(y, y.mT), xp)
     result = xp.where(scale > 0.0, scale, xp.ones_like(scale)) * result
-    for (s, y), inverse, share in zip(pairs, inverses, reversed(shares)):
+    for (s, y, inverse), share in zip(pairs, reversed(shares)):
         result = result + (share - inverse * xp.matmul(y, result)) * s.mT
     return result
 
@@ -379,18 +343,6 @@ def find_least(low: LinePoint, high: LinePoint, xp: Namespace) -> Array:
     root = xp.where(width < 0.0, -root, root)
     fraction = 1.0 - (high.slope + root - mean) / (high.slope - low.slope + 2.0 * root)
     return xp.where(xp.isfinite(fraction) & (square > 0.0), fraction, 0.5 * xp.ones_like(fraction))
-
-
-def select_arrays(condition: Array, new: Any, old: Any, xp: Namespace) -> Any:
-    """Choose between two nests of arrays."""
-    remaining = iter(leaves(old))
-    return map_arrays(lambda x: x if x is (other := next(remaining)) else xp.where(condition, x, other), new)
-
-
-def _first_length(gradient: Array, xp: Namespace) -> Array:
-    """Find the length of the first step, whose norm is 1."""
-    square = over_matrices(xp.sum, gradient * gradient)
-    return 1.0 / xp.sqrt(xp.where(square > 0.0, square, xp.ones_like(square)))
 
 
 def _dot(p: Array, q: Array, xp: Namespace) -> Array:

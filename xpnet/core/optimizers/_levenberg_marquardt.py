@@ -1,26 +1,34 @@
-"""Levenberg-Marquardt as an optimizer: its hyperparameters; `least_squares` takes the steps."""
+"""Levenberg-Marquardt as an optimizer: its hyperparameters and its steps; the formulas are in `core.least_squares`."""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from xpnet._checks import in_range, overwrite, yes_or_no
+from xpnet._checks import Real, check_fields, yes_or_no
 from xpnet._names import explain_arguments
-from xpnet.core.arrays import Array, Layers, Namespace, leaves
-from xpnet.core.model import Model, count_parameters
-from xpnet.core.optimizers._evidence import init_evidence, take_bayesian_step
-from xpnet.core.optimizers._least_squares import (
+from xpnet.core._slopes import slope_cost
+from xpnet.core.activations import Activation
+from xpnet.core.arrays import Array, Layers, Namespace, join_layers, leaves, map_arrays, split_layers
+from xpnet.core.backprop import forward
+from xpnet.core.costs import Composed
+from xpnet.core.laplace import NOISE_CHANGE, begin_evidence, estimate_precisions, find_decays, init_evidence
+from xpnet.core.least_squares import (
     SQUARED,
     Damping,
-    DampingHyperparameters,
+    descend,
     gradient_and_curvature,
     is_least_squares,
-    take_damped_step,
+    make_identity,
+    normal_equations,
+    solve_damped,
 )
-from xpnet.core.optimizers.base import OptimizerState, WholeStep, require_between
+from xpnet.core.minibatch import Minibatch
+from xpnet.core.model import Model, count_parameters
+from xpnet.core.optimizers._base import OptimizerState
+from xpnet.core.step import State, WholeStep, over_matrices, penalty, select_arrays
 from xpnet.errors import ArgumentError
 
 MATRICES = 5  # of P × P numbers in memory during a step, about: measured with NumPy for P = 3,151, it is 4.5
@@ -28,8 +36,17 @@ BYTES = 8  # of a number in float64
 # The least λ in ½ λ ‖w‖² that has much effect. With 661 weights trained on 256 noisy targets, the test cost was 0.05 to
 # 0.2 without decay, 0.04 to 0.07 with λ = 1e-6, 0.02 to 0.03 with 1e-5, and 0.002 with 1e-4, in three draws
 LEAST_DECAY = 1e-5
+WARM_UP = 10  # steps that lower the cost before the first estimate: else weights that learn late vanish early
+SETTLED = 2.0**7  # the growth of the damping after which no step lowers the cost any more, with these precisions
 # As a fraction of the targets, from which weights fit much of their noise: docs/use/regression.md has the figures
 MOST_WEIGHTS = 2 / 3
+
+
+class DampingHyperparameters(NamedTuple):
+    """The hyperparameters of Levenberg-Marquardt as arrays; None for one that is not used."""
+
+    damping: Array
+    weight_decay: Array | None
 
 
 @explain_arguments
@@ -79,21 +96,16 @@ class LevenbergMarquardt:
     True
     """
 
-    weight_decay: float = 0.0
-    damping: float = 1e-3
-    bayesian: bool = False
+    weight_decay: Annotated[float, Real(0, math.inf, "0 turns it off")] = 0.0
+    damping: Annotated[float, Real(0, math.inf, "1e-3 is usual", includes_low=False)] = 1e-3
+    bayesian: Annotated[bool, yes_or_no] = False
     default_lr: ClassVar[float] = 1.0  # not used
     needs_all_examples: ClassVar[bool] = True
     linalg: ClassVar[tuple[str, ...]] = ("diagonal", "inv", "solve")
 
     def __post_init__(self) -> None:
         """Check the hyperparameters."""
-        overwrite(
-            self,
-            weight_decay=in_range("weight_decay", self.weight_decay, 0, math.inf, "0 turns it off"),
-            damping=in_range("damping", self.damping, 0, math.inf, "1e-3 is usual", includes_low=False),
-            bayesian=yes_or_no("bayesian", self.bayesian),
-        )
+        check_fields(self)
         if self.bayesian and self.weight_decay:
             raise ArgumentError(
                 f"bayesian=True finds the weight decay, and contradicts weight_decay={self.weight_decay!r}; give one"
@@ -101,21 +113,14 @@ class LevenbergMarquardt:
 
     def init(self, layers: Layers, to_array: Callable[[float], Array]) -> OptimizerState:
         """Make the state for a network's first step; `to_array` converts a float."""
-        hyperparameters = DampingHyperparameters(
-            damping=to_array(self.damping), weight_decay=to_array(self.weight_decay) if self.weight_decay else None
-        )
-        if self.bayesian:
-            return OptimizerState(hyperparameters, init_evidence(layers, to_array(0.0)))
-        return OptimizerState(hyperparameters, Damping(to_array(0.0), to_array(0.0)))
+        numbers = map_arrays(to_array, DampingHyperparameters(self.damping, self.weight_decay or None))
+        memory = init_evidence(layers, to_array(0.0)) if self.bayesian else Damping(to_array(0.0), to_array(0.0))
+        return OptimizerState(numbers, memory)
 
     @property
     def begins_anew(self) -> bool:
         """Whether every training begins with a fresh state: precisions are those of the present examples."""
         return self.bayesian
-
-    def check_memory(self, memory: Any) -> None:
-        """Refuse NumPy arrays that cannot be a damping and precisions: raise ValueError."""
-        require_between("damping and precisions", leaves(memory), 0.0, math.inf)
 
     def check_network(
         self, model: Model, dtype: str, to_array: Callable[[Any], Array], xp: Namespace, *, slopes: bool
@@ -173,3 +178,135 @@ class LevenbergMarquardt:
     def update(self) -> WholeStep:
         """The step: ``(sigmas, output, state, minibatch, xp) -> state``, which needs more than gradients."""
         return WholeStep(take_bayesian_step if self.bayesian else take_damped_step)
+
+
+def take_damped_step(
+    sigmas: tuple[Activation, ...], output: Composed, state: State, minibatch: Minibatch, xp: Namespace
+) -> State:
+    """Take one step of Levenberg-Marquardt; it takes the place of `step.take_step`.
+
+    The weights change only if the cost falls, so its result is always at least as good.
+    """
+    ((damping, weight_decay), memory), layers = state.optimizer, state.layers
+    x, y, slopes, slope_weight = minibatch.x, minibatch.y, minibatch.slopes, minibatch.slope_weight
+    weights, share = _share(minibatch, xp)
+    strength = sum((part for part in (minibatch.decay, weight_decay) if part is not None), 0.0 * damping)
+    output_here = output.with_inputs(x)
+
+    def measure(layers: Layers) -> tuple[Array, Array]:
+        """Compute the cost of each example, with the penalty, and their mean."""
+        zs, activations = forward(layers, sigmas, x, xp)
+        costs = output_here.value(zs[-1], activations[-1], y, xp) + penalty(layers, strength, xp)
+        if slopes is not None:
+            costs = costs + slope_cost(layers, sigmas, zs, activations, minibatch, xp)
+        return costs, xp.sum(share * costs, axis=-1)
+
+    factor = SQUARED.get(output.cost.name)
+    squared_share, other_cost = (share, output.cost) if factor is None else (factor(y.shape[-1]) * share, None)
+    slope_share = None if slope_weight is None else slope_weight * share[..., None]
+    matrix, gradient = normal_equations(layers, sigmas, x, y, squared_share, xp, slopes, slope_share, other_cost)
+    decays = tuple((strength + 0.0 * w, 0.0 * b) for w, b in layers)
+    costs, cost = measure(layers)
+    layers, memory = lower_cost(
+        layers, matrix, gradient, decays, cost, lambda layers: measure(layers)[1], memory, damping, xp
+    )
+    optimizer = state.optimizer._replace(memory=memory)
+    return state._replace(layers=layers, optimizer=optimizer, cost=state.cost + weights * costs)
+
+
+def take_bayesian_step(
+    sigmas: tuple[Activation, ...], output: Composed, state: State, minibatch: Minibatch, xp: Namespace
+) -> State:
+    """Estimate the precisions, if that is due, and take a step of Levenberg-Marquardt.
+
+    The costs that it adds up are those without the penalty, which changes from step to step.
+    """
+    ((damping, _), memory), layers, x, y = state.optimizer, state.layers, minibatch.x, minibatch.y
+    weights, share = _share(minibatch, xp)
+    factor, shape = SQUARED[output.cost.name](y.shape[-1]), memory.mu.shape
+    n = xp.reshape(xp.sum(xp.astype(weights > 0.0, weights.dtype), axis=-1), shape)
+
+    def measure(layers: Layers) -> tuple[Array, Array]:
+        """Compute the cost of each example, and their mean in the shape of μ."""
+        zs, activations = forward(layers, sigmas, x, xp)
+        costs = output.value(zs[-1], activations[-1], y, xp)
+        return costs, xp.reshape(xp.sum(share * costs, axis=-1), shape)
+
+    matrix, gradient = normal_equations(layers, sigmas, x, y, factor * share, xp)
+    costs, cost = measure(layers)
+    column = share[..., None]
+    squares = xp.sum(column * x * x, axis=-2, keepdims=True)
+    mean = xp.sum(column * y, axis=-2, keepdims=True)
+    variance = xp.reshape(xp.mean(xp.sum(column * (y - mean) ** 2, axis=-2), axis=-1), shape)
+    variance = xp.where(variance > 0.0, variance, xp.ones_like(variance))
+    memory, units = begin_evidence(memory, squares, variance, factor, xp)
+    has_settled = memory.growth >= SETTLED
+    is_due = has_settled | ((memory.steps > WARM_UP) & (memory.growth == 2.0))  # the last step has lowered the cost
+    estimate = estimate_precisions(memory, layers, matrix, cost, n, y.shape[-1], units, NOISE_CHANGE, xp)
+    memory = select_arrays(is_due, estimate, memory, xp)
+    memory = memory._replace(
+        mu=xp.where(has_settled, 0.0 * memory.mu, memory.mu),  # which begins anew
+        growth=xp.where(has_settled, 0.0 * memory.growth, memory.growth),
+    )
+    decays = find_decays(memory, layers, n)
+
+    def measure_penalty(layers: Layers) -> Array:
+        parts = zip(leaves(layers), leaves(decays))
+        return 0.5 * sum(over_matrices(xp.sum, decay * part * part) for part, decay in parts)
+
+    def measure_penalized(layers: Layers) -> Array:
+        return measure(layers)[1] + measure_penalty(layers)
+
+    cost = cost + measure_penalty(layers)
+    layers, memory = lower_cost(layers, matrix, gradient, decays, cost, measure_penalized, memory, damping, xp)
+    memory = memory._replace(steps=memory.steps + xp.astype(memory.growth == 2.0, memory.mu.dtype))
+    optimizer = state.optimizer._replace(memory=memory)
+    return state._replace(layers=layers, optimizer=optimizer, cost=state.cost + weights * costs)
+
+
+def _share(minibatch: Minibatch, xp: Namespace) -> tuple[Array, Array]:
+    """Return the weights of the examples, and the share of each in their sum."""
+    weights = xp.ones_like(minibatch.y[..., 0]) if minibatch.weight is None else minibatch.weight
+    return weights, weights / xp.sum(weights, axis=-1, keepdims=True)
+
+
+def lower_cost(
+    layers: Layers,
+    matrix: Array,
+    gradient: Array,
+    decays: Layers,
+    cost: Array,
+    measure: Callable[[Layers], Array],
+    memory: Any,
+    damping: Array,
+    xp: Namespace,
+) -> tuple[Layers, Any]:
+    """Solve the normal equations for a step, and take it if it lowers the cost; return layers and memory after it.
+
+    Parameters
+    ----------
+    layers
+        Weights and biases.
+    matrix, gradient
+        JᵀJ and Jᵀr at these, as `normal_equations` returns them, without the penalty.
+    decays
+        The strength λ of the penalty ½ λ θ² of each weight and bias, in their shapes.
+    cost, measure
+        The cost at these, with the penalty, and a function that computes it for others.
+    memory, damping
+        As in `descend`.
+    xp
+        Namespace of the arrays.
+    """
+    decay, parameters = join_layers(decays, xp), join_layers(layers, xp)
+    gradient = gradient + decay * parameters
+
+    def solve(mu: Array) -> Array:
+        return solve_damped(matrix, gradient, mu + decay, xp)
+
+    def measure_parameters(parameters: Array) -> Array:
+        return measure(split_layers(parameters, layers, xp))
+
+    largest = xp.max(matrix * make_identity(parameters, xp), axis=(-2, -1))
+    new, memory, falls = descend(parameters, solve, gradient, largest, cost, measure_parameters, memory, damping, xp)
+    return select_arrays(falls, split_layers(new, layers, xp), layers, xp), memory

@@ -11,12 +11,13 @@ Momentum's velocity is the memory of the optimizer's state: arrays in the shapes
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 from xpnet._checks import Real, check_fields, yes_or_no
 from xpnet._names import explain_arguments
-from xpnet.core.arrays import Array, Layers, Namespace, leaves, map_arrays, map_layers
-from xpnet.core.optimizers.base import OptimizerState, Update, add_decay, require_finite
+from xpnet.core.arrays import Array, Layers, Namespace, map_arrays, map_layers
+from xpnet.core.optimizers._base import OptimizerState, zeros_like
+from xpnet.core.step import Update, add_decay
 from xpnet.errors import ArgumentError
 
 
@@ -119,15 +120,8 @@ class SGD:
 
     def init(self, layers: Layers, to_array: Callable[[float], Array]) -> OptimizerState:
         """Make the state for a network's first step; `to_array` converts a float."""
-        hyperparameters = SGDHyperparameters(
-            momentum=to_array(self.momentum) if self.momentum else None,
-            weight_decay=to_array(self.weight_decay) if self.weight_decay else None,
-        )
-        return OptimizerState(hyperparameters, map_arrays(lambda x: 0.0 * x, layers) if self.momentum else ())
-
-    def check_memory(self, memory: Any) -> None:
-        """Refuse NumPy arrays that cannot be the velocity of a network: raise ValueError."""
-        require_finite("velocity", leaves(memory))
+        numbers = SGDHyperparameters(self.momentum or None, self.weight_decay or None)
+        return OptimizerState(map_arrays(to_array, numbers), zeros_like(layers) if self.momentum else ())
 
     @property
     def update(self) -> Update:

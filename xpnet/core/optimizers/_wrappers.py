@@ -7,12 +7,13 @@ the gradient of the L1 penalty afterwards.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from xpnet._checks import in_range, overwrite
+from xpnet._checks import Real, check_fields
 from xpnet._names import explain_arguments
 from xpnet.core.arrays import Array, Layers, Namespace, leaves
-from xpnet.core.optimizers.base import Optimizer, OptimizerState, Update, needs_all_examples, over_matrices
+from xpnet.core.optimizers._base import Optimizer, OptimizerState, is_optimizer, needs_all_examples
+from xpnet.core.step import Update, over_matrices
 from xpnet.errors import ArgumentError
 
 
@@ -23,88 +24,45 @@ class WrapperHyperparameters(NamedTuple):
     inner: Any
 
 
-def _update_inner(
-    update: Update, layers: Layers, grads: Layers, state: OptimizerState, lr: Array, xp: Namespace
-) -> tuple[Layers, OptimizerState]:
-    """Call the update of the wrapped optimizer, with its part of the state."""
-    layers, inner = update(layers, grads, OptimizerState(state.hyperparameters.inner, state.memory), lr, xp)
-    return layers, state._replace(memory=inner.memory)
+class WrappedUpdate(NamedTuple):
+    """The update of a wrapper: a tuple, so that equal structures have equal updates."""
 
-
-# The updates of wrappers are tuples, so that equal structures have equal updates. Tuples of different classes are equal
-# if their fields are, so each has its name among its fields
-
-
-class _WithL1(NamedTuple):
+    wrapper: "type[_Wrapper]"
     inner: Update
-    name: str = "L1"
 
     def __call__(
         self, layers: Layers, grads: Layers, state: OptimizerState, lr: Array, xp: Namespace
     ) -> tuple[Layers, OptimizerState]:
-        strength = state.hyperparameters.number
-        grads = tuple((gw + strength * xp.sign(w), gb) for (w, _), (gw, gb) in zip(layers, grads))
-        return _update_inner(self.inner, layers, grads, state, lr, xp)
-
-
-class _WithClipping(NamedTuple):
-    inner: Update
-    name: str = "Clip"
-
-    def __call__(
-        self, layers: Layers, grads: Layers, state: OptimizerState, lr: Array, xp: Namespace
-    ) -> tuple[Layers, OptimizerState]:
-        limit = largest = state.hyperparameters.number
-        for g in leaves(grads):
-            largest = xp.maximum(largest, over_matrices(xp.max, xp.abs(g)))
-        squares = (over_matrices(xp.sum, (g / largest) ** 2) for g in leaves(grads))
-        norm = largest * xp.sqrt(sum(squares))  # g² alone might overflow
-        factor = limit / xp.maximum(norm, limit)
-        grads = tuple((factor * gw, factor * gb) for gw, gb in grads)
-        return _update_inner(self.inner, layers, grads, state, lr, xp)
-
-
-class _WithMaxNorm(NamedTuple):
-    inner: Update
-    name: str = "MaxNorm"
-
-    def __call__(
-        self, layers: Layers, grads: Layers, state: OptimizerState, lr: Array, xp: Namespace
-    ) -> tuple[Layers, OptimizerState]:
-        limit = state.hyperparameters.number
-        layers, state = _update_inner(self.inner, layers, grads, state, lr, xp)
-        bounded: list[tuple[Array, Array]] = []
-        for w, b in layers:
-            norm = xp.sqrt(xp.sum(w * w, axis=-1, keepdims=True))
-            w *= limit / xp.maximum(norm, limit)
-            bounded.append((w, b))
-        return tuple(bounded), state
+        """Change the gradients, update by the wrapped optimizer with its part of the state, and change the weights."""
+        number, hyperparameters = state.hyperparameters
+        grads = self.wrapper.change_gradients(grads, layers, number, xp)
+        layers, inner = self.inner(layers, grads, OptimizerState(hyperparameters, state.memory), lr, xp)
+        return self.wrapper.change_weights(layers, number, xp), state._replace(memory=inner.memory)
 
 
 class _Wrapper:
-    """Base class of the wrappers: an optimizer, a number, and a function that wraps the optimizer's update."""
+    """Base class of the wrappers: an optimizer and a number, and what they change before and after its update."""
 
     optimizer: Optimizer
-    _wrap: ClassVar[Callable[[Update], Update]]
 
     def __post_init__(self) -> None:
         """Check the optimizer and the number."""
-        if isinstance(self.optimizer, type) or not hasattr(self.optimizer, "init"):
-            name = type(self).__name__
+        name = type(self).__name__
+        if not is_optimizer(self.optimizer):
             raise ArgumentError(f"optimizer={self.optimizer!r} is not an optimizer; give one, as in {name}(SGD(), 1.0)")
         if needs_all_examples(self.optimizer):
-            raise ArgumentError(
-                f"{self.optimizer!r} cannot be wrapped in {type(self).__name__}: its steps are no gradients"
-            )
-        name = fields(self)[1].name  # type: ignore
-        number = in_range(
-            name, self._number, 0, math.inf, f"leave {type(self).__name__} out to turn it off", includes_low=False
-        )
-        overwrite(self, **{name: number})
+            raise ArgumentError(f"{self.optimizer!r} cannot be wrapped in {name}: its steps are no gradients")
+        check_fields(self)
 
-    @property
-    def _number(self) -> float:
-        return getattr(self, fields(self)[1].name)  # type: ignore
+    @staticmethod
+    def change_gradients(grads: Layers, layers: Layers, number: Array, xp: Namespace) -> Layers:
+        """Return the gradients that the wrapped optimizer gets."""
+        return grads
+
+    @staticmethod
+    def change_weights(layers: Layers, number: Array, xp: Namespace) -> Layers:
+        """Return the layers after the update."""
+        return layers
 
     @property
     def default_lr(self) -> float:
@@ -113,17 +71,14 @@ class _Wrapper:
 
     def init(self, layers: Layers, to_array: Callable[[float], Array]) -> OptimizerState:
         """Make the state for a network's first step; `to_array` converts a float."""
-        inner = self.optimizer.init(layers, to_array)
-        return OptimizerState(WrapperHyperparameters(to_array(self._number), inner.hyperparameters), inner.memory)
-
-    def check_memory(self, memory: Any) -> None:
-        """Refuse NumPy arrays that cannot be the memory of the wrapped optimizer: raise ValueError."""
-        self.optimizer.check_memory(memory)  # type: ignore[attr-defined]
+        hyperparameters, memory = self.optimizer.init(layers, to_array)
+        number = to_array(getattr(self, fields(self)[1].name))  # type: ignore[arg-type]
+        return OptimizerState(WrapperHyperparameters(number, hyperparameters), memory)
 
     @property
     def update(self) -> Update:
         """The function ``(layers, grads, state, lr, xp) -> (layers, state)``."""
-        return type(self)._wrap(self.optimizer.update)
+        return WrappedUpdate(type(self), self.optimizer.update)
 
 
 @explain_arguments
@@ -154,8 +109,12 @@ class L1(_Wrapper):
     """
 
     optimizer: Optimizer
-    strength: float
-    _wrap: ClassVar = _WithL1
+    strength: Annotated[float, Real(0, math.inf, "leave L1 out to turn it off", includes_low=False)]
+
+    @staticmethod
+    def change_gradients(grads: Layers, layers: Layers, number: Array, xp: Namespace) -> Layers:
+        """Add the gradient of the penalty."""
+        return tuple((gw + number * xp.sign(w), gb) for (w, _), (gw, gb) in zip(layers, grads))
 
 
 @explain_arguments
@@ -186,8 +145,18 @@ class Clip(_Wrapper):
     """
 
     optimizer: Optimizer
-    norm: float
-    _wrap: ClassVar = _WithClipping
+    norm: Annotated[float, Real(0, math.inf, "leave Clip out to turn it off", includes_low=False)]
+
+    @staticmethod
+    def change_gradients(grads: Layers, layers: Layers, number: Array, xp: Namespace) -> Layers:
+        """Scale the gradients down if they are longer."""
+        largest = number
+        for g in leaves(grads):
+            largest = xp.maximum(largest, over_matrices(xp.max, xp.abs(g)))
+        squares = (over_matrices(xp.sum, (g / largest) ** 2) for g in leaves(grads))
+        norm = largest * xp.sqrt(sum(squares))  # g² alone might overflow
+        factor = number / xp.maximum(norm, number)
+        return tuple((factor * gw, factor * gb) for gw, gb in grads)
 
 
 @explain_arguments
@@ -217,5 +186,14 @@ class MaxNorm(_Wrapper):
     """
 
     optimizer: Optimizer
-    norm: float
-    _wrap: ClassVar = _WithMaxNorm
+    norm: Annotated[float, Real(0, math.inf, "leave MaxNorm out to turn it off", includes_low=False)]
+
+    @staticmethod
+    def change_weights(layers: Layers, number: Array, xp: Namespace) -> Layers:
+        """Scale the rows down that are longer."""
+        bounded: list[tuple[Array, Array]] = []
+        for w, b in layers:
+            norm = xp.sqrt(xp.sum(w * w, axis=-1, keepdims=True))
+            w *= number / xp.maximum(norm, number)
+            bounded.append((w, b))
+        return tuple(bounded)

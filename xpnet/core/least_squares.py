@@ -15,27 +15,30 @@ Parameter in Marquardt's Method", Technical University of Denmark, 1999.
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
+from operator import add
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.core._slopes import slope_cost, slope_errors
+from xpnet.core._slopes import slope_errors
 from xpnet.core.activations import Activation
-from xpnet.core.arrays import (
-    Array,
-    Layers,
-    Namespace,
-    count_elements,
-    join_layers,
-    map_layers,
-    rows_per_block,
-    split_layers,
-)
+from xpnet.core.arrays import Array, Layers, Namespace, count_elements, rows_per_block
 from xpnet.core.backprop import deltas, forward
-from xpnet.core.costs import Composed, Cost
+from xpnet.core.costs import Cost
 from xpnet.core.dual import jvp, unit_vectors
-from xpnet.core.minibatch import Minibatch
-from xpnet.core.optimizers.base import OptimizerState, penalty
+
+__all__ = [
+    "LARGEST_GROWTH",
+    "SQUARED",
+    "Damping",
+    "descend",
+    "gradient_and_curvature",
+    "is_least_squares",
+    "make_identity",
+    "normal_equations",
+    "parameter_jacobian",
+    "solve_damped",
+]
 
 KINKED = ("absolute", "mae")  # have no second derivative, on which its steps rely
 # The squared costs that it minimizes, as multiples of ½ Σ (a − y)², by the number of outputs
@@ -49,20 +52,6 @@ LARGEST_GROWTH, LARGEST_FALL = 2.0**20, 1.0 / 3.0  # the damping changes by thes
 def is_least_squares(cost: Cost) -> bool:
     """Tell whether a cost is one of squares, or of squares with weights of their own, as Huber's and smooth others."""
     return cost.gradient is not None and cost.distribution is None and cost.name not in KINKED
-
-
-class DampingHyperparameters(NamedTuple):
-    """The hyperparameters of Levenberg-Marquardt as arrays; None for one that is not used."""
-
-    damping: Array
-    weight_decay: Array | None
-
-
-class Damping(NamedTuple):
-    """The state carried from step to step: arrays without axes, or (networks, 1, 1) for several networks."""
-
-    mu: Array  # μ; 0 before the first step
-    growth: Array  # the factor by which μ grows if the next step fails; 0 before the first
 
 
 def parameter_jacobian(
@@ -127,25 +116,24 @@ def normal_equations(
         The cost of an example in place of ½ Σ (a − y)², if it is another. Each square is then moved and weighted so
         that it has the gradient of this cost, and the curvature that `gradient_and_curvature` finds.
     """
-    rows = rows_per_block(count_elements(layers))
-    matrix: Any = None
-    gradient: Any = None
-    for start in range(0, x.shape[-2], rows):
-        block = slice(start, min(start + rows, x.shape[-2]))
-        zs, activations = forward(layers, sigmas, x[..., block, :], xp)
-        root, error = xp.sqrt(share[..., block])[..., None], activations[-1] - y[..., block, :]
+    sums: tuple[Array, ...] = ()
+    n, rows = x.shape[-2], rows_per_block(count_elements(layers))
+    for start in range(0, n, rows):
+        block = slice(start, min(start + rows, n))
+        inputs, targets = x[..., block, :], y[..., block, :]
+        zs, activations = forward(layers, sigmas, inputs, xp)
+        root, error = xp.sqrt(share[..., block])[..., None], activations[-1] - targets
         if cost is not None:
-            cost_here = cost.with_inputs(x[..., block, :])
-            g, curvature = gradient_and_curvature(cost_here, activations[-1], y[..., block, :], xp)
+            g, curvature = gradient_and_curvature(cost.with_inputs(inputs), activations[-1], targets, xp)
             root, error = root * xp.sqrt(curvature), g / curvature
         parts = value_rows(layers, sigmas, zs, activations, error, root, xp)
         if slopes is not None and slope_share is not None:
             root = xp.sqrt(slope_share[..., block, :])
             parts = chain(parts, slope_rows(layers, sigmas, zs, activations, slopes[..., block, :, :], root, xp))
         for part, residuals in parts:
-            square, slope = xp.matmul(part.mT, part), xp.matmul(part.mT, residuals)
-            matrix = square if matrix is None else matrix + square
-            gradient = slope if gradient is None else gradient + slope
+            products = xp.matmul(part.mT, part), xp.matmul(part.mT, residuals)
+            sums = tuple(map(add, sums, products)) if sums else products
+    matrix, gradient = sums
     return matrix, gradient
 
 
@@ -206,88 +194,22 @@ def slope_rows(
             yield part, root * error[..., j : j + 1]
 
 
-def take_damped_step(
-    sigmas: tuple[Activation, ...], output: Composed, state: Any, minibatch: Minibatch, xp: Namespace
-) -> Any:
-    """Take one step of Levenberg-Marquardt; it takes the place of `step.take_step`.
+class Damping(NamedTuple):
+    """The state carried from step to step: arrays without axes, or (networks, 1, 1) for several networks."""
 
-    The weights change only if the cost falls, so its result is always at least as good.
-    """
-    ((damping, weight_decay), memory), layers = state.optimizer, state.layers
-    x, y, weight, decay = minibatch.x, minibatch.y, minibatch.weight, minibatch.decay
-    slopes, slope_weight = minibatch.slopes, minibatch.slope_weight
-    weights = xp.ones_like(y[..., 0]) if weight is None else weight
-    share = weights / xp.sum(weights, axis=-1, keepdims=True)
-    strength = sum((part for part in (decay, weight_decay) if part is not None), 0.0 * damping)
-    output_here = output.with_inputs(x)
-
-    def measure(layers: Layers) -> tuple[Array, Array]:
-        """Compute the cost of each example, with the penalty, and their mean."""
-        zs, activations = forward(layers, sigmas, x, xp)
-        costs = output_here.value(zs[-1], activations[-1], y, xp) + penalty(layers, strength, xp)
-        if slopes is not None:
-            costs = costs + slope_cost(layers, sigmas, zs, activations, minibatch, xp)
-        return costs, xp.sum(share * costs, axis=-1)
-
-    factor = SQUARED.get(output.cost.name)
-    squared_share, other_cost = (share, output.cost) if factor is None else (factor(y.shape[-1]) * share, None)
-    slope_share = None if slope_weight is None else slope_weight * share[..., None]
-    matrix, gradient = normal_equations(layers, sigmas, x, y, squared_share, xp, slopes, slope_share, other_cost)
-    decays = tuple((strength + 0.0 * w, 0.0 * b) for w, b in layers)
-    costs, cost = measure(layers)
-    layers, memory = lower_cost(
-        layers, matrix, gradient, decays, cost, lambda layers: measure(layers)[1], memory, damping, xp
-    )
-    optimizer = OptimizerState(state.optimizer.hyperparameters, memory)
-    return state._replace(layers=layers, optimizer=optimizer, cost=state.cost + weights * costs)
+    mu: Array  # μ; 0 before the first step
+    growth: Array  # the factor by which μ grows if the next step fails; 0 before the first
 
 
-def lower_cost(
-    layers: Layers,
-    matrix: Array,
-    gradient: Array,
-    decays: Layers,
-    cost: Array,
-    measure: Callable[[Layers], Array],
-    memory: Any,
-    damping: Array,
-    xp: Namespace,
-) -> tuple[Layers, Any]:
-    """Solve the normal equations for a step, and take it if it lowers the cost; return layers and memory after it.
+def solve_damped(matrix: Array, right: Array, added: Array, xp: Namespace) -> Array:
+    """Solve (M + D) h = −r for h, where D holds a number, or numbers (..., P, 1), on its diagonal."""
+    return -xp.linalg.solve(matrix + make_identity(right, xp) * (added + LEAST), right)
 
-    Parameters
-    ----------
-    layers
-        Weights and biases.
-    matrix, gradient
-        JᵀJ and Jᵀr at these, as `normal_equations` returns them, without the penalty.
-    decays
-        The strength λ of the penalty ½ λ θ² of each weight and bias, in their shapes.
-    cost, measure
-        The cost at these, with the penalty, and a function that computes it for others.
-    memory, damping
-        As in `descend`.
-    xp
-        Namespace of the arrays.
-    """
-    decay, parameters = join_layers(decays, xp), join_layers(layers, xp)
-    gradient = gradient + decay * parameters
-    identity = make_identity(parameters, xp)
 
-    def solve(mu: Array) -> Array:
-        return -xp.linalg.solve(matrix + identity * (mu + decay + LEAST), gradient)
-
-    def measure_parameters(parameters: Array) -> Array:
-        return measure(split_layers(parameters, layers, xp))
-
-    largest = xp.max(matrix * identity, axis=(-2, -1))
-    new, memory, falls = descend(parameters, solve, gradient, largest, cost, measure_parameters, memory, damping, xp)
-
-    def choose(new: Array, old: Array) -> tuple[Array]:
-        return (xp.where(falls, new, old),)
-
-    (layers,) = map_layers(choose, split_layers(new, layers, xp), layers)
-    return layers, memory
+def make_identity(parameters: Array, xp: Namespace) -> Array:
+    """Make the identity (..., P, P) for columns (..., P, 1); a JAX tracer has no device to give to `eye`."""
+    numbers = xp.cumulative_sum(xp.ones_like(parameters[..., 0]), axis=-1)
+    return xp.astype(numbers[..., :, None] == numbers[..., None, :], parameters.dtype)
 
 
 def descend(
@@ -326,33 +248,17 @@ def descend(
         The parameters after the step, the state for the next one, and whether the cost falls, in the shape of μ; if
         not, the caller keeps the old parameters.
     """
-    memory = _bound(memory, damping, xp.reshape(largest, memory.mu.shape), xp)
-    change = solve(memory.mu)
-    new = parameters + change
-    cost, new_cost = (xp.reshape(part, memory.mu.shape) for part in (cost, measure(new)))
-    predicted = 0.5 * xp.reshape(xp.sum(change * (memory.mu * change - gradient), axis=(-2, -1)), memory.mu.shape)
-    falls = new_cost < cost  # False for NaN
-    return new, _adapt(memory, falls, (cost - new_cost) / predicted, xp), falls
-
-
-def make_identity(parameters: Array, xp: Namespace) -> Array:
-    """Make the identity (..., P, P) for columns (..., P, 1); a JAX tracer has no device to give to `eye`."""
-    numbers = xp.cumulative_sum(xp.ones_like(parameters[..., 0]), axis=-1)
-    return xp.astype(numbers[..., :, None] == numbers[..., None, :], parameters.dtype)
-
-
-def _bound(memory: Any, start: Array, largest: Array, xp: Namespace) -> Any:
-    """Begin the damping at `start`, or keep it within its bounds, as multiples of the largest diagonal element."""
-    mu = xp.where(memory.mu > 0.0, memory.mu, start * largest)
+    largest, cost = (xp.reshape(part, memory.mu.shape) for part in (largest, cost))
+    mu = xp.where(memory.mu > 0.0, memory.mu, damping * largest)
     mu = xp.minimum(xp.maximum(mu, LEAST_DAMPING * largest), MOST_DAMPING * largest)
-    return memory._replace(mu=mu, growth=xp.maximum(memory.growth, 2.0))
-
-
-def _adapt(memory: Any, falls: Array, gain: Array, xp: Namespace) -> Any:
-    """Lower the damping after a step that lowers the cost, by `gain` times what was predicted; else raise it."""
-    shrunk = memory.mu * xp.maximum(1.0 - (2.0 * gain - 1.0) ** 3, LARGEST_FALL)
-    growth = xp.minimum(2.0 * memory.growth, LARGEST_GROWTH)
-    return memory._replace(
-        mu=xp.where(falls, shrunk, memory.mu * memory.growth),
-        growth=xp.where(falls, 2.0 + 0.0 * growth, growth),
-    )
+    growth = xp.maximum(memory.growth, 2.0)
+    change = solve(mu)
+    new = parameters + change
+    new_cost = xp.reshape(measure(new), mu.shape)
+    predicted = 0.5 * xp.reshape(xp.sum(change * (mu * change - gradient), axis=(-2, -1)), mu.shape)
+    falls = new_cost < cost  # False for NaN
+    gain = (cost - new_cost) / predicted
+    shrunk = mu * xp.maximum(1.0 - (2.0 * gain - 1.0) ** 3, LARGEST_FALL)
+    grown = xp.minimum(2.0 * growth, LARGEST_GROWTH)
+    memory = memory._replace(mu=xp.where(falls, shrunk, mu * growth), growth=xp.where(falls, 2.0 + 0.0 * growth, grown))
+    return new, memory, falls

@@ -1,4 +1,4 @@
-"""The interface of optimizers, and weight decay, which several of them share.
+"""The interface of optimizers.
 
 An optimizer is a frozen set of hyperparameters with two functions. ``init`` makes its state for a network, such as a
 velocity of zeros; ``update`` maps layers, gradients and state to new layers and a new state.
@@ -8,30 +8,13 @@ the layers, the gradients and ``memory``. The hyperparameters travel in the stat
 compiles nothing again. The structure of the state (a velocity or none) depends on the settings.
 """
 
-import math
-from collections.abc import Callable, Iterable
-from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias, TypeGuard
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeGuard
 
 from xpnet._checks import has_methods
-from xpnet.core.arrays import Array, Layers, Namespace
+from xpnet.core.arrays import Array, Layers, map_arrays
 from xpnet.core.model import Model
-from xpnet.errors import ArgumentError
-
-__all__ = [
-    "Optimizer",
-    "OptimizerState",
-    "Update",
-    "WholeStep",
-    "add_decay",
-    "begins_anew",
-    "count_multiplications",
-    "is_optimizer",
-    "needs_all_examples",
-    "over_matrices",
-    "penalty",
-    "require_between",
-    "require_finite",
-]
+from xpnet.core.step import Update, WholeStep
 
 
 class OptimizerState(NamedTuple):
@@ -41,27 +24,10 @@ class OptimizerState(NamedTuple):
     memory: Any  # what it remembers from step to step (velocities, means); this is what a file stores
 
 
-# (layers, grads, state, lr, xp) -> (layers, state)
-Update: TypeAlias = Callable[[Layers, Layers, Any, Array, Namespace], tuple[Layers, Any]]
-
-
-class WholeStep(NamedTuple):
-    """The update of an optimizer that takes the whole step: it needs the examples, or the cost at other weights."""
-
-    take: Callable[..., Any]  # (sigmas, output, state, minibatch, xp) -> state
-    add: Callable[..., Any] | None = None  # likewise, for parts of the examples before the last one; None: no parts
-
-    def __call__(self, *arguments: Any) -> Any:
-        """Take the step."""
-        return self.take(*arguments)
-
-
 class Optimizer(Protocol):
     """An optimizer. Training again with an equal one continues with its state.
 
-    Those of xpnet have another method, for files: ``check_memory(memory)`` refuses NumPy arrays that cannot be its
-    memory, in the structure of a fresh one. One that needs more may say so, in class attributes or methods; without
-    them, the defaults hold:
+    One that needs more may say so, in class attributes or methods; without them, the defaults hold:
 
     - ``needs_all_examples = True`` (default False): every step takes all examples, and `update` is a `WholeStep`;
     - ``begins_anew = True`` (default False): every training begins with a fresh state;
@@ -104,38 +70,6 @@ def count_multiplications(optimizer: Optimizer | None, model: Model, rows: int) 
     return model.multiplications(rows) if count is None else count(model, rows)
 
 
-def add_decay(grads: Layers, layers: Layers, strength: Array | None) -> Layers:
-    """Add the gradient of λ/2 ‖w‖², which is λ w; biases do not decay."""
-    if strength is None:
-        return grads
-    return tuple((gw + strength * w, gb) for (w, _), (gw, gb) in zip(layers, grads))
-
-
-def penalty(layers: Layers, strength: Array, xp: Namespace) -> Array:
-    """Compute λ/2 ‖w‖², whose gradient `add_decay` adds; a number, or (networks, 1) for several networks."""
-    number = 0.5 * strength * sum(over_matrices(xp.sum, w * w) for w, _ in layers)
-    return number[..., 0] if number.ndim else number
-
-
-def over_matrices(reduce: Callable[..., Array], x: Array) -> Array:
-    """Reduce a matrix to a number, or the matrices of several networks to (networks, 1, 1).
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> float(over_matrices(np.sum, np.ones((3, 4)))), over_matrices(np.sum, np.ones((2, 3, 4))).shape
-    (12.0, (2, 1, 1))
-    """
-    return reduce(x) if x.ndim == 2 else reduce(x, axis=(-2, -1), keepdims=True)
-
-
-def require_finite(name: str, arrays: Iterable[Array]) -> None:
-    """Refuse NumPy arrays that hold NaN or infinity."""
-    if not all((abs(array) < math.inf).all() for array in arrays):
-        raise ArgumentError(f"the {name} of the optimizer must be finite")
-
-
-def require_between(name: str, arrays: Iterable[Array], low: float, high: float) -> None:
-    """Refuse NumPy arrays that hold NaN, or numbers outside of [low, high]."""
-    if not all(((array >= low) & (array <= high)).all() for array in arrays):
-        raise ArgumentError(f"the {name} of the optimizer must be from {low:g} to {high:g}")
+def zeros_like(layers: Layers) -> Layers:
+    """Make zeros in the shapes of weights and biases, and in their memory order."""
+    return map_arrays(lambda x: 0.0 * x, layers)
