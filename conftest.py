@@ -19,7 +19,7 @@ OPTIONAL |= dict.fromkeys((f"xpnet/tables/{name}.py" for name in ("_cells", "_en
 MISSING = {path: name for path, names in OPTIONAL.items() for name in names if find_spec(name) is None}
 
 # Pages whose examples train for about a second and rarely fail
-SLOW_PAGES = {f"{name}.md" for name in ("ensembles", "error-bars", "larger-programs", "scikit-learn-more", "search")}
+SLOW_PAGES = {f"{name}.md" for name in ("ensembles", "error-bars", "larger-programs", "scikit-learn", "search")}
 
 # Programs, and what replaces CuPy
 collect_ignore = ["docs/conf.py", "tests/host_cupy", *MISSING]

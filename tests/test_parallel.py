@@ -1,4 +1,4 @@
-"""Fits by joblib's workers, as docs/use/parallel.md describes them."""
+"""Fits by joblib's workers, as docs/use/search.md describes them."""
 
 import pickle
 import re
@@ -65,7 +65,7 @@ def test_fits_by_workers_equal_those_of_a_single_process(way, kind, workers):
 @pytest.mark.slow
 def test_the_program_that_keeps_its_fits_does_not_repeat_them(tmp_path, monkeypatch, capsys):
     """With a single worker, which is this process."""
-    page = (Path(__file__).parents[1] / "docs" / "use" / "parallel.md").read_text()
+    page = (Path(__file__).parents[1] / "docs" / "use" / "search.md").read_text()
     (code,) = (code for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "__main__" in code)
     program = tmp_path / "program.py"
     program.write_text(code)
