@@ -6,7 +6,6 @@ A search takes the same steps for many trials, which share their examples.
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
@@ -459,8 +458,7 @@ def make_job(
     if settings.lines is None:
         tally.begin_epochs(validates=validation is not None, early_stopping=settings.early_stopping is not None)
     losses = [
-        float if part is None else problem.cost_to_loss(network.value.model, partial(read_targets, part))
-        for part in (source, validation)
+        float if part is None else problem.cost_to_loss(network.value.model, part) for part in (source, validation)
     ]
     rules = Convergence if settings.lines is None else LineConvergence
     evaluations = [] if validation is None else [_make_evaluation(problem, validation)]

@@ -4,14 +4,14 @@
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from scipy import sparse
 from scipy.special import xlogy
-from sklearn.preprocessing import LabelBinarizer, LabelEncoder
+from sklearn.preprocessing import LabelEncoder
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 
 from xpnet._checks import choices
@@ -20,7 +20,7 @@ from xpnet.backends.base import Backend
 from xpnet.core.arrays import Array
 from xpnet.core.costs import poisson, quadratic
 from xpnet.core.model import Model
-from xpnet.data import balance_classes, is_balanced, parse_class_weight
+from xpnet.data import RowSource, balance_classes, is_balanced, parse_class_weight, read_targets
 from xpnet.errors import ArgumentError
 from xpnet.estimators.architecture import Head, parse_loss
 from xpnet.inference.metrics import mean_r2
@@ -29,7 +29,6 @@ from xpnet.value.structure import Task
 
 __all__ = [
     "BINARY",
-    "LABEL_KINDS",
     "MULTICLASS",
     "MULTILABEL",
     "Classification",
@@ -41,23 +40,10 @@ __all__ = [
     "learn_labels",
 ]
 
-TargetsAndWeight: TypeAlias = tuple[np.ndarray, np.ndarray | None]
-
-# Labels
-
-
-class LabelKind(NamedTuple):
-    """A kind of labels, and its output layer."""
-
-    name: str  # in scikit-learn
-    task: Task  # of `Network`
-    activation: str  # of the output layer
-
-
-BINARY = LabelKind("binary", "binary", "sigmoid")  # one output: the probability of the second class
-MULTICLASS = LabelKind("multiclass", "classification", "softmax")  # an output for each class
-MULTILABEL = LabelKind("multilabel", "multilabel", "sigmoid")  # an output for each label, any number of which may be 1
-LABEL_KINDS = {kind.name: kind for kind in (BINARY, MULTICLASS, MULTILABEL)}
+# Kinds of labels, as `Network` calls their tasks
+BINARY: Task = "binary"  # one output: the probability of the second class
+MULTICLASS: Task = "classification"  # an output for each class
+MULTILABEL: Task = "multilabel"  # an output for each label, any number of which may be 1
 
 
 @dataclass(frozen=True)
@@ -75,7 +61,7 @@ class Labels:
     """
 
     classes: np.ndarray
-    kind: LabelKind
+    kind: Task
     as_sparse: bool = False
 
     @property
@@ -86,7 +72,7 @@ class Labels:
     def encode(self, y: Any) -> np.ndarray:
         """Encode labels as targets: class numbers (n,) for MULTICLASS, else rows of 0 and 1, (n, n_outputs)."""
         if self.kind == MULTILABEL:
-            return LabelBinarizer().fit(y).transform(y)
+            return y.toarray() if sparse.issparse(y) else y
         numbers = self.numbers(y)
         return numbers if self.kind == MULTICLASS else numbers[:, None]
 
@@ -98,50 +84,38 @@ class Labels:
 
     def decode(self, a: Array, value: Value) -> Any:
         """Decode outputs (n, n_outputs) into labels on their device; strings are returned in NumPy arrays."""
+        backend, xp = value.backend, value.backend.xp
         with value.scope():
-            return self._decode(a, value.backend)
+            if self.kind == MULTILABEL:
+                labels = xp.astype(a > 0.5, xp.__array_namespace_info__().default_dtypes(device=a.device)["integral"])
+                return sparse.csr_matrix(backend.to_numpy(labels)) if self.as_sparse else labels
+            if self.kind == MULTICLASS:
+                number = xp.argmax(a, axis=-1)
+            else:  # a single class is always predicted
+                number = xp.astype(a[:, 0] > 0.5, xp.int32) * (len(self.classes) - 1)
+            if not is_numeric(self.classes):
+                return self.classes[backend.to_numpy(number)]
+            return xp.take(_move_classes(self.classes, backend), number, axis=0)
 
-    def _decode(self, a: Array, backend: Backend) -> Any:
-        xp = backend.xp
-        if self.kind == MULTILABEL:
-            labels = xp.astype(a > 0.5, xp.__array_namespace_info__().default_dtypes(device=a.device)["integral"])
-            return sparse.csr_matrix(backend.to_numpy(labels)) if self.as_sparse else labels
-        if self.kind == MULTICLASS:
-            number = xp.argmax(a, axis=-1)
-        else:
-            number = xp.astype(a[:, 0] > 0.5, xp.int32)
-            number = number * (len(self.classes) - 1)  # a single class is always predicted
-        if not is_numeric(self.classes):
-            return self.classes[backend.to_numpy(number)]
-        return xp.take(_move_classes(self.classes, backend), number, axis=0)
-
-    def check(self, y: Any, classes: Any = None) -> None:
-        """Check that all labels in y are known, and that `classes`, if given, are the known ones."""
+    def check(self, y: Any, classes: Any = None, *, all_of_them: bool = False) -> None:
+        """Check that y has only known labels, or all of them, and that `classes`, if given, are the known ones."""
+        multilabel = is_multilabel(y)
+        if multilabel != (self.kind == MULTILABEL) or (multilabel and y.shape[1] != self.n_outputs):
+            raise ArgumentError(f"y has shape {y.shape}, but the estimator was fitted to {self.kind} labels")
         if classes is not None and not np.array_equal(self.classes, unique_labels(classes)):
             raise ArgumentError(
                 f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {self.classes!r}"
             )
-        self._check_kind(y)
         labels = unique_labels(y)
-        if len(np.setdiff1d(labels, self.classes)):
-            raise ArgumentError(
-                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes}. 'y' has {labels}."
-            )
-
-    def check_all(self, y: Any) -> None:
-        """Check that y has all known labels and no others, as `warm_start` requires."""
-        self._check_kind(y)
-        labels = unique_labels(y)
-        if not np.array_equal(labels, self.classes):
+        if all_of_them and not np.array_equal(labels, self.classes):
             raise ArgumentError(
                 "warm_start can only be used where `y` has the same classes as in the previous call to fit. Previously "
                 f"got {self.classes}, `y` has {labels}; give warm_start=False to start anew"
             )
-
-    def _check_kind(self, y: Any) -> None:
-        multilabel = is_multilabel(y)
-        if multilabel != (self.kind == MULTILABEL) or (multilabel and y.shape[1] != self.n_outputs):
-            raise ArgumentError(f"y has shape {y.shape}, but the estimator was fitted to {self.kind.name} labels")
+        if len(np.setdiff1d(labels, self.classes)):
+            raise ArgumentError(
+                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes}. 'y' has {labels}."
+            )
 
 
 def learn_labels(y: Any, classes: Any = None) -> Labels:
@@ -154,7 +128,7 @@ def learn_labels(y: Any, classes: Any = None) -> Labels:
 
     Examples
     --------
-    >>> learn_labels(["no", "yes", "no"]).kind.name, learn_labels([[0, 1], [1, 1]]).kind.name
+    >>> learn_labels(["no", "yes", "no"]).kind, learn_labels([[0, 1], [1, 1]]).kind
     ('binary', 'multilabel')
     """
     check_classification_targets(y)
@@ -165,10 +139,10 @@ def learn_labels(y: Any, classes: Any = None) -> Labels:
             "see sklearn.multioutput.MultiOutputClassifier"
         )
     if kind == "multilabel-indicator":
-        names: Any = LabelBinarizer().fit(y).classes_
-        if classes is not None and len(unique_labels(classes)) != len(names):
-            raise ArgumentError(f"classes={classes!r} must be the labels of the {len(names)} columns of y")
-        return Labels(names, MULTILABEL, sparse.issparse(y))
+        n = np.shape(y)[1]
+        if classes is not None and len(unique_labels(classes)) != n:
+            raise ArgumentError(f"classes={classes!r} must be the labels of the {n} columns of y")
+        return Labels(np.arange(n), MULTILABEL, sparse.issparse(y))
     classes = unique_labels(y if classes is None else classes)
     return Labels(classes, BINARY if len(classes) <= 2 else MULTICLASS)
 
@@ -224,10 +198,8 @@ class Classification:
         """
         if labels is None:
             labels = learn_labels(y, classes)
-        elif partial:
-            labels.check(y, classes)
         else:
-            labels.check_all(y)
+            labels.check(y, classes, all_of_them=not partial)
         return cls(labels, estimator.loss, estimator.class_weight)
 
     @property
@@ -238,7 +210,7 @@ class Classification:
     @property
     def task(self) -> Task:
         """The task, as `Network` calls it."""
-        return self.labels.kind.task
+        return self.labels.kind
 
     @property
     def n_outputs(self) -> int:
@@ -248,12 +220,13 @@ class Classification:
     def head(self) -> Head:
         """Choose the output layer: softmax for several classes, else sigmoid."""
         cost, kind = parse_loss(self.loss), self.labels.kind
-        if cost.outputs is not None and kind.activation not in cost.outputs:
+        activation = "softmax" if kind == MULTICLASS else "sigmoid"
+        if cost.outputs is not None and activation not in cost.outputs:
             raise ArgumentError(
-                f"loss={self.loss!r} is for the output activations {choices(cost.outputs)}, and {kind.name} labels "
-                f"have {kind.activation!r}; give loss='log_loss'"
+                f"loss={self.loss!r} is for the output activations {choices(cost.outputs)}, and {kind} has "
+                f"{activation!r}; give loss='log_loss'"
             )
-        return Head(self.n_outputs, kind.activation, cost, None if cost.outputs is None else self.task)
+        return Head(self.n_outputs, activation, cost, None if cost.outputs is None else kind)
 
     def check(self, y: Any) -> None:
         """Check that all labels are known."""
@@ -280,30 +253,19 @@ class Classification:
                     "{label: number}, or sample_weight"
                 )
             weights = [balance_classes(np.bincount(column, minlength=len(labels))) for column in columns]
-        elif multilabel:
-            weights = [parse_class_weight(column, labels) for column in self._weights_of_columns()]
-        else:
+        elif not multilabel:
             weights = [parse_class_weight(class_weight, labels)]
-        return np.prod([column_weights[column] for column_weights, column in zip(weights, columns)], axis=0)
-
-    def _weights_of_columns(self) -> list[Any]:
-        """Return the weights of each of several labels, a list with a mapping for each."""
-        class_weight, n = self.class_weight, self.n_outputs
-        if not isinstance(class_weight, list) or len(class_weight) != n:
+        elif not isinstance(class_weight, list) or len(class_weight) != self.n_outputs:
             raise ArgumentError(
                 f"class_weight={class_weight!r} must be None, 'balanced' or a list with a {{label: number}} for each "
-                f"label, {n} of them"
+                f"label, {self.n_outputs} of them"
             )
-        for weights in class_weight:
-            if not isinstance(weights, Mapping):
-                raise ArgumentError(f"class_weight holds {weights!r}, which must be {{label: number}}")
-        return class_weight
+        else:
+            weights = [parse_class_weight(of_label, labels) for of_label in class_weight]
+        return np.prod([column_weights[column] for column_weights, column in zip(weights, columns)], axis=0)
 
-    def cost_to_loss(self, model: Model, read: Callable[[], TargetsAndWeight]) -> Callable[[float], float]:
-        """Return the function that turns a mean cost on examples into the loss to report: the cost itself.
-
-        `read` returns the targets of these examples and their weights, as `read_targets` does.
-        """
+    def cost_to_loss(self, model: Model, examples: RowSource) -> Callable[[float], float]:
+        """Return the function that turns a mean cost on examples into the loss to report: the cost itself."""
         return float
 
     def score(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
@@ -364,13 +326,15 @@ class Regression:
     def weigh_classes(self, y: Any, *, partial: bool) -> None:
         """Return None: numbers have no classes."""
 
-    def cost_to_loss(self, model: Model, read: Callable[[], TargetsAndWeight]) -> Callable[[float], float]:
+    def cost_to_loss(self, model: Model, examples: RowSource) -> Callable[[float], float]:
         """Return the function that turns a mean cost into the loss to report. Synchronizes for the Poisson deviance."""
         if model.cost == quadratic:  # a mean over the outputs here, a sum over them in a network
             return lambda cost: cost / model.n_out
-        if model.cost == poisson:
-            deviance = _least_deviance(*read())
-            return lambda cost: cost + deviance
+        if model.cost == poisson:  # a network's cost leaves out the constant part of the deviance
+            y, weight = read_targets(examples)
+            y = np.asarray(y, np.float64)
+            constant = float(np.average((xlogy(y, y) - y).sum(axis=1), weights=weight))
+            return lambda cost: cost + constant
         return float
 
     def score(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
@@ -382,12 +346,6 @@ class Regression:
         errors = (weight * (y_true - y_pred) ** 2).sum(axis=0)
         spread = (weight * (y_true - np.average(y_true, axis=0, weights=sample_weight)) ** 2).sum(axis=0)
         return mean_r2(errors, spread)
-
-
-def _least_deviance(y: np.ndarray, weight: np.ndarray | None) -> float:
-    """Compute the constant part of the Poisson deviance, which a network's cost leaves out."""
-    y = np.asarray(y, np.float64)
-    return float(np.average((xlogy(y, y) - y).sum(axis=1), weights=weight))
 
 
 Problem: TypeAlias = Classification | Regression
