@@ -6,7 +6,6 @@ A function imports the library that it needs when it is called.
 from typing import TYPE_CHECKING, Any
 
 from xpnet.export._jax import from_jax, to_jax
-from xpnet.export._pipelines import register_skl2onnx
 from xpnet.export._torch import from_torch, to_torch
 from xpnet.export.onnx import to_onnx
 
@@ -17,7 +16,6 @@ __all__ = [
     "from_jax",
     "from_torch",
     "make_page",
-    "register_skl2onnx",
     "to_jax",
     "to_onnx",
     "to_torch",

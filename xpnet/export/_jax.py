@@ -4,29 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from xpnet._checks import install_command
 from xpnet.core.activations import Activation
-from xpnet.core.arrays import Array, Layer, map_arrays
+from xpnet.core.arrays import Array, Layer
 from xpnet.core.backprop import forward
 from xpnet.core.model import Model
-from xpnet.core.scaling import ScalingInParts
 from xpnet.errors import ArgumentError
-from xpnet.export.parts import require_networks, warn_of_losses
+from xpnet.export.parts import require_networks, take_apart, warn_of_losses
 from xpnet.network.ensemble import Ensemble
 from xpnet.network.network import Network
 from xpnet.value import assign_layers, split_pairs
 
-
-class Constants(NamedTuple):
-    """The numbers of a network that are no parameters, as NumPy arrays of its dtype, or None."""
-
-    scale: Any
-    inputs: ScalingInParts | None
-    outputs: tuple[Any, Any] | None  # shift and factor
+SCALES = ("scale", "standardize", "rescale")  # parts whose numbers are no parameters
 
 
 def to_jax(net: Network | Ensemble) -> tuple[Callable[[Any, Any], Any], tuple[Layer, ...]]:
@@ -69,18 +62,26 @@ def to_jax(net: Network | Ensemble) -> tuple[Callable[[Any, Any], Any], tuple[La
     >>> bool(np.allclose(slopes, net.jacobian(np.eye(3))[:, 0], atol=1e-6))
     True
     """
+    try:
+        import jax
+    except ImportError as error:
+        raise ImportError(f"to_jax needs JAX ({error}); install it with: {install_command('jax')}") from error
     networks = require_networks(net)
-    jax = _import_jax()
-    _require_precision(jax, networks[0].dtype)
+    if jax.dtypes.canonicalize_dtype(networks[0].dtype) != networks[0].dtype:
+        raise ArgumentError(
+            'net computes in float64, and JAX in float32 unless told otherwise; call jax.config.update("jax_enable_x64'
+            '", True) before, or give net.to(dtype="float32")'
+        )
     warn_of_losses(net)
-    model = networks[0].value.model
+    model, members = networks[0].value.model, [take_apart(member) for member in networks]
     sigmas = tuple(_differentiate_by_pullback(sigma, jax) for sigma in model.sigmas)
     compute = partial(_compute_outputs, jax.numpy, model, sigmas)
-    constants, params = [*map(_find_constants, networks)], [*map(_copy_layers, networks)]
+    layers = [tuple(Layer(*part.values) for part in parts if part.kind == "dense") for parts in members]
+    scales = [{part.kind: part.values for part in parts if part.kind in SCALES} for parts in members]
     if isinstance(net, Network):
-        return partial(compute, constants[0]), jax.tree.map(jax.numpy.asarray, params[0])
-    constants, params = (jax.tree.map(lambda *arrays: np.stack(arrays), *nests) for nests in (constants, params))
-    return partial(jax.vmap(compute, (0, 0, None)), constants), jax.tree.map(jax.numpy.asarray, params)
+        return partial(compute, scales[0]), jax.tree.map(jax.numpy.asarray, layers[0])
+    scales, params = (jax.tree.map(lambda *arrays: np.stack(arrays), *nests) for nests in (scales, layers))
+    return partial(jax.vmap(compute, (0, 0, None)), scales), jax.tree.map(jax.numpy.asarray, params)
 
 
 def from_jax(net: Network | Ensemble, params: Any) -> Any:
@@ -115,56 +116,18 @@ def from_jax(net: Network | Ensemble, params: Any) -> Any:
     if isinstance(new, Network):
         new.value = assign_layers(new.value, params, "params")
         return new
-    weights, biases = split_pairs(params, "params")
-    arrays = [np.asarray(array) for array in (*weights, *biases)]
-    for array in arrays:
-        if array.shape[:1] != (len(networks),):
-            raise ArgumentError(
-                f"params holds an array of shape {array.shape}; those of an ensemble begin with its number of members, "
-                f"{len(networks)}"
-            )
-    for k, member in enumerate(new):
-        parts = [array[k] for array in arrays]
-        layers = [*zip(parts[: len(weights)], parts[len(weights) :])]
+    for k, (member, layers) in enumerate(zip(new, _take_members(params, len(networks)))):
         member.value = assign_layers(member.value, layers, f"params[{k}]")
     return new
 
 
-def _import_jax() -> Any:
-    try:
-        import jax
-    except ImportError as error:
-        raise ImportError(f"to_jax needs JAX ({error}); install it with: {install_command('jax')}") from error
-    return jax
-
-
-def _require_precision(jax: Any, dtype: str) -> None:
-    if jax.dtypes.canonicalize_dtype(dtype) != dtype:
-        raise ArgumentError(
-            f'net computes in {dtype}, and JAX in float32 unless told otherwise; call jax.config.update("jax_enable_x64'
-            '", True) before, or give net.to(dtype="float32")'
-        )
-
-
-def _find_constants(net: Network) -> Constants:
-    value, dtype = net.value, net.dtype
-    scale = None if value.model.scale is None else np.asarray(value.model.scale, dtype)
-    if value.scaling is None:
-        return Constants(scale, None, None)
-    exact = value.scaling.exact
-    rounded = map_arrays(lambda x: x.astype(dtype), exact)
-    inputs = ScalingInParts(rounded, map_arrays(lambda x: (x - x.astype(dtype)).astype(dtype), exact))
-    scales_outputs = rounded.y_mean is not None
-    outputs = value.model.cost.output_scaling(rounded.y_mean, rounded.y_std, np) if scales_outputs else None
-    return Constants(scale, inputs, outputs)
-
-
-def _copy_layers(net: Network) -> tuple[Layer, ...]:
-    value = net.value
-    with value.scope():
-        return tuple(
-            Layer(*(np.array(value.backend.to_numpy(array)) for array in (w, b[0, ...]))) for w, b in value.layers
-        )
+def _take_members(params: Any, members: int) -> list[list[tuple[Any, Any]]]:
+    """List the layers of each member."""
+    weights, biases = split_pairs(params, "params")
+    shapes = [np.shape(array) for array in (*weights, *biases)]
+    if any(shape[:1] != (members,) for shape in shapes):
+        raise ArgumentError(f"params has arrays of shapes {shapes}, each of which must begin with {members} members")
+    return [[(np.asarray(w)[k], np.asarray(b)[k]) for w, b in zip(weights, biases)] for k in range(members)]
 
 
 class _Namespace:
@@ -199,7 +162,7 @@ def _differentiate_by_pullback(sigma: Activation, jax: Any) -> Activation:
 
 
 def _compute_outputs(
-    jnp: Any, model: Model, sigmas: tuple[Activation, ...], constants: Constants, params: Any, x: Any
+    jnp: Any, model: Model, sigmas: tuple[Activation, ...], scales: dict[str, Any], params: Any, x: Any
 ) -> Array:
     weights, biases = split_pairs(params, "params")
     shapes = [(jnp.shape(w), jnp.shape(b)) for w, b in zip(weights, biases)]
@@ -211,10 +174,13 @@ def _compute_outputs(
     if x.shape[-1:] != (model.n_in,):
         raise ArgumentError(f"x has shape {x.shape}, but its last axis must hold the {model.n_in} inputs")
     rows = jnp.reshape(x, (-1, model.n_in))
-    rows = rows if constants.scale is None else rows * constants.scale
-    rows = rows if constants.inputs is None else constants.inputs.inputs(rows)
+    if "scale" in scales:
+        rows = rows * scales["scale"][0]
+    if "standardize" in scales:
+        mean, std = scales["standardize"]
+        rows = (rows - mean) / std
     a = forward(layers, sigmas, rows, jnp)[1][-1]
-    if constants.outputs is not None:
-        shift, factor = constants.outputs
+    if "rescale" in scales:
+        factor, shift = scales["rescale"]
         a = a * factor + shift
     return jnp.reshape(a, (*x.shape[:-1], model.n_out))

@@ -213,22 +213,15 @@ def _layers(module: nn.Sequential, prefix: str = "") -> Iterator[tuple[str, nn.M
             yield f"layer {prefix}{name} ({type(layer).__name__})", layer
 
 
-# Layers that networks do not have -> how to get the same outputs without them
-LAYERS_ELSEWHERE = {
-    "BatchNorm1d": "; fold its factor and shift into the Linear layer before it",
-    "LogSoftmax": "; put Softmax in its place, and take the logarithm of the outputs",
-}
-
-
 def _read_layer(place: str, layer: nn.Module) -> Part:
     reader = _READERS.get(type(layer))
-    if reader is None:
-        supported = [kind.__name__ for kind in _READERS if kind.__module__ != __name__]
-        remedy = LAYERS_ELSEWHERE.get(type(layer).__name__, "")
-        raise ArgumentError(f"module: {place} is not supported{remedy}; networks have {', '.join(supported)}")
-    part = reader(layer)
-    if isinstance(part, str):
-        raise ArgumentError(f"module: {place} {part}")
+    part = None if reader is None else reader(layer)
+    if part is None:
+        supported = ", ".join(kind.__name__ for kind in _READERS if kind.__module__ != __name__)
+        raise ArgumentError(
+            f"module: {place} is {layer}, which networks do not have; they have {supported}, with options that they "
+            "can have"
+        )
     return part
 
 
@@ -245,59 +238,25 @@ def _to_numpy(tensor: Any) -> np.ndarray:
     return tensor.numpy()
 
 
-def _read_softmax(layer: nn.Softmax) -> Part | str:
-    if layer.dim in (-1, 1):
-        return Part("activation", (softmax,))
-    return f"has dim={layer.dim}; a network's softmax is over the units, so give dim=-1"
-
-
-def _read_softplus(layer: nn.Softplus) -> Part | str:
-    if layer.beta == 1 and layer.threshold >= 20:
-        return Part("activation", (softplus,))
-    return (
-        f"has beta={layer.beta}, threshold={layer.threshold}; a network's softplus has beta=1 and threshold=20 or more"
-    )
-
-
-def _read_leaky_relu(layer: nn.LeakyReLU) -> Part | str:
-    if 0 <= layer.negative_slope < 1:
-        return Part("activation", (make_leaky_relu(layer.negative_slope),))
-    return f"has negative_slope={layer.negative_slope}; a network's leaky_relu has one of at least 0 and below 1"
-
-
-def _read_elu(layer: nn.ELU) -> Part | str:
-    if layer.alpha >= 0:
-        return Part("activation", (make_elu(layer.alpha),))
-    return f"has alpha={layer.alpha}; a network's elu has one of at least 0"
-
-
-def _read_flatten(layer: nn.Flatten) -> Part | str:
-    if (layer.start_dim, layer.end_dim) == (1, -1):
-        return Part("flatten")
-    return f"has start_dim={layer.start_dim}, end_dim={layer.end_dim}; inputs are flattened from axis 1 to the last"
-
-
-def _read_dropout(layer: nn.Dropout) -> Part | str:
-    if layer.p < 1:
-        return Part("dropout", (layer.p,))
-    return f"has p={layer.p}; a network's dropout has a rate below 1"
+def _read_if(condition: bool, kind: str, *values: Any) -> Part | None:
+    return Part(kind, values) if condition else None
 
 
 def _activation(sigma: Activation) -> Callable[[Any], Part]:
     return lambda layer: Part("activation", (sigma,))
 
 
-_READERS: dict[type[nn.Module], Callable[[Any], Part | str]] = {
+_READERS: dict[type[nn.Module], Callable[[Any], Part | None]] = {
     nn.Linear: _read_linear,
-    nn.Flatten: _read_flatten,
-    nn.Dropout: _read_dropout,
+    nn.Flatten: lambda layer: _read_if((layer.start_dim, layer.end_dim) == (1, -1), "flatten"),
+    nn.Dropout: lambda layer: _read_if(layer.p < 1, "dropout", layer.p),
     **{module: _activation({**ACTIVATIONS, "mean_std": mean_std}[kind]) for kind, module in _PLAIN.items()},
     nn.GELU: lambda layer: Part("activation", (gelu_tanh if layer.approximate == "tanh" else gelu,)),
-    nn.ELU: _read_elu,
+    nn.ELU: lambda layer: Part("activation", (make_elu(layer.alpha),)),
     nn.SELU: _activation(selu),
-    nn.Softplus: _read_softplus,
-    nn.LeakyReLU: _read_leaky_relu,
-    nn.Softmax: _read_softmax,
+    nn.Softplus: lambda layer: _read_if(layer.beta == 1 and layer.threshold >= 20, "activation", softplus),
+    nn.LeakyReLU: lambda layer: Part("activation", (make_leaky_relu(layer.negative_slope),)),
+    nn.Softmax: lambda layer: _read_if(layer.dim in (-1, 1), "activation", softmax),
     ScaledELU: lambda layer: Part("activation", (make_elu(layer.alpha, layer.scale),)),
     Scale: lambda layer: Part("scale", (_to_numpy(layer.factor),)),
     Standardize: lambda layer: Part("standardize", (_to_numpy(layer.mean), _to_numpy(layer.std))),

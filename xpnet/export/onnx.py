@@ -373,19 +373,8 @@ def _parse_input_dtype(net: Network, value: Any, takes_table: bool) -> str:
             f"input_dtype={value!r} is for encoded inputs, and this file takes the columns of a table; leave it out, "
             "or give encoder=False (in the shell: --encoded)"
         )
-    accepted = (net.dtype, "uint8")
-    name = value if isinstance(value, str) else _name_of_dtype(value)
+    accepted = [net.dtype] if net.scale is None else [net.dtype, "uint8"]  # bytes are for networks that scale
+    name = value if isinstance(value, str) else np.dtype(value).name
     if name not in accepted:
-        raise ArgumentError(f"input_dtype={value!r} is not available here; choose from {choices(accepted)}")
-    if name == "uint8" and net.scale is None:
-        raise ArgumentError(
-            f"input_dtype={value!r} is for a network with scale, as in Network(..., scale=1/255); leave it out"
-        )
+        raise ArgumentError(f"input_dtype={value!r} is not available for this network; choose from {choices(accepted)}")
     return name
-
-
-def _name_of_dtype(value: Any) -> str:
-    try:
-        return np.dtype(value).name
-    except TypeError:
-        return str(value).split(".")[-1]  # another library's, as in torch.float32

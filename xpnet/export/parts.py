@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +28,17 @@ __all__ = [
     "warn_of_calibration",
     "warn_of_losses",
 ]
+
+
+# Which parts may follow each part
+INPUTS = ("flatten", "scale", "standardize", "dropout", "dense")
+OUTPUTS = ("dense", "rescale", "sort")
+MAY_FOLLOW = {
+    **{"start": INPUTS, "flatten": INPUTS, "scale": ("dropout", "dense"), "standardize": ("dropout", "dense")},
+    **{"dense": ("activation", "dropout", *OUTPUTS), "activation": ("dropout", *OUTPUTS), "dropout": ("dense",)},
+    **{"rescale": ("sort",), "sort": ()},
+}
+ORDER = "a scaling of inputs, layers of Linear, activation and Dropout, and a scaling of outputs, in this order"
 
 
 class Part(NamedTuple):
@@ -62,25 +74,22 @@ class Part(NamedTuple):
     place: str = ""
 
 
-def require_network(net: Any, kinds: str = "Network") -> Network:
-    """Check that `net` is a network; for an ensemble or an estimator, the message says where its networks are."""
-    if isinstance(net, Network):
-        return net
-    kind, remedy = type(net).__name__, f"give a {kinds}"
-    if isinstance(net, Ensemble):
-        remedy = "give its members one by one, as in net[0]"
-    elif hasattr(net, "ensemble_"):
-        remedy = "give its ensemble, net.ensemble_"
-        if "Ensemble" not in kinds:
-            remedy = "give the networks of its members one by one, as in net.ensemble_[0]"
-    elif hasattr(net, "network_"):
-        remedy = "give its network, net.network_"
-    raise ArgumentError(f"net must be a {kinds}, not of type {kind}; {remedy}")
-
-
 def require_networks(net: Any) -> list[Network]:
     """Check that `net` is a network or an ensemble, and list its networks."""
-    return [*net] if isinstance(net, Ensemble) else [require_network(net, "Network or an Ensemble")]
+    if isinstance(net, Network):
+        return [net]
+    if isinstance(net, Ensemble):
+        return [*net]
+    inside = next((name for name in ("network_", "ensemble_") if hasattr(net, name)), None)
+    remedy = f"give net.{inside}" if inside else "give one, as in to_onnx(Network([3, 1]), path)"
+    raise ArgumentError(f"net must be a Network or an Ensemble, not of type {type(net).__name__}; {remedy}")
+
+
+def require_network(net: Any) -> Network:
+    """Check that `net` is one network."""
+    if isinstance(net, Ensemble):
+        raise ArgumentError("net must be a Network, not an Ensemble; give its members one by one, as in net[0]")
+    return require_networks(net)[0]
 
 
 def take_apart(net: Network, scaling_dtype: str | None = None, *, temperature: float | None = None) -> list[Part]:
@@ -121,46 +130,28 @@ def warn_of_losses(net: Network | Ensemble, *, takes_table: bool = False) -> Non
     What takes the columns of a table gets them in float64, and loses none of their digits.
     """
     warn_of_calibration(net)
-    _warn_of_rounding(require_networks(net), of_inputs=not takes_table)
+    networks = [member for member in require_networks(net) if member.value.scaling is not None]
+    scalings = [member.value.scaling.exact for member in networks if member.dtype == "float32"]  # type: ignore[union-attr]
+    if any(scaling.has_far_targets or (scaling.has_far_inputs and not takes_table) for scaling in scalings):
+        warn(
+            "the network was trained on numbers so far from 0 that float32 rounds off much of their differences, and "
+            'an exported network computes in one dtype; export net.to(dtype="float64") (in the shell: xpnet export '
+            "--dtype float64)"
+        )
 
 
 def warn_of_calibration(net: Network | Ensemble) -> None:
     """Warn that what is exported has no error bars, or that they or quantiles are not calibrated in it."""
     networks = require_networks(net)
     cost = networks[0].value.model.cost
+    has_own_bars = cost.distribution is not None or not isinstance(net, Ensemble)  # else only the mean is exported
     if any(network.value.laplace is not None for network in networks):
         warn("what is exported lacks the error bars of fit_laplace: net.predict(x, return_std=True) has them")
-        return
-    if net.calibration is None or (isinstance(net, Ensemble) and cost.distribution is None):
-        return  # of such an ensemble only the mean is exported
-    constant = ", which is the same for every x"
-    if cost.levels:
-        remedy = f"to each of its quantiles, add the amount by which net.predict(x) exceeds it{constant}"
-    elif isinstance(net, Ensemble):
-        remedy = "the calibrated standard deviations are those of net.predict(x, return_std=True)"
-    elif cost.has_std:
-        remedy = f"multiply its standard deviations by net.predict_std(x) divided by them{constant}"
-    else:
-        remedy = f"add and subtract half of the length of net.interval(x){constant}"
-    warn(f"the network is calibrated, and what is exported is not: it predicts as before calibrate; {remedy}")
-
-
-def _warn_of_rounding(networks: Sequence[Network], *, of_inputs: bool = True) -> None:
-    """Warn of inputs and targets that are so far from 0 that one dtype cannot hold their differences."""
-    scalings = [net.value.scaling.exact for net in networks if net.value.scaling is not None and net.dtype == "float32"]
-    far = [
-        name
-        for name, are_far in (
-            ("inputs", of_inputs and any(scaling.has_far_inputs for scaling in scalings)),
-            ("targets", any(scaling.has_far_targets for scaling in scalings)),
-        )
-        if are_far
-    ]
-    if far:
+    elif net.calibration is not None and has_own_bars:
         warn(
-            f"the network was trained on {' and '.join(far)} so far from 0 that float32 rounds off much of their "
-            'differences, and an exported network computes in one dtype; export net.to(dtype="float64") (in the shell: '
-            "xpnet export --dtype float64)"
+            "the network is calibrated, and what is exported is not: it predicts as before calibrate; its quantiles, "
+            "standard deviations and intervals are those of net.predict(x), net.predict_std(x) and net.interval(x), "
+            "but for an amount or a factor that is the same for every x"
         )
 
 
@@ -182,133 +173,59 @@ def put_together(parts: Iterable[Part], source: str, **settings: Any) -> Network
     ArgumentError
         If a network cannot have these parts in this order; the message names the layer.
     """
-    plan = _Plan(source)
+    parts = [part for part in parts if part.kind != "activation" or part.values[0] != identity]
+    for before, part in pairwise([Part("start"), *parts]):
+        if part.kind not in MAY_FOLLOW[before.kind]:
+            raise ArgumentError(f"{source}: {part.place} is out of order; a network has {ORDER}")
+    layers: list[tuple[Any, Any]] = []
+    sigmas, rates, others = list[Activation](), [0.0], dict[str, tuple[Any, ...]]()
     for part in parts:
-        plan.add(part)
-    return plan.make(settings)
-
-
-class _Plan:
-    """Collects the settings of a network while its parts are read in order."""
-
-    def __init__(self, source: str) -> None:
-        self.source = source
-        self.scale: float | None = None
-        self.inputs: tuple[Any, Any] | None = None  # mean and standard deviation
-        self.outputs: tuple[Any, Any] | None = None  # factor and shift
-        self.levels: tuple[float, ...] = ()  # of quantiles that are sorted
-        self.layers: list[tuple[Any, Any]] = []
-        self.sigmas: list[Activation | None] = []
-        self.rates: list[float | None] = [None]  # of the inputs and of each layer; None where no part gives one
-
-    def add(self, part: Part) -> None:
-        """Add the next part."""
-        if self.levels:
-            self._refuse(part, "comes after the quantiles are sorted; nothing may follow")
-        if self.outputs is not None and part.kind != "sort":
-            self._refuse(part, "comes after the outputs are scaled back; only sorting may follow")
-        getattr(self, f"_add_{part.kind}")(part, *part.values)
-
-    def _add_flatten(self, part: Part) -> None:
-        if self.layers:
-            self._refuse(part, "comes after a linear layer; move it to the front")
-
-    def _add_scale(self, part: Part, factor: Any) -> None:
-        if self.layers or self.inputs is not None or self.scale is not None:
-            self._refuse(part, "does not come first; a network scales its inputs alone, and once")
-        self.scale = float(factor)
-
-    def _add_standardize(self, part: Part, mean: Any, std: Any) -> None:
-        if self.layers or self.inputs is not None or self.scale is not None:
-            self._refuse(part, "does not come first; a network scales its inputs alone, and once")
-        self.inputs = mean, std
-
-    def _add_dense(self, part: Part, w: Any, b: Any) -> None:
-        if self.layers and w.shape[1] != (n_out := self.layers[-1][0].shape[0]):
-            self._refuse(part, f"has {w.shape[1]} inputs, but the layer before has {n_out} outputs; they must match")
-        self.layers.append((w, b))
-        self.sigmas.append(None)
-        self.rates.append(None)
-
-    def _add_activation(self, part: Part, sigma: Activation) -> None:
-        if sigma == identity:
-            return
-        if not self.layers:
-            self._refuse(
-                part, "comes before the first linear layer; inputs have no activation, so apply it to the data"
-            )
-        if self.sigmas[-1] is not None:
-            self._refuse(part, "follows another activation; a layer has one, so leave one out")
-        if self.rates[-1] is not None:
-            self._refuse(part, "follows the dropout of its layer; put the dropout after the activation")
-        self.sigmas[-1] = sigma
-
-    def _add_dropout(self, part: Part, rate: float) -> None:
-        if self.rates[-1] is not None:
-            self._refuse(part, "follows another dropout; leave one out")
-        self.rates[-1] = float(rate)
-
-    def _add_rescale(self, part: Part, factor: Any, shift: Any) -> None:
-        if not self.layers:
-            self._refuse(part, "comes before the first linear layer; it is for outputs")
-        self.outputs = factor, shift
-
-    def _add_sort(self, part: Part, levels: Any) -> None:
-        if not self.layers:
-            self._refuse(part, "comes before the first linear layer; it is for outputs")
-        self.levels = tuple(float(level) for level in levels)
-
-    def _refuse(self, part: Part, reason: str) -> None:
-        raise ArgumentError(f"{self.source}: {part.place} {reason}")
-
-    def make(self, settings: dict[str, Any]) -> Network:
-        """Make the network."""
-        if not self.layers:
-            raise ArgumentError(f"{self.source} has no linear layer; a network needs at least one")
-        if self.rates[-1]:
-            raise ArgumentError(f"{self.source} ends in dropout; outputs are not dropped, so leave it out")
-        *hidden, output = (identity if sigma is None else sigma for sigma in self.sigmas)
-        if self.levels and settings["cost"] is None:
-            settings["cost"] = make_quantile(*self.levels).name
-        if settings["task"] is None and settings["cost"] is None:
-            settings["cost"] = output.usual_cost
-        if settings["dtype"] is None:
-            settings["dtype"] = self._find_dtype()
-        standardize = self.inputs is not None or self.outputs is not None
-        net = Network(
-            [self.layers[0][0].shape[1], *(w.shape[0] for w, _ in self.layers)],
-            activation=hidden or "identity",
-            output_activation=output,
-            dropout=[rate or 0.0 for rate in self.rates[:-1]],
-            scale=self.scale,
-            standardize=standardize,
-            init="zeros",
-            **settings,
-        )
-        if self.levels and len(net.value.model.cost.levels) != len(self.levels):
-            raise ArgumentError(
-                f"{self.source} sorts quantiles of {len(self.levels)} levels, but cost={net.cost_name!r} does not have "
-                "them; leave out cost and task"
-            )
-        net.layers = self.layers
-        if standardize:
-            net.scaling = self._make_scaling(net)
-        return net
-
-    def _find_dtype(self) -> str:
-        names = {str(array.dtype) for layer in self.layers for array in layer}
-        if names <= {"float32", "float64"}:
-            return max(names)
+        match part.kind:
+            case "dense":
+                layers.append((part.values[0], part.values[1]))
+                sigmas.append(identity)
+                rates.append(0.0)
+            case "activation":
+                sigmas[-1] = part.values[0]
+            case "dropout":
+                rates[-1] = float(part.values[0])
+            case _:
+                others[part.kind] = part.values
+    if not layers or rates[-1]:
+        raise ArgumentError(f"{source} must end in a linear layer, with or without activation; a network has {ORDER}")
+    *hidden, output = sigmas
+    settings["dtype"] = settings["dtype"] or max(str(array.dtype) for layer in layers for array in layer)
+    levels = tuple(float(level) for level in others.get("sort", ((),))[0])
+    if levels and settings["cost"] is None:
+        settings["cost"] = make_quantile(*levels).name
+    if settings["task"] is None and settings["cost"] is None:
+        settings["cost"] = output.usual_cost
+    net = Network(
+        [layers[0][0].shape[1], *(w.shape[0] for w, _ in layers)],
+        activation=hidden or "identity",
+        output_activation=output,
+        dropout=rates[:-1],
+        scale=float(others["scale"][0]) if "scale" in others else None,
+        standardize="standardize" in others or "rescale" in others,
+        init="zeros",
+        **settings,
+    )
+    if len(levels) > 1 and len(net.value.model.cost.levels) != len(levels):
         raise ArgumentError(
-            f'{self.source} has weights of dtype {min(names - {"float32", "float64"})}; give dtype="float32" or '
-            'dtype="float64" to convert them'
+            f"{source} sorts quantiles of {len(levels)} levels, but cost={net.cost_name!r} does not have them; leave "
+            "out cost and task"
         )
+    net.layers = layers
+    if net.standardize:
+        net.scaling = _make_scaling(net, others)
+    return net
 
-    def _make_scaling(self, net: Network) -> Scaling:
-        n_in, n_targets = net.sizes[0], net.value.model.n_targets
-        mean, std = self.inputs or (np.zeros(n_in), np.ones(n_in))
-        if self.outputs is None and net.task != "regression":
-            return Scaling(mean[None, :], std[None, :])
-        factor, shift = self.outputs or (np.ones(n_targets), np.zeros(n_targets))
-        # If a cost has several outputs for each target, the first ones move with the targets
-        return Scaling(mean[None, :], std[None, :], shift[None, :n_targets], factor[None, :n_targets])
+
+def _make_scaling(net: Network, parts: Mapping[str, tuple[Any, ...]]) -> Scaling:
+    n_in, n_targets = net.sizes[0], net.value.model.n_targets
+    mean, std = parts.get("standardize", (np.zeros(n_in), np.ones(n_in)))
+    if "rescale" not in parts and net.task != "regression":
+        return Scaling(mean[None, :], std[None, :])
+    factor, shift = parts.get("rescale", (np.ones(n_targets), np.zeros(n_targets)))
+    # If a cost has several outputs for each target, the first ones move with the targets
+    return Scaling(mean[None, :], std[None, :], shift[None, :n_targets], factor[None, :n_targets])
