@@ -479,7 +479,7 @@ REFUSALS = {
     "to_onnx": [  # the arguments, what the message names, the remedy
         ((SimpleNamespace(network_=NET), "x"), {}, "SimpleNamespace", "give net.network_"),
         ((SimpleNamespace(ensemble_=PAIR), "x"), {}, "SimpleNamespace", "give net.ensemble_"),
-        ((3, "x"), {}, "net must be a Network or an Ensemble", "give one"),
+        ((3, "x"), {}, "net must be a Network or an Ensemble", "int"),
         ((NET, "x"), {"input_dtype": "uint8"}, "input_dtype='uint8'", "choose from 'float32'"),
         ((NET, "x"), {"input_dtype": np.float64}, "input_dtype=", "choose from 'float32'"),
         ((lambda: with_notes(Network([3, 2])), "x"), {}, "net.notes", "keep plain values there"),

@@ -150,7 +150,7 @@ SIZE = r"image={} must be the height and the width of an image in pixels, as"
 @pytest.mark.parametrize(
     ("net", "options", "message"),
     [
-        (3, {}, "net must be a Network or an Ensemble, not of type int; give a Network or an"),
+        (3, {}, "net must be a Network or an Ensemble, not of type int"),
         (Network([2, 1]), {"title": 3}, "title=3 must be a text"),
         (
             Network([3, 4, 2], activation=own),

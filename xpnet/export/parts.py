@@ -81,8 +81,8 @@ def require_networks(net: Any) -> list[Network]:
     if isinstance(net, Ensemble):
         return [*net]
     inside = next((name for name in ("network_", "ensemble_") if hasattr(net, name)), None)
-    remedy = f"give net.{inside}" if inside else "give one, as in to_onnx(Network([3, 1]), path)"
-    raise ArgumentError(f"net must be a Network or an Ensemble, not of type {type(net).__name__}; {remedy}")
+    remedy = f"; give net.{inside}" if inside else ""
+    raise ArgumentError(f"net must be a Network or an Ensemble, not of type {type(net).__name__}{remedy}")
 
 
 def require_network(net: Any) -> Network:
