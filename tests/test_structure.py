@@ -26,6 +26,7 @@ ORDER = [
     "version",
     "errors",
     "_checks",
+    "_identity",
     "_names",
     "_lazy",
     "core",
@@ -236,7 +237,7 @@ NAMED_ABOVE = {
     "backends._torch": {"xpnet.export"},  # a remedy: make a module of PyTorch
     "backends.base": {"xpnet.export"},  # a remedy: make a function of JAX
     "core.optimizers._levenberg_marquardt": {"estimators"},  # a remedy: `alpha`, which is weight decay there
-    "backends.identity": {"sklearn", "verbose"},  # objects that scikit-learn would copy without their fitted attributes
+    "_identity": {"sklearn", "verbose"},  # names without their module; an argument that only prints
     "training._description": {"random_state"},  # a remedy: from which the seeds of several networks were drawn
     "network.network": {
         "physics",

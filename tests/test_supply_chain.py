@@ -145,8 +145,8 @@ JUSTIFIED = {
     ("estimators.base", "__getstate__"),
     ("estimators.base", "__setstate__"),
     # checkpoints: parameters are described by what a pickle of them would hold; none is written or read
-    ("backends.identity", "__reduce_ex__"),
-    ("backends.identity", "__getstate__"),
+    ("_identity", "__reduce_ex__"),
+    ("_identity", "__getstate__"),
     # searches: joblib hands fits to its workers
     ("estimators._search", "joblib"),
     ("tables._models", "joblib"),  # counts the threads that n_jobs means

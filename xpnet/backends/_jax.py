@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from xpnet._identity import describe, is_fixed
 from xpnet.backends._numpy import NumPyBackend
 from xpnet.backends.base import ON_CPU, ON_GPU, Backend, Loop, cast, host_array, precision
-from xpnet.backends.identity import describe, is_fixed
 from xpnet.core.arrays import Function, Native, map_arrays, take_examples
 from xpnet.errors import ArgumentError, BackendError
 

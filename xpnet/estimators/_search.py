@@ -25,8 +25,8 @@ from sklearn.utils import indexable
 from sklearn.utils.parallel import Parallel, delayed  # joblib's, with scikit-learn's settings and warning filters
 
 from xpnet._checks import choices, count, printable, show, warn
+from xpnet._identity import describe
 from xpnet._names import explain_arguments
-from xpnet.backends.identity import describe
 from xpnet.errors import ArgumentError
 from xpnet.estimators._search_file import SearchFile, describe_search
 from xpnet.estimators._trials import (

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from xpnet._checks import describe_error, printable, refuse_duplicates, require, truncate
-from xpnet.backends.identity import describe, describe_call
+from xpnet._identity import describe, describe_call
 from xpnet.errors import ArgumentError, CheckpointError
 from xpnet.estimators._trials import Scored
 from xpnet.files import INVALID_VALUE_ERRORS

@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 
 from xpnet._checks import warn
-from xpnet.backends.identity import describe
+from xpnet._identity import describe
 from xpnet.estimators._convergence import find_convergence
 from xpnet.estimators._fitting import (
     FitData,

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 import numpy as np
 
 from xpnet._checks import Count, Real, check_dict, check_number, count, require, require_keys, warn
+from xpnet._identity import PYTHON, describe, digest_text
 from xpnet.backends import Backend
-from xpnet.backends.identity import PYTHON, describe, digest_text
 from xpnet.core.arrays import Array, leaves, map_arrays, rebuild
 from xpnet.core.calibration import Calibration
 from xpnet.core.dropout import init_dropout

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from xpnet._checks import count
-from xpnet.backends.identity import is_fixed
+from xpnet._identity import is_fixed
 from xpnet.core.arrays import Array, Function, Layers, Namespace, positions, rows_per_block
 from xpnet.core.backprop import forward
 from xpnet.core.dropout import Dropout, drop, make_masks

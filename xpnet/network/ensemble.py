@@ -14,10 +14,10 @@ import numpy as np
 
 from xpnet import inference, physics, training
 from xpnet._checks import count, decode_path, show, yes_or_no
+from xpnet._identity import is_same
 from xpnet._names import explain_arguments
 from xpnet.backends import BYTES_OF_NETWORK, Backend, get_backend, on_host_only, require_bytes
 from xpnet.backends.base import precision
-from xpnet.backends.identity import is_same
 from xpnet.core.arrays import Array
 from xpnet.core.model import count_parameters
 from xpnet.core.temperature import combine

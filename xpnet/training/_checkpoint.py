@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from xpnet._checks import printable
-from xpnet.backends.identity import describe_call, is_ours
+from xpnet._identity import describe_call, is_ours
 from xpnet.core.step import State
 from xpnet.errors import ArgumentError, CheckpointError
 from xpnet.files import decode_record, encode_network, explain_errors, refuse_unknown, restore

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from xpnet._checks import choices, count, is_dict, printable, require_keys, truncate
-from xpnet.backends.identity import PYTHON, describe, describe_call, is_fixed
+from xpnet._identity import PYTHON, describe, describe_call, is_fixed
 from xpnet.core.arrays import leaves
 from xpnet.core.model import Model
 from xpnet.core.optimizers import OPTIMIZERS, Optimizer

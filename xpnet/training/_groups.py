@@ -15,9 +15,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from xpnet._identity import is_fixed
 from xpnet.backends import AUTO, COPIES_OF_STATE, Backend, Workers, on_host_only, require_bytes
 from xpnet.backends.base import GroupLimits, Loop, Speed, cast
-from xpnet.backends.identity import is_fixed
 from xpnet.core.arrays import count_bytes, leaves
 from xpnet.core.members import MemberState, dimensions, extract, join, join_nests, whole
 from xpnet.core.minibatch import Batch, Examples, make_minibatch

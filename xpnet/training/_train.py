@@ -9,8 +9,8 @@ from types import NoneType
 from typing import Any, TypeAlias
 
 from xpnet._checks import show
+from xpnet._identity import is_same
 from xpnet.backends import AUTO, limit_step_threads
-from xpnet.backends.identity import is_same
 from xpnet.core.model import Model
 from xpnet.core.optimizers import Optimizer, begins_anew, count_multiplications, needs_all_examples
 from xpnet.core.scaling import PlacedScaling

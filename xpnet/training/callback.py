@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 from xpnet._checks import warn
-from xpnet.backends.identity import is_ours
+from xpnet._identity import is_ours
 from xpnet.inference.metrics import METRICS
 from xpnet.value import History, Moment, Value
 

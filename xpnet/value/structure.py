@@ -13,8 +13,8 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, cast
 import numpy as np
 
 from xpnet._checks import choices, count, has_entries, has_methods, in_range, is_list, is_text, show, warn
+from xpnet._identity import PYTHON, describe, digest_text, is_same
 from xpnet._names import look_up
-from xpnet.backends.identity import PYTHON, describe, digest_text, is_same
 from xpnet.core.activations import ACTIVATIONS, PARAMETRIZED_ACTIVATIONS, Activation, mean_std
 from xpnet.core.arrays import Array, Namespace
 from xpnet.core.costs import COSTS, PARAMETRIZED_COSTS, Cost
