@@ -17,7 +17,6 @@ import pytest
 from scipy import sparse
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression
-from test_checkpoint import forge, put
 
 from xpnet import SGD, Clip, EarlyStopping, Ensemble, Network
 from xpnet._identity import describe, is_fixed, is_ours, is_same
@@ -170,16 +169,6 @@ def test_callbacks_are_of_xpnet_by_what_they_are():
 
     Mine.__module__ = EarlyStopping.__module__
     assert decisive_arguments(Mine("a")) == decisive_arguments(EarlyStopping(3))
-
-
-@pytest.mark.parametrize(
-    "functions", [{"activation[0]": "0"}, {"python": 3.11}, {"python": "3.11", "activation[1]": "0"}, ["python"]]
-)
-def test_digests_of_functions_in_a_file_are_checked(functions, tmp_path):
-    make(bend(1.0)).save(tmp_path / "net")
-    forge(tmp_path / "net", put("functions", value=functions))
-    with pytest.raises(CheckpointError, match=r"valid: (functions=|the function|'python' is missing)"):
-        Network.load(tmp_path / "net", custom=[bend(1.0)])
 
 
 def test_a_state_that_has_changed_changes_the_fingerprint():
