@@ -699,7 +699,7 @@ OTHERS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "random_state": (
         {"estimator": MLPClassifier(**{**SMALL, "random_state": np.random.RandomState(1)})},
         {},
-        "with random_state=0, but this one has RandomState(",
+        "with random_state=0, but this one has numpy.random.mtrand.RandomState(",
     ),
     "scoring": ({"scoring": "neg_log_loss"}, {}, "with scoring=None, but this one has 'neg_log_loss'; give"),
     "error_score": ({"error_score": 0.0}, {}, "with error_score=nan, but this one has 0.0; give the same"),
@@ -730,7 +730,7 @@ def test_steps_and_functions_are_compared(tmp_path, fits):
     path, loud = tmp_path / "run", MLPClassifier(**SMALL, verbose=True)
 
     def make(**parameters):
-        mlp = MLPClassifier(**SMALL, callbacks=[Count()], **parameters)
+        mlp = MLPClassifier(**SMALL, callbacks=[Interrupt(99)], **parameters)
         return MLPSearchCV(PIPELINE, {"mlp": [mlp, loud], "scale": [FunctionTransformer(np.abs)]}, cv=2)
 
     make().fit(X, THREE, checkpoint=path)
