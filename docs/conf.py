@@ -9,6 +9,7 @@ import inspect
 import os
 import re
 import runpy
+import types
 from html import escape
 from io import StringIO
 from pathlib import Path
@@ -80,7 +81,7 @@ nb_execution_timeout = 120  # seconds for a cell
 nb_merge_streams = True
 nb_output_stderr = "remove"  # says which of this machine's devices cannot be used
 
-autosummary_generate = False  # the tables in reference/api.md link to entries on the other pages
+autosummary_generate = True  # a page for each name in the tables of reference/api.md
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = False
@@ -91,26 +92,52 @@ PUBLIC = (
     *("activations", "costs", "datasets", "estimators", "learn", "learn.exercises"),
     *("metrics", "plots"),
 )
-# Internal modules with an entry for every class and function
-DOCUMENTED = (
-    *("core.backprop", "core.dropout", "core.initializers", "core.minibatch", "core.step"),
-    *("core.optimizers._adam", "core.optimizers._base", "core.optimizers._sgd", "core.optimizers._wrappers"),
-    *("training.callback", "training.callbacks", "value._history"),
-)
+
+
+# Members to show of classes of the kernel, which have more for other modules than for users
+MEMBERS = {
+    "Callback": "on_train_begin on_epoch_begin on_chunk_end on_epoch_end on_train_end get_state set_state",
+    "History": "to_dict to_pandas",
+    "SGD": "init update",
+    "core.optimizers.Optimizer": "init update",
+    "core.scaling.Scaling": "inputs targets outputs",
+    "training.Data": "part split fit_scaling scaled",
+    "training.Stream": "moments give_to finish close",
+    "training.callbacks.Monitor": "improves",
+    "value.Provenance": "to_dict",
+}
+
+
+def list_members(name: str, kind: type) -> list[str]:
+    """List the methods and properties to show of a class: not fields, which its docstring describes."""
+    if name in MEMBERS or kind.__module__.startswith(("xpnet.core", "xpnet.training", "xpnet.value")):
+        return MEMBERS.get(name, "").split()
+    bases = [base for base in reversed(kind.__mro__) if base.__module__.startswith("xpnet")]
+    members = {name: member for base in bases for name, member in vars(base).items() if not name.startswith("_")}
+    kinds = (types.FunctionType, property, classmethod, staticmethod, functools.cached_property)
+    return [name for name, member in members.items() if isinstance(member, kinds) and member.__doc__]
+
+
+def find_members(page: str) -> dict[str, list[str]]:
+    """Find the members of each class in the tables of a page, for the template of its page."""
+    members = {}
+    for name in re.findall(r"^   ([\w.]+)$", page, re.MULTILINE):
+        module, _, short = f"xpnet.{name}".rpartition(".")
+        thing = getattr(importlib.import_module(module), short)
+        if inspect.isclass(thing):
+            members[f"xpnet.{name}"] = list_members(name, thing)
+    return members
+
+
+autosummary_context = {"members_of": find_members((DOCS / "reference" / "api.md").read_text())}
 
 
 def check_complete(app: Sphinx, env: BuildEnvironment) -> None:
     """Warn of a public name that has no entry, so that a strict build fails."""
     entries = env.get_domain("py").data["objects"]
-    public = {f"xpnet.{name}" for name in xpnet.__all__}
-    expected = set(public)
+    expected = {f"xpnet.{name}" for name in xpnet.__all__}
     for module in PUBLIC:
         expected |= {f"xpnet.{module}.{name}" for name in importlib.import_module(f"xpnet.{module}").__all__}
-    for module in DOCUMENTED:
-        for name, member in vars(importlib.import_module(f"xpnet.{module}")).items():
-            is_own = inspect.isroutine(member) or inspect.isclass(member)
-            if is_own and member.__module__ == f"xpnet.{module}" and not name.startswith("_"):
-                expected.add(f"xpnet.{name}" if f"xpnet.{name}" in public else f"xpnet.{module}.{name}")
     for name in sorted(expected - set(entries)):
         logging.getLogger(__name__).warning("%s is public and has no entry in the API reference", name)
 

@@ -1,4 +1,4 @@
-"""What xpnet promises to compute, written a second time in float64 from docs/understand/formulas.md alone.
+"""What xpnet promises to compute, written a second time in float64 from docs/reference/functions.md alone.
 
 It imports nothing of xpnet, so that a mistake there is not repeated here. Weights are (n_out, n_in), biases (n_out,).
 An optimizer is a tuple of its name and numbers, ``("Adam", {"beta1": 0.8})``, or a wrapper, its number and what it

@@ -68,7 +68,7 @@ ASSIGNABLE = ("w", "b", "layers", "state", "scaling", "feature_names", "history"
 
 @explain_arguments
 class Network:
-    """A feed-forward neural network; see :doc:`/use/network`.
+    """A feed-forward neural network; see :doc:`/use/train`.
 
     With `sizes` alone, it is the book's first network: sigmoid neurons and the quadratic cost, with the initial weights
     of its chapter 3.
@@ -486,27 +486,27 @@ class Network:
             Any finite source, to compute cost and metrics on after each epoch; or a part of the training data: a
             fraction, row numbers, or a splitter of scikit-learn's, whose last split is used. See :doc:`/use/validate`.
         sample_weight, class_weight
-            Weights of the examples, (n,); of the classes, {class: number} or "balanced". See :doc:`/use/weights`.
+            Weights of examples, (n,), and of classes, {class: number} or "balanced". See :doc:`/use/classification`.
         slopes, slope_weight
             Known derivatives of the targets with respect to the inputs, (n, n_targets, n_in), or (n, n_in) for one
             target; and λ, by which the cost of an example has ½ λ Σ (∂a/∂x − slopes)² added. See :doc:`/use/slopes`.
         callbacks
-            Objects that observe and control training, such as `EarlyStopping`. See :doc:`/use/callbacks`.
+            Objects that observe and control training, such as `EarlyStopping`. See :doc:`/use/validate`.
         metrics, training_metrics
             Metrics on validation and test data, and on training data: names, such as "accuracy", "top_3", "mae" and
             "r2"; functions (y_true, y_pred) -> number; or `xpnet.metrics.Metric` objects.
         steps, cache
             Minibatches per epoch of an iterable of batches; and whether a data set is kept on the device, instead of
-            read again in each epoch. See :doc:`/use/data-sets`.
+            read again in each epoch. See :doc:`/use/data`.
         chunk_steps
             Minibatches between two moments at which Ctrl-C and callbacks can act and a checkpoint can be written;
             unless given, they take about a tenth of a second. It changes weights by rounding at most.
         checkpoint, every, resume
             A file for the whole training; when to write it: after each "epoch", a number of minibatches, or a
-            `datetime.timedelta`; and whether to resume the training in it. See :doc:`/use/resume`.
+            `datetime.timedelta`; and whether to resume the training in it. See :doc:`/use/save`.
         blas_threads, distributed
             Number of threads in this call, or "auto" (:doc:`/use/threads`); and the processes that share each
-            minibatch, a communicator of mpi4py or `xpnet.distributed.Distributed` (:doc:`/use/several-processes`).
+            minibatch, a communicator of mpi4py or `xpnet.distributed.Distributed` (:doc:`/use/outgrow`).
         progress
             Whether to show a bar on standard error, and a line per epoch on standard output if anything is evaluated.
 

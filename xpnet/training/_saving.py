@@ -18,7 +18,7 @@ Every: TypeAlias = str | int | timedelta  # "epoch", a number of minibatches, or
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """Where and when a training is written to a file, and whether the one in it is resumed; see :doc:`/use/resume`.
+    """Where and when a training is written to a file, and whether the one in it is resumed; see :doc:`/use/save`.
 
     Parameters
     ----------
