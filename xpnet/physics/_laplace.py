@@ -1,9 +1,6 @@
 """Fitting the Laplace approximation, block by block; the formulas are in `core.laplace`."""
 
-from collections.abc import Iterator
 from functools import partial
-from itertools import islice
-from typing import NamedTuple
 
 import numpy as np
 
@@ -19,18 +16,6 @@ from xpnet.errors import ArgumentError
 from xpnet.value import Objective, Value
 
 MATRICES = 4  # of P × P numbers in memory at once
-
-
-class Sums(NamedTuple):
-    """Sums over examples, of numbers times their weights."""
-
-    matrix: Array  # JᵀJ
-    cost: Array
-    input_squares: Array  # (1, n_in)
-    targets: Array  # (n_targets,)
-    target_squares: Array
-    n: Array  # the number of examples with a weight
-    weight: Array
 
 
 def fit_laplace(value: Value, source: Source) -> Laplace:
@@ -51,10 +36,11 @@ def fit_laplace(value: Value, source: Source) -> Laplace:
     factor = SQUARED[model.cost.name](model.n_out)
     with backend.scope("float64"):
         layers = map_arrays(partial(backend.asarray, dtype="float64"), value.layers)
-        sums: list[np.ndarray] = []
-        for block in _read_blocks(value, source, n_parameters):
-            part = map_arrays(backend.to_numpy, _sum_block(value, layers, factor, block))
-            sums = [x + y for x, y in zip(sums, part)] if sums else part
+        encoding, sums = source.reader.encoding(), list[np.ndarray]()
+        for block in source.blocks(n_parameters):
+            x, y = decode(block.x, block.y, encoding, value.xp)
+            part = [backend.to_numpy(array) for array in _sum_block(value, layers, factor, x, y, block.weight)]
+            sums = [old + new for old, new in zip(sums, part)] if sums else part
         layers = map_arrays(backend.to_numpy, layers)
     matrix, cost, input_squares, targets, target_squares = (part / sums[-1] for part in sums[:5])
     limits = np.finfo(np.float64)
@@ -77,35 +63,23 @@ def fit_laplace(value: Value, source: Source) -> Laplace:
     return laplace
 
 
-def _read_blocks(value: Value, source: Source, width: int) -> Iterator[tuple[Array, Array, Array | None]]:
-    """Read inputs, targets and weights block by block; none of them stays in memory."""
-    with value.scope():
-        blocks, encoding = source.blocks(width), source.reader.encoding()
-    while True:
-        with value.scope():
-            block = [(*decode(part.x, part.y, encoding, value.xp), part.weight) for part in islice(blocks, 1)]
-        if not block:
-            return
-        yield block.pop()
-
-
-def _sum_block(value: Value, layers: Layers, factor: float, block: tuple[Array, Array, Array | None]) -> Sums:
-    """Compute the sums over a block of inputs, targets and weights."""
+def _sum_block(value: Value, layers: Layers, factor: float, x: Array, y: Array, weight: Array | None) -> list[Array]:
+    """Sum over examples, weighted: JᵀJ, the costs, the squares of inputs, targets and their squares; 1; the weights."""
     backend, sigmas, xp = value.backend, value.model.sigmas, value.xp
-    x, y = (backend.asarray(part, "float64") for part in block[:2])
-    weight = xp.ones_like(y[:, 0]) if block[2] is None else backend.asarray(block[2], "float64")
-    matrix, _ = normal_equations(layers, sigmas, x, y, factor * weight, xp)
+    x, y = (backend.asarray(part, "float64") for part in (x, y))
+    w = xp.ones_like(y[:, 0]) if weight is None else backend.asarray(weight, "float64")
+    matrix, _ = normal_equations(layers, sigmas, x, y, factor * w, xp)
     _, activations = forward(layers, sigmas, x, xp)
-    column, error = weight[:, None], activations[-1] - y
-    return Sums(
+    column, error = w[:, None], activations[-1] - y
+    return [
         matrix,
         0.5 * factor * xp.sum(column * error**2),
         xp.sum(column * x * x, axis=0, keepdims=True),
         xp.sum(column * y, axis=0),
         xp.sum(column * y * y, axis=0),
-        xp.sum(xp.astype(weight != 0.0, weight.dtype)),
-        xp.sum(weight),
-    )
+        xp.sum(xp.astype(w != 0.0, w.dtype)),
+        xp.sum(w),
+    ]
 
 
 def _require_squares(value: Value) -> None:

@@ -10,13 +10,13 @@ Engineering 403, 2023.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any, NamedTuple, TypeAlias
+from typing import Annotated, Any, NamedTuple
 
-from xpnet._checks import in_range, overwrite, show
+from xpnet._checks import Real, check_fields, show
 from xpnet.core.activations import Activation
 from xpnet.core.arrays import Array, Layers, Namespace, count_elements, map_arrays, rows_per_block
 from xpnet.core.dual import jvp, unit_vectors
@@ -25,9 +25,6 @@ from xpnet.errors import ArgumentError
 from xpnet.physics._taylor import Series, pull_rows, taylor
 
 ROUNDING = 1e-6  # relative differences that rounding may make
-
-# Layers, activations, coefficients and namespace: what residuals are computed with
-Present: TypeAlias = tuple[Layers, Sequence[Activation], Mapping[str, Array], Namespace]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +67,7 @@ class Term:
 
     residual: Callable[..., Any]
     x: Any
-    weight: float = 1.0
+    weight: Annotated[float, Real(0, math.inf, "1 is usual", includes_low=False)] = 1.0
     draw: Callable[..., Any] | None = None
 
     def __post_init__(self) -> None:
@@ -81,59 +78,48 @@ class Term:
             )
         if self.draw is not None and not callable(self.draw):
             raise ArgumentError(f"draw={show(self.draw)} must be a function (rng, n) -> points (n, n_in), or None")
-        overwrite(self, weight=in_range("weight", self.weight, 0, math.inf, "1 is usual", includes_low=False))
+        check_fields(self)
 
 
-def evaluate(
-    term: Term, layers: Layers, sigmas: Sequence[Activation], coefficients: Mapping[str, Array], xp: Namespace
-) -> Array:
+class Present(NamedTuple):
+    """What residuals are computed with."""
+
+    layers: Layers
+    sigmas: Sequence[Activation]
+    coefficients: Mapping[str, Array]
+    xp: Namespace
+
+
+def evaluate(term: Term, present: Present) -> Array:
     """Compute the residuals of a term at its points, (m, 1)."""
-    u, _ = taylor(layers, sigmas, term.x, xp)
-    return _call(term, tuple(coefficients), (*_list_arguments(term, u), *coefficients.values()), xp)
+    u, _ = taylor(present.layers, present.sigmas, term.x, present.xp)
+    return _call(term, present, _list_arguments(term, u, present), present.xp)
 
 
-def mean_cost(
-    terms: Sequence[Term],
-    layers: Layers,
-    sigmas: Sequence[Activation],
-    coefficients: Mapping[str, Array],
-    xp: Namespace,
-) -> Array:
+def mean_cost(terms: Sequence[Term], present: Present) -> Array:
     """Compute the cost, ½ Σ w/m Σ r²."""
     total: Any = 0.0
     for term in terms:
-        r = evaluate(term, layers, sigmas, coefficients, xp)
-        total = total + term.weight / r.shape[0] * xp.sum(r * r)
+        r = evaluate(term, present)
+        total = total + term.weight / r.shape[0] * present.xp.sum(r * r)
     return 0.5 * total
 
 
-class Dependence(NamedTuple):
-    """Whether the residuals of a term depend on other points, and on second derivatives."""
-
-    mixes_rows: bool  # some residual on the outputs, or their derivatives, at another point
-    takes_second: bool  # on second derivatives
-
-
-def find_dependence(
-    term: Term,
-    layers: Layers,
-    sigmas: Sequence[Activation],
-    coefficients: Mapping[str, Array],
-    xp: Namespace,
-    draw: Callable[[tuple[int, ...]], Array],
-) -> Dependence:
-    """Find what residuals depend on, at the present outputs and at others near them. Synchronizes.
+def find_dependence(term: Term, present: Present, draw: Callable[[tuple[int, ...]], Array]) -> tuple[bool, bool]:
+    """Find whether residuals depend on outputs at other points; and on second derivatives. Synchronizes.
 
     If no rows are mixed, changes of the outputs that are multiplied by a number for each row change the residuals by
-    as much. `draw` makes normal numbers of a shape.
+    as much. This is tried at the present outputs and at others near them. `draw` makes normal numbers of a shape.
     """
-    u, _ = taylor(layers, sigmas, term.x, xp)
-    (x, *outputs), numbers = _list_arguments(term, u), [*coefficients.values()]
-    n_first = 1 + x.shape[-1]
+    xp = present.xp
+    u, _ = taylor(present.layers, present.sigmas, term.x, xp)
+    arguments = _list_arguments(term, u, present)
+    n_first, n_outputs = 1 + term.x.shape[-1], 1 + 2 * term.x.shape[-1]
+    (x, *outputs), numbers = arguments[: 1 + n_outputs], arguments[1 + n_outputs :]
 
     def residual(*arguments: Any) -> Array:
         *arrays, xp = arguments
-        return _call(term, tuple(coefficients), arrays, xp)
+        return _call(term, present, arrays, xp)
 
     mixes_rows = takes_second = False
     for noise in (0.0, 1.0):
@@ -145,13 +131,13 @@ def find_dependence(
             change, other, second = (jvp(residual, at, part, xp)[1] for part in tangents)
             mixes_rows |= bool(xp.any(xp.abs(other - factors * change) > ROUNDING * xp.abs(factors * change)))
             takes_second |= bool(xp.any(second != 0.0))
-    return Dependence(mixes_rows, takes_second)
+    return mixes_rows, takes_second
 
 
 class LinearProblem(NamedTuple):
     """The linear problem of a step: the residuals r and their Jacobian J at some parameters.
 
-    The P parameters are weights and biases, in the order of `least_squares.jacobian`, then the coefficients.
+    The P parameters are weights and biases, in the order of `parameter_jacobian`, then the coefficients.
     """
 
     matrix: Array  # JᵀJ, (P, P); or JJᵀ, (m, m), of fewer residuals than parameters
@@ -166,56 +152,32 @@ class LinearProblem(NamedTuple):
         return step if self.few is None else xp.matmul(self.few[1].mT, step)
 
 
-def linearize(
-    terms: Sequence[Term],
-    layers: Layers,
-    sigmas: Sequence[Activation],
-    coefficients: Mapping[str, Array],
-    xp: Namespace,
-) -> LinearProblem:
+def linearize(terms: Sequence[Term], present: Present) -> LinearProblem:
     """Compute the linear problem of terms; of many points, without storing their whole Jacobian."""
-    parts = (part for term in terms for part in compute_rows(term, layers, sigmas, coefficients, xp))
-    n_parameters = count_elements(layers) + len(coefficients)
-    if sum(term.x.shape[0] for term in terms) < n_parameters:
-        r, rows = _join([*parts], xp)
+    xp = present.xp
+    parts = (part for term in terms for part in compute_rows(term, present))
+    if sum(term.x.shape[0] for term in terms) < count_elements(present.layers) + len(present.coefficients):
+        r, rows = (xp.concat(part, axis=0) for part in zip(*parts))
         largest = xp.max(xp.sum(rows * rows, axis=0))
         return LinearProblem(xp.matmul(rows, rows.mT), xp.matmul(rows.mT, r), largest, 0.5 * xp.sum(r * r), (r, rows))
     sums: list[Array] = []
-    for r, rows in _join_small(parts, n_parameters, xp):
+    for r, rows in parts:
         products = xp.matmul(rows.mT, rows), xp.matmul(rows.mT, r), 0.5 * xp.sum(r * r)
         sums = [x + y for x, y in zip(sums, products)] if sums else [*products]
     matrix, gradient, cost = sums
     return LinearProblem(matrix, gradient, xp.max(xp.linalg.diagonal(matrix)), cost, None)
 
 
-def _join_small(parts: Iterable[tuple[Array, Array]], size: int, xp: Namespace) -> Iterator[tuple[Array, Array]]:
-    """Join blocks of rows until they have `size`: boundaries often have few points, and products cost P² each."""
-    waiting: list[tuple[Array, Array]] = []
-    for part in parts:
-        waiting.append(part)
-        if sum(r.shape[0] for r, _ in waiting) >= size:
-            yield _join(waiting, xp)
-            waiting = []
-    if waiting:
-        yield _join(waiting, xp)
-
-
-def _join(parts: Sequence[tuple[Array, Array]], xp: Namespace) -> tuple[Array, Array]:
-    r, rows = zip(*parts)
-    return parts[0] if len(parts) == 1 else (xp.concat(r, axis=0), xp.concat(rows, axis=0))
-
-
-def compute_rows(
-    term: Term, layers: Layers, sigmas: Sequence[Activation], coefficients: Mapping[str, Array], xp: Namespace
-) -> Iterator[tuple[Array, Array]]:
+def compute_rows(term: Term, present: Present) -> Iterator[tuple[Array, Array]]:
     """Compute √(w/m) r, (m, 1), and its derivatives with respect to all parameters, (m, P), in blocks of rows."""
-    u, trace = taylor(layers, sigmas, term.x, xp)
+    layers, xp = present.layers, present.xp
+    u, trace = taylor(layers, present.sigmas, term.x, xp)
     (m, n_in), n_out = term.x.shape, u.value.shape[-1]
-    arguments = (*_list_arguments(term, u), *coefficients.values())
+    arguments = _list_arguments(term, u, present)
 
     def residual(*arguments: Any) -> Array:
         *arrays, xp = arguments
-        return math.sqrt(term.weight / m) * _call(term, tuple(coefficients), arrays, xp)
+        return math.sqrt(term.weight / m) * _call(term, present, arrays, xp)
 
     r, columns = residual(*arguments, xp), list[Array]()
     for k, argument in enumerate(arguments[1:], 1):
@@ -225,23 +187,24 @@ def compute_rows(
     streams = [xp.concat(columns[n_out * k : n_out * (k + 1)], axis=-1) for k in range(1 + 2 * n_in)]
     g = Series(streams[0], xp.stack(streams[1 : 1 + n_in]), xp.stack(streams[1 + n_in :]))
     others = columns[n_out * len(streams) :]
-    rows_at_once = rows_per_block(count_elements(layers) + len(coefficients))
+    rows_at_once = rows_per_block(count_elements(layers) + len(present.coefficients))
     for start in range(0, m, rows_at_once):
         cut = itemgetter((..., slice(start, min(start + rows_at_once, m)), slice(None)))
         rows = pull_rows(layers, map_arrays(cut, tuple(trace)), map_arrays(cut, g), xp)
         yield cut(r), xp.concat([rows, *map(cut, others)], axis=-1) if others else rows
 
 
-def _list_arguments(term: Term, u: Series) -> list[Array]:
-    """List the points, the outputs, and their first and second derivatives."""
-    return [term.x, u.value, *(part[k, ...] for part in (u.first, u.second) for k in range(term.x.shape[-1]))]
+def _list_arguments(term: Term, u: Series, present: Present) -> list[Array]:
+    """List the points, the outputs, their first and second derivatives, and the coefficients."""
+    derivatives = (part[k, ...] for part in (u.first, u.second) for k in range(term.x.shape[-1]))
+    return [term.x, u.value, *derivatives, *present.coefficients.values()]
 
 
-def _call(term: Term, names: Sequence[str], arguments: Sequence[Array], xp: Namespace) -> Array:
-    """Call the residual with `_list_arguments` and the coefficients; return (m, 1)."""
+def _call(term: Term, present: Present, arguments: Sequence[Array], xp: Namespace) -> Array:
+    """Call the residual with `_list_arguments`; return (m, 1)."""
     m, n_in = term.x.shape
     (x, u), du, ddu = arguments[:2], arguments[2 : 2 + n_in], arguments[2 + n_in : 2 + 2 * n_in]
-    r = term.residual(x, u, du, ddu, xp, **dict(zip(names, arguments[2 + 2 * n_in :])))
+    r = term.residual(x, u, du, ddu, xp, **dict(zip(present.coefficients, arguments[2 + 2 * n_in :])))
     shape = tuple(getattr(r, "shape", ()))
     if shape not in ((m,), (m, 1)):
         raise ArgumentError(

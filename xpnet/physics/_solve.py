@@ -4,16 +4,15 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from xpnet._checks import count
-from xpnet.core.arrays import Array, Layers, Namespace, join_layers, map_arrays, split_layers
+from xpnet.core.arrays import Array, join_layers, map_arrays, split_layers
 from xpnet.core.least_squares import LARGEST_GROWTH, descend
 from xpnet.core.minibatch import Examples
 from xpnet.core.optimizers import LevenbergMarquardt
-from xpnet.core.step import State
 from xpnet.data.sampling import IN_ORDER, make_generator
 from xpnet.data.source import Chunk, Resident
 from xpnet.errors import ArgumentError, DivergenceError
@@ -47,80 +46,32 @@ def solve(
     plan = Plan(epochs=steps, callbacks=callbacks, progress=progress)
     refuse_rates(plan.callbacks, "solve")
     with value.scope():
-        problem = Problem(parse_terms(terms, list(first), value), tuple(first), value)
-        parameters = problem.pack(value.layers, find_present(value, first) or first)
-        check_residuals(problem.terms, problem.unpack(parameters), value)
-        points = value.xp.concat([term.x for term in problem.terms], axis=0)
+        descent = Descent(value, parse_terms(terms, list(first), value), first, optimizer, redraw)
+        check_residuals(descent.terms, descent.unpack(descent.parameters), value)
+        points = value.xp.concat([term.x for term in descent.terms], axis=0)
         targets = value.backend.asarray(np.zeros((points.shape[0], 1)), value.dtype)  # what residuals should be
-    descent, data = Descent(problem, first, optimizer, redraw), Data(Resident(Examples(points, targets), value.reader))
     learnt = f", learning {', '.join(first)}" if first else ""
-    sampling = IN_ORDER._replace(name=f"residuals of {len(terms)} terms{learnt}")
-    watching = [Coefficients(descent), *plan.callbacks]
-    plan = replace(plan, batch_size=points.shape[0], sampling=sampling, callbacks=watching)
+    plan = replace(
+        plan,
+        batch_size=points.shape[0],
+        sampling=IN_ORDER._replace(name=f"residuals of {len(terms)} terms{learnt}"),
+        callbacks=[Coefficients(descent), *plan.callbacks],
+    )
+    data = Data(Resident(Examples(points, targets), value.reader))
     return train([Job(value, data, plan, net)], runner=nullcontext(descent))
-
-
-def find_present(value: Value, first: dict[str, float]) -> dict[str, float] | None:
-    """Find the values that coefficients have reached from these first ones; None if they have not begun there."""
-    pairs = value.objective.coefficients or {}
-    return {name: pairs[name][1] for name in first} if {name: pairs[name][0] for name in pairs} == first else None
-
-
-class Problem(NamedTuple):
-    """Terms at points on the device, as a function of parameters (P, 1): weights, biases and coefficients."""
-
-    terms: tuple[Term, ...]
-    names: tuple[str, ...]  # of the coefficients
-    value: Value
-
-    def pack(self, layers: Layers, numbers: Mapping[str, float]) -> Array:
-        """Join layers and coefficients into parameters."""
-        column = self.value.backend.asarray(np.array([*numbers.values()]).reshape(-1, 1), self.value.dtype)
-        return self.value.xp.concat([join_layers(layers, self.value.xp), column], axis=0)
-
-    def unpack(self, parameters: Array) -> Present:
-        """Split parameters into layers and coefficients, with which residuals are computed."""
-        value, first = self.value, parameters.shape[0] - len(self.names)
-        numbers = {name: parameters[first + k, 0] for k, name in enumerate(self.names)}
-        return split_layers(parameters, value.layers, value.xp), value.model.sigmas, numbers, value.xp
-
-    def measure(self, parameters: Array) -> Array:
-        """Compute the cost."""
-        return mean_cost(self.terms, *self.unpack(parameters))
-
-    def linearize(self, parameters: Array) -> LinearProblem:
-        """Compute the linear problem. Synchronizes."""
-        linear = linearize(self.terms, *self.unpack(parameters))
-        if not self.value.backend.all_finite([linear.matrix, linear.gradient, linear.cost[None]]):
-            raise DivergenceError(NOT_FINITE)
-        return linear
-
-    def redraw(self, parameters: Array, rng: np.random.Generator) -> "Problem":
-        """Draw points anew for the terms that can, in proportion to |r| plus its mean. Synchronizes."""
-        terms = list(self.terms)
-        for k, term in enumerate(terms):
-            if term.draw is not None:
-                m = term.x.shape[0]
-                points = read_points(term.draw(rng, CANDIDATES * m), f"draw of term {k}", self.value)
-                if (n := points.shape[0]) != CANDIDATES * m:
-                    raise ArgumentError(f"draw of term {k} has {n} points, but must have {CANDIDATES * m}")
-                r = evaluate(replace(term, x=points), *self.unpack(parameters))
-                size = np.abs(self.value.backend.to_numpy(r)[:, 0]) + np.finfo(np.float64).tiny
-                if not np.isfinite(size).all():
-                    raise DivergenceError(NOT_FINITE)
-                chances = (size + size.mean()) / (2.0 * size.sum())
-                chosen = rng.choice(np.arange(len(size), dtype=np.int32), m, replace=False, p=chances)
-                terms[k] = replace(term, x=self.value.place.take(points, chosen))
-        return self._replace(terms=tuple(terms))
 
 
 class Descent:
     """The runner of `solve`: in each step, weights and coefficients change if the cost of all points then falls.
 
+    Its parameters (P, 1) are weights, biases and coefficients.
+
     Parameters
     ----------
-    problem
-        The terms at their first points.
+    value
+        The value of the network at first.
+    terms
+        The terms at their first points, on the device.
     first
         The first values of the coefficients.
     optimizer
@@ -131,55 +82,94 @@ class Descent:
 
     division = ()  # a lone network has no group
 
-    def __init__(self, problem: Problem, first: dict[str, float], optimizer: LevenbergMarquardt, redraw: int) -> None:
-        self.problem, self.first, self.coefficients, self.redraw = problem, first, first, redraw
-        state = init_optimizer(optimizer, problem.value.layers, problem.value.place)
+    def __init__(
+        self, value: Value, terms: Sequence[Term], first: dict[str, float], optimizer: LevenbergMarquardt, redraw: int
+    ) -> None:
+        self.value, self.terms, self.first, self.redraw = value, terms, first, redraw
+        self.draws = any(term.draw is not None for term in terms)
+        state = init_optimizer(optimizer, value.layers, value.place)
         self.damping, self.memory = state.hyperparameters.damping, state.memory
         self.run_fields = {"optimizer": repr(optimizer), "lr": ""}
-        self.stored: State | None = None  # what the last step led to, as the objective is
-        self.objective: Objective | None = None
         self.steps, self.has_moved = 0, False
+        self.coefficients = first
+        self._begin(value)
 
-    @property
-    def draws(self) -> bool:
-        """Whether points can be drawn anew."""
-        return any(term.draw is not None for term in self.problem.terms)
+    def _begin(self, value: Value) -> None:
+        """Begin at a value: with its coefficients, if they have begun at the same first ones, else with the present."""
+        pairs = value.objective.coefficients or {}
+        if {name: pairs[name][0] for name in pairs} == self.first:
+            self.coefficients = {name: pairs[name][1] for name in self.first}
+        numbers = np.array([*self.coefficients.values()]).reshape(-1, 1)
+        column = value.backend.asarray(numbers, value.dtype)
+        self.parameters = value.xp.concat([join_layers(value.layers, value.xp), column], axis=0)
+        self.linear: LinearProblem | None = None  # at these parameters; computed when it is needed
+        # What the next step begins from, unless a callback gives another value
+        self.stored: Any = value.stored
+        self.objective: Objective = value.objective
 
-    @property
-    def is_stuck(self) -> bool:
-        """Whether no step lowers the cost any more: the damping is at its bound. Synchronizes."""
-        return not self.draws and float(self.memory.growth) >= LARGEST_GROWTH
+    def unpack(self, parameters: Array) -> Present:
+        """Split parameters into layers and coefficients, with which residuals are computed."""
+        value, first = self.value, parameters.shape[0] - len(self.first)
+        numbers = {name: parameters[first + k, 0] for k, name in enumerate(self.first)}
+        return Present(split_layers(parameters, value.layers, value.xp), value.model.sigmas, numbers, value.xp)
 
     def run(self, values: Mapping[int, Value], chunks: Mapping[int, Chunk]) -> ChunkResults:
         """Take a step from a value, which callbacks may have given. Synchronizes."""
         value, changes = values[0], dict[str, Any]()
         if value.stored is not self.stored or value.objective is not self.objective:
-            self.coefficients = find_present(value, self.first) or self.coefficients
-            self.parameters, self.linear = self.problem.pack(value.layers, self.coefficients), None
+            self._begin(value)
         if self.draws and self.steps and self.steps % self.redraw == 0:
             rng = make_generator(value.generator)
-            self.problem, self.linear = self.problem.redraw(self.parameters, rng), None
+            self.terms, self.linear = [self._draw(k, rng) for k in range(len(self.terms))], None
             changes["generator"] = rng.bit_generator.state
-        linear = self._step(value.xp)
-        layers, _, coefficients, _ = self.problem.unpack(self.parameters)
-        self.coefficients = {name: float(number) for name, number in coefficients.items()}
+        linear, self.steps = self._step(), self.steps + 1
+        present = self.unpack(self.parameters)
+        self.coefficients = {name: float(number) for name, number in present.coefficients.items()}
         self.objective = Objective(
             coefficients={name: (self.first[name], self.coefficients[name]) for name in self.first}
         )
-        self.stored, self.steps = value.state._replace(layers=map_arrays(value.backend.copy, layers)), self.steps + 1
+        self.stored = value.state._replace(layers=map_arrays(value.backend.copy, present.layers))
         changes |= {"stored": self.stored, "objective": self.objective}
         return {0: (changes, float(linear.cost), 1.0, "")}
 
-    def _step(self, xp: Namespace) -> LinearProblem:
+    def _step(self) -> LinearProblem:
         """Change the parameters, if the cost then falls; return the linear problem at them. Synchronizes."""
-        linear = self.problem.linearize(self.parameters) if self.linear is None else self.linear
-        solve, slope = partial(linear.solve, xp=xp), (linear.gradient, linear.largest, linear.cost)
-        measure, memory = self.problem.measure, self.memory
-        new, self.memory, falls = descend(self.parameters, solve, *slope, measure, memory, self.damping, xp)
+        linear, xp = self.linear or self._linearize(self.parameters), self.value.xp
+
+        def measure(parameters: Array) -> Array:
+            return mean_cost(self.terms, self.unpack(parameters))
+
+        slope = linear.gradient, linear.largest, linear.cost
+        new, self.memory, falls = descend(
+            self.parameters, partial(linear.solve, xp=xp), *slope, measure, self.memory, self.damping, xp
+        )
         if bool(falls):
-            self.parameters, linear, self.has_moved = new, self.problem.linearize(new), True
+            self.parameters, linear, self.has_moved = new, self._linearize(new), True
         self.linear = linear
         return linear
+
+    def _linearize(self, parameters: Array) -> LinearProblem:
+        linear = linearize(self.terms, self.unpack(parameters))
+        if not self.value.backend.all_finite([linear.matrix, linear.gradient, linear.cost[None]]):
+            raise DivergenceError(NOT_FINITE)
+        return linear
+
+    def _draw(self, k: int, rng: np.random.Generator) -> Term:
+        """Draw points anew for term k, if it can, in proportion to |r| plus its mean. Synchronizes."""
+        term, value = self.terms[k], self.value
+        if term.draw is None:
+            return term
+        m = term.x.shape[0]
+        points = read_points(term.draw(rng, CANDIDATES * m), f"draw of term {k}", value)
+        if (n := points.shape[0]) != CANDIDATES * m:
+            raise ArgumentError(f"draw of term {k} has {n} points, but must have {CANDIDATES * m}")
+        r = evaluate(replace(term, x=points), self.unpack(self.parameters))
+        size = np.abs(value.backend.to_numpy(r)[:, 0]) + np.finfo(np.float64).tiny
+        if not np.isfinite(size).all():
+            raise DivergenceError(NOT_FINITE)
+        chances = (size + size.mean()) / (2.0 * size.sum())
+        chosen = rng.choice(np.arange(len(size), dtype=np.int32), m, replace=False, p=chances)
+        return replace(term, x=value.place.take(points, chosen))
 
 
 class Coefficients(Callback):
@@ -192,16 +182,16 @@ class Coefficients(Callback):
     """
 
     def __init__(self, descent: Descent) -> None:
-        self.descent, self.adds = descent, descent.problem.names
+        self.descent, self.adds = descent, tuple(descent.first)
 
     def on_train_begin(self, training: Training) -> None:
         """Remember the training."""
         self.training = training
 
     def on_epoch_end(self, logs: dict[str, Any]) -> None:
-        """Look at what the step has led to."""
+        """Look at what the step has led to: the damping at its bound means that no step lowers the cost any more."""
         logs.update(self.descent.coefficients)
-        self.training.stopped |= self.descent.is_stuck
+        self.training.stopped |= not self.descent.draws and float(self.descent.memory.growth) >= LARGEST_GROWTH
 
     def on_train_end(self) -> None:
         """Warn if no step has lowered the cost."""

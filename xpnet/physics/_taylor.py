@@ -12,8 +12,6 @@ from xpnet.core.activations import Activation, tanh
 from xpnet.core.arrays import Array, Layers, Namespace
 from xpnet.core.dual import jvp, unit_vectors
 
-HALVINGS = 40  # of an interval in which a jump is sought
-
 
 class Series(NamedTuple):
     """Values (m, n) of a layer, and first and second derivatives with respect to each input, (n_in, m, n) each."""
@@ -67,7 +65,7 @@ def taylor(layers: Layers, sigmas: Sequence[Activation], x: Array, xp: Namespace
 def pull_rows(layers: Layers, trace: Sequence[Trace], g: Series, xp: Namespace) -> Array:
     """Compute the derivatives of gᵀ (u, u′, u″) of each example with respect to all weights and biases, (m, P).
 
-    The parameters are in the order of `least_squares.jacobian`.
+    The parameters are in the order of `parameter_jacobian`.
 
     Parameters
     ----------
@@ -117,31 +115,6 @@ def slopes(sigma: Activation, z: Array, a: Array, xp: Namespace) -> tuple[Array,
 
     (s1, s2), (_, s3) = jvp(first_two, (z, ones), (ones, None), xp)
     return s1, s2, s3
-
-
-def find_jump(sigma: Activation, z: Array, xp: Namespace) -> Array:
-    """Find the largest jump of σ′ or σ″ between neighbors among z, (1, n); about 0 if both are continuous.
-
-    The half of each interval across which one changes more is halved again, until nothing but a jump is left.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from xpnet.core.activations import elu, relu
-    >>> [round(float(find_jump(sigma, np.array([[-1.0, 2.0]]), np)), 9) for sigma in (relu, elu, tanh)]
-    [1.0, 1.0, 0.0]
-    """
-
-    def changes(low: Array, high: Array) -> Array:
-        ends = [xp.stack(slopes(sigma, z, sigma.value(z, xp), xp)[:2]) for z in (low, high)]
-        return xp.max(xp.abs(ends[1] - ends[0]), axis=0)
-
-    low, high = z[:, :-1], z[:, 1:]
-    for _ in range(HALVINGS):
-        middle = 0.5 * (low + high)
-        is_below = changes(low, middle) >= changes(middle, high)
-        low, high = xp.where(is_below, low, middle), xp.where(is_below, middle, high)
-    return xp.max(changes(low, high))
 
 
 def _stack(series: Series, xp: Namespace) -> Array:

@@ -2,25 +2,25 @@
 
 import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any
 
 import numpy as np
 
-from xpnet._checks import choices, in_range, is_list, show
+from xpnet._checks import choices, in_range, is_dict, is_list, show
 from xpnet.core.arrays import Array
 from xpnet.core.optimizers import LevenbergMarquardt
 from xpnet.errors import ArgumentError
-from xpnet.physics._residuals import Present, Term, compute_rows, evaluate, find_dependence
-from xpnet.physics._taylor import find_jump
+from xpnet.physics._residuals import Present, Term, compute_rows, find_dependence
+from xpnet.physics._taylor import slopes
 from xpnet.training import check_machine
 from xpnet.training.callback import LOGS
 from xpnet.value import Value
 
-LEAST_JUMP = 1e-6  # of a derivative of an activation; of continuous ones, rounding makes less
 ARGUMENTS = ("x", "u", "du", "ddu", "xp")  # of a residual
+BESIDE_ZERO, LEAST_JUMP = 1e-9, 1e-3  # where kinks are, and how much a derivative changes across one
+SMOOTH = 'give a smooth one, such as activation="tanh" and output_activation="identity"'
 
 
 def check_network(value: Value) -> None:
@@ -35,15 +35,14 @@ def check_network(value: Value) -> None:
         )
     if any(model.dropout):
         raise ArgumentError(f"solve does not go with dropout={list(model.dropout)}; leave dropout out")
-    with value.scope():
-        z = value.backend.asarray(np.linspace(-1.0, 1.0, 4)[None, :], value.dtype)
-        for sigma in model.sigmas:
+    z = _place(np.linspace(-1.0, 1.0, 4)[None, :], value)
+    for sigma in model.sigmas:
+        with value.scope():
             part, whole = (value.backend.to_numpy(sigma.value(rows, value.xp)) for rows in (z[:, :2], z))
-            if not np.allclose(part, whole[:, :2], equal_nan=True):
-                raise ArgumentError(
-                    f"solve needs activations that act on each unit by itself, unlike {sigma.name!r}; give a smooth "
-                    'one, such as activation="tanh" and output_activation="identity"'
-                )
+        if not np.allclose(part, whole[:, :2], equal_nan=True):
+            raise ArgumentError(
+                f"solve needs activations that act on each unit by itself, unlike {sigma.name!r}; {SMOOTH}"
+            )
     check_machine(LevenbergMarquardt(), value.backend, model)
 
 
@@ -51,66 +50,45 @@ def parse_coefficients(coefficients: Any) -> dict[str, float]:
     """Check the first values of unknown coefficients."""
     if coefficients is None:
         return {}
-    if not isinstance(coefficients, dict):
+    if not is_dict(coefficients):
         raise ArgumentError(f"coefficients={show(coefficients)} must be a dict of first values, such as {{'c': 1.0}}")
-    first = cast("dict[str, Any]", coefficients)
-    for name in first:
-        if name in (*ARGUMENTS, *LOGS):
-            raise ArgumentError(
-                f"coefficients has the name {name!r}, which means something else in a residual or a history; choose "
-                f"another than {choices((*ARGUMENTS, *LOGS))}"
-            )
-    read = partial(in_range, low=-math.inf, high=math.inf, remedy="give a first guess", includes_low=False)
-    return {name: read(f"coefficients[{name!r}]", number) for name, number in first.items()}
+    for name in {*ARGUMENTS, *LOGS} & coefficients.keys():
+        raise ArgumentError(
+            f"coefficients has the name {name!r}, which means something else in a residual or a history; choose "
+            f"another than {choices((*ARGUMENTS, *LOGS))}"
+        )
+    return {
+        name: in_range(f"coefficients[{name!r}]", number, -math.inf, math.inf, "give a first guess", False)
+        for name, number in coefficients.items()
+    }
 
 
 def parse_terms(terms: Any, names: Sequence[str], value: Value) -> tuple[Term, ...]:
     """Check terms; their points move to the device, and their residuals get only the coefficients that they take."""
     if not is_list(terms) or not terms or not all(isinstance(term, Term) for term in terms):
         raise ArgumentError(f"terms={show(terms)} must be a list of xpnet.Term, one for each equation")
-    taken = [find_coefficients(term.residual, names) for term in terms]
-    for k, (term, used) in enumerate(zip(terms, taken)):
-        try:
-            inspect.signature(term.residual).bind(*ARGUMENTS, **dict.fromkeys(used))
-        except TypeError as error:
-            raise ArgumentError(
-                f"the residual of term {k} has other arguments than {', '.join([*ARGUMENTS, *used])} ({error}); each "
-                f"coefficient among them needs a first value in coefficients, which has {choices(names) or 'none'}"
-            ) from None
-    for name in names:
-        if not any(name in used for used in taken):
-            raise ArgumentError(
-                f"coefficients has {name!r}, which no residual takes; write it as a further argument, as in "
-                f"residual(x, u, du, ddu, xp, {name})"
-            )
+    taken = [_find_coefficients(term.residual, names) for term in terms]
+    for name in set(names).difference(*taken):
+        raise ArgumentError(
+            f"coefficients has {name!r}, which no residual takes; write it as a further argument, as in "
+            f"residual(x, u, du, ddu, xp, {name})"
+        )
     return tuple(
-        replace(term, x=read_points(term.x, f"x of term {k}", value), residual=Residual(term.residual, its_names))
+        replace(term, x=read_points(term.x, f"x of term {k}", value), residual=_give(term.residual, its_names))
         for k, (term, its_names) in enumerate(zip(terms, taken))
     )
 
 
-class Residual(NamedTuple):
-    """A residual of the user's, and the names of the coefficients that it takes."""
-
-    function: Any
-    names: tuple[str, ...]
-
-    def __call__(self, *arguments: Any, **coefficients: Any) -> Any:
-        """Call it with these coefficients, and no others."""
-        return self.function(*arguments, **{name: coefficients[name] for name in self.names})
-
-
-def find_coefficients(residual: Any, names: Sequence[str]) -> tuple[str, ...]:
-    """Find the names that a residual takes as arguments.
-
-    Examples
-    --------
-    >>> find_coefficients(lambda x, u, du, ddu, xp, nu: du[0] - nu * ddu[0], ["nu", "c"])
-    ('nu',)
-    """
+def _find_coefficients(residual: Any, names: Sequence[str]) -> list[str]:
+    """Find the names that a residual takes as arguments."""
     parameters = inspect.signature(residual).parameters
     takes_all = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
-    return tuple(name for name in names if takes_all or name in parameters)
+    return [name for name in names if takes_all or name in parameters]
+
+
+def _give(residual: Any, names: Sequence[str]) -> Callable[..., Any]:
+    """Make a residual that is given all coefficients of one that takes those of some names."""
+    return lambda *arguments, **numbers: residual(*arguments, **{name: numbers[name] for name in names})
 
 
 def read_points(x: Any, name: str, value: Value) -> Array:
@@ -124,24 +102,15 @@ def check_residuals(terms: Sequence[Term], present: Present, value: Value) -> No
     for k, term in enumerate(terms):
         name = f"the residual of term {k}"
         try:
-            evaluate(term, *present)
-        except IndexError as error:
-            raise ArgumentError(
-                f"{name} has an index that is out of range ({error}); du and ddu have 0 to {value.model.n_in - 1}, for "
-                f"each input, and u and each of these have the columns 0 to {value.model.n_out - 1}, for each output"
-            ) from error
-        if term.draw is not None:
-            check_other_points(term, present, name, value)
-        try:
-            next(compute_rows(term, *present))
+            next(compute_rows(term, present))
             with np.errstate(all="ignore"):
                 mixes_rows, takes_second = find_dependence(
-                    term, *present, lambda shape: value.backend.asarray(rng.standard_normal(shape), value.dtype)
+                    term, present, lambda shape: _place(rng.standard_normal(shape), value)
                 )
-        except (TypeError, AttributeError) as error:
+        except (TypeError, AttributeError, IndexError) as error:
             raise ArgumentError(
-                f"{name} cannot be differentiated ({error}); it must use operators and functions of xp alone, and so "
-                "must activations of your own"
+                f"{name} cannot be computed and differentiated ({error}); it must be a function of "
+                f"{', '.join(ARGUMENTS)} and coefficients, and use operators and functions of xp alone"
             ) from error
         if mixes_rows:
             raise ArgumentError(
@@ -149,26 +118,21 @@ def check_residuals(terms: Sequence[Term], present: Present, value: Value) -> No
                 "differences or sorting over the rows; a coefficient, say, can stand for a mean"
             )
         if takes_second:
-            check_smoothness(name, value)
+            _check_smoothness(name, value)
 
 
-def check_other_points(term: Term, present: Present, name: str, value: Value) -> None:
-    """Refuse a residual that cannot be computed at other points than those of its term, which are drawn anew."""
-    try:
-        evaluate(replace(term, x=value.xp.concat([term.x, term.x])), *present)
-    except Exception as error:
-        raise ArgumentError(
-            f"{name} fails at other points than the {term.x.shape[0]} of x ({error}), and draw= draws others; compute "
-            "from x what belongs to the points, in place of an array of fixed length, or leave draw out"
-        ) from error
-
-
-def check_smoothness(name: str, value: Value) -> None:
-    """Refuse activations without the second derivative that a residual needs."""
-    z = value.backend.asarray(np.linspace(-8.0, 8.0, 65)[None, :], value.dtype)
+def _check_smoothness(name: str, value: Value) -> None:
+    """Refuse activations with a kink at 0, where a residual needs second derivatives."""
+    z = _place(np.array([-BESIDE_ZERO, BESIDE_ZERO]), value)
     for sigma in value.model.sigmas:
-        if float(find_jump(sigma, z, value.xp)) > LEAST_JUMP:
-            raise ArgumentError(
-                f"{name} has second derivatives, and the activation {sigma.name!r} has none that is continuous; give "
-                'a smooth one, such as activation="tanh"'
-            )
+        for slope in slopes(sigma, z, sigma.value(z, value.xp), value.xp)[:2]:
+            if abs(float(slope[1] - slope[0])) > LEAST_JUMP:
+                raise ArgumentError(
+                    f"{name} has second derivatives, and the activation {sigma.name!r} has none that is continuous; "
+                    f"{SMOOTH}"
+                )
+
+
+def _place(x: np.ndarray, value: Value) -> Array:
+    with value.scope():
+        return value.backend.asarray(x, value.dtype)
