@@ -34,7 +34,7 @@ def train(sizes, batch_size, way, path, y):
     net = Network(sizes, activation="relu", seed=0)
     free = 0 if way == "cold" else 1 << 60
     with (
-        patch("xpnet.data._host_rows.find_free_memory", lambda: free),
+        patch("xpnet.data._outside.find_free_memory", lambda: free),
         patch("xpnet.data.open.stays_in_place", lambda *_: way in ("memory", "place")),
     ):
         history = net.train((x, y), epochs=1, batch_size=batch_size, lr=0.01, blas_threads=1, progress=False)

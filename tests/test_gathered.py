@@ -12,7 +12,7 @@ from helpers import Place, assert_same, installed, run_command, snapshot
 
 from xpnet import Callback, DivergenceError, EarlyStopping, Ensemble, Network
 from xpnet.cli import main
-from xpnet.data._host_rows import HostRows, exceeds_memory
+from xpnet.data._outside import HostRows, exceeds_memory
 from xpnet.data.conversion import LEAST_BYTES
 
 N = 150
@@ -97,7 +97,7 @@ def test_a_number_that_is_overwritten_during_training_is_named(
     np.save(tmp_path / "x.npy", FLOATS)
     x = np.load(tmp_path / "x.npy", mmap_mode="r+")
     if outside:
-        monkeypatch.setattr("xpnet.data._host_rows.find_free_memory", lambda: 0)
+        monkeypatch.setattr("xpnet.data._outside.find_free_memory", lambda: 0)
 
     class Write(Callback):
         def on_epoch_begin(self, epoch: int) -> None:
@@ -121,7 +121,7 @@ def test_jax_trains_on_a_memory_map_too(tmp_path: Path) -> None:
 
 def test_hints_are_given_for_files_of_more_than_half_of_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     for free, is_large in ((None, False), (2 * FLOATS.nbytes, False), (2 * FLOATS.nbytes - 1, True)):
-        monkeypatch.setattr("xpnet.data._host_rows.find_free_memory", lambda free=free: free)
+        monkeypatch.setattr("xpnet.data._outside.find_free_memory", lambda free=free: free)
         assert exceeds_memory(FLOATS) == is_large
 
 

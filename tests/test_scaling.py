@@ -71,9 +71,7 @@ def test_what_cannot_be_scaled_is_named_before_anything_has_changed(place, large
     x[:, 2] = np.where(np.arange(20) % 2, large, 0.0)
     net = Network([3, 2], standardize=True, seed=0, **place._asdict())
     before, rng = snapshot(net), net.value.generator
-    with pytest.raises(
-        ValueError, match=r"standardize=True cannot scale input 2 of train_data.*than float32 can represent; scale it"
-    ):
+    with pytest.raises(ValueError, match=r"standardize=True cannot scale input 2,.* in float32; scale this input"):
         net.train((x, np.arange(20) % 2), progress=False)
     assert net.scaling is None
     assert_same(net, before)
@@ -232,19 +230,10 @@ def test_a_scaling_can_be_assigned_and_not_written_to(place):
     ("numbers", "error", "message"),
     [
         (3, TypeError, "^scaling=3 must be a Scaling, such as that of another network, or None"),
-        (
-            [np.zeros((1, 1)), np.ones((1, 2))],
-            ValueError,
-            r"^scaling.x_mean of shape \(1, 1\) must be .* of shape \(1, 2\)",
-        ),
-        ([np.zeros((1, 2)), np.zeros((1, 2))], ValueError, "^scaling.x_std must be above 0"),
+        ([np.zeros((1, 1)), np.ones((1, 2))], ValueError, r"^scaling.x_mean has shape \(1, 1\)"),
+        ([np.zeros((1, 2)), np.zeros((1, 2))], ValueError, "input 0.* scaling.x_std is 0 there, .* above 0"),
         ([np.zeros((1, 2)), np.ones((1, 2)), np.zeros((1, 1))], ValueError, "^scaling lacks a mean or a standard dev"),
-        (
-            [np.zeros((1, 2)), np.ones((1, 2)), np.ones((1, 2)), np.ones((1, 3))],
-            ValueError,
-            r"^scaling.y_mean of shape \(1, 2\) must be .* of shape \(1, 1\)",
-        ),
-        ([np.zeros((1, 2)), np.array([[1, np.nan]])], ValueError, r"^scaling.x_std of shape \(1, 2\) must be finite"),
+        ([np.zeros((1, 2)), np.array([[1, np.nan]])], ValueError, "input 1.* scaling.x_std is nan"),
     ],
 )
 def test_a_scaling_that_does_not_fit_is_refused(numbers, error, message):

@@ -7,7 +7,7 @@ a minibatch is made.
 from typing import Any, NamedTuple
 
 from xpnet.core.arrays import Array, Namespace, Same
-from xpnet.core.scaling import Scaling, ScalingInParts
+from xpnet.core.scaling import Scaling
 
 __all__ = [
     "Batch",
@@ -53,7 +53,7 @@ class Encoding(NamedTuple):
 
     classes: Array  # (n_targets,) int32: 0, 1, 2, ...
     scale: Array | None = None  # (), multiplies the inputs
-    scaling: Scaling | ScalingInParts | None = None  # of minibatches; arrays (networks, 1, n) if each has its own
+    scaling: Scaling | None = None  # of minibatches; arrays (networks, 1, n) if each has its own
     slope_weight: Array | None = None  # (), λ of the slopes, if the examples have any
 
 

@@ -4,23 +4,19 @@ Means and standard deviations are learnt from the training data and stored in th
 on the way in, and outputs are scaled back on the way out, so users never see scaled numbers.
 
 Numbers far from 0 compared with their spread, such as times in seconds since 1970, lose their digits when they are
-rounded to float32. Those that come in another dtype are therefore scaled in float64, and rounded afterwards. Those that
-come in float32 lose nothing more: the rounded mean is subtracted first, then the rest of the mean.
+rounded to float32. They are therefore scaled in float64, and rounded afterwards.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.core.arrays import Array, Namespace, Same, leaves
+from xpnet.core.arrays import Array, Namespace, Same
 
 __all__ = [
     "Moments",
-    "PlacedScaling",
     "Scaling",
-    "ScalingInParts",
     "column_sums",
     "compute_scaling",
     "mean_and_deviation",
@@ -113,62 +109,6 @@ class Scaling(NamedTuple):
         if self.y_mean is None or self.y_std is None:
             return False
         return bool((abs(self.y_mean) > FAR_FROM_ZERO * self.y_std).any())
-
-
-class ScalingInParts(NamedTuple):
-    """A scaling whose means, which the dtype cannot hold, are subtracted in two parts.
-
-    Parameters
-    ----------
-    rounded
-        The scaling in the dtype.
-    remainder
-        What rounding took from its means. (Its standard deviations are not used.)
-    """
-
-    rounded: Scaling
-    remainder: Scaling
-
-    def inputs(self, x: Same) -> Same:
-        """Standardize inputs."""
-        return (x - self.rounded.x_mean - self.remainder.x_mean) / self.rounded.x_std
-
-    def targets(self, y: Same) -> Same:
-        """Standardize targets."""
-        if self.rounded.y_mean is None:
-            return y
-        return (y - self.rounded.y_mean - self.remainder.y_mean) / self.rounded.y_std
-
-    def slopes(self, slopes: Same) -> Same:
-        """Scale derivatives of the targets with respect to the inputs."""
-        return self.rounded.slopes(slopes)
-
-
-@dataclass(frozen=True, eq=False)
-class PlacedScaling:
-    """A scaling as a network applies it. It equals only itself: that two networks share one is seen by identity.
-
-    Parameters
-    ----------
-    exact
-        Float64 arrays on the host.
-    rounded
-        The same on the device, in the network's dtype.
-    widens
-        Whether outputs are scaled back in float64, because the network's dtype cannot hold them.
-    in_dtype
-        Scales numbers that have the network's dtype: `rounded`, or, where means are far from 0, in two parts.
-    """
-
-    exact: Scaling
-    rounded: Scaling
-    widens: bool
-    in_dtype: Scaling | ScalingInParts
-
-    @property
-    def content(self) -> bytes:
-        """The bytes of the exact numbers, by which scalings are compared."""
-        return b"".join(x.tobytes() for x in leaves(self.exact))
 
 
 class Moments(NamedTuple):

@@ -2,12 +2,12 @@
 
 from xpnet.data._digest import digest_arrays, fingerprint_arrays
 from xpnet.data._feature_names import column_names, has_coordinates
-from xpnet.data._gathered import Gathered, RowSource, read_targets
-from xpnet.data._host_rows import HostRows, as_host_rows, read_in_blocks
-from xpnet.data._scaling import place_scaling
+from xpnet.data._gathered import Gathered
+from xpnet.data._outside import HostRows, as_host_rows, read_in_blocks
+from xpnet.data._scaling import PlacedScaling, place_scaling
 from xpnet.data._slopes import parse_slope_weight
 from xpnet.data._splits import check_split, parse_rows
-from xpnet.data._streams import check_repeatable, refuse_iterator
+from xpnet.data._streams import refuse_iterator
 from xpnet.data._weights import (
     balance_classes,
     check_some_weight,
@@ -20,10 +20,9 @@ from xpnet.data._weights import (
 __all__ = [
     "Gathered",
     "HostRows",
-    "RowSource",
+    "PlacedScaling",
     "as_host_rows",
     "balance_classes",
-    "check_repeatable",
     "check_some_weight",
     "check_split",
     "column_names",
@@ -37,7 +36,6 @@ __all__ = [
     "parse_slope_weight",
     "place_scaling",
     "read_in_blocks",
-    "read_targets",
     "refuse_iterator",
     "relative_weight",
 ]

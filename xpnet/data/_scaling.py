@@ -1,55 +1,90 @@
 """Scaling arrays that were read, on the way to where a network computes."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from xpnet.backends.base import Place, cast
-from xpnet.core.arrays import Array, blocks, map_arrays
+from xpnet.core.arrays import Array, blocks, leaves, map_arrays
+from xpnet.core.minibatch import Examples
 from xpnet.core.model import Model
-from xpnet.core.scaling import PlacedScaling, Scaling, ScalingInParts
+from xpnet.core.scaling import Scaling
 from xpnet.errors import ArgumentError
 
 PARTS_PER_BLOCK = 64  # on the host, so that a part stays in the processor's cache between operations
+
+
+@dataclass(frozen=True, eq=False)
+class PlacedScaling:
+    """A scaling as a network applies it. It equals only itself: that two networks share one is seen by identity.
+
+    Numbers that the network's dtype would round are scaled in float64, and rounded afterwards.
+
+    Parameters
+    ----------
+    exact
+        Float64 arrays on the host.
+    rounded
+        The same on the device, in the network's dtype.
+    place
+        Where the network computes.
+    far_inputs
+        Whether the network's dtype cannot hold the means of the inputs.
+    widens
+        The same of the targets: then outputs are scaled back in float64.
+    """
+
+    exact: Scaling
+    rounded: Scaling
+    place: Place
+    far_inputs: bool
+    widens: bool
+
+    @property
+    def content(self) -> bytes:
+        """The bytes of the exact numbers, by which scalings are compared."""
+        return b"".join(x.tobytes() for x in leaves(self.exact))
+
+    def inputs(self, x: Array) -> Array:
+        """Standardize inputs that were read; the result is at the place, in its dtype."""
+        if self.far_inputs or self.place.is_wide(x):
+            return _scale_exactly(x, self.exact.x_mean, self.exact.x_std, self.place)
+        with self.place.scope():
+            return self.rounded.inputs(x)
+
+    def targets(self, y: Array) -> Array:
+        """Standardize targets that were read, unless they are classes."""
+        if y.ndim > 1 and (self.widens or self.place.is_wide(y)):
+            return _scale_exactly(y, self.exact.y_mean, self.exact.y_std, self.place)
+        with self.place.scope():
+            return self.rounded.targets(y) if y.ndim > 1 else y
+
+    def slopes(self, slopes: Array | None) -> Array | None:
+        """Scale derivatives of the targets with respect to the inputs, if there are any."""
+        with self.place.scope():
+            return None if slopes is None else self.rounded.slopes(slopes)
+
+    def examples(self, examples: Examples) -> Examples:
+        """Standardize inputs, targets and slopes."""
+        x, y, slopes = self.inputs(examples.x), self.targets(examples.y), self.slopes(examples.slopes)
+        return Examples(x, y, examples.weight, slopes)
+
+    def after(self, other: "PlacedScaling") -> Scaling:
+        """Return the scaling, on the device, that turns numbers scaled by `other` into numbers scaled by this one."""
+        with self.place.scope():
+            return self.place.backend.copy_nest(self.exact.after(other.exact), self.place.dtype)
 
 
 def place_scaling(scaling: Scaling, model: Model, place: Place) -> PlacedScaling:
     """Check a scaling, whose arrays may be anywhere, and make the exact and the rounded copy. Synchronizes."""
     exact = map_arrays(lambda x: np.array(place.home(x).to_numpy(x), np.float64), scaling)
     _check_fit(exact, model, place.dtype)
-    for array in exact:
-        if array is not None:
-            array.flags.writeable = False  # the copies on the device would not follow
+    for array in leaves(exact):
+        array.flags.writeable = False  # the copies on the device would not follow
     is_single = place.dtype == "float32"
     with place.scope():
         rounded = place.backend.copy_nest(exact, place.dtype)
-        in_dtype = rounded
-        if is_single and (exact.has_far_inputs or exact.has_far_targets):
-            remainder = map_arrays(lambda x: x - x.astype(place.dtype), exact)
-            in_dtype = ScalingInParts(rounded, place.backend.copy_nest(remainder, place.dtype))
-    return PlacedScaling(exact, rounded, is_single and exact.has_far_targets, in_dtype)
-
-
-def scale_inputs(x: Array, scaling: PlacedScaling, place: Place) -> Array:
-    """Standardize inputs that were read; the result is at the place, in its dtype."""
-    if place.is_wide(x):
-        return _scale_exactly(x, scaling.exact.x_mean, scaling.exact.x_std, place)
-    with place.scope():
-        return scaling.in_dtype.inputs(x)
-
-
-def scale_targets(y: Array, scaling: PlacedScaling, place: Place) -> Array:
-    """Standardize targets that were read, unless they are classes."""
-    if y.ndim == 1:
-        return y
-    if place.is_wide(y):
-        return _scale_exactly(y, scaling.exact.y_mean, scaling.exact.y_std, place)
-    with place.scope():
-        return scaling.in_dtype.targets(y)
-
-
-def scale_slopes(slopes: Array | None, scaling: PlacedScaling, place: Place) -> Array | None:
-    """Scale derivatives of the targets with respect to the inputs, if there are any."""
-    with place.scope():
-        return None if slopes is None else scaling.in_dtype.slopes(slopes)
+    return PlacedScaling(exact, rounded, place, is_single and exact.has_far_inputs, is_single and exact.has_far_targets)
 
 
 def _scale_exactly(x: Array, mean: Array | None, std: Array | None, place: Place) -> Array:
@@ -72,11 +107,17 @@ def _check_fit(scaling: Scaling, model: Model, dtype: str) -> None:
     for name, array in scaling._asdict().items():
         if array is None:
             continue
-        shape = (1, model.n_in if name.startswith("x") else model.n_targets)
-        rounded = cast(array, dtype)
-        if array.shape != shape or not np.isfinite(rounded).all():
-            raise ArgumentError(f"scaling.{name} of shape {array.shape} must be finite numbers of shape {shape}")
-        if name.endswith("std") and not (rounded > 0).all():
-            raise ArgumentError(f"scaling.{name} must be above 0")
+        kind, n = ("input", model.n_in) if name.startswith("x") else ("target", model.n_targets)
+        if array.shape != (1, n):
+            raise ArgumentError(f"scaling.{name} has shape {array.shape}, but must have {(1, n)}")
+        rounded = cast(array, dtype)[0]
+        usable = np.isfinite(rounded) & ((rounded > 0) | (not name.endswith("std")))
+        if not usable.all():
+            k = int(np.argmin(usable))
+            raise ArgumentError(
+                f"standardize=True cannot scale {kind} {k}, counted from 0: scaling.{name} is {array[0, k]:g} there, "
+                f"but must be finite{' and above 0' if name.endswith('std') else ''} in {dtype}; scale this {kind} "
+                "yourself"
+            )
     if scaling.x_mean is None or scaling.x_std is None or (scaling.y_mean is None) != (scaling.y_std is None):
         raise ArgumentError("scaling lacks a mean or a standard deviation")

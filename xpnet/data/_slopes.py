@@ -9,9 +9,9 @@ import numpy as np
 from xpnet._checks import in_range
 from xpnet.core.arrays import Array
 from xpnet.core.model import Model
-from xpnet.data._gathered import Stored
 from xpnet.data.conversion import as_real_array
 from xpnet.data.reader import Reader
+from xpnet.data.source import Stored
 from xpnet.errors import ArgumentError
 
 

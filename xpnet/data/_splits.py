@@ -8,15 +8,14 @@ import numpy as np
 
 from xpnet._checks import has_entries, has_methods, in_range, show
 from xpnet.backends import to_host
-from xpnet.data._gathered import RowSource, read_targets
+from xpnet.data.conversion import holds_arrays
 from xpnet.data.sampling import split_rows
+from xpnet.data.source import Stored
 from xpnet.errors import ArgumentError
-
-__all__ = ["check_split", "choose_rows", "is_fraction", "list_others", "parse_part", "parse_rows"]
 
 
 def choose_rows(
-    train: RowSource, argument: str, split: Any, data: tuple[Any, Any] | None, seed: int, name: str = "train_data"
+    train: Stored, argument: str, split: Any, data: Any, seed: int, name: str = "train_data"
 ) -> tuple[np.ndarray, np.ndarray]:
     """Choose the rows to train on and those to validate on, each in increasing order; `name` is that of the data."""
     if _is_splitter(split):
@@ -52,9 +51,9 @@ def check_split(argument: str, value: Any) -> None:
         in_range(argument, value, 0, 1, remedy, includes_low=False)
 
 
-def ask_splitter(argument: str, splitter: Any, data: tuple[Any, Any] | None, name: str) -> tuple[Any, Any]:
+def ask_splitter(argument: str, splitter: Any, data: Any, name: str) -> tuple[Any, Any]:
     """Ask a splitter of scikit-learn for its last split: of splits by time, the one with the most to train on."""
-    if data is None:
+    if not holds_arrays(data):
         raise ArgumentError(
             f"{argument}={show(splitter)} splits X and y; give {name} as a tuple (X, y), or the row numbers to "
             "validate on"
@@ -69,9 +68,9 @@ def ask_splitter(argument: str, splitter: Any, data: tuple[Any, Any] | None, nam
     return training, validation
 
 
-def draw_rows(train: RowSource, argument: str, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def draw_rows(train: Stored, argument: str, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Draw the rows to validate on; of each class its share."""
-    (y, _), labels = read_targets(train), None
+    (y, _), labels = train.read_targets(), None
     if train.reader.model.task == "classification":
         labels = y if y.ndim == 1 else y.argmax(axis=-1)
     elif train.reader.model.task == "binary":

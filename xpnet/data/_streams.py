@@ -1,9 +1,10 @@
 """Sources that are read while a network trains: data sets read again each epoch, and iterables of batches."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import chain, count, islice
 from typing import Any, ClassVar
 
@@ -11,21 +12,21 @@ import numpy as np
 
 from xpnet.core.arrays import BLOCK_ELEMENTS, rows_per_block
 from xpnet.core.minibatch import Examples
-from xpnet.core.scaling import PlacedScaling
+from xpnet.data._scaling import PlacedScaling
 from xpnet.data.conversion import is_pair
 from xpnet.data.reader import Reader
 from xpnet.data.sampling import Sampling, cut_rows, in_order, split_into_chunks
-from xpnet.data.source import Chunk, Countable, Resident, Source, weight_on_host
+from xpnet.data.source import Chunk, Resident, Source, weights_on_host
 from xpnet.errors import ArgumentError
 
 MAX_BLOCKS_READ = 16  # by all networks together, before training on them
 MAX_EXAMPLES_READ = 1024  # one by one or batch by batch, before training on them: so the bar moves
 
 
-class OnDemand(Countable):
+@dataclass(frozen=True, eq=False)
+class OnDemand(Source):
     """Base class of sources that move examples to the device when they are needed, in the order of `Resident`."""
 
-    reader: Reader
     most_examples: ClassVar[int] = BLOCK_ELEMENTS  # to read before training on them
     chunks_held: ClassVar[int] = 1  # in memory at the same time, which share a block
 
@@ -33,11 +34,13 @@ class OnDemand(Countable):
         """Move some of the examples to the device."""
         raise NotImplementedError
 
-    def chunks(self, minibatches: Iterable[np.ndarray], most: int, networks: int = 1) -> Iterator[Chunk]:
+    def chunks(
+        self, minibatches: Iterable[np.ndarray], most: int, networks: int = 1, epoch: int = 1
+    ) -> Iterator[Chunk]:
         """Take the minibatches of one epoch."""
         for part in self.split(minibatches, most, networks):
             examples = self.read(part.ravel())
-            yield Chunk(examples, weight_on_host(examples, self.reader.place), in_order(part.shape))
+            yield Chunk(examples, weights_on_host(examples, self.reader), in_order(part.shape))
 
     def split(self, minibatches: Iterable[np.ndarray], most: int, networks: int) -> Iterator[np.ndarray]:
         """Split minibatches into chunks, (steps, m); as many as fit into memory are in a chunk."""
@@ -47,9 +50,8 @@ class OnDemand(Countable):
 
     def blocks(self, width: int) -> Iterator[Examples]:
         """Iterate over all examples in order."""
-        rows = in_order((len(self),))
         for part in cut_rows(len(self), width):
-            yield self.read(rows[part])
+            yield self.read(np.arange(part.start, part.stop, dtype=np.int32))
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +60,6 @@ class Dataset(OnDemand):
 
     dataset: Any
     name: str
-    reader: Reader
     most_examples = MAX_EXAMPLES_READ
 
     def __len__(self) -> int:
@@ -69,10 +70,6 @@ class Dataset(OnDemand):
         """Read items and move them to the device."""
         items = (read_item(self.dataset, int(i), self.name) for i in index)
         return self.reader.read_pairs(items, self.name, index)
-
-    def scaled(self, scaling: PlacedScaling) -> "Dataset":
-        """Return the data set with a reader that scales."""
-        return replace(self, reader=self.reader._replace(scaling=scaling))
 
 
 def read_item(dataset: Any, i: int, name: str) -> Any:
@@ -101,7 +98,6 @@ class Passes:
 
     def __init__(self, batches: Iterable[Any], name: str, per_epoch: int | None) -> None:
         self.batches, self.name, self.per_epoch = batches, name, per_epoch
-        self.repeatable = per_epoch is None and not isinstance(batches, Iterator)
         self._current: Iterator[Any] | None = None  # the pass that has begun
 
     def peek(self) -> list[Any]:
@@ -119,31 +115,26 @@ class Passes:
 
     def _begin(self) -> Iterator[Any]:
         """Iterate over the batches once; a StopIteration of the user's code is an error, not the end of the data."""
-        count = 0
+        read = 0
         try:
             for batch in self.batches:
                 yield batch
-                count += 1
+                read += 1
         except RuntimeError as error:  # to which Python converts a StopIteration in a generator
             if not isinstance(error.__cause__, StopIteration):
                 raise
             raise ArgumentError(
-                f"{self.name} raised StopIteration after {count} batches, as next() does on an exhausted iterator; "
+                f"{self.name} raised StopIteration after {read} batches, as next() does on an exhausted iterator; "
                 "catch it there, and return from the generator if it is the end of the data"
             ) from error
-        if self._has_exact_length and count < (self.length() or 0):
+        # The length of a loader over an iterable is an estimate
+        is_estimate = isinstance(self.batches, Iterator) or isinstance(getattr(self.batches, "dataset", 0), Iterable)
+        if not is_estimate and read < (self.length() or 0):
             raise ArgumentError(
-                f"{self.name} ended after {count} of its {self.length()} batches; if its data set raised "
+                f"{self.name} ended after {read} of its {self.length()} batches; if its data set raised "
                 "StopIteration, as next() does on an exhausted iterator, catch it there; if its length is wrong, leave "
                 "it out"
             )
-
-    @property
-    def _has_exact_length(self) -> bool:
-        """Whether the length counts the batches of a pass: that of a loader over an iterable is an estimate."""
-        return not isinstance(self.batches, Iterator) and not isinstance(
-            getattr(self.batches, "dataset", None), Iterable
-        )
 
     def length(self) -> int | None:
         """Number of batches of a whole pass, if the iterable says."""
@@ -170,14 +161,48 @@ class Passes:
                 )
             self._current = batches if remaining == 0 else None
 
+    def skip_epochs(self, epochs: int) -> None:
+        """Iterate over the batches of whole epochs, if an epoch begins where the last one ended."""
+        for _ in range(0 if self.per_epoch is None else epochs):
+            deque(self.epoch(), maxlen=0)
+
+
+class SharedEpochs:
+    """The epochs of a training on batches: each is read once, for all networks that train on it in step.
+
+    Only the last chunk is kept: all networks take the same chunk before the first of them takes the next one.
+    """
+
+    def __init__(self) -> None:
+        self.epoch = self.number = 0  # of the last chunk, counted from 1
+        self.chunk: Chunk | None = None
+        self.scaling: PlacedScaling | None = None  # of its examples
+        self._chunks: Iterator[Chunk] = iter(())
+        self._rescale = cache(PlacedScaling.after)
+
+    def take(self, epoch: int, number: int, batches: "Batches", most: int) -> Chunk | None:
+        """Return a chunk of an epoch for one of the networks; None if the epoch has fewer."""
+        if epoch < self.epoch:
+            return None  # another network has finished this epoch and begun the next
+        own = batches.reader.scaling
+        if epoch > self.epoch:
+            batches.passes.skip_epochs(epoch - self.epoch - 1)
+            self.epoch, self.number, self.scaling, self._chunks = epoch, 0, own, batches.read_chunks(most)
+        if number > self.number:
+            self.number, self.chunk = number, next(self._chunks, None)
+        if self.chunk is None or own is None or self.scaling is None or own is self.scaling:
+            return self.chunk
+        return self.chunk._replace(scaling=self._rescale(own, self.scaling))
+
 
 @dataclass(frozen=True, eq=False)
-class Batches:
+class Batches(Source):
     """An iterable of batches (X, y), read again each epoch and never kept."""
 
     passes: Passes
-    reader: Reader
     first_size: int  # examples in the first batch
+    shared: SharedEpochs = field(default_factory=SharedEpochs)
+    has_length = False
 
     def steps(self, sampling: Sampling, batch_size: int) -> int | None:
         """Number of batches of an epoch, if it is known."""
@@ -192,7 +217,33 @@ class Batches:
         number = self.passes.per_epoch
         return "as they come" if number is None else f"as they come, {number} an epoch"
 
-    def chunks(self, minibatches: Iterable[np.ndarray], most: int, networks: int = 1) -> Iterator[Chunk]:
+    def fingerprint(self) -> dict[str, Any]:
+        """Describe the batches by the size of the first one."""
+        return {"batch": self.first_size}
+
+    def check_repeatable(self, argument: str) -> None:
+        """Refuse an iterator, and epochs that go on where the last one ended."""
+        if self.passes.per_epoch is not None or isinstance(self.passes.batches, Iterator):
+            raise ArgumentError(
+                f"{argument} iterates over the training data besides training on it, and train_data can be iterated "
+                "over only once; give arrays, a data set, or an object that can be iterated over again, without steps="
+            )
+
+    def begin(self) -> "Batches":
+        """Return the batches for a training of several networks, which share each epoch."""
+        return replace(self, shared=SharedEpochs())
+
+    def chunks(
+        self, minibatches: Iterable[np.ndarray], most: int, networks: int = 1, epoch: int = 1
+    ) -> Iterator[Chunk]:
+        """Take the batches of one epoch, in step with the other networks."""
+        for number in count(1):
+            chunk = self.shared.take(epoch, number, self, most)
+            if chunk is None:
+                return
+            yield chunk
+
+    def read_chunks(self, most: int) -> Iterator[Chunk]:
         """Read the batches of one epoch; successive batches of equal size share a chunk."""
         group: list[Examples] = []
         for examples in _read_batches(self.passes.epoch(), self.passes.name, self.reader):
@@ -204,29 +255,17 @@ class Batches:
         if group:
             yield self._join(group)
 
-    def skip_epochs(self, epochs: int) -> None:
-        """Iterate over the batches of whole epochs, if an epoch begins where the last one ended."""
-        if self.passes.per_epoch is not None:
-            for _ in range(epochs):
-                for _ in self.passes.epoch():
-                    pass
-
     def blocks(self, width: int) -> Iterator[Examples]:
         """Iterate over one pass; large batches come in slices."""
         for examples in _read_batches(self.passes.continue_pass(), self.passes.name, self.reader):
-            yield from Resident(examples, self.reader).blocks(width)
-
-    def scaled(self, scaling: PlacedScaling) -> "Batches":
-        """Return the batches with a reader that scales."""
-        return replace(self, reader=self.reader._replace(scaling=scaling))
+            yield from Resident(self.reader, examples).blocks(width)
 
     def _join(self, group: Sequence[Examples]) -> Chunk:
         """Concatenate batches of the same size."""
-        shape = (len(group), group[0].x.shape[0])
-        place = self.reader.place
+        shape, place = (len(group), group[0].x.shape[0]), self.reader.place
         columns = (None if columns[0] is None else place.concat(columns) for columns in zip(*group))
         examples = Examples._make(columns)
-        return Chunk(examples, weight_on_host(examples, place), in_order(shape))
+        return Chunk(examples, weights_on_host(examples, self.reader), in_order(shape))
 
 
 def make_batches(batches: Iterable[Any], name: str, reader: Reader, per_epoch: int | None) -> Batches:
@@ -236,113 +275,7 @@ def make_batches(batches: Iterable[Any], name: str, reader: Reader, per_epoch: i
     if batch and is_pair(batch[0]):
         reader = reader.learn_names(batch[0][0], f"X of batch 0 of {name}")
     first = next(_read_batches(batch, name, reader))
-    return Batches(passes, reader._replace(warns=False), first.x.shape[0])
-
-
-class SharedPass:
-    """A pass over batches that several networks in step share: each epoch is read once, for all of them.
-
-    Only the last chunk is kept: all networks take the same chunk before the first of them takes the next one.
-
-    Parameters
-    ----------
-    batches
-        The batches.
-    """
-
-    def __init__(self, batches: Batches) -> None:
-        self.batches = batches
-        self.epoch = self.number = 0  # of the last chunk, counted from 1
-        self.chunk: Chunk | None = None
-        self._scaled: dict[PlacedScaling, Chunk] = {}  # that chunk, by each scaling of the networks
-        self._chunks: Iterator[Chunk] = iter(())
-
-    def skip_epochs(self, epochs: int) -> None:
-        """Skip the epochs up to this one, unless another network has done so."""
-        self.batches.skip_epochs(max(0, epochs - self.epoch))
-        self.epoch = max(epochs, self.epoch)
-
-    def take(self, epoch: int, number: int, begin: Callable[[], Iterator[Chunk]]) -> Chunk | None:
-        """Return a chunk of an epoch; None if the epoch has fewer. `begin` begins the epoch."""
-        if epoch < self.epoch:
-            return None  # another network has finished this epoch and begun the next
-        if epoch > self.epoch:
-            self.epoch, self.number, self._chunks = epoch, 0, begin()
-        if number > self.number:
-            self.number, self.chunk, self._scaled = number, next(self._chunks, None), {}
-        return self.chunk
-
-    def scale(self, chunk: Chunk, scaling: PlacedScaling | None) -> Chunk:
-        """Scale the last chunk: at once if the dtype would round its numbers, else when minibatches are gathered."""
-        if scaling is None:
-            return chunk
-        if scaling not in self._scaled:
-            examples = Resident(chunk.examples, self.batches.reader)
-            self._scaled[scaling] = (
-                chunk._replace(examples=examples.scaled(scaling).examples)
-                if examples.is_wide
-                else chunk._replace(scaling=scaling.in_dtype)
-            )
-        return self._scaled[scaling]
-
-
-class SharedBatches:
-    """Batches that several networks in step share, as one of them takes them.
-
-    Parameters
-    ----------
-    shared
-        The pass that they share.
-    scaling
-        Standardizes the minibatches of this network; None leaves them as they are.
-    """
-
-    def __init__(self, shared: SharedPass, scaling: PlacedScaling | None = None) -> None:
-        self.shared, self.scaling = shared, scaling
-        self.epoch = 0  # that has begun, counted from 1
-
-    @property
-    def reader(self) -> Reader:
-        """The reader of the batches, with the scaling."""
-        reader = self.shared.batches.reader
-        return reader if self.scaling is None else reader._replace(scaling=self.scaling)
-
-    def steps(self, sampling: Sampling, batch_size: int) -> int | None:
-        """Number of batches of an epoch, if it is known."""
-        return self.shared.batches.steps(sampling, batch_size)
-
-    def batch_size(self, batch_size: int) -> int:
-        """Number of examples in a batch."""
-        return self.shared.batches.batch_size(batch_size)
-
-    def name_order(self, sampling: Sampling) -> str:
-        """Name the order of the batches."""
-        return self.shared.batches.name_order(sampling)
-
-    def chunks(self, minibatches: Iterable[np.ndarray], most: int, networks: int = 1) -> Iterator[Chunk]:
-        """Take the batches of one epoch, in step with the other networks."""
-        self.epoch += 1
-        begin = partial(self.shared.batches.chunks, minibatches, most)
-        for number in count(1):
-            chunk = self.shared.take(self.epoch, number, begin)
-            if chunk is None:
-                return
-            yield self.shared.scale(chunk, self.scaling)
-
-    def skip_epochs(self, epochs: int) -> None:
-        """Skip epochs; the first of the networks that has come furthest skips them for all."""
-        self.epoch = epochs
-        self.shared.skip_epochs(epochs)
-
-    def blocks(self, width: int) -> Iterator[Examples]:
-        """Iterate over one pass."""
-        reader = self.shared.batches.reader
-        for block in self.shared.batches.blocks(width):
-            yield block if self.scaling is None else Resident(block, reader).scaled(self.scaling).examples
-
-    def scaled(self, scaling: PlacedScaling) -> "SharedBatches":
-        """Return the same batches with the scaling."""
-        return SharedBatches(self.shared, scaling)
+    return Batches(reader._replace(warns=False), passes, first.x.shape[0])
 
 
 def _read_batches(batches: Iterable[Any], name: str, reader: Reader) -> Iterator[Examples]:
@@ -350,8 +283,7 @@ def _read_batches(batches: Iterable[Any], name: str, reader: Reader) -> Iterator
     for i, batch in enumerate(batches):
         if not is_pair(batch):
             raise ArgumentError(f"batch {i} of {name} is not a pair (X, y) but of type {type(batch).__name__}")
-        x, y = batch
-        yield reader.read_examples(x, y, f"batch {i} of {name}")
+        yield reader.read_examples(batch[0], batch[1], f"batch {i} of {name}")
     if i < 0:
         raise ArgumentError(
             f"{name} yielded no batch; an iterator can be iterated over only once, so give an object that can be "
@@ -371,16 +303,6 @@ def _minibatches_that_fit(size: int, reader: Reader, most_examples: int, network
     """
     width = size * reader.model.n_in * max(held, math.ceil(networks / MAX_BLOCKS_READ))
     return max(1, min(rows_per_block(width), most_examples // size))
-
-
-def check_repeatable(source: Source, argument: str) -> None:
-    """Refuse a source that can be iterated over only once, if an argument needs another pass besides training."""
-    batches = source.shared.batches if isinstance(source, SharedBatches) else source
-    if isinstance(batches, Batches) and not batches.passes.repeatable:
-        raise ArgumentError(
-            f"{argument} iterates over the training data besides training on it, and train_data can be iterated over "
-            "only once; give arrays, a data set, or an object that can be iterated over again, without steps="
-        )
 
 
 def refuse_iterator(data: Any, name: str) -> None:

@@ -1,11 +1,11 @@
-"""Data from users, of any library: whether they stay outside memory, and their conversion to arrays of real numbers."""
+"""Data from users, of any library, become arrays of real numbers."""
 
 import math
 import mmap
 from collections import deque
 from collections.abc import Iterator, Sequence
 from inspect import isroutine
-from typing import Any
+from typing import Any, TypeGuard
 
 import array_api_compat
 import numpy as np
@@ -15,10 +15,10 @@ from xpnet.core.arrays import Array
 from xpnet.errors import ArgumentError
 
 __all__ = [
-    "Outside",
     "as_real_array",
     "count_input_bytes",
     "find_map",
+    "holds_arrays",
     "is_arrow_table",
     "is_pair",
     "refuse_masks_and_units",
@@ -30,10 +30,6 @@ SEQUENCES, MAX_AXES = (list, tuple, deque), 64  # that NumPy converts to an arra
 NUMBERS = {bool, int, float}
 UNITS = "unit", "units"  # what libraries call the unit of a quantity
 LEAST_BYTES = 1 << 26  # of inputs that stay outside memory; smaller ones are read whole, which is faster
-
-
-class Outside:
-    """Base class of inputs that stay outside, whatever their size."""
 
 
 def stays_outside(x: Any) -> bool:
@@ -48,9 +44,7 @@ def stays_outside(x: Any) -> bool:
     False
     """
     if isinstance(x, np.ndarray):
-        return x.nbytes >= LEAST_BYTES and _is_real(x) and x.ndim > 1 and find_map(x) is not None
-    if isinstance(x, Outside):
-        return True
+        return x.nbytes >= LEAST_BYTES and x.dtype.kind in "buif" and x.ndim > 1 and find_map(x) is not None
     return (_is_array_of_rows(x) or is_arrow_table(x)) and count_input_bytes(x) >= LEAST_BYTES
 
 
@@ -75,10 +69,9 @@ def _is_array_of_rows(x: Any) -> bool:
     """Tell whether an object is like an array, but is neither one in memory nor a table nor sparse."""
     if any(hasattr(x, name) for name in ("__dlpack__", "columns", "iloc", "toarray", "todense")):
         return False
-    shape = getattr(x, "shape", None)
+    shape, dtype = getattr(x, "shape", None), getattr(x, "dtype", None)
     if not isinstance(shape, tuple) or len(shape) < 2 or not all(isinstance(n, (int, np.integer)) for n in shape):
         return False
-    dtype = getattr(x, "dtype", None)
     return hasattr(x, "__getitem__") and isinstance(dtype, np.dtype) and dtype.kind in "buif"
 
 
@@ -140,6 +133,17 @@ def _convert(x: Any, name: str) -> Array:
 def is_pair(item: Any) -> bool:
     """Tell whether this is a pair (x, y), of an example or a batch: two values in a tuple or a list."""
     return isinstance(item, (tuple, list)) and len(item) == 2
+
+
+def holds_arrays(data: Any) -> TypeGuard[tuple[Any, Any]]:
+    """Tell whether data are a tuple (X, y), and not two pairs.
+
+    Examples
+    --------
+    >>> holds_arrays(([[1.0], [2.0]], [3.0, 4.0])), holds_arrays((([1.0], 3.0), ([2.0], 4.0)))
+    (True, False)
+    """
+    return isinstance(data, tuple) and len(data) == 2 and not all(isinstance(part, tuple) for part in data)
 
 
 def _locate_text(x: Array, name: str) -> str:

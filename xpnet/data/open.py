@@ -4,36 +4,25 @@ Opening reads and checks, and changes nothing. `Data` are immutable: each of the
 arrays where they can, so that several networks may train on the same.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import cache
 from itertools import chain, islice
-from typing import Any, TypeGuard
+from typing import Any
 
 import array_api_compat
 import numpy as np
 
 from xpnet._checks import check_count, count, show, yes_or_no
-from xpnet.core.arrays import blocks
-from xpnet.core.minibatch import Examples, one_hot
-from xpnet.core.scaling import PlacedScaling, Scaling, compute_scaling
-from xpnet.data._digest import fingerprint_all, fingerprint_weights
+from xpnet.core.minibatch import Examples
+from xpnet.data._digest import fingerprint_weights
 from xpnet.data._feature_names import name_part
-from xpnet.data._gathered import (
-    Gathered,
-    RowSource,
-    Stored,
-    copy_rows,
-    gather_examples,
-    replace_weight,
-    share_rows,
-    with_weight,
-)
-from xpnet.data._host_rows import HostRows, stays_in_place
-from xpnet.data._scaling import place_scaling
+from xpnet.data._gathered import gather_examples
+from xpnet.data._outside import HostRows, stays_in_place
+from xpnet.data._scaling import PlacedScaling
 from xpnet.data._slopes import parse_slope_weight, with_slopes
 from xpnet.data._splits import check_split, choose_rows, is_fraction, list_others, parse_part, parse_rows
-from xpnet.data._streams import Batches, Dataset, SharedBatches, SharedPass, check_repeatable, make_batches, read_item
+from xpnet.data._streams import Dataset, make_batches, read_item
 from xpnet.data._vision import pixels_and_labels
 from xpnet.data._weights import (
     balance_classes,
@@ -43,22 +32,17 @@ from xpnet.data._weights import (
     parse_sample_weight,
     relative_weight,
 )
-from xpnet.data.conversion import is_pair, stays_outside
+from xpnet.data.conversion import holds_arrays, is_pair, stays_outside
 from xpnet.data.reader import Reader
-from xpnet.data.sampling import Sampling, in_order, leave_out_weightless
-from xpnet.data.source import Resident, Rows, Source, identify, make_bar, scale_examples, with_bar
+from xpnet.data.source import Resident, Source, Stored, identify, make_bar
 from xpnet.errors import ArgumentError
 
 __all__ = [
     "Data",
-    "choose_sampling",
     "describe_for_each",
-    "fit_scaling",
-    "fit_scalings",
     "open_data",
     "open_source",
     "scale_for_each",
-    "share_batches",
     "split_data",
 ]
 
@@ -66,6 +50,7 @@ CHOICES = (
     "give a tuple (X, y) of arrays, a sequence of (x, y) pairs, a data set with __len__ and __getitem__, "
     "or an iterable of batches (X, y)"
 )
+PARTS = "train", "validation", "test"
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +67,7 @@ class Data:
         What the user gave: the training data, which splitters of scikit-learn ask for, and "steps", "class_weight",
         "sample_weight" and "slope_weight", by which `describe_for_each` describes them.
     balanced
-        Whether `balance` is still to be called, for ``class_weight="balanced"``.
+        Whether `begin` is still to balance classes, for ``class_weight="balanced"``.
     """
 
     train: Source
@@ -110,35 +95,30 @@ class Data:
         """
         if rows is None and validation_rows is None:
             return self
-        train = self._find_rows("rows" if validation_rows is None else "validation_rows")
-        take, n = copy_rows if copy else share_rows, len(train)
+        train = self.train.require_stored("rows" if validation_rows is None else "validation_rows")
+        validation, n = self.validation, len(train)
+        if validation_rows is not None:
+            if validation is not None:
+                raise ArgumentError("validation_data contradicts validation_rows; leave one of them out")
+            held_out = parse_part("validation_rows", validation_rows, n)
+            rows = list_others("validation_rows", held_out, n) if rows is None else rows
+            validation = _take(_weigh_only(train, held_out, validation_weight), held_out, copy)
+        train = _take(train, parse_part("rows", rows, n), copy)
         arguments = {**self.arguments, "train_data": None}  # of which these are other rows
-        if validation_rows is None:
-            return replace(self, train=take(train, parse_part("rows", rows, n)), arguments=arguments)
-        if self.validation is not None:
-            raise ArgumentError("validation_data contradicts validation_rows; leave one of them out")
-        held_out = parse_part("validation_rows", validation_rows, n)
-        training = list_others("validation_rows", held_out, n) if rows is None else parse_part("rows", rows, n)
-        validation = take(_weigh_only(train, held_out, validation_weight), held_out)
-        return replace(self, train=take(train, training), validation=validation, arguments=arguments)
-
-    def _find_rows(self, argument: str) -> RowSource:
-        """Return the source of the training data, whose rows can be taken; `argument` needs these, for messages."""
-        return self.train if isinstance(self.train, Rows) else _require_stored(self.train, argument)
+        return replace(self, train=train, validation=validation, arguments=arguments)
 
     def part_for_each(self, rows: Any, validation_rows: Any, members: int) -> list["Data"]:
         """Take a part for each of several networks; `rows` and `validation_rows` are lists with an entry for each."""
-        if rows is None and validation_rows is None:
+        lists = {"rows": rows, "validation_rows": validation_rows}
+        given = [name for name, each in lists.items() if each is not None]
+        if not given:
             return [self] * members
-        n = len(self._find_rows("rows" if validation_rows is None else "validation_rows"))
-        if validation_rows is None:
-            return [self.part(own_rows) for own_rows in parse_rows("rows", rows, members, n)]
-        held_out = parse_rows("validation_rows", validation_rows, members, n)
-        if rows is None:
-            training = [list_others(f"validation_rows[{k}]", own_rows, n) for k, own_rows in enumerate(held_out)]
-        else:
-            training = parse_rows("rows", rows, members, n)
-        return [self.part(*pair) for pair in zip(training, held_out)]
+        n = len(self.train.require_stored(given[-1]))
+        parsed = {name: parse_rows(name, lists[name], members, n) for name in given}
+        if "rows" not in parsed:
+            held_out = parsed["validation_rows"]
+            parsed["rows"] = [list_others(f"validation_rows[{k}]", own, n) for k, own in enumerate(held_out)]
+        return [self.part(**dict(zip(parsed, parts))) for parts in zip(*parsed.values())]
 
     def split(self, split: Any, seed: int, *, copy: bool = False) -> "Data":
         """Hold out a part of the training data to validate on.
@@ -156,9 +136,8 @@ class Data:
         check_split("validation_split", split)
         if self.validation is not None:
             raise ArgumentError(f"validation_split={show(split)} contradicts validation_data; give one of the two")
-        train = self._find_rows("validation_split")
-        arrays = _find_arrays(self.arguments.get("train_data"))
-        return self.part(*choose_rows(train, "validation_split", split, arrays, seed), copy=copy)
+        train, data = self.train.require_stored("validation_split"), self.arguments.get("train_data")
+        return self.part(*choose_rows(train, "validation_split", split, data, seed), copy=copy)
 
     def split_for_each(self, split: Any, seeds: Sequence[int]) -> list["Data"]:
         """Hold out a part for each of several networks, by its seed; rows that all of them leave out are shared."""
@@ -166,18 +145,24 @@ class Data:
             return [self.split(split, seed, copy=len(seeds) == 1) for seed in seeds]
         return [self.split(split, seeds[0], copy=len(seeds) == 1)] * len(seeds)
 
-    def balance(self) -> "Data":
-        """Weigh the examples to train on so that all classes have the same total weight, if that was asked for."""
-        return replace(self, train=_balance(self.train), balanced=False) if self.balanced else self
+    def begin(self) -> "Data":
+        """Return the data for a training: classes weigh the same, if that was asked for."""
+        return replace(self, train=(_balance(self.train) if self.balanced else self.train).begin(), balanced=False)
 
     def fit_scaling(self, progress: bool = False) -> PlacedScaling:
         """Fit a scaling to the examples to train on; with a bar if it takes a noticeable time. Synchronizes."""
-        return fit_scaling(self.train, progress)
+        return self.train.fit_scaling(progress)
 
     def scaled(self, scaling: PlacedScaling) -> "Data":
         """Scale all examples."""
         (scaled,) = scale_for_each([self], [scaling])
         return scaled
+
+
+def _take(source: Stored, rows: np.ndarray, copy: bool) -> Stored:
+    """Take rows of a source; those of a memory map are never copied."""
+    part = source.take(rows)
+    return part.copied() if copy and isinstance(part, Resident) and not stays_outside(part.examples.x) else part
 
 
 def open_data(
@@ -228,11 +213,11 @@ def open_data(
         weighing = _weigh_classes(reader, class_weight)
         train = open_source(train_data, name, weighing, steps=steps, cache=cache, **options)
         if sample_weight is not None:
-            train = _weigh_examples(_require_stored(train, "sample_weight"), sample_weight)
+            train = _weigh_examples(train.require_stored("sample_weight"), sample_weight)
         if slopes is not None:
-            train = with_slopes(_require_stored(train, "slopes"), slopes, slope_weight)
+            train = with_slopes(train.require_stored("slopes"), slopes, slope_weight)
         if is_balanced(class_weight):
-            _require_stored(train, 'class_weight="balanced"')
+            train.require_stored('class_weight="balanced"')
         reader = reader._replace(feature_names=train.reader.feature_names)
         validation, test = (
             None if data is None else open_source(data, watched, reader, **options)
@@ -268,67 +253,38 @@ def _weigh_examples(source: Stored, sample_weight: Any) -> Stored:
             raise ArgumentError(
                 "sample_weight is 0 for every example; give numbers of at least 0, and not all of them 0"
             )
-        return with_weight(source, relative_weight(weight, reader.dtype, reader.backend.xp))
+        return source.weigh(relative_weight(weight, reader.dtype, reader.backend.xp))
 
 
-def _weigh_only(source: RowSource, rows: np.ndarray, weight: np.ndarray | None) -> RowSource:
+def _weigh_only(source: Stored, rows: np.ndarray, weight: np.ndarray | None) -> Stored:
     """Weigh some rows, by the largest weight among them; without weights, all examples count the same."""
     if weight is None:
-        return replace_weight(source, None)
-    reader, stored = source.reader, source.source if isinstance(source, Rows) else source
+        return source.with_weight(None)
     check_some_weight(float(weight[rows].max()), "validation_rows")
-    weights = np.zeros(len(stored))
-    weights[source.rows[rows] if isinstance(source, Rows) else rows] = relative_weight(weight[rows], reader.dtype, np)
+    reader, weights = source.reader, np.zeros(source.examples.y.shape[0])
+    weights[source.number(rows)] = relative_weight(weight[rows], reader.dtype, np)
     with reader.scope():
-        return replace_weight(source, reader.backend.asarray(weights, reader.dtype))
+        return source.with_weight(reader.backend.asarray(weights, reader.dtype))
 
 
-def _require_stored(source: Source, argument: str, data: str = "train_data") -> Stored:
-    if not isinstance(source, (Resident, Gathered)):
-        raise ArgumentError(
-            f"{argument} needs all examples beforehand; give {data} as arrays, as pairs, or as a data set with "
-            "cache=True"
-        )
-    return source
-
-
-def _find_arrays(data: Any) -> tuple[Any, Any] | None:
-    """Return data that are a tuple (X, y), which splitters divide; None for others."""
-    return data if holds_arrays(data) else None
+def _balance(train: Source) -> Stored:
+    """Weigh the examples so that all classes have the same total weight."""
+    stored = train.require_stored('class_weight="balanced"')
+    reader, (y, _) = train.reader, stored.read_targets()
+    if y.ndim == 1:
+        counts = np.bincount(y, minlength=reader.model.n_out)
+    else:
+        counts = np.asarray(np.sum(np.asarray(reader.class_columns(y, np)), axis=0, dtype=np.float64))
+    with reader.scope():
+        weights = reader.backend.asarray(balance_classes(counts)[None, :], reader.dtype)
+        return stored.weigh(reader.look_up_class_weight(stored.examples.y, weights))
 
 
 def split_data(data: Any, split: Any, seed: int, reader: Reader) -> tuple[np.ndarray, np.ndarray]:
     """Choose the rows of the user's data to train on and those to validate on, each in increasing order."""
     check_split("split", split)
-    source = open_source(data, "data", reader.unscaled())
-    return choose_rows(_require_stored(source, "split_rows", "data"), "split", split, _find_arrays(data), seed, "data")
-
-
-def _balance(train: Source) -> Source:
-    """Weigh the examples so that all classes have the same total weight."""
-    stored = train.source if isinstance(train, Rows) else _require_stored(train, 'class_weight="balanced"')
-    reader, backend, xp = train.reader, train.reader.backend, train.reader.backend.xp
-    counts, targets = np.zeros(max(2, reader.model.n_out)), stored.examples.y
-    with reader.scope():
-        classes = reader.encoding().classes
-        own_targets = xp.take(targets, backend.asarray(train.rows), axis=0) if isinstance(train, Rows) else targets
-        for y in blocks(own_targets, reader.model.n_out):
-            rows = one_hot(y, classes, getattr(xp, reader.dtype), xp) if y.ndim == 1 else y
-            counts += backend.to_numpy(xp.sum(reader.class_columns(rows), axis=0))
-        weights = balance_classes(counts)[None, :]
-        weight = reader.look_up_class_weight(targets, backend.asarray(weights, reader.dtype))
-    weighted = with_weight(stored, weight)
-    return replace(train, source=weighted) if isinstance(train, Rows) else weighted
-
-
-def choose_sampling(sampling: Sampling, train: Source) -> Sampling:
-    """Draw no examples without weight, if the sampling draws with replacement; refuse data that have no others."""
-    if not isinstance(train, (Resident, Rows, Gathered)) or train.examples.weight is None:
-        return sampling
-    weight = train.weight
-    assert weight is not None
-    check_some_weight(float(np.max(weight)), "train_data")
-    return leave_out_weightless(sampling, weight)
+    source = open_source(data, "data", reader.unscaled()).require_stored("split_rows", "data")
+    return choose_rows(source, "split", split, data, seed, "data")
 
 
 def describe_for_each(data: Sequence[Data]) -> list[dict[str, Any]]:
@@ -336,120 +292,54 @@ def describe_for_each(data: Sequence[Data]) -> list[dict[str, Any]]:
 
     What several networks share is read once. Synchronizes.
     """
-    sources = [fingerprint_all(getattr(part, name) for part in data) for name in ("train", "validation", "test")]
+
+    @cache
+    def fingerprint(source: Source | None) -> dict[str, Any] | None:
+        return None if source is None else source.fingerprint()
+
     descriptions: list[dict[str, Any]] = []
-    for part, train, validation, test in zip(data, *sources):
-        others = {name: part.arguments.get(name) for name in ("steps", "slope_weight")}
-        weights = fingerprint_weights(
-            part.arguments.get("class_weight"), part.arguments.get("sample_weight"), part.train.reader
-        )
-        examples = {"train_data": train, "validation_data": validation, "test_data": test}
+    for part in data:
+        given = part.arguments
+        others = {name: given.get(name) for name in ("steps", "slope_weight")}
+        weights = fingerprint_weights(given.get("class_weight"), given.get("sample_weight"), part.train.reader)
+        examples = {f"{name}_data": fingerprint(getattr(part, name)) for name in PARTS}
         descriptions.append({**others, **weights, **examples})
     return descriptions
 
 
-def share_batches(data: Sequence[Data]) -> list[Data]:
-    """Let several networks that train on the same batches share each pass over them."""
-    share = cache(SharedPass)
-    if len(data) == 1:
-        return [*data]
-    return [
-        replace(part, train=SharedBatches(share(part.train))) if isinstance(part.train, Batches) else part
-        for part in data
-    ]
-
-
-def fit_scalings(
-    data: Sequence[Data], scalings: Sequence[PlacedScaling | None], progress: bool = False
-) -> list[PlacedScaling]:
-    """Fit a scaling for each network that has none; those with the same examples share it."""
-    sources = [part.train.shared.batches if isinstance(part.train, SharedBatches) else part.train for part in data]
-    fit = cache(partial(fit_scaling, progress=progress))
-    return [fit(source) if scaling is None else scaling for source, scaling in zip(sources, scalings)]
-
-
-def fit_scaling(train: Source, progress: bool = False) -> PlacedScaling:
-    """Fit a scaling to the training data; with a bar if it takes a noticeable time."""
-    check_repeatable(train, "standardize=True")
-    reader = train.reader
-    with reader.scope():
-        blocks_of_rows = train.blocks(4 * reader.model.n_in)
-        if progress:
-            blocks_of_rows = with_bar(blocks_of_rows, "Standardizing train_data", train)
-        scaling = compute_scaling(blocks_of_rows, reader.model.scales_targets, reader.place.moments)
-        _check_scaling(scaling, reader.dtype)
-        return place_scaling(scaling, reader.model, reader.place)
-
-
-def _check_scaling(scaling: Scaling, dtype: str) -> None:
-    """Refuse means and deviations that the dtype cannot represent."""
-    for name, array in scaling._asdict().items():
-        if array is None:
-            continue
-        with np.errstate(over="ignore"):
-            rounded = array.astype(dtype)
-        usable = np.isfinite(rounded) & ((rounded > 0) | (not name.endswith("std")))
-        if not usable.all():
-            kind = "input" if name.startswith("x") else "target"
-            raise ArgumentError(
-                f"standardize=True cannot scale {kind} {np.flatnonzero(~usable)[0]} of train_data: its numbers differ "
-                f"by more, or by less, than {dtype} can represent; scale it yourself, or leave it out"
-            )
-
-
 def scale_for_each(data: Sequence[Data], scalings: Sequence[PlacedScaling | None]) -> list[Data]:
-    """Scale the examples of several networks: once if all have the same scaling, else block by block.
+    """Scale the examples of several networks: those in memory once if all have the same scaling, else block by block.
 
-    Numbers that the dtype would round are scaled before they are shared: by the first network's scaling, for all
-    networks whose scaling is close enough to it.
+    Numbers far from 0, and those that the dtype would round, are scaled before they are shared: by the first network's
+    scaling, for all networks whose scaling is close enough to it.
     """
     first = scalings[0]
     if first is None:
         return [*data]
-    scale_shared = _scale_once(first)
-    if all(scaling is first for scaling in scalings):
-        scale: Callable[[Source], Source] = cache(partial(_scale_at_once, scaling=first, scale_shared=scale_shared))
-        return [_scale(part, scale) for part in data]
-    by_blocks: Any = partial(_scale_by_blocks, first=first, scale_shared=scale_shared)
-    return [_scale(part, partial(by_blocks, scaling=scaling)) for part, scaling in zip(data, scalings)]
+    are_alike, scaled = all(scaling is first for scaling in scalings), dict[tuple[int, ...], Examples]()
+    are_far = any(scaling.far_inputs or scaling.widens for scaling in scalings if scaling is not None)
 
-
-def _scale(data: Data, scale: Callable[[Source], Source]) -> Data:
-    """Scale the examples to train, to validate and to test on."""
-    sources = {"train": data.train, "validation": data.validation, "test": data.test}
-    return replace(data, **{name: scale(source) for name, source in sources.items() if source is not None})
-
-
-def _scale_once(scaling: PlacedScaling) -> Callable[[Resident], Resident]:
-    """Return a function that scales sources, and arrays that several of them share only once."""
-    scaled: dict[tuple[int, ...], Examples] = {}
-
-    @cache
-    def scale(source: Resident) -> Resident:
+    def scale_shared(source: Resident) -> Examples:
         key = identify(source.examples)
         if key not in scaled:
-            scaled[key] = scale_examples(source.examples, scaling, source.reader.place)
-        examples = scaled[key]._replace(weight=source.examples.weight)
-        return Resident(examples, source.reader._replace(scaling=scaling))
+            scaled[key] = first.examples(source.examples)
+        return scaled[key]
 
-    return scale
+    def scale(source: Source | None, scaling: Any) -> Any:
+        if not isinstance(source, Resident):
+            return None if source is None else source.scaled(scaling)
+        if are_alike:
+            return source.replace_scaled(scale_shared(source), scaling)
+        if not (are_far or source.is_wide):
+            return source.replace_scaled(source.examples, scaling, scaling.rounded)
+        if scaling.exact.is_near(first.exact):
+            return source.replace_scaled(scale_shared(source), scaling, scaling.after(first))
+        return source.copied().scaled(scaling)
 
-
-def _scale_at_once(source: Source, scaling: PlacedScaling, scale_shared: Callable[[Resident], Resident]) -> Source:
-    """Scale a source as a whole; `scale_shared` scales examples that others may share."""
-    if isinstance(source, Rows):
-        return replace(source, source=scale_shared(source.source))
-    return scale_shared(source) if isinstance(source, Resident) else source.scaled(scaling)
-
-
-def _scale_by_blocks(
-    source: Source, scaling: PlacedScaling, first: PlacedScaling, scale_shared: Callable[[Resident], Resident]
-) -> Source:
-    """Scale each block of a source when it is read; `scale_shared` scales by the scaling of the first network."""
-    rows = Rows(source, in_order((len(source),))) if isinstance(source, Resident) else source
-    if isinstance(rows, Rows) and rows.source.is_wide and scaling.exact.is_near(first.exact):
-        rows = replace(rows, source=scale_shared(rows.source))
-    return rows.scaled(scaling)
+    return [
+        replace(part, **{name: scale(getattr(part, name), scaling) for name in PARTS})
+        for part, scaling in zip(data, scalings)
+    ]
 
 
 def open_source(
@@ -512,22 +402,11 @@ def open_source(
         return _read_pairs(data, name, reader)
     pixels = pixels_and_labels(data, raw=reader.model.scale is not None)
     if pixels is not None:
-        return Resident(reader.read_examples(*pixels, name), reader)
+        return Resident(reader, reader.read_examples(*pixels, name))
     if not cache:
         reader = _read_pairs([read_item(data, 0, name)], name, reader).reader  # checked before training begins
-        return Dataset(data, name, reader._replace(warns=False))
+        return Dataset(reader._replace(warns=False), data, name)
     return _read_pairs(_items(data, name, progress), name, reader)
-
-
-def holds_arrays(data: Any) -> TypeGuard[tuple[Any, Any]]:
-    """Tell whether data are a tuple (X, y), and not two pairs.
-
-    Examples
-    --------
-    >>> holds_arrays(([[1.0], [2.0]], [3.0, 4.0])), holds_arrays((([1.0], 3.0), ([2.0], 4.0)))
-    (True, False)
-    """
-    return isinstance(data, tuple) and len(data) == 2 and not all(isinstance(part, tuple) for part in data)
 
 
 def _open_arrays(x: Any, y: Any, name: str, reader: Reader) -> Stored:
@@ -541,7 +420,7 @@ def _open_arrays(x: Any, y: Any, name: str, reader: Reader) -> Stored:
     reader = reader.learn_names(x, name_part("X", name))
     if is_gathered:
         return gather_examples(x, y, name, reader)
-    return Resident(reader.read_examples(x, y, name), reader)
+    return Resident(reader, reader.read_examples(x, y, name))
 
 
 def _read_pairs(pairs: Iterable[Any], name: str, reader: Reader) -> Resident:
@@ -550,7 +429,7 @@ def _read_pairs(pairs: Iterable[Any], name: str, reader: Reader) -> Resident:
     first = list(islice(remaining, 1))
     if first and is_pair(first[0]):
         reader = reader.learn_names(first[0][0], f"x of item 0 of {name}")
-    return Resident(reader.read_pairs(chain(first, remaining), name), reader)
+    return Resident(reader, reader.read_pairs(chain(first, remaining), name))
 
 
 def _items(dataset: Any, name: str, progress: bool) -> Iterator[Any]:

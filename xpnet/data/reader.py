@@ -13,12 +13,11 @@ import numpy as np
 
 from xpnet._checks import check_count, check_lengths, warn
 from xpnet.backends.base import Backend, Place, host_array, on_host, refuse_graph
-from xpnet.core.arrays import Array
+from xpnet.core.arrays import Array, Namespace
 from xpnet.core.minibatch import Encoding, Examples, one_hot
 from xpnet.core.model import Model
-from xpnet.core.scaling import PlacedScaling
 from xpnet.data._feature_names import column_names, compare_names, name_part
-from xpnet.data._scaling import scale_inputs, scale_targets
+from xpnet.data._scaling import PlacedScaling
 from xpnet.data.conversion import as_real_array, is_pair, stack
 from xpnet.errors import ArgumentError
 
@@ -168,14 +167,14 @@ class Reader(NamedTuple):
         """
         place = self.place
         if self.scaling is not None and place.is_wide(x):
-            x = scale_inputs(x, self.scaling, place)  # this rounds, so the check comes afterwards
+            x = self.scaling.inputs(x)  # this rounds, so the check comes afterwards
             self._check_finite(x, name, rows)
             return x
         if type(x) is not np.ndarray or not (x.flags.c_contiguous and x.flags.aligned):  # fast path, as in `as_rows`
             x = place.arrange(x)
         if self.model.scale is None or not _is_bytes(x):
             self._check_finite(x, name, rows)
-        return x if self.scaling is None else scale_inputs(x, self.scaling, place)
+        return x if self.scaling is None else self.scaling.inputs(x)
 
     def read_targets(self, y: Any, name: str, rows: RowNumbers = None) -> Array:
         """Check targets and move them to the device. Synchronizes.
@@ -211,7 +210,7 @@ class Reader(NamedTuple):
             self._check_finite(y, name, rows)
             if not place.is_wide(y):  # else the outputs have no bounds
                 self._check_reachable(y, name)
-            return y if self.scaling is None else scale_targets(y, self.scaling, place)
+            return y if self.scaling is None else self.scaling.targets(y)
 
     def read_examples(self, x: Any, y: Any, name: str, rows: RowNumbers = None) -> Examples:
         """Check inputs and targets of the same examples and move them to the device. Synchronizes."""
@@ -222,7 +221,7 @@ class Reader(NamedTuple):
             x = self.finish_inputs(self._move_real(x, x_name), x_name, rows)
         y = self._read_real_targets(y, y_name, rows)
         check_lengths(x_name, x.shape[0], y_name, y.shape[0])
-        return Examples(x, y, None if self.class_weight is None else self.look_up_class_weight(y, self.class_weight))
+        return Examples(x, y, self.weigh_classes(y))
 
     def read_pairs(self, pairs: Iterable[Any], name: str, rows: RowNumbers = None) -> Examples:
         """Check (x, y) pairs and move them to the device. Synchronizes."""
@@ -252,17 +251,21 @@ class Reader(NamedTuple):
             return self.keeps_digits and self.model.scales_targets
         return self.scaling.exact.y_mean is not None
 
+    def weigh_classes(self, y: Array) -> Array | None:
+        """Look up the weights that examples have by their classes, if these differ."""
+        return None if self.class_weight is None else self.look_up_class_weight(y, self.class_weight)
+
     def look_up_class_weight(self, y: Array, class_weight: Array) -> Array:
         """Look up the weight of each example, (n,), by its class; `y` as returned by `read_targets`."""
         xp = self.backend.xp
         with self.scope():
             if y.ndim == 1:
                 return xp.take(class_weight[0, :], y, axis=0)
-            return xp.sum(self.class_columns(y) * class_weight, axis=-1)
+            return xp.sum(self.class_columns(y, xp) * class_weight, axis=-1)
 
-    def class_columns(self, y: Array) -> Array:
+    def class_columns(self, y: Array, xp: Namespace) -> Array:
         """Expand targets (n, n_out) to a column for each class, (n, K); one output stands for two classes."""
-        return y if self.model.n_out > 1 else self.backend.xp.concat([1.0 - y, y], axis=-1)
+        return y if self.model.n_out > 1 else xp.concat([1.0 - y, y], axis=-1)
 
     def _read_classes(self, y: Array, name: str) -> Array:
         xp, n_out = array_api_compat.array_namespace(y), self.model.n_targets

@@ -1,41 +1,44 @@
-"""Sources of examples: their protocol, the chunks of minibatches that they give, and those that stay on the device.
+"""Sources of examples, the chunks of minibatches that they give, and examples that stay on the device.
 
 Every source answers the same questions: how many minibatches an epoch has (`steps`), the minibatches to train on, one
 chunk at a time (`chunks`), and all examples in order, one block at a time (`blocks`).
 """
 
+import hashlib
 import sys
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 
-from xpnet.backends.base import Place
+from xpnet.backends import to_host
 from xpnet.core.arrays import map_arrays, select
 from xpnet.core.minibatch import Examples
-from xpnet.core.scaling import PlacedScaling, Scaling, ScalingInParts
-from xpnet.data._scaling import place_scaling, scale_inputs, scale_slopes, scale_targets
+from xpnet.core.scaling import Scaling, compute_scaling
+from xpnet.data._scaling import PlacedScaling, place_scaling
+from xpnet.data._weights import check_some_weight
 from xpnet.data.reader import Reader
-from xpnet.data.sampling import Sampling, cut_rows, split_into_chunks
+from xpnet.data.sampling import Sampling, cut_rows, leave_out_weightless, split_into_chunks
+from xpnet.errors import ArgumentError
 
 __all__ = [
     "Chunk",
-    "Countable",
     "Resident",
-    "Rows",
     "Source",
+    "Stored",
     "identify",
     "make_bar",
-    "scale_examples",
     "skip_steps",
-    "take_rows",
-    "weight_on_host",
+    "weights_on_host",
     "with_bar",
 ]
 
 BAR_DELAY_SECONDS = 0.5  # before a bar appears for something that may not take long
+
+AnySource = TypeVar("AnySource", bound="Source")
+AnyStored = TypeVar("AnyStored", bound="Stored")
 
 
 class Chunk(NamedTuple):
@@ -44,17 +47,9 @@ class Chunk(NamedTuple):
     examples: Examples
     weight: np.ndarray | None  # (n,), those of the examples, on the host
     index: np.ndarray  # (steps, m) int32, on the host
-    scaling: Scaling | ScalingInParts | None = None  # still to be applied to the minibatches
+    scaling: Scaling | None = None  # still to be applied to the minibatches
     lr: np.ndarray = np.zeros(0)  # (steps,), the learning rates; the training loop adds them
     size: int = 0  # examples in a minibatch, also added there: a process that shares minibatches has a part in `index`
-
-
-def weight_on_host(examples: Examples, place: Place) -> np.ndarray | None:
-    """Return the weights of examples in a NumPy array, if they have any. Synchronizes."""
-    if examples.weight is None:
-        return None
-    with place.scope():
-        return place.backend.to_numpy(examples.weight)
 
 
 def identify(examples: Examples) -> tuple[int, ...]:
@@ -70,117 +65,229 @@ def identify(examples: Examples) -> tuple[int, ...]:
     return id(examples.x), id(examples.y), id(examples.slopes)
 
 
-class Source(Protocol):
-    """Where examples come from. Scaling a source returns a new one."""
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Where examples come from. Scaling a source returns a new one.
 
-    @property
-    def reader(self) -> Reader:
-        """The reader that moved, or will move, its examples to the device."""
-        ...
+    Unless a subclass says otherwise, it has a length, and each epoch begins with the first example.
+
+    Parameters
+    ----------
+    reader
+        The reader that moved, or will move, its examples to the device.
+    """
+
+    reader: Reader
+    has_length: ClassVar[bool] = True
+
+    def __len__(self) -> int:
+        """Count the examples, if the source has a length."""
+        raise NotImplementedError
 
     def steps(self, sampling: Sampling, batch_size: int) -> int | None:
         """Number of minibatches of an epoch; None if it is not known in advance."""
-        ...
+        return sampling.steps(len(self), batch_size)
 
     def batch_size(self, batch_size: int) -> int:
         """Number of examples in a minibatch, if the user asks for `batch_size`."""
-        ...
+        return min(batch_size, len(self))
 
-    def chunks(self, minibatches: Iterable[np.ndarray], most: int, networks: int = 1) -> Iterator[Chunk]:
-        """Take the minibatches of one epoch, at most `most` of them in a chunk.
+    def name_order(self, sampling: Sampling) -> str:
+        """Name the order of its minibatches, for the provenance of a network."""
+        return sampling.name
+
+    def adapt(self, sampling: Sampling) -> Sampling:
+        """Return the sampling for a training on this source; refuse a source whose examples all have no weight."""
+        return sampling
+
+    def begin(self: AnySource) -> AnySource:
+        """Return the source for a training of its own, of one network or several in step."""
+        return self
+
+    def chunks(
+        self, minibatches: Iterable[np.ndarray], most: int, networks: int = 1, epoch: int = 1
+    ) -> Iterator[Chunk]:
+        """Take the minibatches of one epoch, by its number, at most `most` of them in a chunk.
 
         They are stacks of indices, (steps, m); a source whose batches come as they are needs none. The more `networks`
         hold a chunk at the same time, the less each may read into memory.
         """
-        ...
-
-    def name_order(self, sampling: Sampling) -> str:
-        """Name the order of its minibatches, for the provenance of a network."""
-        ...
-
-    def skip_epochs(self, epochs: int) -> None:
-        """Skip the minibatches of whole epochs, if an epoch begins where the last one ended."""
-        ...
+        raise NotImplementedError
 
     def blocks(self, width: int) -> Iterator[Examples]:
         """Iterate over all examples in order, in blocks sized for `width` values per row."""
-        ...
-
-    def scaled(self, scaling: PlacedScaling) -> "Source":
-        """Return the same source with its examples scaled."""
-        ...
-
-
-class Countable:
-    """Base class of sources that know how many examples they have, and begin each epoch with the first one."""
-
-    def __len__(self) -> int:
-        """Count the examples."""
         raise NotImplementedError
 
-    def steps(self, sampling: Sampling, batch_size: int) -> int:
-        """Number of minibatches of an epoch."""
-        return sampling.steps(len(self), batch_size)
+    def scaled(self: AnySource, scaling: PlacedScaling) -> AnySource:
+        """Return the same source with its examples scaled."""
+        return replace(self, reader=self.reader._replace(scaling=scaling))
 
-    def batch_size(self, batch_size: int) -> int:
-        """Number of examples in a minibatch."""
-        return min(batch_size, len(self))
+    def fit_scaling(self, progress: bool = False) -> PlacedScaling:
+        """Fit a scaling to the examples; with a bar if it takes a noticeable time. Synchronizes."""
+        self.check_repeatable("standardize=True")
+        reader = self.reader
+        with reader.scope():
+            blocks = self.blocks(4 * reader.model.n_in)
+            blocks = with_bar(blocks, "Standardizing train_data", self) if progress else blocks
+            scaling = compute_scaling(blocks, reader.model.scales_targets, reader.place.moments)
+            return place_scaling(scaling, reader.model, reader.place)
 
-    def name_order(self, sampling: Sampling) -> str:
-        """Name the order of the minibatches: that in which they are drawn."""
-        return sampling.name
+    def check_repeatable(self, argument: str) -> None:
+        """Refuse a source that can be iterated over only once, if an argument needs another pass besides training."""
 
-    def skip_epochs(self, epochs: int) -> None:
-        """Do nothing: each epoch begins with the first example."""
-
-
-@dataclass(frozen=True, eq=False)
-class Resident(Countable):
-    """Examples that stay on the device from the first epoch to the last."""
-
-    examples: Examples
-    reader: Reader
-
-    def __len__(self) -> int:
-        """Count the examples."""
-        return self.examples.y.shape[0]
-
-    @cached_property
-    def weight(self) -> np.ndarray | None:
-        """The weights of the examples on the host, if they have any. Synchronizes."""
-        return weight_on_host(self.examples, self.reader.place)
-
-    def chunks(self, minibatches: Iterable[np.ndarray], most: int, networks: int = 1) -> Iterator[Chunk]:
-        """Take the minibatches of one epoch."""
-        for index in minibatches:
-            for part in split_into_chunks(index, most):
-                yield Chunk(self.examples, self.weight, part)
-
-    def blocks(self, width: int) -> Iterator[Examples]:
-        """Iterate over slices of the examples."""
-        parts = list(cut_rows(len(self), width))
-        if len(parts) == 1:
-            yield self.examples
-            return
-        for part in parts:
-            with self.reader.scope():
-                block = select(self.examples, part)
-            yield block
-
-    def scaled(self, scaling: PlacedScaling) -> "Resident":
-        """Scale the examples."""
-        return Resident(
-            scale_examples(self.examples, scaling, self.reader.place), self.reader._replace(scaling=scaling)
+    def require_stored(self, argument: str, data: str = "train_data") -> "Stored":
+        """Return the source, if it has all examples beforehand, which `argument` needs; `data` is its name."""
+        raise ArgumentError(
+            f"{argument} needs all examples beforehand; give {data} as arrays, as pairs, or as a data set with "
+            "cache=True"
         )
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Describe the examples, before they are scaled, by a few plain values. Synchronizes.
+
+        Arrays, in memory or outside, have a digest of their numbers, which is the same on every backend. A data set
+        that is read again each epoch is described by its length, and an iterable of batches by the size of its first
+        batch: reading them may give other examples each time.
+        """
+        return {"examples": len(self)}
 
     def find_overwritten(self) -> str | None:
         """Name a number that has become NaN or infinite since it was read: arrays may share the user's memory."""
+
+
+@dataclass(frozen=True, eq=False)
+class Stored(Source):
+    """Some rows of examples whose targets, weights and slopes are on the device, and may be shared by others.
+
+    Parameters
+    ----------
+    reader
+        The reader that moved them.
+    examples
+        All of them.
+    rows
+        The numbers (n,) int32 of the rows, on the host; one may occur several times. None: all.
+    """
+
+    examples: Examples
+    rows: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        return self.examples.y.shape[0] if self.rows is None else len(self.rows)
+
+    @cached_property
+    def all_weights(self) -> np.ndarray | None:
+        """The weights of all examples on the host, if they have any. Synchronizes."""
+        return weights_on_host(self.examples, self.reader)
+
+    @property
+    def weight(self) -> np.ndarray | None:
+        """The weights of these rows on the host, if they have any. Synchronizes."""
+        return None if self.all_weights is None else self.all_weights[... if self.rows is None else self.rows]
+
+    def read_targets(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return targets and weights of these rows, on the host. Synchronizes."""
         with self.reader.scope():
-            arrays = {"X": self.examples.x, "y": self.examples.y, "slopes": self.examples.slopes}
-            for name, array in ((name, x) for name, x in arrays.items() if x is not None and x.ndim > 1):
-                if (place := self.reader.place.find_not_finite(array)) is not None:
-                    return f"row {place[0]}, column {place[1]} of {name}"
-        return None
+            y = to_host(self.examples.y)  # where they are already, if they are to be scaled
+        return y[... if self.rows is None else self.rows], self.weight
+
+    def number(self, index: np.ndarray) -> np.ndarray:
+        """Return the numbers that some of these rows have among the examples."""
+        return index if self.rows is None else self.rows[index]
+
+    def take(self: AnyStored, index: np.ndarray) -> AnyStored:
+        """Take some of the rows, by their numbers, and share the examples."""
+        return replace(self, rows=self.number(index))
+
+    def with_weight(self: AnyStored, weight: Any) -> AnyStored:
+        """Replace the weights of all examples by others, (n,) on the device, or None."""
+        return replace(self, examples=self.examples._replace(weight=weight))
+
+    def weigh(self: AnyStored, weight: Any) -> AnyStored:
+        """Multiply the weights of all examples by others, (n,) on the device."""
+        with self.reader.scope():
+            before = self.examples.weight
+            return self.with_weight(weight if before is None else weight * before)
+
+    def adapt(self, sampling: Sampling) -> Sampling:
+        """Draw no examples without weight, if the sampling draws with replacement."""
+        weight = self.weight
+        if weight is None:
+            return sampling
+        check_some_weight(float(np.max(weight)), "train_data")
+        return leave_out_weightless(sampling, weight)
+
+    def require_stored(self: AnyStored, argument: str, data: str = "train_data") -> AnyStored:
+        """Return itself."""
+        return self
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Describe the rows by their number and a digest. Synchronizes."""
+        digest, place = hashlib.sha256(), self.reader.place
+        for block in self.blocks(self.reader.model.n_in):
+            with self.reader.scope():
+                for column in (block.x, block.y, block.slopes):
+                    if column is not None:
+                        digest.update(np.asarray(place.home(column).to_numpy(column)).tobytes())
+        return {"examples": len(self), "digest": digest.hexdigest()}
+
+    def take_columns(self, index: np.ndarray, examples: Examples) -> Examples:
+        """Copy some of these rows of all columns."""
+        rows = self.number(index)
+        return map_arrays(lambda column: self.reader.place.take(column, rows), examples)
+
+
+@dataclass(frozen=True, eq=False)
+class Resident(Stored):
+    """Examples that stay on the device from the first epoch to the last.
+
+    Parameters
+    ----------
+    reader, examples, rows
+        As in `Stored`.
+    remaining
+        The scaling that the examples still need: it is applied to each block, and to each minibatch when it is
+        gathered, as other networks that share the examples have other scalings.
+    """
+
+    remaining: Scaling | None = None
+
+    def chunks(
+        self, minibatches: Iterable[np.ndarray], most: int, networks: int = 1, epoch: int = 1
+    ) -> Iterator[Chunk]:
+        """Take the minibatches of one epoch."""
+        for index in minibatches:
+            for part in split_into_chunks(index, most):
+                yield Chunk(self.examples, self.all_weights, self.number(part), self.remaining)
+
+    def blocks(self, width: int) -> Iterator[Examples]:
+        """Iterate over the rows in order."""
+        parts = list(cut_rows(len(self), width))
+        for part in parts:
+            with self.reader.scope():
+                if self.rows is not None:
+                    block = self.take_columns(np.arange(part.start, part.stop), self.examples)
+                else:
+                    block = self.examples if len(parts) == 1 else select(self.examples, part)
+                if (scaling := self.remaining) is not None:
+                    block = block._replace(x=scaling.inputs(block.x), y=scaling.targets(block.y))
+            yield block
+
+    def copied(self) -> "Resident":
+        """Copy the rows, which makes them faster to read."""
+        return Resident(self.reader, self.take_columns(np.arange(len(self)), self.examples))
+
+    def scaled(self, scaling: PlacedScaling) -> "Resident":
+        """Scale the examples."""
+        return self.replace_scaled(scaling.examples(self.examples), scaling)
+
+    def replace_scaled(
+        self, examples: Examples, scaling: PlacedScaling, remaining: Scaling | None = None
+    ) -> "Resident":
+        """Replace the examples by scaled ones, with the same weights."""
+        examples = examples._replace(weight=self.examples.weight)
+        return Resident(self.reader._replace(scaling=scaling), examples, self.rows, remaining)
 
     @property
     def is_wide(self) -> bool:
@@ -188,80 +295,20 @@ class Resident(Countable):
         x, y, place = self.examples.x, self.examples.y, self.reader.place
         return place.is_wide(x) or (y.ndim > 1 and place.is_wide(y))
 
-
-@dataclass(frozen=True, eq=False)
-class Rows(Countable):
-    """Some rows of a source whose examples are shared; a row may occur several times.
-
-    Shared examples are not scaled in place: a scaling is applied to each block, and to each minibatch when it is
-    gathered. If the examples are scaled already, only the difference between the two scalings is applied.
-    """
-
-    source: Resident
-    rows: np.ndarray  # (n,) int32, on the host
-    scaling: PlacedScaling | None = None
-
-    def __len__(self) -> int:
-        """Count the rows."""
-        return len(self.rows)
-
-    @property
-    def examples(self) -> Examples:
-        """The examples of the source, all rows included."""
-        return self.source.examples
-
-    @property
-    def weight(self) -> np.ndarray | None:
-        """The weights of these rows on the host, if they have any. Synchronizes."""
-        return None if self.source.weight is None else self.source.weight[self.rows]
-
-    @property
-    def reader(self) -> Reader:
-        """The reader of the source, with the scaling."""
-        reader = self.source.reader
-        return reader if self.scaling is None else reader._replace(scaling=self.scaling)
-
-    @cached_property
-    def remaining(self) -> Scaling | ScalingInParts | None:
-        """The scaling that the examples of the source still need, on the device."""
-        before = self.source.reader.scaling
-        if self.scaling is None or before is None:
-            return None if self.scaling is None else self.scaling.in_dtype
-        reader = self.source.reader
-        return place_scaling(self.scaling.exact.after(before.exact), reader.model, reader.place).in_dtype
-
-    def chunks(self, minibatches: Iterable[np.ndarray], most: int, networks: int = 1) -> Iterator[Chunk]:
-        """Take the minibatches of one epoch."""
-        for index in minibatches:
-            for part in split_into_chunks(index, most):
-                yield Chunk(self.source.examples, self.source.weight, self.rows[part], self.remaining)
-
-    def blocks(self, width: int) -> Iterator[Examples]:
-        """Iterate over the rows in order."""
-        for part in cut_rows(len(self), width):
-            block, scaling = take_rows(self.source, self.rows[part]).examples, self.remaining
-            if scaling is not None:
-                with self.source.reader.scope():
-                    block = block._replace(x=scaling.inputs(block.x), y=scaling.targets(block.y))
-            yield block
-
-    def scaled(self, scaling: PlacedScaling) -> "Rows | Resident":
-        """Return the same rows, scaled; if the dtype would round the numbers, a scaled copy of these rows."""
-        if self.source.is_wide:
-            return take_rows(self.source, self.rows).scaled(scaling)
-        return replace(self, scaling=scaling)
+    def find_overwritten(self) -> str | None:
+        """Name a number that has become NaN or infinite since it was read."""
+        with self.reader.scope():
+            arrays = {"X": self.examples.x, "y": self.examples.y, "slopes": self.examples.slopes}
+            for name, array in ((name, x) for name, x in arrays.items() if x is not None and x.ndim > 1):
+                if (place := self.reader.place.find_not_finite(array)) is not None:
+                    return f"row {place[0]}, column {place[1]} of {name}"
+        return None
 
 
-def scale_examples(examples: Examples, scaling: PlacedScaling, place: Place) -> Examples:
-    """Scale inputs, targets and slopes."""
-    x, y = scale_inputs(examples.x, scaling, place), scale_targets(examples.y, scaling, place)
-    return Examples(x, y, examples.weight, scale_slopes(examples.slopes, scaling, place))
-
-
-def take_rows(source: Resident, index: np.ndarray) -> Resident:
-    """Take some of a source's examples, by index."""
-    place = source.reader.place
-    return Resident(map_arrays(lambda column: place.take(column, index), source.examples), source.reader)
+def weights_on_host(examples: Examples, reader: Reader) -> np.ndarray | None:
+    """Return the weights of examples in a NumPy array, if they have any. Synchronizes."""
+    with reader.scope():
+        return None if examples.weight is None else reader.backend.to_numpy(examples.weight)
 
 
 def skip_steps(chunks: Iterable[Chunk], steps: int) -> Iterator[Chunk]:
@@ -292,7 +339,7 @@ def make_bar(iterable: Iterable[Any] | None = None, *, disable: bool = False, **
 
 def with_bar(blocks: Iterator[Examples], label: str, source: Source) -> Iterator[Examples]:
     """Iterate over the blocks of a source, with a bar on standard error if that takes a noticeable time."""
-    total = len(source) if isinstance(source, Sized) else None
+    total = len(source) if source.has_length else None
     with make_bar(
         total=total, desc=label, unit="example", delay=BAR_DELAY_SECONDS, leave=False, dynamic_ncols=True
     ) as bar:

@@ -11,7 +11,6 @@ from xpnet.backends import AUTO
 from xpnet.core.optimizers import needs_all_examples
 from xpnet.core.scaling import Scaling
 from xpnet.data import place_scaling
-from xpnet.data.source import Countable
 from xpnet.distributed._agreement import Follow, Lead, describe_start, take_over_start
 from xpnet.distributed._ranks import Ranks
 from xpnet.distributed._runner import run_together
@@ -135,7 +134,7 @@ def describe_shared_call(job: CompleteJob) -> list[dict[str, Any]]:
             f"distributed= shares minibatches, and {type(plan.optimizer).__name__} uses all examples in every step; "
             "train in one process, or give another optimizer"
         )
-    if not isinstance(source, Countable):
+    if not source.has_length:
         raise ArgumentError(
             "distributed= needs train_data from which every process can read any examples, and an iterable of batches "
             "has an order of its own; give arrays, a memory map, or a data set"

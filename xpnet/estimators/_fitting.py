@@ -21,16 +21,15 @@ from xpnet.core.arrays import Array, Namespace, count_bytes, leaves
 from xpnet.core.optimizers import needs_all_examples
 from xpnet.data import (
     HostRows,
-    RowSource,
     check_some_weight,
     fingerprint_arrays,
     parse_slope_weight,
-    read_targets,
     relative_weight,
 )
 from xpnet.data.conversion import as_real_array
 from xpnet.data.open import Data, open_data
 from xpnet.data.sampling import IN_ORDER, shuffle_further, unpack_state
+from xpnet.data.source import Stored
 from xpnet.errors import ArgumentError, DivergenceError
 from xpnet.estimators._convergence import (
     TALLY_ATTRIBUTES,
@@ -485,7 +484,7 @@ def split_off_validation(examples: Data, data: FitData, fraction: float, random_
     if fraction == 0:
         raise ArgumentError("validation_fraction=0 holds out nothing for early_stopping to watch; 0.1 is usual")
     train: Any = examples.train  # by its rows
-    y, weight = read_targets(train)
+    y, weight = train.read_targets()
     # scikit-learn's errors say "True" and "False"
     classes = (y[:, 0] > 0.5).astype(str) if data.problem.task == "binary" else None
     parts: Any = train_test_split(np.arange(len(y)), test_size=fraction, random_state=random_state, stratify=classes)
@@ -505,8 +504,7 @@ def resample(examples: Data, random_state: np.random.RandomState) -> Data:
     train: Any = examples.train  # by its rows
     drawn = examples.part(random_state.randint(len(train), size=len(train)))
     train = drawn.train
-    _, weight = read_targets(train)
-    if weight is not None:
+    if (weight := train.weight) is not None:
         check_some_weight(float(weight.max()), "a bootstrap sample")
     return drawn
 
@@ -518,10 +516,10 @@ def _clip_batch_size(batch_size: int | None, n: int) -> int:
     return min(200 if batch_size is None else batch_size, n)
 
 
-def _make_evaluation(problem: Problem, validation: RowSource) -> Evaluate:
+def _make_evaluation(problem: Problem, validation: Stored) -> Evaluate:
     """Make the callback that computes the cost on validation data, and scikit-learn's score, on the host."""
     to_numpy = validation.reader.backend.to_numpy
-    _, weight = read_targets(validation)
+    weight = validation.weight
 
     def measure_predictions(y: Array, a: Array, task: str, xp: Namespace) -> tuple[Array, Array]:
         return predictions(y, problem.task, xp), predictions(a, problem.task, xp)

@@ -20,7 +20,8 @@ from xpnet.backends.base import Backend
 from xpnet.core.arrays import Array
 from xpnet.core.costs import poisson, quadratic
 from xpnet.core.model import Model
-from xpnet.data import RowSource, balance_classes, is_balanced, parse_class_weight, read_targets
+from xpnet.data import balance_classes, is_balanced, parse_class_weight
+from xpnet.data.source import Stored
 from xpnet.errors import ArgumentError
 from xpnet.estimators.architecture import Head, parse_loss
 from xpnet.inference.metrics import mean_r2
@@ -264,7 +265,7 @@ class Classification:
             weights = [parse_class_weight(of_label, labels) for of_label in class_weight]
         return np.prod([column_weights[column] for column_weights, column in zip(weights, columns)], axis=0)
 
-    def cost_to_loss(self, model: Model, examples: RowSource) -> Callable[[float], float]:
+    def cost_to_loss(self, model: Model, examples: Stored) -> Callable[[float], float]:
         """Return the function that turns a mean cost on examples into the loss to report: the cost itself."""
         return float
 
@@ -326,12 +327,12 @@ class Regression:
     def weigh_classes(self, y: Any, *, partial: bool) -> None:
         """Return None: numbers have no classes."""
 
-    def cost_to_loss(self, model: Model, examples: RowSource) -> Callable[[float], float]:
+    def cost_to_loss(self, model: Model, examples: Stored) -> Callable[[float], float]:
         """Return the function that turns a mean cost into the loss to report. Synchronizes for the Poisson deviance."""
         if model.cost == quadratic:  # a mean over the outputs here, a sum over them in a network
             return lambda cost: cost / model.n_out
         if model.cost == poisson:  # a network's cost leaves out the constant part of the deviance
-            y, weight = read_targets(examples)
+            y, weight = examples.read_targets()
             y = np.asarray(y, np.float64)
             constant = float(np.average((xlogy(y, y) - y).sum(axis=1), weights=weight))
             return lambda cost: cost + constant

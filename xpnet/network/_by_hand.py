@@ -8,7 +8,7 @@ from xpnet.core.optimizers import SGD
 from xpnet.core.scaling import Scaling
 from xpnet.core.step import State
 from xpnet.data import Gathered
-from xpnet.data.open import fit_scaling, open_source
+from xpnet.data.open import open_source
 from xpnet.data.sampling import in_order
 from xpnet.data.source import Chunk, Resident
 from xpnet.errors import ArgumentError, DivergenceError
@@ -21,7 +21,7 @@ def learn_scaling(value: Value, data: Any) -> tuple[Scaling, Value]:
         raise ArgumentError("fit_scaling is for networks with standardize=True; make one with it")
     reader = value.reader.unscaled()
     source = open_source(data, "data", reader)
-    scaling, names = fit_scaling(source), source.reader.feature_names
+    scaling, names = source.fit_scaling(), source.reader.feature_names
     return scaling.exact, value._replace(scaling=scaling, feature_names=names, **FITTED_TO_WEIGHTS, novelty=None)
 
 

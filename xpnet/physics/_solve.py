@@ -57,7 +57,7 @@ def solve(
         sampling=IN_ORDER._replace(name=f"residuals of {len(terms)} terms{learnt}"),
         callbacks=[Coefficients(descent), *plan.callbacks],
     )
-    data = Data(Resident(Examples(points, targets), value.reader))
+    data = Data(Resident(value.reader, Examples(points, targets)))
     return train([Job(value, data, plan, net)], runner=nullcontext(descent))
 
 

@@ -11,9 +11,7 @@ from xpnet.backends.base import Backend
 from xpnet.core.arrays import rows_per_block
 from xpnet.core.model import Model, count_parameters
 from xpnet.core.optimizers import Optimizer
-from xpnet.data import Gathered, RowSource, read_targets
 from xpnet.data.sampling import LAST_APART, count_minibatches
-from xpnet.data.source import Resident, Rows, Source
 from xpnet.errors import ArgumentError
 from xpnet.training._plan import CompleteJob
 from xpnet.training.callback import Callback
@@ -41,25 +39,15 @@ def check_all_examples(jobs: Sequence[CompleteJob]) -> None:
         warn(warning)
 
 
-def require_rows(source: Source, optimizer: Optimizer) -> RowSource:
-    """Return a source; refuse one that an optimizer cannot take whole in every step."""
-    if not isinstance(source, (Resident, Rows, Gathered)):
-        raise ArgumentError(
-            f"{optimizer!r} needs all examples in every step; give train_data as arrays, as pairs, or as a data "
-            "set with cache=True"
-        )
-    return source
-
-
 def divide_epoch(job: CompleteJob) -> CompleteJob:
     """Return the job for epochs of one step; or of several, in order, if the optimizer adds parts of the examples up.
 
     Then the rate is 0 before the last part, and 1 there. No part may be without weight, as it would be skipped.
     """
-    source = require_rows(job.data.train, job.optimizer)
+    source = job.data.train.require_stored(repr(job.optimizer))
     n, reader = len(source), source.reader
     rows = min(ROWS_ON_HOST if reader.backend.on_host else ROWS_ON_DEVICE, rows_per_block(reader.model.n_in))
-    _, weight = read_targets(source)
+    weight = source.weight
     is_whole = rows >= n or getattr(job.optimizer.update, "add", None) is None
     if is_whole or (weight is not None and not np.add.reduceat(weight, range(0, n, rows)).all()):
         return job._replace(plan=job.plan.complete(batch_size=n))
@@ -107,14 +95,14 @@ def check_machine(optimizer: Optimizer, backend: Backend, model: Model, networks
 
 def explain_noise(job: CompleteJob) -> str:
     """Format the optimizer's warning that it will learn the noise of the targets; "" if it has none."""
-    optimizer, source = job.optimizer, require_rows(job.data.train, job.optimizer)
+    optimizer, source = job.optimizer, job.data.train.require_stored(repr(job.optimizer))
     validates = any(name.startswith("validation_") for callback in job.plan.callbacks for name in callback.adds)
     explain: Callable[..., str] | None = getattr(optimizer, "explain_noise", None)
     if validates or explain is None:
         return ""
     reader, slopes = source.reader, source.reader.slope_weight is not None
     numbers = reader.model.n_targets * (1 + reader.model.n_in if slopes else 1)  # of an example
-    rows = source.rows if isinstance(source, Rows) else np.arange(len(source))
+    rows = source.number(np.arange(len(source)))
     # Only those with a weight are fitted, and each once, however often it was drawn
     n_targets = numbers * len(np.unique(rows if source.weight is None else rows[source.weight > 0]))
     return explain(reader.model, n_targets, job.plan.alpha / len(source), slopes=slopes)

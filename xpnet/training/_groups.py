@@ -6,7 +6,7 @@ states are split again. Networks that have stopped or diverged drop out.
 
 import math
 import os
-from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from functools import cached_property, partial
 from itertools import accumulate
@@ -23,10 +23,10 @@ from xpnet.core.members import MemberState, dimensions, extract, join, join_nest
 from xpnet.core.minibatch import Batch, Examples, make_minibatch
 from xpnet.core.model import Model
 from xpnet.core.optimizers import Optimizer
-from xpnet.core.scaling import Scaling, ScalingInParts
+from xpnet.core.scaling import Scaling
 from xpnet.core.step import State, WholeStep, make_step
 from xpnet.data.reader import Reader
-from xpnet.data.source import Chunk, Resident, Rows, identify
+from xpnet.data.source import Chunk, Resident, identify
 from xpnet.training._kept_loops import KeptLoops, Loops
 from xpnet.training._plan import CompleteJob
 from xpnet.value import Moment, Value, init_optimizer
@@ -136,7 +136,7 @@ def find_division(starts: Sequence[Moment]) -> list[list[int]]:
 def describe_minibatches(job: CompleteJob) -> tuple[Hashable, ...]:
     """Describe what networks must share to be joined: examples, steps, batch sizes, and whether there is a penalty."""
     plan, source = job.plan, job.data.train
-    length = len(source) if isinstance(source, Sized) else None
+    length = len(source) if source.has_length else None
     return length, source.steps(plan.sampling, plan.batch_size), plan.batch_size, plan.alpha > 0
 
 
@@ -202,9 +202,7 @@ class ChunkRunner:
             cost = float(self.backend.to_numpy(new.cost).sum(dtype=np.float64))
             return {"stored": new}, cost, float(weights.sum()), loop.engine
 
-    def repeat(
-        self, loop: Loop, state: State, examples: Examples, scaling: Scaling | ScalingInParts | None, batches: Batch
-    ) -> State:
+    def repeat(self, loop: Loop, state: State, examples: Examples, scaling: Scaling | None, batches: Batch) -> State:
         """Repeat the step for every batch, on a copy of the state. The new state holds the costs of these steps."""
         with self.scope():
             cost = self.backend.asarray(np.zeros(batches.index.shape[1:]), self.dtype)
@@ -279,8 +277,8 @@ class Group:
         self.states: list[Any] = []  # after the last chunk
         self.joined: State | None = None  # these as one
         self.axes: list[State] = []  # the dimensions of each
-        self.scalings: list[Scaling | ScalingInParts | None] = []
-        self.scaling: Scaling | ScalingInParts | None = None  # these as one
+        self.scalings: list[Scaling | None] = []
+        self.scaling: Scaling | None = None  # these as one
 
     @cached_property
     def runner(self) -> ChunkRunner:
@@ -365,7 +363,7 @@ class Group:
         decay = cast((alpha / sums)[..., None, None], dtype) if alpha.any() else None
         return Batch(index, cast(lr[..., None, None], dtype), decay, weight), sums
 
-    def _join_scalings(self, scalings: list[Scaling | ScalingInParts | None]) -> Scaling | ScalingInParts | None:
+    def _join_scalings(self, scalings: list[Scaling | None]) -> Scaling | None:
         if not are_identical(scalings, self.scalings):
             self.scalings, self.scaling = scalings, scalings[0]
             if not are_identical(scalings, scalings[:1] * len(scalings)):
@@ -406,7 +404,7 @@ def bytes_to_join(jobs: Sequence[CompleteJob], step_size: int, threads: int | No
     """Count the bytes of the examples that stay on the device and are joined."""
     total, kinds = 0, {k: describe_minibatches(job) for k, job in enumerate(jobs)}
     for numbers in divide_networks(kinds, step_size, threads, jobs[0].data.train.reader.backend.group_limits):
-        stored = [source.examples for k in numbers if isinstance(source := jobs[k].data.train, (Resident, Rows))]
+        stored = [source.examples for k in numbers if isinstance(source := jobs[k].data.train, Resident)]
         distinct = {identify(examples): examples._replace(weight=None) for examples in stored}
         if len(distinct) > 1:
             total += sum(count_bytes(x) for x in leaves(tuple(distinct.values())))

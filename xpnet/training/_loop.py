@@ -10,7 +10,7 @@ before the chunk.
 """
 
 import time
-from collections.abc import Generator, Iterable, Mapping, Sequence, Sized
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeAlias
 
@@ -19,7 +19,7 @@ import numpy as np
 from xpnet.backends import Backend
 from xpnet.core.arrays import Layers, leaves
 from xpnet.core.optimizers import needs_all_examples
-from xpnet.data.source import Chunk, Resident, Rows, skip_steps
+from xpnet.data.source import Chunk, skip_steps
 from xpnet.errors import DivergenceError
 from xpnet.training._all_examples import warn_of_no_step
 from xpnet.training._groups import ChunkResult, ChunkResults, steps_per_chunk
@@ -145,10 +145,9 @@ def run_epochs(job: CompleteJob, training: Training, networks: int, run_fields: 
     """
     plan, source = job.plan, job.data.train
     after_steps, total = fields_after_steps(job, training, run_fields), plan.epochs * (training.steps or 0)
-    m, n = plan.batch_size, len(source) if isinstance(source, Sized) else None
+    m, n = plan.batch_size, len(source) if source.has_length else None
     model, speed = source.reader.model, source.reader.backend.speed
     most = plan.chunk_steps or steps_per_chunk(model, m, speed, networks)
-    source.skip_epochs(training.position.epoch - 1)
     for epoch in range(training.position.epoch, plan.epochs + 1):
         if training.stopped:
             break
@@ -160,7 +159,7 @@ def run_epochs(job: CompleteJob, training: Training, networks: int, run_fields: 
         minibatches, order = (), None  # where batches come as they are
         if n is not None:
             minibatches, generator, order = plan.sampling.draw(n, m, generator, training.position.order)
-        chunks = source.chunks(minibatches, most, networks)
+        chunks = source.chunks(minibatches, most, networks, epoch)
         for i, chunk in enumerate(skip_steps(chunks, training.position.steps)):
             if i > 0:
                 yield None
@@ -225,8 +224,7 @@ def explain_divergence(job: CompleteJob, training: Training, lr: np.ndarray) -> 
     remedy = "standardize=True, which scales inputs and targets" if scales else "scale the inputs"
     first, last = position.total_steps + 1, position.total_steps + len(lr)
     steps = f"training diverged in epoch {position.epoch}, steps {first} to {last}"
-    stored = source.source if isinstance(source, Rows) else source
-    if isinstance(stored, Resident) and (place := stored.find_overwritten()) is not None:
+    if (place := source.find_overwritten()) is not None:
         return DivergenceError(
             f"{steps}: {place} of the training data, counted from 0, has become NaN or infinite since training began; "
             "the network is as it was before these steps. Do not write into data that are trained on, or give a copy"

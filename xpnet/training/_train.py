@@ -13,20 +13,13 @@ from xpnet._identity import is_same
 from xpnet.backends import AUTO, limit_step_threads
 from xpnet.core.model import Model
 from xpnet.core.optimizers import Optimizer, begins_anew, count_multiplications, needs_all_examples
-from xpnet.core.scaling import PlacedScaling
 from xpnet.core.schedules import Constant
-from xpnet.data import check_repeatable
-from xpnet.data.open import (
-    Data,
-    choose_sampling,
-    describe_for_each,
-    fit_scalings,
-    scale_for_each,
-    share_batches,
-)
+from xpnet.data import PlacedScaling
+from xpnet.data.open import Data, describe_for_each, scale_for_each
 from xpnet.data.sampling import SAMPLING
+from xpnet.data.source import Source
 from xpnet.errors import ArgumentError, DivergenceError
-from xpnet.training._all_examples import check_all_examples, divide_epoch, require_rows
+from xpnet.training._all_examples import check_all_examples, divide_epoch
 from xpnet.training._arguments import (
     check_metrics,
     parse_blas_threads,
@@ -287,8 +280,8 @@ def complete_jobs(jobs: Sequence[Job], runner: AbstractContextManager[Runner] | 
 
     A plan without an optimizer leaves the steps to the runner, if there is one, and the value keeps its optimizer.
     """
-    complete, balance = [complete_job(job, leaves_steps=runner is not None) for job in jobs], cache(Data.balance)
-    return replace_data(complete, share_batches([balance(job.data) for job in jobs]))
+    complete, begin = [complete_job(job, leaves_steps=runner is not None) for job in jobs], cache(Data.begin)
+    return replace_data(complete, [begin(job.data) for job in jobs])
 
 
 def complete_job(job: Job, leaves_steps: bool) -> CompleteJob:
@@ -299,13 +292,13 @@ def complete_job(job: Job, leaves_steps: bool) -> CompleteJob:
     batch_size = plan.batch_size or BATCH_SIZE
     check_plan(plan, optimizer, start.value.model)
     if needs_all_examples(optimizer):
-        batch_size = len(require_rows(train, optimizer))
+        batch_size = len(train.require_stored(repr(optimizer)))
     rate = 1.0 if optimizer is None else optimizer.default_lr
     complete = plan.complete(
         batch_size=batch_size,
         lr=parse_schedule("lr", rate if plan.lr is None else plan.lr),
         optimizer=optimizer,
-        sampling=choose_sampling(parse_sampling("sampling", plan.sampling or "shuffle"), train),
+        sampling=train.adapt(parse_sampling("sampling", plan.sampling or "shuffle")),
     )
     return CompleteJob(start, job.data, complete, job.owner)
 
@@ -350,7 +343,12 @@ def find_scalings(jobs: Sequence[CompleteJob]) -> list[PlacedScaling | None]:
         None if (now := job.start.value.scaling) is None else distinct.setdefault(now.content, now) for job in jobs
     ]
     if jobs[0].start.value.model.standardize:
-        return [*fit_scalings([job.data for job in jobs], scalings, jobs[0].plan.progress)]
+
+        @cache
+        def fit(source: Source) -> PlacedScaling:
+            return source.fit_scaling(jobs[0].plan.progress)
+
+        return [scaling or fit(job.data.train) for job, scaling in zip(jobs, scalings)]
     if distinct and None in scalings:
         raise ArgumentError(
             f"member {scalings.index(None)} has no scaling, and others have one; give all of them one, or set the "
@@ -375,7 +373,7 @@ def finish(job: CompleteJob, bars: Sequence[Callback], is_alone: bool) -> tuple[
     data, plan, with_bars = job.data, job.plan, bool(bars) and is_alone
     evaluations = make_evaluations(data.validation, data.test, plan.metrics, with_bars)
     if plan.training_metrics:
-        check_repeatable(data.train, "training_metrics")
+        data.train.check_repeatable("training_metrics")
         evaluations.insert(0, Evaluate("training", data.train, plan.training_metrics, ("cost", "size"), with_bars))
     batch_size, callbacks = data.train.batch_size(plan.batch_size), [*evaluations, *plan.callbacks, *bars]
     job = job._replace(plan=plan.complete(batch_size=batch_size, callbacks=callbacks))

@@ -16,9 +16,8 @@ from xpnet.core.members import MemberState
 from xpnet.core.model import Model, Seeds
 from xpnet.core.novelty import MOST_DIRECTIONS, Novelty
 from xpnet.core.optimizers import Optimizer, is_optimizer
-from xpnet.core.scaling import PlacedScaling
 from xpnet.core.step import State
-from xpnet.data import place_scaling
+from xpnet.data import PlacedScaling, place_scaling
 from xpnet.errors import ArgumentError
 from xpnet.value._history import History
 from xpnet.value._places import init_optimizer
@@ -84,10 +83,7 @@ def _check_scaling(scaling: PlacedScaling, present: Value) -> None:
         placed = place_scaling(scaling.exact, present.model, present.place)
     except (ArgumentError, AttributeError, TypeError) as error:  # it holds something else than arrays
         raise _refuse("value", present, f"its scaling does not fit: {error}") from error
-    fits = [
-        _outline(getattr(one, part)) for one in (scaling, placed) for part in ("exact", "rounded", "widens", "in_dtype")
-    ]
-    if fits[:4] != fits[4:]:
+    if _outline((scaling.exact, scaling.rounded)) != _outline((placed.exact, placed.rounded)):
         raise _refuse("value", present, "its scaling has other shapes, types or dtypes")
 
 

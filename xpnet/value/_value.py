@@ -16,9 +16,10 @@ from xpnet.core.members import MemberState, whole
 from xpnet.core.model import Model, Seeds
 from xpnet.core.novelty import Novelty
 from xpnet.core.optimizers import Optimizer
-from xpnet.core.scaling import PlacedScaling, Scaling
+from xpnet.core.scaling import Scaling
 from xpnet.core.step import State
 from xpnet.core.temperature import temper
+from xpnet.data import PlacedScaling
 from xpnet.data.reader import Reader
 from xpnet.value._history import History
 from xpnet.value._provenance import Provenance

@@ -1,6 +1,5 @@
 """Inputs that stay where they are, beyond memory or sparse: their rows are read when they are needed."""
 
-import math
 import mmap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,14 +11,7 @@ import numpy as np
 from xpnet.backends import find_free_memory
 from xpnet.backends.base import as_array, host_array
 from xpnet.core.arrays import Array, blocks
-from xpnet.data.conversion import (
-    Outside,
-    count_input_bytes,
-    find_map,
-    is_arrow_table,
-    refuse_masks_and_units,
-    stays_outside,
-)
+from xpnet.data.conversion import count_input_bytes, find_map, is_arrow_table, refuse_masks_and_units, stays_outside
 from xpnet.data.reader import Reader
 from xpnet.data.sampling import cut_rows
 
@@ -27,7 +19,7 @@ LARGE_SHARE = 0.5  # of the free memory: larger files are not kept in memory by 
 
 
 @dataclass(frozen=True, eq=False)
-class HostRows(Outside):
+class HostRows:
     """Rows of inputs that stay where they are on the host, read when they are needed.
 
     Parameters
@@ -69,9 +61,7 @@ class HostRows(Outside):
     @property
     def dtype(self) -> np.dtype:
         """The dtype of the rows that are read."""
-        if self.own_dtype is not None:
-            return np.dtype(self.own_dtype)
-        return self.read(np.zeros(1, np.int32)).dtype if is_arrow_table(self.inputs) else self.inputs.dtype
+        return self[:1].dtype
 
     def take(self, index: np.ndarray) -> "HostRows":
         """Take some of the rows, by their numbers, without reading them."""
@@ -92,12 +82,7 @@ class HostRows(Outside):
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """Read all rows."""
-        return np.asarray(self.read(np.arange(len(self))), dtype)
-
-    def blocks(self, width: int | None = None) -> Iterator[np.ndarray]:
-        """Read all rows in blocks, sized for `width` values per row; by default, the elements of a row."""
-        for rows in cut_rows(len(self), math.prod(self.shape[1:]) if width is None else width):
-            yield self[rows]
+        return np.asarray(self[:], dtype)
 
 
 def as_host_rows(x: Any) -> HostRows:
@@ -111,17 +96,26 @@ def _read_rows(inputs: Any, index: np.ndarray) -> np.ndarray:
     if hasattr(inputs, "toarray"):
         return inputs[index].toarray()
     rows, places = np.unique(index, return_inverse=True)  # HDF5 takes nothing else
-    first, last = int(rows[0]), int(rows[-1])
     if is_arrow_table(inputs):
         block = inputs.take(rows)
     else:
-        block = inputs[slice(first, last + 1) if last - first + 1 == len(rows) else rows]
+        first, after_last = int(rows[0]), int(rows[-1]) + 1
+        block = inputs[slice(first, after_last) if after_last - first == len(rows) else rows]
     refuse_masks_and_units(block, "X")
-    block = host_array(as_array(block, "X"))
-    return block if np.array_equal(rows, index) else block[places]
+    return host_array(as_array(block, "X"))[places]
 
 
-# Memory maps
+def stays_in_place(x: Any, reader: Reader) -> bool:
+    """Tell whether a network computes with a memory map as it is."""
+    if not isinstance(x, np.ndarray) or reader.backend.array_type is not np.ndarray:
+        return False
+    if reader.keeps_digits or reader.scaling is not None or not (x.ndim == 2 or x.flags.c_contiguous):
+        return False
+    fits = x.dtype == reader.dtype or (x.dtype == np.uint8 and reader.model.scale is not None)
+    return bool(fits) and not exceeds_memory(x)
+
+
+# Reading them
 
 
 def exceeds_memory(inputs: Any) -> bool:
@@ -154,16 +148,6 @@ def reading_at_random(inputs: Any) -> Iterator[Callable[[np.ndarray], None] | No
         file.madvise(mmap.MADV_NORMAL)
 
 
-def stays_in_place(x: Any, reader: Reader) -> bool:
-    """Tell whether a network computes with a memory map as it is."""
-    if not isinstance(x, np.ndarray) or reader.backend.array_type is not np.ndarray:
-        return False
-    if reader.keeps_digits or reader.scaling is not None or not (x.ndim == 2 or x.flags.c_contiguous):
-        return False
-    fits = x.dtype == reader.dtype or (x.dtype == np.uint8 and reader.model.scale is not None)
-    return bool(fits) and not exceeds_memory(x)
-
-
 def read_in_blocks(x: Any, name: str, width: int, reader: Reader) -> Iterator[Array]:
     """Check inputs of any kind, and move them to the device, in blocks sized for `width` values per row. Synchronizes.
 
@@ -180,6 +164,6 @@ def read_in_blocks(x: Any, name: str, width: int, reader: Reader) -> Iterator[Ar
     inputs = as_host_rows(x)
     reader.check_names(inputs.inputs, name)
     reader.check_shape(inputs, name)
-    for block in inputs.blocks(width):
-        yield reader.read_inputs(block, name, range(n_done, n_done + len(block)))
-        reader, n_done = reader._replace(warns=False), n_done + len(block)
+    for part in cut_rows(len(inputs), width):
+        yield reader.read_inputs(inputs[part], name, range(part.start, part.stop))
+        reader = reader._replace(warns=False)
