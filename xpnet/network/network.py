@@ -505,7 +505,7 @@ class Network:
             A file for the whole training; when to write it: after each "epoch", a number of minibatches, or a
             `datetime.timedelta`; and whether to resume the training in it. See :doc:`/use/save`.
         blas_threads, distributed
-            Number of threads in this call, or "auto" (:doc:`/use/threads`); and the processes that share each
+            Number of threads in this call, or "auto" (:doc:`/understand/performance`); and the processes that share a
             minibatch, a communicator of mpi4py or `xpnet.distributed.Distributed` (:doc:`/use/outgrow`).
         progress
             Whether to show a bar on standard error, and a line per epoch on standard output if anything is evaluated.
