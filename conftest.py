@@ -11,7 +11,7 @@ OPTIONAL = {f"xpnet/backends/_{name}.py": (name,) for name in ("cupy", "torch", 
 OPTIONAL |= {"xpnet/backends/_cuda_graph.py": ("cupy",), "xpnet/export/_torch_modules.py": ("torch",)}
 OPTIONAL |= {"xpnet/export/_torch.py": ("torch",), "xpnet/export/_jax.py": ("jax",), "xpnet/export/onnx.py": ("onnx",)}
 OPTIONAL |= {"docs/use/export.md": ("onnx", "onnxruntime", "torch"), "docs/use/larger-programs.md": ("torch", "jax")}
-OPTIONAL |= {"docs/use/slopes.md": ("jax",), "docs/use/differential-equations.md": ("matplotlib",)}
+OPTIONAL |= {"docs/use/derivatives.md": ("jax",), "docs/use/differential-equations.md": ("matplotlib",)}
 OPTIONAL |= dict.fromkeys(("xpnet/plots", "tests/test_plots.py", "docs/index.md"), ("matplotlib",))
 OPTIONAL |= dict.fromkeys(("docs/use/inspect.md", "docs/use/intervals.md"), ("matplotlib",))
 OPTIONAL |= dict.fromkeys((f"docs/use/{name}.md" for name in ("tables", "table-columns", "table-models")), ("pandas",))
@@ -19,7 +19,8 @@ OPTIONAL |= dict.fromkeys((f"xpnet/tables/{name}.py" for name in ("_cells", "_en
 MISSING = {path: name for path, names in OPTIONAL.items() for name in names if find_spec(name) is None}
 
 # Pages whose examples train for about a second and rarely fail
-SLOW_PAGES = {f"{name}.md" for name in ("ensembles", "error-bars", "larger-programs", "scikit-learn", "search")}
+SLOW = ("derivatives", "ensembles", "error-bars", "larger-programs", "scikit-learn", "search", "surrogates")
+SLOW_PAGES = {f"{name}.md" for name in SLOW}
 
 # Programs, and what replaces CuPy
 collect_ignore = ["docs/conf.py", "tests/host_cupy", *MISSING]

@@ -489,7 +489,8 @@ class Network:
             Weights of examples, (n,), and of classes, {class: number} or "balanced". See :doc:`/use/classification`.
         slopes, slope_weight
             Known derivatives of the targets with respect to the inputs, (n, n_targets, n_in), or (n, n_in) for one
-            target; and λ, by which the cost of an example has ½ λ Σ (∂a/∂x − slopes)² added. See :doc:`/use/slopes`.
+            target; and λ, by which the cost of an example has ½ λ Σ (∂a/∂x − slopes)² added. See
+            :doc:`/use/derivatives`.
         callbacks
             Objects that observe and control training, such as `EarlyStopping`. See :doc:`/use/validate`.
         metrics, training_metrics
@@ -788,7 +789,7 @@ class Network:
 
         For regressions with squared errors and some thousands of weights at most, trained on targets alone: not with
         `slopes` or by `solve`. Until further training, `predict_std` and `interval` then hold the uncertainty of the
-        weights and the noise. See :doc:`/use/few-examples`.
+        weights and the noise. See :doc:`/use/error-bars`.
         """
         source = open_source(train_data, "train_data", self._value.reader)
         self._change(laplace=physics.fit_laplace(self._value, source), calibration=None)
@@ -804,7 +805,7 @@ class Network:
         """Compute the fraction of the training data that are nearer to the others than each row, (m,). Synchronizes.
 
         0.5 is usual; of new rows like the training data, about 1 in 100 is above 0.99. The distance is that of
-        Mahalanobis, and one minus the novelty a p-value, as in conformal anomaly detection. See :doc:`/use/novelty`.
+        Mahalanobis, and one minus the novelty a p-value, as in conformal anomaly detection. See :doc:`/use/error-bars`.
         """
         return inference.predict_novelty(self._value, x)
 

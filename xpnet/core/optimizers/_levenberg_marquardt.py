@@ -38,7 +38,7 @@ BYTES = 8  # of a number in float64
 LEAST_DECAY = 1e-5
 WARM_UP = 10  # steps that lower the cost before the first estimate: else weights that learn late vanish early
 SETTLED = 2.0**7  # the growth of the damping after which no step lowers the cost any more, with these precisions
-# As a fraction of the targets, from which weights fit much of their noise: docs/use/regression.md has the figures
+# As a fraction of the targets, from which weights fit much of their noise: docs/use/second-order.md has the figures
 MOST_WEIGHTS = 2 / 3
 
 
