@@ -34,7 +34,7 @@ from xpnet import (
     RMSProp,
     Step,
 )
-from xpnet.backends._memory import read_limits
+from xpnet.backends._machine import read_limits
 from xpnet.core.arrays import leaves
 from xpnet.files import _archive as archive
 from xpnet.files import encode_network
@@ -980,7 +980,7 @@ def test_limits_of_control_groups_are_read(tmp_path, name):
 
 
 def test_a_limit_of_a_container_counts(monkeypatch):
-    monkeypatch.setattr("xpnet.backends._memory.read_limits", lambda: [2**20])
+    monkeypatch.setattr("xpnet.backends._machine.read_limits", lambda: [2**20])
     message = (
         r"^members=1000 networks of \[2, 1\] need about 0\.0 GiB, and this process may use 0\.0; give fewer members"
     )

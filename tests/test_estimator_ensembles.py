@@ -604,7 +604,7 @@ def test_a_bar_is_shown_once(monkeypatch, capsys):
 
 
 def test_more_members_than_memory_are_refused(monkeypatch):
-    monkeypatch.setattr("xpnet.backends._memory.find_memory", lambda: 2**22)
+    monkeypatch.setattr("xpnet.backends._machine.find_memory", lambda: 2**22)
     ensemble = make(n_estimators=50, hidden_layer_sizes=(2000,))
     tracemalloc.start()
     message = (

@@ -295,7 +295,7 @@ def test_what_it_cannot_do_is_refused_before_anything_changes(options, arguments
 def test_it_says_how_much_memory_it_needs(members, needed, monkeypatch):
     """[2, 1000, 2] has 2·1000 + 1000 + 1000·2 + 2 = 5,002 parameters; 5 · 8 · 5002² bytes are 0.93 GiB."""
     ensemble = Ensemble([2, 1000, 2], members, **OPTIONS)
-    monkeypatch.setattr("xpnet.backends._memory.find_memory", lambda: 2**29)
+    monkeypatch.setattr("xpnet.backends._machine.find_memory", lambda: 2**29)
     message = (
         rf"^LevenbergMarquardt with the 5,002 weights and biases of \[2, 1000, 2\] needs about {needed} GiB, and this "
         r"process may use 0\.5; give another optimizer, such as LBFGS\(\), or a smaller network$"

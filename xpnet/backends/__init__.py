@@ -7,17 +7,18 @@ CuPy.
 """
 
 from xpnet.backends._choose import BACKENDS, backend_of, find_place, get_backend, is_foreign, to_host
-from xpnet.backends._memory import (
+from xpnet.backends._machine import (
+    AUTO,
     BYTES_OF_NETWORK,
     COPIES_OF_STATE,
+    Workers,
+    describe_versions,
     find_free_memory,
     find_memory,
+    limit_step_threads,
     on_host_only,
     require_bytes,
 )
-from xpnet.backends._threads import AUTO, limit_step_threads, limit_threads
-from xpnet.backends._versions import describe_versions
-from xpnet.backends._workers import Workers
 from xpnet.backends.base import Backend, Place
 
 __all__ = [
@@ -36,7 +37,6 @@ __all__ = [
     "get_backend",
     "is_foreign",
     "limit_step_threads",
-    "limit_threads",
     "on_host_only",
     "require_bytes",
     "to_host",

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from threading import Lock, local
 from typing import Any, ClassVar
 
 import array_api_compat.torch as compat
 import numpy as np
 import torch
 
+from xpnet.backends._machine import limit_once
 from xpnet.backends.base import ON_CPU, ON_GPU, BindShortcut, Eager, PatchedNamespace, cast, host_array
 from xpnet.backends.replay import ReplayLoop
 from xpnet.core.arrays import Function, Native
@@ -126,26 +126,13 @@ def _prefer_method(function: Callable[..., Native], method: Callable[..., Native
 
 
 @contextmanager
-def _limit_threads(number: int) -> Iterator[None]:
-    """Limit the threads of PyTorch, and at the end restore the number of the context around this one.
-
-    If there is none in this Python thread, it is the number before the first context that any thread has opened.
-    """
-    outer = getattr(_LIMIT, "number", None)
-    with _LIMIT_LOCK:
-        _THREADS_BEFORE.append(_THREADS_BEFORE[0] if _THREADS_BEFORE else torch.get_num_threads())
-        torch.set_num_threads(number)  # threadpoolctl does not reach MKL once somebody has called this
-        _LIMIT.number = number
+def _set_threads(number: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)  # threadpoolctl does not reach MKL once somebody has called this
     try:
         yield
     finally:
-        with _LIMIT_LOCK:
-            before, _LIMIT.number = _THREADS_BEFORE.pop(), outer
-            torch.set_num_threads(before if outer is None else outer)
-
-
-_LIMIT, _LIMIT_LOCK = local(), Lock()  # the limit of the innermost context, by Python thread
-_THREADS_BEFORE: list[int] = []  # for each open context, the number of threads before the first of them
+        torch.set_num_threads(before)
 
 
 def _refuse_vmap(info: Any, in_dims: Any, *args: Any) -> Any:
@@ -247,10 +234,6 @@ class TorchBackend(Eager):
         gpus = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
         return ["cpu", *gpus] + (["mps"] if torch.backends.mps.is_available() else [])
 
-    @property
-    def thread_variables(self) -> tuple[str, ...]:
-        return "OMP_NUM_THREADS", "MKL_NUM_THREADS"
-
     def scope(self, dtype: str) -> AbstractContextManager[Any]:
         return torch.no_grad()  # not inference_mode, whose results cannot enter a user's autograd graph
 
@@ -273,7 +256,7 @@ class TorchBackend(Eager):
         return ReplayLoop(self, step, make_minibatch)
 
     def limit_threads(self, number: int) -> AbstractContextManager[Any]:
-        return _limit_threads(number)
+        return limit_once("torch", lambda: _set_threads(number))
 
     def synchronize(self) -> None:
         if self.device.type == "cuda":

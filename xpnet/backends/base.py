@@ -4,10 +4,9 @@ import copy
 import importlib
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from functools import cache, partial
-from threading import Lock
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
 from types import ModuleType
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
@@ -15,6 +14,7 @@ import array_api_compat
 import numpy as np
 
 from xpnet._checks import name_backend
+from xpnet.backends._machine import limit_thread_pools
 from xpnet.core.arrays import Array, Function, Namespace, Native, blocks, leaves, map_arrays, select, take_examples
 from xpnet.core.scaling import Moments, moments
 from xpnet.errors import ArgumentError, BackendError
@@ -33,11 +33,8 @@ __all__ = [
     "Speed",
     "as_array",
     "cast",
-    "count_threads",
-    "find_blas",
     "host_array",
     "is_array",
-    "limit_thread_pools",
     "on_host",
     "open_namespace",
     "precision",
@@ -165,12 +162,6 @@ class Backend:
     def library(self) -> Any:
         """The library, as ``backend=`` accepts it: its name, or its namespace module if it has no name here."""
         return self.xp if type(self) is Backend else self.name
-
-    @property
-    def thread_variables(self) -> Iterable[str]:
-        """Environment variables in which the library reads the number of threads that multiply matrices."""
-        pools = _find_thread_pools(self.name).info()
-        return [name for pool in pools for name in THREAD_VARIABLES.get(pool["internal_api"], ())]
 
     @classmethod
     def devices(cls) -> list[str]:
@@ -781,52 +772,6 @@ def short_name(device: Any) -> str:
 
 def _is_name_of(name: str, device: Any) -> bool:
     return name in (str(device), short_name(device)) or (name == "cpu" and "cpu" in str(device).lower())
-
-
-@contextmanager
-def limit_thread_pools(name: str, number: int) -> Iterator[None]:
-    """Limit the threads of BLAS libraries; if contexts in several Python threads overlap, the first limit applies."""
-    if not _LIMIT_LOCK.acquire(blocking=False):
-        yield  # a second limit would restore the first one, not the original number
-        return
-    try:
-        with _find_thread_pools(name).limit(limits=number):
-            yield
-    finally:
-        _LIMIT_LOCK.release()
-
-
-_LIMIT_LOCK = Lock()
-# BLAS, as threadpoolctl names it -> the environment variables that it reads
-THREAD_VARIABLES = {
-    "openblas": ("OPENBLAS_NUM_THREADS", "OPENBLAS_DEFAULT_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS"),
-    "mkl": ("MKL_NUM_THREADS", "OMP_NUM_THREADS"),
-    "blis": ("BLIS_NUM_THREADS", "OMP_NUM_THREADS"),
-}
-
-
-def count_threads(name: str) -> int:
-    """Return with how many threads the BLAS of a library multiplies matrices: one per core, unless somebody set it."""
-    numbers = (pool["num_threads"] for pool in _find_thread_pools(name).info() if pool["user_api"] == "blas")
-    return max(numbers, default=1)
-
-
-def find_blas() -> str:
-    """Name the BLAS that NumPy multiplies matrices with, its version, and the CPUs that its code is for."""
-    pools = [pool for pool in _find_thread_pools("numpy").info() if pool["user_api"] == "blas"]
-    pools = [pool for pool in pools if "numpy" in pool["filepath"]] or pools  # other libraries have their own
-    if not pools:  # threadpoolctl knows most of them, but not Apple's
-        blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
-        return f"{blas['name']} {blas['version']}"
-    architecture = f" ({pools[0]['architecture']})" if "architecture" in pools[0] else ""
-    return f"{pools[0]['internal_api']} {pools[0]['version']}{architecture}"
-
-
-@cache
-def _find_thread_pools(name: str) -> Any:  # once for each backend: it takes a few hundred microseconds
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController()
 
 
 def _import_namespace(name: str, device: str) -> Backend:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from xpnet._checks import count
-from xpnet.backends import AUTO, get_backend, limit_threads
+from xpnet.backends import AUTO, get_backend
 from xpnet.cli._data import FILES, describe_examples, describe_features, describe_outputs, list_possible_names
 from xpnet.cli._defaults import (
     DEFAULTS_FOR_TABLES,
@@ -92,7 +92,7 @@ def limit_blas_threads(options: argparse.Namespace) -> AbstractContextManager[An
     if options.blas_threads == AUTO:
         return nullcontext()
     backend = get_backend(options.backend, options.device)
-    return limit_threads(backend, int(parse_blas_threads(backend, options.blas_threads)))
+    return backend.limit_threads(int(parse_blas_threads(backend, options.blas_threads)))
 
 
 def make_estimator(

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from xpnet._checks import warn
-from xpnet.backends.base import Eager, limit_thread_pools
+from xpnet.backends._machine import limit_thread_pools
+from xpnet.backends.base import Eager
 from xpnet.backends.replay._program import Program, ReplayLoop
 from xpnet.backends.replay._tape import NotRecordableError, Recorder
 from xpnet.backends.replay._translate import translate
