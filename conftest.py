@@ -19,7 +19,7 @@ OPTIONAL |= dict.fromkeys((f"xpnet/tables/{name}.py" for name in ("_cells", "_en
 MISSING = {path: name for path, names in OPTIONAL.items() for name in names if find_spec(name) is None}
 
 # Pages whose examples train for about a second and rarely fail
-SLOW = ("derivatives", "ensembles", "error-bars", "larger-programs", "scikit-learn", "search", "surrogates")
+SLOW = ("derivatives", "differential-equations", "ensembles", "error-bars", "larger-programs", "scikit-learn", "search")
 SLOW_PAGES = {f"{name}.md" for name in SLOW}
 
 # Programs, and what replaces CuPy
