@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Sized
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from xpnet.value import Value
 
 def count_rows(source: Source) -> int:
     """Count the examples of a source, among which rows are chosen; refuse batches, whose number is not known."""
-    if not isinstance(source, Sized):
+    if not source.has_length:
         raise ArgumentError(
             "rows needs the number of examples beforehand; give validation_data as arrays, as pairs, or as a data set"
         )
