@@ -420,7 +420,7 @@ class Network:
 
     @property
     def engine(self) -> str:
-        """How most steps of the last `train` ran, such as "compiled loop"; see :doc:`/understand/replay`."""
+        """How most steps of the last `train` ran, such as "compiled loop"; see :doc:`/understand/architecture`."""
         return self.history.engine
 
     @property
