@@ -13,7 +13,7 @@ import numpy as np
 from xpnet._checks import name_backend
 from xpnet.backends._choose import BACKENDS
 from xpnet.backends._cuda_graph import GraphLoop, matmul
-from xpnet.backends.base import ON_GPU, Eager, PatchedNamespace, cast
+from xpnet.backends.base import ON_GPU, UFUNCS, Eager, PatchedNamespace, cast, find_operators
 from xpnet.backends.replay import ReplayLoop
 from xpnet.core.arrays import BLOCK_ELEMENTS, Function, Native, blocks
 from xpnet.errors import BackendError
@@ -114,14 +114,7 @@ class CuPyBackend(Eager):
     gathered_together = 1 << 24
     by_columns = True
     kept_bytes = 1 << 30  # GPUs have more memory, and graphs take longer to build
-    operators: ClassVar[dict[str, Callable[..., Native]]] = {
-        **{"add": cupy.add, "sub": cupy.subtract, "mul": cupy.multiply, "truediv": cupy.true_divide},
-        **{"neg": cupy.negative, "abs": cupy.absolute, "invert": cupy.invert},
-        **{"lt": cupy.less, "le": cupy.less_equal, "gt": cupy.greater, "ge": cupy.greater_equal},
-        **{"eq": cupy.equal, "ne": cupy.not_equal},
-        **{"and": cupy.bitwise_and, "or": cupy.bitwise_or, "xor": cupy.bitwise_xor},
-        **{"lshift": cupy.left_shift, "rshift": cupy.right_shift, "matmul": matmul},
-    }
+    operators: ClassVar[dict[str, Callable[..., Native]]] = {**find_operators(cupy, UFUNCS), "matmul": matmul}
     with_out = WITH_OUT
 
     def __init__(self, device: Any = None) -> None:

@@ -9,7 +9,16 @@ from typing import Any, ClassVar
 import array_api_compat.numpy
 import numpy as np
 
-from xpnet.backends.base import Backend, BindShortcut, Eager, GroupLimits, PatchedNamespace, cast
+from xpnet.backends.base import (
+    UFUNCS,
+    Backend,
+    BindShortcut,
+    Eager,
+    GroupLimits,
+    PatchedNamespace,
+    cast,
+    find_operators,
+)
 from xpnet.backends.replay import ReplayLoop
 from xpnet.core.arrays import Function, Native, blocks
 from xpnet.errors import BackendError
@@ -65,13 +74,7 @@ _XP = PatchedNamespace(array_api_compat.numpy, matmul=np.matmul, abs=np.abs, **_
 class NumPyBackend(Eager):
     """NumPy, in the host's memory."""
 
-    operators: ClassVar[dict[str, Callable[..., Native]]] = {
-        **{"add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.true_divide},
-        **{"neg": np.negative, "abs": np.abs, "invert": np.invert},
-        **{"lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal},
-        **{"eq": np.equal, "ne": np.not_equal, "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor},
-        **{"lshift": np.left_shift, "rshift": np.right_shift},
-    }
+    operators = find_operators(np, UFUNCS)
     shortcuts: ClassVar[dict[Any, BindShortcut]] = {
         _sum: lambda out, x, axis=None, dtype=None, keepdims=False: partial(_add_reduce, x, axis, dtype, out, keepdims),
         _max: _bind_max,

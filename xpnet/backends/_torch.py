@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from xpnet.backends._machine import limit_once
-from xpnet.backends.base import ON_CPU, ON_GPU, BindShortcut, Eager, PatchedNamespace, cast, host_array
+from xpnet.backends.base import ON_CPU, ON_GPU, BindShortcut, Eager, PatchedNamespace, cast, find_operators, host_array
 from xpnet.backends.replay import ReplayLoop
 from xpnet.core.arrays import Function, Native
 from xpnet.errors import ArgumentError, BackendError
@@ -183,24 +183,21 @@ class _Gradient(torch.autograd.Function):
         )
 
 
+BITWISE = "bitwise_and bitwise_or bitwise_xor bitwise_left_shift bitwise_right_shift"
 _XP = PatchedNamespace(compat, matmul=_matmul, vecdot=_vecdot, maximum=_maximum, minimum=_minimum)
 
 
 class TorchBackend(Eager):
     """PyTorch on any of its devices."""
 
-    with_out = {  # noqa: RUF012
-        **{"exp": torch.exp, "log": torch.log, "log1p": torch.log1p, "expm1": torch.expm1, "tanh": torch.tanh},
-        **{"abs": torch.abs, "sign": torch.sign, "sqrt": torch.sqrt, "where": _where},
-        **{"minimum": _minimum, "maximum": _maximum, "matmul": _matmul, "vecdot": _vecdot},
+    with_out: ClassVar[dict[str, Callable[..., Native]]] = {
+        **{name: getattr(torch, name) for name in ["exp", "log", "log1p", "expm1", "tanh", "abs", "sign", "sqrt"]},
+        **{"minimum": _minimum, "maximum": _maximum, "matmul": _matmul, "vecdot": _vecdot, "where": _where},
         **{"sum": _sum, "max": _max, "take": _take, "astype": _astype},
     }
     operators: ClassVar[dict[str, Callable[..., Native]]] = {
-        **{"add": torch.add, "sub": torch.sub, "mul": torch.mul, "truediv": torch.div, "rtruediv": _divide_number},
-        **{"neg": torch.neg, "abs": torch.abs, "invert": torch.bitwise_not},
-        **{"lt": torch.lt, "le": torch.le, "gt": torch.gt, "ge": torch.ge, "eq": torch.eq, "ne": torch.ne},
-        **{"and": torch.bitwise_and, "or": torch.bitwise_or, "xor": torch.bitwise_xor},
-        **{"lshift": torch.bitwise_left_shift, "rshift": torch.bitwise_right_shift},
+        **find_operators(torch, f"add sub mul div neg abs bitwise_not lt le gt ge eq ne {BITWISE}"),
+        "rtruediv": _divide_number,
     }
     shortcuts: ClassVar[dict[Any, BindShortcut]] = {
         _sum: _bind_sum,

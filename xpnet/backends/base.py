@@ -2,7 +2,6 @@
 
 import copy
 import importlib
-import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -23,6 +22,7 @@ __all__ = [
     "CONVERSION_ERRORS",
     "ON_CPU",
     "ON_GPU",
+    "UFUNCS",
     "Backend",
     "BindShortcut",
     "Eager",
@@ -33,6 +33,7 @@ __all__ = [
     "Speed",
     "as_array",
     "cast",
+    "find_operators",
     "host_array",
     "is_array",
     "on_host",
@@ -62,19 +63,22 @@ ARRAY_MEMBERS = (
     *("__gt__", "__ge__", "__eq__", "__ne__", "__invert__", "__array_namespace__", "__dlpack__", "__dlpack_device__"),
     "to_device",
 )
+# Operators that a step may use, and the functions that compute them in NumPy and CuPy
+OPERATORS = (
+    *("add", "sub", "mul", "truediv", "neg", "abs", "invert", "lt", "le", "gt", "ge", "eq", "ne"),
+    *("and", "or", "xor", "lshift", "rshift"),
+)
+UFUNCS = """
+    add subtract multiply true_divide negative absolute invert less less_equal greater greater_equal equal not_equal
+    bitwise_and bitwise_or bitwise_xor left_shift right_shift
+"""
 
 BindShortcut: TypeAlias = Callable[..., Callable[[], Any]]  # (out, *args, **options) -> call with less Python around it
 
 
-WIDE_DTYPES = {
-    "float64",
-    "float96",
-    "float128",
-    "int32",
-    "int64",
-    "uint32",
-    "uint64",
-}  # dtypes that float32 would round
+WIDE_DTYPES = {  # that float32 would round
+    *("float64", "float96", "float128", "int32", "int64", "uint32", "uint64"),
+}
 WIDE_CODES = "dgiIlLqQ"  # the codes of the same dtypes in NumPy
 
 
@@ -388,6 +392,11 @@ class Loop:
         return 0
 
 
+def find_operators(module: Any, names: str) -> dict[str, Callable[..., Native]]:
+    """Find the functions of a library with these names, in the order of `OPERATORS`."""
+    return {operator: getattr(module, name) for operator, name in zip(OPERATORS, names.split(), strict=True)}
+
+
 class PatchedNamespace:
     """An Array API namespace with some functions replaced; those that a step needs also take `out`."""
 
@@ -510,16 +519,16 @@ class Place(NamedTuple):
 
     def find_not_finite(self, x: Array) -> tuple[int, int] | None:
         """Find row and place in the row of the first number that is not finite; None if all are. Synchronizes."""
-        if self.home(x).all_finite([x]):
+        home, first = self.home(x), 0
+        if home.all_finite([x]):
             return None
-        xp, first = self.home(x).xp, 0
         for block in blocks(x):
-            flags = xp.reshape(xp.astype(~xp.isfinite(block), xp.int32), (-1,))
-            if int(xp.max(flags)):
+            rows = home.to_numpy(block).reshape(len(block), -1)
+            if not np.isfinite(rows).all():
                 break
-            first += block.shape[0]
-        row, column = divmod(int(xp.argmax(flags)), math.prod(x.shape[1:]))
-        return first + row, column
+            first += len(block)
+        row, column = np.argwhere(~np.isfinite(rows))[0]
+        return first + int(row), int(column)
 
     def take(self, x: Array, index: np.ndarray) -> Array:
         """Take some of the rows of an array that was read."""
@@ -640,14 +649,14 @@ def as_plain_tensor(x: Any, name: str) -> Any:
     ArgumentError
         If it is not dense, or has no values.
     """
-    if x.is_nested:
-        raise ArgumentError(f"{name} is a nested tensor; give its to_padded_tensor(0.0)")
-    if str(x.layout) != "torch.strided":
-        raise ArgumentError(f"{name} is a tensor of layout {x.layout}; give its to_dense()")
-    if x.is_quantized:
-        raise ArgumentError(f"{name} is a quantized tensor; give its dequantize()")
-    if x.is_meta:
-        raise ArgumentError(f"{name} is a tensor on the device meta, which holds no values; give one that has values")
+    for is_other, kind, remedy in (
+        (x.is_nested, "a nested tensor", "its to_padded_tensor(0.0)"),
+        (str(x.layout) not in ("torch.strided", "torch.jagged"), f"a tensor of layout {x.layout}", "its to_dense()"),
+        (x.is_quantized, "a quantized tensor", "its dequantize()"),
+        (x.is_meta, "a tensor on the device meta, which holds no values", "one that has values"),
+    ):
+        if is_other:
+            raise ArgumentError(f"{name} is {kind}; give {remedy}")
     x = x.detach().resolve_conj().resolve_neg()
     try:
         return x.float() if x.is_floating_point() and x.element_size() < 4 else x  # float32 holds them exactly
