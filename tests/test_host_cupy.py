@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from waits import N, X, Y, count_plain_steps, network, prepare_steps
 
-from xpnet import SGD, Adam, EarlyStopping, Network, get_backend
-from xpnet.core import arrays
+from xpnet import SGD, Adam, Network, get_backend
 from xpnet.core.activations import Activation
 
 
@@ -49,38 +48,6 @@ def test_memory_that_is_used_again_is_written_before_it_is_read(host):
         again = train()
     for one, other in zip(plain, again, strict=True):
         np.testing.assert_array_equal(one, other)
-
-
-def test_nothing_compiles_sources_of_cub(host):
-    """CuPy would take seconds for each of them before the first result."""
-    cupy = pytest.importorskip("cupy")
-    rng, callbacks = np.random.default_rng(0), [EarlyStopping(5)]
-    x, labels = rng.random((200, 20), np.float32), rng.integers(3, size=200)
-    with host.counting() as counts:
-        for task, y in {"classification": labels, "multilabel": np.eye(3)[labels], "regression": x[:, :3]}.items():
-            net = Network([20, 150, 3], task=task, activation="relu", standardize=True, backend="cupy", seed=0)
-            data, metrics = (x, y), ["r2"] if task == "regression" else ["accuracy"]
-            net.train(data, 2, 10, optimizer=Adam(), validation_data=data, test_data=data, callbacks=callbacks,
-                      metrics=metrics, sample_weight=rng.random(200), progress=False)  # fmt: skip
-            assert net.engine.startswith("CUDA graph")
-            net.predict(x)
-    assert counts["source of CUB"] == 0, counts.lines("source of CUB")
-    with host.counting() as counts:
-        cupy.ones(128, bool).all()
-    assert counts["source of CUB"] == 1
-
-
-@pytest.mark.parametrize("shape", [(0, 3), (1, 1), (500,), (40, 200)])
-@pytest.mark.parametrize("axis", [None, -1, 0])
-def test_all_any_and_count_nonzero_are_numpys(host, shape, axis):
-    cupy = pytest.importorskip("cupy")
-    xp = get_backend("cupy").xp
-    for dtype in ("bool", "float32", "int32"):
-        for fraction in (0.0, 0.5, 1.0):
-            x = (np.random.default_rng(0).random(shape) < fraction).astype(dtype)
-            for name in ("all", "any", "count_nonzero"):
-                found = cupy.asnumpy(getattr(xp, name)(cupy.asarray(x), axis=axis))
-                np.testing.assert_array_equal(found, getattr(np, name)(x, axis=axis), strict=True)
 
 
 def test_graphs_leave_no_memory_behind(host):
@@ -141,17 +108,6 @@ def test_a_device_proves_once_that_it_can_multiply(host):
     with host.counting() as counts:
         get_backend("cupy")
     assert counts["product"] == counts["synchronization"] == 0
-
-
-def test_large_arrays_are_copied_in_blocks(host, monkeypatch):
-    cupy = pytest.importorskip("cupy")
-    monkeypatch.setattr(arrays, "BLOCK_ELEMENTS", 600)
-    monkeypatch.setattr("xpnet.backends._cupy.BLOCK_ELEMENTS", 600)
-    backend, x = get_backend("cupy"), np.arange(7000, dtype=np.float64).reshape(1000, 7)
-    cupy.get_default_pinned_memory_pool().free_all_blocks()
-    host.runtime.pinned.clear()
-    np.testing.assert_array_equal(cupy.asnumpy(backend.asarray(x, "float32")), x.astype("float32"))
-    assert max(host.runtime.pinned) < 7000  # locked in all, in steps of 512 bytes; the array has 28,000
 
 
 def test_two_devices(host):

@@ -241,7 +241,10 @@ WRITTEN: dict[str, Callable[[Any, Any], Any]] = {
 
 
 # What cannot be captured: a list of indices comes from the host; and what has no kernel in `host_cupy`
-NOT_CAPTURED = {"units"}
+NOT_CAPTURED = {
+    *("units", "products of two dtypes", "products of stacks and vectors"),
+    "products of a stack and a vector of two dtypes",
+}
 NOT_ON_HOST = {"means", "norms", "repetitions", "functions beyond the array API"}
 
 

@@ -1,9 +1,8 @@
 """CuPy on an NVIDIA GPU: every method enters the device, and loops are CUDA graphs. No GPU has run it yet."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from functools import cache
-from importlib import metadata
 from typing import Any, ClassVar
 
 import array_api_compat.cupy
@@ -15,31 +14,8 @@ from xpnet.backends._choose import BACKENDS
 from xpnet.backends._cuda_graph import GraphLoop, matmul
 from xpnet.backends.base import ON_GPU, UFUNCS, Eager, PatchedNamespace, cast, find_operators
 from xpnet.backends.replay import ReplayLoop
-from xpnet.core.arrays import BLOCK_ELEMENTS, Function, Native, blocks
+from xpnet.core.arrays import Function, Native
 from xpnet.errors import BackendError
-
-# CuPy compiles its kernels for `all`, `any` and `count_nonzero` from the sources of CUB when they are first called with
-# 128 elements or more, which takes seconds. Its sums and minima are precompiled.
-
-
-def all_along(x: Native, axis: Any = None, keepdims: bool = False) -> Native:
-    """Tell whether all elements differ from zero."""
-    if x.size == 0:
-        return cupy.all(x, axis, keepdims=keepdims)
-    return (x != 0).view("uint8").min(axis, keepdims=keepdims).view("bool")
-
-
-def any_along(x: Native, axis: Any = None, keepdims: bool = False) -> Native:
-    """Tell whether any element differs from zero."""
-    if x.size == 0:
-        return cupy.any(x, axis, keepdims=keepdims)
-    return (x != 0).view("uint8").max(axis, keepdims=keepdims).view("bool")
-
-
-def count_nonzero(x: Native, axis: Any = None, keepdims: bool = False) -> Native:
-    """Count the elements that differ from zero."""
-    return (x != 0).astype("int64").sum(axis, keepdims=keepdims)
-
 
 # Functions that take `out`, can be captured, and never wait for the device, as some of array_api_compat do
 
@@ -71,14 +47,9 @@ def astype(x: Native, dtype: Any, copy: bool = True, device: Any = None, out: Na
     return x.astype(dtype, copy=copy) if out is None else _into(out, x)
 
 
-def where(condition: Native, x: Any, y: Any, out: Native | None = None) -> Native:
-    """Choose between two arrays, element by element."""
-    return _into(out, cupy.where(condition, x, y))
-
-
-def sign(x: Native, out: Native | None = None) -> Native:
+def sign(x: Native) -> Native:
     """Return the signs; NaN stays NaN."""
-    return _into(out, cupy.where(x == x, cupy.sign(x), x))
+    return cupy.where(x == x, cupy.sign(x), x)
 
 
 def clip(x: Native, min: Any = None, max: Any = None) -> Native:
@@ -87,21 +58,17 @@ def clip(x: Native, min: Any = None, max: Any = None) -> Native:
     return x if max is None else cupy.minimum(x, max)
 
 
-def _into(out: Native | None, result: Native) -> Native:
-    if out is None:
-        return result
-    out[...] = result
+def _into(out: Native, x: Native) -> Native:
+    out[...] = x
     return out
 
 
 WITH_OUT: dict[str, Callable[..., Native]] = {
     **{name: getattr(cupy, name) for name in ("exp", "log", "log1p", "expm1", "tanh", "sqrt", "minimum", "maximum")},
-    **{"abs": cupy.absolute, "sign": sign, "where": where, "astype": astype, "take": take},
+    **{"abs": cupy.absolute, "astype": astype, "take": take},
     **{"sum": sum_along, "max": max_along, "vecdot": vecdot, "matmul": matmul},
 }
-NAMESPACE = PatchedNamespace(
-    array_api_compat.cupy, clip=clip, all=all_along, any=any_along, count_nonzero=count_nonzero, **WITH_OUT
-)
+NAMESPACE = PatchedNamespace(array_api_compat.cupy, clip=clip, sign=sign, where=cupy.where, **WITH_OUT)
 
 
 class CuPyBackend(Eager):
@@ -118,7 +85,10 @@ class CuPyBackend(Eager):
     with_out = WITH_OUT
 
     def __init__(self, device: Any = None) -> None:
-        _check_installation()
+        if not hasattr(cupy.ndarray, "mT"):
+            raise BackendError(
+                f"CuPy {cupy.__version__} is too old; install version 14 or later with: {BACKENDS['cupy'][1]}"
+            )
         self.name, self.xp = "cupy", NAMESPACE
         self.device = cupy.cuda.Device(_device_number(device))
         self.array_type = cupy.ndarray
@@ -167,14 +137,7 @@ class CuPyBackend(Eager):
 
     def _from_host(self, x: np.ndarray, dtype: str | None) -> Native:
         with self.scope(""):
-            if x.size <= BLOCK_ELEMENTS:
-                return cupy.asarray(cast(x, dtype))
-            # CuPy copies through page-locked host memory as large as the array, and keeps that; blocks need less
-            result, start = cupy.empty(x.shape, dtype or x.dtype), 0
-            for rows in blocks(x):
-                result[start : start + len(rows)] = cupy.asarray(cast(rows, dtype))
-                start += len(rows)
-            return result
+            return cupy.asarray(cast(x, dtype))
 
     def _from_device(self, x: Native) -> Native:
         with self.scope(""):
@@ -185,21 +148,6 @@ class CuPyBackend(Eager):
             x = cupy.ascontiguousarray(x)  # CuPy copies only contiguous arrays between GPUs
         with self.scope(""):
             return cupy.array(x, copy=True)
-
-
-@cache
-def _check_installation() -> None:
-    """Check, once, that there is one CuPy, and that it is not too old."""
-    if len(packages := _installed_packages()) > 1:
-        raise BackendError(
-            f"backend='cupy' is installed {len(packages)} times, and each copy overwrites parts of the others "
-            f"({', '.join(packages)}); remove all of them with: pip uninstall {' '.join(packages)}, then install "
-            f"one with: {BACKENDS['cupy'][1]}"
-        )
-    if not hasattr(cupy.ndarray, "mT"):
-        raise BackendError(
-            f"CuPy {cupy.__version__} is too old; install version 14 or later with: {BACKENDS['cupy'][1]}"
-        )
 
 
 @cache
@@ -217,15 +165,6 @@ def _check_device(number: int) -> None:
             f"backend='cupy' cannot multiply on cuda:{number} ({type(error).__name__}: {error}); if CUDA libraries are "
             f"missing, install them with: {BACKENDS['cupy'][1]}; else check what else uses the GPU"
         ) from error
-
-
-def _installed_packages() -> list[str]:
-    """List the installed packages that contain CuPy; only one may be installed."""
-    names = []
-    for name in ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x", "cupy-rocm-5-0", "cupy-rocm-7-0"):
-        with suppress(metadata.PackageNotFoundError):
-            names.append(metadata.distribution(name).metadata["Name"])
-    return names
 
 
 def _device_number(device: Any) -> int:
