@@ -1,4 +1,5 @@
 import math
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,19 +8,16 @@ import reference
 from helpers import central_differences
 from test_activations import Bent, on
 
-from xpnet import Ensemble, Network, check_gradients
+from xpnet import ArgumentError, Ensemble, Network, check_gradients
 from xpnet.core import activations, costs
-from xpnet.core.activations import ACTIVATIONS, exp, identity, mean_std, sigmoid, softmax
+from xpnet.core.activations import ACTIVATIONS, exp, identity, mean_std, sigmoid
 from xpnet.core.costs import (
     COSTS,
-    absolute,
     cross_entropy,
-    huber,
     log_likelihood,
     make_huber,
     make_quantile,
     poisson,
-    quadratic,
 )
 from xpnet.core.dual import SLOPES, jvp
 from xpnet.value import structure
@@ -45,31 +43,6 @@ def count_outputs(name, n):
     return n * COSTS[name].outputs_per_target
 
 
-def assert_away_from_kinks(name, a, y):
-    """A central difference across a kink is no derivative."""
-    distance = np.abs(a - np.tile(y, a.shape[1] // y.shape[1]))
-    assert name not in ("absolute", "mae", QUANTILES) or distance.min() > 1e-3
-    assert name != "huber" or np.abs(distance - 1).min() > 1e-3
-
-
-def test_the_table_of_pairs():
-    accepted = {name: {output for output, cost in PAIRS if cost == name} for name in COSTS}
-    assert accepted == {
-        "quadratic": set(ACTIVATIONS),
-        "cross_entropy": {"sigmoid", "softmax"},
-        "log_likelihood": {"softmax"},
-        "absolute": set(ACTIVATIONS),
-        "huber": set(ACTIVATIONS),
-        "poisson": {"exp"},
-        "mse": set(ACTIVATIONS),
-        "mae": set(ACTIVATIONS),
-        "gaussian": {"mean_std"},
-        QUANTILES: {"identity"},
-    }
-    of_any = {"quadratic", "absolute", "huber", "mse", "mae"}
-    assert {name for name, cost in COSTS.items() if cost.outputs is None} == of_any
-
-
 @pytest.mark.parametrize(("output", "name"), PAIRS)
 def test_values_and_deltas_against_the_reference(backend, output, name):
     rng = np.random.default_rng(2)
@@ -85,15 +58,6 @@ def test_values_and_deltas_against_the_reference(backend, output, name):
     np.testing.assert_allclose(on(backend, pair.delta, z, a, y), deltas, rtol=1e-10, atol=1e-14)
 
 
-def test_absolute_and_huber_worked_by_hand(backend, dtype):
-    """Distances ½, 0 and 3: absolute ½ + 0 + 3; huber ½ (½)² + 0 + (3 − ½), of which both slopes are 0 at 0."""
-    a, y = np.array([[1.5, 2.0, -2.0]]), np.array([[1.0, 2.0, 1.0]])
-    np.testing.assert_array_equal(on(backend, absolute.value, a, y, dtype=dtype), [3.5])
-    np.testing.assert_array_equal(on(backend, absolute.gradient, a, y, dtype=dtype), [[1, 0, -1]])
-    np.testing.assert_array_equal(on(backend, huber.value, a, y, dtype=dtype), [0.125 + 2.5])
-    np.testing.assert_array_equal(on(backend, huber.gradient, a, y, dtype=dtype), [[0.5, 0, -1]])
-
-
 @pytest.mark.on("jax")
 def test_poisson_of_counts_is_exact_where_the_mean_underflows(backend, dtype):
     """With a = e^z and z = −1000, ln a is −1000 and not ln 0: the cost is a − y z; of y = 0 it is a itself."""
@@ -104,17 +68,9 @@ def test_poisson_of_counts_is_exact_where_the_mean_underflows(backend, dtype):
     np.testing.assert_allclose(on(backend, pair.delta, z, a, y, dtype=dtype), [[-3, 0], [0, math.exp(2)]], rtol=1e-6)
 
 
-def test_log_likelihood_is_minus_the_logarithm_of_the_right_probability(backend):
-    # softmax(ln 1, ln 3) = (¼, ¾), and −ln ¾ = ln 4 − ln 3
-    z, y = np.log([[1.0, 3.0]]), [[0.0, 1.0]]
-    a, pair = on(backend, softmax.value, z), log_likelihood.combine(softmax)
-    np.testing.assert_allclose(on(backend, pair.value, z, a, y), [math.log(4) - math.log(3)], rtol=1e-15)
-    np.testing.assert_allclose(on(backend, pair.delta, z, a, y), [[0.25, -0.25]], rtol=1e-15)
-
-
-@pytest.mark.parametrize("delta", [-1.0, math.inf, math.nan, "1", [1.0]])
+@pytest.mark.parametrize("delta", [-1.0, 0.0, math.inf, math.nan, "1", [1.0]])
 def test_a_delta_out_of_range_is_refused(delta):
-    with pytest.raises(ValueError, match=r"delta=.* must be a finite number .*; 1 is usual"):
+    with pytest.raises(ArgumentError, match=re.escape(f"delta={delta!r} must be a finite number above 0")):
         make_huber(delta)
 
 
@@ -124,19 +80,6 @@ def test_a_numpy_delta_keeps_the_dtype_of_the_network(backend):
     for cost in (make_huber(np.float64(0.375)), make_huber(0.375)):  # equal numbers share a cost
         on(backend, cost.value, a, y, dtype="float32")
         on(backend, cost.gradient, a, y, dtype="float32")
-
-
-def test_the_same_delta_is_the_same_cost():
-    assert make_huber(0.5) == make_huber(0.5)
-    assert make_huber() == huber
-    assert make_huber(2.0) != make_huber(3.0)
-
-
-def test_quadratic_worked_by_hand(backend, dtype):
-    # ½ (0.5² + 1²) = 0.625, and ∇ₐC = a − y
-    a, y = np.array([[0.5, 1.0]]), np.array([[0.0, 2.0]])
-    np.testing.assert_array_equal(on(backend, quadratic.value, a, y, dtype=dtype), [0.625])
-    np.testing.assert_array_equal(on(backend, quadratic.gradient, a, y, dtype=dtype), [[0.5, -1.0]])
 
 
 @pytest.mark.on("jax")
@@ -162,10 +105,8 @@ def test_cross_entropy_of_a_confident_mistake_is_exact(backend, dtype, output, g
     ids=lambda each: getattr(each, "name", ""),
 )
 def test_a_pair_that_does_not_go_together_names_the_choices(cost, sigma, choices):
-    message = f"cost='{cost.name}' does not go with output_activation='{sigma.name}'; it needs one of {choices}$"
-    with pytest.raises(ValueError, match=message):
-        cost.combine(sigma)
-    with pytest.raises(ValueError, match=message):
+    message = f"cost='{cost.name}' does not go with output_activation='{sigma.name}'; it needs one of {choices}"
+    with pytest.raises(ArgumentError, match=message):
         Network([3, 2], output_activation=sigma.name, cost=cost.name)
 
 
@@ -186,11 +127,10 @@ def test_a_task_takes_the_first_output_that_the_cost_accepts(task, cost, output)
     assert Network([3, 2], task=task, cost=cost).output_activation == output
 
 
-@pytest.mark.parametrize("cost", [costs.poisson, costs.quadratic, "quadratic"])
-@pytest.mark.parametrize("task", ["multilabel", "classification"])
-def test_an_object_contradicts_a_task_as_its_name_does(task, cost):
-    with pytest.raises(ValueError, match=rf"cost=.* contradicts task='{task}', which goes with 'cross_entropy'"):
-        Network([3, 2], task=task, cost=cost)
+@pytest.mark.parametrize("cost", [costs.poisson, "quadratic"])
+def test_an_object_contradicts_a_task_as_its_name_does(cost):
+    with pytest.raises(ArgumentError, match="contradicts task='multilabel', which goes with 'cross_entropy'"):
+        Network([3, 2], task="multilabel", cost=cost)
 
 
 def test_numbers_in_a_name_are_those_of_a_family(tmp_path):
@@ -200,18 +140,10 @@ def test_numbers_in_a_name_are_those_of_a_family(tmp_path):
     net.save(tmp_path / "net")
     again = Network.load(tmp_path / "net")
     assert (again.sigmas, again.output) == (net.sigmas, net.output)
+    assert make_huber(0.5) == make_huber(np.float64(0.5)) != make_huber(2.0)
     for wrong in ("huber(x)", "huber()", "huber(-1)", "huber(1, 2)"):
-        with pytest.raises(ValueError, match=r"cost='huber\(.*' has invalid parameters"):
+        with pytest.raises(ArgumentError, match=r"cost='huber\(.*' has invalid parameters"):
             Network([3, 2], cost=wrong)
-    with pytest.raises(ValueError, match=r"cost='huber\(1' is unknown"):
-        Network([3, 2], cost="huber(1")
-
-
-@pytest.mark.parametrize("name", ["quadratic", "cross_entropy"])
-def test_the_name_of_a_users_cost_must_be_its_own(name):
-    message = f"cost is your own object named '{name}', but xpnet has one of that name; rename yours"
-    with pytest.raises(ValueError, match=message):
-        Network([3, 2], cost=costs.Cost(name, costs.absolute.value, costs.absolute.gradient))
 
 
 # Of one's own
@@ -227,34 +159,24 @@ class LogCosh:
         return xp.tanh(a - y)
 
 
-class Quartic:
-    """Σ (a − y)⁴ / 4, and a name."""
-
-    name = "fourth power"
-
-    def value(self, a, y, xp):
-        return xp.sum((a - y) ** 4, axis=-1) / 4.0
-
-    def gradient(self, a, y, xp):
-        return (a - y) ** 3
-
-
-def test_a_cost_of_ones_own_says_what_it_is():
-    assert Network([3, 2], cost=LogCosh()).cost_name == "LogCosh"
-    assert "cost='fourth power'" in repr(Network([3, 2], cost=Quartic()))
-
-
-def test_a_cost_of_ones_own_without_a_value_is_told_so():
-    own = SimpleNamespace(gradient=Quartic().gradient)
-    with pytest.raises(ValueError, match=r"^cost=.* lacks the method value\(a, y, xp\), which your own cost needs"):
-        Network([3, 2], cost=own)
-
-
-@pytest.mark.parametrize("wrong", [LogCosh, Bent(), object(), len, 3])
-def test_what_is_no_cost_is_refused_with_the_choices(wrong):
-    """A class too: it is an object of it that is asked for. An activation has other functions."""
-    with pytest.raises(ValueError, match=r"cost=.* is unknown; choose from 'quadratic', .*'poisson'"):
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (LogCosh, "is unknown; choose from 'quadratic', "),  # an object of it is asked for
+        (Bent(), "is unknown; choose from 'quadratic', "),  # an activation has other functions
+        (3, "cost=3 is unknown; choose from 'quadratic', "),
+        (SimpleNamespace(gradient=LogCosh().gradient), "lacks the method value(a, y, xp)"),
+        (costs.Cost("quadratic", LogCosh().value), "xpnet has one of that name; rename yours"),
+        (costs.Cost("own", lambda a, y, xp, x: x), "cost='own' sees x in one function only, or not as the third"),
+    ],
+)
+def test_what_is_no_cost_is_refused(wrong, message):
+    with pytest.raises(ArgumentError, match=re.escape(message)):
         Network([3, 2], cost=wrong)
+
+
+def test_a_cost_of_ones_own_has_a_name():
+    assert Network([3, 2], cost=LogCosh()).cost_name == "LogCosh"
 
 
 def test_a_fused_pair_is_of_the_library_s_own_activation():
@@ -370,8 +292,6 @@ def test_derivatives_of_a_cost_that_sees_x(kind, place):
     assert check_gradients(net, x, y).passed
     assert Network([3, 2], cost=net.value.model.cost, task="regression").value.model.cost == net.value.model.cost
     scale, to_numpy = np.exp(x[:, :1]), net.backend.to_numpy
-    for mine, others in zip(net.deltas(x, y), other.deltas(x, y)):
-        np.testing.assert_allclose(to_numpy(mine), scale * to_numpy(others), rtol=1e-12)
     products = [n.hvp(x[:1], y[:1], n.layers) for n in (net, other)]
     for mine, others in zip(*products):
         np.testing.assert_allclose(to_numpy(mine.w), scale[0] * to_numpy(others.w), rtol=1e-9)
@@ -396,16 +316,13 @@ def test_a_cost_may_call_its_outputs_x():
 @pytest.mark.parametrize(
     "own",
     [
-        costs.Cost("own", lambda a, y, xp, x: x),
         costs.Cost("own", Scaled().value, LogCosh().gradient),
         costs.Cost("own", LogCosh().value, ScaledWithGradient().gradient),
     ],
-    ids=["order", "value", "gradient"],
+    ids=["value", "gradient"],
 )
-def test_a_cost_that_sees_x_elsewhere_is_refused(own):
-    with pytest.raises(
-        ValueError, match=r"cost='own' sees x in one function only, or not as the third .*\(a, y, x, xp\)"
-    ):
+def test_both_functions_see_x_or_neither(own):
+    with pytest.raises(ArgumentError, match="cost='own' sees x in one function only"):
         Network([3, 2], task="regression", cost=own)
 
 
@@ -421,11 +338,7 @@ def test_a_cost_that_sees_x_elsewhere_is_refused(own):
     ids=["NumPy", "ufunc", "method", "unknown", "float"],
 )
 def test_a_cost_that_cannot_be_differentiated_says_so(value, reason):
-    message = (
-        rf"^cost 'own' has no gradient, and its value cannot be differentiated \({reason}.*\); compute the value with "
-        r"operators and functions of xp alone, or give the cost a function gradient\(a, y, xp\)$"
-    )
-    with pytest.raises(TypeError, match=message):
+    with pytest.raises(ArgumentError, match=rf"cost 'own' has no gradient, .*{reason}"):
         Network([3, 2], task="regression", cost=costs.Cost("own", value))
 
 
@@ -500,13 +413,3 @@ def test_an_array_of_an_inner_derivative_is_not_for_the_outer_namespace():
 
     with pytest.raises(ValueError, match="an array of an inner jvp was given to functions of an outer xp"):
         jvp(outer, (np.ones(1),), (np.ones(1),), np)
-
-
-def test_the_name_of_a_users_cost_does_not_contradict_the_task():
-    class Own(LogCosh):
-        name = "tanh"
-
-    assert Network([3, 2], task="regression", cost=Own()).cost_name == "tanh"
-    Own.name = "cross_entropy"
-    with pytest.raises(ValueError, match=r"xpnet has one of that name; rename yours"):
-        Network([3, 2], task="regression", cost=Own())

@@ -1,15 +1,16 @@
 """Levenberg-Marquardt: its linear problem, its steps, and training by it at every door."""
 
+import re
 import warnings
 from contextlib import nullcontext
 
 import host_cupy
 import numpy as np
 import pytest
-from helpers import assert_same, run_command, snapshot
+from helpers import assert_same, snapshot
 from sklearn.exceptions import ConvergenceWarning
 
-from xpnet import LBFGS, SGD, Clip, Ensemble, LevenbergMarquardt, Network, ReduceLROnPlateau
+from xpnet import LBFGS, ArgumentError, Ensemble, LevenbergMarquardt, Network
 from xpnet.costs import make_huber
 from xpnet.estimators import MLPClassifier, MLPRegressor, MLPSearchCV
 
@@ -96,15 +97,6 @@ class Upwards:
         return 0.25 * xp.sum((1.0 + x[..., :1] ** 2) * (a * a - y) ** 2, axis=-1)
 
 
-class Shifted:
-    """Least at a = 2 y + 1, and not where the outputs equal the targets."""
-
-    name = "shifted"
-
-    def value(self, a, y, xp):
-        return xp.sum((a - 2.0 * y - 1.0) ** 2, axis=-1)
-
-
 def measure_slope(cost, epochs, **place):
     """Train with a cost of one's own, and return the largest derivative of the cost with its penalty."""
     y = np.abs(Y) + 0.5
@@ -124,9 +116,8 @@ def test_a_robust_cost_of_ones_own_reaches_a_minimum(place):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cost", [Upwards(), Shifted()], ids=lambda cost: cost.name)
-def test_costs_that_are_not_least_at_the_targets_reach_a_minimum(cost):
-    assert measure_slope(cost, 200) < 1e-5
+def test_a_cost_that_is_not_least_at_the_targets_reaches_a_minimum():
+    assert measure_slope(Upwards(), 200) < 1e-5
 
 
 def test_a_gradient_that_cannot_be_differentiated_is_named():
@@ -137,12 +128,8 @@ def test_a_gradient_that_cannot_be_differentiated_is_named():
         def gradient(self, a, y, xp):
             return 4.0 * np.power(a - y, 3)
 
-    net = make(cost=Quartic())
-    before = snapshot(net)
-    message = r"LevenbergMarquardt cannot differentiate the gradient of cost='Quartic' \(.*\); let it use operators and"
-    with pytest.raises(ValueError, match=message):
-        net.train((X, Y), epochs=1, **TRAIN)
-    assert_same(net, before)
+    with pytest.raises(ArgumentError, match="cannot differentiate the gradient of cost='Quartic'"):
+        make(cost=Quartic()).train((X, Y), epochs=1, **TRAIN)
 
 
 def test_a_step_that_raises_the_cost_is_not_taken():
@@ -180,33 +167,27 @@ FEW = X[:20], Y[:20, 0]
 FIT = {"hidden_layer_sizes": (7,), "solver": "lm", "max_iter": 20, "tol": 0.5, "n_iter_no_change": 1}
 
 
-@pytest.mark.parametrize("door", ["network", "ensemble", "estimator", "search", "command"])
-def test_a_network_that_can_fit_the_noise_is_warned_of(door, tmp_path, capsys):
-    """Once: it has 29 weights and biases for 20 targets."""
-    n, remedy = {"search": 10, "command": 19}.get(door, 20), "weight_decay="
+def count_warnings(call, n):
+    """Count the warnings of a call that a network with 29 weights and biases learns the noise of n targets."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
-        if door == "network":
-            make((2, 7, 1)).train(FEW, epochs=2, **TRAIN)
-        elif door == "ensemble":
-            Ensemble([2, 7, 1], 2, **OPTIONS).train(FEW, epochs=2, **TRAIN)
-        elif door == "estimator":
-            MLPRegressor(**FIT, random_state=0).fit(*FEW)
-        elif door == "search":
-            MLPSearchCV(MLPRegressor(**FIT, random_state=0), {"alpha": [0.0, 1e-4]}, cv=2, refit=False).fit(*FEW)
-        else:
-            remedy, path = "--weight-decay ", tmp_path / "x.npy"  # no table, which would need pandas
-            np.save(path, FEW[0]), np.save(tmp_path / "y.npy", FEW[1])
-            words = f"{path} --target {tmp_path}/y.npy --optimizer lm --dtype float64 --hidden 7 --epochs 2"
-            status, _, errors = run_command(capsys, "train", "--quiet", "--test-split", "0.05", *words.split())
-            assert status == 0
-    texts = errors.splitlines() if door == "command" else [str(warning.message) for warning in caught]
-    message = (
-        f"LevenbergMarquardt learns much of the noise of {n} targets, if there is any, with 29 weights and biases; "
-        f"give bayesian=True, or {remedy}1e-4, say (alpha in the estimators), or stop early on validation data, "
-        "or make the network smaller"
-    )
-    assert [text.endswith(message) for text in texts].count(True) == 1
+        call()
+    text = f"learns much of the noise of {n} targets, if there is any, with 29 weights and biases; give bayesian=True"
+    return [text in str(warning.message) for warning in caught].count(True)
+
+
+DOORS = {
+    "network": (20, lambda: make((2, 7, 1)).train(FEW, epochs=2, **TRAIN)),
+    "ensemble": (20, lambda: Ensemble([2, 7, 1], 2, **OPTIONS).train(FEW, epochs=2, **TRAIN)),
+    "estimator": (20, lambda: MLPRegressor(**FIT, random_state=0).fit(*FEW)),
+    "search": (10, lambda: MLPSearchCV(MLPRegressor(**FIT), {"alpha": [0.0, 1e-4]}, cv=2, refit=False).fit(*FEW)),
+}
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_network_that_can_fit_the_noise_is_warned_of_once(door):
+    n, call = DOORS[door]
+    assert count_warnings(call, n) == 1
 
 
 @pytest.mark.not_on("jax")  # the count knows no library
@@ -214,13 +195,9 @@ def test_only_examples_that_are_seen_count_as_fitted(place):
     """Of 40, 20 have a weight; and a bootstrap draws rows of these several times."""
     x, y = np.concatenate([FEW[0], FEW[0] + 1]), np.concatenate([FEW[1], FEW[1]])
     weight = np.repeat([1.0, 0.0], 20)
-    message = "learns much of the noise of 20 targets, if there is any, with 29 weights and biases"
-    with pytest.warns(UserWarning, match=message):
-        make((2, 7, 1), **place._asdict()).train((x, y), epochs=1, sample_weight=weight, **TRAIN)
-    with pytest.warns(UserWarning, match=message.replace("20", "10")):
-        Ensemble([2, 7, 1], 2, **{**OPTIONS, **place._asdict()}).train(
-            (x, y), epochs=1, rows=[np.arange(40) % 10] * 2, **TRAIN
-        )
+    net, ensemble = make((2, 7, 1), **place._asdict()), Ensemble([2, 7, 1], 2, **{**OPTIONS, **place._asdict()})
+    assert count_warnings(lambda: net.train((x, y), epochs=1, sample_weight=weight, **TRAIN), 20) == 1
+    assert count_warnings(lambda: ensemble.train((x, y), epochs=1, rows=[np.arange(40) % 10] * 2, **TRAIN), 10) == 1
 
 
 def test_steps_that_have_nothing_to_do_warn_of_nothing(tmp_path):
@@ -244,51 +221,23 @@ def test_nothing_warns_where_noise_is_not_fitted():
 
 
 @pytest.mark.parametrize(
-    ("options", "arguments", "message"),
+    ("options", "optimizer", "message"),
     [
         (
             {"dtype": "float32"},
-            {},
-            r'LevenbergMarquardt needs float64, and the network has float32; give dtype="float64"',
+            LevenbergMarquardt(),
+            'needs float64, and the network has float32; give dtype="float64"',
         ),
-        (
-            {"cost": "absolute"},
-            {},
-            r"minimizes squared errors, and the cost is 'absolute'; make .* cost='huber', a smooth one of your own, or",
-        ),
-        ({"dropout": 0.1}, {}, r"LevenbergMarquardt does not go with dropout=\[0\.0, 0\.1\]; leave dropout out, and"),
-        (
-            {},
-            {"batch_size": 30},  # the default of other optimizers
-            r"batch_size=30 is for other optimizers: LevenbergMarquardt uses all examples in every",
-        ),
-        (
-            {},
-            {"sampling": "shuffle"},  # likewise
-            r"sampling='shuffle' is for other optimizers: LevenbergMarquardt uses all examples in every",
-        ),
-        ({}, {"lr": 0.1}, r"lr=0\.1 is for other optimizers: LevenbergMarquardt uses all examples in every step, and"),
-        (
-            {},
-            {"validation_data": (X, Y), "callbacks": [ReduceLROnPlateau()]},
-            r"^ReduceLROnPlateau is for other optimizers: LevenbergMarquardt has no learning rate; leave it out$",
-        ),
-        (
-            {},
-            {"data": iter([(X, Y)])},
-            r"LevenbergMarquardt\(.*\) needs all examples in every step; give train_data as",
-        ),
+        ({"cost": "absolute"}, LevenbergMarquardt(), "the cost is 'absolute'; make the network with cost='quadratic'"),
+        ({"cost": "huber"}, LevenbergMarquardt(bayesian=True), "the cost is 'huber'; make the network with"),
     ],
-    ids=["dtype", "cost", "dropout", "batch_size", "sampling", "lr", "plateau", "stream"],
 )
-def test_what_it_cannot_do_is_refused_before_anything_changes(options, arguments, message):
+def test_a_network_that_it_cannot_train_is_refused(options, optimizer, message):
     net = make(**options)
-    before, arguments = snapshot(net), {"steps": 1, **arguments} if "data" in arguments else dict(arguments)
-    data = arguments.pop("data", (X, Y))
-    with pytest.raises(ValueError, match=message):
-        net.train(data, epochs=1, **arguments, **TRAIN)
+    before = snapshot(net)
+    with pytest.raises(ArgumentError, match=re.escape(message)):
+        net.train((X, Y), epochs=1, optimizer=optimizer, progress=False)
     assert_same(net, before)
-    assert net.optimizer == SGD()
 
 
 @pytest.mark.parametrize(("members", "needed"), [(1, r"0\.9"), (2, r"1\.9")])
@@ -296,28 +245,8 @@ def test_it_says_how_much_memory_it_needs(members, needed, monkeypatch):
     """[2, 1000, 2] has 2·1000 + 1000 + 1000·2 + 2 = 5,002 parameters; 5 · 8 · 5002² bytes are 0.93 GiB."""
     ensemble = Ensemble([2, 1000, 2], members, **OPTIONS)
     monkeypatch.setattr("xpnet.backends._machine.find_memory", lambda: 2**29)
-    message = (
-        rf"^LevenbergMarquardt with the 5,002 weights and biases of \[2, 1000, 2\] needs about {needed} GiB, and this "
-        r"process may use 0\.5; give another optimizer, such as LBFGS\(\), or a smaller network$"
-    )
-    with pytest.raises(MemoryError, match=message):
+    with pytest.raises(MemoryError, match=f"the 5,002 weights and biases .* needs about {needed} GiB"):
         ensemble.train((X, Y), epochs=1, **TRAIN)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [({"weight_decay": -1}, r"weight_decay=-1 must be"), ({"damping": 0}, r"damping=0 must be")],
-)
-def test_numbers_out_of_range_are_refused(options, message):
-    with pytest.raises(ValueError, match=message):
-        LevenbergMarquardt(**options)
-
-
-def test_it_cannot_be_wrapped():
-    with pytest.raises(
-        TypeError, match=r"LevenbergMarquardt\(.*\) cannot be wrapped in Clip: its steps are no gradients"
-    ):
-        Clip(LevenbergMarquardt(), 1.0)
 
 
 # In the estimators
@@ -334,15 +263,6 @@ def test_an_estimator_trains_until_the_loss_no_longer_falls():
     assert regressor.network_.optimizer == LevenbergMarquardt()
     with pytest.warns(ConvergenceWarning, match=r"^LevenbergMarquardt: Maximum iterations \(1\) reached and"):
         MLPRegressor(**SMALL, max_iter=1).fit(X, Y)
-
-
-def test_an_estimator_stops_on_validation_data():
-    regressor = MLPRegressor(**{**SMALL, "hidden_layer_sizes": (20,)}, early_stopping=True, max_iter=100)
-    regressor.fit(X[:30], Y[:30], X_val=X[30:], y_val=Y[30:])
-    losses = regressor.validation_loss_curve_
-    assert len(losses) < 100
-    error = 0.5 * ((regressor.predict(X[30:]) - Y[30:]) ** 2).mean()
-    assert error == pytest.approx(min(losses), rel=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -378,48 +298,14 @@ def test_the_alpha_of_an_estimator_is_that_of_lbfgs():
         np.testing.assert_allclose(mine, theirs, rtol=1e-6)
 
 
-def test_a_search_and_an_ensemble_over_it():
-    search = MLPSearchCV(MLPRegressor(**SMALL, tol=1e-2), {"alpha": [1e-3, 10.0]}, cv=2)
-    search.fit(X, Y)
-    assert search.best_params_ == {"alpha": 1e-3}
-
-
 @pytest.mark.parametrize(
     ("estimator", "y", "message"),
     [
-        (MLPClassifier(**SMALL), X[:, 0] > 0, r"minimizes squared errors, and the cost is 'cross_entropy'; make the"),
-        (
-            MLPRegressor(**SMALL, dtype="float32"),
-            Y,
-            r'LevenbergMarquardt needs float64, and the network has float32; give dtype="float64"',
-        ),
-        (MLPRegressor(**SMALL, batch_size=5), Y, r"batch_size=5 is for other solvers: 'lm' uses all examples in every"),
-        (MLPRegressor(**SMALL, dropout=0.5), Y, r"LevenbergMarquardt does not go with dropout"),
+        (MLPClassifier(**SMALL), X[:, 0] > 0, "the cost is 'cross_entropy'"),
+        (MLPRegressor(**SMALL, batch_size=5), Y, "batch_size=5 is for other solvers: 'lm'"),
+        (MLPRegressor(**SMALL, dropout=0.5), Y, "does not go with dropout"),
     ],
-    ids=["classes", "dtype", "batch_size", "dropout"],
 )
 def test_an_estimator_refuses_what_it_cannot_do(estimator, y, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ArgumentError, match=re.escape(message)):
         estimator.fit(X, y)
-
-
-@pytest.mark.needs("pandas")
-def test_it_is_an_optimizer_of_the_command(capsys, tmp_path):
-    path, words = tmp_path / "table.csv", ["--hidden", 6, "--activation", "tanh", "--epochs", 30, "--quiet"]
-    np.savetxt(path, np.column_stack([X, Y[:, 0]]), delimiter=",", header="a,b,y", comments="")
-    words = ["train", "--data", path, "--target", "y", "--optimizer", "lm", *words]
-    status, out, err = run_command(capsys, *words, "--dtype", "float64", "--save", tmp_path / "net")
-    assert (status, err) == (0, "")
-    assert Ensemble.load(tmp_path / "net")[0].provenance.runs[0].optimizer == repr(LevenbergMarquardt())
-    assert float(out[-1].split()[2].rstrip(",")) > 0.9
-    for options, message in (
-        (["--lr", 0.1, "--dtype", "float64"], "--lr 0.1 is for other optimizers: Levenb"),
-        (
-            ["--batch-size", 7, "--dtype", "float64"],
-            "--batch-size 7 is for other optimizers: LevenbergMarquardt uses all",
-        ),
-        ([], "LevenbergMarquardt needs float64, and the network has float32; give --dtype float64\n"),
-    ):
-        status, _, err = run_command(capsys, *words, *options)
-        assert status == 1
-        assert err.startswith(f"xpnet: error: {message}")
