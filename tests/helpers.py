@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from xpnet import BackendError, Network, get_backend
 from xpnet.cli import main
+from xpnet.core.activations import ACTIVATIONS, mean_std
 from xpnet.core.arrays import leaves as flat
 from xpnet.core.arrays import map_arrays
 
@@ -181,3 +182,69 @@ def run_command(capsys, *words):
         status = error.code
     out, err = capsys.readouterr()
     return status, out.splitlines(), err
+
+
+# Networks and functions for tests of the mathematics
+
+
+def make(place, sizes, activation, output, cost, seed=0, dtype="float64", **options):
+    """A network at a place."""
+    settings = {"activation": activation, "output_activation": output, "cost": cost, "dtype": dtype, "seed": seed}
+    return Network(sizes, **settings, **place._asdict(), **options)
+
+
+def host(net, arrays):
+    return [net.backend.to_numpy(x) for x in arrays]
+
+
+def layers_of(net):
+    return list(zip(host(net, net.w), host(net, net.b), strict=True))
+
+
+def on(backend, function, *arrays, dtype="float64"):
+    """Evaluate a function of arrays on a backend, from NumPy to NumPy; JAX compiles it, as it does in a step."""
+    with backend.scope(dtype):
+        result = backend.call(function, *(backend.asarray(np.asarray(x), dtype) for x in arrays))
+        assert str(result.dtype).endswith(dtype)
+        assert result.device == backend.asarray(np.zeros(1)).device
+        return backend.to_numpy(result)
+
+
+def targets(output, rng, m=3, n=4):
+    """Targets that an output activation can reach."""
+    if output == "softmax":
+        return np.eye(n)[rng.integers(n, size=m)]
+    sigma = mean_std if output == "mean_std" else ACTIVATIONS[output]
+    return rng.uniform(max(sigma.low, -2), min(sigma.high, 2), (m, n))
+
+
+class Bent:
+    """(√(z² + 1) − 1) / 2 + z; an activation of nothing but the two functions."""
+
+    def value(self, z, xp):
+        return (xp.sqrt(z * z + 1.0) - 1.0) / 2.0 + z
+
+    def pullback(self, g, z, a, xp):
+        return g * (z / (2.0 * xp.sqrt(z * z + 1.0)) + 1.0)
+
+
+class Softsign:
+    """z / (1 + |z|), with all that an activation can say of itself."""
+
+    name, low, high = "soft sign", -1.0, 1.0
+
+    def value(self, z, xp):
+        return z / (1.0 + xp.abs(z))
+
+    def pullback(self, g, z, a, xp):
+        return g / (1.0 + xp.abs(z)) ** 2
+
+
+class LogCosh:
+    """Σ ln cosh(a − y); a cost of nothing but the two functions."""
+
+    def value(self, a, y, xp):
+        return xp.sum(xp.log(xp.cosh(a - y)), axis=-1)
+
+    def gradient(self, a, y, xp):
+        return xp.tanh(a - y)

@@ -156,29 +156,3 @@ def gradient(layers, activations, cost_name, x, y):
         if l:
             delta = jacobian(activations[l - 1], zs[l - 1]).T @ (layers[l][0].T @ delta)  # BP2
     return grads, cost(cost_name, activations[-1], a_s[-1], y)
-
-
-def mean_gradient(layers, activations, cost_name, xs, ys):
-    """The mean over a minibatch, of gradients and of costs."""
-    each = [gradient(layers, activations, cost_name, x, y) for x, y in zip(xs, ys, strict=True)]
-    grads = [
-        tuple(np.mean([grads[l][part] for grads, _ in each], axis=0) for part in (0, 1)) for l in range(len(layers))
-    ]
-    return grads, np.mean([cost for _, cost in each])
-
-
-def train(layers, activations, cost_name, xs, ys, batches, lrs, momentum=0.0, nesterov=False, weight_decay=0.0):
-    """SGD over minibatches, lists of indices; returns the layers."""
-    layers = [(w.copy(), b.copy()) for w, b in layers]
-    velocity = [(0 * w, 0 * b) for w, b in layers]
-    for batch, lr in zip(batches, lrs, strict=True):
-        grads, _ = mean_gradient(layers, activations, cost_name, xs[batch], ys[batch])
-        for l, ((w, b), (vw, vb), (gw, gb)) in enumerate(zip(layers, velocity, grads, strict=True)):
-            gw = gw + weight_decay * w
-            vw, vb = momentum * vw - lr * gw, momentum * vb - lr * gb
-            velocity[l] = vw, vb
-            if nesterov:
-                layers[l] = w + momentum * vw - lr * gw, b + momentum * vb - lr * gb
-            else:
-                layers[l] = w + vw, b + vb
-    return layers

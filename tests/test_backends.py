@@ -8,8 +8,7 @@ from importlib import metadata
 
 import numpy as np
 import pytest
-from helpers import installed, snapshot
-from test_backprop import make
+from helpers import installed, make, snapshot
 
 from xpnet import (
     L1,

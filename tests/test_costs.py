@@ -5,8 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import reference
-from helpers import central_differences
-from test_activations import Bent, on
+from helpers import Bent, LogCosh, central_differences, on, targets
 
 from xpnet import ArgumentError, Ensemble, Network, check_gradients
 from xpnet.core import activations, costs
@@ -25,31 +24,20 @@ from xpnet.value import structure
 # JAX compiles each operation, so that only what it could get wrong alone runs there; test_trainings.py has the rest
 pytestmark = pytest.mark.not_on("jax")
 
-SIGMAS = {**ACTIVATIONS, "mean_std": mean_std}
 QUANTILES = "quantile(0.1, 0.5, 0.9)"
 PAIRS = [(output, name) for name, cost in COSTS.items() for output in cost.outputs or ACTIVATIONS]
-
-
-def targets(output, rng, m=3, n=4):
-    """Targets that an output activation can reach."""
-    if output == "softmax":
-        return np.eye(n)[rng.integers(n, size=m)]
-    sigma = SIGMAS[output]
-    return rng.uniform(max(sigma.low, -2), min(sigma.high, 2), (m, n))
-
-
-def count_outputs(name, n):
-    """How many outputs a cost has for n targets."""
-    return n * COSTS[name].outputs_per_target
 
 
 @pytest.mark.parametrize(("output", "name"), PAIRS)
 def test_values_and_deltas_against_the_reference(backend, output, name):
     rng = np.random.default_rng(2)
-    z, y = rng.standard_normal((3, count_outputs(name, 4))), targets(output, rng)
+    z, y = rng.standard_normal((3, 4 * COSTS[name].outputs_per_target)), targets(output, rng)
     if name == "gaussian":
         y[1:] *= 5  # beyond 5 standard deviations, where its tail is another
-    pair, a = COSTS[name].combine(SIGMAS[output]), [reference.ACTIVATIONS[output](row) for row in z]
+    pair, a = (
+        COSTS[name].combine({**ACTIVATIONS, "mean_std": mean_std}[output]),
+        [reference.ACTIVATIONS[output](row) for row in z],
+    )
     values = [reference.cost(name, output, *row) for row in zip(a, y, strict=True)]
     np.testing.assert_allclose(on(backend, pair.value, z, a, y), values, rtol=1e-12)
     deltas = [
@@ -147,16 +135,6 @@ def test_numbers_in_a_name_are_those_of_a_family(tmp_path):
 
 
 # Of one's own
-
-
-class LogCosh:
-    """Σ ln cosh(a − y); nothing but the two functions."""
-
-    def value(self, a, y, xp):
-        return xp.sum(xp.log(xp.cosh(a - y)), axis=-1)
-
-    def gradient(self, a, y, xp):
-        return xp.tanh(a - y)
 
 
 @pytest.mark.parametrize(

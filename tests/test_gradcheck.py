@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-from helpers import assert_same, snapshot
-from test_backprop import make
+from helpers import assert_same, make, snapshot
 
-from xpnet import Network, check_gradients
+from xpnet import ArgumentError, Network, check_gradients
 
 # test_trainings.py and test_backends.py see what JAX may do otherwise
 pytestmark = pytest.mark.not_on("jax")
@@ -44,22 +43,6 @@ def test_standardized_and_dropping_networks_are_checked_as_they_are_used(place):
     y = 100 + 50 * X[:, :2]
     net.train((10 * X, y), epochs=1, progress=False)
     assert check_gradients(net, 10 * X, y).passed
-
-
-def test_the_table_says_where_the_largest_error_is(monkeypatch):
-    original = Network.backward
-
-    def shifted(self, x, y):
-        layers = original(self, x, y)
-        layers[1].w[1, 2] += 1.0
-        return layers
-
-    monkeypatch.setattr(Network, "backward", shifted)
-    check = check_gradients(Network([3, 4, 2], seed=0), X, LABELS, most=None)
-    worst = max(check.rows, key=lambda row: row["error"])
-    assert (worst["layer"], worst["parameter"], worst["at"]) == (2, "w", (1, 2))
-    assert worst["backward"] - worst["differences"] == pytest.approx(1.0, rel=1e-4)
-    assert "(1, 2)" in repr(check)
 
 
 def test_a_wrong_derivative_is_found_beside_much_larger_ones(monkeypatch):
@@ -103,13 +86,7 @@ def test_a_relative_error_of_1e_4_in_any_weight_is_found(monkeypatch):
         monkeypatch.setattr(Network, "backward", wrong)
         check = check_gradients(net, X, LABELS, most=None)
         assert (check.passed, check.rows[0]["at"]) == (False, at)
-
-
-def test_right_gradients_pass_where_the_cost_curves_strongly():
-    """Within a step of 1e-5, D(h) is wrong by about h² x² / 6 = 1e-3."""
-    net = Network([1, 3, 1], activation="tanh", task="regression", dtype="float64", seed=0)
-    net.w = [0.01 * w for w in net.w]
-    assert check_gradients(net, [[3000.0], [-5000.0]], [1.0, 2.0]).passed
+        assert str(at) in repr(check)
 
 
 def minimum():
@@ -145,30 +122,41 @@ def test_the_verdict_says_which_errors_the_rounding_of_the_cost_hides(monkeypatc
     assert check.passed
 
 
-def test_a_right_gradient_passes_where_the_rounding_of_outputs_is_most_of_the_cost():
+def sure(z):
+    """A network whose cost is a small difference."""
+    net = Network([1, 1], task="binary", dtype="float64", seed=0)
+    net.layers = [([[z]], [0.0])]
+    return net, [[1.0], [1.03]], [1, 1]
+
+
+def certain():
+    """A network whose cost is 0."""
+    net = Network([1, 2], task="classification", dtype="float64", seed=0)
+    net.layers = [([[1.0], [-1.0]], [0.0, 0.0])]
+    return net, [[35.0], [36.0]], [0, 0]
+
+
+def curved():
+    """A cost that curves strongly: within a step of 1e-5, D(h) is wrong by about h² x² / 6 = 1e-3."""
+    net = Network([1, 3, 1], activation="tanh", task="regression", dtype="float64", seed=0)
+    net.w = [0.01 * w for w in net.w]
+    return net, [[3000.0], [-5000.0]], [1.0, 2.0]
+
+
+def rounded():
+    """A cost of which the rounding of outputs is most."""
     options = {"activation": "softmax", "output_activation": "sigmoid", "task": "regression", "dtype": "float64"}
     net = Network([1, 7, 1], **options, seed=290)
     net.layers = [(0.1 * w, 0.001 * b) for w, b in net.layers]
-    assert check_gradients(net, [[0.5], [1.0]], [0.5, 0.5]).passed
+    return net, [[0.5], [1.0]], [0.5, 0.5]
 
 
-def test_a_right_gradient_passes_where_a_network_is_so_sure_that_its_cost_is_0():
-    net = Network([1, 2], task="classification", dtype="float64", seed=0)
-    net.layers = [([[1.0], [-1.0]], [0.0, 0.0])]
-    assert net.cost(([[35.0], [36.0]], [0, 0])) == 0.0
-    assert check_gradients(net, [[35.0], [36.0]], [0, 0]).passed
-
-
-@pytest.mark.parametrize("z", [10.0, 12.5, 13.0, 14.5])
-def test_a_right_gradient_passes_where_the_cost_is_a_small_difference(z):
-    net = Network([1, 1], task="binary", dtype="float64", seed=0)
-    net.layers = [([[z]], [0.0])]
-    assert check_gradients(net, [[1.0], [1.03]], [1, 1]).passed
+@pytest.mark.parametrize("case", [curved(), rounded(), certain(), *map(sure, (10.0, 12.5, 13.0, 14.5))])
+def test_right_gradients_pass_where_numbers_are_difficult(case):
+    assert check_gradients(*case).passed
 
 
 def test_a_cost_that_is_not_finite_is_refused():
     net = Network([1, 1], task="regression", output_activation="exp", cost="poisson", seed=0)
-    with pytest.raises(
-        ValueError, match=r"the cost of the batch is inf, so it has no differences .* or smaller weights"
-    ):
+    with pytest.raises(ArgumentError, match="the cost of the batch is inf"):
         check_gradients(net, [[1e6], [-1e6]], [1, 1])

@@ -1,11 +1,11 @@
 import math
+import re
 
 import numpy as np
 import pytest
-from helpers import assert_same, snapshot
-from test_backprop import layers_of, make
+from helpers import layers_of, make
 
-from xpnet import Network
+from xpnet import ArgumentError, Network
 from xpnet.core import initializers
 from xpnet.core.activations import ACTIVATIONS
 from xpnet.core.initializers import INITIALIZERS
@@ -28,10 +28,6 @@ DRAWN = {
 }
 
 
-def test_every_initializer_is_tested_here():
-    assert {*DRAWN, "orthogonal", "zeros"} == set(INITIALIZERS)
-
-
 @pytest.mark.parametrize("name", DRAWN)
 def test_moments_over_a_large_draw(name):
     """Each sample moment within 5 of its standard deviations, √(var(X) / n) for n draws of X.
@@ -48,21 +44,13 @@ def test_moments_over_a_large_draw(name):
     assert abs(unit.mean()) < 5 * math.sqrt(1 / w.size)
     assert abs((unit**2).mean() - 1) < 5 * math.sqrt((kurtosis - 1) / w.size)
     assert abs((unit**4).mean() - kurtosis) < 5 * math.sqrt((96 if kurtosis == 3 else 6) / w.size)
+    if kurtosis == 9 / 5:
+        assert 0.999 * math.sqrt(3) < abs(unit).max() < math.sqrt(3)
     if bias == 0:
         assert not b.any()
     else:
         assert abs(b.mean()) < 5 * math.sqrt(1 / N_OUT)
         assert abs((b**2).mean() - 1) < 5 * math.sqrt(2 / N_OUT)
-
-
-@pytest.mark.parametrize(
-    ("name", "bound"),
-    [("he_uniform", math.sqrt(6 / N_IN)), ("glorot_uniform", math.sqrt(6 / (N_IN + N_OUT)))],
-)
-def test_uniform_weights_fill_their_interval(name, bound):
-    w, _ = INITIALIZERS[name](np.random.default_rng(1), N_IN, N_OUT)
-    assert -bound <= w.min() < -0.999 * bound
-    assert 0.999 * bound < w.max() <= bound
 
 
 @pytest.mark.parametrize(("n_in", "n_out"), [(7, 3), (3, 7), (5, 5), (1, 4), (4, 1)])
@@ -86,14 +74,6 @@ def test_every_orthogonal_matrix_is_equally_likely():
     assert abs(np.linalg.det(drawn).mean()) < 5 * math.sqrt(1 / n)
 
 
-def test_zeros_are_zeros():
-    w, b = initializers.zeros(np.random.default_rng(0), 3, 2)
-    assert w.shape == (2, 3)
-    assert b.shape == (2,)
-    assert not w.any()
-    assert not b.any()
-
-
 @pytest.mark.parametrize("name", INITIALIZERS)
 def test_a_seed_gives_the_same_weights_on_every_backend(place, dtype, name):
     """Exactly: drawn on the host in float64, layer by layer, and rounded once."""
@@ -112,23 +92,10 @@ def test_a_layer_takes_the_initializer_of_its_activation(name):
     """As documented: He's for rectifiers, LeCun's for SELU and exp, the book's for all others."""
     rectifiers = ("relu", "leaky_relu", "elu", "softplus", "silu", "gelu", "gelu_tanh")
     expected = "he_normal" if name in rectifiers else "lecun_normal" if name in ("selu", "exp") else "scaled_normal"
-    given = Network([5, 4, 3], activation=name, output_activation=name, seed=0)
-    assert_same(given, snapshot(Network([5, 4, 3], activation=name, output_activation=name, init=expected, seed=0)))
-    assert not np.array_equal(given.w[0], Network([5, 4, 3], activation=name, init="normal", seed=0).w[0])
-
-
-def test_each_layer_takes_its_own():
-    net = Network([5, 4, 3, 2], activation=["tanh", "relu"], output_activation="sigmoid", seed=1)
-    rng = np.random.Generator(np.random.PCG64(1))
-    for (w, b), make_layer, sizes in zip(
-        net.layers,
-        (initializers.scaled_normal, initializers.he_normal, initializers.scaled_normal),
-        [(5, 4), (4, 3), (3, 2)],
-        strict=True,
-    ):
-        drawn_w, drawn_b = make_layer(rng, *sizes)
-        np.testing.assert_array_equal(w, drawn_w.astype("float32"))
-        np.testing.assert_array_equal(b, drawn_b.astype("float32"))
+    net, rng = Network([5, 4, 3], activation=name, output_activation="tanh", seed=0), np.random.default_rng(0)
+    for layer, init, sizes in zip(net.layers, (expected, "scaled_normal"), [(5, 4), (4, 3)], strict=True):
+        for part, drawn in zip(layer, INITIALIZERS[init](rng, *sizes), strict=True):
+            np.testing.assert_array_equal(part, drawn.astype("float32"))
 
 
 # Of one's own
@@ -153,35 +120,20 @@ def test_a_function_is_asked_for_every_layer_with_the_network_s_generator(place,
     assert all((w == 1).all() and (b == 2).all() for w, b in returned)  # the caller's arrays are not trained
 
 
-def test_a_function_may_give_lists_of_whole_numbers():
-    net = Network([2, 1], init=lambda rng, n_in, n_out: ([[1, 2]], [3]))
-    np.testing.assert_array_equal(net.w[0], [[1, 2]])
-    np.testing.assert_array_equal(net.b[0], [3])
-
-
-GIVEN = (
-    r"init=.* returned w of shape {} and b of shape {}, but must return finite numbers of shapes \(2, 3\) and \(2,\)"
-)
-
-
 @pytest.mark.parametrize(
     ("init", "message"),
     [
-        ("he_nromal", r"init='he_nromal' is unknown; choose from 'normal', .*'zeros' \(did you mean 'he_normal'\?\)"),
-        (3, r"init=3 is unknown; choose from 'normal', 'scaled_normal'"),
-        (np.ndarray, r"init=<class 'numpy\.ndarray'> is unknown; choose from"),
-        (lambda rng, n_in, n_out: (np.ones((3, 2)), np.ones(2)), GIVEN.format(r"\(3, 2\)", r"\(2,\)")),
-        (lambda rng, n_in, n_out: (np.ones((2, 3)), np.ones((2, 1))), GIVEN.format(r"\(2, 3\)", r"\(2, 1\)")),
-        (lambda rng, n_in, n_out: (np.ones((2, 3)), 0.0), GIVEN.format(r"\(2, 3\)", r"\(\)")),
-        (lambda rng, n_in, n_out: (np.full((2, 3), np.nan), np.ones(2)), GIVEN.format(r"\(2, 3\)", r"\(2,\)")),
-        (lambda rng, n_in, n_out: (np.ones((2, 3)), np.full(2, np.inf)), GIVEN.format(r"\(2, 3\)", r"\(2,\)")),
-        (lambda rng, n_in, n_out: np.ones((2, 3, 1))[:1], r"must be a function \(rng, n_in, n_out\) -> \(w, b\) \(not"),
-        (lambda rng, n_in, n_out: (1, 2, 3), r"must be a function .* -> \(w, b\) \(too many values"),
-        (lambda rng, n_in, n_out: None, r"must be a function .* -> \(w, b\) \(.*NoneType"),
-        (lambda rng, n_in, n_out: ("weights", [0, 0]), r"must be a function .* -> \(w, b\) \(could not convert"),
-        (lambda rng, n_in: None, r"must be a function .* -> \(w, b\) \(.*positional argument"),
+        ("he_nromal", "init='he_nromal' is unknown; choose from 'normal', "),
+        (3, "init=3 is unknown; choose from 'normal', "),
+        (lambda rng, n_in, n_out: (np.ones((3, 2)), np.ones(2)), "w of shape (3, 2) and b of shape (2,), but must"),
+        (lambda rng, n_in, n_out: (np.ones((2, 3)), 0.0), "w of shape (2, 3) and b of shape (), but must"),
+        (lambda rng, n_in, n_out: (np.full((2, 3), np.nan), np.ones(2)), "must return finite numbers of shapes (2, 3)"),
+        (lambda rng, n_in, n_out: (np.ones((2, 3)), np.full(2, np.inf)), "must return finite numbers of shapes (2, 3)"),
+        (lambda rng, n_in, n_out: (1, 2, 3), "must be a function (rng, n_in, n_out) -> (w, b)"),
+        (lambda rng, n_in, n_out: None, "must be a function (rng, n_in, n_out) -> (w, b)"),
+        (lambda rng, n_in: None, "must be a function (rng, n_in, n_out) -> (w, b)"),
     ],
 )
 def test_what_gives_no_weights_is_refused(init, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ArgumentError, match=re.escape(message)):
         Network([3, 2], init=init)

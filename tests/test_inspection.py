@@ -5,8 +5,7 @@ import xml.dom.minidom
 import numpy as np
 import pytest
 import reference
-from helpers import Place
-from test_backprop import layers_of, make
+from helpers import Place, layers_of, make
 
 import xpnet.activations
 from xpnet import Network

@@ -4,8 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from helpers import GPU, PLACES, marked
-from test_backprop import layers_of
+from helpers import GPU, PLACES, layers_of, marked
 
 from xpnet import Network
 from xpnet.data.datasets import FIRST_LABELS

@@ -3,11 +3,10 @@ import dataclasses
 import array_api_strict
 import numpy as np
 import pytest
-from helpers import assert_same, snapshot
+from helpers import assert_same, host, layers_of, make, snapshot
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.random import PCG64
-from test_backprop import host, layers_of, make
 
 from xpnet import SGD, Adam, ArgumentError, Callback, Ensemble, Network
 from xpnet.core.scaling import Scaling

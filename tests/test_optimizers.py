@@ -6,8 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
-from helpers import assert_same, flat, snapshot
-from test_backprop import layers_of, make
+from helpers import assert_same, flat, layers_of, make, snapshot
 
 from xpnet import (
     L1,

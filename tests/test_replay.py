@@ -12,10 +12,9 @@ from typing import Any
 import host_cupy
 import numpy as np
 import pytest
-from helpers import HOST, LEFT_OUT, PLACES, Place, assert_same, marked, snapshot
+from helpers import HOST, LEFT_OUT, PLACES, Place, assert_same, marked, snapshot, targets
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from test_costs import targets
 from trainings import TRAININGS, Training
 
 from xpnet import L1, SGD, Adam, Callback, Clip, MaxNorm, Network, OneCycle, get_backend

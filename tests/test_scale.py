@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import Items, Place, assert_same, snapshot
-from test_checkpoint import forge, put
 from test_data import LABELS, LIBRARIES, Images, N
 
-from xpnet import CheckpointError, Network
+from xpnet import ArgumentError, Network
 
 # Trainings on bytes are compared there in test_trainings.py
 pytestmark = pytest.mark.not_on("torch", "jax")
@@ -127,20 +126,6 @@ def test_a_file_keeps_it(place, dtype, tmp_path):
     np.testing.assert_array_equal(host(back, back.forward(PIXELS)), host(net, net.forward(PIXELS)))
 
 
-def test_a_file_without_it_is_of_a_network_without_it(tmp_path):
-    network(scale=None).save(tmp_path / "net.safetensors")
-    assert Network.load(tmp_path / "net.safetensors").scale is None
-
-
-@pytest.mark.parametrize("wrong", [0, float("nan"), 1e60, "x", True])
-def test_a_file_with_a_wrong_one_is_refused(tmp_path, wrong):
-    path = tmp_path / "net.safetensors"
-    network().save(path)
-    forge(path, put("settings", "scale", value=wrong))
-    with pytest.raises(CheckpointError, match=r"holds a network that is not valid: scale=.* must be a finite number"):
-        Network.load(path)
-
-
 @ON_NUMPY
 def test_another_dtype_rounds_it_anew(place):
     net = network(place).to(dtype="float64")
@@ -149,46 +134,26 @@ def test_another_dtype_rounds_it_anew(place):
     assert_alike(net, plain, (PIXELS, LABELS), (scaled(PIXELS, "float64"), LABELS))
 
 
-def test_another_dtype_that_cannot_hold_it_is_refused(place):
-    net = network(place, "float64", 1e-60)
-    message = r"^scale=1e-60 must be a finite number other than 0 \(in float32\); 1/255 is usual for pixels$"
-    with pytest.raises(ValueError, match=message):
-        net.to(dtype="float32")
-
-
-def test_repr_shows_it():
-    text = "Network([4, 3], output_activation='sigmoid', cost='quadratic', {}backend='numpy', device='cpu', "
-    text += "dtype='float32')"
-    assert repr(Network([4, 3], scale=0.5)) == text.format("scale=0.5, ")
-    assert repr(Network([4, 3], scale=np.float32(0.5))) == text.format("scale=0.5, ")
-    assert repr(Network([4, 3])) == repr(Network([4, 3], scale=None)) == text.format("")
-
-
 # What is refused
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [0, -0.0, math.nan, -math.inf, "0.5", b"1", True, [0.5], 1 + 0j, 10**400],
-    ids=str,
-)
+@pytest.mark.parametrize("wrong", [0, -0.0, math.nan, -math.inf, "0.5", True, [0.5], 10**400], ids=str)
 def test_what_is_no_scale_is_refused(wrong):
-    message = r" must be a finite number other than 0 \(in float64\); 1/255 is usual for pixels$"
-    with pytest.raises(ValueError, match=f"^scale={re.escape(repr(wrong)[:100])}.*{message}"):
+    message = f"^scale={re.escape(repr(wrong)[:100])}.* must be a finite number other than 0.*; 1/255 is usual"
+    with pytest.raises(ArgumentError, match=message):
         network(dtype="float64", scale=wrong)
 
 
-@pytest.mark.parametrize("number", [1e-60, 1e60, -1e-60])
+@pytest.mark.parametrize("number", [1e-60, 1e60])
 def test_numbers_that_float32_does_not_hold_are_refused_in_it(number):
-    message = f"scale={number!r} must be a finite number other than 0 (in float32); 1/255 is usual for pixels"
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        network(scale=number)
-    assert network(dtype="float64", scale=number).scale == number
+    net, message = network(dtype="float64", scale=number), re.escape("a finite number other than 0 (in float32)")
+    for make in (lambda: network(scale=number), lambda: net.to(dtype="float32")):
+        with pytest.raises(ArgumentError, match=message):
+            make()
 
 
 def test_it_contradicts_standardize():
-    message = r"^scale=0\.5 contradicts standardize=True, which scales inputs itself; leave one out$"
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ArgumentError, match=r"scale=0\.5 contradicts standardize=True"):
         network(scale=0.5, standardize=True)
     assert network(scale=None, standardize=True).scale is None
 
@@ -207,15 +172,13 @@ def test_bytes_without_a_scale_are_warned_of_and_with_one_are_not(kind):
         warnings.simplefilter("always")
         network(scale=None).train(data, **OPTIONS)
     name, largest = ("batch 0 of train_data", PIXELS[:3].max()) if "batches" in kind else ("train_data", PIXELS.max())
-    assert [str(each.message) for each in caught] == [
-        f"X of {name} holds uint8 values up to {largest}, which are not scaled; divide them by 255, or make the "
-        "network with scale=1/255"
-    ]
-    assert [each.filename for each in caught] == [__file__]
+    (warning,) = caught
+    assert str(warning.message).startswith(f"X of {name} holds uint8 values up to {largest}")
+    assert "scale=1/255" in str(warning.message)
+    assert warning.filename == __file__
 
 
 def test_bytes_that_are_predicted_from(place):
-    message = rf"^x holds uint8 values up to {PIXELS.max()}, which are not scaled; divide them by 255, or make the "
     network(place).predict(PIXELS)
-    with pytest.warns(UserWarning, match=message + r"network with scale=1/255$"):
+    with pytest.warns(UserWarning, match=f"x holds uint8 values up to {PIXELS.max()}"):
         network(place, scale=None).predict(PIXELS)

@@ -4,8 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import Batches, Items, assert_same, snapshot
-from test_activations import on
+from helpers import Batches, Items, assert_same, on, snapshot
 
 from xpnet import Adam, DivergenceError, Network
 from xpnet.core.scaling import Scaling, column_sums, compute_scaling, moments

@@ -3,8 +3,7 @@ import re
 
 import numpy as np
 import pytest
-from helpers import assert_same, snapshot
-from test_backprop import make
+from helpers import assert_same, make, snapshot
 
 from xpnet import ArgumentError, Constant, Cosine, Exponential, InverseScaling, Network, OneCycle, Step
 from xpnet.core.schedules import SCHEDULES

@@ -2,8 +2,7 @@ import sys
 
 import numpy as np
 import pytest
-from helpers import assert_same, snapshot
-from test_backprop import layers_of, make
+from helpers import assert_same, layers_of, make, snapshot
 
 from xpnet import L1, SGD, Adam, AdamW, Clip, DivergenceError, MaxNorm, Network
 

@@ -6,11 +6,10 @@ from contextlib import nullcontext
 import host_cupy
 import numpy as np
 import pytest
-from helpers import Batches, Items, Place, assert_same, snapshot
+from helpers import Batches, Items, Place, assert_same, on, snapshot
 from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 from sklearn.metrics import log_loss
-from test_activations import on
 from test_dropout import expected as expected_mask
 
 from xpnet import SGD, Adam, EarlyStopping, Ensemble, Network, OneCycle

@@ -8,11 +8,12 @@ from itertools import cycle, islice
 from typing import Any, NamedTuple
 
 import numpy as np
-from test_costs import QUANTILES, count_outputs, targets
+from helpers import targets
 from test_optimizers import ONE_OF_EACH
 
 from xpnet.core.activations import ACTIVATIONS
 
+QUANTILES = "quantile(0.1, 0.5, 0.9)"
 EACH = [*ACTIVATIONS, "leaky_relu(0.2)", "elu(0.5, 3.0)"]
 HIDDEN = [*zip(EACH, EACH[8:] + EACH[:8])]  # of two layers
 ANY = ["quadratic", "absolute", "huber", "huber(0.5)"]  # costs of any output; "mse" and "mae" are multiples of two
@@ -42,7 +43,7 @@ class Training(NamedTuple):
 
     @property
     def sizes(self) -> list[int]:
-        return [N_IN, 4, 6, count_outputs(self.cost.split("(0.5)")[0], N_TARGETS)]
+        return [N_IN, 4, 6, N_TARGETS * {"gaussian": 2, QUANTILES: 3}.get(self.cost, 1)]
 
     @property
     def options(self) -> dict[str, Any]:
