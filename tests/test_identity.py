@@ -197,7 +197,7 @@ def test_functions_are_not_the_same_for_equal_tuples():
     up, down = (Activation("tilt", kind(1.0), pull) for kind in (Up, Down))
     assert up == down
     assert make(up).fingerprint() != make(down).fingerprint()
-    with pytest.raises(ArgumentError, match="and this one has another of that name"):
+    with pytest.raises(ArgumentError, match="another activation or cost of the same name"):
         make(up).value = make(down).value
     with pytest.raises(ArgumentError, match="activations or costs of the same names that differ"):
         Ensemble.of([make(up), make(down)])
@@ -211,7 +211,7 @@ def test_a_value_may_be_of_another_network_with_the_same_functions():
     net, other = make(Bend(2.0)), make(Bend(2.0), seed=1)
     net.value = other.value
     assert net.fingerprint() == other.fingerprint()
-    with pytest.raises(ArgumentError, match="and this one has another of that name"):
+    with pytest.raises(ArgumentError, match="another activation or cost of the same name"):
         make(Bend(1.0)).value = other.value
 
 

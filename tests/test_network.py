@@ -237,21 +237,18 @@ class Steep:
 REGRESSION = {"activation": "tanh", "task": "regression", "dropout": 0.1, "dtype": "float64", "seed": 0}
 # Arguments that leave all shapes as they are, or not -> what the message says of them
 OTHER_ARGUMENTS = [
-    (
-        {"activation": "relu"},
-        r"activations=\('relu', 'identity'\), and this one has activations=\('tanh', 'identity'\)",
-    ),
-    ({"activation": Steep(1.0)}, r"activations=\('steep', 'identity'\)"),
-    ({"output_activation": "softplus"}, r"activations=\('tanh', 'softplus'\)"),
+    ({"activation": "relu"}, r"activation=\['relu'\], and this one has activation=\['tanh'\]"),
+    ({"activation": Steep(1.0)}, r"activation=\['steep'\]"),
+    ({"output_activation": "softplus"}, "output_activation='softplus'"),
     ({"cost": "huber"}, "cost='huber', and this one has cost='quadratic'"),
     ({"cost": "huber(2.0)"}, r"cost='huber\(2.0\)'"),
-    ({"cost": "gaussian", "output_activation": None}, r"activations=\('tanh', 'mean_std'\)"),
-    ({"task": "multilabel"}, r"activations=\('tanh', 'sigmoid'\)"),
-    ({"task": "classification", "output_activation": None}, r"activations=\('tanh', 'softmax'\)"),
+    ({"cost": "gaussian", "output_activation": None}, "output_activation='mean_std'"),
+    ({"task": "multilabel"}, "output_activation='sigmoid'"),
+    ({"task": "classification", "output_activation": None}, "output_activation='softmax'"),
     ({"standardize": True}, "standardize=True, and this one has standardize=False"),
     ({"scale": 0.5}, "scale=0.5, and this one has scale=None"),
-    ({"dropout": 0.2}, r"dropout=\(0.0, 0.2\), and this one has dropout=\(0.0, 0.1\)"),
-    ({"sizes": [2, 4, 2]}, r"sizes=\(2, 4, 2\), and this one has sizes=\(2, 3, 2\)"),
+    ({"dropout": 0.2}, r"dropout=\[0.0, 0.2\], and this one has dropout=\[0.0, 0.1\]"),
+    ({"sizes": [2, 4, 2]}, r"sizes=\[2, 4, 2\], and this one has sizes=\[2, 3, 2\]"),
     ({"dtype": "float32"}, "it is in float32 on numpy"),
     ({"backend": array_api_strict}, "it is in float64 on array_api_strict"),
 ]
@@ -293,7 +290,7 @@ def test_a_value_of_a_network_with_the_same_arguments_is_taken():
         net, other = regression(activation=activation), regression(activation=activation, seed=1, init="zeros")
         net.value = other.value
         assert_same(net, snapshot(other))
-        with pytest.raises(ArgumentError, match=r"activations=.*, and this one has"):
+        with pytest.raises(ArgumentError, match="activation"):
             net.value = regression(activation="leaky_relu(0.3)" if activation != "steep" else Steep(2.0)).value
 
 
@@ -306,9 +303,6 @@ def wrong_parts():
     def inside(field, **parts):
         return lambda value: value._replace(**{field: getattr(value, field)._replace(**parts)})
 
-    def in_scaler(**parts):
-        return lambda value: value._replace(scaling=dataclasses.replace(value.scaling, **parts))
-
     own = "stored", "generator", "seeds", "provenance", "history", "model"
     for field in own:
         yield f"its {field} is None", replace(**{field: None})
@@ -320,21 +314,14 @@ def wrong_parts():
         for wrong in ("ab", 1, (("a", "b"), ("c", "d")), (([1], [2]), ([1], [2]))):
             yield f"its {part} have other", inside("stored", **{part: wrong})
     yield "its optimizer has another state", inside("stored", optimizer=None)
-    yield "the generator must be a PCG64", replace(generator={"state": 1})
-    yield "seed -1 must be a whole number of 32 bits", inside("seeds", split=-1)
-    yield r"feature_names=\('a',\) must be 2 strings", replace(feature_names=("a",))
-    yield "its scaling has other shapes", in_scaler(rounded="a")
-    yield "its scaling does not fit: scaling.x_mean has shape", in_scaler(exact=Scaling(*np.ones((4, 1, 3))))
-    yield "its scaling does not fit", in_scaler(exact=Scaling(*"abcd"))
-    yield r"calibration of shape \(2,\) must be float64 errors", inside("calibration", errors=[1.0, 2.0])
-    yield r"calibration of shape \(5, 1, 1\) must be float64", inside("calibration", errors=np.ones((5, 1, 1)))
-    yield "calibration.temperature=2.0 is for classes", inside("calibration", temperature=2.0)
+    yield "generator=.* must be the state of a PCG64", replace(generator={"state": 1})
+    yield "seed=-1 must be a whole number", inside("seeds", split=-1)
+    yield r"feature_names=\('a',\) must be 2 different strings", replace(feature_names=("a",))
+    wrong = Scaling(*np.ones((4, 1, 3)))
+    yield "scaling.x_mean has", lambda value: value._replace(scaling=dataclasses.replace(value.scaling, exact=wrong))
+    yield "calibration is .*, but must be finite float64", inside("calibration", errors=[1.0, 2.0])
+    yield "calibration.temperature=2.0 must be None", inside("calibration", temperature=2.0)
     yield "calibration.examples=2 must be a whole number of at least 8", inside("calibration", examples=2)
-    yield "calibration.widths of shape .* must be float64 widths", inside("calibration", widths=[1])
-    yield "laplace.noise must be finite float64 numbers", inside("laplace", noise=1.0)
-    yield r"laplace.covariance must be .* of the shape \(17, 17\)", inside("laplace", covariance=np.eye(3))
-    yield "novelty.mean is absent", inside("novelty", mean=0.0)
-    yield "novelty.distances must be numbers .* in increasing order", inside("novelty", distances=np.array([2.0, 1.0]))
 
 
 @pytest.fixture(scope="module")

@@ -114,10 +114,10 @@ def from_jax(net: Network | Ensemble, params: Any) -> Any:
     """
     networks, new = require_networks(net), net.copy()
     if isinstance(new, Network):
-        new.value = assign_layers(new.value, params, "params")
+        new.value = assign_layers(new.value, *split_pairs(params, "params"), "params")
         return new
     for k, (member, layers) in enumerate(zip(new, _take_members(params, len(networks)))):
-        member.value = assign_layers(member.value, layers, f"params[{k}]")
+        member.value = assign_layers(member.value, *split_pairs(layers), f"params[{k}]")
     return new
 
 

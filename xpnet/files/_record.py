@@ -41,8 +41,7 @@ from xpnet.value import (
     check_generator,
     check_parts,
     init_optimizer,
-    parse_biases,
-    parse_weights,
+    parse_layers,
 )
 from xpnet.value.structure import choose_own, describe_own, parse_model
 
@@ -434,7 +433,7 @@ def _take_state(arrays: dict[str, np.ndarray], value: Value, present: Value) -> 
         return array
 
     weights, biases = ([take(f"layers.{l}.{part}") for l in range(len(model.shapes))] for part in "wb")
-    layers = tuple(zip(parse_weights(weights, model, present.place), parse_biases(biases, model, present.place)))
+    layers = parse_layers(weights, biases, model, present.place)
     state, dropout = init_optimizer(value.optimizer, layers, present.place), None
     with present.scope():
         memory = map_arrays(backend.to_numpy, state.memory)

@@ -15,7 +15,7 @@ from xpnet.core.minibatch import apply_scale, decode
 from xpnet.core.model import Model
 from xpnet.data.conversion import as_real_array
 from xpnet.errors import ArgumentError
-from xpnet.value import Value, parse_biases, parse_weights, split_pairs
+from xpnet.value import Value, parse_layers, split_pairs
 
 
 def gradients(value: Value, x: Any, y: Any, backpropagate: Callable[..., Layers] = backward) -> Layers:
@@ -118,8 +118,7 @@ def hvp(value: Value, x: Any, y: Any, direction: Any) -> Layers:
     weights, biases = split_pairs(direction, "direction")
     for part in (*weights, *biases):
         refuse_graph(part, "direction")
-    shapes = value.model, value.place
-    vector = tuple(zip(parse_weights(weights, *shapes, "direction"), parse_biases(biases, *shapes, "direction")))
+    vector = parse_layers(weights, biases, value.model, value.place, "direction")
     x, y, _ = read_batch(value, x, y)
     with value.scope(), _explain_own_functions():
         return hessian_product(value.layers, vector, value.model.sigmas, value.model.output, x, y, value.xp)

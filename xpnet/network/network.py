@@ -26,10 +26,8 @@ from xpnet.value import (
     History,
     Moment,
     Value,
-    assign_biases,
     assign_layers,
     assign_scaling,
-    assign_weights,
     change_optimizer,
     check_state,
     check_value,
@@ -37,6 +35,7 @@ from xpnet.value import (
     copy_to_host,
     copy_value,
     init_value,
+    split_pairs,
     structure,
 )
 
@@ -341,7 +340,7 @@ class Network:
 
     @layers.setter
     def layers(self, layers: Sequence[tuple[Any, Any]]) -> None:
-        self._value = assign_layers(self._value, layers)
+        self._value = assign_layers(self._value, *split_pairs(layers))
 
     @property
     def w(self) -> tuple[Array, ...]:
@@ -351,7 +350,7 @@ class Network:
 
     @w.setter
     def w(self, weights: Sequence[Any]) -> None:
-        self._value = assign_weights(self._value, weights)
+        self._value = assign_layers(self._value, weights=weights)
 
     @property
     def b(self) -> tuple[Array, ...]:
@@ -361,7 +360,7 @@ class Network:
 
     @b.setter
     def b(self, biases: Sequence[Any]) -> None:
-        self._value = assign_biases(self._value, biases)
+        self._value = assign_layers(self._value, biases=biases)
 
     @property
     def scaling(self) -> Scaling | None:

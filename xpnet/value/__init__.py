@@ -2,24 +2,19 @@
 
 from xpnet.value._assigned import (
     FITTED_TO_LAYERS,
-    assign_biases,
     assign_layers,
     assign_scaling,
-    assign_weights,
-    parse_biases,
-    parse_weights,
-    split_pairs,
-)
-from xpnet.value._history import History
-from xpnet.value._html import make_table
-from xpnet.value._moment import NO_CALL, Moment
-from xpnet.value._parts import (
     check_calibration,
     check_generator,
     check_parts,
     check_state,
     check_value,
+    parse_layers,
+    split_pairs,
 )
+from xpnet.value._history import History
+from xpnet.value._html import make_table
+from xpnet.value._moment import NO_CALL, Moment
 from xpnet.value._places import (
     change_optimizer,
     copy_to_device,
@@ -47,10 +42,8 @@ __all__ = [
     "Provenance",
     "Run",
     "Value",
-    "assign_biases",
     "assign_layers",
     "assign_scaling",
-    "assign_weights",
     "change_optimizer",
     "check_calibration",
     "check_generator",
@@ -64,7 +57,6 @@ __all__ = [
     "init_value",
     "make_table",
     "name_of",
-    "parse_biases",
-    "parse_weights",
+    "parse_layers",
     "split_pairs",
 ]

@@ -1,39 +1,38 @@
-"""Weights, biases and scalings that users assign: checked, copied to the device, and put into a new value."""
+"""What users assign to a network, or a file holds: checked before it is part of a value."""
 
-from collections.abc import Sequence
-from typing import Any
+from __future__ import annotations
 
-from xpnet._checks import is_list
+from collections.abc import Callable, Sequence
+from types import UnionType
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+
+from xpnet._checks import check_dict, count, is_list, require, show
 from xpnet.backends.base import Place
 from xpnet.core.arrays import Array, Layers
-from xpnet.core.model import Model
+from xpnet.core.calibration import Calibration, check_errors
+from xpnet.core.laplace import Laplace
+from xpnet.core.members import MemberState
+from xpnet.core.model import Model, Seeds
+from xpnet.core.novelty import MOST_DIRECTIONS, Novelty
+from xpnet.core.optimizers import Optimizer, is_optimizer
 from xpnet.core.scaling import Scaling
-from xpnet.data import place_scaling
+from xpnet.core.step import State
+from xpnet.data import PlacedScaling, place_scaling
 from xpnet.data.conversion import as_real_array
+from xpnet.data.sampling import make_generator
 from xpnet.errors import ArgumentError
+from xpnet.value._history import History
+from xpnet.value._places import init_optimizer
+from xpnet.value._provenance import Provenance
 from xpnet.value._value import FITTED_TO_WEIGHTS, Objective, Value
+from xpnet.value.structure import find_difference, parse_feature_names
 
 FITTED_TO_LAYERS = {**FITTED_TO_WEIGHTS, "objective": Objective()}  # likewise, once users change weights themselves
 
 
-def parse_weights(weights: Any, model: Model, place: Place, name: str = "") -> list[Array]:
-    """Check weights (n_out, n_in) of each layer, and copy them to the device."""
-    name = f"w of {name}" if name else "w"
-    arrays = _check_arrays(name, weights, len(model.shapes))
-    return [
-        _parse_parameter(f"{name}[{l}]", array, [shape], place)
-        for l, (array, shape) in enumerate(zip(arrays, model.shapes))
-    ]
-
-
-def parse_biases(biases: Any, model: Model, place: Place, name: str = "") -> list[Array]:
-    """Check biases (n_out,), (1, n_out) or (n_out, 1) of each layer, and copy them to the device as (1, n_out)."""
-    name = f"b of {name}" if name else "b"
-    arrays = _check_arrays(name, biases, len(model.shapes))
-    return [
-        _parse_parameter(f"{name}[{l}]", array, [(n_out,), (1, n_out), (n_out, 1)], place)
-        for l, (array, (n_out, _)) in enumerate(zip(arrays, model.shapes))
-    ]
+# Weights, biases and scalings
 
 
 def split_pairs(layers: Any, name: str = "layers") -> tuple[list[Any], list[Any]]:
@@ -43,12 +42,20 @@ def split_pairs(layers: Any, name: str = "layers") -> tuple[list[Any], list[Any]
     return [w for w, _ in layers], [b for _, b in layers]
 
 
-def _check_arrays(name: str, arrays: Any, n: int) -> Sequence[Any]:
-    if not is_list(arrays):
-        raise ArgumentError(f"{name} must be a list of {n} arrays, not a {type(arrays).__name__}")
-    if len(arrays) != n:
-        raise ArgumentError(f"{name} has {len(arrays)} arrays, but the network has {n} layers of weights")
-    return arrays
+def parse_layers(weights: Any, biases: Any, model: Model, place: Place, name: str = "") -> Layers:
+    """Check weights (n_out, n_in) and biases (n_out,), (1, n_out) or (n_out, 1), and copy them to the device.
+
+    There, biases are (1, n_out). `name` is that of what they are of, for messages.
+    """
+    shapes = [([shape], [(shape[0],), (1, shape[0]), (shape[0], 1)]) for shape in model.shapes]
+    parsed: list[list[Array]] = []
+    for part, arrays, allowed in zip("wb", (weights, biases), zip(*shapes)):
+        part = f"{part} of {name}" if name else part
+        if not is_list(arrays) or len(arrays) != len(allowed):
+            has = f"has {len(arrays)} arrays" if is_list(arrays) else f"is a {type(arrays).__name__}"
+            raise ArgumentError(f"{part} {has}, but must be a list of {len(allowed)}, one array for each layer")
+        parsed.append([_parse_parameter(f"{part}[{l}]", *pair, place) for l, pair in enumerate(zip(arrays, allowed))])
+    return tuple(zip(*parsed))
 
 
 def _parse_parameter(name: str, array: Any, shapes: Sequence[tuple[int, ...]], place: Place) -> Array:
@@ -61,32 +68,13 @@ def _parse_parameter(name: str, array: Any, shapes: Sequence[tuple[int, ...]], p
         x = backend.asarray(x, place.dtype, name)
         if not backend.all_finite([x]):
             raise ArgumentError(f"{name} holds NaN or infinity")
-        matrix = shapes[0] if len(shapes) == 1 else (1, *shapes[0])
-        return backend.copy(backend.xp.reshape(x, matrix))
+        return backend.copy(backend.xp.reshape(x, shapes[min(1, len(shapes) - 1)]))
 
 
-def assign_layers(value: Value, layers: Any, name: str = "") -> Value:
-    """Replace weights and biases, which are pairs (w, b); `name` is that of the argument, for messages."""
-    weights, biases = split_pairs(layers, name or "layers")
-    weights = parse_weights(weights, value.model, value.place, name)
-    biases = parse_biases(biases, value.model, value.place, name)
-    return _replace_layers(value, weights, biases)
-
-
-def assign_weights(value: Value, weights: Any) -> Value:
-    """Replace the weights."""
-    weights = parse_weights(weights, value.model, value.place)
-    return _replace_layers(value, weights, [b for _, b in value.state.layers])
-
-
-def assign_biases(value: Value, biases: Any) -> Value:
-    """Replace the biases."""
-    biases = parse_biases(biases, value.model, value.place)
-    return _replace_layers(value, [w for w, _ in value.state.layers], biases)
-
-
-def _replace_layers(value: Value, weights: Sequence[Array], biases: Sequence[Array]) -> Value:
-    layers: Layers = tuple(zip(weights, biases))
+def assign_layers(value: Value, weights: Any = None, biases: Any = None, name: str = "") -> Value:
+    """Replace weights, biases, or both; `name` is that of the argument, for messages."""
+    w, b = split_pairs(value.layers)
+    layers = parse_layers(w if weights is None else weights, b if biases is None else biases, *value[:2], name)
     state = value.state._replace(layers=layers)
     return value._replace(stored=state, **FITTED_TO_LAYERS, provenance=value.provenance.edit())
 
@@ -100,3 +88,164 @@ def assign_scaling(value: Value, scaling: Any) -> Value:
         arrays = (x if x is None else as_real_array(x, "scaling") for x in scaling)
         placed = place_scaling(Scaling._make(arrays), value.model, value.place)
     return value._replace(scaling=placed, **FITTED_TO_WEIGHTS, novelty=None)
+
+
+# Whole values and states
+
+
+def check_value(value: Any, present: Value) -> Value:
+    """Refuse what is not a value of a network with the same model and place, or has parts that do not fit it."""
+    if not isinstance(value, Value):
+        raise _refuse("value", present, f"it is {show(value)}")
+    for name, (kind, _) in PARTS.items():
+        if not isinstance(part := getattr(value, name), kind):
+            raise _refuse("value", present, f"its {name} is {show(part)}")
+    if value.place != present.place:
+        raise _refuse("value", present, f"it is in {value.dtype} on {value.backend.name}")
+    if difference := find_difference(value.model, present.model):
+        raise _refuse("value", present, difference)
+    check_parts(value, present)
+    if value.stored is not present.stored or value.optimizer is not present.optimizer:
+        _check_arrays("value", value.state, value.optimizer, present)
+    return value
+
+
+def check_parts(value: Value, present: Value) -> None:
+    """Refuse a value of which parts that are not those of `present` do not fit its model."""
+    for name, (_, check) in PARTS.items():
+        part = getattr(value, name)
+        if check is not None and part is not None and part is not getattr(present, name):
+            check(part, value.model)
+
+
+def check_state(state: Any, present: Value) -> State:
+    """Refuse what is not the state of a network with this value, or of one like it."""
+    if not isinstance(state, State):
+        raise _refuse("state", present, f"it is {show(state)}")
+    _check_arrays("state", state, present.optimizer, present)
+    return state
+
+
+def _check_arrays(name: str, state: State, optimizer: Optimizer, present: Value) -> None:
+    """Refuse a state whose arrays are others than those of the network, or than those that its optimizer has."""
+    for part, expected in (("layers", present.layers), ("dropout", present.state.dropout)):
+        if _outline(getattr(state, part)) != _outline(expected):
+            raise _refuse(name, present, f"its {part} have other shapes, types or dtypes")
+    if not is_optimizer(optimizer):
+        raise _refuse(name, present, f"its optimizer is {show(optimizer)}")
+    fresh = init_optimizer(optimizer, present.layers, present.place)
+    if _outline(state.optimizer, typed=False) != _outline(fresh, typed=False):  # numbers need not be arrays
+        raise _refuse(name, present, f"its optimizer has another state than that of {show(optimizer)}")
+
+
+def _outline(nest: Any, *, typed: bool = True) -> Any:
+    """Describe the arrays of a nest by their shapes and dtypes, and by their types, which tell the libraries apart."""
+    if isinstance(nest, tuple):
+        return tuple(_outline(part, typed=typed) for part in cast("tuple[Any, ...]", nest))
+    kind = cast("type[Any]", type(nest))
+    return typed and kind, tuple(getattr(nest, "shape", ())), getattr(nest, "dtype", kind)
+
+
+def _refuse(name: str, present: Value, problem: str) -> ArgumentError:
+    return ArgumentError(
+        f"{name} must be an earlier {name} of this network, or that of one with the same arguments, in {present.dtype} "
+        f"on {present.backend.name}; {problem}"
+    )
+
+
+# Parts of a value
+
+
+def check_calibration(calibration: Calibration, model: Model, name: str = "calibration") -> Calibration:
+    """Refuse what cannot be the calibration of a network; `name` is for messages."""
+    errors, examples, temperature, widths = calibration
+    levels, is_regression = model.cost.levels, model.task == "regression"
+    if is_regression:
+        require(temperature is None, f"{name}.temperature", temperature, "None, for a regression")
+        _check_numbers(name, errors, (None, model.n_targets, max(1, len(levels))))
+        _check_order(name, cast(np.ndarray, errors), least=-np.inf if levels else 0.0)  # differences, or distances
+        check_errors(cast(np.ndarray, errors), levels)
+    else:
+        fits = errors is None and isinstance(temperature, float) and 0 < temperature < np.inf
+        require(fits, name, calibration, "the temperature of a classification, above 0")
+    if widths is not None:
+        require(is_regression and not levels, f"{name}.widths", widths, "None but for error bars of a regression")
+        _check_numbers(f"{name}.widths", widths, (model.n_targets, 2, None))
+        _check_order(f"{name}.widths", widths[:, 0].T)
+        require(bool((widths[:, 1] > 0).all()), f"{name}.widths", widths, "above 0")
+    count(f"{name}.examples", examples, 0 if errors is None else len(errors))
+    return calibration
+
+
+def _check_laplace(laplace: Laplace, model: Model) -> None:
+    n = sum(n_out * (n_in + 1) for n_out, n_in in model.shapes)
+    for (name, array), shape in zip(laplace._asdict().items(), ((n, n), (1,))):
+        _check_numbers(f"laplace.{name}", array, shape)
+        require(bool((np.diagonal(np.atleast_2d(array)) > 0).all()), f"laplace.{name}", array, "variances above 0")
+
+
+def _check_novelty(novelty: Novelty, model: Model) -> None:
+    shapes = {"mean": (1, model.n_in), "whitening": (model.n_in, min(model.n_in, MOST_DIRECTIONS))}
+    for name, array in novelty._asdict().items():
+        _check_numbers(f"novelty.{name}", array, shapes.get(name, (None,)))
+    _check_order("novelty.distances", novelty.distances, least=0.0)
+
+
+def _check_numbers(name: str, array: Any, shape: tuple[int | None, ...]) -> None:
+    """Refuse what is not a NumPy array of finite float64 numbers, of a shape in which None is any number above 0."""
+    is_float64 = type(array) is np.ndarray and array.dtype == np.float64
+    has = f"of shape {np.shape(array)} and dtype {array.dtype}" if hasattr(array, "dtype") else show(array)
+    fits = (
+        is_float64 and len(shape) == array.ndim and all(n == m or (n is None and m) for n, m in zip(shape, array.shape))
+    )
+    if not (fits and np.isfinite(array).all()):
+        raise ArgumentError(f"{name} is {has}, but must be finite float64 numbers of the shape {shape}")
+
+
+def _check_order(name: str, array: np.ndarray, least: float = -np.inf) -> None:
+    """Refuse numbers that do not increase along the first axis, or begin below the least."""
+    if not ((array[1:] >= array[:-1]).all() and (array[0] >= least).all()):
+        raise ArgumentError(f"{name} must be numbers of at least {least:g} in increasing order")
+
+
+def _check_objective(objective: Objective, _: Model) -> None:
+    weight, pairs = objective
+    require(type(weight) in (int, float) and 0 <= weight < np.inf, "slope_weight", weight, "a number of at least 0")
+    for name, pair in check_dict("coefficients", {} if pairs is None else pairs).items():
+        numbers = [*cast("tuple[Any, ...]", pair)] if isinstance(pair, tuple) else []
+        fits = [*map(type, numbers)] == [float, float] and bool(np.isfinite(numbers).all())
+        require(fits, f"coefficients[{name!r}]", pair, "two finite numbers")
+
+
+def _check_seeds(seeds: Seeds, _: Model) -> None:
+    for seed in seeds:
+        count("seed", seed, 0, 2**32)
+
+
+def check_generator(generator: Any) -> dict[str, Any]:
+    """Refuse what is not the state of a PCG64: NumPy accepts incomplete ones, and truncates fractions."""
+    try:
+        # With an even increment, it would give few different numbers, and drawing a permutation would never end
+        fits = make_generator(generator).bit_generator.state == generator and generator["state"]["inc"] % 2 == 1
+    except (KeyError, TypeError, ValueError, OverflowError):
+        fits = False
+    require(fits, "generator", generator, "the state of a PCG64 of NumPy")
+    return generator
+
+
+Check: TypeAlias = Callable[[Any, Model], object]
+PARTS: dict[str, tuple[type | UnionType, Check | None]] = {  # `_check_arrays` checks the optimizer
+    "model": (Model, None),
+    "place": (Place, None),
+    "stored": (State | MemberState, None),
+    "generator": (dict, lambda generator, _: check_generator(generator)),
+    "seeds": (Seeds, _check_seeds),
+    "provenance": (Provenance, None),
+    "history": (History, None),
+    "scaling": (PlacedScaling | None, lambda scaling, model: place_scaling(scaling.exact, model, scaling.place)),
+    "feature_names": (tuple | None, lambda names, model: parse_feature_names(names, model.n_in)),  # type: ignore[reportMissingTypeArgument]
+    "calibration": (Calibration | None, check_calibration),
+    "laplace": (Laplace | None, _check_laplace),
+    "novelty": (Novelty | None, _check_novelty),
+    "objective": (Objective, _check_objective),
+}

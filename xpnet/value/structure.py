@@ -8,7 +8,7 @@ import reprlib
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from functools import partial
-from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
 
@@ -46,26 +46,18 @@ __all__ = [
     "round_number",
 ]
 
+UNORDERED = (str, bytes, bytearray, memoryview, Set, Mapping)  # or of characters
 DTYPES = ("float32", "float64")
-KNOWN_ACTIVATIONS = {**ACTIVATIONS, mean_std.name: mean_std}  # that of the Gaussian cost cannot be given by its name
-AnyPart = TypeVar("AnyPart", Activation, Cost)
 Task: TypeAlias = Literal["classification", "binary", "multilabel", "regression"]
-
-
-class TaskChoices(NamedTuple):
-    """The output activations and costs that a task accepts; the first of each is the default."""
-
-    activations: tuple[str, ...]
-    costs: tuple[str, ...]
-
-
-TASKS = {
-    "classification": TaskChoices(("softmax",), ("cross_entropy", "log_likelihood")),
-    "binary": TaskChoices(("sigmoid",), ("cross_entropy",)),
-    "multilabel": TaskChoices(("sigmoid",), ("cross_entropy",)),
-    "regression": TaskChoices(
-        ("identity", *(name for name in ACTIVATIONS if name not in ("identity", "softmax"))),
-        tuple(name for name in COSTS if name not in ("cross_entropy", "log_likelihood")),
+# The output activations and costs that a task accepts; the first of each is the default
+CLASS_COSTS = ["cross_entropy", "log_likelihood"]
+TASKS: dict[str, tuple[list[str], list[str]]] = {
+    "classification": (["softmax"], CLASS_COSTS),
+    "binary": (["sigmoid"], ["cross_entropy"]),
+    "multilabel": (["sigmoid"], ["cross_entropy"]),
+    "regression": (
+        ["identity", *(name for name in ACTIVATIONS if name not in ("identity", "softmax"))],
+        [name for name in COSTS if name not in CLASS_COSTS],
     ),
 }
 
@@ -98,43 +90,33 @@ def parse_model(
     return Model(tuple(units), (*hidden, output), cost, resolved, tuple(rates), scale, standardize, task)
 
 
-def find_difference(model: Model, wanted_model: Model) -> str | None:
+def find_difference(model: Model, wanted: Model) -> str | None:
     """Say in what the model of a value differs from that of a network; None if they are the same.
 
     Examples
     --------
     >>> own = parse_model([2, 1], "tanh", None, None, None, 0.0, None)
     >>> find_difference(own._replace(sizes=(3, 1)), own), find_difference(own, own)
-    ('it is of a network with sizes=(3, 1), and this one has sizes=(2, 1)', None)
+    ('it is of a network with sizes=[3, 1], and this one has sizes=[2, 1]', None)
     """
-    for field, part, wanted in zip(Model._fields, model, wanted_model):
-        if not (is_same(part, wanted) or describe(part) == describe(wanted)):
-            name = {"sigmas": "activations", "given_task": "task"}.get(field, field)
-            written, expected = _write_part(part), _write_part(wanted)
-            expected = "another of that name" if written == expected else f"{name}={expected}"
-            return f"it is of a network with {name}={written}, and this one has {expected}"
-    return None
+    if is_same(model, wanted):
+        return None
+    given = model.settings("")
+    for name, value in wanted.settings("").items():
+        if given[name] != value:
+            return f"it is of a network with {name}={given[name]!r}, and this one has {name}={value!r}"
+    same = describe(model) == describe(wanted)
+    return None if same else "it is of a network with another activation or cost of the same name"
 
 
-def _write_part(part: Any) -> str:
-    """Write a part of a model; functions by their names."""
-    name = getattr(part, "name", None)
-    if name is None and isinstance(part, tuple):
-        return f"({', '.join(map(_write_part, cast('tuple[Any, ...]', part)))})"
-    return repr(part if name is None else name)
-
-
-def _is_iterable(value: Any) -> bool:
-    return isinstance(value, Iterable)
-
-
-def _has_order(value: Any) -> bool:
-    return _is_iterable(value) and not isinstance(value, (str, bytes, bytearray, memoryview, Set, Mapping))
+def _is_iterable(value: Any, *kinds: type) -> bool:
+    """Tell whether a value can be iterated over, or is of one of these kinds; type checkers learn nothing of it."""
+    return isinstance(value, kinds or Iterable)
 
 
 def parse_sizes(sizes: Any) -> list[int]:
     """Check the number of units of each layer."""
-    if not _has_order(sizes) or getattr(sizes, "shape", None) == ():
+    if not _is_iterable(sizes) or _is_iterable(sizes, *UNORDERED) or getattr(sizes, "shape", None) == ():
         raise ArgumentError(f"sizes={show(sizes)} must list the number of units of each layer, as in [784, 30, 10]")
     units = [count(f"sizes[{l}]", size, 1) for l, size in enumerate(sizes)]
     if len(units) < 2:
@@ -150,55 +132,43 @@ def parse_activation(argument: str, value: Any) -> Activation:
     >>> parse_activation("activation", "relu").name, parse_activation("activation", "leaky_relu(0.2)").name
     ('relu', 'leaky_relu(0.2)')
     """
-    activation = value
     if not isinstance(value, Activation):
         if not has_methods(value, "value", "pullback"):
             _refuse_incomplete(argument, value, "activation", {"value": "z, xp", "pullback": "g, z, a, xp"})
             return _look_up_parametrized(argument, value, ACTIVATIONS, PARAMETRIZED_ACTIVATIONS)
         bounds = {name: getattr(value, name) for name in ("low", "high", "total") if hasattr(value, name)}
-        activation = Activation(_name_of(value), value.value, value.pullback, **bounds)
-    return _check_name_is_free(argument, activation)
+        value = Activation(_name_of(value), value.value, value.pullback, **bounds)
+    return _check_name_is_free(argument, value)
 
 
 def parse_cost(value: Any, argument: str = "cost") -> Cost:
     """Look up a cost by name, or wrap the user's own object with a value and, if it has one, a gradient."""
-    cost = value
     if not isinstance(value, Cost):
-        if not has_methods(value, "value") or has_methods(value, "pullback"):
+        if has_methods(value, "pullback") or not has_methods(value, "value"):
             if not has_methods(value, "pullback"):
                 _refuse_incomplete(argument, value, "cost", {"value": "a, y, xp", "gradient": "a, y, xp"})
             return _look_up_parametrized(argument, value, COSTS, PARAMETRIZED_COSTS)
-        cost = Cost(_name_of(value), value.value, getattr(value, "gradient", None))
-    if cost.value is not None:
-        cost = cost._replace(sees_x=_sees_x(argument, cost))
-    if cost.value is not None and cost.gradient is None and not cost.fused:
-        cost = cost._replace(gradient=ValueGradient(cost.name, cost.value))
-    return _check_name_is_free(argument, cost)
+        value = Cost(_name_of(value), value.value, getattr(value, "gradient", None))
+    if value.value is not None:
+        functions = [one for one in (value.value, value.gradient) if one and not isinstance(one, ValueGradient)]
+        places = {_find_x(function) for function in functions}
+        if len(places) > 1 or max(places, default=0) > 2:
+            raise ArgumentError(
+                f"{argument}={value.name!r} sees x in one function only, or not as the third parameter; write "
+                "value(a, y, x, xp), and gradient(a, y, x, xp) if it has one"
+            )
+        gradient = value.gradient or (None if value.fused else ValueGradient(value.name, value.value))
+        value = value._replace(sees_x=places == {2}, gradient=gradient)
+    return _check_name_is_free(argument, value)
 
 
-def _sees_x(argument: str, cost: Cost) -> bool:
-    """Tell whether the functions of a cost have a parameter x; refuse it in another place, or in one of them only."""
-    functions = [
-        function for function in (cost.value, cost.gradient) if function and not isinstance(function, ValueGradient)
-    ]
-    places = [_find_parameter(function, "x") for function in functions]
-    if all(place < 2 for place in places):  # it has none, or calls outputs or targets so
-        return False
-    if any(place != 2 for place in places):
-        raise ArgumentError(
-            f"{argument}={cost.name!r} sees x in one function only, or not as the third parameter; write "
-            "value(a, y, x, xp), and gradient(a, y, x, xp) if it has one"
-        )
-    return True
-
-
-def _find_parameter(function: Callable[..., Any], name: str) -> int:
-    """Find the place of a parameter; −1 without it."""
+def _find_x(function: Callable[..., Any]) -> int:
+    """Find the place of the parameter x; −1 without it, or if outputs or targets are called so."""
     try:
         names = [*inspect.signature(function).parameters]
     except ValueError:  # it has no signature, as some functions written in C
-        return -1
-    return names.index(name) if name in names else -1
+        names = []
+    return names.index("x") if "x" in names[2:] else -1
 
 
 def parse_hidden(value: Any, layers: int) -> list[Activation]:
@@ -214,35 +184,41 @@ def parse_hidden(value: Any, layers: int) -> list[Activation]:
 
 def parse_output(activation: Any, cost: Any, task: Any, n_out: int) -> tuple[Activation, Cost, str]:
     """Choose output activation, cost and task; refuse arguments that contradict each other."""
+    outputs, costs = (["sigmoid"], ["quadratic"]) if task is None else look_up("task", task, TASKS)
+    cost = parse_cost(costs[0] if cost is None else cost)
     if task is not None:
-        defaults = look_up("task", task, TASKS)
-        _check_fits_task("output_activation", activation, task, defaults.activations)
-        _check_fits_task("cost", cost, task, defaults.costs)
-        cost = defaults.costs[0] if cost is None else cost
-        accepted = parse_cost(cost).outputs or defaults.activations
-        default = next((name for name in accepted if name in defaults.activations), accepted[0])
-        activation = default if activation is None else activation
-    cost = parse_cost("quadratic" if cost is None else cost)
+        _check_fits_task("cost", cost, task, COSTS, costs)
     usual = cost.activation
-    if usual is not None and (activation is None or (isinstance(activation, str) and activation == usual.name)):
+    if usual is not None and (activation is None or (is_text(activation) and activation == usual.name)):
         activation = usual
-    output = parse_activation("output_activation", "sigmoid" if activation is None else activation)
+    elif activation is None:
+        accepted = (task and cost.outputs) or outputs
+        activation = next((name for name in accepted if name in outputs), accepted[0])
+    output = parse_activation("output_activation", activation)
+    if task is not None and output is not usual:
+        _check_fits_task("output_activation", output, task, ACTIVATIONS, outputs)
     if output.name == "softmax" and n_out == 1:
         raise ArgumentError(
             'sizes ends in 1, but a softmax over 1 output is always 1; for two classes give 2 outputs, or task="binary"'
         )
     if task == "binary" and n_out != 1:
         raise ArgumentError(f'task="binary" has 1 output, but sizes ends in {n_out}; end it in 1, or task="multilabel"')
-    return output, cost, task or infer_task(output, n_out)
+    if task is None:
+        is_class = output.high < math.inf and (n_out > 1 or output.name == "sigmoid")
+        task = "regression" if not is_class else "classification" if n_out > 1 else "binary"
+    return output, cost, task
 
 
-def infer_task(output: Activation, n_out: int) -> str:
-    """Infer the task from the output layer, if the user did not give it."""
-    if output.high == math.inf:
-        return "regression"
-    if n_out > 1:
-        return "classification"
-    return "binary" if output.name == "sigmoid" else "regression"
+def _check_fits_task(
+    argument: str, part: Activation | Cost, task: str, known: Iterable[str], accepted: Sequence[str]
+) -> None:
+    """Refuse an activation or a cost of xpnet, with any numbers, that is not one of those that a task accepts."""
+    kinds = [{name.partition("(")[0] for name in names} for names in ([part.name], known, accepted)]
+    if kinds[0] <= kinds[1] - kinds[2]:
+        raise ArgumentError(
+            f"{argument}={part.name!r} contradicts task={task!r}, which goes with {choices(accepted)}; leave one of "
+            "the two out"
+        )
 
 
 def parse_dropout(value: Any, layers: int) -> list[float]:
@@ -271,10 +247,10 @@ def parse_scale(value: Any, standardize: bool, dtype: str) -> float | None:
         raise ArgumentError(f"scale={value!r} contradicts standardize=True, which scales inputs itself; leave one out")
     try:
         with np.errstate(over="ignore"):
-            number = float(np.asarray(float(value), dtype))
+            number = 0.0 if isinstance(value, (bool, str, bytes)) else float(np.asarray(float(value), dtype))
     except (TypeError, ValueError, OverflowError):
         number = 0.0
-    if isinstance(value, (bool, str, bytes)) or number == 0 or not math.isfinite(number):
+    if number == 0 or not math.isfinite(number):
         raise ArgumentError(
             f"scale={show(value)} must be a finite number other than 0 (in {dtype}); 1/255 is usual for pixels"
         )
@@ -283,18 +259,27 @@ def parse_scale(value: Any, standardize: bool, dtype: str) -> float | None:
 
 def check_functions(model: Model, asarray: Callable[[np.ndarray], Array], xp: Namespace) -> None:
     """Call the user's own activations and cost once, to check the shapes that they return."""
+    results: list[tuple[str, Any, Array, tuple[int, ...]]] = []
     with np.errstate(all="ignore"):
         for sigma, n in zip(model.sigmas, model.sizes[1:]):
             if not is_known(sigma):
-                z = asarray(np.linspace(0.1, 0.9, 2 * n).reshape(2, n))
-                _check_result(f"activation {sigma.name!r}: value", sigma.value(z, xp), z, z.shape)
-                _check_result(f"activation {sigma.name!r}: pullback", sigma.pullback(z, z, z, xp), z, z.shape)
+                z, name = asarray(np.linspace(0.1, 0.9, 2 * n).reshape(2, n)), f"activation {sigma.name!r}"
+                results += [(f"{name}: value", sigma.value(z, xp), z, (2, n))]
+                results += [(f"{name}: pullback", sigma.pullback(z, z, z, xp), z, (2, n))]
         widths = model.n_out, model.n_targets, model.n_in
         a, y, x = (asarray(np.full((2, n), number)) for n, number in zip(widths, (0.25, 0.5, 0.75)))
-        cost = model.cost.with_inputs(x)
+        cost, name = model.cost.with_inputs(x), f"cost {model.cost.name!r}"
         if not is_known(model.cost) and cost.value and cost.gradient:
-            _check_result(f"cost {cost.name!r}: value", cost.value(a, y, xp), y, (2,))
-            _check_result(f"cost {cost.name!r}: gradient", cost.gradient(a, y, xp), a, a.shape)
+            results += [(f"{name}: value", cost.value(a, y, xp), y, (2,))]
+            results += [(f"{name}: gradient", cost.gradient(a, y, xp), a, (2, model.n_out))]
+    for function, result, argument, shape in results:
+        if tuple(getattr(result, "shape", (None,))) != shape or result.dtype != argument.dtype:
+            is_array = hasattr(result, "dtype")
+            actual = f"shape {tuple(result.shape)} and dtype {result.dtype}" if is_array else repr(result)
+            raise ArgumentError(
+                f"{function} must return an array of shape {shape} and dtype {argument.dtype} for one of shape "
+                f"{tuple(argument.shape)}, but returned {actual}"
+            )
 
 
 # The parameters of a network
@@ -302,14 +287,13 @@ def check_functions(model: Model, asarray: Callable[[np.ndarray], Array], xp: Na
 
 def parse_dtype(value: Any) -> str:
     """Return the name of a dtype, which may be a name or an object of any library."""
-    names = {name: name for name in DTYPES}
-    if value is None or isinstance(value, str):
-        return look_up("dtype", value, names)
-    try:
-        name = np.dtype(value).name
-    except TypeError:
-        name = str(value).split(".")[-1]  # another library's, as in torch.float32
-    return look_up("dtype", name, names)
+    name = value
+    if not (value is None or isinstance(value, str)):
+        try:
+            name = np.dtype(value).name
+        except TypeError:
+            name = str(value).split(".")[-1]  # another library's, as in torch.float32
+    return look_up("dtype", name, {name: name for name in DTYPES})
 
 
 def parse_feature_names(names: Any, n_in: int) -> tuple[str, ...]:
@@ -321,10 +305,10 @@ def parse_feature_names(names: Any, n_in: int) -> tuple[str, ...]:
     ('width', 'height')
     """
     strings = tuple(names) if _is_iterable(names) and not is_text(names) else ()
-    if len(strings) != n_in or not all(isinstance(string, str) for string in strings):
-        raise ArgumentError(f"feature_names={reprlib.repr(names)} must be {n_in} strings, one for each input, or None")
-    if len(set(strings)) < n_in:
-        raise ArgumentError(f"feature_names={reprlib.repr(names)} must differ from each other")
+    if len(set(strings)) != n_in or len(strings) != n_in or not all(map(is_text, strings)):
+        raise ArgumentError(
+            f"feature_names={reprlib.repr(names)} must be {n_in} different strings, one for each input, or None"
+        )
     return strings
 
 
@@ -391,28 +375,7 @@ def round_number(value: float | np.ndarray, dtype: str) -> np.ndarray:
     return rounded
 
 
-def _check_fits_task(argument: str, value: Any, task: str, names: Sequence[str]) -> None:
-    name = value.name if isinstance(value, (Activation, Cost)) else value if isinstance(value, str) else ""
-    kind = name.partition("(")[0]
-    if kind in _strip_parameters((*ACTIVATIONS, *COSTS)) and kind not in _strip_parameters(names):
-        raise ArgumentError(
-            f"{argument}={name!r} contradicts task={task!r}, which goes with {choices(names)}; leave one of the two out"
-        )
-
-
-def _strip_parameters(names: Iterable[str]) -> set[str]:
-    """Strip the parameters in brackets from names."""
-    return {name.partition("(")[0] for name in names}
-
-
-def _check_result(function: str, result: Any, argument: Array, shape: tuple[int, ...]) -> None:
-    if tuple(getattr(result, "shape", (None,))) != tuple(shape) or result.dtype != argument.dtype:
-        has_dtype = hasattr(result, "dtype")
-        actual = f"shape {tuple(result.shape)} and dtype {result.dtype}" if has_dtype else repr(result)
-        raise ArgumentError(
-            f"{function} must return an array of shape {tuple(shape)} and dtype {argument.dtype} for one of shape "
-            f"{tuple(argument.shape)}, but returned {actual}"
-        )
+# Names of activations and costs, and the user's own
 
 
 def _refuse_incomplete(argument: str, value: Any, kind: str, methods: Mapping[str, str]) -> None:
@@ -429,13 +392,12 @@ def _look_up_parametrized(argument: str, value: Any, table: Mapping[str, Any], p
         return look_up(argument, value, table)
     try:
         return parametrized[family](*(float(number) for number in numbers[:-1].split(",")))
-    except ValueError as error:
-        raise ArgumentError(f"{argument}={value!r} has invalid parameters: {error}") from error
-    except TypeError as error:
-        raise ArgumentError(f"{argument}={value!r} has invalid parameters: too many numbers") from error
+    except (ValueError, TypeError) as error:
+        reason = "too many numbers" if isinstance(error, TypeError) else error
+        raise ArgumentError(f"{argument}={value!r} has invalid parameters: {reason}") from error
 
 
-def _check_name_is_free(argument: str, value: AnyPart) -> AnyPart:
+def _check_name_is_free(argument: str, value: Any) -> Any:
     """Refuse a user's own object with the name of another: files would confuse the two."""
     if _find_known(value) is not None and not is_known(value):
         raise ArgumentError(
@@ -446,13 +408,13 @@ def _check_name_is_free(argument: str, value: AnyPart) -> AnyPart:
 
 def _find_known(value: Activation | Cost) -> Activation | Cost | None:
     """Find the activation or cost of xpnet with the name of another one, as in "relu" or "leaky_relu(0.2)"."""
+    if value.name == mean_std.name:  # that of the Gaussian cost cannot be given by its name
+        return mean_std
     is_activation = isinstance(value, Activation)
-    tables = (KNOWN_ACTIVATIONS, PARAMETRIZED_ACTIVATIONS) if is_activation else (COSTS, PARAMETRIZED_COSTS)
-    candidate = tables[0].get(value.name)
-    if candidate is None and "(" in value.name:
-        with suppress(ArgumentError):
-            candidate = _look_up_parametrized("", value.name, *tables)
-    return candidate
+    tables = (ACTIVATIONS, PARAMETRIZED_ACTIVATIONS) if is_activation else (COSTS, PARAMETRIZED_COSTS)
+    with suppress(ArgumentError):
+        return _look_up_parametrized("", value.name, *tables)
+    return None
 
 
 def is_known(part: Activation | Cost) -> bool:
@@ -483,18 +445,18 @@ def choose_own(argument: str, name: str, custom: Sequence[Any], digests: Mapping
     parse: Any = parse_cost if argument == "cost" else partial(parse_activation, argument)
     named = [one for one in custom if _name_of(one) == name and has_methods(one, "pullback") == (argument != "cost")]
     by_digest = {digest_text(describe(parse(one))): one for one in named}
-    is_comparable = argument in digests and digests["python"] == PYTHON
-    if len(by_digest) > 1 and not (is_comparable and digests[argument] in by_digest):
+    digest = digests.get(argument, "") if digests.get("python") == PYTHON else ""
+    if len(by_digest) > 1 and digest not in by_digest:
         raise ArgumentError(
             f"{len(by_digest)} objects in custom= are named {name!r}, and it cannot be told which of them is "
             f"{argument} in the file; give that one alone"
         )
-    if is_comparable and by_digest and digests[argument] not in by_digest:
+    if digest and by_digest and digest not in by_digest:
         warn(
             f"{argument}={name!r} in custom= differs from that of the file, in its code or its values; the network may "
             "predict otherwise"
         )
-    return by_digest.get(digests.get(argument, ""), [*by_digest.values(), name][0])
+    return by_digest.get(digest, [*by_digest.values(), name][0])
 
 
 def _name_of(value: Any) -> str:
