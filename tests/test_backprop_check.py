@@ -129,7 +129,7 @@ def test_the_report_names_equation_layer_mistake_and_remedy():
         "FAILED: w and b of layers 1 and 2",
         "The likely mistake: BP2 leaves out σ′(z)",
         "  BP2, the error of a hidden layer: δ = (wᵀ δ of the next layer) ⊙ σ′(z)",
-        "  To mend it, multiply by σ′(z) of the layer whose δ it is",
+        "  To fix it, multiply by σ′(z) of the layer whose δ it is",
     ]
     row = check.rows[0]
     assert abs(row["yours"] - row["right"]) > 1e-4
@@ -315,7 +315,7 @@ def test_a_mistake_in_the_forward_pass_is_called_so():
     assert repr(check).splitlines()[-3:] == [
         "The likely mistake: the forward pass forgets the biases",
         "  the forward pass, z = w a + b and a = σ(z), layer by layer",
-        "  To mend it, add b: z = w a + b",
+        "  To fix it, add b: z = w a + b",
     ]
     unknown = compile_program(ROWS.replace("+ biases[l]", "+ biases[l] ** 2"))
     assert check_backprop(unknown, [3, 4, 2]).equation == "BP1 or forward"
@@ -373,7 +373,7 @@ def test_gradients_that_were_not_filled_in_blame_no_equation(layers, note):
         (
             "gw[0], gb[0], gb[1] = np.cos(gw[0]), np.cos(gb[0]), np.cos(gb[1])",
             None,
-            "More than one equation seems to be wrong. Begin at the outputs: mend layer 2, and check again",
+            "More than one equation seems to be wrong. Begin at the outputs: fix layer 2, and check again",
         ),
     ],
 )

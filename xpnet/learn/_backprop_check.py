@@ -104,7 +104,7 @@ class BackpropCheck:
                 joint = "and" if j else "or" if i else "The likely mistake:" if len(explanation) == 1 else "Together:"
                 place = "the forward pass" if mistake.equation == "forward" else mistake.equation
                 lines.append(f"{joint} {place}{_WHERE[mistake.layers]} {mistake.mistake}")
-                lines += [f"  {place}, {mistake.formula}", f"  To mend it, {mistake.remedy}"]
+                lines += [f"  {place}, {mistake.formula}", f"  To fix it, {mistake.remedy}"]
         return "\n".join([*lines, *self.notes])
 
 
@@ -266,7 +266,7 @@ def _explain(
     ran = [answer for answer in finite if answer.gradients is not None]
     if not ran:
         infinite = len(finite) < len(answers)
-        return [], None, ["There are NaN or infinity among your gradients: mend that first"] if infinite else []
+        return [], None, ["There are NaN or infinity among your gradients: fix that first"] if infinite else []
     if wrong and gives({}, ran):
         return [], None, ["The numbers are right, but not the shapes: they must be those of the weights and biases"]
     wrong_only = [answer for answer in ran if not gives({}, [answer])]
@@ -381,7 +381,7 @@ def _locate(wrong: list[tuple[int, str]], n: int) -> tuple[str | None, str]:
         return "BP2", f"The last layer is right, so BP1 is too: look at BP2, where it gives the δ of layer {first - 1}"
     if first > 1:
         return None, (
-            f"More than one equation seems to be wrong. Begin at the outputs: mend layer {later[-1]}, and check again"
+            f"More than one equation seems to be wrong. Begin at the outputs: fix layer {later[-1]}, and check again"
         )
     if not of_weights:
         return "BP3", "Only biases are wrong, so the errors δ are right: look at BP3"

@@ -135,7 +135,7 @@ class Mistake(NamedTuple):
     mistake
         The mistake, as a phrase that follows the name of the equation.
     remedy
-        How to mend it, as a sentence without a full stop.
+        How to fix it, as a sentence without a full stop.
     reduction
         The reduction with which it can be made: "mean", "sum", or "" for both.
     layers

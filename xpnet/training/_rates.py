@@ -68,7 +68,7 @@ def check_length(schedule: Schedule, steps: int | None, taken: int) -> None:
     if steps is not None and taken > steps and getattr(schedule, "needs_total", True):
         raise ArgumentError(
             f"lr is a schedule for the {steps} batches an epoch that train_data has by its length, and it yields more; "
-            "give steps, the number of batches of an epoch, or mend the length"
+            "give steps, the number of batches of an epoch, or fix the length"
         )
 
 
