@@ -15,66 +15,30 @@ from xpnet.backends.replay import ReplayLoop
 from xpnet.core.arrays import Function, Native
 from xpnet.errors import ArgumentError, BackendError
 
-# Functions with `out`. They do the same as those of array_api_compat, with less overhead for what a step needs.
+# Functions of the namespace. Those of array_api_compat also take operands of two dtypes, and numbers
 
 
-def _sum(x: Native, axis: Any = None, dtype: Any = None, keepdims: bool = False, out: Native | None = None) -> Native:
-    if axis == () or dtype is not None:
-        return _copy_into(out, compat.sum(x, axis=axis, dtype=dtype, keepdims=keepdims))
-    return torch.sum(x, _all_if_none(axis), keepdims, out=out)
-
-
-def _max(x: Native, axis: Any = None, keepdims: bool = False, out: Native | None = None) -> Native:
-    if axis == ():
-        return _copy_into(out, compat.max(x, axis=axis, keepdims=keepdims))
-    return torch.amax(x, _all_if_none(axis), keepdims, out=out)
-
-
-def _all_if_none(axis: Any) -> Any:
-    return () if axis is None else axis  # in PyTorch, () means all axes
-
-
-def _take(x: Native, index: Native, axis: int | None = None, out: Native | None = None) -> Native:
-    return compat.take(x, index, axis=axis, out=out)
-
-
-def _matmul(x: Native, y: Native, out: Native | None = None) -> Native:
+def _matmul(x: Native, y: Native) -> Native:
     # A product whose first factor is a transpose, as in a gradient, comes out transposed in memory, as weights are
-    if x.dtype != y.dtype:
-        return _copy_into(out, compat.matmul(x, y))
-    if _is_transposed(x) and y.ndim >= 2:
-        return torch.matmul(y.mT, x.mT, out=None if out is None else out.mT).mT
-    return torch.matmul(x, y, out=out)
+    if x.dtype == y.dtype and y.ndim >= 2 and _is_transposed(x):
+        return torch.matmul(y.mT, x.mT).mT
+    return compat.matmul(x, y)
 
 
 def _is_transposed(x: Native) -> bool:
     return x.ndim >= 2 and x.stride(-2) == 1 < x.stride(-1)
 
 
-def _vecdot(x: Native, y: Native, axis: int = -1, out: Native | None = None) -> Native:
-    if x.dtype != y.dtype:
-        return _copy_into(out, compat.vecdot(x, y, axis=axis))
-    return torch.linalg.vecdot(x, y, dim=axis, out=out)
+def _vecdot(x: Native, y: Native, axis: int = -1) -> Native:
+    return torch.linalg.vecdot(x, y, dim=axis) if x.dtype == y.dtype else compat.vecdot(x, y, axis=axis)
 
 
-def _astype(x: Native, dtype: Any, copy: bool = True, device: Any = None, out: Native | None = None) -> Native:
-    return compat.astype(x, dtype, copy=copy, device=device) if out is None else out.copy_(x)
+def _maximum(x: Any, y: Any) -> Native:
+    return compat.maximum(_fill_number(x, y), _fill_number(y, x))
 
 
-def _where(condition: Native, x: Any, y: Any, out: Native | None = None) -> Native:
-    if _are_alike(x, y):
-        return torch.where(condition, x, y, out=out)
-    return _copy_into(out, compat.where(condition, x, y))
-
-
-def _maximum(x: Any, y: Any, out: Native | None = None) -> Native:
-    x, y = _fill_number(x, y), _fill_number(y, x)
-    return torch.maximum(x, y, out=out) if _are_alike(x, y) else _copy_into(out, compat.maximum(x, y))
-
-
-def _minimum(x: Any, y: Any, out: Native | None = None) -> Native:
-    x, y = _fill_number(x, y), _fill_number(y, x)
-    return torch.minimum(x, y, out=out) if _are_alike(x, y) else _copy_into(out, compat.minimum(x, y))
+def _minimum(x: Any, y: Any) -> Native:
+    return compat.minimum(_fill_number(x, y), _fill_number(y, x))
 
 
 def _fill_number(x: Any, other: Any) -> Any:
@@ -84,40 +48,59 @@ def _fill_number(x: Any, other: Any) -> Any:
     return torch.full((), x, dtype=compat.result_type(x, other), device=other.device)
 
 
+def _take(x: Native, index: Native, axis: int | None = None, out: Native | None = None) -> Native:
+    return compat.take(x, index, axis=axis, out=out)
+
+
+def _divide_number(x: Native, number: Native) -> Native:
+    return torch.mul(torch.reciprocal(x), number)  # as PyTorch divides a number by a tensor
+
+
+# Calls that write into `out` what the functions return; None if PyTorch has no function for these operands
+
+
+def _bind_sum(
+    out: Native, x: Native, axis: Any = None, dtype: Any = None, keepdims: bool = False
+) -> Callable[[], Any] | None:
+    return None if axis == () or dtype is not None else partial(torch.sum, x, _list_axes(axis), keepdims, out=out)
+
+
+def _bind_max(out: Native, x: Native, axis: Any = None, keepdims: bool = False) -> Callable[[], Any] | None:
+    return None if axis == () else partial(torch.amax, x, _list_axes(axis), keepdims, out=out)
+
+
+def _list_axes(axis: Any) -> Any:
+    return () if axis is None else axis  # in PyTorch, () means all axes
+
+
+def _bind_matmul(out: Native, x: Native, y: Native) -> Callable[[], Any] | None:
+    if x.dtype != y.dtype:
+        return None
+    multiply = torch.mm if x.ndim == y.ndim == 2 else torch.matmul
+    if y.ndim >= 2 and _is_transposed(x):
+        return partial(multiply, y.mT, x.mT, out=out.mT)
+    return partial(multiply, x, y, out=out)
+
+
+def _bind_vecdot(out: Native, x: Native, y: Native, axis: int = -1) -> Callable[[], Any] | None:
+    return partial(torch.linalg.vecdot, x, y, dim=axis, out=out) if x.dtype == y.dtype else None
+
+
+def _bind_where(out: Native, condition: Native, x: Any, y: Any) -> Callable[[], Any] | None:
+    return partial(torch.where, condition, x, y, out=out) if _are_alike(x, y) else None
+
+
+def _bind_pair(function: Callable[..., Native]) -> BindShortcut:
+    return lambda out, x, y: partial(function, x, y, out=out) if _are_alike(x, y) else None
+
+
 def _are_alike(x: Any, y: Any) -> bool:
     """Whether both are tensors of one dtype, for which array_api_compat changes nothing."""
     return isinstance(x, torch.Tensor) and isinstance(y, torch.Tensor) and x.dtype == y.dtype
 
 
-def _copy_into(out: Native | None, result: Native) -> Native:
-    return result if out is None else out.copy_(result)
-
-
-def _divide_number(x: Native, number: Native, out: Native | None = None) -> Native:
-    return torch.mul(torch.reciprocal(x, out=out), number, out=out)  # as PyTorch divides a number by a tensor
-
-
-def _bind_pair(function: Callable[..., Native], direct: Callable[..., Native]) -> BindShortcut:
-    """Bind PyTorch's own function where its operands are tensors of one dtype."""
-    return lambda out, x, y: partial(direct if _are_alike(x, y) else function, x, y, out=out)
-
-
-def _bind_sum(out: Native, x: Native, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Callable[[], Any]:
-    if axis == () or dtype is not None:
-        return partial(_sum, x, axis, dtype, keepdims, out=out)
-    return partial(torch.sum, x, _all_if_none(axis), keepdims, out=out)
-
-
-def _bind_max(out: Native, x: Native, axis: Any = None, keepdims: bool = False) -> Callable[[], Any]:
-    if axis == ():
-        return partial(_max, x, axis, keepdims, out=out)
-    return partial(torch.amax, x, _all_if_none(axis), keepdims, out=out)
-
-
-def _bind_matmul(out: Native, x: Native, y: Native) -> Callable[[], Any]:
-    if x.ndim != 2 or y.ndim != 2 or x.dtype != y.dtype:
-        return partial(_matmul, x, y, out=out)
-    return partial(torch.mm, y.mT, x.mT, out=out.mT) if _is_transposed(x) else partial(torch.mm, x, y, out=out)
+def _bind_division(out: Native, x: Native, number: Native) -> Callable[[], Any]:
+    return lambda: torch.mul(torch.reciprocal(x, out=out), number, out=out)
 
 
 def _prefer_method(function: Callable[..., Native], method: Callable[..., Native]) -> BindShortcut:
@@ -184,35 +167,44 @@ class _Gradient(torch.autograd.Function):
 
 
 BITWISE = "bitwise_and bitwise_or bitwise_xor bitwise_left_shift bitwise_right_shift"
-_XP = PatchedNamespace(compat, matmul=_matmul, vecdot=_vecdot, maximum=_maximum, minimum=_minimum)
+_ELEMENTWISE = ("exp", "log", "log1p", "expm1", "tanh", "abs", "sign", "sqrt")
+_XP = PatchedNamespace(
+    compat,
+    **{name: getattr(torch, name) for name in _ELEMENTWISE},
+    **{"matmul": _matmul, "vecdot": _vecdot, "maximum": _maximum, "minimum": _minimum, "take": _take},
+)
 
 
 class TorchBackend(Eager):
     """PyTorch on any of its devices."""
 
     with_out: ClassVar[dict[str, Callable[..., Native]]] = {
-        **{name: getattr(torch, name) for name in ["exp", "log", "log1p", "expm1", "tanh", "abs", "sign", "sqrt"]},
-        **{"minimum": _minimum, "maximum": _maximum, "matmul": _matmul, "vecdot": _vecdot, "where": _where},
-        **{"sum": _sum, "max": _max, "take": _take, "astype": _astype},
+        name: getattr(_XP, name)
+        for name in (*_ELEMENTWISE, "minimum", "maximum", "matmul", "vecdot", "where", "sum", "max", "take", "astype")
     }
     operators: ClassVar[dict[str, Callable[..., Native]]] = {
         **find_operators(torch, f"add sub mul div neg abs bitwise_not lt le gt ge eq ne {BITWISE}"),
         "rtruediv": _divide_number,
     }
     shortcuts: ClassVar[dict[Any, BindShortcut]] = {
-        _sum: _bind_sum,
-        _max: _bind_max,
-        _astype: lambda out, x, dtype, **options: partial(out.copy_, x),
+        compat.sum: _bind_sum,
+        compat.max: _bind_max,
+        _vecdot: _bind_vecdot,
+        compat.where: _bind_where,
+        compat.astype: lambda out, x, dtype, **options: partial(out.copy_, x),
         _matmul: _bind_matmul,
-        _maximum: _bind_pair(_maximum, torch.maximum),
-        _minimum: _bind_pair(_minimum, torch.minimum),
+        _maximum: _bind_pair(torch.maximum),
+        _minimum: _bind_pair(torch.minimum),
+        _divide_number: _bind_division,
         torch.add: _prefer_method(torch.add, torch.Tensor.add_),
         torch.sub: _prefer_method(torch.sub, torch.Tensor.sub_),
         torch.mul: _prefer_method(torch.mul, torch.Tensor.mul_),
         torch.div: _prefer_method(torch.div, torch.Tensor.div_),
     }
+    not_elementwise: ClassVar[set[Callable[..., Native]]] = {
+        *(_matmul, _vecdot, compat.sum, compat.max, _take, compat.astype),
+    }
     depends_on_alignment = True
-    not_elementwise: ClassVar[set[Callable[..., Native]]] = {_matmul, _vecdot, _sum, _max, _take, _astype}
 
     def __init__(self, device: Any = None) -> None:
         try:

@@ -73,7 +73,8 @@ UFUNCS = """
     bitwise_and bitwise_or bitwise_xor left_shift right_shift
 """
 
-BindShortcut: TypeAlias = Callable[..., Callable[[], Any]]  # (out, *args, **options) -> call with less Python around it
+# (out, *args, **options) -> call that writes the result into `out`; None if there is none for these operands
+BindShortcut: TypeAlias = Callable[..., Callable[[], Any] | None]
 
 
 WIDE_DTYPES = {  # that float32 would round
@@ -469,9 +470,14 @@ class Eager(Backend):
     def bind(
         self, function: Callable[..., Native], args: Sequence[Any], options: Any, out: Native
     ) -> Callable[[], Any]:
-        """Return a call without arguments of a function that takes `out`."""
+        """Return a call without arguments that writes the result of a function into `out`."""
         shortcut = self.shortcuts.get(function)
-        return shortcut(out, *args, **options) if shortcut else partial(function, *args, out=out, **options)
+        if shortcut is None:
+            return partial(function, *args, out=out, **options)
+        return shortcut(out, *args, **options) or partial(self._call_and_assign, function, args, options, out)
+
+    def _call_and_assign(self, function: Callable[..., Native], args: Sequence[Any], options: Any, out: Native) -> None:
+        self.assign(out, function(*args, **options))
 
     def bind_assign(self, target: Native, x: Native) -> Callable[[], Any]:
         """Return a call without arguments that writes one array into another."""
