@@ -1,16 +1,13 @@
 """check_backprop: what its report says of the programs of learners, and how it reads any result."""
 
 import re
-import site
-import sys
 import tomllib
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from xpnet import Network
+from xpnet import ArgumentError, Network
 from xpnet.learn import check_backprop
 from xpnet.learn._cases import Cases
 from xpnet.learn._mistakes import FREQUENT, RARE, backpropagate
@@ -98,21 +95,10 @@ def test_updates_after_each_example_are_named_with_their_rate():
     assert "change weights after each example, with the learning rate 0.1:" in explanation[0].mistake
 
 
-def test_a_sum_over_softmax_units_is_not_a_sum_over_everything():
-    """Both are 0, but one has a number for each example."""
-    program = compile_program(
-        edit("rows", *TABLE["mistakes"]["BP3-axis"]["rows"]),
-        lambda z: np.exp(z) / np.exp(z).sum(axis=1, keepdims=True),
-        np.ones_like,
-    )
-    check = check_backprop(program, [3, 2], output_activation="softmax", cost="cross_entropy")
-    assert name_explanations(check) == [("BP3-axis",)]
-
-
 def test_a_right_program_passes_in_both_layouts_and_reductions():
     check = check_backprop(write(), [3, 4, 2])
     assert check.passed
-    assert (check.equation, check.explanations, check.wrong, check.notes, check.error) == (None, [], [], [], None)
+    assert (check.equation, check.explanations, check.notes) == (None, [], [])
     assert [(row["layer"], row["parameter"]) for row in check.rows] == [(1, "w"), (1, "b"), (2, "w"), (2, "b")]
     lines = repr(check).splitlines()
     assert lines[0] == "Backpropagation in 3-4-2: sigmoid; quadratic cost, mean over the examples in rows"
@@ -131,39 +117,6 @@ def test_the_report_names_equation_layer_mistake_and_remedy():
         "  BP2, the error of a hidden layer: δ = (wᵀ δ of the next layer) ⊙ σ′(z)",
         "  To fix it, multiply by σ′(z) of the layer whose δ it is",
     ]
-    row = check.rows[0]
-    assert abs(row["yours"] - row["right"]) > 1e-4
-    assert row["error"] > 0.1
-
-
-def test_the_right_gradients_are_those_of_central_differences():
-    """The numbers of the column "right" are derivatives of the cost: learners may trust them."""
-    seen = []
-
-    def backward(weights, biases, x, y):
-        seen.append((weights, biases, x, y))
-        return [np.zeros_like(w) for w in weights], [np.zeros_like(b) for b in biases]
-
-    check = check_backprop(backward, [2, 3, 2])
-    gradients = []
-    for weights, biases, x, y in seen[:3]:
-
-        def cost(weights=weights, biases=biases, x=x, y=y):
-            a = x
-            for w, b in zip(weights, biases):
-                a = 1 / (1 + np.exp(-(a @ w.T + b)))
-            return 0.5 * np.sum((a - y) ** 2) / len(x)
-
-        for l, row in enumerate(check.rows):
-            array = (weights, biases)[l % 2][l // 2]
-            value, h = array[row["at"]], 1e-5
-            array[row["at"]] = value + h
-            above = cost()
-            array[row["at"]] = value - h
-            gradients.append((above - cost()) / (2 * h))
-            array[row["at"]] = value
-    for l, row in enumerate(check.rows):  # each row is of one of the three minibatches
-        assert min(abs(row["right"] - g) for g in gradients[l :: len(check.rows)]) < 1e-9
 
 
 def test_the_other_reduction_is_an_argument_not_only_a_mistake():
@@ -210,16 +163,6 @@ def test_a_program_that_is_right_for_the_given_sizes_only_passes_with_a_note():
     assert check.notes[0].endswith("written for 3 inputs. For the sizes that you gave it runs")
 
 
-def test_a_mistake_in_a_program_for_one_network_only_is_named():
-    def backward(weights, biases, x, y):
-        assert x.shape[1] == 3
-        return write("BP3-last")(weights, biases, x, y)
-
-    check = check_backprop(backward, [3, 4, 2])
-    assert name_explanations(check) == [("BP3-last",)]
-    assert "your function raised AssertionError" in check.notes[-1]
-
-
 def test_mistakes_that_cannot_be_told_apart_are_both_named():
     def backward(weights, biases, x, y):
         assert weights[0].shape == (1, 1)
@@ -263,11 +206,6 @@ def test_a_fresh_mistake_is_located_and_named(fresh):
     check = check_backprop(compile_program(edit("rows", *fresh["edits"])), [3, 5, 2])
     assert (check.passed, check.equation) == (False, fresh["equation"])
     assert fresh["words"] in repr(check)
-
-
-def test_a_wrong_difference_is_named_where_the_slope_cancels():
-    backward = compile_program(edit("rows", ("output_error(zs[l], activations[-1], y)", "(activations[-1] + y)")))
-    assert "adds the targets" in repr(check_backprop(backward, [3, 5, 2], cost="cross_entropy"))
 
 
 def draw_case(kind, sizes, **settings):
@@ -490,58 +428,11 @@ def test_sums_that_are_kept_between_calls_are_noticed_and_blame_no_equation():
     assert (check.equation, check.wrong) == (None, [(1, "b")])
 
 
-def test_a_changed_argument_is_the_cause_that_comes_first():
-    source = ROWS.replace("    zs, activations = [], [x]\n", "    x -= x.mean(axis=0)\n    zs, activations = [], [x]\n")
-    check = check_backprop(compile_program(source), [3, 4, 2])
-    assert check.notes == ["Your function changes its arguments: x. Let it work on copies of them"]
-    assert (check.equation, len(check.wrong)) == (None, 4)
-
-
-def test_float32_is_exact_enough():
-    def backward(weights, biases, x, y):
-        gw, gb = write()(weights, biases, x, y)
-        return [np.float32(w) for w in gw], [np.float32(b) for b in gb]
-
-    assert check_backprop(backward, [3, 4, 2]).passed
-
-
 def test_a_signature_that_does_not_fit_is_named():
     check = check_backprop(lambda weights, biases: None, [3, 2])
     assert check.notes[0].endswith("It is called as backward(weights, biases, x, y)")
     assert isinstance(check.error, TypeError)
     assert check.rows == []
-
-
-@pytest.mark.parametrize(
-    ("library", "own", "place"),
-    [
-        ("other/site-packages", ".", "line 4, return fail(x)"),
-        ("lib", ".", "line 4, return fail(x)"),  # which a .pth file names
-        (
-            "project",
-            "project",
-            "line 2 of library.py, def fail(x): np.linalg.inv(x)",
-        ),  # as that file does of the learner's project
-        ("elsewhere", ".", "line 2 of library.py, def fail(x): np.linalg.inv(x)"),
-    ],
-)
-def test_an_error_is_shown_where_the_learner_s_own_files_raised_it(library, own, place, tmp_path, monkeypatch):
-    """In the deepest of them, and not in a library that it calls."""
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    for folder in ("site", "lib", "project"):
-        (tmp_path / folder).mkdir()
-    (tmp_path / "site" / "some.pth").write_text(f"import os\n\n../lib\n{tmp_path / 'project'}\n")
-    site.addsitedir(str(tmp_path / "site"))
-    names = {}
-    for file, text in (
-        (tmp_path / library / "library.py", "import numpy as np\ndef fail(x): np.linalg.inv(x)"),
-        (tmp_path / own / "network.py", "\n\ndef backprop(weights, biases, x, y):\n    return fail(x)\n"),
-    ):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
-        exec(compile(text, str(file), "exec"), names)
-    check = check_backprop(names["backprop"], [3, 2])
-    assert f"raised LinAlgError in {place}: Last 2 dim" in check.notes[0]
 
 
 @pytest.mark.parametrize(("layout", "other"), [("rows", "columns"), ("columns", "rows")])
@@ -553,18 +444,18 @@ def test_a_program_for_the_other_layout_is_told_the_argument(layout, other):
     assert not any("It runs with" in note for note in neither.notes)
 
 
-def test_wrong_arguments_raise():
-    with pytest.raises(TypeError, match=r"backward=3 must be a function of \(weights, biases, x, y\)"):
-        check_backprop(3, [3, 2])
-    with pytest.raises(ValueError, match="layout='cols' is unknown; choose from 'rows', 'columns'"):
-        check_backprop(write(), [3, 2], layout="cols")
-    with pytest.raises(ValueError, match="reduction='average' is unknown; choose from 'mean', 'sum'"):
-        check_backprop(write(), [3, 2], reduction="average")
-    with pytest.raises(ValueError, match="sizes"):
-        check_backprop(write(), [3])
-    for seed in (-1, "a", 1.5):
-        with pytest.raises(ValueError, match=r"seed=.* must be None or a whole number of at least 0"):
-            check_backprop(write(), [3, 2], seed=seed)
+@pytest.mark.parametrize(
+    ("backward", "options", "message"),
+    [
+        (3, {}, "backward=3 must be a function of (weights, biases, x, y)"),
+        (write(), {"layout": "cols"}, "layout='cols' is unknown; choose from 'rows', 'columns'"),
+        (write(), {"reduction": "average"}, "reduction='average' is unknown; choose from 'mean', 'sum'"),
+        (write(), {"seed": 1.5}, "seed=1.5 must be None or a whole number of at least 0"),
+    ],
+)
+def test_wrong_arguments_raise(backward, options, message):
+    with pytest.raises(ArgumentError, match=re.escape(message)):
+        check_backprop(backward, [3, 2], **options)
 
 
 @pytest.mark.parametrize("sizes", [[3, 4, 2], [3, 3, 3]])
@@ -576,39 +467,6 @@ def test_arrays_of_arrays_are_read_as_lists(sizes):
         return [np.array(part, dtype=object) for part in right(*arguments)]
 
     assert check_backprop(backward, sizes).passed
-
-
-class ColumnNetwork:
-    """A network with the interface of the book's, for one example in a column; `slope` is σ′ of BP2."""
-
-    slope = staticmethod(lambda a: a * (1 - a))
-
-    def __init__(self, sizes):
-        self.weights = self.biases = None  # the page sets them
-
-    def backprop(self, x, y):
-        activations = [x]
-        for w, b in zip(self.weights, self.biases):
-            activations.append(1 / (1 + np.exp(-(w @ activations[-1] + b))))
-        delta = (activations[-1] - y) * activations[-1] * (1 - activations[-1])
-        nabla_b, nabla_w = [delta], [delta @ activations[-2].T]
-        for l in range(2, len(self.weights) + 1):
-            delta = self.weights[-l + 1].T @ delta * self.slope(activations[-l])
-            nabla_b.insert(0, delta)
-            nabla_w.insert(0, delta @ activations[-l - 1].T)
-        return nabla_b, nabla_w
-
-
-@pytest.mark.parametrize("slope", [ColumnNetwork.slope, np.ones_like])
-def test_the_lines_of_the_page_adapt_the_book_s_program(slope, monkeypatch, capsys):
-    page = Path(__file__).parents[1] / "docs" / "learn" / "check-your-backprop.md"
-    (block,) = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
-    monkeypatch.setattr(ColumnNetwork, "slope", staticmethod(slope))
-    monkeypatch.setitem(sys.modules, "network", SimpleNamespace(Network=ColumnNetwork))
-    exec(block, {"check_backprop": check_backprop})
-    assert capsys.readouterr().out.splitlines()[-3 if slope is np.ones_like else -1] == (
-        "The likely mistake: BP2 leaves out σ′(z)" if slope is np.ones_like else "passed"
-    )
 
 
 def test_the_report_on_the_page_is_that_of_its_program():

@@ -8,13 +8,10 @@ are those of the function is the likely mistake.
 from __future__ import annotations
 
 import math
-import sys
-import sysconfig
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -396,30 +393,15 @@ def _locate(wrong: list[tuple[int, str]], n: int) -> tuple[str | None, str]:
 # The report
 
 
-def _is_of_library(filename: str, function_file: str) -> bool:
-    """Tell whether a file is in a folder of libraries: of Python, of xpnet, or one in which Python looks for modules.
-
-    A folder with the learner's function in it, or around or below the current folder, is a project of the learner.
-    """
-    path, here = Path(filename), Path.cwd()
-    folders = [Path(sysconfig.get_path("stdlib")), Path(__file__).parents[1]]
-    for folder in (Path(entry).absolute() for entry in sys.path if entry):  # by .pth files, too
-        is_own = Path(function_file).is_relative_to(folder) or here.is_relative_to(folder)
-        if not is_own and not folder.is_relative_to(here):
-            folders.append(folder)
-    is_installed = not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
-    return is_installed or filename.startswith("<frozen ") or any(map(path.is_relative_to, folders))
-
-
 def _describe_error(answer: Answer) -> str:
     """Say what the function raised, with which network, and in which line of it."""
     error, case = answer.error, answer.case
     frames = traceback.extract_tb(error.__traceback__)[1:]  # type: ignore
-    own = [frame for frame in frames if not _is_of_library(frame.filename, frames[0].filename)] or frames
-    place, call = "", "" if own else ". It is called as backward(weights, biases, x, y)"
+    own = [frame for frame in frames if frame.filename == frames[0].filename]
+    place, call = "", ". It is called as backward(weights, biases, x, y)"
     if own:
-        file = "" if own[-1].filename == frames[0].filename else f" of {Path(own[-1].filename).name}"
-        place = f" in line {own[-1].lineno}{file}{f', {own[-1].line}' if own[-1].line else ''}"
+        line = own[-1].line
+        place, call = f" in line {own[-1].lineno}{f', {line}' if line else ''}", ""
     return (
         f"With the sizes {case.sizes} and {len(case.x)} {LAYOUTS[case.layout]}, your function raised "
         f"{type(error).__name__}{place}: {error}{call}"
