@@ -30,7 +30,8 @@ def get_backend(backend: Any = None, device: Any = None) -> Backend:
     ----------
     backend
         ``"numpy"``, ``"cupy"``, ``"torch"``, ``"jax"``, ``"dpnp"``, the namespace module of any Array API library, or
-        a `Backend`. None lets `device` decide.
+        a `Backend`. None lets `device` decide. CuPy, dpnp, and any device of PyTorch and JAX but the CPU are
+        *experimental*: :doc:`/understand/reliability`.
     device
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, or a device in the library's own terms. Without `backend`, the CPU means
         NumPy, a CUDA device CuPy, and ``"auto"`` CuPy if a GPU can be used, else NumPy (standard error says which).

@@ -22,6 +22,8 @@ LAUNCHERS = {
 class Distributed:
     """How the processes of an MPI communicator share a training: the argument `distributed` of `Network.train`.
 
+    *Experimental* on more than one machine: :doc:`/understand/reliability`.
+
     Parameters
     ----------
     comm
