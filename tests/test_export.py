@@ -446,8 +446,6 @@ def test_the_command_writes_the_columns_of_a_table(tmp_path, capsys, monkeypatch
     assert main(["export", "net", "-o", "net.onnx", "--encoded"]) == 0
     n = net.sizes[0]
     assert capsys.readouterr().out == f"Wrote net.onnx: x (batch, {n}) of float32, y (batch, 1) of float32\n"
-    assert main(["export", "net", "-o", "net.onnx", "--input-dtype", "uint8"]) == 1
-    assert "--input-dtype uint8 is for encoded inputs, and this file takes the columns of a " in capsys.readouterr().err
 
 
 # What is refused

@@ -19,7 +19,6 @@ from matplotlib.image import imread
 from matplotlib.text import Text
 
 from xpnet import ArgumentError, Ensemble, History, Network, plots
-from xpnet.cli import main
 from xpnet.estimators import MLPClassifier
 
 # JAX compiles programs for each of these tests, so that only what it could get wrong alone runs there
@@ -421,43 +420,6 @@ def test_without_matplotlib_it_says_what_to_install():
     message = done.stderr.splitlines()[-1]
     assert message.startswith("ImportError: xpnet.plots needs matplotlib 3.8 or newer (")
     assert message.endswith("); install it with: pip install -e '.[plots]' in a checkout of xpnet")
-
-
-# The command
-
-
-def test_the_command_draws_the_learning_curve(tmp_path, capsys):
-    path = tmp_path / "curve.png"
-    assert main(["train", "--epochs", "2", "--hidden", "5", "--quiet", "--plot", str(path)]) == 0
-    assert capsys.readouterr().err == ""
-    assert np.ptp(imread(path)[..., :3]) == 1
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["--plot", "curve.xyz"], "--plot curve.xyz must end in .png, .pdf, .svg, .jpg, which names its format"),
-        (["--plot", "curve"], "--plot curve must end in .png"),
-        (["--plot", "no/such/folder/curve.png"], "there is no folder"),
-        (["--plot", "."], "--plot . is a folder; name a file in it"),
-        (["--plot", "curve.png", "--epochs", "0"], "--plot curve.png needs epochs to draw, and --epochs is 0"),
-    ],
-)
-def test_the_command_refuses_a_picture_before_training(words, message, capsys, monkeypatch):
-    monkeypatch.setattr(Network, "train", None)
-    assert main(["train", *words]) == 1
-    assert message in capsys.readouterr().err
-
-
-def test_the_command_says_what_to_install_before_training(capsys, monkeypatch):
-    monkeypatch.setattr(Network, "train", None)
-    monkeypatch.delitem(sys.modules, "xpnet.plots")
-    monkeypatch.delattr("xpnet.plots", raising=False)
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    assert main(["train", "--plot", "curve.png"]) == 1
-    error = capsys.readouterr().err
-    assert error.startswith("xpnet: error: --plot curve.png: xpnet.plots needs matplotlib 3.8 or newer (")
-    assert error.endswith("install it with: pip install -e '.[plots]' in a checkout of xpnet\n")
 
 
 if __name__ == "__main__":

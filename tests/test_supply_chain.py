@@ -203,7 +203,7 @@ def test_arrays_are_read_without_pickle() -> None:
     for call in of_numpy:
         assert ["allow_pickle", "False"] in [[word.arg, ast.unparse(word.value)] for word in call.keywords]
     others = {ast.unparse(call.func) for call in calls} - {ast.unparse(call.func) for call in of_numpy}
-    assert others == {"Network.load", "Ensemble.load", "load"}  # the last is the command's
+    assert others == {"Network.load", "Ensemble.load"}
 
 
 # What is bundled

@@ -16,7 +16,6 @@ from test_bad_input import refused
 from xpnet import Network, Term, get_backend
 from xpnet.backends._machine import THREAD_VARIABLES, Workers
 from xpnet.backends._numpy import NumPyBackend
-from xpnet.cli import main
 from xpnet.training.callback import Callback
 
 X, Y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
@@ -209,13 +208,6 @@ def test_the_estimators_choose_too(monkeypatch):
     MLPClassifier(max_iter=300, tol=1.0, n_iter_no_change=2, callbacks=[seen]).fit(X, Y)
     assert seen.threads == 1
     assert threads("numpy") == 2
-
-
-def test_the_command_takes_it(capsys):
-    assert main(["train", "--epochs", "1", "--blas-threads", "1"]) == 0
-    for wrong in ("0", "many"):
-        assert main(["train", "--epochs", "1", "--blas-threads", wrong]) != 0
-        assert 'must be a whole number of at least 1, or "auto"' in capsys.readouterr().err
 
 
 def test_ctrl_c_leaves_workers_usable():

@@ -5,12 +5,12 @@ A column is read in one way or refused with the row that does not fit; nothing i
 
 from __future__ import annotations
 
-import numbers
 import re
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from itertools import product
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,10 +22,6 @@ TRUTH = {"false": 0, "true": 1}
 BLANKS = {"?", "-", "--", "."}  # missing values, in columns of numbers and dates
 MOSTLY = 0.5  # a column with at least this part of numbers or dates is one of those, and other texts are mistakes
 SAMPLE = 100  # texts among which dates are looked for
-LONGEST = 400  # characters of a number or a date
-WHOLE = 2.0**53  # from here on, a float64 stands for several whole numbers
-ALIKE = {"string", "boolean", "integer", "date", "empty"}  # equal objects of such a kind have one text
-PLAIN = (bool, np.bool_, numbers.Real, Decimal)  # numbers that are not texts
 DAY = 86_400_000_000  # microseconds
 TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
 DATES = (
@@ -37,8 +33,8 @@ FORMATS = tuple(map("".join, product(DATES, TIMES)))
 ISO = "ISO8601"  # as pandas calls it
 DIGIT = re.compile(r"\d")  # every date has one
 DIGITS = re.compile(r"[0-9]+")
+CODE = re.compile(r"0[0-9]+")
 WHOLE_NUMBER = re.compile(r"-?[0-9]+(\.0)?")
-DAY_PATTERN = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 ISO_PATTERN = re.compile(r"\d{4}-\d\d(-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d+)?)?\s*(?P<zone>Z|[+-]\d\d:?\d\d)?)?)?")
 
 
@@ -166,25 +162,22 @@ def label(value: Any) -> str:
     >>> label("setosa"), label(np.float32(1)), label(-0.0), label(0.1), label(True), label(datetime(2024, 12, 31))
     ('setosa', '1', '0', '0.1', 'True', '2024-12-31')
     """
-    if isinstance(value, (float, np.floating)) and value.is_integer():
+    if isinstance(value, (float, np.floating, Decimal)) and value == value // 1:
         return f"{value or 0:.0f}"
-    if isinstance(value, Decimal):
-        text = f"{value or Decimal():f}"
-        return text.rstrip("0").rstrip(".") if "." in text else text
     return str(value).removesuffix(" 00:00:00") if isinstance(value, date) else str(value).strip()
 
 
 def rewrite(text: str) -> str:
-    """Write a whole number or a day as pandas does in a file if others in its column are none, or the other way round.
+    """Write a whole number as pandas does in a file if others in its column are none, or the other way round.
 
     Examples
     --------
-    >>> [rewrite(text) for text in ("8001", "8001.0", "2024-12-31", "one")]
-    ['8001.0', '8001', '2024-12-31 00:00:00', 'one']
+    >>> [rewrite(text) for text in ("8001", "8001.0", "one")]
+    ['8001.0', '8001', 'one']
     """
-    if WHOLE_NUMBER.fullmatch(text):
-        return text.removesuffix(".0") if text.endswith(".0") else f"{text}.0"
-    return f"{text} 00:00:00" if DAY_PATTERN.fullmatch(text) else text.removesuffix(" 00:00:00")
+    if WHOLE_NUMBER.fullmatch(text) is None:
+        return text
+    return text.removesuffix(".0") if text.endswith(".0") else f"{text}.0"
 
 
 def find_declared(frame: Any) -> list[str]:
@@ -205,8 +198,6 @@ def find_declared(frame: Any) -> list[str]:
 def open_column(series: Any, table: str, column: str, as_text: bool = False) -> Cells:
     """Read the cells of a column of pandas: numbers and truth values as numbers, dates as dates, others as texts.
 
-    Whole numbers that are equal as float64, though they differ, are texts.
-
     Examples
     --------
     >>> import pandas
@@ -214,107 +205,52 @@ def open_column(series: Any, table: str, column: str, as_text: bool = False) -> 
     ['a', 'b']
     """
     import pandas
-    from pandas.api import types
 
-    cells = Cells(table, column)
-    if types.is_complex_dtype(series.dtype) or types.is_timedelta64_dtype(series.dtype):
+    if series.dtype.kind in "cm":
         raise ArgumentError(f"{table} holds {series.dtype} in column {column!r}; give numbers, dates or texts")
-    if types.is_numeric_dtype(series.dtype) and not as_text:
-        numbers = series.to_numpy(np.float64, na_value=np.nan)
-        if series.dtype.kind == "f" or not _lose_digits(series.to_numpy(), numbers):
-            return cells._replace(numbers=numbers)
+    if not as_text and pandas.api.types.is_numeric_dtype(series.dtype):
+        return Cells(table, column, numbers=series.to_numpy(np.float64, na_value=np.nan))
     try:
-        codes, values = _factorize(series)
+        codes, values = pandas.factorize(series)
     except TypeError as error:  # of lists
         raise ArgumentError(f"{table} holds {error} in column {column!r}; give numbers, dates or texts") from error
-    if not as_text and (kind := _find_kind(values)) == "date":
-        return cells._replace(
-            codes=codes, values=pandas.to_datetime(pandas.Index(values), utc=_are_zoned(values, cells))
-        )
-    if not as_text and kind == "number":
-        floats = _to_floats(cells._replace(codes=codes, values=values), values)
-        if not _lose_digits(values, floats):
-            return cells._replace(numbers=cells._replace(codes=codes).spread(floats))
+    cells = Cells(table, column, codes)
+    if as_text or not len(values):
+        return _merge(cells, [label(value) for value in values])
+    if series.dtype.kind == "M" or all(isinstance(value, date) for value in values):
+        zoned = all(value.tzinfo for value in values) if hasattr(values[0], "tzinfo") else False
+        return cells._replace(values=pandas.to_datetime(pandas.Index(values), utc=zoned))
+    are_real = [isinstance(value, (Real, Decimal)) for value in values]
+    if all(are_real):
+        return Cells(table, column, numbers=cells.spread([float(value) for value in values]))
     texts = [label(value) for value in values]
-    if not as_text:
-        texts = _write_points(texts, values)
-    if not as_text and texts and {text.lower() for text in texts} <= TRUTH.keys():
-        return cells._replace(numbers=cells._replace(codes=codes).spread([TRUTH[text.lower()] for text in texts]))
+    if {text.lower() for text in texts} <= TRUTH.keys():
+        return Cells(table, column, numbers=cells.spread([TRUTH[text.lower()] for text in texts]))
+    if any(are_real) and all(_are_numbers([text for text in texts if text not in BLANKS])):
+        # A point of a real number among texts does not separate thousands: 3.428 is written as 3.4280
+        texts = [re.sub(r"\.\d+", r"\g<0>0", text) if is_real else text for text, is_real in zip(texts, are_real)]
+    return _merge(cells, texts)
+
+
+def _merge(cells: Cells, texts: Sequence[str]) -> Cells:
+    """Make cells of texts of which some are equal, since spaces do not make texts different; empty ones are missing."""
     merged = {text: k for k, text in enumerate(dict.fromkeys(filter(None, texts)))}
-    codes = np.array([*(merged.get(text, -1) for text in texts), -1])[codes]  # spaces do not make texts different
+    codes = np.array([*(merged.get(text, -1) for text in texts), -1])[cells.codes]
     return cells._replace(codes=codes, values=list(merged))
 
 
-def _factorize(series: Any) -> tuple[np.ndarray, Any]:
-    """Number the values of a column by their types and texts, -1 where they are missing; return these and the values.
-
-    To pandas, 1, 1.0 and True are one value: the first of them.
-    """
-    import pandas
-
-    codes, values = pandas.factorize(series)
-    if series.dtype != object or pandas.api.types.infer_dtype(series) in ALIKE:
-        return codes, values
-    places: dict[tuple[type, str], int] = {}
-    objects, values = series.tolist(), []
-    for row in np.flatnonzero(codes >= 0):
-        value = objects[row]
-        codes[row] = places.setdefault((type(value), label(value)), len(places))
-        if len(values) < len(places):
-            values.append(value)
-    return codes, values
-
-
-def _lose_digits(values: Any, floats: np.ndarray) -> bool:
-    """Tell whether whole numbers that differ are equal as float64."""
-    large = np.flatnonzero(np.abs(floats) >= WHOLE)
-    return len({values[k] for k in large}) > len(set(floats[large]))
-
-
-def _write_points(texts: list[str], values: Any) -> list[str]:
-    """Write real numbers among texts that are numbers so that a point cannot separate thousands: 3.428 as 3.4280."""
-    reals = [not isinstance(value, str) and isinstance(value, PLAIN) for value in values]
-    if not any(reals) or not all(_are_numbers([text for text in texts if text not in BLANKS])):
-        return texts
-    return [re.sub(r"\.\d+", r"\g<0>0", text) if is_real else text for text, is_real in zip(texts, reals)]
-
-
-def _find_kind(values: Any) -> str:
-    from pandas.api import types
-
-    if types.is_datetime64_any_dtype(values):
-        return "date"
-    if len(values) and all(isinstance(value, PLAIN) for value in values):
-        return "number"
-    return "date" if len(values) and all(isinstance(value, date) for value in values) else "text"
-
-
-def _are_zoned(values: Any, cells: Cells) -> bool:
-    """Tell whether dates have time zones; refuse a mixture."""
-    zoned = {getattr(value, "tzinfo", None) is not None for value in values}
-    if len(zoned) == 2:
-        raise ArgumentError(
-            f"some dates in column {cells.column!r} of {cells.table} have a time zone and others have none; write all "
-            "alike"
-        )
-    return zoned == {True}
-
-
-def _to_floats(cells: Cells, values: Iterable[Any]) -> np.ndarray:
-    floats = []
-    for value in values:
-        try:
-            floats.append(float(value))
-        except OverflowError as error:
-            raise cells.error(value, "which is too large for a number of 64 bits") from error
-    return np.array(floats)
+def check_finite(values: np.ndarray, cells: Cells) -> None:
+    """Refuse a column whose numbers are not all finite, or missing."""
+    if len(infinite := np.flatnonzero(np.isinf(values))):
+        row = int(infinite[0])
+        raise ArgumentError(f"{cells.table} holds {values[row]} in {place(row, cells.column)}; give finite numbers")
 
 
 # Texts that are numbers
 
 
-def find_decimal(columns: Iterable[Cells]) -> str | None:
-    """Find whether the numbers of a table have decimal points or commas; None if nothing shows it.
+def find_decimal(columns: Iterable[Cells]) -> str:
+    """Find whether the numbers of a table have decimal points or commas; nothing if no text shows it.
 
     Raises
     ------
@@ -330,21 +266,21 @@ def find_decimal(columns: Iterable[Cells]) -> str | None:
     for cells in filter(lambda cells: cells.is_text, columns):
         texts = _strip_units(cells)[1]
         fitting = [decimal for decimal in PATTERNS if _fit(texts, decimal)]
-        if len(fitting) == 1 and fitting[0] not in examples:
-            examples[fitting[0]] = cells
+        if len(fitting) == 1:
+            examples.setdefault(fitting[0], cells)
     if len(examples) == 2:
         point, comma = (
-            cells.quote(next(text for text in cells.values if not _are_numbers([text], (other,))[0]))
+            cells.quote(next(text for text in cells.values if not _are_numbers([text], other)[0]))
             for cells, other in ((examples["."], ","), (examples[","], "."))
         )
         raise ArgumentError(
             f"{examples['.'].table} has decimal points, as in {point}, and decimal commas, as in {comma}; write all "
             "numbers alike, or leave columns out"
         )
-    return next(iter(examples), None)
+    return next(iter(examples), "")
 
 
-def find_marks(columns: Iterable[Cells], decimal: str | None = None, points: bool = False) -> Marks:
+def find_marks(columns: Iterable[Cells], decimal: str = "") -> Marks:
     """Find how the numbers of a table are written.
 
     Parameters
@@ -353,8 +289,6 @@ def find_marks(columns: Iterable[Cells], decimal: str | None = None, points: boo
         Columns of the table; those that hold numbers written as texts are looked at.
     decimal
         The decimal mark that the rest of the table shows, if these columns do not.
-    points
-        Whether points are taken for decimal marks elsewhere in the table.
 
     Raises
     ------
@@ -372,21 +306,7 @@ def find_marks(columns: Iterable[Cells], decimal: str | None = None, points: boo
     texts = [text for cells in columns for text in cells.values if text not in BLANKS]
     if shown := find_decimal(columns) or decimal:
         return Marks(shown, any(OTHER[shown] in text for text in texts))
-    return Marks("." if points or any("." in text for text in texts) else "")
-
-
-def find_missing(cells: Cells, is_category: bool = False) -> np.ndarray:
-    """Tell which rows have no value, (n,) of bool; categories may be any text.
-
-    Examples
-    --------
-    >>> find_missing(Cells("X", "a", np.array([0, 1, -1]), ["?", "2"]))
-    array([ True, False,  True])
-    """
-    if cells.numbers is not None:
-        return np.isnan(cells.numbers)
-    blanks = [] if is_category else [k for k, value in enumerate(cells.values) if value in BLANKS]
-    return np.isin(cells.codes, [-1, *blanks])
+    return Marks("." if any("." in text for text in texts) else "")
 
 
 def are_numbers(cells: Cells) -> bool:
@@ -426,25 +346,20 @@ def read_cells(cells: Cells, marks: Marks) -> Numbers | Dates | Texts:
     array([1234.5,    2. ,    nan])
     """
     if cells.numbers is not None:
-        return Numbers(cells.numbers)
+        return read_numbers(cells, marks)
     if not cells.is_text:
-        return Dates(cells.spread(_to_days(cells.values)), "", cells.values.tz is not None)
-    as_texts = Texts(cells.codes, cells.values)
+        return read_dates(cells, "")
     if cells.is_category:
-        return as_texts
+        return Texts(cells.codes, cells.values)
     texts = [text for text in cells.values if text not in BLANKS]
-    if not texts:
-        return Numbers(np.full(len(cells.codes), np.nan))
-    if are_numbers(cells):
-        numbers = read_numbers(cells, marks)
-        large = np.abs(numbers.values) >= WHOLE
-        loses_digits = len(np.unique(cells.codes[large])) > len(np.unique(numbers.values[large]))
-        return as_texts if are_codes(texts) or loses_digits else numbers
-    if formats := find_formats(cells, texts):
-        return read_dates(cells, choose_format(cells, formats))
-    if not any(map(_is_code, texts)):
-        _refuse_mixture(cells, texts)
-    return as_texts
+    if not are_codes(texts):
+        if are_numbers(cells):
+            return read_numbers(cells, marks)
+        if formats := find_formats(cells, texts):
+            return read_dates(cells, choose_format(cells, formats))
+        if not any(map(CODE.fullmatch, texts)):
+            _refuse_mixture(cells, texts)
+    return Texts(cells.codes, cells.values)
 
 
 def are_codes(texts: Iterable[str]) -> bool:
@@ -456,11 +371,7 @@ def are_codes(texts: Iterable[str]) -> bool:
     (True, False, False)
     """
     texts = [*texts]
-    return any(map(_is_code, texts)) and all(map(DIGITS.fullmatch, texts))
-
-
-def _is_code(text: str) -> bool:
-    return len(text) > 1 and text[0] == "0" and DIGITS.fullmatch(text) is not None
+    return any(map(CODE.fullmatch, texts)) and all(map(DIGITS.fullmatch, texts))
 
 
 def number_truth(cells: Cells) -> Cells:
@@ -471,34 +382,31 @@ def number_truth(cells: Cells) -> Cells:
 
 
 def read_numbers(cells: Cells, marks: Marks, remedy: str = "") -> Numbers:
-    """Read cells that must be numbers, each by itself; the message for something else ends with `remedy`."""
-    if cells.numbers is not None:
-        return Numbers(cells.numbers)
-    unit, texts = _strip_units(cells) if cells.is_text else ("", ["date"] * len(cells.values))
-    _check_numbers(cells, texts, marks, remedy)
-    numbers = [_parse_number(text, marks.decimal or ".") for text in texts]
-    for value, number in zip(cells.values, numbers):
-        if np.isinf(number):
-            raise cells.error(value, "which is too large for a number of 64 bits")
-    return Numbers(cells.spread(numbers), unit)
+    """Read cells that must be finite numbers, each by itself; the message for something else ends with `remedy`."""
+    unit, values = "", cells.numbers
+    if values is None:
+        unit, texts = _strip_units(cells) if cells.is_text else ("", ["date"] * len(cells.values))
+        _check_numbers(cells, texts, marks, remedy)
+        values = cells.spread([_parse_number(text, marks.decimal or ".") for text in texts])
+    check_finite(values, cells)
+    return Numbers(values, unit)
 
 
 def _check_numbers(cells: Cells, texts: Sequence[str], marks: Marks, remedy: str) -> None:
     """Refuse texts, of cells without units, that are not numbers with these marks, whatever the other cells are."""
     decimal = marks.decimal or "."
     other = OTHER[decimal]
-    if wrong := [k for k, text in enumerate(texts) if text and not PATTERNS[decimal].fullmatch(text)]:
-        for k in wrong:
-            if not PATTERNS[other].fullmatch(texts[k]):
-                raise cells.error(cells.values[k], f"which is not a number{remedy and '; '}{remedy}")
-        problem = f"but other numbers, here or in training, have decimal {STYLES[decimal]}; write all numbers alike"
-        raise cells.error(cells.values[wrong[0]], problem)
-    for k, text in enumerate(texts):
+    for value, text in zip(cells.values, texts):
+        if text and not PATTERNS[decimal].fullmatch(text):
+            if not PATTERNS[other].fullmatch(text):
+                raise cells.error(value, f"which is not a number{remedy and '; '}{remedy}")
+            style = f"have decimal {STYLES[decimal]}; write all numbers alike"
+            raise cells.error(value, f"but other numbers, here or in training, {style}")
         if other in text and not marks.grouped and PATTERNS[other].fullmatch(text):
             point, comma = (_parse_number(text, mark) for mark in PATTERNS)
             alike = f", and with decimal {STYLES[decimal]}" if marks.decimal else ""
             remedy = f"write numbers without thousands separators{alike}"
-            raise cells.error(cells.values[k], f"which may be {point:g} or {comma:g}; {remedy}")
+            raise cells.error(value, f"which may be {point:g} or {comma:g}; {remedy}")
 
 
 def _strip_units(cells: Cells) -> tuple[str, list[str]]:
@@ -510,7 +418,7 @@ def _strip_units(cells: Cells) -> tuple[str, list[str]]:
 
 
 def _fit(texts: Iterable[str], mark: str) -> bool:
-    return all(not text or (len(text) <= LONGEST and PATTERNS[mark].fullmatch(text)) for text in texts)
+    return all(not text or PATTERNS[mark].fullmatch(text) for text in texts)
 
 
 def _parse_number(text: str, mark: str) -> float:
@@ -528,7 +436,7 @@ def find_formats(cells: Cells, texts: Sequence[str]) -> list[str]:
     if all(map(ISO_PATTERN.fullmatch, texts)):
         _has_zones(cells, texts)
         return [ISO] if not _parse_dates(texts, ISO).isna().any() else []
-    if not DIGIT.search(texts[0][:LONGEST]):  # or each column of words would be parsed a hundred times
+    if not DIGIT.search(texts[0]):  # or each column of words would be parsed a hundred times
         return []
     formats = [name for name in FORMATS if not _parse_dates(texts[:1], name).isna().any()]
     return [name for name in formats if not _parse_dates(texts, name).isna().any()]
@@ -558,12 +466,11 @@ def read_dates(cells: Cells, date_format: str) -> Dates:
     texts = ["" if text in BLANKS else text for text in cells.values]
     present = [text for text in texts if text]
     date_format = date_format or ISO
-    if _parse_dates(present, date_format).isna().all() and (formats := find_formats(cells, present)):
+    if present and _parse_dates(present, date_format).isna().all() and (formats := find_formats(cells, present)):
         date_format = choose_format(cells, formats)
     parsed = _parse_dates(texts, date_format)
-    missing = parsed.isna()
-    for k, text in enumerate(texts):
-        if text and missing[k]:
+    for text, missing in zip(texts, parsed.isna()):
+        if text and missing:
             raise cells.error(text, f"which is not a date as in {example_of(date_format)}")
     zoned = date_format == ISO and _has_zones(cells, present)
     return Dates(cells.spread(_to_days(parsed)), date_format, zoned)
@@ -582,12 +489,10 @@ def _parse_dates(texts: Sequence[str], date_format: str) -> Any:
     """Parse dates, with time zones as UTC; what does not fit is missing."""
     import pandas
 
-    # pandas takes "now" for a date
-    texts = [text if len(text) <= LONGEST and DIGIT.search(text) else "" for text in texts]
+    texts = [text if DIGIT.search(text) else "" for text in texts]  # pandas takes "now" for a date
     if not any(texts):  # a column of words, for which pandas would take its time
         return pandas.DatetimeIndex([pandas.NaT] * len(texts))
-    parsed = pandas.to_datetime(texts, format=date_format, errors="coerce", utc=True)
-    return parsed.tz_localize(None)
+    return pandas.to_datetime(texts, format=date_format, errors="coerce", utc=True).tz_localize(None)
 
 
 def _to_days(dates: Any) -> np.ndarray:
@@ -614,8 +519,7 @@ def _refuse_mixture(cells: Cells, texts: Sequence[str]) -> None:
     counts = dict(zip(cells.values, np.bincount(cells.codes[cells.codes >= 0], minlength=len(cells.values))))
     for kind, find in (("numbers", _are_numbers), ("dates", _are_dates)):
         some = texts if kind == "numbers" else texts[:SAMPLE]
-        fits = find(some)
-        weights = np.array([counts[text] for text in some])
+        fits, weights = find(some), np.array([counts[text] for text in some])
         if weights[fits].sum() >= MOSTLY * weights.sum():
             other = next((text for text, fit in zip(some, fits) if not fit), some[0])
             raise cells.error(

@@ -17,12 +17,11 @@ from xpnet.data.conversion import refuse_masks_and_units
 from xpnet.errors import ArgumentError
 from xpnet.network.ensemble import Ensemble
 from xpnet.network.network import Network
-from xpnet.tables._cells import Marks, find_decimal, find_declared, find_marks
+from xpnet.tables._cells import find_declared, find_marks
 from xpnet.tables.columns import (
     DroppedColumn,
     Encoded,
     Limits,
-    NumberColumn,
     check_bins,
     check_columns,
     encode_columns,
@@ -277,10 +276,8 @@ def encode_table(encoder: TableEncoder, X: Any) -> Encoded:
     columns, X = from_plain(encoder.columns_), check_table(encoder, X, reset=False)
     if isinstance(X, Features):
         check_columns([column for column in columns if not isinstance(column, DroppedColumn)], [*X.cells], X.table)
-        return encode_columns(columns, X.cells, X.marks).take(X.rows)
-    cells = read_frame(columns, _to_frame(X), "X")
-    unmarked = [column.name for column in columns if isinstance(column, NumberColumn) and not column.decimal]
-    encoded = encode_columns(columns, cells, Marks(find_decimal(cells[name] for name in unmarked) or ""))
+        return encode_columns(columns, X.cells, X.marks.decimal).take(X.rows)
+    encoded = encode_columns(columns, read_frame(columns, _to_frame(X), "X"))
     for line in encoded.describe("X"):
         warn(line)
     return encoded

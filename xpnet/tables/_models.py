@@ -11,10 +11,9 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.validation import check_is_fitted
 
-from xpnet._checks import check_lengths, choices, count, list_names, show, warn, yes_or_no
+from xpnet._checks import check_dict, check_lengths, choices, count, list_names, show, warn, yes_or_no
 from xpnet._names import explain_arguments
 from xpnet.backends import backend_of, to_host
-from xpnet.backends.base import Backend
 from xpnet.core.arrays import Array
 from xpnet.data import check_some_weight
 from xpnet.errors import ArgumentError
@@ -41,16 +40,15 @@ from xpnet.inference import LEAST_ROWS
 from xpnet.network.ensemble import Ensemble
 from xpnet.tables._cells import label
 from xpnet.tables._encoder import TableEncoder, check_table, encode_table
-from xpnet.tables.columns import BINS, Encoded, count_inputs, from_plain
-from xpnet.tables.folds import count_folds, make_folds, predict_out_of_fold
-from xpnet.tables.reading import Columns, Targets
+from xpnet.tables.columns import BINS, Encoded, count_inputs, from_plain, name_inputs
+from xpnet.tables.folds import make_folds, predict_out_of_fold
+from xpnet.tables.reading import Features, Targets
 from xpnet.tables.recipe import (
     Recipe,
     choose_scaling,
     give_scaling,
     leaves_out_rows,
     make_members,
-    make_scaling,
     train_members,
     warn_of_wrong_targets,
 )
@@ -58,21 +56,7 @@ from xpnet.tables.scores import Scores, score, score_out_of_fold
 from xpnet.training import Every, parse_metrics
 
 Self = TypeVar("Self", bound="BaseTableModel")
-FEWEST_NUMBERS = 3  # rows of a regression, so that errors out of fold calibrate it
 MAX_SEED = np.iinfo(np.int32).max
-# What tables need not decide by themselves
-OPTIONS_OF_NETWORKS = (
-    "activation",
-    "output_activation",
-    "cost",
-    "task",
-    "init",
-    "dropout",
-    "standardize",
-    "dtype",
-    "seed",
-)
-OPTIONS_OF_TRAININGS = ("epochs", "batch_size", "lr", "optimizer", "sampling", "class_weight", "metrics", "callbacks")
 
 
 class TableData(NamedTuple):
@@ -180,17 +164,14 @@ class BaseTableModel(TableParameters, BaseModel):
             If there is a checkpoint and `resume` is not given; if it is damaged, or holds another training.
         """
         recipe, backend = self._parse_recipe(), choose_backend(self, backend_of(X))
-        options = {"threads": self._choose_threads(backend), "progress": yes_or_no("progress", self.progress)}
+        threads = "auto" if self.n_jobs is None else effective_n_jobs(self.n_jobs)
         if checkpoint is not None and "seed" not in recipe.network:
             require_seed(checkpoint, self.random_state)
-        options |= {"checkpoint": checkpoint, "every": every, "resume": resume}
-        drawn = int(make_random_state(self.random_state).randint(MAX_SEED))
-        seed = recipe.network.get("seed", drawn)
+        seed = recipe.network.get("seed", int(make_random_state(self.random_state).randint(MAX_SEED)))
         stand_in = copy.copy(self)  # scikit-learn's checks set `n_features_in_` and `feature_names_in_` on it
         data = self._check(stand_in, X, y, sample_weight, groups)
         encoder, labels = TableEncoder(self.categories, bins=self.bins).fit(data.table), data.problem.labels
         x = encoder.transform(data.table)
-        n_folds = count_folds(len(x), recipe.members, data.groups) if folds is None else None
         shared: dict[str, Any] = {
             "classes": None if labels is None else len(labels.classes),
             "seed": seed,
@@ -202,14 +183,12 @@ class BaseTableModel(TableParameters, BaseModel):
             ensemble[0].value.model.cost.require_point("the scores")
         metrics = parse_metrics("metrics", recipe.training.get("metrics", ()), ensemble[0].value.model)
         if self.bins and "standardize" not in recipe.network:
-            scaling = make_scaling(x, data.y.reshape(len(x), -1) if labels is None else None)
-            if leaves_out_rows(folds) and recipe.choose_epochs(len(x)):
-                columns, threads = count_inputs(from_plain(encoder.columns_)), options["threads"]
-                weight = {"sample_weight": data.weight, "threads": threads}
-                scaling = choose_scaling(x, data.y, recipe, folds, columns, **weight, **shared)
+            columns, weight = count_inputs(from_plain(encoder.columns_)), {"sample_weight": data.weight}
+            scaling = choose_scaling(x, data.y, recipe, folds, columns, threads=threads, **weight, **shared)
             give_scaling(ensemble, scaling)
-        name_columns(ensemble, encoder, data, n_folds)
-        train_members(ensemble, x, data.y, recipe, folds, sample_weight=data.weight, **options)
+        name_columns(ensemble, encoder, data)
+        options = {"checkpoint": checkpoint, "every": every, "resume": resume, "threads": threads}
+        train_members(ensemble, x, data.y, recipe, folds, data.weight, progress=self.progress, **options)
         if len(x) >= LEAST_ROWS:
             ensemble.fit_novelty(x)
         predicted = predict_out_of_fold(ensemble, x, folds)
@@ -302,34 +281,23 @@ class BaseTableModel(TableParameters, BaseModel):
     # Checks
 
     def _parse_recipe(self) -> Recipe:
-        hidden = None if self.hidden_layer_sizes is None else tuple(parse_hidden_sizes(self.hidden_layer_sizes))
-        epochs = None if self.max_epochs is None else count("max_epochs", self.max_epochs, 1)
-        network = parse_options("network", self.network, OPTIONS_OF_NETWORKS)
-        training = parse_options("training", self.training, OPTIONS_OF_TRAININGS)
+        network, training = (
+            {name: value for name, value in check_dict(argument, mapping or {}).items() if value is not None}
+            for argument, mapping in (("network", self.network), ("training", self.training))
+        )
         tasks = ("regression",) if self._numeric else ("classification", "binary")
         if network.get("task") not in (None, *tasks):
             raise ArgumentError(f"network has task={network['task']!r}; {type(self).__name__} takes {choices(tasks)}")
+        epochs = None if self.max_epochs is None else count("max_epochs", self.max_epochs, 1)
         return Recipe(
             members=count("members", self.members, 1),
-            hidden=hidden,
+            hidden=None if self.hidden_layer_sizes is None else tuple(parse_hidden_sizes(self.hidden_layer_sizes)),
             epochs=training.get("epochs", epochs),
             batch_size=training.get("batch_size"),
             patience=None if self.patience is None else count("patience", self.patience, 1),
             network=network,
             training=training,
         )
-
-    def _choose_threads(self, backend: Backend) -> int | str:
-        """Choose the number of threads on a backend, as `Ensemble.train` takes it."""
-        n_jobs = self.n_jobs
-        if n_jobs is None:
-            return "auto"
-        if not isinstance(n_jobs, (int, np.integer)) or isinstance(n_jobs, bool) or n_jobs == 0:
-            raise ArgumentError(f"n_jobs={n_jobs!r} must be a number of threads, -1 for one on each core, or None")
-        if not backend.on_host:
-            place = f"{backend.device_name}, where all networks compute together"
-            raise ArgumentError(f"n_jobs={n_jobs!r} has no effect on {place}; leave it out")
-        return int(effective_n_jobs(n_jobs))
 
     def _check(self, stand_in: Any, X: Any, y: Any, sample_weight: Any, groups: Any) -> TableData:
         """Check the arguments of `fit`, and leave out rows of weight 0."""
@@ -662,9 +630,6 @@ class TableRegressor(RegressorMixin, BaseTableModel):
             if y.labels:
                 raise ArgumentError(f"column {y.column!r} of {y.table} was read as labels, and numbers are needed")
             y = y.y
-        if (n := len(y)) < FEWEST_NUMBERS:  # in the words of scikit-learn
-            least = f"a minimum of {FEWEST_NUMBERS} is required by TableRegressor"
-            raise ArgumentError(f"Found array with {n} sample(s) while {least}.")
         problem = Regression(1 if y.ndim == 1 else y.shape[1], "squared_error")
         problem.check(y)
         return problem
@@ -680,76 +645,45 @@ def number_groups(groups: Any, n: int) -> np.ndarray | None:
     from pandas import isna
 
     groups = np.asarray(to_host(groups))
-    if groups.ndim != 1:
-        raise ArgumentError(f"groups has shape {groups.shape}; give one for each row, ({n},)")
+    if groups.ndim != 1 or isna(groups).any():
+        raise ArgumentError(f"groups has shape {groups.shape}, or lacks values; give one group for each row, ({n},)")
     check_lengths("X", n, "groups", len(groups))
-    if len(missing := np.flatnonzero(isna(groups))):
-        raise ArgumentError(f"groups has no value for row {missing[0]}, counted from 0; give each row a group")
     return np.unique([str(group) for group in groups], return_inverse=True)[1]
 
 
 def choose_folds(data: TableData, members: int, seed: Any, folds: Any) -> list[np.ndarray]:
     """Choose the rows that each member leaves out: those that the user gives, or folds at random or of groups."""
-    if folds is not None:
-        if len(folds) != members:
-            raise ArgumentError(f"folds has {len(folds)} entries, and there are members={members}; give one for each")
-        return [data.find(rows) for rows in folds]
-    is_regression, n = data.problem.labels is None, len(data.y)
-    classes = None if is_regression else data.y
-    chosen = make_folds(n, members, np.random.default_rng(seed), classes=classes, groups=data.groups)
-    if is_regression:
-        check_left_out(chosen, n)
-    return chosen
-
-
-def check_left_out(folds: Sequence[np.ndarray], n: int) -> None:
-    """Refuse a regression on n rows whose members leave out too few of them for errors that calibrate it."""
-    if (left_out := len(np.unique(np.concatenate(folds)))) < FEWEST_NUMBERS:
-        raise ArgumentError(
-            f"members={len(folds)} leaves out {left_out} of {n} rows, and error bars need the errors of at least "
-            f"{FEWEST_NUMBERS}; give more members, or more rows"
-        )
+    if folds is None:
+        classes = None if data.problem.labels is None else data.y
+        return make_folds(len(data.y), members, np.random.default_rng(seed), classes=classes, groups=data.groups)
+    if len(folds) != members:
+        raise ArgumentError(f"folds has {len(folds)} entries, and there are members={members}; give one for each")
+    return [data.find(rows) for rows in folds]
 
 
 def warn_of_wrong_numbers(data: TableData, predicted: np.ndarray) -> None:
-    """Warn of targets that lie far outside of all others, with the labels of their rows; of a file, of all its rows."""
-    y = data.column
+    """Warn of targets that lie far outside of all others, with the labels of their rows."""
+    y, title, labels = data.column, "y (rows count from 0)", data.rows
     if isinstance(y, Targets):
-        out_of_fold = np.full(len(y.all_y), np.nan)
-        out_of_fold[y.places[data.rows]] = predicted[:, 0]
-        name = f"column {y.column!r} of {y.table} (rows count from 1, without the header)"
-        warn_of_wrong_targets(y.all_y, out_of_fold, name, (y.all_rows + 1).tolist())
-        return
-    names, title = [*range(predicted.shape[1])], "y"
-    if hasattr(y, "iloc"):
-        labels, names = y.index[data.rows].tolist(), y.columns.tolist() if hasattr(y, "columns") else names
-    else:
-        labels, title = data.rows.tolist(), "y (rows count from 0)"
+        title, labels = f"column {y.column!r} of {y.table} (rows count from 1, without the header)", y.rows[labels] + 1
+    elif hasattr(y, "iloc"):
+        title, labels = "y", y.index[labels]
+    names = getattr(y, "columns", range(predicted.shape[1]))
     for name, targets, column in zip(names, data.y.reshape(predicted.shape).T, predicted.T):
-        warn_of_wrong_targets(targets, column, title if len(names) == 1 else f"column {name!r} of {title}", labels)
+        whose = title if predicted.shape[1] == 1 else f"column {name!r} of {title}"
+        warn_of_wrong_targets(targets, column, whose, labels.tolist())
 
 
-def name_columns(ensemble: Ensemble, encoder: TableEncoder, data: TableData, n_folds: int | None) -> None:
+def name_columns(ensemble: Ensemble, encoder: TableEncoder, data: TableData) -> None:
     """Note the columns and the target in the networks, so that the commands read a table for them from their file."""
     y, labels = data.column, data.problem.labels
-    if isinstance(y, Targets):
-        columns = Columns(from_plain(encoder.columns_), y.column, y.labels, y.unit, data.table.marks)
-    else:
-        name, classes = getattr(y, "name", None), [] if labels is None else labels.classes
-        target = name if isinstance(name, str) else "y"
-        columns = Columns(from_plain(encoder.columns_), target, tuple(label(value) for value in classes))
-    ensemble.feature_names = columns.inputs
+    name = y.column if isinstance(y, Targets) else getattr(y, "name", None)
+    notes = {
+        "target": name if isinstance(name, str) else "y",
+        "labels": [] if labels is None else [label(value) for value in labels.classes],
+        **(data.table.marks._asdict() if isinstance(data.table, Features) else {}),
+        "columns": encoder.columns_,
+    }
+    ensemble.feature_names = name_inputs(from_plain(encoder.columns_))
     for network in ensemble:
-        network.notes = columns.notes | ({} if n_folds is None else {"folds": n_folds})
-
-
-def parse_options(argument: str, value: Any, names: Sequence[str]) -> dict[str, Any]:
-    """Check a mapping of further arguments by their names; those that are None are as if not given."""
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping):
-        raise ArgumentError(f"{argument}={show(value)} must be a mapping, as in {{{names[0]!r}: ...}}")
-    for name in value:
-        if name not in names:
-            raise ArgumentError(f"{argument} has {name!r}; choose from {choices(names)}")
-    return {name: option for name, option in value.items() if option is not None}
+        network.notes = notes

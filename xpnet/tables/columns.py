@@ -8,29 +8,25 @@ pandas alone.
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import Field, asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from xpnet._checks import count, list_names, show, truncate
+from xpnet._checks import count, list_names, truncate
 from xpnet.errors import ArgumentError
 from xpnet.tables._cells import (
-    DAY,
-    PATTERNS,
     Cells,
     Dates,
     Marks,
     Numbers,
     Texts,
     example_of,
+    find_decimal,
     number_truth,
     open_column,
-    place,
     read_cells,
     read_dates,
     read_numbers,
@@ -51,14 +47,11 @@ __all__ = [
     "NumberColumn",
     "check_bins",
     "check_columns",
-    "check_decimal",
     "choose_input_dtype",
     "count_inputs",
     "encode_columns",
     "from_plain",
-    "is_number",
     "learn_columns",
-    "list_words",
     "name_inputs",
     "open_columns",
     "read_frame",
@@ -68,8 +61,6 @@ __all__ = [
 
 BINS = 32  # of a column of numbers; a good number
 WAVES = {"year": 365.2425, "week": 7.0, "day": 1.0}  # periods in days
-FARTHEST_DAY = 2.0**63 / DAY  # from 1970; pandas counts microseconds in 64 bits
-LARGEST = float(np.finfo(np.float64).max)
 
 
 class Limits(NamedTuple):
@@ -126,7 +117,7 @@ class Encoded(NamedTuple):
             kind: [f"{name!r} ({n:,})" for name, unseen in self.unseen.items() if (n := getattr(unseen, kind).sum())]
             for kind in Unseen._fields
         }
-        parts = [list_words(f"{kind} in", words) for kind, words in counts.items() if words]
+        parts = [f"{kind} in {', '.join(words[:12])}" for kind, words in counts.items() if words]
         return [f"{table} has values that training did not have: {'; '.join(parts)}"] if parts else []
 
 
@@ -156,22 +147,21 @@ class Bins:
             return None
         values = np.sort(values[~np.isnan(values)])
         low, q1, q3, high = _quantiles(values, 4)[[0, 1, 3, 4]]
-        scale = float(_subtract(q3, q1) or _subtract(high, low) / 2) or 1.0
+        scale = float(q3 - q1 or (high - low) / 2) or 1.0
         edges = np.unique(_quantiles(values, n)).tolist()
         return cls(scale, tuple(edges) if len(edges) > 2 else ())
 
     def encode(self, values: np.ndarray, median: float) -> list[np.ndarray]:
         """Return the inputs of finite numbers (n,), float32: (n, 1), and (n, number of bins) if there are bins."""
-        z = _divide(_subtract(values, median), self.scale)
+        z = (values - median) / self.scale
         scaled = (z / np.sqrt(1 + (z / 3) ** 2)).astype(np.float32)[:, None]
         if not self.edges:
             return [scaled]
         edges = np.array(self.edges)
-        widths = _subtract(edges[1:], edges[:-1])
+        widths = np.diff(edges)
         bins = np.searchsorted(edges[1:-1], values, side="right")
         encoded = (np.arange(len(widths)) < bins[:, None]).astype(np.float32)  # 1 in all bins before
-        inside = _divide(_subtract(values, edges[bins]), widths[bins])
-        encoded[np.arange(len(values)), bins] = np.clip(inside, -1, 2)
+        encoded[np.arange(len(values)), bins] = np.clip((values - edges[bins]) / widths[bins], -1, 2)
         return [scaled, encoded]
 
     def name_inputs(self, name: str, format_edges: Callable[[Sequence[float]], list[str]]) -> list[str]:
@@ -212,7 +202,7 @@ class NumberColumn:
         if reason := _find_reason_to_drop(numbers, "{:g}".format):
             return DroppedColumn(name, reason)
         bins = Bins.learn(numbers, n_bins)
-        return cls(name, _median(numbers), bool(np.isnan(numbers).any()), values.unit, *marks, bins)
+        return cls(name, float(np.nanmedian(numbers)), bool(np.isnan(numbers).any()), values.unit, *marks, bins)
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -229,7 +219,6 @@ class NumberColumn:
             raise ArgumentError(
                 f"{cells.table} holds numbers {has[0]} in column {self.name!r}, and training had {has[1]}"
             )
-        _check_finite(values.values, cells)
         filled, missing, unseen = fill(values.values, self.median, self.missing)
         return [*_encode_numbers(filled, self), missing], unseen
 
@@ -267,7 +256,8 @@ class DateColumn:
         missing = np.isnan(days)
         waves = tuple(wave for wave, period in WAVES.items() if np.ptp(days[~missing] / period % 1) > 0)
         bins = Bins.learn(days, n_bins)
-        return cls(name, _median(days), bool(missing.any()), values.format, values.zoned, waves, bins)
+        median = float(np.nanmedian(days))
+        return cls(name, median, bool(missing.any()), values.format, values.zoned, waves, bins)
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -409,7 +399,6 @@ class DroppedColumn:
 
 Column = NumberColumn | DateColumn | CategoryColumn | DroppedColumn
 COLUMN_KINDS: dict[str, Any] = {kind.kind: kind for kind in (NumberColumn, DateColumn, CategoryColumn, DroppedColumn)}
-TYPES = {"str": str, "bool": bool, "float": float}
 
 
 def fill(values: np.ndarray, median: float, marks: bool) -> tuple[np.ndarray, np.ndarray, Unseen]:
@@ -468,7 +457,6 @@ def learn_columns(
     for name, cells in columns.items():
         values = read_cells(cells, marks)
         if isinstance(values, Numbers):
-            _check_finite(values.values, cells)
             learnt.append(NumberColumn.learn(name, values, rows, marks, bins))
         elif isinstance(values, Dates):
             learnt.append(DateColumn.learn(name, values, rows, bins))
@@ -484,11 +472,11 @@ def learn_columns(
     return tuple(learnt)
 
 
-def encode_columns(learnt: Iterable[Column], columns: Mapping[str, Cells], marks: Marks) -> Encoded:
+def encode_columns(learnt: Iterable[Column], columns: Mapping[str, Cells], decimal: str = "") -> Encoded:
     """Encode the cells of a table.
 
-    The dtype of the inputs is that of `choose_input_dtype`. The numbers are written as in training, or with `marks` if
-    training did not show how.
+    The dtype of the inputs is that of `choose_input_dtype`. The numbers are written as in training; where training did
+    not show how, with the mark `decimal` of the table, or as these columns show it.
 
     Raises
     ------
@@ -496,6 +484,8 @@ def encode_columns(learnt: Iterable[Column], columns: Mapping[str, Cells], marks
         If a column does not hold what it held in training.
     """
     used = [column for column in learnt if not isinstance(column, DroppedColumn)]
+    unmarked = [column.name for column in used if isinstance(column, NumberColumn) and not column.decimal]
+    marks = Marks(decimal or find_decimal(columns[name] for name in unmarked))
     n = columns[used[0].name].n_rows
     x = np.empty((n, len(name_inputs(used))), choose_input_dtype(used))
     first, unseen = 0, {}
@@ -523,17 +513,10 @@ def read_frame(learnt: Iterable[Column], frame: Any, table: str) -> dict[str, Ce
 
 def check_columns(used: Iterable[Column], names: Sequence[str], table: str) -> None:
     """Refuse a table that lacks columns which inputs are made of."""
-    present = set(names)
-    if lacking := [column.name for column in used if column.name not in present]:
-        has_names = any(re.fullmatch(r"x\d+", name) is None for name in present)
-        remedy = (
-            ""
-            if has_names
-            else "; a table without names has those; name its columns, as in pandas.DataFrame(X, columns=[...])"
-        )
+    if lacking := [column.name for column in used if column.name not in names]:
         raise ArgumentError(
             f"{table} lacks columns that the network was trained on: {list_names(lacking)}; it has the columns "
-            f"{list_names(names)}{remedy}"
+            f"{list_names(names)}"
         )
 
 
@@ -573,63 +556,17 @@ def from_plain(plain: Any) -> tuple[Column, ...]:
     >>> from_plain([{"kind": "left out", "name": "id", "reason": "always 1"}])
     (DroppedColumn(name='id', reason='always 1'),)
     """
-    if not isinstance(plain, list):
-        raise ArgumentError(f"the columns in its notes are {plain!r}, but must be a list")
-    return tuple(_column_from_plain(column) for column in plain)
+    try:
+        return tuple(_column_from_plain(**column) for column in plain)
+    except (TypeError, ValueError, LookupError) as error:
+        raise ArgumentError(f"the columns in its notes are not valid: {truncate(plain, 100)} ({error})") from error
 
 
-def _column_from_plain(plain: Any) -> Column:
-    name: Any = plain.get("kind") if isinstance(plain, Mapping) else None
-    kind = COLUMN_KINDS.get(name) if isinstance(name, str) else None
-    if kind is None or set(plain) != {"kind", *(field.name for field in fields(kind))}:
-        raise ArgumentError(f"{plain!r} in the columns of its notes is not a column")
-    column = kind(**{field.name: _field_from_plain(field, plain[field.name]) for field in fields(kind)})
-    if isinstance(column, NumberColumn):
-        check_decimal(column.decimal)
-    if isinstance(column, DateColumn):
-        _check_date(column)
-    if isinstance(column, CategoryColumn) and column.signed and not column.has_two:
-        raise ArgumentError(f"{plain!r} in the columns of its notes is signed, but does not have two values alone")
-    return column
-
-
-def _field_from_plain(field: Field[Any], plain: Any) -> Any:
-    if field.type == "Bins | None":
-        return None if plain is None else _bins_from_plain(plain)
-    item = str(field.type).removeprefix("tuple[").removesuffix(", ...]")
-    is_list = item != field.type
-    items = plain if is_list and isinstance(plain, list) else [plain]
-    finite = all(math.isfinite(value) for value in items if isinstance(value, float))
-    if not finite or not all(type(value) is TYPES[item] for value in items) or is_list != isinstance(plain, list):
-        raise ArgumentError(f"{field.name}={plain!r} of a column in its notes is not valid")
-    return tuple(plain) if is_list else plain
-
-
-def _bins_from_plain(plain: Any) -> Bins:
-    if not isinstance(plain, Mapping) or set(plain) != {field.name for field in fields(Bins)}:
-        raise ArgumentError(f"bins={plain!r} of a column in its notes are not valid")
-    bins = Bins(**{field.name: _field_from_plain(field, plain[field.name]) for field in fields(Bins)})
-    increase = all(low < high for low, high in pairwise(bins.edges))
-    if bins.scale <= 0 or len(bins.edges) in (1, 2) or not increase:
-        raise ArgumentError(
-            f"bins={plain!r} of a column in its notes must have a scale above 0 and the edges of at least 2 bins, "
-            "in increasing order"
-        )
-    return bins
-
-
-def _check_date(column: DateColumn) -> None:
-    if not set(column.waves) <= set(WAVES):
-        raise ArgumentError(f"waves={column.waves!r} of a column in its notes must be among {list_names(list(WAVES))}")
-    days = [column.median, *(column.bins.edges if column.bins else ())]
-    if max(map(abs, days)) > FARTHEST_DAY:
-        raise ArgumentError(f"median={column.median!r} or an edge of a column in its notes is too far for a date")
-
-
-def check_decimal(decimal: str) -> None:
-    """Refuse what is not a decimal mark; it may come from a file."""
-    if decimal not in ("", *PATTERNS):
-        raise ArgumentError(f"the decimal mark in its notes is {decimal!r}, but must be '.', ',' or nothing")
+def _column_from_plain(kind: str, **plain: Any) -> Column:
+    settings = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
+    if bins := settings.get("bins"):
+        settings["bins"] = Bins(float(bins["scale"]), tuple(map(float, bins["edges"])))
+    return COLUMN_KINDS[kind](**settings)
 
 
 def check_bins(bins: Any) -> int:
@@ -640,44 +577,15 @@ def check_bins(bins: Any) -> int:
     >>> check_bins(32)
     32
     """
-    try:
-        if (n := count("bins", bins, least=0)) != 1:
-            return n
-    except ValueError:
-        pass
-    raise ArgumentError(f"bins={show(bins)} must be a whole number of at least 2, or 0 to leave numbers as they are")
+    if (n := count("bins", bins, least=0)) == 1:
+        raise ArgumentError("bins=1 must be at least 2, or 0 to leave numbers as they are")
+    return n
 
 
 def _to_plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: _to_plain(item) for name, item in value.items()}
     return list(value) if isinstance(value, tuple) else value
-
-
-def list_words(head: str, words: Sequence[str]) -> str:
-    """List the first twelve of some words after a head; nothing if there are none.
-
-    Examples
-    --------
-    >>> list_words("dates", ["'born'", "'seen'"])
-    "dates 'born', 'seen'"
-    """
-    more = f" and {len(words) - 12:,} more" if len(words) > 12 else ""
-    return f"{head} {', '.join(words[:12])}{more}" if words else ""
-
-
-def is_number(text: str) -> bool:
-    """Tell whether a text is a finite number."""
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
-
-
-def _check_finite(values: np.ndarray, cells: Cells) -> None:
-    if len(infinite := np.flatnonzero(np.isinf(values))):
-        row = int(infinite[0])
-        raise ArgumentError(f"{cells.table} holds {values[row]} in {place(row, cells.column)}; give finite numbers")
 
 
 def _find_reason_to_drop(values: np.ndarray, format_value: Callable[[float], str]) -> str:
@@ -690,22 +598,6 @@ def _find_reason_to_drop(values: np.ndarray, format_value: Callable[[float], str
 def _quantiles(values: np.ndarray, n: int) -> np.ndarray:
     """Return the n + 1 values of sorted ones (m,) that cut them into n equal parts."""
     return values[np.rint(np.linspace(0, len(values) - 1, n + 1)).astype(int)]
-
-
-def _median(values: np.ndarray) -> float:
-    return 2 * float(np.nanmedian(values / 2))  # the sum of two numbers could overflow
-
-
-def _subtract(a: Any, b: Any) -> Any:
-    """Subtract numbers; what is too large for a float becomes the largest one."""
-    with np.errstate(over="ignore"):
-        return np.clip(a - b, -LARGEST, LARGEST)
-
-
-def _divide(a: Any, b: Any) -> Any:
-    """Divide numbers; what is too large to be squared becomes 1e100."""
-    with np.errstate(over="ignore"):
-        return np.clip(a / b, -1e100, 1e100)
 
 
 def _encode_numbers(filled: np.ndarray, column: NumberColumn | DateColumn) -> list[np.ndarray]:

@@ -173,7 +173,7 @@ def choose_scaling(
     threads: int | str = "auto",
     **settings: Any,
 ) -> Scaling:
-    """Choose the scaling of all members, by a short training of a few of them.
+    """Choose the scaling of all members, by a short training of a few of them if they leave out rows.
 
     Parameters
     ----------
@@ -187,6 +187,8 @@ def choose_scaling(
         Further arguments of `Ensemble`: `seed`, `backend`, `device`.
     """
     scaling = make_scaling(x, y.reshape(len(y), -1) if classes is None else None)
+    if not (leaves_out_rows(folds) and recipe.choose_epochs(len(x))):
+        return scaling
     n, rng = len(x), np.random.default_rng(settings.get("seed"))
     epochs = min(recipe.choose_epochs(n), PROBE_EPOCHS)
     usual = {"patience": Recipe.patience, "network": {}, "training": {}}

@@ -1,0 +1,265 @@
+"""The command ``xpnet train``: `TableClassifier` and `TableRegressor` for tables, a `Network` for arrays."""
+
+import argparse
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xpnet._checks import in_range, printable
+from xpnet._names import look_up
+from xpnet.cli._data import SETS, choose_task, describe_targets, read_arrays, read_pair, take
+from xpnet.core.optimizers.base import needs_all_examples
+from xpnet.core.schedules import SCHEDULES, OneCycle, Schedule
+from xpnet.errors import ArgumentError
+from xpnet.network.ensemble import Ensemble
+from xpnet.network.network import Network
+from xpnet.tables import Recipe, hold_out
+from xpnet.tables.columns import BINS, from_plain
+from xpnet.tables.folds import count_folds
+from xpnet.tables.held_out import TEST_SPLIT
+from xpnet.tables.reading import FILE_KINDS, describe_columns, is_table, read_table
+from xpnet.tables.recipe import choose_epoch_metrics
+from xpnet.tables.scores import score
+from xpnet.training import parse_metrics, parse_optimizer, parse_rate
+from xpnet.training.callback import Callback, Training
+from xpnet.training.callbacks import CSVLog, EarlyStopping
+from xpnet.value.structure import parse_cost
+
+MOMENTUM = 0.9
+FOR_TABLES = ("ignore", "categories", "bins", "test_group", "members")
+FOR_ROWS = ("target", "test_split", "test_last")  # for tables and .npy files, which do not hold rows for testing
+FOR_ARRAYS = ("validation_split", "log")
+OPTIONS_OF_NETWORKS = ("output_activation", "cost", "task", "dropout", "dtype")
+
+
+class Defaults(NamedTuple):
+    """How networks for arrays are made and trained; benchmarks/accuracy.py measures their accuracies."""
+
+    hidden: Sequence[int] = (256, 128)
+    epochs: int = 15
+    batch_size: int = 32
+    lr: float = 0.1
+    weight_decay: float = 0.001
+
+
+FULL_MNIST = Defaults((256,), 5, 64, 0.2, 0.0001)
+DEFAULTS = {"mnist": FULL_MNIST, "fashion-mnist": FULL_MNIST}
+
+
+def run_train(options: argparse.Namespace) -> None:
+    """Train, save and report."""
+    options.data = options.data or next(iter(SETS))
+    path, is_resumed = options.save, options.resume or options.force
+    if path and path.exists() and path.stat().st_size and not is_resumed:
+        raise ArgumentError(f"--save {path} exists already; give --force to replace it, or name another file")
+    if options.test_split is not None:
+        in_range("test_split", options.test_split, 0, 1, "0 holds nothing out")
+    started = time.perf_counter()
+    model, text = (_train_table if is_table(options.data) else _train_arrays)(options)
+    for net in model if isinstance(model, Ensemble) else [model]:
+        net.notes = {**net.notes, "data": Path(options.data).name, "score": text}
+    if path:
+        model.save(path)
+        _say(options, f"Saved to {path}")
+    print(f"{text} after {time.perf_counter() - started:.1f} s")
+
+
+def _train_table(options: argparse.Namespace) -> tuple[Ensemble, str]:
+    """Train an ensemble on a table; return it with its scores."""
+    from xpnet.tables import TableClassifier, TableRegressor  # which import scikit-learn
+
+    _refuse(options, FOR_ARRAYS, "arrays")
+    table = read_table(options.data, [*options.categories, *filter(None, [options.test_group])])
+    X, y, groups = table.split(
+        options.target,
+        ignore=table.split_names(options.ignore),
+        categories=table.split_names(options.categories),
+        group=options.test_group,
+        task=options.task,
+    )
+    train, test = _hold_out(options, y.y, groups)
+    _say(options, f"{table.name}: {len(y):,} examples, {describe_targets(y.y, len(y.labels))}", len(test))
+    for line in table.describe_rows(y):
+        _say(options, f"Rows: {line}")
+    recipe = Recipe()
+    members = recipe.members if options.members is None else options.members
+    network = {name: getattr(options, name) for name in OPTIONS_OF_NETWORKS}
+    network |= {"activation": _choose_activation(options), "seed": options.seed or 0}
+    model = (TableClassifier if y.labels else TableRegressor)(
+        members,
+        hidden_layer_sizes=options.hidden,
+        patience=recipe.patience if options.early_stopping is None else options.early_stopping,
+        bins=BINS if options.bins is None else options.bins,
+        progress=not options.quiet,
+        backend=options.backend,
+        device=options.device,
+        network=network | {"standardize": options.standardize or None},
+        training={
+            **_choose_steps(options, "adamw", recipe.lr, recipe.weight_decay, recipe.schedule),
+            "epochs": options.epochs,
+            "batch_size": options.batch_size,
+            "class_weight": _number_weights(options.class_weight, y.labels),
+            "metrics": options.metrics or [],
+            "callbacks": lambda k: [] if k else [_Announcement(options)],
+        },
+    )
+    left_out: dict[str, Any] = {"groups": None if groups is None else groups[train]}
+    if options.test_last:  # so are the folds
+        parts = np.array_split(np.arange(len(train)), count_folds(len(train), members))
+        left_out = {"folds": [parts[-1 - k % len(parts)] for k in range(members)]}
+    with _explain_interrupt(options):
+        model.fit(X[train], y[train], **left_out, **_choose_saving(options))
+    if len(test):
+        return model.ensemble_, model.describe_scores(X[test], y[test]).describe("Test {}")
+    return model.ensemble_, model.describe_scores().describe("Out-of-fold {}")
+
+
+def _train_arrays(options: argparse.Namespace) -> tuple[Network, str]:
+    """Train a network on a data set, an .npz file, or .npy files; return it with its scores."""
+    is_npy, name = options.data.endswith(".npy"), options.data
+    _refuse(options, [*FOR_TABLES, *([] if is_npy else FOR_ROWS)], f"tables ({FILE_KINDS})")
+    if is_npy:
+        x, y = read_pair(name, options.target)
+        train, test = ((take(x, rows), y[rows]) for rows in _hold_out(options, y))
+    else:
+        train, test = read_arrays(name)
+    task, n_out = choose_task(options.task, [train[1], test[1]], name)
+    net = _make_network(options, train[0], task, n_out)
+    defaults = DEFAULTS.get(name, Defaults())
+    extra = parse_metrics("metrics", options.metrics or [], net.value.model)
+    metrics = choose_epoch_metrics(net.value.model, False, extra)
+    steps = _choose_steps(options, "sgd", defaults.lr, defaults.weight_decay, OneCycle)
+    if not needs_all_examples(steps["optimizer"]):
+        steps["batch_size"] = defaults.batch_size if options.batch_size is None else options.batch_size
+    stopping = [] if options.early_stopping is None else [EarlyStopping(options.early_stopping)]
+    n, n_test = len(train[1]) + len(test[1]), len(test[1])
+    is_watched = n_test or options.validation_split
+    _say(options, f"{name}: {n:,} examples, {describe_targets(train[1], n_out)}", n_test)
+    _say(options, str(net))
+    with _explain_interrupt(options, net):
+        net.train(
+            train,
+            defaults.epochs if options.epochs is None else options.epochs,
+            test_data=test if n_test else None,
+            validation_split=options.validation_split,
+            class_weight=_number_weights(options.class_weight, [str(k) for k in range(max(n_out, 2))]),
+            callbacks=[*stopping, *([CSVLog(options.log)] if options.log else [])],
+            progress=not options.quiet,
+            **steps,
+            **{"metrics" if is_watched else "training_metrics": metrics},
+            **_choose_saving(options),
+        )
+    if n_test:
+        return net, score(net, test, extra).describe("Test {}")
+    return net, score(net, train, extra).describe("Training {}")
+
+
+def _make_network(options: argparse.Namespace, x: Any, task: str, n_out: int) -> Network:
+    """Make a network for inputs and a task; bytes are divided by 255 in it."""
+    settings = {name: getattr(options, name) for name in OPTIONS_OF_NETWORKS} | {"task": task}
+    if options.task is None and task == "classification":  # so that any output activation and cost can be given
+        settings |= {"task": None, "output_activation": options.output_activation or "softmax"}
+        settings["cost"] = options.cost or "cross_entropy"
+    if task == "regression" and options.cost:
+        n_out *= parse_cost(options.cost).outputs_per_target
+    hidden = DEFAULTS.get(options.data, Defaults()).hidden if options.hidden is None else options.hidden
+    net = Network(
+        [int(np.prod(x.shape[1:])), *hidden, n_out],
+        activation=_choose_activation(options),
+        standardize=options.standardize,
+        scale=1 / 255 if x.dtype == np.uint8 and not options.standardize else None,
+        backend=options.backend,
+        device=options.device,
+        seed=options.seed or 0,
+        **{**settings, "dropout": options.dropout or 0.0, "dtype": options.dtype or "float32"},
+    )
+    if task == "regression":
+        net.value.model.cost.require_point("the scores")
+    return net
+
+
+def _refuse(options: argparse.Namespace, names: Sequence[str], kind: str) -> None:
+    """Refuse options that are for other data."""
+    for name in names:
+        if getattr(options, name) not in (None, False, []):
+            raise ArgumentError(f"--{name.replace('_', '-')} is for {kind}, and {options.data} is not; leave it out")
+
+
+def _hold_out(options: argparse.Namespace, y: np.ndarray, groups: Any = None) -> tuple[np.ndarray, np.ndarray]:
+    split = TEST_SPLIT if options.test_split is None else options.test_split
+    return hold_out(y, split, groups=groups, last=options.test_last, seed=options.seed or 0)
+
+
+def _choose_activation(options: argparse.Namespace) -> Any:
+    names = options.activation or ["relu"]
+    return names[0] if len(names) == 1 else names
+
+
+def _choose_steps(
+    options: argparse.Namespace, usual: str, lr: float, weight_decay: float, schedule: Callable[[float], Schedule]
+) -> dict[str, Any]:
+    """Choose the optimizer and the learning rate: those of the data, unless options say otherwise."""
+    name = options.optimizer or usual
+    kind: Any = type(parse_optimizer("optimizer", name))
+    if name != usual:
+        lr, weight_decay = kind.default_lr, kind().weight_decay
+    settings = {"weight_decay": weight_decay if options.weight_decay is None else options.weight_decay}
+    if name == "sgd" or options.momentum is not None:
+        settings["momentum"] = MOMENTUM if options.momentum is None else options.momentum
+    optimizer = kind(**settings)
+    if needs_all_examples(optimizer) and options.lr is None and options.schedule is None:
+        return {"optimizer": optimizer}
+    if options.schedule is not None:
+        schedule = look_up("schedule", options.schedule, SCHEDULES)
+    return {"optimizer": optimizer, "lr": schedule(parse_rate("lr", lr if options.lr is None else options.lr))}
+
+
+def _number_weights(weights: Any, labels: Sequence[str]) -> Any:
+    """Convert the weights of classes from labels to class numbers."""
+    numbers = {label: k for k, label in enumerate(labels)}
+    if not isinstance(weights, dict):
+        return weights
+    return {look_up("class_weight", label, numbers): weight for label, weight in weights.items()}
+
+
+def _choose_saving(options: argparse.Namespace) -> dict[str, Any]:
+    return {"checkpoint": options.checkpoint, "every": options.every, "resume": options.resume}
+
+
+@contextmanager
+def _explain_interrupt(options: argparse.Namespace, net: Network | None = None) -> Iterator[None]:
+    """Save a network as it is when Ctrl-C ends its training, unless no step has run; name the files."""
+    layers = None if net is None else net.value.layers
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as stop:
+        words = ["interrupted"]
+        if net is not None and options.save and net.value.layers is not layers:
+            net.save(options.save)
+            words.append(f"the network so far is saved to {options.save}")
+        if options.checkpoint:
+            words.append(f"--resume continues the training in {options.checkpoint}")
+        if isinstance(stop, SystemExit):  # SIGTERM, whose status stays
+            raise
+        raise KeyboardInterrupt("; ".join(words)) from stop
+
+
+class _Announcement(Callback):
+    """Says what is done with the columns of a table, as soon as it is known."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+
+    def on_train_begin(self, training: Training) -> None:
+        """Say it."""
+        _say(self._options, f"Columns: {describe_columns(from_plain(training.net.notes['columns']))}")
+
+
+def _say(options: argparse.Namespace, text: str, n_test: int = 0) -> None:
+    """Print a line about the training, with control characters of names escaped."""
+    if not options.quiet:
+        print(printable(text + (f"; {n_test:,} of them for testing" if n_test else "")), flush=True)
