@@ -12,7 +12,7 @@ import numpy as np
 from xpnet._checks import in_range, printable
 from xpnet._names import look_up
 from xpnet.cli._data import SETS, choose_task, describe_targets, read_arrays, read_pair, take
-from xpnet.core.optimizers.base import needs_all_examples
+from xpnet.core.optimizers import needs_all_examples
 from xpnet.core.schedules import SCHEDULES, OneCycle, Schedule
 from xpnet.errors import ArgumentError
 from xpnet.network.ensemble import Ensemble
