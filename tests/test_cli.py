@@ -482,6 +482,15 @@ def test_nothing_from_a_file_acts_on_the_terminal(capsys, monkeypatch, folder):
     assert all(line.isprintable() for line in run(capsys, *predict))
 
 
+@needs_tables
+def test_classes_that_are_formulas_are_named(capsys, folder):
+    Path("t.csv").write_text("x,y\n" + "1,=A1+1\n2,usual\n" * 9)
+    run(capsys, "train", "t.csv", "--target", "y", "--epochs", 1, "--members", 1, "--save", "net")
+    _, out, err = run_command(capsys, "predict", "net", "t.csv")
+    assert err == "xpnet: a spreadsheet may compute these classes: '=A1+1'\n"
+    assert {line.split(",")[0] for line in out[1:]} <= {"=A1+1", "usual"}
+
+
 def test_the_version_is_a_line(capsys):
     (line,) = run(capsys, "--version")
     assert line.startswith("xpnet 0.")

@@ -91,6 +91,8 @@ def run_predict(options: argparse.Namespace) -> None:
     else:
         x = read_inputs(options.file, net)
     columns = _predict(model, net, x, options.interval)
+    if formulas := [label for label in find_labels(net) or () if label.startswith(("=", "+", "-", "@", "\t", "\r"))]:
+        _print_remarks([f"a spreadsheet may compute these classes: {list_names(formulas)}"])
     if options.novelty:
         columns["novelty"] = np.where(unseen, 1.0, model.backend.to_numpy(model.novelty(x)))
     if clashes := copies.keys() & columns.keys():
