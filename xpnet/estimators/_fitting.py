@@ -22,14 +22,13 @@ from xpnet.core.optimizers import needs_all_examples
 from xpnet.data import (
     HostRows,
     check_some_weight,
-    fingerprint_arrays,
     parse_slope_weight,
     relative_weight,
 )
 from xpnet.data.conversion import as_real_array
 from xpnet.data.open import Data, open_data
 from xpnet.data.sampling import IN_ORDER, shuffle_further, unpack_state
-from xpnet.data.source import Stored
+from xpnet.data.source import Stored, fingerprint_arrays
 from xpnet.errors import ArgumentError, DivergenceError
 from xpnet.estimators._convergence import (
     TALLY_ATTRIBUTES,
