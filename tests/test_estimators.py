@@ -710,6 +710,7 @@ def test_sparse_rows_are_never_dense_all_together(monkeypatch):
 
     monkeypatch.setattr(sparse.csr_array, "toarray", watched)
     monkeypatch.setattr("xpnet.core.arrays.BLOCK_ELEMENTS", 4096)
+    monkeypatch.setattr("xpnet.data.conversion.LEAST_BYTES", 4096)
     x = sparse.csr_array(X)
     for solver in ("lbfgs", "adam"):
         largest[0] = 0
