@@ -893,10 +893,6 @@ def test_bad_input_is_refused(case):
 @pytest.mark.parametrize(
     ("callbacks", "message"),
     [
-        (
-            lambda: [],
-            "must be a list of callbacks, or a function of the member's number that returns one (too many posit",
-        ),
         (lambda k: None, "callbacks=None must be a list of callbacks, as in [EarlyStopping()]"),
         (
             EarlyStopping,

@@ -1,12 +1,10 @@
 """A training that was interrupted and resumed ends as if it had not been; another training is refused by name."""
 
-import copy
 import csv
 import itertools
 import json
 import os
 import pickle
-import re
 import signal
 import subprocess
 import sys
@@ -20,7 +18,7 @@ import numpy as np
 import pytest
 from helpers import assert_same, snapshot
 from sklearn.exceptions import ConvergenceWarning
-from test_checkpoint import forge, full_disk, put
+from test_checkpoint import forge, full_disk
 from test_training import InterruptAt
 
 from xpnet import (
@@ -40,13 +38,12 @@ from xpnet import (
     Network,
     OneCycle,
     ReduceLROnPlateau,
-    TensorBoard,
     estimators,
 )
 from xpnet.core.activations import Activation
 from xpnet.core.step import State
+from xpnet.training import _checkpoint as saving
 from xpnet.training import _loop
-from xpnet.training import _saving as saving
 from xpnet.value._provenance import Provenance
 
 N = 23  # by 4: 5 whole minibatches and a smaller one; in chunks of at most 2
@@ -76,6 +73,17 @@ class Interrupt(Callback):
     def on_epoch_end(self, logs):
         if logs["epoch"] == self.epoch:
             raise self.error
+
+
+def put(*path, value):
+    """Set what lies at a path of the header."""
+
+    def change(header, arrays):
+        for key in path[:-1]:
+            header = header[key]
+        header[path[-1]] = value
+
+    return change
 
 
 def network(place=None, sizes=(3, 4, 2), **options):
@@ -334,17 +342,6 @@ def test_a_log_goes_on_where_it_was(tmp_path):
         os.remove(tmp_path / "run")
 
 
-@pytest.mark.needs("tensorboard")
-def test_tensorboard_goes_on_where_it_was(tmp_path):
-    events = pytest.importorskip("tensorboard.backend.event_processing.plugin_event_accumulator")
-    folder, path = tmp_path / "board", tmp_path / "run"
-    interrupted(path, network, epoch=2, callbacks=lambda: [TensorBoard(folder)])  # two epochs are written
-    train(network(), path, [TensorBoard(folder), Interrupt()], resume=True)
-    seen = events.EventAccumulator(str(folder))
-    seen.Reload()
-    assert [event.step for event in seen.Tensors("cost")] == [1, 2, 3, 4]
-
-
 def test_the_best_network_on_disk_is_not_replaced_by_a_worse_one(tmp_path):
     best, path = tmp_path / "best", tmp_path / "run"
     options = {"lr": lambda step, total: (1.0, 3.0, 2.0, 1.0)[step // 6]}
@@ -407,21 +404,11 @@ def test_without_a_file_training_begins_anew_and_says_so(tmp_path, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_a_training_says_where_it_resumes(halfway, tmp_path, capsys):
-    for epochs, said in (
-        (1, ""),  # refused
-        (EPOCHS, f"Resuming the training in {halfway}: epoch 2 of 4, after 2 of its 6 minibatches\n"),
-        (EPOCHS, f"The training in {halfway} has ended already, after 4 epochs\n"),
-    ):
-        with nullcontext() if said else pytest.raises(ValueError, match="are fewer than the 2 that"):
-            train(network(), halfway, [Interrupt()], resume=True, progress=True, epochs=epochs)
-        assert capsys.readouterr().err == said
-    path = tmp_path / "several"
-    for resume in (False, True):
-        with nullcontext() if resume else pytest.raises(KeyboardInterrupt):
-            callbacks = [Interrupt(None, None if resume else 2)]
-            Ensemble([3, 2], 2, seed=0).train((X, Y), 3, callbacks=callbacks, checkpoint=path, resume=resume)
-    assert capsys.readouterr().err == f"Resuming the training in {path}: epoch 2 of 3\n"
+def test_a_training_says_where_it_resumes(halfway, capsys):
+    train(network(), halfway, [Interrupt()], resume=True, progress=True)
+    assert capsys.readouterr().err == f"Resuming the training in {halfway}: epoch 2 of 4, after 2 of its minibatches\n"
+    train(network(), halfway, [Interrupt()], resume=True, progress=True)
+    assert capsys.readouterr().err == f"The training in {halfway} has ended already, after 4 epochs\n"
 
 
 def test_a_checkpoint_is_a_network_too(tmp_path):
@@ -442,33 +429,19 @@ def test_a_checkpoint_is_a_network_too(tmp_path):
     assert len(back.history) == 1
 
 
-def test_the_history_is_saved(tmp_path):
-    net = network()
-    history = train(net, callbacks=[Numbers()], validation_data=(X, Y))
-    net.save(tmp_path / "net")
-    back = Network.load(tmp_path / "net")
-    assert back.history.rows == [{**row, "of NumPy": 0.5, "list": [1.0, 2.0]} for row in history]
-
-
-class Numbers(Callback):
-    adds = ("of NumPy", "list")
-
-    def on_epoch_end(self, logs):
-        logs["of NumPy"], logs["list"] = np.float32(0.5), np.array([1.0, 2.0])
-
-
-def test_objects_in_the_history_are_left_out_with_a_warning(tmp_path):
-    class Objects(Callback):
-        adds = ("object",)
+def test_numbers_in_the_history_are_saved_and_objects_left_out_with_a_warning(tmp_path):
+    class Add(Callback):
+        adds = ("of NumPy", "list", "object")
 
         def on_epoch_end(self, logs):
-            logs["object"] = self
+            logs |= {"of NumPy": np.float32(0.5), "list": np.array([1.0, 2.0]), "object": self}
 
     net = network()
-    train(net, callbacks=[Objects()], epochs=1)
-    with pytest.warns(UserWarning, match=r"history\['object'\] holds an object of type Objects, which is not saved"):
+    (row,) = train(net, callbacks=[Add()], epochs=1, validation_data=(X, Y))
+    with pytest.warns(UserWarning, match=r"history\['object'\] holds an object of type Add, which is not saved"):
         net.save(tmp_path / "net")
-    assert Network.load(tmp_path / "net").history["object"] == [None]
+    saved = Network.load(tmp_path / "net").history.rows
+    assert saved == [{**row, "of NumPy": 0.5, "list": [1.0, 2.0], "object": None}]
 
 
 # Writing that fails
@@ -578,116 +551,6 @@ def test_a_row_that_cannot_be_written_warns_and_follows(tmp_path):
 
 # Another training is refused
 
-DIFFERENCES = [
-    (
-        {"batch_size": 5},
-        r"holds a training with batch_size=4, but this one has batch_size=5; give the same, or another",
-    ),
-    ({"sampling": "replacement"}, r"sampling='shuffle', but this one has sampling='replacement'"),
-    (
-        {"lr": 0.4},
-        r"with lr=OneCycle\(peak=0\.5, warmup=0\.2\), but this one has lr=Constant\(lr=0\.4\); give the same",
-    ),
-    ({"lr": lambda step, total: 0.4}, r"with lr=0\.052.* at step 0, but this one has lr=0\.4; give the same"),
-    ({"optimizer": SGD(momentum=1e-7)}, r"optimizer=\{'name': 'SGD', 'momentum': 0\.0.*'momentum': 1e-07"),
-    ({"epochs": 5}, r"with epochs=4, but this one has epochs=5"),
-    (
-        {"validation_data": (X, Y)},
-        r"validation_data differs from that of the training in .*run: that one had none; give",
-    ),
-    ({"test_data": (X, Y)}, r"test_data differs from that of the training in .*run: that one had none; give the same"),
-    ({"training_metrics": ["mae"]}, r"quantities=\["),
-    ({"callbacks": [CSVLog("log")]}, r"callbacks=\['Interrupt'\], but this one has callbacks=\['CSVLog'\]"),
-    (
-        {"data": (X[:-1], Y[:-1])},
-        r"train_data differs from that of the training in .*run: examples 23 and now 22; give the same, or",
-    ),
-    (
-        {"data": (X + 1e-3, Y)},
-        r"train_data differs from that of the training in .*run: the same number of examples, but other inp",
-    ),
-    (
-        {"data": (X, Y[::-1])},
-        r"train_data differs from that of the training in .*run: the same number of examples, but other inp",
-    ),
-    ({"sample_weight": np.arange(N)}, r"sample_weight differs from that of the training in .*run: that one had none"),
-    (
-        {"data": Squares(), "cache": False},
-        r"train_data differs from that of the training in .*run: one has it in memory",
-    ),
-]
-
-
-@pytest.mark.parametrize(("options", "message"), DIFFERENCES, ids=lambda x: ", ".join(x) if isinstance(x, dict) else "")
-def test_another_training_is_refused_and_nothing_changes(halfway, options, message):
-    net = network()
-    before, content = snapshot(net), halfway.read_bytes()
-    with pytest.raises(ValueError, match=message):
-        train(net, halfway, **{"callbacks": [Interrupt()], "resume": True, **options})
-    assert_same(net, before)
-    assert halfway.read_bytes() == content
-    assert len(net.history) == 0
-
-
-WEIGHTS, CLASSES = np.arange(N), {"data": (X, LABELS), "class_weight": {0: 1.0, 1: 3.0}}
-TESTED = {"data": (X, LABELS), "test_data": (X[:5], LABELS[:5])}
-DEVIOUS = [  # what was given, what is given then, and the difference that is named
-    (
-        {"sample_weight": WEIGHTS},
-        {"sample_weight": WEIGHTS[::-1].copy()},
-        r"sample_weight differs from that of the training in .*run: other weights, or in another order; give the same",
-    ),
-    ({"sample_weight": WEIGHTS}, {"sample_weight": None}, r"sample_weight differs .*run: this one has none; give"),
-    (
-        CLASSES,
-        {"class_weight": {1: 1.0, 0: 3.0}},
-        r"with class_weight=\[1\.0, 3\.0\], but this one has class_weight=\[3\.0, 1\.0\]",
-    ),
-    (CLASSES, {"class_weight": "balanced"}, r"class_weight=\[1\.0, 3\.0\], but this one has class_weight='balanced'"),
-    (
-        {"lr": lambda step, total: 0.5},
-        {"lr": lambda step, total: 0.5 if step != 13 else 0.25},
-        r"lr differs from that of the training in .*run, though not at the steps \[0, 6, 12, 18, 23\]; give the same",
-    ),
-    (
-        {"lr": OneCycle(0.5)},
-        {"lr": lambda step, total: OneCycle(0.5)(step, total)},
-        "lr differs from that of the training in",
-    ),
-    (
-        {"lr": Cosine(0.5)},
-        {"lr": Cosine(0.5, final=1e-9)},
-        r"with lr=Cosine\(peak=0\.5, warmup=0\.0, final=0\.0\), but this one has lr=Cosine\(.*final=1e-09\); give",
-    ),
-    (
-        {"lr": lambda step, total: 0.5, "steps": 5, "data": Cut()},
-        {"lr": lambda step, total: 0.5 + (step == 7), "data": Cut()},
-        r"lr differs from that of the training in .*run, though not at the steps",
-    ),
-    (
-        TESTED,
-        {"test_data": (X[:5], LABELS[5:10])},
-        r"test_data differs .*run: the same number of examples, but other inputs, targets or slopes, or in",
-    ),
-    (
-        {**CLASSES, "data": Labelled(), "cache": False},
-        {"class_weight": {0: 3.0, 1: 1.0}},
-        r"with class_weight=\[1\.0, 3\.0\], but this one has class_weight=\[3\.0, 1\.0\]",
-    ),
-]
-
-
-@pytest.mark.parametrize(("options", "changes", "message"), DEVIOUS, ids=lambda x: x if isinstance(x, str) else "")
-def test_a_training_that_differs_in_anything_that_decides_is_refused(tmp_path, options, changes, message):
-    path, net = tmp_path / "run", network()
-    interrupted(path, network, chunks=5, **options)
-    content = path.read_bytes()
-    with pytest.raises(ValueError, match=message):
-        train(net, path, [Interrupt()], resume=True, **{**options, **changes})
-    assert_same(net, snapshot(network()))
-    assert path.read_bytes() == content
-    train(net, path, [Interrupt()], resume=True, **options)
-
 
 class Patient(EarlyStopping):
     """A subclass of one's own, whose own arguments are its own affair."""
@@ -697,42 +560,114 @@ class Patient(EarlyStopping):
         self.extra = extra
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "message"),
-    [
-        (
-            lambda: EarlyStopping(1, monitor="cost"),
-            lambda: EarlyStopping(50, monitor="cost", mode="max"),
-            r"with EarlyStopping\(patience=1, mode=None\), but this one has EarlyStopping\(patience=50, mode='max'\)",
-        ),
-        (
-            lambda: ReduceLROnPlateau(0.5, monitor="cost"),
-            lambda: ReduceLROnPlateau(0.1, monitor="cost"),
-            r"with ReduceLROnPlateau\(factor=0\.5\), but this one has ReduceLROnPlateau\(factor=0\.1\); give the same",
-        ),
-        (
-            lambda: ModelCheckpoint("best", every=7),
-            lambda: ModelCheckpoint("best", every=8),
-            r"with ModelCheckpoint\(every=7\), but this one has ModelCheckpoint\(every=8\)",
-        ),
-        (
-            lambda: Patient(9, 1),
-            lambda: Patient(8, 1),
-            r"with Patient\(patience=9\), but this one has Patient\(patience=8\)",
-        ),
-    ],
-)
-def test_callbacks_with_other_arguments_are_those_of_another_training(tmp_path, monkeypatch, before, after, message):
+def bend(by, derivative=lambda g, z, a, xp: g):
+    return Activation("bend", lambda z, xp: by * z, derivative)
+
+
+class Score:
+    """A cost, and a metric."""
+
+    name = "score"
+
+    def __init__(self, by):
+        self.by = by
+
+    def value(self, a, y, xp):
+        return self.by * xp.sum((a - y) ** 2, axis=-1)
+
+    def measure(self, y, a):
+        return self.by
+
+
+WEIGHTS, CLASSES = np.arange(N), {"data": (X, LABELS), "class_weight": {0: 1.0, 1: 3.0}}
+STEPS = {"steps": 5, "data": Cut()}
+DIFFERENCES = [  # what was given, what is given then, and the difference that is named
+    ({}, {"batch_size": 5}, r"holds a training with batch_size=4, but this one has batch_size=5; give the same, or"),
+    ({}, {"sampling": "replacement"}, r"sampling='shuffle', but this one has sampling='replacement'"),
+    ({}, {"lr": 0.4}, r"with lr=\{'name': 'OneCycle', .*, but this one has lr=\{'name': 'Constant', 'lr': 0\.4\}"),
+    ({}, {"lr": lambda step, total: OneCycle(0.5)(step, total)}, r"with lr=\{'name': 'OneCycle'"),
+    ({"lr": Cosine(0.5)}, {"lr": Cosine(0.5, final=1e-9)}, r"lr\.final=0\.0, but this one has lr\.final=1e-09"),
+    ({"lr": lambda step, total: 0.5}, {"lr": lambda step, total: 0.5 - 0.25 * (step == 13)}, "with other lr; give"),
+    ({"lr": lambda step, total: 0.5, **STEPS}, {"lr": lambda step, total: 0.5 + (step == 7)}, "with other lr; give"),
+    ({}, {"optimizer": SGD(momentum=1e-7)}, r"optimizer\.momentum=0\.0, but .* optimizer\.momentum=1e-07"),
+    ({}, {"epochs": 5}, r"with epochs=4, but this one has epochs=5"),
+    ({}, {"validation_data": (X, Y)}, "other validation_data"),
+    ({"test_data": (X, Y)}, {"test_data": (X, Y[::-1])}, "other test_data"),
+    ({}, {"training_metrics": ["mae"]}, r"training_metrics=\[\], but .* training_metrics=\['mae'\]"),
+    ({}, {"data": (X[:-1], Y[:-1])}, r"train_data\.examples=23, but this one has train_data\.examples=22"),
+    ({}, {"data": (X + 1e-3, Y)}, "other train_data"),
+    ({}, {"data": (X, Y[::-1])}, "other train_data"),
+    ({}, {"data": Squares(), "cache": False}, "other train_data"),
+    ({}, {"sample_weight": WEIGHTS}, "other sample_weight"),
+    ({"sample_weight": WEIGHTS}, {"sample_weight": WEIGHTS[::-1].copy()}, "other sample_weight"),
+    ({"sample_weight": WEIGHTS}, {"sample_weight": None}, "other sample_weight"),
+    (CLASSES, {"class_weight": {1: 1.0, 0: 3.0}}, r"class_weight=\[1\.0, 3\.0\], .* class_weight=\[3\.0, 1\.0\]"),
+    (CLASSES, {"class_weight": "balanced"}, r"class_weight=\[1\.0, 3\.0\], but this one has class_weight='balanced'"),
+    (
+        {**CLASSES, "data": Labelled(), "cache": False},
+        {"class_weight": {0: 3.0, 1: 1.0}},
+        r"class_weight=\[1\.0, 3\.0\], but .* class_weight=\[3\.0, 1\.0\]",
+    ),
+    ({}, {"callbacks": [CSVLog("log")]}, r"callbacks=\[\{'name': 'Interrupt'\}\], but this one has callbacks=\["),
+    *(
+        ({"callbacks": [before]}, {"callbacks": [after]}, named)
+        for before, after, named in (
+            (EarlyStopping(1, monitor="cost"), EarlyStopping(50, monitor="cost"), r"\[0\]\.patience=1, but"),
+            (ReduceLROnPlateau(monitor="cost"), ReduceLROnPlateau(0.5, monitor="cost"), r"\[0\]\.factor=0\.1, but"),
+            (ModelCheckpoint("best", every=7), ModelCheckpoint("best", every=8), r"\[0\]\.every=7, but"),
+            (Patient(9, 1), Patient(8, 1), r"\[0\]\.patience=9, but"),
+        )
+    ),
+    *(
+        ({}, {"network": options}, named)
+        for options, named in (
+            ({"sizes": (3, 5, 2)}, r"with sizes=\[3, 4, 2\], but this one has sizes=\[3, 5, 2\]"),
+            ({"activation": "tanh"}, r"with activation=\['sigmoid'\], but this one has activation=\['tanh'\]"),
+            ({"dtype": "float64"}, r"with dtype='float32', but"),
+            ({"dropout": 0.5}, r"with dropout=\[0\.0, 0\.0\], but"),
+            ({"standardize": True}, r"with standardize=False, but"),
+            ({"task": "regression"}, r"with output_activation='sigmoid', but"),
+            ({"seed": 4}, r"run holds a training with seed=3, but this one has seed=4; give the same, or another"),
+            ({"seed": [3, 1]}, r"with seed=3, but this one has seed=\[3, 1\]"),
+            ({"seed": None, "init": "zeros"}, r"with init='scaled_normal', but this one has init='zeros'"),
+        )
+    ),
+    *(
+        ({"network": {argument: function(1.0)}}, {"network": {argument: function(2.0)}}, rf"functions\.{named}=")
+        for argument, function, named in (
+            ("activation", bend, r"activation\[0\]"),
+            ("cost", Score, "cost"),
+        )
+    ),
+    (
+        {"validation_data": (X, Y), "metrics": [Score(1.0).measure]},
+        {"metrics": [Score(2.0).measure]},
+        r"functions\.metric 0=",
+    ),
+]
+
+
+@pytest.mark.parametrize(("options", "changes", "message"), DIFFERENCES, ids=lambda x: x if isinstance(x, str) else "")
+def test_another_training_is_refused_and_nothing_changes(tmp_path, monkeypatch, options, changes, message):
+    """Or an activation would change in the middle of a training, and the best epoch would be that of two metrics."""
     monkeypatch.chdir(tmp_path)
-    interrupted("run", network, chunks=5, callbacks=lambda: [before()])
+    options, changes = dict(options), {**options, **changes}
+    first, other = (given.pop("network", {}) for given in (options, changes))
+    before = options.pop("callbacks", [])
+    path, net = tmp_path / "run", network(**other)
+    interrupted(path, lambda: network(**first), chunks=5, callbacks=lambda: before, **options)
+    content, state = path.read_bytes(), snapshot(net)
+    changes["callbacks"] = [*changes.get("callbacks", before), Interrupt()]
     with pytest.raises(ValueError, match=message):
-        train(network(), "run", [after(), Interrupt()], resume=True)
-    train(network(), "run", [before(), Interrupt()], resume=True)
+        train(net, path, resume=True, **changes)
+    assert_same(net, state)
+    assert path.read_bytes() == content
+    assert len(net.history) == 0
+    train(network(**first), path, [*before, Interrupt()], resume=True, **options)
 
 
 def test_callbacks_may_write_elsewhere_and_arguments_of_ones_own_may_differ(tmp_path):
-    whole, resumed = network(), network()
-    train(whole)
+    resumed = network()
     make = lambda k: [CSVLog(tmp_path / f"log{k}"), ModelCheckpoint(tmp_path / f"best{k}", every=2), Patient(9, k)]  # noqa: E731
     interrupted(tmp_path / "run", network, chunks=5, callbacks=lambda: make(1))
     train(resumed, tmp_path / "run", [*make(2), Interrupt()], resume=True)
@@ -745,32 +680,9 @@ def test_sample_weights_are_compared_on_every_backend(tmp_path, place):
     weights = np.random.default_rng(0).uniform(size=N)
     interrupted(tmp_path / "run", network, chunks=5, sample_weight=weights, data=(X, LABELS), class_weight={0: 0.3})
     options = {"data": (X, LABELS), "class_weight": {0: 0.3}, "resume": True}
-    with pytest.raises(ValueError, match="sample_weight differs"):
+    with pytest.raises(ValueError, match="other sample_weight"):
         train(network(place), tmp_path / "run", [Interrupt()], sample_weight=weights[::-1].copy(), **options)
     train(network(place), tmp_path / "run", [Interrupt()], sample_weight=list(weights), **options)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"sizes": (3, 5, 2)}, r"with sizes=\[3, 4, 2\], but this one has sizes=\[3, 5, 2\]"),
-        ({"activation": "tanh"}, r"with activation=\['sigmoid'\], but this one has activation=\['tanh'\]"),
-        ({"dtype": "float64"}, r"with dtype='float32', but"),
-        ({"dropout": 0.5}, r"with dropout=\[0\.0, 0\.0\], but"),
-        ({"standardize": True}, r"with standardize=False, but"),
-        ({"task": "regression"}, r"with output_activation='sigmoid', but"),
-        ({"seed": 4}, r"run holds a training with seed=3, but this one has seed=4; give the same, or another checkp"),
-        ({"seed": [3, 1]}, r"with seed=3, but this one has seed=\(3, 1\)"),
-        ({"seed": None, "init": "zeros"}, r"with init='scaled_normal', but this one has init='zeros'"),
-    ],
-    ids=str,
-)
-def test_the_training_of_another_network_is_refused(halfway, options, message):
-    net = network(**options)
-    before = snapshot(net)
-    with pytest.raises(ValueError, match=message):
-        train(net, halfway, [Interrupt()], resume=True)
-    assert_same(net, before)
 
 
 def test_other_initial_weights_are_refused_by_initializers_of_one_name_or_assigned(tmp_path):
@@ -786,10 +698,10 @@ def test_other_initial_weights_are_refused_by_initializers_of_one_name_or_assign
     assigned = make(1.0)
     assigned.w = [2 * w for w in assigned.w]
     for other in (make(1.5), make(-1.0), assigned):
-        with pytest.raises(ValueError, match=r"other initial weights .* init='own' or assigned ones; give"):
+        with pytest.raises(ValueError, match="other initial_weights"):
             train(other, path, [Interrupt()], resume=True)
     forge(path, put("training", "call", "initial_weights", value=["a"]))
-    with pytest.raises(CheckpointError, match="run holds a network that is not valid"):
+    with pytest.raises(ValueError, match="other initial_weights"):
         train(make(1.0), path, [Interrupt()], resume=True)
     forge(path, put("training", "call", "initial_weights", value=None))
     for seed in (None, 3):  # what is not known is not compared
@@ -803,44 +715,30 @@ def test_the_network_that_was_interrupted_and_one_whose_seed_is_not_known_go_on(
 
     whole, unknown = network(), forget(network())
     train(whole, callbacks=[Interrupt()])
-    with pytest.raises(ValueError, match="holds a training from other initial weights"):
+    with pytest.raises(ValueError, match="other initial_weights"):
         train(forget(network(seed=4)), halfway, [Interrupt()], resume=True)
     for net, path in ((interrupted(tmp_path / "own", network, chunks=5), tmp_path / "own"), (unknown, halfway)):
         train(net, path, [Interrupt()], resume=True)
         assert_same(net, snapshot(whole))
 
 
-def save_and_load(net, folder):
-    net.save(folder / "net")
-    return Network.load(folder / "net")
-
-
-def assign_value(net, folder):
-    other = network(seed=None)
-    other.value = net.value
-    return other
-
-
-DOORS = {
-    "copy": lambda net, _: net.copy(),
-    "dtypes": lambda net, _: net.to(dtype="float64").to(dtype="float32"),
-    "pickle": lambda net, _: pickle.loads(pickle.dumps(net)),
-    "deepcopy": lambda net, _: copy.deepcopy(net),
-    "file": save_and_load,
-    "value": assign_value,
-}
-
-
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("door", ["copy", "pickle", "file", "value"])
 def test_a_seed_is_that_of_the_file_wherever_a_network_is_from_and_may_be_left_out(halfway, tmp_path, door):
+    def take(net):
+        net.save(tmp_path / "net")
+        other = network(seed=None)
+        other.value = net.value
+        twins = {"copy": net.copy(), "pickle": pickle.loads(pickle.dumps(net)), "value": other}
+        return {**twins, "file": Network.load(tmp_path / "net")}[door]
+
     with pytest.raises(ValueError, match="with seed=3, but this one has seed=4"):
-        train(DOORS[door](network(seed=4), tmp_path), halfway, [Interrupt()], resume=True)
+        train(take(network(seed=4)), halfway, [Interrupt()], resume=True)
     drawn = network(seed=None)
     if door in ("file", "value"):  # the file, or the value, is what the user has chosen
         with pytest.raises(ValueError, match=f"with seed=3, but this one has seed={drawn.provenance.seed}"):
-            train(DOORS[door](drawn, tmp_path), halfway, [Interrupt()], resume=True)
+            train(take(drawn), halfway, [Interrupt()], resume=True)
         drawn = network()
-    whole, resumed = network(), DOORS[door](drawn, tmp_path)
+    whole, resumed = network(), take(drawn)
     train(whole, callbacks=[Interrupt()])
     train(resumed, halfway, [Interrupt()], resume=True)
     assert_same(resumed, snapshot(whole))
@@ -858,38 +756,6 @@ def test_arguments_without_a_checkpoint_are_refused():
         train(network(), 3)
     with pytest.raises(ValueError, match=r"resume='yes' must be True or False"):
         train(network(), "run", resume="yes")
-
-
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
-@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
-def test_a_checkpoint_is_a_regular_file(tmp_path, kind):
-    path = Path("/dev/zero") if kind == "device" else tmp_path / "run"
-    if kind == "pipe":
-        os.mkfifo(path)
-    if kind == "folder":
-        path.mkdir()
-    net = network()
-    with pytest.raises(FileExistsError, match=rf"checkpoint='{path}' exists already"):
-        train(net, path)
-    with pytest.raises(OSError, match=rf"(Is a directory|Not a regular file): '{path}'"):
-        train(net, path, resume=True)
-    assert_same(net, snapshot(network()))
-
-
-@pytest.mark.skipif(os.name == "nt", reason="Windows has other limits")
-def test_a_checkpoint_may_have_a_path_of_bytes_or_a_long_name(tmp_path):
-    whole = network()
-    train(whole)
-    name = "n" * os.pathconf(tmp_path, "PC_NAME_MAX")
-    for path in (os.fsencode(tmp_path / "rün"), tmp_path / name):
-        interrupted(path, network, chunks=5)
-        resumed = network()
-        train(resumed, path, [Interrupt()], resume=True)
-        assert_same(resumed, snapshot(whole))
-    assert sorted(each.name for each in tmp_path.iterdir()) == [name, "rün"]
-    for resume in (False, True):
-        with pytest.raises(OSError, match=rf"File name too long: '{tmp_path}/{name}n'"):
-            train(network(), tmp_path / f"{name}n", resume=resume)
 
 
 def test_a_file_without_a_training_is_refused(tmp_path):
@@ -916,7 +782,6 @@ FORGERIES = [  # which would pass for what they stand for
     (("position", "weight"), True),
     (("lr_scale",), float("nan")),
     (("call", "evil"), 1),
-    (("position", "steps"), 3),  # contradicts the total
 ]
 
 
@@ -933,14 +798,6 @@ def test_a_training_that_lacks_an_argument_is_refused(halfway):
     forge(halfway, lambda header, arrays: [header["training"]["call"].pop("sampling")])
     with pytest.raises(CheckpointError, match=r"call=\[.* must be an object with the keys .*'sampling'"):
         train(network(), halfway, [Interrupt()], resume=True)
-
-
-def test_forged_names_of_a_log_are_refused(tmp_path, short_chunks):
-    callbacks = [CSVLog(tmp_path / "log")]
-    interrupted(tmp_path / "run", network, chunks=5, callbacks=lambda: callbacks)
-    forge(tmp_path / "run", put("training", "callbacks", 0, "values", "names", value=[1]))
-    with pytest.raises(CheckpointError, match="names of CSVLog must be a list of strings"):
-        train(network(), tmp_path / "run", [*callbacks, Interrupt()], resume=True)
 
 
 @pytest.mark.parametrize(
@@ -1051,23 +908,10 @@ def test_members_that_share_an_iterable_of_batches_resume(tmp_path):
         (
             3,
             {"lr": [2.0, 2.0, 0.3]},
-            r"^member 2 of .*run holds a training with lr=Constant\(lr=5.0\), but this one has lr=Constant\(lr=0.3\)",
+            r"^member 2 of .*run holds a training with lr\.lr=5\.0, but this one has lr\.lr=0\.3",
         ),
-        (
-            3,
-            {"validation_split": 0.5},
-            "^train_data differs from that of the training in member 0 of .*run: ",
-        ),
-        (
-            3,
-            {"validation_split": [0, 1]},
-            "^train_data differs from that of the training in member 0 of .*run: ",
-        ),
-        (
-            3,
-            {"seed": [0, 1, 2]},
-            r"^member 0 of .*run holds a training with seed=\d+, but .* seed=0 \(drawn from the seed",
-        ),
+        (3, {"validation_split": 0.5}, r"^member 0 of .*run holds a training with train_data\.examples=11"),
+        (3, {"seed": [0, 1, 2]}, r"^member 0 of .*run holds a training with seed=\d+, but .* seed=0"),
     ],
 )
 def test_the_training_of_another_ensemble_is_refused(tmp_path, members, options, message):
@@ -1080,6 +924,24 @@ def test_the_training_of_another_ensemble_is_refused(tmp_path, members, options,
         train_members(other, tmp_path / "run", resume=True, **{"validation_split": 0.3, **options})
     for member, state in zip(other, before, strict=True):
         assert_same(member, state)
+
+
+@pytest.mark.parametrize("chunks", [2, CHUNKS + 2])
+def test_a_member_that_had_diverged_on_shared_batches_does_so_again(tmp_path, chunks):
+    """The batches that it would need are gone: the others have gone on with them, by steps or by epochs."""
+
+    def run(resume, chunks=None):
+        members = Ensemble([3, 4, 2], 3, seed=3, activation="relu", task="regression")
+        options = {"checkpoint": tmp_path / "run", "resume": resume, "every": 1, "progress": False}
+        callbacks = lambda k: [Interrupt(chunks if k == 2 else None)]  # noqa: E731
+        with pytest.raises(KeyboardInterrupt if chunks else DivergenceError, match=None if chunks else "member 1"):
+            members.train(Cut(), EPOCHS, lr=[0.01, 1e30, 0.01], callbacks=callbacks, **options)
+        return members
+
+    run(False, chunks)
+    resumed = run(True)
+    assert [len(member.history) for member in resumed] == [EPOCHS, 0, EPOCHS]
+    assert np.isfinite(resumed.histories[0]["cost"]).all()
 
 
 def test_a_member_that_diverges_does_not_stop_the_file_of_the_others(tmp_path, monkeypatch):
@@ -1175,10 +1037,6 @@ def test_a_fit_resumes_bit_for_bit(tmp_path, place, kind, options, chunks):
         assert_same(other, snapshot(net))
 
 
-def bend(by, derivative=lambda g, z, a, xp: g):
-    return Activation("bend", lambda z, xp: by * z, derivative)
-
-
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_functions_of_a_fit_are_compared_by_their_code(tmp_path):
     """Two lambdas have one name; so have two functions made by one, which differ in what they enclose."""
@@ -1192,49 +1050,6 @@ def test_functions_of_a_fit_are_compared_by_their_code(tmp_path):
             estimator("MLPRegressor", activation=other).fit(X, Y[:, 0], checkpoint=tmp_path / "run", resume=True)
     again = estimator("MLPRegressor", activation=bend(1.0)).fit(X, Y[:, 0], checkpoint=tmp_path / "run", resume=True)
     assert again.n_iter_ == 8
-
-
-class Score:
-    """A cost, and a metric."""
-
-    name = "score"
-
-    def __init__(self, by):
-        self.by = by
-
-    def value(self, a, y, xp):
-        return self.by * xp.sum((a - y) ** 2, axis=-1)
-
-    def measure(self, y, a):
-        return self.by
-
-
-OWN = [  # what is corrected, and the network or ensemble with it, and its metrics
-    ("activation[0]", lambda by: Network([3, 4, 2], activation=bend(by), seed=3), lambda by: []),
-    ("cost", lambda by: Network([3, 4, 2], cost=Score(by), seed=3), lambda by: []),
-    ("metric 0", lambda by: Network([3, 4, 2], seed=3), lambda by: [Score(by).measure]),
-    ("metric 0", lambda by: Ensemble([3, 4, 2], 2, seed=3), lambda by: [Score(by).measure]),
-]
-
-
-@pytest.mark.parametrize(("name", "make", "metrics"), OWN)
-def test_own_functions_of_a_training_are_compared_by_what_they_compute(tmp_path, name, make, metrics):
-    """Or an activation would change in the middle of a training, and the best epoch would be that of two metrics."""
-
-    def begin(by, **options):
-        net = make(by)
-        callbacks = [Interrupt(3)] if isinstance(net, Network) else lambda k: [Interrupt(3)]
-        options |= {"validation_data": (X, Y), "metrics": metrics(by), "checkpoint": path, "callbacks": callbacks}
-        net.train((X, Y), epochs=EPOCHS, batch_size=4, lr=0.1, progress=False, **options)
-
-    path = tmp_path / "run"
-    with pytest.raises(KeyboardInterrupt):
-        begin(1.0)
-    argument = re.escape(name)
-    with pytest.raises(ValueError, match=rf"holds a training with {argument}=.*, but this one has {argument}="):
-        begin(2.0, resume=True)
-    with pytest.raises(KeyboardInterrupt):
-        begin(1.0, resume=True)
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -1273,11 +1088,9 @@ def test_another_fit_and_one_that_would_replace_a_file_are_refused(tmp_path):
         with pytest.raises(ValueError, match=message):
             estimator("MLPRegressor", **changes).fit(X, Y[:, 0], checkpoint=tmp_path / "run", resume=True)
     for y, slopes in ((Y[:, 1], None), (Y[:, 0], 0.0 * X)):
-        with pytest.raises(
-            ValueError, match=r"train_data differs .* the same number of examples, but other inputs, targets or slopes"
-        ):
+        with pytest.raises(ValueError, match="other train_data"):
             estimator("MLPRegressor").fit(X, y, slopes=slopes, checkpoint=tmp_path / "run", resume=True)
-    with pytest.raises(ValueError, match=r"validation_data differs .* that one had none; give the same"):
+    with pytest.raises(ValueError, match="other validation_data"):
         estimator("MLPRegressor").fit(X, Y[:, 0], X_val=X, y_val=Y[:, 1], checkpoint=tmp_path / "run", resume=True)
     with pytest.raises(FileExistsError, match="exists already; give resume=True"):
         estimator("MLPRegressor").fit(X, Y[:, 0], checkpoint=tmp_path / "run")
@@ -1416,9 +1229,9 @@ def test_a_handler_of_the_users_is_kept(tmp_path):
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")  # at a with
 def test_an_interrupt_at_any_line_leaves_a_checkpoint_that_goes_on(tmp_path):
     """At every 113th line of the loop, the callbacks and the writing of files; then the training is resumed."""
-    files = ("training/_loop.py", "training/_train.py", "training/_checkpoint.py", "training/_saving.py")
+    files = ("training/_loop.py", "training/_train.py", "training/_checkpoint.py")
     files += ("training/callback.py", "training/callbacks.py", "training/_groups.py")
-    files += ("files/_record.py", "files/_networks.py", "files/_file.py", "files/_writing.py")
+    files += ("files/_record.py", "files/_file.py", "files/_writing.py")
     files += ("network/network.py", "value/_moment.py")
     callbacks = lambda: [EarlyStopping(9, monitor="cost"), CSVLog(tmp_path / "log.csv"), Interrupt()]  # noqa: E731
     options = {"data": (X[:8], Y[:8]), "epochs": 2, "optimizer": SGD(momentum=0.9)}

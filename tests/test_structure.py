@@ -234,7 +234,6 @@ NAMED_ABOVE = {
     "backends.base": {"xpnet.export"},  # a remedy: make a function of JAX
     "core.optimizers._levenberg_marquardt": {"estimators"},  # a remedy: `alpha`, which is weight decay there
     "_identity": {"sklearn", "verbose"},  # names without their module; an argument that only prints
-    "training._description": {"random_state"},  # a remedy: from which the seeds of several networks were drawn
     "network.network": {
         "physics",
         "xpnet.physics",

@@ -16,7 +16,6 @@ import numpy as np
 
 from xpnet.backends.base import Eager
 from xpnet.core.arrays import Layers, Namespace, leaves, map_arrays
-from xpnet.data.sampling import Drawn, GeneratorState, Order, Sampling
 from xpnet.distributed._setting import Distributed
 from xpnet.distributed._sums import HostSum
 
@@ -61,15 +60,6 @@ class Ranks:
         places = np.arange(parts * -(-m // parts), dtype=np.int32).reshape(parts, -1)
         places = places[self.rank * self.parts : (self.rank + 1) * self.parts]
         return Own(np.where(places < m, places, 0), places < m)
-
-    def share(self, sampling: Sampling) -> Sampling:
-        """Return a sampling that draws the same minibatches, and keeps this rank's part of each, (steps, rows)."""
-
-        def draw(n: int, batch_size: int, generator: GeneratorState, order: Order | None) -> Drawn:
-            minibatches, generator, order = sampling.draw(n, batch_size, generator, order)
-            return [index[:, self.find_own(index.shape[1]).places.ravel()] for index in minibatches], generator, order
-
-        return sampling._replace(draw=draw)
 
     def weigh(self, index: np.ndarray, m: int, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """Return the weight of each row, (steps, parts, rows), and the sum of those of each whole minibatch, (steps,).
@@ -198,9 +188,10 @@ class Ranks:
         """End all processes, after the traceback, if an error leaves this context that not all ranks raise."""
         try:
             yield
-        except BaseException as error:
+        except BaseException:
             if not self.has_agreed and self.size > 1:
-                _print_traceback(error)
+                traceback.print_exc()
+                sys.stderr.flush()
                 time.sleep(FORWARDING_SECONDS)
                 self.comm.Abort(1)
                 os._exit(1)  # MPI may take a moment to end this process
@@ -229,17 +220,6 @@ class Ranks:
         with self.agreeing():
             if self.agreed_signal:
                 raise KeyboardInterrupt if self.agreed_signal == signal.SIGINT else SystemExit(128 + self.agreed_signal)
-
-
-def _print_traceback(error: BaseException) -> None:
-    """Print the traceback that Python would print if nobody caught an error, which has just left a ``with``."""
-    assert error.__traceback__ is not None
-    inner = error.__traceback__.tb_next  # from the function with the ``with`` on
-    description = traceback.TracebackException(type(error), error, inner)
-    if inner is not None:
-        outer = traceback.extract_stack(inner.tb_frame.f_back)
-        description.stack = traceback.StackSummary.from_list([*outer, *description.stack])
-    print(*description.format(), sep="", end="", file=sys.stderr, flush=True)
 
 
 def _pack_error(error: BaseException | None) -> BaseException | None:

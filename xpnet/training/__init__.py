@@ -6,7 +6,7 @@ from xpnet._lazy import import_lazily
 
 if TYPE_CHECKING:
     from xpnet.data.open import Data, open_data
-    from xpnet.training._all_examples import check_machine, refuse_rates, warn_of_no_step
+    from xpnet.training._all_examples import check_machine, refuse_rates
     from xpnet.training._arguments import (
         check_one_update,
         copies_for_each,
@@ -18,10 +18,17 @@ if TYPE_CHECKING:
         parse_rate,
         parse_schedule,
         parse_threads,
-        suggest_optimizer,
     )
-    from xpnet.training._checkpoint import CheckpointFile, SaveFunction, find_starts
-    from xpnet.training._description import FINGERPRINTED, compare_examples, describe_schedule
+    from xpnet.training._checkpoint import (
+        Checkpoint,
+        CheckpointFile,
+        Every,
+        FileKind,
+        SaveFunction,
+        find_starts,
+        parse_checkpoint,
+    )
+    from xpnet.training._description import find_difference
     from xpnet.training._evaluate import (
         Evaluate,
         choose_metrics,
@@ -30,36 +37,20 @@ if TYPE_CHECKING:
         measure_predictions,
         require_classes,
     )
-    from xpnet.training._groups import ChunkResult, ChunkResults, ChunkRunner
-    from xpnet.training._kept_loops import KeptLoops
-    from xpnet.training._laggards import warn_of_laggards
+    from xpnet.training._groups import ChunkResult, ChunkResults, ChunkRunner, KeptLoops
     from xpnet.training._loop import Runner
-    from xpnet.training._plan import CompleteJob, Job, Plan
-    from xpnet.training._rates import check_schedule
-    from xpnet.training._saving import Checkpoint, Every, FileKind, parse_checkpoint, parse_every
-    from xpnet.training._train import (
-        Stream,
-        Values,
-        check_plan,
-        complete_jobs,
-        describe_calls,
-        find_scalings,
-        finish_jobs,
-        group_by_structure,
-        ignore_pause,
-        run_jobs,
-        train,
-    )
+    from xpnet.training._plan import Job, Plan
+    from xpnet.training._train import Alone, Stream, Values, check_plan, group_by_structure, train
+    from xpnet.training._warnings import warn_of_laggards, warn_of_no_step
     from xpnet.value import Moment
 
 __all__ = [
-    "FINGERPRINTED",
+    "Alone",
     "Checkpoint",
     "CheckpointFile",
     "ChunkResult",
     "ChunkResults",
     "ChunkRunner",
-    "CompleteJob",
     "Data",
     "Evaluate",
     "Every",
@@ -75,18 +66,11 @@ __all__ = [
     "check_machine",
     "check_one_update",
     "check_plan",
-    "check_schedule",
     "choose_metrics",
-    "compare_examples",
-    "complete_jobs",
     "copies_for_each",
-    "describe_calls",
-    "describe_schedule",
-    "find_scalings",
+    "find_difference",
     "find_starts",
-    "finish_jobs",
     "group_by_structure",
-    "ignore_pause",
     "measure",
     "measure_data",
     "measure_predictions",
@@ -95,7 +79,6 @@ __all__ = [
     "parse_blas_threads",
     "parse_callbacks",
     "parse_checkpoint",
-    "parse_every",
     "parse_metrics",
     "parse_optimizer",
     "parse_rate",
@@ -103,8 +86,6 @@ __all__ = [
     "parse_threads",
     "refuse_rates",
     "require_classes",
-    "run_jobs",
-    "suggest_optimizer",
     "train",
     "warn_of_laggards",
     "warn_of_no_step",
@@ -113,7 +94,10 @@ __all__ = [
 __getattr__ = import_lazily(
     __name__,
     {
-        "_all_examples": ("check_machine", "refuse_rates", "warn_of_no_step"),
+        "_all_examples": (
+            "check_machine",
+            "refuse_rates",
+        ),
         "_arguments": (
             "check_one_update",
             "copies_for_each",
@@ -125,9 +109,17 @@ __getattr__ = import_lazily(
             "parse_rate",
             "parse_schedule",
             "parse_threads",
-            "suggest_optimizer",
         ),
-        "_checkpoint": ("CheckpointFile", "SaveFunction", "find_starts"),
+        "_checkpoint": (
+            "Checkpoint",
+            "CheckpointFile",
+            "Every",
+            "FileKind",
+            "SaveFunction",
+            "find_starts",
+            "parse_checkpoint",
+        ),
+        "_description": ("find_difference",),
         "_evaluate": (
             "Evaluate",
             "choose_metrics",
@@ -136,28 +128,33 @@ __getattr__ = import_lazily(
             "measure_predictions",
             "require_classes",
         ),
-        "_description": ("FINGERPRINTED", "compare_examples", "describe_schedule"),
-        "_rates": ("check_schedule",),
-        "_laggards": ("warn_of_laggards",),
+        "_groups": (
+            "ChunkResult",
+            "ChunkResults",
+            "ChunkRunner",
+            "KeptLoops",
+        ),
         "_loop": ("Runner",),
-        "_kept_loops": ("KeptLoops",),
-        "_plan": ("CompleteJob", "Job", "Plan"),
-        "_saving": ("Checkpoint", "Every", "FileKind", "parse_checkpoint", "parse_every"),
-        "_groups": ("ChunkResult", "ChunkResults", "ChunkRunner"),
+        "_plan": (
+            "Job",
+            "Plan",
+        ),
         "_train": (
-            "check_plan",
-            "complete_jobs",
-            "describe_calls",
-            "find_scalings",
-            "finish_jobs",
-            "group_by_structure",
-            "run_jobs",
+            "Alone",
             "Stream",
             "Values",
-            "ignore_pause",
+            "check_plan",
+            "group_by_structure",
             "train",
         ),
-        ".data.open": ("Data", "open_data"),
+        "_warnings": (
+            "warn_of_laggards",
+            "warn_of_no_step",
+        ),
+        ".data.open": (
+            "Data",
+            "open_data",
+        ),
         ".value": ("Moment",),
     },
 )

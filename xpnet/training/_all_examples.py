@@ -1,6 +1,7 @@
 """Requirements of all optimizers that take all examples in each step; each may require more of a network."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -13,15 +14,14 @@ from xpnet.core.model import Model, count_parameters
 from xpnet.core.optimizers import Optimizer
 from xpnet.data.sampling import LAST_APART, count_minibatches
 from xpnet.errors import ArgumentError
-from xpnet.training._plan import CompleteJob
+from xpnet.training._plan import Job
 from xpnet.training.callback import Callback
-from xpnet.value import History
 
 ROWS_ON_HOST = 2048  # examples in a part on the host, where few stay in the cache
 ROWS_ON_DEVICE = 8192  # on a device, where a few large steps cost less than many small ones
 
 
-def check_all_examples(jobs: Sequence[CompleteJob]) -> None:
+def check_all_examples(jobs: Sequence[Job]) -> None:
     """Check jobs whose optimizer needs all examples in every step; warn if it will learn the noise of the targets.
 
     Raises
@@ -31,39 +31,10 @@ def check_all_examples(jobs: Sequence[CompleteJob]) -> None:
     MemoryError
         If the machine has not enough memory.
     """
-    optimizer, reader = jobs[0].optimizer, jobs[0].data.train.reader
-    for job in jobs:
-        check_job(job)
-    check_machine(optimizer, reader.backend, reader.model, len(jobs))
-    for warning in [text for text in map(explain_noise, jobs) if text][:1]:
-        warn(warning)
-
-
-def divide_epoch(job: CompleteJob) -> CompleteJob:
-    """Return the job for epochs of one step; or of several, in order, if the optimizer adds parts of the examples up.
-
-    Then the rate is 0 before the last part, and 1 there. No part may be without weight, as it would be skipped.
-    """
-    source = job.data.train.require_stored(repr(job.optimizer))
-    n, reader = len(source), source.reader
-    rows = min(ROWS_ON_HOST if reader.backend.on_host else ROWS_ON_DEVICE, rows_per_block(reader.model.n_in))
-    weight = source.weight
-    is_whole = rows >= n or getattr(job.optimizer.update, "add", None) is None
-    if is_whole or (weight is not None and not np.add.reduceat(weight, range(0, n, rows)).all()):
-        return job._replace(plan=job.plan.complete(batch_size=n))
-    parts = count_minibatches(n, rows)
-
-    def rate(step: int, total: int) -> float:
-        return float(step % parts == parts - 1)
-
-    return job._replace(plan=job.plan.complete(batch_size=rows, sampling=LAST_APART, lr=rate))
-
-
-def check_job(job: CompleteJob) -> None:
-    """Refuse a network, data or callbacks that do not go with the optimizer."""
-    optimizer, reader = job.optimizer, job.data.train.reader
+    optimizer, reader, slopes = jobs[0].plan.optimizer, jobs[0].data.train.reader, _has_slopes(jobs[0])
     name, model = type(optimizer).__name__, reader.model
-    refuse_rates(job.plan.callbacks, name)
+    for job in jobs:
+        refuse_rates(job.plan.callbacks, name)
     if any(model.dropout):
         raise ArgumentError(
             f"{name} does not go with dropout={list(model.dropout)}; leave dropout out, and give weight_decay or "
@@ -72,7 +43,33 @@ def check_job(job: CompleteJob) -> None:
     if check_network := getattr(optimizer, "check_network", None):
         to_array = partial(reader.backend.asarray, dtype=reader.dtype)
         with reader.scope():
-            check_network(model, reader.dtype, to_array, reader.backend.xp, slopes=reader.slope_weight is not None)
+            check_network(model, reader.dtype, to_array, reader.backend.xp, slopes=slopes)
+    check_machine(optimizer, reader.backend, model, len(jobs))
+    for warning in [text for text in map(explain_noise, jobs) if text][:1]:
+        warn(warning)
+
+
+def _has_slopes(job: Job) -> bool:
+    return job.data.train.reader.slope_weight is not None
+
+
+def divide_epoch(job: Job) -> Job:
+    """Return the job for epochs of one step; or of several, in order, if the optimizer adds parts of the examples up.
+
+    Then the rate is 0 before the last part, and 1 there. No part may be without weight, as it would be skipped.
+    """
+    source = job.data.train.require_stored(repr(job.plan.optimizer))
+    n, reader, weight = len(source), source.reader, source.weight
+    rows = min(ROWS_ON_HOST if reader.backend.on_host else ROWS_ON_DEVICE, rows_per_block(reader.model.n_in))
+    is_whole = rows >= n or getattr(job.plan.optimizer.update, "add", None) is None
+    if is_whole or (weight is not None and not np.add.reduceat(weight, range(0, n, rows)).all()):
+        return job._replace(plan=replace(job.plan, batch_size=n))
+    parts = count_minibatches(n, rows)
+
+    def rate(step: int, total: int) -> float:
+        return float(step % parts == parts - 1)
+
+    return job._replace(plan=replace(job.plan, batch_size=rows, sampling=LAST_APART, lr=rate))
 
 
 def check_machine(optimizer: Optimizer, backend: Backend, model: Model, networks: int = 1) -> None:
@@ -93,19 +90,19 @@ def check_machine(optimizer: Optimizer, backend: Backend, model: Model, networks
         )
 
 
-def explain_noise(job: CompleteJob) -> str:
+def explain_noise(job: Job) -> str:
     """Format the optimizer's warning that it will learn the noise of the targets; "" if it has none."""
-    optimizer, source = job.optimizer, job.data.train.require_stored(repr(job.optimizer))
+    source, slopes = job.data.train.require_stored(repr(job.plan.optimizer)), _has_slopes(job)
     validates = any(name.startswith("validation_") for callback in job.plan.callbacks for name in callback.adds)
-    explain: Callable[..., str] | None = getattr(optimizer, "explain_noise", None)
+    explain: Callable[..., str] | None = getattr(job.plan.optimizer, "explain_noise", None)
     if validates or explain is None:
         return ""
-    reader, slopes = source.reader, source.reader.slope_weight is not None
-    numbers = reader.model.n_targets * (1 + reader.model.n_in if slopes else 1)  # of an example
+    model = source.reader.model
+    numbers = model.n_targets * (1 + model.n_in if slopes else 1)  # of an example
     rows = source.number(np.arange(len(source)))
     # Only those with a weight are fitted, and each once, however often it was drawn
     n_targets = numbers * len(np.unique(rows if source.weight is None else rows[source.weight > 0]))
-    return explain(reader.model, n_targets, job.plan.alpha / len(source), slopes=slopes)
+    return explain(model, n_targets, job.plan.alpha / len(source), slopes=slopes)
 
 
 def refuse_rates(callbacks: Sequence[Callback], name: str) -> None:
@@ -115,13 +112,3 @@ def refuse_rates(callbacks: Sequence[Callback], name: str) -> None:
             raise ArgumentError(
                 f"{type(callback).__name__} is for other optimizers: {name} has no learning rate; leave it out"
             )
-
-
-def warn_of_no_step(name: str, history: History) -> None:
-    """Warn that no step of a call has lowered the cost, if it had a chance: two steps or more, and a cost above 0."""
-    if len(history) > 1 and history["cost"][-1] > 0.0:
-        warn(
-            f"none of the {len(history)} steps of {name} lowered the cost, {history['cost'][-1]:.3g}; the weights are "
-            "as before. Give more steps; if that changes nothing, the weights are at a minimum or without effect, as "
-            "those of units that are saturated or never active: scale the data, or try another seed or activation"
-        )

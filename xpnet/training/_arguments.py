@@ -1,11 +1,9 @@
 """Parsing the arguments of `train`; errors name the argument, its value, the choices and the remedy."""
 
 import copy
-import difflib
-import inspect
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from functools import cache
 from typing import Any, cast
@@ -13,17 +11,23 @@ from typing import Any, cast
 import numpy as np
 
 from xpnet._checks import choices, count, in_range, is_list, is_text, show
-from xpnet._names import find_nearest, look_up
+from xpnet._names import look_up
 from xpnet.backends import AUTO
 from xpnet.backends.base import Backend
 from xpnet.core.model import Model
-from xpnet.core.optimizers import OPTIMIZERS, Optimizer, is_optimizer
+from xpnet.core.optimizers import OPTIMIZERS, LevenbergMarquardt, Optimizer, is_optimizer
 from xpnet.core.schedules import Constant, Schedule
 from xpnet.data.sampling import SAMPLING, Sampling
 from xpnet.errors import ArgumentError
 from xpnet.inference.metrics import METRICS, Metric, of_function, top_k
 from xpnet.training.callback import Callback
 
+# By name, without those that wrap another optimizer
+NAMED_OPTIMIZERS = {
+    "lm" if kind is LevenbergMarquardt else name.lower(): kind
+    for name, kind in OPTIMIZERS.items()
+    if all(field.name != "optimizer" for field in fields(kind))  # type: ignore[arg-type]
+}
 MOST_THREADS = 10_000  # more than any machine's cores, and small enough for an int in C
 
 
@@ -59,7 +63,6 @@ def copies_for_each(callbacks: Any, members: int, remedy: str | None = None) -> 
     `remedy` says what to do about a callback that cannot be copied; the default is to give a function.
     """
     if callable(callbacks) and not isinstance(callbacks, type):
-        check_call(callbacks)
         lists = [parse_callbacks("callbacks", callbacks(k)) for k in range(members)]
         every = [callback for part in lists for callback in part]
         if len({id(callback) for callback in every}) < len(every):
@@ -69,24 +72,11 @@ def copies_for_each(callbacks: Any, members: int, remedy: str | None = None) -> 
     for callback in shared:
         if callback.writes_files:
             function = f"callbacks=lambda k: [{type(callback).__name__}(f'member-{{k}}')]"
-            remedy = remedy or f"give a function of the member's number, as in {function}"
             raise ArgumentError(
-                f"callbacks holds {callback!r}, and all members would write to the same place; {remedy}"
+                f"callbacks holds {callback!r}, and all members would write to the same place; "
+                + (remedy or f"give a function of the member's number, as in {function}")
             )
     return [copy.deepcopy(shared) for _ in range(members)]
-
-
-def check_call(callbacks: Callable[..., Any]) -> None:
-    """Refuse a function that cannot be called with the number of a member."""
-    try:
-        inspect.signature(callbacks).bind(0)
-    except TypeError as error:
-        raise ArgumentError(
-            f"callbacks={callbacks!r} must be a list of callbacks, or a function of the member's number that returns "
-            f"one ({error})"
-        ) from error
-    except ValueError:  # it has no signature, as some functions written in C
-        pass
 
 
 def check_one_update(optimizers: Sequence[Optimizer]) -> None:
@@ -122,33 +112,55 @@ def parse_schedule(argument: str, lr: Any) -> Schedule:
 def parse_optimizer(argument: str, value: Any) -> Optimizer:
     """Check an optimizer, or make the one that a name stands for, with its default options."""
     if isinstance(value, str):
-        named = {name.lower(): kind for name, kind in OPTIMIZERS.items() if not wraps(kind)}
-        named["lm"] = named.pop("levenbergmarquardt")
-        return look_up(argument, value, named)()
+        return look_up(argument, value, NAMED_OPTIMIZERS)()
     if not is_optimizer(value):
-        raise ArgumentError(f"{argument}={show(value)} is not an optimizer; give {suggest_optimizer(value)}, say")
+        raise ArgumentError(f"{argument}={show(value)} is not an optimizer; give an object, such as SGD(momentum=0.9)")
     return value
 
 
-def suggest_optimizer(value: Any) -> str:
-    """Write the call that makes the optimizer that a name or a class probably means; SGD if it is unclear.
+def needs_total(schedule: Schedule) -> bool:
+    """Tell whether a schedule depends on the number of all steps; a function of the user's own may say so."""
+    return getattr(schedule, "needs_total", True)
+
+
+def learning_rates(schedule: Schedule, steps: range, total: int) -> np.ndarray:
+    """Compute the learning rates of a range of steps.
+
+    Raises
+    ------
+    ArgumentError
+        If the schedule returns something that is not a rate. Exceptions that it raises are not caught.
 
     Examples
     --------
-    >>> suggest_optimizer("adamw"), suggest_optimizer("clip"), suggest_optimizer(0.9)
-    ('AdamW()', 'Clip(SGD(), 1.0)', 'SGD(momentum=0.9)')
+    >>> learning_rates(lambda step, total: 1.0 - step / total, range(1, 3), total=4)
+    array([0.75, 0.5 ])
     """
-    name = value.__name__ if isinstance(value, type) else value
-    names = {kind.lower(): kind for kind in OPTIMIZERS}
-    near = find_nearest(name, names) if isinstance(name, str) else None
-    if near is None or names[near] == "SGD":
-        return "SGD(momentum=0.9)"
-    return f"{names[near]}({'SGD(), 1.0' if wraps(OPTIMIZERS[names[near]]) else ''})"
+    rates = [schedule(step, total) for step in steps]
+    try:
+        lr = np.array([float(rate) for rate in rates])
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ArgumentError(f"lr={schedule!r} must return a number ({error})") from error
+    wrong = np.flatnonzero(~((lr >= 0.0) & (lr < np.inf)))
+    if wrong.size:
+        at = f"{lr[wrong[0]]} at step {steps[wrong[0]] + 1}"
+        raise ArgumentError(f"lr must be a finite number of at least 0, but the schedule gave {at}")
+    return lr
 
 
-def wraps(kind: type[Optimizer]) -> bool:
-    """Tell whether a class of optimizers wraps another optimizer."""
-    return any(field.name == "optimizer" for field in fields(kind))  # type: ignore[arg-type]
+def check_schedule(schedule: Schedule, epochs: int, steps: int | None) -> None:
+    """Check, before anything has changed, that a schedule can be called and returns a valid first rate.
+
+    `steps` is the number of minibatches in an epoch, if that is known.
+    """
+    if steps is None and needs_total(schedule):
+        raise ArgumentError(
+            "lr is a schedule, which needs the number of steps, and train_data has no length; give steps"
+        )
+    try:
+        learning_rates(schedule, range(min(1, epochs)), epochs * (steps or 0))
+    except TypeError as error:
+        raise ArgumentError(f"lr={schedule!r} must be a function of (step, total) ({error})") from error
 
 
 def parse_callbacks(argument: str, value: Any) -> list[Callback]:
@@ -161,12 +173,20 @@ def parse_callbacks(argument: str, value: Any) -> list[Callback]:
                 f"{argument} holds {callback!r}, which is not an object of a subclass of xpnet.Callback; "
                 "give one, as in [EarlyStopping()]"
             )
-        check_hooks(type(callback))
+        _check_hooks(type(callback))
         if not is_list(callback.adds) or not all(map(is_text, callback.adds)):
             raise ArgumentError(f"{type(callback).__name__}.adds={callback.adds!r} must be a tuple of names")
     if len({id(callback) for callback in value}) < len(value):
         raise ArgumentError(f"{argument} holds the same object twice; make a new one for each place")
     return list(value)
+
+
+@cache
+def _check_hooks(kind: type[Callback]) -> None:
+    hooks = [name for name in dir(Callback) if name.startswith("on_")]
+    for name in dir(kind):
+        if name.startswith("on_") and name not in hooks:
+            raise ArgumentError(f"{kind.__name__}.{name} would never be called; a callback has {', '.join(hooks)}")
 
 
 def parse_metrics(argument: str, value: Any, model: Model | None = None) -> list[Metric]:
@@ -209,49 +229,28 @@ def _parse_metric(argument: str, value: Any) -> Metric:
     return look_up(argument, value, METRICS)
 
 
-@cache
-def check_hooks(kind: type[Callback]) -> None:
-    """Refuse methods that would never be called, or that expect other parameters."""
-    name = kind.__name__
-    hooks = {hook: inspect.signature(getattr(Callback, hook)) for hook in vars(Callback) if hook.startswith("on_")}
-    for method, function in inspect.getmembers(kind, inspect.isfunction):
-        if method not in hooks and method.startswith("on_") and difflib.get_close_matches(method, hooks, cutoff=0.7):
-            raise ArgumentError(f"{name}.{method} would never be called; a callback has {', '.join(hooks)}")
-        if method in hooks:
-            try:
-                inspect.signature(function).bind(*hooks[method].parameters)
-                if list(inspect.signature(function).parameters)[1:3] == ["epoch", "logs"]:  # Keras's
-                    raise ArgumentError("another order")
-            except TypeError as error:
-                raise ArgumentError(f"{name}.{method} must have the parameters {hooks[method]}") from error
-
-
 def parse_blas_threads(backend: Backend, threads: Any) -> int | str:
     """Check the number of threads that multiply matrices; some libraries manage these themselves."""
-    number = _parse_number_of_threads("blas_threads", threads)
-    if number != AUTO and backend.threads_from is None:
+    if _parse_threads("blas_threads", threads) != AUTO and backend.threads_from is None:
         raise ArgumentError(
             f"blas_threads={threads!r} has no effect on backend={backend.name!r}, which has its own threads; leave it "
             "out, and restrict the process to fewer cores (taskset) if it should use fewer"
         )
-    return number
+    return threads
 
 
 def parse_threads(backend: Backend, threads: Any) -> int | str:
     """Check the number of threads among which networks are divided."""
-    number = _parse_number_of_threads("threads", threads)
-    if number != AUTO and not backend.on_host:
+    if _parse_threads("threads", threads) != AUTO and not backend.on_host:
         raise ArgumentError(
             f"threads={threads!r} has no effect on {backend.device_name}, where all networks compute together; leave "
             "it out"
         )
-    return number
+    return threads
 
 
-def _parse_number_of_threads(argument: str, threads: Any) -> int | str:
-    if isinstance(threads, str) and threads == AUTO:
-        return threads
+def _parse_threads(argument: str, threads: Any) -> int | str:
     try:
-        return count(argument, threads, 1, MOST_THREADS + 1)
+        return AUTO if isinstance(threads, str) and threads == AUTO else count(argument, threads, 1, MOST_THREADS + 1)
     except ValueError as error:
         raise ArgumentError(f'{error}, or "auto"') from None

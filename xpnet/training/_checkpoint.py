@@ -1,42 +1,163 @@
 """Checkpoints: a training in a file, written as it goes on, and read again to resume it."""
 
 import json
+import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 
-from xpnet._checks import printable
-from xpnet._identity import describe_call, is_ours
+from xpnet._checks import check_fields, check_folder, count, decode_path, printable, yes_or_no
+from xpnet._identity import is_ours
 from xpnet.core.step import State
 from xpnet.errors import ArgumentError, CheckpointError
-from xpnet.files import decode_record, encode_network, explain_errors, refuse_unknown, restore
-from xpnet.training._description import (
-    check_same_network,
-    check_same_origin,
-    check_same_training,
-    describe_argument,
-    describe_callbacks,
-    describe_rates,
-    refuse_own_optimizer,
+from xpnet.files import (
+    decode_archive,
+    decode_record,
+    encode_archive,
+    encode_network,
+    encode_optimizer,
+    explain_errors,
+    read_file,
+    refuse_unknown,
+    restore,
+    write_file,
 )
-from xpnet.training._evaluate import Evaluate
-from xpnet.training._plan import CompleteJob
-from xpnet.training._progress import Progress
-from xpnet.training._saving import Checkpoint
-from xpnet.training.callback import Callback, Trainee, Training
+from xpnet.training._description import check_same_training, refuse_difference
+from xpnet.training._plan import Job
+from xpnet.training.callback import Callback, Trainee, Training, warn_of_write
 from xpnet.value import History, Moment
 
+FileKind: TypeAlias = Literal["network", "ensemble"]
+Every: TypeAlias = str | int | timedelta  # "epoch", a number of minibatches, or a time
 # Takes the moments of the networks of these numbers, joined in these groups, and writes those of all if that is due
 SaveFunction: TypeAlias = Callable[[Sequence[int], Sequence[Sequence[int]]], None]
-# Writes trainings in a context, and when it ends
-Writing: TypeAlias = Callable[[Sequence[Training]], AbstractContextManager[SaveFunction]]
+
+
+def parse_path(argument: str, path: Any) -> str:
+    """Convert a path to a string; users give it as the argument `checkpoint`."""
+    return decode_path("checkpoint", path)
+
+
+def parse_every(argument: str, every: Any) -> Every:
+    """Check when to write a checkpoint."""
+    is_time = isinstance(every, timedelta) and every > timedelta(0)
+    if is_time or (isinstance(every, str) and every == "epoch"):
+        return every
+    try:
+        return count(argument, every, 1)
+    except ValueError as error:
+        raise ArgumentError(
+            f'{argument}={every!r} must be "epoch", a number of minibatches such as 1000, or a time such as '
+            "datetime.timedelta(minutes=10)"
+        ) from error
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """Where and when a training is written to a file, and whether the one in it is resumed; see :doc:`/use/save`.
+
+    Parameters
+    ----------
+    path
+        The file.
+    every
+        When to write it: after each "epoch", a number of minibatches, or a `datetime.timedelta`.
+    resume
+        Whether to resume the training in the file, if there is one.
+    kind
+        What the file holds: a "network" alone, or an "ensemble", as that of several networks does.
+    decides
+        What a client of `train` says, by names, that a resumed training must have in common besides data and plan; it
+        also says for it whether the networks are the same at the beginning.
+    noun
+        The word for what is written, in messages.
+
+    Raises
+    ------
+    FileExistsError
+        If the file exists, and `resume` is not given.
+    """
+
+    path: Annotated[str, parse_path]
+    every: Annotated[Every, parse_every] = "epoch"
+    resume: Annotated[bool, yes_or_no] = False
+    kind: FileKind = "network"
+    decides: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    noun: str = "training"
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check_folder(self.path)
+        if os.path.lexists(self.path) and not self.resume:
+            raise FileExistsError(
+                f"checkpoint={self.path!r} exists already; give resume=True to continue the {self.noun} in it, or "
+                "remove it, or give another path"
+            )
+
+    def read(self, progress: bool = True) -> bytes | None:
+        """Read the file to resume; None if there is none yet. With `progress`, say so on standard error."""
+        if self.resume and os.path.exists(self.path):
+            return read_file(self.path)
+        if self.resume and progress:
+            text = f"There is no checkpoint {self.path} yet: the {self.noun} starts from the beginning"
+            print(printable(text), file=sys.stderr)
+        return None
+
+    def write_first(self, content: bytes) -> None:
+        """Write the file for the first time; another training may have taken the path since `train` was called."""
+        try:
+            write_file(self.path, content, new=True)
+        except FileExistsError as error:
+            raise FileExistsError(
+                f"checkpoint={self.path!r} exists already: another {self.noun} has just begun with it; give each "
+                f"{self.noun} a path of its own"
+            ) from error
+
+    def try_to_write(self, encode: Callable[[], bytes], *outcome: str) -> bool:
+        """Write the file and return True, or warn; `outcome` says what happens then, unless training continues."""
+        try:
+            write_file(self.path, encode())
+        except (OSError, MemoryError) as error:
+            warn_of_write(f"checkpoint={self.path!r} could not be written", error, *outcome)
+            return False
+        return True
+
+    # Several networks in one file
+
+    def name_parts(self, n: int) -> list[str]:
+        """Name the parts of the file that hold a network each, for messages."""
+        return [f"member {k} of {self.path}" for k in range(n)] if self.kind == "ensemble" else [self.path]
+
+    def join(self, parts: Sequence[bytes]) -> bytes:
+        """Join the parts of the file."""
+        if self.kind == "ensemble":
+            return encode_archive(parts)
+        (content,) = parts
+        return content
+
+    def split(self, content: bytes) -> list[bytes]:
+        """Split the file into its parts."""
+        if self.kind == "ensemble":
+            return decode_archive(content, self.path)
+        return [content]
+
+
+def parse_checkpoint(path: Any, every: Any, resume: Any, **others: Any) -> Checkpoint | None:
+    """Check the arguments `checkpoint`, `every` and `resume` of a call; None if there is to be no checkpoint."""
+    if path is not None:
+        return Checkpoint(path, "epoch" if every is None else every, resume, **others)
+    for name, value in (("every", every), ("resume", yes_or_no("resume", resume) or None)):
+        if value is not None:
+            raise ArgumentError(f"{name}={value!r} needs checkpoint=, the file to write, as in 'run.safetensors'")
+    return None
 
 
 class CheckpointFile:
@@ -52,19 +173,27 @@ class CheckpointFile:
     jobs
         The networks, with their plans, which are complete. They begin with the moments in the file if it is resumed.
     calls
-        For each, what `describe_training` says of it.
+        For each, what `describe_trainings` says of it.
+
+    Raises
+    ------
+    ArgumentError
+        If the training in the file is not the same.
     """
 
-    def __init__(self, checkpoint: Checkpoint, jobs: Sequence[CompleteJob], calls: Sequence[dict[str, Any]]) -> None:
-        self.checkpoint, self.jobs = checkpoint, jobs
-        decides = describe_call(checkpoint.decides, describe_argument)
-        self.calls = [{**decides, **call, **decides} for call in calls]  # it is compared first
-        self.callbacks = [
-            [callback for callback in job.plan.callbacks if not isinstance(callback, (Evaluate, Progress))]
-            for job in jobs
-        ]
+    def __init__(self, checkpoint: Checkpoint, jobs: Sequence[Job], calls: Sequence[Mapping[str, Any]]) -> None:
+        self.checkpoint, self.calls = checkpoint, calls
+        self.callbacks = [job.plan.callbacks for job in jobs]
+        self.resumed = [job.start for job in jobs if job.start.call]
+        self.names, self.shows_place = checkpoint.name_parts(len(jobs)), jobs[0].plan.progress
         for job in jobs:
-            refuse_own_optimizer(job.optimizer)
+            if encode_optimizer(optimizer := job.plan.find_optimizer(job.start.value)) is None:
+                raise ArgumentError(
+                    f"checkpoint= cannot hold the state of optimizer={optimizer!r}, which is of your own class; "
+                    "give one of xpnet's, or leave checkpoint out"
+                )
+        for name, moment, call, job in zip(self.names, self.resumed, calls, jobs):
+            check_same_training(name, moment, call, job.plan.lr)
 
     @contextmanager
     def writing(self, trainings: Sequence[Training]) -> Generator[SaveFunction, None, None]:
@@ -77,29 +206,17 @@ class CheckpointFile:
 
         Raises
         ------
-        ArgumentError
-            If the training in the file is not the same.
         FileExistsError
             If there is a file by now that is not to be resumed.
         """
-        resumed = [job.start for job in self.jobs if job.start.call]
-        names = self.checkpoint.name_parts(len(self.jobs))
-        for k, training in enumerate(trainings):
-            plan, steps = self.jobs[k].plan, training.steps
-            call = {**self.calls[k], **describe_callbacks(self.callbacks[k], training.quantities)}
-            if resumed:
-                check_same_training(names[k], resumed[k], call, plan.lr, steps)
-            self.calls[k] = {**call, **describe_rates(plan.lr, plan.epochs * (steps or 0))}
-        # After all comparisons, as it may change a file
-        for name, callbacks, moment in zip(names, self.callbacks, resumed):
+        for name, callbacks, moment in zip(self.names, self.callbacks, self.resumed):
             restore_callbacks(name, callbacks, moment)
         self.trainings = trainings
         self.moments = tuple(self._take_moment(k) for k in range(len(trainings)))
-        self.epoch_ended = False  # since the file was written
         self._mark_written()
-        if not resumed:
+        if not self.resumed:
             self.checkpoint.write_first(self._encode())
-        elif self.jobs[0].plan.progress:
+        elif self.shows_place:
             print(printable(_describe_place(self.checkpoint.path, trainings)), file=sys.stderr)
         try:
             yield self.update
@@ -129,7 +246,10 @@ class CheckpointFile:
         return self.steps - self.steps_written >= every if isinstance(every, int) else self.epoch_ended
 
     def _take_moment(self, k: int) -> Moment:
-        return take_moment(self.trainings[k], self.callbacks[k], self.calls[k])
+        training = self.trainings[k]
+        value = training.value._replace(history=History(training.history.rows))  # which grows
+        remembered = [{"name": type(callback).__name__, "values": remember(callback)} for callback in self.callbacks[k]]
+        return training.position._replace(value=value, call=self.calls[k], callbacks=remembered)
 
     def _encode(self) -> bytes:
         return self.checkpoint.join([encode_network(moment.value, moment) for moment in self.moments])
@@ -141,16 +261,6 @@ class CheckpointFile:
     def _mark_written(self) -> None:
         self.written, self.epoch_ended = self.moments, False
         self.steps_written, self.written_at = self.steps, time.monotonic()
-
-
-def take_moment(training: Training, callbacks: Sequence[Callback], call: dict[str, Any]) -> Moment:
-    """Take the moment of a training, with what its callbacks remember, and the description of its call."""
-    value = training.value._replace(history=History(training.history.rows))  # which grows
-    remembered = [{"name": type(callback).__name__, "values": remember(callback)} for callback in callbacks]
-    return training.position._replace(value=value, call=call, callbacks=remembered)
-
-
-# Reading
 
 
 def find_starts(networks: Sequence[Trainee], checkpoint: Checkpoint | None, progress: bool) -> list[Moment]:
@@ -167,18 +277,13 @@ def find_starts(networks: Sequence[Trainee], checkpoint: Checkpoint | None, prog
             f"{checkpoint.path} holds a training of {len(parts)} networks, but this one has {len(networks)}; they must "
             "match, or give another checkpoint"
         )
-    names = checkpoint.name_parts(len(networks))
-    moments = [read_training(part, name, net) for part, name, net in zip(parts, names, networks)]
-    for name, net, moment in zip(names, networks, moments):
-        if not checkpoint.decides:
-            check_same_origin(name, net, moment, len(networks))
-    return moments
+    return [read_training(*part) for part in zip(parts, checkpoint.name_parts(len(networks)), networks)]
 
 
 def read_training(content: bytes, name: str, net: Trainee) -> Moment:
     """Read the training of a network from the content of a file, whose name is for messages."""
     record = decode_record(content, name)
-    check_same_network(name, record.plain["settings"], net.value.settings)
+    refuse_difference(name, record.plain["settings"], net.value.settings)
     with explain_errors(name):
         moment = restore(record, net.value)
     if record.plain["training"] is None:
@@ -202,25 +307,27 @@ def restore_callbacks(name: str, callbacks: Sequence[Callback], moment: Moment) 
 
 def remember(callback: Callback) -> dict[str, Any]:
     """Return the state of a callback: copies of plain values, and states of the network."""
-    name, remembered = type(callback).__name__, callback.get_state()
+    remembered: Any = callback.get_state()
+    if is_ours(callback):
+        return remembered  # a new dict of plain values
     try:
         states = {key: value for key, value in remembered.items() if isinstance(value, State)}
         plain = {key: value for key, value in remembered.items() if key not in states}
-        if is_ours(callback):
-            return remembered  # a new dict of plain values
         return {**json.loads(json.dumps(plain, default=np.generic.item)), **states}
     except (TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise ArgumentError(f"{name}.get_state must return a dict of plain values, as in JSON ({error})") from error
+        raise ArgumentError(
+            f"{type(callback).__name__}.get_state must return a dict of plain values, as in JSON ({error})"
+        ) from error
 
 
 def _describe_place(path: str, trainings: Sequence[Training]) -> str:
     """Say where the trainings of networks resume: the place of the one that is furthest behind."""
-    epochs, total = trainings[0].epochs, trainings[0].steps
+    epochs = trainings[0].epochs
     active = [now.position for now in trainings if not now.stopped and now.position.epoch <= epochs]
     if not active:
         return f"The training in {path} has ended already, after {max(len(now.history) for now in trainings)} epochs"
     place = min(active, key=lambda position: position.total_steps)
-    within = f", after {place.steps:,}{f' of its {total:,}' if total else ''} minibatches" if place.steps else ""
+    within = f", after {place.steps:,} of its minibatches" if place.steps else ""
     return f"Resuming the training in {path}: epoch {place.epoch} of {epochs}{within}"
 
 

@@ -4,16 +4,18 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from xpnet.backends import Backend
 from xpnet.backends.base import precision
 from xpnet.core.arrays import Array, Function, Layers, Namespace
 from xpnet.core.backprop import forward
 from xpnet.core.minibatch import Encoding, Examples, decode
 from xpnet.core.model import Model
-from xpnet.data.open import open_source
+from xpnet.data.open import Data, open_source
 from xpnet.data.source import Source, with_bar
 from xpnet.errors import ArgumentError
 from xpnet.inference.metrics import Metric, accuracy, correct, mean_absolute_error, r2
 from xpnet.training._arguments import parse_metrics
+from xpnet.training._plan import Plan
 from xpnet.training.callback import Callback, Quantity, Training
 from xpnet.value import Value
 
@@ -29,8 +31,7 @@ def measure(value: Value, source: Source, metrics: Sequence[Metric] = (), bar: s
     evaluate_block = partial(_evaluate_block, model)
     measure_block = partial(_measure_block, model.task, tuple(metric.measure for metric in metrics))
     calibrated = value.calibrated.layers
-    costs: list[Array] = []
-    weights: list[Any] = []
+    sums: list[tuple[Any, Any]] = []  # of the costs of each block, and of the weights
     sizes: list[int] = []
     parts: list[Any] = []
     with value.scope():
@@ -38,9 +39,8 @@ def measure(value: Value, source: Source, metrics: Sequence[Metric] = (), bar: s
         blocks = source.blocks(2 * sum(model.sizes))
         for block in blocks if bar is None else with_bar(blocks, bar, source):
             cost, a, y = backend.call(evaluate_block, value.layers, encoding, block)
-            costs.append(cost)
+            sums.append((cost, a.shape[0] if block.weight is None else value.xp.sum(block.weight)))
             sizes.append(a.shape[0])
-            weights.append(a.shape[0] if block.weight is None else value.xp.sum(block.weight))
             if metrics:
                 if calibrated is not value.layers:
                     _, a, y = backend.call(evaluate_block, calibrated, encoding, block)
@@ -48,8 +48,8 @@ def measure(value: Value, source: Source, metrics: Sequence[Metric] = (), bar: s
                     a, y = value.choose_points(value.scale_back(a)), value.scale_targets_back(y)
                     parts.append(backend.call(measure_block, a, y))
         with value.output_scope():
-            scores = {metric.name: metric.combine(part, sizes, backend) for metric, part in zip(metrics, zip(*parts))}
-        cost, weight = sum(float(cost) for cost in costs), sum(float(weight) for weight in weights)
+            scores = _combine(metrics, parts, sizes, backend)
+        cost, weight = (sum(map(float, column)) for column in zip(*sums))
     return {"cost": cost / weight, "size": sum(sizes), **scores}
 
 
@@ -70,21 +70,24 @@ def measure_predictions(
     backend, task = value.backend, value.model.task
     encoding = source.reader.encoding()._replace(scale=None)
     sizes: list[int] = []
-    parts: list[list[Any]] = [[] for _ in metrics]
+    parts: list[Any] = []
     with value.scope():
         for block in source.blocks(width):
             sizes.append(block.y.shape[0])
-            if not metrics:
-                continue
-            a = predict(block.x)
-            with backend.scope(precision(a)):
-                _, y = decode(a, block.y, encoding, value.xp)
-                y = backend.asarray(y, precision(a))
-                for part, metric in zip(parts, metrics):
-                    part.append(metric.measure(y, a, task, value.xp))
-        with backend.scope(precision(tuple(map(tuple, parts)))):
-            scores = {metric.name: metric.combine(part, sizes, backend) for metric, part in zip(metrics, parts)}
+            if metrics:
+                a = predict(block.x)
+                with backend.scope(precision(a)):
+                    _, y = decode(a, block.y, encoding, value.xp)
+                    y = backend.asarray(y, precision(a))
+                    parts.append(_measure_block(task, [metric.measure for metric in metrics], a, y, value.xp))
+        with backend.scope(precision(tuple(parts))):
+            scores = _combine(metrics, parts, sizes, backend)
     return {"size": sum(sizes), **scores}
+
+
+def _combine(metrics: Sequence[Metric], parts: Sequence[Any], sizes: Sequence[int], backend: Backend) -> dict[str, Any]:
+    """Combine what blocks contribute to each metric."""
+    return {metric.name: metric.combine(part, sizes, backend) for metric, part in zip(metrics, zip(*parts))}
 
 
 def _evaluate_block(
@@ -167,21 +170,22 @@ class Evaluate(Callback):
         vars(self).pop("training", None)
 
 
-def make_evaluations(
-    validation: Source | None, test: Source | None, metrics: Sequence[Metric], progress: bool
-) -> list[Evaluate]:
-    """Make the callbacks that evaluate validation and test data after each epoch."""
-    if metrics and validation is None and test is None:
+def make_evaluations(data: Data, plan: Plan, progress: bool) -> list[Evaluate]:
+    """Make the callbacks that evaluate training, validation and test data after each epoch."""
+    metrics, evaluations = plan.metrics, list[Evaluate]()
+    if metrics and data.validation is None and data.test is None:
         raise ArgumentError(
             f"metrics={[metric.name for metric in metrics]} need validation_data, validation_split or test_data; "
             "metrics on the training data are training_metrics"
         )
-    evaluations: list[Evaluate] = []
-    if validation is not None:
-        evaluations.append(Evaluate("validation", validation, metrics, progress=progress))
-    if test is not None and test.reader.model.task == "regression":
-        evaluations.append(Evaluate("test", test, metrics, progress=progress))
-    elif test is not None:
+    if plan.training_metrics:
+        data.train.check_repeatable("training_metrics")
+        evaluations.append(Evaluate("training", data.train, plan.training_metrics, ("cost", "size"), progress))
+    if data.validation is not None:
+        evaluations.append(Evaluate("validation", data.validation, metrics, progress=progress))
+    if data.test is not None and data.test.reader.model.task == "regression":
+        evaluations.append(Evaluate("test", data.test, metrics, progress=progress))
+    elif data.test is not None:
         with_counts = list(dict.fromkeys((correct, accuracy, *metrics)))
-        evaluations.append(Evaluate("test", test, with_counts, (), progress))
+        evaluations.append(Evaluate("test", data.test, with_counts, (), progress))
     return evaluations

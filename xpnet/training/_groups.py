@@ -6,8 +6,9 @@ states are split again. Networks that have stopped or diverged drop out.
 
 import math
 import os
+from collections import defaultdict
 from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext, suppress
 from functools import cached_property, partial
 from itertools import accumulate
 from math import ceil
@@ -27,9 +28,8 @@ from xpnet.core.scaling import Scaling
 from xpnet.core.step import State, WholeStep, make_step
 from xpnet.data.reader import Reader
 from xpnet.data.source import Chunk, Resident, identify
-from xpnet.training._kept_loops import KeptLoops, Loops
-from xpnet.training._plan import CompleteJob
-from xpnet.value import Moment, Value, init_optimizer
+from xpnet.training._plan import Job
+from xpnet.value import Value, init_optimizer
 
 # Networks are divided anew once at most this fraction of them is left. Until then, copies of another network fill the
 # places of those that have stopped: new groups mean new programs
@@ -38,17 +38,88 @@ MOST_ROWS = 1 << 31  # of joined examples, whose indices have 32 bits
 CHUNK_SECONDS = 0.1
 FEWEST_STEPS = 20  # in a chunk
 
-
 # What a chunk of steps changes in the value of a network, its state at least; the sum over its examples, of each cost
 # times its weight; the sum of their weights; and how the steps ran
 ChunkResult: TypeAlias = tuple[Mapping[str, Any], float, float, str]
 ChunkResults: TypeAlias = dict[int, ChunkResult | None]  # by the numbers of the networks; None if it is not finite
 
 
+# Loops that are kept
+
+
+class Loops:
+    """Loops of the last training and of this one, which are lent to one thread at a time.
+
+    Examples
+    --------
+    >>> loops = Loops()
+    >>> with loops.lend("a", object) as first, loops.lend("a", object) as second:
+    ...     first is second
+    False
+    >>> with loops.lend("a", object) as again:
+    ...     again is first
+    True
+    """
+
+    def __init__(self) -> None:
+        self._before: dict[Any, list[Loop]] = {}  # of the last training
+        self._now: dict[Any, list[Loop]] = defaultdict(list)  # those that nobody has borrowed
+
+    @contextmanager
+    def lend(self, key: Hashable, make: Callable[[], Loop]) -> Generator[Loop, None, None]:
+        """Lend a loop with a key, or a new one. Equal keys must mean equal steps."""
+        for free in (self._now[key], self._before.get(key, [])):
+            with suppress(IndexError):  # two threads may ask for the last one
+                loop = free.pop()
+                break
+        else:
+            loop = make()
+        yield loop
+        self._now[key].append(loop)
+
+    def end_training(self, backend: Backend) -> None:
+        """Keep the loops of this training for the next one, within the memory that the backend allows."""
+        self.trim(backend)
+        self._before, self._now = dict(self._now), defaultdict(list)
+
+    def trim(self, backend: Backend) -> None:
+        """Release memory of the loops of this training, but for what the backend allows. None may be borrowed."""
+        most = backend.kept_bytes
+        for loops in reversed(self._now.values()):
+            for loop in reversed(loops):
+                most -= loop.end_training(most)
+
+
+class KeptLoops:
+    """The loops of a network's last training, for its next one. Copies and pickles are empty."""
+
+    def __init__(self) -> None:
+        self._kept: list[Loops] = []  # at most one
+
+    def __reduce__(self) -> Any:
+        """Copy and pickle nothing."""
+        return KeptLoops, ()
+
+    @contextmanager
+    def lend(self, backend: Backend) -> Generator[Loops, None, None]:
+        """Lend the loops to a training, and keep those that it has then.
+
+        Two trainings of the same networks at once, in two threads, share none. After an error or an interrupt, none are
+        kept: another thread may still be running one.
+        """
+        loops = Loops()
+        with suppress(IndexError):
+            loops = self._kept.pop()
+        yield loops
+        loops.end_training(backend)
+        self._kept = [loops]
+
+
+# Groups of networks
+
+
 @contextmanager
-def run_in_groups(
-    jobs: Sequence[CompleteJob], threads: int | None, kept_loops: KeptLoops
-) -> Generator["Groups", None, None]:
+def run_in_groups(jobs: Sequence[Job], threads: int | None, kept_loops: KeptLoops) -> Generator["Groups", None, None]:
     """Return the context of the runner of networks of one shape: it joins them, and takes their steps in this process.
 
     Parameters
@@ -81,13 +152,14 @@ class Groups:
         The threads, if there are several.
     """
 
-    def __init__(self, jobs: Sequence[CompleteJob], threads: int | None, loops: Loops, workers: Workers | None) -> None:
+    def __init__(self, jobs: Sequence[Job], threads: int | None, loops: Loops, workers: Workers | None) -> None:
         self.jobs, self.reader, self.threads = jobs, jobs[0].data.train.reader, threads
         self.loops, self.workers = loops, workers
         self.groups: list[Group] = []
         self.members: set[int] = set()  # the networks when they were divided
         self.run_fields = dict[str, Any]()
-        if division := find_division([job.start for job in jobs]):
+        before = [job.start.group for job in jobs]  # None before the first step
+        if division := [[k for k, own in enumerate(before) if own == group] for group in {*before} - {None}]:
             self._make_groups(division)
 
     @property
@@ -98,24 +170,25 @@ class Groups:
     def run(self, values: Mapping[int, Value], chunks: Mapping[int, Chunk]) -> ChunkResults:
         """Take the steps of a chunk of each network, by their numbers; a new state may be part of a joined one."""
         states = {k: value.stored for k, value in values.items()}
-        run = map if self.workers is None else self.workers.map
         regroup_at = REGROUP_AT_COMPILED if self.reader.backend.compiles else REGROUP_AT
         if len(chunks) <= regroup_at * len(self.members) or not chunks.keys() <= self.members:
             self._divide(chunks)  # the remaining ones are spread evenly again
-        if self.is_new:
-            run = map  # the first chunk runs group by group: what one of them compiles serves the others too
-            self.is_new = False
+        # The first chunk runs group by group: what one of them compiles serves the others too
+        run: Callable[[Callable[[Group], ChunkResults], Sequence[Group]], Any] = (
+            map if self.workers is None or self.is_new else self.workers.map
+        )
+        self.is_new = False
         results: ChunkResults = {}
-        for part in run(lambda group: group.run(states, chunks), self.groups):
+        parts: Iterable[ChunkResults] = run(lambda group: group.run(states, chunks), self.groups)
+        for part in parts:
             results |= part
         return results
 
     def _divide(self, chunks: Mapping[int, Chunk]) -> None:
         """Divide the networks that still have steps to take."""
-        kinds = {k: (describe_minibatches(self.jobs[k]), layout(chunk)) for k, chunk in chunks.items()}
-        rows = max(chunk.index.shape[-1] for chunk in chunks.values())
-        limits = self.reader.backend.group_limits
-        self._make_groups(divide_networks(kinds, self.reader.model.step_size(rows), self.threads, limits))
+        kinds = {k: describe_minibatches(self.jobs[k], chunk) for k, chunk in chunks.items()}
+        step_size = self.reader.model.step_size(max(chunk.index.shape[-1] for chunk in chunks.values()))
+        self._make_groups(divide_networks(kinds, step_size, self.threads, self.reader.backend.group_limits))
 
     def _make_groups(self, division: Sequence[Sequence[int]]) -> None:
         self.members = {k for numbers in division for k in numbers}
@@ -124,26 +197,64 @@ class Groups:
         self.loops.trim(self.reader.backend)  # of an earlier division, whose programs may be of other sizes
 
 
-def find_division(starts: Sequence[Moment]) -> list[list[int]]:
-    """Find the networks that took their steps together in trainings that are resumed, group by group."""
-    groups: dict[int, list[int]] = {}
-    for k, start in enumerate(starts):
-        if start.group is not None:
-            groups.setdefault(start.group, []).append(k)
-    return list(groups.values())
-
-
-def describe_minibatches(job: CompleteJob) -> tuple[Hashable, ...]:
+def describe_minibatches(job: Job, chunk: Chunk) -> tuple[Hashable, ...]:
     """Describe what networks must share to be joined: examples, steps, batch sizes, and whether there is a penalty."""
     plan, source = job.plan, job.data.train
     length = len(source) if source.has_length else None
-    return length, source.steps(plan.sampling, plan.batch_size), plan.batch_size, plan.alpha > 0
+    return length, source.steps(plan.sampling, plan.batch_size), plan.batch_size, plan.alpha > 0, layout(chunk)
 
 
 def layout(chunk: Chunk) -> tuple[Any, ...]:
     """Describe how the examples of a chunk are stored; chunks that differ in it cannot be joined."""
     x, y = chunk.examples.x, chunk.examples.y
     return x.dtype, y.dtype, tuple(y.shape[1:]), type(chunk.scaling)
+
+
+def divide_networks(
+    kinds: Mapping[int, Hashable], step_size: int, threads: int | None, limits: GroupLimits
+) -> list[list[int]]:
+    """Divide networks into groups of one kind: at least one for each thread, and none that is too large.
+
+    If there are several kinds, groups that are small already are not divided further among the threads.
+
+    Parameters
+    ----------
+    kinds
+        The kind of each network, by its number.
+    step_size
+        `Model.step_size` for the minibatches.
+    threads
+        The number of threads; None for groups of any size.
+    limits
+        Those of the backend.
+
+    Examples
+    --------
+    >>> limits = GroupLimits(numbers=2**19, fewest=4)
+    >>> divide_networks(dict.fromkeys(range(10), "a"), 1000, 2, limits)
+    [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
+    >>> divide_networks({0: "a", 1: "b", 2: "a", 3: "b"}, 1000, 2, limits)
+    [[0, 2], [1, 3]]
+    >>> divide_networks({0: "a", 1: "a"}, 10**7, 1, limits)
+    [[0], [1]]
+    >>> divide_networks({0: "a", 1: "a"}, 10**7, None, limits)
+    [[0, 1]]
+    """
+    numbers_of: dict[Hashable, list[int]] = {}
+    for k, kind in kinds.items():
+        numbers_of.setdefault(kind, []).append(k)
+    if threads is None:
+        return list(numbers_of.values())
+    fitting, for_each_thread = limits.numbers // step_size, ceil(len(kinds) / threads)
+    groups: list[list[int]] = []
+    for numbers in numbers_of.values():
+        n = len(numbers)
+        largest = (
+            min(max(ceil(n / threads), min(for_each_thread, limits.fewest)), fitting) if fitting >= limits.fewest else 1
+        )
+        size = ceil(n / ceil(n / largest))
+        groups += [numbers[start : start + size] for start in range(0, n, size)]
+    return groups
 
 
 class ChunkRunner:
@@ -268,9 +379,9 @@ class Group:
         Loops of earlier trainings.
     """
 
-    def __init__(self, numbers: Sequence[int], jobs: Sequence[CompleteJob], loops: Loops) -> None:
+    def __init__(self, numbers: Sequence[int], jobs: Sequence[Job], loops: Loops) -> None:
         self.numbers, self.loops = numbers, loops
-        self.reader, self.optimizer = jobs[0].data.train.reader, jobs[0].optimizer
+        self.reader, self.optimizer = jobs[0].data.train.reader, jobs[0].plan.optimizer
         self.plans = {k: jobs[k].plan for k in numbers}
         self.runners: dict[int, ChunkRunner] = {}  # of networks that are trained alone
         self.pool = Pool((), self.reader.backend)
@@ -400,24 +511,16 @@ class Pool:
         return chunk.index + np.int32(self.starts[identify(chunk.examples)])
 
 
-def bytes_to_join(jobs: Sequence[CompleteJob], step_size: int, threads: int | None) -> int:
-    """Count the bytes of the examples that stay on the device and are joined."""
-    total, kinds = 0, {k: describe_minibatches(job) for k, job in enumerate(jobs)}
-    for numbers in divide_networks(kinds, step_size, threads, jobs[0].data.train.reader.backend.group_limits):
-        stored = [source.examples for k in numbers if isinstance(source := jobs[k].data.train, Resident)]
-        distinct = {identify(examples): examples._replace(weight=None) for examples in stored}
-        if len(distinct) > 1:
-            total += sum(count_bytes(x) for x in leaves(tuple(distinct.values())))
-    return total
-
-
-def check_training_memory(jobs: Sequence[CompleteJob], threads: int | None) -> None:
+def check_training_memory(jobs: Sequence[Job]) -> None:
     """Refuse to train networks together if they, with joined examples, need more memory than the machine has."""
-    value, batch_size = jobs[0].start.value, max(job.plan.batch_size for job in jobs)
-    optimizer = init_optimizer(jobs[0].optimizer, value.layers, value.place)
+    value, sources = jobs[0].start.value, [job.data.train for job in jobs]
+    optimizer = init_optimizer(jobs[0].plan.optimizer, value.layers, value.place)
     numbers = sum(math.prod(x.shape) for x in leaves((value.layers, optimizer)))
     needed = COPIES_OF_STATE * len(jobs) * numbers * np.dtype(value.dtype).itemsize
-    needed += bytes_to_join(jobs, value.model.step_size(batch_size), threads)
+    stored = [source.examples for source in sources if isinstance(source, Resident)]
+    distinct = {identify(examples): examples._replace(weight=None) for examples in stored}
+    if len(distinct) > 1:  # they are concatenated
+        needed += sum(count_bytes(x) for x in leaves(tuple(distinct.values())))
     require_bytes(
         on_host_only(value.backend, needed), f"training {len(jobs)} networks of {list(value.model.sizes)} needs"
     )
@@ -447,50 +550,3 @@ def choose_group_threads(backend: Backend, threads: int | str, multiplications: 
     large = multiplications >= (backend.threads_from or Backend.threads_from or 0)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return 1 if large else cores
-
-
-def divide_networks(
-    kinds: Mapping[int, Hashable], step_size: int, threads: int | None, limits: GroupLimits
-) -> list[list[int]]:
-    """Divide networks into groups of one kind: at least one for each thread, and none that is too large.
-
-    If there are several kinds, groups that are small already are not divided further among the threads.
-
-    Parameters
-    ----------
-    kinds
-        The kind of each network, by its number.
-    step_size
-        `Model.step_size` for the minibatches.
-    threads
-        The number of threads; None for groups of any size.
-    limits
-        Those of the backend.
-
-    Examples
-    --------
-    >>> limits = GroupLimits(numbers=2**19, fewest=4)
-    >>> divide_networks(dict.fromkeys(range(10), "a"), 1000, 2, limits)
-    [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
-    >>> divide_networks({0: "a", 1: "b", 2: "a", 3: "b"}, 1000, 2, limits)
-    [[0, 2], [1, 3]]
-    >>> divide_networks({0: "a", 1: "a"}, 10**7, 1, limits)
-    [[0], [1]]
-    >>> divide_networks({0: "a", 1: "a"}, 10**7, None, limits)
-    [[0, 1]]
-    """
-    numbers_of: dict[Hashable, list[int]] = {}
-    for k, kind in kinds.items():
-        numbers_of.setdefault(kind, []).append(k)
-    if threads is None:
-        return list(numbers_of.values())
-    fitting, for_each_thread = limits.numbers // step_size, ceil(len(kinds) / threads)
-    groups: list[list[int]] = []
-    for numbers in numbers_of.values():
-        n = len(numbers)
-        largest = (
-            min(max(ceil(n / threads), min(for_each_thread, limits.fewest)), fitting) if fitting >= limits.fewest else 1
-        )
-        size = ceil(n / ceil(n / largest))
-        groups += [numbers[start : start + size] for start in range(0, n, size)]
-    return groups

@@ -1,8 +1,7 @@
 """The training loop, for a list of networks: epochs, minibatches, steps.
 
-`run_steps` takes the steps of all networks, and `run_epochs` goes through the epochs of one of them. The latter is a
-generator: it yields the minibatches of a chunk of steps and is sent the result, so that the chunks of all networks run
-at once. A lone network is a list of one.
+`Course` goes through the epochs of one network, and `run_steps` takes a chunk of steps of each network at once. A lone
+network is a list of one.
 
 A chunk of steps works on a copy of a network's state, and the moment of a training moves on only after the chunk has
 succeeded. So whatever happens in it (Ctrl-C, an exception, numbers that are not finite), the training is as it was
@@ -10,35 +9,30 @@ before the chunk.
 """
 
 import time
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
+from xpnet._checks import Real
 from xpnet.backends import Backend
 from xpnet.core.arrays import Layers, leaves
 from xpnet.core.optimizers import needs_all_examples
 from xpnet.data.source import Chunk, skip_steps
 from xpnet.errors import DivergenceError
-from xpnet.training._all_examples import warn_of_no_step
+from xpnet.training._arguments import learning_rates
+from xpnet.training._description import describe_run
 from xpnet.training._groups import ChunkResult, ChunkResults, steps_per_chunk
-from xpnet.training._plan import CompleteJob
-from xpnet.training._rates import check_length, check_scale, learning_rates
-from xpnet.training._runs import describe_run
-from xpnet.training._target_scale import check_target_scale
+from xpnet.training._plan import Job
+from xpnet.training._warnings import check_target_scale, warn_of_no_step
 from xpnet.training.callback import Training
-from xpnet.value import (
-    FITTED_TO_WEIGHTS,
-    Objective,
-    Value,
-)
+from xpnet.value import FITTED_TO_WEIGHTS, Objective, Value
 
-# Yields chunks of steps, each of which it is sent the result of, with None before and after callbacks
-Epochs: TypeAlias = Generator[Chunk | None, ChunkResult | None, None]
-# Yields None when networks have new values; between two chunks, the numbers of those that have taken steps, and
-# those of networks that are joined, group by group
+# Yields None when networks have new values, before callbacks are called; and the numbers of those that have gone on
+# when callbacks have been called, with those of networks that are joined, group by group
 Pauses: TypeAlias = Generator[tuple[Sequence[int], Sequence[Sequence[int]]] | None, None, None]
+check_scale = Real(0, np.inf, "it multiplies the schedule, and 1 leaves it as it is")
 
 
 class Runner(Protocol):
@@ -67,7 +61,7 @@ class Runner(Protocol):
 
 
 def run_steps(
-    jobs: Sequence[CompleteJob],
+    jobs: Sequence[Job],
     trainings: Sequence[Training],
     running: AbstractContextManager[Runner],
     errors: dict[int, DivergenceError],
@@ -90,8 +84,11 @@ def run_steps(
     reader = jobs[0].data.train.reader
     # Networks of which a warning is due unless weights change; resumed ones may have changed before
     unmoved = {k for k, job in enumerate(jobs) if needs_all_examples(job.plan.optimizer) and not job.start.has_begun}
+    for k, error in find_left_behind(jobs, trainings).items():
+        errors[k], trainings[k].stopped = error, True
     with running as runner:
-        epochs = [run_epochs(*pair, len(jobs), runner.run_fields) for pair in zip(jobs, trainings)]
+        courses = [Course(*pair, len(jobs), runner.run_fields) for pair in zip(jobs, trainings)]
+        epochs = [course.run_epochs() for course in courses]
         chunks = draw_chunks(epochs, range(len(jobs)))
         targets = {id(chunk.examples.y): chunk.examples.y for chunk in chunks.values() if chunk.scaling is None}
         check_target_scale(targets.values(), reader)
@@ -105,7 +102,7 @@ def run_steps(
                 if have_moved(values[k].layers, done[k][0]["stored"].layers, reader.backend):
                     unmoved.discard(k)
             for k, result in done.items():
-                epochs[k].send(result)
+                courses[k].move(chunks[k], result)
             yield None
             for k in done:
                 next(epochs[k])  # callbacks are called
@@ -114,10 +111,10 @@ def run_steps(
             for k in done.keys() - chunks.keys():
                 trainings[k].move(value=trainings[k].value.detached())  # or it would keep a joined state in memory
     for k in sorted(unmoved - errors.keys())[:1]:
-        warn_of_no_step(type(jobs[k].optimizer).__name__, trainings[k].history)
+        warn_of_no_step(type(jobs[k].plan.optimizer).__name__, trainings[k].history)
 
 
-def draw_chunks(epochs: Sequence[Epochs], numbers: Iterable[int]) -> dict[int, Chunk]:
+def draw_chunks(epochs: Sequence[Iterator[Chunk | None]], numbers: Iterable[int]) -> dict[int, Chunk]:
     """Draw the next chunks of networks, by their numbers; there are none of a network that has ended.
 
     An epoch that is resumed may have none left: its training goes on with the next one.
@@ -126,11 +123,8 @@ def draw_chunks(epochs: Sequence[Epochs], numbers: Iterable[int]) -> dict[int, C
     return {k: chunk for k, chunk in chunks.items() if chunk is not None}
 
 
-def run_epochs(job: CompleteJob, training: Training, networks: int, run_fields: Mapping[str, Any]) -> Epochs:
-    """Run stochastic gradient descent on one network.
-
-    Yields each chunk of steps, and is sent its result; then yields None, when the network is to get its new value, and
-    again between two chunks.
+class Course:
+    """Stochastic gradient descent on one network, epoch by epoch.
 
     Parameters
     ----------
@@ -143,72 +137,82 @@ def run_epochs(job: CompleteJob, training: Training, networks: int, run_fields: 
     run_fields
         Those of the runner.
     """
-    plan, source = job.plan, job.data.train
-    after_steps, total = fields_after_steps(job, training, run_fields), plan.epochs * (training.steps or 0)
-    m, n = plan.batch_size, len(source) if source.has_length else None
-    model, speed = source.reader.model, source.reader.backend.speed
-    most = plan.chunk_steps or steps_per_chunk(model, m, speed, networks)
-    for epoch in range(training.position.epoch, plan.epochs + 1):
-        if training.stopped:
-            break
-        for callback in plan.callbacks:
-            callback.on_epoch_begin(epoch)
-        generator = training.position.generator or training.value.generator  # an epoch that is resumed draws it again
-        training.move(generator=generator)
-        started = time.perf_counter() - training.position.seconds
-        minibatches, order = (), None  # where batches come as they are
-        if n is not None:
-            minibatches, generator, order = plan.sampling.draw(n, m, generator, training.position.order)
-        chunks = source.chunks(minibatches, most, networks, epoch)
+
+    def __init__(self, job: Job, training: Training, networks: int, run_fields: Mapping[str, Any]) -> None:
+        self.job, self.training, self.networks = job, training, networks
+        source, value = job.data.train, training.value
+        reader, order = source.reader, source.name_order(job.plan.sampling)
+        run = describe_run(job.plan, value.optimizer, order, reader.backend)._replace(**run_fields)
+        self.started = 0.0  # when the epoch would have begun without an interruption
+        # Of the value, the same after each of its steps; but for the generator, which an epoch that begins replaces
+        self.after_steps: dict[str, Any] = {
+            "provenance": value.provenance.add(run, resumed=training.position.total_steps > 0),
+            "history": training.history,
+            "scaling": reader.scaling,
+            "feature_names": reader.feature_names,
+            "objective": Objective() if reader.slope_weight is None else Objective(float(reader.slope_weight)),
+            **FITTED_TO_WEIGHTS,
+            "novelty": None,
+        }
+
+    def run_epochs(self) -> Iterator[Chunk | None]:
+        """Yield each chunk of minibatches, for `move` to be called once its steps are taken, or the training ends.
+
+        After each, when callbacks have been called, yield None.
+        """
+        plan, source, training = self.job.plan, self.job.data.train, self.training
+        n = len(source) if source.has_length else None
+        for epoch in range(training.position.epoch, plan.epochs + 1):
+            if training.stopped:
+                break
+            for callback in plan.callbacks:
+                callback.on_epoch_begin(epoch)
+            # An epoch that is resumed draws the same minibatches again
+            training.move(generator=training.position.generator or training.value.generator)
+            self.started = time.perf_counter() - training.position.seconds
+            minibatches, generator, order = (), training.position.generator, None  # where batches come as they are
+            if n is not None:
+                drawn = plan.sampling.draw(n, plan.batch_size, generator, training.position.order)
+                minibatches, generator, order = drawn
+            self.after_steps["generator"] = generator
+            yield from self._run_minibatches(minibatches, n)
+            logs = training.position.row()
+            training.history.rows.append(logs)
+            training.position = training.position.next_epoch(order)
+            for callback in plan.callbacks:
+                callback.on_epoch_end(logs)  # may add to the logs
+            yield None
+        training.completed = True
+
+    def _run_minibatches(self, minibatches: Iterable[np.ndarray], n: int | None) -> Iterator[Chunk | None]:
+        """Yield the chunks of an epoch of n examples, and None between two of them."""
+        plan, source, training = self.job.plan, self.job.data.train, self.training
+        speed, total = source.reader.backend.speed, plan.epochs * (training.steps or 0)
+        most = plan.chunk_steps or steps_per_chunk(source.reader.model, plan.batch_size, speed, self.networks)
+        chunks = source.chunks(minibatches, most, self.networks, training.position.epoch)
         for i, chunk in enumerate(skip_steps(chunks, training.position.steps)):
             if i > 0:
                 yield None
-            done, total_done = training.position.steps, training.position.total_steps
-            steps = len(chunk.index)
-            check_length(plan.lr, training.steps, done + steps)
-            lr = check_scale(training.lr_scale) * learning_rates(plan.lr, range(total_done, total_done + steps), total)
-            size = chunk.index.shape[1] if n is None else min(m, n - done * m)  # not that of `index`, as in `Chunk`
-            # Meanwhile these steps are taken
-            result = yield chunk._replace(lr=lr, size=size)
-            assert result is not None
-            changes, cost, weight, engine = result
-            training.history.engine = engine
-            value = change_value(training.value, {"generator": generator, **after_steps, **changes})
-            seconds = time.perf_counter() - started
-            training.position = training.position.after_chunk(
-                value, (steps, size), cost, weight, float(lr[-1]), seconds
-            )
-            yield None  # the network gets its new value
+            done, first = training.position.steps, training.position.total_steps
+            steps = range(first, first + len(chunk.index))
+            lr = check_scale("lr_scale", training.lr_scale) * learning_rates(plan.lr, steps, total)
+            # Its size is not that of `index`, as in `Chunk`
+            size = chunk.index.shape[1] if n is None else min(plan.batch_size, n - done * plan.batch_size)
+            yield chunk._replace(lr=lr, size=size)
             for callback in plan.callbacks:
-                callback.on_chunk_end(steps)
-        logs = training.position.row()
-        training.history.rows.append(logs)
-        training.position = training.position.next_epoch(order)
-        for callback in plan.callbacks:
-            callback.on_epoch_end(logs)  # may add to the logs
-        yield None
-    training.completed = True
+                callback.on_chunk_end(len(steps))
 
-
-def fields_after_steps(job: CompleteJob, training: Training, run_fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a network's value that are the same after each of its steps."""
-    reader, value, order = job.data.train.reader, training.value, job.data.train.name_order(job.plan.sampling)
-    run = describe_run(job.plan, job.optimizer, order, reader.backend)._replace(**run_fields)
-    return {
-        "provenance": value.provenance.add(run, resumed=training.position.total_steps > 0),
-        "history": training.history,
-        "scaling": reader.scaling,
-        "feature_names": reader.feature_names,
-        "objective": Objective() if reader.slope_weight is None else Objective(float(reader.slope_weight)),
-        **FITTED_TO_WEIGHTS,
-        "novelty": None,
-    }
-
-
-def change_value(value: Value, changes: Mapping[str, Any]) -> Value:
-    """Return the value of a network after a chunk of steps."""
-    new = value._replace(**changes)
-    return new._replace(provenance=new.provenance.edit()) if value.provenance.edited else new
+    def move(self, chunk: Chunk, result: ChunkResult) -> None:
+        """Move the training past a chunk, whose steps have been taken."""
+        training, steps = self.training, len(chunk.index)
+        changes, cost, weight, training.history.engine = result
+        value = training.value._replace(**{**self.after_steps, **changes})
+        if training.value.provenance.edited:
+            value = value._replace(provenance=value.provenance.edit())
+        seconds = time.perf_counter() - self.started
+        training.position = training.position.after_chunk(
+            value, (steps, chunk.size), cost, weight, float(chunk.lr[-1]), seconds
+        )
 
 
 def have_moved(old: Layers, new: Layers, backend: Backend) -> bool:
@@ -217,7 +221,24 @@ def have_moved(old: Layers, new: Layers, backend: Backend) -> bool:
     return any((backend.to_numpy(x) != backend.to_numpy(y)).any() for x, y in pairs)
 
 
-def explain_divergence(job: CompleteJob, training: Training, lr: np.ndarray) -> DivergenceError:
+def find_left_behind(jobs: Sequence[Job], trainings: Sequence[Training]) -> dict[int, DivergenceError]:
+    """Find networks that diverged before they were resumed, and cannot go on: the batches are those of the others."""
+    errors: dict[int, DivergenceError] = {}
+    furthest: dict[int, tuple[int, int]] = {}  # epoch and steps, by the pass over batches that networks share
+    places = [(now.position.epoch, now.position.steps) for now in trainings]
+    passes = [getattr(job.data.train, "shared", None) for job in jobs]
+    for place, shared in zip(places, passes):
+        furthest[id(shared)] = max(place, furthest.get(id(shared), place))
+    for k, (place, shared) in enumerate(zip(places, passes)):
+        if shared is not None and place < furthest[id(shared)] and not trainings[k].stopped:
+            errors[k] = DivergenceError(
+                f"training diverged in epoch {place[0]}, before it was resumed, and the others have gone on with the "
+                "batches that they share; the network is as it was then. Give a smaller lr, or scale the inputs"
+            )
+    return errors
+
+
+def explain_divergence(job: Job, training: Training, lr: np.ndarray) -> DivergenceError:
     """Make the error for steps that diverged, with their learning rates; they began at the training's position."""
     source, position, model = job.data.train, training.position, job.data.train.reader.model
     scales = model.scales_targets and model.scale is None and not model.standardize

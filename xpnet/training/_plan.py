@@ -3,13 +3,11 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from xpnet._checks import Count, Real, check_fields, yes_or_no
 from xpnet.core.optimizers import Optimizer
-from xpnet.core.schedules import Schedule
 from xpnet.data.open import Data
-from xpnet.data.sampling import Sampling
 from xpnet.training._arguments import (
     parse_callbacks,
     parse_metrics,
@@ -18,7 +16,7 @@ from xpnet.training._arguments import (
     parse_schedule,
 )
 from xpnet.training.callback import Callback
-from xpnet.value import Moment, Value
+from xpnet.value import Value
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,10 +42,10 @@ class Plan:
     """
 
     epochs: Annotated[int, Count(0)] = 20
-    batch_size: Annotated[int | None, Count(1)] = None
-    lr: Annotated[float | Schedule | None, parse_schedule] = None
-    optimizer: Annotated[Optimizer | str | None, parse_optimizer] = None
-    sampling: Annotated[str | Sampling | None, parse_sampling] = None
+    batch_size: Annotated[Any, Count(1)] = None
+    lr: Annotated[Any, parse_schedule] = None
+    optimizer: Annotated[Any, parse_optimizer] = None
+    sampling: Annotated[Any, parse_sampling] = None
     alpha: Annotated[float, Real(0, math.inf, "0 turns it off")] = 0.0
     callbacks: Annotated[Sequence[Callback], parse_callbacks] = ()
     metrics: Annotated[Sequence[Any], parse_metrics] = ()
@@ -66,12 +64,6 @@ class Plan:
         """Leave out what observes training, for a process that only shares the steps."""
         return replace(self, callbacks=(), metrics=(), training_metrics=(), progress=False)
 
-    def complete(self, **fields: Any) -> "CompletePlan":
-        """Return the complete plan with these values of some fields, which nothing checks again."""
-        plan = object.__new__(CompletePlan)
-        vars(plan).update(vars(self), **fields)
-        return plan
-
 
 class Job(NamedTuple):
     """A network to train, its data, and the plan.
@@ -88,37 +80,7 @@ class Job(NamedTuple):
         The network, which callbacks see as `training.net`; training does not change it.
     """
 
-    start: Value | Moment
+    start: Any  # which `train` turns into a moment
     data: Data
     plan: Plan
     owner: Any = None
-
-    @property
-    def optimizer(self) -> Optimizer:
-        """The optimizer of the plan, or that of the value."""
-        return self.plan.find_optimizer(self.start.value if isinstance(self.start, Moment) else self.start)
-
-
-if TYPE_CHECKING:
-
-    class CompletePlan(Plan):
-        """A plan in which nothing is left out that the steps need: what is not given has been chosen."""
-
-        batch_size: int
-        lr: Schedule
-        optimizer: Optimizer | None  # None if a runner takes the steps in its own way
-        sampling: Sampling
-
-    class CompleteJob(NamedTuple):
-        """A job that begins with a moment, by a complete plan: what training works on."""
-
-        start: Moment
-        data: Data
-        plan: CompletePlan
-        owner: Any
-
-        @property
-        def optimizer(self) -> Optimizer: ...
-
-else:  # no kinds of their own: type checkers alone tell them from a plan and a job
-    CompletePlan, CompleteJob = Plan, Job

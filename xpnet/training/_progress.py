@@ -39,13 +39,11 @@ class Progress(Callback):
         """Name the epoch."""
         if self.bar is None:
             total = max(training.epochs * (training.steps or 0) for training in self.trainings) or None
-            options: dict[str, Any] = {"unit": "batch", "leave": False, "dynamic_ncols": True}
-            self.bar = make_bar(total=total, initial=self.steps, **options)
-        if epoch <= self.epoch:
-            return
-        self.epoch = epoch
-        networks = f", {len(self._find_active())} networks" if len(self.trainings) > 1 else ""
-        self.bar.set_description(f"Epoch {epoch}/{self.trainings[0].epochs}{networks}")
+            self.bar = make_bar(total=total, initial=self.steps, unit="batch", leave=False, dynamic_ncols=True)
+        if epoch > self.epoch:
+            self.epoch = epoch
+            networks = f", {len(self._find_active())} networks" if len(self.trainings) > 1 else ""
+            self.bar.set_description(f"Epoch {epoch}/{self.trainings[0].epochs}{networks}")
 
     def on_chunk_end(self, steps: int) -> None:
         """Move the bar."""
@@ -86,8 +84,9 @@ class Progress(Callback):
             self.bar.set_postfix(cost=f"{mean:.4g}", refresh=False)
             networks = len(self.trainings)
             line = describe_epoch(rows[0]) if networks == 1 else describe_epochs(rows, networks)
-            if line:
-                write_line(self.bar, f"Epoch: {self.lines} / {self.trainings[0].epochs},\t {line}")
+            if line and sys.stdout is not None:  # which may be closed
+                self.bar.write(f"Epoch: {self.lines} / {self.trainings[0].epochs},\t {line}", file=sys.stdout)
+                sys.stdout.flush()
 
 
 def describe_epoch(row: Mapping[str, Any]) -> str:
@@ -129,25 +128,7 @@ def describe_epochs(rows: Sequence[Mapping[str, Any]], networks: int) -> str:
         metrics = [name for name in names if name.removeprefix(kind) not in ("cost", "size", "correct")]
         means = {name: sum(row[name] for row in rows) / len(rows) for name in metrics or names}
         if means:
-            texts = (f"{name.removeprefix(kind).replace('_', ' ')} {round_mean(mean)}" for name, mean in means.items())
+            texts = (f"{name.removeprefix(kind).replace('_', ' ')} {mean:.4g}" for name, mean in means.items())
             parts.append(f"{kind[:-1]}: {', '.join(texts)}")
     some = f" ({len(rows)} of {networks})" if len(rows) < networks else ""
     return f"{'; '.join(parts)}{some}" if parts else ""
-
-
-def round_mean(value: float) -> str:
-    """Write a number with four digits.
-
-    Examples
-    --------
-    >>> round_mean(0.123456), round_mean(12345.6), round_mean(1e-9)
-    ('0.1235', '12350', '1e-09')
-    """
-    return f"{float(f'{value:.4g}'):.6g}"
-
-
-def write_line(bar: Any, line: str) -> None:
-    """Write a line above a bar to standard output, unless that is closed."""
-    if sys.stdout is not None:
-        bar.write(line, file=sys.stdout)
-        sys.stdout.flush()

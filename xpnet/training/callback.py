@@ -6,6 +6,7 @@ thing; the training loop calls them in order and does not depend on any of them.
 """
 
 import inspect
+from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -25,7 +26,6 @@ __all__ = [
     "Trainee",
     "Training",
     "decisive_arguments",
-    "end_callbacks",
     "warn_of_write",
     "watching",
 ]
@@ -188,45 +188,28 @@ def decisive_arguments(callback: Callback) -> dict[str, Any]:
 
 
 @contextmanager
-def watching(callbacks: Sequence[Callback], training: Training) -> Generator[list[Callback], None, None]:
-    """Tell callbacks that training begins, and, when the context ends, that it has ended.
+def watching(callbacks: Sequence[Callback], training: Training) -> Generator["deque[Callback]", None, None]:
+    """Tell callbacks that training begins, and, when the context ends, that it has ended, even if another one raises.
 
     If one of them raises at the beginning, those before it are told that training has ended.
 
     Yields
     ------
-    list of Callback
-        Those that have not been told yet that training has ended. `end_callbacks` empties it.
+    deque of Callback
+        Those that have not been told yet that training has ended. Who tells one takes it out before.
     """
-    with ExitStack() as endings:
-        begun: list[Callback] = []
-        endings.callback(lambda: _tell_end(begun))
+    begun: deque[Callback] = deque()
+    try:
         for callback in callbacks:
             callback.on_train_begin(training)
             begun.append(callback)
             quantities = LOGS | EVALUATED | dict(callback.quantities)
             training.quantities |= {name: quantities.get(name, Quantity()) for name in callback.adds}
         yield begun
-
-
-def end_callbacks(callbacks: list[Callback]) -> Generator[None, None, None]:
-    """Tell callbacks one after the other that training has ended, even if another one raises; then raise its error."""
-    failure: BaseException | None = None
-    while callbacks:
-        try:
-            callbacks.pop(0).on_train_end()
-        except BaseException as error:
-            failure = failure or error
-        yield
-    if failure is not None:
-        raise failure
-
-
-def _tell_end(callbacks: Sequence[Callback]) -> None:
-    """Tell each callback, in order, that training has ended, even if another one raises."""
-    with ExitStack() as endings:
-        for callback in reversed(callbacks):
-            endings.callback(callback.on_train_end)
+    finally:
+        with ExitStack() as endings:
+            for callback in reversed(begun):  # the first one is told first
+                endings.callback(callback.on_train_end)
 
 
 def warn_of_write(

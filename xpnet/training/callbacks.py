@@ -5,8 +5,6 @@
 import csv
 import math
 import os
-import time
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +17,6 @@ from xpnet._checks import (
     decode_path,
     in_range,
     install_command,
-    is_list,
     is_text,
     yes_or_no,
 )
@@ -369,52 +366,35 @@ class CSVLog(Callback):
     def on_train_begin(self, training: Training) -> None:
         """Check the folder; an existing file is replaced when the first row is written."""
         check_folder(self.path)
-        self.history = training.history
-        self._names: list[str] = []
-        self._complete = False  # whether the file holds all rows so far
+        self.history, self._names = training.history, dict[str, None]()
 
     def on_epoch_end(self, logs: dict[str, Any]) -> None:
         """Write the row; or all rows, if it has new columns, as the first one, or the last one could not be written."""
-        new = [name for name in logs if name not in self._names]
-        self._names = [*self._names, *new]
-        complete, self._complete = self._complete and not new, False
+        rows, mode = [logs], "a"
+        if not logs.keys() <= self._names.keys():
+            rows, mode = self.history.rows, "w"
+            self._names = dict.fromkeys(name for row in rows for name in row)
         try:
-            self._write([logs] if complete else self.history.rows, "a" if complete else "w")
+            with open(self.path, mode, newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, [*self._names])
+                if mode == "w":
+                    writer.writeheader()
+                writer.writerows(rows)
         except (OSError, MemoryError) as error:
+            self._names = {}
             warn_of_write(f"CSVLog could not write {self.path!r}", error)
-        else:
-            self._complete = True
 
     def on_train_end(self) -> None:
         """Drop the reference to the history."""
         vars(self).pop("history", None)
-
-    def get_state(self) -> dict[str, Any]:
-        """Return the names of the columns."""
-        return {"names": self._names}
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Take over the names; with the next row, all rows are written anew: the file may hold later ones."""
-        names = state["names"]
-        if not is_list(names) or not all(map(is_text, names)):
-            raise ArgumentError("names of CSVLog must be a list of strings")
-        "".join(names).encode()  # raises if one cannot be written
-        self._names = list(names)
-
-    def _write(self, rows: Sequence[dict[str, Any]], mode: str) -> None:
-        with open(self.path, mode, newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self._names, extrasaction="ignore")
-            if mode == "w":
-                writer.writeheader()
-            writer.writerows(rows)
 
 
 @explain_arguments
 class TensorBoard(Callback):
     """Write every number of the logs to event files, with TensorBoard's own writer (``pip install tensorboard``).
 
-    Give each training its own folder: another one in the same folder replaces its epochs. A resumed training continues
-    after its checkpoint.
+    Give each training its own folder. A resumed training writes the epochs after its checkpoint, once more if they were
+    written before.
 
     Parameters
     ----------
@@ -446,7 +426,6 @@ class TensorBoard(Callback):
             raise ImportError(
                 f"TensorBoard needs tensorboard ({error}); install it with: {install_command('tensorboard')}"
             ) from error
-        self._begin_session(training.position.epoch)
         self._writer = Writer(self.folder)
 
     def on_epoch_end(self, logs: dict[str, Any]) -> None:
@@ -455,17 +434,6 @@ class TensorBoard(Callback):
             if name != "epoch" and np.ndim(value) == 0 and np.asarray(value).dtype.kind in "biuf":
                 self._writer.add_scalar(name, float(value), logs["epoch"])
         self._writer.flush()
-
-    def _begin_session(self, epoch: int) -> None:
-        """Make TensorBoard forget what an earlier training in this folder wrote for this epoch and later ones."""
-        from tensorboard.compat.proto import event_pb2
-        from tensorboard.summary.writer.event_file_writer import EventFileWriter
-
-        proto: Any = event_pb2  # its classes are made when it is imported
-        start = proto.SessionLog(status=proto.SessionLog.START)
-        writer: Any = EventFileWriter(self.folder)
-        writer.add_event(proto.Event(wall_time=time.time(), step=epoch, session_log=start))
-        writer.close()
 
     def on_train_end(self) -> None:
         """Close the writer."""
