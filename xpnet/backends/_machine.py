@@ -8,14 +8,11 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from queue import SimpleQueue
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from xpnet.version import __version__
-
-if TYPE_CHECKING:
-    from xpnet.backends.base import Backend
 
 COPIES_OF_STATE = 6  # of weights and optimizer state in memory while a chunk of steps runs, about
 BYTES_OF_NETWORK = 2500  # of a Network without its weights, about
@@ -77,7 +74,7 @@ def require_bytes(needed: float, what: str, remedy: str = "give fewer members, o
         )
 
 
-def on_host_only(backend: "Backend", needed: float) -> float:
+def on_host_only(backend: Any, needed: float) -> float:
     """Return the bytes that a backend's arrays need in this machine's memory: none if it computes on a device."""
     return needed if backend.on_host else 0
 
@@ -116,7 +113,7 @@ def _list_blas(name: str) -> list[dict[str, Any]]:
 
 
 def limit_step_threads(
-    backend: "Backend", threads: int | str, multiplications: int, groups: int = 1
+    backend: Any, threads: int | str, multiplications: int, groups: int = 1
 ) -> AbstractContextManager[Any]:
     """Return a context that limits the threads of a training.
 
