@@ -112,6 +112,186 @@ class ValueGradient(NamedTuple):
         return columns[0] if len(columns) == 1 else xp.concat(columns, axis=-1)
 
 
+# How derivatives of functions follow from those of their arguments. Each function gets the inner namespace, and value
+# and tangent of each argument; it returns those of the result. A tangent of None stands for zeros
+
+
+def _add(xp: Namespace, a: Any, s: Any, b: Any, t: Any) -> Any:
+    return _plus(a, b), _plus(s, t)
+
+
+def _subtract(xp: Namespace, a: Any, s: Any, b: Any, t: Any) -> Any:
+    return _beside(a, b) - b, _plus(s, _times(-1.0, t))
+
+
+def _multiply(xp: Namespace, a: Any, s: Any, b: Any, t: Any) -> Any:
+    return _times(a, b), _plus(_times(b, s), _times(a, t))
+
+
+def _divide(xp: Namespace, a: Any, s: Any, b: Any, t: Any) -> Any:
+    quotient = _beside(a, b) / b
+    change = _plus(s, _times(-1.0 * quotient, t))
+    return quotient, None if change is None else _beside(change, b) / b
+
+
+def _pow(xp: Namespace, a: Any, s: Any, b: Any, t: Any) -> Any:
+    value = _beside(a, b) ** b
+    change = None if s is None else _times(_times(b, _beside(a, b) ** (b - 1)), s)
+    if t is not None:
+        log = math.log(a) if isinstance(a, (int, float)) else xp.log(a)
+        change = _plus(change, _times(_times(log, value), t))
+    return value, change
+
+
+def _matmul(xp: Namespace, a: Any, s: Any, b: Any, t: Any) -> Any:
+    return _multiply_by(xp.matmul, a, s, b, t)
+
+
+def _vecdot(xp: Namespace, a: Any, s: Any, b: Any, t: Any, **options: Any) -> Any:
+    return _multiply_by(partial(xp.vecdot, **options), a, s, b, t)
+
+
+def _multiply_by(product: Function, a: Any, s: Any, b: Any, t: Any) -> Any:
+    return product(a, b), _plus(None if s is None else product(s, b), None if t is None else product(a, t))
+
+
+def _abs(xp: Namespace, a: Any, s: Any) -> Any:
+    ones = xp.ones_like(a)
+    return abs(a), _times(xp.where(a > 0.0, ones, -ones), s)
+
+
+def _maximum(xp: Namespace, a: Any, s: Any, b: Any, t: Any) -> Any:
+    return _select(xp, xp.maximum(a, b), a > b, s, t)
+
+
+def _minimum(xp: Namespace, a: Any, s: Any, b: Any, t: Any) -> Any:
+    return _select(xp, xp.minimum(a, b), a <= b, s, t)
+
+
+def _where(xp: Namespace, condition: Any, _: Any, a: Any, s: Any, b: Any, t: Any) -> Any:
+    return _select(xp, xp.where(condition, a, b), condition, s, t)
+
+
+def _select(xp: Namespace, value: Any, condition: Any, s: Any, t: Any) -> Any:
+    """Return a value with the tangent s where the condition holds, and t elsewhere."""
+    if s is None and t is None:
+        return value, None
+    zeros = xp.zeros_like(value)
+    return value, xp.where(condition, _plus(s, zeros), _plus(t, zeros))
+
+
+def _logaddexp(xp: Namespace, a: Any, s: Any, b: Any, t: Any) -> Any:
+    value = xp.logaddexp(a, b)
+    return value, _plus(_times(xp.exp(a - value), s), _times(xp.exp(b - value), t))
+
+
+def _max(xp: Namespace, a: Any, s: Any, **options: Any) -> Any:
+    return _reduce(xp, xp.max, a, s, **options)
+
+
+def _min(xp: Namespace, a: Any, s: Any, **options: Any) -> Any:
+    return _reduce(xp, xp.min, a, s, **options)
+
+
+def _reduce(xp: Namespace, reduce: Function, a: Any, s: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """Find the largest or smallest element; equal ones share the derivative."""
+    extreme = reduce(a, axis=axis, keepdims=keepdims)
+    if s is None:
+        return extreme, None
+    chosen = xp.astype(a == reduce(a, axis=axis, keepdims=True), a.dtype)
+    total, number = (xp.sum(part, axis=axis, keepdims=keepdims) for part in (chosen * s, chosen))
+    return extreme, total / number
+
+
+def _sort(xp: Namespace, a: Any, s: Any, axis: int = -1) -> Any:
+    order = xp.argsort(a, axis=axis)
+    return tuple(None if part is None else xp.take_along_axis(part, order, axis=axis) for part in (a, s))
+
+
+def _var(xp: Namespace, a: Any, s: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    change = None
+    if s is not None:
+        distance = a - xp.mean(a, axis=axis, keepdims=True)
+        change = xp.mean(2.0 * distance * s, axis=axis, keepdims=keepdims)
+    return xp.var(a, axis=axis, keepdims=keepdims), change
+
+
+RULES: dict[str, Function] = {
+    rule.__name__[1:]: rule
+    for rule in (
+        *(_add, _subtract, _multiply, _divide, _pow, _abs, _matmul, _vecdot),
+        *(_maximum, _minimum, _where, _logaddexp, _max, _min, _sort, _var),
+    )
+}
+# Functions of a list of arrays
+JOINING = {"concat", "stack"}
+# Functions f(x, …) that are linear in their first argument
+LINEAR = {
+    *("sum", "mean", "cumulative_sum", "negative", "positive", "astype", "asarray"),
+    *("reshape", "broadcast_to", "expand_dims", "squeeze", "permute_dims", "matrix_transpose", "moveaxis"),
+    *("take", "flip", "roll", "tile", "repeat"),
+}
+# Element-wise functions: their derivatives as functions of x and y = f(x)
+SLOPES: dict[str, Callable[[Array, Array, Namespace], Array]] = {
+    "exp": lambda x, y, xp: y,
+    "expm1": lambda x, y, xp: y + 1.0,
+    "log": lambda x, y, xp: 1.0 / x,
+    "log1p": lambda x, y, xp: 1.0 / (1.0 + x),
+    "log2": lambda x, y, xp: 1.0 / (math.log(2.0) * x),
+    "log10": lambda x, y, xp: 1.0 / (math.log(10.0) * x),
+    "sqrt": lambda x, y, xp: 0.5 / y,
+    "square": lambda x, y, xp: 2.0 * x,
+    "sin": lambda x, y, xp: xp.cos(x),
+    "cos": lambda x, y, xp: -xp.sin(x),
+    "tan": lambda x, y, xp: 1.0 + y * y,
+    "sinh": lambda x, y, xp: xp.cosh(x),
+    "cosh": lambda x, y, xp: xp.sinh(x),
+    "tanh": lambda x, y, xp: 1.0 - y * y,
+    "atan": lambda x, y, xp: 1.0 / (1.0 + x * x),
+}
+# Functions whose derivative is 0 wherever they have one
+FLAT = {
+    *("sign", "floor", "ceil", "round", "trunc", "isfinite", "isnan", "isinf", "argmax", "argmin", "all", "any"),
+    *("less", "less_equal", "greater", "greater_equal", "equal", "not_equal"),
+    *("logical_and", "logical_or", "logical_not", "zeros_like", "ones_like", "full_like"),
+}
+
+
+def _elementwise(function: Function, slope: Function, xp: Namespace, a: Any, s: Any) -> Any:
+    value = function(a)
+    return value, None if s is None else _times(slope(a, value, xp), s)
+
+
+def _apply(rule: Function, level: "DualNamespace", *operands: Any, **options: Any) -> "Dual":
+    """Apply a rule to dual numbers and constants."""
+    parts = (part for x in operands for part in _split(x, level))
+    value, tangent = rule(level.inner, *parts, **options)
+    return Dual(value, tangent, level)
+
+
+def _operator(rule: Function) -> tuple[Function, Function]:
+    """Make the methods of an operator: for a dual number on the left, and on the right of what is none."""
+
+    def left(x: "Dual", other: Any) -> "Dual":
+        return _apply(rule, find_level(x, other), x, other)
+
+    def right(x: "Dual", other: Any) -> "Dual":
+        return _apply(rule, x.level, other, x)
+
+    return left, right
+
+
+def _constant_operator(name: str) -> Function:
+    """Make the method of an operator without a derivative."""
+    operation = getattr(operator, name)
+
+    def apply(*operands: Any) -> "Dual":
+        level = find_level(*operands)
+        return Dual(operation(*(_split(x, level)[0] for x in operands)), None, level)
+
+    return apply
+
+
 class Dual:
     """An array with its derivative in one direction, at the level of one call of `jvp`."""
 
@@ -149,82 +329,25 @@ class Dual:
     def __abs__(self) -> "Dual":
         return self.level.abs(self)
 
-    def __add__(self, other: Any) -> "Dual":
-        return find_level(self, other).add(self, other)
-
-    def __sub__(self, other: Any) -> "Dual":
-        return find_level(self, other).subtract(self, other)
-
-    def __mul__(self, other: Any) -> "Dual":
-        return find_level(self, other).multiply(self, other)
-
-    def __truediv__(self, other: Any) -> "Dual":
-        return find_level(self, other).divide(self, other)
-
-    def __matmul__(self, other: Any) -> "Dual":
-        return find_level(self, other).matmul(self, other)
-
-    def __pow__(self, exponent: Any) -> "Dual":
-        return find_level(self, exponent).pow(self, exponent)
-
-    # On the right of what is no dual number
-
-    def __radd__(self, other: Any) -> "Dual":
-        return self.level.add(other, self)
-
-    def __rsub__(self, other: Any) -> "Dual":
-        return self.level.subtract(other, self)
-
-    def __rmul__(self, other: Any) -> "Dual":
-        return self.level.multiply(other, self)
-
-    def __rtruediv__(self, other: Any) -> "Dual":
-        return self.level.divide(other, self)
-
-    def __rmatmul__(self, other: Any) -> "Dual":
-        return self.level.matmul(other, self)
-
-    def __rpow__(self, base: Any) -> "Dual":
-        return self.level.pow(base, self)
-
-    # Without a derivative
-
-    def _apply(self, name: str, *others: Any) -> "Dual":
-        level, operation = find_level(self, *others), getattr(operator, name)
-        return Dual(operation(*(_split(x, level)[0] for x in (self, *others))), None, level)
-
-    def __lt__(self, other: Any) -> "Dual":
-        return self._apply("lt", other)
-
-    def __le__(self, other: Any) -> "Dual":
-        return self._apply("le", other)
-
-    def __gt__(self, other: Any) -> "Dual":
-        return self._apply("gt", other)
-
-    def __ge__(self, other: Any) -> "Dual":
-        return self._apply("ge", other)
-
-    def __eq__(self, other: Any) -> "Dual":  # type: ignore[override]
-        return self._apply("eq", other)
-
-    def __ne__(self, other: Any) -> "Dual":  # type: ignore[override]
-        return self._apply("ne", other)
-
-    def __and__(self, other: Any) -> "Dual":
-        return self._apply("and_", other)
-
-    def __or__(self, other: Any) -> "Dual":
-        return self._apply("or_", other)
-
-    def __xor__(self, other: Any) -> "Dual":
-        return self._apply("xor", other)
-
-    def __invert__(self) -> "Dual":
-        return self._apply("invert")
-
     def __bool__(self) -> bool:
         return bool(self.value)
+
+    __add__, __radd__ = _operator(_add)
+    __sub__, __rsub__ = _operator(_subtract)
+    __mul__, __rmul__ = _operator(_multiply)
+    __truediv__, __rtruediv__ = _operator(_divide)
+    __matmul__, __rmatmul__ = _operator(_matmul)
+    __pow__, __rpow__ = _operator(_pow)
+    __lt__ = _constant_operator("lt")
+    __le__ = _constant_operator("le")
+    __gt__ = _constant_operator("gt")
+    __ge__ = _constant_operator("ge")
+    __eq__ = _constant_operator("eq")
+    __ne__ = _constant_operator("ne")
+    __and__ = _constant_operator("and_")
+    __or__ = _constant_operator("or_")
+    __xor__ = _constant_operator("xor")
+    __invert__ = _constant_operator("invert")
 
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise ArgumentError("a function that is not from xp was called")
@@ -247,215 +370,44 @@ class DualNamespace:
 
     def __getattr__(self, name: str) -> Any:
         """Return a function for dual numbers, and dtypes and numbers as they are."""
-        rule = RULES.get(name)
-        if rule is not None:
-            return partial(rule, self)
+        if name in RULES:
+            return partial(_apply, RULES[name], self)
         value = getattr(self.inner, name)
         if isinstance(value, type) or not callable(value):
             return value
-        if name in LINEAR:
-
-            def apply(x: Any, *args: Any, **options: Any) -> Dual:
-                args = _values(args, self)  # such as an index
-                options = {key: _values(option, self) for key, option in options.items()}
-                return _constant(x, self).map(lambda part: value(part, *args, **options))
-
-            return apply
         if name in SLOPES:
-            return partial(_elementwise, value, SLOPES[name], self)
+            return partial(_apply, partial(_elementwise, value, SLOPES[name]), self)
 
-        def call(*args: Any, **options: Any) -> Any:
-            if name not in FLAT and _depends(args, self):
+        def call(x: Any, *args: Any, **options: Any) -> Any:
+            if name in JOINING:
+                duals = [_constant(part, self) for part in x]
+                joined, tangents = value([part.value for part in duals], *args, **options), None
+                if any(part.tangent is not None for part in duals):
+                    zeros = self.inner.zeros_like
+                    parts = [zeros(part.value) if part.tangent is None else part.tangent for part in duals]
+                    tangents = value(parts, *args, **options)
+                return Dual(joined, tangents, self)
+            args = _values(args, self)  # such as an index
+            options = {key: _values(option, self) for key, option in options.items()}
+            if name in LINEAR:
+                return _constant(x, self).map(lambda part: value(part, *args, **options))
+            if name not in FLAT and _depends([x, args], self):
                 raise ArgumentError(f"xp.{name} has no derivative here")
-            result = value(*_values(args, self), **{key: _values(x, self) for key, x in options.items()})
+            result = value(_values(x, self), *args, **options)
             return _constant(result, self) if hasattr(result, "shape") else result
 
         return call
+
+    def clip(self, x: Any, min: Any = None, max: Any = None) -> Dual:
+        """Bound an array, which may be dual, by others."""
+        x = _constant(x, self) if min is None else self.maximum(x, min)
+        return x if max is None else self.minimum(x, max)
 
 
 def find_level(*operands: Any) -> DualNamespace:
     """Find the innermost level of operands, at which the others are constants."""
     levels = [x.level for x in operands if isinstance(x, Dual)]
     return max(levels, key=lambda level: level.depth)
-
-
-# How derivatives of functions follow from those of their arguments
-
-
-def _add(level: DualNamespace, x: Any, y: Any) -> Dual:
-    (a, s), (b, t) = _split(x, level), _split(y, level)
-    return Dual(_beside(a, b) + b, _plus(s, t), level)
-
-
-def _subtract(level: DualNamespace, x: Any, y: Any) -> Dual:
-    (a, s), (b, t) = _split(x, level), _split(y, level)
-    return Dual(_beside(a, b) - b, _plus(s, _times(-1.0, t)), level)
-
-
-def _multiply(level: DualNamespace, x: Any, y: Any) -> Dual:
-    (a, s), (b, t) = _split(x, level), _split(y, level)
-    return Dual(_beside(a, b) * b, _plus(_times(b, s), _times(a, t)), level)
-
-
-def _divide(level: DualNamespace, x: Any, y: Any) -> Dual:
-    (a, s), (b, t) = _split(x, level), _split(y, level)
-    quotient = _beside(a, b) / b
-    change = _plus(s, _times(-1.0 * quotient, t))
-    return Dual(quotient, None if change is None else _beside(change, b) / b, level)
-
-
-def _pow(level: DualNamespace, x: Any, y: Any) -> Dual:
-    (a, s), (b, t) = _split(x, level), _split(y, level)
-    value = _beside(a, b) ** b
-    change = None if s is None else _times(_times(b, _beside(a, b) ** (b - 1)), s)
-    if t is not None:
-        log = math.log(a) if isinstance(a, (int, float)) else level.inner.log(a)
-        change = _plus(change, _times(_times(log, value), t))
-    return Dual(value, change, level)
-
-
-def _abs(level: DualNamespace, x: Any) -> Dual:
-    value, tangent = _split(x, level)
-    ones = level.inner.ones_like(value)
-    return Dual(abs(value), _times(level.inner.where(value > 0.0, ones, -ones), tangent), level)
-
-
-def _maximum(level: DualNamespace, x: Any, y: Any) -> Dual:
-    return _choose(level, level.inner.maximum, operator.gt, x, y)
-
-
-def _minimum(level: DualNamespace, x: Any, y: Any) -> Dual:
-    return _choose(level, level.inner.minimum, operator.le, x, y)
-
-
-def _choose(level: DualNamespace, function: Function, takes_first: Function, x: Any, y: Any) -> Dual:
-    (a, s), (b, t) = _split(x, level), _split(y, level)
-    return _select(level, function(a, b), takes_first(a, b), s, t)
-
-
-def _where(level: DualNamespace, condition: Any, x: Any, y: Any) -> Dual:
-    (condition, _), (a, s), (b, t) = (_split(part, level) for part in (condition, x, y))
-    return _select(level, level.inner.where(condition, a, b), condition, s, t)
-
-
-def _select(level: DualNamespace, value: Any, condition: Any, s: Any, t: Any) -> Dual:
-    """Join a value with the tangent s where the condition holds, and t elsewhere."""
-    if s is None and t is None:
-        return Dual(value, None, level)
-    zeros = level.inner.zeros_like(value)
-    return Dual(value, level.inner.where(condition, _plus(s, zeros), _plus(t, zeros)), level)
-
-
-def _clip(level: DualNamespace, x: Any, min: Any = None, max: Any = None) -> Dual:
-    x = _constant(x, level) if min is None else _maximum(level, x, min)
-    return x if max is None else _minimum(level, x, max)
-
-
-def _logaddexp(level: DualNamespace, x: Any, y: Any) -> Dual:
-    (a, s), (b, t), xp = _split(x, level), _split(y, level), level.inner
-    value = xp.logaddexp(a, b)
-    return Dual(value, _plus(_times(xp.exp(a - value), s), _times(xp.exp(b - value), t)), level)
-
-
-def _extreme(name: str) -> Function:
-    """Return the rule of the largest or smallest element; equal ones share the derivative."""
-
-    def rule(level: DualNamespace, x: Any, *, axis: Any = None, keepdims: bool = False) -> Dual:
-        (value, tangent), xp = _split(x, level), level.inner
-        extreme = getattr(xp, name)(value, axis=axis, keepdims=keepdims)
-        if tangent is None:
-            return Dual(extreme, None, level)
-        chosen = xp.astype(value == getattr(xp, name)(value, axis=axis, keepdims=True), value.dtype)
-        total, number = (xp.sum(part, axis=axis, keepdims=keepdims) for part in (chosen * tangent, chosen))
-        return Dual(extreme, total / number, level)
-
-    return rule
-
-
-def _bilinear(name: str) -> Function:
-    """Return the rule of a product."""
-
-    def rule(level: DualNamespace, x: Any, y: Any, **options: Any) -> Dual:
-        product, (a, s), (b, t) = getattr(level.inner, name), _split(x, level), _split(y, level)
-        first = None if s is None else product(s, b, **options)
-        return Dual(product(a, b, **options), _plus(first, None if t is None else product(a, t, **options)), level)
-
-    return rule
-
-
-def _joining(name: str) -> Function:
-    """Return the rule of a function that joins a list of arrays."""
-
-    def rule(level: DualNamespace, arrays: Sequence[Any], **options: Any) -> Dual:
-        join, duals = getattr(level.inner, name), [_constant(x, level) for x in arrays]
-        value = join([x.value for x in duals], **options)
-        if all(x.tangent is None for x in duals):
-            return Dual(value, None, level)
-        tangents = [level.inner.zeros_like(x.value) if x.tangent is None else x.tangent for x in duals]
-        return Dual(value, join(tangents, **options), level)
-
-    return rule
-
-
-def _sort(level: DualNamespace, x: Any, *, axis: int = -1) -> Dual:
-    dual, xp = _constant(x, level), level.inner
-    order = xp.argsort(dual.value, axis=axis)
-    return dual.map(lambda part: xp.take_along_axis(part, order, axis=axis))
-
-
-def _variance(level: DualNamespace, x: Any, *, axis: Any = None, keepdims: bool = False) -> Dual:
-    (value, tangent), xp = _split(x, level), level.inner
-    change = None
-    if tangent is not None:
-        distance = value - xp.mean(value, axis=axis, keepdims=True)
-        change = xp.mean(2.0 * distance * tangent, axis=axis, keepdims=keepdims)
-    return Dual(xp.var(value, axis=axis, keepdims=keepdims), change, level)
-
-
-RULES: dict[str, Function] = {
-    **{"add": _add, "subtract": _subtract, "multiply": _multiply, "divide": _divide, "pow": _pow, "abs": _abs},
-    **{"maximum": _maximum, "minimum": _minimum, "where": _where, "clip": _clip, "logaddexp": _logaddexp},
-    **{name: _extreme(name) for name in ("max", "min")},
-    **{"sort": _sort, "var": _variance},
-    **{name: _bilinear(name) for name in ("matmul", "vecdot")},
-    **{name: _joining(name) for name in ("concat", "stack")},
-}
-# Functions f(x, …) that are linear in their first argument
-LINEAR = {
-    *("sum", "mean", "cumulative_sum", "negative", "positive", "astype", "asarray"),
-    *("reshape", "broadcast_to", "expand_dims", "squeeze", "permute_dims", "matrix_transpose", "moveaxis"),
-    *("take", "flip", "roll", "tile", "repeat"),
-}
-# Element-wise functions: their derivatives as functions of x and y = f(x)
-SLOPES: dict[str, Callable[[Array, Array, Namespace], Array]] = {
-    "exp": lambda x, y, xp: y,
-    "expm1": lambda x, y, xp: y + 1.0,
-    "log": lambda x, y, xp: 1.0 / x,
-    "log1p": lambda x, y, xp: 1.0 / (1.0 + x),
-    "log2": lambda x, y, xp: 1.0 / (math.log(2.0) * x),
-    "log10": lambda x, y, xp: 1.0 / (math.log(10.0) * x),
-    "sqrt": lambda x, y, xp: 0.5 / y,
-    "square": lambda x, y, xp: 2.0 * x,
-    "sin": lambda x, y, xp: xp.cos(x),
-    "cos": lambda x, y, xp: -xp.sin(x),
-    "tan": lambda x, y, xp: 1.0 + y * y,
-    "sinh": lambda x, y, xp: xp.cosh(x),
-    "cosh": lambda x, y, xp: xp.sinh(x),
-    "tanh": lambda x, y, xp: 1.0 - y * y,
-    "atan": lambda x, y, xp: 1.0 / (1.0 + x * x),
-}
-# Functions whose derivative is 0 wherever they have one
-FLAT = {
-    *("sign", "floor", "ceil", "round", "trunc", "isfinite", "isnan", "isinf", "argmax", "argmin", "all", "any"),
-    *("less", "less_equal", "greater", "greater_equal", "equal", "not_equal"),
-    *("logical_and", "logical_or", "logical_not", "zeros_like", "ones_like", "full_like"),
-}
-
-
-def _elementwise(function: Function, slope: Function, level: DualNamespace, x: Any) -> Dual:
-    value, tangent = _split(x, level)
-    result = function(value)
-    return Dual(result, None if tangent is None else _times(slope(value, result, level.inner), tangent), level)
 
 
 def _join(primal: Nest, tangent: Any, level: DualNamespace) -> Any:
