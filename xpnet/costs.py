@@ -3,7 +3,6 @@
 from xpnet.core.costs import (
     Composed,
     Cost,
-    Distribution,
     Fused,
     absolute,
     cross_entropy,
@@ -21,7 +20,6 @@ from xpnet.core.costs import (
 __all__ = [
     "Composed",
     "Cost",
-    "Distribution",
     "Fused",
     "absolute",
     "cross_entropy",

@@ -116,10 +116,8 @@ def _predict(model: Network | Ensemble, net: Network, x: Any, level: float | Non
         return model.backend.to_numpy(values).reshape(len(x), -1)
 
     if net.task not in ("classification", "binary"):
-        distribution = net.value.model.cost.distribution
-        has_std = distribution is not None and distribution.std is not None
         parts = {"prediction": model.predict(x)}
-        if has_std:
+        if net.value.model.cost.has_std:
             parts["std"] = model.predict(x, return_std=True)[1]
         if level is not None:
             parts["lower"], parts["upper"] = model.interval(x, level)

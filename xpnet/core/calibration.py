@@ -375,7 +375,7 @@ def correct_points(quantiles: Array, shifts: Array, cost: Cost, xp: Namespace) -
     array([1.5, 2.5])
     """
     corrected = correct_quantiles(quantiles, shifts, cost.levels, xp)
-    return cost.choose_point([corrected[..., k] for k in range(len(cost.levels))], xp)
+    return cost.choose_point([corrected[..., k] for k in range(len(cost.levels))])
 
 
 def rank_errors(errors: np.ndarray, new: np.ndarray) -> np.ndarray:

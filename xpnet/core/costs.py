@@ -7,9 +7,8 @@ a would be infinite or wrong: `Fused`. So n activations and m costs need n + m d
 
 Arrays have shape (..., m, n_out); costs of examples have shape (..., m).
 
-The costs of the book come first. Those at the end have several outputs for each target, and say in their `Distribution`
-what these are: the outputs come in blocks of n_targets columns, the first output of every target, the second of every
-target, and so on.
+The costs of the book come first. Those at the end have several outputs for each target, in blocks of n_targets columns:
+the first output of every target, the second of every target, and so on.
 
 A cost of your own needs no change here: `Network` takes any object with the function value, and computes the gradient
 from it (`dual.ValueGradient`) if there is none. Its functions may see the inputs, too: (a, y, x, xp). For one that
@@ -31,7 +30,6 @@ __all__ = [
     "PARAMETRIZED_COSTS",
     "Composed",
     "Cost",
-    "Distribution",
     "Fused",
     "Output",
     "absolute",
@@ -141,8 +139,11 @@ class Cost(NamedTuple):
         only.
     activation
         The only output activation that the cost accepts; None if there are several.
-    distribution
-        Describes the outputs, if there are several for each target.
+    has_std
+        Whether there are two outputs for each target: its mean and its standard deviation.
+    levels
+        The levels of the quantiles, in increasing order, if the outputs of a target are quantiles. These are sorted
+        before anything is read from them: here, in exported networks, and on pages.
     sees_x
         Whether value and gradient are functions of (a, y, x, xp); a network finds out, for one of your own.
 
@@ -161,7 +162,8 @@ class Cost(NamedTuple):
     gradient: Callable[..., Array] | None = None
     fused: tuple[tuple[str, Fused], ...] = ()
     activation: Activation | None = None
-    distribution: "Distribution | None" = None
+    has_std: bool = False
+    levels: tuple[float, ...] = ()
     sees_x: bool = False
 
     def with_inputs(self, x: Array) -> "Cost":
@@ -198,19 +200,14 @@ class Cost(NamedTuple):
     # Several outputs for each target
 
     @property
+    def has_distribution(self) -> bool:
+        """Whether the outputs describe the distribution of a target: by a standard deviation, or by quantiles."""
+        return self.has_std or bool(self.levels)
+
+    @property
     def outputs_per_target(self) -> int:
         """Number of outputs for each target."""
-        return 1 if self.distribution is None else len(self.distribution.shifts)
-
-    @property
-    def has_std(self) -> bool:
-        """Whether the outputs tell the standard deviation of each target."""
-        return self.distribution is not None and self.distribution.std is not None
-
-    @property
-    def levels(self) -> tuple[float, ...]:
-        """Levels of the quantiles, if the outputs are quantiles; otherwise empty."""
-        return () if self.distribution is None else self.distribution.levels
+        return 2 if self.has_std else max(1, len(self.levels))
 
     def blocks(self, a: Array, xp: Namespace) -> list[Array]:
         """Cut outputs (..., m, n_out) into blocks (..., m, n_targets), one for each output of a target.
@@ -224,28 +221,20 @@ class Cost(NamedTuple):
         return [quantiles[..., k] for k in range(len(blocks))]
 
     def prediction(self, a: Array, xp: Namespace) -> Array:
-        """Turn outputs (..., m, n_out) into what `Network.predict` returns for a regression."""
-        return a if self.distribution is None else self.distribution.prediction(self.blocks(a, xp), xp)
+        """Turn outputs (..., m, n_out) into what `Network.predict` returns for a regression.
 
-    def point(self, a: Array, xp: Namespace) -> Array:
-        """Turn outputs (..., m, n_out) into one number for each target, (..., m, n_targets).
-
-        Raises
-        ------
-        ArgumentError
-            If there is no such number.
+        Several quantiles have an axis of their own, (..., m, n_targets, q), which follows (m,) if there is one target.
         """
-        return a if self.distribution is None else self.choose_point(self.blocks(a, xp), xp)
-
-    def choose_point(self, blocks: Sequence[Array], xp: Namespace) -> Array:
-        """Turn blocks, corrected by a calibration or not, into one number for each target, (..., m, n_targets)."""
-        self.require_point("metrics")
-        return self.distribution.point(blocks, xp)  # type: ignore
+        blocks = self.blocks(a, xp)
+        if len(self.levels) < 2:
+            return blocks[0]
+        quantiles = xp.stack(blocks, axis=-1)
+        return quantiles[..., 0, :] if quantiles.shape[-2] == 1 else quantiles
 
     @property
     def has_point(self) -> bool:
         """Whether there is a single number for each target: an output, a mean or a median."""
-        return self.distribution is None or self.distribution.point is not None
+        return len(self.levels) < 2 or 0.5 in self.levels
 
     def require_point(self, purpose: str) -> None:
         """Raise an error if this cost has no single number for each target, which `purpose` needs."""
@@ -255,8 +244,25 @@ class Cost(NamedTuple):
                 "median, to its levels"
             )
 
+    def point(self, a: Array, xp: Namespace) -> Array:
+        """Turn outputs (..., m, n_out) into one number for each target, (..., m, n_targets).
+
+        Raises
+        ------
+        ArgumentError
+            If there is no such number.
+        """
+        return self.choose_point(self.blocks(a, xp)) if self.has_distribution else a
+
+    def choose_point(self, blocks: Sequence[Array]) -> Array:
+        """Choose from blocks, corrected by a calibration or not, one number for each target, (..., m, n_targets)."""
+        self.require_point("metrics")
+        return blocks[self.levels.index(0.5) if len(self.levels) > 1 else 0]
+
     def output_scaling(self, mean: Array, std: Array, xp: Namespace) -> tuple[Array, Array]:
         """Compute the shift and the factor that scale outputs back, (1, n_out) each.
+
+        Quantiles move with the target, and a standard deviation is only scaled with it.
 
         Parameters
         ----------
@@ -265,10 +271,8 @@ class Cost(NamedTuple):
         xp
             Namespace of the arrays.
         """
-        if self.distribution is None:
-            return mean, std
-        shifts = self.distribution.shifts
-        return xp.concat([shift * mean for shift in shifts], axis=-1), xp.concat([std for _ in shifts], axis=-1)
+        shifts = [mean, 0.0 * mean] if self.has_std else [mean] * self.outputs_per_target
+        return xp.concat(shifts, axis=-1), xp.concat([std] * len(shifts), axis=-1)
 
 
 # Other costs with one output for each target
@@ -344,34 +348,6 @@ def make_huber(delta: float = 1.0) -> Cost:
 # Costs with several outputs for each target, for error bars
 
 
-class Distribution(NamedTuple):
-    """Describes the outputs of a cost that has several for each target.
-
-    The functions take the outputs as blocks, arrays (..., m, n_targets), one for each output of a target.
-
-    Parameters
-    ----------
-    shifts
-        For each output of a target: 1 if it moves with the target, as a mean does; 0 if it is only scaled with it, as a
-        standard deviation is.
-    prediction
-        ``prediction(blocks, xp)``: what `Network.predict` returns.
-    point
-        ``point(blocks, xp)``: one number for each target, (..., m, n_targets), for metrics; None if there is none.
-    std
-        ``std(blocks, xp)``: the standard deviation, (..., m, n_targets); None if it is not known.
-    levels
-        The levels of the quantiles, in increasing order, if the outputs of a target are quantiles. These are sorted
-        before anything is read from them: here, in exported networks, and on pages.
-    """
-
-    shifts: tuple[float, ...]
-    prediction: Callable[[Sequence[Array], Namespace], Array]
-    point: Callable[[Sequence[Array], Namespace], Array] | None = None
-    std: Callable[[Sequence[Array], Namespace], Array] | None = None
-    levels: tuple[float, ...] = ()
-
-
 def split_columns(a: Array, n: int) -> list[Array]:
     """Cut the columns of an array into n blocks of equal width.
 
@@ -407,14 +383,6 @@ def _gaussian_gradient(a: Array, y: Array, xp: Namespace) -> Array:
     return xp.concat([slope / std, (1.0 - slope * distance) / std], axis=-1)
 
 
-def _mean(blocks: Sequence[Array], xp: Namespace) -> Array:
-    return blocks[0]
-
-
-def _std(blocks: Sequence[Array], xp: Namespace) -> Array:
-    return blocks[1]
-
-
 class _Quantile(NamedTuple):
     levels: tuple[float, ...]
 
@@ -434,21 +402,6 @@ class _QuantileGradient(NamedTuple):
         return xp.concat(
             [0.5 * xp.sign(quantile - y) + (0.5 - level) for level, quantile in zip(self.levels, blocks)], axis=-1
         )
-
-
-def _quantiles(blocks: Sequence[Array], xp: Namespace) -> Array:
-    """Give the quantiles an axis of their own, (..., m, n_targets, q), if there are several targets."""
-    if len(blocks) == 1:
-        return blocks[0]
-    quantiles = xp.stack(list(blocks), axis=-1)
-    return quantiles[..., 0, :] if quantiles.shape[-2] == 1 else quantiles
-
-
-class _QuantileAt(NamedTuple):
-    position: int  # among the levels
-
-    def __call__(self, blocks: Sequence[Array], xp: Namespace) -> Array:
-        return blocks[self.position]
 
 
 def make_quantile(*levels: float) -> Cost:
@@ -479,15 +432,8 @@ def make_quantile(*levels: float) -> Cost:
     if not levels or list(levels) != sorted(set(levels)):
         raise ArgumentError(f"levels={levels!r} must be numbers in increasing order, as in 0.1, 0.5, 0.9")
     levels = tuple(float(level) for level in levels)
-    # The median, or the only quantile, is the one number for each target
-    point = _QuantileAt(levels.index(0.5)) if 0.5 in levels else _QuantileAt(0) if len(levels) == 1 else None
-    return Cost(
-        f"quantile({', '.join(map(str, levels))})",
-        _Quantile(levels),
-        _QuantileGradient(levels),
-        activation=identity,
-        distribution=Distribution((1.0,) * len(levels), _quantiles, point, levels=levels),
-    )
+    name = f"quantile({', '.join(map(str, levels))})"
+    return Cost(name, _Quantile(levels), _QuantileGradient(levels), activation=identity, levels=levels)
 
 
 quadratic = Cost("quadratic", _quadratic, _quadratic_gradient)
@@ -502,13 +448,7 @@ poisson = Cost("poisson", fused=(("exp", Fused(_poisson)),))
 
 mse = Cost("mse", _mean_squared, _mean_squared_gradient)
 mae = Cost("mae", _mean_absolute, _mean_absolute_gradient)
-gaussian = Cost(
-    "gaussian",
-    _gaussian,
-    _gaussian_gradient,
-    activation=mean_std,
-    distribution=Distribution((1.0, 0.0), prediction=_mean, point=_mean, std=_std),
-)
+gaussian = Cost("gaussian", _gaussian, _gaussian_gradient, activation=mean_std, has_std=True)
 
 COSTS: dict[str, Cost] = {
     cost.name: cost

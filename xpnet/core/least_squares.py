@@ -51,7 +51,7 @@ LARGEST_GROWTH, LARGEST_FALL = 2.0**20, 1.0 / 3.0  # the damping changes by thes
 
 def is_least_squares(cost: Cost) -> bool:
     """Tell whether a cost is one of squares, or of squares with weights of their own, as Huber's and smooth others."""
-    return cost.gradient is not None and cost.distribution is None and cost.name not in KINKED
+    return cost.gradient is not None and not cost.has_distribution and cost.name not in KINKED
 
 
 def parameter_jacobian(

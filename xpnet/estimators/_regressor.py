@@ -76,11 +76,10 @@ class BaseRegressor(RegressorMixin, BaseLearner):
         check_is_fitted(self)
         value = self._values[0]
         cost, xp = value.model.cost, value.xp
-        std = None if cost.distribution is None else cost.distribution.std
         if all(one.laplace is not None for one in self._values):
             both = self._predict(X, "predict", _combine_bars, predict_with_variances)
             return both[..., 0], both[..., 1]
-        if std is None and not self._has_spread:
+        if not (cost.has_std or self._has_spread):
             raise ArgumentError(
                 f"return_std=True needs loss='gaussian', or an ensemble, and this estimator has loss={self.loss!r} and "
                 "one network; give one of the two"
@@ -89,8 +88,8 @@ class BaseRegressor(RegressorMixin, BaseLearner):
         def mean_and_std(outputs: Sequence[Array], value: Value) -> Array:
             stack = xp.stack([cost.point(a, xp) for a in outputs])
             variance = xp.mean((stack - xp.mean(stack, axis=0)) ** 2, axis=0)
-            if std is not None:
-                variance = variance + mean_outputs([std(cost.blocks(a, xp), xp) ** 2 for a in outputs], xp)
+            if cost.has_std:
+                variance = variance + mean_outputs([cost.blocks(a, xp)[1] ** 2 for a in outputs], xp)
             return drop_single_output(xp.stack([mean_points(outputs, value), xp.sqrt(variance)]))
 
         both = self._predict(X, "predict", mean_and_std)

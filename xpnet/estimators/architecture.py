@@ -116,7 +116,7 @@ def parse_loss(loss: Any) -> Cost:
     if isinstance(loss, str) and loss.partition("(")[0] not in families:
         raise ArgumentError(explain_unknown("loss", loss, (*LOSS_NAMES, *COSTS)) + ", or give an object with value")
     cost = structure.parse_cost(LOSS_NAMES.get(loss, loss) if isinstance(loss, str) else loss, "loss")
-    if cost.distribution is not None and cost.distribution.point is None:
+    if not cost.has_point:
         raise ArgumentError(
             f"loss={loss!r} has no single number for each target, which predict returns; add 0.5, the median, to its "
             "levels; predict_quantiles returns all of them"

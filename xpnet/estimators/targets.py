@@ -294,7 +294,7 @@ class Regression:
     @property
     def watched(self) -> str:
         """The quantity that ``early_stopping=True`` watches: the score, or the loss if R² ignores some outputs."""
-        return "score" if parse_loss(self.loss).distribution is None else "loss"
+        return "loss" if parse_loss(self.loss).has_distribution else "score"
 
     @property
     def task(self) -> Task:

@@ -144,7 +144,7 @@ def warn_of_calibration(net: Network | Ensemble) -> None:
     """Warn that what is exported has no error bars, or that they or quantiles are not calibrated in it."""
     networks = require_networks(net)
     cost = networks[0].value.model.cost
-    has_own_bars = cost.distribution is not None or not isinstance(net, Ensemble)  # else only the mean is exported
+    has_own_bars = cost.has_distribution or not isinstance(net, Ensemble)  # else only the mean is exported
     if any(network.value.laplace is not None for network in networks):
         warn("what is exported lacks the error bars of fit_laplace: net.predict(x, return_std=True) has them")
     elif net.calibration is not None and has_own_bars:

@@ -160,7 +160,7 @@ class Bars(NamedTuple):
     @property
     def is_spread_alone(self) -> bool:
         """Whether standard deviations are those of the members' means alone, and not calibrated."""
-        return self.value.model.cost.distribution is None and self.errors is None and not self.has_noise
+        return not self.value.model.cost.has_distribution and self.errors is None and not self.has_noise
 
     @property
     def levels(self) -> tuple[float, ...]:
@@ -226,12 +226,7 @@ class Bars(NamedTuple):
 
 def make_bars(cost: Cost, a: Array, xp: Namespace) -> Array:
     """Turn outputs (m, n_out) into bars (m, n_targets, k); without standard deviations, these are 1."""
-    blocks = cost.blocks(a, xp)
-    if cost.distribution is None:
-        return xp.stack([a, xp.ones_like(a)], axis=-1)
-    if cost.distribution.std is None:
-        return xp.stack(blocks, axis=-1)
-    return xp.stack([cost.distribution.prediction(blocks, xp), cost.distribution.std(blocks, xp)], axis=-1)
+    return xp.stack(cost.blocks(a, xp) if cost.has_distribution else [a, xp.ones_like(a)], axis=-1)
 
 
 def combine_bars(members: Sequence[Array], xp: Namespace, levels: Sequence[float], has_noise: bool) -> Array:

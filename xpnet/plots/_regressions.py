@@ -88,8 +88,8 @@ def _check_error_bars(net: Network | Ensemble) -> bool:
             f"error_bars draws a regression with 1 input and 1 target, and this network has the task {model.task!r}, "
             f"{model.n_in} inputs and {model.n_targets} targets"
         )
-    has_noise = model.cost.distribution is not None and model.cost.distribution.std is not None
-    if not has_noise and (model.cost.distribution is not None or not isinstance(net, Ensemble)):
+    has_noise = model.cost.has_std
+    if not has_noise and (model.cost.levels or not isinstance(net, Ensemble)):
         raise ArgumentError(
             f'error_bars needs an Ensemble, or a network with cost="gaussian"; this has cost={model.cost.name!r}'
         )

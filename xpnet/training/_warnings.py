@@ -27,8 +27,7 @@ def check_target_scale(targets: Iterable[Array], reader: Reader) -> None:
 
     The targets are arrays (n, n_targets), as the network sees them.
     """
-    distribution = reader.model.cost.distribution
-    if distribution is None or distribution.std is None:
+    if not reader.model.cost.has_std:
         return
     for y in targets:
         columns = reader.place.moments(y)
@@ -55,7 +54,7 @@ def warn_of_laggards(networks: Iterable[Trainee], callbacks: Sequence[Sequence[C
     """
     networks = list(networks)
     model = networks[0].value.model
-    if model.cost.distribution is None or model.cost.distribution.std is None:
+    if not model.cost.has_std:
         return
     kept = [find_kept(net.value.history, watching) for net, watching in zip(networks, callbacks)]
     epochs, costs = np.array(kept).T

@@ -174,7 +174,7 @@ class Value(NamedTuple):
     def output_scaling(self) -> tuple[Array, Array] | None:
         """The shift and the factor, (1, n_out) each, that bring outputs to the units of the targets, if any."""
         scaling = self.target_scaling
-        if scaling is None or self.model.cost.distribution is None:
+        if scaling is None or not self.model.cost.has_distribution:
             return scaling
         with self.output_scope():
             return self.model.cost.output_scaling(*scaling, self.xp)
