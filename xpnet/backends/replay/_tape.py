@@ -12,8 +12,7 @@ shape whatever the values. Everything else raises `NotRecordableError`.
 import math
 import operator
 import weakref
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple, NoReturn
 
@@ -23,10 +22,6 @@ from xpnet.backends.base import Eager
 from xpnet.core.arrays import Native, count_bytes, leaves
 
 SMALL_RESULT = 1 << 12  # most elements of a result that is computed only once in a step: it stays in the cache
-SHAPED_BY_VALUES = {  # functions whose results have a shape that depends on values; for others, a replay detects it
-    *("nonzero", "repeat", "unique_all", "unique_counts", "unique_inverse", "unique_values"),
-    *("argwhere", "bincount", "compress", "extract", "flatnonzero", "unique"),  # beyond the array API
-}
 NUMBER_TYPES = {int, float, complex, bool}
 FILLED_LIKE = {"zeros_like", "ones_like", "full_like", "empty_like"}  # results do not depend on the argument's values
 MAY_RETURN_ARGUMENT = {"asarray", "astype"}  # without having written into it
@@ -90,10 +85,12 @@ class Recorder:
         self.stacks: list[tuple[Native, Native]] = []
         self.n_bytes = 0
         self.refusal: str | None = None
+        self._restorations: list[RecordedCall] = []
         self._pool = MemoryPool()
         self._constants: dict[Any, Any] = {}
-        self._repeated = RepeatedResults()
-        self._restorations: list[RecordedCall] = []
+        # Small results, by function and arguments, so that each is computed once: softmax and cross-entropy both need e
+        # to the power of z, for example. While the inputs live, no other array can have their ids, which are in the key
+        self._repeated: dict[Any, tuple[RecordedArray, Sequence[RecordedArray]]] = {}
 
     def namespace(self) -> "RecordingNamespace":
         """Return the library's namespace for recorded arrays."""
@@ -138,59 +135,54 @@ class Recorder:
             self.refuse(f"an operand of type {type(x).__name__} comes from elsewhere")
 
     def call(
-        self, function: Callable[..., Any], args: Sequence[Any], options: dict[str, Any] | None = None, name: str = ""
+        self,
+        function: Callable[..., Any],
+        args: Sequence[Any],
+        options: dict[str, Any] | None = None,
+        name: str = "",
+        takes_out: bool = False,
     ) -> Any:
-        """Call a function of the library without `out`, and record it. `name` is its name in the namespace."""
+        """Call a function of the library, and record it. `name` is its name in the namespace."""
         self._refuse_again()
         inputs: list[RecordedArray] = []
-        plain_args, plain_options = self._unwrap(args, inputs), self._unwrap(options or {}, inputs)
+        options = options or {}
+        key = function, _identify(args), _identify(options)
+        plain_args, plain_options = self._unwrap(args, inputs), self._unwrap(options, inputs)
+        if takes_out:
+            repeated, _ = self._repeated.get(key, (None, None))
+            if repeated is not None and not repeated.memory.changes:
+                repeated.memory.has_two_names = True
+                return repeated
+            if inputs and function not in self.backend.not_elementwise:
+                plain_args = self._prepare_numbers(function, plain_args, inputs)
         result = function(*plain_args, **plain_options)
         if not isinstance(result, (self.backend.array_type, np.generic)):  # NumPy's numbers are arrays without axes
-            return self._return_other(result, function, inputs)
-        result = self._as_array(result)
-        source = self._find_source(result, inputs)
+            if inputs:
+                self.refuse(f"{name} returns a {type(result).__name__}, which may depend on values")
+            return result  # such as that of `finfo`
+        if isinstance(result, np.generic):
+            result = self.backend.xp.asarray(result)
+        source = next((x for x in inputs if self.backend.shares_memory(result, x.array)), None)
         if source is not None:
             if result is source.array and name not in MAY_RETURN_ARGUMENT:
                 self.refuse(f"{name} may have written into its argument")
             # a view: every replay finds it in the same memory
             self.views.append(RecordedView(result, function, plain_args, plain_options))
             return RecordedArray(result, source.memory, self)
-        if (name in FILLED_LIKE and len(inputs) == 1) or _are_constant(inputs):
-            return RecordedArray(result, Memory(result), self)
-        return self._record(result, CallAndCopy, self.backend.assign, function, plain_args, plain_options)
-
-    def call_with_out(
-        self, function: Callable[..., Native], args: Sequence[Any], options: dict[str, Any] | None = None
-    ) -> "RecordedArray":
-        """Call a function of the library that takes `out`, and record it."""
-        self._refuse_again()
-        inputs: list[RecordedArray] = []
-        plain_args, plain_options = self._unwrap(args, inputs), self._unwrap(options or {}, inputs)
-        key = function, _identify(args), _identify(options)
-        repeated = self._repeated.find(key)
-        if repeated is not None:
-            return RecordedArray(repeated.array, repeated.memory, self)
-        if inputs and function not in self.backend.not_elementwise:
-            plain_args = self._prepare_numbers(function, plain_args, inputs)
-        result = self._as_array(function(*plain_args, **plain_options))
-        source = self._find_source(result, inputs)
-        if source is not None:
-            if function is not self.backend.function_with_out("astype"):
-                self.refuse("an output array was given by position")
-            self.views.append(RecordedView(result, function, plain_args, plain_options))
-            return RecordedArray(result, source.memory, self)
-        if _are_constant(inputs):
-            return RecordedArray(result, Memory(result), self)
+        if (name in FILLED_LIKE and len(inputs) == 1) or all(x.memory.constant is not None for x in inputs):
+            return RecordedArray(result, Memory(result), self)  # it need not be computed again
+        if not takes_out:
+            return self._record(result, CallAndCopy, self.backend.assign, function, plain_args, plain_options)
         recorded = self._record(result, self.backend.bind, function, plain_args, plain_options)
-        if inputs:
-            self._repeated.add(key, recorded, inputs)
+        if all(math.prod(x.shape) <= SMALL_RESULT for x in (recorded, *inputs)):
+            self._repeated[key] = recorded, inputs
         return recorded
 
     def call_operator(self, name: str, *operands: Any) -> "RecordedArray":
         """Apply an operator, such as "add", and record it."""
         for operand in operands:
             self.check_operand(operand)
-        return self.call_with_out(self.backend.operators[name], operands)
+        return self.call(self.backend.operators[name], operands, takes_out=True)
 
     def update(self, name: str, x: "RecordedArray", other: Any) -> "RecordedArray":
         """Apply an operator in place (augmented assignment), and record it."""
@@ -200,8 +192,10 @@ class Recorder:
             self.refuse("a number is changed in place, and NumPy's numbers would not change under their other names")
         if x.memory.has_two_names:
             self.refuse("an array that was computed once for two results is changed in place")
-        if x.memory.constant is not None:
-            self._restore_before_steps(x.memory)
+        if x.memory.constant is not None:  # it is restored before each step
+            constant, copy, x.memory.constant = x.memory.constant, self.wrap_copy(x.memory.constant).array, None
+            bind = self.backend.bind_assign
+            self._restorations.append(RecordedCall(bind(constant, copy), bind, (constant, copy)))
         x.memory.changes += 1
         operand = self._make_constant(self._unwrap(other, []), x.array)
         self._append(self.backend.bind, self.backend.operators[name], (x.array, operand), {}, x.array)
@@ -269,23 +263,6 @@ class Recorder:
             self.refuse(f"an array of type {type(nest).__name__} comes from elsewhere")
         return nest
 
-    def _as_array(self, result: Any) -> Native:
-        return result if isinstance(result, self.backend.array_type) else self.backend.xp.asarray(result)
-
-    def _return_other(self, result: Any, function: Callable[..., Any], inputs: list["RecordedArray"]) -> Any:
-        """Return a result that is not an array, such as that of ``finfo``; refuse it if it may depend on values."""
-        if inputs:
-            name = getattr(function, "__name__", repr(function))
-            self.refuse(f"{name} returns a {type(result).__name__}, which may depend on values")
-        return result
-
-    def _find_source(self, result: Native, inputs: list["RecordedArray"]) -> "RecordedArray | None":
-        """Find the input that a result is a view of."""
-        for x in inputs:
-            if self.backend.shares_memory(result, x.array):
-                return x
-        return None
-
     def _prepare_numbers(
         self, function: Callable[..., Any], args: Sequence[Any], inputs: list["RecordedArray"]
     ) -> list[Any]:
@@ -327,14 +304,6 @@ class Recorder:
         self.calls.append(RecordedCall(bind(*args, target), bind, (*args, target)))
         return RecordedArray(target, self._pool.lend(target, layout), self)
 
-    def _restore_before_steps(self, memory: "Memory") -> None:
-        """Restore a constant before each step, because the step changes it in place."""
-        constant, memory.constant = memory.constant, None
-        copy = self.backend.empty_like(constant)
-        self.backend.assign(copy, constant)
-        bind = self.backend.bind_assign
-        self._restorations.append(RecordedCall(bind(constant, copy), bind, (constant, copy)))
-
     def _append(self, bind: Callable[..., Callable[[], Any]], *args: Any) -> None:
         """Run an operation, and record it."""
         call = RecordedCall(bind(*args), bind, args)
@@ -373,63 +342,17 @@ class RecordingNamespace:
 
     def __getattr__(self, name: str) -> Any:
         """Return a function so that it records its calls, and dtypes and numbers as they are."""
-        value = getattr(self._recorder.backend.xp, name)
-        if not isinstance(value, type) and callable(value):
-            value = RecordedFunction(self._recorder, name, value)
-        setattr(self, name, value)  # so that it is looked up only once
-        return value
+        recorder = self._recorder
+        value = getattr(recorder.backend.xp, name)
+        with_out = recorder.backend.function_with_out(name)
 
+        def call(*args: Any, **options: Any) -> Any:
+            return recorder.call(with_out or value, args, options, name, with_out is not None)
 
-class RecordedFunction:
-    """A function of a library that records its calls."""
-
-    __slots__ = ("_function", "_name", "_recorder", "_with_out")
-
-    def __init__(self, recorder: Recorder, name: str, function: Callable[..., Any]) -> None:
-        self._recorder, self._name, self._function = recorder, name, function
-        self._with_out = recorder.backend.function_with_out(name)
-
-    def __call__(self, *args: Any, **options: Any) -> Any:
-        """Call the function, and record it."""
-        if self._name in SHAPED_BY_VALUES:
-            self._recorder.refuse(f"the shape of the result of {self._name} depends on values")
-        if "out" in options:
-            self._recorder.refuse("out= is not part of the array API")
-        if self._with_out is not None:
-            return self._recorder.call_with_out(self._with_out, args, options)
-        return self._recorder.call(self._function, args, options, self._name)
-
-    def __getattr__(self, name: str) -> NoReturn:
-        """Refuse everything else that a library's function may have, such as ``np.add.reduce``."""
-        self._recorder.refuse(f"{self._name}.{name} is not part of the array API")
-
-
-class RepeatedResults:
-    """Small results of a step, by function and arguments, so that each is computed only once.
-
-    Softmax and cross-entropy both need e to the power of z, for example, and so do the value of GELU and its pullback.
-    """
-
-    def __init__(self) -> None:
-        # The inputs are kept too: while they live, no other array can have the id that stands for them in the key
-        self._results: dict[Any, tuple[RecordedArray, Sequence[RecordedArray]]] = {}
-
-    def find(self, key: Any) -> "RecordedArray | None":
-        """Find an earlier result that has not changed since; from now on it has two names."""
-        result, _ = self._results.get(key, (None, None))
-        if result is None or result.memory.changes:
-            return None
-        result.memory.has_two_names = True
-        return result
-
-    def add(self, key: Any, result: "RecordedArray", inputs: "Sequence[RecordedArray]") -> None:
-        """Remember a result, if it and its inputs are small."""
-        if all(math.prod(x.shape) <= SMALL_RESULT for x in (result, *inputs)):
-            self._results[key] = result, inputs
-
-    def clear(self) -> None:
-        """Forget all results."""
-        self._results.clear()
+        if isinstance(value, type) or not callable(value):
+            return value
+        setattr(self, name, call)  # so that it is looked up only once
+        return call
 
 
 class Memory:
@@ -443,42 +366,25 @@ class Memory:
         self.has_two_names = False  # whether it is the result of two equal calls, and must not be changed
 
 
-class Lease(weakref.ref[Memory]):
-    """Notices when an array and all its views are gone."""
-
-    __slots__ = ("array", "free")
-
-    array: Native
-    free: list[Native]  # where the array is returned to
-
-
 class MemoryPool:
-    """Arrays that no operation needs any more, for later results.
-
-    Memory is returned by callbacks in C, not by ``__del__``: an exception that a signal handler raised there would be
-    lost.
-    """
+    """Arrays that no operation needs any more, for later results."""
 
     def __init__(self) -> None:
-        self._free: dict[Any, list[Native]] = defaultdict(list)  # by memory layout
-        self._leases: dict[int, Lease] = {}
-        self._ended: list[Any] = []
+        self._lent: list[tuple[weakref.ref[Memory], Any, Native]] = []
 
     def take(self, layout: Any) -> Native | None:
-        """Take a free array of this memory layout; None if there is none."""
-        while self._ended:
-            lease = self._ended.pop(0)
-            del self._leases[id(lease)]
-            lease.free.append(lease.array)
-        free = self._free[layout]
-        return free.pop() if free else None
+        """Take a free array of this memory layout, the one that was lent last; None if there is none."""
+        for i in reversed(range(len(self._lent))):
+            memory, other, array = self._lent[i]
+            if memory() is None and other == layout:
+                del self._lent[i]
+                return array
+        return None
 
     def lend(self, array: Native, layout: Any) -> Memory:
         """Lend an array for the lifetime of the `Memory` that is returned, which all its views share."""
         memory = Memory()
-        lease = Lease(memory, self._ended.append)
-        lease.array, lease.free = array, self._free[layout]
-        self._leases[id(lease)] = lease
+        self._lent.append((weakref.ref(memory), layout, array))
         return memory
 
 
@@ -507,9 +413,6 @@ class RecordedArray:
 
     def __getitem__(self, key: Any) -> "RecordedArray":
         """Return elements, or a view of them."""
-        indices = key if isinstance(key, tuple) else (key,)
-        if any(isinstance(index, RecordedArray) and _is_bool(index.dtype) for index in indices):
-            self.recorder.refuse("the shape of a selection by a mask depends on values")
         return self.recorder.call(operator.getitem, (self, key))
 
     def __pow__(self, exponent: Any) -> "RecordedArray":
@@ -533,14 +436,6 @@ class RecordedArray:
     def __getattr__(self, name: str) -> NoReturn:
         """Refuse attributes and methods that only some libraries have."""
         self.recorder.refuse(f".{name} is not an attribute that can be recorded")
-
-    @classmethod
-    def __torch_function__(cls, function: Any, types: Any, args: Any = (), options: Any = None) -> NoReturn:
-        """Refuse functions of PyTorch that are not called through the namespace."""
-        reason = f"PyTorch's {getattr(function, '__name__', function)} is called directly; use that of xp"
-        for array in _find_recorded((args, options)):
-            array.recorder.refuse(reason)
-        raise NotRecordableError(reason)
 
 
 def _add_operators() -> None:
@@ -575,22 +470,12 @@ def _add_operators() -> None:
         *("repr", "str", "format", "bytes", "round", "trunc", "floor", "ceil"),
         *("setitem", "delitem", "setattr", "delattr", "copy", "deepcopy", "reduce", "reduce_ex"),
         *("array", "array_ufunc", "array_function", "dlpack", "dlpack_device", "buffer"),  # other libraries
-        *("pos", "mod", "rmod", "imod", "floordiv", "rfloordiv", "ifloordiv", "divmod", "rdivmod"),
-        *("ipow", "imatmul", "rmatmul", "rand", "ror", "rxor", "rlshift", "rrshift"),
+        *("ipow", "imatmul"),  # Python would compute another array, and leave this one as it is
     ):
         setattr(RecordedArray, f"__{name}__", refused(f"__{name}__"))
 
 
 _add_operators()
-
-
-def _find_recorded(nest: Any) -> Iterator[RecordedArray]:
-    """Iterate over the recorded arrays among the arguments of a function."""
-    if isinstance(nest, RecordedArray):
-        yield nest
-    elif isinstance(nest, (list, tuple, dict)):
-        for part in nest.values() if isinstance(nest, dict) else nest:
-            yield from _find_recorded(part)
 
 
 def _replace_arrays(nest: Any, arrays: dict[int, Native]) -> Any:
@@ -602,11 +487,6 @@ def _replace_arrays(nest: Any, arrays: dict[int, Native]) -> Any:
         values = [_replace_arrays(value, arrays) for value in nest.values()]
         return nest if all(x is before for x, before in zip(values, nest.values())) else dict(zip(nest, values))
     return arrays.get(id(nest), nest)
-
-
-def _are_constant(inputs: Sequence[RecordedArray]) -> bool:
-    """Whether a result computed from these alone is the same in every step: it need not be computed again."""
-    return all(x.memory.constant is not None for x in inputs)
 
 
 @cache
