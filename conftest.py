@@ -18,9 +18,9 @@ OPTIONAL |= dict.fromkeys((f"docs/use/{name}.md" for name in ("tables", "table-c
 OPTIONAL |= dict.fromkeys((f"xpnet/tables/{name}.py" for name in ("_cells", "_encoder", "_models")), ("pandas",))
 MISSING = {path: name for path, names in OPTIONAL.items() for name in names if find_spec(name) is None}
 
-# Pages whose examples train for about a second and rarely fail
-SLOW = ("derivatives", "differential-equations", "ensembles", "error-bars", "larger-programs", "scikit-learn", "search")
-SLOW_PAGES = {f"{name}.md" for name in SLOW}
+# Pages whose examples take more than a second
+SLOW = ("derivatives", "differential-equations", "ensembles", "error-bars", "export", "inspect", "larger-programs")
+SLOW_PAGES = {f"{name}.md" for name in (*SLOW, "scikit-learn", "search", "table-models")}
 
 # Programs, and what replaces CuPy
 collect_ignore = ["docs/conf.py", "tests/host_cupy", *MISSING]

@@ -522,8 +522,6 @@ def test_columns_of_one_name_are_refused():
     with pytest.raises(ValueError, match=message):
         train(net, (Table("wxyw"), LABELS))
     assert net.feature_names is None
-    with pytest.raises(ValueError, match="must differ from each other"):
-        net.feature_names = ["w", "x", "y", "w"]
 
 
 @pytest.mark.parametrize("kind", SOURCES)
@@ -615,8 +613,8 @@ def test_names_can_be_assigned_and_must_fit() -> None:
     for one in (net, ensemble, ensemble[0]):
         one.feature_names = list(NAMES)
         assert one.feature_names == NAMES
-        for wrong in ("wxyz", ["w", "x", "y"], ["w", "x", "y", 3], 4):
-            with pytest.raises(ValueError, match=r"feature_names=.* must be 4 strings, one for each input, or None"):
+        for wrong in ("wxyz", ["w", "x", "y"], ["w", "x", "y", 3], ["w", "x", "y", "w"], 4):
+            with pytest.raises(ValueError, match=r"feature_names=.* must be 4 different strings, one for each input"):
                 one.feature_names = wrong
     ensemble[1].feature_names = SWAPPED
     message = "network 1 has the name 'x' for input 0 and network 0 has 'w'; the members of an ensemble must have the"

@@ -24,6 +24,7 @@ from sklearn.metrics import mean_poisson_deviance, r2_score
 
 from xpnet import (
     L1,
+    LBFGS,
     SGD,
     Adam,
     AdamW,
@@ -33,7 +34,6 @@ from xpnet import (
     Cosine,
     DivergenceError,
     EarlyStopping,
-    Network,
     ReduceLROnPlateau,
     TensorBoard,
     get_backend,
@@ -59,7 +59,7 @@ ADAPTIVE = {"solver": "sgd", "learning_rate": "adaptive", "tol": 1.0, "n_iter_no
 CONVERGES = {"tol": 1.0, "n_iter_no_change": 2, "max_iter": 30}
 STOPS = {"early_stopping": True, "n_iter_no_change": 2, "max_iter": 40}
 # Theirs cuts losses off at ln ε, which the line search of L-BFGS may come to feel: with ReLU it does here
-LBFGS = {"solver": "lbfgs", "activation": "tanh"}
+LINES = {"solver": "lbfgs", "activation": "tanh"}
 CLASSIFIERS: list[Any] = [
     ({}, DIGIT),
     ({}, PARITY),
@@ -78,7 +78,7 @@ CLASSIFIERS: list[Any] = [
     ({"n_iter_no_change": np.inf}, DIGIT),
     (STOPS, DIGIT),
     ({**STOPS, "validation_fraction": 0.3, "tol": 0.1, "n_iter_no_change": 3}, SEVERAL),
-    (LBFGS, DIGIT),
+    (LINES, DIGIT),
     ({"solver": "lbfgs", "alpha": 1.0, "max_iter": 200, "tol": 0.1}, PARITY),
     ({"solver": "lbfgs", "max_fun": 3}, SEVERAL),
     ({"solver": "lbfgs", "alpha": 10.0, "hidden_layer_sizes": (), "max_iter": 100, "tol": 0.0}, PARITY),
@@ -132,24 +132,6 @@ def both(kind: str, **parameters: Any) -> tuple[Any, Any]:
 # The same parameters
 
 
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (
-            lambda: ours.MLPClassifier().partial_fit([[1.0], [2.0]], [[1, 0], [0, 1]], classes=[0, 1, 2]),
-            r"^classes=\[0, 1, 2\] must be the labels of the 2 columns of y$",
-        ),
-        (
-            lambda: ours.MLPClassifier(class_weight=[{0: 1}, 3]).fit([[1.0], [2.0]], [[0, 1], [1, 0]]),
-            r"^class_weight=3 must be None, 'balanced' or \{label: number\}",
-        ),
-    ],
-)
-def test_labels_that_do_not_fit_are_refused(call, message):
-    with pytest.raises((TypeError, ValueError), match=message):
-        call()
-
-
 @pytest.mark.parametrize("kind", ["MLPClassifier", "MLPRegressor"])
 def test_every_parameter_has_its_name_default_and_place(kind):
     mine, other = (inspect.signature(getattr(module, kind)).parameters for module in (ours, theirs))
@@ -161,21 +143,6 @@ def test_every_parameter_has_its_name_default_and_place(kind):
     for method in ("fit", "partial_fit"):
         mine, other = (inspect.signature(getattr(getattr(module, kind)(), method)) for module in (ours, theirs))
         assert list(mine.parameters)[: len(other.parameters)] == list(other.parameters)
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (
-            lambda: ours.MLPClassifier(hidden_layers=(3,)),
-            r"^hidden_layers=\(3,\) is not an argument of MLPClassifier \(did you mean 'hidden_layer_sizes'\?\); "
-            r"choose from 'hidden_layer_sizes', 'activation', .*'dtype'",
-        ),
-    ],
-)
-def test_arguments_that_do_not_fit_say_what_was_meant(call, message):
-    with pytest.raises(TypeError, match=message):
-        call()
 
 
 # The same network, on every backend
@@ -209,7 +176,7 @@ def test_the_regressor_becomes_the_same_network(parameters, y):
 @pytest.mark.not_on("numpy")
 @pytest.mark.parametrize(
     ("parameters", "y"),
-    [({}, DIGIT), ({}, PARITY), ({}, SEVERAL), (INVSCALING, DIGIT), (STOPS, DIGIT), (LBFGS, DIGIT)],
+    [({}, DIGIT), ({}, PARITY), ({}, SEVERAL), (INVSCALING, DIGIT), (STOPS, DIGIT), (LINES, DIGIT)],
     ids=title,
 )
 def test_so_it_does_on_every_backend(place, parameters, y):
@@ -256,7 +223,7 @@ def test_many_examples_keep_their_weights_with_lbfgs():
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("parameters", [{}, {"shuffle": False}, {**STOPS, "max_iter": 3}, LBFGS], ids=str)
+@pytest.mark.parametrize("parameters", [{}, {"shuffle": False}, {**STOPS, "max_iter": 3}, LINES], ids=str)
 def test_a_generator_of_the_user_is_left_where_theirs_is(parameters):
     generators = np.random.RandomState(3), np.random.RandomState(3)
     for est, generator in zip(both("MLPClassifier", **parameters), generators, strict=True):
@@ -472,36 +439,6 @@ def test_weights_of_the_classes_of_several_labels_are_multiplied():
     np.testing.assert_allclose(mine.coefs_[0], twin.coefs_[0], rtol=1e-9)
 
 
-def test_class_weights_of_no_class_are_named():
-    mine = ours.MLPClassifier(**SMALL, class_weight={3: 2.0, 10: 1.0})
-    with pytest.raises(ValueError, match="class_weight names the class 10; choose from 0, 1, 2"):
-        mine.fit(X, DIGIT)
-
-
-def test_class_weights_of_several_labels_are_checked_too():
-    y = np.stack([DIGIT > 4, DIGIT % 2], axis=1).astype(int)
-    for weight in (-1.0, np.nan):
-        mine = ours.MLPClassifier(**SMALL, class_weight=[{0: weight, 1: 1.0}, {0: 1.0, 1: 1.0}])
-        with pytest.raises(
-            ValueError, match=r"class_weight=.* must be a finite number of at least 0; that of 0 is not"
-        ):
-            mine.fit(X, y)
-
-
-def test_sizes_and_fractions_that_leave_nothing_are_refused():
-    with pytest.raises(ValueError, match="validation_fraction=0 holds out nothing for early_stopping to watch"):
-        ours.MLPClassifier(**SMALL, early_stopping=True, validation_fraction=0.0).fit(X, DIGIT)
-    one = ours.MLPClassifier(**{**SMALL, "hidden_layer_sizes": np.array(4)}).fit(X, DIGIT)
-    assert one.network_.sizes == [64, 4, 10]
-
-
-@pytest.mark.parametrize("solver", ["lbfgs", "lm"])
-def test_solvers_without_a_learning_rate_refuse_a_schedule(solver):
-    mine = ours.MLPRegressor(solver=solver, learning_rate=Cosine(0.1))
-    with pytest.raises(ValueError, match=f"is for other solvers: '{solver}' chooses the length of its steps"):
-        mine.fit(XR, TARGET)
-
-
 def test_validation_data_have_curves_and_stop_where_asked(place):
     given = {"X_val": put(place, X[200:]), "y_val": put(place, DIGIT[200:])}
     mine = ours.MLPClassifier(**SMALL).fit(put(place, X[:200]), put(place, DIGIT[:200]), **given)
@@ -518,11 +455,6 @@ def test_validation_data_have_curves_and_stop_where_asked(place):
     assert stopped.n_iter_ < 200
     best = stopped.score(put(place, X[200:]), put(place, DIGIT[200:]))
     assert best == stopped.best_validation_score_ == max(stopped.validation_scores_)
-
-
-def test_one_example_has_no_r2():
-    mine = ours.MLPRegressor(**SMALL).fit(XR, TARGET, X_val=XR[:1], y_val=TARGET[:1])
-    assert np.isnan(mine.validation_scores_).all()
 
 
 class Recorder(Callback):
@@ -670,16 +602,6 @@ def test_any_optimizer_and_schedule(solver):
     assert constant.network_.history["lr"] == pytest.approx([0.02] * 4)
 
 
-def test_activations_of_every_layer(place):
-    mine = ours.MLPClassifier(**SMALL).fit(put(place, X), put(place, DIGIT))
-    found = mine.activations(put(place, X))
-    assert [a.shape for a in found] == [(300, 64), (300, 12), (300, 10)]
-    np.testing.assert_allclose(host(found[-1]), host(mine.predict_proba(put(place, X))), rtol=1e-12)
-    np.testing.assert_allclose(
-        host(found[1]), np.maximum(0, X @ host(mine.coefs_[0]) + host(mine.intercepts_[0])), atol=1e-12
-    )
-
-
 @pytest.mark.parametrize("classes", [None, [0, 1, 2]])
 def test_partial_fit_of_several_labels(classes):
     mine = ours.MLPClassifier(**SMALL)
@@ -705,12 +627,6 @@ def test_coefs_and_intercepts_can_be_assigned():
     assert mine.coefs_[0].any()
 
 
-def test_a_schedule_needs_to_know_all_steps():
-    with pytest.raises(ValueError, match=r"learning_rate=Cosine.* is a schedule over all steps, and partial_fit"):
-        ours.MLPClassifier(**SMALL, learning_rate=Cosine(0.1)).partial_fit(X, DIGIT, classes=range(10))
-    ours.MLPClassifier(**SMALL, learning_rate=Constant(0.1)).partial_fit(X, DIGIT, classes=range(10))
-
-
 def test_only_the_ratios_of_weights_count_but_for_alpha():
     """Also where their sum is more, or less, than the dtype holds."""
     x, even = X.astype(np.float32), np.linspace(0.5, 1.0, len(X))
@@ -721,12 +637,6 @@ def test_only_the_ratios_of_weights_count_but_for_alpha():
     mine, other = both("MLPClassifier", alpha=1.0, solver="sgd")
     mine.fit(X, DIGIT, 3.0 * even)
     np.testing.assert_allclose(mine.coefs_[0], other.fit(X, DIGIT, 3.0 * even).coefs_[0], rtol=1e-9, atol=1e-12)
-
-
-def test_early_stopping_needs_weight_on_both_sides():
-    for kept in (np.arange(200) == 7, np.arange(200) < 0):
-        with pytest.raises(ValueError, match=r"leave every example of (X|a part that early_stopping makes) with"):
-            ours.MLPRegressor(**SMALL, early_stopping=True).fit(XR, TARGET, kept.astype(float))
 
 
 def test_classes_have_no_weight_in_validation():
@@ -746,8 +656,6 @@ def test_poisson_reports_the_deviance_of_what_it_is_of():
     mine = ours.MLPRegressor(**SMALL, loss="poisson").fit(XR[:60], np.ones(60), X_val=XR[60:], y_val=20 + counts[60:])
     expected = mean_poisson_deviance(20 + counts[60:], mine.predict(XR[60:])) / 2
     assert mine.validation_loss_curve_[-1] == pytest.approx(expected)
-    with pytest.raises(ValueError, match=r"loss='poisson' is for y of at least 0, and y goes down to -3"):
-        ours.MLPRegressor(**SMALL, loss="poisson").fit(XR, counts - 3.0)
 
 
 def test_with_callbacks_it_is_pickled_and_cloned_without_what_they_held(tmp_path):
@@ -768,8 +676,7 @@ def test_what_is_left_of_an_interrupted_refit_is_of_that_refit():
     mine = ours.MLPClassifier(**SMALL).fit(X, DIGIT)
     with pytest.warns(UserWarning, match="interrupted"):
         mine.set_params(callbacks=[At()]).fit(X, DIGIT)
-    assert mine.n_iter_ == 0
-    assert not hasattr(mine, "loss_")
+    assert (mine.n_iter_, mine.loss_) == (0, None)
     mine.set_params(callbacks=(), solver="lbfgs", warm_start=True).fit(X, DIGIT)
     assert not hasattr(mine, "loss_curve_")
 
@@ -803,6 +710,7 @@ def test_sparse_rows_are_never_dense_all_together(monkeypatch):
 
     monkeypatch.setattr(sparse.csr_array, "toarray", watched)
     monkeypatch.setattr("xpnet.core.arrays.BLOCK_ELEMENTS", 4096)
+    monkeypatch.setattr("xpnet.data.conversion.LEAST_BYTES", 4096)
     x = sparse.csr_array(X)
     for solver in ("lbfgs", "adam"):
         largest[0] = 0
@@ -823,192 +731,178 @@ def test_the_ensemble_of_an_estimator_has_its_members():
 
 # What is refused
 
+BOTH = np.stack([DIGIT, DIGIT], axis=1)
+REFUSED: list[Any] = [  # parameters, or arguments of fit; the argument that is named, with its value; the remedy
+    ({"solver": "adm"}, {}, "solver='adm'", "did you mean 'adam'?"),
+    ({"solver": 3}, {}, "solver=3", "SGD(momentum=0.9)"),
+    ({"solver": "lbfgs", "dropout": 0.5}, {}, "dropout=0.5", "give solver='adam'"),
+    ({"solver": "lbfgs", "callbacks": [EarlyStopping()]}, {}, "callbacks=[EarlyStopping", "give solver='adam'"),
+    ({"solver": "lbfgs", "learning_rate": Cosine(0.1)}, {}, "learning_rate=Cosine", "give solver='adam'"),
+    ({"solver": "lm"}, {}, "batch_size=50", "give solver='adam'"),
+    ({"solver": "lbfgs"}, {"X_val": X, "y_val": DIGIT}, "X_val", "solver that trains epoch by epoch"),
+    ({"activation": "rleu"}, {}, "activation='rleu'", "did you mean 'relu'?"),
+    ({"activation": ["relu"] * 2}, {}, "activation", "1 hidden"),
+    ({"learning_rate": "adaptiv"}, {}, "learning_rate='adaptiv'", "did you mean 'adaptive'?"),
+    ({"learning_rate": Cosine}, {}, "learning_rate=Cosine", "such as Cosine(0.1)"),
+    ({"learning_rate": 0.1}, {}, "learning_rate=0.1", "the number is learning_rate_init"),
+    ({"loss": "hinge"}, {}, "loss='hinge'", "choose from 'log_loss', 'squared_error', 'quadratic'"),
+    ({"loss": "poisson"}, {}, "loss='poisson'", "give loss='log_loss'"),
+    ({"loss": (50,)}, {}, "loss=(50,)", "hidden_layer_sizes=(50,)"),
+    ({"hidden_layer_sizes": (5, 0)}, {}, "hidden_layer_sizes", "> 0"),
+    ({"hidden_layer_sizes": (5, 2.5)}, {}, "hidden_layer_sizes=2.5", "whole number"),
+    ({"hidden_layer_sizes": "ab"}, {}, "hidden_layer_sizes='ab'", "whole number"),
+    ({"batch_size": 0}, {}, "batch_size=0", "at least 1"),
+    ({"n_iter_no_change": 0}, {}, "n_iter_no_change=0", "at least 1"),
+    ({"epsilon": 0.0}, {}, "epsilon=0.0", "1e-8 is usual"),
+    ({"solver": "sgd", "beta_1": 1.0}, {}, "beta_1=1.0", "0.9 is usual"),
+    ({"verbose": "x"}, {}, "verbose='x'", "True or False, or a number"),
+    ({"callbacks": EarlyStopping()}, {}, "callbacks=EarlyStopping", "a list of callbacks"),
+    ({"early_stopping": np.array([True, False])}, {}, "early_stopping=array", "'loss', which watches the loss"),
+    ({"early_stopping": True, "validation_fraction": 0.001}, {}, "validation set", "Increase 'validation_fraction'"),
+    ({"early_stopping": True, "validation_fraction": 0.0}, {}, "validation_fraction=0", "0.1 is usual"),
+    ({"early_stopping": True}, {"sample_weight": np.arange(300) == 7}, "sample_weight", "weight zero"),
+    ({"class_weight": {0: 0, 1: -1.0}}, {}, "class_weight=-1.0", "at least 0; that of 1 is not"),
+    ({"class_weight": {3: 2.0, 10: 1.0}}, {}, "class_weight names the class 10", "choose from 0, 1, 2"),
+    ({"class_weight": {0: 1}}, {"y": SEVERAL}, "class_weight={0: 1}", "a list with a {label: number} for each"),
+    ({"class_weight": [{0: np.nan}, {}, {}]}, {"y": SEVERAL}, "class_weight=nan", "at least 0; that of 0 is not"),
+    ({"random_state": "no"}, {}, "random_state='no'", "a whole number from 0 to 2**32 - 1"),
+    ({"random_state": np.random.RandomState(np.random.PCG64(0))}, {}, "random_state=", "a RandomState of a seed"),
+    ({"warm_start": 3}, {}, "warm_start=3", "True or False"),
+    ({"dropout": 1.0}, {}, "dropout=1.0", "in [0, 1)"),
+    ({"dtype": "float16"}, {}, "dtype='float16'", "float32"),
+    ({"backend": "nmpy"}, {}, "backend='nmpy'", "choose from 'numpy'"),
+    ({}, {"y": BOTH}, "y", "give one column"),
+    ({}, {"sample_weight": -WEIGHT}, "sample_weight holds -", "numbers of at least 0"),
+    ({}, {"sample_weight": 0.0}, "sample_weight", "weight zero"),
+    ({}, {"sample_weight": np.where(DIGIT > 4, np.inf, 1.0)}, "sample_weight", "infinity"),
+    ({}, {"X": np.where(X > 0.5, np.inf, -np.inf)}, "X", "infinity"),
+    ({"dtype": "float32"}, {"X": 1e300 * (X + 1.0)}, "X", "(as float32), first in row 0"),
+    ({}, {"X": np.array([["a", 1.0]] * 300, object)}, "X", "make_pipeline(TableEncoder(), estimator)"),
+    ({}, {"X_val": X}, "X_val", "needs y_val"),
+    ({}, {"y_val": DIGIT}, "y_val", "need X_val; give it too"),
+    ({}, {"X_val": X, "y_val": DIGIT + 1}, "X_val, y_val", "`y` has classes not in `self.classes_`"),
+    ({}, {"X_val": X[:, :5], "y_val": DIGIT}, "X_val", "expecting 64"),
+    ({}, {"X_val": X, "y_val": DIGIT, "sample_weight_val": -WEIGHT}, "sample_weight_val", "at least 0"),
+]
 
-@pytest.mark.parametrize("kind", [ours.MLPRegressor, ours.MLPClassifier, ours.MLPEnsembleRegressor])
-def test_columns_of_texts_are_refused_with_the_remedy(kind):
-    x = np.array([["a", 1.0], ["b", 2.0]] * 5, dtype=object)
-    message = (
-        r"^could not convert string to float: 'a' \(in X and y\); xpnet\.estimators\.TableEncoder turns columns of "
-        r"texts into numbers, as in make_pipeline\(TableEncoder\(\), estimator\)$"
-    )
-    with pytest.raises(ValueError, match=message):
-        kind(**SMALL).fit(x, [0, 1] * 5)
-    if kind is not ours.MLPClassifier:
-        with pytest.raises(ValueError, match=r"'a' \(in X and y\)$"):
-            kind(**SMALL).fit(np.eye(10), np.array(["a", 1.0] * 5, dtype=object))
-    with pytest.raises(TypeError, match=r"\('a' in row 0, column 0, counted from 0\); turn columns of texts into num"):
-        Network([2, 2]).train((x, [0, 1] * 5))
 
-
-def test_what_only_networks_have_is_named_with_its_place():
-    one = ours.MLPRegressor(**SMALL).fit(XR, TARGET)
-    several = ours.MLPEnsembleRegressor(n_estimators=2, **SMALL).fit(XR, TARGET)
-    for model, place in ((one, "network_"), (several, "ensemble_"), (ours.MLPRegressor(), "network_")):
-        for name in ("interval", "calibrate", "coverage"):
-            message = f"^'{type(model).__name__}' object has no attribute '{name}'; its {place} has it, after fit$"
-            with pytest.raises(AttributeError, match=message):
-                getattr(model, name)
-        with pytest.raises(AttributeError, match=r"^'MLP.*Regressor' object has no attribute 'intervall'$"):
-            model.intervall  # noqa: B018
-
-
-@pytest.mark.parametrize(
-    ("parameters", "message"),
-    [
-        (
-            {"solver": "adm"},
-            r"solver='adm' is unknown; choose from 'adam', 'sgd', 'lbfgs', 'lm' \(did you mean 'adam'\?\), or",
-        ),
-        (
-            {"solver": 3},
-            r"solver=3 must be one of 'adam', 'sgd', 'lbfgs', 'lm', or an optimizer, as in SGD\(momentum=0\.9\)",
-        ),
-        ({"activation": "rleu"}, r"activation='rleu' is unknown; choose from .*did you mean 'relu'"),
-        ({"activation": ["relu"] * 2}, r"names 2 layers, but there are 1 hidden ones; they must match"),
-        (
-            {"learning_rate": "adaptiv"},
-            r"learning_rate='adaptiv' is unknown; choose from 'constant', .* or give a sched",
-        ),
-        (
-            {"learning_rate": Cosine},
-            r"learning_rate=Cosine is a class; give one of its objects, such as Cosine\(0\.1\)",
-        ),
-        ({"learning_rate": 0.1}, r"learning_rate=0.1 must be one of 'constant'.*the number is learning_rate_init"),
-        (
-            {"loss": "hinge"},
-            r"loss='hinge' is unknown; choose from 'log_loss', 'squared_error', 'quadratic', .*, or give an object",
-        ),
-        (
-            {"loss": "poisson"},
-            r"loss='poisson' is for the output activations 'exp', and classification has 'softmax'",
-        ),
-        ({"hidden_layer_sizes": (5, 0)}, r"hidden_layer_sizes must be > 0, got \[5, 0\]\."),
-        (
-            {"loss": (50,)},
-            r"loss=\(50,\) must be the name of a loss, or a cost; MLPRegressor takes loss first, so give sizes by "
-            r"name, as in hidden_layer_sizes=\(50,\)",
-        ),
-        ({"hidden_layer_sizes": (5, 2.5)}, r"hidden_layer_sizes=2\.5 must be a whole number"),
-        ({"batch_size": 0}, r"batch_size=0 must be a whole number of at least 1"),
-        ({"max_iter": 0}, r"max_iter=0 must be"),
-        ({"max_fun": 1.5}, r"max_fun=1\.5 must be"),
-        ({"n_iter_no_change": 0}, r"n_iter_no_change=0 must be"),
-        ({"alpha": -1}, r"alpha=-1 must be a finite number of at least 0"),
-        ({"tol": "small"}, r"tol='small' must be"),
-        ({"power_t": -1}, r"power_t=-1 must be"),
-        ({"learning_rate_init": 0.0}, r"learning_rate_init=0\.0 must be a finite number above 0"),
-        ({"validation_fraction": 1.0}, r"validation_fraction=1\.0 must be in \[0, 1\)"),
-        ({"solver": "sgd", "momentum": 1.5}, r"momentum=1\.5 must be in \[0, 1\)"),
-        ({"beta_1": 1.0, "solver": "sgd"}, r"beta_1=1\.0 must be in \[0, 1\)"),
-        ({"verbose": "x"}, r"verbose='x' must be True or False, or a number of at least 0"),
-        ({"callbacks": EarlyStopping()}, r"callbacks=.* must be a list of callbacks"),
-        (
-            {"class_weight": {0: 0, 1: -1.0}},
-            r"class_weight=-1\.0 must be a finite number of at least 0; that of 1 is not",
-        ),
-        ({"class_weight": "balance"}, r"class_weight='balance' must be None, 'balanced' or \{label: number\}"),
-        ({"class_weight": dict.fromkeys(range(10), 0)}, r"class_weight=.* gives every class the weight 0"),
-        ({"epsilon": 0.0}, r"epsilon=0\.0 must be"),
-        ({"shuffle": "yes"}, r"shuffle='yes' must be True or False"),
-        ({"early_stopping": "cost"}, r"early_stopping='cost' must be True, which watches the score .*, 'loss', which"),
-        ({"early_stopping": np.array([True, False])}, r"early_stopping=array\(\[ True, False\]\) must be True, which"),
-        (
-            {"random_state": "no"},
-            r"random_state='no' must be a whole number from 0 to 2\*\*32 - 1, a RandomState of NumPy",
-        ),
-        pytest.param(
-            {"random_state": np.random.RandomState(np.random.PCG64(0))},
-            r"random_state=RandomState\(PCG64\).* must draw by MT19937; give a RandomState of a seed$",
-            id="random_state=RandomState(PCG64)",
-        ),
-        ({"warm_start": 3}, r"warm_start=3 must be True or False"),
-        ({"dropout": 1.0}, r"dropout=1\.0 must be in \[0, 1\)"),
-        ({"dtype": "float16"}, r"dtype='float16' is unknown"),
-        ({"backend": "nmpy"}, r"backend='nmpy' is unknown; choose from 'numpy'"),
-        ({"solver": "lbfgs", "dropout": 0.5}, r"dropout=0\.5 is for solvers that train epoch by epoch, which lbfgs"),
-        ({"solver": "lbfgs", "callbacks": [EarlyStopping()]}, r"callbacks=.* is for solvers that train epoch by epoch"),
-        ({"early_stopping": True, "validation_fraction": 0.001}, r"The validation set is too small\. Increase 'valid"),
-    ],
-    ids=title,
-)
-def test_a_wrong_parameter_is_named(parameters, message):
+@pytest.mark.parametrize(("parameters", "given", "argument", "remedy"), REFUSED, ids=str)
+def test_a_wrong_argument_is_named_with_a_remedy(parameters, given, argument, remedy):
     mine = ours.MLPClassifier(**{**SMALL, **parameters})
-    with pytest.raises((ValueError, TypeError), match=message):
-        mine.fit(X, DIGIT)
-    assert not hasattr(mine, "network_")
-    assert not hasattr(mine, "classes_")
-
-
-def test_numbers_that_the_dtype_cannot_hold_are_named_as_the_argument():
-    with pytest.raises(ValueError, match=r"^X holds NaN or infinity \(as float32\), first in row 0, column "):
-        ours.MLPClassifier(dtype="float32").fit(1e300 * (X + 1.0), DIGIT)
+    before = dict(vars(mine))
+    with pytest.raises((ValueError, TypeError)) as caught:
+        mine.fit(**{"X": X, "y": DIGIT, **given})
+    assert argument in str(caught.value)
+    assert remedy in str(caught.value)
+    assert vars(mine) == before
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("y", "remedy"),
     [
-        ((X, np.stack([DIGIT, DIGIT], axis=1)), "y has several columns of classes; give one column"),
-        ((X, DIGIT, -WEIGHT), r"sample_weight holds -2; give numbers of at least 0|sample_weight holds -1\.9"),
-        ((X, DIGIT, 0.0), "leave every example of X with weight zero"),
-        ((np.where(X > 0.5, np.inf, -np.inf), DIGIT), "Input X contains infinity"),
-        ((X, DIGIT, np.where(DIGIT > 4, np.inf, -np.inf)), "sample_weight holds NaN or infinity"),
+        (DIGIT.astype(str), "use a classifier for labels"),
+        (np.array(["a", 1.0] * 150, object), "(in X and y)"),
+        (DIGIT - 3.0, "for y of at least 0, and y goes down to -3"),
     ],
 )
-def test_wrong_data_are_named(given, message):
-    mine = ours.MLPClassifier(**SMALL)
-    with pytest.raises((ValueError, TypeError), match=message):
-        mine.fit(*given)
-    assert not hasattr(mine, "network_")
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"X_val": X}, "X_val needs y_val, the targets of the validation data; give both, or neither"),
-        ({"y_val": DIGIT}, "y_val and sample_weight_val are for validation data, which need X_val; give it too"),
-        ({"sample_weight_val": WEIGHT}, "y_val and sample_weight_val are for validation data, which need X_val"),
-        ({"X_val": X, "y_val": DIGIT + 1}, r"`y` has classes not in `self.classes_`.*\(these are X_val, y_val and"),
-        ({"X_val": X[:, :5], "y_val": DIGIT}, r"X has 5 features, .* expecting 64 .*\(these are X_val, y_val and samp"),
-        ({"X_val": X, "y_val": DIGIT, "sample_weight_val": -WEIGHT}, r"sample_weight holds -.*\(these are X_val, y_v"),
-        ({"X_val": X, "y_val": DIGIT, "sample_weight_val": 0.0}, "leave every example of X_val with weight zero"),
-    ],
-)
-def test_wrong_validation_data_are_named(given, message):
-    mine = ours.MLPClassifier(**SMALL)
-    with pytest.raises(ValueError, match=message):
-        mine.fit(X, DIGIT, **given)
-    assert not hasattr(mine, "network_")
+def test_targets_that_are_no_numbers_are_refused(y, remedy):
+    with pytest.raises((ValueError, TypeError), match=re.escape(remedy)):
+        ours.MLPRegressor("poisson", **SMALL).fit(X, y)
 
 
 def test_wrong_data_of_another_library_are_named(place):
     mine = ours.MLPClassifier(**SMALL)
-
-    def fit(x: Any, y: Any, *more: Any) -> None:
-        mine.fit(put(place, x), None if y is None else put(place, y), *more)
-
     for given, message in [
-        ((X, DIGIT[:-1]), "inconsistent numbers of samples|X has 300 examples and y has 299; they must match"),
+        ((X, DIGIT[:-1]), "inconsistent numbers of samples|X has 300 examples and y has 299"),
         ((X[:, 0], DIGIT), "Expected 2D array, got 1D array instead"),
-        ((X[:0], DIGIT[:0]), r"0 sample\(s\) \(shape=\(0, 64\)\) while a minimum of 1 is required"),
-        ((X[:, :0], DIGIT), r"0 feature\(s\) \(shape=\(300, 0\)\) while a minimum of 1 is required"),
+        ((X[:0], DIGIT[:0]), r"0 sample\(s\)"),
+        ((X[:, :0], DIGIT), r"0 feature\(s\)"),
         ((X, DIGIT + 0.5), "Unknown label type: continuous"),
         ((np.where(X > 0.9, np.nan, X), DIGIT), "X (contains|holds) NaN"),
         ((X, None), "requires y to be passed"),
-        ((X, DIGIT, WEIGHT[:-1]), r"sample_weight has shape \(299,\), but must have \(300,\)"),
+        ((X, DIGIT, WEIGHT[:-1]), "sample_weight"),
     ]:
         with pytest.raises((ValueError, TypeError), match=message):
-            fit(*given)
+            mine.fit(put(place, given[0]), None if given[1] is None else put(place, given[1]), *given[2:])
         assert not hasattr(mine, "network_")
     mine.fit(put(place, X), put(place, DIGIT))
     with pytest.raises(ValueError, match="X has 63 features, but MLPClassifier is expecting 64 features as input"):
         mine.predict(put(place, X[:, 1:]))
 
 
-@pytest.mark.parametrize("nowhere", ["cuda", "torch", None, 3, np, np.float64(3)], ids=str)
+@pytest.mark.parametrize(
+    ("change", "X", "y", "remedy"),
+    [
+        ({}, X, DIGIT + 1, "give warm_start=False"),  # one new and one missing
+        ({}, X, PARITY, "give warm_start=False"),
+        ({}, X, DIGIT.astype(str), "give warm_start=False"),
+        ({"hidden_layer_sizes": (13,)}, X, DIGIT, "sizes=[64, 12, 10]"),
+        ({"standardize": True}, X, DIGIT, "standardize=False"),
+    ],
+)
+def test_warm_start_refuses_another_network(change, X, y, remedy):
+    mine = ours.MLPClassifier(**SMALL, warm_start=True).fit(X, DIGIT)
+    with pytest.raises(ValueError, match="warm_start") as caught:
+        mine.set_params(**change).fit(X, y)
+    assert remedy in str(caught.value)
+    assert mine.partial_fit(X, PARITY).t_ == 5 * len(X)  # which may lack some
+
+
+@pytest.mark.parametrize(
+    ("change", "given", "message"),
+    [
+        ({}, {"y": DIGIT}, "classes must be passed on the first call to partial_fit."),
+        ({}, {"y": SEVERAL, "classes": [0, 1]}, "must be the labels of the 3 columns of y"),
+        ({"early_stopping": True}, {}, "early_stopping=True"),
+        ({"early_stopping": "loss"}, {}, "early_stopping='loss'"),
+        ({"class_weight": "balanced"}, {}, "class_weight='balanced' needs all examples"),
+        ({"learning_rate": Cosine(0.1)}, {}, "learning_rate=Cosine"),
+        ({"solver": LBFGS(), "batch_size": "auto"}, {}, "call fit"),
+    ],
+    ids=str,
+)
+def test_partial_fit_refuses_what_an_epoch_cannot_have(change, given, message):
+    given = given or {"y": DIGIT, "classes": range(10)}
+    with pytest.raises(ValueError, match=re.escape(message)):
+        ours.MLPClassifier(**{**SMALL, **change}).partial_fit(X, **given)
+
+
+def test_partial_fit_goes_on_with_the_same_classes():
+    assert not hasattr(ours.MLPClassifier(solver="lbfgs"), "partial_fit")
+    mine = ours.MLPClassifier(**SMALL, learning_rate=Constant(0.1)).partial_fit(X, DIGIT, classes=range(10))
+    for y, classes, message in (
+        (DIGIT, range(11), "not the same as on last call"),
+        (DIGIT + 1, None, "not in `self.cl"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            mine.partial_fit(X, y, classes=classes)
+
+
+def test_what_only_networks_have_is_named_with_its_place():
+    several = ours.MLPEnsembleRegressor(n_estimators=2)
+    for model, place in ((ours.MLPRegressor(), "network_"), (several, "ensemble_")):
+        with pytest.raises(AttributeError, match=f"has no attribute 'interval'; its {place} has it, after fit$"):
+            _ = model.interval
+        with pytest.raises(AttributeError, match=r"has no attribute 'intervall'$"):
+            _ = model.intervall
+
+
+@pytest.mark.parametrize("nowhere", ["cuda", None, 3, np, np.float64(3)], ids=str)
 def test_it_moves_to_arrays_only(nowhere):
     mine = ours.MLPClassifier(**SMALL).fit(X, DIGIT)
     with pytest.raises(TypeError, match=r"to\(X\) takes an array that lies where the estimator is to go, not"):
         mine.to(nowhere)
+
+
+def test_before_it_is_fitted_it_says_so():
+    for method in ("predict", "predict_proba", "activations", "to"):
+        with pytest.raises(NotFittedError):
+            getattr(ours.MLPClassifier(), method)(X)
+    with pytest.raises(AttributeError):
+        _ = ours.MLPClassifier().coefs_
+
+
+# Forms of arguments
 
 
 def test_bytes_need_no_warning():
@@ -1020,80 +914,20 @@ def test_bytes_need_no_warning():
         assert mine.activations(each)[0].dtype == np.float64
 
 
-def test_texts_are_no_numbers():
-    mine = ours.MLPClassifier(**SMALL).fit(X, DIGIT)
-    with pytest.raises(ValueError, match="not compatible with arrays of bytes/strings"):
-        mine.predict(X.astype(str))
-    with pytest.raises(ValueError, match=r"y holds <U\d+, such as .*; give numbers, or use a classifier for labels"):
-        ours.MLPRegressor(**SMALL).fit(X, DIGIT.astype(str))
-    several = np.stack([DIGIT > 3, DIGIT > 6], axis=1).astype(int)
-    with pytest.raises(ValueError, match=r"class_weight=\{0: 1\} must be .* a list with a \{label: number\} for each"):
-        ours.MLPClassifier(**SMALL, class_weight={0: 1}).fit(X, several)
-
-
-def test_before_it_is_fitted_it_says_so():
-    for method in ("predict", "predict_proba", "activations", "to"):
-        with pytest.raises(NotFittedError):
-            getattr(ours.MLPClassifier(), method)(X)
-    with pytest.raises(AttributeError):
-        _ = ours.MLPClassifier().coefs_
-
-
-def test_partial_fit_needs_a_solver_with_epochs_and_classes():
-    assert not hasattr(ours.MLPClassifier(solver="lbfgs"), "partial_fit")
-    mine = ours.MLPClassifier(**SMALL)
-    with pytest.raises(ValueError, match=r"classes must be passed on the first call to partial_fit\."):
-        mine.partial_fit(X, DIGIT)
-    mine.partial_fit(X, DIGIT, classes=range(10))
-    with pytest.raises(ValueError, match="is not the same as on last call to partial_fit"):
-        mine.partial_fit(X, DIGIT, classes=range(11))
-    with pytest.raises(ValueError, match=r"`y` has classes not in `self.classes_`"):
-        mine.partial_fit(X, DIGIT + 1)
-    with pytest.raises(ValueError, match="partial_fit does not support early_stopping=True"):
-        mine.set_params(early_stopping=True).partial_fit(X, DIGIT)
-    with pytest.raises(ValueError, match="partial_fit does not support early_stopping='loss'"):
-        mine.set_params(early_stopping="loss").partial_fit(X, DIGIT)
-    with pytest.raises(ValueError, match=r"class_weight='balanced' needs all examples, and partial_fit has"):
-        ours.MLPClassifier(**SMALL, class_weight="balanced").partial_fit(X, DIGIT, classes=range(10))
-
-
-def test_warm_start_refuses_another_network():
-    mine = ours.MLPClassifier(**SMALL, warm_start=True).fit(X, DIGIT)
-    for y in (DIGIT + 1, PARITY, DIGIT.astype(str)):  # one new and one missing, missing, all new
-        message = (
-            "warm_start can only be used where `y` has the same classes as in the previous call to fit. Previously got "
-            f"[0 1 2 3 4 5 6 7 8 9], `y` has {np.unique(y)}; give warm_start=False to start anew"
-        )
-        with pytest.raises(ValueError, match=re.escape(message)):
-            mine.fit(X, y)
-    assert mine.partial_fit(X, PARITY).t_ == 5 * len(X)  # which may lack some
-    assert [run.calls for run in mine.fit(X, DIGIT).network_.provenance.runs] == [1, 1, 1]
-    mine.hidden_layer_sizes = (13,)
-    with pytest.raises(
-        ValueError, match=r"warm_start=True continues a network of the sizes \[64, 12, 10\], but .* \[64, 13, 10\]"
-    ):
-        mine.fit(X, DIGIT)
-
-
 @pytest.mark.parametrize(("kind", "solver"), [(np.float32, "adam"), (Decimal, "sgd"), (Fraction, "lbfgs")])
 def test_numbers_may_be_of_any_kind(kind, solver):
     names = ("alpha", "tol", "validation_fraction", "momentum", "beta_1", "beta_2", "epsilon", "power_t")
-    options = {
-        "solver": solver,
-        "max_iter": np.int64(3),
-        "batch_size": np.int64(50),
-        "early_stopping": solver != "lbfgs",
-    }
-    mlps = [
+    whole = {"max_iter": np.int64(3), "batch_size": np.int64(50), "hidden_layer_sizes": np.array(4)}
+    losses = [
         ours.MLPClassifier(
-            (4,), learning_rate_init=number(0.0625), **{name: number(0.125) for name in names}, **options
+            **{name: number(0.125) for name in (*names, "learning_rate_init")},
+            **whole,
+            solver=solver,
+            early_stopping=solver != "lbfgs",
+            random_state=0,
         )
+        .fit(X, DIGIT)
+        .loss_
         for number in (float, kind)
     ]
-    losses = [mlp.set_params(random_state=0).fit(X, DIGIT).loss_ for mlp in mlps]
     assert losses[0] == losses[1]
-
-
-def test_lbfgs_has_no_validation_data():
-    with pytest.raises(ValueError, match="X_val is for solvers that train epoch by epoch"):
-        ours.MLPClassifier(**SMALL, solver="lbfgs").fit(X, DIGIT, X_val=X, y_val=DIGIT)

@@ -263,8 +263,8 @@ def test_settings_of_an_optimizer_are_parameters():
     assert estimator.solver == clone(estimator).solver == Clip(AdamW(weight_decay=0.5), 2.0)
     assert estimator.set_params(solver=SGD(), solver__momentum=0.9).solver == SGD(momentum=0.9)
     for path, message in {
-        "solver__mu": r"solver=SGD\(.*\) has no setting 'mu'; choose from 'momentum', 'nesterov', 'weight_decay'",
-        "activation__slope": "activation__slope=9.0 is a setting of an object, and activation='relu' is none; give one",
+        "solver__mu": r"'solver__mu' is unknown; choose from .*'solver__momentum'",
+        "activation__slope": "'activation__slope' is unknown",
         "solver__momentum": r"momentum=9\.0 must be",
         "silver__momentum": "Invalid parameter 'silver'",
     }.items():

@@ -20,6 +20,7 @@ FAIL = {
     "test_gradient": "calls _loss_grad_lbfgs",
     "test_learning_rate_warmstart": "reads _optimizer",
     "test_adaptive_learning_rate": "reads _optimizer",
+    "test_n_iter_no_change": "reads _no_improvement_count",
 }
 
 

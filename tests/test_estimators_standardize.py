@@ -82,10 +82,6 @@ def test_the_first_call_decides_on_the_units(place):
         method(put(place, DIABETES[rest]), put(place, PROGRESSION[rest]))
         np.testing.assert_array_equal(host(regressor.network_.scaling.x_mean), first)
     np.testing.assert_allclose(first[0], DIABETES[half].mean(axis=0), rtol=1e-6)
-    regressor.set_params(standardize=False)
-    message = "warm_start=True continues a network with standardize=True, and standardize=False now; give warm_start=F"
-    with pytest.raises(ValueError, match=message):
-        regressor.fit(put(place, DIABETES), put(place, PROGRESSION))
 
 
 def test_members_of_an_ensemble_share_one_scaling_and_are_the_regressors_that_they_would_be_alone():

@@ -302,7 +302,6 @@ def test_the_alpha_of_an_estimator_is_that_of_lbfgs():
     ("estimator", "y", "message"),
     [
         (MLPClassifier(**SMALL), X[:, 0] > 0, "the cost is 'cross_entropy'"),
-        (MLPRegressor(**SMALL, batch_size=5), Y, "batch_size=5 is for other solvers: 'lm'"),
         (MLPRegressor(**SMALL, dropout=0.5), Y, "does not go with dropout"),
     ],
 )

@@ -197,7 +197,7 @@ def test_a_training_is_resumed_with_the_same_slopes_only(tmp_path):
     net.train((X, Y), 3, 4, checkpoint=path, **options)
     for change, message in (
         ({"slopes": SLOPES + 1}, "other inputs, targets or slopes"),
-        ({"slopes": None, "slope_weight": 1.0}, "slope_weight=0.3, but this one has slope_weight=1.0"),
+        ({"slopes": None, "slope_weight": 1.0}, "slope_weight=0.3, but this one has slope_weight=None"),
         ({"slope_weight": 0.4}, "slope_weight=0.3, but this one has slope_weight=0.4"),
     ):
         with pytest.raises(ArgumentError, match=re.escape(message)):

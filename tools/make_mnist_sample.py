@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from xpnet.data._idx import read_idx
+from xpnet.data.datasets import read_idx
 
 OUT = Path(__file__).parents[1] / "xpnet" / "data_files" / "mnist_sample.npz"
 SEED = 42

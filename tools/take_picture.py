@@ -21,7 +21,7 @@ DIGIT = "3"
 
 
 COMMANDS = """
-xpnet train --sizes 784,30,10 --save digits.safetensors
+xpnet train --hidden 30 --save digits.safetensors
 xpnet show digits.safetensors -o digits.html
 """
 

@@ -1,11 +1,9 @@
 """Data: from any source to arrays on the device, the order of minibatches, and data sets to learn with."""
 
-from xpnet.data._digest import digest_arrays, fingerprint_arrays
 from xpnet.data._feature_names import column_names, has_coordinates
 from xpnet.data._gathered import Gathered
 from xpnet.data._outside import HostRows, as_host_rows, read_in_blocks
 from xpnet.data._scaling import PlacedScaling, place_scaling
-from xpnet.data._slopes import parse_slope_weight
 from xpnet.data._splits import check_split, parse_rows
 from xpnet.data._streams import refuse_iterator
 from xpnet.data._weights import (
@@ -14,6 +12,7 @@ from xpnet.data._weights import (
     is_balanced,
     parse_class_weight,
     parse_sample_weight,
+    parse_slope_weight,
     relative_weight,
 )
 
@@ -26,8 +25,6 @@ __all__ = [
     "check_some_weight",
     "check_split",
     "column_names",
-    "digest_arrays",
-    "fingerprint_arrays",
     "has_coordinates",
     "is_balanced",
     "parse_class_weight",

@@ -1,4 +1,4 @@
-"""Weights of examples and of classes: the one parser of each, and the form in which they are stored."""
+"""What examples have besides inputs and targets: weights, also those of their classes, and slopes, each parsed once."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,17 +9,10 @@ import numpy as np
 from xpnet._checks import choices, in_range
 from xpnet.backends import Backend
 from xpnet.core.arrays import Array, Namespace, Same
+from xpnet.core.model import Model
 from xpnet.data.conversion import as_real_array
+from xpnet.data.reader import Reader
 from xpnet.errors import ArgumentError
-
-__all__ = [
-    "balance_classes",
-    "check_some_weight",
-    "is_balanced",
-    "parse_class_weight",
-    "parse_sample_weight",
-    "relative_weight",
-]
 
 
 def parse_sample_weight(sample_weight: Any, n: int, backend: Backend, dtype: str) -> Array:
@@ -95,3 +88,57 @@ def balance_classes(counts: np.ndarray) -> np.ndarray:
 def is_balanced(class_weight: Any) -> bool:
     """Tell whether classes are to have the same total weight."""
     return isinstance(class_weight, str) and class_weight == "balanced"
+
+
+# Slopes
+
+
+def parse_slope_weight(slopes: Any, slope_weight: Any) -> float:
+    """Check the weight of slopes; 1, the default, goes with none too."""
+    weight = in_range("slope_weight", slope_weight, 0, math.inf, "1 counts slopes as much as values")
+    if slopes is None and weight != 1:
+        raise ArgumentError(
+            f"slope_weight={slope_weight!r} is for slopes=, and there are none; give them, or leave it out"
+        )
+    return weight
+
+
+def check_takes_slopes(model: Model) -> None:
+    """Refuse a network whose outputs are not the targets, or not functions of the inputs alone."""
+    if model.task != "regression":
+        raise ArgumentError(
+            f"slopes= are derivatives of the targets of a regression, and the task is {model.task!r}; leave them out"
+        )
+    if model.n_targets < model.n_out:
+        raise ArgumentError(
+            f"slopes= need one output for each target, and cost={model.cost.name!r} has "
+            f'{model.cost.outputs_per_target}; make the network with cost="quadratic", say'
+        )
+    if any(model.dropout):
+        raise ArgumentError(
+            f"slopes= do not go with dropout={list(model.dropout)}, which changes the derivatives in every step; leave "
+            "one of them out"
+        )
+
+
+def parse_slopes(slopes: Any, n: int, reader: Reader) -> Array:
+    """Check slopes of n examples, and move them to the device, (n, n_targets, n_in). Synchronizes."""
+    model, place = reader.model, reader.place
+    check_takes_slopes(model)
+    shape = n, model.n_targets, model.n_in
+    slopes = as_real_array(slopes, "slopes")
+    if tuple(slopes.shape) not in {shape, (n, model.n_in) if model.n_targets == 1 else shape}:
+        others = f" or {(n, model.n_in)}" if model.n_targets == 1 else ""
+        raise ArgumentError(
+            f"slopes has shape {tuple(slopes.shape)}, but must have {shape}{others}: (examples, targets, inputs), the "
+            "derivative of each target with respect to each input"
+        )
+    with reader.scope():
+        slopes = reader.backend.xp.reshape(reader.backend.asarray(slopes, reader.dtype, "slopes"), shape)
+        if (position := place.find_not_finite(slopes)) is not None:
+            row, (target, number) = position[0], divmod(position[1], model.n_in)
+            raise ArgumentError(
+                f"slopes holds NaN or infinity (as {reader.dtype}), first for example {row}, target {target}, input "
+                f"{number}, counted from 0; remove or replace such examples"
+            )
+        return place.arrange(slopes if reader.scale is None else slopes / reader.scale)  # by what the layers see

@@ -1,6 +1,9 @@
 """Data sets to learn with: a bundled sample of MNIST, and the full sets from their IDX files."""
 
+import gzip
+import math
 import os
+import zlib
 from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,14 +12,16 @@ from typing import TypeAlias
 import numpy as np
 
 from xpnet._checks import count, decode_path, install_command
-from xpnet.data._idx import REMEDY, read_idx
 from xpnet.errors import ArgumentError
 
 __all__ = [
     "fashion_mnist",
     "mnist",
     "mnist_sample",
+    "read_idx",
 ]
+
+REMEDY = "delete it, and copy or download it again"
 
 Split: TypeAlias = tuple[np.ndarray, np.ndarray]  # (X, y): float32 pixels in [0, 1], integer labels
 
@@ -187,3 +192,47 @@ def _read_part(images_path: Path, labels_path: Path) -> Split:
     if labels.max() > 9:
         raise ArgumentError(f"{labels_path} holds the label {labels.max()}, but labels go from 0 to 9; {REMEDY}")
     return _pixels(images), labels.astype(np.int64)
+
+
+def read_idx(path: str | os.PathLike[str], ndim: int) -> np.ndarray:
+    """Read an IDX file of bytes, plain or gzipped.
+
+    Parameters
+    ----------
+    path
+        The file.
+    ndim
+        The number of axes that its array must have.
+
+    Returns
+    -------
+    array
+        The array, uint8.
+
+    Raises
+    ------
+    ArgumentError
+        If the file is of another kind, or is incomplete.
+    OSError
+        If it cannot be read.
+    """
+    content = Path(path).read_bytes()
+    if content.startswith(b"\x1f\x8b"):  # gzip, whatever the file is called
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error) as error:
+            raise ArgumentError(f"{path} is not a complete gzip file ({error}); {REMEDY}") from error
+    magic, start = bytes([0, 0, 8, ndim]), 4 + 4 * ndim
+    if not content.startswith(magic) or len(content) < start:
+        raise ArgumentError(
+            f"{path} begins with the bytes {content[:4].hex(' ') or '(none)'}, but an IDX file of bytes with {ndim} "
+            f"axes begins with {magic.hex(' ')} and their lengths; {REMEDY}"
+        )
+    shape = [int.from_bytes(content[i : i + 4], "big") for i in range(4, start, 4)]
+    size = len(content) - start
+    if size != math.prod(shape):
+        raise ArgumentError(
+            f"{path} has the shape {' × '.join(map(str, shape))} by its first bytes, which takes {math.prod(shape):,} "
+            f"bytes of data, but it holds {size:,}; {REMEDY}"
+        )
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)

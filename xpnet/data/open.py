@@ -15,12 +15,10 @@ import numpy as np
 
 from xpnet._checks import check_count, count, show, yes_or_no
 from xpnet.core.minibatch import Examples
-from xpnet.data._digest import fingerprint_weights
 from xpnet.data._feature_names import name_part
 from xpnet.data._gathered import gather_examples
 from xpnet.data._outside import HostRows, stays_in_place
 from xpnet.data._scaling import PlacedScaling
-from xpnet.data._slopes import parse_slope_weight, with_slopes
 from xpnet.data._splits import check_split, choose_rows, is_fraction, list_others, parse_part, parse_rows
 from xpnet.data._streams import Dataset, make_batches, read_item
 from xpnet.data._vision import pixels_and_labels
@@ -30,11 +28,13 @@ from xpnet.data._weights import (
     is_balanced,
     parse_class_weight,
     parse_sample_weight,
+    parse_slope_weight,
+    parse_slopes,
     relative_weight,
 )
 from xpnet.data.conversion import holds_arrays, is_pair, stays_outside
 from xpnet.data.reader import Reader
-from xpnet.data.source import Resident, Source, Stored, identify, make_bar
+from xpnet.data.source import Resident, Source, Stored, digest_arrays, identify, make_bar
 from xpnet.errors import ArgumentError
 
 __all__ = [
@@ -64,8 +64,8 @@ class Data:
     validation, test
         Those to validate and to test on, if any.
     arguments
-        What the user gave: the training data, which splitters of scikit-learn ask for, and "steps", "class_weight",
-        "sample_weight" and "slope_weight", by which `describe_for_each` describes them.
+        What the user gave: the training data, which splitters of scikit-learn ask for, and "steps", "class_weight" and
+        "sample_weight", which `describe_for_each` describes.
     balanced
         Whether `begin` is still to balance classes, for ``class_weight="balanced"``.
     """
@@ -215,7 +215,7 @@ def open_data(
         if sample_weight is not None:
             train = _weigh_examples(train.require_stored("sample_weight"), sample_weight)
         if slopes is not None:
-            train = with_slopes(train.require_stored("slopes"), slopes, slope_weight)
+            train = _add_slopes(train.require_stored("slopes"), slopes, slope_weight)
         if is_balanced(class_weight):
             train.require_stored('class_weight="balanced"')
         reader = reader._replace(feature_names=train.reader.feature_names)
@@ -224,7 +224,7 @@ def open_data(
             for watched, data in (("validation_data", validation_data), ("test_data", test_data))
         )
     arguments = {"train_data": train_data, "steps": steps, "class_weight": class_weight, "sample_weight": sample_weight}
-    return Data(train, validation, test, {**arguments, "slope_weight": slope_weight}, is_balanced(class_weight))
+    return Data(train, validation, test, arguments, is_balanced(class_weight))
 
 
 def _weigh_classes(reader: Reader, class_weight: Any) -> Reader:
@@ -254,6 +254,15 @@ def _weigh_examples(source: Stored, sample_weight: Any) -> Stored:
                 "sample_weight is 0 for every example; give numbers of at least 0, and not all of them 0"
             )
         return source.weigh(relative_weight(weight, reader.dtype, reader.backend.xp))
+
+
+def _add_slopes(source: Stored, slopes: Any, slope_weight: float) -> Stored:
+    """Give the examples of a source, not scaled yet, slopes, and their weight in the cost. Synchronizes."""
+    reader = source.reader
+    examples = source.examples._replace(slopes=parse_slopes(slopes, len(source), reader))
+    with reader.scope():
+        weight = reader.backend.asarray(np.asarray(slope_weight, reader.dtype))
+    return replace(source, examples=examples, reader=reader._replace(slope_weight=weight))
 
 
 def _weigh_only(source: Stored, rows: np.ndarray, weight: np.ndarray | None) -> Stored:
@@ -299,11 +308,18 @@ def describe_for_each(data: Sequence[Data]) -> list[dict[str, Any]]:
 
     descriptions: list[dict[str, Any]] = []
     for part in data:
-        given = part.arguments
-        others = {name: given.get(name) for name in ("steps", "slope_weight")}
-        weights = fingerprint_weights(given.get("class_weight"), given.get("sample_weight"), part.train.reader)
-        examples = {f"{name}_data": fingerprint(getattr(part, name)) for name in PARTS}
-        descriptions.append({**others, **weights, **examples})
+        reader, weighs = part.train.reader, part.arguments.get("sample_weight") is not None
+        weight = part.train.require_stored("sample_weight").weight if weighs else None
+        classes = part.arguments.get("class_weight")
+        descriptions.append(
+            {
+                "steps": part.arguments.get("steps"),
+                "slope_weight": None if reader.slope_weight is None else float(reader.slope_weight),
+                "class_weight": classes if reader.class_weight is None else reader.weights_of_classes(),
+                "sample_weight": None if weight is None else {"digest": digest_arrays([weight])},
+                **{f"{name}_data": fingerprint(getattr(part, name)) for name in PARTS},
+            }
+        )
     return descriptions
 
 

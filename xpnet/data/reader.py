@@ -106,15 +106,13 @@ class Reader(NamedTuple):
 
     def as_rows(self, x: Any, name: str = "x") -> tuple[Array, bool]:
         """Return inputs as rows, without moving them, and whether they were a single example (n_in,)."""
-        if type(x) is tuple:
-            _refuse_pair(x, name)
         self.check_names(x, name)
         if type(x) is not np.ndarray:  # fast path: predicting one example takes microseconds
             refuse_graph(x, name)
         try:
             x = as_real_array(x, name)
         except ValueError as error:
-            _refuse_pairs(x, name, error)
+            _explain_targets(x, name, error)
             raise
         single = x.ndim == 1 and x.shape[0] == self.model.n_in
         return (x[None, :] if single else x), single
@@ -127,11 +125,7 @@ class Reader(NamedTuple):
     def move_inputs(self, x: Any, name: str) -> Array:
         """Check the form of inputs, (n, n_in) or (n, ...) with as many elements, and move them as (n, n_in)."""
         self.check_names(x, name)
-        return self._move_real(as_real_array(x, name), name)
-
-    def _move_real(self, x: Array, name: str) -> Array:
-        """Do what `move_inputs` does after the names, with an array of real numbers."""
-        place = self.place
+        x, place = as_real_array(x, name), self.place
         self.check_shape(x, name)
         if x.shape[0] == 0:
             raise ArgumentError(f"{name} is empty: it has shape {tuple(x.shape)}")
@@ -141,12 +135,10 @@ class Reader(NamedTuple):
                 f"{name} holds uint8 values up to {largest}, which are not scaled; divide them by 255, or make the "
                 "network with scale=1/255"
             )
-        if has_bytes and scales:
-            x = place.backend.asarray(x, None, name)
-        elif self.keeps_digits or self.scaling is not None:
+        if not (has_bytes and scales) and (self.keeps_digits or self.scaling is not None):
             x = place.move(x, name)
         else:
-            x = place.backend.asarray(x, place.dtype, name)
+            x = place.backend.asarray(x, None if has_bytes and scales else place.dtype, name)
         if x.ndim == 2:
             return x  # JAX copies even to the same shape
         with self.scope():
@@ -191,11 +183,7 @@ class Reader(NamedTuple):
         array
             Classes (n,) int32, or rows (n, n_targets).
         """
-        return self._read_real_targets(as_real_array(y, name), name, rows)
-
-    def _read_real_targets(self, y: Array, name: str, rows: RowNumbers) -> Array:
-        """Do what `read_targets` does, with an array of real numbers."""
-        n, place = self.model.n_targets, self.place
+        y, n, place = as_real_array(y, name), self.model.n_targets, self.place
         if y.ndim > 0 and y.shape[0] == 0:
             raise ArgumentError(f"{name} is empty: it has shape {tuple(y.shape)}")
         takes_classes = n > 1 and self.model.task != "regression"
@@ -215,11 +203,7 @@ class Reader(NamedTuple):
     def read_examples(self, x: Any, y: Any, name: str, rows: RowNumbers = None) -> Examples:
         """Check inputs and targets of the same examples and move them to the device. Synchronizes."""
         x_name, y_name = name_part("X", name), name_part("y", name)
-        self.check_names(x, x_name)
-        x, y = as_real_array(x, x_name), as_real_array(y, y_name)
-        with self.scope():
-            x = self.finish_inputs(self._move_real(x, x_name), x_name, rows)
-        y = self._read_real_targets(y, y_name, rows)
+        x, y = self.read_inputs(x, x_name, rows), self.read_targets(y, y_name, rows)
         check_lengths(x_name, x.shape[0], y_name, y.shape[0])
         return Examples(x, y, self.weigh_classes(y))
 
@@ -254,6 +238,11 @@ class Reader(NamedTuple):
     def weigh_classes(self, y: Array) -> Array | None:
         """Look up the weights that examples have by their classes, if these differ."""
         return None if self.class_weight is None else self.look_up_class_weight(y, self.class_weight)
+
+    def weights_of_classes(self) -> list[float]:
+        """List the weights of the classes, which differ. Synchronizes."""
+        with self.scope():
+            return self.backend.to_numpy(self.class_weight)[0].tolist()  # type: ignore[arg-type]
 
     def look_up_class_weight(self, y: Array, class_weight: Array) -> Array:
         """Look up the weight of each example, (n,), by its class; `y` as returned by `read_targets`."""
@@ -323,29 +312,15 @@ class Reader(NamedTuple):
                 )
 
 
-def _refuse_pair(x: tuple[Any, ...], name: str) -> None:
-    """Refuse a tuple of inputs and targets. A tuple of two arrays of the same shape is two examples."""
-    if len(x) != 2 or not hasattr(x[0], "shape"):
-        return
+def _explain_targets(x: Any, name: str, error: ValueError) -> None:
+    """Raise an error that explains why inputs could not be converted, if they hold targets, too."""
     try:
-        first, second = (tuple(getattr(part, "shape", None) or np.shape(part)) for part in x)
-    except (ValueError, TypeError):  # not arrays, which a later check reports
-        return
-    if first != second:
-        raise ArgumentError(
-            f"{name} is a tuple (X, y) with the shapes {first} and {second}; give X alone, as in net.forward(X)"
-        )
-
-
-def _refuse_pairs(x: Any, name: str, error: ValueError) -> None:
-    """Refuse a sequence of pairs (x, y), or a data set of them, that could not be converted."""
-    try:
-        first = x[0]
+        pair = x if isinstance(x, tuple) and hasattr(x[0], "shape") else x[0]
     except Exception:  # not a sequence, or a data set with an error of its own
         return
-    if is_pair(first) and not isinstance(first[0], Real):  # or it is a row of two numbers, and others are not
+    if is_pair(pair) and not isinstance(pair[0], Real):  # or it is a row of two numbers, and others are not
         raise ArgumentError(
-            f"{name} holds pairs (x, y), and predictions need the inputs alone, as in net.forward([x for x, y in data])"
+            f"{name} holds inputs and targets, and predictions need the inputs alone, as in net.forward(X)"
         ) from error
 
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import numpy as np
 
 from xpnet.backends import to_host
-from xpnet.core.arrays import map_arrays, select
+from xpnet.core.arrays import blocks, map_arrays, select
 from xpnet.core.minibatch import Examples
 from xpnet.core.scaling import Scaling, compute_scaling
 from xpnet.data._scaling import PlacedScaling, place_scaling
@@ -28,6 +28,8 @@ __all__ = [
     "Resident",
     "Source",
     "Stored",
+    "digest_arrays",
+    "fingerprint_arrays",
     "identify",
     "make_bar",
     "skip_steps",
@@ -127,9 +129,9 @@ class Source:
         self.check_repeatable("standardize=True")
         reader = self.reader
         with reader.scope():
-            blocks = self.blocks(4 * reader.model.n_in)
-            blocks = with_bar(blocks, "Standardizing train_data", self) if progress else blocks
-            scaling = compute_scaling(blocks, reader.model.scales_targets, reader.place.moments)
+            examples = self.blocks(4 * reader.model.n_in)
+            examples = with_bar(examples, "Standardizing train_data", self) if progress else examples
+            scaling = compute_scaling(examples, reader.model.scales_targets, reader.place.moments)
             return place_scaling(scaling, reader.model, reader.place)
 
     def check_repeatable(self, argument: str) -> None:
@@ -224,13 +226,16 @@ class Stored(Source):
 
     def fingerprint(self) -> dict[str, Any]:
         """Describe the rows by their number and a digest. Synchronizes."""
-        digest, place = hashlib.sha256(), self.reader.place
+        return {"examples": len(self), "digest": digest_arrays(self._list_numbers())}
+
+    def _list_numbers(self) -> Iterator[np.ndarray]:
+        """Iterate over all inputs, targets and slopes of these rows on the host, block by block."""
+        home = self.reader.place.home
         for block in self.blocks(self.reader.model.n_in):
             with self.reader.scope():
-                for column in (block.x, block.y, block.slopes):
-                    if column is not None:
-                        digest.update(np.asarray(place.home(column).to_numpy(column)).tobytes())
-        return {"examples": len(self), "digest": digest.hexdigest()}
+                columns = [column for column in (block.x, block.y, block.slopes) if column is not None]
+                numbers = [np.asarray(home(column).to_numpy(column)) for column in columns]
+            yield from numbers
 
     def take_columns(self, index: np.ndarray, examples: Examples) -> Examples:
         """Copy some of these rows of all columns."""
@@ -309,6 +314,38 @@ def weights_on_host(examples: Examples, reader: Reader) -> np.ndarray | None:
     """Return the weights of examples in a NumPy array, if they have any. Synchronizes."""
     with reader.scope():
         return None if examples.weight is None else reader.backend.to_numpy(examples.weight)
+
+
+def fingerprint_arrays(x: Any, targets: Any, *others: Any) -> dict[str, Any]:
+    """Describe examples that nothing has read yet, also sparse ones, by a digest. Synchronizes.
+
+    The others, such as weights, may be None.
+
+    Examples
+    --------
+    >>> x, y = np.eye(3), np.arange(3.0)
+    >>> a, b, c = (fingerprint_arrays(x, targets) for targets in (y, y.copy(), y + 1))
+    >>> a == b, a == c
+    (True, False)
+    """
+    inputs = [x.data, x.indices, x.indptr] if hasattr(x, "indptr") else [x]
+    columns = [*inputs, targets, *(other for other in others if other is not None)]
+    numbers = (np.asarray(to_host(block)) for column in columns for block in blocks(column))
+    return {"examples": int(x.shape[0]), "digest": digest_arrays(numbers)}
+
+
+def digest_arrays(arrays: Iterable[np.ndarray]) -> str:
+    """Compute a digest of the numbers in arrays, one after the other.
+
+    Examples
+    --------
+    >>> digest_arrays([np.arange(4)]) == digest_arrays([np.arange(3), np.array([3])])
+    True
+    """
+    result = hashlib.sha256()
+    for array in arrays:
+        result.update(array.tobytes())
+    return result.hexdigest()
 
 
 def skip_steps(chunks: Iterable[Chunk], steps: int) -> Iterator[Chunk]:

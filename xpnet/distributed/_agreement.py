@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpnet.core.arrays import leaves
-from xpnet.data import digest_arrays
+from xpnet.data.source import digest_arrays
 from xpnet.distributed._ranks import Ranks
 from xpnet.training.callback import Callback, Training, watching
 from xpnet.value import History, Moment, Value, copy_to_device, copy_to_host

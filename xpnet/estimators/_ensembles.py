@@ -3,12 +3,12 @@
 import copy
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, fields
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from xpnet._checks import count, yes_or_no
+from xpnet._checks import Count, yes_or_no
 from xpnet._names import explain_arguments
 from xpnet.backends import BYTES_OF_NETWORK, backend_of, require_bytes
 from xpnet.backends.base import Backend
@@ -22,7 +22,7 @@ from xpnet.estimators.base import BaseLearner, BasePerceptron
 from xpnet.estimators.inputs import make_random_state
 from xpnet.inference import SingleRows
 from xpnet.network.ensemble import Ensemble, join_networks, mean_and_std
-from xpnet.training import copies_for_each, parse_callbacks
+from xpnet.training import copies_for_each
 from xpnet.value import Value
 
 Self = TypeVar("Self", bound="BaseEnsemble")
@@ -36,8 +36,8 @@ class EnsembleParameters(Parameters):
     """The parameters that only ensembles have."""
 
     _: KW_ONLY
-    n_estimators: int = 16
-    bootstrap: bool = False
+    n_estimators: Annotated[int, Count(1)] = 16
+    bootstrap: Annotated[bool, yes_or_no] = False
 
 
 class BaseEnsemble(EnsembleParameters, BaseLearner):
@@ -93,14 +93,14 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
     def _make_members(self, continues: bool) -> tuple[list[BasePerceptron], list[dict[str, Any]]]:
         """Make the members, not fitted yet, with the seeds of the previous ones if the fit continues these."""
         previous = self.estimators_ if continues else []
-        n = count("n_estimators", self.n_estimators, 1)
+        n = int(self.n_estimators)
+        require_bytes(n * BYTES_OF_NETWORK, f"n_estimators={n} networks need")
         if previous and n != len(previous):
             raise ArgumentError(
                 f"n_estimators={n}, and the estimator was fitted with {len(previous)} members; give the same "
                 "number to continue, or warm_start=False to start anew"
             )
-        require_bytes(n * BYTES_OF_NETWORK, f"n_estimators={n} networks need")
-        callbacks = copies_for_each(parse_callbacks("callbacks", self.callbacks), n, INSTEAD)
+        callbacks = copies_for_each(self.callbacks, n, INSTEAD)
         if previous:
             seeds = [member.random_state for member in previous]
         else:

@@ -4,8 +4,9 @@ A search takes the same steps for many trials, which share their examples.
 """
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
@@ -14,44 +15,28 @@ from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
-from xpnet._checks import warn, yes_or_no
-from xpnet.backends import backend_of, on_host_only, require_bytes, to_host
+from xpnet._checks import warn
+from xpnet.backends import backend_of, to_host
 from xpnet.backends.base import Backend
-from xpnet.core.arrays import Array, Namespace, count_bytes, leaves
-from xpnet.core.optimizers import needs_all_examples
+from xpnet.core.arrays import Array, Namespace
 from xpnet.data import (
     HostRows,
     check_some_weight,
-    fingerprint_arrays,
     parse_slope_weight,
     relative_weight,
 )
 from xpnet.data.conversion import as_real_array
 from xpnet.data.open import Data, open_data
 from xpnet.data.sampling import IN_ORDER, shuffle_further, unpack_state
-from xpnet.data.source import Stored
+from xpnet.data.source import Stored, fingerprint_arrays
 from xpnet.errors import ArgumentError, DivergenceError
-from xpnet.estimators._convergence import (
-    TALLY_ATTRIBUTES,
-    Convergence,
-    LineConvergence,
-    Tally,
-    find_convergence,
-    read_tally,
-    write_tally,
-)
-from xpnet.estimators._parameters import (
-    FitSettings,
-    Parameters,
-    parse_saving_of_fit,
-    parse_settings,
-)
+from xpnet.estimators._convergence import Convergence, LineConvergence, Tally, find_convergence, read_tally
+from xpnet.estimators._parameters import Parameters, Settings, parse_saving_of_fit, parse_settings
 from xpnet.estimators.architecture import (
     choose_backend,
-    choose_dtype,
     draw_uniform,
     is_elsewhere,
-    make_network,
+    parse_hidden_activation,
     parse_hidden_sizes,
     require_place,
     take_layers,
@@ -64,8 +49,8 @@ from xpnet.estimators.inputs import (
     name_place,
     validate_examples,
 )
-from xpnet.estimators.targets import Classification, Labels, Problem, Regression
-from xpnet.inference.metrics import Metric, predictions
+from xpnet.estimators.targets import Classification, Problem, Regression
+from xpnet.inference.metrics import of_function, predictions
 from xpnet.network.network import Network
 from xpnet.physics import fit_laplace
 from xpnet.training import Checkpoint, Evaluate, Every, FileKind, Job, Plan, train, warn_of_laggards
@@ -168,9 +153,9 @@ class FitMixin(Parameters):
 
         `others` are arguments of `check_data`.
         """
-        continues = (partial or yes_or_no("warm_start", self.warm_start)) and self.__sklearn_is_fitted__()
-        members, last = self._make_members(continues)
         settings = parse_settings(self, partial=partial)
+        continues = (partial or settings.checked.warm_start) and self.__sklearn_is_fitted__()
+        members, last = self._make_members(continues)
         data = check_data(self, settings, last[0], X, y, sample_weight, **others)
         if checkpoint is not None:
             checkpoint = replace(checkpoint, decides=describe_fit(self, data))
@@ -190,7 +175,7 @@ class FitMixin(Parameters):
 
 
 def fit_networks(
-    settings: FitSettings,
+    settings: Settings,
     data: FitData,
     members: Sequence[Parameters],
     last: Sequence[Mapping[str, Any]],
@@ -215,11 +200,8 @@ def fit_networks(
     examples = None
     for member, random_state, attributes in zip(members, random_states, last):
         network = start_network(member, settings, data, attributes.get("network_"), random_state)
-        if len(members) > 1 and not jobs:
-            _require_memory(network, len(members))
         examples = examples or open_examples(data, network)  # they share them
-        member_settings = replace(settings, callbacks=member.callbacks)
-        jobs.append(make_job(network, member_settings, data, examples, attributes, random_state))
+        jobs.append(make_job(member, network, settings, data, examples, attributes, random_state))
     try:
         errors = settle(jobs, _train(jobs, members, random_states, checkpoint))
     except KeyboardInterrupt:  # what the networks have learnt until then stays
@@ -230,10 +212,8 @@ def fit_networks(
                 raise error
             raise ArgumentError(f"{error} (this is member {k} of {len(jobs)})") from error
         warn_of_laggards([job.owner for job in jobs], [job.plan.callbacks for job in jobs])
-    if settings.bayesian:
-        for job in jobs:
-            laplace = fit_laplace(job.owner.value, job.data.train)
-            job.owner.value = job.owner.value._replace(laplace=laplace)
+    for job in jobs if settings.bayesian else ():
+        job.owner.value = job.owner.value._replace(laplace=fit_laplace(job.owner.value, job.data.train))
     return [list_attributes(job, data) for job in jobs]
 
 
@@ -242,7 +222,7 @@ def fit_networks(
 
 def check_data(
     estimator: Any,
-    settings: FitSettings,
+    settings: Settings,
     last: Mapping[str, Any],
     X: Any,
     y: Any,
@@ -256,7 +236,10 @@ def check_data(
     slope_weight: Any = 1.0,
 ) -> FitData:
     """Check the examples of a call against one another, and against the fitted attributes `last` that it continues."""
-    _check_pairs(settings, X_val, y_val, sample_weight_val)
+    if X_val is None and (y_val is not None or sample_weight_val is not None):
+        raise ArgumentError("y_val and sample_weight_val are for validation data, which need X_val; give it too")
+    if X_val is not None and (y_val is None or settings.by_lines):
+        raise ArgumentError("X_val needs y_val, and a solver that trains epoch by epoch, which lbfgs does not")
     previous, partial = last.get("network_"), settings.partial
     if previous is None:
         home = backend_of(X)
@@ -278,18 +261,6 @@ def check_data(
     if slopes is not None:
         data = data._replace(slopes=as_real_array(slopes, "slopes"))
     return data._replace(slope_weight=parse_slope_weight(slopes, slope_weight))
-
-
-def _check_pairs(settings: FitSettings, X_val: Any, y_val: Any, sample_weight_val: Any) -> None:
-    """Refuse validation data that are incomplete, or that the solver cannot use."""
-    if X_val is None and (y_val is not None or sample_weight_val is not None):
-        raise ArgumentError("y_val and sample_weight_val are for validation data, which need X_val; give it too")
-    if X_val is not None and y_val is None:
-        raise ArgumentError("X_val needs y_val, the targets of the validation data; give both, or neither")
-    if X_val is not None and settings.lines is not None:
-        raise ArgumentError(
-            "X_val is for solvers that train epoch by epoch, which lbfgs does not; leave it out, or give solver='adam'"
-        )
 
 
 def _check_validation(stand_in: Any, train: FitData, X_val: Any, y_val: Any, sample_weight_val: Any) -> FitData:
@@ -325,15 +296,9 @@ def describe_fit(estimator: Any, data: FitData) -> dict[str, Any]:
 # Networks
 
 
-def _require_memory(network: Network, members: int) -> None:
-    """Refuse an ensemble that needs too much memory before more than its first network is made."""
-    weights = members * sum(count_bytes(x) for x in leaves(network.state.layers))
-    require_bytes(on_host_only(network.backend, weights), f"n_estimators={members} networks of {network.sizes} need")
-
-
 def start_network(
     parameters: Parameters,
-    settings: FitSettings,
+    settings: Settings,
     data: FitData,
     previous: Network | None,
     random_state: np.random.RandomState,
@@ -353,36 +318,40 @@ def start_network(
     """
     if previous is not None and settings.partial:
         return previous.copy()
-    head = data.problem.head()
+    head, seed = data.problem.head(), parameters.random_state
     sizes = [data.x.shape[1], *parse_hidden_sizes(parameters.hidden_layer_sizes), head.units]
     if previous is None:
         init = draw_uniform(parameters.activation, random_state, len(sizes) - 2)
     else:
-        _check_continuation(previous, sizes, parameters)
+        for name, before, now in (
+            ("sizes", previous.sizes, sizes),
+            ("standardize", previous.standardize, parameters.standardize),
+        ):
+            if before != now:
+                raise ArgumentError(
+                    f"warm_start=True continues a network with {name}={before}, and X, y and the parameters ask for "
+                    f"{now} now; give warm_start=False to start anew"
+                )
         init = take_layers((to_host(w), to_host(b)) for w, b in previous.layers)
-    dtype, backend = choose_dtype(parameters, data.dtype), choose_backend(parameters, data.home)
-    seed = int(random_state.randint(2**31 - 1)) if np.any(parameters.dropout) else 0
-    network = make_network(parameters, sizes, head, init, backend, dtype, seed)
+    network = Network(
+        sizes,
+        activation=parse_hidden_activation(parameters.activation, len(sizes) - 2),
+        output_activation=head.activation,
+        cost=head.cost,
+        task=head.task,
+        init=init,
+        dropout=parameters.dropout,
+        standardize=parameters.standardize,
+        backend=choose_backend(parameters, data.home),
+        dtype=data.dtype if parameters.dtype is None else parameters.dtype,
+        seed=int(random_state.randint(2**31 - 1)) if np.any(parameters.dropout) else 0,
+    )
+    provenance = network.provenance._replace(seed=int(seed) if isinstance(seed, (int, np.integer)) else None)
     network.feature_names = data.feature_names
-    if previous is not None:
-        network.value = network.value._replace(provenance=previous.provenance)
-        if previous.scaling is not None:
-            network.scaling = previous.scaling
+    network.value = network.value._replace(provenance=provenance if previous is None else previous.provenance)
+    if previous is not None and previous.scaling is not None:
+        network.scaling = previous.scaling
     return network
-
-
-def _check_continuation(network: Network, sizes: list[int], parameters: Parameters) -> None:
-    """Refuse to continue a network of other sizes, or with another scaling of its inputs."""
-    if sizes != network.sizes:
-        raise ArgumentError(
-            f"warm_start=True continues a network of the sizes {network.sizes}, but X, y and hidden_layer_sizes now "
-            f"ask for {sizes}; give warm_start=False to start anew"
-        )
-    if parameters.standardize != network.standardize:
-        raise ArgumentError(
-            f"warm_start=True continues a network with standardize={network.standardize}, and "
-            f"standardize={parameters.standardize} now; give warm_start=False to start anew"
-        )
 
 
 # Examples and jobs
@@ -417,8 +386,9 @@ def _open_part(data: FitData, network: Network, name: str) -> Data:
 
 
 def make_job(
+    member: Parameters,
     network: Network,
-    settings: FitSettings,
+    settings: Settings,
     data: FitData,
     examples: Data,
     last: Mapping[str, Any],
@@ -428,12 +398,10 @@ def make_job(
 
     Parameters
     ----------
-    network
-        The network, which owns the job.
-    settings
-        How to train.
-    data
-        The checked arguments of the fit.
+    member, network
+        The estimator of the network, which has its callbacks, and the network, which owns the job.
+    settings, data
+        How to train, and the checked arguments of the fit.
     examples
         Its examples where the network computes, as `open_examples` returns them; several jobs may share them.
     last
@@ -441,40 +409,42 @@ def make_job(
     random_state
         Draws validation data and minibatches.
     """
-    problem, weight = data.problem, data.weight
+    checked, problem, weight, tally = settings.checked, data.problem, data.weight, read_tally(last)
     network.value = network.value._replace(scaling=examples.train.reader.scaling)
-    tally, alpha = read_tally(last), settings.alpha / (1.0 if weight is None else float(weight.max()))
-    if settings.early_stopping:
-        if settings.early_stopping == "score":
-            settings = replace(settings, early_stopping="loss" if settings.by_steps else problem.watched)
-        if examples.validation is None:
-            examples = split_off_validation(examples, data, settings.validation_fraction, random_state)
-    if settings.bootstrap:
+    watched = checked.early_stopping or None
+    if watched and examples.validation is None:
+        examples = split_off_validation(examples, data, checked.validation_fraction, random_state)
+    if watched == "score":
+        watched = "loss" if settings.by_steps else problem.watched
+    if getattr(checked, "bootstrap", False):
         examples = resample(examples, random_state)
     source: Any = examples.train  # by its rows
     validation: Any = examples.validation
-    n = len(source)
-    if settings.lines is None:
-        tally.begin_epochs(validates=validation is not None, early_stopping=settings.early_stopping is not None)
+    n, batch_size = len(source), checked.batch_size
+    if not settings.by_lines:
+        tally.begin_epochs(validates=validation is not None, early_stopping=watched is not None)
+    if batch_size == "auto":
+        batch_size = min(200, n)
+    elif batch_size > n:
+        warn(f"Got `batch_size` less than 1 or larger than sample size. It is going to be clipped to {n}")
+        batch_size = n
     losses = [
         float if part is None else problem.cost_to_loss(network.value.model, part) for part in (source, validation)
     ]
-    rules = Convergence if settings.lines is None else LineConvergence
-    evaluations = [] if validation is None else [_make_evaluation(problem, validation)]
-    whole = needs_all_examples(settings.optimizer)
+    rules = LineConvergence if settings.by_lines else Convergence
     plan = Plan(
         epochs=settings.epochs,
-        batch_size=None if whole else _clip_batch_size(settings.batch_size, n),
+        batch_size=None if settings.by_steps else batch_size,
         optimizer=settings.optimizer,
-        lr=None if whole else settings.schedule,
-        sampling=shuffle_further(random_state, n) if settings.shuffle else IN_ORDER,
-        alpha=alpha,
+        lr=None if settings.by_steps else settings.schedule,
+        sampling=shuffle_further(random_state, n) if checked.shuffle else IN_ORDER,
+        alpha=checked.alpha / (1.0 if weight is None else float(weight.max())),
         callbacks=[
-            *evaluations,
-            rules(settings, tally, n, problem.score_name, *losses),
-            *settings.callbacks,
+            *([] if validation is None else [_make_evaluation(problem, validation)]),
+            rules(settings, watched, tally, n, problem.score_name, *losses),
+            *member.callbacks,
         ],
-        progress=settings.progress,
+        progress=checked.progress,
     )
     return Job(network.value, Data(source), plan, network)
 
@@ -509,26 +479,19 @@ def resample(examples: Data, random_state: np.random.RandomState) -> Data:
     return drawn
 
 
-def _clip_batch_size(batch_size: int | None, n: int) -> int:
-    """Return the batch size, or 200, but at most n."""
-    if batch_size is not None and batch_size > n:
-        warn(f"Got `batch_size` less than 1 or larger than sample size. It is going to be clipped to {n}")
-    return min(200 if batch_size is None else batch_size, n)
-
-
 def _make_evaluation(problem: Problem, validation: Stored) -> Evaluate:
     """Make the callback that computes the cost on validation data, and scikit-learn's score, on the host."""
     to_numpy = validation.reader.backend.to_numpy
     weight = validation.weight
 
-    def measure_predictions(y: Array, a: Array, task: str, xp: Namespace) -> tuple[Array, Array]:
-        return predictions(y, problem.task, xp), predictions(a, problem.task, xp)
-
-    def score(parts: Sequence[tuple[Array, ...]], sizes: Sequence[int], backend: Backend) -> float:
-        y_true, y_pred = (np.concatenate([to_numpy(block) for block in column]) for column in zip(*parts))
+    def score(y_true: Array, y_pred: Array) -> float:
+        y_true, y_pred = to_numpy(y_true), to_numpy(y_pred)
         return problem.score(y_true, y_pred, weight) if np.isfinite(y_pred).all() else np.nan
 
-    metric = Metric(problem.score_name, measure_predictions, score, better="max")
+    def measure(y: Array, a: Array, task: str, xp: Namespace) -> tuple[Array, ...]:  # with a loss of one's own, the
+        return predictions(y, problem.task, xp), predictions(a, problem.task, xp)  # network infers another task
+
+    metric = of_function(score)._replace(name=problem.score_name, measure=measure, better="max")
     return Evaluate("validation", validation, [metric])
 
 
@@ -557,8 +520,8 @@ def settle(jobs: Sequence[Job], diverged: Mapping[int, DivergenceError]) -> dict
     failures: dict[int, ValueError] = {}
     for k, error in diverged.items():
         convergence = find_convergence(jobs[k].plan)
-        if convergence.settings.early_stopping and convergence.best_layers is not None:
-            convergence.record_divergence()
+        if convergence.watched and convergence.best_layers is not None:
+            convergence.record(math.nan)
             warn(f"Stopped, and went back to the best weights: {error}", ConvergenceWarning)
         else:
             failures[k] = ValueError(
@@ -573,26 +536,18 @@ def settle(jobs: Sequence[Job], diverged: Mapping[int, DivergenceError]) -> dict
 
 ATTRIBUTES = (
     *("network_", "classes_", "n_features_in_", "feature_names_in_", "_home", "_labels", "estimators_", "_ensemble"),
-    *TALLY_ATTRIBUTES,
+    *(field.name for field in fields(Tally)),
 )
 
 
 def list_attributes(job: Job, data: FitData) -> dict[str, Any]:
     """List the fitted attributes of an estimator of one network, without those that do not apply."""
-    tally = find_convergence(job.plan).tally
-    return join_attributes(job.owner, data.home, data.feature_names, data.problem.labels, tally)
-
-
-def join_attributes(
-    network: Network, home: Backend, feature_names: np.ndarray | None, labels: Labels | None, tally: Tally
-) -> dict[str, Any]:
-    """Make the fitted attributes out of their parts."""
-    attributes: dict[str, Any] = {"network_": network, "_home": home, "n_features_in_": network.sizes[0]}
-    if feature_names is not None:
-        attributes["feature_names_in_"] = feature_names
-    if labels is not None:
+    attributes: dict[str, Any] = {"network_": job.owner, "_home": data.home, "n_features_in_": job.owner.sizes[0]}
+    if data.feature_names is not None:
+        attributes["feature_names_in_"] = data.feature_names
+    if (labels := data.problem.labels) is not None:
         attributes |= {"_labels": labels, "classes_": labels.classes}
-    return attributes | write_tally(tally)
+    return attributes | find_convergence(job.plan).tally.list_attributes()
 
 
 def assign_attributes(estimator: AnyEstimator, attributes: Mapping[str, Any]) -> AnyEstimator:

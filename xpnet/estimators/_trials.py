@@ -202,7 +202,7 @@ def train_trials(
         for k, (trial, job, data, estimator) in enumerate(group):
             if k in errors:
                 yield trial, errors[k], seconds
-            elif interrupt is None or find_convergence(job.plan).tally.n_iter > 0:
+            elif interrupt is None or find_convergence(job.plan).tally.n_iter_ > 0:
                 assign_attributes(find_last(estimator), list_attributes(job, data))
                 yield trial, estimator, seconds
         if interrupt is not None:
@@ -242,7 +242,7 @@ def prepare_trial(trial: Trial, take: Take, transformers: str, shared: dict[Any,
     random_state = make_random_state(perceptron.random_state)
     network = start_network(perceptron, settings, data, None, random_state)
     examples = share(("examples", *key), lambda: open_examples(data, network))
-    return make_job(network, settings, data, examples, {}, random_state), data, estimator
+    return make_job(perceptron, network, settings, data, examples, {}, random_state), data, estimator
 
 
 def divide(trials: Sequence[Trial], workers: int) -> list[list[Trial]]:

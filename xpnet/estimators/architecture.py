@@ -14,9 +14,8 @@ from xpnet.core.activations import ACTIVATIONS, Activation
 from xpnet.core.costs import COSTS, Cost
 from xpnet.core.initializers import Initializer
 from xpnet.errors import ArgumentError
-from xpnet.estimators._parameters import Parameters, is_called
+from xpnet.estimators._parameters import is_called
 from xpnet.estimators.inputs import name_place
-from xpnet.network.network import Network
 from xpnet.value import structure
 from xpnet.value.structure import Task
 
@@ -24,10 +23,9 @@ __all__ = [
     "ACTIVATION_NAMES",
     "Head",
     "choose_backend",
-    "choose_dtype",
     "draw_uniform",
     "is_elsewhere",
-    "make_network",
+    "parse_hidden_activation",
     "parse_hidden_sizes",
     "parse_loss",
     "require_place",
@@ -46,35 +44,6 @@ class Head(NamedTuple):
     activation: str | Activation
     cost: Cost
     task: Task | None  # None: inferred from the output layer
-
-
-def make_network(
-    parameters: Parameters,
-    sizes: Sequence[int],
-    head: Head,
-    init: Initializer,
-    backend: Backend,
-    dtype: str,
-    seed: int = 0,
-) -> Network:
-    """Make a network with layers of the given sizes. It names `random_state` as its seed, if that is a number."""
-    network = Network(
-        sizes,
-        activation=parse_hidden_activation(parameters.activation, len(sizes) - 2),
-        output_activation=head.activation,
-        cost=head.cost,
-        task=head.task,
-        init=init,
-        dropout=parameters.dropout,
-        standardize=parameters.standardize,
-        backend=backend,
-        dtype=dtype,
-        seed=seed,
-    )
-    state = parameters.random_state
-    whole = int(state) if isinstance(state, (int, np.integer)) else None
-    network.value = network.value._replace(provenance=network.provenance._replace(seed=whole))
-    return network
 
 
 def parse_hidden_sizes(value: Any) -> list[int]:
@@ -122,11 +91,6 @@ def parse_loss(loss: Any) -> Cost:
             "levels; predict_quantiles returns all of them"
         )
     return cost
-
-
-def choose_dtype(parameters: Parameters, dtype_of_inputs: str) -> str:
-    """Choose the dtype to compute in: the parameter, or else that of X, its own."""
-    return dtype_of_inputs if parameters.dtype is None else structure.parse_dtype(parameters.dtype)
 
 
 def follows_inputs(parameters: Any) -> bool:

@@ -10,6 +10,7 @@ from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from xpnet._names import explain_unknown
 from xpnet.backends import backend_of, is_foreign, to_host
 from xpnet.backends.base import Backend
 from xpnet.core.arrays import Array, Namespace
@@ -118,14 +119,16 @@ class BaseLearner(FitMixin, BaseModel):
 
     def set_params(self: AnyLearner, **parameters: Any) -> AnyLearner:
         """Set parameters, and settings of an optimizer or schedule by names such as solver__weight_decay."""
-        names = self.get_params(deep=False)
-        nested = {
-            name: value for name, value in parameters.items() if name.partition("__")[0] in names and "__" in name
-        }
+        own = self.get_params(deep=False)
+        nested = {path: value for path, value in parameters.items() if "__" in path and path.partition("__")[0] in own}
         super().set_params(**{name: value for name, value in parameters.items() if name not in nested})
         for path, value in nested.items():
+            if path not in (known := self.get_params()):
+                raise ArgumentError(
+                    explain_unknown("the setting of a parameter", path, [name for name in known if "__" in name])
+                )
             name, _, setting = path.partition("__")
-            setattr(self, name, replace_field(name, getattr(self, name), setting, value))
+            setattr(self, name, replace_field(getattr(self, name), setting, value))
         return self
 
     # Predicting
