@@ -801,26 +801,6 @@ def test_a_training_that_lacks_an_argument_is_refused(halfway):
 
 
 @pytest.mark.parametrize(
-    ("where", "value", "message"),
-    [
-        ((), {}, r"the tally must have \['n_iter', 'n_seen',"),
-        (("loss_curve",), 0.5, r"tally\.loss_curve=0\.5 must be a list"),
-        (("validates",), True, r"tally\.validates=True must be False in this fit"),
-    ],
-)
-def test_a_forged_tally_of_a_fit_is_refused(tmp_path, where, value, message):
-    from xpnet.estimators import MLPClassifier
-
-    path, data = tmp_path / "fit", (np.arange(12.0).reshape(6, 2), [0, 1] * 3)
-    fit = MLPClassifier((2,), max_iter=1, n_iter_no_change=1, random_state=0).fit
-    with pytest.warns(match="Maximum iterations"):
-        fit(*data, checkpoint=path)
-    forge(path, put("training", "callbacks", 0, "values", "tally", *where, value=value))
-    with pytest.raises(CheckpointError, match=message):
-        fit(*data, checkpoint=path, resume=True)
-
-
-@pytest.mark.parametrize(
     ("name", "value", "message"),
     [
         ("rows", [0, 1, 2, 3, 4, 4], r"the rows of an order must be 0, 1, 2, \.\.\. in any order"),
