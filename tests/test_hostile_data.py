@@ -610,15 +610,11 @@ def test_what_is_no_source_is_refused(on_numpy: Network) -> None:
         def __len__(self) -> int:
             return -1
 
-    data = {
-        "memoryview": lambda: memoryview(X),
-        "Negative": lambda: Negative(X[0], 1),
-        "csr_array": REFUSED["sparse"][0],
-    }
-    with pytest.raises(
-        TypeError, match=rf"^train_data is of type {kind}.*; give a tuple \(X, y\) of arrays, a sequence"
-    ):
-        trained(on_numpy, data[kind]())
+    message = r"^train_data is of type {}.*; give a tuple \(X, y\) of arrays, a sequence of"
+    data = {"memoryview": memoryview(X), "Negative": Negative(X[0], 1), "csr_array": REFUSED["sparse"][0]()}
+    for kind, one in data.items():
+        with pytest.raises(TypeError, match=message.format(kind)):
+            trained(on_numpy, one)
 
 
 # Estimators, which leave the checks of what NumPy reads to scikit-learn
