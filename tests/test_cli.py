@@ -484,11 +484,11 @@ def test_nothing_from_a_file_acts_on_the_terminal(capsys, monkeypatch, folder):
 
 @needs_tables
 def test_classes_that_are_formulas_are_named(capsys, folder):
-    Path("t.csv").write_text("x,y\n" + "1,=A1+1\n2,usual\n" * 9)
+    Path("t.csv").write_text("x,y\n" + "1,=A1+1\n2,usual\n3,-1\n" * 9)
     run(capsys, "train", "t.csv", "--target", "y", "--epochs", 1, "--members", 1, "--save", "net")
     _, out, err = run_command(capsys, "predict", "net", "t.csv")
     assert err == "xpnet: a spreadsheet may compute these classes: '=A1+1'\n"
-    assert {line.split(",")[0] for line in out[1:]} <= {"=A1+1", "usual"}
+    assert {line.split(",")[0] for line in out[1:]} <= {"=A1+1", "usual", "-1"}
 
 
 def test_the_version_is_a_line(capsys):

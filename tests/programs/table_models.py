@@ -22,7 +22,7 @@ from .world import Failure, Interrupted, assert_close, new_path, to_host
 
 OPERATIONS: dict[str, Operation] = {}
 operation = partial(register, OPERATIONS)
-TEXTS = ("text", "category", "declared number", "code", "mixture")
+TEXTS = ("text", "category", "declared number", "code")
 PERIODS = {"year": 365.2425, "week": 7.0, "day": 1.0}  # in days
 ROUNDING = 2e-5  # of float32, in which networks of tables compute
 
@@ -83,15 +83,6 @@ def make_codes(rng: np.random.Generator, n: int, holes: bool) -> Any:
     return punch(values, rng, holes, None)
 
 
-def mix_cells(rng: np.random.Generator, n: int, holes: bool) -> Any:
-    """Texts, and a few cells of which some equal each other."""
-    values = np.array(["cat", "dog"], object)[np.arange(n) % 2]
-    others = [1, 1.0, True, "1", "True", np.float32(0.1), 0.1, float(np.float32(0.1)), False, 0, -0.0, np.int8(1)]
-    for row in range(n - n // 3, n):
-        values[row] = others[rng.integers(len(others))]
-    return punch(values, rng, holes, None)
-
-
 def make_truth(rng: np.random.Generator, n: int, holes: bool) -> Any:
     return np.arange(n) % 3 == 0
 
@@ -125,7 +116,6 @@ COLUMNS: dict[str, Callable[[np.random.Generator, int, bool], Any]] = {
     "category": make_categories,
     "declared number": declare_numbers,
     "code": make_codes,
-    "mixture": mix_cells,
     "truth": make_truth,
     "date": make_dates,
     "written date": write_dates,
@@ -159,8 +149,7 @@ def to_array(table: Any) -> np.ndarray:
 def list_containers(table: Any) -> list[Callable[[Any], Any]]:
     """List the containers that keep the cells of a table, and what is declared of them."""
     kinds = kinds_of(table)
-    others = [] if "mixture" in kinds else [to_arrow] if "declared number" in kinds else [to_arrow, to_polars]
-    return [*others, renumber, copy.copy]
+    return [to_arrow, *([] if "declared number" in kinds else [to_polars]), renumber, copy.copy]
 
 
 # The encoder

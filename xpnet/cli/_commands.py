@@ -3,6 +3,7 @@
 import argparse
 import csv
 import io
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -91,7 +92,8 @@ def run_predict(options: argparse.Namespace) -> None:
     else:
         x = read_inputs(options.file, net)
     columns = _predict(model, net, x, options.interval)
-    if formulas := [label for label in find_labels(net) or () if label.startswith(("=", "+", "-", "@", "\t", "\r"))]:
+    formulas = [label for label in find_labels(net) or () if re.match(r"[=+\-@\t\r](?![\d.]+$)", label)]
+    if formulas:
         _print_remarks([f"a spreadsheet may compute these classes: {list_names(formulas)}"])
     if options.novelty:
         columns["novelty"] = np.where(unseen, 1.0, model.backend.to_numpy(model.novelty(x)))
