@@ -650,7 +650,7 @@ def make_subjects(digits):
     columns = (
         CategoryColumn("sex", ("f", "m"), True, False),
         NumberColumn("bill", 40.0, True),
-        DateColumn("seen", 14000.0, False, "", False, ("year", "day")),
+        DateColumn("seen", 14000.0, False, waves=("year", "day")),
     )
     table = Network([len(name_inputs(columns)), 8, 1], task="regression", seed=0)
     table.feature_names, table.notes = name_inputs(columns), {"columns": to_plain(columns)}

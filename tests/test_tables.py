@@ -116,7 +116,6 @@ def test_classes_are_texts_and_few_whole_numbers_in_order(values, labels):
         assert [labels[k] for k in targets.y] == [str(int(v)) if isinstance(v, float) else str(v) for v in values]
     else:
         assert (targets.y.dtype, targets.y.tolist()) == (np.float64, [*values])
-    assert not labels or labels == read(text, task="classification")[1].labels
 
 
 def test_codes_with_zeros_in_front_are_texts():
@@ -488,7 +487,7 @@ def test_values_that_training_did_not_know():
     known = frame(rare=[*"abc", *"d" * 9], sex=[*"mf" * 6], n=range(12))
     encoder = TableEncoder().fit(known)
     inputs = {name: k for k, name in enumerate(encoder.get_feature_names_out())}
-    message = r"^X has values that training did not have: missing in 'n' \(1\); unknown in 'sex' \(2\)$"
+    message = r"^X has values that training did not have, missing or unknown, in 'sex' \(2\), 'n' \(1\)$"
     with pytest.warns(UserWarning, match=message):
         x = encoder.transform(frame(rare=["e", "a", None, "d"], sex=["?", "m", "x", "f"], n=[1, None, 2, 3]))
     assert x[:, inputs["rare (rare)"]].tolist() == [1, 1, 1, 0]
@@ -587,7 +586,7 @@ def test_what_has_bins():
         *("sex=m", "kind=a", "kind=b", "kind=c"),
     ]
     new = table.head(3).assign(day=["2023-12-31", "2024-01-02 12:00", None], sex=["m", "f", "?"])
-    with pytest.warns(UserWarning, match=r"did not have: missing in 'day' \(1\); unknown in 'sex' \(1\)$"):
+    with pytest.warns(UserWarning, match=r"did not have, missing or unknown, in 'day' \(1\), 'sex' \(1\)$"):
         x = dict(zip(encoder.get_feature_names_out(), encoder.transform(new).T))
     assert x["sex=m"].tolist() == [1, -1, 0]
     assert [x[f"day (2024-01-0{k} to 2024-01-0{k + 1})"].tolist() for k in (1, 2)] == [[-1, 1, 1], [0, 0.5, 1]]
@@ -616,8 +615,8 @@ def test_columns_are_learnt_from_their_rows_alone(bins):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"min_frequency": 1.5}, "min_frequency=1.5 must be a number of rows, a fraction of them between 0 and 1, or"),
-        ({"max_categories": 1}, "max_categories=1 must be a whole number of at least 2, or None"),
+        ({"min_frequency": 1.5}, "min_frequency=1.5 must be above 0 and below 1; or a number of rows, or"),
+        ({"max_categories": 1}, "max_categories=1 must be a whole number of at least 2"),
         *(({"bins": n}, f"bins={n!r} must be ") for n in (1, True, 8.0)),
         ({"categories": "a, b"}, "categories='a, b' must be a sequence of names, as in ['a', 'b']"),
         ({"categories": ["sexes"]}, "categories names 'sexes', but X has the columns 'id', 'sex'"),

@@ -107,15 +107,6 @@ class Cells(NamedTuple):
         """Make an error about a value."""
         return ArgumentError(f"{self.table} holds {self.quote(value)}, {problem}")
 
-    def equals(self, other: Cells, rows: np.ndarray) -> bool:
-        """Tell whether two columns hold the same in these rows."""
-        if self.numbers is not None and other.numbers is not None:
-            return np.array_equal(self.numbers[rows], other.numbers[rows], equal_nan=True)
-        if not (self.is_text and other.is_text):
-            return False
-        mine, others = (np.array([*cells.values, None], object)[cells.codes[rows]] for cells in (self, other))
-        return bool((mine == others).all())
-
     def spread(self, values: Sequence[float] | np.ndarray) -> np.ndarray:
         """Give each row its number, from a number for each of the different values; NaN where it is missing."""
         return np.append(np.asarray(values, np.float64), np.nan)[self.codes]
@@ -478,10 +469,9 @@ def read_dates(cells: Cells, date_format: str) -> Dates:
 
 def _has_zones(cells: Cells, texts: Sequence[str]) -> bool:
     """Tell whether dates as in 2024-12-31 have time zones; refuse a mixture."""
-    zones = [(match := ISO_PATTERN.fullmatch(text)) is not None and bool(match["zone"]) for text in texts]
-    if len({*zones}) == 2:
-        without, zoned = (texts[zones.index(has_zone)] for has_zone in (False, True))
-        raise cells.error(without, f"without a time zone, and {cells.quote(zoned)}; write all alike")
+    zones = [bool(match and match["zone"]) for match in map(ISO_PATTERN.fullmatch, texts)]
+    if any(zones) and not all(zones):
+        raise cells.error(texts[zones.index(False)], "without a time zone, and others have one; write all alike")
     return any(zones)
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import copy
-import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from xpnet._checks import install_command, list_names, warn
+from xpnet._checks import count, in_range, install_command, list_names, warn
 from xpnet.backends import to_host
 from xpnet.data.conversion import refuse_masks_and_units
 from xpnet.errors import ArgumentError
@@ -19,11 +18,8 @@ from xpnet.network.ensemble import Ensemble
 from xpnet.network.network import Network
 from xpnet.tables._cells import find_declared, find_marks
 from xpnet.tables.columns import (
-    DroppedColumn,
     Encoded,
-    Limits,
     check_bins,
-    check_columns,
     encode_columns,
     from_plain,
     learn_columns,
@@ -239,24 +235,17 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         cells = open_columns(frame, "X", {*self.categories, *find_declared(frame)})
         return Features("X", cells, find_marks(cells.values()), np.arange(len(frame)))
 
-    def _limits(self) -> Limits:
+    def _limits(self) -> tuple[Any, int | None]:
+        """Check when values of texts are rare, and the names of categories."""
         least, most = self.min_frequency, self.max_categories
         if isinstance(least, (float, np.floating)):
-            least = float(least)
-            fits = 0 < least < 1
-        else:
-            fits = least == "auto" if isinstance(least, str) else _is_whole(least) and least >= 1
-        if not fits:
-            raise ArgumentError(
-                f"min_frequency={self.min_frequency!r} must be a number of rows, a fraction of them between 0 and 1, "
-                'or "auto"'
-            )
-        if most is not None and not (_is_whole(most) and most >= 2):
-            raise ArgumentError(f"max_categories={most!r} must be a whole number of at least 2, or None")
-        if isinstance(self.categories, str) or not isinstance(self.categories, Collection):
-            names = re.split(r"\s*,\s*", self.categories) if isinstance(self.categories, str) else ["year"]
+            least = in_range("min_frequency", least, 0, 1, 'or a number of rows, or "auto"', includes_low=False)
+        elif not (isinstance(least, str) and least == "auto"):
+            count("min_frequency", least, 1)
+        if isinstance(self.categories, str):
+            names = [name.strip() for name in self.categories.split(",")]
             raise ArgumentError(f"categories={self.categories!r} must be a sequence of names, as in {names}")
-        return Limits(least, most)
+        return least, None if most is None else count("max_categories", most, 2)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -266,16 +255,11 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return tags
 
 
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-
-
 def encode_table(encoder: TableEncoder, X: Any) -> Encoded:
     """Encode a table, and warn of values of a kind that `fit` did not have, unless they are rows of a file."""
     check_is_fitted(encoder)
     columns, X = from_plain(encoder.columns_), check_table(encoder, X, reset=False)
     if isinstance(X, Features):
-        check_columns([column for column in columns if not isinstance(column, DroppedColumn)], [*X.cells], X.table)
         return encode_columns(columns, X.cells, X.marks.decimal).take(X.rows)
     encoded = encode_columns(columns, read_frame(columns, _to_frame(X), "X"))
     for line in encoded.describe("X"):

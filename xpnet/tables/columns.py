@@ -8,7 +8,8 @@ pandas alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple
@@ -19,7 +20,6 @@ from xpnet._checks import count, list_names, truncate
 from xpnet.errors import ArgumentError
 from xpnet.tables._cells import (
     Cells,
-    Dates,
     Marks,
     Numbers,
     Texts,
@@ -35,7 +35,6 @@ from xpnet.tables._cells import (
 
 __all__ = [
     "BINS",
-    "LIMITS",
     "WAVES",
     "Bins",
     "CategoryColumn",
@@ -43,10 +42,8 @@ __all__ = [
     "DateColumn",
     "DroppedColumn",
     "Encoded",
-    "Limits",
     "NumberColumn",
     "check_bins",
-    "check_columns",
     "choose_input_dtype",
     "count_inputs",
     "encode_columns",
@@ -63,62 +60,39 @@ BINS = 32  # of a column of numbers; a good number
 WAVES = {"year": 365.2425, "week": 7.0, "day": 1.0}  # periods in days
 
 
-class Limits(NamedTuple):
-    """When values of texts are rare: in fewer rows than `min_frequency`, or not among the most frequent ones.
+class Encoded(NamedTuple):
+    """The inputs that a table becomes, (n, n_in), and which of its values are of a kind that training did not have.
 
-    Those are `max_categories`. As in scikit-learn, `min_frequency` is a number of rows, or as a float a fraction of
-    them. "auto" is 3 % of the rows, at most 40 of them. A value in a single row is always rare.
+    They are missing, where none were in training, or unknown texts, where training had no rare ones that would stand
+    for them: (n,) of bool by the names of columns.
     """
 
-    min_frequency: int | float | str = "auto"
-    max_categories: int | None = 40
-
-    def least(self, n: int) -> float:
-        """Return the number of rows of n that makes a value usual."""
-        if isinstance(self.min_frequency, str):
-            return max(min(0.03 * n, 40), 2)
-        return max(self.min_frequency * n if isinstance(self.min_frequency, float) else self.min_frequency, 2)
-
-
-LIMITS = Limits()
-
-
-class Unseen(NamedTuple):
-    """Which values of a column are of a kind that training did not have, (n,) of bool."""
-
-    missing: np.ndarray  # none were missing in training
-    unknown: np.ndarray  # texts, where training had no rare ones that would stand for them
-
-
-class Encoded(NamedTuple):
-    """The inputs that a table becomes, (n, n_in), and which of its values are of a kind that training did not have."""
-
     x: np.ndarray
-    unseen: dict[str, Unseen]  # by the names of columns
+    unseen: dict[str, np.ndarray]
 
     def take(self, rows: np.ndarray) -> Encoded:
         """Return some of the rows."""
-        return Encoded(self.x[rows], {name: Unseen(*(part[rows] for part in one)) for name, one in self.unseen.items()})
+        return Encoded(self.x[rows], {name: unseen[rows] for name, unseen in self.unseen.items()})
 
     @property
     def rows(self) -> np.ndarray:
         """Which rows have such a value, (n,) of bool."""
-        return np.any([part for unseen in self.unseen.values() for part in unseen], axis=0)
+        return np.any([*self.unseen.values()], axis=0)
 
     def describe(self, table: str) -> list[str]:
-        """Say in a line how many values there are of which kind; nothing if there are none.
+        """Say in a line how many such values there are; nothing if there are none.
 
         Examples
         --------
-        >>> Encoded(np.ones((2, 1)), {"kind": Unseen(np.array([False, True]), np.array([True, False]))}).describe("X")
-        ["X has values that training did not have: missing in 'kind' (1); unknown in 'kind' (1)"]
+        >>> Encoded(np.ones((2, 1)), {"kind": np.array([False, True])}).describe("X")
+        ["X has values that training did not have, missing or unknown, in 'kind' (1)"]
         """
-        counts = {
-            kind: [f"{name!r} ({n:,})" for name, unseen in self.unseen.items() if (n := getattr(unseen, kind).sum())]
-            for kind in Unseen._fields
-        }
-        parts = [f"{kind} in {', '.join(words[:12])}" for kind, words in counts.items() if words]
-        return [f"{table} has values that training did not have: {'; '.join(parts)}"] if parts else []
+        words = [f"{name!r} ({n:,})" for name, unseen in self.unseen.items() if (n := unseen.sum())]
+        return (
+            [f"{table} has values that training did not have, missing or unknown, in {', '.join(words[:12])}"]
+            if words
+            else []
+        )
 
 
 @dataclass(frozen=True)
@@ -136,16 +110,16 @@ class Bins:
 
     @classmethod
     def learn(cls, values: np.ndarray, n: int) -> Bins | None:
-        """Learn at most n bins from numbers, NaN where they are missing; None for n = 0.
+        """Learn at most n bins from numbers; None for n = 0.
 
         Examples
         --------
-        >>> Bins.learn(np.array([0.0, 0.0, 0.0, 1.0, 2.0, np.nan]), 32)
+        >>> Bins.learn(np.array([0.0, 0.0, 0.0, 1.0, 2.0]), 32)
         Bins(scale=1.0, edges=(0.0, 1.0, 2.0))
         """
         if n == 0:
             return None
-        values = np.sort(values[~np.isnan(values)])
+        values = np.sort(values)
         low, q1, q3, high = _quantiles(values, 4)[[0, 1, 3, 4]]
         scale = float(q3 - q1 or (high - low) / 2) or 1.0
         edges = np.unique(_quantiles(values, n)).tolist()
@@ -164,15 +138,17 @@ class Bins:
         encoded[np.arange(len(values)), bins] = np.clip((values - edges[bins]) / widths[bins], -1, 2)
         return [scaled, encoded]
 
-    def name_inputs(self, name: str, format_edges: Callable[[Sequence[float]], list[str]]) -> list[str]:
+    def name_inputs(self, name: str, format_edge: Callable[[float], str]) -> list[str]:
         """Return the names of the inputs of the column with this name.
 
         Examples
         --------
-        >>> Bins(1.0, (0.0, 1.5, 7.0)).name_inputs("children", _format_numbers)
+        >>> Bins(1.0, (0.0, 1.5, 7.0)).name_inputs("children", "{:.6g}".format)
         ['children (scaled)', 'children (0 to 1.5)', 'children (1.5 to 7)']
         """
-        edges = format_edges(self.edges)
+        edges = [*map(format_edge, self.edges)]
+        if len({*edges}) < len(edges):  # so many digits are not enough
+            edges = [*map(repr, self.edges)]
         return [f"{name} (scaled)", *(f"{name} ({low} to {high})" for low, high in pairwise(edges))]
 
     def describe(self) -> str:
@@ -181,36 +157,44 @@ class Bins:
 
 
 @dataclass(frozen=True)
-class NumberColumn:
-    """A column of numbers."""
+class _MeasuredColumn:
+    """What columns of numbers and of dates share."""
 
-    kind: ClassVar[str] = "number"
     name: str
     median: float  # takes the place of missing values
     missing: bool  # whether an input marks them
+    bins: Bins | None = None  # None: the numbers stay as they are
+
+    def _encode(self, values: np.ndarray) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
+        """Return the numbers, those that are missing filled, (n,); inputs in blocks (n, k); and unseen ones, (n,)."""
+        missing = np.isnan(values)
+        filled = np.where(missing, self.median, values)
+        blocks = [filled[:, None]] if self.bins is None else self.bins.encode(filled, self.median)
+        return filled, [*blocks, *([missing[:, None]] if self.missing else [])], missing & (not self.missing)
+
+    def _name_inputs(self, plain: str, format_edge: Callable[[float], str]) -> list[str]:
+        names = [plain] if self.bins is None else self.bins.name_inputs(self.name, format_edge)
+        return [*names, *([f"{self.name} (missing)"] if self.missing else [])]
+
+    def _describe_missing(self, median: str) -> str:
+        return f"; missing values become {median}" + (", and are marked" if self.missing else "")
+
+
+@dataclass(frozen=True)
+class NumberColumn(_MeasuredColumn):
+    """A column of numbers."""
+
+    kind: ClassVar[str] = "number"
     unit: str = ""  # "%" if that was written
     decimal: str = ""  # the decimal mark of the table; nothing if no text showed it
     grouped: bool = False  # whether the other mark, "." or ",", separates thousands
-    bins: Bins | None = None  # None: the numbers stay as they are
-
-    @classmethod
-    def learn(
-        cls, name: str, values: Numbers, rows: np.ndarray, marks: Marks, n_bins: int
-    ) -> NumberColumn | DroppedColumn:
-        """Learn from some rows."""
-        numbers = values.values[rows]
-        if reason := _find_reason_to_drop(numbers, "{:g}".format):
-            return DroppedColumn(name, reason)
-        bins = Bins.learn(numbers, n_bins)
-        return cls(name, float(np.nanmedian(numbers)), bool(np.isnan(numbers).any()), values.unit, *marks, bins)
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """Names of the inputs."""
-        names = [self.name] if self.bins is None else self.bins.name_inputs(self.name, _format_numbers)
-        return (*names, f"{self.name} (missing)") if self.missing else tuple(names)
+        return tuple(self._name_inputs(self.name, "{:.6g}".format))
 
-    def encode(self, cells: Cells, marks: Marks) -> tuple[list[np.ndarray], Unseen]:
+    def encode(self, cells: Cells, marks: Marks) -> tuple[list[np.ndarray], np.ndarray]:
         """Return the inputs, in blocks (n, k), and which values are of a kind that training did not have."""
         marks = Marks(self.decimal, self.grouped) if self.decimal else marks
         values = read_numbers(number_truth(cells), marks, "it held numbers in training")
@@ -219,8 +203,7 @@ class NumberColumn:
             raise ArgumentError(
                 f"{cells.table} holds numbers {has[0]} in column {self.name!r}, and training had {has[1]}"
             )
-        filled, missing, unseen = fill(values.values, self.median, self.missing)
-        return [*_encode_numbers(filled, self), missing], unseen
+        return self._encode(values.values)[1:]
 
     def describe(self) -> str:
         """Describe what is done with the column.
@@ -231,44 +214,25 @@ class NumberColumn:
         'number, in 2 bins; missing values become 3.5'
         """
         words = ["number", *(["in %"] if self.unit else []), *([self.bins.describe()] if self.bins else [])]
-        return ", ".join(words) + _describe_missing(self.missing, f"{self.median:g}")
+        return ", ".join(words) + self._describe_missing(f"{self.median:g}")
 
 
 @dataclass(frozen=True)
-class DateColumn:
+class DateColumn(_MeasuredColumn):
     """A column of dates: days since 1970, and their place in the year, the week and the day."""
 
     kind: ClassVar[str] = "date"
-    name: str
-    median: float
-    missing: bool
-    format: str  # of texts, as in "%d.%m.%Y"; "ISO8601"
-    zoned: bool  # whether they have time zones; then they count in UTC
-    waves: tuple[str, ...]
-    bins: Bins | None = None  # of the days; None: they stay as they are
-
-    @classmethod
-    def learn(cls, name: str, values: Dates, rows: np.ndarray, n_bins: int) -> DateColumn | DroppedColumn:
-        """Learn from some rows."""
-        days = values.values[rows]
-        if reason := _find_reason_to_drop(days, _format_date):
-            return DroppedColumn(name, reason)
-        missing = np.isnan(days)
-        waves = tuple(wave for wave, period in WAVES.items() if np.ptp(days[~missing] / period % 1) > 0)
-        bins = Bins.learn(days, n_bins)
-        median = float(np.nanmedian(days))
-        return cls(name, median, bool(missing.any()), values.format, values.zoned, waves, bins)
+    format: str = ""  # of texts, as in "%d.%m.%Y"; "ISO8601"
+    zoned: bool = False  # whether they have time zones; then they count in UTC
+    waves: tuple[str, ...] = ()
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """Names of the inputs."""
         parts = (f"{self.name} ({wave}, {part})" for wave in self.waves for part in ("sine", "cosine"))
-        marks = (f"{self.name} (missing)",) if self.missing else ()
-        days = f"{self.name} (days since 1970)"
-        names = [days] if self.bins is None else self.bins.name_inputs(self.name, _format_dates)
-        return (*names, *marks, *parts)
+        return (*self._name_inputs(f"{self.name} (days since 1970)", _format_date), *parts)
 
-    def encode(self, cells: Cells, marks: Marks) -> tuple[list[np.ndarray], Unseen]:
+    def encode(self, cells: Cells, marks: Marks) -> tuple[list[np.ndarray], np.ndarray]:
         """Return the inputs, in blocks (n, k), and which values are of a kind that training did not have."""
         dates = read_dates(cells, self.format)
         if dates.zoned != self.zoned and not np.isnan(dates.values).all():
@@ -276,17 +240,16 @@ class DateColumn:
             raise ArgumentError(
                 f"the dates in column {self.name!r} of {cells.table} {has[0]}, and in training {has[1]}"
             )
-        filled, missing, unseen = fill(dates.values, self.median, self.missing)
-        angles = [2 * np.pi * filled[:, None] / WAVES[wave] for wave in self.waves]
-        waves = [part(angle) for angle in angles for part in (np.sin, np.cos)]
-        return [*_encode_numbers(filled, self), missing, *waves], unseen
+        days, blocks, unseen = self._encode(dates.values)
+        angles = [2 * np.pi * days[:, None] / WAVES[wave] for wave in self.waves]
+        return [*blocks, *(part(angle) for angle in angles for part in (np.sin, np.cos))], unseen
 
     def describe(self) -> str:
         """Describe what is done with the column."""
         written = f" as in {example_of(self.format)}" if self.format else ""
         days = f"days since 1970{f' ({self.bins.describe()})' if self.bins else ''}"
         parts = [days, *(f"place in the {wave}" for wave in self.waves)]
-        return f"date{written}: {', '.join(parts)}" + _describe_missing(self.missing, _format_date(self.median))
+        return f"date{written}: {', '.join(parts)}" + self._describe_missing(_format_date(self.median))
 
 
 class Lookup(NamedTuple):
@@ -311,26 +274,26 @@ class CategoryColumn:
 
     @classmethod
     def learn(
-        cls, name: str, texts: Texts, rows: np.ndarray, limits: Limits, signed: bool
+        cls, name: str, texts: Texts, rows: np.ndarray, limits: tuple[Any, int | None], signed: bool
     ) -> CategoryColumn | DroppedColumn:
         """Learn from some rows; two values that are all become one input if `signed`."""
-        codes = texts.codes[rows]
+        codes, (least, most) = texts.codes[rows], limits
+        n = len(codes)
+        least = min(0.03 * n, 40) if least == "auto" else least * n if isinstance(least, float) else least
         counts = np.bincount(codes + 1, minlength=len(texts.values) + 1)  # of missing values first
-        usual = [k for k in np.flatnonzero(counts) if counts[k] >= limits.least(len(codes))]
-        if limits.max_categories is not None and len(np.flatnonzero(counts)) > limits.max_categories:
-            usual = sorted(usual, key=lambda k: -counts[k])[: limits.max_categories - 1]
+        known = np.flatnonzero(counts)
+        usual = [k for k in known if counts[k] >= max(least, 2)]
+        if most is not None and len(known) > most:
+            usual = sorted(usual, key=lambda k: -counts[k])[: most - 1]
         values = tuple(sorted(texts.values[k - 1] for k in usual if k > 0))
-        column = cls(name, values, 0 in usual, len(usual) < len(np.flatnonzero(counts)))
+        column = cls(name, values, 0 in usual, len(usual) < len(known))
         if len(column.inputs) > 1:
-            return replace(column, signed=signed and column.has_two)
-        n = int(np.count_nonzero(counts[1:]))
-        rare = "another value in every row" if n == len(codes) else f"{n:,} rare values"
-        return DroppedColumn(name, f"always {truncate(values[0], 40)!r}" if values else rare if n else "no values")
-
-    @property
-    def has_two(self) -> bool:
-        """Whether there are two values, and none that are rare or missing."""
-        return len(self.values) == 2 and not (self.missing or self.rare)
+            return replace(column, signed=signed and len(values) == 2 == len(known))
+        if values:
+            return DroppedColumn(name, f"always {truncate(values[0], 40)!r}")
+        different = int(np.count_nonzero(counts[1:]))
+        rare = "another value in every row" if different == n else f"{different:,} rare values"
+        return DroppedColumn(name, rare if different else "no values")
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -359,13 +322,12 @@ class CategoryColumn:
         rows = np.eye(n + self.missing + self.rare + 1, dtype=np.float32)[:, :-1]  # the last row has no 1
         return Lookup(rows[:, 1:] - rows[:, :1] if self.signed else rows, places, n, n + self.missing)
 
-    def encode(self, cells: Cells, marks: Marks) -> tuple[list[np.ndarray], Unseen]:
+    def encode(self, cells: Cells, marks: Marks) -> tuple[list[np.ndarray], np.ndarray]:
         """Return the inputs, in blocks (n, k), and which values are of a kind that training did not have."""
         lookup = self.lookup
         places = [lookup.places.get(value, lookup.unknown) for value in cells.values]
         rows = np.array([*places, lookup.missing])[cells.codes]
-        is_missing, has_none = cells.codes < 0, rows == len(lookup.rows) - 1
-        return [lookup.rows[rows]], Unseen(has_none & is_missing, has_none & ~is_missing)
+        return [lookup.rows[rows]], rows == len(lookup.rows) - 1
 
     def describe(self) -> str:
         """Describe what is done with the column.
@@ -401,20 +363,6 @@ Column = NumberColumn | DateColumn | CategoryColumn | DroppedColumn
 COLUMN_KINDS: dict[str, Any] = {kind.kind: kind for kind in (NumberColumn, DateColumn, CategoryColumn, DroppedColumn)}
 
 
-def fill(values: np.ndarray, median: float, marks: bool) -> tuple[np.ndarray, np.ndarray, Unseen]:
-    """Put the median in place of missing values; return them (n,), which were missing (n, 1) if `marks`, and if not.
-
-    Examples
-    --------
-    >>> fill(np.array([1.0, np.nan]), 5.0, True)[:2]
-    (array([1., 5.]), array([[False],
-           [ True]]))
-    """
-    missing, none = np.isnan(values), np.zeros(len(values), bool)
-    filled = np.where(missing, median, values)
-    return filled, missing[:, None][:, : int(marks)], Unseen(none if marks else missing, none)
-
-
 def open_columns(frame: Any, table: str, categories: Collection[str] = ()) -> dict[str, Cells]:
     """Read the cells of the columns of a pandas DataFrame, by name; those of `categories` as categories."""
     return {
@@ -428,8 +376,8 @@ def learn_columns(
     columns: Mapping[str, Cells],
     rows: np.ndarray,
     marks: Marks,
-    limits: Limits = LIMITS,
-    bins: int = 0,
+    limits: tuple[Any, int | None],
+    bins: int,
 ) -> tuple[Column, ...]:
     """Learn from some rows of a table how its columns become inputs.
 
@@ -444,7 +392,7 @@ def learn_columns(
     marks
         How the numbers of the table are written, from `find_marks`.
     limits
-        When values of texts are rare.
+        When values of texts are rare: `min_frequency` and `max_categories` of `TableEncoder`.
     bins
         The largest number of bins of a column of numbers or dates; 0: they stay as they are.
 
@@ -456,12 +404,21 @@ def learn_columns(
     learnt: list[Column] = []
     for name, cells in columns.items():
         values = read_cells(cells, marks)
-        if isinstance(values, Numbers):
-            learnt.append(NumberColumn.learn(name, values, rows, marks, bins))
-        elif isinstance(values, Dates):
-            learnt.append(DateColumn.learn(name, values, rows, bins))
-        else:
+        if isinstance(values, Texts):
             learnt.append(CategoryColumn.learn(name, values, rows, limits, bins > 0))
+            continue
+        numbers = values.values[rows]
+        present = numbers[~np.isnan(numbers)]
+        if len(present) == 0 or (numbers == numbers[0]).all():
+            write = "{:g}".format if isinstance(values, Numbers) else _format_date
+            learnt.append(DroppedColumn(name, f"always {write(numbers[0])}" if len(present) else "no values"))
+            continue
+        measured = name, float(np.median(present)), len(present) < len(numbers), Bins.learn(present, bins)
+        if isinstance(values, Numbers):
+            learnt.append(NumberColumn(*measured, values.unit, *marks))
+        else:
+            waves = tuple(wave for wave, period in WAVES.items() if np.ptp(present / period % 1) > 0)
+            learnt.append(DateColumn(*measured, values.format, values.zoned, waves))
     names = name_inputs(learnt)
     if not names:
         reasons = "; ".join(f"{column.name!r}: {column.describe()}" for column in learnt[:12])
@@ -506,18 +463,14 @@ def choose_input_dtype(columns: Iterable[Column]) -> str:
 def read_frame(learnt: Iterable[Column], frame: Any, table: str) -> dict[str, Cells]:
     """Read the cells that inputs are made of from a pandas DataFrame, by their names."""
     used = [column for column in learnt if not isinstance(column, DroppedColumn)]
-    check_columns(used, list(frame.columns), table)
-    texts = [column.name for column in used if isinstance(column, CategoryColumn)]
-    return open_columns(frame[[column.name for column in used]], table, texts)
-
-
-def check_columns(used: Iterable[Column], names: Sequence[str], table: str) -> None:
-    """Refuse a table that lacks columns which inputs are made of."""
-    if lacking := [column.name for column in used if column.name not in names]:
+    present = [*frame.columns]
+    if lacking := [column.name for column in used if column.name not in {*present}]:
         raise ArgumentError(
             f"{table} lacks columns that the network was trained on: {list_names(lacking)}; it has the columns "
-            f"{list_names(names)}"
+            f"{list_names(present)}"
         )
+    texts = [column.name for column in used if isinstance(column, CategoryColumn)]
+    return open_columns(frame[[column.name for column in used]], table, texts)
 
 
 def name_inputs(columns: Iterable[Column]) -> tuple[str, ...]:
@@ -545,7 +498,7 @@ def to_plain(columns: Iterable[Column]) -> list[dict[str, Any]]:
     [{'kind': 'number', 'name': 'mass', 'median': 3.5, 'missing': False, 'unit': '', 'decimal': '',
       'grouped': False, 'bins': None}]
     """
-    return [{"kind": column.kind, **_to_plain(asdict(column))} for column in columns]
+    return [{"kind": column.kind, **json.loads(json.dumps(asdict(column)))} for column in columns]
 
 
 def from_plain(plain: Any) -> tuple[Column, ...]:
@@ -582,49 +535,10 @@ def check_bins(bins: Any) -> int:
     return n
 
 
-def _to_plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _to_plain(item) for name, item in value.items()}
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _find_reason_to_drop(values: np.ndarray, format_value: Callable[[float], str]) -> str:
-    """Say why numbers or dates, NaN where they are missing, do not tell rows apart; nothing if they do."""
-    if np.isnan(values).all():
-        return "no values"
-    return f"always {format_value(values[0])}" if (values == values[0]).all() else ""
-
-
 def _quantiles(values: np.ndarray, n: int) -> np.ndarray:
     """Return the n + 1 values of sorted ones (m,) that cut them into n equal parts."""
     return values[np.rint(np.linspace(0, len(values) - 1, n + 1)).astype(int)]
 
 
-def _encode_numbers(filled: np.ndarray, column: NumberColumn | DateColumn) -> list[np.ndarray]:
-    return [filled[:, None]] if column.bins is None else column.bins.encode(filled, column.median)
-
-
-def _format_numbers(numbers: Sequence[float]) -> list[str]:
-    """Format different numbers, with as many digits as tell them apart.
-
-    Examples
-    --------
-    >>> _format_numbers([20241229.0, 20241230.0, 20241231.5])
-    ['20241229', '20241230', '20241232']
-    """
-    texts: Iterable[list[str]] = ([f"{number:.{digits}g}" for number in numbers] for digits in range(6, 18))
-    return next(words for words in texts if len(set(words)) == len(numbers))
-
-
-def _format_dates(days: Sequence[float]) -> list[str]:
-    """Format different dates; with their days since 1970 if they are less than a second apart."""
-    texts = [_format_date(day) for day in days]
-    return texts if len(set(texts)) == len(days) else _format_numbers(days)
-
-
 def _format_date(days: float) -> str:
     return str(np.datetime64(round(days * 86400), "s")).removesuffix("T00:00:00")
-
-
-def _describe_missing(marked: bool, median: str) -> str:
-    return f"; missing values become {median}" + (", and are marked" if marked else "")

@@ -190,7 +190,8 @@ class Table(NamedTuple):
             targets = self._read_classes(target_cells)
         else:
             targets = self._read_reals(target_cells, marks)
-        if copies := [name for name in names if cells[name].equals(target_cells, targets.rows)]:
+        known = self.frame.iloc[targets.rows]
+        if copies := [name for name in names if known[name].equals(known[target])]:
             raise ArgumentError(
                 f"column {copies[0]!r} of {self.name} equals the target in every row, which would give the network the "
                 f"answer; leave it out with --ignore {copies[0]!r}"
@@ -268,15 +269,13 @@ class Table(NamedTuple):
 
     def _read_classes(self, cells: Cells, labels: Sequence[str] | None = None) -> Targets:
         """Return classes: by these labels, or numbers in increasing order, and texts in alphabetical order."""
-        if cells.numbers is not None:
+        is_numeric = cells.numbers is not None
+        if is_numeric:
             check_finite(cells.numbers, cells)
-            rows = self._find_rows(~np.isnan(cells.numbers), cells)
-            values, codes = np.unique(cells.numbers[rows], return_inverse=True)
-            texts = [label(float(value)) for value in values]
-        else:
-            rows = self._find_rows(cells.codes >= 0, cells)
-            texts = sorted(map(str, cells.values))
-            codes = np.array([texts.index(str(value)) for value in cells.values])[cells.codes[rows]]
+            cells = open_column(self.frame[cells.column], self.name, cells.column, as_text=True)
+        rows = self._find_rows(cells.codes >= 0, cells)
+        texts = sorted(map(str, cells.values), key=float if is_numeric else str)
+        codes = np.array([texts.index(str(value)) for value in cells.values])[cells.codes[rows]]
         if labels is None:
             self._check_classes(texts, len(codes), cells.column)
             labels = texts
@@ -318,18 +317,15 @@ def _has_classes(cells: Cells, task: str | None, marks: Marks) -> bool:
 
 
 def describe_columns(columns: Sequence[Column]) -> str:
-    """Say how many columns there are of which kind, and which are left out.
+    """Count the columns of each kind.
 
     Examples
     --------
     >>> describe_columns([DroppedColumn("id", "always 1")])
-    "left out 'id' (always 1)"
+    '1 left out'
     """
-    kinds = Counter(column.kind for column in columns if not isinstance(column, DroppedColumn))
-    plurals = {"number": "numbers", "category": "categories", "date": "dates"}
-    parts = [f"{n:,} {kind if n == 1 else plurals[kind]}" for kind, n in kinds.items()]
-    dropped = [f"{column.name!r} ({column.reason})" for column in columns if isinstance(column, DroppedColumn)]
-    return ", ".join([*parts, *([f"left out {', '.join(dropped)}"] if dropped else [])])
+    kinds = Counter(column.kind for column in columns)
+    return ", ".join(f"{n:,} {kind}" for kind, n in kinds.items())
 
 
 # Reading
@@ -442,11 +438,8 @@ def _count_fields(text: str, separator: str) -> list[int]:
 
 
 def _shows_points(frame: Any) -> bool:
-    """Tell whether a number that pandas has read has other than three decimal places, so its point is a decimal one."""
-    columns = [frame[column].dropna().head(1000).tolist() for column in frame.select_dtypes("float")]
-    return any(
-        not number.is_integer() and not re.search(r"\.\d{3}$", repr(number)) for part in columns for number in part
-    )
+    """Tell whether pandas has read numbers with decimal places, so that points are decimal marks."""
+    return any((frame[column].dropna() % 1).any() for column in frame.select_dtypes("float"))
 
 
 def _is_numeric(series: Any) -> bool:
