@@ -129,7 +129,7 @@ def test_bytes_stay_bytes(capsys, folder):
     other = Network.load("other")
     assert out[-1].startswith(f"Test accuracy: {other.accuracy((x[30:], y[30:])):.2%}")
     all_rows = run(capsys, "evaluate", "other", "x.npy", "--target", "y.npy")
-    assert all_rows[0].startswith(f"Accuracy on all 40 rows: {other.accuracy((x, y)):.2%}")
+    assert all_rows[0].startswith(f"All 40 rows: accuracy: {other.accuracy((x, y)):.2%}")
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_the_command_is_the_estimator(capsys, folder):
     assert saved[2].notes["score"] == f"Test {score}"
 
     out = run(capsys, "evaluate", "net", "pets.csv")
-    assert out[0].startswith(f"Accuracy on all 90 rows: {model.score(X, y):.2%} (")
+    assert out[0].startswith(f"All 90 rows: accuracy: {model.score(X, y):.2%} (")
     assert out[1] == f"Most of these rows were for training; on the others: Test {score}"
     out = run(capsys, "predict", "net", "pets.csv", "--keep", "id,kind", "--novelty")
     assert out[0] == "id,kind,prediction,probability,novelty"

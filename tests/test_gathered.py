@@ -265,7 +265,7 @@ def test_the_command_reads_npy_files(
         assert run_command(capsys, "train", "x.npy", *words)[0] == 0
         evaluated = run_command(capsys, "evaluate", f"{least}.safetensors", "x.npy", "--target", "y.npy")
         predicted = run_command(capsys, "predict", f"{least}.safetensors", "x.npy")
-        assert evaluated[1][0].startswith("Accuracy on all 150 rows: ")
+        assert evaluated[1][0].startswith("All 150 rows: accuracy: ")
         assert len(predicted[1]) == 1 + N
         results.append((evaluated, predicted))
     assert results[0] == results[1]

@@ -380,10 +380,10 @@ def check_scores(path: str, table_path: str, model: Network | Ensemble, table: T
     first = run_well("evaluate", path, table_path).splitlines()[0]
     if table.is_regression:
         r2 = model.measure((x, y.to_numpy()), metrics=["r2"])["r2"]
-        expected = f"R2 on all {len(x):,} rows: {r2:.4f}"
+        expected = f"All {len(x):,} rows: R2: {r2:.4f}"
     else:
         labels = members_of(model)[0].notes["labels"]
         correct = model.evaluate((x, np.array([labels.index(show_text(label)) for label in y])))
-        expected = f"Accuracy on all {len(x):,} rows: {correct / len(x):.2%} ({correct:,}/{len(x):,})"
+        expected = f"All {len(x):,} rows: accuracy: {correct / len(x):.2%} ({correct:,}/{len(x):,})"
     if not first.startswith(expected):
         raise Failure(f"xpnet evaluate says {first!r}, and Python {expected!r}")

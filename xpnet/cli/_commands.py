@@ -57,7 +57,7 @@ def _print_remarks(remarks: Sequence[str]) -> None:
 def run_evaluate(options: argparse.Namespace) -> None:
     """Report how good a saved model is on test data, or on all rows of a table or .npy file."""
     model, (net, *_) = _load(options.model, backend=options.backend, device=options.device)
-    name, heading = options.data or next(iter(SETS)), "Test {}"
+    name, heading = options.data or next(iter(SETS)), "Test"
     if is_table(name):
         table = _read_new_table(name, net)
         encoded, targets = table.encode(find_columns(net)), table.read_targets(net.notes, find_labels(net) or ())
@@ -70,9 +70,9 @@ def run_evaluate(options: argparse.Namespace) -> None:
         if name in SETS and net.scale is not None:
             x = np.round(255 * x).astype(np.uint8)
     if is_table(name) or name.endswith(".npy"):
-        heading = f"{{}} on all {len(y):,} rows"
+        heading = f"All {len(y):,} rows:"
     metrics = parse_metrics("metrics", options.metrics or [], net.value.model)
-    print(score(model, (fit_pixels(x, net), y), metrics).describe(heading))
+    print(heading, score(model, (fit_pixels(x, net), y), metrics))
     if is_table(name) and net.notes.get("data") == Path(name).name:
         print(f"Most of these rows were for training; on the others: {printable(net.notes.get('score'))}")
 

@@ -18,7 +18,7 @@ from xpnet.files import is_same_file
 from xpnet.pages import LESSONS
 from xpnet.tables import Recipe
 from xpnet.tables.columns import BINS
-from xpnet.tables.held_out import TEST_SPLIT
+from xpnet.tables.folds import TEST_SPLIT
 from xpnet.value.structure import DTYPES, TASKS
 from xpnet.version import __version__
 

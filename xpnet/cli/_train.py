@@ -19,8 +19,7 @@ from xpnet.network.ensemble import Ensemble
 from xpnet.network.network import Network
 from xpnet.tables import Recipe, hold_out
 from xpnet.tables.columns import BINS, from_plain
-from xpnet.tables.folds import count_folds
-from xpnet.tables.held_out import TEST_SPLIT
+from xpnet.tables.folds import TEST_SPLIT, count_folds
 from xpnet.tables.reading import FILE_KINDS, describe_columns, is_table, read_table
 from xpnet.tables.recipe import choose_epoch_metrics
 from xpnet.tables.scores import score
@@ -114,8 +113,8 @@ def _train_table(options: argparse.Namespace) -> tuple[Ensemble, str]:
     with _explain_interrupt(options):
         model.fit(X[train], y[train], **left_out, **_choose_saving(options))
     if len(test):
-        return model.ensemble_, model.describe_scores(X[test], y[test]).describe("Test {}")
-    return model.ensemble_, model.describe_scores().describe("Out-of-fold {}")
+        return model.ensemble_, f"Test {model.describe_scores(X[test], y[test])}"
+    return model.ensemble_, f"Out-of-fold {model.describe_scores()}"
 
 
 def _train_arrays(options: argparse.Namespace) -> tuple[Network, str]:
@@ -154,8 +153,8 @@ def _train_arrays(options: argparse.Namespace) -> tuple[Network, str]:
             **_choose_saving(options),
         )
     if n_test:
-        return net, score(net, test, extra).describe("Test {}")
-    return net, score(net, train, extra).describe("Training {}")
+        return net, f"Test {score(net, test, extra)}"
+    return net, f"Training {score(net, train, extra)}"
 
 
 def _make_network(options: argparse.Namespace, x: Any, task: str, n_out: int) -> Network:

@@ -11,7 +11,7 @@ from xpnet._lazy import import_lazily
 if TYPE_CHECKING:
     from xpnet.tables._encoder import TableEncoder
     from xpnet.tables._models import TableClassifier, TableRegressor
-    from xpnet.tables.held_out import hold_out
+    from xpnet.tables.folds import hold_out
     from xpnet.tables.recipe import Recipe
 
 __all__ = ["Recipe", "TableClassifier", "TableEncoder", "TableRegressor", "hold_out"]
@@ -22,7 +22,7 @@ _import_name = import_lazily(
     {
         "_encoder": ("TableEncoder",),
         "_models": ("TableClassifier", "TableRegressor"),
-        "held_out": ("hold_out",),
+        "folds": ("hold_out",),
         "recipe": ("Recipe",),
     },
 )

@@ -40,6 +40,7 @@ from xpnet.inference import LEAST_ROWS
 from xpnet.network.ensemble import Ensemble
 from xpnet.tables._cells import label
 from xpnet.tables._encoder import TableEncoder, check_table, encode_table
+from xpnet.tables._outliers import warn_of_wrong_targets
 from xpnet.tables.columns import BINS, Encoded, count_inputs, from_plain, name_inputs
 from xpnet.tables.folds import make_folds, predict_out_of_fold
 from xpnet.tables.reading import Features, Targets
@@ -50,9 +51,8 @@ from xpnet.tables.recipe import (
     leaves_out_rows,
     make_members,
     train_members,
-    warn_of_wrong_targets,
 )
-from xpnet.tables.scores import Scores, score, score_out_of_fold
+from xpnet.tables.scores import score, score_out_of_fold
 from xpnet.training import Every, parse_metrics
 
 Self = TypeVar("Self", bound="BaseTableModel")
@@ -111,7 +111,7 @@ class BaseTableModel(TableParameters, BaseModel):
     # Set by `fit`
     encoder_: TableEncoder
     ensemble_: Ensemble
-    _scores: tuple[Any, ...] | None
+    _scores: str | None
     classes_: np.ndarray
     _labels: Labels
     _class_weight: np.ndarray | None
@@ -194,7 +194,7 @@ class BaseTableModel(TableParameters, BaseModel):
         predicted = predict_out_of_fold(ensemble, x, folds)
         if labels is None and ensemble.histories[0]:
             warn_of_wrong_numbers(data, predicted)
-        scores = tuple(score_out_of_fold(ensemble, data.y, predicted, metrics)) if leaves_out_rows(folds) else None
+        scores = score_out_of_fold(ensemble, data.y, predicted, metrics) if leaves_out_rows(folds) else None
         out_of_fold = np.full((data.rows_of_x, predicted.shape[1]), np.nan, predicted.dtype)
         out_of_fold[data.rows] = predicted
         fitted = {"encoder_": encoder, "ensemble_": ensemble, "_scores": scores}
@@ -202,7 +202,7 @@ class BaseTableModel(TableParameters, BaseModel):
         self.__dict__ = {**vars(stand_in), **fitted}  # at once: an interrupt comes before it or after it
         return self
 
-    def describe_scores(self, X: Any = None, y: Any = None) -> Scores:
+    def describe_scores(self, X: Any = None, y: Any = None) -> str:
         """Describe how good predictions are, in the units of the targets.
 
         The scores are R² and the mean absolute error, or the accuracy and the log loss; and the metrics in `training`.
@@ -216,8 +216,8 @@ class BaseTableModel(TableParameters, BaseModel):
 
         Returns
         -------
-        Scores
-            As a text, it is a line such as "R2: 0.4578, mean absolute error: 47.7605, within 90% intervals: 89.8%".
+        str
+            A line such as "R2: 0.4578, mean absolute error: 47.7605, within 90% intervals: 89.8%".
 
         Raises
         ------
@@ -228,7 +228,7 @@ class BaseTableModel(TableParameters, BaseModel):
         if X is None:
             if self._scores is None:
                 raise ArgumentError("no rows were left out in fit, which the scores out of fold need; give X and y")
-            return Scores(*self._scores)
+            return self._scores
         x = self._encode(X)
         metrics = parse_metrics("metrics", (self.training or {}).get("metrics", ()), self.ensemble_[0].value.model)
         return score(self.ensemble_, (x, y.y if isinstance(y, Targets) else self._encode_targets(y)), metrics)

@@ -7,11 +7,12 @@ Distribution", Annals of Statistics 3, 1975). So a gap that is wide for the tail
 incomes, and only what is far outside for the tail of its own kind is named.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
-__all__ = [
-    "find_wrong_targets",
-]
+from xpnet._checks import warn
 
 FEWEST = 50  # targets that differ from the median; of fewer, the tail is not known
 MOST, MOST_SHARE = 3, 0.01  # targets that may be wrong: more of them are a group of their own
@@ -56,3 +57,28 @@ def find_wrong_targets(y: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     return outliers[
         ~(np.abs(y - predicted)[outliers] <= EXPLAINED * distance[:number])
     ]  # those without a prediction, too
+
+
+def warn_of_wrong_targets(y: np.ndarray, predicted: np.ndarray, name: str, labels: Sequence[Any]) -> None:
+    """Warn of targets of a regression that lie far outside of all others.
+
+    Parameters
+    ----------
+    y, predicted
+        As in `find_wrong_targets`.
+    name
+        What the targets are called.
+    labels
+        What each row is called, a number or a label.
+    """
+    rows = find_wrong_targets(y, predicted)
+    if not len(rows):
+        return
+    others = np.delete(y, rows)
+    values = [f"{y[row]:g} in row {labels[row]!r}" for row in rows[:3].tolist()]
+    more = f" and {len(rows) - 3} more" if len(rows) > 3 else ""
+    them, their = ("it", "its row") if len(rows) == 1 else ("them", "their rows")
+    warn(
+        f"{name} has {', '.join(values)}{more}, and the others are {others.min():g} to {others.max():g}; wrong targets "
+        f"move the means that are predicted, widen intervals and spoil scores: correct {them}, or leave {their} out"
+    )

@@ -495,8 +495,8 @@ def to_plain(columns: Iterable[Column]) -> list[dict[str, Any]]:
     Examples
     --------
     >>> to_plain([NumberColumn("mass", 3.5, False)])
-    [{'kind': 'number', 'name': 'mass', 'median': 3.5, 'missing': False, 'unit': '', 'decimal': '',
-      'grouped': False, 'bins': None}]
+    [{'kind': 'number', 'name': 'mass', 'median': 3.5, 'missing': False, 'bins': None, 'unit': '', 'decimal': '',
+      'grouped': False}]
     """
     return [{"kind": column.kind, **json.loads(json.dumps(asdict(column)))} for column in columns]
 

@@ -29,7 +29,6 @@ from xpnet.core.temperature import can_temper, find_logits, find_shift
 from xpnet.errors import ArgumentError
 from xpnet.inference.metrics import Metric, accuracy, calibrated_log_loss, mean_absolute_error, r2
 from xpnet.network.ensemble import Ensemble
-from xpnet.tables._outliers import find_wrong_targets
 from xpnet.tables.folds import choose_training_rows, predict_out_of_fold
 from xpnet.training import parse_metrics, parse_optimizer
 from xpnet.training.callbacks import EarlyStopping
@@ -45,7 +44,6 @@ __all__ = [
     "make_scaling",
     "measure_importance",
     "train_members",
-    "warn_of_wrong_targets",
     "weigh_inputs",
     "weigh_rows",
 ]
@@ -438,28 +436,3 @@ def choose_epoch_metrics(model: Model, left_out: bool, extra: Sequence[Any]) -> 
         is_judged = model.task in calibrated_log_loss.tasks and can_temper(model)
         usual = [accuracy, calibrated_log_loss] if is_judged else [accuracy]
     return list(dict.fromkeys([*usual, *parse_metrics("metrics", extra, model)]))
-
-
-def warn_of_wrong_targets(y: np.ndarray, predicted: np.ndarray, name: str, labels: Sequence[Any]) -> None:
-    """Warn of targets of a regression that lie far outside of all others.
-
-    Parameters
-    ----------
-    y, predicted
-        As in `find_wrong_targets`.
-    name
-        What the targets are called.
-    labels
-        What each row is called, a number or a label.
-    """
-    rows = find_wrong_targets(y, predicted)
-    if not len(rows):
-        return
-    others = np.delete(y, rows)
-    values = [f"{y[row]:g} in row {labels[row]!r}" for row in rows[:3].tolist()]
-    more = f" and {len(rows) - 3} more" if len(rows) > 3 else ""
-    them, their = ("it", "its row") if len(rows) == 1 else ("them", "their rows")
-    warn(
-        f"{name} has {', '.join(values)}{more}, and the others are {others.min():g} to {others.max():g}; wrong targets "
-        f"move the means that are predicted, widen intervals and spoil scores: correct {them}, or leave {their} out"
-    )
