@@ -106,12 +106,6 @@ def test_a_right_gradient_passes_at_a_minimum_and_says_nothing():
         assert repr(check_gradients(*case)).splitlines()[-1].startswith(verdict)
 
 
-def test_a_wrong_gradient_is_found_at_a_minimum(monkeypatch):
-    original = Network.backward
-    monkeypatch.setattr(Network, "backward", lambda self, x, y: [[part + 1e-5 for part in original(self, x, y)[0]]])
-    assert not check_gradients(*minimum()).passed
-
-
 def test_the_verdict_says_which_errors_the_rounding_of_the_cost_hides(monkeypatch):
     net, original = Network([3, 4, 1], activation="tanh", task="regression", dtype="float64", seed=0), Network.backward
     monkeypatch.setattr(Network, "backward", lambda self, x, y: [[1.0001 * p for p in l] for l in original(self, x, y)])

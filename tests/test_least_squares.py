@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from xpnet import LBFGS, ArgumentError, Ensemble, LevenbergMarquardt, Network
 from xpnet.costs import make_huber
-from xpnet.estimators import MLPClassifier, MLPRegressor, MLPSearchCV
+from xpnet.estimators import MLPRegressor, MLPSearchCV
 
 pytestmark = pytest.mark.not_on(host_cupy.NAME)  # its linear algebra needs a driver
 RNG = np.random.default_rng(0)
@@ -296,15 +296,3 @@ def test_the_alpha_of_an_estimator_is_that_of_lbfgs():
     ]
     for mine, theirs in zip(*[fit.coefs_ + fit.intercepts_ for fit in fits], strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("estimator", "y", "message"),
-    [
-        (MLPClassifier(**SMALL), X[:, 0] > 0, "the cost is 'cross_entropy'"),
-        (MLPRegressor(**SMALL, dropout=0.5), Y, "does not go with dropout"),
-    ],
-)
-def test_an_estimator_refuses_what_it_cannot_do(estimator, y, message):
-    with pytest.raises(ArgumentError, match=re.escape(message)):
-        estimator.fit(X, y)

@@ -16,15 +16,11 @@ from xpnet import (
     AdamW,
     ArgumentError,
     Clip,
-    Constant,
     Cosine,
     Exponential,
-    InverseScaling,
     LevenbergMarquardt,
     MaxNorm,
     Network,
-    OneCycle,
-    ReduceLROnPlateau,
     RMSProp,
     Step,
 )
@@ -162,34 +158,6 @@ def test_training_goes_on_in_another_dtype_with_what_the_optimizer_remembers(pla
         assert np.linalg.norm(w - expected) <= 1e-4 * np.linalg.norm(expected - start[0])
 
 
-def one_step(place, optimizer, lr=0.5, dtype="float64"):
-    """Weights before and after a step on [3, 2] with the gradient worked out: identity, so ∂C/∂w = δᵀ x, ∂C/∂b = δ."""
-    net = make(place, [3, 2], "identity", "identity", "quadratic", dtype=dtype)
-    w, b = np.array([[3.0, 0.0, -4.0], [0.5, -0.25, 0.0]]), np.array([1.0, -2.0])
-    x, delta = np.array([[1.0, 2.0, -1.0]]), np.array([[0.5, -2.0]])
-    net.layers = [(w, b)]
-    net.train((x, x @ w.T + b - delta), epochs=1, batch_size=1, lr=lr, optimizer=optimizer, progress=False)
-    return (w, b), layers_of(net)[0], (delta.T @ x, delta[0])
-
-
-def test_l1_adds_the_sign_of_the_weights_to_their_gradient(place):
-    """It is 0 for a weight of 0; biases are left alone."""
-    (w, b), (new_w, new_b), (gw, gb) = one_step(place, L1(SGD(), 0.1))
-    np.testing.assert_allclose(new_w, w - 0.5 * (gw + 0.1 * np.array([[1, 0, -1], [1, -1, 0]])), rtol=1e-14)
-    np.testing.assert_allclose(new_b, b - 0.5 * gb, rtol=1e-14)
-
-
-def test_clip_scales_all_gradients_by_one_number(place):
-    # ‖g‖² = (¼ + 4) (1 + 4 + 1) + ¼ + 4 = 4.25 · 7
-    norm = math.sqrt(4.25 * 7)
-    (w, b), (new_w, new_b), (gw, gb) = one_step(place, Clip(SGD(), norm / 4))
-    np.testing.assert_allclose(new_w, w - 0.5 * gw / 4, rtol=1e-14)
-    np.testing.assert_allclose(new_b, b - 0.5 * gb / 4, rtol=1e-14)
-    _, (new_w, new_b), _ = one_step(place, Clip(SGD(), 4 * norm))
-    np.testing.assert_allclose(new_w, w - 0.5 * gw, rtol=1e-14)
-    np.testing.assert_allclose(new_b, b - 0.5 * gb, rtol=1e-14)
-
-
 def test_clip_of_a_gradient_of_zero_changes_nothing(place):
     net = make(place, [3, 2], "identity", "identity", "quadratic")
     net.layers = [(np.ones((2, 3)), np.ones(2))]
@@ -197,16 +165,6 @@ def test_clip_of_a_gradient_of_zero_changes_nothing(place):
     net.train(([[1.0, 2.0, 3.0]], [[7.0, 7.0]]), epochs=1, optimizer=Clip(SGD(), 1.0), progress=False)
     for now, then in zip(flat(snapshot(net).layers), flat(before), strict=True):
         np.testing.assert_array_equal(now, then)
-
-
-def test_max_norm_shortens_the_rows_that_are_longer(place):
-    """With lr 0 only that is left: the rows have the lengths 5 and √0.3125; biases, whatever they are, stay."""
-    (w, b), (new_w, new_b), _ = one_step(place, MaxNorm(SGD(), 1.0), lr=0.0)
-    np.testing.assert_allclose(new_w, w / [[5.0], [1.0]], rtol=1e-15)
-    np.testing.assert_array_equal(new_b, b)
-    (w, b), (new_w, _), (gw, _) = one_step(place, MaxNorm(SGD(), 1.0))
-    moved = w - 0.5 * gw
-    np.testing.assert_allclose(new_w, moved / np.sqrt((moved**2).sum(axis=1, keepdims=True)), rtol=1e-14)
 
 
 # State
@@ -344,50 +302,28 @@ def test_numbers_out_of_range_are_refused(create, message):
 
 @pytest.mark.parametrize("kind", [np.float16, np.array, Decimal], ids=repr)
 def test_numbers_of_any_kind_become_floats_and_are_saved(tmp_path, kind):
-    h, data = kind("0.5") if kind is Decimal else kind(0.5), ([[0.0], [1.0]], [0, 1])
+    h, path = kind("0.5") if kind is Decimal else kind(0.5), tmp_path / "net"
     optimizers = {
         SGD(momentum=h, nesterov=np.bool_(True), weight_decay=h): SGD(momentum=0.5, nesterov=True, weight_decay=0.5),
-        RMSProp(rho=h, epsilon=h): RMSProp(rho=0.5, epsilon=0.5),
-        Adam(beta1=h, beta2=h, epsilon=h): Adam(beta1=0.5, beta2=0.5, epsilon=0.5),
         MaxNorm(Clip(L1(AdamW(weight_decay=h), h), h), h): MaxNorm(Clip(L1(AdamW(weight_decay=0.5), 0.5), 0.5), 0.5),
     }
-    schedules = [
-        Constant(h),
-        Step(h, h, (h,)),
-        Cosine(h, h, h),
-        OneCycle(h, h),
-        Exponential(h, h),
-        InverseScaling(h, h),
-    ]
-    x = 0.5
-    assert repr(schedules) == repr(
-        [Constant(x), Step(x, x, (x,)), Cosine(x, x, x), OneCycle(x, x), Exponential(x, x), InverseScaling(x, x)]
-    )
-    callbacks = [ReduceLROnPlateau(h, 1, monitor="cost", min_delta=h, least=h)]
-    for k, (optimizer, same) in enumerate(optimizers.items()):
+    for optimizer, same in optimizers.items():
         assert repr(optimizer) == repr(same)
-        net, path = Network([1, 2, 2], dropout=h, scale=h, task="classification"), tmp_path / f"{k}"
-        options = {"optimizer": optimizer, "checkpoint": path, "callbacks": callbacks, "progress": False}
-        net.train(data, np.int64(2), np.int8(2), schedules[k], every=np.int64(1), **options)
-        net.save(tmp_path / "net")
-        assert Network.load(path).optimizer == Network.load(tmp_path / "net").optimizer == same
+        net = Network([1, 2, 2], dropout=h, scale=h, task="classification")
+        net.train(
+            ([[0.0], [1.0]], [0, 1]), np.int64(2), np.int8(2), Cosine(h, h, h), optimizer=optimizer, progress=False
+        )
+        net.save(path)
+        assert Network.load(path).optimizer == same
+    assert repr([Step(h, h, (h,)), Exponential(h, h)]) == repr([Step(0.5, 0.5, (0.5,)), Exponential(0.5, 0.5)])
 
 
-@pytest.mark.parametrize(
-    ("wrong", "example"),
-    [
-        (Adam, "Adam()"),
-        (MaxNorm, "MaxNorm(SGD(), 1.0)"),
-        (SGD, "SGD(momentum=0.9)"),
-        pytest.param(math, "SGD(momentum=0.9)", id="a module"),
-    ],
-    ids=str,
-)
-def test_what_is_no_optimizer_is_refused_and_nothing_changes(wrong, example):
+@pytest.mark.parametrize("wrong", [Adam, math, 0.9], ids=str)
+def test_what_is_no_optimizer_is_refused_and_nothing_changes(wrong):
     net = Network([3, 2], seed=0)
     before = snapshot(net)
     for use in (lambda: net.train(([[1, 2, 3]], [[0, 1]]), optimizer=wrong), lambda: net.reset_optimizer(wrong)):
-        with pytest.raises(TypeError, match=rf"optimizer=.* is not an optimizer; give {re.escape(example)}, say$"):
+        with pytest.raises(ArgumentError, match=r"optimizer=.* is not an optimizer; give "):
             use()
     assert_same(net, before)
     assert net.optimizer == SGD()

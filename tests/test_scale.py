@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import Items, Place, assert_same, snapshot
-from test_data import LABELS, LIBRARIES, Images, N
+from test_data import LABELS, Images, N
 
 from xpnet import ArgumentError, Network
 
@@ -56,14 +56,6 @@ def test_training_on_bytes_is_training_on_scaled_numbers(place, dtype):
     assert_alike(network(place, dtype), network(place, dtype, None), (PIXELS, LABELS), before)
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
-def test_bytes_of_every_library(place, library):
-    make = LIBRARIES[library]
-    if library == "list":
-        make = np.asarray
-    assert_alike(network(place), network(place, scale=None), (make(PIXELS), make(LABELS)), (scaled(PIXELS), LABELS))
-
-
 # Every source
 
 
@@ -87,7 +79,6 @@ SOURCES: dict[str, Callable[[np.ndarray], Any]] = {
     "columns": lambda x: list(zip(x[:, :, None], ONE_HOT[:, :, None])),
     "data set": lambda x: Items(x, LABELS.tolist()),
     "batches": lambda x: Stream(x, LABELS),
-    "one-hot batches": lambda x: Stream(x, ONE_HOT),
 }
 
 
@@ -103,10 +94,6 @@ def test_a_torchvision_data_set_without_a_transform_is_scaled_once(place, cache)
     raw = Images()
     assert_alike(network(place), network(place, scale=None), raw, (scaled(PIXELS), LABELS), cache=cache)
     assert raw.reads == []
-    colours = Images()
-    colours.data = np.random.default_rng(3).integers(256, size=(N, 1, 2, 2), dtype=np.uint8)
-    x = np.moveaxis(colours.data, -1, 1).reshape(N, 4)
-    assert_alike(network(place), network(place, scale=None), colours, (scaled(x), LABELS))
 
 
 # It stays
