@@ -745,10 +745,10 @@ REFUSED: list[Any] = [  # parameters, or arguments of fit; the argument that is 
     ({"learning_rate": "adaptiv"}, {}, "learning_rate='adaptiv'", "did you mean 'adaptive'?"),
     ({"learning_rate": Cosine}, {}, "learning_rate=Cosine", "such as Cosine(0.1)"),
     ({"learning_rate": 0.1}, {}, "learning_rate=0.1", "the number is learning_rate_init"),
-    ({"loss": "hinge"}, {}, "loss='hinge'", "choose from 'log_loss', 'squared_error', 'quadratic'"),
+    ({"loss": "hinge"}, {}, "loss='hinge'", "choose from 'quadratic', 'cross_entropy'"),
     ({"loss": "poisson"}, {}, "loss='poisson'", "give loss='log_loss'"),
     ({"loss": (50,)}, {}, "loss=(50,)", "hidden_layer_sizes=(50,)"),
-    ({"hidden_layer_sizes": (5, 0)}, {}, "hidden_layer_sizes", "> 0"),
+    ({"hidden_layer_sizes": (5, 0)}, {}, "hidden_layer_sizes=0", "at least 1"),
     ({"hidden_layer_sizes": (5, 2.5)}, {}, "hidden_layer_sizes=2.5", "whole number"),
     ({"hidden_layer_sizes": "ab"}, {}, "hidden_layer_sizes='ab'", "whole number"),
     ({"batch_size": 0}, {}, "batch_size=0", "at least 1"),
@@ -801,7 +801,7 @@ def test_a_wrong_argument_is_named_with_a_remedy(parameters, given, argument, re
     ("y", "remedy"),
     [
         (DIGIT.astype(str), "use a classifier for labels"),
-        (np.array(["a", 1.0] * 150, object), "(in X and y)"),
+        (np.array(["a", 1.0] * 150, object), "(in y)"),
         (DIGIT - 3.0, "for y of at least 0, and y goes down to -3"),
     ],
 )

@@ -8,7 +8,6 @@ import re
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
-from datetime import date
 from typing import Any, NamedTuple
 
 import host_cupy
@@ -674,8 +673,8 @@ def test_estimators_use_any_data_rightly_or_refuse_it(method: str, case: Case) -
     [
         ([masked(row) for row in X], MASK),
         (X.view(Quantity), UNIT_MESSAGE),
-        (X.astype("M8[s]"), r" has dtype datetime64\[s\]; give real numbers, as in .* for days; "),
-        (np.zeros(4, [("x", float)]), r" has dtype \[\('x', '<f8'\)\]; give real numbers, or labels"),
+        (X.astype("M8[s]"), r" has dtype datetime64\[s\]; give real numbers, as in .* for days, or labels"),
+        (np.zeros(4, [("x", float)]), r" has dtype \[\('x', '<f8'\)\]; give real numbers, .*or labels"),
     ],
 )
 def test_estimators_do_not_read_what_scikit_learn_would(x: Any, message: str) -> None:
@@ -693,11 +692,6 @@ def test_estimators_do_not_read_what_scikit_learn_would(x: Any, message: str) ->
     ):
         with pytest.raises(TypeError, match=f"^{name}{message}"):
             call()
-
-
-def test_dates_in_a_list_are_no_labels() -> None:
-    with pytest.raises(TypeError, match=r"^y holds date objects, such as 2026-01-02; give real numbers, as in "):
-        classifier().fit(X, [date(2026, 1, 2)] * len(X))
 
 
 @pytest.mark.needs("torch")

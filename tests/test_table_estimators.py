@@ -507,7 +507,7 @@ def test_a_wrong_parameter_changes_nothing():
     for options, error, message in (
         ({"members": 0}, ValueError, "members=0 must be a whole number of at least 1"),
         ({"max_epochs": 1.5}, ValueError, "max_epochs=1.5 must be a whole number of at least 1"),
-        ({"hidden_layer_sizes": [8, 0]}, ValueError, r"hidden_layer_sizes must be > 0, got \[8, 0\]"),
+        ({"hidden_layer_sizes": [8, 0]}, ValueError, r"hidden_layer_sizes=0 must be"),
         ({"bins": 1}, ValueError, "bins=1 must be at least 2, or 0"),
         ({"categories": ["age"]}, ValueError, "categories names 'age', but X has the columns"),
         (
@@ -545,20 +545,20 @@ def test_a_wrong_parameter_changes_nothing():
         (TableClassifier, None, "requires y to be passed, but the target y is None"),
         (TableRegressor, np.where(np.arange(60) == 3, np.nan, HEIGHT), "Input y contains NaN"),
         (TableRegressor, KINDS, "y holds <U3, such as 'cat'; give numbers, or use a classifier for labels"),
-        (TableRegressor, KINDS.astype(object), "float: 'cat'; give numbers, or use a classifier for labels"),
+        (TableRegressor, KINDS.astype(object), r"float: 'cat' \(in y\); give numbers, or use a classifier for labels"),
         (
             TableRegressor,
             lambda: pets()["born"],
             r"y has dtype datetime64.*; give real numbers, as in \(y - y.min\(\)\) / numpy",
         ),
-        (TableClassifier, lambda: pets()[["born"]], r"y has dtype datetime64\[.*\]; .* for days; or give labels"),
+        (TableClassifier, lambda: pets()[["born"]], r"y has dtype datetime64\[.*\]; .* for days, or labels"),
         (
             TableRegressor,
             DAYS.astype("M8[D]").tolist(),
-            r"y holds date objects, such as \d{4}-\d\d-\d\d; give real numbers",
+            r"a real number, not .* \(in y\)",
         ),
-        (TableRegressor, DAYS.astype("m8[D]").astype(object), "y holds timedelta objects, such as"),
-        (TableRegressor, HEIGHT * 1j, r"Complex data not supported: y has dtype complex128; give y.real and y.imag"),
+        (TableRegressor, DAYS.astype("m8[D]").astype(object), r"a real number, not .* \(in y\)"),
+        (TableRegressor, HEIGHT * 1j, "Complex data not supported"),
         (
             TableRegressor,
             1e39 * (-1.0) ** DAYS,

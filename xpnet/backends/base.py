@@ -529,7 +529,7 @@ class Place(NamedTuple):
         if home.all_finite([x]):
             return None
         for block in blocks(x):
-            rows = home.to_numpy(block).reshape(len(block), -1)
+            rows = home.to_numpy(block).reshape(block.shape[0], -1)
             if not np.isfinite(rows).all():
                 break
             first += len(block)

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import date, time, timedelta
 from typing import Any
 
 import array_api_compat
@@ -42,7 +41,7 @@ __all__ = [
 ]
 
 FLOATS = (np.float64, np.float32)
-ACCEPTED: dict[str, Any] = {"accept_sparse": ["csr", "csc"], "dtype": list(FLOATS), "order": "C"}
+ACCEPTED: dict[str, Any] = {"accept_sparse": ["csr", "csc"], "dtype": "numeric", "order": "C"}
 
 # Libraries and devices
 
@@ -94,26 +93,13 @@ def dense_blocks(matrix: Any) -> Iterator[Array]:
 # Checks
 
 
-def validate_inputs(estimator: BaseEstimator, home: Backend, x: Any) -> Any:
-    """Check X, which is at home in this library, against the features that the estimator was fitted to.
+def validate_inputs(
+    estimator: BaseEstimator, home: Backend, x: Any, y: Any = "no_validation", *, reset: bool = False
+) -> Any:
+    """Check X, which is at home in this library, and that y is there if it is needed.
 
     scikit-learn checks NumPy arrays, and everything that it converts to one. Inputs that stay outside memory become
     `HostRows`, which are checked when they are read.
-    """
-    with name_arguments("X"):
-        refuse_graph(x, "X")
-        if home.name != "numpy" or stays_outside(x):
-            return _validate_by_shape(estimator, x, "no_validation", reset=False)
-        check_kind(x, "X")
-        options = {**ACCEPTED, "dtype": "numeric"}  # refuses numbers in strings
-        x = validate_data(estimator, _name_columns(_to_native_order(x)), reset=False, **options)
-        return x if x.dtype in FLOATS else x.astype(np.float64)
-
-
-def validate_examples(
-    estimator: BaseEstimator, home: Backend, x: Any, y: Any, *, numeric: bool, reset: bool
-) -> tuple[Any, Any]:
-    """Check X and y. Labels are returned on the host; numbers stay in their library.
 
     Parameters
     ----------
@@ -121,55 +107,43 @@ def validate_examples(
         The estimator: scikit-learn compares `n_features_in_` and `feature_names_in_` with X, or sets them on it.
     home
         Where X lies.
-    x
-        Inputs (n, n_features).
-    y
-        Targets (n,) or (n, n_outputs).
-    numeric
-        Whether targets are numbers, rather than labels.
+    x, y
+        Inputs (n, n_features), and targets, which are not checked themselves.
     reset
         Whether number and names of the features are set, rather than compared.
     """
-    check_kind(y, "y")
-    y = _to_native_order(_leave_nullable(y))
-    with name_arguments("X and y", x):
-        if home.name == "numpy":
-            check_kind(x, "X")
-        if home.name == "numpy" and not stays_outside(x):
-            options: dict[str, Any] = {"multi_output": True, "y_numeric": numeric, "reset": reset}
-            x, y = validate_data(estimator, _name_columns(_to_native_order(x)), to_host(y), **options, **ACCEPTED)
-        else:
-            x = _validate_by_shape(estimator, x, y, reset)
-            if not (numeric and is_foreign(y)):
-                y = _check_targets(y, numeric)
-            check_lengths("X", x.shape[0], "y", y.shape[0])
-    return x, _simplify_targets(y, numeric)
+    y = None if y is None else "no_validation"  # scikit-learn raises if y is needed and missing
+    with name_arguments("X"):
+        refuse_graph(x, "X")
+        if home.name != "numpy" or stays_outside(x):
+            return _validate_by_shape(estimator, x, y, reset)
+        check_kind(x, "X")
+        x = validate_data(estimator, _name_columns(_to_native_order(x)), y, reset=reset, **ACCEPTED)
+        return x if x.dtype in FLOATS else x.astype(np.float64)
+
+
+def validate_examples(
+    estimator: BaseEstimator, home: Backend, x: Any, y: Any, *, numeric: bool, reset: bool
+) -> tuple[Any, Any]:
+    """Check X as `validate_inputs` does, and y, labels or numbers. Numbers stay in their library, labels do not."""
+    x = validate_inputs(estimator, home, x, y, reset=reset)
+    if not (numeric and is_foreign(y)):
+        y = validate_targets(y, numeric=numeric)
+    check_lengths("X", x.shape[0], "y", y.shape[0])
+    return x, y
 
 
 def validate_targets(y: Any, *, numeric: bool) -> np.ndarray:
-    """Check y, labels or numbers, and move it to the host."""
+    """Check y, labels or numbers, and move it to the host; (n, 1) becomes (n,)."""
     check_kind(y, "y")
     with name_arguments("y"):
-        return _simplify_targets(_check_targets(_to_native_order(_leave_nullable(y)), numeric), numeric)
-
-
-def _check_targets(y: Any, numeric: bool) -> np.ndarray:
-    y = check_array(to_host(y), ensure_2d=False, dtype=None, input_name="y")  # type: ignore[arg-type]
-    if not numeric or y.dtype.kind not in "bO":
+        y = to_host(_to_native_order(_leave_nullable(y)))
+        y = check_array(y, accept_sparse=True, ensure_2d=False, dtype=None, input_name="y")  # type: ignore
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        if numeric and (y.dtype.kind in "bO" or y.dtype == np.longdouble):  # which other libraries do not have
+            y = y.astype(np.float64)
         return y
-    try:
-        return y.astype(np.float64)
-    except ValueError as error:
-        raise ArgumentError(f"{error}; give numbers, or use a classifier for labels") from None
-
-
-def _simplify_targets(y: Any, numeric: bool) -> Any:
-    """Turn targets (n, 1) into (n,), and long doubles into doubles, which other libraries have."""
-    if y.ndim == 2 and y.shape[1] == 1 and not is_foreign(y):
-        y = column_or_1d(y, warn=True)
-    if numeric and isinstance(y, np.ndarray) and y.dtype.kind == "f" and y.dtype not in FLOATS:
-        y = y.astype(np.float64)
-    return y
 
 
 def check_sample_weight(sample_weight: Any, n: int) -> np.ndarray | None:
@@ -184,11 +158,11 @@ def check_sample_weight(sample_weight: Any, n: int) -> np.ndarray | None:
 
 
 @contextmanager
-def name_arguments(arguments: str, x: Any = None) -> Iterator[None]:
+def name_arguments(arguments: str) -> Iterator[None]:
     """Add the names of arguments to errors that scikit-learn or the user's `__array__` raises without them.
 
-    If `x`, one of them, holds texts, an error about those names the remedy. scikit-learn looks for infinite numbers by
-    a sum of all: that NumPy cannot add ∞ and −∞ is no warning of its own.
+    For texts in X, add the remedy. scikit-learn looks for infinite numbers by a sum of all: that NumPy cannot add ∞ and
+    −∞ is no warning of its own.
 
     Examples
     --------
@@ -204,38 +178,23 @@ def name_arguments(arguments: str, x: Any = None) -> Iterator[None]:
         if isinstance(error, (TypeError, ValueError)) and re.search(r"\b(X|y|sample_weight)\b", str(error)):
             raise
         remedy = ""
-        if "could not convert string" in str(error) and x is not None and np.asarray(x).dtype.kind in "OUS":
-            encoder = "xpnet.estimators.TableEncoder turns columns of texts into numbers"
-            remedy = f"; {encoder}, as in make_pipeline(TableEncoder(), estimator)"
+        if "could not convert string" in str(error):
+            encoder = "xpnet.estimators.TableEncoder turns columns of texts into numbers, as in make_pipeline("
+            remedy = (
+                f"; {encoder}TableEncoder(), estimator)"
+                if arguments == "X"
+                else "; give numbers, or use a classifier for labels"
+            )
         raise ArgumentError(f"{error} (in {arguments}){remedy}") from error
 
 
 def check_kind(x: Any, name: str) -> None:
-    """Refuse arrays with a mask or a unit, and of times, records or complex numbers; also in a column of a table."""
+    """Refuse arrays with a mask or a unit, and of times or records; also in a column of a table."""
     refuse_masks_and_units(x, name)
-    if hasattr(x, "iloc") and x.ndim == 2 and any(dtype.kind not in "biuf" for dtype in x.dtypes):
-        for k in range(x.shape[1]):
-            check_kind(x.iloc[:, k], name)
-    kind = getattr(getattr(x, "dtype", None), "kind", None)
-    if kind == "c":
-        remedy = f"give {name}.real and {name}.imag as columns"
-        raise ArgumentError(f"Complex data not supported: {name} has dtype {x.dtype}; {remedy}")
-    if isinstance(x, np.ndarray) and x.dtype.names is not None:
-        raise ArgumentError(f"{name} has dtype {x.dtype}; give real numbers, or labels")
-    times = f"has dtype {x.dtype}" if kind in ("m", "M") else _describe_times(x) if kind in ("O", None) else None
-    if times:
-        remedy = "xpnet.estimators.TableEncoder reads dates" if name == "X" else "or give labels"
-        days = f"({name} - {name}.min()) / numpy.timedelta64(1, 'D')"
-        raise ArgumentError(f"{name} {times}; give real numbers, as in {days} for days; {remedy}")
-
-
-def _describe_times(x: Any) -> str | None:
-    """Describe dates or durations that are objects of Python, by the first element; None if it is something else."""
-    if not isinstance(x, (list, tuple)) and str(getattr(x, "dtype", "")) != "object":
-        return None
-    first = next(iter(x), None)
-    is_time = isinstance(first, (date, time, timedelta, np.datetime64, np.timedelta64))
-    return f"holds {type(first).__name__} objects, such as {first}" if is_time else None
+    for dtype in x.dtypes if hasattr(x, "iloc") and x.ndim == 2 else [getattr(x, "dtype", None)]:
+        if getattr(dtype, "kind", "") in ("m", "M", "V"):
+            days = f"({name} - {name}.min()) / numpy.timedelta64(1, 'D')"
+            raise ArgumentError(f"{name} has dtype {dtype}; give real numbers, as in {days} for days, or labels")
 
 
 def _to_native_order(x: Any) -> Any:
@@ -278,7 +237,6 @@ def _validate_by_shape(estimator: BaseEstimator, inputs: Any, y: Any, reset: boo
                 f"Found array with 0 {axis}(s) (shape={tuple(x.shape)}) while a minimum of 1 is required by "
                 f"{type(estimator).__name__}."
             )
-    y = None if y is None else "no_validation"  # scikit-learn raises if y is needed and missing
     named = inputs.inputs if isinstance(inputs, HostRows) else inputs
     named = _name_columns(named[:0]) if has_coordinates(named) else named
     validate_data(estimator, named, y, reset=reset, skip_check_array=True)
@@ -294,12 +252,12 @@ def make_random_state(value: Any) -> np.random.RandomState:
     """Make the generator of a `random_state`."""
     try:
         generator = check_random_state(value)
-    except ValueError as error:
+    except ValueError:
+        generator = None
+    if generator is None or generator.get_state(legacy=False)["bit_generator"] != "MT19937":
         raise ArgumentError(
-            f"random_state={show(value)} must be a whole number from 0 to 2**32 - 1, a RandomState of NumPy, or None"
-        ) from error
-    if generator.get_state(legacy=False)["bit_generator"] != "MT19937":
-        raise ArgumentError(f"random_state={show(value)} must draw by MT19937; give a RandomState of a seed")
+            f"random_state={show(value)} must be a whole number from 0 to 2**32 - 1, None, or a RandomState of a seed"
+        )
     return generator
 
 
