@@ -162,11 +162,11 @@ def watching_torch() -> Iterator[Counts]:
 
 def count_replayed_steps(steps: Steps) -> Counts:
     """Record the steps, and count what their program does: recording itself may make constants."""
-    from xpnet.backends.replay._program import Program, record
+    from xpnet.backends.replay._program import record
 
     backend, step, data, state, batches = steps
     with backend.scope("float32"):
-        program = record(backend, step, make_minibatch, state, batches, data, STEPS, Program)
+        program = record(backend, step, make_minibatch, state, batches, data, STEPS)
         with watching_torch() as counts:
             program.run(batches, data)
     return counts

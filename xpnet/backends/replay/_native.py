@@ -12,7 +12,7 @@ import numpy as np
 from xpnet._checks import warn
 from xpnet.backends._machine import limit_thread_pools
 from xpnet.backends.base import Eager
-from xpnet.backends.replay._program import Program, ReplayLoop
+from xpnet.backends.replay._program import Program, ReplayLoop, record
 from xpnet.backends.replay._tape import NotRecordableError, Recorder
 from xpnet.backends.replay._translate import translate
 from xpnet.backends.replay.loops import forget_threads, set_threads
@@ -28,14 +28,13 @@ class NativeProgram(Program):
     code: Any = None
     was_translated = False
 
-    def gains_by_translation(self, steps: int) -> bool:
-        return steps >= PAYS_FROM and not self.was_translated
-
-    def translate(self, state: Any, batches: Any, data: Any) -> None:
+    def improve(self, steps: int, state: Any, batches: Any, data: Any) -> None:
         """Translate the operations, if this gives the bits of those in Python for the first batches.
 
         So a fault makes training slower, but no number wrong.
         """
+        if steps < PAYS_FROM or self.was_translated:
+            return
         self.was_translated = True
         code, calls = translate(self.operations, leaves(self.inputs.batches), leaves(self.inputs.rows))
         batches = select(batches, slice(TRIED))
@@ -71,8 +70,8 @@ class NativeLoop(ReplayLoop):
 
     unrolls = False
 
-    def _choose_program(self) -> type[Program]:
-        return NativeProgram
+    def _make_program(self, *args: Any) -> Program:
+        return record(self.backend, self.step, self.make_minibatch, *args, NativeProgram)
 
 
 class NativeFunction:
@@ -104,10 +103,12 @@ def make_native(backend: Eager, function: Function, nest: Any, x: Native) -> Nat
         return None
     finally:
         recorder.forget_results()
+    if calls:
+        return None
     native, other = NativeFunction(recorded.array, code, result.array), x + 1  # all results but those of x
     repeated = native(other)
     same = repeated is not None and repeated.tobytes() == function(nest, other, backend.xp).tobytes()
-    return native if same and not calls else None
+    return native if same else None
 
 
 class StepThreads:

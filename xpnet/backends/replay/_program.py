@@ -80,8 +80,8 @@ class ReplayLoop(Loop):
             n_steps = self._steps_to_record(case, batches.index.shape[0])
             if n_steps:
                 case.program = self._record(state, batches, data, n_steps)
-        if case.program is not None and case.program.gains_by_translation(case.steps):
-            case.program.translate(state, batches, data)
+        if case.program is not None:
+            case.program.improve(case.steps, state, batches, data)
         return case.program
 
     def _replay(self, case: "ShapeCase", program: "Program", state: Any, batches: Any, data: Any) -> Any:
@@ -108,20 +108,14 @@ class ReplayLoop(Loop):
         except Exception as error:
             try:
                 self._make_program(state, batches, data, n_steps)
-            except NotRecordableError:
-                raise
             except Exception as again:
                 if type(again) is type(error):
                     raise NotRecordableError(f"{type(error).__name__}: {error}") from error
+                raise
             raise
 
     def _make_program(self, state: Any, batches: Any, data: Any, n_steps: int) -> "Program":
-        make = self._choose_program()
-        return record(self.backend, self.step, self.make_minibatch, state, batches, data, n_steps, make)
-
-    def _choose_program(self) -> "type[Program]":
-        """Return the class of programs."""
-        return Program
+        return record(self.backend, self.step, self.make_minibatch, state, batches, data, n_steps)
 
     def _refuse(self, case: "ShapeCase", reason: str) -> None:
         """Remember that the steps of a case cannot be recorded, and why."""
@@ -131,9 +125,7 @@ class ReplayLoop(Loop):
         """Choose for how many of these steps to record a program now; 0 while it does not pay."""
         if case.steps < 2 or (case.steps < MIN_RECORDED_STEPS and case.width < LARGE_MINIBATCH):
             return 0
-        if not self.unrolls:
-            return 1
-        most = max(1, min(MAX_UNROLLED, self.backend.gathered_together // case.width, steps))
+        most = max(1, min(MAX_UNROLLED if self.unrolls else 1, self.backend.gathered_together // case.width, steps))
         return min(range(most // 2 + 1, most + 1), key=lambda n: (steps % n, -n))  # so that few steps are left over
 
 
@@ -174,29 +166,17 @@ class Program:
         Arrays that are written before the operations run.
     preparation
         Calls without arguments that make the minibatches of all steps.
-    minibatches
-        These minibatches, as a nest of arrays.
     steps
         For each step, the calls that take it.
-    replacements
-        For each step, the arrays that take the place of those of the first step, by the ids of the latter, which the
-        calls of the first step keep alive.
     n_bytes
         The size of all its arrays.
     """
 
     def __init__(
-        self,
-        backend: Eager,
-        inputs: Inputs,
-        preparation: Operations,
-        minibatches: Any,
-        steps: Sequence[Operations],
-        replacements: Sequence[dict[int, Native]],
-        n_bytes: int,
+        self, backend: Eager, inputs: Inputs, preparation: Operations, steps: Sequence[Operations], n_bytes: int
     ) -> None:
-        self.backend, self.inputs, self.replacements, self.n_bytes = backend, inputs, replacements, n_bytes
-        self.preparation, self.minibatches, self.steps = preparation, minibatches, steps
+        self.backend, self.inputs, self.n_bytes = backend, inputs, n_bytes
+        self.preparation, self.steps = preparation, steps
         self.operations: Operations = [*preparation, *chain(*steps)]
         self.take: Any = backend.function_with_out("take")
         self.engine = "replay of recorded steps"
@@ -206,13 +186,8 @@ class Program:
         """The state, in the program's own memory."""
         return self.inputs.state
 
-    def gains_by_translation(self, steps: int) -> bool:
-        """Tell whether `translate` would make a program faster that has run this many steps."""
-        return False
-
-    def translate(self, state: Any, batches: Any, data: Any) -> None:
-        """Translate the program into a faster form."""
-        raise NotImplementedError
+    def improve(self, steps: int, state: Any, batches: Any, data: Any) -> None:
+        """Make a program faster that has run this many steps, where that is possible."""
 
     def begin(self, state: Any, encoding: Any) -> None:
         """Copy a state, and the encoding of the examples, into the program's memory."""
@@ -254,7 +229,7 @@ def record(
     batches: Any,
     data: Any,
     n_steps: int,
-    make_program: type[Program],
+    make_program: type[Program] = Program,
 ) -> Program:
     """Take the first step on a copy of the state, record it, and bind it to the minibatches of `n_steps` steps.
 
@@ -286,17 +261,10 @@ def record(
         raise
     finally:
         recorder.forget_results()  # they refer to the recorder
-    inputs, minibatches = map_arrays(lambda x: x.array, (recorded, minibatches))
+    inputs = map_arrays(lambda x: x.array, recorded)._replace(rows=rows)
     replacements = [{}, *(recorder.find_replacements(i) for i in range(1, n_steps))]
-    return make_program(
-        backend,
-        inputs._replace(rows=rows),
-        [call.operation for call in preparation],
-        minibatches,
-        bind_to_steps(calls, replacements),
-        replacements,
-        recorder.n_bytes,
-    )
+    steps = bind_to_steps(calls, replacements)
+    return make_program(backend, inputs, [call.operation for call in preparation], steps, recorder.n_bytes)
 
 
 def bind_to_steps(calls: list[RecordedCall], replacements: list[dict[int, Native]]) -> list[list[Function]]:
