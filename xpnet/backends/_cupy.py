@@ -123,17 +123,8 @@ class CuPyBackend(Eager):
     def synchronize(self) -> None:
         self.device.synchronize()
 
-    def assign(self, target: Native, x: Any) -> None:
-        target[...] = x
-
-    def empty_like(self, x: Native) -> Native:
-        return cupy.empty_like(x)
-
     def shares_memory(self, x: Native, y: Native) -> bool:
         return x.data.mem is y.data.mem
-
-    def make_constant(self, number: float, like: Native) -> Any:
-        return number  # kernels take numbers as they are
 
     def _from_host(self, x: np.ndarray, dtype: str | None) -> Native:
         with self.scope(""):

@@ -139,9 +139,6 @@ class NumPyBackend(Eager):
     def assign(self, target: Native, x: Any) -> None:
         np.copyto(target, x)
 
-    def empty_like(self, x: Native) -> Native:
-        return np.empty_like(x)
-
     def shares_memory(self, x: Native, y: Native) -> bool:
         return np.may_share_memory(x, y)
 

@@ -254,9 +254,6 @@ class TorchBackend(Eager):
     def assign(self, target: Native, x: Any) -> None:
         target.copy_(x)
 
-    def empty_like(self, x: Native) -> Native:
-        return torch.empty_like(x)
-
     def memory_layout(self, x: Native) -> tuple[Any, ...]:
         return x.shape, x.dtype, x.stride()
 

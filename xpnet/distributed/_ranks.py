@@ -9,12 +9,13 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.backends.base import Eager
+from xpnet.backends.base import Eager, PatchedNamespace
 from xpnet.core.arrays import Layers, Namespace, leaves, map_arrays
 from xpnet.distributed._setting import Distributed
 from xpnet.distributed._sums import HostSum
@@ -85,7 +86,9 @@ class Ranks:
     def attach(self, backend: Eager) -> Eager:
         """Return the backend with a sum over all ranks in its namespace."""
         total = HostSum(self.comm, backend, in_tree=self.shards is not None)
-        return backend.with_function("sum_over_ranks", total, total.bind)
+        twin = copy(backend)
+        twin.xp = PatchedNamespace(backend.xp, sum_over_ranks=total)
+        return twin
 
     def add_up(self, by_columns: bool, grads: Layers, xp: Namespace) -> Layers:
         """Add up the gradients of all ranks, in a step.

@@ -1,8 +1,6 @@
 """Sums of arrays over all ranks, as one more operation of a namespace: a step that has it can be recorded."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
-from math import prod
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,46 +27,17 @@ class HostSum:
         self.comm, self.backend, self.in_tree = comm, backend, in_tree
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
 
-    def __call__(self, arrays: Sequence[Array], out: Array | None = None) -> Array:
+    def __call__(self, arrays: Sequence[Array]) -> Array:
         """Add up arrays over all ranks; return the sums, one after the other, as one vector."""
-        n = sum(prod(x.shape) for x in arrays)
-        total: Array = self.backend.xp.empty((n,), dtype=arrays[0].dtype) if out is None else out
-        self.bind(total, arrays)()
-        return total
-
-    def bind(self, out: Array, arrays: Sequence[Array]) -> Callable[[], None]:
-        """Return a call without arguments that adds up these arrays into `out`."""
-        flat, copies, start = self._share(out), [], 0
-        for x in map(self._share, arrays):
-            stop = start + x.size
-            copies.append(partial(np.copyto, flat[start:stop].reshape(x.shape), x))
-            start = stop
-        add_up = self._bind_tree(flat) if self.in_tree else self._bind_all_reduce(flat)
-
-        def run() -> None:
-            for copy in copies:
-                copy()
-            add_up()
-
-        return run
-
-    def _bind_all_reduce(self, flat: np.ndarray) -> Callable[[], None]:
         from mpi4py import MPI
 
-        return partial(self.comm.Allreduce, MPI.IN_PLACE, flat)
-
-    def _bind_tree(self, flat: np.ndarray) -> Callable[[], None]:
-        """Bind recursive doubling: in each round, two ranks exchange their sums. x + y and y + x have the same bits."""
+        flat = np.concatenate([self.backend.to_numpy(x).ravel() for x in arrays])
+        if not self.in_tree:
+            self.comm.Allreduce(MPI.IN_PLACE, flat)
+            return self.backend.asarray(flat)
+        # In each round, two ranks exchange their sums. x + y and y + x have the same bits
         other = np.empty_like(flat)
-        partners = [self.rank ^ 1 << i for i in range(self.size.bit_length() - 1)]
-
-        def run() -> None:
-            for partner in partners:
-                self.comm.Sendrecv(flat, partner, recvbuf=other, source=partner)
-                np.add(flat, other, flat)
-
-        return run
-
-    def _share(self, x: Array) -> np.ndarray:
-        """Return a NumPy array of the same memory."""
-        return self.backend.to_numpy(x)
+        for partner in (self.rank ^ 1 << i for i in range(self.size.bit_length() - 1)):
+            self.comm.Sendrecv(flat, partner, recvbuf=other, source=partner)
+            flat += other
+        return self.backend.asarray(flat)
