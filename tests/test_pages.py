@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from helpers import run_command
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -111,3 +112,20 @@ def test_the_whole_jobs_that_readme_shows_are_those_of_performance():
     _, shown = read_table("README.md", "task")
     for job, (seconds, _, sklearn, torch) in measured.items():
         assert shown[job] == [seconds, sklearn, f"PyTorch {torch}" if torch != "–" else ""]
+
+
+@pytest.mark.needs("pandas", "sklearn")
+def test_the_commands_on_tables_print_what_the_page_shows(capsys, tmp_path, monkeypatch):
+    """Two epochs print the same lines, but for numbers."""
+    monkeypatch.chdir(tmp_path)
+    page = (DOCS / "use" / "tables.md").read_text()
+    exec(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1], {})
+    train, info, predict = re.findall(r"^xpnet (\w+ .*penguins.*)", page, re.MULTILINE)
+    lines = run_command(capsys, *train.split(), "--epochs", 2)[1]
+    shown = [line for block in re.findall(r"```text\n(.*?)```", page, re.DOTALL) for line in block.splitlines()]
+    printed, expected = (
+        {re.sub(r"-?\d+\.?\d*", "0", " ".join(line.split())) for line in some if "(1 of 8)" not in line}
+        for some in (lines, shown)
+    )
+    assert expected - printed == {"..."}
+    assert [run_command(capsys, *words.split())[0] for words in (info, predict)] == [0, 0]
