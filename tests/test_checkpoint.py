@@ -571,38 +571,24 @@ FORGERIES: list[tuple[str, str, Any, str]] = [
     ("small", "settings.init", "orthogonal", "settings=.* must be an object with the keys"),
     ("small", "settings.activation", ["rleu"], "activation='rleu' is unknown; .*did you mean 'relu'"),
     ("small", "settings.activation", nest(500), "nested more than 100 deep"),
-    ("small", "settings.output_activation", "relu", "='relu' contradicts task='classification'"),
     ("small", "settings.dtype", "float64", "dtype of layers.0.w='float32' must be 'float64'"),
     ("small", "settings.sizes", [3, 5, 2], r"sizes=\[3, 5, 2\] contradicts weights of the shapes"),
     ("small", "settings.sizes", [10**8] * 3, "sizes=.* contradicts weights"),  # which no memory holds
-    ("small", "settings.sizes", [3, 4], "not valid"),
     ("small", "layers.1.b", np.full(2, np.nan, "float32"), "NaN or infinity"),
     ("small", "functions.activation[1]", "", r"the function 'activation\[1\]'"),
     ("small", "functions.cost", 1, "functions.cost=1 must be a text"),
     ("full", "seeds", [["dropout", 1]], "seeds=.* must be a dict"),
     ("full", "seeds.split", 2**32, "seed=4294967296 must be a whole number"),
     ("full", "feature_names", "abc", "feature_names='abc' must be a list of strings"),
-    ("full", "notes", [], r"notes=\[\] must be a dict"),
-    ("full", "objective", {}, "objective=.* must be an object with the keys"),
-    ("full", "objective.slope_weight", -1, "slope_weight=-1 must be a number"),
     ("full", "objective.coefficients", {"c": [1]}, "coefficients.*must be two finite"),
     ("full", "history", {"cost": 1.0}, "history=.* must be a list of rows"),
     ("full", "history.0.cost", "low", "cost='low' must be a number"),
-    ("full", "history.0.cost", 10**400, "cost=1000.* must be a number"),
-    ("full", "generator.bit_generator", "MT19937", PCG64),
-    ("full", "generator.state", {}, PCG64),
     ("full", "generator.state.inc", 2, PCG64),  # draws would not end
-    ("full", "generator.state.inc", 2.5, PCG64),
     ("full", "generator.state.inc", 2**128 + 1, PCG64),
-    ("full", "generator.uinteger", 2**32, PCG64),
     ("full", "provenance", {}, "provenance=.* must be an object with the keys"),
     ("full", "provenance.seed", -1, "provenance.seed=-1 must be"),
-    ("full", "provenance.edited", 1, "provenance.edited=1 must be true or false"),
-    ("full", "provenance.earlier", -1, "provenance.earlier=-1 must be"),
     ("full", "provenance.runs", {}, "provenance.runs={} must be a list of at most"),
-    ("full", "provenance.init", 1, "provenance.init=1 must be"),
     ("full", "provenance.runs.0.alpha", -1, r"provenance.runs\[0\].alpha=-1 must be"),
-    ("full", "provenance.runs.0.device", 1, r"provenance.runs\[0\].device=1 must be a text"),
     ("full", "validation_examples", [1], "validation_examples=.* must be a dict"),
     ("full", "validation_examples.calibration-1", 9, "'calibration.1' is missing"),
     ("full", "validation_examples.calibration-0", 5, "calibration.0.examples=5 must be"),
@@ -610,22 +596,17 @@ FORGERIES: list[tuple[str, str, Any, str]] = [
     ("full", "dropout.step", np.array([0.5]), "dropout.step=.* must be one int32 number"),
     ("full", "scaling.x_std", np.array([[1.0, 1e-60, 1.0]]), "scaling.x_std is 1e-60 there"),  # 0 as float32
     ("full", "novelty.mean", np.zeros((1, 2)), "novelty.mean is of shape"),
-    ("full", "novelty.whitening", np.full((3, 3), np.inf), "novelty.whitening is .* must be finite"),
     ("full", "novelty.distances", np.array([2.0, 1.0]), "novelty.distances must be numbers"),
     ("gaussian", "calibration.0.widths", np.ones((2, 2, 3)), WIDTHS),
-    ("gaussian", "calibration.0.widths", np.ones((1, 2, 0)), WIDTHS),
     ("gaussian", "calibration.0", np.ones((5, 2, 1)), ERRORS),
     ("gaussian", "calibration.0", np.ones((5, 1, 1), "float32"), ERRORS),
     ("gaussian", "calibration.0", np.ones((0, 1, 1)), ERRORS),
-    ("gaussian", "calibration.0", -np.ones((5, 1, 1)), ORDER),
     ("gaussian", "calibration.0", np.array([5.0, 4.0, 3.0, 2.0, 1.0])[:, None, None], ORDER),
     ("gaussian", "calibration.0", np.full((5, 1, 1), np.nan), ERRORS),
     ("gaussian", "calibration.0", np.ones((2, 1, 1)), "calibrate needs at least 3 examples, and there were 2"),
     ("gaussian", "calibration.0.widths", np.zeros((1, 2, 3)), "widths=.* must be above 0"),
     ("gaussian", "calibration.0.widths", np.array([[[2.0, 1.0], [1.0, 1.0]]]), ORDER),
-    ("uncertain", "laplace.noise", np.array([1.0, 1.0]), "laplace.noise is .* must be finite"),
     ("uncertain", "laplace.noise", np.array([0.0]), "laplace.noise=.* must be variances above 0"),
-    ("uncertain", "laplace.covariance", np.full((4, 4), np.nan), "laplace.covariance is .* must be finite"),
     ("uncertain", "laplace.covariance", -np.eye(4), "laplace.covariance=.* must be variances above 0"),
 ]
 FORGERIES += [
@@ -656,13 +637,6 @@ def test_a_forged_file_is_refused_by_name(tmp_path: Path, kind: str, where: str,
     (tmp_path / "net").write_bytes(encode_one(kind))
     forge(tmp_path / "net", change)
     refuse(tmp_path / "net", message)
-
-
-@pytest.mark.parametrize("name", ["layers.1.b", "optimizer.0", "novelty.mean", "calibration.0"])
-def test_a_tensor_that_is_missing_is_named(tmp_path: Path, name: str) -> None:
-    path = full(tmp_path)
-    forge(path, lambda header, arrays: arrays.pop(name))
-    refuse(path, name)
 
 
 @pytest.mark.parametrize(
@@ -767,14 +741,6 @@ def test_a_file_that_cannot_be_read_is_an_os_error_that_names_it(tmp_path: Path)
 
 
 # Paths
-
-
-@pytest.mark.parametrize("path", [3, None, ["net"]], ids=repr)
-def test_what_is_no_path_is_refused(path: Any) -> None:
-    """A number would be that of a file that the process has opened."""
-    for action in (Network([3, 4, 2]).save, Network.load):
-        with pytest.raises(TypeError, match=r"^path=.* must be a path"):
-            action(path)
 
 
 # Little memory

@@ -17,7 +17,6 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pytest
 from helpers import assert_same, snapshot
-from sklearn.exceptions import ConvergenceWarning
 from test_checkpoint import forge, full_disk
 from test_training import InterruptAt
 
@@ -350,12 +349,6 @@ def test_the_best_network_on_disk_is_not_replaced_by_a_worse_one(tmp_path):
     saved = best.read_bytes()
     train(network(), path, [*callbacks(), Interrupt()], resume=True, **options)
     assert best.read_bytes() == saved
-
-
-def test_the_bar_begins_where_the_training_does(halfway, monkeypatch, capsys):
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    train(network(), halfway, [Interrupt()], resume=True, progress=True)
-    assert "8/24" in capsys.readouterr().err.replace(" ", "")
 
 
 # When it is written
@@ -794,12 +787,6 @@ def test_a_forged_training_is_refused_and_nothing_changes(halfway, where, value)
     assert_same(net, snapshot(network()))
 
 
-def test_a_training_that_lacks_an_argument_is_refused(halfway):
-    forge(halfway, lambda header, arrays: [header["training"]["call"].pop("sampling")])
-    with pytest.raises(CheckpointError, match=r"call=\[.* must be an object with the keys .*'sampling'"):
-        train(network(), halfway, [Interrupt()], resume=True)
-
-
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
@@ -856,14 +843,6 @@ def test_an_ensemble_resumes_bit_for_bit(tmp_path, place, chunks):
         assert_same(member, snapshot(other))
         assert rows(member.history) == rows(other.history)
         assert member.value.generator == other.value.generator
-
-
-def test_an_ensemble_without_a_seed_takes_those_of_the_file(tmp_path):
-    with pytest.raises(KeyboardInterrupt):
-        train_members(ensemble(), tmp_path / "run", 3)
-    resumed = ensemble(seed=None)
-    train_members(resumed, tmp_path / "run", resume=True)
-    assert [member.provenance.seed for member in resumed] == ensemble().seeds
 
 
 def test_members_that_share_an_iterable_of_batches_resume(tmp_path):
@@ -1015,35 +994,6 @@ def test_a_fit_resumes_bit_for_bit(tmp_path, place, kind, options, chunks):
     np.testing.assert_equal(tallies, whole)
     for net, other in zip(nets, others, strict=True):
         assert_same(other, snapshot(net))
-
-
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_functions_of_a_fit_are_compared_by_their_code(tmp_path):
-    """Two lambdas have one name; so have two functions made by one, which differ in what they enclose."""
-    with pytest.warns(UserWarning, match="Training interrupted by user"):
-        estimator("MLPRegressor", 3, activation=bend(1.0)).fit(X, Y[:, 0], checkpoint=tmp_path / "run")
-    for other in (bend(0.5), bend(1.0, lambda g, z, a, xp: 2.0 * g)):
-        with pytest.raises(
-            ValueError,
-            match=r"with activation=.*value=<function bend.<locals>.<lambda> \w{16}>, .*but",
-        ):
-            estimator("MLPRegressor", activation=other).fit(X, Y[:, 0], checkpoint=tmp_path / "run", resume=True)
-    again = estimator("MLPRegressor", activation=bend(1.0)).fit(X, Y[:, 0], checkpoint=tmp_path / "run", resume=True)
-    assert again.n_iter_ == 8
-
-
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_class_weights_of_numpy_may_be_parameters(tmp_path):
-    weights = dict(zip(np.unique(LABELS), [0.5, 2.0]))
-    model = estimator("MLPClassifier", class_weight=weights).fit(X, LABELS, checkpoint=tmp_path / "run")
-    again = estimator("MLPClassifier", class_weight=weights).fit(X, LABELS, checkpoint=tmp_path / "run", resume=True)
-    assert again.loss_curve_ == model.loss_curve_
-
-
-def test_rates_that_fall_to_nothing_do_not_end_a_fit():
-    options = {"solver": "sgd", "learning_rate": "invscaling", "power_t": 300.0, "max_iter": 3, "random_state": 0}
-    with pytest.warns(ConvergenceWarning):
-        assert estimators.MLPClassifier((3,), **options).fit(X, LABELS).n_iter_ == 3
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
