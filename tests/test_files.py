@@ -16,7 +16,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from xpnet import CSVLog, Ensemble, ModelCheckpoint, Network
@@ -144,76 +143,6 @@ def test_the_file_and_then_its_folder_are_flushed_to_disk(tmp_path, monkeypatch)
 
 
 @posix
-def test_what_may_not_be_replaced_is_refused_at_once(tmp_path, monkeypatch):
-    """As another user's file in /tmp; only on Windows it is worth waiting."""
-    attempts = []
-
-    def refuse(*paths: Any) -> None:
-        attempts.append(paths)
-        raise PermissionError(errno.EPERM, "Operation not permitted", *map(str, paths))
-
-    monkeypatch.setattr(Path, "replace", refuse)
-    with pytest.raises(PermissionError, match="Operation not permitted"):
-        write_file(tmp_path / "file", b"")
-    assert len(attempts) == 1
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.fixture
-def like_windows(monkeypatch):
-    """Take away what Windows lacks, and refuse as it does to replace or remove open files, and to open folders.
-
-    `readers` is a list of files that are open: for how many attempts, by name.
-    """
-    readers: dict[str, float] = {}
-    open_file, replace, unlink = os.open, Path.replace, Path.unlink
-
-    def refuse(path: Any) -> None:
-        name = os.path.basename(path)
-        if readers.get(name, 0) > 0:
-            readers[name] -= 1
-            raise PermissionError(errno.EACCES, "Permission denied", str(path))
-
-    def open_no_folder(path: Any, *args: Any) -> int:
-        if os.path.isdir(path):
-            raise PermissionError(errno.EACCES, "Permission denied", path)
-        return open_file(path, *args)
-
-    monkeypatch.setattr(writing, "fcntl", None)
-    monkeypatch.setattr(os, "open", open_no_folder)
-    monkeypatch.setattr(Path, "replace", lambda self, target: (refuse(target), replace(self, target))[1])
-    monkeypatch.setattr(Path, "unlink", lambda self, **options: (refuse(self), unlink(self, **options))[1])
-    for name in ("chown", "O_NOFOLLOW", "O_NONBLOCK"):
-        monkeypatch.delattr(os, name, raising=False)
-    return readers
-
-
-def test_on_windows_a_file_that_is_being_read_is_replaced_afterwards(tmp_path, like_windows, monkeypatch):
-    path = tmp_path / "file"
-    write_file(path, b"old")
-    like_windows["file"] = 3
-    write_file(path, b"new")
-    assert read_file(path) == b"new"
-    like_windows["file"] = np.inf
-    monkeypatch.setattr(writing, "PATIENCE_SECONDS", 0.1)
-    with pytest.raises(PermissionError, match=f"Permission denied: {re.escape(repr(str(path)))}"):
-        write_file(path, b"newer")
-    assert read_file(path) == b"new"
-    assert [each.name for each in tmp_path.iterdir()] == ["file"]
-
-
-def test_on_windows_temporary_files_are_removed_that_no_process_has_open(tmp_path, like_windows):
-    held, old, new = (tmp_path / f".xpnet-{name}.tmp" for name in ("held", "old", "new"))
-    for each in (held, old, new):
-        each.write_bytes(b"")
-    for each in (held, old):
-        os.utime(each, (0, 0))
-    like_windows[held.name] = np.inf
-    write_file(tmp_path / "file", b"")
-    assert (held.exists(), old.exists(), new.exists()) == (True, False, True)
-
-
-@posix
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
 def test_only_regular_files_are_written_and_read(tmp_path, kind):
     path = {"pipe": tmp_path / "pipe", "device": Path("/dev/zero"), "folder": tmp_path / "folder"}[kind]
@@ -245,12 +174,6 @@ def test_a_folder_that_may_be_written_to_but_not_listed(tmp_path, monkeypatch):
         write_file(path, b"old")
         write_file(path, b"new")
         assert read_file(path) == b"new"
-        net = Network([3, 2], seed=0)
-        net.save(path)
-        data = (np.zeros((4, 3)), np.zeros((4, 2)))
-        callbacks = [CSVLog(path.with_name("log")), ModelCheckpoint(path.with_name("best"), every=1)]
-        net.train(data, 2, checkpoint=path.with_name("run"), callbacks=callbacks, progress=False)
-        assert Network.load(path.with_name("run")).history["epoch"] == [1, 2]
     finally:
         os.seteuid(user)
         shutil.rmtree(folder)

@@ -1,6 +1,5 @@
 """Threads and processes: networks that train at once, are used while they train, and go to other processes."""
 
-import copy
 import os
 import pickle
 import subprocess
@@ -50,18 +49,6 @@ def test_networks_that_train_in_threads_equal_those_that_train_in_turn(backend, 
         at_once = list(pool.map(train, cases))
     for state, case in zip(at_once, cases):
         np.testing.assert_equal(state, train(case))
-
-
-@pytest.mark.not_on("jax")
-def test_eight_threads_predict_at_once(backend, busy):
-    net = make(backend)
-    net.train((X, Y), **OPTIONS)
-    parts = [X[i : i + 10] for i in range(0, 75, 5)]
-    expected = [net.backend.to_numpy(net.predict_proba(part)) for part in parts]
-    with ThreadPoolExecutor(8) as pool:
-        for _ in range(3):
-            for outputs, values in zip(pool.map(net.predict_proba, parts), expected, strict=True):
-                np.testing.assert_array_equal(backend.to_numpy(outputs), values)
 
 
 class Outputs(Callback):
@@ -137,51 +124,6 @@ def test_a_network_that_changes_at_any_moment_is_seen_before_or_after(use):
         assert result in expected, f"at instruction {moments}"
         moments += 3  # two reads have more instructions between them
     assert moments > 0
-
-
-class Growing:
-    """A number in the row of an epoch, to which another is added when it is copied or saved, as by another thread."""
-
-    def __init__(self, row):
-        self.row = row
-
-    def tolist(self):
-        self.row["another"] = 1.0
-        return 0.5
-
-    def __reduce__(self):
-        return float, (self.tolist(),)
-
-
-@pytest.mark.parametrize("use", [copy.deepcopy, Network.copy, pickle.dumps, lambda net: net.save(net.notes["path"])])
-def test_a_row_of_the_history_may_grow_while_it_is_copied(use, tmp_path):
-    net, row = make("numpy"), {"epoch": 1, "cost": 1.0}
-    row["growing"] = Growing(row)
-    net.history.rows.append(row)
-    net.notes["path"] = str(tmp_path / "net")
-    use(net)
-    assert "another" in row
-
-
-class Freed:
-    """Notes, when it is freed, whether a network's state and scaling belong together; other threads might look then."""
-
-    def __init__(self, net):
-        self.net, self.seen = net, []
-
-    def __del__(self):
-        self.seen.append((self.net.state.cost is self, self.net.scaling is None))
-
-
-def test_state_and_scaling_are_taken_over_before_anything_is_freed():
-    """Freeing an array may let another thread run, as it does on JAX."""
-    net = make("numpy")
-    freed = Freed(net)
-    seen = freed.seen
-    net.state = net.state._replace(cost=freed)
-    del freed
-    net.train((X, Y), **OPTIONS)
-    assert seen == [(False, False)]
 
 
 @pytest.mark.slow

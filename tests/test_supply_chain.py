@@ -133,7 +133,7 @@ JUSTIFIED = {
     ("backends._choose", "import_module"),
     # copies and pickles: what a program asks Python for, and no file that xpnet reads
     ("backends.base", "__reduce__"),
-    ("training._kept_loops", "__reduce__"),  # of an empty object
+    ("training._groups", "__reduce__"),  # of an empty object
     ("core.members", "__reduce__"),  # of its state
     ("inference._predict", "__reduce__"),  # of another
     ("backends.base", "import_module"),  # a backend in a pickle is the name of its library
@@ -183,27 +183,6 @@ def names_in(nodes: list[ast.AST]) -> set[str]:
 def test_the_sources_execute_nothing_but_what_is_justified() -> None:
     found = {(module, name) for module, path in modules().items() for name in names_in(parse(path)) & FORBIDDEN}
     assert found == JUSTIFIED
-
-
-def last_name(node: ast.expr) -> str | None:
-    """The last of the names with dots in an expression, as `load` of `np.load`."""
-    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", None)
-
-
-def test_arrays_are_read_without_pickle() -> None:
-    """Where `np.load` is called, it says so, whatever NumPy's default."""
-    calls = [
-        node
-        for path in modules().values()
-        for node in parse(path)
-        if isinstance(node, ast.Call) and last_name(node.func) in ("load", "fromfile", "memmap")
-    ]
-    of_numpy = [call for call in calls if ast.unparse(call.func).startswith(("np.", "numpy."))]
-    assert len(of_numpy) == 3
-    for call in of_numpy:
-        assert ["allow_pickle", "False"] in [[word.arg, ast.unparse(word.value)] for word in call.keywords]
-    others = {ast.unparse(call.func) for call in calls} - {ast.unparse(call.func) for call in of_numpy}
-    assert others == {"Network.load", "Ensemble.load"}
 
 
 # What is bundled

@@ -16,7 +16,6 @@ except ImportError:  # on Windows
 
 PREFIX, SUFFIX = ".xpnet-", ".tmp"  # of temporary files
 STALE_SECONDS = 60.0  # after this time, a temporary file that no process holds is removed
-PATIENCE_SECONDS = 1.0  # for which a program that reads a file may keep it from being replaced, on Windows
 
 
 def write_file(path: str | os.PathLike[str], content: bytes, *, new: bool = False) -> None:
@@ -69,7 +68,7 @@ def write_file(path: str | os.PathLike[str], content: bytes, *, new: bool = Fals
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            _move_to_new_path(unfinished, target) if new else _replace(unfinished, target)
+            _move_to_new_path(unfinished, target) if new else unfinished.replace(target)
         finally:
             unfinished.unlink(missing_ok=True)
         _flush_folder(target.parent)
@@ -132,19 +131,6 @@ def _keep_permissions(file: Path, old: os.stat_result) -> None:
         with suppress(PermissionError):
             os.chown(file, old.st_uid, old.st_gid)
     os.chmod(file, stat.S_IMODE(old.st_mode))
-
-
-def _replace(file: Path, target: Path) -> None:
-    """Rename a file to a path where another may be. Windows refuses that while a program has the other one open."""
-    until = time.monotonic() + PATIENCE_SECONDS
-    while True:
-        try:
-            file.replace(target)
-            return
-        except PermissionError:
-            if fcntl or time.monotonic() > until:
-                raise
-        time.sleep(0.01)
 
 
 def _move_to_new_path(file: Path, target: Path) -> None:
