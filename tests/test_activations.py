@@ -28,12 +28,13 @@ def test_values_and_pullbacks_against_the_reference(backend, name):
 def test_gelu_is_that_of_the_error_function(backend):
     """Within 1e-15 of z Φ(z), in units of |z|, and of its derivative; relatively within 1e-11 far down the tail."""
     z = np.linspace(-30, 30, 6001)
-    exact = z * reference.normal_cdf(z)
+    cdf = np.array([0.5 * math.erfc(-each / math.sqrt(2)) for each in z])
+    exact = z * cdf
     found = on(backend, gelu.value, z)
     assert np.max(np.abs(found - exact) / np.maximum(1, np.abs(z))) < 1e-15
     np.testing.assert_allclose(found, exact, rtol=1e-11, atol=1e-300)
     slopes = on(backend, gelu.pullback, np.ones_like(z), z, found)
-    np.testing.assert_allclose(slopes, reference.SLOPES["gelu"](z), rtol=0, atol=2e-15)
+    np.testing.assert_allclose(slopes, cdf + z * np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi), rtol=0, atol=2e-15)
 
 
 SELU = 1.0507009873554805

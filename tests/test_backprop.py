@@ -28,13 +28,6 @@ def test_gradients_by_central_differences(place, activation, output, cost):
     check_against_differences(net, rng.standard_normal((3, 4)), targets(output, rng, m=3, n=2))
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_gradients_through_hidden_layers_by_central_differences(place, activation):
-    """Two hidden layers 3-4-3-2, m = 2."""
-    net, rng = make(place, [3, 4, 3, 2], activation, "sigmoid", "quadratic", seed=5), np.random.default_rng(4)
-    check_against_differences(net, rng.standard_normal((2, 3)), rng.uniform(size=(2, 2)))
-
-
 @pytest.mark.on("torch")
 @pytest.mark.parametrize("own", OWN, ids=str)
 def test_activations_and_costs_of_ones_own_by_central_differences_and_they_train(place, own):

@@ -80,21 +80,6 @@ def test_a_mistake_with_a_number_is_named_with_the_number():
     assert check.equation == "BP2"
 
 
-def test_updates_after_each_example_are_named_with_their_rate():
-    right, rate = write(), 0.1
-
-    def backward(weights, biases, x, y):
-        sums = [0 * w for w in weights], [0 * b for b in biases]
-        for i in range(len(x)):
-            gradients = right(weights, biases, x[i : i + 1], y[i : i + 1])
-            sums = tuple([a + g / len(x) for a, g in zip(*pair)] for pair in zip(sums, gradients))
-            weights = [w - rate * g for w, g in zip(weights, gradients[0])]
-        return sums
-
-    (explanation,) = check_backprop(backward, [3, 4, 2]).explanations
-    assert "change weights after each example, with the learning rate 0.1:" in explanation[0].mistake
-
-
 def test_a_right_program_passes_in_both_layouts_and_reductions():
     check = check_backprop(write(), [3, 4, 2])
     assert check.passed
@@ -161,18 +146,6 @@ def test_a_program_that_is_right_for_the_given_sizes_only_passes_with_a_note():
     assert len(check.notes) == 1
     assert check.notes[0].startswith("With the sizes 5-3-4 and 6 examples in rows, your function raised RuntimeError")
     assert check.notes[0].endswith("written for 3 inputs. For the sizes that you gave it runs")
-
-
-def test_mistakes_that_cannot_be_told_apart_are_both_named():
-    def backward(weights, biases, x, y):
-        assert weights[0].shape == (1, 1)
-        return write("BP3-unsummed")(weights, biases, x, y)
-
-    check = check_backprop(backward, [1, 1])
-    assert name_explanations(check) == [("BP3-axis",), ("BP3-unsummed",)]
-    assert check.equation == "BP3"
-    assert "\nThe likely mistake: BP3 sums over the units" in repr(check)
-    assert "\nor BP3 does not sum over the examples" in repr(check)
 
 
 ERROR = "output_error(zs[l], activations[-1], y)"
@@ -456,17 +429,6 @@ def test_a_program_for_the_other_layout_is_told_the_argument(layout, other):
 def test_wrong_arguments_raise(backward, options, message):
     with pytest.raises(ArgumentError, match=re.escape(message)):
         check_backprop(backward, [3, 2], **options)
-
-
-@pytest.mark.parametrize("sizes", [[3, 4, 2], [3, 3, 3]])
-def test_arrays_of_arrays_are_read_as_lists(sizes):
-    """As NumPy makes of lists with dtype=object: of equal shapes it makes one array."""
-    right = write()
-
-    def backward(*arguments):
-        return [np.array(part, dtype=object) for part in right(*arguments)]
-
-    assert check_backprop(backward, sizes).passed
 
 
 def test_the_report_on_the_page_is_that_of_its_program():

@@ -131,11 +131,6 @@ def test_members_train_as_they_would_alone_and_files_hold_precisions(tmp_path):
     assert_same(again, snapshot(net))
 
 
-def test_slopes_are_refused():
-    with pytest.raises(ArgumentError, match="slopes do not go with"):
-        make().train((X, Y), 2, slopes=np.zeros((40, 1, 3)), **TRAIN)
-
-
 # Error bars
 
 
@@ -235,14 +230,6 @@ def test_error_bars_do_not_depend_on_the_scale_of_targets():
         net.fit_laplace((X, scale * Y))
         bars.append(net.predict_std(X) / scale)
     np.testing.assert_allclose(*bars, rtol=1e-3)
-
-
-def test_a_constant_input_is_not_relevant():
-    net = make((4, 6, 1), standardize=True)
-    net.train((np.hstack([X, np.ones((40, 1))]), Y), 60, **TRAIN)
-    relevance = net.state.optimizer.memory.relevance
-    assert relevance[3] == pytest.approx(0.01)  # the least
-    assert relevance[:2].min() > 0.1
 
 
 def test_blocks_of_examples_are_not_collected():
