@@ -201,7 +201,7 @@ def test_the_command_is_the_estimator(capsys, folder):
     words = "--target kind --ignore id --members 3 --hidden 5 --epochs 6 --lr 0.1 --schedule constant --seed 3 --bins 4"
     words += " --optimizer adam --batch-size 16 --dropout 0.2 --early-stopping 1 --dtype float64 --class-weight cat=2"
     out = run(capsys, "train", "pets.csv", *words.split(), "--metrics", "top_2", "--save", "net")
-    assert out[:2] == ["pets.csv: 90 examples, 3 classes; 18 of them for testing", "Columns: 2 number, 1 date"]
+    assert out[:2] == ["pets.csv: 90 examples, 3 classes; 18 of them for testing", "Columns: number (2), date (1)"]
     assert out[2].startswith("Epoch: 1 / 6,\t validation: accuracy ")
     network = {"dropout": 0.2, "dtype": "float64", "seed": 3}
     training = {"optimizer": "adam", "lr": 0.1, "batch_size": 16, "class_weight": {0: 2}, "metrics": ["top_2"]}
@@ -260,7 +260,7 @@ def test_whole_groups_are_held_out(capsys, folder):
     words = ["train", "pets.csv", "--target", "weight", "--test-group", "house", "--members", 2, "--epochs", 1]
     out = run(capsys, *words, "--save", "net")
     assert out[0].endswith("; 18 of them for testing")
-    assert out[1] == "Columns: 2 number, 1 date, 1 category, 1 left out"
+    assert out[1] == "Columns: number (2), date (1), category (1), left out (1)"
     assert not any("house" in name for name in Ensemble.load("net").feature_names)
     Path("t.csv").write_text("g,a,y\n" + "".join(f"{'pq'[k % 2]},{k},{k / 7}\n" for k in range(8)) + ",8,9\n")
     words[1:5] = ["t.csv", "--target", "y", "--test-group"]

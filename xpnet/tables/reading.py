@@ -322,10 +322,10 @@ def describe_columns(columns: Sequence[Column]) -> str:
     Examples
     --------
     >>> describe_columns([DroppedColumn("id", "always 1")])
-    '1 left out'
+    'left out (1)'
     """
     kinds = Counter(column.kind for column in columns)
-    return ", ".join(f"{n:,} {kind}" for kind, n in kinds.items())
+    return ", ".join(f"{kind} ({n:,})" for kind, n in kinds.items())
 
 
 # Reading
