@@ -118,10 +118,13 @@ def list_members(name: str, kind: type) -> list[str]:
     return [name for name, member in members.items() if isinstance(member, kinds) and member.__doc__]
 
 
-def find_members(page: str) -> dict[str, list[str]]:
-    """Find the members of each class in the tables of a page, for the template of its page."""
+LISTED = re.findall(r"^   ([\w.]+)$", (DOCS / "reference" / "api.md").read_text(), re.MULTILINE)
+
+
+def find_members() -> dict[str, list[str]]:
+    """Find the members of each class in the tables of reference/api.md, for the template of its page."""
     members = {}
-    for name in re.findall(r"^   ([\w.]+)$", page, re.MULTILINE):
+    for name in LISTED:
         module, _, short = f"xpnet.{name}".rpartition(".")
         thing = getattr(importlib.import_module(module), short)
         if inspect.isclass(thing):
@@ -129,7 +132,10 @@ def find_members(page: str) -> dict[str, list[str]]:
     return members
 
 
-autosummary_context = {"members_of": find_members((DOCS / "reference" / "api.md").read_text())}
+autosummary_context = {"members_of": find_members()}
+for page in (DOCS / "reference" / "generated").glob("*.rst"):  # of an earlier build
+    if page.stem.removeprefix("xpnet.") not in LISTED:
+        page.unlink()
 
 
 def check_complete(app: Sphinx, env: BuildEnvironment) -> None:
