@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from helpers import Place, assert_same, installed, run_command, snapshot
 
-from xpnet import Callback, DivergenceError, EarlyStopping, Ensemble, Network
-from xpnet.cli import main
-from xpnet.data._outside import HostRows, exceeds_memory
+from xpnet import Callback, EarlyStopping, Ensemble, Network
+from xpnet.data._outside import HostRows
 from xpnet.data.conversion import LEAST_BYTES
 
 N = 150
@@ -89,15 +88,13 @@ def test_a_memory_map_trains_as_the_same_array_in_memory(place: Place, case: str
     assert net.measure((mapped(tmp_path, x), y)) == pytest.approx(net.measure((x, y)), rel=1e-6)
 
 
-@pytest.mark.parametrize("outside", [False, True], ids=["in place", "gathered"])
 @pytest.mark.parametrize("members", [None, 2])
 def test_a_number_that_is_overwritten_during_training_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, members: int | None, outside: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, members: int | None
 ) -> None:
     np.save(tmp_path / "x.npy", FLOATS)
     x = np.load(tmp_path / "x.npy", mmap_mode="r+")
-    if outside:
-        monkeypatch.setattr("xpnet.data._outside.find_free_memory", lambda: 0)
+    monkeypatch.setattr("xpnet.data._outside.find_free_memory", lambda: 2 * FLOATS.nbytes - 1)
 
     class Write(Callback):
         def on_epoch_begin(self, epoch: int) -> None:
@@ -105,24 +102,9 @@ def test_a_number_that_is_overwritten_during_training_is_named(
 
     kind = {"task": "classification", "seed": 1}
     model = Network([6, 5, 3], **kind) if members is None else Ensemble([6, 5, 3], members, **kind)
-    message = "holds NaN or infinity .* in row 5, column 3" if outside else "in epoch 2, .*: row 5, column 3 of X of"
-    with pytest.raises(ValueError if outside else DivergenceError, match=message):
+    with pytest.raises(ValueError, match=r"holds NaN or infinity .* in row 5, column 3"):
         model.train((x, LABELS), epochs=3, progress=False, callbacks=[Write()])
     assert all(np.isfinite(net.w[0]).all() for net in ([model] if members is None else model))
-
-
-@pytest.mark.needs("jax")
-def test_jax_trains_on_a_memory_map_too(tmp_path: Path) -> None:
-    x, y, network = FLOATS[:48], LABELS[:48], {"standardize": True, "task": "classification"}
-    expected, net = (train(inputs, y, JAX, network, epochs=2) for inputs in (x, mapped(tmp_path, x)))
-    assert_alike(net, expected)
-    np.testing.assert_allclose(net.predict_proba(mapped(tmp_path, x)), net.predict_proba(x), rtol=1e-6)
-
-
-def test_hints_are_given_for_files_of_more_than_half_of_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    for free, is_large in ((None, False), (2 * FLOATS.nbytes, False), (2 * FLOATS.nbytes - 1, True)):
-        monkeypatch.setattr("xpnet.data._outside.find_free_memory", lambda free=free: free)
-        assert exceeds_memory(FLOATS) == is_large
 
 
 # Other libraries
@@ -188,21 +170,6 @@ def test_a_training_is_resumed_on_the_same_numbers_elsewhere(tmp_path: Path) -> 
     assert_alike(train(mapped(tmp_path, FLOATS), LABELS, **options, resume=True), expected)
 
 
-@pytest.mark.parametrize(
-    ("x", "message"),
-    [
-        (np.ones((N, 2, 2), np.float32), r"X of train_data has shape \(150, 2, 2\), but must have \(n, 6\): a row for"),
-        (
-            np.ones((N + 1, 6), np.float32),
-            "X of train_data has 151 examples and y of train_data has 150; they",
-        ),
-    ],
-)
-def test_errors_name_the_inputs(x: np.ndarray, message: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=message):
-        train(mapped(tmp_path, x), LABELS, network={"standardize": True})
-
-
 def test_numbers_that_are_not_finite_are_found_when_they_are_read(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -216,6 +183,12 @@ def test_numbers_that_are_not_finite_are_found_when_they_are_read(
     assert_same(net, before)
     with pytest.raises(ValueError, match=r"x holds NaN or infinity .* first in row 40, column 2"):
         net.predict(mapped(tmp_path, x))
+    for wrong, message in (
+        (FLOATS[:, :4], r"X of train_data has shape \(150, 4\)"),
+        (FLOATS[:9], "has 9 examples and"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            net.train((mapped(tmp_path, wrong.astype(np.float64)), LABELS), progress=False)
 
 
 # Estimators and the command
@@ -225,7 +198,6 @@ def test_numbers_that_are_not_finite_are_found_when_they_are_read(
     "options",
     [
         {"early_stopping": True, "standardize": True},
-        {"solver": "lbfgs"},
         {"backend": "torch", "batch_size": 7},
         {"dtype": "float32", "standardize": True},  # of integers, which become float64 on the way
     ],
@@ -312,31 +284,11 @@ def train_network(folder: Path, library: str) -> None:
     net.predict(x)
 
 
-def fit_classifier(folder: Path, library: str) -> None:
-    estimators = pytest.importorskip("xpnet.estimators")
-    x, y = np.load(folder / "x.npy", mmap_mode="r"), np.load(folder / "y.npy")
-    classifier = estimators.MLPClassifier((16,), batch_size=500, max_iter=1, early_stopping=True, backend=library)
-    with pytest.warns(Warning, match="[cC]onverge"):
-        classifier.fit(x, y)
-    classifier.set_params(early_stopping=False).partial_fit(x, y).predict(x)
-
-
-def run_train(folder: Path, library: str) -> None:
-    files = str(folder / "x.npy"), "--target", str(folder / "y.npy")
-    assert main(["train", *files, "--hidden", "16", "--batch-size", "500", "--epochs", "1"]) == 0
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is limited by RLIMIT_DATA, which counts no memory maps")
-@pytest.mark.parametrize(
-    ("library", "use"),
-    [
-        *(("numpy", use) for use in (train_network, fit_classifier, run_train)),
-        pytest.param("torch", train_network, marks=pytest.mark.needs("torch")),
-    ],  # JAX needs more, to compile
-)
+@pytest.mark.parametrize("library", ["numpy", pytest.param("torch", marks=pytest.mark.needs("torch"))])  # JAX: more
 def test_half_of_the_memory_that_the_inputs_take_is_enough(
-    library: str, use: Callable[[Path, str], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    library: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     resource = importlib.import_module("resource")
     monkeypatch.setattr("xpnet.data.conversion.LEAST_BYTES", LEAST_BYTES)
@@ -346,11 +298,11 @@ def test_half_of_the_memory_that_the_inputs_take_is_enough(
         folder.mkdir()
         x = np.lib.format.open_memmap(folder / "x.npy", "w+", np.float32, (n, 784))  # zeros, which take no space
         np.save(folder / "y.npy", np.arange(n) % 10)
-    use(folders[1_000], library)  # imports what it needs, and starts threads
+    train_network(folders[1_000], library)  # imports what it needs, and starts threads
     before = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (read_private_memory() + x.nbytes // 2, before[1]))
     try:
-        use(folders[22_000], library)
+        train_network(folders[22_000], library)
         with pytest.raises(MemoryError):
             np.zeros(x.shape, np.float32).fill(1)
     finally:

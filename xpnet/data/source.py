@@ -153,9 +153,6 @@ class Source:
         """
         return {"examples": len(self)}
 
-    def find_overwritten(self) -> str | None:
-        """Name a number that has become NaN or infinite since it was read: arrays may share the user's memory."""
-
 
 @dataclass(frozen=True, eq=False)
 class Stored(Source):
@@ -299,15 +296,6 @@ class Resident(Stored):
         """Whether some numbers are still unscaled, because the dtype would round them."""
         x, y, place = self.examples.x, self.examples.y, self.reader.place
         return place.is_wide(x) or (y.ndim > 1 and place.is_wide(y))
-
-    def find_overwritten(self) -> str | None:
-        """Name a number that has become NaN or infinite since it was read."""
-        with self.reader.scope():
-            arrays = {"X": self.examples.x, "y": self.examples.y, "slopes": self.examples.slopes}
-            for name, array in ((name, x) for name, x in arrays.items() if x is not None and x.ndim > 1):
-                if (place := self.reader.place.find_not_finite(array)) is not None:
-                    return f"row {place[0]}, column {place[1]} of {name}"
-        return None
 
 
 def weights_on_host(examples: Examples, reader: Reader) -> np.ndarray | None:

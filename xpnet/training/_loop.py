@@ -240,16 +240,11 @@ def find_left_behind(jobs: Sequence[Job], trainings: Sequence[Training]) -> dict
 
 def explain_divergence(job: Job, training: Training, lr: np.ndarray) -> DivergenceError:
     """Make the error for steps that diverged, with their learning rates; they began at the training's position."""
-    source, position, model = job.data.train, training.position, job.data.train.reader.model
+    position, model = training.position, job.data.train.reader.model
     scales = model.scales_targets and model.scale is None and not model.standardize
     remedy = "standardize=True, which scales inputs and targets" if scales else "scale the inputs"
     first, last = position.total_steps + 1, position.total_steps + len(lr)
     steps = f"training diverged in epoch {position.epoch}, steps {first} to {last}"
-    if (place := source.find_overwritten()) is not None:
-        return DivergenceError(
-            f"{steps}: {place} of the training data, counted from 0, has become NaN or infinite since training began; "
-            "the network is as it was before these steps. Do not write into data that are trained on, or give a copy"
-        )
     if needs_all_examples(job.plan.optimizer):
         remedy = f"Give {remedy}" if scales else "Scale the inputs"
     else:
