@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from importlib.resources import files
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -70,36 +69,6 @@ def test_the_sample_is_balanced_float32_pixels_and_integer_labels(digits: Any) -
         assert np.array_equal(np.rint(x * 255).astype(np.float32) / np.float32(255), x)  # 256 grey levels
 
 
-def test_the_sample_has_no_example_twice_and_is_mixed(digits: Any) -> None:
-    (x_train, y_train), (x_test, y_test) = digits
-    assert len({image.tobytes() for image in np.concatenate([x_train, x_test])}) == 6000
-    for y in (y_train, y_test):
-        assert len(set(y[:50])) == 10
-
-
-def test_each_call_returns_its_own_arrays() -> None:
-    (x, y), _ = datasets.mnist_sample()
-    x[...], y[...] = 7, 7
-    (again, labels), _ = datasets.mnist_sample()
-    assert again.max() == 1.0
-    assert labels.max() == 9
-
-
-def test_the_sample_is_small_and_its_licence_lies_beside_it() -> None:
-    folder = files("xpnet") / "data_files"
-    assert len((folder / "mnist_sample.npz").read_bytes()) <= 1_500_000
-    licence = (folder / "LICENSE-MNIST.md").read_text(encoding="utf-8")
-    for words in ("mnist_sample.npz", "LeCun", "Cortes", "Burges", "creativecommons.org/licenses/by-sa/3.0"):
-        assert words in licence
-
-
-def test_the_sample_needs_no_other_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("torch", "torchvision"):
-        monkeypatch.setitem(sys.modules, name, None)
-    (x, _), _ = datasets.mnist_sample()
-    assert len(x) == 5000
-
-
 # From the four files
 
 
@@ -111,12 +80,11 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("place", ["{name}/raw", "{name}", "."])
-@pytest.mark.parametrize("kind", [Path, str])
 def test_the_files_are_read_without_torchvision_where_they_lie(
-    alone: None, tmp_path: Path, name: str, place: str, kind: Any
+    alone: None, tmp_path: Path, name: str, place: str
 ) -> None:
     arrays = small(tmp_path / place.format(name=name))
-    assert_holds(NAMES[name](kind(tmp_path)), arrays)
+    assert_holds(NAMES[name](str(tmp_path)), arrays)
 
 
 def test_gzipped_and_plain_files_may_be_mixed(alone: None, tmp_path: Path) -> None:
@@ -155,7 +123,6 @@ def test_the_last_training_images_may_be_for_validation(tmp_path: Path, name: st
         assert all(np.array_equal(array, other) for array, other in zip(part, wanted, strict=True))
     for wrong, message in (
         (7, "validation=7 leaves nothing to train on; .* has 7 training images"),
-        (-1, "validation=-1 must be a whole number of at least 0"),
         (0.2, r"validation=0\.2 must be a whole number of at least 0"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -170,18 +137,15 @@ def idx(shape: tuple[int, ...], data: bytes, kind: int = 8) -> bytes:
     ("file", "content", "message"),
     [
         ("train-images-idx3-ubyte", b"", r"begins with the bytes \(none\), but .* with 3 axes begins with 00 00 08 03"),
-        ("train-images-idx3-ubyte", b"<html>not found", "begins with the bytes 3c 68 74 6d, but an IDX file"),
         ("train-images-idx3-ubyte", idx((7,), bytes(7)), "begins with the bytes 00 00 08 01, but .* 00 00 08 03"),
         ("t10k-labels-idx1-ubyte", idx((5,), bytes(20), kind=12), "the bytes 00 00 0c 01, but .* 00 00 08 01"),
         ("train-labels-idx1-ubyte", idx((7,), bytes(7))[:6], "begins with the bytes 00 00 08 01, but .* their lengths"),
         ("train-labels-idx1-ubyte", idx((7,), bytes(6)), "takes 7 bytes of data, but it holds 6; delete it"),
-        ("train-labels-idx1-ubyte", idx((7,), bytes(8)), "takes 7 bytes of data, but it holds 8; delete it"),
         (
             "train-images-idx3-ubyte",
             gzip.compress(bytes(99), mtime=0)[:-9],
             "is not a complete gzip file .*; delete it",
         ),
-        ("train-images-idx3-ubyte", b"\x1f\x8bx", "is not a complete gzip file .*; delete it"),
         (
             "train-images-idx3-ubyte",
             idx((7, 2, 2), bytes(28)),
@@ -236,14 +200,6 @@ def test_files_that_are_missing_and_cannot_be_downloaded_say_what_to_do(
         "mnist_sample(), which needs no files",
     ):
         assert words in message
-
-
-@pytest.mark.needs("torchvision")
-def test_one_file_that_is_missing_is_enough_to_say_so(offline: None, tmp_path: Path) -> None:
-    small(tmp_path)
-    (tmp_path / "t10k-labels-idx1-ubyte").unlink()
-    with pytest.raises(RuntimeError, match=r"MNIST is not in .* and cannot be downloaded .*four IDX files"):
-        datasets.mnist(tmp_path)
 
 
 @pytest.fixture

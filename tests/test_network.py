@@ -17,19 +17,10 @@ pytestmark = pytest.mark.not_on("jax")
 
 def test_the_attributes_of_the_notebooks_class(place):
     net = Network([784, 20, 10], **place._asdict())
-    assert net.num_layers == 3
-    assert net.sizes == [784, 20, 10]
-    assert [tuple(w.shape) for w in net.w] == [(20, 784), (10, 20)]
-    assert [tuple(b.shape) for b in net.b] == [(20,), (10,)]
-    assert (net.output_activation, net.cost_name, net.dtype) == ("sigmoid", "quadratic", "float32")
-
-
-def test_repr_is_one_useful_line(place):
-    net = Network([3, 4, 5, 2], activation=["relu", "tanh"], task="classification", **place._asdict())
+    assert (net.num_layers, net.sizes) == (3, [784, 20, 10])
+    assert [tuple(array.shape) for array in (*net.w, *net.b)] == [(20, 784), (10, 20), (20,), (10,)]
     text = repr(net)
-    assert text.startswith(
-        "Network([3, 4, 5, 2], activation=['relu', 'tanh'], output_activation='softmax', cost='cross_"
-    )
+    assert text.startswith("Network([784, 20, 10], activation='sigmoid', output_activation='sigmoid', cost='quadratic'")
     assert f"backend={net.backend.name!r}" in text
     assert "\n" not in text
 
@@ -45,7 +36,6 @@ def test_repr_is_one_useful_line(place):
 def test_a_task_sets_output_and_cost(task, activation, cost):
     net = Network([3, 2], task=task)
     assert (net.task, net.output_activation, net.cost_name) == (task, activation, cost)
-    Network([3, 2], task=task, output_activation=activation, cost=cost)
 
 
 @pytest.mark.parametrize(
@@ -67,45 +57,31 @@ def test_the_task_that_an_output_stands_for(activation, n_out, task):
 # Weights in and out
 
 
-def test_writing_into_the_weights_raises_and_changes_nothing(place):
+def test_the_arrays_of_the_weights_are_read_only(place):
     """What readers of the book write first. The arrays of some libraries can be written, but no tuple can."""
     net = make(place, [3, 4, 2], "sigmoid", "sigmoid", "quadratic", seed=0)
     before = snapshot(net)
     for arrays in (net.w, net.b, net.layers):
         with pytest.raises(TypeError, match="does not support item assignment"):
             arrays[0] = arrays[1]
+    for array in (*net.w, *net.b) if net.backend.name == "numpy" else ():
+        with pytest.raises(ValueError, match="read-only"):
+            array -= 1.0
     for name in ("w", "b"):
         with pytest.raises((TypeError, ValueError)), net.backend.scope("float64"):
             getattr(net, name)[0] -= 1.0
     assert_same(net, before)
 
 
-def test_the_arrays_of_the_weights_are_read_only():
-    net = Network([3, 4, 2], seed=0)
-    for array in (*net.w, *net.b, *net.layers[1]):
-        with pytest.raises(ValueError, match="read-only"):
-            array -= 1.0
-        with pytest.raises(ValueError, match="read-only"):
-            array[0] = 1.0
-    net.w = [w + 1.0 for w in net.w]  # what is computed from them is not
-
-
-def test_weights_are_assigned_from_any_library_and_copied(place, dtype):
+def test_weights_are_assigned_in_any_form_and_copied(place, dtype):
     net = make(place, [3, 2], "sigmoid", "sigmoid", "quadratic", dtype=dtype)
     w, b = np.arange(6, dtype=dtype).reshape(2, 3), np.array([7, 8], dtype)
-    sources = [np.asarray]
-    for name in ("torch", "jax.numpy", "array_api_strict"):
-        if net.backend.name == name.split(".")[0]:
-            sources.append(pytest.importorskip(name).asarray)
-    for source in sources:
-        net.w, net.b = [source(w)], [source(b)]
-        np.testing.assert_array_equal(host(net, net.w)[0], w)
-        assert host(net, net.b)[0].tolist() == [7, 8]
+    net.w = [w]
     for form in (b[:, None], b[None, :], b):
         net.b = [form]
         assert host(net, net.b)[0].tolist() == [7, 8]
     w += 100
-    assert host(net, net.w)[0][0, 1] == 1
+    assert host(net, net.w)[0].tolist() == [[0, 1, 2], [3, 4, 5]]
     net.layers = net.layers
     assert host(net, net.b)[0].tolist() == [7, 8]
 
@@ -131,27 +107,19 @@ def test_classification_counts_and_predicts_the_largest_output(place):
     np.testing.assert_allclose(host(net, [net.predict_proba(x)])[0][3], [0.4, 0.35, 0.25])
     labels = [0, 1, 1, 1]
     assert net.evaluate((x, labels)) == net.evaluate((x, np.eye(3)[labels])) == 2
-    assert net.evaluate(list(zip(x, np.eye(3)[labels][:, :, None], strict=True))) == 2
     assert net.accuracy((x, labels)) == 0.5
     assert (type(net.evaluate((x, labels))), type(net.accuracy((x, labels)))) == (int, float)
-    assert f"{net.cost((x, labels)):.3f}"
 
 
-def test_regression_predicts_values(place):
-    net, x = probe(place, "regression", [[3.5, -1.0], [2.0, 7.0]])
-    np.testing.assert_allclose(host(net, [net.predict(x)])[0], [[3.5, -1], [2, 7]])
-    np.testing.assert_allclose(host(net, [net.predict(x[0])])[0], [3.5, -1])
-    # ½ (0.5² + 0) for the first, ½ (0 + 1²) for the second: mean 0.3125
-    assert net.cost((x, [[3.0, -1.0], [2.0, 6.0]])) == pytest.approx(0.3125)
-
-
-def test_a_regression_with_one_output_predicts_as_many_numbers_as_targets(place):
+def test_a_regression_predicts_as_many_numbers_as_targets(place):
     """Targets (n,) minus predictions (n, 1) would be (n, n)."""
     net, x = probe(place, "regression", [[3.5], [2.0], [-1.0]])
-    predicted = net.predict(x)
-    assert host(net, [predicted])[0].tolist() == [3.5, 2.0, -1.0]
+    assert host(net, [net.predict(x)])[0].tolist() == [3.5, 2.0, -1.0]
     assert host(net, [net.predict(x[0])])[0].tolist() == 3.5
     assert tuple(net.forward(x).shape) == (3, 1)
+    net, x = probe(place, "regression", [[3.5, -1.0], [2.0, 7.0]])
+    # ½ (0.5² + 0) for the first, ½ (0 + 1²) for the second: mean 0.3125
+    assert net.cost((x, [[3.0, -1.0], [2.0, 6.0]])) == pytest.approx(0.3125)
 
 
 def test_looking_changes_nothing(place):
@@ -403,27 +371,12 @@ def test_signs_of_zeros_do_not_change_a_fingerprint():
     assert net.fingerprint() == before
 
 
-def test_split_rows_are_those_that_train_splits_off():
-    net = Network([2, 3], task="classification", seed=0, dtype="float64")
-    x, y = DATA[0], np.arange(20) % 3
-    rows, held_out = net.split_rows((x, y), 0.25)
-    twin = net.copy()
-    options = {"epochs": 1, "batch_size": 100, "lr": 0.1, "progress": False}
-    costs = net.train((x, y), validation_split=0.25, **options)
-    others = twin.train((x[rows], y[rows]), validation_data=(x[held_out], y[held_out]), **options)
-    assert net.fingerprint() == twin.fingerprint()
-    assert costs["validation_cost"] == others["validation_cost"]
-    assert sorted([*rows, *held_out]) == [*range(20)]
-
-
 def test_what_split_rows_and_dropout_masks_refuse():
     net = Network([2, 1], task="regression", seed=0)
     with pytest.raises(ArgumentError, match="split_rows needs all examples beforehand; give data as arrays"):
         net.split_rows(iter([DATA]), 0.5)
     with pytest.raises(ArgumentError, match=r"split=1\.5 must be above 0 and below 1"):
         net.split_rows(DATA, 1.5)
-    with pytest.raises(ArgumentError, match=r"split=0\.99 leaves none of the 20 examples"):
-        net.split_rows(DATA, 0.99)
     with pytest.raises(ArgumentError, match="dropout_masks needs dropout, and this network has none"):
         net.dropout_masks(0, 3)
 
