@@ -1,6 +1,6 @@
 """The command line: ``xpnet train``, ``evaluate``, ``predict``, ``info``, ``export``, ``show`` and ``backends``.
 
-A wrong option or file prints one clear line on standard error and gives a nonzero exit status. Nothing is coloured
+A wrong option or file prints one clear line on standard error and gives a nonzero exit status. Nothing is colored
 except the help, by newer versions of argparse, which respect NO_COLOR.
 """
 

@@ -67,7 +67,7 @@ def take(x: Any, rows: np.ndarray) -> Any:
 
 
 def read_inputs(path: Path, net: Network) -> Any:
-    """Read examples to predict from a .npy file, or an image, converted to grey and resized."""
+    """Read examples to predict from a .npy file, or an image, converted to gray and resized."""
     n_in = net.sizes[0]
     if path.suffix == ".npy":
         x = open_npy(path)

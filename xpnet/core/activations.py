@@ -54,7 +54,7 @@ class Activation(NamedTuple):
     pullback
         ``pullback(g, z, a, xp)``: g ⊙ σ′(z), or gᵀ ∂a/∂z if outputs depend on several z; of the same shape.
     low, high
-        The bounds of its values; targets outside them cannot be learnt.
+        The bounds of its values; targets outside them cannot be learned.
     total
         The sum of the values of one example, if it is always the same.
     initializer

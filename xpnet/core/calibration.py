@@ -1,6 +1,6 @@
 """Calibration: error bars and quantiles, corrected by the errors of predictions on validation data.
 
-This is split conformal prediction. A new example is exchangeable with n examples that the network has not learnt from,
+This is split conformal prediction. A new example is exchangeable with n examples on which the network was not trained,
 so its error is the k-th smallest of n + 1, or a smaller one, with a probability of k / (n + 1): whatever the noise is
 like, and however good the network (J. Lei et al., "Distribution-Free Predictive Inference for Regression", Journal of
 the American Statistical Association 113, 2018; for quantiles Y. Romano, E. Patterson and E. Candès, "Conformalized
@@ -81,17 +81,17 @@ def compute_errors(y: np.ndarray, bars: np.ndarray, levels: Sequence[float]) -> 
 
 
 class OutOfFold(NamedTuple):
-    """Predictions of examples by the members of an ensemble that have not learnt from them."""
+    """Predictions of examples by the members of an ensemble that have not been trained on them."""
 
     bars: np.ndarray  # (n, n_targets, k)
     gain: np.ndarray  # (n, n_targets), by which the squared errors of the mean of all members are smaller
 
 
 def combine_unseen(members: np.ndarray, unseen: np.ndarray, cost: Cost) -> OutOfFold:
-    """Predict each example by the mean of the members that have not learnt from it.
+    """Predict each example by the mean of the members that have not been trained on it.
 
     These are fewer than all members, so the error of their mean has a larger part that differs from member to member.
-    Its variance is known from the members that have learnt from the example, which agree a little better than they
+    Its variance is known from the members that have learned from the example, which agree a little better than they
     would on a new one.
 
     Parameters
@@ -99,13 +99,13 @@ def combine_unseen(members: np.ndarray, unseen: np.ndarray, cost: Cost) -> OutOf
     members
         Bars of all members, (n_members, n, n_targets, k).
     unseen
-        Whether a member has not learnt from an example, (n_members, n); at least one for each example.
+        Whether a member has not been trained on an example, (n_members, n); at least one for each example.
     cost
         The cost, which says whether there are standard deviations among the bars.
 
     Examples
     --------
-    Of three members, the first has not learnt from the only example; the others differ by a variance of 2:
+    Of three members, the first has not been trained on the only example; the others differ by a variance of 2:
 
     >>> from xpnet.core.costs import quadratic
     >>> members = np.array([7.0, 4.0, 6.0]).reshape(3, 1, 1, 1)
@@ -137,7 +137,7 @@ def choose_widths(
     y
         Targets (n, n_targets).
     out_of_fold
-        Bars of each example by the members that have not learnt from it, (n, n_targets, 2).
+        Bars of each example by the members that have not been trained on it, (n, n_targets, 2).
     of_all
         Bars of the mean of all members, (n, n_targets, 2).
     gain

@@ -78,7 +78,7 @@ def measure_distances(x: Array, mean: Array, whitening: Array, xp: Namespace) ->
 def leave_one_out(distances: np.ndarray, n: int) -> np.ndarray:
     """Turn squared distances of n rows from all of them into distances of each row from the others.
 
-    Without a row u, centred, the mean is u / (n − 1) less, and the covariance n / (n − 1)² u uᵀ, so that its inverse
+    Without a row u, centered, the mean is u / (n − 1) less, and the covariance n / (n − 1)² u uᵀ, so that its inverse
     follows from the formula of Sherman and Morrison; the sum of the others is still divided by n − 1.
     """
     rest = np.maximum(1 - n / (n - 1) ** 2 * distances, 1e-6)  # above 0, but for rounding

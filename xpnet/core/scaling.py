@@ -1,6 +1,6 @@
 """Standardization: inputs, and the targets of a regression, get mean 0 and standard deviation 1.
 
-Means and standard deviations are learnt from the training data and stored in the network. Inputs and targets are scaled
+Means and standard deviations are those of the training data, and stored in the network. Inputs and targets are scaled
 on the way in, and outputs are scaled back on the way out, so users never see scaled numbers.
 
 Numbers far from 0 compared with their spread, such as times in seconds since 1970, lose their digits when they are

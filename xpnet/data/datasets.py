@@ -93,7 +93,7 @@ def mnist(root: str | os.PathLike[str] | None = None, *, validation: int = 0) ->
 
 
 def fashion_mnist(root: str | os.PathLike[str] | None = None, *, validation: int = 0) -> tuple[Split, ...]:
-    """Load Fashion-MNIST, clothes instead of digits (Xiao et al., arXiv:1708.07747, MIT licence); as `mnist` does.
+    """Load Fashion-MNIST, clothes instead of digits (Xiao et al., arXiv:1708.07747, MIT license); as `mnist` does.
 
     Parameters
     ----------

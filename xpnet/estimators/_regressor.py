@@ -57,7 +57,7 @@ class BaseRegressor(RegressorMixin, BaseLearner):
             Inputs, of the library and device of the X of `fit`.
         return_std
             Whether to return standard deviations as well: with ``loss="gaussian"`` the scatter of the data that the
-            network has learnt; and in an ensemble the spread of the members' predictions; both, if it has both. With
+            network has learned; and in an ensemble the spread of the members' predictions; both, if it has both. With
             ``solver=LevenbergMarquardt(bayesian=True)``, also the uncertainty of the weights.
 
         Returns

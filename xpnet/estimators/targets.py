@@ -182,7 +182,7 @@ class Classification:
 
     @classmethod
     def learn(cls, estimator: Any, y: Any, classes: Any, labels: Labels | None, *, partial: bool) -> "Classification":
-        """Learn the labels of y, or check them against those that an earlier call has learnt.
+        """Learn the labels of y, or check them against those that an earlier call has learned.
 
         Parameters
         ----------

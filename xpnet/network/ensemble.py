@@ -495,9 +495,9 @@ class Ensemble:
         Parameters
         ----------
         validation_data
-            Examples that no member has learnt from; or, with `rows`, the training data.
+            Examples that no member has learned from; or, with `rows`, the training data.
         rows
-            For each member the numbers of the rows that it has not learnt from, such as the `validation_rows` of
+            For each member the numbers of the rows that it has not been trained on, such as the `validation_rows` of
             `train`. Each row is predicted by these members only, so all examples can serve for training too.
 
         Examples

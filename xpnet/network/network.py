@@ -97,7 +97,7 @@ class Network:
     scale
         A number that multiplies the inputs, such as 1/255 for pixels, which then stay bytes on the device.
     standardize
-        Whether to bring each input, and each target of a regression, to mean 0 and standard deviation 1, as learnt
+        Whether to bring each input, and each target of a regression, to mean 0 and standard deviation 1, as learned
         from the training data. See :doc:`/use/standardize`.
     backend, device
         Where to compute: "numpy", "cupy", "torch", "jax", "dpnp", or an Array API namespace module; "cpu", "cuda",
@@ -364,7 +364,7 @@ class Network:
 
     @property
     def scaling(self) -> Scaling | None:
-        """The scaling that `standardize` learnt; assign None to learn it again. See :doc:`/use/standardize`."""
+        """The scaling that `standardize` learned; assign None to learn it again. See :doc:`/use/standardize`."""
         return self._value.exact_scaling
 
     @scaling.setter
@@ -373,7 +373,7 @@ class Network:
 
     @property
     def feature_names(self) -> tuple[str, ...] | None:
-        """Names of the inputs, learnt from a table, which other tables must have; assignable. See :doc:`/use/data`."""
+        """Names of the inputs, learned from a table, which other tables must have; assignable. See :doc:`/use/data`."""
         return self._value.feature_names
 
     @feature_names.setter
@@ -598,7 +598,7 @@ class Network:
         """Solve differential equations: minimize ½ Σ weight · mean r² of a list of `xpnet.Term`, which has an example.
 
         The steps are those of `LevenbergMarquardt`, and end early where none lowers the cost. Unknown `coefficients`,
-        {name: first value}, are learnt along; a second call with the same ones goes on with the values that it found.
+        {name: first value}, are learned along; a second call with the same ones goes on with the values that it found.
         Points of terms with `draw` change after every `redraw` steps. Returns the cost and the coefficients after each
         step; see :doc:`/use/differential-equations`.
         """
@@ -711,7 +711,7 @@ class Network:
     def predict_std(self, x: Any) -> Array:
         """Predict the standard deviation of each target around the prediction, in the shape of `predict`.
 
-        It is the scatter of the data as the network has learnt it, not the uncertainty of its weights, and needs
+        It is the scatter of the data as the network has learned it, not the uncertainty of its weights, and needs
         ``cost="gaussian"`` or `calibrate`. See :doc:`/use/error-bars`.
         """
         return inference.predict_mean_and_std(self._bars, x)[1]
@@ -749,7 +749,7 @@ class Network:
         Parameters
         ----------
         validation_data
-            Examples that the network has not learnt from; warns if many are those of the last `train`.
+            Examples that the network has not been trained on; warns if many are those of the last `train`.
 
         Examples
         --------

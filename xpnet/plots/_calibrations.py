@@ -34,7 +34,7 @@ def calibration(net: Any, data: Any, *, bins: int = 10, ax: Axes | None = None) 
         A network, ensemble or fitted estimator with error bars or quantiles, or of the tasks "classification" and
         "binary".
     data
-        Any finite source of examples that it has not learnt from, such as (X, y).
+        Any finite source of examples that it has not been trained on, such as (X, y).
     bins
         Number of bins; quantiles have a bin between each two levels instead.
     ax

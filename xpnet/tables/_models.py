@@ -417,7 +417,7 @@ class TableClassifier(ClassifierMixin, BaseTableModel):
         The networks, which can do more: `save` writes a file that the ``xpnet`` command reads.
     oof_proba_ : ndarray of shape (n_samples, n_classes)
         Out-of-fold probabilities: each row of the X of `fit`, predicted by the members that left it out. NaN for rows
-        of weight 0, and with fewer than 4 members for those that all of them learnt from.
+        of weight 0, and with fewer than 4 members for those that all of them learned from.
     n_features_in_ : int
         Number of columns of the table.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -547,7 +547,7 @@ class TableRegressor(RegressorMixin, BaseTableModel):
     ----------
     oof_prediction_ : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         Out-of-fold predictions: each row of the X of `fit`, predicted by the members that left it out. NaN for rows of
-        weight 0, and with fewer than 4 members for those that all of them learnt from.
+        weight 0, and with fewer than 4 members for those that all of them learned from.
     encoder_, ensemble_, n_features_in_, feature_names_in_, n_iter_
         As in `TableClassifier`.
 

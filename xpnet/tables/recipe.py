@@ -1,10 +1,10 @@
 """The recipe for tables: an ensemble that predicts well without tuning, and knows how well.
 
 Each member leaves out a fold of the rows, and keeps the epoch that predicts this fold best. So every row has a member
-that has not learnt from it: these predictions calibrate the ensemble, and no rows are given up for that.
+that has not been trained on it: these predictions calibrate the ensemble, and no rows are given up for that.
 
 The inputs come from `TableEncoder` with bins, a piecewise-linear encoding (Y. Gorishniy, I. Rubachev and A. Babenko,
-"On Embeddings for Numerical Features in Tabular Deep Learning", NeurIPS 2022). They are centred, and scaled column by
+"On Embeddings for Numerical Features in Tabular Deep Learning", NeurIPS 2022). They are centered, and scaled column by
 column: what a first, short training finds important varies more, so the members learn it first, and overfit less to the
 other columns. A. Radhakrishnan, D. Beaglehole, P. Pandit and M. Belkin ("Mechanism for feature learning in neural
 networks and backpropagation-free machine learning models", Science 2024) learn such a scale from gradients.
@@ -139,7 +139,7 @@ def weigh_rows(rows: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 
 def make_scaling(x: np.ndarray, y: np.ndarray | None) -> Scaling:
-    """Make the scaling of all members: inputs are centred, and the targets of a regression, (n, k), standardized."""
+    """Make the scaling of all members: inputs are centered, and the targets of a regression, (n, k), standardized."""
     mean = x.mean(axis=0, dtype=np.float64)[None]
     if y is None:
         return Scaling(mean, np.ones_like(mean))
