@@ -124,7 +124,7 @@ def test_another_place_is_refused_and_to_moves_it(other, method):
     )
     with pytest.raises(ValueError, match=message):
         getattr(est, method)(put(other, X), *more)
-    with pytest.raises(ValueError, match=r"X_val is of .*, and X of numpy on cpu; give both in one"):
+    with pytest.raises(ValueError, match=r"X is of .*\(these are X_val, y_val"):
         MLPClassifier(**SMALL).fit(X, Y, X_val=put(other, X), y_val=Y)
     moved = est.to(put(other, X))
     found = getattr(moved, method)(put(other, X), *more)

@@ -6,18 +6,19 @@ A search takes the same steps for many trials, which share their examples.
 import copy
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from scipy import sparse
-from sklearn.base import is_classifier
+from sklearn.base import BaseEstimator, is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
 from xpnet._checks import warn
 from xpnet.backends import backend_of, to_host
 from xpnet.backends.base import Backend
+from xpnet.core.activations import Activation
 from xpnet.core.arrays import Array, Namespace
 from xpnet.data import (
     HostRows,
@@ -31,22 +32,15 @@ from xpnet.data.sampling import IN_ORDER, shuffle_further, unpack_state
 from xpnet.data.source import Stored, fingerprint_arrays
 from xpnet.errors import ArgumentError, DivergenceError
 from xpnet.estimators._convergence import Convergence, LineConvergence, Tally, find_convergence, read_tally
-from xpnet.estimators._parameters import Parameters, Settings, parse_saving_of_fit, parse_settings
-from xpnet.estimators.architecture import (
-    choose_backend,
-    draw_uniform,
-    is_elsewhere,
-    parse_hidden_activation,
-    parse_hidden_sizes,
-    require_place,
-    take_layers,
-)
+from xpnet.estimators._parameters import Parameters, Settings, is_called, parse_saving_of_fit, parse_settings
 from xpnet.estimators.inputs import (
     check_sample_weight,
+    choose_backend,
     float_dtype,
     leave_device,
     make_random_state,
-    name_place,
+    parse_hidden_sizes,
+    require_place,
     validate_examples,
 )
 from xpnet.estimators.targets import Classification, Problem, Regression
@@ -54,6 +48,7 @@ from xpnet.inference.metrics import of_function, predictions
 from xpnet.network.network import Network
 from xpnet.physics import fit_laplace
 from xpnet.training import Checkpoint, Evaluate, Every, FileKind, Job, Plan, train, warn_of_laggards
+from xpnet.value.structure import parse_hidden
 
 AnyEstimator = TypeVar("AnyEstimator")
 AnyFit = TypeVar("AnyFit", bound="FitMixin")
@@ -61,8 +56,9 @@ AnyFit = TypeVar("AnyFit", bound="FitMixin")
 FREE_PARAMETERS = {"backend", "device", "verbose", "progress", "warm_start", "max_iter", "callbacks"}
 
 
-class FitData(NamedTuple):
-    """The examples of a fit, checked, and still where the user has them."""
+@dataclass(eq=False)
+class FitData:
+    """The examples of a fit, checked, and still where the user has them; the networks of the fit share them."""
 
     home: Backend  # where X lies
     dtype: str  # to compute with X in
@@ -75,9 +71,48 @@ class FitData(NamedTuple):
     validation: "FitData | None" = None
     slopes: Any = None  # an array of any library, whose shape is not checked yet
     slope_weight: float = 1.0
+    opened: Data | None = None  # where the networks compute
+
+    def open(self, network: Network) -> Data:
+        """Open the examples to train and to validate on for a network and others like it; scale them if it does."""
+        if self.opened is None:
+            whole = self._open_part(network, "X")
+            if self.validation is not None:
+                whole = replace(whole, validation=self.validation._open_part(network, "X_val").train)
+            is_scaled = network.standardize
+            self.opened = whole.scaled(network.value.scaling or whole.fit_scaling()) if is_scaled else whole
+        return self.opened
+
+    def _open_part(self, network: Network, name: str) -> Data:
+        """Open examples; inputs that are sparse, or beyond memory, stay on the host."""
+        reader, x, weight = network.value.reader._replace(warns=False), self.x, self.weight
+        if sparse.issparse(x):
+            x = HostRows(x.tocsr())
+        elif not isinstance(x, HostRows):
+            x = leave_device(x, reader.backend)
+        if weight is not None:  # by the largest, before they lose digits
+            check_some_weight(float(weight.max()), name)
+            weight = relative_weight(weight, reader.dtype, np)
+        return open_data(
+            (x, leave_device(self.targets, reader.backend)),
+            reader,
+            name="",
+            sample_weight=weight,
+            slopes=None if self.slopes is None else leave_device(self.slopes, reader.backend),
+            slope_weight=self.slope_weight,
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """Describe the examples by digests. Synchronizes."""
+        held_out = self.validation
+        return {
+            "train_data": fingerprint_arrays(self.x, self.targets, self.weight, self.slopes),
+            "slope_weight": self.slope_weight,
+            "validation_data": held_out and fingerprint_arrays(held_out.x, held_out.targets, held_out.weight),
+        }
 
 
-class FitMixin(Parameters):
+class FitMixin(Parameters, BaseEstimator):
     """Fits the networks of an estimator, one or several."""
 
     _file_kind: ClassVar[FileKind] = "network"  # of a checkpoint
@@ -158,7 +193,9 @@ class FitMixin(Parameters):
         members, last = self._make_members(continues)
         data = check_data(self, settings, last[0], X, y, sample_weight, **others)
         if checkpoint is not None:
-            checkpoint = replace(checkpoint, decides=describe_fit(self, data))
+            parameters = self.get_params(deep=False).items()
+            decides = {name: value for name, value in parameters if name not in FREE_PARAMETERS} | data.describe()
+            checkpoint = replace(checkpoint, decides={"estimator": type(self)} | decides)
         fitted = fit_networks(settings, data, members, last, checkpoint)
         return assign_attributes(self, self._join_members(members, fitted))
 
@@ -195,15 +232,10 @@ def fit_networks(
     checkpoint
         Writes the fit to a file, if there is to be one.
     """
-    jobs: list[Job] = []
-    random_states = [make_random_state(member.random_state) for member in members]
-    examples = None
-    for member, random_state, attributes in zip(members, random_states, last):
-        network = start_network(member, settings, data, attributes.get("network_"), random_state)
-        examples = examples or open_examples(data, network)  # they share them
-        jobs.append(make_job(member, network, settings, data, examples, attributes, random_state))
+    jobs = [make_job(member, settings, data, attributes) for member, attributes in zip(members, last)]
+    stream = train(jobs, checkpoint=checkpoint)
     try:
-        errors = settle(jobs, _train(jobs, members, random_states, checkpoint))
+        errors = settle(jobs, stream.give_to([job.owner for job in jobs]))
     except KeyboardInterrupt:  # what the networks have learnt until then stays
         warn("Training interrupted by user.")
     else:
@@ -212,6 +244,11 @@ def fit_networks(
                 raise error
             raise ArgumentError(f"{error} (this is member {k} of {len(jobs)})") from error
         warn_of_laggards([job.owner for job in jobs], [job.plan.callbacks for job in jobs])
+    finally:  # generators of the user's are left where scikit-learn leaves them
+        for member, moment in zip(members, stream.moments):
+            if moment.order is not None and not isinstance(member.random_state, (int, np.integer)):
+                generator: Any = make_random_state(member.random_state)
+                generator.set_state((*unpack_state(moment.order), *generator.get_state()[3:]))
     for job in jobs if settings.bayesian else ():
         job.owner.value = job.owner.value._replace(laplace=fit_laplace(job.owner.value, job.data.train))
     return [list_attributes(job, data) for job in jobs]
@@ -257,40 +294,17 @@ def check_data(
     names = vars(stand_in).get("feature_names_in_")
     data = FitData(home, float_dtype(X), names, problem, X, problem.encode(y), sample_weight, weight)
     if X_val is not None:
-        data = data._replace(validation=_check_validation(stand_in, data, X_val, y_val, sample_weight_val))
-    if slopes is not None:
-        data = data._replace(slopes=as_real_array(slopes, "slopes"))
-    return data._replace(slope_weight=parse_slope_weight(slopes, slope_weight))
-
-
-def _check_validation(stand_in: Any, train: FitData, X_val: Any, y_val: Any, sample_weight_val: Any) -> FitData:
-    """Check validation data."""
-    home, backend = backend_of(X_val), choose_backend(stand_in, train.home)
-    if is_elsewhere(stand_in, home, backend):
-        raise ArgumentError(
-            f"X_val is of {name_place(home)}, and X of {name_place(backend)}; give both in one library and on one "
-            "device, or choose where to compute by backend= and device="
-        )
-    problem = train.problem
-    try:
-        X, y = validate_examples(stand_in, home, X_val, y_val, numeric=problem.numeric, reset=False)
-        problem.check(y)
-        weight = check_sample_weight(sample_weight_val, X.shape[0])
-        return train._replace(home=home, x=X, targets=problem.encode(y), sample_weight=weight, weight=weight)
-    except (TypeError, ValueError) as error:
-        raise ArgumentError(f"{error} (these are X_val, y_val and sample_weight_val)") from error
-
-
-def describe_fit(estimator: Any, data: FitData) -> dict[str, Any]:
-    """Describe what must be the same when a fit is resumed: its parameters, and digests of its data. Synchronizes."""
-    held_out = data.validation
-    return {
-        "estimator": type(estimator),
-        **{name: value for name, value in estimator.get_params(deep=False).items() if name not in FREE_PARAMETERS},
-        "train_data": fingerprint_arrays(data.x, data.targets, data.weight, data.slopes),
-        "slope_weight": data.slope_weight,
-        "validation_data": held_out and fingerprint_arrays(held_out.x, held_out.targets, held_out.weight),
-    }
+        try:
+            home = require_place(estimator, X_val, choose_backend(estimator, data.home), "fit")
+            X, y = validate_examples(stand_in, home, X_val, y_val, numeric=problem.numeric, reset=False)
+            problem.check(y)
+            weight = check_sample_weight(sample_weight_val, X.shape[0])
+        except (TypeError, ValueError) as error:
+            raise ArgumentError(f"{error} (these are X_val, y_val and sample_weight_val)") from error
+        data.validation = replace(data, home=home, x=X, targets=problem.encode(y), sample_weight=weight, weight=weight)
+    data.slopes = None if slopes is None else as_real_array(slopes, "slopes")
+    data.slope_weight = parse_slope_weight(slopes, slope_weight)
+    return data
 
 
 # Networks
@@ -318,35 +332,34 @@ def start_network(
     """
     if previous is not None and settings.partial:
         return previous.copy()
-    head, seed = data.problem.head(), parameters.random_state
+    head, state = data.problem.head(), parameters.random_state
     sizes = [data.x.shape[1], *parse_hidden_sizes(parameters.hidden_layer_sizes), head.units]
+    seed = int(random_state.randint(2**31 - 1)) if np.any(parameters.dropout) else 0
     if previous is None:
-        init = draw_uniform(parameters.activation, random_state, len(sizes) - 2)
+        layers = draw_layers(parameters.activation, random_state, sizes)
     else:
-        for name, before, now in (
-            ("sizes", previous.sizes, sizes),
-            ("standardize", previous.standardize, parameters.standardize),
-        ):
-            if before != now:
+        layers = [(to_host(w), to_host(b)) for w, b in previous.layers]
+        for name, now in (("sizes", sizes), ("standardize", parameters.standardize)):
+            if now != (before := getattr(previous, name)):
                 raise ArgumentError(
                     f"warm_start=True continues a network with {name}={before}, and X, y and the parameters ask for "
                     f"{now} now; give warm_start=False to start anew"
                 )
-        init = take_layers((to_host(w), to_host(b)) for w, b in previous.layers)
+    remaining = iter(layers)
     network = Network(
         sizes,
         activation=parse_hidden_activation(parameters.activation, len(sizes) - 2),
         output_activation=head.activation,
         cost=head.cost,
         task=head.task,
-        init=init,
+        init=lambda rng, n_in, n_out: next(remaining),
         dropout=parameters.dropout,
         standardize=parameters.standardize,
         backend=choose_backend(parameters, data.home),
         dtype=data.dtype if parameters.dtype is None else parameters.dtype,
-        seed=int(random_state.randint(2**31 - 1)) if np.any(parameters.dropout) else 0,
+        seed=seed,
     )
-    provenance = network.provenance._replace(seed=int(seed) if isinstance(seed, (int, np.integer)) else None)
+    provenance = network.provenance._replace(seed=int(state) if isinstance(state, (int, np.integer)) else None)
     network.feature_names = data.feature_names
     network.value = network.value._replace(provenance=provenance if previous is None else previous.provenance)
     if previous is not None and previous.scaling is not None:
@@ -354,96 +367,80 @@ def start_network(
     return network
 
 
-# Examples and jobs
+def parse_hidden_activation(value: Any, layers: int) -> list[Activation]:
+    """Take one activation for all hidden layers, or a list with one for each; "logistic" is scikit-learn's sigmoid."""
+
+    def translate(item: Any) -> Any:
+        return "sigmoid" if is_called(item, "logistic") else item
+
+    has_each = isinstance(value, (list, tuple)) and not isinstance(value, Activation)
+    return parse_hidden([translate(item) for item in value] if has_each else translate(value), layers)
 
 
-def open_examples(data: FitData, network: Network) -> Data:
-    """Open examples to train and to validate on; scale them if the network standardizes."""
-    whole = _open_part(data, network, "X")
-    if data.validation is not None:
-        whole = replace(whole, validation=_open_part(data.validation, network, "X_val").train)
-    return whole.scaled(network.value.scaling or whole.fit_scaling()) if network.standardize else whole
+def draw_layers(activation: Any, random_state: np.random.RandomState, sizes: Sequence[int]) -> list[Any]:
+    """Draw weights and biases as scikit-learn does: layer by layer from U(−r, r), r² = c / (n_in + n_out).
+
+    c is 2 for layers of sigmoid units, else 6; the output layer has the c of the last hidden one. See Glorot and
+    Bengio, AISTATS 2010, equation 16.
+    """
+    names = [sigma.name for sigma in parse_hidden_activation(activation, len(sizes) - 2)]
+    names = names or ["sigmoid" if is_called(activation, "logistic") else ""]
+    layers: list[Any] = []
+    for n_in, n_out, name in zip(sizes, sizes[1:], [*names, names[-1]]):
+        r = math.sqrt((2.0 if name == "sigmoid" else 6.0) / (n_in + n_out))
+        w = random_state.uniform(-r, r, (n_in, n_out))
+        layers.append((w.T, random_state.uniform(-r, r, n_out)))
+    return layers
 
 
-def _open_part(data: FitData, network: Network, name: str) -> Data:
-    """Open checked examples; inputs that are sparse, or beyond memory, stay on the host."""
-    reader, x, weight = network.value.reader._replace(warns=False), data.x, data.weight
-    if sparse.issparse(x):
-        x = HostRows(x.tocsr())
-    elif not isinstance(x, (np.ndarray, HostRows)):
-        x = leave_device(x, reader.backend)
-    if weight is not None:  # by the largest, before they lose digits
-        check_some_weight(float(weight.max()), name)
-        weight = relative_weight(weight, reader.dtype, np)
-    return open_data(
-        (x, leave_device(data.targets, reader.backend)),
-        reader,
-        name="",
-        sample_weight=weight,
-        slopes=None if data.slopes is None else leave_device(data.slopes, reader.backend),
-        slope_weight=data.slope_weight,
-    )
+# Jobs
 
 
-def make_job(
-    member: Parameters,
-    network: Network,
-    settings: Settings,
-    data: FitData,
-    examples: Data,
-    last: Mapping[str, Any],
-    random_state: np.random.RandomState,
-) -> Job:
+def make_job(member: Parameters, settings: Settings, data: FitData, last: Mapping[str, Any]) -> Job:
     """Make the job of training a network by scikit-learn's rules; a callback, `Convergence`, follows them.
 
     Parameters
     ----------
-    member, network
-        The estimator of the network, which has its callbacks, and the network, which owns the job.
+    member
+        The estimator of the network, with its own random state and callbacks.
     settings, data
         How to train, and the checked arguments of the fit.
-    examples
-        Its examples where the network computes, as `open_examples` returns them; several jobs may share them.
     last
         The fitted attributes that this fit continues; they stay as they are.
-    random_state
-        Draws validation data and minibatches.
     """
     checked, problem, weight, tally = settings.checked, data.problem, data.weight, read_tally(last)
+    random_state = make_random_state(member.random_state)
+    network = start_network(member, settings, data, last.get("network_"), random_state)
+    examples, watched = data.open(network), checked.early_stopping
     network.value = network.value._replace(scaling=examples.train.reader.scaling)
-    watched = checked.early_stopping or None
     if watched and examples.validation is None:
         examples = split_off_validation(examples, data, checked.validation_fraction, random_state)
     if watched == "score":
         watched = "loss" if settings.by_steps else problem.watched
     if getattr(checked, "bootstrap", False):
-        examples = resample(examples, random_state)
+        rows = random_state.randint(len(examples.train), size=len(examples.train))
+        examples = check_part(examples.part(rows), "a bootstrap sample")
     source: Any = examples.train  # by its rows
     validation: Any = examples.validation
     n, batch_size = len(source), checked.batch_size
     if not settings.by_lines:
-        tally.begin_epochs(validates=validation is not None, early_stopping=watched is not None)
-    if batch_size == "auto":
-        batch_size = min(200, n)
-    elif batch_size > n:
+        tally.begin_epochs(validates=validation is not None, early_stopping=bool(watched))
+    if batch_size != "auto" and batch_size > n:
         warn(f"Got `batch_size` less than 1 or larger than sample size. It is going to be clipped to {n}")
-        batch_size = n
     losses = [
         float if part is None else problem.cost_to_loss(network.value.model, part) for part in (source, validation)
     ]
-    rules = LineConvergence if settings.by_lines else Convergence
+    rules = (LineConvergence if settings.by_lines else Convergence)(
+        settings, watched, tally, n, problem.score_name, *losses
+    )
     plan = Plan(
         epochs=settings.epochs,
-        batch_size=None if settings.by_steps else batch_size,
+        batch_size=None if settings.by_steps else min(200 if batch_size == "auto" else batch_size, n),
         optimizer=settings.optimizer,
         lr=None if settings.by_steps else settings.schedule,
         sampling=shuffle_further(random_state, n) if checked.shuffle else IN_ORDER,
         alpha=checked.alpha / (1.0 if weight is None else float(weight.max())),
-        callbacks=[
-            *([] if validation is None else [_make_evaluation(problem, validation)]),
-            rules(settings, watched, tally, n, problem.score_name, *losses),
-            *member.callbacks,
-        ],
+        callbacks=[*_make_evaluations(problem, validation), rules, *member.callbacks],
         progress=checked.progress,
     )
     return Job(network.value, Data(source), plan, network)
@@ -454,7 +451,7 @@ def split_off_validation(examples: Data, data: FitData, fraction: float, random_
     if fraction == 0:
         raise ArgumentError("validation_fraction=0 holds out nothing for early_stopping to watch; 0.1 is usual")
     train: Any = examples.train  # by its rows
-    y, weight = train.read_targets()
+    y, _ = train.read_targets()
     # scikit-learn's errors say "True" and "False"
     classes = (y[:, 0] > 0.5).astype(str) if data.problem.task == "binary" else None
     parts: Any = train_test_split(np.arange(len(y)), test_size=fraction, random_state=random_state, stratify=classes)
@@ -463,26 +460,23 @@ def split_off_validation(examples: Data, data: FitData, fraction: float, random_
         raise ArgumentError(
             "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
         )
-    for part_weight, rows in ((weight, training_rows), (data.sample_weight, validation_rows)):
-        if part_weight is not None:
-            check_some_weight(float(part_weight[rows].max()), "a part that early_stopping makes")
-    return examples.part(training_rows, validation_rows, validation_weight=data.sample_weight)
+    held_out = examples.part(training_rows, validation_rows, validation_weight=data.sample_weight)
+    return check_part(held_out, "a part that early_stopping makes")
 
 
-def resample(examples: Data, random_state: np.random.RandomState) -> Data:
-    """Draw a sample with replacement, as large as the examples to train on."""
-    train: Any = examples.train  # by its rows
-    drawn = examples.part(random_state.randint(len(train), size=len(train)))
-    train = drawn.train
-    if (weight := train.weight) is not None:
-        check_some_weight(float(weight.max()), "a bootstrap sample")
-    return drawn
+def check_part(examples: Data, name: str) -> Data:
+    """Refuse a part of the examples without weight."""
+    for part in (examples.train, examples.validation):
+        if isinstance(part, Stored) and part.weight is not None:
+            check_some_weight(float(part.weight.max()), name)
+    return examples
 
 
-def _make_evaluation(problem: Problem, validation: Stored) -> Evaluate:
-    """Make the callback that computes the cost on validation data, and scikit-learn's score, on the host."""
-    to_numpy = validation.reader.backend.to_numpy
-    weight = validation.weight
+def _make_evaluations(problem: Problem, validation: Stored | None) -> list[Evaluate]:
+    """Make the callback that computes the cost on validation data, and scikit-learn's score on the host, if needed."""
+    if validation is None:
+        return []
+    to_numpy, weight = validation.reader.backend.to_numpy, validation.weight
 
     def score(y_true: Array, y_pred: Array) -> float:
         y_true, y_pred = to_numpy(y_true), to_numpy(y_pred)
@@ -492,27 +486,7 @@ def _make_evaluation(problem: Problem, validation: Stored) -> Evaluate:
         return predictions(y, problem.task, xp), predictions(a, problem.task, xp)  # network infers another task
 
     metric = of_function(score)._replace(name=problem.score_name, measure=measure, better="max")
-    return Evaluate("validation", validation, [metric])
-
-
-# Training
-
-
-def _train(
-    jobs: Sequence[Job],
-    members: Sequence[Parameters],
-    random_states: Sequence[np.random.RandomState],
-    checkpoint: Checkpoint | None,
-) -> dict[int, DivergenceError]:
-    """Train the networks that own jobs, and leave generators of the user's where scikit-learn does."""
-    stream = train(jobs, checkpoint=checkpoint)
-    try:
-        return stream.give_to([job.owner for job in jobs])
-    finally:
-        for member, random_state, moment in zip(members, random_states, stream.moments):
-            if moment.order is not None and not isinstance(member.random_state, (int, np.integer)):
-                now: Any = random_state.get_state()
-                random_state.set_state((*unpack_state(moment.order), *now[3:]))
+    return [Evaluate("validation", validation, [metric])]
 
 
 def settle(jobs: Sequence[Job], diverged: Mapping[int, DivergenceError]) -> dict[int, ValueError]:

@@ -22,13 +22,10 @@ from xpnet.estimators._fitting import (
     check_data,
     list_attributes,
     make_job,
-    open_examples,
     settle,
-    start_network,
 )
 from xpnet.estimators._parameters import parse_settings
 from xpnet.estimators.base import BasePerceptron
-from xpnet.estimators.inputs import make_random_state
 from xpnet.training import Job, group_by_structure, train
 
 MAX_BYTES = 1 << 28  # of the examples of all folds together; larger folds are trained one after the other
@@ -238,11 +235,8 @@ def prepare_trial(trial: Trial, take: Take, transformers: str, shared: dict[Any,
         estimator.steps[:-1] = first.steps
     settings = parse_settings(perceptron, partial=False)
     key = (*key, trial.describe())
-    data: FitData = share(("data", *key), lambda: check_data(perceptron, settings, {}, X, y, sample_weight))
-    random_state = make_random_state(perceptron.random_state)
-    network = start_network(perceptron, settings, data, None, random_state)
-    examples = share(("examples", *key), lambda: open_examples(data, network))
-    return make_job(perceptron, network, settings, data, examples, {}, random_state), data, estimator
+    data: FitData = share(key, lambda: check_data(perceptron, settings, {}, X, y, sample_weight))
+    return make_job(perceptron, settings, data, {}), data, estimator
 
 
 def divide(trials: Sequence[Trial], workers: int) -> list[list[Trial]]:

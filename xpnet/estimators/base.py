@@ -19,8 +19,7 @@ from xpnet.errors import ArgumentError
 from xpnet.estimators._fitting import FitMixin
 from xpnet.estimators._parameters import Parameters, is_called, list_fields, replace_field
 from xpnet.estimators._pickles import decode_state, encode_state
-from xpnet.estimators.architecture import ACTIVATION_NAMES, require_place
-from xpnet.estimators.inputs import check_kind, dense_blocks, move_to, name_arguments, validate_inputs
+from xpnet.estimators.inputs import check_kind, dense_blocks, move_to, name_arguments, require_place, validate_inputs
 from xpnet.estimators.targets import Labels, is_numeric
 from xpnet.inference import SingleRows, predict_calibrated
 from xpnet.network.network import Network
@@ -281,7 +280,7 @@ class BasePerceptron(BaseLearner):
     def out_activation_(self) -> str:
         """Activation of the output layer, by scikit-learn's name."""
         name = self.network_.output_activation
-        return next((theirs for theirs, ours in ACTIVATION_NAMES.items() if ours == name), name)
+        return "logistic" if name == "sigmoid" else name
 
     # scikit-learn's protocols
 

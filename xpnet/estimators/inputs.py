@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, check_random_state, column_or_1d
 from sklearn.utils.validation import validate_data
 
-from xpnet._checks import check_lengths, show
+from xpnet._checks import check_lengths, count, show
 from xpnet.backends import backend_of, get_backend, is_foreign, to_host
 from xpnet.backends.base import CONVERSION_ERRORS, Backend, as_array, on_host, refuse_graph
 from xpnet.core.arrays import Array, rows_per_block
@@ -26,6 +26,7 @@ from xpnet.errors import ArgumentError
 __all__ = [
     "check_kind",
     "check_sample_weight",
+    "choose_backend",
     "dense_blocks",
     "drop_single_output",
     "float_dtype",
@@ -33,7 +34,8 @@ __all__ = [
     "make_random_state",
     "move_to",
     "name_arguments",
-    "name_place",
+    "parse_hidden_sizes",
+    "require_place",
     "require_seed",
     "validate_examples",
     "validate_inputs",
@@ -144,6 +146,33 @@ def validate_targets(y: Any, *, numeric: bool) -> np.ndarray:
         if numeric and (y.dtype.kind in "bO" or y.dtype == np.longdouble):  # which other libraries do not have
             y = y.astype(np.float64)
         return y
+
+
+def require_place(estimator: Any, x: Any, backend: Backend, method: str) -> Backend:
+    """Return the backend of X, which must be that of the network unless `backend` or `device` is given."""
+    home = backend_of(x)
+    if home != backend and estimator.backend is None and estimator.device is None:
+        raise ArgumentError(
+            f"Inputs passed to {type(estimator).__name__}.{method}() must use the same namespace and the same device "
+            f"as those passed to fit(): X is of {name_place(home)}, and the estimator lives on {name_place(backend)}; "
+            "move it to X with est = est.to(X)"
+        )
+    return home
+
+
+def choose_backend(parameters: Any, home: Backend) -> Backend:
+    """Choose where to compute: where `backend` and `device` say, or else at home, where X lies."""
+    library = parameters.backend
+    if library is None and parameters.device is None:
+        return home
+    library = home.library if library is None and home.name != "numpy" else library
+    backend = get_backend(library, parameters.device)
+    return home if parameters.device is None and backend.name == home.name else backend
+
+
+def parse_hidden_sizes(value: Any) -> list[int]:
+    """Check the numbers of units of the hidden layers: one number, or a list."""
+    return [count("hidden_layer_sizes", size, 1) for size in (list(value) if np.ndim(value) else [value])]
 
 
 def check_sample_weight(sample_weight: Any, n: int) -> np.ndarray | None:

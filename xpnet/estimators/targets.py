@@ -6,7 +6,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
 from scipy import sparse
@@ -17,16 +17,16 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from xpnet._checks import choices
 from xpnet.backends import to_host
 from xpnet.backends.base import Backend
+from xpnet.core.activations import Activation
 from xpnet.core.arrays import Array
-from xpnet.core.costs import poisson, quadratic
+from xpnet.core.costs import Cost, poisson, quadratic
 from xpnet.core.model import Model
 from xpnet.data import balance_classes, is_balanced, parse_class_weight
 from xpnet.data.source import Stored
 from xpnet.errors import ArgumentError
-from xpnet.estimators.architecture import Head, parse_loss
 from xpnet.inference.metrics import mean_r2
 from xpnet.value import Value
-from xpnet.value.structure import Task
+from xpnet.value.structure import Task, parse_cost
 
 __all__ = [
     "BINARY",
@@ -40,6 +40,35 @@ __all__ = [
     "is_numeric",
     "learn_labels",
 ]
+
+# scikit-learn's names -> names in xpnet
+LOSS_NAMES = {"log_loss": "cross_entropy", "squared_error": "quadratic"}
+
+
+class Head(NamedTuple):
+    """The output layer of a network, its cost and its task."""
+
+    units: int
+    activation: str | Activation
+    cost: Cost
+    task: Task | None  # None: inferred from the output layer
+
+
+def parse_loss(loss: Any) -> Cost:
+    """Take a loss by its name here or in scikit-learn, or the user's own cost."""
+    if isinstance(loss, (int, list, tuple)) and not isinstance(loss, Cost):
+        raise ArgumentError(
+            f"loss={loss!r} must be the name of a loss, or a cost; MLPRegressor takes loss first, so give sizes by "
+            f"name, as in hidden_layer_sizes={loss!r}"
+        )
+    cost = parse_cost(LOSS_NAMES.get(loss, loss) if isinstance(loss, str) else loss, "loss")
+    if not cost.has_point:
+        raise ArgumentError(
+            f"loss={loss!r} has no single number for each target, which predict returns; add 0.5, the median, to its "
+            "levels; predict_quantiles returns all of them"
+        )
+    return cost
+
 
 # Kinds of labels, as `Network` calls their tasks
 BINARY: Task = "binary"  # one output: the probability of the second class

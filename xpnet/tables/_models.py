@@ -17,13 +17,14 @@ from xpnet.backends import backend_of, to_host
 from xpnet.core.arrays import Array
 from xpnet.data import check_some_weight
 from xpnet.errors import ArgumentError
-from xpnet.estimators.architecture import choose_backend, parse_hidden_sizes
 from xpnet.estimators.base import BaseModel
 from xpnet.estimators.inputs import (
     check_sample_weight,
+    choose_backend,
     drop_single_output,
     make_random_state,
     move_to,
+    parse_hidden_sizes,
     require_seed,
     validate_targets,
 )
