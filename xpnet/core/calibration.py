@@ -80,14 +80,7 @@ def compute_errors(y: np.ndarray, bars: np.ndarray, levels: Sequence[float]) -> 
         return (np.abs(y - bars[..., 0]) / bars[..., 1])[..., None]
 
 
-class OutOfFold(NamedTuple):
-    """Predictions of examples by the members of an ensemble that have not been trained on them."""
-
-    bars: np.ndarray  # (n, n_targets, k)
-    gain: np.ndarray  # (n, n_targets), by which the squared errors of the mean of all members are smaller
-
-
-def combine_unseen(members: np.ndarray, unseen: np.ndarray, cost: Cost) -> OutOfFold:
+def combine_unseen(members: np.ndarray, unseen: np.ndarray, cost: Cost) -> tuple[np.ndarray, np.ndarray]:
     """Predict each example by the mean of the members that have not been trained on it.
 
     These are fewer than all members, so the error of their mean has a larger part that differs from member to member.
@@ -103,13 +96,19 @@ def combine_unseen(members: np.ndarray, unseen: np.ndarray, cost: Cost) -> OutOf
     cost
         The cost, which says whether there are standard deviations among the bars.
 
+    Returns
+    -------
+    pair of arrays
+        Bars out of fold, (n, n_targets, k); and the gain: by how much the squared errors of the mean of all members are
+        smaller, (n, n_targets).
+
     Examples
     --------
     Of three members, the first has not been trained on the only example; the others differ by a variance of 2:
 
     >>> from xpnet.core.costs import quadratic
     >>> members = np.array([7.0, 4.0, 6.0]).reshape(3, 1, 1, 1)
-    >>> combine_unseen(members, np.array([[True], [False], [False]]), quadratic).gain  # (1/1 − 1/3) · 2
+    >>> combine_unseen(members, np.array([[True], [False], [False]]), quadratic)[1]  # (1/1 − 1/3) · 2
     array([[1.33333333]])
     """
     weights, seen = (part[..., None, None].astype(np.float64) for part in (unseen, ~unseen))
@@ -119,9 +118,9 @@ def combine_unseen(members: np.ndarray, unseen: np.ndarray, cost: Cost) -> OutOf
     variance = ((seen * (members - center) ** 2).sum(axis=0) / np.maximum(others - 1, 1))[..., 0]
     gain = (1 / number - 1 / len(members))[..., 0] * variance
     if not cost.has_std:
-        return OutOfFold(mean, gain)
+        return mean, gain
     noise = ((weights * members**2).sum(axis=0) / number)[..., 1]
-    return OutOfFold(np.stack([mean[..., 0], np.sqrt(noise + variance)], axis=-1), gain)
+    return np.stack([mean[..., 0], np.sqrt(noise + variance)], axis=-1), gain
 
 
 def choose_widths(
@@ -141,7 +140,7 @@ def choose_widths(
     of_all
         Bars of the mean of all members, (n, n_targets, 2).
     gain
-        As in `OutOfFold`.
+        As `combine_unseen` returns it.
 
     Returns
     -------
@@ -152,27 +151,24 @@ def choose_widths(
     widths: list[np.ndarray] = []
     for k in range(y.shape[1]):
         column = y[:, k], out_of_fold[:, k], of_all[:, k], gain[:, k]
-        chosen, constant = (_measure_in_widths(*column, most_knots) for most_knots in (MOST_KNOTS, 1))
-        if chosen.length > constant.length:
-            places, heights = chosen.widths
-            chosen = constant._replace(widths=np.stack([places, np.full_like(heights, constant.widths[1, 0])]))
-        units.append(chosen.units)
-        widths.append(chosen.widths)
+        (length, chosen, knots), (constant_length, constant, one_knot) = (
+            _measure_in_widths(*column, most_knots) for most_knots in (MOST_KNOTS, 1)
+        )
+        if length > constant_length:
+            chosen, knots = constant, np.stack([knots[0], np.full_like(knots[1], one_knot[1, 0])])
+        units.append(chosen)
+        widths.append(knots)
     return np.stack(units, axis=-1), np.stack(widths)
-
-
-class InWidths(NamedTuple):
-    """The errors of a target, measured in some widths."""
-
-    length: float  # of an interval, in the geometric mean over the examples
-    units: np.ndarray  # of the errors, (n,)
-    widths: np.ndarray  # for the mean of all members, (2, n_knots)
 
 
 def _measure_in_widths(
     y: np.ndarray, out_of_fold: np.ndarray, of_all: np.ndarray, gain: np.ndarray, most_knots: int
-) -> InWidths:
-    """Measure the errors of a target in widths with at most `most_knots` knots; bars are (n, 2)."""
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """Measure the errors of a target in widths with at most `most_knots` knots; bars are (n, 2).
+
+    Returns the length of an interval, in the geometric mean over the examples; the units of the errors, (n,); and the
+    widths for the mean of all members, (2, n_knots).
+    """
     mean, std = out_of_fold.T
     distance = np.abs(y - mean)
     knots, widths = find_widths(mean, distance / std, gain / std**2, most_knots)
@@ -180,7 +176,7 @@ def _measure_in_widths(
     there, here = (bar[:, 1] * interpolate_widths(bar[:, :1], knots[None], np)[:, 0] for bar in bars)
     units = np.minimum(there, here)
     length = float(np.quantile(distance / units, JUDGED_LEVEL)) * math.exp(float(np.log(here).mean()))
-    return InWidths(length, units, widths)
+    return length, units, widths
 
 
 def find_widths(

@@ -7,8 +7,6 @@ Give your own function to `Network` as `init`. For one that everybody can use by
 `INITIALIZERS` at the end of this file; CONTRIBUTING.md lists the other places that need it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from math import sqrt
 from typing import TypeAlias
@@ -29,11 +27,11 @@ __all__ = [
     "zeros",
 ]
 
-# (rng, n_in, n_out) -> (w, b)
-Initializer: TypeAlias = "Callable[[np.random.Generator, int, int], tuple[np.ndarray, np.ndarray]]"
+Drawn: TypeAlias = tuple[np.ndarray, np.ndarray]  # w and b
+Initializer: TypeAlias = Callable[[np.random.Generator, int, int], Drawn]  # (rng, n_in, n_out) -> (w, b)
 
 
-def normal(rng: np.random.Generator, n_in: int, n_out: int) -> tuple[np.ndarray, np.ndarray]:
+def normal(rng: np.random.Generator, n_in: int, n_out: int) -> Drawn:
     """Weights and biases from N(0, 1), as in the book's first network.
 
     Examples
@@ -45,7 +43,7 @@ def normal(rng: np.random.Generator, n_in: int, n_out: int) -> tuple[np.ndarray,
     return rng.standard_normal((n_out, n_in)), rng.standard_normal(n_out)
 
 
-def scaled_normal(rng: np.random.Generator, n_in: int, n_out: int) -> tuple[np.ndarray, np.ndarray]:
+def scaled_normal(rng: np.random.Generator, n_in: int, n_out: int) -> Drawn:
     """Weights from N(0, 1/n_in), biases from N(0, 1): the book, chapter 3, "Weight initialization".
 
     Examples
@@ -58,7 +56,7 @@ def scaled_normal(rng: np.random.Generator, n_in: int, n_out: int) -> tuple[np.n
     return w / sqrt(n_in), b
 
 
-def he_normal(rng: np.random.Generator, n_in: int, n_out: int) -> tuple[np.ndarray, np.ndarray]:
+def he_normal(rng: np.random.Generator, n_in: int, n_out: int) -> Drawn:
     """Weights from N(0, 2/n_in), biases zero (He et al., arXiv:1502.01852, equation 10); for ReLU and its relatives.
 
     Examples
@@ -70,7 +68,7 @@ def he_normal(rng: np.random.Generator, n_in: int, n_out: int) -> tuple[np.ndarr
     return rng.standard_normal((n_out, n_in)) * sqrt(2.0 / n_in), np.zeros(n_out)
 
 
-def he_uniform(rng: np.random.Generator, n_in: int, n_out: int) -> tuple[np.ndarray, np.ndarray]:
+def he_uniform(rng: np.random.Generator, n_in: int, n_out: int) -> Drawn:
     """Weights from U(−r, r) with r² = 6/n_in, which has the variance of `he_normal`; biases zero.
 
     Examples
@@ -82,7 +80,7 @@ def he_uniform(rng: np.random.Generator, n_in: int, n_out: int) -> tuple[np.ndar
     return _uniform(rng, n_in, n_out, 6.0 / n_in)
 
 
-def glorot_normal(rng: np.random.Generator, n_in: int, n_out: int) -> tuple[np.ndarray, np.ndarray]:
+def glorot_normal(rng: np.random.Generator, n_in: int, n_out: int) -> Drawn:
     """Weights from N(0, 2/(n_in + n_out)), biases zero (Glorot and Bengio, AISTATS 2010, equation 12).
 
     Examples
@@ -94,7 +92,7 @@ def glorot_normal(rng: np.random.Generator, n_in: int, n_out: int) -> tuple[np.n
     return rng.standard_normal((n_out, n_in)) * sqrt(2.0 / (n_in + n_out)), np.zeros(n_out)
 
 
-def glorot_uniform(rng: np.random.Generator, n_in: int, n_out: int) -> tuple[np.ndarray, np.ndarray]:
+def glorot_uniform(rng: np.random.Generator, n_in: int, n_out: int) -> Drawn:
     """Weights from U(−r, r) with r² = 6/(n_in + n_out), biases zero (Glorot and Bengio, AISTATS 2010, equation 16).
 
     Examples
@@ -106,7 +104,7 @@ def glorot_uniform(rng: np.random.Generator, n_in: int, n_out: int) -> tuple[np.
     return _uniform(rng, n_in, n_out, 6.0 / (n_in + n_out))
 
 
-def lecun_normal(rng: np.random.Generator, n_in: int, n_out: int) -> tuple[np.ndarray, np.ndarray]:
+def lecun_normal(rng: np.random.Generator, n_in: int, n_out: int) -> Drawn:
     """Weights from N(0, 1/n_in), biases zero (LeCun et al., "Efficient BackProp", 1998, equation 16); for SELU.
 
     Examples
@@ -118,7 +116,7 @@ def lecun_normal(rng: np.random.Generator, n_in: int, n_out: int) -> tuple[np.nd
     return rng.standard_normal((n_out, n_in)) / sqrt(n_in), np.zeros(n_out)
 
 
-def orthogonal(rng: np.random.Generator, n_in: int, n_out: int) -> tuple[np.ndarray, np.ndarray]:
+def orthogonal(rng: np.random.Generator, n_in: int, n_out: int) -> Drawn:
     """Weights with orthonormal rows, or columns if n_out > n_in; biases zero (Saxe et al., arXiv:1312.6120).
 
     Every such matrix is equally likely.
@@ -136,7 +134,7 @@ def orthogonal(rng: np.random.Generator, n_in: int, n_out: int) -> tuple[np.ndar
     return q if n_out >= n_in else q.T, np.zeros(n_out)
 
 
-def zeros(rng: np.random.Generator, n_in: int, n_out: int) -> tuple[np.ndarray, np.ndarray]:
+def zeros(rng: np.random.Generator, n_in: int, n_out: int) -> Drawn:
     """Weights and biases zero, for networks without hidden layers: hidden units that start equal stay equal.
 
     Examples
@@ -148,7 +146,7 @@ def zeros(rng: np.random.Generator, n_in: int, n_out: int) -> tuple[np.ndarray, 
     return np.zeros((n_out, n_in)), np.zeros(n_out)
 
 
-def _uniform(rng: np.random.Generator, n_in: int, n_out: int, r_squared: float) -> tuple[np.ndarray, np.ndarray]:
+def _uniform(rng: np.random.Generator, n_in: int, n_out: int, r_squared: float) -> Drawn:
     return rng.uniform(-sqrt(r_squared), sqrt(r_squared), (n_out, n_in)), np.zeros(n_out)
 
 

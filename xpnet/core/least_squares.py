@@ -126,12 +126,17 @@ def normal_equations(
         if cost is not None:
             g, curvature = gradient_and_curvature(cost.with_inputs(inputs), activations[-1], targets, xp)
             root, error = root * xp.sqrt(curvature), g / curvature
-        parts = value_rows(layers, sigmas, zs, activations, error, root, xp)
+        residuals = root * error
+        units = enumerate(unit_vectors(residuals, xp))
+        parts: Iterator[tuple[Array, Array]] = (
+            (parameter_jacobian(layers, sigmas, zs, activations, root * unit, xp), residuals[..., k : k + 1])
+            for k, unit in units
+        )
         if slopes is not None and slope_share is not None:
-            root = xp.sqrt(slope_share[..., block, :])
-            parts = chain(parts, slope_rows(layers, sigmas, zs, activations, slopes[..., block, :, :], root, xp))
-        for part, residuals in parts:
-            products = xp.matmul(part.mT, part), xp.matmul(part.mT, residuals)
+            slope_root = xp.sqrt(slope_share[..., block, :])
+            parts = chain(parts, slope_rows(layers, sigmas, zs, activations, slopes[..., block, :, :], slope_root, xp))
+        for part, r in parts:
+            products = xp.matmul(part.mT, part), xp.matmul(part.mT, r)
             sums = tuple(map(add, sums, products)) if sums else products
     matrix, gradient = sums
     return matrix, gradient
@@ -152,21 +157,6 @@ def gradient_and_curvature(cost: Cost, a: Array, y: Array, xp: Namespace) -> tup
     slope = xp.where(is_zero | xp.logical_not(xp.isfinite(slope)), xp.zeros_like(slope), slope)
     curvature = xp.maximum(second, slope)
     return g, xp.where(curvature > 0.0, curvature, xp.ones_like(curvature))
-
-
-def value_rows(
-    layers: Layers,
-    sigmas: Sequence[Activation],
-    zs: Sequence[Array],
-    activations: Sequence[Array],
-    error: Array,
-    root: Array,
-    xp: Namespace,
-) -> Iterator[tuple[Array, Array]]:
-    """Compute rows of J, (..., m, P), and their residuals, root · error, (..., m, 1), of one output after the other."""
-    residuals = root * error
-    for k, unit in enumerate(unit_vectors(residuals, xp)):
-        yield parameter_jacobian(layers, sigmas, zs, activations, root * unit, xp), residuals[..., k : k + 1]
 
 
 def slope_rows(
