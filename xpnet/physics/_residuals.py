@@ -105,33 +105,30 @@ def mean_cost(terms: Sequence[Term], present: Present) -> Array:
     return 0.5 * total
 
 
-def find_dependence(term: Term, present: Present, draw: Callable[[tuple[int, ...]], Array]) -> tuple[bool, bool]:
-    """Find whether residuals depend on outputs at other points; and on second derivatives. Synchronizes.
+def mixes_rows(term: Term, present: Present, draw: Callable[[tuple[int, ...]], Array]) -> bool:
+    """Tell whether some residual depends on the outputs, or their derivatives, at another point. Synchronizes.
 
-    If no rows are mixed, changes of the outputs that are multiplied by a number for each row change the residuals by
-    as much. This is tried at the present outputs and at others near them. `draw` makes normal numbers of a shape.
+    Else changes of the outputs that are multiplied by a number for each row change the residuals by as much. This is
+    tried at the present outputs and at others near them. `draw` makes normal numbers of a shape.
     """
-    xp = present.xp
+    xp, n_outputs = present.xp, 1 + 2 * term.x.shape[-1]
     u, _ = taylor(present.layers, present.sigmas, term.x, xp)
-    arguments = _list_arguments(term, u, present)
-    n_first, n_outputs = 1 + term.x.shape[-1], 1 + 2 * term.x.shape[-1]
-    (x, *outputs), numbers = arguments[: 1 + n_outputs], arguments[1 + n_outputs :]
+    x, *others = _list_arguments(term, u, present)
+    outputs, numbers = others[:n_outputs], others[n_outputs:]
 
     def residual(*arguments: Any) -> Array:
         *arrays, xp = arguments
         return _call(term, present, arrays, xp)
 
-    mixes_rows = takes_second = False
+    is_mixed = False
     for noise in (0.0, 1.0):
         at = [x, *(part + noise * draw(part.shape) for part in outputs), *numbers]
         directions, factors = [draw(part.shape) for part in outputs], draw((x.shape[0], 1))
-        scaled, seconds = [factors * one for one in directions], [None] * n_first + directions[n_first:]
-        tangents = [[None, *part, *[None] * len(numbers)] for part in (directions, scaled, seconds)]
+        tangents = [[None, *part, *[None] * len(numbers)] for part in (directions, [factors * d for d in directions])]
         with suppress(Exception) if noise else nullcontext():  # there, a residual may refuse its arguments
-            change, other, second = (jvp(residual, at, part, xp)[1] for part in tangents)
-            mixes_rows |= bool(xp.any(xp.abs(other - factors * change) > ROUNDING * xp.abs(factors * change)))
-            takes_second |= bool(xp.any(second != 0.0))
-    return mixes_rows, takes_second
+            change, other = (jvp(residual, at, part, xp)[1] for part in tangents)
+            is_mixed |= bool(xp.any(xp.abs(other - factors * change) > ROUNDING * xp.abs(factors * change)))
+    return is_mixed
 
 
 class LinearProblem(NamedTuple):

@@ -12,7 +12,7 @@ from xpnet._checks import choices, in_range, is_dict, is_list, show
 from xpnet.core.arrays import Array
 from xpnet.core.optimizers import LevenbergMarquardt
 from xpnet.errors import ArgumentError
-from xpnet.physics._residuals import Present, Term, compute_rows, find_dependence
+from xpnet.physics._residuals import Present, Term, compute_rows, mixes_rows
 from xpnet.physics._taylor import slopes
 from xpnet.training import check_machine
 from xpnet.training.callback import LOGS
@@ -104,33 +104,22 @@ def check_residuals(terms: Sequence[Term], present: Present, value: Value) -> No
         try:
             next(compute_rows(term, present))
             with np.errstate(all="ignore"):
-                mixes_rows, takes_second = find_dependence(
-                    term, present, lambda shape: _place(rng.standard_normal(shape), value)
-                )
+                is_mixed = mixes_rows(term, present, lambda shape: _place(rng.standard_normal(shape), value))
         except (TypeError, AttributeError, IndexError) as error:
             raise ArgumentError(
                 f"{name} cannot be computed and differentiated ({error}); it must be a function of "
                 f"{', '.join(ARGUMENTS)} and coefficients, and use operators and functions of xp alone"
             ) from error
-        if mixes_rows:
+        if is_mixed:
             raise ArgumentError(
                 f"{name} mixes points: it must use each row of u, du and ddu by itself, without means, sums, "
                 "differences or sorting over the rows; a coefficient, say, can stand for a mean"
             )
-        if takes_second:
-            _check_smoothness(name, value)
-
-
-def _check_smoothness(name: str, value: Value) -> None:
-    """Refuse activations with a kink at 0, where a residual needs second derivatives."""
     z = _place(np.array([-BESIDE_ZERO, BESIDE_ZERO]), value)
-    for sigma in value.model.sigmas:
-        for slope in slopes(sigma, z, sigma.value(z, value.xp), value.xp)[:2]:
+    for sigma in present.sigmas:
+        for slope in slopes(sigma, z, sigma.value(z, present.xp), present.xp)[:2]:
             if abs(float(slope[1] - slope[0])) > LEAST_JUMP:
-                raise ArgumentError(
-                    f"{name} has second derivatives, and the activation {sigma.name!r} has none that is continuous; "
-                    f"{SMOOTH}"
-                )
+                raise ArgumentError(f"solve needs activations without a kink, unlike {sigma.name!r}; {SMOOTH}")
 
 
 def _place(x: np.ndarray, value: Value) -> Array:
