@@ -421,13 +421,6 @@ def test_bars_and_lines_go_nowhere_if_streams_are_closed(kind, closed, monkeypat
 # Wrong arguments
 
 
-def broken():
-    """A callback that does not add what it says."""
-    scripted = Scripted([])
-    scripted.on_epoch_end = lambda logs: None
-    return scripted
-
-
 REFUSALS = [  # what is wrong when it is made, or given as callbacks, and the message
     (lambda: EarlyStopping(0), r"patience=0 must be a whole number of at least 1"),
     (lambda: EarlyStopping(min_delta=math.nan), r"min_delta=nan must be a finite number of at least 0"),
@@ -437,7 +430,6 @@ REFUSALS = [  # what is wrong when it is made, or given as callbacks, and the me
     (lambda: ReduceLROnPlateau(patience=0), r"patience=0 must be a whole number of at least 1"),
     (lambda: ReduceLROnPlateau(least=-1), r"least=-1 must be in \[0, 1\)"),
     (lambda: ModelCheckpoint("x", every=0), r"every=0 must be a whole number of at least 1"),
-    (lambda: ModelCheckpoint("x", every=2, mode="max"), r"every=2 contradicts monitor, mode and min_delta"),
     (lambda: ModelCheckpoint("nowhere/x", every=1), r"nowhere.*: there is no folder .*nowhere"),
     (lambda: ModelCheckpoint("x{foo}", every=1), r"path=.* cannot be filled in"),
     (lambda: ModelCheckpoint("x{", every=1), r"path=.* cannot be filled in .* in braces it may name 'epoch', 'cost'"),
@@ -446,8 +438,6 @@ REFUSALS = [  # what is wrong when it is made, or given as callbacks, and the me
     (lambda: TensorBoard(None), r"folder=None must be a path"),
     (EarlyStopping, r"EarlyStopping watches monitor='validation_cost', which this .*; give validation_data or"),
     (lambda: [EarlyStopping(), Scripted([1])], "put a callback that adds it before this one"),
-    (lambda: [broken(), EarlyStopping()], "'validation_cost' is named in `adds` of a callback that has not added it"),
-    (lambda: [Scripted(["good"], "own"), EarlyStopping(monitor="own", mode="min")], "'own' is 'good' after epoch 1"),
     (lambda: [Scripted([1], "own"), EarlyStopping(monitor="own")], "'own' does not tell .*; give mode='min' or 'max'"),
     (lambda: [STOP, STOP], "callbacks holds the same object twice"),
     (lambda: [EarlyStopping], r"callbacks holds .*, which is not an object of a subclass of xpnet\.Callback"),

@@ -709,12 +709,9 @@ REFUSED_TRAINING = {
     "optimizer": ({"optimizer": [SGD()] * 3}, "optimizer has 3 entries, and the ensemble 2 members; give one for all"),
     "optimizers": (
         {"optimizer": [SGD(), SGD(momentum=0.5)]},
-        "the optimizer of member 1 is SGD(momentum=0.5, nesterov=False, weight_decay=0.0) and that of member 0 is SGD(",
+        "are of several kinds; members take their steps together",
     ),
-    "wrappers": (
-        {"optimizer": [L1(SGD(), 0.3), MaxNorm(SGD(), 0.3)]},
-        "the optimizer of member 1 is MaxNorm(optimizer=SGD(",
-    ),
+    "wrappers": ({"optimizer": [L1(SGD(), 0.3), MaxNorm(SGD(), 0.3)]}, "are of several kinds; members take"),
     "array": ({"lr": np.array([[0.1], [0.2]])}, "lr has shape (2, 1); give a number, or a list of 2"),
     "sample weight": (
         {"sample_weight": np.ones((2, 64))},

@@ -23,13 +23,13 @@ class Changes(NamedTuple):
     logs: dict[str, Any] | None
 
 
-class Lead(Callback):
-    """All callbacks of rank 0. After each of their methods, the other ranks are told what it has changed.
+class Shared(Callback):
+    """The callback of each rank: on rank 0 it calls the callbacks, and all ranks take over what they have changed.
 
     Parameters
     ----------
     callbacks
-        The callbacks.
+        The callbacks, which rank 0 alone has.
     ranks
         The processes that share the training.
     """
@@ -40,81 +40,43 @@ class Lead(Callback):
     def on_train_begin(self, training: Training) -> None:
         """Tell the callbacks that training begins."""
         self.training = training
-        self._tell(lambda: self.context.enter_context(watching(self.callbacks, training)))
+        self._share(lambda: self.context.enter_context(watching(self.callbacks, training)))
 
     def on_epoch_begin(self, epoch: int) -> None:
         """Call the callbacks."""
-        self._tell(lambda: [callback.on_epoch_begin(epoch) for callback in self.callbacks])
+        self._share(lambda: [callback.on_epoch_begin(epoch) for callback in self.callbacks])
 
     def on_chunk_end(self, steps: int) -> None:
         """Call the callbacks."""
-        self._tell(lambda: [callback.on_chunk_end(steps) for callback in self.callbacks])
+        self._share(lambda: [callback.on_chunk_end(steps) for callback in self.callbacks])
 
     def on_epoch_end(self, logs: dict[str, Any]) -> None:
         """Call the callbacks, once all ranks have the same weights."""
         check_weights(self.training, self.ranks)
-        self._tell(lambda: [callback.on_epoch_end(logs) for callback in self.callbacks], logs)
+        self._share(lambda: [callback.on_epoch_end(logs) for callback in self.callbacks], logs)
 
     def on_train_end(self) -> None:
         """Tell the callbacks that training has ended."""
-        self._tell(self.context.close)
+        self._share(self.context.close)
         del self.training
 
-    def _tell(self, call: Callable[[], Any], logs: dict[str, Any] | None = None) -> None:
-        self.ranks.make_on_first(partial(self._find_changes, call, logs))
-
-    def _find_changes(self, call: Callable[[], Any], logs: dict[str, Any] | None) -> Changes:
+    def _share(self, call: Callable[[], Any], logs: dict[str, Any] | None = None) -> None:
         training, before = self.training, self.training.value
-        call()
-        value = None if training.value is before else describe_value(training.value)
-        return Changes(training.lr_scale, training.stopped, value, logs)
 
+        def find_changes() -> Changes:
+            call()
+            value = None if training.value is before else describe_value(training.value)
+            return Changes(training.lr_scale, training.stopped, value, logs)
 
-class Follow(Callback):
-    """The callback of the other ranks: it makes the changes that rank 0 tells.
-
-    Parameters
-    ----------
-    ranks
-        The processes that share the training.
-    """
-
-    def __init__(self, ranks: Ranks) -> None:
-        self.ranks = ranks
-
-    def on_train_begin(self, training: Training) -> None:
-        """Listen to rank 0."""
-        self.training = training
-        self._listen()
-
-    def on_epoch_begin(self, epoch: int) -> None:
-        """Listen to rank 0."""
-        self._listen()
-
-    def on_chunk_end(self, steps: int) -> None:
-        """Listen to rank 0."""
-        self._listen()
-
-    def on_epoch_end(self, logs: dict[str, Any]) -> None:
-        """Listen to rank 0, and take over the quantities of the epoch."""
-        check_weights(self.training, self.ranks)
-        of_first = self._listen()
-        logs.clear()
-        logs.update(of_first or {})
-
-    def on_train_end(self) -> None:
-        """Listen to rank 0."""
-        self._listen()
-        del self.training
-
-    def _listen(self) -> dict[str, Any] | None:
-        changes: Changes | None = self.ranks.make_on_first(lambda: None)  # rank 0 makes them
-        if changes is None:
-            return None
-        self.training.lr_scale, self.training.stopped = changes.lr_scale, changes.stopped
+        changes: Changes | None = self.ranks.make_on_first(find_changes)
+        if changes is None or self.ranks.leads:
+            return
+        training.lr_scale, training.stopped = changes.lr_scale, changes.stopped
         if changes.value is not None:
-            self.training.value = take_over(changes.value, self.training.value)
-        return changes.logs
+            training.value = take_over(changes.value, training.value)
+        if logs is not None:
+            logs.clear()
+            logs.update(changes.logs or {})
 
 
 def describe_start(start: Moment) -> Moment:

@@ -11,7 +11,7 @@ from xpnet._checks import truncate
 from xpnet.backends import AUTO
 from xpnet.core.optimizers import needs_all_examples
 from xpnet.data.sampling import Drawn, GeneratorState, Order
-from xpnet.distributed._agreement import Follow, Lead, describe_start, take_over_start
+from xpnet.distributed._agreement import Shared, describe_start, take_over_start
 from xpnet.distributed._ranks import Ranks
 from xpnet.distributed._runner import run_together
 from xpnet.distributed._setting import parse_distributed
@@ -128,8 +128,9 @@ class Together(Alone):
             minibatches, generator, order = sampling.draw(n, batch_size, generator, order)
             return [index[:, ranks.find_own(index.shape[1]).places.ravel()] for index in minibatches], generator, order
 
-        callback = Lead(job.plan.callbacks, ranks) if ranks.leads else Follow(ranks)
-        return job._replace(plan=replace(job.plan, sampling=sampling._replace(draw=draw), callbacks=[callback]))
+        return job._replace(
+            plan=replace(job.plan, sampling=sampling._replace(draw=draw), callbacks=[Shared(job.plan.callbacks, ranks)])
+        )
 
     def run(self, job: Job) -> AbstractContextManager[Runner]:
         """Return the context of what takes the steps."""

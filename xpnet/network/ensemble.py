@@ -363,7 +363,11 @@ class Ensemble:
             for rate, optimizer, watching in zip(lrs, optimizers, training.copies_for_each(callbacks, members))
         ]
         used = [plan.find_optimizer(value) for plan, value in zip(plans, values)]
-        training.check_one_update(used)
+        if any(one.update != used[0].update for one in used):
+            raise ArgumentError(
+                f"optimizer={used} are of several kinds; members take their steps together, so give all of them one "
+                "kind with the same options turned on"
+            )
         training.check_plan(plans[0], used[0], values[0].model)
         training.parse_threads(self.backend, threads)
         refuse_contradictions(rows, validation_rows, validation_split)

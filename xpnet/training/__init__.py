@@ -8,7 +8,6 @@ if TYPE_CHECKING:
     from xpnet.data.open import Data, open_data
     from xpnet.training._all_examples import check_machine, refuse_rates
     from xpnet.training._arguments import (
-        check_one_update,
         copies_for_each,
         one_for_each,
         parse_blas_threads,
@@ -64,7 +63,6 @@ __all__ = [
     "Stream",
     "Values",
     "check_machine",
-    "check_one_update",
     "check_plan",
     "choose_metrics",
     "copies_for_each",
@@ -99,7 +97,6 @@ __getattr__ = import_lazily(
             "refuse_rates",
         ),
         "_arguments": (
-            "check_one_update",
             "copies_for_each",
             "one_for_each",
             "parse_blas_threads",

@@ -79,16 +79,6 @@ def copies_for_each(callbacks: Any, members: int, remedy: str | None = None) -> 
     return [copy.deepcopy(shared) for _ in range(members)]
 
 
-def check_one_update(optimizers: Sequence[Optimizer]) -> None:
-    """Refuse optimizers that differ in more than their numbers."""
-    for k, optimizer in enumerate(optimizers[1:], 1):
-        if optimizer.update != optimizers[0].update:
-            raise ArgumentError(
-                f"the optimizer of member {k} is {optimizer!r} and that of member 0 is {optimizers[0]!r}; members take "
-                "their steps together, so give all of them one kind with the same options turned on"
-            )
-
-
 # The arguments one by one
 
 

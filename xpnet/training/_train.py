@@ -5,7 +5,6 @@ from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import replace
 from functools import cache, partial
 from itertools import chain
-from types import NoneType
 from typing import Any, TypeAlias
 
 from xpnet._checks import show
@@ -128,13 +127,8 @@ class Alone:
         """Make something on every process that stays there."""
         return make()
 
-    def make_on_first(self, make: Callable[[], Any]) -> Any:
-        """Make something on the first process, for all of them."""
-        return make()
-
-    def keep_on_first(self, make: Callable[[], Any]) -> Any:
-        """Make something on the first process that stays there."""
-        return make()
+    make_on_first = make_own  # on the first process, for all of them
+    keep_on_first = make_own  # on the first process, where it stays
 
     def compare(
         self, jobs: Sequence[Job], describe: Callable[[], list[dict[str, Any]]], is_needed: bool
@@ -217,7 +211,8 @@ def train(
     >>> net.predict(x)
     array([0, 1, 1, 0])
     """
-    check_parts(jobs, checkpoint)
+    for job in jobs:
+        check_parts(job)
     if checkpoint is not None:
         if any(job.owner is None for job in jobs):
             raise ArgumentError("checkpoint= needs jobs with an owner, the network; give it, as in Job(..., owner=net)")
@@ -272,18 +267,15 @@ def find_moment(job: Job) -> Moment:
 # What a training begins with
 
 
-def check_parts(jobs: Sequence[Job], checkpoint: Any) -> None:
+def check_parts(job: Job) -> None:
     """Refuse what is not made of the parts of a training, such as a network in place of its value."""
-    parts = [("checkpoint", checkpoint, (Checkpoint, NoneType), 'Checkpoint("run.safetensors")')]
-    for job in jobs:
-        parts += [
-            ("start of a job", job.start, (Value, Moment), "net.value, or a moment of an earlier training"),
-            ("data of a job", job.data, (Data,), "open_data((X, y), net.value.reader)"),
-            ("plan of a job", job.plan, (Plan,), "Plan(epochs=20)"),
-        ]
-    for name, part, kinds, remedy in parts:
+    for part, kinds, remedy in (
+        (job.start, (Value, Moment), "net.value, or a moment of an earlier training, as its start"),
+        (job.data, Data, "open_data((X, y), net.value.reader) as its data"),
+        (job.plan, Plan, "Plan(epochs=20) as its plan"),
+    ):
         if not isinstance(part, kinds):
-            raise ArgumentError(f"the {name} is {show(part)}; give {remedy}")
+            raise ArgumentError(f"a job has {show(part)}; give {remedy}")
 
 
 def prepare(

@@ -96,13 +96,7 @@ class Monitor(Callback):
 
     def improves(self, logs: dict[str, Any]) -> bool:
         """Tell whether the quantity is better than ever before, and if so, remember it; NaN is never better."""
-        if self.monitor not in logs:
-            raise ArgumentError(f"monitor={self.monitor!r} is named in `adds` of a callback that has not added it")
         value = logs[self.monitor]
-        if np.ndim(value) != 0 or np.asarray(value).dtype.kind not in "biuf":
-            raise ArgumentError(
-                f"monitor={self.monitor!r} is {value!r} after epoch {logs['epoch']}, which is not a number"
-            )
         gain = math.inf if self.best is None else self._sign * (value - self.best)
         if math.isnan(value) or not gain > self.min_delta:
             return False
@@ -281,7 +275,7 @@ class ModelCheckpoint(Monitor):
     every
         Save after every `every` epochs, improved or not. Unless given, save after each epoch that is the best so far.
     monitor, mode, min_delta
-        The quantity that decides what is best, "validation_cost" unless given; see `Monitor`.
+        The quantity that decides what is best, unless `every` is given; see `Monitor`.
 
     Examples
     --------
@@ -298,18 +292,13 @@ class ModelCheckpoint(Monitor):
         path: str | os.PathLike[str],
         *,
         every: int | None = None,
-        monitor: str | None = None,
+        monitor: str = "validation_cost",
         mode: str | None = None,
-        min_delta: float | None = None,
+        min_delta: float = 0.0,
     ) -> None:
-        delta = 0.0 if min_delta is None else min_delta
-        super().__init__("validation_cost" if monitor is None else monitor, mode, delta)
+        super().__init__(monitor, mode, min_delta)
         self.path = decode_path("path", path)
         self.every = None if every is None else count("every", every, 1)
-        if every is not None and (monitor, mode, min_delta) != (None, None, None):
-            raise ArgumentError(
-                f"every={every!r} contradicts monitor, mode and min_delta, which say what is best; give one"
-            )
 
     def on_train_begin(self, training: Training) -> None:
         """Reset."""
