@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from typing import Any
@@ -129,7 +128,7 @@ class Together(Alone):
             return [index[:, ranks.find_own(index.shape[1]).places.ravel()] for index in minibatches], generator, order
 
         return job._replace(
-            plan=replace(job.plan, sampling=sampling._replace(draw=draw), callbacks=[Shared(job.plan.callbacks, ranks)])
+            plan=job.plan.complete(sampling=sampling._replace(draw=draw), callbacks=[Shared(job.plan.callbacks, ranks)])
         )
 
     def run(self, job: Job) -> AbstractContextManager[Runner]:

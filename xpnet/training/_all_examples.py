@@ -1,7 +1,6 @@
 """Requirements of all optimizers that take all examples in each step; each may require more of a network."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -63,13 +62,13 @@ def divide_epoch(job: Job) -> Job:
     rows = min(ROWS_ON_HOST if reader.backend.on_host else ROWS_ON_DEVICE, rows_per_block(reader.model.n_in))
     is_whole = rows >= n or getattr(job.plan.optimizer.update, "add", None) is None
     if is_whole or (weight is not None and not np.add.reduceat(weight, range(0, n, rows)).all()):
-        return job._replace(plan=replace(job.plan, batch_size=n))
+        return job._replace(plan=job.plan.complete(batch_size=n))
     parts = count_minibatches(n, rows)
 
     def rate(step: int, total: int) -> float:
         return float(step % parts == parts - 1)
 
-    return job._replace(plan=replace(job.plan, batch_size=rows, sampling=LAST_APART, lr=rate))
+    return job._replace(plan=job.plan.complete(batch_size=rows, sampling=LAST_APART, lr=rate))
 
 
 def check_machine(optimizer: Optimizer, backend: Backend, model: Model, networks: int = 1) -> None:

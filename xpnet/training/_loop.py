@@ -140,9 +140,12 @@ class Course:
 
     def __init__(self, job: Job, training: Training, networks: int, run_fields: Mapping[str, Any]) -> None:
         self.job, self.training, self.networks = job, training, networks
-        source, value = job.data.train, training.value
-        reader, order = source.reader, source.name_order(job.plan.sampling)
-        run = describe_run(job.plan, value.optimizer, order, reader.backend)._replace(**run_fields)
+        source, value, plan = job.data.train, training.value, job.plan
+        reader, order = source.reader, source.name_order(plan.sampling)
+        run = describe_run(plan, value.optimizer, order, reader.backend)._replace(**run_fields)
+        self.total = plan.epochs * (training.steps or 0)
+        chunk_steps = steps_per_chunk(reader.model, plan.batch_size, reader.backend.speed, networks)
+        self.most_steps = plan.chunk_steps or chunk_steps
         self.started = 0.0  # when the epoch would have begun without an interruption
         # Of the value, the same after each of its steps; but for the generator, which an epoch that begins replaces
         self.after_steps: dict[str, Any] = {
@@ -187,15 +190,13 @@ class Course:
     def _run_minibatches(self, minibatches: Iterable[np.ndarray], n: int | None) -> Iterator[Chunk | None]:
         """Yield the chunks of an epoch of n examples, and None between two of them."""
         plan, source, training = self.job.plan, self.job.data.train, self.training
-        speed, total = source.reader.backend.speed, plan.epochs * (training.steps or 0)
-        most = plan.chunk_steps or steps_per_chunk(source.reader.model, plan.batch_size, speed, self.networks)
-        chunks = source.chunks(minibatches, most, self.networks, training.position.epoch)
+        chunks = source.chunks(minibatches, self.most_steps, self.networks, training.position.epoch)
         for i, chunk in enumerate(skip_steps(chunks, training.position.steps)):
             if i > 0:
                 yield None
             done, first = training.position.steps, training.position.total_steps
             steps = range(first, first + len(chunk.index))
-            lr = check_scale("lr_scale", training.lr_scale) * learning_rates(plan.lr, steps, total)
+            lr = check_scale("lr_scale", training.lr_scale) * learning_rates(plan.lr, steps, self.total)
             # Its size is not that of `index`, as in `Chunk`
             size = chunk.index.shape[1] if n is None else min(plan.batch_size, n - done * plan.batch_size)
             yield chunk._replace(lr=lr, size=size)

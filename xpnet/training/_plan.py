@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
 from xpnet._checks import Count, Real, check_fields, yes_or_no
@@ -60,9 +60,15 @@ class Plan:
         """Return the optimizer, or that of a value if none is given."""
         return parse_optimizer("optimizer", value.optimizer if self.optimizer is None else self.optimizer)
 
+    def complete(self, **fields: Any) -> "Plan":
+        """Return the plan with these values of some fields, which nothing checks."""
+        plan = object.__new__(Plan)
+        vars(plan).update(vars(self), **fields)
+        return plan
+
     def without_watching(self) -> "Plan":
         """Leave out what observes training, for a process that only shares the steps."""
-        return replace(self, callbacks=(), metrics=(), training_metrics=(), progress=False)
+        return self.complete(callbacks=(), metrics=(), training_metrics=(), progress=False)
 
 
 class Job(NamedTuple):

@@ -328,8 +328,7 @@ def complete_job(job: Job, leaves_steps: bool) -> Job:
     if optimizer is not None:
         rate = optimizer.default_lr
         batch_size = len(train.require_stored(repr(optimizer))) if needs_all_examples(optimizer) else batch_size
-    complete = replace(
-        plan,
+    complete = plan.complete(
         batch_size=batch_size,
         lr=parse_schedule("lr", rate if plan.lr is None else plan.lr),
         optimizer=optimizer,
@@ -382,7 +381,7 @@ def finish_jobs(jobs: Sequence[Job]) -> list[Job]:
     for job in map(divide_epoch, jobs) if takes_all else jobs:
         evaluations = make_evaluations(job.data, job.plan, bool(bars) and len(jobs) == 1)
         batch_size = job.data.train.batch_size(job.plan.batch_size)
-        plan = replace(job.plan, batch_size=batch_size, callbacks=[*evaluations, *job.plan.callbacks, *bars])
+        plan = job.plan.complete(batch_size=batch_size, callbacks=[*evaluations, *job.plan.callbacks, *bars])
         finished.append(job._replace(plan=plan))
     if takes_all:
         check_all_examples(finished)
@@ -457,7 +456,7 @@ def run_jobs(
     values: dict[int, Value] = {}  # of the networks, as soon as they are yielded
 
     def take_changes() -> Values:
-        changes = {k: now.value for k, now in zip(numbers, trainings) if now.value is not values.get(k)}
+        changes = {k: now for k, one in zip(numbers, trainings) if (now := one.position.value) is not values.get(k)}
         values.update(changes)
         return changes
 
