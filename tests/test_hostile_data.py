@@ -708,18 +708,3 @@ def test_predictions_of_estimators_leave_no_graph_in_silence() -> None:
             method(x)
         with torch.no_grad():
             method(x)
-
-
-@pytest.mark.needs("torch")
-def test_estimators_take_long_doubles_to_any_library() -> None:
-    from xpnet.estimators import MLPRegressor
-
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", OWN_WARNINGS)
-        fitted = [
-            MLPRegressor(hidden_layer_sizes=(4,), max_iter=2, random_state=0, backend="torch")
-            .fit(X, TARGETS.astype(dtype))
-            .coefs_[0]
-            for dtype in (float, np.longdouble)
-        ]
-    np.testing.assert_array_equal(*map(np.asarray, fitted))

@@ -137,14 +137,6 @@ def test_standardized_networks_scale_slopes(optimizer):
     assert a.history["cost"] == pytest.approx(b.history["cost"])
 
 
-def test_slopes_of_weight_zero_change_nothing():
-    for optimizer in (SGD(momentum=0.5), Adam(), LevenbergMarquardt(weight_decay=1e-4)):
-        plain, other = make(), make()
-        plain.train((X, Y), epochs=5, optimizer=optimizer, **QUIET)
-        other.train((X, Y), epochs=5, optimizer=optimizer, slopes=SLOPES, slope_weight=0, **QUIET)
-        assert_same(plain, snapshot(other))
-
-
 @pytest.mark.not_on(host_cupy.NAME)
 @pytest.mark.parametrize("optimizer", [Adam(), LevenbergMarquardt()], ids=["Adam", "LM"])
 def test_members_are_trained_as_alone(place, optimizer):

@@ -1,9 +1,9 @@
 """The names of the inputs of a network: the columns of the table that it was trained on."""
 
 from collections.abc import Iterable
+from itertools import zip_longest
 from typing import Any
 
-from xpnet._checks import list_names
 from xpnet.errors import ArgumentError
 
 
@@ -61,20 +61,11 @@ def has_coordinates(x: Any) -> bool:
 
 
 def compare_names(x: Any, names: tuple[str, ...], trained: tuple[str, ...]) -> str:
-    """Format how the column names of x differ from the known ones, and what to do."""
-    missing = [column for column in trained if column not in set(names)]
-    unknown = [column for column in names if column not in set(trained)]
+    """Format where the column names of x first differ from the known ones, and what to do."""
+    k, pair = next((k, pair) for k, pair in enumerate(zip_longest(names, trained)) if pair[0] != pair[1])
+    now, then = ("missing" if column is None else repr(column) for column in pair)
     index = f".sel({{{x.dims[-1]!r}: list(net.feature_names)}})" if has_coordinates(x) else "[list(net.feature_names)]"
-    select = f"take them by their names, as in X{index}"
-    forget = "if other columns are meant, give an array, or set net.feature_names to None"
-    if missing:
-        return (
-            f"lacks columns that the network was trained on: {list_names(missing)}"
-            + (f"; it has others: {list_names(unknown)}" if unknown else "")
-            + f"; {forget}"
-        )
-    if unknown:
-        return f"has columns that the network was not trained on: {list_names(unknown)}; {select}"
-    k, (now, then) = next((k, pair) for k, pair in enumerate(zip(names, trained)) if pair[0] != pair[1])
-    place = f"column {k} is {now!r} and was {then!r}, counted from 0"
-    return f"has its columns in another order than the network was trained on: {place}; {select}"
+    return (
+        f"has other columns than the network was trained on: column {k} is {now} and was {then}, counted from 0; take "
+        f"them by their names, as in X{index}; or if others are meant, give an array, or set net.feature_names to None"
+    )

@@ -18,18 +18,20 @@ def choose_rows(
     train: Stored, argument: str, split: Any, data: Any, seed: int, name: str = "train_data"
 ) -> tuple[np.ndarray, np.ndarray]:
     """Choose the rows to train on and those to validate on, each in increasing order; `name` is that of the data."""
-    if _is_splitter(split):
-        parts = ask_splitter(argument, split, data, name)
-        argument += ".split(X, y)"
-        training, validation = (parse_part(argument, part, len(train), name) for part in parts)
-        refuse_repeated(argument, validation)
-        return np.sort(training), np.sort(validation)
     if is_fraction(split):
         check_split(argument, split)
         return draw_rows(train, argument, split, seed)
-    validation = parse_part(argument, split, len(train), name)
-    refuse_repeated(argument, validation)
-    return list_others(argument, validation, len(train), name), np.sort(validation)
+    training, n = None, len(train)
+    if _is_splitter(split):
+        training, split = ask_splitter(argument, split, data, name)
+        argument += ".split(X, y)"
+    validation = np.sort(parse_part(argument, split, n, name))
+    repeated = validation[1:][validation[1:] == validation[:-1]]
+    if len(repeated):
+        raise ArgumentError(f"{argument} lists row {repeated[0]} more than once; give each once, as numpy.unique does")
+    if training is None:
+        return list_others(argument, validation, n, name), validation
+    return np.sort(parse_part(argument, training, n, name)), validation
 
 
 def is_fraction(split: Any) -> bool:
@@ -108,16 +110,6 @@ def parse_part(name: str, part: Any, n: int, data: str = "train_data") -> np.nda
     if part.min() < 0 or part.max() >= n:
         raise ArgumentError(f"{name} goes from {part.min()} to {part.max()}, but {data} has {n} rows, from 0")
     return part.astype(np.int32)
-
-
-def refuse_repeated(name: str, rows: np.ndarray) -> None:
-    """Refuse a list of rows that would count some of them more than once; `name` is that of the argument."""
-    numbers, counts = np.unique(rows, return_counts=True)
-    if len(numbers) < len(rows):
-        first = int(np.argmax(counts > 1))
-        raise ArgumentError(
-            f"{name} lists row {numbers[first]} {counts[first]} times; give each row once, as numpy.unique does"
-        )
 
 
 def list_others(name: str, rows: np.ndarray, n: int, data: str = "train_data") -> np.ndarray:
