@@ -4,7 +4,6 @@ import importlib
 import pickle
 import sys
 from functools import partial
-from importlib import metadata
 
 import numpy as np
 import pytest
@@ -16,11 +15,8 @@ from xpnet import (
     BackendError,
     Clip,
     Ensemble,
-    InverseScaling,
     MaxNorm,
     Network,
-    OneCycle,
-    RMSProp,
     get_backend,
 )
 from xpnet.activations import Activation
@@ -28,79 +24,49 @@ from xpnet.backends.base import on_host
 from xpnet.core.activations import make_leaky_relu
 
 
-def test_the_table():
+def test_a_library_and_a_device_are_found_by_their_names():
+    torch, jnp = pytest.importorskip("torch"), pytest.importorskip("jax.numpy")
+    strict = pytest.importorskip("array_api_strict")
     assert repr(get_backend()) == "<Backend numpy on cpu>"
-    assert get_backend(device="cpu").name == "numpy"
-    assert get_backend(np).name == "numpy"
     backend = get_backend("numpy")
-    assert get_backend(backend) is backend
-
-
-def test_namespace_modules_of_known_libraries_are_those_libraries():
-    torch = pytest.importorskip("torch")
-    jnp = pytest.importorskip("jax.numpy")
-    assert get_backend(torch).name == "torch"
-    assert get_backend(jnp).name == "jax"
-    assert str(get_backend("torch", "cpu").device) == "cpu"
-    assert get_backend("jax", "cpu").device.platform == "cpu"
+    assert get_backend(backend, "cpu") is backend
+    assert [get_backend(module).name for module in (np, torch, jnp)] == ["numpy", "torch", "jax"]
     assert get_backend("jax", "cpu:0").device.id == 0
+    assert get_backend(strict, "device1").device == strict.Device("device1")
+    jax = sys.modules["jax"]
+    with jax.default_device("cpu"):
+        assert get_backend("jax").device == jax.devices("cpu")[0]
 
 
 @pytest.mark.parametrize(
     ("backend", "device", "message"),
     installed(
         [
-            (
-                "nunpy",
-                None,
-                r"backend='nunpy' is unknown; choose from 'numpy', 'cupy', 'torch', 'jax', 'dpnp' \(did you mean",
-            ),
-            (3, None, r"backend=3 is unknown.*or give an Array API namespace module"),
-            (
-                None,
-                "gpu",
-                r"device='gpu' is unknown; choose from 'cpu', 'cuda', 'cuda:N', 'auto', or name the library too",
-            ),
-            ("numpy", "cuda", r"device='cuda' contradicts backend=.numpy., which computes on .cpu. only"),
-            ("torch", "nonsense", r"device='nonsense' cannot be used with backend=.torch.*it has cpu"),
-            ("torch", "meta", r"device='meta' cannot be used with backend=.torch."),
-            ("jax", "cpu:7", r"device='cpu:7' cannot be used with backend=.jax.*it has cpu:0"),
-            ("jax", "nonsense", r"device='nonsense' cannot be used with backend=.jax."),
-            ("jax", "cpu:x", r"device='cpu:x' cannot be used with backend=.jax. \('x' is not a number\)"),
-            ("jax", "", r"device='' cannot be used with backend=.jax. \(it names no platform\)"),
-            (
-                "dpnp",
-                "nonsense",
-                r"device='nonsense' cannot be used .*; SYCL devices found here: .* OCL_ICD_FILENAMES to",
-            ),
-            ("cupy", "cpu", r"device='cpu' contradicts backend=.cupy., which takes .cuda. or .cuda:N."),
-            (sys, None, r"^backend=sys cannot be used.*give an Array API namespace module"),
+            ("nunpy", None, "backend='nunpy' is unknown; .*'dpnp' .did you mean 'numpy'"),
+            (3, None, "backend=3 is unknown.*or give an Array API namespace module"),
+            (None, "gpu", "device='gpu' is unknown; .*or name the library too"),
+            ("numpy", "cuda", "device='cuda' contradicts backend=.numpy."),
+            (get_backend("numpy"), "cuda", "device='cuda' contradicts backend=.numpy."),
+            ("torch", 0, "device=0 cannot be used .*it has cpu"),
+            ("torch", "meta", "device='meta' cannot be used with backend=.torch."),
+            ("jax", "cpu:7", "device='cpu:7' cannot be used .*it has cpu:0"),
+            ("jax", "cpu:x", "device='cpu:x' cannot be used .*'x' is not a number"),
+            ("jax", "", "device='' cannot be used .*it names no platform"),
+            ("dpnp", "nonsense", "device='nonsense' cannot be used .*SYCL devices found here"),
+            ("cupy", "cpu", "device='cpu' contradicts backend=.cupy., which takes .cuda. or .cuda:N."),
+            ("cupy", "cuda:x", "device='cuda:x' contradicts backend=.cupy."),
+            ("array_api_strict", "device9", "backend=array_api_strict with device='device9' cannot be used"),
+            ("array_api_strict", "Device", "with device='Device' cannot be used"),  # a word that each of them has
+            (sys, None, "^backend=sys cannot be used.*give an Array API namespace module"),
         ]
     ),
 )
 def test_what_is_not_available_raises_at_construction(backend, device, message):
-    if backend in ("torch", "jax", "cupy", "dpnp"):
-        pytest.importorskip(backend)
+    if backend in ("torch", "jax", "cupy", "dpnp", "array_api_strict"):
+        module = pytest.importorskip(backend)
+        backend = module if backend == "array_api_strict" else backend
     with pytest.raises(BackendError, match=message):
         Network([2, 1], backend=backend, device=device)
-
-
-def test_an_unknown_device_of_a_namespace_module_raises():
-    strict = pytest.importorskip("array_api_strict")
-    assert get_backend(strict, "device1").device == strict.Device("device1")
-    with pytest.raises(BackendError, match=r"backend=array_api_strict with device='device9' cannot be used"):
-        get_backend(strict, "device9")
-    with pytest.raises(BackendError, match=r"with device='Device' cannot be used"):
-        get_backend(strict, "Device")  # a word of the library's name for each of them, and the name of none
-
-
-def test_a_backend_and_another_device_contradict_each_other():
-    strict = pytest.importorskip("array_api_strict")
-    message = r"^device=.*device1.* contradicts backend=<Backend array_api_strict on .*>; give one of them$"
-    with pytest.raises(BackendError, match=message):
-        get_backend(get_backend(strict), "device1")
-    with pytest.raises(BackendError, match=r"device='cuda' contradicts backend=.numpy."):
-        get_backend(get_backend("numpy"), "cuda")
 
 
 @pytest.mark.parametrize("name", ["cupy", "torch", "jax"])
@@ -110,14 +76,13 @@ def test_a_library_that_is_not_installed_names_its_extra(name, monkeypatch):
             monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, name, None)
     extra = "cuda13" if name == "cupy" else name
-    with pytest.raises(
-        BackendError,
-        match=rf"^backend='{name}' cannot be imported.*pip install -e '\.\[{extra}\]' in a checkout",
-    ):
+    with pytest.raises(BackendError, match=rf"^backend='{name}' cannot be imported.*pip install -e '\.\[{extra}\]'"):
         Network([2, 1], backend=name)
-    if name == "cupy":  # which was never named here
-        with pytest.raises(BackendError, match="backend='cupy' with device='cuda' cannot be imported"):
-            Network([2, 1], device="cuda")
+
+
+def test_auto_says_what_it_is(capsys):
+    backend = get_backend(device="auto")
+    assert f'device="auto" is {backend.name} on' in capsys.readouterr().err
 
 
 # CuPy, as far as it can be seen without a GPU
@@ -131,35 +96,15 @@ def gpus(monkeypatch):
     return lambda count: monkeypatch.setattr(cupy.cuda.runtime, "getDeviceCount", lambda: count)
 
 
-@pytest.mark.needs("cupy")
-@pytest.mark.parametrize(
-    ("options", "asked"),
-    [
-        ({"backend": "cupy"}, "backend='cupy'"),
-        ({"device": "cuda"}, "backend='cupy' with device='cuda'"),
-        ({"device": "cuda:1"}, "backend='cupy' with device='cuda:1'"),
-    ],
-)
-def test_cupy_without_a_usable_gpu_raises_at_construction(options, asked):
+def test_cupy_without_enough_gpus_says_how_many(gpus):
     cupy = pytest.importorskip("cupy")
-    if cupy.cuda.is_available():
-        pytest.skip("a GPU can be used here")
-    with pytest.raises(
-        BackendError, match=rf"^{asked} finds no usable GPU \(.*install or update the NVIDIA driver.*nvidia-smi"
-    ):
-        Network([2, 1], **options)
-
-
-def test_cupy_with_too_few_gpus_says_how_many(gpus):
-    gpus(1)
-    with pytest.raises(BackendError, match=r"device='cuda:1' is not available: 1 GPU visible, counted from 0"):
-        get_backend(device="cuda:1")
-    gpus(2)
-    with pytest.raises(BackendError, match=r"device='cuda:2' is not available: 2 GPUs visible"):
-        get_backend("cupy", "cuda:2")
-    for wrong in ("cuda:-1", "cuda:x", "cuda:1:1"):
-        with pytest.raises(BackendError, match=r"contradicts backend=.cupy."):
-            get_backend("cupy", wrong)
+    if not cupy.cuda.is_available():
+        with pytest.raises(BackendError, match=r"^backend='cupy' with device='cuda' finds no usable GPU .*nvidia-smi"):
+            Network([2, 1], device="cuda")
+    for count, message in ((1, "1 GPU visible, counted from 0"), (2, "2 GPUs visible")):
+        gpus(count)
+        with pytest.raises(BackendError, match=f"device='cuda:{count}' is not available: {message}"):
+            get_backend(device=f"cuda:{count}")
 
 
 def test_cupy_that_cannot_multiply_names_the_libraries_extra(gpus, monkeypatch):
@@ -171,18 +116,6 @@ def test_cupy_that_cannot_multiply_names_the_libraries_extra(gpus, monkeypatch):
     monkeypatch.setattr(cupy, "ones", lambda *args, **options: 1 / 0)  # as without CUDA's libraries, if any are here
     with pytest.raises(BackendError, match=r"cannot multiply on cuda.*CUDA libraries.*pip install -e '\.\[cuda13\]'"):
         get_backend("cupy", "cuda")
-
-
-def _is_installed(name: str) -> bool:
-    try:
-        return bool(metadata.version(name))
-    except metadata.PackageNotFoundError:
-        return False
-
-
-def test_auto_says_what_it_is(capsys):
-    backend = get_backend(device="auto")
-    assert f'device="auto" is {backend.name} on' in capsys.readouterr().err
 
 
 # Arrays
@@ -201,12 +134,6 @@ def test_arrays_of_every_library_come_to_the_device(backend, dtype):
             assert sorted(backend.to_numpy(x).tolist()) == [1.0, 2.0]
 
 
-@pytest.mark.needs("torch")
-def test_a_torch_tensor_lets_go_of_its_graph(backend):
-    torch = pytest.importorskip("torch")
-    backend.asarray(torch.ones(2, requires_grad=True), "float32")
-
-
 @pytest.mark.not_on("numpy", "strict-device1", "torch")
 def test_results_do_not_depend_on_what_happens_to_the_input_afterwards(place):
     """JAX computes later, and shares host memory that is aligned to 64 bytes."""
@@ -220,22 +147,6 @@ def test_results_do_not_depend_on_what_happens_to_the_input_afterwards(place):
         found = compute(x)
         x[:] = -5.0
         np.testing.assert_array_equal(net.backend.to_numpy(found), expected)
-
-
-def test_device_0_is_not_no_device():
-    pytest.importorskip("torch")
-    with pytest.raises(BackendError, match="device=0 cannot be used"):
-        Network([2, 1], backend="torch", device=0)
-
-
-def test_a_backend_can_be_given_with_its_own_device(backend):
-    assert get_backend(backend, backend.device_name).device == backend.device
-
-
-def test_read_only_arrays_are_taken(backend):
-    x = np.arange(4.0)
-    x.flags.writeable = False
-    assert backend.to_numpy(backend.asarray(x, "float32")).tolist() == [0, 1, 2, 3]
 
 
 def test_device_arrays_are_not_moved_to_the_host_silently(place):
@@ -335,23 +246,6 @@ def compilations():
         return found
 
     return since  # the listener stays, as JAX 0.8 has no way to remove one
-
-
-@pytest.mark.needs("jax")
-def test_training_again_compiles_nothing_again(compilations):
-    x, labels = np.random.default_rng(0).standard_normal((23, 5)), np.arange(23) % 3
-    options = {"epochs": 2, "batch_size": 4, "progress": False}
-
-    def train(optimizer, lr=0.1, dropout=(0.0, 0.5)):
-        net = Network([5, 4, 3], backend="jax", task="classification", dropout=dropout)
-        net.train((x, labels), lr=lr, optimizer=optimizer, **options)
-        net.train((x, labels), lr=0.2, optimizer=optimizer, **options)
-
-    train(RMSProp(rho=0.9, epsilon=1e-3, weight_decay=0.1))
-    assert compilations() > 0
-    for lr in (0.3, OneCycle(0.3), InverseScaling(0.2)):
-        train(RMSProp(rho=0.5, epsilon=1e-4, weight_decay=0.2), lr=lr, dropout=[0.0, 0.25])
-    assert compilations() == 0
 
 
 @pytest.mark.needs("jax")
@@ -460,15 +354,6 @@ def test_float64_needs_no_global_setting_and_leaves_none():
     assert {str(p.dtype) for layer in [*net.layers, *net.backward(x, [[0, 1]])] for p in layer} == {"float64"}
 
 
-def test_jax_has_the_default_device_of_the_user_by_whatever_name():
-    jax = pytest.importorskip("jax")
-    for default in ("cpu", jax.devices("cpu")[0]):
-        with jax.default_device(default):
-            backend = get_backend("jax")
-        assert backend.device == jax.devices("cpu")[0]
-        assert backend.to_numpy(backend.asarray([1.0])).tolist() == [1.0]
-
-
 # Torch
 
 
@@ -502,17 +387,6 @@ def test_forward_is_part_of_pytorchs_graph(input_dtype, dtype, shape):
 
 
 @pytest.mark.needs("torch")
-def test_every_member_is_part_of_pytorchs_graph():
-    torch = pytest.importorskip("torch")
-    net, _ = on_torch()
-    other = net.copy()
-    other.w = [0.5 * w for w in net.w]
-    ensemble = Ensemble.of([net, other])
-    for x in (torch.ones(4, dtype=torch.float64), torch.ones(3, 4, dtype=torch.float64)):
-        assert torch.autograd.gradcheck(ensemble.forward, (1e4 + x).requires_grad_())
-
-
-@pytest.mark.needs("torch")
 @pytest.mark.parametrize("members", [0, 2])
 def test_the_gradient_is_that_of_the_weights_of_forward(members):
     torch = pytest.importorskip("torch")
@@ -531,37 +405,29 @@ def test_nothing_else_leaves_pytorchs_graph_in_silence():
     torch = pytest.importorskip("torch")
     net, _ = on_torch(dropout=0.1)
     net.calibrate((np.ones((20, 4)), np.arange(40.0).reshape(20, 2)))
-    classifier = Network([4, 2], task="classification", backend="torch", seed=0)
-    ensembles = [Ensemble.of([each, each.copy()]) for each in (net, classifier)]
+    classifier, both = Network([4, 2], task="classification", backend="torch", seed=0), Ensemble.of([net, net.copy()])
     x, y, g = 1e4 + torch.ones(3, 4), torch.ones(3, 2), torch.ones(3, 2)
     recorded = x.clone().requires_grad_()
-    methods = [net.predict, net.predict_std, net.interval, net.activations, net.jacobian, net.value_and_jacobian]
-    methods += [net.hessian, net.sample, lambda x: net.vjp(x, g), lambda x: net.backward(x, y)]
-    methods += [lambda x: net.deltas(x, y), lambda x: net.hvp(x, y, net.layers), net.to("numpy").forward]
-    methods += [classifier.predict, classifier.predict_proba, ensembles[1].predict, ensembles[1].predict_proba]
-    methods += [ensembles[0].predict, ensembles[0].jacobian]
     message = " requires gradients, and of a network only forward with backend='torch' is part of PyTorch's graph"
-    for method in methods:
+    for method in (
+        *(net.predict, net.interval, net.activations, net.jacobian, net.hessian, net.sample, both.predict),
+        *(both.jacobian, classifier.predict_proba, net.to("numpy").forward, lambda x: net.vjp(x, g)),
+        *(lambda x: net.backward(x, y), lambda x: net.hvp(x, y, net.layers)),
+    ):
         with pytest.raises(TypeError, match=f"^x{message}; give x.detach\\(\\), and take derivatives by"):
             method(recorded)
         with torch.no_grad():
             method(recorded)
-    for name, method in {
-        "g": lambda g: net.vjp(x, g),
-        "y of the batch": lambda y: net.backward(x, y),
-        "direction": lambda b: net.hvp(x, y, [(w, b) for w, _ in net.layers[:-1]] + [net.layers[-1]]),
-    }.items():
+    for name, method in (("g", lambda g: net.vjp(x, g)), ("y of the batch", lambda y: net.backward(x, y))):
         with pytest.raises(TypeError, match=f"^{name}{message}"):
-            method(torch.ones(5 if name == "direction" else (3, 2), requires_grad=True))
+            method(torch.ones(3, 2, requires_grad=True))
     with torch.autograd.forward_ad.dual_level(), pytest.raises(TypeError, match=f"^x{message}"):
         net.forward(torch.autograd.forward_ad.make_dual(x, x))
     (gradient,) = torch.autograd.grad(net.forward(recorded).sum(), recorded, create_graph=True)
-    with pytest.raises(TypeError, match=r"^PyTorch takes only first derivatives of a network's outputs; net\.hessian"):
+    with pytest.raises(TypeError, match=r"only first derivatives .*; net\.hessian"):
         gradient.sum().backward()
-    with pytest.raises(TypeError, match=r"^torch\.func\.vmap and jacrev cannot go through a network; net\.jacobian"):
+    with pytest.raises(TypeError, match=r"^torch\.func\.vmap and jacrev .*; net\.jacobian"):
         torch.func.jacrev(net.forward)(x[0])
-    with torch.no_grad():
-        assert not net.forward(recorded).requires_grad
 
 
 @pytest.mark.gpu
