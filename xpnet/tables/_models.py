@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from joblib import effective_n_jobs
@@ -58,29 +58,6 @@ from xpnet.training import Every, parse_metrics
 
 Self = TypeVar("Self", bound="BaseTableModel")
 MAX_SEED = np.iinfo(np.int32).max
-
-
-class TableData(NamedTuple):
-    """The checked arguments of a fit, on the host, without rows of weight 0."""
-
-    table: Any  # (n, n_features): a DataFrame of pandas, an array, or rows of a file
-    column: Any  # the y of the user
-    problem: Classification | Regression
-    y: np.ndarray  # class numbers (n,), or targets (n,) or (n, n_outputs)
-    weight: np.ndarray | None  # (n,), those of the classes included
-    class_weight: np.ndarray | None  # (n_classes,)
-    groups: np.ndarray | None  # (n,)
-    rows: np.ndarray  # (n,): which rows of X they are
-    rows_of_x: int
-
-    def find(self, rows: Any) -> np.ndarray:
-        """Find rows of X among these, by their numbers; those of weight 0 are not."""
-        rows = np.asarray(to_host(rows))
-        if rows.ndim != 1 or (
-            len(rows) and (rows.dtype.kind not in "iu" or not 0 <= rows.min() <= rows.max() < self.rows_of_x)
-        ):
-            raise ArgumentError(f"folds holds {show(rows)}; give numbers of rows of X, from 0 to {self.rows_of_x - 1}")
-        return np.flatnonzero(np.isin(self.rows, rows)).astype(np.int32)
 
 
 @dataclass(eq=False, repr=False)
@@ -164,43 +141,76 @@ class BaseTableModel(TableParameters, BaseModel):
         FileExistsError, CheckpointError
             If there is a checkpoint and `resume` is not given; if it is damaged, or holds another training.
         """
+        if y is None:  # in the words of scikit-learn
+            raise ArgumentError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
         recipe, backend = self._parse_recipe(), choose_backend(self, backend_of(X))
         threads = "auto" if self.n_jobs is None else effective_n_jobs(self.n_jobs)
         if checkpoint is not None and "seed" not in recipe.network:
             require_seed(checkpoint, self.random_state)
         seed = recipe.network.get("seed", int(make_random_state(self.random_state).randint(MAX_SEED)))
         stand_in = copy.copy(self)  # scikit-learn's checks set `n_features_in_` and `feature_names_in_` on it
-        data = self._check(stand_in, X, y, sample_weight, groups)
-        encoder, labels = TableEncoder(self.categories, bins=self.bins).fit(data.table), data.problem.labels
-        x = encoder.transform(data.table)
-        shared: dict[str, Any] = {
-            "classes": None if labels is None else len(labels.classes),
-            "seed": seed,
-            "backend": backend,
-        }
-        ensemble = make_members(x, data.y, recipe, **shared)
-        folds = choose_folds(data, recipe.members, seed, folds)
+        table = check_table(stand_in, X, reset=True)
+        targets = y if isinstance(y, Targets) else validate_targets(y, numeric=self._numeric)
+        n = len(table)
+        check_lengths("X", n, "y", len(targets))
+        weight, groups, rows = check_sample_weight(sample_weight, n), number_groups(groups, n), np.arange(n)
+        if weight is not None and not weight.all():
+            check_some_weight(float(weight.max()), "X")
+            rows = np.flatnonzero(weight)
+            table = table.iloc[rows] if hasattr(table, "iloc") else table[rows]
+            targets, weight, groups = targets[rows], weight[rows], None if groups is None else groups[rows]
+        problem = self._learn(targets)
+        labels = problem.labels
+        if isinstance(targets, Targets):
+            targets = targets.y if labels is None else labels.classes[targets.y]
+        row_weight, targets = problem.weigh_classes(targets, partial=False), problem.encode(targets)
+        class_weight = None
+        if row_weight is not None:
+            weight = row_weight if weight is None else weight * row_weight
+            class_weight = np.ones(problem.n_outputs)
+            class_weight[targets] = row_weight
+        if weight is not None and np.ptp(weight) == 0:
+            weight = None
+        encoder = TableEncoder(self.categories, bins=self.bins).fit(table)
+        x, columns = encoder.transform(table), from_plain(encoder.columns_)
+        classes = None if labels is None else len(labels.classes)
+        place: dict[str, Any] = {"seed": seed, "backend": backend}
+        ensemble = make_members(x, targets, recipe, classes, **place)
+        if folds is None:
+            own = None if labels is None else targets
+            folds = make_folds(len(x), recipe.members, np.random.default_rng(seed), classes=own, groups=groups)
+        else:
+            folds = find_folds(folds, recipe.members, rows, n)
         if labels is None:
             ensemble[0].value.model.cost.require_point("the scores")
         metrics = parse_metrics("metrics", recipe.training.get("metrics", ()), ensemble[0].value.model)
         if self.bins and "standardize" not in recipe.network:
-            columns, weight = count_inputs(from_plain(encoder.columns_)), {"sample_weight": data.weight}
-            scaling = choose_scaling(x, data.y, recipe, folds, columns, threads=threads, **weight, **shared)
-            give_scaling(ensemble, scaling)
-        name_columns(ensemble, encoder, data)
+            sizes, weighed = count_inputs(columns), {"sample_weight": weight, "threads": threads}
+            give_scaling(ensemble, choose_scaling(x, targets, recipe, folds, sizes, classes, **weighed, **place))
+        name = y.column if isinstance(y, Targets) else getattr(y, "name", None)
+        notes = {
+            "target": name if isinstance(name, str) else "y",
+            "labels": [] if labels is None else [label(value) for value in labels.classes],
+            **(table.marks._asdict() if isinstance(table, Features) else {}),
+            "columns": encoder.columns_,
+        }
+        ensemble.feature_names = name_inputs(columns)
+        for network in ensemble:  # so that the commands read a table for them from their file
+            network.notes = notes
         options = {"checkpoint": checkpoint, "every": every, "resume": resume, "threads": threads}
-        train_members(ensemble, x, data.y, recipe, folds, data.weight, progress=self.progress, **options)
+        train_members(ensemble, x, targets, recipe, folds, weight, progress=self.progress, **options)
         if len(x) >= LEAST_ROWS:
             ensemble.fit_novelty(x)
         predicted = predict_out_of_fold(ensemble, x, folds)
         if labels is None and ensemble.histories[0]:
-            warn_of_wrong_numbers(data, predicted)
-        scores = score_out_of_fold(ensemble, data.y, predicted, metrics) if leaves_out_rows(folds) else None
-        out_of_fold = np.full((data.rows_of_x, predicted.shape[1]), np.nan, predicted.dtype)
-        out_of_fold[data.rows] = predicted
-        fitted = {"encoder_": encoder, "ensemble_": ensemble, "_scores": scores}
-        fitted |= self._name_results(data, out_of_fold)
-        self.__dict__ = {**vars(stand_in), **fitted}  # at once: an interrupt comes before it or after it
+            warn_of_wrong_numbers(y, rows, targets, predicted)
+        stand_in.encoder_, stand_in.ensemble_, stand_in._scores = encoder, ensemble, None
+        if leaves_out_rows(folds):
+            stand_in._scores = score_out_of_fold(ensemble, targets, predicted, metrics)
+        out_of_fold = np.full((n, predicted.shape[1]), np.nan, predicted.dtype)
+        out_of_fold[rows] = predicted
+        stand_in._keep(labels, class_weight, out_of_fold)
+        self.__dict__ = vars(stand_in)  # at once: an interrupt comes before it or after it
         return self
 
     def describe_scores(self, X: Any = None, y: Any = None) -> str:
@@ -275,8 +285,8 @@ class BaseTableModel(TableParameters, BaseModel):
         """Turn labels or numbers into targets of the networks."""
         raise NotImplementedError
 
-    def _name_results(self, data: TableData, out_of_fold: np.ndarray) -> dict[str, Any]:
-        """List further fitted attributes."""
+    def _keep(self, labels: Any, class_weight: np.ndarray | None, out_of_fold: np.ndarray) -> None:
+        """Set further fitted attributes."""
         raise NotImplementedError
 
     # Checks
@@ -299,36 +309,6 @@ class BaseTableModel(TableParameters, BaseModel):
             network=network,
             training=training,
         )
-
-    def _check(self, stand_in: Any, X: Any, y: Any, sample_weight: Any, groups: Any) -> TableData:
-        """Check the arguments of `fit`, and leave out rows of weight 0."""
-        if y is None:  # in the words of scikit-learn
-            raise ArgumentError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
-        table = check_table(stand_in, X, reset=True)
-        column = y  # which may have a name
-        if not isinstance(y, Targets):
-            y = validate_targets(y, numeric=self._numeric)
-        n = len(table)
-        check_lengths("X", n, "y", len(y))
-        weight, groups, rows = check_sample_weight(sample_weight, n), number_groups(groups, n), np.arange(n)
-        if weight is not None and not weight.all():
-            check_some_weight(float(weight.max()), "X")
-            rows = np.flatnonzero(weight)
-            table = table.iloc[rows] if hasattr(table, "iloc") else table[rows]
-            y, weight, groups = y[rows], weight[rows], None if groups is None else groups[rows]
-        if groups is not None and len(np.unique(groups)) == 1:
-            raise ArgumentError("groups has one group, and members leave out whole groups; give two or more, or none")
-        problem = self._learn(y)
-        if isinstance(y, Targets):
-            y = y.y if problem.labels is None else problem.labels.classes[y.y]
-        row_weight, class_weight, targets = problem.weigh_classes(y, partial=False), None, problem.encode(y)
-        if row_weight is not None:
-            weight = row_weight if weight is None else weight * row_weight
-            class_weight = np.ones(problem.n_outputs)
-            class_weight[targets] = row_weight
-        if weight is not None and np.ptp(weight) == 0:
-            weight = None
-        return TableData(table, column, problem, targets, weight, class_weight, groups, rows, n)
 
     # Predicting
 
@@ -507,8 +487,6 @@ class TableClassifier(ClassifierMixin, BaseTableModel):
 
     def _learn(self, y: Any) -> Classification:
         if isinstance(y, Targets):
-            if not y.labels:
-                raise ArgumentError(f"column {y.column!r} of {y.table} was read as numbers, and labels are needed")
             counts = np.bincount(y.y, minlength=len(y.labels))
             if missing := [text for text, number in zip(y.labels, counts) if number == 0]:
                 warn(f"{y.table} has no rows of {list_names(missing)} to train on: all of them are held out")
@@ -521,12 +499,11 @@ class TableClassifier(ClassifierMixin, BaseTableModel):
         labels = replace(labels, kind=MULTICLASS)  # an output for each class, also if there are two
         return Classification(labels, "log_loss", self.class_weight)
 
-    def _name_results(self, data: TableData, out_of_fold: np.ndarray) -> dict[str, Any]:
-        labels: Any = data.problem.labels
+    def _keep(self, labels: Labels, class_weight: np.ndarray | None, out_of_fold: np.ndarray) -> None:
         if out_of_fold.shape[1] == 1:  # of one output
             out_of_fold = np.concatenate([1 - out_of_fold, out_of_fold], axis=1)
-        names = {"_labels": labels, "classes_": labels.classes, "_class_weight": data.class_weight}
-        return {**names, "oof_proba_": out_of_fold}
+        self._labels, self.classes_, self._class_weight = labels, labels.classes, class_weight
+        self.oof_proba_ = out_of_fold
 
 
 @explain_arguments
@@ -627,16 +604,13 @@ class TableRegressor(RegressorMixin, BaseTableModel):
         return validate_targets(y, numeric=True)
 
     def _learn(self, y: Any) -> Regression:
-        if isinstance(y, Targets):
-            if y.labels:
-                raise ArgumentError(f"column {y.column!r} of {y.table} was read as labels, and numbers are needed")
-            y = y.y
+        y = y.y if isinstance(y, Targets) else y
         problem = Regression(1 if y.ndim == 1 else y.shape[1], "squared_error")
         problem.check(y)
         return problem
 
-    def _name_results(self, data: TableData, out_of_fold: np.ndarray) -> dict[str, Any]:
-        return {"oof_prediction_": drop_single_output(out_of_fold)}
+    def _keep(self, labels: None, class_weight: None, out_of_fold: np.ndarray) -> None:
+        self.oof_prediction_ = drop_single_output(out_of_fold)
 
 
 def number_groups(groups: Any, n: int) -> np.ndarray | None:
@@ -649,42 +623,33 @@ def number_groups(groups: Any, n: int) -> np.ndarray | None:
     if groups.ndim != 1 or isna(groups).any():
         raise ArgumentError(f"groups has shape {groups.shape}, or lacks values; give one group for each row, ({n},)")
     check_lengths("X", n, "groups", len(groups))
-    return np.unique([str(group) for group in groups], return_inverse=True)[1]
+    names, numbers = np.unique([str(group) for group in groups], return_inverse=True)
+    if len(names) == 1:
+        raise ArgumentError("groups has one group, and members leave out whole groups; give two or more, or none")
+    return numbers
 
 
-def choose_folds(data: TableData, members: int, seed: Any, folds: Any) -> list[np.ndarray]:
-    """Choose the rows that each member leaves out: those that the user gives, or folds at random or of groups."""
-    if folds is None:
-        classes = None if data.problem.labels is None else data.y
-        return make_folds(len(data.y), members, np.random.default_rng(seed), classes=classes, groups=data.groups)
+def find_folds(folds: Sequence[Any], members: int, rows: np.ndarray, n: int) -> list[np.ndarray]:
+    """Find the folds of the user, numbers of the n rows of X, among the rows that have a weight."""
     if len(folds) != members:
         raise ArgumentError(f"folds has {len(folds)} entries, and there are members={members}; give one for each")
-    return [data.find(rows) for rows in folds]
+    found = []
+    for fold in folds:
+        numbers = np.asarray(to_host(fold))
+        if numbers.ndim != 1 or not np.isin(numbers, np.arange(n)).all():
+            raise ArgumentError(f"folds holds {show(fold)}; give numbers of rows of X, from 0 to {n - 1}")
+        found.append(np.flatnonzero(np.isin(rows, numbers)).astype(np.int32))
+    return found
 
 
-def warn_of_wrong_numbers(data: TableData, predicted: np.ndarray) -> None:
+def warn_of_wrong_numbers(y: Any, rows: np.ndarray, targets: np.ndarray, predicted: np.ndarray) -> None:
     """Warn of targets that lie far outside of all others, with the labels of their rows."""
-    y, title, labels = data.column, "y (rows count from 0)", data.rows
+    title, labels = "y (rows count from 0)", rows
     if isinstance(y, Targets):
-        title, labels = f"column {y.column!r} of {y.table} (rows count from 1, without the header)", y.rows[labels] + 1
+        title, labels = f"column {y.column!r} of {y.table} (rows count from 1, without the header)", y.rows[rows] + 1
     elif hasattr(y, "iloc"):
-        title, labels = "y", y.index[labels]
+        title, labels = "y", y.index[rows]
     names = getattr(y, "columns", range(predicted.shape[1]))
-    for name, targets, column in zip(names, data.y.reshape(predicted.shape).T, predicted.T):
+    for name, column, its in zip(names, targets.reshape(predicted.shape).T, predicted.T):
         whose = title if predicted.shape[1] == 1 else f"column {name!r} of {title}"
-        warn_of_wrong_targets(targets, column, whose, labels.tolist())
-
-
-def name_columns(ensemble: Ensemble, encoder: TableEncoder, data: TableData) -> None:
-    """Note the columns and the target in the networks, so that the commands read a table for them from their file."""
-    y, labels = data.column, data.problem.labels
-    name = y.column if isinstance(y, Targets) else getattr(y, "name", None)
-    notes = {
-        "target": name if isinstance(name, str) else "y",
-        "labels": [] if labels is None else [label(value) for value in labels.classes],
-        **(data.table.marks._asdict() if isinstance(data.table, Features) else {}),
-        "columns": encoder.columns_,
-    }
-    ensemble.feature_names = name_inputs(from_plain(encoder.columns_))
-    for network in ensemble:
-        network.notes = notes
+        warn_of_wrong_targets(column, its, whose, labels.tolist())
