@@ -7,6 +7,7 @@ import pytest
 
 from xpnet.tables.folds import choose_training_rows, make_folds, predict_out_of_fold
 from xpnet.tables.recipe import (
+    Examples,
     Recipe,
     choose_scaling,
     make_members,
@@ -25,14 +26,14 @@ REAL = np.stack([X[:, 0] + X[:, 1], 1000 - X[:, 2]], axis=1).astype(float)
 CLASSES = (X[:, 0] > 0.5).astype(int) + (X[:, 0] > 1)
 
 
-def train(x, y, recipe=SMALL, classes=None, place=None, **options):
+def train(x, y, recipe=SMALL, classes=None, place=None, weight=None, **options):
     """Train members by the recipe, and return them with their folds."""
     folds = make_folds(len(x), recipe.members, np.random.default_rng(1), classes=None if classes is None else y)
-    scaling = make_scaling(x, y.reshape(len(y), -1) if classes is None else None)
+    examples = Examples(x, y, classes, weight)
     ensemble = make_members(
-        x, y, recipe, classes, scaling=scaling, seed=1, **({} if place is None else place._asdict())
+        examples, recipe, make_scaling(examples), seed=1, **({} if place is None else place._asdict())
     )
-    train_members(ensemble, x, y, recipe, folds, progress=False, **options)
+    train_members(ensemble, examples, recipe, folds, progress=False, **options)
     return ensemble, folds
 
 
@@ -80,13 +81,12 @@ def test_members_train_on_as_many_rows_outside_their_folds():
 
 def test_networks_and_minibatches_grow_with_the_table():
     few, many = np.zeros((50, 2), "float32"), np.zeros((20_000, 2), "float32")
-    sizes = [make_members(x, np.zeros(len(x)), Recipe(members=1))[0].sizes for x in (few, many)]
+    sizes = [make_members(Examples(x, np.zeros(len(x))), Recipe(members=1))[0].sizes for x in (few, many)]
     assert sizes == [[2, 128, 128, 1], [2, 256, 256, 1]]
-    assert [Recipe().choose_batch_size(n) for n in (50, 2000, 5000, 20_000)] == [32, 64, 128, 256]
-    ours = Recipe(members=1, hidden=(5,), batch_size=7)
-    assert make_members(many, np.zeros(20_000), ours, 3)[0].sizes == [2, 5, 3]
-    assert ours.choose_batch_size(20_000) == 7
-    assert Recipe(epochs=70).choose_epochs(10**6) == 70
+    assert [Recipe().complete(n).batch_size for n in (50, 2000, 5000, 20_000)] == [32, 64, 128, 256]
+    ours = Recipe(members=1, hidden=(5,), batch_size=7, epochs=70)
+    assert make_members(Examples(many, np.zeros(20_000), 3), ours)[0].sizes == [2, 5, 3]
+    assert ours.complete(10**6) == ours
 
 
 def test_a_regression_on_every_backend(place, backend):
@@ -116,7 +116,7 @@ def test_classes_on_every_backend(place, backend):
 
 def test_rows_left_out_by_several_members_or_by_none():
     recipe = Recipe(members=2, hidden=(4,), epochs=1)
-    ensemble = make_members(X, REAL[:, 0], recipe, seed=0)
+    ensemble = make_members(Examples(X, REAL[:, 0]), recipe, seed=0)
     found = predict_out_of_fold(ensemble, X, [np.array([0, 1]), np.array([1, 2])])
     one, other = (network.forward(X[:3]) for network in ensemble)
     np.testing.assert_allclose(found[:3], [one[0], (one[1] + other[1]) / 2, other[2]], rtol=1e-6)
@@ -143,7 +143,7 @@ def test_what_members_have_not_learnt_is_not_known_to_them():
 def test_weights_decide_which_epoch_a_member_keeps():
     """As if the fold had each row as often as it weighs."""
     weight = np.where(np.arange(60) % 3 == 0, 2.0, 1.0)
-    ensemble, folds = train(X, REAL, sample_weight=weight)
+    ensemble, folds = train(X, REAL, weight=weight)
     rows = weigh_rows(folds[0], weight)
     assert len(rows) == len(folds[0])
     cost = ensemble[0].cost((X[rows], REAL[rows]))
@@ -167,7 +167,7 @@ def test_a_constant_is_predicted_where_all_targets_are_one(constant):
 
 
 def test_targets_far_from_zero_keep_their_spread():
-    scaling = make_scaling(X, 1e9 + REAL)
+    scaling = make_scaling(Examples(X, 1e9 + REAL))
     np.testing.assert_allclose(scaling.y_std, REAL.std(axis=0)[None], rtol=1e-5)
 
 
@@ -178,18 +178,20 @@ def test_columns_vary_by_what_a_short_training_finds_important(place):
     y = (x[:, 2] > 0.03).astype(int)
     recipe = replace(SMALL, batch_size=20)
     folds = make_folds(400, 4, np.random.default_rng(1), classes=y)
-    scaling = choose_scaling(x, y, recipe, folds, [2, 2], 2, seed=1, **place._asdict())
+    examples = Examples(x, y, 2)
+    scaling = choose_scaling(examples, recipe, folds, [2, 2], seed=1, **place._asdict())
     variance = scaling.inputs(x).var(axis=0).reshape(2, 2)
     assert variance[1].sum() > 2 * variance[0].sum()
     np.testing.assert_allclose(scaling.x_std[0, ::2], scaling.x_std[0, 1::2])  # inputs of a column stay together
     np.testing.assert_allclose(scaling.inputs(x).mean(axis=0), 0, atol=1e-5)
-    ensemble = make_members(x, y, recipe, 2, scaling=scaling, seed=1, **place._asdict())
+    ensemble = make_members(examples, recipe, scaling, seed=1, **place._asdict())
     np.testing.assert_allclose(ensemble[3].scaling.x_std, scaling.x_std)
 
 
 def test_the_unit_of_targets_changes_no_importance():
     folds = make_folds(60, 4, np.random.default_rng(1))
-    scalings = [choose_scaling(X, y, SMALL, folds, [1, 1, 1], seed=1) for y in (REAL[:, 0], 4096 * (REAL[:, 0] + 8))]
+    targets = (REAL[:, 0], 4096 * (REAL[:, 0] + 8))
+    scalings = [choose_scaling(Examples(X, y), SMALL, folds, [1, 1, 1], seed=1) for y in targets]
     np.testing.assert_allclose(scalings[0].x_std, scalings[1].x_std, rtol=1e-3)
 
 
@@ -199,8 +201,7 @@ def test_importance_is_the_rise_of_the_cost_of_rows_left_out_plus_its_error(clas
     ensemble, folds = train(X, y, classes=classes)
     scaling = ensemble[0].scaling
     targets = np.eye(2)[y] if classes else scaling.targets(y)
-    own_targets = [targets[fold] for fold in folds]
-    measured = measure_importance(ensemble, X, own_targets, folds, [1, 2], np.random.default_rng(5))
+    measured = measure_importance(ensemble, X, targets, folds, [1, 2], np.random.default_rng(5))
     rng, rises = np.random.default_rng(5), [[], []]
     for network, fold in zip(ensemble, folds):
 

@@ -55,7 +55,7 @@ def _describe_input(column: Column) -> ValueInfo:
     if isinstance(column, CategoryColumn):
         dtype = "string"
     elif isinstance(column, DateColumn):
-        description = replace(column, format="").describe() + ("; in UTC" if column.zoned else "")
+        description = replace(column, format="").describe()
     return ValueInfo(column.name, dtype, (1,), description)
 
 

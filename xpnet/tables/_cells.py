@@ -20,8 +20,7 @@ from xpnet.errors import ArgumentError
 
 TRUTH = {"false": 0, "true": 1}
 BLANKS = {"?", "-", "--", "."}  # missing values, in columns of numbers and dates
-MOSTLY = 0.5  # a column with at least this part of numbers or dates is one of those, and other texts are mistakes
-SAMPLE = 100  # texts among which dates are looked for
+MOSTLY = 0.5  # a column with at least this part of numbers is one of them, and other texts are mistakes
 DAY = 86_400_000_000  # microseconds
 TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
 DATES = (
@@ -35,7 +34,7 @@ DIGIT = re.compile(r"\d")  # every date has one
 DIGITS = re.compile(r"[0-9]+")
 CODE = re.compile(r"0[0-9]+")
 WHOLE_NUMBER = re.compile(r"-?[0-9]+(\.0)?")
-ISO_PATTERN = re.compile(r"\d{4}-\d\d(-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d+)?)?\s*(?P<zone>Z|[+-]\d\d:?\d\d)?)?)?")
+ISO_PATTERN = re.compile(r"\d{4}-\d\d(-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d+)?)?\s*(Z|[+-]\d\d:?\d\d)?)?)?")
 
 
 def _number_pattern(decimal: str, group: str) -> re.Pattern[str]:
@@ -124,7 +123,6 @@ class Dates(NamedTuple):
 
     values: np.ndarray  # (n,), days since 1970, NaN if missing
     format: str = ""
-    zoned: bool = False
 
 
 class Texts(NamedTuple):
@@ -209,8 +207,7 @@ def open_column(series: Any, table: str, column: str, as_text: bool = False) -> 
     if as_text or not len(values):
         return _merge(cells, [label(value) for value in values])
     if series.dtype.kind == "M" or all(isinstance(value, date) for value in values):
-        zoned = all(value.tzinfo for value in values) if hasattr(values[0], "tzinfo") else False
-        return cells._replace(values=pandas.to_datetime(pandas.Index(values), utc=zoned))
+        return cells._replace(values=pandas.to_datetime(pandas.Index(values), utc=True))
     are_real = [isinstance(value, (Real, Decimal)) for value in values]
     if all(are_real):
         return Cells(table, column, numbers=cells.spread([float(value) for value in values]))
@@ -425,7 +422,6 @@ def _parse_number(text: str, mark: str) -> float:
 def find_formats(cells: Cells, texts: Sequence[str]) -> list[str]:
     """Find the formats that all of these texts have."""
     if all(map(ISO_PATTERN.fullmatch, texts)):
-        _has_zones(cells, texts)
         return [ISO] if not _parse_dates(texts, ISO).isna().any() else []
     if not DIGIT.search(texts[0]):  # or each column of words would be parsed a hundred times
         return []
@@ -453,7 +449,7 @@ def read_dates(cells: Cells, date_format: str) -> Dates:
             return Dates(cells.numbers)
         raise ArgumentError(f"{cells.table} holds numbers in column {cells.column!r}, which held dates in training")
     if not cells.is_text:
-        return Dates(cells.spread(_to_days(cells.values)), "", cells.values.tz is not None)
+        return Dates(cells.spread(_to_days(cells.values)))
     texts = ["" if text in BLANKS else text for text in cells.values]
     present = [text for text in texts if text]
     date_format = date_format or ISO
@@ -463,34 +459,23 @@ def read_dates(cells: Cells, date_format: str) -> Dates:
     for text, missing in zip(texts, parsed.isna()):
         if text and missing:
             raise cells.error(text, f"which is not a date as in {example_of(date_format)}")
-    zoned = date_format == ISO and _has_zones(cells, present)
-    return Dates(cells.spread(_to_days(parsed)), date_format, zoned)
-
-
-def _has_zones(cells: Cells, texts: Sequence[str]) -> bool:
-    """Tell whether dates as in 2024-12-31 have time zones; refuse a mixture."""
-    zones = [bool(match and match["zone"]) for match in map(ISO_PATTERN.fullmatch, texts)]
-    if any(zones) and not all(zones):
-        raise cells.error(texts[zones.index(False)], "without a time zone, and others have one; write all alike")
-    return any(zones)
+    return Dates(cells.spread(_to_days(parsed)), date_format)
 
 
 def _parse_dates(texts: Sequence[str], date_format: str) -> Any:
-    """Parse dates, with time zones as UTC; what does not fit is missing."""
+    """Parse dates, in UTC; what does not fit is missing."""
     import pandas
 
     texts = [text if DIGIT.search(text) else "" for text in texts]  # pandas takes "now" for a date
     if not any(texts):  # a column of words, for which pandas would take its time
-        return pandas.DatetimeIndex([pandas.NaT] * len(texts))
-    return pandas.to_datetime(texts, format=date_format, errors="coerce", utc=True).tz_localize(None)
+        return pandas.DatetimeIndex([pandas.NaT] * len(texts), tz="UTC")
+    return pandas.to_datetime(texts, format=date_format, errors="coerce", utc=True)
 
 
 def _to_days(dates: Any) -> np.ndarray:
-    """Convert dates of pandas, in UTC if they have a time zone, to days since 1970; NaN if missing."""
-    dates = dates if dates.tz is None else dates.tz_convert(None)
-    microseconds = dates.to_numpy().astype("datetime64[us]")
-    days = microseconds.astype(np.int64) / DAY
-    return np.where(np.isnat(microseconds), np.nan, days)
+    """Convert dates of pandas to days since 1970, in UTC; NaN if missing."""
+    microseconds = dates.tz_convert(None).to_numpy().astype("datetime64[us]")
+    return np.where(np.isnat(microseconds), np.nan, microseconds.astype(np.int64) / DAY)
 
 
 def example_of(date_format: str) -> str:
@@ -505,23 +490,14 @@ def example_of(date_format: str) -> str:
 
 
 def _refuse_mixture(cells: Cells, texts: Sequence[str]) -> None:
-    """Refuse texts if at least half of the rows hold numbers, or dates."""
+    """Refuse texts if at least half of the rows hold numbers: the others are mistakes."""
     counts = dict(zip(cells.values, np.bincount(cells.codes[cells.codes >= 0], minlength=len(cells.values))))
-    for kind, find in (("numbers", _are_numbers), ("dates", _are_dates)):
-        some = texts if kind == "numbers" else texts[:SAMPLE]
-        fits, weights = find(some), np.array([counts[text] for text in some])
-        if weights[fits].sum() >= MOSTLY * weights.sum():
-            other = next((text for text, fit in zip(some, fits) if not fit), some[0])
-            raise cells.error(
-                other,
-                f"and {kind} that are written otherwise; write all alike, or leave the column out, or take its values "
-                "as categories",
-            )
+    fits, weights = _are_numbers(texts), np.array([counts[text] for text in texts])
+    if weights[fits].sum() >= MOSTLY * weights.sum():
+        other = next((text for text, fit in zip(texts, fits) if not fit), texts[0])
+        problem = "and numbers that are written otherwise; write all alike, or leave the column out, or take its values"
+        raise cells.error(other, f"{problem} as categories")
 
 
 def _are_numbers(texts: Sequence[str], marks: Iterable[str] = tuple(PATTERNS)) -> np.ndarray:
     return np.array([any(_fit([text.removesuffix("%").strip()], mark) for mark in marks) for text in texts])
-
-
-def _are_dates(texts: Sequence[str]) -> np.ndarray:
-    return np.any([~_parse_dates(texts, name).isna() for name in (ISO, *FORMATS)], axis=0)

@@ -43,9 +43,10 @@ from xpnet.tables._cells import label
 from xpnet.tables._encoder import TableEncoder, check_table, encode_table
 from xpnet.tables._outliers import warn_of_wrong_targets
 from xpnet.tables.columns import BINS, Encoded, count_inputs, from_plain, name_inputs
-from xpnet.tables.folds import make_folds, predict_out_of_fold
+from xpnet.tables.folds import make_folds, number_groups, predict_out_of_fold
 from xpnet.tables.reading import Features, Targets
 from xpnet.tables.recipe import (
+    Examples,
     Recipe,
     choose_scaling,
     give_scaling,
@@ -153,7 +154,7 @@ class BaseTableModel(TableParameters, BaseModel):
         targets = y if isinstance(y, Targets) else validate_targets(y, numeric=self._numeric)
         n = len(table)
         check_lengths("X", n, "y", len(targets))
-        weight, groups, rows = check_sample_weight(sample_weight, n), number_groups(groups, n), np.arange(n)
+        weight, groups, rows = check_sample_weight(sample_weight, n), number_groups("X", n, groups), np.arange(n)
         if weight is not None and not weight.all():
             check_some_weight(float(weight.max()), "X")
             rows = np.flatnonzero(weight)
@@ -173,9 +174,9 @@ class BaseTableModel(TableParameters, BaseModel):
             weight = None
         encoder = TableEncoder(self.categories, bins=self.bins).fit(table)
         x, columns = encoder.transform(table), from_plain(encoder.columns_)
-        classes = None if labels is None else len(labels.classes)
+        examples = Examples(x, targets, None if labels is None else len(labels.classes), weight)
         place: dict[str, Any] = {"seed": seed, "backend": backend}
-        ensemble = make_members(x, targets, recipe, classes, **place)
+        ensemble = make_members(examples, recipe, **place)
         if folds is None:
             own = None if labels is None else targets
             folds = make_folds(len(x), recipe.members, np.random.default_rng(seed), classes=own, groups=groups)
@@ -185,8 +186,8 @@ class BaseTableModel(TableParameters, BaseModel):
             ensemble[0].value.model.cost.require_point("the scores")
         metrics = parse_metrics("metrics", recipe.training.get("metrics", ()), ensemble[0].value.model)
         if self.bins and "standardize" not in recipe.network:
-            sizes, weighed = count_inputs(columns), {"sample_weight": weight, "threads": threads}
-            give_scaling(ensemble, choose_scaling(x, targets, recipe, folds, sizes, classes, **weighed, **place))
+            scaling = choose_scaling(examples, recipe, folds, count_inputs(columns), threads, **place)
+            give_scaling(ensemble, scaling)
         name = y.column if isinstance(y, Targets) else getattr(y, "name", None)
         notes = {
             "target": name if isinstance(name, str) else "y",
@@ -198,7 +199,7 @@ class BaseTableModel(TableParameters, BaseModel):
         for network in ensemble:  # so that the commands read a table for them from their file
             network.notes = notes
         options = {"checkpoint": checkpoint, "every": every, "resume": resume, "threads": threads}
-        train_members(ensemble, x, targets, recipe, folds, weight, progress=self.progress, **options)
+        train_members(ensemble, examples, recipe, folds, progress=self.progress, **options)
         if len(x) >= LEAST_ROWS:
             ensemble.fit_novelty(x)
         predicted = predict_out_of_fold(ensemble, x, folds)
@@ -314,7 +315,7 @@ class BaseTableModel(TableParameters, BaseModel):
 
     def _encode_table(self, X: Any) -> Encoded:
         check_is_fitted(self)
-        return encode_table(self.encoder_, check_table(self, X, reset=False))
+        return encode_table(self.encoder_, X)
 
     def _encode(self, X: Any) -> np.ndarray:
         """Turn a table into inputs of the networks."""
@@ -611,22 +612,6 @@ class TableRegressor(RegressorMixin, BaseTableModel):
 
     def _keep(self, labels: None, class_weight: None, out_of_fold: np.ndarray) -> None:
         self.oof_prediction_ = drop_single_output(out_of_fold)
-
-
-def number_groups(groups: Any, n: int) -> np.ndarray | None:
-    """Check the groups of n rows, numbers or texts, and number them from 0."""
-    if groups is None:
-        return None
-    from pandas import isna
-
-    groups = np.asarray(to_host(groups))
-    if groups.ndim != 1 or isna(groups).any():
-        raise ArgumentError(f"groups has shape {groups.shape}, or lacks values; give one group for each row, ({n},)")
-    check_lengths("X", n, "groups", len(groups))
-    names, numbers = np.unique([str(group) for group in groups], return_inverse=True)
-    if len(names) == 1:
-        raise ArgumentError("groups has one group, and members leave out whole groups; give two or more, or none")
-    return numbers
 
 
 def find_folds(folds: Sequence[Any], members: int, rows: np.ndarray, n: int) -> list[np.ndarray]:

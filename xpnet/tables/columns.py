@@ -219,11 +219,10 @@ class NumberColumn(_MeasuredColumn):
 
 @dataclass(frozen=True)
 class DateColumn(_MeasuredColumn):
-    """A column of dates: days since 1970, and their place in the year, the week and the day."""
+    """A column of dates: days since 1970 in UTC, and their place in the year, the week and the day."""
 
     kind: ClassVar[str] = "date"
     format: str = ""  # of texts, as in "%d.%m.%Y"; "ISO8601"
-    zoned: bool = False  # whether they have time zones; then they count in UTC
     waves: tuple[str, ...] = ()
 
     @property
@@ -234,13 +233,7 @@ class DateColumn(_MeasuredColumn):
 
     def encode(self, cells: Cells, marks: Marks) -> tuple[list[np.ndarray], np.ndarray]:
         """Return the inputs, in blocks (n, k), and which values are of a kind that training did not have."""
-        dates = read_dates(cells, self.format)
-        if dates.zoned != self.zoned and not np.isnan(dates.values).all():
-            has = ["have a time zone" if zoned else "have no time zone" for zoned in (dates.zoned, self.zoned)]
-            raise ArgumentError(
-                f"the dates in column {self.name!r} of {cells.table} {has[0]}, and in training {has[1]}"
-            )
-        days, blocks, unseen = self._encode(dates.values)
+        days, blocks, unseen = self._encode(read_dates(cells, self.format).values)
         angles = [2 * np.pi * days[:, None] / WAVES[wave] for wave in self.waves]
         return [*blocks, *(part(angle) for angle in angles for part in (np.sin, np.cos))], unseen
 
@@ -418,7 +411,7 @@ def learn_columns(
             learnt.append(NumberColumn(*measured, values.unit, *marks))
         else:
             waves = tuple(wave for wave, period in WAVES.items() if np.ptp(present / period % 1) > 0)
-            learnt.append(DateColumn(*measured, values.format, values.zoned, waves))
+            learnt.append(DateColumn(*measured, values.format, waves))
     names = name_inputs(learnt)
     if not names:
         reasons = "; ".join(f"{column.name!r}: {column.describe()}" for column in learnt[:12])

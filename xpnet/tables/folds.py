@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from xpnet._checks import check_lengths, count, in_range
+from xpnet.backends import to_host
 from xpnet.core.temperature import find_logits, output_of
 from xpnet.data import HostRows
 from xpnet.data.conversion import stays_outside
@@ -13,7 +14,15 @@ from xpnet.errors import ArgumentError
 from xpnet.inference import predict_calibrated
 from xpnet.network.ensemble import Ensemble
 
-__all__ = ["TEST_SPLIT", "choose_training_rows", "count_folds", "hold_out", "make_folds", "predict_out_of_fold"]
+__all__ = [
+    "TEST_SPLIT",
+    "choose_training_rows",
+    "count_folds",
+    "hold_out",
+    "make_folds",
+    "number_groups",
+    "predict_out_of_fold",
+]
 
 TEST_SPLIT = 0.2  # the fraction of the rows for testing
 FEWEST_FOLDS = 4  # so that a few members leave out no more than a quarter of the rows
@@ -166,11 +175,7 @@ def hold_out(
     if y.dtype.kind not in "biuf":
         y = np.unique(y.astype(str), return_inverse=True)[1]
     n, rng = len(y), np.random.default_rng(count("seed", seed, least=0))
-    if groups is not None:
-        groups = np.unique(np.asarray(groups).astype(str), return_inverse=True)[1]
-        check_lengths("y", n, "groups", len(groups))
-        if groups.max(initial=0) == 0:
-            raise ArgumentError("groups has one group, and groups are held out as a whole; give two or more, or none")
+    groups = number_groups("y", n, groups)
     if last and groups is not None:
         raise ArgumentError("last=True holds out the last rows, and groups= whole groups; give one of them")
     n_held_out = max(1, round(fraction * n)) if fraction else 0
@@ -183,6 +188,20 @@ def hold_out(
     else:
         test = _draw_groups(groups, n_held_out, rng)
     return np.flatnonzero(~test), np.flatnonzero(test)
+
+
+def number_groups(argument: str, n: int, groups: Any) -> np.ndarray | None:
+    """Check the groups of the n rows of an argument, numbers or texts, and number them from 0."""
+    if groups is None:
+        return None
+    groups = np.asarray(to_host(groups))
+    check_lengths(argument, n, "groups", len(groups))
+    if groups.ndim != 1 or any(group is None or group != group for group in groups.tolist()):
+        raise ArgumentError(f"groups has shape {groups.shape}, or lacks values; give one group for each row, ({n},)")
+    names, numbers = np.unique([str(group) for group in groups], return_inverse=True)
+    if len(names) == 1:
+        raise ArgumentError("groups has one group, and groups are left out as a whole; give two or more, or none")
+    return numbers
 
 
 def _draw_rows(y: np.ndarray, n_held_out: int, rng: np.random.Generator) -> np.ndarray:

@@ -172,11 +172,8 @@ class Table(NamedTuple):
         """
         if target is None:
             raise ArgumentError(f"{self.name} needs --target, the column to predict; choose from {self._names}")
-        others = {"--ignore": ignore, "--categories": categories, "--test-group": [] if group is None else [group]}
-        for option, chosen in {"--target": [target], **others}.items():
-            self.check_has(option, chosen)
-            if target in chosen and option != "--target":
-                raise ArgumentError(f"{option} names {target!r}, which is the target")
+        groups = [] if group is None else [group]
+        self.check_has("--target, --ignore, --categories or --test-group", [target, *ignore, *categories, *groups])
         names = [name for name in self.frame if name not in (target, *ignore, group)]
         if nameless := [name for name in names if name.startswith("Unnamed: ")]:
             raise ArgumentError(
@@ -197,8 +194,8 @@ class Table(NamedTuple):
                 f"answer; leave it out with --ignore {copies[0]!r}"
             )
         left_out = () if group is None else (DroppedColumn(group, "its groups are held out as a whole"),)
-        groups = None if group is None else self._read_groups(group, targets.rows)
-        return Features(self.name, cells, marks, targets.rows, left_out), targets, groups
+        own = None if group is None else known[group].to_numpy()
+        return Features(self.name, cells, marks, targets.rows, left_out), targets, own
 
     def split_names(self, names: Sequence[str]) -> list[str]:
         """Split texts of names with commas between them, unless the text is itself a name."""
@@ -241,16 +238,6 @@ class Table(NamedTuple):
     @property
     def _names(self) -> str:
         return list_names([*self.frame])
-
-    def _read_groups(self, column: str, rows: np.ndarray) -> np.ndarray:
-        """Return the group of each of `rows`, a text: equal values of a column make a group."""
-        cells = open_column(self.frame[column], self.name, column, as_text=True)
-        if len(missing := rows[cells.codes[rows] < 0]):
-            raise ArgumentError(
-                f"{self.name} has no value in {place(int(missing[0]), column)}, and --test-group needs one; fill it "
-                "in, or leave the row out"
-            )
-        return np.array(cells.values, str)[cells.codes[rows]]
 
     # The target
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,6 +35,7 @@ from xpnet.training.callbacks import EarlyStopping
 from xpnet.value.structure import parse_cost
 
 __all__ = [
+    "Examples",
     "Recipe",
     "choose_epoch_metrics",
     "choose_scaling",
@@ -57,6 +58,7 @@ WIDEST_HIDDEN = (256, 256)
 WARMUP = 0.1  # the fraction of all steps in which the learning rate rises
 PROBES, PROBE_EPOCHS = 4, 10  # members of the first training, and their epochs
 PROBE_ROWS, PROBE_FOLD_ROWS = 10_000, 2_500  # that each of them sees at most, in training and in its fold
+SMALLEST, LARGEST = map(float, (np.finfo(np.float32).tiny, np.finfo(np.float32).max))  # of a mean or a deviation
 LEAST_VARIANCE = 0.01  # of all inputs of a column; it counts as this, so that nothing rare becomes very large
 LEAST_SHARE = 0.02  # of the mean variance that a column gets, though it is not important
 
@@ -99,29 +101,50 @@ class Recipe:
         """Make the schedule of the learning rate, of which `lr` is the largest; None: that of the recipe."""
         return Cosine(self.lr if lr is None else lr, warmup=WARMUP)
 
-    def choose_hidden(self, n: int) -> tuple[int, ...]:
-        """Choose the number of units of each hidden layer for n rows."""
-        if self.hidden is not None:
-            return self.hidden
-        return next((sizes for rows, sizes in HIDDEN.items() if n < rows), WIDEST_HIDDEN)
-
-    def choose_epochs(self, n: int) -> int:
-        """Choose the largest number of epochs for n rows: fewer for many, so that training ends in minutes.
+    def complete(self, n: int) -> Recipe:
+        """Choose for n rows what is None; fewer epochs for many rows, so that training ends in minutes.
 
         Examples
         --------
-        >>> [Recipe().choose_epochs(n) for n in (1_000, 50_000, 100_000, 1_000_000)]
+        >>> [Recipe().complete(n).epochs for n in (1_000, 50_000, 100_000, 1_000_000)]
         [50, 50, 25, 10]
         """
-        if self.epochs is not None:
-            return self.epochs
-        return min(EPOCHS, max(MOST_EXAMPLES // n, FEWEST_EPOCHS))
+        hidden = next((sizes for rows, sizes in HIDDEN.items() if n < rows), WIDEST_HIDDEN)
+        size = next((size for rows, size in BATCH_SIZES.items() if n < rows), LARGEST_BATCH_SIZE)
+        return replace(
+            self,
+            hidden=hidden if self.hidden is None else self.hidden,
+            epochs=min(EPOCHS, max(MOST_EXAMPLES // n, FEWEST_EPOCHS)) if self.epochs is None else self.epochs,
+            batch_size=size if self.batch_size is None else self.batch_size,
+        )
 
-    def choose_batch_size(self, n: int) -> int:
-        """Choose the number of examples in a minibatch for n rows."""
-        if self.batch_size is not None:
-            return self.batch_size
-        return next((size for rows, size in BATCH_SIZES.items() if n < rows), LARGEST_BATCH_SIZE)
+
+class Examples(NamedTuple):
+    """Encoded rows of a table, to learn from.
+
+    Parameters
+    ----------
+    x
+        Encoded inputs (n, n_in).
+    y
+        Classes (n,), or targets (n,) or (n, k).
+    classes
+        Number of classes; None for a regression.
+    weight
+        The weight of each row, (n,).
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    classes: int | None = None
+    weight: np.ndarray | None = None
+
+    @property
+    def targets(self) -> np.ndarray:
+        """Targets of a regression (n, k), or one-hot rows."""
+        if self.classes is None:
+            return self.y.reshape(len(self.y), -1)
+        return (self.y[:, None] == np.arange(self.classes)).astype(np.float64)
 
 
 def weigh_rows(rows: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -138,36 +161,29 @@ def weigh_rows(rows: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return rows[np.searchsorted(edges, (np.arange(len(rows)) + 0.5) / len(rows) * edges[-1])]
 
 
-def make_scaling(x: np.ndarray, y: np.ndarray | None) -> Scaling:
-    """Make the scaling of all members: inputs are centered, and the targets of a regression, (n, k), standardized."""
-    mean = x.mean(axis=0, dtype=np.float64)[None]
-    if y is None:
+def make_scaling(examples: Examples) -> Scaling:
+    """Make the scaling of all members: inputs are centered, and the targets of a regression standardized."""
+    mean, y = examples.x.mean(axis=0, dtype=np.float64)[None], examples.targets
+    if examples.classes is not None:
         return Scaling(mean, np.ones_like(mean))
     y_mean, y_std = y.mean(axis=0, dtype=np.float64)[None], y.std(axis=0, dtype=np.float64)[None]
+    # Where all targets are equal, they are predicted: the members' outputs are then multiplied by the rounding
     rounding = np.finfo(np.float32).eps * np.where(y_mean == 0, 1.0, np.abs(y_mean))
-    # Where all targets are equal, they are predicted: the members' outputs are then multiplied by this
-    varies = y.max(axis=0) > y.min(axis=0)  # their difference could overflow
-    y_std = np.where(varies, y_std, rounding)
-    for k, numbers in enumerate(np.concatenate([y_mean, y_std]).T):
-        with np.errstate(over="ignore", under="ignore"):
-            mean_and_std = numbers.astype(np.float32)
-        if not np.isfinite(mean_and_std).all() or mean_and_std[1] == 0:
+    y_std = np.where(y.max(axis=0) > y.min(axis=0), y_std, rounding)
+    for k, (center, spread) in enumerate(zip(y_mean[0], y_std[0])):
+        if not (abs(center) < LARGEST and SMALLEST < spread < LARGEST):
             raise ArgumentError(
-                f"target {k} goes from {y[:, k].min():.6g} to {y[:, k].max():.6g}, and float32 cannot hold its mean or "
-                "its standard deviation; give it in another unit, such that its numbers are near 1"
+                f"target {k} has the mean {center:.6g} and the standard deviation {spread:.6g}, which float32 cannot "
+                "hold; give it in another unit, such that its numbers are near 1"
             )
     return Scaling(mean, np.ones_like(mean), y_mean, y_std)
 
 
 def choose_scaling(
-    x: np.ndarray,
-    y: np.ndarray,
+    examples: Examples,
     recipe: Recipe,
     folds: Sequence[np.ndarray],
     columns: Sequence[int],
-    classes: int | None = None,
-    *,
-    sample_weight: np.ndarray | None = None,
     threads: int | str = "auto",
     **settings: Any,
 ) -> Scaling:
@@ -175,8 +191,8 @@ def choose_scaling(
 
     Parameters
     ----------
-    x, y, recipe, folds, classes, sample_weight
-        As in `make_members` and `train_members`.
+    examples, recipe, folds
+        As in `train_members`.
     columns
         The number of inputs of each column of the table.
     threads
@@ -184,29 +200,25 @@ def choose_scaling(
     settings
         Further arguments of `Ensemble`: `seed`, `backend`, `device`.
     """
-    scaling = make_scaling(x, y.reshape(len(y), -1) if classes is None else None)
-    if not (leaves_out_rows(folds) and recipe.choose_epochs(len(x))):
+    scaling, recipe, n = make_scaling(examples), recipe.complete(len(examples.x)), len(examples.x)
+    if not (leaves_out_rows(folds) and recipe.epochs):
         return scaling
-    n, rng = len(x), np.random.default_rng(settings.get("seed"))
-    epochs = min(recipe.choose_epochs(n), PROBE_EPOCHS)
+    rng = np.random.default_rng(settings.get("seed"))
     usual = {"patience": Recipe.patience, "network": {}, "training": {}}
-    short = replace(recipe, members=min(recipe.members, PROBES), epochs=epochs, **usual)
+    short = replace(recipe, members=min(recipe.members, PROBES), epochs=min(recipe.epochs, PROBE_EPOCHS), **usual)
     rows = [rng.permutation(rows)[:PROBE_ROWS] for rows in choose_training_rows(folds, n, rng)[: short.members]]
     left_out = [rng.permutation(fold)[:PROBE_FOLD_ROWS] for fold in folds[: short.members]]
-    ensemble = make_members(x, y, short, classes, scaling=scaling, **settings)
-    _train(ensemble, x, y, short, rows, left_out, sample_weight, threads=threads, progress=False)
-    if classes is None:
-        targets = [scaling.targets(y[fold].reshape(len(fold), -1)) for fold in left_out]
-    else:
-        targets = [(y[fold, None] == np.arange(classes)).astype(np.float64) for fold in left_out]
-    importance = measure_importance(ensemble, x, targets, left_out, columns, rng)
-    return scaling._replace(x_std=1 / weigh_inputs(x, columns, importance)[None])
+    ensemble = make_members(examples, short, scaling, **settings)
+    _train(ensemble, examples, short, rows, left_out, threads=threads, progress=False)
+    targets = examples.targets if examples.classes is not None else scaling.targets(examples.targets)
+    importance = measure_importance(ensemble, examples.x, targets, left_out, columns, rng)
+    return scaling._replace(x_std=1 / weigh_inputs(examples.x, columns, importance)[None])
 
 
 def measure_importance(
     ensemble: Ensemble,
     x: np.ndarray,
-    targets: Sequence[np.ndarray],
+    targets: np.ndarray,
     folds: Sequence[np.ndarray],
     columns: Sequence[int],
     rng: np.random.Generator,
@@ -223,7 +235,7 @@ def measure_importance(
     x
         Encoded inputs (n, n_in).
     targets
-        Targets (m, n_out) of the rows that each member leaves out: standardized, or one-hot.
+        Targets (n, n_out): standardized, or one-hot.
     folds
         The rows that each member leaves out.
     columns
@@ -231,7 +243,7 @@ def measure_importance(
     rng
         Shuffles.
     """
-    parts = [_measure_rises(member, x[rows], y, columns, rng) for member, rows, y in zip(ensemble, folds, targets)]
+    parts = [_measure_rises(net, x[rows], targets[rows], columns, rng) for net, rows in zip(ensemble, folds)]
     rises = np.concatenate(parts, axis=1)
     return np.maximum(rises.mean(axis=1), 0) + rises.std(axis=1) / np.sqrt(rises.shape[1])
 
@@ -279,44 +291,31 @@ def weigh_inputs(x: np.ndarray, columns: Sequence[int], importance: np.ndarray) 
     return np.repeat(np.sqrt(wanted / variance * (variance.sum() / wanted.sum())), columns)
 
 
-def make_members(
-    x: np.ndarray,
-    y: np.ndarray,
-    recipe: Recipe,
-    classes: int | None = None,
-    *,
-    scaling: Scaling | None = None,
-    **settings: Any,
-) -> Ensemble:
+def make_members(examples: Examples, recipe: Recipe, scaling: Scaling | None = None, **settings: Any) -> Ensemble:
     """Make the members, with initial weights.
 
     Parameters
     ----------
-    x
-        Encoded inputs (n, n_in).
-    y
-        Classes (n,), or targets (n,) or (n, k).
+    examples
+        What they are to learn.
     recipe
         It says how many members there are, and what they look like.
-    classes
-        Number of classes; None for a regression.
     scaling
         The scaling of all members, for inputs in bins. None: `standardize` scales the inputs.
     settings
         Further arguments of `Ensemble`: `seed`, `backend`, `device`.
     """
-    settings = {"activation": "relu", "standardize": True, **settings, **recipe.network}
-    if classes is None:
+    settings, n_out = {"activation": "relu", "standardize": True, **settings, **recipe.network}, examples.classes
+    if n_out is None:
         cost = settings.get("cost")
         settings["task"] = "regression"
-        n_out = y.reshape(len(y), -1).shape[1] * (parse_cost(cost).outputs_per_target if cost else 1)
+        n_out = examples.targets.shape[1] * (parse_cost(cost).outputs_per_target if cost else 1)
     elif settings.get("task") is None and {"output_activation", "cost"} & settings.keys():
         settings = {"output_activation": "softmax", "cost": "cross_entropy", **settings}
-        n_out = classes
-    else:
-        task = settings.setdefault("task", "classification")
-        n_out = 1 if task == "binary" else classes
-    ensemble = Ensemble([x.shape[1], *recipe.choose_hidden(len(x)), n_out], recipe.members, **settings)
+    elif settings.setdefault("task", "classification") == "binary":
+        n_out = 1
+    n, n_in = examples.x.shape
+    ensemble = Ensemble([n_in, *recipe.complete(n).hidden, n_out], recipe.members, **settings)  # type: ignore[misc]
     if scaling is not None:
         give_scaling(ensemble, scaling)
     return ensemble
@@ -330,13 +329,7 @@ def give_scaling(ensemble: Ensemble, scaling: Scaling) -> None:
 
 
 def train_members(
-    ensemble: Ensemble,
-    x: np.ndarray,
-    y: np.ndarray,
-    recipe: Recipe,
-    folds: Sequence[np.ndarray],
-    sample_weight: np.ndarray | None = None,
-    **options: Any,
+    ensemble: Ensemble, examples: Examples, recipe: Recipe, folds: Sequence[np.ndarray], **options: Any
 ) -> None:
     """Train the members, each on the rows outside its fold, and calibrate the ensemble by their folds.
 
@@ -344,30 +337,32 @@ def train_members(
     ----------
     ensemble
         The members, from `make_members`.
-    x
-        Encoded inputs (n, n_in).
-    y
-        Classes (n,), or targets (n,) or (n, k).
+    examples
+        What they learn. The calibration is of the rows as they are: where there are weights, the biases of the last
+        layer are shifted, so that mean probabilities are the frequencies of the classes.
     recipe
         How to train.
     folds
         The rows that each member leaves out; if there are none, members are trained to the end, and not calibrated.
-    sample_weight
-        The weight of each row, (n,). The calibration is of the rows as they are: where there are weights, the biases of
-        the last layer are shifted, so that mean probabilities are the frequencies of the classes.
     options
         Further arguments of `Ensemble.train`.
     """
     rng, model = np.random.default_rng(recipe.network.get("seed", ensemble.seeds[0])), ensemble[0].value.model
-    _train(ensemble, x, y, recipe, choose_training_rows(folds, len(x), rng), folds, sample_weight, **options)
+    recipe = recipe.complete(len(examples.x))
+    _train(ensemble, examples, recipe, choose_training_rows(folds, len(examples.x), rng), folds, **options)
     for network in ensemble:
         network.reset_optimizer(SGD())  # AdamW's averages would make files three times as large
     if not (leaves_out_rows(folds) and ensemble.histories[0] and (model.task == "regression" or can_temper(model))):
         return
-    if sample_weight is not None and model.task == "classification":
-        _shift_biases(ensemble, x, y, folds)
+    if examples.weight is not None and model.task == "classification":  # predict rows as frequent as in the table
+        p = predict_out_of_fold(ensemble, examples.x, folds)
+        rows = np.isfinite(p[:, 0])
+        shift = find_shift(find_logits(p[rows], "classification", np), examples.targets[rows])
+        for network in ensemble:
+            *others, last = map(network.backend.to_numpy, network.b)
+            network.b = [*others, last + shift]
     try:
-        ensemble.calibrate((x, y), rows=folds)
+        ensemble.calibrate((examples.x, examples.y), rows=folds)
     except ValueError as error:
         warn(f"the model is not calibrated: {error}")  # its probabilities or error bars stay as they are
 
@@ -377,35 +372,23 @@ def leaves_out_rows(folds: Sequence[np.ndarray]) -> bool:
     return any(map(len, folds))
 
 
-def _shift_biases(ensemble: Ensemble, x: np.ndarray, y: np.ndarray, folds: Sequence[np.ndarray]) -> None:
-    """Shift the biases of the last layer of all members, so that they predict rows as frequent as in the table."""
-    p = predict_out_of_fold(ensemble, x, folds)
-    rows = np.isfinite(p[:, 0])
-    shift = find_shift(find_logits(p[rows], "classification", np), np.eye(p.shape[1])[y[rows]])
-    for network in ensemble:
-        *others, last = map(network.backend.to_numpy, network.b)
-        network.b = [*others, last + shift]
-
-
 def _train(
     ensemble: Ensemble,
-    x: np.ndarray,
-    y: np.ndarray,
+    examples: Examples,
     recipe: Recipe,
     rows: Sequence[np.ndarray],
     folds: Sequence[np.ndarray],
-    sample_weight: np.ndarray | None,
     **options: Any,
 ) -> None:
     """Train each member on its rows, until it no longer improves on its fold."""
     left_out = leaves_out_rows(folds)
     settings: dict[str, Any] = {
-        "epochs": recipe.choose_epochs(len(x)),
+        "epochs": recipe.epochs,
         "optimizer": AdamW(weight_decay=recipe.weight_decay),
         **recipe.training,
     }
     if not needs_all_examples(parse_optimizer("optimizer", settings["optimizer"])):
-        steps = {"batch_size": recipe.choose_batch_size(len(x)), "lr": recipe.schedule()}
+        steps = {"batch_size": recipe.batch_size, "lr": recipe.schedule()}
         settings = {**steps, **settings}
     metrics = choose_epoch_metrics(ensemble[0].value.model, left_out, settings.pop("metrics", ()))
     callbacks: Any = settings.pop("callbacks", ())
@@ -413,13 +396,13 @@ def _train(
     if left_out and recipe.patience is not None:
         monitor = "validation_calibrated_log_loss" if calibrated_log_loss in metrics else "validation_cost"
         stopping = [EarlyStopping(recipe.patience, monitor=monitor)]
-    if left_out and sample_weight is not None:
-        folds = [weigh_rows(fold, sample_weight) for fold in folds]
+    if left_out and examples.weight is not None:
+        folds = [weigh_rows(fold, examples.weight) for fold in folds]
     ensemble.train(
-        (x, y),
+        (examples.x, examples.y),
         rows=rows,
         validation_rows=folds if left_out else None,
-        sample_weight=sample_weight,
+        sample_weight=examples.weight,
         callbacks=(lambda k: [*copy.deepcopy(stopping), *callbacks(k)]) if is_function else [*stopping, *callbacks],
         **{"metrics" if left_out else "training_metrics": metrics},
         **settings,
