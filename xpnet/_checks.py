@@ -140,6 +140,14 @@ def check_fields(settings: Any) -> None:
                 object.__setattr__(settings, field.name, check(field.name, value))
 
 
+class Checked:
+    """Base class of dataclasses whose fields are checked, and nothing else."""
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        check_fields(self)
+
+
 def check_count(name: str, n: int) -> None:
     """Refuse more examples than can be numbered: every library indexes with int32.
 

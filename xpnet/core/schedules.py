@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, TypeAlias
 
-from xpnet._checks import Real, check_fields, is_list, show
+from xpnet._checks import Checked, Real, is_list, show
 from xpnet._names import explain_arguments
 from xpnet.errors import ArgumentError
 
@@ -39,18 +39,9 @@ def parse_points(argument: str, value: Any) -> tuple[float, ...]:
     return tuple(Real(0, 1, "each is a fraction of all steps")(argument, point) for point in value)
 
 
-@dataclass(frozen=True)
-class _Checked:
-    """Base class of the schedules: checks their numbers."""
-
-    def __post_init__(self) -> None:
-        """Check the numbers."""
-        check_fields(self)
-
-
 @explain_arguments
 @dataclass(frozen=True)
-class Constant(_Checked):
+class Constant(Checked):
     """The same rate at every step.
 
     Parameters
@@ -79,7 +70,7 @@ class Constant(_Checked):
 
 @explain_arguments
 @dataclass(frozen=True)
-class Step(_Checked):
+class Step(Checked):
     """Drop the rate at certain points of the training.
 
     The rate is lr · factorᵏ after k points.
@@ -116,7 +107,7 @@ class Step(_Checked):
 
 @explain_arguments
 @dataclass(frozen=True)
-class Exponential(_Checked):
+class Exponential(Checked):
     """Decay exponentially from a first rate to a last one.
 
     With t = step / (total − 1), the rate is lr · (final / lr)ᵗ.
@@ -147,7 +138,7 @@ class Exponential(_Checked):
 
 @explain_arguments
 @dataclass(frozen=True)
-class InverseScaling(_Checked):
+class InverseScaling(Checked):
     """Divide the rate by a power of the step number: lr / (step + 1)^power.
 
     It does not depend on the total number of steps.
@@ -181,7 +172,7 @@ class InverseScaling(_Checked):
 
 @explain_arguments
 @dataclass(frozen=True)
-class Cosine(_Checked):
+class Cosine(Checked):
     """Warm up linearly, then follow half a cosine down (Loshchilov and Hutter, arXiv:1608.03983, equation 5).
 
     With t = (step + ½) / total, the rate is peak · t / warmup while t < warmup, and then
@@ -222,7 +213,7 @@ class Cosine(_Checked):
 
 @explain_arguments
 @dataclass(frozen=True)
-class OneCycle(_Checked):
+class OneCycle(Checked):
     """Rise linearly to a peak, then fall linearly to zero (after Smith, arXiv:1803.09820).
 
     With t = (step + ½) / total, the rate is peak · t / warmup while t < warmup, then peak · (1 − t) / (1 − warmup).

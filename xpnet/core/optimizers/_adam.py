@@ -5,10 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, NamedTuple
 
-from xpnet._checks import Real, check_fields
+from xpnet._checks import Checked, Real
 from xpnet._names import explain_arguments
 from xpnet.core.arrays import Array, Layers, Namespace, map_arrays, map_layers
-from xpnet.core.optimizers._base import OptimizerState, zeros_like
+from xpnet.core.optimizers._base import Decay, OptimizerState, Updated, zeros_like
 from xpnet.core.step import Update, add_decay
 
 
@@ -20,9 +20,7 @@ class RMSPropHyperparameters(NamedTuple):
     weight_decay: Array | None
 
 
-def _rmsprop(
-    layers: Layers, grads: Layers, state: OptimizerState, lr: Array, xp: Namespace
-) -> tuple[Layers, OptimizerState]:
+def _rmsprop(layers: Layers, grads: Layers, state: OptimizerState, lr: Array, xp: Namespace) -> Updated:
     rho, epsilon, weight_decay = state.hyperparameters
 
     def rule(w: Array, g: Array, s: Array) -> tuple[Array, Array]:
@@ -37,7 +35,7 @@ def _rmsprop(
 
 @explain_arguments
 @dataclass(frozen=True, kw_only=True)
-class RMSProp:
+class RMSProp(Checked):
     """Divide each gradient by the root mean square of its past (Tieleman and Hinton, lecture 6.5, 2012).
 
     s ← ρ s + (1 − ρ) g², then w ← w − η g / (√s + ε).
@@ -64,12 +62,8 @@ class RMSProp:
 
     rho: Annotated[float, Real(0, 1, "0.99 is usual")] = 0.99
     epsilon: Annotated[float, Real(0, math.inf, "1e-8 is usual", includes_low=False)] = 1e-8
-    weight_decay: Annotated[float, Real(0, math.inf, "0 turns it off")] = 0.0
+    weight_decay: Decay = 0.0
     default_lr: ClassVar[float] = 0.001
-
-    def __post_init__(self) -> None:
-        """Check the hyperparameters."""
-        check_fields(self)
 
     def init(self, layers: Layers, to_array: Callable[[float], Array]) -> OptimizerState:
         """Make the state for a network's first step; `to_array` converts a float."""
@@ -104,16 +98,12 @@ class AdamMemory(NamedTuple):
     second: Layers
 
 
-def _adam(
-    layers: Layers, grads: Layers, state: OptimizerState, lr: Array, xp: Namespace
-) -> tuple[Layers, OptimizerState]:
+def _adam(layers: Layers, grads: Layers, state: OptimizerState, lr: Array, xp: Namespace) -> Updated:
     grads = add_decay(grads, layers, state.hyperparameters.weight_decay)
     return _move(layers, grads, state, lr, _corrected_epsilon(state, xp), xp)
 
 
-def _adamw(
-    layers: Layers, grads: Layers, state: OptimizerState, lr: Array, xp: Namespace
-) -> tuple[Layers, OptimizerState]:
+def _adamw(layers: Layers, grads: Layers, state: OptimizerState, lr: Array, xp: Namespace) -> Updated:
     if state.hyperparameters.weight_decay is not None:
         remaining = 1.0 - lr * state.hyperparameters.weight_decay
         layers = tuple((_shrink(w, remaining), b) for w, b in layers)
@@ -125,9 +115,7 @@ def _shrink(w: Array, factor: Array) -> Array:
     return w
 
 
-def _adam_hat(
-    layers: Layers, grads: Layers, state: OptimizerState, lr: Array, xp: Namespace
-) -> tuple[Layers, OptimizerState]:
+def _adam_hat(layers: Layers, grads: Layers, state: OptimizerState, lr: Array, xp: Namespace) -> Updated:
     grads = add_decay(grads, layers, state.hyperparameters.weight_decay)
     return _move(layers, grads, state, lr, state.hyperparameters.epsilon, xp)
 
@@ -137,9 +125,7 @@ def _corrected_epsilon(state: OptimizerState, xp: Namespace) -> Array:
     return xp.sqrt(1.0 - state.memory.power2 * state.hyperparameters.beta2) * state.hyperparameters.epsilon
 
 
-def _move(
-    layers: Layers, grads: Layers, state: OptimizerState, lr: Array, epsilon: Array, xp: Namespace
-) -> tuple[Layers, OptimizerState]:
+def _move(layers: Layers, grads: Layers, state: OptimizerState, lr: Array, epsilon: Array, xp: Namespace) -> Updated:
     """Update by w ← w − η √(1 − β₂ᵗ) / (1 − β₁ᵗ) · m / (√s + ε): averages that start at 0 are too small by 1 − βᵗ."""
     beta1, beta2, _, _ = state.hyperparameters
     memory = state.memory
@@ -169,7 +155,7 @@ def _move(
 
 @explain_arguments
 @dataclass(frozen=True, kw_only=True)
-class Adam:
+class Adam(Checked):
     """Momentum, and an adaptive rate for each weight (Kingma and Ba, arXiv:1412.6980, algorithm 1).
 
     m ← β₁ m + (1 − β₁) g and s ← β₂ s + (1 − β₂) g², then w ← w − η m̂ / (√ŝ + ε), with m̂ = m / (1 − β₁ᵗ) and
@@ -198,12 +184,8 @@ class Adam:
     beta1: Annotated[float, Real(0, 1, "0.9 is usual")] = 0.9
     beta2: Annotated[float, Real(0, 1, "0.999 is usual")] = 0.999
     epsilon: Annotated[float, Real(0, math.inf, "1e-8 is usual", includes_low=False)] = 1e-8
-    weight_decay: Annotated[float, Real(0, math.inf, "0 turns it off")] = 0.0
+    weight_decay: Decay = 0.0
     default_lr: ClassVar[float] = 0.001
-
-    def __post_init__(self) -> None:
-        """Check the hyperparameters."""
-        check_fields(self)
 
     def init(self, layers: Layers, to_array: Callable[[float], Array]) -> OptimizerState:
         """Make the state for a network's first step; `to_array` converts a float."""
@@ -271,7 +253,7 @@ class AdamW(Adam):
     AdamW(beta1=0.9, beta2=0.999, epsilon=1e-08, weight_decay=0.01)
     """
 
-    weight_decay: Annotated[float, Real(0, math.inf, "0 turns it off")] = 0.01
+    weight_decay: Decay = 0.01
 
     @property
     def update(self) -> Update:

@@ -8,10 +8,11 @@ the layers, the gradients and ``memory``. The hyperparameters travel in the stat
 compiles nothing again. The structure of the state (a velocity or none) depends on the settings.
 """
 
+import math
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple, Protocol, TypeGuard
+from typing import Annotated, Any, ClassVar, NamedTuple, Protocol, TypeAlias, TypeGuard
 
-from xpnet._checks import has_methods
+from xpnet._checks import Real, has_methods
 from xpnet.core.arrays import Array, Layers, map_arrays
 from xpnet.core.model import Model
 from xpnet.core.step import Update, WholeStep
@@ -22,6 +23,10 @@ class OptimizerState(NamedTuple):
 
     hyperparameters: Any  # its settings, as arrays without axes; None for one that is not used
     memory: Any  # what it remembers from step to step (velocities, means); this is what a file stores
+
+
+Updated: TypeAlias = tuple[Layers, OptimizerState]  # what an update returns
+Decay: TypeAlias = Annotated[float, Real(0, math.inf, "0 turns it off")]
 
 
 class Optimizer(Protocol):

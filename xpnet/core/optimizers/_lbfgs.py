@@ -17,20 +17,19 @@ Thuente, "Line Search Algorithms with Guaranteed Sufficient Decrease", ACM Trans
 1994.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from xpnet._checks import Count, Real, check_fields
+from xpnet._checks import Checked, Count
 from xpnet._names import explain_arguments
 from xpnet.core.activations import Activation
 from xpnet.core.arrays import Array, Layers, Namespace, count_elements, join_layers, map_arrays, split_layers
 from xpnet.core.costs import Output
 from xpnet.core.minibatch import Minibatch
-from xpnet.core.optimizers._base import OptimizerState
+from xpnet.core.optimizers._base import Decay, OptimizerState
 from xpnet.core.step import State, WholeStep, differentiate, over_matrices, select_arrays
 
 ENOUGH_FALL, FLAT_ENOUGH = 1e-3, 0.9  # the constants of the Wolfe conditions, as in L-BFGS-B
@@ -50,7 +49,7 @@ class LBFGSHyperparameters(NamedTuple):
 
 @explain_arguments
 @dataclass(frozen=True, kw_only=True)
-class LBFGS:
+class LBFGS(Checked):
     """L-BFGS, for networks and data that are small enough for all examples in every step.
 
     An epoch measures cost and gradient of all examples once: the first one where the weights are, each other one at a
@@ -86,15 +85,11 @@ class LBFGS:
     True
     """
 
-    weight_decay: Annotated[float, Real(0, math.inf, "0 turns it off")] = 0.0
+    weight_decay: Decay = 0.0
     history: Annotated[int, Count(1)] = 10
     default_lr: ClassVar[float] = 1.0  # not used
     needs_all_examples: ClassVar[bool] = True
     begins_anew: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        """Check the hyperparameters."""
-        check_fields(self)
 
     def init(self, layers: Layers, to_array: Callable[[Any], Array]) -> OptimizerState:
         """Make the state for a network's first step; `to_array` converts a float, or an array of NumPy's."""

@@ -27,7 +27,7 @@ from xpnet.core.least_squares import (
 )
 from xpnet.core.minibatch import Minibatch
 from xpnet.core.model import Model, count_parameters
-from xpnet.core.optimizers._base import OptimizerState
+from xpnet.core.optimizers._base import Decay, OptimizerState
 from xpnet.core.step import State, WholeStep, over_matrices, penalty, select_arrays
 from xpnet.errors import ArgumentError
 
@@ -96,7 +96,7 @@ class LevenbergMarquardt:
     True
     """
 
-    weight_decay: Annotated[float, Real(0, math.inf, "0 turns it off")] = 0.0
+    weight_decay: Decay = 0.0
     damping: Annotated[float, Real(0, math.inf, "1e-3 is usual", includes_low=False)] = 1e-3
     bayesian: Annotated[bool, yes_or_no] = False
     default_lr: ClassVar[float] = 1.0  # not used

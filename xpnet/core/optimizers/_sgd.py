@@ -8,7 +8,6 @@ written to: there ``w -= gw`` makes a new array, and names it w. So what counts 
 Momentum's velocity is the memory of the optimizer's state: arrays in the shapes of the layers, which start at 0.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, NamedTuple
@@ -16,14 +15,12 @@ from typing import Annotated, ClassVar, NamedTuple
 from xpnet._checks import Real, check_fields, yes_or_no
 from xpnet._names import explain_arguments
 from xpnet.core.arrays import Array, Layers, Namespace, map_arrays, map_layers
-from xpnet.core.optimizers._base import OptimizerState, zeros_like
+from xpnet.core.optimizers._base import Decay, OptimizerState, Updated, zeros_like
 from xpnet.core.step import Update, add_decay
 from xpnet.errors import ArgumentError
 
 
-def _plain(
-    layers: Layers, grads: Layers, state: OptimizerState, lr: Array, xp: Namespace
-) -> tuple[Layers, OptimizerState]:
+def _plain(layers: Layers, grads: Layers, state: OptimizerState, lr: Array, xp: Namespace) -> Updated:
     """Update by w ← w − η g, and b in the same way."""
     grads = add_decay(grads, layers, state.hyperparameters.weight_decay)  # as they are, without weight decay
     new: list[tuple[Array, Array]] = []
@@ -36,9 +33,7 @@ def _plain(
     return tuple(new), state
 
 
-def _momentum(
-    layers: Layers, grads: Layers, state: OptimizerState, lr: Array, xp: Namespace
-) -> tuple[Layers, OptimizerState]:
+def _momentum(layers: Layers, grads: Layers, state: OptimizerState, lr: Array, xp: Namespace) -> Updated:
     """Update by v ← μ v − η g, w ← w + v, and the biases in the same way; v is kept in `state.memory`."""
     momentum, weight_decay = state.hyperparameters
 
@@ -54,9 +49,7 @@ def _momentum(
     return layers, state._replace(memory=velocity)
 
 
-def _nesterov(
-    layers: Layers, grads: Layers, state: OptimizerState, lr: Array, xp: Namespace
-) -> tuple[Layers, OptimizerState]:
+def _nesterov(layers: Layers, grads: Layers, state: OptimizerState, lr: Array, xp: Namespace) -> Updated:
     """Update by v ← μ v − η g, w ← w + μ v − η g, where v is kept in `state.memory`."""
     momentum, weight_decay = state.hyperparameters
 
@@ -109,7 +102,7 @@ class SGD:
 
     momentum: Annotated[float, Real(0, 1, "0 turns it off")] = 0.0
     nesterov: Annotated[bool, yes_or_no] = False
-    weight_decay: Annotated[float, Real(0, math.inf, "0 turns it off")] = 0.0
+    weight_decay: Decay = 0.0
     default_lr: ClassVar[float] = 0.01
 
     def __post_init__(self) -> None:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, NamedTuple
 from xpnet._checks import Real, check_fields
 from xpnet._names import explain_arguments
 from xpnet.core.arrays import Array, Layers, Namespace, leaves
-from xpnet.core.optimizers._base import Optimizer, OptimizerState, is_optimizer, needs_all_examples
+from xpnet.core.optimizers._base import Optimizer, OptimizerState, Updated, is_optimizer, needs_all_examples
 from xpnet.core.step import Update, over_matrices
 from xpnet.errors import ArgumentError
 
@@ -30,9 +30,7 @@ class WrappedUpdate(NamedTuple):
     wrapper: "type[_Wrapper]"
     inner: Update
 
-    def __call__(
-        self, layers: Layers, grads: Layers, state: OptimizerState, lr: Array, xp: Namespace
-    ) -> tuple[Layers, OptimizerState]:
+    def __call__(self, layers: Layers, grads: Layers, state: OptimizerState, lr: Array, xp: Namespace) -> Updated:
         """Change the gradients, update by the wrapped optimizer with its part of the state, and change the weights."""
         number, hyperparameters = state.hyperparameters
         grads = self.wrapper.change_gradients(grads, layers, number, xp)
