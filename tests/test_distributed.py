@@ -106,7 +106,8 @@ def test_the_penalty_of_estimators_counts_once():
     own = index[:, ranks.find_own(10).places.ravel()]
     runner, chunk = SharedRunner(net.value.reader, SGD(), 2.0, ranks), Chunk(examples, None, own, lr=lr, size=10)
     changes, cost, *_ = runner.run({0: net.value}, {0: chunk})[0]
-    expected, expected_cost, *_ = ChunkRunner(net.value.reader, SGD(), 2.0).run(net.state, chunk._replace(index=index))
+    whole = chunk._replace(index=index)
+    expected, expected_cost, *_ = ChunkRunner(net.value.reader, SGD()).run(net.state, whole, alpha=2.0)
     assert abs(cost / expected_cost - 1) < 1e-6
     for (own_weights, _), (weights, _) in zip(changes["stored"].layers, expected["stored"].layers):
         np.testing.assert_allclose(own_weights, weights, rtol=1e-5)

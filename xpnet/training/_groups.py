@@ -266,14 +266,12 @@ class ChunkRunner:
         Knows the model, the backend and the dtype.
     optimizer
         The optimizer.
-    alpha
-        Adds α/2m ‖w‖² to the cost of a minibatch; m is the sum of its examples' weights.
     loops
         Loops of other runners for networks of the same model, if any.
     """
 
-    def __init__(self, reader: Reader, optimizer: Optimizer, alpha: float = 0.0, loops: Loops | None = None) -> None:
-        self.backend, self.dtype, self.alpha = reader.backend, reader.dtype, alpha
+    def __init__(self, reader: Reader, optimizer: Optimizer, loops: Loops | None = None) -> None:
+        self.backend, self.dtype = reader.backend, reader.dtype
         self.scope, self.encoding = reader.scope, reader.encoding()
         # What uses linalg cannot be recorded
         plain = partial(Loop, self.backend) if getattr(optimizer, "linalg", ()) and not self.backend.compiles else None
@@ -292,20 +290,23 @@ class ChunkRunner:
         """Lend the loop for steps with these rates; where they are 0, whole steps only add parts of the examples."""
         return self.lend_taking() if lr.any() else self.lend_adding()
 
-    def run(self, state: State, chunk: Chunk) -> ChunkResult | None:
+    def run(self, state: State, chunk: Chunk, alpha: float = 0.0) -> ChunkResult | None:
         """Run the steps of a chunk on a copy of the state; None if it is no longer finite. Synchronizes.
 
-        Minibatches of zero weight are skipped: they would change nothing.
+        Minibatches of zero weight are skipped: they would change nothing. `alpha` adds α/2m ‖w‖² to the cost of a
+        minibatch; m is the sum of its examples' weights.
         """
         with self.scope(), self.lend(chunk.lr) as loop:
-            weights = minibatch_weights(chunk)
+            weights, own = np.full(len(chunk.index), float(chunk.index.shape[1])), look_up_weights(chunk)
+            if own is not None:
+                weights = own.sum(axis=-1, dtype=np.float64)
             used = weights > 0
             if not used.any():
                 return {"stored": state}, 0.0, 0.0, loop.engine
             batches = Batch(
                 index=chunk.index[used],
                 lr=cast(chunk.lr[used], self.dtype),
-                decay=cast(self.alpha / weights[used], self.dtype) if self.alpha else None,
+                decay=cast(alpha / weights[used], self.dtype) if alpha else None,
             )
             new = self.repeat(loop, state, chunk.examples, chunk.scaling, batches)
             if not self.backend.all_finite(leaves((new.cost, new.layers))):
@@ -323,14 +324,6 @@ class ChunkRunner:
 def look_up_weights(chunk: Chunk) -> np.ndarray | None:
     """Look up the weights of the examples in each minibatch, (steps, m), if they have any."""
     return None if chunk.weight is None else chunk.weight[chunk.index]
-
-
-def minibatch_weights(chunk: Chunk) -> np.ndarray:
-    """Sum the weights of the examples in each minibatch."""
-    weights = look_up_weights(chunk)
-    if weights is None:
-        return np.full(len(chunk.index), float(chunk.index.shape[1]))
-    return weights.sum(axis=-1, dtype=np.float64)
 
 
 def steps_per_chunk(model: Model, batch_size: int, speed: Speed, networks: int = 1) -> int:
@@ -380,10 +373,9 @@ class Group:
     """
 
     def __init__(self, numbers: Sequence[int], jobs: Sequence[Job], loops: Loops) -> None:
-        self.numbers, self.loops = numbers, loops
-        self.reader, self.optimizer = jobs[0].data.train.reader, jobs[0].plan.optimizer
-        self.plans = {k: jobs[k].plan for k in numbers}
-        self.runners: dict[int, ChunkRunner] = {}  # of networks that are trained alone
+        self.numbers, self.reader = numbers, jobs[0].data.train.reader
+        self.alphas = {k: jobs[k].plan.alpha for k in numbers}
+        self.runner = ChunkRunner(self.reader, jobs[0].plan.optimizer, loops)
         self.pool = Pool((), self.reader.backend)
         self.states: list[Any] = []  # after the last chunk
         self.joined: State | None = None  # these as one
@@ -391,50 +383,34 @@ class Group:
         self.scalings: list[Scaling | None] = []
         self.scaling: Scaling | None = None  # these as one
 
-    @cached_property
-    def runner(self) -> ChunkRunner:
-        """Runs the steps of the joined networks."""
-        return ChunkRunner(self.reader, self.optimizer, loops=self.loops)
-
     def run(self, states: Mapping[int, State | MemberState], chunks: Mapping[int, Chunk]) -> ChunkResults:
         """Take the steps of its networks. Synchronizes."""
         with self.reader.scope():
             active = [k for k in self.numbers if k in chunks]
-            together = self._choose({k: chunks[k] for k in active}) if len(active) > 1 else {}
+            together = self._choose({k: chunks[k] for k in active}) if len(active) > 1 else []
             alone = [k for k in active if k not in together]
-            results: ChunkResults = {k: self._run_alone(k, whole(states[k]), chunks[k]) for k in alone}
+            results: ChunkResults = {k: self.runner.run(whole(states[k]), chunks[k], self.alphas[k]) for k in alone}
             return results | self._run_together(together, states, chunks) if together else results
 
-    def _choose(self, chunks: Mapping[int, Chunk]) -> dict[int, np.ndarray | None]:
-        """Choose the networks whose chunks can be joined; return the weights in their minibatches, if they have any."""
+    def _choose(self, chunks: Mapping[int, Chunk]) -> list[int]:
+        """Choose the networks whose chunks can be joined: of one shape, and without minibatches of zero weight."""
         shapes = {k: (chunk.index.shape, layout(chunk)) for k, chunk in chunks.items()}
         alike = [k for k, shape in shapes.items() if shape == shapes[next(iter(shapes))]]
         examples = {identify(chunks[k].examples): chunks[k].examples for k in alike}
         if not examples.keys() <= self.pool.starts.keys():
             self.pool = Pool((), self.reader.backend)  # frees the memory before there is another
             self.pool = Pool(examples.values(), self.reader.backend)
-        if self.pool.n >= MOST_ROWS:
-            return {}
         weights = {k: look_up_weights(chunks[k]) for k in alike}
-        together = {k: weight for k, weight in weights.items() if weight is None or weight.any(axis=-1).all()}
-        return together if len(together) > 1 else {}
-
-    def _run_alone(self, k: int, state: State, chunk: Chunk) -> ChunkResult | None:
-        if k not in self.runners:
-            self.runners[k] = ChunkRunner(self.reader, self.optimizer, self.plans[k].alpha, self.loops)
-        return self.runners[k].run(state, chunk)
+        together = [k for k, weight in weights.items() if weight is None or weight.any(axis=-1).all()]
+        return together if len(together) > 1 and self.pool.n < MOST_ROWS else []
 
     def _run_together(
-        self,
-        together: Mapping[int, np.ndarray | None],
-        states: Mapping[int, State | MemberState],
-        chunks: Mapping[int, Chunk],
+        self, numbers: list[int], states: Mapping[int, State | MemberState], chunks: Mapping[int, Chunk]
     ) -> ChunkResults:
         # Few different sizes mean few programs to compile: the first network fills the places of those that stopped
-        numbers = list(together)
         places = numbers + numbers[:1] * (len(self.numbers) - len(numbers))
         backend = self.reader.backend
-        batches, weights = self._join_batches(places, chunks, together)
+        batches, weights = self._join_batches(places, chunks)
         scaling = self._join_scalings([chunks[k].scaling for k in places])
         with self.runner.lend(chunks[numbers[0]].lr) as loop:
             state = self._join_states([states[k] for k in places])
@@ -445,10 +421,9 @@ class Group:
         results: ChunkResults = {}
         all_finite = backend.all_finite(arrays)
         for i, (k, cost, weight) in enumerate(zip(numbers, backend.to_numpy(new.cost), weights.T)):
-            if all_finite or backend.all_finite([x[i, ...] for x in arrays]):
-                results[k] = {"stored": parts[i]}, float(cost.sum(dtype=np.float64)), float(weight.sum()), engine
-            else:
-                results[k] = None
+            is_finite = all_finite or backend.all_finite([x[i, ...] for x in arrays])
+            sums = float(cost.sum(dtype=np.float64)), float(weight.sum())
+            results[k] = ({"stored": parts[i]}, *sums, engine) if is_finite else None
         return results
 
     def _join_states(self, states: Sequence[State | MemberState]) -> State:
@@ -458,19 +433,18 @@ class Group:
             self.joined, self.axes = join(members, backend.stack, backend.xp), [dimensions(state) for state in members]
         return self.joined
 
-    def _join_batches(
-        self, places: Sequence[int], chunks: Mapping[int, Chunk], example_weights: Mapping[int, np.ndarray | None]
-    ) -> tuple[Batch, np.ndarray]:
+    def _join_batches(self, places: Sequence[int], chunks: Mapping[int, Chunk]) -> tuple[Batch, np.ndarray]:
         """Join the minibatches of the networks; also return the sum of the weights in each, (steps, networks)."""
-        dtype, shape = self.reader.dtype, chunks[places[0]].index.shape
-        index = np.stack([self.pool.index(chunks[k]) for k in places], axis=1)
-        lr = np.stack([chunks[k].lr for k in places], axis=1)
-        weight, sums = None, np.full(lr.shape, float(shape[-1]))
-        weights = [example_weights[k] for k in places]
+        dtype, own = self.reader.dtype, [chunks[k] for k in places]
+        index = np.stack([self.pool.index(chunk) for chunk in own], axis=1)
+        lr = np.stack([chunk.lr for chunk in own], axis=1)
+        weight, sums = None, np.full(lr.shape, float(index.shape[-1]))
+        weights = [look_up_weights(chunk) for chunk in own]
         if any(part is not None for part in weights):
-            weight = np.stack([np.ones(shape, dtype) if part is None else part for part in weights], axis=1)
+            ones = np.ones(own[0].index.shape, dtype)
+            weight = np.stack([ones if part is None else part for part in weights], axis=1)
             sums = weight.sum(axis=-1, dtype=np.float64)
-        alpha = np.array([self.plans[k].alpha for k in places])
+        alpha = np.array([self.alphas[k] for k in places])
         decay = cast((alpha / sums)[..., None, None], dtype) if alpha.any() else None
         return Batch(index, cast(lr[..., None, None], dtype), decay, weight), sums
 
