@@ -487,69 +487,6 @@ def on_host(ensemble, *arrays):
     return [ensemble.backend.to_numpy(array) for array in arrays]
 
 
-def stopping_second(epochs):
-    """Make callbacks that keep the weights of such an epoch in the second member, and of the last in the others."""
-
-    class Own(Callback):
-        adds = ("own",)
-        numbers = itertools.count()
-
-        def on_train_begin(self, training):
-            self.member = next(self.numbers)
-
-        def on_epoch_end(self, logs):
-            logs["own"] = min(logs["epoch"], epochs) if self.member == 1 else logs["epoch"]
-
-    return [Own(), EarlyStopping(3, monitor="own", mode="max")]
-
-
-class Interrupt(Callback):
-    def on_epoch_end(self, logs):
-        if logs["epoch"] == 12:
-            raise KeyboardInterrupt
-
-
-def train_members(x, y, lr=0.05, cost="gaussian", **options):
-    ensemble = Ensemble([2, 8, 2], 3, activation="tanh", cost=cost, standardize=True, seed=0)
-    ensemble.train((x, y), 20, 10, lr, optimizer=Adam(), progress=False, **options)
-    return ensemble
-
-
-def fit_members(x, y, **options):
-    estimators = pytest.importorskip("xpnet.estimators")
-    settings = {"max_iter": 20, "batch_size": 10, "learning_rate_init": 0.05, "n_iter_no_change": 50, **options}
-    regressor = estimators.MLPEnsembleRegressor(
-        loss="gaussian", hidden_layer_sizes=(8,), standardize=True, n_estimators=3, random_state=0, **settings
-    )
-    return regressor.fit(x, y).ensemble_
-
-
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize("door", [train_members, fit_members])
-@pytest.mark.slow
-def test_members_that_early_stopping_left_behind_are_named(door):
-    """With a Gaussian cost, where one of them widens all error bars; not if they differ on purpose."""
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((50, 2))
-    y = x[:, 0] + 0.1 * rng.standard_normal(50)
-    message = (
-        r"^early stopping went back to weights whose training cost is far above that of the other members: member 1 "
-        r"\(epoch 1, \d\.\d+ above the median\); their standard deviations widen the error bars of all\. Give it more "
-        r"patience, or leave these members out, as in Ensemble\.of$"
-    )
-    with pytest.warns(UserWarning, match=message):
-        ensemble = door(x, y, callbacks=stopping_second(1))
-    stds = [net.predict_std(x).mean() for net in ensemble]
-    assert stds[1] > 2 * max(stds[0], stds[2])
-    door(x, y, callbacks=stopping_second(19))  # hardly behind
-    if door is train_members:
-        train_members(x, y, cost="quantile(0.4, 0.5)", callbacks=stopping_second(1))
-        train_members(x, y, lr=[0.05, 0.05, 0.04], callbacks=stopping_second(1))
-    else:  # the other raises
-        with pytest.warns(UserWarning, match=r"^Training interrupted by user\.$"):  # and nothing else
-            fit_members(x, y, callbacks=[*stopping_second(1), Interrupt()])
-
-
 def test_the_best_member():
     x, y = make_data("classes")
     ensemble = Ensemble([5, 6, 3], 4, seed=0, task="classification")

@@ -104,19 +104,13 @@ class Convergence(Callback):
         power = f" with power_t={self.checked.power_t:g}" if settings.rule == "invscaling" else ""
         self.rate_rule = settings.rule + power
         self.best_layers: Layers | None = None
-        self.best_epoch: int | None = None
-
-    @property
-    def kept_epoch(self) -> int | None:
-        """The best epoch, with early stopping."""
-        return self.best_epoch
 
     def on_train_begin(self, training: Training) -> None:
         """Start `fit` with the full learning rate, and `partial_fit` with that of the last call."""
         self.training, self.tally.n_iter_ = training, 0
         # As in scikit-learn, a first call may end with its initial weights; a later call that finds nothing better
         # keeps its last ones
-        self.best_layers, self.best_epoch = training.value.layers if self.tally.validation_scores_ == [] else None, None
+        self.best_layers = training.value.layers if self.tally.validation_scores_ == [] else None
         if not self.settings.partial:
             self.tally.lr_scale_ = 1.0
         training.lr_scale = self.tally.lr_scale_
@@ -145,14 +139,14 @@ class Convergence(Callback):
     def get_state(self) -> dict[str, Any]:
         """Return the tally, the learning rate and the best epoch with its weights."""
         tally = {name: copy_list(value) for name, value in vars(self.tally).items()}
-        state = {"tally": tally, "rate": self.training.lr_scale, "best_epoch": self.best_epoch}
+        state = {"tally": tally, "rate": self.training.lr_scale}
         if self.best_layers is None or not self.training.position.total_steps:  # then `on_train_begin` finds them again
             return state
         return {**state, "best_state": self.training.value.state._replace(layers=self.best_layers)}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Take over the tally, the learning rate and the best epoch with its weights."""
-        self.tally, self.best_epoch = read_tally(state["tally"]), state["best_epoch"]
+        self.tally = read_tally(state["tally"])
         self.training.lr_scale = float(state["rate"])
         if self.training.position.total_steps:
             self.best_layers = state["best_state"].layers if "best_state" in state else None
@@ -193,7 +187,7 @@ class Convergence(Callback):
             tally.best_validation_score_ = max(tally.best_validation_score_, score)
             tally.best_validation_loss_ = min(tally.best_validation_loss_, loss)
         if best:
-            self.best_layers, self.best_epoch = self.training.value.layers, tally.n_iter_
+            self.best_layers = self.training.value.layers
         # A loss that comes again says only that the step before was not taken, unless none is for long
         repeats = count_repeats(losses) if self.settings.by_steps else 0
         if improved:

@@ -47,7 +47,7 @@ from xpnet.estimators.targets import Classification, Problem, Regression
 from xpnet.inference.metrics import of_function, predictions
 from xpnet.network.network import Network
 from xpnet.physics import fit_laplace
-from xpnet.training import Checkpoint, Evaluate, Every, FileKind, Job, Plan, train, warn_of_laggards
+from xpnet.training import Checkpoint, Evaluate, Every, FileKind, Job, Plan, train
 from xpnet.value.structure import parse_hidden
 
 AnyEstimator = TypeVar("AnyEstimator")
@@ -243,7 +243,6 @@ def fit_networks(
             if len(jobs) == 1:
                 raise error
             raise ArgumentError(f"{error} (this is member {k} of {len(jobs)})") from error
-        warn_of_laggards([job.owner for job in jobs], [job.plan.callbacks for job in jobs])
     finally:  # generators of the user's are left where scikit-learn leaves them
         for member, moment in zip(members, stream.moments):
             if moment.order is not None and not isinstance(member.random_state, (int, np.integer)):

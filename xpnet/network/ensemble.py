@@ -392,10 +392,6 @@ class Ensemble:
         stream = training.train(jobs, threads=threads, checkpoint=file, loops=self._loops)
         if errors := stream.give_to(networks):
             raise summarize_divergence(errors, members)
-        first = self[0].optimizer
-        if all(rate == lrs[0] for rate in lrs) and all(net.optimizer == first for net in self):
-            # members with other learning rates differ on purpose
-            training.warn_of_laggards(self, [plan.callbacks for plan in plans])
         return self.histories
 
     # Predictions

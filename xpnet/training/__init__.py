@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from xpnet.training._loop import Runner
     from xpnet.training._plan import Job, Plan
     from xpnet.training._train import Alone, Stream, Values, check_plan, group_by_structure, train
-    from xpnet.training._warnings import warn_of_laggards, warn_of_no_step
+    from xpnet.training._warnings import warn_of_no_step
     from xpnet.value import Moment
 
 __all__ = [
@@ -85,7 +85,6 @@ __all__ = [
     "refuse_rates",
     "require_classes",
     "train",
-    "warn_of_laggards",
     "warn_of_no_step",
 ]
 
@@ -144,10 +143,7 @@ __getattr__ = import_lazily(
             "group_by_structure",
             "train",
         ),
-        "_warnings": (
-            "warn_of_laggards",
-            "warn_of_no_step",
-        ),
+        "_warnings": ("warn_of_no_step",),
         ".data.open": (
             "Data",
             "open_data",

@@ -143,11 +143,6 @@ class Callback:
         names = [name for name in inspect.signature(type(self)).parameters if hasattr(self, name)]
         return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
 
-    @property
-    def kept_epoch(self) -> int | None:
-        """The epoch whose weights the network got back when training ended; None if it kept the last ones."""
-        return None
-
     def on_train_begin(self, training: Training) -> None:
         """Called before anything has changed; an exception here leaves the network as it was."""
 

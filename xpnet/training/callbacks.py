@@ -158,17 +158,12 @@ class EarlyStopping(Monitor):
     ) -> None:
         super().__init__(monitor, mode, min_delta)
         self.patience = count("patience", patience, 1)
-        self.restore_best, self._restored = yes_or_no("restore_best", restore_best), False
-
-    @property
-    def kept_epoch(self) -> int | None:
-        """The best epoch, if its weights were restored: not after an interrupt."""
-        return self.best_epoch if self._restored else None
+        self.restore_best = yes_or_no("restore_best", restore_best)
 
     def on_train_begin(self, training: Training) -> None:
         """Reset."""
         super().on_train_begin(training)
-        self.best_epoch, self.stopped_epoch, self._best, self._restored = 0, None, None, False
+        self.best_epoch, self.stopped_epoch, self._best = 0, None, None
 
     def on_epoch_end(self, logs: dict[str, Any]) -> None:
         """Remember the best state, or stop."""
@@ -195,7 +190,7 @@ class EarlyStopping(Monitor):
         """Restore the best state."""
         if self.restore_best and self.training.completed and self._best is not None:
             best = {"stored": self._best.stored, "objective": self._best.objective}
-            self.training.value, self._restored = self.training.value._replace(**best, **FITTED_TO_WEIGHTS), True
+            self.training.value = self.training.value._replace(**best, **FITTED_TO_WEIGHTS)
         self._best = None
         super().on_train_end()
 
