@@ -248,3 +248,16 @@ class LogCosh:
 
     def gradient(self, a, y, xp):
         return xp.tanh(a - y)
+
+
+@contextmanager
+def refused(net: Network, error: Any, message: str) -> Iterator[None]:
+    """The block raises `error` with a message that matches, and the network is as it was."""
+    before, history = snapshot(net), (net.history, list(net.history))
+    rng, optimizer = net.value.generator, net.optimizer
+    with pytest.raises(error, match=f"(?s){message}"):
+        yield
+    assert_same(net, before)
+    assert net.value.generator == rng
+    assert (net.history, list(net.history)) == history
+    assert net.optimizer == optimizer

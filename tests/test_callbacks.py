@@ -6,8 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from helpers import assert_same, snapshot
-from test_bad_input import refused
+from helpers import assert_same, refused, snapshot
 
 from xpnet import (
     SGD,

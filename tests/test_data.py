@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import PLACES, Place, assert_same, installed, marked, snapshot
-from test_bad_input import refused
+from helpers import PLACES, Place, assert_same, installed, marked, refused, snapshot
 
 from xpnet import SGD, Ensemble, Network, OneCycle, check_gradients
 

@@ -10,8 +10,7 @@ from threading import Event
 import numpy as np
 import pytest
 import threadpoolctl
-from helpers import installed, two_blas_threads
-from test_bad_input import refused
+from helpers import installed, refused, two_blas_threads
 
 from xpnet import Network, Term, get_backend
 from xpnet.backends._machine import THREAD_VARIABLES, Workers

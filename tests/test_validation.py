@@ -7,11 +7,10 @@ from types import SimpleNamespace
 import array_api_compat
 import numpy as np
 import pytest
-from helpers import NOT_INSTALLED, Batches, Items, assert_same, snapshot
+from helpers import NOT_INSTALLED, Batches, Items, assert_same, refused, snapshot
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.model_selection import GroupKFold, StratifiedShuffleSplit, TimeSeriesSplit
-from test_bad_input import refused
 
 import xpnet.core.arrays
 from xpnet import Callback, History, Network, OneCycle

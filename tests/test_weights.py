@@ -5,8 +5,7 @@ import copy
 import numpy as np
 import pytest
 import reference
-from helpers import Batches, Items, assert_same, layers_of, snapshot
-from test_bad_input import refused
+from helpers import Batches, Items, assert_same, layers_of, refused, snapshot
 
 from xpnet import (
     SGD,

@@ -185,7 +185,7 @@ def decode_path(argument: str, path: Any) -> str:
     try:
         return os.fsdecode(path)
     except TypeError as error:
-        raise ArgumentError(f"{argument}={path!r} must be a path: a string or a pathlib.Path") from error
+        raise ArgumentError(f"{argument}={show(path)} must be a path: a string or a pathlib.Path") from error
 
 
 def check_folder(path: str | os.PathLike[str]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-from xpnet._checks import choices, install_command, name_backend
+from xpnet._checks import choices, install_command, name_backend, show
 from xpnet._names import explain_unknown
 from xpnet.backends.base import Backend, Place, as_array, host_array, is_array, on_host, open_namespace
 from xpnet.errors import BackendError
@@ -124,7 +124,7 @@ def _library_for(device: Any) -> str:
     if isinstance(device, str) and (device == "cuda" or device.startswith("cuda:")):
         return "cupy"
     raise BackendError(
-        f"device={device!r} is unknown; choose from {choices(['cpu', 'cuda', 'cuda:N', 'auto'])}, "
+        f"device={show(device)} is unknown; choose from {choices(['cpu', 'cuda', 'cuda:N', 'auto'])}, "
         'or name the library too, as in backend="torch"'
     )
 
