@@ -154,7 +154,7 @@ def test_a_training_is_resumed_on_the_same_numbers_elsewhere(tmp_path: Path) -> 
 def test_numbers_that_are_not_finite_are_found_when_they_are_read(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("xpnet.data._gathered.ROWS_TO_CHECK", 10)
+    monkeypatch.setattr("xpnet.data._outside.ROWS_TO_CHECK", 10)
     x = FLOATS.astype(np.float64)
     x[40, 2] = np.nan
     net = Network([6, 5, 3], seed=1)

@@ -15,7 +15,7 @@ import xpnet
 from xpnet import SGD, Adam, Clip, Constant, Ensemble, Network, OneCycle
 from xpnet.core.scaling import Scaling
 from xpnet.files._record import PLAIN, SETTINGS
-from xpnet.value._provenance import Provenance, Run
+from xpnet.value._history import Provenance, Run
 
 rng = np.random.default_rng(0)
 X, Y = rng.standard_normal((40, 3)), rng.standard_normal(40)

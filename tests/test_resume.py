@@ -1094,7 +1094,7 @@ def test_an_interrupt_at_any_line_leaves_a_checkpoint_that_goes_on(tmp_path):
     files = ("training/_loop.py", "training/_train.py", "training/_checkpoint.py")
     files += ("training/callback.py", "training/callbacks.py", "training/_groups.py")
     files += ("files/_record.py", "files/_file.py", "files/_writing.py")
-    files += ("network/network.py", "value/_moment.py")
+    files += ("network/network.py", "value/_value.py")
     callbacks = lambda: [EarlyStopping(9, monitor="cost"), CSVLog(tmp_path / "log.csv"), Interrupt()]  # noqa: E731
     options = {"data": (X[:8], Y[:8]), "epochs": 2, "optimizer": SGD(momentum=0.9)}
     whole, traced = network(), set()

@@ -14,7 +14,7 @@ THRESHOLDS = {
     "data._streams.MAX_BLOCKS_READ": [1],
     "data._streams.MAX_EXAMPLES_READ": [1, 3],
     "data.conversion.LEAST_BYTES": [0],
-    "data._gathered.ROWS_TO_CHECK": [1],
+    "data._outside.ROWS_TO_CHECK": [1],
     "data._outside.LARGE_SHARE": [0.0],
     "data._scaling.PARTS_PER_BLOCK": [1, 3],
     "inference._predict.PAYS_FROM": [0, 2],

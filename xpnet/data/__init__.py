@@ -1,8 +1,6 @@
 """Data: from any source to arrays on the device, the order of minibatches, and data sets to learn with."""
 
-from xpnet.data._feature_names import column_names, has_coordinates
-from xpnet.data._gathered import Gathered
-from xpnet.data._outside import HostRows, as_host_rows, read_in_blocks
+from xpnet.data._outside import Gathered, HostRows, as_host_rows, read_in_blocks
 from xpnet.data._scaling import PlacedScaling, place_scaling
 from xpnet.data._splits import check_split, parse_rows
 from xpnet.data._streams import refuse_iterator
@@ -24,8 +22,6 @@ __all__ = [
     "balance_classes",
     "check_some_weight",
     "check_split",
-    "column_names",
-    "has_coordinates",
     "is_balanced",
     "parse_class_weight",
     "parse_rows",

@@ -14,14 +14,13 @@ import array_api_compat
 import numpy as np
 
 from xpnet._checks import check_count, count, show, yes_or_no
+from xpnet.backends.base import as_array
+from xpnet.core.arrays import Array
 from xpnet.core.minibatch import Examples
-from xpnet.data._feature_names import name_part
-from xpnet.data._gathered import gather_examples
-from xpnet.data._outside import HostRows, stays_in_place
+from xpnet.data._outside import HostRows, gather_examples, stays_in_place
 from xpnet.data._scaling import PlacedScaling
 from xpnet.data._splits import check_split, choose_rows, is_fraction, list_others, parse_part, parse_rows
 from xpnet.data._streams import Dataset, make_batches, read_item
-from xpnet.data._vision import pixels_and_labels
 from xpnet.data._weights import (
     balance_classes,
     check_some_weight,
@@ -32,8 +31,8 @@ from xpnet.data._weights import (
     parse_slopes,
     relative_weight,
 )
-from xpnet.data.conversion import holds_arrays, is_pair, stays_outside
-from xpnet.data.reader import Reader
+from xpnet.data.conversion import holds_arrays, is_pair, stack, stays_outside
+from xpnet.data.reader import Reader, name_part
 from xpnet.data.source import Resident, Source, Stored, digest_arrays, identify, make_bar
 from xpnet.errors import ArgumentError
 
@@ -461,3 +460,29 @@ def _count_items(data: Any, name: str) -> int:
         raise ArgumentError(
             f"{name} is of type {type(data).__name__}, which has no length ({error}); {CHOICES}"
         ) from error
+
+
+def pixels_and_labels(dataset: Any, raw: bool = False) -> tuple[Array, Array] | None:
+    """Take pixels and labels out of a torchvision data set without a transform.
+
+    Axes are ordered as by torchvision's ToTensor. Pixels are scaled as there, too, unless `raw` is true.
+
+    Returns
+    -------
+    tuple or None
+        None for any other data set, and for a subclass that makes its items by its own code.
+    """
+    module = getattr(type(dataset).__getitem__, "__module__", "")  # a method written in C has none
+    if not module.startswith("torchvision."):
+        return None
+    if getattr(dataset, "transform", dataset) is not None or not hasattr(dataset, "targets"):
+        return None
+    pixels, labels = as_array(getattr(dataset, "data", None)), dataset.targets
+    if str(pixels.dtype).split(".")[-1] != "uint8":
+        return None
+    pixels = np.asarray(pixels)
+    if pixels.ndim == 4:
+        pixels = np.moveaxis(pixels, -1, 1)  # channels come first
+    if getattr(dataset, "target_transform", None) is not None:
+        labels = stack([dataset.target_transform(int(label)) for label in labels], "y")
+    return pixels if raw else pixels.astype(np.float32) / np.float32(255), labels

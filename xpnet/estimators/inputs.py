@@ -19,8 +19,9 @@ from xpnet._checks import check_lengths, count, show
 from xpnet.backends import backend_of, get_backend, is_foreign, to_host
 from xpnet.backends.base import CONVERSION_ERRORS, Backend, as_array, on_host, refuse_graph
 from xpnet.core.arrays import Array, rows_per_block
-from xpnet.data import HostRows, as_host_rows, column_names, has_coordinates, parse_sample_weight
+from xpnet.data import HostRows, as_host_rows, parse_sample_weight
 from xpnet.data.conversion import as_real_array, refuse_masks_and_units, stays_outside
+from xpnet.data.reader import column_names, has_coordinates
 from xpnet.errors import ArgumentError
 
 __all__ = [

@@ -12,9 +12,14 @@ from xpnet.value._assigned import (
     parse_layers,
     split_pairs,
 )
-from xpnet.value._history import History
-from xpnet.value._html import make_table
-from xpnet.value._moment import NO_CALL, Moment
+from xpnet.value._history import (
+    MOST_RUNS,
+    History,
+    Provenance,
+    Run,
+    make_table,
+    name_of,
+)
 from xpnet.value._places import (
     change_optimizer,
     copy_to_device,
@@ -23,13 +28,7 @@ from xpnet.value._places import (
     init_optimizer,
     init_value,
 )
-from xpnet.value._provenance import (
-    MOST_RUNS,
-    Provenance,
-    Run,
-    name_of,
-)
-from xpnet.value._value import FITTED_TO_WEIGHTS, Objective, Value
+from xpnet.value._value import FITTED_TO_WEIGHTS, NO_CALL, Moment, Objective, Value
 
 __all__ = [
     "FITTED_TO_LAYERS",

@@ -23,9 +23,8 @@ from xpnet.data import PlacedScaling, place_scaling
 from xpnet.data.conversion import as_real_array
 from xpnet.data.sampling import make_generator
 from xpnet.errors import ArgumentError
-from xpnet.value._history import History
+from xpnet.value._history import History, Provenance
 from xpnet.value._places import init_optimizer
-from xpnet.value._provenance import Provenance
 from xpnet.value._value import FITTED_TO_WEIGHTS, Objective, Value
 from xpnet.value.structure import find_difference, parse_feature_names
 

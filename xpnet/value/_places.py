@@ -13,8 +13,7 @@ from xpnet.core.model import Model, Seeds
 from xpnet.core.optimizers import SGD, Optimizer, OptimizerState
 from xpnet.core.step import State
 from xpnet.data import place_scaling
-from xpnet.value._history import History
-from xpnet.value._provenance import Provenance, name_of
+from xpnet.value._history import History, Provenance, name_of
 from xpnet.value._value import Value
 from xpnet.value.structure import draw_layer, find_seed, round_number
 
