@@ -358,7 +358,9 @@ def start_network(
         dtype=data.dtype if parameters.dtype is None else parameters.dtype,
         seed=seed,
     )
-    provenance = network.provenance._replace(seed=int(state) if isinstance(state, (int, np.integer)) else None)
+    provenance = network.provenance._replace(
+        init="sklearn_uniform", seed=int(state) if isinstance(state, (int, np.integer)) else None
+    )
     network.feature_names = data.feature_names
     network.value = network.value._replace(provenance=provenance if previous is None else previous.provenance)
     if previous is not None and previous.scaling is not None:
