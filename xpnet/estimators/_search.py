@@ -28,7 +28,7 @@ from xpnet._checks import choices, count, printable, show, warn
 from xpnet._identity import describe
 from xpnet._names import explain_arguments
 from xpnet.errors import ArgumentError
-from xpnet.estimators._search_file import SearchFile, describe_search
+from xpnet.estimators._search_file import begin_file, describe_search, encode_search
 from xpnet.estimators._trials import (
     Scored,
     Scoring,
@@ -107,24 +107,26 @@ class TogetherMixin:
         saving = parse_checkpoint(checkpoint, every, resume, noun="search")
         candidates = self._list_candidates()
         estimators = [set_candidate(self.estimator, candidate) for candidate in candidates]
-        if causes := self._find_what_separates(estimators, params):
+        # With others, and with metadata routing, scikit-learn does the fits one by one
+        takes = {"groups"} if isinstance(self.estimator, Pipeline) else {"groups", "sample_weight"}
+        others = [name for name, value in params.items() if value is not None and name not in takes]
+        together = all(map(can_train_together, (self.estimator, *estimators))) and not others
+        if not together or get_config()["enable_metadata_routing"]:
             if saving is not None:
                 raise ArgumentError(
                     "checkpoint= is for searches over an MLPClassifier or MLPRegressor, or a Pipeline that ends with "
-                    f"one, with groups= and sample_weight= only; with {causes}, scikit-learn does the fits one by one; "
-                    "leave checkpoint out"
+                    "one, with groups= and sample_weight= alone, and without metadata routing; leave checkpoint out"
                 )
             return super().fit(X, y, **params)  # type: ignore[misc]
         X, y, sample_weight = indexable(X, y, params.get("sample_weight"))
         splitter: Any = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
         splits = list(splitter.split(X, y, params.get("groups")))
         scoring = parse_scoring(self, is_weighted=sample_weight is not None)
-        file, scored, n = None, {}, len(splits)
+        scored, n, description = {}, len(splits), {}
         if saving is not None:
             require_repeatable(self, estimators, splits, list(splitter.split(X, y, params.get("groups"))))
-            data = {"X": X, "y": y, "sample_weight": sample_weight, "cv": splits}
-            file = SearchFile(saving, describe_search(self, candidates, data))
-            scored, every = file.begin(), every or SETTINGS_BETWEEN_WRITES
+            description = describe_search(self, candidates, X=X, y=y, sample_weight=sample_weight, cv=splits)
+            scored, every = begin_file(saving, description), every or SETTINGS_BETWEEN_WRITES
         if self.verbose > 0:
             print(f"Fitting {n} folds for each of {len(candidates)} candidates, totalling {n * len(candidates)} fits")
         kept = {name: value for name, value in vars(self).items() if not name.endswith("_")}
@@ -134,12 +136,15 @@ class TogetherMixin:
                 numbers = range(len(candidates))[first : first + size]
                 trials = [Trial(k, fold, estimators[k]) for k in numbers for fold in range(n)]
                 self._fit_trials(trials, scored, scoring, X, y, sample_weight, splits)
-                if file is not None:
-                    file.write(scored)
-            attributes = self._summarize(candidates, scored)
+                if saving is not None:
+                    saving.try_to_write(lambda: encode_search(description, scored))
+            attributes = self._summarize(candidates, scored) | {"n_splits_": n, "scorer_": scoring.public}
             if self.refit:
-                attributes |= self._refit(attributes["best_params_"], X, y, sample_weight)
-            attributes |= {"n_splits_": n, "scorer_": scoring.public}
+                began, best = time.perf_counter(), set_candidate(self.estimator, attributes["best_params_"])
+                best.fit(X, y, **name_weights(sample_weight))
+                attributes |= {"best_estimator_": best, "refit_time_": time.perf_counter() - began}
+                if hasattr(best, "feature_names_in_"):
+                    attributes["feature_names_in_"] = best.feature_names_in_
         except KeyboardInterrupt:
             self.__dict__ = kept
             whole = [k for k in range(len(candidates)) if all((k, fold) in scored for fold in range(n))]
@@ -149,15 +154,6 @@ class TogetherMixin:
             raise
         self.__dict__ = kept | attributes  # at once: an interrupt comes before it or after it
         return self
-
-    def _find_what_separates(self: Any, estimators: Sequence[Any], params: Mapping[str, Any]) -> str:
-        """Say why networks cannot be trained together, "" if they can; `params` are further arguments of `fit`."""
-        if not all(map(can_train_together, (self.estimator, *estimators))):
-            return f"estimator={self.estimator!r}"
-        used = {name for name, value in params.items() if value is not None}
-        if others := used - ({"groups"} if isinstance(self.estimator, Pipeline) else {"groups", "sample_weight"}):
-            return f"{', '.join(sorted(others))}="
-        return "metadata routing" if get_config()["enable_metadata_routing"] else ""
 
     def _fit_trials(self: Any, trials: Sequence[Trial], scored: Scored, *others: Any) -> None:
         """Fit and score trials in this process, or divided among the workers of the joblib backend that is chosen."""
@@ -195,13 +191,6 @@ class TogetherMixin:
             best = results[f"rank_test_{refit}"].argmin()
             attributes["best_score_"] = results[f"mean_test_{refit}"][best]
         return attributes | {"best_index_": best, "best_params_": results["params"][best]}
-
-    def _refit(self: Any, settings: Mapping[str, Any], X: Any, y: Any, sample_weight: Any) -> dict[str, Any]:
-        """Fit an estimator with the best settings on all examples, and return the attributes that follow from it."""
-        began, best = time.perf_counter(), set_candidate(self.estimator, settings)
-        best.fit(X, y, **name_weights(sample_weight))
-        names = {"feature_names_in_": best.feature_names_in_} if hasattr(best, "feature_names_in_") else {}
-        return {"best_estimator_": best, "refit_time_": time.perf_counter() - began, **names}
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "scorer_")  # it is set last; after Ctrl-C there is only `cv_results_`
