@@ -868,5 +868,5 @@ def test_other_estimators_are_fitted_one_by_one(estimator, name, y, tmp_path):
     ours, theirs = (kind(estimator, {name: [10.0]}, cv=2).fit(X, y) for kind in (MLPSearchCV, GridSearchCV))
     np.testing.assert_array_equal(ours.cv_results_["mean_test_score"], theirs.cv_results_["mean_test_score"])
     np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
-    with pytest.raises(ValueError, match="checkpoint= is for searches over .*; leave check"):
+    with pytest.raises(ValueError, match=r"^checkpoint= is for searches over .*; leave check"):
         clone(ours).fit(X, y, checkpoint=tmp_path / "file")
