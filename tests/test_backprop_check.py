@@ -80,6 +80,17 @@ def test_a_mistake_with_a_number_is_named_with_the_number():
     assert check.equation == "BP2"
 
 
+def test_a_sum_over_softmax_units_is_not_a_sum_over_everything():
+    """Both are 0, but one has a number for each example."""
+    program = compile_program(
+        edit("rows", *TABLE["mistakes"]["BP3-axis"]["rows"]),
+        lambda z: np.exp(z) / np.exp(z).sum(axis=1, keepdims=True),
+        np.ones_like,
+    )
+    check = check_backprop(program, [3, 2], output_activation="softmax", cost="cross_entropy")
+    assert name_explanations(check) == [("BP3-axis",)]
+
+
 def test_a_right_program_passes_in_both_layouts_and_reductions():
     check = check_backprop(write(), [3, 4, 2])
     assert check.passed

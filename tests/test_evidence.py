@@ -57,6 +57,13 @@ def test_the_precisions_have_the_greatest_evidence(n_targets):
     assert np.abs(elsewhere).max() > 1
 
 
+def test_the_noise_begins_as_the_variance_of_the_targets():
+    """In units of the cost, which is Σ r² for one output of "mse"."""
+    net = make(cost="mse")
+    net.train((X, Y), 1, **TRAIN)
+    assert net.state.optimizer.memory.noise == pytest.approx(0.5 / Y.var())
+
+
 @pytest.mark.parametrize("scale", [1.0, 1e-10])
 def test_laplace_of_weighted_examples_is_that_of_a_weighted_line(scale):
     """Covariance (β n / Σw Σ w x xᵀ + α)⁻¹ of n examples; those of weight 0 are no examples."""
