@@ -50,7 +50,6 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
 
     # Set by `fit`
     estimators_: list[Any]
-    _ensemble: Ensemble  # of their networks
     _home: Backend  # where X lies
 
     @property
@@ -65,10 +64,7 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
     def ensemble_(self) -> Ensemble:
         """The networks as an `Ensemble`, which can do more: `jacobian`, `save`."""
         check_is_fitted(self)
-        networks = [member.network_ for member in self.estimators_]
-        if not self._ensemble.consists_of(networks):  # members were changed; assigned weights copy the network
-            self._ensemble = join_networks(networks)
-        return self._ensemble
+        return join_networks(member.network_ for member in self.estimators_)
 
     @property
     def n_iter_(self) -> int:
@@ -85,8 +81,6 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
         check_is_fitted(self)
         new = copy.copy(self)
         new.estimators_ = [member.to(X) for member in self.estimators_]
-        networks = [member.network_ for member in new.estimators_]
-        new._ensemble = join_networks(networks, calibration=self.ensemble_.values[0].calibration)
         new._home = backend_of(X)
         return new
 
@@ -116,8 +110,7 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
         for member, attributes in zip(members, fitted):
             assign_attributes(member, attributes)
         shared = {name: fitted[0][name] for name in SHARED_ATTRIBUTES if name in fitted[0]}
-        ensemble = join_networks(member.network_ for member in members)
-        return {**shared, "estimators_": members, "_ensemble": ensemble}
+        return {**shared, "estimators_": members}
 
     def __sklearn_array_api_convert__(self: Self, convert: Any) -> Self:
         """Return a copy that lives where scikit-learn's function `convert` moves arrays."""

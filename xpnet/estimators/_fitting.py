@@ -510,7 +510,7 @@ def settle(jobs: Sequence[Job], diverged: Mapping[int, DivergenceError]) -> dict
 # Fitted attributes
 
 ATTRIBUTES = (
-    *("network_", "classes_", "n_features_in_", "feature_names_in_", "_home", "_labels", "estimators_", "_ensemble"),
+    *("network_", "classes_", "n_features_in_", "feature_names_in_", "_home", "_labels", "estimators_"),
     *(field.name for field in fields(Tally)),
 )
 

@@ -8,10 +8,9 @@ from typing import Any
 
 from xpnet.backends import BACKENDS, get_backend
 from xpnet.backends.base import Backend
-from xpnet.core.calibration import Calibration
 from xpnet.estimators.targets import Labels
 from xpnet.files import Record, encode_optimizer, make_record, restore_network
-from xpnet.network.ensemble import Ensemble, join_networks
+from xpnet.network.ensemble import join_networks
 from xpnet.network.network import Network
 from xpnet.value.structure import is_known
 
@@ -25,10 +24,7 @@ def encode_state(attributes: Mapping[str, Any]) -> dict[str, Any]:
         state["network_"] = _encode_network(state["network_"])
     if "ensemble_" in state:
         networks = [_encode_network(network) for network in state["ensemble_"]]
-        state["ensemble_"] = {"networks": networks, **_encode_ensemble(state["ensemble_"])}
-    if "_ensemble" in state:  # the members have its networks
-        is_whole = state["_ensemble"].consists_of([member.network_ for member in state["estimators_"]])
-        state["_ensemble"] = _encode_ensemble(state["_ensemble"]) if is_whole else {}
+        state["ensemble_"] = {"networks": networks, "seeds": state["ensemble_"].seeds}
     if "_home" in state:
         state["_home"] = _encode_backend(state["_home"])
     if "_labels" in state:
@@ -42,10 +38,8 @@ def decode_state(state: Mapping[str, Any]) -> dict[str, Any]:
     if "network_" in attributes:
         attributes["network_"] = _decode_network(attributes["network_"])
     if "ensemble_" in attributes:
-        attributes["ensemble_"] = _decode_ensemble(**attributes["ensemble_"])
-    if "_ensemble" in attributes:
-        networks = [member.network_ for member in attributes["estimators_"]]
-        attributes["_ensemble"] = _decode_ensemble(networks, **attributes["_ensemble"])
+        state = attributes["ensemble_"]
+        attributes["ensemble_"] = join_networks(map(_decode_network, state["networks"]), state["seeds"])
     if "_home" in attributes:
         attributes["_home"] = _decode_backend(attributes["_home"])
     if "_labels" in attributes:
@@ -75,16 +69,6 @@ def _decode_network(state: Mapping[str, Any] | Network) -> Network:
         return state
     record = Record(state["plain"], state["arrays"])
     return restore_network(Network, record, record.plain["settings"], _decode_backend(state["backend"]))
-
-
-def _encode_ensemble(ensemble: Ensemble) -> dict[str, Any]:
-    """Return what an ensemble has beside its networks."""
-    calibration = ensemble.values[0].calibration
-    return {"seeds": ensemble.seeds, "calibration": calibration and calibration._asdict()}
-
-
-def _decode_ensemble(networks: Any, seeds: Any = (), calibration: Any = None) -> Ensemble:
-    return join_networks(map(_decode_network, networks), seeds, calibration and Calibration(**calibration))
 
 
 def _encode_backend(backend: Backend) -> dict[str, str] | Backend:

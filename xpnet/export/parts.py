@@ -149,9 +149,9 @@ def warn_of_calibration(net: Network | Ensemble) -> None:
         warn("what is exported lacks the error bars of fit_laplace: net.predict(x, return_std=True) has them")
     elif net.calibration is not None and has_own_bars:
         warn(
-            "the network is calibrated, and what is exported is not: it predicts as before calibrate; its quantiles, "
-            "standard deviations and intervals are those of net.predict(x), net.predict_std(x) and net.interval(x), "
-            "but for an amount or a factor that is the same for every x"
+            "the network is calibrated, and what is exported is not: it predicts as before calibrate; quantiles, "
+            "standard deviations and intervals are those of net.predict(x), net.predict(x, return_std=True) and "
+            "net.interval(x), but for an amount or a factor that is the same for every x"
         )
 
 

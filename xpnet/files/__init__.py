@@ -10,25 +10,19 @@ from xpnet.files._file import (
     read_network,
 )
 from xpnet.files._record import (
-    NO_CALIBRATIONS,
-    Calibrations,
     Record,
     encode_optimizer,
-    find_shared_calibration,
     fingerprint,
     fingerprint_members,
     make_record,
     refuse_unknown,
     restore,
     restore_network,
-    share_calibration,
 )
 from xpnet.files._writing import is_same_file, read_file, write_file
 
 __all__ = [
     "INVALID_VALUE_ERRORS",
-    "NO_CALIBRATIONS",
-    "Calibrations",
     "Record",
     "decode_archive",
     "decode_record",
@@ -36,7 +30,6 @@ __all__ = [
     "encode_network",
     "encode_optimizer",
     "explain_errors",
-    "find_shared_calibration",
     "fingerprint",
     "fingerprint_members",
     "is_ensemble",
@@ -48,7 +41,6 @@ __all__ = [
     "refuse_unknown",
     "restore",
     "restore_network",
-    "share_calibration",
     "write_archive",
     "write_file",
 ]

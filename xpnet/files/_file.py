@@ -22,10 +22,8 @@ from xpnet._checks import describe_error, printable, refuse_duplicates, require_
 from xpnet.backends import Backend
 from xpnet.errors import ArgumentError, CheckpointError
 from xpnet.files._record import (
-    NO_CALIBRATIONS,
     PLAIN,
     AnyNetwork,
-    Calibrations,
     Record,
     check_sizes,
     make_record,
@@ -62,10 +60,10 @@ def is_ensemble(content: bytes) -> bool:
     return ENSEMBLE_START.match(content) is not None
 
 
-def encode_network(value: Value, moment: Moment | None = None, shared: Calibrations = NO_CALIBRATIONS) -> bytes:
+def encode_network(value: Value, moment: Moment | None = None) -> bytes:
     """Return the content of the file of a network; see `make_record`. Synchronizes."""
     with value.scope():
-        record = make_record(value, moment, shared)
+        record = make_record(value, moment)
     header = {"checksum": BLANK_CHECKSUM, "format": FORMAT, "version": __version__, **record.plain}
     notes = header["notes"]
     try:

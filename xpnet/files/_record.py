@@ -9,7 +9,6 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from functools import partial
-from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
@@ -47,8 +46,6 @@ from xpnet.value.structure import choose_own, describe_own, parse_model
 
 AnyNetwork = TypeVar("AnyNetwork")  # `Network`, which is above
 Part = TypeVar("Part", Laplace, Novelty, Scaling, Order)
-Calibrations: TypeAlias = Mapping[int, Calibration]  # by the number of members, or 0 for a network alone
-NO_CALIBRATIONS: Calibrations = MappingProxyType({})
 Check: TypeAlias = Callable[[str, Any], object]
 
 SETTINGS = {*inspect.signature(parse_model).parameters, "dtype"}  # of a network
@@ -79,7 +76,7 @@ class Record(NamedTuple):
 # To records
 
 
-def make_record(value: Value, moment: Moment | None = None, shared: Calibrations = NO_CALIBRATIONS) -> Record:
+def make_record(value: Value, moment: Moment | None = None) -> Record:
     """Make a record of a network, and of its training. Synchronizes.
 
     Parameters
@@ -88,8 +85,6 @@ def make_record(value: Value, moment: Moment | None = None, shared: Calibrations
         What the network is.
     moment
         The moment of its training, if that is to be resumed.
-    shared
-        The calibration of the ensemble that it belongs to, by the number of its members.
     """
     optimizer = encode_optimizer(value.optimizer)
     if optimizer is None:
@@ -107,13 +102,13 @@ def make_record(value: Value, moment: Moment | None = None, shared: Calibrations
         "training": None,
         "feature_names": value.feature_names and list(value.feature_names),
         "validation_examples": {
-            f"calibration.{n}": calibration.examples for n, calibration in _list_calibrations(value, shared).items()
+            f"calibration.{n}": calibration.examples for n, calibration in _list_calibrations(value).items()
         },
         "provenance": value.provenance.to_dict(),
         "functions": {"python": PYTHON, **own} if own else {},
         "objective": value.objective._asdict(),
     }
-    arrays = name_arrays(value, shared, with_optimizer=optimizer is not None)
+    arrays = name_arrays(value, with_optimizer=optimizer is not None)
     if moment is not None:
         plain["training"], others = _encode_moment(moment, partial(_name_state, with_optimizer=optimizer is not None))
         arrays |= others
@@ -136,14 +131,12 @@ def _encode_moment(
     return {"position": position, **others, "callbacks": callbacks}, arrays
 
 
-def name_arrays(
-    value: Value, shared: Calibrations = NO_CALIBRATIONS, with_optimizer: bool = True
-) -> dict[str, np.ndarray]:
+def name_arrays(value: Value, with_optimizer: bool = True) -> dict[str, np.ndarray]:
     """Return all arrays of a network by their names, as users see them: biases are (n_out,). Synchronizes."""
     arrays = _name_state("", value.state, value.backend.to_numpy, with_optimizer)
     for name, part in {"laplace": value.laplace, "novelty": value.novelty, "scaling": value.exact_scaling}.items():
         arrays |= {} if part is None else _name_parts(name, part)
-    for n, calibration in _list_calibrations(value, shared).items():
+    for n, calibration in _list_calibrations(value).items():
         arrays |= name_calibration(f"calibration.{n}", calibration)
     return arrays
 
@@ -173,15 +166,10 @@ def name_calibration(name: str, calibration: Calibration) -> dict[str, np.ndarra
     return {name: calibration.errors, **widths}
 
 
-def _list_calibrations(value: Value, shared: Calibrations) -> Calibrations:
-    """List the calibration of a network itself, by the number 0, and that of its ensemble."""
-    return dict(shared) if value.calibration is None else {0: value.calibration, **shared}
-
-
-def share_calibration(values: Sequence[Value]) -> Calibrations:
-    """Return the calibration of an ensemble with these values as the records of its members hold it."""
-    calibration = values[0].calibration
-    return NO_CALIBRATIONS if calibration is None else {len(values): calibration}
+def _list_calibrations(value: Value) -> dict[int, Calibration]:
+    """List the calibration of a network itself, by the number 0, and that of its ensemble, by its number of members."""
+    own = {} if value.calibration is None else {0: value.calibration}
+    return own if value.shared is None else {**own, value.shared[0]: value.shared[1]}
 
 
 def encode_optimizer(optimizer: Any) -> dict[str, Any] | None:
@@ -223,7 +211,7 @@ def fingerprint(value: Value) -> str:
     if functions := describe_own(value.model):
         plain["functions"] = functions
     with value.scope():
-        return _digest_all(plain, name_arrays(value))
+        return _digest_all(plain, name_arrays(value._replace(shared=None)))
 
 
 def fingerprint_members(fingerprints: Sequence[str], calibration: Calibration | None) -> str:
@@ -347,6 +335,9 @@ def restore(record: Record, present: Value) -> Moment:
     weight, pairs = (plain["objective"][name] for name in Objective._fields)
     if pairs is not None:
         pairs = {name: tuple(pair) for name, pair in check_dict("coefficients", pairs).items()}
+    calibrations = _take_calibrations(plain, arrays, model)
+    own = calibrations.pop(0, None)
+    require(len(calibrations) <= 1, "validation_examples", [*calibrations], "those of the network and of one ensemble")
     value = Value(
         model=model,
         place=present.place,
@@ -356,7 +347,8 @@ def restore(record: Record, present: Value) -> Moment:
         seeds=Seeds(**check_dict("seeds", plain["seeds"])),
         scaling=None if scaling is None else place_scaling(scaling, model, present.place),
         feature_names=None if names is None else tuple(names),
-        calibration=_take_calibrations(plain, arrays, model).get(0),
+        calibration=own,
+        shared=next(iter(calibrations.items()), None),
         laplace=_take_parts(arrays, "laplace", Laplace),
         novelty=_take_parts(arrays, "novelty", Novelty),
         provenance=_parse_provenance(plain["provenance"]),
@@ -413,14 +405,6 @@ def _take_calibrations(plain: Mapping[str, Any], arrays: dict[str, np.ndarray], 
         calibration = Calibration(errors, examples, temperature, widths)
         calibrations[n] = check_calibration(calibration, model, name)
     return calibrations
-
-
-def find_shared_calibration(members: Sequence[Record], model: Model) -> Calibration | None:
-    """Find the calibration of an ensemble in the records of all its members; None if it has none."""
-    first, *others = (
-        _take_calibrations(record.plain, dict(record.arrays), model).get(len(members)) for record in members
-    )
-    return first if first is not None and all(map(first.is_same, others)) else None
 
 
 def _take_state(arrays: dict[str, np.ndarray], value: Value, present: Value) -> State:

@@ -7,8 +7,7 @@ import inspect
 import operator
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
-from weakref import ref
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -52,13 +51,6 @@ __all__ = [
 ]
 
 OF_DATA = inspect.signature(open_data).parameters
-
-
-class Calibrated(NamedTuple):
-    """The calibration of an ensemble, and the weights and scalings of the members that it is for."""
-
-    calibration: Calibration
-    parts: Sequence[Callable[[], Any]]  # each returns the object itself; those of changed members are others
 
 
 def takes_options_of_training(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -166,7 +158,6 @@ class Ensemble:
         settings |= {"backend": backend, "device": None, "dtype": dtype}
         self._networks = [Network(units, seed=own, **settings) for own in parse_seeds(seed, members)]
         self.seeds: list[int | None] = [network.provenance.seed for network in self._networks]
-        self._calibrated: Calibrated | None = None
         self._loops = KeptLoops()
 
     @classmethod
@@ -185,18 +176,18 @@ class Ensemble:
             raise ArgumentError(f"networks={networks!r} must be a list of networks, as in [net, net.copy()]")
         networks = list(networks)
         check_alike(networks)
-        return cls._made_of(network.copy() for network in networks)
+        networks = [network.copy() for network in networks]
+        for network in networks:
+            network.value = network.value._replace(shared=None)
+        return cls._made_of(networks)
 
     @classmethod
-    def _made_of(
-        cls, networks: Iterable[Network], seeds: Sequence[int | None] = (), calibration: Calibration | None = None
-    ) -> Ensemble:
+    def _made_of(cls, networks: Iterable[Network], seeds: Sequence[int | None] = ()) -> Ensemble:
         """Make an ensemble as `join_networks` does."""
         ensemble = object.__new__(cls)
         ensemble._networks = list(networks)
         ensemble.seeds = list(seeds) or [None] * len(ensemble._networks)
-        ensemble._calibrated, ensemble._loops = None, KeptLoops()
-        ensemble._keep(calibration)
+        ensemble._loops = KeptLoops()
         return ensemble
 
     # Members
@@ -518,7 +509,9 @@ class Ensemble:
         if rows is not None:
             n = inference.count_rows(source)
             rows = parse_rows("rows", rows, len(self), n, "validation_data")
-        self._keep(inference.calibrate(bars, source, rows))
+        calibration = inference.calibrate(bars, source, rows)
+        for network in self:
+            network.value = network.value._replace(shared=(len(self), calibration))
 
     @property
     def calibration(self) -> np.ndarray | None:
@@ -534,49 +527,11 @@ class Ensemble:
 
     @property
     def _calibration(self) -> Calibration | None:
-        """The calibration, if the members have the weights and scalings that it is for."""
-        if self._calibrated is None:
-            return None
-        calibration, parts = self._calibrated
-        return calibration if all(now is then() for now, then in zip(self._list_parts(), parts)) else None
-
-    def consists_of(self, networks: Sequence[Network]) -> bool:
-        """Tell whether these very networks are the members, in this order.
-
-        Parameters
-        ----------
-        networks
-            The networks to compare with the members, by identity.
-
-        Returns
-        -------
-        bool
-            False, too, if a network has been added, removed or replaced by a copy.
-
-        Examples
-        --------
-        >>> ensemble = Ensemble([2, 3, 1], members=3, seed=0)
-        >>> networks = list(ensemble)
-        >>> ensemble.consists_of(networks), ensemble.consists_of(networks[:2])
-        (True, False)
-        """
-        return len(self) == len(networks) and all(member is other for member, other in zip(self, networks))
-
-    def _keep(self, calibration: Calibration | None) -> None:
-        """Keep the calibration of the members as they are now."""
-        # A member that refers to the ensemble is copied and pickled with it, and has no value before that has ended
-        are_complete = all("_value" in vars(network) for network in self)
-        self._calibrated = None
-        if calibration and are_complete:
-            self._calibrated = Calibrated(calibration, [refer_to(part) for part in self._list_parts()])
-
-    def _list_parts(self) -> Iterator[Any]:
-        """List what the predictions of the members depend on."""
-        for network in self:
-            yield network.value.scaling
-            yield network.value.laplace and network.value.laplace.covariance
-            for layer in network.value.layers:
-                yield from layer
+        """The calibration, if no member has changed since."""
+        n, first = self[0].value.shared or (0, None)
+        shared = [network.value.shared for network in self]
+        is_for_all = n == len(self) and all(pair is not None and pair[1].is_same(first) for pair in shared)
+        return first if is_for_all else None
 
     @property
     def _bars(self) -> Bars:
@@ -592,7 +547,7 @@ class Ensemble:
             for network in self
         ]
         for network, laplace in zip(self, fitted):
-            network.value = network.value._replace(laplace=laplace, calibration=None)
+            network.value = network.value._replace(laplace=laplace, calibration=None, shared=None)
 
     def fit_novelty(self, x: Any) -> None:
         """Learn what the training inputs are like, as `Network.fit_novelty` does, in the first member. Synchronizes."""
@@ -695,7 +650,7 @@ class Ensemble:
     def to(self, backend: Any = None, device: Any = None, dtype: Any = None) -> Ensemble:
         """Return a copy of all members on another backend or device, or in another dtype; see `Network.to`."""
         networks = [network.to(backend, device, dtype) for network in self]
-        return self._made_of(networks, self.seeds, self._calibration)
+        return self._made_of(networks, self.seeds)
 
     def fingerprint(self) -> str:
         """Compute a digest of all members; see `Network.fingerprint`. Synchronizes."""
@@ -705,17 +660,16 @@ class Ensemble:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all members to one file, for any backend: a zip archive of those that `Network.save` writes."""
-        from xpnet.files import encode_network, share_calibration, write_archive
+        from xpnet.files import encode_network, write_archive
 
-        shared = share_calibration(self.values)
-        write_archive(path, [encode_network(network.value, shared=shared) for network in self])
+        write_archive(path, [encode_network(network.value) for network in self])
 
     @classmethod
     def load(
         cls, path: str | os.PathLike[str], *, backend: Any = None, device: Any = None, custom: Iterable[Any] = ()
     ) -> Ensemble:
         """Read an ensemble that `save` wrote, or a checkpoint of `train`; see `Network.load`."""
-        from xpnet.files import decode_record, explain_errors, find_shared_calibration, read_archive, read_network
+        from xpnet.files import decode_record, explain_errors, read_archive, read_network
 
         path, backend, custom = decode_path("path", path), get_backend(backend, device), list(custom)
         names = [(content, f"{path}, member {k},") for k, content in enumerate(read_archive(path))]
@@ -723,34 +677,15 @@ class Ensemble:
         networks = [read_network(Network, record, name, backend, custom) for record, (_, name) in zip(records, names)]
         with explain_errors(path):
             check_alike(networks)
-            return cls._made_of(networks, calibration=find_shared_calibration(records, networks[0].value.model))
+            return cls._made_of(networks)
 
     def __copy__(self) -> Ensemble:
         return self.copy()
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what a pickle holds."""
-        return {**vars(self), "_calibrated": self._calibration}
 
-    def __setstate__(self, attributes: dict[str, Any]) -> None:
-        """Keep the calibration of a pickle for the members as they are now."""
-        vars(self).update(attributes, _calibrated=None)
-        self._keep(attributes["_calibrated"])
-
-
-def join_networks(
-    networks: Iterable[Network], seeds: Sequence[int | None] = (), calibration: Calibration | None = None
-) -> Ensemble:
+def join_networks(networks: Iterable[Network], seeds: Sequence[int | None] = ()) -> Ensemble:
     """Make an ensemble of these very networks, not of copies, for what holds them, too, such as an estimator."""
-    return Ensemble._made_of(networks, seeds, calibration)
-
-
-def refer_to(part: Any) -> Callable[[], Any]:
-    """Return a function that returns an object for as long as others hold it."""
-    try:
-        return ref(part)
-    except TypeError:  # scalings, and the arrays of some libraries, have no weak references
-        return lambda: part
+    return Ensemble._made_of(networks, seeds)
 
 
 def parse_seeds(seed: Any, members: int) -> Sequence[int | None]:

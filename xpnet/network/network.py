@@ -791,7 +791,7 @@ class Network:
         weights and the noise. See :doc:`/use/error-bars`.
         """
         source = open_source(train_data, "train_data", self._value.reader)
-        self._change(laplace=physics.fit_laplace(self._value, source), calibration=None)
+        self._change(laplace=physics.fit_laplace(self._value, source), calibration=None, shared=None)
 
     def fit_novelty(self, x: Any) -> None:
         """Learn from the inputs of all training examples, (n, n_in), 20 or more, for `novelty`. Synchronizes.

@@ -26,7 +26,7 @@ from xpnet.data.sampling import Order
 from xpnet.value._history import History, Provenance
 
 NO_SETTINGS = nullcontext()
-FITTED_TO_WEIGHTS: dict[str, Any] = {"calibration": None, "laplace": None}  # None again once weights change
+FITTED_TO_WEIGHTS: dict[str, Any] = {"calibration": None, "shared": None, "laplace": None}  # once weights change
 
 
 class Objective(NamedTuple):
@@ -78,6 +78,8 @@ class Value(NamedTuple):
         The names of the inputs, if they are known.
     calibration
         What corrects error bars, quantiles or probabilities, if anything.
+    shared
+        The number of networks of the ensemble that it is a member of, and what corrects the ensemble's, if anything.
     laplace
         How uncertain the weights are, if it has been fitted to them.
     novelty
@@ -98,6 +100,7 @@ class Value(NamedTuple):
     scaling: PlacedScaling | None = None
     feature_names: tuple[str, ...] | None = None
     calibration: Calibration | None = None
+    shared: tuple[int, Calibration] | None = None
     laplace: Laplace | None = None
     novelty: Novelty | None = None
     objective: Objective = Objective()
