@@ -140,8 +140,6 @@ JUSTIFIED = {
     ("network.network", "__getstate__"),
     ("value._history", "__getstate__"),
     ("network.network", "__setstate__"),
-    ("network.ensemble", "__getstate__"),
-    ("network.ensemble", "__setstate__"),
     ("estimators.base", "__getstate__"),
     ("estimators.base", "__setstate__"),
     # checkpoints: parameters are described by what a pickle of them would hold; none is written or read
