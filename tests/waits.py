@@ -12,11 +12,10 @@ import host_cupy
 import numpy as np
 from helpers import HOST, LEFT_OUT, NOT_INSTALLED
 from host_cupy.counts import Counts
-from silent import XP, silenced, told
 from trainings import Training
 
 from xpnet import SGD, Network, get_backend
-from xpnet.core.arrays import leaves, map_arrays, select, take_examples
+from xpnet.core.arrays import map_arrays, select, take_examples
 from xpnet.core.minibatch import Batch, Encoding, Examples, Minibatch, make_minibatch
 from xpnet.core.step import make_step
 
@@ -84,23 +83,6 @@ def count_plain_steps(steps: Steps, counting: Any, number: int = 0) -> Counts:
     return counts
 
 
-# Arrays that tell nothing
-
-
-def count_silent_steps(steps: Steps) -> Counts:
-    """Take the steps on arrays that fail where they are asked for a value; they give what the loop gives."""
-    backend, step, data, state, batches = steps
-    counts = Counts()
-    silent, silent_data, silent_batches = silenced(state), silenced(data), silenced(batches)
-    for i in range(STEPS):
-        silent = step(silent, gather(silent_data, select(silent_batches, i), XP), XP)
-        counts.add("kernel")
-    expected = backend.loop(step, make_minibatch)(state, batches, data)
-    for one, other in zip(leaves(told(silent)), leaves(expected), strict=True):
-        np.testing.assert_array_equal(one, other)
-    return counts
-
-
 # PyTorch
 
 
@@ -160,18 +142,6 @@ def watching_torch() -> Iterator[Counts]:
         yield counts
 
 
-def count_replayed_steps(steps: Steps) -> Counts:
-    """Record the steps, and count what their program does: recording itself may make constants."""
-    from xpnet.backends.replay._program import record
-
-    backend, step, data, state, batches = steps
-    with backend.scope("float32"):
-        program = record(backend, step, make_minibatch, state, batches, data, STEPS)
-        with watching_torch() as counts:
-            program.run(batches, data)
-    return counts
-
-
 # JAX
 
 
@@ -209,12 +179,10 @@ class Watched(NamedTuple):
 
 
 PLACES: dict[str, Callable[[], Watched]] = {
-    "silent": lambda: Watched(get_backend("numpy"), count_silent_steps),
     host_cupy.NAME: lambda: Watched(
         get_backend("cupy"), lambda steps: count_plain_steps(steps, HOST.counting, 1)
     ),  # the first compiles
     "torch": lambda: Watched(meta_backend(), lambda steps: count_plain_steps(steps, watching_torch)),
-    "torch replayed": lambda: Watched(meta_backend(), count_replayed_steps),
     "jax": lambda: Watched(get_backend("jax", "cpu"), count_traced_operations),
 }
 HERE = [name for name in PLACES if name not in LEFT_OUT and name.split()[0] not in NOT_INSTALLED]

@@ -14,8 +14,7 @@ PACKAGE = str(Path(xpnet.__file__).parent)
 class Counts:
     """How often each thing was done, in all and by the lines that did it.
 
-    The things are "kernel", "product", "synchronization", "copy to the device", "copy to the host", "graph launch",
-    "source of CUB".
+    The things are "kernel", "product", "synchronization", "copy to the device", "copy to the host", "graph launch".
     """
 
     def __init__(self) -> None:

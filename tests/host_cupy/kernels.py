@@ -4,7 +4,6 @@ CuPy asks two hooks before it launches a kernel: one for element-wise kernels, o
 operation takes and gives is looked up in CuPy's own tables.
 """
 
-import math
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -156,8 +155,6 @@ class HostKernels:
         result = out if out is not None else cupy.ndarray(shape, result_type)
         if result.shape != shape:
             raise ValueError("Out shape is mismatched")
-        if compiles_cub(name, array, axis, result_type):
-            self.meter.add("source of CUB", kernel.name)
         source = _view(array)
         work = _assign(result, lambda: np.asarray(function(source, axis=axis, keepdims=keepdims)).astype(result_type))
         self.launch(kernel.name, [array, result], work)
@@ -195,20 +192,6 @@ class HostKernels:
         result = cupy.ndarray(np.sum(np.broadcast_to(False, a.shape), **options).shape, a.dtype)
         self.launch(function.__name__, [a, result], _assign(result, lambda: function(source, ddof=ddof, **options)))
         return result
-
-
-def compiles_cub(name: str, array: Any, axis: Any, result_type: Any) -> bool:
-    """Whether CuPy would compile sources of CUB for a reduction, which takes seconds.
-
-    It does so for 128 elements or more that follow each other in memory, unless it has brought a kernel that is
-    compiled: for sums, products and extremes that keep the dtype, and for the place of an extreme of all elements.
-    """
-    axes = range(array.ndim) if axis is None else {i % array.ndim for i in np.atleast_1d(axis)}
-    last = len(axes) == array.ndim - min(axes, default=0)
-    is_compiled = name.startswith(("cupy_sum", "cupy_prod", "cupy_max", "cupy_min")) and array.dtype == result_type
-    if is_compiled or (name.startswith("cupy_arg") and len(axes) == array.ndim):
-        return False
-    return array.flags.c_contiguous and last and math.prod(array.shape[i] for i in axes) >= 128
 
 
 def _view(x: Any) -> Any:

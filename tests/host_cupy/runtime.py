@@ -32,7 +32,6 @@ class HostRuntime:
 
     def __init__(self, runtime: ModuleType, meter: Meter) -> None:
         self.n_devices, self.device, self.meter = 1, 0, meter
-        self.pinned: list[int] = []  # sizes of the host's memory that was locked for copies
         self._error = runtime.CUDARuntimeError
         self._handles = itertools.count(1000)
         self._memory: dict[int, np.ndarray] = {}
@@ -114,7 +113,6 @@ class HostRuntime:
 
     def pin(self, size: int, flags: int) -> int:
         """Return the address of new memory from which CUDA can copy by itself."""
-        self.pinned.append(size)
         return self.allocate(size)
 
     def free(self, address: int) -> None:
