@@ -1,6 +1,7 @@
 """Scaling arrays that were read, on the way to where a network computes."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -44,6 +45,14 @@ class PlacedScaling:
     def content(self) -> bytes:
         """The bytes of the exact numbers, by which scalings are compared."""
         return b"".join(x.tobytes() for x in leaves(self.exact))
+
+    @cached_property
+    def of_targets(self) -> tuple[Array, Array] | None:
+        """Mean and standard deviation of the targets on the device, in the dtype of outputs, if they are scaled."""
+        dtype, backend = "float64" if self.widens else self.place.dtype, self.place.backend
+        with backend.scope(dtype):
+            _, _, *parts = map_arrays(backend.asarray, self.exact if self.widens else self.rounded)
+        return None if parts[0] is None else (parts[0], parts[1])
 
     def inputs(self, x: Array) -> Array:
         """Standardize inputs that were read; the result is at the place, in its dtype."""

@@ -154,8 +154,7 @@ class Value(NamedTuple):
     @property
     def output_dtype(self) -> str:
         """The dtype of outputs in the units of the targets: float64 if the network's dtype cannot hold them."""
-        scaling = self.scaling
-        return "float64" if scaling is not None and scaling.widens else self.dtype
+        return "float64" if self.scaling is not None and self.scaling.widens else self.dtype
 
     def output_scope(self) -> AbstractContextManager[Any]:
         """Enter, within `scope`, the settings for computing outputs in the units of the targets."""
@@ -166,13 +165,7 @@ class Value(NamedTuple):
     @property
     def target_scaling(self) -> tuple[Array, Array] | None:
         """Mean and standard deviation of the targets, (1, n_targets) each, in the dtype of outputs, if any."""
-        if self.scaling is None:
-            return None
-        exact, rounded, widens = self.scaling.exact, self.scaling.rounded, self.scaling.widens
-        mean, std = (exact.y_mean, exact.y_std) if widens else (rounded.y_mean, rounded.y_std)
-        if mean is None or std is None:
-            return None
-        return (self.backend.asarray(mean), self.backend.asarray(std)) if widens else (mean, std)
+        return None if self.scaling is None else self.scaling.of_targets
 
     @property
     def output_scaling(self) -> tuple[Array, Array] | None:
@@ -185,9 +178,7 @@ class Value(NamedTuple):
 
     def scale_back(self, a: Array) -> Array:
         """Bring outputs to the units of the targets."""
-        if self.scaling is None:
-            return a  # fast path: predicting one example takes microseconds
-        return self._rescale(a, self.output_scaling)
+        return a if self.scaling is None else self._rescale(a, self.output_scaling)
 
     def scale_targets_back(self, y: Array) -> Array:
         """Bring standardized targets back to their units."""
@@ -198,7 +189,7 @@ class Value(NamedTuple):
             return a
         shift, factor = scaling
         if not self.scaling.widens:  # type: ignore[union-attr]
-            return a * factor + shift
+            return a * factor + shift  # fast path: predicting one example takes microseconds
         with self.output_scope():
             return self.backend.asarray(a, self.output_dtype) * factor + shift
 
