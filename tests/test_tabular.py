@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from xpnet.tables._outliers import find_wrong_targets
 from xpnet.tables.folds import choose_training_rows, make_folds, predict_out_of_fold
 from xpnet.tables.recipe import (
     Examples,
@@ -37,16 +38,6 @@ def train(x, y, recipe=SMALL, classes=None, place=None, weight=None, **options):
     return ensemble, folds
 
 
-@pytest.mark.parametrize("members", [4, 8])
-def test_folds_divide_the_rows_and_each_class(members):
-    classes = np.repeat([0, 1, 2], [50, 20, 1])
-    folds = make_folds(71, members, np.random.default_rng(0), classes=classes)
-    np.testing.assert_array_equal(np.sort(np.concatenate(folds)), np.arange(71))
-    for rows in (np.arange(71), np.arange(50)):
-        sizes = [np.isin(rows, fold).sum() for fold in folds]
-        assert max(sizes) - min(sizes) <= 1
-
-
 @pytest.mark.parametrize(("members", "fraction"), [(1, 1 / 5), (2, 1 / 4), (3, 1 / 4)])
 def test_few_members_leave_out_a_small_part(members, fraction):
     folds = make_folds(100, members, np.random.default_rng(0))
@@ -60,13 +51,6 @@ def test_no_fold_is_too_small_to_choose_an_epoch_by(rows, members, smallest):
     assert len(folds) == members
     assert min(map(len, folds)) == smallest
     assert set(np.concatenate(folds)) == set(range(rows))
-
-
-def test_groups_stay_together():
-    groups = np.array(["a", "b", "c", "d", "e"])[np.arange(40) % 5]
-    folds = make_folds(40, 4, np.random.default_rng(0), groups=groups)
-    assert sorted(len(fold) for fold in folds) == [8, 8, 8, 16]
-    assert all(set(groups[fold]).isdisjoint(np.delete(groups, fold)) for fold in folds)
 
 
 def test_members_train_on_as_many_rows_outside_their_folds():
@@ -229,3 +213,60 @@ def test_no_input_becomes_very_large_because_it_is_rare():
     x = np.zeros((10_000, 2))
     x[:, 0], x[0, 1] = RNG.normal(size=10_000), 1
     assert weigh_inputs(x, [1, 1], np.array([0.0, 1.0]))[1] < 15
+
+
+# Wrong targets
+
+N = 400
+HONEST = {
+    "normal": lambda rng: rng.standard_normal(N),
+    "incomes": lambda rng: np.exp(2 * rng.standard_normal(N)),
+    "heavier incomes": lambda rng: -np.exp(3 * rng.standard_normal(N)),
+    "Student, 2 degrees": lambda rng: rng.standard_t(2, N),
+    "Cauchy": lambda rng: rng.standard_cauchy(N),
+    "counts with many zeros": lambda rng: rng.poisson(0.2, N),
+    "claims of few": lambda rng: np.where(rng.random(N) < 0.15, np.exp(7 + 1.5 * rng.standard_normal(N)), 0.0),
+    "two groups": lambda rng: rng.standard_normal(N) + 1000 * (rng.random(N) < 0.5),
+    "a small group": lambda rng: rng.standard_normal(N) + 1000 * (np.arange(N) < 5),
+    "a constant and two others": lambda rng: np.where(np.arange(N) < 2, [[1e3], [5.0]][0], 0.0),
+    "a constant": lambda rng: np.full(N, 3.0),
+}
+
+
+@pytest.mark.parametrize("kind", HONEST)
+def test_honest_targets_are_not_named(kind):
+    draws = [HONEST[kind](np.random.default_rng(seed)).astype(float) for seed in range(20)]
+    assert not any(len(find_wrong_targets(y, np.zeros(N))) for y in draws)
+
+
+@pytest.mark.parametrize("kind", ["normal", "Student, 2 degrees", "counts with many zeros", "two groups"])
+@pytest.mark.parametrize("wrong", [[1e6], [-1e6], [99999.0, 99999.0], [1e5, -3e4, 2e6]])
+def test_wrong_targets_are_named_the_farthest_first(kind, wrong):
+    y = HONEST[kind](np.random.default_rng(0)).astype(float)
+    rows = np.arange(100, 100 + len(wrong))
+    y[rows] = wrong
+    expected = rows[np.argsort(-np.abs(wrong), kind="stable")]
+    np.testing.assert_array_equal(find_wrong_targets(y, np.zeros(N)), expected)
+    np.testing.assert_array_equal(find_wrong_targets(y, np.full(N, np.nan)), expected)
+
+
+def test_wrong_targets_are_those_that_are_not_predicted():
+    y = np.random.default_rng(0).standard_normal(N)
+    y[:3] = 500.0
+    predicted = np.zeros(N)
+    predicted[:2] = 400.0, 300.0
+    assert find_wrong_targets(y, predicted).tolist() == [1, 2]
+
+
+def test_how_far_outside_and_of_how_many():
+    y = np.random.default_rng(0).standard_normal(N)
+    for value, count in ((20.0, 0), (100.0, 1)):
+        y[0] = value
+        assert len(find_wrong_targets(y, np.zeros(N))) == count
+    few, enough = (
+        np.r_[1e6, np.random.default_rng(0).standard_normal(n)] for n in (50, 51)
+    )  # an odd number has one at the median
+    assert [len(find_wrong_targets(each, np.zeros(len(each)))) for each in (few, enough)] == [0, 1]
+    many = np.r_[np.full(10, 1e6), np.random.default_rng(0).standard_normal(990)]
+    assert len(find_wrong_targets(many, np.zeros(1000))) == 10
+    assert len(find_wrong_targets(many[:-1], np.zeros(999))) == 0  # one in a hundred is the most

@@ -581,38 +581,3 @@ def table_wrong_targets(world: World, r: random.Random) -> None:
     held = np.delete((low <= case.y) & (case.y <= high), rows, axis=0).mean()
     if held < level - 0.2:
         raise Failure(f"an interval of level {level} holds {held:.2f} of the good rows beside {wrong:g} in {rows}")
-
-
-WRONG: list[dict[str, Any]] = [
-    {"members": 0},
-    {"max_epochs": 1.5},
-    {"hidden_layer_sizes": [8, 0]},
-    {"bins": 1},
-    {"categories": ["nothing"]},
-    {"n_jobs": 0},
-    {"random_state": "x"},
-    {"progress": 2},
-]
-
-
-@operation(reads=True)
-def table_mistakes(world: World, r: random.Random) -> None:
-    """Wrong parameters and data are refused, and change nothing."""
-    case = draw_case(world, r)
-    model = case.fit()
-    expected = predict_all(model, case.table)
-    wrong, n = r.choice(WRONG), len(case.y)
-    calls: list[tuple[str, Callable[[Any], Any]]] = [
-        (next(iter(wrong)), lambda model: model.set_params(**wrong).fit(case.table, case.y)),
-        ("match", lambda model: model.fit(case.table, case.y[:-1])),
-        ("zero", lambda model: model.fit(case.table, case.y, np.zeros(n))),
-        ("groups", lambda model: model.fit(case.table, case.y, groups=np.zeros(n))),
-        ("sample", lambda model: model.fit(case.table[:1], case.y[:1])),
-        ("requires y", lambda model: model.fit(case.table, None)),
-        ("feature names", lambda model: model.predict(case.table.rename(columns={"number 0": "z"}))),
-    ]
-    word, call = r.choice(calls)
-    outcome = observe(call, model)
-    if not isinstance(outcome.error, (ValueError, TypeError)) or word not in str(outcome.error):
-        raise Failure(f"{word}, {wrong}: {outcome.error!r}")
-    assert_equal_predictions(predict_all(model, case.table), expected, f"after {outcome.error!r}")

@@ -35,8 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     1
     """
     if isinstance(sys.stdout, io.TextIOWrapper):  # files and pipes are in UTF-8, and terminals print what they can
-        encoding = {} if sys.stdout.isatty() else {"encoding": "utf-8"}
-        sys.stdout.reconfigure(errors="backslashreplace", **encoding)
+        sys.stdout.reconfigure(encoding=None if sys.stdout.isatty() else "utf-8", errors="backslashreplace")
     show, warnings.showwarning = warnings.showwarning, _print_warning
     try:
         options = make_parser().parse_args(argv)
@@ -48,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"xpnet: {printable(stop) or 'interrupted'}", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains when it flushes at exit
         return 141
     except (ValueError, TypeError, ArithmeticError, RuntimeError, ImportError, OSError, MemoryError) as error:
         _print_message("error", error)

@@ -2,7 +2,7 @@
 
 import argparse
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn
@@ -75,7 +75,7 @@ def pixels(text: str) -> tuple[int, int]:
 
 # Each option, what its text stands for (bool: it has none; list: it can be repeated), how it is called, its help, and
 # whether it is required
-Options = Sequence[tuple[str, Callable[[str], Any], str, str] | tuple[str, Callable[[str], Any], str, str, bool]]
+Options = Sequence[tuple[Any, ...]]
 
 SOURCE = ("data", str, "DATA", f"{', '.join(SETS)}, {FILES} (mnist-sample)", False)
 TARGET = ("--target", str, "COLUMN", "column of a table to predict, or the .npy file of the targets of a .npy file")
@@ -184,20 +184,21 @@ def make_parser() -> Parser:
         for title, options in groups.items():
             group = command.add_argument_group(title) if title else command
             for option in options:
-                _add_option(group, *option)
+                _add_option(group, option)
     return parser
 
 
-def _add_option(group: Any, name: str, kind: Any, metavar: str, text: str, required: bool | None = None) -> None:
+def _add_option(group: Any, option: tuple[Any, ...]) -> None:
+    name, kind, metavar, text, *required = option
     if not name.startswith("-"):
-        group.add_argument(name, type=kind, metavar=metavar, help=text, nargs="?" if required is False else None)
+        group.add_argument(name, type=kind, metavar=metavar, help=text, nargs="?" if required == [False] else None)
     elif kind is bool:
         group.add_argument(name, action="store_true", help=text)
     elif kind is list:
         group.add_argument(name, action="append", default=[], metavar=metavar, help=text)
     else:
         names = ["-o", name] if name == "--out" else [name]
-        group.add_argument(*names, type=kind, metavar=metavar, help=text, required=bool(required))
+        group.add_argument(*names, type=kind, metavar=metavar, help=text, required=required == [True])
 
 
 def check_paths(options: argparse.Namespace) -> None:

@@ -509,7 +509,9 @@ def from_plain(plain: Any) -> tuple[Column, ...]:
 
 
 def _column_from_plain(kind: str, **plain: Any) -> Column:
-    settings = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
+    settings: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()
+    }
     if bins := settings.get("bins"):
         settings["bins"] = Bins(float(bins["scale"]), tuple(map(float, bins["edges"])))
     return COLUMN_KINDS[kind](**settings)

@@ -359,9 +359,9 @@ def read_table(path: str, texts: Sequence[str] = (), decimal: str = "") -> Table
     frame = table.frame
     if len(frame) == 0:
         raise ArgumentError(f"{name} has no rows below the names of its columns")
-    frame.columns = [str(column).strip() for column in frame.columns]
-    if len(twice := frame.columns[frame.columns.duplicated()]):
-        raise ArgumentError(f"{name} has several columns named {twice[0]!r}; give each its own name")
+    frame.columns = names = [str(column).strip() for column in frame.columns]
+    if twice := [column for column, number in Counter(names).items() if number > 1]:
+        raise ArgumentError(f"{name} has several columns named {list_names(twice)}; give each its own name")
     return table
 
 
