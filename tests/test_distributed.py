@@ -10,12 +10,8 @@ from helpers import NOT_INSTALLED
 
 import xpnet
 from xpnet import SGD, Adam, Network
-from xpnet.data.open import open_source
-from xpnet.data.source import Chunk
 from xpnet.distributed import Distributed
 from xpnet.distributed._ranks import Ranks
-from xpnet.distributed._runner import SharedRunner
-from xpnet.training._groups import ChunkRunner
 
 CASES = mpi.FOLDER / "on_ranks.py"
 with_mpi = pytest.mark.needs("mpi4py", "mpiexec")
@@ -66,51 +62,29 @@ class OfInputs:
 
 @pytest.mark.not_on(*REFUSED)
 @pytest.mark.parametrize(
-    ("optimizer", "dtype", "cost"),
-    [(Adam(), "float32", "quadratic"), (SGD(momentum=0.5, weight_decay=0.1), "float64", OfInputs())],
-    ids=["Adam", "SGD"],
+    ("optimizer", "dtype", "cost", "given"),
+    [
+        (Adam(), "float32", "quadratic", {"class_weight": "balanced"}),
+        (SGD(momentum=0.5, weight_decay=0.1), "float64", OfInputs(), {"class_weight": "balanced"}),
+        (SGD(), "float64", None, {"slopes": RNG.normal(size=(75, 3, 6)), "slope_weight": 0.3}),
+    ],
+    ids=["Adam", "SGD", "slopes"],
 )
-def test_shards_in_one_process(place, dtype, optimizer, cost):
-    settings = {"cost": cost, "seed": 0, "dropout": [0.1, 0.3], "standardize": True, "dtype": dtype, **place._asdict()}
+def test_shards_in_one_process(place, dtype, optimizer, cost, given):
+    """Each part of a minibatch adds its gradient, that of its slopes too."""
+    settings = {"seed": 0, "standardize": True, "dtype": dtype, **place._asdict()}
+    settings |= {"cost": cost, "dropout": [0.1, 0.3]} if cost else {"task": "regression"}
+    data = (X, Y if cost else X[:, :3] ** 2)
     nets = [Network([6, 8, 3], **settings) for _ in range(2)]
     options = {"epochs": 5, "batch_size": 10, "lr": 0.01, "optimizer": optimizer, "progress": False}
-    options |= {"sample_weight": np.arange(75) % 4, "class_weight": "balanced"}
-    nets[0].train((X, Y), distributed=Distributed(Comm(), shards=8), **options)
-    nets[1].train((X, Y), **options)
+    options |= {"sample_weight": np.arange(75) % 4, **given}
+    nets[0].train(data, distributed=Distributed(Comm(), shards=8), **options)
+    nets[1].train(data, **options)
     for own, expected in zip((*nets[0].w, *nets[0].b), (*nets[1].w, *nets[1].b)):
         own, expected = (np.asarray(nets[0].backend.to_numpy(x)) for x in (own, expected))
         np.testing.assert_allclose(own, expected, rtol=1e-5 if dtype == "float32" else 1e-12)
     np.testing.assert_allclose(nets[0].history["cost"], nets[1].history["cost"], rtol=1e-6)
     assert nets[0].engine.startswith("replay of recorded steps")
-
-
-def test_slopes_in_shards():
-    """Each part of a minibatch adds the gradient of its own slopes."""
-    nets = [Network([6, 8, 3], task="regression", standardize=True, dtype="float64", seed=0) for _ in range(2)]
-    options = {"epochs": 5, "batch_size": 10, "slopes": RNG.normal(size=(75, 3, 6)), "slope_weight": 0.3}
-    options |= {"sample_weight": np.arange(75) % 4, "progress": False}
-    nets[0].train((X, X[:, :3] ** 2), distributed=Distributed(Comm(), shards=8), **options)
-    nets[1].train((X, X[:, :3] ** 2), **options)
-    for own, expected in zip((*nets[0].w, *nets[0].b), (*nets[1].w, *nets[1].b)):
-        np.testing.assert_allclose(own, expected, rtol=1e-10, atol=1e-12)
-    np.testing.assert_allclose(nets[0].history["cost"], nets[1].history["cost"], rtol=1e-12)
-    assert nets[0].engine.startswith("replay of recorded steps")
-
-
-def test_the_penalty_of_estimators_counts_once():
-    """Their α adds α/2m ‖w‖² to the cost of a minibatch, whatever the number of its parts."""
-    net, lr = Network([6, 8, 3], seed=0), np.full(3, 0.1)
-    examples = open_source((X, Y), "data", net.value.reader).examples
-    index = np.arange(30, dtype=np.int32).reshape(3, 10)
-    ranks = Ranks(Distributed(Comm(), 4))
-    own = index[:, ranks.find_own(10).places.ravel()]
-    runner, chunk = SharedRunner(net.value.reader, SGD(), 2.0, ranks), Chunk(examples, None, own, lr=lr, size=10)
-    changes, cost, *_ = runner.run({0: net.value}, {0: chunk})[0]
-    whole = chunk._replace(index=index)
-    expected, expected_cost, *_ = ChunkRunner(net.value.reader, SGD()).run(net.state, whole, alpha=2.0)
-    assert abs(cost / expected_cost - 1) < 1e-6
-    for (own_weights, _), (weights, _) in zip(changes["stored"].layers, expected["stored"].layers):
-        np.testing.assert_allclose(own_weights, weights, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("shards", "m"), [(None, 10), (None, 3), (8, 60), (8, 3), (4, 1)])

@@ -4,12 +4,10 @@ import errno
 import os
 import random
 import re
-import shutil
 import signal
 import stat
 import subprocess
 import sys
-import tempfile
 import time
 from functools import partial
 from importlib.util import find_spec
@@ -157,26 +155,6 @@ def test_only_regular_files_are_written_and_read(tmp_path, kind):
         read_file(path)
     with pytest.raises(OSError, match=reason):
         Network.load(path)
-
-
-@posix
-def test_a_folder_that_may_be_written_to_but_not_listed(tmp_path, monkeypatch):
-    """Root may list any folder, so another user writes."""
-    folder, user = tempfile.mkdtemp(), os.geteuid()  # not in `tmp_path`, where another user may not be
-    os.chmod(folder, 0o300)
-    try:
-        if user == 0:
-            os.chown(folder, 65534, 65534)
-            os.seteuid(65534)
-        with pytest.raises(PermissionError):
-            os.listdir(folder)
-        path = Path(folder) / "file"
-        write_file(path, b"old")
-        write_file(path, b"new")
-        assert read_file(path) == b"new"
-    finally:
-        os.seteuid(user)
-        shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize("has_links", [True, False])

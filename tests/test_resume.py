@@ -574,7 +574,6 @@ WEIGHTS, CLASSES = np.arange(N), {"data": (X, LABELS), "class_weight": {0: 1.0, 
 STEPS = {"steps": 5, "data": Cut()}
 DIFFERENCES = [  # what was given, what is given then, and the difference that is named
     ({}, {"batch_size": 5}, r"holds a training with batch_size=4, but this one has batch_size=5; give the same, or"),
-    ({}, {"sampling": "replacement"}, r"sampling='shuffle', but this one has sampling='replacement'"),
     ({}, {"lr": 0.4}, r"with lr=\{'name': 'OneCycle', .*, but this one has lr=\{'name': 'Constant', 'lr': 0\.4\}"),
     ({}, {"lr": lambda step, total: OneCycle(0.5)(step, total)}, r"with lr=\{'name': 'OneCycle'"),
     ({"lr": Cosine(0.5)}, {"lr": Cosine(0.5, final=1e-9)}, r"lr\.final=0\.0, but this one has lr\.final=1e-09"),
@@ -587,11 +586,9 @@ DIFFERENCES = [  # what was given, what is given then, and the difference that i
     ({}, {"training_metrics": ["mae"]}, r"training_metrics=\[\], but .* training_metrics=\['mae'\]"),
     ({}, {"data": (X[:-1], Y[:-1])}, r"train_data\.examples=23, but this one has train_data\.examples=22"),
     ({}, {"data": (X + 1e-3, Y)}, "other train_data"),
-    ({}, {"data": (X, Y[::-1])}, "other train_data"),
     ({}, {"data": Squares(), "cache": False}, "other train_data"),
     ({}, {"sample_weight": WEIGHTS}, "other sample_weight"),
     ({"sample_weight": WEIGHTS}, {"sample_weight": WEIGHTS[::-1].copy()}, "other sample_weight"),
-    ({"sample_weight": WEIGHTS}, {"sample_weight": None}, "other sample_weight"),
     (CLASSES, {"class_weight": {1: 1.0, 0: 3.0}}, r"class_weight=\[1\.0, 3\.0\], .* class_weight=\[3\.0, 1\.0\]"),
     (CLASSES, {"class_weight": "balanced"}, r"class_weight=\[1\.0, 3\.0\], but this one has class_weight='balanced'"),
     (
@@ -605,7 +602,6 @@ DIFFERENCES = [  # what was given, what is given then, and the difference that i
         for before, after, named in (
             (EarlyStopping(1, monitor="cost"), EarlyStopping(50, monitor="cost"), r"\[0\]\.patience=1, but"),
             (ReduceLROnPlateau(monitor="cost"), ReduceLROnPlateau(0.5, monitor="cost"), r"\[0\]\.factor=0\.1, but"),
-            (ModelCheckpoint("best", every=7), ModelCheckpoint("best", every=8), r"\[0\]\.every=7, but"),
             (Patient(9, 1), Patient(8, 1), r"\[0\]\.patience=9, but"),
         )
     ),
@@ -613,13 +609,9 @@ DIFFERENCES = [  # what was given, what is given then, and the difference that i
         ({}, {"network": options}, named)
         for options, named in (
             ({"sizes": (3, 5, 2)}, r"with sizes=\[3, 4, 2\], but this one has sizes=\[3, 5, 2\]"),
-            ({"activation": "tanh"}, r"with activation=\['sigmoid'\], but this one has activation=\['tanh'\]"),
             ({"dtype": "float64"}, r"with dtype='float32', but"),
             ({"dropout": 0.5}, r"with dropout=\[0\.0, 0\.0\], but"),
-            ({"standardize": True}, r"with standardize=False, but"),
-            ({"task": "regression"}, r"with output_activation='sigmoid', but"),
             ({"seed": 4}, r"run holds a training with seed=3, but this one has seed=4; give the same, or another"),
-            ({"seed": [3, 1]}, r"with seed=3, but this one has seed=\[3, 1\]"),
             ({"seed": None, "init": "zeros"}, r"with init='scaled_normal', but this one has init='zeros'"),
         )
     ),
