@@ -81,7 +81,7 @@ def differentiate(
 ) -> tuple[Layers, Array]:
     """Compute the gradient of the mean cost of a minibatch, and the cost of each example, times its weight."""
     zs, activations = forward(layers, sigmas, minibatch.x, xp)
-    grads = backward(layers, sigmas, output, zs, activations, minibatch.y, xp, minibatch.weight)
+    grads = backward(layers, sigmas, output, zs, activations, minibatch.y, xp, minibatch.weight, minibatch.total)
     cost = output.value(zs[-1], activations[-1], minibatch.y, xp)
     if minibatch.slopes is not None:
         grads, cost = add_slopes(grads, cost, layers, sigmas, zs, activations, minibatch, xp)

@@ -133,7 +133,7 @@ class Together(Alone):
 
     def run(self, job: Job) -> AbstractContextManager[Runner]:
         """Return the context of what takes the steps."""
-        return run_together(job.data.train.reader, job.plan.optimizer, job.plan.alpha, self.ranks)
+        return run_together(job.data.train.reader, job.plan.optimizer, self.ranks)
 
     @contextmanager
     def running(self, file: CheckpointFile | None) -> Generator[None, None, None]:

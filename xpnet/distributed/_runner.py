@@ -1,31 +1,35 @@
-"""Running the steps of a chunk of minibatches that several processes share."""
+"""Running the steps of a chunk of minibatches that several processes share, each of which has a part of every one.
 
-from collections.abc import Generator, Mapping
+A process may cut its part again. Each part has its own gradient, that of its share of the mean cost. Their sum is the
+gradient of the whole minibatch.
+"""
+
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
 
 from xpnet.backends.base import Eager, cast
-from xpnet.core.arrays import leaves
-from xpnet.core.minibatch import Batch
+from xpnet.core.activations import Activation
+from xpnet.core.arrays import Array, Layers, Namespace, leaves
+from xpnet.core.costs import Output
+from xpnet.core.dropout import drop
+from xpnet.core.minibatch import Batch, Encoding, Examples, Minibatch, make_minibatch
 from xpnet.core.optimizers import Optimizer
-from xpnet.core.step import State
+from xpnet.core.step import State, Update, differentiate
 from xpnet.data.reader import Reader
 from xpnet.data.source import Chunk
 from xpnet.distributed._ranks import Ranks
-from xpnet.distributed._shared_step import make_parts, make_shared_step
 from xpnet.training import ChunkResult, ChunkResults
 from xpnet.value import Value
 
 
 @contextmanager
-def run_together(
-    reader: Reader, optimizer: Optimizer, alpha: float, ranks: Ranks
-) -> Generator["SharedRunner", None, None]:
+def run_together(reader: Reader, optimizer: Optimizer, ranks: Ranks) -> Generator["SharedRunner", None, None]:
     """Return the context of a runner on several processes; see `SharedRunner`. A signal is obeyed at its end, too."""
     try:
-        yield SharedRunner(reader, optimizer, alpha, ranks)
+        yield SharedRunner(reader, optimizer, ranks)
     except BaseException:
         ranks.leave_steps()
         raise
@@ -41,23 +45,20 @@ class SharedRunner:
         Knows the model, the backend and the dtype.
     optimizer
         The optimizer.
-    alpha
-        Adds α/2m ‖w‖² to the cost of a minibatch; m is the sum of its examples' weights.
     ranks
         The processes that share the steps.
     """
 
     division = ()  # a lone network has no group
 
-    def __init__(self, reader: Reader, optimizer: Optimizer, alpha: float, ranks: Ranks) -> None:
+    def __init__(self, reader: Reader, optimizer: Optimizer, ranks: Ranks) -> None:
         assert isinstance(reader.backend, Eager)
-        self.backend, self.dtype, self.alpha, self.ranks = reader.backend, reader.dtype, alpha, ranks
+        self.backend, self.dtype, self.ranks = reader.backend, reader.dtype, ranks
         self.run_fields = {"processes": ranks.size}
         self.scope, self.encoding = reader.scope, reader.encoding()
         add_up = partial(ranks.add_up, self.backend.by_columns)
-        step = make_shared_step(reader.model.sigmas, reader.model.output, optimizer.update, add_up)
-        make_minibatch = partial(make_parts, self.backend.depends_on_alignment)
-        self.loop = ranks.attach(self.backend).loop(step, make_minibatch)
+        step = partial(take_shared_step, reader.model.sigmas, reader.model.output, optimizer.update, add_up)
+        self.loop = ranks.attach(self.backend).loop(step, partial(make_parts, self.backend.depends_on_alignment))
 
     def run(self, values: Mapping[int, Value], chunks: Mapping[int, Chunk]) -> ChunkResults:
         """Obey a signal of the chunk before, on all ranks, and take the steps of a chunk. Synchronizes."""
@@ -85,7 +86,6 @@ class SharedRunner:
         batches = Batch(
             index=np.ascontiguousarray(chunk.index[used].reshape(weight.shape)),
             lr=cast(chunk.lr[used], self.dtype),
-            decay=cast(self.alpha / totals, self.dtype) if self.alpha else None,
             weight=np.ascontiguousarray(cast(weight, self.dtype)),
             total=cast(totals, self.dtype),
             rows=None if state.dropout is None else np.ascontiguousarray(np.broadcast_to(places, weight.shape)),
@@ -93,3 +93,77 @@ class SharedRunner:
         cost = tuple(self.backend.asarray(np.zeros(rows), self.dtype) for _ in range(parts))
         data = chunk.examples, self.encoding._replace(scaling=chunk.scaling)
         return self.loop(state._replace(cost=cost), batches, data)
+
+
+def take_shared_step(
+    sigmas: Sequence[Activation],
+    output: Output,
+    update: Update,
+    add_up: Callable[[Layers, Namespace], Layers],
+    state: State,
+    parts: Sequence[Minibatch],
+    xp: Namespace,
+) -> State:
+    """Take one step on the parts of a minibatch that this process has; `add_up` adds the gradients of all processes.
+
+    It may overwrite the arrays of `state`, whose cost has an array (m,) for each part.
+    """
+    grads, costs = add_parts(sigmas, output, state, parts, xp)
+    grads, totals = add_up(grads, xp), list[Array]()
+    for total, cost in zip(state.cost, costs):
+        total += cost
+        totals.append(total)
+    layers, optimizer = update(state.layers, grads, state.optimizer, parts[0].lr, xp)
+    dropout = state.dropout and state.dropout._replace(step=state.dropout.step + 1)
+    return State(layers, optimizer, tuple(totals), dropout)
+
+
+def add_parts(
+    sigmas: Sequence[Activation], output: Output, state: State, parts: Sequence[Minibatch], xp: Namespace
+) -> tuple[Layers, list[Array]]:
+    """Compute the sum of the gradients of parts of a minibatch, and the costs of each part.
+
+    The sums form a binary tree: each half of the parts is added up by itself.
+    """
+    if len(parts) == 1:
+        (part,) = parts
+        x, masked_sigmas, _ = drop(state.dropout, sigmas, part.x, state.layers, xp, part.rows)
+        output = output.with_inputs(part.x)  # without masks
+        grads, cost = differentiate(masked_sigmas, output, state.layers, part._replace(x=x), xp)
+        return grads, [cost]
+    half = len(parts) // 2
+    grads, costs = add_parts(sigmas, output, state, parts[:half], xp)
+    others, other_costs = add_parts(sigmas, output, state, parts[half:], xp)
+    sums: list[tuple[Array, Array]] = []
+    for (gw, gb), (other_w, other_b) in zip(grads, others):
+        gw += other_w
+        gb += other_b
+        sums.append((gw, gb))
+    return tuple(sums), costs + other_costs
+
+
+def make_parts(copies: bool, rows: Examples, encoding: Encoding, batch: Batch, xp: Namespace) -> tuple[Minibatch, ...]:
+    """Decode the examples of one step, or of a stack of steps, and cut them into parts along the axis before the rows.
+
+    Parameters
+    ----------
+    copies
+        Whether the inputs of each part are copied to memory of their own, as a product may depend on its alignment.
+    rows, encoding, batch
+        As in `make_minibatch`; indices and weights are of shape (..., parts, m).
+    xp
+        Namespace of the arrays.
+    """
+    whole = make_minibatch(rows, encoding, batch, xp)
+
+    def cut(i: int) -> Minibatch:
+        x = whole.x[..., i, :, :]
+        return whole._replace(
+            x=xp.asarray(x, copy=True) if copies else x,
+            y=whole.y[..., i, :, :],
+            weight=whole.weight[..., i, :],  # type: ignore[index]
+            rows=None if whole.rows is None else whole.rows[..., i, :],
+            slopes=None if whole.slopes is None else whole.slopes[..., i, :, :, :],
+        )
+
+    return tuple(cut(i) for i in range(batch.index.shape[-2]))
