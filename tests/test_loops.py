@@ -17,7 +17,7 @@ from trainings import TRAININGS
 
 from xpnet import Adam, Network
 from xpnet.backends._numpy import NumPyBackend
-from xpnet.inference import _predict
+from xpnet.value import _single_rows
 
 loops = pytest.importorskip("xpnet.backends.replay.loops", reason="the loop in C was not built")
 native = pytest.importorskip("xpnet.backends.replay._native")
@@ -301,7 +301,7 @@ def test_a_translation_with_other_results_is_not_used(monkeypatch):
 
 @pytest.fixture
 def few_rows_pay(monkeypatch):
-    monkeypatch.setattr(_predict, "PAYS_FROM", 1)
+    monkeypatch.setattr(_single_rows, "PAYS_FROM", 1)
 
 
 @pytest.mark.parametrize("training", TRAININGS, ids=str)
@@ -320,7 +320,7 @@ def test_single_rows_run_in_c_with_the_same_bits(training, few_rows_pay, monkeyp
                 assert net.forward(x if row.dtype.kind == "f" else row).tobytes() == bits
             assert net.forward(np.repeat(row, 2)[::2]).tobytes() == bits
         with monkeypatch.context() as patch:
-            patch.setattr(_predict, "forward", None)  # it is not called again
+            patch.setattr(_single_rows, "forward", None)  # it is not called again
             assert net.forward(rows[0]).tobytes() == expected[0]
 
 

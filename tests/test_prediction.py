@@ -17,8 +17,8 @@ from sklearn.metrics import r2_score
 from xpnet import Ensemble, Network
 from xpnet.core import arrays
 from xpnet.core.activations import relu
-from xpnet.inference import _predict
 from xpnet.inference import _predict as predict
+from xpnet.value import _single_rows
 
 N, SIZES = 11, (4, 5, 3)
 X = np.random.default_rng(0).standard_normal((N, 4))
@@ -54,9 +54,9 @@ def blocks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many rows go through the network together."""
     found, compute = [], predict._compute_block
 
-    def spy(value: Any, single_rows: Any, x: Any) -> Any:
+    def spy(value: Any, x: Any) -> Any:
         found.append(x.shape[0])
-        return compute(value, single_rows, x)
+        return compute(value, x)
 
     monkeypatch.setattr(predict, "_compute_block", spy)
     return found
@@ -131,7 +131,7 @@ def test_a_wrong_number_in_any_block_is_refused(place, dtype, together, wrong, r
 
 @pytest.mark.not_on("jax")  # which compiles a program for each shape
 def test_single_rows_follow_the_weights(place, monkeypatch):
-    monkeypatch.setattr(_predict, "PAYS_FROM", 1)
+    monkeypatch.setattr(_single_rows, "PAYS_FROM", 1)
 
     def check(net: Network) -> None:
         pair = net.forward(X[:2])
@@ -168,7 +168,7 @@ def test_ones_own_activation_is_called_each_time(place, monkeypatch, wraps):
         def pullback(self, g, z, a, xp):
             return self.factor * g
 
-    monkeypatch.setattr(_predict, "PAYS_FROM", 1)
+    monkeypatch.setattr(_single_rows, "PAYS_FROM", 1)
     own = Scaled()
     net = Network([4, 3], output_activation=own, seed=0, **place._asdict())
     first, all_rows = (

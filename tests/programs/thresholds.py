@@ -17,7 +17,7 @@ THRESHOLDS = {
     "data._outside.ROWS_TO_CHECK": [1],
     "data._outside.LARGE_SHARE": [0.0],
     "data._scaling.PARTS_PER_BLOCK": [1, 3],
-    "inference._predict.PAYS_FROM": [0, 2],
+    "value._single_rows.PAYS_FROM": [0, 2],
     "training._all_examples.ROWS_ON_HOST": [1, 5],
     "training._groups.REGROUP_AT": [0.4, 0.999],
     "training._groups.FEWEST_STEPS": [1],

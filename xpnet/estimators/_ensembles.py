@@ -20,7 +20,6 @@ from xpnet.estimators._parameters import Parameters
 from xpnet.estimators._regressor import BaseRegressor, MLPRegressor
 from xpnet.estimators.base import BaseLearner, BasePerceptron
 from xpnet.estimators.inputs import make_random_state
-from xpnet.inference import SingleRows
 from xpnet.network.ensemble import Ensemble, join_networks, mean_and_std
 from xpnet.training import copies_for_each
 from xpnet.value import Value
@@ -55,10 +54,6 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
     @property
     def _values(self) -> Sequence[Value]:
         return self.ensemble_.values
-
-    @property
-    def _single_rows(self) -> Sequence[SingleRows]:
-        return self.ensemble_.single_rows
 
     @property
     def ensemble_(self) -> Ensemble:

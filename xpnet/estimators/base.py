@@ -21,7 +21,7 @@ from xpnet.estimators._parameters import Parameters, is_called, list_fields, rep
 from xpnet.estimators._pickles import decode_state, encode_state
 from xpnet.estimators.inputs import check_kind, dense_blocks, move_to, name_arguments, require_place, validate_inputs
 from xpnet.estimators.targets import Labels, is_numeric
-from xpnet.inference import SingleRows, predict_calibrated
+from xpnet.inference import predict_calibrated
 from xpnet.network.network import Network
 from xpnet.value import Value
 
@@ -103,11 +103,6 @@ class BaseLearner(FitMixin, BaseModel):
         """The fitted networks, each with the calibration that corrects the estimator's probabilities, if any."""
         raise NotImplementedError
 
-    @property
-    def _single_rows(self) -> Sequence[SingleRows]:
-        """Functions that compute the outputs of the same networks for one row at a time."""
-        raise NotImplementedError
-
     # Parameters
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
@@ -150,13 +145,7 @@ class BaseLearner(FitMixin, BaseModel):
         X = validate_inputs(self, home, X)
         with first.scope():
             blocks = dense_blocks(X) if sparse.issparse(X) else [X if stays_outside(X) else move_to(X, backend)]
-            if compute is None:
-                networks = [
-                    partial(predict_calibrated, value, single_rows=rows)
-                    for value, rows in zip(values, self._single_rows)
-                ]
-            else:
-                networks = [partial(compute, value) for value in values]
+            networks = [partial(compute or predict_calibrated, value) for value in values]
             outputs = list(zip(*([network(block) for network in networks] for block in blocks)))
         dtype = max(value.output_dtype for value in values)  # some members may need float64, and others not
         with backend.scope(dtype):
@@ -184,10 +173,6 @@ class BasePerceptron(BaseLearner):
     @property
     def _values(self) -> Sequence[Value]:
         return [self.network_.value]
-
-    @property
-    def _single_rows(self) -> Sequence[SingleRows]:
-        return [self.network_.single_rows]
 
     def _make_members(self, continues: bool) -> tuple[list["BasePerceptron"], list[dict[str, Any]]]:
         return [self], [vars(self) if continues else {}]

@@ -342,6 +342,7 @@ def restore(record: Record, present: Value) -> Moment:
         model=model,
         place=present.place,
         stored=present.stored,
+        single_rows=present.single_rows,
         optimizer=SGD() if plain["optimizer"] is None else _decode_optimizer(plain["optimizer"]),
         generator=plain["generator"],
         seeds=Seeds(**check_dict("seeds", plain["seeds"])),

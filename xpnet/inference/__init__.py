@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     )
     from xpnet.inference._novelty import LEAST_ROWS, fit_novelty, predict_novelty
     from xpnet.inference._predict import (
-        SingleRows,
         dropout_masks,
         predict,
         predict_calibrated,
@@ -49,7 +48,6 @@ __all__ = [
     "LEAST_ROWS",
     "Bars",
     "Coverage",
-    "SingleRows",
     "Summary",
     "activations",
     "bars_of_ensemble",
@@ -119,7 +117,6 @@ __getattr__ = import_lazily(
         ),
         "_novelty": ("LEAST_ROWS", "fit_novelty", "predict_novelty"),
         "_predict": (
-            "SingleRows",
             "dropout_masks",
             "predict",
             "predict_calibrated",

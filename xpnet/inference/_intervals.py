@@ -33,7 +33,7 @@ from xpnet.data.reader import Reader
 from xpnet.data.source import Source
 from xpnet.errors import ArgumentError
 from xpnet.inference._derivatives import value_and_jacobian
-from xpnet.inference._predict import SingleRows, predict, predict_with_variances
+from xpnet.inference._predict import predict, predict_with_variances
 from xpnet.inference._summary import table
 from xpnet.value import Value, make_table
 
@@ -92,7 +92,6 @@ class Bars(NamedTuple):
     values: Sequence[Value]  # of the network, or of all members
     reader: Reader
     is_ensemble: bool
-    single_rows: Sequence[SingleRows]  # of the same networks
 
     @property
     def calibration(self) -> Calibration | None:
@@ -134,7 +133,7 @@ class Bars(NamedTuple):
         if self.has_laplace:
             return [predict_with_variances(value, x) for value in self.values]
         transform = partial(make_bars, self.value.model.cost)
-        return [predict(value, x, transform, rows) for value, rows in zip(self.values, self.single_rows)]
+        return [predict(value, x, transform) for value in self.values]
 
     def combine(self, members: Sequence[Array], xp: Namespace) -> Array:
         """Combine the bars of the members, and measure them in the widths of the calibration, if it has any."""
@@ -241,16 +240,14 @@ def combine_bars(members: Sequence[Array], xp: Namespace, levels: Sequence[float
     return xp.stack([mean[..., 0], xp.sqrt(variance)], axis=-1)
 
 
-def bars_of_network(value: Value, single_rows: SingleRows) -> Bars:
+def bars_of_network(value: Value) -> Bars:
     """Return the error bars of a network."""
-    return Bars([value], value.reader, False, [single_rows])
+    return Bars([value], value.reader, False)
 
 
-def bars_of_ensemble(
-    values: Sequence[Value], feature_names: tuple[str, ...] | None, single_rows: Sequence[SingleRows]
-) -> Bars:
+def bars_of_ensemble(values: Sequence[Value], feature_names: tuple[str, ...] | None) -> Bars:
     """Return the error bars of an ensemble, whose members have its calibration in place of their own."""
-    return Bars(values, values[0].reader._replace(feature_names=feature_names), True, single_rows)
+    return Bars(values, values[0].reader._replace(feature_names=feature_names), True)
 
 
 def predict_targets(bars: Bars, source: Source) -> Examined:

@@ -9,48 +9,35 @@ from typing import Any
 import numpy as np
 
 from xpnet._checks import count
-from xpnet._identity import is_fixed
-from xpnet.core.arrays import Array, Function, Layers, Namespace, positions, rows_per_block
+from xpnet.core.arrays import Array, Namespace, positions, rows_per_block
 from xpnet.core.backprop import forward
 from xpnet.core.dropout import Dropout, drop, make_masks
 from xpnet.core.laplace import outputs_with_variances
 from xpnet.core.minibatch import apply_scale
-from xpnet.core.model import Model
 from xpnet.data import read_in_blocks
 from xpnet.data.conversion import stays_outside
 from xpnet.data.reader import Reader
 from xpnet.errors import ArgumentError
-from xpnet.value import Value
+from xpnet.value import Value, compute_activations
 
-PAYS_FROM = 200  # single rows with the same weights: recording takes about as long as it saves in 50 of them
-MAX_WIDTH = 1024  # units: the products of wider layers take most of the time, and their old weights should not be kept
 Transform = Callable[[Array, Namespace], Array]
 
 
-def predict_outputs(value: Value, x: Any, single_rows: SingleRows) -> Array:
-    """Compute the outputs of a network; where the library differentiates, as a part of its graph.
-
-    Parameters
-    ----------
-    value, x, single_rows
-        As in `predict`.
-    """
+def predict_outputs(value: Value, x: Any) -> Array:
+    """Compute the outputs of a network, as `predict` does; where the library differentiates, as a part of its graph."""
     if not value.backend.records(x):
-        return predict(value, x, single_rows=single_rows)
+        return predict(value, x)
     from xpnet.inference._derivatives import vjp
 
     return value.backend.join(partial(predict, value), partial(vjp, value), x)
 
 
-def predict_calibrated(
-    value: Value, x: Any, transform: Transform | None = None, single_rows: SingleRows | None = None
-) -> Array:
+def predict_calibrated(value: Value, x: Any, transform: Transform | None = None) -> Array:
     """Compute outputs as `predict` does, and those of a calibrated classification at its temperature."""
-    calibrated = value.calibrated
-    return predict(calibrated, x, transform, single_rows if calibrated is value else None)
+    return predict(value.calibrated, x, transform)
 
 
-def predict(value: Value, x: Any, transform: Transform | None = None, single_rows: SingleRows | None = None) -> Array:
+def predict(value: Value, x: Any, transform: Transform | None = None) -> Array:
     """Compute the outputs for one example, for rows, or for batches of them, and transform each block of outputs.
 
     Parameters
@@ -61,10 +48,8 @@ def predict(value: Value, x: Any, transform: Transform | None = None, single_row
         One example (n_in,), rows (m, n_in), or an iterable of batches X or (X, y), such as a DataLoader.
     transform
         Pure function (outputs, xp) applied to each block of outputs (m, n_out), such as one that returns their classes.
-    single_rows
-        What computes the outputs for one row, and records how; those of the network, whose weights the value has.
     """
-    return compute_for_rows(value, x, partial(_transform_outputs, value, transform, single_rows))
+    return compute_for_rows(value, x, partial(_transform_outputs, value, transform))
 
 
 def compute_for_rows(value: Value, x: Any, function: Callable[[Array], Array]) -> Array:
@@ -161,19 +146,19 @@ def _require_dropout(value: Value, what: str) -> Dropout:
     return dropout
 
 
-def _transform_outputs(value: Value, transform: Transform | None, single_rows: SingleRows | None, x: Array) -> Array:
-    outputs = _compute_block(value, single_rows, x)
+def _transform_outputs(value: Value, transform: Transform | None, x: Array) -> Array:
+    outputs = _compute_block(value, x)
     if transform is None:
         return outputs
     with value.output_scope():
         return value.backend.call(transform, outputs)
 
 
-def _compute_block(value: Value, single_rows: SingleRows | None, x: Array) -> Array:
+def _compute_block(value: Value, x: Array) -> Array:
     """Compute the outputs for a block of inputs, and free everything else in the forward pass."""
-    if single_rows is not None and x.shape[0] == 1:
-        return value.scale_back(single_rows(value, x))
-    return value.scale_back(value.backend.call(partial(_compute_activations, value.model), value.layers, x))
+    if x.shape[0] == 1:
+        return value.scale_back(value.single_rows(value.model, value.layers, x, value.backend))
+    return value.scale_back(value.backend.call(partial(compute_activations, value.model), value.layers, x))
 
 
 def predict_with_variances(value: Value, x: Any) -> Array:
@@ -193,40 +178,3 @@ def predict_with_variances(value: Value, x: Any) -> Array:
             return xp.stack([mean, std if factor is None else std * factor], axis=-1)
 
     return compute_for_rows(value, x, compute)
-
-
-class SingleRows:
-    """Computes outputs for single rows of a network, as soon as this pays by a function that the backend has recorded.
-
-    Copies and pickles are empty.
-    """
-
-    def __init__(self) -> None:
-        self._last: tuple[Layers | None, int, Function | None] = None, 0, None  # changes as one: threads may share it
-
-    def __reduce__(self) -> Any:
-        """Copy and pickle nothing."""
-        return SingleRows, ()
-
-    def __call__(self, value: Value, x: Array) -> Array:
-        """Compute the outputs of a network for one row, (1, n_in)."""
-        backend, layers = value.backend, value.layers
-        last_layers, calls, repeat = self._last
-        if last_layers is not layers:
-            calls, repeat = 0, None
-        outputs = None if repeat is None else repeat(x)
-        if outputs is not None:
-            return outputs
-        function = partial(_compute_activations, value.model)
-        outputs = backend.call(function, layers, x)
-        if repeat is None and max(value.model.sizes) <= MAX_WIDTH:
-            if calls == PAYS_FROM and is_fixed(value.model.sigmas):
-                repeat = backend.repeat_function(function, layers, x)
-            self._last = layers, calls + 1, repeat
-        return outputs
-
-
-def _compute_activations(model: Model, layers: Layers, x: Array, xp: Namespace) -> Array:
-    """Compute the activations of the output layer for rows, (m, n_in), and free everything else."""
-    _, activations = forward(layers, model.sigmas, x, xp)
-    return activations[-1]

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from xpnet.core.initializers import Initializer
     from xpnet.core.optimizers import Optimizer
     from xpnet.core.schedules import Schedule
-    from xpnet.inference import Bars, Coverage, SingleRows
+    from xpnet.inference import Bars, Coverage
     from xpnet.inference.metrics import Metric
     from xpnet.training.callback import Callback
     from xpnet.value import Value
@@ -246,11 +246,6 @@ class Ensemble:
         return [network.value._replace(calibration=calibration) for network in self]
 
     @property
-    def single_rows(self) -> list[SingleRows]:
-        """Functions that compute the outputs of the members for one row at a time; see `Network.single_rows`."""
-        return [network.single_rows for network in self]
-
-    @property
     def histories(self) -> list[History]:
         """The histories of the members' last training."""
         return [network.history for network in self]
@@ -407,7 +402,7 @@ class Ensemble:
         return self.backend.join(lambda x: self._stack([predict(value, x) for value in values]), pull_back, x)
 
     def _compute_outputs(self, x: Any) -> Array:
-        return self._stack([predict(network.value, x, single_rows=network.single_rows) for network in self])
+        return self._stack([predict(network.value, x) for network in self])
 
     def predict(self, x: Any, return_std: bool = False) -> Any:
         """Predict values by the mean over the members, or classes by `predict_proba`, shaped as by `Network.predict`.
@@ -449,9 +444,7 @@ class Ensemble:
         A regression has none.
         """
         training.require_classes(self[0].value, "predict_proba")
-        stack = self._stack(
-            [predict_calibrated(value, x, single_rows=rows) for value, rows in zip(self.values, self.single_rows)]
-        )
+        stack = self._stack([predict_calibrated(value, x) for value in self.values])
         with self.backend.scope(self[0].dtype):
             mean, std = mean_and_std(stack, self.backend.xp)
             if self.temperature is not None:
@@ -535,7 +528,7 @@ class Ensemble:
 
     @property
     def _bars(self) -> Bars:
-        return inference.bars_of_ensemble(self.values, self.feature_names, self.single_rows)
+        return inference.bars_of_ensemble(self.values, self.feature_names)
 
     def fit_laplace(self, train_data: Any) -> None:
         """Learn how uncertain the weights of each member are, as `Network.fit_laplace` does. Synchronizes.

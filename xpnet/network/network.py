@@ -17,7 +17,7 @@ from xpnet.core.step import State
 from xpnet.data import check_split
 from xpnet.data.open import open_data, open_source, split_data
 from xpnet.data.sampling import make_generator
-from xpnet.inference import SingleRows, predict_calibrated, predict_outputs
+from xpnet.inference import predict_calibrated, predict_outputs
 from xpnet.inference.metrics import predict_from_outputs
 from xpnet.network import _by_hand
 from xpnet.training import KeptLoops
@@ -155,7 +155,7 @@ class Network:
         initializer, entropy = structure.parse_initializer(init), structure.parse_seed(seed)
         place = find_place(backend, device, dtype)
         self._drawn_seed = structure.find_seed(entropy) if seed is None else None
-        self._single_rows, self._loops = SingleRows(), KeptLoops()  # recorded and compiled; copies have none
+        self._loops = KeptLoops()  # recorded and compiled; copies have none
         with place.scope():
             structure.check_functions(model, partial(place.backend.asarray, dtype=dtype), place.backend.xp)
         self._value = init_value(model, initializer, entropy, place)
@@ -306,11 +306,6 @@ class Network:
     def _change(self, **changes: Any) -> None:
         """Replace parts of the value, all at once: interrupts and other threads see one value or the other."""
         self._value = self._value._replace(**changes)
-
-    @property
-    def single_rows(self) -> SingleRows:
-        """The recorded function that computes the outputs for one row at a time; copies begin without one."""
-        return self._single_rows
 
     @property
     def state(self) -> State:
@@ -674,7 +669,7 @@ class Network:
         >>> Network([3, 2], seed=0).forward([[1, 2, 3], [4, 5, 6]]).shape
         (2, 2)
         """
-        return predict_outputs(self._value, x, self._single_rows)
+        return predict_outputs(self._value, x)
 
     def predict(self, x: Any, return_std: bool = False) -> Any:
         """Predict classes, or values for a regression; with `return_std`, a pair of them and of their `predict_std`.
@@ -695,9 +690,7 @@ class Network:
         if yes_or_no("return_std", return_std):
             return inference.predict_mean_and_std(self._bars, x)
         if not self._value.model.cost.levels or self.calibration is None:
-            return predict_calibrated(
-                self._value, x, partial(predict_from_outputs, self._value.model), self._single_rows
-            )
+            return predict_calibrated(self._value, x, partial(predict_from_outputs, self._value.model))
         return inference.predict_quantiles(self._bars, x)
 
     def predict_proba(self, x: Any) -> Array:
@@ -706,7 +699,7 @@ class Network:
         They are the outputs; after `calibrate`, those at its `temperature`. A regression has none.
         """
         training.require_classes(self._value, "predict_proba")
-        return predict_calibrated(self._value, x, single_rows=self._single_rows)
+        return predict_calibrated(self._value, x)
 
     def predict_std(self, x: Any) -> Array:
         """Predict the standard deviation of each target around the prediction, in the shape of `predict`.
@@ -781,7 +774,7 @@ class Network:
 
     @property
     def _bars(self) -> Bars:
-        return inference.bars_of_network(self._value, self._single_rows)
+        return inference.bars_of_network(self._value)
 
     def fit_laplace(self, train_data: Any) -> None:
         """Learn how uncertain the weights are, for error bars that grow away from the training examples. Synchronizes.
@@ -992,9 +985,7 @@ class Network:
         structure.parse_scale(self.scale, self.standardize, dtype)
         new = object.__new__(type(self))
         place = find_place(backend, device, dtype)
-        vars(new).update(
-            vars(self), _value=copy_value(self._value, place), _single_rows=SingleRows(), _loops=KeptLoops()
-        )
+        vars(new).update(vars(self), _value=copy_value(self._value, place), _loops=KeptLoops())
         return new
 
     def fingerprint(self) -> str:

@@ -51,8 +51,8 @@ def open_classifier(net: Any, data: Any, labels: Any) -> tuple[Network | Ensembl
 def find_bars(model: Network | Ensemble) -> Bars:
     """Return the error bars of a network or an ensemble."""
     if isinstance(model, Ensemble):
-        return bars_of_ensemble(model.values, model.feature_names, model.single_rows)
-    return bars_of_network(model.value, model.single_rows)
+        return bars_of_ensemble(model.values, model.feature_names)
+    return bars_of_network(model.value)
 
 
 def first_network(model: Network | Ensemble) -> Network:

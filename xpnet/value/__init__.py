@@ -28,6 +28,7 @@ from xpnet.value._places import (
     init_optimizer,
     init_value,
 )
+from xpnet.value._single_rows import compute_activations
 from xpnet.value._value import FITTED_TO_WEIGHTS, NO_CALL, Moment, Objective, Value
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "check_parts",
     "check_state",
     "check_value",
+    "compute_activations",
     "copy_to_device",
     "copy_to_host",
     "copy_value",

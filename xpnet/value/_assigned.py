@@ -244,7 +244,7 @@ PARTS: dict[str, tuple[type | UnionType, Check | None]] = {  # `_check_arrays` c
     "scaling": (PlacedScaling | None, lambda scaling, model: place_scaling(scaling.exact, model, scaling.place)),
     "feature_names": (tuple | None, lambda names, model: parse_feature_names(names, model.n_in)),  # type: ignore[reportMissingTypeArgument]
     "calibration": (Calibration | None, check_calibration),
-    "shared": (tuple | None, lambda shared, model: check_calibration(shared[1], model)),
+    "shared": (tuple | None, lambda shared, model: check_calibration(shared[1], model)),  # type: ignore[reportMissingTypeArgument]
     "laplace": (Laplace | None, _check_laplace),
     "novelty": (Novelty | None, _check_novelty),
     "objective": (Objective, _check_objective),

@@ -14,6 +14,7 @@ from xpnet.core.optimizers import SGD, Optimizer, OptimizerState
 from xpnet.core.step import State
 from xpnet.data import place_scaling
 from xpnet.value._history import History, Provenance, name_of
+from xpnet.value._single_rows import SingleRows
 from xpnet.value._value import Value
 from xpnet.value.structure import draw_layer, find_seed, round_number
 
@@ -61,7 +62,9 @@ def init_value(model: Model, initializer: Initializer | None, entropy: np.random
     names = names[:1] if len(set(names)) == 1 else names
     optimizer, provenance = SGD(), Provenance(find_seed(entropy), ", ".join(names))
     state = init_state(layers, optimizer, seeds, model, place)
-    return Value(model, place, state, optimizer, rng.bit_generator.state, seeds, provenance, History(), {})
+    return Value(
+        model, place, state, optimizer, rng.bit_generator.state, seeds, provenance, History(), {}, SingleRows()
+    )
 
 
 def init_state(layers: Layers, optimizer: Optimizer, seeds: Seeds, model: Model, place: Place) -> State:

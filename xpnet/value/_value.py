@@ -24,6 +24,7 @@ from xpnet.data import PlacedScaling
 from xpnet.data.reader import Reader
 from xpnet.data.sampling import Order
 from xpnet.value._history import History, Provenance
+from xpnet.value._single_rows import SingleRows
 
 NO_SETTINGS = nullcontext()
 FITTED_TO_WEIGHTS: dict[str, Any] = {"calibration": None, "shared": None, "laplace": None}  # once weights change
@@ -72,6 +73,8 @@ class Value(NamedTuple):
         The history of the last training.
     notes
         Plain values of the user's.
+    single_rows
+        Computes outputs for one row at a time; it may have recorded how.
     scaling
         The scaling by which inputs and targets are standardized, if any.
     feature_names
@@ -97,6 +100,7 @@ class Value(NamedTuple):
     provenance: Provenance
     history: History
     notes: dict[str, Any]
+    single_rows: SingleRows
     scaling: PlacedScaling | None = None
     feature_names: tuple[str, ...] | None = None
     calibration: Calibration | None = None
@@ -211,12 +215,12 @@ class Value(NamedTuple):
             return self
         with self.scope():
             layers = temper(self.layers, calibration.temperature)
-        return self._replace(stored=self.state._replace(layers=layers), calibration=None)
+        return self._replace(stored=self.state._replace(layers=layers), calibration=None, single_rows=SingleRows())
 
     def map_state(self, function: Callable[[Array], Array]) -> Value:
         """Apply a function to every array of the state, and copy history and notes."""
         state, history, notes = map_arrays(function, self.state), *copy.deepcopy((self.history, self.notes))
-        return self._replace(stored=state, history=history, notes=notes)
+        return self._replace(stored=state, history=history, notes=notes, single_rows=SingleRows())
 
     def detached(self) -> Value:
         """Return it with a state of its own: a part of a joined state keeps all of that in memory."""

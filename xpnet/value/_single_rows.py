@@ -1,0 +1,52 @@
+"""Outputs for single rows of a network, one call after the other."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from xpnet._identity import is_fixed
+from xpnet.backends import Backend
+from xpnet.core.arrays import Array, Function, Layers, Namespace
+from xpnet.core.backprop import forward
+from xpnet.core.model import Model
+
+PAYS_FROM = 200  # single rows with the same weights: recording takes about as long as it saves in 50 of them
+MAX_WIDTH = 1024  # units: the products of wider layers take most of the time, and their old weights should not be kept
+
+
+class SingleRows:
+    """Computes outputs for single rows of a network, as soon as this pays by a function that the backend has recorded.
+
+    Copies and pickles are empty.
+    """
+
+    def __init__(self) -> None:
+        # Of the last call; it changes as one, as threads may share it
+        self._last: tuple[Model | None, Layers | None, int, Function | None] = None, None, 0, None
+
+    def __reduce__(self) -> Any:
+        """Copy and pickle nothing."""
+        return SingleRows, ()
+
+    def __call__(self, model: Model, layers: Layers, x: Array, backend: Backend) -> Array:
+        """Compute the outputs of a network for one row, (1, n_in)."""
+        last_model, last_layers, calls, repeat = self._last
+        if last_model is not model or last_layers is not layers:
+            calls, repeat = 0, None
+        outputs = None if repeat is None else repeat(x)
+        if outputs is not None:
+            return outputs
+        function = partial(compute_activations, model)
+        outputs = backend.call(function, layers, x)
+        if repeat is None and max(model.sizes) <= MAX_WIDTH:
+            if calls == PAYS_FROM and is_fixed(model.sigmas):
+                repeat = backend.repeat_function(function, layers, x)
+            self._last = model, layers, calls + 1, repeat
+        return outputs
+
+
+def compute_activations(model: Model, layers: Layers, x: Array, xp: Namespace) -> Array:
+    """Compute the activations of the output layer for rows, (m, n_in), and free everything else."""
+    _, activations = forward(layers, model.sigmas, x, xp)
+    return activations[-1]
