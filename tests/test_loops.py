@@ -103,9 +103,9 @@ def draw_operation(memory: Memory) -> tuple[Any, np.ndarray]:
     if kind == "concatenate":
         x, y = (new((*shape[:-1], n), dtype) for n in (shape[-1], int(rng.integers(4))))
         out = new((*shape[:-1], x.shape[-1] + y.shape[-1]), dtype)
-        return translate.CallAndCopy(np.copyto, np.concatenate, ([x, y],), {"axis": -1}, out), out
+        return partial(translate.call_and_copy, np.copyto, np.concatenate, ([x, y],), {"axis": -1}, out), out
     x, y, out = 2.5 if rng.random() < 0.3 else memory.array(shape, dtype), new(shape, dtype), new(shape, dtype)
-    return translate.CallAndCopy(np.copyto, np.where, (memory.array(shape, "?"), x, y), {}, out), out
+    return partial(translate.call_and_copy, np.copyto, np.where, (memory.array(shape, "?"), x, y), {}, out), out
 
 
 def draw_elementwise(memory: Memory, in_place: bool) -> tuple[Any, np.ndarray]:

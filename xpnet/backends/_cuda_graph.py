@@ -18,7 +18,8 @@ import cupy
 import numpy as np
 
 from xpnet._checks import warn
-from xpnet.backends.replay import NotRecordableError, Program, ReplayLoop, ShapeCase
+from xpnet.backends.base import NotRecordableError
+from xpnet.backends.replay import Program, ReplayLoop, ShapeCase
 from xpnet.core.arrays import Native, leaves, map_arrays, select
 
 CHANGE_TOLERANCE = 1e-4  # relative to the change of an array

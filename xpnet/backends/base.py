@@ -21,16 +21,19 @@ __all__ = [
     "CONVERSION_ERRORS",
     "ON_CPU",
     "ON_GPU",
+    "OPERATORS",
     "UFUNCS",
     "Backend",
     "BindShortcut",
     "Eager",
     "GroupLimits",
     "Loop",
+    "NotRecordableError",
     "PatchedNamespace",
     "Place",
     "Speed",
     "as_array",
+    "call_and_copy",
     "cast",
     "find_operators",
     "host_array",
@@ -411,6 +414,29 @@ class PatchedNamespace:
         return value
 
 
+def call_and_copy(
+    assign: Callable[..., None], function: Callable[..., Any], args: Sequence[Any], options: dict[str, Any], out: Native
+) -> None:
+    """Call a function without `out`, and copy its result into an array.
+
+    Raises
+    ------
+    NotRecordableError
+        If the result has another shape, as it may where that depends on values.
+    """
+    result = function(*args, **options)
+    if tuple(getattr(result, "shape", ())) != tuple(out.shape):
+        raise NotRecordableError("the shape of a function's result depends on values")
+    assign(out, result)
+
+
+class NotRecordableError(Exception):
+    """A step does something that cannot be recorded; a plain loop can run it.
+
+    It is not a TypeError or AttributeError, which much code catches to try something else.
+    """
+
+
 class Eager(Backend):
     """An array library that computes at once and can write results into existing arrays.
 
@@ -463,10 +489,7 @@ class Eager(Backend):
         shortcut = self.shortcuts.get(function)
         if shortcut is None:
             return partial(function, *args, out=out, **options)
-        return shortcut(out, *args, **options) or partial(self._call_and_assign, function, args, options, out)
-
-    def _call_and_assign(self, function: Callable[..., Native], args: Sequence[Any], options: Any, out: Native) -> None:
-        self.assign(out, function(*args, **options))
+        return shortcut(out, *args, **options) or partial(call_and_copy, self.assign, function, args, options, out)
 
     def bind_assign(self, target: Native, x: Native) -> Callable[[], Any]:
         """Return a call without arguments that writes one array into another."""

@@ -12,11 +12,10 @@ recorded. It is refused, and a plain loop runs it instead.
 
 from xpnet.backends.replay._native import NativeLoop, get_step_threads, make_native
 from xpnet.backends.replay._program import Program, ReplayLoop, ShapeCase
-from xpnet.backends.replay._tape import NotRecordableError, RecordedArray, RecordedView, Recorder
+from xpnet.backends.replay._tape import RecordedArray, RecordedView, Recorder
 
 __all__ = [
     "NativeLoop",
-    "NotRecordableError",
     "Program",
     "RecordedArray",
     "RecordedView",

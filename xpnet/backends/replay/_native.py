@@ -11,9 +11,9 @@ import numpy as np
 
 from xpnet._checks import warn
 from xpnet.backends._machine import limit_thread_pools
-from xpnet.backends.base import Eager
+from xpnet.backends.base import Eager, NotRecordableError
 from xpnet.backends.replay._program import Program, ReplayLoop, record
-from xpnet.backends.replay._tape import NotRecordableError, Recorder
+from xpnet.backends.replay._tape import Recorder
 from xpnet.backends.replay._translate import translate
 from xpnet.backends.replay.loops import forget_threads, set_threads
 from xpnet.core.arrays import Function, Native, leaves, map_arrays, select

@@ -7,8 +7,8 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
 
-from xpnet.backends.base import Eager, Loop, precision
-from xpnet.backends.replay._tape import NotRecordableError, RecordedCall, Recorder
+from xpnet.backends.base import Eager, Loop, NotRecordableError, precision
+from xpnet.backends.replay._tape import RecordedCall, Recorder
 from xpnet.core.arrays import Function, Native, leaves, map_arrays, select, take_examples
 
 Operations: TypeAlias = Sequence[Callable[[], Any]]
@@ -85,14 +85,17 @@ class ReplayLoop(Loop):
         return case.program
 
     def _replay(self, case: "ShapeCase", program: "Program", state: Any, batches: Any, data: Any) -> Any:
-        """Run a program on a copy of the state."""
+        """Run a program on a copy of the state, and the steps that are left over in the plain loop."""
         program.begin(state, data[1])
+        done = batches.index.shape[0] // len(program.steps) * len(program.steps)
         try:
-            program.run(batches, data[0])
+            program.run(select(batches, slice(done)), data[0])
         except NotRecordableError as error:
             self._refuse(case, str(error))
-            return self.repeat(map_arrays(self.backend.copy, state), batches, data)
-        return map_arrays(self.backend.copy, program.state)  # the program will write into its own memory again
+            done = 0
+        # A copy, as the program will write into its own memory again
+        state = map_arrays(self.backend.copy, program.state if done else state)
+        return self.repeat(state, select(batches, slice(done, None)), data)
 
     def _record(self, state: Any, batches: Any, data: Any, n_steps: int) -> "Program":
         """Record the first step.
@@ -195,30 +198,17 @@ class Program:
             self.backend.assign(target, x)
 
     def run(self, batches: Any, examples: Any) -> None:
-        """Run a step for each batch."""
-        xp, n, columns = self.backend.xp, len(self.steps), [*zip(leaves(self.inputs.rows), leaves(examples))]
-        steps = batches.index.shape[0]
-        end = steps - steps % n
-        rounds = [xp.reshape(x[:end, ...], (-1, n, *x.shape[1:])) for x in leaves(batches)]
-        rest = [[x[end:, ...] for x in leaves(batches)]] if end < steps else []
-        for arrays in chain(zip(*rounds), rest):
-            index = self._load(arrays)
+        """Run a step for each batch: their number is a multiple of that of the program's steps."""
+        xp, inputs, assign = self.backend.xp, self.inputs, self.backend.assign
+        columns = [*zip(leaves(inputs.rows), leaves(examples))]
+        for arrays in zip(*(xp.reshape(x, (-1, len(self.steps), *x.shape[1:])) for x in leaves(batches))):
+            for target, x in zip(leaves(inputs.batches), arrays):
+                assign(target, x)
+            index = xp.reshape(inputs.batches.index, (-1,))
             for target, x in columns:
                 self.take(x, index, 0, target)
-            whole = len(arrays[0]) == n
-            for operation in self.operations if whole else chain(self.preparation, *self.steps[: steps - end]):
+            for operation in self.operations:
                 operation()
-
-    def _load(self, batches: Sequence[Native]) -> Native:
-        """Copy batches for all steps, or for the first of them, into the program's memory; return all their indices."""
-        assign, inputs = self.backend.assign, self.inputs
-        for target, x in zip(leaves(inputs.batches), batches):
-            if len(x) == len(target):
-                assign(target, x)
-            else:  # the other steps need numbers of examples, too
-                assign(target[: len(x), ...], x)
-                assign(target[len(x) :, ...], x[:1, ...])
-        return self.backend.xp.reshape(inputs.batches.index, (-1,))
 
 
 def record(

@@ -13,25 +13,18 @@ import math
 import operator
 import weakref
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial, partialmethod
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from xpnet.backends.base import Eager
+from xpnet.backends.base import OPERATORS, Eager, NotRecordableError, call_and_copy
 from xpnet.core.arrays import Native, count_bytes, leaves
 
 SMALL_RESULT = 1 << 12  # most elements of a result that is computed only once in a step: it stays in the cache
 NUMBER_TYPES = {int, float, complex, bool}
 FILLED_LIKE = {"zeros_like", "ones_like", "full_like", "empty_like"}  # results do not depend on the argument's values
 MAY_RETURN_ARGUMENT = {"asarray", "astype"}  # without having written into it
-
-
-class NotRecordableError(Exception):
-    """A step does something that cannot be recorded; a plain loop can run it.
-
-    It is not a TypeError or AttributeError, which much code catches to try something else.
-    """
 
 
 class RecordedCall(NamedTuple):
@@ -172,7 +165,9 @@ class Recorder:
         if (name in FILLED_LIKE and len(inputs) == 1) or all(x.memory.constant is not None for x in inputs):
             return RecordedArray(result, Memory(result), self)  # it need not be computed again
         if not takes_out:
-            return self._record(result, CallAndCopy, self.backend.assign, function, plain_args, plain_options)
+            return self._record(
+                result, partial, call_and_copy, self.backend.assign, function, plain_args, plain_options
+            )
         recorded = self._record(result, self.backend.bind, function, plain_args, plain_options)
         if all(math.prod(x.shape) <= SMALL_RESULT for x in (recorded, *inputs)):
             self._repeated[key] = recorded, inputs
@@ -311,29 +306,6 @@ class Recorder:
         self.calls.append(call)
 
 
-class CallAndCopy:
-    """A call of a function without `out`, whose result is copied into an array."""
-
-    __slots__ = ("args", "assign", "function", "options", "out")
-
-    def __init__(
-        self,
-        assign: Callable[..., None],  # of the backend: a method of the recorder would keep the recorder alive
-        function: Callable[..., Any],
-        args: Sequence[Any],
-        options: dict[str, Any],
-        out: Native,
-    ) -> None:
-        self.assign, self.function, self.args, self.options, self.out = assign, function, args, options, out
-
-    def __call__(self) -> None:
-        """Call the function and copy its result."""
-        result = self.function(*self.args, **self.options)
-        if tuple(getattr(result, "shape", ())) != tuple(self.out.shape):
-            raise NotRecordableError("the shape of a function's result depends on values")
-        self.assign(self.out, result)
-
-
 class RecordingNamespace:
     """The namespace of a library, whose functions record their calls."""
 
@@ -430,52 +402,44 @@ class RecordedArray:
     def __matmul__(self, other: Any) -> "RecordedArray":
         """Multiply matrices."""
         if "matmul" in self.recorder.backend.operators:  # the library has a function of its own
-            return self.recorder.call_operator("matmul", self, other)
+            return self._apply("matmul", other)
         return self.recorder.call(operator.matmul, (self, other))
+
+    def _apply(self, name: str, *others: Any) -> "RecordedArray":
+        """Apply an operator, such as "add", to this array and perhaps another operand."""
+        return self.recorder.call_operator(name, self, *others)
+
+    def _apply_reflected(self, name: str, other: Any) -> "RecordedArray":
+        if f"r{name}" in self.recorder.backend.operators:  # the library has a function of its own
+            return self._apply(f"r{name}", other)
+        return self.recorder.call_operator(name, other, self)
+
+    def _update(self, name: str, other: Any) -> "RecordedArray":
+        return self.recorder.update(name, self, other)
+
+    def _refuse(self, name: str, *_: Any, **__: Any) -> NoReturn:
+        self.recorder.refuse(f"__{name}__ cannot be recorded")
 
     def __getattr__(self, name: str) -> NoReturn:
         """Refuse attributes and methods that only some libraries have."""
         self.recorder.refuse(f".{name} is not an attribute that can be recorded")
 
 
-def _add_operators() -> None:
-    """Define the operators of recorded arrays, and refuse those that cannot be recorded."""
-
-    def forward(name: str) -> Any:
-        return lambda self, *other: self.recorder.call_operator(name, self, *other)
-
-    def reflected(name: str) -> Any:
-        def method(self: RecordedArray, other: Any) -> RecordedArray:
-            if f"r{name}" in self.recorder.backend.operators:  # the library has a function of its own
-                return self.recorder.call_operator(f"r{name}", self, other)
-            return self.recorder.call_operator(name, other, self)
-
-        return method
-
-    def in_place(name: str) -> Any:
-        return lambda self, other: self.recorder.update(name, self, other)
-
-    def refused(name: str) -> Any:
-        return lambda self, *_, **__: self.recorder.refuse(f"{name} cannot be recorded")
-
-    for name in ("neg", "abs", "invert", "lt", "le", "gt", "ge", "eq", "ne"):
-        setattr(RecordedArray, f"__{name}__", forward(name))
-    for name in ("add", "sub", "mul", "truediv"):
-        setattr(RecordedArray, f"__r{name}__", reflected(name))
-    for name in ("add", "sub", "mul", "truediv", "and", "or", "xor", "lshift", "rshift"):
-        setattr(RecordedArray, f"__{name}__", forward(name))
-        setattr(RecordedArray, f"__i{name}__", in_place(name))
-    for name in (
-        *("bool", "int", "float", "complex", "index", "len", "iter", "reversed", "contains", "hash"),  # values
-        *("repr", "str", "format", "bytes", "round", "trunc", "floor", "ceil"),
-        *("setitem", "delitem", "setattr", "delattr", "copy", "deepcopy", "reduce", "reduce_ex"),
-        *("array", "array_ufunc", "array_function", "dlpack", "dlpack_device", "buffer"),  # other libraries
-        *("ipow", "imatmul"),  # Python would compute another array, and leave this one as it is
-    ):
-        setattr(RecordedArray, f"__{name}__", refused(f"__{name}__"))
-
-
-_add_operators()
+# What Python asks of an array by special methods
+for _name in OPERATORS:
+    setattr(RecordedArray, f"__{_name}__", partialmethod(RecordedArray._apply, _name))
+for _name in ("add", "sub", "mul", "truediv"):
+    setattr(RecordedArray, f"__r{_name}__", partialmethod(RecordedArray._apply_reflected, _name))
+for _name in ("add", "sub", "mul", "truediv", "and", "or", "xor", "lshift", "rshift"):
+    setattr(RecordedArray, f"__i{_name}__", partialmethod(RecordedArray._update, _name))
+for _name in (
+    *("bool", "int", "float", "complex", "index", "len", "iter", "reversed", "contains", "hash"),  # values
+    *("repr", "str", "format", "bytes", "round", "trunc", "floor", "ceil"),
+    *("setitem", "delitem", "setattr", "delattr", "copy", "deepcopy", "reduce", "reduce_ex"),
+    *("array", "array_ufunc", "array_function", "dlpack", "dlpack_device", "buffer"),  # other libraries
+    *("ipow", "imatmul"),  # Python would compute another array, and leave this one as it is
+):
+    setattr(RecordedArray, f"__{_name}__", partialmethod(RecordedArray._refuse, _name))
 
 
 def _replace_arrays(nest: Any, arrays: dict[int, Native]) -> Any:

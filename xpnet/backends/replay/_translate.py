@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.backends.replay._tape import CallAndCopy
+from xpnet.backends.base import call_and_copy
 
 COPIES = ("copyto", "assign")
 # Each element has one right result, or a nearest number to it: all of NumPy's inner loops find that, and none raises
@@ -58,12 +58,13 @@ def translate(
 
 def _translate(code: Any, operation: Callable[[], Any]) -> tuple[str, bool]:
     """Add an operation to the code; return its name, and whether there is a translation."""
-    if isinstance(operation, CallAndCopy):
-        name = getattr(operation.function, "__name__", repr(operation.function))
-        return name, _add_function(code, name, operation.args, operation.options, operation.out)
     if not isinstance(operation, partial):
         return repr(operation), False
     function, args, options = operation.func, operation.args, operation.keywords
+    if function is call_and_copy:
+        _, function, args, options, out = args
+        name = getattr(function, "__name__", repr(function))
+        return name, _add_function(code, name, args, options, out)
     name = getattr(function, "__name__", repr(function))
     if isinstance(function, np.ufunc):
         inputs = args[: function.nin]
