@@ -24,7 +24,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
 from sklearn.random_projection import GaussianRandomProjection
 
-from xpnet import SGD, ArgumentError, Callback, CheckpointError, Constant, Cosine, Network
+from xpnet import SGD, ArgumentError, Callback, CheckpointError, Constant, Network
 from xpnet.estimators import MLPClassifier, MLPEnsembleClassifier, MLPRandomSearchCV, MLPRegressor, MLPSearchCV
 from xpnet.estimators import _search as search
 from xpnet.estimators import _trials as trials
@@ -98,7 +98,6 @@ def assert_equal_results(mine: Any, other: Any, tolerance: float = 1e-9) -> None
         if name == "params":
             assert show(results[name]) == show(values)
         elif isinstance(values, np.ma.MaskedArray):
-            np.testing.assert_array_equal(results[name].mask, values.mask)
             assert [*map(str, results[name])] == [*map(str, values)]
         elif name.endswith("_time"):
             assert results[name].shape == values.shape
@@ -106,15 +105,11 @@ def assert_equal_results(mine: Any, other: Any, tolerance: float = 1e-9) -> None
         else:
             np.testing.assert_allclose(results[name], values, rtol=tolerance, atol=tolerance, err_msg=name)
     assert {name for name in vars(mine) if name.endswith("_")} == {n for n in vars(other) if n.endswith("_")}
-    assert show(mine.scorer_) == show(other.scorer_)
-    for name in ("best_index_", "best_params_", "n_splits_", "multimetric_"):
+    for name in ("best_index_", "best_params_", "n_splits_", "multimetric_", "scorer_", "best_estimator_"):
         assert show(getattr(mine, name, None)) == show(getattr(other, name, None))
-    assert getattr(mine, "best_score_", 0.0) == pytest.approx(
-        getattr(other, "best_score_", 0.0), rel=tolerance, nan_ok=True
-    )
+    if hasattr(other, "best_score_"):
+        assert mine.best_score_ == pytest.approx(other.best_score_, rel=tolerance, nan_ok=True)
     if hasattr(other, "best_estimator_"):
-        assert type(mine.best_estimator_) is type(other.best_estimator_)
-        assert show(mine.best_estimator_) == show(other.best_estimator_)
         for a, b in zip(last(mine.best_estimator_).coefs_, last(other.best_estimator_).coefs_, strict=True):
             np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
 
@@ -162,21 +157,12 @@ GRIDS: dict[str, tuple[Any, Any, dict[str, Any], int]] = {
         LOSS,
         1,
     ),
-    "sizes": (CLASSIFIER, {"hidden_layer_sizes": [(3,), 3, (3, 2), ()]}, LOSS, 3),
     "solvers": (
         CLASSIFIER,
         [{"solver": ["adam", SGD(momentum=0.5)]}, {"solver": ["lbfgs"], "max_fun": [3]}],
         LOSS,
         3,
     ),
-    "rules": (
-        MLPClassifier(**SMALL, solver="sgd", tol=1.0, n_iter_no_change=1),
-        [{"learning_rate": ["constant", "invscaling", "adaptive", Cosine(0.1)]}, {"momentum": [0.0]}],
-        LOSS,
-        2,  # Nesterov's momentum is another program, and 0 is none
-    ),
-    "dtypes": (CLASSIFIER, {"dtype": [None, "float32"]}, {**LOSS, "tolerance": 1e-3}, 2),
-    "losses": (REGRESSOR, {"loss": ["squared_error", "quantile(0.1, 0.5)", "gaussian"]}, {"y": NUMBERS}, 3),
     "sparse": (CLASSIFIER, TWO_ALPHAS, {"x": sparse.coo_array(X), "y": sparse.csr_matrix(LABELS)}, 1),
     "transformers": (
         PIPELINE,
@@ -186,12 +172,9 @@ GRIDS: dict[str, tuple[Any, Any, dict[str, Any], int]] = {
     ),
     "last step": (PIPELINE, {"mlp": [CLASSIFIER, MLPClassifier(**SMALL, activation="tanh")]}, LOSS, 2),
 }
-QUICK = ("one program", "solvers", "sparse", "transformers", "last step")  # the others are slow
 
 
-@pytest.mark.parametrize(
-    "case", [pytest.param(case, marks=[] if case in QUICK else pytest.mark.slow) for case in GRIDS]
-)
+@pytest.mark.parametrize("case", GRIDS)
 def test_scores_are_those_of_grid_search(case):
     estimator, grid, options, n_programs = GRIDS[case]
     mine, _ = search_both(estimator, grid, **options)
@@ -205,13 +188,7 @@ def test_folds_and_weights():
     assert count_programs(mine) == 1
 
 
-@pytest.mark.slow
-def test_a_splitter_that_shuffles_anew_splits_once():
-    """As that of scikit-learn, which asks it once for all settings."""
-    np.random.seed(3)  # noqa: NPY002
-    mine = MLPSearchCV(CLASSIFIER, ONE_ALPHA, cv=ShuffleSplit(2)).fit(X, THREE)
-    np.random.seed(3)  # noqa: NPY002
-    assert_equal_results(mine, GridSearchCV(CLASSIFIER, ONE_ALPHA, cv=ShuffleSplit(2)).fit(X, THREE))
+def test_a_splitter_that_can_be_asked_once_is_asked_once():
     mine = MLPSearchCV(CLASSIFIER, ONE_ALPHA, cv=(pair for pair in KFold(2).split(X))).fit(X, THREE)
     assert_equal_results(mine, GridSearchCV(CLASSIFIER, ONE_ALPHA, cv=KFold(2)).fit(X, THREE))
 
@@ -274,32 +251,12 @@ def test_scoring_and_refit(options):
             mine.predict(X)
 
 
-def score_last(estimator: Any, x: Any, y: Any) -> float:
-    """A scorer that looks into the pipeline."""
-    assert type(estimator) is Pipeline
-    assert len(estimator) == 2
-    return estimator[-1].score(estimator[:-1].transform(x), y)
-
-
 def test_scorers_that_take_no_weights():
     def score(estimator, x, y):
         return estimator.score(x, y)
 
     with pytest.warns(UserWarning, match=r"The scoring .* does not support sample_weight, which may lead to"):
         search_both(CLASSIFIER, TWO_ALPHAS, given={"sample_weight": SOME}, scoring=score)
-    mine = MLPSearchCV(CLASSIFIER, TWO_ALPHAS, cv=2, scoring={"own": score, "accuracy": "accuracy"}, refit="own")
-    with pytest.warns(UserWarning, match=r"The scoring \{'own': .* does not support sample_weight"):
-        mine.fit(X, THREE, sample_weight=SOME)
-    np.testing.assert_array_equal(mine.cv_results_["mean_test_own"], mine.cv_results_["mean_test_accuracy"])
-
-
-@pytest.mark.slow
-def test_own_scorers_see_the_estimator():
-    scoring = {"own": score_last, "accuracy": "accuracy"}
-    mine, _ = search_both(PIPELINE, {"mlp__alpha": [1.0, 10.0]}, scoring=scoring, refit="own")
-    assert mine.scorer_["own"] is score_last
-    assert mine.score(X, THREE) == mine.best_estimator_.score(X, THREE)
-    pickle.dumps(mine)
 
 
 @pytest.mark.filterwarnings("ignore:One or more of the test scores are non-finite")
@@ -309,11 +266,10 @@ def test_a_scorer_that_fails(tmp_path):
     def fail(estimator, x, y):
         raise RuntimeError("no score")
 
-    with pytest.warns(UserWarning, match="Scoring failed"):
-        search_both(CLASSIFIER, ONE_ALPHA, scoring=fail)
     some = {"scoring": {"a": fail, "accuracy": "accuracy"}, "refit": "accuracy"}
-    with pytest.warns(UserWarning, match="Scoring failed"):
-        mine, other = search_both(CLASSIFIER, ONE_ALPHA, **some)
+    for scoring in ({"scoring": fail}, some):
+        with pytest.warns(UserWarning, match="Scoring failed"):
+            mine, other = search_both(CLASSIFIER, ONE_ALPHA, **scoring)
     with pytest.warns(UserWarning, match=r"Scoring failed(.|\n)*RuntimeError: no score"):
         mine.fit(X, THREE, checkpoint=tmp_path / "run")
     assert_equal_results(mine.fit(X, THREE, checkpoint=tmp_path / "run", resume=True), other)
@@ -324,15 +280,13 @@ def test_a_scorer_that_fails(tmp_path):
 # Settings that fail
 
 BAD_SETTINGS: dict[str, tuple[Any, Any, Any]] = {
-    "sizes": (CLASSIFIER, {"hidden_layer_sizes": [(3,), "three", None]}, THREE),
     "diverging": (REGRESSOR, {"learning_rate_init": [1e300, 0.01], "solver": ["sgd"]}, NUMBER),
-    "too few to hold out": (CLASSIFIER, {"validation_fraction": [0.01, 0.2], "early_stopping": [True]}, THREE),
     "scaler": (PIPELINE, {"scale__with_mean": [True, "no"]}, THREE),
 }
 
 
 @pytest.mark.filterwarnings("ignore:One or more of the (test|train) scores are non-finite")
-@pytest.mark.parametrize(("case", "error_score"), [*zip(BAD_SETTINGS, [np.nan, -1.0, np.nan, -1.0])])
+@pytest.mark.parametrize(("case", "error_score"), [*zip(BAD_SETTINGS, [np.nan, -1.0])])
 @pytest.mark.slow
 def test_settings_that_fail_have_the_error_score_or_raise(case, error_score):
     estimator, grid, y = BAD_SETTINGS[case]
@@ -378,11 +332,10 @@ def test_a_fitted_search():
     mine, other = search_both(PIPELINE, {"mlp__alpha": [1.0]})
     again = pickle.loads(pickle.dumps(mine))
     for fitted in (mine, again):
-        np.testing.assert_array_equal(fitted.classes_, other.classes_)
-        np.testing.assert_array_equal(fitted.predict(X), other.predict(X))
-        np.testing.assert_array_equal(fitted.predict_proba(X), other.predict_proba(X))
+        for name in ("predict", "predict_proba"):
+            np.testing.assert_array_equal(getattr(fitted, name)(X), getattr(other, name)(X))
         assert fitted.score(X, THREE) == other.score(X, THREE)
-        assert fitted.n_features_in_ == 5
+        assert (fitted.n_features_in_, *fitted.classes_) == (5, 0, 1, 2)
     assert_equal_results(again, other)
     assert is_classifier(mine)
     assert is_regressor(MLPSearchCV(REGRESSOR, ALPHAS))
@@ -396,31 +349,20 @@ def test_a_fitted_search():
 )
 def test_parameters_are_those_of_scikit_learn(mine, other):
     searches = [kind(CLASSIFIER, ALPHAS, cv=2, refit=False) for kind in (mine, other)]
-    parameters = [each.get_params() for each in searches]
-    assert repr(parameters[0]) == repr(parameters[1])
-    twin = clone(searches[0])
-    assert repr(twin.get_params()) == repr(parameters[0])
-    assert twin.set_params(estimator__alpha=3.0, cv=5).estimator.alpha == 3.0
-    assert re.match(rf"{mine.__name__}\(cv=2,\s+estimator=MLPClassifier\(", repr(searches[0]))
+    assert repr(clone(searches[0]).get_params()) == repr(searches[1].get_params())
+    assert clone(searches[0]).set_params(estimator__alpha=3.0, cv=5).estimator.alpha == 3.0
 
 
-def test_the_estimator_does_not_change():
-    estimator = MLPClassifier(**SMALL, callbacks=[Count()]).fit(X, THREE)
-    before = dict(vars(estimator))
-    MLPSearchCV(estimator, ALPHAS, cv=2).fit(X, THREE)
-    assert vars(estimator).keys() == before.keys()
-    assert all(value is before[name] for name, value in vars(estimator).items())
-    pipeline = clone(PIPELINE)
-    steps = list(pipeline.steps)
+def test_the_estimator_does_not_change_and_a_search_can_be_fitted_again():
+    estimator, pipeline = MLPClassifier(**SMALL, callbacks=[Count()]).fit(X, THREE), clone(PIPELINE)
+    before, steps = dict(vars(estimator)), list(pipeline.steps)
+    mine = MLPSearchCV(estimator, ALPHAS, cv=2).fit(X, THREE)
+    assert vars(estimator) == before
     MLPSearchCV(pipeline, {"mlp__alpha": [1.0]}, cv=2).fit(X, THREE)
     assert all(a is b for a, b in zip(pipeline.steps, steps))
     assert not hasattr(pipeline[0], "mean_")
-
-
-def test_a_search_can_be_fitted_again():
-    mine = MLPSearchCV(CLASSIFIER, ALPHAS, cv=2).fit(X, THREE)
     mine.set_params(param_grid={"alpha": [2.0]}, cv=3).fit(X, TWO)
-    assert_equal_results(mine, GridSearchCV(CLASSIFIER, {"alpha": [2.0]}, cv=3).fit(X, TWO))
+    assert_equal_results(mine, GridSearchCV(estimator, {"alpha": [2.0]}, cv=3).fit(X, TWO))
 
 
 def test_a_bar(monkeypatch, capsys):
@@ -476,16 +418,15 @@ def test_large_folds_are_trained_one_by_one(monkeypatch, expected):
 def test_an_interrupt_leaves_the_results_so_far():
     grid = [{"alpha": [0.1, 1.0]}, {"hidden_layer_sizes": [(4,)]}]
     estimator = MLPClassifier(**SMALL, callbacks=[Interrupt(2)])
-    mine = MLPSearchCV(estimator, grid, cv=2, scoring="neg_log_loss")
+    mine = MLPSearchCV(CLASSIFIER, ALPHAS, cv=2, scoring="neg_log_loss").fit(X, THREE)
     with pytest.raises(KeyboardInterrupt):
-        mine.fit(X, THREE)
+        mine.set_params(estimator=estimator, param_grid=grid).fit(X, THREE)
     assert mine.cv_results_["params"] == [{"alpha": 0.1}, {"alpha": 1.0}]  # the other group had not begun
-    assert {name for name in vars(mine) if name.endswith("_")} == {"cv_results_"}
+    assert {name for name in vars(mine) if name.endswith("_")} == {"cv_results_"}  # nothing of an earlier fit
     # All of them had taken the steps of the second epoch
     two = MLPClassifier(**{**SMALL, "max_iter": 2})
     other = GridSearchCV(two, grid[0], cv=2, scoring="neg_log_loss", refit=False).fit(X, THREE)
     np.testing.assert_allclose(mine.cv_results_["mean_test_score"], other.cv_results_["mean_test_score"])
-    assert not hasattr(estimator, "network_")
     with pytest.raises(NotFittedError):
         mine.predict(X)
 
@@ -513,15 +454,6 @@ def test_an_interrupt_while_networks_are_scored_leaves_the_settings_that_were(ca
         mine.fit(X, THREE)
     assert getattr(mine, "cv_results_", {}).get("params") == ([{"alpha": 1e-4}] if call == 4 else None)
     assert len(calls) == call
-
-
-def test_an_interrupt_leaves_nothing_of_an_earlier_fit():
-    mine = MLPSearchCV(CLASSIFIER, ALPHAS, cv=2).fit(X, THREE)
-    mine.set_params(estimator=MLPClassifier(**SMALL, callbacks=[Interrupt(2)])).estimator.set_params(max_iter=9)
-    with pytest.raises(KeyboardInterrupt):
-        mine.fit(X, THREE)
-    assert {name for name in vars(mine) if name.endswith("_")} == {"cv_results_"}
-    assert len(mine.cv_results_["params"]) == 3
 
 
 # Checkpoints
@@ -578,14 +510,8 @@ def test_a_search_that_is_resumed_is_the_uninterrupted_one(tmp_path, fits, backe
 
 SEARCHES: dict[str, tuple[Any, dict[str, Any]]] = {
     "a dictionary": (
-        lambda: MLPSearchCV(
-            CLASSIFIER, ALPHAS, cv=GroupKFold(2), scoring=score_twice, refit="a", return_train_score=True
-        ),
-        {"groups": GROUPS},
-    ),
-    "own scorer": (
-        lambda: MLPSearchCV(PIPELINE, {"mlp__alpha": [0.1, 1.0]}, cv=2, scoring=score_last, return_train_score=True),
-        {"every": 1},
+        lambda: MLPSearchCV(PIPELINE, {"mlp__alpha": [0.1, 1.0]}, cv=GroupKFold(2), scoring=score_twice, refit="a"),
+        {"groups": GROUPS, "every": 1},
     ),
     "random": (
         lambda: MLPRandomSearchCV(
@@ -603,8 +529,6 @@ SEARCHES: dict[str, tuple[Any, dict[str, Any]]] = {
             [{"alpha": [0.1, 1.0]}, {"solver": ["lbfgs"], "max_fun": [3]}],
             cv=4,
             n_jobs=2,
-            scoring=["accuracy", "neg_log_loss"],
-            refit="accuracy",
             return_train_score=True,
         ),
         {"calls": 2},  # one for each worker
@@ -625,22 +549,23 @@ def test_any_search_may_be_resumed(tmp_path, fits, name):
 
 
 @pytest.mark.filterwarnings("ignore:One or more of the (test|train) scores are non-finite")
-@pytest.mark.slow
 def test_settings_that_fail_are_remembered_as_failed(tmp_path, fits):
     """Also if only settings that fail are done."""
-    path, message = tmp_path / "run", r"4 fits failed out of a total of 6(.|\n)*alpha=-1 must be a finite number"
+    given, message = (
+        {"checkpoint": tmp_path / "run", "every": 1},
+        r"4 fits failed out of a total of 6(.|\n)*alpha=-1 must",
+    )
     mine = MLPSearchCV(CLASSIFIER, {"alpha": [-1, 1.0, -2]}, cv=2, scoring="neg_log_loss")
     with pytest.warns(FitFailedWarning, match=message):
         whole = clone(mine).fit(X, THREE)
     fits.calls = 1 + len(fits.numbers)
     with pytest.raises(RuntimeError, match="the end"):
-        clone(mine).fit(X, THREE, checkpoint=path, every=1)
+        clone(mine).fit(X, THREE, **given)
     fits.calls = None
     with pytest.warns(FitFailedWarning, match=message):
-        resumed = clone(mine).fit(X, THREE, checkpoint=path, every=1, resume=True)
+        resumed = clone(mine).fit(X, THREE, **given, resume=True)
     assert fits.numbers == [6] + [2] * 3
-    np.testing.assert_allclose(resumed.cv_results_["mean_test_score"], whole.cv_results_["mean_test_score"], rtol=1e-12)
-    np.testing.assert_array_equal(resumed.cv_results_["rank_test_score"], whole.cv_results_["rank_test_score"])
+    assert_equal_results(resumed, whole)
 
 
 def test_an_interrupted_slice_is_not_written(tmp_path, fits):
@@ -653,15 +578,12 @@ def test_an_interrupted_slice_is_not_written(tmp_path, fits):
     assert len(json.loads((tmp_path / "run").read_text())["fits"]) == 20
 
 
-def test_a_checkpoint_of_a_search_that_exists_is_not_replaced(tmp_path, fits, capsys, monkeypatch):
+def test_a_checkpoint_of_a_search_that_exists_is_not_replaced(tmp_path, fits, capsys):
     path, mine = tmp_path / "run", MLPSearchCV(CLASSIFIER, ALPHAS, cv=2)
     mine.fit(X, THREE, checkpoint=path, resume=True)
     assert f"There is no checkpoint {path} yet: the search starts from the beginning\n" in capsys.readouterr().err
     before = path.read_bytes()
     with pytest.raises(FileExistsError, match=r"run' exists already; give resume=True to continue the search in it"):
-        mine.fit(X, TWO, checkpoint=path)
-    monkeypatch.setattr("os.path.lexists", lambda path: False)  # another search begins now
-    with pytest.raises(FileExistsError, match=r"run' exists already: another search has just begun with it; give each"):
         mine.fit(X, TWO, checkpoint=path)
     assert path.read_bytes() == before
     assert fits.numbers == [6]
@@ -675,113 +597,68 @@ def written(tmp_path_factory):
     return path.read_bytes()
 
 
-OTHERS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
-    "settings": (
-        {"param_grid": {"alpha": [1e-4, 2.0, 10.0]}},
-        {},
-        "with setting 1=alpha=1.0, but this one has alpha=2.0; give the same, or another checkpoint",
-    ),
-    "number of settings": (
-        {"param_grid": ONE_ALPHA},
-        {},
-        "holds a search with number of settings=3, but this one has 1;",
-    ),
-    "parameter": (
-        {"estimator": MLPClassifier(**{**SMALL, "max_iter": 6})},
-        {},
-        "max_iter=3, but this one has 6",
-    ),
-    "kind": (
-        {"estimator": MLPRegressor(**SMALL)},
-        {},
-        "with estimator=MLPClassifier, but this one has MLPRegressor; give the same, or another checkpoint",
-    ),
-    "random_state": (
-        {"estimator": MLPClassifier(**{**SMALL, "random_state": np.random.RandomState(1)})},
-        {},
-        "with random_state=0, but this one has numpy.random.mtrand.RandomState(",
-    ),
-    "scoring": ({"scoring": "neg_log_loss"}, {}, "with scoring=None, but this one has 'neg_log_loss'; give"),
-    "error_score": ({"error_score": 0.0}, {}, "with error_score=nan, but this one has 0.0; give the same"),
-    "train": ({"return_train_score": True}, {}, "return_train_score=False, but this one has True"),
-    "folds": ({"cv": KFold(2)}, {}, "holds a search with cv="),
-    "X": ({}, {"X": X + 1}, "holds a search with X="),
-    "y": ({}, {"y": (THREE + 1) % 3}, "holds a search with y="),
-    "weights": ({}, {"sample_weight": WEIGHT}, "holds a search with sample_weight="),
-}
+OTHERS: list[tuple[dict[str, Any], dict[str, Any], str]] = [  # what is changed, and what the error says of it
+    ({"param_grid": {"alpha": [1e-4, 2.0, 10.0]}}, {}, "setting 1=alpha=1.0, but this one has alpha=2.0"),
+    ({"param_grid": ONE_ALPHA}, {}, "number of settings=3, but this one has 1"),
+    ({"estimator": MLPClassifier(**{**SMALL, "max_iter": 6})}, {}, "max_iter=3, but this one has 6"),
+    ({"estimator": MLPRegressor(**SMALL)}, {}, "estimator=MLPClassifier, but this one has MLPRegressor"),
+    ({"scoring": "neg_log_loss"}, {}, "scoring=None, but this one has 'neg_log_loss'"),
+    ({"error_score": 0.0}, {}, "error_score=nan, but this one has 0.0"),
+    ({"return_train_score": True}, {}, "return_train_score=False, but this one has True"),
+    ({"cv": KFold(2)}, {}, "with cv="),
+    ({}, {"X": X + 1}, "with X="),
+    ({}, {"y": (THREE + 1) % 3}, "with y="),
+    ({}, {"sample_weight": WEIGHT}, "with sample_weight="),
+]
 
 
-@pytest.mark.parametrize("name", OTHERS)
-def test_another_search_is_refused_by_name(tmp_path, written, fits, name):
+@pytest.mark.parametrize(("options", "given", "message"), OTHERS, ids=str)
+def test_another_search_is_refused_by_name(tmp_path, written, fits, options, given, message):
     path = tmp_path / "run"
-    options, given, message = OTHERS[name]
     path.write_bytes(written)
     mine = MLPSearchCV(**{"estimator": CLASSIFIER, "param_grid": ALPHAS, "cv": 2, **options})
-    message = re.escape(message).replace(r"\.\*", ".*")
-    with pytest.raises(ValueError, match=message) as caught:
+    with pytest.raises(ArgumentError, match=re.escape(message) + ".*; give the same, or another checkpoint"):
         mine.fit(**{"X": X, "y": THREE, "checkpoint": path, "resume": True, **given})
-    assert type(caught.value) is ArgumentError
     assert (path.read_bytes(), fits.numbers) == (written, [])
     assert not [attribute for attribute in vars(mine) if attribute.endswith("_")]
 
 
 def test_steps_and_functions_are_compared(tmp_path, fits):
     """Also where they are settings, whose repr scikit-learn shortens, with callbacks whose repr is an address."""
-    path, loud = tmp_path / "run", MLPClassifier(**SMALL, verbose=True)
 
-    def make(**parameters):
+    def resume(scoring=None, **parameters):
         mlp = MLPClassifier(**SMALL, callbacks=[Interrupt(99)], **parameters)
-        return MLPSearchCV(PIPELINE, {"mlp": [mlp, loud], "scale": [FunctionTransformer(np.abs)]}, cv=2)
+        grid = {"mlp": [mlp], "scale": [FunctionTransformer(np.abs)]}
+        MLPSearchCV(PIPELINE, grid, cv=2, scoring=scoring).fit(X, THREE, checkpoint=tmp_path / "run", resume=True)
 
-    make().fit(X, THREE, checkpoint=path)
-    make(verbose=True).fit(X, THREE, checkpoint=path, resume=True)
-    with pytest.raises(ValueError, match=r"setting 0=.*tol=0.0001, .*, but this one has .* tol=0.2,"):
-        make(tol=0.2).fit(X, THREE, checkpoint=path, resume=True)
-    assert fits.numbers == [4]
     scorings = [lambda model, x, y: 1.0, lambda model, x, y: 2.0]
-    MLPSearchCV(CLASSIFIER, ALPHAS, cv=2, scoring=scorings[0]).fit(X, THREE, checkpoint=tmp_path / "other")
-    with pytest.raises(ValueError, match=r"with scoring=<function .*<lambda> \w{16}>, but this one has <function"):
-        MLPSearchCV(CLASSIFIER, ALPHAS, cv=2, scoring=scorings[1]).fit(
-            X, THREE, checkpoint=tmp_path / "other", resume=True
-        )
+    resume(scorings[0])
+    resume(scorings[0], verbose=True)
+    assert fits.numbers == [2]
+    with pytest.raises(ArgumentError, match=r"setting 0=.*tol=0.0001, .*, but this one has .* tol=0.2,"):
+        resume(scorings[0], tol=0.2)
+    with pytest.raises(ArgumentError, match=r"scoring=<function .*<lambda> \w{16}>, but this one has <function"):
+        resume(scorings[1])
 
 
-UNREPEATABLE: dict[str, tuple[Any, dict[str, Any], str]] = {
-    "estimator": (
-        MLPSearchCV(MLPClassifier(**{**SMALL, "random_state": None}), ALPHAS),
-        {},
-        "checkpoint= needs a number as random_state: with None, a search that resumes draws other numbers; give one, "
-        "as in random_state=0",
-    ),
-    "setting": (MLPSearchCV(CLASSIFIER, {"random_state": [0, None]}), {}, "needs a number as random_state: with None"),
-    "step": (
+UNREPEATABLE: list[tuple[Any, dict[str, Any], str]] = [
+    (MLPSearchCV(MLPClassifier(**{**SMALL, "random_state": None}), ALPHAS), {}, "random_state=0"),
+    (MLPSearchCV(CLASSIFIER, {"random_state": [0, None]}), {}, "random_state=0"),
+    (
         MLPSearchCV(make_pipeline(GaussianRandomProjection(3), CLASSIFIER), {"mlpclassifier__alpha": [1.0]}),
         {},
-        "checkpoint= needs a number as gaussianrandomprojection__random_state: with None, a search that resumes draws",
+        "gaussianrandomprojection__random_state=0",
     ),
-    "search": (
-        MLPRandomSearchCV(CLASSIFIER, ALPHAS, n_iter=2),
-        {},
-        "checkpoint= needs the random_state of the search: with None, a search that resumes tries other settings; give",
-    ),
-    "folds": (
-        MLPSearchCV(CLASSIFIER, ALPHAS, cv=ShuffleSplit(3)),
-        {},
-        "checkpoint= needs folds that can be made again, and cv=ShuffleSplit(n_splits=3, random_state=None, ",
-    ),
-    "other arguments": (
-        MLPSearchCV(CLASSIFIER, ALPHAS),
-        {"X_val": X, "y_val": THREE},
-        "with groups= and sample_weight= alone",
-    ),
-    "every": (MLPSearchCV(CLASSIFIER, ALPHAS), {"every": 0}, "every=0 must be a whole number of at least 1"),
-}
+    (MLPRandomSearchCV(CLASSIFIER, ALPHAS, n_iter=2), {}, "the random_state of the search"),
+    (MLPSearchCV(CLASSIFIER, ALPHAS, cv=ShuffleSplit(3)), {}, "cv=ShuffleSplit(n_splits=3, random_state=None, "),
+    (MLPSearchCV(CLASSIFIER, ALPHAS), {"X_val": X, "y_val": THREE}, "with groups= and sample_weight= alone"),
+    (MLPSearchCV(CLASSIFIER, ALPHAS), {"every": 0}, "every=0 must be a whole number of at least 1"),
+]
 
 
-@pytest.mark.parametrize("name", UNREPEATABLE)
-def test_a_search_that_cannot_be_resumed_is_refused_at_once(tmp_path, fits, name):
-    mine, given, message = UNREPEATABLE[name]
-    with pytest.raises(ValueError, match=re.escape(message)):
+@pytest.mark.parametrize(("mine", "given", "message"), UNREPEATABLE, ids=range(len(UNREPEATABLE)))
+def test_a_search_that_cannot_be_resumed_is_refused_at_once(tmp_path, fits, mine, given, message):
+    with pytest.raises(ArgumentError, match=re.escape(message)):
         mine.fit(X, THREE, **{"checkpoint": tmp_path / "run", **given})
     assert not (tmp_path / "run").exists()
     assert not fits.numbers
