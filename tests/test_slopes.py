@@ -6,7 +6,6 @@ import host_cupy
 import numpy as np
 import pytest
 from helpers import assert_same, snapshot
-from sklearn.model_selection import GridSearchCV, KFold
 
 from xpnet import SGD, Adam, ArgumentError, Ensemble, LevenbergMarquardt, Network
 from xpnet.estimators import MLPClassifier, MLPEnsembleRegressor, MLPRegressor
@@ -221,13 +220,6 @@ def test_estimators_train_as_networks_do():
     several = MLPEnsembleRegressor(n_estimators=2, bootstrap=False, **options).fit(X, Y, slopes=SLOPES)
     member = MLPRegressor(**{**options, "random_state": several.estimators_[1].random_state}).fit(X, Y, slopes=SLOPES)
     np.testing.assert_allclose(several.estimators_[1].predict(X), member.predict(X), rtol=1e-9)
-
-
-def test_a_search_cuts_slopes_as_it_cuts_targets():
-    search = GridSearchCV(MLPRegressor(solver="lbfgs", **FIT), {"alpha": [0.01]}, cv=KFold(2), error_score="raise")
-    search.fit(X, Y, slopes=SLOPES, slope_weight=0.5)
-    expected = MLPRegressor(solver="lbfgs", **FIT).fit(X[6:], Y[6:], slopes=SLOPES[6:], slope_weight=0.5)
-    assert search.cv_results_["split0_test_score"][0] == pytest.approx(expected.score(X[:6], Y[:6]))
 
 
 # What is refused

@@ -99,14 +99,6 @@ def test_steps_and_costs_of_epochs_are_weighted_means(place, output, cost, first
     assert history["lr"] == [lrs[2], lrs[5]]
 
 
-def test_whole_weights_repeat_examples(place):
-    times = np.arange(N) % 4
-    net = trained(network(place), (X, Y), sample_weight=times)
-    again = trained(network(place), (X.repeat(times, axis=0), Y.repeat(times, axis=0)), batch_size=times.sum())
-    assert_close(net, again)
-    np.testing.assert_allclose(net.history["cost"], again.history["cost"], rtol=1e-12)
-
-
 # Minibatches that count for nothing
 
 OPTIMIZERS = [SGD(momentum=0.9, weight_decay=0.1), RMSProp(), Clip(AdamW(), 0.1)]

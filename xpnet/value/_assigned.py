@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from types import UnionType
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -13,17 +12,15 @@ from xpnet.backends.base import Place
 from xpnet.core.arrays import Array, Layers
 from xpnet.core.calibration import Calibration, check_errors
 from xpnet.core.laplace import Laplace
-from xpnet.core.members import MemberState
 from xpnet.core.model import Model, Seeds
 from xpnet.core.novelty import MOST_DIRECTIONS, Novelty
 from xpnet.core.optimizers import Optimizer, is_optimizer
 from xpnet.core.scaling import Scaling
 from xpnet.core.step import State
-from xpnet.data import PlacedScaling, place_scaling
+from xpnet.data import place_scaling
 from xpnet.data.conversion import as_real_array
 from xpnet.data.sampling import make_generator
 from xpnet.errors import ArgumentError
-from xpnet.value._history import History, Provenance
 from xpnet.value._places import init_optimizer
 from xpnet.value._value import FITTED_TO_WEIGHTS, Objective, Value
 from xpnet.value.structure import find_difference, parse_feature_names
@@ -96,24 +93,24 @@ def check_value(value: Any, present: Value) -> Value:
     """Refuse what is not a value of a network with the same model and place, or has parts that do not fit it."""
     if not isinstance(value, Value):
         raise _refuse("value", present, f"it is {show(value)}")
-    for name, (kind, _) in PARTS.items():
-        if not isinstance(part := getattr(value, name), kind):
-            raise _refuse("value", present, f"its {name} is {show(part)}")
     if value.place != present.place:
         raise _refuse("value", present, f"it is in {value.dtype} on {value.backend.name}")
-    if difference := find_difference(value.model, present.model):
-        raise _refuse("value", present, difference)
-    check_parts(value, present)
-    if value.stored is not present.stored or value.optimizer is not present.optimizer:
-        _check_arrays("value", value.state, value.optimizer, present)
+    try:
+        if difference := find_difference(value.model, present.model):
+            raise ArgumentError(difference)
+        check_parts(value, present)
+        if value.stored is not present.stored or value.optimizer is not present.optimizer:
+            _check_arrays(value.state, value.optimizer, present)
+    except (AttributeError, TypeError, ValueError) as error:  # it may hold anything
+        raise _refuse("value", present, str(error)) from error
     return value
 
 
 def check_parts(value: Value, present: Value) -> None:
     """Refuse a value of which parts that are not those of `present` do not fit its model."""
-    for name, (_, check) in PARTS.items():
+    for name, check in PARTS.items():
         part = getattr(value, name)
-        if check is not None and part is not None and part is not getattr(present, name):
+        if part is not None and part is not getattr(present, name):
             check(part, value.model)
 
 
@@ -121,20 +118,23 @@ def check_state(state: Any, present: Value) -> State:
     """Refuse what is not the state of a network with this value, or of one like it."""
     if not isinstance(state, State):
         raise _refuse("state", present, f"it is {show(state)}")
-    _check_arrays("state", state, present.optimizer, present)
+    try:
+        _check_arrays(state, present.optimizer, present)
+    except ArgumentError as error:
+        raise _refuse("state", present, str(error)) from error
     return state
 
 
-def _check_arrays(name: str, state: State, optimizer: Optimizer, present: Value) -> None:
+def _check_arrays(state: State, optimizer: Optimizer, present: Value) -> None:
     """Refuse a state whose arrays are others than those of the network, or than those that its optimizer has."""
     for part, expected in (("layers", present.layers), ("dropout", present.state.dropout)):
         if _outline(getattr(state, part)) != _outline(expected):
-            raise _refuse(name, present, f"its {part} have other shapes, types or dtypes")
+            raise ArgumentError(f"its {part} have other shapes, types or dtypes")
     if not is_optimizer(optimizer):
-        raise _refuse(name, present, f"its optimizer is {show(optimizer)}")
+        raise ArgumentError(f"its optimizer is {show(optimizer)}")
     fresh = init_optimizer(optimizer, present.layers, present.place)
     if _outline(state.optimizer, typed=False) != _outline(fresh, typed=False):  # numbers need not be arrays
-        raise _refuse(name, present, f"its optimizer has another state than that of {show(optimizer)}")
+        raise ArgumentError(f"its optimizer has another state than that of {show(optimizer)}")
 
 
 def _outline(nest: Any, *, typed: bool = True) -> Any:
@@ -232,20 +232,14 @@ def check_generator(generator: Any) -> dict[str, Any]:
     return generator
 
 
-Check: TypeAlias = Callable[[Any, Model], object]
-PARTS: dict[str, tuple[type | UnionType, Check | None]] = {  # `_check_arrays` checks the optimizer
-    "model": (Model, None),
-    "place": (Place, None),
-    "stored": (State | MemberState, None),
-    "generator": (dict, lambda generator, _: check_generator(generator)),
-    "seeds": (Seeds, _check_seeds),
-    "provenance": (Provenance, None),
-    "history": (History, None),
-    "scaling": (PlacedScaling | None, lambda scaling, model: place_scaling(scaling.exact, model, scaling.place)),
-    "feature_names": (tuple | None, lambda names, model: parse_feature_names(names, model.n_in)),  # type: ignore[reportMissingTypeArgument]
-    "calibration": (Calibration | None, check_calibration),
-    "shared": (tuple | None, lambda shared, model: check_calibration(shared[1], model)),  # type: ignore[reportMissingTypeArgument]
-    "laplace": (Laplace | None, _check_laplace),
-    "novelty": (Novelty | None, _check_novelty),
-    "objective": (Objective, _check_objective),
+PARTS: dict[str, Callable[[Any, Model], object]] = {  # `_check_arrays` checks the state and the optimizer
+    "generator": lambda generator, _: check_generator(generator),
+    "seeds": _check_seeds,
+    "scaling": lambda scaling, model: place_scaling(scaling.exact, model, scaling.place),
+    "feature_names": lambda names, model: parse_feature_names(names, model.n_in),
+    "calibration": check_calibration,
+    "shared": lambda shared, model: check_calibration(shared[1], model),
+    "laplace": _check_laplace,
+    "novelty": _check_novelty,
+    "objective": _check_objective,
 }
