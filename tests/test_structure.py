@@ -234,12 +234,8 @@ NAMED_ABOVE = {
     "backends.base": {"xpnet.export"},  # a remedy: make a function of JAX
     "core.optimizers._levenberg_marquardt": {"estimators"},  # a remedy: `alpha`, which is weight decay there
     "_identity": {"sklearn", "verbose"},  # names without their module; an argument that only prints
-    "network.network": {
-        "physics",
-        "xpnet.physics",
-        "xpnet.distributed",
-    },  # for `solve`, `fit_laplace` and `distributed=`, when called
-    "network.ensemble": {"physics"},  # `fit_laplace`
+    "network.network": {"xpnet.physics", "xpnet.distributed"},  # for `solve`, `fit_laplace` and `distributed=`
+    "network.ensemble": {"xpnet.physics"},  # `fit_laplace`
 }
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xpnet import inference, physics, training
+from xpnet import inference, training
 from xpnet._checks import count, decode_path, show, yes_or_no
 from xpnet._identity import is_same
 from xpnet._names import explain_arguments
@@ -535,9 +535,10 @@ class Ensemble:
 
         Error bars then hold this, the noise, and how far the members differ.
         """
+        from xpnet.physics import fit_laplace
+
         fitted = [
-            physics.fit_laplace(network.value, open_source(train_data, "train_data", network.value.reader))
-            for network in self
+            fit_laplace(network.value, open_source(train_data, "train_data", network.value.reader)) for network in self
         ]
         for network, laplace in zip(self, fitted):
             network.value = network.value._replace(laplace=laplace, calibration=None, shared=None)

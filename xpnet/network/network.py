@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from xpnet import inference, physics, training
+from xpnet import inference, training
 from xpnet._checks import choices, decode_path, yes_or_no
 from xpnet._names import explain_arguments, suggest
 from xpnet.backends import find_place, get_backend
@@ -597,7 +597,9 @@ class Network:
         Points of terms with `draw` change after every `redraw` steps. Returns the cost and the coefficients after each
         step; see :doc:`/use/differential-equations`.
         """
-        physics.solve(self, terms, steps, coefficients, redraw, damping, callbacks, progress).give_to([self])
+        from xpnet.physics import solve
+
+        solve(self, terms, steps, coefficients, redraw, damping, callbacks, progress).give_to([self])
         return self.history
 
     def split_rows(self, data: Any, split: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -783,8 +785,10 @@ class Network:
         `slopes` or by `solve`. Until further training, `predict_std` and `interval` then hold the uncertainty of the
         weights and the noise. See :doc:`/use/error-bars`.
         """
+        from xpnet.physics import fit_laplace
+
         source = open_source(train_data, "train_data", self._value.reader)
-        self._change(laplace=physics.fit_laplace(self._value, source), calibration=None, shared=None)
+        self._change(laplace=fit_laplace(self._value, source), calibration=None, shared=None)
 
     def fit_novelty(self, x: Any) -> None:
         """Learn from the inputs of all training examples, (n, n_in), 20 or more, for `novelty`. Synchronizes.
