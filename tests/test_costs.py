@@ -227,17 +227,14 @@ def test_a_cost_that_sees_x_weighs_examples_by_it(kind, place):
     x[:, 0] -= np.log(np.exp(x[:, 0]).mean())
     settings = {"task": "regression", "dtype": "float64", "dropout": [0.3, 0.2], **place._asdict()}
     mine, other = (Network([3, 4, 2], cost=cost, seed=1, **settings) for cost in (kind(), LogCosh()))
+    options = {"epochs": 5, "batch_size": 40, "lr": 0.1, "progress": False}
+    histories = [net.train((x, y), **options, sample_weight=w) for net, w in ((mine, None), (other, np.exp(x[:, 0])))]
+    np.testing.assert_allclose(*(net.backend.to_numpy(net.w[0]) for net in (mine, other)), rtol=1e-9)
+    np.testing.assert_allclose(*(history["cost"] for history in histories), rtol=1e-9)
     members = Ensemble([3, 4, 2], members=2, cost=kind(), seed=[1, 2], **settings)
-    options = {"epochs": 5, "batch_size": 40, "lr": 0.1, "progress": False, "validation_data": (x, y)}
-    histories = [net.train((x, y), **options) for net in (mine, members)]
-    weighted = other.train((x, y), **options, sample_weight=np.exp(x[:, 0]))
-    assert mine.engine.split(",")[0] == other.engine.split(",")[0]
-    weights = [net.backend.to_numpy(net.w[0]) for net in (mine, members[0], other)]
-    for one in weights[:2]:
-        np.testing.assert_allclose(one, weights[2], rtol=1e-9)
-    np.testing.assert_allclose(histories[0]["cost"], weighted["cost"], rtol=1e-9)
-    np.testing.assert_allclose(histories[1][0]["validation_cost"], histories[0]["validation_cost"], rtol=1e-9)
-    assert mine.measure((x, y))["cost"] == pytest.approx(np.mean([mine.cost(([a], [b])) for a, b in zip(x, y)]))
+    members.train((x, y), **options)
+    np.testing.assert_allclose(*(net.backend.to_numpy(net.w[0]) for net in (mine, members[0])), rtol=1e-9)
+    assert mine.cost((x, y)) == pytest.approx(np.mean([mine.cost(([a], [b])) for a, b in zip(x, y)]))
 
 
 @pytest.mark.parametrize("kind", [Scaled, ScaledWithGradient])

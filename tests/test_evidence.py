@@ -12,7 +12,7 @@ from helpers import assert_same, snapshot
 from sklearn.exceptions import ConvergenceWarning
 
 from xpnet import ArgumentError, Ensemble, LevenbergMarquardt, Network
-from xpnet.estimators import MLPEnsembleRegressor, MLPRegressor
+from xpnet.estimators import MLPRegressor
 
 pytestmark = pytest.mark.not_on(host_cupy.NAME)  # its linear algebra needs a driver
 RNG = np.random.default_rng(0)
@@ -229,16 +229,6 @@ def test_every_training_begins_anew():
         assert net.state.optimizer.memory.noise**-0.5 / scale == pytest.approx(0.1, rel=0.2)
 
 
-def test_error_bars_do_not_depend_on_the_scale_of_targets():
-    bars = []
-    for scale in (1.0, 1e-6):
-        net = make((3, 1))
-        net.train((X, scale * Y), 40, optimizer=LevenbergMarquardt(), progress=False)
-        net.fit_laplace((X, scale * Y))
-        bars.append(net.predict_std(X) / scale)
-    np.testing.assert_allclose(*bars, rtol=1e-3)
-
-
 def test_blocks_of_examples_are_not_collected():
     seen = []
 
@@ -313,8 +303,5 @@ def test_estimators_have_them_after_their_fit():
     np.testing.assert_array_equal(mean, regressor.predict(X))
     np.testing.assert_allclose(std, regressor.network_.predict_std(X))
     assert regressor.relevance_[2] < regressor.relevance_[:2].min()
-    with pytest.warns(Warning, match="Maximum iterations"):
-        several = MLPEnsembleRegressor(**options, n_estimators=2).fit(X, Y[:, 0])
-    np.testing.assert_allclose(several.predict(X, return_std=True)[1], several.ensemble_.predict(X, return_std=True)[1])
     with pytest.raises(AttributeError, match=r"relevance_ needs solver=LevenbergMarquardt\(bayesian=True\)"):
         _ = MLPRegressor(solver="lbfgs", alpha=1.0, tol=0.1).fit(X, Y[:, 0]).relevance_

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers import assert_same, snapshot
 
-from xpnet import SGD, Callback, DivergenceError, EarlyStopping, LevenbergMarquardt, Network, ReduceLROnPlateau, Term
+from xpnet import SGD, Callback, DivergenceError, LevenbergMarquardt, Network, ReduceLROnPlateau, Term
 from xpnet.activations import Activation
 from xpnet.value import Objective
 
@@ -154,18 +154,6 @@ def test_a_second_call_goes_on_with_weights_and_coefficients(place, tmp_path):
     assert other.solve(TERMS, 1, coefficients={"c": 1.5}, **short)["c"] == [pytest.approx(1.5, abs=1e-3)]
     net.layers = net.layers
     assert net.solve(TERMS, 1, coefficients={"c": 1.0}, **short)["c"] == [pytest.approx(1.0, abs=1e-3)]
-
-
-def test_the_best_step_has_its_own_coefficients():
-    def add_distance(watch, logs):
-        logs["distance"] = abs(logs["c"] - 1.6)
-
-    distance = Watch(add_distance)
-    distance.adds = ("distance",)
-    net, best = make(), EarlyStopping(30, monitor="distance", mode="min")
-    history = net.solve(TERMS, 20, **CALL, callbacks=[distance, best])
-    assert best.best_epoch < 20
-    assert net.value.objective.coefficients == {"c": (1.0, history["c"][best.best_epoch - 1])}
 
 
 def test_a_value_that_a_callback_gives_brings_its_coefficients_or_keeps_them():
