@@ -286,12 +286,12 @@ def test_remarks_on_rows_are_one_line(capsys, folder):
     )
     assert " in row 51, and the others are " in err
     table.assign(born=None).to_csv("new.csv", index=False)
-    for command in ("predict", "evaluate"):
-        status, _, err = run_command(capsys, command, "net", "new.csv")
-        assert (status, err.splitlines()[0]) == (
-            0,
-            "xpnet: new.csv has values that training did not have, missing or unknown, in 'born' (90)",
-        )
+    remark = "xpnet: new.csv has values that training did not have, missing or unknown, in 'born' (90)"
+    status, out, err = run_command(capsys, "predict", "net", "new.csv", "--novelty")
+    assert (status, err.splitlines()) == (0, [remark])
+    assert {line.split(",")[-1] for line in out[1:]} == {"1.0"}
+    status, _, err = run_command(capsys, "evaluate", "net", "new.csv")
+    assert (status, err.splitlines()) == (0, [remark, "xpnet: 1 of 90 rows have no 'weight' and are left out"])
 
 
 # What is refused

@@ -170,7 +170,7 @@ def test_a_wrong_target_is_named(kind):
     x = rng.uniform(-1, 1, (200, 3))
     target: Any = np.sin(3 * x[:, 0]) + x[:, 1] + 0.2 * rng.standard_normal(200)
     target[5] = 999.0
-    message = r"^y \(rows count from 0\) has 999 in row 5, and the others are -\d\S* to [1-4]\S*; .* correct it"
+    message = r"^y \(rows count from 0\) has 999 in row 5, and the others are -\d\S* to [1-4]\S*; .* correct them, or"
     if kind == "labels":
         target, message = pandas.Series(target, [f"r{k}" for k in range(200)]), "^y has 999 in row 'r5', and"
     elif kind == "columns":

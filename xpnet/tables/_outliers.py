@@ -77,8 +77,7 @@ def warn_of_wrong_targets(y: np.ndarray, predicted: np.ndarray, name: str, label
     others = np.delete(y, rows)
     values = [f"{y[row]:g} in row {labels[row]!r}" for row in rows[:3].tolist()]
     more = f" and {len(rows) - 3} more" if len(rows) > 3 else ""
-    them, their = ("it", "its row") if len(rows) == 1 else ("them", "their rows")
     warn(
         f"{name} has {', '.join(values)}{more}, and the others are {others.min():g} to {others.max():g}; wrong targets "
-        f"move the means that are predicted, widen intervals and spoil scores: correct {them}, or leave {their} out"
+        f"move the means that are predicted, widen intervals and spoil scores: correct them, or leave their rows out"
     )

@@ -26,7 +26,6 @@ from xpnet.tables._cells import (
     Marks,
     are_codes,
     are_numbers,
-    check_finite,
     find_decimal,
     find_declared,
     find_marks,
@@ -250,7 +249,6 @@ class Table(NamedTuple):
     def _read_reals(self, cells: Cells, marks: Marks) -> Targets:
         """Return real targets."""
         values = read_numbers(cells, marks, "--task regression needs plain numbers, as in 1234.5").values
-        check_finite(values, cells)
         rows = self._find_rows(~np.isnan(values), cells)
         return Targets(self.name, cells.column, rows, values[rows])
 
@@ -258,7 +256,6 @@ class Table(NamedTuple):
         """Return classes: by these labels, or numbers in increasing order, and texts in alphabetical order."""
         is_numeric = cells.numbers is not None
         if is_numeric:
-            check_finite(cells.numbers, cells)
             cells = open_column(self.frame[cells.column], self.name, cells.column, as_text=True)
         rows = self._find_rows(cells.codes >= 0, cells)
         texts = sorted(map(str, cells.values), key=float if is_numeric else str)
