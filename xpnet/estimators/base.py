@@ -18,7 +18,6 @@ from xpnet.data.conversion import stays_outside
 from xpnet.errors import ArgumentError
 from xpnet.estimators._fitting import FitMixin
 from xpnet.estimators._parameters import Parameters, is_called, list_fields, replace_field
-from xpnet.estimators._pickles import decode_state, encode_state
 from xpnet.estimators.inputs import check_kind, dense_blocks, move_to, name_arguments, require_place, validate_inputs
 from xpnet.estimators.targets import Labels, is_numeric
 from xpnet.inference import predict_calibrated
@@ -67,28 +66,6 @@ class BaseModel(BaseEstimator):
         check_kind(sample_weight, "sample_weight")
         with name_arguments("y and sample_weight"):
             return float(metric(to_host(y), predicted, sample_weight=to_host(sample_weight)))
-
-    # Copies and pickles
-
-    def __copy__(self: AnyModel) -> AnyModel:
-        new = object.__new__(type(self))
-        new.__dict__ = vars(self).copy()
-        return new
-
-    def __deepcopy__(self: AnyModel, memo: dict[int, Any]) -> AnyModel:
-        """Return a copy that keeps what a pickle leaves out."""
-        new = object.__new__(type(self))
-        memo[id(self)] = new
-        new.__dict__ = copy.deepcopy(vars(self).copy(), memo)
-        return new
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what a pickle holds: arrays and plain values."""
-        return encode_state(vars(self))
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take over the content of a pickle, and move the arrays to the device."""
-        self.__dict__ = decode_state(state)
 
 
 class BaseLearner(FitMixin, BaseModel):
