@@ -44,6 +44,14 @@ def test_a_part_of_a_part_is_the_same_rows_alone(weighted):
     np.testing.assert_allclose(history["validation_cost"], other["validation_cost"], rtol=1e-5)
 
 
+def test_a_validation_cost_is_a_weighted_mean():
+    net, weight, held_out = network(), np.linspace(1.0, 3.0, N), np.arange(9)
+    data = open_data((X, Y), net.value.reader).part(None, held_out, validation_weight=weight)
+    train([Job(net.value, data, PLAN)]).give_to([net])
+    costs = [net.cost((X[[i]], Y[[i]])) for i in held_out]
+    np.testing.assert_allclose(net.history["validation_cost"][-1], np.average(costs, weights=weight[:9]), rtol=1e-5)
+
+
 @pytest.mark.parametrize("copy", [False, True])
 def test_a_part_is_split_as_its_rows_alone(copy):
     net, rows = network(), np.arange(30, 4, -1)
