@@ -318,12 +318,13 @@ def test_a_failing_callback_leaves_what_was_trained(place, hook, error):
     """All that was told of the beginning is told of the end, and the best state is not given back."""
     net, calls = network(place), []
     begun, stop = Recorder("a", calls), EarlyStopping(5)
+    others = Recorder("b", calls), Failing(hook, error)
     with pytest.raises(type(error), match="own"):
-        train(net, 4, begun, Scripted([1, 2, 3, 4]), stop, Failing(hook, error), optimizer=OPTIMIZER)
+        train(net, 4, begun, Scripted([1, 2, 3, 4]), stop, *others, optimizer=OPTIMIZER)
     twin = after(TRAINED[hook], place, optimizer=OPTIMIZER)
     assert_same(net, snapshot(twin))
     assert net.value.generator == twin.value.generator
-    assert calls[-1] == ("a", "on_train_end")
+    assert calls[-2:] == [("a", "on_train_end"), ("b", "on_train_end")]
     assert net.history["epoch"] == list(range(1, TRAINED[hook] + 1))
     for each in (net, twin):
         train(each, 2, optimizer=OPTIMIZER)

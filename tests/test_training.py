@@ -83,6 +83,18 @@ def test_regression_reports_the_cost_on_test_data(capsys):
         net.predict_proba(x)
 
 
+@ON_NUMPY
+def test_metrics_are_of_calibrated_probabilities_and_the_cost_is_not():
+    x, labels = problem()[0], np.arange(N) % 3
+    net = Network(SIZES, task="classification", seed=0)
+    net.train((x, labels), epochs=50, lr=1.0, progress=False)
+    cost = net.cost((x, labels))
+    net.calibrate((x, np.roll(labels, 1)))
+    scores, p = net.measure((x, labels), metrics=["log_loss"]), net.predict_proba(x)[np.arange(N), labels]
+    np.testing.assert_allclose([scores["log_loss"], scores["cost"]], [-np.log(p).mean(), cost], rtol=1e-5)
+    assert abs(scores["log_loss"] / cost - 1) > 0.1
+
+
 # Going wrong
 
 

@@ -133,9 +133,8 @@ def decode_tensors(content: bytes) -> tuple[dict[str, str], dict[str, np.ndarray
         shape, start = entry["shape"], begin + entry["data_offsets"][0]
         arrays[name] = np.frombuffer(content, DTYPES[entry["dtype"]], math.prod(shape), start).reshape(shape)
     # No copies until then: the same bytes might be those of many arrays
-    if lay_out(arrays, metadata)[0] != content[:begin] or begin + sum(x.nbytes for x in arrays.values()) != len(
-        content
-    ):
+    end = begin + sum(array.nbytes for array in arrays.values())
+    if lay_out(arrays, metadata)[0] != content[:begin] or end != len(content):
         raise ArgumentError("its header does not describe its arrays as xpnet does")
     return metadata, {name: array.astype(array.dtype.newbyteorder("=")) for name, array in arrays.items()}
 

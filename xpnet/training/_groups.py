@@ -173,16 +173,14 @@ class Groups:
         regroup_at = REGROUP_AT_COMPILED if self.reader.backend.compiles else REGROUP_AT
         if len(chunks) <= regroup_at * len(self.members) or not chunks.keys() <= self.members:
             self._divide(chunks)  # the remaining ones are spread evenly again
+
+        def run(group: Group) -> ChunkResults:
+            return group.run(states, chunks)
+
         # The first chunk runs group by group: what one of them compiles serves the others too
-        run: Callable[[Callable[[Group], ChunkResults], Sequence[Group]], Any] = (
-            map if self.workers is None or self.is_new else self.workers.map
-        )
-        self.is_new = False
-        results: ChunkResults = {}
-        parts: Iterable[ChunkResults] = run(lambda group: group.run(states, chunks), self.groups)
-        for part in parts:
-            results |= part
-        return results
+        workers, self.is_new = None if self.is_new else self.workers, False
+        parts = [*map(run, self.groups)] if workers is None else workers.map(run, self.groups)
+        return {k: result for part in parts for k, result in part.items()}
 
     def _divide(self, chunks: Mapping[int, Chunk]) -> None:
         """Divide the networks that still have steps to take."""
