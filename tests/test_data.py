@@ -295,6 +295,7 @@ REFUSED: dict[str, tuple[Callable[[], dict[str, Any]], str, int]] = {
     "exhausted": (lambda: {"train_data": Once()}, "train_data yielded no batch; an iterator .*DataLoader", 1),
     "exhausted steps": (lambda: {"train_data": Once(), "steps": 3}, "ended 3 batches before steps=3", 1),
     "steps of arrays": (lambda: {"train_data": (X, LABELS), "steps": 3}, "steps=3 is for an iterable of batches", 0),
+    "label": (lambda: {"train_data": (X, LABELS - 1)}, "y of train_data holds the label -1; with 3 outputs", 0),
     "schedule": (lambda: {"train_data": Stream(4, 7), "lr": OneCycle(1.0)}, "needs the number of steps", 0),
     "numbers": (lambda: {"train_data": range(5)}, r"item 0 of train_data is not an \(x, y\) pair", 0),
     "many items": (lambda: {"train_data": Many()}, "train_data has 2,147,483,648 examples, and at most", 0),

@@ -688,7 +688,7 @@ REFUSED_TRAINING = {
     ),
     "all validation rows": (
         {"validation_rows": [[0, 1], np.arange(64)]},
-        "validation_rows[1] holds all 64 rows of train_data; leave some to train on",
+        "validation_rows holds all 64 rows of train_data; leave some to train on",
     ),
     "validation rows of batches": (
         {"train_data": iter([GOOD]), "validation_rows": [[0, 1]] * 2},

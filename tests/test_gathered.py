@@ -64,7 +64,7 @@ CASES: dict[str, tuple[Any, Any, Any, Callable[[], dict[str, Any]]]] = {
         FLOATS,
         REALS,
         {"standardize": True, "task": "regression"},
-        lambda: {"validation_split": 0.2, "slopes": SLOPES, "slope_weight": 0.1},
+        lambda: {"validation_split": 0.2, "slopes": SLOPES, "slope_weight": 0.1, "sample_weight": WEIGHT},
     ),
     "bytes": (
         PIXELS.reshape(N, 2, 3),

@@ -7,6 +7,7 @@ from helpers import assert_same, host, layers_of, make, snapshot
 from numpy.random import PCG64
 
 from xpnet import SGD, Adam, ArgumentError, Callback, Ensemble, Network
+from xpnet.core.arrays import leaves
 from xpnet.core.scaling import Scaling
 
 # test_trainings.py and test_backends.py see what JAX may do otherwise
@@ -137,6 +138,8 @@ def test_a_copy_has_its_own_history_and_notes():
     for copy in (net.copy(), net.to(dtype="float64")):
         copy.notes["a"].append(2)
         copy.history.rows[0]["cost"] = 0.0
+        for memory, own in zip(leaves(copy.state.optimizer.memory), leaves(net.state.optimizer.memory)):
+            np.testing.assert_allclose(memory, own)
     assert net.notes == {"a": [1]}
     assert net.history["cost"] != [0.0]
 

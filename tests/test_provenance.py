@@ -94,11 +94,11 @@ def test_of_many_runs_the_last_hundred_are_listed(tmp_path):
     net.train((X, Y), **QUICK)
     (run,) = net.provenance.runs
     provenance = net.provenance
-    for k in range(300):  # each learning rate is used twice
-        provenance = provenance.add(run._replace(lr=str(k // 2)))
+    for k in range(450):  # each learning rate is used thrice
+        provenance = provenance.add(run._replace(lr=str(k // 3)))
     assert [one.lr for one in provenance.runs] == [str(k) for k in range(50, 150)]
-    assert provenance.earlier == 1 + 2 * 50
-    assert provenance.describe()[0].endswith("; 101 earlier calls to train are not listed")
+    assert provenance.earlier == 1 + 3 * 50
+    assert provenance.describe()[0].endswith("; 151 earlier calls to train are not listed")
     net.value = net.value._replace(provenance=provenance)
     net.save(tmp_path / "net")
     assert Network.load(tmp_path / "net").provenance == provenance

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers import Batches, Items, assert_same, on, snapshot
 
-from xpnet import Adam, DivergenceError, Network
+from xpnet import Adam, DivergenceError, Ensemble, Network
 from xpnet.core.scaling import Scaling, column_sums, compute_scaling, moments
 
 # JAX compiles programs for each of these tests, so that only what a library could get wrong alone runs there
@@ -141,6 +141,18 @@ def test_numbers_far_from_0_train_float32_as_float64(place, source, kind):
     if source != "arrays":
         np.testing.assert_allclose(nets[0].scaling.x_mean[0], x.mean(axis=0), rtol=1e-14)
         np.testing.assert_allclose(nets[0].scaling.y_std[0], y.std(), rtol=1e-8)
+
+
+def test_members_with_numbers_far_from_those_of_others_are_trained_as_alone(place):
+    """The first member's scaling would leave the second few digits."""
+    x = np.concatenate([SMALL[:120], 1e9 + SMALL[:120]])
+    y = np.sin(4 * np.concatenate([SMALL[:120, 0]] * 2))
+    ensemble = Ensemble([1, 8, 1], 2, task="regression", standardize=True, seed=0, **place._asdict())
+    alone, rows = ensemble.copy(), [range(120), range(120, 240)]
+    ensemble.train((x, y), rows=rows, **OPTIONS)
+    for net, member, own in zip(alone, ensemble, rows):
+        net.train((x[own], y[own]), **OPTIONS)
+        np.testing.assert_allclose(member.history["cost"], net.history["cost"], rtol=1e-4)
 
 
 @pytest.mark.on("torch", "jax")

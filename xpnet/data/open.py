@@ -114,9 +114,6 @@ class Data:
             return [self] * members
         n = len(self.train.require_stored(given[-1]))
         parsed = {name: parse_rows(name, lists[name], members, n) for name in given}
-        if "rows" not in parsed:
-            held_out = parsed["validation_rows"]
-            parsed["rows"] = [list_others(f"validation_rows[{k}]", own, n) for k, own in enumerate(held_out)]
         return [self.part(**dict(zip(parsed, parts))) for parts in zip(*parsed.values())]
 
     def split(self, split: Any, seed: int, *, copy: bool = False) -> "Data":
