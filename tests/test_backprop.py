@@ -29,7 +29,7 @@ def test_gradients_by_central_differences(place, activation, output, cost):
 
 
 @pytest.mark.on("torch")
-@pytest.mark.parametrize("own", OWN, ids=str)
+@pytest.mark.parametrize("own", OWN, ids=range(len(OWN)))
 def test_activations_and_costs_of_ones_own_by_central_differences_and_they_train(place, own):
     net, rng = make(place, [3, 4, 3, 2], *own, seed=11), np.random.default_rng(9)
     x, y = rng.standard_normal((2, 3)), rng.uniform(size=(2, 2))

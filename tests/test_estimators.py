@@ -671,7 +671,9 @@ REFUSED: list[Any] = [  # parameters, or arguments of fit; the argument that is 
 ]
 
 
-@pytest.mark.parametrize(("parameters", "given", "argument", "remedy"), REFUSED, ids=str)
+@pytest.mark.parametrize(
+    ("parameters", "given", "argument", "remedy"), REFUSED, ids=[f"{row[2]}-{k}" for k, row in enumerate(REFUSED)]
+)
 def test_a_wrong_argument_is_named_with_a_remedy(parameters, given, argument, remedy):
     mine = ours.MLPClassifier(**{**SMALL, **parameters})
     before = dict(vars(mine))
