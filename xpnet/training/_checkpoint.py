@@ -321,14 +321,12 @@ def remember(callback: Callback) -> dict[str, Any]:
 
 
 def _describe_place(path: str, trainings: Sequence[Training]) -> str:
-    """Say where the trainings of networks resume: the place of the one that is furthest behind."""
+    """Say where the trainings of networks resume: the epoch of the one that is furthest behind."""
     epochs = trainings[0].epochs
-    active = [now.position for now in trainings if not now.stopped and now.position.epoch <= epochs]
-    if not active:
-        return f"The training in {path} has ended already, after {max(len(now.history) for now in trainings)} epochs"
-    place = min(active, key=lambda position: position.total_steps)
-    within = f", after {place.steps:,} of its minibatches" if place.steps else ""
-    return f"Resuming the training in {path}: epoch {place.epoch} of {epochs}{within}"
+    epoch = min((now.position.epoch for now in trainings if not now.stopped), default=epochs + 1)
+    if epoch > epochs:
+        return f"The training in {path} has ended already"
+    return f"Resuming the training in {path}: epoch {epoch} of {epochs}"
 
 
 @contextmanager

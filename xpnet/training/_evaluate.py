@@ -11,7 +11,7 @@ from xpnet.core.backprop import forward
 from xpnet.core.minibatch import Encoding, Examples, decode
 from xpnet.core.model import Model
 from xpnet.data.open import Data, open_source
-from xpnet.data.source import Source, with_bar
+from xpnet.data.source import Source
 from xpnet.errors import ArgumentError
 from xpnet.inference.metrics import Metric, accuracy, correct, mean_absolute_error, r2
 from xpnet.training._arguments import parse_metrics
@@ -20,12 +20,12 @@ from xpnet.training.callback import Callback, Quantity, Training
 from xpnet.value import Value
 
 
-def measure(value: Value, source: Source, metrics: Sequence[Metric] = (), bar: str | None = None) -> dict[str, Any]:
+def measure(value: Value, source: Source, metrics: Sequence[Metric] = ()) -> dict[str, Any]:
     """Compute the mean cost over the examples of a source, and metrics, by name. Synchronizes.
 
     The cost is the cost of the data alone, without penalties, on standardized targets, weighted by the examples'
     weights if they have any. Metrics are computed on the original scale, not on the standardized one, and of calibrated
-    probabilities if there are any. `bar` labels a progress bar, shown if it takes a noticeable time.
+    probabilities if there are any.
     """
     model, backend = value.model, value.backend
     evaluate_block = partial(_evaluate_block, model)
@@ -36,8 +36,7 @@ def measure(value: Value, source: Source, metrics: Sequence[Metric] = (), bar: s
     parts: list[Any] = []
     with value.scope():
         encoding = source.reader.encoding()
-        blocks = source.blocks(2 * sum(model.sizes))
-        for block in blocks if bar is None else with_bar(blocks, bar, source):
+        for block in source.blocks(2 * sum(model.sizes)):
             cost, a, y = backend.call(evaluate_block, value.layers, encoding, block)
             sums.append((cost, a.shape[0] if block.weight is None else value.xp.sum(block.weight)))
             sizes.append(a.shape[0])
@@ -138,8 +137,6 @@ class Evaluate(Callback):
         The metrics.
     omit
         Which of "cost" and "size" to leave out.
-    progress
-        Whether to show a bar if it takes a noticeable time.
     """
 
     def __init__(
@@ -148,10 +145,8 @@ class Evaluate(Callback):
         source: Source,
         metrics: Sequence[Metric],
         omit: Sequence[str] = ("size",),
-        progress: bool = False,
     ) -> None:
         self.prefix, self.source, self.metrics = prefix, source, tuple(metrics)
-        self.bar = f"Evaluating {prefix} data" if progress else None
         names = [name for name in ("cost", "size", *(metric.name for metric in metrics)) if name not in omit]
         self.adds = tuple(f"{prefix}_{name}" for name in names)
         self.quantities = {f"{prefix}_{metric.name}": Quantity(metric.better, metric.whole) for metric in metrics}
@@ -162,7 +157,7 @@ class Evaluate(Callback):
 
     def on_epoch_end(self, logs: dict[str, Any]) -> None:
         """Evaluate the network as it stands."""
-        scores = measure(self.training.value, self.source, self.metrics, self.bar)
+        scores = measure(self.training.value, self.source, self.metrics)
         logs.update({name: scores[name.removeprefix(f"{self.prefix}_")] for name in self.adds})
 
     def on_train_end(self) -> None:
@@ -170,7 +165,7 @@ class Evaluate(Callback):
         vars(self).pop("training", None)
 
 
-def make_evaluations(data: Data, plan: Plan, progress: bool) -> list[Evaluate]:
+def make_evaluations(data: Data, plan: Plan) -> list[Evaluate]:
     """Make the callbacks that evaluate training, validation and test data after each epoch."""
     metrics, evaluations = plan.metrics, list[Evaluate]()
     if metrics and data.validation is None and data.test is None:
@@ -180,12 +175,12 @@ def make_evaluations(data: Data, plan: Plan, progress: bool) -> list[Evaluate]:
         )
     if plan.training_metrics:
         data.train.check_repeatable("training_metrics")
-        evaluations.append(Evaluate("training", data.train, plan.training_metrics, ("cost", "size"), progress))
+        evaluations.append(Evaluate("training", data.train, plan.training_metrics, ("cost", "size")))
     if data.validation is not None:
-        evaluations.append(Evaluate("validation", data.validation, metrics, progress=progress))
+        evaluations.append(Evaluate("validation", data.validation, metrics))
     if data.test is not None and data.test.reader.model.task == "regression":
-        evaluations.append(Evaluate("test", data.test, metrics, progress=progress))
+        evaluations.append(Evaluate("test", data.test, metrics))
     elif data.test is not None:
         with_counts = list(dict.fromkeys((correct, accuracy, *metrics)))
-        evaluations.append(Evaluate("test", data.test, with_counts, (), progress))
+        evaluations.append(Evaluate("test", data.test, with_counts, ()))
     return evaluations

@@ -379,7 +379,7 @@ def finish_jobs(jobs: Sequence[Job]) -> list[Job]:
     bars = [Progress()] if any(job.plan.progress for job in jobs) else []
     finished: list[Job] = []
     for job in map(divide_epoch, jobs) if takes_all else jobs:
-        evaluations = make_evaluations(job.data, job.plan, bool(bars) and len(jobs) == 1)
+        evaluations = make_evaluations(job.data, job.plan)
         batch_size = job.data.train.batch_size(job.plan.batch_size)
         plan = job.plan.complete(batch_size=batch_size, callbacks=[*evaluations, *job.plan.callbacks, *bars])
         finished.append(job._replace(plan=plan))
