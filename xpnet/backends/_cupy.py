@@ -12,7 +12,15 @@ import numpy as np
 from xpnet._checks import name_backend
 from xpnet.backends._choose import BACKENDS
 from xpnet.backends._cuda_graph import GraphLoop, matmul
-from xpnet.backends.base import ON_GPU, UFUNCS, Eager, PatchedNamespace, cast, find_operators
+from xpnet.backends.base import (
+    ON_GPU,
+    UFUNCS,
+    Eager,
+    PatchedNamespace,
+    astype,
+    cast,
+    find_operators,
+)
 from xpnet.backends.replay import ReplayLoop
 from xpnet.core.arrays import Function, Native
 from xpnet.errors import BackendError
@@ -42,11 +50,6 @@ def take(x: Native, index: Native, axis: int | None = None, out: Native | None =
     return x.take(index, axis, out)
 
 
-def astype(x: Native, dtype: Any, copy: bool = True, device: Any = None, out: Native | None = None) -> Native:
-    """Convert to another dtype."""
-    return x.astype(dtype, copy=copy) if out is None else _into(out, x)
-
-
 def sign(x: Native) -> Native:
     """Return the signs; NaN stays NaN."""
     return cupy.where(x == x, cupy.sign(x), x)
@@ -56,11 +59,6 @@ def clip(x: Native, min: Any = None, max: Any = None) -> Native:
     """Limit numbers to a range."""
     x = x if min is None else cupy.maximum(x, min)
     return x if max is None else cupy.minimum(x, max)
-
-
-def _into(out: Native, x: Native) -> Native:
-    out[...] = x
-    return out
 
 
 WITH_OUT: dict[str, Callable[..., Native]] = {

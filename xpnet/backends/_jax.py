@@ -17,7 +17,7 @@ from xpnet._identity import describe, is_fixed
 from xpnet.backends._numpy import NumPyBackend
 from xpnet.backends.base import ON_CPU, ON_GPU, Backend, Loop, cast, host_array, precision
 from xpnet.core.arrays import Function, Native, map_arrays, take_examples
-from xpnet.errors import ArgumentError, BackendError
+from xpnet.errors import BackendError
 
 MIN_COMPILED_STEPS = 64  # of a compiled loop; fewer batches are padded
 MOST_DOUBLED = 1024  # rows that are padded to a power of two
@@ -162,13 +162,13 @@ class Programs:
             *(_identify(function, functions), structure, *((x.shape, x.dtype) for x in arrays), place),
             *(jax.config.jax_enable_x64, jax.config.jax_default_matmul_precision),  # pyright: ignore
         )
-        return self._find(key, function, functions, args)(*args)
-
-    def _find(self, key: Any, function: Function, functions: list[Any], args: Any) -> Function:
         with self.lock:
             if key in self.programs:
                 self.programs.move_to_end(key)
-                return self.programs[key][0]
+        program, _ = self.programs.get(key) or self._compile(key, function, functions, args)
+        return program(*args)
+
+    def _compile(self, key: Any, function: Function, functions: list[Any], args: Any) -> Any:
         # Not `jit` alone, which would keep the function alive; and of a new one, as JAX keeps caches while that lives
         program = jax.jit(partial(function)).lower(*args).compile()
         references = [self._watch(part, key) for part in functions]
@@ -176,7 +176,7 @@ class Programs:
             self.programs[key] = program, references
             while len(self.programs) > self.most:
                 self.programs.popitem(last=False)
-        return program
+        return program, references
 
     def _watch(self, x: Any, key: Any) -> Any:
         """Drop a program when `x` is freed; keep `x` alive if it cannot be watched."""
@@ -253,12 +253,8 @@ def _find_device(device: Any) -> Any:
         return device
     platform, _, index = str(device).partition(":")
     try:
-        if not platform:
-            raise ArgumentError("it names no platform")
-        if not (index or "0").isdecimal():
-            raise ArgumentError(f"{index!r} is not a number")
-        return jax.devices(platform)[int(index or 0)]
-    except (RuntimeError, IndexError, ValueError) as error:
+        return dict(enumerate(jax.devices(platform or "''")))[int(index or 0)]
+    except (RuntimeError, KeyError, ValueError) as error:
         raise BackendError(
             f'device={device!r} cannot be used with backend="jax" ({error}); it has {", ".join(JaxBackend.devices())}'
         ) from error

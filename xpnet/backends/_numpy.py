@@ -16,6 +16,7 @@ from xpnet.backends.base import (
     Eager,
     GroupLimits,
     PatchedNamespace,
+    astype,
     cast,
     find_operators,
 )
@@ -60,14 +61,7 @@ def _take(x: Native, index: Native, axis: int | None = None, out: Native | None 
     return x.take(index, axis, out, "wrap")  # faster than "raise"; the package never makes an index out of range
 
 
-def _astype(x: Native, dtype: Any, copy: bool = True, device: Any = None, out: Native | None = None) -> Native:
-    if out is None:
-        return x.astype(dtype, copy=copy)
-    np.copyto(out, x, casting="unsafe")
-    return out
-
-
-_WITH_OUT = {"sum": _sum, "max": _max, "take": _take, "astype": _astype}
+_WITH_OUT = {"sum": _sum, "max": _max, "take": _take, "astype": astype}
 _XP = PatchedNamespace(array_api_compat.numpy, matmul=np.matmul, abs=np.abs, **_WITH_OUT)
 
 
@@ -78,10 +72,10 @@ class NumPyBackend(Eager):
     shortcuts: ClassVar[dict[Any, BindShortcut]] = {
         _sum: lambda out, x, axis=None, dtype=None, keepdims=False: partial(_add_reduce, x, axis, dtype, out, keepdims),
         _max: _bind_max,
-        _astype: lambda out, x, dtype, **options: partial(np.copyto, out, x, casting="unsafe"),
+        astype: lambda out, x, dtype, **options: partial(np.copyto, out, x, casting="unsafe"),
     }
     with_out = _WITH_OUT
-    not_elementwise: ClassVar[set[Callable[..., Native]]] = {_sum, _max, _take, _astype}
+    not_elementwise: ClassVar[set[Callable[..., Native]]] = {_sum, _max, _take, astype}
     slow_with_numbers: ClassVar[set[Callable[..., Native]]] = {np.maximum, np.minimum}  # by 5 times, in NumPy 2.4
     by_columns = True
     shares_steps = NativeLoop is not None

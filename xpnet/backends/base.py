@@ -33,6 +33,7 @@ __all__ = [
     "Place",
     "Speed",
     "as_array",
+    "astype",
     "call_and_copy",
     "cast",
     "find_operators",
@@ -398,6 +399,14 @@ class Loop:
 def find_operators(module: Any, names: str) -> dict[str, Callable[..., Native]]:
     """Find the functions of a library with these names, in the order of `OPERATORS`."""
     return {operator: getattr(module, name) for operator, name in zip(OPERATORS, names.split(), strict=True)}
+
+
+def astype(x: Native, dtype: Any, copy: bool = True, device: Any = None, out: Native | None = None) -> Native:
+    """Convert an array of NumPy or CuPy to another dtype."""
+    if out is None:
+        return x.astype(dtype, copy=copy)
+    out[...] = x
+    return out
 
 
 class PatchedNamespace:
