@@ -123,6 +123,16 @@ class Scoring(NamedTuple):
         return {name: float(self.error_score if isinstance(x, str) else x) for name, x in scores.items()}
 
 
+class Prepared(NamedTuple):
+    """A trial that can be trained."""
+
+    trial: Trial
+    key: str  # describes its transformers
+    job: Job
+    data: FitData
+    estimator: Any  # a new one, with fitted transformers
+
+
 def fit_trials(
     trials: Sequence[Trial],
     scoring: Scoring,
@@ -170,56 +180,42 @@ def train_trials(
     """Train trials. Yield each, its fitted estimator or its error, and its seconds."""
     began, shared = time.perf_counter(), {}
     transformers = [describe(find_transformers(trial.estimator)) for trial in trials]  # before they are fitted
-    prepared: list[tuple[Trial, Job, FitData, Any]] = []
-    alone: list[Trial] = []
+    prepared: list[Prepared] = []
     for trial, key in zip(trials, transformers):
         try:
-            prepared.append((trial, *prepare_trial(trial, take, key, shared)))
-        except Exception:
-            alone.append(trial)  # which meets the same error
+            prepared.append(prepare_trial(trial, take, key, shared))
+        except Exception as error:
+            yield trial, error, 0.0
     preparation = (time.perf_counter() - began) / max(1, len(prepared))
-    groups = [[prepared[k] for k in numbers] for numbers in group_by_structure([job for _, job, *_ in prepared])]
+    groups = [[prepared[k] for k in numbers] for numbers in group_by_structure([part.job for part in prepared])]
     while groups:
         group, began, errors, interrupt = groups.pop(0), time.perf_counter(), {}, None
-        jobs = [job for _, job, *_ in group]
+        jobs = [part.job for part in group]
         if progress and len(jobs) > 1:
             jobs[0] = jobs[0]._replace(plan=replace(jobs[0].plan, progress=True))  # one bar for all
         try:
             errors = settle(jobs, train(jobs, threads=threads).give_to([job.owner for job in jobs]))
         except KeyboardInterrupt as caught:
             interrupt = caught
-        except Exception as error:  # before the first step, there is too little memory; or a callback failed
-            half = len(group) // 2
-            if isinstance(error, MemoryError) and half:
-                groups[:0] = group[:half], group[half:]
-            else:
-                alone += [trial for trial, *_ in group]
-            continue
+        except Exception as error:  # memory is too small for all of them, or the callback of one failed
+            if len(group) > 1:
+                again = [prepare_trial(part.trial, take, part.key, shared) for part in group]
+                groups[:0] = again[: len(again) // 2], again[len(again) // 2 :]
+                continue
+            errors = {0: error}
         seconds = preparation + (time.perf_counter() - began) / len(group)
-        for k, (trial, job, data, estimator) in enumerate(group):
+        for k, part in enumerate(group):
             if k in errors:
-                yield trial, errors[k], seconds
-            elif interrupt is None or find_convergence(job.plan).tally.n_iter_ > 0:
-                assign_attributes(find_last(estimator), list_attributes(job, data))
-                yield trial, estimator, seconds
+                yield part.trial, errors[k], seconds
+            elif interrupt is None or find_convergence(part.job.plan).tally.n_iter_ > 0:
+                assign_attributes(find_last(part.estimator), list_attributes(part.job, part.data))
+                yield part.trial, part.estimator, seconds
         if interrupt is not None:
             raise interrupt
-    for trial in alone:
-        began, (X, y, sample_weight) = time.perf_counter(), take(trial.fold, 0)
-        outcome: Any = clone(trial.estimator)
-        try:
-            outcome.fit(X, y, **name_weights(sample_weight))
-        except Exception as error:
-            outcome = error
-        yield trial, outcome, time.perf_counter() - began
 
 
-def prepare_trial(trial: Trial, take: Take, transformers: str, shared: dict[Any, Any]) -> tuple[Job, FitData, Any]:
-    """Prepare the fit of a trial. Return its job, its checked data, and a new estimator with fitted transformers.
-
-    `transformers` describes them. What trials with the same fold, transformers and parameters share is kept in
-    `shared`.
-    """
+def prepare_trial(trial: Trial, take: Take, transformers: str, shared: dict[Any, Any]) -> Prepared:
+    """Prepare the fit of a trial; `shared` has what others with the same fold, transformers and parameters made."""
 
     def share(key: Any, make: Callable[[], Any]) -> Any:
         if key not in shared:
@@ -234,9 +230,8 @@ def prepare_trial(trial: Trial, take: Take, transformers: str, shared: dict[Any,
         first, X = share(key, lambda: (first, first.fit_transform(X, y)))
         estimator.steps[:-1] = first.steps
     settings = parse_settings(perceptron, partial=False)
-    key = (*key, trial.describe())
-    data: FitData = share(key, lambda: check_data(perceptron, settings, {}, X, y, sample_weight))
-    return make_job(perceptron, settings, data, {}), data, estimator
+    data = share((*key, trial.describe()), lambda: check_data(perceptron, settings, {}, X, y, sample_weight))
+    return Prepared(trial, transformers, make_job(perceptron, settings, data, {}), data, estimator)
 
 
 def divide(trials: Sequence[Trial], workers: int) -> list[list[Trial]]:
