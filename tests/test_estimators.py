@@ -765,15 +765,6 @@ def test_partial_fit_goes_on_with_the_same_classes():
             mine.partial_fit(X, y, classes=classes)
 
 
-def test_what_only_networks_have_is_named_with_its_place():
-    several = ours.MLPEnsembleRegressor(n_estimators=2)
-    for model, place in ((ours.MLPRegressor(), "network_"), (several, "ensemble_")):
-        with pytest.raises(AttributeError, match=f"has no attribute 'interval'; its {place} has it, after fit$"):
-            _ = model.interval
-        with pytest.raises(AttributeError, match=r"has no attribute 'intervall'$"):
-            _ = model.intervall
-
-
 @pytest.mark.parametrize("nowhere", ["cuda", None, 3, np, np.float64(3)], ids=str)
 def test_it_moves_to_arrays_only(nowhere):
     mine = ours.MLPClassifier(**SMALL).fit(X, DIGIT)

@@ -641,12 +641,12 @@ def test_steps_and_functions_are_compared(tmp_path, fits):
 
 
 UNREPEATABLE: list[tuple[Any, dict[str, Any], str]] = [
-    (MLPSearchCV(MLPClassifier(**{**SMALL, "random_state": None}), ALPHAS), {}, "random_state=0"),
-    (MLPSearchCV(CLASSIFIER, {"random_state": [0, None]}), {}, "random_state=0"),
+    (MLPSearchCV(MLPClassifier(**{**SMALL, "random_state": None}), ALPHAS), {}, "random_state to be a number"),
+    (MLPSearchCV(CLASSIFIER, {"random_state": [0, None]}), {}, "random_state to be a number"),
     (
         MLPSearchCV(make_pipeline(GaussianRandomProjection(3), CLASSIFIER), {"mlpclassifier__alpha": [1.0]}),
         {},
-        "gaussianrandomprojection__random_state=0",
+        "gaussianrandomprojection__random_state to be",
     ),
     (MLPRandomSearchCV(CLASSIFIER, ALPHAS, n_iter=2), {}, "the random_state of the search"),
     (MLPSearchCV(CLASSIFIER, ALPHAS, cv=ShuffleSplit(3)), {}, "cv=ShuffleSplit(n_splits=3, random_state=None, "),

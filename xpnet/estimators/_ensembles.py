@@ -45,7 +45,6 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
     _member: ClassVar[type[BasePerceptron]]  # the class of the members
 
     _file_kind = "ensemble"
-    _fitted_model = "ensemble_", Ensemble
 
     # Set by `fit`
     estimators_: list[Any]

@@ -331,8 +331,8 @@ def start_network(
     """
     if previous is not None and settings.partial:
         return previous.copy()
-    head, state = data.problem.head(), parameters.random_state
-    sizes = [data.x.shape[1], *parse_hidden_sizes(parameters.hidden_layer_sizes), head.units]
+    (units, head), state = data.problem.head(), parameters.random_state
+    sizes = [data.x.shape[1], *parse_hidden_sizes(parameters.hidden_layer_sizes), units]
     seed = int(random_state.randint(2**31 - 1)) if np.any(parameters.dropout) else 0
     if previous is None:
         layers = draw_layers(parameters.activation, random_state, sizes)
@@ -348,9 +348,7 @@ def start_network(
     network = Network(
         sizes,
         activation=parse_hidden_activation(parameters.activation, len(sizes) - 2),
-        output_activation=head.activation,
-        cost=head.cost,
-        task=head.task,
+        **head,
         init=lambda rng, n_in, n_out: next(remaining),
         dropout=parameters.dropout,
         standardize=parameters.standardize,

@@ -339,18 +339,17 @@ def make_results(
 
 def require_repeatable(search: Any, estimators: Sequence[Any], splits: Sequence[Any], again: Sequence[Any]) -> None:
     """Refuse a checkpoint of a search that would draw other numbers, or other folds, when it is resumed."""
-    if isinstance(search, RandomizedSearchCV) and search.random_state is None:
+    drawn = [
+        {"the random_state of the search": getattr(search, "random_state", 0)},
+        *(one.get_params() for one in estimators),
+    ]
+    names = (
+        name for parameters in drawn for name, value in parameters.items() if value is None and "random_state" in name
+    )
+    if name := next(names, ""):
         raise ArgumentError(
-            "checkpoint= needs the random_state of the search: with None, a search that resumes tries other settings; "
-            "give a number, as in random_state=0"
+            f"checkpoint= needs {name} to be a number, such as 0: with None, a search that resumes draws other numbers"
         )
-    for estimator in estimators:
-        for name, value in estimator.get_params().items():
-            if value is None and name.rpartition("__")[2] == "random_state":
-                raise ArgumentError(
-                    f"checkpoint= needs a number as {name}: with None, a search that resumes draws other numbers; give "
-                    f"one, as in {name}=0"
-                )
     if describe(splits) != describe(again):
         raise ArgumentError(
             f"checkpoint= needs folds that can be made again, and cv={search.cv!r} makes others each time; give it a "

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from scipy import sparse
@@ -46,18 +46,6 @@ def has_epochs(estimator: Parameters) -> bool:
 
 class BaseModel(BaseEstimator):
     """Base class of all estimators that hold networks: their scores, copies and pickles."""
-
-    _fitted_model: ClassVar[tuple[str, type]] = "network_", Network  # the attribute that can do more, and its class
-
-    if not TYPE_CHECKING:  # a type checker knows all attributes
-
-        def __getattr__(self, name: str) -> Any:
-            """Say that the network has a method or an attribute that the estimator does not have."""
-            model, kind = self._fitted_model
-            if name.startswith("_") or hasattr(type(self), name) or not hasattr(kind, name):
-                return object.__getattribute__(self, name)  # raises the error of Python, or of the property
-            message = f"{type(self).__name__!r} object has no attribute {name!r}; its {model} has it, after fit"
-            raise AttributeError(message, name=name, obj=self)
 
     def _score(self, metric: Callable[..., float], X: Any, y: Any, sample_weight: Any) -> float:
         """Score predictions on the host."""

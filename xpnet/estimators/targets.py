@@ -6,7 +6,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from scipy import sparse
@@ -16,8 +16,6 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 
 from xpnet._checks import choices
 from xpnet.backends import to_host
-from xpnet.backends.base import Backend
-from xpnet.core.activations import Activation
 from xpnet.core.arrays import Array
 from xpnet.core.costs import Cost, poisson, quadratic
 from xpnet.core.model import Model
@@ -43,15 +41,6 @@ __all__ = [
 
 # scikit-learn's names -> names in xpnet
 LOSS_NAMES = {"log_loss": "cross_entropy", "squared_error": "quadratic"}
-
-
-class Head(NamedTuple):
-    """The output layer of a network, its cost and its task."""
-
-    units: int
-    activation: str | Activation
-    cost: Cost
-    task: Task | None  # None: inferred from the output layer
 
 
 def parse_loss(loss: Any) -> Cost:
@@ -125,7 +114,7 @@ class Labels:
                 number = xp.astype(a[:, 0] > 0.5, xp.int32) * (len(self.classes) - 1)
             if not is_numeric(self.classes):
                 return self.classes[backend.to_numpy(number)]
-            return xp.take(_move_classes(self.classes, backend), number, axis=0)
+            return xp.take(backend.asarray(self.classes), number, axis=0)
 
     def check(self, y: Any, classes: Any = None, *, all_of_them: bool = False) -> None:
         """Check that y has only known labels, or all of them, and that `classes`, if given, are the known ones."""
@@ -187,15 +176,6 @@ def is_numeric(x: np.ndarray) -> bool:
     return x.dtype.kind in "biuf"
 
 
-def _move_classes(classes: np.ndarray, backend: Backend) -> Array:
-    """Move classes to a device, in the library's default dtype if theirs is not available."""
-    info = backend.xp.__array_namespace_info__()
-    if classes.dtype.name in info.dtypes(device=backend.device):
-        return backend.asarray(classes)
-    kind = "integral" if classes.dtype.kind in "iu" else "real floating"
-    return backend.asarray(classes, str(info.default_dtypes(device=backend.device)[kind]).split(".")[-1])
-
-
 # Classification and regression
 
 
@@ -247,8 +227,8 @@ class Classification:
         """Number of outputs."""
         return self.labels.n_outputs
 
-    def head(self) -> Head:
-        """Choose the output layer: softmax for several classes, else sigmoid."""
+    def head(self) -> tuple[int, dict[str, Any]]:
+        """Choose the units and the arguments of the output layer: softmax for several classes, else sigmoid."""
         cost, kind = parse_loss(self.loss), self.labels.kind
         activation = "softmax" if kind == MULTICLASS else "sigmoid"
         if cost.outputs is not None and activation not in cost.outputs:
@@ -256,7 +236,8 @@ class Classification:
                 f"loss={self.loss!r} is for the output activations {choices(cost.outputs)}, and {kind} has "
                 f"{activation!r}; give loss='log_loss'"
             )
-        return Head(self.n_outputs, activation, cost, None if cost.outputs is None else kind)
+        task = None if cost.outputs is None else kind  # inferred from the output layer
+        return self.n_outputs, {"output_activation": activation, "cost": cost, "task": task}
 
     def check(self, y: Any) -> None:
         """Check that all labels are known."""
@@ -334,11 +315,11 @@ class Regression:
     def labels(self) -> None:
         """Return None: targets are numbers."""
 
-    def head(self) -> Head:
+    def head(self) -> tuple[int, dict[str, Any]]:
         """Choose the output layer: with the activation that the cost is made for, else the identity."""
         cost = parse_loss(self.loss)
         activation = cost.activation or ("identity" if cost.outputs is None else cost.outputs[0])
-        return Head(self.n_outputs * cost.outputs_per_target, activation, cost, None)
+        return self.n_outputs * cost.outputs_per_target, {"output_activation": activation, "cost": cost}
 
     def check(self, y: Any) -> None:
         """Check that y holds numbers for which the loss is defined."""

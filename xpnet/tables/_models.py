@@ -84,7 +84,6 @@ class TableParameters:
 class BaseTableModel(TableParameters, BaseModel):
     """Base class of `TableClassifier` and `TableRegressor`."""
 
-    _fitted_model: ClassVar[tuple[str, type]] = "ensemble_", Ensemble
     _numeric: ClassVar[bool]  # whether targets are numbers, rather than labels
 
     # Set by `fit`
