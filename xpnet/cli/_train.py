@@ -32,7 +32,7 @@ MOMENTUM = 0.9
 FOR_TABLES = ("ignore", "categories", "bins", "test_group", "members")
 FOR_ROWS = ("target", "test_split", "test_last")  # for tables and .npy files, which do not hold rows for testing
 FOR_ARRAYS = ("validation_split", "log")
-OPTIONS_OF_NETWORKS = ("output_activation", "cost", "task", "dropout", "dtype")
+OPTIONS_OF_NETWORKS = ("output_activation", "cost", "dropout", "dtype")
 
 
 class Defaults(NamedTuple):

@@ -11,7 +11,7 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.validation import check_is_fitted
 
-from xpnet._checks import check_dict, check_lengths, choices, count, list_names, show, warn, yes_or_no
+from xpnet._checks import check_dict, check_lengths, count, list_names, show, warn, yes_or_no
 from xpnet._names import explain_arguments
 from xpnet.backends import backend_of, to_host
 from xpnet.core.arrays import Array
@@ -270,8 +270,6 @@ class BaseTableModel(TableParameters, BaseModel):
             If `fit` had fewer than 20 rows.
         """
         encoded = self._encode_table(X)
-        if self.ensemble_[0].value.novelty is None:
-            raise ArgumentError(f"novelty needs {LEAST_ROWS} rows or more in fit, and there were fewer")
         novelty = self.ensemble_.backend.to_numpy(self.ensemble_.novelty(encoded.x))
         return move_to(np.where(encoded.rows, 1.0, novelty), backend_of(X))
 
@@ -296,9 +294,10 @@ class BaseTableModel(TableParameters, BaseModel):
             {name: value for name, value in check_dict(argument, mapping or {}).items() if value is not None}
             for argument, mapping in (("network", self.network), ("training", self.training))
         )
-        tasks = ("regression",) if self._numeric else ("classification", "binary")
-        if network.get("task") not in (None, *tasks):
-            raise ArgumentError(f"network has task={network['task']!r}; {type(self).__name__} takes {choices(tasks)}")
+        if "task" in network:
+            raise ArgumentError(
+                f"network has task={network['task']!r}; {type(self).__name__} has its own, leave it out"
+            )
         epochs = None if self.max_epochs is None else count("max_epochs", self.max_epochs, 1)
         return Recipe(
             members=count("members", self.members, 1),
@@ -377,7 +376,7 @@ class TableClassifier(ClassifierMixin, BaseTableModel):
         Where the networks compute, as in `xpnet.Network`. Unless given, it is where X lies, and NumPy for tables.
     network : mapping, optional
         Other arguments of `xpnet.Ensemble`, such as ``{"activation": "tanh", "dropout": 0.1}``: `activation`,
-        `output_activation`, `cost`, `task`, `init`, `dropout`, `standardize`, `dtype` and `seed`. With `standardize`,
+        `output_activation`, `cost`, `init`, `dropout`, `standardize`, `dtype` and `seed`. With `standardize`,
         columns are not scaled by their importance. `seed` is used in place of `random_state`.
     training : mapping, optional
         Other arguments of `xpnet.Ensemble.train`, such as ``{"optimizer": "adam", "lr": 0.01}``: `epochs`, `lr`,
@@ -436,8 +435,7 @@ class TableClassifier(ClassifierMixin, BaseTableModel):
             The most probable classes; with `class_weight`, those with the largest product of weight and probability.
             Numbers in the library of X, on its device; NumPy arrays for tables and texts.
         """
-        x = self._encode(X)
-        value, p = self.ensemble_[0].value, self._predict_proba(x)
+        value, p = self.ensemble_[0].value, self.ensemble_.predict_proba(self._encode(X))
         if self._class_weight is not None:
             with value.scope():
                 p = p * value.backend.asarray(self._class_weight, value.dtype)
@@ -456,15 +454,7 @@ class TableClassifier(ClassifierMixin, BaseTableModel):
         array of shape (n_samples, n_classes)
             In the order of `classes_`.
         """
-        return self._move_to(X, self._predict_proba(self._encode(X)))
-
-    def _predict_proba(self, x: np.ndarray) -> Array:
-        p, value = self.ensemble_.predict_proba(x), self.ensemble_[0].value
-        if value.model.task != "binary":
-            return p
-        with value.scope():
-            p = value.backend.xp.reshape(p, (-1, 1))
-            return value.backend.xp.concat([1 - p, p], axis=1)
+        return self._move_to(X, self.ensemble_.predict_proba(self._encode(X)))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Compute the accuracy of predictions, by `sklearn.metrics.accuracy_score`, on the host.
@@ -500,8 +490,6 @@ class TableClassifier(ClassifierMixin, BaseTableModel):
         return Classification(labels, "log_loss", self.class_weight)
 
     def _keep(self, labels: Labels, class_weight: np.ndarray | None, out_of_fold: np.ndarray) -> None:
-        if out_of_fold.shape[1] == 1:  # of one output
-            out_of_fold = np.concatenate([1 - out_of_fold, out_of_fold], axis=1)
         self._labels, self.classes_, self._class_weight = labels, labels.classes, class_weight
         self.oof_proba_ = out_of_fold
 

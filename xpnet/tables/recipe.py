@@ -310,10 +310,10 @@ def make_members(examples: Examples, recipe: Recipe, scaling: Scaling | None = N
         cost = settings.get("cost")
         settings["task"] = "regression"
         n_out = examples.targets.shape[1] * (parse_cost(cost).outputs_per_target if cost else 1)
-    elif settings.get("task") is None and {"output_activation", "cost"} & settings.keys():
+    elif {"output_activation", "cost"} & settings.keys():
         settings = {"output_activation": "softmax", "cost": "cross_entropy", **settings}
-    elif settings.setdefault("task", "classification") == "binary":
-        n_out = 1
+    else:
+        settings["task"] = "classification"
     n, n_in = examples.x.shape
     ensemble = Ensemble([n_in, *recipe.complete(n).hidden, n_out], recipe.members, **settings)  # type: ignore[misc]
     if scaling is not None:
