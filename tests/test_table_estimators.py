@@ -447,7 +447,7 @@ def test_a_wrong_parameter_changes_nothing():
         ({"backend": "tpu"}, BackendError, "backend='tpu' is unknown"),
         ({"patience": 0}, ValueError, "patience=0 must be a whole number of at least 1"),
         ({"network": {"sizes": [1]}}, TypeError, "sizes"),
-        ({"network": {"task": "regression"}}, ValueError, "network has task='regression'; TableClassifier has its own"),
+        ({"network": {"task": "regression"}}, ValueError, "network has task='regression', and TableClassifier its own"),
         ({"network": {"seed": -1}}, ValueError, "seed=-1 must be None or a whole number of"),
         ({"network": "tanh"}, ValueError, "network='tanh' must be a dict"),
         ({"training": {"rows": []}}, TypeError, "rows"),

@@ -296,7 +296,7 @@ class BaseTableModel(TableParameters, BaseModel):
         )
         if "task" in network:
             raise ArgumentError(
-                f"network has task={network['task']!r}; {type(self).__name__} has its own, leave it out"
+                f"network has task={network['task']!r}, and {type(self).__name__} its own; leave it out"
             )
         epochs = None if self.max_epochs is None else count("max_epochs", self.max_epochs, 1)
         return Recipe(
@@ -435,7 +435,8 @@ class TableClassifier(ClassifierMixin, BaseTableModel):
             The most probable classes; with `class_weight`, those with the largest product of weight and probability.
             Numbers in the library of X, on its device; NumPy arrays for tables and texts.
         """
-        value, p = self.ensemble_[0].value, self.ensemble_.predict_proba(self._encode(X))
+        x = self._encode(X)
+        value, p = self.ensemble_[0].value, self.ensemble_.predict_proba(x)
         if self._class_weight is not None:
             with value.scope():
                 p = p * value.backend.asarray(self._class_weight, value.dtype)
@@ -454,7 +455,8 @@ class TableClassifier(ClassifierMixin, BaseTableModel):
         array of shape (n_samples, n_classes)
             In the order of `classes_`.
         """
-        return self._move_to(X, self.ensemble_.predict_proba(self._encode(X)))
+        x = self._encode(X)
+        return self._move_to(X, self.ensemble_.predict_proba(x))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Compute the accuracy of predictions, by `sklearn.metrics.accuracy_score`, on the host.
