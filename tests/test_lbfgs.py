@@ -18,6 +18,7 @@ from xpnet import (
     ReduceLROnPlateau,
 )
 from xpnet.core.arrays import leaves
+from xpnet.core.costs import Cost
 from xpnet.core.optimizers._lbfgs import Line, LinePoint, try_next
 from xpnet.estimators import MLPClassifier, MLPRegressor
 
@@ -151,6 +152,14 @@ def test_costs_that_overflow_halve_the_bracket():
     costs = net.train((x, y), epochs=60, **TRAIN)["cost"]
     assert (np.diff(costs) <= 0).all()
     assert net.predict([1e3]) == pytest.approx(2.0, rel=1e-6)
+
+
+def test_a_length_at_which_the_cost_has_risen_a_little_is_not_taken():
+    """−b + 2.0015 b² − 1.001 b³ is 0 at 0, and 0.0005 at the first length, 1, where it is flat."""
+    own = Cost("own", lambda a, y, xp: xp.sum(-a + 2.0015 * a**2 - 1.001 * a**3, axis=-1))
+    net = Network([1, 1], task="regression", cost=own, dtype="float64", init="zeros")
+    net.train(([[0.0]], [[0.0]]), epochs=2, **TRAIN)
+    assert net.b[0] == 0.0
 
 
 # Everything else of a training
