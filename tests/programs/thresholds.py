@@ -9,10 +9,10 @@ from unittest.mock import patch
 # By module and name, what each may be; those of JAX are not here, as they decide on what is compiled, which takes long
 THRESHOLDS = {
     "core.arrays.BLOCK_ELEMENTS": [1, 7, 40],
-    "data._streams.OnDemand.most_examples": [1, 3],
+    "data.source.Source.most_examples": [1, 3],
     "data._streams.Dataset.most_examples": [1, 3],
-    "data._streams.MAX_BLOCKS_READ": [1],
-    "data._streams.MAX_EXAMPLES_READ": [1, 3],
+    "data._streams.Batches.most_examples": [1, 3],
+    "data.source.MAX_BLOCKS_READ": [1],
     "data.conversion.LEAST_BYTES": [0],
     "data._outside.ROWS_TO_CHECK": [1],
     "data._outside.LARGE_SHARE": [0.0],

@@ -213,14 +213,12 @@ class Gathered(OnDemand, Stored):
         """Gather some rows and move them to the device."""
         return self._move(index, self.inputs.read(self.number(index)))
 
-    def chunks(
-        self, minibatches: Iterable[np.ndarray], most: int, networks: int = 1, epoch: int = 1
-    ) -> Iterator[Chunk]:
-        """Take the minibatches of one epoch; for a lone network, a thread gathers one chunk ahead.
+    def take_chunks(self, parts: Iterator[np.ndarray], is_alone: bool) -> Iterator[Chunk]:
+        """Gather chunks of minibatches; for a lone network, a thread gathers one ahead.
 
         For a device, it only gathers, for another thread must not use the device while a step is recorded there.
         """
-        parts, at_once = self.split(minibatches, most, networks), self.reader.backend.on_host
+        at_once = self.reader.backend.on_host
         with reading_at_random(self.inputs.inputs) as ask_for:
 
             def gather(part: np.ndarray) -> Any:
@@ -229,7 +227,7 @@ class Gathered(OnDemand, Stored):
                     ask_for(self.inputs.number(self.number(index)))
                 return self.read(index) if at_once else self.inputs.read(self.number(index))
 
-            for part, rows in read_ahead(gather, parts) if networks == 1 else ((part, gather(part)) for part in parts):
+            for part, rows in read_ahead(gather, parts) if is_alone else ((part, gather(part)) for part in parts):
                 examples = rows if at_once else self._move(part.ravel(), rows)
                 weight = None if self.all_weights is None else self.all_weights[self.number(part.ravel())]
                 yield Chunk(examples, weight, in_order(part.shape))

@@ -1,25 +1,22 @@
 """Sources that are read while a network trains: data sets read again each epoch, and iterables of batches."""
 
-import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import chain, count, islice
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from xpnet.core.arrays import BLOCK_ELEMENTS, rows_per_block
 from xpnet.core.minibatch import Examples
 from xpnet.data._scaling import PlacedScaling
 from xpnet.data.conversion import is_pair
 from xpnet.data.reader import Reader
-from xpnet.data.sampling import Sampling, cut_rows, in_order, split_into_chunks
+from xpnet.data.sampling import Sampling, cut_rows, in_order
 from xpnet.data.source import Chunk, Resident, Source, weights_on_host
 from xpnet.errors import ArgumentError
 
-MAX_BLOCKS_READ = 16  # by all networks together, before training on them
 MAX_EXAMPLES_READ = 1024  # one by one or batch by batch, before training on them: so the bar moves
 
 
@@ -27,26 +24,15 @@ MAX_EXAMPLES_READ = 1024  # one by one or batch by batch, before training on the
 class OnDemand(Source):
     """Base class of sources that move examples to the device when they are needed, in the order of `Resident`."""
 
-    most_examples: ClassVar[int] = BLOCK_ELEMENTS  # to read before training on them
-    chunks_held: ClassVar[int] = 1  # in memory at the same time, which share a block
-
     def read(self, index: np.ndarray) -> Examples:
         """Move some of the examples to the device."""
         raise NotImplementedError
 
-    def chunks(
-        self, minibatches: Iterable[np.ndarray], most: int, networks: int = 1, epoch: int = 1
-    ) -> Iterator[Chunk]:
-        """Take the minibatches of one epoch."""
-        for part in self.split(minibatches, most, networks):
+    def take_chunks(self, parts: Iterator[np.ndarray], is_alone: bool) -> Iterator[Chunk]:
+        """Read chunks of minibatches, one after the other."""
+        for part in parts:
             examples = self.read(part.ravel())
             yield Chunk(examples, weights_on_host(examples, self.reader), in_order(part.shape))
-
-    def split(self, minibatches: Iterable[np.ndarray], most: int, networks: int) -> Iterator[np.ndarray]:
-        """Split minibatches into chunks, (steps, m); as many as fit into memory are in a chunk."""
-        for index in minibatches:
-            fitting = _minibatches_that_fit(index.shape[1], self.reader, self.most_examples, networks, self.chunks_held)
-            yield from split_into_chunks(index, min(most, fitting))
 
     def blocks(self, width: int) -> Iterator[Examples]:
         """Iterate over all examples in order."""
@@ -203,6 +189,7 @@ class Batches(Source):
     first_size: int  # examples in the first batch
     shared: SharedEpochs = field(default_factory=SharedEpochs)
     has_length = False
+    most_examples = MAX_EXAMPLES_READ
 
     def steps(self, sampling: Sampling, batch_size: int) -> int | None:
         """Number of batches of an epoch, if it is known."""
@@ -247,8 +234,8 @@ class Batches(Source):
         """Read the batches of one epoch; successive batches of equal size share a chunk."""
         group: list[Examples] = []
         for examples in _read_batches(self.passes.epoch(), self.passes.name, self.reader):
-            fitting = _minibatches_that_fit(examples.x.shape[0], self.reader, MAX_EXAMPLES_READ)
-            if group and (not _are_alike(examples, group[0]) or len(group) >= min(most, fitting)):
+            fitting = min(most, self.most_steps(examples.x.shape[0]))
+            if group and (not _are_alike(examples, group[0]) or len(group) >= fitting):
                 yield self._join(group)
                 group = []
             group.append(examples)
@@ -294,15 +281,6 @@ def _read_batches(batches: Iterable[Any], name: str, reader: Reader) -> Iterator
 def _are_alike(a: Examples, b: Examples) -> bool:
     """Tell whether batches can share a chunk: they have the same size and are stored in the same way."""
     return all((x.shape, x.dtype) == (y.shape, y.dtype) for x, y in ((a.x, b.x), (a.y, b.y)))
-
-
-def _minibatches_that_fit(size: int, reader: Reader, most_examples: int, networks: int = 1, held: int = 1) -> int:
-    """Count the minibatches that fit into one block and have at most `most_examples` examples; at least one.
-
-    Many networks share a few blocks; so do `held` chunks of one network.
-    """
-    width = size * reader.model.n_in * max(held, math.ceil(networks / MAX_BLOCKS_READ))
-    return max(1, min(rows_per_block(width), most_examples // size))
 
 
 def refuse_iterator(data: Any, name: str) -> None:

@@ -5,6 +5,7 @@ chunk at a time (`chunks`), and all examples in order, one block at a time (`blo
 """
 
 import hashlib
+import math
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import numpy as np
 
 from xpnet.backends import to_host
-from xpnet.core.arrays import blocks, map_arrays, select
+from xpnet.core.arrays import BLOCK_ELEMENTS, blocks, map_arrays, rows_per_block, select
 from xpnet.core.minibatch import Examples
 from xpnet.core.scaling import Scaling, compute_scaling
 from xpnet.data._scaling import PlacedScaling, place_scaling
@@ -37,6 +38,7 @@ __all__ = [
     "with_bar",
 ]
 
+MAX_BLOCKS_READ = 16  # by all networks together, before training on them
 BAR_DELAY_SECONDS = 0.5  # before a bar appears for something that may not take long
 
 AnySource = TypeVar("AnySource", bound="Source")
@@ -81,6 +83,8 @@ class Source:
 
     reader: Reader
     has_length: ClassVar[bool] = True
+    most_examples: ClassVar[int] = BLOCK_ELEMENTS  # to read before training on them
+    chunks_held: ClassVar[int] = 1  # in memory at the same time, which share a block
 
     def __len__(self) -> int:
         """Count the examples, if the source has a length."""
@@ -114,6 +118,23 @@ class Source:
         They are stacks of indices, (steps, m); a source whose batches come as they are needs none. The more `networks`
         hold a chunk at the same time, the less each may read into memory.
         """
+        parts = (
+            part
+            for index in minibatches
+            for part in split_into_chunks(index, min(most, self.most_steps(index.shape[1], networks)))
+        )
+        return self.take_chunks(parts, networks == 1)
+
+    def most_steps(self, size: int, networks: int = 1) -> int:
+        """Count the minibatches of a size that fit into one block, and have at most `most_examples`; at least one.
+
+        Many networks share a few blocks; so do the chunks of one network that are held.
+        """
+        width = size * self.reader.model.n_in * max(self.chunks_held, math.ceil(networks / MAX_BLOCKS_READ))
+        return max(1, min(rows_per_block(width), self.most_examples // size))
+
+    def take_chunks(self, parts: Iterator[np.ndarray], is_alone: bool) -> Iterator[Chunk]:
+        """Take chunks of minibatches, of one network alone or of several."""
         raise NotImplementedError
 
     def blocks(self, width: int) -> Iterator[Examples]:
@@ -255,13 +276,14 @@ class Resident(Stored):
 
     remaining: Scaling | None = None
 
-    def chunks(
-        self, minibatches: Iterable[np.ndarray], most: int, networks: int = 1, epoch: int = 1
-    ) -> Iterator[Chunk]:
-        """Take the minibatches of one epoch."""
-        for index in minibatches:
-            for part in split_into_chunks(index, most):
-                yield Chunk(self.examples, self.all_weights, self.number(part), self.remaining)
+    def most_steps(self, size: int, networks: int = 1) -> int:
+        """Count none: nothing is read."""
+        return sys.maxsize
+
+    def take_chunks(self, parts: Iterator[np.ndarray], is_alone: bool) -> Iterator[Chunk]:
+        """Take chunks of minibatches: all examples, and indices."""
+        for part in parts:
+            yield Chunk(self.examples, self.all_weights, self.number(part), self.remaining)
 
     def blocks(self, width: int) -> Iterator[Examples]:
         """Iterate over the rows in order."""
