@@ -200,7 +200,7 @@ def _list_numbers(value: Any, kind: type) -> Any:
         numbers = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
     except (TypeError, ValueError, RuntimeError):  # it lies on a device, or NumPy lacks its dtype
         return None
-    return f"<array {array.dtype} {array.shape} {hashlib.sha256(numbers).hexdigest()[:16]}>"
+    return f"<array {array.dtype} {array.shape} {hashlib.sha256(numbers.data).hexdigest()[:16]}>"
 
 
 def _list_fields(value: Any, kind: type) -> dict[str, Any]:
@@ -210,7 +210,7 @@ def _list_fields(value: Any, kind: type) -> dict[str, Any]:
     if hasattr(kind, "get_params"):
         return describe_call(vars(value), lambda part: part)
     try:
-        pickled = copyreg.dispatch_table.get(kind, lambda value: value.__reduce_ex__(4))(value)
+        pickled: Any = copyreg.dispatch_table.get(kind, lambda value: value.__reduce_ex__(4))(value)
     except Exception:  # whatever a user's own method raises
         pickled = ""
     make, arguments, state, *more = (pickled, (), None) if isinstance(pickled, str) else (*pickled, None)
@@ -285,7 +285,7 @@ def _open_cells(function: FunctionType) -> list[Any]:
     return values
 
 
-def _name(value: FunctionType | type) -> str:
+def _name(value: Any) -> str:
     """Name a class or function, with its module unless that is Python's, xpnet's, scikit-learn's or the user's own.
 
     A program that is imported has another name than where it runs.

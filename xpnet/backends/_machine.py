@@ -59,10 +59,11 @@ def read_limits(root: str = "") -> Iterator[int]:
 
 def _read_lines(path: str) -> list[str]:
     """Read a file of the system; no lines if there is none, as in containers, which may not see all groups."""
-    if not os.path.exists(path):  # quicker than an error
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read().splitlines()
+    except OSError:
         return []
-    with open(path, encoding="utf-8") as file:
-        return file.read().splitlines()
 
 
 def require_bytes(needed: float, what: str, remedy: str = "give fewer members, or smaller networks") -> None:

@@ -71,7 +71,7 @@ class NativeLoop(ReplayLoop):
     unrolls = False
 
     def _make_program(self, *args: Any) -> Program:
-        return record(self.backend, self.step, self.make_minibatch, *args, NativeProgram)
+        return record(self.backend, self.step, self.make_minibatch, *args, make_program=NativeProgram)
 
 
 class NativeFunction:
