@@ -367,17 +367,6 @@ def clone_by_parameters(estimator: Any) -> Any:
     return type(estimator)(**estimator.get_params(deep=False))
 
 
-@operation(reads=True)
-def assign(world: World, r: random.Random) -> None:
-    """Other weights predict otherwise, the same in both."""
-    if hasattr(world.mine, "coefs_"):
-        pair = copy.copy(world)
-        pair.mine, pair.theirs = copy.deepcopy(world.mine), copy.deepcopy(world.theirs)
-        weights = [np.round(4 * w) / 4 for w in world.theirs.coefs_]
-        pair.mine.coefs_, pair.theirs.coefs_ = weights, [w.copy() for w in weights]
-        predict(pair, r)
-
-
 def draw_form(r: random.Random, X: np.ndarray, y: np.ndarray) -> tuple[str, Any, Any]:
     """Put examples into another container: (its name, X, y)."""
     import pandas

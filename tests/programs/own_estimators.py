@@ -1,6 +1,5 @@
 """What scikit-learn's estimators do not have, each beside something that must be equal."""
 
-import copy
 import os
 import random
 import warnings
@@ -16,7 +15,7 @@ from sklearn.model_selection import GridSearchCV, KFold, RandomizedSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from xpnet import SGD, AdamW, Clip, Cosine, LevenbergMarquardt, Network, OneCycle, RMSProp, Step
+from xpnet import SGD, AdamW, Clip, Cosine, LevenbergMarquardt, OneCycle, RMSProp, Step
 from xpnet import estimators as ours
 
 from .estimators import World, copy_by_pickle, draw_weights, observe
@@ -169,51 +168,6 @@ def validation_weights(world: World, r: random.Random) -> None:
 
 
 @operation(reads=True)
-def copies(world: World, r: random.Random) -> None:
-    """Copies predict the same, and go on as the original does."""
-    model = draw_model(world, r)
-    X, y = draw_examples(model, r)
-    estimator = fit_quietly(model.make(warm_start=r.random() < 0.5), X, y)
-    twin = r.choice([copy_by_pickle, copy.deepcopy])(estimator)
-    more = draw_examples(model, r)
-    method = "fit" if r.random() < 0.5 or model.parameters["solver"] == "lbfgs" else "partial_fit"
-    outcomes = [observe(lambda each: getattr(each, method)(*more), each) for each in (estimator, twin)]
-    if str(outcomes[0].error) != str(outcomes[1].error):
-        raise Failure(f"{method}: {outcomes[0].error!r}, and of a copy {outcomes[1].error!r}")
-    assert_equal_fits(twin, estimator, f"{method} of a copy: {model}")
-    if model.is_regressor:
-        rows = np.array([estimator.predict(X[k : k + 1])[0] for k in range(len(X))])
-        assert_close(rows, estimator.predict(X), 1e-10, "predict row by row")
-
-
-@operation(reads=True)
-def standardize(world: World, r: random.Random) -> None:
-    """It is a scaler before, and one of the targets."""
-    model = draw_model(world, r, ("adam", "sgd", "lbfgs"))
-    # Scalers would see rows that early stopping holds out; few iterations keep rounding small
-    model.parameters.update(early_stopping=False, max_iter=min(4, model.parameters["max_iter"]))
-    X, y = draw_examples(model, r)
-    X = X * [1, 10, 0.1] + [0, 100, 3]
-    mean, std = (y.mean(), y.std()) if model.is_regressor else (0.0, 1.0)
-    scaler = StandardScaler().fit(X)
-    mine = fit_quietly(model.make(standardize=True), X, y)
-    other = fit_quietly(
-        model.make(standardize=False), scaler.transform(X), (y - mean) / std if model.is_regressor else y
-    )
-    for l, w in enumerate(other.coefs_):
-        assert_close(mine.coefs_[l], w, 1e-6, f"coefs_[{l}]: {model}")
-    if model.is_regressor:
-        assert_close(mine.predict(X), other.predict(scaler.transform(X)) * std + mean, 1e-6, f"predict: {model}")
-    if model.parameters.get("loss") == "gaussian":
-        found, expected = (each.predict(x, return_std=True)[1] for each, x in ((mine, X), (other, scaler.transform(X))))
-        assert_close(found, expected * std, 1e-6, "standard deviations")
-    if model.levels:
-        assert_close(
-            mine.predict_quantiles(X), other.predict_quantiles(scaler.transform(X)) * std + mean, 1e-6, "quantiles"
-        )
-
-
-@operation(reads=True)
 def weighted_evidence(world: World, r: random.Random) -> None:
     """Bayesian Levenberg-Marquardt with weights over many orders of magnitude: error bars beside MacKay's formulas."""
     if world.place not in ("numpy", "torch"):
@@ -232,30 +186,6 @@ def weighted_evidence(world: World, r: random.Random) -> None:
     laplace = oracle.fit_laplace(X, y, weights, (alpha, float(to_host(memory.noise))))
     expected = oracle.std_of_weights(X, *laplace)[:, 0]
     assert_close(estimator.predict(X, return_std=True)[1], expected, 1e-5, "error bars by weighted evidence")
-
-
-@operation(reads=True)
-def network(world: World, r: random.Random) -> None:
-    """The network, from a file, computes what the estimator does."""
-    model, path = draw_model(world, r), new_path(".safetensors")
-    X, y = draw_examples(model, r)
-    estimator = fit_quietly(model.make(), X, y)
-    estimator.network_.save(path)
-    loaded = Network.load(path)
-    assert_close(loaded.activations(X)[-1], estimator.activations(X)[-1], 1e-12, f"activations: {model}")
-    if model.levels:
-        assert_close(
-            to_host(loaded.predict(X)).squeeze(), estimator.predict_quantiles(X).squeeze(), 1e-12, f"quantiles: {model}"
-        )
-    elif model.is_regressor:
-        assert_close(loaded.predict(X), estimator.predict(X), 1e-12, f"predict: {model}")
-        assert_close(loaded.measure((X, y), metrics=["r2"])["r2"], estimator.score(X, y), 1e-9, f"score: {model}", 1.0)
-    elif not np.array_equal(estimator.classes_[to_host(loaded.predict(X)).astype(int)], estimator.predict(X)):
-        raise Failure(f"predict: {model}")
-    else:
-        assert_close(
-            loaded.accuracy((X, np.searchsorted(estimator.classes_, y))), estimator.score(X, y), 1e-12, "score"
-        )
 
 
 @operation(reads=True)
