@@ -122,7 +122,7 @@ def test_codes_with_zeros_in_front_are_texts():
         assert table["zip"].fillna("").tolist() == ["80331", "", "01067"]
         assert table["m"].fillna("").tolist() == ["", "007", "8"]
     Path("t.csv").write_text("a,b\n1.50,01\n")
-    assert read_table("t.csv", ["x, a"]).copy_columns(["a", "b"]) == {"a": ["1.50"], "b": ["01"]}
+    assert read_table("t.csv", ["x", "a"]).copy_columns(["a", "b"]) == {"a": ["1.50"], "b": ["01"]}
 
 
 def test_files_are_read_with_the_decimal_mark_of_training():

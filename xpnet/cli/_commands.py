@@ -13,7 +13,7 @@ import numpy as np
 
 from xpnet._checks import list_names, printable
 from xpnet.backends import BACKENDS, get_backend
-from xpnet.cli._data import SETS, fit_pixels, read_arrays, read_inputs, read_pair
+from xpnet.cli._data import SETS, fit_pixels, read_arrays, read_inputs, read_pair, split_names
 from xpnet.errors import ArgumentError
 from xpnet.export import to_onnx, write_lesson, write_page
 from xpnet.export.onnx import describe_onnx
@@ -83,8 +83,9 @@ def run_predict(options: argparse.Namespace) -> None:
     copies: dict[str, list[str]] = {}
     unseen: Any = False
     if is_table(str(options.file)):
-        table = _read_new_table(str(options.file), net, options.keep)
-        encoded, copies = table.encode(find_columns(net)), table.copy_columns(table.split_names(options.keep))
+        kept = split_names(options.keep)
+        table = _read_new_table(str(options.file), net, kept)
+        encoded, copies = table.encode(find_columns(net)), table.copy_columns(kept)
         _print_remarks(encoded.describe(table.name))
         x, unseen = encoded.x, encoded.rows
     elif options.keep:

@@ -25,6 +25,17 @@ FILES = f"an .npz file, a .npy file of inputs, or a table ({FILE_KINDS})"
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
 
+def split_names(texts: Sequence[str]) -> list[str]:
+    """Split texts of names with commas between them.
+
+    Examples
+    --------
+    >>> split_names(["id, name", "year"])
+    ['id', 'name', 'year']
+    """
+    return [name.strip() for text in texts for name in text.split(",")]
+
+
 def read_arrays(name: str) -> tuple[XAndY, XAndY]:
     """Read examples to train and to test on: of a data set, or the arrays in an .npz file."""
     if name in SETS:

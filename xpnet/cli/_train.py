@@ -11,7 +11,7 @@ import numpy as np
 
 from xpnet._checks import in_range, printable
 from xpnet._names import look_up
-from xpnet.cli._data import SETS, choose_task, describe_targets, read_arrays, read_pair, take
+from xpnet.cli._data import SETS, choose_task, describe_targets, read_arrays, read_pair, split_names, take
 from xpnet.core.optimizers import needs_all_examples
 from xpnet.core.schedules import SCHEDULES, OneCycle, Schedule
 from xpnet.errors import ArgumentError
@@ -72,12 +72,13 @@ def _train_table(options: argparse.Namespace) -> tuple[Ensemble, str]:
     from xpnet.tables import TableClassifier, TableRegressor  # which import scikit-learn
 
     _refuse(options, FOR_ARRAYS, "arrays")
-    table = read_table(options.data, [*options.categories, *filter(None, [options.test_group])])
+    categories, group = split_names(options.categories), options.test_group
+    table = read_table(options.data, categories if group is None else [*categories, group])
     X, y, groups = table.split(
         options.target,
-        ignore=table.split_names(options.ignore),
-        categories=table.split_names(options.categories),
-        group=options.test_group,
+        ignore=split_names(options.ignore),
+        categories=categories,
+        group=group,
         task=options.task,
     )
     train, test = _hold_out(options, y.y, groups)

@@ -343,8 +343,8 @@ def read_cells(cells: Cells, marks: Marks) -> Numbers | Dates | Texts:
     if not are_codes(texts):
         if are_numbers(cells):
             return read_numbers(cells, marks)
-        if formats := find_formats(cells, texts):
-            return read_dates(cells, choose_format(cells, formats))
+        if date_format := find_format(cells, texts):
+            return read_dates(cells, date_format)
         if not any(map(CODE.fullmatch, texts)):
             _refuse_mixture(cells, texts)
     return Texts(cells.codes, cells.values)
@@ -419,24 +419,22 @@ def _parse_number(text: str, mark: str) -> float:
 # Texts that are dates
 
 
-def find_formats(cells: Cells, texts: Sequence[str]) -> list[str]:
-    """Find the formats that all of these texts have."""
+def find_format(cells: Cells, texts: Sequence[str]) -> str:
+    """Find the format that all of these texts have; nothing if there is none. Refuse what can be read in two ways."""
     if all(map(ISO_PATTERN.fullmatch, texts)):
-        return [ISO] if not _parse_dates(texts, ISO).isna().any() else []
+        return "" if _parse_dates(texts, ISO).isna().any() else ISO
     if not DIGIT.search(texts[0]):  # or each column of words would be parsed a hundred times
-        return []
+        return ""
     formats = [name for name in FORMATS if not _parse_dates(texts[:1], name).isna().any()]
-    return [name for name in formats if not _parse_dates(texts, name).isna().any()]
-
-
-def choose_format(cells: Cells, formats: Sequence[str]) -> str:
-    """Choose the format of dates; refuse to choose if they can be read in two ways."""
-    texts = [text for text in cells.values if text not in BLANKS]
-    first, *others = [_parse_dates(texts, name) for name in formats]
+    fitting = {name: dates for name in formats if not (dates := _parse_dates(texts, name)).isna().any()}
+    if not fitting:
+        return ""
+    first, *others = fitting
     for other in others:
-        if different := [text for text, a, b in zip(texts, first, other) if a != b]:
-            raise cells.error(different[0], "whose day and month cannot be told apart; write dates as in 2024-12-31")
-    return formats[0]
+        for text, one, two in zip(texts, fitting[first], fitting[other]):
+            if one != two:
+                raise cells.error(text, "whose day and month cannot be told apart; write dates as in 2024-12-31")
+    return first
 
 
 def read_dates(cells: Cells, date_format: str) -> Dates:
@@ -453,8 +451,8 @@ def read_dates(cells: Cells, date_format: str) -> Dates:
     texts = ["" if text in BLANKS else text for text in cells.values]
     present = [text for text in texts if text]
     date_format = date_format or ISO
-    if present and _parse_dates(present, date_format).isna().all() and (formats := find_formats(cells, present)):
-        date_format = choose_format(cells, formats)
+    if present and _parse_dates(present, date_format).isna().all():
+        date_format = find_format(cells, present) or date_format
     parsed = _parse_dates(texts, date_format)
     for text, missing in zip(texts, parsed.isna()):
         if text and missing:

@@ -196,11 +196,6 @@ class Table(NamedTuple):
         own = None if group is None else known[group].to_numpy()
         return Features(self.name, cells, marks, targets.rows, left_out), targets, own
 
-    def split_names(self, names: Sequence[str]) -> list[str]:
-        """Split texts of names with commas between them, unless the text is itself a name."""
-        parts = [[text] if text in self.frame else text.split(",") for text in names]
-        return [name.strip() for part in parts for name in part]
-
     def copy_columns(self, names: Sequence[str]) -> dict[str, list[str]]:
         """Return columns as texts; nothing where a value is missing."""
         self.check_has("--keep", names)
@@ -326,7 +321,7 @@ def read_table(path: str, texts: Sequence[str] = (), decimal: str = "") -> Table
     path
         The file; "-" for standard input.
     texts
-        Columns of a CSV to read as texts; several names may stand in one text, with commas between them.
+        Columns of a CSV to read as texts.
     decimal
         The decimal mark of the training.
 
@@ -385,9 +380,8 @@ def _read_csv(path: str, name: str, texts: Sequence[str], decimal: str) -> Table
             warnings.simplefilter("error", pandas.errors.ParserWarning)  # of values without a name
             return pandas.read_csv(io.BytesIO(content), low_memory=False, **how, **options)
 
-    as_texts = {part.strip() for text in texts for part in (text, *text.split(","))}
-    frame = read(dtype={column: str for column in read(nrows=0) if column.strip() in as_texts})
-    others = (column for column in frame if column.strip() not in as_texts and not _is_numeric(frame[column]))
+    frame = read(dtype={column: str for column in read(nrows=0) if column.strip() in texts})
+    others = (column for column in frame if column.strip() not in texts and not _is_numeric(frame[column]))
     shown = find_decimal(open_column(frame[column], name, column) for column in others)
     if "," in (shown, decimal):  # as texts: pandas would also take 1.5 for 15
         return Table(name, read(dtype=str), ",")
@@ -395,7 +389,7 @@ def _read_csv(path: str, name: str, texts: Sequence[str], decimal: str) -> Table
         copies = read(dtype=str)
         numbers = frame.select_dtypes("number")
         frame = frame.assign(**{column: copies[column] for column in numbers if are_codes(copies[column].dropna())})
-    return Table(name, frame, shown or "." * _shows_points(frame))
+    return Table(name, frame, shown or ("." if _shows_points(frame) else ""))
 
 
 def _find_separator(text: str, name: str) -> str:
