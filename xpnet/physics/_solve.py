@@ -55,16 +55,17 @@ def solve(
         plan,
         batch_size=points.shape[0],
         sampling=IN_ORDER._replace(name=f"residuals of {len(terms)} terms{learnt}"),
-        callbacks=[Coefficients(descent), *plan.callbacks],
+        callbacks=[descent, *plan.callbacks],
     )
     data = Data(Resident(value.reader, Examples(points, targets)))
     return train([Job(value, data, plan, net)], runner=nullcontext(descent))
 
 
-class Descent:
+class Descent(Callback):
     """The runner of `solve`: in each step, weights and coefficients change if the cost of all points then falls.
 
-    Its parameters (P, 1) are weights, biases and coefficients.
+    Its parameters (P, 1) are weights, biases and coefficients. As a callback, it adds the coefficients to the logs, and
+    ends the training where no step lowers the cost any more.
 
     Parameters
     ----------
@@ -91,7 +92,7 @@ class Descent:
         self.damping, self.memory = state.hyperparameters.damping, state.memory
         self.run_fields = {"optimizer": repr(optimizer), "lr": ""}
         self.steps, self.has_moved = 0, False
-        self.coefficients = first
+        self.coefficients, self.adds = first, tuple(first)
         self._begin(value)
 
     def _begin(self, value: Value) -> None:
@@ -132,6 +133,20 @@ class Descent:
         changes |= {"stored": self.stored, "objective": self.objective}
         return {0: (changes, float(linear.cost), 1.0, "")}
 
+    def on_train_begin(self, training: Training) -> None:
+        """Remember the training."""
+        self.training = training
+
+    def on_epoch_end(self, logs: dict[str, Any]) -> None:
+        """Look at what the step has led to: the damping at its bound means that no step lowers the cost any more."""
+        logs.update(self.coefficients)
+        self.training.stopped |= not self.draws and float(self.memory.growth) >= LARGEST_GROWTH
+
+    def on_train_end(self) -> None:
+        """Warn if no step has lowered the cost."""
+        if self.training.completed and not self.has_moved:
+            warn_of_no_step("solve", self.training.history)
+
     def _step(self) -> LinearProblem:
         """Change the parameters, if the cost then falls; return the linear problem at them. Synchronizes."""
         linear, xp = self.linear or self._linearize(self.parameters), self.value.xp
@@ -170,30 +185,3 @@ class Descent:
         chances = (size + size.mean()) / (2.0 * size.sum())
         chosen = rng.choice(np.arange(len(size), dtype=np.int32), m, replace=False, p=chances)
         return replace(term, x=value.place.take(points, chosen))
-
-
-class Coefficients(Callback):
-    """Adds the coefficients to the logs, and ends the steps where none lowers the cost.
-
-    Parameters
-    ----------
-    descent
-        Takes the steps.
-    """
-
-    def __init__(self, descent: Descent) -> None:
-        self.descent, self.adds = descent, tuple(descent.first)
-
-    def on_train_begin(self, training: Training) -> None:
-        """Remember the training."""
-        self.training = training
-
-    def on_epoch_end(self, logs: dict[str, Any]) -> None:
-        """Look at what the step has led to: the damping at its bound means that no step lowers the cost any more."""
-        logs.update(self.descent.coefficients)
-        self.training.stopped |= not self.descent.draws and float(self.descent.memory.growth) >= LARGEST_GROWTH
-
-    def on_train_end(self) -> None:
-        """Warn if no step has lowered the cost."""
-        if self.training.completed and not self.descent.has_moved:
-            warn_of_no_step("solve", self.training.history)
