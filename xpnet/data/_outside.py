@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -52,6 +52,7 @@ class HostRows:
     inputs: Any
     rows: np.ndarray | None = None
     own_dtype: Any = None
+    stays_outside: ClassVar[bool] = True  # whatever its size
 
     def __len__(self) -> int:
         """Count the rows."""

@@ -45,6 +45,8 @@ def stays_outside(x: Any) -> bool:
     """
     if isinstance(x, np.ndarray):
         return x.nbytes >= LEAST_BYTES and x.dtype.kind in "buif" and x.ndim > 1 and find_map(x) is not None
+    if hasattr(type(x), "stays_outside"):  # `HostRows`
+        return True
     return (_is_array_of_rows(x) or is_arrow_table(x)) and count_input_bytes(x) >= LEAST_BYTES
 
 
