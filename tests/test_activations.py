@@ -108,25 +108,20 @@ def test_values_lie_between_their_bounds_and_keep_shape_and_dtype(name, shape):
 
 
 @pytest.mark.parametrize(
-    ("sigma", "value", "slope"),
+    ("sigma", "value"),
     [
-        (make_leaky_relu(0.2), lambda z: np.where(z > 0, z, 0.2 * z), lambda z: np.where(z > 0, 1, 0.2)),
-        (make_leaky_relu(0.0), lambda z: np.where(z > 0, z, 0), lambda z: np.where(z > 0, 1, 0)),
-        (make_elu(2.0), lambda z: np.where(z > 0, z, 2 * (np.exp(z) - 1)), lambda z: np.where(z > 0, 1, 2 * np.exp(z))),
-        (
-            make_elu(alpha=0.5, scale=3.0),
-            lambda z: 3 * np.where(z > 0, z, 0.5 * (np.exp(z) - 1)),
-            lambda z: 3 * np.where(z > 0, 1, 0.5 * np.exp(z)),
-        ),
+        (make_leaky_relu(0.2), lambda z: np.where(z.real > 0, z, 0.2 * z)),
+        (make_leaky_relu(0.0), lambda z: np.where(z.real > 0, z, 0)),
+        (make_elu(alpha=0.5, scale=3.0), lambda z: 3 * np.where(z.real > 0, z, 0.5 * (np.exp(z) - 1))),
     ],
-    ids=["leaky_relu(0.2)", "leaky_relu(0)", "elu(2)", "elu(0.5, 3)"],
+    ids=["leaky_relu(0.2)", "leaky_relu(0)", "elu(0.5, 3)"],
 )
-def test_rectifiers_with_numbers_of_ones_own(backend, sigma, value, slope):
+def test_rectifiers_with_numbers_of_ones_own(backend, sigma, value):
     rng = np.random.default_rng(5)
     z, g = rng.uniform(-4, 4, (6, 5)), rng.standard_normal((6, 5))
-    a = on(backend, sigma.value, z)
+    a, slopes = on(backend, sigma.value, z), [np.diagonal(reference.differentiate(value, row)) for row in z]
     np.testing.assert_allclose(a, value(z), rtol=1e-13, atol=1e-15)
-    np.testing.assert_allclose(on(backend, sigma.pullback, g, z, a), g * slope(z), rtol=1e-13)
+    np.testing.assert_allclose(on(backend, sigma.pullback, g, z, a), g * slopes, rtol=1e-13)
     assert sigma.low <= on(backend, sigma.value, [[-1e4, 1e4]]).min()
 
 
