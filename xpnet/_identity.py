@@ -213,7 +213,9 @@ def _list_fields(value: Any, kind: type) -> dict[str, Any]:
         pickled: Any = copyreg.dispatch_table.get(kind, lambda value: value.__reduce_ex__(4))(value)
     except Exception:  # whatever a user's own method raises
         pickled = ""
-    make, arguments, state, *more = (pickled, (), None) if isinstance(pickled, str) else (*pickled, None)
+    if isinstance(pickled, str):  # a name in its module
+        pickled = pickled, ()
+    make, arguments, state, *more = *pickled, None
     if not _find_package(kind) and (state is None or isinstance(state, dict)):
         state = object.__getstate__(value)  # of which a pickle may leave something out
     fields = state if isinstance(state, dict) else {"state": state}
