@@ -135,13 +135,11 @@ JUSTIFIED = {
     ("backends.base", "__reduce__"),
     ("training._groups", "__reduce__"),  # of an empty object
     ("core.members", "__reduce__"),  # of its state
-    ("inference._predict", "__reduce__"),  # of another
+    ("value._single_rows", "__reduce__"),  # of another
     ("backends.base", "import_module"),  # a backend in a pickle is the name of its library
     ("network.network", "__getstate__"),
     ("value._history", "__getstate__"),
     ("network.network", "__setstate__"),
-    ("estimators.base", "__getstate__"),
-    ("estimators.base", "__setstate__"),
     # checkpoints: parameters are described by what a pickle of them would hold; none is written or read
     ("_identity", "__reduce_ex__"),
     ("_identity", "__getstate__"),

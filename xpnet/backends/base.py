@@ -553,7 +553,7 @@ class Place(NamedTuple):
             rows = home.to_numpy(block).reshape(block.shape[0], -1)
             if not np.isfinite(rows).all():
                 break
-            first += len(block)
+            first += block.shape[0]
         row, column = np.argwhere(~np.isfinite(rows))[0]
         return first + int(row), int(column)
 

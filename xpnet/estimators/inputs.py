@@ -197,9 +197,9 @@ def name_arguments(arguments: str) -> Iterator[None]:
     Examples
     --------
     >>> with name_arguments("X"):
-    ...     float("one")
+    ...     int([])
     Traceback (most recent call last):
-    xpnet.ArgumentError: could not convert string to float: 'one' (in X)
+    xpnet.ArgumentError: int() argument must be a string, a bytes-like object or a real number, not 'list' (in X)
     """
     try:
         with np.errstate(invalid="ignore"):

@@ -109,8 +109,8 @@ def check_value(value: Any, present: Value) -> Value:
 def check_parts(value: Value, present: Value) -> None:
     """Refuse a value of which parts that are not those of `present` do not fit its model."""
     for name, check in PARTS.items():
-        part = getattr(value, name)
-        if part is not None and part is not getattr(present, name):
+        part, is_optional = getattr(value, name), Value._field_defaults.get(name, name) is None
+        if part is not getattr(present, name) and not (part is None and is_optional):
             check(part, value.model)
 
 
