@@ -306,9 +306,9 @@ def test_data_that_the_network_cannot_take_is_refused(
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda net: train(net, None), ValueError, r"train_data is missing: give \(X, y\), pairs, a data set or"),
-        (lambda net: net.minibatch_update(None, 0.1), ValueError, "batch is missing"),
-        (lambda net: net.measure(None), ValueError, "data is missing"),
+        (lambda net: train(net, None), TypeError, r"train_data is of type NoneType; give a tuple \(X, y\) of arrays"),
+        (lambda net: net.minibatch_update(None, 0.1), TypeError, "batch is of type NoneType"),
+        (lambda net: net.measure(None), TypeError, "data is of type NoneType"),
         (lambda net: train(net, Stream()), ValueError, "train_data yielded no batch"),
         (lambda net: net.accuracy(Stream()), ValueError, "data yielded no batch"),
         (lambda net: net.minibatch_update(Stream(GOOD), 0.1), TypeError, r"batch is an iterable of batches; give one"),

@@ -213,10 +213,7 @@ REFUSED = [
     ({"sample_weight": 1.0}, r"sample_weight has shape \(\), but must have \(12,\)"),
     ({"sample_weight": wrong_at_5(-0.5)}, r"sample_weight holds -0\.5; give numbers of at least 0"),
     ({"sample_weight": wrong_at_5(np.inf)}, "sample_weight holds NaN or infinity; give finite numbers"),
-    (
-        {"sample_weight": np.zeros(N)},
-        "sample_weight is 0 for every example; give numbers of at least 0, and not all of",
-    ),
+    ({"sample_weight": np.zeros(N)}, NOTHING),
     ({"sample_weight": "balanced"}, "sample_weight has dtype .*; give real numbers"),
     *(
         ({"train_data": data, **options, **weights}, f"{next(iter(weights))}{AS_ARRAYS}")

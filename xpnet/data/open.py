@@ -245,10 +245,7 @@ def _weigh_examples(source: Stored, sample_weight: Any) -> Stored:
     reader = source.reader
     weight = parse_sample_weight(sample_weight, len(source), reader.backend, reader.dtype)
     with reader.scope():
-        if not float(reader.backend.xp.max(weight)) > 0:
-            raise ArgumentError(
-                "sample_weight is 0 for every example; give numbers of at least 0, and not all of them 0"
-            )
+        check_some_weight(float(reader.backend.xp.max(weight)), "train_data")
         return source.weigh(relative_weight(weight, reader.dtype, reader.backend.xp))
 
 
@@ -279,7 +276,8 @@ def _balance(train: Source) -> Stored:
     if y.ndim == 1:
         counts = np.bincount(y, minlength=reader.model.n_out)
     else:
-        counts = np.asarray(np.sum(np.asarray(reader.class_columns(y, np)), axis=0, dtype=np.float64))
+        columns: Any = reader.class_columns(y, np)
+        counts = columns.sum(axis=0, dtype=np.float64)
     with reader.scope():
         weights = reader.backend.asarray(balance_classes(counts)[None, :], reader.dtype)
         return stored.weigh(reader.look_up_class_weight(stored.examples.y, weights))
@@ -307,11 +305,13 @@ def describe_for_each(data: Sequence[Data]) -> list[dict[str, Any]]:
         reader, weighs = part.train.reader, part.arguments.get("sample_weight") is not None
         weight = part.train.require_stored("sample_weight").weight if weighs else None
         classes = part.arguments.get("class_weight")
+        if reader.class_weight is not None:
+            classes = parse_class_weight(classes, range(max(2, reader.model.n_out))).tolist()
         descriptions.append(
             {
                 "steps": part.arguments.get("steps"),
                 "slope_weight": None if reader.slope_weight is None else float(reader.slope_weight),
-                "class_weight": classes if reader.class_weight is None else reader.weights_of_classes(),
+                "class_weight": classes,
                 "sample_weight": None if weight is None else {"digest": digest_arrays([weight])},
                 **{f"{name}_data": fingerprint(getattr(part, name)) for name in PARTS},
             }
@@ -388,8 +388,6 @@ def open_source(
     ArgumentError
         If it is none of these, or holds examples that do not fit the network.
     """
-    if data is None:
-        raise ArgumentError(f"{name} is missing: give (X, y), pairs, a data set or an iterable of batches")
     if isinstance(data, (str, bytes, memoryview, Mapping)) or array_api_compat.is_array_api_obj(data):
         raise ArgumentError(f"{name} is of type {type(data).__name__}; {CHOICES}")
     has_length = hasattr(data, "__len__") and hasattr(data, "__getitem__")

@@ -242,11 +242,6 @@ class Reader(NamedTuple):
         """Look up the weights that examples have by their classes, if these differ."""
         return None if self.class_weight is None else self.look_up_class_weight(y, self.class_weight)
 
-    def weights_of_classes(self) -> list[float]:
-        """List the weights of the classes, which differ. Synchronizes."""
-        with self.scope():
-            return self.backend.to_numpy(self.class_weight)[0].tolist()  # type: ignore[arg-type]
-
     def look_up_class_weight(self, y: Array, class_weight: Array) -> Array:
         """Look up the weight of each example, (n,), by its class; `y` as returned by `read_targets`."""
         xp = self.backend.xp
