@@ -206,13 +206,9 @@ def join_layers(layers: Layers, xp: Namespace) -> Array:
 
 def split_layers(parameters: Array, layers: Layers, xp: Namespace) -> Layers:
     """Split columns (..., P, 1) into weights and biases of the shapes of `layers`."""
-
-    def parts() -> Iterator[Array]:
-        start = 0
-        for part in leaves(layers):
-            size = part.shape[-1] * part.shape[-2]
-            yield xp.reshape(parameters[..., start : start + size, :], part.shape)
-            start += size
-
-    arrays = list(parts())
+    arrays, start = list[Array](), 0
+    for part in leaves(layers):
+        end = start + part.shape[-1] * part.shape[-2]
+        arrays.append(xp.reshape(parameters[..., start:end, :], part.shape))
+        start = end
     return tuple(zip(arrays[::2], arrays[1::2]))

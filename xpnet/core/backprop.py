@@ -23,9 +23,7 @@ __all__ = [
     "deltas",
     "forward",
     "hessian_product",
-    "matmul_like_weights",
     "pullback",
-    "weigh",
 ]
 
 
@@ -131,27 +129,17 @@ def backward(
     """
     m = y.shape[-2]
     delta = output.delta(zs[-1], activations[-1], y, xp)  # BP1
-    delta = delta / m if weight is None else weigh(delta, weight, total, xp)  # the mean enters here, once
+    if weight is None:
+        delta = delta / m  # the mean enters here, once
+    else:
+        delta = delta * (weight / (xp.sum(weight, axis=-1, keepdims=True) if total is None else total))[..., None]
     errors = deltas(layers, sigmas, zs, activations, delta, xp)
     grads: list[tuple[Array, Array]] = []
     for a, delta in zip(activations[:-1], errors):
         gb = xp.sum(delta, axis=-2, keepdims=True)  # BP3
-        gw = matmul_like_weights(delta.mT, a, xp)  # BP4
+        gw = xp.matmul(a.mT, delta).mT  # BP4: δᵀ a, which as (aᵀ δ)ᵀ lies in memory as weights do, by columns
         grads.append((gw, gb))
     return tuple(grads)
-
-
-def weigh(delta: Array, weight: Array, total: Array | None, xp: Namespace) -> Array:
-    """Multiply the error of each example, (..., m, n_out), by the share of its weight, (..., m), in their sum."""
-    return delta * (weight / (xp.sum(weight, axis=-1, keepdims=True) if total is None else total))[..., None]
-
-
-def matmul_like_weights(p: Array, q: Array, xp: Namespace) -> Array:
-    """Multiply p by q, as (qᵀ pᵀ)ᵀ: on NumPy, CuPy and PyTorch, the product then lies as weights do.
-
-    NumPy and CuPy store weights by columns, since a wᵀ is faster so, and subtracting an array in the same order is too.
-    """
-    return xp.matmul(q.mT, p.mT).mT
 
 
 def pullback(
