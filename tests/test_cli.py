@@ -111,8 +111,12 @@ def test_evaluate_and_predict_use_the_saved_network(capsys, model, folder, digit
     assert out[-3].startswith("Seed 0, ")
 
 
-def test_bytes_stay_bytes(capsys, folder):
+def test_bytes_stay_bytes(capsys, folder, digits):
     """A network for them multiplies them by 1/255, and so do the others, in the commands."""
+    net, (images, numbers) = Network([784, 10], task="classification", scale=1 / 255, seed=0), digits[1]
+    net.save("digits")
+    accuracy = net.accuracy((np.round(255 * images).astype(np.uint8), numbers))
+    assert run(capsys, "evaluate", "digits")[0].startswith(f"Test accuracy: {accuracy:.2%} (")
     x, y = np.random.default_rng(0).integers(0, 256, (40, 6), np.uint8), np.arange(40) % 3
     np.savez("a.npz", x_train=x, y_train=y, x_test=x, y_test=y)
     words = ["a.npz", "--hidden", 4, "--epochs", 3, "--save", "net"]
@@ -198,20 +202,23 @@ def test_the_command_is_the_estimator(capsys, folder):
     from xpnet.tables import hold_out
 
     table = write_pets()
-    words = "--target kind --ignore id --members 3 --hidden 5 --epochs 6 --lr 0.1 --schedule constant --seed 3 --bins 4"
+    words = (
+        "--target kind --ignore id --members 3 --hidden 5 --epochs 25 --lr 0.1 --schedule constant --seed 3 --bins 4"
+    )
     words += " --optimizer adam --batch-size 16 --dropout 0.2 --early-stopping 1 --dtype float64 --class-weight cat=2"
     out = run(capsys, "train", "pets.csv", *words.split(), "--metrics", "top_2", "--save", "net")
     assert out[:2] == ["pets.csv: 90 examples, 3 classes; 18 of them for testing", "Columns: number (2), date (1)"]
-    assert out[2].startswith("Epoch: 1 / 6,\t validation: accuracy ")
+    assert out[2].startswith("Epoch: 1 / 25,\t validation: accuracy ")
     network = {"dropout": 0.2, "dtype": "float64", "seed": 3}
     training = {"optimizer": "adam", "lr": 0.1, "batch_size": 16, "class_weight": {0: 2}, "metrics": ["top_2"]}
     X, y = table[["weight", "length", "born"]], table["kind"]
     train, test = hold_out(y, seed=3)
-    settings = {"hidden_layer_sizes": 5, "max_epochs": 6, "patience": 1, "bins": 4}
+    settings = {"hidden_layer_sizes": 5, "max_epochs": 25, "patience": 1, "bins": 4}
     model = TableClassifier(3, **settings, network=network, training=training).fit(X.iloc[train], y[train])
     saved = Ensemble.load("net")
     for mine, its in zip(saved, model.ensemble_, strict=True):
         np.testing.assert_array_equal(mine.w[0], its.w[0])
+    assert len(saved.histories[0]) < 25
     score = str(model.describe_scores(X.iloc[test], y[test]))
     assert out[-1].startswith(f"Test {score} after ")
     assert saved[2].notes["score"] == f"Test {score}"
@@ -251,6 +258,22 @@ def test_a_number_is_predicted_with_intervals(capsys, folder):
     found = np.array([line.split(",") for line in lines], np.float32)
     np.testing.assert_array_equal(found, np.stack([model.predict(X), *model.interval(X, 0.8)], axis=1))
     assert "Calibrated: error bars, by the errors of 72 predictions" in run(capsys, "info", "net")
+    run(capsys, *words, "--lr", 0.01, "--save", "other")
+    assert "lr=Cosine(peak=0.01, warmup=0.1, final=0.0)" in "".join(run(capsys, "info", "other"))
+
+
+@needs_tables
+def test_a_new_table_is_read_with_the_decimal_mark_of_training(capsys, folder):
+    """Which 2.500 does not show."""
+    rows = [f"{k},5;{k}.000;{3 * k}" for k in range(1, 40)]
+    Path("t.csv").write_text("\n".join(["a;b;y", *rows]))
+    Path("new.csv").write_text("a;b\n7;2.500\n")
+    words = ["t.csv", "--target", "y", "--task", "regression", "--members", 1, "--bins", 0, "--epochs", 1]
+    run(capsys, "train", *words, "--save", "net")
+    predicted = run(capsys, "predict", "net", "new.csv")[1]
+    assert float(predicted) == pytest.approx(
+        float(Ensemble.load("net").predict(np.array([[7.0, 2500.0]]))[0]), rel=1e-5
+    )
 
 
 @needs_tables

@@ -74,6 +74,9 @@ def test_numbers_from_a_table_with_holes():
     predicted = model.predict(pets())
     assert predicted.shape == (60,)
     assert model.score(pets(), HEIGHT) == r2_score(HEIGHT, predicted) > 0.7
+    np.testing.assert_array_equal(
+        TableRegressor(**SMALL).fit(pets(), HEIGHT, np.full(60, 3.0)).predict(pets()), predicted
+    )
     weight = np.arange(60.0)
     assert model.score(pets(), HEIGHT, weight) == r2_score(HEIGHT, predicted, sample_weight=weight)
 

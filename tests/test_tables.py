@@ -527,6 +527,7 @@ def test_what_has_bins():
             "day": pandas.to_datetime("2024-01-01") + pandas.to_timedelta(np.arange(n) // 80, unit="D"),
             "sex": np.where(np.arange(n) % 3 == 0, "m", "f"),
             "kind": np.array(["a", "b", "c"])[np.arange(n) % 3],
+            "odd": ["a rare one", *np.where(np.arange(n - 1) % 2, "a", "b")],
         }
     )
     encoder = TableEncoder(bins=32).fit(table)
@@ -540,12 +541,15 @@ def test_what_has_bins():
         *("rain (scaled)", "rain (0 to 300)", "rain (300 to 310)", "rain (310 to 320)", "truth (scaled)"),
         *("day (scaled)", *(f"day (2024-01-0{k} to 2024-01-0{k + 1})" for k in range(1, 5))),
         *(f"day ({wave}, {part})" for wave in ("year", "week") for part in ("sine", "cosine")),
-        *("sex=m", "kind=a", "kind=b", "kind=c"),
+        *("sex=m", "kind=a", "kind=b", "kind=c", "odd=a", "odd=b", "odd (rare)"),
     ]
     new = table.head(3).assign(day=["2023-12-31", "2024-01-02 12:00", None], sex=["m", "f", "?"])
     with pytest.warns(UserWarning, match=r"did not have, missing or unknown, in 'day' \(1\), 'sex' \(1\)$"):
         x = dict(zip(encoder.get_feature_names_out(), encoder.transform(new).T))
     assert x["sex=m"].tolist() == [1, -1, 0]
+    angles = 2 * np.pi * np.array([19722, 19724.5]) / 7
+    np.testing.assert_allclose(x["day (week, sine)"][:2], np.sin(angles), rtol=1e-4)
+    np.testing.assert_allclose(x["day (week, cosine)"][:2], np.cos(angles), rtol=1e-4)
     z = (np.array([320, 319, 318]) - 160) / 160
     np.testing.assert_allclose(x["mass (scaled)"], z / np.sqrt(1 + (z / 3) ** 2), rtol=1e-6)
     far = table.head(3).assign(mass=[-10, 335, 500])
