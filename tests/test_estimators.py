@@ -484,16 +484,35 @@ def test_callbacks_see_and_steer(monkeypatch, capsys):
     class Watch(Callback):
         rows: list[dict[str, Any]] = []  # noqa: RUF012
 
+        def on_train_begin(self, training: Any) -> None:
+            self.training = training
+
         def on_epoch_end(self, logs: dict[str, Any]) -> None:
             self.rows.append(dict(logs))
+            self.training.lr_scale *= 0.5
 
     stop = EarlyStopping(patience=1, monitor="validation_accuracy", min_delta=0.5)
     mine = ours.MLPClassifier(**SMALL, callbacks=[stop, Watch()], progress=True)
     mine.fit(X[:200], DIGIT[:200], X_val=X[200:], y_val=DIGIT[200:])
-    assert mine.n_iter_ < 4
+    assert 2 <= mine.n_iter_ < 4
     assert [row["validation_accuracy"] for row in Watch.rows] == mine.validation_scores_
     assert [row["cost"] for row in Watch.rows] == mine.loss_curve_
+    assert mine.network_.history["lr"] == pytest.approx([0.001 * 0.5**k for k in range(mine.n_iter_)])
     assert "batch" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("y", [DIGIT, np.stack([XR[:, 0] ** 2, XR[:, 1]], axis=1)], ids=["classes", "numbers"])
+def test_the_score_of_a_weighted_validation_is_that_of_scikit_learn(y):
+    x, kind = (X, "MLPClassifier") if y is DIGIT else (XR, "MLPRegressor")
+    weight = np.random.default_rng(0).uniform(size=100) ** 4
+    mine = getattr(ours, kind)(**SMALL).fit(x[100:], y[100:], X_val=x[:100], y_val=y[:100], sample_weight_val=weight)
+    assert mine.validation_scores_[-1] == pytest.approx(mine.score(x[:100], y[:100], weight), rel=1e-5)
+
+
+def test_a_single_class_is_always_predicted():
+    mine = ours.MLPClassifier(**SMALL).fit(X, np.full(300, 7))
+    mine.intercepts_ = [np.zeros(12), np.full(1, 50.0)]
+    assert set(mine.predict(X)) == {7}
 
 
 @pytest.mark.parametrize("solver", [SGD(momentum=0.5), Clip(L1(Adam(), 1e-4), 1.0)], ids=str)
