@@ -257,6 +257,10 @@ def test_scorers_that_take_no_weights():
 
     with pytest.warns(UserWarning, match=r"The scoring .* does not support sample_weight, which may lead to"):
         search_both(CLASSIFIER, TWO_ALPHAS, given={"sample_weight": SOME}, scoring=score)
+    mine = MLPSearchCV(CLASSIFIER, ONE_ALPHA, cv=2, scoring={"own": score, "accuracy": "accuracy"}, refit="own")
+    with pytest.warns(UserWarning, match=r"does not support sample_weight"):
+        mine.fit(X, THREE, sample_weight=SOME)
+    np.testing.assert_array_equal(mine.cv_results_["mean_test_own"], mine.cv_results_["mean_test_accuracy"])
 
 
 @pytest.mark.filterwarnings("ignore:One or more of the test scores are non-finite")
@@ -452,7 +456,13 @@ def test_an_interrupt_while_networks_are_scored_leaves_the_settings_that_were(ca
     with pytest.raises(KeyboardInterrupt):
         mine.fit(X, THREE)
     assert getattr(mine, "cv_results_", {}).get("params") == ([{"alpha": 1e-4}] if call == 4 else None)
-    assert len(calls) == call
+
+
+def test_an_interrupt_leaves_no_settings_that_had_not_begun():
+    mine = MLPSearchCV(MLPClassifier(**SMALL, callbacks=[Interrupt(1)]), ALPHAS, cv=2)
+    with pytest.raises(KeyboardInterrupt):
+        mine.fit(X, THREE)
+    assert not hasattr(mine, "cv_results_")  # in the first epoch of the first network
 
 
 # Checkpoints

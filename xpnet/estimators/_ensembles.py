@@ -51,8 +51,8 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
     _home: Backend  # where X lies
 
     @property
-    def _values(self) -> Sequence[Value]:
-        return self.ensemble_.values
+    def _model(self) -> Ensemble:
+        return self.ensemble_
 
     @property
     def ensemble_(self) -> Ensemble:
@@ -226,4 +226,3 @@ class MLPEnsembleRegressor(BaseRegressor, BaseEnsemble):
     """
 
     _member = MLPRegressor
-    _has_spread = True

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
@@ -16,7 +16,6 @@ from xpnet.core.laplace import Evidence
 from xpnet.errors import ArgumentError
 from xpnet.estimators.base import BaseLearner, BasePerceptron, has_epochs, mean_outputs
 from xpnet.estimators.inputs import drop_single_output
-from xpnet.inference import combine_bars, predict_with_variances
 from xpnet.value import Value
 
 Self = TypeVar("Self", bound="BaseRegressor")
@@ -29,8 +28,6 @@ class BaseRegressor(RegressorMixin, BaseLearner):
     loss: Any = "squared_error"
     hidden_layer_sizes: Any = (100,)
     activation: Any = "relu"
-
-    _has_spread: ClassVar[bool] = False  # whether there are several networks, whose predictions differ
 
     @available_if(has_epochs)
     def partial_fit(self: Self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -73,27 +70,14 @@ class BaseRegressor(RegressorMixin, BaseLearner):
         """
         if not yes_or_no("return_std", return_std):
             return self._predict(X, "predict", lambda outputs, value: drop_single_output(mean_points(outputs, value)))
-        check_is_fitted(self)
-        value = self._values[0]
-        cost, xp = value.model.cost, value.xp
-        if all(one.laplace is not None for one in self._values):
-            both = self._predict(X, "predict", _combine_bars, predict_with_variances)
-            return both[..., 0], both[..., 1]
-        if not (cost.has_std or self._has_spread):
-            raise ArgumentError(
-                f"return_std=True needs loss='gaussian', or an ensemble, and this estimator has loss={self.loss!r} and "
-                "one network; give one of the two"
-            )
 
-        def mean_and_std(outputs: Sequence[Array], value: Value) -> Array:
-            stack = xp.stack([cost.point(a, xp) for a in outputs])
-            variance = xp.mean((stack - xp.mean(stack, axis=0)) ** 2, axis=0)
-            if cost.has_std:
-                variance = variance + mean_outputs([cost.blocks(a, xp)[1] ** 2 for a in outputs], xp)
-            return drop_single_output(xp.stack([mean_points(outputs, value), xp.sqrt(variance)]))
+        def mean_and_std(block: Any) -> list[Array]:
+            return [self._values[0].xp.stack(self._model.predict(block, return_std=True), axis=-1)]
 
-        both = self._predict(X, "predict", mean_and_std)
-        return both[0, ...], both[1, ...]
+        both = self._predict(X, "predict", lambda outputs, value: outputs[0], mean_and_std)
+        if levels := self._values[0].model.cost.levels:
+            both = both[..., levels.index(0.5) if len(levels) > 1 else 0, :]
+        return both[..., 0], both[..., 1]
 
     def predict_quantiles(self, X: Any) -> Any:
         """Predict the quantiles of all levels of the loss, as in ``loss="quantile(0.1, 0.5, 0.9)"``.
@@ -115,19 +99,14 @@ class BaseRegressor(RegressorMixin, BaseLearner):
             If the loss has no quantiles.
         """
         check_is_fitted(self)
-        value = self._values[0]
-        cost, xp = value.model.cost, value.xp
-        if not cost.levels:
+        if not self._values[0].model.cost.levels:
             raise ArgumentError(
                 f"predict_quantiles needs quantiles as the loss, and this estimator has loss={self.loss!r}; give "
                 "loss='quantile(0.1, 0.5, 0.9)', say"
             )
-
-        def quantiles(outputs: Sequence[Array], value: Value) -> Array:
-            values = mean_outputs([xp.stack(cost.blocks(a, xp), axis=-1) for a in outputs], xp)
-            return values[:, 0, :] if values.shape[1] == 1 else values
-
-        return self._predict(X, "predict_quantiles", quantiles)
+        return self._predict(
+            X, "predict_quantiles", lambda outputs, value: outputs[0], lambda block: [self._model.predict(block)]
+        )
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Compute R² of predictions, by `sklearn.metrics.r2_score`, on the host.
@@ -192,12 +171,6 @@ class MLPRegressor(BaseRegressor, BasePerceptron):
         if not isinstance(memory, Evidence):
             raise AttributeError("relevance_ needs solver=LevenbergMarquardt(bayesian=True)")
         return memory.relevance
-
-
-def _combine_bars(bars: Sequence[Array], value: Value) -> Array:
-    """Combine means and standard deviations, (m, n_outputs, 2), of the networks; one output has no axis."""
-    combined = combine_bars(bars, value.xp, (), has_noise=True)
-    return combined[:, 0, :] if combined.shape[1] == 1 else combined
 
 
 def mean_points(outputs: Sequence[Array], value: Value) -> Array:

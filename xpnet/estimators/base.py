@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -64,9 +63,14 @@ class BaseLearner(FitMixin, BaseModel):
     _labels: Labels
 
     @property
+    def _model(self) -> Any:
+        """The fitted network, or the ensemble."""
+        raise NotImplementedError
+
+    @property
     def _values(self) -> Sequence[Value]:
         """The fitted networks, each with the calibration that corrects the estimator's probabilities, if any."""
-        raise NotImplementedError
+        return self._model.values if hasattr(self._model, "values") else [self._model.value]
 
     # Parameters
 
@@ -97,11 +101,12 @@ class BaseLearner(FitMixin, BaseModel):
         X: Any,
         method: str,
         transform: Callable[[Sequence[Array], Value], Any],
-        compute: Callable[[Value, Any], Array] | None = None,
+        compute: Callable[[Any], Sequence[Array]] | None = None,
     ) -> Any:
-        """Compute the outputs of each network for X, transform them on its device, and move the result to that of X.
+        """Compute for X where the networks do, transform what comes out, and move the result to where X lies.
 
-        `transform` gets what `compute` returns for all networks, and the first network; unless given, their outputs.
+        `compute` gets blocks of X; unless given, it returns the outputs of each network. `transform` gets what it
+        returns for all blocks together, and the first network.
         """
         check_is_fitted(self)
         first, *_ = values = self._values
@@ -110,8 +115,8 @@ class BaseLearner(FitMixin, BaseModel):
         X = validate_inputs(self, home, X)
         with first.scope():
             blocks = dense_blocks(X) if sparse.issparse(X) else [X if stays_outside(X) else move_to(X, backend)]
-            networks = [partial(compute or predict_calibrated, value) for value in values]
-            outputs = list(zip(*([network(block) for network in networks] for block in blocks)))
+            compute = compute or (lambda block: [predict_calibrated(value, block) for value in values])
+            outputs = list(zip(*map(compute, blocks)))
         dtype = max(value.output_dtype for value in values)  # some members may need float64, and others not
         with backend.scope(dtype):
             joined = (a[0] if len(a) == 1 else backend.xp.concat(a, axis=0) for a in outputs)
@@ -136,8 +141,8 @@ class BasePerceptron(BaseLearner):
     _home: Backend  # where X lies
 
     @property
-    def _values(self) -> Sequence[Value]:
-        return [self.network_.value]
+    def _model(self) -> Network:
+        return self.network_
 
     def _make_members(self, continues: bool) -> tuple[list["BasePerceptron"], list[dict[str, Any]]]:
         return [self], [vars(self) if continues else {}]
