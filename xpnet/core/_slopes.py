@@ -10,9 +10,10 @@ Inputs and outputs are those that the layers see: what scales them also scales t
 """
 
 from collections.abc import Iterator, Sequence
+from operator import add
 
 from xpnet.core.activations import Activation
-from xpnet.core.arrays import Array, Layers, Namespace, map_layers
+from xpnet.core.arrays import Array, Layers, Namespace, combine_arrays
 from xpnet.core.backprop import backward, forward, pullback
 from xpnet.core.costs import Composed, Cost
 from xpnet.core.dual import jvp, unit_vectors
@@ -97,12 +98,9 @@ def add_slopes(
     def gradient(layers: Layers, x: Array, g: Array, weight: Array, total: Array, xp: Namespace) -> Layers:
         return backward(layers, sigmas, output, *forward(layers, sigmas, x, xp), g, xp, weight, total)
 
-    def add(g: Array, h: Array) -> tuple[Array]:
-        return (g + h,)
-
     for unit, error in slope_errors(layers, sigmas, zs, activations, minibatch.slopes, xp):  # type: ignore[arg-type]
         along = minibatch.slope_weight * error
         cost = cost + 0.5 * xp.vecdot(along, error)
         change = jvp(gradient, (layers, x, unit, weight, total), (None, along, None, None, None), xp)[1]
-        (grads,) = map_layers(add, grads, change)
+        grads = combine_arrays(add, grads, change)
     return grads, cost

@@ -25,6 +25,7 @@ __all__ = [
     "Nest",
     "Same",
     "blocks",
+    "combine_arrays",
     "count_bytes",
     "count_elements",
     "join_layers",
@@ -79,6 +80,20 @@ def map_arrays(function: Callable[[Any], Any], nest: Nest) -> Any:
         for part in nest
     ]
     return type(nest)(*parts) if hasattr(nest, "_fields") else tuple(parts)  # faster than `_make`
+
+
+def combine_arrays(function: Callable[..., Any], nest: Nest, *others: Nest) -> Any:
+    """Apply a function to the arrays at the same place of several nests, in the structure of the first.
+
+    Examples
+    --------
+    >>> combine_arrays(lambda x, y: x + y, (Layer(1, 2), None), (Layer(10, 20), 30))
+    (Layer(w=11, b=22), None)
+    """
+    if not isinstance(nest, tuple):
+        return None if nest is None else function(nest, *others)
+    parts: list[Any] = [combine_arrays(function, *parts) for parts in zip(nest, *others)]
+    return type(nest)(*parts) if hasattr(nest, "_fields") else tuple(parts)
 
 
 def leaves(nest: Nest) -> list[Any]:

@@ -19,13 +19,24 @@ Learning", International Conference on Neural Networks, 1997; for error bars, E.
 NeurIPS 2021.
 """
 
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false
+
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from xpnet.core.activations import Activation
-from xpnet.core.arrays import Array, Layers, Namespace, join_layers, leaves, map_layers, rows_per_block, split_layers
+from xpnet.core.arrays import (
+    Array,
+    Layers,
+    Namespace,
+    combine_arrays,
+    join_layers,
+    leaves,
+    rows_per_block,
+    split_layers,
+)
 from xpnet.core.backprop import forward
 from xpnet.core.dual import unit_vectors
 from xpnet.core.least_squares import make_identity, parameter_jacobian
@@ -106,15 +117,15 @@ def begin_evidence(
         The precisions; and those that count as 1, in the shapes of those of the weights: they are 1 for inputs with
         mean square 1 and targets with variance 1. If there is one layer, both change its own.
     """
-    layers = [[xp.ones_like(alpha) for alpha in pair] for pair in evidence.weights]
-    layers[0][0] = xp.where(squares > 0.0, squares, xp.ones_like(squares))
-    layers[-1] = [unit / variance for unit in layers[-1]]
-    units = tuple((w, b) for w, b in layers)
+    groups = [[xp.ones_like(alpha) for alpha in pair] for pair in evidence.weights]
+    groups[0][0] = xp.where(squares > 0.0, squares, xp.ones_like(squares))
+    groups[-1] = [unit / variance for unit in groups[-1]]
+    units = tuple((w, b) for w, b in groups)
 
-    def begin(alpha: Array, unit: Array) -> tuple[Array]:
-        return (xp.where(alpha > 0.0, alpha, FIRST_PRECISION * unit),)
+    def begin(alpha: Array, unit: Array) -> Array:
+        return xp.where(alpha > 0.0, alpha, FIRST_PRECISION * unit)
 
-    (weights,) = map_layers(begin, evidence.weights, units)
+    weights = combine_arrays(begin, evidence.weights, units)
     noise = xp.where(evidence.noise > 0.0, evidence.noise, 1.0 / (factor * variance))
     return evidence._replace(noise=noise, weights=weights), units
 
@@ -122,11 +133,7 @@ def begin_evidence(
 def find_decays(evidence: Evidence, layers: Layers, n: Array) -> Layers:
     """Find the λ in the penalty ½ λ θ² of each weight and bias that goes with the mean cost of n examples."""
     scale = evidence.noise * n
-
-    def divide(alpha: Array, part: Array) -> tuple[Array]:
-        return (alpha / scale + 0.0 * part,)
-
-    return map_layers(divide, evidence.weights, layers)[0]
+    return combine_arrays(lambda alpha, part: alpha / scale + 0.0 * part, evidence.weights, layers)
 
 
 def estimate_precisions(
@@ -171,16 +178,16 @@ def estimate_precisions(
     def limit(new: Array, old: Array, growth: float) -> Array:
         return xp.minimum(xp.maximum(new, old / MOST_CHANGE), old * growth)
 
-    def estimate(share: Array, part: Array, unit: Array, alpha: Array) -> tuple[Array]:
+    def estimate(share: Array, part: Array, unit: Array, alpha: Array) -> Array:
         """Estimate the precisions of the groups of weights that share one."""
         most = MOST_PRECISION * unit
         axis = -2 if most.shape[-1] == part.shape[-1] else (-2, -1)
         determined, square = (xp.sum(x, axis=axis, keepdims=True) for x in (share, part * part))
         precision = determined / xp.maximum(square, LEAST_SHARE / most)
         precision = xp.minimum(xp.where(determined < LEAST_SHARE, most, precision), most)
-        return (limit(precision, alpha, MOST_CHANGE),)
+        return limit(precision, alpha, MOST_CHANGE)
 
-    (weights,) = map_layers(estimate, split_layers(share, layers, xp), layers, units, evidence.weights)
+    weights = combine_arrays(estimate, split_layers(share, layers, xp), layers, units, evidence.weights)
     n_targets = n_out * n
     freedom = xp.maximum(n_targets - gamma, LEAST_FREEDOM * n_targets)
     noise = freedom / xp.maximum(2.0 * n * cost, LEAST_NOISE * freedom)

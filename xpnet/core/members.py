@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Any, TypeAlias
 
-from xpnet.core.arrays import Array, Layers, Namespace, Nest, map_arrays
+from xpnet.core.arrays import Array, Layers, Namespace, Nest, combine_arrays, map_arrays
 from xpnet.core.step import State
 
 __all__ = [
@@ -83,14 +83,12 @@ def extract(joined: Any, k: int, axes: Axes, take: Callable[[Array, int], Array]
     >>> extract(joined.optimizer, 3, axes.optimizer, take, np)
     array(0.9)
     """
-    if axes is None:
-        return None
-    if isinstance(axes, tuple):
-        return getattr(axes, "_make", tuple)(
-            extract(part, k, part_axes, take, xp) for part, part_axes in zip(joined, axes)
-        )
-    part = take(joined, k)
-    return part if axes == 2 else xp.reshape(part, (-1,) if axes else ())
+
+    def copy(n_axes: int, whole: Array) -> Array:
+        part = take(whole, k)
+        return part if n_axes == 2 else xp.reshape(part, (-1,) if n_axes else ())
+
+    return combine_arrays(copy, axes, joined)
 
 
 def join_nests(nests: Sequence[Nest], stack: Callable[[list[Array]], Array], xp: Namespace) -> Any:

@@ -5,13 +5,15 @@ state argument, of which a loop gives it a copy; otherwise it has no side effect
 recorded and replayed, or in a plain loop.
 """
 
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false
+
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 from xpnet.core._slopes import add_slopes
 from xpnet.core.activations import Activation
-from xpnet.core.arrays import Array, Layers, Namespace, leaves, map_arrays
+from xpnet.core.arrays import Array, Layers, Namespace, combine_arrays
 from xpnet.core.backprop import backward, forward
 from xpnet.core.costs import Output
 from xpnet.core.dropout import Dropout, drop
@@ -127,5 +129,4 @@ def over_matrices(reduce: Callable[..., Array], x: Array) -> Array:
 
 def select_arrays(condition: Array, new: Any, old: Any, xp: Namespace) -> Any:
     """Choose between two nests of arrays: the new ones where the condition holds."""
-    remaining = iter(leaves(old))
-    return map_arrays(lambda x: x if x is (other := next(remaining)) else xp.where(condition, x, other), new)
+    return combine_arrays(lambda x, other: x if x is other else xp.where(condition, x, other), new, old)
