@@ -126,6 +126,12 @@ def test_arrays_of_every_library_come_to_the_device(backend, dtype):
     for name in ("torch", "jax.numpy", "array_api_strict"):
         if name.split(".")[0] in sys.modules:
             sources.append(sys.modules[name].asarray([1.0, 2.0]))
+    if "torch" in sys.modules:
+        torch = sys.modules["torch"]
+        sources += [
+            torch.tensor([-1j, -2j]).conj().imag,
+            torch.tensor([1.0, 2.0], dtype=torch.bfloat16),
+        ]  # a negative bit
     for source in sources:
         x = backend.asarray(source, dtype)
         assert str(x.dtype).endswith(dtype)

@@ -296,10 +296,11 @@ ONES, OTHERS = np.ones((2000, 3)), np.ones((2000, 3))
 OTHERS[1000, 1] = 2.0
 WRITTEN = {  # lines of a module of the user's, with a number that differs
     "code": "def f(z): return [{0} * item for item in z]",
-    "default": "def f(z, *, k={0}): return k * z",
+    "default": "def f(z, k={0}): return k * z",
+    "keyword default": "def f(z, *, k={0}): return k * z",
     "helper": "K = {0}\ndef g(z): return K * z\ndef f(z): return g(z)",
     "attribute of a class": "class C:\n k = {0}\n @classmethod\n def g(cls): return cls.k\nf = C.g",
-    "base": "class B:\n def g(self): return {0}\nclass C(B): pass\nf = C().g",
+    "base": "class B:\n def g(self): return {0}\nclass C(B): pass\nf = C()",
     "slots": "class C: __slots__ = ('k',)\nf = C(); f.k = {0}",
     "no pickle": "class C:\n def __reduce__(self): raise TypeError\nf = C(); f.k = {0}",
     "empty pickle": "class C:\n def __getstate__(self): return dict()\nf = C(); f.k = {0}",

@@ -340,6 +340,7 @@ def test_functions_of_the_array_api_give_the_numbers_of_the_plain_loop(eager, na
     assert_alike(net, replays=not (on_cupy and name in NOT_CAPTURED) if name in RECORDED else None, epochs=1)
 
 
+@pytest.mark.everywhere
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_recorded_goes_by_the_plain_loop(eager, name):
     assert_alike(network(eager, activation=Own(REFUSED[name])), epochs=1, replays=False)
