@@ -424,14 +424,14 @@ def test_warnings_are_one_line(capsys, folder):
 
 def interrupt(monkeypatch, epoch, number=signal.SIGINT):
     """Send the process a signal at the beginning of an epoch, by default that of Ctrl-C."""
-    begin = Progress.on_epoch_begin
+    name_epoch = Progress.name_epoch
 
-    def on_epoch_begin(self, now):
-        if now == epoch:
+    def interrupted(self):
+        if self.trainings[0].position.epoch == epoch:
             signal.raise_signal(number)
-        begin(self, now)
+        name_epoch(self)
 
-    monkeypatch.setattr(Progress, "on_epoch_begin", on_epoch_begin)
+    monkeypatch.setattr(Progress, "name_epoch", interrupted)
 
 
 def test_an_interrupt_saves_what_there_is(capsys, monkeypatch, folder):

@@ -36,7 +36,6 @@ from xpnet import (
     get_backend,
 )
 from xpnet import estimators as ours
-from xpnet.training._progress import Progress
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
@@ -581,7 +580,7 @@ def test_poisson_reports_the_deviance_of_what_it_is_of():
 
 
 def test_with_callbacks_it_is_pickled_and_cloned_without_what_they_held():
-    mine = ours.MLPClassifier(**SMALL, callbacks=[EarlyStopping(monitor="cost"), Progress()]).fit(X, DIGIT)
+    mine = ours.MLPClassifier(**SMALL, callbacks=[EarlyStopping(monitor="cost")]).fit(X, DIGIT)
     again = pickle.loads(pickle.dumps(mine))
     np.testing.assert_array_equal(again.predict(X), mine.predict(X))
     assert len(pickle.dumps(clone(mine))) < 5000 < len(pickle.dumps(mine))

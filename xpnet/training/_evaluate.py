@@ -10,7 +10,7 @@ from xpnet.core.arrays import Array, Function, Layers, Namespace
 from xpnet.core.backprop import forward
 from xpnet.core.minibatch import Encoding, Examples, decode
 from xpnet.core.model import Model
-from xpnet.data.open import Data, open_source
+from xpnet.data.open import open_source
 from xpnet.data.source import Source
 from xpnet.errors import ArgumentError
 from xpnet.inference.metrics import Metric, accuracy, correct, mean_absolute_error, r2
@@ -165,22 +165,23 @@ class Evaluate(Callback):
         vars(self).pop("training", None)
 
 
-def make_evaluations(data: Data, plan: Plan) -> list[Evaluate]:
+def make_evaluations(
+    plan: Plan, training: Source | None, validation: Source | None, test: Source | None
+) -> list[Evaluate]:
     """Make the callbacks that evaluate training, validation and test data after each epoch."""
     metrics, evaluations = plan.metrics, list[Evaluate]()
-    if metrics and data.validation is None and data.test is None:
+    if metrics and validation is None and test is None:
         raise ArgumentError(
             f"metrics={[metric.name for metric in metrics]} need validation_data, validation_split or test_data; "
             "metrics on the training data are training_metrics"
         )
-    if plan.training_metrics:
-        data.train.check_repeatable("training_metrics")
-        evaluations.append(Evaluate("training", data.train, plan.training_metrics, ("cost", "size")))
-    if data.validation is not None:
-        evaluations.append(Evaluate("validation", data.validation, metrics))
-    if data.test is not None and data.test.reader.model.task == "regression":
-        evaluations.append(Evaluate("test", data.test, metrics))
-    elif data.test is not None:
-        with_counts = list(dict.fromkeys((correct, accuracy, *metrics)))
-        evaluations.append(Evaluate("test", data.test, with_counts, ()))
+    if training is not None:
+        training.check_repeatable("training_metrics")
+        evaluations.append(Evaluate("training", training, plan.training_metrics, ("cost", "size")))
+    if validation is not None:
+        evaluations.append(Evaluate("validation", validation, metrics))
+    if test is not None and test.reader.model.task == "regression":
+        evaluations.append(Evaluate("test", test, metrics))
+    elif test is not None:
+        evaluations.append(Evaluate("test", test, list(dict.fromkeys((correct, accuracy, *metrics))), ()))
     return evaluations

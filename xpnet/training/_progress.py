@@ -5,78 +5,42 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xpnet.data.source import make_bar
-from xpnet.training.callback import Callback, Training
+from xpnet.training.callback import Training
 
 EVALUATIONS = ("test_", "validation_", "training_")  # how the names of evaluated quantities begin
 NAMES_OF_BOOK = {"test_correct", "test_size", "test_accuracy", "test_cost"}  # written as the book's program does
 
 
-class Progress(Callback):
+class Progress:
     """A bar over minibatches on standard error, and a line per epoch on standard output if anything is evaluated.
 
-    The bar is shown in terminals and notebooks, and not in files and pipes. Networks that are trained together share
-    one object. Its bar then shows the network that is furthest ahead, and its lines have the mean of each quantity over
-    the networks.
+    The bar is shown in terminals and notebooks, and not in files and pipes. For networks that are trained together, it
+    shows the one that is furthest ahead, and the lines have the mean of each quantity over the networks.
+
+    Parameters
+    ----------
+    trainings
+        The trainings of the networks, which go on.
     """
 
-    def __init__(self) -> None:
-        self._reset()
+    def __init__(self, trainings: Sequence[Training]) -> None:
+        self.trainings, self.epochs = trainings, trainings[0].epochs
+        self.lines = max(len(training.history) for training in trainings)  # epochs with a line
+        self.steps = max(training.position.total_steps for training in trainings)  # that the bar shows
+        total = max(self.epochs * (training.steps or 0) for training in trainings) or None
+        self.bar = make_bar(total=total, initial=self.steps, unit="batch", leave=False, dynamic_ncols=True)
+        self.name_epoch()
 
-    def _reset(self) -> None:
-        self.trainings: list[Training] = []
-        self.bar: Any = None
-        self.lines = self.steps = self.epoch = 0  # epochs with a line; minibatches and epoch that the bar shows
-        # To look at all networks once a round, and not once for each of them
-        self.chunks_to_come = self.epochs_to_come = 0  # of networks, before the bar moves, and before a line can be due
-
-    def on_train_begin(self, training: Training) -> None:
-        """Add a network."""
-        self.trainings.append(training)
-        self.lines = max(self.lines, len(training.history))
-        self.steps = max(self.steps, training.position.total_steps)
-
-    def on_epoch_begin(self, epoch: int) -> None:
-        """Name the epoch."""
-        if self.bar is None:
-            total = max(training.epochs * (training.steps or 0) for training in self.trainings) or None
-            self.bar = make_bar(total=total, initial=self.steps, unit="batch", leave=False, dynamic_ncols=True)
-        if epoch > self.epoch:
-            self.epoch = epoch
-            networks = f", {len(self._find_active())} networks" if len(self.trainings) > 1 else ""
-            self.bar.set_description(f"Epoch {epoch}/{self.trainings[0].epochs}{networks}")
-
-    def on_chunk_end(self, steps: int) -> None:
-        """Move the bar."""
-        self.chunks_to_come -= 1
-        if self.chunks_to_come > 0:
-            return
-        self.chunks_to_come = len(self._find_active())
+    def update(self) -> None:
+        """Move the bar, and write a line for each epoch that all networks in training have ended."""
         furthest = max(training.position.total_steps for training in self.trainings)
-        self.bar.update(furthest - self.steps)
-        self.steps = furthest
-
-    def on_epoch_end(self, logs: dict[str, Any]) -> None:
-        """Write a line for the epoch, if all networks have ended it."""
-        self.epochs_to_come -= 1
-        if self.epochs_to_come > 0:
-            return
-        self._write_lines()
-        self.epochs_to_come = sum(len(training.history) <= self.lines for training in self._find_active())
-
-    def on_train_end(self) -> None:
-        """Write the lines of the last epochs, and remove the bar."""
-        if self.bar is not None:
-            self._write_lines()
-            self.bar.close()
-        self._reset()
-
-    def _find_active(self) -> list[Training]:
-        return [training for training in self.trainings if not (training.stopped or training.completed)]
-
-    def _write_lines(self) -> None:
-        """Write a line for each epoch that all networks in training have ended."""
+        if furthest > self.steps:
+            self.bar.update(furthest - self.steps)
+            self.steps = furthest
         lengths = [len(training.history) for training in self.trainings]
         ended = min((len(training.history) for training in self._find_active()), default=max(lengths))
+        if self.lines < ended < self.epochs:
+            self.name_epoch()
         while self.lines < ended:
             rows = [part.history.rows[self.lines] for part in self.trainings if len(part.history) > self.lines]
             self.lines += 1
@@ -85,8 +49,23 @@ class Progress(Callback):
             networks = len(self.trainings)
             line = describe_epoch(rows[0]) if networks == 1 else describe_epochs(rows, networks)
             if line and sys.stdout is not None:  # which may be closed
-                self.bar.write(f"Epoch: {self.lines} / {self.trainings[0].epochs},\t {line}", file=sys.stdout)
+                self.bar.write(f"Epoch: {self.lines} / {self.epochs},\t {line}", file=sys.stdout)
                 sys.stdout.flush()
+
+    def close(self) -> None:
+        """Write the lines of the last epochs, and remove the bar."""
+        self.update()
+        self.bar.close()
+
+    def name_epoch(self) -> None:
+        """Name the epoch, and count the networks that are still in training."""
+        active = self._find_active()
+        networks = f", {len(active)} networks" if len(self.trainings) > 1 else ""
+        epoch = max((training.position.epoch for training in active), default=self.epochs)
+        self.bar.set_description(f"Epoch {epoch}/{self.epochs}{networks}")
+
+    def _find_active(self) -> list[Training]:
+        return [training for training in self.trainings if not (training.stopped or training.completed)]
 
 
 def describe_epoch(row: Mapping[str, Any]) -> str:

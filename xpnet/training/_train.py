@@ -290,11 +290,11 @@ def prepare(
         describe = partial(describe_trainings, jobs, {} if checkpoint is None else checkpoint.decides)
         calls = ranks.compare(jobs, describe, checkpoint is not None)
         file = ranks.keep_on_first(lambda: None if checkpoint is None else CheckpointFile(checkpoint, jobs, calls))
-        if jobs[0].data.train.reader.scaling is None:
-            scalings = ranks.make_on_first(partial(find_scalings, jobs))
+        is_scaled = jobs[0].data.train.reader.scaling is not None
+        scalings = [None] if is_scaled else ranks.make_on_first(partial(find_scalings, jobs))
+        if scalings[0] is not None:
             jobs = replace_data(jobs, scale_for_each([job.data for job in jobs], scalings))
-        jobs = ranks.make_own(partial(finish_jobs, jobs))
-        trainings = [begin_training(job) for job in jobs]
+        jobs, trainings = ranks.make_own(partial(finish_jobs, jobs))
         return [ranks.share(job) for job in jobs], trainings, file
 
 
@@ -373,33 +373,27 @@ def find_scalings(jobs: Sequence[Job]) -> list[PlacedScaling | None]:
     return scalings
 
 
-def finish_jobs(jobs: Sequence[Job]) -> list[Job]:
-    """Add evaluations to the callbacks of jobs, whose data are scaled, and one bar; say how large minibatches are."""
+def finish_jobs(jobs: Sequence[Job]) -> tuple[list[Job], list[Training]]:
+    """Add evaluations to the callbacks of jobs, whose data are scaled, and make the trainings that callbacks see."""
     takes_all = needs_all_examples(jobs[0].plan.optimizer)
-    bars = [Progress()] if any(job.plan.progress for job in jobs) else []
-    finished: list[Job] = []
+    finished, trainings = list[Job](), list[Training]()
     for job in map(divide_epoch, jobs) if takes_all else jobs:
-        evaluations = make_evaluations(job.data, job.plan)
-        batch_size = job.data.train.batch_size(job.plan.batch_size)
-        plan = job.plan.complete(batch_size=batch_size, callbacks=[*evaluations, *job.plan.callbacks, *bars])
+        train, validation, test = job.data.train, job.data.validation, job.data.test
+        evaluations = make_evaluations(job.plan, train if job.plan.training_metrics else None, validation, test)
+        batch_size = train.batch_size(job.plan.batch_size)
+        plan = job.plan.complete(batch_size=batch_size, callbacks=[*evaluations, *job.plan.callbacks])
+        steps = train.steps(plan.sampling, batch_size)
+        check_schedule(plan.lr, plan.epochs, steps)
+        moment, accept = begin_moment(job.start, plan), partial(accept_value, train.reader.scaling)
         finished.append(job._replace(plan=plan))
+        trainings.append(Training(job.owner, accept, moment, plan.epochs, steps, dict(LOGS)))
     if takes_all:
         check_all_examples(finished)
-    return finished
+    return finished, trainings
 
 
-def begin_training(job: Job) -> Training:
-    """Check the schedule, and make the training that the callbacks see."""
-    plan, train = job.plan, job.data.train
-    steps = train.steps(plan.sampling, plan.batch_size)
-    check_schedule(plan.lr, plan.epochs, steps)
-    accept = partial(accept_value, train.reader.scaling)
-    return Training(job.owner, accept, begin_moment(job), plan.epochs, steps, dict(LOGS))
-
-
-def begin_moment(job: Job) -> Moment:
+def begin_moment(start: Moment, plan: Plan) -> Moment:
     """Return the moment before the first step, with the plan's optimizer, and a history of earlier epochs alone."""
-    start, plan = job.start, job.plan
     value = with_optimizer(start.value, plan.optimizer, start.has_begun)
     history = History(start.value.history.rows if start.has_begun else ())
     order = start.order if start.has_begun else plan.sampling.order
@@ -470,15 +464,19 @@ def run_jobs(
         begun = [stack.enter_context(watching(job.plan.callbacks, now)) for job, now in zip(jobs, trainings)]
         for job, training in zip(jobs, trainings):
             if job.start.has_begun:  # then callbacks give it no other value at the beginning
-                training.move(value=begin_moment(job).value._replace(history=training.history))
+                training.move(value=begin_moment(job.start, job.plan).value._replace(history=training.history))
         runner = runner or run_in_groups(jobs, groups, loops or KeptLoops())
         with ranks.writing(file, trainings) as save, closing(run_steps(jobs, trainings, runner, failed)) as pauses:
             yield take_changes()
+            progress = Progress(trainings) if any(job.plan.progress for job in jobs) else None
+            stack.callback(lambda: progress and progress.close())
             for done in pauses:
                 if changes := take_changes():
                     yield changes
                 if done is not None:
                     save(*done)
+                    if progress is not None:
+                        progress.update()
         for callbacks in begun:
             while callbacks:
                 callbacks.popleft().on_train_end()
