@@ -418,7 +418,7 @@ def make_job(member: Parameters, settings: Settings, data: FitData, last: Mappin
         watched = "loss" if settings.by_steps else problem.watched
     if getattr(checked, "bootstrap", False):
         rows = random_state.randint(len(examples.train), size=len(examples.train))
-        examples = check_part(examples.part(rows), "a bootstrap sample")
+        examples = examples.part(rows)
     source: Any = examples.train  # by its rows
     validation: Any = examples.validation
     n, batch_size = len(source), checked.batch_size
@@ -447,8 +447,6 @@ def make_job(member: Parameters, settings: Settings, data: FitData, last: Mappin
 
 def split_off_validation(examples: Data, data: FitData, fraction: float, random_state: np.random.RandomState) -> Data:
     """Split off the validation examples that scikit-learn would choose; the weights of classes do not apply to them."""
-    if fraction == 0:
-        raise ArgumentError("validation_fraction=0 holds out nothing for early_stopping to watch; 0.1 is usual")
     train: Any = examples.train  # by its rows
     y, _ = train.read_targets()
     # scikit-learn's errors say "True" and "False"
@@ -459,16 +457,7 @@ def split_off_validation(examples: Data, data: FitData, fraction: float, random_
         raise ArgumentError(
             "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
         )
-    held_out = examples.part(training_rows, validation_rows, validation_weight=data.sample_weight)
-    return check_part(held_out, "a part that early_stopping makes")
-
-
-def check_part(examples: Data, name: str) -> Data:
-    """Refuse a part of the examples without weight."""
-    for part in (examples.train, examples.validation):
-        if isinstance(part, Stored) and part.weight is not None:
-            check_some_weight(float(part.weight.max()), name)
-    return examples
+    return examples.part(training_rows, validation_rows, validation_weight=data.sample_weight)
 
 
 def _make_evaluations(problem: Problem, validation: Stored | None) -> list[Evaluate]:

@@ -90,7 +90,7 @@ class Parameters:
     momentum: Annotated[float, FRACTION] = 0.9
     nesterovs_momentum: Annotated[bool, yes_or_no] = True
     early_stopping: Annotated[Any, parse_early_stopping] = False
-    validation_fraction: Annotated[float, Real(0, 1, "0.1 is usual")] = 0.1
+    validation_fraction: Annotated[float, Real(0, 1, "0.1 is usual", includes_low=False)] = 0.1
     beta_1: Annotated[float, FRACTION] = 0.9
     beta_2: Annotated[float, FRACTION] = 0.999
     epsilon: Annotated[float, Real(0, math.inf, "1e-8 is usual", includes_low=False)] = 1e-8
