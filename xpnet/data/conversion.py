@@ -10,6 +10,7 @@ from typing import Any, TypeGuard
 import array_api_compat
 import numpy as np
 
+from xpnet._checks import truncate
 from xpnet.backends.base import as_array, host_array
 from xpnet.core.arrays import Array
 from xpnet.errors import ArgumentError
@@ -153,21 +154,15 @@ def _locate_text(x: Array, name: str) -> str:
     if not isinstance(x, np.ndarray) or x.dtype.kind not in "OUS" or x.ndim == 0:
         return ""
     for place, value in np.ndenumerate(x):
-        if not _is_number(value):
+        try:
+            float(value)
+        except (TypeError, ValueError, OverflowError):
             where = "row {}, column {}".format(*place) if x.ndim == 2 else f"place {', '.join(map(str, place))}"
-            shown = repr(value.item() if isinstance(value, np.generic) else value)
+            shown = truncate(repr(value.item() if isinstance(value, np.generic) else value), 40)
             is_table = x.ndim == 2 and name[:1] in ("x", "X")
             remedy = "; turn columns of texts into numbers first, as an encoder of tables does" if is_table else ""
-            return f" ({shown if len(shown) <= 40 else shown[:37] + '...'} in {where}, counted from 0){remedy}"
+            return f" ({shown} in {where}, counted from 0){remedy}"
     return ""
-
-
-def _is_number(value: Any) -> bool:
-    try:
-        float(value)
-    except (TypeError, ValueError, OverflowError):
-        return False
-    return True
 
 
 def _is_real(x: Array) -> bool:

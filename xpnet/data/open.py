@@ -468,9 +468,8 @@ def pixels_and_labels(dataset: Any, raw: bool = False) -> tuple[Array, Array] | 
         None for any other data set, and for a subclass that makes its items by its own code.
     """
     module = getattr(type(dataset).__getitem__, "__module__", "")  # a method written in C has none
-    if not module.startswith("torchvision."):
-        return None
-    if getattr(dataset, "transform", dataset) is not None or not hasattr(dataset, "targets"):
+    has_transform = getattr(dataset, "transform", dataset) is not None
+    if not module.startswith("torchvision.") or has_transform or not hasattr(dataset, "targets"):
         return None
     pixels, labels = as_array(getattr(dataset, "data", None)), dataset.targets
     if str(pixels.dtype).split(".")[-1] != "uint8":
