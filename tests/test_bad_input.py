@@ -334,7 +334,7 @@ def test_data_that_the_network_cannot_take_is_refused(
         ),
         (lambda net: setattr(net, "w", [np.ones((4, 3)) * 1j, net.w[1]]), TypeError, r"w\[0\] has dtype complex128"),
         (lambda net: setattr(net, "b", [np.ones(4), [1.0, np.inf]]), ValueError, r"b\[1\] holds NaN or infinity"),
-        (lambda net: setattr(net, "layers", []), ValueError, "w has 0 arrays"),
+        (lambda net: setattr(net, "layers", []), ValueError, "w of layers has 0 arrays"),
         (lambda net: setattr(net, "layers", net.w), (ValueError, TypeError), "layers"),
         (lambda net: setattr(net, "task", "binary"), AttributeError, "task .*cannot be assigned; make a new Network"),
         (lambda net: setattr(net, "optimizer", SGD()), AttributeError, "optimizer .*; call reset_optimizer"),

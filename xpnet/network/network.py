@@ -335,7 +335,7 @@ class Network:
 
     @layers.setter
     def layers(self, layers: Sequence[tuple[Any, Any]]) -> None:
-        self._value = assign_layers(self._value, *split_pairs(layers))
+        self._value = assign_layers(self._value, *split_pairs(layers), "layers")
 
     @property
     def w(self) -> tuple[Array, ...]:
