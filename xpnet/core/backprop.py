@@ -135,9 +135,9 @@ def backward(
         delta = delta * (weight / (xp.sum(weight, axis=-1, keepdims=True) if total is None else total))[..., None]
     errors = deltas(layers, sigmas, zs, activations, delta, xp)
     grads: list[tuple[Array, Array]] = []
-    for a, delta in zip(activations[:-1], errors):
+    for a, delta in zip(activations[:-1], errors):  # δᵀ a, written as (aᵀ δ)ᵀ, lies in memory as weights do, by columns
         gb = xp.sum(delta, axis=-2, keepdims=True)  # BP3
-        gw = xp.matmul(a.mT, delta).mT  # BP4: δᵀ a, which as (aᵀ δ)ᵀ lies in memory as weights do, by columns
+        gw = xp.matmul(a.mT, delta).mT  # BP4
         grads.append((gw, gb))
     return tuple(grads)
 
