@@ -15,7 +15,6 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from xpnet._checks import Real
 from xpnet.backends import Backend
 from xpnet.core.arrays import Layers, leaves
 from xpnet.core.optimizers import needs_all_examples
@@ -32,7 +31,6 @@ from xpnet.value import FITTED_TO_WEIGHTS, Objective, Value
 # Yields None when networks have new values, before callbacks are called; and the numbers of those that have gone on
 # when callbacks have been called, with those of networks that are joined, group by group
 Pauses: TypeAlias = Generator[tuple[Sequence[int], Sequence[Sequence[int]]] | None, None, None]
-check_scale = Real(0, np.inf, "it multiplies the schedule, and 1 leaves it as it is")
 
 
 class Runner(Protocol):
@@ -196,7 +194,7 @@ class Course:
                 yield None
             done, first = training.position.steps, training.position.total_steps
             steps = range(first, first + len(chunk.index))
-            lr = check_scale("lr_scale", training.lr_scale) * learning_rates(plan.lr, steps, self.total)
+            lr = training.lr_scale * learning_rates(plan.lr, steps, self.total)
             # Its size is not that of `index`, as in `Chunk`
             size = chunk.index.shape[1] if n is None else min(plan.batch_size, n - done * plan.batch_size)
             yield chunk._replace(lr=lr, size=size)

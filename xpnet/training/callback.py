@@ -6,6 +6,7 @@ thing; the training loop calls them in order and does not depend on any of them.
 """
 
 import inspect
+import math
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
-from xpnet._checks import warn
+from xpnet._checks import in_range, warn
 from xpnet._identity import is_ours
 from xpnet.inference.metrics import METRICS
 from xpnet.value import History, Moment, Value
@@ -108,7 +109,8 @@ class Training:
 
     @lr_scale.setter
     def lr_scale(self, lr_scale: float) -> None:
-        self.move(lr_scale=lr_scale)
+        remedy = "it multiplies the schedule, and 1 leaves it as it is"
+        self.move(lr_scale=in_range("lr_scale", lr_scale, 0, math.inf, remedy))
 
     @property
     def stopped(self) -> bool:
