@@ -165,11 +165,6 @@ STEPS = [
         shows=("^2 processes, 9[0-9]", "bit for bit: True"),
     ),
     Step(
-        "example: xpnet train --distributed",
-        "mpiexec -n 2 xpnet train --distributed --epochs 4 --batch-size 128",
-        shows=(r"^Test accuracy: 9[0-9]\.",),
-    ),
-    Step(
         "example: sklearn_pipeline.py, with PyTorch",
         "SCIPY_ARRAY_API=1 python examples/sklearn_pipeline.py --library torch",
         shows=(r"accuracy: 0\.9",),
