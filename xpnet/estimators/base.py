@@ -70,7 +70,7 @@ class BaseLearner(FitMixin, BaseModel):
     @property
     def _values(self) -> Sequence[Value]:
         """The fitted networks, each with the calibration that corrects the estimator's probabilities, if any."""
-        return self._model.values if hasattr(self._model, "values") else [self._model.value]
+        raise NotImplementedError
 
     # Parameters
 
@@ -143,6 +143,10 @@ class BasePerceptron(BaseLearner):
     @property
     def _model(self) -> Network:
         return self.network_
+
+    @property
+    def _values(self) -> Sequence[Value]:
+        return [self.network_.value]
 
     def _make_members(self, continues: bool) -> tuple[list["BasePerceptron"], list[dict[str, Any]]]:
         return [self], [vars(self) if continues else {}]
