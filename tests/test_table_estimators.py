@@ -253,14 +253,6 @@ def test_few_rows(n):
         assert (regressor.predict(pets(), return_std=True)[1] > 0).all()
 
 
-def test_columns_and_targets_that_say_nothing():
-    table = pets()[["length"]].assign(empty=np.nan, same="x")
-    model = TableRegressor(**FEW).fit(table, np.full(60, 7.0))
-    np.testing.assert_allclose(model.predict(table), 7.0, rtol=1e-6)
-    assert model.ensemble_.feature_names[0] == "length (scaled)"
-    assert not any("empty" in name or "same" in name for name in model.ensemble_.feature_names)
-
-
 def test_the_same_random_state_gives_the_same_networks():
     models = [TableRegressor(**{**FEW, "random_state": state}).fit(pets(), HEIGHT) for state in (0, 0, 1)]
     one, same, other = (model.predict(pets()) for model in models)
@@ -403,15 +395,6 @@ def test_a_group_that_the_columns_of_a_file_tell_apart_is_not_wrong(tmp_path):
 
 
 # In scikit-learn
-
-
-@pytest.mark.parametrize(("kind", "y"), [(TableClassifier, KINDS), (TableRegressor, HEIGHT)])
-def test_a_pickle_predicts_the_same(kind, y):
-    model = kind(**FEW).fit(pets(), y)
-    content = pickle.dumps(model)
-    np.testing.assert_array_equal(pickle.loads(content).predict(pets()), model.predict(pets()))
-    weights = sum(w.nbytes for network in model.ensemble_ for w in network.w)
-    assert len(content) < 60_000 + 1.5 * weights
 
 
 def test_a_fit_is_resumed(tmp_path):

@@ -114,16 +114,6 @@ def test_rows_left_out_by_all_members():
     np.testing.assert_allclose(predict_out_of_fold(ensemble, X, [np.arange(60)] * 4), expected, rtol=1e-5)
 
 
-def test_what_members_have_not_learnt_is_not_known_to_them():
-    """They know by heart what they train on, and guess what is left out."""
-    x, y = np.eye(40, dtype="float32"), np.arange(40) % 2
-    recipe = Recipe(members=4, hidden=(32,), epochs=60, patience=60, batch_size=8)
-    ensemble, folds = train(x, y, recipe, classes=2)
-    found = predict_out_of_fold(ensemble, x, folds)
-    assert (np.asarray(ensemble.predict(x)) == y).mean() > 0.9
-    assert (found.argmax(axis=1) == y).mean() < 0.7
-
-
 def test_weights_decide_which_epoch_a_member_keeps():
     """As if the fold had each row as often as it weighs."""
     weight = np.where(np.arange(60) % 3 == 0, 2.0, 1.0)
