@@ -259,20 +259,16 @@ BAD_DATA: list[tuple[Any, type[Exception], str]] = [
     (([], []), ValueError, r"X of {name} has shape \(0,\)"),
     ((X, LABELS[:0]), ValueError, r"y of {name}"),
     (X, TypeError, r"{name} is of type ndarray; give a tuple \(X, y\)"),
-    ("digits", TypeError, r"{name} is of type str; give a tuple \(X, y\)"),
     ([X, LABELS], TypeError, r"item 0 of {name} is not an \(x, y\) pair.*together, as a tuple \(X, y\)"),
     ([(X[0], 0), (X[1], 0, 1)], TypeError, r"item 1 of {name} is not an \(x, y\) pair but of type tuple"),
     # shapes
     ((X[:, :2], LABELS), ValueError, r"X of {name} has shape \(6, 2\), but must have \(n, 3\)"),
-    ((X[0], 0), ValueError, r"X of {name} has shape \(3,\).*one example is x\[None, :\]"),
     ((X[0][:, None], [0]), ValueError, r"X of {name} has shape \(3, 1\).*a column is not an example; .*x\.T"),
     ((X, LABELS[:5]), ValueError, r"X of {name} has 6 examples and y of {name} has 5"),
     ((X, 1), ValueError, r"y of {name} has shape \(\), but must have \(n, 2\), or \(n,\) of integer classes"),
-    ((X, LABELS[:, None]), ValueError, r"y of {name} has shape \(6, 1\).*or \(n,\) of integer classes"),
     ([(X[0], 0), (X[1, :2], 1)], ValueError, r"x of {name} differ from example to example.*\(2,\), \(3,\)"),
     # labels
     ((X, LABELS + 1), ValueError, r"y of {name} holds the label 2; with 2 outputs, labels go from 0 to 1"),
-    ([(X[0], 0), (X[1], 9)], ValueError, r"y of {name} holds the label 9; .* go from 0 to 1"),
     ((X, LABELS.astype(float)), ValueError, r"y of {name} has shape \(6,\) and dtype float64.*integer classes"),
     # values
     ((changed(np.nan), LABELS), ValueError, r"X of {name} holds NaN.*in row 2, column 1, .*; remove or replace"),
@@ -284,11 +280,9 @@ BAD_DATA: list[tuple[Any, type[Exception], str]] = [
     ((X.astype(object), LABELS), TypeError, r"X of {name} has dtype object; give real numbers"),
     ((X.astype(str), LABELS), TypeError, r"X of {name} has dtype <U.*; give real numbers"),
     ((X, LABELS.astype(str)), TypeError, r"y of {name} has dtype <U.*; give real numbers"),
-    ((X, [None] * 6), TypeError, r"y of {name} has dtype object; give real.* 0 \(None in place 0, counted from 0\)"),
     (([[1, 2, 3], [1, "two", 3]], [0, 1]), TypeError, r"X of {name} .*; give .* \('two' in row 1, column 1, counted"),
     # ragged lists
     (([[1, 2, 3], [1, 2]], [0, 1]), ValueError, r"X of {name} cannot be converted to an array.* equal length"),
-    ([([1, 2, 3], 0), ([[1], [2, 3]], 0)], ValueError, r"x of {name}"),
 ]
 
 

@@ -269,33 +269,3 @@ def test_data_and_results_are_shared_where_both_libraries_allow_it(data, compute
             flat(map_arrays(backend.to_numpy, net.state)), flat(map_arrays(backend.to_numpy, net.copy().state))
         )
     )
-
-
-def test_device_arrays_come_by_dlpack_and_the_host_is_not_asked(monkeypatch):
-    """Another library's arrays on a device: through DLPack, not through the host."""
-    torch = pytest.importorskip("torch")
-    seen = []
-
-    class OnDevice:
-        """A tensor that says it lies on a device, and cannot be read by the host."""
-
-        def __init__(self) -> None:
-            self.tensor = torch.ones(3, 4)
-
-        device = "fake:0"
-        shape, ndim, dtype = (3, 4), 2, torch.float32
-
-        def __array_namespace__(self, api_version: Any = None) -> Any:
-            return strict
-
-        def __dlpack__(self, **options: Any) -> Any:
-            seen.append(options)
-            return self.tensor.__dlpack__()
-
-        def __dlpack_device__(self) -> Any:
-            return self.tensor.__dlpack_device__()
-
-    backend = get_backend(strict, DEVICE)
-    found = backend._from_device(OnDevice())
-    assert seen
-    assert found.device == DEVICE

@@ -122,11 +122,3 @@ def test_two_devices(host):
         assert nets[1].predict(x[:, ::-1]).device.id == 1
         pixels = there.asarray(np.ones((N, 5), np.uint8))
         assert nets[1].backward(pixels, y)[0].w.device.id == 1
-
-
-def test_products_of_arrays_that_do_not_fit_are_refused(host):
-    cupy = pytest.importorskip("cupy")
-    from xpnet.backends._cuda_graph import matmul
-
-    with pytest.raises(ValueError, match="mismatch"):
-        matmul(cupy.ones((2, 3)), cupy.ones((2, 3)))

@@ -12,7 +12,7 @@ import pytest
 import threadpoolctl
 from helpers import installed, refused, two_blas_threads
 
-from xpnet import Network, Term, get_backend
+from xpnet import Network, get_backend
 from xpnet.backends._machine import THREAD_VARIABLES, Workers
 from xpnet.backends._numpy import NumPyBackend
 from xpnet.training.callback import Callback
@@ -95,29 +95,12 @@ def test_small_products_get_one_thread_and_large_ones_what_there_is(backend, mon
     assert threads_during_training(backend, (4096, 4), large, batch_size=1023) == 1
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_solve_leaves_threads_alone(backend):
-    class Count(Callback):
-        def on_epoch_end(self, logs):
-            logs["threads"] = threads(backend)
-
-    net = Network([1, 3, 1], activation="tanh", task="regression", dtype="float64", backend=backend, seed=0)
-    term = Term(lambda x, u, *_: u - 1.0, [[0.0], [1.0]])
-    assert net.solve([term], 1, callbacks=[Count()], progress=False)["threads"] == [2]
-
-
 @pytest.mark.skipif(not NumPyBackend.shares_steps, reason="without the loop in C")
 def test_threads_of_the_loop_in_c_share_steps_of_any_size(monkeypatch):
     assert threads_during_training("numpy") == 2
     assert threads_during_training("numpy", blas_threads=3) == 3
     monkeypatch.setenv("OMP_NUM_THREADS", "2")  # fixed when NumPy was imported
     assert threads_during_training("numpy") == 2
-
-
-def test_the_batch_size_of_an_iterable_counts(monkeypatch):
-    monkeypatch.setattr(NumPyBackend, "shares_steps", False)
-    batches = [(np.zeros((1024, 4096), np.float32), np.arange(1024) % 2)]
-    assert threads_during_training("numpy", (4096, 4), (batch for batch in batches), batch_size=4) == 2
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
