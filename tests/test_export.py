@@ -702,7 +702,7 @@ REFUSED_MODULES = {
     "layer 2 (Rescale)": lambda: [nn.Linear(3, 2), standardized()[-1], standardized()[-1]],
     "layer 0 (Sort)": lambda: [sorting()],
     "layer 2 (Linear)": lambda: [nn.Linear(3, 2), sorting(), nn.Linear(2, 2)],
-    "w[1]": lambda: [nn.Linear(3, 2), nn.Linear(5, 2)],
+    "w of layers[1]": lambda: [nn.Linear(3, 2), nn.Linear(5, 2)],
 }
 
 
