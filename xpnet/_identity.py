@@ -215,7 +215,8 @@ def _list_fields(value: Any, kind: type) -> dict[str, Any]:
         pickled = ""
     if isinstance(pickled, str):  # a name in its module
         pickled = pickled, ()
-    make, arguments, state, *more = *pickled, None
+    parts: list[Any] = [*pickled, None]
+    make, arguments, state, *more = parts
     if not _find_package(kind) and (state is None or isinstance(state, dict)):
         state = object.__getstate__(value)  # of which a pickle may leave something out
     fields = state if isinstance(state, dict) else {"state": state}

@@ -26,7 +26,6 @@ from xpnet.errors import ArgumentError, DivergenceError
 from xpnet.inference import predict, predict_calibrated
 from xpnet.inference.metrics import accuracy, correct, predictions
 from xpnet.network.network import Network
-from xpnet.training import KeptLoops
 from xpnet.value import History, structure
 
 if TYPE_CHECKING:
@@ -158,7 +157,7 @@ class Ensemble:
         settings |= {"backend": backend, "device": None, "dtype": dtype}
         self._networks = [Network(units, seed=own, **settings) for own in parse_seeds(seed, members)]
         self.seeds: list[int | None] = [network.provenance.seed for network in self._networks]
-        self._loops = KeptLoops()
+        self._loops = training.KeptLoops()
 
     @classmethod
     def of(cls, networks: Iterable[Network]) -> Ensemble:
@@ -187,7 +186,7 @@ class Ensemble:
         ensemble = object.__new__(cls)
         ensemble._networks = list(networks)
         ensemble.seeds = list(seeds) or [None] * len(ensemble._networks)
-        ensemble._loops = KeptLoops()
+        ensemble._loops = training.KeptLoops()
         return ensemble
 
     # Members

@@ -20,7 +20,6 @@ from xpnet.data.sampling import make_generator
 from xpnet.inference import predict_calibrated, predict_outputs
 from xpnet.inference.metrics import predict_from_outputs
 from xpnet.network import _by_hand
-from xpnet.training import KeptLoops
 from xpnet.value import (
     FITTED_TO_WEIGHTS,
     History,
@@ -155,7 +154,7 @@ class Network:
         initializer, entropy = structure.parse_initializer(init), structure.parse_seed(seed)
         place = find_place(backend, device, dtype)
         self._drawn_seed = structure.find_seed(entropy) if seed is None else None
-        self._loops = KeptLoops()  # recorded and compiled; copies have none
+        self._loops = training.KeptLoops()  # recorded and compiled; copies have none
         with place.scope():
             structure.check_functions(model, partial(place.backend.asarray, dtype=dtype), place.backend.xp)
         self._value = init_value(model, initializer, entropy, place)
@@ -989,7 +988,7 @@ class Network:
         structure.parse_scale(self.scale, self.standardize, dtype)
         new = object.__new__(type(self))
         place = find_place(backend, device, dtype)
-        vars(new).update(vars(self), _value=copy_value(self._value, place), _loops=KeptLoops())
+        vars(new).update(vars(self), _value=copy_value(self._value, place), _loops=training.KeptLoops())
         return new
 
     def fingerprint(self) -> str:
