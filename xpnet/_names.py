@@ -15,8 +15,7 @@ from xpnet.errors import ArgumentError
 
 Kind = TypeVar("Kind", bound=type)
 MAX_COMPARED = 100  # characters of a name; comparing takes memory and time
-# how the first argument is called where a method takes examples
-EXAMPLES = ("train_data", "test_data", "validation_data", "data", "batch")
+EXAMPLES = ("train_data", "test_data", "validation_data", "data", "batch")  # first arguments of methods
 
 
 @functools.cache
@@ -29,8 +28,6 @@ def _read_equivalents() -> dict[str, list[str]]:
 def find_nearest(name: object, names: Iterable[str]) -> str | None:
     """Find what was probably meant: the equivalent of a name in other libraries, or a similar spelling.
 
-    Examples
-    --------
     >>> find_nearest("val_loss", ["cost", "validation_cost"]), find_nearest("rleu", ["relu", "tanh"])
     ('validation_cost', 'relu')
     >>> find_nearest("verbose", ["lr", "progress"])
@@ -46,8 +43,6 @@ def find_nearest(name: object, names: Iterable[str]) -> str | None:
 def suggest(name: object, names: Iterable[str]) -> str:
     """Format a hint at what was probably meant; an empty text if that is unclear.
 
-    Examples
-    --------
     >>> suggest("rleu", ["relu", "tanh"]), suggest("lr", ["beta1"]), suggest("q", ["relu"])
     (" (did you mean 'relu'?)", ' (lr is an argument of train)', '')
     """
@@ -58,25 +53,13 @@ def suggest(name: object, names: Iterable[str]) -> str:
 
 
 def explain_unknown(argument: str, name: object, names: Iterable[str]) -> str:
-    """Format the message for an unknown name: the accepted names, and the one that was probably meant.
-
-    Examples
-    --------
-    >>> explain_unknown("activation", "rleu", ["relu", "tanh"])
-    "activation='rleu' is unknown; choose from 'relu', 'tanh' (did you mean 'relu'?)"
-    """
+    """Format the message for an unknown name: the accepted names, and the one that was probably meant."""
     names = list(names)
     return f"{argument}={show(name)} is unknown; choose from {choices(names)}{suggest(name, names)}"
 
 
 def look_up(argument: str, name: object, table: Mapping[str, Any]) -> Any:
-    """Find a named object, or raise an ArgumentError that lists the choices.
-
-    Examples
-    --------
-    >>> look_up("size", "small", {"small": 1, "large": 2})
-    1
-    """
+    """Find a named object, or raise an ArgumentError that lists the choices."""
     if isinstance(name, str) and name in table:
         return table[name]
     raise ArgumentError(explain_unknown(argument, name, table))
@@ -87,14 +70,11 @@ def explain_arguments(kind: Kind) -> Kind:
 
     Signatures are inspected only after a call has failed. They show kinds without the checks of `check_fields`.
 
-    Examples
-    --------
     >>> @explain_arguments
     ... class Net:
     ...     def train(self, data, *, lr=0.1): ...
     >>> Net().train([], learning_rate=0.2)
     Traceback (most recent call last):
-        ...
     xpnet.ArgumentError: learning_rate=0.2 is not an argument of train (did you mean 'lr'?); choose from 'data', 'lr'
     """
     for name in ["__init__", *(name for name in vars(kind) if not name.startswith("_"))]:
