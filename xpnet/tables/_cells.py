@@ -34,7 +34,7 @@ DIGIT = re.compile(r"\d")  # every date has one
 DIGITS = re.compile(r"[0-9]+")
 CODE = re.compile(r"0[0-9]+")
 WHOLE_NUMBER = re.compile(r"-?[0-9]+(\.0)?")
-ISO_PATTERN = re.compile(r"\d{4}-\d\d(-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d+)?)?\s*(Z|[+-]\d\d:?\d\d)?)?)?")
+ISO_PATTERN = re.compile(r"\d{4}-\d\d(-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d+)?)?\s*(?P<zone>Z|[+-]\d\d:?\d\d)?)?)?")
 
 
 def _number_pattern(decimal: str, group: str) -> re.Pattern[str]:
@@ -86,6 +86,7 @@ class Cells(NamedTuple):
     values: Any = ()
     numbers: Any = None
     is_category: bool = False
+    zoned: bool = False  # dates with time zones
 
     @property
     def n_rows(self) -> int:
@@ -121,8 +122,9 @@ class Numbers(NamedTuple):
 class Dates(NamedTuple):
     """A column of dates; `format` is nothing where they were not written as texts."""
 
-    values: np.ndarray  # (n,), days since 1970, NaN if missing
+    values: np.ndarray  # (n,), days since 1970, NaN if missing; in UTC if they have time zones
     format: str = ""
+    zoned: bool = False
 
 
 class Texts(NamedTuple):
@@ -207,7 +209,9 @@ def open_column(series: Any, table: str, column: str, as_text: bool = False) -> 
     if as_text or not len(values):
         return _merge(cells, [label(value) for value in values])
     if series.dtype.kind == "M" or all(isinstance(value, date) for value in values):
-        return cells._replace(values=pandas.to_datetime(pandas.Index(values), utc=True))
+        written = cells._replace(values=[*map(str, values)])
+        zoned = _have_zones(written, written.values, [getattr(value, "tzinfo", None) is not None for value in values])
+        return cells._replace(values=pandas.to_datetime(pandas.Index(values), utc=True), zoned=zoned)
     are_real = [isinstance(value, (Real, Decimal)) for value in values]
     if all(are_real):
         return Cells(table, column, numbers=cells.spread([float(value) for value in values]))
@@ -447,7 +451,7 @@ def read_dates(cells: Cells, date_format: str) -> Dates:
             return Dates(cells.numbers)
         raise ArgumentError(f"{cells.table} holds numbers in column {cells.column!r}, which held dates in training")
     if not cells.is_text:
-        return Dates(cells.spread(_to_days(cells.values)))
+        return Dates(cells.spread(_to_days(cells.values)), zoned=cells.zoned)
     texts = ["" if text in BLANKS else text for text in cells.values]
     present = [text for text in texts if text]
     date_format = date_format or ISO
@@ -457,7 +461,17 @@ def read_dates(cells: Cells, date_format: str) -> Dates:
     for text, missing in zip(texts, parsed.isna()):
         if text and missing:
             raise cells.error(text, f"which is not a date as in {example_of(date_format)}")
-    return Dates(cells.spread(_to_days(parsed)), date_format)
+    matches = [ISO_PATTERN.fullmatch(text) for text in present]
+    zoned = _have_zones(cells, present, [match is not None and bool(match["zone"]) for match in matches])
+    return Dates(cells.spread(_to_days(parsed)), date_format, zoned)
+
+
+def _have_zones(cells: Cells, values: Sequence[str], have_zones: Sequence[bool]) -> bool:
+    """Tell whether dates have time zones; refuse a column in which only some have."""
+    if len({*have_zones}) == 2:
+        without, zoned = (values[have_zones.index(has_zone)] for has_zone in (False, True))
+        raise cells.error(without, f"without a time zone, and {cells.quote(zoned)}; write all alike")
+    return True in have_zones
 
 
 def _parse_dates(texts: Sequence[str], date_format: str) -> Any:

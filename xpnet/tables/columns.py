@@ -224,6 +224,7 @@ class DateColumn(_MeasuredColumn):
     kind: ClassVar[str] = "date"
     format: str = ""  # of texts, as in "%d.%m.%Y"; "ISO8601"
     waves: tuple[str, ...] = ()
+    zoned: bool = False  # whether they have time zones; then they count in UTC
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -233,7 +234,13 @@ class DateColumn(_MeasuredColumn):
 
     def encode(self, cells: Cells, marks: Marks) -> tuple[list[np.ndarray], np.ndarray]:
         """Return the inputs, in blocks (n, k), and which values are of a kind that training did not have."""
-        days, blocks, unseen = self._encode(read_dates(cells, self.format).values)
+        dates = read_dates(cells, self.format)
+        if dates.zoned != self.zoned and not np.isnan(dates.values).all():
+            now, then = ("a time zone" if zoned else "no time zone" for zoned in (dates.zoned, self.zoned))
+            raise ArgumentError(
+                f"the dates in column {self.name!r} of {cells.table} have {now}, and in training {then}"
+            )
+        days, blocks, unseen = self._encode(dates.values)
         angles = [2 * np.pi * days[:, None] / WAVES[wave] for wave in self.waves]
         return [*blocks, *(part(angle) for angle in angles for part in (np.sin, np.cos))], unseen
 
@@ -411,7 +418,7 @@ def learn_columns(
             learnt.append(NumberColumn(*measured, values.unit, *marks))
         else:
             waves = tuple(wave for wave, period in WAVES.items() if np.ptp(present / period % 1) > 0)
-            learnt.append(DateColumn(*measured, values.format, waves))
+            learnt.append(DateColumn(*measured, values.format, waves, values.zoned))
     names = name_inputs(learnt)
     if not names:
         reasons = "; ".join(f"{column.name!r}: {column.describe()}" for column in learnt[:12])
