@@ -135,6 +135,9 @@ def test_inputs_that_are_no_floats_are_computed_with_as_floats(place):
     est = MLPClassifier(**SMALL).fit(put(place, np.round(X).astype(np.int64)), NAMES)
     assert est.network_.dtype == ("float32" if place.backend == "jax" else "float64")  # JAX has no more, unless told to
     assert isinstance(est.predict(put(place, np.round(X).astype(np.int64))), np.ndarray)  # of strings
+    single = put(place, X, "float32")
+    numbers = MLPClassifier(**SMALL).fit(single, Y).predict(single)
+    assert str(numbers.dtype).endswith("int32" if place.backend == "jax" else "int64")
     assert MLPClassifier(**SMALL, dtype="float32").fit(put(place, X), Y).network_.dtype == "float32"
 
 

@@ -16,6 +16,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 
 from xpnet._checks import choices
 from xpnet.backends import to_host
+from xpnet.backends.base import Backend
 from xpnet.core.arrays import Array
 from xpnet.core.costs import Cost, poisson, quadratic
 from xpnet.core.model import Model
@@ -114,7 +115,7 @@ class Labels:
                 number = xp.astype(a[:, 0] > 0.5, xp.int32) * (len(self.classes) - 1)
             if not is_numeric(self.classes):
                 return self.classes[backend.to_numpy(number)]
-            return xp.take(backend.asarray(self.classes), number, axis=0)
+            return xp.take(_move_classes(self.classes, backend), number, axis=0)
 
     def check(self, y: Any, classes: Any = None, *, all_of_them: bool = False) -> None:
         """Check that y has only known labels, or all of them, and that `classes`, if given, are the known ones."""
@@ -174,6 +175,15 @@ def is_multilabel(y: Any) -> bool:
 def is_numeric(x: np.ndarray) -> bool:
     """Tell whether an array holds numbers, which every library supports, rather than strings or objects."""
     return x.dtype.kind in "biuf"
+
+
+def _move_classes(classes: np.ndarray, backend: Backend) -> Array:
+    """Move classes to a device, in the library's default dtype if theirs is not available."""
+    info = backend.xp.__array_namespace_info__()
+    if classes.dtype.name in info.dtypes(device=backend.device):
+        return backend.asarray(classes)
+    kind = "integral" if classes.dtype.kind in "iu" else "real floating"
+    return backend.asarray(classes, str(info.default_dtypes(device=backend.device)[kind]).split(".")[-1])
 
 
 # Classification and regression
