@@ -218,6 +218,18 @@ def test_threads_change_nothing():
             assert_same(member, snapshot(same))
 
 
+def test_classes_are_balanced_among_the_rows_of_each_member():
+    x, y = make_data("classes")
+    rows = [np.random.default_rng(k).integers(64, size=40) for k in range(2)]
+    ensemble = Ensemble([5, 4, 3], 2, seed=SEEDS[:2], task="classification", dtype="float64")
+    options = {"epochs": 1, "batch_size": 2, "lr": 0.5, "class_weight": "balanced", "progress": False}
+    pairs = [(net.copy(), net.copy()) for net in ensemble]
+    ensemble.train((x, y), rows=rows, **options)
+    for member, (net, before), part in zip(ensemble, pairs, rows):
+        net.train((x[part], y[part]), **options)
+        assert_close(member, net, before, 1e-9)
+
+
 @pytest.mark.parametrize("standardize", [False, True])
 def test_members_share_inputs_whatever_their_weights(standardize):
     rng = np.random.default_rng(0)
