@@ -155,7 +155,10 @@ def test_a_random_state_gives_other_members_each_time():
     ensemble = make(random_state=np.random.RandomState(0)).fit(X, THREE)
     seeds = [member.random_state for member in ensemble.estimators_]
     assert seeds == [member.random_state for member in make(random_state=0).fit(X, THREE).estimators_]
-    assert seeds != [member.random_state for member in ensemble.fit(X, THREE).estimators_]
+    others = [member.random_state for member in ensemble.fit(X, THREE).estimators_]
+    assert seeds != others
+    again = ensemble.set_params(warm_start=True).fit(X, THREE)  # goes on with the members that are there
+    assert others == [member.random_state for member in again.estimators_]
 
 
 # Predictions
