@@ -20,7 +20,8 @@ from xpnet.errors import ArgumentError
 
 TRUTH = {"false": 0, "true": 1}
 BLANKS = {"?", "-", "--", "."}  # missing values, in columns of numbers and dates
-MOSTLY = 0.5  # a column with at least this part of numbers is one of them, and other texts are mistakes
+MOSTLY = 0.5  # a column with at least this part of numbers or dates is one of those, and other texts are mistakes
+SAMPLE = 100  # texts among which dates are looked for
 DAY = 86_400_000_000  # microseconds
 TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
 DATES = (
@@ -502,14 +503,19 @@ def example_of(date_format: str) -> str:
 
 
 def _refuse_mixture(cells: Cells, texts: Sequence[str]) -> None:
-    """Refuse texts if at least half of the rows hold numbers: the others are mistakes."""
+    """Refuse texts if at least half of the rows hold numbers, or dates: the others are mistakes."""
     counts = dict(zip(cells.values, np.bincount(cells.codes[cells.codes >= 0], minlength=len(cells.values))))
-    fits, weights = _are_numbers(texts), np.array([counts[text] for text in texts])
-    if weights[fits].sum() >= MOSTLY * weights.sum():
-        other = next((text for text, fit in zip(texts, fits) if not fit), texts[0])
-        problem = "and numbers that are written otherwise; write all alike, or leave the column out, or take its values"
-        raise cells.error(other, f"{problem} as categories")
+    for kind, some, find in (("numbers", texts, _are_numbers), ("dates", texts[:SAMPLE], _are_dates)):
+        fits, weights = find(some), np.array([counts[text] for text in some])
+        if weights[fits].sum() >= MOSTLY * weights.sum():
+            other = next((text for text, fit in zip(some, fits) if not fit), some[0])
+            problem = f"and {kind} that are written otherwise; write all alike, or leave the column out, or take its"
+            raise cells.error(other, f"{problem} values as categories")
 
 
 def _are_numbers(texts: Sequence[str], marks: Iterable[str] = tuple(PATTERNS)) -> np.ndarray:
     return np.array([any(_fit([text.removesuffix("%").strip()], mark) for mark in marks) for text in texts])
+
+
+def _are_dates(texts: Sequence[str]) -> np.ndarray:
+    return np.any([~_parse_dates(texts, name).isna() for name in (ISO, *FORMATS)], axis=0)
