@@ -378,7 +378,7 @@ def steps():
           const { numbers, updated, cost } = listNumbers(state, rows, phase);
           for (const [key, { value, write, nudged }] of numbers) {
             const texts = writeFormula({ value, write });
-            const isWrong = (line) => writeResult(calculate(line)) !== writeResult(value);
+            const isWrong = (line) => shorten(calculate(line)) !== shorten(value);
             if (texts.slice(1).some(isWrong)) wrong.push(key);
             if (nudged && Math.abs(nudged[1]() - value) > 1e-7) wrong.push(key);
           }
@@ -542,8 +542,10 @@ ACTIONS = {
         do window.costs = `${shorten(shown.cost)} to ${shorten(shown.newCost)}`
         = byId("words").textContent.startsWith(`The cost falls from ${costs}. `)
         focus [data-key=d-1-0-0]
-        press ArrowRight ArrowDown ArrowDown ArrowUp ArrowLeft ArrowLeft ArrowLeft
-        = document.activeElement.dataset.key === "a-0-0-1"
+        press ArrowRight ArrowDown ArrowLeft
+        = document.activeElement.dataset.key === "d-1-0-1"
+        press Home ArrowUp
+        = document.activeElement.dataset.key === "a-0-0-0"
         press End
         = document.activeElement.dataset.key === "c-1"
         = byId("formula").textContent.startsWith("C of example 2= ½ · (")

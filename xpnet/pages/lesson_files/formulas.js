@@ -52,49 +52,12 @@ const writeSlope = (a, n) => `${n(a)} · (1\u00a0−\u00a0${n(a)})`;
 const join = (terms) => terms.join(" + ");
 const group = (terms) => (terms.length > 1 ? `(${join(terms)})` : terms[0]);
 
-// Work out a line of numbers from what is written in it, as a pocket calculator does
-function workOut(line) {
-  const words = line.replaceAll("\u2212", "-").match(/\d+(\.\d+)?(e[+-]?\d+)?|e\^|[-+·/()½²]/g);
-  const isNext = (...choices) => choices.includes(words[0]);
-  const readSum = () => {
-    let total = isNext("-") ? 0 : readProduct();
-    while (isNext("+", "-")) total += words.shift() === "+" ? readProduct() : -readProduct();
-    return total;
-  };
-  const readProduct = () => {
-    let product = readPower();
-    while (isNext("·", "/")) product = words.shift() === "·" ? product * readPower() : product / readPower();
-    return product;
-  };
-  const readPower = () => {
-    const base = readFactor();
-    return isNext("²") && words.shift() ? base ** 2 : base;
-  };
-  const readFactor = () => {
-    const word = words.shift();
-    if (word === "½") return 0.5;
-    if (word === "e^") return Math.exp(readFactor());
-    if (word !== "(") return Number(word);
-    const inner = readSum();
-    words.shift(); // the bracket that closes
-    return inner;
-  };
-  return readSum();
-}
+const DIGITS = 8; // of the numbers in a formula, as a pocket calculator has
 
-// The value of a formula, with five decimals or four digits, whichever are more, and at most six digits
-function writeResult(value) {
-  const size = Math.floor(Math.log10(Math.abs(value))); // of the first digit
-  return shorten(value, Math.min(Math.max(4, size + 6), 6));
-}
-
-// The lines of a formula and its value. The numbers in it have as many digits, at least five, as lead to this value.
+// The lines of a formula and its value, which has fewer digits, so that each line leads to it
 function writeFormula({ value, write }) {
-  const result = writeResult(value);
-  const writeWith = (digits) =>
-    write((number) => (number < 0 ? `(${shorten(number, digits)})` : shorten(number, digits)));
-  const isRight = (digits) => writeWith(digits).slice(1).every((line) => writeResult(workOut(line)) === result);
-  return [...writeWith([5, 6, 7, 8, 9, 10, 12, 14].find(isRight) ?? 6), result];
+  const lines = write((number) => (number < 0 ? `(${shorten(number, DIGITS)})` : shorten(number, DIGITS)));
+  return [...lines, shorten(value)];
 }
 
 const PHASES = ["Start", "Forward", "BP1", "BP2", "BP3", "BP4", "Update"];

@@ -285,42 +285,16 @@ for (const name of ["pointerover", "focusin", "click"]) {
   });
 }
 
-// Where a number begins and ends in the direction of an arrow key, and across it
-function findSides(button, key) {
-  const { left, right, top, bottom } = button.getBoundingClientRect();
-  return {
-    ArrowRight: [left, right, top, bottom],
-    ArrowLeft: [-right, -left, top, bottom],
-    ArrowDown: [top, bottom, left, right],
-    ArrowUp: [-bottom, -top, left, right],
-  }[key];
-}
-
-// The number to which an arrow key leads: the next one in the same box, or else in the box that is next, or else the
-// same number
-function findNext(button, key, buttons) {
-  const [, end, low, high] = findSides(button, key);
-  const boxOf = (element) => element.closest(".unit, .chip");
-  const isVertical = ["ArrowDown", "ArrowUp"].includes(key);
-  const measure = (other) => {
-    const [begin, , from, to] = findSides(other, key);
-    const [away, aside] = [begin - end, Math.max(0, from - high + 1, low - to + 1)];
-    const isOwn = boxOf(other) === boxOf(button) && (isVertical || aside === 0);
-    if (away < -1 || (!isOwn && aside > away + 20)) return Infinity;
-    return away + 4 * aside + Math.abs(from + to - low - high) / 100 - (isOwn ? 1e6 : 0);
-  };
-  const distances = buttons.map(measure);
-  const least = Math.min(...distances);
-  return least === Infinity ? button : buttons[distances.indexOf(least)];
-}
-
+// Arrow keys lead to the next number or the one before, in the order in which they are computed
 stage.addEventListener("keydown", (event) => {
   const buttons = [...places.values()].filter((button) => !button.disabled);
-  const { key, target } = event;
-  const ends = { Home: buttons[0], End: buttons.at(-1) };
-  if (!key.startsWith("Arrow") && !ends[key]) return;
+  const here = buttons.indexOf(event.target);
+  const [before, after] = [Math.max(here - 1, 0), Math.min(here + 1, buttons.length - 1)];
+  const [ArrowLeft, ArrowUp, ArrowRight, ArrowDown] = [before, before, after, after];
+  const next = { ArrowLeft, ArrowUp, ArrowRight, ArrowDown, Home: 0, End: buttons.length - 1 }[event.key];
+  if (next === undefined) return;
   event.preventDefault(); // the page would scroll
-  (ends[key] ?? findNext(target, key, buttons)).focus();
+  buttons[next].focus();
 });
 
 // From phase to phase

@@ -84,19 +84,9 @@ function makeField(label, value, use, { digits = 4, note = null, name = label, .
   return field;
 }
 
-const STEPS = 200; // in a slider
-
-// A slider whose arrow keys move it by a small part of its length; with step="any" they would move it by 1
-function makeSlider(properties) {
-  const slider = make("input", { type: "range", step: "any", ...properties });
-  slider.addEventListener("keydown", (event) => {
-    const direction = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1 }[event.key];
-    if (!direction) return;
-    event.preventDefault();
-    slider.valueAsNumber += (direction * (slider.max - slider.min)) / STEPS;
-    slider.dispatchEvent(new Event("input"));
-  });
-  return slider;
+// A slider whose arrow keys move it by a small part of its length
+function makeSlider({ min, max, ...others }) {
+  return make("input", { type: "range", min, max, step: (max - min) / 200, ...others });
 }
 
 // Run a function once when the next frame is drawn, however often it is requested
