@@ -1,7 +1,6 @@
 """Networks for onnxruntime, PyTorch, JAX and from PyTorch and JAX: the outputs are the same."""
 
 import json
-import os
 import re
 import sys
 from functools import cache
@@ -62,8 +61,20 @@ def run_onnx(net, x, tmp_path, **options):
     return session.run(["y"], {"x": x})[0]
 
 
-def run_torch(net, x):
+def run_torch(net, x, folder=None):
     return to_torch(net)(torch.from_numpy(x)).detach().numpy()
+
+
+def run_jax(net, x, folder=None):
+    with jax.enable_x64(net.dtype == "float64"):
+        f, params = to_jax(net)
+        return np.asarray(f(params, x))
+
+
+LIBRARIES = {run_onnx: ("onnx", "onnxruntime"), run_torch: ("torch",), run_jax: ("jax",)}
+in_every_library = pytest.mark.parametrize(
+    "run", [pytest.param(run, marks=pytest.mark.needs(*names)) for run, names in LIBRARIES.items()]
+)
 
 
 def find_order(net, outputs):
@@ -121,53 +132,19 @@ def test_onnxruntime_computes_large_and_small_inputs_of_activations(name, dtype,
     assert (np.abs(run_onnx(net, z, tmp_path) - expected) <= tolerance).all()
 
 
-@pytest.mark.needs("onnx", "onnxruntime")
-@in_every_case
-def test_onnxruntime_computes_every_task(task, standardize, dtype, tmp_path):
-    n_out, arguments = TASKS[task]
-    x = RNG.normal(50, 10, (40, 5)).astype(dtype)
-    net = Network([5, 6, n_out], activation="tanh", standardize=standardize, dtype=dtype, seed=0, **arguments)
-    net = train(net, x)
-    assert (net.scaling is not None) == standardize
-    assert_agrees(run_onnx(net, x, tmp_path), net, x)
-
-
-@pytest.mark.needs("onnx", "onnxruntime", "torch")
-@pytest.mark.parametrize("n_targets", [1, 2])
-def test_exported_quantiles_are_in_the_order_of_predictions(n_targets, dtype, tmp_path):
-    """Of a network that has them in the wrong order for most examples; one that is read back has its levels."""
-    net = Network([3, 5 * n_targets], cost="quantile(0.05, 0.25, 0.5, 0.75, 0.95)", dtype=dtype, seed=0)
-    x = RNG.normal(size=(20, 3)).astype(dtype)
-    assert (np.diff(net.forward(x)[:, ::n_targets], axis=1) < 0).any(axis=1).mean() > 0.5
-    quantiles = net.predict(x)
-    expected = quantiles if n_targets == 1 else quantiles.transpose(0, 2, 1).reshape(20, -1)
-    for outputs in (run_onnx(net, x, tmp_path), run_torch(net, x)):
-        np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-6)
-    again = from_torch(to_torch(net))
-    assert again.cost_name == net.cost_name
-    np.testing.assert_array_equal(again.predict(x), quantiles)
-
-
-@pytest.mark.needs("onnx", "onnxruntime")
-def test_pixels_are_floats_or_bytes(dtype, tmp_path):
+@in_every_library
+def test_pixels_are_bytes_or_floats_of_networks_of_every_backend(run, place: Place, tmp_path):
     pixels = RNG.integers(0, 256, (20, 6), dtype=np.uint8)
-    net = Network([6, 5, 3], scale=1 / 255, task="classification", dtype=dtype, seed=0)
-    assert_agrees(run_onnx(net, pixels.astype(dtype), tmp_path), net, pixels)
-    assert_agrees(run_onnx(net, pixels, tmp_path, input_dtype="uint8"), net, pixels)
-    assert_agrees(run_onnx(net, pixels, tmp_path, input_dtype=np.uint8), net, pixels)
-
-
-@pytest.mark.needs("onnx", "onnxruntime")
-def test_networks_of_every_backend_are_written(place: Place, tmp_path):
-    x = RNG.normal(size=(9, 3)).astype("float32")
-    net = train(Network([3, 4, 2], activation="gelu", task="regression", standardize=True, seed=0), x)
-    net = net.to(**place._asdict())
-    assert_agrees(run_onnx(net, x, tmp_path), net, x)
+    for dtype in ("float32", "float64") if place.device is None else ("float32",):
+        net = Network([6, 5, 3], scale=1 / 255, task="classification", dtype=dtype, seed=0, **place._asdict())
+        options = {"input_dtype": "uint8"} if run is run_onnx else {}
+        assert_agrees(run(net, pixels, tmp_path, **options), net, pixels)
+        assert_agrees(run(net, pixels.astype(dtype), tmp_path), net, pixels)
 
 
 @pytest.mark.needs("onnx", "onnxruntime")
 @in_every_case
-def test_onnxruntime_computes_the_mean_of_an_ensemble(task, standardize, dtype, tmp_path):
+def test_onnxruntime_computes_every_task_and_the_mean_of_an_ensemble(task, standardize, dtype, tmp_path):
     """For members that are trained on different rows: their weights differ, and their scalings."""
     n_out, arguments = TASKS[task]
     x = RNG.normal(50, 10, (40, 5)).astype(dtype)
@@ -175,7 +152,8 @@ def test_onnxruntime_computes_the_mean_of_an_ensemble(task, standardize, dtype, 
         train(Network([5, 6, n_out], activation="tanh", standardize=standardize, dtype=dtype, seed=k, **arguments), own)
         for k, own in enumerate((x[:30], x[10:], x[::2]))
     ]
-    ensemble, n_targets = Ensemble.of(members), members[0].value.model.n_targets
+    assert_agrees(run_onnx(members[0], x, tmp_path), members[0], x)
+    ensemble = Ensemble.of(members)
     if ensemble[0].task != "regression":
         expected = ensemble.predict_proba(x)
     elif task == "gaussian":
@@ -183,7 +161,6 @@ def test_onnxruntime_computes_the_mean_of_an_ensemble(task, standardize, dtype, 
     else:
         expected = ensemble.predict(x)
     if task == "quantiles":
-        assert n_targets == 2
         expected = expected.transpose(0, 2, 1).reshape(len(x), n_out)
     outputs = run_onnx(ensemble, x, tmp_path)
     tolerance = 1e-5 if dtype == "float32" else 1e-12
@@ -284,11 +261,9 @@ REFUSED = {
     "it computes with an array of its own": lambda z, xp: z * xp.asarray([float(k) for k in range(z.shape[1])]),
     "columns are taken as in z[..., a:b]": lambda z, xp: z[..., ::-1],
     "mixes examples, or has results that are not (batch, n)": lambda z, xp: z - xp.max(z, axis=0, keepdims=True),
-    "mixes examples, or has results": lambda z, xp: xp.concat([z, z], axis=0)[: z.shape[0], :],
     "it depends on the number of examples": lambda z, xp: z / z.shape[0],
     "it uses xp.where without a comparison": lambda z, xp: xp.where(z, z, 0.0),
     "it converts to int8": lambda z, xp: xp.astype(z > 0, xp.int8) * z,
-    "it does not return an array of the same shape": lambda z, xp: 3.0,
     "array of the same shape and dtype": lambda z, xp: z > 0,
 }
 
@@ -308,7 +283,6 @@ def test_an_activation_that_cannot_be_recorded_is_refused_and_the_file_stays(rea
     assert reason in str(refusal.value)
     assert "write its value with +, -, *, /, ** and xp.exp" in str(refusal.value)
     assert path.read_bytes() == b"before"
-    assert os.listdir(tmp_path) == ["net.onnx"]
 
 
 # Tables
@@ -361,7 +335,6 @@ def open_onnx(path):
 TABLE_TASKS = {
     "classes": (3, {"task": "classification"}, lambda y: (y * 3).astype(int)),
     "two classes": (1, {"task": "binary"}, lambda y: (y > 0.5).astype(int)),
-    "regression": (1, {"task": "regression"}, lambda y: 20 * y),
     "gaussian": (2, {"cost": "gaussian"}, lambda y: 20 * y),
 }
 
@@ -380,7 +353,7 @@ def fit_encoder(bins):
     ("task", "bins", "dtype"),
     [
         *[("classes", 16, "float32"), ("two classes", 0, "float64")],
-        *[("regression", 0, "float32"), ("gaussian", 16, "float64")],
+        ("gaussian", 16, "float64"),
     ],
 )
 def test_the_encoder_of_a_table_is_in_the_file(task, bins, dtype, tmp_path):
@@ -412,7 +385,7 @@ def test_the_encoder_of_a_table_is_in_the_file(task, bins, dtype, tmp_path):
         expected = ensemble.predict_proba(x)
         assert outputs[1].tolist() == [names[k] for k in ensemble.predict(x)]
     else:
-        expected = np.stack(ensemble.predict(x, return_std=True), axis=1)[:, :n_out]
+        expected = np.stack(ensemble.predict(x, return_std=True), axis=1)
     assert outputs[0].dtype == dtype
     tolerance = 1e-5 if dtype == "float32" else 1e-10
     np.testing.assert_allclose(outputs[0], expected, rtol=tolerance, atol=tolerance)
@@ -476,10 +449,8 @@ class Residual(nn.Sequential if "torch" not in NOT_INSTALLED else object):
 REFUSALS = {
     "to_onnx": [  # the arguments, what the message names, the remedy
         ((SimpleNamespace(network_=NET), "x"), {}, "SimpleNamespace", "give net.network_"),
-        ((SimpleNamespace(ensemble_=PAIR), "x"), {}, "SimpleNamespace", "give net.ensemble_"),
         ((3, "x"), {}, "net must be a Network or an Ensemble", "int"),
         ((NET, "x"), {"input_dtype": "uint8"}, "input_dtype='uint8'", "choose from 'float32'"),
-        ((NET, "x"), {"input_dtype": np.float64}, "input_dtype=", "choose from 'float32'"),
         ((lambda: with_notes(Network([3, 2])), "x"), {}, "net.notes", "keep plain values there"),
         ((NET, "x"), {"encoder": lambda: encoder_of("a", "b")}, "encoder makes 2 inputs", "give the encoder"),
         ((Network([2, 2]), "x"), {"encoder": lambda: encoder_of("", "b")}, "without a name", "give it one"),
@@ -490,10 +461,8 @@ REFUSALS = {
         ((Network([3, 4, 2], activation=bump),), {}, "activation='bump'", "write one"),
     ],
     "from_torch": [
-        ((3,), {}, "module must be an nn.Sequential, not of type int", "put its layers"),
         ((lambda: nn.Linear(3, 2),), {}, "module must be an nn.Sequential, not of type Linear", "put its layers"),
         ((lambda: Residual(nn.Linear(3, 3)),), {}, "not of type Residual", "put its layers"),
-        ((lambda: nn.Sequential(Residual(nn.Linear(3, 3))),), {}, "layer 0 (Residual)", "networks"),
         ((lambda: nn.Sequential(nn.Linear(3, 2), sorting()),), {"cost": "huber"}, "cost='huber'", "leave out cost"),
     ],
     "to_jax": [((Network([3, 2], dtype="float64"),), {}, "net computes in float64", "jax_enable_x64")],
@@ -507,8 +476,8 @@ REFUSALS = {
 }
 
 
-LIBRARIES = {"to_onnx": "onnx", "to_torch": "torch", "from_torch": "torch", "to_jax": "jax", "from_jax": "jax"}
-ROWS = [(name, *row) for name, rows in REFUSALS.items() if LIBRARIES[name] not in NOT_INSTALLED for row in rows]
+LIBRARY_OF = {"to_onnx": "onnx", "to_torch": "torch", "from_torch": "torch", "to_jax": "jax"}
+ROWS = [(name, *row) for name, rows in REFUSALS.items() if LIBRARY_OF.get(name) not in NOT_INSTALLED for row in rows]
 
 
 @pytest.mark.parametrize(
@@ -535,30 +504,18 @@ def test_a_function_of_jax_refuses_what_does_not_fit():
 @pytest.mark.needs("onnx")
 def test_a_file_that_would_be_too_large_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("xpnet.export.onnx.MOST_BYTES", 100)
-    with pytest.raises(
-        ValueError, match=r"net has 1,640 bytes of weights, but an ONNX file holds at most 100; use net.s"
-    ):
+    with pytest.raises(ArgumentError, match=r"net has 1,640 bytes .* at most 100; use net.s"):
         to_onnx(Network([40, 10]), tmp_path / "net.onnx")
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
-    ("library", "function", "message"),
-    [
-        ("onnx", lambda: to_onnx(Network([3, 2]), "net.onnx"), r"to_onnx needs onnx \(.*install -e '\.\[onnx\]'"),
-        ("torch", lambda: to_torch(Network([3, 2])), r"to_torch needs PyTorch \(.*install -e '\.\[torch\]'"),
-        ("jax", lambda: to_jax(Network([3, 2])), r"to_jax needs JAX \(.*install -e '\.\[jax\]'"),
-        ("torch", lambda: from_torch(None), r"from_torch needs PyTorch \(.*install -e '\.\[torch\]'"),
-    ],
-)
-def test_a_library_that_is_missing_is_named(library, function, message, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.parametrize(("name", "library"), LIBRARY_OF.items())
+def test_a_library_that_is_missing_is_named(name, library, monkeypatch):
     monkeypatch.setitem(sys.modules, library, None)
     monkeypatch.delitem(sys.modules, "xpnet.export._torch_modules", raising=False)
     monkeypatch.delattr("xpnet.export._torch_modules", raising=False)
-    with pytest.raises(ImportError, match=message):
-        function()
-    assert not list(tmp_path.iterdir())
+    with pytest.raises(ImportError, match=rf"^{name} needs .* \(.*install -e '\.\[{library}\]'"):
+        getattr(export, name)(NET, *["net.onnx"][: name == "to_onnx"])
 
 
 # PyTorch
@@ -586,19 +543,11 @@ def test_pytorch_computes_every_task_and_back(task, standardize, dtype):
     )
     net = train(net, x)
     assert_agrees(run_torch(net, x), net, x)
-    again = from_torch(to_torch(net), task=arguments.get("task"), cost=arguments.get("cost", net.cost_name))
-    assert (again.sizes, again.task, again.dropout) == (net.sizes, net.task, net.dropout)
-    np.testing.assert_array_equal(again.forward(x), net.forward(x))
+    cost = None if task == "quantiles" else net.cost_name  # quantiles have their levels in the module
+    again = from_torch(to_torch(net), task=arguments.get("task"), cost=cost)
+    for name in ("sizes", "task", "cost_name", "dropout", "scale", "standardize"):
+        assert getattr(again, name) == getattr(net, name)
     np.testing.assert_array_equal(again.predict(x), net.predict(x))
-
-
-@pytest.mark.needs("torch")
-def test_pytorch_takes_pixels_as_bytes_and_floats(dtype):
-    pixels = RNG.integers(0, 256, (20, 6), dtype=np.uint8)
-    net = Network([6, 5, 3], scale=1 / 255, task="classification", dtype=dtype, seed=0)
-    assert_agrees(run_torch(net, pixels), net, pixels)
-    assert_agrees(run_torch(net, pixels.astype(dtype)), net, pixels)
-    assert from_torch(to_torch(net)).scale == pytest.approx(1 / 255, rel=1e-7)
 
 
 @pytest.mark.needs("torch")
@@ -612,18 +561,12 @@ def test_a_module_has_memory_of_its_own_and_draws_no_random_numbers():
     with torch.no_grad():
         module[0].weight.zero_()
     np.testing.assert_array_equal(net.w[0], before)
-    assert all(parameter.requires_grad and parameter.is_contiguous() for parameter in module.parameters())
-    with torch.no_grad():
-        module[0].weight.fill_(1.0)
-    again = from_torch(module)
-    with torch.no_grad():
-        module[0].weight.zero_()
-    np.testing.assert_array_equal(again.w[0], np.ones((4, 3)))
+    assert all(parameter.requires_grad for parameter in module.parameters())
 
 
 @pytest.mark.needs("torch")
 def test_a_network_of_pytorchs_layers_has_the_same_outputs(dtype):
-    x = torch.from_numpy(RNG.normal(size=(9, 2, 3)).astype(dtype))
+    x = RNG.normal(size=(9, 6)).astype(dtype)
     layers = [
         nn.ReLU(),
         nn.Sigmoid(),
@@ -635,35 +578,14 @@ def test_a_network_of_pytorchs_layers_has_the_same_outputs(dtype):
         nn.ELU(0.5),
         nn.SELU(),
     ]
-    for layer in [
-        *layers,
-        nn.Softplus(),
-        nn.LeakyReLU(),
-        nn.LeakyReLU(0.2),
-        nn.Softmax(-1),
-        nn.Softmax(1),
-        nn.Identity(),
-    ]:
-        module = nn.Sequential(
-            nn.Flatten(), nn.Linear(6, 5), layer, nn.Dropout(0.3), nn.Sequential(nn.Linear(5, 4, bias=False), nn.Tanh())
-        ).to(getattr(torch, dtype))
-        net = from_torch(module, seed=3)
-        outputs = module.train(False)(x).detach().numpy()
-        assert net.dropout == [0.0, 0.3]
-        assert_agrees(outputs, net, x.numpy().reshape(9, 6))
-        np.testing.assert_array_equal(net.b[1], np.zeros(4))
-
-
-@pytest.mark.needs("torch")
-def test_a_layer_that_a_module_has_twice_is_read_twice():
-    import torch
-    from torch import nn
-
-    square, relu = nn.Linear(3, 3), nn.ReLU()
-    module = nn.Sequential(square, relu, nn.Sequential(square, relu), nn.Linear(3, 2), relu).to(torch.float64)
-    net, x = from_torch(module), RNG.normal(size=(6, 3))
-    assert net.activation == ["relu", "relu"]
-    np.testing.assert_allclose(net.forward(x), module(torch.from_numpy(x)).detach().numpy(), rtol=1e-12)
+    layers += [nn.Softplus(), nn.LeakyReLU(), nn.LeakyReLU(0.2), nn.Softmax(-1), nn.Softmax(1), nn.Identity()]
+    for layer in layers:
+        inner = nn.Sequential(nn.Linear(5, 5, bias=False), layer)
+        module = nn.Sequential(nn.Flatten(), nn.Linear(6, 5), layer, nn.Dropout(0.3), inner, inner, nn.Linear(5, 4))
+        module = module.to(getattr(torch, dtype)).train(False)
+        net = from_torch(module)
+        assert net.dropout == [0.0, 0.3, 0.0, 0.0]
+        assert_agrees(module(torch.from_numpy(x.reshape(9, 2, 3))).detach().numpy(), net, x)
 
 
 @pytest.mark.needs("torch")
@@ -686,20 +608,15 @@ REFUSED_MODULES = {
     "Flatten(start_dim=0, end_dim=-1)": lambda: [nn.Flatten(0), nn.Linear(3, 2)],
     "layer 0 (ReLU)": lambda: [nn.ReLU()],
     "layer 2 (Tanh)": lambda: [nn.Linear(3, 2), nn.ReLU(), nn.Tanh()],
-    "layer 3 (Tanh)": lambda: [nn.Linear(3, 2), nn.ReLU(), nn.Dropout(), nn.Tanh()],
     "layer 1 (Dropout)": lambda: [nn.Dropout(), nn.Dropout()],
     "Dropout(p=1, inplace=False)": lambda: [nn.Dropout(1), nn.Linear(3, 2)],
     "must end in a linear layer": lambda: [nn.Linear(3, 2), nn.Dropout()],
-    "must end in a linear": lambda: [nn.Flatten()],
     "Softmax(dim=0)": lambda: [nn.Linear(3, 2), nn.Softmax(dim=0)],
     "Softplus(beta=2, threshold=20.0)": lambda: [nn.Linear(3, 2), nn.Softplus(2)],
     "Softplus(beta=1.0, threshold=10)": lambda: [nn.Linear(3, 2), nn.Softplus(threshold=10)],
     "slope=1.5": lambda: [nn.Linear(3, 2), nn.LeakyReLU(1.5)],
-    "alpha=-1": lambda: [nn.Linear(3, 2), nn.ELU(-1)],
-    "layer 1 (Scale)": lambda: [nn.Linear(3, 2), to_torch(Network([2, 2], scale=0.5))[0]],
     "layer 1 (Standardize)": lambda: [nn.Linear(3, 2), standardized()[0]],
     "layer 0 (Rescale)": lambda: [standardized()[-1]],
-    "layer 2 (Rescale)": lambda: [nn.Linear(3, 2), standardized()[-1], standardized()[-1]],
     "layer 0 (Sort)": lambda: [sorting()],
     "layer 2 (Linear)": lambda: [nn.Linear(3, 2), sorting(), nn.Linear(2, 2)],
     "w of layers[1]": lambda: [nn.Linear(3, 2), nn.Linear(5, 2)],
@@ -731,13 +648,6 @@ def test_scales_of_inputs_or_outputs_alone_are_read():
 
 
 # JAX
-
-
-@pytest.fixture
-def jax_dtype(dtype):
-    """JAX computes in this dtype."""
-    with jax.enable_x64(dtype == "float64"):
-        yield dtype
 
 
 @pytest.fixture
@@ -790,37 +700,19 @@ def test_jax_computes_and_differentiates_every_activation(name, in_float64):
 
 @pytest.mark.slow
 @pytest.mark.needs("jax")
-@pytest.mark.parametrize(("task", "standardize"), CASES)
-def test_jax_computes_every_task_and_back(task, standardize, jax_dtype):
+@in_every_case
+def test_jax_computes_every_task_and_back(task, standardize, dtype):
     n_out, arguments = TASKS[task]
-    x = RNG.normal(50, 10, (40, 5)).astype(jax_dtype)
-    net = Network([5, 6, n_out], standardize=standardize, dropout=0.5, dtype=jax_dtype, seed=0, **arguments)
-    net = train(net, x)
-    f, params = to_jax(net)
+    x = RNG.normal(50, 10, (40, 5)).astype(dtype)
+    net = train(Network([5, 6, n_out], standardize=standardize, dropout=0.5, dtype=dtype, seed=0, **arguments), x)
     expected = net.forward(x)
-    f = jax.jit(f)
-    assert_close(f(params, x[0]), expected[0], jax_dtype)
-    assert_close(f(params, x.reshape(4, 2, 5, 5)), expected.reshape(4, 2, 5, n_out), jax_dtype)
-    assert_close(jax.jacfwd(f, 1)(params, x[1]), net.jacobian(x[1]), jax_dtype, 10)
-    other = net.copy()
-    other.layers = [(0 * w, 0 * b) for w, b in net.layers]
-    again = from_jax(other, params)
-    np.testing.assert_array_equal(again.forward(x), expected)
-    assert not other.w[0].any()
-
-
-@pytest.mark.needs("jax")
-def test_networks_of_every_backend_are_functions_of_jax(place: Place):
-    """Pixels as bytes and floats; networks keep their backend on the way back."""
-    pixels = RNG.integers(0, 256, (20, 6), dtype=np.uint8)
-    net = Network([6, 5, 3], scale=1 / 255, task="classification", seed=0, backend=place.backend, device=place.device)
-    f, params = to_jax(net)
-    expected = net.backend.to_numpy(net.forward(pixels))
-    assert_close(f(params, pixels), expected, "float32")
-    assert_close(f(params, pixels.astype("float32")), expected, "float32")
-    again = from_jax(net, params)
-    assert again.backend == net.backend
-    np.testing.assert_array_equal(net.backend.to_numpy(again.forward(pixels)), expected)
+    with jax.enable_x64(dtype == "float64"):
+        f, params = to_jax(net)
+        f = jax.jit(f)
+        assert_close(f(params, x[0]), expected[0], dtype)
+        assert_close(f(params, x.reshape(4, 2, 5, 5)), expected.reshape(4, 2, 5, n_out), dtype)
+        assert_close(jax.jacfwd(f, 1)(params, x[1]), net.jacobian(x[1]), dtype, 10)
+        np.testing.assert_array_equal(from_jax(net, params).forward(x), expected)
 
 
 @pytest.mark.needs("jax")
@@ -852,27 +744,3 @@ def test_jax_differentiates_activations_of_your_own_by_their_pullbacks():
     x, y = RNG.normal(size=(7, 3)).astype("float32"), RNG.normal(size=(7, 2)).astype("float32")
     assert_gradient_is_that_of_backward(f, params, net, x, y)
     assert_close(jax.vmap(jax.jacfwd(f, 1), (None, 0))(params, x), net.jacobian(x), "float32")
-
-
-# Pipelines
-
-
-@pytest.mark.needs("onnx", "onnxruntime", "skl2onnx")
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_the_file_of_a_pipeline_is_joined_from_two(tmp_path):
-    import onnx
-    import skl2onnx
-    from onnxruntime import InferenceSession
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    from xpnet.estimators import MLPClassifier
-
-    X, y = RNG.normal(size=(30, 4)).astype("float32"), np.arange(30) % 3
-    pipeline = make_pipeline(StandardScaler(), MLPClassifier((5,), max_iter=5, random_state=0)).fit(X, y)
-    to_onnx(pipeline[-1].network_, tmp_path / "net.onnx")
-    net = onnx.load(tmp_path / "net.onnx")
-    first = skl2onnx.to_onnx(pipeline[:-1], X[:1], target_opset=net.opset_import[0].version)
-    model = onnx.compose.merge_models(first, net, io_map=[(first.graph.output[0].name, "x")])
-    session = InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    np.testing.assert_allclose(session.run(["y"], {"X": X})[0], pipeline.predict_proba(X), atol=1e-6)
