@@ -128,13 +128,6 @@ class Dates(NamedTuple):
     zoned: bool = False
 
 
-class Texts(NamedTuple):
-    """A column of texts."""
-
-    codes: np.ndarray  # (n,), -1 if missing
-    values: list[str]
-
-
 def place(row: int, column: str) -> str:
     """Format the place of a cell.
 
@@ -232,13 +225,6 @@ def _merge(cells: Cells, texts: Sequence[str]) -> Cells:
     return cells._replace(codes=codes, values=list(merged))
 
 
-def check_finite(values: np.ndarray, cells: Cells) -> None:
-    """Refuse a column whose numbers are not all finite, or missing."""
-    if len(infinite := np.flatnonzero(np.isinf(values))):
-        row = int(infinite[0])
-        raise ArgumentError(f"{cells.table} holds {values[row]} in {place(row, cells.column)}; give finite numbers")
-
-
 # Texts that are numbers
 
 
@@ -315,8 +301,8 @@ def are_numbers(cells: Cells) -> bool:
     return cells.numbers is not None or (cells.is_text and any(_fit(_strip_units(cells)[1], mark) for mark in PATTERNS))
 
 
-def read_cells(cells: Cells, marks: Marks) -> Numbers | Dates | Texts:
-    """Read cells as numbers if all of them are, else as dates if all of them are, else as texts.
+def read_cells(cells: Cells, marks: Marks) -> Numbers | Dates | Cells:
+    """Read cells as numbers if all of them are, else as dates if all of them are; else leave them, texts.
 
     Declared categories are texts, and so are numbers with zeros in front, as of postcodes.
 
@@ -342,17 +328,16 @@ def read_cells(cells: Cells, marks: Marks) -> Numbers | Dates | Texts:
         return read_numbers(cells, marks)
     if not cells.is_text:
         return read_dates(cells, "")
-    if cells.is_category:
-        return Texts(cells.codes, cells.values)
     texts = [text for text in cells.values if text not in BLANKS]
-    if not are_codes(texts):
-        if are_numbers(cells):
-            return read_numbers(cells, marks)
-        if date_format := find_format(cells, texts):
-            return read_dates(cells, date_format)
-        if not any(map(CODE.fullmatch, texts)):
-            _refuse_mixture(cells, texts)
-    return Texts(cells.codes, cells.values)
+    if cells.is_category or are_codes(texts):
+        return cells
+    if are_numbers(cells):
+        return read_numbers(cells, marks)
+    if date_format := find_format(cells, texts):
+        return read_dates(cells, date_format)
+    if not any(map(CODE.fullmatch, texts)):
+        _refuse_mixture(cells, texts)
+    return cells
 
 
 def are_codes(texts: Iterable[str]) -> bool:
@@ -376,17 +361,7 @@ def number_truth(cells: Cells) -> Cells:
 
 def read_numbers(cells: Cells, marks: Marks, remedy: str = "") -> Numbers:
     """Read cells that must be finite numbers, each by itself; the message for something else ends with `remedy`."""
-    unit, values = "", cells.numbers
-    if values is None:
-        unit, texts = _strip_units(cells) if cells.is_text else ("", ["date"] * len(cells.values))
-        _check_numbers(cells, texts, marks, remedy)
-        values = cells.spread([_parse_number(text, marks.decimal or ".") for text in texts])
-    check_finite(values, cells)
-    return Numbers(values, unit)
-
-
-def _check_numbers(cells: Cells, texts: Sequence[str], marks: Marks, remedy: str) -> None:
-    """Refuse texts, of cells without units, that are not numbers with these marks, whatever the other cells are."""
+    unit, texts = _strip_units(cells) if cells.is_text else ("", ["date"] * len(cells.values))
     decimal = marks.decimal or "."
     other = OTHER[decimal]
     for value, text in zip(cells.values, texts):
@@ -400,6 +375,11 @@ def _check_numbers(cells: Cells, texts: Sequence[str], marks: Marks, remedy: str
             alike = f", and with decimal {STYLES[decimal]}" if marks.decimal else ""
             remedy = f"write numbers without thousands separators{alike}"
             raise cells.error(value, f"which may be {point:g} or {comma:g}; {remedy}")
+    values = cells.spread([_parse_number(text, decimal) for text in texts]) if cells.numbers is None else cells.numbers
+    if len(infinite := np.flatnonzero(np.isinf(values))):
+        row = int(infinite[0])
+        raise ArgumentError(f"{cells.table} holds {values[row]} in {place(row, cells.column)}; give finite numbers")
+    return Numbers(values, unit)
 
 
 def _strip_units(cells: Cells) -> tuple[str, list[str]]:

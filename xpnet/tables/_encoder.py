@@ -19,7 +19,6 @@ from xpnet.network.network import Network
 from xpnet.tables._cells import find_declared, find_marks
 from xpnet.tables.columns import (
     Encoded,
-    check_bins,
     encode_columns,
     from_plain,
     learn_columns,
@@ -141,7 +140,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             If a column can be read in two ways or holds numbers or dates with other texts among them, if no column
             tells rows apart, or if a parameter is wrong.
         """
-        limits, bins = self._limits(), check_bins(self.bins)
+        limits = self._limits()
+        if (bins := count("bins", self.bins, 0)) == 1:
+            raise ArgumentError("bins=1 must be at least 2, or 0 to leave numbers as they are")
         stand_in = copy.copy(self)  # scikit-learn's check sets attributes on it
         features = check_table(stand_in, X, reset=True)
         if not isinstance(features, Features):

@@ -203,7 +203,7 @@ class BaseTableModel(TableParameters, BaseModel):
             ensemble.fit_novelty(x)
         predicted = predict_out_of_fold(ensemble, x, folds)
         if labels is None and ensemble.histories[0]:
-            warn_of_wrong_numbers(y, rows, targets, predicted)
+            warn_of_wrong_targets(y, rows, targets, predicted)
         stand_in.encoder_, stand_in.ensemble_, stand_in._scores = encoder, ensemble, None
         if leaves_out_rows(folds):
             stand_in._scores = score_out_of_fold(ensemble, targets, predicted, metrics)
@@ -614,16 +614,3 @@ def find_folds(folds: Sequence[Any], members: int, rows: np.ndarray, n: int) -> 
             raise ArgumentError(f"folds holds {show(fold)}; give numbers of rows of X, from 0 to {n - 1}")
         found.append(np.flatnonzero(np.isin(rows, numbers)).astype(np.int32))
     return found
-
-
-def warn_of_wrong_numbers(y: Any, rows: np.ndarray, targets: np.ndarray, predicted: np.ndarray) -> None:
-    """Warn of targets that lie far outside of all others, with the labels of their rows."""
-    title, labels = "y (rows count from 0)", rows
-    if isinstance(y, Targets):
-        title, labels = f"column {y.column!r} of {y.table} (rows count from 1, without the header)", y.rows[rows] + 1
-    elif hasattr(y, "iloc"):
-        title, labels = "y", y.index[rows]
-    names = getattr(y, "columns", range(predicted.shape[1]))
-    for name, column, its in zip(names, targets.reshape(predicted.shape).T, predicted.T):
-        whose = title if predicted.shape[1] == 1 else f"column {name!r} of {title}"
-        warn_of_wrong_targets(column, its, whose, labels.tolist())

@@ -7,12 +7,12 @@ Distribution", Annals of Statistics 3, 1975). So a gap that is wide for the tail
 incomes, and only what is far outside for the tail of its own kind is named.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from xpnet._checks import warn
+from xpnet.tables.reading import Targets
 
 FEWEST = 50  # targets that differ from the median; of fewer, the tail is not known
 MOST, MOST_SHARE = 3, 0.01  # targets that may be wrong: more of them are a group of their own
@@ -54,30 +54,38 @@ def find_wrong_targets(y: np.ndarray, predicted: np.ndarray) -> np.ndarray:
         if np.log(distance[k - 1]) - rest[0] > GAP * spread:
             number = k
     outliers = order[:number]
-    return outliers[
-        ~(np.abs(y - predicted)[outliers] <= EXPLAINED * distance[:number])
-    ]  # those without a prediction, too
+    is_predicted = np.abs(y - predicted)[outliers] <= EXPLAINED * distance[:number]
+    return outliers[~is_predicted]  # those without a prediction, too
 
 
-def warn_of_wrong_targets(y: np.ndarray, predicted: np.ndarray, name: str, labels: Sequence[Any]) -> None:
-    """Warn of targets of a regression that lie far outside of all others.
+def warn_of_wrong_targets(y: Any, rows: np.ndarray, targets: np.ndarray, predicted: np.ndarray) -> None:
+    """Warn of targets of a regression that lie far outside of all others, with the labels of their rows.
 
     Parameters
     ----------
-    y, predicted
-        As in `find_wrong_targets`.
-    name
-        What the targets are called.
-    labels
-        What each row is called, a number or a label.
+    y
+        The targets as the user gave them, which know the names of rows and columns.
+    rows
+        The rows of them that were learnt.
+    targets, predicted
+        The targets of these rows, (n,) or (n, k), and their predictions out of fold, (n, k).
     """
-    rows = find_wrong_targets(y, predicted)
-    if not len(rows):
-        return
-    others = np.delete(y, rows)
-    values = [f"{y[row]:g} in row {labels[row]!r}" for row in rows[:3].tolist()]
-    more = f" and {len(rows) - 3} more" if len(rows) > 3 else ""
-    warn(
-        f"{name} has {', '.join(values)}{more}, and the others are {others.min():g} to {others.max():g}; wrong targets "
-        f"move the means that are predicted, widen intervals and spoil scores: correct them, or leave their rows out"
-    )
+    title, labels = "y (rows count from 0)", rows
+    if isinstance(y, Targets):
+        title, labels = f"column {y.column!r} of {y.table} (rows count from 1, without the header)", y.rows[rows] + 1
+    elif hasattr(y, "iloc"):
+        title, labels = "y", y.index[rows]
+    labels = labels.tolist()
+    columns = targets.reshape(predicted.shape).T
+    for name, column, its in zip(getattr(y, "columns", range(len(columns))), columns, predicted.T):
+        if not len(wrong := find_wrong_targets(column, its)):
+            continue
+        whose = title if len(columns) == 1 else f"column {name!r} of {title}"
+        values = [f"{column[k]:g} in row {labels[k]!r}" for k in wrong[:3].tolist()]
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        others = np.delete(column, wrong)
+        warn(
+            f"{whose} has {', '.join(values)}{more}, and the others are {others.min():g} to {others.max():g}; wrong "
+            "targets move the means that are predicted, widen intervals and spoil scores: correct them, or leave their "
+            "rows out"
+        )

@@ -16,13 +16,12 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from xpnet._checks import count, list_names, truncate
+from xpnet._checks import list_names, truncate
 from xpnet.errors import ArgumentError
 from xpnet.tables._cells import (
     Cells,
     Marks,
     Numbers,
-    Texts,
     example_of,
     find_decimal,
     number_truth,
@@ -43,7 +42,6 @@ __all__ = [
     "DroppedColumn",
     "Encoded",
     "NumberColumn",
-    "check_bins",
     "choose_input_dtype",
     "count_inputs",
     "encode_columns",
@@ -274,7 +272,7 @@ class CategoryColumn:
 
     @classmethod
     def learn(
-        cls, name: str, texts: Texts, rows: np.ndarray, limits: tuple[Any, int | None], signed: bool
+        cls, name: str, texts: Cells, rows: np.ndarray, limits: tuple[Any, int | None], signed: bool
     ) -> CategoryColumn | DroppedColumn:
         """Learn from some rows; two values that are all become one input if `signed`."""
         codes, (least, most) = texts.codes[rows], limits
@@ -404,7 +402,7 @@ def learn_columns(
     learnt: list[Column] = []
     for name, cells in columns.items():
         values = read_cells(cells, marks)
-        if isinstance(values, Texts):
+        if isinstance(values, Cells):
             learnt.append(CategoryColumn.learn(name, values, rows, limits, bins > 0))
             continue
         numbers = values.values[rows]
@@ -522,19 +520,6 @@ def _column_from_plain(kind: str, **plain: Any) -> Column:
     if bins := settings.get("bins"):
         settings["bins"] = Bins(float(bins["scale"]), tuple(map(float, bins["edges"])))
     return COLUMN_KINDS[kind](**settings)
-
-
-def check_bins(bins: Any) -> int:
-    """Check a number of bins, and return it.
-
-    Examples
-    --------
-    >>> check_bins(32)
-    32
-    """
-    if (n := count("bins", bins, least=0)) == 1:
-        raise ArgumentError("bins=1 must be at least 2, or 0 to leave numbers as they are")
-    return n
 
 
 def _quantiles(values: np.ndarray, n: int) -> np.ndarray:

@@ -389,7 +389,9 @@ def _read_csv(path: str, name: str, texts: Sequence[str], decimal: str) -> Table
         copies = read(dtype=str)
         numbers = frame.select_dtypes("number")
         frame = frame.assign(**{column: copies[column] for column in numbers if are_codes(copies[column].dropna())})
-    return Table(name, frame, shown or ("." if _shows_points(frame) else ""))
+    if any((frame[column].dropna() % 1).any() for column in frame.select_dtypes("float")):  # numbers as in 1.5
+        return Table(name, frame, ".")
+    return Table(name, frame, shown)
 
 
 def _find_separator(text: str, name: str) -> str:
@@ -413,11 +415,6 @@ def _count_fields(text: str, separator: str) -> list[int]:
         if rows.line_num < len(lines):  # otherwise, the text ends within quotes
             return []
     return counts
-
-
-def _shows_points(frame: Any) -> bool:
-    """Tell whether pandas has read numbers with decimal places, so that points are decimal marks."""
-    return any((frame[column].dropna() % 1).any() for column in frame.select_dtypes("float"))
 
 
 def _is_numeric(series: Any) -> bool:
