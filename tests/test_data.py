@@ -294,12 +294,8 @@ REFUSED: dict[str, tuple[Callable[[], dict[str, Any]], str, int]] = {
     "iterator to test on": (lambda: {"train_data": (X, LABELS), "test_data": iter([])}, "test_data" + ONLY_ONCE, 0),
     "exhausted": (lambda: {"train_data": Once()}, "train_data yielded no batch; an iterator .*DataLoader", 1),
     "exhausted steps": (lambda: {"train_data": Once(), "steps": 3}, "ended 3 batches before steps=3", 1),
-    "steps of arrays": (lambda: {"train_data": (X, LABELS), "steps": 3}, "steps=3 is for an iterable of batches", 0),
-    "label": (lambda: {"train_data": (X, LABELS - 1)}, "y of train_data holds the label -1; with 3 outputs", 0),
     "schedule": (lambda: {"train_data": Stream(4, 7), "lr": OneCycle(1.0)}, "needs the number of steps", 0),
-    "numbers": (lambda: {"train_data": range(5)}, r"item 0 of train_data is not an \(x, y\) pair", 0),
     "many items": (lambda: {"train_data": Many()}, "train_data has 2,147,483,648 examples, and at most", 0),
-    "many again": (lambda: {"train_data": Many(), "cache": False}, "train_data has 2,147,483,648 examples", 0),
     "many rows": (
         lambda: {"train_data": (np.broadcast_to(X[:1], (2**31, 4)), np.broadcast_to(LABELS[:1], (2**31,)))},
         "X of train_data has 2,147,483,648 examples",
@@ -539,15 +535,6 @@ def test_coordinates_that_are_no_names() -> None:
 # Labels and targets
 
 
-def test_evaluate_counts_examples_whose_largest_output_is_their_class(place: Place) -> None:
-    net = network(place)
-    expected = int((net.backend.to_numpy(net.forward(X)).argmax(axis=1) == LABELS).sum())
-    for y in (LABELS, ONE_HOT):
-        assert net.evaluate((X, y)) == expected
-    assert type(net.evaluate((X, LABELS))) is int
-    assert net.accuracy((X, LABELS)) == expected / N
-
-
 BINARY = (LABELS > 0).astype(np.int64)
 
 
@@ -612,26 +599,11 @@ def test_arrays_of_the_caller_are_never_written(place: Place, backend: Any, on_d
     for (w, b), got_w, got_b in zip(taken, kept_w, kept_b):
         np.testing.assert_array_equal(backend.to_numpy(got_w), w)
         np.testing.assert_array_equal(backend.to_numpy(got_b), b[0])
-
-
-@pytest.mark.on("jax")
-def test_weights_are_copied_when_assigned_and_when_read(place: Place) -> None:
-    w, b = [aligned(np.ones((5, 4))), aligned(np.ones((3, 5)))], [aligned(np.ones(5)), aligned(np.ones((3, 1)))]
-    net = network(place)
-    net.w, net.b = w, b
+    net.w, net.b = given_[2:4], given_[4:]
     before = snapshot(net)
-    for array in w + b:
+    for array in given_:
         array[...] = 7
     assert_same(net, before)
-    net.layers = list(zip(w, b))
-    for array in w + b:
-        array[...] = 1
-    assert {float(x) for layer in snapshot(net)[0] for each in layer for x in each.ravel()} == {7.0}
-    if place.backend == "torch":  # a library whose arrays can be written
-        after = snapshot(net)
-        for array in net.w + net.b:
-            array[...] = 0
-        assert_same(net, after)
 
 
 IN_OTHER_ORDERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {

@@ -100,13 +100,6 @@ CONTRADICTIONS = [
     (Batches(XV, LV, 4), {"validation_split": 0.2}, SPLIT_REFUSED),
     (Items(XV, LV), {"validation_split": 0.2, "cache": False}, SPLIT_REFUSED),
     ([*zip(X, LABELS)], {"validation_split": LastRows()}, r"=.* splits X and y; give train_data as a tuple \(X, y\)"),
-    (
-        (X, LABELS),
-        {"validation_split": 0.2, "validation_data": (XV, LV)},
-        "validation_split=0.2 contradicts validation_data; give one of the two",
-    ),
-    ((X, LABELS), {"validation_data": (XV, LV + 3)}, "y of validation_data holds the label"),
-    ((X, LABELS), {"metrics": ["accuracy"]}, r"metrics=\['accuracy'\] need validation_data, validation_split or test"),
     *(
         (data, {"training_metrics": ["accuracy"], **options}, "training_metrics iterates .* only once")
         for data, options in ((iter(Batches(XV, LV, 4)), {"epochs": 1}), (Batches(XV, LV, 4), {"steps": 2}))
