@@ -87,15 +87,17 @@ class ReplayLoop(Loop):
     def _replay(self, case: "ShapeCase", program: "Program", state: Any, batches: Any, data: Any) -> Any:
         """Run a program on a copy of the state, and the steps that are left over in the plain loop."""
         program.begin(state, data[1])
-        done = batches.index.shape[0] // len(program.steps) * len(program.steps)
+        steps = batches.index.shape[0]
+        done = steps - steps % len(program.steps)
         try:
-            program.run(select(batches, slice(done)), data[0])
+            # Cut only if there is a rest: an epoch of few steps spends much of its time here
+            program.run(select(batches, slice(done)) if done < steps else batches, data[0])
         except NotRecordableError as error:
             self._refuse(case, str(error))
             done = 0
         # A copy, as the program will write into its own memory again
         state = map_arrays(self.backend.copy, program.state if done else state)
-        return self.repeat(state, select(batches, slice(done, None)), data)
+        return self.repeat(state, select(batches, slice(done, None)), data) if done < steps else state
 
     def _record(self, state: Any, batches: Any, data: Any, n_steps: int) -> "Program":
         """Record the first step.
