@@ -33,6 +33,7 @@ from xpnet import (
     Cosine,
     DivergenceError,
     EarlyStopping,
+    LevenbergMarquardt,
     get_backend,
 )
 from xpnet import estimators as ours
@@ -447,6 +448,20 @@ def test_early_stopping_sees_the_spread_that_a_network_predicts():
     assert np.argmin(by_true.validation_loss_curve_) != np.argmax(by_true.validation_scores_)
 
 
+def test_steps_of_all_examples_stop_by_the_loss():
+    """R² judges each target by its own spread, and an epoch of `lm` lowers a sum over both of them."""
+    two = np.stack([TARGET, 50 * XR[:, 0] * XR[:, 1]], axis=1)
+    options = {"solver": "lm", "hidden_layer_sizes": (4,), "activation": "tanh", "tol": 0.1, "n_iter_no_change": 3}
+    fits = [ours.MLPRegressor(**options, early_stopping=each, random_state=1).fit(XR, two) for each in (True, "loss")]
+    np.testing.assert_array_equal(fits[0].coefs_[0], fits[1].coefs_[0])
+    # A Bayesian loss may rise: it stops where it hardly changes, and steps that were not taken do not count
+    options |= {"solver": LevenbergMarquardt(bayesian=True), "tol": 0.01}
+    losses = np.array(ours.MLPRegressor(**options, random_state=0).fit(XR, TARGET).loss_curve_)
+    changes = (abs(np.diff(losses)) / losses[1:])[np.diff(losses) != 0.0]
+    assert (changes[-4:] <= 0.01).all()
+    assert changes[-5] > 0.01
+
+
 def test_early_stopping_continues_from_earlier_calls():
     """A later call that finds nothing better ends with its last weights, as theirs does."""
     mine, other = both("MLPClassifier", warm_start=True, early_stopping=True)
@@ -509,9 +524,9 @@ def test_the_score_of_a_weighted_validation_is_that_of_scikit_learn(y):
 
 
 def test_a_single_class_is_always_predicted():
-    mine = ours.MLPClassifier(**SMALL).fit(X, np.full(300, 7))
+    mine = ours.MLPClassifier(**SMALL).fit(X, np.full(300, "a"))
     mine.intercepts_ = [np.zeros(12), np.full(1, 50.0)]
-    assert set(mine.predict(X)) == {7}
+    assert set(mine.predict(X)) == {"a"}
 
 
 @pytest.mark.parametrize("solver", [SGD(momentum=0.5), Clip(L1(Adam(), 1e-4), 1.0)], ids=str)

@@ -94,14 +94,16 @@ def test_a_backend_that_is_given_computes_and_results_come_back(place, other):
     np.testing.assert_array_equal(est.predict(X), twin.predict(X))  # from anywhere
 
 
-def test_device_alone_stays_with_the_library(other):
+def test_device_or_library_alone_stay_with_the_other(other):
     x = put(other, X)
     if get_backend(*other).name == "torch":
         est = MLPClassifier(**SMALL, device="cpu").fit(x, Y)
         assert est.network_.backend.name == "torch"
     assert MLPClassifier(**SMALL, device="cpu").fit(X, Y).network_.backend.name == "numpy"
-    name = other.backend if isinstance(other.backend, str) else other.backend.__name__
-    assert MLPClassifier(**SMALL, backend=other.backend).fit(x, Y).network_.backend.name == name
+    there = PLACES["strict-device1"]()
+    for own in (other, there):
+        est = MLPClassifier(**SMALL, backend=own.backend).fit(put(own, X), Y)
+        assert est.network_.backend == get_backend(*own)
 
 
 @pytest.mark.parametrize("method", ["predict", "activations", "partial_fit"])

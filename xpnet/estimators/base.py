@@ -117,10 +117,8 @@ class BaseLearner(FitMixin, BaseModel):
             blocks = dense_blocks(X) if sparse.issparse(X) else [X if stays_outside(X) else move_to(X, backend)]
             compute = compute or (lambda block: [predict_calibrated(value, block) for value in values])
             outputs = list(zip(*map(compute, blocks)))
-        dtype = max(value.output_dtype for value in values)  # some members may need float64, and others not
-        with backend.scope(dtype):
-            joined = (a[0] if len(a) == 1 else backend.xp.concat(a, axis=0) for a in outputs)
-            result = transform([backend.asarray(a, dtype) for a in joined], first)
+        with backend.scope(first.output_dtype):
+            result = transform([a[0] if len(a) == 1 else backend.xp.concat(a, axis=0) for a in outputs], first)
         if sparse.issparse(result) or (isinstance(result, np.ndarray) and not is_numeric(result)):
             return result  # other libraries have neither of the two
         return result if home == backend else move_to(result, home)

@@ -144,9 +144,7 @@ def validate_targets(y: Any, *, numeric: bool) -> np.ndarray:
         y = check_array(y, accept_sparse=True, ensure_2d=False, dtype=None, input_name="y")  # type: ignore
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        if numeric and (y.dtype.kind in "bO" or y.dtype == np.longdouble):  # which other libraries do not have
-            y = y.astype(np.float64)
-        return y
+        return y.astype(np.float64) if numeric and y.dtype.kind in "bO" else y
 
 
 def require_place(estimator: Any, x: Any, backend: Backend, method: str) -> Backend:
