@@ -42,7 +42,7 @@ from xpnet.network.ensemble import Ensemble
 from xpnet.tables._cells import label
 from xpnet.tables._encoder import TableEncoder, check_table, encode_table
 from xpnet.tables._outliers import warn_of_wrong_targets
-from xpnet.tables.columns import BINS, Encoded, count_inputs, from_plain, name_inputs
+from xpnet.tables.columns import BINS, Encoded, from_plain, name_inputs
 from xpnet.tables.folds import make_folds, number_groups, predict_out_of_fold
 from xpnet.tables.reading import Features, Targets
 from xpnet.tables.recipe import (
@@ -91,7 +91,9 @@ class BaseTableModel(TableParameters, BaseModel):
     ensemble_: Ensemble
     _scores: str | None
     classes_: np.ndarray
-    _labels: Labels
+    oof_proba_: np.ndarray
+    oof_prediction_: np.ndarray
+    _labels: Any  # `Labels`; None for numbers
     _class_weight: np.ndarray | None
 
     def fit(
@@ -185,7 +187,8 @@ class BaseTableModel(TableParameters, BaseModel):
             ensemble[0].value.model.cost.require_point("the scores")
         metrics = parse_metrics("metrics", recipe.training.get("metrics", ()), ensemble[0].value.model)
         if self.bins and "standardize" not in recipe.network:
-            scaling = choose_scaling(examples, recipe, folds, count_inputs(columns), threads, **place)
+            sizes = [len(column.inputs) for column in columns if column.inputs]
+            scaling = choose_scaling(examples, recipe, folds, sizes, threads, **place)
             give_scaling(ensemble, scaling)
         name = y.column if isinstance(y, Targets) else getattr(y, "name", None)
         notes = {
@@ -209,7 +212,11 @@ class BaseTableModel(TableParameters, BaseModel):
             stand_in._scores = score_out_of_fold(ensemble, targets, predicted, metrics)
         out_of_fold = np.full((n, predicted.shape[1]), np.nan, predicted.dtype)
         out_of_fold[rows] = predicted
-        stand_in._keep(labels, class_weight, out_of_fold)
+        stand_in._labels, stand_in._class_weight = labels, class_weight
+        if labels is None:
+            stand_in.oof_prediction_ = drop_single_output(out_of_fold)
+        else:
+            stand_in.classes_, stand_in.oof_proba_ = labels.classes, out_of_fold
         self.__dict__ = vars(stand_in)  # at once: an interrupt comes before it or after it
         return self
 
@@ -240,9 +247,16 @@ class BaseTableModel(TableParameters, BaseModel):
             if self._scores is None:
                 raise ArgumentError("no rows were left out in fit, which the scores out of fold need; give X and y")
             return self._scores
-        x = self._encode(X)
+        x = self._encode(X).x
         metrics = parse_metrics("metrics", (self.training or {}).get("metrics", ()), self.ensemble_[0].value.model)
-        return score(self.ensemble_, (x, y.y if isinstance(y, Targets) else self._encode_targets(y)), metrics)
+        if isinstance(y, Targets):
+            y = y.y
+        else:
+            y = validate_targets(y, numeric=self._numeric)
+            if self._labels is not None:
+                self._labels.check(y)
+                y = self._labels.encode(y)
+        return score(self.ensemble_, (x, y), metrics)
 
     @property
     def n_iter_(self) -> int:
@@ -269,25 +283,15 @@ class BaseTableModel(TableParameters, BaseModel):
         ArgumentError
             If `fit` had fewer than 20 rows.
         """
-        encoded = self._encode_table(X)
+        encoded = self._encode(X)
         novelty = self.ensemble_.backend.to_numpy(self.ensemble_.novelty(encoded.x))
         return move_to(np.where(encoded.rows, 1.0, novelty), backend_of(X))
 
-    # What differs between labels and numbers
+    # Checks
 
     def _learn(self, y: Any) -> Classification | Regression:
         """Learn which labels y holds, or check its numbers."""
         raise NotImplementedError
-
-    def _encode_targets(self, y: Any) -> np.ndarray:
-        """Turn labels or numbers into targets of the networks."""
-        raise NotImplementedError
-
-    def _keep(self, labels: Any, class_weight: np.ndarray | None, out_of_fold: np.ndarray) -> None:
-        """Set further fitted attributes."""
-        raise NotImplementedError
-
-    # Checks
 
     def _parse_recipe(self) -> Recipe:
         network, training = (
@@ -311,13 +315,10 @@ class BaseTableModel(TableParameters, BaseModel):
 
     # Predicting
 
-    def _encode_table(self, X: Any) -> Encoded:
+    def _encode(self, X: Any) -> Encoded:
+        """Turn a table into inputs of the networks."""
         check_is_fitted(self)
         return encode_table(self.encoder_, X)
-
-    def _encode(self, X: Any) -> np.ndarray:
-        """Turn a table into inputs of the networks."""
-        return self._encode_table(X).x
 
     def _move_to(self, X: Any, result: Any) -> Any:
         """Move a result to where X lies; texts stay on the host."""
@@ -435,7 +436,7 @@ class TableClassifier(ClassifierMixin, BaseTableModel):
             The most probable classes; with `class_weight`, those with the largest product of weight and probability.
             Numbers in the library of X, on its device; NumPy arrays for tables and texts.
         """
-        x = self._encode(X)
+        x = self._encode(X).x
         value, p = self.ensemble_[0].value, self.ensemble_.predict_proba(x)
         if self._class_weight is not None:
             with value.scope():
@@ -455,7 +456,7 @@ class TableClassifier(ClassifierMixin, BaseTableModel):
         array of shape (n_samples, n_classes)
             In the order of `classes_`.
         """
-        x = self._encode(X)
+        x = self._encode(X).x
         return self._move_to(X, self.ensemble_.predict_proba(x))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
@@ -472,11 +473,6 @@ class TableClassifier(ClassifierMixin, BaseTableModel):
         """
         return self._score(accuracy_score, X, y, sample_weight)
 
-    def _encode_targets(self, y: Any) -> np.ndarray:
-        y = validate_targets(y, numeric=False)
-        self._labels.check(y)
-        return self._labels.encode(y)
-
     def _learn(self, y: Any) -> Classification:
         if isinstance(y, Targets):
             counts = np.bincount(y.y, minlength=len(y.labels))
@@ -490,10 +486,6 @@ class TableClassifier(ClassifierMixin, BaseTableModel):
             raise ArgumentError(f"y has one class, {labels.classes.tolist()[0]!r}; give rows of at least two classes")
         labels = replace(labels, kind=MULTICLASS)  # an output for each class, also if there are two
         return Classification(labels, "log_loss", self.class_weight)
-
-    def _keep(self, labels: Labels, class_weight: np.ndarray | None, out_of_fold: np.ndarray) -> None:
-        self._labels, self.classes_, self._class_weight = labels, labels.classes, class_weight
-        self.oof_proba_ = out_of_fold
 
 
 @explain_arguments
@@ -549,7 +541,7 @@ class TableRegressor(RegressorMixin, BaseTableModel):
             Shape (n_samples,), or (n_samples, n_outputs) for several targets; in the library of X, on its device; NumPy
             arrays for tables.
         """
-        x = self._encode(X)
+        x = self._encode(X).x
         if not yes_or_no("return_std", return_std):
             return self._move_to(X, self.ensemble_.predict(x))
         mean, std = self.ensemble_.predict(x, return_std=True)
@@ -572,7 +564,7 @@ class TableRegressor(RegressorMixin, BaseTableModel):
         low, high
             Two arrays of the shape that `predict` returns.
         """
-        x = self._encode(X)
+        x = self._encode(X).x
         low, high = self.ensemble_.interval(x, level)
         return self._move_to(X, low), self._move_to(X, high)
 
@@ -590,17 +582,11 @@ class TableRegressor(RegressorMixin, BaseTableModel):
         """
         return self._score(r2_score, X, y, sample_weight)
 
-    def _encode_targets(self, y: Any) -> np.ndarray:
-        return validate_targets(y, numeric=True)
-
     def _learn(self, y: Any) -> Regression:
         y = y.y if isinstance(y, Targets) else y
         problem = Regression(1 if y.ndim == 1 else y.shape[1], "squared_error")
         problem.check(y)
         return problem
-
-    def _keep(self, labels: None, class_weight: None, out_of_fold: np.ndarray) -> None:
-        self.oof_prediction_ = drop_single_output(out_of_fold)
 
 
 def find_folds(folds: Sequence[Any], members: int, rows: np.ndarray, n: int) -> list[np.ndarray]:

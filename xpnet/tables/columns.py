@@ -43,7 +43,6 @@ __all__ = [
     "Encoded",
     "NumberColumn",
     "choose_input_dtype",
-    "count_inputs",
     "encode_columns",
     "from_plain",
     "learn_columns",
@@ -474,17 +473,6 @@ def read_frame(learnt: Iterable[Column], frame: Any, table: str) -> dict[str, Ce
 def name_inputs(columns: Iterable[Column]) -> tuple[str, ...]:
     """Return the names of the inputs that columns become."""
     return tuple(name for column in columns for name in column.inputs)
-
-
-def count_inputs(columns: Iterable[Column]) -> list[int]:
-    """Return the number of inputs of each column that has some.
-
-    Examples
-    --------
-    >>> count_inputs([NumberColumn("mass", 3.5, True), DroppedColumn("id", "every value is different")])
-    [2]
-    """
-    return [len(column.inputs) for column in columns if column.inputs]
 
 
 def to_plain(columns: Iterable[Column]) -> list[dict[str, Any]]:
