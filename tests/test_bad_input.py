@@ -253,13 +253,10 @@ def changed(value: Any, dtype: Any = float) -> np.ndarray:
 BAD_DATA: list[tuple[Any, type[Exception], str]] = [
     # no examples, or nothing that holds any
     ([], ValueError, r"{name} is empty"),
-    (([], []), ValueError, r"X of {name} has shape \(0,\)"),
-    ((X, LABELS[:0]), ValueError, r"y of {name}"),
     (X, TypeError, r"{name} is of type ndarray; give a tuple \(X, y\)"),
     ([X, LABELS], TypeError, r"item 0 of {name} is not an \(x, y\) pair.*together, as a tuple \(X, y\)"),
     ([(X[0], 0), (X[1], 0, 1)], TypeError, r"item 1 of {name} is not an \(x, y\) pair but of type tuple"),
     # shapes
-    ((X[:, :2], LABELS), ValueError, r"X of {name} has shape \(6, 2\), but must have \(n, 3\)"),
     ((X[0][:, None], [0]), ValueError, r"X of {name} has shape \(3, 1\).*a column is not an example; .*x\.T"),
     ((X, LABELS[:5]), ValueError, r"X of {name} has 6 examples and y of {name} has 5"),
     ((X, 1), ValueError, r"y of {name} has shape \(\), but must have \(n, 2\), or \(n,\) of integer classes"),
@@ -275,7 +272,6 @@ BAD_DATA: list[tuple[Any, type[Exception], str]] = [
     ((X, np.ones((6, 2))), ValueError, r"y of {name} has a row whose sum differs from 1 by 1.*softmax.*multilabel"),
     # dtypes that are not real numbers
     ((X.astype(object), LABELS), TypeError, r"X of {name} has dtype object; give real numbers"),
-    ((X.astype(str), LABELS), TypeError, r"X of {name} has dtype <U.*; give real numbers"),
     ((X, LABELS.astype(str)), TypeError, r"y of {name} has dtype <U.*; give real numbers"),
     (([[1, 2, 3], [1, "two", 3]], [0, 1]), TypeError, r"X of {name} .*; give .* \('two' in row 1, column 1, counted"),
     # ragged lists
@@ -297,7 +293,6 @@ def test_data_that_the_network_cannot_take_is_refused(
 @pytest.mark.parametrize(
     ("batch", "error", "message"),
     [
-        ((X[:, :2], LABELS), ValueError, r"X of batch 0 of {name} has shape \(6, 2\), but must have \(n, 3\)"),
         ((X, LABELS + 9), ValueError, r"y of batch 0 of {name} holds the label 10"),
         (X, TypeError, r"batch 0 of {name} is not a pair \(X, y\) but of type ndarray"),
     ],
@@ -365,9 +360,7 @@ def test_a_number_that_vanishes_in_another_dtype_is_named_there(place: Place) ->
 @pytest.mark.parametrize(
     ("name", "equivalent"),
     [
-        *[("SGD", "train"), ("feedforward", "forward"), ("weights", "w"), ("biases", "b"), ("backprop", "backward")],
-        *[("update_mini_batch", "minibatch_update"), ("cost_derivative", "deltas"), ("total_cost", "cost")],
-        ("score", "measure"),  # of scikit-learn
+        *[("SGD", "train"), ("biases", "b"), ("score", "measure")],  # of the book, and of scikit-learn
         *[("forwrad", "forward"), ("_nothing", None)],
     ],
 )
