@@ -187,12 +187,9 @@ function build() {
 
 function placeLines() {
   const { left, top } = stage.getBoundingClientRect();
-  const isWide = getComputedStyle(tiles[0][0].figure).display === "flex"; // with numbers beside the pictures
   for (const { line, from, to } of lines) {
-    const [begin, before, after] = [isWide && chosen !== null ? from.figure : from.canvas, from.canvas, to.canvas].map(
-      (element) => element.getBoundingClientRect(),
-    );
-    const [y1, y2] = [before, after].map((box) => box.top + box.height / 2 - top);
+    const [begin, after] = [from, to].map(({ canvas }) => canvas.getBoundingClientRect());
+    const [y1, y2] = [begin, after].map((box) => box.top + box.height / 2 - top);
     setAttributes(line, { x1: begin.right - left, y1, x2: after.left - left, y2 });
   }
 }
@@ -302,14 +299,11 @@ function showNumbers() {
 
 let first; // the cost before training
 
-// The curve has at most some hundred points, whatever the number of epochs
 function showCurve() {
-  const curve = [first, ...costs];
-  const every = Math.ceil(curve.length / 400);
-  const at = curve.map((_, k) => k).filter((k) => k % every === 0 || k === curve.length - 1);
-  const values = at.map((k) => curve[k]);
+  const values = [first, ...costs];
+  const at = values.map((_, k) => k);
   if (at.length === 1) at.push(1);
-  const label = `Curve of the mean cost over ${plural(costs.length, "epoch")}: now ${format(curve.at(-1))}`;
+  const label = `Curve of the mean cost over ${plural(costs.length, "epoch")}: now ${format(values.at(-1))}`;
   drawChart(byId("fall"), at, [values], [""], at.at(-1), label, {
     ends: [0, Math.max(...values.filter(Number.isFinite))],
     isCount: true,
