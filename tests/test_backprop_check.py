@@ -226,6 +226,10 @@ def test_a_mistake_in_the_forward_pass_is_called_so():
         "  the forward pass, z = w a + b and a = σ(z), layer by layer",
         "  To fix it, add b: z = w a + b",
     ]
+
+
+@pytest.mark.slow
+def test_an_unknown_mistake_in_the_forward_pass_may_be_one_of_bp1():
     unknown = compile_program(ROWS.replace("+ biases[l]", "+ biases[l] ** 2"))
     assert check_backprop(unknown, [3, 4, 2]).equation == "BP1 or forward"
 
@@ -242,9 +246,8 @@ OTHER_EDITS = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", ["BP2", *(pytest.param(name, marks=pytest.mark.slow) for name in ("BP1", "BP3", "BP4"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OTHER_EDITS)
 def test_unknown_mistakes_are_located_by_what_is_right(name):
     old, new, sentence = OTHER_EDITS[name]
     assert old in ROWS
@@ -356,12 +359,15 @@ def test_results_that_are_not_as_agreed_fail_with_a_sentence(end, note):
             "The shapes of the biases' gradients are wrong, too: they must be those of the biases",
         ),
         (("BP4-twice",), "return [w.ravel() for w in gw], gb", "BP4", "The shapes of the weights' gradients are wrong"),
-        ((), "return [w.sum() for w in gw], gb", "BP4", "The shapes of w of layers 1 and 2 are wrong: give them those"),
-        (
-            (),
-            "return [1.0, 2.0], [3.0, 4.0]",
-            None,
+        pytest.param(
+            *((), "return [w.sum() for w in gw], gb", "BP4"),
+            "The shapes of w of layers 1 and 2 are wrong: give them those",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            *((), "return [1.0, 2.0], [3.0, 4.0]", None),
             "The shapes of w and b of layers 1 and 2 are wrong: give them those of the weights and biases",
+            marks=pytest.mark.slow,
         ),
         (("BP3-all",), "return gw, gb", "BP3", None),  # the mistake itself makes the shapes
         (("BP4-transposed",), "return gw, gb", "BP4", None),
@@ -380,6 +386,7 @@ def test_the_wrong_order_does_not_hide_a_mistake():
     assert check.notes[0].startswith("Your function returns the biases' gradients first")
 
 
+@pytest.mark.slow
 def test_sums_that_are_kept_between_calls_are_noticed_and_blame_no_equation():
     kept = []
 

@@ -473,7 +473,7 @@ def start(*words, unbuffered=""):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
-@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("unbuffered", [pytest.param("", marks=pytest.mark.slow), "1"])
 def test_predictions_that_are_not_read_to_the_end_are_an_error(folder, unbuffered):
     """Without a buffer, Python writes as much of a text as it can, and does not say that some is missing."""
     Network([1, 1], seed=0).save("net")

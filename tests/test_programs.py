@@ -38,6 +38,7 @@ def test_a_random_program_keeps_what_is_promised(place, kind, seed):
         pytest.fail(f"{failure}\nwith {failure.log}\n{repeat_line(program, backend)}", pytrace=False)
 
 
+@pytest.mark.slow
 def test_a_mistake_is_found_and_the_line_repeats_it(monkeypatch, capsys):
     def step_too_far(g, v, s, t, lr, momentum=0.0, nesterov=False):
         return -1.001 * lr * g, (v, s)

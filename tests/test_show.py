@@ -163,11 +163,6 @@ SIZE = r"image={} must be the height and the width of an image in pixels, as"
         (Network([3, 2]), {"image": (-3, -1)}, SIZE.format(r"\(-3, -1\)")),
         (Network([3, 2]), {"image": (3, 1), "white": 0}, r"white=0 must be a finite number above 0; 1 is usual, and"),
         (Network([3, 2]), {"white": 255}, "white=255 is for images, but the inputs are not an image; leave it out, or"),
-        (
-            Network([8000, 8000]),
-            {},
-            r"net has 256,032,000 bytes of weights, but a page holds at most 134,217,728; show",
-        ),
         ("stap", {}, r"lesson='stap' is unknown; choose from 'step', .* \(did you mean 'step'\?\)"),
     ],
 )
@@ -177,6 +172,12 @@ def test_what_does_not_fit_is_refused_and_the_file_stays(net, options, message, 
     with pytest.raises((TypeError, ValueError), match=message):
         (write_lesson if isinstance(net, str) else write_page)(net, path, **options)
     assert path.read_text() == "before"
+
+
+@pytest.mark.slow
+def test_a_network_of_many_weights_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="net has 134,381,600 bytes of weights, but a page holds at most 134,217,728;"):
+        write_page(Network([4096, 8200], init="zeros"), tmp_path / "page.html")
 
 
 def test_the_examples_of_the_plane_have_names():
@@ -416,7 +417,13 @@ def steps():
 
 
 @pytest.mark.skipif(NODE is None, reason="Node.js is not installed")
-@pytest.mark.parametrize("case", [networks, columns, drawings, small_drawings, random_numbers, planes, neurons, steps])
+@pytest.mark.parametrize(
+    "case",
+    [
+        *(networks, columns, drawings, small_drawings, random_numbers, neurons, steps),
+        pytest.param(planes, marks=pytest.mark.slow),
+    ],
+)
 def test_scripts_compute_what_the_library_does(case, tmp_path):
     subject, code, arguments, expected, tolerance = case()
     write(subject, tmp_path / "page.html")

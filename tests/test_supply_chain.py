@@ -93,6 +93,7 @@ def test_nothing_reaches_for_the_network_or_another_program(tmp_path: Path) -> N
     assert {event.partition(" ")[0] for event in found} == {"socket.getaddrinfo"}
 
 
+@pytest.mark.slow
 def test_loading_a_network_executes_nothing(tmp_path: Path) -> None:
     """Python reports each compilation, execution, import and class from a pickle to an audit hook."""
     code = """
