@@ -489,9 +489,9 @@ def refusing():
             'cost="gaussian"',
         ),
         (
-            lambda: Ensemble.of([quantiles]).predict_jacobian(X, return_std=True),
-            "return_std=True needs standard deviations",
-            "predict_jacobian",
+            lambda: Ensemble.of([quantiles]).predict_jacobian(X, True),
+            "predict_jacobian(return_std=True) needs",
+            "cost=",
         ),
     ]
 

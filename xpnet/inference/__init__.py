@@ -1,48 +1,43 @@
 """Results that networks give: predictions, derivatives, error bars, metrics, a summary."""
 
-from typing import TYPE_CHECKING
-
-from xpnet._lazy import import_lazily
-
-if TYPE_CHECKING:
-    from xpnet.inference._calibration import calibrate, count_rows
-    from xpnet.inference._derivatives import (
-        activations,
-        deltas,
-        gradients,
-        hessian,
-        hvp,
-        jacobian,
-        read_batch,
-        value_and_jacobian,
-        vjp,
-    )
-    from xpnet.inference._intervals import (
-        Bars,
-        Coverage,
-        bars_of_ensemble,
-        bars_of_network,
-        combine_bars,
-        differentiate,
-        measure_coverage,
-        predict_interval,
-        predict_mean_and_std,
-        predict_points,
-        predict_quantiles,
-        predict_targets,
-        shape_quantiles,
-        transform_targets,
-    )
-    from xpnet.inference._novelty import LEAST_ROWS, fit_novelty, predict_novelty
-    from xpnet.inference._predict import (
-        dropout_masks,
-        predict,
-        predict_calibrated,
-        predict_outputs,
-        predict_with_variances,
-        sample,
-    )
-    from xpnet.inference._summary import Summary, summarize, table
+from xpnet.inference._calibration import calibrate, count_rows
+from xpnet.inference._derivatives import (
+    activations,
+    deltas,
+    gradients,
+    hessian,
+    hvp,
+    jacobian,
+    read_batch,
+    value_and_jacobian,
+    vjp,
+)
+from xpnet.inference._intervals import (
+    Bars,
+    Coverage,
+    bars_of_ensemble,
+    bars_of_network,
+    combine_bars,
+    differentiate,
+    measure_coverage,
+    predict_interval,
+    predict_mean_and_std,
+    predict_points,
+    predict_quantiles,
+    predict_targets,
+    shape_quantiles,
+    transform_targets,
+)
+from xpnet.inference._novelty import LEAST_ROWS, fit_novelty, predict_novelty
+from xpnet.inference._predict import (
+    dropout_masks,
+    predict,
+    predict_calibrated,
+    predict_outputs,
+    predict_with_variances,
+    sample,
+)
+from xpnet.inference._summary import Summary, summarize, table
 
 __all__ = [
     "LEAST_ROWS",
@@ -83,47 +78,3 @@ __all__ = [
     "value_and_jacobian",
     "vjp",
 ]
-
-__getattr__ = import_lazily(
-    __name__,
-    {
-        "_calibration": ("calibrate", "count_rows"),
-        "_derivatives": (
-            "activations",
-            "deltas",
-            "gradients",
-            "hessian",
-            "hvp",
-            "jacobian",
-            "read_batch",
-            "value_and_jacobian",
-            "vjp",
-        ),
-        "_intervals": (
-            "Bars",
-            "Coverage",
-            "bars_of_ensemble",
-            "bars_of_network",
-            "combine_bars",
-            "differentiate",
-            "measure_coverage",
-            "predict_interval",
-            "predict_mean_and_std",
-            "predict_points",
-            "predict_quantiles",
-            "predict_targets",
-            "shape_quantiles",
-            "transform_targets",
-        ),
-        "_novelty": ("LEAST_ROWS", "fit_novelty", "predict_novelty"),
-        "_predict": (
-            "dropout_masks",
-            "predict",
-            "predict_calibrated",
-            "predict_outputs",
-            "predict_with_variances",
-            "sample",
-        ),
-        "_summary": ("Summary", "summarize", "table"),
-    },
-)

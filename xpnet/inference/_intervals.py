@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet._checks import choices, in_range, show
+from xpnet._checks import choices, in_range, show, yes_or_no
 from xpnet.backends.base import precision
 from xpnet.core.activations import normal_cdf
 from xpnet.core.arrays import Array, Namespace
@@ -149,17 +149,13 @@ class Bars(NamedTuple):
             return bars
         if self.levels:
             return correct_quantiles(bars, self.move(self.shifts), self.levels, xp)
-        return xp.stack([bars[..., 0], bars[..., 1] * self.factor], axis=-1)
+        factor = self.move(_drop_single(find_error(self.errors, ONE_SIGMA)))
+        return xp.stack([bars[..., 0], bars[..., 1] * factor], axis=-1)
 
     @property
     def errors(self) -> np.ndarray | None:
         """The sorted errors; None before a calibration."""
         return None if self.calibration is None else self.calibration.errors
-
-    @property
-    def is_spread_alone(self) -> bool:
-        """Whether standard deviations are those of the members' means alone, and not calibrated."""
-        return not self.value.model.cost.has_distribution and self.errors is None and not self.has_noise
 
     @property
     def levels(self) -> tuple[float, ...]:
@@ -170,11 +166,6 @@ class Bars(NamedTuple):
     def shifts(self) -> np.ndarray:
         """The corrections to add to predicted quantiles, (n_targets, n_levels)."""
         return np.zeros((1, 1)) if self.errors is None else find_shifts(self.errors, self.levels)
-
-    @property
-    def factor(self) -> Any:
-        """The correction factor of standard deviations, in a shape that broadcasts with theirs."""
-        return 1.0 if self.errors is None else self.move(_drop_single(find_error(self.errors, ONE_SIGMA)))
 
     def open(self, data: Any, name: str) -> Source:
         """Open a source of examples, which each network scales by itself."""
@@ -363,6 +354,9 @@ def _predict_corrected(bars: Bars, x: Any) -> Array:
 
 def differentiate(bars: Bars, x: Any, return_std: bool = False) -> Any:
     """Differentiate what is predicted with respect to the inputs; see `Network.predict_jacobian`."""
+    if yes_or_no("return_std", return_std):
+        bars.require_std("predict_jacobian(return_std=True)")
+    bars.require_regression("predict_jacobian")
     if return_std and bars.has_laplace:
         raise ArgumentError("return_std=True has no derivatives after fit_laplace; leave it out")
     outputs, matrices = zip(*[value_and_jacobian(value, x) for value in bars.values])
@@ -401,7 +395,7 @@ def shape_quantiles(a: Array) -> Array:
 def predict_interval(bars: Bars, x: Any, level: float) -> tuple[Array, Array]:
     """Predict the ends of an interval; see `Network.interval`."""
     bars.require("interval")
-    if bars.is_spread_alone:
+    if bars.errors is None and not bars.levels and not bars.has_noise:
         raise ArgumentError(
             "interval needs error bars, and the spread of these members alone covers far too few targets; call "
             'calibrate(validation_data) first, or make an ensemble with cost="gaussian" or quantiles'

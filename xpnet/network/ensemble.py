@@ -610,14 +610,7 @@ class Ensemble:
 
         With `return_std`, also those of the standard deviations, ``predict(x, return_std=True)``.
         """
-        bars = self._bars
-        bars.require_regression("predict_jacobian")
-        if yes_or_no("return_std", return_std) and bars.levels:
-            raise ArgumentError(
-                "return_std=True needs standard deviations, and these networks predict quantiles; "
-                "predict_jacobian(x) has the derivatives of all quantiles"
-            )
-        return inference.differentiate(bars, x, return_std)
+        return inference.differentiate(self._bars, x, return_std)
 
     def hessian(self, x: Any, return_std: bool = False) -> Any:
         """Compute the second derivatives of the outputs, (m, n_out, n_in, n_in), by the mean over the members."""

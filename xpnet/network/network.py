@@ -953,11 +953,7 @@ class Network:
 
         With `return_std`, those of `predict_std` as well. Unlike `jacobian`, they include what `calibrate` corrects.
         """
-        bars = self._bars
-        if yes_or_no("return_std", return_std):
-            bars.require_std("predict_jacobian(return_std=True)")
-        bars.require_regression("predict_jacobian")
-        return inference.differentiate(bars, x, return_std)
+        return inference.differentiate(self._bars, x, return_std)
 
     def hessian(self, x: Any) -> Array:
         """Compute the second derivatives ∂²a/∂x² of the outputs, symmetric matrices (m, n_out, n_in, n_in).
