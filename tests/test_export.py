@@ -238,7 +238,7 @@ def change_in_place(a, xp):
 OWN = {
     "bump": bump.value,
     "kinked": lambda z, xp: z * xp.astype(z >= 0.0, z.dtype) + 0.25 * xp.astype(z <= 0.0, z.dtype) * z**2,
-    "reversed": lambda z, xp: xp.concat([-z[..., 2:], 1.0 - z[..., :2]], axis=-1) / (1.0 + abs(z)),
+    "reversed": lambda z, xp: xp.concat([-z[..., 2:], 1.0 - z[..., :2]], axis=-1) / (1.0 + abs(z[..., ::-1])),
     "normalized": lambda z, xp: (z - xp.max(z, axis=-1, keepdims=True)) / xp.sum(z * z, axis=-1, keepdims=True),
     "in place": lambda z, xp: change_in_place(1.0 * z, xp),
     "functions": lambda z, xp: xp.sqrt(z * z + 1.0) + xp.log(1.0 + xp.abs(z)) - xp.where(z < 0.0, xp.sign(z), 2.0),
@@ -259,7 +259,7 @@ REFUSED = {
     "__bool__ cannot be recorded": lambda z, xp: z if z > 0 else -z,
     "an operand of type ndarray comes from elsewhere": lambda z, xp: z * np.ones(1),
     "it computes with an array of its own": lambda z, xp: z * xp.asarray([float(k) for k in range(z.shape[1])]),
-    "columns are taken as in z[..., a:b]": lambda z, xp: z[..., ::-1],
+    "columns are taken as in z[..., a:b]": lambda z, xp: z[::-1, :],
     "mixes examples, or has results that are not (batch, n)": lambda z, xp: z - xp.max(z, axis=0, keepdims=True),
     "it depends on the number of examples": lambda z, xp: z / z.shape[0],
     "it uses xp.where without a comparison": lambda z, xp: xp.where(z, z, 0.0),

@@ -44,7 +44,7 @@ def add_columns(graph: Graph, columns: Sequence[Column]) -> Symbol:
     for first, block in lookups.items():
         blocks.append(block)
         places += range(first, first + block.n)
-    x = _take(graph, graph.add("Concat", blocks, n, axis=1), np.argsort(places))
+    x = graph.take_columns(graph.add("Concat", blocks, n, axis=1), np.argsort(places))
     if choose_input_dtype(columns) == "float32":
         x = graph.add("Cast", [graph.add("Cast", [x], to="float32")], to="float64")
     return x
@@ -85,7 +85,7 @@ def _add_numbers(
         of_kind = [term for term in terms if term.term.kind == kind]
         if of_kind:
             x = graph.add("Cast", [missing], to="float64") if kind == "missing" else values
-            x = _take(graph, x, np.array([term.source for term in of_kind]))
+            x = graph.take_columns(x, np.array([term.source for term in of_kind]))
             blocks.append(_add_terms(graph, kind, x, [term.term for term in of_kind]))
             places += [term.place for term in of_kind]
     return blocks, places
@@ -110,10 +110,3 @@ def _add_terms(graph: Graph, kind: str, x: Symbol, terms: Sequence[ColumnTerm]) 
         third = graph.add("Div", [x, three])
         return graph.add("Div", [x, graph.add("Sqrt", [graph.add("Add", [graph.add("Mul", [third, third]), one])])])
     return x
-
-
-def _take(graph: Graph, x: Symbol, columns: np.ndarray) -> Symbol:
-    """Take columns of x in this order."""
-    if np.array_equal(columns, np.arange(x.n)):
-        return x
-    return graph.add("Gather", [x, graph.constant("order", columns.astype(np.int64))], len(columns), axis=1)

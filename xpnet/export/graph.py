@@ -106,13 +106,11 @@ class Graph:
         self.nodes.append((operator, names, name, attributes))
         return Symbol(name, n)
 
-    def take_columns(self, x: Symbol, start: int, stop: int) -> Symbol:
-        """Add a node that takes the columns from `start` to before `stop`."""
-        bounds = [
-            self.constant(f"{name}_{bound}", np.array([bound], np.int64))
-            for name, bound in (("start", start), ("stop", stop), ("axis", 1))
-        ]
-        return self.add("Slice", [x, *bounds], stop - start)
+    def take_columns(self, x: Symbol, columns: np.ndarray) -> Symbol:
+        """Add a node that takes columns in this order, unless it is that of x."""
+        if np.array_equal(columns, np.arange(x.n)):
+            return x
+        return self.add("Gather", [x, self.constant("columns", columns.astype(np.int64))], len(columns), axis=1)
 
     def output(self, symbol: Symbol, value: ValueInfo) -> None:
         """Make the result of a node an output."""
@@ -234,10 +232,10 @@ class _Recording:
         source = view.args[0]
         numbers = np.arange(source.size).reshape(source.shape)
         taken = view.function(numbers, *view.args[1:], **view.options)
-        start, stop = taken.flat[0], taken.flat[0] + taken.shape[-1]
-        if not np.array_equal(taken, numbers[:, start:stop]):
+        columns = taken.flat[: taken.shape[-1]] % source.shape[-1]
+        if not np.array_equal(taken, numbers[:, columns]):
             raise ArgumentError("it takes other elements than columns; columns are taken as in z[..., a:b]")
-        return self.graph.take_columns(self._find(source, is_mask=True), int(start), int(stop))
+        return self.graph.take_columns(self._find(source, is_mask=True), columns)
 
     def _find_number(self, x: Any) -> Symbol:
         values = np.unique(x)

@@ -25,8 +25,6 @@ from xpnet.version import __version__
 
 __all__ = [
     "describe_onnx",
-    "list_nodes",
-    "make_graph",
     "to_onnx",
 ]
 
@@ -112,13 +110,9 @@ def encode_model(net: Network | Ensemble, input_dtype: str, columns: Sequence[Co
             f"net has {size:,} bytes of weights, but an ONNX file holds at most {MOST_BYTES:,}; use net.save(path), "
             'which has no such limit, or net.to(dtype="float32") if it is float64'
         )
-    nodes = list_nodes(graph)
-    others = {OTHER_SETS[operator] for operator, *_ in nodes if operator in OTHER_SETS}
+    others = {OTHER_SETS[operator] for operator, *_ in graph.nodes if operator in OTHER_SETS}
     content = helper.make_graph(
-        [
-            helper.make_node(operator, inputs, outputs, outputs[0], domain=OTHER_SETS.get(operator, ""), **attributes)
-            for operator, inputs, outputs, attributes in nodes
-        ],
+        [_make_node(*node) for node in graph.nodes],
         "xpnet",
         [_make_value(value) for value in graph.inputs],
         [_make_value(value) for value in graph.outputs],
@@ -144,19 +138,13 @@ def _make_value(value: ValueInfo) -> Any:
     return helper.make_tensor_value_info(value.name, kind, ["batch", *value.shape], value.description)
 
 
-def list_nodes(graph: Graph) -> list[tuple[str, list[str], list[str], dict[str, Any]]]:
-    """List the nodes as ONNX has them: operator, inputs, outputs, attributes."""
+def _make_node(operator: str, inputs: list[str], output: str, attributes: dict[str, Any]) -> Any:
     from onnx import helper
 
-    return [
-        (
-            operator,
-            inputs,
-            [output, f"{output}_places"] if operator == "TopK" else [output],
-            {"to": helper.np_dtype_to_tensor_dtype(np.dtype(attributes["to"]))} if operator == "Cast" else attributes,
-        )
-        for operator, inputs, output, attributes in graph.nodes
-    ]
+    outputs = [output, f"{output}_places"] if operator == "TopK" else [output]
+    if operator == "Cast":
+        attributes = {"to": helper.np_dtype_to_tensor_dtype(np.dtype(attributes["to"]))}
+    return helper.make_node(operator, inputs, outputs, output, domain=OTHER_SETS.get(operator, ""), **attributes)
 
 
 def describe_onnx(path: str | os.PathLike[str]) -> list[str]:
@@ -274,22 +262,19 @@ def _add_label(graph: Graph, labels: Sequence[str]) -> None:
 
 def _add_mean(graph: Graph, outputs: Sequence[Symbol], net: Network) -> Symbol:
     """Add the mean over members; standard deviations are joined with the variance of the means."""
-
-    def average(symbols: Sequence[Symbol]) -> Symbol:
-        return graph.add("Div", [graph.add("Sum", symbols), float(len(symbols))])  # onnxruntime has no Mean of float64
-
-    if len(outputs) == 1:
+    members = float(len(outputs))
+    if members == 1:
         return outputs[0]
+    mean = graph.add("Div", [graph.add("Sum", outputs), members])  # onnxruntime has no Mean of float64
     if not net.value.model.cost.has_std:
-        return average(outputs)
-    n = outputs[0].n // 2
-    means, stds = ([graph.take_columns(a, start, start + n) for a in outputs] for start in (0, n))
-    mean = average(means)
-    variances = [graph.add("Mul", [std, std]) for std in stds]
-    differences = [graph.add("Sub", [member_mean, mean]) for member_mean in means]
-    variances += [graph.add("Mul", [difference, difference]) for difference in differences]
-    std = graph.add("Sqrt", [graph.add("Div", [graph.add("Sum", variances), float(len(outputs))])])
-    return graph.add("Concat", [mean, std], 2 * n, axis=-1)
+        return mean
+    means, stds = np.split(np.arange(mean.n), 2)
+    mean, squares = graph.take_columns(mean, means), list[Symbol]()
+    for a in outputs:
+        difference = graph.add("Sub", [graph.take_columns(a, means), mean])
+        squares += [graph.add("Mul", [term, term]) for term in (difference, graph.take_columns(a, stds))]
+    std = graph.add("Sqrt", [graph.add("Div", [graph.add("Sum", squares), members])])
+    return graph.add("Concat", [mean, std], 2 * mean.n, axis=-1)
 
 
 def _add_part(graph: Graph, part: Part, x: Symbol, layer: str) -> Symbol:
