@@ -327,15 +327,12 @@ def find_folds(model: Any, case: Case) -> list[np.ndarray]:
 def table_folds(world: World, r: random.Random) -> None:
     """Out-of-fold predictions are of members that did not learn from the row, and calibrate the ensemble."""
     case = draw_case(world, r)
-    groups = None
+    rng, groups = np.random.default_rng(r.randrange(2**32)), None
     if r.random() < 0.5:
-        groups = np.array([f"group {k}" for k in np.random.default_rng(r.randrange(2**32)).integers(0, 8, len(case.y))])
-        groups[:8] = [f"group {k}" for k in range(8)]
-        case.options["groups"] = groups
+        groups = case.options["groups"] = np.r_[np.arange(8), rng.integers(0, 8, len(case.y) - 8)]
     members, own = case.settings["members"], []
     if groups is None and r.random() < 0.5:
-        rows = np.random.default_rng(r.randrange(2**32)).permutation(len(case.y))
-        own = case.options["folds"] = np.array_split(rows, max(members, 4))[:members]
+        own = case.options["folds"] = np.array_split(rng.permutation(len(case.y)), max(members, 4))[:members]
     model = case.fit()
     folds = find_folds(model, case)
     check_scores(model, case)
