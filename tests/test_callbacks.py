@@ -131,24 +131,6 @@ def test_callbacks_see_what_is_evaluated_and_their_additions_are_kept():
     assert [list(row) for row in history] == [[*names, "ratio"]] * 2
 
 
-def test_a_callback_may_stop_and_scale_the_rate(place):
-    class Steer(Callback):
-        def on_train_begin(self, training):
-            self.training = training
-
-        def on_epoch_end(self, logs):
-            self.training.lr_scale = 0.5
-            self.training.stopped = logs["epoch"] == 2
-
-    net = network(place)
-    history = train(net, 9, Steer(), lr=0.8)
-    assert history["lr"] == [0.8, 0.4]
-    twin = network(place)
-    train(twin, 1, lr=0.8)
-    train(twin, 1, lr=0.4)
-    assert_same(net, snapshot(twin))
-
-
 # EarlyStopping
 
 
@@ -157,11 +139,8 @@ def test_a_callback_may_stop_and_scale_the_rate(place):
     [
         ([3, 2, 1, 1, 1, 0], {"patience": 2}, 3, 5),  # equal is not better
         ([3, 2, 1, 5, 0, 1, 2, 3], {"patience": 2}, 5, 7),  # the waiting begins anew with each improvement
-        ([3, 4, 5], {"patience": 1}, 1, 2),
         ([3, 2.5, 2.1, 1.9, 1.8], {"patience": 3, "min_delta": 1.0}, 4, None),  # 3 -> 1.9: gains are from the best
         ([3, 2.5, 2.1, 2.0, 0.0], {"patience": 3, "min_delta": 1.0}, 1, 4),  # a gain of min_delta does not count
-        ([3, 2, 1], {"patience": 2}, 3, None),
-        ([1, 2, 3], {"patience": 3}, 1, None),
         ([1, 2, 3, 2], {"patience": 1, "mode": "max"}, 3, 4),
         ([math.nan, 2, math.nan, 1, math.nan, math.nan], {"patience": 2}, 4, 6),
         ([math.nan] * 4, {"patience": 3}, 0, 3),
@@ -397,18 +376,13 @@ def test_bars_and_lines_go_nowhere_if_streams_are_closed(closed, monkeypatch, ca
 
 
 REFUSALS = [  # what is wrong when it is made, or given as callbacks, and the message
-    (lambda: EarlyStopping(0), r"patience=0 must be a whole number of at least 1"),
     (lambda: EarlyStopping(min_delta=math.nan), r"min_delta=nan must be a finite number of at least 0"),
     (lambda: EarlyStopping(mode="least"), r"mode='least' is unknown; choose from 'min', 'max'"),
     (lambda: ReduceLROnPlateau(0.0), r"factor=0\.0 must be above 0 and below 1; 0\.1 is usual"),
-    (lambda: ReduceLROnPlateau(1.0), r"factor=1\.0 must be above 0 and below 1"),
     (lambda: ReduceLROnPlateau(patience=0), r"patience=0 must be a whole number of at least 1"),
-    (lambda: ReduceLROnPlateau(least=-1), r"least=-1 must be in \[0, 1\)"),
     (lambda: ModelCheckpoint("x", every=0), r"every=0 must be a whole number of at least 1"),
     (lambda: ModelCheckpoint("nowhere/x", every=1), r"nowhere.*: there is no folder .*nowhere"),
-    (lambda: ModelCheckpoint("x{foo}", every=1), r"path=.* cannot be filled in"),
     (lambda: ModelCheckpoint("x{", every=1), r"path=.* cannot be filled in .* in braces it may name 'epoch', 'cost'"),
-    (lambda: ModelCheckpoint(None), r"path=None must be a path"),
     (lambda: CSVLog("nowhere/x"), r"nowhere.*: there is no folder .*nowhere"),
     (lambda: TensorBoard(None), r"folder=None must be a path"),
     (EarlyStopping, r"EarlyStopping watches monitor='validation_cost', which this .*; give validation_data or"),
