@@ -285,7 +285,7 @@ for (const name of ["pointerover", "focusin", "click"]) {
   });
 }
 
-// Arrow keys lead to the next number or the one before, in the order in which they are computed
+// Arrow keys lead to the next number or the one before, layer by layer
 stage.addEventListener("keydown", (event) => {
   const buttons = [...places.values()].filter((button) => !button.disabled);
   const here = buttons.indexOf(event.target);
