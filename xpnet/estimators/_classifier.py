@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, TypeVar
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import ClassifierMixin
@@ -18,8 +18,6 @@ from xpnet.estimators.base import BaseLearner, BasePerceptron, has_epochs, mean_
 from xpnet.estimators.targets import BINARY, is_multilabel
 from xpnet.value import Value
 
-Self = TypeVar("Self", bound="BaseClassifier")
-
 
 @dataclass(eq=False, repr=False)
 class BaseClassifier(ClassifierMixin, BaseLearner):
@@ -32,7 +30,7 @@ class BaseClassifier(ClassifierMixin, BaseLearner):
     loss: Any = "log_loss"
 
     @available_if(has_epochs)
-    def partial_fit(self: Self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
         """Train for one epoch, continuing from where the last call ended.
 
         Parameters

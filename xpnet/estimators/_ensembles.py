@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, fields
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -24,7 +24,6 @@ from xpnet.network.ensemble import Ensemble, join_networks, mean_and_std
 from xpnet.training import copies_for_each
 from xpnet.value import Value
 
-Self = TypeVar("Self", bound="BaseEnsemble")
 MAX_SEED = np.iinfo(np.int32).max
 # The remedy for callbacks that cannot be copied
 INSTEAD = "leave it out, or use xpnet.Ensemble, whose train takes a function that makes the callbacks of each member"
@@ -69,12 +68,7 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
         """Number of epochs of the member that was trained longest, in the last call."""
         return max(member.n_iter_ for member in self.estimators_)
 
-    @property
-    def n_outputs_(self) -> int:
-        """Number of outputs."""
-        return self.estimators_[0].n_outputs_
-
-    def to(self: Self, X: Any) -> Self:
+    def to(self, X: Any) -> Self:
         """Return a copy that lives where X lies: in its library, on its device; see `MLPClassifier.to`."""
         check_is_fitted(self)
         new = copy.copy(self)
@@ -109,10 +103,6 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
             assign_attributes(member, attributes)
         shared = {name: fitted[0][name] for name in SHARED_ATTRIBUTES if name in fitted[0]}
         return {**shared, "estimators_": members}
-
-    def __sklearn_array_api_convert__(self: Self, convert: Any) -> Self:
-        """Return a copy that lives where scikit-learn's function `convert` moves arrays."""
-        return self.to(convert(self.estimators_[0].coefs_[0])) if hasattr(self, "estimators_") else self
 
 
 # Attributes of the members that the ensemble has too
@@ -190,13 +180,12 @@ class MLPEnsembleClassifier(BaseClassifier, BaseEnsemble):
         if not yes_or_no("return_std", return_std):
             return super().predict_proba(X)
 
-        def summarize(outputs: Sequence[Array], value: Value) -> Array:
+        def summarize(outputs: Sequence[Array], value: Value) -> list[Array]:
             xp = value.xp
             _, std = mean_and_std(xp.stack([self._probabilities([a], value) for a in outputs]), xp)
-            return xp.stack([self._probabilities(outputs, value), std])
+            return [self._probabilities(outputs, value), std]
 
-        both = self._predict(X, "predict_proba", summarize)
-        return both[0, ...], both[1, ...]
+        return tuple(self._predict(X, "predict_proba", summarize))
 
 
 @explain_arguments

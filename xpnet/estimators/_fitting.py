@@ -7,7 +7,7 @@ import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 from scipy import sparse
@@ -51,7 +51,6 @@ from xpnet.training import Checkpoint, Evaluate, Every, FileKind, Job, Plan, tra
 from xpnet.value.structure import parse_hidden
 
 AnyEstimator = TypeVar("AnyEstimator")
-AnyFit = TypeVar("AnyFit", bound="FitMixin")
 # Parameters that a resumed fit may change; the number of epochs and the callbacks are compared on their own
 FREE_PARAMETERS = {"backend", "device", "verbose", "progress", "warm_start", "max_iter", "callbacks"}
 
@@ -118,7 +117,7 @@ class FitMixin(Parameters, BaseEstimator):
     _file_kind: ClassVar[FileKind] = "network"  # of a checkpoint
 
     def fit(
-        self: AnyFit,
+        self,
         X: Any,
         y: Any,
         sample_weight: Any = None,
@@ -131,7 +130,7 @@ class FitMixin(Parameters, BaseEstimator):
         checkpoint: Any = None,
         every: Every | None = None,
         resume: bool = False,
-    ) -> AnyFit:
+    ) -> Self:
         """Fit the network to inputs and targets.
 
         Parameters
@@ -175,7 +174,7 @@ class FitMixin(Parameters, BaseEstimator):
         return self._fit(X, y, sample_weight, saving, **validation, slopes=slopes, slope_weight=slope_weight)
 
     def _fit(
-        self: AnyFit,
+        self,
         X: Any,
         y: Any,
         sample_weight: Any = None,
@@ -183,7 +182,7 @@ class FitMixin(Parameters, BaseEstimator):
         *,
         partial: bool = False,
         **others: Any,
-    ) -> AnyFit:
+    ) -> Self:
         """Fit, or with `partial` train for one epoch, and assign the fitted attributes at once.
 
         `others` are arguments of `check_data`.

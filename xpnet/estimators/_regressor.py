@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Self
 
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
@@ -18,8 +18,6 @@ from xpnet.estimators.base import BaseLearner, BasePerceptron, has_epochs, mean_
 from xpnet.estimators.inputs import drop_single_output
 from xpnet.value import Value
 
-Self = TypeVar("Self", bound="BaseRegressor")
-
 
 @dataclass(eq=False, repr=False)
 class BaseRegressor(RegressorMixin, BaseLearner):
@@ -30,7 +28,7 @@ class BaseRegressor(RegressorMixin, BaseLearner):
     activation: Any = "relu"
 
     @available_if(has_epochs)
-    def partial_fit(self: Self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train for one epoch, continuing from where the last call ended.
 
         Parameters
@@ -71,13 +69,14 @@ class BaseRegressor(RegressorMixin, BaseLearner):
         if not yes_or_no("return_std", return_std):
             return self._predict(X, "predict", lambda outputs, value: drop_single_output(mean_points(outputs, value)))
 
-        def mean_and_std(block: Any) -> list[Array]:
-            return [self._values[0].xp.stack(self._model.predict(block, return_std=True), axis=-1)]
+        def choose_level(outputs: Sequence[Array], value: Value) -> list[Array]:
+            levels = value.model.cost.levels
+            return [a[..., levels.index(0.5) if len(levels) > 1 else 0] if levels else a for a in outputs]
 
-        both = self._predict(X, "predict", lambda outputs, value: outputs[0], mean_and_std)
-        if levels := self._values[0].model.cost.levels:
-            both = both[..., levels.index(0.5) if len(levels) > 1 else 0, :]
-        return both[..., 0], both[..., 1]
+        def compute(block: Any) -> Sequence[Array]:
+            return self._model.predict(block, return_std=True)
+
+        return tuple(self._predict(X, "predict", choose_level, compute))
 
     def predict_quantiles(self, X: Any) -> Any:
         """Predict the quantiles of all levels of the loss, as in ``loss="quantile(0.1, 0.5, 0.9)"``.

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Self
 
 import numpy as np
 from scipy import sparse
@@ -30,10 +30,6 @@ __all__ = [
     "has_epochs",
     "mean_outputs",
 ]
-
-AnyModel = TypeVar("AnyModel", bound="BaseModel")
-AnyLearner = TypeVar("AnyLearner", bound="BaseLearner")
-AnyPerceptron = TypeVar("AnyPerceptron", bound="BasePerceptron")
 
 
 def has_epochs(estimator: Parameters) -> bool:
@@ -72,6 +68,11 @@ class BaseLearner(FitMixin, BaseModel):
         """The fitted networks, each with the calibration that corrects the estimator's probabilities, if any."""
         raise NotImplementedError
 
+    @property
+    def n_outputs_(self) -> int:
+        """Number of outputs."""
+        return self._values[0].model.n_targets
+
     # Parameters
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
@@ -80,7 +81,7 @@ class BaseLearner(FitMixin, BaseModel):
         nested = [list_fields(name, value) for name, value in parameters.items()] if deep else []
         return parameters | {name: value for settings in nested for name, value in settings.items()}
 
-    def set_params(self: AnyLearner, **parameters: Any) -> AnyLearner:
+    def set_params(self, **parameters: Any) -> Self:
         """Set parameters, and settings of an optimizer or schedule by names such as solver__weight_decay."""
         own = self.get_params(deep=False)
         nested = {path: value for path, value in parameters.items() if "__" in path and path.partition("__")[0] in own}
@@ -106,7 +107,7 @@ class BaseLearner(FitMixin, BaseModel):
         """Compute for X where the networks do, transform what comes out, and move the result to where X lies.
 
         `compute` gets blocks of X; unless given, it returns the outputs of each network. `transform` gets what it
-        returns for all blocks together, and the first network.
+        returns for all blocks together, and the first network; it may return a list of results.
         """
         check_is_fitted(self)
         first, *_ = values = self._values
@@ -119,9 +120,10 @@ class BaseLearner(FitMixin, BaseModel):
             outputs = list(zip(*map(compute, blocks)))
         with backend.scope(first.output_dtype):
             result = transform([a[0] if len(a) == 1 else backend.xp.concat(a, axis=0) for a in outputs], first)
-        if sparse.issparse(result) or (isinstance(result, np.ndarray) and not is_numeric(result)):
-            return result  # other libraries have neither of the two
-        return result if home == backend else move_to(result, home)
+        is_strings = isinstance(result, np.ndarray) and not is_numeric(result)
+        if home == backend or is_strings or sparse.issparse(result):  # other libraries have neither of the two
+            return result
+        return [move_to(a, home) for a in result] if isinstance(result, list) else move_to(result, home)
 
     # scikit-learn's protocols
 
@@ -129,6 +131,10 @@ class BaseLearner(FitMixin, BaseModel):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = tags.array_api_support = True
         return tags
+
+    def __sklearn_array_api_convert__(self: Any, convert: Callable[[Any], Any]) -> Any:
+        """Return a copy that lives where scikit-learn's function `convert` moves arrays."""
+        return self.to(convert(self._home.asarray(np.zeros(1)))) if self.__sklearn_is_fitted__() else self
 
 
 class BasePerceptron(BaseLearner):
@@ -166,15 +172,11 @@ class BasePerceptron(BaseLearner):
             `n_layers_` arrays of shape (n_samples, n_units), the first of them X itself, in the library of X.
         """
         check_is_fitted(self)
-        net = self.network_
-        home = require_place(self, X, net.backend, "activations")
-        X = validate_inputs(self, home, X)
-        activations = net.activations(X.toarray() if sparse.issparse(X) else move_to(X, net.backend))
-        return activations if home == net.backend else [move_to(a, home) for a in activations]
+        return self._predict(X, "activations", lambda outputs, value: [*outputs], self.network_.activations)
 
     # Library, device and structure
 
-    def to(self: AnyPerceptron, X: Any) -> AnyPerceptron:
+    def to(self, X: Any) -> Self:
         """Return a copy that lives where X lies: in its library, on its device.
 
         Parameters
@@ -229,21 +231,10 @@ class BasePerceptron(BaseLearner):
         return self.network_.num_layers
 
     @property
-    def n_outputs_(self) -> int:
-        """Number of outputs."""
-        return self.network_.value.model.n_targets
-
-    @property
     def out_activation_(self) -> str:
         """Activation of the output layer, by scikit-learn's name."""
         name = self.network_.output_activation
         return "logistic" if name == "sigmoid" else name
-
-    # scikit-learn's protocols
-
-    def __sklearn_array_api_convert__(self: AnyPerceptron, convert: Callable[[Any], Any]) -> AnyPerceptron:
-        """Return a copy that lives where scikit-learn's function `convert` moves arrays."""
-        return self.to(convert(self.coefs_[0])) if hasattr(self, "network_") else self
 
 
 def mean_outputs(outputs: Sequence[Array], xp: Namespace) -> Array:

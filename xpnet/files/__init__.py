@@ -14,10 +14,8 @@ from xpnet.files._record import (
     encode_optimizer,
     fingerprint,
     fingerprint_members,
-    make_record,
     refuse_unknown,
     restore,
-    restore_network,
 )
 from xpnet.files._writing import is_same_file, read_file, write_file
 
@@ -34,13 +32,11 @@ __all__ = [
     "fingerprint_members",
     "is_ensemble",
     "is_same_file",
-    "make_record",
     "read_archive",
     "read_file",
     "read_network",
     "refuse_unknown",
     "restore",
-    "restore_network",
     "write_archive",
     "write_file",
 ]

@@ -14,7 +14,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -23,16 +23,16 @@ from xpnet.backends import Backend
 from xpnet.errors import ArgumentError, CheckpointError
 from xpnet.files._record import (
     PLAIN,
-    AnyNetwork,
     Record,
     check_sizes,
     make_record,
-    restore_network,
+    restore,
     settings_of,
 )
 from xpnet.value import Moment, Value
 from xpnet.version import __version__
 
+AnyNetwork = TypeVar("AnyNetwork")  # `Network`, which is above
 FORMAT = 1
 DTYPES = {name: np.dtype(dtype) for name, dtype in (("F64", "<f8"), ("F32", "<f4"), ("I32", "<i4"))}  # file order
 NETWORK_START = b'{"__metadata__":{"xpnet":'  # after the length of the header
@@ -220,4 +220,6 @@ def read_network(
 ) -> AnyNetwork:
     """Make a network of a record from a file, whose path is for messages; `make` is `Network` or derived from it."""
     with explain_errors(path):
-        return restore_network(make, record, settings_of(record, custom), backend)
+        net: Any = make(**settings_of(record, custom), init="zeros", seed=0, backend=backend)  # both are replaced
+        net.value = restore(record, net.value).value
+        return net

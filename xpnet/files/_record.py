@@ -15,7 +15,6 @@ import numpy as np
 
 from xpnet._checks import Count, Real, check_dict, check_number, count, require, require_keys, warn
 from xpnet._identity import PYTHON, describe, digest_text
-from xpnet.backends import Backend
 from xpnet.core.arrays import Array, leaves, map_arrays, rebuild
 from xpnet.core.calibration import Calibration
 from xpnet.core.dropout import init_dropout
@@ -44,7 +43,6 @@ from xpnet.value import (
 )
 from xpnet.value.structure import choose_own, describe_own, parse_model
 
-AnyNetwork = TypeVar("AnyNetwork")  # `Network`, which is above
 Part = TypeVar("Part", Laplace, Novelty, Scaling, Order)
 Check: TypeAlias = Callable[[str, Any], object]
 
@@ -304,15 +302,6 @@ def settings_of(record: Record, custom: Iterable[Any]) -> dict[str, Any]:
         pairs = zip(hidden, settings["activation"], strict=True)
         settings["activation"] = [choose_own(argument, name, custom, digests) for argument, name in pairs]
     return settings
-
-
-def restore_network(
-    make: Callable[..., AnyNetwork], record: Record, settings: Mapping[str, Any], backend: Backend
-) -> AnyNetwork:
-    """Make a network of a record, with these arguments; `make` is `Network` or derived from it."""
-    net: Any = make(**settings, init="zeros", seed=0, backend=backend)  # both are replaced
-    net.value = restore(record, net.value).value
-    return net
 
 
 def restore(record: Record, present: Value) -> Moment:
