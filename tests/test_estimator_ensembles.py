@@ -186,9 +186,10 @@ def test_several_labels():
     np.testing.assert_array_equal(twin.predict(X).toarray(), ensemble.predict(X))
 
 
+@pytest.mark.parametrize("loss", ["squared_error", "quantile(0.3)", "quantile(0.1, 0.5)"])
 @pytest.mark.parametrize("y", [NUMBER, NUMBERS], ids=["one", "two"])
-def test_numbers_are_predicted_by_the_mean(y):
-    ensemble = make(y).fit(X, y)
+def test_numbers_are_predicted_by_the_mean(y, loss):
+    ensemble = make(y, loss=loss).fit(X, y)
     every = np.array([member.predict(X) for member in ensemble.estimators_])
     mean, std = ensemble.predict(X, return_std=True)
     assert mean.shape == std.shape == y.shape

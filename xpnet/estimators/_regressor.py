@@ -71,7 +71,7 @@ class BaseRegressor(RegressorMixin, BaseLearner):
 
         def choose_level(outputs: Sequence[Array], value: Value) -> list[Array]:
             levels = value.model.cost.levels
-            return [a[..., levels.index(0.5) if len(levels) > 1 else 0] if levels else a for a in outputs]
+            return [a[..., levels.index(0.5)] if len(levels) > 1 else a for a in outputs]
 
         def compute(block: Any) -> Sequence[Array]:
             return self._model.predict(block, return_std=True)
