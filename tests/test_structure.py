@@ -65,9 +65,14 @@ def modules():
 
 
 @cache
+def read_tree(path):
+    return ast.parse(path.read_text())
+
+
+@cache
 def parse(path):
     """All nodes of a file's syntax tree."""
-    return [*ast.walk(ast.parse(path.read_text()))]
+    return [*ast.walk(read_tree(path))]
 
 
 @cache
@@ -122,7 +127,7 @@ def test_the_kernel_has_few_public_modules():
     public = [
         name
         for name, path in kernel.items()
-        if not name.rpartition(".")[2].startswith("_") and len(ast.parse(path.read_text()).body) > 1
+        if not name.rpartition(".")[2].startswith("_") and len(read_tree(path).body) > 1
     ]
     assert len(public) <= 40, sorted(public)
 
@@ -131,9 +136,10 @@ def test_public_modules_say_what_they_offer():
     """They have `__all__`, and others of the package import nothing else from them."""
     paths, offered = modules(), {}
     for name, path in paths.items():
-        lists = [node.value for node in ast.parse(path.read_text()).body if ast.unparse(node).startswith("__all__ =")]
+        assignments = [node for node in read_tree(path).body if isinstance(node, ast.Assign)]
+        lists = [node.value for node in assignments if ast.unparse(node.targets[0]) == "__all__"]
         offered[name] = set(ast.literal_eval(lists[0])) if lists else None
-        is_empty = path.name == "__init__.py" and len(ast.parse(path.read_text()).body) == 1
+        is_empty = path.name == "__init__.py" and len(read_tree(path).body) == 1
         is_private = name.rpartition(".")[2].startswith("_")
         assert lists or is_private or is_empty or name in ("__init__", "version", "cli"), f"{name} has no __all__"
     for name, path in paths.items():
@@ -184,7 +190,7 @@ def test_nobody_assigns_a_private_attribute_of_another_object():
             visit(child, own)
 
     for path in modules().values():
-        visit(ast.parse(path.read_text()), set())
+        visit(read_tree(path), set())
 
 
 @cache
@@ -278,7 +284,7 @@ def test_other_libraries_are_named_in_two_places():
     for name in ("data.datasets", *(name for name in modules() if name.startswith("export."))):
         if name == "export._torch_modules":  # imported by the functions that need PyTorch
             continue
-        top_level = [node for node in ast.parse(modules()[name].read_text()).body if isinstance(node, ast.ImportFrom)]
+        top_level = [node for node in read_tree(modules()[name]).body if isinstance(node, ast.ImportFrom)]
         assert not {(node.module or "").split(".")[0] for node in top_level} & LIBRARIES, name
 
 

@@ -694,7 +694,7 @@ def test_intervals_hold_where_the_mean_of_all_members_is_worse_than_a_member_out
 # Probabilities, and their calibration
 
 
-@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0, 15.0])
+@pytest.mark.parametrize("temperature", [0.5, 15.0])
 def test_a_shift_of_logits_and_a_temperature_undo_weights_of_classes(temperature):
     rng, bias = np.random.default_rng(0), np.array([1.0, -2.0, 1.0])
     logits = 2 * rng.standard_normal((20_000, 3))
