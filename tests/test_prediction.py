@@ -253,6 +253,7 @@ def test_an_iterable_of_batches_is_predicted_as_the_rows_are(place, as_batch):
 def test_a_batch_may_be_a_list_of_rows():
     """Of which each may be a matrix: only a pair is inputs and targets."""
     np.testing.assert_array_equal(NET.forward(iter([list(ONES[:, None, :])])), NET.forward(ONES))
+    np.testing.assert_array_equal(NET.forward(iter([list(ONES[:2])])), NET.forward(ONES[:2]))
 
 
 @pytest.mark.parametrize(
@@ -302,6 +303,9 @@ def test_measure_gives_the_cost_and_the_usual_metrics(kind, task):
     else:
         assert scores["accuracy"] == net.accuracy((x, y)) == scores["correct"] / 9
     assert list(net.measure((x, y), metrics=["mse"])) == ["cost", "size", "mse"]
+    if kind is Ensemble:
+        costs = [member.cost((x, y)) for member in net]
+        assert net.cost((x, y), return_std=True) == pytest.approx((np.mean(costs), np.std(costs)))
 
 
 @pytest.mark.parametrize("factor", [0.05, 0.83, 1.0, 8.0, 100.0])
