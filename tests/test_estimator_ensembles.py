@@ -2,7 +2,6 @@
 
 import copy
 import pickle
-import sys
 from typing import Any
 
 import host_cupy
@@ -229,11 +228,6 @@ def test_bootstrap_draws_none_of_the_rows_that_are_held_out(y):
         np.testing.assert_allclose(member.validation_loss_curve_, single.validation_loss_curve_, rtol=1e-9)
 
 
-def test_bootstrap_and_weights_of_zero():
-    ensemble = make(bootstrap=True, early_stopping=True).fit(X, THREE, SOME)
-    assert np.isfinite([member.loss_ for member in ensemble.estimators_]).all()
-
-
 # In scikit-learn
 
 # Ten steps of a large rate are enough for the accuracy that some of them ask for
@@ -334,12 +328,6 @@ def test_with_early_stopping_a_member_that_diverges_goes_back():
     assert [member.n_iter_ for member in ensemble.estimators_] == [5, 3, 5]
     assert np.isfinite(ensemble.predict(X)).all()
     assert np.isnan(ensemble.estimators_[1].loss_)
-
-
-def test_a_bar_is_shown_once(monkeypatch, capsys):
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    make(progress=True).fit(X, THREE)
-    assert capsys.readouterr().err.count("\r  0%|") == 1
 
 
 # What is refused

@@ -348,15 +348,6 @@ def test_a_fitted_search():
         MLPSearchCV(PIPELINE, {"mlp__alpha": [1.0, 2.0]}).predict(X)
 
 
-@pytest.mark.parametrize(
-    ("mine", "other"), [(MLPSearchCV, GridSearchCV), (MLPRandomSearchCV, RandomizedSearchCV)], ids=["grid", "random"]
-)
-def test_parameters_are_those_of_scikit_learn(mine, other):
-    searches = [kind(CLASSIFIER, ALPHAS, cv=2, refit=False) for kind in (mine, other)]
-    assert repr(clone(searches[0]).get_params()) == repr(searches[1].get_params())
-    assert clone(searches[0]).set_params(estimator__alpha=3.0, cv=5).estimator.alpha == 3.0
-
-
 def test_the_estimator_does_not_change_and_a_search_can_be_fitted_again():
     estimator, pipeline = MLPClassifier(**SMALL, callbacks=[Count()]).fit(X, THREE), clone(PIPELINE)
     before, steps = dict(vars(estimator)), list(pipeline.steps)
@@ -503,18 +494,8 @@ def check_resumes(path: Any, fits: Fits, make: Any, calls: int = 1, every: int =
     assert_equal_results(resumed, whole, tolerance=0)
 
 
-@pytest.mark.parametrize(
-    ("backend", "error"),
-    [
-        (None, KeyboardInterrupt),
-        pytest.param("torch", RuntimeError, marks=pytest.mark.needs("torch")),
-    ],
-    ids=lambda value: getattr(value, "__name__", value),
-)
-def test_a_search_that_is_resumed_is_the_uninterrupted_one(tmp_path, fits, backend, error):
-    fits.error = error("the end")
-    estimator = MLPClassifier(**SMALL, backend=backend)
-    check_resumes(tmp_path / "run", fits, lambda: MLPSearchCV(estimator, TWO_ALPHAS, cv=2, refit=False), every=1)
+def test_a_search_that_is_resumed_is_the_uninterrupted_one(tmp_path, fits):
+    check_resumes(tmp_path / "run", fits, lambda: MLPSearchCV(CLASSIFIER, TWO_ALPHAS, cv=2, refit=False), every=1)
 
 
 SEARCHES: dict[str, tuple[Any, dict[str, Any]]] = {
