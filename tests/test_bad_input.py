@@ -103,6 +103,8 @@ def assign(name: str, value: Any) -> Any:
 
 SUM = Activation("sum", lambda z, xp: xp.sum(z, axis=-1), lambda g, z, a, xp: g)
 LONG_VALUE = OwnCost(lambda a, y, xp: (a - y) ** 2, lambda a, y, xp: a - y)
+PULL = Activation("pull", lambda z, xp: z, lambda g, z, a, xp: xp.sum(g, axis=-1))
+WIDE = OwnCost(lambda a, y, xp: xp.sum(a - y, axis=-1), lambda a, y, xp: xp.astype(a - y, xp.float64))
 NUMBER = OwnCost(lambda a, y, xp: xp.sum(a - y, axis=-1), lambda a, y, xp: 1.0)
 REGRESSION = Network([3, 1], task="regression", seed=0)
 MEMBERS = Ensemble([3, 2], members=2, task="classification", seed=0)
@@ -120,9 +122,11 @@ REFUSED: list[tuple[Any, str]] = [
     (make(activation="swish"), "activation='swish' is unknown; choose from 'sigmoid'.*did you mean 'silu'"),
     (make(activation=["relu", "relu"]), r"\['relu', 'relu'\] names 2 layers, but there are 1 hidden"),
     (make(activation=SUM), r"activation 'sum': value must return an array of shape \(2, 4\)"),
+    (make(activation=PULL), r"activation 'pull': pullback must return an array of shape \(2, 4\)"),
     (make(output_activation=np.ones(2)), r"output_activation=array\(\[1\., 1\.\]\) is unknown; choose from"),
     (make(cost="bce"), r"cost='bce' is unknown.*did you mean 'cross_entropy'\?"),
     (make(cost=LONG_VALUE), r"cost 'OwnCost': value .* of shape \(2,\) .* returned shape \(2, 2\)"),
+    (make(cost=WIDE), "cost 'OwnCost': gradient .* dtype float32 .*, but returned .* dtype float64"),
     (make(cost=NUMBER), r"cost 'OwnCost': gradient .*, but returned 1\.0"),
     (make(dtype=None), r"dtype=None is unknown; choose from 'float32', 'float64'"),  # NumPy's float64
     (make(seed=1.5), r"seed=1\.5 must be None or a whole number of at least 0"),
@@ -257,11 +261,14 @@ BAD_DATA: list[tuple[Any, type[Exception], str]] = [
     ([X, LABELS], TypeError, r"item 0 of {name} is not an \(x, y\) pair.*together, as a tuple \(X, y\)"),
     ([(X[0], 0), (X[1], 0, 1)], TypeError, r"item 1 of {name} is not an \(x, y\) pair but of type tuple"),
     # shapes
+    ((np.ones((6, 4)), LABELS), ValueError, r"X of {name} has shape \(6, 4\), but must have \(n, 3\)"),
+    ((X, LABELS[:0]), ValueError, r"y of {name} is empty: it has shape \(0,\)"),
     ((X[0][:, None], [0]), ValueError, r"X of {name} has shape \(3, 1\).*a column is not an example; .*x\.T"),
     ((X, LABELS[:5]), ValueError, r"X of {name} has 6 examples and y of {name} has 5"),
     ((X, 1), ValueError, r"y of {name} has shape \(\), but must have \(n, 2\), or \(n,\) of integer classes"),
     ([(X[0], 0), (X[1, :2], 1)], ValueError, r"x of {name} differ from example to example.*\(2,\), \(3,\)"),
     # labels
+    ((X, LABELS - 1), ValueError, r"y of {name} holds the label -1; with 2 outputs, labels go from 0 to 1"),
     ((X, LABELS + 1), ValueError, r"y of {name} holds the label 2; with 2 outputs, labels go from 0 to 1"),
     ((X, LABELS.astype(float)), ValueError, r"y of {name} has shape \(6,\) and dtype float64.*integer classes"),
     # values
