@@ -29,6 +29,7 @@ from xpnet.core.temperature import find_shift, find_temperature
 from xpnet.estimators import MLPClassifier, MLPEnsembleRegressor, MLPRegressor, MLPSearchCV
 from xpnet.export import make_page
 from xpnet.files import encode_network, write_archive
+from xpnet.inference import bars_of_network, transform_targets
 
 # JAX compiles programs for each of these tests, so that only what it could get wrong alone runs there
 pytestmark = pytest.mark.not_on("jax")
@@ -689,6 +690,13 @@ def test_intervals_hold_where_the_mean_of_all_members_is_worse_than_a_member_out
     for level in (0.5, 0.9):
         low, high = ensemble.interval(x, level)
         assert ((low <= y) & (y <= high)).mean() > level - 0.02
+
+
+def test_a_target_between_quantiles_has_the_probability_in_their_middle():
+    net = Network([1, 3], cost="quantile(0.1, 0.5, 0.9)")
+    net.layers = [([[0.0]] * 3, [-1.0, 0.0, 1.0])]
+    found = transform_targets(bars_of_network(net.value), (np.zeros((4, 1)), [-2.0, -0.5, 0.5, 2.0]))
+    np.testing.assert_allclose(found[:, 0], [0.05, 0.3, 0.7, 0.95])
 
 
 # Probabilities, and their calibration
