@@ -744,3 +744,27 @@ def test_jax_differentiates_activations_of_your_own_by_their_pullbacks():
     x, y = RNG.normal(size=(7, 3)).astype("float32"), RNG.normal(size=(7, 2)).astype("float32")
     assert_gradient_is_that_of_backward(f, params, net, x, y)
     assert_close(jax.vmap(jax.jacfwd(f, 1), (None, 0))(params, x), net.jacobian(x), "float32")
+
+
+# Pipelines
+
+
+@pytest.mark.needs("onnx", "onnxruntime", "skl2onnx")
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_the_file_of_a_pipeline_is_joined_from_two(tmp_path):
+    import onnx
+    import skl2onnx
+    from onnxruntime import InferenceSession
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    from xpnet.estimators import MLPClassifier
+
+    X, y = RNG.normal(size=(30, 4)).astype("float32"), np.arange(30) % 3
+    pipeline = make_pipeline(StandardScaler(), MLPClassifier((5,), max_iter=5, random_state=0)).fit(X, y)
+    to_onnx(pipeline[-1].network_, tmp_path / "net.onnx")
+    net = onnx.load(tmp_path / "net.onnx")
+    first = skl2onnx.to_onnx(pipeline[:-1], X[:1], target_opset=net.opset_import[0].version)
+    model = onnx.compose.merge_models(first, net, io_map=[(first.graph.output[0].name, "x")])
+    session = InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    np.testing.assert_allclose(session.run(["y"], {"X": X})[0], pipeline.predict_proba(X), atol=1e-6)
