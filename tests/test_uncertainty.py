@@ -134,6 +134,8 @@ def test_the_estimators_predict_quantiles(y):
     loss = "quantile(0.05, 0.5, 0.95)"
     regressor = MLPRegressor(loss, **SMALL).fit(X, y)
     predicted = regressor.predict_quantiles(X)
+    one = MLPRegressor("quantile(0.3)", max_iter=200, tol=10.0, random_state=0).fit(X, y)
+    np.testing.assert_array_equal(one.predict_quantiles(X), one.predict(X)[..., None])
     np.testing.assert_array_equal(predicted, regressor.network_.predict(X))
     np.testing.assert_array_equal(regressor.predict(X), predicted[..., 1])
     ensemble = MLPEnsembleRegressor(loss, n_estimators=2, **SMALL).fit(X, y)

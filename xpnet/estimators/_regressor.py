@@ -98,14 +98,16 @@ class BaseRegressor(RegressorMixin, BaseLearner):
             If the loss has no quantiles.
         """
         check_is_fitted(self)
-        if not self._values[0].model.cost.levels:
+        levels = self._values[0].model.cost.levels
+        if not levels:
             raise ArgumentError(
                 f"predict_quantiles needs quantiles as the loss, and this estimator has loss={self.loss!r}; give "
                 "loss='quantile(0.1, 0.5, 0.9)', say"
             )
-        return self._predict(
+        quantiles = self._predict(
             X, "predict_quantiles", lambda outputs, value: outputs[0], lambda block: [self._model.predict(block)]
         )
+        return quantiles[..., None] if len(levels) == 1 else quantiles  # networks predict one level without its axis
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Compute R² of predictions, by `sklearn.metrics.r2_score`, on the host.
