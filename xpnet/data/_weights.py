@@ -1,4 +1,4 @@
-"""What examples have besides inputs and targets: weights, also those of their classes, and slopes, each parsed once."""
+"""Sample weights, class weights and slopes of examples, each parsed in one place."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -82,7 +82,7 @@ class Term:
 
 
 class Present(NamedTuple):
-    """What residuals are computed with."""
+    """The network and the coefficients with which residuals are computed."""
 
     layers: Layers
     sigmas: Sequence[Activation]

@@ -144,7 +144,7 @@ class Bins:
         ['children (scaled)', 'children (0 to 1.5)', 'children (1.5 to 7)']
         """
         edges = [*map(format_edge, self.edges)]
-        if len({*edges}) < len(edges):  # so many digits are not enough
+        if len({*edges}) < len(edges):  # six digits do not tell the edges apart
             edges = [*map(repr, self.edges)]
         return [f"{name} (scaled)", *(f"{name} ({low} to {high})" for low, high in pairwise(edges))]
 
@@ -155,7 +155,7 @@ class Bins:
 
 @dataclass(frozen=True)
 class _MeasuredColumn:
-    """What columns of numbers and of dates share."""
+    """Base class of columns of numbers and of dates."""
 
     name: str
     median: float  # takes the place of missing values

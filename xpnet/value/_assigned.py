@@ -1,4 +1,4 @@
-"""What users assign to a network, or a file holds: checked before it is part of a value."""
+"""Checks of parts that users assign to a network or that a file holds."""
 
 from __future__ import annotations
 
