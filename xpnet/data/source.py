@@ -35,7 +35,6 @@ __all__ = [
     "make_bar",
     "skip_steps",
     "weights_on_host",
-    "with_bar",
 ]
 
 MAX_BLOCKS_READ = 16  # by all networks together, before training on them
@@ -151,7 +150,7 @@ class Source:
         reader = self.reader
         with reader.scope():
             examples = self.blocks(4 * reader.model.n_in)
-            examples = with_bar(examples, "Standardizing train_data", self) if progress else examples
+            examples = _with_bar(examples, "Standardizing train_data", self) if progress else examples
             scaling = compute_scaling(examples, reader.model.scales_targets, reader.place.moments)
             return place_scaling(scaling, reader.model, reader.place)
 
@@ -384,7 +383,7 @@ def make_bar(iterable: Iterable[Any] | None = None, *, disable: bool = False, **
     return auto.tqdm(iterable, disable=disable, **options)
 
 
-def with_bar(blocks: Iterator[Examples], label: str, source: Source) -> Iterator[Examples]:
+def _with_bar(blocks: Iterator[Examples], label: str, source: Source) -> Iterator[Examples]:
     """Iterate over the blocks of a source, with a bar on standard error if that takes a noticeable time."""
     total = len(source) if source.has_length else None
     with make_bar(

@@ -9,11 +9,10 @@
 
 from xpnet.distributed._on_ranks import train_on_ranks
 from xpnet.distributed._ranks import Ranks
-from xpnet.distributed._setting import Distributed, check_launcher
+from xpnet.distributed._setting import Distributed
 
 __all__ = [
     "Distributed",
     "Ranks",
-    "check_launcher",
     "train_on_ranks",
 ]

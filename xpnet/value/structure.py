@@ -33,7 +33,6 @@ __all__ = [
     "draw_layer",
     "find_difference",
     "find_seed",
-    "is_known",
     "parse_cost",
     "parse_dtype",
     "parse_feature_names",
@@ -259,19 +258,17 @@ def parse_scale(value: Any, standardize: bool, dtype: str) -> float | None:
 
 def check_functions(model: Model, asarray: Callable[[np.ndarray], Array], xp: Namespace) -> None:
     """Call the user's own activations and cost once, to check the shapes that they return."""
-    results: list[
-        tuple[str, Any, Array]
-    ] = []  # what returned it, and an array of the shape and dtype that it must have
+    results: list[tuple[str, Any, Array]] = []  # function, result, and an array of the shape and dtype it must have
     with np.errstate(all="ignore"):
         for sigma, n in zip(model.sigmas, model.sizes[1:]):
-            if not is_known(sigma):
+            if not _is_known(sigma):
                 z, name = asarray(np.linspace(0.1, 0.9, 2 * n).reshape(2, n)), f"activation {sigma.name!r}"
                 results.append((f"{name}: value", sigma.value(z, xp), z))
                 results.append((f"{name}: pullback", sigma.pullback(z, z, z, xp), z))
         widths = model.n_out, model.n_targets, model.n_in
         a, y, x = (asarray(np.full((2, n), number)) for n, number in zip(widths, (0.25, 0.5, 0.75)))
         cost, name = model.cost.with_inputs(x), f"cost {model.cost.name!r}"
-        if not is_known(model.cost) and cost.value and cost.gradient:
+        if not _is_known(model.cost) and cost.value and cost.gradient:
             results.append((f"{name}: value", cost.value(a, y, xp), a[:, 0]))
             results.append((f"{name}: gradient", cost.gradient(a, y, xp), a))
     for function, result, like in results:
@@ -402,7 +399,7 @@ def _look_up_parametrized(argument: str, value: Any, table: Mapping[str, Any], p
 
 def _check_name_is_free(argument: str, value: Any) -> Any:
     """Refuse a user's own object with the name of another: files would confuse the two."""
-    if _find_known(value) is not None and not is_known(value):
+    if _find_known(value) is not None and not _is_known(value):
         raise ArgumentError(
             f"{argument} is your own object named {value.name!r}, but xpnet has one of that name; rename yours"
         )
@@ -420,7 +417,7 @@ def _find_known(value: Activation | Cost) -> Activation | Cost | None:
     return None
 
 
-def is_known(part: Activation | Cost) -> bool:
+def _is_known(part: Activation | Cost) -> bool:
     """Tell whether an activation or a cost is that of xpnet with its name."""
     return is_same(part, _find_known(part))
 
@@ -437,7 +434,7 @@ def describe_own(model: Model) -> dict[str, str]:
     """
     parts = {f"activation[{l}]": sigma for l, sigma in enumerate(model.sigmas[:-1])}
     parts |= {"output_activation": model.sigmas[-1], "cost": model.cost}
-    return {name: describe(part) for name, part in parts.items() if not is_known(part)}
+    return {name: describe(part) for name, part in parts.items() if not _is_known(part)}
 
 
 def choose_own(argument: str, name: str, custom: Sequence[Any], digests: Mapping[str, str]) -> Any:
