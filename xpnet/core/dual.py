@@ -136,7 +136,8 @@ def _divide(xp: Namespace, a: Any, s: Any, b: Any, t: Any) -> Any:
 
 def _pow(xp: Namespace, a: Any, s: Any, b: Any, t: Any) -> Any:
     value = _beside(a, b) ** b
-    change = None if s is None else _times(_times(b, _beside(a, b) ** (b - 1)), s)
+    is_flat = s is None or (isinstance(b, (int, float)) and b == 0)  # also at a = 0, where a⁻¹ is infinite
+    change = None if is_flat else _times(_times(b, _beside(a, b) ** (b - 1)), s)
     if t is not None:
         log = math.log(a) if isinstance(a, (int, float)) else xp.log(a)
         change = _plus(change, _times(_times(log, value), t))
@@ -390,7 +391,11 @@ class DualNamespace:
             args = _values(args, self)  # such as an index
             options = {key: _values(option, self) for key, option in options.items()}
             if name in LINEAR:
-                return _constant(x, self).map(lambda part: value(part, *args, **options))
+                dual = _constant(x, self)
+                result: Any = value(dual.value, *args, **options)
+                # Integers do not change with x
+                changes = dual.tangent is not None and self.inner.isdtype(result.dtype, "real floating")
+                return Dual(result, value(dual.tangent, *args, **options) if changes else None, self)
             if name not in FLAT and _depends([x, args], self):
                 raise ArgumentError(f"xp.{name} has no derivative here")
             result = value(_values(x, self), *args, **options)
