@@ -51,12 +51,6 @@ def _to_float(value: Any) -> float:
         return math.nan
 
 
-def overwrite(settings: Any, **values: Any) -> None:
-    """Assign to fields of a frozen dataclass, for its `__post_init__`."""
-    for name, value in values.items():
-        object.__setattr__(settings, name, value)
-
-
 def yes_or_no(argument: str, value: Any) -> bool:
     """Check that a value is True or False, of Python or NumPy.
 

@@ -96,7 +96,7 @@ class JaxBackend(Backend):
             return self.asarray(self.to_numpy(function(self.asarray(_pad(self.to_numpy(x), length))))[:m])
 
     def all_finite(self, arrays: Iterable[Native]) -> bool:
-        if self.device.platform == "cpu":
+        if self.on_host:
             return _HOST.all_finite(map(self.to_numpy, arrays))
         return super().all_finite(arrays)
 

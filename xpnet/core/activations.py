@@ -233,8 +233,7 @@ def make_leaky_relu(slope: float = 0.01) -> Activation:
     >>> make_leaky_relu(0.2).value(np.array([-1.0, 1.0]), np)
     array([-0.2,  1. ])
     """
-    in_range("slope", slope, 0, 1, "0.01 is usual")
-    slope = float(slope)
+    slope = in_range("slope", slope, 0, 1, "0.01 is usual")
     name = "leaky_relu" if slope == 0.01 else f"leaky_relu({slope})"
     low = 0.0 if slope == 0.0 else -inf
     return Activation(name, _LeakyReLU(slope), _LeakyReLUPullback(slope), low=low, initializer=he_normal)
@@ -249,9 +248,8 @@ def make_elu(alpha: float = 1.0, scale: float = 1.0) -> Activation:
     >>> make_elu(2.0).value(np.array([-100.0, 1.0]), np)
     array([-2.,  1.])
     """
-    in_range("alpha", alpha, 0, inf, "1 is usual")
-    in_range("scale", scale, 0, inf, "1 is usual", includes_low=False)
-    alpha, scale = float(alpha), float(scale)
+    alpha = in_range("alpha", alpha, 0, inf, "1 is usual")
+    scale = in_range("scale", scale, 0, inf, "1 is usual", includes_low=False)
     name = "elu" if alpha == scale == 1.0 else f"elu({alpha}, {scale})"
     low = -scale * alpha
     return Activation(name, _ELU(alpha, scale), _ELUPullback(alpha, scale), low=low, initializer=he_normal)

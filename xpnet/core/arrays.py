@@ -1,7 +1,6 @@
 """Arrays, layers of arrays, and nests of both.
 
-A nest is an array, None, or a tuple of nests: the layers of a network, or the state of an optimizer. Nothing in this
-module computes.
+A nest is an array, None, or a tuple of nests: the layers of a network, or the state of an optimizer.
 """
 
 # pyright: reportUnknownArgumentType=false, reportUnknownVariableType=false

@@ -21,7 +21,7 @@ from math import inf, log, pi
 from typing import NamedTuple, TypeAlias
 
 from xpnet._checks import choices, in_range
-from xpnet.core.activations import Activation, identity, mean_std
+from xpnet.core.activations import Activation, identity, mean_std, softplus
 from xpnet.core.arrays import Array, Namespace
 from xpnet.errors import ArgumentError
 
@@ -58,8 +58,8 @@ def _quadratic_gradient(a: Array, y: Array, xp: Namespace) -> Array:
 
 
 def _binary_cross_entropy(z: Array, y: Array, xp: Namespace) -> Array:
-    # −Σ [y ln a + (1 − y) ln(1 − a)] with a = σ(z) is Σ [ln(1 + e^z) − y z]; e^z is kept below 1
-    return xp.sum(xp.maximum(z, 0.0) + xp.log1p(xp.exp(-xp.abs(z))) - y * z, axis=-1)
+    # −Σ [y ln a + (1 − y) ln(1 − a)] with a = σ(z) is Σ [ln(1 + e^z) − y z]
+    return xp.sum(softplus.value(z, xp) - y * z, axis=-1)
 
 
 def _categorical_cross_entropy(z: Array, y: Array, xp: Namespace) -> Array:
@@ -193,7 +193,7 @@ class Cost(NamedTuple):
         if self.outputs is not None and sigma.name not in self.outputs:
             raise ArgumentError(
                 f"cost={self.name!r} does not go with output_activation={sigma.name!r}; "
-                f"it needs one of {choices(self.outputs or [])}"
+                f"it needs one of {choices(self.outputs)}"
             )
         return Composed(sigma, self)
 
@@ -301,11 +301,11 @@ def _mean_squared_gradient(a: Array, y: Array, xp: Namespace) -> Array:
 
 
 def _mean_absolute(a: Array, y: Array, xp: Namespace) -> Array:
-    return xp.sum(xp.abs(a - y), axis=-1) / a.shape[-1]
+    return _absolute(a, y, xp) / a.shape[-1]
 
 
 def _mean_absolute_gradient(a: Array, y: Array, xp: Namespace) -> Array:
-    return xp.sign(a - y) / a.shape[-1]
+    return _absolute_gradient(a, y, xp) / a.shape[-1]
 
 
 # Costs with parameters have functions that are tuples of these numbers, as in `activations`
@@ -340,8 +340,7 @@ def make_huber(delta: float = 1.0) -> Cost:
     >>> make_huber(2.0).value(np.array([[1.0], [5.0]]), np.array([[0.0], [0.0]]), np)  # ½ 1², ½ 2² + 2 (5 − 2)
     array([0.5, 8. ])
     """
-    in_range("delta", delta, 0, inf, "1 is usual", includes_low=False)
-    delta = float(delta)
+    delta = in_range("delta", delta, 0, inf, "1 is usual", includes_low=False)
     return Cost("huber" if delta == 1.0 else f"huber({delta})", _Huber(delta), _HuberGradient(delta))
 
 

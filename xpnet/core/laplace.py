@@ -31,10 +31,10 @@ from xpnet.core.arrays import (
     Array,
     Layers,
     Namespace,
+    blocks,
     combine_arrays,
     join_layers,
     leaves,
-    rows_per_block,
     split_layers,
 )
 from xpnet.core.backprop import forward
@@ -237,14 +237,12 @@ def outputs_with_variances(
     sigmas: Sequence[Activation], layers: Layers, covariance: Array, noise: Array, x: Array, xp: Namespace
 ) -> Array:
     """Compute outputs, and the variances of targets around them, (m, n_out, 2)."""
-    rows = rows_per_block(covariance.shape[-1])
-    blocks: list[Array] = []
-    for start in range(0, x.shape[0], rows):
-        block = x[start : min(start + rows, x.shape[0]), ...]
+    results: list[Array] = []
+    for block in blocks(x, covariance.shape[-1]):
         zs, activations = forward(layers, sigmas, block, xp)
         columns: list[Array] = []
         for unit in unit_vectors(activations[-1], xp):
             slopes = parameter_jacobian(layers, sigmas, zs, activations, unit, xp)
             columns.append(xp.sum(xp.matmul(slopes, covariance) * slopes, axis=-1))
-        blocks.append(xp.stack([activations[-1], noise + xp.stack(columns, axis=-1)], axis=-1))
-    return blocks[0] if len(blocks) == 1 else xp.concat(blocks, axis=0)
+        results.append(xp.stack([activations[-1], noise + xp.stack(columns, axis=-1)], axis=-1))
+    return results[0] if len(results) == 1 else xp.concat(results, axis=0)

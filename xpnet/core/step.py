@@ -24,7 +24,6 @@ __all__ = [
     "Update",
     "WholeStep",
     "add_decay",
-    "add_slopes",
     "differentiate",
     "drop_and_step",
     "make_step",

@@ -12,7 +12,7 @@ from xpnet.backends.base import Place
 from xpnet.core.arrays import Array, Layers
 from xpnet.core.calibration import Calibration, check_errors
 from xpnet.core.laplace import Laplace
-from xpnet.core.model import Model, Seeds
+from xpnet.core.model import Model, Seeds, count_parameters
 from xpnet.core.novelty import MOST_DIRECTIONS, Novelty
 from xpnet.core.optimizers import Optimizer, is_optimizer
 from xpnet.core.scaling import Scaling
@@ -177,7 +177,7 @@ def check_calibration(calibration: Calibration, model: Model, name: str = "calib
 
 
 def _check_laplace(laplace: Laplace, model: Model) -> None:
-    n = sum(n_out * (n_in + 1) for n_out, n_in in model.shapes)
+    n = count_parameters(model.sizes)
     for (name, array), shape in zip(laplace._asdict().items(), ((n, n), (1,))):
         _check_numbers(f"laplace.{name}", array, shape)
         require(bool((np.diagonal(np.atleast_2d(array)) > 0).all()), f"laplace.{name}", array, "variances above 0")

@@ -71,7 +71,6 @@ class LevenbergMarquardt:
     damping
         τ > 0: the damping begins at τ times the largest element of the diagonal of JᵀJ. If training does not get going,
         or ends in a poor minimum, try a larger one.
-
     bayesian
         Whether to find the weight decay from the training examples, without validation data: one for the weights of
         each input and of each later layer, and for the biases of each layer (MATLAB's ``trainbr``; D. J. C. MacKay,
