@@ -11,11 +11,11 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.validation import check_is_fitted
 
-from xpnet._checks import check_dict, check_lengths, count, list_names, show, warn, yes_or_no
+from xpnet._checks import check_dict, check_lengths, count, list_names, warn, yes_or_no
 from xpnet._names import explain_arguments
 from xpnet.backends import backend_of, to_host
 from xpnet.core.arrays import Array
-from xpnet.data import check_some_weight
+from xpnet.data import check_some_weight, parse_part
 from xpnet.errors import ArgumentError
 from xpnet.estimators.base import BaseModel
 from xpnet.estimators.inputs import (
@@ -43,7 +43,7 @@ from xpnet.tables._cells import label
 from xpnet.tables._encoder import TableEncoder, check_table, encode_table
 from xpnet.tables._outliers import warn_of_wrong_targets
 from xpnet.tables.columns import BINS, Encoded, from_plain, name_inputs
-from xpnet.tables.folds import make_folds, number_groups, predict_out_of_fold
+from xpnet.tables.folds import check_groups, make_folds, number_groups, predict_out_of_fold
 from xpnet.tables.reading import Features, Targets
 from xpnet.tables.recipe import (
     Examples,
@@ -155,12 +155,13 @@ class BaseTableModel(TableParameters, BaseModel):
         targets = y if isinstance(y, Targets) else validate_targets(y, numeric=self._numeric)
         n = len(table)
         check_lengths("X", n, "y", len(targets))
-        weight, groups, rows = check_sample_weight(sample_weight, n), number_groups("X", n, groups), np.arange(n)
+        weight, groups, rows = check_sample_weight(sample_weight, n), check_groups("X", n, groups), np.arange(n)
         if weight is not None and not weight.all():
             check_some_weight(float(weight.max()), "X")
             rows = np.flatnonzero(weight)
             table = table.iloc[rows] if hasattr(table, "iloc") else table[rows]
             targets, weight, groups = targets[rows], weight[rows], None if groups is None else groups[rows]
+        groups = number_groups(groups)
         problem = self._learn(targets)
         labels = problem.labels
         if isinstance(targets, Targets):
@@ -593,10 +594,8 @@ def find_folds(folds: Sequence[Any], members: int, rows: np.ndarray, n: int) -> 
     """Find the folds of the user, numbers of the n rows of X, among the rows that have a weight."""
     if len(folds) != members:
         raise ArgumentError(f"folds has {len(folds)} entries, and there are members={members}; give one for each")
-    found = []
-    for fold in folds:
-        numbers = np.asarray(to_host(fold))
-        if numbers.ndim != 1 or not np.isin(numbers, np.arange(n)).all():
-            raise ArgumentError(f"folds holds {show(fold)}; give numbers of rows of X, from 0 to {n - 1}")
-        found.append(np.flatnonzero(np.isin(rows, numbers)).astype(np.int32))
-    return found
+    # A member may leave out nothing
+    numbers = [
+        parse_part(f"folds[{k}]", fold, n, "X") if np.size(to_host(fold)) else [] for k, fold in enumerate(folds)
+    ]
+    return [np.flatnonzero(np.isin(rows, fold)).astype(np.int32) for fold in numbers]

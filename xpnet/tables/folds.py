@@ -14,6 +14,7 @@ from xpnet.network.ensemble import Ensemble
 
 __all__ = [
     "TEST_SPLIT",
+    "check_groups",
     "choose_training_rows",
     "count_folds",
     "hold_out",
@@ -172,7 +173,7 @@ def hold_out(
     if y.dtype.kind not in "biuf":
         y = np.unique(y.astype(str), return_inverse=True)[1]
     n, rng = len(y), np.random.default_rng(count("seed", seed, least=0))
-    groups = number_groups("y", n, groups)
+    groups = number_groups(check_groups("y", n, groups))
     if last and groups is not None:
         raise ArgumentError("last=True holds out the last rows, and groups= whole groups; give one of them")
     n_held_out = max(1, round(fraction * n)) if fraction else 0
@@ -187,15 +188,22 @@ def hold_out(
     return np.flatnonzero(~test), np.flatnonzero(test)
 
 
-def number_groups(argument: str, n: int, groups: Any) -> np.ndarray | None:
-    """Check the groups of the n rows of an argument, numbers or texts, and number them from 0."""
+def check_groups(argument: str, n: int, groups: Any) -> np.ndarray | None:
+    """Check the groups of the n rows of an argument, numbers or texts; return texts, (n,)."""
     if groups is None:
         return None
     groups = np.asarray(to_host(groups))
     check_lengths(argument, n, "groups", len(groups))
     if groups.ndim != 1 or any(group is None or group != group for group in groups.tolist()):
         raise ArgumentError(f"groups has shape {groups.shape}, or lacks values; give one group for each row, ({n},)")
-    names, numbers = np.unique([str(group) for group in groups], return_inverse=True)
+    return np.array([str(group) for group in groups], object)
+
+
+def number_groups(groups: np.ndarray | None) -> np.ndarray | None:
+    """Number groups from 0, (n,); refuse a single one."""
+    if groups is None:
+        return None
+    names, numbers = np.unique(groups, return_inverse=True)
     if len(names) == 1:
         raise ArgumentError("groups has one group, and groups are left out as a whole; give two or more, or none")
     return numbers
