@@ -178,7 +178,11 @@ def test_an_ensemble_adds_how_far_its_members_differ():
     np.testing.assert_allclose(mean, means.mean(axis=0))
     np.testing.assert_allclose(std, np.sqrt((stds**2).mean(axis=0) + means.var(axis=0)))
     ensemble[0].w = ensemble[0].w  # has none any more
-    for predict in (lambda: ensemble.predict(X, return_std=True), lambda: ensemble.interval(X)):
+    for predict in (
+        lambda: ensemble.predict(X, return_std=True),
+        lambda: ensemble.predict_jacobian(X, return_std=True),
+        lambda: ensemble.interval(X),
+    ):
         with pytest.raises(ArgumentError, match="needs fit_laplace of all members"):
             predict()
 

@@ -356,6 +356,7 @@ def differentiate(bars: Bars, x: Any, return_std: bool = False) -> Any:
     """Differentiate what is predicted with respect to the inputs; see `Network.predict_jacobian`."""
     if yes_or_no("return_std", return_std):
         bars.require_std("predict_jacobian(return_std=True)")
+        bars.require_alike("predict_jacobian(return_std=True)")
     bars.require_regression("predict_jacobian")
     if return_std and bars.has_laplace:
         raise ArgumentError("return_std=True has no derivatives after fit_laplace; leave it out")

@@ -743,7 +743,7 @@ class Network:
         Parameters
         ----------
         validation_data
-            Examples that the network has not been trained on; warns if many are those of the last `train`.
+            Examples that the network has not been trained on.
 
         Examples
         --------
@@ -854,7 +854,7 @@ class Network:
         Parameters
         ----------
         data
-            Examples that neither `train` nor `calibrate` has had; warns if many are among theirs.
+            Examples that neither `train` nor `calibrate` has had.
         levels
             Levels of intervals, 0.68, 0.9 and 0.95 unless given; or some of those of the quantiles.
         """
