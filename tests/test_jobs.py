@@ -7,7 +7,7 @@ import pytest
 from helpers import assert_same, snapshot
 
 from xpnet import SGD, Adam, ArgumentError, Callback, Ensemble, Network
-from xpnet.training import Checkpoint, Job, Plan, open_data, train
+from xpnet.training import Checkpoint, Job, KeptLoops, Plan, open_data, train
 
 X = np.random.default_rng(0).uniform(-1.0, 1.0, (60, 2)).astype(np.float32)
 Y = (X[:, :1] * X[:, 1:]).astype(np.float32)
@@ -15,7 +15,7 @@ OPTIONS = {"epochs": 4, "batch_size": 7, "lr": 0.1, "optimizer": SGD(momentum=0.
 
 
 def network(width=5, seed=0, **options):
-    return Network([2, width, 1], activation="tanh", task="regression", seed=seed, **options)
+    return Network([2, width, 1], **{"activation": "tanh", "task": "regression", "seed": seed, **options})
 
 
 def make_job(net, start=None, **options):
@@ -33,6 +33,24 @@ def test_networks_of_two_structures_are_trained_as_each_alone():
         np.testing.assert_allclose(net.w[0], other.w[0], rtol=1e-5)
         assert len(net.history) == 4
     np.testing.assert_array_equal(nets[1].w[0], alone[1].w[0])  # which nothing was joined with
+
+
+def test_loops_are_those_of_the_same_structure():
+    nets, alone = ([network(activation=name) for name in ("tanh", "sigmoid")] for _ in range(2))
+    train([make_job(net) for net in nets], loops=KeptLoops()).give_to(nets)
+    for net, other in zip(nets, alone, strict=True):
+        other.train((X, Y), **OPTIONS, progress=False)
+        np.testing.assert_array_equal(net.w[0], other.w[0])
+
+
+def test_members_with_several_rates_of_dropout_are_trained_as_each_alone():
+    nets = [network(dropout=[0.0, rate], seed=k) for k, rate in enumerate((0.1, 0.5))]
+    ensemble = Ensemble.of(nets)
+    ensemble.train((X, Y), **OPTIONS, progress=False)
+    for net, member in zip(nets, ensemble, strict=True):
+        net.train((X, Y), **OPTIONS, progress=False)
+        np.testing.assert_allclose(member.w[0], net.w[0], rtol=1e-5)
+        assert member.dropout == net.dropout
 
 
 def test_a_stream_changes_no_network_and_goes_on_from_a_moment_of_another():
@@ -82,10 +100,12 @@ def test_a_stream_that_nobody_reads_any_more_tells_the_callbacks():
 
 
 def test_a_diverged_network_has_its_error_by_its_number():
-    nets = [network(), network(3, seed=1)]
+    nets = [network(3), network(3, seed=1)]
     stream = train([make_job(nets[0]), make_job(nets[1], lr=1e30)])
+    for _ in range(3):
+        next(stream)
+    assert [*stream.errors] == [1]  # already before the end
     stream.finish()
-    assert [*stream.errors] == [1]
     assert "training diverged in epoch 1" in str(stream.errors[1])
     assert (stream.moments[0].epoch, stream.moments[1].total_steps) == (5, 0)
 

@@ -752,11 +752,16 @@ def test_the_training_of_another_ensemble_is_refused(tmp_path, members, options,
 @pytest.mark.parametrize("chunks", [2, CHUNKS + 2])
 def test_a_member_that_had_diverged_on_shared_batches_does_so_again(tmp_path, chunks):
     """The batches that it would need are gone: the others have gone on with them, by steps or by epochs."""
+    trainings = []
+
+    class Watch(Callback):
+        def on_train_begin(self, training):
+            trainings.append(training)
 
     def run(resume, chunks=None):
         members = Ensemble([3, 4, 2], 3, seed=3, activation="relu", task="regression")
         options = {"checkpoint": tmp_path / "run", "resume": resume, "every": 1, "progress": False}
-        callbacks = lambda k: [Interrupt(chunks if k == 2 else None)]  # noqa: E731
+        callbacks = lambda k: [Interrupt(chunks if k == 2 else None), Watch()]  # noqa: E731
         with pytest.raises(KeyboardInterrupt if chunks else DivergenceError, match=None if chunks else "member 1"):
             members.train(Cut(), EPOCHS, lr=[0.01, 1e30, 0.01], callbacks=callbacks, **options)
         return members
@@ -764,6 +769,7 @@ def test_a_member_that_had_diverged_on_shared_batches_does_so_again(tmp_path, ch
     run(False, chunks)
     resumed = run(True)
     assert [len(member.history) for member in resumed] == [EPOCHS, 0, EPOCHS]
+    assert [training.completed for training in trainings[3:]] == [True, False, True]
     assert np.isfinite(resumed.histories[0]["cost"]).all()
 
 

@@ -71,6 +71,11 @@ class Model(NamedTuple):
         }
 
     @property
+    def program(self) -> "Model":
+        """The model without the rates of dropout, which are numbers in the state: only where it applies."""
+        return self._replace(dropout=tuple(float(rate > 0) for rate in self.dropout))
+
+    @property
     def n_in(self) -> int:
         """Number of inputs."""
         return self.sizes[0]

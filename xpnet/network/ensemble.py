@@ -721,8 +721,7 @@ def check_alike(networks: Sequence[Any]) -> None:
                     f"network {k} has {name}={value!r} and network 0 has {name}={others[name]!r}; the members of an "
                     f"ensemble must have {same}"
                 )
-        models = [one.value.model._replace(dropout=()) for one in (network, networks[0])]
-        if not is_same(*models):
+        if not is_same(network.value.model.program, networks[0].value.model.program):
             raise ArgumentError(
                 f"networks {k} and 0 have activations or costs of the same names that differ; give the same"
             )

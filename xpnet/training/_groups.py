@@ -265,7 +265,7 @@ class ChunkRunner:
     optimizer
         The optimizer.
     loops
-        Loops of other runners for networks of the same model, if any.
+        Loops of other runners, if any.
     """
 
     def __init__(self, reader: Reader, optimizer: Optimizer, loops: Loops | None = None) -> None:
@@ -275,10 +275,11 @@ class ChunkRunner:
         plain = partial(Loop, self.backend) if getattr(optimizer, "linalg", ()) and not self.backend.compiles else None
 
         def prepare(update: Any) -> Callable[[], AbstractContextManager[Loop]]:
-            step = make_step(reader.model.sigmas, reader.model.output, update)
+            structure = reader.model.sigmas, reader.model.output, update
+            step = make_step(*structure)
             make = partial(plain or self.backend.loop, step, make_minibatch)
             if loops is not None and is_fixed(step):
-                return partial(loops.lend, update, make)
+                return partial(loops.lend, (reader.place, *structure), make)
             return partial(nullcontext, make())
 
         self.lend_taking, add = prepare(optimizer.update), getattr(optimizer.update, "add", None)

@@ -58,15 +58,10 @@ class Runner(Protocol):
         ...
 
 
-def run_steps(
-    jobs: Sequence[Job],
-    trainings: Sequence[Training],
-    running: AbstractContextManager[Runner],
-    errors: dict[int, DivergenceError],
-) -> Pauses:
+def run_steps(jobs: Sequence[Job], trainings: Sequence[Training], running: AbstractContextManager[Runner]) -> Pauses:
     """Take the steps of several networks, a chunk of each at once, until the training of each has ended.
 
-    A network that diverges stays as it was before that chunk, and stops; the others continue.
+    A network that diverges stays as it was before that chunk, and its training ends with an error; the others continue.
 
     Parameters
     ----------
@@ -76,18 +71,16 @@ def run_steps(
         Their trainings, which move on.
     running
         The context of what takes the steps.
-    errors
-        Gets the error of each network that diverges, by its number.
     """
     reader = jobs[0].data.train.reader
     # Networks of which a warning is due unless weights change; resumed ones may have changed before
     unmoved = {k for k, job in enumerate(jobs) if needs_all_examples(job.plan.optimizer) and not job.start.has_begun}
     for k, error in find_left_behind(jobs, trainings).items():
-        errors[k], trainings[k].stopped = error, True
+        trainings[k].error, trainings[k].stopped = error, True
     with running as runner:
         courses = [Course(*pair, len(jobs), runner.run_fields) for pair in zip(jobs, trainings)]
         epochs = [course.run_epochs() for course in courses]
-        chunks = draw_chunks(epochs, range(len(jobs)))
+        chunks = draw_chunks(epochs, [k for k, training in enumerate(trainings) if training.error is None])
         targets = {id(chunk.examples.y): chunk.examples.y for chunk in chunks.values() if chunk.scaling is None}
         check_target_scale(targets.values(), reader)
         while chunks:
@@ -95,7 +88,8 @@ def run_steps(
             results = runner.run(values, chunks)
             done = {k: result for k, result in results.items() if result is not None}
             for k in results.keys() - done.keys():
-                errors[k], trainings[k].stopped = explain_divergence(jobs[k], trainings[k], chunks[k].lr), True
+                trainings[k].error = explain_divergence(jobs[k], trainings[k], chunks[k].lr)
+                trainings[k].stopped = True
             for k in unmoved.intersection(done):
                 if have_moved(values[k].layers, done[k][0]["stored"].layers, reader.backend):
                     unmoved.discard(k)
@@ -108,7 +102,7 @@ def run_steps(
             chunks = draw_chunks(epochs, done)
             for k in done.keys() - chunks.keys():
                 trainings[k].move(value=trainings[k].value.detached())  # or it would keep a joined state in memory
-    for k in sorted(unmoved - errors.keys())[:1]:
+    for k in [k for k in sorted(unmoved) if trainings[k].error is None][:1]:
         warn_of_no_step(type(jobs[k].plan.optimizer).__name__, trainings[k].history)
 
 

@@ -55,14 +55,15 @@ class Stream(Iterator[Values]):
         Generates the values.
     trainings
         The trainings of all networks.
-    errors
-        Gets the error of each network that diverges, by its number. It has its last value before that.
     """
 
-    def __init__(
-        self, steps: Generator[Values, None, None], trainings: list[Training], errors: dict[int, DivergenceError]
-    ) -> None:
-        self._steps, self._trainings, self.errors = steps, trainings, errors
+    def __init__(self, steps: Generator[Values, None, None], trainings: list[Training]) -> None:
+        self._steps, self._trainings = steps, trainings
+
+    @property
+    def errors(self) -> dict[int, DivergenceError]:
+        """The error of each network that has diverged, by its number; its last value is the one before."""
+        return {k: training.error for k, training in enumerate(self._trainings) if training.error is not None}
 
     @property
     def moments(self) -> list[Moment]:
@@ -225,14 +226,13 @@ def train(
     if checkpoint is not None and len(groups) > 1:
         raise ArgumentError("checkpoint= is for jobs of one structure, and these have several; train them in turn")
     trainings: dict[int, Training] = {}
-    errors: dict[int, DivergenceError] = {}
     runs: list[Generator[Values, None, None]] = []
     options: dict[str, Any] = {"threads": threads, "blas_threads": blas_threads, "loops": loops, "runner": runner}
     for numbers in groups:
         prepared, begun, file = prepare([jobs[k] for k in numbers], checkpoint, runner is not None, ranks)
         trainings |= zip(numbers, begun)
-        runs.append(run_jobs(numbers, prepared, begun, errors, file, ranks, **options))
-    return Stream(run_in_turn(runs), [trainings[k] for k in range(len(jobs))], errors)
+        runs.append(run_jobs(numbers, prepared, begun, file, ranks, **options))
+    return Stream(run_in_turn(runs), [trainings[k] for k in range(len(jobs))])
 
 
 def run_in_turn(runs: Sequence[Generator[Values, None, None]]) -> Generator[Values, None, None]:
@@ -244,13 +244,14 @@ def run_in_turn(runs: Sequence[Generator[Values, None, None]]) -> Generator[Valu
 def group_by_structure(jobs: Sequence[Job]) -> list[list[int]]:
     """Group the numbers of jobs whose networks can take their steps in one program.
 
-    Their networks have the same model, place and dtype, and their optimizers the same update, up to its numbers.
+    Their networks have the same model, up to rates of dropout, and the same place and dtype, and their optimizers the
+    same update, up to its numbers.
     """
     groups: list[tuple[Any, list[int]]] = []
     for k, job in enumerate(jobs):
         value = find_moment(job).value
         place = value.backend.name, value.backend.device_name, value.dtype
-        structure = value.model, place, job.plan.find_optimizer(value).update
+        structure = value.model.program, place, job.plan.find_optimizer(value).update
         numbers = next((numbers for other, numbers in groups if is_same(structure, other)), None)
         if numbers is None:
             groups.append((structure, [k]))
@@ -316,7 +317,7 @@ def complete_job(job: Job, leaves_steps: bool) -> Job:
     """Put in a plan what is not given: the optimizer of the value, its learning rate, 30 examples in a minibatch."""
     value, plan, train = job.start.value, job.plan, job.data.train
     reader = train.reader
-    if reader.place != value.place or not (reader.model is value.model or is_same(reader.model, value.model)):
+    if reader.place != value.place or not is_same(reader.model.program, value.model.program):
         raise ArgumentError(
             f"the data of a job were opened for a network {list(reader.model.sizes)} in {reader.dtype} on "
             f"{reader.backend.name}, and it begins with the value of another, {list(value.model.sizes)} in "
@@ -425,7 +426,6 @@ def run_jobs(
     numbers: Sequence[int],
     jobs: Sequence[Job],
     trainings: Sequence[Training],
-    errors: dict[int, DivergenceError],
     file: CheckpointFile | None,
     ranks: Alone,
     *,
@@ -446,7 +446,6 @@ def run_jobs(
     groups = choose_group_threads(backend, threads, multiplications)
     if len(jobs) > 1:
         check_training_memory(jobs)
-    failed: dict[int, DivergenceError] = {}
     values: dict[int, Value] = {}  # of the networks, as soon as they are yielded
 
     def take_changes() -> Values:
@@ -466,7 +465,7 @@ def run_jobs(
             if job.start.has_begun:  # then callbacks give it no other value at the beginning
                 training.move(value=begin_moment(job.start, job.plan).value._replace(history=training.history))
         runner = runner or run_in_groups(jobs, groups, loops or KeptLoops())
-        with ranks.writing(file, trainings) as save, closing(run_steps(jobs, trainings, runner, failed)) as pauses:
+        with ranks.writing(file, trainings) as save, closing(run_steps(jobs, trainings, runner)) as pauses:
             yield take_changes()
             progress = Progress(trainings) if any(job.plan.progress for job in jobs) else None
             stack.callback(lambda: progress and progress.close())
@@ -482,4 +481,3 @@ def run_jobs(
                 callbacks.popleft().on_train_end()
                 if changes := take_changes():
                     yield changes  # for callbacks that come after
-    errors |= {numbers[i]: error for i, error in failed.items()}

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol
 
 from xpnet._checks import in_range, warn
 from xpnet._identity import is_ours
+from xpnet.errors import DivergenceError
 from xpnet.inference.metrics import METRICS
 from xpnet.value import History, Moment, Value
 
@@ -92,6 +93,7 @@ class Training:
     steps: int | None  # minibatches per epoch, if that is known
     quantities: dict[str, Quantity]  # of the logs of an epoch; grows as the callbacks that add to them begin
     completed: bool = False  # whether the epochs of this network ran to their end
+    error: DivergenceError | None = None  # of steps that gave numbers that are not finite, with which it has ended
 
     @property
     def value(self) -> Value:
