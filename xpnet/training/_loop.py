@@ -1,7 +1,14 @@
 """The training loop, for a list of networks: epochs, minibatches, steps.
 
 `Course` goes through the epochs of one network, and `run_steps` takes a chunk of steps of each network at once. A lone
-network is a list of one.
+network is a list of one. For each chunk of a network:
+
+1. `Course.run_epochs` draws minibatches, and yields them as a chunk (`draw_chunks`).
+2. A `Runner` takes the steps.
+3. `Course.move` moves the training on, and whoever reads from the training gets the new value.
+4. `Course.run_epochs` goes on: `on_chunk_end` of the callbacks is called, and `on_epoch_end` after the last chunk of an
+   epoch. It yields None.
+5. `run_steps` yields the numbers of the networks that have gone on, and files are written.
 
 A chunk of steps works on a copy of a network's state, and the moment of a training moves on only after the chunk has
 succeeded. So whatever happens in it (Ctrl-C, an exception, numbers that are not finite), the training is as it was
