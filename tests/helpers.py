@@ -13,7 +13,7 @@ from browser import CHROMIUM
 from mpi import MPIEXEC
 from threadpoolctl import threadpool_limits
 
-from xpnet import BackendError, Network, get_backend
+from xpnet import BackendError, Callback, Network, get_backend
 from xpnet.cli import main
 from xpnet.core.activations import ACTIVATIONS, mean_std
 from xpnet.core.arrays import leaves as flat
@@ -90,15 +90,15 @@ def _is_installed(name: str) -> bool:
         return False
 
 
-# Libraries of tests marked with needs("library"), the browser, and the launcher of MPI
-NOT_INSTALLED = [
-    name
+# What the mark needs("library") can name, and whether it is here: libraries, the browser, and the launcher of MPI
+INSTALLED = {
+    name: _is_installed(name)
     for name in (
-        *("torch", "jax", "cupy", "torchvision", "pandas", "pyarrow", "polars", "xarray"),
-        *("onnx", "onnxruntime", "playwright", "dask", "h5py", "zarr", "skops", "skl2onnx", "mpi4py"),
+        *("torch", "jax", "cupy", "torchvision", "pandas", "pyarrow", "polars", "xarray", "sklearn", "playwright"),
+        *("axe_playwright_python", "onnx", "onnxruntime", "dask", "h5py", "zarr", "skops", "skl2onnx", "mpi4py"),
     )
-    if not _is_installed(name)
-] + [name for name, path in {"chromium": CHROMIUM, "mpiexec": MPIEXEC}.items() if not path]
+} | {"chromium": bool(CHROMIUM), "mpiexec": bool(MPIEXEC)}
+NOT_INSTALLED = [name for name, is_here in INSTALLED.items() if not is_here]
 
 
 def marked(names: Iterable[str]) -> list[Any]:
@@ -148,6 +148,33 @@ class Batches:
     def __iter__(self) -> Any:
         rows = (slice(start, start + self.size) for start in range(0, len(self.x), self.size))
         return ((self.x[each], self.y[each]) for each in rows)
+
+
+class Stream:
+    """An iterable of batches: no length, no items, as many iterations as one likes."""
+
+    def __init__(self, *batches: Any) -> None:
+        self.batches = batches
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.batches)
+
+
+class Interrupt(Callback):
+    """Ctrl-C at the end of an epoch."""
+
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def on_epoch_end(self, logs):
+        if logs["epoch"] == self.epoch:
+            raise KeyboardInterrupt
+
+
+def regression_problem(sizes: list[int], n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs and targets between 0 and 1, both without any rule."""
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((n, sizes[0])), rng.uniform(size=(n, sizes[-1]))
 
 
 def central_differences(objective: Callable[[np.ndarray], float], z: np.ndarray, h: float = 1e-6) -> np.ndarray:

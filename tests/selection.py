@@ -10,7 +10,7 @@ from typing import Any
 
 import host_cupy
 import pytest
-from helpers import GPU, HOST, LEFT_OUT, NOT_INSTALLED
+from helpers import GPU, HOST, INSTALLED, LEFT_OUT
 
 # Modules about what a library may do otherwise than NumPy
 ABOUT = {
@@ -63,6 +63,7 @@ def is_about_other_things(item: pytest.Item) -> bool:
 
 def can_run(item: pytest.Item) -> bool:
     """Whether what a test needs is here, and neither of the marks `on` and `not_on` forbids its place."""
+    has_what_it_needs = all(INSTALLED[name] for mark in item.iter_markers("needs") for name in mark.args)
     has_gpu = not {*GPU} <= {*LEFT_OUT}
     if (needs_host(item) and HOST is None) or (item.get_closest_marker("gpu") and not has_gpu):
         return False
@@ -70,21 +71,21 @@ def can_run(item: pytest.Item) -> bool:
         return False
     marks = (mark for mark in item.iter_markers() if mark.name in ("on", "not_on") and get_place(item) in mark.args)
     runs_there = next((mark.name == "on" for mark in marks), True)
-    return runs_there and not any(name in NOT_INSTALLED for mark in item.iter_markers("needs") for name in mark.args)
+    return runs_there and has_what_it_needs
 
 
 def choose(items: list[pytest.Item], on_host: bool, every: bool) -> list[pytest.Item]:
     """Choose the tests that run, and mark those that are slow where they run."""
     kept = [item for item in items if can_run(item) and needs_host(item) == on_host]
+    for item in filter(is_about_other_things, kept):
+        item.add_marker(pytest.mark.slow)
     if every:
         return kept
     if on_host:
         kept = [item for item in kept if not is_about_other_things(item)]
-    last = {}
+    last = {}  # combination of a test on a place; in float64, where a float32 that comes in by mistake is seen
     for item in kept:
         once = get_place(item) in MODULES and not item.get_closest_marker("everywhere")
         last[(get_place(item), item.nodeid.split("[")[0]) if once else item] = item
-        if is_about_other_things(item):
-            item.add_marker(pytest.mark.slow)
     chosen = {*last.values()}
     return [item for item in kept if item in chosen]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from reference import sigmoid
 
 from xpnet import ArgumentError, Network
 from xpnet.learn import check_backprop
@@ -24,10 +25,6 @@ def edit(layout, *edits):
         assert old in source, old
         source = source.replace(old, new)
     return source
-
-
-def sigmoid(z):
-    return 1 / (1 + np.exp(-z))
 
 
 def compile_program(source, act=sigmoid, slope_of_a=lambda a: a * (1 - a)):

@@ -4,14 +4,13 @@ import copy
 import inspect
 import json
 import pickle
-from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from helpers import Items, Place, refused
+from helpers import Items, Place, Stream, refused
 
 import xpnet
 from xpnet import (
@@ -52,16 +51,6 @@ def net() -> Network:
 
 def train(net: Network, data: Any = GOOD, **options: Any) -> Any:
     return net.train(data, **{"epochs": 1, "optimizer": net.optimizer, "progress": False, **options})
-
-
-class Stream:
-    """An iterable of batches: no length, no items, as many iterations as one likes."""
-
-    def __init__(self, *batches: Any) -> None:
-        self.batches = batches
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.batches)
 
 
 class OwnCost:

@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from helpers import assert_same, snapshot
+from helpers import assert_same, regression_problem, snapshot
 
 from xpnet import ArgumentError, Network, get_backend
 from xpnet.core.dropout import keep_mask
@@ -14,12 +14,8 @@ from xpnet.core.dropout import keep_mask
 pytestmark = pytest.mark.not_on("torch", "jax")
 
 SIZES, N, M = [5, 4, 3], 23, 4  # 23 examples in minibatches of 4: the last holds 3
+PROBLEM = regression_problem(SIZES, N)
 OPTIONS = {"batch_size": M, "lr": 0.5, "progress": False}
-
-
-def problem():
-    rng = np.random.default_rng(0)
-    return rng.standard_normal((N, SIZES[0])), rng.uniform(size=(N, SIZES[-1]))
 
 
 def network(place, dropout=0.5, dtype="float64", **options):
@@ -87,7 +83,7 @@ def test_masks_are_the_same_bits_on_every_backend(backend, rate):
 def test_a_number_is_the_rate_of_every_hidden_layer_and_of_no_input(place):
     one, several = (network(place, rates, sizes=[5, 4, 4, 3]) for rates in (0.5, [0.0, 0.5, 0.5]))
     for each in (one, several):
-        each.train(problem(), epochs=2, **OPTIONS)
+        each.train(PROBLEM, epochs=2, **OPTIONS)
     assert one.dropout == several.dropout == [0.0, 0.5, 0.5]
     assert_same(one, snapshot(several))
 
@@ -100,7 +96,7 @@ def test_the_step_counter_wraps_without_a_warning(place, dtype):
     with net.backend.scope(dtype):
         step = net.backend.asarray(np.array([2**31 - 3], np.int32))
     net.state = net.state._replace(dropout=net.state.dropout._replace(step=step))
-    net.train(problem(), epochs=1, **OPTIONS)
+    net.train(PROBLEM, epochs=1, **OPTIONS)
     assert snapshot(net).dropout.step.tolist() == [2**31 - 3 + 6 - 2**32]
 
 

@@ -674,13 +674,17 @@ REFUSED = [
     (lambda: Ensemble.of(5), "networks=5", "as in [net, net.copy()]"),
     (lambda: Ensemble([2, 1], 2)[2], "there is no member 2", "the ensemble has 2"),
     (lambda: Ensemble([2, 1], 2)[:1], "not by slice", "Ensemble.of([...])"),
-    (lambda: Ensemble([2, 2], 2, task="binary"), "sizes", "1"),
+    (lambda: Ensemble([2, 2], 2, task="binary"), "sizes ends in 2", "end it in 1"),
     (
         lambda: Ensemble([2, 2], 2, task="classification").predict([[1, 2]], return_std=True),
         "return_std=True needs a regression",
         "predict_proba(x, return_std=True)",
     ),
-    (lambda: Ensemble([2, 2], 2, task="regression").predict_proba([[1, 2]]), "predict_proba needs classes", "predict"),
+    (
+        lambda: Ensemble([2, 2], 2, task="regression").predict_proba([[1, 2]]),
+        "predict_proba needs classes",
+        "use predict or measure",
+    ),
 ]
 
 

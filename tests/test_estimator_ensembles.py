@@ -7,7 +7,7 @@ from typing import Any
 import host_cupy
 import numpy as np
 import pytest
-from helpers import PLACES
+from helpers import PLACES, Interrupt
 from scipy import sparse
 
 pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
@@ -44,17 +44,6 @@ CASES: dict[str, tuple[dict[str, Any], np.ndarray, dict[str, Any]]] = {
     "zeros": ({"early_stopping": True, **STOPS}, THREE, {"sample_weight": SOME}),
     "given": ({"early_stopping": True, **STOPS}, TWO, {"X_val": X[:20], "y_val": TWO[:20]}),
 }
-
-
-class Interrupt(Callback):
-    """Ctrl-C at the end of an epoch."""
-
-    def __init__(self, epoch):
-        self.epoch = epoch
-
-    def on_epoch_end(self, logs):
-        if logs["epoch"] == self.epoch:
-            raise KeyboardInterrupt
 
 
 class Explode(Callback):

@@ -655,15 +655,15 @@ REFUSED: list[Any] = [  # parameters, or arguments of fit; the argument that is 
     ({"random_state": "no"}, {}, "random_state='no'", "a whole number from 0 to 2**32 - 1"),
     ({"random_state": np.random.RandomState(np.random.PCG64(0))}, {}, "random_state=", "a RandomState of a seed"),
     ({"dropout": 1.0}, {}, "dropout=1.0", "in [0, 1)"),
-    ({}, {"y": BOTH}, "y", "give one column"),
+    ({}, {"y": BOTH}, "y has several columns", "give one column"),
     ({}, {"sample_weight": -WEIGHT}, "sample_weight holds -", "numbers of at least 0"),
-    ({"dtype": "float32"}, {"X": 1e300 * (X + 1.0)}, "X", "(as float32), first in row 0"),
-    ({}, {"X": np.array([["a", 1.0]] * 300, object)}, "X", "make_pipeline(TableEncoder(), estimator)"),
-    ({}, {"X_val": X}, "X_val", "needs y_val"),
+    ({"dtype": "float32"}, {"X": 1e300 * (X + 1.0)}, "X holds NaN or infinity", "(as float32), first in row 0"),
+    ({}, {"X": np.array([["a", 1.0]] * 300, object)}, "could not convert", "make_pipeline(TableEncoder(), estimator)"),
+    ({}, {"X_val": X}, "X_val needs y_val", "a solver that trains epoch by epoch"),
     ({}, {"y_val": DIGIT}, "y_val", "need X_val; give it too"),
-    ({}, {"X_val": X, "y_val": DIGIT + 1}, "X_val, y_val", "`y` has classes not in `self.classes_`"),
-    ({}, {"X_val": X[:, :5], "y_val": DIGIT}, "X_val", "expecting 64"),
-    ({}, {"X_val": X, "y_val": DIGIT, "sample_weight_val": -WEIGHT}, "sample_weight_val", "at least 0"),
+    ({}, {"X_val": X, "y_val": DIGIT + 1}, "`y` has classes not in `self.classes_`", "(these are X_val, y_val"),
+    ({}, {"X_val": X[:, :5], "y_val": DIGIT}, "X has 5 features", "expecting 64 features as input. (these are X_val"),
+    ({}, {"X_val": X, "y_val": DIGIT, "sample_weight_val": -WEIGHT}, "sample_weight holds -", "sample_weight_val)"),
 ]
 
 
@@ -673,10 +673,8 @@ REFUSED: list[Any] = [  # parameters, or arguments of fit; the argument that is 
 def test_a_wrong_argument_is_named_with_a_remedy(parameters, given, argument, remedy):
     mine = ours.MLPClassifier(**{**SMALL, **parameters})
     before = dict(vars(mine))
-    with pytest.raises((ValueError, TypeError)) as caught:
+    with pytest.raises((ValueError, TypeError), match=f"(?s)^{re.escape(argument)}.*{re.escape(remedy)}"):
         mine.fit(**{"X": X, "y": DIGIT, **given})
-    assert argument in str(caught.value)
-    assert remedy in str(caught.value)
     assert vars(mine) == before
 
 

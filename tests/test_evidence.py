@@ -107,7 +107,6 @@ def test_the_noise_is_not_learnt_and_inputs_that_do_not_matter_lose_their_weight
     assert relevance[2] < 0.3 * relevance[:2].min()
 
 
-@pytest.mark.on("jax")
 @pytest.mark.parametrize("cost", ["quadratic", "mse"])
 def test_it_is_the_same_on_every_backend(place, cost):
     options = {"sizes": (3, 4, 2), "cost": cost}

@@ -449,7 +449,7 @@ class Residual(nn.Sequential if "torch" not in NOT_INSTALLED else object):
 REFUSALS = {
     "to_onnx": [  # the arguments, what the message names, the remedy
         ((SimpleNamespace(network_=NET), "x"), {}, "SimpleNamespace", "give net.network_"),
-        ((3, "x"), {}, "net must be a Network or an Ensemble", "int"),
+        ((3, "x"), {}, "net must be a Network or an Ensemble", "not of type int"),
         ((NET, "x"), {"input_dtype": "uint8"}, "input_dtype='uint8'", "choose from 'float32'"),
         ((lambda: with_notes(Network([3, 2])), "x"), {}, "net.notes", "keep plain values there"),
         ((NET, "x"), {"encoder": lambda: encoder_of("a", "b")}, "encoder makes 2 inputs", "give the encoder"),

@@ -78,7 +78,7 @@ def test_a_writer_that_is_killed_leaves_a_whole_file_and_its_rest_is_removed_lat
 
 
 @posix
-def test_a_temporary_file_in_use_or_of_the_last_minute_is_not_removed(tmp_path, monkeypatch):
+def test_a_temporary_file_in_use_or_of_the_last_minute_is_not_removed(tmp_path):
     import fcntl
 
     held, new = tmp_path / ".xpnet-1.tmp", tmp_path / ".xpnet-2.tmp"

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import host_cupy
 import numpy as np
 import pytest
-from helpers import NOT_INSTALLED, Place, assert_same, snapshot
+from helpers import NOT_INSTALLED, Place, Stream, assert_same, snapshot
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -218,16 +218,6 @@ class Items:
 
     def __getitem__(self, i: int) -> Any:
         return self.item
-
-
-class Stream:
-    """An iterable of batches, with a length if one is given."""
-
-    def __init__(self, *batches: Any) -> None:
-        self.batches = batches
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.batches)
 
 
 def changed(net: Network, change: Callable[[Network], Any]) -> Any:

@@ -324,7 +324,7 @@ def test_single_rows_run_in_c_with_the_same_bits(training, few_rows_pay, monkeyp
             assert net.forward(rows[0]).tobytes() == expected[0]
 
 
-def test_several_threads_may_predict_single_rows_at_once(few_rows_pay, monkeypatch):
+def test_several_threads_may_predict_single_rows_at_once(few_rows_pay):
     net, rows = Network([8, 64, 64, 1], task="regression", seed=0), np.random.default_rng(0).random((300, 8), "f")
     expected = [net.predict(row) for row in rows]
     interval = sys.getswitchinterval()

@@ -89,7 +89,7 @@ def namespace(monkeypatch) -> ModuleType:
     return copy
 
 
-def test_all_that_is_missing_is_named_at_once(namespace, monkeypatch):
+def test_all_that_is_missing_is_named_at_once(namespace):
     del namespace.take, namespace.int32
     namespace.Array.to_device = property()  # raises AttributeError
     namespace.Array.__lt__, namespace.Array.device = object.__lt__, None

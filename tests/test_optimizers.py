@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
-from helpers import assert_same, flat, layers_of, make, snapshot
+from helpers import assert_same, flat, layers_of, make, regression_problem, snapshot
 
 from xpnet import (
     L1,
@@ -60,12 +60,8 @@ EVERY = [*PLAIN, *MODIFIED, *NESTED]
 ONE_OF_EACH = [PLAIN[0], PLAIN[3], PLAIN[5], PLAIN[7], PLAIN[9], PLAIN[11], PLAIN[12], *MODIFIED[::2], NESTED[2]]
 
 SIZES, N, M, LR, EPOCHS = [5, 4, 3], 24, 4, 0.05, 4  # 6 steps an epoch
+PROBLEM = regression_problem(SIZES, N)
 options = {"batch_size": M, "lr": LR, "progress": False}
-
-
-def problem():
-    rng = np.random.default_rng(0)
-    return rng.standard_normal((N, SIZES[0])), rng.uniform(size=(N, SIZES[-1]))
 
 
 def network(place, **more):
@@ -85,7 +81,7 @@ def by_torch(optimizer):
     Weight decay is given to the weights alone. A learning rate is constant here: torch multiplies the velocity by it.
     """
     torch = pytest.importorskip("torch")
-    x, y = problem()
+    x, y = PROBLEM
     start = [p for layer in layers_of(Network(SIZES, dtype="float64", activation="tanh", seed=3)) for p in layer]
     w1, b1, w2, b2 = parameters = [torch.tensor(p, requires_grad=True) for p in start]
     modifiers, inner, hits = [], optimizer, {}
@@ -132,7 +128,7 @@ def by_torch(optimizer):
 def test_trajectory_against_torch_optim_at_constant_lr(place, optimizer):
     """24 steps in float64, every weight within 1e-9."""
     net, expected = network(place), by_torch(optimizer)
-    net.train(problem(), epochs=EPOCHS, optimizer=optimizer, **options)
+    net.train(PROBLEM, epochs=EPOCHS, optimizer=optimizer, **options)
     for ours, theirs in zip([p for layer in layers_of(net) for p in layer], expected, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-13)
 
@@ -144,7 +140,7 @@ def test_training_goes_on_in_another_dtype_with_what_the_optimizer_remembers(pla
     first, second = dtypes
     net, whole = network(place, dtype=first), network(place, dtype=second)
     for one in (net, whole):
-        one.train(problem(), 2, optimizer=optimizer, **options)
+        one.train(PROBLEM, 2, optimizer=optimizer, **options)
     before = snapshot(net)
     net = net.to(dtype=second)
     after, fresh = snapshot(net), snapshot(whole)
@@ -153,7 +149,7 @@ def test_training_goes_on_in_another_dtype_with_what_the_optimizer_remembers(pla
         np.testing.assert_array_equal(new, old.astype(new.dtype))
     assert [x.dtype for x in leaves(after)] == [x.dtype for x in leaves(fresh)]
     for one in (net, whole):
-        one.train(problem(), 1, optimizer=optimizer, **options)
+        one.train(PROBLEM, 1, optimizer=optimizer, **options)
     for w, expected, start in zip(*([w for w, _ in snapshot(one).layers] for one in (net, whole)), before.layers):
         assert np.linalg.norm(w - expected) <= 1e-4 * np.linalg.norm(expected - start[0])
 

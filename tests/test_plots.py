@@ -7,6 +7,7 @@ meant: look at them before they are committed.
 """
 
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -382,7 +383,7 @@ H = History([{"epoch": 1, "cost": 0.5}])
         (lambda: plots.compare([]), "histories", "give at least one, as in [h1, h2]"),
         (lambda: plots.compare([H, 5]), "history '2'", "such as net.history"),
         (lambda: plots.mistakes(REGRESSION, DATA), "mistakes", "needs classes"),
-        (lambda: plots.mistakes(MLPClassifier(), DATA), "net", "give a Network or an Ensemble, or a fitted"),
+        (lambda: plots.mistakes(MLPClassifier(), DATA), "net is of type", "give a Network or an Ensemble, or a fitted"),
         (lambda: plots.mistakes(NET, (np.eye(3), [0, 1, 2])), "X of data", "(3, 3)"),
         (lambda: plots.mistakes(NET, DATA, labels=["a"]), "labels=['a']", "must have 3 names"),
         (lambda: plots.mistakes(NET, DATA, 0), "n=0", "at least 1"),
@@ -391,7 +392,7 @@ H = History([{"epoch": 1, "cost": 0.5}])
         (lambda: plots.weights(gaussian()), "weights", "give a member of the ensemble, as in ensemble[0]"),
         (lambda: plots.calibration(REGRESSION, CURVE), "calibration", "needs error bars"),
         (lambda: plots.calibration(NET, DATA, bins=1), "bins=1", "at least 2"),
-        (lambda: plots.activations(NET, np.eye(4)), "x has 4", "give one, as in x[0]"),
+        (lambda: plots.activations(NET, np.eye(4)), "activations draws", "and x has 4; give one, as in x[0]"),
         (lambda: plots.decision_boundary(NET, *DATA), "decision_boundary", "2 inputs, and this one has 4"),
         (lambda: plots.error_bars(NET, *CURVE), "error_bars", "a regression with 1 input and 1 target"),
         (lambda: plots.error_bars(REGRESSION, *CURVE), "error_bars", 'a network with cost="gaussian"'),
@@ -399,10 +400,10 @@ H = History([{"epoch": 1, "cost": 0.5}])
     ],
 )
 def test_what_cannot_be_drawn_is_refused(draw, argument, remedy):
-    with pytest.raises((ArgumentError, KeyError)) as refusal:
+    with pytest.raises(
+        (ArgumentError, KeyError), match=f'^"?{re.escape(argument)}.*{re.escape(remedy)}'
+    ):  # a KeyError is quoted
         draw()
-    assert argument in str(refusal.value)
-    assert remedy in str(refusal.value)
 
 
 def test_without_matplotlib_it_says_what_to_install():

@@ -259,10 +259,10 @@ def test_a_batch_may_be_a_list_of_rows():
 @pytest.mark.parametrize(
     ("call", "names", "remedy"),
     [
-        (lambda: NET.predict(iter([np.ones((2, 3)), np.ones((2, 4))])), "batch 1 of x has shape (2, 4)", "have"),
+        (lambda: NET.predict(iter([np.ones((2, 3)), ONES[:, :2]])), "batch 1 of x has shape (", r"must have \(n, 3\)"),
         (lambda: NET.predict(iter([])), "x has no batches", "give the batches again"),
         (lambda: Ensemble([3, 2], 2).predict(iter([])), "x has no batches", "give the batches again"),
-        (lambda: NET.predict(ONES, return_std=True), "predict_std needs a regression", "'classification'"),
+        (lambda: NET.predict(ONES, return_std=True), "predict_std needs a regression", "task is 'classification'"),
         (lambda: NET.fit_scaling((ONES, ONES)), "fit_scaling is for networks with standardize=True", "make one"),
     ],
 )

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import Interrupt
 from scipy import sparse
 
 pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
@@ -62,17 +63,6 @@ class Count(Callback):
 
     def on_epoch_end(self, logs):
         Count.epochs += 1
-
-
-class Interrupt(Callback):
-    """Ctrl-C at the end of an epoch."""
-
-    def __init__(self, epoch):
-        self.epoch = epoch
-
-    def on_epoch_end(self, logs):
-        if logs["epoch"] == self.epoch:
-            raise KeyboardInterrupt
 
 
 @pytest.fixture(autouse=True)
@@ -674,8 +664,8 @@ def test_a_damaged_file_of_a_search_is_refused(tmp_path, written, fits):
     ("options", "name"),
     [
         ({"error_score": "rise"}, "error_score='rise' must be 'raise', or a number"),
-        ({"param_grid": {"alpha": []}}, "alpha"),
-        ({"param_grid": {"alfa": [1]}}, "alfa"),
+        ({"param_grid": {"alpha": []}}, "'alpha' need to be a non-empty sequence"),
+        ({"param_grid": {"alfa": [1]}}, "Invalid parameter 'alfa' for estimator"),
     ],
 )
 def test_bad_input_is_refused_before_anything_trains(options, name):

@@ -44,7 +44,7 @@ def read(text, target="y", name="table.csv", *, texts=(), decimal="", **options)
 # Files
 
 
-def write_pets(name, n=30):
+def write_letters(name, n=30):
     import pandas
 
     numbers = np.random.default_rng(0).normal(size=(n, 2))
@@ -58,7 +58,7 @@ def write_pets(name, n=30):
 
 @pytest.mark.parametrize("name", ["p.csv", "t.tsv", "p.csv.gz", "p.parquet", "s.csv", "-"])
 def test_every_kind_of_file_gives_the_same_arrays(name, monkeypatch):
-    table = write_pets("p.csv" if name == "-" else name)
+    table = write_letters("p.csv" if name == "-" else name)
     if name == "-":
         monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(Path("p.csv").read_bytes())))
     X, y, groups = read_table(name).split("y")
@@ -194,7 +194,7 @@ def test_a_file_that_cannot_be_read_is_refused(text, options, message):
 
 @pytest.mark.parametrize(("library", "file"), [("pandas", "p.csv"), ("pyarrow", "p.parquet")])
 def test_without_its_library_a_table_says_what_to_install(monkeypatch, library, file):
-    write_pets(file)
+    write_letters(file)
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(ImportError, match=rf"{file} needs pandas and pyarrow .* pip install -e '.\[tables\]'"):
         read_table(file)

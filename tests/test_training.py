@@ -83,7 +83,6 @@ def test_regression_reports_the_cost_on_test_data(capsys):
         net.predict_proba(x)
 
 
-@ON_NUMPY
 def test_metrics_are_of_calibrated_probabilities_and_the_cost_is_not():
     x, labels = problem()[0], np.arange(N) % 3
     net = Network(SIZES, task="classification", seed=0)

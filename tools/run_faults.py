@@ -7,8 +7,8 @@ expression for pytest's -k, which saves time. Run this after tests were removed 
 added to the list. All of them take about a quarter of an hour; with `--processes 2`, less. With `--programs`, random
 programs (`tests/programs`) look for each fault in place of its tests, for at most a minute.
 
-Testers that make mutants by rule do not take its place: of its 62 faults, mutmut 3.8 would make 7 and cosmic-ray 8.7
-would make 7, 10 between them. Most of the others leave something out, or use the wrong one of two arrays.
+Testers that make mutants by rule do not take its place: of its first 62 faults, mutmut 3.8 would make 7 and cosmic-ray
+8.7 would make 7, 10 between them. Most of the others leave something out, or use the wrong one of two arrays.
 
 The faults are made in a copy of the checkout, so that its files stay as they are. A fault is
 
