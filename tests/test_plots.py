@@ -20,7 +20,7 @@ from matplotlib.image import imread
 from matplotlib.text import Text
 
 from xpnet import ArgumentError, Ensemble, History, Network, plots
-from xpnet.estimators import MLPClassifier
+from xpnet.estimators import MLPClassifier, TableClassifier, TableRegressor
 
 # JAX compiles programs for each of these tests, so that only what it could get wrong alone runs there
 pytestmark = pytest.mark.not_on("jax")
@@ -366,6 +366,21 @@ def test_classifiers_are_drawn_as_their_networks_with_their_classes():
     assert wrong.get_suptitle() == plots.mistakes(model.network_, (X, y), shape=(1, 2)).get_suptitle()
     with pytest.raises(ArgumentError, match="y has the class 'up', which the estimator has not learned; it knows"):
         plots.mistakes(model, (X, np.where(names == "top", "up", names)))
+
+
+@pytest.mark.needs("pandas")
+@pytest.mark.parametrize("kind", [TableClassifier, TableRegressor])
+def test_tables_are_encoded_as_their_estimators_do(kind):
+    X = np.random.default_rng(0).integers(0, 2, (60, 2)) * 5 - 2  # so that there are as many inputs as columns
+    model = kind(2, hidden_layer_sizes=4, max_epochs=2, random_state=0).fit(X, y := X[:, 0] + X[:, 1])
+    encoded = model.encoder_.transform(X), np.searchsorted(np.unique(y), y) if kind is TableClassifier else y
+    drawn = (plots.calibration(*each).axes[0] for each in ((model, (X, y)), (model.ensemble_, encoded)))
+    np.testing.assert_array_equal(
+        *(ax.lines[1].get_xydata() if kind is TableClassifier else ax.patches[-1].get_data()[0] for ax in drawn)
+    )
+    for draw in (plots.decision_boundary, plots.error_bars, lambda *data: plots.mistakes(data[0], data[1:])):
+        with pytest.raises(ArgumentError, match=r"give net.ensemble_, and net.encoder_.transform\(X\) as its inputs"):
+            draw(model, X, y)
 
 
 # What is refused

@@ -24,6 +24,7 @@ from xpnet.plots._models import (
     parse_shape,
     predict_blocks,
     predict_probabilities,
+    refuse_encoder,
 )
 from xpnet.plots._style import INK, MAP, MARKERS, figure_of, hide_ticks, make_axes, make_panel
 
@@ -77,6 +78,7 @@ def mistakes(
     >>> [ax.get_title() for ax in figure.axes]
     ['0 → 1 (88%)']
     """
+    refuse_encoder("mistakes", net)
     model, data, labels = open_classifier(net, data, labels)
     n, n_classes = count("n", n, 1), count_classes(model, "mistakes")
     names, shape = parse_labels(labels, n_classes), parse_shape("mistakes", first_network(model), shape)
@@ -151,6 +153,7 @@ def decision_boundary(
     >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     ['low', 'high']
     """
+    refuse_encoder("decision_boundary", net)
     model, data, labels = open_classifier(net, (X, y), labels)
     n = count_classes(model, "decision_boundary")
     names, resolution = parse_labels(labels, n), count("resolution", resolution, 2)

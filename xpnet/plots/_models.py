@@ -34,9 +34,11 @@ def open_model(net: Any) -> Network | Ensemble:
 def open_classifier(net: Any, data: Any, labels: Any) -> tuple[Network | Ensemble, Any, Any]:
     """Return the network or ensemble, the data with numbers of classes, and the names of the classes.
 
-    An estimator has classes of its own, such as strings, and its data are (X, y) with them.
+    An estimator has classes of its own, such as strings, and perhaps an encoder of tables; its data are (X, y).
     """
     model, classes = open_model(net), getattr(net, "classes_", None)
+    if hasattr(net, "encoder_"):
+        data = net.encoder_.transform(data[0]), data[1]
     if model is net or classes is None:
         return model, data, labels
     X, y = data
@@ -46,6 +48,15 @@ def open_classifier(net: Any, data: Any, labels: Any) -> tuple[Network | Ensembl
             f"y has the class {label!r}, which the estimator has not learned; it knows {choices(classes.tolist())}"
         )
     return model, (X, np.searchsorted(classes, y)), classes if labels is None else labels
+
+
+def refuse_encoder(function: str, net: Any) -> None:
+    """Refuse an estimator whose network has other inputs than the columns of its tables."""
+    if hasattr(net, "encoder_"):
+        raise ArgumentError(
+            f"{function} draws the inputs of a network, which {type(net).__name__} encodes; give net.ensemble_, and "
+            "net.encoder_.transform(X) as its inputs"
+        )
 
 
 def find_bars(model: Network | Ensemble) -> Bars:

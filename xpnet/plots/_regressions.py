@@ -15,7 +15,7 @@ from xpnet.backends.base import is_array
 from xpnet.errors import ArgumentError
 from xpnet.network.ensemble import Ensemble
 from xpnet.network.network import Network
-from xpnet.plots._models import first_network, move_to_host, open_model
+from xpnet.plots._models import first_network, move_to_host, open_model, refuse_encoder
 from xpnet.plots._style import DARK, LIGHT, figure_of, make_axes
 
 
@@ -55,6 +55,7 @@ def error_bars(net: Any, x: Any, y: Any, *, sigmas: float = 2, margin: float = 0
     """
     in_range("sigmas", sigmas, 0, math.inf, "2 is common", includes_low=False)
     in_range("margin", margin, 0, math.inf, "0.25 draws a quarter of the range more on either side")
+    refuse_encoder("error_bars", net)
     model = open_model(net)
     first, has_noise = first_network(model), _check_error_bars(model)
     examples, targets = _read_curve(first, x, y)
