@@ -225,7 +225,7 @@ def test_the_command_is_the_estimator(capsys, folder):
 
     out = run(capsys, "evaluate", "net", "pets.csv")
     assert out[0].startswith(f"All 90 rows: accuracy: {model.score(X, y):.2%} (")
-    assert out[1] == f"Most of these rows were for training; on the others: Test {score}"
+    assert out[1] == f"The network was trained on a table of this name; its score then: Test {score}"
     out = run(capsys, "predict", "net", "pets.csv", "--keep", "id,kind", "--novelty")
     assert out[0] == "id,kind,prediction,probability,novelty"
     rows = np.array([line.split(",") for line in out[1:]])

@@ -74,7 +74,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
     metrics = parse_metrics("metrics", options.metrics or [], net.value.model)
     print(heading, score(model, (fit_pixels(x, net), y), metrics))
     if is_table(name) and net.notes.get("data") == Path(name).name:
-        print(f"Most of these rows were for training; on the others: {printable(net.notes.get('score'))}")
+        print(f"The network was trained on a table of this name; its score then: {printable(net.notes.get('score'))}")
 
 
 def run_predict(options: argparse.Namespace) -> None:
