@@ -119,9 +119,10 @@ def _predict(model: Network | Ensemble, net: Network, x: Any, level: float | Non
         return model.backend.to_numpy(values).reshape(len(x), -1)
 
     if net.task not in ("classification", "binary"):
-        parts = {"prediction": model.predict(x)}
         if net.value.model.cost.has_std:
-            parts["std"] = model.predict(x, return_std=True)[1]
+            parts = dict(zip(("prediction", "std"), model.predict(x, return_std=True)))
+        else:
+            parts = {"prediction": model.predict(x)}
         if level is not None:
             parts["lower"], parts["upper"] = model.interval(x, level)
         return {
