@@ -345,6 +345,7 @@ def test_remarks_on_rows_are_one_line(capsys, folder):
         ("train --every 10min", "needs checkpoint=, the file to write"),
         ("train --every week --checkpoint x", "every='week' must be \"epoch\", a number of minibatches"),
         ("train --checkpoint old", "checkpoint='old' exists already; give resume=True"),
+        ("train --checkpoint new --resume --save old", "--save old exists already; give --force to replace it"),
         ("train --checkpoint old --resume", "old does not hold an xpnet network"),
         *[
             (

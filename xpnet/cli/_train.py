@@ -52,8 +52,9 @@ DEFAULTS = {"mnist": FULL_MNIST, "fashion-mnist": FULL_MNIST}
 def run_train(options: argparse.Namespace) -> None:
     """Train, save and report."""
     options.data = options.data or next(iter(SETS))
-    path, is_resumed = options.save, options.resume or options.force
-    if path and path.exists() and path.stat().st_size and not is_resumed:
+    path, checkpoint = options.save, options.checkpoint
+    is_resumed = options.resume and checkpoint and checkpoint.exists()
+    if path and path.exists() and path.stat().st_size and not (options.force or is_resumed):
         raise ArgumentError(f"--save {path} exists already; give --force to replace it, or name another file")
     if options.test_split is not None:
         in_range("test_split", options.test_split, 0, 1, "0 holds nothing out")
