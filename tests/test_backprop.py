@@ -41,8 +41,14 @@ def test_activations_and_costs_of_ones_own_by_central_differences_and_they_train
 
 
 def check_against_differences(net, x, y, h=1e-6):
-    """Seeds are such that nothing is at a kink."""
-    start, grads = layers_of(net), net.backward(x, y)
+    """Nothing is at a kink."""
+    start, grads, a = layers_of(net), net.backward(x, y), x
+    for (w, b), sigma in zip(start, net.sigmas, strict=True):
+        z = a @ w.T + b
+        assert np.abs(z).min() > 1e-3
+        a = sigma.value(z, np)
+    kink = {"huber": 1, "huber(0.5)": 0.5}.get(net.cost_name, 0)
+    assert np.abs(np.abs(a - np.tile(y, a.shape[1] // y.shape[1])) - kink).min() > 1e-3
     for l, layer in enumerate(grads):
         for part in (0, 1):
             found = net.backend.to_numpy(layer[part])

@@ -247,7 +247,7 @@ def test_derivatives_of_a_cost_that_sees_x(kind, place):
     assert Network([3, 2], cost=net.value.model.cost, task="regression").value.model.cost == net.value.model.cost
     scale, to_numpy = np.exp(x[:, :1]), net.backend.to_numpy
     for mine, others in zip(net.deltas(x, y), other.deltas(x, y)):
-        np.testing.assert_allclose(to_numpy(mine), scale * to_numpy(others), rtol=1e-9)
+        np.testing.assert_allclose(to_numpy(mine), scale * to_numpy(others), rtol=1e-12)
     products = [n.hvp(x[:1], y[:1], n.layers) for n in (net, other)]
     for mine, others in zip(*products):
         np.testing.assert_allclose(to_numpy(mine.w), scale[0] * to_numpy(others.w), rtol=1e-9)
