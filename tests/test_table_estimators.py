@@ -193,10 +193,30 @@ def test_groups_are_left_out_together():
     model, naive = TableRegressor(**some).fit(x, y, groups=group), TableRegressor(**some).fit(x, y)
     assert r2_score(y, model.oof_prediction_) < 0.3
     assert r2_score(y, naive.oof_prediction_) > 0.8
+    names, weight = np.array([f"group {k:02}" for k in group]), np.where(group < 3, 0.0, 1.0)
+    numbered, named = (TableRegressor(**FEW).fit(x, y, weight, groups=groups) for groups in (group, names))
+    rest = TableRegressor(**FEW).fit(x[45:], y[45:], groups=names[45:])
+    np.testing.assert_array_equal(named.oof_prediction_[45:], rest.oof_prediction_)
+    assert np.isfinite(numbered.oof_prediction_).sum() == 600 - 45
+    with pytest.raises(ValueError, match="groups has one group, and groups are left out as a whole"):
+        model.fit(x, y, group == 3, groups=group)
     with pytest.raises(ValueError, match="X has 600 examples and groups has 9; they must match"):
         model.fit(x, y, groups=group[:9])
     with pytest.raises(ValueError, match=r"groups has shape \(600, 3\), or lacks values; give one group for each row"):
         model.fit(x, y, groups=x)
+
+
+def test_rows_of_weight_zero_are_left_out():
+    """The columns, too, are learnt from the others alone."""
+    weight, strange = np.arange(60.0) // 20, pets()
+    strange.loc[:19, ["kind", "length"]] = ["yeti", 1e9]
+    for kind, y in ((TableRegressor, HEIGHT), (TableClassifier, np.where(weight, KINDS, "yeti"))):
+        weighted = kind(**FEW).fit(strange, y, weight)
+        plain = kind(**FEW).fit(pets()[20:], y[20:], weight[20:])
+        np.testing.assert_array_equal(weighted.predict(pets()[20:]), plain.predict(pets()[20:]))
+    assert weighted.classes_.tolist() == ["cat", "dog", "eel"]
+    assert np.isnan(weighted.oof_proba_[:20]).all()
+    np.testing.assert_array_equal(weighted.oof_proba_[20:], plain.oof_proba_)
 
 
 def test_weights_of_classes_find_more_of_the_rare_class():
@@ -207,6 +227,13 @@ def test_weights_of_classes_find_more_of_the_rare_class():
     rare = [recall_score(y, model.predict(x), pos_label="rare") for model in (plain, balanced)]
     assert rare[0] < 0.6
     assert rare[1] > 0.7
+    ratio = {name: 0.5 / np.mean(y == name) for name in ("rare", "usual")}
+    by_class = TableClassifier(**settings, class_weight=ratio).fit(x, y)
+    by_row = TableClassifier(**settings).fit(x, y, np.where(y == "rare", ratio["rare"], ratio["usual"]))
+    for model in (by_class, by_row):
+        np.testing.assert_allclose(model.predict_proba(x), balanced.predict_proba(x), rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(by_class.predict(x), balanced.predict(x))
+    np.testing.assert_array_equal(by_row.predict(x), by_row.classes_[by_row.predict_proba(x).argmax(axis=1)])
 
 
 @pytest.mark.parametrize("classes", [2, 3])
