@@ -579,6 +579,10 @@ def test_classes_have_no_weight_in_validation():
     uneven = np.where(DIGIT == 3, "rare", "usual")
     options = {"class_weight": {"rare": 50.0}, "max_iter": 2, "alpha": 0.0}
     mine = ours.MLPClassifier(**{**SMALL, **options}, early_stopping=True).fit(X, uneven)
+    held = ours.MLPClassifier(**{**SMALL, **options}, early_stopping=True).fit(X, uneven, np.ones(len(X)))
+    assert mine.validation_scores_ == held.validation_scores_
+    assert mine.validation_loss_curve_ == pytest.approx(held.validation_loss_curve_)
+    assert mine.loss_ == pytest.approx(held.loss_)
     right = 30 * np.array(mine.validation_scores_)  # of the 30 rows that are held out
     np.testing.assert_allclose(right, np.round(right), atol=1e-9)
 

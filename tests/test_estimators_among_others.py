@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from xpnet import SGD, AdamW, BackendError, Clip, Cosine, get_backend
+from xpnet import SGD, AdamW, BackendError, Clip, Cosine, Network, get_backend
 from xpnet.estimators import MLPClassifier, MLPEnsembleClassifier, MLPRegressor, MLPSearchCV
 
 X, Y = load_iris(return_X_y=True)
@@ -124,6 +124,7 @@ def test_arrays_of_dask_become_numpy_arrays():
 
     x, y = da.from_array(X, chunks=(50, 4)), da.from_array(Y, chunks=50)
     for make in (
+        lambda: MLPRegressor(**FEW),
         lambda: MLPEnsembleClassifier(**FEW, n_estimators=2),
         lambda: MLPSearchCV(MLPClassifier(**FEW), {"alpha": [0.1]}, cv=2),
     ):
@@ -131,6 +132,11 @@ def test_arrays_of_dask_become_numpy_arrays():
         for inputs in (x, x[x[:, 0] > 0]):  # whose number of rows Dask does not know
             assert type(of_dask.predict(inputs)) is np.ndarray
             np.testing.assert_allclose(of_dask.predict(inputs), of_numpy.predict(X), rtol=1e-9)
+        assert of_dask.score(x, y) == pytest.approx(of_numpy.score(X, Y), rel=1e-9)
+    nets = [Network([4, 3], task="classification", seed=0) for _ in range(2)]
+    for net, data in zip(nets, [(x, y), (X, Y)]):
+        net.train(data, epochs=1, test_data=data, progress=False)
+    np.testing.assert_allclose(nets[0].predict_proba(x), nets[1].predict_proba(X), rtol=1e-5)
 
 
 @quiet
@@ -224,11 +230,12 @@ def test_skops_asks_about_names_of_xpnet():
 
 
 @quiet
-def test_a_pipeline_transforms_validation_data():
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+def test_a_pipeline_transforms_validation_data(kind):
     """As for their gradient boosting: X_val is routed to the network, and transformed on its way."""
     train, val, weight = np.flatnonzero(np.arange(150) % 3), np.arange(0, 150, 3), np.linspace(0.5, 1.5, 50)
     x = X * [1.0, 10.0, 100.0, 1000.0]
-    est, plain = (MLPClassifier(**SMALL, early_stopping=True) for _ in range(2))
+    est, plain = (kind(**SMALL, early_stopping=True) for _ in range(2))
     with sklearn.config_context(enable_metadata_routing=True):
         est.set_fit_request(X_val=True, y_val=True, sample_weight_val=True)
         pipeline = make_pipeline(StandardScaler(), est, transform_input=["X_val"])
@@ -238,4 +245,5 @@ def test_a_pipeline_transforms_validation_data():
         scaler.transform(x[train]), Y[train], X_val=scaler.transform(x[val]), y_val=Y[val], sample_weight_val=weight
     )
     assert pipeline[-1].validation_scores_ == plain.validation_scores_
+    assert pipeline[-1].best_validation_score_ > 0.8
     np.testing.assert_array_equal(pipeline[-1].coefs_[0], plain.coefs_[0])

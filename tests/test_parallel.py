@@ -44,10 +44,12 @@ def test_fits_by_workers_equal_those_of_a_single_process(way, kind, workers):
     with joblib.parallel_config(backend=way, n_jobs=2):
         searches = [search(kind(**OPTIONS), GRID, cv=2).fit(x, y) for search in (GridSearchCV, MLPSearchCV)]
         fitted = cross_validate(expected.best_estimator_, x, y, cv=2, return_estimator=True)["estimator"][0]
+    assert np.ptp(expected.cv_results_["mean_test_score"][:-1]) > 0.1
     assert np.isnan(expected.cv_results_["mean_test_score"][-1])
     for found in searches:
         for name in (name for name in expected.cv_results_ if "_test_score" in name):
             np.testing.assert_allclose(found.cv_results_[name], expected.cv_results_[name], rtol=1e-9, err_msg=name)
+        assert found.best_params_ == expected.best_params_
         np.testing.assert_allclose(found.predict(x), expected.predict(x), rtol=1e-9)
     assert len(pickle.dumps(fitted)) < x.nbytes / 2
     fitted.partial_fit(x, y).predict(x)

@@ -210,7 +210,7 @@ def test_lbfgs_finds_a_minimum_of_the_cost_with_slopes(weight):
 
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 def test_estimators_train_as_networks_do():
-    """One network and several."""
+    """One network and several; also where early_stopping holds some examples out."""
     options = {**FIT, "solver": "sgd", "batch_size": 12, "max_iter": 1, "alpha": 0.0, "standardize": True}
     one = MLPRegressor(**options).fit(X, Y, slopes=SLOPES)
     scaled = (X - X.mean(axis=0)) / X.std(axis=0), (Y - Y.mean(axis=0)) / Y.std(axis=0)
@@ -220,6 +220,8 @@ def test_estimators_train_as_networks_do():
     several = MLPEnsembleRegressor(n_estimators=2, bootstrap=False, **options).fit(X, Y, slopes=SLOPES)
     member = MLPRegressor(**{**options, "random_state": several.estimators_[1].random_state}).fit(X, Y, slopes=SLOPES)
     np.testing.assert_allclose(several.estimators_[1].predict(X), member.predict(X), rtol=1e-9)
+    stopped, plain = (MLPRegressor(early_stopping=True, **{**options, "batch_size": 10}) for _ in range(2))
+    assert stopped.fit(X, Y, slopes=SLOPES).loss_ > 1.1 * plain.fit(X, Y).loss_
 
 
 # What is refused
