@@ -264,6 +264,9 @@ def test_targets_far_from_zero():
     net.fit_laplace((X, Y))
     other.fit_laplace((X, Y + far))
     np.testing.assert_allclose(other.predict_std(X), net.predict_std(X), rtol=0.1)
+    other.layers = make().layers
+    other.fit_laplace((X, Y + 1e3 * far))
+    np.testing.assert_allclose(other.predict_std(X), 1e3 * far, rtol=1e-3)
     other = make(activation="relu")
     other.layers = [(1e200 * w, b) for w, b in other.layers]
     with np.errstate(all="ignore"), pytest.raises(ArgumentError, match=r"31 weights and biases .* standardize=True"):

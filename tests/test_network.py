@@ -361,10 +361,13 @@ def test_chunks_have_as_many_steps_as_asked_for(place):
         def on_chunk_end(self, steps):
             self.steps.append(steps)
 
-    for chunk_steps, steps in ((2, [2, 2, 2, 1]), (None, [6, 1])):
+    weights, options = [], {"epochs": 1, "batch_size": 3, "lr": 0.1, "progress": False}
+    for chunk_steps, steps in ((2, [2, 2, 2, 1]), (None, [6, 1]), (3, [3, 3, 1])):
         net, count = Network([2, 1], task="regression", seed=0, **place._asdict()), Count()
-        options = {"epochs": 1, "batch_size": 3, "lr": 0.1, "progress": False, "callbacks": [count]}
-        net.train(DATA, chunk_steps=chunk_steps, **options)
+        model, callbacks = (Ensemble.of([net]), lambda _, count=count: [count]) if chunk_steps == 3 else (net, [count])
+        model.train(DATA, chunk_steps=chunk_steps, callbacks=callbacks, **options)
+        weights.append(layers_of(model[0] if chunk_steps == 3 else net)[0][0])
         assert count.steps == steps
+    np.testing.assert_allclose(weights[1:], [weights[0]] * 2, rtol=1e-6)
     with pytest.raises(ArgumentError, match="chunk_steps=0 must be a whole number of at least 1"):
         net.train(DATA, chunk_steps=0)

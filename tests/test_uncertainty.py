@@ -134,6 +134,8 @@ def test_the_estimators_predict_quantiles(y):
     loss = "quantile(0.05, 0.5, 0.95)"
     regressor = MLPRegressor(loss, **SMALL).fit(X, y)
     predicted = regressor.predict_quantiles(X)
+    assert predicted.shape == (*y.shape, 3)
+    assert (np.diff(predicted, axis=-1) >= 0).all()
     one = MLPRegressor("quantile(0.3)", max_iter=200, tol=10.0, random_state=0).fit(X, y)
     np.testing.assert_array_equal(one.predict_quantiles(X), one.predict(X)[..., None])
     np.testing.assert_array_equal(predicted, regressor.network_.predict(X))
@@ -167,6 +169,8 @@ def test_the_estimators_predict_standard_deviations(loss, y):
     means, stds = zip(*(member.predict(X, return_std=True) for member in ensemble.estimators_))
     np.testing.assert_allclose(mean, np.mean(means, axis=0))
     np.testing.assert_allclose(std**2, np.var(means, axis=0) + np.mean(np.square(stds), axis=0))
+    with pytest.raises(ValueError, match='predict_std needs cost="gaussian"'):
+        MLPRegressor(**SMALL).fit(X, y).predict(X, return_std=True)
 
 
 def train_on(source, kind=Network, members=(), **options):
