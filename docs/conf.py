@@ -90,7 +90,7 @@ numpydoc_show_class_members = False
 # Modules of public names: every name in their __all__ has an entry in a page of reference/
 PUBLIC = (
     *("activations", "costs", "datasets", "estimators", "learn", "learn.exercises"),
-    *("metrics", "plots"),
+    *("export", "metrics", "plots"),
 )
 
 

@@ -760,11 +760,12 @@ def test_the_file_of_a_pipeline_is_joined_from_two(tmp_path):
 
     from xpnet.estimators import MLPClassifier
 
-    X, y = RNG.normal(size=(30, 4)).astype("float32"), np.arange(30) % 3
+    X, y = RNG.normal(size=(30, 4)), np.arange(30) % 3  # in float64, as NumPy makes it
     pipeline = make_pipeline(StandardScaler(), MLPClassifier((5,), max_iter=5, random_state=0)).fit(X, y)
-    to_onnx(pipeline[-1].network_, tmp_path / "net.onnx")
+    to_onnx(pipeline[-1].network_.to(dtype="float32"), tmp_path / "net.onnx")
     net = onnx.load(tmp_path / "net.onnx")
-    first = skl2onnx.to_onnx(pipeline[:-1], X[:1], target_opset=net.opset_import[0].version)
+    first = skl2onnx.to_onnx(pipeline[:-1], X[:1].astype("float32"), target_opset=net.opset_import[0].version)
     model = onnx.compose.merge_models(first, net, io_map=[(first.graph.output[0].name, "x")])
     session = InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    np.testing.assert_allclose(session.run(["y"], {"X": X})[0], pipeline.predict_proba(X), atol=1e-6)
+    (outputs,) = session.run(["y"], {"X": X.astype("float32")})
+    np.testing.assert_allclose(outputs, pipeline.predict_proba(X), atol=1e-6)
