@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
 
 from sklearn.exceptions import NotFittedError
-from sklearn.metrics import accuracy_score, r2_score, recall_score
+from sklearn.metrics import accuracy_score, log_loss, r2_score, recall_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from xpnet import Callback, Ensemble
@@ -233,6 +233,20 @@ def test_weights_of_classes_find_more_of_the_rare_class():
     for model in (by_class, by_row):
         np.testing.assert_allclose(model.predict_proba(x), balanced.predict_proba(x), rtol=1e-4, atol=1e-6)
     np.testing.assert_array_equal(by_class.predict(x), balanced.predict(x))
+
+    def recall(labels, predicted):
+        return recall_score(labels, predicted, pos_label=0)
+
+    scored = TableClassifier(**settings, class_weight=ratio, training={"metrics": [recall, "top_1"]}).fit(x, y)
+    weighted = scored.oof_proba_ * [ratio[name] for name in scored.classes_]
+    for text, p, answers in (
+        (scored.describe_scores(), scored.oof_proba_, scored.classes_[weighted.argmax(axis=1)]),
+        (scored.describe_scores(x, y), scored.predict_proba(x), scored.predict(x)),
+    ):
+        right = accuracy_score(y, answers)
+        expected = [f"accuracy: {right:.2%} ({300 * right:.0f}/300)", f"log loss: {log_loss(y, p):.4f}"]
+        expected += [f"recall: {recall_score(y, answers, pos_label='rare'):.6g}", f"top_1: {right:.6g}"]
+        assert text == ", ".join(expected)
     np.testing.assert_array_equal(by_row.predict(x), by_row.classes_[by_row.predict_proba(x).argmax(axis=1)])
 
 

@@ -54,7 +54,7 @@ from xpnet.tables.recipe import (
     make_members,
     train_members,
 )
-from xpnet.tables.scores import score, score_out_of_fold
+from xpnet.tables.scores import score, score_predictions
 from xpnet.training import Every, parse_metrics
 
 Self = TypeVar("Self", bound="BaseTableModel")
@@ -210,7 +210,7 @@ class BaseTableModel(TableParameters, BaseModel):
             warn_of_wrong_targets(y, rows, targets, predicted)
         stand_in.encoder_, stand_in.ensemble_, stand_in._scores = encoder, ensemble, None
         if leaves_out_rows(folds):
-            stand_in._scores = score_out_of_fold(ensemble, targets, predicted, metrics)
+            stand_in._scores = score_predictions(ensemble, targets, predicted, metrics, class_weight)
         out_of_fold = np.full((n, predicted.shape[1]), np.nan, predicted.dtype)
         out_of_fold[rows] = predicted
         stand_in._labels, stand_in._class_weight = labels, class_weight
@@ -250,6 +250,7 @@ class BaseTableModel(TableParameters, BaseModel):
             return self._scores
         x = self._encode(X).x
         metrics = parse_metrics("metrics", (self.training or {}).get("metrics", ()), self.ensemble_[0].value.model)
+        check_lengths("X", len(x), "y", len(y))
         if isinstance(y, Targets):
             y = y.y
         else:
@@ -257,7 +258,10 @@ class BaseTableModel(TableParameters, BaseModel):
             if self._labels is not None:
                 self._labels.check(y)
                 y = self._labels.encode(y)
-        return score(self.ensemble_, (x, y), metrics)
+        if self._class_weight is None:
+            return score(self.ensemble_, (x, y), metrics)
+        p = self.ensemble_.backend.to_numpy(self.ensemble_.predict_proba(x))
+        return score_predictions(self.ensemble_, y, p, metrics, self._class_weight)
 
     @property
     def n_iter_(self) -> int:

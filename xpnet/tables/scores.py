@@ -10,7 +10,7 @@ from xpnet.inference.metrics import Metric, accuracy, correct, log_loss, mean_ab
 from xpnet.network.ensemble import Ensemble
 from xpnet.network.network import Network
 
-__all__ = ["score", "score_out_of_fold"]
+__all__ = ["score", "score_predictions"]
 
 
 LEVEL = 0.9  # of intervals that are judged
@@ -33,12 +33,27 @@ def score(model: Network | Ensemble, data: tuple[Any, np.ndarray], extra: Sequen
     return _format(scores, metrics)
 
 
-def score_out_of_fold(ensemble: Ensemble, y: np.ndarray, predicted: np.ndarray, extra: Sequence[Metric] = ()) -> str:
-    """Compute scores as `score` does, of the predictions of `predict_out_of_fold`; rows without one are left out."""
+def score_predictions(
+    ensemble: Ensemble,
+    y: np.ndarray,
+    predicted: np.ndarray,
+    extra: Sequence[Metric] = (),
+    class_weight: np.ndarray | None = None,
+) -> str:
+    """Compute scores as `score` does, of predictions such as those of `predict_out_of_fold`, without rows that are NaN.
+
+    With the weights of classes, (n_classes,), the class with the largest product of weight and probability is
+    predicted. Errors, which are better if they are smaller, are those of the probabilities.
+    """
     metrics, host, n = _choose_metrics(ensemble[0], ensemble.temperature, extra), get_backend(), predicted.shape[1]
     rows = np.flatnonzero(~np.isnan(predicted[:, 0]))
     targets = np.eye(n)[y[rows]] if y.ndim == 1 and n > 1 else y[rows].reshape(-1, n).astype(np.float64)
-    parts = [metric.measure(targets, predicted[rows], ensemble[0].task, host.xp) for metric in metrics]
+    outputs = predicted[rows]
+    weighted = outputs if class_weight is None else outputs * class_weight
+    parts = [
+        metric.measure(targets, outputs if metric.better == "min" else weighted, ensemble[0].task, host.xp)
+        for metric in metrics
+    ]
     scores = {metric.name: metric.combine([part], [len(rows)], host) for metric, part in zip(metrics, parts)}
     return _format({**scores, "size": len(rows)}, metrics)
 
