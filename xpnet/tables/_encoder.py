@@ -303,13 +303,11 @@ def check_table(estimator: Any, X: Any, *, reset: bool) -> Any:
             import pyarrow
 
             X = pyarrow.table(X).to_pandas()
+    if is_frame := isinstance(X, pandas.DataFrame):
+        _name_columns(X)  # or scikit-learn would compare names that occur twice
     if reset or hasattr(estimator, "n_features_in_"):
-        is_frame = isinstance(X, pandas.DataFrame)
-        options: dict[str, Any] = {"dtype": None, "ensure_all_finite": "allow-nan"}
-        if is_frame:
-            if len(twice := X.columns[X.columns.duplicated()]):
-                raise ArgumentError(f"X has several columns named {twice[0]!r}; give each its own name")
-            options = {"skip_check_array": True}
+        how: dict[str, Any] = {"dtype": None, "ensure_all_finite": "allow-nan"}
+        options: dict[str, Any] = {"skip_check_array": True} if is_frame else how
         validated: Any = validate_data(estimator, X=X, reset=reset, **options)  # type: ignore[arg-type]
         X = X if is_frame else validated
     return _check_rows(X, reset)
@@ -327,5 +325,13 @@ def _to_frame(X: Any) -> Any:
     import pandas
 
     frame = X if isinstance(X, pandas.DataFrame) else pandas.DataFrame(X)
+    return frame.set_axis(_name_columns(frame), axis=1)
+
+
+def _name_columns(frame: Any) -> list[str]:
+    """Return the names of columns as texts, which must differ."""
     names = [f"x{name}" if isinstance(name, int) else str(name) for name in frame.columns]
-    return frame.set_axis(names, axis=1)
+    if len({*names}) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ArgumentError(f"X has several columns named {twice!r}; give each its own name")
+    return names
