@@ -362,11 +362,14 @@ def test_folds_that_the_user_chooses():
     assert np.isnan(model.oof_prediction_).all()
     with pytest.raises(ValueError, match="no rows were left out in fit, which the scores out of fold need; give X and"):
         model.describe_scores()
+    for name, value in (("X", pets()), ("y", HEIGHT)):
+        with pytest.raises(ValueError, match=f"describe_scores got {name} alone; give X and y, or neither"):
+            model.describe_scores(**{name: value})
     with pytest.raises(ValueError, match=r"folds\[0\] goes from 60 to 60, but X has 60 rows, from 0"):
         model.fit(pets(), HEIGHT, folds=[[60], [1]])
-    for wrong in ([0.5], [[1]], np.arange(60) > 40):
+    for wrong in ([0.5], [[1]], np.arange(60) > 40, 5, [1, [2, 3]]):
         with pytest.raises(
-            ValueError, match=r"folds\[1\] has shape .*, but must list row numbers, whole numbers; for a"
+            ValueError, match=r"folds\[1\] (has .* but )?must list row numbers, whole numbers(; for a| \()"
         ):
             model.fit(pets(), HEIGHT, folds=[[], wrong])
     with pytest.raises(ValueError, match="folds has 1 entries, and there are members=2; give one for each"):

@@ -21,7 +21,7 @@ from xpnet.files import is_ensemble, read_file, write_file
 from xpnet.network.ensemble import Ensemble
 from xpnet.network.network import Network
 from xpnet.pages import choose_picture
-from xpnet.tables.columns import CategoryColumn
+from xpnet.tables.columns import CategoryColumn, Encoded
 from xpnet.tables.encoding import find_columns, find_labels
 from xpnet.tables.reading import Table, is_table, read_table
 from xpnet.tables.scores import score
@@ -81,23 +81,22 @@ def run_predict(options: argparse.Namespace) -> None:
     """Write the predictions of a saved model as CSV, one row per example."""
     model, (net, *_) = _load(options.model, backend=options.backend, device=options.device)
     copies: dict[str, list[str]] = {}
-    unseen: Any = False
     if is_table(str(options.file)):
         kept = split_names(options.keep)
         table = _read_new_table(str(options.file), net, kept)
         encoded, copies = table.encode(find_columns(net)), table.copy_columns(kept)
         _print_remarks(encoded.describe(table.name))
-        x, unseen = encoded.x, encoded.rows
     elif options.keep:
         raise ArgumentError(f"--keep is for tables, and {options.file} is not one; leave it out")
     else:
-        x = read_inputs(options.file, net)
+        encoded = Encoded(read_inputs(options.file, net), {})
+    x = encoded.x
     columns = _predict(model, net, x, options.interval)
     formulas = [label for label in find_labels(net) or () if re.match(r"[=+\-@\t\r](?![\d.]+$)", label)]
     if formulas:
         _print_remarks([f"a spreadsheet may compute these classes: {list_names(formulas)}"])
     if options.novelty:
-        columns["novelty"] = np.where(unseen, 1.0, model.backend.to_numpy(model.novelty(x)))
+        columns["novelty"] = encoded.novelty(model)
     if clashes := copies.keys() & columns.keys():
         raise ArgumentError(f"--keep names {min(clashes)!r}, which a column of the predictions is called; rename it")
     file = io.StringIO()

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, fields
 from typing import Annotated, Any, ClassVar, Self
 
-import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from xpnet._checks import Count, yes_or_no
@@ -19,12 +18,11 @@ from xpnet.estimators._fitting import assign_attributes
 from xpnet.estimators._parameters import Parameters
 from xpnet.estimators._regressor import BaseRegressor, MLPRegressor
 from xpnet.estimators.base import BaseLearner, BasePerceptron
-from xpnet.estimators.inputs import make_random_state
+from xpnet.estimators.inputs import draw_seeds
 from xpnet.network.ensemble import Ensemble, join_networks, mean_and_std
 from xpnet.training import copies_for_each
 from xpnet.value import Value
 
-MAX_SEED = np.iinfo(np.int32).max
 # The remedy for callbacks that cannot be copied
 INSTEAD = "leave it out, or use xpnet.Ensemble, whose train takes a function that makes the callbacks of each member"
 
@@ -87,10 +85,7 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
                 "number to continue, or warm_start=False to start anew"
             )
         callbacks = copies_for_each(self.callbacks, n, INSTEAD)
-        if previous:
-            seeds = [member.random_state for member in previous]
-        else:
-            seeds = make_random_state(self.random_state).randint(MAX_SEED, size=n).tolist()
+        seeds = [member.random_state for member in previous] if previous else draw_seeds(self.random_state, n)
         parameters = {field.name: getattr(self, field.name) for field in fields(self._member) if field.init}
         members = [
             self._member(**{**parameters, "random_state": seed, "callbacks": watching})

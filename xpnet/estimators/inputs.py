@@ -29,6 +29,7 @@ __all__ = [
     "check_sample_weight",
     "choose_backend",
     "dense_blocks",
+    "draw_seeds",
     "drop_single_output",
     "float_dtype",
     "leave_device",
@@ -287,6 +288,11 @@ def make_random_state(value: Any) -> np.random.RandomState:
             f"random_state={show(value)} must be a whole number from 0 to 2**32 - 1, None, or a RandomState of a seed"
         )
     return generator
+
+
+def draw_seeds(random_state: Any, n: int) -> list[int]:
+    """Draw the seeds of n networks by a `random_state`."""
+    return make_random_state(random_state).randint(np.iinfo(np.int32).max, size=n).tolist()
 
 
 def require_seed(path: Any, random_state: Any) -> None:

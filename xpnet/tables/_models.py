@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from xpnet._checks import check_dict, check_lengths, count, list_names, warn, yes_or_no
 from xpnet._names import explain_arguments
-from xpnet.backends import backend_of, to_host
+from xpnet.backends import backend_of
 from xpnet.core.arrays import Array
 from xpnet.data import check_some_weight, parse_part
 from xpnet.errors import ArgumentError
@@ -21,8 +21,8 @@ from xpnet.estimators.base import BaseModel
 from xpnet.estimators.inputs import (
     check_sample_weight,
     choose_backend,
+    draw_seeds,
     drop_single_output,
-    make_random_state,
     move_to,
     parse_hidden_sizes,
     require_seed,
@@ -58,7 +58,6 @@ from xpnet.tables.scores import score, score_predictions
 from xpnet.training import Every, parse_metrics
 
 Self = TypeVar("Self", bound="BaseTableModel")
-MAX_SEED = np.iinfo(np.int32).max
 
 
 @dataclass(eq=False, repr=False)
@@ -149,7 +148,7 @@ class BaseTableModel(TableParameters, BaseModel):
         threads = "auto" if self.n_jobs is None else effective_n_jobs(self.n_jobs)
         if checkpoint is not None and "seed" not in recipe.network:
             require_seed(checkpoint, self.random_state)
-        seed = recipe.network.get("seed", int(make_random_state(self.random_state).randint(MAX_SEED)))
+        seed = recipe.network.get("seed", draw_seeds(self.random_state, 1)[0])
         stand_in = copy.copy(self)  # scikit-learn's checks set `n_features_in_` and `feature_names_in_` on it
         table = check_table(stand_in, X, reset=True)
         targets = y if isinstance(y, Targets) else validate_targets(y, numeric=self._numeric)
@@ -241,9 +240,12 @@ class BaseTableModel(TableParameters, BaseModel):
         Raises
         ------
         ArgumentError
-            If neither is given, and no rows were left out in `fit`.
+            If only one is given; or if neither is, and no rows were left out in `fit`.
         """
         check_is_fitted(self)
+        if (X is None) != (y is None):
+            got = "X" if y is None else "y"
+            raise ArgumentError(f"describe_scores got {got} alone; give X and y, or neither for scores out of fold")
         if X is None:
             if self._scores is None:
                 raise ArgumentError("no rows were left out in fit, which the scores out of fold need; give X and y")
@@ -289,8 +291,7 @@ class BaseTableModel(TableParameters, BaseModel):
             If `fit` had fewer than 20 rows.
         """
         encoded = self._encode(X)
-        novelty = self.ensemble_.backend.to_numpy(self.ensemble_.novelty(encoded.x))
-        return move_to(np.where(encoded.rows, 1.0, novelty), backend_of(X))
+        return move_to(encoded.novelty(self.ensemble_), backend_of(X))
 
     # Checks
 
@@ -598,8 +599,8 @@ def find_folds(folds: Sequence[Any], members: int, rows: np.ndarray, n: int) -> 
     """Find the folds of the user, numbers of the n rows of X, among the rows that have a weight."""
     if len(folds) != members:
         raise ArgumentError(f"folds has {len(folds)} entries, and there are members={members}; give one for each")
-    # A member may leave out nothing
-    numbers = [
-        parse_part(f"folds[{k}]", fold, n, "X") if np.size(to_host(fold)) else [] for k, fold in enumerate(folds)
-    ]
-    return [np.flatnonzero(np.isin(rows, fold)).astype(np.int32) for fold in numbers]
+    found = [np.array([], np.int32)] * members
+    for k, fold in enumerate(folds):
+        if not (hasattr(fold, "__len__") and len(fold) == 0):  # a member may leave out nothing
+            found[k] = np.flatnonzero(np.isin(rows, parse_part(f"folds[{k}]", fold, n, "X"))).astype(np.int32)
+    return found

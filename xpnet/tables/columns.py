@@ -76,6 +76,10 @@ class Encoded(NamedTuple):
         """Which rows have such a value, (n,) of bool."""
         return np.any([*self.unseen.values()], axis=0)
 
+    def novelty(self, model: Any) -> np.ndarray:
+        """Compute the novelty of each row by a network or an ensemble, on the host; it is 1 for such rows."""
+        return np.where(self.rows, 1.0, model.backend.to_numpy(model.novelty(self.x)))
+
     def describe(self, table: str) -> list[str]:
         """Say in a line how many such values there are; nothing if there are none.
 
