@@ -73,6 +73,8 @@ def _train_table(options: argparse.Namespace) -> tuple[Ensemble, str]:
     from xpnet.tables import TableClassifier, TableRegressor  # which import scikit-learn
 
     _refuse(options, FOR_ARRAYS, "arrays")
+    if options.task not in (None, "classification", "regression"):
+        raise ArgumentError(f"--task {options.task} is not for tables; choose from classification, regression")
     categories, group = split_names(options.categories), options.test_group
     table = read_table(options.data, categories if group is None else [*categories, group])
     X, y, groups = table.split(

@@ -238,6 +238,8 @@ class Table(NamedTuple):
     def _open_target(self, target: str) -> Cells:
         """Read the cells of the target: numbers, or texts; truth values are texts."""
         series = self.frame[target]
+        if self.decimal == ",":  # a class is not another one if it is written with decimals
+            series = series.str.replace(r"^(-?\d+),0*$", r"\1", regex=True)
         cells = open_column(series, self.name, target, as_text=not _is_numeric(series))
         return cells._replace(is_category=target in find_declared(self.frame))
 
