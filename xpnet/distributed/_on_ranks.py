@@ -1,7 +1,7 @@
 """Trainings that several processes share: what each of them prepares, and what they agree on."""
 
 from collections.abc import Callable, Generator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from importlib.metadata import version
 from typing import Any
@@ -12,15 +12,13 @@ from xpnet.core.optimizers import needs_all_examples
 from xpnet.data.sampling import Drawn, GeneratorState, Order
 from xpnet.distributed._agreement import Shared, describe_start, take_over_start
 from xpnet.distributed._ranks import Ranks
-from xpnet.distributed._runner import run_together
+from xpnet.distributed._runner import SharedRunner
 from xpnet.distributed._setting import parse_distributed
 from xpnet.errors import ArgumentError
 from xpnet.training import (
-    Alone,
     Checkpoint,
     CheckpointFile,
     Job,
-    Runner,
     SaveFunction,
     Stream,
     find_difference,
@@ -64,7 +62,7 @@ def train_on_ranks(
     blas_threads, progress
         As in `Network.train`.
     """
-    ranks = Ranks(parse_distributed(distributed, net.value.backend))
+    ranks = Together(parse_distributed(distributed, net.value.backend))
 
     def find_start() -> tuple[Checkpoint | None, Moment]:
         checkpoint = open_checkpoint()
@@ -75,22 +73,11 @@ def train_on_ranks(
         start = take_over_start(ranks.make_on_first(lambda: describe_start(first)), first, net.value)
         job = ranks.make_own(lambda: check_shareable(make_job(start, ranks.leads)))
         threads = 1 if blas_threads == AUTO else blas_threads  # they share a machine's cores
-        return train([job], checkpoint=checkpoint, blas_threads=threads, ranks=Together(ranks))
+        return train([job], checkpoint=checkpoint, blas_threads=threads, ranks=ranks)
 
 
-class Together(Alone):
-    """How several processes prepare a training and take its steps.
-
-    Parameters
-    ----------
-    ranks
-        The processes.
-    """
-
-    def __init__(self, ranks: Ranks) -> None:
-        self.ranks = ranks
-        self.make_own, self.make_on_first = ranks.make_own, ranks.make_on_first
-        self.keep_on_first = ranks.keep_on_first
+class Together(Ranks):
+    """How several processes prepare a training and take its steps."""
 
     def compare(
         self, jobs: Sequence[Job], describe: Callable[[], list[dict[str, Any]]], is_needed: bool
@@ -101,14 +88,14 @@ class Together(Alone):
         description = {
             "versions": {"xpnet": __version__, **{name: version(name) for name in {"numpy", value.backend.name}}},
             "backend": value.backend.name,
-            "shards": self.ranks.shards,
+            "shards": self.shards,
             **value.settings,
             **{name: part for name, part in calls[0].items() if name not in OF_FIRST_RANK},
             "functions": describe_own(value.model),
             "chunk_steps": job.plan.chunk_steps,
         }
-        first, *others = self.ranks.make_on_all(lambda: description)
-        with self.ranks.agreeing():
+        first, *others = self.make_on_all(lambda: description)
+        with self.agreeing():
             for rank, other in enumerate(others, 1):
                 if difference := find_difference(first, other):
                     place, theirs, own = difference
@@ -121,24 +108,30 @@ class Together(Alone):
 
     def share(self, job: Job) -> Job:
         """Return the job with this rank's part of each minibatch, (steps, rows), and the callbacks of rank 0."""
-        ranks, sampling = self.ranks, job.plan.sampling
+        sampling = job.plan.sampling
 
         def draw(n: int, batch_size: int, generator: GeneratorState, order: Order | None) -> Drawn:
             minibatches, generator, order = sampling.draw(n, batch_size, generator, order)
-            return [index[:, ranks.find_own(index.shape[1]).places.ravel()] for index in minibatches], generator, order
+            return [index[:, self.find_own(index.shape[1]).places.ravel()] for index in minibatches], generator, order
 
         return job._replace(
-            plan=job.plan.complete(sampling=sampling._replace(draw=draw), callbacks=[Shared(job.plan.callbacks, ranks)])
+            plan=job.plan.complete(sampling=sampling._replace(draw=draw), callbacks=[Shared(job.plan.callbacks, self)])
         )
 
-    def run(self, job: Job) -> AbstractContextManager[Runner]:
-        """Return the context of what takes the steps."""
-        return run_together(job.data.train.reader, job.plan.optimizer, self.ranks)
+    @contextmanager
+    def run(self, job: Job) -> Generator[SharedRunner, None, None]:
+        """Return the context of what takes the steps. A signal is obeyed at its end, too."""
+        try:
+            yield SharedRunner(job.data.train.reader, job.plan.optimizer, self)
+        except BaseException:
+            self.is_alone = not self.has_agreed
+            raise
+        self.obey()
 
     @contextmanager
     def running(self, file: CheckpointFile | None) -> Generator[None, None, None]:
         """End all processes together, and only remember signals until the end of a chunk."""
-        with self.ranks.ending_together(), self.ranks.listening():
+        with self.ending_together(), self.listening():
             yield
 
     @contextmanager

@@ -10,15 +10,16 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
+from functools import partial
 from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from xpnet.backends.base import Eager, PatchedNamespace
-from xpnet.core.arrays import Layers, Namespace, leaves, map_arrays
+from xpnet.core.arrays import Array, Layers, Namespace, leaves, map_arrays
 from xpnet.distributed._setting import Distributed
-from xpnet.distributed._sums import HostSum
+from xpnet.training import Alone
 
 FORWARDING_SECONDS = 0.2  # that mpiexec has for a traceback: once a process aborts, it drops what it has not read
 
@@ -30,7 +31,7 @@ class Own(NamedTuple):
     is_real: np.ndarray  # whether a row is no padding
 
 
-class Ranks:
+class Ranks(Alone):
     """The processes that share each minibatch of a training.
 
     Parameters
@@ -85,10 +86,27 @@ class Ranks:
 
     def attach(self, backend: Eager) -> Eager:
         """Return the backend with a sum over all ranks in its namespace."""
-        total = HostSum(self.comm, backend, in_tree=self.shards is not None)
         twin = copy(backend)
-        twin.xp = PatchedNamespace(backend.xp, sum_over_ranks=total)
+        twin.xp = PatchedNamespace(backend.xp, sum_over_ranks=partial(self.sum_arrays, backend))
         return twin
+
+    def sum_arrays(self, backend: Eager, arrays: Sequence[Array]) -> Array:
+        """Add up arrays in the host's memory over all ranks; return the sums, one after the other, as one vector.
+
+        Ranks with shards add in the order of a binary tree, which continues that of the parts within a rank: 0 + 1,
+        2 + 3; then these two sums; and so on. In each round, two ranks exchange their sums.
+        """
+        from mpi4py import MPI
+
+        flat = np.concatenate([backend.to_numpy(x).ravel() for x in arrays])
+        if self.shards is None:
+            self.comm.Allreduce(MPI.IN_PLACE, flat)
+            return backend.asarray(flat)
+        other = np.empty_like(flat)
+        for partner in (self.rank ^ 1 << i for i in range(self.size.bit_length() - 1)):
+            self.comm.Sendrecv(flat, partner, recvbuf=other, source=partner)
+            flat += other  # x + y and y + x have the same bits
+        return backend.asarray(flat)
 
     def add_up(self, by_columns: bool, grads: Layers, xp: Namespace) -> Layers:
         """Add up the gradients of all ranks, in a step.
@@ -181,10 +199,6 @@ class Ranks:
         except BaseException:
             self.has_agreed = True
             raise
-
-    def leave_steps(self) -> None:
-        """Note that an error ends the steps of this rank, which is alone from then on, unless all ranks raise it."""
-        self.is_alone = not self.has_agreed
 
     @contextmanager
     def ending_together(self) -> Iterator[None]:

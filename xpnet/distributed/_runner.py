@@ -4,15 +4,15 @@ A process may cut its part again. Each part has its own gradient, that of its sh
 gradient of the whole minibatch.
 """
 
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from operator import iadd
 
 import numpy as np
 
 from xpnet.backends.base import Eager, cast
 from xpnet.core.activations import Activation
-from xpnet.core.arrays import Array, Layers, Namespace, leaves
+from xpnet.core.arrays import Array, Layers, Namespace, combine_arrays, leaves
 from xpnet.core.costs import Output
 from xpnet.core.dropout import drop
 from xpnet.core.minibatch import Batch, Encoding, Examples, Minibatch, make_minibatch
@@ -23,17 +23,6 @@ from xpnet.data.source import Chunk
 from xpnet.distributed._ranks import Ranks
 from xpnet.training import ChunkResult, ChunkResults
 from xpnet.value import Value
-
-
-@contextmanager
-def run_together(reader: Reader, optimizer: Optimizer, ranks: Ranks) -> Generator["SharedRunner", None, None]:
-    """Return the context of a runner on several processes; see `SharedRunner`. A signal is obeyed at its end, too."""
-    try:
-        yield SharedRunner(reader, optimizer, ranks)
-    except BaseException:
-        ranks.leave_steps()
-        raise
-    ranks.obey()
 
 
 class SharedRunner:
@@ -109,18 +98,14 @@ def take_shared_step(
     It may overwrite the arrays of `state`, whose cost has an array (m,) for each part.
     """
     grads, costs = add_parts(sigmas, output, state, parts, xp)
-    grads, totals = add_up(grads, xp), list[Array]()
-    for total, cost in zip(state.cost, costs):
-        total += cost
-        totals.append(total)
-    layers, optimizer = update(state.layers, grads, state.optimizer, parts[0].lr, xp)
+    layers, optimizer = update(state.layers, add_up(grads, xp), state.optimizer, parts[0].lr, xp)
     dropout = state.dropout and state.dropout._replace(step=state.dropout.step + 1)
-    return State(layers, optimizer, tuple(totals), dropout)
+    return State(layers, optimizer, combine_arrays(iadd, state.cost, costs), dropout)
 
 
 def add_parts(
     sigmas: Sequence[Activation], output: Output, state: State, parts: Sequence[Minibatch], xp: Namespace
-) -> tuple[Layers, list[Array]]:
+) -> tuple[Layers, tuple[Array, ...]]:
     """Compute the sum of the gradients of parts of a minibatch, and the costs of each part.
 
     The sums form a binary tree: each half of the parts is added up by itself.
@@ -130,16 +115,11 @@ def add_parts(
         x, masked_sigmas, _ = drop(state.dropout, sigmas, part.x, state.layers, xp, part.rows)
         output = output.with_inputs(part.x)  # without masks
         grads, cost = differentiate(masked_sigmas, output, state.layers, part._replace(x=x), xp)
-        return grads, [cost]
+        return grads, (cost,)
     half = len(parts) // 2
     grads, costs = add_parts(sigmas, output, state, parts[:half], xp)
-    others, other_costs = add_parts(sigmas, output, state, parts[half:], xp)
-    sums: list[tuple[Array, Array]] = []
-    for (gw, gb), (other_w, other_b) in zip(grads, others):
-        gw += other_w
-        gb += other_b
-        sums.append((gw, gb))
-    return tuple(sums), costs + other_costs
+    other_grads, other_costs = add_parts(sigmas, output, state, parts[half:], xp)
+    return combine_arrays(iadd, grads, other_grads), costs + other_costs
 
 
 def make_parts(copies: bool, rows: Examples, encoding: Encoding, batch: Batch, xp: Namespace) -> tuple[Minibatch, ...]:
@@ -155,15 +135,11 @@ def make_parts(copies: bool, rows: Examples, encoding: Encoding, batch: Batch, x
         Namespace of the arrays.
     """
     whole = make_minibatch(rows, encoding, batch, xp)
+    of_rows = {name: getattr(whole, name) for name in ("x", "y", "weight", "rows", "slopes")}
+    steps = (slice(None),) * (batch.index.ndim - 2)  # the axis of a stack of them
 
     def cut(i: int) -> Minibatch:
-        x = whole.x[..., i, :, :]
-        return whole._replace(
-            x=xp.asarray(x, copy=True) if copies else x,
-            y=whole.y[..., i, :, :],
-            weight=whole.weight[..., i, :],  # type: ignore[index]
-            rows=None if whole.rows is None else whole.rows[..., i, :],
-            slopes=None if whole.slopes is None else whole.slopes[..., i, :, :, :],
-        )
+        part = {name: x[(*steps, i, ...)] for name, x in of_rows.items() if x is not None}
+        return whole._replace(**part | {"x": xp.asarray(part["x"], copy=True) if copies else part["x"]})
 
     return tuple(cut(i) for i in range(batch.index.shape[-2]))
