@@ -31,13 +31,13 @@ __all__ = [
     "LARGEST_GROWTH",
     "SQUARED",
     "Damping",
+    "LinearProblem",
     "descend",
     "gradient_and_curvature",
     "is_least_squares",
     "make_identity",
     "normal_equations",
     "parameter_jacobian",
-    "solve_damped",
 ]
 
 KINKED = ("absolute", "mae")  # have no second derivative, on which its steps rely
@@ -191,9 +191,22 @@ class Damping(NamedTuple):
     growth: Array  # the factor by which μ grows if the next step fails; 0 before the first
 
 
-def solve_damped(matrix: Array, right: Array, added: Array, xp: Namespace) -> Array:
-    """Solve (M + D) h = −r for h, where D holds a number, or numbers (..., P, 1), on its diagonal."""
-    return -xp.linalg.solve(matrix + make_identity(right, xp) * (added + LEAST), right)
+class LinearProblem(NamedTuple):
+    """The linear problem of a step: what residuals r and their Jacobian J say at some parameters, (..., P, 1)."""
+
+    matrix: Array  # JᵀJ, (..., P, P); or JJᵀ, (m, m), of fewer residuals than parameters
+    gradient: Array  # of the cost, (..., P, 1)
+    largest: Array  # the largest element of the diagonal of JᵀJ
+    cost: Array  # at the parameters
+    decay: Array | float = 0.0  # λ in the penalty ½ λ θ² of each parameter, (..., P, 1), which the cost includes
+    few: tuple[Array, Array] | None = None  # r, (m, 1), and J, (m, P), of fewer residuals than parameters
+
+    def solve(self, mu: Array, xp: Namespace) -> Array:
+        """Compute the step −(JᵀJ + λ + μ)⁻¹ times the gradient; −Jᵀ (JJᵀ + μ)⁻¹ r by the smaller matrix."""
+        right = self.gradient if self.few is None else self.few[0]
+        diagonal = make_identity(right, xp) * (mu + self.decay + LEAST)
+        step = -xp.linalg.solve(self.matrix + diagonal, right)
+        return step if self.few is None else xp.matmul(self.few[1].mT, step)
 
 
 def make_identity(parameters: Array, xp: Namespace) -> Array:
@@ -204,10 +217,7 @@ def make_identity(parameters: Array, xp: Namespace) -> Array:
 
 def descend(
     parameters: Array,
-    solve: Callable[[Array], Array],
-    gradient: Array,
-    largest: Array,
-    cost: Array,
+    problem: LinearProblem,
     measure: Callable[[Array], Array],
     memory: Any,
     damping: Array,
@@ -219,14 +229,10 @@ def descend(
     ----------
     parameters
         Columns, (..., P, 1).
-    solve
-        ``solve(mu)``: the step for the damping μ, of the same shape.
-    gradient
-        The gradient of the cost, of the same shape.
-    largest
-        The largest element of the diagonal of JᵀJ.
-    cost, measure
-        The cost, and a function that computes it for other parameters.
+    problem
+        The linear problem at these.
+    measure
+        A function that computes the cost for other parameters.
     memory, damping
         The state of the damping, with the fields `mu` and `growth`; and τ, with which it begins.
     xp
@@ -238,14 +244,14 @@ def descend(
         The parameters after the step, the state for the next one, and whether the cost falls, in the shape of μ; if
         not, the caller keeps the old parameters.
     """
-    largest, cost = (xp.reshape(part, memory.mu.shape) for part in (largest, cost))
+    largest, cost = (xp.reshape(part, memory.mu.shape) for part in (problem.largest, problem.cost))
     mu = xp.where(memory.mu > 0.0, memory.mu, damping * largest)
     mu = xp.minimum(xp.maximum(mu, LEAST_DAMPING * largest), MOST_DAMPING * largest)
     growth = xp.maximum(memory.growth, 2.0)
-    change = solve(mu)
+    change = problem.solve(mu, xp)
     new = parameters + change
     new_cost = xp.reshape(measure(new), mu.shape)
-    predicted = 0.5 * xp.reshape(xp.sum(change * (mu * change - gradient), axis=(-2, -1)), mu.shape)
+    predicted = 0.5 * xp.reshape(xp.sum(change * (mu * change - problem.gradient), axis=(-2, -1)), mu.shape)
     falls = new_cost < cost  # False for NaN
     gain = (cost - new_cost) / predicted
     shrunk = mu * xp.maximum(1.0 - (2.0 * gain - 1.0) ** 3, LARGEST_FALL)

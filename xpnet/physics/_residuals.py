@@ -20,7 +20,7 @@ from xpnet._checks import Real, check_fields, show
 from xpnet.core.activations import Activation
 from xpnet.core.arrays import Array, Layers, Namespace, count_elements, map_arrays, rows_per_block
 from xpnet.core.dual import jvp, unit_vectors
-from xpnet.core.least_squares import solve_damped
+from xpnet.core.least_squares import LinearProblem
 from xpnet.errors import ArgumentError
 from xpnet.physics._taylor import Series, pull_rows, taylor
 
@@ -131,38 +131,24 @@ def mixes_rows(term: Term, present: Present, draw: Callable[[tuple[int, ...]], A
     return is_mixed
 
 
-class LinearProblem(NamedTuple):
-    """The linear problem of a step: the residuals r and their Jacobian J at some parameters.
+def linearize(terms: Sequence[Term], present: Present) -> LinearProblem:
+    """Compute the linear problem of terms; of many points, without storing their whole Jacobian.
 
     The P parameters are weights and biases, in the order of `parameter_jacobian`, then the coefficients.
     """
-
-    matrix: Array  # JᵀJ, (P, P); or JJᵀ, (m, m), of fewer residuals than parameters
-    gradient: Array  # Jᵀr, (P, 1)
-    largest: Array  # the largest element of the diagonal of JᵀJ
-    cost: Array  # ½ rᵀr
-    few: tuple[Array, Array] | None  # r, (m, 1), and J, (m, P), of fewer residuals than parameters
-
-    def solve(self, mu: Array, xp: Namespace) -> Array:
-        """Compute the step −(JᵀJ + μ)⁻¹ Jᵀr = −Jᵀ (JJᵀ + μ)⁻¹ r, by the smaller matrix."""
-        step = solve_damped(self.matrix, self.gradient if self.few is None else self.few[0], mu, xp)
-        return step if self.few is None else xp.matmul(self.few[1].mT, step)
-
-
-def linearize(terms: Sequence[Term], present: Present) -> LinearProblem:
-    """Compute the linear problem of terms; of many points, without storing their whole Jacobian."""
     xp = present.xp
     parts = (part for term in terms for part in compute_rows(term, present))
     if sum(term.x.shape[0] for term in terms) < count_elements(present.layers) + len(present.coefficients):
         r, rows = (xp.concat(part, axis=0) for part in zip(*parts))
         largest = xp.max(xp.sum(rows * rows, axis=0))
-        return LinearProblem(xp.matmul(rows, rows.mT), xp.matmul(rows.mT, r), largest, 0.5 * xp.sum(r * r), (r, rows))
+        cost = 0.5 * xp.sum(r * r)
+        return LinearProblem(xp.matmul(rows, rows.mT), xp.matmul(rows.mT, r), largest, cost, few=(r, rows))
     sums: list[Array] = []
     for r, rows in parts:
         products = xp.matmul(rows.mT, rows), xp.matmul(rows.mT, r), 0.5 * xp.sum(r * r)
         sums = [x + y for x, y in zip(sums, products)] if sums else [*products]
     matrix, gradient, cost = sums
-    return LinearProblem(matrix, gradient, xp.max(xp.linalg.diagonal(matrix)), cost, None)
+    return LinearProblem(matrix, gradient, xp.max(xp.linalg.diagonal(matrix)), cost)
 
 
 def compute_rows(term: Term, present: Present) -> Iterator[tuple[Array, Array]]:

@@ -3,20 +3,19 @@
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from xpnet._checks import count
 from xpnet.core.arrays import Array, join_layers, map_arrays, split_layers
-from xpnet.core.least_squares import LARGEST_GROWTH, descend
+from xpnet.core.least_squares import LARGEST_GROWTH, LinearProblem, descend
 from xpnet.core.minibatch import Examples
 from xpnet.core.optimizers import LevenbergMarquardt
 from xpnet.data.sampling import IN_ORDER, make_generator
 from xpnet.data.source import Chunk, Resident
 from xpnet.errors import ArgumentError, DivergenceError
-from xpnet.physics._residuals import LinearProblem, Present, Term, evaluate, linearize, mean_cost
+from xpnet.physics._residuals import Present, Term, evaluate, linearize, mean_cost
 from xpnet.physics._terms import check_network, check_residuals, parse_coefficients, parse_terms, read_points
 from xpnet.training import ChunkResults, Data, Job, Plan, Stream, refuse_rates, train, warn_of_no_step
 from xpnet.training.callback import Callback, Trainee, Training
@@ -154,10 +153,7 @@ class Descent(Callback):
         def measure(parameters: Array) -> Array:
             return mean_cost(self.terms, self.unpack(parameters))
 
-        slope = linear.gradient, linear.largest, linear.cost
-        new, self.memory, falls = descend(
-            self.parameters, partial(linear.solve, xp=xp), *slope, measure, self.memory, self.damping, xp
-        )
+        new, self.memory, falls = descend(self.parameters, linear, measure, self.memory, self.damping, xp)
         if bool(falls):
             self.parameters, linear, self.has_moved = new, self._linearize(new), True
         self.linear = linear

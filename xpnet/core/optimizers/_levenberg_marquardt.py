@@ -11,19 +11,19 @@ from xpnet._checks import Real, check_fields, yes_or_no
 from xpnet._names import explain_arguments
 from xpnet.core._slopes import slope_cost
 from xpnet.core.activations import Activation
-from xpnet.core.arrays import Array, Layers, Namespace, join_layers, leaves, map_arrays, split_layers
+from xpnet.core.arrays import Array, Layers, Namespace, join_layers, map_arrays, split_layers
 from xpnet.core.backprop import forward
 from xpnet.core.costs import Composed
-from xpnet.core.laplace import NOISE_CHANGE, begin_evidence, estimate_precisions, find_decays, init_evidence
+from xpnet.core.laplace import NOISE_CHANGE, Evidence, begin_evidence, estimate_precisions, find_decays, init_evidence
 from xpnet.core.least_squares import (
     SQUARED,
     Damping,
+    LinearProblem,
     descend,
     gradient_and_curvature,
     is_least_squares,
     make_identity,
     normal_equations,
-    solve_damped,
 )
 from xpnet.core.minibatch import Minibatch
 from xpnet.core.model import Model, count_parameters
@@ -176,64 +176,89 @@ class LevenbergMarquardt:
     @property
     def update(self) -> WholeStep:
         """The step: ``(sigmas, output, state, minibatch, xp) -> state``, which needs more than gradients."""
-        return WholeStep(take_bayesian_step if self.bayesian else take_damped_step)
+        return WholeStep(take_damped_step)
 
 
 def take_damped_step(
     sigmas: tuple[Activation, ...], output: Composed, state: State, minibatch: Minibatch, xp: Namespace
 ) -> State:
-    """Take one step of Levenberg-Marquardt; it takes the place of `step.take_step`.
+    """Take one step of Levenberg-Marquardt, a Bayesian one after its precisions; it takes the place of `take_step`.
 
-    The weights change only if the cost falls, so its result is always at least as good.
+    The weights change only if the cost falls, so its result is always at least as good. The costs that it adds up are
+    without the penalty by precisions, which changes from step to step.
     """
     ((damping, weight_decay), memory), layers = state.optimizer, state.layers
     x, y, slopes, slope_weight = minibatch.x, minibatch.y, minibatch.slopes, minibatch.slope_weight
-    weights, share = _share(minibatch, xp)
-    strength = sum((part for part in (minibatch.decay, weight_decay) if part is not None), 0.0 * damping)
-    output_here = output.with_inputs(x)
+    weights = xp.ones_like(y[..., 0]) if minibatch.weight is None else minibatch.weight
+    share = weights / xp.sum(weights, axis=-1, keepdims=True)
+    output_here, shape = output.with_inputs(x), memory.mu.shape
 
-    def measure(layers: Layers) -> tuple[Array, Array]:
-        """Compute the cost of each example, with the penalty, and their mean."""
+    def compute_costs(layers: Layers) -> Array:
+        """Compute the cost of each example, without any penalty."""
         zs, activations = forward(layers, sigmas, x, xp)
-        costs = output_here.value(zs[-1], activations[-1], y, xp) + penalty(layers, strength, xp)
-        if slopes is not None:
-            costs = costs + slope_cost(layers, sigmas, zs, activations, minibatch, xp)
-        return costs, xp.sum(share * costs, axis=-1)
+        costs = output_here.value(zs[-1], activations[-1], y, xp)
+        return costs if slopes is None else costs + slope_cost(layers, sigmas, zs, activations, minibatch, xp)
+
+    def average(costs: Array) -> Array:
+        return xp.reshape(xp.sum(share * costs, axis=-1), shape)
 
     factor = SQUARED.get(output.cost.name)
     squared_share, other_cost = (share, output.cost) if factor is None else (factor(y.shape[-1]) * share, None)
     slope_share = None if slope_weight is None else slope_weight * share[..., None]
     matrix, gradient = normal_equations(layers, sigmas, x, y, squared_share, xp, slopes, slope_share, other_cost)
-    decays = tuple((strength + 0.0 * w, 0.0 * b) for w, b in layers)
-    costs, cost = measure(layers)
-    layers, memory = lower_cost(
-        layers, matrix, gradient, decays, cost, lambda layers: measure(layers)[1], memory, damping, xp
-    )
+    costs = compute_costs(layers)
+    cost = average(costs)
+    if isinstance(memory, Evidence):
+        memory, decays = renew_precisions(memory, layers, matrix, cost, minibatch, share, factor(y.shape[-1]), xp)
+    else:
+        strength = sum((part for part in (minibatch.decay, weight_decay) if part is not None), 0.0 * damping)
+        decays = tuple((strength + 0.0 * w, 0.0 * b) for w, b in layers)
+        costs = costs + penalty(layers, strength, xp)
+    decay, parameters = join_layers(decays, xp), join_layers(layers, xp)
+
+    def add_penalty(cost: Array, parameters: Array) -> Array:
+        return cost + 0.5 * over_matrices(xp.sum, decay * parameters * parameters)
+
+    def measure(parameters: Array) -> Array:
+        return add_penalty(average(compute_costs(split_layers(parameters, layers, xp))), parameters)
+
+    largest = xp.max(matrix * make_identity(parameters, xp), axis=(-2, -1))
+    problem = LinearProblem(matrix, gradient + decay * parameters, largest, add_penalty(cost, parameters), decay)
+    new, memory, falls = descend(parameters, problem, measure, memory, damping, xp)
+    if isinstance(memory, Evidence):
+        memory = memory._replace(steps=memory.steps + xp.astype(falls, memory.mu.dtype))
+    layers = select_arrays(falls, split_layers(new, layers, xp), layers, xp)
     optimizer = state.optimizer._replace(memory=memory)
     return state._replace(layers=layers, optimizer=optimizer, cost=state.cost + weights * costs)
 
 
-def take_bayesian_step(
-    sigmas: tuple[Activation, ...], output: Composed, state: State, minibatch: Minibatch, xp: Namespace
-) -> State:
-    """Estimate the precisions, if that is due, and take a step of Levenberg-Marquardt.
+def renew_precisions(
+    memory: Evidence,
+    layers: Layers,
+    matrix: Array,
+    cost: Array,
+    minibatch: Minibatch,
+    share: Array,
+    factor: float,
+    xp: Namespace,
+) -> tuple[Evidence, Layers]:
+    """Estimate the precisions, if that is due; return them with the decay of each weight and bias.
 
-    The costs that it adds up are those without the penalty, which changes from step to step.
+    Parameters
+    ----------
+    memory
+        The precisions.
+    layers, matrix, cost
+        Weights and biases, JᵀJ of the mean cost at these, and this.
+    minibatch, share
+        All examples, and the share of each in the mean.
+    factor
+        The cost of an example, as a multiple of ½ Σ (a − y)².
+    xp
+        Namespace of the arrays.
     """
-    ((damping, _), memory), layers, x, y = state.optimizer, state.layers, minibatch.x, minibatch.y
-    weights, share = _share(minibatch, xp)
-    factor, shape = SQUARED[output.cost.name](y.shape[-1]), memory.mu.shape
-    n = xp.reshape(xp.sum(xp.astype(weights > 0.0, weights.dtype), axis=-1), shape)
-
-    def measure(layers: Layers) -> tuple[Array, Array]:
-        """Compute the cost of each example, and their mean in the shape of μ."""
-        zs, activations = forward(layers, sigmas, x, xp)
-        costs = output.value(zs[-1], activations[-1], y, xp)
-        return costs, xp.reshape(xp.sum(share * costs, axis=-1), shape)
-
-    matrix, gradient = normal_equations(layers, sigmas, x, y, factor * share, xp)
-    costs, cost = measure(layers)
-    column = share[..., None]
+    x, y, column, shape = minibatch.x, minibatch.y, share[..., None], memory.mu.shape
+    n = xp.reshape(xp.sum(xp.astype(share > 0.0, share.dtype), axis=-1), shape)
     squares = xp.sum(column * x * x, axis=-2, keepdims=True)
     mean = xp.sum(column * y, axis=-2, keepdims=True)
     variance = xp.reshape(xp.mean(xp.sum(column * (y - mean) ** 2, axis=-2), axis=-1), shape)
@@ -247,65 +272,4 @@ def take_bayesian_step(
         mu=xp.where(has_settled, 0.0 * memory.mu, memory.mu),  # which begins anew
         growth=xp.where(has_settled, 0.0 * memory.growth, memory.growth),
     )
-    decays = find_decays(memory, layers, n)
-
-    def measure_penalty(layers: Layers) -> Array:
-        parts = zip(leaves(layers), leaves(decays))
-        return 0.5 * sum(over_matrices(xp.sum, decay * part * part) for part, decay in parts)
-
-    def measure_penalized(layers: Layers) -> Array:
-        return measure(layers)[1] + measure_penalty(layers)
-
-    cost = cost + measure_penalty(layers)
-    layers, memory = lower_cost(layers, matrix, gradient, decays, cost, measure_penalized, memory, damping, xp)
-    memory = memory._replace(steps=memory.steps + xp.astype(memory.growth == 2.0, memory.mu.dtype))
-    optimizer = state.optimizer._replace(memory=memory)
-    return state._replace(layers=layers, optimizer=optimizer, cost=state.cost + weights * costs)
-
-
-def _share(minibatch: Minibatch, xp: Namespace) -> tuple[Array, Array]:
-    """Return the weights of the examples, and the share of each in their sum."""
-    weights = xp.ones_like(minibatch.y[..., 0]) if minibatch.weight is None else minibatch.weight
-    return weights, weights / xp.sum(weights, axis=-1, keepdims=True)
-
-
-def lower_cost(
-    layers: Layers,
-    matrix: Array,
-    gradient: Array,
-    decays: Layers,
-    cost: Array,
-    measure: Callable[[Layers], Array],
-    memory: Any,
-    damping: Array,
-    xp: Namespace,
-) -> tuple[Layers, Any]:
-    """Solve the normal equations for a step, and take it if it lowers the cost; return layers and memory after it.
-
-    Parameters
-    ----------
-    layers
-        Weights and biases.
-    matrix, gradient
-        JᵀJ and Jᵀr at these, as `normal_equations` returns them, without the penalty.
-    decays
-        The strength λ of the penalty ½ λ θ² of each weight and bias, in their shapes.
-    cost, measure
-        The cost at these, with the penalty, and a function that computes it for others.
-    memory, damping
-        As in `descend`.
-    xp
-        Namespace of the arrays.
-    """
-    decay, parameters = join_layers(decays, xp), join_layers(layers, xp)
-    gradient = gradient + decay * parameters
-
-    def solve(mu: Array) -> Array:
-        return solve_damped(matrix, gradient, mu + decay, xp)
-
-    def measure_parameters(parameters: Array) -> Array:
-        return measure(split_layers(parameters, layers, xp))
-
-    largest = xp.max(matrix * make_identity(parameters, xp), axis=(-2, -1))
-    new, memory, falls = descend(parameters, solve, gradient, largest, cost, measure_parameters, memory, damping, xp)
-    return select_arrays(falls, split_layers(new, layers, xp), layers, xp), memory
+    return memory, find_decays(memory, layers, n)
