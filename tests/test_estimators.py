@@ -131,6 +131,8 @@ def test_every_parameter_has_its_name_default_and_place(kind):
         assert mine[name].kind == parameter.kind, name
     positional = [name for name, each in mine.items() if each.kind is each.POSITIONAL_OR_KEYWORD]
     assert positional == [name for name, each in other.items() if each.kind is each.POSITIONAL_OR_KEYWORD]
+    with pytest.raises(TypeError, match=rf"^{kind}\.__init__\(\) got multiple values for argument '{positional[0]}'$"):
+        getattr(ours, kind)((8,), **{positional[0]: 1})
     for method in ("fit", "partial_fit"):
         mine, other = (inspect.signature(getattr(getattr(module, kind)(), method)) for module in (ours, theirs))
         assert list(mine.parameters)[: len(other.parameters)] == list(other.parameters)

@@ -132,6 +132,7 @@ class BaseClassifier(ClassifierMixin, BaseLearner):
 
 
 @explain_arguments
+@dataclass(eq=False, repr=False)
 class MLPClassifier(BaseClassifier, BasePerceptron):
     """A multi-layer perceptron that predicts classes or labels, as a replacement for scikit-learn's.
 

@@ -293,13 +293,13 @@ def check_data(
     data = FitData(home, float_dtype(X), names, problem, X, problem.encode(y), sample_weight, weight)
     if X_val is not None:
         try:
-            home = require_place(estimator, X_val, choose_backend(estimator, data.home), "fit")
+            home = require_place(estimator, X_val, choose_backend(estimator, home), "fit")
             X, y = validate_examples(stand_in, home, X_val, y_val, numeric=problem.numeric, reset=False)
             problem.check(y)
             weight = check_sample_weight(sample_weight_val, X.shape[0])
         except (TypeError, ValueError) as error:
             raise ArgumentError(f"{error} (these are X_val, y_val and sample_weight_val)") from error
-        data.validation = replace(data, home=home, x=X, targets=problem.encode(y), sample_weight=weight, weight=weight)
+        data.validation = replace(data, x=X, targets=problem.encode(y), sample_weight=weight, weight=weight)
     data.slopes = None if slopes is None else as_real_array(slopes, "slopes")
     data.slope_weight = parse_slope_weight(slopes, slope_weight)
     return data

@@ -125,6 +125,7 @@ class BaseRegressor(RegressorMixin, BaseLearner):
 
 
 @explain_arguments
+@dataclass(eq=False, repr=False)
 class MLPRegressor(BaseRegressor, BasePerceptron):
     """A multi-layer perceptron that predicts numbers, as a replacement for scikit-learn's.
 

@@ -186,8 +186,10 @@ class TogetherMixin:
             )
         results, several = make_results(candidates, fits, self.error_score), list_scores(fits) != ["score"]
         attributes: dict[str, Any] = {"cv_results_": results, "multimetric_": several}
-        if several and require_refit(self.refit, list_scores(fits)) is False:
-            return attributes
+        if several:
+            require_refit(self.refit, list_scores(fits))
+            if self.refit is False:
+                return attributes
         refit = self.refit if several else "score"
         if callable(self.refit):
             best: Any = self.refit(results)
@@ -292,14 +294,13 @@ def parse_scoring(search: Any, is_weighted: bool) -> Scoring:
     return Scoring(scorer, public, takes_weights, error_score, search.return_train_score)
 
 
-def require_refit(refit: Any, names: Iterable[str]) -> Any:
+def require_refit(refit: Any, names: Iterable[str]) -> None:
     """Refuse to choose the best settings of several scores without one that decides."""
     if refit is not False and not callable(refit) and refit not in names:
         raise ArgumentError(
             f"refit={refit!r} must be the score by which the best settings are chosen, one of {choices(names)}, or a "
             "function that chooses them; give False to fit no estimator with them"
         )
-    return refit
 
 
 def list_scores(fits: Sequence[Mapping[str, Any]]) -> list[str]:
