@@ -125,14 +125,18 @@ def test_single_rows_follow_the_weights(place, monkeypatch):
     monkeypatch.setattr(_single_rows, "PAYS_FROM", 1)
 
     def check(net: Network) -> None:
-        pair = net.forward(X[:2])
-        for _ in range(4):
-            row = net.forward(X[0])
-            np.testing.assert_allclose(net.backend.to_numpy(row), net.backend.to_numpy(pair[0, :]), 1e-5)
+        for compute in (net.forward, net.predict_proba, net.forward):
+            pair = compute(X[:2])
+            for _ in range(4):
+                row = compute(X[0])
+                np.testing.assert_allclose(net.backend.to_numpy(row), net.backend.to_numpy(pair[0, :]), 1e-5)
 
     net = network(place, "float32")
     check(net)
     net.w = [10 * net.backend.to_numpy(w) for w in net.w]
+    check(net)
+    net.calibrate((X, LABELS))
+    assert not np.allclose(*(net.backend.to_numpy(compute(X[0])) for compute in (net.forward, net.predict_proba)))
     check(net)
     twins = [net.copy(), pickle.loads(pickle.dumps(net)), net.to(dtype="float64")]
     net.train((X, LABELS), epochs=2, lr=3.0, progress=False)

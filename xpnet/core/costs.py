@@ -214,6 +214,8 @@ class Cost(NamedTuple):
 
         Quantiles are sorted: where examples are few, a network may predict them in the wrong order.
         """
+        if not self.has_distribution:
+            return [a]
         blocks = split_columns(a, self.outputs_per_target)
         if len(self.levels) < 2:
             return blocks
@@ -252,7 +254,7 @@ class Cost(NamedTuple):
         ArgumentError
             If there is no such number.
         """
-        return self.choose_point(self.blocks(a, xp)) if self.has_distribution else a
+        return self.choose_point(self.blocks(a, xp))
 
     def choose_point(self, blocks: Sequence[Array]) -> Array:
         """Choose from blocks, corrected by a calibration or not, one number for each target, (..., m, n_targets)."""

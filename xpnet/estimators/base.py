@@ -19,7 +19,7 @@ from xpnet.estimators._fitting import FitMixin
 from xpnet.estimators._parameters import Parameters, is_called, list_fields, replace_field
 from xpnet.estimators.inputs import check_kind, dense_blocks, move_to, name_arguments, require_place, validate_inputs
 from xpnet.estimators.targets import Labels, is_numeric
-from xpnet.inference import predict_calibrated
+from xpnet.inference import predict
 from xpnet.network.network import Network
 from xpnet.value import Value
 
@@ -116,7 +116,7 @@ class BaseLearner(FitMixin, BaseModel):
         X = validate_inputs(self, home, X)
         with first.scope():
             blocks = dense_blocks(X) if sparse.issparse(X) else [X if stays_outside(X) else move_to(X, backend)]
-            compute = compute or (lambda block: [predict_calibrated(value, block) for value in values])
+            compute = compute or (lambda block: [predict(value, block) for value in values])
             outputs = list(zip(*map(compute, blocks)))
         with backend.scope(first.output_dtype):
             result = transform([a[0] if len(a) == 1 else backend.xp.concat(a, axis=0) for a in outputs], first)

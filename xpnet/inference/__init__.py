@@ -30,7 +30,6 @@ from xpnet.inference._novelty import LEAST_ROWS, fit_novelty, predict_novelty
 from xpnet.inference._predict import (
     dropout_masks,
     predict,
-    predict_calibrated,
     predict_outputs,
     sample,
 )
@@ -56,7 +55,6 @@ __all__ = [
     "jacobian",
     "measure_coverage",
     "predict",
-    "predict_calibrated",
     "predict_interval",
     "predict_mean_and_std",
     "predict_novelty",

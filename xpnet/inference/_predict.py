@@ -24,7 +24,8 @@ Transform = Callable[[Array, Namespace], Array]
 
 
 def predict_outputs(value: Value, x: Any) -> Array:
-    """Compute the outputs of a network, as `predict` does; where the library differentiates, as a part of its graph."""
+    """Compute outputs that are not calibrated; where the library differentiates, as a part of its graph."""
+    value = value if value.temperature is None else value._replace(calibration=None)
     if not value.backend.records(x):
         return predict(value, x)
     from xpnet.inference._derivatives import vjp
@@ -32,13 +33,10 @@ def predict_outputs(value: Value, x: Any) -> Array:
     return value.backend.join(partial(predict, value), partial(vjp, value), x)
 
 
-def predict_calibrated(value: Value, x: Any, transform: Transform | None = None) -> Array:
-    """Compute outputs as `predict` does, and those of a calibrated classification at its temperature."""
-    return predict(value.calibrated, x, transform)
-
-
 def predict(value: Value, x: Any, transform: Transform | None = None) -> Array:
     """Compute the outputs for one example, for rows, or for batches of them, and transform each block of outputs.
+
+    Probabilities are at the temperature of the calibration, if it has one.
 
     Parameters
     ----------
@@ -157,8 +155,8 @@ def _transform_outputs(value: Value, transform: Transform | None, x: Array) -> A
 def _compute_block(value: Value, x: Array) -> Array:
     """Compute the outputs for a block of inputs, and free everything else in the forward pass."""
     if x.shape[0] == 1:
-        return value.scale_back(value.single_rows(value.model, value.layers, x, value.backend))
-    return value.scale_back(value.backend.call(partial(compute_activations, value.model), value.layers, x))
+        return value.scale_back(value.single_rows(value, x))
+    return value.scale_back(value.backend.call(partial(compute_activations, value.model), value.calibrated_layers, x))
 
 
 def predict_with_variances(value: Value, x: Any) -> Array:

@@ -23,7 +23,7 @@ from xpnet.core.temperature import combine
 from xpnet.data import check_split, parse_rows, refuse_iterator
 from xpnet.data.open import open_data, open_source
 from xpnet.errors import ArgumentError, DivergenceError
-from xpnet.inference import predict, predict_calibrated
+from xpnet.inference import predict, predict_outputs
 from xpnet.inference.metrics import accuracy, correct, predictions
 from xpnet.network.network import Network
 from xpnet.value import History, structure
@@ -389,19 +389,8 @@ class Ensemble:
         >>> Ensemble([3, 2], members=5, seed=0).forward([[1, 2, 3], [4, 5, 6]]).shape
         (5, 2, 2)
         """
-        if not self.backend.records(x):
-            return self._compute_outputs(x)
-        values = [network.value for network in self]  # of these weights, also if training goes on before the gradient
-
-        def pull_back(x: Array, g: Array) -> Array:
-            products = [inference.vjp(value, x, g[k]) for k, value in enumerate(values)]
-            with self.backend.scope(self[0].dtype):
-                return self.backend.xp.sum(self._stack(products), axis=0)
-
-        return self.backend.join(lambda x: self._stack([predict(value, x) for value in values]), pull_back, x)
-
-    def _compute_outputs(self, x: Any) -> Array:
-        return self._stack([predict(network.value, x) for network in self])
+        outputs = [predict_outputs(network.value, x) for network in self]
+        return self.backend.xp.stack(outputs) if self.backend.records(x) else self._stack(outputs)
 
     def predict(self, x: Any, return_std: bool = False) -> Any:
         """Predict values by the mean over the members, or classes by `predict_proba`, shaped as by `Network.predict`.
@@ -443,7 +432,7 @@ class Ensemble:
         A regression has none.
         """
         training.require_classes(self[0].value, "predict_proba")
-        stack = self._stack([predict_calibrated(value, x) for value in self.values])
+        stack = self._stack([predict(value, x) for value in self.values])
         with self.backend.scope(self[0].dtype):
             mean, std = mean_and_std(stack, self.backend.xp)
             if self.temperature is not None:
@@ -457,7 +446,7 @@ class Ensemble:
             return self.predict_proba(x)
         if cost.levels:
             return inference.predict_points(self._bars, x)
-        outputs = self._compute_outputs(x)
+        outputs = self.forward(x)
         with self.backend.scope(precision(outputs)):
             return mean_and_std(cost.point(outputs, xp), xp)[0]
 

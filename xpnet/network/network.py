@@ -17,7 +17,7 @@ from xpnet.core.step import State
 from xpnet.data import check_split
 from xpnet.data.open import open_data, open_source, split_data
 from xpnet.data.sampling import make_generator
-from xpnet.inference import predict_calibrated, predict_outputs
+from xpnet.inference import predict, predict_outputs
 from xpnet.inference.metrics import predict_from_outputs
 from xpnet.network import _by_hand
 from xpnet.value import (
@@ -691,7 +691,7 @@ class Network:
         if yes_or_no("return_std", return_std):
             return inference.predict_mean_and_std(self._bars, x)
         if not self._value.model.cost.levels or self.calibration is None:
-            return predict_calibrated(self._value, x, partial(predict_from_outputs, self._value.model))
+            return predict(self._value, x, partial(predict_from_outputs, self._value.model))
         return inference.predict_quantiles(self._bars, x)
 
     def predict_proba(self, x: Any) -> Array:
@@ -700,7 +700,7 @@ class Network:
         They are the outputs; after `calibrate`, those at its `temperature`. A regression has none.
         """
         training.require_classes(self._value, "predict_proba")
-        return predict_calibrated(self._value, x)
+        return predict(self._value, x)
 
     def predict_std(self, x: Any) -> Array:
         """Predict the standard deviation of each target around the prediction, in the shape of `predict`.
@@ -770,8 +770,7 @@ class Network:
     @property
     def temperature(self) -> float | None:
         """The temperature of a classification that `calibrate` found; None before, and after further training."""
-        calibration = self._value.calibration
-        return None if calibration is None else calibration.temperature
+        return self._value.temperature
 
     @property
     def _bars(self) -> Bars:

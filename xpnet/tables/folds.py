@@ -9,7 +9,7 @@ from xpnet._checks import check_lengths, count, in_range
 from xpnet.backends import to_host
 from xpnet.core.temperature import find_logits, output_of
 from xpnet.errors import ArgumentError
-from xpnet.inference import predict_calibrated
+from xpnet.inference import predict
 from xpnet.network.ensemble import Ensemble
 
 __all__ = [
@@ -133,7 +133,7 @@ def predict_out_of_fold(ensemble: Ensemble, x: np.ndarray, folds: Sequence[np.nd
     for value, fold in zip(values, folds):
         if not len(fold):
             continue
-        outputs = value.backend.to_numpy(predict_calibrated(value, x[fold], value.model.cost.point))
+        outputs = value.backend.to_numpy(predict(value, x[fold], value.model.cost.point))
         total[fold] += outputs if task == "regression" else find_logits(outputs, task, np)
         members[fold] += 1
     mean = np.divide(total, members, out=np.full_like(total, np.nan), where=members > 0)

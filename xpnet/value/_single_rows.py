@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xpnet._identity import is_fixed
-from xpnet.backends import Backend
 from xpnet.core.arrays import Array, Function, Layers, Namespace
 from xpnet.core.backprop import forward
 from xpnet.core.model import Model
+
+if TYPE_CHECKING:
+    from xpnet.value._value import Value
 
 PAYS_FROM = 200  # single rows with the same weights: recording takes about as long as it saves in 50 of them
 MAX_WIDTH = 1024  # units: the products of wider layers take most of the time, and their old weights should not be kept
@@ -22,27 +24,29 @@ class SingleRows:
     """
 
     def __init__(self) -> None:
-        # Of the last call; it changes as one, as threads may share it
-        self._last: tuple[Model | None, Layers | None, int, Function | None] = None, None, 0, None
+        # Of the last call: model, weights and temperature; weights at this; number of calls; recorded function. It
+        # changes as one, as threads may share it
+        self._last: tuple[Any, Layers, int, Function | None] = (None, None, None), (), 0, None
 
     def __reduce__(self) -> Any:
         """Copy and pickle nothing."""
         return SingleRows, ()
 
-    def __call__(self, model: Model, layers: Layers, x: Array, backend: Backend) -> Array:
-        """Compute the outputs of a network for one row, (1, n_in)."""
-        last_model, last_layers, calls, repeat = self._last
-        if last_model is not model or last_layers is not layers:
-            calls, repeat = 0, None
+    def __call__(self, value: Value, x: Array) -> Array:
+        """Compute the outputs of a network for one row, (1, n_in), at its temperature."""
+        model, own_layers, temperature = key = value.model, value.layers, value.temperature
+        last, layers, calls, repeat = self._last
+        if last[0] is not model or last[1] is not own_layers or last[2] != temperature:
+            layers, calls, repeat = value.calibrated_layers, 0, None
         outputs = None if repeat is None else repeat(x)
         if outputs is not None:
             return outputs
         function = partial(compute_activations, model)
-        outputs = backend.call(function, layers, x)
+        outputs = value.backend.call(function, layers, x)
         if repeat is None and max(model.sizes) <= MAX_WIDTH:
             if calls == PAYS_FROM and is_fixed(model.sigmas):
-                repeat = backend.repeat_function(function, layers, x)
-            self._last = model, layers, calls + 1, repeat
+                repeat = value.backend.repeat_function(function, layers, x)
+            self._last = key, layers, calls + 1, repeat
         return outputs
 
 

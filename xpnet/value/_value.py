@@ -205,17 +205,20 @@ class Value(NamedTuple):
         shifts = self.backend.asarray(find_shifts(self.calibration.errors, cost.levels), self.output_dtype)
         return correct_points(xp.stack(cost.blocks(a, xp), axis=-1), shifts, cost, xp)
 
-    # Other values
+    @property
+    def temperature(self) -> float | None:
+        """The temperature of calibrated probabilities, if there is one."""
+        return None if self.calibration is None else self.calibration.temperature
 
     @property
-    def calibrated(self) -> Value:
-        """The value whose outputs are the calibrated probabilities of a classification; itself without these."""
-        calibration = self.calibration
-        if calibration is None or calibration.temperature is None:
-            return self
+    def calibrated_layers(self) -> Layers:
+        """The weights and biases with which outputs are at the temperature; the network's own without one."""
+        if self.temperature is None:
+            return self.layers
         with self.scope():
-            layers = temper(self.layers, calibration.temperature)
-        return self._replace(stored=self.state._replace(layers=layers), calibration=None, single_rows=SingleRows())
+            return temper(self.layers, self.temperature)
+
+    # Other values
 
     def map_state(self, function: Callable[[Array], Array]) -> Value:
         """Apply a function to every array of the state, and copy history and notes."""
