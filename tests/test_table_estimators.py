@@ -372,6 +372,8 @@ def test_folds_that_the_user_chooses():
             ValueError, match=r"folds\[1\] (has .* but )?must list row numbers, whole numbers(; for a| \()"
         ):
             model.fit(pets(), HEIGHT, folds=[[], wrong])
+    with pytest.raises(ValueError, match=r"folds\[1\] leaves out no row with a weight, and others do; give some rows"):
+        model.fit(pets(), HEIGHT, np.arange(60), folds=[[1], [0]])
     with pytest.raises(ValueError, match="folds has 1 entries, and there are members=2; give one for each"):
         model.fit(pets(), HEIGHT, folds=[[1]])
 

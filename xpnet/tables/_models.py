@@ -599,8 +599,12 @@ def find_folds(folds: Sequence[Any], members: int, rows: np.ndarray, n: int) -> 
     """Find the folds of the user, numbers of the n rows of X, among the rows that have a weight."""
     if len(folds) != members:
         raise ArgumentError(f"folds has {len(folds)} entries, and there are members={members}; give one for each")
-    found = [np.array([], np.int32)] * members
+    found = []
     for k, fold in enumerate(folds):
-        if not (hasattr(fold, "__len__") and len(fold) == 0):  # a member may leave out nothing
-            found[k] = np.flatnonzero(np.isin(rows, parse_part(f"folds[{k}]", fold, n, "X"))).astype(np.int32)
+        is_empty = hasattr(fold, "__len__") and len(fold) == 0
+        fold = [] if is_empty else parse_part(f"folds[{k}]", fold, n, "X")
+        found.append(np.flatnonzero(np.isin(rows, fold)).astype(np.int32))
+    if leaves_out_rows(found) and not all(map(len, found)):
+        empty = [*map(len, found)].index(0)
+        raise ArgumentError(f"folds[{empty}] leaves out no row with a weight, and others do; give some rows to each")
     return found

@@ -238,8 +238,6 @@ class Table(NamedTuple):
     def _open_target(self, target: str) -> Cells:
         """Read the cells of the target: numbers, or texts; truth values are texts."""
         series = self.frame[target]
-        if self.decimal == ",":  # a class is not another one if it is written with decimals
-            series = series.str.replace(r"^(-?\d+),0*$", r"\1", regex=True)
         cells = open_column(series, self.name, target, as_text=not _is_numeric(series))
         return cells._replace(is_category=target in find_declared(self.frame))
 
@@ -251,9 +249,10 @@ class Table(NamedTuple):
 
     def _read_classes(self, cells: Cells, labels: Sequence[str] | None = None) -> Targets:
         """Return classes: by these labels, or numbers in increasing order, and texts in alphabetical order."""
-        is_numeric = cells.numbers is not None
-        if is_numeric:
-            cells = open_column(self.frame[cells.column], self.name, cells.column, as_text=True)
+        is_numeric, series = cells.numbers is not None, self.frame[cells.column]
+        if self.decimal == ",":  # 1,0 is the class 1, as 1.0 is
+            series = series.str.replace(r"^(-?\d+),0*$", r"\1", regex=True)
+        cells = open_column(series, self.name, cells.column, as_text=True)
         rows = self._find_rows(cells.codes >= 0, cells)
         texts = sorted(map(str, cells.values), key=float if is_numeric else str)
         codes = np.array([texts.index(str(value)) for value in cells.values])[cells.codes[rows]]
