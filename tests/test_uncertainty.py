@@ -29,7 +29,7 @@ from xpnet.core.temperature import find_shift, find_temperature
 from xpnet.estimators import MLPClassifier, MLPEnsembleRegressor, MLPRegressor, MLPSearchCV
 from xpnet.export import make_page
 from xpnet.files import encode_network, write_archive
-from xpnet.inference import bars_of_network, transform_targets
+from xpnet.inference import Bars, transform_targets
 
 # JAX compiles programs for each of these tests, so that only what it could get wrong alone runs there
 pytestmark = pytest.mark.not_on("jax")
@@ -485,7 +485,7 @@ def refusing():
         (lambda: ensemble.calibrate(few, rows=[[5]]), "rows[0] goes from 5 to 5", "has 5 rows"),
         (
             lambda: ensemble.calibrate(Batches(*labels, 4), rows=[[0]]),
-            "rows needs the number of examples beforehand",
+            "rows needs all examples beforehand",
             "as arrays",
         ),
         (lambda: net.predict_jacobian(X, "no"), "return_std='no' must be", "True or False"),
@@ -701,7 +701,7 @@ def test_intervals_hold_where_the_mean_of_all_members_is_worse_than_a_member_out
 def test_a_target_between_quantiles_has_the_probability_in_their_middle():
     net = Network([1, 3], cost="quantile(0.1, 0.5, 0.9)")
     net.layers = [([[0.0]] * 3, [-1.0, 0.0, 1.0])]
-    found = transform_targets(bars_of_network(net.value), (np.zeros((4, 1)), [-2.0, -0.5, 0.5, 2.0]))
+    found = transform_targets(Bars([net.value]), (np.zeros((4, 1)), [-2.0, -0.5, 0.5, 2.0]))
     np.testing.assert_allclose(found[:, 0], [0.05, 0.3, 0.7, 0.95])
 
 

@@ -1,6 +1,6 @@
 """Results that networks give: predictions, derivatives, error bars, metrics, a summary."""
 
-from xpnet.inference._calibration import calibrate, count_rows
+from xpnet.inference._calibration import calibrate
 from xpnet.inference._derivatives import (
     activations,
     deltas,
@@ -15,14 +15,12 @@ from xpnet.inference._derivatives import (
 from xpnet.inference._intervals import (
     Bars,
     Coverage,
-    bars_of_ensemble,
-    bars_of_network,
     differentiate,
     measure_coverage,
     predict_interval,
     predict_mean_and_std,
     predict_points,
-    predict_quantiles,
+    predict_values,
     shape_quantiles,
     transform_targets,
 )
@@ -41,10 +39,7 @@ __all__ = [
     "Coverage",
     "Summary",
     "activations",
-    "bars_of_ensemble",
-    "bars_of_network",
     "calibrate",
-    "count_rows",
     "deltas",
     "differentiate",
     "dropout_masks",
@@ -60,7 +55,7 @@ __all__ = [
     "predict_novelty",
     "predict_outputs",
     "predict_points",
-    "predict_quantiles",
+    "predict_values",
     "read_batch",
     "sample",
     "shape_quantiles",

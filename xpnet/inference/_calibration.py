@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -17,28 +18,21 @@ from xpnet.core.calibration import (
     sort_errors,
 )
 from xpnet.core.temperature import can_temper, find_temperature
+from xpnet.data import parse_rows
 from xpnet.data.source import Source
 from xpnet.errors import ArgumentError
-from xpnet.inference._intervals import Bars, Examined, combine_bars, examine, predict_targets
+from xpnet.inference._intervals import Bars, combine_bars, examine, predict_targets
 from xpnet.inference._predict import predict
 from xpnet.value import Value
 
 
-def count_rows(source: Source) -> int:
-    """Count the examples of a source, among which rows are chosen; refuse batches, whose number is not known."""
-    if not source.has_length:
-        raise ArgumentError(
-            "rows needs the number of examples beforehand; give validation_data as arrays, as pairs, or as a data set"
-        )
-    return len(source)
-
-
-def calibrate(bars: Bars, source: Source, rows: Sequence[np.ndarray] | None = None) -> Calibration:
-    """Find what corrects predictions; see `Network.calibrate` and `Ensemble.calibrate`. Synchronizes.
-
-    `rows` are the numbers of the examples that each member predicts; all examples unless given.
-    """
+def calibrate(bars: Bars, validation_data: Any, rows: Any = None) -> Calibration:
+    """Find what corrects predictions; see `Network.calibrate` and `Ensemble.calibrate`. Synchronizes."""
     bars = bars._replace(values=[value._replace(calibration=None) for value in bars.values])
+    source = bars.open(validation_data, "validation_data")
+    if rows is not None:
+        n = len(source.require_stored("rows", "validation_data"))
+        rows = parse_rows("rows", rows, len(bars.values), n, "validation_data")
     if bars.value.model.task != "regression":
         return _find_temperature(bars, source, rows)
     return _find_errors(bars, source) if rows is None else _find_errors_out_of_fold(bars, source, rows)
@@ -46,32 +40,28 @@ def calibrate(bars: Bars, source: Source, rows: Sequence[np.ndarray] | None = No
 
 def _find_errors(bars: Bars, source: Source) -> Calibration:
     """Find the sorted errors of a regression."""
-    examples = predict_targets(bars, source)
-    errors = _sort_errors(bars, examples.y, examples.bars)
-    return Calibration(errors, len(examples.y))
+    y, predicted = predict_targets(bars, source)
+    return Calibration(_sort_errors(bars, y, predicted), len(y))
 
 
 def _find_errors_out_of_fold(bars: Bars, source: Source, rows: Sequence[np.ndarray]) -> Calibration:
     """Find the sorted errors of predictions by members that have not learnt from an example, and their widths."""
     if bars.has_laplace:
         raise ArgumentError("calibrate with rows is not for members with fit_laplace; leave out one of the two")
-    examples = examine(bars, source, bars.predict_members)
-    for member in examples.computed:
-        _refuse_infinite(member)
-    examples, unseen = _choose_examples(examples, rows)
-    members = np.asarray(examples.computed, np.float64)
+    y, members = examine(bars, source, bars.predict_members)
+    y, members, unseen = _choose_examples(y, members, rows)
     predicted, gain = combine_unseen(members, unseen, bars.value.model.cost)
     if bars.levels:
-        errors, widths = _sort_errors(bars, examples.y, predicted), None
+        errors, widths = _sort_errors(bars, y, predicted), None
     else:
         of_all = np.asarray(combine_bars([*members], np, (), True) if bars.has_noise else members.mean(axis=0))
         with np.errstate(divide="ignore", invalid="ignore"):  # standard deviations of 0 are refused later
-            units, widths = choose_widths(examples.y, predicted, of_all, gain)
+            units, widths = choose_widths(y, predicted, of_all, gain)
         units_of_all = interpolate_widths(of_all[..., 0], widths, np) * of_all[..., 1]
         both = (predicted[..., 0], units), (of_all[..., 0], units_of_all)
         # The mean of all is better where it has learnt, unless a wrong target moves it more than members without it
-        errors = np.maximum(*(_sort_errors(bars, examples.y, np.stack(parts, axis=-1)) for parts in both))
-    return Calibration(errors, len(examples.y), widths=widths)
+        errors = np.maximum(*(_sort_errors(bars, y, np.stack(parts, axis=-1)) for parts in both))
+    return Calibration(errors, len(y), widths=widths)
 
 
 def _sort_errors(bars: Bars, y: np.ndarray, predicted: np.ndarray) -> np.ndarray:
@@ -95,22 +85,26 @@ def _find_temperature(bars: Bars, source: Source, rows: Sequence[np.ndarray] | N
             'make a network with task="classification", whose output is softmax'
         )
     values = [_without_output_activation(value) for value in bars.values]
-    examples = examine(bars, source, lambda x: [predict(value, x) for value in values])
-    for z in examples.computed:
-        _refuse_infinite(z)
-    examples, unseen = _choose_examples(examples, rows)
-    logits = np.mean(np.asarray(examples.computed, np.float64), axis=0, where=unseen[..., None])
-    temperature = find_temperature(logits, examples.y, model.task)
-    return Calibration(None, len(examples.y), temperature)
+    y, members = examine(bars, source, lambda x: [predict(value, x) for value in values])
+    y, members, unseen = _choose_examples(y, members, rows)
+    logits = np.mean(members, axis=0, where=unseen[..., None])
+    return Calibration(None, len(y), find_temperature(logits, y, model.task))
 
 
-def _choose_examples(examples: Examined, rows: Sequence[np.ndarray] | None) -> tuple[Examined, np.ndarray]:
-    """Choose the examples that are in the rows of any member, and tell in those of which ones, (n_members, n)."""
-    unseen = np.full((len(examples.computed), len(examples.y)), rows is None)
+def _choose_examples(
+    y: np.ndarray, members: Sequence[np.ndarray], rows: Sequence[np.ndarray] | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Choose the examples that are in the rows of any member, and tell in those of which ones, (n_members, n).
+
+    What the members have predicted, (n, ...) each, must be finite.
+    """
+    for predicted in members:
+        _refuse_infinite(predicted)
+    unseen = np.full((len(members), len(y)), rows is None)
     for k, part in enumerate(rows or ()):
         unseen[k, part] = True
     is_used = unseen.any(axis=0)
-    return Examined(examples.y[is_used], [array[is_used] for array in examples.computed]), unseen[:, is_used]
+    return y[is_used], np.asarray(members, np.float64)[:, is_used], unseen[:, is_used]
 
 
 def _without_output_activation(value: Value) -> Value:

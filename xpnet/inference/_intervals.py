@@ -29,7 +29,6 @@ from xpnet.core.calibration import (
 from xpnet.core.costs import Cost
 from xpnet.core.dual import jvp
 from xpnet.data.open import open_source
-from xpnet.data.reader import Reader
 from xpnet.data.source import Source
 from xpnet.errors import ArgumentError
 from xpnet.inference._derivatives import value_and_jacobian
@@ -71,27 +70,14 @@ class Coverage:
         return [line[skip:] for line in (["target", "nominal", self.kind, "standard error"], *lines)]
 
 
-class Examined(NamedTuple):
-    """Some examples, and what was computed of their inputs, on the host."""
-
-    y: np.ndarray  # targets (n, n_targets), in float64
-    computed: list[np.ndarray]  # arrays (n, ...)
-
-    @property
-    def bars(self) -> np.ndarray:
-        """The only array, (n, n_targets, k), in float64."""
-        return np.asarray(self.computed[0], np.float64)
-
-
 class Bars(NamedTuple):
     """Error bars or quantiles as a network or an ensemble predicts them, and the errors that correct them.
 
     Bars are arrays (m, n_targets, k) as in `core.calibration`; for one example, they have no axis m.
     """
 
-    values: Sequence[Value]  # of the network, or of all members
-    reader: Reader
-    is_ensemble: bool
+    values: Sequence[Value]  # of the network; or of all members, with the calibration of the ensemble
+    is_ensemble: bool = False
 
     @property
     def calibration(self) -> Calibration | None:
@@ -169,22 +155,19 @@ class Bars(NamedTuple):
 
     def open(self, data: Any, name: str) -> Source:
         """Open a source of examples, which each network scales by itself."""
-        return open_source(data, name, self.reader.unscaled())
+        return open_source(data, name, self.value.reader.unscaled())
 
     def require_regression(self, what: str) -> None:
-        """Refuse a classification; `what` needs a regression."""
+        """Refuse a classification, and members of which only some have a Laplace approximation."""
         if self.value.model.task != "regression":
             raise ArgumentError(f"{what} needs a regression, and the task is {self.value.model.task!r}")
 
-    def require_alike(self, what: str) -> None:
-        """Refuse an ensemble of which some members, but not all, have a Laplace approximation."""
         if not self.has_laplace and any(value.laplace is not None for value in self.values):
             raise ArgumentError(f"{what} needs fit_laplace of all members, and some have changed since; call it again")
 
     def require(self, what: str) -> None:
         """Refuse a network without error bars; `what` needs them."""
         self.require_regression(what)
-        self.require_alike(what)
         if not self.has_std and not self.levels and self.errors is None:
             raise ArgumentError(
                 f"{what} needs error bars, and this network has cost={self.value.model.cost.name!r}; call "
@@ -231,38 +214,30 @@ def combine_bars(members: Sequence[Array], xp: Namespace, levels: Sequence[float
     return xp.stack([mean[..., 0], xp.sqrt(variance)], axis=-1)
 
 
-def bars_of_network(value: Value) -> Bars:
-    """Return the error bars of a network."""
-    return Bars([value], value.reader, False)
+def predict_targets(bars: Bars, source: Source) -> tuple[np.ndarray, np.ndarray]:
+    """Read the targets of a source, (n, n_targets), and predict them as bars; both in float64."""
+    y, (predicted,) = examine(bars, source, lambda x: [bars.predict(x)])
+    return y, np.asarray(predicted, np.float64)
 
 
-def bars_of_ensemble(values: Sequence[Value], feature_names: tuple[str, ...] | None) -> Bars:
-    """Return the error bars of an ensemble, whose members have its calibration in place of their own."""
-    return Bars(values, values[0].reader._replace(feature_names=feature_names), True)
-
-
-def predict_targets(bars: Bars, source: Source) -> Examined:
-    """Read the examples of a source, and predict them as bars."""
-    return examine(bars, source, lambda x: [bars.predict(x)])
-
-
-def examine(bars: Bars, source: Source, compute: Callable[[Array], Sequence[Array]]) -> Examined:
-    """Read the examples of a source, and compute some arrays of the inputs, block by block. Synchronizes."""
+def examine(
+    bars: Bars, source: Source, compute: Callable[[Array], Sequence[Array]]
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Read the targets of a source, and compute some arrays of its inputs, block by block. Synchronizes."""
     reader, parts = source.reader, []
     with bars.value.scope():
         for block in source.blocks(2 * sum(bars.value.model.sizes)):
             computed = [reader.place.home(array).to_numpy(array) for array in compute(block.x)]
             parts.append([reader.targets_on_host(block.y), *computed])
     y, *computed = (np.concatenate(column) for column in zip(*parts))
-    return Examined(np.asarray(y, np.float64), computed)
+    return np.asarray(y, np.float64), computed
 
 
 def measure_coverage(bars: Bars, data: Any, levels: Sequence[float] | None) -> Coverage:
     """Count the targets within intervals, or below quantiles; see `Network.coverage`. Synchronizes."""
     bars.require("coverage")
     levels = parse_levels(levels, bars.levels)
-    examples = predict_targets(bars, bars.open(data, "data"))
-    y, predicted = examples.y, examples.bars
+    y, predicted = predict_targets(bars, bars.open(data, "data"))
     if bars.levels:
         quantiles = correct_quantiles(predicted, bars.shifts, bars.levels, np)
         are_covered = y[..., None] <= quantiles[..., [bars.levels.index(level) for level in levels]]
@@ -314,8 +289,7 @@ def transform_targets(bars: Bars, data: Any) -> np.ndarray:
     their middle here. Synchronizes.
     """
     bars.require("calibration")
-    examples = predict_targets(bars, bars.open(data, "data"))
-    y, predicted = examples.y, examples.bars
+    y, predicted = predict_targets(bars, bars.open(data, "data"))
     if bars.levels:
         edges = np.array([0.0, *bars.levels, 1.0])
         below = (y[..., None] > correct_quantiles(predicted, bars.shifts, bars.levels, np)).sum(axis=-1)
@@ -334,9 +308,11 @@ def predict_mean_and_std(bars: Bars, x: Any) -> tuple[Array, Array]:
         return _drop_single(predicted[..., 0]), _drop_single(predicted[..., 1])
 
 
-def predict_quantiles(bars: Bars, x: Any) -> Array:
-    """Predict corrected quantiles, as `Network.predict` shapes them."""
-    return shape_quantiles(_predict_corrected(bars, x))
+def predict_values(bars: Bars, x: Any) -> Array:
+    """Predict means or corrected quantiles, as `Network.predict` shapes them."""
+    predicted = _predict_corrected(bars, x)
+    with bars.value.backend.scope(precision(predicted)):
+        return shape_quantiles(predicted) if bars.levels else _drop_single(predicted[..., 0])
 
 
 def predict_points(bars: Bars, x: Any) -> Array:
@@ -354,10 +330,9 @@ def _predict_corrected(bars: Bars, x: Any) -> Array:
 
 def differentiate(bars: Bars, x: Any, return_std: bool = False) -> Any:
     """Differentiate what is predicted with respect to the inputs; see `Network.predict_jacobian`."""
+    bars.require_regression("predict_jacobian")
     if yes_or_no("return_std", return_std):
         bars.require_std("predict_jacobian(return_std=True)")
-        bars.require_alike("predict_jacobian(return_std=True)")
-    bars.require_regression("predict_jacobian")
     if return_std and bars.has_laplace:
         raise ArgumentError("return_std=True has no derivatives after fit_laplace; leave it out")
     outputs, matrices = zip(*[value_and_jacobian(value, x) for value in bars.values])
@@ -404,7 +379,7 @@ def predict_interval(bars: Bars, x: Any, level: float) -> tuple[Array, Array]:
     level = in_range("level", level, 0, 1, "0.9 is usual", includes_low=False)
     if bars.levels:
         low, high = (_require_level(bars.levels, p, level) for p in ((1 - level) / 2, (1 + level) / 2))
-        quantiles = predict_quantiles(bars, x)
+        quantiles = predict_values(bars, x)
         return quantiles[..., low], quantiles[..., high]
     width = bars.move(_drop_single(_bound_errors(bars, level)))
     predicted = bars.predict(x)

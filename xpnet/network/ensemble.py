@@ -20,7 +20,7 @@ from xpnet.backends.base import precision
 from xpnet.core.arrays import Array
 from xpnet.core.model import count_parameters
 from xpnet.core.temperature import combine
-from xpnet.data import check_split, parse_rows, refuse_iterator
+from xpnet.data import check_split, refuse_iterator
 from xpnet.data.open import open_data, open_source
 from xpnet.errors import ArgumentError, DivergenceError
 from xpnet.inference import predict, predict_outputs
@@ -233,7 +233,7 @@ class Ensemble:
 
     @property
     def values(self) -> list[Value]:
-        """The values of the members, as `Network.value`, each with the calibration of the ensemble, if any.
+        """The values of the members, as `Network.value`, with the calibration and the names of the ensemble, if any.
 
         Examples
         --------
@@ -241,8 +241,8 @@ class Ensemble:
         >>> [value.calibration for value in ensemble.values]
         [None, None, None]
         """
-        calibration = self._calibration
-        return [network.value._replace(calibration=calibration) for network in self]
+        shared = {"calibration": self._calibration, "feature_names": self.feature_names}
+        return [network.value._replace(**shared) for network in self]
 
     @property
     def histories(self) -> list[History]:
@@ -414,17 +414,13 @@ class Ensemble:
                     else predictions(mean, first.task, xp)
                 )
         bars = self._bars
-        if return_std:
-            bars.require_alike("return_std=True")
-        if not bars.levels:
-            mean, std = inference.predict_mean_and_std(bars, x)
-            return (mean, std) if return_std else mean
-        quantiles = inference.predict_quantiles(bars, x)
         if not return_std:
-            return quantiles
+            return inference.predict_values(bars, x)
+        if not bars.levels:
+            return inference.predict_mean_and_std(bars, x)
         members = self._stack([inference.shape_quantiles(prediction) for prediction in bars.predict_members(x)])
         with self.backend.scope(precision(members)):
-            return quantiles, self.backend.xp.std(members, axis=0)
+            return inference.predict_values(bars, x), self.backend.xp.std(members, axis=0)
 
     def predict_proba(self, x: Any, return_std: bool = False) -> Any:
         """Predict probabilities, (m, n_out), by the mean over the members; after `calibrate`, by their geometric mean.
@@ -485,12 +481,7 @@ class Ensemble:
         >>> round(ensemble.temperature)
         2
         """
-        bars = self._bars
-        source = bars.open(validation_data, "validation_data")
-        if rows is not None:
-            n = inference.count_rows(source)
-            rows = parse_rows("rows", rows, len(self), n, "validation_data")
-        calibration = inference.calibrate(bars, source, rows)
+        calibration = inference.calibrate(self._bars, validation_data, rows)
         for network in self:
             network.value = network.value._replace(shared=(len(self), calibration))
 
@@ -516,7 +507,7 @@ class Ensemble:
 
     @property
     def _bars(self) -> Bars:
-        return inference.bars_of_ensemble(self.values, self.feature_names)
+        return inference.Bars(self.values, is_ensemble=True)
 
     def fit_laplace(self, train_data: Any) -> None:
         """Learn how uncertain the weights of each member are, as `Network.fit_laplace` does. Synchronizes.

@@ -692,7 +692,7 @@ class Network:
             return inference.predict_mean_and_std(self._bars, x)
         if not self._value.model.cost.levels or self.calibration is None:
             return predict(self._value, x, partial(predict_from_outputs, self._value.model))
-        return inference.predict_quantiles(self._bars, x)
+        return inference.predict_values(self._bars, x)
 
     def predict_proba(self, x: Any) -> Array:
         """Predict probabilities, (m, n_out): of each class, or of 1 for each sigmoid output.
@@ -755,8 +755,7 @@ class Network:
         >>> round(net.temperature, 2), net.predict_proba([0]).round(2)
         (2.0, array([0.75], dtype=float32))
         """
-        bars = self._bars
-        self._change(calibration=inference.calibrate(bars, bars.open(validation_data, "validation_data")))
+        self._change(calibration=inference.calibrate(self._bars, validation_data))
 
     @property
     def calibration(self) -> np.ndarray | None:
@@ -774,7 +773,7 @@ class Network:
 
     @property
     def _bars(self) -> Bars:
-        return inference.bars_of_network(self._value)
+        return inference.Bars([self._value])
 
     def fit_laplace(self, train_data: Any) -> None:
         """Learn how uncertain the weights are, for error bars that grow away from the training examples. Synchronizes.

@@ -12,7 +12,7 @@ from xpnet._checks import choices
 from xpnet.backends import to_host
 from xpnet.data.open import open_source
 from xpnet.errors import ArgumentError
-from xpnet.inference import Bars, bars_of_ensemble, bars_of_network
+from xpnet.inference import Bars
 from xpnet.inference.metrics import predictions
 from xpnet.network.ensemble import Ensemble
 from xpnet.network.network import Network
@@ -61,9 +61,7 @@ def refuse_encoder(function: str, net: Any) -> None:
 
 def find_bars(model: Network | Ensemble) -> Bars:
     """Return the error bars of a network or an ensemble."""
-    if isinstance(model, Ensemble):
-        return bars_of_ensemble(model.values, model.feature_names)
-    return bars_of_network(model.value)
+    return Bars(model.values, is_ensemble=True) if isinstance(model, Ensemble) else Bars([model.value])
 
 
 def first_network(model: Network | Ensemble) -> Network:
