@@ -377,8 +377,9 @@ def steps():
       for (let step = 0; step < 10; step++) {
         for (const phase of [1, 6]) {
           const { numbers, updated, cost } = listNumbers(state, rows, phase);
-          for (const [key, { value, write, nudged }] of numbers) {
-            const texts = writeFormula({ value, write });
+          for (const [key, number] of numbers) {
+            const { value, nudged } = number;
+            const texts = writeFormula(numbers, number);
             const isWrong = (line) => shorten(calculate(line)) !== shorten(value);
             if (texts.slice(1).some(isWrong)) wrong.push(key);
             if (nudged && Math.abs(nudged[1]() - value) > 1e-7) wrong.push(key);

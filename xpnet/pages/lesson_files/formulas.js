@@ -45,123 +45,105 @@ const nameOf = (letter, l, ...units) => letter + ABOVE[l] + units.map((k) => BEL
 const nameOfA = (l, k) => (l ? nameOf("a", l, k) : `x${BELOW[k]}`);
 const nameOfUnit = (l, k) => `${["input", "hidden unit", "output"][l]} ${k + 1}`;
 
-// σ′(z) = a (1 − a), not broken between lines
-const writeSlope = (a, n) => `${n(a)} · (1\u00a0−\u00a0${n(a)})`;
-
-// A sum; terms that are negative numbers are in brackets already
+// A sum
 const join = (terms) => terms.join(" + ");
 const group = (terms) => (terms.length > 1 ? `(${join(terms)})` : terms[0]);
 
+// A formula is a text that has the keys of numbers in braces. Where numbers stand for them, not symbols, two side by side
+// get a sign between them, and σ and σ′(z) = a (1 − a) are written out.
+const toNumbers = (formula) =>
+  formula
+    .replaceAll(/ of example \d/g, "")
+    .replaceAll("} {", "} · {")
+    .replaceAll(/σ′\({z(.*?)}\)/g, "{a$1} · (1\u00a0−\u00a0{a$1})")
+    .replaceAll(/σ\((.*?)\)/g, "1 / (1 + e^(−$1))");
+const KEY = /{(.*?)}/g;
+
+// The keys of the numbers that a number is made of
+const usesOf = ({ formula }) => Array.from(toNumbers(formula).matchAll(KEY), ([, key]) => key);
+
 const DIGITS = 8; // of the numbers in a formula, as a pocket calculator has
 
-// The lines of a formula and its value, which has fewer digits, so that each line leads to it
-function writeFormula({ value, write }) {
-  const lines = write((number) => (number < 0 ? `(${shorten(number, DIGITS)})` : shorten(number, DIGITS)));
-  return [...lines, shorten(value)];
+// The lines of a formula: with symbols, with numbers, with products of them, if it has any; and its value, which has
+// fewer digits, so that each line leads to it. Negative numbers are in brackets.
+function writeFormula(numbers, { value, formula, multiply }) {
+  const write = (number) => (number < 0 ? `(${shorten(number, DIGITS)})` : shorten(number, DIGITS));
+  const fill = (text, show) => text.replaceAll(KEY, (_, key) => show(numbers.get(key).old ?? numbers.get(key)));
+  const symbols = fill(formula, ({ symbol }) => symbol);
+  const lines = [symbols, fill(toNumbers(formula), ({ value }) => write(value)), multiply?.(write), shorten(value)];
+  return lines.filter(Boolean);
 }
 
 const PHASES = ["Start", "Forward", "BP1", "BP2", "BP3", "BP4", "Update"];
 
-// List the numbers of a step by key. Each has the phase that computes it, its value, its symbol, a name in words, and
-// the keys of the numbers that it is made of. `write(n)` writes its formula as lines: the first has symbols, the others
-// numbers, which n writes. A derivative has the symbol of what is nudged to find it too, and a function that does so.
-// After the update, weights and biases are the new ones.
+// List the numbers of a step by key. Each has the phase that computes it, its value, its symbol, a name in words, and its
+// formula. A derivative has the symbol of what is nudged to find it too, and a function that does so. After the update,
+// weights and biases are the new ones, and have the `old` ones for the formulas.
 function listNumbers(state, rows, phase) {
   const { layers, x, y, lr } = state;
   const step = computeStep(state, rows);
   const { examples, gradients, updated, cost } = step;
   const [last, numbers] = [layers.length, new Map()];
-  const add = (key, phase, value, symbol, name, write = () => [], uses = [], others = {}) =>
-    numbers.set(key, { phase, value, symbol, name, write, uses, ...others });
+  const add = (key, phase, value, symbol, name, formula = "", others = {}) =>
+    numbers.set(key, { phase, value, symbol, name, formula, ...others });
 
-  // A mean over the examples of what `write` writes for each, in symbols and in numbers
+  // A mean over the examples of what `write` writes for each
   const isMean = rows.length > 1;
   const writeMean = (write) => (isMean ? `½ · (${join(rows.map(write))})` : write(rows[0]));
-  const nameMean = (name) => writeMean((r) => name + (isMean ? ` of example ${r + 1}` : ""));
-  const forExample = (r) => (isMean ? ` for example ${r + 1}` : "");
+  const [ofExample, forExample] = ["of", "for"].map((word) => (r) => (isMean ? ` ${word} example ${r + 1}` : ""));
 
   function addExample(r) {
     x[r].forEach((value, i) => add(`a-0-${i}-${r}`, 0, value, nameOfA(0, i), `input ${i + 1}${forExample(r)}`));
     y[r].forEach((value, k) => add(`y-${k}-${r}`, 0, value, `y${BELOW[k]}`, `target ${k + 1}${forExample(r)}`));
-    const outputs = Array.from(examples[r].a[last]);
-    const symbols = outputs.map((_, k) => `(${nameOf("a", last, k)} − y${BELOW[k]})²`);
-    const write = (n) => [
-      `½ · ${group(symbols)}`,
-      `½ · ${group(outputs.map((output, k) => `(${n(output)} − ${n(y[r][k])})²`))}`,
-    ];
-    const uses = outputs.flatMap((_, k) => [`a-${last}-${k}-${r}`, `y-${k}-${r}`]);
-    const symbol = isMean ? `C of example ${r + 1}` : "C";
-    add(`c-${r}`, 1, examples[r].cost, symbol, `cost of example ${r + 1}`, write, uses);
+    const squares = y[r].map((_, k) => `({a-${last}-${k}-${r}} − {y-${k}-${r}})²`);
+    add(`c-${r}`, 1, examples[r].cost, `C${ofExample(r)}`, `cost of example ${r + 1}`, `½ · ${group(squares)}`);
   }
 
   // A weight or a bias, and the derivative with respect to it, which phase `own` computes
-  function addParameter(key, symbol, name, find, own, write, uses) {
-    const [old, gradient, next] = [layers, gradients, updated].map(find).map(([list, place]) => list[place]);
-    const writeNew = (n) => [`${symbol} − η ∂C/∂${symbol}`, `${n(old)} − ${n(lr)} · ${n(gradient)}`];
-    if (phase < 6) add(key, 0, old, symbol, name);
-    else add(key, 6, next, `new ${symbol}`, `new ${name}`, writeNew, [`g${key}`]);
+  function addParameter(key, symbol, name, find, own, formula) {
+    const [value, gradient, next] = [layers, gradients, updated].map(find).map(([list, place]) => list[place]);
+    if (phase < 6) add(key, 0, value, symbol, name);
+    else add(key, 6, next, `new ${symbol}`, `new ${name}`, `{${key}} − {η} {g${key}}`, { old: { value, symbol } });
     const nudged = [symbol, () => nudge(state, rows, find)];
-    add(`g${key}`, own, gradient, `∂C/∂${symbol}`, `derivative with respect to the ${name}`, write, uses, { nudged });
+    add(`g${key}`, own, gradient, `∂C/∂${symbol}`, `derivative with respect to the ${name}`, formula, { nudged });
   }
 
   // z, a and δ of a unit
   function addUnit(l, j, r) {
-    const [{ w, b }, { z, a, delta }] = [layers[l - 1], examples[r]];
-    const [unit, symbol, own, before] = [`${l}-${j}`, nameOf("z", l, j), a[l][j], a[l - 1]];
+    const [{ w }, next, { z, a, delta }] = [layers[l - 1], layers[l], examples[r]];
+    const [unit, symbol, own] = [`${l}-${j}`, nameOf("z", l, j), a[l][j]];
     const name = `${nameOfUnit(l, j)}${forExample(r)}`;
-    const writeZ = (n) => [
-      join([...w[j].map((_, i) => `${nameOf("w", l, j, i)} ${nameOfA(l - 1, i)}`), nameOf("b", l, j)]),
-      join([...w[j].map((weight, i) => `${n(weight)} · ${n(before[i])}`), n(b[j])]),
-    ];
-    const usesOfZ = w[j].flatMap((_, i) => [`w-${unit}-${i}`, `a-${l - 1}-${i}-${r}`]);
-    add(`z-${unit}-${r}`, 1, z[l][j], symbol, `weighted input of ${name}`, writeZ, [...usesOfZ, `b-${unit}`]);
-    const writeA = (n) => [`σ(${symbol})`, `1 / (1 + e^(−${n(z[l][j])}))`];
-    add(`a-${unit}-${r}`, 1, own, nameOf("a", l, j), `activation of ${name}`, writeA, [`z-${unit}-${r}`]);
-    // A move of the bias moves z as much
-    const nudged = [symbol, () => nudge(state, [r], (where) => [where[l - 1].b, j])];
-    const addDelta = (phase, write, uses, paths) =>
-      add(`d-${unit}-${r}`, phase, delta[l][j], nameOf("δ", l, j), `error of ${name}`, write, uses, { nudged, paths });
-    if (l === last) {
-      const writeBP1 = (n) => [
-        `(${nameOf("a", l, j)} − y${BELOW[j]}) · σ′(${symbol})`,
-        `(${n(own)} − ${n(y[r][j])}) · ${writeSlope(own, n)}`,
-        `${n(own - y[r][j])} · ${n(own - own * own)}`,
-      ];
-      return addDelta(2, writeBP1, [`a-${unit}-${r}`, `y-${j}-${r}`]);
-    }
-    // The sum has a term for each path that leaves the unit: through a weight to a unit of the next layer
-    const [next, weights] = [delta[l + 1], layers[l].w.map((row) => row[j])];
-    const terms = weights.map((_, k) => `${nameOf("w", l + 1, k, j)} ${nameOf("δ", l + 1, k)}`);
-    const writeBP2 = (n) => [
-      `(${join(terms)}) · σ′(${symbol})`,
-      `(${join(weights.map((weight, k) => `${n(weight)} · ${n(next[k])}`))}) · ${writeSlope(own, n)}`,
-      `${group(weights.map((weight, k) => n(weight * next[k])))} · ${n(own - own * own)}`,
-    ];
-    const uses = weights.flatMap((_, k) => [`w-${l + 1}-${k}-${j}`, `d-${l + 1}-${k}-${r}`]);
-    addDelta(3, writeBP2, [...uses, `a-${unit}-${r}`], weights.map((_, k) => nameOf("z", l + 1, k)));
+    const products = w[j].map((_, i) => `{w-${unit}-${i}} {a-${l - 1}-${i}-${r}}`);
+    add(`z-${unit}-${r}`, 1, z[l][j], symbol, `weighted input of ${name}`, join([...products, `{b-${unit}}`]));
+    add(`a-${unit}-${r}`, 1, own, nameOf("a", l, j), `activation of ${name}`, `σ({z-${unit}-${r}})`);
+    // BP1; or BP2, whose sum has a term for each path that leaves the unit: through a weight to a unit of the next layer
+    const terms = next
+      ? next.w.map((_, k) => `{w-${l + 1}-${k}-${j}} {d-${l + 1}-${k}-${r}}`)
+      : [`{a-${unit}-${r}} − {y-${j}-${r}}`];
+    const values = next ? next.w.map((row, k) => row[j] * delta[l + 1][k]) : [own - y[r][j]];
+    const others = {
+      multiply: (write) => `${group(values.map(write))} · ${write(own - own * own)}`,
+      nudged: [symbol, () => nudge(state, [r], (where) => [where[l - 1].b, j])], // a move of the bias moves z as much
+      paths: next?.b.map((_, k) => nameOf("z", l + 1, k)),
+    };
+    const formula = `(${join(terms)}) · σ′({z-${unit}-${r}})`;
+    add(`d-${unit}-${r}`, next ? 3 : 2, delta[l][j], nameOf("δ", l, j), `error of ${name}`, formula, others);
   }
 
+  add("η", 0, lr, "η", "learning rate");
   rows.forEach(addExample);
-  const writeCost = (n) => [nameMean("C"), writeMean((r) => n(examples[r].cost))];
-  add("cost", 1, cost, "C", "cost, the mean over both examples", writeCost, rows.map((r) => `c-${r}`));
+  add("cost", 1, cost, "C", "cost, the mean over both examples", writeMean((r) => `{c-${r}}`));
   layers.forEach(({ w }, k) =>
     w.forEach((row, j) => {
-      const [l, delta] = [k + 1, nameOf("δ", k + 1, j)];
-      const errorOf = (r) => examples[r].delta[l][j];
+      const [l, unit] = [k + 1, `${k + 1}-${j}`];
       rows.forEach((r) => addUnit(l, j, r));
-      const writeBP3 = (n) => [nameMean(delta), writeMean((r) => n(errorOf(r)))];
-      const errors = rows.map((r) => `d-${l}-${j}-${r}`);
       const bias = `bias of ${nameOfUnit(l, j)}`;
-      addParameter(`b-${l}-${j}`, nameOf("b", l, j), bias, (where) => [where[k].b, j], 4, writeBP3, errors);
+      const errors = writeMean((r) => `{d-${unit}-${r}}${ofExample(r)}`);
+      addParameter(`b-${unit}`, nameOf("b", l, j), bias, (where) => [where[k].b, j], 4, errors);
       row.forEach((_, i) => {
-        const writeBP4 = (n) => [
-          nameMean(`${delta} ${nameOfA(k, i)}`),
-          writeMean((r) => `${n(errorOf(r))} · ${n(examples[r].a[k][i])}`),
-        ];
-        const uses = rows.flatMap((r) => [`d-${l}-${j}-${r}`, `a-${k}-${i}-${r}`]);
         const name = `weight from ${nameOfUnit(k, i)} to ${nameOfUnit(l, j)}`;
-        const find = (where) => [where[k].w[j], i];
-        addParameter(`w-${l}-${j}-${i}`, nameOf("w", l, j, i), name, find, 5, writeBP4, uses);
+        const products = writeMean((r) => `{d-${unit}-${r}} {a-${k}-${i}-${r}}${ofExample(r)}`);
+        addParameter(`w-${unit}-${i}`, nameOf("w", l, j, i), name, (where) => [where[k].w[j], i], 5, products);
       });
     }),
   );

@@ -186,12 +186,7 @@ function build() {
 }
 
 function placeLines() {
-  const { left, top } = stage.getBoundingClientRect();
-  for (const { line, from, to } of lines) {
-    const [begin, after] = [from, to].map(({ canvas }) => canvas.getBoundingClientRect());
-    const [y1, y2] = [begin, after].map((box) => box.top + box.height / 2 - top);
-    setAttributes(line, { x1: begin.right - left, y1, x2: after.left - left, y2 });
-  }
+  for (const { line, from, to } of lines) placeLine(line, from.canvas, to.canvas);
 }
 
 // The examples on the plane: discs for the target 1, diamonds for 0

@@ -74,9 +74,7 @@ const firstOf = () => (phase === 0 ? null : FIRST[phase] + (phase < 4 ? `-${rows
 
 const stage = byId("stage");
 let places = new Map(); // from keys of numbers to their buttons, in the order of the keyboard
-let boxes = []; // of each layer, and of the cost
-let chips = []; // of each weight: its layer, units and element
-let lines = [];
+let links = []; // lines between units: each has the weight on it, its key, and where on the line it is
 
 // In at most seven characters: with four decimals, or five digits of a large number; with a power of ten, if it is
 // small. A number that is given has three digits, as its field has.
@@ -119,85 +117,45 @@ function makeUnit(l, j) {
 }
 
 function build() {
-  [places, chips] = [new Map(), []];
+  [places, links, selected] = [new Map(), [], firstOf()];
   const { layers, x, y } = state;
-  boxes = [x[0].map((_, i) => makeUnit(0, i))];
-  const makeChip = (l, j, i) => {
-    const key = `w-${l}-${j}-${i}`;
-    return { key, l, j, i, element: make("div", { className: "chip" }, ...makeParameter(nameOf("w", l, j, i), key)) };
-  };
+  const boxes = [x[0].map((_, i) => makeUnit(0, i))];
+  const link = (from, to, others) => links.push({ from, to, line: draw("line", { class: "edge" }), ...others });
   layers.forEach(({ w }, k) => {
-    chips.push(...w.flatMap((row, j) => row.map((_, i) => makeChip(k + 1, j, i))));
-    boxes.push(w.map((_, j) => makeUnit(k + 1, j)));
+    const l = k + 1;
+    const chips = w.map((row, j) => row.map((_, i) => makeParameter(nameOf("w", l, j, i), `w-${l}-${j}-${i}`)));
+    boxes.push(w.map((_, j) => makeUnit(l, j)));
+    chips.forEach((row, j) =>
+      row.forEach((parameter, i) => {
+        // On lines that cross another one, and on others: where layers are side by side, and below each other
+        const shares = w.length > 1 && i !== j ? [0.36, 0.2] : [0.5, w.length > 1 ? 0.73 : 0.36];
+        const chip = make("div", { className: "chip" }, ...parameter);
+        link(boxes[k][i], boxes[l][j], { key: `w-${l}-${j}-${i}`, chip, shares });
+      }),
+    );
   });
   const targets = y[0].map((_, k) => [`y${BELOW[k]}`, `y-${k}`]);
-  const cost = rows.length > 1 ? [makeSymbol("mean"), makeNumber("cost")] : null;
-  boxes.push([makeBox("", "cost", [...targets, ["C", "c"]], cost)]);
-  const svg = draw("svg", { "aria-hidden": "true" });
-  stage.replaceChildren(svg, ...boxes.flat(), ...chips.map(({ element }) => element));
-  [selected, lines] = [firstOf(), []]; // place() draws the lines
+  const mean = rows.length > 1 ? [makeSymbol("mean"), makeNumber("cost")] : null;
+  const cost = makeBox("", "cost", [...targets, ["C", "c"]], mean);
+  for (const box of boxes.at(-1)) link(box, cost);
+  const columns = [...boxes, [cost]].map((layer) => make("div", { className: "layer" }, ...layer));
+  const svg = draw("svg", { "aria-hidden": "true" }, ...links.map(({ line }) => line));
+  stage.replaceChildren(svg, ...columns, ...links.flatMap(({ chip }) => chip ?? []));
   listFields();
   update();
   place();
 }
 
-// Put units and chips in their places: from left to right where there is room, or else from top to bottom
-const WIDE = 885; // pixels
-
+// Put lines and weights between the boxes
 function place() {
-  const wide = stage.clientWidth >= WIDE;
-  const [width, height] = [(box) => box.offsetWidth, (box) => box.offsetHeight];
-  const [along, across] = wide ? [width, height] : [height, width]; // along the way from layer to layer
-  const most = (size, list) => Math.max(...list.map(size));
-  const lengths = boxes.map((layer) => most(along, layer));
-  const toCost = 30; // from the outputs
-  const gap = wide ? (stage.clientWidth - sum(lengths) - toCost) / (boxes.length - 2) : 124;
-  const broad = most(across, boxes.flat());
-  const spacing = wide ? broad + 60 : Math.min(stage.clientWidth - broad, 260);
-  const room = wide ? spacing + broad : stage.clientWidth;
-  stage.style.height = `${wide ? room : sum(lengths) + gap * 2 + toCost}px`;
-  let from = 0;
-  const ends = boxes.map((layer, l) => {
-    const centres = layer.map((_, k) => room / 2 + (k - (layer.length - 1) / 2) * spacing);
-    layer.forEach((box, k) => {
-      const begin = from + (lengths[l] - along(box)) / 2;
-      const [left, top] = wide ? [begin, centres[k] - height(box) / 2] : [centres[k] - width(box) / 2, begin];
-      box.style.left = `${left}px`;
-      box.style.top = `${top}px`;
-    });
-    const end = { from, to: from + lengths[l], centres };
-    from += lengths[l] + (l < boxes.length - 2 ? gap : toCost);
-    return end;
-  });
-  drawLines(ends, wide);
-}
-
-function drawLines(ends, wide) {
-  const svg = stage.querySelector("svg");
-  svg.replaceChildren();
-  // A line between units of two layers, and a function that finds a point on it
-  const connect = (l, i, j) => {
-    const [from, to] = [[ends[l].to, ends[l].centres[i]], [ends[l + 1].from, ends[l + 1].centres[j]]];
-    const find = (share) => {
-      const [u, v] = from.map((begin, axis) => begin + share * (to[axis] - begin));
-      return wide ? [u, v] : [v, u];
-    };
-    const [[x1, y1], [x2, y2]] = [find(0), find(1)];
-    const line = draw("line", { class: "edge", x1, y1, x2, y2 });
-    svg.append(line);
-    return { line, find };
-  };
-  boxes.at(-2).forEach((_, k) => connect(2, k, 0));
-  lines = chips.map(({ key, l, j, i, element }) => {
-    const { line, find } = connect(l - 1, i, j);
-    const crosses = boxes[l].length > 1 && i !== j;
-    const share = crosses ? (wide ? 0.36 : 0.2) : wide ? 0.5 : boxes[l].length > 1 ? 0.73 : 0.36;
-    const [x, y] = find(share);
-    element.style.left = `${x - element.offsetWidth / 2}px`;
-    element.style.top = `${y - element.offsetHeight / 2}px`;
-    return { key, line };
-  });
-  showSelected();
+  const isTall = getComputedStyle(stage).flexDirection === "column";
+  for (const { line, from, to, chip, shares } of links) {
+    const [[x1, y1], [x2, y2]] = placeLine(line, from, to, isTall);
+    if (!chip) continue;
+    const share = shares[Number(isTall)];
+    chip.style.left = `${x1 + share * (x2 - x1)}px`;
+    chip.style.top = `${y1 + share * (y2 - y1)}px`;
+  }
 }
 
 // Show the present numbers, and the formula of the selected one
@@ -229,20 +187,21 @@ function update() {
 function showSelected() {
   const number = shown.numbers.get(selected);
   const isShown = number && number.phase <= phase;
-  const uses = new Set(isShown ? number.uses : []);
+  const uses = new Set(isShown ? usesOf(number) : []);
   for (const [key, button] of places) {
     button.classList.toggle("chosen", key === selected && Boolean(isShown));
-    button.classList.toggle("used", uses.has(key));
+    button.classList.toggle("used", uses.has(key) && key !== selected);
     button.tabIndex = -1;
   }
   const stop = isShown ? places.get(selected) : [...places.values()].find((button) => !button.disabled);
   stop.tabIndex = 0;
-  for (const { key, line } of lines) {
+  for (const { key, line } of links) {
+    if (!key) continue;
     const isUsed = isShown && (uses.has(key) || [key, `g${key}`].includes(selected));
     showWeight(line, shown.numbers.get(key).value, 1, 3, isUsed);
   }
   byId("formula-name").textContent = isShown ? number.name : "Each number shows here how it is computed.";
-  const texts = isShown ? writeFormula(number) : [];
+  const texts = isShown ? writeFormula(shown.numbers, number) : [];
   byId("formula").replaceChildren(
     ...texts.map((text, k) => make("p", {}, make("span", {}, k ? "" : number.symbol), make("span", {}, `= ${text}`))),
   );
@@ -424,5 +383,5 @@ byId("summary").textContent =
 new ResizeObserver(() => {
   place();
   showFall();
-}).observe(byId("phases"));
+}).observe(stage);
 load();

@@ -73,6 +73,20 @@ function makeRunner({ begin, advance, finish, end }) {
   return runner;
 }
 
+// Draw a line from an element to another one on its right, or to one below it, and return its ends
+function placeLine(line, from, to, isTall = false) {
+  const { left, top } = line.ownerSVGElement.getBoundingClientRect();
+  const [begin, end] = [from, to].map((element) => element.getBoundingClientRect());
+  const ends = [[begin, "right", "bottom"], [end, "left", "top"]].map(([box, side, edge]) =>
+    isTall
+      ? [box.left + box.width / 2 - left, box[edge] - top]
+      : [box[side] - left, box.top + box.height / 2 - top],
+  );
+  const [[x1, y1], [x2, y2]] = ends;
+  setAttributes(line, { x1, y1, x2, y2 });
+  return ends;
+}
+
 // Show a weight by the width and the colour of a line
 function showWeight(line, weight, least, most, isUsed = false) {
   const sign = weight < 0 ? "negative" : "positive";
