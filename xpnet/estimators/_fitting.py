@@ -200,11 +200,11 @@ class FitMixin(Parameters, BaseEstimator):
 
     def _make_members(self, continues: bool) -> tuple[Sequence[Parameters], Sequence[Mapping[str, Any]]]:
         """Return the parameters of each network, and the last fitted attributes of each; empty to start anew."""
-        raise NotImplementedError
+        return [self], [vars(self) if continues else {}]
 
     def _join_members(self, members: Sequence[Any], fitted: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Make the fitted attributes of the estimator out of those of each network."""
-        raise NotImplementedError
+        return fitted[0]
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_home")

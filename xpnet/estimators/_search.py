@@ -334,8 +334,7 @@ def make_results(
     results["params"] = list(candidates)
     for name in list_scores(fits):
         means = add(f"test_{name}", [fit["test"].get(name, error_score) for fit in fits])
-        worst = 0.0 if np.isnan(means).all() else np.nanmin(means) - 1  # where a score is missing
-        ranks = rankdata(-np.where(np.isnan(means), worst, means), method="min")
+        ranks = rankdata(-np.where(np.isnan(means), -np.inf, means), method="min")
         results[f"rank_test_{name}"] = ranks.astype(np.int32)
         if "train" in fits[0]:
             add(f"train_{name}", [fit["train"].get(name, error_score) for fit in fits])

@@ -9,7 +9,7 @@ from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from xpnet._names import explain_unknown
+from xpnet._names import look_up
 from xpnet.backends import backend_of, is_foreign, to_host
 from xpnet.backends.base import Backend
 from xpnet.core.arrays import Array, Namespace
@@ -55,7 +55,7 @@ class BaseLearner(FitMixin, BaseModel):
     """Base class of the estimators with scikit-learn's parameters, of one network or several."""
 
     # Set by `fit`
-    _home: Backend
+    _home: Backend  # where X lies
     _labels: Labels
 
     @property
@@ -84,15 +84,12 @@ class BaseLearner(FitMixin, BaseModel):
     def set_params(self, **parameters: Any) -> Self:
         """Set parameters, and settings of an optimizer or schedule by names such as solver__weight_decay."""
         own = self.get_params(deep=False)
-        nested = {path: value for path, value in parameters.items() if "__" in path and path.partition("__")[0] in own}
+        nested = [path for path in parameters if "__" in path and path.partition("__")[0] in own]
         super().set_params(**{name: value for name, value in parameters.items() if name not in nested})
-        for path, value in nested.items():
-            if path not in (known := self.get_params()):
-                raise ArgumentError(
-                    explain_unknown("the setting of a parameter", path, [name for name in known if "__" in name])
-                )
+        for path in nested:
+            look_up("the setting of a parameter", path, {name: 0 for name in self.get_params() if "__" in name})
             name, _, setting = path.partition("__")
-            setattr(self, name, replace_field(getattr(self, name), setting, value))
+            setattr(self, name, replace_field(getattr(self, name), setting, parameters[path]))
         return self
 
     # Predicting
@@ -142,7 +139,6 @@ class BasePerceptron(BaseLearner):
 
     # Set by `fit`
     network_: Network
-    _home: Backend  # where X lies
 
     @property
     def _model(self) -> Network:
@@ -151,12 +147,6 @@ class BasePerceptron(BaseLearner):
     @property
     def _values(self) -> Sequence[Value]:
         return [self.network_.value]
-
-    def _make_members(self, continues: bool) -> tuple[list["BasePerceptron"], list[dict[str, Any]]]:
-        return [self], [vars(self) if continues else {}]
-
-    def _join_members(self, members: Sequence[Any], fitted: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        return fitted[0]
 
     def activations(self, X: Any) -> list[Array]:
         """Compute the activations of every layer.
@@ -200,30 +190,29 @@ class BasePerceptron(BaseLearner):
     @property
     def coefs_(self) -> list[Array]:
         """Copies of the weights of each layer, (n_in, n_out), in the library of the X of `fit`; assignable."""
-        return [move_to(w, self._home).mT for w in self._writable(self.network_.w)]
+        return [w.mT for w in self._copy_home(self.network_.w)]
 
     @coefs_.setter
     def coefs_(self, coefs: Sequence[Any]) -> None:
-        network = self.network_.copy()  # `copy.copy` shares it
-        network.w = [move_to(w, network.backend).mT for w in coefs]
-        self.network_ = network
+        self.network_ = self.network_.copy()  # `copy.copy` shares it
+        self.network_.w = [move_to(w, self.network_.backend).mT for w in coefs]
 
     @property
     def intercepts_(self) -> list[Array]:
         """Copies of the biases of each layer, (n_out,), in the library of the X of `fit`; assignable."""
-        return [move_to(b, self._home) for b in self._writable(self.network_.b)]
+        return self._copy_home(self.network_.b)
 
     @intercepts_.setter
     def intercepts_(self, intercepts: Sequence[Any]) -> None:
-        network = self.network_.copy()
-        network.b = [move_to(b, network.backend) for b in intercepts]
-        self.network_ = network
+        self.network_ = self.network_.copy()
+        self.network_.b = [move_to(b, self.network_.backend) for b in intercepts]
 
-    def _writable(self, arrays: Sequence[Array]) -> list[Array]:
-        """Copy arrays of the network: those of scikit-learn's estimators can be written to."""
+    def _copy_home(self, arrays: Sequence[Array]) -> list[Array]:
+        """Copy arrays of the network to where X lies: those of scikit-learn's estimators can be written to."""
         value = self.network_.value
         with value.scope():
-            return [value.backend.copy(array) for array in arrays]
+            copies = [value.backend.copy(array) for array in arrays]
+        return [move_to(copy, self._home) for copy in copies]
 
     @property
     def n_layers_(self) -> int:

@@ -363,9 +363,10 @@ class Regression:
         if len(y_true) < 2:
             return math.nan
         y_true, y_pred = (np.asarray(y, np.float64).reshape(len(y), -1) for y in (y_true, y_pred))
-        weight = np.ones((len(y_true), 1)) if sample_weight is None else np.asarray(sample_weight)[:, None]
-        errors = (weight * (y_true - y_pred) ** 2).sum(axis=0)
-        spread = (weight * (y_true - np.average(y_true, axis=0, weights=sample_weight)) ** 2).sum(axis=0)
+        mean = np.average(y_true, axis=0, weights=sample_weight)
+        errors, spread = (
+            np.average((y_true - center) ** 2, axis=0, weights=sample_weight) for center in (y_pred, mean)
+        )
         return mean_r2(errors, spread)
 
 
