@@ -195,7 +195,25 @@ class FitMixin(Parameters, BaseEstimator):
             parameters = self.get_params(deep=False).items()
             decides = {name: value for name, value in parameters if name not in FREE_PARAMETERS} | data.describe()
             checkpoint = replace(checkpoint, decides={"estimator": type(self)} | decides)
-        fitted = fit_networks(settings, data, members, last, checkpoint)
+        jobs = [make_job(member, settings, data, attributes) for member, attributes in zip(members, last)]
+        stream = train(jobs, checkpoint=checkpoint)
+        try:
+            errors = settle(jobs, stream.give_to([job.owner for job in jobs]))
+        except KeyboardInterrupt:  # what the networks have learnt until then stays
+            warn("Training interrupted by user.")
+        else:
+            for k, error in errors.items():
+                if len(jobs) == 1:
+                    raise error
+                raise ArgumentError(f"{error} (this is member {k} of {len(jobs)})") from error
+        finally:  # generators of the user's are left where scikit-learn leaves them
+            for member, moment in zip(members, stream.moments):
+                if moment.order is not None and not isinstance(member.random_state, (int, np.integer)):
+                    generator: Any = make_random_state(member.random_state)
+                    generator.set_state((*unpack_state(moment.order), *generator.get_state()[3:]))
+        for job in jobs if settings.bayesian else ():
+            job.owner.value = job.owner.value._replace(laplace=fit_laplace(job.owner.value, job.data.train))
+        fitted = [list_attributes(job, data) for job in jobs]
         return assign_attributes(self, self._join_members(members, fitted))
 
     def _make_members(self, continues: bool) -> tuple[Sequence[Parameters], Sequence[Mapping[str, Any]]]:
@@ -208,48 +226,6 @@ class FitMixin(Parameters, BaseEstimator):
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_home")
-
-
-def fit_networks(
-    settings: Settings,
-    data: FitData,
-    members: Sequence[Parameters],
-    last: Sequence[Mapping[str, Any]],
-    checkpoint: Checkpoint | None,
-) -> list[dict[str, Any]]:
-    """Fit one network or several to the same examples, and return the fitted attributes of each.
-
-    Parameters
-    ----------
-    settings, data
-        The checked parameters of the estimator, and the checked arguments of its method.
-    members
-        The parameters of each network; they differ in `random_state` and `callbacks`. A lone network has those of the
-        estimator.
-    last
-        The fitted attributes of each that this fit continues; empty to start anew.
-    checkpoint
-        Writes the fit to a file, if there is to be one.
-    """
-    jobs = [make_job(member, settings, data, attributes) for member, attributes in zip(members, last)]
-    stream = train(jobs, checkpoint=checkpoint)
-    try:
-        errors = settle(jobs, stream.give_to([job.owner for job in jobs]))
-    except KeyboardInterrupt:  # what the networks have learnt until then stays
-        warn("Training interrupted by user.")
-    else:
-        for k, error in errors.items():
-            if len(jobs) == 1:
-                raise error
-            raise ArgumentError(f"{error} (this is member {k} of {len(jobs)})") from error
-    finally:  # generators of the user's are left where scikit-learn leaves them
-        for member, moment in zip(members, stream.moments):
-            if moment.order is not None and not isinstance(member.random_state, (int, np.integer)):
-                generator: Any = make_random_state(member.random_state)
-                generator.set_state((*unpack_state(moment.order), *generator.get_state()[3:]))
-    for job in jobs if settings.bayesian else ():
-        job.owner.value = job.owner.value._replace(laplace=fit_laplace(job.owner.value, job.data.train))
-    return [list_attributes(job, data) for job in jobs]
 
 
 # The data of a fit

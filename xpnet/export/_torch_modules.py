@@ -1,6 +1,7 @@
 """PyTorch's modules: made from the parts of a network, and converted to parts."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,50 +24,48 @@ from xpnet.core.activations import (
 from xpnet.errors import ArgumentError
 from xpnet.export.parts import Part
 
-# Modules that PyTorch lacks. Their numbers are buffers, which move with the module and are not trained.
+# Modules that PyTorch lacks
 
 
-class Scale(nn.Module):
+class Scaling(nn.Module):
+    """Base class of modules with numbers that are not trained: buffers, which move with the module."""
+
+    def __init__(self, *numbers: torch.Tensor) -> None:
+        super().__init__()
+        for name, tensor in zip(type(self).__annotations__, numbers):
+            self.register_buffer(name, tensor)
+
+
+class Scale(Scaling):
     """Multiplies inputs of any dtype by a number."""
 
     factor: torch.Tensor
-
-    def __init__(self, factor: torch.Tensor) -> None:
-        super().__init__()
-        self.register_buffer("factor", factor)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x.to(self.factor.dtype) * self.factor
 
 
-class Standardize(nn.Module):
+class Standardize(Scaling):
     """Scales inputs to mean 0 and standard deviation 1."""
 
     mean: torch.Tensor
     std: torch.Tensor
 
-    def __init__(self, mean: torch.Tensor, std: torch.Tensor) -> None:
-        super().__init__()
-        self.register_buffer("mean", mean)
-        self.register_buffer("std", std)
-
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return (x - self.mean) / self.std
 
 
-class Rescale(nn.Module):
+class Rescale(Scaling):
     """Scales standardized outputs back to the units of the targets."""
 
     factor: torch.Tensor
     shift: torch.Tensor
 
-    def __init__(self, factor: torch.Tensor, shift: torch.Tensor) -> None:
-        super().__init__()
-        self.register_buffer("factor", factor)
-        self.register_buffer("shift", shift)
-
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x * self.factor + self.shift
+
+
+SCALINGS = {"scale": Scale, "standardize": Standardize, "rescale": Rescale}  # by the kind of their part
 
 
 class Sort(nn.Module):
@@ -139,7 +138,7 @@ def _make_module(part: Part) -> nn.Module:
     tensors = [torch.from_numpy(np.array(array, order="C")) for array in part.values]  # copies
     if part.kind == "dense":
         return _make_linear(*tensors)
-    return {"scale": Scale, "standardize": Standardize, "rescale": Rescale}[part.kind](*tensors)
+    return SCALINGS[part.kind](*tensors)
 
 
 def _make_linear(w: torch.Tensor, b: torch.Tensor) -> nn.Linear:
@@ -231,6 +230,10 @@ def _read_linear(layer: nn.Linear) -> Part:
     return Part("dense", (w, b))
 
 
+def _read_scaling(kind: str, layer: Scaling) -> Part:
+    return Part(kind, tuple(map(_to_numpy, layer.buffers())))
+
+
 def _to_numpy(tensor: Any) -> np.ndarray:
     tensor = tensor.detach().cpu()
     if tensor.dtype not in (torch.float32, torch.float64):
@@ -258,8 +261,6 @@ _READERS: dict[type[nn.Module], Callable[[Any], Part | None]] = {
     nn.LeakyReLU: lambda layer: Part("activation", (make_leaky_relu(layer.negative_slope),)),
     nn.Softmax: lambda layer: _read_if(layer.dim in (-1, 1), "activation", softmax),
     ScaledELU: lambda layer: Part("activation", (make_elu(layer.alpha, layer.scale),)),
-    Scale: lambda layer: Part("scale", (_to_numpy(layer.factor),)),
-    Standardize: lambda layer: Part("standardize", (_to_numpy(layer.mean), _to_numpy(layer.std))),
-    Rescale: lambda layer: Part("rescale", (_to_numpy(layer.factor), _to_numpy(layer.shift))),
+    **{module: partial(_read_scaling, kind) for kind, module in SCALINGS.items()},
     Sort: lambda layer: Part("sort", (np.array(layer.levels),)),
 }
