@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from xpnet._checks import Count, yes_or_no
 from xpnet._names import explain_arguments
 from xpnet.backends import BYTES_OF_NETWORK, backend_of, require_bytes
+from xpnet.backends.base import Backend
 from xpnet.core.arrays import Array
 from xpnet.errors import ArgumentError
 from xpnet.estimators._classifier import BaseClassifier, MLPClassifier
@@ -44,6 +45,7 @@ class BaseEnsemble(EnsembleParameters, BaseLearner):
 
     # Set by `fit`
     estimators_: list[Any]
+    _home: Backend  # where X lies
 
     @property
     def _model(self) -> Ensemble:

@@ -139,6 +139,7 @@ class BasePerceptron(BaseLearner):
 
     # Set by `fit`
     network_: Network
+    _home: Backend  # where X lies
 
     @property
     def _model(self) -> Network:
