@@ -256,6 +256,7 @@ POSITION: dict[str, Check] = {
 TRAINING: dict[str, Check] = {
     "lr_scale": Real(0, math.inf),
     "stopped": _flag,
+    "error": _text,
     "call": check_dict,
     "group": _optional(Count(0)),
 }

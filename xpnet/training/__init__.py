@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from xpnet.training._groups import ChunkResult, ChunkResults, ChunkRunner, KeptLoops
     from xpnet.training._loop import Runner
     from xpnet.training._plan import Job, Plan
-    from xpnet.training._train import Alone, Stream, Values, check_plan, group_by_structure, train
+    from xpnet.training._train import Alone, Stream, check_plan, group_by_structure, train
     from xpnet.training._warnings import warn_of_no_step
     from xpnet.value import Moment
 
@@ -61,7 +61,6 @@ __all__ = [
     "Runner",
     "SaveFunction",
     "Stream",
-    "Values",
     "check_machine",
     "check_plan",
     "choose_metrics",
@@ -138,7 +137,6 @@ __getattr__ = import_lazily(
         "_train": (
             "Alone",
             "Stream",
-            "Values",
             "check_plan",
             "group_by_structure",
             "train",

@@ -8,13 +8,14 @@ import numpy as np
 from xpnet._checks import warn
 from xpnet.backends import on_host_only, require_bytes
 from xpnet.backends.base import Backend
-from xpnet.core.arrays import rows_per_block
+from xpnet.core.arrays import leaves, rows_per_block
 from xpnet.core.model import Model, count_parameters
 from xpnet.core.optimizers import Optimizer
 from xpnet.data.sampling import LAST_APART, count_minibatches
 from xpnet.errors import ArgumentError
 from xpnet.training._plan import Job
-from xpnet.training.callback import Callback
+from xpnet.training._warnings import warn_of_no_step
+from xpnet.training.callback import Callback, Training
 
 ROWS_ON_HOST = 2048  # examples in a part on the host, where few stay in the cache
 ROWS_ON_DEVICE = 8192  # on a device, where a few large steps cost less than many small ones
@@ -102,6 +103,16 @@ def explain_noise(job: Job) -> str:
     # Only those with a weight are fitted, and each once, however often it was drawn
     n_targets = numbers * len(np.unique(rows if source.weight is None else rows[source.weight > 0]))
     return explain(model, n_targets, job.plan.alpha / len(source), slopes=slopes)
+
+
+def warn_if_unmoved(jobs: Sequence[Job], trainings: Sequence[Training]) -> None:
+    """Warn of the first training that has ended with the weights with which it began. Synchronizes."""
+    for job, training in zip(jobs, trainings):
+        before, after, backend = job.start.value.layers, training.value.layers, training.value.backend
+        pairs = [(backend.to_numpy(x), backend.to_numpy(y)) for x, y in zip(leaves(before), leaves(after))]
+        if not (job.start.has_begun or training.error) and all((x == y).all() for x, y in pairs):
+            warn_of_no_step(type(job.plan.optimizer).__name__, training.history)
+            return
 
 
 def refuse_rates(callbacks: Sequence[Callback], name: str) -> None:

@@ -235,7 +235,7 @@ class CheckpointFile:
         groups = {k: group for group, members in enumerate(division) for k in members}
         # One assignment, which an interrupt cannot split
         self.moments = tuple(moment._replace(group=groups.get(k)) for k, moment in enumerate(moments))
-        self.epoch_ended |= any(self.trainings[k].position.steps == 0 for k in numbers)
+        self.epoch_ended |= any(self.trainings[k].position.steps == 0 and not self.trainings[k].error for k in numbers)
         if self._is_due():
             self._try_to_write()
 

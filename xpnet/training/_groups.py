@@ -8,7 +8,7 @@ import math
 import os
 from collections import defaultdict
 from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from functools import cached_property, partial
 from itertools import accumulate
 from math import ceil
@@ -47,79 +47,54 @@ ChunkResults: TypeAlias = dict[int, ChunkResult | None]  # by the numbers of the
 # Loops that are kept
 
 
-class Loops:
-    """Loops of the last training and of this one, which are lent to one thread at a time.
+class KeptLoops:
+    """Loops of a network's trainings, which are lent to one thread at a time. Copies and pickles are empty.
 
     Examples
     --------
-    >>> loops = Loops()
+    >>> loops = KeptLoops()
     >>> with loops.lend("a", object) as first, loops.lend("a", object) as second:
     ...     first is second
     False
     >>> with loops.lend("a", object) as again:
-    ...     again is first
+    ...     again in (first, second)
     True
     """
 
     def __init__(self) -> None:
-        self._before: dict[Any, list[Loop]] = {}  # of the last training
-        self._now: dict[Any, list[Loop]] = defaultdict(list)  # those that nobody has borrowed
-
-    @contextmanager
-    def lend(self, key: Hashable, make: Callable[[], Loop]) -> Generator[Loop, None, None]:
-        """Lend a loop with a key, or a new one. Equal keys must mean equal steps."""
-        for free in (self._now[key], self._before.get(key, [])):
-            with suppress(IndexError):  # two threads may ask for the last one
-                loop = free.pop()
-                break
-        else:
-            loop = make()
-        yield loop
-        self._now[key].append(loop)
-
-    def end_training(self, backend: Backend) -> None:
-        """Keep the loops of this training for the next one, within the memory that the backend allows."""
-        self.trim(backend)
-        self._before, self._now = dict(self._now), defaultdict(list)
-
-    def trim(self, backend: Backend) -> None:
-        """Release memory of the loops of this training, but for what the backend allows. None may be borrowed."""
-        most = backend.kept_bytes
-        for loops in reversed(self._now.values()):
-            for loop in reversed(loops):
-                most -= loop.end_training(most)
-
-
-class KeptLoops:
-    """The loops of a network's last training, for its next one. Copies and pickles are empty."""
-
-    def __init__(self) -> None:
-        self._kept: list[Loops] = []  # at most one
+        self._free: dict[Any, list[Loop]] = defaultdict(list)  # those that nobody has borrowed
 
     def __reduce__(self) -> Any:
         """Copy and pickle nothing."""
         return KeptLoops, ()
 
     @contextmanager
-    def lend(self, backend: Backend) -> Generator[Loops, None, None]:
-        """Lend the loops to a training, and keep those that it has then.
+    def lend(self, key: Hashable, make: Callable[[], Loop]) -> Generator[Loop, None, None]:
+        """Lend a loop with a key, or a new one. Equal keys must mean equal steps.
 
-        Two trainings of the same networks at once, in two threads, share none. After an error or an interrupt, none are
-        kept: another thread may still be running one.
+        After an error or an interrupt, it is not kept: another thread may still be running it.
         """
-        loops = Loops()
-        with suppress(IndexError):
-            loops = self._kept.pop()
-        yield loops
-        loops.end_training(backend)
-        self._kept = [loops]
+        loop = None
+        with suppress(IndexError):  # two threads may ask for the last one
+            loop = self._free[key].pop()
+        loop = loop or make()
+        yield loop
+        self._free[key].append(loop)
+
+    def trim(self, backend: Backend) -> None:
+        """Release memory of loops that are free, but for what the backend allows to those of this training."""
+        free, self._free, most = self._free, defaultdict(list), backend.kept_bytes
+        for loops in reversed(free.values()):
+            for loop in reversed(loops):
+                most -= loop.end_training(most)
+        self._free = free
 
 
 # Groups of networks
 
 
 @contextmanager
-def run_in_groups(jobs: Sequence[Job], threads: int | None, kept_loops: KeptLoops) -> Generator["Groups", None, None]:
+def run_in_groups(jobs: Sequence[Job], threads: int | None, loops: KeptLoops) -> Generator["Groups", None, None]:
     """Return the context of the runner of networks of one shape: it joins them, and takes their steps in this process.
 
     Parameters
@@ -128,13 +103,15 @@ def run_in_groups(jobs: Sequence[Job], threads: int | None, kept_loops: KeptLoop
         The networks, and how to train each. Their optimizers have the same `update`.
     threads
         The number of threads among which the networks are divided; None keeps all of them together.
-    kept_loops
-        The loops of an earlier training of these networks.
+    loops
+        The loops of earlier trainings of these networks.
     """
     number = min(threads or 1, len(jobs))
-    with kept_loops.lend(jobs[0].start.value.backend) as loops, ExitStack() as stack:
-        workers = stack.enter_context(closing(Workers(number))) if number > 1 else None
-        yield Groups(jobs, threads, loops, workers)
+    try:
+        with closing(Workers(number)) if number > 1 else nullcontext() as workers:
+            yield Groups(jobs, threads, loops, workers)
+    finally:
+        loops.trim(jobs[0].start.value.backend)
 
 
 class Groups:
@@ -144,15 +121,13 @@ class Groups:
 
     Parameters
     ----------
-    jobs, threads
+    jobs, threads, loops
         As in `run_in_groups`.
-    loops
-        Loops of earlier trainings.
     workers
         The threads, if there are several.
     """
 
-    def __init__(self, jobs: Sequence[Job], threads: int | None, loops: Loops, workers: Workers | None) -> None:
+    def __init__(self, jobs: Sequence[Job], threads: int | None, loops: KeptLoops, workers: Workers | None) -> None:
         self.jobs, self.reader, self.threads = jobs, jobs[0].data.train.reader, threads
         self.loops, self.workers = loops, workers
         self.groups: list[Group] = []
@@ -189,10 +164,11 @@ class Groups:
         self._make_groups(divide_networks(kinds, step_size, self.threads, self.reader.backend.group_limits))
 
     def _make_groups(self, division: Sequence[Sequence[int]]) -> None:
+        if self.groups:  # whose programs may be of other sizes
+            self.loops.trim(self.reader.backend)
         self.members = {k for numbers in division for k in numbers}
         self.groups = [Group(numbers, self.jobs, self.loops) for numbers in division]
         self.is_new = True
-        self.loops.trim(self.reader.backend)  # of an earlier division, whose programs may be of other sizes
 
 
 def describe_minibatches(job: Job, chunk: Chunk) -> tuple[Hashable, ...]:
@@ -268,7 +244,7 @@ class ChunkRunner:
         Loops of other runners, if any.
     """
 
-    def __init__(self, reader: Reader, optimizer: Optimizer, loops: Loops | None = None) -> None:
+    def __init__(self, reader: Reader, optimizer: Optimizer, loops: KeptLoops | None = None) -> None:
         self.backend, self.dtype = reader.backend, reader.dtype
         self.scope, self.encoding = reader.scope, reader.encoding()
         # What uses linalg cannot be recorded
@@ -371,7 +347,7 @@ class Group:
         Loops of earlier trainings.
     """
 
-    def __init__(self, numbers: Sequence[int], jobs: Sequence[Job], loops: Loops) -> None:
+    def __init__(self, numbers: Sequence[int], jobs: Sequence[Job], loops: KeptLoops) -> None:
         self.numbers, self.reader = numbers, jobs[0].data.train.reader
         self.alphas = {k: jobs[k].plan.alpha for k in numbers}
         self.runner = ChunkRunner(self.reader, jobs[0].plan.optimizer, loops)

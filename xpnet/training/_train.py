@@ -1,11 +1,11 @@
 """The one way to train networks: jobs in, a stream of their values out."""
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import replace
 from functools import cache, partial
 from itertools import chain
-from typing import Any, TypeAlias
+from typing import Any
 
 from xpnet._checks import show
 from xpnet._identity import is_same
@@ -18,7 +18,7 @@ from xpnet.data.open import Data, scale_for_each
 from xpnet.data.sampling import SAMPLING
 from xpnet.data.source import Source
 from xpnet.errors import ArgumentError, DivergenceError
-from xpnet.training._all_examples import check_all_examples, divide_epoch
+from xpnet.training._all_examples import check_all_examples, divide_epoch, warn_if_unmoved
 from xpnet.training._arguments import (
     check_metrics,
     check_schedule,
@@ -31,7 +31,7 @@ from xpnet.training._checkpoint import Checkpoint, CheckpointFile, SaveFunction,
 from xpnet.training._description import describe_trainings
 from xpnet.training._evaluate import make_evaluations
 from xpnet.training._groups import KeptLoops, check_training_memory, choose_group_threads, run_in_groups
-from xpnet.training._loop import Runner, run_steps
+from xpnet.training._loop import Course, Runner, Values, run_together
 from xpnet.training._plan import Job, Plan
 from xpnet.training._progress import Progress
 from xpnet.training.callback import LOGS, Trainee, Training, watching
@@ -39,7 +39,6 @@ from xpnet.value import NO_CALL, History, Moment, Value, change_optimizer, check
 
 BATCH_SIZE = 30  # unless given
 
-Values: TypeAlias = Mapping[int, Value]  # new values of networks, by their numbers
 NOTHING: Values = {}
 
 
@@ -63,7 +62,8 @@ class Stream(Iterator[Values]):
     @property
     def errors(self) -> dict[int, DivergenceError]:
         """The error of each network that has diverged, by its number; its last value is the one before."""
-        return {k: training.error for k, training in enumerate(self._trainings) if training.error is not None}
+        errors = {k: training.error for k, training in enumerate(self._trainings)}
+        return {k: DivergenceError(error) for k, error in errors.items() if error}
 
     @property
     def moments(self) -> list[Moment]:
@@ -72,7 +72,7 @@ class Stream(Iterator[Values]):
 
     def __next__(self) -> Values:
         """Go on to the next values."""
-        return next(self._steps)
+        return next(filter(None, self._steps))
 
     def give_to(self, networks: Sequence[Trainee]) -> dict[int, DivergenceError]:
         """Give the networks their new values until the trainings end; return the errors of those that diverged.
@@ -460,24 +460,27 @@ def run_jobs(
         if runner is None or blas_threads != AUTO:
             number = min(groups or 1, len(jobs))
             stack.enter_context(limit_step_threads(backend, blas_threads, multiplications, number))
+        starts = [training.value for training in trainings]
         begun = [stack.enter_context(watching(job.plan.callbacks, now)) for job, now in zip(jobs, trainings)]
-        for job, training in zip(jobs, trainings):
+        for job, training, start in zip(jobs, trainings, starts):
             if job.start.has_begun:  # then callbacks give it no other value at the beginning
-                training.move(value=begin_moment(job.start, job.plan).value._replace(history=training.history))
-        runner = runner or run_in_groups(jobs, groups, loops or KeptLoops())
-        with ranks.writing(file, trainings) as save, closing(run_steps(jobs, trainings, runner)) as pauses:
+                training.move(value=start)
+        with ranks.writing(file, trainings) as save:
             yield take_changes()
-            progress = Progress(trainings) if any(job.plan.progress for job in jobs) else None
-            stack.callback(lambda: progress and progress.close())
-            for done in pauses:
-                if changes := take_changes():
-                    yield changes
-                if done is not None:
-                    save(*done)
-                    if progress is not None:
-                        progress.update()
+            has_bar = any(job.plan.progress for job in jobs)
+            progress = stack.enter_context(closing(Progress(trainings))) if has_bar else None
+
+            def end_chunk(done: Sequence[int], division: Sequence[Sequence[int]]) -> None:
+                save(done, division)
+                if progress is not None:
+                    progress.update()
+
+            with runner or run_in_groups(jobs, groups, loops or KeptLoops()) as runs:
+                courses = [Course(*pair, len(jobs), runs.run_fields) for pair in zip(jobs, trainings)]
+                yield from run_together(courses, runs, take_changes, end_chunk)
+            if needs_all_examples(jobs[0].plan.optimizer):
+                warn_if_unmoved(jobs, trainings)
         for callbacks in begun:
             while callbacks:
                 callbacks.popleft().on_train_end()
-                if changes := take_changes():
-                    yield changes  # for callbacks that come after
+                yield take_changes()  # for callbacks that come after

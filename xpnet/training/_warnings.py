@@ -5,8 +5,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from xpnet._checks import warn
-from xpnet.core.arrays import Array
 from xpnet.data.reader import Reader
+from xpnet.data.source import Chunk
 from xpnet.value import History
 
 # Limits for the mean and the standard deviation of targets, within which error bars of the Gaussian cost are about
@@ -16,14 +16,14 @@ from xpnet.value import History
 FARTHEST, WIDEST, NARROWEST = 50.0, 5.0, 0.02
 
 
-def check_target_scale(targets: Iterable[Array], reader: Reader) -> None:
+def check_target_scale(chunks: Iterable[Chunk], reader: Reader) -> None:
     """Warn once if a cost predicts standard deviations, and the targets are not on a scale for it. Synchronizes.
 
-    The targets are arrays (n, n_targets), as the network sees them.
+    `chunks` are the first ones of the networks, which may share examples.
     """
     if not reader.model.cost.has_std:
         return
-    for y in targets:
+    for y in {id(chunk.examples.y): chunk.examples.y for chunk in chunks if chunk.scaling is None}.values():
         columns = reader.place.moments(y)
         means, stds = columns.mean, np.sqrt(columns.squares / columns.n)
         far = (abs(means) > FARTHEST) | (stds > WIDEST) | ((stds > 0) & (stds < NARROWEST))

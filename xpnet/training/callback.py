@@ -16,7 +16,6 @@ from typing import Any, NamedTuple, Protocol
 
 from xpnet._checks import in_range, warn
 from xpnet._identity import is_ours
-from xpnet.errors import DivergenceError
 from xpnet.inference.metrics import METRICS
 from xpnet.value import History, Moment, Value
 
@@ -93,7 +92,6 @@ class Training:
     steps: int | None  # minibatches per epoch, if that is known
     quantities: dict[str, Quantity]  # of the logs of an epoch; grows as the callbacks that add to them begin
     completed: bool = False  # whether the epochs of this network ran to their end
-    error: DivergenceError | None = None  # of steps that gave numbers that are not finite, with which it has ended
 
     @property
     def value(self) -> Value:
@@ -122,6 +120,11 @@ class Training:
     @stopped.setter
     def stopped(self, stopped: bool) -> None:
         self.move(stopped=stopped)
+
+    @property
+    def error(self) -> str:
+        """What went wrong, if steps that gave numbers that are not finite have ended the training."""
+        return self.position.error
 
     @property
     def history(self) -> History:

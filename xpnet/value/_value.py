@@ -258,6 +258,7 @@ class Moment(NamedTuple):
     order: Order | None = None  # of the examples before this epoch, if the sampling has one
     lr_scale: float = 1.0  # multiplies the schedule
     stopped: bool = False  # whether training ends after this epoch
+    error: str = ""  # of steps that gave numbers that are not finite, with which the training has ended
     group: int | None = None  # of networks that take their steps in one program; None before the first step
     # In a file: what must be the same when the training is resumed, and for each callback its "name" and "values"
     call: Mapping[str, Any] = NO_CALL
