@@ -439,9 +439,9 @@ def run_jobs(
     Yields their new values at each pause. They are written between chunks, and callbacks are told that trainings have
     ended after the last time, however they end.
     """
-    value, backend = jobs[0].start.value, jobs[0].start.value.backend
-    batch_size = max(job.plan.batch_size for job in jobs)
-    multiplications = count_multiplications(jobs[0].plan.optimizer, value.model, batch_size)
+    value, optimizer, backend = jobs[0].start.value, jobs[0].plan.optimizer, jobs[0].start.value.backend
+    batch_size, takes_all = max(job.plan.batch_size for job in jobs), needs_all_examples(optimizer)
+    multiplications = count_multiplications(optimizer, value.model, batch_size)
     threads, blas_threads = parse_threads(backend, threads), parse_blas_threads(backend, blas_threads)
     groups = choose_group_threads(backend, threads, multiplications)
     if len(jobs) > 1:
@@ -478,7 +478,7 @@ def run_jobs(
             with runner or run_in_groups(jobs, groups, loops or KeptLoops()) as runs:
                 courses = [Course(*pair, len(jobs), runs.run_fields) for pair in zip(jobs, trainings)]
                 yield from run_together(courses, runs, take_changes, end_chunk)
-            if needs_all_examples(jobs[0].plan.optimizer):
+            if takes_all:
                 warn_if_unmoved(jobs, trainings)
         for callbacks in begun:
             while callbacks:
