@@ -51,7 +51,7 @@ def prepare_steps(net: Network, y: np.ndarray = Y, optimizer: Any = None, x: np.
     with backend.scope(net.dtype):
         encoding = Encoding(np.arange(3, dtype=np.int32), more.pop("scale", None))
         x, y = (a.astype(net.dtype) if a.dtype == np.float64 else a for a in (x, y))
-        data = map_arrays(backend.asarray, (Examples(x, y, more.pop("weight", None)), encoding))
+        data = map_arrays(backend.asarray, (Examples(x, y), encoding))
         state = net.state._replace(cost=backend.asarray(np.zeros(M, net.dtype)))
         index, lr = np.arange(N, dtype=np.int32).reshape(STEPS, M), np.full(STEPS, 0.05, net.dtype)
         batches = map_arrays(backend.asarray, Batch(index, lr, **more))
@@ -63,7 +63,7 @@ def prepare_training(backend: Any, training: Training, dtype: str = "float32") -
     x, y, weight = training.draw(N)
     more: dict[str, Any] = {"x": x, "scale": np.dtype(dtype).type(1 / 255) if training.in_bytes else None}
     if weight is not None:
-        more |= {"weight": weight.astype(dtype), "decay": np.full(STEPS, 0.1, dtype)}
+        more |= {"weight": weight.astype(dtype).reshape(STEPS, M), "decay": np.full(STEPS, 0.1, dtype)}
     net = Network(training.sizes, **training.options, seed=0, dtype=dtype, backend=backend)
     return prepare_steps(net, y.astype(np.int32) if training.in_classes else y, training.optimizer, **more)
 

@@ -44,7 +44,7 @@ class Examples(NamedTuple):
 
     x: Array  # (n, n_in), of the network's dtype, or uint8 if the encoding has a scale
     y: Array  # targets (n, n_targets), or classes (n,) int32
-    weight: Array | None = None  # (n,)
+    weight: Any = None  # (n,) on the host; on the device in blocks to evaluate
     slopes: Array | None = None  # (n, n_targets, n_in)
 
 
@@ -66,7 +66,7 @@ class Batch(NamedTuple):
     index: Any  # array (..., m) int32; for type checkers, it hides the method of tuples
     lr: Array  # ()
     decay: Array | None = None  # (), λ of this step, where the cost has a penalty λ/2 ‖w‖² that varies by minibatch
-    weight: Array | None = None  # (..., m), of the examples; replaces the weights stored with them
+    weight: Array | None = None  # (..., m), of the examples
     total: Array | None = None  # (), as in `Minibatch`
     rows: Array | None = None  # (..., m) int32, likewise
 
@@ -74,8 +74,7 @@ class Batch(NamedTuple):
 def make_minibatch(rows: Examples, encoding: Encoding, batch: Batch, xp: Namespace) -> Minibatch:
     """Decode the examples of one step, or of a stack of steps."""
     x, y = decode(rows.x, rows.y, encoding, xp)
-    weight = rows.weight if batch.weight is None else batch.weight
-    minibatch = Minibatch(x, y, batch.lr, weight, batch.decay, batch.total, batch.rows)
+    minibatch = Minibatch(x, y, batch.lr, batch.weight, batch.decay, batch.total, batch.rows)
     if rows.slopes is None:
         return minibatch
     slopes = rows.slopes if encoding.scaling is None else encoding.scaling.slopes(rows.slopes)

@@ -16,10 +16,9 @@ import numpy as np
 from xpnet._checks import check_lengths
 from xpnet.backends import Workers, find_free_memory
 from xpnet.backends.base import as_array, host_array
-from xpnet.core.arrays import Array, blocks, rows_per_block
+from xpnet.core.arrays import Array, rows_per_block
 from xpnet.core.minibatch import Examples
 from xpnet.data._scaling import PlacedScaling
-from xpnet.data._streams import OnDemand
 from xpnet.data.conversion import count_input_bytes, find_map, is_arrow_table, refuse_masks_and_units, stays_outside
 from xpnet.data.reader import Reader, name_part
 from xpnet.data.sampling import cut_rows, in_order
@@ -160,23 +159,19 @@ def reading_at_random(inputs: Any) -> Iterator[Callable[[np.ndarray], None] | No
 
 
 def read_in_blocks(x: Any, name: str, width: int, reader: Reader) -> Iterator[Array]:
-    """Check inputs of any kind, and move them to the device, in blocks sized for `width` values per row. Synchronizes.
+    """Check inputs, arrays or such that stay outside, and move them to the device, as `Reader.read_inputs` does.
 
-    Only inputs that stay outside are read block by block.
+    This is done in blocks sized for `width` values per row.
     """
-    n_done = 0
-    if not stays_outside(x) or stays_in_place(x, reader):
-        x = reader.move_inputs(x, name)
-        for block in blocks(x, width):
-            row_numbers = range(n_done, x.shape[0]) if n_done else None  # for messages
-            yield reader.finish_inputs(block, name, row_numbers)  # the block is still cached
-            n_done += block.shape[0]
+    if stays_outside(x) and not stays_in_place(x, reader):
+        x = as_host_rows(x)
+        reader.check_names(x.inputs, name)
+    elif x.ndim < 2 or x.shape[0] <= rows_per_block(width):  # fast path: predicting one example takes microseconds
+        yield reader.read_inputs(x, name)
         return
-    inputs = as_host_rows(x)
-    reader.check_names(inputs.inputs, name)
-    reader.check_shape(inputs, name)
-    for part in cut_rows(len(inputs), width):
-        yield reader.read_inputs(inputs[part], name, range(part.start, part.stop))
+    reader.check_shape(x, name)
+    for part in cut_rows(x.shape[0], width):
+        yield reader.read_inputs(x[part, ...], name, range(part.start, part.stop))
         reader = reader._replace(warns=False)
 
 
@@ -190,7 +185,7 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, eq=False)
-class Gathered(OnDemand, Stored):
+class Gathered(Stored):
     """Examples whose inputs stay where they are on the host: ``examples.x`` are `HostRows`.
 
     Parameters
@@ -229,9 +224,7 @@ class Gathered(OnDemand, Stored):
                 return self.read(index) if at_once else self.inputs.read(self.number(index))
 
             for part, rows in read_ahead(gather, parts) if is_alone else ((part, gather(part)) for part in parts):
-                examples = rows if at_once else self._move(part.ravel(), rows)
-                weight = None if self.all_weights is None else self.all_weights[self.number(part.ravel())]
-                yield Chunk(examples, weight, in_order(part.shape))
+                yield Chunk(rows if at_once else self._move(part.ravel(), rows), in_order(part.shape))
 
     def scaled(self, scaling: PlacedScaling) -> "Gathered":
         """Return the same rows with scaled targets, and a reader that scales the inputs."""
@@ -244,7 +237,8 @@ class Gathered(OnDemand, Stored):
         return Resident(self.reader, self.read(np.arange(len(self), dtype=np.int32)))
 
     def _move(self, index: np.ndarray, block: np.ndarray) -> Examples:
-        x = self.reader.read_inputs(block, self.name, self.inputs.number(self.number(index)))
+        with self.reader.scope():
+            x = self.reader.read_inputs(block, self.name, self.inputs.number(self.number(index)))
         return self.take_columns(index, self.examples._replace(x=None))._replace(x=x)
 
 

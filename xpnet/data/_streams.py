@@ -13,35 +13,15 @@ from xpnet.core.minibatch import Examples
 from xpnet.data._scaling import PlacedScaling
 from xpnet.data.conversion import is_pair
 from xpnet.data.reader import Reader
-from xpnet.data.sampling import Sampling, cut_rows, in_order
-from xpnet.data.source import Chunk, Resident, Source, weights_on_host
+from xpnet.data.sampling import Sampling, in_order
+from xpnet.data.source import Chunk, Resident, Source
 from xpnet.errors import ArgumentError
 
 MAX_EXAMPLES_READ = 1024  # one by one or batch by batch, before training on them: so the bar moves
 
 
 @dataclass(frozen=True, eq=False)
-class OnDemand(Source):
-    """Base class of sources that move examples to the device when they are needed, in the order of `Resident`."""
-
-    def read(self, index: np.ndarray) -> Examples:
-        """Move some of the examples to the device."""
-        raise NotImplementedError
-
-    def take_chunks(self, parts: Iterator[np.ndarray], is_alone: bool) -> Iterator[Chunk]:
-        """Read chunks of minibatches, one after the other."""
-        for part in parts:
-            examples = self.read(part.ravel())
-            yield Chunk(examples, weights_on_host(examples, self.reader), in_order(part.shape))
-
-    def blocks(self, width: int) -> Iterator[Examples]:
-        """Iterate over all examples in order."""
-        for part in cut_rows(len(self), width):
-            yield self.read(np.arange(part.start, part.stop, dtype=np.int32))
-
-
-@dataclass(frozen=True, eq=False)
-class Dataset(OnDemand):
+class Dataset(Source):
     """A map-style data set that is read again each epoch, for random transforms."""
 
     dataset: Any
@@ -251,8 +231,7 @@ class Batches(Source):
         """Concatenate batches of the same size."""
         shape, place = (len(group), group[0].x.shape[0]), self.reader.place
         columns = (None if columns[0] is None else place.concat(columns) for columns in zip(*group))
-        examples = Examples._make(columns)
-        return Chunk(examples, weights_on_host(examples, self.reader), in_order(shape))
+        return Chunk(Examples._make(columns), in_order(shape))
 
 
 def make_batches(batches: Iterable[Any], name: str, reader: Reader, per_epoch: int | None) -> Batches:

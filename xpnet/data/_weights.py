@@ -8,27 +8,24 @@ import numpy as np
 
 from xpnet._checks import choices, in_range
 from xpnet.backends import Backend
-from xpnet.core.arrays import Array, Namespace, Same
+from xpnet.core.arrays import Array
 from xpnet.core.model import Model
 from xpnet.data.conversion import as_real_array
 from xpnet.data.reader import Reader
 from xpnet.errors import ArgumentError
 
 
-def parse_sample_weight(sample_weight: Any, n: int, backend: Backend, dtype: str) -> Array:
-    """Check the user's weights of n examples, finite numbers of at least 0, and move them to a device. Synchronizes."""
+def parse_sample_weight(sample_weight: Any, n: int, backend: Backend, dtype: str) -> np.ndarray:
+    """Check weights of n examples for a network there, finite numbers of at least 0; return them on the host."""
     weight = as_real_array(sample_weight, "sample_weight")
-    with backend.scope(dtype):
-        weight = backend.asarray(weight, dtype, "sample_weight")
-        if tuple(weight.shape) != (n,):
-            raise ArgumentError(
-                f"sample_weight has shape {tuple(weight.shape)}, but must have ({n},): one number per example"
-            )
-        if not backend.all_finite([weight]):
-            raise ArgumentError("sample_weight holds NaN or infinity; give finite numbers of at least 0")
-        if (least := float(backend.xp.min(weight))) < 0:
-            raise ArgumentError(f"sample_weight holds {least:g}; give numbers of at least 0, and not all of them 0")
-        return weight
+    weight = backend.to_numpy(backend.asarray(weight, dtype, "sample_weight"))
+    if weight.shape != (n,):
+        raise ArgumentError(f"sample_weight has shape {weight.shape}, but must have ({n},): one number per example")
+    if not np.isfinite(weight).all():
+        raise ArgumentError("sample_weight holds NaN or infinity; give finite numbers of at least 0")
+    if (least := weight.min()) < 0:
+        raise ArgumentError(f"sample_weight holds {least:g}; give numbers of at least 0, and not all of them 0")
+    return weight
 
 
 def check_some_weight(largest: float, name: str) -> None:
@@ -37,18 +34,18 @@ def check_some_weight(largest: float, name: str) -> None:
         raise ArgumentError(f"sample_weight and class_weight leave every example of {name} with weight zero")
 
 
-def relative_weight(weight: Same, dtype: str, xp: Namespace) -> Same:
-    """Divide weights by the largest of them: only ratios count in a mean, and sums must not overflow. Synchronizes.
+def relative_weight(weight: np.ndarray, dtype: str) -> np.ndarray:
+    """Divide weights by the largest of them: only ratios count in a mean, and sums must not overflow.
 
     Those that the dtype holds with few digits become 0.
 
     Examples
     --------
-    >>> relative_weight(np.array([4.0, 1.0, 1e-40]), "float32", np)
-    array([1.  , 0.25, 0.  ])
+    >>> relative_weight(np.array([4.0, 1.0, 1e-40]), "float32")
+    array([1.  , 0.25, 0.  ], dtype=float32)
     """
-    weight = weight / float(xp.max(weight))
-    return xp.where(weight < float(np.finfo(dtype).tiny), 0.0 * weight, weight)
+    weight = weight / weight.max()
+    return np.where(weight < np.finfo(dtype).tiny, 0.0, weight).astype(dtype)
 
 
 def parse_class_weight(class_weight: Any, labels: Sequence[Any]) -> np.ndarray:

@@ -236,17 +236,15 @@ def _weigh_classes(reader: Reader, class_weight: Any) -> Reader:
     if is_balanced(class_weight):
         return reader
     weights = parse_class_weight(class_weight, range(max(2, model.n_out)))
-    with reader.scope():
-        return reader._replace(class_weight=reader.backend.asarray(weights[None, :], reader.dtype))
+    return reader._replace(class_weight=weights.astype(reader.dtype))
 
 
 def _weigh_examples(source: Stored, sample_weight: Any) -> Stored:
     """Multiply the weights of examples by the user's, divided by the largest of these."""
     reader = source.reader
     weight = parse_sample_weight(sample_weight, len(source), reader.backend, reader.dtype)
-    with reader.scope():
-        check_some_weight(float(reader.backend.xp.max(weight)), "train_data")
-        return source.weigh(relative_weight(weight, reader.dtype, reader.backend.xp))
+    check_some_weight(weight.max(), "train_data")
+    return source.weigh(relative_weight(weight, reader.dtype))
 
 
 def _add_slopes(source: Stored, slopes: Any, slope_weight: float) -> Stored:
@@ -262,11 +260,11 @@ def _weigh_only(source: Stored, rows: np.ndarray, weight: np.ndarray | None) -> 
     """Weigh some rows, by the largest weight among them; without weights, all examples count the same."""
     if weight is None:
         return source.with_weight(None)
-    check_some_weight(float(weight[rows].max()), "validation_rows")
-    reader, weights = source.reader, np.zeros(source.examples.y.shape[0])
-    weights[source.number(rows)] = relative_weight(weight[rows], reader.dtype, np)
-    with reader.scope():
-        return source.with_weight(reader.backend.asarray(weights, reader.dtype))
+    check_some_weight(weight[rows].max(), "validation_rows")
+    dtype = source.reader.dtype
+    weights = np.zeros(source.examples.y.shape[0], dtype)
+    weights[source.number(rows)] = relative_weight(weight[rows], dtype)
+    return source.with_weight(weights)
 
 
 def _balance(train: Source) -> Stored:
@@ -276,11 +274,9 @@ def _balance(train: Source) -> Stored:
     if y.ndim == 1:
         counts = np.bincount(y, minlength=reader.model.n_out)
     else:
-        columns: Any = reader.class_columns(y, np)
-        counts = columns.sum(axis=0, dtype=np.float64)
-    with reader.scope():
-        weights = reader.backend.asarray(balance_classes(counts)[None, :], reader.dtype)
-        return stored.weigh(reader.look_up_class_weight(stored.examples.y, weights))
+        counts = reader.class_columns(y).sum(axis=0, dtype=np.float64)
+    reader = reader._replace(class_weight=balance_classes(counts).astype(reader.dtype))
+    return stored.weigh(reader.weigh_classes(stored.examples.y))
 
 
 def split_data(data: Any, split: Any, seed: int, reader: Reader) -> tuple[np.ndarray, np.ndarray]:

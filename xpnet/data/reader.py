@@ -14,7 +14,7 @@ import numpy as np
 
 from xpnet._checks import check_count, check_lengths, warn
 from xpnet.backends.base import Backend, Place, host_array, on_host, refuse_graph
-from xpnet.core.arrays import Array, Namespace
+from xpnet.core.arrays import Array
 from xpnet.core.minibatch import Encoding, Examples, one_hot
 from xpnet.core.model import Model
 from xpnet.data._scaling import PlacedScaling
@@ -46,7 +46,7 @@ class Reader(NamedTuple):
     feature_names
         The names of the inputs, if they are known.
     class_weight
-        Weights of the classes, (1, K), if they differ.
+        Weights of the classes, (K,) on the host, if they differ.
     warns
         Whether to warn of pixels that seem to be unscaled.
     keeps_digits
@@ -59,7 +59,7 @@ class Reader(NamedTuple):
     place: Place
     scaling: PlacedScaling | None = None
     feature_names: tuple[str, ...] | None = None
-    class_weight: Array | None = None
+    class_weight: np.ndarray | None = None
     warns: bool = True
     keeps_digits: bool = False
     slope_weight: Array | None = None
@@ -121,17 +121,13 @@ class Reader(NamedTuple):
         return (x[None, :] if single else x), single
 
     def read_inputs(self, x: Any, name: str, rows: RowNumbers = None) -> Array:
-        """Check inputs, move them to the device as (n, n_in), and standardize them. Synchronizes."""
-        with self.scope():
-            return self.finish_inputs(self.move_inputs(x, name), name, rows)
+        """Check inputs, (n, n_in) or (n, ...), move them to the device as rows, and standardize them. Synchronizes.
 
-    def move_inputs(self, x: Any, name: str) -> Array:
-        """Check the form of inputs, (n, n_in) or (n, ...) with as many elements, and move them as (n, n_in)."""
+        `rows` are the numbers of these rows in the user's data, for messages. To be called within the scope.
+        """
         self.check_names(x, name)
         x, place = as_real_array(x, name), self.place
         self.check_shape(x, name)
-        if x.shape[0] == 0:
-            raise ArgumentError(f"{name} is empty: it has shape {tuple(x.shape)}")
         has_bytes, scales = _is_bytes(x), self.model.scale is not None
         if has_bytes and not scales and self.warns and (largest := self._find_bounds(x, name)[1]) > 1:
             warn(
@@ -142,34 +138,27 @@ class Reader(NamedTuple):
             x = place.move(x, name)
         else:
             x = place.backend.asarray(x, None if has_bytes and scales else place.dtype, name)
-        if x.ndim == 2:
-            return x  # JAX copies even to the same shape
-        with self.scope():
-            return place.home(x).xp.reshape(x, (-1, self.model.n_in))
-
-    def check_shape(self, x: Any, name: str) -> None:
-        """Check that inputs are rows with as many elements as the network has inputs."""
-        n_in = self.model.n_in
-        if x.ndim < 2 or math.prod(x.shape[1:]) != n_in:
-            hint = _shape_hint(x, n_in)
-            raise ArgumentError(f"{name} has shape {tuple(x.shape)}, but must have (n, {n_in}): {hint}")
-        check_count(name, x.shape[0])
-
-    def finish_inputs(self, x: Array, name: str, rows: RowNumbers = None) -> Array:
-        """Check that inputs that were moved are finite, and standardize them. Synchronizes.
-
-        `rows` are the numbers of these rows in the user's data, for messages.
-        """
-        place = self.place
+        if x.ndim != 2:  # JAX copies even to the same shape
+            x = place.home(x).xp.reshape(x, (-1, self.model.n_in))
         if self.scaling is not None and place.is_wide(x):
             x = self.scaling.inputs(x)  # this rounds, so the check comes afterwards
             self._check_finite(x, name, rows)
             return x
         if type(x) is not np.ndarray or not (x.flags.c_contiguous and x.flags.aligned):  # fast path, as in `as_rows`
             x = place.arrange(x)
-        if self.model.scale is None or not _is_bytes(x):
+        if not (has_bytes and scales):
             self._check_finite(x, name, rows)
         return x if self.scaling is None else self.scaling.inputs(x)
+
+    def check_shape(self, x: Any, name: str) -> None:
+        """Check that inputs are rows, at least one, with as many elements as the network has inputs."""
+        n_in = self.model.n_in
+        if x.ndim < 2 or math.prod(x.shape[1:]) != n_in:
+            hint = _shape_hint(x, n_in)
+            raise ArgumentError(f"{name} has shape {tuple(x.shape)}, but must have (n, {n_in}): {hint}")
+        if x.shape[0] == 0:
+            raise ArgumentError(f"{name} is empty: it has shape {tuple(x.shape)}")
+        check_count(name, x.shape[0])
 
     def read_targets(self, y: Any, name: str, rows: RowNumbers = None) -> Array:
         """Check targets and move them to the device. Synchronizes.
@@ -206,7 +195,8 @@ class Reader(NamedTuple):
     def read_examples(self, x: Any, y: Any, name: str, rows: RowNumbers = None) -> Examples:
         """Check inputs and targets of the same examples and move them to the device. Synchronizes."""
         x_name, y_name = name_part("X", name), name_part("y", name)
-        x, y = self.read_inputs(x, x_name, rows), self.read_targets(y, y_name, rows)
+        with self.scope():
+            x, y = self.read_inputs(x, x_name, rows), self.read_targets(y, y_name, rows)
         check_lengths(x_name, x.shape[0], y_name, y.shape[0])
         return Examples(x, y, self.weigh_classes(y))
 
@@ -238,21 +228,24 @@ class Reader(NamedTuple):
             return self.keeps_digits and self.model.scales_targets
         return self.scaling.exact.y_mean is not None
 
-    def weigh_classes(self, y: Array) -> Array | None:
-        """Look up the weights that examples have by their classes, if these differ."""
-        return None if self.class_weight is None else self.look_up_class_weight(y, self.class_weight)
+    def weigh_classes(self, y: Array) -> np.ndarray | None:
+        """Look up the weights that examples have by their classes, if these differ, (n,) on the host. Synchronizes.
 
-    def look_up_class_weight(self, y: Array, class_weight: Array) -> Array:
-        """Look up the weight of each example, (n,), by its class; `y` as returned by `read_targets`."""
-        xp = self.backend.xp
-        with self.scope():
-            if y.ndim == 1:
-                return xp.take(class_weight[0, :], y, axis=0)
-            return xp.sum(self.class_columns(y, xp) * class_weight, axis=-1)
+        `y` are targets that were read: classes (n,), or rows (n, n_out).
+        """
+        if self.class_weight is None:
+            return None
+        y = self.place.home(y).to_numpy(y)
+        return self.class_weight[y] if y.ndim == 1 else self.class_columns(y) @ self.class_weight
 
-    def class_columns(self, y: Array, xp: Namespace) -> Array:
+    def move_weight(self, examples: Examples) -> Examples:
+        """Move the weights of examples to the device."""
+        weight = examples.weight
+        return examples if weight is None else examples._replace(weight=self.backend.asarray(weight))
+
+    def class_columns(self, y: np.ndarray) -> np.ndarray:
         """Expand targets (n, n_out) to a column for each class, (n, K); one output stands for two classes."""
-        return y if self.model.n_out > 1 else xp.concat([1.0 - y, y], axis=-1)
+        return y if self.model.n_out > 1 else np.concat([1.0 - y, y], axis=-1)
 
     def _read_classes(self, y: Array, name: str) -> Array:
         xp, n_out = array_api_compat.array_namespace(y), self.model.n_targets

@@ -9,7 +9,6 @@ import math
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
@@ -21,7 +20,7 @@ from xpnet.core.scaling import Scaling, compute_scaling
 from xpnet.data._scaling import PlacedScaling, place_scaling
 from xpnet.data._weights import check_some_weight
 from xpnet.data.reader import Reader
-from xpnet.data.sampling import Sampling, cut_rows, leave_out_weightless, split_into_chunks
+from xpnet.data.sampling import Sampling, cut_rows, in_order, leave_out_weightless, split_into_chunks
 from xpnet.errors import ArgumentError
 
 __all__ = [
@@ -34,7 +33,6 @@ __all__ = [
     "identify",
     "make_bar",
     "skip_steps",
-    "weights_on_host",
 ]
 
 MAX_BLOCKS_READ = 16  # by all networks together, before training on them
@@ -48,7 +46,6 @@ class Chunk(NamedTuple):
     """Several minibatches of one size: examples on the device, and the indices of those that each step takes."""
 
     examples: Examples
-    weight: np.ndarray | None  # (n,), those of the examples, on the host
     index: np.ndarray  # (steps, m) int32, on the host
     scaling: Scaling | None = None  # still to be applied to the minibatches
     lr: np.ndarray = np.zeros(0)  # (steps,), the learning rates; the training loop adds them
@@ -72,7 +69,8 @@ def identify(examples: Examples) -> tuple[int, ...]:
 class Source:
     """Where examples come from. Scaling a source returns a new one.
 
-    Unless a subclass says otherwise, it has a length, and each epoch begins with the first example.
+    Unless a subclass says otherwise, it has a length, each epoch begins with the first example, and examples are moved
+    to the device when they are needed.
 
     Parameters
     ----------
@@ -132,13 +130,19 @@ class Source:
         width = size * self.reader.model.n_in * max(self.chunks_held, math.ceil(networks / MAX_BLOCKS_READ))
         return max(1, min(rows_per_block(width), self.most_examples // size))
 
-    def take_chunks(self, parts: Iterator[np.ndarray], is_alone: bool) -> Iterator[Chunk]:
-        """Take chunks of minibatches, of one network alone or of several."""
+    def read(self, index: np.ndarray) -> Examples:
+        """Move some of the examples to the device."""
         raise NotImplementedError
 
+    def take_chunks(self, parts: Iterator[np.ndarray], is_alone: bool) -> Iterator[Chunk]:
+        """Take chunks of minibatches, of one network alone or of several."""
+        for part in parts:
+            yield Chunk(self.read(part.ravel()), in_order(part.shape))
+
     def blocks(self, width: int) -> Iterator[Examples]:
-        """Iterate over all examples in order, in blocks sized for `width` values per row."""
-        raise NotImplementedError
+        """Iterate over all examples in order, in blocks sized for `width` values per row, weights on the device."""
+        for part in cut_rows(len(self), width):
+            yield self.reader.move_weight(self.read(np.arange(part.start, part.stop, dtype=np.int32)))
 
     def scaled(self: AnySource, scaling: PlacedScaling) -> AnySource:
         """Return the same source with its examples scaled."""
@@ -176,7 +180,7 @@ class Source:
 
 @dataclass(frozen=True, eq=False)
 class Stored(Source):
-    """Some rows of examples whose targets, weights and slopes are on the device, and may be shared by others.
+    """Some rows of examples whose targets and slopes are on the device, and may be shared by others.
 
     Parameters
     ----------
@@ -195,15 +199,11 @@ class Stored(Source):
         """Count the rows."""
         return self.examples.y.shape[0] if self.rows is None else len(self.rows)
 
-    @cached_property
-    def all_weights(self) -> np.ndarray | None:
-        """The weights of all examples on the host, if they have any. Synchronizes."""
-        return weights_on_host(self.examples, self.reader)
-
     @property
     def weight(self) -> np.ndarray | None:
-        """The weights of these rows on the host, if they have any. Synchronizes."""
-        return None if self.all_weights is None else self.all_weights[... if self.rows is None else self.rows]
+        """The weights of these rows, if they have any."""
+        weight = self.examples.weight
+        return weight if weight is None or self.rows is None else weight[self.rows]
 
     def read_targets(self) -> tuple[np.ndarray, np.ndarray | None]:
         """Return targets and weights of these rows, on the host. Synchronizes."""
@@ -220,14 +220,13 @@ class Stored(Source):
         return replace(self, rows=self.number(index))
 
     def with_weight(self: AnyStored, weight: Any) -> AnyStored:
-        """Replace the weights of all examples by others, (n,) on the device, or None."""
+        """Replace the weights of all examples by others, (n,) on the host, or None."""
         return replace(self, examples=self.examples._replace(weight=weight))
 
     def weigh(self: AnyStored, weight: Any) -> AnyStored:
-        """Multiply the weights of all examples by others, (n,) on the device."""
-        with self.reader.scope():
-            before = self.examples.weight
-            return self.with_weight(weight if before is None else weight * before)
+        """Multiply the weights of all examples by others, (n,)."""
+        before = self.examples.weight
+        return self.with_weight(weight if before is None else weight * before)
 
     def adapt(self, sampling: Sampling) -> Sampling:
         """Draw no examples without weight, if the sampling draws with replacement."""
@@ -282,7 +281,7 @@ class Resident(Stored):
     def take_chunks(self, parts: Iterator[np.ndarray], is_alone: bool) -> Iterator[Chunk]:
         """Take chunks of minibatches: all examples, and indices."""
         for part in parts:
-            yield Chunk(self.examples, self.all_weights, self.number(part), self.remaining)
+            yield Chunk(self.examples, self.number(part), self.remaining)
 
     def blocks(self, width: int) -> Iterator[Examples]:
         """Iterate over the rows in order."""
@@ -295,7 +294,7 @@ class Resident(Stored):
                     block = self.examples if len(parts) == 1 else select(self.examples, part)
                 if (scaling := self.remaining) is not None:
                     block = block._replace(x=scaling.inputs(block.x), y=scaling.targets(block.y))
-            yield block
+            yield self.reader.move_weight(block)
 
     def copied(self) -> "Resident":
         """Copy the rows, which makes them faster to read."""
@@ -317,12 +316,6 @@ class Resident(Stored):
         """Whether some numbers are still unscaled, because the dtype would round them."""
         x, y, place = self.examples.x, self.examples.y, self.reader.place
         return place.is_wide(x) or (y.ndim > 1 and place.is_wide(y))
-
-
-def weights_on_host(examples: Examples, reader: Reader) -> np.ndarray | None:
-    """Return the weights of examples in a NumPy array, if they have any. Synchronizes."""
-    with reader.scope():
-        return None if examples.weight is None else reader.backend.to_numpy(examples.weight)
 
 
 def fingerprint_arrays(x: Any, targets: Any, *others: Any) -> dict[str, Any]:
@@ -362,7 +355,7 @@ def skip_steps(chunks: Iterable[Chunk], steps: int) -> Iterator[Chunk]:
 
     Examples
     --------
-    >>> chunks = [Chunk(None, None, np.array([[1], [2], [3]])), Chunk(None, None, np.array([[4]]))]
+    >>> chunks = [Chunk(None, np.array([[1], [2], [3]])), Chunk(None, np.array([[4]]))]
     >>> [chunk.index.tolist() for chunk in skip_steps(chunks, 2)]
     [[[3]], [[4]]]
     """

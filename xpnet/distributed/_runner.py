@@ -57,7 +57,7 @@ class SharedRunner:
     def run_chunk(self, state: State, chunk: Chunk) -> ChunkResult | None:
         """Run the steps of a chunk on a copy of the state; None if it is no longer finite. Synchronizes."""
         with self.scope():
-            weight, totals = self.ranks.weigh(chunk.index, chunk.size, chunk.weight)
+            weight, totals = self.ranks.weigh(chunk.index, chunk.size, chunk.examples.weight)
             used = totals > 0
             if not used.any():
                 return {"stored": state}, 0.0, 0.0, self.loop.engine
@@ -80,7 +80,7 @@ class SharedRunner:
             rows=None if state.dropout is None else np.ascontiguousarray(np.broadcast_to(places, weight.shape)),
         )
         cost = tuple(self.backend.asarray(np.zeros(rows), self.dtype) for _ in range(parts))
-        data = chunk.examples, self.encoding._replace(scaling=chunk.scaling)
+        data = chunk.examples._replace(weight=None), self.encoding._replace(scaling=chunk.scaling)
         return self.loop(state._replace(cost=cost), batches, data)
 
 

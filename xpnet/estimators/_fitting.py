@@ -91,7 +91,7 @@ class FitData:
             x = leave_device(x, reader.backend)
         if weight is not None:  # by the largest, before they lose digits
             check_some_weight(float(weight.max()), name)
-            weight = relative_weight(weight, reader.dtype, np)
+            weight = relative_weight(weight, reader.dtype)
         return open_data(
             (x, leave_device(self.targets, reader.backend)),
             reader,

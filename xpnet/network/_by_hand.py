@@ -41,7 +41,7 @@ def update(value: Value, batch: Any, lr: Any) -> Value:
         raise ArgumentError("batch is an iterable of batches; give one of them, a list of (x, y) pairs or (X, y)")
     plain = SGD()
     state = State(value.layers, init_optimizer(plain, value.layers, value.place), value.state.cost)
-    chunk = Chunk(source.examples, source.weight, in_order((1, len(source))), lr=np.array([lr]))
+    chunk = Chunk(source.examples, in_order((1, len(source))), lr=np.array([lr]))
     done = ChunkRunner(source.reader, plain).run(state, chunk)
     if done is None:
         raise DivergenceError(

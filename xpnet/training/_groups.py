@@ -282,6 +282,7 @@ class ChunkRunner:
                 index=chunk.index[used],
                 lr=cast(chunk.lr[used], self.dtype),
                 decay=cast(alpha / weights[used], self.dtype) if alpha else None,
+                weight=None if own is None else own[used],
             )
             new = self.repeat(loop, state, chunk.examples, chunk.scaling, batches)
             if not self.backend.all_finite(leaves((new.cost, new.layers))):
@@ -293,12 +294,14 @@ class ChunkRunner:
         """Repeat the step for every batch, on a copy of the state. The new state holds the costs of these steps."""
         with self.scope():
             cost = self.backend.asarray(np.zeros(batches.index.shape[1:]), self.dtype)
+            examples = examples._replace(weight=None)  # the batches have it
             return loop(state._replace(cost=cost), batches, (examples, self.encoding._replace(scaling=scaling)))
 
 
 def look_up_weights(chunk: Chunk) -> np.ndarray | None:
     """Look up the weights of the examples in each minibatch, (steps, m), if they have any."""
-    return None if chunk.weight is None else chunk.weight[chunk.index]
+    weight = chunk.examples.weight
+    return None if weight is None else weight[chunk.index]
 
 
 def steps_per_chunk(model: Model, batch_size: int, speed: Speed, networks: int = 1) -> int:
