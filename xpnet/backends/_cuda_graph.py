@@ -49,7 +49,7 @@ class GraphLoop(ReplayLoop):
         for _ in range(2):  # the second launch shows whether it depends on anything but the state
             program.begin(state, data[1])
             program.run(batches, data[0])
-        if not agree(leaves(program.state), leaves(plain), leaves(state)):
+        if not agree(leaves(program.inputs.state), leaves(plain), leaves(state)):
             raise NotRecordableError("the captured graph gives other results on this device")
         return program
 

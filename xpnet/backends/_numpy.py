@@ -61,8 +61,9 @@ def _take(x: Native, index: Native, axis: int | None = None, out: Native | None 
     return x.take(index, axis, out, "wrap")  # faster than "raise"; the package never makes an index out of range
 
 
-_WITH_OUT = {"sum": _sum, "max": _max, "take": _take, "astype": astype}
-_XP = PatchedNamespace(array_api_compat.numpy, matmul=np.matmul, abs=np.abs, **_WITH_OUT)
+_WITH_OUT = {name: f for name, f in vars(array_api_compat.numpy).items() if isinstance(f, np.ufunc) and f.nout == 1}
+_WITH_OUT |= {"sum": _sum, "max": _max, "take": _take, "astype": astype, "matmul": np.matmul, "abs": np.abs}
+_XP = PatchedNamespace(array_api_compat.numpy, **_WITH_OUT)
 
 
 class NumPyBackend(Eager):
@@ -125,10 +126,6 @@ class NumPyBackend(Eager):
     def share_steps(self, number: int) -> AbstractContextManager[Any]:
         assert get_step_threads
         return get_step_threads().share(number)
-
-    def function_with_out(self, name: str) -> Callable[..., Native] | None:
-        function = getattr(self.xp, name)
-        return function if isinstance(function, np.ufunc) and function.nout == 1 else self.with_out.get(name)
 
     def assign(self, target: Native, x: Any) -> None:
         np.copyto(target, x)

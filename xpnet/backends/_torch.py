@@ -33,12 +33,11 @@ def _vecdot(x: Native, y: Native, axis: int = -1) -> Native:
     return torch.linalg.vecdot(x, y, dim=axis) if x.dtype == y.dtype else compat.vecdot(x, y, axis=axis)
 
 
-def _maximum(x: Any, y: Any) -> Native:
-    return compat.maximum(_fill_number(x, y), _fill_number(y, x))
+def _fill_numbers(function: Callable[..., Native]) -> Callable[..., Native]:
+    return lambda x, y: function(_fill_number(x, y), _fill_number(y, x))
 
 
-def _minimum(x: Any, y: Any) -> Native:
-    return compat.minimum(_fill_number(x, y), _fill_number(y, x))
+_maximum, _minimum = _fill_numbers(compat.maximum), _fill_numbers(compat.minimum)
 
 
 def _fill_number(x: Any, other: Any) -> Any:
@@ -59,18 +58,11 @@ def _divide_number(x: Native, number: Native) -> Native:
 # Calls that write into `out` what the functions return; None if PyTorch has no function for these operands
 
 
-def _bind_sum(
-    out: Native, x: Native, axis: Any = None, dtype: Any = None, keepdims: bool = False
+def _bind_reduction(
+    reduce: Callable[..., Native], out: Native, x: Native, axis: Any = None, dtype: Any = None, keepdims: bool = False
 ) -> Callable[[], Any] | None:
-    return None if axis == () or dtype is not None else partial(torch.sum, x, _list_axes(axis), keepdims, out=out)
-
-
-def _bind_max(out: Native, x: Native, axis: Any = None, keepdims: bool = False) -> Callable[[], Any] | None:
-    return None if axis == () else partial(torch.amax, x, _list_axes(axis), keepdims, out=out)
-
-
-def _list_axes(axis: Any) -> Any:
-    return () if axis is None else axis  # in PyTorch, () means all axes
+    axes = () if axis is None else axis  # in PyTorch, () means all axes
+    return None if axis == () or dtype is not None else partial(reduce, x, axes, keepdims, out=out)
 
 
 def _bind_matmul(out: Native, x: Native, y: Native) -> Callable[[], Any] | None:
@@ -103,8 +95,9 @@ def _bind_division(out: Native, x: Native, number: Native) -> Callable[[], Any]:
     return lambda: torch.mul(torch.reciprocal(x, out=out), number, out=out)
 
 
-def _prefer_method(function: Callable[..., Native], method: Callable[..., Native]) -> BindShortcut:
+def _prefer_method(name: str) -> BindShortcut:
     """Bind the in-place method where the result replaces the first operand, else the function."""
+    function, method = getattr(torch, name), getattr(torch.Tensor, f"{name}_")
     return lambda out, x, y: partial(method, x, y) if out is x else partial(function, x, y, out=out)
 
 
@@ -183,12 +176,12 @@ class TorchBackend(Eager):
         for name in (*_ELEMENTWISE, "minimum", "maximum", "matmul", "vecdot", "where", "sum", "max", "take", "astype")
     }
     operators: ClassVar[dict[str, Callable[..., Native]]] = {
-        **find_operators(torch, f"add sub mul div neg abs bitwise_not lt le gt ge eq ne {BITWISE}"),
+        **find_operators(torch, f"add sub mul div neg abs bitwise_not lt le gt ge eq ne {BITWISE} matmul"),
         "rtruediv": _divide_number,
     }
     shortcuts: ClassVar[dict[Any, BindShortcut]] = {
-        compat.sum: _bind_sum,
-        compat.max: _bind_max,
+        compat.sum: partial(_bind_reduction, torch.sum),
+        compat.max: partial(_bind_reduction, torch.amax),
         _vecdot: _bind_vecdot,
         compat.where: _bind_where,
         compat.astype: lambda out, x, dtype, **options: partial(out.copy_, x),
@@ -196,10 +189,7 @@ class TorchBackend(Eager):
         _maximum: _bind_pair(torch.maximum),
         _minimum: _bind_pair(torch.minimum),
         _divide_number: _bind_division,
-        torch.add: _prefer_method(torch.add, torch.Tensor.add_),
-        torch.sub: _prefer_method(torch.sub, torch.Tensor.sub_),
-        torch.mul: _prefer_method(torch.mul, torch.Tensor.mul_),
-        torch.div: _prefer_method(torch.div, torch.Tensor.div_),
+        **{getattr(torch, name): _prefer_method(name) for name in ("add", "sub", "mul", "div")},
     }
     not_elementwise: ClassVar[set[Callable[..., Native]]] = {
         *(_matmul, _vecdot, compat.sum, compat.max, _take, compat.astype),

@@ -69,11 +69,11 @@ ARRAY_MEMBERS = (
 # Operators that a step may use, and the functions that compute them in NumPy and CuPy
 OPERATORS = (
     *("add", "sub", "mul", "truediv", "neg", "abs", "invert", "lt", "le", "gt", "ge", "eq", "ne"),
-    *("and", "or", "xor", "lshift", "rshift"),
+    *("and", "or", "xor", "lshift", "rshift", "matmul"),
 )
 UFUNCS = """
     add subtract multiply true_divide negative absolute invert less less_equal greater greater_equal equal not_equal
-    bitwise_and bitwise_or bitwise_xor left_shift right_shift
+    bitwise_and bitwise_or bitwise_xor left_shift right_shift matmul
 """
 
 # (out, *args, **options) -> call that writes the result into `out`; None if there is none for these operands
@@ -459,13 +459,9 @@ class Eager(Backend):
     shortcuts: ClassVar[dict[Any, BindShortcut]] = {}  # faster ways to bind functions written in Python
     not_elementwise: ClassVar[set[Callable[..., Native]]] = set()  # functions with `out` whose numbers are not operands
     slow_with_numbers: ClassVar[set[Callable[..., Native]]] = set()  # functions that are faster with two full arrays
-    with_out: dict[str, Callable[..., Native]]  # functions of the namespace that take `out`, by name
+    with_out: ClassVar[dict[str, Callable[..., Native]]]  # functions of the namespace that take `out`, by name
     by_columns: ClassVar[bool] = False  # whether weights and their gradients lie in memory by columns, not by rows
     depends_on_alignment: ClassVar[bool] = False  # whether memory alignment can change the last bit of a product
-
-    def function_with_out(self, name: str) -> Callable[..., Native] | None:
-        """Return the Array API function of this name in a form that takes `out`, or None if there is none."""
-        return self.with_out.get(name)
 
     def assign(self, target: Native, x: Any) -> None:
         """Write an array or a number into an array."""

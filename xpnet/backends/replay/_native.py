@@ -12,7 +12,7 @@ import numpy as np
 from xpnet._checks import warn
 from xpnet.backends._machine import limit_thread_pools
 from xpnet.backends.base import Eager, NotRecordableError
-from xpnet.backends.replay._program import Program, ReplayLoop, record
+from xpnet.backends.replay._program import Program, ReplayLoop
 from xpnet.backends.replay._tape import Recorder
 from xpnet.backends.replay._translate import translate
 from xpnet.backends.replay.loops import forget_threads, set_threads
@@ -59,7 +59,7 @@ class NativeProgram(Program):
         """Run steps, and return all bits of the state after them."""
         self.begin(state, data[1])
         self.run(batches, data[0])
-        return [x.tobytes() for x in leaves(self.state)]
+        return [x.tobytes() for x in leaves(self.inputs.state)]
 
 
 class NativeLoop(ReplayLoop):
@@ -68,10 +68,8 @@ class NativeLoop(ReplayLoop):
     C begins the next step without Python, and what a step reads stays in the cache: a program has one step.
     """
 
+    program_type = NativeProgram
     unrolls = False
-
-    def _make_program(self, *args: Any) -> Program:
-        return record(self.backend, self.step, self.make_minibatch, *args, make_program=NativeProgram)
 
 
 class NativeFunction:

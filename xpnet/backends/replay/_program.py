@@ -18,6 +18,80 @@ LARGE_MINIBATCH = 1 << 18  # elements
 MAX_UNROLLED = 16  # steps of a program
 
 
+class Inputs(NamedTuple):
+    """The arrays that are written before the operations of a program run, as nests."""
+
+    state: Any  # the memory of the state, before and after the steps
+    encoding: Any
+    batches: Any  # of all steps of the program
+    rows: Any  # the examples that are taken for them, (steps · m, ...)
+
+
+class Program:
+    """The operations of a step, bound to the minibatches of several steps, and the memory that they read and write.
+
+    Parameters
+    ----------
+    backend
+        The library.
+    inputs
+        Arrays that are written before the operations run.
+    preparation
+        Calls without arguments that make the minibatches of all steps.
+    steps
+        For each step, the calls that take it.
+    n_bytes
+        The size of all its arrays.
+    """
+
+    def __init__(
+        self, backend: Eager, inputs: Inputs, preparation: Operations, steps: Sequence[Operations], n_bytes: int
+    ) -> None:
+        self.backend, self.inputs, self.n_bytes = backend, inputs, n_bytes
+        self.preparation, self.steps = preparation, steps
+        self.operations: Operations = [*preparation, *chain(*steps)]
+        self.take: Any = backend.with_out["take"]
+        self.engine = "replay of recorded steps"
+
+    def improve(self, steps: int, state: Any, batches: Any, data: Any) -> None:
+        """Make a program faster that has run this many steps, where that is possible."""
+
+    def begin(self, state: Any, encoding: Any) -> None:
+        """Copy a state, and the encoding of the examples, into the program's memory."""
+        for target, x in zip(leaves((self.inputs.state, self.inputs.encoding)), leaves((state, encoding))):
+            self.backend.assign(target, x)
+
+    def run(self, batches: Any, examples: Any) -> None:
+        """Run a step for each batch: their number is a multiple of that of the program's steps."""
+        xp, inputs, assign = self.backend.xp, self.inputs, self.backend.assign
+        columns = [*zip(leaves(inputs.rows), leaves(examples))]
+        for arrays in zip(*(xp.reshape(x, (-1, len(self.steps), *x.shape[1:])) for x in leaves(batches))):
+            for target, x in zip(leaves(inputs.batches), arrays):
+                assign(target, x)
+            index = xp.reshape(inputs.batches.index, (-1,))
+            for target, x in columns:
+                self.take(x, index, 0, target)
+            for operation in self.operations:
+                operation()
+
+
+class ShapeCase:
+    """The program for arrays of certain shapes, or the reason why there is none yet."""
+
+    def __init__(self, program: Program | None = None) -> None:
+        self.program = program
+        self.refusal: str | None = None  # why the step cannot be recorded
+        self.steps = 0  # how many there have been in this training
+        self.width = 0  # elements of the examples of a minibatch
+
+    @property
+    def engine(self) -> str:
+        """How its steps run."""
+        if self.program is not None:
+            return self.program.engine
+        return f"plain loop: {self.refusal or 'there were too few steps to record them'}"
+
+
 class ReplayLoop(Loop):
     """Repeats a step over minibatches: `Backend.loop` of a library without a compiler.
 
@@ -26,6 +100,7 @@ class ReplayLoop(Loop):
     """
 
     backend: Eager
+    program_type: ClassVar[type[Program]] = Program
     unrolls: ClassVar[bool] = True  # whether a program has several steps
 
     def __init__(self, backend: Eager, step: Function, make_minibatch: Function) -> None:
@@ -63,7 +138,7 @@ class ReplayLoop(Loop):
         self.cases = dict(reversed(programs.items()))
         return n_bytes
 
-    def _find_case(self, state: Any, batches: Any, data: Any) -> "ShapeCase":
+    def _find_case(self, state: Any, batches: Any, data: Any) -> ShapeCase:
         """Find the case for the shapes of all arrays; the numbers of steps and examples do not matter."""
         columns, encoding = leaves(data[0]), data[1]
         shapes = map_arrays(lambda x: (tuple(x.shape), x.dtype), (state, encoding))
@@ -74,7 +149,7 @@ class ReplayLoop(Loop):
         self.cases[key] = case
         return case
 
-    def _find_program(self, case: "ShapeCase", state: Any, batches: Any, data: Any) -> "Program | None":
+    def _find_program(self, case: ShapeCase, state: Any, batches: Any, data: Any) -> Program | None:
         """Find the program of a case, or record one; None while recording does not pay."""
         if case.program is None:
             n_steps = self._steps_to_record(case, batches.index.shape[0])
@@ -84,7 +159,7 @@ class ReplayLoop(Loop):
             case.program.improve(case.steps, state, batches, data)
         return case.program
 
-    def _replay(self, case: "ShapeCase", program: "Program", state: Any, batches: Any, data: Any) -> Any:
+    def _replay(self, case: ShapeCase, program: Program, state: Any, batches: Any, data: Any) -> Any:
         """Run a program on a copy of the state, and the steps that are left over in the plain loop."""
         program.begin(state, data[1])
         steps = batches.index.shape[0]
@@ -96,10 +171,10 @@ class ReplayLoop(Loop):
             self._refuse(case, str(error))
             done = 0
         # A copy, as the program will write into its own memory again
-        state = map_arrays(self.backend.copy, program.state if done else state)
+        state = map_arrays(self.backend.copy, program.inputs.state if done else state)
         return self.repeat(state, select(batches, slice(done, None)), data) if done < steps else state
 
-    def _record(self, state: Any, batches: Any, data: Any, n_steps: int) -> "Program":
+    def _record(self, state: Any, batches: Any, data: Any, n_steps: int) -> Program:
         """Record the first step.
 
         A step that fails twice in the same way cannot be recorded: it may test the types of its arrays, or a library
@@ -119,144 +194,52 @@ class ReplayLoop(Loop):
                 raise
             raise
 
-    def _make_program(self, state: Any, batches: Any, data: Any, n_steps: int) -> "Program":
-        return record(self.backend, self.step, self.make_minibatch, state, batches, data, n_steps)
+    def _make_program(self, state: Any, batches: Any, data: Any, n_steps: int) -> Program:
+        """Take the first step on a copy of the state, record it, and bind it to the minibatches of `n_steps` steps.
 
-    def _refuse(self, case: "ShapeCase", reason: str) -> None:
+        Raises
+        ------
+        NotRecordableError
+            If the step cannot be recorded.
+        """
+        recorder, xp = Recorder(self.backend), self.backend.xp
+        batches = select(batches, slice(n_steps))
+        index = xp.reshape(batches.index, (-1,))
+        rows = take_examples(data[0], index, xp)
+        try:
+            recorded = Inputs(
+                map_arrays(lambda x: recorder.wrap(self.backend.copy(x)), state),
+                map_arrays(recorder.wrap_copy, data[1]),
+                map_arrays(recorder.wrap_copy, batches),
+                map_arrays(lambda x: recorder.wrap(xp.reshape(x, (*batches.index.shape, *x.shape[1:]))), rows),
+            )
+            namespace = recorder.namespace()
+            minibatches = self.make_minibatch(recorded.rows, recorded.encoding, recorded.batches, namespace)
+            preparation = recorder.cut()
+            end = self.step(recorded.state, map_arrays(recorder.take_first, minibatches), namespace)
+            recorder.close(recorded.state, end)
+            calls = recorder.cut()
+        except Exception as error:
+            if recorder.refusal is not None:  # somebody caught it, and raised another error in its place
+                raise NotRecordableError(recorder.refusal) from error
+            raise
+        finally:
+            recorder.forget_results()  # they refer to the recorder
+        inputs = map_arrays(lambda x: x.array, recorded)._replace(rows=rows)
+        steps = bind_to_steps(calls, [{}, *(recorder.find_replacements(i) for i in range(1, n_steps))])
+        operations = [call.operation for call in preparation]
+        return self.program_type(self.backend, inputs, operations, steps, recorder.n_bytes)
+
+    def _refuse(self, case: ShapeCase, reason: str) -> None:
         """Remember that the steps of a case cannot be recorded, and why."""
         case.program, case.refusal = None, reason
 
-    def _steps_to_record(self, case: "ShapeCase", steps: int) -> int:
+    def _steps_to_record(self, case: ShapeCase, steps: int) -> int:
         """Choose for how many of these steps to record a program now; 0 while it does not pay."""
         if case.steps < 2 or (case.steps < MIN_RECORDED_STEPS and case.width < LARGE_MINIBATCH):
             return 0
         most = max(1, min(MAX_UNROLLED if self.unrolls else 1, self.backend.gathered_together // case.width, steps))
         return min(range(most // 2 + 1, most + 1), key=lambda n: (steps % n, -n))  # so that few steps are left over
-
-
-class ShapeCase:
-    """The program for arrays of certain shapes, or the reason why there is none yet."""
-
-    def __init__(self, program: "Program | None" = None) -> None:
-        self.program = program
-        self.refusal: str | None = None  # why the step cannot be recorded
-        self.steps = 0  # how many there have been in this training
-        self.width = 0  # elements of the examples of a minibatch
-
-    @property
-    def engine(self) -> str:
-        """How its steps run."""
-        if self.program is not None:
-            return self.program.engine
-        return f"plain loop: {self.refusal or 'there were too few steps to record them'}"
-
-
-class Inputs(NamedTuple):
-    """The arrays that are written before the operations of a program run, as nests."""
-
-    state: Any  # the memory of the state, before and after the steps
-    encoding: Any
-    batches: Any  # of all steps of the program
-    rows: Any  # the examples that are taken for them, (steps · m, ...)
-
-
-class Program:
-    """The operations of a step, bound to the minibatches of several steps, and the memory that they read and write.
-
-    Parameters
-    ----------
-    backend
-        The library.
-    inputs
-        Arrays that are written before the operations run.
-    preparation
-        Calls without arguments that make the minibatches of all steps.
-    steps
-        For each step, the calls that take it.
-    n_bytes
-        The size of all its arrays.
-    """
-
-    def __init__(
-        self, backend: Eager, inputs: Inputs, preparation: Operations, steps: Sequence[Operations], n_bytes: int
-    ) -> None:
-        self.backend, self.inputs, self.n_bytes = backend, inputs, n_bytes
-        self.preparation, self.steps = preparation, steps
-        self.operations: Operations = [*preparation, *chain(*steps)]
-        self.take: Any = backend.function_with_out("take")
-        self.engine = "replay of recorded steps"
-
-    @property
-    def state(self) -> Any:
-        """The state, in the program's own memory."""
-        return self.inputs.state
-
-    def improve(self, steps: int, state: Any, batches: Any, data: Any) -> None:
-        """Make a program faster that has run this many steps, where that is possible."""
-
-    def begin(self, state: Any, encoding: Any) -> None:
-        """Copy a state, and the encoding of the examples, into the program's memory."""
-        for target, x in zip(leaves((self.inputs.state, self.inputs.encoding)), leaves((state, encoding))):
-            self.backend.assign(target, x)
-
-    def run(self, batches: Any, examples: Any) -> None:
-        """Run a step for each batch: their number is a multiple of that of the program's steps."""
-        xp, inputs, assign = self.backend.xp, self.inputs, self.backend.assign
-        columns = [*zip(leaves(inputs.rows), leaves(examples))]
-        for arrays in zip(*(xp.reshape(x, (-1, len(self.steps), *x.shape[1:])) for x in leaves(batches))):
-            for target, x in zip(leaves(inputs.batches), arrays):
-                assign(target, x)
-            index = xp.reshape(inputs.batches.index, (-1,))
-            for target, x in columns:
-                self.take(x, index, 0, target)
-            for operation in self.operations:
-                operation()
-
-
-def record(
-    backend: Eager,
-    step: Function,
-    make_minibatch: Function,
-    state: Any,
-    batches: Any,
-    data: Any,
-    n_steps: int,
-    make_program: type[Program] = Program,
-) -> Program:
-    """Take the first step on a copy of the state, record it, and bind it to the minibatches of `n_steps` steps.
-
-    Raises
-    ------
-    NotRecordableError
-        If the step cannot be recorded.
-    """
-    recorder, xp = Recorder(backend), backend.xp
-    batches = select(batches, slice(n_steps))
-    index = xp.reshape(batches.index, (-1,))
-    rows = take_examples(data[0], index, xp)
-    try:
-        recorded = Inputs(
-            map_arrays(lambda x: recorder.wrap(backend.copy(x)), state),
-            map_arrays(recorder.wrap_copy, data[1]),
-            map_arrays(recorder.wrap_copy, batches),
-            map_arrays(lambda x: recorder.wrap(xp.reshape(x, (*batches.index.shape, *x.shape[1:]))), rows),
-        )
-        namespace = recorder.namespace()
-        minibatches = make_minibatch(recorded.rows, recorded.encoding, recorded.batches, namespace)
-        preparation = recorder.cut()
-        end = step(recorded.state, map_arrays(recorder.take_first, minibatches), namespace)
-        recorder.close(recorded.state, end)
-        calls = recorder.cut()
-    except Exception as error:
-        if recorder.refusal is not None:  # somebody caught it, and raised another error in its place
-            raise NotRecordableError(recorder.refusal) from error
-        raise
-    finally:
-        recorder.forget_results()  # they refer to the recorder
-    inputs = map_arrays(lambda x: x.array, recorded)._replace(rows=rows)
-    replacements = [{}, *(recorder.find_replacements(i) for i in range(1, n_steps))]
-    steps = bind_to_steps(calls, replacements)
-    return make_program(backend, inputs, [call.operation for call in preparation], steps, recorder.n_bytes)
 
 
 def bind_to_steps(calls: list[RecordedCall], replacements: list[dict[int, Native]]) -> list[list[Function]]:

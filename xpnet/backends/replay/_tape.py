@@ -139,7 +139,7 @@ class Recorder:
         self._refuse_again()
         inputs: list[RecordedArray] = []
         options = options or {}
-        key = function, _identify(args), _identify(options)
+        key = function, repr(_map_arguments(_identify, (args, options)))
         plain_args, plain_options = self._unwrap(args, inputs), self._unwrap(options, inputs)
         if takes_out:
             repeated, _ = self._repeated.get(key, (None, None))
@@ -212,8 +212,8 @@ class Recorder:
         """Find what replaces the arrays taken from stacks, and views of them, in step `i`: {id: array}."""
         arrays = {id(first): stack[i, ...] for stack, first in self.stacks}
         for array, *call in self.views:
-            function, args, options = _replace_arrays(call, arrays)
-            if args is not call[1] or options is not call[2]:
+            if (replaced := _replace_arrays(call, arrays)) is not call:
+                function, args, options = replaced
                 arrays[id(array)] = function(*args, **options)
         return arrays
 
@@ -242,21 +242,18 @@ class Recorder:
 
     def _unwrap(self, nest: Any, inputs: list["RecordedArray"]) -> Any:
         """Replace the recorded arrays in arguments by the library's, and collect them in `inputs`."""
-        if type(nest) in NUMBER_TYPES:
-            return nest
-        if isinstance(nest, RecordedArray):
-            if nest.recorder is not self:
-                self.refuse("an array of another recording is used")
-            inputs.append(nest)
-            return nest.array
-        if isinstance(nest, dict):
-            return {name: self._unwrap(value, inputs) for name, value in nest.items()}
-        if isinstance(nest, (list, tuple)):
-            parts = (self._unwrap(part, inputs) for part in nest)
-            return list(parts) if isinstance(nest, list) else tuple(parts)
-        if not isinstance(nest, type) and hasattr(nest, "__array__"):
-            self.refuse(f"an array of type {type(nest).__name__} comes from elsewhere")
-        return nest
+
+        def unwrap(x: Any) -> Any:
+            if isinstance(x, RecordedArray):
+                if x.recorder is not self:
+                    self.refuse("an array of another recording is used")
+                inputs.append(x)
+                return x.array
+            if type(x) not in NUMBER_TYPES and not isinstance(x, type) and hasattr(x, "__array__"):
+                self.refuse(f"an array of type {type(x).__name__} comes from elsewhere")
+            return x
+
+        return _map_arguments(unwrap, nest)
 
     def _prepare_numbers(
         self, function: Callable[..., Any], args: Sequence[Any], inputs: list["RecordedArray"]
@@ -316,7 +313,7 @@ class RecordingNamespace:
         """Return a function so that it records its calls, and dtypes and numbers as they are."""
         recorder = self._recorder
         value = getattr(recorder.backend.xp, name)
-        with_out = recorder.backend.function_with_out(name)
+        with_out = recorder.backend.with_out.get(name)
 
         def call(*args: Any, **options: Any) -> Any:
             return recorder.call(with_out or value, args, options, name, with_out is not None)
@@ -399,12 +396,6 @@ class RecordedArray:
         self.recorder.check_operand(base)
         return self.recorder.call(operator.pow, (base, self))
 
-    def __matmul__(self, other: Any) -> "RecordedArray":
-        """Multiply matrices."""
-        if "matmul" in self.recorder.backend.operators:  # the library has a function of its own
-            return self._apply("matmul", other)
-        return self.recorder.call(operator.matmul, (self, other))
-
     def _apply(self, name: str, *others: Any) -> "RecordedArray":
         """Apply an operator, such as "add", to this array and perhaps another operand."""
         return self.recorder.call_operator(name, self, *others)
@@ -442,15 +433,27 @@ for _name in (
     setattr(RecordedArray, f"__{_name}__", partialmethod(RecordedArray._refuse, _name))
 
 
+def _map_arguments(function: Callable[[Any], Any], nest: Any) -> Any:
+    """Apply a function to everything in the arguments of a call but lists, tuples and dicts."""
+    if isinstance(nest, dict):
+        return {name: _map_arguments(function, value) for name, value in nest.items()}
+    if isinstance(nest, (list, tuple)):
+        parts = [_map_arguments(function, part) for part in nest]
+        return parts if isinstance(nest, list) else tuple(parts)
+    return function(nest)
+
+
 def _replace_arrays(nest: Any, arrays: dict[int, Native]) -> Any:
     """Replace arrays among the arguments of a function, by id; arguments without any of them stay the same object."""
-    if isinstance(nest, (list, tuple)):
-        parts = [_replace_arrays(part, arrays) for part in nest]
-        return nest if all(part is before for part, before in zip(parts, nest)) else type(nest)(parts)
-    if isinstance(nest, dict):
-        values = [_replace_arrays(value, arrays) for value in nest.values()]
-        return nest if all(x is before for x, before in zip(values, nest.values())) else dict(zip(nest, values))
-    return arrays.get(id(nest), nest)
+    changes = False
+
+    def replace(x: Any) -> Any:
+        nonlocal changes
+        changes = changes or id(x) in arrays
+        return arrays.get(id(x), x)
+
+    replaced = _map_arguments(replace, nest)
+    return replaced if changes else nest
 
 
 @cache
@@ -459,12 +462,5 @@ def _is_bool(dtype: Any) -> bool:
 
 
 def _identify(x: Any) -> Any:
-    """Return a key for an argument that stays equal as long as its arrays are the same and have not changed."""
-    kind = type(x)
-    if kind is RecordedArray:
-        return id(x.array), x.memory.changes
-    if kind is tuple or kind is list:
-        return tuple(map(_identify, x))
-    if kind is dict:
-        return tuple((name, _identify(value)) for name, value in x.items())
-    return repr(x)  # 0.0 and −0.0 are equal, but not the same
+    """Return a key for an argument that stays equal as long as the array is the same and has not changed."""
+    return (id(x.array), x.memory.changes) if type(x) is RecordedArray else repr(x)  # 0.0 and −0.0 are equal
