@@ -60,14 +60,20 @@ def compute_for_rows(value: Value, x: Any, function: Callable[[Array], Array]) -
     function
         Function of a block of inputs (m, n_in), as the first layer gets them; it returns an array with m rows.
     """
-    if not hasattr(type(x), "shape") and _is_stream(x):
-        return _compute_for_batches(value, x, function)
-    reader = value.reader
-    if stays_outside(x):
-        return _compute_in_blocks(value, reader, x, "x", function)
-    rows, single = reader.as_rows(x)
-    result = _compute_in_blocks(value, reader, rows, "x", function)
-    return result[0, ...] if single else result
+    reader, results, single = value.reader, list[Array](), False
+    is_stream = not hasattr(type(x), "shape") and _is_stream(x)
+    with value.scope():
+        for name, rows in _name_batches(x) if is_stream else [("x", x)]:
+            if not stays_outside(rows):
+                rows, single = reader.as_rows(rows, name)
+            results += [value.backend.map_rows(function, inputs) for inputs in read_rows(value, reader, rows, name)]
+        if not results:
+            raise ArgumentError(
+                "x has no batches; an iterator can be iterated over only once, so give the batches again"
+            )
+        with value.output_scope():
+            result = results[0] if len(results) == 1 else value.xp.concat(results, axis=0)
+            return result[0, ...] if single and not is_stream else result
 
 
 def read_rows(value: Value, reader: Reader, x: Array, name: str) -> Iterator[Array]:
@@ -77,25 +83,11 @@ def read_rows(value: Value, reader: Reader, x: Array, name: str) -> Iterator[Arr
         yield apply_scale(inputs, scale, value.xp)
 
 
-def _compute_in_blocks(value: Value, reader: Reader, x: Array, name: str, function: Callable[[Array], Array]) -> Array:
-    with value.scope():
-        results = [value.backend.map_rows(function, inputs) for inputs in read_rows(value, reader, x, name)]
-        with value.output_scope():
-            return results[0] if len(results) == 1 else value.xp.concat(results, axis=0)
-
-
-def _compute_for_batches(value: Value, batches: Iterable[Any], function: Callable[[Array], Array]) -> Array:
-    """Apply a function to an iterable of batches X or (X, y), one after the other."""
-    reader, results = value.reader, []
+def _name_batches(batches: Iterable[Any]) -> Iterator[tuple[str, Any]]:
+    """Iterate over the inputs of batches X or (X, y), with their names for messages."""
     for i, batch in enumerate(batches):
         has_targets = isinstance(batch, (tuple, list)) and len(batch) in (1, 2) and getattr(batch[0], "ndim", 0) > 1
-        x = batch[0] if has_targets else batch
-        rows, _ = reader.as_rows(x, f"batch {i} of x")
-        results.append(_compute_in_blocks(value, reader, rows, f"batch {i} of x", function))
-    if not results:
-        raise ArgumentError("x has no batches; an iterator can be iterated over only once, so give the batches again")
-    with value.scope(), value.output_scope():
-        return value.xp.concat(results, axis=0)
+        yield f"batch {i} of x", batch[0] if has_targets else batch
 
 
 def _is_stream(x: Any) -> bool:

@@ -12,7 +12,7 @@ To add a metric, write its two functions and add it to `METRICS` at the end of t
 import math
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -42,6 +42,8 @@ __all__ = [
     "root_mean_squared_error",
     "top_k",
 ]
+
+Parts: TypeAlias = Sequence[tuple[Array, ...]]  # the contributions of all blocks of examples
 
 
 class Metric(NamedTuple):
@@ -74,7 +76,7 @@ class Metric(NamedTuple):
 
     name: str
     measure: Callable[[Array, Array, str, Namespace], tuple[Array, ...]]
-    combine: Callable[[Sequence[tuple[Array, ...]], Sequence[int], Backend], float]
+    combine: Callable[[Parts, Sequence[int], Backend], float]
     tasks: tuple[str, ...] = ()
     outputs: int = 1
     better: str | None = None
@@ -129,15 +131,15 @@ def _predictions(y: Array, a: Array, task: str, xp: Namespace) -> tuple[Array, A
     return predictions(y, task, xp), predictions(a, task, xp)
 
 
-def _total(parts: Sequence[tuple[Array, ...]], sizes: Sequence[int], backend: Backend) -> int:
+def _total(parts: Parts, sizes: Sequence[int], backend: Backend) -> int:
     return sum(int(part) for (part,) in parts)
 
 
-def _mean(parts: Sequence[tuple[Array, ...]], sizes: Sequence[int], backend: Backend) -> float:
+def _mean(parts: Parts, sizes: Sequence[int], backend: Backend) -> float:
     return sum(float(part) for (part,) in parts) / sum(sizes)
 
 
-def _root_mean(parts: Sequence[tuple[Array, ...]], sizes: Sequence[int], backend: Backend) -> float:
+def _root_mean(parts: Parts, sizes: Sequence[int], backend: Backend) -> float:
     return math.sqrt(_mean(parts, sizes, backend))
 
 
@@ -161,7 +163,7 @@ def mean_r2(errors: np.ndarray, spread: np.ndarray) -> float:
     return float(scores.mean())
 
 
-def _r2(parts: Sequence[tuple[Array, ...]], sizes: Sequence[int], backend: Backend) -> float:
+def _r2(parts: Parts, sizes: Sequence[int], backend: Backend) -> float:
     hosts = [[backend.to_numpy(array) for array in part] for part in parts]
     whole = merge_moments([Moments(m, *host[:4]) for m, host in zip(sizes, hosts)])
     return mean_r2(np.sum([np.asarray(host[4], np.float64) for host in hosts], axis=0), np.asarray(whole.squares))
@@ -203,7 +205,7 @@ def _calibration_errors(y: Array, a: Array, task: str, xp: Namespace) -> tuple[A
     return (sum_confidence_errors(confidence, is_right, xp),)
 
 
-def _mean_calibration_error(parts: Sequence[tuple[Array, ...]], sizes: Sequence[int], backend: Backend) -> float:
+def _mean_calibration_error(parts: Parts, sizes: Sequence[int], backend: Backend) -> float:
     total = np.sum([np.asarray(backend.to_numpy(part), np.float64) for (part,) in parts], axis=0)
     return float(np.abs(total).sum()) / sum(sizes)
 
@@ -223,7 +225,7 @@ def _log_losses(y: Array, a: Array, task: str, xp: Namespace) -> tuple[Array]:
     return (xp.stack(list(sums)),)
 
 
-def _least_log_loss(parts: Sequence[tuple[Array, ...]], sizes: Sequence[int], backend: Backend) -> float:
+def _least_log_loss(parts: Parts, sizes: Sequence[int], backend: Backend) -> float:
     """Find the least log loss, on the parabola through the three temperatures around it."""
     totals = np.stack([np.asarray(backend.to_numpy(part), np.float64) for (part,) in parts])
     losses = totals.sum(axis=0) / sum(sizes)
@@ -250,7 +252,7 @@ def of_function(function: Callable[[Any, Any], Any]) -> Metric:
     """
     name = getattr(function, "__name__", type(function).__name__).strip("<>")
 
-    def combine(parts: Sequence[tuple[Array, ...]], sizes: Sequence[int], backend: Backend) -> float:
+    def combine(parts: Parts, sizes: Sequence[int], backend: Backend) -> float:
         y_true, y_pred = (backend.xp.concat(list(column), axis=0) for column in zip(*parts))
         value = function(y_true, y_pred)
         try:

@@ -49,5 +49,5 @@ def update(value: Value, batch: Any, lr: Any) -> Value:
             "it was before. Give a smaller lr, or scale the inputs"
         )
     state = value.state._replace(layers=done[0]["stored"].layers)
-    names, provenance = source.reader.feature_names, value.provenance.edit()
+    names, provenance = source.reader.feature_names, value.provenance._replace(edited=True)
     return value._replace(stored=state, feature_names=names, **FITTED_TO_LAYERS, novelty=None, provenance=provenance)

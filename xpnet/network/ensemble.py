@@ -55,28 +55,21 @@ OF_DATA = inspect.signature(open_data).parameters
 def takes_options_of_training(method: Callable[..., Any]) -> Callable[..., Any]:
     """Give a method, by name, the arguments of `Network.train` that it does not list and that plans or data take.
 
-    Its signature shows all of them, in the same order.
+    Its signature shows all of them.
     """
-    of_method, of_network = inspect.signature(method), inspect.signature(Network.train)
-    shared = {
-        name: parameter
-        for name, parameter in of_network.parameters.items()
-        if name in {*training.Plan.__dataclass_fields__, *OF_DATA}.difference(of_method.parameters)
-    }
-    listed = {**of_method.parameters, **shared}
-    order = [*of_network.parameters, *of_method.parameters]
-    order[order.index("validation_data") : order.index("validation_data")] = ["rows", "validation_rows"]
-    order.insert(order.index("progress"), "threads")
-    parameters = [listed[name] for name in dict.fromkeys(order) if name in listed and name != "others"]
+    signature = inspect.signature(method)
+    listed = {name: parameter for name, parameter in signature.parameters.items() if name != "others"}
+    shared = {*training.Plan.__dataclass_fields__, *OF_DATA}.difference(listed)
+    others = [part for name, part in inspect.signature(Network.train).parameters.items() if name in shared]
+    signature = signature.replace(parameters=[*listed.values(), *others])
 
     @functools.wraps(method)
     def call(*args: Any, **options: Any) -> Any:
-        unknown = options.keys() - listed.keys()
-        if unknown:
-            raise TypeError(f"unknown arguments {', '.join(sorted(unknown))}")
-        return method(*args, **{name: parameter.default for name, parameter in shared.items()} | options)
+        arguments = signature.bind(*args, **options)
+        arguments.apply_defaults()
+        return method(*arguments.args, **arguments.kwargs)
 
-    call.__signature__ = of_method.replace(parameters=parameters)  # type: ignore[attr-defined]
+    call.__signature__ = signature  # type: ignore[attr-defined]
     return call
 
 
@@ -252,16 +245,16 @@ class Ensemble:
     def best(self, data: Any, metric: Any = None) -> Network:
         """Find the member with the least cost on data, or the best by a metric as in `train`. Synchronizes."""
         metrics = [] if metric is None else training.parse_metrics("metric", [metric], self[0].value.model)
-        if metrics and metrics[0].better is None:
+        name, better = (metrics[0].name, metrics[0].better) if metrics else ("cost", "min")
+        if better is None:
             raise ArgumentError(
-                f"metric={metrics[0].name!r} does not tell whether smaller or larger is better; give an "
-                "xpnet.metrics.Metric with better='min' or 'max'"
+                f"metric={name!r} does not tell whether smaller or larger is better; give an xpnet.metrics.Metric with "
+                "better='min' or 'max'"
             )
-        name, sign = ("cost", 1.0) if not metrics else (metrics[0].name, 1.0 if metrics[0].better == "min" else -1.0)
-        scores = [sign * score[name] for score in self._measure_members(data, metrics)]
+        scores = [score[name] for score in self._measure_members(data, metrics)]
         if np.isnan(scores).all():
             raise ArgumentError(f"the {name} of every member is NaN")
-        return self[int(np.nanargmin(scores))]
+        return self[int(np.nanargmin(scores) if better == "min" else np.nanargmax(scores))]
 
     # Training
 
@@ -638,15 +631,13 @@ class Ensemble:
         from xpnet.files import decode_record, explain_errors, read_archive, read_network
 
         path, backend, custom = decode_path("path", path), get_backend(backend, device), list(custom)
-        names = [(content, f"{path}, member {k},") for k, content in enumerate(read_archive(path))]
-        records = [decode_record(content, name) for content, name in names]
-        networks = [read_network(Network, record, name, backend, custom) for record, (_, name) in zip(records, names)]
+        files = [(f"{path}, member {k},", content) for k, content in enumerate(read_archive(path))]
+        networks = [read_network(Network, decode_record(file, name), name, backend, custom) for name, file in files]
         with explain_errors(path):
             check_alike(networks)
             return cls._made_of(networks)
 
-    def __copy__(self) -> Ensemble:
-        return self.copy()
+    __copy__ = copy
 
 
 def join_networks(networks: Iterable[Network], seeds: Sequence[int | None] = ()) -> Ensemble:

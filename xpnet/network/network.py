@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from xpnet import inference, training
-from xpnet._checks import choices, decode_path, yes_or_no
+from xpnet._checks import check_folder, choices, decode_path, yes_or_no
 from xpnet._names import explain_arguments, suggest
 from xpnet.backends import find_place, get_backend
 from xpnet.core.arrays import Array, Layer
@@ -339,8 +339,7 @@ class Network:
     @property
     def w(self) -> tuple[Array, ...]:
         """Copies of the weights of each layer, (n_out, n_in); assignable as a whole."""
-        with self._value.scope():
-            return tuple(self.backend.copy_to_read(w) for w, _ in self.state.layers)
+        return tuple(w for w, _ in self.layers)
 
     @w.setter
     def w(self, weights: Sequence[Any]) -> None:
@@ -349,8 +348,7 @@ class Network:
     @property
     def b(self) -> tuple[Array, ...]:
         """Copies of the biases of each layer, (n_out,), as `w`; columns (n_out, 1) can be assigned too."""
-        with self._value.scope():
-            return tuple(self.backend.copy_to_read(b[0, ...]) for _, b in self.state.layers)
+        return tuple(b for _, b in self.layers)
 
     @b.setter
     def b(self, biases: Sequence[Any]) -> None:
@@ -999,7 +997,6 @@ class Network:
 
         See :doc:`/use/save`. Call ``reset_optimizer(SGD())`` beforehand for a smaller file.
         """
-        from xpnet._checks import check_folder
         from xpnet.files import encode_network, write_file
 
         check_folder(path)
@@ -1027,8 +1024,7 @@ class Network:
         path = decode_path("path", path)
         return read_network(cls, decode_record(read_file(path), path), path, get_backend(backend, device), custom)
 
-    def __copy__(self) -> Network:
-        return self.copy()
+    __copy__ = copy
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a pickle holds: arrays as NumPy arrays, which keep their dtypes."""

@@ -195,7 +195,7 @@ class Course:
         changes, cost, weight, training.history.engine = result
         value = training.value._replace(**{**self.after_steps, **changes})
         if training.value.provenance.edited:
-            value = value._replace(provenance=value.provenance.edit())
+            value = value._replace(provenance=value.provenance._replace(edited=True))
         seconds = time.perf_counter() - self.started
         training.position = training.position.after_chunk(
             value, (steps, chunk.size), cost, weight, float(chunk.lr[-1]), seconds

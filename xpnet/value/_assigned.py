@@ -72,7 +72,7 @@ def assign_layers(value: Value, weights: Any = None, biases: Any = None, name: s
     w, b = split_pairs(value.layers)
     layers = parse_layers(w if weights is None else weights, b if biases is None else biases, *value[:2], name)
     state = value.state._replace(layers=layers)
-    return value._replace(stored=state, **FITTED_TO_LAYERS, provenance=value.provenance.edit())
+    return value._replace(stored=state, **FITTED_TO_LAYERS, provenance=value.provenance._replace(edited=True))
 
 
 def assign_scaling(value: Value, scaling: Any) -> Value:

@@ -6,7 +6,7 @@ from html import escape
 from typing import Any, NamedTuple
 
 from xpnet._checks import choices, printable
-from xpnet._names import find_nearest
+from xpnet._names import suggest
 
 ROWS_SHOWN = 6  # in a notebook, at the beginning and at the end
 
@@ -59,9 +59,7 @@ class History:
             return self.rows[name]
         names = self.to_dict()
         if name not in names and self.rows:
-            near = find_nearest(name, names)
-            hint = f" (did you mean {near!r}?)" if near else ""
-            raise KeyError(f"{name!r} is not in this history; it has {choices(names)}{hint}")
+            raise KeyError(f"{name!r} is not in this history; it has {choices(names)}{suggest(name, names)}")
         return names.get(name, [])
 
     def __repr__(self) -> str:
@@ -245,10 +243,6 @@ class Provenance(NamedTuple):
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, as in JSON."""
         return {**self._asdict(), "runs": [run._asdict() for run in self.runs]}
-
-    def edit(self) -> "Provenance":
-        """Note that the program has changed weights."""
-        return self if self.edited else self._replace(edited=True)
 
     def add(self, run: Run, resumed: bool = False) -> "Provenance":
         """Add a run, which may continue the last one after an interruption.

@@ -38,18 +38,15 @@ def copy_value(value: Value, place: Place) -> Value:
     """Copy a value to a place, in its dtype."""
     if place == value.place:
         return value.map_state(value.backend.copy)._replace(place=place)  # stays on the device
-    new = copy_to_device(copy_to_host(value), place)
+    host = copy_to_host(value)
+    new = copy_to_device(host, place)
     if place.dtype == value.dtype:
         return new
     # Hyperparameters, and the factors of dropout, are rounded from their exact values
-    state, fresh = new.state, init_optimizer(new.optimizer, new.layers, place)
-    state = state._replace(optimizer=fresh._replace(memory=state.optimizer.memory))
-    exact = init_dropout(new.seeds.dropout, new.model.dropout)
-    if exact is not None and state.dropout is not None:
-        with place.scope():
-            scales = place.backend.copy_nest(exact.scales, place.dtype)
-        state = state._replace(dropout=state.dropout._replace(scales=scales))
-    return new._replace(stored=state)
+    state, fresh = new.state, init_state(host.layers, value.optimizer, value.seeds, value.model, place)
+    optimizer = fresh.optimizer._replace(memory=state.optimizer.memory)
+    dropout = state.dropout and fresh.dropout and state.dropout._replace(scales=fresh.dropout.scales)
+    return new._replace(stored=state._replace(optimizer=optimizer, dropout=dropout))
 
 
 def init_value(model: Model, initializer: Initializer | None, entropy: np.random.SeedSequence, place: Place) -> Value:
