@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.metrics import accuracy_score, r2_score
 
-from xpnet import Ensemble
+from xpnet import Ensemble, Network
 from xpnet.estimators import TableClassifier, TableEncoder, TableRegressor
 
 from .estimators import World, copy_by_pickle, draw_weights, observe
@@ -176,8 +176,9 @@ def encoder(world: World, r: random.Random) -> None:
     assert_close(x, np.concatenate(expected, axis=1), 1e-6 if bins else 1e-12, f"the encoded {kinds}, bins={bins}")
     if len(fitted.get_feature_names_out()) != x.shape[1] or x.dtype != ("float32" if bins else "float64"):
         raise Failure(f"{len(fitted.get_feature_names_out())} names of {x.shape[1]} inputs in {x.dtype}")
-    again = TableEncoder()
-    again.columns_ = json.loads(json.dumps(fitted.columns_))
+    net = Network([1, 1])
+    net.notes = {"columns": json.loads(json.dumps(fitted.columns_))}
+    again = TableEncoder.from_network(net)
     order = r.sample(range(len(new)), len(new))
     others = {
         "in another container": fitted.transform(r.choice(list_containers(new))(new)),

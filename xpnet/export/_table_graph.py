@@ -10,8 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from xpnet.export.graph import Graph, Symbol, ValueInfo
-from xpnet.tables.columns import CategoryColumn, Column, DateColumn, NumberColumn, choose_input_dtype
-from xpnet.tables.encoding import ColumnTerm, list_terms
+from xpnet.tables.columns import CategoryColumn, Column, ColumnTerm, DateColumn, NumberColumn, choose_input_dtype
 
 
 class _Place(NamedTuple):
@@ -36,7 +35,7 @@ def add_columns(graph: Graph, columns: Sequence[Column]) -> Symbol:
         if isinstance(column, CategoryColumn):
             lookups[n] = _add_lookup(graph, column, symbol)
         elif isinstance(column, NumberColumn | DateColumn):
-            terms += [_Place(n + k, len(numbers), term) for k, term in enumerate(list_terms(column))]
+            terms += [_Place(n + k, len(numbers), term) for k, term in enumerate(column.terms.values())]
             numbers.append(symbol)
             medians.append(column.median)
         n += len(column.inputs)

@@ -24,7 +24,7 @@ from xpnet.files import write_file
 from xpnet.network.ensemble import Ensemble
 from xpnet.network.network import Network
 from xpnet.tables.columns import CategoryColumn, Column, DateColumn, DroppedColumn, NumberColumn, choose_input_dtype
-from xpnet.tables.encoding import find_columns, find_labels, list_terms
+from xpnet.tables.encoding import find_columns, find_labels
 
 MOST_BYTES = 2**27  # of weights; as base64 in the page, they take four thirds of this
 FARTHEST = 1e307  # the largest end of a slider: JSON has no infinity, and the slider's length must be finite too
@@ -359,7 +359,7 @@ def _describe_number(column: NumberColumn | DateColumn, ends: np.ndarray) -> dic
             ends = np.array([column.bins.edges[0], column.bins.edges[-1]])
     terms = [
         {key: None if isinstance(value, float) and isinf(value) else value for key, value in term._asdict().items()}
-        for term in list_terms(column)
+        for term in column.terms.values()
     ]
     range_ = np.clip(ends, -FARTHEST, FARTHEST).tolist()
     return {"name": name, "start": start, "range": range_, "median": column.median, "terms": terms}

@@ -18,6 +18,7 @@ from xpnet.network.ensemble import Ensemble
 from xpnet.network.network import Network
 from xpnet.tables._cells import find_declared, find_marks
 from xpnet.tables.columns import (
+    Column,
     Encoded,
     encode_columns,
     from_plain,
@@ -103,7 +104,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
            [ 1.  ,  0.5 ,  0.  ,  1.  ]], dtype=float32)
     """
 
-    columns_: list[dict[str, Any]]
+    _columns: tuple[Column, ...]
 
     def __init__(
         self,
@@ -150,7 +151,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         rows = np.zeros(next(iter(features.cells.values())).n_rows, bool)
         rows[features.rows] = True
         columns = learn_columns(features.table, features.cells, rows, features.marks, limits, bins)
-        self.__dict__ = {**vars(stand_in), "columns_": to_plain([*columns, *features.left_out])}
+        self.__dict__ = {**vars(stand_in), "_columns": (*columns, *features.left_out)}
         return self
 
     def transform(self, X: Any) -> np.ndarray:
@@ -193,8 +194,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         ndarray of str
             The names.
         """
-        check_is_fitted(self)
-        return np.asarray(name_inputs(from_plain(self.columns_)), object)
+        return np.asarray(name_inputs(find_columns(self)), object)
 
     @classmethod
     def from_network(cls, net: Network | Ensemble) -> TableEncoder:
@@ -224,7 +224,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
                 "net has no columns in its notes; xpnet train writes them when it is trained on a table"
             )
         encoder = cls()
-        encoder.columns_ = to_plain(columns)
+        encoder._columns = columns
         return encoder
 
     def _open(self, frame: Any) -> Features:
@@ -248,6 +248,14 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             raise ArgumentError(f"categories={self.categories!r} must be a sequence of names, as in {names}")
         return least, None if most is None else count("max_categories", most, 2)
 
+    @property
+    def columns_(self) -> list[dict[str, Any]]:
+        """What is done with each column, as plain values."""
+        return to_plain(find_columns(self))
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_columns")
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = tags.input_tags.categorical = tags.input_tags.string = True
@@ -256,10 +264,15 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return tags
 
 
+def find_columns(encoder: TableEncoder) -> tuple[Column, ...]:
+    """Return what a fitted encoder does with each column."""
+    check_is_fitted(encoder)
+    return encoder._columns
+
+
 def encode_table(encoder: TableEncoder, X: Any) -> Encoded:
     """Encode a table, and warn of values of a kind that `fit` did not have, unless they are rows of a file."""
-    check_is_fitted(encoder)
-    columns, X = from_plain(encoder.columns_), check_table(encoder, X, reset=False)
+    columns, X = find_columns(encoder), check_table(encoder, X, reset=False)
     if isinstance(X, Features):
         return encode_columns(columns, X.cells, X.marks.decimal).take(X.rows)
     encoded = encode_columns(columns, read_frame(columns, _to_frame(X), "X"))

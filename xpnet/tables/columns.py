@@ -11,7 +11,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from itertools import pairwise
+from math import inf
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -38,6 +40,7 @@ __all__ = [
     "Bins",
     "CategoryColumn",
     "Column",
+    "ColumnTerm",
     "DateColumn",
     "DroppedColumn",
     "Encoded",
@@ -96,6 +99,25 @@ class Encoded(NamedTuple):
         )
 
 
+class ColumnTerm(NamedTuple):
+    """An input that is a function of a number v, with z = (v − offset) / divisor.
+
+    Parameters
+    ----------
+    kind
+        - "linear": z, between `low` and `high`
+        - "squash": z / √(1 + (z/3)²)
+        - "wave": sin(2πz)
+        - "missing": 1 if the number is missing, otherwise 0
+    """
+
+    kind: str
+    offset: float = 0.0
+    divisor: float = 1.0
+    low: float = -inf
+    high: float = inf
+
+
 @dataclass(frozen=True)
 class Bins:
     """Scale numbers robustly, and encode in which quantile bin they lie.
@@ -126,32 +148,6 @@ class Bins:
         edges = np.unique(_quantiles(values, n)).tolist()
         return cls(scale, tuple(edges) if len(edges) > 2 else ())
 
-    def encode(self, values: np.ndarray, median: float) -> list[np.ndarray]:
-        """Return the inputs of finite numbers (n,), float32: (n, 1), and (n, number of bins) if there are bins."""
-        z = (values - median) / self.scale
-        scaled = (z / np.sqrt(1 + (z / 3) ** 2)).astype(np.float32)[:, None]
-        if not self.edges:
-            return [scaled]
-        edges = np.array(self.edges)
-        widths = np.diff(edges)
-        bins = np.searchsorted(edges[1:-1], values, side="right")
-        encoded = (np.arange(len(widths)) < bins[:, None]).astype(np.float32)  # 1 in all bins before
-        encoded[np.arange(len(values)), bins] = np.clip((values - edges[bins]) / widths[bins], -1, 2)
-        return [scaled, encoded]
-
-    def name_inputs(self, name: str, format_edge: Callable[[float], str]) -> list[str]:
-        """Return the names of the inputs of the column with this name.
-
-        Examples
-        --------
-        >>> Bins(1.0, (0.0, 1.5, 7.0)).name_inputs("children", "{:.6g}".format)
-        ['children (scaled)', 'children (0 to 1.5)', 'children (1.5 to 7)']
-        """
-        edges = [*map(format_edge, self.edges)]
-        if len({*edges}) < len(edges):  # six digits do not tell the edges apart
-            edges = [*map(repr, self.edges)]
-        return [f"{name} (scaled)", *(f"{name} ({low} to {high})" for low, high in pairwise(edges))]
-
     def describe(self) -> str:
         """Describe what is done with numbers."""
         return f"in {len(self.edges) - 1} bins" if self.edges else "scaled"
@@ -166,16 +162,46 @@ class _MeasuredColumn:
     missing: bool  # whether an input marks them
     bins: Bins | None = None  # None: the numbers stay as they are
 
-    def _encode(self, values: np.ndarray) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
-        """Return the numbers, those that are missing filled, (n,); inputs in blocks (n, k); and unseen ones, (n,)."""
-        missing = np.isnan(values)
-        filled = np.where(missing, self.median, values)
-        blocks = [filled[:, None]] if self.bins is None else self.bins.encode(filled, self.median)
-        return filled, [*blocks, *([missing[:, None]] if self.missing else [])], missing & (not self.missing)
+    @cached_property
+    def terms(self) -> dict[str, ColumnTerm]:
+        """The inputs by their names, as functions of the numbers; a missing one is replaced by the median before."""
+        raise NotImplementedError
 
-    def _name_inputs(self, plain: str, format_edge: Callable[[float], str]) -> list[str]:
-        names = [plain] if self.bins is None else self.bins.name_inputs(self.name, format_edge)
-        return [*names, *([f"{self.name} (missing)"] if self.missing else [])]
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the inputs."""
+        return tuple(self.terms)
+
+    def _list_terms(self, plain: str, format_edge: Callable[[float], str]) -> dict[str, ColumnTerm]:
+        """List the inputs that all columns have; `plain` is the name of a number that stays as it is."""
+        terms = {plain: ColumnTerm("linear")}
+        if self.bins is not None:
+            terms = {f"{self.name} (scaled)": ColumnTerm("squash", self.median, self.bins.scale)}
+            edges, last = self.bins.edges, len(self.bins.edges) - 2
+            texts = [*map(format_edge, edges)]
+            if len({*texts}) < len(texts):  # six digits do not tell the edges apart
+                texts = [*map(repr, edges)]
+            for k, (low, high) in enumerate(pairwise(edges)):
+                ends = 0.0 if k else -1.0, 1.0 if k < last else 2.0
+                terms[f"{self.name} ({texts[k]} to {texts[k + 1]})"] = ColumnTerm("linear", low, high - low, *ends)
+        return terms | ({f"{self.name} (missing)": ColumnTerm("missing")} if self.missing else {})
+
+    def _encode(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the inputs (n, n_inputs) of numbers (n,), and which are missing where none were in training."""
+        missing = np.isnan(values)
+        kinds, *parameters = zip(*self.terms.values())
+        offset, divisor, low, high = np.array(parameters)[:, :, None]
+        x = np.where(missing, self.median, values) - offset
+        x /= divisor
+        np.clip(x, low, high, out=x)
+        for kind, z in zip(kinds, x):
+            if kind == "squash":
+                z /= np.sqrt(1 + (z / 3) ** 2)
+            elif kind == "wave":
+                z[:] = np.sin(2 * np.pi * z)
+            elif kind == "missing":
+                z[:] = missing
+        return x.T, missing & (not self.missing)
 
     def _describe_missing(self, median: str) -> str:
         return f"; missing values become {median}" + (", and are marked" if self.missing else "")
@@ -183,20 +209,28 @@ class _MeasuredColumn:
 
 @dataclass(frozen=True)
 class NumberColumn(_MeasuredColumn):
-    """A column of numbers."""
+    """A column of numbers.
+
+    Examples
+    --------
+    >>> NumberColumn("children", 2.0, missing=True, bins=Bins(1.0, (0.0, 1.5, 7.0))).inputs
+    ('children (scaled)', 'children (0 to 1.5)', 'children (1.5 to 7)', 'children (missing)')
+    >>> NumberColumn("mass", 3.5, missing=False).terms
+    {'mass': ColumnTerm(kind='linear', offset=0.0, divisor=1.0, low=-inf, high=inf)}
+    """
 
     kind: ClassVar[str] = "number"
     unit: str = ""  # "%" if that was written
     decimal: str = ""  # the decimal mark of the table; nothing if no text showed it
     grouped: bool = False  # whether the other mark, "." or ",", separates thousands
 
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Names of the inputs."""
-        return tuple(self._name_inputs(self.name, "{:.6g}".format))
+    @cached_property
+    def terms(self) -> dict[str, ColumnTerm]:
+        """The inputs by their names."""
+        return self._list_terms(self.name, "{:.6g}".format)
 
-    def encode(self, cells: Cells, marks: Marks) -> tuple[list[np.ndarray], np.ndarray]:
-        """Return the inputs, in blocks (n, k), and which values are of a kind that training did not have."""
+    def encode(self, cells: Cells, marks: Marks) -> tuple[np.ndarray, np.ndarray]:
+        """Return the inputs (n, n_inputs), and which values are of a kind that training did not have."""
         marks = Marks(self.decimal, self.grouped) if self.decimal else marks
         values = read_numbers(number_truth(cells), marks, "it held numbers in training")
         if values.unit != self.unit and not np.isnan(values.values).all():
@@ -204,7 +238,7 @@ class NumberColumn(_MeasuredColumn):
             raise ArgumentError(
                 f"{cells.table} holds numbers {has[0]} in column {self.name!r}, and training had {has[1]}"
             )
-        return self._encode(values.values)[1:]
+        return self._encode(values.values)
 
     def describe(self) -> str:
         """Describe what is done with the column.
@@ -227,23 +261,25 @@ class DateColumn(_MeasuredColumn):
     waves: tuple[str, ...] = ()
     zoned: bool = False  # whether they have time zones; then they count in UTC
 
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Names of the inputs."""
-        parts = (f"{self.name} ({wave}, {part})" for wave in self.waves for part in ("sine", "cosine"))
-        return (*self._name_inputs(f"{self.name} (days since 1970)", _format_date), *parts)
+    @cached_property
+    def terms(self) -> dict[str, ColumnTerm]:
+        """The inputs by their names."""
+        terms = self._list_terms(f"{self.name} (days since 1970)", _format_date)
+        for wave in self.waves:
+            period = WAVES[wave]
+            terms[f"{self.name} ({wave}, sine)"] = ColumnTerm("wave", 0.0, period)
+            terms[f"{self.name} ({wave}, cosine)"] = ColumnTerm("wave", -period / 4, period)
+        return terms
 
-    def encode(self, cells: Cells, marks: Marks) -> tuple[list[np.ndarray], np.ndarray]:
-        """Return the inputs, in blocks (n, k), and which values are of a kind that training did not have."""
+    def encode(self, cells: Cells, marks: Marks) -> tuple[np.ndarray, np.ndarray]:
+        """Return the inputs (n, n_inputs), and which values are of a kind that training did not have."""
         dates = read_dates(cells, self.format)
         if dates.zoned != self.zoned and not np.isnan(dates.values).all():
             now, then = ("a time zone" if zoned else "no time zone" for zoned in (dates.zoned, self.zoned))
             raise ArgumentError(
                 f"the dates in column {self.name!r} of {cells.table} have {now}, and in training {then}"
             )
-        days, blocks, unseen = self._encode(dates.values)
-        angles = [2 * np.pi * days[:, None] / WAVES[wave] for wave in self.waves]
-        return [*blocks, *(part(angle) for angle in angles for part in (np.sin, np.cos))], unseen
+        return self._encode(dates.values)
 
     def describe(self) -> str:
         """Describe what is done with the column."""
@@ -304,7 +340,7 @@ class CategoryColumn:
         others = [word for word, has in (("missing", self.missing), ("rare", self.rare)) if has]
         return (*(f"{self.name}={value}" for value in self.values), *(f"{self.name} ({word})" for word in others))
 
-    @property
+    @cached_property
     def lookup(self) -> Lookup:
         """The inputs of each text.
 
@@ -323,12 +359,12 @@ class CategoryColumn:
         rows = np.eye(n + self.missing + self.rare + 1, dtype=np.float32)[:, :-1]  # the last row has no 1
         return Lookup(rows[:, 1:] - rows[:, :1] if self.signed else rows, places, n, n + self.missing)
 
-    def encode(self, cells: Cells, marks: Marks) -> tuple[list[np.ndarray], np.ndarray]:
-        """Return the inputs, in blocks (n, k), and which values are of a kind that training did not have."""
+    def encode(self, cells: Cells, marks: Marks) -> tuple[np.ndarray, np.ndarray]:
+        """Return the inputs (n, n_inputs), and which values are of a kind that training did not have."""
         lookup = self.lookup
         places = [lookup.places.get(value, lookup.unknown) for value in cells.values]
         rows = np.array([*places, lookup.missing])[cells.codes]
-        return [lookup.rows[rows]], rows == len(lookup.rows) - 1
+        return lookup.rows[rows], rows == len(lookup.rows) - 1
 
     def describe(self) -> str:
         """Describe what is done with the column.
@@ -445,13 +481,12 @@ def encode_columns(learnt: Iterable[Column], columns: Mapping[str, Cells], decim
     unmarked = [column.name for column in used if isinstance(column, NumberColumn) and not column.decimal]
     marks = Marks(decimal or find_decimal(columns[name] for name in unmarked))
     n = columns[used[0].name].n_rows
-    x = np.empty((n, len(name_inputs(used))), choose_input_dtype(used))
+    x = np.empty((n, sum(len(column.inputs) for column in used)), choose_input_dtype(used))
     first, unseen = 0, {}
     for column in used:
-        blocks, unseen[column.name] = column.encode(columns[column.name], marks)
-        for block in blocks:
-            x[:, first : first + block.shape[1]] = block
-            first += block.shape[1]
+        block, unseen[column.name] = column.encode(columns[column.name], marks)
+        x[:, first : first + block.shape[1]] = block
+        first += block.shape[1]
     return Encoded(x, unseen)
 
 

@@ -2,71 +2,14 @@
 
 from __future__ import annotations
 
-from math import inf
-from typing import Any, NamedTuple
+from typing import Any
 
 from xpnet._checks import show
 from xpnet.errors import ArgumentError
 from xpnet.network.network import Network
-from xpnet.tables.columns import (
-    WAVES,
-    Bins,
-    Column,
-    DateColumn,
-    DroppedColumn,
-    NumberColumn,
-    from_plain,
-    name_inputs,
-)
+from xpnet.tables.columns import Column, DroppedColumn, from_plain, name_inputs
 
-__all__ = ["ColumnTerm", "choose_columns", "find_columns", "find_labels", "list_terms"]
-
-
-class ColumnTerm(NamedTuple):
-    """An input that is a function of a number v, with z = (v − offset) / divisor.
-
-    Parameters
-    ----------
-    kind
-        - "linear": z, between `low` and `high`
-        - "squash": z / √(1 + (z/3)²)
-        - "wave": sin(2πz)
-        - "missing": 1 if the number is missing, otherwise 0
-    """
-
-    kind: str
-    offset: float = 0.0
-    divisor: float = 1.0
-    low: float = -inf
-    high: float = inf
-
-
-def list_terms(column: NumberColumn | DateColumn) -> list[ColumnTerm]:
-    """List the inputs that a column of numbers, or of dates as days since 1970, becomes.
-
-    A missing number is replaced by the median of the column, before it is encoded.
-
-    Examples
-    --------
-    >>> list_terms(NumberColumn("mass", 3.5, missing=True))
-    [ColumnTerm(kind='linear', offset=0.0, divisor=1.0, low=-inf, high=inf),
-     ColumnTerm(kind='missing', offset=0.0, divisor=1.0, low=-inf, high=inf)]
-    """
-    terms = [ColumnTerm("linear")] if column.bins is None else _list_bins(column.bins, column.median)
-    if column.missing:
-        terms.append(ColumnTerm("missing"))
-    if isinstance(column, DateColumn):
-        periods = [WAVES[wave] for wave in column.waves]
-        terms += [ColumnTerm("wave", -shift * period, period) for period in periods for shift in (0.0, 0.25)]
-    return terms
-
-
-def _list_bins(bins: Bins, median: float) -> list[ColumnTerm]:
-    terms, last = [ColumnTerm("squash", median, bins.scale)], len(bins.edges) - 2
-    for k, (low, high) in enumerate(zip(bins.edges, bins.edges[1:])):
-        # The first bin goes on below its edge, and the last one above
-        terms.append(ColumnTerm("linear", low, high - low, 0.0 if k else -1.0, 1.0 if k < last else 2.0))
-    return terms
+__all__ = ["choose_columns", "find_columns", "find_labels"]
 
 
 def find_columns(net: Network) -> tuple[Column, ...]:
