@@ -178,7 +178,8 @@ def describe_network(net: Network | Ensemble, picture: InputImage | None) -> dic
             f"net has {size:,} bytes of weights, but a page holds at most {MOST_BYTES:,}; show a smaller network, or "
             'net.to(dtype="float32") if it is float64'
         )
-    has_geometric_mean = len(members) > 1 and net.temperature is not None
+    # Calibrated probabilities have a geometric mean: that of the mean of what goes into the last activation
+    after = [parts.pop() for parts in members][:1] if len(members) > 1 and net.temperature is not None else []
     net = require_networks(net)[0]
     description: dict[str, Any] = {
         "sizes": net.sizes,
@@ -186,7 +187,7 @@ def describe_network(net: Network | Ensemble, picture: InputImage | None) -> dic
         "dtype": net.dtype,
         "parameters": net.summary().parameters,
         "members": [[describe_part(part, net.dtype) for part in parts if part.kind != "dropout"] for parts in members],
-        "has_geometric_mean": has_geometric_mean,
+        "after": [describe_part(part, net.dtype) for part in after],
         "labels": _name_outputs(net),
         "adds_to_one": net.sigmas[-1].total == 1.0,
         "levels": net.value.model.cost.levels,

@@ -170,8 +170,6 @@ function showExample(pixels = null) {
   [strokes, drawing, example] = [[], false, pixels];
   update();
 }
-const clear = () => showExample();
-
 const clip = (share, margin = 0) => Math.min(Math.max(share, margin), 1 - margin);
 
 function placeOf(event) {
@@ -211,7 +209,7 @@ pad.addEventListener("keydown", (event) => {
     else startStroke(cursor);
     announce(drawing ? "Pen down." : "Pen up.");
     drawPad();
-  } else if (event.key === "Delete" || event.key === "Backspace") clear();
+  } else if (event.key === "Delete" || event.key === "Backspace") showExample();
   else return;
   event.preventDefault(); // the page would scroll
 });
@@ -219,7 +217,7 @@ pad.addEventListener("blur", () => {
   if (cursor) [cursor, drawing] = [null, false];
   drawPad();
 });
-byId("clear").addEventListener("click", clear);
+byId("clear").addEventListener("click", () => showExample());
 
 // Examples
 
@@ -227,9 +225,9 @@ const examples = network.examples.map(({ name, pixels }) => {
   const numbers = Float64Array.from(atob(pixels), (character) => character.charCodeAt(0) / 255);
   const picture = make("canvas", { className: "pixels" });
   paint(picture, numbers, height, width, 0, 1, GREYS);
-  const button = make("button", { type: "button", className: "example", "aria-label": `Example: ${name}` }, picture);
-  button.addEventListener("click", () => showExample(numbers));
-  byId("examples").append(button);
+  const onclick = () => showExample(numbers);
+  const properties = { type: "button", className: "example", "aria-label": `Example: ${name}`, onclick };
+  byId("examples").append(make("button", properties, picture));
   return numbers;
 });
 byId("examples").hidden = examples.length === 0;
@@ -292,8 +290,8 @@ byId("weights-note").textContent =
   "The brighter the frame, the stronger the activation. " +
   `Weights beyond ±${format(range, 2)}, 0.5\u00a0% of them, have the colours of the ends.`;
 
-function showFrames({ steps: [steps] }) {
-  const activations = steps[activationParts[0] + 1];
+function showFrames({ steps: [steps], outputs }) {
+  const activations = steps[activationParts[0] + 1] ?? outputs;
   const most = sizeOf(activations) || 1;
   tiles.forEach((tile, unit) => {
     tile.style.borderColor = `rgb(${pickColor(COLORS, Math.max(activations[unit] / most, 0))})`;

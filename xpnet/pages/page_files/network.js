@@ -170,43 +170,35 @@ function pullBack(parts, steps, g) {
 
 const isMeanStd = (part) => part.name === "mean_std"; // the first half of the outputs are means
 
-// Run the members of an ensemble, or a network by itself: the steps of each, and the mean of their outputs. Standard
-// deviations are joined with the variance of the means. Calibrated probabilities have a geometric mean: that of the mean
-// of what goes into the last activation, z.
-function run({ members, has_geometric_mean }, x) {
+// Run the members of an ensemble, or a network by itself: the steps of each, the mean of their outputs, and what is
+// computed `after` it: the last activation of calibrated ensembles. Standard deviations are joined with the variance of
+// the means.
+function run({ members, after }, x) {
   const steps = members.map((parts) => forward(parts, x));
-  if (has_geometric_mean) {
-    const z = steps[0].at(-2).map((_, k) => averageOf(steps, (own) => own.at(-2)[k]));
-    return { steps, z, outputs: PARTS.activation.value(members[0].at(-1), z) };
-  }
-  const outputs = steps[0].at(-1).map((_, k) => averageOf(steps, (own) => own.at(-1)[k]));
+  const joined = steps[0].at(-1).map((_, k) => averageOf(steps, (own) => own.at(-1)[k]));
   if (members.length > 1 && members[0].some(isMeanStd)) {
-    const targets = outputs.length / 2;
-    for (let k = targets; k < outputs.length; k++) {
-      const mean = outputs[k - targets];
-      outputs[k] = Math.sqrt(averageOf(steps, (own) => own.at(-1)[k] ** 2 + (own.at(-1)[k - targets] - mean) ** 2));
+    const targets = joined.length / 2;
+    for (let k = targets; k < joined.length; k++) {
+      const mean = joined[k - targets];
+      joined[k] = Math.sqrt(averageOf(steps, (own) => own.at(-1)[k] ** 2 + (own.at(-1)[k - targets] - mean) ** 2));
     }
   }
-  return { steps, outputs };
+  const last = forward(after, joined);
+  return { steps, last, outputs: last.at(-1) };
 }
 
 // Derivatives of an output with respect to all inputs: a row of the Jacobian
-function derivatives({ members }, { steps, z, outputs }, output) {
-  const averageRows = (rows) => rows[0].map((_, i) => averageOf(rows, (row) => row[i]));
-  const g = outputs.map((_, k) => (k === output ? 1 : 0));
-  if (z) {
-    const inner = PARTS.activation.pullBack(members[0].at(-1), g, z, outputs);
-    return averageRows(members.map((parts, m) => pullBack(parts.slice(0, -1), steps[m], inner)[0]));
-  }
-  const targets = outputs.length / 2;
-  const isJoined = members.length > 1 && members[0].some(isMeanStd) && output >= targets;
+function derivatives({ members, after }, { steps, last, outputs }, output) {
+  const [g] = pullBack(after, last, outputs.map((_, k) => (k === output ? 1 : 0)));
+  const mean = output - outputs.length / 2; // of a standard deviation
+  const isJoined = members.length > 1 && members[0].some(isMeanStd) && mean >= 0;
   const rows = members.map((parts, m) => {
     const own = steps[m].at(-1);
     if (isJoined) {
       g[output] = own[output] / outputs[output];
-      g[output - targets] = (own[output - targets] - outputs[output - targets]) / outputs[output];
+      g[mean] = (own[mean] - outputs[mean]) / outputs[output];
     }
     return pullBack(parts, steps[m], g)[0];
   });
-  return averageRows(rows);
+  return rows[0].map((_, i) => averageOf(rows, (row) => row[i]));
 }

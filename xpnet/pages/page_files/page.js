@@ -2,7 +2,7 @@
 
 const network = JSON.parse(byId("network").textContent);
 network.members = network.members.map((parts) => parts.map((part) => readPart(part, network.dtype)));
-const [inside] = network.members; // the member whose layers are shown
+const inside = [...network.members[0], ...network.after]; // the parts of the member whose layers are shown
 
 // Colours: cividis, which becomes lighter from end to end, in grey and for all kinds of colour vision too
 
@@ -214,7 +214,7 @@ byId("exactness").textContent =
 const notes = [
   [!isShare && !isRegression, "The largest output is the answer. The outputs need not add up to 1."],
   [network.task === "multilabel", "Labels are independent."],
-  [members > 1, `The ${network.has_geometric_mean ? "geometric mean" : "mean"} of ${members} members.`],
+  [members > 1, `The ${network.after.length ? "geometric mean" : "mean"} of ${members} members.`],
   [network.labels.length > MOST_ROWS, `The first ${MOST_ROWS} of ${thousands(network.labels.length)} are listed.`],
 ];
 byId("outputs-note").textContent = notes.flatMap(([applies, text]) => (applies ? [text] : [])).join(" ");
