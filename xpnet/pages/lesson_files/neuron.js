@@ -1,7 +1,6 @@
 // A page on which a neuron with one input learns, with the quadratic cost and with cross-entropy from the same start.
 
 const MOST = 1000; // the largest size of a number that can be given
-const MILLISECONDS = 20; // that an epoch takes while the page runs
 
 const settings = { w: start.w, b: start.b, lr: start.lr };
 let epoch = 0;
@@ -78,25 +77,21 @@ function retrain() {
   show();
 }
 
-// Run, a while for each epoch
+// Run, an epoch with each frame
 
-let begun; // when epoch 0 was, or would have been, while the page runs
+function goOn(epochs) {
+  epoch = Math.min(epoch + epochs, start.epochs);
+  show();
+}
 
 const runner = makeRunner({
   begin() {
     clearNote();
     if (epoch === start.epochs) epoch = 0;
-    begun = performance.now() - epoch * MILLISECONDS;
   },
-  advance(now) {
-    epoch = Math.min(start.epochs, Math.max(0, Math.floor((now - begun) / MILLISECONDS)));
-    show();
-    return epoch < start.epochs;
-  },
-  finish() {
-    epoch = start.epochs;
-    show();
-  },
+  goOn,
+  isMore: () => epoch < start.epochs,
+  most: start.epochs,
   end: () => announce(`Epoch ${epoch}: the output is ${writeBoth("a")}.`),
 });
 

@@ -207,27 +207,29 @@ function drawExamples() {
 
 function choose(r) {
   chosen = r;
-  byId("example").value = r + 1;
   show();
   placeLines();
+}
+
+function pick(r) {
+  byId("example").value = r + 1;
+  choose(r);
 }
 
 scatter.addEventListener("click", ({ clientX, clientY }) => {
   const { left, top, width } = scatter.getBoundingClientRect();
   const [u, v] = [clientX - left, clientY - top].map((pixels) => (pixels / width) * 2 * REACH - REACH);
   const distances = x.map((point) => Math.hypot(point[0] - u, point[1] + v));
-  choose(distances.indexOf(Math.min(...distances)));
+  pick(distances.indexOf(Math.min(...distances)));
 });
 byId("example").max = start.count;
 byId("example").addEventListener("input", ({ target: field }) => {
   field.setAttribute("aria-invalid", String(!field.validity.valid)); // nothing is no bad entry
-  chosen = field.validity.valid && field.value ? field.valueAsNumber - 1 : null;
-  show();
-  placeLines();
+  choose(field.validity.valid && field.value ? field.valueAsNumber - 1 : null);
 });
 byId("worst").addEventListener("click", () => {
   const each = x.map((_, r) => compute(r).cost);
-  choose(each.indexOf(Math.max(...each)));
+  pick(each.indexOf(Math.max(...each)));
   announce(byId("example-note").textContent);
 });
 
@@ -333,23 +335,21 @@ function show() {
 
 // Run, an epoch with each frame
 
+function goOn(epochs) {
+  trainEpochs(epochs);
+  show();
+}
+
 const runner = makeRunner({
-  begin() {},
-  advance() {
-    goOn(1);
-    return isSound() && costs.length < MOST;
-  },
-  finish: () => goOn(AT_ONCE),
+  goOn,
+  isMore: () => isSound() && costs.length < MOST,
+  most: AT_ONCE,
   end() {
     announce(isSound() ? `Epoch ${costs.length}. ${byId("fall-note").textContent}` : "");
     if (!isSound()) byId("told").textContent = "The weights have grown beyond all numbers: choose a smaller rate.";
   },
 });
 
-function goOn(epochs) {
-  trainEpochs(epochs);
-  show();
-}
 byId("one").addEventListener("click", () => {
   if (isSound()) takeStep();
   show();
@@ -375,28 +375,26 @@ byId("reset").addEventListener("click", () => {
   restart();
 });
 
-const selects = Object.entries(CHOICES).map(([name, [label, values, , texts = values]]) => {
+for (const [name, [label, values, first, texts = values]] of Object.entries(CHOICES)) {
   const options = values.map((value, k) => new Option(texts[k], value));
   const select = make("select", { autocomplete: "off", id: name }, ...options);
-  select.value = settings[name];
-  select.addEventListener("change", () => {
+  select.value = first;
+  select.onchange = () => {
     settings[name] = values[select.selectedIndex];
     restart();
-  });
+  };
   byId("choices").append(make("label", {}, label, select));
-  return [name, select];
-});
+}
 
 for (const [question, wanted, answer] of TRIES) {
-  const button = make("button", { type: "button" }, question);
-  button.addEventListener("click", () => {
+  const onclick = () => {
     Object.assign(settings, { batch: 10, seed: 0, ...wanted });
-    for (const [name, select] of selects) select.value = settings[name];
+    for (const [name, value] of Object.entries(settings)) byId(name).value = value;
     byId("told").textContent = answer;
     restart();
     if (!runner.isRunning) byId("run").click();
-  });
-  byId("tries").append(button);
+  };
+  byId("tries").append(make("button", { type: "button", onclick }, question));
 }
 
 byId("summary").textContent =

@@ -296,11 +296,7 @@ function takeTen() {
 }
 
 byId("phases").append(
-  ...PHASES.slice(1).map((name, k) => {
-    const button = make("button", { type: "button" }, name);
-    button.addEventListener("click", () => go(k + 1));
-    return button;
-  }),
+  ...PHASES.slice(1).map((name, k) => make("button", { type: "button", onclick: () => go(k + 1) }, name)),
 );
 byId("next").addEventListener("click", goOn);
 byId("back").addEventListener("click", goBack);

@@ -42,9 +42,9 @@ function makeTable(heads, lines) {
   return [head, ...body];
 }
 
-// Let the button "run" run and pause: `advance` shows what comes with a frame, and says whether there is more; `begin`
-// comes before the first frame, `end` after the last one. For those who want no motion, `finish` shows the end at once.
-function makeRunner({ begin, advance, finish, end }) {
+// Let the button "run" run and pause: with each frame, `goOn` takes an epoch, as long as there `isMore`. `begin` comes before
+// the first frame, `end` after the last one. For those who want no motion, `most` epochs come at once.
+function makeRunner({ begin, goOn, isMore, most, end }) {
   const button = byId("run");
   const runner = { isRunning: false, stop };
   function show(isRunning) {
@@ -55,16 +55,17 @@ function makeRunner({ begin, advance, finish, end }) {
     show(false);
     end();
   }
-  function run(now) {
+  function run() {
     if (!runner.isRunning) return;
-    if (advance(now)) requestAnimationFrame(run);
+    goOn(1);
+    if (isMore()) requestAnimationFrame(run);
     else stop();
   }
   button.addEventListener("click", () => {
     if (runner.isRunning) return stop();
-    begin();
+    begin?.();
     if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
-      finish();
+      goOn(most);
       return stop();
     }
     show(true);
