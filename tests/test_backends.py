@@ -2,6 +2,8 @@ import copy
 import gc
 import importlib
 import pickle
+import re
+import subprocess
 import sys
 from functools import partial
 
@@ -78,6 +80,23 @@ def test_a_library_that_is_not_installed_names_its_extra(name, monkeypatch):
     extra = "cuda13" if name == "cupy" else name
     with pytest.raises(BackendError, match=rf"^backend='{name}' cannot be imported.*pip install -e '\.\[{extra}\]'"):
         Network([2, 1], backend=name)
+
+
+WITHOUT_EXTENSION = """
+import sys
+sys.modules["xpnet.backends.replay.loops"] = None
+import numpy as np
+from xpnet import Network
+net = Network([3, 2], seed=0)
+net.train((np.ones((200, 3)), np.arange(200) % 2), epochs=2, batch_size=4, progress=False)
+[net.predict(np.ones(3)) for _ in range(210)]
+print(net.engine, net.backend.remark, sep="; ")
+"""
+
+
+def test_without_the_loop_in_c_numpy_replays_in_python():
+    out = subprocess.run([sys.executable, "-c", WITHOUT_EXTENSION], check=True, capture_output=True, text=True).stdout
+    assert re.fullmatch("replay of recorded steps; with the loop in Python; .* install with a C compiler\n", out)
 
 
 def test_auto_says_what_it_is(capsys):

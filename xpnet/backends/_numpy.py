@@ -20,14 +20,9 @@ from xpnet.backends.base import (
     cast,
     find_operators,
 )
-from xpnet.backends.replay import ReplayLoop
+from xpnet.backends.replay import NativeLoop, ReplayLoop, get_step_threads, make_native
 from xpnet.core.arrays import Function, Native, blocks
 from xpnet.errors import BackendError
-
-try:
-    from xpnet.backends.replay import NativeLoop, get_step_threads, make_native
-except ImportError:  # the extension was not built
-    NativeLoop = get_step_threads = make_native = None
 
 # In short rows of many numbers, the maximum is faster column by column. Measured on an AMD EPYC (Zen 5): over the last
 # axis of (10, 32, 10) it takes a third of the time, of (10, 200, 10) an eighth

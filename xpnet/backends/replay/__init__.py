@@ -10,9 +10,13 @@ values. A step that reads values, uses arrays from elsewhere, or changes an arra
 recorded. It is refused, and a plain loop runs it instead.
 """
 
-from xpnet.backends.replay._native import NativeLoop, get_step_threads, make_native
 from xpnet.backends.replay._program import Program, ReplayLoop, ShapeCase
 from xpnet.backends.replay._tape import RecordedArray, RecordedView, Recorder
+
+try:
+    from xpnet.backends.replay._native import NativeLoop, get_step_threads, make_native
+except ImportError:  # the extension was not built
+    NativeLoop = get_step_threads = make_native = None
 
 __all__ = [
     "NativeLoop",
