@@ -62,18 +62,17 @@ def compute_for_rows(value: Value, x: Any, function: Callable[[Array], Array]) -
     """
     reader, results, single = value.reader, list[Array](), False
     is_stream = not hasattr(type(x), "shape") and _is_stream(x)
-    with value.scope():
-        for name, rows in _name_batches(x) if is_stream else [("x", x)]:
-            if not stays_outside(rows):
-                rows, single = reader.as_rows(rows, name)
+    for name, rows in _name_batches(x) if is_stream else [("x", x)]:
+        if not stays_outside(rows):  # before the scope, in which PyTorch does not say whether it records
+            rows, single = reader.as_rows(rows, name)
+        with value.scope():
             results += [value.backend.map_rows(function, inputs) for inputs in read_rows(value, reader, rows, name)]
-        if not results:
-            raise ArgumentError(
-                "x has no batches; an iterator can be iterated over only once, so give the batches again"
-            )
-        with value.output_scope():
-            result = results[0] if len(results) == 1 else value.xp.concat(results, axis=0)
-            return result[0, ...] if single and not is_stream else result
+    if not results:
+        raise ArgumentError("x has no batches; an iterator can be iterated over only once, so give the batches again")
+    if len(results) > 1:
+        with value.scope(), value.output_scope():
+            results = [value.xp.concat(results, axis=0)]
+    return results[0][0, ...] if single and not is_stream else results[0]
 
 
 def read_rows(value: Value, reader: Reader, x: Array, name: str) -> Iterator[Array]:
