@@ -21,8 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple, NoReturn
 
-from xpnet._checks import is_list
-from xpnet.core.arrays import Array, Function, Namespace, Nest, map_arrays
+from xpnet.core.arrays import Array, Function, Namespace, Nest, combine_arrays, map_arrays
 from xpnet.errors import ArgumentError
 
 __all__ = [
@@ -58,7 +57,7 @@ def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
     (array([1., 4.]), array([2., 0.]))
     """
     level = DualNamespace(xp)
-    inputs = [_join(primal, tangent, level) for primal, tangent in zip(primals, tangents)]
+    inputs = [_make_duals(primal, tangent, level) for primal, tangent in zip(primals, tangents)]
     result = map_arrays(lambda x: _constant(x, level), function(*inputs, level))
     return (
         map_arrays(lambda x: x.value, result),
@@ -77,9 +76,7 @@ def unit_vectors(a: Array, xp: Namespace) -> Iterator[Array]:
     """
     ones, zeros = xp.ones_like(a), xp.zeros_like(a)
     for k in range(a.shape[-1]):
-        parts = (zeros[..., :k], ones[..., k : k + 1], zeros[..., k + 1 :])
-        filled = [part for part in parts if part.shape[-1]]
-        yield filled[0] if len(filled) == 1 else xp.concat(filled, axis=-1)
+        yield xp.concat([zeros[..., :k], ones[..., k : k + 1], zeros[..., k + 1 :]], axis=-1)
 
 
 class ValueGradient(NamedTuple):
@@ -116,16 +113,27 @@ class ValueGradient(NamedTuple):
 # and tangent of each argument; it returns those of the result. A tangent of None stands for zeros
 
 
+def _plus(x: Array | None, y: Array | None) -> Array | None:
+    if x is None or y is None:
+        return y if x is None else x
+    return _beside(x, y) + y
+
+
+def _times(factor: Any, x: Array | None) -> Array | None:
+    return None if x is None else _beside(factor, x) * x
+
+
+def _beside(x: Any, y: Any) -> Any:
+    """Return an array as it can stand on the left of another: those of some libraries refuse dual numbers there."""
+    return Dual(x, None, y.level) if isinstance(y, Dual) and not isinstance(x, Dual) else x
+
+
 def _add(xp: Namespace, a: Any, s: Any, b: Any, t: Any) -> Any:
     return _plus(a, b), _plus(s, t)
 
 
 def _subtract(xp: Namespace, a: Any, s: Any, b: Any, t: Any) -> Any:
     return _beside(a, b) - b, _plus(s, _times(-1.0, t))
-
-
-def _multiply(xp: Namespace, a: Any, s: Any, b: Any, t: Any) -> Any:
-    return _times(a, b), _plus(_times(b, s), _times(a, t))
 
 
 def _divide(xp: Namespace, a: Any, s: Any, b: Any, t: Any) -> Any:
@@ -144,21 +152,10 @@ def _pow(xp: Namespace, a: Any, s: Any, b: Any, t: Any) -> Any:
     return value, change
 
 
-def _matmul(xp: Namespace, a: Any, s: Any, b: Any, t: Any) -> Any:
-    return _multiply_by(xp.matmul, a, s, b, t)
-
-
-def _vecdot(xp: Namespace, a: Any, s: Any, b: Any, t: Any, **options: Any) -> Any:
-    return _multiply_by(partial(xp.vecdot, **options), a, s, b, t)
-
-
-def _multiply_by(product: Function, a: Any, s: Any, b: Any, t: Any) -> Any:
-    return product(a, b), _plus(None if s is None else product(s, b), None if t is None else product(a, t))
-
-
-def _abs(xp: Namespace, a: Any, s: Any) -> Any:
-    ones = xp.ones_like(a)
-    return abs(a), _times(xp.where(a > 0.0, ones, -ones), s)
+def _product(product: Function, xp: Namespace, a: Any, s: Any, b: Any, t: Any, **options: Any) -> Any:
+    """Apply a function that is linear in each of two arguments."""
+    changes = None if s is None else product(s, b, **options), None if t is None else product(a, t, **options)
+    return product(a, b, **options), _plus(*changes)
 
 
 def _maximum(xp: Namespace, a: Any, s: Any, b: Any, t: Any) -> Any:
@@ -186,15 +183,7 @@ def _logaddexp(xp: Namespace, a: Any, s: Any, b: Any, t: Any) -> Any:
     return value, _plus(_times(xp.exp(a - value), s), _times(xp.exp(b - value), t))
 
 
-def _max(xp: Namespace, a: Any, s: Any, **options: Any) -> Any:
-    return _reduce(xp, xp.max, a, s, **options)
-
-
-def _min(xp: Namespace, a: Any, s: Any, **options: Any) -> Any:
-    return _reduce(xp, xp.min, a, s, **options)
-
-
-def _reduce(xp: Namespace, reduce: Function, a: Any, s: Any, axis: Any = None, keepdims: bool = False) -> Any:
+def _extreme(reduce: Function, xp: Namespace, a: Any, s: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """Find the largest or smallest element; equal ones share the derivative."""
     extreme = reduce(a, axis=axis, keepdims=keepdims)
     if s is None:
@@ -209,20 +198,30 @@ def _sort(xp: Namespace, a: Any, s: Any, axis: int = -1) -> Any:
     return tuple(None if part is None else xp.take_along_axis(part, order, axis=axis) for part in (a, s))
 
 
-def _var(xp: Namespace, a: Any, s: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    change = None
-    if s is not None:
-        distance = a - xp.mean(a, axis=axis, keepdims=True)
-        change = xp.mean(2.0 * distance * s, axis=axis, keepdims=keepdims)
-    return xp.var(a, axis=axis, keepdims=keepdims), change
+def _linear(function: Function, xp: Namespace, a: Any, s: Any, *others: Any, **options: Any) -> Any:
+    """Apply a function that is linear in its first argument; others are constants, such as an index."""
+    value = function(a, *others[::2], **options)
+    changes = s is not None and xp.isdtype(value.dtype, "real floating")  # integers do not change with a
+    return value, function(s, *others[::2], **options) if changes else None
+
+
+def _join(function: Function, args: Sequence[Any], xp: Namespace, *parts: Any, **options: Any) -> Any:
+    """Apply a function of a list of arrays."""
+    values, tangents = parts[::2], parts[1::2]
+    joined = function(values, *args, **options)
+    if all(t is None for t in tangents):
+        return joined, None
+    changes = [xp.zeros_like(x) if t is None else t for x, t in zip(values, tangents)]
+    return joined, function(changes, *args, **options)
+
+
+def _elementwise(slope: Function, function: Function, xp: Namespace, a: Any, s: Any) -> Any:
+    value = function(a)
+    return value, None if s is None else _times(slope(a, value, xp), s)
 
 
 RULES: dict[str, Function] = {
-    rule.__name__[1:]: rule
-    for rule in (
-        *(_add, _subtract, _multiply, _divide, _pow, _abs, _matmul, _vecdot),
-        *(_maximum, _minimum, _where, _logaddexp, _max, _min, _sort, _var),
-    )
+    rule.__name__[1:]: rule for rule in (_add, _subtract, _divide, _pow, _maximum, _minimum, _where, _logaddexp, _sort)
 }
 # Functions of a list of arrays
 JOINING = {"concat", "stack"}
@@ -234,6 +233,7 @@ LINEAR = {
 }
 # Element-wise functions: their derivatives as functions of x and y = f(x)
 SLOPES: dict[str, Callable[[Array, Array, Namespace], Array]] = {
+    "abs": lambda x, y, xp: 2.0 * xp.astype(x > 0.0, x.dtype) - 1.0,
     "exp": lambda x, y, xp: y,
     "expm1": lambda x, y, xp: y + 1.0,
     "log": lambda x, y, xp: 1.0 / x,
@@ -250,6 +250,13 @@ SLOPES: dict[str, Callable[[Array, Array, Namespace], Array]] = {
     "tanh": lambda x, y, xp: 1.0 - y * y,
     "atan": lambda x, y, xp: 1.0 / (1.0 + x * x),
 }
+# Rules that get the function of the inner namespace first
+FAMILIES: dict[str, Function] = {
+    **{name: partial(_elementwise, slope) for name, slope in SLOPES.items()},
+    **dict.fromkeys(("matmul", "vecdot", "multiply"), _product),
+    **dict.fromkeys(("max", "min"), _extreme),
+    **dict.fromkeys(LINEAR, _linear),
+}
 # Functions whose derivative is 0 wherever they have one
 FLAT = {
     *("sign", "floor", "ceil", "round", "trunc", "isfinite", "isnan", "isinf", "argmax", "argmin", "all", "any"),
@@ -258,14 +265,11 @@ FLAT = {
 }
 
 
-def _elementwise(function: Function, slope: Function, xp: Namespace, a: Any, s: Any) -> Any:
-    value = function(a)
-    return value, None if s is None else _times(slope(a, value, xp), s)
-
-
 def _apply(rule: Function, level: "DualNamespace", *operands: Any, **options: Any) -> "Dual":
     """Apply a rule to dual numbers and constants."""
     parts = (part for x in operands for part in _split(x, level))
+    for key, option in options.items():
+        options[key], _ = _split(option, level)
     value, tangent = rule(level.inner, *parts, **options)
     return Dual(value, tangent, level)
 
@@ -274,7 +278,7 @@ def _operator(rule: Function) -> tuple[Function, Function]:
     """Make the methods of an operator: for a dual number on the left, and on the right of what is none."""
 
     def left(x: "Dual", other: Any) -> "Dual":
-        return _apply(rule, find_level(x, other), x, other)
+        return _apply(rule, _find_level(x, other), x, other)
 
     def right(x: "Dual", other: Any) -> "Dual":
         return _apply(rule, x.level, other, x)
@@ -287,7 +291,7 @@ def _constant_operator(name: str) -> Function:
     operation = getattr(operator, name)
 
     def apply(*operands: Any) -> "Dual":
-        level = find_level(*operands)
+        level = _find_level(*operands)
         return Dual(operation(*(_split(x, level)[0] for x in operands)), None, level)
 
     return apply
@@ -335,9 +339,9 @@ class Dual:
 
     __add__, __radd__ = _operator(_add)
     __sub__, __rsub__ = _operator(_subtract)
-    __mul__, __rmul__ = _operator(_multiply)
+    __mul__, __rmul__ = _operator(partial(_product, _times))
     __truediv__, __rtruediv__ = _operator(_divide)
-    __matmul__, __rmatmul__ = _operator(_matmul)
+    __matmul__, __rmatmul__ = _operator(lambda xp, *parts: _product(xp.matmul, xp, *parts))
     __pow__, __rpow__ = _operator(_pow)
     __lt__ = _constant_operator("lt")
     __le__ = _constant_operator("le")
@@ -376,32 +380,24 @@ class DualNamespace:
         value = getattr(self.inner, name)
         if isinstance(value, type) or not callable(value):
             return value
-        if name in SLOPES:
-            return partial(_apply, partial(_elementwise, value, SLOPES[name]), self)
+        if name in FAMILIES:
+            return partial(_apply, partial(FAMILIES[name], value), self)
+        if name in JOINING:
+            return lambda arrays, *args, **options: _apply(partial(_join, value, args), self, *arrays, **options)
 
-        def call(x: Any, *args: Any, **options: Any) -> Any:
-            if name in JOINING:
-                duals = [_constant(part, self) for part in x]
-                joined, tangents = value([part.value for part in duals], *args, **options), None
-                if any(part.tangent is not None for part in duals):
-                    zeros = self.inner.zeros_like
-                    parts = [zeros(part.value) if part.tangent is None else part.tangent for part in duals]
-                    tangents = value(parts, *args, **options)
-                return Dual(joined, tangents, self)
-            args = _values(args, self)  # such as an index
-            options = {key: _values(option, self) for key, option in options.items()}
-            if name in LINEAR:
-                dual = _constant(x, self)
-                result: Any = value(dual.value, *args, **options)
-                # Integers do not change with x
-                changes = dual.tangent is not None and self.inner.isdtype(result.dtype, "real floating")
-                return Dual(result, value(dual.tangent, *args, **options) if changes else None, self)
-            if name not in FLAT and _depends([x, args], self):
+        def call(*args: Any, **options: Any) -> Any:
+            parts = [_split(x, self) for x in args]
+            if name not in FLAT and any(tangent is not None for _, tangent in parts):
                 raise ArgumentError(f"xp.{name} has no derivative here")
-            result = value(_values(x, self), *args, **options)
+            result = value(*(x for x, _ in parts), **options)
             return _constant(result, self) if hasattr(result, "shape") else result
 
         return call
+
+    def var(self, x: Dual, axis: Any = None, keepdims: bool = False) -> Dual:
+        """Compute the variance."""
+        distance = x - self.mean(x, axis=axis, keepdims=True)
+        return self.mean(distance * distance, axis=axis, keepdims=keepdims)
 
     def clip(self, x: Any, min: Any = None, max: Any = None) -> Dual:
         """Bound an array, which may be dual, by others."""
@@ -409,18 +405,16 @@ class DualNamespace:
         return x if max is None else self.minimum(x, max)
 
 
-def find_level(*operands: Any) -> DualNamespace:
+def _find_level(*operands: Any) -> DualNamespace:
     """Find the innermost level of operands, at which the others are constants."""
-    levels = [x.level for x in operands if isinstance(x, Dual)]
-    return max(levels, key=lambda level: level.depth)
+    return max((x.level for x in operands if isinstance(x, Dual)), key=lambda level: level.depth)
 
 
-def _join(primal: Nest, tangent: Any, level: DualNamespace) -> Any:
-    """Join a nest of arrays and a nest of derivatives into one of dual numbers."""
-    if not isinstance(primal, tuple):
-        return None if primal is None else Dual(primal, tangent, level)
-    parts = [_join(x, t, level) for x, t in zip(primal, tangent or [None] * len(primal))]
-    return getattr(primal, "_make", tuple)(parts)
+def _make_duals(primal: Nest, tangent: Any, level: DualNamespace) -> Any:
+    """Make a nest of dual numbers from a nest of arrays and one of derivatives, or None."""
+    if tangent is None:
+        return map_arrays(lambda x: Dual(x, None, level), primal)
+    return combine_arrays(lambda x, t: Dual(x, t, level), primal, tangent)
 
 
 def _constant(x: Any, level: DualNamespace) -> Dual:
@@ -435,32 +429,3 @@ def _split(x: Any, level: DualNamespace) -> tuple[Any, Any]:
     if x.level is not level:
         raise ArgumentError("an array of an inner jvp was given to functions of an outer xp; give it to its own xp")
     return x.value, x.tangent
-
-
-def _values(nest: Any, level: DualNamespace) -> Any:
-    if is_list(nest):
-        values = [_values(x, level) for x in nest]
-        return tuple(values) if isinstance(nest, tuple) else values
-    return _split(nest, level)[0]
-
-
-def _depends(nest: Any, level: DualNamespace) -> bool:
-    """Whether any array among arguments has a derivative."""
-    if is_list(nest):
-        return any(_depends(x, level) for x in nest)
-    return _split(nest, level)[1] is not None
-
-
-def _plus(x: Array | None, y: Array | None) -> Array | None:
-    if x is None or y is None:
-        return y if x is None else x
-    return _beside(x, y) + y
-
-
-def _times(factor: Any, x: Array | None) -> Array | None:
-    return None if x is None else _beside(factor, x) * x
-
-
-def _beside(x: Any, y: Any) -> Any:
-    """Return an array as it can stand on the left of another: those of some libraries refuse dual numbers there."""
-    return Dual(x, None, y.level) if isinstance(y, Dual) and not isinstance(x, Dual) else x

@@ -22,7 +22,7 @@ import numpy as np
 
 from xpnet.core._slopes import slope_errors
 from xpnet.core.activations import Activation
-from xpnet.core.arrays import Array, Layers, Namespace, count_elements, rows_per_block
+from xpnet.core.arrays import Array, Layers, Namespace, count_elements, positions, rows_per_block
 from xpnet.core.backprop import deltas, forward
 from xpnet.core.costs import Cost
 from xpnet.core.dual import jvp, unit_vectors
@@ -210,8 +210,8 @@ class LinearProblem(NamedTuple):
 
 
 def make_identity(parameters: Array, xp: Namespace) -> Array:
-    """Make the identity (..., P, P) for columns (..., P, 1); a JAX tracer has no device to give to `eye`."""
-    numbers = xp.cumulative_sum(xp.ones_like(parameters[..., 0]), axis=-1)
+    """Make the identity (..., P, P) for columns (..., P, 1)."""
+    numbers = positions(parameters[..., 0], xp)
     return xp.astype(numbers[..., :, None] == numbers[..., None, :], parameters.dtype)
 
 
