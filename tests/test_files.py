@@ -112,6 +112,15 @@ def test_a_link_is_followed_and_permissions_are_kept(tmp_path):
     assert target.read_bytes() == b"newer"
 
 
+@pytest.mark.skipif(getattr(os, "getuid", lambda: 0)() == 0, reason="root, or Windows, may list any folder")
+def test_a_folder_may_be_writable_but_not_listable(tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir(0o300)
+    for content in (b"old", b"new"):
+        write_file(folder / "file", content)
+        assert read_file(folder / "file") == content
+
+
 def test_no_other_file_is_touched_and_a_long_name_is_no_trouble(tmp_path):
     name = "n" * 255
     for other in (f"{name[:-11]}.unfinished", "name.unfinished"):
