@@ -35,11 +35,12 @@ from xpnet.version import __version__
 AnyNetwork = TypeVar("AnyNetwork")  # `Network`, which is above
 FORMAT = 1
 DTYPES = {name: np.dtype(dtype) for name, dtype in (("F64", "<f8"), ("F32", "<f4"), ("I32", "<i4"))}  # file order
-NETWORK_START = b'{"__metadata__":{"xpnet":'  # after the length of the header
+# After the length of the header: JSON within JSON, whose first value is the checksum
+NETWORK_START = rb'{"__metadata__":{"xpnet":"{\"checksum\": \"'
 ENSEMBLE_START = re.compile(rb"PK\x03\x04.{26}member-0\.safetensors", re.DOTALL)  # of a zip archive
 BLANK_CHECKSUM = "0" * 64
+BEFORE, AFTER = 8 + len(NETWORK_START), 8 + len(NETWORK_START) + len(BLANK_CHECKSUM)  # the checksum
 MAX_DEPTH = 100  # of nested values
-CHECKSUM = re.compile(rb'\\"checksum\\": \\"([0-9a-f]{64})\\"')  # JSON inside JSON
 # What Python raises if a value in a file is not as expected
 INVALID_VALUE_ERRORS = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError)
 
@@ -77,9 +78,7 @@ def encode_network(value: Value, moment: Moment | None = None) -> bytes:
     digest = hashlib.sha256(head)
     for buffer in buffers:
         digest.update(buffer)
-    start = _find_checksum(head)
-    head = b"".join([head[:start], digest.hexdigest().encode(), head[start + len(BLANK_CHECKSUM) :]])
-    return b"".join([head, *buffers])  # the one copy of the arrays
+    return b"".join([head[:BEFORE], digest.hexdigest().encode(), head[AFTER:], *buffers])  # the one copy of the arrays
 
 
 def check_plain(value: Any, depth: int = 0) -> None:
@@ -126,7 +125,7 @@ def lay_out(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> tu
 
 def decode_tensors(content: bytes) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     """Return the metadata and the arrays of a safetensors file, as copies, if its header is what `lay_out` makes."""
-    begin = _find_header_end(content)
+    begin = 8 + int.from_bytes(content[:8], "little")
     header = json.loads(str(content[8:begin], "utf-8"))
     metadata, arrays = header.pop("__metadata__"), dict[str, np.ndarray]()
     for name, entry in header.items():
@@ -137,21 +136,6 @@ def decode_tensors(content: bytes) -> tuple[dict[str, str], dict[str, np.ndarray
     if lay_out(arrays, metadata)[0] != content[:begin] or end != len(content):
         raise ArgumentError("its header does not describe its arrays as xpnet does")
     return metadata, {name: array.astype(array.dtype.newbyteorder("=")) for name, array in arrays.items()}
-
-
-def _find_header_end(content: bytes) -> int:
-    end = 8 + int.from_bytes(content[:8], "little")
-    if end > len(content):
-        raise ArgumentError("it ends within its header")
-    return end
-
-
-def _find_checksum(content: bytes) -> int:
-    """Find where the digest begins: it is the first value of the record."""
-    match = CHECKSUM.search(content, 8, _find_header_end(content))
-    if match is None:
-        raise ArgumentError("it has no checksum")
-    return match.start(1)
 
 
 def decode_record(content: bytes, path: str) -> Record:
@@ -185,10 +169,9 @@ def decode_record(content: bytes, path: str) -> Record:
                 f"{path} has format {truncate(repr(plain['format']))} and this version of xpnet reads {FORMAT}; use "
                 "one that reads it"
             )
-        start = _find_checksum(content)
-        digest = hashlib.sha256(content[:start] + BLANK_CHECKSUM.encode())
-        digest.update(memoryview(content)[start + len(BLANK_CHECKSUM) :])
-        if digest.hexdigest() != plain["checksum"]:
+        digest = hashlib.sha256(content[:BEFORE] + BLANK_CHECKSUM.encode())
+        digest.update(memoryview(content)[AFTER:])
+        if not is_network(content) or digest.hexdigest() != plain["checksum"]:
             raise ArgumentError("it is damaged: its checksum does not fit its contents")
         require_keys("the file", plain, ("checksum", "format", "version", *PLAIN))
         record = Record({name: plain[name] for name in PLAIN}, arrays)

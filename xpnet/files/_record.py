@@ -8,7 +8,6 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
-from functools import partial
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
@@ -108,21 +107,19 @@ def make_record(value: Value, moment: Moment | None = None) -> Record:
     }
     arrays = name_arrays(value, with_optimizer=optimizer is not None)
     if moment is not None:
-        plain["training"], others = _encode_moment(moment, partial(_name_state, with_optimizer=optimizer is not None))
+        plain["training"], others = _encode_moment(moment)
         arrays |= others
     return Record(plain, arrays)
 
 
-def _encode_moment(
-    moment: Moment, name_state: Callable[..., dict[str, np.ndarray]]
-) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def _encode_moment(moment: Moment) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Return the plain values of a training, and the arrays of its order and of what its callbacks remember."""
     arrays = {} if moment.order is None else _name_parts("order", moment.order)
     callbacks: list[dict[str, Any]] = []
     for i, callback in enumerate(moment.callbacks):
         states = {name: part for name, part in callback["values"].items() if isinstance(part, State)}
         for name, state in states.items():
-            arrays |= name_state(f"callbacks.{i}.{name}.", state, moment.value.backend.to_numpy)
+            arrays |= _name_state(f"callbacks.{i}.{name}.", state, moment.value.backend.to_numpy)
         values = {name: part for name, part in callback["values"].items() if name not in states}
         callbacks.append({"name": callback["name"], "values": values})
     position, others = ({name: getattr(moment, name) for name in checks} for checks in (POSITION, TRAINING))
@@ -140,7 +137,7 @@ def name_arrays(value: Value, with_optimizer: bool = True) -> dict[str, np.ndarr
 
 
 def _name_state(
-    prefix: str, state: State, to_numpy: Callable[[Array], np.ndarray], with_optimizer: bool
+    prefix: str, state: State, to_numpy: Callable[[Array], np.ndarray], with_optimizer: bool = True
 ) -> dict[str, np.ndarray]:
     arrays: dict[str, np.ndarray] = {}
     for l, (w, b) in enumerate(state.layers):
