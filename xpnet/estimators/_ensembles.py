@@ -19,7 +19,7 @@ from xpnet.estimators._parameters import Parameters
 from xpnet.estimators._regressor import BaseRegressor, MLPRegressor
 from xpnet.estimators.base import BaseLearner, BasePerceptron
 from xpnet.estimators.inputs import draw_seeds
-from xpnet.network.ensemble import Ensemble, join_networks, mean_and_std
+from xpnet.network.ensemble import Ensemble, join_networks
 from xpnet.training import copies_for_each
 from xpnet.value import Value
 
@@ -177,7 +177,7 @@ class MLPEnsembleClassifier(BaseClassifier, BaseEnsemble):
 
         def summarize(outputs: Sequence[Array], value: Value) -> list[Array]:
             xp = value.xp
-            _, std = mean_and_std(xp.stack([self._probabilities([a], value) for a in outputs]), xp)
+            std = xp.std(xp.stack([self._probabilities([a], value) for a in outputs]), axis=0)
             return [self._probabilities(outputs, value), std]
 
         return tuple(self._predict(X, "predict_proba", summarize))

@@ -99,9 +99,9 @@ def predictions(a: Same, task: str, xp: Namespace) -> Same:
     if task == "classification":
         return xp.argmax(a, axis=-1)
     if task == "regression":
-        return a[:, 0] if a.shape[1] == 1 else a
+        return a[..., 0] if a.shape[-1] == 1 else a
     labels = xp.astype(a > 0.5, xp.__array_namespace_info__().default_dtypes()["integral"])
-    return labels[:, 0] if task == "binary" else labels
+    return labels[..., 0] if task == "binary" else labels
 
 
 def predict_from_outputs(model: Model, a: Array, xp: Namespace) -> Array:

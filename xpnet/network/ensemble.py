@@ -46,7 +46,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Ensemble",
     "join_networks",
-    "mean_and_std",
 ]
 
 OF_DATA = inspect.signature(open_data).parameters
@@ -399,21 +398,16 @@ class Ensemble:
                     f"return_std=True needs a regression, and the task is {first.task!r}; "
                     "predict_proba(x, return_std=True) gives the spread of the probabilities"
                 )
-            mean, xp = self.predict_proba(x), self.backend.xp
+            mean = self.predict_proba(x)
             with self.backend.scope(first.dtype):
-                return (
-                    predictions(mean[None, :], first.task, xp)[0, ...]
-                    if mean.ndim == 1
-                    else predictions(mean, first.task, xp)
-                )
+                return predictions(mean, first.task, self.backend.xp)[...]  # NumPy makes a number of one example
         bars = self._bars
         if not return_std:
             return inference.predict_values(bars, x)
         if not bars.levels:
             return inference.predict_mean_and_std(bars, x)
-        members = self._stack([inference.shape_quantiles(prediction) for prediction in bars.predict_members(x)])
-        with self.backend.scope(precision(members)):
-            return inference.predict_values(bars, x), self.backend.xp.std(members, axis=0)
+        members = [inference.shape_quantiles(prediction) for prediction in bars.predict_members(x)]
+        return self._spread(members, True, inference.predict_values(bars, x))
 
     def predict_proba(self, x: Any, return_std: bool = False) -> Any:
         """Predict probabilities, (m, n_out), by the mean over the members; after `calibrate`, by their geometric mean.
@@ -421,12 +415,12 @@ class Ensemble:
         A regression has none.
         """
         training.require_classes(self[0].value, "predict_proba")
-        stack = self._stack([predict(value, x) for value in self.values])
-        with self.backend.scope(self[0].dtype):
-            mean, std = mean_and_std(stack, self.backend.xp)
-            if self.temperature is not None:
-                mean = combine(stack, self[0].task, self.backend.xp)
-        return (mean, std) if yes_or_no("return_std", return_std) else mean
+        values, mean = self.values, None
+        members = [predict(value, x) for value in values]
+        if values[0].temperature is not None:
+            with self.backend.scope(self[0].dtype):
+                mean = combine(self._stack(members), self[0].task, self.backend.xp)
+        return self._spread(members, return_std, mean)
 
     def _predict_points(self, x: Array) -> Array:
         """Predict one number for each target, (m, n_targets): the mean, or the corrected one of the quantiles."""
@@ -437,7 +431,7 @@ class Ensemble:
             return inference.predict_points(self._bars, x)
         outputs = self.forward(x)
         with self.backend.scope(precision(outputs)):
-            return mean_and_std(cost.point(outputs, xp), xp)[0]
+            return xp.mean(cost.point(outputs, xp), axis=0)
 
     def interval(self, x: Any, level: float = 0.9) -> tuple[Array, Array]:
         """Predict the interval that holds the targets with a probability of `level`, as `Network.interval` does."""
@@ -589,11 +583,12 @@ class Ensemble:
         """Compute the second derivatives of the outputs, (m, n_out, n_in, n_in), by the mean over the members."""
         return self._spread([network.hessian(x) for network in self], return_std)
 
-    def _spread(self, results: Sequence[Array], return_std: bool) -> Any:
-        stack = self._stack(results)
+    def _spread(self, results: Sequence[Array], return_std: bool, mean: Array | None = None) -> Any:
+        """Return the mean over the members, unless another one is given, and the standard deviation if asked for."""
+        stack, xp = self._stack(results), self.backend.xp
         with self.backend.scope(precision(stack)):
-            mean, std = mean_and_std(stack, self.backend.xp)
-        return (mean, std) if yes_or_no("return_std", return_std) else mean
+            mean = xp.mean(stack, axis=0) if mean is None else mean
+            return (mean, xp.std(stack, axis=0)) if yes_or_no("return_std", return_std) else mean
 
     def _stack(self, results: Sequence[Array]) -> Array:
         dtype = precision(tuple(results))  # some members may need float64 for their outputs, and others not
@@ -722,14 +717,3 @@ def find_names(values: Sequence[Value]) -> tuple[str, ...] | None:
                 "of an ensemble must have the same feature_names, or None"
             )
     return named[0][1] if named else None
-
-
-def mean_and_std(values: Array, xp: Any) -> tuple[Array, Array]:
-    """Compute mean and standard deviation over the first axis.
-
-    Examples
-    --------
-    >>> mean_and_std(np.array([[1.0, 2.0], [3.0, 2.0]]), np)
-    (array([2., 2.]), array([1., 0.]))
-    """
-    return xp.mean(values, axis=0), xp.std(values, axis=0)

@@ -98,14 +98,13 @@ def find_difference(model: Model, wanted: Model) -> str | None:
     >>> find_difference(own._replace(sizes=(3, 1)), own), find_difference(own, own)
     ('it is of a network with sizes=[3, 1], and this one has sizes=[2, 1]', None)
     """
-    if is_same(model, wanted):
+    if is_same(model, wanted) or describe(model) == describe(wanted):
         return None
     given = model.settings("")
     for name, value in wanted.settings("").items():
         if given[name] != value:
             return f"it is of a network with {name}={given[name]!r}, and this one has {name}={value!r}"
-    same = describe(model) == describe(wanted)
-    return None if same else "it is of a network with another activation or cost of the same name"
+    return "it is of a network with another activation or cost of the same name"
 
 
 def _is_iterable(value: Any, *kinds: type) -> bool:
