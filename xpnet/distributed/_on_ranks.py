@@ -141,7 +141,7 @@ class Together(Ranks):
         """Write trainings on rank 0, if it has a file; an error there is raised on all ranks."""
         with ExitStack() as stack:
             save = self.keep_on_first(partial(stack.enter_context, super().writing(file, trainings)))
-            yield lambda *numbers: self.make_on_first(lambda: save(*numbers))
+            yield lambda division: self.make_on_first(lambda: save(division))
 
 
 def check_shareable(job: Job) -> Job:

@@ -37,8 +37,8 @@ from xpnet.value import History, Moment
 
 FileKind: TypeAlias = Literal["network", "ensemble"]
 Every: TypeAlias = str | int | timedelta  # "epoch", a number of minibatches, or a time
-# Takes the moments of the networks of these numbers, joined in these groups, and writes those of all if that is due
-SaveFunction: TypeAlias = Callable[[Sequence[int], Sequence[Sequence[int]]], None]
+# Takes the moments of all networks, which have these numbers in groups that are joined, and writes them if that is due
+SaveFunction: TypeAlias = Callable[[Sequence[Sequence[int]]], None]
 
 
 def parse_path(argument: str, path: Any) -> str:
@@ -229,13 +229,12 @@ class CheckpointFile:
         """Number of minibatches that the furthest network has trained on."""
         return max(training.position.total_steps for training in self.trainings)
 
-    def update(self, numbers: Sequence[int], division: Sequence[Sequence[int]]) -> None:
-        """Take the moments of networks that have taken steps, joined by `division`; write all if that is due."""
-        moments = (self._take_moment(k) if k in numbers else now for k, now in enumerate(self.moments))
+    def update(self, division: Sequence[Sequence[int]]) -> None:
+        """Take the moments of the networks, which are joined by `division`; write them if that is due."""
         groups = {k: group for group, members in enumerate(division) for k in members}
-        # One assignment, which an interrupt cannot split
-        self.moments = tuple(moment._replace(group=groups.get(k)) for k, moment in enumerate(moments))
-        self.epoch_ended |= any(self.trainings[k].position.steps == 0 and not self.trainings[k].error for k in numbers)
+        moments = [self._take_moment(k)._replace(group=groups.get(k)) for k in range(len(self.moments))]
+        self.epoch_ended |= any(now.epoch > before.epoch for now, before in zip(moments, self.moments))
+        self.moments = tuple(moments)  # one assignment, which an interrupt cannot split
         if self._is_due():
             self._try_to_write()
 

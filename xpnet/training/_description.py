@@ -7,12 +7,11 @@ Examples are described by fingerprints.
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
-from math import isclose
 from typing import Any
 
 import numpy as np
 
-from xpnet._checks import is_dict, is_list, printable, require_keys, truncate
+from xpnet._checks import is_dict, printable, require_keys, truncate
 from xpnet._identity import PYTHON, describe, describe_call, is_fixed
 from xpnet.backends import Backend, describe_versions
 from xpnet.core.arrays import leaves
@@ -28,7 +27,7 @@ from xpnet.value import Moment, Run, name_of
 from xpnet.value.structure import describe_own
 
 FREE = {"chunk_steps", "progress"}  # fields of a plan that a resumed training may change
-# Described by sums, too, which may differ in their last digits, as backends and computers add in different orders
+# Described by digests and sums, which say nothing to a reader
 SUMMED = {"train_data", "validation_data", "test_data", "sample_weight", "initial_weights"}
 MAY_BE_UNKNOWN = {"initial_weights", "init", "seed"}
 MOST_RATES = 10_000  # compared, of a user's own schedule
@@ -162,16 +161,10 @@ def find_difference(then: Any, now: Any, name: str = "") -> tuple[str, Any, Any]
     elif name == "callbacks" and len(then) == len(now):
         parts = (find_difference(*pair, f"{name}[{i}]") for i, pair in enumerate(zip(then, now)))
     else:
-        is_same = then == now or (name.partition(".")[0] in SUMMED and _are_near(then, now))
+        sums: list[Any] = [then, now]  # whose last digits may differ between backends and computers
+        is_same = then == now or (name == "initial_weights" and np.allclose(*sums, rtol=1e-5, atol=0.0))
         return None if is_same else (name, then, now)
     return next((part for part in parts if part is not None), None)
-
-
-def _are_near(then: Any, now: Any) -> bool:
-    """Tell whether sums, or lists of them, differ in their last digits at most."""
-    if is_list(then) and is_list(now):
-        return len(then) == len(now) and all(map(_are_near, then, now))
-    return isinstance(then, float) and isinstance(now, float) and isclose(then, now, rel_tol=1e-5)
 
 
 def refuse_difference(path: str, then: Any, now: Any) -> None:
@@ -183,7 +176,7 @@ def refuse_difference(path: str, then: Any, now: Any) -> None:
     place, before, value = difference
     if isinstance(before, int) or not (place.endswith("digest") or place.partition(".")[0] in SUMMED):
         what = f"{place}={printable(truncate(repr(before)))}, but this one has {place}={truncate(repr(value))}"
-    else:  # which says nothing to a reader
+    else:
         what = f"other {place.partition('.')[0]}"
     raise ArgumentError(f"{path} holds a training with {what}; give the same, or another checkpoint")
 

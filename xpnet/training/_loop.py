@@ -85,7 +85,7 @@ def run_together(
         for k in results:
             courses[k].call_back()
         yield take_changes()
-        end_chunk([*results], runner.division)
+        end_chunk(runner.division)
         chunks = draw_chunks(courses)
 
 

@@ -117,7 +117,7 @@ class Stream(Iterator[Values]):
         self._steps.close()
 
 
-def ignore_pause(numbers: Sequence[int], division: Sequence[Sequence[int]]) -> None:
+def ignore_pause(division: Sequence[Sequence[int]]) -> None:
     """Write no file."""
 
 
@@ -225,20 +225,14 @@ def train(
     groups = group_by_structure(jobs)
     if checkpoint is not None and len(groups) > 1:
         raise ArgumentError("checkpoint= is for jobs of one structure, and these have several; train them in turn")
-    trainings: dict[int, Training] = {}
-    runs: list[Generator[Values, None, None]] = []
-    options: dict[str, Any] = {"threads": threads, "blas_threads": blas_threads, "loops": loops, "runner": runner}
-    for numbers in groups:
-        prepared, begun, file = prepare([jobs[k] for k in numbers], checkpoint, runner is not None, ranks)
-        trainings |= zip(numbers, begun)
-        runs.append(run_jobs(numbers, prepared, begun, file, ranks, **options))
-    return Stream(run_in_turn(runs), [trainings[k] for k in range(len(jobs))])
+    prepared = [(group, *prepare([jobs[k] for k in group], checkpoint, runner is not None, ranks)) for group in groups]
+    trainings = {k: training for group, _, begun, _ in prepared for k, training in zip(group, begun)}
 
+    def run_in_turn() -> Generator[Values, None, None]:
+        for group in prepared:
+            yield from run_jobs(*group, ranks, threads=threads, blas_threads=blas_threads, loops=loops, runner=runner)
 
-def run_in_turn(runs: Sequence[Generator[Values, None, None]]) -> Generator[Values, None, None]:
-    """Run the trainings of several structures, one after the other."""
-    for values in runs:
-        yield from values
+    return Stream(run_in_turn(), [trainings[k] for k in range(len(jobs))])
 
 
 def group_by_structure(jobs: Sequence[Job]) -> list[list[int]]:
@@ -286,35 +280,26 @@ def prepare(
 
     Also return their trainings, and the file for these, if there is to be one.
     """
+    begin = cache(Data.begin)  # once for those that share data
     with jobs[0].start.value.scope():  # for the user's own code, too: metrics and callbacks
-        jobs = ranks.make_own(partial(complete_jobs, jobs, leaves_steps))
-        describe = partial(describe_trainings, jobs, {} if checkpoint is None else checkpoint.decides)
-        calls = ranks.compare(jobs, describe, checkpoint is not None)
-        file = ranks.keep_on_first(lambda: None if checkpoint is None else CheckpointFile(checkpoint, jobs, calls))
-        is_scaled = jobs[0].data.train.reader.scaling is not None
-        scalings = [None] if is_scaled else ranks.make_on_first(partial(find_scalings, jobs))
-        if scalings[0] is not None:
-            jobs = replace_data(jobs, scale_for_each([job.data for job in jobs], scalings))
-        jobs, trainings = ranks.make_own(partial(finish_jobs, jobs))
-        return [ranks.share(job) for job in jobs], trainings, file
+        complete = ranks.make_own(lambda: [complete_job(job, leaves_steps, begin) for job in jobs])
+        describe = partial(describe_trainings, complete, {} if checkpoint is None else checkpoint.decides)
+        calls = ranks.compare(complete, describe, checkpoint is not None)
+        file = ranks.keep_on_first(lambda: None if checkpoint is None else CheckpointFile(checkpoint, complete, calls))
+        if complete[0].data.train.reader.scaling is None:
+            scalings = ranks.make_on_first(partial(find_scalings, complete))
+            scaled = scale_for_each([job.data for job in complete], scalings)
+            complete = [job._replace(data=data) for job, data in zip(complete, scaled)]
+        finished, trainings = ranks.make_own(partial(finish_jobs, complete))
+        return [ranks.share(job) for job in finished], trainings, file
 
 
-def complete_jobs(jobs: Sequence[Job], leaves_steps: bool) -> list[Job]:
-    """Put in the plans of jobs what is not given, and balance their data.
+def complete_job(job: Job, leaves_steps: bool, begin: Callable[[Data], Data]) -> Job:
+    """Put in a plan what is not given: the optimizer of the value, its learning rate, 30 examples in a minibatch.
 
-    A plan without an optimizer `leaves_steps` to a runner, if there is one, and the value keeps its optimizer.
+    A plan without an optimizer `leaves_steps` to a runner, if there is one, and the value keeps its optimizer. `begin`
+    balances data.
     """
-    complete, begin = [complete_job(job, leaves_steps) for job in jobs], cache(Data.begin)
-    return replace_data(complete, [begin(job.data) for job in jobs])
-
-
-def replace_data(jobs: Sequence[Job], data: Sequence[Data]) -> list[Job]:
-    """Replace the data of jobs."""
-    return [job._replace(data=part) for job, part in zip(jobs, data)]
-
-
-def complete_job(job: Job, leaves_steps: bool) -> Job:
-    """Put in a plan what is not given: the optimizer of the value, its learning rate, 30 examples in a minibatch."""
     value, plan, train = job.start.value, job.plan, job.data.train
     reader = train.reader
     if reader.place != value.place or not is_same(reader.model.program, value.model.program):
@@ -335,7 +320,7 @@ def complete_job(job: Job, leaves_steps: bool) -> Job:
         optimizer=optimizer,
         sampling=train.adapt(parse_sampling("sampling", plan.sampling or "shuffle")),
     )
-    return job._replace(plan=complete)
+    return job._replace(data=begin(job.data), plan=complete)
 
 
 def check_plan(plan: Plan, optimizer: Optimizer | None, model: Model) -> None:
@@ -385,20 +370,17 @@ def finish_jobs(jobs: Sequence[Job]) -> tuple[list[Job], list[Training]]:
         plan = job.plan.complete(batch_size=batch_size, callbacks=[*evaluations, *job.plan.callbacks])
         steps = train.steps(plan.sampling, batch_size)
         check_schedule(plan.lr, plan.epochs, steps)
-        moment, accept = begin_moment(job.start, plan), partial(accept_value, train.reader.scaling)
+        start, has_begun = job.start, job.start.has_begun
+        value = with_optimizer(start.value, plan.optimizer, has_begun)
+        value = value._replace(history=History(start.value.history.rows if has_begun else ()))
+        order = start.order if has_begun else plan.sampling.order
+        moment = start._replace(value=value, order=order, call=NO_CALL, callbacks=())
         finished.append(job._replace(plan=plan))
+        accept = partial(accept_value, train.reader.scaling)
         trainings.append(Training(job.owner, accept, moment, plan.epochs, steps, dict(LOGS)))
     if takes_all:
         check_all_examples(finished)
     return finished, trainings
-
-
-def begin_moment(start: Moment, plan: Plan) -> Moment:
-    """Return the moment before the first step, with the plan's optimizer, and a history of earlier epochs alone."""
-    value = with_optimizer(start.value, plan.optimizer, start.has_begun)
-    history = History(start.value.history.rows if start.has_begun else ())
-    order = start.order if start.has_begun else plan.sampling.order
-    return start._replace(value=value._replace(history=history), order=order, call=NO_CALL, callbacks=())
 
 
 def with_optimizer(value: Value, optimizer: Optimizer | None, has_begun: bool = False) -> Value:
@@ -470,8 +452,8 @@ def run_jobs(
             has_bar = any(job.plan.progress for job in jobs)
             progress = stack.enter_context(closing(Progress(trainings))) if has_bar else None
 
-            def end_chunk(done: Sequence[int], division: Sequence[Sequence[int]]) -> None:
-                save(done, division)
+            def end_chunk(division: Sequence[Sequence[int]]) -> None:
+                save(division)
                 if progress is not None:
                     progress.update()
 
