@@ -13,6 +13,7 @@ import numpy as np
 
 from xpnet.core.activations import Activation, sigmoid, softmax
 from xpnet.core.arrays import Array, Layers, Namespace, Same
+from xpnet.core.costs import cross_entropy
 from xpnet.core.model import Model
 
 __all__ = [
@@ -32,6 +33,7 @@ LOWEST, HIGHEST = 0.2, 100.0
 LEAST_DEVIATION = 0.2  # of logits that say nothing, beside a shift; of smaller ones, the shift would be far larger
 PENALTY = 0.1  # of the squares of biases and of the slope from 1, as if normal with a variance of 10
 NEWTON_STEPS, HALVINGS = 30, 20
+TOLERANCE = 1e-6  # of a minimum
 GOLDEN = (math.sqrt(5) - 1) / 2
 CONFIDENCE_BINS = 15  # of the expected calibration error, as in Guo et al.
 
@@ -77,11 +79,11 @@ def find_temperature(logits: np.ndarray, y: np.ndarray, task: str) -> float:
     if _are_right(logits, y, task).all():
         return 1.0
 
+    output = cross_entropy.combine(output_of(task))  # exact, also where 1 − p rounds to 0
+
     def log_loss(log_temperature: float) -> float:
         z = logits / math.exp(log_temperature)
-        if task == "classification":
-            return compute_log_loss(y, softmax.value(z, np), task, np) / len(y)
-        return float(np.sum(np.logaddexp(0.0, z) - y * z)) / len(y)  # exact, also where 1 − p rounds to 0
+        return float(np.mean(output.value(z, z, y, np)))
 
     return math.exp(find_minimum(log_loss, math.log(LOWEST), math.log(HIGHEST)))
 
@@ -225,7 +227,7 @@ def sum_confidence_errors(confidence: Same, is_right: Same, xp: Namespace) -> Sa
     return xp.stack([xp.sum(part) for part in bins])
 
 
-def find_minimum(function: Callable[[float], float], low: float, high: float, tolerance: float = 1e-6) -> float:
+def find_minimum(function: Callable[[float], float], low: float, high: float) -> float:
     """Find the minimum of a function with one valley between two numbers, by golden sections.
 
     Where it is flat, it takes the right end.
@@ -237,7 +239,7 @@ def find_minimum(function: Callable[[float], float], low: float, high: float, to
     """
     left, right = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
     at_left, at_right = function(left), function(right)
-    while high - low > tolerance:
+    while high - low > TOLERANCE:
         if at_left < at_right:
             high, right, at_right = right, left, at_left
             left = high - GOLDEN * (high - low)
