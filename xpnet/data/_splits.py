@@ -85,8 +85,10 @@ def draw_rows(train: Stored, argument: str, fraction: float, seed: int) -> tuple
     return split_rows(len(train), fraction, np.random.default_rng(seed), labels)
 
 
-def parse_rows(name: str, rows: Any, members: int, n: int, data: str = "train_data") -> list[np.ndarray]:
-    """Check lists of rows of n examples, one for each member of an ensemble; `name` is that of the argument."""
+def parse_rows(name: str, rows: Any, members: int, n: int, data: str = "train_data") -> list[Any]:
+    """Check lists of rows of n examples, one for each member of an ensemble, if there are any; `name` is theirs."""
+    if rows is None:
+        return [None] * members
     has_each = has_entries(rows)
     if not has_each or len(rows) != members:
         has = f"has {len(rows)} entries" if has_each else f"is {rows!r}"

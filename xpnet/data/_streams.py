@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from itertools import chain, count, islice
+from itertools import chain, count, groupby, islice
 from typing import Any
 
 import numpy as np
@@ -211,16 +211,11 @@ class Batches(Source):
             yield chunk
 
     def read_chunks(self, most: int) -> Iterator[Chunk]:
-        """Read the batches of one epoch; successive batches of equal size share a chunk."""
-        group: list[Examples] = []
-        for examples in _read_batches(self.passes.epoch(), self.passes.name, self.reader):
-            fitting = min(most, self.most_steps(examples.x.shape[0]))
-            if group and (not _are_alike(examples, group[0]) or len(group) >= fitting):
+        """Read the batches of one epoch; successive ones of equal size, and stored alike, share a chunk."""
+        batches = _read_batches(self.passes.epoch(), self.passes.name, self.reader)
+        for (shape, *_), alike in groupby(batches, lambda batch: (batch.x.shape, batch.x.dtype, batch.y.dtype)):
+            while group := [*islice(alike, min(most, self.most_steps(shape[0])))]:
                 yield self._join(group)
-                group = []
-            group.append(examples)
-        if group:
-            yield self._join(group)
 
     def blocks(self, width: int) -> Iterator[Examples]:
         """Iterate over one pass; large batches come in slices."""
@@ -255,11 +250,6 @@ def _read_batches(batches: Iterable[Any], name: str, reader: Reader) -> Iterator
             f"{name} yielded no batch; an iterator can be iterated over only once, so give an object that can be "
             "iterated over again, such as a DataLoader"
         )
-
-
-def _are_alike(a: Examples, b: Examples) -> bool:
-    """Tell whether batches can share a chunk: they have the same size and are stored in the same way."""
-    return all((x.shape, x.dtype) == (y.shape, y.dtype) for x, y in ((a.x, b.x), (a.y, b.y)))
 
 
 def refuse_iterator(data: Any, name: str) -> None:

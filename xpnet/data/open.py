@@ -108,13 +108,11 @@ class Data:
 
     def part_for_each(self, rows: Any, validation_rows: Any, members: int) -> list["Data"]:
         """Take a part for each of several networks; `rows` and `validation_rows` are lists with an entry for each."""
-        lists = {"rows": rows, "validation_rows": validation_rows}
-        given = [name for name, each in lists.items() if each is not None]
-        if not given:
+        if rows is None and validation_rows is None:
             return [self] * members
-        n = len(self.train.require_stored(given[-1]))
-        parsed = {name: parse_rows(name, lists[name], members, n) for name in given}
-        return [self.part(**dict(zip(parsed, parts))) for parts in zip(*parsed.values())]
+        n = len(self.train.require_stored("rows" if validation_rows is None else "validation_rows"))
+        pairs = zip(parse_rows("rows", rows, members, n), parse_rows("validation_rows", validation_rows, members, n))
+        return [self.part(*pair) for pair in pairs]
 
     def split(self, split: Any, seed: int, *, copy: bool = False) -> "Data":
         """Hold out a part of the training data to validate on.
@@ -129,7 +127,6 @@ class Data:
         copy
             As in `part`.
         """
-        check_split("validation_split", split)
         if self.validation is not None:
             raise ArgumentError(f"validation_split={show(split)} contradicts validation_data; give one of the two")
         train, data = self.train.require_stored("validation_split"), self.arguments.get("train_data")
@@ -144,10 +141,6 @@ class Data:
     def begin(self) -> "Data":
         """Return the data for a training: classes weigh the same, if that was asked for."""
         return replace(self, train=(_balance(self.train) if self.balanced else self.train).begin(), balanced=False)
-
-    def fit_scaling(self, progress: bool = False) -> PlacedScaling:
-        """Fit a scaling to the examples to train on; with a bar if it takes a noticeable time. Synchronizes."""
-        return self.train.fit_scaling(progress)
 
     def scaled(self, scaling: PlacedScaling) -> "Data":
         """Scale all examples."""
@@ -281,7 +274,7 @@ def _balance(train: Source) -> Stored:
 
 def split_data(data: Any, split: Any, seed: int, reader: Reader) -> tuple[np.ndarray, np.ndarray]:
     """Choose the rows of the user's data to train on and those to validate on, each in increasing order."""
-    check_split("split", split)
+    check_split("split", split)  # before data are read
     source = open_source(data, "data", reader.unscaled()).require_stored("split_rows", "data")
     return choose_rows(source, "split", split, data, seed, "data")
 
