@@ -31,7 +31,6 @@ from xpnet.tables._cells import (
     find_marks,
     label,
     open_column,
-    place,
     read_numbers,
 )
 from xpnet.tables.columns import Column, DroppedColumn, Encoded, encode_columns, open_columns, read_frame
@@ -244,35 +243,30 @@ class Table(NamedTuple):
     def _read_reals(self, cells: Cells, marks: Marks) -> Targets:
         """Return real targets."""
         values = read_numbers(cells, marks, "--task regression needs plain numbers, as in 1234.5").values
-        rows = self._find_rows(~np.isnan(values), cells)
-        return Targets(self.name, cells.column, rows, values[rows])
+        return self._make_targets(cells.column, values)
 
-    def _read_classes(self, cells: Cells, labels: Sequence[str] | None = None) -> Targets:
+    def _read_classes(self, cells: Cells, labels: Sequence[str] = ()) -> Targets:
         """Return classes: by these labels, or numbers in increasing order, and texts in alphabetical order."""
-        is_numeric, series = cells.numbers is not None, self.frame[cells.column]
+        series = self.frame[cells.column]
         if self.decimal == ",":  # 1,0 is the class 1, as 1.0 is
             series = series.str.replace(r"^(-?\d+),0*$", r"\1", regex=True)
-        cells = open_column(series, self.name, cells.column, as_text=True)
-        rows = self._find_rows(cells.codes >= 0, cells)
-        texts = sorted(map(str, cells.values), key=float if is_numeric else str)
-        codes = np.array([texts.index(str(value)) for value in cells.values])[cells.codes[rows]]
-        if labels is None:
-            self._check_classes(texts, len(codes), cells.column)
-            labels = texts
+        classes = open_column(series, self.name, cells.column, as_text=True)
+        if not labels:
+            labels = sorted(classes.values, key=str if cells.is_text else float)
+            self._check_classes(labels, np.count_nonzero(classes.codes >= 0), cells.column)
         places = {text: k for k, text in enumerate(labels)}
-        numbers = np.array([places.get(text, -1) for text in texts], np.int64)[codes]
-        if len(unknown := np.flatnonzero(numbers < 0)):
-            where = place(int(rows[unknown[0]]), cells.column)
-            raise ArgumentError(
-                f"{self.name} holds {texts[codes[unknown[0]]]!r} in {where}, which is not a class of the network; "
-                f"choose from {list_names(labels)}"
-            )
-        return Targets(self.name, cells.column, rows, numbers, tuple(labels))
+        for text in classes.values:
+            if text not in places:
+                problem = f"which is not a class of the network; choose from {list_names(labels)}"
+                raise classes.error(text, problem)
+        return self._make_targets(cells.column, classes.spread([places[text] for text in classes.values]), labels)
 
-    def _find_rows(self, has_value: np.ndarray, cells: Cells) -> np.ndarray:
-        if not has_value.any():
-            raise ArgumentError(f"{self.name} has no value in column {cells.column!r}, the target")
-        return np.flatnonzero(has_value)
+    def _make_targets(self, column: str, values: np.ndarray, labels: Sequence[str] = ()) -> Targets:
+        """Return the targets of the rows that have one."""
+        rows = np.flatnonzero(~np.isnan(values))
+        if not len(rows):
+            raise ArgumentError(f"{self.name} has no value in column {column!r}, the target")
+        return Targets(self.name, column, rows, values[rows].astype(np.int64 if labels else np.float64), tuple(labels))
 
     def _check_classes(self, labels: Sequence[str], n: int, target: str) -> None:
         if len(labels) == 1:
