@@ -1,7 +1,5 @@
 """The recipe for tables: folds, members, weights, and what is predicted out of fold."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -11,8 +9,10 @@ from xpnet.tables.recipe import (
     Examples,
     Recipe,
     choose_scaling,
+    give_scaling,
     make_members,
     make_scaling,
+    make_schedule,
     measure_importance,
     train_members,
     weigh_inputs,
@@ -20,7 +20,7 @@ from xpnet.tables.recipe import (
 )
 
 pytestmark = pytest.mark.not_on("jax")  # TableClassifier learns by the whole recipe there
-SMALL = Recipe(members=4, hidden=(16,), epochs=15, batch_size=5, lr=0.02)
+SMALL = Recipe(members=4, hidden=(16,), training={"epochs": 15, "batch_size": 5, "lr": make_schedule(0.02)})
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 3)).astype("float32")
 REAL = np.stack([X[:, 0] + X[:, 1], 1000 - X[:, 2]], axis=1).astype(float)
@@ -31,9 +31,9 @@ def train(x, y, recipe=SMALL, classes=None, place=None, weight=None, **options):
     """Train members by the recipe, and return them with their folds."""
     folds = make_folds(len(x), recipe.members, np.random.default_rng(1), classes=None if classes is None else y)
     examples = Examples(x, y, classes, weight)
-    ensemble = make_members(
-        examples, recipe, make_scaling(examples), seed=1, **({} if place is None else place._asdict())
-    )
+    recipe = recipe.complete(len(x))
+    ensemble = make_members(examples, recipe, seed=1, **({} if place is None else place._asdict()))
+    give_scaling(ensemble, make_scaling(examples))
     train_members(ensemble, examples, recipe, folds, progress=False, **options)
     return ensemble, folds
 
@@ -65,12 +65,14 @@ def test_members_train_on_as_many_rows_outside_their_folds():
 
 def test_networks_and_minibatches_grow_with_the_table():
     few, many = np.zeros((50, 2), "float32"), np.zeros((20_000, 2), "float32")
-    sizes = [make_members(Examples(x, np.zeros(len(x))), Recipe(members=1))[0].sizes for x in (few, many)]
+    one = Recipe(members=1)
+    sizes = [make_members(Examples(x, np.zeros(len(x))), one.complete(len(x)))[0].sizes for x in (few, many)]
     assert sizes == [[2, 128, 128, 1], [2, 256, 256, 1]]
-    assert [Recipe().complete(n).batch_size for n in (50, 2000, 5000, 20_000)] == [32, 64, 128, 256]
-    ours = Recipe(members=1, hidden=(5,), batch_size=7, epochs=70)
+    assert [one.complete(n).training["batch_size"] for n in (50, 2000, 5000, 20_000)] == [32, 64, 128, 256]
+    ours = Recipe(1, (5,), training={"batch_size": 7, "epochs": 70, "lr": 0.1, "optimizer": "sgd"}).complete(10**6)
     assert make_members(Examples(many, np.zeros(20_000), 3), ours)[0].sizes == [2, 5, 3]
-    assert ours.complete(10**6) == ours
+    assert (ours.hidden, ours.training) == ((5,), {"batch_size": 7, "epochs": 70, "lr": 0.1, "optimizer": "sgd"})
+    assert {"batch_size", "lr"}.isdisjoint(Recipe(training={"optimizer": "lbfgs"}).complete(50).training)
 
 
 def test_a_regression_on_every_backend(place, backend):
@@ -99,7 +101,7 @@ def test_classes_on_every_backend(place, backend):
 
 
 def test_rows_left_out_by_several_members_or_by_none():
-    recipe = Recipe(members=2, hidden=(4,), epochs=1)
+    recipe = Recipe(members=2, hidden=(4,))
     ensemble = make_members(Examples(X, REAL[:, 0]), recipe, seed=0)
     found = predict_out_of_fold(ensemble, X, [np.array([0, 1]), np.array([1, 2])])
     one, other = (network.forward(X[:3]) for network in ensemble)
@@ -150,7 +152,7 @@ def test_columns_vary_by_what_a_short_training_finds_important(place):
     """Two columns of two inputs each; the classes depend on the second."""
     x = RNG.normal(size=(400, 4)).astype("float32") * [1, 1, 0.1, 0.1]
     y = (x[:, 2] > 0.03).astype(int)
-    recipe = replace(SMALL, batch_size=20)
+    recipe = SMALL.complete(400)
     folds = make_folds(400, 4, np.random.default_rng(1), classes=y)
     examples = Examples(x, y, 2)
     scaling = choose_scaling(examples, recipe, folds, [2, 2], seed=1, **place._asdict())
@@ -158,7 +160,8 @@ def test_columns_vary_by_what_a_short_training_finds_important(place):
     assert variance[1].sum() > 2 * variance[0].sum()
     np.testing.assert_allclose(scaling.x_std[0, ::2], scaling.x_std[0, 1::2])  # inputs of a column stay together
     np.testing.assert_allclose(scaling.inputs(x).mean(axis=0), 0, atol=1e-5)
-    ensemble = make_members(examples, recipe, scaling, seed=1, **place._asdict())
+    ensemble = make_members(examples, recipe, seed=1, **place._asdict())
+    give_scaling(ensemble, scaling)
     np.testing.assert_allclose(ensemble[3].scaling.x_std, scaling.x_std)
 
 

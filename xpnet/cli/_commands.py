@@ -118,10 +118,9 @@ def _predict(model: Network | Ensemble, net: Network, x: Any, level: float | Non
         return model.backend.to_numpy(values).reshape(len(x), -1)
 
     if net.task not in ("classification", "binary"):
+        parts: dict[str, Any] = {"prediction": model.predict(x)}
         if net.value.model.cost.has_std:
-            parts = dict(zip(("prediction", "std"), model.predict(x, return_std=True)))
-        else:
-            parts = {"prediction": model.predict(x)}
+            parts["std"] = model.predict(x, return_std=True)[1]
         if level is not None:
             parts["lower"], parts["upper"] = model.interval(x, level)
         return {
@@ -133,7 +132,7 @@ def _predict(model: Network | Ensemble, net: Network, x: Any, level: float | Non
     if level is not None:
         raise ArgumentError(f"--interval {level:g} is for regressions, and the network predicts classes; leave it out")
     p, classes = on_host(model.predict_proba(x)), on_host(model.predict(x))[:, 0]
-    p = np.concatenate([1 - p, p], axis=1) if net.task == "binary" else p
+    p = np.maximum(p, 1 - p) if net.task == "binary" else p
     labels = find_labels(net)
     return {"prediction": [k if labels is None else labels[k] for k in classes], "probability": p.max(axis=1)}
 

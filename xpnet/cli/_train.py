@@ -21,7 +21,7 @@ from xpnet.tables import Recipe, hold_out
 from xpnet.tables.columns import BINS, from_plain
 from xpnet.tables.folds import TEST_SPLIT, count_folds
 from xpnet.tables.reading import FILE_KINDS, describe_columns, is_table, read_table
-from xpnet.tables.recipe import choose_epoch_metrics
+from xpnet.tables.recipe import LR, WEIGHT_DECAY, choose_epoch_metrics, make_schedule
 from xpnet.tables.scores import score
 from xpnet.training import parse_metrics, parse_optimizer, parse_rate
 from xpnet.training.callback import Callback, Training
@@ -102,7 +102,7 @@ def _train_table(options: argparse.Namespace) -> tuple[Ensemble, str]:
         device=options.device,
         network=network | {"standardize": options.standardize or None},
         training={
-            **_choose_steps(options, "adamw", recipe.lr, recipe.weight_decay, recipe.schedule),
+            **_choose_steps(options, "adamw", LR, WEIGHT_DECAY, make_schedule),
             "epochs": options.epochs,
             "batch_size": options.batch_size,
             "class_weight": _number_weights(options.class_weight, y.labels),

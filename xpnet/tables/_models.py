@@ -177,6 +177,7 @@ class BaseTableModel(TableParameters, BaseModel):
         x, columns = encoder.transform(table), find_columns(encoder)
         examples = Examples(x, targets, None if labels is None else len(labels.classes), weight)
         place: dict[str, Any] = {"seed": seed, "backend": backend}
+        recipe = recipe.complete(len(x))
         ensemble = make_members(examples, recipe, **place)
         if folds is None:
             own = None if labels is None else targets
@@ -308,12 +309,11 @@ class BaseTableModel(TableParameters, BaseModel):
             raise ArgumentError(
                 f"network has task={network['task']!r}, and {type(self).__name__} its own; leave it out"
             )
-        epochs = None if self.max_epochs is None else count("max_epochs", self.max_epochs, 1)
+        if self.max_epochs is not None:
+            training = {"epochs": count("max_epochs", self.max_epochs, 1), **training}
         return Recipe(
             members=count("members", self.members, 1),
             hidden=None if self.hidden_layer_sizes is None else tuple(parse_hidden_sizes(self.hidden_layer_sizes)),
-            epochs=training.get("epochs", epochs),
-            batch_size=training.get("batch_size"),
             patience=None if self.patience is None else count("patience", self.patience, 1),
             network=network,
             training=training,

@@ -253,7 +253,7 @@ class Table(NamedTuple):
         classes = open_column(series, self.name, cells.column, as_text=True)
         if not labels:
             labels = sorted(classes.values, key=str if cells.is_text else float)
-            self._check_classes(labels, np.count_nonzero(classes.codes >= 0), cells.column)
+            self._check_classes(labels, int(np.count_nonzero(classes.codes >= 0)), cells.column)
         places = {text: k for k, text in enumerate(labels)}
         for text in classes.values:
             if text not in places:

@@ -35,6 +35,8 @@ from xpnet.training.callbacks import EarlyStopping
 from xpnet.value.structure import parse_cost
 
 __all__ = [
+    "LR",
+    "WEIGHT_DECAY",
     "Examples",
     "Recipe",
     "choose_epoch_metrics",
@@ -43,6 +45,7 @@ __all__ = [
     "leaves_out_rows",
     "make_members",
     "make_scaling",
+    "make_schedule",
     "measure_importance",
     "train_members",
     "weigh_inputs",
@@ -55,6 +58,7 @@ EPOCHS, FEWEST_EPOCHS = 50, 10
 MOST_EXAMPLES = 2_500_000  # in all epochs of a member; more only if there would be fewer than the fewest epochs
 HIDDEN = {10_000: (128, 128)}  # units of the hidden layers, below these numbers of rows
 WIDEST_HIDDEN = (256, 256)
+LR, WEIGHT_DECAY = 5e-3, 0.1  # of AdamW: the largest rate, and its decoupled decay
 WARMUP = 0.1  # the fraction of all steps in which the learning rate rises
 PROBES, PROBE_EPOCHS = 4, 10  # members of the first training, and their epochs
 PROBE_ROWS, PROBE_FOLD_ROWS = 10_000, 2_500  # that each of them sees at most, in training and in its fold
@@ -73,50 +77,38 @@ class Recipe:
         Number of networks.
     hidden
         Number of units of each hidden layer; None: by the number of rows.
-    lr
-        The largest learning rate of AdamW.
-    weight_decay
-        Its decoupled weight decay.
-    epochs
-        The most epochs; None: by the number of rows.
     patience
         Number of epochs without improvement after which a member stops; None: never.
-    batch_size
-        Examples in a minibatch; None: by the number of rows.
     network, training
-        Arguments of `Ensemble` and of `Ensemble.train` in place of these and others.
+        Arguments of `Ensemble` and of `Ensemble.train`; what is not given is chosen by the number of rows.
     """
 
     members: int = 8
     hidden: tuple[int, ...] | None = None
-    lr: float = 5e-3
-    weight_decay: float = 0.1
-    epochs: int | None = None
     patience: int | None = 15
-    batch_size: int | None = None
     network: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
 
-    def schedule(self, lr: float | None = None) -> Cosine:
-        """Make the schedule of the learning rate, of which `lr` is the largest; None: that of the recipe."""
-        return Cosine(self.lr if lr is None else lr, warmup=WARMUP)
-
     def complete(self, n: int) -> Recipe:
-        """Choose for n rows what is None; fewer epochs for many rows, so that training ends in minutes.
+        """Choose for n rows what is not given; fewer epochs for many rows, so that training ends in minutes.
 
         Examples
         --------
-        >>> [Recipe().complete(n).epochs for n in (1_000, 50_000, 100_000, 1_000_000)]
+        >>> [Recipe().complete(n).training["epochs"] for n in (1_000, 50_000, 100_000, 1_000_000)]
         [50, 50, 25, 10]
         """
+        epochs = min(EPOCHS, max(MOST_EXAMPLES // n, FEWEST_EPOCHS))
+        training = {"epochs": epochs, "optimizer": AdamW(weight_decay=WEIGHT_DECAY), **self.training}
+        if not needs_all_examples(parse_optimizer("optimizer", training["optimizer"])):
+            batch_size = next((size for rows, size in BATCH_SIZES.items() if n < rows), LARGEST_BATCH_SIZE)
+            training = {"batch_size": batch_size, "lr": make_schedule(LR), **training}
         hidden = next((sizes for rows, sizes in HIDDEN.items() if n < rows), WIDEST_HIDDEN)
-        size = next((size for rows, size in BATCH_SIZES.items() if n < rows), LARGEST_BATCH_SIZE)
-        return replace(
-            self,
-            hidden=hidden if self.hidden is None else self.hidden,
-            epochs=min(EPOCHS, max(MOST_EXAMPLES // n, FEWEST_EPOCHS)) if self.epochs is None else self.epochs,
-            batch_size=size if self.batch_size is None else self.batch_size,
-        )
+        return replace(self, hidden=hidden if self.hidden is None else self.hidden, training=training)
+
+
+def make_schedule(lr: float) -> Cosine:
+    """Make the schedule of the learning rate, of which `lr` is the largest."""
+    return Cosine(lr, warmup=WARMUP)
 
 
 class Examples(NamedTuple):
@@ -200,15 +192,17 @@ def choose_scaling(
     settings
         Further arguments of `Ensemble`: `seed`, `backend`, `device`.
     """
-    scaling, recipe, n = make_scaling(examples), recipe.complete(len(examples.x)), len(examples.x)
-    if not (leaves_out_rows(folds) and recipe.epochs):
+    scaling, n, epochs = make_scaling(examples), len(examples.x), recipe.training["epochs"]
+    if not (leaves_out_rows(folds) and epochs):
         return scaling
     rng = np.random.default_rng(settings.get("seed"))
-    usual = {"patience": Recipe.patience, "network": {}, "training": {}}
-    short = replace(recipe, members=min(recipe.members, PROBES), epochs=min(recipe.epochs, PROBE_EPOCHS), **usual)
+    steps = {name: recipe.training[name] for name in ("batch_size",) if name in recipe.training}
+    training = {**steps, "epochs": min(epochs, PROBE_EPOCHS)}
+    short = Recipe(min(recipe.members, PROBES), recipe.hidden, training=training).complete(n)
     rows = [rng.permutation(rows)[:PROBE_ROWS] for rows in choose_training_rows(folds, n, rng)[: short.members]]
     left_out = [rng.permutation(fold)[:PROBE_FOLD_ROWS] for fold in folds[: short.members]]
-    ensemble = make_members(examples, short, scaling, **settings)
+    ensemble = make_members(examples, short, **settings)
+    give_scaling(ensemble, scaling)
     _train(ensemble, examples, short, rows, left_out, threads=threads, progress=False)
     targets = examples.targets if examples.classes is not None else scaling.targets(examples.targets)
     importance = measure_importance(ensemble, examples.x, targets, left_out, columns, rng)
@@ -291,17 +285,15 @@ def weigh_inputs(x: np.ndarray, columns: Sequence[int], importance: np.ndarray) 
     return np.repeat(np.sqrt(wanted / variance * (variance.sum() / wanted.sum())), columns)
 
 
-def make_members(examples: Examples, recipe: Recipe, scaling: Scaling | None = None, **settings: Any) -> Ensemble:
-    """Make the members, with initial weights.
+def make_members(examples: Examples, recipe: Recipe, **settings: Any) -> Ensemble:
+    """Make the members, with initial weights; `standardize` scales their inputs.
 
     Parameters
     ----------
     examples
         What they are to learn.
     recipe
-        It says how many members there are, and what they look like.
-    scaling
-        The scaling of all members, for inputs in bins. None: `standardize` scales the inputs.
+        How many members there are, and what they look like; complete.
     settings
         Further arguments of `Ensemble`: `seed`, `backend`, `device`.
     """
@@ -314,11 +306,7 @@ def make_members(examples: Examples, recipe: Recipe, scaling: Scaling | None = N
         settings = {"output_activation": "softmax", "cost": "cross_entropy", **settings}
     else:
         settings["task"] = "classification"
-    n, n_in = examples.x.shape
-    ensemble = Ensemble([n_in, *recipe.complete(n).hidden, n_out], recipe.members, **settings)  # type: ignore[misc]
-    if scaling is not None:
-        give_scaling(ensemble, scaling)
-    return ensemble
+    return Ensemble([examples.x.shape[1], *recipe.hidden, n_out], recipe.members, **settings)  # type: ignore[misc]
 
 
 def give_scaling(ensemble: Ensemble, scaling: Scaling) -> None:
@@ -341,14 +329,13 @@ def train_members(
         What they learn. The calibration is of the rows as they are: where there are weights, the biases of the last
         layer are shifted, so that mean probabilities are the frequencies of the classes.
     recipe
-        How to train.
+        How to train; complete.
     folds
         The rows that each member leaves out; if there are none, members are trained to the end, and not calibrated.
     options
         Further arguments of `Ensemble.train`.
     """
     rng, model = np.random.default_rng(recipe.network.get("seed", ensemble.seeds[0])), ensemble[0].value.model
-    recipe = recipe.complete(len(examples.x))
     _train(ensemble, examples, recipe, choose_training_rows(folds, len(examples.x), rng), folds, **options)
     for network in ensemble:
         network.reset_optimizer(SGD())  # AdamW's averages would make files three times as large
@@ -382,14 +369,7 @@ def _train(
 ) -> None:
     """Train each member on its rows, until it no longer improves on its fold."""
     left_out = leaves_out_rows(folds)
-    settings: dict[str, Any] = {
-        "epochs": recipe.epochs,
-        "optimizer": AdamW(weight_decay=recipe.weight_decay),
-        **recipe.training,
-    }
-    if not needs_all_examples(parse_optimizer("optimizer", settings["optimizer"])):
-        steps = {"batch_size": recipe.batch_size, "lr": recipe.schedule()}
-        settings = {**steps, **settings}
+    settings = dict(recipe.training)
     metrics = choose_epoch_metrics(ensemble[0].value.model, left_out, settings.pop("metrics", ()))
     callbacks: Any = settings.pop("callbacks", ())
     is_function, stopping = callable(callbacks), []
