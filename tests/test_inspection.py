@@ -2,6 +2,8 @@
 
 import re
 import xml.dom.minidom
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import reference
 from helpers import Place, layers_of, make
 
 import xpnet.activations
+import xpnet.core.arrays
 from xpnet import Network
 from xpnet.core.activations import ACTIVATIONS
 
@@ -31,13 +34,25 @@ def scaled(place: Place, **options) -> Network:
     return net
 
 
-def differences(net: Network, x: np.ndarray, h: float = 1e-6) -> np.ndarray:
-    """The Jacobian of `forward` at one example, by central differences."""
-    columns = []
-    for i in range(len(x)):
-        shift = h * np.eye(len(x))[i]
-        columns.append((host(net, net.forward(x + shift)) - host(net, net.forward(x - shift))) / (2 * h))
-    return np.stack(columns, axis=1)
+def differences(net: Network, compute: Callable[[np.ndarray], Any], x: np.ndarray, h: float) -> np.ndarray:
+    """The derivatives of what is computed for rows, with respect to their inputs, by central differences."""
+    pairs = [(host(net, compute(x + d)), host(net, compute(x - d))) for d in h * np.eye(x.shape[1])]
+    return np.stack([up - down for up, down in pairs], axis=-1) / (2 * h)
+
+
+def check_derivatives(net: Network, x: np.ndarray, h: float, first: dict[str, float], second: dict[str, float]) -> None:
+    """Those with respect to two rows of inputs against differences, with these tolerances; also of each row alone."""
+    g, slopes = np.array([[2.0, -1.0], [0.5, 3.0]]), differences(net, net.forward, x, h)
+    jacobian, product, hessian = net.jacobian(x), net.vjp(x, g), net.hessian(x)
+    assert jacobian.device == hessian.device == net.w[0].device
+    assert tuple(jacobian.shape) == slopes.shape
+    np.testing.assert_allclose(host(net, jacobian), slopes, **first)
+    np.testing.assert_allclose(host(net, product), np.einsum("mk,mki->mi", g, slopes), **first)
+    np.testing.assert_allclose(host(net, hessian), differences(net, net.jacobian, x, h), **second)
+    for i in range(2):
+        alone = net.jacobian(x[i]), net.vjp(x[i], g[i]), net.hessian(x[i])
+        for one, rows in zip(alone, (jacobian, product, hessian)):
+            np.testing.assert_allclose(host(net, one), host(net, rows)[i], rtol=1e-11, atol=1e-13)
 
 
 def test_activations_are_those_of_every_layer_from_the_input_on(place):
@@ -70,31 +85,6 @@ def test_deltas_are_those_of_each_example(place):
         np.testing.assert_allclose(delta.mean(axis=0), host(net, layer.b), rtol=1e-12)
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_jacobian_and_vjp_by_central_differences(place, activation):
-    """Through two hidden layers, m = 2, n_in = 3, n_out = 2; a softmax output mixes its units."""
-    net = make(place, [3, 4, 5, 2], activation, "softmax", "cross_entropy", seed=5)
-    expected = np.stack([differences(net, x) for x in X])
-    found = net.jacobian(X)
-    assert tuple(found.shape) == (2, 2, 3)
-    assert found.device == net.w[0].device
-    np.testing.assert_allclose(host(net, found), expected, rtol=1e-5, atol=1e-9)
-    g = np.array([[2.0, -1.0], [0.5, 3.0]])
-    np.testing.assert_allclose(host(net, net.vjp(X, g)), np.einsum("mk,mki->mi", g, expected), rtol=1e-5, atol=1e-9)
-    for i in range(2):
-        np.testing.assert_allclose(host(net, net.jacobian(X[i])), host(net, found)[i], rtol=1e-11, atol=1e-14)
-        np.testing.assert_allclose(host(net, net.vjp(X[i], g[i])), host(net, net.vjp(X, g))[i], rtol=1e-11, atol=1e-14)
-
-
-def test_derivatives_include_the_scaling(place):
-    net, x = scaled(place, activation="tanh"), np.array([[5.0, 1.0, 5.05], [4.0, 20.0, 4.9]])
-    expected = np.stack([differences(net, each, h=1e-5) for each in x])
-    assert np.abs(expected).max() > 1  # far from those of the standardized network
-    np.testing.assert_allclose(host(net, net.jacobian(x)), expected, rtol=1e-6, atol=1e-8)
-    g = np.array([[1.0, 2.0], [3.0, -4.0]])
-    np.testing.assert_allclose(host(net, net.vjp(x, g)), np.einsum("mk,mki->mi", g, expected), rtol=1e-6, atol=1e-7)
-
-
 def test_derivatives_keep_the_dtype(place, dtype):
     net = make(place, [3, 4, 2], "tanh", "identity", "quadratic", dtype=dtype)
     assert str(net.vjp(X, np.ones((2, 2))).dtype).endswith(dtype)
@@ -102,16 +92,11 @@ def test_derivatives_keep_the_dtype(place, dtype):
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_second_derivatives_by_differences_of_the_first(place, activation):
-    """The Hessian of softmax outputs by the inputs, and that of their cost by the weights times a vector."""
+def test_derivatives_by_differences(place, activation):
+    """Those of softmax outputs by the inputs, and the Hessian of their cost by the weights times a vector."""
     rng, h = np.random.default_rng(0), 1e-6
     net = make(place, [3, 4, 5, 2], activation, "softmax", "quadratic", seed=5)
-    shift = h * np.eye(3)
-    expected = [host(net, net.jacobian(X + d)) - host(net, net.jacobian(X - d)) for d in shift]
-    second = net.hessian(X)
-    assert second.device == net.w[0].device
-    np.testing.assert_allclose(host(net, second), np.stack(expected, axis=-1) / (2 * h), rtol=1e-5, atol=1e-7)
-    np.testing.assert_allclose(host(net, net.hessian(X[1])), host(net, second)[1], rtol=1e-10, atol=1e-13)
+    check_derivatives(net, X, h, {"rtol": 1e-5, "atol": 1e-9}, {"rtol": 1e-5, "atol": 1e-7})
 
     layers, y = layers_of(net), np.array([[0.9, 0.1], [0.3, 0.7]])
     direction = [tuple(rng.standard_normal(part.shape) for part in layer) for layer in layers]
@@ -134,13 +119,11 @@ def test_the_curvature_of_a_smooth_activation_at_0(activation, curvature):
     np.testing.assert_allclose(net.hessian([0.0]), [[[curvature]]], rtol=1e-9, atol=1e-12)
 
 
-def test_second_derivatives_include_the_scaling_and_are_made_in_blocks(place, monkeypatch):
-    import xpnet.core.arrays
-
-    net, x, h = scaled(place, activation="tanh"), np.array([[5.0, 1.0, 5.05], [4.0, 20.0, 4.9]]), 1e-5
-    expected = [host(net, net.jacobian(x + d)) - host(net, net.jacobian(x - d)) for d in h * np.eye(3)]
+def test_derivatives_include_the_scaling_and_are_made_in_blocks(place, monkeypatch):
+    net, x = scaled(place, activation="tanh"), np.array([[5.0, 1.0, 5.05], [4.0, 20.0, 4.9]])
+    check_derivatives(net, x, 1e-5, {"rtol": 1e-6, "atol": 1e-8}, {"rtol": 1e-5, "atol": 1e-6})
+    assert np.abs(host(net, net.jacobian(x))).max() > 1  # far from those of the standardized network
     second = host(net, net.hessian(x))
-    np.testing.assert_allclose(second, np.stack(expected, axis=-1) / (2 * h), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(second, second.swapaxes(-1, -2), rtol=1e-12, atol=1e-12 * abs(second).max())
     monkeypatch.setattr(xpnet.core.arrays, "BLOCK_ELEMENTS", 32)  # one row at a time
     np.testing.assert_allclose(host(net, net.hessian(x)), second, rtol=1e-12)
