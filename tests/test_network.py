@@ -344,15 +344,6 @@ def test_what_split_rows_and_dropout_masks_refuse():
         net.dropout_masks(0, 3)
 
 
-def test_samples_are_made_with_the_masks_of_their_steps(place):
-    net = Network([2, 5, 1], activation="tanh", task="regression", dropout=[0.2, 0.5], seed=0, **place._asdict())
-    (w1, b1), (w2, b2) = layers_of(net)
-    for step, outputs in enumerate(net.backend.to_numpy(net.sample(DATA[0][:3], 3))):
-        inputs, hidden = host(net, net.dropout_masks(step, 3))
-        a = np.tanh((DATA[0][:3] * inputs) @ w1.T + b1) * hidden
-        np.testing.assert_allclose(outputs, a @ w2.T + b2, rtol=1e-5)
-
-
 def test_chunks_have_as_many_steps_as_asked_for(place):
     class Count(Callback):
         def on_train_begin(self, training):

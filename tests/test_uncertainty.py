@@ -248,18 +248,17 @@ def test_one_wrong_target_does_not_end_training_early():
 
 
 def diagonal(place, dtype="float32", **options):
-    """A network whose outputs are its inputs, times the masks of the inputs and of the hidden units."""
-    options = {"dropout": [0.25, 0.5], "activation": "identity", "task": "regression", **options}
+    """A network whose outputs are tanh of its inputs, but for the masks of the inputs and of the hidden units."""
+    options = {"dropout": [0.25, 0.5], "activation": "tanh", "task": "regression", **options}
     net = Network([6, 6, 6], seed=9, dtype=dtype, **options, **place._asdict())
     net.layers = [(np.eye(6), np.zeros(6))] * 2
     return net
 
 
 def masks(net, m, n):
-    """Those of the definition, (n, m, 6), for sample numbers in the place of steps."""
-    rates = net.dropout
-    each = [[expected_mask(net.seeds.dropout, i, l, m, 6, rates[l]) for l in (0, 1)] for i in range(n)]
-    return np.array([inputs / (1 - rates[0]) * (hidden / (1 - rates[1])) for inputs, hidden in each])
+    """Those of the definition, (n, m, 6) of the inputs and of the hidden units, for sample numbers as steps."""
+    pairs = enumerate(net.dropout)
+    return [np.array([expected_mask(net.seeds.dropout, i, l, m, 6, p) for i in range(n)]) / (1 - p) for l, p in pairs]
 
 
 @pytest.mark.on("jax")
@@ -267,13 +266,17 @@ def test_samples_have_the_masks_of_training_on_every_backend(place, dtype):
     """All bits of them; the network does not change."""
     net, x = diagonal(place, dtype), np.random.default_rng(0).uniform(1, 2, (7, 6)).astype(dtype)
     state, rng = snapshot(net), net.value.generator
-    exact = masks(net, 7, 5)
+    inputs, hidden = masks(net, 7, 5)
+    exact = np.tanh(inputs * x) * hidden
     assert 0.5 < (exact == 0).mean() < 0.75
     found = array(net, net.sample(x, 5))
     assert found.shape == (5, 7, 6)
     assert found.dtype == dtype
     np.testing.assert_array_equal(found == 0, exact == 0)
-    np.testing.assert_allclose(found, exact * x, rtol=1e-6)
+    np.testing.assert_allclose(found, exact, rtol=1e-6)
+    for step in range(5):
+        for mask, expected in zip(net.dropout_masks(step, 7), (inputs, hidden), strict=True):
+            np.testing.assert_allclose(array(net, mask), expected[step], rtol=1e-6)
     assert_same(net, state)
     assert net.value.generator == rng
 
