@@ -37,7 +37,6 @@ __all__ = [
     "choose_widths",
     "combine_unseen",
     "compute_errors",
-    "correct_points",
     "correct_quantiles",
     "coverage_error",
     "find_error",
@@ -359,19 +358,6 @@ def correct_quantiles(quantiles: Array, shifts: Array, levels: Sequence[float], 
         if levels[k] != 0.5:
             ordered[k] = xp.maximum(columns[k], columns[k - 1] if k == below else ordered[k - 1])
     return xp.stack(ordered, axis=-1)
-
-
-def correct_points(quantiles: Array, shifts: Array, cost: Cost, xp: Namespace) -> Array:
-    """Correct quantiles, (..., n_targets, n_levels), and choose the one for each target: the median, or the only one.
-
-    Examples
-    --------
-    >>> from xpnet.core.costs import make_quantile
-    >>> correct_points(np.array([[1.0], [2.0]]), np.array([[0.5]]), make_quantile(0.3), np)
-    array([1.5, 2.5])
-    """
-    corrected = correct_quantiles(quantiles, shifts, cost.levels, xp)
-    return cost.choose_point([corrected[..., k] for k in range(len(cost.levels))])
 
 
 def rank_errors(errors: np.ndarray, new: np.ndarray) -> np.ndarray:

@@ -18,7 +18,6 @@ from xpnet.core.calibration import (
     ONE_SIGMA,
     Calibration,
     compute_errors,
-    correct_points,
     correct_quantiles,
     coverage_error,
     find_error,
@@ -316,10 +315,11 @@ def predict_values(bars: Bars, x: Any) -> Array:
 
 
 def predict_points(bars: Bars, x: Any) -> Array:
-    """Predict one number for each target, (m, n_targets), with a cost of quantiles."""
-    predicted = bars.predict(x)
+    """Predict one number for each target, (m, n_targets)."""
+    values = [value._replace(laplace=None) for value in bars.values]  # whose means are the same
+    predicted = bars._replace(values=values).predict(x)
     with bars.value.backend.scope(precision(predicted)):
-        return correct_points(predicted, bars.move(bars.shifts), bars.value.model.cost, bars.value.xp)
+        return bars.value.choose_points([predicted[..., k] for k in range(predicted.shape[-1])])
 
 
 def _predict_corrected(bars: Bars, x: Any) -> Array:

@@ -423,15 +423,8 @@ class Ensemble:
         return self._spread(members, return_std, mean)
 
     def _predict_points(self, x: Array) -> Array:
-        """Predict one number for each target, (m, n_targets): the mean, or the corrected one of the quantiles."""
-        cost, xp = self[0].value.model.cost, self.backend.xp
-        if self[0].task != "regression":
-            return self.predict_proba(x)
-        if cost.levels:
-            return inference.predict_points(self._bars, x)
-        outputs = self.forward(x)
-        with self.backend.scope(precision(outputs)):
-            return xp.mean(cost.point(outputs, xp), axis=0)
+        """Predict what metrics see: probabilities, or one number for each target, (m, n_targets)."""
+        return self.predict_proba(x) if self[0].task != "regression" else inference.predict_points(self._bars, x)
 
     def interval(self, x: Any, level: float = 0.9) -> tuple[Array, Array]:
         """Predict the interval that holds the targets with a probability of `level`, as `Network.interval` does."""

@@ -44,7 +44,8 @@ def measure(value: Value, source: Source, metrics: Sequence[Metric] = ()) -> dic
                 if calibrated is not value.layers:
                     _, a, y = backend.call(evaluate_block, calibrated, encoding, block)
                 with value.output_scope():
-                    a, y = value.choose_points(value.scale_back(a)), value.scale_targets_back(y)
+                    a = value.choose_points(model.cost.blocks(value.scale_back(a), value.xp))
+                    y = value.scale_targets_back(y)
                     parts.append(backend.call(measure_block, a, y))
         with value.output_scope():
             scores = _combine(metrics, parts, sizes, backend)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from xpnet.backends import Backend
 from xpnet.backends.base import Place
 from xpnet.core.arrays import Array, Layers, Namespace, map_arrays
-from xpnet.core.calibration import Calibration, correct_points, find_shifts
+from xpnet.core.calibration import Calibration, correct_quantiles, find_shifts
 from xpnet.core.laplace import Laplace
 from xpnet.core.members import MemberState, whole
 from xpnet.core.model import Model, Seeds
@@ -197,13 +197,14 @@ class Value(NamedTuple):
         with self.output_scope():
             return self.backend.asarray(a, self.output_dtype) * factor + shift
 
-    def choose_points(self, a: Array) -> Array:
-        """Turn outputs in the units of the targets into one number for each target."""
+    def choose_points(self, blocks: Sequence[Array]) -> Array:
+        """Choose one number for each target, (m, n_targets), from `Cost.blocks` in the units of the targets."""
         cost, xp = self.model.cost, self.xp
-        if self.calibration is None or self.calibration.errors is None or not cost.levels:
-            return cost.point(a, xp)
-        shifts = self.backend.asarray(find_shifts(self.calibration.errors, cost.levels), self.output_dtype)
-        return correct_points(xp.stack(cost.blocks(a, xp), axis=-1), shifts, cost, xp)
+        if cost.levels and self.calibration is not None and self.calibration.errors is not None:
+            shifts = self.backend.asarray(find_shifts(self.calibration.errors, cost.levels), self.output_dtype)
+            corrected = correct_quantiles(xp.stack([*blocks], axis=-1), shifts, cost.levels, xp)
+            blocks = [corrected[..., k] for k in range(len(blocks))]
+        return cost.choose_point(blocks)
 
     @property
     def temperature(self) -> float | None:
